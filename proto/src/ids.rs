@@ -1,0 +1,233 @@
+//! The names things have in the protocol: peers, MAC addresses, connections, sessions, record versions.
+
+use core::fmt;
+use core::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// Who a router is, to the protocol: the first 128 bits of a hash of its signing key (`docs/PROTOCOL.md`).
+///
+/// Printed as 26 lower-case characters of unpadded base32 (RFC 4648).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct PeerId(pub [u8; 16]);
+
+/// Who a router is, to people: six bytes shaped like a MAC address, derived from the [`PeerId`] or given by `--name`.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct PeerName(pub [u8; 6]);
+
+/// An IEEE 802 MAC address, in transmission order.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Mac(pub [u8; 6]);
+
+/// The shell's handle of one TCP connection; never reused within one run of a router.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ConnId(pub u64);
+
+/// The receiver's handle of one pair of session keys, chosen at random by the receiver (0 is never used).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SessionIndex(pub u32);
+
+/// How new a record is: `epoch` counts starts of its origin, `seq` counts changes within one start.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+pub struct Version {
+    /// The origin's boot epoch; persisted and raised at each start.
+    pub epoch: u64,
+    /// The number of the record within the epoch, from 1.
+    pub seq: u64,
+}
+
+const BASE32: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
+
+impl PeerId {
+    /// The name people see unless the operator gave another: locally administered, unicast.
+    pub fn derived_name(&self) -> PeerName {
+        let b = self.0;
+        PeerName([(b[0] & 0xfc) | 0x02, b[1], b[2], b[3], b[4], b[5]])
+    }
+}
+
+impl fmt::Display for PeerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let bits = u128::from_be_bytes(self.0);
+        // 26 characters hold 130 bits: the last one carries two zero bits of padding.
+        for i in 0..26u32 {
+            let shift = 123i64 - 5 * i64::from(i);
+            let index = if shift >= 0 {
+                bits >> shift
+            } else {
+                bits << -shift
+            } & 31;
+            let c = BASE32[usize::try_from(index).unwrap_or_default()];
+            write!(f, "{}", char::from(c))?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for PeerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// Why a text is not the identifier it should be.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("'{0}' is not of the form 00:11:22:33:44:55")]
+pub struct ParseError(String);
+
+fn parse_six(s: &str) -> Option<[u8; 6]> {
+    let mut out = [0; 6];
+    let mut parts = s.split(':');
+    for byte in &mut out {
+        let part = parts.next()?;
+        if part.is_empty() || part.len() > 2 {
+            return None;
+        }
+        *byte = u8::from_str_radix(part, 16).ok()?;
+    }
+    parts.next().is_none().then_some(out)
+}
+
+/// `::1` for `00:00:00:00:00:01`: one run of zero bytes may be left out, as in IPv6.
+fn parse_six_short(s: &str) -> Option<[u8; 6]> {
+    let (head, tail) = s.split_once("::")?;
+    let bytes = |t: &str| -> Option<Vec<u8>> {
+        if t.is_empty() {
+            return Some(Vec::new());
+        }
+        t.split(':')
+            .map(|p| {
+                if p.len() > 2 {
+                    None
+                } else {
+                    u8::from_str_radix(p, 16).ok()
+                }
+            })
+            .collect()
+    };
+    let (head, tail) = (bytes(head)?, bytes(tail)?);
+    if head.len() + tail.len() > 5 {
+        return None;
+    }
+    let mut out = [0; 6];
+    out[..head.len()].copy_from_slice(&head);
+    out[6 - tail.len()..].copy_from_slice(&tail);
+    Some(out)
+}
+
+fn fmt_six(b: &[u8; 6], f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    write!(
+        f,
+        "{:02x}:{:02x}:{:02x}:{:02x}:{:02x}:{:02x}",
+        b[0], b[1], b[2], b[3], b[4], b[5]
+    )
+}
+
+impl fmt::Display for PeerName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt_six(&self.0, f)
+    }
+}
+
+impl fmt::Debug for PeerName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt_six(&self.0, f)
+    }
+}
+
+impl FromStr for PeerName {
+    type Err = ParseError;
+    fn from_str(s: &str) -> Result<Self, ParseError> {
+        parse_six(s)
+            .or_else(|| parse_six_short(s))
+            .map(Self)
+            .ok_or_else(|| ParseError(s.to_owned()))
+    }
+}
+
+impl Mac {
+    /// `ff:ff:ff:ff:ff:ff`.
+    pub const BROADCAST: Mac = Mac([0xff; 6]);
+
+    /// Whether the group bit is set (multicast and broadcast, IEEE 802).
+    pub fn is_group(&self) -> bool {
+        self.0[0] & 1 == 1
+    }
+}
+
+impl fmt::Display for Mac {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt_six(&self.0, f)
+    }
+}
+
+impl fmt::Debug for Mac {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt_six(&self.0, f)
+    }
+}
+
+impl FromStr for Mac {
+    type Err = ParseError;
+    fn from_str(s: &str) -> Result<Self, ParseError> {
+        parse_six(s)
+            .map(Self)
+            .ok_or_else(|| ParseError(s.to_owned()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn peer_id_prints_as_rfc4648_base32() {
+        // RFC 4648 section 10 vectors, zero-extended to 16 bytes.
+        let mut id = [0; 16];
+        id[..6].copy_from_slice(b"foobar");
+        let text = PeerId(id).to_string();
+        assert_eq!(text.len(), 26);
+        assert!(text.starts_with("mzxw6ytbo"), "{text}");
+        assert_eq!(
+            PeerId([0xff; 16]).to_string(),
+            "7777777777777777777777777".to_owned() + "4"
+        );
+    }
+
+    #[test]
+    fn names_parse_long_and_short() {
+        assert_eq!(
+            "::1".parse::<PeerName>().unwrap(),
+            PeerName([0, 0, 0, 0, 0, 1])
+        );
+        assert_eq!(
+            "7a::1c".parse::<PeerName>().unwrap(),
+            PeerName([0x7a, 0, 0, 0, 0, 0x1c])
+        );
+        assert_eq!(
+            "7a:1:2:3:4:5".parse::<PeerName>().unwrap(),
+            PeerName([0x7a, 1, 2, 3, 4, 5])
+        );
+        for bad in [
+            "",
+            ":",
+            "1",
+            "1:2:3:4:5",
+            "1:2:3:4:5:6:7",
+            "1:2:3:4:5:100",
+            "g::1",
+            "1::2::3",
+            "1:2:3:4:5::6",
+        ] {
+            assert!(bad.parse::<PeerName>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn derived_names_are_local_and_unicast() {
+        let name = PeerId([0xff; 16]).derived_name();
+        assert_eq!(name.0[0] & 0x03, 0x02);
+    }
+}

@@ -1,0 +1,13 @@
+//! The mesh protocol: every state machine, wire format and decision, without any I/O.
+//!
+//! Nothing in this crate opens a socket, reads a clock, starts a thread or draws a random number: `now` is an
+//! argument ([`time::Instant`]), randomness is an argument ([`entropy::Entropy`]), and effects are returned as data.
+//! The simulator therefore runs the very code that ships.
+#![forbid(unsafe_code)]
+
+pub mod address;
+pub mod api;
+pub mod entropy;
+pub mod ids;
+pub mod limits;
+pub mod time;

@@ -1,0 +1,86 @@
+//! Every bound of the protocol, in one place. What happens when one is reached is said beside it.
+
+use core::time::Duration;
+
+/// Default TCP and UDP port.
+pub const DEFAULT_PORT: u16 = 6783;
+/// Default MTU inside the mesh: a full frame fits a relayed datagram on a 1,500-byte IPv4 underlay.
+pub const DEFAULT_MTU: u16 = 1376;
+/// Smallest and largest MTU an operator may ask for.
+pub const MTU_RANGE: core::ops::RangeInclusive<u16> = 576..=9000;
+
+/// Longest Ethernet frame a port may hand over; a longer one is dropped and counted.
+pub const MAX_FRAME: usize = 9_216;
+/// Longest datagram we build or accept.
+pub const MAX_DATAGRAM: usize = MAX_FRAME + 256;
+/// Hops a datagram may take before it is dropped and counted.
+pub const MAX_HOPS: u8 = 16;
+
+/// MAC addresses known at once, all ports and peers together; when full the oldest of the same owner is replaced.
+pub const MAX_FDB: usize = 65_536;
+/// MAC addresses known behind one owner (the local port or one peer).
+pub const MAX_FDB_PER_OWNER: usize = 8_192;
+/// A MAC that was not seen for this long is forgotten; longer than a container's ARP time-out.
+pub const FDB_AGE: Duration = Duration::from_secs(600);
+
+/// Routers in one mesh that a router keeps records of; further ones are refused and counted.
+pub const MAX_PEERS: usize = 16_384;
+/// Neighbours in one record.
+pub const MAX_NEIGHBOURS: usize = 1_024;
+/// Underlay addresses in one record.
+pub const MAX_ENDPOINTS: usize = 16;
+/// Attached addresses in one record.
+pub const MAX_ATTACHED: usize = 4_096;
+/// Bytes of one signed record.
+pub const MAX_RECORD: usize = 160 * 1024;
+/// Bytes of a nickname (UTF-8).
+pub const MAX_NICKNAME: usize = 63;
+
+/// Bytes of one record of a TCP link, tag included (Noise limits a message to 65,535).
+pub const MAX_LINK_RECORD: usize = 16 * 1024;
+/// Bytes of one message of a TCP link after its records are put together.
+pub const MAX_LINK_MESSAGE: usize = 256 * 1024;
+/// Bytes a link buffers before its peer is authenticated.
+pub const MAX_PREAUTH_BUFFER: usize = 4 * 1024;
+/// Bytes queued towards one neighbour before gossip waits (it waits as a set of origins, not as a queue).
+pub const MAX_LINK_SEND_QUEUE: usize = 256 * 1024;
+/// Time a TCP link has to authenticate.
+pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Links that may be unauthenticated at once; when full the oldest is closed.
+pub const MAX_HALF_OPEN: usize = 64;
+/// Links in all.
+pub const MAX_LINKS: usize = 256;
+/// Explicit targets (`mesh connect`).
+pub const MAX_TARGETS: usize = 1_024;
+
+/// Width of the replay window of a session, in datagrams.
+pub const REPLAY_WINDOW: u64 = 8_192;
+/// Sessions a router holds; when full the longest idle one is dropped.
+pub const MAX_SESSIONS: usize = 4_096;
+/// Datagrams sealed with one key before a new handshake is begun.
+pub const REKEY_AFTER_MESSAGES: u64 = 1 << 32;
+/// Datagrams after which a key is never used again.
+pub const REJECT_AFTER_MESSAGES: u64 = 1 << 48;
+/// Age at which the side that began the session begins a new handshake, if the session was used.
+pub const REKEY_AFTER: Duration = Duration::from_secs(120);
+/// Age at which the other side does, as a fallback.
+pub const REKEY_AFTER_RESPONDER: Duration = Duration::from_secs(165);
+/// Age at which a key is refused.
+pub const REJECT_AFTER: Duration = Duration::from_secs(180);
+/// Failed authentications after which a key is dropped (RFC 9001 section 6.6, for ChaCha20-Poly1305).
+pub const MAX_FORGERIES: u64 = 1 << 36;
+/// A session without frames for this long is dropped, unless its peer is a neighbour.
+pub const SESSION_IDLE: Duration = Duration::from_secs(600);
+
+/// Time between heartbeats on a link and on a direct session.
+pub const HEARTBEAT: Duration = Duration::from_secs(1);
+/// Silence after which a link or a direct path counts as dead.
+pub const DEAD_AFTER: Duration = Duration::from_millis(3_500);
+/// A record that nobody reachable refers to is dropped after this long.
+pub const FORGET_AFTER: Duration = Duration::from_secs(600);
+/// After a change of topology broadcasts are flooded (with duplicate suppression) for this long.
+pub const SETTLE: Duration = Duration::from_secs(2);
+/// First wait between two dials of one target; grows by half up to [`REDIAL_MAX`].
+pub const REDIAL_MIN: Duration = Duration::from_secs(1);
+/// Longest wait between two dials of one target.
+pub const REDIAL_MAX: Duration = Duration::from_secs(60);
