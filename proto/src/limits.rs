@@ -80,7 +80,29 @@ pub const DEAD_AFTER: Duration = Duration::from_millis(3_500);
 pub const FORGET_AFTER: Duration = Duration::from_secs(600);
 /// After a change of topology broadcasts are flooded (with duplicate suppression) for this long.
 pub const SETTLE: Duration = Duration::from_secs(2);
-/// First wait between two dials of one target; grows by half up to [`REDIAL_MAX`].
+/// First wait between two dials of one target; grows by half up to one of the two below.
 pub const REDIAL_MIN: Duration = Duration::from_secs(1);
-/// Longest wait between two dials of one target.
-pub const REDIAL_MAX: Duration = Duration::from_secs(60);
+/// Longest wait between two dials of an explicit target: a healed cable is noticed within ten seconds.
+pub const REDIAL_MAX_EXPLICIT: Duration = Duration::from_secs(8);
+/// Longest wait between two dials of a peer learnt by gossip.
+pub const REDIAL_MAX_DISCOVERED: Duration = Duration::from_secs(30);
+/// Up to this many routers everyone links to everyone; above, to about [`DEGREE`] others.
+pub const FULL_MESH: usize = 32;
+/// Links a router begins by discovery in a mesh larger than [`FULL_MESH`].
+pub const DEGREE: usize = 8;
+/// Time between two comparisons of digests with each neighbour.
+pub const ANTI_ENTROPY: Duration = Duration::from_secs(5);
+/// Least time between two records of one router; the first change after a quiet time goes out at once.
+pub const HOLD_DOWN: Duration = Duration::from_secs(1);
+/// Least time between two snapshots, so that a burst of changes costs one computation.
+pub const DEBOUNCE: Duration = Duration::from_millis(20);
+/// Bytes of records put into one gossip message.
+pub const MAX_GOSSIP_BATCH: usize = 64 * 1024;
+/// Underlay addresses probed for one peer.
+pub const MAX_CANDIDATES: usize = 8;
+/// Failed inbound links remembered for `status connections`.
+pub const MAX_FAILED_INBOUND: usize = 32;
+/// How long they are remembered.
+pub const FAILED_INBOUND_AGE: Duration = Duration::from_secs(120);
+/// Sessions to routers that are no neighbours are probed for a direct path this long after their last frame.
+pub const PROBE_WHILE_USED: Duration = Duration::from_secs(30);

@@ -1,0 +1,248 @@
+//! What the lanes report, and the sessions and direct paths they need.
+
+use std::net::SocketAddr;
+
+use crate::forward::LaneEvent;
+use crate::ids::PeerId;
+use crate::limits::{HEARTBEAT, MAX_CANDIDATES, MAX_SESSIONS, PROBE_WHILE_USED, SESSION_IDLE};
+use crate::session::{Directory, SessionOutput, Via};
+use crate::time::Instant;
+use crate::topology::lsdb::Lsdb;
+use crate::wire::datagram::Kind;
+
+use super::paths::Probe;
+use super::{Control, Output};
+
+struct KnownKeys<'a>(&'a Lsdb);
+
+impl Directory for KnownKeys<'_> {
+    fn peer_of(&self, dh_key: &[u8; 32]) -> Option<PeerId> {
+        self.0.by_dh_key(dh_key)
+    }
+}
+
+impl Control {
+    /// A lane met something it cannot decide alone.
+    pub fn handle_lane(&mut self, event: LaneEvent, now: Instant) {
+        match event {
+            LaneEvent::NeedSession(peer) => self.want_session(peer, now),
+            LaneEvent::Handshake { via, bytes } => {
+                let directory = KnownKeys(&self.lsdb);
+                self.sessions.handle_datagram(&bytes, via, &directory, now, &mut *self.entropy);
+            }
+            LaneEvent::Confirmed { index, .. } => self.sessions.confirmed(index, now),
+            LaneEvent::EndpointSeen { peer, addr } => self.endpoint_seen(peer, addr, now),
+            LaneEvent::Probe { peer, from, relayed, body, .. } => self.take_probe(peer, from, relayed, &body, now),
+            LaneEvent::UnknownIndex { .. } => {}
+        }
+        self.flush(now);
+    }
+
+    fn want_session(&mut self, peer: PeerId, now: Instant) {
+        if self.wanted.len() >= MAX_SESSIONS && !self.wanted.contains_key(&peer) {
+            return;
+        }
+        let Some(dh_key) = self.body_of(&peer).map(|body| body.dh_key) else { return };
+        self.wanted.insert(peer, now);
+        self.suggest_addresses(peer);
+        self.sessions.want(peer, dh_key, now, &mut *self.entropy);
+    }
+
+    fn endpoint_seen(&mut self, peer: PeerId, address: SocketAddr, now: Instant) {
+        if self.may_go_direct(&peer) {
+            self.paths.seen(peer, address);
+            // Ask back at once: a peer behind NAT can be answered only where it just came from.
+            self.probe(&peer, now);
+        }
+    }
+
+    /// Without discovery only explicit links carry data, so that a chain stays a chain.
+    pub(super) fn may_go_direct(&self, peer: &PeerId) -> bool {
+        self.config.discovery || self.links.of_peer(peer).is_some()
+    }
+
+    fn suggest_addresses(&mut self, peer: PeerId) {
+        if self.may_go_direct(&peer) {
+            let addresses = self.addresses_of(&peer);
+            self.paths.suggest(peer, &addresses);
+        }
+    }
+
+    /// The underlay addresses a peer announces, and those its neighbours dialled it at.
+    pub(super) fn addresses_of(&self, peer: &PeerId) -> Vec<SocketAddr> {
+        let mut addresses = self.body_of(peer).map(|body| body.endpoints.clone()).unwrap_or_default();
+        let dialled = self.lsdb.iter().flat_map(|record| &record.body().neighbours);
+        for neighbour in dialled.filter(|n| n.peer == *peer && n.outbound) {
+            addresses.extend(neighbour.address.filter(|a| !addresses.contains(a)));
+            if addresses.len() >= 2 * MAX_CANDIDATES {
+                break;
+            }
+        }
+        let ours = &self.own.body().endpoints;
+        addresses.retain(|a| !ours.contains(a));
+        addresses
+    }
+
+    /// A link came up: its other end is a neighbour, so a session and a direct path are wanted at once.
+    pub(super) fn begin_paths(&mut self, peer: PeerId, tcp: SocketAddr, outbound: bool, now: Instant) {
+        self.suggest_addresses(peer);
+        // Where we dialled, the UDP port is the one we dialled; an inbound link shows only the host.
+        let port = self.body_of(&peer).and_then(|b| b.endpoints.first()).map_or(self.config.port, SocketAddr::port);
+        let udp = if outbound { tcp } else { SocketAddr::new(tcp.ip(), port) };
+        if self.paths.direct(&peer).is_none() {
+            self.paths.prefer(peer, udp);
+        }
+        if let Some(dh_key) = self.body_of(&peer).map(|body| body.dh_key) {
+            self.sessions.want(peer, dh_key, now, &mut *self.entropy);
+        }
+        self.probe(&peer, now);
+    }
+
+    /// Carries out what the session machine asks for.
+    pub(super) fn drain_sessions(&mut self, now: Instant) {
+        while let Some(output) = self.sessions.poll_output() {
+            match output {
+                SessionOutput::Send { peer, via, bytes } => self.send_handshake(peer, via, &bytes),
+                SessionOutput::Changed(peer) => {
+                    self.rebuild(now);
+                    self.probe(&peer, now);
+                }
+            }
+        }
+    }
+
+    /// A handshake datagram goes back the way its question came; a first one goes wherever the peer may be.
+    fn send_handshake(&mut self, peer: PeerId, via: Option<Via>, bytes: &[u8]) {
+        match via {
+            Some(Via::Direct(to)) => self.send_datagram(to, bytes),
+            Some(Via::Relayed) => self.send_relayed(&peer, bytes),
+            None => {
+                let to = match self.paths.direct(&peer) {
+                    Some(direct) => vec![direct.address],
+                    None => self.paths.candidates(&peer).to_vec(),
+                };
+                for address in &to {
+                    self.send_datagram(*address, bytes);
+                }
+                if self.paths.direct(&peer).is_none() {
+                    self.send_relayed(&peer, bytes);
+                }
+            }
+        }
+    }
+
+    fn send_datagram(&mut self, to: SocketAddr, bytes: &[u8]) {
+        self.outputs.push_back(Output::Datagram { to, bytes: bytes.to_vec() });
+    }
+
+    /// Wraps a datagram for the next hop towards `peer`, where there is one.
+    fn send_relayed(&mut self, peer: &PeerId, bytes: &[u8]) {
+        let Some((next, _)) = self.routes.next_hop(peer) else { return };
+        if next == *peer {
+            return;
+        }
+        if let Some((to, bytes)) = self.forwarder.wrap(&self.snapshot, next, *peer, bytes) {
+            self.outputs.push_back(Output::Datagram { to, bytes });
+        }
+    }
+
+    fn take_probe(&mut self, peer: PeerId, from: SocketAddr, relayed: bool, body: &[u8], now: Instant) {
+        match Probe::decode(body) {
+            Some(Probe::Request { nonce }) if !relayed => {
+                self.seal_probe(&peer, from, Probe::Reply { nonce, observed: from }, now);
+            }
+            Some(Probe::Reply { nonce, observed }) if !relayed => {
+                if self.paths.replied(peer, nonce, from, now) {
+                    self.topology_dirty = true;
+                    self.snapshot_dirty = true;
+                }
+                if self.observed.len() < 4 && self.observed.insert(observed) {
+                    self.refresh_endpoints();
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn probe(&mut self, peer: &PeerId, now: Instant) {
+        if self.sessions.current(peer).is_none() {
+            return;
+        }
+        for (to, probe) in self.paths.probes(peer, now, &mut *self.entropy) {
+            self.seal_probe(peer, to, probe, now);
+        }
+    }
+
+    fn seal_probe(&mut self, peer: &PeerId, to: SocketAddr, probe: Probe, now: Instant) {
+        let Some(transport) = self.sessions.current(peer) else { return };
+        let mut bytes = Vec::with_capacity(64);
+        if transport.seal(Kind::Probe, 1, &[], &probe.encode(), now, &mut bytes).is_ok() {
+            self.outputs.push_back(Output::Datagram { to, bytes });
+        }
+    }
+
+    /// Probes what must be probed, drops what fell silent, lets go of what nobody uses.
+    pub(super) fn tick_paths(&mut self, now: Instant) {
+        if now < self.next_probe {
+            return;
+        }
+        self.next_probe = now + self.entropy.jitter(HEARTBEAT, 10);
+        for peer in self.paths.expire(now) {
+            self.path_died(peer, now);
+        }
+        self.note_use();
+        self.wanted.retain(|_, used| now.since(*used) < SESSION_IDLE);
+        self.keep_sessions(now);
+        let recently: Vec<PeerId> =
+            self.wanted.iter().filter(|(_, used)| now.since(**used) < PROBE_WHILE_USED).map(|(p, _)| *p).collect();
+        let mut probed: Vec<PeerId> = self.links.neighbours().map(|(peer, _)| *peer).collect();
+        probed.extend(recently.into_iter().filter(|p| self.links.of_peer(p).is_none() && self.may_go_direct(p)));
+        for peer in probed {
+            self.probe(&peer, now);
+        }
+        if self.lsdb.expire(&self.routes, now) {
+            self.snapshot_dirty = true;
+        }
+    }
+
+    /// The peer does not answer where it did: another address, a relay or a new handshake may reach it.
+    fn path_died(&mut self, peer: PeerId, now: Instant) {
+        self.topology_dirty = true;
+        self.snapshot_dirty = true;
+        self.suggest_addresses(peer);
+        if let Some(dh_key) = self.body_of(&peer).map(|body| body.dh_key) {
+            self.sessions.renew(peer, dh_key, now, &mut *self.entropy);
+        }
+    }
+
+    /// The lanes stamp transports with the time of the last frame; that is what keeps a session wanted.
+    fn note_use(&mut self) {
+        for (peer, used) in &mut self.wanted {
+            if let Some(transport) = self.sessions.current(peer) {
+                *used = (*used).max(transport.last_frame());
+            }
+        }
+    }
+
+    fn keep_sessions(&mut self, now: Instant) {
+        let neighbours: Vec<PeerId> = self.links.neighbours().map(|(peer, _)| *peer).collect();
+        for peer in neighbours {
+            if self.sessions.current(&peer).is_none()
+                && let Some(dh_key) = self.body_of(&peer).map(|body| body.dh_key)
+            {
+                self.sessions.want(peer, dh_key, now, &mut *self.entropy);
+            }
+        }
+        let idle: Vec<PeerId> = self
+            .sessions
+            .peers()
+            .filter(|peer| self.links.of_peer(peer).is_none() && !self.wanted.contains_key(peer))
+            .filter(|peer| self.sessions.current(peer).is_some_and(|t| now.since(t.last_used()) > SESSION_IDLE))
+            .collect();
+        for peer in idle {
+            self.sessions.forget(&peer);
+            self.paths.forget(&peer);
+            self.snapshot_dirty = true;
+        }
+    }
+}

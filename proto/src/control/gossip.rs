@@ -1,0 +1,217 @@
+//! Records between neighbours: what a new link is told, what is passed on, and how gaps are found.
+//!
+//! Each link keeps the set of origins whose newest record the neighbour lacks; a record is encoded when it is sent, so a
+//! slow link always carries the newest state and its memory is bounded by the number of routers. Every few seconds the
+//! digests of both ends are compared, and only where they differ a summary is exchanged.
+
+use crate::ids::{ConnId, PeerId, Version};
+use crate::limits::{MAX_GOSSIP_BATCH, MAX_PEERS};
+use crate::time::Instant;
+use crate::topology::lsdb::Merge;
+use crate::topology::record::SignedRecord;
+use crate::wire::message::LinkMessage;
+
+use super::targets::Retry;
+use super::{Control, Note};
+
+/// What gossip did, for the report.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Counters {
+    /// Records that told something new.
+    pub accepted: u64,
+    /// Records we had already.
+    pub known: u64,
+    /// Records refused: malformed, wrongly signed, or no room.
+    pub refused: u64,
+    /// Messages with a tag this version does not know.
+    pub unknown: u64,
+}
+
+impl Control {
+    /// A message arrived on a link that is up. Nothing in it, however wrong, ends the link.
+    pub(super) fn handle_message(&mut self, conn: ConnId, message: LinkMessage, now: Instant) {
+        match message {
+            LinkMessage::Ping { nonce } => {
+                if let Some(slot) = self.links.get_mut(conn) {
+                    slot.send(&LinkMessage::Pong { nonce });
+                }
+            }
+            LinkMessage::Pong { nonce } => {
+                if let Some(slot) = self.links.get_mut(conn) {
+                    slot.ponged(nonce, now);
+                }
+            }
+            LinkMessage::Records(records) => self.take_records(conn, &records, now),
+            LinkMessage::Digest(digest) => {
+                if digest != self.digest() {
+                    self.send_summary(conn);
+                }
+            }
+            LinkMessage::Summary(summary) => self.take_summary(conn, &summary),
+            LinkMessage::Want(wanted) => {
+                if let Some(slot) = self.links.get_mut(conn) {
+                    slot.dirty.extend(wanted);
+                }
+            }
+            LinkMessage::Observed(address) => self.take_observed(address),
+            LinkMessage::Bye { reason } => self.drop_link(conn, &reason, Retry::Later, now),
+            LinkMessage::Unknown(_) => self.gossip_counters.unknown += 1,
+        }
+    }
+
+    /// A link came up: tell the neighbour what we have, and how we see it.
+    pub(super) fn greet(&mut self, conn: ConnId) {
+        if let Some(slot) = self.links.get_mut(conn) {
+            let address = slot.address;
+            slot.send(&LinkMessage::Observed(address));
+        }
+        self.send_summary(conn);
+    }
+
+    pub(super) fn send_digest(&mut self, conn: ConnId) {
+        let digest = self.digest();
+        if let Some(slot) = self.links.get_mut(conn) {
+            slot.send(&LinkMessage::Digest(digest));
+        }
+    }
+
+    /// The digest of what all members of this part of the mesh agree on once it is quiet.
+    pub(super) fn digest(&self) -> [u8; 16] {
+        self.lsdb.digest(self.routes.reachable())
+    }
+
+    fn send_summary(&mut self, conn: ConnId) {
+        let summary: Vec<(PeerId, Version)> = self.lsdb.summary();
+        if let Some(slot) = self.links.get_mut(conn) {
+            slot.send(&LinkMessage::Summary(summary));
+        }
+    }
+
+    fn take_summary(&mut self, conn: ConnId, summary: &[(PeerId, Version)]) {
+        let missing = self.lsdb.missing(summary);
+        let Some(slot) = self.links.get_mut(conn) else { return };
+        slot.dirty.extend(missing.send);
+        if !missing.ask.is_empty() {
+            slot.send(&LinkMessage::Want(missing.ask));
+        }
+    }
+
+    fn take_records(&mut self, conn: ConnId, records: &[Vec<u8>], now: Instant) {
+        for bytes in records {
+            match SignedRecord::parse(bytes) {
+                Ok(record) => self.take_record(record, Some(conn), now),
+                Err(_) => self.gossip_counters.refused += 1,
+            }
+        }
+    }
+
+    /// A record from a neighbour (or from a peer's own handshake): keep it if it is newer, and pass it on.
+    pub(super) fn take_record(&mut self, record: SignedRecord, from: Option<ConnId>, now: Instant) {
+        let origin = record.origin();
+        if origin == self.me {
+            self.meet_own_record(&record, from, now);
+            return;
+        }
+        // The signature is the dear part: look first whether the record is news at all.
+        if !self.lsdb.wants(&record) {
+            self.gossip_counters.known += 1;
+            return;
+        }
+        if self.verifier.verify(&record).is_err() {
+            self.gossip_counters.refused += 1;
+            return;
+        }
+        let restarted =
+            self.body_of(&origin).is_some_and(|old| old.version.epoch < record.body().version.epoch);
+        match self.lsdb.insert(record, now) {
+            Merge::Newer => {
+                self.gossip_counters.accepted += 1;
+                if restarted {
+                    // Its keys are gone; frames would go into a session nobody holds.
+                    self.sessions.forget(&origin);
+                }
+                self.spread(origin, from);
+                self.topology_dirty = true;
+            }
+            Merge::Same | Merge::Older => self.gossip_counters.known += 1,
+            Merge::Refused(_) => self.gossip_counters.refused += 1,
+        }
+    }
+
+    /// Somebody holds a record of ours that this run did not make: a lost state file, or a clone with our key.
+    fn meet_own_record(&mut self, record: &SignedRecord, from: Option<ConnId>, now: Instant) {
+        let (seen, ours) = (record.body().version, self.own.signed().body().version);
+        if seen <= ours {
+            if seen < ours && let Some(slot) = from.and_then(|conn| self.links.get_mut(conn)) {
+                slot.dirty.insert(self.me);
+            }
+            return;
+        }
+        if self.verifier.verify(record).is_err() {
+            self.gossip_counters.refused += 1;
+            return;
+        }
+        self.own.overtake(seen);
+        self.overtaken.push_back(now);
+        if self.overtaken.len() > 4 {
+            self.overtaken.pop_front();
+            self.note(Note::Warn("another router seems to use this router's key; is this machine a clone?".into()));
+        }
+    }
+
+    /// Marks an origin's record as news for every neighbour but the one it came from.
+    pub(super) fn spread(&mut self, origin: PeerId, from: Option<ConnId>) {
+        for (conn, slot) in self.links.iter_mut() {
+            if slot.up && Some(conn) != from {
+                slot.dirty.insert(origin);
+            }
+        }
+    }
+
+    pub(super) fn publish_own(&mut self, record: SignedRecord, now: Instant) {
+        let me = self.me;
+        self.lsdb.insert(record, now);
+        self.spread(me, None);
+        self.topology_dirty = true;
+    }
+
+    /// Sends what waits, link by link, as far as each has room.
+    pub(super) fn send_gossip(&mut self) {
+        let mut conns = Vec::new();
+        for (conn, slot) in self.links.iter_mut() {
+            while slot.up && slot.has_room() && !slot.dirty.is_empty() {
+                let mut batch = Vec::new();
+                let mut size = 0;
+                while let Some(origin) = slot.dirty.pop_first() {
+                    if let Some(record) = self.lsdb.get(&origin) {
+                        size += record.bytes().len();
+                        batch.push(record.bytes().to_vec());
+                    }
+                    if size > MAX_GOSSIP_BATCH {
+                        break;
+                    }
+                }
+                if !batch.is_empty() {
+                    slot.send(&LinkMessage::Records(batch));
+                    slot.queued(size);
+                    slot.written(size);
+                }
+                if size > MAX_GOSSIP_BATCH {
+                    break;
+                }
+            }
+            conns.push(conn);
+        }
+        for conn in conns {
+            self.drain_link(conn);
+        }
+    }
+
+    fn take_observed(&mut self, address: std::net::SocketAddr) {
+        // TCP sees our ephemeral port; what others may dial is the address with our own port.
+        let address = std::net::SocketAddr::new(address.ip(), self.config.port);
+        if self.observed.len() < MAX_PEERS.min(4) && self.observed.insert(address) {
+            self.refresh_endpoints();
+        }
+    }
+}

@@ -1,0 +1,250 @@
+//! The table of TCP links: one slot per connection, at most one link that is up per peer.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::SocketAddr;
+
+use core::time::Duration;
+
+use crate::entropy::Entropy;
+use crate::ids::{ConnId, PeerId};
+use crate::limits::{
+    ANTI_ENTROPY, DEAD_AFTER, FAILED_INBOUND_AGE, HEARTBEAT, MAX_FAILED_INBOUND, MAX_HALF_OPEN, MAX_LINKS,
+    MAX_LINK_SEND_QUEUE,
+};
+use crate::link::Link;
+use crate::time::Instant;
+use crate::wire::message::LinkMessage;
+
+/// One TCP connection and what hangs on it.
+#[derive(Debug)]
+pub struct Slot {
+    /// The protocol machine of the connection.
+    pub link: Link,
+    /// The other end's TCP address.
+    pub address: SocketAddr,
+    /// Whether we dialled.
+    pub outbound: bool,
+    /// Who is at the other end, once authenticated.
+    pub peer: Option<PeerId>,
+    /// Whether both sides admitted the link.
+    pub up: bool,
+    /// Smoothed round-trip time of the TCP link.
+    pub rtt: Option<Duration>,
+    /// Origins whose newest record this neighbour has not got from us yet: a set, never a queue of history.
+    pub dirty: BTreeSet<PeerId>,
+    opened: Instant,
+    last_heard: Instant,
+    next_ping: Instant,
+    ping: Option<(u64, Instant)>,
+    next_digest: Instant,
+    unwritten: usize,
+}
+
+/// An inbound connection that failed, kept for a while so that `status connections` on this side can say why.
+#[derive(Clone, Debug)]
+pub struct FailedInbound {
+    /// The other end's TCP address.
+    pub address: SocketAddr,
+    /// Why it failed.
+    pub error: String,
+    /// When.
+    pub at: Instant,
+}
+
+/// All links of a router.
+#[derive(Debug, Default)]
+pub struct Links {
+    slots: BTreeMap<ConnId, Slot>,
+    by_peer: BTreeMap<PeerId, ConnId>,
+    failed_inbound: VecDeque<FailedInbound>,
+}
+
+/// What one link needs at a tick.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Due {
+    /// A heartbeat with this nonce.
+    Ping(u64),
+    /// A comparison of digests.
+    Digest,
+    /// Nothing was heard for too long.
+    Silent,
+}
+
+impl Slot {
+    /// A slot for a connection that was just opened.
+    pub fn new(link: Link, address: SocketAddr, outbound: bool, now: Instant) -> Self {
+        Self {
+            link,
+            address,
+            outbound,
+            peer: None,
+            up: false,
+            rtt: None,
+            dirty: BTreeSet::new(),
+            opened: now,
+            last_heard: now,
+            next_ping: now,
+            ping: None,
+            next_digest: now + ANTI_ENTROPY,
+            unwritten: 0,
+        }
+    }
+
+    /// Something arrived.
+    pub fn heard(&mut self, now: Instant) {
+        self.last_heard = now;
+    }
+
+    /// How long nothing arrived.
+    pub fn silence(&self, now: Instant) -> Duration {
+        now.since(self.last_heard)
+    }
+
+    /// When the connection was opened.
+    pub fn opened(&self) -> Instant {
+        self.opened
+    }
+
+    /// Bytes were handed to the shell.
+    pub fn queued(&mut self, bytes: usize) {
+        self.unwritten += bytes;
+    }
+
+    /// The shell wrote bytes to the socket.
+    pub fn written(&mut self, bytes: usize) {
+        self.unwritten = self.unwritten.saturating_sub(bytes);
+    }
+
+    /// Whether gossip may add more now; otherwise it waits as a set of origins.
+    pub fn has_room(&self) -> bool {
+        self.unwritten < MAX_LINK_SEND_QUEUE / 4
+    }
+
+    /// A pong arrived.
+    pub fn ponged(&mut self, nonce: u64, now: Instant) {
+        if let Some((expected, sent)) = self.ping
+            && expected == nonce
+        {
+            self.ping = None;
+            let sample = now.since(sent);
+            self.rtt = Some(self.rtt.map_or(sample, |old| (old * 7 + sample) / 8));
+        }
+    }
+
+    /// What is due on a link that is up; each answer moves its timer on.
+    pub fn due(&mut self, now: Instant, entropy: &mut dyn Entropy) -> Vec<Due> {
+        if !self.up {
+            return Vec::new();
+        }
+        if self.silence(now) > DEAD_AFTER {
+            return vec![Due::Silent];
+        }
+        let mut due = Vec::new();
+        if self.next_ping <= now {
+            self.next_ping = now + entropy.jitter(HEARTBEAT, 10);
+            let nonce = entropy.u64();
+            self.ping.get_or_insert((nonce, now));
+            due.push(Due::Ping(self.ping.map_or(nonce, |(n, _)| n)));
+        }
+        if self.next_digest <= now {
+            self.next_digest = now + entropy.jitter(ANTI_ENTROPY, 20);
+            due.push(Due::Digest);
+        }
+        due
+    }
+
+    /// When [`Slot::due`] has something to say again.
+    pub fn next_due(&self) -> Option<Instant> {
+        self.up.then(|| self.next_ping.min(self.next_digest).min(self.last_heard + DEAD_AFTER))
+    }
+
+    /// Seals a message into the link.
+    pub fn send(&mut self, message: &LinkMessage) {
+        self.link.send(message);
+    }
+}
+
+impl Links {
+    /// Whether one more connection may be opened.
+    pub fn has_room(&self) -> bool {
+        self.slots.len() < MAX_LINKS
+    }
+
+    /// Adds a connection; returns one that must be closed for it: the oldest half-open one beyond [`MAX_HALF_OPEN`].
+    pub fn insert(&mut self, conn: ConnId, slot: Slot) -> Option<ConnId> {
+        self.slots.insert(conn, slot);
+        let half_open = self.slots.iter().filter(|(_, s)| s.peer.is_none() && !s.outbound);
+        if half_open.clone().count() <= MAX_HALF_OPEN {
+            return None;
+        }
+        half_open.min_by_key(|(_, s)| s.opened).map(|(conn, _)| *conn)
+    }
+
+    /// The slot of a connection.
+    pub fn get_mut(&mut self, conn: ConnId) -> Option<&mut Slot> {
+        self.slots.get_mut(&conn)
+    }
+
+    /// The slot of a connection.
+    pub fn get(&self, conn: ConnId) -> Option<&Slot> {
+        self.slots.get(&conn)
+    }
+
+    /// All connections, in the order they were opened.
+    pub fn iter(&self) -> impl Iterator<Item = (ConnId, &Slot)> {
+        self.slots.iter().map(|(conn, slot)| (*conn, slot))
+    }
+
+    /// All connections, to change.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = (ConnId, &mut Slot)> {
+        self.slots.iter_mut().map(|(conn, slot)| (*conn, slot))
+    }
+
+    /// The connection that carries the link to `peer`.
+    pub fn of_peer(&self, peer: &PeerId) -> Option<ConnId> {
+        self.by_peer.get(peer).copied()
+    }
+
+    /// The peers with a link that is up.
+    pub fn neighbours(&self) -> impl Iterator<Item = (&PeerId, &Slot)> {
+        self.by_peer.iter().filter_map(|(peer, conn)| Some((peer, self.slots.get(conn)?)))
+    }
+
+    /// `conn` is up and is now the link to `peer`.
+    pub fn set_up(&mut self, conn: ConnId, peer: PeerId, now: Instant) {
+        if let Some(slot) = self.slots.get_mut(&conn) {
+            slot.up = true;
+            slot.heard(now);
+            self.by_peer.insert(peer, conn);
+        }
+    }
+
+    /// Removes a connection; the peer too if this was the link to it.
+    pub fn remove(&mut self, conn: ConnId) -> Option<(Slot, Option<PeerId>)> {
+        let slot = self.slots.remove(&conn)?;
+        let lost = slot.peer.filter(|peer| self.by_peer.get(peer) == Some(&conn));
+        if let Some(peer) = &lost {
+            self.by_peer.remove(peer);
+        }
+        Some((slot, lost))
+    }
+
+    /// Remembers why an inbound connection failed; beyond [`MAX_FAILED_INBOUND`] the oldest is forgotten.
+    pub fn remember_failed(&mut self, address: SocketAddr, error: String, now: Instant) {
+        self.failed_inbound.retain(|f| f.address.ip() != address.ip());
+        if self.failed_inbound.len() >= MAX_FAILED_INBOUND {
+            self.failed_inbound.pop_front();
+        }
+        self.failed_inbound.push_back(FailedInbound { address, error, at: now });
+    }
+
+    /// An inbound connection from this host worked: its old failures are history.
+    pub fn forget_failed(&mut self, address: SocketAddr) {
+        self.failed_inbound.retain(|f| f.address.ip() != address.ip());
+    }
+
+    /// Inbound connections that failed lately.
+    pub fn failed_inbound(&self, now: Instant) -> impl Iterator<Item = &FailedInbound> {
+        self.failed_inbound.iter().filter(move |f| now.since(f.at) < FAILED_INBOUND_AGE)
+    }
+}

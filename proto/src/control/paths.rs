@@ -1,0 +1,291 @@
+//! Which underlay address, if any, reaches a peer directly: probes, their replies, and silence.
+//!
+//! A probe is a small sealed datagram of kind Probe: `type u8 ‖ nonce u64`, and in a reply the address the request was
+//! seen from (`family u8 (4|6) ‖ address ‖ port u16`). An empty body only confirms keys. A path is direct while
+//! replies come: both directions of it then work.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use core::time::Duration;
+
+use crate::entropy::Entropy;
+use crate::ids::PeerId;
+use crate::limits::{DEAD_AFTER, MAX_CANDIDATES, MAX_SESSIONS};
+use crate::time::Instant;
+
+/// A probe's body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Probe {
+    /// Asks for a reply.
+    Request {
+        /// Comes back in the reply.
+        nonce: u64,
+    },
+    /// Answers a request.
+    Reply {
+        /// From the request.
+        nonce: u64,
+        /// The address the request came from, as the replier saw it.
+        observed: SocketAddr,
+    },
+}
+
+const REQUEST: u8 = 0;
+const REPLY: u8 = 1;
+
+impl Probe {
+    /// The bytes to seal.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(28);
+        match self {
+            Self::Request { nonce } => {
+                out.push(REQUEST);
+                out.extend_from_slice(&nonce.to_be_bytes());
+            }
+            Self::Reply { nonce, observed } => {
+                out.push(REPLY);
+                out.extend_from_slice(&nonce.to_be_bytes());
+                match observed.ip() {
+                    IpAddr::V4(ip) => {
+                        out.push(4);
+                        out.extend_from_slice(&ip.octets());
+                    }
+                    IpAddr::V6(ip) => {
+                        out.push(6);
+                        out.extend_from_slice(&ip.octets());
+                    }
+                }
+                out.extend_from_slice(&observed.port().to_be_bytes());
+            }
+        }
+        out
+    }
+
+    /// Reads a body; `None` for anything else than the two forms (an empty one included).
+    pub fn decode(body: &[u8]) -> Option<Self> {
+        let (kind, rest) = body.split_first()?;
+        let (nonce, rest) = rest.split_first_chunk::<8>()?;
+        let nonce = u64::from_be_bytes(*nonce);
+        match (*kind, rest) {
+            (REQUEST, []) => Some(Self::Request { nonce }),
+            (REPLY, [4, a, b, c, d, hi, lo]) => {
+                let ip = Ipv4Addr::new(*a, *b, *c, *d);
+                Some(Self::Reply { nonce, observed: (ip, u16::from_be_bytes([*hi, *lo])).into() })
+            }
+            (REPLY, [6, tail @ ..]) => {
+                let (ip, port) = tail.split_first_chunk::<16>()?;
+                let port: [u8; 2] = port.try_into().ok()?;
+                Some(Self::Reply { nonce, observed: (Ipv6Addr::from(*ip), u16::from_be_bytes(port)).into() })
+            }
+            _ => None,
+        }
+    }
+}
+
+/// A working direct path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Direct {
+    /// Where the peer answers.
+    pub address: SocketAddr,
+    /// Smoothed round-trip time (RFC 6298 weights).
+    pub rtt: Duration,
+    last_reply: Instant,
+}
+
+/// Probing of one peer.
+#[derive(Debug, Default)]
+struct PeerPath {
+    direct: Option<Direct>,
+    candidates: Vec<SocketAddr>,
+    outstanding: Vec<(u64, SocketAddr, Instant)>,
+}
+
+/// Direct paths to all peers that are probed.
+#[derive(Debug, Default)]
+pub struct Paths {
+    peers: BTreeMap<PeerId, PeerPath>,
+}
+
+impl Paths {
+    /// The direct path to `peer`, if it works.
+    pub fn direct(&self, peer: &PeerId) -> Option<&Direct> {
+        self.peers.get(peer)?.direct.as_ref()
+    }
+
+    /// Addresses worth trying for `peer`, the likeliest first.
+    pub fn candidates(&self, peer: &PeerId) -> &[SocketAddr] {
+        self.peers.get(peer).map_or(&[], |p| &p.candidates)
+    }
+
+    /// Puts `address` in front of `peer`'s candidates; beyond [`MAX_CANDIDATES`] the last one goes.
+    pub fn prefer(&mut self, peer: PeerId, address: SocketAddr) {
+        if self.peers.len() >= MAX_SESSIONS && !self.peers.contains_key(&peer) {
+            return;
+        }
+        let candidates = &mut self.peers.entry(peer).or_default().candidates;
+        candidates.retain(|a| *a != address);
+        candidates.insert(0, address);
+        candidates.truncate(MAX_CANDIDATES);
+    }
+
+    /// Adds addresses at the end of `peer`'s candidates while there is room.
+    pub fn suggest(&mut self, peer: PeerId, addresses: &[SocketAddr]) {
+        if self.peers.len() >= MAX_SESSIONS && !self.peers.contains_key(&peer) {
+            return;
+        }
+        let candidates = &mut self.peers.entry(peer).or_default().candidates;
+        for address in addresses {
+            if candidates.len() < MAX_CANDIDATES && !candidates.contains(address) {
+                candidates.push(*address);
+            }
+        }
+    }
+
+    /// The probes to send to `peer` now: one to the direct path, or one to each candidate while there is none.
+    pub fn probes(&mut self, peer: &PeerId, now: Instant, entropy: &mut dyn Entropy) -> Vec<(SocketAddr, Probe)> {
+        let Some(path) = self.peers.get_mut(peer) else { return Vec::new() };
+        path.outstanding.retain(|(_, _, sent)| now.since(*sent) < DEAD_AFTER);
+        let to = match &path.direct {
+            Some(direct) => vec![direct.address],
+            None => path.candidates.clone(),
+        };
+        to.into_iter()
+            .map(|address| {
+                let nonce = entropy.u64();
+                path.outstanding.push((nonce, address, now));
+                (address, Probe::Request { nonce })
+            })
+            .collect()
+    }
+
+    /// A reply from `peer` came directly from `from`. Whether the direct path appeared or moved.
+    pub fn replied(&mut self, peer: PeerId, nonce: u64, from: SocketAddr, now: Instant) -> bool {
+        let Some(path) = self.peers.get_mut(&peer) else { return false };
+        let Some(at) = path.outstanding.iter().position(|(n, _, _)| *n == nonce) else { return false };
+        let (_, _, sent) = path.outstanding.remove(at);
+        let sample = now.since(sent);
+        match &mut path.direct {
+            Some(direct) if direct.address == from => {
+                direct.rtt = (direct.rtt * 7 + sample) / 8;
+                direct.last_reply = now;
+                false
+            }
+            // Two addresses answer: stay with the one that works, or every probe would move the path.
+            Some(direct) if now.since(direct.last_reply) < DEAD_AFTER / 2 => false,
+            other => {
+                *other = Some(Direct { address: from, rtt: sample, last_reply: now });
+                self.prefer(peer, from);
+                true
+            }
+        }
+    }
+
+    /// An authenticated datagram of `peer`, the newest of its session, came from `address`: it may have moved.
+    pub fn seen(&mut self, peer: PeerId, address: SocketAddr) {
+        if self.direct(&peer).is_none_or(|d| d.address != address) {
+            self.prefer(peer, address);
+        }
+    }
+
+    /// The peers whose direct path fell silent; it is dropped, the candidates stay.
+    pub fn expire(&mut self, now: Instant) -> Vec<PeerId> {
+        let mut dead = Vec::new();
+        for (peer, path) in &mut self.peers {
+            if path.direct.is_some_and(|d| now.since(d.last_reply) > DEAD_AFTER) {
+                path.direct = None;
+                dead.push(*peer);
+            }
+        }
+        dead
+    }
+
+    /// Nothing of this peer is wanted any more.
+    pub fn forget(&mut self, peer: &PeerId) {
+        self.peers.remove(peer);
+    }
+
+    /// The peers that are probed or might be.
+    pub fn peers(&self) -> impl Iterator<Item = &PeerId> {
+        self.peers.keys()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::entropy::SeededEntropy;
+    use proptest::prelude::*;
+
+    const PEER: PeerId = PeerId([7; 16]);
+
+    fn addr(n: u8) -> SocketAddr {
+        SocketAddr::from(([10, 0, 0, n], 6783))
+    }
+
+    #[test]
+    fn a_reply_makes_a_path_and_silence_ends_it() {
+        let mut entropy = SeededEntropy::new(3);
+        let mut paths = Paths::default();
+        let mut now = Instant::ZERO;
+        paths.suggest(PEER, &[addr(1), addr(2)]);
+        let probes = paths.probes(&PEER, now, &mut entropy);
+        assert_eq!(probes.iter().map(|p| p.0).collect::<Vec<_>>(), [addr(1), addr(2)]);
+        let Probe::Request { nonce } = probes[1].1 else { panic!("not a request") };
+        now += Duration::from_millis(40);
+        assert!(!paths.replied(PEER, nonce ^ 1, addr(2), now), "unknown nonce");
+        assert!(paths.replied(PEER, nonce, addr(2), now));
+        assert!(!paths.replied(PEER, nonce, addr(2), now), "a nonce counts once");
+        let direct = paths.direct(&PEER).copied().unwrap();
+        assert_eq!((direct.address, direct.rtt), (addr(2), Duration::from_millis(40)));
+        assert_eq!(paths.probes(&PEER, now, &mut entropy).len(), 1);
+        assert!(paths.expire(now + DEAD_AFTER).is_empty());
+        assert_eq!(paths.expire(now + DEAD_AFTER + Duration::from_millis(1)), [PEER]);
+        assert_eq!(paths.candidates(&PEER)[0], addr(2), "what worked is tried first");
+    }
+
+    #[test]
+    fn a_second_answering_address_does_not_move_a_live_path() {
+        let mut entropy = SeededEntropy::new(3);
+        let mut paths = Paths::default();
+        paths.suggest(PEER, &[addr(1), addr(2)]);
+        let nonces: Vec<u64> = paths
+            .probes(&PEER, Instant::ZERO, &mut entropy)
+            .iter()
+            .map(|(_, p)| match p {
+                Probe::Request { nonce } | Probe::Reply { nonce, .. } => *nonce,
+            })
+            .collect();
+        assert!(paths.replied(PEER, nonces[0], addr(1), Instant::ZERO));
+        assert!(!paths.replied(PEER, nonces[1], addr(2), Instant::ZERO));
+        assert_eq!(paths.direct(&PEER).unwrap().address, addr(1));
+    }
+
+    #[test]
+    fn candidates_are_bounded_and_ordered() {
+        let mut paths = Paths::default();
+        let many: Vec<_> = (0..50).map(addr).collect();
+        paths.suggest(PEER, &many);
+        assert_eq!(paths.candidates(&PEER).len(), MAX_CANDIDATES);
+        paths.prefer(PEER, addr(200));
+        assert_eq!(paths.candidates(&PEER)[0], addr(200));
+        assert_eq!(paths.candidates(&PEER).len(), MAX_CANDIDATES);
+    }
+
+    proptest! {
+        #[test]
+        fn any_body_decodes_or_not_but_never_panics(body in proptest::collection::vec(any::<u8>(), 0..40)) {
+            if let Some(probe) = Probe::decode(&body) {
+                prop_assert_eq!(probe.encode(), body);
+            }
+        }
+
+        #[test]
+        fn probes_survive_the_wire(nonce: u64, ip: [u8; 16], port: u16, v4: bool) {
+            let ip = if v4 { IpAddr::from([ip[0], ip[1], ip[2], ip[3]]) } else { IpAddr::from(ip) };
+            for probe in [Probe::Request { nonce }, Probe::Reply { nonce, observed: (ip, port).into() }] {
+                prop_assert_eq!(Probe::decode(&probe.encode()), Some(probe));
+            }
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! From what is known to what the lanes read: neighbours, routes, discovery, the snapshot.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use crate::forward::{Path, PeerPath, Snapshot};
+use crate::ids::PeerId;
+use crate::limits::{DEGREE, FULL_MESH, SETTLE};
+use crate::time::Instant;
+use crate::topology::record::Neighbour;
+use crate::topology::routes::Routes;
+
+use super::{Control, Output, POLITE};
+
+impl Control {
+    /// Says in the own record which links are up and which of them carry data.
+    pub(super) fn refresh_neighbours(&mut self) {
+        let neighbours = self
+            .links
+            .neighbours()
+            .map(|(peer, slot)| Neighbour {
+                peer: *peer,
+                outbound: slot.outbound,
+                established: self.paths.direct(peer).is_some(),
+                cost: 1,
+                address: Some(slot.address),
+            })
+            .collect();
+        self.own.set_neighbours(neighbours);
+    }
+
+    /// Computes routes if the topology changed, and hands the lanes a new snapshot.
+    pub(super) fn rebuild(&mut self, now: Instant) {
+        if self.topology_dirty {
+            self.recompute_routes(now);
+        }
+        self.topology_dirty = false;
+        self.snapshot_dirty = false;
+        self.snapshot = Arc::new(self.build_snapshot(now));
+        self.outputs.push_back(Output::Publish(self.snapshot.clone()));
+    }
+
+    fn recompute_routes(&mut self, now: Instant) {
+        let routes = Routes::compute(&self.lsdb, self.me);
+        if routes.fingerprint() != self.routes.fingerprint() {
+            self.settle_until = now + SETTLE;
+            for peer in self.routes.reachable().filter(|p| !routes.is_reachable(p)) {
+                self.forwarder.forget_peer(&peer);
+            }
+        }
+        self.routes = routes;
+        self.discover(now);
+    }
+
+    /// Dials the peers that gossip knows and no link reaches, as many as the size of the mesh asks for.
+    fn discover(&mut self, now: Instant) {
+        if !self.config.discovery {
+            return;
+        }
+        let unlinked: Vec<PeerId> = self
+            .routes
+            .known()
+            .filter(|peer| *peer != self.me && self.links.of_peer(peer).is_none())
+            .collect();
+        let wanted = if unlinked.len() + self.links.neighbours().count() < FULL_MESH {
+            unlinked
+        } else {
+            self.ring_successors(unlinked)
+        };
+        let (first, second): (Vec<_>, Vec<_>) = wanted.into_iter().partition(|peer| self.me < *peer);
+        // Both ends would dial at once; the higher identity lets the lower one begin.
+        let all: Vec<PeerId> = first.iter().chain(&second).copied().collect();
+        self.targets.set_discovered(&all, POLITE / 4, now, &mut *self.entropy);
+        self.targets.delay_new(&second, POLITE, now);
+    }
+
+    /// In a large mesh: the next few identities after ours, so that all links together form a connected ring with
+    /// chords, and no router is everybody's neighbour.
+    fn ring_successors(&self, unlinked: Vec<PeerId>) -> Vec<PeerId> {
+        let have = self.links.neighbours().count();
+        let mut ring: Vec<PeerId> = unlinked;
+        ring.sort_by_key(|peer| (*peer < self.me, *peer));
+        let nearest = ring.len().min(2);
+        let strides = ring.len() / DEGREE.max(1);
+        let mut chosen: Vec<PeerId> = ring[..nearest].to_vec();
+        for step in 1..DEGREE {
+            if have + chosen.len() >= DEGREE {
+                break;
+            }
+            if let Some(peer) = ring.get(step * strides.max(1)).filter(|p| !chosen.contains(p)) {
+                chosen.push(*peer);
+            }
+        }
+        chosen
+    }
+
+    fn build_snapshot(&self, now: Instant) -> Snapshot {
+        let mut peers = BTreeMap::new();
+        for peer in self.routes.reachable().chain(self.sessions.peers()).filter(|p| *p != self.me) {
+            let transport = self.sessions.current(&peer).cloned();
+            peers.insert(peer, PeerPath { transport, path: self.path_to(&peer) });
+        }
+        let by_index: HashMap<_, _> = self.sessions.receiving().map(|(index, t)| (index, t.clone())).collect();
+        let works = |peer: &PeerId| self.paths.direct(peer).is_some();
+        let neighbours: Vec<PeerId> = self.links.neighbours().map(|(p, _)| *p).filter(|p| works(p)).collect();
+        let flood = self
+            .routes
+            .reachable()
+            .map(|origin| {
+                let children = self.routes.flood(&origin).iter().copied().filter(|child| works(child));
+                (origin, children.collect::<Vec<_>>())
+            })
+            .collect();
+        Snapshot {
+            me: self.me,
+            epoch: self.config.epoch,
+            built: now,
+            mtu: self.config.mtu,
+            settle_until: self.settle_until,
+            peers,
+            by_index,
+            neighbours,
+            flood,
+        }
+    }
+
+    /// How datagrams for `peer` leave this router.
+    pub(super) fn path_to(&self, peer: &PeerId) -> Path {
+        if let Some(direct) = self.paths.direct(peer) {
+            return Path::Direct(direct.address);
+        }
+        match self.routes.next_hop(peer) {
+            Some((next, _)) if next != *peer && self.paths.direct(&next).is_some() => Path::Via(next),
+            _ => Path::None,
+        }
+    }
+}

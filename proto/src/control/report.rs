@@ -1,0 +1,237 @@
+//! What `mesh status` and `mesh report` show of the control plane.
+
+use std::collections::BTreeMap;
+
+use core::time::Duration;
+
+use crate::api::{
+    BroadcastReport, ConnectionReport, ConnectionState, PeerConnectionReport, PeerReport, RouteReport, RouterReport,
+};
+use crate::crypto::secret::SecretKind;
+use crate::forward::Path;
+use crate::ids::PeerId;
+use crate::time::Instant;
+
+use super::links::Slot;
+use super::targets::{Target, TargetKey, TargetState};
+use super::Control;
+
+/// The cipher of every session in this version.
+const CIPHER: &str = "chacha20-poly1305";
+
+impl Control {
+    /// The control plane's part of the report; the shell fills in what the host adds (bridge, datapath, MACs, drops).
+    pub fn report(&self, now: Instant) -> RouterReport {
+        RouterReport {
+            protocol: "mesh".to_owned(),
+            protocol_min_version: crate::link::VERSION,
+            protocol_max_version: crate::link::VERSION,
+            name: self.config.name.to_string(),
+            nick_name: self.config.nickname.clone(),
+            id: self.me.to_string(),
+            epoch: self.config.epoch,
+            secret: secret_in_words(self.config.secret.kind()).to_owned(),
+            encryption: true,
+            peer_discovery: self.config.discovery,
+            port: self.config.port,
+            host: String::new(),
+            bridge: String::new(),
+            datapath: String::new(),
+            datapath_reason: String::new(),
+            mtu: self.config.mtu,
+            targets: self.explicit_targets(),
+            connections: self.connections(now),
+            peers: self.peer_reports(),
+            unicast_routes: self.unicast_routes(),
+            broadcast_routes: self.broadcast_routes(),
+            macs: Vec::new(),
+            drops: BTreeMap::new(),
+            counters: self.gossip_report(),
+            warnings: self.warnings(),
+        }
+    }
+
+    /// Who in the mesh announces this address: `container web on 7a:…(host2)`; `None` where nobody does.
+    pub fn holder_of(&self, address: std::net::IpAddr) -> Option<String> {
+        self.routes.reachable().filter(|peer| *peer != self.me).find_map(|peer| {
+            let held = self.body_of(&peer)?.attached.iter().find(|a| a.addr.addr() == address)?;
+            Some(format!("container {} on {}", held.container, self.display(&peer)))
+        })
+    }
+
+    fn connections(&self, now: Instant) -> Vec<ConnectionReport> {
+        let mut rows: Vec<ConnectionReport> = self.links.iter().map(|(_, slot)| self.link_row(slot)).collect();
+        rows.extend(self.targets.iter().filter_map(|(key, target)| self.target_row(key, target, now)));
+        rows.extend(self.links.failed_inbound(now).map(|failed| ConnectionReport {
+            error: failed.error.clone(),
+            ..empty_row(failed.address.to_string(), false, ConnectionState::Failed)
+        }));
+        rows
+    }
+
+    fn link_row(&self, slot: &Slot) -> ConnectionReport {
+        let row = empty_row(slot.address.to_string(), slot.outbound, ConnectionState::Connecting);
+        let Some(peer) = slot.peer.filter(|_| slot.up) else { return row };
+        let direct = self.paths.direct(&peer);
+        let (state, error) = match (direct, self.sessions.current(&peer)) {
+            (Some(_), _) => (ConnectionState::Established, String::new()),
+            (None, None) => (ConnectionState::Pending, "no answer by UDP yet; is the UDP port open both ways?".into()),
+            (None, Some(_)) => (ConnectionState::Pending, "probing the UDP path".to_owned()),
+        };
+        ConnectionReport {
+            state,
+            error,
+            peer: self.display(&peer),
+            encrypted: true,
+            cipher: CIPHER.to_owned(),
+            mtu: self.config.mtu,
+            rtt_ms: direct.map(|d| millis(d.rtt)).or(slot.rtt.map(millis)),
+            ..row
+        }
+    }
+
+    fn target_row(&self, key: &TargetKey, target: &Target, now: Instant) -> Option<ConnectionReport> {
+        let address = match (target.address, key) {
+            (_, TargetKey::Explicit(text)) => text.clone(),
+            (Some(address), TargetKey::Discovered(_)) => address.to_string(),
+            (None, TargetKey::Discovered(peer)) => self.addresses_of(peer).first()?.to_string(),
+        };
+        let (state, retry_in) = match target.state {
+            TargetState::Satisfied(_) => return None,
+            // Its link has a row of its own from the moment TCP is up.
+            TargetState::Dialling(conn) if self.links.get(conn).is_some() => return None,
+            TargetState::Dialling(_) => (ConnectionState::Connecting, None),
+            TargetState::GivenUp => (ConnectionState::Failed, None),
+            TargetState::Waiting(at) => (ConnectionState::Retrying, Some(at.since(now).as_secs_f64())),
+        };
+        let peer = match key {
+            TargetKey::Discovered(peer) => self.display(peer),
+            TargetKey::Explicit(_) => String::new(),
+        };
+        Some(ConnectionReport { error: target.error.clone(), retry_in, peer, ..empty_row(address, true, state) })
+    }
+
+    fn peer_reports(&self) -> Vec<PeerReport> {
+        self.routes.known().filter_map(|peer| self.peer_report(&peer)).collect()
+    }
+
+    fn peer_report(&self, peer: &PeerId) -> Option<PeerReport> {
+        let body = self.body_of(peer)?;
+        let path = if *peer == self.me {
+            "self".to_owned()
+        } else {
+            match self.path_to(peer) {
+                Path::Direct(address) => format!("direct {address}"),
+                Path::Via(next) => format!("via {}", self.display(&next)),
+                Path::None => "none".to_owned(),
+            }
+        };
+        let connections = body.neighbours.iter().map(|n| PeerConnectionReport {
+            peer: self.display(&n.peer),
+            outbound: n.outbound,
+            address: n.address,
+            established: n.established,
+        });
+        Some(PeerReport {
+            name: body.name.to_string(),
+            nick_name: body.nickname.clone(),
+            id: peer.to_string(),
+            epoch: body.version.epoch,
+            version: body.version.seq,
+            is_self: *peer == self.me,
+            path,
+            attached: body.attached.len(),
+            connections: connections.collect(),
+        })
+    }
+
+    fn unicast_routes(&self) -> Vec<RouteReport> {
+        let route = |peer: PeerId| {
+            let (next, hops) = self.routes.next_hop(&peer)?;
+            Some(RouteReport { destination: self.display(&peer), via: self.display(&next), hops })
+        };
+        self.routes.reachable().filter(|peer| *peer != self.me).filter_map(route).collect()
+    }
+
+    fn broadcast_routes(&self) -> Vec<BroadcastReport> {
+        let route = |origin: PeerId| BroadcastReport {
+            origin: self.display(&origin),
+            via: self.routes.flood(&origin).iter().map(|p| self.display(p)).collect(),
+        };
+        self.routes.reachable().map(route).collect()
+    }
+
+    fn gossip_report(&self) -> BTreeMap<String, u64> {
+        let c = &self.gossip_counters;
+        [
+            ("gossip records accepted", c.accepted),
+            ("gossip records known", c.known),
+            ("gossip records refused", c.refused),
+            ("gossip messages unknown", c.unknown),
+        ]
+        .into_iter()
+        .map(|(name, n)| (name.to_owned(), n))
+        .collect()
+    }
+
+    fn warnings(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        if self.config.secret.kind() == SecretKind::Open {
+            warnings.push(
+                "anyone who can reach this router's port may join the mesh; give all routers a --key-file \
+                 (mesh keygen) or a --password-file"
+                    .to_owned(),
+            );
+        }
+        warnings.extend(self.duplicate_names());
+        if !self.overtaken.is_empty() {
+            warnings.push("another router seems to use this router's key; if this machine is a clone, stop one of them and run mesh reset there".to_owned());
+        }
+        warnings
+    }
+
+    fn duplicate_names(&self) -> Vec<String> {
+        let mut by_name: BTreeMap<_, Vec<PeerId>> = BTreeMap::new();
+        for peer in self.routes.known() {
+            if let Some(body) = self.body_of(&peer) {
+                by_name.entry(body.name).or_default().push(peer);
+            }
+        }
+        let shared = by_name.into_iter().filter(|(_, peers)| peers.len() > 1);
+        shared
+            .map(|(name, peers)| {
+                let who: Vec<String> = peers.iter().map(|p| self.display(p)).collect();
+                format!("{} routers bear the name {name}: {}; give each its own --name", peers.len(), who.join(", "))
+            })
+            .collect()
+    }
+}
+
+fn empty_row(address: String, outbound: bool, state: ConnectionState) -> ConnectionReport {
+    ConnectionReport {
+        address,
+        outbound,
+        state,
+        error: String::new(),
+        retry_in: None,
+        peer: String::new(),
+        encrypted: false,
+        cipher: String::new(),
+        datapath: String::new(),
+        mtu: 0,
+        rtt_ms: None,
+    }
+}
+
+fn millis(d: Duration) -> f64 {
+    // Whole microseconds: more digits than that are noise.
+    (d.as_secs_f64() * 1e6).round() / 1e3
+}
+
+fn secret_in_words(kind: SecretKind) -> &'static str {
+    match kind {
+        SecretKind::KeyFile => "key file",
+        SecretKind::Password => "password",
+        SecretKind::Open => "none (anyone who can reach this router may join)",
+    }
+}

@@ -1,0 +1,387 @@
+//! Whom to dial and when: explicit targets (`mesh connect`) and peers learnt by gossip.
+//!
+//! An explicit target is a name or address as typed and is dialled for ever; a discovered one is a peer, dialled at the
+//! addresses it and its neighbours announce, and dropped when it leaves the mesh. Each dial waits longer than the one
+//! before ([`REDIAL_MIN`] growing by half), with jitter, so that a mesh that restarts does not dial in step.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use core::time::Duration;
+
+use crate::entropy::Entropy;
+use crate::ids::{ConnId, PeerId};
+use crate::limits::{MAX_TARGETS, REDIAL_MAX_DISCOVERED, REDIAL_MAX_EXPLICIT, REDIAL_MIN};
+use crate::time::Instant;
+
+/// What a dial is for.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum TargetKey {
+    /// `host`, `host:port`, `[v6]:port`, as typed.
+    Explicit(String),
+    /// A peer learnt by gossip.
+    Discovered(PeerId),
+}
+
+/// Where to dial: the shell resolves names, again at each try.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DialTo {
+    /// A host name or address with a port.
+    Name {
+        /// Name or literal address.
+        host: String,
+        /// TCP port.
+        port: u16,
+    },
+    /// One address.
+    Address(SocketAddr),
+}
+
+/// What a target is doing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TargetState {
+    /// Will be dialled at this moment.
+    Waiting(Instant),
+    /// A dial or handshake is under way.
+    Dialling(ConnId),
+    /// A link to this peer is up, dialled by either side.
+    Satisfied(PeerId),
+    /// Will not be dialled again until the operator says so.
+    GivenUp,
+}
+
+/// One target.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// What it is doing.
+    pub state: TargetState,
+    /// Why the last try failed; empty before the first.
+    pub error: String,
+    /// The last address tried, where one was reached.
+    pub address: Option<SocketAddr>,
+    backoff: Duration,
+    tries: usize,
+    delayed: bool,
+}
+
+/// All targets of a router.
+#[derive(Debug, Default)]
+pub struct Targets {
+    targets: BTreeMap<TargetKey, Target>,
+}
+
+impl TargetKey {
+    fn longest_wait(&self) -> Duration {
+        match self {
+            Self::Explicit(_) => REDIAL_MAX_EXPLICIT,
+            Self::Discovered(_) => REDIAL_MAX_DISCOVERED,
+        }
+    }
+}
+
+impl Targets {
+    /// Adds explicit targets, due at once; one that is there already is tried again at once.
+    ///
+    /// Returns how many did not fit under [`MAX_TARGETS`].
+    pub fn add_explicit<I: IntoIterator<Item = String>>(&mut self, targets: I, now: Instant) -> usize {
+        let mut refused = 0;
+        for text in targets {
+            let key = TargetKey::Explicit(text);
+            if !self.targets.contains_key(&key) && self.explicit().count() >= MAX_TARGETS {
+                refused += 1;
+                continue;
+            }
+            let target = self.targets.entry(key).or_insert_with(|| Target::due(now));
+            if matches!(target.state, TargetState::Waiting(_) | TargetState::GivenUp) {
+                target.state = TargetState::Waiting(now);
+                target.backoff = REDIAL_MIN;
+            }
+        }
+        refused
+    }
+
+    /// Forgets explicit targets that are not in `keep`.
+    pub fn retain_explicit(&mut self, keep: &[String]) {
+        self.targets.retain(|key, _| match key {
+            TargetKey::Explicit(text) => keep.contains(text),
+            TargetKey::Discovered(_) => true,
+        });
+    }
+
+    /// Forgets one explicit target; live links stay. Whether it was there.
+    pub fn forget(&mut self, text: &str) -> bool {
+        self.targets.remove(&TargetKey::Explicit(text.to_owned())).is_some()
+    }
+
+    /// The explicit targets, as typed.
+    pub fn explicit(&self) -> impl Iterator<Item = &str> {
+        self.targets.keys().filter_map(|key| match key {
+            TargetKey::Explicit(text) => Some(text.as_str()),
+            TargetKey::Discovered(_) => None,
+        })
+    }
+
+    /// All targets, for the report.
+    pub fn iter(&self) -> impl Iterator<Item = (&TargetKey, &Target)> {
+        self.targets.iter()
+    }
+
+    /// Makes `peers` the discovered targets: new ones wait `delay` with jitter, vanished ones are dropped.
+    pub fn set_discovered(&mut self, peers: &[PeerId], delay: Duration, now: Instant, entropy: &mut dyn Entropy) {
+        self.targets.retain(|key, target| match key {
+            TargetKey::Explicit(_) => true,
+            TargetKey::Discovered(peer) => {
+                peers.contains(peer) || matches!(target.state, TargetState::Dialling(_))
+            }
+        });
+        for peer in peers {
+            self.targets.entry(TargetKey::Discovered(*peer)).or_insert_with(|| {
+                let wait = entropy.jitter(delay, 100);
+                Target::due(now + wait)
+            });
+        }
+    }
+
+    /// Peers that were never dialled yet are given `delay` to dial us first.
+    pub fn delay_new(&mut self, peers: &[PeerId], delay: Duration, now: Instant) {
+        for peer in peers {
+            if let Some(target) = self.targets.get_mut(&TargetKey::Discovered(*peer))
+                && target.tries == 0
+                && matches!(target.state, TargetState::Waiting(at) if at < now + delay)
+                && !target.delayed
+            {
+                target.delayed = true;
+                target.state = TargetState::Waiting(now + delay);
+            }
+        }
+    }
+
+    /// Targets that are due, each with how many tries went before (to walk through its addresses).
+    pub fn due(&self, now: Instant) -> Vec<(TargetKey, usize)> {
+        self.targets
+            .iter()
+            .filter(|(_, t)| matches!(t.state, TargetState::Waiting(at) if at <= now))
+            .map(|(key, t)| (key.clone(), t.tries))
+            .collect()
+    }
+
+    /// When the next target is due.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        self.targets
+            .values()
+            .filter_map(|t| match t.state {
+                TargetState::Waiting(at) => Some(at),
+                _ => None,
+            })
+            .min()
+    }
+
+    /// A dial has begun.
+    pub fn dialling(&mut self, key: &TargetKey, conn: ConnId) {
+        if let Some(target) = self.targets.get_mut(key) {
+            target.state = TargetState::Dialling(conn);
+            target.tries += 1;
+        }
+    }
+
+    /// The dial reached this address.
+    pub fn reached(&mut self, conn: ConnId, address: SocketAddr) {
+        if let Some(target) = self.by_conn(conn) {
+            target.address = Some(address);
+        }
+    }
+
+    /// A link to `peer` is up: `conn`'s target needs no dial, nor does the peer's own.
+    pub fn satisfied(&mut self, conn: ConnId, peer: PeerId) {
+        if let Some(target) = self.by_conn(conn) {
+            target.satisfy(peer);
+        }
+        if let Some(target) = self.targets.get_mut(&TargetKey::Discovered(peer)) {
+            target.satisfy(peer);
+        }
+    }
+
+    /// The dial or link of `conn` ended: its target waits, longer than before, or is given up.
+    pub fn failed(&mut self, conn: ConnId, error: &str, retry: Retry, now: Instant, entropy: &mut dyn Entropy) {
+        let Some((key, target)) =
+            self.targets.iter_mut().find(|(_, t)| t.state == TargetState::Dialling(conn))
+        else {
+            return;
+        };
+        target.error = error.to_owned();
+        target.state = match retry {
+            Retry::Later => {
+                let wait = entropy.jitter(target.backoff, 25);
+                target.backoff = (target.backoff * 3 / 2).min(key.longest_wait());
+                TargetState::Waiting(now + wait)
+            }
+            Retry::Slowly => {
+                target.backoff = key.longest_wait();
+                TargetState::Waiting(now + entropy.jitter(target.backoff, 25))
+            }
+            Retry::Never => TargetState::GivenUp,
+        };
+    }
+
+    /// The last link to `peer` ended: whatever it satisfied is dialled again soon.
+    pub fn lost(&mut self, peer: PeerId, error: &str, now: Instant, entropy: &mut dyn Entropy) {
+        for target in self.targets.values_mut() {
+            if target.state == TargetState::Satisfied(peer) {
+                target.error = error.to_owned();
+                target.backoff = REDIAL_MIN;
+                target.state = TargetState::Waiting(now + entropy.jitter(REDIAL_MIN / 2, 80));
+            }
+        }
+    }
+
+    /// The peer behind an explicit target turned out to be this one, which is linked already.
+    pub fn key_of(&self, conn: ConnId) -> Option<&TargetKey> {
+        self.targets.iter().find(|(_, t)| t.state == TargetState::Dialling(conn)).map(|(key, _)| key)
+    }
+
+    fn by_conn(&mut self, conn: ConnId) -> Option<&mut Target> {
+        self.targets.values_mut().find(|t| t.state == TargetState::Dialling(conn))
+    }
+}
+
+/// Whether a failed target is tried again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Retry {
+    /// With growing waits.
+    Later,
+    /// At the longest wait: only the operator can mend it, but then without telling us.
+    Slowly,
+    /// Not until the operator asks.
+    Never,
+}
+
+impl Target {
+    fn due(at: Instant) -> Self {
+        Self { state: TargetState::Waiting(at), error: String::new(), address: None, backoff: REDIAL_MIN, tries: 0, delayed: false }
+    }
+
+    fn satisfy(&mut self, peer: PeerId) {
+        self.state = TargetState::Satisfied(peer);
+        self.error.clear();
+        self.backoff = REDIAL_MIN;
+    }
+}
+
+/// Splits a target as typed into host and port: `host`, `host:port`, `1.2.3.4:5`, `::1`, `[::1]:5`.
+///
+/// # Errors
+/// A sentence that says what is wrong with it.
+pub fn parse_target(text: &str, default_port: u16) -> Result<DialTo, String> {
+    let bad = |why: &str| Err(format!("'{text}' is not a peer: {why}; write host or host:port"));
+    if let Ok(addr) = text.parse::<SocketAddr>() {
+        return if addr.port() == 0 { bad("port 0") } else { Ok(DialTo::Address(addr)) };
+    }
+    let bare = text.strip_prefix('[').and_then(|t| t.strip_suffix(']')).unwrap_or(text);
+    if let Ok(ip) = bare.parse() {
+        return Ok(DialTo::Address(SocketAddr::new(ip, default_port)));
+    }
+    let (host, port) = match text.rsplit_once(':') {
+        None => (text, default_port),
+        Some((host, port)) => match port.parse() {
+            Ok(port) if port != 0 => (host, port),
+            _ => return bad("the part after ':' is not a port"),
+        },
+    };
+    let valid = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_');
+    if host.is_empty() || host.len() > 253 || !host.bytes().all(valid) || host.starts_with(['-', '.']) {
+        return bad("not a host name");
+    }
+    // 10.2.1.300 and 10.2.1 would go to the resolver, which knows neither or takes them for something else.
+    if host.bytes().all(|b| b.is_ascii_digit() || b == b'.') {
+        return bad("not an IPv4 address");
+    }
+    Ok(DialTo::Name { host: host.to_owned(), port })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::entropy::SeededEntropy;
+
+    const T0: Instant = Instant::ZERO;
+
+    fn key(s: &str) -> TargetKey {
+        TargetKey::Explicit(s.to_owned())
+    }
+
+    #[test]
+    fn targets_parse() {
+        let addr = |s: &str| DialTo::Address(s.parse().unwrap());
+        assert_eq!(parse_target("10.0.0.1", 6783), Ok(addr("10.0.0.1:6783")));
+        assert_eq!(parse_target("10.0.0.1:99", 6783), Ok(addr("10.0.0.1:99")));
+        assert_eq!(parse_target("fd00::1", 6783), Ok(addr("[fd00::1]:6783")));
+        assert_eq!(parse_target("[fd00::1]:99", 6783), Ok(addr("[fd00::1]:99")));
+        assert_eq!(parse_target("[fd00::1]", 6783), Ok(addr("[fd00::1]:6783")));
+        assert_eq!(parse_target("host-1.x:7", 6783), Ok(DialTo::Name { host: "host-1.x".into(), port: 7 }));
+        for bad in ["", ":", "host:", "host:0", "host:x", "ho st", "-host", "10.2.1.300", "10.2", "a/b", "10.0.0.1:0"] {
+            assert!(parse_target(bad, 6783).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn waits_grow_to_the_cap_and_shrink_after_success() {
+        let mut entropy = SeededEntropy::new(1);
+        let mut targets = Targets::default();
+        targets.add_explicit(["a".to_owned()], T0);
+        let mut now = T0;
+        let mut last = Duration::ZERO;
+        for i in 0..20 {
+            assert_eq!(targets.due(now).len(), 1);
+            targets.dialling(&key("a"), ConnId(i));
+            assert!(targets.due(now).is_empty());
+            targets.failed(ConnId(i), "refused", Retry::Later, now, &mut entropy);
+            let at = targets.next_deadline().unwrap();
+            last = at.since(now);
+            assert!(last <= REDIAL_MAX_EXPLICIT * 5 / 4);
+            now = at;
+        }
+        assert!(last >= REDIAL_MAX_EXPLICIT * 3 / 4, "{last:?}");
+        targets.dialling(&key("a"), ConnId(99));
+        let peer = PeerId([1; 16]);
+        targets.satisfied(ConnId(99), peer);
+        assert_eq!(targets.next_deadline(), None);
+        targets.lost(peer, "closed", now, &mut entropy);
+        assert!(targets.next_deadline().unwrap().since(now) <= REDIAL_MIN);
+    }
+
+    #[test]
+    fn discovered_targets_follow_the_mesh_and_explicit_ones_stay() {
+        let mut entropy = SeededEntropy::new(1);
+        let mut targets = Targets::default();
+        targets.add_explicit(["a".to_owned(), "b".to_owned()], T0);
+        let (p, q) = (PeerId([1; 16]), PeerId([2; 16]));
+        targets.set_discovered(&[p, q], Duration::ZERO, T0, &mut entropy);
+        assert_eq!(targets.iter().count(), 4);
+        targets.set_discovered(&[q], Duration::ZERO, T0, &mut entropy);
+        assert_eq!(targets.iter().count(), 3);
+        targets.retain_explicit(&["b".to_owned()]);
+        assert_eq!(targets.explicit().collect::<Vec<_>>(), ["b"]);
+        assert!(targets.forget("b"));
+        assert!(!targets.forget("b"));
+    }
+
+    #[test]
+    fn a_target_given_up_is_dialled_again_when_asked() {
+        let mut entropy = SeededEntropy::new(1);
+        let mut targets = Targets::default();
+        targets.add_explicit(["me".to_owned()], T0);
+        targets.dialling(&key("me"), ConnId(1));
+        targets.failed(ConnId(1), "connected to ourselves", Retry::Never, T0, &mut entropy);
+        assert_eq!(targets.next_deadline(), None);
+        targets.add_explicit(["me".to_owned()], T0);
+        assert_eq!(targets.due(T0).len(), 1);
+    }
+
+    #[test]
+    fn the_list_is_bounded() {
+        let mut targets = Targets::default();
+        let refused = targets.add_explicit((0..MAX_TARGETS + 7).map(|i| format!("h{i}")), T0);
+        assert_eq!(refused, 7);
+        assert_eq!(targets.explicit().count(), MAX_TARGETS);
+    }
+}
