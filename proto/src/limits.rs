@@ -106,3 +106,5 @@ pub const MAX_FAILED_INBOUND: usize = 32;
 pub const FAILED_INBOUND_AGE: Duration = Duration::from_secs(120);
 /// Sessions to routers that are no neighbours are probed for a direct path this long after their last frame.
 pub const PROBE_WHILE_USED: Duration = Duration::from_secs(30);
+/// Addresses of our own learnt from peers that saw us (NAT) and announced to others.
+pub const MAX_OBSERVED: usize = 4;

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use crate::forward::LaneEvent;
 use crate::ids::PeerId;
-use crate::limits::{HEARTBEAT, MAX_CANDIDATES, MAX_SESSIONS, PROBE_WHILE_USED, SESSION_IDLE};
+use crate::limits::{HEARTBEAT, MAX_CANDIDATES, MAX_OBSERVED, MAX_SESSIONS, PROBE_WHILE_USED, SESSION_IDLE};
 use crate::session::{Directory, SessionOutput, Via};
 use crate::time::Instant;
 use crate::topology::lsdb::Lsdb;
@@ -156,7 +156,7 @@ impl Control {
                     self.topology_dirty = true;
                     self.snapshot_dirty = true;
                 }
-                if self.observed.len() < 4 && self.observed.insert(observed) {
+                if self.observed.len() < MAX_OBSERVED && self.observed.insert(observed) {
                     self.refresh_endpoints();
                 }
             }

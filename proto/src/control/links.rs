@@ -115,9 +115,9 @@ impl Slot {
         self.unwritten = self.unwritten.saturating_sub(bytes);
     }
 
-    /// Whether gossip may add more now; otherwise it waits as a set of origins.
-    pub fn has_room(&self) -> bool {
-        self.unwritten < MAX_LINK_SEND_QUEUE / 4
+    /// Bytes gossip may add now; beyond that it waits as a set of origins.
+    pub fn room(&self) -> usize {
+        MAX_LINK_SEND_QUEUE.saturating_sub(self.unwritten)
     }
 
     /// A pong arrived.
