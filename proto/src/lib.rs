@@ -7,7 +7,9 @@
 
 pub mod address;
 pub mod api;
+pub mod crypto;
 pub mod entropy;
 pub mod ids;
 pub mod limits;
+pub mod noise;
 pub mod time;
