@@ -33,7 +33,7 @@ fn x25519_rfc7748_section_5_2() {
 #[test]
 fn x25519_rfc7748_section_6_1() {
     let alice = DhSecret::from_bytes(key(
-        "77076d0a7318a57d3c16c17251b26645df4c92ebc0992ac177fba51db92c2c2a",
+        "77076d0a7318a57d3c16c17251b26645df4c2f87ebc0992ab177fba51db92c2a",
     ));
     let bob = DhSecret::from_bytes(key(
         "5dab087e624a8a4b79e17f8b83800ee66f3bb1292618b6fd1c2f8b27ff88e0eb",

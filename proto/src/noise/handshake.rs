@@ -149,7 +149,7 @@ impl Handshake {
     }
 
     fn next_tokens(&self, writing: bool) -> Result<&'static [Token], NoiseError> {
-        let even = self.progress.messages % 2 == 0;
+        let even = self.progress.messages.is_multiple_of(2);
         let my_turn = even == (self.role == Role::Initiator);
         if my_turn != writing {
             return Err(NoiseError::OutOfTurn);
