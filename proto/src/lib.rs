@@ -12,4 +12,6 @@ pub mod entropy;
 pub mod ids;
 pub mod limits;
 pub mod noise;
+pub mod session;
 pub mod time;
+pub mod wire;

@@ -178,13 +178,14 @@ impl Handshake {
                 }
                 Token::S => {
                     let public = self.local_static.public();
-                    next.symmetric.encrypt_and_hash(&public, out)?;
+                    next.symmetric.encrypt_and_hash(&public, out);
                 }
                 other => self.mix(next, *other)?,
             }
         }
         next.messages += 1;
-        next.symmetric.encrypt_and_hash(payload, out)
+        next.symmetric.encrypt_and_hash(payload, out);
+        Ok(())
     }
 
     fn read_tokens(

@@ -1,12 +1,11 @@
 //! The symmetric state of a handshake (Noise section 5.2): chaining key, transcript hash, cipher key and nonce.
 
 use blake2::{Blake2s256, Digest};
-use chacha20poly1305::aead::inout::InOutBuf;
-use chacha20poly1305::{AeadInOut, ChaCha20Poly1305, KeyInit};
 use hkdf::SimpleHkdf;
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use super::{NoiseError, SplitKeys};
+use crate::crypto::aead::AeadKey;
 
 pub(super) const TAG: usize = 16;
 
@@ -59,26 +58,15 @@ impl SymmetricState {
     }
 
     /// Appends `plaintext` to `out`, sealed once there is a key.
-    pub(super) fn encrypt_and_hash(
-        &mut self,
-        plaintext: &[u8],
-        out: &mut Vec<u8>,
-    ) -> Result<(), NoiseError> {
+    pub(super) fn encrypt_and_hash(&mut self, plaintext: &[u8], out: &mut Vec<u8>) {
         let start = out.len();
         out.extend_from_slice(plaintext);
         if let Some(key) = &self.key {
-            let tag = ChaCha20Poly1305::new(key.into())
-                .encrypt_inout_detached(
-                    &nonce(self.nonce),
-                    &self.hash,
-                    InOutBuf::from(&mut out[start..]),
-                )
-                .map_err(|_| NoiseError::TooLong)?;
+            let tag = AeadKey::new(*key).seal(self.nonce, &self.hash, &mut out[start..]);
             out.extend_from_slice(&tag);
             self.nonce += 1;
         }
         self.mix_hash(&out[start..]);
-        Ok(())
     }
 
     /// The plaintext of `ciphertext`; an error leaves the state as it was.
@@ -90,13 +78,8 @@ impl SymmetricState {
                     .split_last_chunk::<TAG>()
                     .ok_or(NoiseError::TooShort)?;
                 let mut plaintext = body.to_vec();
-                ChaCha20Poly1305::new(key.into())
-                    .decrypt_inout_detached(
-                        &nonce(self.nonce),
-                        &self.hash,
-                        InOutBuf::from(plaintext.as_mut_slice()),
-                        tag.into(),
-                    )
+                AeadKey::new(*key)
+                    .open(self.nonce, &self.hash, &mut plaintext, tag)
                     .map_err(|_| NoiseError::Unauthentic)?;
                 self.nonce += 1;
                 plaintext
@@ -135,11 +118,4 @@ impl SymmetricState {
             SimpleHkdf::<Blake2s256>::new(Some(&self.chaining_key), input).expand(&[], out);
         debug_assert!(expanded.is_ok(), "96 bytes are within HKDF's reach");
     }
-}
-
-/// Four zero bytes and the counter, little-endian (Noise section 12.3).
-fn nonce(counter: u64) -> chacha20poly1305::Nonce {
-    let mut nonce = chacha20poly1305::Nonce::default();
-    nonce[4..].copy_from_slice(&counter.to_le_bytes());
-    nonce
 }
