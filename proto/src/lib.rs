@@ -7,7 +7,11 @@
 
 pub mod address;
 pub mod api;
+pub mod crypto;
 pub mod entropy;
 pub mod ids;
 pub mod limits;
+pub mod noise;
+pub mod session;
 pub mod time;
+pub mod wire;

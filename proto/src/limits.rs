@@ -108,3 +108,35 @@ pub const FAILED_INBOUND_AGE: Duration = Duration::from_secs(120);
 pub const PROBE_WHILE_USED: Duration = Duration::from_secs(30);
 /// Addresses of our own learnt from peers that saw us (NAT) and announced to others.
 pub const MAX_OBSERVED: usize = 4;
+/// Waits between the first attempts of a session handshake; the last one repeats. All with ±10 % jitter.
+pub const HANDSHAKE_RETRIES: [Duration; 5] = [
+    Duration::from_millis(250),
+    Duration::from_millis(500),
+    Duration::from_secs(1),
+    Duration::from_secs(2),
+    Duration::from_secs(5),
+];
+/// A session handshake without an answer for this long is given up and counted; whoever still wants it begins anew.
+pub const HANDSHAKE_GIVE_UP: Duration = Duration::from_secs(90);
+/// Time the other side's handshake has to be confirmed before ours is begun after all.
+pub const HANDSHAKE_YIELD: Duration = Duration::from_secs(1);
+/// Responses one attempt of a handshake tries to read; further ones are refused until the next attempt.
+pub const RESPONSE_ATTEMPTS: u32 = 8;
+/// Session Inits per second above which a router asks for cookies.
+pub const HANDSHAKE_LOAD: u32 = 100;
+/// Under load, Inits with a good cookie per second and source (IPv4 address or IPv6 /64); further ones are refused.
+pub const HANDSHAKES_PER_SOURCE: u32 = 20;
+/// Under load, sources told apart within one second; messages of further ones are refused.
+pub const MAX_HANDSHAKE_SOURCES: usize = 1_024;
+/// Under load, relayed Inits per second (they cannot prove an address); further ones are refused.
+pub const RELAYED_HANDSHAKES: u32 = 50;
+/// Age at which the secret behind cookies is replaced, and at which a cookie is not used any more.
+pub const COOKIE_AGE: Duration = Duration::from_secs(120);
+/// Time between two looks at a session: rekeying, silence, keep-alive.
+pub const SESSION_UPKEEP: Duration = Duration::from_secs(5);
+/// Frames unanswered for this long begin a new handshake: the peer may have lost the keys.
+pub const SESSION_SILENCE: Duration = Duration::from_secs(10);
+/// Times an empty Probe is sent to confirm new keys.
+pub const CONFIRM_ATTEMPTS: usize = 5;
+/// Outputs of the session manager that may wait; when full, datagrams are refused and timers wait.
+pub const MAX_SESSION_OUTPUTS: usize = 16_384;

@@ -1,0 +1,3 @@
+//! Bytes on the wire.
+
+pub mod datagram;
