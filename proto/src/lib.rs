@@ -10,4 +10,7 @@ pub mod api;
 pub mod entropy;
 pub mod ids;
 pub mod limits;
+pub mod link;
 pub mod time;
+pub mod topology;
+pub mod wire;
