@@ -7,10 +7,12 @@
 
 pub mod address;
 pub mod api;
+pub mod crypto;
 pub mod entropy;
 pub mod ids;
 pub mod limits;
 pub mod link;
+pub mod noise;
 pub mod time;
 pub mod topology;
 pub mod wire;
