@@ -13,6 +13,7 @@ pub mod ids;
 pub mod limits;
 pub mod link;
 pub mod noise;
+pub mod session;
 pub mod time;
 pub mod topology;
 pub mod wire;

@@ -16,7 +16,6 @@
 //! A message with another tag is skipped and counted by whoever receives it: that is how later versions add messages.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -41,7 +40,7 @@ pub enum LinkMessage {
         nonce: u64,
     },
     /// Signed records, verbatim; at most [`MAX_RECORDS_PER_MESSAGE`]. Not parsed and not verified here.
-    Records(Vec<Arc<[u8]>>),
+    Records(Vec<Vec<u8>>),
     /// Hash over the records of all routers that the sender can reach.
     Digest([u8; 16]),
     /// What the sender holds of a range of peers.
@@ -55,6 +54,8 @@ pub enum LinkMessage {
         /// Why, for people; at most [`MAX_BYE_REASON`] bytes, cut when encoded.
         reason: String,
     },
+    /// A message that a later version of the protocol added, by its tag: skip and count. Cannot be encoded.
+    Unknown(u8),
 }
 
 /// What a router holds of the peers from `first` to `last`, both included: who is not listed is not held.
@@ -78,15 +79,6 @@ pub struct Held {
     pub version: Version,
     /// First four bytes of the record's hash: tells two records of one version apart.
     pub fingerprint: [u8; 4],
-}
-
-/// A decoded message, or the tag of one that a later version of the protocol added.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Decoded {
-    /// A message we know.
-    Message(LinkMessage),
-    /// Skip and count.
-    Unknown(u8),
 }
 
 type RecordBlob<'a> = Blob<'a, MAX_RECORD>;
@@ -121,8 +113,7 @@ impl LinkMessage {
     /// The message as bytes, not yet sealed.
     ///
     /// # Errors
-    /// [`CodecError::Unencodable`] when it is longer than [`MAX_LINK_MESSAGE`] or has a list beyond its bound;
-    /// [`LinkMessage::pack_records`] and [`crate::topology::Lsdb::summaries`] make messages that fit.
+    /// [`CodecError::Unencodable`] when it is longer than [`MAX_LINK_MESSAGE`] or has a list beyond its bound.
     pub fn encode(&self) -> Result<Vec<u8>, CodecError> {
         let mut out = Vec::new();
         match self {
@@ -147,6 +138,7 @@ impl LinkMessage {
                 let reason = bounded::truncated(reason, MAX_BYE_REASON);
                 tagged(tag::BYE, &reason, &mut out)
             }
+            Self::Unknown(_) => Err(CodecError::Unencodable),
         }?;
         within(out.len(), MAX_LINK_MESSAGE)?;
         Ok(out)
@@ -156,9 +148,9 @@ impl LinkMessage {
     ///
     /// # Errors
     /// A body that is malformed, too long or out of bounds; an unknown tag is not an error.
-    pub fn decode(bytes: &[u8]) -> Result<Decoded, CodecError> {
+    pub fn decode(bytes: &[u8]) -> Result<Self, CodecError> {
         let (&tag, body) = bytes.split_first().ok_or(CodecError::Malformed)?;
-        let message = match tag {
+        Ok(match tag {
             tag::PING => Self::Ping {
                 nonce: codec::decode(body)?,
             },
@@ -167,7 +159,7 @@ impl LinkMessage {
             },
             tag::RECORDS => {
                 let RecordList(blobs) = codec::decode(body)?;
-                Self::Records(blobs.into_iter().map(|b| Arc::from(b.0)).collect())
+                Self::Records(blobs.into_iter().map(|b| b.0.to_vec()).collect())
             }
             tag::DIGEST => Self::Digest(codec::decode(body)?),
             tag::SUMMARY => Self::Summary(codec::decode(body)?),
@@ -176,34 +168,10 @@ impl LinkMessage {
             tag::BYE => Self::Bye {
                 reason: codec::decode::<Reason>(body)?.0,
             },
-            other => return Ok(Decoded::Unknown(other)),
-        };
-        Ok(Decoded::Message(message))
+            other => Self::Unknown(other),
+        })
     }
 
-    /// Puts records into as few messages as their bounds allow, in the given order.
-    ///
-    /// Each record must be at most [`MAX_RECORD`] long, as those of [`crate::topology::SignedRecord`] are.
-    pub fn pack_records(records: impl IntoIterator<Item = Arc<[u8]>>) -> Vec<LinkMessage> {
-        // Tag and list length before the records, a length before each: at most 5 bytes for what fits a message.
-        const PREFIX: usize = 5;
-        let mut messages = Vec::new();
-        let mut batch: Vec<Arc<[u8]>> = Vec::new();
-        let mut size = 1 + PREFIX;
-        for record in records {
-            let added = PREFIX + record.len();
-            if batch.len() == MAX_RECORDS_PER_MESSAGE || size + added > MAX_LINK_MESSAGE {
-                messages.push(Self::Records(core::mem::take(&mut batch)));
-                size = 1 + PREFIX;
-            }
-            size += added;
-            batch.push(record);
-        }
-        if !batch.is_empty() {
-            messages.push(Self::Records(batch));
-        }
-        messages
-    }
 }
 
 fn tagged<T: Serialize>(tag: u8, body: &T, out: &mut Vec<u8>) -> Result<(), CodecError> {
@@ -247,7 +215,7 @@ mod tests {
             any::<u64>().prop_map(|nonce| LinkMessage::Ping { nonce }),
             any::<u64>().prop_map(|nonce| LinkMessage::Pong { nonce }),
             vec(vec(any::<u8>(), 0..300), 0..20)
-                .prop_map(|r| LinkMessage::Records(r.into_iter().map(Arc::from).collect())),
+                .prop_map(LinkMessage::Records),
             any::<[u8; 16]>().prop_map(LinkMessage::Digest),
             (peer(), peer(), vec(held(), 0..20))
                 .prop_map(|(first, last, held)| LinkMessage::Summary(Summary { first, last, held })),
@@ -261,7 +229,7 @@ mod tests {
         #[test]
         fn what_is_encoded_is_decoded(message in message()) {
             let bytes = message.encode().unwrap();
-            prop_assert_eq!(LinkMessage::decode(&bytes), Ok(Decoded::Message(message)));
+            prop_assert_eq!(LinkMessage::decode(&bytes), Ok(message));
         }
 
         #[test]
@@ -279,27 +247,12 @@ mod tests {
             bytes.extend(body);
             let known = (1..=8).contains(&tag);
             match LinkMessage::decode(&bytes) {
-                Ok(Decoded::Unknown(t)) => prop_assert!(!known && t == tag),
-                Ok(Decoded::Message(m)) => prop_assert!(known && m.encode().is_ok()),
+                Ok(LinkMessage::Unknown(t)) => prop_assert!(!known && t == tag),
+                Ok(m) => prop_assert!(known && m.encode().is_ok()),
                 Err(_) => prop_assert!(known),
             }
         }
 
-        #[test]
-        fn packed_records_fit_and_keep_their_order(sizes in vec(0usize..40_000, 0..60)) {
-            let records: Vec<Arc<[u8]>> = sizes.iter().enumerate()
-                .map(|(i, &n)| Arc::from(vec![u8::try_from(i).unwrap(); n])).collect();
-            let mut unpacked = Vec::new();
-            for message in LinkMessage::pack_records(records.clone()) {
-                let bytes = message.encode().unwrap();
-                let Ok(Decoded::Message(LinkMessage::Records(batch))) = LinkMessage::decode(&bytes) else {
-                    panic!("not records");
-                };
-                prop_assert!(!batch.is_empty());
-                unpacked.extend(batch);
-            }
-            prop_assert_eq!(unpacked, records);
-        }
     }
 
     #[test]
@@ -328,18 +281,19 @@ mod tests {
         assert!(LinkMessage::decode(&bytes).is_ok());
         assert!(want(MAX_WANT + 1).encode().is_err());
 
-        let largest: Arc<[u8]> = Arc::from(vec![0; MAX_RECORD]);
+        let largest = vec![0; MAX_RECORD];
         assert!(LinkMessage::Records(vec![largest]).encode().is_ok());
-        let too_large: Arc<[u8]> = Arc::from(vec![0; MAX_RECORD + 1]);
+        let too_large = vec![0; MAX_RECORD + 1];
         let bytes = LinkMessage::Records(vec![too_large]).encode().unwrap();
         assert!(LinkMessage::decode(&bytes).is_err());
     }
 
     #[test]
-    fn many_small_records_are_split_by_number() {
-        let records = vec![Arc::from([1u8; 4]); MAX_RECORDS_PER_MESSAGE + 1];
-        assert_eq!(LinkMessage::pack_records(records).len(), 2);
-        assert!(LinkMessage::pack_records([]).is_empty());
+    fn the_number_of_records_is_bounded() {
+        let records = |n| LinkMessage::Records(vec![vec![1; 4]; n]);
+        assert!(records(MAX_RECORDS_PER_MESSAGE).encode().is_ok());
+        assert!(records(MAX_RECORDS_PER_MESSAGE + 1).encode().is_err());
+        assert!(LinkMessage::Unknown(99).encode().is_err());
     }
 
     #[test]
@@ -349,7 +303,7 @@ mod tests {
         }
         .encode()
         .unwrap();
-        let Ok(Decoded::Message(LinkMessage::Bye { reason })) = LinkMessage::decode(&bytes) else {
+        let Ok(LinkMessage::Bye { reason }) = LinkMessage::decode(&bytes) else {
             panic!("not a bye");
         };
         assert_eq!(reason, "ä".repeat(MAX_BYE_REASON / 2));

@@ -3,4 +3,5 @@
 
 pub mod bounded;
 pub mod codec;
+pub mod datagram;
 pub mod message;

@@ -1,0 +1,4 @@
+//! Data sessions between two routers.
+
+pub mod replay;
+pub mod transport;
