@@ -27,7 +27,9 @@ where
 ///
 /// # Errors
 /// Those of the deserializer, and one byte too many.
-pub fn text<'de, D: Deserializer<'de>, const MAX: usize>(deserializer: D) -> Result<String, D::Error> {
+pub fn text<'de, D: Deserializer<'de>, const MAX: usize>(
+    deserializer: D,
+) -> Result<String, D::Error> {
     let text = <&str>::deserialize(deserializer)?;
     if text.len() > MAX {
         return Err(D::Error::custom("text too long"));
@@ -54,7 +56,7 @@ impl<const MAX: usize> serde::Serialize for Blob<'_, MAX> {
     }
 }
 
-impl<'de, const MAX: usize> Deserialize<'de> for Blob<'de, MAX> {
+impl<'de: 'a, 'a, const MAX: usize> Deserialize<'de> for Blob<'a, MAX> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let bytes = <&[u8]>::deserialize(deserializer)?;
         if bytes.len() > MAX {

@@ -20,10 +20,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::limits::MAX_LINK_MESSAGE;
 
-const CONFIG: Configuration<BigEndian, Varint, Limit<MAX_LINK_MESSAGE>> = bincode::config::standard()
-    .with_big_endian()
-    .with_variable_int_encoding()
-    .with_limit::<MAX_LINK_MESSAGE>();
+const CONFIG: Configuration<BigEndian, Varint, Limit<MAX_LINK_MESSAGE>> =
+    bincode::config::standard()
+        .with_big_endian()
+        .with_variable_int_encoding()
+        .with_limit::<MAX_LINK_MESSAGE>();
 
 /// Why bytes are not the value they should be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -44,7 +45,8 @@ pub enum CodecError {
 /// # Errors
 /// [`CodecError::Unencodable`] for types whose `Serialize` fails; none of ours does.
 pub fn encode<T: Serialize>(value: &T, out: &mut Vec<u8>) -> Result<(), CodecError> {
-    let bytes = bincode::serde::encode_to_vec(value, CONFIG).map_err(|_| CodecError::Unencodable)?;
+    let bytes =
+        bincode::serde::encode_to_vec(value, CONFIG).map_err(|_| CodecError::Unencodable)?;
     out.extend_from_slice(&bytes);
     Ok(())
 }

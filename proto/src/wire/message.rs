@@ -171,7 +171,6 @@ impl LinkMessage {
             other => Self::Unknown(other),
         })
     }
-
 }
 
 fn tagged<T: Serialize>(tag: u8, body: &T, out: &mut Vec<u8>) -> Result<(), CodecError> {
@@ -214,11 +213,11 @@ mod tests {
         prop_oneof![
             any::<u64>().prop_map(|nonce| LinkMessage::Ping { nonce }),
             any::<u64>().prop_map(|nonce| LinkMessage::Pong { nonce }),
-            vec(vec(any::<u8>(), 0..300), 0..20)
-                .prop_map(LinkMessage::Records),
+            vec(vec(any::<u8>(), 0..300), 0..20).prop_map(LinkMessage::Records),
             any::<[u8; 16]>().prop_map(LinkMessage::Digest),
-            (peer(), peer(), vec(held(), 0..20))
-                .prop_map(|(first, last, held)| LinkMessage::Summary(Summary { first, last, held })),
+            (peer(), peer(), vec(held(), 0..20)).prop_map(|(first, last, held)| {
+                LinkMessage::Summary(Summary { first, last, held })
+            }),
             vec(peer(), 0..20).prop_map(LinkMessage::Want),
             address().prop_map(LinkMessage::Observed),
             "[ -~]{0,100}".prop_map(|reason| LinkMessage::Bye { reason }),
