@@ -35,11 +35,29 @@ pub const MAX_ATTACHED: usize = 4_096;
 pub const MAX_RECORD: usize = 160 * 1024;
 /// Bytes of a nickname (UTF-8).
 pub const MAX_NICKNAME: usize = 63;
+/// Bytes of a container's name in a record (UTF-8); longer ones are cut.
+pub const MAX_CONTAINER_NAME: usize = 63;
+/// Extensions in one record.
+pub const MAX_EXTENSIONS: usize = 8;
+/// Bytes of one extension of a record.
+pub const MAX_EXTENSION: usize = 512;
 
 /// Bytes of one record of a TCP link, tag included (Noise limits a message to 65,535).
 pub const MAX_LINK_RECORD: usize = 16 * 1024;
 /// Bytes of one message of a TCP link after its records are put together.
 pub const MAX_LINK_MESSAGE: usize = 256 * 1024;
+/// Records in one link message.
+pub const MAX_RECORDS_PER_MESSAGE: usize = 1_024;
+/// Peers in one summary; a longer one is cut into ranges.
+pub const MAX_SUMMARY: usize = 4_096;
+/// Peers in one request for records.
+pub const MAX_WANT: usize = 4_096;
+/// Bytes of the reason a neighbour gives for closing a link (UTF-8); longer ones are cut.
+pub const MAX_BYE_REASON: usize = 200;
+/// Records sealed with one key of a TCP link before it is replaced (Noise `REKEY`).
+pub const LINK_REKEY_RECORDS: u64 = 1 << 20;
+/// Ciphertext bytes sealed with one key of a TCP link before it is replaced.
+pub const LINK_REKEY_BYTES: u64 = 1 << 30;
 /// Bytes a link buffers before its peer is authenticated.
 pub const MAX_PREAUTH_BUFFER: usize = 4 * 1024;
 /// Bytes queued towards one neighbour before gossip waits (it waits as a set of origins, not as a queue).
