@@ -8,7 +8,6 @@ use mesh_proto::ids::Mac;
 use nix::errno::Errno;
 use nix::libc;
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, send, socket};
-use pnet::packet::Packet;
 use pnet::packet::arp::{ArpHardwareTypes, ArpOperations, MutableArpPacket};
 use pnet::packet::ethernet::{EtherTypes, MutableEthernetPacket};
 use pnet::packet::icmpv6::ndp::{

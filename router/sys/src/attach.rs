@@ -82,7 +82,8 @@ pub fn unplug(bridge: &str, alias_or_host_ifname: &str) -> Result<usize, SysErro
     let mut ours = netlink.links()?;
     ours.retain(|link| {
         let alias = caller_alias(link, bridge);
-        alias.is_some() && (alias == Some(alias_or_host_ifname) || link.name == alias_or_host_ifname)
+        alias.is_some()
+            && (alias == Some(alias_or_host_ifname) || link.name == alias_or_host_ifname)
     });
     let mut result = Ok(ours.len());
     for link in &ours {

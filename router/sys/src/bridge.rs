@@ -138,7 +138,9 @@ fn ensure(config: &BridgeConfig, plan: &mut Plan) -> Result<Ensured, SysError> {
         None => (create(&mut netlink, config, plan)?, Outcome::Created),
     };
     if is_ours(&link, &config.name) || bridge == Outcome::Created {
-        plan.step("configure bridge", || configure(&mut netlink, &link, config))?;
+        plan.step("configure bridge", || {
+            configure(&mut netlink, &link, config)
+        })?;
     }
     if !link.up {
         plan.step("set bridge up", || netlink.set_up(link.index))?;
@@ -151,11 +153,7 @@ fn ensure(config: &BridgeConfig, plan: &mut Plan) -> Result<Ensured, SysError> {
     })
 }
 
-fn create(
-    netlink: &mut Netlink,
-    config: &BridgeConfig,
-    plan: &mut Plan,
-) -> Result<Link, SysError> {
+fn create(netlink: &mut Netlink, config: &BridgeConfig, plan: &mut Plan) -> Result<Link, SysError> {
     let spec = BridgeSpec {
         name: &config.name,
         mtu: config.mtu,

@@ -61,7 +61,10 @@ fn ensure(program: &str, bridge: &str) -> Result<Changed, SysError> {
     }
     let rule = rule(bridge);
     // In first, then out with the rest: at no moment are frames dropped.
-    change(program, &[&["-I", "FORWARD", "1"], rule.as_slice()].concat())?;
+    change(
+        program,
+        &[&["-I", "FORWARD", "1"], rule.as_slice()].concat(),
+    )?;
     for position in ours.iter().rev() {
         change(program, &["-D", "FORWARD", &(position + 1).to_string()])?;
     }

@@ -70,7 +70,16 @@ mod tests {
         for good in ["mesh", "mesh-p", "a.b", "eth0@x", "123456789012345"] {
             assert!(is_valid(good), "{good}");
         }
-        for bad in ["", ".", "..", "a/b", "a b", "a:b", "1234567890123456", "a\0"] {
+        for bad in [
+            "",
+            ".",
+            "..",
+            "a/b",
+            "a b",
+            "a:b",
+            "1234567890123456",
+            "a\0",
+        ] {
             assert!(!is_valid(bad), "{bad}");
         }
         assert!(check("a/b").unwrap_err().to_string().contains("'a/b'"));

@@ -207,7 +207,11 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         let error = Netns::open(file.path()).unwrap_err();
         assert!(error.to_string().contains("not a namespace"), "{error}");
-        assert!(Netns::open("/run/netns/surely-not").unwrap_err().is_not_found());
+        assert!(
+            Netns::open("/run/netns/surely-not")
+                .unwrap_err()
+                .is_not_found()
+        );
     }
 
     #[test]

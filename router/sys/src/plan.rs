@@ -73,10 +73,9 @@ impl Drop for Plan {
 impl Plan {
     /// A plan whose step number `fail_at` (from 0) fails before it acts.
     pub(crate) fn failing_at(fail_at: usize) -> Self {
-        Self {
-            fail_at: Some(fail_at),
-            ..Self::default()
-        }
+        let mut plan = Self::new();
+        plan.fail_at = Some(fail_at);
+        plan
     }
 
     fn inject(&mut self, name: &'static str) -> Result<(), SysError> {
@@ -115,10 +114,7 @@ mod tests {
         let mut plan = Plan::failing_at(2);
         assert!(three_steps(&mut plan, &log).is_err());
         drop(plan);
-        assert_eq!(
-            *log.lock().unwrap(),
-            ["one", "two", "undo two", "undo one"]
-        );
+        assert_eq!(*log.lock().unwrap(), ["one", "two", "undo two", "undo one"]);
     }
 
     #[test]

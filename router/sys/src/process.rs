@@ -121,8 +121,8 @@ const NEEDED: [(u32, &str); 3] = [
 /// EPERM-like, naming those that are missing.
 pub fn check_capabilities() -> Result<(), SysError> {
     let what = "read the capabilities of this process";
-    let status = std::fs::read_to_string("/proc/thread-self/status")
-        .map_err(|e| SysError::new(what, e))?;
+    let status =
+        std::fs::read_to_string("/proc/thread-self/status").map_err(|e| SysError::new(what, e))?;
     let effective =
         parse_effective(&status).ok_or_else(|| SysError::other(what, "no CapEff in status"))?;
     let missing = missing_capabilities(effective);

@@ -78,11 +78,10 @@ impl Udp {
 
     /// Sends one datagram without waiting; false when the kernel would not take it, which UDP does not distinguish from a loss.
     pub fn send_to(&self, to: SocketAddr, datagram: &[u8]) -> bool {
-        self.to_kernel(to)
-            .is_some_and(|to| {
-                let flags = libc::MSG_DONTWAIT;
-                self.socket.send_to_with_flags(datagram, &to, flags).is_ok()
-            })
+        self.to_kernel(to).is_some_and(|to| {
+            let flags = libc::MSG_DONTWAIT;
+            self.socket.send_to_with_flags(datagram, &to, flags).is_ok()
+        })
     }
 
     /// The socket, for an event loop.

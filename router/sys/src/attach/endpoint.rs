@@ -115,11 +115,7 @@ pub(super) fn make(endpoint: &Endpoint<'_>, plan: &mut Plan) -> Result<String, A
 }
 
 /// Inside the namespace: none when the deadline passes first.
-fn finish(
-    mac: Mac,
-    multicast_route: bool,
-    deadline: Instant,
-) -> Result<Option<String>, SysError> {
+fn finish(mac: Mac, multicast_route: bool, deadline: Instant) -> Result<Option<String>, SysError> {
     let mut netlink = Netlink::open()?;
     let link = loop {
         let ready = |l: &Link| l.up && l.mac == Some(mac) && l.kind.as_deref() == Some("veth");

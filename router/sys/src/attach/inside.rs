@@ -50,7 +50,9 @@ pub(super) fn set_up(
     plan.step("configure container end", || {
         configure(&ifname, request.address.addr().is_ipv6())
     })?;
-    plan.step("add address", || netlink.add_address(index, request.address))?;
+    plan.step("add address", || {
+        netlink.add_address(index, request.address)
+    })?;
     plan.step("set container end up", || netlink.set_up(index))?;
     if request.multicast_route {
         plan.step("add multicast route", || {

@@ -104,7 +104,9 @@ fn rejoin(
     let ours = alias(request.bridge, Role::Container, "");
     let host = host.filter(|_| {
         let alias = existing.alias.as_deref().unwrap_or_default();
-        alias.strip_prefix(ours.as_str()).is_some_and(|rest| rest.starts_with(':'))
+        alias
+            .strip_prefix(ours.as_str())
+            .is_some_and(|rest| rest.starts_with(':'))
     });
     let Some(host) = host else {
         return Err(AttachError::AddressInUse {

@@ -63,13 +63,23 @@ fn state() -> BTreeSet<String> {
     let mut netlink = Netlink::open().unwrap();
     let mut all = BTreeSet::new();
     all.extend(netlink.links().unwrap().iter().map(|l| format!("{l:?}")));
-    all.extend(netlink.addresses().unwrap().iter().map(|a| format!("{a:?}")));
+    all.extend(
+        netlink
+            .addresses()
+            .unwrap()
+            .iter()
+            .map(|a| format!("{a:?}")),
+    );
     all.extend(netlink.routes().unwrap().iter().map(|r| format!("{r:?}")));
     for dir in ["ipv4/conf", "ipv4/neigh", "ipv6/conf", "ipv6/neigh"] {
         let Ok(entries) = std::fs::read_dir(format!("/proc/sys/net/{dir}")) else {
             continue;
         };
-        all.extend(entries.flatten().map(|e| format!("{dir} {:?}", e.file_name())));
+        all.extend(
+            entries
+                .flatten()
+                .map(|e| format!("{dir} {:?}", e.file_name())),
+        );
     }
     all
 }
@@ -93,11 +103,18 @@ fn a_container_is_plugged_and_unplugged() {
         assert_eq!(link.mtu, 1376);
         assert_eq!(link.mac, Some(mac_for("10.2.1.1".parse().unwrap())));
         let addresses = netlink.addresses().unwrap();
-        assert!(addresses.iter().any(|a| a.link == link.index
-            && a.address == "10.2.1.1/24".parse().unwrap()));
+        assert!(
+            addresses
+                .iter()
+                .any(|a| a.link == link.index && a.address == "10.2.1.1/24".parse().unwrap())
+        );
         let routes = netlink.routes().unwrap();
-        assert!(routes.iter().any(|r| r.link == Some(link.index)
-            && r.destination == "224.0.0.0/4".parse().unwrap()));
+        assert!(
+            routes
+                .iter()
+                .any(|r| r.link == Some(link.index)
+                    && r.destination == "224.0.0.0/4".parse().unwrap())
+        );
         let read = |table, key| get(table, "mesh0", key).unwrap();
         assert_eq!(read(Table::Ipv4Neigh, "base_reachable_time_ms"), "5000");
         assert_eq!(read(Table::Ipv4Neigh, "delay_first_probe_time"), "2");
@@ -249,8 +266,12 @@ fn two_containers_talk_and_the_port_hears_the_announcement() {
     let mut batch = FrameBatch::with_capacity(64);
     let deadline = Instant::now() + Duration::from_secs(2);
     let announced = |frames: &[Vec<u8>]| {
-        let arp = frames.iter().any(|f| f[12..14] == [8, 6] && f[28..32] == [10, 2, 1, 1]);
-        let advert = frames.iter().any(|f| f[12..14] == [0x86, 0xdd] && f[54] == 136);
+        let arp = frames
+            .iter()
+            .any(|f| f[12..14] == [8, 6] && f[28..32] == [10, 2, 1, 1]);
+        let advert = frames
+            .iter()
+            .any(|f| f[12..14] == [0x86, 0xdd] && f[54] == 136);
         arp && advert
     };
     while !announced(&heard) && Instant::now() < deadline {
@@ -270,7 +291,9 @@ fn two_containers_talk_and_the_port_hears_the_announcement() {
         }
     }
     assert_eq!(f.host.run(|| remove_all("mesh").unwrap()), 7);
-    let links = f.container.run(|| Netlink::open().unwrap().links().unwrap());
+    let links = f
+        .container
+        .run(|| Netlink::open().unwrap().links().unwrap());
     assert!(links.iter().all(|l| !l.name.starts_with("mesh")));
 }
 
@@ -320,10 +343,7 @@ fn an_endpoint_that_the_engine_moves_is_finished() {
             });
         });
         let deadline = Instant::now() + Duration::from_secs(5);
-        assert_eq!(
-            finish_endpoint(&path, mac, true, deadline).unwrap(),
-            "eth0"
-        );
+        assert_eq!(finish_endpoint(&path, mac, true, deadline).unwrap(), "eth0");
     });
     f.container.run(|| {
         let reachable = get(Table::Ipv4Neigh, "eth0", "base_reachable_time_ms").unwrap();

@@ -4,9 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::IpNet;
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
-use netlink_packet_route::address::{
-    AddressAttribute, AddressFlags, AddressMessage, AddressScope,
-};
+use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressMessage, AddressScope};
 use netlink_packet_route::route::{
     RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
 };
@@ -90,9 +88,9 @@ impl Netlink {
         route.header.protocol = RouteProtocol::Boot;
         route.header.scope = RouteScope::Link;
         route.header.kind = RouteType::Unicast;
-        route.attributes.push(RouteAttribute::Destination(
-            destination.network().into(),
-        ));
+        route
+            .attributes
+            .push(RouteAttribute::Destination(destination.network().into()));
         route.attributes.push(RouteAttribute::Oif(link));
         let what = format!("add route {destination} to interface {link}");
         match self.execute(&what, Message::NewRoute(route), NLM_F_CREATE | NLM_F_EXCL) {

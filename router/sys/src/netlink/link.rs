@@ -193,7 +193,11 @@ impl Netlink {
     /// # Errors
     /// The kernel's.
     pub fn set_master(&mut self, index: u32, master: u32) -> Result<(), SysError> {
-        self.change(index, "put into its bridge", LinkAttribute::Controller(master))
+        self.change(
+            index,
+            "put into its bridge",
+            LinkAttribute::Controller(master),
+        )
     }
 
     /// Takes the interface out of its bridge; nothing happens when it is in none.
@@ -201,7 +205,11 @@ impl Netlink {
     /// # Errors
     /// The kernel's.
     pub fn set_nomaster(&mut self, index: u32) -> Result<(), SysError> {
-        self.change(index, "take out of its bridge", LinkAttribute::Controller(0))
+        self.change(
+            index,
+            "take out of its bridge",
+            LinkAttribute::Controller(0),
+        )
     }
 
     /// Sets the MTU, in bytes.
@@ -217,7 +225,11 @@ impl Netlink {
     /// # Errors
     /// The kernel's.
     pub fn set_mac(&mut self, index: u32, mac: Mac) -> Result<(), SysError> {
-        self.change(index, "set the MAC of", LinkAttribute::Address(mac.0.to_vec()))
+        self.change(
+            index,
+            "set the MAC of",
+            LinkAttribute::Address(mac.0.to_vec()),
+        )
     }
 
     /// Sets the alias, at most 255 bytes; an empty one removes it.
@@ -225,7 +237,11 @@ impl Netlink {
     /// # Errors
     /// The kernel's, EINVAL when it is too long.
     pub fn set_alias(&mut self, index: u32, alias: &str) -> Result<(), SysError> {
-        self.change(index, "set the alias of", LinkAttribute::IfAlias(alias.to_owned()))
+        self.change(
+            index,
+            "set the alias of",
+            LinkAttribute::IfAlias(alias.to_owned()),
+        )
     }
 
     /// Renames the interface, which must be down.
@@ -243,7 +259,11 @@ impl Netlink {
     /// [`SysError::is_exists`] when its name is taken there.
     pub fn move_to_netns(&mut self, index: u32, netns: &Netns) -> Result<(), SysError> {
         let fd = netns.as_fd().as_raw_fd();
-        self.change(index, "move to another namespace", LinkAttribute::NetNsFd(fd))
+        self.change(
+            index,
+            "move to another namespace",
+            LinkAttribute::NetNsFd(fd),
+        )
     }
 
     /// Deletes the interface (a veth pair goes as a whole).
@@ -273,7 +293,11 @@ impl Netlink {
     fn change(&mut self, index: u32, verb: &str, to: LinkAttribute) -> Result<(), SysError> {
         let mut link = of_index(index);
         link.attributes.push(to);
-        self.execute(&format!("{verb} interface {index}"), Message::SetLink(link), 0)
+        self.execute(
+            &format!("{verb} interface {index}"),
+            Message::SetLink(link),
+            0,
+        )
     }
 
     fn set_flags(
@@ -286,7 +310,11 @@ impl Netlink {
         let mut link = of_index(index);
         link.header.flags = flags;
         link.header.change_mask = mask;
-        self.execute(&format!("{verb} interface {index}"), Message::SetLink(link), 0)
+        self.execute(
+            &format!("{verb} interface {index}"),
+            Message::SetLink(link),
+            0,
+        )
     }
 }
 

@@ -104,7 +104,10 @@ impl Netlink {
             for part in Parts(&datagram) {
                 let Ok(answer) = NetlinkMessage::<RouteNetlinkMessage>::deserialize(part) else {
                     // A link of a kind this library does not know must not hide the others.
-                    tracing::debug!(bytes = part.len(), "netlink message not understood, skipped");
+                    tracing::debug!(
+                        bytes = part.len(),
+                        "netlink message not understood, skipped"
+                    );
                     continue;
                 };
                 if answer.header.sequence_number != self.sequence {

@@ -121,12 +121,7 @@ fn a_deleted_interface_is_noticed() {
     }
     silent_pair().run(|| {
         let (mut reader, mut writer) = PcapPort::open("a").unwrap().split();
-        assert!(
-            Netlink::open()
-                .unwrap()
-                .delete_link_by_name("a")
-                .unwrap()
-        );
+        assert!(Netlink::open().unwrap().delete_link_by_name("a").unwrap());
         let mut batch = FrameBatch::with_capacity(4);
         let down = PortError::Down("a".to_owned());
         assert_eq!(reader.recv(&mut batch, WAIT), Err(down.clone()));
