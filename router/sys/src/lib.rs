@@ -2,6 +2,7 @@
 //!
 //! The interface is synchronous. Whatever names an interface (netlink, ports, sysctls, ARP) acts in the network
 //! namespace of the calling thread; [`netns::Netns::run_in`] runs a closure in another one.
+#![deny(clippy::undocumented_unsafe_blocks)]
 
 pub mod arp;
 pub mod attach;

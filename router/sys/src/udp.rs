@@ -66,7 +66,7 @@ impl Udp {
         Ok(address.as_socket().map_or(0, |a| a.port()))
     }
 
-    /// A reader of batches of at most `batch` datagrams; one per thread.
+    /// A reader of batches of at most `batch` datagrams; one per socket, since the wait is a property of the socket.
     pub fn receiver(&self, batch: usize) -> UdpReceiver {
         UdpReceiver::new(self.clone(), batch)
     }

@@ -2,11 +2,11 @@
 //! address; the rest is ours, before and after.
 
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use mesh_proto::ids::Mac;
 
-use super::{AttachError, inside, reconnect};
+use super::{AttachError, POLL, inside, reconnect, wait_forwarding};
 use crate::SysError;
 use crate::bridge::{Role, alias, delete_if_ours, delete_later, find_bridge};
 use crate::ethtool::disable_offloads;
@@ -15,9 +15,6 @@ use crate::netlink::{Link, Netlink, VethSpec};
 use crate::netns::Netns;
 use crate::plan::Plan;
 use crate::sysctl::{self, Table};
-
-/// Time between two looks into the container's namespace.
-const POLL: Duration = Duration::from_millis(5);
 
 /// An endpoint to be made.
 #[derive(Clone, Copy, Debug)]
@@ -58,22 +55,17 @@ pub fn finish_endpoint(
     multicast_route: bool,
     deadline: Instant,
 ) -> Result<String, AttachError> {
-    loop {
-        // The namespace itself may not be there yet.
-        match Netns::open(netns) {
-            Ok(netns) => {
-                if let Some(done) = netns.run_in(|| finish(mac, multicast_route, deadline))?? {
-                    return Ok(done);
-                }
-            }
-            Err(e) if e.is_not_found() => {}
-            Err(e) => return Err(e.into()),
-        }
-        if Instant::now() >= deadline {
-            return Err(AttachError::Timeout(mac));
-        }
-        std::thread::sleep(POLL);
+    let (netns, link) = wait_for_link(netns, mac, deadline)?;
+    netns.run_in(|| configure(&link, multicast_route))??;
+    let mut netlink = Netlink::open()?;
+    let is_host_end = |l: &Link| {
+        l.peer_index == Some(link.index) && link.peer_index == Some(l.index) && l.master.is_some()
+    };
+    if let Some(host) = netlink.links()?.into_iter().find(is_host_end) {
+        wait_forwarding(&mut netlink, &host.name)?;
     }
+    netns.run_in(|| announce_all(&link, mac))??;
+    Ok(link.name)
 }
 
 pub(super) fn make(endpoint: &Endpoint<'_>, plan: &mut Plan) -> Result<String, AttachError> {
@@ -114,28 +106,52 @@ pub(super) fn make(endpoint: &Endpoint<'_>, plan: &mut Plan) -> Result<String, A
     Ok(peer_ifname)
 }
 
+/// The namespace, and the interface with that MAC in it, once it is up (libnetwork gives it its addresses before).
+fn wait_for_link(path: &Path, mac: Mac, deadline: Instant) -> Result<(Netns, Link), AttachError> {
+    loop {
+        // The namespace itself may not be there yet.
+        match Netns::open(path) {
+            Ok(netns) => {
+                let link = netns.run_in(|| poll_for_link(mac, deadline))??;
+                return Ok((netns, link.ok_or(AttachError::Timeout(mac))?));
+            }
+            Err(e) if e.is_not_found() && Instant::now() < deadline => std::thread::sleep(POLL),
+            Err(e) if e.is_not_found() => return Err(AttachError::Timeout(mac)),
+            Err(e) => return Err(e.into()),
+        }
+    }
+}
+
 /// Inside the namespace: none when the deadline passes first.
-fn finish(mac: Mac, multicast_route: bool, deadline: Instant) -> Result<Option<String>, SysError> {
+fn poll_for_link(mac: Mac, deadline: Instant) -> Result<Option<Link>, SysError> {
     let mut netlink = Netlink::open()?;
-    let link = loop {
-        let ready = |l: &Link| l.up && l.mac == Some(mac) && l.kind.as_deref() == Some("veth");
-        if let Some(link) = netlink.links()?.into_iter().find(ready) {
-            break link;
+    loop {
+        let is_up = |l: &Link| l.up && l.mac == Some(mac) && l.kind.as_deref() == Some("veth");
+        if let Some(link) = netlink.links()?.into_iter().find(is_up) {
+            return Ok(Some(link));
         }
         if Instant::now() >= deadline {
             return Ok(None);
         }
         std::thread::sleep(POLL);
-    };
+    }
+}
+
+/// Inside the namespace.
+fn configure(link: &Link, multicast_route: bool) -> Result<(), SysError> {
     sysctl::set_if_present(Table::Ipv6Conf, &link.name, "accept_ra", "0")?;
     inside::age_neighbours_fast(&link.name)?;
     if multicast_route {
-        inside::add_multicast_route(&mut netlink, link.index)?;
+        inside::add_multicast_route(&mut Netlink::open()?, link.index)?;
     }
-    for entry in netlink.addresses()? {
-        if entry.link == link.index {
-            inside::announce(&link.name, mac, entry.address.addr());
-        }
+    Ok(())
+}
+
+/// Inside the namespace.
+fn announce_all(link: &Link, mac: Mac) -> Result<(), SysError> {
+    let addresses = Netlink::open()?.addresses()?;
+    for entry in addresses.iter().filter(|entry| entry.link == link.index) {
+        inside::announce(&link.name, mac, entry.address.addr());
     }
-    Ok(Some(link.name))
+    Ok(())
 }

@@ -59,10 +59,6 @@ pub(super) fn set_up(
             add_multicast_route(&mut netlink, index)
         })?;
     }
-    plan.step("announce", || {
-        announce(&ifname, request.mac, request.address.addr());
-        Ok(())
-    })?;
     Ok(ifname)
 }
 

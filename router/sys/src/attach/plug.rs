@@ -3,7 +3,7 @@
 use ipnet::IpNet;
 use mesh_proto::ids::Mac;
 
-use super::{AttachError, inside, reconnect};
+use super::{AttachError, inside, reconnect, wait_forwarding};
 use crate::bridge::{Outcome, Role, alias, delete_if_ours, delete_later, find_bridge};
 use crate::ethtool::disable_offloads;
 use crate::ifname;
@@ -77,6 +77,15 @@ pub(super) fn run(request: &Plug<'_>, plan: &mut Plan) -> Result<Plugged, Attach
     let ifname = request
         .netns
         .run_in(|| inside::set_up(request, &temporary, plan))??;
+    plan.step("wait for the bridge", || {
+        wait_forwarding(&mut netlink, &host_ifname)
+    })?;
+    plan.step("announce", || {
+        let address = request.address.addr();
+        request
+            .netns
+            .run_in(|| inside::announce(&ifname, request.mac, address))
+    })?;
     Ok(Plugged {
         host_ifname,
         ifname,

@@ -6,8 +6,8 @@ use mesh_proto::ids::Mac;
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_route::RouteNetlinkMessage as Message;
 use netlink_packet_route::link::{
-    BridgeStpState, InfoBridge, InfoData, InfoKind, InfoVeth, LinkAttribute, LinkFlags, LinkInfo,
-    LinkMessage,
+    BridgePortState, BridgeStpState, InfoBridge, InfoBridgePort, InfoData, InfoKind, InfoPortData,
+    InfoVeth, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
 };
 
 use super::Netlink;
@@ -25,6 +25,8 @@ pub struct Link {
     pub kind: Option<String>,
     /// Index of the bridge (or bond, …) it is a port of.
     pub master: Option<u32>,
+    /// Whether its bridge forwards frames through it: some time after it is up and has carrier.
+    pub forwarding: bool,
     /// MAC address, for Ethernet interfaces.
     pub mac: Option<Mac>,
     /// MTU in bytes, without the Ethernet header.
@@ -353,14 +355,22 @@ fn parse(message: Message) -> Option<Link> {
             LinkAttribute::IfAlias(alias) => link.alias = Some(alias),
             LinkAttribute::Link(index) => link.peer_index = Some(index),
             LinkAttribute::LinkNetNsId(id) => link.peer_netns = Some(id),
-            LinkAttribute::LinkInfo(infos) => {
-                link.kind = infos.into_iter().find_map(|info| match info {
-                    LinkInfo::Kind(kind) => Some(kind.to_string()),
-                    _ => None,
-                });
-            }
+            LinkAttribute::LinkInfo(infos) => parse_info(infos, &mut link),
             _ => {}
         }
     }
     Some(link)
+}
+
+fn parse_info(infos: Vec<LinkInfo>, link: &mut Link) {
+    let forwards = InfoBridgePort::State(BridgePortState::Forwarding);
+    for info in infos {
+        match info {
+            LinkInfo::Kind(kind) => link.kind = Some(kind.to_string()),
+            LinkInfo::PortData(InfoPortData::BridgePort(port)) => {
+                link.forwarding = port.contains(&forwards);
+            }
+            _ => {}
+        }
+    }
 }

@@ -77,7 +77,7 @@ impl UdpReceiver {
     }
 
     fn receive(&mut self) -> io::Result<()> {
-        // On the stack of a call per batch: the kernel writes lengths and addresses through these.
+        // Made for each batch, so that no raw pointer outlives the call.
         let mut parts: Vec<libc::iovec> = self
             .bytes
             .chunks_exact_mut(MAX_DATAGRAM)
