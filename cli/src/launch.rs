@@ -226,7 +226,7 @@ impl Progress {
         } else {
             "."
         };
-        if self.steps % 10 == 0 {
+        if self.steps.is_multiple_of(10) {
             let _ = write!(std::io::stderr(), "{mark}");
         }
         self.steps += 1;
