@@ -24,7 +24,7 @@ fn a_second_launch_is_refused() {
 
 #[test]
 fn the_router_is_told_what_was_given_and_its_last_error_is_shown() {
-    let lab = Lab::new();
+    let lab = Lab::apart();
     lab.program(
         "mesh-router",
         "echo starting >&2; echo \"ERROR port $PORT is taken\" >&2; exit 3",
@@ -49,7 +49,7 @@ fn the_router_is_told_what_was_given_and_its_last_error_is_shown() {
 
 #[test]
 fn only_this_start_is_quoted_from_the_log() {
-    let lab = Lab::new();
+    let lab = Lab::apart();
     fs::create_dir(lab.path("state")).unwrap();
     fs::write(lab.path("state/router.log"), "ERROR of yesterday\n").unwrap();
     lab.program("mesh-router", "exit 3");
@@ -58,7 +58,7 @@ fn only_this_start_is_quoted_from_the_log() {
 
 #[test]
 fn launch_returns_when_the_router_answers() {
-    let lab = Lab::new();
+    let lab = Lab::apart();
     lab.answer("/report", 503, "{}");
     let pid_file = lab.path("pid");
     let body = format!("echo $$ > {}; exec /bin/sleep 30", pid_file.display());
@@ -82,7 +82,7 @@ fn launch_returns_when_the_router_answers() {
 
 #[test]
 fn foreground_becomes_the_router() {
-    let lab = Lab::new();
+    let lab = Lab::apart();
     lab.program("mesh-router", "echo in front; exit 7");
     let said = lab.mesh("launch --foreground --log-level debug");
     assert_eq!((said.status, said.out.as_str()), (7, "in front\n"));
@@ -91,7 +91,7 @@ fn foreground_becomes_the_router() {
 
 #[test]
 fn socket_and_state_come_from_the_configuration_file() {
-    let lab = Lab::new();
+    let lab = Lab::apart();
     lab.program("mesh-router", "exit 3");
     let config = lab.path("mesh.toml");
     fs::write(&config, "socket = \"/nowhere/a.sock\"\nport = 7000\n").unwrap();
@@ -114,7 +114,7 @@ fn socket_and_state_come_from_the_configuration_file() {
 
 #[test]
 fn no_router_program_and_no_state_directory() {
-    let lab = Lab::new();
+    let lab = Lab::apart();
     lab.mesh("launch").failed(1, "cannot find mesh-router");
     lab.program("mesh-router", "");
     lab.mesh("launch --state-dir /proc/nowhere")
@@ -148,7 +148,7 @@ fn start_router_process(lab: &Lab) -> Child {
 
 #[test]
 fn stop_waits_until_the_router_is_gone() {
-    let lab = Lab::new();
+    let lab = Lab::apart();
     let mut router = start_router_process(&lab);
     assert_eq!(lab.mesh("stop").ok(), "");
     assert!(
@@ -159,7 +159,7 @@ fn stop_waits_until_the_router_is_gone() {
 
 #[test]
 fn reset_stops_the_router_and_knows_its_bridge() {
-    let lab = Lab::new();
+    let lab = Lab::apart();
     lab.program("mesh-router", "");
     let mut router = start_router_process(&lab);
     assert_eq!(lab.mesh("reset").ok(), "");
@@ -169,19 +169,19 @@ fn reset_stops_the_router_and_knows_its_bridge() {
 
 #[test]
 fn stop_without_a_router_is_no_failure() {
-    let said = Lab::new().mesh("stop");
+    let said = Lab::apart().mesh("stop");
     assert_eq!(
         (said.status, said.err.as_str()),
         (0, "mesh: mesh is not running\n")
     );
-    let lab = Lab::new();
+    let lab = Lab::apart();
     drop(UnixListener::bind(lab.socket()).unwrap());
     assert_eq!(lab.mesh("stop").status, 0);
 }
 
 #[test]
 fn reset_runs_the_router_and_is_silent_unless_asked() {
-    let lab = Lab::new();
+    let lab = Lab::apart();
     lab.program("mesh-router", "echo removed bridge mesh9");
     assert_eq!(lab.mesh("reset --bridge mesh9").ok(), "");
     assert_eq!(lab.mesh("reset -v").ok(), "removed bridge mesh9\n");

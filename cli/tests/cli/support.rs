@@ -21,6 +21,7 @@ type Answer = (String, u16, String);
 /// A directory with a socket, a PATH, and a log of what the fake engines were told.
 pub(crate) struct Lab {
     root: PathBuf,
+    mesh: PathBuf,
     /// Removed at the end, unless another process made it.
     _dir: Option<TempDir>,
     answers: Arc<Mutex<Vec<Answer>>>,
@@ -45,10 +46,22 @@ impl Lab {
         lab
     }
 
+    /// As [`new`](Self::new), with a `mesh` that no real `mesh-router` lies beside.
+    pub(crate) fn apart() -> Self {
+        let mut lab = Self::new();
+        let (built, apart) = (env!("CARGO_BIN_EXE_mesh"), lab.path("mesh"));
+        if fs::hard_link(built, &apart).is_err() {
+            fs::copy(built, &apart).unwrap();
+        }
+        lab.mesh = apart;
+        lab
+    }
+
     /// In a directory that another process made.
     pub(crate) fn at(root: PathBuf) -> Self {
         Self {
             root,
+            mesh: env!("CARGO_BIN_EXE_mesh").into(),
             _dir: None,
             answers: Arc::default(),
             requests: Arc::default(),
@@ -120,7 +133,7 @@ impl Lab {
     }
 
     pub(crate) fn command(&self, words: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_mesh"));
+        let mut command = Command::new(&self.mesh);
         command
             .args(words)
             .env_clear()
