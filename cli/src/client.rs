@@ -225,7 +225,7 @@ impl fmt::Display for ClientError {
             Self::Broken { socket, why } => {
                 write!(
                     f,
-                    "no answer from the router at {}: {why}",
+                    "talking to the router at {} failed: {why}",
                     socket.display()
                 )
             }

@@ -26,6 +26,7 @@ mod run;
 mod status;
 mod stop;
 mod template;
+mod template_text;
 mod version;
 
 use std::process::ExitCode;

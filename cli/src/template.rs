@@ -1,10 +1,12 @@
 //! Go templates over JSON.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use anyhow::anyhow;
 use gtmpl::{Context, FuncError, Template, Value};
 use serde_json::Value as Json;
+
+use crate::template_text;
 
 /// Objects whose keys are data rather than fields: a missing key is no mistake.
 const MAPS: [&str; 2] = ["Drops", "Counters"];
@@ -16,6 +18,8 @@ pub(crate) fn render(format: &str, data: &Json) -> anyhow::Result<String> {
     let mut template = Template::default();
     template.add_func("json", json);
     template.add_func("keys", keys);
+    template.add_func("text", text);
+    let format = template_text::rewrite(format);
     template.parse(format).map_err(|e| short(&e.to_string()))?;
     let context = Context::from(to_value(data, false));
     template.render(&context).map_err(|e| short(&e.to_string()))
@@ -78,6 +82,33 @@ fn json(args: &[Value]) -> Result<Value, FuncError> {
     match args {
         [value] => Ok(Value::String(to_json(value).to_string())),
         _ => Err(FuncError::ExactlyXArgs("json".to_owned(), 1)),
+    }
+}
+
+/// What an action prints, where that is not what the engine itself would print.
+fn text(args: &[Value]) -> Result<Value, FuncError> {
+    match args {
+        [value] => Ok(Value::String(go_text(value))),
+        _ => Err(FuncError::ExactlyXArgs("text".to_owned(), 1)),
+    }
+}
+
+/// Go's `%v`: `[a b]`, `map[k:v]` with the keys in order.
+fn go_text(value: &Value) -> String {
+    match value {
+        Value::Array(items) => {
+            let items: Vec<_> = items.iter().map(go_text).collect();
+            format!("[{}]", items.join(" "))
+        }
+        Value::Object(fields) | Value::Map(fields) => {
+            let fields: BTreeMap<_, _> = fields.iter().collect();
+            let fields: Vec<_> = fields
+                .into_iter()
+                .map(|(k, v)| format!("{k}:{}", go_text(v)))
+                .collect();
+            format!("map[{}]", fields.join(" "))
+        }
+        other => other.to_string(),
     }
 }
 
@@ -163,6 +194,16 @@ mod tests {
             ("{{if gt (len .Router.Targets) 1}}many{{end}}", "many"),
             ("{{with .Router}}{{.Port}}{{end}}", "6783"),
             ("{{- range .Router.Targets -}} {{.}} {{- end -}}", "ba"),
+            ("{{range .Router.Targets}}{{.}}{{else}}none{{end}}", "ba"),
+            (
+                "{{range $i, $t := .Router.Targets}}{{$i}}{{else}}none{{end}}",
+                "01",
+            ),
+            (
+                "{{.Router.Targets}} {{.Router.Counters}} {{.Router.None}}",
+                "[b a] map[rx:1 tx:2] []",
+            ),
+            ("{{$n := .Router.Name}}{{$n}}", "7a:00:00:00:00:01"),
             ("{{range .Router.None}}x{{else}}none{{end}}", "none"),
         ] {
             assert_eq!(rendered(format), expected, "{format}");

@@ -58,6 +58,7 @@ fn mistakes() {
 #[test]
 fn start_attaches_what_is_given() {
     let lab = Lab::with_router();
+    lab.answer("/attach", 200, r#"{"Addresses": []}"#);
     lab.program("docker", "");
     assert_eq!(lab.mesh("start 10.2.1.5/24 web").ok(), "web\n");
     assert_eq!(lab.mesh("start web").ok(), "web\n");
@@ -73,6 +74,7 @@ fn start_attaches_what_is_given() {
 #[test]
 fn restart_attaches_what_it_had() {
     let lab = Lab::with_router();
+    lab.answer("/attach", 200, r#"{"Addresses": []}"#);
     lab.program("docker", "exit 1");
     lab.program("podman", "");
     assert_eq!(lab.mesh("restart db").ok(), "db\n");
