@@ -136,7 +136,10 @@ impl Flag {
         let end = cluster
             .find(|c| !SHORT_SWITCHES.contains(c))
             .unwrap_or(cluster.len());
-        let (switches, value) = cluster.split_at(end);
+        let (switches, mut value) = cluster.split_at(end);
+        if value.starts_with('=') && switches.ends_with('d') {
+            value = "";
+        }
         let left = switches.replace('d', "") + value;
         if left.is_empty() {
             return Vec::new();
@@ -181,6 +184,7 @@ mod tests {
             ("--detach --detach=true --name d u", "--name d u"),
             ("--sig-proxy=false --detach-keys ctrl-p -ed u", "-ed u"),
             ("-dp 80:80 u", "-p 80:80 u"),
+            ("-d=true -td=true -dt=true u", "-t -t=true u"),
         ] {
             let args = parse(line).unwrap();
             assert_eq!(args.for_run().join(" "), line);

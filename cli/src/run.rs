@@ -12,7 +12,7 @@ use crate::{addresses, docker, output, podman, process};
 /// Runs a container, or a command without an engine.
 pub(crate) fn run(client: &Client, args: &RunArgs) -> Outcome {
     let (addresses, rest) = addresses::split(&args.rest);
-    addresses::require(addresses, "before the image")?;
+    addresses::require(addresses, "first, before the engine's flags and the image")?;
     let multicast_route = !args.no_multicast_route;
     if args.engine.runtime == Some(RuntimeArg::Process) {
         let command = process::CommandLine::parse(rest)?;

@@ -229,4 +229,20 @@ mod tests {
         }
         assert!(rendered("{{.Nope}}").contains("Nope"));
     }
+
+    #[test]
+    fn a_template_cut_anywhere_does_no_harm() {
+        let template = r#"{{- with $r := .Router}}{{range $i, $p := .Peers}}{{if eq $i 1}}{{printf "%s%5d%v" $p.NickName $i .}}
+            {{else}}{{json (index $.Router.Targets 0)}}{{end}}{{else}}none{{end}}{{len .Name | print}}{{end -}}"#;
+        assert!(
+            !rendered(template).starts_with("error"),
+            "{}",
+            rendered(template)
+        );
+        for at in 0..template.len() {
+            rendered(&template[..at]);
+            rendered(&template[at..]);
+            rendered(&format!("{}{}", &template[..at], &template[at + 1..]));
+        }
+    }
 }

@@ -1,5 +1,9 @@
 //! `mesh run --runtime process`. The namespace is this process's own, which needs root and changes nothing.
 
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+use std::thread;
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
@@ -39,6 +43,27 @@ fn the_command_s_output_and_status_are_ours() {
     );
     assert_eq!(lab.requests("/abandon").len(), 1);
     assert_eq!(lab.requests("/prepare")[0]["Runtime"], "process");
+}
+
+#[test]
+fn the_command_is_in_the_namespace_that_was_prepared() {
+    let Some(lab) = lab() else { return };
+    let mut other = Command::new("unshare")
+        .args(["--net", "sleep", "30"])
+        .spawn()
+        .unwrap();
+    let path = PathBuf::from(format!("/proc/{}/ns/net", other.id()));
+    let ours = fs::read_link("/proc/self/ns/net").unwrap();
+    while fs::read_link(&path).unwrap() == ours {
+        thread::sleep(Duration::from_millis(5));
+    }
+    let prepared = serde_json::json!({"Id": "p1", "Netns": path, "Addresses": []});
+    lab.answer("/prepare", 200, &prepared.to_string());
+    let said = lab.mesh("run --runtime process 10.2.1.3/24 -- /bin/readlink /proc/self/ns/net");
+    let theirs = fs::read_link(&path).unwrap();
+    other.kill().unwrap();
+    other.wait().unwrap();
+    assert_eq!(said.ok().trim(), theirs.to_str().unwrap());
 }
 
 #[test]
