@@ -232,7 +232,7 @@ mod tests {
 
     #[test]
     fn a_template_cut_anywhere_does_no_harm() {
-        let template = r#"{{- with $r := .Router}}{{range $i, $p := .Peers}}{{if eq $i 1}}{{printf "%s%5d%v" $p.NickName $i .}}
+        let template = r#"{{- with $r := .Router}}{{range $i, $p := .Peers}}{{if eq $i 1}}{{printf "%s%5d%v" $p.NickName $i (len .Links)}}
             {{else}}{{json (index $.Router.Targets 0)}}{{end}}{{else}}none{{end}}{{len .Name | print}}{{end -}}"#;
         assert!(
             !rendered(template).starts_with("error"),
