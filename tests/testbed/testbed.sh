@@ -56,13 +56,13 @@ pid_of() {
     [ "$(readlink "/proc/$pid/ns/net" 2>/dev/null)" = "net:[$inode]" ] && echo "$pid"
 }
 
-# Prints "PID START": a pid that is used again has another start time.
+# Prints "PID START": a pid that is used again has another start time. Fails for a process that has ended.
 fingerprint() {
     local stat
     stat=$(cat "/proc/$1/stat" 2>/dev/null) || return 1
     # shellcheck disable=SC2086  # the words after the command's name are wanted
     set -- "$1" ${stat##*) }
-    echo "$1 ${21}"
+    [ "$2" != Z ] && echo "$1 ${21}"
 }
 
 # Whether the testbed in directory $1 has an owner that still runs.
@@ -219,11 +219,12 @@ engine_up() {
 }
 
 import_images() {
-    local host=$1 client=$2 path='ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'
-    in_host "$host" "$client" image inspect ubuntu >/dev/null 2>&1 && return
-    in_host "$host" "$client" import -c 'CMD ["/bin/sh"]' -c "$path" - ubuntu <"$dir/image.tar" >/dev/null
-    in_host "$host" "$client" import -c 'CMD ["httpd","-f","-p","80","-h","/www"]' -c "$path" - nginx \
-        <"$dir/image.tar" >/dev/null
+    local host=$1 client=$2 log=$dir/hosts/$1/images.log
+    local path='ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'
+    local serve='CMD ["httpd","-f","-p","80","-h","/www"]'
+    in_host "$host" "$client" image inspect ubuntu nginx >/dev/null 2>&1 && return
+    in_host "$host" "$client" import -c 'CMD ["/bin/sh"]' -c "$path" - ubuntu <"$dir/image.tar" >>"$log" 2>&1
+    in_host "$host" "$client" import -c "$serve" -c "$path" - nginx <"$dir/image.tar" >>"$log" 2>&1
 }
 
 # A 2 MB userland around busybox: there may be no registry to pull one from.
