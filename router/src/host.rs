@@ -52,8 +52,9 @@ impl HostView {
         let names: BTreeMap<String, String> =
             report.peers.iter().map(|p| (p.id.clone(), format!("{}({})", p.name, p.nick_name))).collect();
         report.macs = self.macs(&names);
-        report.drops.extend(self.forwarder.drops().into_iter().filter(|(_, n)| *n > 0));
-        report.counters.extend(self.forwarder.counters());
+        let owned = |(name, n): (&'static str, u64)| (name.to_owned(), n);
+        report.drops.extend(self.forwarder.counters().drops().map(owned));
+        report.counters.extend(self.forwarder.counters().counts().map(owned));
         report.counters.insert("lane events lost".to_owned(), self.events_lost.load(Ordering::Relaxed));
     }
 
@@ -63,7 +64,7 @@ impl HostView {
         let mut macs: Vec<MacReport> = self
             .forwarder
             .fdb()
-            .entries()
+            .snapshot(now)
             .into_iter()
             .map(|entry| MacReport {
                 mac: entry.mac.to_string(),

@@ -12,9 +12,9 @@ use arc_swap::ArcSwap;
 use mesh_proto::control::{Config, Control};
 use mesh_proto::crypto::identity::Identity;
 use mesh_proto::crypto::secret::MeshSecret;
-use mesh_proto::forward::{Forwarder, ForwarderConfig, Snapshot};
-use mesh_proto::topology::record::Ed25519Verifier;
-use mesh_sys::udp::UdpPort;
+use mesh_proto::forward::{Forwarder, Snapshot};
+use mesh_proto::topology::record::Ed25519;
+use mesh_sys::udp::Udp;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 
@@ -71,7 +71,7 @@ async fn start(settings: Settings, secret: MeshSecret) -> anyhow::Result<()> {
     let clock = Clock::start();
     let identity = Arc::new(Identity::from_seeds(boot.sign_seed, boot.dh_seed));
     let name = settings.name.unwrap_or_else(|| identity.id().derived_name());
-    let forwarder = Arc::new(Forwarder::new(ForwarderConfig { me: identity.id(), epoch: boot.epoch, mtu: settings.mtu }, &mut OsEntropy));
+    let forwarder = Arc::new(Forwarder::new(&mut OsEntropy));
     let endpoints = host::endpoints(settings.host, settings.port, &settings.bridge)?;
     let config = Config {
         identity,
@@ -86,7 +86,7 @@ async fn start(settings: Settings, secret: MeshSecret) -> anyhow::Result<()> {
         pins: store.pins(),
     };
     let mut control =
-        Control::new(config, forwarder.clone(), Arc::new(Ed25519Verifier), Box::new(OsEntropy), clock.now())?;
+        Control::new(config, forwarder.clone(), Arc::new(Ed25519), Box::new(OsEntropy), clock.now())?;
     let mut targets = store.targets();
     targets.extend(settings.peers.iter().filter(|p| !targets.contains(p)).cloned().collect::<Vec<_>>());
     control.connect(&targets, false, clock.now()).map_err(anyhow::Error::msg)?;
@@ -96,7 +96,7 @@ async fn start(settings: Settings, secret: MeshSecret) -> anyhow::Result<()> {
     let (event_sender, lane_events) = mpsc::channel(LANE_EVENTS);
     let shared = Shared {
         forwarder: forwarder.clone(),
-        snapshot: Arc::new(ArcSwap::from_pointee(Snapshot::empty(control.me(), boot.epoch, settings.mtu, clock.now()))),
+        snapshot: Arc::new(ArcSwap::from_pointee(Snapshot::alone(control.me(), boot.epoch, settings.mtu, clock.now()))),
         udp,
         events: event_sender,
         events_lost: Arc::new(AtomicU64::new(0)),

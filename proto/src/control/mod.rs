@@ -169,9 +169,9 @@ impl Control {
         let own = OwnRecord::new(config.identity.clone(), first_record(&config))?;
         let mut lsdb = Lsdb::default();
         lsdb.insert(own.signed().clone(), now);
-        let sessions = Sessions::new(config.identity.clone(), config.epoch, config.secret.session_psk());
+        let sessions = Sessions::new(config.identity.clone(), config.epoch, *config.secret.session_psk());
         let routes = Routes::compute(&lsdb, me);
-        let snapshot = Arc::new(Snapshot::empty(me, config.epoch, config.mtu, now));
+        let snapshot = Arc::new(Snapshot::alone(me, config.epoch, config.mtu, now));
         let mut control = Self {
             verifier,
             entropy,
@@ -226,7 +226,7 @@ impl Control {
         offer((self.topology_dirty || self.snapshot_dirty).then_some(self.not_before), "snapshot");
         for (_, slot) in self.links.iter() {
             offer(slot.next_due(), "link");
-            offer(slot.link.next_deadline().map(|(at, _)| at), "handshake");
+            offer(slot.link.next_deadline(), "handshake");
         }
         next
     }

@@ -1,8 +1,9 @@
 //! From what is known to what the lanes read: neighbours, routes, discovery, the snapshot.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::fdb::Owner;
 use crate::forward::{Path, PeerPath, Snapshot};
 use crate::ids::PeerId;
 use crate::limits::{DEGREE, FULL_MESH, SETTLE};
@@ -45,7 +46,7 @@ impl Control {
         if routes.fingerprint() != self.routes.fingerprint() {
             self.settle_until = now + SETTLE;
             for peer in self.routes.reachable().filter(|p| !routes.is_reachable(p)) {
-                self.forwarder.forget_peer(&peer);
+                self.forwarder.fdb().forget_owner(Owner::Peer(peer));
             }
         }
         self.routes = routes;
@@ -96,11 +97,11 @@ impl Control {
 
     fn build_snapshot(&self, now: Instant) -> Snapshot {
         let mut peers = BTreeMap::new();
-        for peer in self.routes.reachable().chain(self.sessions.peers()).filter(|p| *p != self.me) {
-            let transport = self.sessions.current(&peer).cloned();
+        for peer in self.routes.reachable().chain(self.sessions.statuses().map(|s| s.peer)).filter(|p| *p != self.me) {
+            let transport = self.sessions.current(peer).cloned();
             peers.insert(peer, PeerPath { transport, path: self.path_to(&peer) });
         }
-        let by_index: HashMap<_, _> = self.sessions.receiving().map(|(index, t)| (index, t.clone())).collect();
+        let by_index = self.sessions.receiving().map(|(index, t)| (index, t.clone())).collect();
         let works = |peer: &PeerId| self.paths.direct(peer).is_some();
         let neighbours: Vec<PeerId> = self.links.neighbours().map(|(p, _)| *p).filter(|p| works(p)).collect();
         let flood = self

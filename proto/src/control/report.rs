@@ -73,7 +73,7 @@ impl Control {
         let row = empty_row(slot.address.to_string(), slot.outbound, ConnectionState::Connecting);
         let Some(peer) = slot.peer.filter(|_| slot.up) else { return row };
         let direct = self.paths.direct(&peer);
-        let (state, error) = match (direct, self.sessions.current(&peer)) {
+        let (state, error) = match (direct, self.sessions.current(peer)) {
             (Some(_), _) => (ConnectionState::Established, String::new()),
             (None, None) => (ConnectionState::Pending, "no answer by UDP yet; is the UDP port open both ways?".into()),
             (None, Some(_)) => (ConnectionState::Pending, "probing the UDP path".to_owned()),

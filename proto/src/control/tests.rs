@@ -10,7 +10,7 @@ use core::time::Duration;
 use super::*;
 use crate::api::ConnectionState;
 use crate::entropy::SeededEntropy;
-use crate::forward::{ForwarderConfig, LaneEvent, Outbox, Scratch};
+use crate::forward::{LaneEvent, Outbox, Scratch};
 use crate::topology::record::Ed25519;
 
 struct Node {
@@ -201,9 +201,9 @@ fn node(n: usize, setup: Setup, now: Instant) -> Node {
         identity,
     };
     let me = config.identity.id();
-    let forwarder = Arc::new(Forwarder::new(ForwarderConfig { me, epoch: 1, mtu: config.mtu }, &mut entropy));
+    let forwarder = Arc::new(Forwarder::new(&mut entropy));
     let control = Control::new(config, forwarder.clone(), Arc::new(Ed25519), Box::new(entropy), now).unwrap();
-    let snapshot = Arc::new(Snapshot::empty(me, 1, limits::DEFAULT_MTU, now));
+    let snapshot = Arc::new(Snapshot::alone(me, 1, limits::DEFAULT_MTU, now));
     Node { control, forwarder, snapshot, address: address(n), injected: Vec::new(), notes: Vec::new() }
 }
 
