@@ -138,6 +138,8 @@ pub const HANDSHAKE_RETRIES: [Duration; 5] = [
 pub const HANDSHAKE_GIVE_UP: Duration = Duration::from_secs(90);
 /// Time the other side's handshake has to be confirmed before ours is begun after all.
 pub const HANDSHAKE_YIELD: Duration = Duration::from_secs(1);
+/// Attempts of a handshake that have precedence over the one of a peer with a higher id; then any will do.
+pub const PRECEDENCE_ATTEMPTS: usize = 4;
 /// Responses one attempt of a handshake tries to read; further ones are refused until the next attempt.
 pub const RESPONSE_ATTEMPTS: u32 = 8;
 /// Session Inits per second above which a router asks for cookies.

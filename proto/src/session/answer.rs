@@ -114,10 +114,12 @@ impl Sessions {
         self.latest.insert(peer, freshness);
     }
 
-    /// Whether both began at once and our Init is the one that counts.
+    /// Whether both began at once and our Init is the one that counts. After some attempts in vain it counts no more:
+    /// the other side may have a reason to refuse it.
     fn has_precedence(&self, id: PeerId) -> bool {
-        let pending = self.peers.get(&id).is_some_and(|p| p.pending.is_some());
-        pending && self.identity.id() < id
+        let pending = self.peers.get(&id).and_then(|p| p.pending.as_ref());
+        pending.is_some_and(|p| p.attempts <= limits::PRECEDENCE_ATTEMPTS)
+            && self.identity.id() < id
     }
 
     /// The other side is there and waits for our Init: repeat it now, unless it is on its way.

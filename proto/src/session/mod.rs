@@ -47,7 +47,7 @@
 //! The responder keeps them as *next* and uses them after the first datagram it opened with them; then it answers with
 //! an empty Probe. The keys before are kept as *previous*, for datagrams still on their way. When both sides begin at
 //! once the Init of the lower [`PeerId`] wins: its sender ignores the other Init and repeats its own, the other side
-//! answers and drops its own.
+//! answers and drops its own. After four attempts in vain the sender answers too.
 //!
 //! After 120 s of use the initiator begins anew, after 165 s the responder; at 180 s keys are dead. Frames sent without
 //! an answer for 10 s begin a handshake too; a side that only receives sends an empty Probe every 5 s.

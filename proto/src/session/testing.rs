@@ -160,7 +160,7 @@ impl Net {
         let mut bytes = Vec::new();
         let sealed = current.seal(Kind::Data, 1, &[], frame, self.now, &mut bytes);
         if sealed.is_ok() {
-            self.launch(node, bytes);
+            self.launch(node, &bytes);
         }
         sealed.is_ok()
     }
@@ -228,21 +228,21 @@ impl Net {
             match output {
                 SessionOutput::Send { peer, bytes, .. } => {
                     assert_eq!(peer, self.other(node).0);
-                    self.launch(node, bytes);
+                    self.launch(node, &bytes);
                 }
                 SessionOutput::Challenge { to, bytes } => {
                     assert_eq!(to, Self::address(1 - node));
-                    self.launch(node, bytes);
+                    self.launch(node, &bytes);
                 }
                 SessionOutput::Changed(_) => {}
             }
         }
     }
 
-    fn launch(&mut self, from: usize, bytes: Vec<u8>) {
-        let header = Header::parse(&bytes).unwrap();
+    fn launch(&mut self, from: usize, bytes: &[u8]) {
+        let header = Header::parse(bytes).unwrap();
         if header.kind.is_handshake() {
-            self.tape.push((1 - from, from, bytes.clone()));
+            self.tape.push((1 - from, from, bytes.to_vec()));
             assert!(
                 header.counter >= 1 << 63,
                 "handshake counters are set apart"
@@ -256,14 +256,15 @@ impl Net {
             1 + u64::from(self.chance(self.weather.duplicates))
         };
         for _ in 0..copies {
-            let jitter = self.entropy.u64() % (self.weather.jitter.as_nanos() as u64 + 1);
+            let jitter =
+                self.entropy.u64() % (u64::try_from(self.weather.jitter.as_nanos()).unwrap() + 1);
             self.order += 1;
             self.flights.insert(Flight {
                 at: self.now + self.weather.delay + Duration::from_nanos(jitter),
                 order: self.order,
                 to: 1 - from,
                 from,
-                bytes: bytes.clone(),
+                bytes: bytes.to_vec(),
             });
         }
     }

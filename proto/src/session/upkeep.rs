@@ -74,7 +74,6 @@ impl Sessions {
         };
         let dropped = peer.slots.expire(now);
         let pause = now + entropy.jitter(limits::SESSION_UPKEEP, 10);
-        peer.upkeep_at = peer.slots.first_expiry().map(|expiry| expiry.min(pause));
         let (mut begin, mut answer) = (false, false);
         if let Some(current) = peer.slots.current() {
             let stats = current.stats();
@@ -84,6 +83,12 @@ impl Sessions {
             begin |= seen.silence;
             answer = seen.unanswered;
         }
+        // Silence is noticed at its time, not at the next look after it.
+        let silence = peer.watch.silent_since.map(|s| s + limits::SESSION_SILENCE);
+        peer.upkeep_at = peer
+            .slots
+            .first_expiry()
+            .map(|expiry| expiry.min(pause).min(silence.unwrap_or(pause)));
         for transport in &dropped {
             self.indices.release(transport.local());
         }
