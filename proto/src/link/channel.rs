@@ -30,7 +30,10 @@ pub(super) struct RekeyAfter {
 
 impl Default for RekeyAfter {
     fn default() -> Self {
-        Self { records: LINK_REKEY_RECORDS, bytes: LINK_REKEY_BYTES }
+        Self {
+            records: LINK_REKEY_RECORDS,
+            bytes: LINK_REKEY_BYTES,
+        }
     }
 }
 
@@ -42,7 +45,10 @@ pub(super) struct Channel {
 
 impl Channel {
     pub(super) fn new(keys: &SplitKeys, rekey: RekeyAfter) -> Self {
-        Self { send: Direction::new(keys.send, rekey), recv: Direction::new(keys.recv, rekey) }
+        Self {
+            send: Direction::new(keys.send, rekey),
+            recv: Direction::new(keys.recv, rekey),
+        }
     }
 
     /// Appends a message, in as many records as it needs.
@@ -58,12 +64,17 @@ impl Channel {
 
     /// Appends one record; `body` must fit.
     pub(super) fn seal(&mut self, kind: u8, body: &[u8], out: &mut Vec<u8>) {
-        let length = u16::try_from(1 + body.len() + TAG).unwrap_or(u16::MAX).to_be_bytes();
+        let length = u16::try_from(1 + body.len() + TAG)
+            .unwrap_or(u16::MAX)
+            .to_be_bytes();
         out.extend_from_slice(&length);
         let start = out.len();
         out.push(kind);
         out.extend_from_slice(body);
-        let tag = self.send.key.seal(self.send.counter, &length, &mut out[start..]);
+        let tag = self
+            .send
+            .key
+            .seal(self.send.counter, &length, &mut out[start..]);
         out.extend_from_slice(&tag);
         self.send.advance(out.len() - start);
     }
@@ -97,14 +108,22 @@ struct Direction {
 
 impl Direction {
     fn new(key: [u8; 32], rekey: RekeyAfter) -> Self {
-        Self { key: AeadKey::new(key), counter: 0, records: 0, bytes: 0, rekey }
+        Self {
+            key: AeadKey::new(key),
+            counter: 0,
+            records: 0,
+            bytes: 0,
+            rekey,
+        }
     }
 
     /// One record of `bytes` bytes of ciphertext was sealed or opened.
     fn advance(&mut self, bytes: usize) {
         self.counter += 1;
         self.records += 1;
-        self.bytes = self.bytes.saturating_add(u64::try_from(bytes).unwrap_or(u64::MAX));
+        self.bytes = self
+            .bytes
+            .saturating_add(u64::try_from(bytes).unwrap_or(u64::MAX));
         if self.records >= self.rekey.records || self.bytes >= self.rekey.bytes {
             self.replace_key();
             self.records = 0;
@@ -125,8 +144,14 @@ mod tests {
     use super::*;
 
     fn pair(rekey: RekeyAfter) -> (Channel, Channel) {
-        let keys = |send, recv| SplitKeys { send: [send; 32], recv: [recv; 32] };
-        (Channel::new(&keys(1, 2), rekey), Channel::new(&keys(2, 1), rekey))
+        let keys = |send, recv| SplitKeys {
+            send: [send; 32],
+            recv: [recv; 32],
+        };
+        (
+            Channel::new(&keys(1, 2), rekey),
+            Channel::new(&keys(2, 1), rekey),
+        )
     }
 
     fn records(mut bytes: &[u8]) -> Vec<Vec<u8>> {
@@ -166,7 +191,9 @@ mod tests {
         let mut out = Vec::new();
         a.seal(kind::LAST, b"one", &mut out);
         a.seal(kind::LAST, b"two", &mut out);
-        let [one, two] = &records(&out)[..] else { panic!() };
+        let [one, two] = &records(&out)[..] else {
+            panic!()
+        };
         assert!(b.open(&mut two.clone()).is_err(), "reordered");
         assert!(b.open(&mut one.clone()).is_ok());
         assert!(b.open(&mut one.clone()).is_err(), "replayed");
@@ -192,7 +219,16 @@ mod tests {
 
     #[test]
     fn both_sides_replace_keys_at_the_same_record() {
-        for rekey in [RekeyAfter { records: 3, bytes: u64::MAX }, RekeyAfter { records: u64::MAX, bytes: 50 }] {
+        for rekey in [
+            RekeyAfter {
+                records: 3,
+                bytes: u64::MAX,
+            },
+            RekeyAfter {
+                records: u64::MAX,
+                bytes: 50,
+            },
+        ] {
             let (mut a, mut b) = pair(rekey);
             let (mut fixed, _) = pair(RekeyAfter::default());
             let mut same = 0;
@@ -203,7 +239,10 @@ mod tests {
                 same += u8::from(out == without);
                 assert_eq!(b.open(&mut out).unwrap(), (kind::LAST, &[n][..]));
             }
-            assert_eq!(same, 3, "the first key seals the first three records and no other");
+            assert_eq!(
+                same, 3,
+                "the first key seals the first three records and no other"
+            );
         }
     }
 }

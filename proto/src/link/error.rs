@@ -68,7 +68,10 @@ impl AlertCode {
 
     /// Whether a router decides this only about a peer that has authenticated, so that a plain alert with it is a lie.
     fn needs_proof(self) -> bool {
-        matches!(self, Self::NameConflict | Self::SelfConnection | Self::Duplicate)
+        matches!(
+            self,
+            Self::NameConflict | Self::SelfConnection | Self::Duplicate
+        )
     }
 }
 
@@ -155,7 +158,9 @@ pub enum LinkError {
     #[error("handshake timed out after {} s", HANDSHAKE_TIMEOUT.as_secs())]
     TimedOut,
     /// Bytes that no router of this version sends, or that somebody changed.
-    #[error("received what no router sends ({0}); something between the two routers interferes, or one of them is faulty")]
+    #[error(
+        "received what no router sends ({0}); something between the two routers interferes, or one of them is faulty"
+    )]
     Corrupt(&'static str),
 }
 
@@ -178,11 +183,14 @@ impl LinkError {
     }
 }
 
-const WRONG_SECRET: &str =
-    "wrong password or key: this router and that one have different secrets";
+const WRONG_SECRET: &str = "wrong password or key: this router and that one have different secrets";
 
 fn range(min: u8, max: u8) -> String {
-    if min == max { min.to_string() } else { format!("{min} to {max}") }
+    if min == max {
+        min.to_string()
+    } else {
+        format!("{min} to {max}")
+    }
 }
 
 fn authentication(ours: SecretKind, theirs: u8) -> String {
@@ -214,7 +222,9 @@ fn refusal(code: AlertCode, name: Option<PeerName>) -> String {
         AlertCode::Duplicate => "the two routers are connected already".to_owned(),
         AlertCode::Tampered => LinkError::Tampered.to_string(),
         AlertCode::BadRecord => "the router introduced itself wrongly".to_owned(),
-        AlertCode::Other(code) => format!("refused for a reason this version does not know ({code})"),
+        AlertCode::Other(code) => {
+            format!("refused for a reason this version does not know ({code})")
+        }
     }
 }
 
@@ -232,21 +242,34 @@ mod tests {
     #[test]
     fn messages_say_what_happened() {
         let text = |e: LinkError| e.to_string();
-        assert_eq!(text(LinkError::NotMesh(Stranger::Http)), "not a mesh router (it answered with HTTP)");
+        assert_eq!(
+            text(LinkError::NotMesh(Stranger::Http)),
+            "not a mesh router (it answered with HTTP)"
+        );
         assert_eq!(
             text(LinkError::Version { min: 2, max: 3 }),
             "that router speaks mesh protocol 2 to 3, we speak 1; upgrade the older one"
         );
         assert_eq!(
-            text(LinkError::Authentication { ours: SecretKind::KeyFile, theirs: 0 }),
+            text(LinkError::Authentication {
+                ours: SecretKind::KeyFile,
+                theirs: 0
+            }),
             "that router has no secret, this one has a key file"
         );
         assert_eq!(
-            text(LinkError::Authentication { ours: SecretKind::Open, theirs: 1 }),
+            text(LinkError::Authentication {
+                ours: SecretKind::Open,
+                theirs: 1
+            }),
             "that router has a key file or a password, this one has no secret"
         );
         let name = PeerName([0x7a, 0, 0, 0, 0, 1]);
-        let conflict = LinkError::RefusedByPeer { code: AlertCode::NameConflict, name, proven: true };
+        let conflict = LinkError::RefusedByPeer {
+            code: AlertCode::NameConflict,
+            name,
+            proven: true,
+        };
         assert_eq!(
             text(conflict),
             "the name 7a:00:00:00:00:01 belongs to another router; give one of them another --name"
@@ -256,11 +279,25 @@ mod tests {
 
     #[test]
     fn a_forged_alert_cannot_make_us_give_up_a_peer() {
-        let by_peer = |code, proven| LinkError::RefusedByPeer { code, name: PeerName([0; 6]), proven }.alert();
-        for code in [AlertCode::SelfConnection, AlertCode::NameConflict, AlertCode::Duplicate] {
+        let by_peer = |code, proven| {
+            LinkError::RefusedByPeer {
+                code,
+                name: PeerName([0; 6]),
+                proven,
+            }
+            .alert()
+        };
+        for code in [
+            AlertCode::SelfConnection,
+            AlertCode::NameConflict,
+            AlertCode::Duplicate,
+        ] {
             assert_eq!(by_peer(code, false), None);
             assert_eq!(by_peer(code, true), Some(code));
         }
-        assert_eq!(by_peer(AlertCode::WrongSecret, false), Some(AlertCode::WrongSecret));
+        assert_eq!(
+            by_peer(AlertCode::WrongSecret, false),
+            Some(AlertCode::WrongSecret)
+        );
     }
 }

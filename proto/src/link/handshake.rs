@@ -81,9 +81,20 @@ impl WaitHello {
         };
         let identity = self.config.identity;
         let psk = zeroize::Zeroizing::new(secret.link_psk());
-        let noise = Handshake::new(Pattern::XxPsk3, role, &prologue, identity.dh_secret(), None, &psk);
+        let noise = Handshake::new(
+            Pattern::XxPsk3,
+            role,
+            &prologue,
+            identity.dh_secret(),
+            None,
+            &psk,
+        );
         let (introduction, rekey) = (self.introduction, self.rekey);
-        let mut noising = Noising { noise, introduction, rekey };
+        let mut noising = Noising {
+            noise,
+            introduction,
+            rekey,
+        };
         let state = match self.role {
             LinkRole::Acceptor => State::First(noising),
             LinkRole::Dialler => {
@@ -103,7 +114,10 @@ impl Noising {
         entropy: &mut dyn Entropy,
         out: &mut Vec<u8>,
     ) -> Result<State, LinkError> {
-        let payload = self.noise.read_message(message).map_err(|_| LinkError::Tampered)?;
+        let payload = self
+            .noise
+            .read_message(message)
+            .map_err(|_| LinkError::Tampered)?;
         if !payload.is_empty() {
             return Err(LinkError::Corrupt("payload in the first message"));
         }
@@ -119,7 +133,10 @@ impl Noising {
         entropy: &mut dyn Entropy,
         out: &mut Vec<u8>,
     ) -> Result<State, LinkError> {
-        let payload = self.noise.read_message(message).map_err(|_| LinkError::Tampered)?;
+        let payload = self
+            .noise
+            .read_message(message)
+            .map_err(|_| LinkError::Tampered)?;
         let record = self.check(&payload)?;
         let introduction = self.introduction.clone();
         self.write(introduction.bytes(), entropy, out)?;
@@ -128,7 +145,10 @@ impl Noising {
 
     /// Acceptor: message 3, the first that depends on the secret. A message changed on its way fails here too.
     pub(super) fn read_third(mut self, message: &[u8]) -> Result<Secured, LinkError> {
-        let payload = self.noise.read_message(message).map_err(|_| LinkError::WrongSecret)?;
+        let payload = self
+            .noise
+            .read_message(message)
+            .map_err(|_| LinkError::WrongSecret)?;
         let record = self.check(&payload)?;
         self.secure(record)
     }
@@ -143,7 +163,8 @@ impl Noising {
         self.noise
             .write_message(entropy.key(), payload, &mut message)
             .map_err(|_| LinkError::Tampered)?;
-        let length = u16::try_from(message.len()).map_err(|_| LinkError::Corrupt("long message"))?;
+        let length =
+            u16::try_from(message.len()).map_err(|_| LinkError::Corrupt("long message"))?;
         out.extend_from_slice(&length.to_be_bytes());
         out.extend_from_slice(&message);
         Ok(())
@@ -186,7 +207,10 @@ impl Secured {
 
     /// Admission is complete on both sides.
     pub(super) fn into_up(self) -> Up {
-        Up { channel: self.channel, partial: Vec::new() }
+        Up {
+            channel: self.channel,
+            partial: Vec::new(),
+        }
     }
 }
 

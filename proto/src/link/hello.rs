@@ -78,12 +78,22 @@ mod tests {
 
     #[test]
     fn layout() {
-        let hello = write(SecretKind::KeyFile, 0x0102_0304_0506_0708, &mut SeededEntropy::new(1));
-        assert_eq!(hello[..16], [b'm', b'e', b's', b'h', 1, 1, 1, 0, 1, 2, 3, 4, 5, 6, 7, 8]);
+        let hello = write(
+            SecretKind::KeyFile,
+            0x0102_0304_0506_0708,
+            &mut SeededEntropy::new(1),
+        );
+        assert_eq!(
+            hello[..16],
+            [b'm', b'e', b's', b'h', 1, 1, 1, 0, 1, 2, 3, 4, 5, 6, 7, 8]
+        );
         assert_ne!(hello[16..32], [0; 16]);
         assert_eq!(hello[32..], [0; 32]);
         assert_eq!(check_start(&hello), Ok(()));
-        assert_eq!(check_rest(&hello, SecretKind::Password), Ok(0x0102_0304_0506_0708));
+        assert_eq!(
+            check_rest(&hello, SecretKind::Password),
+            Ok(0x0102_0304_0506_0708)
+        );
     }
 
     #[test]
@@ -91,10 +101,19 @@ mod tests {
         let start = |bytes: &[u8]| check_start(bytes).unwrap_err();
         assert_eq!(start(b"HTTP/1"), LinkError::NotMesh(Stranger::Http));
         assert_eq!(start(b"SSH-2."), LinkError::NotMesh(Stranger::Ssh));
-        assert_eq!(start(&[0x15, 3, 1, 0, 2, 2]), LinkError::NotMesh(Stranger::Tls));
+        assert_eq!(
+            start(&[0x15, 3, 1, 0, 2, 2]),
+            LinkError::NotMesh(Stranger::Tls)
+        );
         assert_eq!(start(b"220 sm"), LinkError::NotMesh(Stranger::Other));
-        assert_eq!(start(b"mesh\x02\x03"), LinkError::Version { min: 2, max: 3 });
-        assert_eq!(start(b"mesh\x00\x00"), LinkError::Version { min: 0, max: 0 });
+        assert_eq!(
+            start(b"mesh\x02\x03"),
+            LinkError::Version { min: 2, max: 3 }
+        );
+        assert_eq!(
+            start(b"mesh\x00\x00"),
+            LinkError::Version { min: 0, max: 0 }
+        );
         assert_eq!(check_start(b"mesh\x00\x07"), Ok(()));
     }
 
@@ -103,6 +122,12 @@ mod tests {
         let open = write(SecretKind::Open, 0, &mut SeededEntropy::new(1));
         assert!(check_rest(&open, SecretKind::Open).is_ok());
         let error = check_rest(&open, SecretKind::KeyFile).unwrap_err();
-        assert_eq!(error, LinkError::Authentication { ours: SecretKind::KeyFile, theirs: 0 });
+        assert_eq!(
+            error,
+            LinkError::Authentication {
+                ours: SecretKind::KeyFile,
+                theirs: 0
+            }
+        );
     }
 }

@@ -12,9 +12,7 @@ use crate::crypto::identity::Identity;
 use crate::crypto::secret::MeshSecret;
 use crate::entropy::Entropy;
 use crate::ids::{PeerId, PeerName};
-use crate::limits::{
-    HANDSHAKE_TIMEOUT, MAX_LINK_RECORD, MAX_LINK_SEND_QUEUE, MAX_PREAUTH_BUFFER,
-};
+use crate::limits::{HANDSHAKE_TIMEOUT, MAX_LINK_RECORD, MAX_LINK_SEND_QUEUE, MAX_PREAUTH_BUFFER};
 use crate::time::Instant;
 use crate::topology::record::SignedRecord;
 use crate::wire::message::LinkMessage;
@@ -84,7 +82,12 @@ const ALERT_BYTES: usize = 4;
 impl Link {
     /// A link on a connection that was just opened. Its hello is ready to be transmitted; it has
     /// [`HANDSHAKE_TIMEOUT`] to come up.
-    pub fn new(role: LinkRole, config: &LinkConfig, now: Instant, entropy: &mut dyn Entropy) -> Self {
+    pub fn new(
+        role: LinkRole,
+        config: &LinkConfig,
+        now: Instant,
+        entropy: &mut dyn Entropy,
+    ) -> Self {
         Self::with_rekey(role, config, RekeyAfter::default(), now, entropy)
     }
 
@@ -113,7 +116,13 @@ impl Link {
                 let hello = hello::write(config.secret.kind(), config.features, entropy);
                 link.out.extend_from_slice(&hello);
                 let config = config.clone();
-                link.state = State::Hello(WaitHello { role, config, introduction, hello, rekey });
+                link.state = State::Hello(WaitHello {
+                    role,
+                    config,
+                    introduction,
+                    hello,
+                    rekey,
+                });
             }
             Err(error) => link.end(LinkError::OwnRecord(error)),
         }
@@ -166,24 +175,35 @@ impl Link {
         match &mut self.state {
             State::Closed => return,
             State::Confirm(secured) | State::Deciding(secured) | State::Admitted(secured) => {
-                secured.channel.seal(kind::REFUSAL, &[code.to_byte()], &mut self.out);
+                secured
+                    .channel
+                    .seal(kind::REFUSAL, &[code.to_byte()], &mut self.out);
             }
-            State::Up(up) => up.channel.seal(kind::REFUSAL, &[code.to_byte()], &mut self.out),
+            State::Up(up) => up
+                .channel
+                .seal(kind::REFUSAL, &[code.to_byte()], &mut self.out),
             State::Hello(_) | State::First(_) | State::Second(_) | State::Third(_) => {
                 self.send_alert(code);
             }
         }
-        self.end(LinkError::Refused { code, name: self.peer });
+        self.end(LinkError::Refused {
+            code,
+            name: self.peer,
+        });
     }
 
     /// Seals a message. Returns whether it was taken: not when the link is not up, when
     /// [`Link::pending_bytes`] has reached [`MAX_LINK_SEND_QUEUE`], or when the message breaks a bound.
     pub fn send(&mut self, message: &LinkMessage) -> bool {
-        let State::Up(up) = &mut self.state else { return false };
+        let State::Up(up) = &mut self.state else {
+            return false;
+        };
         if self.out.len() >= MAX_LINK_SEND_QUEUE {
             return false;
         }
-        let Ok(bytes) = message.encode() else { return false };
+        let Ok(bytes) = message.encode() else {
+            return false;
+        };
         up.channel.seal_message(&bytes, &mut self.out);
         true
     }
@@ -234,7 +254,9 @@ impl Link {
             hello::check_start(&self.buffer)?;
             return Ok(HELLO);
         }
-        let [a, b, ..] = self.buffer[..] else { return Ok(2) };
+        let [a, b, ..] = self.buffer[..] else {
+            return Ok(2);
+        };
         if [a, b] == ALERT && self.expects_alert() {
             return Ok(ALERT_BYTES);
         }
@@ -251,7 +273,10 @@ impl Link {
 
     /// Plain alerts count until the other side has proved itself.
     fn expects_alert(&self) -> bool {
-        matches!(self.state, State::First(_) | State::Second(_) | State::Third(_) | State::Confirm(_))
+        matches!(
+            self.state,
+            State::First(_) | State::Second(_) | State::Third(_) | State::Confirm(_)
+        )
     }
 
     /// A whole hello, alert, handshake message or record is here, length included.
@@ -266,7 +291,9 @@ impl Link {
         }
         match core::mem::replace(&mut self.state, State::Closed) {
             State::Hello(wait) => {
-                let hello = unit.first_chunk().ok_or(LinkError::Corrupt("short hello"))?;
+                let hello = unit
+                    .first_chunk()
+                    .ok_or(LinkError::Corrupt("short hello"))?;
                 (self.state, self.features) = wait.read(hello, entropy, &mut self.out)?;
             }
             State::First(noising) => {
@@ -322,7 +349,8 @@ impl Link {
         self.peer = Some(record.body().name);
         let peer = record.origin();
         self.state = State::Deciding(secured);
-        self.events.push_back(LinkEvent::Authenticated { record, peer });
+        self.events
+            .push_back(LinkEvent::Authenticated { record, peer });
     }
 
     fn come_up(&mut self, secured: Secured) {
@@ -332,7 +360,11 @@ impl Link {
     }
 
     fn refused(&mut self, code: AlertCode) {
-        self.end(LinkError::RefusedByPeer { code, name: self.name, proven: true });
+        self.end(LinkError::RefusedByPeer {
+            code,
+            name: self.name,
+            proven: true,
+        });
     }
 
     /// Tells the other side why the handshake failed, before failing.

@@ -27,7 +27,12 @@ fn key(n: u8) -> Arc<MeshSecret> {
 fn config(n: u64, secret: &Arc<MeshSecret>) -> LinkConfig {
     let identity = identity(n);
     let record = SignedRecord::sign(&body_of(&identity), &identity).unwrap();
-    LinkConfig { identity: Arc::new(identity), secret: secret.clone(), record, features: 0b0110 | n }
+    LinkConfig {
+        identity: Arc::new(identity),
+        secret: secret.clone(),
+        record,
+        features: 0b0110 | n,
+    }
 }
 
 /// A dialler and an acceptor, and what they said.
@@ -91,15 +96,20 @@ impl Pair {
     }
 
     fn both_up(&self) -> bool {
-        self.dialler_events.contains(&LinkEvent::Up) && self.acceptor_events.contains(&LinkEvent::Up)
+        self.dialler_events.contains(&LinkEvent::Up)
+            && self.acceptor_events.contains(&LinkEvent::Up)
     }
 
     fn any_up(&self) -> bool {
-        self.dialler_events.contains(&LinkEvent::Up) || self.acceptor_events.contains(&LinkEvent::Up)
+        self.dialler_events.contains(&LinkEvent::Up)
+            || self.acceptor_events.contains(&LinkEvent::Up)
     }
 
     fn take_events(&mut self) -> (Vec<LinkEvent>, Vec<LinkEvent>) {
-        (core::mem::take(&mut self.dialler_events), core::mem::take(&mut self.acceptor_events))
+        (
+            core::mem::take(&mut self.dialler_events),
+            core::mem::take(&mut self.acceptor_events),
+        )
     }
 
     fn errors(&self) -> (LinkError, LinkError) {
@@ -231,13 +241,21 @@ fn each_side_learns_who_the_other_is_before_the_link_is_up() {
     assert!(!pair.dialler.send(&LinkMessage::Ping { nonce: 1 }));
     pair.run(&mut Wire::default());
     let seen = |events: &[LinkEvent], who: &Identity| {
-        let [LinkEvent::Authenticated { record, peer }, LinkEvent::Up] = events else { panic!("{events:?}") };
-        assert_eq!((*peer, record.origin(), record.version().seq), (who.id(), who.id(), 0));
+        let [LinkEvent::Authenticated { record, peer }, LinkEvent::Up] = events else {
+            panic!("{events:?}")
+        };
+        assert_eq!(
+            (*peer, record.origin(), record.version().seq),
+            (who.id(), who.id(), 0)
+        );
     };
     seen(&pair.dialler_events, &two.identity);
     seen(&pair.acceptor_events, &one.identity);
     assert_eq!(pair.dialler.next_deadline(), None);
-    assert_eq!((pair.dialler.features(), pair.acceptor.features()), (0b0110, 0b0110));
+    assert_eq!(
+        (pair.dialler.features(), pair.acceptor.features()),
+        (0b0110, 0b0110)
+    );
 }
 
 #[test]
@@ -246,12 +264,25 @@ fn no_rewritten_hello_byte_goes_unnoticed() {
         for at in 0..HELLO {
             for mask in [1, 0x80, 0xff] {
                 let mut pair = Pair::new(&config(1, &key(1)), &config(2, &key(1)));
-                pair.run(&mut Wire { flip: Some((direction, at, mask)), ..Wire::default() });
-                let known = |events: &[LinkEvent]| events.iter().any(|e| matches!(e, LinkEvent::Authenticated { .. }));
-                assert!(!known(&pair.dialler_events) && !known(&pair.acceptor_events), "byte {at}");
+                pair.run(&mut Wire {
+                    flip: Some((direction, at, mask)),
+                    ..Wire::default()
+                });
+                let known = |events: &[LinkEvent]| {
+                    events
+                        .iter()
+                        .any(|e| matches!(e, LinkEvent::Authenticated { .. }))
+                };
+                assert!(
+                    !known(&pair.dialler_events) && !known(&pair.acceptor_events),
+                    "byte {at}"
+                );
                 assert!(!pair.any_up());
                 let closed = |events: &[LinkEvent]| matches!(events, [LinkEvent::Closed(_)]);
-                assert!(closed(&pair.dialler_events) || closed(&pair.acceptor_events), "byte {at}");
+                assert!(
+                    closed(&pair.dialler_events) || closed(&pair.acceptor_events),
+                    "byte {at}"
+                );
             }
         }
     }
@@ -268,18 +299,27 @@ fn no_changed_byte_of_the_handshake_lets_both_come_up() {
     for direction in [true, false] {
         for at in HELLO..total(direction) {
             let mut pair = Pair::new(&one, &two);
-            pair.run(&mut Wire { flip: Some((direction, at, 0x40)), ..Wire::default() });
+            pair.run(&mut Wire {
+                flip: Some((direction, at, 0x40)),
+                ..Wire::default()
+            });
             assert!(!pair.both_up(), "byte {at}");
         }
         for at in (0..total(direction)).step_by(3) {
             let mut pair = Pair::new(&one, &two);
-            pair.run(&mut Wire { cut: Some((direction, at)), ..Wire::default() });
+            pair.run(&mut Wire {
+                cut: Some((direction, at)),
+                ..Wire::default()
+            });
             assert!(!pair.both_up(), "cut at {at}");
             pair.dialler.handle_timeout(NOW + HANDSHAKE_TIMEOUT);
             pair.acceptor.handle_timeout(NOW + HANDSHAKE_TIMEOUT);
             pair.answer();
             let timed_out = LinkEvent::Closed(LinkError::TimedOut);
-            assert!(pair.dialler_events.contains(&timed_out) || pair.acceptor_events.contains(&timed_out));
+            assert!(
+                pair.dialler_events.contains(&timed_out)
+                    || pair.acceptor_events.contains(&timed_out)
+            );
         }
     }
 }
@@ -287,7 +327,10 @@ fn no_changed_byte_of_the_handshake_lets_both_come_up() {
 #[test]
 fn wrong_secrets_are_called_so_on_both_sides() {
     let password = |text: &str| Arc::new(MeshSecret::from_password(text).unwrap());
-    let (right, wrong) = (password("correct horse battery"), password("incorrect horse battery"));
+    let (right, wrong) = (
+        password("correct horse battery"),
+        password("incorrect horse battery"),
+    );
     for (ours, theirs) in [(key(1), key(2)), (right.clone(), wrong), (right, key(1))] {
         let mut pair = Pair::new(&config(1, &ours), &config(2, &theirs));
         pair.run(&mut Wire::default());
@@ -295,17 +338,32 @@ fn wrong_secrets_are_called_so_on_both_sides() {
         assert_eq!(acceptor, LinkError::WrongSecret);
         assert_eq!(dialler.alert(), Some(AlertCode::WrongSecret));
         let text = "wrong password or key: this router and that one have different secrets";
-        assert_eq!((dialler.to_string(), acceptor.to_string()), (text.into(), text.into()));
+        assert_eq!(
+            (dialler.to_string(), acceptor.to_string()),
+            (text.into(), text.into())
+        );
     }
 }
 
 #[test]
 fn a_secret_on_one_side_only_is_called_so_on_both() {
-    let mut pair = Pair::new(&config(1, &Arc::new(MeshSecret::open())), &config(2, &key(1)));
+    let mut pair = Pair::new(
+        &config(1, &Arc::new(MeshSecret::open())),
+        &config(2, &key(1)),
+    );
     pair.run(&mut Wire::default());
     let (dialler, acceptor) = pair.errors();
-    assert_eq!(dialler, LinkError::Authentication { ours: SecretKind::Open, theirs: 1 });
-    assert_eq!(acceptor.to_string(), "that router has no secret, this one has a key file");
+    assert_eq!(
+        dialler,
+        LinkError::Authentication {
+            ours: SecretKind::Open,
+            theirs: 1
+        }
+    );
+    assert_eq!(
+        acceptor.to_string(),
+        "that router has no secret, this one has a key file"
+    );
 }
 
 #[test]
@@ -322,15 +380,27 @@ fn a_refusal_by_either_side_is_explained_on_both() {
         let (one, two) = (config(1, &key(1)), config(2, &key(1)));
         let mut pair = Pair::new(&one, &two);
         let code = Some(AlertCode::NameConflict);
-        pair.refuse = if by_dialler { (code, None) } else { (None, code) };
+        pair.refuse = if by_dialler {
+            (code, None)
+        } else {
+            (None, code)
+        };
         pair.run(&mut Wire::default());
         assert!(!pair.any_up());
         let (dialler, acceptor) = pair.errors();
         let refused = if by_dialler { &two } else { &one };
         let name = refused.record.body().name;
-        let text = format!("the name {name} belongs to another router; give one of them another --name");
-        assert_eq!((dialler.to_string(), acceptor.to_string()), (text.clone(), text));
-        assert_eq!((dialler.alert(), acceptor.alert()), (code, code), "a refusal by a proven peer counts");
+        let text =
+            format!("the name {name} belongs to another router; give one of them another --name");
+        assert_eq!(
+            (dialler.to_string(), acceptor.to_string()),
+            (text.clone(), text)
+        );
+        assert_eq!(
+            (dialler.alert(), acceptor.alert()),
+            (code, code),
+            "a refusal by a proven peer counts"
+        );
     }
 }
 
@@ -340,10 +410,18 @@ fn a_router_that_dials_itself_is_told() {
     let mut pair = Pair::new(&one, &one);
     pair.refuse.1 = Some(AlertCode::SelfConnection);
     pair.run(&mut Wire::default());
-    let Some(LinkEvent::Authenticated { peer, .. }) = pair.acceptor_events.first() else { panic!() };
+    let Some(LinkEvent::Authenticated { peer, .. }) = pair.acceptor_events.first() else {
+        panic!()
+    };
     assert_eq!(*peer, one.identity.id());
     let (dialler, acceptor) = pair.errors();
-    assert_eq!((dialler.to_string(), acceptor.to_string()), ("connected to ourselves".into(), "connected to ourselves".into()));
+    assert_eq!(
+        (dialler.to_string(), acceptor.to_string()),
+        (
+            "connected to ourselves".into(),
+            "connected to ourselves".into()
+        )
+    );
 }
 
 #[test]
@@ -353,8 +431,21 @@ fn refusing_before_anybody_is_known_sends_a_plain_alert() {
     pair.answer();
     pair.run(&mut Wire::default());
     let (dialler, acceptor) = pair.errors();
-    assert_eq!(acceptor, LinkError::Refused { code: AlertCode::Full, name: None });
-    assert!(matches!(dialler, LinkError::RefusedByPeer { code: AlertCode::Full, proven: false, .. }));
+    assert_eq!(
+        acceptor,
+        LinkError::Refused {
+            code: AlertCode::Full,
+            name: None
+        }
+    );
+    assert!(matches!(
+        dialler,
+        LinkError::RefusedByPeer {
+            code: AlertCode::Full,
+            proven: false,
+            ..
+        }
+    ));
 }
 
 #[test]
@@ -369,30 +460,58 @@ fn a_refusal_ends_a_link_that_is_up() {
 
 #[test]
 fn strangers_are_recognised() {
-    let mut link = Link::new(LinkRole::Dialler, &config(1, &key(1)), NOW, &mut SeededEntropy::new(1));
-    link.handle_bytes(b"HTTP/1.1 400 Bad Request\r\n", NOW, &mut SeededEntropy::new(1));
-    let Some(LinkEvent::Closed(error)) = link.poll_event() else { panic!() };
-    assert_eq!(error.to_string(), "not a mesh router (it answered with HTTP)");
+    let mut link = Link::new(
+        LinkRole::Dialler,
+        &config(1, &key(1)),
+        NOW,
+        &mut SeededEntropy::new(1),
+    );
+    link.handle_bytes(
+        b"HTTP/1.1 400 Bad Request\r\n",
+        NOW,
+        &mut SeededEntropy::new(1),
+    );
+    let Some(LinkEvent::Closed(error)) = link.poll_event() else {
+        panic!()
+    };
+    assert_eq!(
+        error.to_string(),
+        "not a mesh router (it answered with HTTP)"
+    );
     assert_eq!(link.poll_event(), None);
 }
 
 #[test]
 fn a_silent_peer_times_out_and_late_bytes_do_not_help() {
-    let mut link = Link::new(LinkRole::Acceptor, &config(1, &key(1)), NOW, &mut SeededEntropy::new(1));
+    let mut link = Link::new(
+        LinkRole::Acceptor,
+        &config(1, &key(1)),
+        NOW,
+        &mut SeededEntropy::new(1),
+    );
     let deadline = link.next_deadline().unwrap();
     assert_eq!(deadline, NOW + HANDSHAKE_TIMEOUT);
     link.handle_timeout(NOW);
     assert_eq!(link.poll_event(), None);
     link.handle_bytes(b"mesh\x01\x01", deadline, &mut SeededEntropy::new(1));
-    assert_eq!(link.poll_event(), Some(LinkEvent::Closed(LinkError::TimedOut)));
+    assert_eq!(
+        link.poll_event(),
+        Some(LinkEvent::Closed(LinkError::TimedOut))
+    );
     assert_eq!(link.next_deadline(), None);
 }
 
 #[test]
 fn a_mebibyte_in_random_sizes_arrives_intact_across_many_keys() {
-    let rekey = RekeyAfter { records: 7, bytes: 60_000 };
+    let rekey = RekeyAfter {
+        records: 7,
+        bytes: 60_000,
+    };
     let mut pair = Pair::with_rekey(&config(1, &key(1)), &config(2, &key(1)), rekey);
-    let mut wire = Wire { pieces: vec![1, 70_000, 13, 4_096], ..Wire::default() };
+    let mut wire = Wire {
+        pieces: vec![1, 70_000, 13, 4_096],
+        ..Wire::default()
+    };
     pair.run(&mut wire);
     pair.take_events();
     let (mut sent, mut total) = (Vec::new(), 0);
@@ -417,10 +536,14 @@ fn replayed_and_reordered_records_end_the_link() {
             records.push(pair.dialler.poll_transmit().unwrap());
         }
         for i in order {
-            pair.acceptor.handle_bytes(&records[i], NOW, &mut pair.entropy);
+            pair.acceptor
+                .handle_bytes(&records[i], NOW, &mut pair.entropy);
         }
         pair.answer();
-        assert!(matches!(error(&pair.acceptor_events), LinkError::Corrupt(_)));
+        assert!(matches!(
+            error(&pair.acceptor_events),
+            LinkError::Corrupt(_)
+        ));
     }
 }
 
@@ -430,20 +553,29 @@ fn little_is_buffered_before_the_peer_is_known() {
     let hello = pair.dialler.poll_transmit().unwrap();
     pair.acceptor.handle_bytes(&hello, NOW, &mut pair.entropy);
     let longest = u16::try_from(MAX_PREAUTH_BUFFER - 2).unwrap();
-    pair.acceptor.handle_bytes(&longest.to_be_bytes(), NOW, &mut pair.entropy);
+    pair.acceptor
+        .handle_bytes(&longest.to_be_bytes(), NOW, &mut pair.entropy);
     for _ in 0..MAX_PREAUTH_BUFFER - 3 {
         pair.acceptor.handle_bytes(&[0], NOW, &mut pair.entropy);
         assert!(pair.acceptor.buffer.capacity() <= 2 * MAX_PREAUTH_BUFFER);
     }
     assert_eq!(pair.acceptor.poll_event(), None);
-    pair.acceptor.handle_bytes(&vec![0; 1 << 20], NOW, &mut pair.entropy);
-    assert_eq!(pair.acceptor.poll_event(), Some(LinkEvent::Closed(LinkError::Tampered)));
+    pair.acceptor
+        .handle_bytes(&vec![0; 1 << 20], NOW, &mut pair.entropy);
+    assert_eq!(
+        pair.acceptor.poll_event(),
+        Some(LinkEvent::Closed(LinkError::Tampered))
+    );
     assert!(pair.acceptor.buffer.capacity() <= 2 * MAX_PREAUTH_BUFFER);
 
     let mut pair = Pair::new(&config(1, &key(1)), &config(2, &key(1)));
     pair.acceptor.handle_bytes(&hello, NOW, &mut pair.entropy);
-    pair.acceptor.handle_bytes(&(longest + 1).to_be_bytes(), NOW, &mut pair.entropy);
-    assert_eq!(pair.acceptor.poll_event(), Some(LinkEvent::Closed(LinkError::Corrupt("record too long"))));
+    pair.acceptor
+        .handle_bytes(&(longest + 1).to_be_bytes(), NOW, &mut pair.entropy);
+    assert_eq!(
+        pair.acceptor.poll_event(),
+        Some(LinkEvent::Closed(LinkError::Corrupt("record too long")))
+    );
 }
 
 #[test]
@@ -457,14 +589,29 @@ fn messages_before_admission_are_refused() {
         let bytes = pair.acceptor.poll_transmit().unwrap_or_default();
         pair.dialler.handle_bytes(&bytes, NOW, &mut entropy);
     }
-    assert!(matches!(pair.acceptor.poll_event(), Some(LinkEvent::Authenticated { .. })));
-    assert_eq!(pair.dialler.poll_event(), None, "the acceptor has proved nothing yet");
-    let State::Confirm(secured) = &mut pair.dialler.state else { panic!("{:?}", pair.dialler) };
+    assert!(matches!(
+        pair.acceptor.poll_event(),
+        Some(LinkEvent::Authenticated { .. })
+    ));
+    assert_eq!(
+        pair.dialler.poll_event(),
+        None,
+        "the acceptor has proved nothing yet"
+    );
+    let State::Confirm(secured) = &mut pair.dialler.state else {
+        panic!("{:?}", pair.dialler)
+    };
     let mut early = Vec::new();
-    secured.channel.seal_message(&LinkMessage::Ping { nonce: 1 }.encode().unwrap(), &mut early);
+    secured.channel.seal_message(
+        &LinkMessage::Ping { nonce: 1 }.encode().unwrap(),
+        &mut early,
+    );
     pair.acceptor.handle_bytes(&early, NOW, &mut entropy);
     let expected = LinkError::Corrupt("message before admission");
-    assert_eq!(pair.acceptor.poll_event(), Some(LinkEvent::Closed(expected)));
+    assert_eq!(
+        pair.acceptor.poll_event(),
+        Some(LinkEvent::Closed(expected))
+    );
     pair.acceptor.accept();
     assert_eq!(pair.acceptor.poll_event(), None, "too late to accept");
 }
@@ -472,14 +619,19 @@ fn messages_before_admission_are_refused() {
 #[test]
 fn a_malformed_message_is_counted_and_the_link_stays() {
     let mut pair = Pair::up();
-    let State::Up(up) = &mut pair.dialler.state else { panic!() };
+    let State::Up(up) = &mut pair.dialler.state else {
+        panic!()
+    };
     let mut bytes = Vec::new();
     up.channel.seal_message(&[3, 0xff, 0xff], &mut bytes);
     up.channel.seal_message(&[], &mut bytes);
     up.channel.seal_message(&[200, 1, 2], &mut bytes);
     pair.acceptor.handle_bytes(&bytes, NOW, &mut pair.entropy);
     pair.answer();
-    assert_eq!(pair.acceptor_events, [LinkEvent::Message(LinkMessage::Unknown(200))]);
+    assert_eq!(
+        pair.acceptor_events,
+        [LinkEvent::Message(LinkMessage::Unknown(200))]
+    );
     assert_eq!(pair.acceptor.malformed(), 2);
     assert!(pair.acceptor.send(&LinkMessage::Ping { nonce: 1 }));
 }
@@ -488,12 +640,17 @@ fn a_malformed_message_is_counted_and_the_link_stays() {
 fn endless_messages_and_unknown_records_end_the_link() {
     let ends = |kind: u8, body: &[u8], times: usize| {
         let mut pair = Pair::up();
-        let State::Up(up) = &mut pair.dialler.state else { panic!() };
+        let State::Up(up) = &mut pair.dialler.state else {
+            panic!()
+        };
         let mut bytes = Vec::new();
         (0..times).for_each(|_| up.channel.seal(kind, body, &mut bytes));
         pair.acceptor.handle_bytes(&bytes, NOW, &mut pair.entropy);
         pair.answer();
-        matches!(pair.acceptor_events.last(), Some(LinkEvent::Closed(LinkError::Corrupt(_))))
+        matches!(
+            pair.acceptor_events.last(),
+            Some(LinkEvent::Closed(LinkError::Corrupt(_)))
+        )
     };
     assert!(!ends(kind::PART, &[1; 16_000], 16));
     assert!(ends(kind::PART, &[1; 16_000], 17));
@@ -525,15 +682,31 @@ fn present(record: &SignedRecord) -> LinkError {
     let ours = hello::write(SecretKind::KeyFile, 0, &mut entropy);
     let theirs = acceptor.poll_transmit().unwrap();
     let prologue = [&ours[..], &theirs].concat();
-    let mut noise =
-        Handshake::new(Pattern::XxPsk3, Role::Initiator, &prologue, thief.dh_secret(), None, &key(1).link_psk());
-    let framed = |message: Vec<u8>| [&u16::try_from(message.len()).unwrap().to_be_bytes()[..], &message].concat();
+    let mut noise = Handshake::new(
+        Pattern::XxPsk3,
+        Role::Initiator,
+        &prologue,
+        thief.dh_secret(),
+        None,
+        &key(1).link_psk(),
+    );
+    let framed = |message: Vec<u8>| {
+        [
+            &u16::try_from(message.len()).unwrap().to_be_bytes()[..],
+            &message,
+        ]
+        .concat()
+    };
     let mut first = Vec::new();
     noise.write_message([1; 32], &[], &mut first).unwrap();
     acceptor.handle_bytes(&[&ours[..], &framed(first)].concat(), NOW, &mut entropy);
-    noise.read_message(&acceptor.poll_transmit().unwrap()[2..]).unwrap();
+    noise
+        .read_message(&acceptor.poll_transmit().unwrap()[2..])
+        .unwrap();
     let mut third = Vec::new();
-    noise.write_message([2; 32], record.bytes(), &mut third).unwrap();
+    noise
+        .write_message([2; 32], record.bytes(), &mut third)
+        .unwrap();
     acceptor.handle_bytes(&framed(third), NOW, &mut entropy);
     match acceptor.poll_event() {
         Some(LinkEvent::Closed(error)) => error,
@@ -550,7 +723,10 @@ fn nobody_can_introduce_himself_with_a_record_that_is_not_his() {
     let mut bytes = own.bytes().to_vec();
     bytes[0] ^= 1;
     let badly_signed = SignedRecord::parse(&bytes).unwrap();
-    assert_eq!(present(&badly_signed), LinkError::BadRecord(RecordError::BadSignature));
+    assert_eq!(
+        present(&badly_signed),
+        LinkError::BadRecord(RecordError::BadSignature)
+    );
 }
 
 #[test]
@@ -558,6 +734,11 @@ fn a_configuration_with_somebody_elses_record_ends_the_link_at_once() {
     let mut wrong = config(1, &key(1));
     wrong.record = config(2, &key(1)).record;
     let mut link = Link::new(LinkRole::Dialler, &wrong, NOW, &mut SeededEntropy::new(1));
-    assert_eq!(link.poll_event(), Some(LinkEvent::Closed(LinkError::OwnRecord(RecordError::OtherKeys))));
+    assert_eq!(
+        link.poll_event(),
+        Some(LinkEvent::Closed(LinkError::OwnRecord(
+            RecordError::OtherKeys
+        )))
+    );
     assert_eq!(link.poll_transmit(), None);
 }
