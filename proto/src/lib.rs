@@ -9,6 +9,8 @@ pub mod address;
 pub mod api;
 pub mod crypto;
 pub mod entropy;
+pub mod fdb;
+pub mod frame;
 pub mod ids;
 pub mod limits;
 pub mod session;
