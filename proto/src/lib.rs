@@ -10,6 +10,7 @@ pub mod api;
 pub mod crypto;
 pub mod entropy;
 pub mod fdb;
+pub mod forward;
 pub mod frame;
 pub mod ids;
 pub mod limits;
