@@ -7,7 +7,7 @@ mod plug;
 pub use endpoint::{Endpoint, finish_endpoint, make_endpoint};
 pub use plug::{Plug, Plugged, plug};
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ipnet::IpNet;
 use mesh_proto::ids::Mac;
@@ -16,10 +16,8 @@ use crate::SysError;
 use crate::bridge::{Role, alias, is_ours};
 use crate::netlink::{Link, Netlink};
 
-/// Time between two looks at something that the kernel or the engine is about to do.
+/// Time between two looks for an interface that the engine is about to move.
 const POLL: Duration = Duration::from_millis(2);
-/// Longest wait for the bridge to forward; the kernel puts off news of carrier by a second at most.
-const FORWARDING_WAIT: Duration = Duration::from_millis(1_500);
 
 /// Why a container could not be attached. Nothing is left of the attempt.
 #[derive(Debug, thiserror::Error)]
@@ -130,21 +128,6 @@ fn reconnect(netlink: &mut Netlink, link: &Link, master: u32) -> Result<bool, Sy
         netlink.set_up(link.index)?;
     }
     Ok(needed)
-}
-
-/// Waits until the bridge forwards frames through a host end that is up: the kernel notices carrier a little later, and a
-/// frame sent earlier is lost.
-fn wait_forwarding(netlink: &mut Netlink, host_ifname: &str) -> Result<(), SysError> {
-    let deadline = Instant::now() + FORWARDING_WAIT;
-    // Asking for the one interface also makes the kernel look at its carrier now.
-    while !netlink.require_link(host_ifname)?.forwarding {
-        if Instant::now() >= deadline {
-            tracing::warn!(host_ifname, "the bridge does not forward yet");
-            break;
-        }
-        std::thread::sleep(POLL);
-    }
-    Ok(())
 }
 
 /// The caller's part of the alias of a host end.

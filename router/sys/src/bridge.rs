@@ -3,6 +3,8 @@
 //! Whatever we make carries an alias (IFLA_IFALIAS) that begins with `mesh:<bridge>:`; only such interfaces are ever
 //! deleted.
 
+use std::time::{Duration, Instant};
+
 use mesh_proto::ids::Mac;
 
 use crate::ethtool::disable_offloads;
@@ -10,6 +12,11 @@ use crate::netlink::{BridgeSpec, Link, Netlink, VethSpec};
 use crate::plan::Plan;
 use crate::sysctl::{self, Table};
 use crate::{SysError, ifname};
+
+/// Time between two looks at whether the bridge forwards.
+const POLL: Duration = Duration::from_millis(2);
+/// Longest wait for the bridge to forward; the kernel puts off news of carrier by a second at most.
+const FORWARDING_WAIT: Duration = Duration::from_millis(1_500);
 
 /// The bridge as it should be.
 #[derive(Clone, Debug)]
@@ -175,7 +182,12 @@ fn configure(netlink: &mut Netlink, link: &Link, config: &BridgeConfig) -> Resul
     netlink.configure_bridge(link.index)?;
     // Also when it is right already: an MTU that was never set follows the ports.
     netlink.set_mtu(link.index, config.mtu)?;
-    for (key, value) in [("accept_ra", "0"), ("autoconf", "0")] {
+    // No link-local address either (mode 1): the host is not a member of the mesh unless it is exposed.
+    for (key, value) in [
+        ("accept_ra", "0"),
+        ("autoconf", "0"),
+        ("addr_gen_mode", "1"),
+    ] {
         sysctl::set_if_present(Table::Ipv6Conf, &config.name, key, value)?;
     }
     Ok(())
@@ -211,6 +223,7 @@ fn ensure_port(
     for end in [&inner, &outer].into_iter().filter(|end| !end.up) {
         plan.step("set port up", || netlink.set_up(end.index))?;
     }
+    wait_forwarding(netlink, &inner.name)?;
     Ok(outcome)
 }
 
@@ -276,6 +289,21 @@ pub(crate) fn delete_if_ours(
         Err(e) if !e.is_not_found() => Err(e),
         _ => Ok(()),
     }
+}
+
+/// Waits until the bridge forwards frames through a port that is up: the kernel notices carrier a little later, and a
+/// frame sent earlier is lost.
+pub(crate) fn wait_forwarding(netlink: &mut Netlink, port: &str) -> Result<(), SysError> {
+    let deadline = Instant::now() + FORWARDING_WAIT;
+    // Asking for the one interface also makes the kernel look at its carrier now.
+    while !netlink.require_link(port)?.forwarding {
+        if Instant::now() >= deadline {
+            tracing::warn!(port, "the bridge does not forward yet");
+            break;
+        }
+        std::thread::sleep(POLL);
+    }
+    Ok(())
 }
 
 /// The inverse of making an interface.

@@ -6,9 +6,9 @@ use std::time::Instant;
 
 use mesh_proto::ids::Mac;
 
-use super::{AttachError, POLL, inside, reconnect, wait_forwarding};
+use super::{AttachError, POLL, inside, reconnect};
 use crate::SysError;
-use crate::bridge::{Role, alias, delete_if_ours, delete_later, find_bridge};
+use crate::bridge::{Role, alias, delete_if_ours, delete_later, find_bridge, wait_forwarding};
 use crate::ethtool::disable_offloads;
 use crate::ifname;
 use crate::netlink::{Link, Netlink, VethSpec};

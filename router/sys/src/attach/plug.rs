@@ -3,8 +3,10 @@
 use ipnet::IpNet;
 use mesh_proto::ids::Mac;
 
-use super::{AttachError, inside, reconnect, wait_forwarding};
-use crate::bridge::{Outcome, Role, alias, delete_if_ours, delete_later, find_bridge};
+use super::{AttachError, inside, reconnect};
+use crate::bridge::{
+    Outcome, Role, alias, delete_if_ours, delete_later, find_bridge, wait_forwarding,
+};
 use crate::ethtool::disable_offloads;
 use crate::ifname;
 use crate::netlink::{Link, Netlink, VethSpec};

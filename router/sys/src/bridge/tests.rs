@@ -58,7 +58,12 @@ fn a_bridge_is_made_once_and_goes_whole() {
 
         let (bridge, inner, outer) = (link("mesh"), link("mesh-p"), link("mesh-r"));
         assert_eq!(bridge.mac, Some(Mac([2, 1, 2, 3, 4, 5])));
-        assert!(bridge.up && inner.up && outer.up);
+        assert!(bridge.up && inner.up && outer.up && inner.forwarding);
+        let addresses = Netlink::open().unwrap().addresses().unwrap();
+        assert!(
+            addresses.iter().all(|a| a.link != bridge.index),
+            "{addresses:?}"
+        );
         assert_eq!((bridge.mtu, inner.mtu, outer.mtu), (1376, 1376, 1376));
         assert_eq!((inner.master, outer.master), (Some(bridge.index), None));
         assert_eq!(read("/proc/sys/net/ipv4/conf/mesh-r/rp_filter"), "1");
