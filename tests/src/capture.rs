@@ -25,7 +25,17 @@ impl Capture {
         let dir = tempfile::tempdir()?;
         let file = Self::file(&dir);
         let tcpdump = bed.spawn_on_switch(&[
-            "tcpdump", "-i", "any", "-s", "0", "-U", "--immediate-mode", "-Z", "root", "-w", &file,
+            "tcpdump",
+            "-i",
+            "any",
+            "-s",
+            "0",
+            "-U",
+            "--immediate-mode",
+            "-Z",
+            "root",
+            "-w",
+            &file,
         ])?;
         wait_until(Duration::from_secs(10), "tcpdump records", || {
             // The file's header is written once the capture is open.

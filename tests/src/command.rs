@@ -43,16 +43,30 @@ impl Outcome {
         ensure!(decent, "should have refused: {self}");
         let message = self.stderr.trim_end();
         ensure!(!message.is_empty(), "refused without a word: {self}");
-        ensure!(message.lines().count() == 1, "more than one line of error: {self}");
-        ensure!(self.stdout.trim().is_empty(), "an error and output as well: {self}");
+        ensure!(
+            message.lines().count() == 1,
+            "more than one line of error: {self}"
+        );
+        ensure!(
+            self.stdout.trim().is_empty(),
+            "an error and output as well: {self}"
+        );
         Ok(message.to_owned())
     }
 }
 
 impl std::fmt::Display for Outcome {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { line, stdout, stderr, code } = self;
-        write!(f, "`{line}` ended with {code:?}\n--- stdout\n{stdout}--- stderr\n{stderr}")
+        let Self {
+            line,
+            stdout,
+            stderr,
+            code,
+        } = self;
+        write!(
+            f,
+            "`{line}` ended with {code:?}\n--- stdout\n{stdout}--- stderr\n{stderr}"
+        )
     }
 }
 
@@ -92,7 +106,11 @@ pub fn spawn(program: &str, args: &[&str]) -> Result<Background> {
     spawn_with_env(program, args, &[])
 }
 
-pub(crate) fn spawn_with_env(program: &str, args: &[&str], env: &[(&str, &str)]) -> Result<Background> {
+pub(crate) fn spawn_with_env(
+    program: &str,
+    args: &[&str],
+    env: &[(&str, &str)],
+) -> Result<Background> {
     let (stdout, stderr) = (tempfile::tempfile()?, tempfile::tempfile()?);
     let child = Command::new(program)
         .args(args)
@@ -103,7 +121,12 @@ pub(crate) fn spawn_with_env(program: &str, args: &[&str], env: &[(&str, &str)])
         .process_group(0)
         .spawn()
         .with_context(|| format!("cannot start {program}"))?;
-    Ok(Background { line: line_of(program, args), child, stdout, stderr })
+    Ok(Background {
+        line: line_of(program, args),
+        child,
+        stdout,
+        stderr,
+    })
 }
 
 /// A program that runs beside the test. It and its children are ended on drop.
@@ -156,7 +179,10 @@ impl Background {
         // The group is the child's own: nothing else is hit.
         let group = format!("-{}", self.child.id());
         for signal in ["-TERM", "-KILL"] {
-            let _ = Command::new("kill").args([signal, "--", &group]).stderr(Stdio::null()).status();
+            let _ = Command::new("kill")
+                .args([signal, "--", &group])
+                .stderr(Stdio::null())
+                .status();
             for _ in 0..20 {
                 if matches!(self.child.try_wait(), Ok(Some(_))) {
                     return;
@@ -205,7 +231,13 @@ mod tests {
     #[test]
     fn a_refusal_is_one_line_and_no_crash() {
         assert_eq!(shell("echo no >&2; exit 1").refused().unwrap(), "no");
-        for bad in ["echo no >&2", "exit 1", "echo no >&2; exit 101", "printf 'a\nb\n' >&2; exit 1", "echo x; echo no >&2; exit 1"] {
+        for bad in [
+            "echo no >&2",
+            "exit 1",
+            "echo no >&2; exit 101",
+            "printf 'a\nb\n' >&2; exit 1",
+            "echo x; echo no >&2; exit 1",
+        ] {
             assert!(shell(bad).refused().is_err(), "{bad}");
         }
     }

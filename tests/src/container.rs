@@ -21,7 +21,12 @@ pub struct Container {
 
 impl Container {
     pub(crate) fn new(host: Host, pid: String, address: &str) -> Self {
-        let address = address.trim_start_matches("ip:").split('/').next().unwrap_or_default().to_owned();
+        let address = address
+            .trim_start_matches("ip:")
+            .split('/')
+            .next()
+            .unwrap_or_default()
+            .to_owned();
         Self { host, pid, address }
     }
 
@@ -65,7 +70,9 @@ impl Container {
     /// # Errors
     /// If it does not.
     pub fn ping(&self, address: &str) -> Result<()> {
-        self.exec(&["ping", "-n", "-c", "1", "-W", "1", address])?.ok().map(drop)
+        self.exec(&["ping", "-n", "-c", "1", "-W", "1", address])?
+            .ok()
+            .map(drop)
     }
 
     /// Waits until `other` answers.
@@ -81,7 +88,12 @@ impl Container {
     /// # Errors
     /// If it does not within `deadline`.
     pub fn reaches_within(&self, deadline: Duration, other: &Self) -> Result<()> {
-        let what = format!("{} on {} answers {}", other.address, other.host.name(), self.address);
+        let what = format!(
+            "{} on {} answers {}",
+            other.address,
+            other.host.name(),
+            self.address
+        );
         wait_until(deadline, &what, || self.ping(&other.address))
     }
 
@@ -90,8 +102,22 @@ impl Container {
     /// # Errors
     /// If one does.
     pub fn does_not_reach(&self, other: &Self) -> Result<()> {
-        let outcome = self.exec(&["ping", "-n", "-c", "3", "-i", "0.2", "-W", "1", &other.address])?;
-        ensure!(outcome.code != Some(0), "{} should be out of reach: {outcome}", other.address);
+        let outcome = self.exec(&[
+            "ping",
+            "-n",
+            "-c",
+            "3",
+            "-i",
+            "0.2",
+            "-W",
+            "1",
+            &other.address,
+        ])?;
+        ensure!(
+            outcome.code != Some(0),
+            "{} should be out of reach: {outcome}",
+            other.address
+        );
         Ok(())
     }
 
@@ -100,9 +126,24 @@ impl Container {
     /// # Errors
     /// If ping does not run.
     pub fn count_answers(&self, other: &Self, count: u32) -> Result<u32> {
-        let outcome = self.exec(&["ping", "-n", "-c", &count.to_string(), "-i", "0.02", "-W", "1", &other.address])?;
-        let received = outcome.stdout.split(", ").find_map(|part| part.strip_suffix(" received"));
-        received.and_then(|n| n.parse().ok()).ok_or_else(|| anyhow::anyhow!("{outcome}"))
+        let outcome = self.exec(&[
+            "ping",
+            "-n",
+            "-c",
+            &count.to_string(),
+            "-i",
+            "0.02",
+            "-W",
+            "1",
+            &other.address,
+        ])?;
+        let received = outcome
+            .stdout
+            .split(", ")
+            .find_map(|part| part.strip_suffix(" received"));
+        received
+            .and_then(|n| n.parse().ok())
+            .ok_or_else(|| anyhow::anyhow!("{outcome}"))
     }
 
     /// Ends the container's process.
@@ -110,7 +151,10 @@ impl Container {
     /// # Errors
     /// If it had ended before.
     pub fn kill(&self) -> Result<()> {
-        self.host.exec(&["kill", "-KILL", &self.pid])?.ok().map(drop)
+        self.host
+            .exec(&["kill", "-KILL", &self.pid])?
+            .ok()
+            .map(drop)
     }
 }
 

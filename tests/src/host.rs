@@ -24,7 +24,12 @@ pub struct Host {
 
 impl Host {
     pub(crate) fn new(script: Script, number: u8, programs: Programs) -> Self {
-        Self { script, name: format!("host{number}"), number, programs }
+        Self {
+            script,
+            name: format!("host{number}"),
+            number,
+            programs,
+        }
     }
 
     /// `host1` for the first; also its host name, which all others resolve.
@@ -63,7 +68,8 @@ impl Host {
     /// # Errors
     /// If it cannot be started.
     pub fn spawn(&self, command: &[&str]) -> Result<Background> {
-        self.script.spawn(&[&["exec", &self.name], command].concat())
+        self.script
+            .spawn(&[&["exec", &self.name], command].concat())
     }
 
     /// Runs `mesh` on the host.
@@ -130,12 +136,24 @@ impl Host {
         let file = format!("/run/{name}.pid");
         let line = format!("echo $$ >{file}.new; mv {file}.new {file}; exec sleep infinity");
         self.mesh(&[
-            "run", "--runtime", "process", address, "-d", "--name", name, "--", "sh", "-c", &line,
+            "run",
+            "--runtime",
+            "process",
+            address,
+            "-d",
+            "--name",
+            name,
+            "--",
+            "sh",
+            "-c",
+            &line,
         ])?
         .ok()?;
-        let pid = wait_until(Duration::from_secs(5), "the command of `mesh run` starts", || {
-            self.exec(&["cat", &file])?.ok()
-        })?;
+        let pid = wait_until(
+            Duration::from_secs(5),
+            "the command of `mesh run` starts",
+            || self.exec(&["cat", &file])?.ok(),
+        )?;
         Ok(Container::new(self.clone(), pid, address))
     }
 
@@ -144,7 +162,9 @@ impl Host {
     /// # Errors
     /// If it does not run.
     pub fn container(&self, name: &str, address: &str) -> Result<Container> {
-        let pid = self.docker(&["inspect", "-f", "{{.State.Pid}}", name])?.ok()?;
+        let pid = self
+            .docker(&["inspect", "-f", "{{.State.Pid}}", name])?
+            .ok()?;
         ensure!(pid != "0", "container {name} on {} does not run", self.name);
         Ok(Container::new(self.clone(), pid, address))
     }
@@ -164,11 +184,18 @@ impl Host {
     /// # Errors
     /// If it has not within 20 s.
     pub fn wait_connections(&self, count: usize) -> Result<()> {
-        wait_until(CONNECT, &format!("{} has {count} connections", self.name), || {
-            let now = self.report()?.router.connections;
-            let up = now.iter().filter(|c| c.state == ConnectionState::Established).count();
-            require(up == count, || format!("{up} established: {now:?}"))
-        })
+        wait_until(
+            CONNECT,
+            &format!("{} has {count} connections", self.name),
+            || {
+                let now = self.report()?.router.connections;
+                let up = now
+                    .iter()
+                    .filter(|c| c.state == ConnectionState::Established)
+                    .count();
+                require(up == count, || format!("{up} established: {now:?}"))
+            },
+        )
     }
 
     /// Waits until the router knows exactly so many routers, itself included.
@@ -176,10 +203,16 @@ impl Host {
     /// # Errors
     /// If it does not within 20 s.
     pub fn wait_peers(&self, count: usize) -> Result<()> {
-        wait_until(CONNECT, &format!("{} knows {count} peers", self.name), || {
-            let peers = self.report()?.router.peers;
-            require(peers.len() == count, || format!("it knows {}: {peers:?}", peers.len()))
-        })
+        wait_until(
+            CONNECT,
+            &format!("{} knows {count} peers", self.name),
+            || {
+                let peers = self.report()?.router.peers;
+                require(peers.len() == count, || {
+                    format!("it knows {}: {peers:?}", peers.len())
+                })
+            },
+        )
     }
 
     /// The router's pid, in the host's numbering.
@@ -188,7 +221,11 @@ impl Host {
     /// If it does not run, or more than once.
     pub fn router_pid(&self) -> Result<String> {
         let pids = self.exec(&["pgrep", "-x", "mesh-router"])?.ok()?;
-        ensure!(pids.lines().count() == 1, "more than one router on {}: {pids}", self.name);
+        ensure!(
+            pids.lines().count() == 1,
+            "more than one router on {}: {pids}",
+            self.name
+        );
         Ok(pids)
     }
 
@@ -218,7 +255,10 @@ impl Host {
     /// If it does not come up.
     pub fn boot(&self, engine: bool) -> Result<()> {
         let flag: &[&str] = if engine { &[] } else { &["--no-engine"] };
-        self.script.run(&[&["boot", &self.name], flag].concat())?.ok().map(drop)
+        self.script
+            .run(&[&["boot", &self.name], flag].concat())?
+            .ok()
+            .map(drop)
     }
 
     /// Starts the engine of a host that was booted without.
@@ -234,7 +274,10 @@ impl Host {
     /// # Errors
     /// If podman is not installed or refuses.
     pub fn podman_images(&self) -> Result<()> {
-        self.script.run(&["podman-images", &self.name])?.ok().map(drop)
+        self.script
+            .run(&["podman-images", &self.name])?
+            .ok()
+            .map(drop)
     }
 
     /// Pulls the host's cable.
@@ -258,7 +301,10 @@ impl Host {
     /// # Errors
     /// If there is none.
     pub fn connection_to(&self, peer: &Host) -> Result<ConnectionReport> {
-        let wanted = [format!("{}:", peer.address()), format!("[{}]:", peer.address6())];
+        let wanted = [
+            format!("{}:", peer.address()),
+            format!("[{}]:", peer.address6()),
+        ];
         let named = format!("({})", peer.name);
         let found = self.report()?.router.connections.into_iter().find(|c| {
             c.peer.ends_with(&named)

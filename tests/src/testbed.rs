@@ -20,7 +20,12 @@ pub struct Setup {
 impl Setup {
     /// `count` hosts without engines, each with a cable to each other, IPv4 and IPv6.
     pub fn hosts(count: u8) -> Self {
-        Self { hosts: count, engines: false, ipv6_only: false, links: None }
+        Self {
+            hosts: count,
+            engines: false,
+            ipv6_only: false,
+            links: None,
+        }
     }
 
     /// With a Docker engine on each host.
@@ -89,14 +94,21 @@ impl Testbed {
     pub fn start(setup: &Setup) -> Result<Self> {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let serial = NEXT.fetch_add(1, Ordering::Relaxed);
-        let script = Script { testbed: format!("{}-{serial}", std::process::id()) };
+        let script = Script {
+            testbed: format!("{}-{serial}", std::process::id()),
+        };
         let programs = Programs::find()?;
         let arguments = setup.arguments();
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
         // Made before the start, so that a start that fails half-way is cleaned up too.
-        let hosts = (1..=setup.hosts).map(|n| Host::new(script.clone(), n, programs.clone())).collect();
+        let hosts = (1..=setup.hosts)
+            .map(|n| Host::new(script.clone(), n, programs.clone()))
+            .collect();
         let bed = Self { script, hosts };
-        bed.script.run(&arguments)?.ok().context("the testbed did not start")?;
+        bed.script
+            .run(&arguments)?
+            .ok()
+            .context("the testbed did not start")?;
         Ok(bed)
     }
 
@@ -130,7 +142,9 @@ impl Testbed {
     }
 
     fn pair(&self, verb: &str, a: usize, b: usize) -> Result<()> {
-        self.script.run(&[verb, self.host(a).name(), self.host(b).name()])?.ok()?;
+        self.script
+            .run(&[verb, self.host(a).name(), self.host(b).name()])?
+            .ok()?;
         Ok(())
     }
 
@@ -148,7 +162,11 @@ impl Testbed {
         for host in &self.hosts {
             println!("==== {}", host.name());
             for command in ["status", "connections", "peers"] {
-                let args = if command == "status" { vec!["status"] } else { vec!["status", command] };
+                let args = if command == "status" {
+                    vec!["status"]
+                } else {
+                    vec!["status", command]
+                };
                 if let Ok(outcome) = host.mesh(&args) {
                     println!("{}{}", outcome.stdout, outcome.stderr);
                 }
@@ -198,14 +216,24 @@ impl Programs {
     /// Cargo builds all programs of the workspace into the directory above that of the tests.
     fn find() -> Result<Self> {
         let test = std::env::current_exe()?;
-        let dir = test.ancestors().nth(2).ok_or_else(|| anyhow!("{} has no directory", test.display()))?;
-        Ok(Self { mesh: program(dir, "mesh")?, probe: program(dir, "meshprobe")? })
+        let dir = test
+            .ancestors()
+            .nth(2)
+            .ok_or_else(|| anyhow!("{} has no directory", test.display()))?;
+        Ok(Self {
+            mesh: program(dir, "mesh")?,
+            probe: program(dir, "meshprobe")?,
+        })
     }
 }
 
 fn program(dir: &Path, name: &str) -> Result<String> {
     let path: PathBuf = dir.join(name);
-    ensure!(path.exists(), "{} is missing: run `cargo build --workspace --bins` first", path.display());
+    ensure!(
+        path.exists(),
+        "{} is missing: run `cargo build --workspace --bins` first",
+        path.display()
+    );
     let path = path.into_os_string().into_string();
     path.map_err(|path| anyhow!("{} is not valid UTF-8", path.display()))
 }

@@ -22,12 +22,22 @@ impl Transfer {
     ///
     /// # Errors
     /// If the programs do not start.
-    pub fn start(from: &Container, to: &Container, port: u16, bytes: u64, mbit: u32) -> Result<Self> {
+    pub fn start(
+        from: &Container,
+        to: &Container,
+        port: u16,
+        bytes: u64,
+        mbit: u32,
+    ) -> Result<Self> {
         let target = format!("{}:{port}", to.address());
         let mut receiver = to.spawn_probe(&["receive", &target])?;
         ready(&mut receiver)?;
         let sender = from.spawn_probe(&["send", &target, &bytes.to_string(), &mbit.to_string()])?;
-        Ok(Self { receiver, sender, began: Instant::now() })
+        Ok(Self {
+            receiver,
+            sender,
+            began: Instant::now(),
+        })
     }
 
     /// Bytes that have arrived so far.
@@ -36,7 +46,10 @@ impl Transfer {
     /// If the receiver's output cannot be read.
     pub fn received(&mut self) -> Result<u64> {
         let output = self.receiver.output()?;
-        let last = output.lines().filter_map(|line| line.strip_prefix("bytes ")).next_back();
+        let last = output
+            .lines()
+            .filter_map(|line| line.strip_prefix("bytes "))
+            .next_back();
         Ok(last.and_then(|n| n.parse().ok()).unwrap_or(0))
     }
 
@@ -48,7 +61,10 @@ impl Transfer {
         let sent = wait_until(deadline, "the sender ends", || self.sender.finished())?.ok()?;
         let got = wait_until(deadline, "the receiver ends", || self.receiver.finished())?.ok()?;
         let digest = |text: &str| text.lines().last().map(ToOwned::to_owned);
-        ensure!(digest(&sent) == digest(&got), "sent: {sent}\nreceived: {got}");
+        ensure!(
+            digest(&sent) == digest(&got),
+            "sent: {sent}\nreceived: {got}"
+        );
         Ok(self.began.elapsed())
     }
 }
@@ -57,7 +73,12 @@ impl Transfer {
 ///
 /// # Errors
 /// If it takes longer than `deadline`, or they differ.
-pub fn transfer(from: &Container, to: &Container, bytes: u64, deadline: Duration) -> Result<Duration> {
+pub fn transfer(
+    from: &Container,
+    to: &Container,
+    bytes: u64,
+    deadline: Duration,
+) -> Result<Duration> {
     Transfer::start(from, to, 5001, bytes, 0)?.finish(deadline)
 }
 
@@ -87,7 +108,12 @@ impl Heard {
     /// If the listener's output cannot be read.
     pub fn counts(&mut self) -> Result<BTreeMap<String, u32>> {
         let mut counts = BTreeMap::new();
-        for text in self.listener.output()?.lines().filter_map(|line| line.strip_prefix("heard ")) {
+        for text in self
+            .listener
+            .output()?
+            .lines()
+            .filter_map(|line| line.strip_prefix("heard "))
+        {
             *counts.entry(text.to_owned()).or_default() += 1;
         }
         Ok(counts)
@@ -100,8 +126,12 @@ impl Heard {
 /// If they cannot be sent.
 pub fn cast(from: &Container, to: &str, port: u16, label: &str, count: u32) -> Result<()> {
     let target = format!("{to}:{port}");
-    let mut sender = from.spawn_probe(&["cast", from.address(), &target, label, &count.to_string()])?;
-    wait_until(Duration::from_secs(30), "datagrams are sent", || sender.finished())?.ok()?;
+    let mut sender =
+        from.spawn_probe(&["cast", from.address(), &target, label, &count.to_string()])?;
+    wait_until(Duration::from_secs(30), "datagrams are sent", || {
+        sender.finished()
+    })?
+    .ok()?;
     Ok(())
 }
 

@@ -33,7 +33,11 @@ pub fn wait_until<T>(
 ///
 /// # Errors
 /// The first failure of `condition`, with `what`.
-pub fn stays(period: Duration, what: &str, mut condition: impl FnMut() -> Result<()>) -> Result<()> {
+pub fn stays(
+    period: Duration,
+    what: &str,
+    mut condition: impl FnMut() -> Result<()>,
+) -> Result<()> {
     let began = Instant::now();
     while began.elapsed() < period {
         condition().with_context(|| format!("did not last {period:?}: {what}"))?;
@@ -44,7 +48,11 @@ pub fn stays(period: Duration, what: &str, mut condition: impl FnMut() -> Result
 
 /// An error unless `condition` holds; for attempts.
 pub(crate) fn require(condition: bool, otherwise: impl FnOnce() -> String) -> Result<()> {
-    if condition { Ok(()) } else { Err(anyhow!(otherwise())) }
+    if condition {
+        Ok(())
+    } else {
+        Err(anyhow!(otherwise()))
+    }
 }
 
 #[cfg(test)]
@@ -63,7 +71,9 @@ mod tests {
 
     #[test]
     fn names_what_was_waited_for_and_why_it_failed() {
-        let error = wait_until(Duration::ZERO, "rain", || -> Result<()> { Err(anyhow!("sun")) });
+        let error = wait_until(Duration::ZERO, "rain", || -> Result<()> {
+            Err(anyhow!("sun"))
+        });
         let text = format!("{:#}", error.unwrap_err());
         assert!(text.contains("rain") && text.contains("sun"), "{text}");
     }
