@@ -34,13 +34,23 @@ count_run() {
     [ "$after" -gt "$before" ] || { echo "run.sh: cargo test $* ended badly" | tee -a "$log"; failed_runs=$((failed_runs + 1)); }
 }
 
+# Test targets of the tests crate that need no testbed: `tests/x.rs` and `tests/x/main.rs`.
+other_targets() {
+    local file
+    for file in tests/tests/*.rs tests/tests/*/main.rs; do
+        [ -e "$file" ] || continue
+        file=${file%/main.rs}
+        basename -s .rs "$file"
+    done | grep -vxF "$(printf '%s\n' "${outside[@]}")"
+}
+
 sum()      { grep -aoE "^test result: .*" "$log" | grep -oE "[0-9]+ $1" | awk '{ n += $1 } END { print n + 0 }'; }
 failures() { sum failed; }
 
 if [ "$built" != 0 ]; then
     failed_runs=1
 else
-    others=$(ls tests/tests/*.rs 2>/dev/null | xargs -rn1 basename -s .rs | grep -vxF "$(printf '%s\n' "${outside[@]}")")
+    others=$(other_targets)
     # shellcheck disable=SC2046,SC2086  # words
     count_run --workspace --exclude mesh-tests --no-fail-fast
     # shellcheck disable=SC2046
