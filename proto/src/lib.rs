@@ -7,6 +7,7 @@
 
 pub mod address;
 pub mod api;
+pub mod control;
 pub mod crypto;
 pub mod entropy;
 pub mod fdb;

@@ -8,17 +8,25 @@ use mesh_router::config::{Args, Command};
 fn main() -> ExitCode {
     let args = Args::parse();
     let result = match args.command {
-        Some(Command::Reset { state_dir, socket, bridge }) => {
-            mesh_router::reset::run(&state_dir, &socket, bridge.as_deref())
-        }
-        None => args.options.settle().and_then(|settings| mesh_router::run::run(settings, args.daemon)),
+        Some(Command::Reset {
+            state_dir,
+            socket,
+            bridge,
+        }) => mesh_router::reset::run(&state_dir, &socket, bridge.as_deref()),
+        None => args
+            .options
+            .settle()
+            .and_then(|settings| mesh_router::run::run(settings, args.daemon)),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // One line, whatever the chain: mesh launch shows it to the user.
             let line = format!("{error:#}").replace('\n', " ");
-            drop(std::io::Write::write_all(&mut std::io::stderr(), format!("mesh-router: error: {line}\n").as_bytes()));
+            drop(std::io::Write::write_all(
+                &mut std::io::stderr(),
+                format!("mesh-router: error: {line}\n").as_bytes(),
+            ));
             ExitCode::FAILURE
         }
     }

@@ -3,10 +3,12 @@
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 
-use crate::forward::{LaneEvent, Outbox, Scratch};
 use crate::forward::Via as LaneVia;
+use crate::forward::{LaneEvent, Outbox, Scratch};
 use crate::ids::PeerId;
-use crate::limits::{HEARTBEAT, MAX_CANDIDATES, MAX_OBSERVED, MAX_SESSIONS, PROBE_WHILE_USED, SESSION_IDLE};
+use crate::limits::{
+    HEARTBEAT, MAX_CANDIDATES, MAX_OBSERVED, MAX_SESSIONS, PROBE_WHILE_USED, SESSION_IDLE,
+};
 use crate::session::{Directory, SessionOutput, SessionStatus, Via};
 use crate::time::Instant;
 use crate::topology::lsdb::Lsdb;
@@ -31,7 +33,12 @@ impl Control {
             LaneEvent::Handshake { via, bytes } => self.take_handshake(via, &bytes, now),
             LaneEvent::Confirmed { index, .. } => self.sessions.confirmed(index, now),
             LaneEvent::EndpointSeen { peer, address } => self.endpoint_seen(peer, address, now),
-            LaneEvent::Probe { peer, via: LaneVia::Direct(from), body, .. } => self.take_probe(peer, from, &body, now),
+            LaneEvent::Probe {
+                peer,
+                via: LaneVia::Direct(from),
+                body,
+                ..
+            } => self.take_probe(peer, from, &body, now),
             // A probe tests an underlay path; one that was relayed tests nothing.
             LaneEvent::Probe { .. } => {}
             // The sender will notice the silence, or has begun a handshake already.
@@ -47,14 +54,18 @@ impl Control {
         };
         let directory = KnownKeys(&self.lsdb);
         // Refusals are counted where they are found.
-        drop(self.sessions.handle_datagram(bytes, via, &directory, now, &mut *self.entropy));
+        let _ = self
+            .sessions
+            .handle_datagram(bytes, via, &directory, now, &mut *self.entropy);
     }
 
     fn want_session(&mut self, peer: PeerId, now: Instant) {
         if self.wanted.len() >= MAX_SESSIONS && !self.wanted.contains_key(&peer) {
             return;
         }
-        let Some(dh_key) = self.body_of(&peer).map(|body| body.dh_key) else { return };
+        let Some(dh_key) = self.body_of(&peer).map(|body| body.dh_key) else {
+            return;
+        };
         self.wanted.insert(peer, now);
         self.suggest_addresses(peer);
         self.sessions.want(peer, dh_key, now, &mut *self.entropy);
@@ -82,8 +93,14 @@ impl Control {
 
     /// The underlay addresses a peer announces, and those its neighbours dialled it at.
     pub(super) fn addresses_of(&self, peer: &PeerId) -> Vec<SocketAddr> {
-        let mut addresses = self.body_of(peer).map(|body| body.endpoints.clone()).unwrap_or_default();
-        let dialled = self.lsdb.iter().flat_map(|record| &record.body().neighbours);
+        let mut addresses = self
+            .body_of(peer)
+            .map(|body| body.endpoints.clone())
+            .unwrap_or_default();
+        let dialled = self
+            .lsdb
+            .iter()
+            .flat_map(|record| &record.body().neighbours);
         for neighbour in dialled.filter(|n| n.peer == *peer && n.outbound) {
             addresses.extend(neighbour.address.filter(|a| !addresses.contains(a)));
             if addresses.len() >= 2 * MAX_CANDIDATES {
@@ -96,11 +113,24 @@ impl Control {
     }
 
     /// A link came up: its other end is a neighbour, so a session and a direct path are wanted at once.
-    pub(super) fn begin_paths(&mut self, peer: PeerId, tcp: SocketAddr, outbound: bool, now: Instant) {
+    pub(super) fn begin_paths(
+        &mut self,
+        peer: PeerId,
+        tcp: SocketAddr,
+        outbound: bool,
+        now: Instant,
+    ) {
         self.suggest_addresses(peer);
         // Where we dialled, the UDP port is the one we dialled; an inbound link shows only the host.
-        let port = self.body_of(&peer).and_then(|b| b.endpoints.first()).map_or(self.config.port, SocketAddr::port);
-        let udp = if outbound { tcp } else { SocketAddr::new(tcp.ip(), port) };
+        let port = self
+            .body_of(&peer)
+            .and_then(|b| b.endpoints.first())
+            .map_or(self.config.port, SocketAddr::port);
+        let udp = if outbound {
+            tcp
+        } else {
+            SocketAddr::new(tcp.ip(), port)
+        };
         if self.paths.direct(&peer).is_none() {
             self.paths.prefer(peer, udp);
         }
@@ -114,8 +144,12 @@ impl Control {
     pub(super) fn drain_sessions(&mut self, now: Instant) {
         while let Some(output) = self.sessions.poll_output() {
             match output {
-                SessionOutput::Send { peer, via, bytes } => self.send_handshake(peer, via, &bytes, now),
-                SessionOutput::Challenge { to, bytes } => self.outputs.push_back(Output::Datagram { to, bytes }),
+                SessionOutput::Send { peer, via, bytes } => {
+                    self.send_handshake(peer, via, &bytes, now)
+                }
+                SessionOutput::Challenge { to, bytes } => {
+                    self.outputs.push_back(Output::Datagram { to, bytes })
+                }
                 SessionOutput::Changed(peer) => {
                     self.rebuild(now);
                     self.probe(&peer, now);
@@ -140,19 +174,37 @@ impl Control {
     }
 
     fn send_datagram(&mut self, to: SocketAddr, bytes: &[u8]) {
-        self.outputs.push_back(Output::Datagram { to, bytes: bytes.to_vec() });
+        self.outputs.push_back(Output::Datagram {
+            to,
+            bytes: bytes.to_vec(),
+        });
     }
 
     /// Sends a complete datagram by the path the lanes would take; without one it is lost, and repeated in time.
     fn send_by_path(&mut self, peer: PeerId, bytes: &[u8], now: Instant) {
         let mut out = Collected(&mut self.outputs);
-        drop(self.forwarder.send_to_peer(&self.snapshot, peer, bytes, now, &mut Scratch::default(), &mut out));
+        let _ = self.forwarder.send_to_peer(
+            &self.snapshot,
+            peer,
+            bytes,
+            now,
+            &mut Scratch::default(),
+            &mut out,
+        );
     }
 
     fn take_probe(&mut self, peer: PeerId, from: SocketAddr, body: &[u8], now: Instant) {
         match Probe::decode(body) {
             Some(Probe::Request { nonce }) => {
-                self.seal_probe(&peer, from, Probe::Reply { nonce, observed: from }, now);
+                self.seal_probe(
+                    &peer,
+                    from,
+                    Probe::Reply {
+                        nonce,
+                        observed: from,
+                    },
+                    now,
+                );
             }
             Some(Probe::Reply { nonce, observed }) => {
                 if self.paths.replied(peer, nonce, from, now) {
@@ -178,9 +230,14 @@ impl Control {
     }
 
     fn seal_probe(&mut self, peer: &PeerId, to: SocketAddr, probe: Probe, now: Instant) {
-        let Some(transport) = self.sessions.current(*peer) else { return };
+        let Some(transport) = self.sessions.current(*peer) else {
+            return;
+        };
         let mut bytes = Vec::with_capacity(64);
-        if transport.seal(Kind::Probe, 1, &[], &probe.encode(), now, &mut bytes).is_ok() {
+        if transport
+            .seal(Kind::Probe, 1, &[], &probe.encode(), now, &mut bytes)
+            .is_ok()
+        {
             self.outputs.push_back(Output::Datagram { to, bytes });
         }
     }
@@ -195,12 +252,21 @@ impl Control {
             self.path_died(peer, now);
         }
         self.note_use();
-        self.wanted.retain(|_, used| now.since(*used) < SESSION_IDLE);
+        self.wanted
+            .retain(|_, used| now.since(*used) < SESSION_IDLE);
         self.keep_sessions(now);
-        let recently: Vec<PeerId> =
-            self.wanted.iter().filter(|(_, used)| now.since(**used) < PROBE_WHILE_USED).map(|(p, _)| *p).collect();
+        let recently: Vec<PeerId> = self
+            .wanted
+            .iter()
+            .filter(|(_, used)| now.since(**used) < PROBE_WHILE_USED)
+            .map(|(p, _)| *p)
+            .collect();
         let mut probed: Vec<PeerId> = self.links.neighbours().map(|(peer, _)| *peer).collect();
-        probed.extend(recently.into_iter().filter(|p| self.links.of_peer(p).is_none() && self.may_go_direct(p)));
+        probed.extend(
+            recently
+                .into_iter()
+                .filter(|p| self.links.of_peer(p).is_none() && self.may_go_direct(p)),
+        );
         for peer in probed {
             self.probe(&peer, now);
         }
@@ -238,7 +304,12 @@ impl Control {
                 self.sessions.want(peer, dh_key, now, &mut *self.entropy);
             }
         }
-        let mut idle: Vec<PeerId> = self.sessions.statuses().filter(|s| is_idle(s, now)).map(|s| s.peer).collect();
+        let mut idle: Vec<PeerId> = self
+            .sessions
+            .statuses()
+            .filter(|s| is_idle(s, now))
+            .map(|s| s.peer)
+            .collect();
         idle.retain(|peer| self.links.of_peer(peer).is_none() && !self.wanted.contains_key(peer));
         for peer in idle {
             self.sessions.forget(peer);
@@ -250,9 +321,14 @@ impl Control {
 
 /// Whether a session carried no frame for so long that its peer can have it anew.
 fn is_idle(status: &SessionStatus<'_>, now: Instant) -> bool {
-    let Some(transport) = status.current else { return false };
+    let Some(transport) = status.current else {
+        return false;
+    };
     let stats = transport.stats();
-    let last = stats.last_frame_sent.max(stats.last_frame_received).unwrap_or(transport.established());
+    let last = stats
+        .last_frame_sent
+        .max(stats.last_frame_received)
+        .unwrap_or(transport.established());
     now.since(last) > SESSION_IDLE
 }
 
@@ -261,7 +337,10 @@ struct Collected<'a>(&'a mut VecDeque<Output>);
 
 impl Outbox for Collected<'_> {
     fn datagram(&mut self, to: SocketAddr, bytes: &[u8]) {
-        self.0.push_back(Output::Datagram { to, bytes: bytes.to_vec() });
+        self.0.push_back(Output::Datagram {
+            to,
+            bytes: bytes.to_vec(),
+        });
     }
 
     // Only sending is asked for.

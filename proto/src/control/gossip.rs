@@ -93,7 +93,9 @@ impl Control {
 
     fn take_summary(&mut self, conn: ConnId, summary: &Summary) {
         let missing = self.lsdb.missing(summary, &self.routes);
-        let Some(slot) = self.links.get_mut(conn) else { return };
+        let Some(slot) = self.links.get_mut(conn) else {
+            return;
+        };
         slot.dirty.extend(missing.send);
         for ask in missing.ask.chunks(MAX_WANT) {
             slot.send(&LinkMessage::Want(ask.to_vec()));
@@ -125,14 +127,15 @@ impl Control {
             self.gossip_counters.refused += 1;
             return;
         }
-        let restarted =
-            self.body_of(&origin).is_some_and(|old| old.version.epoch < record.body().version.epoch);
+        let restarted = self
+            .body_of(&origin)
+            .is_some_and(|old| old.version.epoch < record.body().version.epoch);
         match self.lsdb.insert(record, now) {
             Merge::Newer => {
                 self.gossip_counters.accepted += 1;
                 if restarted {
                     // Its keys are gone; frames would go into a session nobody holds.
-                    self.sessions.forget(&origin);
+                    self.sessions.forget(origin);
                 }
                 self.spread(origin, from);
                 self.topology_dirty = true;
@@ -146,7 +149,9 @@ impl Control {
     fn meet_own_record(&mut self, record: &SignedRecord, from: Option<ConnId>, now: Instant) {
         let (seen, ours) = (record.body().version, self.own.signed().body().version);
         if seen <= ours {
-            if seen < ours && let Some(slot) = from.and_then(|conn| self.links.get_mut(conn)) {
+            if seen < ours
+                && let Some(slot) = from.and_then(|conn| self.links.get_mut(conn))
+            {
                 slot.dirty.insert(self.me);
             }
             return;
@@ -159,7 +164,9 @@ impl Control {
         self.overtaken.push_back(now);
         if self.overtaken.len() > 4 {
             self.overtaken.pop_front();
-            self.note(Note::Warn("another router seems to use this router's key; is this machine a clone?".into()));
+            self.note(Note::Warn(
+                "another router seems to use this router's key; is this machine a clone?".into(),
+            ));
         }
     }
 
@@ -182,7 +189,11 @@ impl Control {
     /// Sends what waits, link by link, as far as each has room.
     pub(super) fn send_gossip(&mut self) {
         let mut conns = Vec::new();
-        for (conn, slot) in self.links.iter_mut().filter(|(_, slot)| slot.up && !slot.dirty.is_empty()) {
+        for (conn, slot) in self
+            .links
+            .iter_mut()
+            .filter(|(_, slot)| slot.up && !slot.dirty.is_empty())
+        {
             // Bytes count as queued only once they are drained; what this turn adds is counted here.
             let mut room = slot.room();
             while room > 0 && !slot.dirty.is_empty() {
@@ -212,7 +223,9 @@ impl Control {
 fn next_batch(dirty: &mut BTreeSet<PeerId>, lsdb: &Lsdb) -> (Vec<Vec<u8>>, usize) {
     let (mut records, mut size) = (Vec::new(), 0);
     while size < MAX_GOSSIP_BATCH && records.len() < MAX_RECORDS_PER_MESSAGE {
-        let Some(origin) = dirty.pop_first() else { break };
+        let Some(origin) = dirty.pop_first() else {
+            break;
+        };
         if let Some(record) = lsdb.get(&origin) {
             size += record.bytes().len();
             records.push(record.bytes().to_vec());
