@@ -1,8 +1,11 @@
 //! Go templates over JSON.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::Duration;
 
-use anyhow::anyhow;
+use anyhow::{anyhow, bail};
 use gtmpl::{Context, FuncError, Template, Value};
 use serde_json::Value as Json;
 
@@ -13,15 +16,36 @@ const MAPS: [&str; 2] = ["Drops", "Counters"];
 /// Longest error shown: the engine puts whole values into its messages.
 const MAX_ERROR: usize = 200;
 
+/// Longest a template may take: the engine never comes to an end of some malformed ones.
+const DEADLINE: Duration = Duration::from_secs(5);
+
 /// Renders `format` with `data` as the dot. Functions besides Go's own: `json VALUE`, `keys MAP`.
+///
+/// After the deadline a thread is left behind, which ends with the process.
 pub(crate) fn render(format: &str, data: &Json) -> anyhow::Result<String> {
+    let Some(format) = template_text::rewrite(format) else {
+        bail!("a {{{{ has no }}}}");
+    };
+    let data = to_value(data, false);
+    let (sender, receiver) = mpsc::channel();
+    thread::spawn(move || {
+        // Nobody listens any more after the deadline.
+        let _ = sender.send(render_now(format, data));
+    });
+    match receiver.recv_timeout(DEADLINE) {
+        Ok(result) => result,
+        Err(RecvTimeoutError::Timeout) => bail!("it does not come to an end; check its braces"),
+        Err(RecvTimeoutError::Disconnected) => bail!("the template engine failed on it"),
+    }
+}
+
+fn render_now(format: String, data: Value) -> anyhow::Result<String> {
     let mut template = Template::default();
     template.add_func("json", json);
     template.add_func("keys", keys);
     template.add_func("text", text);
-    let format = template_text::rewrite(format);
     template.parse(format).map_err(|e| short(&e.to_string()))?;
-    let context = Context::from(to_value(data, false));
+    let context = Context::from(data);
     template.render(&context).map_err(|e| short(&e.to_string()))
 }
 
@@ -240,9 +264,11 @@ mod tests {
             rendered(template)
         );
         for at in 0..template.len() {
-            rendered(&template[..at]);
-            rendered(&template[at..]);
-            rendered(&format!("{}{}", &template[..at], &template[at + 1..]));
+            let without = format!("{}{}", &template[..at], &template[at + 1..]);
+            for cut in [&template[..at], &template[at..], &without] {
+                let text = rendered(cut);
+                assert!(!text.contains("come to an end"), "{cut}: {text}");
+            }
         }
     }
 }

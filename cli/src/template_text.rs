@@ -26,11 +26,12 @@ struct Block {
     otherwise: Option<usize>,
 }
 
-/// The rewritten template. A malformed one comes out malformed, for the engine to complain of.
-pub(crate) fn rewrite(template: &str) -> String {
+/// The rewritten template; nothing if a `{{` has no `}}`, on which the engine does not come to an end. What is malformed
+/// otherwise comes out malformed, for the engine to complain of.
+pub(crate) fn rewrite(template: &str) -> Option<String> {
     let mut out: Vec<String> = Vec::new();
     let mut blocks: Vec<Block> = Vec::new();
-    for piece in pieces(template) {
+    for piece in pieces(template)? {
         let (open, body, close) = match piece {
             Piece::Text(text) => {
                 out.push(text.to_owned());
@@ -72,7 +73,7 @@ pub(crate) fn rewrite(template: &str) -> String {
         }
         out.push(text);
     }
-    out.concat()
+    Some(out.concat())
 }
 
 /// The `range` behind an `if`, which takes over the trim mark on its left.
@@ -83,20 +84,18 @@ fn guarded(range: &str, pipeline: &str) -> String {
     }
 }
 
-fn pieces(mut template: &str) -> Vec<Piece<'_>> {
+fn pieces(mut template: &str) -> Option<Vec<Piece<'_>>> {
     let mut pieces = Vec::new();
     while let Some(at) = template.find("{{") {
         let (text, rest) = template.split_at(at);
-        let Some(end) = action_end(rest) else {
-            break;
-        };
+        let end = action_end(rest)?;
         pieces.push(Piece::Text(text));
         let (action, rest) = rest.split_at(end);
         pieces.push(parts(action));
         template = rest;
     }
     pieces.push(Piece::Text(template));
-    pieces
+    Some(pieces)
 }
 
 /// Where the action at the start of `text` ends; `}}` in quotes and comments does not count.
@@ -182,21 +181,35 @@ mod tests {
                 "{{range .A}}{{if .B}}1{{else}}2{{end}}{{end}}",
             ),
         ] {
-            assert_eq!(rewrite(template), expected, "{template}");
+            assert_eq!(rewrite(template).as_deref(), Some(expected), "{template}");
         }
     }
 
     #[test]
     fn malformed_templates_stay_malformed() {
         for template in [
-            "{{", "{{}}", "{{-}}", "{{ -}}", "{{- -}}", "{{end}}", "{{else}}", "{{\"}}", "{{/*",
-            "{{'é", "é{{é}}",
+            "{{}}", "{{-}}", "{{ -}}", "{{- -}}", "{{end}}", "{{else}}", "é{{é}}",
         ] {
-            let rewritten = rewrite(template);
+            let rewritten = rewrite(template).unwrap();
             assert!(
                 rewritten.starts_with(&template[..2]),
                 "{template} {rewritten}"
             );
+        }
+    }
+
+    #[test]
+    fn open_actions_are_refused() {
+        for template in [
+            "{{",
+            "x{{- with ",
+            "{{\"}}",
+            "{{/*",
+            "{{/* */",
+            "{{'é",
+            "{{.A}}{{",
+        ] {
+            assert_eq!(rewrite(template), None, "{template}");
         }
     }
 }

@@ -298,9 +298,8 @@ impl Control {
     fn keep_sessions(&mut self, now: Instant) {
         let neighbours: Vec<PeerId> = self.links.neighbours().map(|(peer, _)| *peer).collect();
         for peer in neighbours {
-            if self.sessions.current(peer).is_none()
-                && let Some(dh_key) = self.body_of(&peer).map(|body| body.dh_key)
-            {
+            // Begins a handshake only where one is due: no keys, or keys that grow old.
+            if let Some(dh_key) = self.body_of(&peer).map(|body| body.dh_key) {
                 self.sessions.want(peer, dh_key, now, &mut *self.entropy);
             }
         }

@@ -87,18 +87,11 @@ impl Conns {
         }
     }
 
-    /// Stops reading; what was written before still goes out.
+    /// What was written before still goes out.
     pub(super) fn close(&mut self, conn: ConnId) {
         if let Some(open) = self.open.remove(&conn) {
-            open.reader.abort();
             self.closing.retain(|task| !task.is_finished());
-            let Conn { to_write, mut writer, .. } = open;
-            drop(to_write);
-            self.closing.push(tokio::spawn(async move {
-                if timeout(LINGER, &mut writer).await.is_err() {
-                    writer.abort();
-                }
-            }));
+            self.closing.push(tokio::spawn(wind_down(open)));
         }
     }
 
@@ -112,6 +105,17 @@ impl Conns {
         for task in self.closing {
             drop(task.await);
         }
+    }
+}
+
+/// Lets the last bytes go out, and reads on until the other side has seen them: closing a socket with unread bytes
+/// would reset it and swallow the alert that says why.
+async fn wind_down(conn: Conn) {
+    let Conn { to_write, mut reader, mut writer } = conn;
+    drop(to_write);
+    if timeout(LINGER, async { drop((&mut writer).await); drop((&mut reader).await) }).await.is_err() {
+        writer.abort();
+        reader.abort();
     }
 }
 
