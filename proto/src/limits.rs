@@ -23,6 +23,36 @@ pub const MAX_FDB_PER_OWNER: usize = 8_192;
 /// A MAC that was not seen for this long is forgotten; longer than a container's ARP time-out.
 pub const FDB_AGE: Duration = Duration::from_secs(600);
 
+/// Moves of one MAC within [`FDB_MOVE_WINDOW`] that are followed; at the next one it stays for [`FDB_HOLD`].
+pub const FDB_MAX_MOVES: u32 = 8;
+/// Time in which moves of one MAC are counted.
+pub const FDB_MOVE_WINDOW: Duration = Duration::from_secs(2);
+/// How long a MAC that moved too often keeps its place.
+pub const FDB_HOLD: Duration = Duration::from_secs(1);
+
+/// Frames for everybody (group or unknown destination) that the local port may send in a second; more are dropped.
+pub const FLOOD_RATE: u64 = 4_000;
+/// Frames for everybody that the local port may send at once.
+pub const FLOOD_BURST: u64 = 4_000;
+/// Origins and relayed sessions, each, whose duplicates are known at once; when full the longest unused is forgotten.
+pub const MAX_DUPLICATE_WINDOWS: usize = 16_384;
+/// After this time without a new datagram a duplicate window lets itself be set back by an older number.
+pub const DUPLICATE_MEMORY: Duration = Duration::from_secs(5);
+/// Relayed handshake messages remembered as duplicates; the oldest is forgotten.
+pub const MAX_RELAYED_HANDSHAKES: usize = 4_096;
+/// Bytes of a handshake message, header included; a longer one is dropped and counted.
+pub const MAX_HANDSHAKE: usize = 1_024;
+/// Frames that wait for a session with one peer; further ones are dropped and counted.
+pub const MAX_PENDING_FRAMES: usize = 32;
+/// Bytes of frames that wait for sessions, all peers together; further ones are dropped and counted.
+pub const MAX_PENDING_BYTES: usize = 1024 * 1024;
+/// How long a frame waits for a session before it is dropped and counted.
+pub const PENDING_AGE: Duration = Duration::from_secs(2);
+/// Shortest time between two equal events from the data plane to the control plane.
+pub const EVENT_INTERVAL: Duration = Duration::from_millis(100);
+/// Events held back as equal at once; when full, further new ones are held back until the oldest has passed.
+pub const MAX_THROTTLED_EVENTS: usize = 1_024;
+
 /// Routers in one mesh that a router keeps records of; further ones are refused and counted.
 pub const MAX_PEERS: usize = 16_384;
 /// Neighbours in one record.

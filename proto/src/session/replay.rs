@@ -1,35 +1,40 @@
-//! Which counters of a session were seen: a sliding window over the last [`REPLAY_WINDOW`] of them.
+//! Which counters were seen: a sliding window over the last [`SlidingWindow::WIDTH`] of them.
 //!
-//! A counter is *fresh* when it is higher than all before it, or lies less than [`REPLAY_WINDOW`] below the highest
-//! and was not seen. Checking and recording are separate, because a datagram may only be recorded after it was
+//! A counter is *fresh* when it is higher than all before it, or lies less than the width below the highest and was
+//! not seen. Checking and recording are separate, because a datagram may only be recorded after it was
 //! authenticated: a forged one must not move the window. The algorithm is RFC 6479's, on a ring of 64-bit words.
 
 use crate::limits::REPLAY_WINDOW;
 
-/// One word more than the window needs, so that the word being filled never overlaps the oldest.
-const WORDS: usize = 129;
-const _: () = assert!(64 * (WORDS as u64 - 1) == REPLAY_WINDOW);
+/// The window of one direction of one session.
+pub type ReplayWindow = SlidingWindow<129>;
+const _: () = assert!(ReplayWindow::WIDTH == REPLAY_WINDOW);
 
 /// A counter was seen before, or is too old to tell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("counter was seen before or is too old")]
 pub struct Replayed;
 
-/// The window of one direction of one session.
+/// A window of 64 × (`WORDS` − 1) counters.
+///
+/// One word more than the window needs, so that the word being filled never overlaps the oldest.
 #[derive(Clone, Debug)]
-pub struct ReplayWindow {
+pub struct SlidingWindow<const WORDS: usize> {
     /// One above the highest counter seen; 0 before the first.
     next: u64,
     seen: [u64; WORDS],
 }
 
-impl Default for ReplayWindow {
+impl<const WORDS: usize> Default for SlidingWindow<WORDS> {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl ReplayWindow {
+impl<const WORDS: usize> SlidingWindow<WORDS> {
+    /// How many counters, the highest included, the window tells apart.
+    pub const WIDTH: u64 = 64 * (WORDS as u64 - 1);
+
     /// A window that has seen nothing.
     pub fn new() -> Self {
         Self {
@@ -44,20 +49,19 @@ impl ReplayWindow {
     /// [`Replayed`] when it is not.
     pub fn check(&self, counter: u64) -> Result<(), Replayed> {
         // The highest value has no successor; a session ends long before it.
-        if counter == u64::MAX {
+        if counter == u64::MAX || self.is_too_old(counter) {
             return Err(Replayed);
         }
-        if counter >= self.next {
-            return Ok(());
-        }
-        if self.next - counter > REPLAY_WINDOW {
-            return Err(Replayed);
-        }
-        let (word, bit) = place(counter);
-        if self.seen[word] & bit != 0 {
+        let (word, bit) = Self::place(counter);
+        if counter < self.next && self.seen[word] & bit != 0 {
             return Err(Replayed);
         }
         Ok(())
+    }
+
+    /// Whether `counter` lies below the window, so that nothing is known of it.
+    pub fn is_too_old(&self, counter: u64) -> bool {
+        self.next.saturating_sub(counter) > Self::WIDTH
     }
 
     /// Records `counter`, which must have been authenticated. True when it is the highest so far.
@@ -70,7 +74,7 @@ impl ReplayWindow {
         if newest {
             self.advance(counter);
         }
-        let (word, bit) = place(counter);
+        let (word, bit) = Self::place(counter);
         self.seen[word] |= bit;
         Ok(newest)
     }
@@ -79,22 +83,21 @@ impl ReplayWindow {
     fn advance(&mut self, counter: u64) {
         let target = counter / 64;
         if let Some(highest) = self.next.checked_sub(1) {
-            let current = highest / 64;
-            let steps = (target - current).min(WORDS as u64);
-            for step in 1..=steps {
-                self.seen[ring(target - steps + step)] = 0;
+            let steps = (target - highest / 64).min(WORDS as u64);
+            for back in 0..steps {
+                self.seen[Self::ring(target - back)] = 0;
             }
         }
         self.next = counter + 1;
     }
-}
 
-fn ring(word: u64) -> usize {
-    usize::try_from(word % WORDS as u64).unwrap_or_default()
-}
+    fn ring(word: u64) -> usize {
+        usize::try_from(word % WORDS as u64).unwrap_or_default()
+    }
 
-fn place(counter: u64) -> (usize, u64) {
-    (ring(counter / 64), 1 << (counter % 64))
+    fn place(counter: u64) -> (usize, u64) {
+        (Self::ring(counter / 64), 1 << (counter % 64))
+    }
 }
 
 #[cfg(test)]
