@@ -56,6 +56,7 @@ pub mod replay;
 pub mod transport;
 
 mod answer;
+mod begin;
 mod guard;
 mod indices;
 mod message;

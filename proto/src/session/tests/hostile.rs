@@ -102,6 +102,29 @@ fn refused(net: &mut Net, node: usize, bytes: &[u8]) {
 }
 
 #[test]
+fn forged_responses_cost_few_key_agreements() {
+    let mut net = Net::new(1, FAIR);
+    net.want(0);
+    net.run(Duration::from_millis(15));
+    let response = net.tape[1].2.clone();
+    let mut forged = response[..RESPONSE_LEN - 16].to_vec();
+    forged[60] ^= 1;
+    let key = net.nodes[0].identity.dh_key();
+    message::append_mac1(&mut forged, &key);
+    for n in 0..20 {
+        let expected = if n < limits::RESPONSE_ATTEMPTS {
+            Refused::Unauthentic
+        } else {
+            Refused::RateLimited
+        };
+        assert_eq!(net.deliver(0, 1, forged.clone()), Err(expected));
+    }
+    // The next attempt starts with a clean slate.
+    net.run(SECOND);
+    assert_talk(&mut net);
+}
+
+#[test]
 fn strangers_and_other_secrets_get_silence() {
     let mut net = Net::new(1, FAIR);
     let (peer, key) = net.other(0);

@@ -9,14 +9,16 @@ use super::*;
 #[test]
 fn rekeying_under_traffic_loses_nothing() {
     for talker in 0..2 {
+        // Slow enough for frames to be on their way whenever keys change, in any order.
         let weather = Weather {
-            jitter: Duration::from_millis(30),
+            delay: Duration::from_millis(250),
+            jitter: Duration::from_millis(200),
             duplicates: 10,
             ..FAIR
         };
         let mut net = Net::new(5, weather);
         net.want(0);
-        net.run(SECOND);
+        net.run(3 * SECOND);
         let before = net.nodes[1 - talker].received.len();
         let first = net.current(talker).unwrap().local();
         let mut sent = 0;
@@ -25,6 +27,7 @@ fn rekeying_under_traffic_loses_nothing() {
             sent += 1;
             net.run(Duration::from_millis(200));
         }
+        net.run(SECOND);
         assert_eq!(net.nodes[1 - talker].received.len() - before, sent);
         assert_eq!(net.nodes[1 - talker].unopened, 0);
         assert_ne!(net.current(talker).unwrap().local(), first);
