@@ -6,6 +6,7 @@ use crate::time::Instant;
 use crate::topology::record::SignedRecord;
 use crate::topology::testing::{body_of, identity, linked, neighbour};
 use proptest::prelude::*;
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::LazyLock;
 
@@ -50,8 +51,8 @@ fn reference(links: &BTreeSet<(usize, usize)>, from: PeerId) -> BTreeMap<PeerId,
     while let Some(peer) = queue.pop_front() {
         let next = distances[&peer] + 1;
         for other in adjacent(links, peer) {
-            if !distances.contains_key(&other) {
-                distances.insert(other, next);
+            if let Entry::Vacant(unseen) = distances.entry(other) {
+                unseen.insert(next);
                 queue.push_back(other);
             }
         }
