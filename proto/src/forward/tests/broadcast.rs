@@ -7,7 +7,7 @@ use crate::fdb::Owner;
 use crate::forward::*;
 use crate::ids::Mac;
 use crate::limits::{FLOOD_BURST, FLOOD_RATE, MAX_HOPS};
-use crate::wire::datagram::{Header, Kind};
+use crate::wire::datagram::{FloodPrefix, Header, Kind, push_frame};
 
 const RING: [(usize, usize); 5] = [(0, 1), (1, 2), (2, 3), (3, 4), (4, 0)];
 const LINE: [(usize, usize); 5] = [(0, 1), (1, 2), (2, 3), (3, 4), (4, 5)];
@@ -263,4 +263,38 @@ proptest! {
             prop_assert!(net.taken(n).len() <= usize::from(n != origin));
         }
     }
+}
+
+#[test]
+fn nobody_sends_a_broadcast_back_to_where_it_came_from() {
+    let mut net = Net::wire(4, &[(0, 1), (1, 2), (2, 3)]);
+    net.settle();
+    net.send(0, &[hello(0)]);
+    let flights: Vec<_> = net.log.iter().map(|(from, to, _)| (*from, *to)).collect();
+    assert_eq!(flights, [(0, 1), (1, 2), (2, 3)]);
+    assert!((0..4).all(|n| net.dropped(n).is_empty()));
+}
+
+#[test]
+fn a_broadcast_of_our_own_that_comes_back_is_not_believed() {
+    let mut net = Net::wire(2, &[(0, 1)]);
+    net.send(1, &[hello(1)]);
+    let mut body = Vec::new();
+    let prefix = FloodPrefix {
+        origin: id(1),
+        epoch: 1,
+        sequence: 0,
+    };
+    prefix.encode(&mut body);
+    push_frame(&mut body, &hello(1));
+    let transport = net.nodes[0].snap.peers[&id(1)].transport.clone().unwrap();
+    let mut datagram = Vec::new();
+    transport
+        .seal(Kind::Flood, 16, &[], &body, net.now, &mut datagram)
+        .unwrap();
+    net.arrive(1, address(0), &datagram);
+    assert!(net.taken(1).is_empty());
+    assert_eq!(net.dropped(1), [("flood_own", 1)]);
+    let owner = net.nodes[1].forwarder.fdb().lookup(mac(1), net.now);
+    assert_eq!(owner, Some(Owner::Local));
 }
