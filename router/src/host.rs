@@ -72,7 +72,7 @@ impl HostView {
                     Owner::Local => "local".to_owned(),
                     Owner::Peer(peer) => owner(peer),
                 },
-                age: now.since(entry.seen).as_secs_f64(),
+                age: entry.idle.as_secs_f64(),
             })
             .collect();
         macs.sort_by(|a, b| a.age.total_cmp(&b.age));

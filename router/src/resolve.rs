@@ -17,8 +17,10 @@ pub async fn check(targets: &[String], default_port: u16) -> anyhow::Result<()> 
         let to = parse_target(target, default_port).map_err(anyhow::Error::msg)?;
         let DialTo::Name { host, port } = to else { continue };
         match tokio::time::timeout(DEADLINE, tokio::net::lookup_host((host.as_str(), port))).await {
-            Ok(Ok(mut addresses)) if addresses.next().is_some() => {}
-            Ok(_) => bail!("peer {target}: the name {host} does not resolve; write its address, or put it into DNS or /etc/hosts"),
+            Ok(Ok(mut addresses)) => {
+                anyhow::ensure!(addresses.next().is_some(), "peer {target}: the name {host} has no address");
+            }
+            Ok(Err(_)) => bail!("peer {target}: the name {host} does not resolve; write its address, or put it into DNS or /etc/hosts"),
             Err(_) => bail!("peer {target}: no answer from the resolver in {} s", DEADLINE.as_secs()),
         }
     }

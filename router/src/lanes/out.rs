@@ -37,8 +37,8 @@ impl Outgoing {
     pub(super) fn flush(&mut self) {
         if !self.datagrams.is_empty() {
             let sent = self.sender.send(&self.buffer, &self.datagrams);
-            if sent.failed > 0 {
-                tracing::trace!("{} of {} datagrams were refused by the kernel", sent.failed, self.datagrams.len());
+            if sent.dropped > 0 {
+                tracing::trace!("{} of {} datagrams were refused by the kernel", sent.dropped, self.datagrams.len());
             }
             self.buffer.clear();
             self.datagrams.clear();
