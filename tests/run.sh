@@ -8,7 +8,7 @@ set -uo pipefail
 cd "$(dirname "$0")/.."
 export PATH=$HOME/.cargo/bin:$PATH:/usr/sbin:/sbin
 layers=${1:-all}
-outside=(netns docker)               # test targets that need root and a testbed
+outside=(harness netns docker)       # test targets that need root and a testbed
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 
