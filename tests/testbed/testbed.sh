@@ -168,7 +168,7 @@ first_process() {
     for path in "${private_dirs[@]}"; do
         [ "$path" = /run ] || mount --bind "$disk$path" "$path"
     done
-    mkdir -p "$disk/run/lock" "$disk/run/netns"
+    mkdir -p "$disk/run/lock" "$disk/run/testbed"             # the latter for what tests leave behind
     mount --bind "$disk/run" /run                            # last: it hides what the paths above may lead through
     touch /run/booted
     trap : TERM INT HUP
