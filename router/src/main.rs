@@ -12,7 +12,10 @@ fn main() -> ExitCode {
             state_dir,
             socket,
             bridge,
-        }) => { let _ = (state_dir, socket, bridge); Ok(()) },
+        }) => {
+            let _ = (state_dir, socket, bridge);
+            Ok(())
+        }
         None => args
             .options
             .settle()

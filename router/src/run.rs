@@ -48,7 +48,10 @@ pub fn run(settings: Settings, daemon: bool) -> anyhow::Result<()> {
     init_log(&settings.log_level);
     mesh_sys::process::check_capabilities()?;
     let secret = secret::load(&settings)?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start")?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start")?;
     runtime.block_on(start(settings, secret))
 }
 
@@ -72,7 +75,9 @@ async fn start(settings: Settings, secret: MeshSecret) -> anyhow::Result<()> {
 
     let clock = Clock::start();
     let identity = Arc::new(Identity::from_seeds(boot.sign, boot.dh));
-    let name = settings.name.unwrap_or_else(|| identity.id().derived_name());
+    let name = settings
+        .name
+        .unwrap_or_else(|| identity.id().derived_name());
     let forwarder = Arc::new(Forwarder::new(&mut OsEntropy));
     let endpoints = host::endpoints(settings.host, settings.port, &settings.bridge)?;
     let pins = stored_pins(&store)?;
@@ -88,18 +93,41 @@ async fn start(settings: Settings, secret: MeshSecret) -> anyhow::Result<()> {
         mtu: settings.mtu,
         pins: pins.clone(),
     };
-    let mut control =
-        Control::new(config, forwarder.clone(), Arc::new(Ed25519), Box::new(OsEntropy), clock.now())?;
+    let mut control = Control::new(
+        config,
+        forwarder.clone(),
+        Arc::new(Ed25519),
+        Box::new(OsEntropy),
+        clock.now(),
+    )?;
     let mut targets = store.targets()?;
-    targets.extend(settings.peers.iter().filter(|p| !targets.contains(p)).cloned().collect::<Vec<_>>());
-    control.connect(&targets, false, clock.now()).map_err(anyhow::Error::msg)?;
+    targets.extend(
+        settings
+            .peers
+            .iter()
+            .filter(|p| !targets.contains(p))
+            .cloned()
+            .collect::<Vec<_>>(),
+    );
+    control
+        .connect(&targets, false, clock.now())
+        .map_err(anyhow::Error::msg)?;
 
-    let bridge = mesh_sys::bridge::ensure_bridge(&BridgeConfig { name: settings.bridge.clone(), mtu: settings.mtu, mac: None })?;
+    let bridge = mesh_sys::bridge::ensure_bridge(&BridgeConfig {
+        name: settings.bridge.clone(),
+        mtu: settings.mtu,
+        mac: None,
+    })?;
     let (reader, writer) = port::open(&bridge.port_interface)?;
     let (event_sender, lane_events) = mpsc::channel(LANE_EVENTS);
     let shared = Shared {
         forwarder: forwarder.clone(),
-        snapshot: Arc::new(ArcSwap::from_pointee(Snapshot::alone(control.me(), boot.epoch, settings.mtu, clock.now()))),
+        snapshot: Arc::new(ArcSwap::from_pointee(Snapshot::alone(
+            control.me(),
+            boot.epoch,
+            settings.mtu,
+            clock.now(),
+        ))),
         udp,
         events: event_sender,
         events_lost: Arc::new(AtomicU64::new(0)),
@@ -109,14 +137,18 @@ async fn start(settings: Settings, secret: MeshSecret) -> anyhow::Result<()> {
     let lanes = Lanes::start(&shared, reader, writer).context("cannot start a thread")?;
     let (command_sender, commands) = mpsc::channel(COMMANDS);
     let (attached_sender, attached) = watch::channel(Vec::new());
-    let attachments = crate::attach::stub(); let _ = attached_sender;
+    let attachments = crate::attach::stub();
+    let _ = attached_sender;
     let (endpoint_sender, endpoint_receiver) = watch::channel(endpoints);
     tokio::spawn(watch_addresses(settings.clone(), endpoint_sender));
     tokio::spawn(sweep(forwarder.clone(), clock));
     let (stop_sender, stop) = mpsc::channel(1);
     let host_view = HostView {
         port: settings.port,
-        listen: settings.host.unwrap_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED)).to_string(),
+        listen: settings
+            .host
+            .unwrap_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED))
+            .to_string(),
         bridge: settings.bridge.clone(),
         datapath: "pcap".to_owned(),
         datapath_reason: datapath_reason(settings.datapath).to_owned(),
@@ -125,7 +157,12 @@ async fn start(settings: Settings, secret: MeshSecret) -> anyhow::Result<()> {
         events_lost: shared.events_lost.clone(),
         clock,
     };
-    let api = Api { commands: command_sender.clone(), attachments: attachments.clone(), host: Arc::new(host_view), stop: stop_sender };
+    let api = Api {
+        commands: command_sender.clone(),
+        attachments: attachments.clone(),
+        host: Arc::new(host_view),
+        stop: stop_sender,
+    };
     tokio::spawn(async move {
         if let Err(error) = api::serve(api_listener, api).await {
             tracing::error!("the API ended: {error}");
@@ -144,7 +181,12 @@ async fn start(settings: Settings, secret: MeshSecret) -> anyhow::Result<()> {
         pins,
         store,
     };
-    tracing::info!("mesh router {} ({}) listens on port {}", name, settings.nickname, settings.port);
+    tracing::info!(
+        "mesh router {} ({}) listens on port {}",
+        name,
+        settings.nickname,
+        settings.port
+    );
     tokio::spawn(until_stopped(stop, command_sender));
     shell.run().await;
     attachments.shut_down().await;
@@ -168,7 +210,10 @@ fn datapath_reason(asked: crate::config::Datapath) -> &'static str {
 /// A signal or the API ends the router.
 async fn until_stopped(mut stop: mpsc::Receiver<()>, commands: mpsc::Sender<Command>) {
     use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+    let (Ok(mut terminate), Ok(mut interrupt)) = (
+        signal(SignalKind::terminate()),
+        signal(SignalKind::interrupt()),
+    ) else {
         tracing::error!("cannot listen for signals");
         return;
     };
@@ -202,9 +247,15 @@ fn listen_addresses(host: Option<IpAddr>) -> Vec<IpAddr> {
 
 fn in_use(error: &std::io::Error, address: SocketAddr) -> anyhow::Error {
     let text = error.to_string();
-    let text = text.split(" (os error").next().unwrap_or_default().to_lowercase();
+    let text = text
+        .split(" (os error")
+        .next()
+        .unwrap_or_default()
+        .to_lowercase();
     let hint = match error.kind() {
-        std::io::ErrorKind::AddrInUse => "; another router or program has it: mesh status tells, or choose another --port",
+        std::io::ErrorKind::AddrInUse => {
+            "; another router or program has it: mesh status tells, or choose another --port"
+        }
         std::io::ErrorKind::AddrNotAvailable => "; that is no address of this host (--host)",
         _ => "",
     };

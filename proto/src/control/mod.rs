@@ -318,7 +318,7 @@ impl Control {
             self.targets.dialling(&key, conn);
             match to {
                 Some(to) if self.links.has_room() => {
-                    self.outputs.push_back(Output::Dial { conn, to })
+                    self.outputs.push_back(Output::Dial { conn, to });
                 }
                 Some(_) => self.dial_failed(
                     conn,

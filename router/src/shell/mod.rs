@@ -133,7 +133,9 @@ impl Shell {
                     self.pins.remove(&name);
                     self.save_pins();
                 }
-                Output::Targets(targets) => self.keep(self.store.set_targets(&targets), "the targets"),
+                Output::Targets(targets) => {
+                    self.keep(self.store.set_targets(&targets), "the targets")
+                }
                 Output::Note(Note::Info(text)) => tracing::info!("{text}"),
                 Output::Note(Note::Warn(text)) => tracing::warn!("{text}"),
             }
@@ -141,7 +143,11 @@ impl Shell {
     }
 
     fn save_pins(&self) {
-        let pins = self.pins.iter().map(|(name, key)| (name.to_string(), *key)).collect();
+        let pins = self
+            .pins
+            .iter()
+            .map(|(name, key)| (name.to_string(), *key))
+            .collect();
         self.keep(self.store.set_pins(&pins), "a peer's key");
     }
 
@@ -159,9 +165,13 @@ impl Shell {
             Command::Report(answer) => {
                 let _ = answer.send(self.control.report(now));
             }
-            Command::Connect { targets, replace, done } => {
+            Command::Connect {
+                targets,
+                replace,
+                done,
+            } => {
                 let _ = done.send(self.control.connect(&targets, replace, now));
-            },
+            }
             Command::Forget { targets, done } => {
                 self.control.forget(&targets);
                 let _ = done.send(());
@@ -184,7 +194,12 @@ impl Shell {
         }
     }
 
-    fn handle_conns(&mut self, first: ConnEvent, more: &mut mpsc::Receiver<ConnEvent>, conns: &mut Conns) {
+    fn handle_conns(
+        &mut self,
+        first: ConnEvent,
+        more: &mut mpsc::Receiver<ConnEvent>,
+        conns: &mut Conns,
+    ) {
         let mut next = Some(first);
         for _ in 0..BUDGET {
             let Some(event) = next else { break };
