@@ -1,9 +1,13 @@
 //! I6: when it is quiet, each router's unicast reaches each other router of its component in at most as many hops as
 //! the component is wide, and a broadcast reaches every one.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use mesh_proto::ids::PeerId;
+use mesh_proto::wire::datagram::{Header, Kind};
 
 use super::deliver_once::Deliveries;
+use super::forward_once::{RelayKey, relay_key};
 use super::{Check, Violation};
 use crate::sim::frames::FrameId;
 use crate::sim::network::HostId;
@@ -37,6 +41,57 @@ pub(crate) fn check(expected: &[Expectation], got: &Deliveries, hosts: &BTreeSet
         }
     }
     Ok(())
+}
+
+/// How often a datagram was sent before its frame arrived.
+#[derive(Debug, Default)]
+pub(crate) struct Hops {
+    /// Whether anybody asks.
+    pub(crate) counting: bool,
+    sent: HashMap<RelayKey, usize>,
+    arriving: Option<RelayKey>,
+    taken: BTreeMap<FrameId, usize>,
+}
+
+impl Hops {
+    /// A router sent a datagram towards `to`.
+    pub(crate) fn sent(&mut self, to: Option<PeerId>, datagram: &[u8]) {
+        if let Some(key) = self.key(to, datagram) {
+            *self.sent.entry(key).or_default() += 1;
+        }
+    }
+
+    /// A datagram arrives at `me`; what is injected until [`Hops::done`] was in it.
+    pub(crate) fn arrived(&mut self, me: PeerId, datagram: &[u8]) {
+        self.arriving = self.key(Some(me), datagram);
+    }
+
+    pub(crate) fn done(&mut self) {
+        self.arriving = None;
+    }
+
+    pub(crate) fn injected(&mut self, frame: FrameId) {
+        if let Some(hops) = self.arriving.and_then(|key| self.sent.get(&key)) {
+            self.taken.insert(frame, *hops);
+        }
+    }
+
+    /// The hops each frame took.
+    pub(crate) fn taken(&self) -> &BTreeMap<FrameId, usize> {
+        &self.taken
+    }
+
+    fn key(&self, to: Option<PeerId>, datagram: &[u8]) -> Option<RelayKey> {
+        if !self.counting {
+            return None;
+        }
+        let header = Header::parse(datagram).ok()?;
+        match header.kind {
+            Kind::Data => Some((to?.0, header.receiver.0, header.counter)),
+            Kind::Relay => relay_key(datagram),
+            _ => None,
+        }
+    }
 }
 
 /// Whether every datagram that carried a frame of the test took at most `most` hops.
