@@ -173,7 +173,7 @@ impl World {
         let hostile = Hostile::new(
             at.state.identity.clone(),
             self.secret.clone(),
-            at.state.targets.clone(),
+            &at.state.targets,
             self.dice.fork(),
         );
         self.hosts[host].process = Some(Box::new(hostile));

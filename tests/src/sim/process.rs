@@ -46,4 +46,8 @@ pub(crate) trait Process {
     fn drain(&mut self) -> Vec<Effect>;
     /// The router, if the process is one.
     fn router(&mut self) -> Option<&mut Router>;
+    /// Whether a hostile member still has a link; true for everybody else.
+    fn still_linked(&self) -> bool {
+        true
+    }
 }

@@ -388,6 +388,11 @@ impl World {
 }
 
 impl Host {
+    /// Whether the process is not a hostile member that lost its link.
+    pub(crate) fn still_linked(&self) -> bool {
+        self.process.as_ref().is_none_or(|p| p.still_linked())
+    }
+
     /// The containers as their router announces them.
     pub(crate) fn attached(&self) -> Vec<Attached> {
         let announce = |c: &Container| Attached {
