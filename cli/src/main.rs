@@ -1,2 +1,75 @@
-//! The mesh command.
-fn main() {}
+//! The `mesh` command: thin. It parses the command line, asks the router over its unix socket, calls the container
+//! engine, and prints. Whatever needs a decision is decided by the router.
+
+#![forbid(unsafe_code)]
+
+mod addresses;
+mod args;
+mod attach;
+mod client;
+mod completions;
+mod connect;
+mod docker;
+mod engine;
+mod engine_args;
+mod keygen;
+mod launch;
+mod output;
+mod podman;
+mod process;
+mod ps;
+mod render;
+mod report;
+mod reset;
+mod router;
+mod run;
+mod status;
+mod stop;
+mod template;
+mod template_text;
+mod version;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use args::{Cli, Verb};
+use client::Client;
+
+/// The exit status of a verb, or the error that is printed as one line and exits with 1.
+type Outcome = anyhow::Result<u8>;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match dispatch(cli) {
+        Ok(status) => ExitCode::from(status),
+        Err(error) if output::is_broken_pipe(&error) => ExitCode::FAILURE,
+        Err(error) => {
+            output::complain(&format!("{error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn dispatch(cli: Cli) -> Outcome {
+    let socket = cli.socket;
+    let client = || Client::new(router::socket(socket.as_deref(), None));
+    match cli.verb {
+        Verb::Launch(args) => launch::launch(&args, socket.as_deref()),
+        Verb::Connect(args) => connect::connect(&client()?, args),
+        Verb::Forget(args) => connect::forget(&client()?, args),
+        Verb::Run(args) => run::run(&client()?, &args),
+        Verb::Start(args) => attach::start(&client()?, &args),
+        Verb::Restart(args) => attach::restart(&client()?, &args),
+        Verb::Attach(args) => attach::attach(&client()?, &args),
+        Verb::Detach(args) => attach::detach(&client()?, &args),
+        Verb::Ps(args) => ps::ps(&client()?, &args),
+        Verb::Status(args) => status::status(&client()?, &args),
+        Verb::Report(args) => report::report(&client()?, &args),
+        Verb::Stop => stop::stop(&client()?),
+        Verb::Reset(args) => reset::reset(&args, socket.as_deref()),
+        Verb::Keygen(args) => keygen::keygen(&args),
+        Verb::Version => version::version(&client()?),
+        Verb::Completions(args) => completions::completions(&args),
+    }
+}

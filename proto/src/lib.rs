@@ -7,7 +7,17 @@
 
 pub mod address;
 pub mod api;
+pub mod control;
+pub mod crypto;
 pub mod entropy;
+pub mod fdb;
+pub mod forward;
+pub mod frame;
 pub mod ids;
 pub mod limits;
+pub mod link;
+pub mod noise;
+pub mod session;
 pub mod time;
+pub mod topology;
+pub mod wire;

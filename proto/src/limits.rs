@@ -23,6 +23,36 @@ pub const MAX_FDB_PER_OWNER: usize = 8_192;
 /// A MAC that was not seen for this long is forgotten; longer than a container's ARP time-out.
 pub const FDB_AGE: Duration = Duration::from_secs(600);
 
+/// Moves of one MAC within [`FDB_MOVE_WINDOW`] that are followed; at the next one it stays for [`FDB_HOLD`].
+pub const FDB_MAX_MOVES: u32 = 8;
+/// Time in which moves of one MAC are counted.
+pub const FDB_MOVE_WINDOW: Duration = Duration::from_secs(2);
+/// How long a MAC that moved too often keeps its place.
+pub const FDB_HOLD: Duration = Duration::from_secs(1);
+
+/// Frames for everybody (group or unknown destination) that the local port may send in a second; more are dropped.
+pub const FLOOD_RATE: u64 = 4_000;
+/// Frames for everybody that the local port may send at once.
+pub const FLOOD_BURST: u64 = 4_000;
+/// Origins and relayed sessions, each, whose duplicates are known at once; when full the longest unused is forgotten.
+pub const MAX_DUPLICATE_WINDOWS: usize = 16_384;
+/// After this time without a new datagram a duplicate window lets itself be set back by an older number.
+pub const DUPLICATE_MEMORY: Duration = Duration::from_secs(5);
+/// Relayed handshake messages remembered as duplicates; the oldest is forgotten.
+pub const MAX_RELAYED_HANDSHAKES: usize = 4_096;
+/// Bytes of a handshake message, header included; a longer one is dropped and counted.
+pub const MAX_HANDSHAKE: usize = 1_024;
+/// Frames that wait for a session with one peer; further ones are dropped and counted.
+pub const MAX_PENDING_FRAMES: usize = 32;
+/// Bytes of frames that wait for sessions, all peers together; further ones are dropped and counted.
+pub const MAX_PENDING_BYTES: usize = 1024 * 1024;
+/// How long a frame waits for a session before it is dropped and counted.
+pub const PENDING_AGE: Duration = Duration::from_secs(2);
+/// Shortest time between two equal events from the data plane to the control plane.
+pub const EVENT_INTERVAL: Duration = Duration::from_millis(100);
+/// Events held back as equal at once; when full, further new ones are held back until the oldest has passed.
+pub const MAX_THROTTLED_EVENTS: usize = 1_024;
+
 /// Routers in one mesh that a router keeps records of; further ones are refused and counted.
 pub const MAX_PEERS: usize = 16_384;
 /// Neighbours in one record.
@@ -35,11 +65,29 @@ pub const MAX_ATTACHED: usize = 4_096;
 pub const MAX_RECORD: usize = 160 * 1024;
 /// Bytes of a nickname (UTF-8).
 pub const MAX_NICKNAME: usize = 63;
+/// Bytes of a container's name in a record (UTF-8); longer ones are cut.
+pub const MAX_CONTAINER_NAME: usize = 63;
+/// Extensions in one record.
+pub const MAX_EXTENSIONS: usize = 8;
+/// Bytes of one extension of a record.
+pub const MAX_EXTENSION: usize = 512;
 
 /// Bytes of one record of a TCP link, tag included (Noise limits a message to 65,535).
 pub const MAX_LINK_RECORD: usize = 16 * 1024;
 /// Bytes of one message of a TCP link after its records are put together.
 pub const MAX_LINK_MESSAGE: usize = 256 * 1024;
+/// Records in one link message.
+pub const MAX_RECORDS_PER_MESSAGE: usize = 1_024;
+/// Peers in one summary; a longer one is cut into ranges.
+pub const MAX_SUMMARY: usize = 4_096;
+/// Peers in one request for records.
+pub const MAX_WANT: usize = 4_096;
+/// Bytes of the reason a neighbour gives for closing a link (UTF-8); longer ones are cut.
+pub const MAX_BYE_REASON: usize = 200;
+/// Records sealed with one key of a TCP link before it is replaced (Noise `REKEY`).
+pub const LINK_REKEY_RECORDS: u64 = 1 << 20;
+/// Ciphertext bytes sealed with one key of a TCP link before it is replaced.
+pub const LINK_REKEY_BYTES: u64 = 1 << 30;
 /// Bytes a link buffers before its peer is authenticated.
 pub const MAX_PREAUTH_BUFFER: usize = 4 * 1024;
 /// Bytes queued towards one neighbour before gossip waits (it waits as a set of origins, not as a queue).
@@ -106,3 +154,39 @@ pub const MAX_FAILED_INBOUND: usize = 32;
 pub const FAILED_INBOUND_AGE: Duration = Duration::from_secs(120);
 /// Sessions to routers that are no neighbours are probed for a direct path this long after their last frame.
 pub const PROBE_WHILE_USED: Duration = Duration::from_secs(30);
+/// Addresses of our own learnt from peers that saw us (NAT) and announced to others.
+pub const MAX_OBSERVED: usize = 4;
+/// Waits between the first attempts of a session handshake; the last one repeats. All with ±10 % jitter.
+pub const HANDSHAKE_RETRIES: [Duration; 5] = [
+    Duration::from_millis(250),
+    Duration::from_millis(500),
+    Duration::from_secs(1),
+    Duration::from_secs(2),
+    Duration::from_secs(5),
+];
+/// A session handshake without an answer for this long is given up and counted; whoever still wants it begins anew.
+pub const HANDSHAKE_GIVE_UP: Duration = Duration::from_secs(90);
+/// Time the other side's handshake has to be confirmed before ours is begun after all.
+pub const HANDSHAKE_YIELD: Duration = Duration::from_secs(1);
+/// Attempts of a handshake that have precedence over the one of a peer with a higher id; then any will do.
+pub const PRECEDENCE_ATTEMPTS: usize = 4;
+/// Responses one attempt of a handshake tries to read; further ones are refused until the next attempt.
+pub const RESPONSE_ATTEMPTS: u32 = 8;
+/// Session Inits per second above which a router asks for cookies.
+pub const HANDSHAKE_LOAD: u32 = 100;
+/// Under load, Inits with a good cookie per second and source (IPv4 address or IPv6 /64); further ones are refused.
+pub const HANDSHAKES_PER_SOURCE: u32 = 20;
+/// Under load, sources told apart within one second; messages of further ones are refused.
+pub const MAX_HANDSHAKE_SOURCES: usize = 1_024;
+/// Under load, relayed Inits per second (they cannot prove an address); further ones are refused.
+pub const RELAYED_HANDSHAKES: u32 = 50;
+/// Age at which the secret behind cookies is replaced, and at which a cookie is not used any more.
+pub const COOKIE_AGE: Duration = Duration::from_secs(120);
+/// Time between two looks at a session: rekeying, silence, keep-alive.
+pub const SESSION_UPKEEP: Duration = Duration::from_secs(5);
+/// Frames unanswered for this long begin a new handshake: the peer may have lost the keys.
+pub const SESSION_SILENCE: Duration = Duration::from_secs(10);
+/// Times an empty Probe is sent to confirm new keys.
+pub const CONFIRM_ATTEMPTS: usize = 5;
+/// Outputs of the session manager that may wait; when full, datagrams are refused and timers wait.
+pub const MAX_SESSION_OUTPUTS: usize = 16_384;

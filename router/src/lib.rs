@@ -1,1 +1,21 @@
-//! router
+//! The mesh router: one per host, moves frames between the local bridge and its peers.
+//!
+//! Two planes. The control plane is one single-threaded tokio runtime: `shell` moves bytes for
+//! `mesh_proto::control`, `api` answers the `mesh` command, `driver` Docker. The data plane is plain threads (`lanes`).
+//! They share one snapshot, the fdb and the sessions' counters, nothing else.
+
+pub mod api;
+pub mod attach;
+pub mod clock;
+pub mod config;
+pub mod driver;
+pub mod engine;
+pub mod host;
+pub mod lanes;
+pub mod port;
+pub mod reset;
+pub mod resolve;
+pub mod run;
+pub mod secret;
+pub mod shell;
+pub mod state;

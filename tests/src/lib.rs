@@ -1,4 +1,35 @@
-//! What mesh promises, tested from outside: the simulator, network namespaces, container engines, fuzz targets.
-#![forbid(unsafe_code)]
+//! What tests of mesh from outside stand on: [`sim`], a virtual world; and, for the others, hosts on one machine, containers in them, traffic between those, and
+//! conditions with a deadline.
+//!
+//! ```no_run
+//! use mesh_tests::{Setup, with_testbed};
+//!
+//! fn two_hosts() -> anyhow::Result<()> {
+//!     with_testbed(&Setup::hosts(2), |bed| {
+//!         bed.host(1).launch(&[])?;
+//!         bed.host(2).launch(&["host1"])?;
+//!         let a = bed.host(1).run("10.2.1.1/24")?;
+//!         let b = bed.host(2).run("10.2.1.2/24")?;
+//!         a.reaches(&b)
+//!     })
+//! }
+//! ```
 
+mod capture;
+mod command;
+mod container;
+mod host;
 pub mod sim;
+mod snapshot;
+mod testbed;
+mod traffic;
+mod wait;
+
+pub use capture::Capture;
+pub use command::{Background, Outcome, run, spawn};
+pub use container::{Container, all_reach_all};
+pub use host::Host;
+pub use snapshot::Snapshot;
+pub use testbed::{Setup, Testbed, with_testbed};
+pub use traffic::{Heard, Transfer, cast, transfer};
+pub use wait::{stays, wait_until};

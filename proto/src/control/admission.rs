@@ -45,14 +45,21 @@ pub fn judge_name(name: PeerName, sign_key: &[u8; 32], claims: &NameClaims<'_>) 
         return Verdict::Refuse(AlertCode::SelfConnection);
     }
     let taken = name == claims.me.0 || claims.holder.is_some_and(|holder| holder != peer);
-    let pinned_elsewhere = claims.strict && claims.pins.get(&name).is_some_and(|key| key != sign_key);
-    if taken || pinned_elsewhere { Verdict::Refuse(AlertCode::NameConflict) } else { Verdict::Accept }
+    let pinned_elsewhere =
+        claims.strict && claims.pins.get(&name).is_some_and(|key| key != sign_key);
+    if taken || pinned_elsewhere {
+        Verdict::Refuse(AlertCode::NameConflict)
+    } else {
+        Verdict::Accept
+    }
 }
 
 /// Which of two links to one peer stays, the same on both ends: the one dialled by the lower identity; between two of
 /// the same dialler the older. A link that fell silent, or that belongs to an earlier start of the peer, always goes.
 pub fn newer_stays(existing: Existing, new_dialler: PeerId, peer_restarted: bool) -> bool {
-    peer_restarted || existing.silent || (existing.dialler != new_dialler && new_dialler < existing.dialler)
+    peer_restarted
+        || existing.silent
+        || (existing.dialler != new_dialler && new_dialler < existing.dialler)
 }
 
 /// The link that is there already.
@@ -74,7 +81,9 @@ impl Control {
             Verdict::Accept => self.judge_duplicate(conn, peer, &record, now),
             refuse @ Verdict::Refuse(_) => refuse,
         };
-        let Some(slot) = self.links.get_mut(conn) else { return };
+        let Some(slot) = self.links.get_mut(conn) else {
+            return;
+        };
         match verdict {
             Verdict::Accept => {
                 slot.link.accept();
@@ -92,10 +101,10 @@ impl Control {
 
     fn judge(&self, record: &SignedRecord) -> Verdict {
         let body = record.body();
-        let holder = self
-            .routes
-            .reachable()
-            .find(|peer| self.body_of(peer).is_some_and(|b| b.name == body.name && b.sign_key != body.sign_key));
+        let holder = self.routes.reachable().find(|peer| {
+            self.body_of(peer)
+                .is_some_and(|b| b.name == body.name && b.sign_key != body.sign_key)
+        });
         let claims = NameClaims {
             me: (self.config.name, self.me),
             pins: &self.config.pins,
@@ -105,17 +114,34 @@ impl Control {
         judge_name(body.name, &body.sign_key, &claims)
     }
 
-    fn judge_duplicate(&self, conn: ConnId, peer: PeerId, record: &SignedRecord, now: Instant) -> Verdict {
-        let restarted = self.body_of(&peer).is_some_and(|body| record.body().version.epoch > body.version.epoch);
-        if self.stays(conn, peer, restarted, now) { Verdict::Accept } else { Verdict::Refuse(AlertCode::Duplicate) }
+    fn judge_duplicate(
+        &self,
+        conn: ConnId,
+        peer: PeerId,
+        record: &SignedRecord,
+        now: Instant,
+    ) -> Verdict {
+        let restarted = self
+            .body_of(&peer)
+            .is_some_and(|body| record.body().version.epoch > body.version.epoch);
+        if self.stays(conn, peer, restarted, now) {
+            Verdict::Accept
+        } else {
+            Verdict::Refuse(AlertCode::Duplicate)
+        }
     }
 
     /// Two links to one peer may come up at once, each admitted before the other was there: one is closed here, the
     /// same on both ends. Whether `conn` is the one that stays.
     pub(super) fn settle_duplicate(&mut self, conn: ConnId, peer: PeerId, now: Instant) -> bool {
-        let Some(old) = self.links.of_peer(&peer).filter(|old| *old != conn) else { return true };
+        let Some(old) = self.links.of_peer(&peer).filter(|old| *old != conn) else {
+            return true;
+        };
         let stays = self.stays(conn, peer, false, now);
-        let (goes, why) = (if stays { old } else { conn }, "another link to the same router is kept");
+        let (goes, why) = (
+            if stays { old } else { conn },
+            "another link to the same router is kept",
+        );
         if !stays {
             self.targets.satisfied(conn, peer);
         }
@@ -124,11 +150,19 @@ impl Control {
     }
 
     fn stays(&self, conn: ConnId, peer: PeerId, restarted: bool, now: Instant) -> bool {
-        let existing = self.links.of_peer(&peer).filter(|old| *old != conn).and_then(|old| self.links.get(old));
-        let (Some(existing), Some(new)) = (existing, self.links.get(conn)) else { return true };
+        let existing = self
+            .links
+            .of_peer(&peer)
+            .filter(|old| *old != conn)
+            .and_then(|old| self.links.get(old));
+        let (Some(existing), Some(new)) = (existing, self.links.get(conn)) else {
+            return true;
+        };
         let dialler = |outbound: bool| if outbound { self.me } else { peer };
-        let existing =
-            Existing { dialler: dialler(existing.outbound), silent: existing.silence(now) > DEAD_AFTER / 2 };
+        let existing = Existing {
+            dialler: dialler(existing.outbound),
+            silent: existing.silence(now) > DEAD_AFTER / 2,
+        };
         newer_stays(existing, dialler(new.outbound), restarted)
     }
 
@@ -137,10 +171,16 @@ impl Control {
         match self.config.pins.insert(body.name, body.sign_key) {
             Some(old) if old == body.sign_key => {}
             Some(_) => {
-                self.outputs.push_back(Output::Pin(body.name, body.sign_key));
-                self.note(Note::Warn(format!("{}({}) has a new key", body.name, body.nickname)));
+                self.outputs
+                    .push_back(Output::Pin(body.name, body.sign_key));
+                self.note(Note::Warn(format!(
+                    "{}({}) has a new key",
+                    body.name, body.nickname
+                )));
             }
-            None => self.outputs.push_back(Output::Pin(body.name, body.sign_key)),
+            None => self
+                .outputs
+                .push_back(Output::Pin(body.name, body.sign_key)),
         }
     }
 }
@@ -149,8 +189,17 @@ impl Control {
 mod tests {
     use super::*;
 
-    fn claims(pins: &BTreeMap<PeerName, [u8; 32]>, holder: Option<PeerId>, strict: bool) -> NameClaims<'_> {
-        NameClaims { me: (PeerName([2; 6]), peer_id(&[9; 32])), pins, holder, strict }
+    fn claims(
+        pins: &BTreeMap<PeerName, [u8; 32]>,
+        holder: Option<PeerId>,
+        strict: bool,
+    ) -> NameClaims<'_> {
+        NameClaims {
+            me: (PeerName([2; 6]), peer_id(&[9; 32])),
+            pins,
+            holder,
+            strict,
+        }
     }
 
     #[test]
@@ -158,25 +207,56 @@ mod tests {
         let mut pins = BTreeMap::new();
         let (name, key) = (PeerName([4; 6]), [1; 32]);
         let conflict = Verdict::Refuse(AlertCode::NameConflict);
-        assert_eq!(judge_name(name, &key, &claims(&pins, None, true)), Verdict::Accept);
-        assert_eq!(judge_name(name, &[9; 32], &claims(&pins, None, true)), Verdict::Refuse(AlertCode::SelfConnection));
-        assert_eq!(judge_name(PeerName([2; 6]), &key, &claims(&pins, None, false)), conflict);
-        assert_eq!(judge_name(name, &key, &claims(&pins, Some(peer_id(&[7; 32])), false)), conflict);
-        assert_eq!(judge_name(name, &key, &claims(&pins, Some(peer_id(&key)), false)), Verdict::Accept);
+        assert_eq!(
+            judge_name(name, &key, &claims(&pins, None, true)),
+            Verdict::Accept
+        );
+        assert_eq!(
+            judge_name(name, &[9; 32], &claims(&pins, None, true)),
+            Verdict::Refuse(AlertCode::SelfConnection)
+        );
+        assert_eq!(
+            judge_name(PeerName([2; 6]), &key, &claims(&pins, None, false)),
+            conflict
+        );
+        assert_eq!(
+            judge_name(name, &key, &claims(&pins, Some(peer_id(&[7; 32])), false)),
+            conflict
+        );
+        assert_eq!(
+            judge_name(name, &key, &claims(&pins, Some(peer_id(&key)), false)),
+            Verdict::Accept
+        );
         pins.insert(name, [8; 32]);
         assert_eq!(judge_name(name, &key, &claims(&pins, None, true)), conflict);
-        assert_eq!(judge_name(name, &key, &claims(&pins, None, false)), Verdict::Accept);
+        assert_eq!(
+            judge_name(name, &key, &claims(&pins, None, false)),
+            Verdict::Accept
+        );
     }
 
     #[test]
     fn both_ends_keep_the_same_one_of_two_crossing_links() {
         let (a, b) = (PeerId([1; 16]), PeerId([2; 16]));
-        let link = |dialler| Existing { dialler, silent: false };
+        let link = |dialler| Existing {
+            dialler,
+            silent: false,
+        };
         // One end saw a's link first, the other b's: both end with the one a dialled.
         assert!(!newer_stays(link(a), b, false));
         assert!(newer_stays(link(b), a, false));
-        assert!(!newer_stays(link(a), a, false), "a second link of the same dialler is not needed");
-        assert!(newer_stays(Existing { dialler: a, silent: true }, b, false));
+        assert!(
+            !newer_stays(link(a), a, false),
+            "a second link of the same dialler is not needed"
+        );
+        assert!(newer_stays(
+            Existing {
+                dialler: a,
+                silent: true
+            },
+            b,
+            false
+        ));
         assert!(newer_stays(link(a), b, true));
     }
 }

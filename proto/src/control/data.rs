@@ -1,11 +1,15 @@
 //! What the lanes report, and the sessions and direct paths they need.
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 
-use crate::forward::LaneEvent;
+use crate::forward::Via as LaneVia;
+use crate::forward::{LaneEvent, Outbox, Scratch};
 use crate::ids::PeerId;
-use crate::limits::{HEARTBEAT, MAX_CANDIDATES, MAX_SESSIONS, PROBE_WHILE_USED, SESSION_IDLE};
-use crate::session::{Directory, SessionOutput, Via};
+use crate::limits::{
+    HEARTBEAT, MAX_CANDIDATES, MAX_OBSERVED, MAX_SESSIONS, PROBE_WHILE_USED, SESSION_IDLE,
+};
+use crate::session::{Directory, SessionOutput, SessionStatus, Via};
 use crate::time::Instant;
 use crate::topology::lsdb::Lsdb;
 use crate::wire::datagram::Kind;
@@ -26,23 +30,42 @@ impl Control {
     pub fn handle_lane(&mut self, event: LaneEvent, now: Instant) {
         match event {
             LaneEvent::NeedSession(peer) => self.want_session(peer, now),
-            LaneEvent::Handshake { via, bytes } => {
-                let directory = KnownKeys(&self.lsdb);
-                self.sessions.handle_datagram(&bytes, via, &directory, now, &mut *self.entropy);
-            }
+            LaneEvent::Handshake { via, bytes } => self.take_handshake(via, &bytes, now),
             LaneEvent::Confirmed { index, .. } => self.sessions.confirmed(index, now),
-            LaneEvent::EndpointSeen { peer, addr } => self.endpoint_seen(peer, addr, now),
-            LaneEvent::Probe { peer, from, relayed, body, .. } => self.take_probe(peer, from, relayed, &body, now),
+            LaneEvent::EndpointSeen { peer, address } => self.endpoint_seen(peer, address, now),
+            LaneEvent::Probe {
+                peer,
+                via: LaneVia::Direct(from),
+                body,
+                ..
+            } => self.take_probe(peer, from, &body, now),
+            // A probe tests an underlay path; one that was relayed tests nothing.
+            LaneEvent::Probe { .. } => {}
+            // The sender will notice the silence, or has begun a handshake already.
             LaneEvent::UnknownIndex { .. } => {}
         }
         self.flush(now);
+    }
+
+    fn take_handshake(&mut self, via: LaneVia, bytes: &[u8], now: Instant) {
+        let via = match via {
+            LaneVia::Direct(from) => Via::Direct(from),
+            LaneVia::Relay(_) => Via::Relayed,
+        };
+        let directory = KnownKeys(&self.lsdb);
+        // Refusals are counted where they are found.
+        let _ = self
+            .sessions
+            .handle_datagram(bytes, via, &directory, now, &mut *self.entropy);
     }
 
     fn want_session(&mut self, peer: PeerId, now: Instant) {
         if self.wanted.len() >= MAX_SESSIONS && !self.wanted.contains_key(&peer) {
             return;
         }
-        let Some(dh_key) = self.body_of(&peer).map(|body| body.dh_key) else { return };
+        let Some(dh_key) = self.body_of(&peer).map(|body| body.dh_key) else {
+            return;
+        };
         self.wanted.insert(peer, now);
         self.suggest_addresses(peer);
         self.sessions.want(peer, dh_key, now, &mut *self.entropy);
@@ -70,8 +93,14 @@ impl Control {
 
     /// The underlay addresses a peer announces, and those its neighbours dialled it at.
     pub(super) fn addresses_of(&self, peer: &PeerId) -> Vec<SocketAddr> {
-        let mut addresses = self.body_of(peer).map(|body| body.endpoints.clone()).unwrap_or_default();
-        let dialled = self.lsdb.iter().flat_map(|record| &record.body().neighbours);
+        let mut addresses = self
+            .body_of(peer)
+            .map(|body| body.endpoints.clone())
+            .unwrap_or_default();
+        let dialled = self
+            .lsdb
+            .iter()
+            .flat_map(|record| &record.body().neighbours);
         for neighbour in dialled.filter(|n| n.peer == *peer && n.outbound) {
             addresses.extend(neighbour.address.filter(|a| !addresses.contains(a)));
             if addresses.len() >= 2 * MAX_CANDIDATES {
@@ -84,11 +113,24 @@ impl Control {
     }
 
     /// A link came up: its other end is a neighbour, so a session and a direct path are wanted at once.
-    pub(super) fn begin_paths(&mut self, peer: PeerId, tcp: SocketAddr, outbound: bool, now: Instant) {
+    pub(super) fn begin_paths(
+        &mut self,
+        peer: PeerId,
+        tcp: SocketAddr,
+        outbound: bool,
+        now: Instant,
+    ) {
         self.suggest_addresses(peer);
         // Where we dialled, the UDP port is the one we dialled; an inbound link shows only the host.
-        let port = self.body_of(&peer).and_then(|b| b.endpoints.first()).map_or(self.config.port, SocketAddr::port);
-        let udp = if outbound { tcp } else { SocketAddr::new(tcp.ip(), port) };
+        let port = self
+            .body_of(&peer)
+            .and_then(|b| b.endpoints.first())
+            .map_or(self.config.port, SocketAddr::port);
+        let udp = if outbound {
+            tcp
+        } else {
+            SocketAddr::new(tcp.ip(), port)
+        };
         if self.paths.direct(&peer).is_none() {
             self.paths.prefer(peer, udp);
         }
@@ -102,7 +144,12 @@ impl Control {
     pub(super) fn drain_sessions(&mut self, now: Instant) {
         while let Some(output) = self.sessions.poll_output() {
             match output {
-                SessionOutput::Send { peer, via, bytes } => self.send_handshake(peer, via, &bytes),
+                SessionOutput::Send { peer, via, bytes } => {
+                    self.send_handshake(peer, via, &bytes, now)
+                }
+                SessionOutput::Challenge { to, bytes } => {
+                    self.outputs.push_back(Output::Datagram { to, bytes })
+                }
                 SessionOutput::Changed(peer) => {
                     self.rebuild(now);
                     self.probe(&peer, now);
@@ -111,61 +158,70 @@ impl Control {
         }
     }
 
-    /// A handshake datagram goes back the way its question came; a first one goes wherever the peer may be.
-    fn send_handshake(&mut self, peer: PeerId, via: Option<Via>, bytes: &[u8]) {
+    /// An answer goes back the way its question came; a first message goes wherever the peer may be.
+    fn send_handshake(&mut self, peer: PeerId, via: Option<Via>, bytes: &[u8], now: Instant) {
         match via {
             Some(Via::Direct(to)) => self.send_datagram(to, bytes),
-            Some(Via::Relayed) => self.send_relayed(&peer, bytes),
+            Some(Via::Relayed) => self.send_by_path(peer, bytes, now),
+            None if self.paths.direct(&peer).is_some() => self.send_by_path(peer, bytes, now),
             None => {
-                let to = match self.paths.direct(&peer) {
-                    Some(direct) => vec![direct.address],
-                    None => self.paths.candidates(&peer).to_vec(),
-                };
-                for address in &to {
-                    self.send_datagram(*address, bytes);
+                for to in self.paths.candidates(&peer).to_vec() {
+                    self.send_datagram(to, bytes);
                 }
-                if self.paths.direct(&peer).is_none() {
-                    self.send_relayed(&peer, bytes);
-                }
+                self.send_by_path(peer, bytes, now);
             }
         }
     }
 
     fn send_datagram(&mut self, to: SocketAddr, bytes: &[u8]) {
-        self.outputs.push_back(Output::Datagram { to, bytes: bytes.to_vec() });
+        self.outputs.push_back(Output::Datagram {
+            to,
+            bytes: bytes.to_vec(),
+        });
     }
 
-    /// Wraps a datagram for the next hop towards `peer`, where there is one.
-    fn send_relayed(&mut self, peer: &PeerId, bytes: &[u8]) {
-        let Some((next, _)) = self.routes.next_hop(peer) else { return };
-        if next == *peer {
-            return;
-        }
-        if let Some((to, bytes)) = self.forwarder.wrap(&self.snapshot, next, *peer, bytes) {
-            self.outputs.push_back(Output::Datagram { to, bytes });
-        }
+    /// Sends a complete datagram by the path the lanes would take; without one it is lost, and repeated in time.
+    fn send_by_path(&mut self, peer: PeerId, bytes: &[u8], now: Instant) {
+        let mut out = Collected(&mut self.outputs);
+        let _ = self.forwarder.send_to_peer(
+            &self.snapshot,
+            peer,
+            bytes,
+            now,
+            &mut Scratch::default(),
+            &mut out,
+        );
     }
 
-    fn take_probe(&mut self, peer: PeerId, from: SocketAddr, relayed: bool, body: &[u8], now: Instant) {
+    fn take_probe(&mut self, peer: PeerId, from: SocketAddr, body: &[u8], now: Instant) {
         match Probe::decode(body) {
-            Some(Probe::Request { nonce }) if !relayed => {
-                self.seal_probe(&peer, from, Probe::Reply { nonce, observed: from }, now);
+            Some(Probe::Request { nonce }) => {
+                self.seal_probe(
+                    &peer,
+                    from,
+                    Probe::Reply {
+                        nonce,
+                        observed: from,
+                    },
+                    now,
+                );
             }
-            Some(Probe::Reply { nonce, observed }) if !relayed => {
+            Some(Probe::Reply { nonce, observed }) => {
                 if self.paths.replied(peer, nonce, from, now) {
                     self.topology_dirty = true;
                     self.snapshot_dirty = true;
                 }
-                if self.observed.len() < 4 && self.observed.insert(observed) {
+                if self.observed.len() < MAX_OBSERVED && self.observed.insert(observed) {
                     self.refresh_endpoints();
                 }
             }
-            _ => {}
+            // Empty: it only confirmed keys.
+            None => {}
         }
     }
 
     fn probe(&mut self, peer: &PeerId, now: Instant) {
-        if self.sessions.current(peer).is_none() {
+        if self.sessions.current(*peer).is_none() {
             return;
         }
         for (to, probe) in self.paths.probes(peer, now, &mut *self.entropy) {
@@ -174,9 +230,14 @@ impl Control {
     }
 
     fn seal_probe(&mut self, peer: &PeerId, to: SocketAddr, probe: Probe, now: Instant) {
-        let Some(transport) = self.sessions.current(peer) else { return };
+        let Some(transport) = self.sessions.current(*peer) else {
+            return;
+        };
         let mut bytes = Vec::with_capacity(64);
-        if transport.seal(Kind::Probe, 1, &[], &probe.encode(), now, &mut bytes).is_ok() {
+        if transport
+            .seal(Kind::Probe, 1, &[], &probe.encode(), now, &mut bytes)
+            .is_ok()
+        {
             self.outputs.push_back(Output::Datagram { to, bytes });
         }
     }
@@ -191,12 +252,21 @@ impl Control {
             self.path_died(peer, now);
         }
         self.note_use();
-        self.wanted.retain(|_, used| now.since(*used) < SESSION_IDLE);
+        self.wanted
+            .retain(|_, used| now.since(*used) < SESSION_IDLE);
         self.keep_sessions(now);
-        let recently: Vec<PeerId> =
-            self.wanted.iter().filter(|(_, used)| now.since(**used) < PROBE_WHILE_USED).map(|(p, _)| *p).collect();
+        let recently: Vec<PeerId> = self
+            .wanted
+            .iter()
+            .filter(|(_, used)| now.since(**used) < PROBE_WHILE_USED)
+            .map(|(p, _)| *p)
+            .collect();
         let mut probed: Vec<PeerId> = self.links.neighbours().map(|(peer, _)| *peer).collect();
-        probed.extend(recently.into_iter().filter(|p| self.links.of_peer(p).is_none() && self.may_go_direct(p)));
+        probed.extend(
+            recently
+                .into_iter()
+                .filter(|p| self.links.of_peer(p).is_none() && self.may_go_direct(p)),
+        );
         for peer in probed {
             self.probe(&peer, now);
         }
@@ -218,8 +288,9 @@ impl Control {
     /// The lanes stamp transports with the time of the last frame; that is what keeps a session wanted.
     fn note_use(&mut self) {
         for (peer, used) in &mut self.wanted {
-            if let Some(transport) = self.sessions.current(peer) {
-                *used = (*used).max(transport.last_frame());
+            if let Some(transport) = self.sessions.current(*peer) {
+                let stats = transport.stats();
+                *used = (*used).max(stats.last_frame_sent.unwrap_or(*used));
             }
         }
     }
@@ -227,22 +298,51 @@ impl Control {
     fn keep_sessions(&mut self, now: Instant) {
         let neighbours: Vec<PeerId> = self.links.neighbours().map(|(peer, _)| *peer).collect();
         for peer in neighbours {
-            if self.sessions.current(&peer).is_none()
-                && let Some(dh_key) = self.body_of(&peer).map(|body| body.dh_key)
-            {
+            // Begins a handshake only where one is due: no keys, or keys that grow old.
+            if let Some(dh_key) = self.body_of(&peer).map(|body| body.dh_key) {
                 self.sessions.want(peer, dh_key, now, &mut *self.entropy);
             }
         }
-        let idle: Vec<PeerId> = self
+        let mut idle: Vec<PeerId> = self
             .sessions
-            .peers()
-            .filter(|peer| self.links.of_peer(peer).is_none() && !self.wanted.contains_key(peer))
-            .filter(|peer| self.sessions.current(peer).is_some_and(|t| now.since(t.last_used()) > SESSION_IDLE))
+            .statuses()
+            .filter(|s| is_idle(s, now))
+            .map(|s| s.peer)
             .collect();
+        idle.retain(|peer| self.links.of_peer(peer).is_none() && !self.wanted.contains_key(peer));
         for peer in idle {
-            self.sessions.forget(&peer);
+            self.sessions.forget(peer);
             self.paths.forget(&peer);
             self.snapshot_dirty = true;
         }
     }
+}
+
+/// Whether a session carried no frame for so long that its peer can have it anew.
+fn is_idle(status: &SessionStatus<'_>, now: Instant) -> bool {
+    let Some(transport) = status.current else {
+        return false;
+    };
+    let stats = transport.stats();
+    let last = stats
+        .last_frame_sent
+        .max(stats.last_frame_received)
+        .unwrap_or(transport.established());
+    now.since(last) > SESSION_IDLE
+}
+
+/// Datagrams of the control plane, sent by the forwarder's rules.
+struct Collected<'a>(&'a mut VecDeque<Output>);
+
+impl Outbox for Collected<'_> {
+    fn datagram(&mut self, to: SocketAddr, bytes: &[u8]) {
+        self.0.push_back(Output::Datagram {
+            to,
+            bytes: bytes.to_vec(),
+        });
+    }
+
+    // Only sending is asked for.
+    fn inject(&mut self, _frame: &[u8]) {}
+    fn event(&mut self, _event: LaneEvent) {}
 }

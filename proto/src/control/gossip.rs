@@ -4,12 +4,14 @@
 //! slow link always carries the newest state and its memory is bounded by the number of routers. Every few seconds the
 //! digests of both ends are compared, and only where they differ a summary is exchanged.
 
-use crate::ids::{ConnId, PeerId, Version};
-use crate::limits::{MAX_GOSSIP_BATCH, MAX_PEERS};
+use std::collections::BTreeSet;
+
+use crate::ids::{ConnId, PeerId};
+use crate::limits::{MAX_GOSSIP_BATCH, MAX_OBSERVED, MAX_RECORDS_PER_MESSAGE, MAX_WANT};
 use crate::time::Instant;
-use crate::topology::lsdb::Merge;
+use crate::topology::lsdb::{Lsdb, Merge};
 use crate::topology::record::SignedRecord;
-use crate::wire::message::LinkMessage;
+use crate::wire::message::{LinkMessage, Summary};
 
 use super::targets::Retry;
 use super::{Control, Note};
@@ -81,18 +83,22 @@ impl Control {
     }
 
     fn send_summary(&mut self, conn: ConnId) {
-        let summary: Vec<(PeerId, Version)> = self.lsdb.summary();
+        let summaries = self.lsdb.summaries(self.routes.reachable());
         if let Some(slot) = self.links.get_mut(conn) {
-            slot.send(&LinkMessage::Summary(summary));
+            for summary in summaries {
+                slot.send(&LinkMessage::Summary(summary));
+            }
         }
     }
 
-    fn take_summary(&mut self, conn: ConnId, summary: &[(PeerId, Version)]) {
-        let missing = self.lsdb.missing(summary);
-        let Some(slot) = self.links.get_mut(conn) else { return };
+    fn take_summary(&mut self, conn: ConnId, summary: &Summary) {
+        let missing = self.lsdb.missing(summary, &self.routes);
+        let Some(slot) = self.links.get_mut(conn) else {
+            return;
+        };
         slot.dirty.extend(missing.send);
-        if !missing.ask.is_empty() {
-            slot.send(&LinkMessage::Want(missing.ask));
+        for ask in missing.ask.chunks(MAX_WANT) {
+            slot.send(&LinkMessage::Want(ask.to_vec()));
         }
     }
 
@@ -121,14 +127,15 @@ impl Control {
             self.gossip_counters.refused += 1;
             return;
         }
-        let restarted =
-            self.body_of(&origin).is_some_and(|old| old.version.epoch < record.body().version.epoch);
+        let restarted = self
+            .body_of(&origin)
+            .is_some_and(|old| old.version.epoch < record.body().version.epoch);
         match self.lsdb.insert(record, now) {
             Merge::Newer => {
                 self.gossip_counters.accepted += 1;
                 if restarted {
                     // Its keys are gone; frames would go into a session nobody holds.
-                    self.sessions.forget(&origin);
+                    self.sessions.forget(origin);
                 }
                 self.spread(origin, from);
                 self.topology_dirty = true;
@@ -142,7 +149,9 @@ impl Control {
     fn meet_own_record(&mut self, record: &SignedRecord, from: Option<ConnId>, now: Instant) {
         let (seen, ours) = (record.body().version, self.own.signed().body().version);
         if seen <= ours {
-            if seen < ours && let Some(slot) = from.and_then(|conn| self.links.get_mut(conn)) {
+            if seen < ours
+                && let Some(slot) = from.and_then(|conn| self.links.get_mut(conn))
+            {
                 slot.dirty.insert(self.me);
             }
             return;
@@ -155,7 +164,9 @@ impl Control {
         self.overtaken.push_back(now);
         if self.overtaken.len() > 4 {
             self.overtaken.pop_front();
-            self.note(Note::Warn("another router seems to use this router's key; is this machine a clone?".into()));
+            self.note(Note::Warn(
+                "another router seems to use this router's key; is this machine a clone?".into(),
+            ));
         }
     }
 
@@ -178,26 +189,18 @@ impl Control {
     /// Sends what waits, link by link, as far as each has room.
     pub(super) fn send_gossip(&mut self) {
         let mut conns = Vec::new();
-        for (conn, slot) in self.links.iter_mut() {
-            while slot.up && slot.has_room() && !slot.dirty.is_empty() {
-                let mut batch = Vec::new();
-                let mut size = 0;
-                while let Some(origin) = slot.dirty.pop_first() {
-                    if let Some(record) = self.lsdb.get(&origin) {
-                        size += record.bytes().len();
-                        batch.push(record.bytes().to_vec());
-                    }
-                    if size > MAX_GOSSIP_BATCH {
-                        break;
-                    }
-                }
-                if !batch.is_empty() {
-                    slot.send(&LinkMessage::Records(batch));
-                    slot.queued(size);
-                    slot.written(size);
-                }
-                if size > MAX_GOSSIP_BATCH {
-                    break;
+        for (conn, slot) in self
+            .links
+            .iter_mut()
+            .filter(|(_, slot)| slot.up && !slot.dirty.is_empty())
+        {
+            // Bytes count as queued only once they are drained; what this turn adds is counted here.
+            let mut room = slot.room();
+            while room > 0 && !slot.dirty.is_empty() {
+                let (records, size) = next_batch(&mut slot.dirty, &self.lsdb);
+                room = room.saturating_sub(size.max(1));
+                if !records.is_empty() {
+                    slot.send(&LinkMessage::Records(records));
                 }
             }
             conns.push(conn);
@@ -210,8 +213,23 @@ impl Control {
     fn take_observed(&mut self, address: std::net::SocketAddr) {
         // TCP sees our ephemeral port; what others may dial is the address with our own port.
         let address = std::net::SocketAddr::new(address.ip(), self.config.port);
-        if self.observed.len() < MAX_PEERS.min(4) && self.observed.insert(address) {
+        if self.observed.len() < MAX_OBSERVED && self.observed.insert(address) {
             self.refresh_endpoints();
         }
     }
+}
+
+/// Takes origins off the set until a message is full.
+fn next_batch(dirty: &mut BTreeSet<PeerId>, lsdb: &Lsdb) -> (Vec<Vec<u8>>, usize) {
+    let (mut records, mut size) = (Vec::new(), 0);
+    while size < MAX_GOSSIP_BATCH && records.len() < MAX_RECORDS_PER_MESSAGE {
+        let Some(origin) = dirty.pop_first() else {
+            break;
+        };
+        if let Some(record) = lsdb.get(&origin) {
+            size += record.bytes().len();
+            records.push(record.bytes().to_vec());
+        }
+    }
+    (records, size)
 }

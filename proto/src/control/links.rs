@@ -8,8 +8,8 @@ use core::time::Duration;
 use crate::entropy::Entropy;
 use crate::ids::{ConnId, PeerId};
 use crate::limits::{
-    ANTI_ENTROPY, DEAD_AFTER, FAILED_INBOUND_AGE, HEARTBEAT, MAX_FAILED_INBOUND, MAX_HALF_OPEN, MAX_LINKS,
-    MAX_LINK_SEND_QUEUE,
+    ANTI_ENTROPY, DEAD_AFTER, FAILED_INBOUND_AGE, HEARTBEAT, MAX_FAILED_INBOUND, MAX_HALF_OPEN,
+    MAX_LINK_SEND_QUEUE, MAX_LINKS,
 };
 use crate::link::Link;
 use crate::time::Instant;
@@ -115,9 +115,9 @@ impl Slot {
         self.unwritten = self.unwritten.saturating_sub(bytes);
     }
 
-    /// Whether gossip may add more now; otherwise it waits as a set of origins.
-    pub fn has_room(&self) -> bool {
-        self.unwritten < MAX_LINK_SEND_QUEUE / 4
+    /// Bytes gossip may add now; beyond that it waits as a set of origins.
+    pub fn room(&self) -> usize {
+        MAX_LINK_SEND_QUEUE.saturating_sub(self.unwritten)
     }
 
     /// A pong arrived.
@@ -155,7 +155,11 @@ impl Slot {
 
     /// When [`Slot::due`] has something to say again.
     pub fn next_due(&self) -> Option<Instant> {
-        self.up.then(|| self.next_ping.min(self.next_digest).min(self.last_heard + DEAD_AFTER))
+        self.up.then(|| {
+            self.next_ping
+                .min(self.next_digest)
+                .min(self.last_heard + DEAD_AFTER)
+        })
     }
 
     /// Seals a message into the link.
@@ -173,11 +177,16 @@ impl Links {
     /// Adds a connection; returns one that must be closed for it: the oldest half-open one beyond [`MAX_HALF_OPEN`].
     pub fn insert(&mut self, conn: ConnId, slot: Slot) -> Option<ConnId> {
         self.slots.insert(conn, slot);
-        let half_open = self.slots.iter().filter(|(_, s)| s.peer.is_none() && !s.outbound);
+        let half_open = self
+            .slots
+            .iter()
+            .filter(|(_, s)| s.peer.is_none() && !s.outbound);
         if half_open.clone().count() <= MAX_HALF_OPEN {
             return None;
         }
-        half_open.min_by_key(|(_, s)| s.opened).map(|(conn, _)| *conn)
+        half_open
+            .min_by_key(|(_, s)| s.opened)
+            .map(|(conn, _)| *conn)
     }
 
     /// The slot of a connection.
@@ -207,7 +216,9 @@ impl Links {
 
     /// The peers with a link that is up.
     pub fn neighbours(&self) -> impl Iterator<Item = (&PeerId, &Slot)> {
-        self.by_peer.iter().filter_map(|(peer, conn)| Some((peer, self.slots.get(conn)?)))
+        self.by_peer
+            .iter()
+            .filter_map(|(peer, conn)| Some((peer, self.slots.get(conn)?)))
     }
 
     /// `conn` is up and is now the link to `peer`.
@@ -222,7 +233,9 @@ impl Links {
     /// Removes a connection; the peer too if this was the link to it.
     pub fn remove(&mut self, conn: ConnId) -> Option<(Slot, Option<PeerId>)> {
         let slot = self.slots.remove(&conn)?;
-        let lost = slot.peer.filter(|peer| self.by_peer.get(peer) == Some(&conn));
+        let lost = slot
+            .peer
+            .filter(|peer| self.by_peer.get(peer) == Some(&conn));
         if let Some(peer) = &lost {
             self.by_peer.remove(peer);
         }
@@ -231,20 +244,28 @@ impl Links {
 
     /// Remembers why an inbound connection failed; beyond [`MAX_FAILED_INBOUND`] the oldest is forgotten.
     pub fn remember_failed(&mut self, address: SocketAddr, error: String, now: Instant) {
-        self.failed_inbound.retain(|f| f.address.ip() != address.ip());
+        self.failed_inbound
+            .retain(|f| f.address.ip() != address.ip());
         if self.failed_inbound.len() >= MAX_FAILED_INBOUND {
             self.failed_inbound.pop_front();
         }
-        self.failed_inbound.push_back(FailedInbound { address, error, at: now });
+        self.failed_inbound.push_back(FailedInbound {
+            address,
+            error,
+            at: now,
+        });
     }
 
     /// An inbound connection from this host worked: its old failures are history.
     pub fn forget_failed(&mut self, address: SocketAddr) {
-        self.failed_inbound.retain(|f| f.address.ip() != address.ip());
+        self.failed_inbound
+            .retain(|f| f.address.ip() != address.ip());
     }
 
     /// Inbound connections that failed lately.
     pub fn failed_inbound(&self, now: Instant) -> impl Iterator<Item = &FailedInbound> {
-        self.failed_inbound.iter().filter(move |f| now.since(f.at) < FAILED_INBOUND_AGE)
+        self.failed_inbound
+            .iter()
+            .filter(move |f| now.since(f.at) < FAILED_INBOUND_AGE)
     }
 }

@@ -169,9 +169,13 @@ impl Control {
         let own = OwnRecord::new(config.identity.clone(), first_record(&config))?;
         let mut lsdb = Lsdb::default();
         lsdb.insert(own.signed().clone(), now);
-        let sessions = Sessions::new(config.identity.clone(), config.epoch, config.secret.session_psk());
+        let sessions = Sessions::new(
+            config.identity.clone(),
+            config.epoch,
+            config.secret.session_psk(),
+        );
         let routes = Routes::compute(&lsdb, me);
-        let snapshot = Arc::new(Snapshot::empty(me, config.epoch, config.mtu, now));
+        let snapshot = Arc::new(Snapshot::alone(me, config.epoch, config.mtu, now));
         let mut control = Self {
             verifier,
             entropy,
@@ -223,10 +227,13 @@ impl Control {
         offer(self.own.next_deadline(), "publish record");
         offer(self.targets.next_deadline(), "dial");
         offer(self.sessions.next_deadline().map(|(at, _)| at), "session");
-        offer((self.topology_dirty || self.snapshot_dirty).then_some(self.not_before), "snapshot");
+        offer(
+            (self.topology_dirty || self.snapshot_dirty).then_some(self.not_before),
+            "snapshot",
+        );
         for (_, slot) in self.links.iter() {
             offer(slot.next_due(), "link");
-            offer(slot.link.next_deadline().map(|(at, _)| at), "handshake");
+            offer(slot.link.next_deadline(), "handshake");
         }
         next
     }
@@ -246,13 +253,25 @@ impl Control {
     ///
     /// # Errors
     /// A sentence naming the first target that is malformed or does not fit; nothing is changed then.
-    pub fn connect(&mut self, targets: &[String], replace: bool, now: Instant) -> Result<(), String> {
+    pub fn connect(
+        &mut self,
+        targets: &[String],
+        replace: bool,
+        now: Instant,
+    ) -> Result<(), String> {
         for target in targets {
             targets::parse_target(target, self.config.port)?;
         }
-        let kept = if replace { 0 } else { self.targets.explicit().count() };
+        let kept = if replace {
+            0
+        } else {
+            self.targets.explicit().count()
+        };
         if kept + targets.len() > limits::MAX_TARGETS {
-            return Err(format!("too many targets: a router keeps at most {}", limits::MAX_TARGETS));
+            return Err(format!(
+                "too many targets: a router keeps at most {}",
+                limits::MAX_TARGETS
+            ));
         }
         if replace {
             self.targets.retain_explicit(targets);
@@ -291,14 +310,28 @@ impl Control {
         for (key, tries) in self.targets.due(now) {
             let to = match &key {
                 TargetKey::Explicit(text) => targets::parse_target(text, self.config.port).ok(),
-                TargetKey::Discovered(peer) => self.discovered_address(peer, tries).map(DialTo::Address),
+                TargetKey::Discovered(peer) => {
+                    self.discovered_address(peer, tries).map(DialTo::Address)
+                }
             };
             let conn = self.new_conn();
             self.targets.dialling(&key, conn);
             match to {
-                Some(to) if self.links.has_room() => self.outputs.push_back(Output::Dial { conn, to }),
-                Some(_) => self.dial_failed(conn, "this router has as many links as it may", Retry::Slowly, now),
-                None => self.dial_failed(conn, "no address of that router is known", Retry::Slowly, now),
+                Some(to) if self.links.has_room() => {
+                    self.outputs.push_back(Output::Dial { conn, to })
+                }
+                Some(_) => self.dial_failed(
+                    conn,
+                    "this router has as many links as it may",
+                    Retry::Slowly,
+                    now,
+                ),
+                None => self.dial_failed(
+                    conn,
+                    "no address of that router is known",
+                    Retry::Slowly,
+                    now,
+                ),
             }
         }
     }
@@ -309,7 +342,8 @@ impl Control {
     }
 
     fn dial_failed(&mut self, conn: ConnId, error: &str, retry: Retry, now: Instant) {
-        self.targets.failed(conn, error, retry, now, &mut *self.entropy);
+        self.targets
+            .failed(conn, error, retry, now, &mut *self.entropy);
     }
 
     /// The addresses of a discovered peer, one after the other: its own, then those others reach it at.
@@ -345,9 +379,16 @@ impl Control {
         };
         let outbound = matches!(role, LinkRole::Dialler);
         let link = Link::new(role, &config, now, &mut *self.entropy);
-        let evicted = self.links.insert(conn, Slot::new(link, address, outbound, now));
+        let evicted = self
+            .links
+            .insert(conn, Slot::new(link, address, outbound, now));
         if let Some(evicted) = evicted {
-            self.drop_link(evicted, "made room for newer connections", Retry::Later, now);
+            self.drop_link(
+                evicted,
+                "made room for newer connections",
+                Retry::Later,
+                now,
+            );
         }
         self.pump_link(conn, now);
         self.flush(now);
@@ -383,7 +424,11 @@ impl Control {
 
     /// Moves what a link has to say to where it belongs.
     fn pump_link(&mut self, conn: ConnId, now: Instant) {
-        while let Some(event) = self.links.get_mut(conn).and_then(|slot| slot.link.poll_event()) {
+        while let Some(event) = self
+            .links
+            .get_mut(conn)
+            .and_then(|slot| slot.link.poll_event())
+        {
             match event {
                 LinkEvent::Authenticated { record, peer } => self.admit(conn, peer, record, now),
                 LinkEvent::Up => self.link_up(conn, now),
@@ -395,7 +440,9 @@ impl Control {
     }
 
     fn drain_link(&mut self, conn: ConnId) {
-        let Some(slot) = self.links.get_mut(conn) else { return };
+        let Some(slot) = self.links.get_mut(conn) else {
+            return;
+        };
         while let Some(bytes) = slot.link.poll_transmit() {
             slot.queued(bytes.len());
             self.outputs.push_back(Output::Send { conn, bytes });
@@ -403,7 +450,9 @@ impl Control {
     }
 
     fn link_up(&mut self, conn: ConnId, now: Instant) {
-        let Some(slot) = self.links.get(conn) else { return };
+        let Some(slot) = self.links.get(conn) else {
+            return;
+        };
         let Some(peer) = slot.peer else { return };
         let (address, outbound) = (slot.address, slot.outbound);
         if !self.settle_duplicate(conn, peer, now) {
@@ -422,7 +471,9 @@ impl Control {
     fn link_failed(&mut self, conn: ConnId, error: &LinkError, now: Instant) {
         let retry = match error.alert() {
             Some(AlertCode::SelfConnection) => Retry::Never,
-            Some(AlertCode::NameConflict | AlertCode::Version | AlertCode::WrongSecret) => Retry::Slowly,
+            Some(AlertCode::NameConflict | AlertCode::Version | AlertCode::WrongSecret) => {
+                Retry::Slowly
+            }
             _ => Retry::Later,
         };
         self.drop_link(conn, &error.to_string(), retry, now);
@@ -431,15 +482,21 @@ impl Control {
     /// Ends a link: tells the shell, its target, and whoever routed through it.
     fn drop_link(&mut self, conn: ConnId, error: &str, retry: Retry, now: Instant) {
         self.drain_link(conn);
-        let Some((slot, lost)) = self.links.remove(conn) else { return };
+        let Some((slot, lost)) = self.links.remove(conn) else {
+            return;
+        };
         self.outputs.push_back(Output::Close { conn });
         self.dial_failed(conn, error, retry, now);
         if !slot.outbound && !slot.up {
-            self.links.remember_failed(slot.address, error.to_owned(), now);
+            self.links
+                .remember_failed(slot.address, error.to_owned(), now);
         }
         if let Some(peer) = lost {
             let who = self.display(&peer);
-            self.note(Note::Info(format!("link to {who} at {} ended: {error}", slot.address)));
+            self.note(Note::Info(format!(
+                "link to {who} at {} ended: {error}",
+                slot.address
+            )));
             self.targets.lost(peer, error, now, &mut *self.entropy);
             self.topology_dirty = true;
         }
@@ -464,7 +521,12 @@ impl Control {
         match due {
             links::Due::Silent => {
                 let silence = limits::DEAD_AFTER.as_secs_f32();
-                self.drop_link(conn, &format!("nothing heard for {silence:.1} s"), Retry::Later, now);
+                self.drop_link(
+                    conn,
+                    &format!("nothing heard for {silence:.1} s"),
+                    Retry::Later,
+                    now,
+                );
             }
             links::Due::Ping(nonce) => {
                 if let Some(slot) = self.links.get_mut(conn) {
@@ -492,7 +554,12 @@ impl Control {
 
     fn refresh_endpoints(&mut self) {
         let mut all = self.config.endpoints.clone();
-        all.extend(self.observed.iter().copied().filter(|a| !self.config.endpoints.contains(a)));
+        all.extend(
+            self.observed
+                .iter()
+                .copied()
+                .filter(|a| !self.config.endpoints.contains(a)),
+        );
         all.truncate(limits::MAX_ENDPOINTS);
         self.own.set_endpoints(all);
     }
@@ -503,7 +570,9 @@ impl Control {
         let conns: Vec<ConnId> = self.links.iter().map(|(conn, _)| conn).collect();
         for conn in conns {
             if let Some(slot) = self.links.get_mut(conn).filter(|slot| slot.up) {
-                slot.send(&LinkMessage::Bye { reason: "that router was stopped".to_owned() });
+                slot.send(&LinkMessage::Bye {
+                    reason: "that router was stopped".to_owned(),
+                });
             }
             self.drop_link(conn, "this router is stopping", Retry::Later, now);
         }
@@ -548,7 +617,10 @@ impl Control {
 
 fn first_record(config: &Config) -> RecordBody {
     RecordBody {
-        version: crate::ids::Version { epoch: config.epoch, seq: 1 },
+        version: crate::ids::Version {
+            epoch: config.epoch,
+            seq: 1,
+        },
         name: config.name,
         nickname: config.nickname.clone(),
         sign_key: config.identity.sign_key(),

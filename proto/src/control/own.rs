@@ -30,7 +30,13 @@ impl OwnRecord {
     pub fn new(identity: Arc<Identity>, mut body: RecordBody) -> Result<Self, RecordError> {
         body.version.seq = 1;
         let signed = SignedRecord::sign(&body, &identity)?;
-        Ok(Self { identity, body, signed, dirty: false, not_before: Instant::ZERO })
+        Ok(Self {
+            identity,
+            body,
+            signed,
+            dirty: false,
+            not_before: Instant::ZERO,
+        })
     }
 
     /// What the record says, wanted changes included.

@@ -71,12 +71,18 @@ impl Probe {
             (REQUEST, []) => Some(Self::Request { nonce }),
             (REPLY, [4, a, b, c, d, hi, lo]) => {
                 let ip = Ipv4Addr::new(*a, *b, *c, *d);
-                Some(Self::Reply { nonce, observed: (ip, u16::from_be_bytes([*hi, *lo])).into() })
+                Some(Self::Reply {
+                    nonce,
+                    observed: (ip, u16::from_be_bytes([*hi, *lo])).into(),
+                })
             }
             (REPLY, [6, tail @ ..]) => {
                 let (ip, port) = tail.split_first_chunk::<16>()?;
                 let port: [u8; 2] = port.try_into().ok()?;
-                Some(Self::Reply { nonce, observed: (Ipv6Addr::from(*ip), u16::from_be_bytes(port)).into() })
+                Some(Self::Reply {
+                    nonce,
+                    observed: (Ipv6Addr::from(*ip), u16::from_be_bytes(port)).into(),
+                })
             }
             _ => None,
         }
@@ -143,9 +149,17 @@ impl Paths {
     }
 
     /// The probes to send to `peer` now: one to the direct path, or one to each candidate while there is none.
-    pub fn probes(&mut self, peer: &PeerId, now: Instant, entropy: &mut dyn Entropy) -> Vec<(SocketAddr, Probe)> {
-        let Some(path) = self.peers.get_mut(peer) else { return Vec::new() };
-        path.outstanding.retain(|(_, _, sent)| now.since(*sent) < DEAD_AFTER);
+    pub fn probes(
+        &mut self,
+        peer: &PeerId,
+        now: Instant,
+        entropy: &mut dyn Entropy,
+    ) -> Vec<(SocketAddr, Probe)> {
+        let Some(path) = self.peers.get_mut(peer) else {
+            return Vec::new();
+        };
+        path.outstanding
+            .retain(|(_, _, sent)| now.since(*sent) < DEAD_AFTER);
         let to = match &path.direct {
             Some(direct) => vec![direct.address],
             None => path.candidates.clone(),
@@ -161,8 +175,12 @@ impl Paths {
 
     /// A reply from `peer` came directly from `from`. Whether the direct path appeared or moved.
     pub fn replied(&mut self, peer: PeerId, nonce: u64, from: SocketAddr, now: Instant) -> bool {
-        let Some(path) = self.peers.get_mut(&peer) else { return false };
-        let Some(at) = path.outstanding.iter().position(|(n, _, _)| *n == nonce) else { return false };
+        let Some(path) = self.peers.get_mut(&peer) else {
+            return false;
+        };
+        let Some(at) = path.outstanding.iter().position(|(n, _, _)| *n == nonce) else {
+            return false;
+        };
         let (_, _, sent) = path.outstanding.remove(at);
         let sample = now.since(sent);
         match &mut path.direct {
@@ -174,7 +192,11 @@ impl Paths {
             // Two addresses answer: stay with the one that works, or every probe would move the path.
             Some(direct) if now.since(direct.last_reply) < DEAD_AFTER / 2 => false,
             other => {
-                *other = Some(Direct { address: from, rtt: sample, last_reply: now });
+                *other = Some(Direct {
+                    address: from,
+                    rtt: sample,
+                    last_reply: now,
+                });
                 self.prefer(peer, from);
                 true
             }
@@ -192,7 +214,10 @@ impl Paths {
     pub fn expire(&mut self, now: Instant) -> Vec<PeerId> {
         let mut dead = Vec::new();
         for (peer, path) in &mut self.peers {
-            if path.direct.is_some_and(|d| now.since(d.last_reply) > DEAD_AFTER) {
+            if path
+                .direct
+                .is_some_and(|d| now.since(d.last_reply) > DEAD_AFTER)
+            {
                 path.direct = None;
                 dead.push(*peer);
             }
@@ -230,18 +255,39 @@ mod tests {
         let mut now = Instant::ZERO;
         paths.suggest(PEER, &[addr(1), addr(2)]);
         let probes = paths.probes(&PEER, now, &mut entropy);
-        assert_eq!(probes.iter().map(|p| p.0).collect::<Vec<_>>(), [addr(1), addr(2)]);
-        let Probe::Request { nonce } = probes[1].1 else { panic!("not a request") };
+        assert_eq!(
+            probes.iter().map(|p| p.0).collect::<Vec<_>>(),
+            [addr(1), addr(2)]
+        );
+        let Probe::Request { nonce } = probes[1].1 else {
+            panic!("not a request")
+        };
         now += Duration::from_millis(40);
-        assert!(!paths.replied(PEER, nonce ^ 1, addr(2), now), "unknown nonce");
+        assert!(
+            !paths.replied(PEER, nonce ^ 1, addr(2), now),
+            "unknown nonce"
+        );
         assert!(paths.replied(PEER, nonce, addr(2), now));
-        assert!(!paths.replied(PEER, nonce, addr(2), now), "a nonce counts once");
+        assert!(
+            !paths.replied(PEER, nonce, addr(2), now),
+            "a nonce counts once"
+        );
         let direct = paths.direct(&PEER).copied().unwrap();
-        assert_eq!((direct.address, direct.rtt), (addr(2), Duration::from_millis(40)));
+        assert_eq!(
+            (direct.address, direct.rtt),
+            (addr(2), Duration::from_millis(40))
+        );
         assert_eq!(paths.probes(&PEER, now, &mut entropy).len(), 1);
         assert!(paths.expire(now + DEAD_AFTER).is_empty());
-        assert_eq!(paths.expire(now + DEAD_AFTER + Duration::from_millis(1)), [PEER]);
-        assert_eq!(paths.candidates(&PEER)[0], addr(2), "what worked is tried first");
+        assert_eq!(
+            paths.expire(now + DEAD_AFTER + Duration::from_millis(1)),
+            [PEER]
+        );
+        assert_eq!(
+            paths.candidates(&PEER)[0],
+            addr(2),
+            "what worked is tried first"
+        );
     }
 
     #[test]

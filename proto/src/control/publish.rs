@@ -1,8 +1,9 @@
 //! From what is known to what the lanes read: neighbours, routes, discovery, the snapshot.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::fdb::Owner;
 use crate::forward::{Path, PeerPath, Snapshot};
 use crate::ids::PeerId;
 use crate::limits::{DEGREE, FULL_MESH, SETTLE};
@@ -37,7 +38,8 @@ impl Control {
         self.topology_dirty = false;
         self.snapshot_dirty = false;
         self.snapshot = Arc::new(self.build_snapshot(now));
-        self.outputs.push_back(Output::Publish(self.snapshot.clone()));
+        self.outputs
+            .push_back(Output::Publish(self.snapshot.clone()));
     }
 
     fn recompute_routes(&mut self, now: Instant) {
@@ -45,7 +47,7 @@ impl Control {
         if routes.fingerprint() != self.routes.fingerprint() {
             self.settle_until = now + SETTLE;
             for peer in self.routes.reachable().filter(|p| !routes.is_reachable(p)) {
-                self.forwarder.forget_peer(&peer);
+                self.forwarder.fdb().forget_owner(Owner::Peer(peer));
             }
         }
         self.routes = routes;
@@ -67,10 +69,12 @@ impl Control {
         } else {
             self.ring_successors(unlinked)
         };
-        let (first, second): (Vec<_>, Vec<_>) = wanted.into_iter().partition(|peer| self.me < *peer);
+        let (first, second): (Vec<_>, Vec<_>) =
+            wanted.into_iter().partition(|peer| self.me < *peer);
         // Both ends would dial at once; the higher identity lets the lower one begin.
         let all: Vec<PeerId> = first.iter().chain(&second).copied().collect();
-        self.targets.set_discovered(&all, POLITE / 4, now, &mut *self.entropy);
+        self.targets
+            .set_discovered(&all, POLITE / 4, now, &mut *self.entropy);
         self.targets.delay_new(&second, POLITE, now);
     }
 
@@ -87,7 +91,10 @@ impl Control {
             if have + chosen.len() >= DEGREE {
                 break;
             }
-            if let Some(peer) = ring.get(step * strides.max(1)).filter(|p| !chosen.contains(p)) {
+            if let Some(peer) = ring
+                .get(step * strides.max(1))
+                .filter(|p| !chosen.contains(p))
+            {
                 chosen.push(*peer);
             }
         }
@@ -96,18 +103,43 @@ impl Control {
 
     fn build_snapshot(&self, now: Instant) -> Snapshot {
         let mut peers = BTreeMap::new();
-        for peer in self.routes.reachable().chain(self.sessions.peers()).filter(|p| *p != self.me) {
-            let transport = self.sessions.current(&peer).cloned();
-            peers.insert(peer, PeerPath { transport, path: self.path_to(&peer) });
+        for peer in self
+            .routes
+            .reachable()
+            .chain(self.sessions.statuses().map(|s| s.peer))
+            .filter(|p| *p != self.me)
+        {
+            let transport = self.sessions.current(peer).cloned();
+            peers.insert(
+                peer,
+                PeerPath {
+                    transport,
+                    path: self.path_to(&peer),
+                },
+            );
         }
-        let by_index: HashMap<_, _> = self.sessions.receiving().map(|(index, t)| (index, t.clone())).collect();
+        let by_index = self
+            .sessions
+            .receiving()
+            .map(|(index, t)| (index, t.clone()))
+            .collect();
         let works = |peer: &PeerId| self.paths.direct(peer).is_some();
-        let neighbours: Vec<PeerId> = self.links.neighbours().map(|(p, _)| *p).filter(|p| works(p)).collect();
+        let neighbours: Vec<PeerId> = self
+            .links
+            .neighbours()
+            .map(|(p, _)| *p)
+            .filter(|p| works(p))
+            .collect();
         let flood = self
             .routes
             .reachable()
             .map(|origin| {
-                let children = self.routes.flood(&origin).iter().copied().filter(|child| works(child));
+                let children = self
+                    .routes
+                    .flood(&origin)
+                    .iter()
+                    .copied()
+                    .filter(|child| works(child));
                 (origin, children.collect::<Vec<_>>())
             })
             .collect();
@@ -130,7 +162,9 @@ impl Control {
             return Path::Direct(direct.address);
         }
         match self.routes.next_hop(peer) {
-            Some((next, _)) if next != *peer && self.paths.direct(&next).is_some() => Path::Via(next),
+            Some((next, _)) if next != *peer && self.paths.direct(&next).is_some() => {
+                Path::Via(next)
+            }
             _ => Path::None,
         }
     }

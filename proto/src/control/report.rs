@@ -5,16 +5,17 @@ use std::collections::BTreeMap;
 use core::time::Duration;
 
 use crate::api::{
-    BroadcastReport, ConnectionReport, ConnectionState, PeerConnectionReport, PeerReport, RouteReport, RouterReport,
+    BroadcastReport, ConnectionReport, ConnectionState, PeerConnectionReport, PeerReport,
+    RouteReport, RouterReport,
 };
 use crate::crypto::secret::SecretKind;
 use crate::forward::Path;
 use crate::ids::PeerId;
 use crate::time::Instant;
 
+use super::Control;
 use super::links::Slot;
 use super::targets::{Target, TargetKey, TargetState};
-use super::Control;
 
 /// The cipher of every session in this version.
 const CIPHER: &str = "chacha20-poly1305";
@@ -53,29 +54,61 @@ impl Control {
 
     /// Who in the mesh announces this address: `container web on 7a:…(host2)`; `None` where nobody does.
     pub fn holder_of(&self, address: std::net::IpAddr) -> Option<String> {
-        self.routes.reachable().filter(|peer| *peer != self.me).find_map(|peer| {
-            let held = self.body_of(&peer)?.attached.iter().find(|a| a.addr.addr() == address)?;
-            Some(format!("container {} on {}", held.container, self.display(&peer)))
-        })
+        self.routes
+            .reachable()
+            .filter(|peer| *peer != self.me)
+            .find_map(|peer| {
+                let held = self
+                    .body_of(&peer)?
+                    .attached
+                    .iter()
+                    .find(|a| a.addr.addr() == address)?;
+                Some(format!(
+                    "container {} on {}",
+                    held.container,
+                    self.display(&peer)
+                ))
+            })
     }
 
     fn connections(&self, now: Instant) -> Vec<ConnectionReport> {
-        let mut rows: Vec<ConnectionReport> = self.links.iter().map(|(_, slot)| self.link_row(slot)).collect();
-        rows.extend(self.targets.iter().filter_map(|(key, target)| self.target_row(key, target, now)));
-        rows.extend(self.links.failed_inbound(now).map(|failed| ConnectionReport {
-            error: failed.error.clone(),
-            ..empty_row(failed.address.to_string(), false, ConnectionState::Failed)
-        }));
+        let mut rows: Vec<ConnectionReport> = self
+            .links
+            .iter()
+            .map(|(_, slot)| self.link_row(slot))
+            .collect();
+        rows.extend(
+            self.targets
+                .iter()
+                .filter_map(|(key, target)| self.target_row(key, target, now)),
+        );
+        rows.extend(
+            self.links
+                .failed_inbound(now)
+                .map(|failed| ConnectionReport {
+                    error: failed.error.clone(),
+                    ..empty_row(failed.address.to_string(), false, ConnectionState::Failed)
+                }),
+        );
         rows
     }
 
     fn link_row(&self, slot: &Slot) -> ConnectionReport {
-        let row = empty_row(slot.address.to_string(), slot.outbound, ConnectionState::Connecting);
-        let Some(peer) = slot.peer.filter(|_| slot.up) else { return row };
+        let row = empty_row(
+            slot.address.to_string(),
+            slot.outbound,
+            ConnectionState::Connecting,
+        );
+        let Some(peer) = slot.peer.filter(|_| slot.up) else {
+            return row;
+        };
         let direct = self.paths.direct(&peer);
-        let (state, error) = match (direct, self.sessions.current(&peer)) {
+        let (state, error) = match (direct, self.sessions.current(peer)) {
             (Some(_), _) => (ConnectionState::Established, String::new()),
-            (None, None) => (ConnectionState::Pending, "no answer by UDP yet; is the UDP port open both ways?".into()),
+            (None, None) => (
+                ConnectionState::Pending,
+                "no answer by UDP yet; is the UDP port open both ways?".into(),
+            ),
             (None, Some(_)) => (ConnectionState::Pending, "probing the UDP path".to_owned()),
         };
         ConnectionReport {
@@ -90,7 +123,12 @@ impl Control {
         }
     }
 
-    fn target_row(&self, key: &TargetKey, target: &Target, now: Instant) -> Option<ConnectionReport> {
+    fn target_row(
+        &self,
+        key: &TargetKey,
+        target: &Target,
+        now: Instant,
+    ) -> Option<ConnectionReport> {
         let address = match (target.address, key) {
             (_, TargetKey::Explicit(text)) => text.clone(),
             (Some(address), TargetKey::Discovered(_)) => address.to_string(),
@@ -102,17 +140,27 @@ impl Control {
             TargetState::Dialling(conn) if self.links.get(conn).is_some() => return None,
             TargetState::Dialling(_) => (ConnectionState::Connecting, None),
             TargetState::GivenUp => (ConnectionState::Failed, None),
-            TargetState::Waiting(at) => (ConnectionState::Retrying, Some(at.since(now).as_secs_f64())),
+            TargetState::Waiting(at) => {
+                (ConnectionState::Retrying, Some(at.since(now).as_secs_f64()))
+            }
         };
         let peer = match key {
             TargetKey::Discovered(peer) => self.display(peer),
             TargetKey::Explicit(_) => String::new(),
         };
-        Some(ConnectionReport { error: target.error.clone(), retry_in, peer, ..empty_row(address, true, state) })
+        Some(ConnectionReport {
+            error: target.error.clone(),
+            retry_in,
+            peer,
+            ..empty_row(address, true, state)
+        })
     }
 
     fn peer_reports(&self) -> Vec<PeerReport> {
-        self.routes.known().filter_map(|peer| self.peer_report(&peer)).collect()
+        self.routes
+            .known()
+            .filter_map(|peer| self.peer_report(&peer))
+            .collect()
     }
 
     fn peer_report(&self, peer: &PeerId) -> Option<PeerReport> {
@@ -148,15 +196,28 @@ impl Control {
     fn unicast_routes(&self) -> Vec<RouteReport> {
         let route = |peer: PeerId| {
             let (next, hops) = self.routes.next_hop(&peer)?;
-            Some(RouteReport { destination: self.display(&peer), via: self.display(&next), hops })
+            Some(RouteReport {
+                destination: self.display(&peer),
+                via: self.display(&next),
+                hops: u32::from(hops),
+            })
         };
-        self.routes.reachable().filter(|peer| *peer != self.me).filter_map(route).collect()
+        self.routes
+            .reachable()
+            .filter(|peer| *peer != self.me)
+            .filter_map(route)
+            .collect()
     }
 
     fn broadcast_routes(&self) -> Vec<BroadcastReport> {
         let route = |origin: PeerId| BroadcastReport {
             origin: self.display(&origin),
-            via: self.routes.flood(&origin).iter().map(|p| self.display(p)).collect(),
+            via: self
+                .routes
+                .flood(&origin)
+                .iter()
+                .map(|p| self.display(p))
+                .collect(),
         };
         self.routes.reachable().map(route).collect()
     }
@@ -201,7 +262,11 @@ impl Control {
         shared
             .map(|(name, peers)| {
                 let who: Vec<String> = peers.iter().map(|p| self.display(p)).collect();
-                format!("{} routers bear the name {name}: {}; give each its own --name", peers.len(), who.join(", "))
+                format!(
+                    "{} routers bear the name {name}: {}; give each its own --name",
+                    peers.len(),
+                    who.join(", ")
+                )
             })
             .collect()
     }

@@ -83,7 +83,11 @@ impl Targets {
     /// Adds explicit targets, due at once; one that is there already is tried again at once.
     ///
     /// Returns how many did not fit under [`MAX_TARGETS`].
-    pub fn add_explicit<I: IntoIterator<Item = String>>(&mut self, targets: I, now: Instant) -> usize {
+    pub fn add_explicit<I: IntoIterator<Item = String>>(
+        &mut self,
+        targets: I,
+        now: Instant,
+    ) -> usize {
         let mut refused = 0;
         for text in targets {
             let key = TargetKey::Explicit(text);
@@ -110,7 +114,9 @@ impl Targets {
 
     /// Forgets one explicit target; live links stay. Whether it was there.
     pub fn forget(&mut self, text: &str) -> bool {
-        self.targets.remove(&TargetKey::Explicit(text.to_owned())).is_some()
+        self.targets
+            .remove(&TargetKey::Explicit(text.to_owned()))
+            .is_some()
     }
 
     /// The explicit targets, as typed.
@@ -127,7 +133,13 @@ impl Targets {
     }
 
     /// Makes `peers` the discovered targets: new ones wait `delay` with jitter, vanished ones are dropped.
-    pub fn set_discovered(&mut self, peers: &[PeerId], delay: Duration, now: Instant, entropy: &mut dyn Entropy) {
+    pub fn set_discovered(
+        &mut self,
+        peers: &[PeerId],
+        delay: Duration,
+        now: Instant,
+        entropy: &mut dyn Entropy,
+    ) {
         self.targets.retain(|key, target| match key {
             TargetKey::Explicit(_) => true,
             TargetKey::Discovered(peer) => {
@@ -135,10 +147,12 @@ impl Targets {
             }
         });
         for peer in peers {
-            self.targets.entry(TargetKey::Discovered(*peer)).or_insert_with(|| {
-                let wait = entropy.jitter(delay, 100);
-                Target::due(now + wait)
-            });
+            self.targets
+                .entry(TargetKey::Discovered(*peer))
+                .or_insert_with(|| {
+                    let wait = entropy.jitter(delay, 100);
+                    Target::due(now + wait)
+                });
         }
     }
 
@@ -202,9 +216,18 @@ impl Targets {
     }
 
     /// The dial or link of `conn` ended: its target waits, longer than before, or is given up.
-    pub fn failed(&mut self, conn: ConnId, error: &str, retry: Retry, now: Instant, entropy: &mut dyn Entropy) {
-        let Some((key, target)) =
-            self.targets.iter_mut().find(|(_, t)| t.state == TargetState::Dialling(conn))
+    pub fn failed(
+        &mut self,
+        conn: ConnId,
+        error: &str,
+        retry: Retry,
+        now: Instant,
+        entropy: &mut dyn Entropy,
+    ) {
+        let Some((key, target)) = self
+            .targets
+            .iter_mut()
+            .find(|(_, t)| t.state == TargetState::Dialling(conn))
         else {
             return;
         };
@@ -236,11 +259,16 @@ impl Targets {
 
     /// The peer behind an explicit target turned out to be this one, which is linked already.
     pub fn key_of(&self, conn: ConnId) -> Option<&TargetKey> {
-        self.targets.iter().find(|(_, t)| t.state == TargetState::Dialling(conn)).map(|(key, _)| key)
+        self.targets
+            .iter()
+            .find(|(_, t)| t.state == TargetState::Dialling(conn))
+            .map(|(key, _)| key)
     }
 
     fn by_conn(&mut self, conn: ConnId) -> Option<&mut Target> {
-        self.targets.values_mut().find(|t| t.state == TargetState::Dialling(conn))
+        self.targets
+            .values_mut()
+            .find(|t| t.state == TargetState::Dialling(conn))
     }
 }
 
@@ -257,7 +285,14 @@ pub enum Retry {
 
 impl Target {
     fn due(at: Instant) -> Self {
-        Self { state: TargetState::Waiting(at), error: String::new(), address: None, backoff: REDIAL_MIN, tries: 0, delayed: false }
+        Self {
+            state: TargetState::Waiting(at),
+            error: String::new(),
+            address: None,
+            backoff: REDIAL_MIN,
+            tries: 0,
+            delayed: false,
+        }
     }
 
     fn satisfy(&mut self, peer: PeerId) {
@@ -272,11 +307,22 @@ impl Target {
 /// # Errors
 /// A sentence that says what is wrong with it.
 pub fn parse_target(text: &str, default_port: u16) -> Result<DialTo, String> {
-    let bad = |why: &str| Err(format!("'{text}' is not a peer: {why}; write host or host:port"));
+    let bad = |why: &str| {
+        Err(format!(
+            "'{text}' is not a peer: {why}; write host or host:port"
+        ))
+    };
     if let Ok(addr) = text.parse::<SocketAddr>() {
-        return if addr.port() == 0 { bad("port 0") } else { Ok(DialTo::Address(addr)) };
+        return if addr.port() == 0 {
+            bad("port 0")
+        } else {
+            Ok(DialTo::Address(addr))
+        };
     }
-    let bare = text.strip_prefix('[').and_then(|t| t.strip_suffix(']')).unwrap_or(text);
+    let bare = text
+        .strip_prefix('[')
+        .and_then(|t| t.strip_suffix(']'))
+        .unwrap_or(text);
     if let Ok(ip) = bare.parse() {
         return Ok(DialTo::Address(SocketAddr::new(ip, default_port)));
     }
@@ -288,14 +334,21 @@ pub fn parse_target(text: &str, default_port: u16) -> Result<DialTo, String> {
         },
     };
     let valid = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_');
-    if host.is_empty() || host.len() > 253 || !host.bytes().all(valid) || host.starts_with(['-', '.']) {
+    if host.is_empty()
+        || host.len() > 253
+        || !host.bytes().all(valid)
+        || host.starts_with(['-', '.'])
+    {
         return bad("not a host name");
     }
     // 10.2.1.300 and 10.2.1 would go to the resolver, which knows neither or takes them for something else.
     if host.bytes().all(|b| b.is_ascii_digit() || b == b'.') {
         return bad("not an IPv4 address");
     }
-    Ok(DialTo::Name { host: host.to_owned(), port })
+    Ok(DialTo::Name {
+        host: host.to_owned(),
+        port,
+    })
 }
 
 #[cfg(test)]
@@ -317,8 +370,26 @@ mod tests {
         assert_eq!(parse_target("fd00::1", 6783), Ok(addr("[fd00::1]:6783")));
         assert_eq!(parse_target("[fd00::1]:99", 6783), Ok(addr("[fd00::1]:99")));
         assert_eq!(parse_target("[fd00::1]", 6783), Ok(addr("[fd00::1]:6783")));
-        assert_eq!(parse_target("host-1.x:7", 6783), Ok(DialTo::Name { host: "host-1.x".into(), port: 7 }));
-        for bad in ["", ":", "host:", "host:0", "host:x", "ho st", "-host", "10.2.1.300", "10.2", "a/b", "10.0.0.1:0"] {
+        assert_eq!(
+            parse_target("host-1.x:7", 6783),
+            Ok(DialTo::Name {
+                host: "host-1.x".into(),
+                port: 7
+            })
+        );
+        for bad in [
+            "",
+            ":",
+            "host:",
+            "host:0",
+            "host:x",
+            "ho st",
+            "-host",
+            "10.2.1.300",
+            "10.2",
+            "a/b",
+            "10.0.0.1:0",
+        ] {
             assert!(parse_target(bad, 6783).is_err(), "{bad}");
         }
     }
@@ -371,7 +442,13 @@ mod tests {
         let mut targets = Targets::default();
         targets.add_explicit(["me".to_owned()], T0);
         targets.dialling(&key("me"), ConnId(1));
-        targets.failed(ConnId(1), "connected to ourselves", Retry::Never, T0, &mut entropy);
+        targets.failed(
+            ConnId(1),
+            "connected to ourselves",
+            Retry::Never,
+            T0,
+            &mut entropy,
+        );
         assert_eq!(targets.next_deadline(), None);
         targets.add_explicit(["me".to_owned()], T0);
         assert_eq!(targets.due(T0).len(), 1);

@@ -1,1 +1,25 @@
-//! sys
+//! Every system call and every line of unsafe code of mesh.
+//!
+//! The interface is synchronous. Whatever names an interface (netlink, ports, sysctls, ARP) acts in the network
+//! namespace of the calling thread; [`netns::Netns::run_in`] runs a closure in another one.
+#![deny(clippy::undocumented_unsafe_blocks)]
+
+pub mod arp;
+pub mod attach;
+pub mod bridge;
+pub mod error;
+pub mod ethtool;
+pub mod firewall;
+pub mod ifname;
+pub mod netlink;
+pub mod netns;
+pub mod plan;
+pub mod port;
+pub mod process;
+pub mod sysctl;
+pub mod udp;
+
+#[cfg(test)]
+mod testing;
+
+pub use error::SysError;

@@ -1,0 +1,64 @@
+# make demo       three Docker hosts on this machine, one network for their containers
+# make test       everything; ends with `N passed, N failed`
+# make install    to PREFIX (/usr/local) under DESTDIR
+PREFIX  ?= /usr/local
+DESTDIR ?=
+CARGO   ?= cargo
+TARGET  ?= $(or $(CARGO_TARGET_DIR),target)
+
+export PATH := $(HOME)/.cargo/bin:$(PATH):/usr/sbin:/sbin
+
+bin        = $(DESTDIR)$(PREFIX)/bin
+share      = $(DESTDIR)$(PREFIX)/share
+units      = $(DESTDIR)/etc/systemd/system
+etc        = $(DESTDIR)/etc
+completion = $(share)/bash-completion/completions/mesh $(share)/zsh/site-functions/_mesh \
+             $(share)/fish/vendor_completions.d/mesh.fish
+
+.PHONY: build demo test unit-test install uninstall lint clean-testbed
+
+build:
+	$(CARGO) build --release -p mesh-cli -p mesh-router
+
+demo:
+	tests/testbed/install-deps.sh
+	demo/demo.sh
+
+test:
+	@tests/testbed/install-deps.sh
+	@tests/run.sh
+
+# Needs neither root nor network namespaces.
+unit-test:
+	@tests/run.sh unit
+
+lint:
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	@if $(CARGO) deny --version >/dev/null 2>&1; then $(CARGO) deny --workspace check; \
+	else echo 'cargo-deny is not installed: licences and advisories were not checked'; fi
+
+# Not a prerequisite: `sudo make install` must not build as root.
+install:
+	@test -x $(TARGET)/release/mesh-router || { echo 'run make build first' >&2; exit 1; }
+	install -D -m 755 $(TARGET)/release/mesh $(bin)/mesh
+	install -D -m 755 $(TARGET)/release/mesh-router $(bin)/mesh-router
+	install -d $(dir $(completion))
+	$(TARGET)/release/mesh completions bash >$(word 1,$(completion))
+	$(TARGET)/release/mesh completions zsh >$(word 2,$(completion))
+	$(TARGET)/release/mesh completions fish >$(word 3,$(completion))
+	install -d $(units)
+	sed 's|@PREFIX@|$(PREFIX)|g' packaging/mesh.service >$(units)/mesh.service
+	install -D -m 644 packaging/networkmanager.conf $(etc)/NetworkManager/conf.d/mesh.conf
+	install -D -m 644 packaging/systemd-networkd.network $(etc)/systemd/network/10-mesh.network
+	test -e $(etc)/mesh/mesh.toml || install -D -m 600 packaging/mesh.toml $(etc)/mesh/mesh.toml
+
+# /etc/mesh stays: it may hold the secret of the mesh. State of the router is removed by `mesh reset`, before this.
+uninstall:
+	rm -f $(bin)/mesh $(bin)/mesh-router $(completion) $(units)/mesh.service
+	rm -f $(etc)/NetworkManager/conf.d/mesh.conf $(etc)/systemd/network/10-mesh.network
+
+# Ends testbeds whose test or demo was killed.
+clean-testbed:
+	tests/testbed/testbed.sh sweep
+	-TESTBED=demo tests/testbed/testbed.sh stop

@@ -1,0 +1,349 @@
+//! The command line: verbs, flags and their help.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use mesh_proto::api::Runtime;
+use mesh_proto::ids::PeerName;
+
+/// One virtual Ethernet switch for all containers on all hosts.
+#[derive(Debug, Parser)]
+#[command(name = "mesh", version, after_help = TOP_HELP)]
+pub(crate) struct Cli {
+    /// Unix socket of the router
+    #[arg(long, global = true, env = "MESH_SOCKET", value_name = "PATH")]
+    pub(crate) socket: Option<PathBuf>,
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+}
+
+const TOP_HELP: &str = "\
+Peers:      HOST | HOST:PORT | [IPV6]:PORT
+Addresses:  10.2.1.1/24 or ip:10.2.1.1/24
+
+Example, on two hosts:
+  host1$ mesh launch
+  host1$ mesh run 10.2.1.1/24 ubuntu sleep 1d
+  host2$ mesh launch host1
+  host2$ mesh run 10.2.1.2/24 ubuntu ping 10.2.1.1";
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Start the router on this host
+    #[command(
+        after_help = "Stored targets are always dialled; the peers given are added to them.\n\
+        A password for the whole mesh may be given in MESH_PASSWORD.\n\n\
+        Example:\n  mesh launch --key-file /etc/mesh/key host2 host3:6783"
+    )]
+    Launch(Box<LaunchArgs>),
+    /// Add peers to the targets the router dials
+    #[command(after_help = "Example:\n  mesh connect host2 192.0.2.7:6783")]
+    Connect(ConnectArgs),
+    /// Stop dialling peers; live connections stay
+    #[command(after_help = "Example:\n  mesh forget host2")]
+    Forget(PeerArgs),
+    /// Run a container with addresses on the mesh, and print its id
+    #[command(after_help = RUN_HELP)]
+    Run(RunArgs),
+    /// Start a stopped container and attach it
+    #[command(
+        override_usage = "mesh start [OPTIONS] [ADDRESS]... <CONTAINER>",
+        after_help = "Example:\n  mesh start 10.2.1.5/24 web"
+    )]
+    Start(ContainerArgs),
+    /// Restart a container and attach it again, by default with the addresses it had
+    #[command(
+        override_usage = "mesh restart [OPTIONS] [ADDRESS]... <CONTAINER>",
+        after_help = "Example:\n  mesh restart web"
+    )]
+    Restart(ContainerArgs),
+    /// Give a running container addresses on the mesh, and print them
+    #[command(
+        override_usage = "mesh attach [OPTIONS] <ADDRESS>... <CONTAINER>",
+        after_help = "Example:\n  mesh attach 10.2.1.5/24 web"
+    )]
+    Attach(ContainerArgs),
+    /// Take addresses from a container (all when none is given), and print them
+    #[command(
+        override_usage = "mesh detach [OPTIONS] [ADDRESS]... <CONTAINER>",
+        after_help = "Example:\n  mesh detach 10.2.1.5/24 web"
+    )]
+    Detach(DetachArgs),
+    /// List attached containers: id, MAC address, addresses
+    #[command(after_help = "Example:\n  mesh ps\n  mesh ps web db")]
+    Ps(PsArgs),
+    /// Show how the router is doing; targets, connections or peers for detail
+    #[command(
+        after_help = "Exit status: 0 when the router is ready, 1 otherwise.\n\n\
+        Example:\n  mesh status\n  mesh status connections"
+    )]
+    Status(StatusArgs),
+    /// Print everything the router knows, as JSON or through a Go template
+    #[command(after_help = REPORT_HELP)]
+    Report(ReportArgs),
+    /// Stop the router; containers of this host keep talking to each other
+    #[command(after_help = "Example:\n  mesh stop")]
+    Stop,
+    /// Stop the router and remove everything it made on this host
+    #[command(after_help = "Example:\n  mesh reset -v")]
+    Reset(ResetArgs),
+    /// Make a random key for `launch --key-file`
+    #[command(
+        after_help = "The key is 64 hexadecimal characters and a newline. The router also takes 32 raw bytes.\n\n\
+        Example:\n  mesh keygen /etc/mesh/key"
+    )]
+    Keygen(KeygenArgs),
+    /// Print the version of this command, and of the router if it runs
+    #[command(after_help = "Example:\n  mesh version")]
+    Version,
+    /// Print a completion script for a shell
+    #[command(after_help = "Example:\n  mesh completions bash > /etc/bash_completion.d/mesh")]
+    Completions(CompletionsArgs),
+}
+
+const RUN_HELP: &str = "\
+Everything after the addresses goes to the engine as it is. Flags of mesh itself come before the first address.
+
+Example:
+  mesh run 10.2.1.1/24 --name web nginx
+  mesh run 10.2.1.2/24 10.3.1.2/24 -ti ubuntu
+  mesh run --runtime process 10.2.1.3/24 -- ping 10.2.1.1
+
+With --runtime process: [-d] [--name NAME] [--] COMMAND [ARGUMENT]...; -d leaves it in the background without output.";
+
+const REPORT_HELP: &str = "\
+Extra template functions: json VALUE, keys MAP (sorted).
+
+Example:
+  mesh report
+  mesh report -f '{{.Router.Name}}'
+  mesh report -f '{{range .Router.Peers}}{{.NickName}} {{len .Connections}}{{println}}{{end}}'
+  mesh report -f '{{json .Router.Targets}}'";
+
+/// `mesh launch`.
+#[derive(Debug, Default, Args)]
+pub(crate) struct LaunchArgs {
+    /// Peers to dial
+    pub(crate) peers: Vec<String>,
+    /// Stay in the foreground, log to standard error
+    #[arg(long)]
+    pub(crate) foreground: bool,
+    /// Address to listen on (default: all)
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) host: Option<IpAddr>,
+    /// TCP and UDP port (default: 6783)
+    #[arg(long)]
+    pub(crate) port: Option<u16>,
+    /// Name of this peer, like 7a:00:00:00:00:01 or ::1 (default: from its key)
+    #[arg(long)]
+    pub(crate) name: Option<PeerName>,
+    /// Human name of this peer (default: the host name)
+    #[arg(long)]
+    pub(crate) nickname: Option<String>,
+    /// Where the router keeps its keys and targets (default: /var/lib/mesh)
+    #[arg(long, env = "MESH_STATE_DIR", value_name = "DIR")]
+    pub(crate) state_dir: Option<PathBuf>,
+    /// MTU inside the mesh
+    #[arg(long)]
+    pub(crate) mtu: Option<u16>,
+    /// How frames enter and leave
+    #[arg(long, value_enum)]
+    pub(crate) datapath: Option<Datapath>,
+    /// Dial the explicit targets only
+    #[arg(long)]
+    pub(crate) no_discovery: bool,
+    /// Log level: error, warn, info, debug, trace
+    #[arg(long, value_name = "LEVEL")]
+    pub(crate) log_level: Option<String>,
+    /// TOML file with the same names as these flags
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Name of the bridge
+    #[arg(long)]
+    pub(crate) bridge: Option<String>,
+    /// Key of the mesh, see `mesh keygen`
+    #[arg(long, value_name = "FILE", conflicts_with = "password_file")]
+    pub(crate) key_file: Option<PathBuf>,
+    /// File with the password of the mesh
+    #[arg(long, value_name = "FILE")]
+    pub(crate) password_file: Option<PathBuf>,
+    /// Dial the stored targets; this is always done
+    #[arg(long, hide = true)]
+    pub(crate) resume: bool,
+}
+
+/// How frames enter and leave the router.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Datapath {
+    /// The best that works here
+    Auto,
+    /// libpcap on a veth into the bridge
+    Pcap,
+}
+
+/// `mesh connect`.
+#[derive(Debug, Args)]
+pub(crate) struct ConnectArgs {
+    /// Replace the whole list of targets
+    #[arg(long)]
+    pub(crate) replace: bool,
+    #[arg(required_unless_present = "replace", value_name = "PEER")]
+    pub(crate) peers: Vec<String>,
+}
+
+/// `mesh forget`.
+#[derive(Debug, Args)]
+pub(crate) struct PeerArgs {
+    #[arg(required = true, value_name = "PEER")]
+    pub(crate) peers: Vec<String>,
+}
+
+/// `mesh run`.
+#[derive(Debug, Args)]
+#[command(override_usage = "mesh run [OPTIONS] ADDRESS... [ENGINE FLAGS] IMAGE [COMMAND]...")]
+pub(crate) struct RunArgs {
+    #[command(flatten)]
+    pub(crate) engine: EngineArg,
+    /// Do not route 224.0.0.0/4 to the mesh
+    #[arg(long)]
+    pub(crate) no_multicast_route: bool,
+    /// Addresses, then what the engine is to run
+    #[arg(
+        trailing_var_arg = true,
+        allow_hyphen_values = true,
+        value_name = "ADDRESS... IMAGE"
+    )]
+    pub(crate) rest: Vec<String>,
+}
+
+/// Which engine.
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct EngineArg {
+    /// What runs the container (default: docker if its daemon answers, else podman)
+    #[arg(long, value_enum)]
+    pub(crate) runtime: Option<RuntimeArg>,
+}
+
+/// What runs the container, as typed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum RuntimeArg {
+    /// Docker Engine
+    Docker,
+    /// podman
+    Podman,
+    /// No engine: a command in a network namespace of its own
+    Process,
+}
+
+impl From<RuntimeArg> for Runtime {
+    fn from(arg: RuntimeArg) -> Self {
+        match arg {
+            RuntimeArg::Docker => Self::Docker,
+            RuntimeArg::Podman => Self::Podman,
+            RuntimeArg::Process => Self::Process,
+        }
+    }
+}
+
+/// `mesh start`, `restart`, `attach`.
+#[derive(Debug, Args)]
+pub(crate) struct ContainerArgs {
+    #[command(flatten)]
+    pub(crate) engine: EngineArg,
+    /// Do not route 224.0.0.0/4 to the mesh
+    #[arg(long)]
+    pub(crate) no_multicast_route: bool,
+    /// Addresses, then the container
+    #[arg(required = true, value_name = "ADDRESS... CONTAINER")]
+    pub(crate) rest: Vec<String>,
+}
+
+/// `mesh detach`.
+#[derive(Debug, Args)]
+pub(crate) struct DetachArgs {
+    #[command(flatten)]
+    pub(crate) engine: EngineArg,
+    /// Addresses, then the container
+    #[arg(required = true, value_name = "ADDRESS... CONTAINER")]
+    pub(crate) rest: Vec<String>,
+}
+
+/// `mesh ps`.
+#[derive(Debug, Args)]
+pub(crate) struct PsArgs {
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Only these containers
+    #[arg(value_name = "CONTAINER")]
+    pub(crate) containers: Vec<String>,
+}
+
+/// `mesh status`.
+#[derive(Debug, Args)]
+pub(crate) struct StatusArgs {
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// targets, connections or peers
+    #[arg(value_name = "SUB-COMMAND")]
+    pub(crate) what: Option<String>,
+}
+
+/// `mesh report`.
+#[derive(Debug, Args)]
+pub(crate) struct ReportArgs {
+    /// Go template to render the report with
+    #[arg(short, long, value_name = "TEMPLATE", conflicts_with = "json")]
+    pub(crate) format: Option<String>,
+    /// Print JSON (the default)
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `mesh reset`.
+#[derive(Debug, Args)]
+pub(crate) struct ResetArgs {
+    /// Go on when the router does not stop: kill it
+    #[arg(long)]
+    pub(crate) force: bool,
+    /// Print what was removed
+    #[arg(short, long)]
+    pub(crate) verbose: bool,
+    /// Where the router keeps its keys and targets (default: /var/lib/mesh)
+    #[arg(long, env = "MESH_STATE_DIR", value_name = "DIR")]
+    pub(crate) state_dir: Option<PathBuf>,
+    /// Name of the bridge (default: the running router's, else mesh)
+    #[arg(long)]
+    pub(crate) bridge: Option<String>,
+    /// The configuration file `launch` was given
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+}
+
+/// `mesh keygen`.
+#[derive(Debug, Args)]
+pub(crate) struct KeygenArgs {
+    /// File to make (default: standard output); never overwritten
+    pub(crate) file: Option<PathBuf>,
+}
+
+/// `mesh completions`.
+#[derive(Debug, Args)]
+pub(crate) struct CompletionsArgs {
+    /// The shell
+    pub(crate) shell: Shell,
+}
+
+/// Shells with a completion script.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Shell {
+    /// GNU bash
+    Bash,
+    /// zsh
+    Zsh,
+    /// fish
+    Fish,
+}

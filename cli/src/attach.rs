@@ -1,0 +1,124 @@
+//! `mesh attach`, `detach`, `start` and `restart`.
+
+use anyhow::bail;
+use mesh_proto::api::{Addresses, AttachRequest, Attached, DetachRequest, Runtime};
+
+use crate::Outcome;
+use crate::args::{ContainerArgs, DetachArgs, RuntimeArg};
+use crate::client::Client;
+use crate::engine::Engine;
+use crate::{addresses, output, ps};
+
+/// Attaches a running container and prints the addresses.
+pub(crate) fn attach(client: &Client, args: &ContainerArgs) -> Outcome {
+    let (addresses, after) = addresses::split(&args.rest);
+    let container = addresses::only_container(after)?;
+    addresses::require(addresses, "before the container")?;
+    let runtime = args.engine.runtime.map(Runtime::from);
+    let attached = request_attach(client, args, container, addresses, runtime)?;
+    output::print_line(&attached.addresses.join(" "))?;
+    Ok(0)
+}
+
+/// Detaches a container and prints the addresses it had.
+pub(crate) fn detach(client: &Client, args: &DetachArgs) -> Outcome {
+    let (addresses, after) = addresses::split(&args.rest);
+    let container = addresses::only_container(after)?;
+    addresses::check(addresses)?;
+    let request = DetachRequest {
+        container: container.to_owned(),
+        addresses: addresses.to_vec(),
+        runtime: args.engine.runtime.map(Runtime::from),
+    };
+    let detached: Addresses = client.post("/detach", &request)?;
+    output::print_line(&detached.addresses.join(" "))?;
+    Ok(0)
+}
+
+/// Starts a stopped container, then attaches it to the addresses given.
+pub(crate) fn start(client: &Client, args: &ContainerArgs) -> Outcome {
+    let (addresses, after) = addresses::split(&args.rest);
+    let container = addresses::only_container(after)?;
+    addresses::check(addresses)?;
+    start_and_attach(client, args, "start", container, addresses)
+}
+
+/// Restarts a container, then attaches it to the addresses given, or else to those it had.
+pub(crate) fn restart(client: &Client, args: &ContainerArgs) -> Outcome {
+    let (addresses, after) = addresses::split(&args.rest);
+    let container = addresses::only_container(after)?;
+    addresses::check(addresses)?;
+    let addresses = if addresses.is_empty() {
+        addresses_of(client, container)?
+    } else {
+        addresses.to_vec()
+    };
+    start_and_attach(client, args, "restart", container, &addresses)
+}
+
+/// The addresses the container has now; none if it is not on the mesh.
+fn addresses_of(client: &Client, container: &str) -> anyhow::Result<Vec<String>> {
+    let attached: Vec<Attached> = client.get("/ps")?;
+    let interfaces = ps::find(&attached, container).map(|c| c.interfaces.as_slice());
+    let addresses = interfaces
+        .unwrap_or_default()
+        .iter()
+        .map(|i| i.address.clone());
+    Ok(addresses.filter(|a| !a.is_empty()).collect())
+}
+
+fn start_and_attach(
+    client: &Client,
+    args: &ContainerArgs,
+    verb: &str,
+    container: &str,
+    addresses: &[String],
+) -> Outcome {
+    // Asked before the container is touched: without a router it would come up without its addresses.
+    client.pid()?;
+    let engine = engine_for(args.engine.runtime, container)?;
+    let finished = engine.run(&[verb.to_owned(), container.to_owned()])?;
+    if finished.status != 0 {
+        output::complain(&format!(
+            "{} did not {verb} '{container}' (status {})",
+            engine.program(),
+            finished.status
+        ));
+        return Ok(finished.status);
+    }
+    if !addresses.is_empty() {
+        // Attaching an address that the container has already changes nothing.
+        request_attach(client, args, container, addresses, Some(engine.runtime()))?;
+    }
+    output::print_line(container)?;
+    Ok(0)
+}
+
+fn engine_for(runtime: Option<RuntimeArg>, container: &str) -> anyhow::Result<Engine> {
+    let engine = match runtime {
+        None => return Engine::of(container),
+        Some(RuntimeArg::Process) => {
+            bail!("a process cannot be started again; use `mesh run --runtime process`")
+        }
+        Some(RuntimeArg::Docker) => Engine::Docker,
+        Some(RuntimeArg::Podman) => Engine::Podman,
+    };
+    engine.check()?;
+    Ok(engine)
+}
+
+fn request_attach(
+    client: &Client,
+    args: &ContainerArgs,
+    container: &str,
+    addresses: &[String],
+    runtime: Option<Runtime>,
+) -> anyhow::Result<Addresses> {
+    let request = AttachRequest {
+        container: container.to_owned(),
+        addresses: addresses.to_vec(),
+        runtime,
+        multicast_route: !args.no_multicast_route,
+    };
+    Ok(client.post("/attach", &request)?)
+}

@@ -1,0 +1,150 @@
+//! Container engines by their command-line clients.
+
+use std::process::{Command, Output, Stdio};
+
+use anyhow::{Context as _, bail};
+use mesh_proto::api::Runtime;
+
+use crate::output;
+use crate::router::in_path;
+
+/// An engine whose client is a program with Docker's command line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Engine {
+    Docker,
+    Podman,
+}
+
+/// Said when no engine can be used.
+const NO_ENGINE: &str = "install docker or podman, or run a command without an engine: `mesh run --runtime process 10.2.1.3/24 -- COMMAND`";
+
+impl Engine {
+    /// The name of the client program.
+    pub(crate) fn program(self) -> &'static str {
+        match self {
+            Self::Docker => "docker",
+            Self::Podman => "podman",
+        }
+    }
+
+    /// The engine as the router knows it.
+    pub(crate) fn runtime(self) -> Runtime {
+        match self {
+            Self::Docker => Runtime::Docker,
+            Self::Podman => Runtime::Podman,
+        }
+    }
+
+    /// Fails with what to do unless the client is there and (docker) its daemon answers.
+    pub(crate) fn check(self) -> anyhow::Result<()> {
+        let program = self.program();
+        if in_path(program).is_none() {
+            bail!("there is no `{program}` in PATH; {NO_ENGINE}");
+        }
+        if self == Self::Docker {
+            let result = self.quietly(&["version", "--format", "{{.Server.Version}}"])?;
+            if !result.status.success() {
+                let told = String::from_utf8_lossy(&result.stderr);
+                let told = told.trim().lines().next_back().unwrap_or("no reason given");
+                bail!("the docker daemon does not answer ({told}); start it, or {NO_ENGINE}");
+            }
+        }
+        Ok(())
+    }
+
+    /// Docker if its daemon answers, else podman if it is there.
+    pub(crate) fn detect() -> anyhow::Result<Self> {
+        let docker = Self::Docker.check();
+        match docker {
+            Ok(()) => Ok(Self::Docker),
+            Err(_) if in_path("podman").is_some() => Ok(Self::Podman),
+            Err(error) if in_path("docker").is_some() => Err(error),
+            Err(_) => bail!("there is no container engine (docker, podman) in PATH; {NO_ENGINE}"),
+        }
+    }
+
+    /// The engine that has `container`.
+    pub(crate) fn of(container: &str) -> anyhow::Result<Self> {
+        let present: Vec<_> = [Self::Docker, Self::Podman]
+            .into_iter()
+            .filter(|engine| in_path(engine.program()).is_some())
+            .collect();
+        for engine in &present {
+            let inspect = ["container", "inspect", "--format", "{{.Id}}", container];
+            if engine.quietly(&inspect)?.status.success() {
+                return Ok(*engine);
+            }
+        }
+        if present.is_empty() {
+            bail!("there is no container engine (docker, podman) in PATH");
+        }
+        let asked: Vec<_> = present.iter().map(|e| e.program()).collect();
+        bail!("no container '{container}' (asked {})", asked.join(" and "))
+    }
+
+    /// Runs the client; standard error goes to the user, standard output is returned.
+    pub(crate) fn run(self, args: &[String]) -> anyhow::Result<Finished> {
+        let result = self
+            .command(args)
+            .stderr(Stdio::inherit())
+            .output()
+            .with_context(|| format!("cannot start {}", self.program()))?;
+        let stdout = String::from_utf8_lossy(&result.stdout);
+        let last_line = stdout.lines().next_back().unwrap_or_default().trim();
+        Ok(Finished {
+            status: exit_status(&result),
+            last_line: last_line.to_owned(),
+        })
+    }
+
+    /// Runs the client and keeps all it says.
+    pub(crate) fn quietly<S: AsRef<str>>(self, args: &[S]) -> anyhow::Result<Output> {
+        self.command(args)
+            .output()
+            .with_context(|| format!("cannot start {}", self.program()))
+    }
+
+    /// Removes a container that did not come to life, with its anonymous volumes; it may be gone already.
+    pub(crate) fn remove(self, container: &str) {
+        if container.is_empty() {
+            return;
+        }
+        let removed = self.quietly(&["rm", "-f", "-v", container]);
+        if !removed.is_ok_and(|r| r.status.success()) {
+            output::complain(&format!(
+                "could not remove the container {container}; see `{} ps -a`",
+                self.program()
+            ));
+        }
+    }
+
+    fn command<S: AsRef<str>>(self, args: &[S]) -> Command {
+        let mut command = Command::new(self.program());
+        command
+            .args(args.iter().map(AsRef::as_ref))
+            .stdin(Stdio::null());
+        command
+    }
+}
+
+/// What is left of a client that ended.
+pub(crate) struct Finished {
+    /// Exit status; 128 + signal, as a shell says it.
+    pub(crate) status: u8,
+    /// Last line of standard output: where an id is printed.
+    pub(crate) last_line: String,
+}
+
+fn exit_status(result: &Output) -> u8 {
+    status_of(result.status)
+}
+
+/// The exit status as a shell would tell it: 128 + signal for a process that was killed.
+pub(crate) fn status_of(status: std::process::ExitStatus) -> u8 {
+    use std::os::unix::process::ExitStatusExt as _;
+    let code = status
+        .code()
+        .or_else(|| status.signal().map(|s| 128 + s))
+        .unwrap_or(1);
+    u8::try_from(code).unwrap_or(1)
+}

@@ -1,0 +1,218 @@
+//! The engine's own command line, as far as `mesh run` must understand it: where its flags end and the image begins.
+
+use anyhow::bail;
+
+/// Long flags of `docker run` and `podman run` that take no value of their own word.
+const SWITCHES: [&str; 25] = [
+    "detach",
+    "disable-content-trust",
+    "env-host",
+    "help",
+    "http-proxy",
+    "init",
+    "interactive",
+    "no-healthcheck",
+    "no-hostname",
+    "no-hosts",
+    "oom-kill-disable",
+    "passwd",
+    "privileged",
+    "publish-all",
+    "quiet",
+    "read-only",
+    "read-only-tmpfs",
+    "replace",
+    "rm",
+    "rmi",
+    "rootfs",
+    "sig-proxy",
+    "tls-verify",
+    "tty",
+    "use-api-socket",
+];
+/// Short flags that take no value and may be clustered.
+const SHORT_SWITCHES: &str = "diPqt";
+/// Flags of `run` that `create` does not know.
+const RUN_ONLY: [&str; 3] = ["detach", "detach-keys", "sig-proxy"];
+
+/// `[flags] image [cmd…]`, cut in two.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct EngineArgs {
+    flags: Vec<Flag>,
+    /// The image and its command.
+    image: Vec<String>,
+}
+
+/// One flag with its value, as it was typed.
+#[derive(Debug, PartialEq, Eq)]
+struct Flag {
+    words: Vec<String>,
+}
+
+impl EngineArgs {
+    /// Finds the image.
+    ///
+    /// Fails when there is none, and when the flags name a network: that is what mesh is for.
+    pub(crate) fn parse(args: &[String]) -> anyhow::Result<Self> {
+        let mut flags = Vec::new();
+        let mut rest = args;
+        while let Some(flag) = take_flag(&mut rest) {
+            if flag.is_long(&["network", "net"]) {
+                bail!(
+                    "'{}' cannot be used here: mesh chooses the network; run the container with the engine itself and then `mesh attach` it",
+                    flag.words[0]
+                );
+            }
+            flags.push(flag);
+        }
+        if rest.is_empty() {
+            bail!("no image: give it after the addresses and the engine's flags");
+        }
+        Ok(Self {
+            flags,
+            image: rest.to_vec(),
+        })
+    }
+
+    /// Everything, as typed.
+    pub(crate) fn for_run(&self) -> Vec<String> {
+        let words = self.flags.iter().flat_map(|f| &f.words);
+        words.chain(&self.image).cloned().collect()
+    }
+
+    /// Without what only `run` understands.
+    pub(crate) fn for_create(&self) -> Vec<String> {
+        let flags = self.flags.iter().filter(|f| !f.is_long(&RUN_ONLY));
+        let words = flags.flat_map(Flag::without_detach);
+        words.chain(self.image.iter().cloned()).collect()
+    }
+}
+
+/// Takes one flag and its value off the front; nothing when the image is reached.
+fn take_flag(rest: &mut &[String]) -> Option<Flag> {
+    let first = rest.first()?;
+    if first == "--" {
+        *rest = &rest[1..];
+        return None;
+    }
+    if !first.starts_with('-') || first == "-" {
+        return None;
+    }
+    let words = if wants_value(first) { 2 } else { 1 };
+    let (taken, left) = rest.split_at(words.min(rest.len()));
+    *rest = left;
+    Some(Flag {
+        words: taken.to_vec(),
+    })
+}
+
+/// Whether the value of `word` is the next word.
+fn wants_value(word: &str) -> bool {
+    if let Some(long) = word.strip_prefix("--") {
+        return !long.contains('=') && !SWITCHES.contains(&long);
+    }
+    // In a cluster the first flag that takes a value takes what is left of the word, or else the next word.
+    let cluster = &word[1..];
+    match cluster.find(|c| !SHORT_SWITCHES.contains(c)) {
+        Some(at) => cluster[at..].chars().count() == 1,
+        None => false,
+    }
+}
+
+impl Flag {
+    fn is_long(&self, names: &[&str]) -> bool {
+        let long = self.words[0].strip_prefix("--").unwrap_or_default();
+        let name = long.split('=').next().unwrap_or_default();
+        names.contains(&name)
+    }
+
+    /// The flag without the `d` of a cluster of short switches; nothing if nothing is left.
+    fn without_detach(&self) -> Vec<String> {
+        let first = &self.words[0];
+        if first.starts_with("--") {
+            return self.words.clone();
+        }
+        let cluster = &first[1..];
+        let end = cluster
+            .find(|c| !SHORT_SWITCHES.contains(c))
+            .unwrap_or(cluster.len());
+        let (switches, mut value) = cluster.split_at(end);
+        if value.starts_with('=') && switches.ends_with('d') {
+            value = "";
+        }
+        let left = switches.replace('d', "") + value;
+        if left.is_empty() {
+            return Vec::new();
+        }
+        let mut words = self.words.clone();
+        words[0] = format!("-{left}");
+        words
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> anyhow::Result<EngineArgs> {
+        let words: Vec<_> = line.split_whitespace().map(ToOwned::to_owned).collect();
+        EngineArgs::parse(&words)
+    }
+
+    #[test]
+    fn the_image_is_found() {
+        for (line, image) in [
+            ("ubuntu", "ubuntu"),
+            ("-ti ubuntu sh -c x", "ubuntu sh -c x"),
+            ("--name web nginx", "nginx"),
+            ("--name=web nginx -d", "nginx -d"),
+            ("-e A=1 -eB=2 -tie C=3 u", "u"),
+            ("--rm --init --privileged u", "u"),
+            ("-p 80:80 -v /a:/b -h host u --network x", "u --network x"),
+            ("--rm -- u", "u"),
+        ] {
+            assert_eq!(parse(line).unwrap().image.join(" "), image, "{line}");
+        }
+    }
+
+    #[test]
+    fn run_keeps_all_and_create_drops_detach() {
+        for (line, create) in [
+            ("-d u", "u"),
+            ("-dti u -d", "-ti u -d"),
+            ("-tid -e d=1 u", "-ti -e d=1 u"),
+            ("--detach --detach=true --name d u", "--name d u"),
+            ("--sig-proxy=false --detach-keys ctrl-p -ed u", "-ed u"),
+            ("-dp 80:80 u", "-p 80:80 u"),
+            ("-d=true -td=true -dt=true u", "-t -t=true u"),
+        ] {
+            let args = parse(line).unwrap();
+            assert_eq!(args.for_run().join(" "), line);
+            assert_eq!(args.for_create().join(" "), create, "{line}");
+        }
+    }
+
+    #[test]
+    fn networks_and_missing_images_are_refused() {
+        for line in [
+            "--network host u",
+            "--net=none u",
+            "--network=x u",
+            "-d --net x u",
+        ] {
+            assert!(
+                parse(line)
+                    .unwrap_err()
+                    .to_string()
+                    .contains("mesh chooses"),
+                "{line}"
+            );
+        }
+        for line in ["", "-d", "--name web", "--name", "-e", "--"] {
+            assert!(
+                parse(line).unwrap_err().to_string().contains("no image"),
+                "{line}"
+            );
+        }
+    }
+}

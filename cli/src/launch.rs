@@ -1,0 +1,273 @@
+//! `mesh launch`: starts the router and waits until it answers.
+
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io::{IsTerminal as _, Read as _, Seek as _, SeekFrom, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, anyhow, bail};
+use clap::ValueEnum as _;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::Outcome;
+use crate::args::LaunchArgs;
+use crate::client::{Client, ClientError};
+use crate::router::{self, Config};
+
+/// How long the router may take until it answers.
+const START_DEADLINE: Duration = Duration::from_secs(20);
+const POLL: Duration = Duration::from_millis(50);
+/// When to tell a person at a terminal that we are still waiting.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// How much of the end of its log is looked at when the router ends early.
+const LOG_TAIL: u64 = 16 << 10;
+/// How many lines of it are shown.
+const LOG_LINES: usize = 3;
+
+/// Starts the router unless one runs already.
+pub(crate) fn launch(args: &LaunchArgs, socket: Option<&Path>) -> Outcome {
+    let config = Config::read(args.config.as_deref())?;
+    let socket = absolute(&router::socket(socket, Some(&config)))?;
+    let state_dir = absolute(&router::state_dir(args.state_dir.as_deref(), &config))?;
+    let client = Client::new(socket.clone())?;
+    refuse_if_running(&client)?;
+
+    let mut command = Command::new(router::program()?);
+    command.args(router_args(args, &socket, &state_dir)?);
+    if args.foreground {
+        let error = command.exec();
+        return Err(anyhow!("cannot start {}: {error}", router::PROGRAM));
+    }
+    let log = Log::open(&state_dir)?;
+    let child = spawn(command, &log)?;
+    wait_until_up(child, &client, &log)?;
+    Ok(0)
+}
+
+fn refuse_if_running(client: &Client) -> anyhow::Result<()> {
+    match client.pid() {
+        Ok(pid) => bail!("mesh is already running (pid {pid})"),
+        Err(ClientError::NotRunning { .. }) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Paths are made absolute, since a daemon may change its directory.
+fn absolute(path: &Path) -> anyhow::Result<PathBuf> {
+    std::path::absolute(path).with_context(|| format!("'{}' is not a path", path.display()))
+}
+
+/// The router's command line.
+fn router_args(args: &LaunchArgs, socket: &Path, state_dir: &Path) -> anyhow::Result<Vec<String>> {
+    let mut out = vec!["--socket".to_owned(), text(socket)?];
+    let mut option = |name: &str, value: Option<String>| {
+        if let Some(value) = value {
+            // One word, so that a value may start with a dash.
+            out.push(format!("--{name}={value}"));
+        }
+    };
+    option("state-dir", Some(text(state_dir)?));
+    option("host", args.host.map(|v| v.to_string()));
+    option("port", args.port.map(|v| v.to_string()));
+    option("name", args.name.map(|v| v.to_string()));
+    option("nickname", args.nickname.clone());
+    option("mtu", args.mtu.map(|v| v.to_string()));
+    let datapath = args.datapath.and_then(|d| d.to_possible_value());
+    option("datapath", datapath.map(|v| v.get_name().to_owned()));
+    option("log-level", args.log_level.clone());
+    option("bridge", args.bridge.clone());
+    for (name, file) in [
+        ("config", &args.config),
+        ("key-file", &args.key_file),
+        ("password-file", &args.password_file),
+    ] {
+        let file = file.as_deref().map(|f| text(&absolute(f)?)).transpose()?;
+        option(name, file);
+    }
+    if args.no_discovery {
+        out.push("--no-discovery".to_owned());
+    }
+    if !args.foreground {
+        out.push("--daemon".to_owned());
+    }
+    out.extend(args.peers.iter().cloned());
+    Ok(out)
+}
+
+fn text(path: &Path) -> anyhow::Result<String> {
+    let text = path.to_str().map(ToOwned::to_owned);
+    text.ok_or_else(|| anyhow!("'{}' is not valid UTF-8; use another path", path.display()))
+}
+
+/// The router's log file, and where in it this start begins.
+struct Log {
+    path: PathBuf,
+    file: File,
+    start: u64,
+}
+
+impl Log {
+    fn open(state_dir: &Path) -> anyhow::Result<Self> {
+        let advice = "run as root, or give another --state-dir";
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(state_dir)
+            .map_err(|e| anyhow!("cannot make {}: {e}; {advice}", state_dir.display()))?;
+        let path = state_dir.join("router.log");
+        let file = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .mode(0o600)
+            .open(&path)
+            .map_err(|e| anyhow!("cannot write {}: {e}; {advice}", path.display()))?;
+        let start = file.metadata()?.len();
+        Ok(Self { path, file, start })
+    }
+
+    /// The last lines of this start, errors before others.
+    fn last_lines(&self) -> String {
+        let mut bytes = Vec::new();
+        if let Ok(mut file) = File::open(&self.path) {
+            let end = file.metadata().map_or(0, |m| m.len());
+            let from = self.start.max(end.saturating_sub(LOG_TAIL));
+            // A log that cannot be read has nothing to tell; the caller names the file.
+            let _ = file.seek(SeekFrom::Start(from));
+            let _ = file.take(LOG_TAIL).read_to_end(&mut bytes);
+        }
+        pick_lines(&String::from_utf8_lossy(&bytes))
+    }
+}
+
+fn pick_lines(log: &str) -> String {
+    let lines: Vec<&str> = log
+        .lines()
+        .map(str::trim)
+        .filter(|l| !l.is_empty())
+        .collect();
+    let is_error = |l: &&&str| l.contains("ERROR") || l.to_lowercase().starts_with("error");
+    let errors: Vec<&str> = lines.iter().filter(is_error).copied().collect();
+    let chosen = if errors.is_empty() { lines } else { errors };
+    chosen[chosen.len().saturating_sub(LOG_LINES)..].join("\n")
+}
+
+fn spawn(mut command: Command, log: &Log) -> anyhow::Result<Child> {
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(log.file.try_clone()?)
+        .process_group(0)
+        .spawn()
+        .with_context(|| format!("cannot start {}", router::PROGRAM))
+}
+
+fn wait_until_up(mut child: Child, client: &Client, log: &Log) -> anyhow::Result<()> {
+    let began = Instant::now();
+    let mut progress = Progress::default();
+    while began.elapsed() < START_DEADLINE {
+        if let Some(status) = child.try_wait()? {
+            progress.end();
+            return Err(ended_early(status, log));
+        }
+        if client.answers(Duration::from_secs(1)) {
+            progress.end();
+            return Ok(());
+        }
+        if began.elapsed() > PATIENCE {
+            progress.step();
+        }
+        thread::sleep(POLL);
+    }
+    progress.end();
+    // Leave nothing half-started: another launch must find the socket and the state free.
+    let pid = i32::try_from(child.id()).map(Pid::from_raw);
+    if let Ok(pid) = pid {
+        let _ = kill(pid, Signal::SIGTERM);
+    }
+    bail!(
+        "{} did not answer on {} within {} s and was told to stop; see {}",
+        router::PROGRAM,
+        client.socket().display(),
+        START_DEADLINE.as_secs(),
+        log.path.display()
+    )
+}
+
+fn ended_early(status: std::process::ExitStatus, log: &Log) -> anyhow::Error {
+    let lines = log.last_lines();
+    if lines.is_empty() {
+        return anyhow!(
+            "{} ended at once ({status}) without a word; see {}",
+            router::PROGRAM,
+            log.path.display()
+        );
+    }
+    anyhow!("{} ended at once ({status}): {lines}", router::PROGRAM)
+}
+
+/// Dots on standard error while a person waits.
+#[derive(Default)]
+struct Progress {
+    steps: u32,
+}
+
+impl Progress {
+    fn step(&mut self) {
+        if !std::io::stderr().is_terminal() {
+            return;
+        }
+        let mark = if self.steps == 0 {
+            "waiting for the router "
+        } else {
+            "."
+        };
+        if self.steps.is_multiple_of(10) {
+            let _ = write!(std::io::stderr(), "{mark}");
+        }
+        self.steps += 1;
+    }
+
+    fn end(&self) {
+        if self.steps > 0 {
+            let _ = writeln!(std::io::stderr());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_was_given_is_passed_on() {
+        let args = LaunchArgs {
+            peers: vec!["host2".to_owned()],
+            port: Some(7000),
+            no_discovery: true,
+            ..LaunchArgs::default()
+        };
+        let words = router_args(&args, Path::new("/s"), Path::new("/d")).unwrap();
+        let expected = [
+            "--socket",
+            "/s",
+            "--state-dir=/d",
+            "--port=7000",
+            "--no-discovery",
+            "--daemon",
+            "host2",
+        ];
+        assert_eq!(words, expected);
+    }
+
+    #[test]
+    fn errors_come_before_other_lines() {
+        assert_eq!(pick_lines("a\n\nERROR b\nc\n"), "ERROR b");
+        assert_eq!(pick_lines("1\n2\n3\n4\n"), "2\n3\n4");
+        assert_eq!(pick_lines(""), "");
+    }
+}

@@ -1,0 +1,90 @@
+//! `mesh run` with podman: the router has made the network namespace, the container joins it.
+
+use std::path::PathBuf;
+
+use anyhow::{anyhow, bail};
+use mesh_proto::api::{AdoptRequest, Done};
+
+use crate::Outcome;
+use crate::engine::Engine;
+use crate::engine_args::EngineArgs;
+use crate::run::Preparation;
+use crate::{output, ps};
+
+const PODMAN: Engine = Engine::Podman;
+
+/// Starts the container, has the router adopt it, and prints its id.
+pub(crate) fn run(preparation: Preparation<'_>, args: &EngineArgs) -> Outcome {
+    let Some(netns) = &preparation.prepared().netns else {
+        bail!("the router prepared no namespace; are mesh and mesh-router of the same version?");
+    };
+    let cidfile = IdFile::new()?;
+    let mut words = vec!["run".to_owned(), "-d".to_owned()];
+    words.push(format!("--network=ns:{netns}"));
+    words.push(format!("--cidfile={}", cidfile.path.display()));
+    words.extend(args.for_run());
+    let finished = PODMAN.run(&words)?;
+    if finished.status != 0 {
+        PODMAN.remove(&cidfile.read());
+        output::complain(&format!(
+            "podman did not start the container (status {})",
+            finished.status
+        ));
+        return Ok(finished.status);
+    }
+    let container = finished.last_line;
+    if let Err(error) = adopt(&preparation, &container) {
+        PODMAN.remove(&container);
+        return Err(error);
+    }
+    preparation.keep();
+    output::print_line(&container)?;
+    Ok(0)
+}
+
+fn adopt(preparation: &Preparation<'_>, container: &str) -> anyhow::Result<()> {
+    let request = AdoptRequest {
+        id: preparation.prepared().id.clone(),
+        container: Some(container.to_owned()),
+        pid: None,
+        name: name_of(container),
+    };
+    preparation.client().post::<Done>("/adopt", &request)?;
+    Ok(())
+}
+
+fn name_of(container: &str) -> String {
+    let inspect = ["container", "inspect", "--format", "{{.Name}}", container];
+    match PODMAN.quietly(&inspect) {
+        Ok(result) if result.status.success() => {
+            String::from_utf8_lossy(&result.stdout).trim().to_owned()
+        }
+        _ => ps::short_id(container).to_owned(),
+    }
+}
+
+/// Where podman leaves the id also of a container that it made and could not start. Removed on drop.
+struct IdFile {
+    path: PathBuf,
+}
+
+impl IdFile {
+    fn new() -> anyhow::Result<Self> {
+        // podman refuses a file that exists, so a guessed name can only make the run fail.
+        let random = getrandom::u64().map_err(|e| anyhow!("no randomness from the system: {e}"))?;
+        let path = std::env::temp_dir().join(format!("mesh-run-{random:016x}.cid"));
+        Ok(Self { path })
+    }
+
+    fn read(&self) -> String {
+        let id = std::fs::read_to_string(&self.path).unwrap_or_default();
+        id.trim().to_owned()
+    }
+}
+
+impl Drop for IdFile {
+    fn drop(&mut self) {
+        // It is not there when podman failed before it made a container.
+        let _ = std::fs::remove_file(&self.path);
+    }
+}

@@ -1,0 +1,74 @@
+//! `mesh reset`: stops the router and has it remove what it made.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use anyhow::Context as _;
+use mesh_proto::api::Report;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::Outcome;
+use crate::args::ResetArgs;
+use crate::client::Client;
+use crate::output;
+use crate::router::{self, Config};
+use crate::stop;
+
+const DEFAULT_BRIDGE: &str = "mesh";
+
+/// Stops the router if it runs, then runs `mesh-router reset`.
+pub(crate) fn reset(args: &ResetArgs, socket: Option<&Path>) -> Outcome {
+    let config = Config::read(args.config.as_deref())?;
+    let client = Client::new(router::socket(socket, Some(&config)))?;
+    let bridge = bridge(args, &config, &client);
+    stop_or_kill(&client, args.force)?;
+
+    let result = Command::new(router::program()?)
+        .arg("reset")
+        .arg("--state-dir")
+        .arg(router::state_dir(args.state_dir.as_deref(), &config))
+        .arg("--bridge")
+        .arg(bridge)
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit())
+        .output()
+        .with_context(|| format!("cannot start {}", router::PROGRAM))?;
+    if args.verbose || !result.status.success() {
+        output::print(&String::from_utf8_lossy(&result.stdout))?;
+    }
+    if !result.status.success() {
+        output::complain(&format!(
+            "{} reset failed ({}); mend what it says and reset again",
+            router::PROGRAM,
+            result.status
+        ));
+        return Ok(1);
+    }
+    Ok(0)
+}
+
+/// As given, else as configured, else the running router's, else the default.
+fn bridge(args: &ResetArgs, config: &Config, client: &Client) -> String {
+    let given = args.bridge.clone().or_else(|| config.bridge.clone());
+    given.unwrap_or_else(|| match client.get::<Report>("/report") {
+        Ok(report) => report.router.bridge,
+        Err(_) => DEFAULT_BRIDGE.to_owned(),
+    })
+}
+
+fn stop_or_kill(client: &Client, force: bool) -> anyhow::Result<()> {
+    let error = match stop::stop_if_running(client) {
+        Ok(_) => return Ok(()),
+        Err(error) if force => error,
+        Err(error) => return Err(error.context("not reset; `mesh reset --force` goes on anyway")),
+    };
+    output::complain(&format!("{error:#}; killing it"));
+    // The listener on the router's own socket is the router; 0 and 1 would be this group and init.
+    if let Ok(pid) = client.pid()
+        && pid > 1
+    {
+        kill(Pid::from_raw(pid), Signal::SIGKILL).with_context(|| format!("cannot kill {pid}"))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,96 @@
+//! `mesh run`: has the router prepare the interfaces, then the engine start the container on them.
+
+use mesh_proto::api::{AbandonRequest, Done, PrepareRequest, Prepared, Runtime};
+
+use crate::Outcome;
+use crate::args::{RunArgs, RuntimeArg};
+use crate::client::Client;
+use crate::engine::Engine;
+use crate::engine_args::EngineArgs;
+use crate::{addresses, docker, output, podman, process};
+
+/// Runs a container, or a command without an engine.
+pub(crate) fn run(client: &Client, args: &RunArgs) -> Outcome {
+    let (addresses, rest) = addresses::split(&args.rest);
+    addresses::require(addresses, "first, before the engine's flags and the image")?;
+    let multicast_route = !args.no_multicast_route;
+    if args.engine.runtime == Some(RuntimeArg::Process) {
+        let command = process::CommandLine::parse(rest)?;
+        let prepared = Preparation::new(client, Runtime::Process, addresses, multicast_route)?;
+        return process::run(prepared, &command);
+    }
+    let engine_args = EngineArgs::parse(rest)?;
+    let engine = choose(args.engine.runtime)?;
+    let prepared = Preparation::new(client, engine.runtime(), addresses, multicast_route)?;
+    match engine {
+        Engine::Docker => docker::run(prepared, &engine_args),
+        Engine::Podman => podman::run(prepared, &engine_args),
+    }
+}
+
+fn choose(runtime: Option<RuntimeArg>) -> anyhow::Result<Engine> {
+    let engine = match runtime {
+        Some(RuntimeArg::Docker) => Engine::Docker,
+        Some(RuntimeArg::Podman) => Engine::Podman,
+        Some(RuntimeArg::Process) | None => return Engine::detect(),
+    };
+    engine.check()?;
+    Ok(engine)
+}
+
+/// What the router made for a container that does not exist yet; undone on drop unless [`kept`](Self::keep).
+pub(crate) struct Preparation<'a> {
+    client: &'a Client,
+    prepared: Prepared,
+    kept: bool,
+}
+
+impl<'a> Preparation<'a> {
+    fn new(
+        client: &'a Client,
+        runtime: Runtime,
+        addresses: &[String],
+        multicast_route: bool,
+    ) -> anyhow::Result<Self> {
+        let request = PrepareRequest {
+            runtime,
+            addresses: addresses.to_vec(),
+            multicast_route,
+            caller_pid: std::process::id(),
+        };
+        Ok(Self {
+            client,
+            prepared: client.post("/prepare", &request)?,
+            kept: false,
+        })
+    }
+
+    /// The router's handle, and what the engine is to be given.
+    pub(crate) fn prepared(&self) -> &Prepared {
+        &self.prepared
+    }
+
+    /// For requests about what was prepared.
+    pub(crate) fn client(&self) -> &Client {
+        self.client
+    }
+
+    /// The container lives: what was prepared stays.
+    pub(crate) fn keep(mut self) {
+        self.kept = true;
+    }
+}
+
+impl Drop for Preparation<'_> {
+    fn drop(&mut self) {
+        if self.kept {
+            return;
+        }
+        let request = AbandonRequest {
+            id: self.prepared.id.clone(),
+        };
+        if let Err(error) = self.client.post::<Done>("/abandon", &request) {
+            output::complain(&format!("could not undo the preparations: {error}"));
+        }
+    }
+}

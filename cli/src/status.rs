@@ -1,0 +1,57 @@
+//! `mesh status` and its sub-commands: views of the report.
+
+use mesh_proto::api::Report;
+
+use crate::Outcome;
+use crate::args::StatusArgs;
+use crate::client::Client;
+use crate::{output, render};
+
+const USAGE: &str = "Usage: mesh status [--json] [targets|connections|peers]";
+
+/// What to show.
+enum View {
+    Overview,
+    Targets,
+    Connections,
+    Peers,
+}
+
+/// Prints a view. The status is 1 when the router is not ready.
+pub(crate) fn status(client: &Client, args: &StatusArgs) -> Outcome {
+    let view = match args.what.as_deref() {
+        None => View::Overview,
+        Some("targets") => View::Targets,
+        Some("connections") => View::Connections,
+        Some("peers") => View::Peers,
+        Some(other) => {
+            output::complain(&format!("Invalid status sub-command '{other}'\n{USAGE}"));
+            return Ok(1);
+        }
+    };
+    let report: Report = client.get("/report")?;
+    if args.json {
+        print_json(&view, &report)?;
+    } else {
+        output::print(&match view {
+            View::Overview => render::overview(&report),
+            View::Targets => render::targets(&report.router),
+            View::Connections => render::connections(&report.router),
+            View::Peers => render::peers(&report.router),
+        })?;
+    }
+    if !report.ready {
+        output::complain("the router is not ready yet; try again in a moment");
+        return Ok(1);
+    }
+    Ok(0)
+}
+
+fn print_json(view: &View, report: &Report) -> anyhow::Result<()> {
+    match view {
+        View::Overview => output::print_json(report),
+        View::Targets => output::print_json(&report.router.targets),
+        View::Connections => output::print_json(&report.router.connections),
+        View::Peers => output::print_json(&report.router.peers),
+    }
+}

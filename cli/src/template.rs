@@ -1,0 +1,274 @@
+//! Go templates over JSON.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{anyhow, bail};
+use gtmpl::{Context, FuncError, Template, Value};
+use serde_json::Value as Json;
+
+use crate::template_text;
+
+/// Objects whose keys are data rather than fields: a missing key is no mistake.
+const MAPS: [&str; 2] = ["Drops", "Counters"];
+/// Longest error shown: the engine puts whole values into its messages.
+const MAX_ERROR: usize = 200;
+
+/// Longest a template may take: the engine never comes to an end of some malformed ones.
+const DEADLINE: Duration = Duration::from_secs(5);
+
+/// Renders `format` with `data` as the dot. Functions besides Go's own: `json VALUE`, `keys MAP`.
+///
+/// After the deadline a thread is left behind, which ends with the process.
+pub(crate) fn render(format: &str, data: &Json) -> anyhow::Result<String> {
+    let Some(format) = template_text::rewrite(format) else {
+        bail!("a {{{{ has no }}}}");
+    };
+    let data = to_value(data, false);
+    let (sender, receiver) = mpsc::channel();
+    thread::spawn(move || {
+        // Nobody listens any more after the deadline.
+        let _ = sender.send(render_now(format, data));
+    });
+    match receiver.recv_timeout(DEADLINE) {
+        Ok(result) => result,
+        Err(RecvTimeoutError::Timeout) => bail!("it does not come to an end; check its braces"),
+        Err(RecvTimeoutError::Disconnected) => bail!("the template engine failed on it"),
+    }
+}
+
+fn render_now(format: String, data: Value) -> anyhow::Result<String> {
+    let mut template = Template::default();
+    template.add_func("json", json);
+    template.add_func("keys", keys);
+    template.add_func("text", text);
+    template.parse(format).map_err(|e| short(&e.to_string()))?;
+    let context = Context::from(data);
+    template.render(&context).map_err(|e| short(&e.to_string()))
+}
+
+fn short(message: &str) -> anyhow::Error {
+    // The value that follows " for " is the whole object.
+    let message = message.split(" for Object(").next().unwrap_or(message);
+    let line: String = message.chars().take(MAX_ERROR).collect();
+    anyhow!("{}", line.replace('\n', " "))
+}
+
+fn to_value(json: &Json, is_map: bool) -> Value {
+    match json {
+        Json::Null => Value::NoValue,
+        Json::Bool(b) => Value::Bool(*b),
+        Json::String(s) => Value::String(s.clone()),
+        Json::Array(items) => Value::Array(items.iter().map(|i| to_value(i, false)).collect()),
+        Json::Number(n) => match (n.as_u64(), n.as_i64()) {
+            (Some(n), _) => Value::from(n),
+            (_, Some(n)) => Value::from(n),
+            _ => Value::from(n.as_f64().unwrap_or_default()),
+        },
+        Json::Object(fields) => {
+            let fields: HashMap<_, _> = fields
+                .iter()
+                .map(|(k, v)| (k.clone(), to_value(v, MAPS.contains(&k.as_str()))))
+                .collect();
+            if is_map {
+                Value::Map(fields)
+            } else {
+                Value::Object(fields)
+            }
+        }
+    }
+}
+
+fn to_json(value: &Value) -> Json {
+    match value {
+        Value::NoValue | Value::Nil | Value::Function(_) => Json::Null,
+        Value::Bool(b) => Json::Bool(*b),
+        Value::String(s) => Json::String(s.clone()),
+        Value::Array(items) => items.iter().map(to_json).collect(),
+        Value::Object(fields) | Value::Map(fields) => Json::Object(
+            fields
+                .iter()
+                .map(|(k, v)| (k.clone(), to_json(v)))
+                .collect(),
+        ),
+        Value::Number(n) => match (n.as_u64(), n.as_i64(), n.as_f64()) {
+            (Some(n), _, _) => n.into(),
+            (_, Some(n), _) => n.into(),
+            (_, _, Some(n)) => n.into(),
+            _ => Json::Null,
+        },
+    }
+}
+
+fn json(args: &[Value]) -> Result<Value, FuncError> {
+    match args {
+        [value] => Ok(Value::String(to_json(value).to_string())),
+        _ => Err(FuncError::ExactlyXArgs("json".to_owned(), 1)),
+    }
+}
+
+/// What an action prints, where that is not what the engine itself would print.
+fn text(args: &[Value]) -> Result<Value, FuncError> {
+    match args {
+        [value] => Ok(Value::String(go_text(value))),
+        _ => Err(FuncError::ExactlyXArgs("text".to_owned(), 1)),
+    }
+}
+
+/// Go's `%v`: `[a b]`, `map[k:v]` with the keys in order.
+fn go_text(value: &Value) -> String {
+    match value {
+        Value::Array(items) => {
+            let items: Vec<_> = items.iter().map(go_text).collect();
+            format!("[{}]", items.join(" "))
+        }
+        Value::Object(fields) | Value::Map(fields) => {
+            let fields: BTreeMap<_, _> = fields.iter().collect();
+            let fields: Vec<_> = fields
+                .into_iter()
+                .map(|(k, v)| format!("{k}:{}", go_text(v)))
+                .collect();
+            format!("map[{}]", fields.join(" "))
+        }
+        other => other.to_string(),
+    }
+}
+
+/// The keys of a map in order: `range` over the map itself visits it in any order.
+fn keys(args: &[Value]) -> Result<Value, FuncError> {
+    let [Value::Object(fields) | Value::Map(fields)] = args else {
+        return Err(FuncError::Generic("keys wants one map".to_owned()));
+    };
+    let mut keys: Vec<_> = fields.keys().cloned().collect();
+    keys.sort();
+    Ok(Value::Array(keys.into_iter().map(Value::String).collect()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json as data;
+
+    fn rendered(format: &str) -> String {
+        let data = data!({
+            "Ready": true,
+            "Router": {
+                "Name": "7a:00:00:00:00:01", "Port": 6783, "Rtt": 0.25, "Retry": null, "None": [],
+                "Targets": ["b", "a"],
+                "Peers": [{"NickName": "h1", "Links": [1, 2]}, {"NickName": "h2", "Links": []}],
+                "Counters": {"tx": 2, "rx": 1},
+            },
+        });
+        match render(format, &data) {
+            Ok(text) => text,
+            Err(e) => format!("error: {e}"),
+        }
+    }
+
+    #[test]
+    fn fields_and_functions() {
+        for (format, expected) in [
+            ("{{.Router.Name}}", "7a:00:00:00:00:01"),
+            (
+                "{{.Router.Port}} {{.Router.Rtt}} {{.Ready}}",
+                "6783 0.25 true",
+            ),
+            ("{{len .Router.Peers}}", "2"),
+            ("{{index .Router.Targets 1}}", "a"),
+            ("{{(index .Router.Peers 0).NickName}}", "h1"),
+            ("{{json .Router.Targets}}", r#"["b","a"]"#),
+            (
+                "{{.Router.Peers | json}}",
+                r#"[{"Links":[1,2],"NickName":"h1"},{"Links":[],"NickName":"h2"}]"#,
+            ),
+            ("{{json .Router.Retry}}", "null"),
+            (
+                "{{printf \"%s-%d\" .Router.Name .Router.Port}}",
+                "7a:00:00:00:00:01-6783",
+            ),
+            (
+                "{{.Router.Counters.tx}} {{.Router.Counters.none}}",
+                "2 <no value>",
+            ),
+            ("{{range keys .Router.Counters}}{{.}} {{end}}", "rx tx "),
+        ] {
+            assert_eq!(rendered(format), expected, "{format}");
+        }
+    }
+
+    #[test]
+    fn control_structures() {
+        for (format, expected) in [
+            (
+                "{{range .Router.Peers}}{{.NickName}}={{len .Links}};{{end}}",
+                "h1=2;h2=0;",
+            ),
+            (
+                "{{range $i, $p := .Router.Peers}}{{$i}}{{$p.NickName}} {{end}}",
+                "0h1 1h2 ",
+            ),
+            (
+                "{{range .Router.Peers}}{{$.Router.Port}},{{end}}",
+                "6783,6783,",
+            ),
+            ("{{if .Ready}}yes{{else}}no{{end}}", "yes"),
+            ("{{if eq .Router.Port 6783}}std{{end}}", "std"),
+            ("{{if gt (len .Router.Targets) 1}}many{{end}}", "many"),
+            ("{{with .Router}}{{.Port}}{{end}}", "6783"),
+            ("{{- range .Router.Targets -}} {{.}} {{- end -}}", "ba"),
+            ("{{range .Router.Targets}}{{.}}{{else}}none{{end}}", "ba"),
+            (
+                "{{range $i, $t := .Router.Targets}}{{$i}}{{else}}none{{end}}",
+                "01",
+            ),
+            (
+                "{{.Router.Targets}} {{.Router.Counters}} {{.Router.None}}",
+                "[b a] map[rx:1 tx:2] []",
+            ),
+            ("{{$n := .Router.Name}}{{$n}}", "7a:00:00:00:00:01"),
+            ("{{range .Router.None}}x{{else}}none{{end}}", "none"),
+        ] {
+            assert_eq!(rendered(format), expected, "{format}");
+        }
+    }
+
+    #[test]
+    fn mistakes_are_told_in_one_short_line() {
+        for format in [
+            "{{.Nope}}",
+            "{{",
+            "{{end}}",
+            "{{nope .}}",
+            "{{range .Router.Port}}{{end}}",
+            "{{index .Router.Targets 9}}",
+        ] {
+            let message = rendered(format);
+            assert!(message.starts_with("error: "), "{format}: {message}");
+            assert!(
+                message.len() < 250 && !message.contains('\n'),
+                "{format}: {message}"
+            );
+        }
+        assert!(rendered("{{.Nope}}").contains("Nope"));
+    }
+
+    #[test]
+    fn a_template_cut_anywhere_does_no_harm() {
+        let template = r#"{{- with $r := .Router}}{{range $i, $p := .Peers}}{{if eq $i 1}}{{printf "%s%5d%v" $p.NickName $i (len .Links)}}
+            {{else}}{{json (index $.Router.Targets 0)}}{{end}}{{else}}none{{end}}{{len .Name | print}}{{end -}}"#;
+        assert!(
+            !rendered(template).starts_with("error"),
+            "{}",
+            rendered(template)
+        );
+        for at in 0..template.len() {
+            let without = format!("{}{}", &template[..at], &template[at + 1..]);
+            for cut in [&template[..at], &template[at..], &without] {
+                let text = rendered(cut);
+                assert!(!text.contains("come to an end"), "{cut}: {text}");
+            }
+        }
+    }
+}

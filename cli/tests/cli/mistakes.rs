@@ -1,0 +1,125 @@
+//! What is said when something is wrong, and the small verbs.
+
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::os::unix::net::UnixListener;
+
+use crate::support::Lab;
+
+#[test]
+fn no_router() {
+    let lab = Lab::new();
+    let socket = lab.socket();
+    for line in [
+        "status",
+        "ps",
+        "report",
+        "connect a",
+        "forget a",
+        "attach 10.2.1.1/24 c",
+        "detach c",
+    ] {
+        let said = lab.mesh(line);
+        said.failed(1, "no such file; is it running? try `mesh launch`");
+        said.failed(1, socket.to_str().unwrap());
+    }
+    drop(UnixListener::bind(&socket).unwrap());
+    lab.mesh("status").failed(1, "nobody listens there");
+}
+
+#[test]
+fn a_router_that_speaks_otherwise() {
+    let lab = Lab::with_router();
+    lab.answer("/report", 200, "{}");
+    lab.mesh("status").failed(1, "same version");
+    lab.answer("/report", 200, "not json");
+    lab.mesh("report").failed(1, "same version");
+    lab.answer("/report", 500, "boom");
+    lab.mesh("status").failed(1, "500");
+    lab.answer(
+        "/connect",
+        400,
+        r#"{"Error": "cannot resolve 'nosuch'; check the name"}"#,
+    );
+    lab.mesh("connect nosuch")
+        .failed(1, "cannot resolve 'nosuch'; check the name");
+}
+
+#[test]
+fn connect_and_forget() {
+    let lab = Lab::with_router();
+    assert_eq!(lab.mesh("connect --replace a b:7").ok(), "");
+    assert_eq!(lab.mesh("forget a").ok(), "");
+    assert_eq!(lab.mesh("connect --replace").ok(), "");
+    let sent = lab.requests("/connect");
+    assert_eq!(
+        sent[0],
+        serde_json::json!({"Peers": ["a", "b:7"], "Replace": true})
+    );
+    assert_eq!(sent[1]["Peers"], serde_json::json!([]));
+    assert_eq!(lab.requests("/forget")[0]["Peers"][0], "a");
+    assert_eq!(lab.mesh("connect").status, 2);
+}
+
+#[test]
+fn usage() {
+    let lab = Lab::new();
+    for line in [
+        "nosuch",
+        "",
+        "launch --mtu x",
+        "launch --datapath tap",
+        "attach",
+        "completions tcsh",
+    ] {
+        let said = lab.mesh(line);
+        assert_eq!((said.status, said.out.as_str()), (2, ""), "{line}");
+        assert!(said.err.contains("--help"), "{line}: {}", said.err);
+    }
+}
+
+#[test]
+fn every_verb_has_help_with_an_example() {
+    let lab = Lab::new();
+    let top = lab.mesh("--help").ok();
+    assert_eq!(lab.mesh("help").ok(), top);
+    let verbs = "launch connect forget run start restart attach detach ps status report stop reset keygen version completions";
+    for verb in verbs.split(' ') {
+        assert!(top.contains(&format!("\n  {verb} ")), "{verb}");
+        let help = lab.mesh(&format!("{verb} --help")).ok();
+        assert!(
+            help.contains("Example:\n  mesh ") && help.contains(verb),
+            "{verb}: {help}"
+        );
+        assert_eq!(lab.mesh(&format!("help {verb}")).ok(), help);
+    }
+}
+
+#[test]
+fn completion_scripts() {
+    for shell in ["bash", "zsh", "fish"] {
+        let script = Lab::new().mesh(&format!("completions {shell}")).ok();
+        assert!(
+            script.contains("mesh") && script.contains("restart"),
+            "{shell}"
+        );
+    }
+}
+
+#[test]
+fn keygen_makes_a_private_file_once() {
+    let lab = Lab::new();
+    let key = lab.path("key");
+    assert_eq!(lab.mesh_words(&["keygen", key.to_str().unwrap()]).ok(), "");
+    let text = std::fs::read_to_string(&key).unwrap();
+    assert!(text.len() == 65 && text.trim_end().bytes().all(|b| b.is_ascii_hexdigit()));
+    assert_eq!(key.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    lab.mesh_words(&["keygen", key.to_str().unwrap()])
+        .failed(1, "not overwritten");
+    assert_eq!(std::fs::read_to_string(&key).unwrap(), text);
+    let other = lab.mesh("keygen").ok();
+    assert!(other.len() == 65 && other != text);
+    let dangling = lab.path("dangling");
+    symlink(lab.path("nowhere"), &dangling).unwrap();
+    lab.mesh_words(&["keygen", dangling.to_str().unwrap()])
+        .failed(1, "not overwritten");
+}

@@ -1,0 +1,121 @@
+//! `status`, `report`, `ps`, `version` against a fixed report. `MESH_BLESS=1` writes the golden files anew.
+
+use crate::support::{Lab, REPORT};
+
+#[track_caller]
+fn golden(name: &str, text: &str) {
+    let file = format!("{}/tests/golden/{name}.txt", env!("CARGO_MANIFEST_DIR"));
+    if std::env::var_os("MESH_BLESS").is_some() {
+        std::fs::write(&file, text).unwrap();
+    }
+    assert_eq!(text, std::fs::read_to_string(&file).unwrap(), "{file}");
+}
+
+#[test]
+fn views() {
+    let lab = Lab::with_router();
+    for (name, line) in [
+        ("status", "status"),
+        ("status-targets", "status targets"),
+        ("status-connections", "status connections"),
+        ("status-peers", "status peers"),
+        ("ps", "ps"),
+        ("ps-named", "ps db 0123"),
+    ] {
+        golden(name, &lab.mesh(line).ok());
+    }
+}
+
+#[test]
+fn a_quiet_router_has_no_parentheses() {
+    let lab = Lab::with_router();
+    let mut report: serde_json::Value = serde_json::from_str(REPORT).unwrap();
+    let router = &mut report["Router"];
+    for list in ["Targets", "Connections", "Warnings"] {
+        router[list] = serde_json::json!([]);
+    }
+    router["Peers"][0]["Connections"] = serde_json::json!([]);
+    router["Peers"] = serde_json::json!([router["Peers"][0]]);
+    router["ProtocolMaxVersion"] = 2.into();
+    lab.answer("/report", 200, &report.to_string());
+    golden("status-quiet", &lab.mesh("status").ok());
+    assert_eq!(lab.mesh("status connections").ok(), "");
+}
+
+#[test]
+fn json_views() {
+    let lab = Lab::with_router();
+    let json =
+        |line: &str| -> serde_json::Value { serde_json::from_str(&lab.mesh(line).ok()).unwrap() };
+    let report: serde_json::Value = serde_json::from_str(REPORT).unwrap();
+    assert_eq!(json("status --json"), report);
+    assert_eq!(json("report"), report);
+    assert_eq!(json("report --json"), report);
+    for (name, field) in [
+        ("targets", "Targets"),
+        ("connections", "Connections"),
+        ("peers", "Peers"),
+    ] {
+        assert_eq!(
+            json(&format!("status {name} --json")),
+            report["Router"][field]
+        );
+    }
+    assert_eq!(json("ps --json web")[0]["Name"], "web");
+}
+
+#[test]
+fn templates() {
+    let lab = Lab::with_router();
+    let said = lab.mesh_words(&[
+        "report",
+        "-f",
+        "{{range .Router.Peers}}{{.NickName}} {{end}}",
+    ]);
+    assert_eq!(said.ok(), "host1 host2 host3 \n");
+    lab.mesh_words(&["report", "-f", "{{.Router.Nope}}"])
+        .failed(1, "Nope");
+    lab.mesh_words(&["report", "-f", "{{if}"])
+        .failed(1, "cannot render the template");
+}
+
+#[test]
+fn a_router_that_is_not_ready_is_shown_and_is_a_failure() {
+    let lab = Lab::with_router();
+    lab.answer(
+        "/report",
+        200,
+        &REPORT.replace("\"Ready\": true", "\"Ready\": false"),
+    );
+    let said = lab.mesh("status");
+    assert_eq!(said.status, 1);
+    assert!(said.out.contains("Service: router"));
+    assert!(said.err.contains("not ready"));
+}
+
+#[test]
+fn a_wrong_sub_command_is_told_with_usage() {
+    let said = Lab::with_router().mesh("status ipam");
+    assert_eq!(said.status, 1);
+    assert!(
+        said.err
+            .contains("Invalid status sub-command 'ipam'\nUsage: mesh status")
+    );
+}
+
+#[test]
+fn ps_of_an_unknown_container_fails() {
+    Lab::with_router()
+        .mesh("ps nosuch")
+        .failed(1, "no container 'nosuch'");
+}
+
+#[test]
+fn version_with_and_without_a_router() {
+    let own = concat!("mesh ", env!("CARGO_PKG_VERSION"), "\n");
+    assert_eq!(Lab::new().mesh("version").ok(), own);
+    assert_eq!(
+        Lab::with_router().mesh("version").ok(),
+        format!("{own}router 0.1.0\n")
+    );
+}

@@ -1,0 +1,490 @@
+//! Two to five control planes wired together with a perfect network: what each scenario promises, and nothing else.
+//! Loss, delay, partitions and restarts are the simulator's subject.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use core::time::Duration;
+
+use super::*;
+use crate::api::ConnectionState;
+use crate::entropy::SeededEntropy;
+use crate::forward::{LaneEvent, Outbox, Scratch};
+use crate::topology::record::Ed25519;
+
+struct Node {
+    control: Control,
+    forwarder: Arc<Forwarder>,
+    snapshot: Arc<Snapshot>,
+    address: SocketAddr,
+    injected: Vec<Vec<u8>>,
+    notes: Vec<String>,
+}
+
+/// Where the far end of a connection is.
+type FarEnd = (usize, ConnId);
+
+struct Net {
+    now: Instant,
+    nodes: Vec<Node>,
+    streams: BTreeMap<(usize, ConnId), FarEnd>,
+    /// Pairs whose UDP is lost, in both directions.
+    no_udp: Vec<(usize, usize)>,
+}
+
+struct Lane {
+    datagrams: Vec<(SocketAddr, Vec<u8>)>,
+    frames: Vec<Vec<u8>>,
+    events: Vec<LaneEvent>,
+}
+
+impl Outbox for Lane {
+    fn datagram(&mut self, to: SocketAddr, bytes: &[u8]) {
+        self.datagrams.push((to, bytes.to_vec()));
+    }
+    fn inject(&mut self, frame: &[u8]) {
+        self.frames.push(frame.to_vec());
+    }
+    fn event(&mut self, event: LaneEvent) {
+        self.events.push(event);
+    }
+}
+
+struct Setup {
+    secret: fn() -> MeshSecret,
+    discovery: bool,
+    name: Option<PeerName>,
+    seed: u8,
+}
+
+fn open_mesh(seed: u8) -> Setup {
+    Setup {
+        secret: MeshSecret::open,
+        discovery: true,
+        name: None,
+        seed,
+    }
+}
+
+fn address(n: usize) -> SocketAddr {
+    SocketAddr::from(([10, 0, 0, u8::try_from(n + 1).unwrap()], 6783))
+}
+
+impl Net {
+    fn new(setups: Vec<Setup>) -> Self {
+        let now = Instant::ZERO + Duration::from_secs(10);
+        let nodes = setups
+            .into_iter()
+            .enumerate()
+            .map(|(n, setup)| node(n, setup, now))
+            .collect();
+        Self {
+            now,
+            nodes,
+            streams: BTreeMap::new(),
+            no_udp: Vec::new(),
+        }
+    }
+
+    fn connect(&mut self, from: usize, to: usize) {
+        let now = self.now;
+        self.nodes[from]
+            .control
+            .connect(&[address(to).to_string()], false, now)
+            .unwrap();
+    }
+
+    /// Lets the time pass, and everything happen that is due in it.
+    fn run(&mut self, time: Duration) {
+        let end = self.now + time;
+        loop {
+            while (0..self.nodes.len()).any(|n| self.carry_out(n)) {}
+            let next = self
+                .nodes
+                .iter()
+                .map(|n| n.control.next_deadline().0)
+                .min()
+                .unwrap();
+            if next > end {
+                break;
+            }
+            self.now = self.now.max(next) + Duration::from_micros(1);
+            let now = self.now;
+            for node in &mut self.nodes {
+                node.control.handle_timeout(now);
+            }
+        }
+        self.now = end;
+    }
+
+    fn carry_out(&mut self, n: usize) -> bool {
+        let mut any = false;
+        while let Some(output) = self.nodes[n].control.poll_output() {
+            any = true;
+            self.effect(n, output);
+        }
+        any
+    }
+
+    fn effect(&mut self, n: usize, output: Output) {
+        let now = self.now;
+        match output {
+            Output::Dial {
+                conn,
+                to: DialTo::Address(to),
+            } => self.dial(n, conn, to),
+            Output::Dial { conn, .. } => {
+                self.nodes[n]
+                    .control
+                    .handle_closed(conn, "cannot resolve", now)
+            }
+            Output::Send { conn, bytes } => {
+                self.nodes[n].control.handle_written(conn, bytes.len(), now);
+                if let Some((far, far_conn)) = self.streams.get(&(n, conn)).copied() {
+                    self.nodes[far].control.handle_bytes(far_conn, &bytes, now);
+                }
+            }
+            Output::Close { conn } => {
+                if let Some((far, far_conn)) = self.streams.remove(&(n, conn)) {
+                    self.streams.remove(&(far, far_conn));
+                    self.nodes[far]
+                        .control
+                        .handle_closed(far_conn, "closed", now);
+                }
+            }
+            Output::Datagram { to, bytes } => self.datagram(n, to, bytes),
+            Output::Publish(snapshot) => {
+                self.nodes[n].snapshot = snapshot;
+                self.lane(n, |node, now, scratch, lane| {
+                    node.forwarder
+                        .flush_pending(&node.snapshot, now, scratch, lane)
+                });
+            }
+            Output::Note(Note::Info(text) | Note::Warn(text)) => self.nodes[n].notes.push(text),
+            Output::Pin(..) | Output::Unpin(_) | Output::Targets(_) => {}
+        }
+    }
+
+    fn dial(&mut self, n: usize, conn: ConnId, to: SocketAddr) {
+        let now = self.now;
+        let Some(far) = self.nodes.iter().position(|node| node.address == to) else {
+            self.nodes[n]
+                .control
+                .handle_closed(conn, "no such host", now);
+            return;
+        };
+        let from = SocketAddr::new(self.nodes[n].address.ip(), 40_000);
+        let far_conn = self.nodes[far].control.handle_accepted(from, now).unwrap();
+        self.streams.insert((n, conn), (far, far_conn));
+        self.streams.insert((far, far_conn), (n, conn));
+        self.nodes[n].control.handle_connected(conn, to, now);
+    }
+
+    fn datagram(&mut self, n: usize, to: SocketAddr, mut bytes: Vec<u8>) {
+        let from = self.nodes[n].address;
+        let Some(far) = self.nodes.iter().position(|node| node.address == to) else {
+            return;
+        };
+        if self.no_udp.contains(&(n, far)) || self.no_udp.contains(&(far, n)) {
+            return;
+        }
+        self.lane(far, |node, now, scratch, lane| {
+            node.forwarder
+                .ingress(&node.snapshot, from, &mut bytes, now, scratch, lane);
+        });
+    }
+
+    fn send_frame(&mut self, n: usize, frame: &[u8]) {
+        self.lane(n, |node, now, scratch, lane| {
+            node.forwarder
+                .egress(&node.snapshot, &mut [frame].into_iter(), now, scratch, lane);
+        });
+    }
+
+    fn lane(&mut self, n: usize, work: impl FnOnce(&Node, Instant, &mut Scratch, &mut Lane)) {
+        let mut lane = Lane {
+            datagrams: Vec::new(),
+            frames: Vec::new(),
+            events: Vec::new(),
+        };
+        work(&self.nodes[n], self.now, &mut Scratch::default(), &mut lane);
+        let now = self.now;
+        self.nodes[n].injected.extend(lane.frames);
+        for event in lane.events {
+            self.nodes[n].control.handle_lane(event, now);
+        }
+        for (to, bytes) in lane.datagrams {
+            self.datagram(n, to, bytes);
+        }
+    }
+
+    fn states(&self, n: usize) -> Vec<(ConnectionState, String)> {
+        let report = self.nodes[n].control.report(self.now);
+        report
+            .connections
+            .into_iter()
+            .map(|c| (c.state, c.error))
+            .collect()
+    }
+
+    fn established(&self, n: usize) -> usize {
+        self.states(n)
+            .iter()
+            .filter(|(state, _)| *state == ConnectionState::Established)
+            .count()
+    }
+}
+
+fn node(n: usize, setup: Setup, now: Instant) -> Node {
+    let identity = Arc::new(Identity::from_seeds(
+        [setup.seed; 32],
+        [setup.seed ^ 0x80; 32],
+    ));
+    let mut entropy = SeededEntropy::new(u64::from(setup.seed) << 8 | n as u64);
+    let config = Config {
+        secret: Arc::new((setup.secret)()),
+        epoch: 1,
+        name: setup.name.unwrap_or_else(|| identity.id().derived_name()),
+        nickname: format!("host{}", n + 1),
+        port: 6783,
+        endpoints: vec![address(n)],
+        discovery: setup.discovery,
+        mtu: limits::DEFAULT_MTU,
+        pins: BTreeMap::new(),
+        identity,
+    };
+    let me = config.identity.id();
+    let forwarder = Arc::new(Forwarder::new(&mut entropy));
+    let control = Control::new(
+        config,
+        forwarder.clone(),
+        Arc::new(Ed25519),
+        Box::new(entropy),
+        now,
+    )
+    .unwrap();
+    let snapshot = Arc::new(Snapshot::alone(me, 1, limits::DEFAULT_MTU, now));
+    Node {
+        control,
+        forwarder,
+        snapshot,
+        address: address(n),
+        injected: Vec::new(),
+        notes: Vec::new(),
+    }
+}
+
+fn frame(to: [u8; 6], from: u8, text: &[u8]) -> Vec<u8> {
+    let mut frame = to.to_vec();
+    frame.extend_from_slice(&[2, 0, 0, 0, 0, from, 0x88, 0xb5]);
+    frame.extend_from_slice(text);
+    frame.resize(60.max(frame.len()), 0);
+    frame
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+
+#[test]
+fn two_routers_meet_and_frames_flow() {
+    let mut net = Net::new(vec![open_mesh(1), open_mesh(2)]);
+    net.connect(0, 1);
+    net.run(3 * SECOND);
+    assert_eq!(
+        (net.established(0), net.established(1)),
+        (1, 1),
+        "{:?} {:?}",
+        net.states(0),
+        net.nodes[0].notes
+    );
+    let hello = frame([0xff; 6], 1, b"hello");
+    net.send_frame(0, &hello);
+    assert_eq!(net.nodes[1].injected, [hello]);
+    let answer = frame([2, 0, 0, 0, 0, 1], 2, b"answer");
+    net.send_frame(1, &answer);
+    assert_eq!(net.nodes[0].injected, [answer]);
+}
+
+#[test]
+fn a_chain_without_discovery_relays_and_stays_a_chain() {
+    let chain = |seed| Setup {
+        discovery: false,
+        ..open_mesh(seed)
+    };
+    let mut net = Net::new(vec![chain(1), chain(2), chain(3)]);
+    net.connect(0, 1);
+    net.connect(1, 2);
+    net.run(6 * SECOND);
+    assert_eq!(
+        [net.established(0), net.established(1), net.established(2)],
+        [1, 2, 1]
+    );
+    let hello = frame([0xff; 6], 1, b"hello");
+    net.send_frame(0, &hello);
+    assert_eq!(net.nodes[1].injected.len(), 1);
+    assert_eq!(net.nodes[2].injected, [hello]);
+    // The answer is unicast: it needs a session of its own, end to end, and goes through the middle.
+    let answer = frame([2, 0, 0, 0, 0, 1], 3, b"answer");
+    net.send_frame(2, &answer);
+    net.run(SECOND);
+    assert_eq!(net.nodes[0].injected, [answer]);
+    assert_eq!(
+        net.nodes[1].injected.len(),
+        1,
+        "a relay does not see what it relays"
+    );
+    let me = net.nodes[0].control.me();
+    assert!(matches!(
+        net.nodes[2].snapshot.peers[&me].path,
+        crate::forward::Path::Via(_)
+    ));
+}
+
+#[test]
+fn discovery_makes_a_full_mesh_with_one_link_a_pair() {
+    let mut net = Net::new((1..=5).map(open_mesh).collect());
+    for n in 1..5 {
+        net.connect(n, 0);
+    }
+    net.run(15 * SECOND);
+    for n in 0..5 {
+        assert_eq!(net.established(n), 4, "{n}: {:?}", net.states(n));
+    }
+    let digests: Vec<_> = net.nodes.iter().map(|n| n.control.digest()).collect();
+    assert!(digests.iter().all(|d| *d == digests[0]));
+}
+
+#[test]
+fn a_pair_without_udp_stays_pending_and_talks_through_the_third() {
+    let mut net = Net::new(vec![open_mesh(1), open_mesh(2), open_mesh(3)]);
+    net.no_udp.push((0, 2));
+    net.connect(0, 1);
+    net.connect(2, 1);
+    net.run(10 * SECOND);
+    let states = net.states(0);
+    assert!(
+        states
+            .iter()
+            .any(|(s, e)| *s == ConnectionState::Pending && !e.is_empty()),
+        "{states:?}"
+    );
+    net.send_frame(0, &frame([0xff; 6], 1, b"x"));
+    net.send_frame(2, &frame([2, 0, 0, 0, 0, 1], 3, b"y"));
+    net.run(SECOND);
+    assert_eq!(
+        (net.nodes[0].injected.len(), net.nodes[2].injected.len()),
+        (1, 1)
+    );
+}
+
+#[test]
+fn different_secrets_are_told_on_both_sides() {
+    let keyed = |seed| Setup {
+        secret: || MeshSecret::from_key_bytes([7; 32]),
+        ..open_mesh(seed)
+    };
+    let other = |seed| Setup {
+        secret: || MeshSecret::from_key_bytes([8; 32]),
+        ..open_mesh(seed)
+    };
+    for (a, b) in [
+        (keyed(1), other(2)),
+        (keyed(1), open_mesh(2)),
+        (open_mesh(1), keyed(2)),
+    ] {
+        let mut net = Net::new(vec![a, b]);
+        net.connect(0, 1);
+        net.run(2 * SECOND);
+        for n in 0..2 {
+            assert_eq!(net.established(n), 0);
+            let states = net.states(n);
+            assert!(
+                states
+                    .iter()
+                    .any(|(_, e)| e.contains("secret") || e.contains("key")),
+                "{n}: {states:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_router_that_meets_itself_gives_up_and_says_so() {
+    let mut net = Net::new(vec![open_mesh(1)]);
+    net.connect(0, 0);
+    net.run(5 * SECOND);
+    let states = net.states(0);
+    assert!(
+        states
+            .iter()
+            .any(|(s, e)| *s == ConnectionState::Failed && e.contains("ourselves")),
+        "{states:?}"
+    );
+}
+
+#[test]
+fn one_name_for_two_routers_is_refused_on_both_sides() {
+    let named = |seed| Setup {
+        name: Some(PeerName([2, 0, 0, 0, 0, 9])),
+        ..open_mesh(seed)
+    };
+    let mut net = Net::new(vec![named(1), named(2)]);
+    net.connect(0, 1);
+    net.run(2 * SECOND);
+    for n in 0..2 {
+        let states = net.states(n);
+        assert!(
+            states.iter().any(|(_, e)| e.contains("name")),
+            "{n}: {states:?}"
+        );
+    }
+}
+
+#[test]
+fn garbage_from_a_member_is_counted_and_changes_nothing() {
+    let mut net = Net::new(vec![open_mesh(1), open_mesh(2)]);
+    net.connect(0, 1);
+    net.run(3 * SECOND);
+    let now = net.now;
+    let peer = net.nodes[1].control.me();
+    let control = &mut net.nodes[0].control;
+    let conn = control.links.of_peer(&peer).unwrap();
+    use crate::wire::message::LinkMessage;
+    let mut forged = control.lsdb.get(&peer).unwrap().bytes().to_vec();
+    let last = forged.len() - 1;
+    forged[last] ^= 1;
+    control.handle_message(
+        conn,
+        LinkMessage::Records(vec![vec![1, 2, 3], forged, Vec::new()]),
+        now,
+    );
+    control.handle_message(conn, LinkMessage::Unknown(99), now);
+    control.handle_message(conn, LinkMessage::Want(vec![PeerId([9; 16]); 100]), now);
+    control.handle_message(conn, LinkMessage::Digest([0; 16]), now);
+    assert!(control.gossip_counters.refused >= 2);
+    assert_eq!(control.gossip_counters.unknown, 1);
+    net.run(5 * SECOND);
+    assert_eq!((net.established(0), net.established(1)), (1, 1));
+}
+
+#[test]
+fn replacing_targets_keeps_what_is_listed_and_bad_ones_change_nothing() {
+    let mut net = Net::new(vec![open_mesh(1)]);
+    let now = net.now;
+    let control = &mut net.nodes[0].control;
+    control
+        .connect(&["a".into(), "b".into()], false, now)
+        .unwrap();
+    assert!(
+        control
+            .connect(&["c".into(), "d d".into()], true, now)
+            .is_err()
+    );
+    assert_eq!(control.explicit_targets(), ["a", "b"]);
+    control
+        .connect(&["b".into(), "c".into()], true, now)
+        .unwrap();
+    assert_eq!(control.explicit_targets(), ["b", "c"]);
+    control.forget(&["b".into(), "unknown".into()]);
+    assert_eq!(control.explicit_targets(), ["c"]);
+}

@@ -1,0 +1,146 @@
+//! Who a router is: an Ed25519 key that signs its records and an X25519 key that its sessions are made with.
+
+use core::fmt;
+
+use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
+use sha2::{Digest, Sha256};
+
+use super::dh::DhSecret;
+use crate::ids::PeerId;
+
+const PEER_ID_LABEL: &[u8] = b"mesh peer id v1";
+
+/// The keys of one router; secrets are erased when dropped and never printed.
+pub struct Identity {
+    sign: SigningKey,
+    dh: DhSecret,
+    id: PeerId,
+}
+
+/// A signature is not one that the named key made over the message, or the key is not a sound one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the signature does not verify")]
+pub struct BadSignature;
+
+impl Identity {
+    /// The identity made of an Ed25519 seed (RFC 8032) and an X25519 secret (RFC 7748), 32 random bytes each.
+    pub fn from_seeds(sign: [u8; 32], dh: [u8; 32]) -> Self {
+        let sign = SigningKey::from_bytes(&sign);
+        let id = peer_id(sign.verifying_key().as_bytes());
+        Self {
+            sign,
+            dh: DhSecret::from_bytes(dh),
+            id,
+        }
+    }
+
+    /// The name the protocol knows this router by.
+    pub fn id(&self) -> PeerId {
+        self.id
+    }
+
+    /// The public Ed25519 key.
+    pub fn sign_key(&self) -> [u8; 32] {
+        self.sign.verifying_key().to_bytes()
+    }
+
+    /// The public X25519 key.
+    pub fn dh_key(&self) -> [u8; 32] {
+        self.dh.public()
+    }
+
+    /// The secret X25519 key.
+    pub fn dh_secret(&self) -> &DhSecret {
+        &self.dh
+    }
+
+    /// The Ed25519 signature over `message`; the caller puts a label in front that says what the message is.
+    pub fn sign(&self, message: &[u8]) -> [u8; 64] {
+        self.sign.sign(message).to_bytes()
+    }
+}
+
+impl fmt::Debug for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Identity({})", self.id)
+    }
+}
+
+/// The id of the router that signs with `sign_key`: SHA-256("mesh peer id v1" ‖ key), the first 16 bytes.
+pub fn peer_id(sign_key: &[u8; 32]) -> PeerId {
+    let digest = Sha256::new()
+        .chain_update(PEER_ID_LABEL)
+        .chain_update(sign_key)
+        .finalize();
+    let mut id = [0; 16];
+    id.copy_from_slice(&digest[..16]);
+    PeerId(id)
+}
+
+/// Whether `signature` is the one `sign_key` makes over `message`; malleable signatures and small-order keys are
+/// refused, so that all routers accept the same records.
+pub fn verify(
+    sign_key: &[u8; 32],
+    message: &[u8],
+    signature: &[u8; 64],
+) -> Result<(), BadSignature> {
+    let key = VerifyingKey::from_bytes(sign_key).map_err(|_| BadSignature)?;
+    key.verify_strict(message, &Signature::from_bytes(signature))
+        .map_err(|_| BadSignature)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn identity() -> Identity {
+        Identity::from_seeds([1; 32], [2; 32])
+    }
+
+    #[test]
+    fn id_is_the_labelled_hash_of_the_signing_key() {
+        let me = identity();
+        let mut text = b"mesh peer id v1".to_vec();
+        text.extend_from_slice(&me.sign_key());
+        assert_eq!(me.id().0, Sha256::digest(&text)[..16]);
+        assert_eq!(peer_id(&me.sign_key()), me.id());
+    }
+
+    #[test]
+    fn id_depends_on_the_signing_key_only() {
+        assert_eq!(identity().id(), Identity::from_seeds([1; 32], [9; 32]).id());
+        assert_ne!(identity().id(), Identity::from_seeds([3; 32], [2; 32]).id());
+    }
+
+    #[test]
+    fn every_flipped_bit_of_a_signature_is_refused() {
+        let me = identity();
+        let signature = me.sign(b"record");
+        assert_eq!(verify(&me.sign_key(), b"record", &signature), Ok(()));
+        for bit in 0..512 {
+            let mut bad = signature;
+            bad[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(verify(&me.sign_key(), b"record", &bad), Err(BadSignature));
+        }
+        assert_eq!(
+            verify(&me.sign_key(), b"recorD", &signature),
+            Err(BadSignature)
+        );
+    }
+
+    #[test]
+    fn small_order_keys_sign_nothing() {
+        // With the neutral element as key, (R = neutral, s = 0) satisfies the equation over every message.
+        let mut neutral = [0; 32];
+        neutral[0] = 1;
+        let mut signature = [0; 64];
+        signature[0] = 1;
+        assert_eq!(verify(&neutral, b"anything", &signature), Err(BadSignature));
+    }
+
+    #[test]
+    fn nothing_secret_is_printed() {
+        let text = format!("{:?} {:?}", identity(), identity().dh_secret());
+        assert_eq!(text, format!("Identity({}) DhSecret(..)", identity().id()));
+    }
+}

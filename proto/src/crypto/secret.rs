@@ -1,0 +1,179 @@
+//! The secret that all routers of a mesh share, and the pre-shared keys of links and sessions that follow from it.
+
+use core::fmt;
+
+use argon2::{Algorithm, Argon2, Block, Params, Version};
+use hkdf::Hkdf;
+use sha2::Sha256;
+use zeroize::{Zeroize, Zeroizing};
+
+/// Fewest characters of a password.
+pub const MIN_PASSWORD: usize = 12;
+
+const ARGON2_KIB: u32 = 64 * 1024;
+const ARGON2_PASSES: u32 = 3;
+const ARGON2_LANES: u32 = 1;
+// One salt for all meshes: a router must reach the same key from the password alone.
+const ARGON2_SALT: &[u8] = b"mesh password v1";
+// No 32-byte key can collide with it: the lengths differ.
+const OPEN_KEY: &[u8] = b"mesh open v1";
+const LINK_LABEL: &[u8] = b"mesh link psk v1";
+const SESSION_LABEL: &[u8] = b"mesh session psk v1";
+
+/// How the operator protects the mesh.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum SecretKind {
+    /// A random 256-bit key.
+    KeyFile,
+    /// A password; who records a handshake may test guesses at the price of one Argon2id each.
+    Password,
+    /// No secret: traffic is encrypted, but anyone may join.
+    Open,
+}
+
+/// What the members of a mesh know and nobody else; erased when dropped, never printed.
+pub struct MeshSecret {
+    kind: SecretKind,
+    key: Zeroizing<Vec<u8>>,
+}
+
+/// Why a password is not accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum SecretError {
+    /// Short passwords are guessed in no time.
+    #[error("the password has {0} characters; it must have at least {MIN_PASSWORD}")]
+    TooShort(usize),
+    /// The memory-hard hash refused its input (a password of 4 GiB).
+    #[error("the password cannot be hashed")]
+    Unhashable,
+}
+
+impl MeshSecret {
+    /// The secret in a key file: 32 random bytes.
+    pub fn from_key_bytes(key: [u8; 32]) -> Self {
+        let key = Zeroizing::new(key);
+        Self {
+            kind: SecretKind::KeyFile,
+            key: Zeroizing::new(key.to_vec()),
+        }
+    }
+
+    /// The secret that follows from a password: Argon2id (RFC 9106), 64 MiB, 3 passes, 1 lane. Takes some 0.1 s to 1 s
+    /// and that much memory, so call it once at start and not where others wait.
+    pub fn from_password(password: &str) -> Result<Self, SecretError> {
+        let characters = password.chars().count();
+        if characters < MIN_PASSWORD {
+            return Err(SecretError::TooShort(characters));
+        }
+        Ok(Self {
+            kind: SecretKind::Password,
+            key: hash_password(password.as_bytes(), ARGON2_KIB).ok_or(SecretError::Unhashable)?,
+        })
+    }
+
+    /// No secret: fixed, public keys, so that the same handshakes run.
+    pub fn open() -> Self {
+        Self {
+            kind: SecretKind::Open,
+            key: Zeroizing::new(OPEN_KEY.to_vec()),
+        }
+    }
+
+    /// How the operator protects the mesh.
+    pub fn kind(&self) -> SecretKind {
+        self.kind
+    }
+
+    /// The pre-shared key of links (HKDF-SHA256, label "mesh link psk v1").
+    pub fn link_psk(&self) -> [u8; 32] {
+        self.derive(LINK_LABEL)
+    }
+
+    /// The pre-shared key of sessions (HKDF-SHA256, label "mesh session psk v1").
+    pub fn session_psk(&self) -> [u8; 32] {
+        self.derive(SESSION_LABEL)
+    }
+
+    fn derive(&self, label: &[u8]) -> [u8; 32] {
+        let mut out = [0; 32];
+        let expanded = Hkdf::<Sha256>::new(None, &self.key).expand(label, &mut out);
+        debug_assert!(expanded.is_ok(), "32 bytes are within HKDF's reach");
+        out
+    }
+}
+
+impl fmt::Debug for MeshSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "MeshSecret({:?})", self.kind)
+    }
+}
+
+fn hash_password(password: &[u8], kib: u32) -> Option<Zeroizing<Vec<u8>>> {
+    let params = Params::new(kib, ARGON2_PASSES, ARGON2_LANES, Some(32)).ok()?;
+    let mut memory = vec![Block::default(); params.block_count()];
+    let mut key = Zeroizing::new(vec![0; 32]);
+    let done = Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
+        .hash_password_into_with_memory(password, ARGON2_SALT, &mut key, &mut memory);
+    // The last block is as good as the key.
+    memory.iter_mut().for_each(Zeroize::zeroize);
+    done.ok().map(|()| key)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn short_passwords_are_refused_with_their_length() {
+        let error = MeshSecret::from_password("elevenchars").unwrap_err();
+        assert_eq!(error, SecretError::TooShort(11));
+        assert!(error.to_string().contains("at least 12"), "{error}");
+        // Characters count, not bytes.
+        assert_eq!(
+            MeshSecret::from_password("ééééééééééé").unwrap_err(),
+            SecretError::TooShort(11)
+        );
+    }
+
+    #[test]
+    fn a_password_gives_the_same_keys_everywhere() {
+        let a = MeshSecret::from_password("correct horse battery").unwrap();
+        let b = MeshSecret::from_password("correct horse battery").unwrap();
+        let c = MeshSecret::from_password("correct horse batterY").unwrap();
+        assert_eq!(a.kind(), SecretKind::Password);
+        assert_eq!(a.link_psk(), b.link_psk());
+        assert_ne!(a.link_psk(), c.link_psk());
+    }
+
+    #[test]
+    fn every_kind_and_use_has_keys_of_its_own() {
+        let secrets = [
+            MeshSecret::open(),
+            MeshSecret::from_key_bytes([0; 32]),
+            MeshSecret::from_key_bytes([1; 32]),
+        ];
+        let mut keys: Vec<_> = secrets
+            .iter()
+            .flat_map(|s| [s.link_psk(), s.session_psk()])
+            .collect();
+        keys.sort_unstable();
+        keys.dedup();
+        assert_eq!(keys.len(), 6);
+        assert!(!keys.contains(&[0; 32]));
+    }
+
+    #[test]
+    fn open_keys_are_fixed() {
+        assert_eq!(
+            MeshSecret::open().session_psk(),
+            MeshSecret::open().session_psk()
+        );
+        assert_eq!(MeshSecret::open().kind(), SecretKind::Open);
+    }
+
+    #[test]
+    fn nothing_secret_is_printed() {
+        let text = format!("{:?}", MeshSecret::from_key_bytes([0x5a; 32]));
+        assert_eq!(text, "MeshSecret(KeyFile)");
+    }
+}

@@ -1,0 +1,194 @@
+//! Which broadcasts and relayed datagrams passed here before: one small window per stream of numbers.
+//!
+//! Streams are named by others, so their number is bounded ([`MAX_DUPLICATE_WINDOWS`]); the longest unused is
+//! forgotten first. A neighbour that makes numbers up could push a window far ahead, so a window that took nothing
+//! for [`DUPLICATE_MEMORY`] lets itself be set back: by then the hop limit has ended every loop.
+
+use core::time::Duration;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use crate::limits::{DUPLICATE_MEMORY, MAX_DUPLICATE_WINDOWS, MAX_RELAYED_HANDSHAKES};
+use crate::session::replay::SlidingWindow;
+use crate::time::Instant;
+
+/// 1,024 numbers: many round trips of broadcasts, and more reordering than parallel paths cause.
+type Window = SlidingWindow<17>;
+
+/// A stream's place in the order of use is renewed at most this often.
+const RENEW: Duration = Duration::from_secs(1);
+
+/// The windows of many streams, each named by a `K`.
+#[derive(Clone, Debug)]
+pub(super) struct Duplicates<K> {
+    capacity: usize,
+    streams: BTreeMap<K, Stream>,
+    order: BTreeSet<(Instant, K)>,
+}
+
+#[derive(Clone, Debug)]
+struct Stream {
+    epoch: u64,
+    window: Window,
+    /// When a fresh number was last taken.
+    taken: Instant,
+    /// The stream's key in the order of use.
+    ordered: Instant,
+}
+
+impl<K: Ord + Copy> Duplicates<K> {
+    pub(super) fn new() -> Self {
+        Self::with_capacity(MAX_DUPLICATE_WINDOWS)
+    }
+
+    pub(super) fn with_capacity(capacity: usize) -> Self {
+        Self {
+            capacity,
+            streams: BTreeMap::new(),
+            order: BTreeSet::new(),
+        }
+    }
+
+    /// Records number `sequence` of `epoch` of the stream; false when it was there before or is too old to tell.
+    pub(super) fn is_fresh(&mut self, key: K, epoch: u64, sequence: u64, now: Instant) -> bool {
+        if !self.streams.contains_key(&key) {
+            self.insert(key, epoch, now);
+        }
+        let Some(stream) = self.streams.get_mut(&key) else {
+            return false;
+        };
+        let behind =
+            epoch < stream.epoch || (epoch == stream.epoch && stream.window.is_too_old(sequence));
+        if epoch > stream.epoch || (behind && now.since(stream.taken) >= DUPLICATE_MEMORY) {
+            stream.epoch = epoch;
+            stream.window = Window::new();
+        }
+        if epoch != stream.epoch || stream.window.commit(sequence).is_err() {
+            return false;
+        }
+        stream.taken = now;
+        if now.since(stream.ordered) >= RENEW {
+            self.order.remove(&(stream.ordered, key));
+            stream.ordered = now;
+            self.order.insert((now, key));
+        }
+        true
+    }
+
+    fn insert(&mut self, key: K, epoch: u64, now: Instant) {
+        if self.streams.len() >= self.capacity
+            && let Some((_, oldest)) = self.order.pop_first()
+        {
+            self.streams.remove(&oldest);
+        }
+        let stream = Stream {
+            epoch,
+            window: Window::new(),
+            taken: now,
+            ordered: now,
+        };
+        self.streams.insert(key, stream);
+        self.order.insert((now, key));
+    }
+}
+
+/// Relayed handshake messages of late, by digest: they have no numbers of their own.
+#[derive(Clone, Debug, Default)]
+pub(super) struct RecentMessages {
+    known: BTreeSet<[u8; 32]>,
+    order: VecDeque<[u8; 32]>,
+}
+
+impl RecentMessages {
+    /// Records a message; false when it was there before.
+    pub(super) fn is_fresh(&mut self, digest: [u8; 32]) -> bool {
+        if !self.known.insert(digest) {
+            return false;
+        }
+        if self.order.len() >= MAX_RELAYED_HANDSHAKES
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.known.remove(&oldest);
+        }
+        self.order.push_back(digest);
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const T0: Instant = Instant::from_nanos(0);
+
+    fn secs(n: u64) -> Instant {
+        T0 + Duration::from_secs(n)
+    }
+
+    #[test]
+    fn each_number_of_a_stream_once() {
+        let mut duplicates = Duplicates::new();
+        for n in [5, 4, 6, 1_029, 100] {
+            assert!(duplicates.is_fresh('a', 1, n, T0), "{n}");
+            assert!(!duplicates.is_fresh('a', 1, n, T0), "{n}");
+        }
+        assert!(
+            !duplicates.is_fresh('a', 1, 5, T0),
+            "1,024 below the highest"
+        );
+        assert!(duplicates.is_fresh('b', 1, 5, T0));
+    }
+
+    #[test]
+    fn a_higher_epoch_begins_anew_and_a_lower_one_is_past() {
+        let mut duplicates = Duplicates::new();
+        assert!(duplicates.is_fresh('a', 1, 900, T0));
+        assert!(duplicates.is_fresh('a', 2, 0, T0));
+        assert!(!duplicates.is_fresh('a', 1, 901, T0));
+        assert!(!duplicates.is_fresh('a', 2, 0, T0));
+    }
+
+    #[test]
+    fn a_window_pushed_ahead_recovers_when_it_was_quiet() {
+        let mut duplicates = Duplicates::new();
+        assert!(duplicates.is_fresh('a', 1, 7, T0));
+        assert!(duplicates.is_fresh('a', 1, 1 << 40, T0));
+        assert!(!duplicates.is_fresh('a', 1, 8, secs(4)));
+        assert!(duplicates.is_fresh('a', 1, 8, secs(5)));
+        assert!(
+            !duplicates.is_fresh('a', 1, 8, secs(20)),
+            "a known duplicate never sets a window back"
+        );
+        assert!(duplicates.is_fresh('a', u64::MAX, 0, secs(20)));
+        assert!(!duplicates.is_fresh('a', 1, 9, secs(24)));
+        assert!(duplicates.is_fresh('a', 1, 9, secs(25)));
+    }
+
+    #[test]
+    fn the_longest_unused_stream_is_forgotten() {
+        let mut duplicates = Duplicates::with_capacity(2);
+        assert!(duplicates.is_fresh('a', 1, 1, secs(0)));
+        assert!(duplicates.is_fresh('b', 1, 1, secs(1)));
+        assert!(duplicates.is_fresh('a', 1, 2, secs(2)));
+        assert!(duplicates.is_fresh('c', 1, 1, secs(3)));
+        assert!(!duplicates.is_fresh('a', 1, 2, secs(3)));
+        assert!(duplicates.is_fresh('b', 1, 1, secs(3)), "b was forgotten");
+        assert_eq!((duplicates.streams.len(), duplicates.order.len()), (2, 2));
+    }
+
+    #[test]
+    fn messages_are_remembered_up_to_the_bound() {
+        let mut recent = RecentMessages::default();
+        let digest = |n: usize| {
+            let mut digest = [0; 32];
+            digest[..8].copy_from_slice(&n.to_be_bytes());
+            digest
+        };
+        for n in 0..=MAX_RELAYED_HANDSHAKES {
+            assert!(recent.is_fresh(digest(n)));
+        }
+        assert!(!recent.is_fresh(digest(1)));
+        assert!(recent.is_fresh(digest(0)), "the first was forgotten");
+        assert_eq!(recent.known.len(), MAX_RELAYED_HANDSHAKES);
+        assert_eq!(recent.order.len(), MAX_RELAYED_HANDSHAKES);
+    }
+}

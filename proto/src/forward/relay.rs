@@ -1,0 +1,216 @@
+//! Datagrams that travel through other routers: wrapped at the start, passed on in between.
+
+use sha2::{Digest, Sha256};
+
+use super::ingress::Arrival;
+use super::snapshot::{Exit, Hop, Snapshot, Unreachable};
+use super::{Counter, DropReason, Forwarder, Outbox, Scratch, Via, lock};
+use crate::ids::PeerId;
+use crate::limits::MAX_HOPS;
+use crate::session::transport::SealError;
+use crate::time::Instant;
+use crate::wire::datagram::{HEADER_LEN, Header, Kind, PEER_ID_LEN, TAG_LEN, split_relay};
+
+/// Why a datagram was not sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SendError {
+    /// There is no way to the peer.
+    #[error(transparent)]
+    Unreachable(#[from] Unreachable),
+    /// The session's keys may not be used any more.
+    #[error(transparent)]
+    Seal(#[from] SealError),
+    /// What was to be sent is not a datagram that can travel end to end.
+    #[error("not a datagram between two routers")]
+    Malformed,
+}
+
+impl Forwarder {
+    /// Sends a complete datagram (a handshake message, say) to `peer`: directly, or through a neighbour.
+    ///
+    /// # Errors
+    /// When there is no path, or `datagram` is of a kind that goes hop by hop.
+    pub fn send_to_peer(
+        &self,
+        snap: &Snapshot,
+        peer: PeerId,
+        datagram: &[u8],
+        now: Instant,
+        scratch: &mut Scratch,
+        out: &mut dyn Outbox,
+    ) -> Result<(), SendError> {
+        if !is_end_to_end(datagram) {
+            return Err(SendError::Malformed);
+        }
+        self.dispatch(snap, peer, now, &mut scratch.datagram, out, |buffer| {
+            buffer.extend_from_slice(datagram);
+            Ok(())
+        })
+    }
+
+    /// Seals `body` for `peer` end to end and sends it.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "one call per datagram, all of it needed"
+    )]
+    pub(super) fn seal_to_peer(
+        &self,
+        snap: &Snapshot,
+        peer: PeerId,
+        kind: Kind,
+        body: &[u8],
+        now: Instant,
+        buffer: &mut Vec<u8>,
+        out: &mut dyn Outbox,
+    ) -> Result<(), SendError> {
+        let transport = snap.transport(peer, now)?;
+        self.dispatch(snap, peer, now, buffer, out, |buffer| {
+            transport.seal(kind, MAX_HOPS, &[], body, now, buffer)
+        })
+    }
+
+    /// Sends the datagram that `fill` appends, as it is or wrapped; `buffer` is overwritten.
+    fn dispatch(
+        &self,
+        snap: &Snapshot,
+        peer: PeerId,
+        now: Instant,
+        buffer: &mut Vec<u8>,
+        out: &mut dyn Outbox,
+        fill: impl FnOnce(&mut Vec<u8>) -> Result<(), SealError>,
+    ) -> Result<(), SendError> {
+        buffer.clear();
+        match snap.exit(peer, now)? {
+            Exit::Direct(address) => {
+                fill(buffer)?;
+                out.datagram(address, buffer);
+            }
+            Exit::Through(hop) => {
+                let draft = hop.transport.begin(Kind::Relay, MAX_HOPS, buffer);
+                buffer.extend_from_slice(&peer.0);
+                let start = buffer.len();
+                fill(buffer)?;
+                // Remembered as passed, so that a loop that leads back here ends here.
+                self.is_first_passage(peer, &buffer[start..], now);
+                let clear_len = buffer.len() - HEADER_LEN;
+                hop.transport.finish(draft, clear_len, now, buffer)?;
+                out.datagram(hop.address, buffer);
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes a Relay datagram: opens what is inside if it is for us, passes it on otherwise.
+    pub(super) fn relay_in(
+        &self,
+        snap: &Snapshot,
+        arrival: Arrival,
+        datagram: &mut [u8],
+        now: Instant,
+        scratch: &mut Scratch,
+        out: &mut dyn Outbox,
+    ) {
+        let Some(clear_len) = datagram.len().checked_sub(HEADER_LEN + TAG_LEN) else {
+            self.counters.drop(DropReason::Malformed);
+            return;
+        };
+        let Some((sender, opened)) = self.open(snap, arrival, datagram, clear_len, now, out) else {
+            return;
+        };
+        let Some((destination, inner)) =
+            split_relay(opened.clear).filter(|(_, inner)| is_end_to_end(inner))
+        else {
+            self.counters.drop(DropReason::Malformed);
+            return;
+        };
+        if destination != snap.me {
+            let hop_limit = opened.header.hop_limit;
+            match self.next_hop(snap, sender, destination, hop_limit, inner, now) {
+                Ok((hop, hops)) => self.pass_on(hop, hops, opened.clear, now, scratch, out),
+                Err(PassError::Drop(reason)) => self.counters.drop(reason),
+                Err(PassError::Unreachable(why)) => self.undelivered(why.into(), now, out),
+            }
+            return;
+        }
+        let end = HEADER_LEN + clear_len;
+        if let Some(inner) = datagram.get_mut(HEADER_LEN + PEER_ID_LEN..end) {
+            self.end_to_end_in(snap, Via::Relay(sender), inner, now, out);
+        }
+    }
+
+    fn next_hop<'s>(
+        &self,
+        snap: &'s Snapshot,
+        sender: PeerId,
+        destination: PeerId,
+        hop_limit: u8,
+        inner: &[u8],
+        now: Instant,
+    ) -> Result<(Hop<'s>, u8), PassError> {
+        let hops = hop_limit
+            .min(MAX_HOPS)
+            .checked_sub(1)
+            .ok_or(PassError::Drop(DropReason::HopLimit))?;
+        let hop = snap
+            .next_hop(destination, now)
+            .map_err(PassError::Unreachable)?;
+        if hop.peer == sender {
+            return Err(PassError::Drop(DropReason::RelayBack));
+        }
+        if !self.is_first_passage(destination, inner, now) {
+            return Err(PassError::Drop(DropReason::RelayDuplicate));
+        }
+        Ok((hop, hops))
+    }
+
+    fn pass_on(
+        &self,
+        hop: Hop<'_>,
+        hops: u8,
+        clear: &[u8],
+        now: Instant,
+        scratch: &mut Scratch,
+        out: &mut dyn Outbox,
+    ) {
+        let buffer = &mut scratch.datagram;
+        buffer.clear();
+        let sealed = hop
+            .transport
+            .seal(Kind::Relay, hops, clear, &[], now, buffer);
+        match sealed {
+            Ok(()) => {
+                self.counters.count(Counter::Relayed);
+                out.datagram(hop.address, buffer);
+            }
+            Err(error) => self.undelivered(error.into(), now, out),
+        }
+    }
+
+    /// Records that `inner` passes here on its way to `destination`; false when it did so before.
+    fn is_first_passage(&self, destination: PeerId, inner: &[u8], now: Instant) -> bool {
+        let Ok(header) = Header::parse(inner) else {
+            return false;
+        };
+        if header.kind.is_handshake() {
+            let digest: [u8; 32] = Sha256::new()
+                .chain_update(destination.0)
+                .chain_update(inner)
+                .finalize()
+                .into();
+            return lock(&self.relayed_handshakes).is_fresh(digest);
+        }
+        let stream = (destination, header.receiver);
+        lock(&self.relay_seen).is_fresh(stream, 0, header.counter, now)
+    }
+}
+
+enum PassError {
+    Drop(DropReason),
+    Unreachable(Unreachable),
+}
+
+/// Whether `datagram` is one that two routers exchange, wherever they are.
+fn is_end_to_end(datagram: &[u8]) -> bool {
+    Header::parse(datagram)
+        .is_ok_and(|h| h.kind.is_handshake() || matches!(h.kind, Kind::Data | Kind::Probe))
+}

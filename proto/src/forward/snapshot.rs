@@ -1,0 +1,161 @@
+//! What control tells the data plane: an immutable view of peers, sessions, paths and broadcast trees.
+
+use core::net::SocketAddr;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::ids::{PeerId, SessionIndex};
+use crate::session::transport::Transport;
+use crate::time::Instant;
+
+/// How datagrams for a peer leave this router.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Path {
+    /// There is no way known.
+    #[default]
+    None,
+    /// Straight to this address.
+    Direct(SocketAddr),
+    /// Through this neighbour, which itself has a direct path.
+    Via(PeerId),
+}
+
+/// What the data plane knows of one peer.
+#[derive(Clone, Debug, Default)]
+pub struct PeerPath {
+    /// The session to seal with; it must be one that the peer is known to have finished too.
+    pub transport: Option<Arc<Transport>>,
+    /// How to reach the peer.
+    pub path: Path,
+}
+
+/// The view of one moment; control replaces it as a whole.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// This router.
+    pub me: PeerId,
+    /// The boot epoch of this router, which broadcasts carry.
+    pub epoch: u64,
+    /// When the view was made.
+    pub built: Instant,
+    /// The MTU of the mesh: the longest frame is this and 18 bytes (Ethernet header and one VLAN tag).
+    pub mtu: u16,
+    /// Until then broadcasts go to all neighbours instead of along trees.
+    pub settle_until: Instant,
+    /// The routers known.
+    pub peers: BTreeMap<PeerId, PeerPath>,
+    /// All sessions that may still open datagrams, by the index in those.
+    pub by_index: BTreeMap<SessionIndex, Arc<Transport>>,
+    /// The routers with an established link.
+    pub neighbours: Vec<PeerId>,
+    /// Origin → the neighbours to whom this router passes its broadcasts on; this router's own origin included.
+    pub flood: BTreeMap<PeerId, Vec<PeerId>>,
+}
+
+/// The next router on the way, with the session that seals for it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Hop<'a> {
+    pub(super) peer: PeerId,
+    pub(super) transport: &'a Transport,
+    pub(super) address: SocketAddr,
+}
+
+/// How a datagram for a peer leaves.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Exit<'a> {
+    Direct(SocketAddr),
+    Through(Hop<'a>),
+}
+
+/// Why nothing can be sent to a peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unreachable {
+    /// The peer is not known.
+    #[error("peer {0} is not known")]
+    UnknownPeer(PeerId),
+    /// No path to the peer is known.
+    #[error("no path to peer {0}")]
+    NoRoute(PeerId),
+    /// There is no session with the peer, or with the neighbour on the way to it, named here.
+    #[error("no session with peer {0}")]
+    NoSession(PeerId),
+}
+
+impl Snapshot {
+    /// The view of a router that knows nobody.
+    pub fn alone(me: PeerId, epoch: u64, mtu: u16, now: Instant) -> Self {
+        Self {
+            me,
+            epoch,
+            built: now,
+            mtu,
+            settle_until: now,
+            peers: BTreeMap::new(),
+            by_index: BTreeMap::new(),
+            neighbours: Vec::new(),
+            flood: BTreeMap::new(),
+        }
+    }
+
+    /// The longest frame the mesh carries.
+    pub(super) fn max_frame(&self) -> usize {
+        usize::from(self.mtu) + 18
+    }
+
+    fn peer(&self, peer: PeerId) -> Result<&PeerPath, Unreachable> {
+        self.peers.get(&peer).ok_or(Unreachable::UnknownPeer(peer))
+    }
+
+    /// The session that seals for `peer` end to end.
+    pub(super) fn transport(&self, peer: PeerId, now: Instant) -> Result<&Transport, Unreachable> {
+        self.peer(peer)?
+            .transport
+            .as_deref()
+            .filter(|t| !t.is_dead(now))
+            .ok_or(Unreachable::NoSession(peer))
+    }
+
+    /// How datagrams for `peer` leave.
+    pub(super) fn exit(&self, peer: PeerId, now: Instant) -> Result<Exit<'_>, Unreachable> {
+        match self.peer(peer)?.path {
+            Path::None => Err(Unreachable::NoRoute(peer)),
+            Path::Direct(address) => Ok(Exit::Direct(address)),
+            Path::Via(neighbour) => Ok(Exit::Through(self.neighbour(neighbour, now)?)),
+        }
+    }
+
+    /// The next router on the way to `peer`: itself, if its path is direct.
+    pub(super) fn next_hop(&self, peer: PeerId, now: Instant) -> Result<Hop<'_>, Unreachable> {
+        match self.exit(peer, now)? {
+            Exit::Direct(_) => self.neighbour(peer, now),
+            Exit::Through(hop) => Ok(hop),
+        }
+    }
+
+    /// A router with a direct path, as a next hop.
+    pub(super) fn neighbour(&self, peer: PeerId, now: Instant) -> Result<Hop<'_>, Unreachable> {
+        let Path::Direct(address) = self.peer(peer)?.path else {
+            return Err(Unreachable::NoRoute(peer));
+        };
+        Ok(Hop {
+            peer,
+            transport: self.transport(peer, now)?,
+            address,
+        })
+    }
+
+    /// To whom a broadcast of `origin` goes from here, except `sender`.
+    ///
+    /// While the topology settles, and for an origin without a tree yet, that is every neighbour: duplicates are
+    /// suppressed, so too many copies cost little and a missing one costs a time-out.
+    pub(super) fn flood_targets(
+        &self,
+        origin: PeerId,
+        sender: Option<PeerId>,
+        now: Instant,
+    ) -> impl Iterator<Item = PeerId> {
+        let tree = self.flood.get(&origin).filter(|_| now >= self.settle_until);
+        let targets = tree.unwrap_or(&self.neighbours).iter().copied();
+        targets.filter(move |p| *p != origin && Some(*p) != sender && *p != self.me)
+    }
+}

@@ -1,0 +1,7 @@
+//! Whole networks of forwarders in memory, wired by hand.
+
+mod abuse;
+mod broadcast;
+mod frames;
+mod net;
+mod unicast;

@@ -1,0 +1,139 @@
+//! Limits on how often something happens: a token bucket, and a memory of recent events.
+
+use core::time::Duration;
+use std::collections::BTreeMap;
+
+use crate::time::Instant;
+
+/// A token bucket: `rate` tokens a second, at most `burst` of them at once.
+#[derive(Clone, Debug)]
+pub(super) struct TokenBucket {
+    rate: u64,
+    burst: u64,
+    /// Tokens times a billion, so that a nanosecond adds `rate` of them.
+    level: u128,
+    filled: Instant,
+}
+
+const NANOS: u128 = 1_000_000_000;
+
+impl TokenBucket {
+    /// A full bucket.
+    pub(super) fn new(rate: u64, burst: u64) -> Self {
+        Self {
+            rate,
+            burst,
+            level: u128::from(burst) * NANOS,
+            filled: Instant::ZERO,
+        }
+    }
+
+    /// Takes one token; false when there is none.
+    pub(super) fn take(&mut self, now: Instant) -> bool {
+        let gained = now.since(self.filled).as_nanos() * u128::from(self.rate);
+        self.level = (self.level + gained).min(u128::from(self.burst) * NANOS);
+        self.filled = self.filled.max(now);
+        match self.level.checked_sub(NANOS) {
+            Some(rest) => {
+                self.level = rest;
+                true
+            }
+            None => false,
+        }
+    }
+}
+
+/// Lets equal events through at most once per interval.
+#[derive(Clone, Debug)]
+pub(super) struct Throttle<K> {
+    interval: Duration,
+    capacity: usize,
+    last: BTreeMap<K, Instant>,
+    /// When a full memory may be searched for old events again; a flood of new ones must not search each time.
+    next_search: Instant,
+}
+
+impl<K: Ord> Throttle<K> {
+    /// At most `capacity` events are remembered; when as many are recent, further new ones do not pass.
+    pub(super) fn new(interval: Duration, capacity: usize) -> Self {
+        Self {
+            interval,
+            capacity,
+            last: BTreeMap::new(),
+            next_search: Instant::ZERO,
+        }
+    }
+
+    /// Whether the event may pass.
+    pub(super) fn pass(&mut self, key: K, now: Instant) -> bool {
+        if let Some(last) = self.last.get_mut(&key) {
+            if now.since(*last) < self.interval {
+                return false;
+            }
+            *last = now;
+            return true;
+        }
+        if self.last.len() >= self.capacity && now >= self.next_search {
+            let interval = self.interval;
+            self.next_search = now + interval;
+            self.last.retain(|_, last| now.since(*last) < interval);
+        }
+        if self.last.len() >= self.capacity {
+            return false;
+        }
+        self.last.insert(key, now);
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(ms: u64) -> Instant {
+        Instant::from_nanos(ms * 1_000_000)
+    }
+
+    #[test]
+    fn a_bucket_gives_its_burst_then_its_rate() {
+        let mut bucket = TokenBucket::new(1_000, 10);
+        let start = at(60_000);
+        assert_eq!((0..50).filter(|_| bucket.take(start)).count(), 10);
+        assert!(!bucket.take(start));
+        let taken = (1..=1_000)
+            .filter(|ms| bucket.take(start + Duration::from_millis(*ms)))
+            .count();
+        assert_eq!(taken, 1_000);
+        assert_eq!((0..50).filter(|_| bucket.take(at(3_600_000))).count(), 10);
+    }
+
+    #[test]
+    fn time_that_stands_or_goes_back_gives_nothing() {
+        let mut bucket = TokenBucket::new(1_000, 1);
+        assert!(bucket.take(at(100)));
+        assert!(!bucket.take(at(50)));
+        assert!(!bucket.take(at(100)));
+        assert!(bucket.take(at(101)));
+    }
+
+    #[test]
+    fn equal_events_wait_others_do_not() {
+        let mut throttle = Throttle::new(Duration::from_millis(100), 10);
+        assert!(throttle.pass('a', at(0)));
+        assert!(!throttle.pass('a', at(99)));
+        assert!(throttle.pass('b', at(99)));
+        assert!(throttle.pass('a', at(100)));
+        assert!(!throttle.pass('a', at(199)));
+    }
+
+    #[test]
+    fn a_full_memory_holds_new_events_back_until_old_ones_pass() {
+        let mut throttle = Throttle::new(Duration::from_millis(100), 2);
+        assert!(throttle.pass(1, at(0)) && throttle.pass(2, at(10)));
+        assert!(!throttle.pass(3, at(50)));
+        assert!(!throttle.pass(3, at(149)), "searched 99 ms ago");
+        assert!(throttle.pass(3, at(150)) && throttle.pass(4, at(150)));
+        assert!(!throttle.pass(5, at(150)));
+        assert!(throttle.last.len() <= 2);
+    }
+}

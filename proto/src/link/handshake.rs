@@ -1,0 +1,246 @@
+//! The states of a link: each is consumed by the bytes it waits for and gives the next, and owns only what it needs.
+
+use super::channel::{Channel, RekeyAfter, kind};
+use super::error::{AlertCode, LinkError};
+use super::hello::{self, HELLO};
+use super::machine::{LinkConfig, LinkRole};
+use crate::entropy::Entropy;
+use crate::limits::MAX_LINK_MESSAGE;
+use crate::noise::{Handshake, Pattern, Role};
+use crate::topology::record::SignedRecord;
+
+/// Where a link stands.
+#[derive(Debug)]
+pub(super) enum State {
+    /// Both: the other side's hello is to come.
+    Hello(WaitHello),
+    /// Acceptor: message 1 is to come.
+    First(Noising),
+    /// Dialler: message 2 is to come.
+    Second(Noising),
+    /// Acceptor: message 3 is to come.
+    Third(Noising),
+    /// Dialler: the acceptor's confirm is to come.
+    Confirm(Secured),
+    /// Both: our control decides.
+    Deciding(Secured),
+    /// Acceptor: the dialler's confirm is to come.
+    Admitted(Secured),
+    /// Both: messages flow.
+    Up(Up),
+    /// Nothing more happens.
+    Closed,
+}
+
+/// Our own side, before there are keys.
+#[derive(Debug)]
+pub(super) struct WaitHello {
+    pub(super) role: LinkRole,
+    pub(super) config: LinkConfig,
+    pub(super) introduction: SignedRecord,
+    pub(super) hello: [u8; HELLO],
+    pub(super) rekey: RekeyAfter,
+}
+
+/// In the middle of the Noise handshake.
+#[derive(Debug)]
+pub(super) struct Noising {
+    noise: Handshake,
+    introduction: SignedRecord,
+    rekey: RekeyAfter,
+}
+
+/// Keys are there; the link is not up yet.
+#[derive(Debug)]
+pub(super) struct Secured {
+    pub(super) channel: Channel,
+    /// The other side's record, until control has it.
+    pub(super) record: SignedRecord,
+}
+
+/// The link is up.
+#[derive(Debug)]
+pub(super) struct Up {
+    pub(super) channel: Channel,
+    partial: Vec<u8>,
+}
+
+impl WaitHello {
+    /// The other side's hello is here, its start already checked. Returns the common features too.
+    pub(super) fn read(
+        self,
+        theirs: &[u8; HELLO],
+        entropy: &mut dyn Entropy,
+        out: &mut Vec<u8>,
+    ) -> Result<(State, u64), LinkError> {
+        let secret = &self.config.secret;
+        let features = hello::check_rest(theirs, secret.kind())? & self.config.features;
+        let (role, prologue) = match self.role {
+            LinkRole::Dialler => (Role::Initiator, [self.hello, *theirs].concat()),
+            LinkRole::Acceptor => (Role::Responder, [*theirs, self.hello].concat()),
+        };
+        let identity = self.config.identity;
+        let psk = zeroize::Zeroizing::new(secret.link_psk());
+        let noise = Handshake::new(
+            Pattern::XxPsk3,
+            role,
+            &prologue,
+            identity.dh_secret(),
+            None,
+            &psk,
+        );
+        let (introduction, rekey) = (self.introduction, self.rekey);
+        let mut noising = Noising {
+            noise,
+            introduction,
+            rekey,
+        };
+        let state = match self.role {
+            LinkRole::Acceptor => State::First(noising),
+            LinkRole::Dialler => {
+                noising.write(&[], entropy, out)?;
+                State::Second(noising)
+            }
+        };
+        Ok((state, features))
+    }
+}
+
+impl Noising {
+    /// Acceptor: answers message 1.
+    pub(super) fn read_first(
+        mut self,
+        message: &[u8],
+        entropy: &mut dyn Entropy,
+        out: &mut Vec<u8>,
+    ) -> Result<State, LinkError> {
+        let payload = self
+            .noise
+            .read_message(message)
+            .map_err(|_| LinkError::Tampered)?;
+        if !payload.is_empty() {
+            return Err(LinkError::Corrupt("payload in the first message"));
+        }
+        let introduction = self.introduction.clone();
+        self.write(introduction.bytes(), entropy, out)?;
+        Ok(State::Third(self))
+    }
+
+    /// Dialler: answers message 2. The acceptor has not proved yet that it has the secret.
+    pub(super) fn read_second(
+        mut self,
+        message: &[u8],
+        entropy: &mut dyn Entropy,
+        out: &mut Vec<u8>,
+    ) -> Result<State, LinkError> {
+        let payload = self
+            .noise
+            .read_message(message)
+            .map_err(|_| LinkError::Tampered)?;
+        let record = self.check(&payload)?;
+        let introduction = self.introduction.clone();
+        self.write(introduction.bytes(), entropy, out)?;
+        Ok(State::Confirm(self.secure(record)?))
+    }
+
+    /// Acceptor: message 3, the first that depends on the secret. A message changed on its way fails here too.
+    pub(super) fn read_third(mut self, message: &[u8]) -> Result<Secured, LinkError> {
+        let payload = self
+            .noise
+            .read_message(message)
+            .map_err(|_| LinkError::WrongSecret)?;
+        let record = self.check(&payload)?;
+        self.secure(record)
+    }
+
+    fn write(
+        &mut self,
+        payload: &[u8],
+        entropy: &mut dyn Entropy,
+        out: &mut Vec<u8>,
+    ) -> Result<(), LinkError> {
+        let mut message = Vec::new();
+        self.noise
+            .write_message(entropy.key(), payload, &mut message)
+            .map_err(|_| LinkError::Tampered)?;
+        let length =
+            u16::try_from(message.len()).map_err(|_| LinkError::Corrupt("long message"))?;
+        out.extend_from_slice(&length.to_be_bytes());
+        out.extend_from_slice(&message);
+        Ok(())
+    }
+
+    fn check(&self, payload: &[u8]) -> Result<SignedRecord, LinkError> {
+        let record = SignedRecord::parse(payload).map_err(LinkError::BadRecord)?;
+        if self.noise.remote_static() != Some(record.body().dh_key) {
+            return Err(LinkError::ForeignKey);
+        }
+        record
+            .verify()
+            .map_err(|_| LinkError::BadRecord(crate::topology::RecordError::BadSignature))?;
+        Ok(record)
+    }
+
+    fn secure(self, record: SignedRecord) -> Result<Secured, LinkError> {
+        let keys = self.noise.split().map_err(|_| LinkError::Tampered)?;
+        let channel = Channel::new(&keys, self.rekey);
+        Ok(Secured { channel, record })
+    }
+}
+
+/// What a record means before the link is up.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Answer {
+    Confirm,
+    Refusal(AlertCode),
+}
+
+impl Secured {
+    /// Opens a record, which can only be an answer to admission.
+    pub(super) fn open(&mut self, record: &mut [u8]) -> Result<Answer, LinkError> {
+        match self.channel.open(record).map_err(|_| FORGED)? {
+            (kind::CONFIRM, []) => Ok(Answer::Confirm),
+            (kind::REFUSAL, [code]) => Ok(Answer::Refusal(AlertCode::from_byte(*code))),
+            _ => Err(LinkError::Corrupt("message before admission")),
+        }
+    }
+
+    /// Admission is complete on both sides.
+    pub(super) fn into_up(self) -> Up {
+        Up {
+            channel: self.channel,
+            partial: Vec::new(),
+        }
+    }
+}
+
+/// What a record means on a link that is up.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Received {
+    Part,
+    Message(Vec<u8>),
+    Refusal(AlertCode),
+}
+
+impl Up {
+    /// Opens a record; a message comes out with its last part.
+    pub(super) fn open(&mut self, record: &mut [u8]) -> Result<Received, LinkError> {
+        let (kind, body) = self.channel.open(record).map_err(|_| FORGED)?;
+        match (kind, body) {
+            (kind::REFUSAL, [code]) => return Ok(Received::Refusal(AlertCode::from_byte(*code))),
+            (kind::PART, []) => return Err(LinkError::Corrupt("empty part of a message")),
+            (kind::PART | kind::LAST, _) => {}
+            _ => return Err(LinkError::Corrupt("record of unknown kind")),
+        }
+        if self.partial.len() + body.len() > MAX_LINK_MESSAGE {
+            return Err(LinkError::Corrupt("message too long"));
+        }
+        self.partial.extend_from_slice(body);
+        Ok(match kind {
+            kind::LAST => Received::Message(core::mem::take(&mut self.partial)),
+            _ => Received::Part,
+        })
+    }
+}
+
+const FORGED: LinkError = LinkError::Corrupt("a record that does not authenticate");

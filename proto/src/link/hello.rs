@@ -1,0 +1,133 @@
+//! The first 64 bytes in each direction.
+
+use super::error::{LinkError, Stranger};
+use crate::crypto::secret::SecretKind;
+use crate::entropy::Entropy;
+
+/// The protocol version spoken, lowest and highest.
+pub const VERSION: u8 = 1;
+
+/// Bytes of a hello.
+pub(super) const HELLO: usize = 64;
+/// Bytes of a hello that are the same in every version.
+pub(super) const HELLO_START: usize = 6;
+
+const MAGIC: &[u8; 4] = b"mesh";
+const AUTH: usize = 6;
+const FEATURES: core::ops::Range<usize> = 8..16;
+const NONCE: core::ops::Range<usize> = 16..32;
+
+/// Our hello for a new link.
+pub(super) fn write(secret: SecretKind, features: u64, entropy: &mut dyn Entropy) -> [u8; HELLO] {
+    let mut hello = [0; HELLO];
+    hello[..4].copy_from_slice(MAGIC);
+    hello[4] = VERSION;
+    hello[5] = VERSION;
+    hello[AUTH] = auth_kind(secret);
+    hello[FEATURES].copy_from_slice(&features.to_be_bytes());
+    entropy.fill(&mut hello[NONCE]);
+    hello
+}
+
+/// Looks at the bytes that every version has in common, of which there must be [`HELLO_START`].
+pub(super) fn check_start(start: &[u8]) -> Result<(), LinkError> {
+    let &[m, e, s, h, min, max, ..] = start else {
+        return Err(LinkError::Corrupt("short hello"));
+    };
+    if &[m, e, s, h] != MAGIC {
+        return Err(LinkError::NotMesh(stranger(start)));
+    }
+    if !(min..=max).contains(&VERSION) {
+        return Err(LinkError::Version { min, max });
+    }
+    Ok(())
+}
+
+/// Looks at the rest of a hello whose start is right; returns the features the other side speaks.
+pub(super) fn check_rest(hello: &[u8; HELLO], ours: SecretKind) -> Result<u64, LinkError> {
+    let theirs = hello[AUTH];
+    if theirs != auth_kind(ours) {
+        return Err(LinkError::Authentication { ours, theirs });
+    }
+    let mut features = [0; 8];
+    features.copy_from_slice(&hello[FEATURES]);
+    Ok(u64::from_be_bytes(features))
+}
+
+fn auth_kind(secret: SecretKind) -> u8 {
+    match secret {
+        SecretKind::Open => 0,
+        SecretKind::KeyFile | SecretKind::Password => 1,
+    }
+}
+
+fn stranger(start: &[u8]) -> Stranger {
+    match start {
+        [b'H', b'T', b'T', b'P', ..] => Stranger::Http,
+        [b'S', b'S', b'H', b'-', ..] => Stranger::Ssh,
+        // A TLS alert or handshake record, version 3.x.
+        [0x15 | 0x16, 3, ..] => Stranger::Tls,
+        _ => Stranger::Other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::entropy::SeededEntropy;
+
+    #[test]
+    fn layout() {
+        let hello = write(
+            SecretKind::KeyFile,
+            0x0102_0304_0506_0708,
+            &mut SeededEntropy::new(1),
+        );
+        assert_eq!(
+            hello[..16],
+            [b'm', b'e', b's', b'h', 1, 1, 1, 0, 1, 2, 3, 4, 5, 6, 7, 8]
+        );
+        assert_ne!(hello[16..32], [0; 16]);
+        assert_eq!(hello[32..], [0; 32]);
+        assert_eq!(check_start(&hello), Ok(()));
+        assert_eq!(
+            check_rest(&hello, SecretKind::Password),
+            Ok(0x0102_0304_0506_0708)
+        );
+    }
+
+    #[test]
+    fn strangers_and_versions_are_told_apart() {
+        let start = |bytes: &[u8]| check_start(bytes).unwrap_err();
+        assert_eq!(start(b"HTTP/1"), LinkError::NotMesh(Stranger::Http));
+        assert_eq!(start(b"SSH-2."), LinkError::NotMesh(Stranger::Ssh));
+        assert_eq!(
+            start(&[0x15, 3, 1, 0, 2, 2]),
+            LinkError::NotMesh(Stranger::Tls)
+        );
+        assert_eq!(start(b"220 sm"), LinkError::NotMesh(Stranger::Other));
+        assert_eq!(
+            start(b"mesh\x02\x03"),
+            LinkError::Version { min: 2, max: 3 }
+        );
+        assert_eq!(
+            start(b"mesh\x00\x00"),
+            LinkError::Version { min: 0, max: 0 }
+        );
+        assert_eq!(check_start(b"mesh\x00\x07"), Ok(()));
+    }
+
+    #[test]
+    fn kinds_of_authentication_must_agree() {
+        let open = write(SecretKind::Open, 0, &mut SeededEntropy::new(1));
+        assert!(check_rest(&open, SecretKind::Open).is_ok());
+        let error = check_rest(&open, SecretKind::KeyFile).unwrap_err();
+        assert_eq!(
+            error,
+            LinkError::Authentication {
+                ours: SecretKind::KeyFile,
+                theirs: 0
+            }
+        );
+    }
+}

@@ -1,0 +1,404 @@
+//! The link as its owner sees it: bytes in, bytes and events out.
+
+use core::fmt;
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use super::channel::{RekeyAfter, kind};
+use super::error::{AlertCode, LinkError};
+use super::handshake::{Answer, Received, Secured, State, WaitHello};
+use super::hello::{self, HELLO, HELLO_START};
+use crate::crypto::identity::Identity;
+use crate::crypto::secret::MeshSecret;
+use crate::entropy::Entropy;
+use crate::ids::{PeerId, PeerName};
+use crate::limits::{HANDSHAKE_TIMEOUT, MAX_LINK_RECORD, MAX_LINK_SEND_QUEUE, MAX_PREAUTH_BUFFER};
+use crate::time::Instant;
+use crate::topology::record::SignedRecord;
+use crate::wire::message::LinkMessage;
+
+/// Who opened the TCP connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LinkRole {
+    /// We did.
+    Dialler,
+    /// The other side did.
+    Acceptor,
+}
+
+/// What a link needs to know of its own router.
+#[derive(Clone, Debug)]
+pub struct LinkConfig {
+    /// Our keys.
+    pub identity: Arc<Identity>,
+    /// What the operator gave all routers of the mesh.
+    pub secret: Arc<MeshSecret>,
+    /// Our own record; the handshake carries its introduction ([`SignedRecord::introduction`]).
+    pub record: SignedRecord,
+    /// Optional parts of the protocol we speak.
+    pub features: u64,
+}
+
+/// What a link tells its owner.
+#[derive(Debug, PartialEq, Eq)]
+pub enum LinkEvent {
+    /// The other side proved its identity and that it has the secret. Answer with [`Link::accept`] or
+    /// [`Link::refuse`].
+    Authenticated {
+        /// Its introduction, signature verified.
+        record: SignedRecord,
+        /// Who it is.
+        peer: PeerId,
+    },
+    /// Both sides accepted: messages may be sent, and will arrive.
+    Up,
+    /// A message from the peer.
+    Message(LinkMessage),
+    /// The link is over: write what [`Link::poll_transmit`] still has, and close the connection. The last event.
+    Closed(LinkError),
+}
+
+/// One TCP connection to another router, without I/O.
+///
+/// After every call drain [`Link::poll_event`] and [`Link::poll_transmit`]; bytes to transmit stay valid after
+/// [`LinkEvent::Closed`]. Nothing is allocated on the word of an announced length; at most [`MAX_PREAUTH_BUFFER`] bytes
+/// are buffered before the link is up, and one record and one partial message afterwards.
+pub struct Link {
+    role: LinkRole,
+    name: PeerName,
+    peer: Option<PeerName>,
+    pub(super) state: State,
+    pub(super) buffer: Vec<u8>,
+    out: Vec<u8>,
+    events: VecDeque<LinkEvent>,
+    deadline: Option<Instant>,
+    features: u64,
+    malformed: u64,
+}
+
+const ALERT: [u8; 2] = [0xff, 0xff];
+const ALERT_BYTES: usize = 4;
+
+impl Link {
+    /// A link on a connection that was just opened. Its hello is ready to be transmitted; it has
+    /// [`HANDSHAKE_TIMEOUT`] to come up.
+    pub fn new(
+        role: LinkRole,
+        config: &LinkConfig,
+        now: Instant,
+        entropy: &mut dyn Entropy,
+    ) -> Self {
+        Self::with_rekey(role, config, RekeyAfter::default(), now, entropy)
+    }
+
+    /// As [`Link::new`], with other limits for keys than the protocol's.
+    pub(super) fn with_rekey(
+        role: LinkRole,
+        config: &LinkConfig,
+        rekey: RekeyAfter,
+        now: Instant,
+        entropy: &mut dyn Entropy,
+    ) -> Self {
+        let mut link = Self {
+            role,
+            name: config.record.body().name,
+            peer: None,
+            state: State::Closed,
+            buffer: Vec::new(),
+            out: Vec::new(),
+            events: VecDeque::new(),
+            deadline: Some(now + HANDSHAKE_TIMEOUT),
+            features: 0,
+            malformed: 0,
+        };
+        match config.record.introduction(&config.identity) {
+            Ok(introduction) => {
+                let hello = hello::write(config.secret.kind(), config.features, entropy);
+                link.out.extend_from_slice(&hello);
+                let config = config.clone();
+                link.state = State::Hello(WaitHello {
+                    role,
+                    config,
+                    introduction,
+                    hello,
+                    rekey,
+                });
+            }
+            Err(error) => link.end(LinkError::OwnRecord(error)),
+        }
+        link
+    }
+
+    /// Bytes arrived on the connection, in pieces of any size. Ignored once the link is closed; bytes that come after
+    /// the deadline do not save a handshake.
+    pub fn handle_bytes(&mut self, mut bytes: &[u8], now: Instant, entropy: &mut dyn Entropy) {
+        self.handle_timeout(now);
+        while !matches!(self.state, State::Closed) {
+            let wanted = match self.wanted() {
+                Ok(wanted) => wanted,
+                Err(error) => return self.fail(error),
+            };
+            if self.buffer.len() < wanted {
+                if bytes.is_empty() {
+                    return;
+                }
+                let (piece, rest) = bytes.split_at(bytes.len().min(wanted - self.buffer.len()));
+                self.buffer.extend_from_slice(piece);
+                bytes = rest;
+                continue;
+            }
+            let mut unit = core::mem::take(&mut self.buffer);
+            if let Err(error) = self.take_unit(&mut unit, entropy) {
+                return self.fail(error);
+            }
+            unit.clear();
+            self.buffer = unit;
+        }
+    }
+
+    /// Lets the authenticated peer in. No effect unless [`LinkEvent::Authenticated`] waits for an answer.
+    pub fn accept(&mut self) {
+        let state = core::mem::replace(&mut self.state, State::Closed);
+        let State::Deciding(mut secured) = state else {
+            self.state = state;
+            return;
+        };
+        secured.channel.seal(kind::CONFIRM, &[], &mut self.out);
+        match self.role {
+            LinkRole::Acceptor => self.state = State::Admitted(secured),
+            LinkRole::Dialler => self.come_up(secured),
+        }
+    }
+
+    /// Refuses the peer and ends the link, in any state; [`LinkEvent::Closed`] follows.
+    pub fn refuse(&mut self, code: AlertCode) {
+        match &mut self.state {
+            State::Closed => return,
+            State::Confirm(secured) | State::Deciding(secured) | State::Admitted(secured) => {
+                secured
+                    .channel
+                    .seal(kind::REFUSAL, &[code.to_byte()], &mut self.out);
+            }
+            State::Up(up) => up
+                .channel
+                .seal(kind::REFUSAL, &[code.to_byte()], &mut self.out),
+            State::Hello(_) | State::First(_) | State::Second(_) | State::Third(_) => {
+                self.send_alert(code);
+            }
+        }
+        self.end(LinkError::Refused {
+            code,
+            name: self.peer,
+        });
+    }
+
+    /// Seals a message. Returns whether it was taken: not when the link is not up, when
+    /// [`Link::pending_bytes`] has reached [`MAX_LINK_SEND_QUEUE`], or when the message breaks a bound.
+    pub fn send(&mut self, message: &LinkMessage) -> bool {
+        let State::Up(up) = &mut self.state else {
+            return false;
+        };
+        if self.out.len() >= MAX_LINK_SEND_QUEUE {
+            return false;
+        }
+        let Ok(bytes) = message.encode() else {
+            return false;
+        };
+        up.channel.seal_message(&bytes, &mut self.out);
+        true
+    }
+
+    /// The next event.
+    pub fn poll_event(&mut self) -> Option<LinkEvent> {
+        self.events.pop_front()
+    }
+
+    /// The bytes to write to the connection now, all of them.
+    pub fn poll_transmit(&mut self) -> Option<Vec<u8>> {
+        (!self.out.is_empty()).then(|| core::mem::take(&mut self.out))
+    }
+
+    /// Bytes that [`Link::poll_transmit`] would return.
+    pub fn pending_bytes(&self) -> usize {
+        self.out.len()
+    }
+
+    /// When [`Link::handle_timeout`] is to be called: the end of the handshake's time; `None` once the link is up.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        self.deadline
+    }
+
+    /// Time has passed; ends a link whose handshake takes too long.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        if self.deadline.is_some_and(|deadline| deadline <= now) {
+            self.end(LinkError::TimedOut);
+        }
+    }
+
+    /// The optional parts of the protocol that both sides speak; 0 before the other side's hello.
+    pub fn features(&self) -> u64 {
+        self.features
+    }
+
+    /// Messages skipped because they were malformed or out of bounds; they do not end a link.
+    pub fn malformed(&self) -> u64 {
+        self.malformed
+    }
+
+    /// How many bytes the buffer must hold for the next step: the length prefix, then all of it.
+    fn wanted(&self) -> Result<usize, LinkError> {
+        if matches!(self.state, State::Hello(_)) {
+            if self.buffer.len() < HELLO_START {
+                return Ok(HELLO_START);
+            }
+            hello::check_start(&self.buffer)?;
+            return Ok(HELLO);
+        }
+        let [a, b, ..] = self.buffer[..] else {
+            return Ok(2);
+        };
+        if [a, b] == ALERT && self.expects_alert() {
+            return Ok(ALERT_BYTES);
+        }
+        let max = match self.state {
+            State::Up(_) => MAX_LINK_RECORD,
+            _ => MAX_PREAUTH_BUFFER - 2,
+        };
+        match usize::from(u16::from_be_bytes([a, b])) {
+            0 => Err(LinkError::Corrupt("empty record")),
+            length if length > max => Err(LinkError::Corrupt("record too long")),
+            length => Ok(2 + length),
+        }
+    }
+
+    /// Plain alerts count until the other side has proved itself.
+    fn expects_alert(&self) -> bool {
+        matches!(
+            self.state,
+            State::First(_) | State::Second(_) | State::Third(_) | State::Confirm(_)
+        )
+    }
+
+    /// A whole hello, alert, handshake message or record is here, length included.
+    fn take_unit(&mut self, unit: &mut [u8], entropy: &mut dyn Entropy) -> Result<(), LinkError> {
+        if unit.starts_with(&ALERT) && self.expects_alert() {
+            self.end(LinkError::RefusedByPeer {
+                code: AlertCode::from_byte(unit[2]),
+                name: self.name,
+                proven: false,
+            });
+            return Ok(());
+        }
+        match core::mem::replace(&mut self.state, State::Closed) {
+            State::Hello(wait) => {
+                let hello = unit
+                    .first_chunk()
+                    .ok_or(LinkError::Corrupt("short hello"))?;
+                (self.state, self.features) = wait.read(hello, entropy, &mut self.out)?;
+            }
+            State::First(noising) => {
+                let next = noising.read_first(&unit[2..], entropy, &mut self.out);
+                self.state = self.or_alert(next)?;
+            }
+            State::Second(noising) => {
+                let next = noising.read_second(&unit[2..], entropy, &mut self.out);
+                self.state = self.or_alert(next)?;
+            }
+            State::Third(noising) => {
+                let next = noising.read_third(&unit[2..]);
+                let secured = self.or_alert(next)?;
+                self.authenticated(secured);
+            }
+            State::Confirm(secured) => self.take_answer(secured, unit, Self::authenticated)?,
+            State::Admitted(secured) => self.take_answer(secured, unit, Self::come_up)?,
+            State::Deciding(mut secured) => match secured.open(unit)? {
+                Answer::Confirm => return Err(LinkError::Corrupt("confirm out of turn")),
+                Answer::Refusal(code) => self.refused(code),
+            },
+            State::Up(mut up) => match up.open(unit)? {
+                Received::Refusal(code) => self.refused(code),
+                Received::Part => self.state = State::Up(up),
+                Received::Message(message) => {
+                    self.state = State::Up(up);
+                    match LinkMessage::decode(&message) {
+                        Ok(message) => self.events.push_back(LinkEvent::Message(message)),
+                        Err(_) => self.malformed += 1,
+                    }
+                }
+            },
+            State::Closed => {}
+        }
+        Ok(())
+    }
+
+    fn take_answer(
+        &mut self,
+        mut secured: Secured,
+        unit: &mut [u8],
+        confirmed: fn(&mut Self, Secured),
+    ) -> Result<(), LinkError> {
+        match secured.open(unit)? {
+            Answer::Confirm => confirmed(self, secured),
+            Answer::Refusal(code) => self.refused(code),
+        }
+        Ok(())
+    }
+
+    fn authenticated(&mut self, secured: Secured) {
+        let record = secured.record.clone();
+        self.peer = Some(record.body().name);
+        let peer = record.origin();
+        self.state = State::Deciding(secured);
+        self.events
+            .push_back(LinkEvent::Authenticated { record, peer });
+    }
+
+    fn come_up(&mut self, secured: Secured) {
+        self.state = State::Up(secured.into_up());
+        self.deadline = None;
+        self.events.push_back(LinkEvent::Up);
+    }
+
+    fn refused(&mut self, code: AlertCode) {
+        self.end(LinkError::RefusedByPeer {
+            code,
+            name: self.name,
+            proven: true,
+        });
+    }
+
+    /// Tells the other side why the handshake failed, before failing.
+    fn or_alert<T>(&mut self, result: Result<T, LinkError>) -> Result<T, LinkError> {
+        if let Err(error) = &result
+            && let Some(code) = error.alert()
+        {
+            self.send_alert(code);
+        }
+        result
+    }
+
+    fn send_alert(&mut self, code: AlertCode) {
+        self.out.extend_from_slice(&ALERT);
+        self.out.extend_from_slice(&[code.to_byte(), 0]);
+    }
+
+    fn fail(&mut self, error: LinkError) {
+        self.buffer = Vec::new();
+        self.end(error);
+    }
+
+    fn end(&mut self, error: LinkError) {
+        self.state = State::Closed;
+        self.deadline = None;
+        self.events.push_back(LinkEvent::Closed(error));
+    }
+}
+
+impl fmt::Debug for Link {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Link")
+            .field("role", &self.role)
+            .field("state", &self.state)
+            .finish_non_exhaustive()
+    }
+}

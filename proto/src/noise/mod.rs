@@ -1,0 +1,61 @@
+//! The Noise protocol framework (revision 34), two patterns of it:
+//! `Noise_XXpsk3_25519_ChaChaPoly_BLAKE2s` for links and `Noise_IKpsk2_25519_ChaChaPoly_BLAKE2s` for sessions.
+//!
+//! ```text
+//! XXpsk3:            IKpsk2:
+//!   -> e               <- s
+//!   <- e, ee, s, es    ...
+//!   -> s, se, psk      -> e, es, s, ss
+//!                      <- e, ee, se, psk
+//! ```
+//!
+//! [`Handshake`] writes and reads the messages; what a failed read was given leaves it as it was, so a forged message
+//! cannot end a handshake. After the last message [`Handshake::split`] gives one key for each direction.
+
+mod handshake;
+mod pattern;
+mod symmetric;
+
+#[cfg(test)]
+mod tests;
+
+pub use handshake::{Handshake, SplitKeys};
+pub use pattern::Pattern;
+
+/// Longest Noise message, in bytes.
+pub const MAX_MESSAGE: usize = 65_535;
+
+/// Which side of a handshake a router is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// The side that sends the first message.
+    Initiator,
+    /// The side that answers.
+    Responder,
+}
+
+/// Why a handshake message could not be written or read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum NoiseError {
+    /// It is the other side's turn, or the handshake is over.
+    #[error("message out of turn")]
+    OutOfTurn,
+    /// The message is shorter than its keys and tags.
+    #[error("message too short")]
+    TooShort,
+    /// The message is longer than 65,535 bytes.
+    #[error("message too long")]
+    TooLong,
+    /// A tag does not verify: wrong keys, wrong pre-shared key, wrong prologue, or a changed message.
+    #[error("message does not authenticate")]
+    Unauthentic,
+    /// A public key is of low order.
+    #[error("public key of low order")]
+    LowOrder,
+    /// The pattern needs the other side's static key and it was not given.
+    #[error("the static key of the other side is not known")]
+    NoRemoteStatic,
+    /// The handshake is not over yet.
+    #[error("the handshake is not finished")]
+    Unfinished,
+}

@@ -1,0 +1,286 @@
+//! What the session manager does with each kind of handshake message.
+
+use std::sync::Arc;
+
+use super::guard::Admission;
+use super::message::{self, CookieMessage, Message, Sealed};
+use super::peer::Attempt;
+use super::sessions::Sessions;
+use super::transport::{Transport, TransportKeys};
+use super::{Directory, Refused, SessionOutput, Via};
+use crate::entropy::Entropy;
+use crate::ids::{PeerId, SessionIndex};
+use crate::limits;
+use crate::noise::{Handshake, NoiseError, Pattern, Role, SplitKeys};
+use crate::time::Instant;
+use crate::wire::datagram::{Header, Kind};
+
+/// An Init that authenticates.
+struct Offer {
+    noise: Handshake,
+    header: Header,
+    peer: PeerId,
+    dh_key: [u8; 32],
+    freshness: (u64, u64),
+}
+
+impl Sessions {
+    pub(super) fn dispatch(
+        &mut self,
+        bytes: &[u8],
+        via: Via,
+        directory: &dyn Directory,
+        now: Instant,
+        entropy: &mut dyn Entropy,
+    ) -> Result<(), Refused> {
+        if !self.has_room() {
+            return Err(Refused::Busy);
+        }
+        match message::parse(bytes)? {
+            Message::Init(init) => self.handle_init(&init, via, directory, now, entropy),
+            Message::Response(response) => self.handle_response(&response, via, now, entropy),
+            Message::Cookie(cookie) => self.handle_cookie(&cookie, now),
+        }
+    }
+
+    fn handle_init(
+        &mut self,
+        init: &Sealed<'_>,
+        via: Via,
+        directory: &dyn Directory,
+        now: Instant,
+        entropy: &mut dyn Entropy,
+    ) -> Result<(), Refused> {
+        if let Admission::Challenge(bytes) = self.guard.admit_init(init, via, now, entropy)? {
+            if let Via::Direct(to) = via {
+                self.counters.challenges += 1;
+                self.outputs
+                    .push_back(SessionOutput::Challenge { to, bytes });
+            }
+            return Err(Refused::CookieNeeded);
+        }
+        let offer = self.read_init(init, directory)?;
+        if self.latest.get(&offer.peer) >= Some(&offer.freshness) {
+            return Err(Refused::Replayed);
+        }
+        self.remember(offer.peer, offer.freshness);
+        if !self.enter(offer.peer, offer.dh_key, now) {
+            return Err(Refused::UnknownPeer);
+        }
+        let peer = offer.peer;
+        let result = if self.has_precedence(peer) {
+            self.insist(peer, now, entropy);
+            Err(Refused::Yielded)
+        } else {
+            self.answer(offer, via, now, entropy)
+        };
+        self.settle(peer);
+        result
+    }
+
+    fn read_init(&self, init: &Sealed<'_>, directory: &dyn Directory) -> Result<Offer, Refused> {
+        let mut noise = Handshake::new(
+            Pattern::IkPsk2,
+            Role::Responder,
+            &message::prologue(&init.header),
+            self.identity.dh_secret(),
+            None,
+            &self.psk,
+        );
+        let payload = noise.read_message(init.noise)?;
+        let (epoch, counter) = payload
+            .split_first_chunk::<8>()
+            .and_then(|(epoch, rest)| Some((epoch, rest.first_chunk::<8>()?)))
+            .ok_or(Refused::Malformed)?;
+        let dh_key = noise.remote_static().ok_or(Refused::Unauthentic)?;
+        let peer = directory.peer_of(&dh_key).ok_or(Refused::UnknownPeer)?;
+        Ok(Offer {
+            noise,
+            header: init.header,
+            peer,
+            dh_key,
+            freshness: (u64::from_be_bytes(*epoch), u64::from_be_bytes(*counter)),
+        })
+    }
+
+    /// Keeps the newest (epoch, counter) of a router; when full, that of one without a session makes room.
+    fn remember(&mut self, peer: PeerId, freshness: (u64, u64)) {
+        if self.latest.len() >= limits::MAX_PEERS && !self.latest.contains_key(&peer) {
+            let idle = self.latest.keys().find(|id| !self.peers.contains_key(id));
+            if let Some(idle) = idle.copied() {
+                self.latest.remove(&idle);
+            }
+        }
+        self.latest.insert(peer, freshness);
+    }
+
+    /// Whether both began at once and our Init is the one that counts. After some attempts in vain it counts no more:
+    /// the other side may have a reason to refuse it.
+    fn has_precedence(&self, id: PeerId) -> bool {
+        let pending = self.peers.get(&id).and_then(|p| p.pending.as_ref());
+        pending.is_some_and(|p| p.attempts <= limits::PRECEDENCE_ATTEMPTS)
+            && self.identity.id() < id
+    }
+
+    /// The other side is there and waits for our Init: repeat it now, unless it is on its way.
+    fn insist(&mut self, id: PeerId, now: Instant, entropy: &mut dyn Entropy) {
+        let pending = self.peers.get(&id).and_then(|p| p.pending.as_ref());
+        let attempt = pending.and_then(|p| p.attempt.as_ref());
+        if attempt.is_some_and(|a| now.since(a.sent) >= limits::HANDSHAKE_RETRIES[0]) {
+            self.send_init(id, now, entropy);
+        }
+    }
+
+    fn answer(
+        &mut self,
+        offer: Offer,
+        via: Via,
+        now: Instant,
+        entropy: &mut dyn Entropy,
+    ) -> Result<(), Refused> {
+        let Offer {
+            mut noise,
+            header,
+            peer: id,
+            dh_key,
+            ..
+        } = offer;
+        let index = self.indices.allocate(id, entropy);
+        let mut bytes = message::header(Kind::Response, header.receiver, entropy)
+            .encode()
+            .to_vec();
+        let keys = noise
+            .write_message(entropy.key(), &index.0.to_be_bytes(), &mut bytes)
+            .and_then(|()| noise.split())
+            .inspect_err(|_| self.indices.release(index))?;
+        message::append_mac1(&mut bytes, &dh_key);
+
+        let yielded = self.drop_pending(id);
+        let transport = self.transport(id, index, header.receiver, &keys, false, now);
+        let Some(peer) = self.peers.get_mut(&id) else {
+            return Err(Refused::UnknownPeer);
+        };
+        if yielded {
+            // Should the other side not come back, ours is begun again.
+            peer.begin_at = Some(now + limits::HANDSHAKE_YIELD);
+        }
+        if let Some(dropped) = peer.slots.install_next(transport) {
+            self.indices.release(dropped.local());
+        }
+        self.counters.answered += 1;
+        // First the change, so that the lanes know the keys when the answer to our answer comes.
+        self.outputs.push_back(SessionOutput::Changed(id));
+        self.outputs.push_back(SessionOutput::Send {
+            peer: id,
+            via: Some(via),
+            bytes,
+        });
+        self.tend(id, false, now, entropy);
+        Ok(())
+    }
+
+    fn handle_response(
+        &mut self,
+        response: &Sealed<'_>,
+        via: Via,
+        now: Instant,
+        entropy: &mut dyn Entropy,
+    ) -> Result<(), Refused> {
+        self.guard.admit_response(response)?;
+        let id = self.owner_of_attempt(response.header.receiver)?;
+        let attempt = self.attempt(id).ok_or(Refused::UnknownIndex)?;
+        if attempt.failures >= limits::RESPONSE_ATTEMPTS {
+            return Err(Refused::RateLimited);
+        }
+        let payload = attempt
+            .noise
+            .read_message(response.noise)
+            .inspect_err(|_| attempt.failures += 1)?;
+        let remote = payload.try_into().map_err(|_| Refused::Malformed)?;
+        let remote = SessionIndex(u32::from_be_bytes(remote));
+        if remote.0 == 0 {
+            return Err(Refused::Malformed);
+        }
+        let pending = self.peers.get_mut(&id).and_then(|p| p.pending.take());
+        let attempt = pending.and_then(|p| p.attempt);
+        let Attempt { noise, index, .. } = attempt.ok_or(Refused::UnknownIndex)?;
+        let transport = self.transport(id, index, remote, &noise.split()?, true, now);
+        let peer = self.peers.get_mut(&id).ok_or(Refused::UnknownIndex)?;
+        peer.begin_at = None;
+        if let Some(dropped) = peer.slots.install_current(transport) {
+            self.indices.release(dropped.local());
+        }
+        self.counters.completed += 1;
+        self.outputs.push_back(SessionOutput::Changed(id));
+        self.probe(id, Some(via), now);
+        self.tend(id, true, now, entropy);
+        self.settle(id);
+        Ok(())
+    }
+
+    fn handle_cookie(&mut self, message: &CookieMessage<'_>, now: Instant) -> Result<(), Refused> {
+        let id = self.owner_of_attempt(message.receiver)?;
+        let peer = self.peers.get_mut(&id).ok_or(Refused::UnknownIndex)?;
+        let pending = peer.pending.as_mut().ok_or(Refused::UnknownIndex)?;
+        let attempt = pending.attempt.as_mut().ok_or(Refused::UnknownIndex)?;
+        if attempt.challenged {
+            return Err(Refused::BadCookie);
+        }
+        // The next attempt, at its time, shows the cookie.
+        peer.cookie = Some((message.open(&peer.dh_key, &attempt.mac1)?, now));
+        attempt.challenged = true;
+        Ok(())
+    }
+
+    /// The router that our pending Init with this index went to.
+    fn owner_of_attempt(&self, index: SessionIndex) -> Result<PeerId, Refused> {
+        let id = self.indices.owner(index).ok_or(Refused::UnknownIndex)?;
+        let pending = self.peers.get(&id).and_then(|p| p.pending.as_ref());
+        let attempt = pending.and_then(|p| p.attempt.as_ref());
+        attempt
+            .is_some_and(|a| a.index == index)
+            .then_some(id)
+            .ok_or(Refused::UnknownIndex)
+    }
+
+    fn attempt(&mut self, id: PeerId) -> Option<&mut Attempt> {
+        let pending = self.peers.get_mut(&id)?.pending.as_mut()?;
+        pending.attempt.as_mut()
+    }
+
+    fn transport(
+        &self,
+        peer: PeerId,
+        local: SessionIndex,
+        remote: SessionIndex,
+        keys: &SplitKeys,
+        initiator: bool,
+        now: Instant,
+    ) -> Arc<Transport> {
+        let keys = TransportKeys {
+            send: keys.send,
+            recv: keys.recv,
+        };
+        Arc::new(Transport::with_limits(
+            peer,
+            local,
+            remote,
+            keys,
+            initiator,
+            now,
+            self.limits,
+        ))
+    }
+}
+
+impl From<NoiseError> for Refused {
+    fn from(error: NoiseError) -> Self {
+        match error {
+            NoiseError::LowOrder | NoiseError::NoRemoteStatic => Refused::BadKey,
+            NoiseError::TooShort | NoiseError::TooLong => Refused::Malformed,
+            NoiseError::Unauthentic | NoiseError::OutOfTurn | NoiseError::Unfinished => {
+                Refused::Unauthentic
+            }
+        }
+    }
+}

@@ -1,0 +1,242 @@
+//! What the session manager keeps of one router: key slots, the pending handshake, timers.
+
+use std::sync::Arc;
+
+use super::message::Cookie;
+use super::transport::{Transport, TransportStats};
+use crate::ids::SessionIndex;
+use crate::limits;
+use crate::noise::Handshake;
+use crate::time::Instant;
+
+/// One router we have, want, or are offered a session with.
+pub(super) struct Peer {
+    pub(super) dh_key: [u8; 32],
+    pub(super) slots: Slots,
+    pub(super) pending: Option<Pending>,
+    /// When to look whether a handshake of ours is needed after all.
+    pub(super) begin_at: Option<Instant>,
+    pub(super) confirm: Option<Confirm>,
+    pub(super) upkeep_at: Option<Instant>,
+    pub(super) watch: Watch,
+    pub(super) cookie: Option<(Cookie, Instant)>,
+    /// When this entry is due in the manager's timer queue.
+    pub(super) queued: Option<Instant>,
+    pub(super) created: Instant,
+}
+
+/// A handshake of ours that waits for its Response.
+pub(super) struct Pending {
+    pub(super) started: Instant,
+    pub(super) attempts: usize,
+    /// The last attempt; `None` before the first.
+    pub(super) attempt: Option<Attempt>,
+    pub(super) retry_at: Instant,
+}
+
+pub(super) struct Attempt {
+    pub(super) noise: Handshake,
+    pub(super) index: SessionIndex,
+    pub(super) sent: Instant,
+    pub(super) mac1: [u8; 16],
+    /// Whether a Cookie was taken for it; one is all it gets.
+    pub(super) challenged: bool,
+    /// Responses that did not authenticate.
+    pub(super) failures: u32,
+}
+
+/// Empty Probes that confirm the current keys until the peer is heard.
+pub(super) struct Confirm {
+    pub(super) attempts: usize,
+    pub(super) at: Instant,
+}
+
+/// What the upkeep saw of the current transport the last time.
+#[derive(Default)]
+pub(super) struct Watch {
+    pub(super) at: Instant,
+    pub(super) sent: u64,
+    /// Since when frames are sent and nothing is heard.
+    pub(super) silent_since: Option<Instant>,
+}
+
+/// The keys of one session: what was used before, what is used, what the peer has yet to confirm.
+#[derive(Default)]
+pub(super) struct Slots {
+    previous: Option<Arc<Transport>>,
+    current: Option<Arc<Transport>>,
+    next: Option<Arc<Transport>>,
+}
+
+impl Peer {
+    pub(super) fn new(dh_key: [u8; 32], now: Instant) -> Self {
+        Self {
+            dh_key,
+            slots: Slots::default(),
+            pending: None,
+            begin_at: None,
+            confirm: None,
+            upkeep_at: None,
+            watch: Watch::default(),
+            cookie: None,
+            queued: None,
+            created: now,
+        }
+    }
+
+    /// The earliest of its timers, with what it is for.
+    pub(super) fn deadline(&self) -> Option<(Instant, &'static str)> {
+        let pending = self.pending.as_ref().map(|p| p.retry_at);
+        let confirm = self.confirm.as_ref().map(|c| c.at);
+        [
+            (pending, "session handshake retry"),
+            (self.begin_at, "session handshake start"),
+            (confirm, "session key confirmation"),
+            (self.upkeep_at, "session upkeep"),
+        ]
+        .into_iter()
+        .filter_map(|(at, why)| at.map(|at| (at, why)))
+        .min()
+    }
+
+    /// Whether there is nothing left to keep.
+    pub(super) fn is_empty(&self) -> bool {
+        self.pending.is_none() && self.begin_at.is_none() && self.slots.is_empty()
+    }
+
+    /// Whether there are no keys worth sending with, or they are due to be replaced.
+    pub(super) fn needs_handshake(&self, now: Instant) -> bool {
+        let current = self.slots.current();
+        current.is_none_or(|t| t.wants_rekey(now) || t.is_dead(now))
+    }
+
+    /// The last time this session was of use.
+    pub(super) fn last_used(&self) -> Instant {
+        let used = self.slots.iter().flat_map(|t| {
+            let stats = t.stats();
+            [
+                Some(t.established()),
+                stats.last_frame_sent,
+                stats.last_received,
+            ]
+        });
+        used.flatten().max().unwrap_or(self.created)
+    }
+
+    /// All indices by which the peer may address us.
+    pub(super) fn indices(&self) -> impl Iterator<Item = SessionIndex> + '_ {
+        let attempt = self.pending.as_ref().and_then(|p| p.attempt.as_ref());
+        let transports = self.slots.iter().map(|t| t.local());
+        transports.chain(attempt.map(|a| a.index))
+    }
+}
+
+impl Slots {
+    pub(super) fn current(&self) -> Option<&Arc<Transport>> {
+        self.current.as_ref()
+    }
+
+    pub(super) fn next(&self) -> Option<&Arc<Transport>> {
+        self.next.as_ref()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.iter().next().is_none()
+    }
+
+    /// All transports, the oldest slot first.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Arc<Transport>> {
+        [&self.previous, &self.current, &self.next]
+            .into_iter()
+            .flatten()
+    }
+
+    /// Takes the keys of a handshake we began: the peer has them already. Returns what must go.
+    pub(super) fn install_current(&mut self, transport: Arc<Transport>) -> Option<Arc<Transport>> {
+        let before = self.current.replace(transport);
+        match before {
+            Some(before) => self.previous.replace(before),
+            None => None,
+        }
+    }
+
+    /// Takes the keys of a handshake we answered: the peer may never hear of them. Returns what must go.
+    pub(super) fn install_next(&mut self, transport: Arc<Transport>) -> Option<Arc<Transport>> {
+        self.next.replace(transport)
+    }
+
+    /// The peer used the keys with this index: if they are *next*, they become *current*, unless newer keys of a
+    /// handshake of ours took that place in the meantime. `None` when nothing changes, else what must go.
+    pub(super) fn confirm(&mut self, index: SessionIndex) -> Option<Confirmed> {
+        let next = self.next.take_if(|t| t.local() == index)?;
+        let newer = self.current.as_ref();
+        if newer.is_some_and(|current| current.established() > next.established()) {
+            let dropped = self.previous.replace(next);
+            return Some(Confirmed {
+                promoted: false,
+                dropped,
+            });
+        }
+        let dropped = self.install_current(next);
+        Some(Confirmed {
+            promoted: true,
+            dropped,
+        })
+    }
+
+    /// Drops the keys that died of age or use, and returns them.
+    pub(super) fn expire(&mut self, now: Instant) -> Vec<Arc<Transport>> {
+        [&mut self.previous, &mut self.current, &mut self.next]
+            .into_iter()
+            .filter_map(|slot| slot.take_if(|t| t.is_dead(now)))
+            .collect()
+    }
+
+    /// When the first of the keys dies of age.
+    pub(super) fn first_expiry(&self) -> Option<Instant> {
+        let oldest = self.iter().map(|t| t.established()).min();
+        oldest.map(|established| established + limits::REJECT_AFTER)
+    }
+}
+
+/// What [`Slots::confirm`] did.
+pub(super) struct Confirmed {
+    pub(super) promoted: bool,
+    pub(super) dropped: Option<Arc<Transport>>,
+}
+
+/// What [`Watch::look`] saw.
+pub(super) struct Seen {
+    /// Frames were sent and nothing was heard for too long.
+    pub(super) silence: bool,
+    /// Frames were received and nothing was sent since the last look.
+    pub(super) unanswered: bool,
+}
+
+impl Watch {
+    /// Compares the statistics of the current transport with those at the last look.
+    pub(super) fn look(
+        &mut self,
+        stats: &TransportStats,
+        established: Instant,
+        now: Instant,
+    ) -> Seen {
+        let heard = stats.last_received.unwrap_or(established);
+        let speaking = stats.last_frame_sent.is_some_and(|sent| sent > heard);
+        let since = match self.silent_since {
+            Some(since) if heard <= since => since,
+            _ => now,
+        };
+        let silence = speaking && now.since(since) >= limits::SESSION_SILENCE;
+        self.silent_since = (speaking && !silence).then_some(since);
+
+        let received = stats.last_frame_received.is_some_and(|at| at >= self.at);
+        let unanswered = received && stats.sent_datagrams == self.sent;
+        self.at = now;
+        self.sent = stats.sent_datagrams;
+        Seen {
+            silence,
+            unanswered,
+        }
+    }
+}

@@ -1,0 +1,226 @@
+//! What happens to sessions as time passes: new keys, restarts, bad weather.
+
+use core::time::Duration;
+
+use proptest::prelude::*;
+
+use super::*;
+
+#[test]
+fn rekeying_under_traffic_loses_nothing() {
+    for talker in 0..2 {
+        // Slow enough for frames to be on their way whenever keys change, in any order.
+        let weather = Weather {
+            delay: Duration::from_millis(250),
+            jitter: Duration::from_millis(200),
+            duplicates: 10,
+            ..FAIR
+        };
+        let mut net = Net::new(5, weather);
+        net.want(0);
+        net.run(3 * SECOND);
+        let before = net.nodes[1 - talker].received.len();
+        let first = net.current(talker).unwrap().local();
+        let mut sent = 0;
+        for _ in 0..400 * 5 {
+            assert!(net.send(talker, b"frame"));
+            sent += 1;
+            net.run(Duration::from_millis(200));
+        }
+        net.run(SECOND);
+        assert_eq!(net.nodes[1 - talker].received.len() - before, sent);
+        assert_eq!(net.nodes[1 - talker].unopened, 0);
+        assert_ne!(net.current(talker).unwrap().local(), first);
+        let counters = net.nodes.iter().map(|n| n.sessions.counters());
+        let completed: u64 = counters.map(|c| c.completed).sum();
+        // 400 s: one at the start, then every 120 s or 165 s, or sooner when the keys change hands.
+        assert!((3..=5).contains(&completed), "{completed} by {talker}");
+    }
+}
+
+#[test]
+fn keys_are_replaced_after_so_many_messages() {
+    let small = TransportLimits {
+        rekey_after_messages: 20,
+        reject_after_messages: 1_000,
+        ..TransportLimits::default()
+    };
+    let mut net = Net::with_limits(5, FAIR, small);
+    net.want(0);
+    net.run(SECOND);
+    let first = net.current(0).unwrap().local();
+    for _ in 0..60 {
+        assert!(net.send(0, b"frame"));
+        net.run(Duration::from_millis(100));
+    }
+    assert_ne!(net.current(0).unwrap().local(), first);
+    assert_eq!(net.nodes[1].received.len(), 60);
+}
+
+#[test]
+fn keys_used_too_often_are_dropped_and_replaced_on_demand() {
+    let small = TransportLimits {
+        rekey_after_messages: 5,
+        reject_after_messages: 10,
+        ..TransportLimits::default()
+    };
+    let mut net = Net::with_limits(5, FAIR, small);
+    net.want(0);
+    net.run(SECOND);
+    while net.send(0, b"frame") {}
+    net.want(0);
+    net.run(SECOND);
+    assert_talk(&mut net);
+}
+
+#[test]
+fn unused_keys_die_and_leave_nothing_behind() {
+    let mut net = Net::new(1, FAIR);
+    net.want(0);
+    net.run(limits::REJECT_AFTER - SECOND);
+    assert!(net.current(0).is_some());
+    assert_eq!(net.tape.len(), 2, "unused keys are not replaced");
+    net.run(2 * SECOND);
+    for node in &net.nodes {
+        assert_eq!(node.sessions.statuses().count(), 0);
+        assert_eq!(node.sessions.receiving().count(), 0);
+        assert_eq!(node.sessions.indices.len(), 0);
+        assert_eq!(node.sessions.next_deadline(), None);
+    }
+}
+
+#[test]
+fn a_wanted_session_lives_on_without_frames() {
+    let mut net = Net::new(1, FAIR);
+    for _ in 0..600 {
+        net.want(0);
+        net.want(1);
+        net.run(SECOND);
+        assert!(net.tape.len() < 3 || net.current(0).is_some());
+    }
+    assert_eq!(net.nodes[0].sessions.counters().completed, 5);
+    assert_talk(&mut net);
+}
+
+#[test]
+fn a_restarted_peer_is_found_by_silence() {
+    for restarted in 0..2 {
+        let mut net = established();
+        let identity = net.nodes[restarted].identity.clone();
+        net.nodes[restarted].sessions = Sessions::new(identity, 2, testing::PSK);
+        let other = 1 - restarted;
+        let mut seconds = 0;
+        while net.current(restarted).is_none() {
+            net.send(other, b"hello?");
+            net.run(SECOND);
+            seconds += 1;
+            assert!(seconds <= 16, "not noticed");
+        }
+        assert!(seconds >= 10, "one lost frame is no silence");
+        assert_talk(&mut net);
+    }
+}
+
+#[test]
+fn a_restarted_peer_recovers_by_its_own_handshake() {
+    for restarted in 0..2 {
+        let mut net = established();
+        let old = net.tape.clone();
+        let identity = net.nodes[restarted].identity.clone();
+        net.nodes[restarted].sessions = Sessions::new(identity, 2, testing::PSK);
+        net.want(restarted);
+        net.run(SECOND);
+        assert_talk(&mut net);
+        for (to, from, bytes) in old {
+            if to != restarted {
+                assert!(net.deliver(to, from, bytes).is_err());
+            }
+        }
+        assert_talk(&mut net);
+    }
+}
+
+#[test]
+fn one_way_traffic_is_no_silence() {
+    let mut net = established();
+    for _ in 0..60 {
+        net.send(0, b"frame");
+        net.run(SECOND);
+    }
+    assert_eq!(net.tape.len(), 2);
+}
+
+#[test]
+fn the_idle_cost_is_nothing() {
+    let mut net = established();
+    let sent = |net: &Net| net.current(0).unwrap().stats().sent_datagrams;
+    net.run(10 * SECOND);
+    let before = sent(&net);
+    net.run(60 * SECOND);
+    assert_eq!(sent(&net), before);
+}
+
+#[test]
+fn a_changed_key_restarts_the_handshake() {
+    let mut net = Net::new(1, FAIR);
+    let (peer, key) = net.other(0);
+    let old = DhSecret::from_bytes([99; 32]).public();
+    let sessions = &mut net.nodes[0].sessions;
+    sessions.want(peer, old, net.now, &mut net.entropy);
+    sessions.want(peer, key, net.now, &mut net.entropy);
+    assert_eq!(sessions.counters().inits, 2);
+    assert_eq!(sessions.indices.len(), 1);
+    net.want(0);
+    net.run(SECOND);
+    assert_talk(&mut net);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(40))]
+
+    #[test]
+    fn whatever_the_weather_both_agree(
+        seed: u64,
+        loss in 0u64..40,
+        duplicates in 0u64..40,
+        delay in 0u64..400,
+        jitter in 0u64..400,
+        events in proptest::collection::vec((0u64..3_000, 0usize..2, 0u8..8), 1..25),
+    ) {
+        let weather = Weather {
+            loss,
+            duplicates,
+            delay: Duration::from_millis(delay),
+            jitter: Duration::from_millis(jitter),
+        };
+        let mut net = Net::new(seed, weather);
+        let mut epoch = 1;
+        for (wait, node, what) in events {
+            match what {
+                0 => net.renew(node),
+                1 => {
+                    epoch += 1;
+                    let identity = net.nodes[node].identity.clone();
+                    net.nodes[node].sessions = Sessions::new(identity, epoch, testing::PSK);
+                }
+                2 | 3 => net.want(node),
+                _ => drop(net.send(node, b"frame")),
+            }
+            net.run(Duration::from_millis(wait));
+        }
+        // The storm is over; within the time silence takes to be noticed, both talk again.
+        net.weather = FAIR;
+        for _ in 0..25 {
+            for node in 0..2 {
+                net.want(node);
+                net.send(node, b"frame");
+            }
+            net.run(SECOND);
+        }
+        assert_talk(&mut net);
+        for node in &net.nodes {
+            prop_assert!(node.sessions.indices.len() <= 4);
+            prop_assert!(node.sessions.receiving().count() <= 3);
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! The graph of links on which both ends agree, and distances in it.
+
+use super::lsdb::Lsdb;
+use crate::ids::PeerId;
+
+/// Farther than anything: not connected.
+pub(super) const UNREACHABLE: u16 = u16::MAX;
+
+/// Routers by number, in ascending order of their identities, and their symmetric links.
+#[derive(Debug, Default)]
+pub(super) struct Graph {
+    pub(super) peers: Vec<PeerId>,
+    /// Of router `i`: `edges[starts[i]..starts[i + 1]]`, ascending.
+    starts: Vec<usize>,
+    edges: Vec<usize>,
+}
+
+/// Distances in hops from one router, and the reached routers in the order of their distance.
+#[derive(Debug, Default)]
+pub(super) struct Distances {
+    pub(super) of: Vec<u16>,
+    pub(super) order: Vec<usize>,
+}
+
+impl Graph {
+    /// The links of `lsdb` that both ends call established.
+    pub(super) fn of(lsdb: &Lsdb) -> Self {
+        let peers: Vec<PeerId> = lsdb
+            .iter()
+            .map(super::record::SignedRecord::origin)
+            .collect();
+        let claims: Vec<Vec<usize>> = lsdb
+            .iter()
+            .map(|record| {
+                let established = record.body().neighbours.iter().filter(|n| n.established);
+                let mut known: Vec<usize> = established
+                    .filter_map(|n| peers.binary_search(&n.peer).ok())
+                    .collect();
+                known.sort_unstable();
+                known.dedup();
+                known
+            })
+            .collect();
+        let mut graph = Self {
+            starts: vec![0],
+            peers,
+            edges: Vec::new(),
+        };
+        for (i, claimed) in claims.iter().enumerate() {
+            let agreed = |j: &&usize| **j != i && claims[**j].binary_search(&i).is_ok();
+            graph.edges.extend(claimed.iter().filter(agreed));
+            graph.starts.push(graph.edges.len());
+        }
+        graph
+    }
+
+    /// The number of a router.
+    pub(super) fn index(&self, peer: &PeerId) -> Option<usize> {
+        self.peers.binary_search(peer).ok()
+    }
+
+    /// The neighbours of router `i`, in ascending order.
+    pub(super) fn neighbours(&self, i: usize) -> &[usize] {
+        &self.edges[self.starts[i]..self.starts[i + 1]]
+    }
+
+    /// Breadth-first search from `source`; `into` is overwritten.
+    pub(super) fn distances(&self, source: usize, into: &mut Distances) {
+        into.of.clear();
+        into.of.resize(self.peers.len(), UNREACHABLE);
+        into.order.clear();
+        into.of[source] = 0;
+        into.order.push(source);
+        let mut next = 0;
+        while let Some(&i) = into.order.get(next) {
+            next += 1;
+            let distance = into.of[i] + 1;
+            for &j in self.neighbours(i) {
+                if into.of[j] == UNREACHABLE {
+                    into.of[j] = distance;
+                    into.order.push(j);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! Routes and trees against a plain reference that computes every tree in full.
+
+use super::*;
+use crate::crypto::identity::Identity;
+use crate::time::Instant;
+use crate::topology::record::SignedRecord;
+use crate::topology::testing::{body_of, identity, linked, neighbour};
+use proptest::prelude::*;
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::LazyLock;
+
+static IDENTITIES: LazyLock<Vec<Identity>> = LazyLock::new(|| (0..12).map(identity).collect());
+
+fn id(n: usize) -> PeerId {
+    IDENTITIES[n].id()
+}
+
+/// A database in which each pair is a link that both ends call established.
+fn database(n: usize, links: &BTreeSet<(usize, usize)>) -> Lsdb {
+    let mut lsdb = Lsdb::default();
+    for i in 0..n {
+        let mine = links.iter().filter_map(|&(a, b)| {
+            if a == i {
+                Some(b)
+            } else {
+                (b == i).then_some(a)
+            }
+        });
+        lsdb.insert(linked(&IDENTITIES[i], mine.map(id)), Instant::ZERO);
+    }
+    lsdb
+}
+
+fn links(n: usize) -> impl Strategy<Value = BTreeSet<(usize, usize)>> {
+    prop::collection::btree_set((0..n, 0..n), 0..2 * n)
+        .prop_map(|set| set.into_iter().filter(|(a, b)| a != b).collect())
+}
+
+fn adjacent(links: &BTreeSet<(usize, usize)>, of: PeerId) -> BTreeSet<PeerId> {
+    let both = links
+        .iter()
+        .flat_map(|&(a, b)| [(id(a), id(b)), (id(b), id(a))]);
+    both.filter(|(a, _)| *a == of).map(|(_, b)| b).collect()
+}
+
+/// Distances by a search that shares no code with the real one.
+fn reference(links: &BTreeSet<(usize, usize)>, from: PeerId) -> BTreeMap<PeerId, u16> {
+    let mut distances = BTreeMap::from([(from, 0)]);
+    let mut queue = VecDeque::from([from]);
+    while let Some(peer) = queue.pop_front() {
+        let next = distances[&peer] + 1;
+        for other in adjacent(links, peer) {
+            if let Entry::Vacant(unseen) = distances.entry(other) {
+                unseen.insert(next);
+                queue.push_back(other);
+            }
+        }
+    }
+    distances
+}
+
+proptest! {
+    #[test]
+    fn next_hops_are_shortest_and_loop_free(links in links(9)) {
+        let lsdb = database(9, &links);
+        let routes: BTreeMap<PeerId, Routes> = (0..9).map(|i| (id(i), Routes::compute(&lsdb, id(i)))).collect();
+        for (me, mine) in &routes {
+            let distances = reference(&links, *me);
+            for peer in mine.known() {
+                match distances.get(&peer) {
+                    None => prop_assert!(!mine.is_reachable(&peer) && mine.next_hop(&peer).is_none()),
+                    Some(0) => prop_assert!(mine.is_reachable(&peer) && mine.next_hop(&peer).is_none()),
+                    Some(hops) => {
+                        let (first, counted) = mine.next_hop(&peer).unwrap();
+                        prop_assert_eq!(counted, *hops);
+                        prop_assert!(adjacent(&links, *me).contains(&first));
+                        let rest = routes[&first].next_hop(&peer).map_or(0, |(_, hops)| hops);
+                        prop_assert_eq!(rest + 1, *hops);
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn each_broadcast_reaches_everyone_exactly_once_along_the_lowest_parents(links in links(9)) {
+        let lsdb = database(9, &links);
+        let routes: BTreeMap<PeerId, Routes> = (0..9).map(|i| (id(i), Routes::compute(&lsdb, id(i)))).collect();
+        for origin in routes.keys() {
+            let distances = reference(&links, *origin);
+            let mut copies: BTreeMap<PeerId, PeerId> = BTreeMap::new();
+            for (parent, mine) in &routes {
+                for child in mine.flood(origin) {
+                    prop_assert!(copies.insert(*child, *parent).is_none(), "two copies");
+                }
+            }
+            for (peer, distance) in &distances {
+                let nearer = adjacent(&links, *peer).into_iter().find(|p| distances[p] + 1 == *distance);
+                prop_assert_eq!(copies.remove(peer), nearer);
+            }
+            prop_assert!(copies.is_empty(), "copies to the unreachable");
+        }
+    }
+
+    #[test]
+    fn a_fingerprint_changes_with_the_links_within_reach(links in links(7)) {
+        let before = Routes::compute(&database(7, &links), id(0));
+        let mut changed = links.clone();
+        let Some(gone) = links.iter().next().copied() else { return Ok(()) };
+        changed.remove(&gone);
+        changed.remove(&(gone.1, gone.0));
+        let after = Routes::compute(&database(7, &changed), id(0));
+        let seen = before.is_reachable(&id(gone.0));
+        prop_assert_eq!(before.fingerprint() != after.fingerprint(), seen);
+    }
+}
+
+#[test]
+fn a_link_counts_when_both_ends_call_it_established() {
+    let (a, b) = (&IDENTITIES[0], &IDENTITIES[1]);
+    let reaches = |record: SignedRecord| {
+        let mut lsdb = Lsdb::default();
+        lsdb.insert(linked(a, [b.id()]), Instant::ZERO);
+        lsdb.insert(record, Instant::ZERO);
+        Routes::compute(&lsdb, a.id()).is_reachable(&b.id())
+    };
+    assert!(reaches(linked(b, [a.id()])));
+    assert!(
+        reaches(linked(b, [a.id(), a.id(), b.id()])),
+        "repeated and own entries are harmless"
+    );
+    assert!(!reaches(linked(b, [])));
+    let mut body = body_of(b);
+    body.neighbours = vec![neighbour(a.id())];
+    body.neighbours[0].established = false;
+    assert!(!reaches(SignedRecord::sign(&body, b).unwrap()));
+}
+
+#[test]
+fn without_a_record_of_ours_nothing_is_reachable() {
+    let lsdb = database(3, &BTreeSet::from([(0, 1), (1, 2)]));
+    let routes = Routes::compute(&lsdb, id(5));
+    assert_eq!(routes.reachable().count(), 0);
+    assert!(routes.flood(&id(0)).is_empty() && routes.next_hop(&id(0)).is_none());
+    let routes = Routes::compute(&lsdb, id(1));
+    assert_eq!(routes.neighbours().len(), 2);
+    assert_eq!(routes.flood(&id(1)), routes.neighbours());
+    assert!(routes.flood(&id(7)).is_empty());
+}
+
+/// In a release build the bound is the one we promise; a debug build only notices a change of order.
+#[test]
+fn a_thousand_routers_take_less_than_fifty_milliseconds() {
+    let bound = if cfg!(debug_assertions) { 1_000 } else { 50 };
+    let identities: Vec<Identity> = (0..1_000).map(|i| identity(i + 1_000)).collect();
+    let mut edges: Vec<BTreeSet<usize>> = vec![BTreeSet::new(); 1_000];
+    for i in 0..1_000usize {
+        for k in 0..4usize {
+            let j = if k < 2 {
+                (i + k + 1) % 1_000
+            } else {
+                (i * 7_919 + k * 104_729 + 13) % 1_000
+            };
+            if i != j {
+                edges[i].insert(j);
+                edges[j].insert(i);
+            }
+        }
+    }
+    let mut lsdb = Lsdb::default();
+    for (i, peers) in edges.iter().enumerate() {
+        lsdb.insert(
+            linked(&identities[i], peers.iter().map(|j| identities[*j].id())),
+            Instant::ZERO,
+        );
+    }
+    let start = std::time::Instant::now();
+    let routes = Routes::compute(&lsdb, identities[0].id());
+    let took = start.elapsed();
+    assert_eq!(routes.reachable().count(), 1_000);
+    println!("routes of 1,000 routers: {took:?}");
+    assert!(took.as_millis() < bound, "took {took:?}");
+}

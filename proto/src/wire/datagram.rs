@@ -1,0 +1,384 @@
+//! The header of every UDP datagram, and the layout of what follows it.
+//!
+//! All integers are big-endian. The header is 16 bytes and is associated data of the AEAD, all of it:
+//!
+//! ```text
+//! byte  0      version (1) in the high four bits, kind in the low four
+//! byte  1      hop limit: how many more routers may forward this datagram
+//! bytes 2–3    network id, 0
+//! bytes 4–7    receiver index: the receiver's handle of the session, chosen by the receiver
+//! bytes 8–15   counter: the AEAD nonce of this datagram, never used twice under one key
+//! ```
+//!
+//! What follows, by kind:
+//!
+//! | kind | name | after the header |
+//! |---|---|---|
+//! | 1, 2, 3 | Init, Response, Cookie | a handshake message (`session`) |
+//! | 4 | Data | AEAD( frames ) ‖ tag; end to end |
+//! | 5 | Relay | destination peer id (16) ‖ inner datagram, complete ‖ tag; hop by hop |
+//! | 6 | Flood | AEAD( origin peer id (16) ‖ origin epoch (8) ‖ sequence (8) ‖ frames ) ‖ tag; hop by hop |
+//! | 7 | Probe | AEAD( payload of the control plane ) ‖ tag; end to end |
+//!
+//! *Frames* is one or more times: length (2) ‖ Ethernet frame of that length, without padding between or after them.
+//!
+//! A tag is the 16 bytes of Poly1305 (RFC 8439). The nonce is four zero bytes followed by the counter in
+//! **little-endian** order, as Noise uses ChaChaPoly. In a Relay datagram the destination and the inner datagram are
+//! associated data of an empty message: a hop can check and rewrap them, and cannot read what is inside.
+
+use core::fmt;
+
+use crate::ids::{PeerId, SessionIndex};
+
+/// Bytes of the header.
+pub const HEADER_LEN: usize = 16;
+/// Bytes of an authentication tag.
+pub const TAG_LEN: usize = 16;
+/// The version of the datagram format.
+pub const VERSION: u8 = 1;
+/// The only network id there is.
+pub const NETWORK: u16 = 0;
+/// Bytes a Relay datagram has beyond its inner datagram: header, destination, tag.
+pub const RELAY_OVERHEAD: usize = HEADER_LEN + PEER_ID_LEN + TAG_LEN;
+/// Bytes of the origin, epoch and sequence that begin the body of a Flood datagram.
+pub const FLOOD_PREFIX_LEN: usize = PEER_ID_LEN + 16;
+/// Bytes of the length in front of each packed frame.
+pub const FRAME_PREFIX_LEN: usize = 2;
+
+/// Bytes of a [`PeerId`].
+pub const PEER_ID_LEN: usize = 16;
+
+/// What a datagram is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum Kind {
+    /// First message of a session handshake.
+    Init = 1,
+    /// Second message of a session handshake.
+    Response = 2,
+    /// Answer of a router under load: prove your address, then try again.
+    Cookie = 3,
+    /// Frames, sealed between two routers.
+    Data = 4,
+    /// Another datagram on its way through a third router.
+    Relay = 5,
+    /// Frames for every router, sealed between two neighbours.
+    Flood = 6,
+    /// A payload of the control plane, sealed between two routers.
+    Probe = 7,
+}
+
+impl Kind {
+    /// The kind with number `n`, if there is one.
+    pub fn from_number(n: u8) -> Option<Kind> {
+        Some(match n {
+            1 => Kind::Init,
+            2 => Kind::Response,
+            3 => Kind::Cookie,
+            4 => Kind::Data,
+            5 => Kind::Relay,
+            6 => Kind::Flood,
+            7 => Kind::Probe,
+            _ => return None,
+        })
+    }
+
+    /// Whether the datagram is a message of a session handshake.
+    pub fn is_handshake(self) -> bool {
+        matches!(self, Kind::Init | Kind::Response | Kind::Cookie)
+    }
+}
+
+/// The header of a datagram, decoded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Header {
+    /// What the datagram is.
+    pub kind: Kind,
+    /// How many more routers may forward it.
+    pub hop_limit: u8,
+    /// The receiver's handle of the session.
+    pub receiver: SessionIndex,
+    /// The nonce under the session's key.
+    pub counter: u64,
+}
+
+/// Why bytes are not the header of a datagram.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HeaderError {
+    /// Fewer than [`HEADER_LEN`] bytes.
+    Truncated,
+    /// A version other than [`VERSION`].
+    Version(u8),
+    /// A kind we do not know.
+    Kind(u8),
+    /// A network id other than [`NETWORK`].
+    Network(u16),
+}
+
+impl fmt::Display for HeaderError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Truncated => write!(f, "shorter than a datagram header"),
+            Self::Version(v) => write!(f, "datagram version {v} is not {VERSION}"),
+            Self::Kind(k) => write!(f, "unknown datagram kind {k}"),
+            Self::Network(n) => write!(f, "unknown network id {n}"),
+        }
+    }
+}
+
+impl std::error::Error for HeaderError {}
+
+impl Header {
+    /// Decodes the first [`HEADER_LEN`] bytes of `datagram`.
+    ///
+    /// # Errors
+    /// When they are too few, or name a version, kind or network that is not ours.
+    pub fn parse(datagram: &[u8]) -> Result<Header, HeaderError> {
+        let (bytes, _) = datagram
+            .split_first_chunk::<HEADER_LEN>()
+            .ok_or(HeaderError::Truncated)?;
+        let [first, hop_limit, n0, n1, i0, i1, i2, i3, counter @ ..] = *bytes;
+        if first >> 4 != VERSION {
+            return Err(HeaderError::Version(first >> 4));
+        }
+        let kind = Kind::from_number(first & 0x0f).ok_or(HeaderError::Kind(first & 0x0f))?;
+        let network = u16::from_be_bytes([n0, n1]);
+        if network != NETWORK {
+            return Err(HeaderError::Network(network));
+        }
+        Ok(Header {
+            kind,
+            hop_limit,
+            receiver: SessionIndex(u32::from_be_bytes([i0, i1, i2, i3])),
+            counter: u64::from_be_bytes(counter),
+        })
+    }
+
+    /// The header as it goes on the wire.
+    pub fn encode(&self) -> [u8; HEADER_LEN] {
+        let mut out = [0; HEADER_LEN];
+        out[0] = VERSION << 4 | self.kind as u8;
+        out[1] = self.hop_limit;
+        out[2..4].copy_from_slice(&NETWORK.to_be_bytes());
+        out[4..8].copy_from_slice(&self.receiver.0.to_be_bytes());
+        out[8..].copy_from_slice(&self.counter.to_be_bytes());
+        out
+    }
+}
+
+/// Splits the clear part of a Relay datagram in its destination and its inner datagram.
+///
+/// `None` when it is too short to hold a destination and a datagram header.
+pub fn split_relay(clear: &[u8]) -> Option<(PeerId, &[u8])> {
+    let (id, inner) = clear.split_first_chunk::<PEER_ID_LEN>()?;
+    (inner.len() >= HEADER_LEN).then_some((PeerId(*id), inner))
+}
+
+/// What begins the body of a Flood datagram: which broadcast of which router it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FloodPrefix {
+    /// The router whose port the frames came in by.
+    pub origin: PeerId,
+    /// The boot epoch of the origin.
+    pub epoch: u64,
+    /// The number of the datagram within the epoch.
+    pub sequence: u64,
+}
+
+impl FloodPrefix {
+    /// Splits the opened body of a Flood datagram in its prefix and the frames; `None` when it is too short.
+    pub fn split(body: &[u8]) -> Option<(FloodPrefix, &[u8])> {
+        let (origin, rest) = body.split_first_chunk::<PEER_ID_LEN>()?;
+        let (epoch, rest) = rest.split_first_chunk::<8>()?;
+        let (sequence, frames) = rest.split_first_chunk::<8>()?;
+        let prefix = FloodPrefix {
+            origin: PeerId(*origin),
+            epoch: u64::from_be_bytes(*epoch),
+            sequence: u64::from_be_bytes(*sequence),
+        };
+        Some((prefix, frames))
+    }
+
+    /// Appends the prefix to `out`.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.origin.0);
+        out.extend_from_slice(&self.epoch.to_be_bytes());
+        out.extend_from_slice(&self.sequence.to_be_bytes());
+    }
+}
+
+/// Appends one packed frame to `out`; false, and nothing appended, when the frame is longer than 65,535 bytes.
+pub fn push_frame(out: &mut Vec<u8>, frame: &[u8]) -> bool {
+    let Ok(len) = u16::try_from(frame.len()) else {
+        return false;
+    };
+    out.extend_from_slice(&len.to_be_bytes());
+    out.extend_from_slice(frame);
+    true
+}
+
+/// The packed frames of a body, in order. After the last whole frame comes `None`; see [`Frames::is_clean`].
+#[derive(Clone, Debug)]
+pub struct Frames<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Frames<'a> {
+    /// The frames packed in `body`.
+    pub fn new(body: &'a [u8]) -> Self {
+        Self { rest: body }
+    }
+
+    /// Whether nothing is left over; false after the last frame means that the sender cut one short.
+    pub fn is_clean(&self) -> bool {
+        self.rest.is_empty()
+    }
+}
+
+impl<'a> Iterator for Frames<'a> {
+    type Item = &'a [u8];
+
+    fn next(&mut self) -> Option<&'a [u8]> {
+        let (len, rest) = self.rest.split_first_chunk::<FRAME_PREFIX_LEN>()?;
+        let (frame, rest) = rest.split_at_checked(usize::from(u16::from_be_bytes(*len)))?;
+        self.rest = rest;
+        Some(frame)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn header_bytes_are_as_documented() {
+        let header = Header {
+            kind: Kind::Data,
+            hop_limit: 16,
+            receiver: SessionIndex(0x0102_0304),
+            counter: 0x1112_1314_1516_1718,
+        };
+        let expected = [
+            0x14, 16, 0, 0, 1, 2, 3, 4, 0x11, 0x12, 0x13, 0x14, 0x15, 0x16, 0x17, 0x18,
+        ];
+        assert_eq!(header.encode(), expected);
+        assert_eq!(Header::parse(&expected), Ok(header));
+    }
+
+    #[test]
+    fn foreign_headers_are_named() {
+        let good = Header {
+            kind: Kind::Probe,
+            hop_limit: 1,
+            receiver: SessionIndex(1),
+            counter: 0,
+        }
+        .encode();
+        for len in 0..HEADER_LEN {
+            assert_eq!(Header::parse(&good[..len]), Err(HeaderError::Truncated));
+        }
+        let with = |at: usize, byte: u8| {
+            let mut b = good;
+            b[at] = byte;
+            Header::parse(&b)
+        };
+        assert_eq!(with(0, 0x24), Err(HeaderError::Version(2)));
+        assert_eq!(with(0, 0x10), Err(HeaderError::Kind(0)));
+        assert_eq!(with(0, 0x18), Err(HeaderError::Kind(8)));
+        assert_eq!(with(3, 9), Err(HeaderError::Network(9)));
+    }
+
+    #[test]
+    fn only_the_first_three_kinds_are_handshakes() {
+        let handshakes: Vec<u8> = (0..16)
+            .filter(|n| Kind::from_number(*n).is_some_and(Kind::is_handshake))
+            .collect();
+        assert_eq!(handshakes, [1, 2, 3]);
+    }
+
+    #[test]
+    fn relay_needs_a_destination_and_a_header() {
+        let clear = [7; PEER_ID_LEN + HEADER_LEN];
+        for len in 0..clear.len() {
+            assert_eq!(split_relay(&clear[..len]), None);
+        }
+        assert_eq!(
+            split_relay(&clear),
+            Some((PeerId([7; 16]), &clear[PEER_ID_LEN..]))
+        );
+    }
+
+    #[test]
+    fn frames_stop_at_a_short_one() {
+        let mut body = Vec::new();
+        assert!(push_frame(&mut body, b"one"));
+        assert!(push_frame(&mut body, b""));
+        assert!(push_frame(&mut body, b"three"));
+        let whole: Vec<&[u8]> = Frames::new(&body).collect();
+        assert_eq!(whole, [&b"one"[..], b"", b"three"]);
+        for cut in 0..body.len() {
+            let mut frames = Frames::new(&body[..cut]);
+            let n = frames.by_ref().count();
+            assert!(n < 3);
+            assert_eq!(frames.is_clean(), [0, 5, 7].contains(&cut), "{cut}");
+        }
+    }
+
+    #[test]
+    fn a_frame_beyond_the_length_field_is_refused() {
+        let mut out = vec![1];
+        assert!(!push_frame(&mut out, &vec![0; 65_536]));
+        assert_eq!(out, [1]);
+        assert!(push_frame(&mut out, &vec![0; 65_535]));
+    }
+
+    proptest! {
+        #[test]
+        fn headers_survive_the_wire(kind in 1u8..8, hop_limit: u8, index: u32, counter: u64) {
+            let header = Header {
+                kind: Kind::from_number(kind).unwrap(),
+                hop_limit,
+                receiver: SessionIndex(index),
+                counter,
+            };
+            prop_assert_eq!(Header::parse(&header.encode()), Ok(header));
+        }
+
+        #[test]
+        fn any_accepted_header_encodes_to_itself(bytes in prop::collection::vec(any::<u8>(), 0..40)) {
+            if let Ok(header) = Header::parse(&bytes) {
+                prop_assert_eq!(&header.encode()[..], &bytes[..HEADER_LEN]);
+            }
+        }
+
+        #[test]
+        fn packed_frames_survive(frames in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..50), 0..20)) {
+            let mut body = Vec::new();
+            for frame in &frames {
+                push_frame(&mut body, frame);
+            }
+            let mut unpacked = Frames::new(&body);
+            prop_assert_eq!(unpacked.by_ref().map(<[u8]>::to_vec).collect::<Vec<_>>(), frames);
+            prop_assert!(unpacked.is_clean());
+        }
+
+        #[test]
+        fn any_body_unpacks_within_its_bounds(body in prop::collection::vec(any::<u8>(), 0..300)) {
+            let total: usize = Frames::new(&body).map(|f| f.len() + FRAME_PREFIX_LEN).sum();
+            prop_assert!(total <= body.len());
+        }
+
+        #[test]
+        fn flood_prefixes_survive(origin: [u8; 16], epoch: u64, sequence: u64, rest in prop::collection::vec(any::<u8>(), 0..9)) {
+            let prefix = FloodPrefix { origin: PeerId(origin), epoch, sequence };
+            let mut out = Vec::new();
+            prefix.encode(&mut out);
+            prop_assert_eq!(out.len(), FLOOD_PREFIX_LEN);
+            out.extend_from_slice(&rest);
+            prop_assert_eq!(FloodPrefix::split(&out), Some((prefix, &rest[..])));
+            prop_assert_eq!(FloodPrefix::split(&out[..FLOOD_PREFIX_LEN - 1]), None);
+        }
+    }
+}

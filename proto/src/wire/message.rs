@@ -1,0 +1,310 @@
+//! What two neighbours say to one another on an authenticated link.
+//!
+//! One message is a tag (one byte) and its body, written as [`super::codec`] says:
+//!
+//! | tag | message | body |
+//! |---|---|---|
+//! | 1 | `Ping` | nonce `u64` |
+//! | 2 | `Pong` | nonce `u64` of the ping |
+//! | 3 | `Records` | list of signed records (bytes) |
+//! | 4 | `Digest` | 16 bytes |
+//! | 5 | `Summary` | first peer (16 bytes), last peer (16 bytes), list of peer (16 bytes) ‖ epoch `u64` ‖ seq `u64` ‖ fingerprint (4 bytes) |
+//! | 6 | `Want` | list of peers (16 bytes each) |
+//! | 7 | `Observed` | socket address |
+//! | 8 | `Bye` | reason (text) |
+//!
+//! A message with another tag is skipped and counted by whoever receives it: that is how later versions add messages.
+
+use std::net::SocketAddr;
+
+use serde::{Deserialize, Serialize};
+
+use super::bounded::{self, Blob};
+use super::codec::{self, CodecError};
+use crate::ids::{PeerId, Version};
+use crate::limits::{
+    MAX_BYE_REASON, MAX_LINK_MESSAGE, MAX_RECORD, MAX_RECORDS_PER_MESSAGE, MAX_SUMMARY, MAX_WANT,
+};
+
+/// A message between neighbours. A list that exceeds its bound in [`crate::limits`] is refused when decoded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LinkMessage {
+    /// "Are you there?"
+    Ping {
+        /// Comes back in the [`LinkMessage::Pong`].
+        nonce: u64,
+    },
+    /// "I am."
+    Pong {
+        /// The nonce of the ping.
+        nonce: u64,
+    },
+    /// Signed records, verbatim; at most [`MAX_RECORDS_PER_MESSAGE`]. Not parsed and not verified here.
+    Records(Vec<Vec<u8>>),
+    /// Hash over the records of all routers that the sender can reach.
+    Digest([u8; 16]),
+    /// What the sender holds of a range of peers.
+    Summary(Summary),
+    /// "Send me your records of these"; at most [`MAX_WANT`].
+    Want(Vec<PeerId>),
+    /// "I see you at this address."
+    Observed(SocketAddr),
+    /// The sender closes the link.
+    Bye {
+        /// Why, for people; at most [`MAX_BYE_REASON`] bytes, cut when encoded.
+        reason: String,
+    },
+    /// A message that a later version of the protocol added, by its tag: skip and count. Cannot be encoded.
+    Unknown(u8),
+}
+
+/// What a router holds of the peers from `first` to `last`, both included: who is not listed is not held.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Summary {
+    /// Start of the range.
+    pub first: PeerId,
+    /// End of the range.
+    pub last: PeerId,
+    /// In ascending order of peers; at most [`MAX_SUMMARY`].
+    #[serde(deserialize_with = "bounded::list::<_, _, MAX_SUMMARY>")]
+    pub held: Vec<Held>,
+}
+
+/// One held record, in short.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Held {
+    /// Whose record.
+    pub peer: PeerId,
+    /// How new.
+    pub version: Version,
+    /// First four bytes of the record's hash: tells two records of one version apart.
+    pub fingerprint: [u8; 4],
+}
+
+type RecordBlob<'a> = Blob<'a, MAX_RECORD>;
+
+#[derive(Serialize, Deserialize)]
+struct RecordList<'a>(
+    #[serde(
+        borrow,
+        deserialize_with = "bounded::list::<_, _, MAX_RECORDS_PER_MESSAGE>"
+    )]
+    Vec<RecordBlob<'a>>,
+);
+
+#[derive(Serialize, Deserialize)]
+struct WantList(#[serde(deserialize_with = "bounded::list::<_, _, MAX_WANT>")] Vec<PeerId>);
+
+#[derive(Serialize, Deserialize)]
+struct Reason(#[serde(deserialize_with = "bounded::text::<_, MAX_BYE_REASON>")] String);
+
+mod tag {
+    pub(super) const PING: u8 = 1;
+    pub(super) const PONG: u8 = 2;
+    pub(super) const RECORDS: u8 = 3;
+    pub(super) const DIGEST: u8 = 4;
+    pub(super) const SUMMARY: u8 = 5;
+    pub(super) const WANT: u8 = 6;
+    pub(super) const OBSERVED: u8 = 7;
+    pub(super) const BYE: u8 = 8;
+}
+
+impl LinkMessage {
+    /// The message as bytes, not yet sealed.
+    ///
+    /// # Errors
+    /// [`CodecError::Unencodable`] when it is longer than [`MAX_LINK_MESSAGE`] or has a list beyond its bound.
+    pub fn encode(&self) -> Result<Vec<u8>, CodecError> {
+        let mut out = Vec::new();
+        match self {
+            Self::Ping { nonce } => tagged(tag::PING, nonce, &mut out),
+            Self::Pong { nonce } => tagged(tag::PONG, nonce, &mut out),
+            Self::Records(records) => {
+                within(records.len(), MAX_RECORDS_PER_MESSAGE)?;
+                let blobs = records.iter().map(|r| Blob(r)).collect();
+                tagged(tag::RECORDS, &RecordList(blobs), &mut out)
+            }
+            Self::Digest(digest) => tagged(tag::DIGEST, digest, &mut out),
+            Self::Summary(summary) => {
+                within(summary.held.len(), MAX_SUMMARY)?;
+                tagged(tag::SUMMARY, summary, &mut out)
+            }
+            Self::Want(peers) => {
+                within(peers.len(), MAX_WANT)?;
+                tagged(tag::WANT, peers, &mut out)
+            }
+            Self::Observed(address) => tagged(tag::OBSERVED, address, &mut out),
+            Self::Bye { reason } => {
+                let reason = bounded::truncated(reason, MAX_BYE_REASON);
+                tagged(tag::BYE, &reason, &mut out)
+            }
+            Self::Unknown(_) => Err(CodecError::Unencodable),
+        }?;
+        within(out.len(), MAX_LINK_MESSAGE)?;
+        Ok(out)
+    }
+
+    /// Reads one message that fills `bytes`.
+    ///
+    /// # Errors
+    /// A body that is malformed, too long or out of bounds; an unknown tag is not an error.
+    pub fn decode(bytes: &[u8]) -> Result<Self, CodecError> {
+        let (&tag, body) = bytes.split_first().ok_or(CodecError::Malformed)?;
+        Ok(match tag {
+            tag::PING => Self::Ping {
+                nonce: codec::decode(body)?,
+            },
+            tag::PONG => Self::Pong {
+                nonce: codec::decode(body)?,
+            },
+            tag::RECORDS => {
+                let RecordList(blobs) = codec::decode(body)?;
+                Self::Records(blobs.into_iter().map(|b| b.0.to_vec()).collect())
+            }
+            tag::DIGEST => Self::Digest(codec::decode(body)?),
+            tag::SUMMARY => Self::Summary(codec::decode(body)?),
+            tag::WANT => Self::Want(codec::decode::<WantList>(body)?.0),
+            tag::OBSERVED => Self::Observed(codec::decode(body)?),
+            tag::BYE => Self::Bye {
+                reason: codec::decode::<Reason>(body)?.0,
+            },
+            other => Self::Unknown(other),
+        })
+    }
+}
+
+fn tagged<T: Serialize>(tag: u8, body: &T, out: &mut Vec<u8>) -> Result<(), CodecError> {
+    out.push(tag);
+    codec::encode(body, out)
+}
+
+fn within(len: usize, max: usize) -> Result<(), CodecError> {
+    if len > max {
+        return Err(CodecError::Unencodable);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    fn peer() -> impl Strategy<Value = PeerId> {
+        any::<[u8; 16]>().prop_map(PeerId)
+    }
+
+    fn held() -> impl Strategy<Value = Held> {
+        (peer(), any::<u64>(), any::<u64>(), any::<[u8; 4]>()).prop_map(
+            |(peer, epoch, seq, fingerprint)| Held {
+                peer,
+                version: Version { epoch, seq },
+                fingerprint,
+            },
+        )
+    }
+
+    fn address() -> impl Strategy<Value = SocketAddr> {
+        (any::<std::net::IpAddr>(), any::<u16>()).prop_map(|(ip, port)| SocketAddr::new(ip, port))
+    }
+
+    fn message() -> impl Strategy<Value = LinkMessage> {
+        prop_oneof![
+            any::<u64>().prop_map(|nonce| LinkMessage::Ping { nonce }),
+            any::<u64>().prop_map(|nonce| LinkMessage::Pong { nonce }),
+            vec(vec(any::<u8>(), 0..300), 0..20).prop_map(LinkMessage::Records),
+            any::<[u8; 16]>().prop_map(LinkMessage::Digest),
+            (peer(), peer(), vec(held(), 0..20)).prop_map(|(first, last, held)| {
+                LinkMessage::Summary(Summary { first, last, held })
+            }),
+            vec(peer(), 0..20).prop_map(LinkMessage::Want),
+            address().prop_map(LinkMessage::Observed),
+            "[ -~]{0,100}".prop_map(|reason| LinkMessage::Bye { reason }),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_encoded_is_decoded(message in message()) {
+            let bytes = message.encode().unwrap();
+            prop_assert_eq!(LinkMessage::decode(&bytes), Ok(message));
+        }
+
+        #[test]
+        fn a_message_cut_or_lengthened_is_refused(message in message(), cut in any::<prop::sample::Index>()) {
+            let mut bytes = message.encode().unwrap();
+            let shorter = &bytes[..cut.index(bytes.len())];
+            prop_assert!(LinkMessage::decode(shorter).is_err());
+            bytes.push(0);
+            prop_assert!(LinkMessage::decode(&bytes).is_err());
+        }
+
+        #[test]
+        fn any_bytes_are_read_without_panic(tag in 0u8..12, body in vec(any::<u8>(), 0..200)) {
+            let mut bytes = vec![tag];
+            bytes.extend(body);
+            let known = (1..=8).contains(&tag);
+            match LinkMessage::decode(&bytes) {
+                Ok(LinkMessage::Unknown(t)) => prop_assert!(!known && t == tag),
+                Ok(m) => prop_assert!(known && m.encode().is_ok()),
+                Err(_) => prop_assert!(known),
+            }
+        }
+
+    }
+
+    #[test]
+    fn the_largest_lists_fit_a_message_and_one_more_is_refused() {
+        let held = Held {
+            peer: PeerId([0xff; 16]),
+            version: Version {
+                epoch: u64::MAX,
+                seq: u64::MAX,
+            },
+            fingerprint: [0xff; 4],
+        };
+        let summary = |n| {
+            LinkMessage::Summary(Summary {
+                first: PeerId([0; 16]),
+                last: PeerId([0xff; 16]),
+                held: vec![held; n],
+            })
+        };
+        let bytes = summary(MAX_SUMMARY).encode().unwrap();
+        assert!(LinkMessage::decode(&bytes).is_ok());
+        assert!(summary(MAX_SUMMARY + 1).encode().is_err());
+
+        let want = |n| LinkMessage::Want(vec![PeerId([0xff; 16]); n]);
+        let bytes = want(MAX_WANT).encode().unwrap();
+        assert!(LinkMessage::decode(&bytes).is_ok());
+        assert!(want(MAX_WANT + 1).encode().is_err());
+
+        let largest = vec![0; MAX_RECORD];
+        assert!(LinkMessage::Records(vec![largest]).encode().is_ok());
+        let too_large = vec![0; MAX_RECORD + 1];
+        let bytes = LinkMessage::Records(vec![too_large]).encode().unwrap();
+        assert!(LinkMessage::decode(&bytes).is_err());
+    }
+
+    #[test]
+    fn the_number_of_records_is_bounded() {
+        let records = |n| LinkMessage::Records(vec![vec![1; 4]; n]);
+        assert!(records(MAX_RECORDS_PER_MESSAGE).encode().is_ok());
+        assert!(records(MAX_RECORDS_PER_MESSAGE + 1).encode().is_err());
+        assert!(LinkMessage::Unknown(99).encode().is_err());
+    }
+
+    #[test]
+    fn a_long_reason_is_cut() {
+        let bytes = LinkMessage::Bye {
+            reason: "ä".repeat(MAX_BYE_REASON),
+        }
+        .encode()
+        .unwrap();
+        let Ok(LinkMessage::Bye { reason }) = LinkMessage::decode(&bytes) else {
+            panic!("not a bye");
+        };
+        assert_eq!(reason, "ä".repeat(MAX_BYE_REASON / 2));
+    }
+}

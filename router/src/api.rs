@@ -1,0 +1,169 @@
+//! The router's API: JSON over HTTP/1.1 on a unix socket, as `mesh_proto::api` lists it.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context, bail};
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use mesh_proto::api::{
+    AbandonRequest, Addresses, AdoptRequest, AttachRequest, Attached, ConnectRequest, DetachRequest, Done, ErrorBody,
+    ForgetRequest, PrepareRequest, Prepared, Report,
+};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::attach::Attachments;
+use crate::host::HostView;
+use crate::shell::Command;
+
+/// What the handlers work with.
+#[derive(Clone)]
+pub struct Api {
+    /// To the control plane.
+    pub commands: mpsc::Sender<Command>,
+    /// What is attached on this host.
+    pub attachments: Arc<Attachments>,
+    /// Bridge, datapath, MAC table, counters.
+    pub host: Arc<HostView>,
+    /// Ends the router.
+    pub stop: mpsc::Sender<()>,
+}
+
+/// An error as the caller gets it.
+struct Failure(StatusCode, String);
+
+type Answer<T> = Result<Json<T>, Failure>;
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        (self.0, Json(ErrorBody { error: self.1 })).into_response()
+    }
+}
+
+/// The caller asked for something that cannot be: the message says what to do.
+fn refused(error: impl std::fmt::Display) -> Failure {
+    Failure(StatusCode::BAD_REQUEST, format!("{error:#}"))
+}
+
+fn stopping() -> Failure {
+    Failure(StatusCode::SERVICE_UNAVAILABLE, "the router is stopping".to_owned())
+}
+
+/// Binds the socket; a stale one of a dead router is replaced, a live one is an error.
+///
+/// # Errors
+/// When another router answers on it, or it cannot be made.
+pub async fn bind(path: &Path) -> anyhow::Result<UnixListener> {
+    if UnixStream::connect(path).await.is_ok() {
+        bail!("a router is already running (it answers on {})", path.display());
+    }
+    if let Some(dir) = path.parent() {
+        std::fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
+    }
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            return Err(error).with_context(|| format!("cannot replace {}", path.display()));
+        }
+        _ => {}
+    }
+    let listener = UnixListener::bind(path).with_context(|| format!("cannot listen on {}", path.display()))?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))
+        .with_context(|| format!("cannot guard {}", path.display()))?;
+    Ok(listener)
+}
+
+/// Serves until the runtime ends; removes the socket when dropped.
+///
+/// # Errors
+/// When the socket fails.
+pub async fn serve(listener: UnixListener, api: Api) -> std::io::Result<()> {
+    let routes = Router::new()
+        .route("/report", get(report))
+        .route("/connect", post(connect))
+        .route("/forget", post(forget))
+        .route("/prepare", post(prepare))
+        .route("/abandon", post(abandon))
+        .route("/adopt", post(adopt))
+        .route("/attach", post(attach))
+        .route("/detach", post(detach))
+        .route("/ps", get(ps))
+        .route("/stop", post(stop))
+        .fallback(|| async { Failure(StatusCode::NOT_FOUND, "this router has no such request; is mesh newer than mesh-router?".into()) })
+        .with_state(api);
+    axum::serve(listener, routes).await
+}
+
+/// Removes the socket file at the end.
+pub struct SocketFile(pub PathBuf);
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        if let Err(error) = std::fs::remove_file(&self.0)
+            && error.kind() != std::io::ErrorKind::NotFound
+        {
+            tracing::warn!("cannot remove {}: {error}", self.0.display());
+        }
+    }
+}
+
+async fn ask<T>(api: &Api, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Result<T, Failure> {
+    let (answer, receiver) = oneshot::channel();
+    api.commands.send(command(answer)).await.map_err(|_| stopping())?;
+    receiver.await.map_err(|_| stopping())
+}
+
+async fn report(State(api): State<Api>) -> Answer<Report> {
+    let mut router = ask(&api, Command::Report).await?;
+    api.host.complete(&mut router);
+    let attachments = api.attachments.ps().await.map_err(refused)?;
+    Ok(Json(Report { ready: true, version: env!("CARGO_PKG_VERSION").to_owned(), router, attachments }))
+}
+
+async fn connect(State(api): State<Api>, Json(request): Json<ConnectRequest>) -> Answer<Done> {
+    crate::resolve::check(&request.peers, api.host.port).await.map_err(refused)?;
+    ask(&api, |done| Command::Connect { targets: request.peers, replace: request.replace, done })
+        .await?
+        .map_err(refused)?;
+    Ok(Json(Done {}))
+}
+
+async fn forget(State(api): State<Api>, Json(request): Json<ForgetRequest>) -> Answer<Done> {
+    ask(&api, |done| Command::Forget { targets: request.peers, done }).await?;
+    Ok(Json(Done {}))
+}
+
+async fn prepare(State(api): State<Api>, Json(request): Json<PrepareRequest>) -> Answer<Prepared> {
+    api.attachments.prepare(request).await.map(Json).map_err(refused)
+}
+
+async fn abandon(State(api): State<Api>, Json(request): Json<AbandonRequest>) -> Answer<Done> {
+    api.attachments.abandon(&request.id).await.map_err(refused)?;
+    Ok(Json(Done {}))
+}
+
+async fn adopt(State(api): State<Api>, Json(request): Json<AdoptRequest>) -> Answer<Done> {
+    api.attachments.adopt(request).await.map_err(refused)?;
+    Ok(Json(Done {}))
+}
+
+async fn attach(State(api): State<Api>, Json(request): Json<AttachRequest>) -> Answer<Addresses> {
+    api.attachments.attach(request).await.map(Json).map_err(refused)
+}
+
+async fn detach(State(api): State<Api>, Json(request): Json<DetachRequest>) -> Answer<Addresses> {
+    api.attachments.detach(request).await.map(Json).map_err(refused)
+}
+
+async fn ps(State(api): State<Api>) -> Answer<Vec<Attached>> {
+    api.attachments.ps().await.map(Json).map_err(refused)
+}
+
+async fn stop(State(api): State<Api>) -> Answer<Done> {
+    api.stop.send(()).await.map_err(|_| stopping())?;
+    Ok(Json(Done {}))
+}

@@ -1,0 +1,294 @@
+//! What the operator asked for: flags, environment, and a TOML file with the same names.
+//!
+//! A flag wins over the file, the file over the default. Unknown keys in the file are errors.
+
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use clap::{Parser, ValueEnum};
+use mesh_proto::ids::PeerName;
+use mesh_proto::limits::{DEFAULT_MTU, DEFAULT_PORT, MAX_NICKNAME, MTU_RANGE};
+use serde::Deserialize;
+
+/// The mesh router: one per host. Usually started by `mesh launch`.
+#[derive(Debug, Parser)]
+#[command(name = "mesh-router", version, about, after_help = "Example:\n  mesh-router --state-dir /var/lib/mesh 10.0.0.7")]
+pub struct Args {
+    /// Something else than routing.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// What to run with.
+    #[command(flatten)]
+    pub options: Options,
+    /// Detach from the terminal (mesh launch does this).
+    #[arg(long, hide = true)]
+    pub daemon: bool,
+}
+
+/// What the router can do besides routing.
+#[derive(Debug, clap::Subcommand)]
+pub enum Command {
+    /// Remove everything mesh made on this host: links, rules, namespaces, Docker networks, files.
+    Reset {
+        /// Where the router kept its state.
+        #[arg(long, env = "MESH_STATE_DIR", default_value = DEFAULT_STATE_DIR)]
+        state_dir: PathBuf,
+        /// The router's socket.
+        #[arg(long, env = "MESH_SOCKET", default_value = DEFAULT_SOCKET)]
+        socket: PathBuf,
+        /// The bridge; taken from the state when absent.
+        #[arg(long)]
+        bridge: Option<String>,
+    },
+}
+
+/// Options as given; the same names serve on the command line and in the file.
+#[derive(Clone, Debug, Default, Parser, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct Options {
+    /// Read further options from this TOML file.
+    #[arg(long, value_name = "FILE")]
+    #[serde(skip)]
+    pub config: Option<PathBuf>,
+    /// Listen on this address only (TCP and UDP).
+    #[arg(long)]
+    pub host: Option<IpAddr>,
+    /// TCP and UDP port [default: 6783].
+    #[arg(long)]
+    pub port: Option<u16>,
+    /// This router's name, like 7a:00:00:00:00:1c or ::1 [default: derived from its key].
+    #[arg(long)]
+    pub name: Option<String>,
+    /// What people call this router [default: the host's name].
+    #[arg(long)]
+    pub nickname: Option<String>,
+    /// Where state is kept [default: /var/lib/mesh].
+    #[arg(long, env = "MESH_STATE_DIR")]
+    pub state_dir: Option<PathBuf>,
+    /// The socket that the mesh command speaks to [default: /run/mesh/mesh.sock].
+    #[arg(long, env = "MESH_SOCKET")]
+    pub socket: Option<PathBuf>,
+    /// The bridge; made if absent [default: mesh].
+    #[arg(long)]
+    pub bridge: Option<String>,
+    /// MTU inside the mesh [default: 1376].
+    #[arg(long)]
+    pub mtu: Option<u16>,
+    /// How frames enter and leave.
+    #[arg(long)]
+    pub datapath: Option<Datapath>,
+    /// Connect only to the peers that are named, not to those they know.
+    #[arg(long)]
+    pub no_discovery: bool,
+    /// error, warn, info, debug or trace [default: info].
+    #[arg(long)]
+    pub log_level: Option<String>,
+    /// Guard the mesh with the key in this file (mesh keygen makes one).
+    #[arg(long, value_name = "FILE", conflicts_with = "password_file")]
+    pub key_file: Option<PathBuf>,
+    /// Guard the mesh with the password in this file (or in MESH_PASSWORD).
+    #[arg(long, value_name = "FILE")]
+    pub password_file: Option<PathBuf>,
+    /// Peers to connect to: host or host:port.
+    pub peers: Vec<String>,
+}
+
+/// How frames enter and leave the router.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Datapath {
+    /// The fastest that works on this host.
+    Auto,
+    /// libpcap on a veth; works everywhere.
+    Pcap,
+}
+
+/// Options with every default filled in and every value checked.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Address to listen on; `None` for all.
+    pub host: Option<IpAddr>,
+    /// TCP and UDP port.
+    pub port: u16,
+    /// Name given by the operator.
+    pub name: Option<PeerName>,
+    /// Human name.
+    pub nickname: String,
+    /// State directory.
+    pub state_dir: PathBuf,
+    /// API socket.
+    pub socket: PathBuf,
+    /// Bridge.
+    pub bridge: String,
+    /// MTU inside the mesh.
+    pub mtu: u16,
+    /// How frames enter and leave.
+    pub datapath: Datapath,
+    /// Whether peers learnt by gossip are dialled.
+    pub discovery: bool,
+    /// Filter for the log.
+    pub log_level: String,
+    /// Key file.
+    pub key_file: Option<PathBuf>,
+    /// Password file.
+    pub password_file: Option<PathBuf>,
+    /// Peers to connect to.
+    pub peers: Vec<String>,
+}
+
+/// Default of `--state-dir`.
+pub const DEFAULT_STATE_DIR: &str = "/var/lib/mesh";
+/// Default of `--socket`.
+pub const DEFAULT_SOCKET: &str = "/run/mesh/mesh.sock";
+/// Default of `--bridge`.
+pub const DEFAULT_BRIDGE: &str = "mesh";
+
+const LOG_LEVELS: [&str; 5] = ["error", "warn", "info", "debug", "trace"];
+
+impl Options {
+    /// Reads the file if one is named, fills in defaults, and checks every value.
+    ///
+    /// # Errors
+    /// One line that names the option and what is wrong with it.
+    pub fn settle(self) -> anyhow::Result<Settings> {
+        let merged = match &self.config {
+            Some(path) => self.clone().over(read_file(path)?),
+            None => self,
+        };
+        let settings = Settings {
+            host: merged.host,
+            port: merged.port.unwrap_or(DEFAULT_PORT),
+            name: merged.name.as_deref().map(parse_name).transpose()?,
+            nickname: merged.nickname.map_or_else(host_name, Ok)?,
+            state_dir: merged.state_dir.unwrap_or_else(|| DEFAULT_STATE_DIR.into()),
+            socket: merged.socket.unwrap_or_else(|| DEFAULT_SOCKET.into()),
+            bridge: merged.bridge.unwrap_or_else(|| DEFAULT_BRIDGE.to_owned()),
+            mtu: merged.mtu.unwrap_or(DEFAULT_MTU),
+            datapath: merged.datapath.unwrap_or(Datapath::Auto),
+            discovery: !merged.no_discovery,
+            log_level: merged.log_level.unwrap_or_else(|| "info".to_owned()),
+            key_file: merged.key_file,
+            password_file: merged.password_file,
+            peers: merged.peers,
+        };
+        settings.check()?;
+        Ok(settings)
+    }
+
+    /// `self` where it says something, else `file`.
+    fn over(self, file: Options) -> Options {
+        // A secret on the command line replaces the file's, whichever kind it is.
+        let own_secret = self.key_file.is_some() || self.password_file.is_some();
+        Options {
+            config: None,
+            host: self.host.or(file.host),
+            port: self.port.or(file.port),
+            name: self.name.or(file.name),
+            nickname: self.nickname.or(file.nickname),
+            state_dir: self.state_dir.or(file.state_dir),
+            socket: self.socket.or(file.socket),
+            bridge: self.bridge.or(file.bridge),
+            mtu: self.mtu.or(file.mtu),
+            datapath: self.datapath.or(file.datapath),
+            no_discovery: self.no_discovery || file.no_discovery,
+            log_level: self.log_level.or(file.log_level),
+            key_file: self.key_file.or(file.key_file.filter(|_| !own_secret)),
+            password_file: self.password_file.or(file.password_file.filter(|_| !own_secret)),
+            peers: if self.peers.is_empty() { file.peers } else { self.peers },
+        }
+    }
+}
+
+impl Settings {
+    fn check(&self) -> anyhow::Result<()> {
+        if self.port == 0 {
+            bail!("--port 0: peers could not know which port that is; give a number from 1 to 65535");
+        }
+        if !MTU_RANGE.contains(&self.mtu) {
+            bail!("--mtu {}: must be between {} and {}", self.mtu, MTU_RANGE.start(), MTU_RANGE.end());
+        }
+        if self.nickname.is_empty() || self.nickname.len() > MAX_NICKNAME || self.nickname.chars().any(char::is_control) {
+            bail!("--nickname '{}': must be 1 to {MAX_NICKNAME} bytes of printable text", self.nickname.escape_debug());
+        }
+        if !LOG_LEVELS.contains(&self.log_level.as_str()) {
+            bail!("--log-level {}: must be one of {}", self.log_level, LOG_LEVELS.join(", "));
+        }
+        let name_ok = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
+        if self.bridge.is_empty() || self.bridge.len() > 15 || !self.bridge.bytes().all(name_ok) {
+            bail!("--bridge '{}': must be an interface name of at most 15 letters, digits, '-', '_' or '.'", self.bridge);
+        }
+        if self.key_file.is_some() && self.password_file.is_some() {
+            bail!("both a key file and a password file are given; a mesh is guarded by one of them");
+        }
+        Ok(())
+    }
+}
+
+fn read_file(path: &Path) -> anyhow::Result<Options> {
+    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read the configuration {}", path.display()))?;
+    toml::from_str(&text).map_err(|error| {
+        let line = error.span().map_or(1, |span| text[..span.start.min(text.len())].lines().count().max(1));
+        anyhow::anyhow!("{}, line {line}: {}", path.display(), error.message().trim().replace('\n', " "))
+    })
+}
+
+fn parse_name(text: &str) -> anyhow::Result<PeerName> {
+    let name: PeerName = text.parse().map_err(|_| anyhow::anyhow!("--name '{text}': write it like 7a:00:00:00:00:1c or ::1"))?;
+    if name.0[0] & 1 == 1 {
+        bail!("--name {name}: the first byte must be even (a unicast address)");
+    }
+    Ok(name)
+}
+
+fn host_name() -> anyhow::Result<String> {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").context("cannot read the host's name; give --nickname")?;
+    let mut name = name.trim().to_owned();
+    name.truncate(MAX_NICKNAME);
+    Ok(if name.is_empty() { "host".to_owned() } else { name })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options(args: &[&str]) -> Options {
+        let mut all = vec!["mesh-router"];
+        all.extend(args);
+        Args::try_parse_from(all).unwrap().options
+    }
+
+    fn with_file(text: &str, args: &[&str]) -> anyhow::Result<Settings> {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("mesh.toml");
+        std::fs::write(&file, text).unwrap();
+        let mut all = vec!["--config", file.to_str().unwrap()];
+        all.extend(args);
+        options(&all).settle()
+    }
+
+    #[test]
+    fn flags_win_over_the_file_and_the_file_over_defaults() {
+        let s = with_file("port = 7000\nmtu = 1400\npeers = ['a']\nno-discovery = true\n", &["--port", "7001"]).unwrap();
+        assert_eq!((s.port, s.mtu, s.discovery), (7001, 1400, false));
+        assert_eq!(s.peers, ["a"]);
+        assert_eq!(s.bridge, DEFAULT_BRIDGE);
+        let s = with_file("peers = ['a']\nkey-file = '/k'", &["b", "--password-file", "/p"]).unwrap();
+        assert_eq!(s.peers, ["b"]);
+        assert_eq!((s.key_file, s.password_file), (None, Some("/p".into())));
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        let error = |text: &str, args: &[&str]| format!("{:#}", with_file(text, args).unwrap_err());
+        assert!(error("prot = 7000\n", &[]).contains("line 1: unknown field `prot`"), "{}", error("prot = 7000\n", &[]));
+        assert!(error("\nport = 'x'\n", &[]).contains("line 2"));
+        assert!(error("mtu = 100", &[]).contains("--mtu 100"));
+        assert!(error("", &["--name", "7b::1"]).contains("must be even"));
+        assert!(error("", &["--name", "x"]).contains("write it like"));
+        assert!(error("", &["--bridge", "a b"]).contains("--bridge"));
+        assert!(error("", &["--port", "0"]).contains("--port 0"));
+        assert!(error("", &["--log-level", "loud"]).contains("loud"));
+        assert!(options(&["--config", "/nonexistent"]).settle().unwrap_err().to_string().contains("/nonexistent"));
+    }
+}

@@ -1,0 +1,386 @@
+//! Docker Engine over its unix socket.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bollard::errors::Error;
+use bollard::models::{
+    ContainerInspectResponse, EndpointSettings, Ipam, NetworkConnectRequest, NetworkCreateRequest,
+    NetworkDisconnectRequest,
+};
+use bollard::query_parameters::{ListContainersOptions, ListNetworksOptions};
+use bollard::{ClientVersion, Docker as Client};
+use mesh_proto::api::Runtime;
+
+use super::{Answer, Container, DRIVER, Engine, EngineError, NetworkEndpoint, is_container_name};
+
+const DEFAULT_SOCKET: &str = "/var/run/docker.sock";
+/// Longest wait for an answer, in seconds; `network connect` waits for other operations on the container.
+const TIMEOUT: u64 = 60;
+/// API versions to try: the first is spoken by 20.10 to 28, the second by 25 and later.
+const VERSIONS: [ClientVersion; 2] = [
+    ClientVersion {
+        major_version: 1,
+        minor_version: 41,
+    },
+    ClientVersion {
+        major_version: 1,
+        minor_version: 44,
+    },
+];
+
+/// Docker Engine, connected to when first asked and again after it was away.
+pub struct Docker {
+    address: String,
+    client: Mutex<Option<Arc<Client>>>,
+}
+
+impl Docker {
+    /// At `DOCKER_HOST` (only `unix://` works: containers must be on this host), else the usual socket.
+    pub fn from_env() -> Self {
+        Self::new(std::env::var("DOCKER_HOST").unwrap_or_else(|_| DEFAULT_SOCKET.to_owned()))
+    }
+
+    /// At a socket path, with or without `unix://`.
+    pub fn new(address: impl Into<String>) -> Self {
+        Self {
+            address: address.into(),
+            client: Mutex::new(None),
+        }
+    }
+
+    async fn client(&self) -> Result<Arc<Client>, EngineError> {
+        if let Some(client) = self.lock().clone() {
+            return Ok(client);
+        }
+        let path = self.socket_path()?;
+        let mut last = EngineError::Unavailable(self.not_running());
+        for version in &VERSIONS {
+            let client = Client::connect_with_unix(path, TIMEOUT, version)
+                .map_err(|e| self.error(e, None))?;
+            match client.version().await {
+                Ok(_) => {
+                    let client = Arc::new(client);
+                    *self.lock() = Some(client.clone());
+                    return Ok(client);
+                }
+                Err(e) => last = self.error(e, None),
+            }
+        }
+        Err(last)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Arc<Client>>> {
+        self.client.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn socket_path(&self) -> Result<&str, EngineError> {
+        let path = self
+            .address
+            .strip_prefix("unix://")
+            .unwrap_or(&self.address);
+        if path.contains("://") {
+            return Err(EngineError::Unavailable(format!(
+                "DOCKER_HOST is {}, but only a Docker Engine of this host (unix://…) can be attached to",
+                self.address
+            )));
+        }
+        Ok(path)
+    }
+
+    fn not_running(&self) -> String {
+        let path = self
+            .address
+            .strip_prefix("unix://")
+            .unwrap_or(&self.address);
+        format!("Docker is not running (cannot connect to {path})")
+    }
+
+    fn error(&self, error: Error, container: Option<&str>) -> EngineError {
+        match error {
+            Error::DockerResponseServerError {
+                status_code: 404,
+                message,
+            } => match container {
+                Some(name) if message.to_ascii_lowercase().contains("no such container") => {
+                    EngineError::NoContainer(name.to_owned())
+                }
+                _ => refused(message),
+            },
+            Error::DockerResponseServerError { message, .. } => refused(message),
+            Error::RequestTimeoutError => {
+                EngineError::Unavailable(format!("Docker did not answer within {TIMEOUT} s"))
+            }
+            Error::SocketNotFoundError(_)
+            | Error::HyperLegacyError { .. }
+            | Error::HyperResponseError { .. }
+            | Error::IOError { .. } => {
+                *self.lock() = None;
+                EngineError::Unavailable(self.not_running())
+            }
+            other => refused(other.to_string()),
+        }
+    }
+
+    async fn inspect_named(&self, name: &str) -> Result<Container, EngineError> {
+        check_name(name)?;
+        let client = self.client().await?;
+        let answer = client.inspect_container(name, None).await;
+        answer.map(container).map_err(|e| self.error(e, Some(name)))
+    }
+
+    async fn endpoints_of(&self, network: &str) -> Result<Vec<NetworkEndpoint>, EngineError> {
+        let client = self.client().await?;
+        let answer = client.inspect_network(network, None).await;
+        let found = answer.map_err(|e| self.error(e, None))?;
+        let ends = found.containers.unwrap_or_default().into_iter();
+        Ok(ends
+            .filter_map(|(container, end)| {
+                Some(NetworkEndpoint {
+                    endpoint: end.endpoint_id?,
+                    container,
+                    name: end.name.unwrap_or_default(),
+                })
+            })
+            .collect())
+    }
+
+    async fn our_networks(&self) -> Result<Vec<String>, EngineError> {
+        let filters = HashMap::from([("driver".to_owned(), vec![DRIVER.to_owned()])]);
+        let options = ListNetworksOptions {
+            filters: Some(filters),
+        };
+        let client = self.client().await?;
+        let found = client.list_networks(Some(options)).await;
+        let mut names: Vec<String> = found
+            .map_err(|e| self.error(e, None))?
+            .into_iter()
+            // Engines differ in how they match the filter.
+            .filter(|n| n.driver.as_deref() == Some(DRIVER))
+            .filter_map(|n| n.name)
+            .collect();
+        names.sort();
+        Ok(names)
+    }
+
+    async fn make_network(&self, name: &str) -> Result<(), EngineError> {
+        if self.our_networks().await?.iter().any(|n| n == name) {
+            return Ok(());
+        }
+        let client = self.client().await?;
+        let request = NetworkCreateRequest {
+            name: name.to_owned(),
+            driver: Some(DRIVER.to_owned()),
+            ipam: Some(Ipam {
+                driver: Some("null".to_owned()),
+                ..Ipam::default()
+            }),
+            ..NetworkCreateRequest::default()
+        };
+        match client.create_network(request).await {
+            Ok(_) => Ok(()),
+            Err(e) => {
+                // Someone else may have made it in between; a network of that name with another driver is an error.
+                if self.our_networks().await?.iter().any(|n| n == name) {
+                    return Ok(());
+                }
+                Err(self.error(e, None))
+            }
+        }
+    }
+
+    async fn disconnect_from(&self, network: &str, container: &str) -> Result<(), EngineError> {
+        let client = self.client().await?;
+        let request = NetworkDisconnectRequest {
+            container: container.to_owned(),
+            force: Some(true),
+        };
+        match client.disconnect_network(network, request).await {
+            Ok(()) => Ok(()),
+            Err(Error::DockerResponseServerError {
+                status_code,
+                message,
+            }) if status_code == 404 || message.contains("is not connected") => Ok(()),
+            Err(e) => Err(self.error(e, Some(container))),
+        }
+    }
+}
+
+impl Engine for Docker {
+    fn runtime(&self) -> Runtime {
+        Runtime::Docker
+    }
+
+    fn inspect<'a>(&'a self, name: &'a str) -> Answer<'a, Container> {
+        Box::pin(self.inspect_named(name))
+    }
+
+    fn start<'a>(&'a self, name: &'a str) -> Answer<'a, ()> {
+        Box::pin(async move {
+            check_name(name)?;
+            let client = self.client().await?;
+            let answer = client.start_container(name, None).await;
+            answer.map_err(|e| self.error(e, Some(name)))
+        })
+    }
+
+    fn list(&self) -> Answer<'_, BTreeMap<String, bool>> {
+        Box::pin(async move {
+            let options = ListContainersOptions {
+                all: true,
+                ..ListContainersOptions::default()
+            };
+            let client = self.client().await?;
+            let found = client.list_containers(Some(options)).await;
+            let found = found.map_err(|e| self.error(e, None))?;
+            Ok(found
+                .into_iter()
+                .filter_map(|c| {
+                    // `running` and `paused` both have a process; the state is an enumeration we only compare.
+                    let state = c.state.map(|s| s.to_string()).unwrap_or_default();
+                    Some((c.id?, state == "running" || state == "paused"))
+                })
+                .collect())
+        })
+    }
+
+    fn networks(&self) -> Answer<'_, Vec<String>> {
+        Box::pin(self.our_networks())
+    }
+
+    fn ensure_network<'a>(&'a self, network: &'a str) -> Answer<'a, ()> {
+        Box::pin(self.make_network(network))
+    }
+
+    fn endpoints<'a>(&'a self, network: &'a str) -> Answer<'a, Vec<NetworkEndpoint>> {
+        Box::pin(self.endpoints_of(network))
+    }
+
+    fn connect<'a>(
+        &'a self,
+        network: &'a str,
+        container: &'a str,
+        options: BTreeMap<String, String>,
+    ) -> Answer<'a, ()> {
+        Box::pin(async move {
+            let client = self.client().await?;
+            let settings = EndpointSettings {
+                driver_opts: Some(options.into_iter().collect()),
+                ..EndpointSettings::default()
+            };
+            let request = NetworkConnectRequest {
+                container: container.to_owned(),
+                endpoint_config: Some(settings),
+            };
+            let answer = client.connect_network(network, request).await;
+            answer.map_err(|e| self.error(e, Some(container)))
+        })
+    }
+
+    fn disconnect<'a>(&'a self, network: &'a str, container: &'a str) -> Answer<'a, ()> {
+        Box::pin(self.disconnect_from(network, container))
+    }
+
+    fn remove_network<'a>(&'a self, network: &'a str) -> Answer<'a, ()> {
+        Box::pin(async move {
+            let client = self.client().await?;
+            match client.remove_network(network).await {
+                Err(Error::DockerResponseServerError {
+                    status_code: 404, ..
+                }) => Ok(()),
+                answer => answer.map_err(|e| self.error(e, None)),
+            }
+        })
+    }
+}
+
+fn check_name(name: &str) -> Result<(), EngineError> {
+    if is_container_name(name) {
+        Ok(())
+    } else {
+        Err(EngineError::NoContainer(name.to_owned()))
+    }
+}
+
+fn refused(message: String) -> EngineError {
+    EngineError::Refused {
+        engine: "Docker",
+        message,
+    }
+}
+
+fn container(answer: ContainerInspectResponse) -> Container {
+    let state = answer.state.unwrap_or_default();
+    let host = answer.host_config.unwrap_or_default();
+    let policy = host.restart_policy.and_then(|p| p.name);
+    Container {
+        id: answer.id.unwrap_or_default(),
+        name: answer
+            .name
+            .unwrap_or_default()
+            .trim_start_matches('/')
+            .to_owned(),
+        pid: state.pid.and_then(|p| u32::try_from(p).ok()).unwrap_or(0),
+        running: state.running.unwrap_or(false),
+        network_mode: host.network_mode.unwrap_or_default(),
+        restart_policy: policy.map(|p| p.to_string()).unwrap_or_default(),
+        error: state.error.unwrap_or_default(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_engine_that_is_away_is_named_with_its_socket() {
+        let docker = Docker::new("unix:///nonexistent/docker.sock");
+        let error = docker.inspect("web").await.unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "Docker is not running (cannot connect to /nonexistent/docker.sock)"
+        );
+        let docker = Docker::new("tcp://10.0.0.1:2375");
+        let error = docker.inspect("web").await.unwrap_err().to_string();
+        assert!(
+            error.contains("only a Docker Engine of this host"),
+            "{error}"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_socket_nobody_listens_on_is_an_engine_that_is_away() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("docker.sock");
+        drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+        let docker = Docker::new(path.to_string_lossy());
+        let error = docker.list().await.unwrap_err();
+        assert!(matches!(error, EngineError::Unavailable(_)), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_name_that_cannot_be_never_reaches_the_engine() {
+        let docker = Docker::new("/nonexistent/docker.sock");
+        for name in ["", "a/b", "../v1/x", "a?b=c"] {
+            let error = docker.inspect(name).await.unwrap_err();
+            assert_eq!(error, EngineError::NoContainer(name.to_owned()));
+        }
+    }
+
+    #[test]
+    fn an_inspection_is_read() {
+        let json = r#"{"Id":"0123","Name":"/web","State":{"Running":true,"Pid":42,"Error":"e"},
+            "HostConfig":{"NetworkMode":"mesh","RestartPolicy":{"Name":"unless-stopped"}}}"#;
+        let got = container(serde_json::from_str(json).unwrap());
+        let want = Container {
+            id: "0123".into(),
+            name: "web".into(),
+            pid: 42,
+            running: true,
+            network_mode: "mesh".into(),
+            restart_policy: "unless-stopped".into(),
+            error: "e".into(),
+        };
+        assert_eq!(got, want);
+    }
+}

@@ -1,0 +1,165 @@
+//! An engine in memory, for the tests of what stands on engines.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use mesh_proto::api::Runtime;
+
+use super::{Answer, Container, Engine, EngineError, NetworkEndpoint};
+
+#[derive(Default)]
+pub(crate) struct World {
+    pub(crate) containers: BTreeMap<String, Container>,
+    pub(crate) networks: BTreeSet<String>,
+    pub(crate) endpoints: BTreeMap<String, Vec<NetworkEndpoint>>,
+    /// What was asked that changes something, in order.
+    pub(crate) log: Vec<String>,
+    down: bool,
+}
+
+pub(crate) struct FakeEngine {
+    runtime: Runtime,
+    world: Mutex<World>,
+}
+
+impl FakeEngine {
+    pub(crate) fn new(runtime: Runtime) -> Arc<Self> {
+        Arc::new(Self {
+            runtime,
+            world: Mutex::default(),
+        })
+    }
+
+    pub(crate) fn world(&self) -> MutexGuard<'_, World> {
+        self.world.lock().unwrap()
+    }
+
+    /// A running container whose id is `id-<name>`.
+    pub(crate) fn add(&self, name: &str, pid: u32) {
+        let container = Container {
+            id: format!("id-{name}"),
+            name: name.to_owned(),
+            pid,
+            running: pid != 0,
+            network_mode: "default".into(),
+            ..Container::default()
+        };
+        self.world()
+            .containers
+            .insert(container.id.clone(), container);
+    }
+
+    pub(crate) fn update(&self, name: &str, change: impl FnOnce(&mut Container)) {
+        change(
+            self.world()
+                .containers
+                .get_mut(&format!("id-{name}"))
+                .unwrap(),
+        );
+    }
+
+    pub(crate) fn remove(&self, name: &str) {
+        self.world().containers.remove(&format!("id-{name}"));
+    }
+
+    pub(crate) fn set_down(&self, down: bool) {
+        self.world().down = down;
+    }
+
+    fn answer<T: Send + 'static>(
+        &self,
+        f: impl FnOnce(&mut World) -> Result<T, EngineError>,
+    ) -> Answer<'static, T> {
+        let mut world = self.world();
+        let result = if world.down {
+            Err(EngineError::Unavailable(
+                "Docker is not running (cannot connect to /x)".into(),
+            ))
+        } else {
+            f(&mut world)
+        };
+        Box::pin(std::future::ready(result))
+    }
+}
+
+fn find<'w>(world: &'w mut World, name: &str) -> Result<&'w mut Container, EngineError> {
+    world
+        .containers
+        .values_mut()
+        .find(|c| c.name == name || c.id == name)
+        .ok_or_else(|| EngineError::NoContainer(name.to_owned()))
+}
+
+impl Engine for FakeEngine {
+    fn runtime(&self) -> Runtime {
+        self.runtime
+    }
+
+    fn inspect<'a>(&'a self, name: &'a str) -> Answer<'a, Container> {
+        self.answer(|w| find(w, name).cloned())
+    }
+
+    fn start<'a>(&'a self, name: &'a str) -> Answer<'a, ()> {
+        self.answer(|w| {
+            let container = find(w, name)?;
+            container.running = true;
+            container.error.clear();
+            w.log.push(format!("start {name}"));
+            Ok(())
+        })
+    }
+
+    fn list(&self) -> Answer<'_, BTreeMap<String, bool>> {
+        self.answer(|w| {
+            Ok(w.containers
+                .values()
+                .map(|c| (c.id.clone(), c.running))
+                .collect())
+        })
+    }
+
+    fn networks(&self) -> Answer<'_, Vec<String>> {
+        self.answer(|w| Ok(w.networks.iter().cloned().collect()))
+    }
+
+    fn ensure_network<'a>(&'a self, network: &'a str) -> Answer<'a, ()> {
+        self.answer(|w| {
+            w.networks.insert(network.to_owned());
+            Ok(())
+        })
+    }
+
+    fn endpoints<'a>(&'a self, network: &'a str) -> Answer<'a, Vec<NetworkEndpoint>> {
+        self.answer(|w| Ok(w.endpoints.get(network).cloned().unwrap_or_default()))
+    }
+
+    fn connect<'a>(
+        &'a self,
+        network: &'a str,
+        container: &'a str,
+        _: BTreeMap<String, String>,
+    ) -> Answer<'a, ()> {
+        self.answer(|w| {
+            w.log.push(format!("connect {network} {container}"));
+            Ok(())
+        })
+    }
+
+    fn disconnect<'a>(&'a self, network: &'a str, container: &'a str) -> Answer<'a, ()> {
+        self.answer(|w| {
+            if let Some(ends) = w.endpoints.get_mut(network) {
+                ends.retain(|e| e.container != container);
+            }
+            w.log.push(format!("disconnect {network} {container}"));
+            Ok(())
+        })
+    }
+
+    fn remove_network<'a>(&'a self, network: &'a str) -> Answer<'a, ()> {
+        self.answer(|w| {
+            w.networks.remove(network);
+            w.log.push(format!("remove {network}"));
+            Ok(())
+        })
+    }
+}

@@ -1,0 +1,269 @@
+//! Container engines: what the router asks of Docker and of podman.
+
+mod docker;
+#[cfg(test)]
+pub(crate) mod fake;
+mod podman;
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use mesh_proto::api::Runtime;
+
+pub use docker::Docker;
+pub use podman::Podman;
+
+/// The answer of an engine, still to come.
+pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, EngineError>> + Send + 'a>>;
+
+/// Name of the Docker network driver, and of the first network that uses it.
+pub const DRIVER: &str = "mesh";
+
+/// Why an engine did not do what it was asked; ready to print.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum EngineError {
+    /// No engine on this host has such a container.
+    #[error("no container named {0} on this host")]
+    NoContainer(String),
+    /// The engine cannot be reached or is not installed.
+    #[error("{0}")]
+    Unavailable(String),
+    /// The engine said no.
+    #[error("{engine}: {message}")]
+    Refused {
+        /// `Docker` or `podman`.
+        engine: &'static str,
+        /// Its own words.
+        message: String,
+    },
+    /// The container has no process, hence no network namespace.
+    #[error("container {0} is not running; start it first")]
+    NotRunning(String),
+    /// The container shares the host's network.
+    #[error("container {0} uses the host's network; it cannot be attached")]
+    HostNetwork(String),
+}
+
+/// What an engine knows of a container.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Container {
+    /// Full id (64 hexadecimal digits).
+    pub id: String,
+    /// Name without a leading slash.
+    pub name: String,
+    /// First process, as seen from the router's pid namespace; 0 when not running.
+    pub pid: u32,
+    /// Whether it runs.
+    pub running: bool,
+    /// `host`, `none`, `container:<id>`, `default`, or the name of a network.
+    pub network_mode: String,
+    /// `no`, `always`, `unless-stopped`, `on-failure`, or empty.
+    pub restart_policy: String,
+    /// Why it could not be started the last time; empty if it could.
+    pub error: String,
+}
+
+impl Container {
+    /// The pid whose network namespace may be attached to.
+    ///
+    /// # Errors
+    /// [`EngineError::NotRunning`], [`EngineError::HostNetwork`].
+    pub fn attachable(&self) -> Result<u32, EngineError> {
+        if self.network_mode == "host" {
+            return Err(EngineError::HostNetwork(self.name.clone()));
+        }
+        if !self.running || self.pid == 0 {
+            return Err(EngineError::NotRunning(self.name.clone()));
+        }
+        Ok(self.pid)
+    }
+}
+
+/// A container's end of a Docker network.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NetworkEndpoint {
+    /// Endpoint id, as the driver knows it.
+    pub endpoint: String,
+    /// Full container id.
+    pub container: String,
+    /// Container name.
+    pub name: String,
+}
+
+/// An engine on this host. Names are checked before they are sent; a name that cannot exist is
+/// [`EngineError::NoContainer`].
+pub trait Engine: Send + Sync {
+    /// Which one.
+    fn runtime(&self) -> Runtime;
+
+    /// The container with this name, short id or full id.
+    fn inspect<'a>(&'a self, container: &'a str) -> Answer<'a, Container>;
+
+    /// Starts a container that exists; success if it runs already.
+    fn start<'a>(&'a self, container: &'a str) -> Answer<'a, ()>;
+
+    /// Every container, stopped ones included: full id → whether it runs.
+    fn list(&self) -> Answer<'_, BTreeMap<String, bool>>;
+
+    /// Names of the Docker networks whose driver is ours.
+    fn networks(&self) -> Answer<'_, Vec<String>>;
+
+    /// Makes a Docker network with our driver and no address management; success if it is there already.
+    fn ensure_network<'a>(&'a self, network: &'a str) -> Answer<'a, ()>;
+
+    /// Who is on a Docker network now.
+    fn endpoints<'a>(&'a self, network: &'a str) -> Answer<'a, Vec<NetworkEndpoint>>;
+
+    /// Plugs a container into a Docker network, with options for the driver.
+    fn connect<'a>(
+        &'a self,
+        network: &'a str,
+        container: &'a str,
+        options: BTreeMap<String, String>,
+    ) -> Answer<'a, ()>;
+
+    /// Unplugs a container by force; success if it was not there.
+    fn disconnect<'a>(&'a self, network: &'a str, container: &'a str) -> Answer<'a, ()>;
+
+    /// Removes a Docker network; success if it was not there.
+    fn remove_network<'a>(&'a self, network: &'a str) -> Answer<'a, ()>;
+}
+
+/// The engines to ask, in order.
+#[derive(Clone)]
+pub struct Engines(Vec<Arc<dyn Engine>>);
+
+impl Engines {
+    /// These, in this order.
+    pub fn new(engines: Vec<Arc<dyn Engine>>) -> Self {
+        Self(engines)
+    }
+
+    /// Docker at `DOCKER_HOST` or its usual socket, then podman. Neither needs to be there.
+    pub fn local() -> Self {
+        Self(vec![
+            Arc::new(Docker::from_env()),
+            Arc::new(Podman::new("podman")),
+        ])
+    }
+
+    /// The engine of a runtime; none for processes.
+    pub fn of(&self, runtime: Runtime) -> Option<Arc<dyn Engine>> {
+        self.0.iter().find(|e| e.runtime() == runtime).cloned()
+    }
+
+    /// The container called `name`: asked of the given engine, or of each until one knows it.
+    ///
+    /// # Errors
+    /// [`EngineError::NoContainer`] if an engine could be asked; else why the first could not.
+    pub async fn find(
+        &self,
+        runtime: Option<Runtime>,
+        name: &str,
+    ) -> Result<(Arc<dyn Engine>, Container), EngineError> {
+        let mut unavailable = None;
+        let mut asked = false;
+        for engine in &self.0 {
+            if runtime.is_some_and(|r| r != engine.runtime()) {
+                continue;
+            }
+            match engine.inspect(name).await {
+                Ok(container) => return Ok((engine.clone(), container)),
+                Err(EngineError::NoContainer(_)) => asked = true,
+                Err(e @ EngineError::Unavailable(_)) => {
+                    unavailable.get_or_insert(e);
+                }
+                Err(e) => return Err(e),
+            }
+        }
+        match unavailable {
+            Some(e) if !asked => Err(e),
+            _ => Err(EngineError::NoContainer(name.to_owned())),
+        }
+    }
+}
+
+/// Whether `name` can be a container's name or id, in Docker and in podman; keeps paths, queries and flags out of
+/// requests and command lines.
+fn is_container_name(name: &str) -> bool {
+    let mut bytes = name.bytes();
+    bytes.next().is_some_and(|b| b.is_ascii_alphanumeric())
+        && bytes.all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-'))
+        && name.len() <= 255
+}
+
+#[cfg(test)]
+mod tests {
+    use super::fake::FakeEngine;
+    use super::*;
+
+    fn engines(docker: &Arc<FakeEngine>, podman: &Arc<FakeEngine>) -> Engines {
+        Engines::new(vec![docker.clone(), podman.clone()])
+    }
+
+    #[tokio::test]
+    async fn the_engine_that_knows_the_container_is_found() {
+        let docker = FakeEngine::new(Runtime::Docker);
+        let podman = FakeEngine::new(Runtime::Podman);
+        podman.add("web", 41);
+        let engines = engines(&docker, &podman);
+        let (engine, container) = engines.find(None, "web").await.unwrap();
+        assert_eq!((engine.runtime(), container.pid), (Runtime::Podman, 41));
+        let error = engines
+            .find(Some(Runtime::Docker), "web")
+            .await
+            .err()
+            .unwrap();
+        assert_eq!(error.to_string(), "no container named web on this host");
+        docker.add("web", 42);
+        let (engine, _) = engines.find(None, "web").await.unwrap();
+        assert_eq!(engine.runtime(), Runtime::Docker);
+    }
+
+    #[tokio::test]
+    async fn an_engine_that_is_down_is_named_only_when_no_other_could_answer() {
+        let docker = FakeEngine::new(Runtime::Docker);
+        let podman = FakeEngine::new(Runtime::Podman);
+        docker.set_down(true);
+        let engines = engines(&docker, &podman);
+        let error = engines.find(None, "web").await.err().unwrap();
+        assert_eq!(error, EngineError::NoContainer("web".into()));
+        podman.set_down(true);
+        let error = engines.find(None, "web").await.err().unwrap();
+        assert!(
+            error.to_string().starts_with("Docker is not running"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_attached_says_why() {
+        let mut container = Container {
+            name: "web".into(),
+            ..Container::default()
+        };
+        let message = container.attachable().unwrap_err().to_string();
+        assert_eq!(message, "container web is not running; start it first");
+        container.running = true;
+        container.pid = 7;
+        assert_eq!(container.attachable(), Ok(7));
+        container.network_mode = "host".into();
+        let message = container.attachable().unwrap_err().to_string();
+        assert_eq!(
+            message,
+            "container web uses the host's network; it cannot be attached"
+        );
+    }
+
+    #[test]
+    fn names_that_are_paths_or_flags_are_not_names() {
+        for yes in ["web", "a_b.c-d", "0123abc"] {
+            assert!(is_container_name(yes), "{yes}");
+        }
+        for no in ["", "-f", "../x", "a/b", "a?b", "a b", ".x", "ä"] {
+            assert!(!is_container_name(no), "{no}");
+        }
+    }
+}

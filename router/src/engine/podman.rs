@@ -1,0 +1,321 @@
+//! podman through its command line: it has no daemon to ask.
+
+use std::collections::BTreeMap;
+use std::io::{self, Read};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use mesh_proto::api::Runtime;
+use serde::Deserialize;
+
+use super::{Answer, Container, Engine, EngineError, NetworkEndpoint, is_container_name};
+
+/// Longest time one command may take before it is killed.
+const TIMEOUT: Duration = Duration::from_secs(20);
+/// Longest output read of one command; the rest is thrown away.
+const MAX_OUTPUT: u64 = 8 * 1024 * 1024;
+
+/// podman, by the name or path of its program.
+pub struct Podman {
+    program: String,
+}
+
+impl Podman {
+    /// `program` is looked up in `PATH`.
+    pub fn new(program: impl Into<String>) -> Self {
+        Self {
+            program: program.into(),
+        }
+    }
+
+    async fn run(&self, args: &[&str]) -> Result<String, EngineError> {
+        let mut command = Command::new(&self.program);
+        command.args(args);
+        let result = tokio::task::spawn_blocking(move || output(command)).await;
+        let done = result.map_err(|e| refused(e.to_string()))?;
+        match done {
+            Ok(done) if done.status.success() => Ok(done.stdout),
+            Ok(done) => Err(refused(last_line(&done.stderr))),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Err(EngineError::Unavailable(
+                format!("{} is not installed", self.program),
+            )),
+            Err(e) => Err(EngineError::Unavailable(format!(
+                "cannot run {}: {e}",
+                self.program
+            ))),
+        }
+    }
+
+    async fn inspect_named(&self, name: &str) -> Result<Container, EngineError> {
+        let missing = || EngineError::NoContainer(name.to_owned());
+        if !is_container_name(name) {
+            return Err(missing());
+        }
+        let args = ["container", "inspect", "--format", "json", name];
+        let text = match self.run(&args).await {
+            Err(EngineError::Refused { message, .. }) if message.contains("no such container") => {
+                return Err(missing());
+            }
+            other => other?,
+        };
+        parse(&text)?.ok_or_else(missing)
+    }
+}
+
+impl Engine for Podman {
+    fn runtime(&self) -> Runtime {
+        Runtime::Podman
+    }
+
+    fn inspect<'a>(&'a self, name: &'a str) -> Answer<'a, Container> {
+        Box::pin(self.inspect_named(name))
+    }
+
+    fn start<'a>(&'a self, name: &'a str) -> Answer<'a, ()> {
+        Box::pin(async move {
+            if !is_container_name(name) {
+                return Err(EngineError::NoContainer(name.to_owned()));
+            }
+            self.run(&["container", "start", name]).await.map(drop)
+        })
+    }
+
+    fn list(&self) -> Answer<'_, BTreeMap<String, bool>> {
+        Box::pin(async move {
+            let args = [
+                "ps",
+                "--all",
+                "--no-trunc",
+                "--format",
+                "{{.ID}} {{.State}}",
+            ];
+            Ok(parse_list(&self.run(&args).await?))
+        })
+    }
+
+    // podman's networks are not ours: its containers join namespaces that the router made.
+
+    fn networks(&self) -> Answer<'_, Vec<String>> {
+        Box::pin(async { Ok(Vec::new()) })
+    }
+
+    fn ensure_network<'a>(&'a self, _: &'a str) -> Answer<'a, ()> {
+        Box::pin(async { Err(refused("the mesh is no podman network".into())) })
+    }
+
+    fn endpoints<'a>(&'a self, _: &'a str) -> Answer<'a, Vec<NetworkEndpoint>> {
+        Box::pin(async { Ok(Vec::new()) })
+    }
+
+    fn connect<'a>(
+        &'a self,
+        _: &'a str,
+        _: &'a str,
+        _: BTreeMap<String, String>,
+    ) -> Answer<'a, ()> {
+        Box::pin(async { Err(refused("the mesh is no podman network".into())) })
+    }
+
+    fn disconnect<'a>(&'a self, _: &'a str, _: &'a str) -> Answer<'a, ()> {
+        Box::pin(async { Ok(()) })
+    }
+
+    fn remove_network<'a>(&'a self, _: &'a str) -> Answer<'a, ()> {
+        Box::pin(async { Ok(()) })
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Inspected {
+    id: String,
+    name: String,
+    state: InspectedState,
+    host_config: InspectedHostConfig,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct InspectedState {
+    #[serde(default)]
+    pid: u32,
+    #[serde(default)]
+    running: bool,
+    #[serde(default)]
+    error: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct InspectedHostConfig {
+    #[serde(default)]
+    network_mode: String,
+    #[serde(default)]
+    restart_policy: InspectedPolicy,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct InspectedPolicy {
+    #[serde(default)]
+    name: String,
+}
+
+fn parse(text: &str) -> Result<Option<Container>, EngineError> {
+    let found: Vec<Inspected> = serde_json::from_str(text)
+        .map_err(|e| refused(format!("cannot read the output of `inspect`: {e}")))?;
+    Ok(found.into_iter().next().map(|c| Container {
+        id: c.id,
+        name: c.name,
+        pid: c.state.pid,
+        running: c.state.running,
+        network_mode: c.host_config.network_mode,
+        restart_policy: c.host_config.restart_policy.name,
+        error: c.state.error,
+    }))
+}
+
+fn parse_list(text: &str) -> BTreeMap<String, bool> {
+    let lines = text.lines().filter_map(|line| line.split_once(' '));
+    lines
+        .map(|(id, state)| (id.to_owned(), matches!(state.trim(), "running" | "paused")))
+        .collect()
+}
+
+fn refused(message: String) -> EngineError {
+    EngineError::Refused {
+        engine: "podman",
+        message,
+    }
+}
+
+fn last_line(text: &str) -> String {
+    let line = text
+        .lines()
+        .rev()
+        .find(|l| !l.trim().is_empty())
+        .unwrap_or("it failed");
+    line.trim().trim_start_matches("Error: ").to_owned()
+}
+
+struct Output {
+    status: ExitStatus,
+    stdout: String,
+    stderr: String,
+}
+
+/// Runs a command to its end, at most [`TIMEOUT`].
+fn output(mut command: Command) -> io::Result<Output> {
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()?;
+    let stdout = reader(child.stdout.take());
+    let stderr = reader(child.stderr.take());
+    let status = wait(&mut child)?;
+    Ok(Output {
+        status,
+        stdout: stdout.join().unwrap_or_default(),
+        stderr: stderr.join().unwrap_or_default(),
+    })
+}
+
+/// Reads to the end, so that the child never waits for us, but keeps a bounded part.
+fn reader(pipe: Option<impl Read + Send + 'static>) -> thread::JoinHandle<String> {
+    thread::spawn(move || {
+        let Some(mut pipe) = pipe else {
+            return String::new();
+        };
+        let mut kept = Vec::new();
+        // A broken pipe ends the output like its end does.
+        let _ = pipe.by_ref().take(MAX_OUTPUT).read_to_end(&mut kept);
+        let _ = io::copy(&mut pipe, &mut io::sink());
+        String::from_utf8_lossy(&kept).into_owned()
+    })
+}
+
+fn wait(child: &mut Child) -> io::Result<ExitStatus> {
+    let deadline = Instant::now() + TIMEOUT;
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok(status);
+        }
+        if Instant::now() >= deadline {
+            child.kill()?;
+            child.wait()?;
+            return Err(io::Error::new(
+                io::ErrorKind::TimedOut,
+                "no answer within 20 s",
+            ));
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    /// A `podman` that answers with `script`.
+    fn fake(script: &str) -> (tempfile::TempDir, Podman) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("podman");
+        std::fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let podman = Podman::new(path.to_string_lossy());
+        (dir, podman)
+    }
+
+    #[tokio::test]
+    async fn a_container_is_read_from_the_output_of_inspect() {
+        let (_dir, podman) = fake(
+            r#"echo '[{"Id":"abc","Name":"web","State":{"Pid":42,"Running":true,"Error":""},
+            "HostConfig":{"NetworkMode":"bridge","RestartPolicy":{"Name":"always"}}}]'"#,
+        );
+        let got = podman.inspect("web").await.unwrap();
+        assert_eq!((got.id.as_str(), got.pid, got.running), ("abc", 42, true));
+        assert_eq!(got.restart_policy, "always");
+    }
+
+    #[tokio::test]
+    async fn an_unknown_container_and_an_error_are_told_apart() {
+        let (_dir, podman) = fake("echo 'Error: no such container web' >&2; exit 125");
+        assert_eq!(
+            podman.inspect("web").await,
+            Err(EngineError::NoContainer("web".into()))
+        );
+        let (_dir, podman) = fake("echo 'Error: storage is broken' >&2; exit 125");
+        let error = podman.inspect("web").await.unwrap_err();
+        assert_eq!(error.to_string(), "podman: storage is broken");
+        let (_dir, podman) = fake("echo not json");
+        assert!(matches!(
+            podman.inspect("web").await,
+            Err(EngineError::Refused { .. })
+        ));
+    }
+
+    #[tokio::test]
+    async fn a_missing_program_says_so() {
+        let error = Podman::new("/nonexistent/podman").list().await.unwrap_err();
+        assert_eq!(error.to_string(), "/nonexistent/podman is not installed");
+    }
+
+    #[tokio::test]
+    async fn the_list_tells_who_runs() {
+        let (_dir, podman) =
+            fake("echo 'a running'; echo 'b exited'; echo 'c paused'; echo rubbish");
+        let want = BTreeMap::from([("a".into(), true), ("b".into(), false), ("c".into(), true)]);
+        assert_eq!(podman.list().await.unwrap(), want);
+    }
+
+    #[tokio::test]
+    async fn output_larger_than_a_pipe_does_not_block() {
+        let (_dir, podman) =
+            fake("i=0; while [ $i -lt 3000 ]; do printf '%064d running\\n' $i; i=$((i+1)); done");
+        assert_eq!(podman.list().await.unwrap().len(), 3000);
+    }
+}

@@ -1,0 +1,122 @@
+//! What the host adds to the report: bridge, datapath, MAC table, counters; and the host's underlay addresses.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use arc_swap::ArcSwap;
+use mesh_proto::api::{MacReport, RouterReport};
+use mesh_proto::fdb::Owner;
+use mesh_proto::forward::{Forwarder, Snapshot};
+use mesh_proto::ids::PeerId;
+use mesh_proto::limits::MAX_ENDPOINTS;
+
+use crate::clock::Clock;
+
+/// The host side of a report.
+pub struct HostView {
+    /// TCP and UDP port.
+    pub port: u16,
+    /// Address listened on.
+    pub listen: String,
+    /// The bridge.
+    pub bridge: String,
+    /// Datapath in use.
+    pub datapath: String,
+    /// Why that one.
+    pub datapath_reason: String,
+    /// The lanes' shared part.
+    pub forwarder: Arc<Forwarder>,
+    /// What the lanes read.
+    pub snapshot: Arc<ArcSwap<Snapshot>>,
+    /// Events the control plane was too busy for.
+    pub events_lost: Arc<AtomicU64>,
+    /// Time.
+    pub clock: Clock,
+}
+
+/// MAC addresses shown in a report; the table may hold many more.
+const MAX_MACS: usize = 1_000;
+
+impl HostView {
+    /// Fills in what the control plane does not know.
+    pub fn complete(&self, report: &mut RouterReport) {
+        report.host.clone_from(&self.listen);
+        report.bridge.clone_from(&self.bridge);
+        report.datapath.clone_from(&self.datapath);
+        report.datapath_reason.clone_from(&self.datapath_reason);
+        for connection in report.connections.iter_mut().filter(|c| c.encrypted) {
+            connection.datapath.clone_from(&self.datapath);
+        }
+        let names: BTreeMap<String, String> =
+            report.peers.iter().map(|p| (p.id.clone(), format!("{}({})", p.name, p.nick_name))).collect();
+        report.macs = self.macs(&names);
+        let owned = |(name, n): (&'static str, u64)| (name.to_owned(), n);
+        report.drops.extend(self.forwarder.counters().drops().map(owned));
+        report.counters.extend(self.forwarder.counters().counts().map(owned));
+        report.counters.insert("lane events lost".to_owned(), self.events_lost.load(Ordering::Relaxed));
+    }
+
+    fn macs(&self, names: &BTreeMap<String, String>) -> Vec<MacReport> {
+        let now = self.clock.now();
+        let owner = |peer: PeerId| names.get(&peer.to_string()).cloned().unwrap_or_else(|| peer.to_string());
+        let mut macs: Vec<MacReport> = self
+            .forwarder
+            .fdb()
+            .snapshot(now)
+            .into_iter()
+            .map(|entry| MacReport {
+                mac: entry.mac.to_string(),
+                owner: match entry.owner {
+                    Owner::Local => "local".to_owned(),
+                    Owner::Peer(peer) => owner(peer),
+                },
+                age: now.since(entry.seen).as_secs_f64(),
+            })
+            .collect();
+        macs.sort_by(|a, b| a.age.total_cmp(&b.age));
+        macs.truncate(MAX_MACS);
+        macs
+    }
+}
+
+/// Interfaces whose addresses are the same on many hosts, or reach only this one.
+const NOT_UNDERLAY: [&str; 8] = ["docker", "br-", "veth", "virbr", "podman", "cni", "lxc", "flannel"];
+
+/// The addresses others may dial this router at: those of its underlay interfaces, or the one it listens on.
+///
+/// # Errors
+/// When the kernel does not tell its addresses.
+pub fn endpoints(host: Option<IpAddr>, port: u16, bridge: &str) -> Result<Vec<SocketAddr>, mesh_sys::error::SysError> {
+    if let Some(host) = host.filter(|h| !h.is_unspecified()) {
+        return Ok(vec![SocketAddr::new(host, port)]);
+    }
+    let mut netlink = mesh_sys::netlink::Netlink::open()?;
+    let links = netlink.links()?;
+    let usable = |index: u32| {
+        links.iter().find(|l| l.index == index).is_some_and(|l| {
+            l.name != "lo" && l.name != bridge && !NOT_UNDERLAY.iter().any(|p| l.name.starts_with(p))
+        })
+    };
+    let mut addresses: Vec<SocketAddr> = netlink
+        .addresses()?
+        .into_iter()
+        .filter(|entry| usable(entry.link))
+        .map(|entry| entry.address.addr())
+        .filter(|ip| is_routable(*ip))
+        .map(|ip| SocketAddr::new(ip, port))
+        .collect();
+    addresses.sort_by_key(|a| (a.is_ipv6(), *a));
+    addresses.dedup();
+    addresses.truncate(MAX_ENDPOINTS - 4);
+    Ok(addresses)
+}
+
+fn is_routable(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(ip) => !ip.is_loopback() && !ip.is_link_local() && !ip.is_unspecified(),
+        // A link-local address means nothing to another host without its interface.
+        IpAddr::V6(ip) => !ip.is_loopback() && !ip.is_unspecified() && (ip.segments()[0] & 0xffc0) != 0xfe80,
+    }
+}

@@ -1,0 +1,140 @@
+//! The data plane's threads: `egress` moves frames from the port to UDP, `ingress` from UDP to the port.
+//!
+//! Each runs a batch to completion: no queue between read and write, one load of the snapshot per batch. What a lane
+//! cannot decide goes to the control plane over a bounded queue that drops and counts.
+
+mod out;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use mesh_proto::forward::{Forwarder, LaneEvent, Scratch, Snapshot};
+use mesh_sys::port::{FrameBatch, FrameReader};
+use mesh_sys::udp::Udp;
+use tokio::sync::mpsc;
+
+use crate::clock::Clock;
+use crate::port::{ReopeningReader, ReopeningWriter};
+
+pub use self::out::ControlSender;
+use self::out::{LaneOut, Outgoing};
+
+/// Events that may wait for the control plane; beyond that they are dropped and counted.
+pub const LANE_EVENTS: usize = 1024;
+/// How long a lane waits for work before it looks whether it is to stop.
+const WAIT: Duration = Duration::from_millis(500);
+/// Frames or datagrams taken in one turn: enough to share the cost of a wake-up, few enough to stay in the cache.
+const BATCH: usize = 64;
+
+/// What the lanes share.
+#[derive(Clone)]
+pub struct Shared {
+    /// The fdb, duplicate windows and counters.
+    pub forwarder: Arc<Forwarder>,
+    /// The view the control plane publishes.
+    pub snapshot: Arc<ArcSwap<Snapshot>>,
+    /// The UDP socket.
+    pub udp: Arc<Udp>,
+    /// Where rare events go.
+    pub events: mpsc::Sender<LaneEvent>,
+    /// Events dropped because the control plane was behind.
+    pub events_lost: Arc<AtomicU64>,
+    /// Time.
+    pub clock: Clock,
+    /// Set when the lanes are to end.
+    pub stop: Arc<AtomicBool>,
+}
+
+/// Running lanes.
+pub struct Lanes {
+    stop: Arc<AtomicBool>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Lanes {
+    /// Starts one lane in each direction.
+    ///
+    /// # Errors
+    /// When a thread cannot be started.
+    pub fn start(shared: &Shared, reader: ReopeningReader, writer: ReopeningWriter) -> std::io::Result<Self> {
+        let egress = Egress { shared: shared.clone(), reader };
+        let ingress = Ingress { shared: shared.clone(), writer };
+        let threads = vec![
+            std::thread::Builder::new().name("egress-0".into()).spawn(move || egress.run())?,
+            std::thread::Builder::new().name("ingress-0".into()).spawn(move || ingress.run())?,
+        ];
+        Ok(Self { stop: shared.stop.clone(), threads })
+    }
+
+    /// Ends the lanes and waits for them.
+    pub fn stop(self) {
+        self.stop.store(true, Ordering::Relaxed);
+        for thread in self.threads {
+            if thread.join().is_err() {
+                tracing::error!("a lane had crashed");
+            }
+        }
+    }
+}
+
+struct Egress {
+    shared: Shared,
+    reader: ReopeningReader,
+}
+
+impl Egress {
+    fn run(mut self) {
+        let mut scratch = Scratch::default();
+        let mut frames = FrameBatch::with_capacity(BATCH);
+        let mut outgoing = Outgoing::new(&self.shared.udp);
+        while !self.shared.stop.load(Ordering::Relaxed) {
+            if let Err(error) = self.reader.recv(&mut frames, WAIT) {
+                tracing::debug!("cannot read from the port: {error}");
+                std::thread::sleep(WAIT / 5);
+                continue;
+            }
+            if frames.is_empty() {
+                continue;
+            }
+            let view = self.shared.snapshot.load();
+            let mut out = LaneOut { outgoing: &mut outgoing, port: None, shared: &self.shared };
+            self.shared.forwarder.egress(&view, &mut frames.iter(), self.shared.clock.now(), &mut scratch, &mut out);
+            outgoing.flush();
+        }
+    }
+}
+
+struct Ingress {
+    shared: Shared,
+    writer: ReopeningWriter,
+}
+
+impl Ingress {
+    fn run(mut self) {
+        let mut scratch = Scratch::default();
+        let mut outgoing = Outgoing::new(&self.shared.udp);
+        let mut receiver = self.shared.udp.receiver(BATCH);
+        while !self.shared.stop.load(Ordering::Relaxed) {
+            match receiver.recv(WAIT) {
+                Ok(0) => continue,
+                Ok(_) => {}
+                Err(error) => {
+                    tracing::debug!("cannot read from UDP: {error}");
+                    std::thread::sleep(WAIT / 50);
+                    continue;
+                }
+            }
+            let view = self.shared.snapshot.load();
+            let now = self.shared.clock.now();
+            for (from, datagram) in receiver.datagrams() {
+                let mut out =
+                    LaneOut { outgoing: &mut outgoing, port: Some(&mut self.writer), shared: &self.shared };
+                self.shared.forwarder.ingress(&view, from, datagram, now, &mut scratch, &mut out);
+            }
+            outgoing.flush();
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! TCP connections: one reader and one writer task each, and the dials that open them.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use mesh_proto::control::targets::DialTo;
+use mesh_proto::ids::ConnId;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpStream, lookup_host};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+/// What happened on a connection.
+#[derive(Debug)]
+pub(super) enum ConnEvent {
+    /// A dial succeeded.
+    Connected { conn: ConnId, stream: TcpStream, to: SocketAddr },
+    /// Bytes arrived.
+    Bytes { conn: ConnId, bytes: Vec<u8> },
+    /// So many bytes were written.
+    Written { conn: ConnId, bytes: usize },
+    /// A dial failed or the connection ended.
+    Closed { conn: ConnId, error: String },
+}
+
+/// Events that may wait for the control plane; beyond that, readers stop reading and TCP pushes back.
+const EVENTS: usize = 256;
+/// Bytes read at once.
+const READ: usize = 16 * 1024;
+/// Time for one address to answer a dial.
+const DIAL: Duration = Duration::from_secs(5);
+/// Time a closed connection has to deliver what was written to it.
+const LINGER: Duration = Duration::from_secs(2);
+
+/// The tasks of all connections.
+pub(super) struct Conns {
+    events: mpsc::Sender<ConnEvent>,
+    open: HashMap<ConnId, Conn>,
+    closing: Vec<JoinHandle<()>>,
+}
+
+struct Conn {
+    /// Bounded by the control plane, which counts what is not written yet.
+    to_write: mpsc::UnboundedSender<Vec<u8>>,
+    reader: JoinHandle<()>,
+    writer: JoinHandle<()>,
+}
+
+impl Conns {
+    pub(super) fn new() -> (Self, mpsc::Receiver<ConnEvent>) {
+        let (events, receiver) = mpsc::channel(EVENTS);
+        (Self { events, open: HashMap::new(), closing: Vec::new() }, receiver)
+    }
+
+    /// Resolves and connects in the background.
+    pub(super) fn dial(&mut self, conn: ConnId, to: DialTo) {
+        let events = self.events.clone();
+        tokio::spawn(async move {
+            let event = match connect(&to).await {
+                Ok((stream, to)) => ConnEvent::Connected { conn, stream, to },
+                Err(error) => ConnEvent::Closed { conn, error },
+            };
+            drop(events.send(event).await);
+        });
+    }
+
+    /// Starts reading and writing a stream.
+    pub(super) fn adopt(&mut self, conn: ConnId, stream: TcpStream) {
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!("cannot set TCP_NODELAY: {error}");
+        }
+        let (read, write) = stream.into_split();
+        let (to_write, queue) = mpsc::unbounded_channel();
+        let reader = tokio::spawn(read_all(conn, read, self.events.clone()));
+        let writer = tokio::spawn(write_all(conn, write, queue, self.events.clone()));
+        self.open.insert(conn, Conn { to_write, reader, writer });
+    }
+
+    pub(super) fn send(&mut self, conn: ConnId, bytes: Vec<u8>) {
+        if let Some(open) = self.open.get(&conn) {
+            // The writer is gone only when the socket failed, which it has reported.
+            drop(open.to_write.send(bytes));
+        }
+    }
+
+    /// What was written before still goes out.
+    pub(super) fn close(&mut self, conn: ConnId) {
+        if let Some(open) = self.open.remove(&conn) {
+            self.closing.retain(|task| !task.is_finished());
+            self.closing.push(tokio::spawn(wind_down(open)));
+        }
+    }
+
+    /// The connection reported its own end.
+    pub(super) fn forget(&mut self, conn: ConnId) {
+        self.close(conn);
+    }
+
+    /// Waits until closed connections have delivered what they can.
+    pub(super) async fn finish(self) {
+        for task in self.closing {
+            drop(task.await);
+        }
+    }
+}
+
+/// Lets the last bytes go out, and reads on until the other side has seen them: closing a socket with unread bytes
+/// would reset it and swallow the alert that says why.
+async fn wind_down(conn: Conn) {
+    let Conn { to_write, mut reader, mut writer } = conn;
+    drop(to_write);
+    if timeout(LINGER, async { drop((&mut writer).await); drop((&mut reader).await) }).await.is_err() {
+        writer.abort();
+        reader.abort();
+    }
+}
+
+/// Tries each address of a target in turn; the last error is the one told.
+async fn connect(to: &DialTo) -> Result<(TcpStream, SocketAddr), String> {
+    let addresses: Vec<SocketAddr> = match to {
+        DialTo::Address(address) => vec![*address],
+        DialTo::Name { host, port } => match timeout(DIAL, lookup_host((host.as_str(), *port))).await {
+            Ok(Ok(addresses)) => addresses.collect(),
+            Ok(Err(error)) => return Err(format!("cannot resolve {host}: {}", plain(&error))),
+            Err(_) => return Err(format!("cannot resolve {host}: no answer from the resolver")),
+        },
+    };
+    let mut last = "the name has no address".to_owned();
+    for address in addresses {
+        match timeout(DIAL, TcpStream::connect(address)).await {
+            Ok(Ok(stream)) => return Ok((stream, address)),
+            Ok(Err(error)) => last = format!("cannot reach {address}: {}{}", plain(&error), hint(&error)),
+            Err(_) => last = format!("cannot reach {address}: no answer in {} s; is TCP port {} open there?", DIAL.as_secs(), address.port()),
+        }
+    }
+    Err(last)
+}
+
+/// The error without the number the system gives it.
+fn plain(error: &io::Error) -> String {
+    let text = error.to_string();
+    let text = text.split(" (os error").next().unwrap_or_default();
+    let text = text.strip_prefix("failed to lookup address information: ").unwrap_or(text);
+    let mut chars = text.chars();
+    chars.next().map_or_else(String::new, |first| first.to_lowercase().chain(chars).collect())
+}
+
+fn hint(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => "; is mesh running there?",
+        io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => "; is that host up and routed to?",
+        _ => "",
+    }
+}
+
+async fn read_all(conn: ConnId, mut read: OwnedReadHalf, events: mpsc::Sender<ConnEvent>) {
+    let mut buffer = vec![0; READ];
+    let error = loop {
+        match read.read(&mut buffer).await {
+            Ok(0) => break "that router closed the connection".to_owned(),
+            Ok(n) => {
+                if events.send(ConnEvent::Bytes { conn, bytes: buffer[..n].to_vec() }).await.is_err() {
+                    return;
+                }
+            }
+            Err(error) => break plain(&error),
+        }
+    };
+    drop(events.send(ConnEvent::Closed { conn, error }).await);
+}
+
+async fn write_all(
+    conn: ConnId,
+    mut write: OwnedWriteHalf,
+    mut queue: mpsc::UnboundedReceiver<Vec<u8>>,
+    events: mpsc::Sender<ConnEvent>,
+) {
+    while let Some(bytes) = queue.recv().await {
+        if let Err(error) = write.write_all(&bytes).await {
+            drop(events.send(ConnEvent::Closed { conn, error: plain(&error) }).await);
+            return;
+        }
+        // Once closed nobody counts any more, and at the end nobody listens.
+        if !queue.is_closed() {
+            drop(events.send(ConnEvent::Written { conn, bytes: bytes.len() }).await);
+        }
+    }
+    drop(write.shutdown().await);
+}

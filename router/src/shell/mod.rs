@@ -1,0 +1,210 @@
+//! The control plane's shell: moves bytes and arms one timer. It decides nothing; `mesh_proto::control` does.
+
+mod conns;
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use mesh_proto::api::RouterReport;
+use mesh_proto::control::{Control, Note, Output};
+use mesh_proto::forward::{LaneEvent, Snapshot};
+use mesh_proto::topology::record::Attached;
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::clock::Clock;
+use crate::lanes::ControlSender;
+use crate::state::Store;
+
+use self::conns::{ConnEvent, Conns};
+
+/// What the API and the host side ask of the control plane.
+#[derive(Debug)]
+pub enum Command {
+    /// The control plane's part of the report.
+    Report(oneshot::Sender<RouterReport>),
+    /// `mesh connect`.
+    Connect {
+        /// Targets as typed.
+        targets: Vec<String>,
+        /// Replace the list.
+        replace: bool,
+        /// Whether it was done, or what is wrong.
+        done: oneshot::Sender<Result<(), String>>,
+    },
+    /// `mesh forget`.
+    Forget {
+        /// Targets or names.
+        targets: Vec<String>,
+        /// When it was done.
+        done: oneshot::Sender<()>,
+    },
+    /// Who in the mesh holds an address.
+    Holder {
+        /// The address.
+        address: std::net::IpAddr,
+        /// `container web on …`.
+        answer: oneshot::Sender<Option<String>>,
+    },
+    /// End in good order.
+    Stop,
+}
+
+/// The shell and what it is wired to.
+pub struct Shell {
+    /// The control plane.
+    pub control: Control,
+    /// Time.
+    pub clock: Clock,
+    /// Where new snapshots go.
+    pub snapshot: Arc<ArcSwap<Snapshot>>,
+    /// How datagrams of the control plane leave, and frames that waited for a session.
+    pub sender: ControlSender,
+    /// Links come in here.
+    pub listener: TcpListener,
+    /// What the lanes report.
+    pub lane_events: mpsc::Receiver<LaneEvent>,
+    /// What the API asks.
+    pub commands: mpsc::Receiver<Command>,
+    /// What is attached on this host.
+    pub attached: watch::Receiver<Vec<Attached>>,
+    /// The host's underlay addresses.
+    pub endpoints: watch::Receiver<Vec<std::net::SocketAddr>>,
+    /// Where targets and pins are kept.
+    pub store: Arc<Store>,
+}
+
+/// Events taken from one source before the others get their turn.
+const BUDGET: usize = 64;
+
+impl Shell {
+    /// Runs until [`Command::Stop`].
+    pub async fn run(mut self) {
+        let (mut conns, mut conn_events) = Conns::new();
+        loop {
+            self.carry_out(&mut conns);
+            let (deadline, _why) = self.control.next_deadline();
+            let sleep = tokio::time::sleep_until(self.clock.to_tokio(deadline));
+            tokio::select! {
+                biased;
+                command = self.commands.recv() => match command {
+                    None | Some(Command::Stop) => break,
+                    Some(command) => self.handle_command(command),
+                },
+                Some(event) = self.lane_events.recv() => self.handle_lanes(event),
+                Some(event) = conn_events.recv() => self.handle_conns(event, &mut conn_events, &mut conns),
+                accepted = self.listener.accept() => self.handle_accept(accepted, &mut conns).await,
+                Ok(()) = self.attached.changed() => {
+                    let attached = self.attached.borrow_and_update().clone();
+                    self.control.set_attached(attached, self.clock.now());
+                }
+                Ok(()) = self.endpoints.changed() => {
+                    let endpoints = self.endpoints.borrow_and_update().clone();
+                    self.control.set_endpoints(endpoints, self.clock.now());
+                }
+                () = sleep => self.control.handle_timeout(self.clock.now()),
+            }
+        }
+        self.control.shut_down(self.clock.now());
+        self.carry_out(&mut conns);
+        conns.finish().await;
+    }
+
+    fn carry_out(&mut self, conns: &mut Conns) {
+        while let Some(output) = self.control.poll_output() {
+            match output {
+                Output::Dial { conn, to } => conns.dial(conn, to),
+                Output::Send { conn, bytes } => conns.send(conn, bytes),
+                Output::Close { conn } => conns.close(conn),
+                Output::Datagram { to, bytes } => self.sender.send(to, &bytes),
+                Output::Publish(snapshot) => {
+                    self.snapshot.store(snapshot.clone());
+                    self.sender.flush_waiting(&snapshot, self.clock.now());
+                }
+                Output::Pin(name, key) => self.keep(self.store.pin(name, Some(key)), "a peer's key"),
+                Output::Unpin(name) => self.keep(self.store.pin(name, None), "a peer's key"),
+                Output::Targets(targets) => self.keep(self.store.set_targets(targets), "the targets"),
+                Output::Note(Note::Info(text)) => tracing::info!("{text}"),
+                Output::Note(Note::Warn(text)) => tracing::warn!("{text}"),
+            }
+        }
+    }
+
+    /// A state directory that cannot be written costs memory over a restart, never forwarding.
+    fn keep<E: std::fmt::Display>(&self, result: Result<(), E>, what: &str) {
+        if let Err(error) = result {
+            tracing::error!("cannot store {what}: {error}; it will be forgotten at the next start");
+        }
+    }
+
+    fn handle_command(&mut self, command: Command) {
+        let now = self.clock.now();
+        // A caller that hung up does not want its answer.
+        match command {
+            Command::Report(answer) => drop(answer.send(self.control.report(now))),
+            Command::Connect { targets, replace, done } => drop(done.send(self.control.connect(&targets, replace, now))),
+            Command::Forget { targets, done } => {
+                self.control.forget(&targets);
+                drop(done.send(()));
+            }
+            Command::Holder { address, answer } => drop(answer.send(self.control.holder_of(address))),
+            Command::Stop => {}
+        }
+    }
+
+    fn handle_lanes(&mut self, first: LaneEvent) {
+        let now = self.clock.now();
+        self.control.handle_lane(first, now);
+        for _ in 1..BUDGET {
+            match self.lane_events.try_recv() {
+                Ok(event) => self.control.handle_lane(event, now),
+                Err(_) => break,
+            }
+        }
+    }
+
+    fn handle_conns(&mut self, first: ConnEvent, more: &mut mpsc::Receiver<ConnEvent>, conns: &mut Conns) {
+        let mut next = Some(first);
+        for _ in 0..BUDGET {
+            let Some(event) = next else { break };
+            self.handle_conn(event, conns);
+            next = more.try_recv().ok();
+        }
+    }
+
+    fn handle_conn(&mut self, event: ConnEvent, conns: &mut Conns) {
+        let now = self.clock.now();
+        match event {
+            ConnEvent::Connected { conn, stream, to } => {
+                conns.adopt(conn, stream);
+                self.control.handle_connected(conn, to, now);
+            }
+            ConnEvent::Bytes { conn, bytes } => self.control.handle_bytes(conn, &bytes, now),
+            ConnEvent::Written { conn, bytes } => self.control.handle_written(conn, bytes, now),
+            ConnEvent::Closed { conn, error } => {
+                conns.forget(conn);
+                self.control.handle_closed(conn, &error, now);
+            }
+        }
+    }
+
+    async fn handle_accept(
+        &mut self,
+        accepted: std::io::Result<(tokio::net::TcpStream, std::net::SocketAddr)>,
+        conns: &mut Conns,
+    ) {
+        match accepted {
+            Ok((stream, from)) => {
+                let from = mesh_sys::udp::unmapped(from);
+                if let Some(conn) = self.control.handle_accepted(from, self.clock.now()) {
+                    conns.adopt(conn, stream);
+                }
+            }
+            Err(error) => {
+                // Out of file descriptors, usually: waiting a little beats spinning.
+                tracing::warn!("cannot accept a link: {error}");
+                tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+            }
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! One small file that is either whole or refused: a first line with a checksum, then text.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::Path;
+
+use sha2::{Digest, Sha256};
+
+use super::StateError;
+
+/// What the first line begins with; the number is the version of the format.
+const MAGIC: &str = "mesh-state 1 ";
+/// Longest file read; ours are far smaller, and a foreign one must not fill the memory.
+pub(super) const MAX_FILE: u64 = 16 * 1024 * 1024;
+
+/// Puts the checksum line before `body`.
+pub(super) fn seal(body: &str) -> Vec<u8> {
+    let mut out = format!("{MAGIC}{}\n", digest(body.as_bytes())).into_bytes();
+    out.extend_from_slice(body.as_bytes());
+    out
+}
+
+/// The body of a sealed file, or what is wrong with it.
+pub(super) fn unseal(bytes: &[u8]) -> Result<&str, &'static str> {
+    let text = std::str::from_utf8(bytes).map_err(|_| "it is not text")?;
+    let (head, body) = text.split_once('\n').ok_or("its first line is cut off")?;
+    let Some(sum) = head.strip_prefix(MAGIC) else {
+        return Err(if head.starts_with("mesh-state ") {
+            "it was written by another version of mesh"
+        } else {
+            "it is not a state file of mesh"
+        });
+    };
+    if sum == digest(body.as_bytes()) {
+        Ok(body)
+    } else {
+        Err("its checksum does not match")
+    }
+}
+
+fn digest(body: &[u8]) -> String {
+    use std::fmt::Write as _;
+    let mut hex = String::with_capacity(64);
+    for byte in Sha256::digest(body) {
+        // Writing to a String cannot fail.
+        let _ = write!(hex, "{byte:02x}");
+    }
+    hex
+}
+
+/// Reads the body of `path`; none when there is no such file.
+pub(super) fn read(path: &Path, remedy: &'static str) -> Result<Option<String>, StateError> {
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(e) => return Err(StateError::io("cannot read", path, e)),
+    };
+    let mut bytes = Vec::new();
+    file.take(MAX_FILE)
+        .read_to_end(&mut bytes)
+        .map_err(|e| StateError::io("cannot read", path, e))?;
+    match unseal(&bytes) {
+        Ok(body) => Ok(Some(body.to_owned())),
+        Err(why) => Err(StateError::corrupt(path, why, remedy)),
+    }
+}
+
+/// Replaces `path` so that a crash or a full disk leaves either the old content or the new. Mode 0600.
+pub(super) fn write(path: &Path, body: &str) -> Result<(), StateError> {
+    let failed = |e| StateError::io("cannot write", path, e);
+    let dir = path.parent().unwrap_or(Path::new("."));
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let temporary = dir.join(format!(".{name}.tmp"));
+    let written = write_new(&temporary, &seal(body)).and_then(|()| fs::rename(&temporary, path));
+    if written.is_err() {
+        // The error that is reported is the first one.
+        let _ = fs::remove_file(&temporary);
+    }
+    written.map_err(failed)?;
+    File::open(dir)
+        .and_then(|dir| dir.sync_all())
+        .map_err(failed)
+}
+
+fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
+/// Refuses a file that others may read or write.
+pub(super) fn check_private(path: &Path) -> Result<(), StateError> {
+    let mode = match fs::metadata(path) {
+        Ok(meta) => meta.mode() & 0o777,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(e) => return Err(StateError::io("cannot read", path, e)),
+    };
+    if mode & 0o077 == 0 {
+        Ok(())
+    } else {
+        Err(StateError::TooOpen {
+            path: path.to_owned(),
+            mode,
+        })
+    }
+}

@@ -1,0 +1,169 @@
+use std::os::unix::fs::PermissionsExt;
+
+use super::*;
+
+fn seeds() -> ([u8; 32], [u8; 32]) {
+    ([7; 32], [9; 32])
+}
+
+#[test]
+fn each_boot_raises_the_epoch_and_keeps_the_keys() {
+    let dir = tempfile::tempdir().unwrap();
+    for epoch in 1..=3 {
+        let store = Store::open(dir.path()).unwrap();
+        let got = store.boot(seeds).unwrap();
+        assert_eq!((got.epoch, got.sign, got.dh), (epoch, [7; 32], [9; 32]));
+        assert_eq!(store.identity().unwrap(), Some(got));
+    }
+    let mode = fs::metadata(dir.path().join(IDENTITY))
+        .unwrap()
+        .permissions()
+        .mode();
+    assert_eq!(mode & 0o777, 0o600);
+}
+
+#[test]
+fn two_routers_never_share_a_directory() {
+    let dir = tempfile::tempdir().unwrap();
+    let first = Store::open(dir.path()).unwrap();
+    let message = Store::open(dir.path()).unwrap_err().to_string();
+    let want = format!("is in use by another router (pid {})", std::process::id());
+    assert!(message.ends_with(&want), "{message}");
+    drop(first);
+    Store::open(dir.path()).unwrap();
+}
+
+#[test]
+fn an_identity_that_others_may_read_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    store.boot(seeds).unwrap();
+    let path = dir.path().join(IDENTITY);
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+    let message = store.boot(seeds).unwrap_err().to_string();
+    assert!(message.contains("mode 0640"), "{message}");
+    assert!(message.contains("chmod 600"), "{message}");
+}
+
+#[test]
+fn targets_and_pins_come_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    assert!(store.targets().unwrap().is_empty());
+    let targets = vec!["host1".to_owned(), "[fd00::1]:6783".to_owned()];
+    store.set_targets(&targets).unwrap();
+    let pins = BTreeMap::from([("7a::1".to_owned(), [3; 32])]);
+    store.set_pins(&pins).unwrap();
+    drop(store);
+    let store = Store::open(dir.path()).unwrap();
+    assert_eq!(store.targets().unwrap(), targets);
+    assert_eq!(store.pins().unwrap(), pins);
+}
+
+#[test]
+fn a_file_cut_anywhere_is_refused_with_its_name_and_a_remedy() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    store.boot(seeds).unwrap();
+    let path = dir.path().join(IDENTITY);
+    let whole = fs::read(&path).unwrap();
+    for len in 0..whole.len() {
+        fs::write(&path, &whole[..len]).unwrap();
+        let message = store.boot(seeds).unwrap_err().to_string();
+        assert!(
+            message.contains(&*path.to_string_lossy()),
+            "{len}: {message}"
+        );
+        assert!(message.contains("remove it"), "{len}: {message}");
+        assert_eq!(
+            fs::read(&path).unwrap().len(),
+            len,
+            "a bad file is not overwritten"
+        );
+    }
+}
+
+#[test]
+fn a_file_with_any_byte_changed_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    store.set_targets(&["host1".to_owned()]).unwrap();
+    let path = dir.path().join(TARGETS);
+    let whole = fs::read(&path).unwrap();
+    for at in 0..whole.len() {
+        for mask in [0x01, 0x20, 0x80, 0xff] {
+            let mut bytes = whole.clone();
+            bytes[at] ^= mask;
+            fs::write(&path, &bytes).unwrap();
+            assert!(
+                matches!(store.targets(), Err(StateError::Corrupt { .. })),
+                "byte {at} xor {mask:#x}"
+            );
+        }
+    }
+}
+
+#[test]
+fn foreign_content_with_a_right_checksum_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    for body in ["", "{}", "[1]", "\"x\"", "null and more", "{\"a\": \"zz\"}"] {
+        fs::write(dir.path().join(TARGETS), file::seal(body)).unwrap();
+        assert!(
+            matches!(store.targets(), Err(StateError::Corrupt { .. })),
+            "{body}"
+        );
+    }
+    fs::write(dir.path().join(PINS), file::seal("{\"a\": \"zz\"}")).unwrap();
+    assert!(matches!(store.pins(), Err(StateError::Corrupt { .. })));
+    fs::write(dir.path().join(TARGETS), "mesh-state 2 00\n[]").unwrap();
+    let message = store.targets().unwrap_err().to_string();
+    assert!(message.contains("another version"), "{message}");
+}
+
+#[test]
+fn a_full_disk_leaves_the_old_state() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    store.set_targets(&["old".to_owned()]).unwrap();
+    // Writes to the temporary file end on a device that is always full.
+    std::os::unix::fs::symlink("/dev/full", dir.path().join(".targets.tmp")).unwrap();
+    let message = store
+        .set_targets(&["new".to_owned()])
+        .unwrap_err()
+        .to_string();
+    assert!(message.contains("No space left"), "{message}");
+    assert_eq!(store.targets().unwrap(), ["old"]);
+    store.set_targets(&["new".to_owned()]).unwrap();
+    assert_eq!(store.targets().unwrap(), ["new"]);
+}
+
+#[test]
+fn secrets_do_not_show_in_debug_output() {
+    let seeds = IdentitySeeds {
+        sign: [0xab; 32],
+        dh: [0xcd; 32],
+        epoch: 1,
+    };
+    let text = format!("{seeds:?}");
+    assert!(
+        !text.contains("ab") && !text.contains("171") && !text.contains("205"),
+        "{text}"
+    );
+}
+
+#[test]
+fn erase_leaves_nothing_of_ours_and_all_of_others() {
+    let dir = tempfile::tempdir().unwrap();
+    let state = dir.path().join("state");
+    let store = Store::open(&state).unwrap();
+    store.boot(seeds).unwrap();
+    store.set_targets(&[]).unwrap();
+    drop(store);
+    fs::write(state.join("router.log"), "log").unwrap();
+    assert_eq!(erase(&state).unwrap().len(), 3);
+    assert!(state.join("router.log").exists());
+    fs::remove_file(state.join("router.log")).unwrap();
+    assert_eq!(erase(&state).unwrap(), [state.clone()]);
+    assert!(erase(&state).unwrap().is_empty());
+}

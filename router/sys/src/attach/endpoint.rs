@@ -1,0 +1,157 @@
+//! Endpoints of Docker's networks: libnetwork itself moves the interface into the container, names it and gives it its
+//! address; the rest is ours, before and after.
+
+use std::path::Path;
+use std::time::Instant;
+
+use mesh_proto::ids::Mac;
+
+use super::{AttachError, POLL, inside, reconnect};
+use crate::SysError;
+use crate::bridge::{Role, alias, delete_if_ours, delete_later, find_bridge, wait_forwarding};
+use crate::ethtool::disable_offloads;
+use crate::ifname;
+use crate::netlink::{Link, Netlink, VethSpec};
+use crate::netns::Netns;
+use crate::plan::Plan;
+use crate::sysctl::{self, Table};
+
+/// An endpoint to be made.
+#[derive(Clone, Copy, Debug)]
+pub struct Endpoint<'a> {
+    /// The bridge, in the thread's namespace.
+    pub bridge: &'a str,
+    /// What the caller finds it by, in [`super::list`] and [`super::unplug`]; at most 200 bytes.
+    pub alias: &'a str,
+    /// MAC of the container's end.
+    pub mac: Mac,
+    /// MTU of the mesh, in bytes.
+    pub mtu: u16,
+    /// Whether checksum and segmentation offloads are switched off, as a pcap port needs.
+    pub offloads_off: bool,
+}
+
+/// Makes the pair on the host and connects the host's end; returns the name of the other end, for libnetwork to move.
+///
+/// A pair left over from an earlier endpoint with the same alias is replaced.
+///
+/// # Errors
+/// See [`AttachError`]; nothing is left of the attempt.
+pub fn make_endpoint(endpoint: &Endpoint<'_>) -> Result<String, AttachError> {
+    let mut plan = Plan::new();
+    let peer_ifname = make(endpoint, &mut plan)?;
+    plan.commit();
+    Ok(peer_ifname)
+}
+
+/// Waits until libnetwork has the interface with that MAC in the namespace at `netns` and up, then finishes it: kernel
+/// settings, multicast route, announcement of its addresses. Returns its name there.
+///
+/// # Errors
+/// [`AttachError::Timeout`] at the deadline; otherwise the kernel's.
+pub fn finish_endpoint(
+    netns: &Path,
+    mac: Mac,
+    multicast_route: bool,
+    deadline: Instant,
+) -> Result<String, AttachError> {
+    let (netns, link) = wait_for_link(netns, mac, deadline)?;
+    netns.run_in(|| configure(&link, multicast_route))??;
+    let mut netlink = Netlink::open()?;
+    let is_host_end = |l: &Link| {
+        l.peer_index == Some(link.index) && link.peer_index == Some(l.index) && l.master.is_some()
+    };
+    if let Some(host) = netlink.links()?.into_iter().find(is_host_end) {
+        wait_forwarding(&mut netlink, &host.name)?;
+    }
+    netns.run_in(|| announce_all(&link, mac))??;
+    Ok(link.name)
+}
+
+pub(super) fn make(endpoint: &Endpoint<'_>, plan: &mut Plan) -> Result<String, AttachError> {
+    let mut netlink = Netlink::open()?;
+    let bridge = find_bridge(&mut netlink, endpoint.bridge)?
+        .ok_or_else(|| AttachError::NoBridge(endpoint.bridge.to_owned()))?;
+    let host_ifname = ifname::hashed(&[endpoint.bridge, endpoint.alias]);
+    let peer_ifname = ifname::hashed(&[&host_ifname, "container"]);
+    for name in [&host_ifname, &peer_ifname] {
+        if let Some(stale) = netlink.link_by_name(name)? {
+            delete_if_ours(&mut netlink, &stale, endpoint.bridge)?;
+        }
+    }
+    let spec = VethSpec {
+        name: &host_ifname,
+        peer_name: &peer_ifname,
+        peer_netns: None,
+        peer_mac: Some(endpoint.mac),
+        mtu: endpoint.mtu,
+    };
+    let undo = delete_later(host_ifname.clone());
+    plan.step_with_undo("create pair", || netlink.create_veth(&spec), undo)?;
+    for (name, role) in [(&host_ifname, Role::Host), (&peer_ifname, Role::Container)] {
+        let link = netlink.require_link(name)?;
+        let alias = alias(endpoint.bridge, role, endpoint.alias);
+        plan.step("mark end", || netlink.set_alias(link.index, &alias))?;
+        if endpoint.offloads_off {
+            plan.step("switch offloads off", || disable_offloads(name))?;
+        }
+    }
+    plan.step("silence host end", || {
+        sysctl::set_if_present(Table::Ipv6Conf, &host_ifname, "disable_ipv6", "1")
+    })?;
+    let host = netlink.require_link(&host_ifname)?;
+    plan.step("connect host end", || {
+        reconnect(&mut netlink, &host, bridge.index)
+    })?;
+    Ok(peer_ifname)
+}
+
+/// The namespace, and the interface with that MAC in it, once it is up (libnetwork gives it its addresses before).
+fn wait_for_link(path: &Path, mac: Mac, deadline: Instant) -> Result<(Netns, Link), AttachError> {
+    loop {
+        // The namespace itself may not be there yet.
+        match Netns::open(path) {
+            Ok(netns) => {
+                let link = netns.run_in(|| poll_for_link(mac, deadline))??;
+                return Ok((netns, link.ok_or(AttachError::Timeout(mac))?));
+            }
+            Err(e) if e.is_not_found() && Instant::now() < deadline => std::thread::sleep(POLL),
+            Err(e) if e.is_not_found() => return Err(AttachError::Timeout(mac)),
+            Err(e) => return Err(e.into()),
+        }
+    }
+}
+
+/// Inside the namespace: none when the deadline passes first.
+fn poll_for_link(mac: Mac, deadline: Instant) -> Result<Option<Link>, SysError> {
+    let mut netlink = Netlink::open()?;
+    loop {
+        let is_up = |l: &Link| l.up && l.mac == Some(mac) && l.kind.as_deref() == Some("veth");
+        if let Some(link) = netlink.links()?.into_iter().find(is_up) {
+            return Ok(Some(link));
+        }
+        if Instant::now() >= deadline {
+            return Ok(None);
+        }
+        std::thread::sleep(POLL);
+    }
+}
+
+/// Inside the namespace.
+fn configure(link: &Link, multicast_route: bool) -> Result<(), SysError> {
+    sysctl::set_if_present(Table::Ipv6Conf, &link.name, "accept_ra", "0")?;
+    inside::age_neighbours_fast(&link.name)?;
+    if multicast_route {
+        inside::add_multicast_route(&mut Netlink::open()?, link.index)?;
+    }
+    Ok(())
+}
+
+/// Inside the namespace.
+fn announce_all(link: &Link, mac: Mac) -> Result<(), SysError> {
+    let addresses = Netlink::open()?.addresses()?;
+    for entry in addresses.iter().filter(|entry| entry.link == link.index) {
+        inside::announce(&link.name, mac, entry.address.addr());
+    }
+    Ok(())
+}

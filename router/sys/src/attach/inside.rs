@@ -1,0 +1,137 @@
+//! What is done inside the container's namespace, on a thread that has entered it.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use ipnet::{IpNet, Ipv4Net};
+use mesh_proto::ids::Mac;
+
+use super::{AttachError, Plug};
+use crate::SysError;
+use crate::bridge::{Role, alias};
+use crate::ethtool::disable_offloads;
+use crate::netlink::{Link, Netlink};
+use crate::plan::Plan;
+use crate::sysctl::{self, Table};
+
+/// Interfaces `mesh0`, `mesh1`, … that one container may have.
+const MAX_INTERFACES: u32 = 1_024;
+
+/// The interface that has the address of the request.
+pub(super) fn find(request: &Plug<'_>) -> Result<Option<Link>, SysError> {
+    let mut netlink = Netlink::open()?;
+    let wanted = request.address.addr();
+    let entry = netlink
+        .addresses()?
+        .into_iter()
+        .find(|entry| entry.address.addr() == wanted);
+    let Some(entry) = entry else {
+        return Ok(None);
+    };
+    let links = netlink.links()?;
+    Ok(links.into_iter().find(|link| link.index == entry.link))
+}
+
+/// Makes the container's end what the request says; returns its name.
+pub(super) fn set_up(
+    request: &Plug<'_>,
+    temporary: &str,
+    plan: &mut Plan,
+) -> Result<String, AttachError> {
+    let mut netlink = Netlink::open()?;
+    let index = netlink.require_link(temporary)?.index;
+    let alias = alias(request.bridge, Role::Container, request.alias);
+    plan.step("mark container end", || netlink.set_alias(index, &alias))?;
+    if request.offloads_off {
+        plan.step("switch offloads of container end off", || {
+            disable_offloads(temporary)
+        })?;
+    }
+    let ifname = rename(&mut netlink, index, request.ifname, plan)?;
+    plan.step("configure container end", || {
+        configure(&ifname, request.address.addr().is_ipv6())
+    })?;
+    plan.step("add address", || {
+        netlink.add_address(index, request.address)
+    })?;
+    plan.step("set container end up", || netlink.set_up(index))?;
+    if request.multicast_route {
+        plan.step("add multicast route", || {
+            add_multicast_route(&mut netlink, index)
+        })?;
+    }
+    Ok(ifname)
+}
+
+fn rename(
+    netlink: &mut Netlink,
+    index: u32,
+    wanted: Option<&str>,
+    plan: &mut Plan,
+) -> Result<String, AttachError> {
+    if let Some(name) = wanted {
+        let renamed = plan.step("rename", || netlink.rename(index, name));
+        return match renamed {
+            Ok(()) => Ok(name.to_owned()),
+            Err(e) if e.is_exists() => Err(AttachError::NameTaken(name.to_owned())),
+            Err(e) => Err(e.into()),
+        };
+    }
+    let renamed = plan.step("rename", || rename_to_free(netlink, index))?;
+    Ok(renamed)
+}
+
+/// Tries the names in turn, since another attachment of the same container may be under way.
+fn rename_to_free(netlink: &mut Netlink, index: u32) -> Result<String, SysError> {
+    for number in 0..MAX_INTERFACES {
+        let name = format!("mesh{number}");
+        match netlink.rename(index, &name) {
+            Ok(()) => return Ok(name),
+            Err(e) if e.is_exists() => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Err(SysError::other(
+        "name the interface",
+        format!("mesh0 to mesh{} are all taken", MAX_INTERFACES - 1),
+    ))
+}
+
+/// Addresses come from us alone, and a neighbour that moved is noticed within seconds.
+fn configure(ifname: &str, ipv6: bool) -> Result<(), SysError> {
+    sysctl::set_if_present(Table::Ipv6Conf, ifname, "accept_ra", "0")?;
+    if ipv6 {
+        sysctl::set(Table::Ipv6Conf, ifname, "disable_ipv6", "0")?;
+        sysctl::set(Table::Ipv6Conf, ifname, "autoconf", "0")?;
+        // Duplicate address detection would keep the address unusable for a second.
+        sysctl::set(Table::Ipv6Conf, ifname, "accept_dad", "0")?;
+    } else {
+        sysctl::set_if_present(Table::Ipv6Conf, ifname, "disable_ipv6", "1")?;
+    }
+    age_neighbours_fast(ifname)
+}
+
+pub(super) fn age_neighbours_fast(ifname: &str) -> Result<(), SysError> {
+    for table in [Table::Ipv4Neigh, Table::Ipv6Neigh] {
+        for (key, value) in [
+            ("base_reachable_time_ms", "5000"),
+            ("delay_first_probe_time", "2"),
+            ("ucast_solicit", "1"),
+        ] {
+            sysctl::set_if_present(table, ifname, key, value)?;
+        }
+    }
+    Ok(())
+}
+
+/// A container with several interfaces keeps the route to the first.
+pub(super) fn add_multicast_route(netlink: &mut Netlink, index: u32) -> Result<bool, SysError> {
+    let multicast = Ipv4Net::new_assert(Ipv4Addr::new(224, 0, 0, 0), 4);
+    netlink.add_link_route(index, IpNet::V4(multicast))
+}
+
+/// An announcement that does not go out costs a neighbour's ARP time-out, not the attachment.
+pub(super) fn announce(ifname: &str, mac: Mac, address: IpAddr) {
+    if let Err(e) = crate::arp::announce(ifname, mac, address) {
+        tracing::warn!(error = %e, "address not announced");
+    }
+}

@@ -1,0 +1,178 @@
+//! Plugs a running container: its own namespace is given, the pair is made straight into it.
+
+use ipnet::IpNet;
+use mesh_proto::ids::Mac;
+
+use super::{AttachError, inside, reconnect};
+use crate::bridge::{
+    Outcome, Role, alias, delete_if_ours, delete_later, find_bridge, wait_forwarding,
+};
+use crate::ethtool::disable_offloads;
+use crate::ifname;
+use crate::netlink::{Link, Netlink, VethSpec};
+use crate::netns::Netns;
+use crate::plan::Plan;
+use crate::sysctl::{self, Table};
+
+/// One address of one container, to be plugged.
+#[derive(Clone, Copy, Debug)]
+pub struct Plug<'a> {
+    /// The bridge, in the thread's namespace.
+    pub bridge: &'a str,
+    /// The container's namespace.
+    pub netns: &'a Netns,
+    /// Name of the interface in the container; none: the first free of `mesh0`, `mesh1`, …
+    pub ifname: Option<&'a str>,
+    /// Its MAC.
+    pub mac: Mac,
+    /// Its MTU, in bytes.
+    pub mtu: u16,
+    /// Its address, and the prefix length of its subnet.
+    pub address: IpNet,
+    /// Whether IPv4 multicast (224.0.0.0/4) goes to this interface.
+    pub multicast_route: bool,
+    /// What the caller finds it by, in [`super::list`] and [`super::unplug`]; at most 200 bytes.
+    pub alias: &'a str,
+    /// Whether checksum and segmentation offloads are switched off, as a pcap port needs.
+    pub offloads_off: bool,
+}
+
+/// Where a container is plugged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plugged {
+    /// The interface on the host.
+    pub host_ifname: String,
+    /// The interface in the container.
+    pub ifname: String,
+    /// [`Outcome::Existing`]: the container had the address on an interface of this bridge already.
+    pub outcome: Outcome,
+}
+
+/// Plugs a container; on return the interface is up, has its address, and the neighbours know.
+///
+/// # Errors
+/// See [`AttachError`]; nothing is left of the attempt.
+pub fn plug(request: &Plug<'_>) -> Result<Plugged, AttachError> {
+    let mut plan = Plan::new();
+    let plugged = run(request, &mut plan)?;
+    plan.commit();
+    Ok(plugged)
+}
+
+pub(super) fn run(request: &Plug<'_>, plan: &mut Plan) -> Result<Plugged, AttachError> {
+    if request.netns.id()? == Netns::current()?.id()? {
+        return Err(AttachError::HostNetwork);
+    }
+    let mut netlink = Netlink::open()?;
+    let bridge = find_bridge(&mut netlink, request.bridge)?
+        .ok_or_else(|| AttachError::NoBridge(request.bridge.to_owned()))?;
+    if let Some(existing) = request.netns.run_in(|| inside::find(request))?? {
+        return rejoin(&mut netlink, request, &bridge, &existing);
+    }
+    let host_ifname = host_ifname(request);
+    if let Some(stale) = netlink.link_by_name(&host_ifname)? {
+        delete_if_ours(&mut netlink, &stale, request.bridge)?;
+    }
+    let temporary = ifname::hashed(&[&host_ifname, "container"]);
+    create_pair(&mut netlink, request, &host_ifname, &temporary, plan)?;
+    connect_host_end(&mut netlink, request, &host_ifname, &bridge, plan)?;
+    let ifname = request
+        .netns
+        .run_in(|| inside::set_up(request, &temporary, plan))??;
+    plan.step("wait for the bridge", || {
+        wait_forwarding(&mut netlink, &host_ifname)
+    })?;
+    plan.step("announce", || {
+        let address = request.address.addr();
+        request
+            .netns
+            .run_in(|| inside::announce(&ifname, request.mac, address))
+    })?;
+    Ok(Plugged {
+        host_ifname,
+        ifname,
+        outcome: Outcome::Created,
+    })
+}
+
+/// A short name of its own for each attachment, the same on every run.
+fn host_ifname(request: &Plug<'_>) -> String {
+    let address = request.address.addr().to_string();
+    ifname::hashed(&[request.bridge, request.alias, &address])
+}
+
+/// The container has the address already: sees to it that the host's end is connected too.
+fn rejoin(
+    netlink: &mut Netlink,
+    request: &Plug<'_>,
+    bridge: &Link,
+    existing: &Link,
+) -> Result<Plugged, AttachError> {
+    let host = netlink
+        .links()?
+        .into_iter()
+        .find(|l| existing.peer_index == Some(l.index) && l.peer_index == Some(existing.index));
+    let ours = alias(request.bridge, Role::Container, "");
+    let host = host.filter(|_| {
+        let alias = existing.alias.as_deref().unwrap_or_default();
+        alias
+            .strip_prefix(ours.as_str())
+            .is_some_and(|rest| rest.starts_with(':'))
+    });
+    let Some(host) = host else {
+        return Err(AttachError::AddressInUse {
+            address: request.address,
+            ifname: existing.name.clone(),
+        });
+    };
+    reconnect(netlink, &host, bridge.index)?;
+    Ok(Plugged {
+        host_ifname: host.name,
+        ifname: existing.name.clone(),
+        outcome: Outcome::Existing,
+    })
+}
+
+fn create_pair(
+    netlink: &mut Netlink,
+    request: &Plug<'_>,
+    host_ifname: &str,
+    temporary: &str,
+    plan: &mut Plan,
+) -> Result<(), AttachError> {
+    let spec = VethSpec {
+        name: host_ifname,
+        peer_name: temporary,
+        peer_netns: Some(request.netns),
+        peer_mac: Some(request.mac),
+        mtu: request.mtu,
+    };
+    // Deleting one end deletes the other with its address, routes and settings: the inverse of all that follows.
+    let undo = delete_later(host_ifname.to_owned());
+    plan.step_with_undo("create pair", || netlink.create_veth(&spec), undo)?;
+    Ok(())
+}
+
+fn connect_host_end(
+    netlink: &mut Netlink,
+    request: &Plug<'_>,
+    host_ifname: &str,
+    bridge: &Link,
+    plan: &mut Plan,
+) -> Result<(), AttachError> {
+    let link = netlink.require_link(host_ifname)?;
+    let alias = alias(request.bridge, Role::Host, request.alias);
+    plan.step("mark host end", || netlink.set_alias(link.index, &alias))?;
+    plan.step("silence host end", || {
+        sysctl::set_if_present(Table::Ipv6Conf, host_ifname, "disable_ipv6", "1")
+    })?;
+    if request.offloads_off {
+        plan.step("switch offloads of host end off", || {
+            disable_offloads(host_ifname)
+        })?;
+    }
+    plan.step("connect host end", || {
+        reconnect(netlink, &link, bridge.index)
+    })?;
+    Ok(())
+}

@@ -1,0 +1,378 @@
+use std::collections::BTreeSet;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use mesh_proto::address::mac_for;
+
+use super::*;
+use crate::bridge::{BridgeConfig, Outcome, ensure_bridge, remove_all};
+use crate::plan::Plan;
+use crate::port::{FrameBatch, FramePort, FrameReader, PcapPort};
+use crate::sysctl::{Table, get};
+use crate::testing::{NamedNetns, needs_root};
+
+/// A host with a bridge, and a container's namespace.
+struct Fixture {
+    host: NamedNetns,
+    container: NamedNetns,
+}
+
+impl Fixture {
+    fn new() -> Self {
+        let host = NamedNetns::new();
+        host.run(|| {
+            ensure_bridge(&BridgeConfig {
+                name: "mesh".to_owned(),
+                mtu: 1376,
+                mac: None,
+            })
+            .unwrap();
+        });
+        Self {
+            host,
+            container: NamedNetns::new(),
+        }
+    }
+
+    fn request<'a>(&'a self, address: &str) -> Plug<'a> {
+        let address: IpNet = address.parse().unwrap();
+        Plug {
+            bridge: "mesh",
+            netns: &self.container.netns,
+            ifname: None,
+            mac: mac_for(address.addr()),
+            mtu: 1376,
+            address,
+            multicast_route: true,
+            alias: "c1",
+            offloads_off: true,
+        }
+    }
+
+    fn plug(&self, address: &str) -> Result<Plugged, AttachError> {
+        self.host.run(|| plug(&self.request(address)))
+    }
+
+    fn state(&self) -> [BTreeSet<String>; 2] {
+        [self.host.run(state), self.container.run(state)]
+    }
+}
+
+/// Links, addresses and routes of the namespace, in words.
+fn state() -> BTreeSet<String> {
+    let mut netlink = Netlink::open().unwrap();
+    let mut all = BTreeSet::new();
+    all.extend(netlink.links().unwrap().iter().map(|l| format!("{l:?}")));
+    all.extend(
+        netlink
+            .addresses()
+            .unwrap()
+            .iter()
+            .map(|a| format!("{a:?}")),
+    );
+    all.extend(netlink.routes().unwrap().iter().map(|r| format!("{r:?}")));
+    for dir in ["ipv4/conf", "ipv4/neigh", "ipv6/conf", "ipv6/neigh"] {
+        let Ok(entries) = std::fs::read_dir(format!("/proc/sys/net/{dir}")) else {
+            continue;
+        };
+        all.extend(
+            entries
+                .flatten()
+                .map(|e| format!("{dir} {:?}", e.file_name())),
+        );
+    }
+    all
+}
+
+#[test]
+fn a_container_is_plugged_and_unplugged() {
+    if needs_root("a_container_is_plugged_and_unplugged") {
+        return;
+    }
+    let f = Fixture::new();
+    let before = f.state();
+    let plugged = f.plug("10.2.1.1/24").unwrap();
+    assert_eq!(
+        (plugged.ifname.as_str(), plugged.outcome),
+        ("mesh0", Outcome::Created)
+    );
+    f.container.run(|| {
+        let mut netlink = Netlink::open().unwrap();
+        let link = netlink.require_link("mesh0").unwrap();
+        assert!(link.up);
+        assert_eq!(link.mtu, 1376);
+        assert_eq!(link.mac, Some(mac_for("10.2.1.1".parse().unwrap())));
+        let addresses = netlink.addresses().unwrap();
+        assert!(
+            addresses
+                .iter()
+                .any(|a| a.link == link.index && a.address == "10.2.1.1/24".parse().unwrap())
+        );
+        let routes = netlink.routes().unwrap();
+        assert!(
+            routes
+                .iter()
+                .any(|r| r.link == Some(link.index)
+                    && r.destination == "224.0.0.0/4".parse().unwrap())
+        );
+        let read = |table, key| get(table, "mesh0", key).unwrap();
+        assert_eq!(read(Table::Ipv4Neigh, "base_reachable_time_ms"), "5000");
+        assert_eq!(read(Table::Ipv4Neigh, "delay_first_probe_time"), "2");
+        assert_eq!(read(Table::Ipv4Neigh, "ucast_solicit"), "1");
+        assert_eq!(read(Table::Ipv6Conf, "disable_ipv6"), "1");
+    });
+    f.host.run(|| {
+        let expected = Attachment {
+            host_ifname: plugged.host_ifname.clone(),
+            alias: "c1".to_owned(),
+            connected: true,
+        };
+        assert_eq!(list("mesh").unwrap(), [expected]);
+        assert_eq!(list("mes").unwrap(), []);
+        assert_eq!(unplug("mesh", "c2").unwrap(), 0);
+        assert_eq!(unplug("mesh", "c1").unwrap(), 1);
+        assert_eq!(unplug("mesh", "c1").unwrap(), 0);
+    });
+    assert_eq!(f.state(), before);
+}
+
+#[test]
+fn plugging_again_changes_nothing() {
+    if needs_root("plugging_again_changes_nothing") {
+        return;
+    }
+    let f = Fixture::new();
+    let first = f.plug("10.2.1.1/24").unwrap();
+    let before = f.state();
+    let again = f.plug("10.2.1.1/24").unwrap();
+    assert_eq!(again.outcome, Outcome::Existing);
+    assert_eq!(
+        (again.host_ifname, again.ifname),
+        (first.host_ifname.clone(), first.ifname)
+    );
+    assert_eq!(f.state(), before);
+    assert_eq!(f.plug("10.2.1.2/24").unwrap().ifname, "mesh1");
+
+    // Someone takes it out of the bridge.
+    f.host.run(|| {
+        let mut netlink = Netlink::open().unwrap();
+        let host = netlink.require_link(&first.host_ifname).unwrap();
+        netlink.set_nomaster(host.index).unwrap();
+        assert_eq!(reconnect_all("mesh").unwrap(), 1);
+        assert_eq!(reconnect_all("mesh").unwrap(), 0);
+        netlink.set_down(host.index).unwrap();
+    });
+    assert_eq!(f.plug("10.2.1.1/24").unwrap().outcome, Outcome::Existing);
+    f.host.run(|| {
+        assert!(list("mesh").unwrap().iter().all(|a| a.connected));
+        assert_eq!(unplug("mesh", "c1").unwrap(), 2);
+    });
+}
+
+#[test]
+fn each_refusal_has_its_own_error_and_leaves_nothing() {
+    if needs_root("each_refusal_has_its_own_error_and_leaves_nothing") {
+        return;
+    }
+    let f = Fixture::new();
+    f.container.run(|| {
+        let mut netlink = Netlink::open().unwrap();
+        netlink
+            .add_address(1, "10.9.9.9/32".parse().unwrap())
+            .unwrap();
+    });
+    let before = f.state();
+    let error = f.host.run(|| {
+        let request = Plug {
+            ifname: Some("lo"),
+            ..f.request("10.2.1.1/24")
+        };
+        plug(&request).unwrap_err()
+    });
+    assert!(matches!(error, AttachError::NameTaken(name) if name == "lo"));
+    let error = f.plug("10.9.9.9/24").unwrap_err();
+    assert!(matches!(error, AttachError::AddressInUse { ifname, .. } if ifname == "lo"));
+    let error = f.host.run(|| {
+        let request = Plug {
+            bridge: "none",
+            ..f.request("10.2.1.1/24")
+        };
+        plug(&request).unwrap_err()
+    });
+    assert!(matches!(error, AttachError::NoBridge(_)));
+    let error = f.host.run(|| {
+        let request = Plug {
+            netns: &f.host.netns,
+            ..f.request("10.2.1.1/24")
+        };
+        plug(&request).unwrap_err()
+    });
+    assert!(matches!(error, AttachError::HostNetwork));
+    assert_eq!(f.state(), before);
+}
+
+#[test]
+fn a_failure_at_any_step_leaves_nothing() {
+    if needs_root("a_failure_at_any_step_leaves_nothing") {
+        return;
+    }
+    let f = Fixture::new();
+    for address in ["10.2.1.1/24", "fd00::5/64"] {
+        let before = f.state();
+        let mut steps = 0;
+        loop {
+            let failed = f.host.run(|| {
+                let mut plan = Plan::failing_at(steps);
+                let result = plug::run(&f.request(address), &mut plan);
+                if result.is_ok() {
+                    plan.commit();
+                }
+                result.is_err()
+            });
+            if !failed {
+                break;
+            }
+            assert_eq!(f.state(), before, "step {steps} of {address}");
+            steps += 1;
+        }
+        assert!(steps >= 11, "{steps}");
+        assert_eq!(f.host.run(|| unplug("mesh", "c1").unwrap()), 1);
+        assert_eq!(f.state(), before);
+    }
+}
+
+#[test]
+fn two_containers_talk_and_the_port_hears_the_announcement() {
+    if needs_root("two_containers_talk_and_the_port_hears_the_announcement") {
+        return;
+    }
+    let (f, other) = (Fixture::new(), NamedNetns::new());
+    let mut reader = f.host.run(|| PcapPort::open("mesh-r").unwrap().split().0);
+    for (netns, address) in [
+        (&f.container.netns, "10.2.1.1/24"),
+        (&other.netns, "10.2.1.2/24"),
+        (&f.container.netns, "fd00::1/64"),
+        (&other.netns, "fd00::2/64"),
+    ] {
+        f.host.run(|| {
+            let request = Plug {
+                netns,
+                ..f.request(address)
+            };
+            plug(&request).unwrap();
+        });
+    }
+    let mut heard = Vec::new();
+    let mut batch = FrameBatch::with_capacity(64);
+    let deadline = Instant::now() + Duration::from_secs(2);
+    let announced = |frames: &[Vec<u8>]| {
+        let arp = frames
+            .iter()
+            .any(|f| f[12..14] == [8, 6] && f[28..32] == [10, 2, 1, 1]);
+        let advert = frames
+            .iter()
+            .any(|f| f[12..14] == [0x86, 0xdd] && f[54] == 136);
+        arp && advert
+    };
+    while !announced(&heard) && Instant::now() < deadline {
+        reader.recv(&mut batch, Duration::from_millis(100)).unwrap();
+        heard.extend(batch.iter().map(<[u8]>::to_vec));
+    }
+    assert!(announced(&heard), "{heard:x?}");
+    for to in ["10.2.1.2", "fd00::2"] {
+        let ping = f.container.run(|| {
+            Command::new("ping")
+                .args(["-c", "1", "-W", "2", to])
+                .output()
+        });
+        match ping {
+            Ok(output) => assert!(output.status.success(), "{to}: {output:?}"),
+            Err(e) => println!("ping skipped: {e}"),
+        }
+    }
+    assert_eq!(f.host.run(|| remove_all("mesh").unwrap()), 7);
+    let links = f
+        .container
+        .run(|| Netlink::open().unwrap().links().unwrap());
+    assert!(links.iter().all(|l| !l.name.starts_with("mesh")));
+}
+
+#[test]
+fn an_endpoint_that_the_engine_moves_is_finished() {
+    if needs_root("an_endpoint_that_the_engine_moves_is_finished") {
+        return;
+    }
+    let f = Fixture::new();
+    let mac = Mac([2, 0x6d, 10, 2, 1, 7]);
+    let endpoint = Endpoint {
+        bridge: "mesh",
+        alias: "endpoint-1",
+        mac,
+        mtu: 1376,
+        offloads_off: true,
+    };
+    let peer = f.host.run(|| make_endpoint(&endpoint).unwrap());
+    let peer = f.host.run(|| {
+        assert_eq!(make_endpoint(&endpoint).unwrap(), peer, "made anew");
+        peer
+    });
+    let path = f.container.netns.path().to_owned();
+    let soon = Instant::now() + Duration::from_millis(50);
+    let error = finish_endpoint(&path, mac, true, soon).unwrap_err();
+    assert!(matches!(error, AttachError::Timeout(m) if m == mac));
+
+    // As libnetwork does, a little later than we begin to wait.
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            std::thread::sleep(Duration::from_millis(30));
+            f.host.run(|| {
+                let mut netlink = Netlink::open().unwrap();
+                let link = netlink.require_link(&peer).unwrap();
+                netlink
+                    .move_to_netns(link.index, &f.container.netns)
+                    .unwrap();
+            });
+            f.container.run(|| {
+                let mut netlink = Netlink::open().unwrap();
+                let link = netlink.require_link(&peer).unwrap();
+                netlink.rename(link.index, "eth0").unwrap();
+                netlink
+                    .add_address(link.index, "10.2.1.7/24".parse().unwrap())
+                    .unwrap();
+                netlink.set_up(link.index).unwrap();
+            });
+        });
+        let deadline = Instant::now() + Duration::from_secs(5);
+        assert_eq!(finish_endpoint(&path, mac, true, deadline).unwrap(), "eth0");
+    });
+    f.container.run(|| {
+        let reachable = get(Table::Ipv4Neigh, "eth0", "base_reachable_time_ms").unwrap();
+        assert_eq!(reachable, "5000");
+    });
+    assert_eq!(f.host.run(|| unplug("mesh", "endpoint-1").unwrap()), 1);
+}
+
+#[test]
+fn a_failed_endpoint_leaves_nothing() {
+    if needs_root("a_failed_endpoint_leaves_nothing") {
+        return;
+    }
+    let f = Fixture::new();
+    let before = f.state();
+    let endpoint = Endpoint {
+        bridge: "mesh",
+        alias: "endpoint-1",
+        mac: Mac([2, 0x6d, 10, 2, 1, 7]),
+        mtu: 1376,
+        offloads_off: true,
+    };
+    let mut steps = 0;
+    while f
+        .host
+        .run(|| endpoint::make(&endpoint, &mut Plan::failing_at(steps)).is_err())
+    {
+        assert_eq!(f.state(), before, "step {steps}");
+        steps += 1;
+    }
+    assert!(steps >= 7, "{steps}");
+}

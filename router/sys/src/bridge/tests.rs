@@ -1,0 +1,158 @@
+use super::*;
+use crate::testing::{NamedNetns, needs_root};
+
+fn config(name: &str) -> BridgeConfig {
+    BridgeConfig {
+        name: name.to_owned(),
+        mtu: 1376,
+        mac: Some(Mac([2, 1, 2, 3, 4, 5])),
+    }
+}
+
+fn names() -> Vec<String> {
+    let links = Netlink::open().unwrap().links().unwrap();
+    let mut names: Vec<_> = links.into_iter().map(|l| l.name).collect();
+    names.sort();
+    names
+}
+
+fn link(name: &str) -> Link {
+    Netlink::open().unwrap().require_link(name).unwrap()
+}
+
+fn read(path: &str) -> String {
+    std::fs::read_to_string(path).unwrap().trim_end().to_owned()
+}
+
+#[test]
+fn aliases_tell_bridges_apart() {
+    let of = |alias: &str| Link {
+        alias: Some(alias.to_owned()),
+        ..Link::default()
+    };
+    assert!(is_ours(&of(&alias("mesh", Role::Host, "c1")), "mesh"));
+    assert!(!is_ours(&of(&alias("mesh2", Role::Host, "c1")), "mesh"));
+    assert!(!is_ours(&of("mesh:mes"), "mesh"));
+    assert!(!is_ours(&of("mesh:mesh"), "mesh"));
+    assert!(!is_ours(&Link::default(), "mesh"));
+}
+
+#[test]
+fn a_bridge_is_made_once_and_goes_whole() {
+    if needs_root("a_bridge_is_made_once_and_goes_whole") {
+        return;
+    }
+    NamedNetns::new().run(|| {
+        let before = names();
+        let made = ensure_bridge(&config("mesh")).unwrap();
+        assert_eq!(
+            (made.bridge, made.port),
+            (Outcome::Created, Outcome::Created)
+        );
+        assert_eq!(made.port_interface, "mesh-r");
+        let again = ensure_bridge(&config("mesh")).unwrap();
+        assert_eq!(
+            (again.bridge, again.port),
+            (Outcome::Existing, Outcome::Existing)
+        );
+
+        let (bridge, inner, outer) = (link("mesh"), link("mesh-p"), link("mesh-r"));
+        assert_eq!(bridge.mac, Some(Mac([2, 1, 2, 3, 4, 5])));
+        assert!(bridge.up && inner.up && outer.up && inner.forwarding);
+        let addresses = Netlink::open().unwrap().addresses().unwrap();
+        assert!(
+            addresses.iter().all(|a| a.link != bridge.index),
+            "{addresses:?}"
+        );
+        assert_eq!((bridge.mtu, inner.mtu, outer.mtu), (1376, 1376, 1376));
+        assert_eq!((inner.master, outer.master), (Some(bridge.index), None));
+        assert_eq!(read("/proc/sys/net/ipv4/conf/mesh-r/rp_filter"), "1");
+
+        assert_eq!(remove_all("mesh2").unwrap(), 0);
+        assert_eq!(remove_all("mesh").unwrap(), 3);
+        assert_eq!(names(), before);
+    });
+}
+
+#[test]
+fn what_someone_deletes_comes_back() {
+    if needs_root("what_someone_deletes_comes_back") {
+        return;
+    }
+    NamedNetns::new().run(|| {
+        ensure_bridge(&config("mesh")).unwrap();
+        let mut netlink = Netlink::open().unwrap();
+        let inner = link("mesh-p").index;
+        netlink.set_nomaster(inner).unwrap();
+        netlink.set_down(inner).unwrap();
+        let mended = ensure_bridge(&config("mesh")).unwrap();
+        assert_eq!(mended.port, Outcome::Existing);
+        assert!(link("mesh-p").up && link("mesh-p").master.is_some());
+
+        netlink.delete_link_by_name("mesh-r").unwrap();
+        let mended = ensure_bridge(&config("mesh")).unwrap();
+        assert_eq!(
+            (mended.bridge, mended.port),
+            (Outcome::Existing, Outcome::Created)
+        );
+        netlink.delete_link_by_name("mesh").unwrap();
+        let mended = ensure_bridge(&config("mesh")).unwrap();
+        assert_eq!(
+            (mended.bridge, mended.port),
+            (Outcome::Created, Outcome::Existing)
+        );
+        assert_eq!(link("mesh-p").master, Some(link("mesh").index));
+        let smaller = BridgeConfig {
+            mtu: 1200,
+            ..config("mesh")
+        };
+        ensure_bridge(&smaller).unwrap();
+        assert_eq!((link("mesh").mtu, link("mesh-r").mtu), (1200, 1200));
+    });
+}
+
+#[test]
+fn what_is_not_ours_stays() {
+    if needs_root("what_is_not_ours_stays") {
+        return;
+    }
+    NamedNetns::new().run(|| {
+        let mut netlink = Netlink::open().unwrap();
+        let spec = BridgeSpec {
+            name: "theirs",
+            mtu: 1500,
+            mac: None,
+        };
+        netlink.create_bridge(&spec).unwrap();
+        assert!(netlink.create_bridge(&spec).unwrap_err().is_exists());
+        let used = ensure_bridge(&config("theirs")).unwrap();
+        assert_eq!(used.bridge, Outcome::Existing);
+        assert_eq!(link("theirs").alias, None);
+        assert_eq!(remove_all("theirs").unwrap(), 2);
+        assert!(names().contains(&"theirs".to_owned()));
+        let error = ensure_bridge(&config("lo")).unwrap_err();
+        assert!(error.to_string().contains("no bridge"), "{error}");
+    });
+}
+
+#[test]
+fn a_failure_at_any_step_leaves_nothing() {
+    if needs_root("a_failure_at_any_step_leaves_nothing") {
+        return;
+    }
+    NamedNetns::new().run(|| {
+        let before = names();
+        let mut steps = 0;
+        loop {
+            let mut plan = Plan::failing_at(steps);
+            let result = ensure(&config("mesh"), &mut plan);
+            if result.is_ok() {
+                break;
+            }
+            drop(plan);
+            assert_eq!(names(), before, "step {steps}");
+            steps += 1;
+        }
+        assert!(steps >= 8, "{steps}");
+    });
+}

@@ -1,0 +1,192 @@
+//! Lets frames between the ports of our bridge pass where dockerd has set the FORWARD chain to DROP and br_netfilter
+//! sends bridged packets through it.
+
+use std::io;
+use std::process::{Command, Output};
+
+use crate::{SysError, ifname};
+
+/// What was done for one of the two programs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Changed {
+    /// The rule was put in, or taken out.
+    Yes,
+    /// Nothing was to be done.
+    No,
+    /// The program, or its part of the kernel, is not there; so there is no such firewall either.
+    Absent,
+}
+
+/// What was done, for IPv4 and IPv6.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Report {
+    /// `iptables`.
+    pub ipv4: Changed,
+    /// `ip6tables`.
+    pub ipv6: Changed,
+}
+
+/// Makes the rule that accepts what goes from a port of `bridge` to another the first of FORWARD, in the thread's
+/// namespace. Called again it changes nothing, or moves the rule back to the front.
+///
+/// # Errors
+/// What the program says.
+pub fn ensure_forward_accept(bridge: &str) -> Result<Report, SysError> {
+    ifname::check(bridge)?;
+    Ok(Report {
+        ipv4: ensure("iptables", bridge)?,
+        ipv6: ensure("ip6tables", bridge)?,
+    })
+}
+
+/// Takes the rule out, however often it is there.
+///
+/// # Errors
+/// What the program says.
+pub fn remove_forward_accept(bridge: &str) -> Result<Report, SysError> {
+    ifname::check(bridge)?;
+    Ok(Report {
+        ipv4: remove("iptables", bridge)?,
+        ipv6: remove("ip6tables", bridge)?,
+    })
+}
+
+fn ensure(program: &str, bridge: &str) -> Result<Changed, SysError> {
+    let Some(chain) = list(program)? else {
+        return Ok(Changed::Absent);
+    };
+    let ours = positions(&chain, bridge);
+    if ours == [1] {
+        return Ok(Changed::No);
+    }
+    let rule = rule(bridge);
+    // In first, then out with the rest: at no moment are frames dropped.
+    change(
+        program,
+        &[&["-I", "FORWARD", "1"], rule.as_slice()].concat(),
+    )?;
+    for position in ours.iter().rev() {
+        change(program, &["-D", "FORWARD", &(position + 1).to_string()])?;
+    }
+    Ok(Changed::Yes)
+}
+
+fn remove(program: &str, bridge: &str) -> Result<Changed, SysError> {
+    let Some(chain) = list(program)? else {
+        return Ok(Changed::Absent);
+    };
+    let ours = positions(&chain, bridge);
+    for position in ours.iter().rev() {
+        change(program, &["-D", "FORWARD", &position.to_string()])?;
+    }
+    Ok(if ours.is_empty() {
+        Changed::No
+    } else {
+        Changed::Yes
+    })
+}
+
+fn rule(bridge: &str) -> Vec<&str> {
+    let mut rule = vec!["-i", bridge, "-o", bridge];
+    rule.extend(["-m", "comment", "--comment", COMMENT, "-j", "ACCEPT"]);
+    rule
+}
+
+/// Names us in the listing; one word, so that no version of the program puts it in quotes.
+const COMMENT: &str = "mesh-forward";
+
+/// The positions, from 1, of our rules in a listing by `-S FORWARD`.
+fn positions(chain: &str, bridge: &str) -> Vec<usize> {
+    let rules = chain.lines().filter(|line| line.starts_with("-A "));
+    let is_ours = |line: &str| {
+        let words: Vec<&str> = line.split(' ').collect();
+        let has = |pair: [&str; 2]| words.windows(2).any(|w| *w == pair);
+        has(["-i", bridge]) && has(["-o", bridge]) && has(["--comment", COMMENT])
+    };
+    rules
+        .enumerate()
+        .filter(|(_, line)| is_ours(&line.replace('"', "")))
+        .map(|(index, _)| index + 1)
+        .collect()
+}
+
+/// The FORWARD chain; none when there is no such program or the kernel has no such table.
+fn list(program: &str) -> Result<Option<String>, SysError> {
+    let output = match run(program, &["-S", "FORWARD"]) {
+        Ok(output) => output,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(e) => return Err(SysError::new(format!("run {program}"), e)),
+    };
+    if output.status.success() {
+        return Ok(Some(String::from_utf8_lossy(&output.stdout).into_owned()));
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    // Exit code 3: the kernel does not know the table; without it nothing is dropped either.
+    if output.status.code() == Some(3) && !said.contains("Permission denied") {
+        tracing::debug!(program, %said, "no firewall");
+        return Ok(None);
+    }
+    let what = format!("read the FORWARD chain of {program}");
+    Err(SysError::other(what, said.trim()))
+}
+
+fn change(program: &str, arguments: &[&str]) -> Result<(), SysError> {
+    let what = format!("run {program} {}", arguments.join(" "));
+    let output = run(program, arguments).map_err(|e| SysError::new(&*what, e))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    Err(SysError::other(what, said.trim()))
+}
+
+/// `-w`: wait for the lock that dockerd may hold, at most 5 seconds.
+fn run(program: &str, arguments: &[&str]) -> io::Result<Output> {
+    Command::new(program)
+        .args(["-w", "5"])
+        .args(arguments)
+        .env("LC_ALL", "C")
+        .output()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{NamedNetns, needs_root};
+
+    #[test]
+    fn our_rules_are_found_in_a_listing() {
+        let chain = "-P FORWARD DROP\n\
+                     -A FORWARD -j DOCKER-USER\n\
+                     -A FORWARD -i mesh -o mesh -m comment --comment mesh-forward -j ACCEPT\n\
+                     -A FORWARD -i mesh -o mesh -j ACCEPT\n\
+                     -A FORWARD -i mesh -o mesh -m comment --comment \"mesh-forward\" -j ACCEPT\n\
+                     -A FORWARD -i mesh2 -o mesh2 -m comment --comment mesh-forward -j ACCEPT\n";
+        assert_eq!(positions(chain, "mesh"), [2, 4]);
+        assert_eq!(positions(chain, "mesh2"), [5]);
+        assert_eq!(positions(chain, "other"), Vec::<usize>::new());
+    }
+
+    #[test]
+    fn the_rule_is_first_and_goes() {
+        if needs_root("the_rule_is_first_and_goes") {
+            return;
+        }
+        NamedNetns::new().run(|| {
+            let done = ensure_forward_accept("mesh").unwrap();
+            if done.ipv4 == Changed::Absent {
+                println!("the_rule_is_first_and_goes: skipped, no iptables here");
+                return;
+            }
+            assert_eq!(done.ipv4, Changed::Yes);
+            assert_eq!(ensure_forward_accept("mesh").unwrap().ipv4, Changed::No);
+            // As dockerd does when it restarts: a rule goes in before ours.
+            change("iptables", &["-I", "FORWARD", "1", "-j", "DROP"]).unwrap();
+            assert_eq!(ensure_forward_accept("mesh").unwrap().ipv4, Changed::Yes);
+            let chain = list("iptables").unwrap().unwrap();
+            assert_eq!(positions(&chain, "mesh"), [1]);
+            assert_eq!(remove_forward_accept("mesh").unwrap().ipv4, Changed::Yes);
+            assert_eq!(remove_forward_accept("mesh").unwrap().ipv4, Changed::No);
+        });
+    }
+}

@@ -1,0 +1,228 @@
+//! The port through libpcap: works on every kernel and every interface.
+//!
+//! Two handles on the same interface, since one handle is of one thread only. The reader sees what the interface
+//! receives, never what the writer sends; the writer receives nothing.
+
+use std::os::fd::{AsFd, AsRawFd};
+use std::time::Duration;
+
+use mesh_proto::limits::MAX_FRAME;
+use nix::errno::Errno;
+use nix::libc;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use pcap::{Active, Capture, Direction, Linktype};
+
+use super::{FrameBatch, FramePort, FrameReader, FrameWriter, PortError};
+use crate::ifname;
+
+/// Bytes of frames the kernel keeps for the reader; when full, new frames are dropped and counted.
+const READ_BUFFER: i32 = 2 * 1024 * 1024;
+/// The writer's handle receives nothing; libpcap wants a buffer all the same.
+const WRITE_BUFFER: i32 = 64 * 1024;
+/// linux/if_packet.h; not in the libc crate of every target.
+const PACKET_IGNORE_OUTGOING: libc::c_int = 23;
+
+/// A port on one interface of the namespace of the thread that opened it.
+pub struct PcapPort {
+    reader: PcapReader,
+    writer: PcapWriter,
+}
+
+/// The half that reads.
+pub struct PcapReader {
+    capture: Capture<Active>,
+    interface: String,
+}
+
+/// The half that writes.
+pub struct PcapWriter {
+    capture: Capture<Active>,
+    interface: String,
+}
+
+impl PcapPort {
+    /// Opens both halves on `interface`, which must be up and speak Ethernet.
+    ///
+    /// # Errors
+    /// [`PortError::Other`] without such an interface or without CAP_NET_RAW.
+    pub fn open(interface: &str) -> Result<Self, PortError> {
+        ifname::check(interface).map_err(|e| other(interface, &e.to_string()))?;
+        Ok(Self {
+            reader: open_reader(interface).map_err(|e| failed(interface, &e))?,
+            writer: open_writer(interface)?,
+        })
+    }
+}
+
+impl FramePort for PcapPort {
+    type Reader = PcapReader;
+    type Writer = PcapWriter;
+
+    fn split(self) -> (PcapReader, PcapWriter) {
+        (self.reader, self.writer)
+    }
+}
+
+impl FrameReader for PcapReader {
+    fn recv(&mut self, batch: &mut FrameBatch, wait: Duration) -> Result<(), PortError> {
+        batch.clear();
+        // A busy port has frames in its ring: no system call at all.
+        self.drain(batch)?;
+        if batch.is_empty() && self.wait_readable(wait)? {
+            self.drain(batch)?;
+        }
+        Ok(())
+    }
+
+    fn dropped(&mut self) -> u64 {
+        self.capture.stats().map_or(0, |s| u64::from(s.dropped))
+    }
+}
+
+impl PcapReader {
+    fn drain(&mut self, batch: &mut FrameBatch) -> Result<(), PortError> {
+        let room = batch.capacity() - batch.len();
+        self.capture
+            .dispatch(Some(room), |packet| {
+                // A frame cut at the snapshot length is of no use.
+                if packet.header.len == packet.header.caplen {
+                    batch.push(packet.data);
+                }
+            })
+            .map(|_| ())
+            .map_err(|e| failed(&self.interface, &e))
+    }
+
+    fn wait_readable(&self, wait: Duration) -> Result<bool, PortError> {
+        let timeout = PollTimeout::try_from(wait).unwrap_or(PollTimeout::MAX);
+        let mut fds = [PollFd::new(self.capture.as_fd(), PollFlags::POLLIN)];
+        match poll(&mut fds, timeout) {
+            Ok(0) | Err(Errno::EINTR) => return Ok(false),
+            Ok(_) => {}
+            Err(e) => return Err(other(&self.interface, e.desc())),
+        }
+        let bad = PollFlags::POLLERR | PollFlags::POLLHUP | PollFlags::POLLNVAL;
+        if fds[0].revents().is_some_and(|r| r.intersects(bad)) {
+            return Err(PortError::Down(self.interface.clone()));
+        }
+        Ok(true)
+    }
+}
+
+impl FrameWriter for PcapWriter {
+    fn send(&mut self, frame: &[u8]) -> Result<(), PortError> {
+        if frame.is_empty() || frame.len() > MAX_FRAME {
+            return Err(PortError::Refused(frame.len()));
+        }
+        if self.capture.sendpacket(frame).is_ok() {
+            return Ok(());
+        }
+        // libpcap tells the reason in words only; the error number is still that of its one system call.
+        Err(match Errno::last() {
+            Errno::ENOBUFS | Errno::EAGAIN | Errno::ENOMEM | Errno::EINTR => PortError::Full,
+            Errno::EMSGSIZE | Errno::EINVAL => PortError::Refused(frame.len()),
+            Errno::ENETDOWN | Errno::ENXIO | Errno::ENODEV => {
+                PortError::Down(self.interface.clone())
+            }
+            errno => other(&self.interface, errno.desc()),
+        })
+    }
+}
+
+fn open_reader(interface: &str) -> Result<PcapReader, pcap::Error> {
+    let snapshot = i32::try_from(MAX_FRAME).unwrap_or(i32::MAX);
+    let capture = Capture::from_device(interface)?
+        .promisc(true)
+        .immediate_mode(true)
+        .snaplen(snapshot)
+        .buffer_size(READ_BUFFER)
+        .open()?
+        .setnonblock()?;
+    require_ethernet(&capture)?;
+    capture.direction(Direction::In)?;
+    // libpcap filters by direction after the copy; this spares the copy where the kernel knows the option.
+    let _ = set_option(&capture, libc::SOL_PACKET, PACKET_IGNORE_OUTGOING, &1i32);
+    Ok(PcapReader {
+        capture,
+        interface: interface.to_owned(),
+    })
+}
+
+fn open_writer(interface: &str) -> Result<PcapWriter, PortError> {
+    let capture = Capture::from_device(interface)
+        .and_then(|c| {
+            c.immediate_mode(true)
+                .snaplen(64)
+                .buffer_size(WRITE_BUFFER)
+                .open()
+        })
+        .and_then(Capture::setnonblock)
+        .map_err(|e| failed(interface, &e))?;
+    receive_nothing(&capture).map_err(|e| other(interface, e.desc()))?;
+    Ok(PcapWriter {
+        capture,
+        interface: interface.to_owned(),
+    })
+}
+
+fn require_ethernet(capture: &Capture<Active>) -> Result<(), pcap::Error> {
+    if capture.get_datalink() == Linktype::ETHERNET {
+        Ok(())
+    } else {
+        Err(pcap::Error::InvalidLinktype)
+    }
+}
+
+/// Makes the kernel drop everything before it copies it to this handle: a filter of one instruction, `ret #0`.
+fn receive_nothing(capture: &Capture<Active>) -> Result<(), Errno> {
+    let mut program = [libc::sock_filter {
+        code: 0x06,
+        jt: 0,
+        jf: 0,
+        k: 0,
+    }];
+    let filter = libc::sock_fprog {
+        len: 1,
+        filter: program.as_mut_ptr(),
+    };
+    set_option(capture, libc::SOL_SOCKET, libc::SO_ATTACH_FILTER, &filter)
+}
+
+fn set_option<T>(
+    capture: &Capture<Active>,
+    level: libc::c_int,
+    name: libc::c_int,
+    value: &T,
+) -> Result<(), Errno> {
+    let length = libc::socklen_t::try_from(size_of::<T>()).map_err(|_| Errno::EINVAL)?;
+    // SAFETY: the pointer and the length describe one initialised value that outlives the call; a filter's own pointer
+    // leads to an array that outlives it too, and the kernel copies both.
+    let result = unsafe {
+        libc::setsockopt(
+            capture.as_raw_fd(),
+            level,
+            name,
+            std::ptr::from_ref(value).cast(),
+            length,
+        )
+    };
+    Errno::result(result).map(|_| ())
+}
+
+fn other(interface: &str, reason: &str) -> PortError {
+    PortError::Other {
+        interface: interface.to_owned(),
+        reason: reason.to_owned(),
+    }
+}
+
+fn failed(interface: &str, error: &pcap::Error) -> PortError {
+    let reason = error.to_string();
+    if reason.contains("disappeared") || reason.contains("went down") {
+        return PortError::Down(interface.to_owned());
+    }
+    other(interface, &reason)
+}
+
+#[cfg(test)]
+mod tests;

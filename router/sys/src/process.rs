@@ -1,0 +1,244 @@
+//! Processes: watching one end, rights, the lock file, memory.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::path::Path;
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
+use nix::libc;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use crate::SysError;
+
+/// A handle of one process, which the reuse of its pid does not deceive; the descriptor becomes readable when it ends.
+#[derive(Debug)]
+pub struct ProcessWatch {
+    fd: OwnedFd,
+    pid: i32,
+    start_time: u64,
+}
+
+impl ProcessWatch {
+    /// Opens a handle (pidfd) of the process.
+    ///
+    /// # Errors
+    /// [`SysError::is_not_found`] when there is no such process.
+    pub fn open(pid: i32) -> Result<Self, SysError> {
+        let what = || format!("watch process {pid}");
+        // SAFETY: pidfd_open takes two integers and touches no memory of ours.
+        let result = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
+        let raw = Errno::result(result).map_err(|e| SysError::errno(what(), e))?;
+        let raw = RawFd::try_from(raw).map_err(|_| SysError::errno(what(), Errno::EBADF))?;
+        // SAFETY: the kernel has just given us this descriptor, and nobody else knows it.
+        let fd = unsafe { OwnedFd::from_raw_fd(raw) };
+        let watch = Self {
+            fd,
+            pid,
+            start_time: start_time(pid)?,
+        };
+        // Between the two calls the process may have ended and its pid gone to another.
+        if watch.has_ended() {
+            return Err(SysError::errno(what(), Errno::ESRCH));
+        }
+        Ok(watch)
+    }
+
+    /// The pid in the router's pid namespace.
+    pub fn pid(&self) -> i32 {
+        self.pid
+    }
+
+    /// When it began, in clock ticks since boot: with the pid, a name that is not used twice.
+    pub fn start_time(&self) -> u64 {
+        self.start_time
+    }
+
+    /// Whether it has ended.
+    pub fn has_ended(&self) -> bool {
+        self.wait(Duration::ZERO)
+    }
+
+    /// Waits for its end, at most `timeout`; whether it has ended.
+    pub fn wait(&self, timeout: Duration) -> bool {
+        let timeout = PollTimeout::try_from(timeout).unwrap_or(PollTimeout::MAX);
+        let mut fds = [PollFd::new(self.fd.as_fd(), PollFlags::POLLIN)];
+        poll(&mut fds, timeout).is_ok_and(|ready| ready > 0)
+    }
+}
+
+impl AsFd for ProcessWatch {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+impl AsRawFd for ProcessWatch {
+    fn as_raw_fd(&self) -> RawFd {
+        self.fd.as_raw_fd()
+    }
+}
+
+/// When a process began, in clock ticks since boot (`/proc/PID/stat`, field 22).
+///
+/// # Errors
+/// [`SysError::is_not_found`] when there is no such process.
+pub fn start_time(pid: i32) -> Result<u64, SysError> {
+    let what = || format!("read the start time of process {pid}");
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))
+        .map_err(|e| SysError::new(what(), e))?;
+    parse_start_time(&stat).ok_or_else(|| SysError::other(what(), "unexpected /proc/PID/stat"))
+}
+
+fn parse_start_time(stat: &str) -> Option<u64> {
+    // The command in field 2 may itself hold spaces and brackets: count from the last one.
+    let (_, rest) = stat.rsplit_once(')')?;
+    rest.split_ascii_whitespace().nth(19)?.parse().ok()
+}
+
+/// Makes this process the leader of a new session, so that closing the terminal does not end it.
+///
+/// # Errors
+/// EPERM when it leads a process group already.
+pub fn setsid() -> Result<(), SysError> {
+    nix::unistd::setsid()
+        .map(|_| ())
+        .map_err(|e| SysError::errno("begin a new session", e))
+}
+
+/// The capabilities a router needs: number (linux/capability.h) and name.
+const NEEDED: [(u32, &str); 3] = [
+    (12, "CAP_NET_ADMIN"),
+    (13, "CAP_NET_RAW"),
+    (21, "CAP_SYS_ADMIN"),
+];
+
+/// Refuses to go on without the capabilities that a router needs.
+///
+/// # Errors
+/// EPERM-like, naming those that are missing.
+pub fn check_capabilities() -> Result<(), SysError> {
+    let what = "read the capabilities of this process";
+    let status =
+        std::fs::read_to_string("/proc/thread-self/status").map_err(|e| SysError::new(what, e))?;
+    let effective =
+        parse_effective(&status).ok_or_else(|| SysError::other(what, "no CapEff in status"))?;
+    let missing = missing_capabilities(effective);
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let reason = format!("{} missing; start it as root", missing.join(", "));
+    Err(SysError::new(
+        "run a router",
+        io::Error::new(io::ErrorKind::PermissionDenied, reason),
+    ))
+}
+
+fn parse_effective(status: &str) -> Option<u64> {
+    let line = status.lines().find_map(|l| l.strip_prefix("CapEff:"))?;
+    u64::from_str_radix(line.trim(), 16).ok()
+}
+
+fn missing_capabilities(effective: u64) -> Vec<&'static str> {
+    let lacks = |(number, _): &&(u32, &str)| effective >> number & 1 == 0;
+    NEEDED.iter().filter(lacks).map(|(_, name)| *name).collect()
+}
+
+/// An exclusive lock on a file, released when dropped or when the process ends; the file stays.
+#[derive(Debug)]
+pub struct LockFile {
+    _lock: Flock<File>,
+}
+
+impl LockFile {
+    /// Takes the lock, making the file if need be; none when another process holds it.
+    ///
+    /// # Errors
+    /// The kernel's, as when the directory does not exist.
+    pub fn try_lock(path: &Path) -> Result<Option<Self>, SysError> {
+        let what = || format!("lock {}", path.display());
+        let file = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(path)
+            .map_err(|e| SysError::new(what(), e))?;
+        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Ok(lock) => Ok(Some(Self { _lock: lock })),
+            Err((_, Errno::EWOULDBLOCK)) => Ok(None),
+            Err((_, e)) => Err(SysError::errno(what(), e)),
+        }
+    }
+}
+
+/// Resident memory of this process, in bytes (0 when `/proc` does not say).
+pub fn resident_bytes() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    parse_resident(&status).unwrap_or(0)
+}
+
+fn parse_resident(status: &str) -> Option<u64> {
+    let line = status.lines().find_map(|l| l.strip_prefix("VmRSS:"))?;
+    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    kib.checked_mul(1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_name_with_brackets_does_not_deceive() {
+        let numbers: Vec<String> = (4..=40).map(|n: u32| n.to_string()).collect();
+        let stat = format!("77 (a) S 1 (b) S {}", numbers.join(" "));
+        assert_eq!(parse_start_time(&stat), Some(22));
+        assert_eq!(parse_start_time("77 (a) S 1 2"), None);
+        assert_eq!(parse_start_time(""), None);
+    }
+
+    #[test]
+    fn missing_capabilities_are_named() {
+        assert_eq!(missing_capabilities(u64::MAX), Vec::<&str>::new());
+        assert_eq!(missing_capabilities(1 << 12 | 1 << 21), ["CAP_NET_RAW"]);
+        assert_eq!(missing_capabilities(0).len(), 3);
+        let status = "Name:\tx\nCapEff:\t000001ffffffffff\n";
+        assert_eq!(parse_effective(status), Some(0x1ff_ffff_ffff));
+    }
+
+    #[test]
+    fn memory_is_read() {
+        assert_eq!(parse_resident("VmRSS:\t    12 kB\n"), Some(12_288));
+        assert_eq!(parse_resident("VmRSS:\t x kB\n"), None);
+        assert!(resident_bytes() > 100_000);
+    }
+
+    #[test]
+    fn the_end_of_a_process_is_seen() {
+        let mut child = std::process::Command::new("sleep")
+            .arg("30")
+            .spawn()
+            .unwrap();
+        let pid = i32::try_from(child.id()).unwrap();
+        let watch = ProcessWatch::open(pid).unwrap();
+        assert!(!watch.has_ended());
+        assert!(watch.start_time() > 0);
+        child.kill().unwrap();
+        assert!(watch.wait(Duration::from_secs(5)));
+        child.wait().unwrap();
+        assert!(ProcessWatch::open(pid).unwrap_err().is_not_found());
+    }
+
+    #[test]
+    fn only_one_holds_the_lock() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("lock");
+        let first = LockFile::try_lock(&path).unwrap();
+        assert!(first.is_some());
+        assert!(LockFile::try_lock(&path).unwrap().is_none());
+        drop(first);
+        assert!(LockFile::try_lock(&path).unwrap().is_some());
+        assert!(LockFile::try_lock(&dir.path().join("no/lock")).is_err());
+    }
+}

@@ -1,0 +1,105 @@
+//! Kernel settings under `/proc/sys/net`.
+//!
+//! The kernel resolves these paths in the namespace of the thread that opens them, so inside
+//! [`crate::netns::Netns::run_in`] they are that namespace's.
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::{SysError, ifname};
+
+/// A family of settings of one interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Table {
+    /// `net/ipv4/conf/<interface>`.
+    Ipv4Conf,
+    /// `net/ipv4/neigh/<interface>`.
+    Ipv4Neigh,
+    /// `net/ipv6/conf/<interface>`.
+    Ipv6Conf,
+    /// `net/ipv6/neigh/<interface>`.
+    Ipv6Neigh,
+}
+
+impl Table {
+    fn path(self, interface: &str, key: &str) -> PathBuf {
+        let table = match self {
+            Self::Ipv4Conf => "ipv4/conf",
+            Self::Ipv4Neigh => "ipv4/neigh",
+            Self::Ipv6Conf => "ipv6/conf",
+            Self::Ipv6Neigh => "ipv6/neigh",
+        };
+        ["/proc/sys/net", table, interface, key].iter().collect()
+    }
+}
+
+/// Sets one setting of an interface; a value that stands already is not written again, so that a read-only `/proc/sys`
+/// with the right values is no error.
+///
+/// # Errors
+/// [`SysError::is_not_found`] when the interface or the protocol (IPv6 switched off at boot) is not there.
+pub fn set(table: Table, interface: &str, key: &str, value: &str) -> Result<(), SysError> {
+    ifname::check(interface)?;
+    let path = table.path(interface, key);
+    if std::fs::read_to_string(&path).is_ok_and(|now| now.trim_end() == value) {
+        return Ok(());
+    }
+    std::fs::write(&path, value)
+        .map_err(|e| SysError::new(format!("set {} to {value}", path.display()), e))
+}
+
+/// As [`set`]; a setting that is not there is no error. Whether it was there.
+///
+/// # Errors
+/// The kernel's, other than that there is no such setting.
+pub fn set_if_present(
+    table: Table,
+    interface: &str,
+    key: &str,
+    value: &str,
+) -> Result<bool, SysError> {
+    match set(table, interface, key, value) {
+        Ok(()) => Ok(true),
+        Err(e) if e.is_not_found() => Ok(false),
+        Err(e) => Err(e),
+    }
+}
+
+/// Reads one setting of an interface, without the end of the line.
+///
+/// # Errors
+/// [`SysError::is_not_found`] when the interface or the protocol is not there.
+pub fn get(table: Table, interface: &str, key: &str) -> Result<String, SysError> {
+    ifname::check(interface)?;
+    let path = table.path(interface, key);
+    let read: io::Result<String> = std::fs::read_to_string(&path);
+    read.map(|text| text.trim_end().to_owned())
+        .map_err(|e| SysError::new(format!("read {}", path.display()), e))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{NamedNetns, needs_root};
+
+    #[test]
+    fn settings_are_those_of_the_threads_namespace() {
+        if needs_root("settings_are_those_of_the_threads_namespace") {
+            return;
+        }
+        let (a, b) = (NamedNetns::new(), NamedNetns::new());
+        a.run(|| set(Table::Ipv4Conf, "lo", "arp_ignore", "3").unwrap());
+        let read = || get(Table::Ipv4Conf, "lo", "arp_ignore").unwrap();
+        assert_eq!(a.run(read), "3");
+        assert_ne!(b.run(read), "3");
+        assert_ne!(read(), "3");
+    }
+
+    #[test]
+    fn an_absent_interface_is_told_from_other_failures() {
+        let error = get(Table::Ipv4Conf, "mesh-none", "arp_ignore").unwrap_err();
+        assert!(error.is_not_found());
+        assert!(!set_if_present(Table::Ipv4Conf, "mesh-none", "arp_ignore", "1").unwrap());
+        assert!(set(Table::Ipv4Conf, "../lo", "arp_ignore", "1").is_err());
+    }
+}

@@ -1,0 +1,40 @@
+//! What tests that need root share: namespaces of their own, gone when the test ends.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use crate::netns::Netns;
+
+/// Whether the test must be skipped because it has no root; says so.
+pub(crate) fn needs_root(test: &str) -> bool {
+    let root = nix::unistd::geteuid().is_root();
+    if !root {
+        println!("{test}: skipped, it needs root");
+    }
+    !root
+}
+
+/// A namespace under a name nobody else uses, deleted on drop.
+pub(crate) struct NamedNetns {
+    pub(crate) name: String,
+    pub(crate) netns: Netns,
+}
+
+impl NamedNetns {
+    pub(crate) fn new() -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("mesh-sys-test-{}-{number}", std::process::id());
+        let netns = Netns::create_named(&name).unwrap();
+        Self { name, netns }
+    }
+
+    pub(crate) fn run<T: Send>(&self, f: impl FnOnce() -> T + Send) -> T {
+        self.netns.run_in(f).unwrap()
+    }
+}
+
+impl Drop for NamedNetns {
+    fn drop(&mut self) {
+        let _ = Netns::delete_named(&self.name);
+    }
+}

@@ -1,0 +1,192 @@
+//! The router's UDP socket, read and written in batches.
+//!
+//! One socket serves both address families where the host has IPv6; IPv4 addresses go in and come out as IPv4, never in
+//! their v4-mapped form. The kernel may fragment: a mesh datagram must arrive over a path with a smaller MTU too.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::sync::Arc;
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::libc;
+use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+
+use crate::SysError;
+
+mod receive;
+mod send;
+
+pub use receive::UdpReceiver;
+pub use send::{Sent, UdpSender};
+
+/// Bytes of buffer asked for in each direction; the kernel may allow less.
+const SOCKET_BUFFER: usize = 4 * 1024 * 1024;
+/// Longest a full send buffer holds up the sender before the datagram is dropped.
+const SEND_WAIT: Duration = Duration::from_millis(100);
+
+/// A bound UDP socket.
+#[derive(Clone, Debug)]
+pub struct Udp {
+    socket: Arc<Socket>,
+    dual_stack: bool,
+}
+
+impl Udp {
+    /// Binds to `ip` (none: every address of both families, or of IPv4 where IPv6 is switched off) and `port` (0: any).
+    ///
+    /// # Errors
+    /// EADDRINUSE when the port is taken; EADDRNOTAVAIL when the address is not this host's.
+    pub fn bind(ip: Option<IpAddr>, port: u16) -> Result<Self, SysError> {
+        let Some(ip) = ip else {
+            let any = SocketAddr::from((Ipv6Addr::UNSPECIFIED, port));
+            return match bind_to(any) {
+                Err(e) if has_no_ipv6(&e) => Self::bind(Some(Ipv4Addr::UNSPECIFIED.into()), port),
+                other => Self::named(other, any),
+            };
+        };
+        let address = SocketAddr::from((ip, port));
+        Self::named(bind_to(address), address)
+    }
+
+    fn named(bound: io::Result<Self>, address: SocketAddr) -> Result<Self, SysError> {
+        bound.map_err(|e| SysError::new(format!("bind UDP {address}"), e))
+    }
+
+    /// The port it is bound to.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn local_port(&self) -> Result<u16, SysError> {
+        let address = self
+            .socket
+            .local_addr()
+            .map_err(|e| SysError::new("read the address of a UDP socket", e))?;
+        Ok(address.as_socket().map_or(0, |a| a.port()))
+    }
+
+    /// A reader of batches of at most `batch` datagrams; one per socket, since the wait is a property of the socket.
+    pub fn receiver(&self, batch: usize) -> UdpReceiver {
+        UdpReceiver::new(self.clone(), batch)
+    }
+
+    /// A sender of batches; one per thread.
+    pub fn sender(&self) -> UdpSender {
+        UdpSender::new(self.clone())
+    }
+
+    /// Sends one datagram without waiting; false when the kernel would not take it, which UDP does not distinguish from a loss.
+    pub fn send_to(&self, to: SocketAddr, datagram: &[u8]) -> bool {
+        self.to_kernel(to).is_some_and(|to| {
+            let flags = libc::MSG_DONTWAIT;
+            self.socket.send_to_with_flags(datagram, &to, flags).is_ok()
+        })
+    }
+
+    /// The socket, for an event loop.
+    pub fn as_fd(&self) -> BorrowedFd<'_> {
+        std::os::fd::AsFd::as_fd(&*self.socket)
+    }
+
+    fn raw(&self) -> libc::c_int {
+        self.socket.as_raw_fd()
+    }
+
+    /// The address as this socket's family writes it; none when it cannot reach that family.
+    fn to_kernel(&self, to: SocketAddr) -> Option<SockAddr> {
+        match (normalise(to), self.dual_stack) {
+            (SocketAddr::V4(v4), true) => {
+                let mapped = v4.ip().to_ipv6_mapped();
+                Some(SocketAddr::from((mapped, v4.port())).into())
+            }
+            (v4 @ SocketAddr::V4(_), false) => (self.is_v4()).then(|| v4.into()),
+            (v6 @ SocketAddr::V6(_), dual) => (dual || !self.is_v4()).then(|| v6.into()),
+        }
+    }
+
+    fn is_v4(&self) -> bool {
+        self.socket.domain().is_ok_and(|d| d == Domain::IPV4)
+    }
+}
+
+/// The address with an IPv4 address in its IPv4 form.
+pub fn normalise(address: SocketAddr) -> SocketAddr {
+    match address {
+        SocketAddr::V6(v6) => match v6.ip().to_ipv4_mapped() {
+            Some(v4) => SocketAddr::from((v4, v6.port())),
+            None => address,
+        },
+        SocketAddr::V4(_) => address,
+    }
+}
+
+fn has_no_ipv6(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error().map(Errno::from_raw),
+        Some(Errno::EAFNOSUPPORT | Errno::EADDRNOTAVAIL | Errno::EPROTONOSUPPORT)
+    )
+}
+
+fn bind_to(address: SocketAddr) -> io::Result<Udp> {
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::DGRAM,
+        Some(Protocol::UDP),
+    )?;
+    let dual_stack = address.is_ipv6() && address.ip().is_unspecified();
+    if address.is_ipv6() {
+        socket.set_only_v6(!dual_stack)?;
+        allow_fragments(&socket, libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER)?;
+    }
+    if address.is_ipv4() || dual_stack {
+        allow_fragments(&socket, libc::IPPROTO_IP, libc::IP_MTU_DISCOVER)?;
+    }
+    enlarge(&socket);
+    socket.set_write_timeout(Some(SEND_WAIT))?;
+    socket.bind(&address.into())?;
+    Ok(Udp {
+        socket: Arc::new(socket),
+        dual_stack,
+    })
+}
+
+/// `IP_PMTUDISC_DONT`, the same value in both families.
+fn allow_fragments(socket: &Socket, level: libc::c_int, name: libc::c_int) -> io::Result<()> {
+    set_option(socket, level, name, libc::IP_PMTUDISC_DONT)
+}
+
+fn enlarge(socket: &Socket) {
+    let size = libc::c_int::try_from(SOCKET_BUFFER).unwrap_or(libc::c_int::MAX);
+    // With CAP_NET_ADMIN beyond the system's limit; without, as far as that goes. Small buffers cost speed only.
+    if set_option(socket, libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, size).is_err() {
+        let _ = socket.set_recv_buffer_size(SOCKET_BUFFER);
+    }
+    if set_option(socket, libc::SOL_SOCKET, libc::SO_SNDBUFFORCE, size).is_err() {
+        let _ = socket.set_send_buffer_size(SOCKET_BUFFER);
+    }
+}
+
+fn set_option(
+    socket: &Socket,
+    level: libc::c_int,
+    name: libc::c_int,
+    value: libc::c_int,
+) -> io::Result<()> {
+    let length = libc::socklen_t::try_from(size_of_val(&value)).map_err(io::Error::other)?;
+    // SAFETY: the pointer and the length describe one initialised integer that outlives the call.
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            level,
+            name,
+            (&raw const value).cast(),
+            length,
+        )
+    };
+    Errno::result(result)?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,131 @@
+//! Traffic for tests: runs in the network namespace of a container.
+//!
+//!     meshprobe receive ADDRESS:PORT               one TCP connection to its end; prints its length and SHA-256
+//!     meshprobe send ADDRESS:PORT BYTES MBIT       bytes that depend on their position; MBIT 0 is as fast as it goes
+//!     meshprobe listen ADDRESS PORT [GROUP]        prints each datagram that arrives, until it is killed
+//!     meshprobe cast ADDRESS TARGET LABEL COUNT    datagrams to a broadcast or multicast address
+
+use std::io::{self, Read as _, Write as _};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+use sha2::{Digest as _, Sha256};
+
+const CHUNK: usize = 32 * 1024;
+/// A program that a test forgot ends by itself.
+const LONGEST: Duration = Duration::from_secs(300);
+
+fn main() -> Result<()> {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    match args.as_slice() {
+        ["receive", at] => receive(at.parse()?),
+        ["send", to, bytes, mbit] => send(to.parse()?, bytes.parse()?, mbit.parse()?),
+        ["listen", address, port] => listen(address.parse()?, port.parse()?, None),
+        ["listen", address, port, group] => {
+            listen(address.parse()?, port.parse()?, Some(group.parse()?))
+        }
+        ["cast", from, to, label, count] => cast(from.parse()?, to.parse()?, label, count.parse()?),
+        _ => bail!("usage: meshprobe receive|send|listen|cast …"),
+    }
+}
+
+fn receive(at: SocketAddr) -> Result<()> {
+    let listener = TcpListener::bind(at).with_context(|| format!("cannot listen on {at}"))?;
+    say("ready")?;
+    let (mut stream, _) = listener.accept()?;
+    stream.set_read_timeout(Some(LONGEST))?;
+    let mut hash = Sha256::new();
+    let mut buffer = vec![0; CHUNK];
+    let (mut total, mut told) = (0, Instant::now());
+    loop {
+        let n = stream.read(&mut buffer)?;
+        if n == 0 {
+            break;
+        }
+        hash.update(&buffer[..n]);
+        total += n;
+        if told.elapsed() > Duration::from_millis(200) {
+            say(&format!("bytes {total}"))?;
+            told = Instant::now();
+        }
+    }
+    finish(total as u64, hash)
+}
+
+fn send(to: SocketAddr, bytes: u64, mbit: u64) -> Result<()> {
+    let mut stream = TcpStream::connect_timeout(&to, Duration::from_secs(10))
+        .with_context(|| format!("cannot connect to {to}"))?;
+    stream.set_write_timeout(Some(LONGEST))?;
+    let mut hash = Sha256::new();
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let (mut total, began) = (0, Instant::now());
+    while total < bytes {
+        let mut chunk = noise(&mut state);
+        let left = usize::try_from(bytes - total).unwrap_or(CHUNK);
+        chunk.truncate(left.min(CHUNK));
+        stream.write_all(&chunk)?;
+        hash.update(&chunk);
+        total += chunk.len() as u64;
+        if let Some(due) = (total * 8).checked_div(mbit) {
+            std::thread::sleep(Duration::from_micros(due).saturating_sub(began.elapsed()));
+        }
+    }
+    drop(stream);
+    finish(total, hash)
+}
+
+/// Bytes that do not repeat (xorshift64): a block that is lost, doubled or moved changes the checksum.
+fn noise(state: &mut u64) -> Vec<u8> {
+    let mut chunk = Vec::with_capacity(CHUNK);
+    while chunk.len() < CHUNK {
+        *state ^= *state << 13;
+        *state ^= *state >> 7;
+        *state ^= *state << 17;
+        chunk.extend_from_slice(&state.to_le_bytes());
+    }
+    chunk
+}
+
+fn finish(total: u64, hash: Sha256) -> Result<()> {
+    let digest: String = hash
+        .finalize()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    say(&format!("{total} {digest}"))
+}
+
+fn listen(address: Ipv4Addr, port: u16, group: Option<Ipv4Addr>) -> Result<()> {
+    // Bound to all addresses: a broadcast does not arrive at a socket that is bound to a unicast address.
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, port))?;
+    if let Some(group) = group {
+        socket.join_multicast_v4(&group, &address)?;
+    }
+    socket.set_read_timeout(Some(LONGEST))?;
+    say("ready")?;
+    let mut buffer = [0; 2048];
+    loop {
+        let (n, _) = socket.recv_from(&mut buffer)?;
+        say(&format!("heard {}", String::from_utf8_lossy(&buffer[..n])))?;
+    }
+}
+
+fn cast(from: Ipv4Addr, to: SocketAddr, label: &str, count: u32) -> Result<()> {
+    let socket = UdpSocket::bind((from, 0))?;
+    socket.set_broadcast(true)?;
+    socket.set_multicast_loop_v4(false)?;
+    for i in 0..count {
+        socket.send_to(format!("{label}-{i}").as_bytes(), to)?;
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    Ok(())
+}
+
+fn say(line: &str) -> Result<()> {
+    let mut out = io::stdout().lock();
+    writeln!(out, "{line}")?;
+    out.flush()?;
+    Ok(())
+}

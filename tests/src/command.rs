@@ -1,0 +1,266 @@
+//! Commands: run to their end with a time limit, or in the background until dropped.
+
+use std::fs::File;
+use std::io::{Read as _, Seek as _};
+use std::os::unix::process::CommandExt as _;
+use std::process::{Child, Command, Stdio};
+
+use anyhow::{Context as _, Result, bail, ensure};
+
+/// Longest time that a command in a test may take, in seconds; then it is killed and counts as failed.
+const TIME_LIMIT: &str = "120";
+
+/// What a command said, and how it ended.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// The command line, for messages.
+    pub line: String,
+    /// Standard output.
+    pub stdout: String,
+    /// Standard error.
+    pub stderr: String,
+    /// Exit status; `None` after a signal.
+    pub code: Option<i32>,
+}
+
+impl Outcome {
+    /// Standard output without white space at its ends.
+    ///
+    /// # Errors
+    /// If the exit status is not 0; with what the command said.
+    pub fn ok(self) -> Result<String> {
+        ensure!(self.code == Some(0), "{self}");
+        Ok(self.stdout.trim().to_owned())
+    }
+
+    /// The message of a command that refuses: exit status neither 0 nor that of a crash, and one line of error.
+    ///
+    /// # Errors
+    /// If the command succeeded, crashed, or said less or more.
+    pub fn refused(self) -> Result<String> {
+        // 101 is a Rust panic; 124 and 137 a command that had to be stopped.
+        let decent = matches!(self.code, Some(code) if !matches!(code, 0 | 101 | 124 | 137));
+        ensure!(decent, "should have refused: {self}");
+        let message = self.stderr.trim_end();
+        ensure!(!message.is_empty(), "refused without a word: {self}");
+        ensure!(
+            message.lines().count() == 1,
+            "more than one line of error: {self}"
+        );
+        ensure!(
+            self.stdout.trim().is_empty(),
+            "an error and output as well: {self}"
+        );
+        Ok(message.to_owned())
+    }
+}
+
+impl std::fmt::Display for Outcome {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self {
+            line,
+            stdout,
+            stderr,
+            code,
+        } = self;
+        write!(
+            f,
+            "`{line}` ended with {code:?}\n--- stdout\n{stdout}--- stderr\n{stderr}"
+        )
+    }
+}
+
+/// Runs a program to its end, with closed standard input.
+///
+/// # Errors
+/// If it cannot be started.
+pub fn run(program: &str, args: &[&str]) -> Result<Outcome> {
+    run_with_env(program, args, &[])
+}
+
+pub(crate) fn run_with_env(program: &str, args: &[&str], env: &[(&str, &str)]) -> Result<Outcome> {
+    // Files, not pipes: a daemon that keeps the output open must not keep the test waiting.
+    let (mut stdout, mut stderr) = (tempfile::tempfile()?, tempfile::tempfile()?);
+    let status = Command::new("timeout")
+        .args(["--kill-after=2", TIME_LIMIT, program])
+        .args(args)
+        .envs(env.iter().copied())
+        .stdin(Stdio::null())
+        .stdout(stdout.try_clone()?)
+        .stderr(stderr.try_clone()?)
+        .status()
+        .with_context(|| format!("cannot run {program}"))?;
+    Ok(Outcome {
+        line: line_of(program, args),
+        stdout: contents(&mut stdout)?,
+        stderr: contents(&mut stderr)?,
+        code: status.code(),
+    })
+}
+
+/// Starts a program in a process group of its own.
+///
+/// # Errors
+/// If it cannot be started.
+pub fn spawn(program: &str, args: &[&str]) -> Result<Background> {
+    spawn_with_env(program, args, &[])
+}
+
+pub(crate) fn spawn_with_env(
+    program: &str,
+    args: &[&str],
+    env: &[(&str, &str)],
+) -> Result<Background> {
+    let (stdout, stderr) = (tempfile::tempfile()?, tempfile::tempfile()?);
+    let child = Command::new(program)
+        .args(args)
+        .envs(env.iter().copied())
+        .stdin(Stdio::null())
+        .stdout(stdout.try_clone()?)
+        .stderr(stderr.try_clone()?)
+        .process_group(0)
+        .spawn()
+        .with_context(|| format!("cannot start {program}"))?;
+    Ok(Background {
+        line: line_of(program, args),
+        child,
+        stdout,
+        stderr,
+    })
+}
+
+/// A program that runs beside the test. It and its children are ended on drop.
+#[derive(Debug)]
+pub struct Background {
+    line: String,
+    child: Child,
+    stdout: File,
+    stderr: File,
+}
+
+impl Background {
+    /// What it has written to standard output so far.
+    ///
+    /// # Errors
+    /// If its output cannot be read.
+    pub fn output(&mut self) -> Result<String> {
+        contents(&mut self.stdout)
+    }
+
+    /// Its outcome.
+    ///
+    /// # Errors
+    /// If it runs still.
+    pub fn finished(&mut self) -> Result<Outcome> {
+        let Some(status) = self.child.try_wait()? else {
+            bail!("`{}` runs still", self.line);
+        };
+        Ok(Outcome {
+            line: self.line.clone(),
+            stdout: contents(&mut self.stdout)?,
+            stderr: contents(&mut self.stderr)?,
+            code: status.code(),
+        })
+    }
+
+    /// Ends it and returns what it had written to standard output.
+    ///
+    /// # Errors
+    /// If its output cannot be read.
+    pub fn stop(mut self) -> Result<String> {
+        self.end();
+        self.output()
+    }
+
+    fn end(&mut self) {
+        if matches!(self.child.try_wait(), Ok(Some(_))) {
+            return;
+        }
+        // The group is the child's own: nothing else is hit.
+        let group = format!("-{}", self.child.id());
+        for signal in ["-TERM", "-KILL"] {
+            let _ = Command::new("kill")
+                .args([signal, "--", &group])
+                .stderr(Stdio::null())
+                .status();
+            for _ in 0..20 {
+                if matches!(self.child.try_wait(), Ok(Some(_))) {
+                    return;
+                }
+                std::thread::sleep(std::time::Duration::from_millis(25));
+            }
+        }
+    }
+}
+
+impl Drop for Background {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+fn line_of(program: &str, args: &[&str]) -> String {
+    [&[program], args].concat().join(" ")
+}
+
+fn contents(file: &mut File) -> Result<String> {
+    // Read through the descriptor that the child writes to: its position is moved back to the end afterwards.
+    let mut bytes = Vec::new();
+    file.rewind()?;
+    file.read_to_end(&mut bytes)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wait_until;
+    use std::time::{Duration, Instant};
+
+    fn shell(script: &str) -> Outcome {
+        run("sh", &["-c", script]).unwrap()
+    }
+
+    #[test]
+    fn success_gives_the_output() {
+        assert_eq!(shell("echo ' x '").ok().unwrap(), "x");
+        let error = shell("echo why >&2; exit 3").ok().unwrap_err().to_string();
+        assert!(error.contains("why") && error.contains('3'), "{error}");
+    }
+
+    #[test]
+    fn a_refusal_is_one_line_and_no_crash() {
+        assert_eq!(shell("echo no >&2; exit 1").refused().unwrap(), "no");
+        for bad in [
+            "echo no >&2",
+            "exit 1",
+            "echo no >&2; exit 101",
+            "printf 'a\nb\n' >&2; exit 1",
+            "echo x; echo no >&2; exit 1",
+        ] {
+            assert!(shell(bad).refused().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_daemon_that_keeps_the_output_open_is_not_waited_for() {
+        let began = Instant::now();
+        assert_eq!(shell("sleep 5 & echo done").ok().unwrap(), "done");
+        assert!(began.elapsed() < Duration::from_secs(4));
+    }
+
+    #[test]
+    fn the_background_is_read_while_it_runs_and_ended_with_its_children() {
+        let mut job = spawn("sh", &["-c", "echo one; sleep 100 & echo two; wait"]).unwrap();
+        wait_until(Duration::from_secs(5), "both lines", || {
+            let output = job.output()?;
+            ensure!(output == "one\ntwo\n", "{output}");
+            Ok(())
+        })
+        .unwrap();
+        assert!(job.finished().is_err());
+        let began = Instant::now();
+        assert_eq!(job.stop().unwrap(), "one\ntwo\n");
+        assert!(began.elapsed() < Duration::from_secs(4));
+    }
+}

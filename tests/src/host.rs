@@ -1,0 +1,316 @@
+//! One host of a testbed.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, anyhow, ensure};
+use mesh_proto::api::{Attached, ConnectionReport, ConnectionState, Report};
+
+use crate::command::{Background, Outcome};
+use crate::container::Container;
+use crate::testbed::{Programs, Script};
+use crate::wait::{require, wait_until};
+
+/// How long routers may take to find one another; generous, since the machine may be busy.
+const CONNECT: Duration = Duration::from_secs(20);
+
+/// A host: its own network, processes, host name and disks.
+#[derive(Clone, Debug)]
+pub struct Host {
+    script: Script,
+    name: String,
+    number: u8,
+    programs: Programs,
+}
+
+impl Host {
+    pub(crate) fn new(script: Script, number: u8, programs: Programs) -> Self {
+        Self {
+            script,
+            name: format!("host{number}"),
+            number,
+            programs,
+        }
+    }
+
+    /// `host1` for the first; also its host name, which all others resolve.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its IPv4 address on the underlay.
+    pub fn address(&self) -> String {
+        format!("192.168.77.{}", self.number)
+    }
+
+    /// Its IPv6 address on the underlay.
+    pub fn address6(&self) -> String {
+        format!("fd77::{}", self.number)
+    }
+
+    /// Runs a command on the host.
+    ///
+    /// # Errors
+    /// If it cannot be started; not if it fails.
+    pub fn exec(&self, command: &[&str]) -> Result<Outcome> {
+        self.script.run(&[&["exec", &self.name], command].concat())
+    }
+
+    /// Runs a line of shell on the host.
+    ///
+    /// # Errors
+    /// If it cannot be started; not if it fails.
+    pub fn shell(&self, line: &str) -> Result<Outcome> {
+        self.exec(&["sh", "-c", line])
+    }
+
+    /// Starts a command on the host.
+    ///
+    /// # Errors
+    /// If it cannot be started.
+    pub fn spawn(&self, command: &[&str]) -> Result<Background> {
+        self.script
+            .spawn(&[&["exec", &self.name], command].concat())
+    }
+
+    /// Runs `mesh` on the host.
+    ///
+    /// # Errors
+    /// If it cannot be started; not if it fails.
+    pub fn mesh(&self, args: &[&str]) -> Result<Outcome> {
+        self.exec(&[&[self.programs.mesh.as_str()], args].concat())
+    }
+
+    /// Runs the docker client against the host's engine.
+    ///
+    /// # Errors
+    /// If it cannot be started; not if it fails.
+    pub fn docker(&self, args: &[&str]) -> Result<Outcome> {
+        self.exec(&[&["docker"], args].concat())
+    }
+
+    /// The helper program for traffic, as a path that is valid on the host.
+    pub(crate) fn probe(&self) -> &str {
+        &self.programs.probe
+    }
+
+    /// `mesh launch` with these arguments.
+    ///
+    /// # Errors
+    /// If the router does not start.
+    pub fn launch(&self, args: &[&str]) -> Result<()> {
+        self.mesh(&[&["launch"], args].concat())?.ok()?;
+        Ok(())
+    }
+
+    /// What the router knows.
+    ///
+    /// # Errors
+    /// If it does not run, or its report is not as documented.
+    pub fn report(&self) -> Result<Report> {
+        let text = self.mesh(&["report"])?.ok()?;
+        serde_json::from_str(&text).with_context(|| format!("the report of {}", self.name))
+    }
+
+    /// The containers that `mesh ps --json` shows.
+    ///
+    /// # Errors
+    /// If the router does not run.
+    pub fn ps(&self) -> Result<Vec<Attached>> {
+        let text = self.mesh(&["ps", "--json"])?.ok()?;
+        serde_json::from_str(&text).with_context(|| format!("mesh ps --json on {}", self.name))
+    }
+
+    /// Runs a command without end in a network namespace on the mesh.
+    ///
+    /// # Errors
+    /// If `mesh run` fails.
+    pub fn run(&self, address: &str) -> Result<Container> {
+        self.run_named(address, &format!("c{}", address.replace(['.', '/'], "-")))
+    }
+
+    /// The same, under a name of the caller's choice.
+    ///
+    /// # Errors
+    /// If `mesh run` fails.
+    pub fn run_named(&self, address: &str, name: &str) -> Result<Container> {
+        let file = format!("/run/{name}.pid");
+        let line = format!("echo $$ >{file}.new; mv {file}.new {file}; exec sleep infinity");
+        self.mesh(&[
+            "run",
+            "--runtime",
+            "process",
+            address,
+            "-d",
+            "--name",
+            name,
+            "--",
+            "sh",
+            "-c",
+            &line,
+        ])?
+        .ok()?;
+        let pid = wait_until(
+            Duration::from_secs(5),
+            "the command of `mesh run` starts",
+            || self.exec(&["cat", &file])?.ok(),
+        )?;
+        Ok(Container::new(self.clone(), pid, address))
+    }
+
+    /// A Docker container that runs on this host, by name or id, with the address it has on the mesh.
+    ///
+    /// # Errors
+    /// If it does not run.
+    pub fn container(&self, name: &str, address: &str) -> Result<Container> {
+        let pid = self
+            .docker(&["inspect", "-f", "{{.State.Pid}}", name])?
+            .ok()?;
+        ensure!(pid != "0", "container {name} on {} does not run", self.name);
+        Ok(Container::new(self.clone(), pid, address))
+    }
+
+    /// Established connections of the router.
+    ///
+    /// # Errors
+    /// If it does not run.
+    pub fn established(&self) -> Result<Vec<ConnectionReport>> {
+        let mut connections = self.report()?.router.connections;
+        connections.retain(|c| c.state == ConnectionState::Established);
+        Ok(connections)
+    }
+
+    /// Waits until the router has exactly so many established connections.
+    ///
+    /// # Errors
+    /// If it has not within 20 s.
+    pub fn wait_connections(&self, count: usize) -> Result<()> {
+        wait_until(
+            CONNECT,
+            &format!("{} has {count} connections", self.name),
+            || {
+                let now = self.report()?.router.connections;
+                let up = now
+                    .iter()
+                    .filter(|c| c.state == ConnectionState::Established)
+                    .count();
+                require(up == count, || format!("{up} established: {now:?}"))
+            },
+        )
+    }
+
+    /// Waits until the router knows exactly so many routers, itself included.
+    ///
+    /// # Errors
+    /// If it does not within 20 s.
+    pub fn wait_peers(&self, count: usize) -> Result<()> {
+        wait_until(
+            CONNECT,
+            &format!("{} knows {count} peers", self.name),
+            || {
+                let peers = self.report()?.router.peers;
+                require(peers.len() == count, || {
+                    format!("it knows {}: {peers:?}", peers.len())
+                })
+            },
+        )
+    }
+
+    /// The router's pid, in the host's numbering.
+    ///
+    /// # Errors
+    /// If it does not run, or more than once.
+    pub fn router_pid(&self) -> Result<String> {
+        let pids = self.exec(&["pgrep", "-x", "mesh-router"])?.ok()?;
+        ensure!(
+            pids.lines().count() == 1,
+            "more than one router on {}: {pids}",
+            self.name
+        );
+        Ok(pids)
+    }
+
+    /// SIGKILL to the router, and waits until it is gone.
+    ///
+    /// # Errors
+    /// If it does not run.
+    pub fn kill_router(&self) -> Result<()> {
+        let pid = self.router_pid()?;
+        self.exec(&["kill", "-KILL", &pid])?.ok()?;
+        wait_until(Duration::from_secs(5), "the killed router is gone", || {
+            require(self.router_pid().is_err(), || "it is there".to_owned())
+        })
+    }
+
+    /// Power cut: everything on the host is killed.
+    ///
+    /// # Errors
+    /// If the testbed cannot do it.
+    pub fn crash(&self) -> Result<()> {
+        self.script.run(&["crash", &self.name])?.ok().map(drop)
+    }
+
+    /// Powers a crashed host up again, with its engine started or not.
+    ///
+    /// # Errors
+    /// If it does not come up.
+    pub fn boot(&self, engine: bool) -> Result<()> {
+        let flag: &[&str] = if engine { &[] } else { &["--no-engine"] };
+        self.script
+            .run(&[&["boot", &self.name], flag].concat())?
+            .ok()
+            .map(drop)
+    }
+
+    /// Starts the engine of a host that was booted without.
+    ///
+    /// # Errors
+    /// If it does not come up.
+    pub fn start_engine(&self) -> Result<()> {
+        self.script.run(&["engine", &self.name])?.ok().map(drop)
+    }
+
+    /// Gives podman on this host the images `ubuntu` and `nginx`.
+    ///
+    /// # Errors
+    /// If podman is not installed or refuses.
+    pub fn podman_images(&self) -> Result<()> {
+        self.script
+            .run(&["podman-images", &self.name])?
+            .ok()
+            .map(drop)
+    }
+
+    /// Pulls the host's cable.
+    ///
+    /// # Errors
+    /// If the testbed cannot do it.
+    pub fn cut(&self) -> Result<()> {
+        self.script.run(&["cut", &self.name])?.ok().map(drop)
+    }
+
+    /// Plugs the host's cable in again.
+    ///
+    /// # Errors
+    /// If the testbed cannot do it.
+    pub fn heal(&self) -> Result<()> {
+        self.script.run(&["heal", &self.name])?.ok().map(drop)
+    }
+
+    /// The connection of this router to the peer with this nickname, whatever its state.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub fn connection_to(&self, peer: &Host) -> Result<ConnectionReport> {
+        let wanted = [
+            format!("{}:", peer.address()),
+            format!("[{}]:", peer.address6()),
+        ];
+        let named = format!("({})", peer.name);
+        let found = self.report()?.router.connections.into_iter().find(|c| {
+            c.peer.ends_with(&named)
+                || wanted.iter().any(|w| c.address.starts_with(w.as_str()))
+                || c.address == peer.name
+        });
+        found.ok_or_else(|| anyhow!("{} has no connection to {}", self.name, peer.name))
+    }
+}

@@ -1,0 +1,239 @@
+//! A testbed: hosts made by `tests/testbed/testbed.sh`, gone when the value is dropped.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use anyhow::{Context as _, Result, anyhow, ensure};
+
+use crate::command::{Background, Outcome, run_with_env, spawn_with_env};
+use crate::host::Host;
+
+/// What a testbed is to look like.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    hosts: u8,
+    engines: bool,
+    ipv6_only: bool,
+    links: Option<String>,
+}
+
+impl Setup {
+    /// `count` hosts without engines, each with a cable to each other, IPv4 and IPv6.
+    pub fn hosts(count: u8) -> Self {
+        Self {
+            hosts: count,
+            engines: false,
+            ipv6_only: false,
+            links: None,
+        }
+    }
+
+    /// With a Docker engine on each host.
+    #[must_use]
+    pub fn engines(mut self) -> Self {
+        self.engines = true;
+        self
+    }
+
+    /// Without IPv4 on the underlay.
+    #[must_use]
+    pub fn ipv6_only(mut self) -> Self {
+        self.ipv6_only = true;
+        self
+    }
+
+    /// With cables between these pairs only, like `1-2,2-3`.
+    #[must_use]
+    pub fn links(mut self, pairs: &str) -> Self {
+        self.links = Some(pairs.to_owned());
+        self
+    }
+
+    fn arguments(&self) -> Vec<String> {
+        let mut args = vec!["start".to_owned(), self.hosts.to_string()];
+        args.extend(["--owner".to_owned(), std::process::id().to_string()]);
+        if !self.engines {
+            args.push("--no-engine".to_owned());
+        }
+        if self.ipv6_only {
+            args.push("--ipv6-only".to_owned());
+        }
+        if let Some(pairs) = &self.links {
+            args.extend(["--links".to_owned(), pairs.clone()]);
+        }
+        args
+    }
+}
+
+/// Runs a test on a fresh testbed. When it fails, the routers' logs and states are printed.
+///
+/// # Errors
+/// Those of the test, or why there is no testbed.
+pub fn with_testbed(setup: &Setup, test: impl FnOnce(&Testbed) -> Result<()>) -> Result<()> {
+    let bed = Testbed::start(setup)?;
+    let result = test(&bed);
+    if result.is_err() {
+        bed.explain();
+    }
+    result
+}
+
+/// Several hosts on one underlay switch.
+#[derive(Debug)]
+pub struct Testbed {
+    script: Script,
+    hosts: Vec<Host>,
+}
+
+impl Testbed {
+    /// Brings up the hosts. Its name is unique, so testbeds run side by side; one whose test was killed is removed by
+    /// the next start of any.
+    ///
+    /// # Errors
+    /// If programs are missing, or not run as root.
+    pub fn start(setup: &Setup) -> Result<Self> {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let serial = NEXT.fetch_add(1, Ordering::Relaxed);
+        let script = Script {
+            testbed: format!("{}-{serial}", std::process::id()),
+        };
+        let programs = Programs::find()?;
+        let arguments = setup.arguments();
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        // Made before the start, so that a start that fails half-way is cleaned up too.
+        let hosts = (1..=setup.hosts)
+            .map(|n| Host::new(script.clone(), n, programs.clone()))
+            .collect();
+        let bed = Self { script, hosts };
+        bed.script
+            .run(&arguments)?
+            .ok()
+            .context("the testbed did not start")?;
+        Ok(bed)
+    }
+
+    /// Host `number`, counted from 1 as in its name `host1`.
+    ///
+    /// # Panics
+    /// If there is no such host: a mistake in the test.
+    pub fn host(&self, number: usize) -> &Host {
+        &self.hosts[number - 1]
+    }
+
+    /// All hosts, in order.
+    pub fn hosts(&self) -> &[Host] {
+        &self.hosts
+    }
+
+    /// Drops all that passes between two hosts.
+    ///
+    /// # Errors
+    /// If the switch refuses.
+    pub fn cut_pair(&self, a: usize, b: usize) -> Result<()> {
+        self.pair("cut-pair", a, b)
+    }
+
+    /// Lets two hosts see each other again.
+    ///
+    /// # Errors
+    /// If the switch refuses, as when they were not cut.
+    pub fn heal_pair(&self, a: usize, b: usize) -> Result<()> {
+        self.pair("heal-pair", a, b)
+    }
+
+    fn pair(&self, verb: &str, a: usize, b: usize) -> Result<()> {
+        self.script
+            .run(&[verb, self.host(a).name(), self.host(b).name()])?
+            .ok()?;
+        Ok(())
+    }
+
+    /// Starts a command in the network namespace of the underlay switch.
+    ///
+    /// # Errors
+    /// If it cannot be started.
+    pub fn spawn_on_switch(&self, command: &[&str]) -> Result<Background> {
+        self.script.spawn(&[&["switch"], command].concat())
+    }
+
+    /// Prints what the routers say and have logged.
+    #[allow(clippy::print_stdout)]
+    pub fn explain(&self) {
+        for host in &self.hosts {
+            println!("==== {}", host.name());
+            for command in ["status", "connections", "peers"] {
+                let args = if command == "status" {
+                    vec!["status"]
+                } else {
+                    vec!["status", command]
+                };
+                if let Ok(outcome) = host.mesh(&args) {
+                    println!("{}{}", outcome.stdout, outcome.stderr);
+                }
+            }
+            if let Ok(log) = host.exec(&["tail", "-n", "40", "/var/lib/mesh/router.log"]) {
+                println!("{}", log.stdout);
+            }
+        }
+    }
+}
+
+impl Drop for Testbed {
+    fn drop(&mut self) {
+        // Nothing can be done about an error here; the next start of a testbed tries again.
+        let _ = self.script.run(&["stop"]);
+    }
+}
+
+/// The testbed's script, for one testbed.
+#[derive(Clone, Debug)]
+pub(crate) struct Script {
+    testbed: String,
+}
+
+impl Script {
+    fn path() -> String {
+        concat!(env!("CARGO_MANIFEST_DIR"), "/testbed/testbed.sh").to_owned()
+    }
+
+    pub(crate) fn run(&self, args: &[&str]) -> Result<Outcome> {
+        run_with_env(&Self::path(), args, &[("TESTBED", &self.testbed)])
+    }
+
+    pub(crate) fn spawn(&self, args: &[&str]) -> Result<Background> {
+        spawn_with_env(&Self::path(), args, &[("TESTBED", &self.testbed)])
+    }
+}
+
+/// Where the programs under test are.
+#[derive(Clone, Debug)]
+pub(crate) struct Programs {
+    pub(crate) mesh: String,
+    pub(crate) probe: String,
+}
+
+impl Programs {
+    /// Cargo builds all programs of the workspace into the directory above that of the tests.
+    fn find() -> Result<Self> {
+        let test = std::env::current_exe()?;
+        let dir = test
+            .ancestors()
+            .nth(2)
+            .ok_or_else(|| anyhow!("{} has no directory", test.display()))?;
+        Ok(Self {
+            mesh: program(dir, "mesh")?,
+            probe: program(dir, "meshprobe")?,
+        })
+    }
+}
+
+fn program(dir: &Path, name: &str) -> Result<String> {
+    let path: PathBuf = dir.join(name);
+    ensure!(
+        path.exists(),
+        "{} is missing: run `cargo build --workspace --bins` first",
+        path.display()
+    );
+    let path = path.into_os_string().into_string();
+    path.map_err(|path| anyhow!("{} is not valid UTF-8", path.display()))
+}

@@ -1,0 +1,91 @@
+//! Conditions with a deadline: a test waits for what it needs, and no longer.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, anyhow};
+
+/// Time between two looks at a condition.
+const POLL: Duration = Duration::from_millis(50);
+
+/// Tries `attempt` until it succeeds and returns what it returned.
+///
+/// # Errors
+/// After `deadline`: `what`, and why the last attempt failed. The attempt that was begun before is waited for.
+pub fn wait_until<T>(
+    deadline: Duration,
+    what: &str,
+    mut attempt: impl FnMut() -> Result<T>,
+) -> Result<T> {
+    let began = Instant::now();
+    loop {
+        match attempt() {
+            Ok(value) => return Ok(value),
+            Err(error) if began.elapsed() >= deadline => {
+                return Err(error.context(format!("not within {deadline:?}: {what}")));
+            }
+            Err(_) => thread::sleep(POLL),
+        }
+    }
+}
+
+/// Looks at `condition` again and again for the whole of `period`; for what must not change.
+///
+/// # Errors
+/// The first failure of `condition`, with `what`.
+pub fn stays(
+    period: Duration,
+    what: &str,
+    mut condition: impl FnMut() -> Result<()>,
+) -> Result<()> {
+    let began = Instant::now();
+    while began.elapsed() < period {
+        condition().with_context(|| format!("did not last {period:?}: {what}"))?;
+        thread::sleep(POLL);
+    }
+    Ok(())
+}
+
+/// An error unless `condition` holds; for attempts.
+pub(crate) fn require(condition: bool, otherwise: impl FnOnce() -> String) -> Result<()> {
+    if condition {
+        Ok(())
+    } else {
+        Err(anyhow!(otherwise()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn returns_the_first_success() {
+        let mut tries = 0;
+        let value = wait_until(Duration::from_secs(5), "three tries", || {
+            tries += 1;
+            require(tries == 3, || format!("{tries}")).map(|()| tries)
+        });
+        assert_eq!(value.unwrap(), 3);
+    }
+
+    #[test]
+    fn names_what_was_waited_for_and_why_it_failed() {
+        let error = wait_until(Duration::ZERO, "rain", || -> Result<()> {
+            Err(anyhow!("sun"))
+        });
+        let text = format!("{:#}", error.unwrap_err());
+        assert!(text.contains("rain") && text.contains("sun"), "{text}");
+    }
+
+    #[test]
+    fn a_condition_that_breaks_does_not_stay() {
+        let mut left = 2;
+        let result = stays(Duration::from_secs(5), "credit", || {
+            left -= 1;
+            require(left > 0, || "spent".to_owned())
+        });
+        assert!(result.is_err());
+        assert!(stays(Duration::from_millis(120), "peace", || Ok(())).is_ok());
+    }
+}

@@ -1,0 +1,19 @@
+#!/bin/sh
+# Prints what a host's kernel and disks hold, one object a line: links, addresses, routes, rules, namespaces, files,
+# networks of the engine, processes, mounts. Compared before and after by tests that nothing is left behind.
+ip -o link | awk -F'[:@]' '{ print "link" $2 }'
+ip -o addr | awk '{ print "address", $2, $4 }'
+{ ip route; ip rule; ip -6 rule; } | sed 's/^/route /; s/ linkdown//'
+for family in iptables ip6tables; do
+    for table in filter nat mangle; do
+        $family -t $table -S 2>/dev/null | grep -v '^-P' | sed "s/^/$family $table /"
+    done
+done
+ls /run/netns /run/docker/netns 2>/dev/null | sed '/:$/d; /^$/d; s/^/namespace /'
+find /run /var/lib/mesh /etc/mesh /etc/docker /etc/cni \( -path /run/docker -o -path /run/containerd \) -prune \
+    -o \( -type f -o -type s \) -print 2>/dev/null | sed 's/^/file /'
+ls /run/docker/plugins 2>/dev/null | sed 's/^/plugin /'
+docker network ls -q --no-trunc 2>/dev/null | sed 's/^/network /'
+ps -e -o comm= | grep '^mesh' | sed 's/^/process /'
+awk '{ print $2 }' /proc/mounts | grep mesh | grep -vx -e /var/lib/mesh -e /etc/mesh | sed 's/^/mount /'
+exit 0

@@ -1,0 +1,385 @@
+#!/usr/bin/env bash
+# Several "Docker hosts" on one machine. A host is a set of private namespaces (network, mounts, processes, host name)
+# on one underlay switch, with its own /run, /etc/docker, /var/lib/mesh … at the usual paths and, if wanted, its own
+# Docker engine. Nothing outside is touched: a Docker that runs on the machine does not notice, and `stop` leaves nothing.
+#
+#   testbed.sh start [N] [--no-engine] [--ipv6-only] [--links 1-2,2-3] [--owner PID]
+#                                    N hosts (3): host1 … hostN. With --links only the named pairs have a cable
+#                                    between them. With --owner the testbed counts as a leftover once PID has ended.
+#   testbed.sh stop                  end all hosts and remove every trace
+#   testbed.sh status                hosts, addresses, engines
+#   testbed.sh exec HOST CMD…        run a command on a host
+#   testbed.sh docker HOST ARG…      the docker client against a host's engine
+#   testbed.sh crash HOST            power cut: SIGKILL for everything on the host
+#   testbed.sh boot HOST [--no-engine]    power it up again: /run is empty, disks are as they were
+#   testbed.sh engine HOST           start the engine of a host that was booted without
+#   testbed.sh podman-images HOST    give the host's podman the images that its Docker has
+#   testbed.sh cut HOST | heal HOST  pull and plug a host's cable
+#   testbed.sh cut-pair A B | heal-pair A B    drop all that passes between two hosts
+#   testbed.sh switch CMD…           run a command in the switch's network namespace (its ports are named after the hosts)
+#   testbed.sh sweep                 remove every testbed whose owner has ended
+#
+# Environment: TESTBED (name, `mesh`; several testbeds run side by side), TESTBED_ROOT (/tmp/mesh-testbed),
+# DOCKERD_ARGS (more flags for the engines). Addresses are 192.168.77.N and fd77::N in every testbed: each underlay is
+# a network of its own. Images in each engine: `ubuntu` (a busybox shell) and `nginx` (a busybox web server).
+set -euo pipefail
+
+self=$(readlink -f "$0")
+name=${TESTBED:-mesh}
+root=${TESTBED_ROOT:-/tmp/mesh-testbed}
+dir=$root/$name
+switch=tb-$name-switch
+subnet4=192.168.77
+subnet6=fd77::
+# /run is emptied at each boot; the others are disks.
+private_dirs=(/run /etc/docker /etc/cni /etc/mesh /opt/cni
+              /var/lib/docker /var/lib/containerd /var/lib/containers /var/lib/cni /var/lib/mesh)
+
+die()   { echo "testbed: $*" >&2; exit 1; }
+netns() { echo "tb-$name-$1"; }
+hosts() { [ -d "$dir/hosts" ] && ls -v "$dir/hosts" || true; }
+
+# ---- processes -----------------------------------------------------------------------------------------------------
+
+# Prints the pids of all processes in a network namespace, by its name.
+processes_in() {
+    local inode
+    inode=$(stat -Lc %i "/run/netns/$1" 2>/dev/null) || return 0
+    find /proc/[0-9]*/ns/net -maxdepth 0 -lname "net:\\[$inode\\]" 2>/dev/null | cut -d/ -f3 || true
+}
+
+# Prints the pid of a host's first process; fails if the host is down or the pid is someone else's by now.
+pid_of() {
+    local pid inode
+    pid=$(cat "$dir/hosts/$1/init.pid" 2>/dev/null) || return 1
+    inode=$(stat -Lc %i "/run/netns/$(netns "$1")" 2>/dev/null) || return 1
+    [ "$(readlink "/proc/$pid/ns/net" 2>/dev/null)" = "net:[$inode]" ] && echo "$pid"
+}
+
+# Prints "PID START": a pid that is used again has another start time. Fails for a process that has ended.
+fingerprint() {
+    local stat
+    stat=$(cat "/proc/$1/stat" 2>/dev/null) || return 1
+    # shellcheck disable=SC2086  # the words after the command's name are wanted
+    set -- "$1" ${stat##*) }
+    [ "$2" != Z ] && echo "$1 ${21}"
+}
+
+# Whether the testbed in directory $1 has an owner that still runs.
+owned() {
+    local recorded
+    recorded=$(cat "$1/owner" 2>/dev/null) && [ "$(fingerprint "${recorded%% *}")" = "$recorded" ]
+}
+
+in_host() {
+    local pid
+    pid=$(pid_of "$1") || die "$1 is not up"
+    shift
+    nsenter -t "$pid" -n -m -u -p -- "$@"
+}
+
+# ---- underlay ------------------------------------------------------------------------------------------------------
+
+switch_up() {
+    ip netns add "$switch"
+    ip -n "$switch" link set lo up
+    ip -n "$switch" link add sw0 type bridge
+    ip -n "$switch" link set sw0 up
+    in_switch sysctl -qw net.bridge.bridge-nf-call-iptables=0 2>/dev/null || true
+    in_switch nft -f - <<'RULES'
+table bridge cables {
+    set cut { type ifname . ifname; }
+    chain pass { type filter hook forward priority 0; policy accept; iifname . oifname @cut drop; }
+}
+RULES
+}
+
+in_switch() { nsenter --net="/run/netns/$switch" -- "$@"; }
+
+plug() {
+    local host=$1 number=${1#host} space
+    space=$(netns "$host")
+    ip netns add "$space"
+    ip -n "$space" link set lo up
+    ip link add name eth0 netns "$space" type veth peer name "$host" netns "$switch"
+    ip -n "$switch" link set "$host" master sw0 up
+    [ -e "$dir/ipv6-only" ] || ip -n "$space" addr add "$subnet4.$number/24" dev eth0
+    ip -n "$space" addr add "$subnet6$number/64" dev eth0 nodad
+    ip -n "$space" link set eth0 up
+}
+
+cut_pair()  { in_switch nft add element bridge cables cut "{ \"$1\" . \"$2\", \"$2\" . \"$1\" }"; }
+heal_pair() { in_switch nft delete element bridge cables cut "{ \"$1\" . \"$2\", \"$2\" . \"$1\" }"; }
+
+# Cuts every pair that is not in the list `1-2,2-3`.
+keep_links() {
+    local list=,$1, count=$2 a b
+    for ((a = 1; a <= count; a++)); do for ((b = a + 1; b <= count; b++)); do
+        case $list in *",$a-$b,"* | *",$b-$a,"*) ;; *) cut_pair "host$a" "host$b" ;; esac
+    done; done
+}
+
+# ---- one host ------------------------------------------------------------------------------------------------------
+
+power_on() {
+    local host=$1 disk=$dir/hosts/$1/disk unshare i
+    mkdir -p "$disk"
+    rm -rf "$disk/run"
+    make_mount_points "$disk"
+    [ -e "/run/netns/$(netns "$host")" ] || plug "$host"
+    # Not `ip netns exec`: that hides /sys/fs/cgroup, and dockerd then refuses to start.
+    setsid nsenter --net="/run/netns/$(netns "$host")" \
+        unshare --mount --uts --pid --fork --mount-proc --propagation private \
+        bash "$self" first-process "$host" </dev/null >>"$dir/hosts/$host/init.log" 2>&1 &
+    unshare=$!
+    for ((i = 0; i < 200; i++)); do [ -e "$disk/run/booted" ] && break; sleep 0.05; done
+    [ -e "$disk/run/booted" ] || die "$host did not come up: $(tail -n 3 "$dir/hosts/$host/init.log")"
+    pgrep -P "$unshare" >"$dir/hosts/$host/init.pid"
+}
+
+# The directories that are mounted over must exist on the machine; the ones made here go with the last testbed.
+make_mount_points() {
+    local path
+    (
+        flock 9
+        for path in "${private_dirs[@]}"; do
+            mkdir -p "$1$path"
+            while [ ! -d "$path" ]; do
+                local top=$path
+                while [ ! -d "$(dirname "$top")" ]; do top=$(dirname "$top"); done
+                mkdir "$top" && echo "$top" >>"$root/made"
+            done
+        done
+    ) 9>"$root/lock"
+}
+
+# Runs as process 1 of a host: gives it its own view of the file system, then collects orphans for ever.
+first_process() {
+    local host=$1 disk=$dir/hosts/$1/disk path
+    hostname "$host"
+    mkdir -p "$dir/hosts/$host/cgroup"
+    mount --rbind /sys/fs/cgroup "$dir/hosts/$host/cgroup"
+    mount -t sysfs sysfs /sys
+    mount --move "$dir/hosts/$host/cgroup" /sys/fs/cgroup
+    umount /sys/fs/cgroup/unified 2>/dev/null || true       # crun refuses a hybrid of cgroup v1 and v2
+    # A resolver that says no at once: a name that is not in /etc/hosts must not cost a test ten seconds.
+    mount --bind "$dir/resolv.conf" "$(readlink -f /etc/resolv.conf)" 2>/dev/null || true
+    mount --bind "$dir/hosts-file" /etc/hosts
+    for path in "${private_dirs[@]}"; do
+        [ "$path" = /run ] || mount --bind "$disk$path" "$path"
+    done
+    mkdir -p "$disk/run/lock" "$disk/run/netns"
+    mount --bind "$disk/run" /run                            # last: it hides what the paths above may lead through
+    touch /run/booted
+    trap : TERM INT HUP
+    while :; do sleep infinity & wait || true; done
+}
+
+power_off() {
+    local host=$1 space pid i
+    space=$(netns "$host")
+    for ((i = 0; i < 200; i++)); do
+        pid=$(processes_in "$space")
+        [ -n "$pid" ] || break
+        # shellcheck disable=SC2086  # one word per process
+        kill -KILL $pid 2>/dev/null || true
+        sleep 0.05
+    done
+    rm -f "$dir/hosts/$host/init.pid"
+    ip -n "$switch" link del "$host" 2>/dev/null || true
+    ip netns del "$space" 2>/dev/null || true
+    remove_cgroups "mesh-testbed-$name/$host"
+}
+
+remove_cgroups() {
+    local top i
+    for top in /sys/fs/cgroup/"$1" /sys/fs/cgroup/*/"$1"; do
+        for ((i = 0; i < 40; i++)); do                       # a cgroup is busy until its last process is gone
+            [ -d "$top" ] || break
+            find "$top" -depth -type d -exec rmdir {} + 2>/dev/null && break
+            sleep 0.05
+        done
+    done
+}
+
+# ---- engines and images --------------------------------------------------------------------------------------------
+
+engine_up() {
+    local host=$1 log=$dir/hosts/$1/dockerd.log i
+    # shellcheck disable=SC2086  # flags are words
+    in_host "$host" setsid dockerd --exec-opt native.cgroupdriver=cgroupfs --cgroup-parent "/mesh-testbed-$name/$host" \
+        ${DOCKERD_ARGS:-} </dev/null >>"$log" 2>&1 &
+    local engine=$!
+    for ((i = 0; i < 600; i++)); do
+        if in_host "$host" docker info >/dev/null 2>&1; then import_images "$host" docker; return; fi
+        kill -0 "$engine" 2>/dev/null || break
+        sleep 0.1
+    done
+    die "the engine of $host did not come up: $(tail -n 3 "$log")"
+}
+
+import_images() {
+    local host=$1 client=$2 log=$dir/hosts/$1/images.log
+    local path='ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'
+    local serve='CMD ["httpd","-f","-p","80","-h","/www"]'
+    in_host "$host" "$client" image inspect ubuntu nginx >/dev/null 2>&1 && return
+    in_host "$host" "$client" import -c 'CMD ["/bin/sh"]' -c "$path" - ubuntu <"$dir/image.tar" >>"$log" 2>&1
+    in_host "$host" "$client" import -c "$serve" -c "$path" - nginx <"$dir/image.tar" >>"$log" 2>&1
+}
+
+# A 2 MB userland around busybox: there may be no registry to pull one from.
+make_image() {
+    local tree=$dir/image applet
+    mkdir -p "$tree"/{bin,etc,proc,sys,dev,tmp,root,run,usr/bin,var,www}
+    cp "$(command -v busybox)" "$tree/bin/busybox"
+    for applet in $("$tree/bin/busybox" --list); do
+        [ -e "$tree/bin/$applet" ] || ln -s busybox "$tree/bin/$applet"
+    done
+    echo 'root:x:0:0:root:/root:/bin/sh' >"$tree/etc/passwd"
+    echo 'root:x:0:' >"$tree/etc/group"
+    echo '<h1>Welcome to the mesh</h1>' >"$tree/www/index.html"
+    chmod 1777 "$tree/tmp"
+    tar -C "$tree" -cf "$dir/image.tar" .
+    rm -rf "$tree"
+}
+
+# ---- the whole -----------------------------------------------------------------------------------------------------
+
+start() {
+    local count=3 engine=yes links='' owner='' ipv6_only='' i
+    while [ $# -gt 0 ]; do
+        case $1 in
+            --no-engine) engine=no ;;
+            --ipv6-only) ipv6_only=yes ;;
+            --links) links=${2:?--links wants pairs}; shift ;;
+            --owner) owner=${2:?--owner wants a pid}; shift ;;
+            [1-9] | [1-9][0-9]) count=$1 ;;
+            *) die "start: what is '$1'?" ;;
+        esac
+        shift
+    done
+    check_machine "$engine"
+    make_room
+    [ -z "$ipv6_only" ] || touch "$dir/ipv6-only"
+    write_names "$count"
+    switch_up
+    [ "$engine" = no ] || make_image
+    for ((i = 1; i <= count; i++)); do power_on "host$i"; done
+    [ -z "$links" ] || keep_links "$links" "$count"
+    [ "$engine" = no ] || for ((i = 1; i <= count; i++)); do engine_up "host$i"; done
+    # Until here the owner was this script, so that a start that was killed counts as a leftover.
+    rm "$dir/owner"
+    [ -z "$owner" ] || fingerprint "$owner" >"$dir/owner"
+    touch "$dir/complete"
+}
+
+check_machine() {
+    local tool missing=''
+    [ "$(id -u)" = 0 ] || die "needs root"
+    for tool in ip nsenter unshare nft pgrep flock; do command -v $tool >/dev/null || missing+=" $tool"; done
+    [ "$1" = no ] || for tool in dockerd docker iptables busybox; do
+        command -v $tool >/dev/null || missing+=" $tool"
+    done
+    [ -z "$missing" ] || die "not installed:$missing (tests/testbed/install-deps.sh installs them)"
+}
+
+# Removes what a run that ended badly has left; refuses if the testbed is in use.
+make_room() {
+    mkdir -p "$root" && [ -O "$root" ] || die "$root belongs to someone else"
+    chmod 711 "$root"
+    sweep
+    if [ -d "$dir" ] || ip netns list | grep -q "^tb-$name-"; then
+        owned "$dir" && die "'$name' belongs to process $(cut -d' ' -f1 "$dir/owner"), which is running"
+        if [ -e "$dir/complete" ] && [ -n "$(running)" ]; then
+            die "'$name' is up already ('$0 stop' ends it)"
+        fi
+        echo "testbed: removing what an earlier run left" >&2
+        stop
+    fi
+    mkdir -p "$dir/hosts"
+    fingerprint $$ >"$dir/owner"
+}
+
+running() { local host; for host in $(hosts); do pid_of "$host" || true; done; }
+
+write_names() {
+    local i
+    { echo "127.0.0.1 localhost"; echo "::1 localhost"; } >"$dir/hosts-file"
+    for ((i = 1; i <= $1; i++)); do
+        [ -e "$dir/ipv6-only" ] || echo "$subnet4.$i host$i" >>"$dir/hosts-file"
+        echo "$subnet6$i host$i" >>"$dir/hosts-file"
+    done
+    printf 'nameserver 127.0.0.1\noptions timeout:1 attempts:1\n' >"$dir/resolv.conf"
+}
+
+stop() {
+    local space host
+    for space in $(ip netns list | cut -d' ' -f1 | grep "^tb-$name-" || true); do
+        host=${space#"tb-$name-"}
+        [ "$host" = switch ] || power_off "$host"
+    done
+    ip netns del "$switch" 2>/dev/null || true
+    remove_cgroups "mesh-testbed-$name"
+    rm -rf --one-file-system "$dir"
+    remove_mount_points
+}
+
+remove_mount_points() {
+    [ -d "$root" ] || return 0
+    (
+        flock 9
+        # shellcheck disable=SC2010  # names are ours
+        if ! ls "$root" | grep -qvE '^(lock|made)$'; then
+            [ -e "$root/made" ] && tac "$root/made" | xargs -r rmdir --ignore-fail-on-non-empty 2>/dev/null || true
+            rm -rf "$root"
+        fi
+    ) 9>"$root/lock"
+}
+
+sweep() {
+    local other
+    for other in "$root"/*/; do
+        [ -e "$other/owner" ] || continue
+        owned "$other" || TESTBED=$(basename "$other") bash "$self" stop
+    done
+}
+
+status() {
+    local host state
+    for host in $(hosts); do
+        if pid_of "$host" >/dev/null; then
+            state=$(in_host "$host" docker version -f 'docker {{.Server.Version}}' 2>/dev/null) || state='no engine'
+            echo "$host up $subnet4.${host#host} $subnet6${host#host} $state"
+        else
+            echo "$host down"
+        fi
+    done
+}
+
+boot() {
+    [ -d "$dir/hosts/$1" ] || die "there is no $1"
+    ! pid_of "$1" >/dev/null || die "$1 is up"
+    power_on "$1"
+    [ "${2:-}" = --no-engine ] || [ ! -e "$dir/image.tar" ] || engine_up "$1"
+}
+
+usage() { sed -n '2,/^set /{s/^# \{0,1\}//;/^set /d;p}' "$self"; }
+
+verb=${1:-help}
+[ $# -eq 0 ] || shift
+case $verb in
+    start | stop | status | sweep | boot) "$verb" "$@" ;;
+    exec)          in_host "$@" ;;
+    docker)        host=${1:?which host?}; shift; in_host "$host" docker "$@" ;;
+    crash)         power_off "${1:?which host?}" ;;
+    engine)        engine_up "${1:?which host?}" ;;
+    podman-images) import_images "${1:?which host?}" podman ;;
+    cut)           ip -n "$switch" link set "${1:?which host?}" down ;;
+    heal)          ip -n "$switch" link set "${1:?which host?}" up ;;
+    cut-pair)      cut_pair "${1:?which host?}" "${2:?and which other?}" ;;
+    heal-pair)     heal_pair "${1:?which host?}" "${2:?and which other?}" ;;
+    switch)        in_switch "$@" ;;
+    first-process) first_process "$1" ;;
+    help | --help) usage ;;
+    *)             usage >&2; exit 2 ;;
+esac
