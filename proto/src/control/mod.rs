@@ -19,6 +19,7 @@
 pub mod admission;
 mod data;
 mod gossip;
+mod inspect;
 pub mod links;
 pub mod own;
 pub mod paths;

@@ -104,7 +104,7 @@ impl Router {
         let mut router = Self {
             control,
             forwarder,
-            snapshot: Arc::new(Snapshot::empty(
+            snapshot: Arc::new(Snapshot::alone(
                 me,
                 state.epoch,
                 limits::DEFAULT_MTU,
