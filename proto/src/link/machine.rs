@@ -74,6 +74,7 @@ pub struct Link {
     deadline: Option<Instant>,
     features: u64,
     malformed: u64,
+    records: u64,
 }
 
 const ALERT: [u8; 2] = [0xff, 0xff];
@@ -110,6 +111,7 @@ impl Link {
             deadline: Some(now + HANDSHAKE_TIMEOUT),
             features: 0,
             malformed: 0,
+            records: 0,
         };
         match config.record.introduction(&config.identity) {
             Ok(introduction) => {
@@ -253,6 +255,12 @@ impl Link {
         self.features
     }
 
+    /// Records that the peer sealed and that arrived whole since the link is up. Only these are signs of life: bytes
+    /// that never become a record are not.
+    pub fn records(&self) -> u64 {
+        self.records
+    }
+
     /// Messages skipped because they were malformed or out of bounds; they do not end a link.
     pub fn malformed(&self) -> u64 {
         self.malformed
@@ -328,17 +336,21 @@ impl Link {
                 Answer::Confirm => return Err(LinkError::Corrupt("confirm out of turn")),
                 Answer::Refusal(code) => self.refused(code),
             },
-            State::Up(mut up) => match up.open(unit)? {
-                Received::Refusal(code) => self.refused(code),
-                Received::Part => self.state = State::Up(up),
-                Received::Message(message) => {
-                    self.state = State::Up(up);
-                    match LinkMessage::decode(&message) {
-                        Ok(message) => self.events.push_back(LinkEvent::Message(message)),
-                        Err(_) => self.malformed += 1,
+            State::Up(mut up) => {
+                let received = up.open(unit)?;
+                self.records += 1;
+                match received {
+                    Received::Refusal(code) => self.refused(code),
+                    Received::Part => self.state = State::Up(up),
+                    Received::Message(message) => {
+                        self.state = State::Up(up);
+                        match LinkMessage::decode(&message) {
+                            Ok(message) => self.events.push_back(LinkEvent::Message(message)),
+                            Err(_) => self.malformed += 1,
+                        }
                     }
                 }
-            },
+            }
             State::Closed => {}
         }
         Ok(())
