@@ -78,7 +78,7 @@ impl Control {
     }
 
     /// The digest of what all members of this part of the mesh agree on once it is quiet.
-    pub(super) fn digest(&self) -> [u8; 16] {
+    pub fn digest(&self) -> [u8; 16] {
         self.lsdb.digest(self.routes.reachable())
     }
 
