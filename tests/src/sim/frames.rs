@@ -76,13 +76,7 @@ impl Ledger {
         }
     }
 
-    fn note(
-        &mut self,
-        from: HostId,
-        to: Mac,
-        at: Instant,
-        bytes: Vec<u8>,
-    ) -> (FrameId, Vec<u8>) {
+    fn note(&mut self, from: HostId, to: Mac, at: Instant, bytes: Vec<u8>) -> (FrameId, Vec<u8>) {
         let id = self.next;
         self.next += 1;
         let sent = Sent {
