@@ -149,11 +149,6 @@ impl Router {
         self.settle(now);
     }
 
-    /// Who this router is.
-    pub(crate) fn me(&self) -> PeerId {
-        self.control.me()
-    }
-
     /// The digest neighbours compare.
     pub(crate) fn digest(&self) -> [u8; 16] {
         self.control.digest()
@@ -177,11 +172,6 @@ impl Router {
         control
             .map(|(table, used, bound)| Fill { table, used, bound })
             .collect()
-    }
-
-    /// What the router refused and dropped, by reason.
-    pub(crate) fn counters(&self, now: Instant) -> BTreeMap<String, u64> {
-        self.control.report(self.local(now)).counters
     }
 
     fn local(&self, now: Instant) -> Instant {
