@@ -130,6 +130,10 @@ impl Control {
         let restarted = self
             .body_of(&origin)
             .is_some_and(|old| old.version.epoch < record.body().version.epoch);
+        let attached = self
+            .body_of(&origin)
+            .map(|old| old.attached != record.body().attached);
+        self.held_dirty |= attached.unwrap_or(true);
         match self.lsdb.insert(record, now) {
             Merge::Newer => {
                 self.gossip_counters.accepted += 1;
@@ -160,7 +164,15 @@ impl Control {
             self.gossip_counters.refused += 1;
             return;
         }
-        self.own.overtake(seen);
+        if let Some(epoch) = self.own.overtake(seen) {
+            // Others take only handshakes and broadcasts of an epoch that is not older than the last they saw.
+            self.config.epoch = epoch;
+            self.sessions.raise_epoch(epoch);
+            self.snapshot_dirty = true;
+            self.note(Note::Warn(format!(
+                "the stored state of this router is an old one; it goes on with epoch {epoch}"
+            )));
+        }
         self.overtaken.push_back(now);
         if self.overtaken.len() > 4 {
             self.overtaken.pop_front();

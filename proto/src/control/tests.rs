@@ -7,10 +7,14 @@ use std::sync::Arc;
 
 use core::time::Duration;
 
+use super::targets::DialTo;
 use super::*;
 use crate::api::ConnectionState;
+use crate::crypto::identity::Identity;
+use crate::crypto::secret::MeshSecret;
 use crate::entropy::SeededEntropy;
 use crate::forward::{LaneEvent, Outbox, Scratch};
+use crate::ids::PeerName;
 use crate::topology::record::Ed25519;
 
 struct Node {
@@ -162,7 +166,7 @@ impl Net {
                 });
             }
             Output::Note(Note::Info(text) | Note::Warn(text)) => self.nodes[n].notes.push(text),
-            Output::Pin(..) | Output::Unpin(_) | Output::Targets(_) => {}
+            Output::Pin(..) | Output::Unpin(_) | Output::Targets(_) | Output::Held(_) => {}
         }
     }
 

@@ -159,7 +159,7 @@ impl World {
             mac.copy_from_slice(&self.dice.number().to_be_bytes()[..6]);
             mac[0] = (mac[0] | 2) & !1;
             let to = Mac([0x02, 0, 0, 0, 0, 1]);
-            frames.push(self.ledger.frame(host, Mac(mac), to, 60, self.now).1);
+            frames.push(self.ledger.frame(host, Mac(mac), to, 60).1);
         }
         for batch in frames.chunks(64) {
             self.speak(host, batch);

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use mesh_proto::ids::Mac;
-use mesh_proto::time::Instant;
 
 use super::network::HostId;
 
@@ -23,8 +22,6 @@ const ETHERTYPE_ARP: [u8; 2] = [0x08, 0x06];
 #[derive(Clone, Debug)]
 pub(crate) struct Sent {
     pub(crate) from: HostId,
-    pub(crate) to: Mac,
-    pub(crate) at: Instant,
     pub(crate) bytes: Vec<u8>,
 }
 
@@ -43,11 +40,10 @@ impl Ledger {
         source: Mac,
         to: Mac,
         size: usize,
-        at: Instant,
     ) -> (FrameId, Vec<u8>) {
         let mut bytes = ethernet(source, to, ETHERTYPE);
         self.finish(&mut bytes, size);
-        self.note(from, to, at, bytes)
+        self.note(from, bytes)
     }
 
     /// A gratuitous ARP announcement (RFC 5227), its number in the padding.
@@ -56,7 +52,6 @@ impl Ledger {
         from: HostId,
         source: Mac,
         ip: [u8; 4],
-        at: Instant,
     ) -> (FrameId, Vec<u8>) {
         let mut bytes = ethernet(source, Mac::BROADCAST, ETHERTYPE_ARP);
         bytes.extend_from_slice(&[0, 1, 8, 0, 6, 4, 0, 1]);
@@ -65,7 +60,7 @@ impl Ledger {
         bytes.extend_from_slice(&[0; 6]);
         bytes.extend_from_slice(&ip);
         self.finish(&mut bytes, 0);
-        self.note(from, Mac::BROADCAST, at, bytes)
+        self.note(from, bytes)
     }
 
     fn finish(&self, bytes: &mut Vec<u8>, size: usize) {
@@ -76,13 +71,11 @@ impl Ledger {
         }
     }
 
-    fn note(&mut self, from: HostId, to: Mac, at: Instant, bytes: Vec<u8>) -> (FrameId, Vec<u8>) {
+    fn note(&mut self, from: HostId, bytes: Vec<u8>) -> (FrameId, Vec<u8>) {
         let id = self.next;
         self.next += 1;
         let sent = Sent {
             from,
-            to,
-            at,
             bytes: bytes.clone(),
         };
         self.sent.insert(id, sent);
@@ -125,8 +118,8 @@ mod tests {
     fn frames_are_known_by_their_number() {
         let mut ledger = Ledger::default();
         let mac = Mac([2; 6]);
-        let (a, first) = ledger.frame(0, mac, Mac::BROADCAST, 200, Instant::ZERO);
-        let (b, second) = ledger.announcement(0, mac, [10, 0, 0, 1], Instant::ZERO);
+        let (a, first) = ledger.frame(0, mac, Mac::BROADCAST, 200);
+        let (b, second) = ledger.announcement(0, mac, [10, 0, 0, 1]);
         assert_ne!(a, b);
         assert_eq!(id_of(&first), Some(a));
         assert_eq!(id_of(&second), Some(b));

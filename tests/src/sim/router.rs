@@ -144,11 +144,6 @@ impl Router {
         self.settle(now);
     }
 
-    /// Who this router is.
-    pub(crate) fn me(&self) -> PeerId {
-        self.control.me()
-    }
-
     /// The digest neighbours compare.
     pub(crate) fn digest(&self) -> [u8; 16] {
         self.control.digest()
@@ -172,11 +167,6 @@ impl Router {
         control
             .map(|(table, used, bound)| Fill { table, used, bound })
             .collect()
-    }
-
-    /// What the router refused and dropped, by reason.
-    pub(crate) fn counters(&self, now: Instant) -> BTreeMap<String, u64> {
-        self.control.report(self.local(now)).counters
     }
 
     fn local(&self, now: Instant) -> Instant {
@@ -224,6 +214,7 @@ impl Router {
                 Output::Pin(name, key) => Effect::Keep(Keep::Pin(name, key)),
                 Output::Unpin(name) => Effect::Keep(Keep::Unpin(name)),
                 Output::Targets(targets) => Effect::Keep(Keep::Targets(targets)),
+                Output::Held(_) => continue,
                 Output::Note(Note::Info(text) | Note::Warn(text)) => Effect::Note(text),
             };
             self.effects.push(effect);

@@ -10,6 +10,7 @@ use mesh_proto::ids::Mac;
 use mesh_proto::limits::SETTLE;
 use mesh_proto::time::Instant;
 
+use super::action::Action;
 use super::dice::Dice;
 use super::invariants::agreement::{self, Belief};
 use super::invariants::delivery::{self, Expectation};
@@ -235,14 +236,8 @@ impl Joined {
 impl World {
     fn play(&mut self, last_fault: Instant, joined: &Joined) -> Option<Duration> {
         self.step_to(last_fault);
-        if self.planted == Some(Planted::StaleSnapshot)
-            && let Some(router) = self.router(VICTIM)
-        {
-            router.deaf_to_snapshots = true;
-        }
         if self.planted == Some(Planted::StaleSnapshot) {
-            // Stale is only what has changed since.
-            self.restart_neighbours();
+            self.go_deaf();
         }
         let agreed = self.wait_for_agreement(last_fault, joined)?;
         let settled = self.now + SETTLE + STEP;
@@ -257,15 +252,18 @@ impl World {
         Some(agreed)
     }
 
-    fn restart_neighbours(&mut self) {
-        let now = self.now;
-        for host in (0..self.hosts.len() - 1).filter(|h| *h != VICTIM) {
-            use super::action::Action;
-            self.queue.push(now, Event::Action(Action::Kill(host)));
-            self.queue
-                .push(now + STEP, Event::Action(Action::Start(host)));
+    /// The victim reads no snapshot any more while all others start anew: its routes and keys are stale.
+    fn go_deaf(&mut self) {
+        if let Some(router) = self.router(VICTIM) {
+            router.deaf_to_snapshots = true;
         }
-        self.step_to(now + STEP);
+        for host in self.running().into_iter().filter(|h| *h != VICTIM) {
+            let kill = Event::Action(Action::Kill(host));
+            self.queue.push(self.now, kill);
+            let start = Event::Action(Action::Start(host));
+            self.queue.push(self.now + STEP, start);
+        }
+        self.step_to(self.now + STEP);
     }
 
     fn step_to(&mut self, end: Instant) {
@@ -379,7 +377,7 @@ impl World {
     }
 
     fn test_frame(&mut self, from: HostId, source: Mac, to: Mac) -> (u64, Vec<u8>) {
-        self.ledger.frame(from, source, to, 200, self.now)
+        self.ledger.frame(from, source, to, 200)
     }
 
     /// The hops that are enough. With discovery links form as routers choose: what they announce is the measure.

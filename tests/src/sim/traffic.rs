@@ -50,7 +50,7 @@ impl World {
             _ => self.any_container()?.mac,
         };
         let size = 60 + self.dice.below(LONGEST - 60);
-        Some(self.ledger.frame(from, source.mac, to, size, self.now))
+        Some(self.ledger.frame(from, source.mac, to, size))
     }
 
     fn any_container(&mut self) -> Option<Container> {
@@ -62,7 +62,7 @@ impl World {
     /// A container says where it is.
     pub(crate) fn announcement(&mut self, from: HostId, source: &Container) -> (FrameId, Vec<u8>) {
         let ip = source.ip.octets();
-        self.ledger.announcement(from, source.mac, ip, self.now)
+        self.ledger.announcement(from, source.mac, ip)
     }
 
     /// Frames arrive at a router from its bridge.

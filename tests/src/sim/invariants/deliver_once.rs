@@ -55,13 +55,12 @@ impl Deliveries {
 mod tests {
     use super::*;
     use mesh_proto::ids::Mac;
-    use mesh_proto::time::Instant;
 
     #[test]
     fn once_unchanged_and_elsewhere() {
         let mut ledger = Ledger::default();
         let mac = Mac([2; 6]);
-        let (id, mut frame) = ledger.frame(0, mac, Mac::BROADCAST, 100, Instant::ZERO);
+        let (id, mut frame) = ledger.frame(0, mac, Mac::BROADCAST, 100);
         let mut deliveries = Deliveries::default();
         assert!(deliveries.injected(1, 1, &frame, &ledger).is_ok());
         assert!(deliveries.injected(2, 1, &frame, &ledger).is_ok());

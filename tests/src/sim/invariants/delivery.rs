@@ -113,12 +113,11 @@ mod tests {
     use super::*;
     use crate::sim::frames::Ledger;
     use mesh_proto::ids::Mac;
-    use mesh_proto::time::Instant;
 
     #[test]
     fn missing_and_stray_frames_are_found() {
         let mut ledger = Ledger::default();
-        let (frame, bytes) = ledger.frame(0, Mac([2; 6]), Mac([4; 6]), 60, Instant::ZERO);
+        let (frame, bytes) = ledger.frame(0, Mac([2; 6]), Mac([4; 6]), 60);
         let hosts = BTreeSet::from([0, 1, 2]);
         let expected = [Expectation {
             frame,
