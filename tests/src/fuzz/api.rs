@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 /// Whatever is read as one of the types writes something that is read as the same.
-pub fn target(data: &[u8]) {
+pub(super) fn target(data: &[u8]) {
     survives::<ConnectRequest>(data);
     survives::<ForgetRequest>(data);
     survives::<PrepareRequest>(data);

@@ -6,7 +6,7 @@ use mesh_router::config::Options;
 use super::scratch;
 
 /// A file is refused in one line that names it, or gives settings that are within their ranges.
-pub fn target(data: &[u8]) {
+pub(super) fn target(data: &[u8]) {
     scratch::with_dir(|dir| {
         let path = dir.join("mesh.toml");
         std::fs::write(&path, data).expect("the scratch directory can be written");

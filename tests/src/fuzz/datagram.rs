@@ -7,7 +7,7 @@ use mesh_proto::wire::datagram::{
 };
 
 /// Whatever is accepted encodes to the bytes it was read from.
-pub fn target(data: &[u8]) {
+pub(super) fn target(data: &[u8]) {
     if let Ok(header) = Header::parse(data) {
         assert_eq!(header.encode()[..], data[..HEADER_LEN]);
     }

@@ -13,7 +13,7 @@ use super::input::{Input, Script};
 const STEPS: usize = 16;
 
 /// Every frame that leaves is one that came in, at the peer it is for, sealed for that peer.
-pub fn target(data: &[u8]) {
+pub(super) fn target(data: &[u8]) {
     let mut input = Input::new(data);
     let mut plane = Plane::new();
     for n in 1..=PEERS {

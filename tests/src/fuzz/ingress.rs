@@ -12,7 +12,7 @@ use super::input::{Input, Script};
 const STEPS: usize = 32;
 
 /// What no peer sealed enters no port and leads to no datagram; what one sealed stays within bounds.
-pub fn target(data: &[u8]) {
+pub(super) fn target(data: &[u8]) {
     let mut input = Input::new(data);
     let mut plane = Plane::new();
     let mut last = Vec::new();
@@ -82,7 +82,7 @@ fn peer_says(input: &mut Input<'_>, plane: &Plane, from: u8, operation: usize) -
         }
     };
     // Keys die of age; then nothing was sent.
-    drop(sealed);
+    let _ = sealed;
     out
 }
 
@@ -94,7 +94,7 @@ fn envelope(input: &mut Input<'_>, plane: &Plane, to: PeerId) -> Vec<u8> {
         let sealed = plane
             .end(3)
             .seal(kind, 1, &[], &body(input), plane.now, &mut clear);
-        drop(sealed);
+        let _ = sealed;
     } else {
         clear.extend_from_slice(input.chunk());
     }

@@ -22,7 +22,7 @@ struct Side {
 }
 
 /// What arrives is what was sent, from the start and in order; a changed stream ends the link or stops it.
-pub fn target(data: &[u8]) {
+pub(super) fn target(data: &[u8]) {
     let mut input = Input::new(data);
     let mut entropy = SeededEntropy::new(9);
     let mut sides = [(LinkRole::Dialler, 0), (LinkRole::Acceptor, 1)].map(|(role, n)| Side {

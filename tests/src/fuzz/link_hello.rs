@@ -8,7 +8,7 @@ use super::fixture::{self, START};
 use super::input::Input;
 
 /// No stranger gets further than the handshake, or makes a router say more than that.
-pub fn target(data: &[u8]) {
+pub(super) fn target(data: &[u8]) {
     let mut input = Input::new(data);
     let (piece, role) = (usize::from(input.byte()).max(1), input.byte());
     let role = if role & 1 == 0 {

@@ -9,7 +9,7 @@ use mesh_proto::wire::message::{Held, LinkMessage, Summary};
 use super::record;
 
 /// A message that is read is within its bounds, and survives being written.
-pub fn target(data: &[u8]) {
+pub(super) fn target(data: &[u8]) {
     let Ok(message) = LinkMessage::decode(data) else {
         return;
     };

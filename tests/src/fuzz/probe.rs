@@ -3,7 +3,7 @@
 use mesh_proto::control::paths::Probe;
 
 /// Whatever is accepted encodes to the bytes it was read from.
-pub fn target(data: &[u8]) {
+pub(super) fn target(data: &[u8]) {
     if let Some(probe) = Probe::decode(data) {
         assert_eq!(probe.encode(), data);
     }

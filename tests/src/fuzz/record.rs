@@ -11,7 +11,7 @@ use mesh_proto::wire::codec;
 use super::fixture;
 
 /// A record that is read is within its bounds, fit to print, and travels as the bytes it came in.
-pub fn target(data: &[u8]) {
+pub(super) fn target(data: &[u8]) {
     let Ok(record) = SignedRecord::parse(data) else {
         return;
     };

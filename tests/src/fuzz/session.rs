@@ -40,7 +40,7 @@ struct Net {
 }
 
 /// Changed messages are refused, answers are never longer than questions, and keys agree wherever both sides have them.
-pub fn target(data: &[u8]) {
+pub(super) fn target(data: &[u8]) {
     let mut input = Input::new(data);
     let mut net = Net::new();
     for _ in 0..STEPS {

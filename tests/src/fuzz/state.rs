@@ -17,7 +17,7 @@ const FILES: [&str; 4] = ["identity", "targets", "pins", "attachments"];
 /// A file that is damaged or not ours is refused with its name and stays; one that is read survives being written.
 ///
 /// The first byte chooses the file, and whether the rest is the file or the text behind a right checksum.
-pub fn target(data: &[u8]) {
+pub(super) fn target(data: &[u8]) {
     let Some((choice, content)) = data.split_first() else {
         return;
     };

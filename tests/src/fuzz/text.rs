@@ -9,7 +9,7 @@ use mesh_proto::ids::{Mac, PeerName};
 use mesh_proto::limits::DEFAULT_PORT;
 
 /// Whatever is accepted prints as something that is read as the same.
-pub fn target(data: &[u8]) {
+pub(super) fn target(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     if let Some(address) = survives::<AddressArg>(&text) {
         check_address(&text, address);

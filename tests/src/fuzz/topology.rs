@@ -16,7 +16,7 @@ const ROUTERS: u8 = 12;
 const RECORDS: usize = 24;
 
 /// The order of records does not matter, every router computes the same trees, and each router gets each broadcast once.
-pub fn target(data: &[u8]) {
+pub(super) fn target(data: &[u8]) {
     let mut input = Input::new(data);
     let identities: Vec<Identity> = (0..ROUTERS).map(fixture::identity).collect();
     let mut records = Vec::new();

@@ -135,10 +135,9 @@ impl Member {
         if header.kind.is_handshake() {
             let via = Via::Direct(fixture::address(0));
             // Refusals are the victim's to test.
-            drop(
-                self.sessions
-                    .handle_datagram(bytes, via, victim, now, entropy),
-            );
+            let _ = self
+                .sessions
+                .handle_datagram(bytes, via, victim, now, entropy);
             return self.launched();
         }
         let transport = self

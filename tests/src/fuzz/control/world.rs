@@ -144,6 +144,7 @@ impl World {
                     assert!(self.pins.len() <= 4096);
                 }
                 Output::Unpin(name) => drop(self.pins.remove(&name)),
+                Output::Held(_) => {}
                 Output::Targets(targets) => assert!(targets.len() <= limits::MAX_TARGETS),
                 Output::Note(Note::Info(text) | Note::Warn(text)) => {
                     assert!(!text.chars().any(char::is_control), "{text:?}");
