@@ -509,7 +509,7 @@ fn a_reason_cannot_write_on_the_terminal() {
     let control = &mut net.nodes[0].control;
     let conn = control.links.of_peer(&peer).unwrap();
     let reason = "\u{1b}]0;owned\u{7}\n2026 INFO all is well".to_owned();
-    control.handle_message(conn, crate::wire::message::LinkMessage::Bye { reason }, now);
+    control.handle_message(conn, LinkMessage::Bye { reason }, now);
     net.run(Duration::from_millis(1));
     let notes = &net.nodes[0].notes;
     assert!(notes.iter().any(|n| n.contains("owned")), "{notes:?}");

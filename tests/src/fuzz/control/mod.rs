@@ -136,7 +136,7 @@ fn dial_fails(world: &mut World) {
 /// A member says something, perhaps many times.
 fn members_speak(world: &mut World, input: &mut Input<'_>) {
     let times = match input.byte() {
-        n @ 0..32 => 1 + usize::from(n),
+        n @ 0..32 => 1 + 8 * usize::from(n),
         _ => 1,
     };
     let Some((conn, Some(m))) = pick(world, input) else {
@@ -322,6 +322,15 @@ pub(super) fn seeds() -> Vec<Vec<u8>> {
         after(&[&[9, 0][..], &many(&[5, 1])].concat()),
         after(&[&[9, 0][..], &many(&[0])].concat()),
         after(&[&[9, 0][..], &many(&[7, 0x0f, 0xff]), &SECOND].concat()),
+        after(
+            &[
+                &many(&[4, 0, 15])[..],
+                &[9, 0],
+                &many(&[5, 1]),
+                &many(&[7, 0x0f, 0xff]),
+            ]
+            .concat(),
+        ),
         after(&say(&[6, 0, 0xff, 0x0f, 0xff])),
         after(&bye(b"that router was stopped")),
         after(&bye(b"\x1b]0;owned\x07")),

@@ -23,7 +23,7 @@ use super::members::{Member, Victim};
 /// Members there are.
 pub(super) const MEMBERS: u8 = 3;
 /// Bytes that may wait for a socket that takes none, per connection.
-const MAX_UNWRITTEN: usize = 4 * limits::MAX_LINK_SEND_QUEUE;
+const MAX_UNWRITTEN: usize = 2 * limits::MAX_LINK_SEND_QUEUE + limits::MAX_LINK_RECORD;
 /// Effects that one input may have, answers of members and what follows from those included.
 const MAX_EFFECTS: usize = 20_000;
 
@@ -141,7 +141,7 @@ impl World {
                 Output::Publish(snapshot) => self.publish(snapshot),
                 Output::Pin(name, _) => {
                     self.pins.insert(name);
-                    assert!(self.pins.len() <= 4096);
+                    assert!(self.pins.len() <= limits::MAX_PINS);
                 }
                 Output::Unpin(name) => drop(self.pins.remove(&name)),
                 Output::Held(_) => {}
