@@ -137,7 +137,7 @@ fn needs(package: &PackageId) -> Vec<&'static PackageId> {
         .filter(|dep| {
             dep.dep_kinds
                 .iter()
-                .any(|k| k.kind == DependencyKind::Normal && k.target.is_none())
+                .any(|k| k.kind == DependencyKind::Normal)
         })
         .map(|dep| &dep.pkg)
         .collect()
