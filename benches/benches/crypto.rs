@@ -39,11 +39,11 @@ fn records(c: &mut Criterion) {
     let signed = SignedRecord::sign(&body, &identity).expect("a small record can be signed");
     let mut group = c.benchmark_group("record");
     group.bench_function("sign", |b| {
-        b.iter(|| SignedRecord::sign(black_box(&body), &identity))
+        b.iter(|| SignedRecord::sign(black_box(&body), &identity));
     });
     group.bench_function("verify", |b| b.iter(|| black_box(&signed).verify()));
     group.bench_function("parse", |b| {
-        b.iter(|| SignedRecord::parse(black_box(signed.bytes())))
+        b.iter(|| SignedRecord::parse(black_box(signed.bytes())));
     });
     group.finish();
 }

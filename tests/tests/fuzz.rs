@@ -46,7 +46,6 @@ fn fuzz(name: &str) {
     let corpus: Vec<Vec<u8>> = corpus.into_iter().map(|(_, input)| input).collect();
     let seed = number("MESH_FUZZ_SEED", 1);
     let runs = u64::from(target.iterations) * number("MESH_FUZZ_FACTOR", 1);
-    println!("{name}: seed {seed}, {runs} inputs");
     let mut mutator = Mutator::new(seed);
     for n in 0..runs {
         let input = mutator.next(&corpus);

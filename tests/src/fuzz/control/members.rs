@@ -192,6 +192,14 @@ impl Member {
     }
 }
 
+/// Messages there are to choose from.
+const KINDS: usize = 12;
+
+/// Whether the message that comes next takes many signatures to make.
+pub(super) fn is_dear(input: &Input<'_>) -> bool {
+    input.clone().below(KINDS) == 4
+}
+
 /// What a member may say: every message there is, with contents of its choice.
 pub(super) fn message(
     input: &mut Input<'_>,
@@ -199,7 +207,7 @@ pub(super) fn message(
     victim: &Identity,
     entropy: &mut SeededEntropy,
 ) -> Vec<u8> {
-    let message = match input.below(12) {
+    let message = match input.below(KINDS) {
         0 => LinkMessage::Ping { nonce: input.u64() },
         1 => LinkMessage::Pong { nonce: input.u64() },
         2 => LinkMessage::Records(vec![record(input, &member.identity, victim)]),

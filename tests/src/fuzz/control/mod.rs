@@ -135,15 +135,14 @@ fn dial_fails(world: &mut World) {
 
 /// A member says something, perhaps many times.
 fn members_speak(world: &mut World, input: &mut Input<'_>) {
-    let times = match input.byte() {
-        n @ 0..32 => 1 + 8 * usize::from(n),
-        _ => 1,
-    };
+    let times = usize::from(Some(input.byte()).filter(|n| *n < 32).unwrap_or(0));
     let Some((conn, Some(m))) = pick(world, input) else {
         return;
     };
     let choice = input.clone();
-    for _ in 0..times {
+    // Records of strangers cost a signature each.
+    let cheap = !members::is_dear(&choice);
+    for _ in 0..=if cheap { 8 * times } else { times } {
         *input = choice.clone();
         let World {
             members,
