@@ -9,8 +9,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result, bail};
 use mesh_tests::sim::{Options, Scenario, run, run_many};
 
-const USAGE: &str =
-    "usage: mesh-sim --seed N [--verbose] | --from N --to N  [--scenario NAME]";
+const USAGE: &str = "usage: mesh-sim --seed N [--verbose] | --from N --to N  [--scenario NAME]";
 
 #[derive(Default)]
 struct Arguments {
@@ -68,12 +67,16 @@ fn play(arguments: &Arguments) -> Result<bool> {
         }
         for (scenario, (runs, slowest)) in summary.by_scenario() {
             let slowest = slowest.as_secs_f64();
-            say(&format!("{scenario:?}: {runs} runs, slowest agreement {slowest:.1} s"));
+            say(&format!(
+                "{scenario:?}: {runs} runs, slowest agreement {slowest:.1} s"
+            ));
         }
         say(&summary.to_string());
         return Ok(summary.failures().next().is_none());
     };
-    let sink = arguments.verbose.then(|| Box::new(say) as Box<dyn FnMut(&str)>);
+    let sink = arguments
+        .verbose
+        .then(|| Box::new(say) as Box<dyn FnMut(&str)>);
     let report = run(seed, arguments.options, sink);
     say(&report.to_string());
     say(&format!("trace {:016x}", report.trace));

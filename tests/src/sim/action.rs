@@ -26,7 +26,10 @@ pub(crate) enum Action {
     /// The host gets another address.
     MoveHost(HostId),
     /// A container goes to another host, with its address.
-    MoveContainer { from: HostId, to: HostId },
+    MoveContainer {
+        from: HostId,
+        to: HostId,
+    },
     /// Random and damaged datagrams arrive at the host.
     Garbage(HostId),
     /// A stranger dials the host and writes random bytes.

@@ -148,7 +148,9 @@ impl Hostile {
             3 => LinkMessage::Digest(self.peer().0),
             4 => LinkMessage::Want(vec![self.peer(); 20]),
             5 => LinkMessage::Summary(self.summary()),
-            6 => LinkMessage::Pong { nonce: self.dice.number() },
+            6 => LinkMessage::Pong {
+                nonce: self.dice.number(),
+            },
             7 => LinkMessage::Observed(SocketAddr::from(([203, 0, 113, 7], 1))),
             8 => LinkMessage::Want(vec![anybody; 100]),
             _ => return Err(self.raw()),
@@ -156,7 +158,14 @@ impl Hostile {
     }
 
     fn peer(&mut self) -> PeerId {
-        PeerId(self.dice.number().to_be_bytes().repeat(2).try_into().unwrap_or([0; 16]))
+        PeerId(
+            self.dice
+                .number()
+                .to_be_bytes()
+                .repeat(2)
+                .try_into()
+                .unwrap_or([0; 16]),
+        )
     }
 
     /// Bytes that no encoder makes: an unknown tag, a body cut short or damaged, a message too long.

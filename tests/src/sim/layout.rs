@@ -85,10 +85,7 @@ pub(crate) fn components(
 }
 
 /// The longest of all shortest ways between two hosts of `group`, in hops.
-pub(crate) fn diameter(
-    group: &BTreeSet<HostId>,
-    joined: impl Fn(HostId, HostId) -> bool,
-) -> usize {
+pub(crate) fn diameter(group: &BTreeSet<HostId>, joined: impl Fn(HostId, HostId) -> bool) -> usize {
     let mut longest = 0;
     for start in group {
         let mut seen = BTreeSet::from([*start]);

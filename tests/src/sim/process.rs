@@ -12,10 +12,21 @@ use super::router::Router;
 /// What a process does to the world.
 #[derive(Debug)]
 pub(crate) enum Effect {
-    Dial { conn: ConnId, to: DialTo },
-    Send { conn: ConnId, bytes: Vec<u8> },
-    Close { conn: ConnId },
-    Datagram { to: SocketAddr, bytes: Vec<u8> },
+    Dial {
+        conn: ConnId,
+        to: DialTo,
+    },
+    Send {
+        conn: ConnId,
+        bytes: Vec<u8>,
+    },
+    Close {
+        conn: ConnId,
+    },
+    Datagram {
+        to: SocketAddr,
+        bytes: Vec<u8>,
+    },
     /// A frame enters the host's bridge.
     Inject(Vec<u8>),
     /// A broadcast that came from another router was sent on.

@@ -104,12 +104,7 @@ impl Router {
         let mut router = Self {
             control,
             forwarder,
-            snapshot: Arc::new(Snapshot::alone(
-                me,
-                state.epoch,
-                limits::DEFAULT_MTU,
-                local,
-            )),
+            snapshot: Arc::new(Snapshot::alone(me, state.epoch, limits::DEFAULT_MTU, local)),
             scratch: Scratch::default(),
             clock: setup.clock,
             effects: Vec::new(),

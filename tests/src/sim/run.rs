@@ -199,7 +199,10 @@ fn play(choice: &Choice, seed: u64, options: Options, sink: Option<Sink>) -> Don
     let mut world = World::new(&plan, dice, Arc::new(Cache::default()), sink);
     world.trace.line(
         Instant::ZERO,
-        format_args!("seed {seed}: {:?}, {:?} of {n}", choice.scenario, choice.layout),
+        format_args!(
+            "seed {seed}: {:?}, {:?} of {n}",
+            choice.scenario, choice.layout
+        ),
     );
     for (at, action) in script.actions {
         world.queue.push(Instant::ZERO + at, Event::Action(action));
@@ -285,7 +288,9 @@ impl World {
             let check = self.agreement(joined);
             self.check(check);
         }
-        agreed.filter(|_| self.broken.is_none()).map(|at| at.since(since))
+        agreed
+            .filter(|_| self.broken.is_none())
+            .map(|at| at.since(since))
     }
 
     fn components(&mut self, joined: &Joined) -> Vec<BTreeSet<HostId>> {
@@ -295,10 +300,7 @@ impl World {
 
     fn agreement(&mut self, joined: &Joined) -> Check {
         for component in self.components(joined) {
-            let beliefs: Vec<Belief> = component
-                .iter()
-                .filter_map(|h| self.belief(*h))
-                .collect();
+            let beliefs: Vec<Belief> = component.iter().filter_map(|h| self.belief(*h)).collect();
             agreement::check(&component, &beliefs)?;
         }
         Ok(())

@@ -342,7 +342,11 @@ mod tests {
     fn every_cut_is_healed_or_meant_to_stay() {
         for seed in 0..40 {
             let mut dice = Dice::new(seed);
-            for scenario in [Scenario::Partition, Scenario::SwizzleClog, Scenario::Flapping] {
+            for scenario in [
+                Scenario::Partition,
+                Scenario::SwizzleClog,
+                Scenario::Flapping,
+            ] {
                 let script = scenario.script(6, Layout::Ring, &mut dice);
                 let count = |wanted: fn(&Action) -> bool| {
                     script.actions.iter().filter(|(_, a)| wanted(a)).count()

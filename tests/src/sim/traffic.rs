@@ -37,7 +37,10 @@ impl World {
 
     fn any_frame(&mut self, from: HostId) -> Option<(FrameId, Vec<u8>)> {
         let here = self.hosts[from].containers.len();
-        let source = self.hosts[from].containers.get(self.dice.below(here))?.clone();
+        let source = self.hosts[from]
+            .containers
+            .get(self.dice.below(here))?
+            .clone();
         let kind = self.dice.below(10);
         if kind < 2 {
             return Some(self.announcement(from, &source));

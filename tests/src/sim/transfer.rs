@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use mesh_proto::control::targets::DialTo;
 use mesh_proto::ids::ConnId;
-use mesh_proto::wire::datagram::{Header, Kind, HEADER_LEN};
+use mesh_proto::wire::datagram::{HEADER_LEN, Header, Kind};
 
 use super::frames::{MARKER, id_of};
 use super::invariants::secrecy;
@@ -156,8 +156,8 @@ impl World {
         }
         self.trace.event(self.now, &[5, host as u64, conn.0]);
         let there = self.host_at(to).filter(|other| {
-            let both = self.network.carries_tcp(host, *other)
-                && self.network.carries_tcp(*other, host);
+            let both =
+                self.network.carries_tcp(host, *other) && self.network.carries_tcp(*other, host);
             both && self.hosts[*other].powered
         });
         let Some(other) = there else {
@@ -301,9 +301,7 @@ impl World {
             return;
         };
         match direction.due() {
-            Some(due) => self
-                .queue
-                .push(due.max(self.now), Event::Stream(id, side)),
+            Some(due) => self.queue.push(due.max(self.now), Event::Stream(id, side)),
             None => direction.busy = false,
         }
         self.deliver(id, side, &from, &to, item);

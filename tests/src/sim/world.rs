@@ -132,7 +132,12 @@ pub(crate) struct World {
 }
 
 impl World {
-    pub(crate) fn new(plan: &Plan, mut dice: Dice, verifier: Arc<Cache>, sink: Option<Sink>) -> Self {
+    pub(crate) fn new(
+        plan: &Plan,
+        mut dice: Dice,
+        verifier: Arc<Cache>,
+        sink: Option<Sink>,
+    ) -> Self {
         let secret = if plan.open {
             MeshSecret::open()
         } else {
@@ -230,11 +235,7 @@ impl World {
     }
 
     /// An input for whatever runs on a host.
-    pub(crate) fn tell_router(
-        &mut self,
-        host: HostId,
-        input: impl FnOnce(&mut Router, Instant),
-    ) {
+    pub(crate) fn tell_router(&mut self, host: HostId, input: impl FnOnce(&mut Router, Instant)) {
         let incarnation = self.hosts[host].incarnation;
         self.tell(host, incarnation, |process, now| {
             if let Some(router) = process.router() {
@@ -289,7 +290,10 @@ impl World {
         if at.armed.is_some_and(|armed| armed <= now) {
             at.armed = None;
         }
-        let due = at.process.as_ref().is_some_and(|p| p.next_deadline() <= now);
+        let due = at
+            .process
+            .as_ref()
+            .is_some_and(|p| p.next_deadline() <= now);
         if !due {
             return self.arm(host);
         }
@@ -311,7 +315,8 @@ impl World {
         if let Err(violation) = check
             && self.broken.is_none()
         {
-            self.trace.line(self.now, format_args!("BROKEN {violation}"));
+            self.trace
+                .line(self.now, format_args!("BROKEN {violation}"));
             self.broken = Some(violation);
         }
     }

@@ -24,7 +24,8 @@ pub(crate) fn check(component: &BTreeSet<HostId>, beliefs: &[Belief]) -> Check {
             reachable,
         } = belief;
         if reachable != component {
-            let detail = format!("router {router} reaches {reachable:?}, it should reach {component:?}");
+            let detail =
+                format!("router {router} reaches {reachable:?}, it should reach {component:?}");
             return Err(Violation::new(NAME, detail));
         }
         if *digest != beliefs[0].digest {

@@ -17,7 +17,8 @@ pub(crate) fn check(router: usize, tables: &[Fill]) -> Check {
     match tables.iter().find(|t| t.used > t.bound) {
         None => Ok(()),
         Some(Fill { table, used, bound }) => {
-            let detail = format!("router {router}: {table} holds {used}, at most {bound} are allowed");
+            let detail =
+                format!("router {router}: {table} holds {used}, at most {bound} are allowed");
             Err(Violation::new(NAME, detail))
         }
     }

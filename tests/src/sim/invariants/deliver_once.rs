@@ -69,7 +69,10 @@ mod tests {
         assert!(deliveries.injected(0, 1, &frame, &ledger).is_err(), "back");
         assert!(deliveries.reached(id, 1) && !deliveries.reached(id, 3));
         frame[50] ^= 1;
-        assert!(deliveries.injected(3, 1, &frame, &ledger).is_err(), "changed");
+        assert!(
+            deliveries.injected(3, 1, &frame, &ledger).is_err(),
+            "changed"
+        );
         assert!(deliveries.injected(3, 1, b"what", &ledger).is_err());
     }
 }

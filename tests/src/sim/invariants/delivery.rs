@@ -29,7 +29,10 @@ pub(crate) struct Expectation {
 pub(crate) fn check(expected: &[Expectation], got: &Deliveries, hosts: &BTreeSet<HostId>) -> Check {
     for e in expected {
         let Expectation { frame, from, .. } = e;
-        let missed: Vec<_> = e.to.iter().filter(|to| !got.reached(*frame, **to)).collect();
+        let missed: Vec<_> =
+            e.to.iter()
+                .filter(|to| !got.reached(*frame, **to))
+                .collect();
         if !missed.is_empty() {
             let detail = format!("frame {frame} of router {from} did not reach {missed:?}");
             return Err(Violation::new(NAME, detail));

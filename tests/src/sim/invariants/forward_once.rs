@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use mesh_proto::wire::datagram::{Header, Kind, split_relay, HEADER_LEN, TAG_LEN};
+use mesh_proto::wire::datagram::{HEADER_LEN, Header, Kind, TAG_LEN, split_relay};
 
 use super::{Check, Violation};
 use crate::sim::frames::FrameId;

@@ -8,7 +8,10 @@ const NAME: &str = "I8 secrecy";
 /// Checks a datagram.
 pub(crate) fn datagram(bytes: &[u8]) -> Check {
     if contains(bytes) {
-        return Err(Violation::new(NAME, "a frame in clear in a datagram".to_owned()));
+        return Err(Violation::new(
+            NAME,
+            "a frame in clear in a datagram".to_owned(),
+        ));
     }
     Ok(())
 }
@@ -17,7 +20,10 @@ pub(crate) fn datagram(bytes: &[u8]) -> Check {
 pub(crate) fn stream(tail: &mut Vec<u8>, bytes: &[u8]) -> Check {
     tail.extend_from_slice(bytes);
     if contains(tail) {
-        return Err(Violation::new(NAME, "a frame in clear in a TCP stream".to_owned()));
+        return Err(Violation::new(
+            NAME,
+            "a frame in clear in a TCP stream".to_owned(),
+        ));
     }
     let keep = tail.len().saturating_sub(MARKER.len() - 1);
     tail.drain(..keep);
