@@ -2,69 +2,67 @@
 # Runs every test of mesh: unit, property and simulator tests first, then the outside-in tests on a testbed of namespaces
 # and Docker engines. The last line is `N passed, N failed`; the exit status is 1 if a test failed.
 #
-#   tests/run.sh            all
+#   tests/run.sh            all (asks sudo for root where the testbed needs it)
 #   tests/run.sh unit       without the testbed; needs no root
 set -uo pipefail
 cd "$(dirname "$0")/.."
 export PATH=$HOME/.cargo/bin:$PATH:/usr/sbin:/sbin
 layers=${1:-all}
-outside=(netns docker)               # test targets that need root and a testbed
+outside=(harness netns docker)       # test targets that need root and a testbed
+threads=2                            # more testbeds at once would measure the machine rather than mesh
+ended_badly=0
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 
-# Two processes of these tests fit two cores; more would measure the machine rather than mesh.
-threads=2
-failed_runs=0
-
-# One build serves every run below; a test that does not compile is one failure, since nothing of it ran.
-cargo build --workspace --bins --tests 2>&1 | tee -a "$log"
-built=${PIPESTATUS[0]}
-
-run() {
-    cargo test --quiet "$@" 2>&1 | tee -a "$log"
-    return "${PIPESTATUS[0]}"
-}
-
-# A run that fails without naming a failed test (it crashed, or did not compile) still counts as one.
-count_run() {
-    local before after
-    before=$(failures)
-    run "$@" && return
-    after=$(failures)
-    [ "$after" -gt "$before" ] || { echo "run.sh: cargo test $* ended badly" | tee -a "$log"; failed_runs=$((failed_runs + 1)); }
-}
-
-# Test targets of the tests crate that need no testbed: `tests/x.rs` and `tests/x/main.rs`.
-other_targets() {
+# Names of the other test targets: `tests/x.rs` and `tests/x/main.rs` of each crate.
+inside_targets() {
     local file
-    for file in tests/tests/*.rs tests/tests/*/main.rs; do
-        [ -e "$file" ] || continue
-        file=${file%/main.rs}
-        basename -s .rs "$file"
+    for file in {proto,router,router/sys,cli,tests,benches,examples}/tests/{*.rs,*/main.rs}; do
+        [ -e "$file" ] && basename -s .rs "${file%/main.rs}"
     done | grep -vxF "$(printf '%s\n' "${outside[@]}")"
 }
 
-sum()      { grep -aoE "^test result: .*" "$log" | grep -oE "[0-9]+ $1" | awk '{ n += $1 } END { print n + 0 }'; }
-failures() { sum failed; }
+# Always the whole workspace with a choice of targets: another choice of packages would build dependencies anew.
+run() {
+    local before after
+    before=$(sum failed)
+    cargo test --quiet --workspace --no-fail-fast "$@" 2>&1 | tee -a "$log"
+    [ "${PIPESTATUS[0]}" != 0 ] || return 0
+    after=$(sum failed)
+    [ "$after" -gt "$before" ] || badly "cargo test $*"
+}
 
-if [ "$built" != 0 ]; then
-    failed_runs=1
-else
-    others=$(other_targets)
-    # shellcheck disable=SC2046,SC2086  # words
-    count_run --workspace --exclude mesh-tests --no-fail-fast
-    # shellcheck disable=SC2046
-    count_run -p mesh-tests --lib --bins $(printf -- '--test %s ' $others) --no-fail-fast
-    if [ "$layers" = all ]; then
-        tests/testbed/testbed.sh sweep
-        for target in "${outside[@]}"; do
-            count_run -p mesh-tests --test "$target" -- --test-threads "$threads"
-        done
+# A run that fails without naming a failed test crashed or did not compile; it counts as one failure.
+badly() { echo "run.sh: ended badly: $1"; ended_badly=$((ended_badly + 1)); }
+
+sum() { grep -aE '^test result: ' "$log" | grep -oE "[0-9]+ $1" | awk '{ n += $1 } END { print n + 0 }'; }
+
+run_inside() {
+    local targets=() name
+    for name in $(inside_targets); do targets+=(--test "$name"); done
+    run --lib --bins --examples "${targets[@]}"
+    run --doc
+}
+
+run_outside() {
+    local target triple
+    if [ "$(id -u)" != 0 ]; then
+        triple=$(rustc -vV | sed -n 's/^host: //p' | tr 'a-z-' 'A-Z_')
+        export "CARGO_TARGET_${triple}_RUNNER=sudo -E"
     fi
+    for target in "${outside[@]}"; do run --test "$target" -- --test-threads "$threads"; done
+}
+
+if cargo build --workspace --bins --tests 2>&1 | tee -a "$log"; then
+    run_inside
+    [ "$layers" != all ] || run_outside
+else
+    badly 'cargo build'
 fi
 
-names=$(grep -aoE '^test .* \.\.\. FAILED|^    [a-z_0-9:]+$' "$log" | sed -E 's/^test (.*) \.\.\. FAILED/\1/; s/^ +//' | sort -u)
+# Names of failed tests, from the lists at the end of each run.
+names=$(sed -nE '/^failures:$/,/^test result:/s/^    ([A-Za-z_0-9:]+( - .*)?)$/\1/p' "$log" | sort -u)
 [ -z "$names" ] || printf 'failed:\n%s\n' "$(sed 's/^/  /' <<<"$names")"
-failed=$(($(failures) + failed_runs))
+failed=$(($(sum failed) + ended_badly))
 echo "$(sum passed) passed, $failed failed"
 [ "$failed" = 0 ]

@@ -161,7 +161,6 @@ fn spawn(mut command: Command, log: &Log) -> anyhow::Result<Child> {
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(log.file.try_clone()?)
-        .process_group(0)
         .spawn()
         .with_context(|| format!("cannot start {}", router::PROGRAM))
 }

@@ -11,8 +11,8 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use mesh_proto::api::{
-    AbandonRequest, Addresses, AdoptRequest, AttachRequest, Attached, ConnectRequest, DetachRequest, Done, ErrorBody,
-    ForgetRequest, PrepareRequest, Prepared, Report,
+    AbandonRequest, Addresses, AdoptRequest, AttachRequest, Attached, ConnectRequest,
+    DetachRequest, Done, ErrorBody, ForgetRequest, PrepareRequest, Prepared, Report,
 };
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{mpsc, oneshot};
@@ -51,7 +51,10 @@ fn refused(error: impl std::fmt::Display) -> Failure {
 }
 
 fn stopping() -> Failure {
-    Failure(StatusCode::SERVICE_UNAVAILABLE, "the router is stopping".to_owned())
+    Failure(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "the router is stopping".to_owned(),
+    )
 }
 
 /// Binds the socket; a stale one of a dead router is replaced, a live one is an error.
@@ -60,7 +63,10 @@ fn stopping() -> Failure {
 /// When another router answers on it, or it cannot be made.
 pub async fn bind(path: &Path) -> anyhow::Result<UnixListener> {
     if UnixStream::connect(path).await.is_ok() {
-        bail!("a router is already running (it answers on {})", path.display());
+        bail!(
+            "a router is already running (it answers on {})",
+            path.display()
+        );
     }
     if let Some(dir) = path.parent() {
         std::fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
@@ -71,7 +77,8 @@ pub async fn bind(path: &Path) -> anyhow::Result<UnixListener> {
         }
         _ => {}
     }
-    let listener = UnixListener::bind(path).with_context(|| format!("cannot listen on {}", path.display()))?;
+    let listener =
+        UnixListener::bind(path).with_context(|| format!("cannot listen on {}", path.display()))?;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))
         .with_context(|| format!("cannot guard {}", path.display()))?;
     Ok(listener)
@@ -93,7 +100,12 @@ pub async fn serve(listener: UnixListener, api: Api) -> std::io::Result<()> {
         .route("/detach", post(detach))
         .route("/ps", get(ps))
         .route("/stop", post(stop))
-        .fallback(|| async { Failure(StatusCode::NOT_FOUND, "this router has no such request; is mesh newer than mesh-router?".into()) })
+        .fallback(|| async {
+            Failure(
+                StatusCode::NOT_FOUND,
+                "this router has no such request; is mesh newer than mesh-router?".into(),
+            )
+        })
         .with_state(api);
     axum::serve(listener, routes).await
 }
@@ -111,9 +123,15 @@ impl Drop for SocketFile {
     }
 }
 
-async fn ask<T>(api: &Api, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Result<T, Failure> {
+async fn ask<T>(
+    api: &Api,
+    command: impl FnOnce(oneshot::Sender<T>) -> Command,
+) -> Result<T, Failure> {
     let (answer, receiver) = oneshot::channel();
-    api.commands.send(command(answer)).await.map_err(|_| stopping())?;
+    api.commands
+        .send(command(answer))
+        .await
+        .map_err(|_| stopping())?;
     receiver.await.map_err(|_| stopping())
 }
 
@@ -121,28 +139,50 @@ async fn report(State(api): State<Api>) -> Answer<Report> {
     let mut router = ask(&api, Command::Report).await?;
     api.host.complete(&mut router);
     let attachments = api.attachments.ps().await.map_err(refused)?;
-    Ok(Json(Report { ready: true, version: env!("CARGO_PKG_VERSION").to_owned(), router, attachments }))
+    Ok(Json(Report {
+        ready: true,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        router,
+        attachments,
+    }))
 }
 
 async fn connect(State(api): State<Api>, Json(request): Json<ConnectRequest>) -> Answer<Done> {
-    crate::resolve::check(&request.peers, api.host.port).await.map_err(refused)?;
-    ask(&api, |done| Command::Connect { targets: request.peers, replace: request.replace, done })
-        .await?
+    crate::resolve::check(&request.peers, api.host.port)
+        .await
         .map_err(refused)?;
+    ask(&api, |done| Command::Connect {
+        targets: request.peers,
+        replace: request.replace,
+        done,
+    })
+    .await?
+    .map_err(refused)?;
     Ok(Json(Done {}))
 }
 
 async fn forget(State(api): State<Api>, Json(request): Json<ForgetRequest>) -> Answer<Done> {
-    ask(&api, |done| Command::Forget { targets: request.peers, done }).await?;
+    ask(&api, |done| Command::Forget {
+        targets: request.peers,
+        done,
+    })
+    .await?;
     Ok(Json(Done {}))
 }
 
 async fn prepare(State(api): State<Api>, Json(request): Json<PrepareRequest>) -> Answer<Prepared> {
-    api.attachments.prepare(request).await.map(Json).map_err(refused)
+    api.attachments
+        .prepare(request)
+        .await
+        .map(Json)
+        .map_err(refused)
 }
 
 async fn abandon(State(api): State<Api>, Json(request): Json<AbandonRequest>) -> Answer<Done> {
-    api.attachments.abandon(&request.id).await.map_err(refused)?;
+    api.attachments
+        .abandon(&request.id)
+        .await
+        .map_err(refused)?;
     Ok(Json(Done {}))
 }
 
@@ -152,11 +192,19 @@ async fn adopt(State(api): State<Api>, Json(request): Json<AdoptRequest>) -> Ans
 }
 
 async fn attach(State(api): State<Api>, Json(request): Json<AttachRequest>) -> Answer<Addresses> {
-    api.attachments.attach(request).await.map(Json).map_err(refused)
+    api.attachments
+        .attach(request)
+        .await
+        .map(Json)
+        .map_err(refused)
 }
 
 async fn detach(State(api): State<Api>, Json(request): Json<DetachRequest>) -> Answer<Addresses> {
-    api.attachments.detach(request).await.map(Json).map_err(refused)
+    api.attachments
+        .detach(request)
+        .await
+        .map(Json)
+        .map_err(refused)
 }
 
 async fn ps(State(api): State<Api>) -> Answer<Vec<Attached>> {

@@ -13,7 +13,9 @@ pub struct Clock {
 impl Clock {
     /// A clock that begins now, a little above zero so that "long ago" can be told from "at the start".
     pub fn start() -> Self {
-        Self { start: OsInstant::now() }
+        Self {
+            start: OsInstant::now(),
+        }
     }
 
     /// The present moment.
@@ -23,7 +25,11 @@ impl Clock {
 
     /// The same moment as the runtime's timers count it.
     pub fn to_tokio(self, at: Instant) -> tokio::time::Instant {
-        tokio::time::Instant::from_std(self.start + at.since(Instant::ZERO + HEAD_START).min(LONGEST_SLEEP + self.start.elapsed()))
+        tokio::time::Instant::from_std(
+            self.start
+                + at.since(Instant::ZERO + HEAD_START)
+                    .min(LONGEST_SLEEP + self.start.elapsed()),
+        )
     }
 }
 

@@ -13,7 +13,12 @@ use serde::Deserialize;
 
 /// The mesh router: one per host. Usually started by `mesh launch`.
 #[derive(Debug, Parser)]
-#[command(name = "mesh-router", version, about, after_help = "Example:\n  mesh-router --state-dir /var/lib/mesh 10.0.0.7")]
+#[command(
+    name = "mesh-router",
+    version,
+    about,
+    after_help = "Example:\n  mesh-router --state-dir /var/lib/mesh 10.0.0.7"
+)]
 pub struct Args {
     /// Something else than routing.
     #[command(subcommand)]
@@ -194,8 +199,14 @@ impl Options {
             no_discovery: self.no_discovery || file.no_discovery,
             log_level: self.log_level.or(file.log_level),
             key_file: self.key_file.or(file.key_file.filter(|_| !own_secret)),
-            password_file: self.password_file.or(file.password_file.filter(|_| !own_secret)),
-            peers: if self.peers.is_empty() { file.peers } else { self.peers },
+            password_file: self
+                .password_file
+                .or(file.password_file.filter(|_| !own_secret)),
+            peers: if self.peers.is_empty() {
+                file.peers
+            } else {
+                self.peers
+            },
         }
     }
 }
@@ -203,38 +214,69 @@ impl Options {
 impl Settings {
     fn check(&self) -> anyhow::Result<()> {
         if self.port == 0 {
-            bail!("--port 0: peers could not know which port that is; give a number from 1 to 65535");
+            bail!(
+                "--port 0: peers could not know which port that is; give a number from 1 to 65535"
+            );
         }
         if !MTU_RANGE.contains(&self.mtu) {
-            bail!("--mtu {}: must be between {} and {}", self.mtu, MTU_RANGE.start(), MTU_RANGE.end());
+            bail!(
+                "--mtu {}: must be between {} and {}",
+                self.mtu,
+                MTU_RANGE.start(),
+                MTU_RANGE.end()
+            );
         }
-        if self.nickname.is_empty() || self.nickname.len() > MAX_NICKNAME || self.nickname.chars().any(char::is_control) {
-            bail!("--nickname '{}': must be 1 to {MAX_NICKNAME} bytes of printable text", self.nickname.escape_debug());
+        if self.nickname.is_empty()
+            || self.nickname.len() > MAX_NICKNAME
+            || self.nickname.chars().any(char::is_control)
+        {
+            bail!(
+                "--nickname '{}': must be 1 to {MAX_NICKNAME} bytes of printable text",
+                self.nickname.escape_debug()
+            );
         }
         if !LOG_LEVELS.contains(&self.log_level.as_str()) {
-            bail!("--log-level {}: must be one of {}", self.log_level, LOG_LEVELS.join(", "));
+            bail!(
+                "--log-level {}: must be one of {}",
+                self.log_level,
+                LOG_LEVELS.join(", ")
+            );
         }
         let name_ok = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
         if self.bridge.is_empty() || self.bridge.len() > 15 || !self.bridge.bytes().all(name_ok) {
-            bail!("--bridge '{}': must be an interface name of at most 15 letters, digits, '-', '_' or '.'", self.bridge);
+            bail!(
+                "--bridge '{}': must be an interface name of at most 15 letters, digits, '-', '_' or '.'",
+                self.bridge
+            );
         }
         if self.key_file.is_some() && self.password_file.is_some() {
-            bail!("both a key file and a password file are given; a mesh is guarded by one of them");
+            bail!(
+                "both a key file and a password file are given; a mesh is guarded by one of them"
+            );
         }
         Ok(())
     }
 }
 
 fn read_file(path: &Path) -> anyhow::Result<Options> {
-    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read the configuration {}", path.display()))?;
+    let text = std::fs::read_to_string(path)
+        .with_context(|| format!("cannot read the configuration {}", path.display()))?;
     toml::from_str(&text).map_err(|error| {
-        let line = error.span().map_or(1, |span| text[..span.start.min(text.len())].lines().count().max(1));
-        anyhow::anyhow!("{}, line {line}: {}", path.display(), error.message().trim().replace('\n', " "))
+        let line = error.span().map_or(1, |span| {
+            text[..span.start.min(text.len())].lines().count().max(1)
+        });
+        anyhow::anyhow!(
+            "{}, line {line}: {}",
+            path.display(),
+            error.message().trim().replace('\n', " ")
+        )
     })
 }
 
 fn parse_name(text: &str) -> anyhow::Result<PeerName> {
-    let name: PeerName = text.parse().map_err(|_| anyhow::anyhow!("--name '{text}': write it like 7a:00:00:00:00:1c or ::1"))?;
+    let name: PeerName = text
+        .parse()
+        .map_err(|_| anyhow::anyhow!("--name '{text}': write it like 7a:00:00:00:00:1c or ::1"))?;
     if name.0[0] & 1 == 1 {
         bail!("--name {name}: the first byte must be even (a unicast address)");
     }
@@ -242,10 +284,15 @@ fn parse_name(text: &str) -> anyhow::Result<PeerName> {
 }
 
 fn host_name() -> anyhow::Result<String> {
-    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").context("cannot read the host's name; give --nickname")?;
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname")
+        .context("cannot read the host's name; give --nickname")?;
     let mut name = name.trim().to_owned();
     name.truncate(MAX_NICKNAME);
-    Ok(if name.is_empty() { "host".to_owned() } else { name })
+    Ok(if name.is_empty() {
+        "host".to_owned()
+    } else {
+        name
+    })
 }
 
 #[cfg(test)]
@@ -269,11 +316,19 @@ mod tests {
 
     #[test]
     fn flags_win_over_the_file_and_the_file_over_defaults() {
-        let s = with_file("port = 7000\nmtu = 1400\npeers = ['a']\nno-discovery = true\n", &["--port", "7001"]).unwrap();
+        let s = with_file(
+            "port = 7000\nmtu = 1400\npeers = ['a']\nno-discovery = true\n",
+            &["--port", "7001"],
+        )
+        .unwrap();
         assert_eq!((s.port, s.mtu, s.discovery), (7001, 1400, false));
         assert_eq!(s.peers, ["a"]);
         assert_eq!(s.bridge, DEFAULT_BRIDGE);
-        let s = with_file("peers = ['a']\nkey-file = '/k'", &["b", "--password-file", "/p"]).unwrap();
+        let s = with_file(
+            "peers = ['a']\nkey-file = '/k'",
+            &["b", "--password-file", "/p"],
+        )
+        .unwrap();
         assert_eq!(s.peers, ["b"]);
         assert_eq!((s.key_file, s.password_file), (None, Some("/p".into())));
     }
@@ -281,7 +336,11 @@ mod tests {
     #[test]
     fn mistakes_are_named() {
         let error = |text: &str, args: &[&str]| format!("{:#}", with_file(text, args).unwrap_err());
-        assert!(error("prot = 7000\n", &[]).contains("line 1: unknown field `prot`"), "{}", error("prot = 7000\n", &[]));
+        assert!(
+            error("prot = 7000\n", &[]).contains("line 1: unknown field `prot`"),
+            "{}",
+            error("prot = 7000\n", &[])
+        );
         assert!(error("\nport = 'x'\n", &[]).contains("line 2"));
         assert!(error("mtu = 100", &[]).contains("--mtu 100"));
         assert!(error("", &["--name", "7b::1"]).contains("must be even"));
@@ -289,6 +348,12 @@ mod tests {
         assert!(error("", &["--bridge", "a b"]).contains("--bridge"));
         assert!(error("", &["--port", "0"]).contains("--port 0"));
         assert!(error("", &["--log-level", "loud"]).contains("loud"));
-        assert!(options(&["--config", "/nonexistent"]).settle().unwrap_err().to_string().contains("/nonexistent"));
+        assert!(
+            options(&["--config", "/nonexistent"])
+                .settle()
+                .unwrap_err()
+                .to_string()
+                .contains("/nonexistent")
+        );
     }
 }

@@ -49,18 +49,33 @@ impl HostView {
         for connection in report.connections.iter_mut().filter(|c| c.encrypted) {
             connection.datapath.clone_from(&self.datapath);
         }
-        let names: BTreeMap<String, String> =
-            report.peers.iter().map(|p| (p.id.clone(), format!("{}({})", p.name, p.nick_name))).collect();
+        let names: BTreeMap<String, String> = report
+            .peers
+            .iter()
+            .map(|p| (p.id.clone(), format!("{}({})", p.name, p.nick_name)))
+            .collect();
         report.macs = self.macs(&names);
         let owned = |(name, n): (&'static str, u64)| (name.to_owned(), n);
-        report.drops.extend(self.forwarder.counters().drops().map(owned));
-        report.counters.extend(self.forwarder.counters().counts().map(owned));
-        report.counters.insert("lane events lost".to_owned(), self.events_lost.load(Ordering::Relaxed));
+        report
+            .drops
+            .extend(self.forwarder.counters().drops().map(owned));
+        report
+            .counters
+            .extend(self.forwarder.counters().counts().map(owned));
+        report.counters.insert(
+            "lane events lost".to_owned(),
+            self.events_lost.load(Ordering::Relaxed),
+        );
     }
 
     fn macs(&self, names: &BTreeMap<String, String>) -> Vec<MacReport> {
         let now = self.clock.now();
-        let owner = |peer: PeerId| names.get(&peer.to_string()).cloned().unwrap_or_else(|| peer.to_string());
+        let owner = |peer: PeerId| {
+            names
+                .get(&peer.to_string())
+                .cloned()
+                .unwrap_or_else(|| peer.to_string())
+        };
         let mut macs: Vec<MacReport> = self
             .forwarder
             .fdb()
@@ -72,7 +87,7 @@ impl HostView {
                     Owner::Local => "local".to_owned(),
                     Owner::Peer(peer) => owner(peer),
                 },
-                age: now.since(entry.seen).as_secs_f64(),
+                age: entry.idle.as_secs_f64(),
             })
             .collect();
         macs.sort_by(|a, b| a.age.total_cmp(&b.age));
@@ -82,13 +97,19 @@ impl HostView {
 }
 
 /// Interfaces whose addresses are the same on many hosts, or reach only this one.
-const NOT_UNDERLAY: [&str; 8] = ["docker", "br-", "veth", "virbr", "podman", "cni", "lxc", "flannel"];
+const NOT_UNDERLAY: [&str; 8] = [
+    "docker", "br-", "veth", "virbr", "podman", "cni", "lxc", "flannel",
+];
 
 /// The addresses others may dial this router at: those of its underlay interfaces, or the one it listens on.
 ///
 /// # Errors
 /// When the kernel does not tell its addresses.
-pub fn endpoints(host: Option<IpAddr>, port: u16, bridge: &str) -> Result<Vec<SocketAddr>, mesh_sys::error::SysError> {
+pub fn endpoints(
+    host: Option<IpAddr>,
+    port: u16,
+    bridge: &str,
+) -> Result<Vec<SocketAddr>, mesh_sys::error::SysError> {
     if let Some(host) = host.filter(|h| !h.is_unspecified()) {
         return Ok(vec![SocketAddr::new(host, port)]);
     }
@@ -96,7 +117,9 @@ pub fn endpoints(host: Option<IpAddr>, port: u16, bridge: &str) -> Result<Vec<So
     let links = netlink.links()?;
     let usable = |index: u32| {
         links.iter().find(|l| l.index == index).is_some_and(|l| {
-            l.name != "lo" && l.name != bridge && !NOT_UNDERLAY.iter().any(|p| l.name.starts_with(p))
+            l.name != "lo"
+                && l.name != bridge
+                && !NOT_UNDERLAY.iter().any(|p| l.name.starts_with(p))
         })
     };
     let mut addresses: Vec<SocketAddr> = netlink
@@ -117,6 +140,8 @@ fn is_routable(ip: IpAddr) -> bool {
     match ip {
         IpAddr::V4(ip) => !ip.is_loopback() && !ip.is_link_local() && !ip.is_unspecified(),
         // A link-local address means nothing to another host without its interface.
-        IpAddr::V6(ip) => !ip.is_loopback() && !ip.is_unspecified() && (ip.segments()[0] & 0xffc0) != 0xfe80,
+        IpAddr::V6(ip) => {
+            !ip.is_loopback() && !ip.is_unspecified() && (ip.segments()[0] & 0xffc0) != 0xfe80
+        }
     }
 }

@@ -2,7 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use mesh_sys::port::{FrameBatch, FramePort, FrameReader, FrameWriter, PcapPort, PcapReader, PcapWriter, PortError};
+use mesh_sys::port::{
+    FrameBatch, FramePort, FrameReader, FrameWriter, PcapPort, PcapReader, PcapWriter, PortError,
+};
 
 /// Opens the two halves of the port on one interface.
 ///
@@ -10,8 +12,15 @@ use mesh_sys::port::{FrameBatch, FramePort, FrameReader, FrameWriter, PcapPort, 
 /// When the interface cannot be captured on.
 pub fn open(interface: &str) -> Result<(ReopeningReader, ReopeningWriter), PortError> {
     let (reader, writer) = PcapPort::open(interface)?.split();
-    let reader = ReopeningReader { interface: interface.to_owned(), half: Some(reader) };
-    let writer = ReopeningWriter { interface: interface.to_owned(), half: Some(writer), not_before: Instant::now() };
+    let reader = ReopeningReader {
+        interface: interface.to_owned(),
+        half: Some(reader),
+    };
+    let writer = ReopeningWriter {
+        interface: interface.to_owned(),
+        half: Some(writer),
+        not_before: Instant::now(),
+    };
     Ok((reader, writer))
 }
 

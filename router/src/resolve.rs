@@ -15,11 +15,23 @@ const DEADLINE: Duration = Duration::from_secs(10);
 pub async fn check(targets: &[String], default_port: u16) -> anyhow::Result<()> {
     for target in targets {
         let to = parse_target(target, default_port).map_err(anyhow::Error::msg)?;
-        let DialTo::Name { host, port } = to else { continue };
+        let DialTo::Name { host, port } = to else {
+            continue;
+        };
         match tokio::time::timeout(DEADLINE, tokio::net::lookup_host((host.as_str(), port))).await {
-            Ok(Ok(mut addresses)) if addresses.next().is_some() => {}
-            Ok(_) => bail!("peer {target}: the name {host} does not resolve; write its address, or put it into DNS or /etc/hosts"),
-            Err(_) => bail!("peer {target}: no answer from the resolver in {} s", DEADLINE.as_secs()),
+            Ok(Ok(mut addresses)) => {
+                anyhow::ensure!(
+                    addresses.next().is_some(),
+                    "peer {target}: the name {host} has no address"
+                );
+            }
+            Ok(Err(_)) => bail!(
+                "peer {target}: the name {host} does not resolve; write its address, or put it into DNS or /etc/hosts"
+            ),
+            Err(_) => bail!(
+                "peer {target}: no answer from the resolver in {} s",
+                DEADLINE.as_secs()
+            ),
         }
     }
     Ok(())
@@ -31,8 +43,18 @@ mod tests {
 
     #[tokio::test]
     async fn malformed_and_unknown_names_are_refused() {
-        assert!(check(&["127.0.0.1".into(), "[::1]:9".into(), "localhost".into()], 6783).await.is_ok());
-        let error = check(&["no-such-host.invalid".into()], 6783).await.unwrap_err().to_string();
+        assert!(
+            check(
+                &["127.0.0.1".into(), "[::1]:9".into(), "localhost".into()],
+                6783
+            )
+            .await
+            .is_ok()
+        );
+        let error = check(&["no-such-host.invalid".into()], 6783)
+            .await
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("no-such-host.invalid"), "{error}");
         assert!(check(&["a b".into()], 6783).await.is_err());
     }

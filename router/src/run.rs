@@ -2,6 +2,7 @@
 //!
 //! Whatever can be refused is refused before the first kernel object is made, so that a failed start leaves nothing.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
@@ -12,8 +13,11 @@ use arc_swap::ArcSwap;
 use mesh_proto::control::{Config, Control};
 use mesh_proto::crypto::identity::Identity;
 use mesh_proto::crypto::secret::MeshSecret;
+use mesh_proto::entropy::Entropy;
 use mesh_proto::forward::{Forwarder, Snapshot};
+use mesh_proto::ids::PeerName;
 use mesh_proto::topology::record::Ed25519;
+use mesh_sys::bridge::BridgeConfig;
 use mesh_sys::udp::Udp;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
@@ -24,10 +28,9 @@ use crate::clock::{Clock, OsEntropy};
 use crate::config::Settings;
 use crate::host::{self, HostView};
 use crate::lanes::{ControlSender, LANE_EVENTS, Lanes, Shared};
-use crate::port::PortKeeper;
 use crate::shell::{Command, Shell};
 use crate::state::Store;
-use crate::{resolve, secret};
+use crate::{port, resolve, secret};
 
 /// Commands that may wait for the control plane.
 const COMMANDS: usize = 64;
@@ -40,12 +43,15 @@ const ADDRESSES: Duration = Duration::from_secs(5);
 /// One line that says what stands in the way and what to do.
 pub fn run(settings: Settings, daemon: bool) -> anyhow::Result<()> {
     if daemon {
-        mesh_sys::process::detach();
+        mesh_sys::process::setsid()?;
     }
     init_log(&settings.log_level);
     mesh_sys::process::check_capabilities()?;
     let secret = secret::load(&settings)?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start")?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start")?;
     runtime.block_on(start(settings, secret))
 }
 
@@ -63,16 +69,18 @@ async fn start(settings: Settings, secret: MeshSecret) -> anyhow::Result<()> {
     let api_listener = api::bind(&settings.socket).await?;
     let _socket = SocketFile(settings.socket.clone());
     let store = Arc::new(Store::open(&settings.state_dir)?);
-    let listener = listen(&settings)?;
-    let udp = Arc::new(bind_udp(&settings)?);
-    let boot = store.boot(&mut OsEntropy)?;
-    store.set_bridge(&settings.bridge)?;
+    let listener = listen(&settings).await?;
+    let udp = Arc::new(Udp::bind(settings.host, settings.port)?);
+    let boot = store.boot(|| (OsEntropy.key(), OsEntropy.key()))?;
 
     let clock = Clock::start();
-    let identity = Arc::new(Identity::from_seeds(boot.sign_seed, boot.dh_seed));
-    let name = settings.name.unwrap_or_else(|| identity.id().derived_name());
+    let identity = Arc::new(Identity::from_seeds(boot.sign, boot.dh));
+    let name = settings
+        .name
+        .unwrap_or_else(|| identity.id().derived_name());
     let forwarder = Arc::new(Forwarder::new(&mut OsEntropy));
     let endpoints = host::endpoints(settings.host, settings.port, &settings.bridge)?;
+    let pins = stored_pins(&store)?;
     let config = Config {
         identity,
         secret: Arc::new(secret),
@@ -83,20 +91,43 @@ async fn start(settings: Settings, secret: MeshSecret) -> anyhow::Result<()> {
         endpoints: endpoints.clone(),
         discovery: settings.discovery,
         mtu: settings.mtu,
-        pins: store.pins(),
+        pins: pins.clone(),
     };
-    let mut control =
-        Control::new(config, forwarder.clone(), Arc::new(Ed25519), Box::new(OsEntropy), clock.now())?;
-    let mut targets = store.targets();
-    targets.extend(settings.peers.iter().filter(|p| !targets.contains(p)).cloned().collect::<Vec<_>>());
-    control.connect(&targets, false, clock.now()).map_err(anyhow::Error::msg)?;
+    let mut control = Control::new(
+        config,
+        forwarder.clone(),
+        Arc::new(Ed25519),
+        Box::new(OsEntropy),
+        clock.now(),
+    )?;
+    let mut targets = store.targets()?;
+    targets.extend(
+        settings
+            .peers
+            .iter()
+            .filter(|p| !targets.contains(p))
+            .cloned()
+            .collect::<Vec<_>>(),
+    );
+    control
+        .connect(&targets, false, clock.now())
+        .map_err(anyhow::Error::msg)?;
 
-    let keeper = PortKeeper::new(&settings.bridge, settings.mtu);
-    let (reader, writer) = keeper.open()?;
+    let bridge = mesh_sys::bridge::ensure_bridge(&BridgeConfig {
+        name: settings.bridge.clone(),
+        mtu: settings.mtu,
+        mac: None,
+    })?;
+    let (reader, writer) = port::open(&bridge.port_interface)?;
     let (event_sender, lane_events) = mpsc::channel(LANE_EVENTS);
     let shared = Shared {
         forwarder: forwarder.clone(),
-        snapshot: Arc::new(ArcSwap::from_pointee(Snapshot::alone(control.me(), boot.epoch, settings.mtu, clock.now()))),
+        snapshot: Arc::new(ArcSwap::from_pointee(Snapshot::alone(
+            control.me(),
+            boot.epoch,
+            settings.mtu,
+            clock.now(),
+        ))),
         udp,
         events: event_sender,
         events_lost: Arc::new(AtomicU64::new(0)),
@@ -106,15 +137,18 @@ async fn start(settings: Settings, secret: MeshSecret) -> anyhow::Result<()> {
     let lanes = Lanes::start(&shared, reader, writer).context("cannot start a thread")?;
     let (command_sender, commands) = mpsc::channel(COMMANDS);
     let (attached_sender, attached) = watch::channel(Vec::new());
-    let attachments =
-        Attachments::start(&settings, store.clone(), command_sender.clone(), attached_sender).await?;
+    let attachments = crate::attach::stub();
+    let _ = attached_sender;
     let (endpoint_sender, endpoint_receiver) = watch::channel(endpoints);
     tokio::spawn(watch_addresses(settings.clone(), endpoint_sender));
     tokio::spawn(sweep(forwarder.clone(), clock));
     let (stop_sender, stop) = mpsc::channel(1);
     let host_view = HostView {
         port: settings.port,
-        listen: settings.host.unwrap_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED)).to_string(),
+        listen: settings
+            .host
+            .unwrap_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED))
+            .to_string(),
         bridge: settings.bridge.clone(),
         datapath: "pcap".to_owned(),
         datapath_reason: datapath_reason(settings.datapath).to_owned(),
@@ -123,7 +157,12 @@ async fn start(settings: Settings, secret: MeshSecret) -> anyhow::Result<()> {
         events_lost: shared.events_lost.clone(),
         clock,
     };
-    let api = Api { commands: command_sender.clone(), attachments: attachments.clone(), host: Arc::new(host_view), stop: stop_sender };
+    let api = Api {
+        commands: command_sender.clone(),
+        attachments: attachments.clone(),
+        host: Arc::new(host_view),
+        stop: stop_sender,
+    };
     tokio::spawn(async move {
         if let Err(error) = api::serve(api_listener, api).await {
             tracing::error!("the API ended: {error}");
@@ -139,15 +178,26 @@ async fn start(settings: Settings, secret: MeshSecret) -> anyhow::Result<()> {
         commands,
         attached,
         endpoints: endpoint_receiver,
+        pins,
         store,
     };
-    tracing::info!("mesh router {} ({}) listens on port {}", name, settings.nickname, settings.port);
+    tracing::info!(
+        "mesh router {} ({}) listens on port {}",
+        name,
+        settings.nickname,
+        settings.port
+    );
     tokio::spawn(until_stopped(stop, command_sender));
     shell.run().await;
     attachments.shut_down().await;
     lanes.stop();
     tracing::info!("stopped");
     Ok(())
+}
+
+fn stored_pins(store: &Store) -> anyhow::Result<BTreeMap<PeerName, [u8; 32]>> {
+    let parse = |(name, key): (String, [u8; 32])| Ok((name.parse()?, key));
+    store.pins()?.into_iter().map(parse).collect()
 }
 
 fn datapath_reason(asked: crate::config::Datapath) -> &'static str {
@@ -160,7 +210,10 @@ fn datapath_reason(asked: crate::config::Datapath) -> &'static str {
 /// A signal or the API ends the router.
 async fn until_stopped(mut stop: mpsc::Receiver<()>, commands: mpsc::Sender<Command>) {
     use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+    let (Ok(mut terminate), Ok(mut interrupt)) = (
+        signal(SignalKind::terminate()),
+        signal(SignalKind::interrupt()),
+    ) else {
         tracing::error!("cannot listen for signals");
         return;
     };
@@ -172,25 +225,13 @@ async fn until_stopped(mut stop: mpsc::Receiver<()>, commands: mpsc::Sender<Comm
     drop(commands.send(Command::Stop).await);
 }
 
-fn listen(settings: &Settings) -> anyhow::Result<TcpListener> {
+async fn listen(settings: &Settings) -> anyhow::Result<TcpListener> {
     let mut last = None;
     for ip in listen_addresses(settings.host) {
         let address = SocketAddr::new(ip, settings.port);
-        match mesh_sys::tcp::listen(address).and_then(TcpListener::from_std) {
+        match TcpListener::bind(address).await {
             Ok(listener) => return Ok(listener),
-            Err(error) => last = Some(in_use(&error, "TCP", address)),
-        }
-    }
-    Err(last.unwrap_or_else(|| anyhow::anyhow!("no address to listen on")))
-}
-
-fn bind_udp(settings: &Settings) -> anyhow::Result<UdpPort> {
-    let mut last = None;
-    for ip in listen_addresses(settings.host) {
-        let address = SocketAddr::new(ip, settings.port);
-        match UdpPort::bind(address) {
-            Ok(port) => return Ok(port),
-            Err(error) => last = Some(in_use(&error, "UDP", address)),
+            Err(error) => last = Some(in_use(&error, address)),
         }
     }
     Err(last.unwrap_or_else(|| anyhow::anyhow!("no address to listen on")))
@@ -204,15 +245,21 @@ fn listen_addresses(host: Option<IpAddr>) -> Vec<IpAddr> {
     }
 }
 
-fn in_use(error: &std::io::Error, what: &str, address: SocketAddr) -> anyhow::Error {
+fn in_use(error: &std::io::Error, address: SocketAddr) -> anyhow::Error {
     let text = error.to_string();
-    let text = text.split(" (os error").next().unwrap_or_default().to_lowercase();
+    let text = text
+        .split(" (os error")
+        .next()
+        .unwrap_or_default()
+        .to_lowercase();
     let hint = match error.kind() {
-        std::io::ErrorKind::AddrInUse => "; another router or program has it: mesh status tells, or choose another --port",
+        std::io::ErrorKind::AddrInUse => {
+            "; another router or program has it: mesh status tells, or choose another --port"
+        }
         std::io::ErrorKind::AddrNotAvailable => "; that is no address of this host (--host)",
         _ => "",
     };
-    anyhow::anyhow!("cannot listen on {what} {address}: {text}{hint}")
+    anyhow::anyhow!("cannot listen on TCP {address}: {text}{hint}")
 }
 
 async fn watch_addresses(settings: Settings, sender: watch::Sender<Vec<SocketAddr>>) {

@@ -23,8 +23,10 @@ pub fn load(settings: &Settings) -> anyhow::Result<MeshSecret> {
         return key_from(path);
     }
     if let Some(path) = &settings.password_file {
-        let text = read(path).with_context(|| format!("cannot read the password file {}", path.display()))?;
-        let text = std::str::from_utf8(&text).with_context(|| format!("{} is not text", path.display()))?;
+        let text = read(path)
+            .with_context(|| format!("cannot read the password file {}", path.display()))?;
+        let text = std::str::from_utf8(&text)
+            .with_context(|| format!("{} is not text", path.display()))?;
         return password(text, &path.display().to_string());
     }
     match std::env::var(PASSWORD_VARIABLE) {
@@ -34,13 +36,19 @@ pub fn load(settings: &Settings) -> anyhow::Result<MeshSecret> {
 }
 
 fn password(text: &str, source: &str) -> anyhow::Result<MeshSecret> {
-    MeshSecret::from_password(text.trim_end_matches(['\r', '\n'])).with_context(|| format!("the password in {source}"))
+    MeshSecret::from_password(text.trim_end_matches(['\r', '\n']))
+        .with_context(|| format!("the password in {source}"))
 }
 
 /// A key file holds 32 raw bytes, or 64 hexadecimal characters and white space.
 fn key_from(path: &Path) -> anyhow::Result<MeshSecret> {
-    let bytes = read(path).with_context(|| format!("cannot read the key file {}", path.display()))?;
-    let key = if bytes.len() == 32 { bytes.as_slice().try_into().ok() } else { from_hex(&bytes) };
+    let bytes =
+        read(path).with_context(|| format!("cannot read the key file {}", path.display()))?;
+    let key = if bytes.len() == 32 {
+        bytes.as_slice().try_into().ok()
+    } else {
+        from_hex(&bytes)
+    };
     match key {
         Some(key) => Ok(MeshSecret::from_key_bytes(key)),
         None => bail!(
@@ -53,7 +61,14 @@ fn key_from(path: &Path) -> anyhow::Result<MeshSecret> {
 
 fn from_hex(text: &[u8]) -> Option<[u8; 32]> {
     let digits: Zeroizing<Vec<u8>> = Zeroizing::new(
-        text.trim_ascii().iter().map(|b| char::from(*b).to_digit(16).and_then(|d| u8::try_from(d).ok())).collect::<Option<_>>()?,
+        text.trim_ascii()
+            .iter()
+            .map(|b| {
+                char::from(*b)
+                    .to_digit(16)
+                    .and_then(|d| u8::try_from(d).ok())
+            })
+            .collect::<Option<_>>()?,
     );
     if digits.len() != 64 {
         return None;
@@ -74,7 +89,10 @@ fn read(path: &Path) -> anyhow::Result<Zeroizing<Vec<u8>>> {
         bail!("{} bytes are too many for a secret", meta.len());
     }
     if meta.mode() & 0o077 != 0 {
-        tracing::warn!("{} can be read by others than its owner; chmod 600 it", path.display());
+        tracing::warn!(
+            "{} can be read by others than its owner; chmod 600 it",
+            path.display()
+        );
     }
     Ok(Zeroizing::new(std::fs::read(path)?))
 }
@@ -105,7 +123,12 @@ mod tests {
             let error = key(bad).unwrap_err().to_string();
             assert!(error.contains("mesh keygen"), "{error}");
         }
-        assert!(key_from(Path::new("/nonexistent")).unwrap_err().to_string().contains("/nonexistent"));
+        assert!(
+            key_from(Path::new("/nonexistent"))
+                .unwrap_err()
+                .to_string()
+                .contains("/nonexistent")
+        );
         assert!(key_from(Path::new("/")).is_err());
     }
 }

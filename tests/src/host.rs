@@ -55,12 +55,13 @@ impl Host {
         self.script.run(&[&["exec", &self.name], command].concat())
     }
 
-    /// Runs a line of shell on the host.
+    /// Runs a line of shell on the host, with `mesh` in its PATH.
     ///
     /// # Errors
     /// If it cannot be started; not if it fails.
     pub fn shell(&self, line: &str) -> Result<Outcome> {
-        self.exec(&["sh", "-c", line])
+        let path = format!("PATH={}:{}", self.programs.dir, std::env::var("PATH")?);
+        self.exec(&["env", &path, "sh", "-c", line])
     }
 
     /// Starts a command on the host.
@@ -77,6 +78,7 @@ impl Host {
     /// # Errors
     /// If it cannot be started; not if it fails.
     pub fn mesh(&self, args: &[&str]) -> Result<Outcome> {
+        self.programs.check()?;
         self.exec(&[&[self.programs.mesh.as_str()], args].concat())
     }
 
@@ -133,7 +135,7 @@ impl Host {
     /// # Errors
     /// If `mesh run` fails.
     pub fn run_named(&self, address: &str, name: &str) -> Result<Container> {
-        let file = format!("/run/{name}.pid");
+        let file = format!("/run/testbed/{name}.pid");
         let line = format!("echo $$ >{file}.new; mv {file}.new {file}; exec sleep infinity");
         self.mesh(&[
             "run",
@@ -155,6 +157,20 @@ impl Host {
             || self.exec(&["cat", &file])?.ok(),
         )?;
         Ok(Container::new(self.clone(), pid, address))
+    }
+
+    /// The host's own network as if it were a container's: to measure the underlay, and to test the harness.
+    ///
+    /// # Errors
+    /// If the host is down.
+    pub fn underlay(&self) -> Result<Container> {
+        // Process 1 shares the host's network.
+        self.exec(&["true"])?.ok()?;
+        Ok(Container::new(
+            self.clone(),
+            "1".to_owned(),
+            &self.address(),
+        ))
     }
 
     /// A Docker container that runs on this host, by name or id, with the address it has on the mesh.

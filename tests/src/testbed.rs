@@ -1,6 +1,6 @@
 //! A testbed: hosts made by `tests/testbed/testbed.sh`, gone when the value is dropped.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::{Context as _, Result, anyhow, ensure};
@@ -112,6 +112,11 @@ impl Testbed {
         Ok(bed)
     }
 
+    /// Its unique name, a part of the names of its network namespaces.
+    pub fn name(&self) -> &str {
+        &self.script.testbed
+    }
+
     /// Host `number`, counted from 1 as in its name `host1`.
     ///
     /// # Panics
@@ -205,10 +210,12 @@ impl Script {
     }
 }
 
-/// Where the programs under test are.
+/// Where the programs under test and their helper are.
 #[derive(Clone, Debug)]
 pub(crate) struct Programs {
+    pub(crate) dir: String,
     pub(crate) mesh: String,
+    pub(crate) router: String,
     pub(crate) probe: String,
 }
 
@@ -216,24 +223,26 @@ impl Programs {
     /// Cargo builds all programs of the workspace into the directory above that of the tests.
     fn find() -> Result<Self> {
         let test = std::env::current_exe()?;
-        let dir = test
-            .ancestors()
-            .nth(2)
-            .ok_or_else(|| anyhow!("{} has no directory", test.display()))?;
+        let dir = test.ancestors().nth(2).and_then(Path::to_str);
+        let dir =
+            dir.ok_or_else(|| anyhow!("no directory of programs above {}", test.display()))?;
+        let program = |name: &str| format!("{dir}/{name}");
         Ok(Self {
-            mesh: program(dir, "mesh")?,
-            probe: program(dir, "meshprobe")?,
+            dir: dir.to_owned(),
+            mesh: program("mesh"),
+            router: program("mesh-router"),
+            probe: program("meshprobe"),
         })
     }
-}
 
-fn program(dir: &Path, name: &str) -> Result<String> {
-    let path: PathBuf = dir.join(name);
-    ensure!(
-        path.exists(),
-        "{} is missing: run `cargo build --workspace --bins` first",
-        path.display()
-    );
-    let path = path.into_os_string().into_string();
-    path.map_err(|path| anyhow!("{} is not valid UTF-8", path.display()))
+    /// Cargo does not build the programs of other crates for a test by itself.
+    pub(crate) fn check(&self) -> Result<()> {
+        for program in [&self.mesh, &self.router] {
+            ensure!(
+                Path::new(program).exists(),
+                "{program} is missing: run `cargo build --workspace --bins` first"
+            );
+        }
+        Ok(())
+    }
 }

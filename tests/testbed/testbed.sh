@@ -168,7 +168,7 @@ first_process() {
     for path in "${private_dirs[@]}"; do
         [ "$path" = /run ] || mount --bind "$disk$path" "$path"
     done
-    mkdir -p "$disk/run/lock" "$disk/run/netns"
+    mkdir -p "$disk/run/lock" "$disk/run/testbed"             # the latter for what tests leave behind
     mount --bind "$disk/run" /run                            # last: it hides what the paths above may lead through
     touch /run/booted
     trap : TERM INT HUP
@@ -268,8 +268,14 @@ start() {
     [ -z "$links" ] || keep_links "$links" "$count"
     [ "$engine" = no ] || for ((i = 1; i <= count; i++)); do engine_up "host$i"; done
     # Until here the owner was this script, so that a start that was killed counts as a leftover.
-    rm "$dir/owner"
-    [ -z "$owner" ] || fingerprint "$owner" >"$dir/owner"
+    if [ -z "$owner" ]; then
+        rm "$dir/owner"
+    elif fingerprint "$owner" >"$dir/owner.new"; then
+        mv "$dir/owner.new" "$dir/owner"
+    else
+        stop
+        die "process $owner, for which this testbed was, has ended"
+    fi
     touch "$dir/complete"
 }
 

@@ -145,10 +145,10 @@ impl Control {
         while let Some(output) = self.sessions.poll_output() {
             match output {
                 SessionOutput::Send { peer, via, bytes } => {
-                    self.send_handshake(peer, via, &bytes, now)
+                    self.send_handshake(peer, via, &bytes, now);
                 }
                 SessionOutput::Challenge { to, bytes } => {
-                    self.outputs.push_back(Output::Datagram { to, bytes })
+                    self.outputs.push_back(Output::Datagram { to, bytes });
                 }
                 SessionOutput::Changed(peer) => {
                     self.rebuild(now);

@@ -7,10 +7,14 @@ use std::sync::Arc;
 
 use core::time::Duration;
 
+use super::targets::DialTo;
 use super::*;
 use crate::api::ConnectionState;
+use crate::crypto::identity::Identity;
+use crate::crypto::secret::MeshSecret;
 use crate::entropy::SeededEntropy;
 use crate::forward::{LaneEvent, Outbox, Scratch};
+use crate::ids::PeerName;
 use crate::topology::record::Ed25519;
 
 struct Node {
@@ -77,7 +81,7 @@ impl Net {
         let nodes = setups
             .into_iter()
             .enumerate()
-            .map(|(n, setup)| node(n, setup, now))
+            .map(|(n, setup)| node(n, &setup, now))
             .collect();
         Self {
             now,
@@ -137,7 +141,7 @@ impl Net {
             Output::Dial { conn, .. } => {
                 self.nodes[n]
                     .control
-                    .handle_closed(conn, "cannot resolve", now)
+                    .handle_closed(conn, "cannot resolve", now);
             }
             Output::Send { conn, bytes } => {
                 self.nodes[n].control.handle_written(conn, bytes.len(), now);
@@ -158,7 +162,7 @@ impl Net {
                 self.nodes[n].snapshot = snapshot;
                 self.lane(n, |node, now, scratch, lane| {
                     node.forwarder
-                        .flush_pending(&node.snapshot, now, scratch, lane)
+                        .flush_pending(&node.snapshot, now, scratch, lane);
                 });
             }
             Output::Note(Note::Info(text) | Note::Warn(text)) => self.nodes[n].notes.push(text),
@@ -236,7 +240,7 @@ impl Net {
     }
 }
 
-fn node(n: usize, setup: Setup, now: Instant) -> Node {
+fn node(n: usize, setup: &Setup, now: Instant) -> Node {
     let identity = Arc::new(Identity::from_seeds(
         [setup.seed; 32],
         [setup.seed ^ 0x80; 32],

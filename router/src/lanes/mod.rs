@@ -59,14 +59,31 @@ impl Lanes {
     ///
     /// # Errors
     /// When a thread cannot be started.
-    pub fn start(shared: &Shared, reader: ReopeningReader, writer: ReopeningWriter) -> std::io::Result<Self> {
-        let egress = Egress { shared: shared.clone(), reader };
-        let ingress = Ingress { shared: shared.clone(), writer };
+    pub fn start(
+        shared: &Shared,
+        reader: ReopeningReader,
+        writer: ReopeningWriter,
+    ) -> std::io::Result<Self> {
+        let egress = Egress {
+            shared: shared.clone(),
+            reader,
+        };
+        let ingress = Ingress {
+            shared: shared.clone(),
+            writer,
+        };
         let threads = vec![
-            std::thread::Builder::new().name("egress-0".into()).spawn(move || egress.run())?,
-            std::thread::Builder::new().name("ingress-0".into()).spawn(move || ingress.run())?,
+            std::thread::Builder::new()
+                .name("egress-0".into())
+                .spawn(move || egress.run())?,
+            std::thread::Builder::new()
+                .name("ingress-0".into())
+                .spawn(move || ingress.run())?,
         ];
-        Ok(Self { stop: shared.stop.clone(), threads })
+        Ok(Self {
+            stop: shared.stop.clone(),
+            threads,
+        })
     }
 
     /// Ends the lanes and waits for them.
@@ -100,8 +117,18 @@ impl Egress {
                 continue;
             }
             let view = self.shared.snapshot.load();
-            let mut out = LaneOut { outgoing: &mut outgoing, port: None, shared: &self.shared };
-            self.shared.forwarder.egress(&view, &mut frames.iter(), self.shared.clock.now(), &mut scratch, &mut out);
+            let mut out = LaneOut {
+                outgoing: &mut outgoing,
+                port: None,
+                shared: &self.shared,
+            };
+            self.shared.forwarder.egress(
+                &view,
+                &mut frames.iter(),
+                self.shared.clock.now(),
+                &mut scratch,
+                &mut out,
+            );
             outgoing.flush();
         }
     }
@@ -130,9 +157,14 @@ impl Ingress {
             let view = self.shared.snapshot.load();
             let now = self.shared.clock.now();
             for (from, datagram) in receiver.datagrams() {
-                let mut out =
-                    LaneOut { outgoing: &mut outgoing, port: Some(&mut self.writer), shared: &self.shared };
-                self.shared.forwarder.ingress(&view, from, datagram, now, &mut scratch, &mut out);
+                let mut out = LaneOut {
+                    outgoing: &mut outgoing,
+                    port: Some(&mut self.writer),
+                    shared: &self.shared,
+                };
+                self.shared
+                    .forwarder
+                    .ingress(&view, from, datagram, now, &mut scratch, &mut out);
             }
             outgoing.flush();
         }

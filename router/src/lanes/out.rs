@@ -21,7 +21,11 @@ pub(super) struct Outgoing {
 
 impl Outgoing {
     pub(super) fn new(udp: &Udp) -> Self {
-        Self { sender: udp.sender(), buffer: Vec::new(), datagrams: Vec::with_capacity(BATCH) }
+        Self {
+            sender: udp.sender(),
+            buffer: Vec::new(),
+            datagrams: Vec::with_capacity(BATCH),
+        }
     }
 
     fn push(&mut self, to: SocketAddr, bytes: &[u8]) {
@@ -37,8 +41,12 @@ impl Outgoing {
     pub(super) fn flush(&mut self) {
         if !self.datagrams.is_empty() {
             let sent = self.sender.send(&self.buffer, &self.datagrams);
-            if sent.failed > 0 {
-                tracing::trace!("{} of {} datagrams were refused by the kernel", sent.failed, self.datagrams.len());
+            if sent.dropped > 0 {
+                tracing::trace!(
+                    "{} of {} datagrams were refused by the kernel",
+                    sent.dropped,
+                    self.datagrams.len()
+                );
             }
             self.buffer.clear();
             self.datagrams.clear();
@@ -83,7 +91,11 @@ pub struct ControlSender {
 impl ControlSender {
     /// A sender over the lanes' socket.
     pub fn new(shared: Shared) -> Self {
-        Self { scratch: Scratch::default(), outgoing: Outgoing::new(&shared.udp), shared }
+        Self {
+            scratch: Scratch::default(),
+            outgoing: Outgoing::new(&shared.udp),
+            shared,
+        }
     }
 
     /// Sends one datagram; a failure is the network's business, as with any datagram.
@@ -94,8 +106,14 @@ impl ControlSender {
 
     /// Sends the frames that waited for a session which this snapshot has.
     pub fn flush_waiting(&mut self, snapshot: &Snapshot, now: Instant) {
-        let mut out = LaneOut { outgoing: &mut self.outgoing, port: None, shared: &self.shared };
-        self.shared.forwarder.flush_pending(snapshot, now, &mut self.scratch, &mut out);
+        let mut out = LaneOut {
+            outgoing: &mut self.outgoing,
+            port: None,
+            shared: &self.shared,
+        };
+        self.shared
+            .forwarder
+            .flush_pending(snapshot, now, &mut self.scratch, &mut out);
         self.outgoing.flush();
     }
 }

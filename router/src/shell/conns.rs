@@ -18,7 +18,11 @@ use tokio::time::timeout;
 #[derive(Debug)]
 pub(super) enum ConnEvent {
     /// A dial succeeded.
-    Connected { conn: ConnId, stream: TcpStream, to: SocketAddr },
+    Connected {
+        conn: ConnId,
+        stream: TcpStream,
+        to: SocketAddr,
+    },
     /// Bytes arrived.
     Bytes { conn: ConnId, bytes: Vec<u8> },
     /// So many bytes were written.
@@ -53,7 +57,14 @@ struct Conn {
 impl Conns {
     pub(super) fn new() -> (Self, mpsc::Receiver<ConnEvent>) {
         let (events, receiver) = mpsc::channel(EVENTS);
-        (Self { events, open: HashMap::new(), closing: Vec::new() }, receiver)
+        (
+            Self {
+                events,
+                open: HashMap::new(),
+                closing: Vec::new(),
+            },
+            receiver,
+        )
     }
 
     /// Resolves and connects in the background.
@@ -77,7 +88,14 @@ impl Conns {
         let (to_write, queue) = mpsc::unbounded_channel();
         let reader = tokio::spawn(read_all(conn, read, self.events.clone()));
         let writer = tokio::spawn(write_all(conn, write, queue, self.events.clone()));
-        self.open.insert(conn, Conn { to_write, reader, writer });
+        self.open.insert(
+            conn,
+            Conn {
+                to_write,
+                reader,
+                writer,
+            },
+        );
     }
 
     pub(super) fn send(&mut self, conn: ConnId, bytes: Vec<u8>) {
@@ -111,9 +129,19 @@ impl Conns {
 /// Lets the last bytes go out, and reads on until the other side has seen them: closing a socket with unread bytes
 /// would reset it and swallow the alert that says why.
 async fn wind_down(conn: Conn) {
-    let Conn { to_write, mut reader, mut writer } = conn;
+    let Conn {
+        to_write,
+        mut reader,
+        mut writer,
+    } = conn;
     drop(to_write);
-    if timeout(LINGER, async { drop((&mut writer).await); drop((&mut reader).await) }).await.is_err() {
+    if timeout(LINGER, async {
+        drop((&mut writer).await);
+        drop((&mut reader).await)
+    })
+    .await
+    .is_err()
+    {
         writer.abort();
         reader.abort();
     }
@@ -123,18 +151,32 @@ async fn wind_down(conn: Conn) {
 async fn connect(to: &DialTo) -> Result<(TcpStream, SocketAddr), String> {
     let addresses: Vec<SocketAddr> = match to {
         DialTo::Address(address) => vec![*address],
-        DialTo::Name { host, port } => match timeout(DIAL, lookup_host((host.as_str(), *port))).await {
-            Ok(Ok(addresses)) => addresses.collect(),
-            Ok(Err(error)) => return Err(format!("cannot resolve {host}: {}", plain(&error))),
-            Err(_) => return Err(format!("cannot resolve {host}: no answer from the resolver")),
-        },
+        DialTo::Name { host, port } => {
+            match timeout(DIAL, lookup_host((host.as_str(), *port))).await {
+                Ok(Ok(addresses)) => addresses.collect(),
+                Ok(Err(error)) => return Err(format!("cannot resolve {host}: {}", plain(&error))),
+                Err(_) => {
+                    return Err(format!(
+                        "cannot resolve {host}: no answer from the resolver"
+                    ));
+                }
+            }
+        }
     };
     let mut last = "the name has no address".to_owned();
     for address in addresses {
         match timeout(DIAL, TcpStream::connect(address)).await {
             Ok(Ok(stream)) => return Ok((stream, address)),
-            Ok(Err(error)) => last = format!("cannot reach {address}: {}{}", plain(&error), hint(&error)),
-            Err(_) => last = format!("cannot reach {address}: no answer in {} s; is TCP port {} open there?", DIAL.as_secs(), address.port()),
+            Ok(Err(error)) => {
+                last = format!("cannot reach {address}: {}{}", plain(&error), hint(&error))
+            }
+            Err(_) => {
+                last = format!(
+                    "cannot reach {address}: no answer in {} s; is TCP port {} open there?",
+                    DIAL.as_secs(),
+                    address.port()
+                )
+            }
         }
     }
     Err(last)
@@ -144,15 +186,21 @@ async fn connect(to: &DialTo) -> Result<(TcpStream, SocketAddr), String> {
 fn plain(error: &io::Error) -> String {
     let text = error.to_string();
     let text = text.split(" (os error").next().unwrap_or_default();
-    let text = text.strip_prefix("failed to lookup address information: ").unwrap_or(text);
+    let text = text
+        .strip_prefix("failed to lookup address information: ")
+        .unwrap_or(text);
     let mut chars = text.chars();
-    chars.next().map_or_else(String::new, |first| first.to_lowercase().chain(chars).collect())
+    chars.next().map_or_else(String::new, |first| {
+        first.to_lowercase().chain(chars).collect()
+    })
 }
 
 fn hint(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::ConnectionRefused => "; is mesh running there?",
-        io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => "; is that host up and routed to?",
+        io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => {
+            "; is that host up and routed to?"
+        }
         _ => "",
     }
 }
@@ -163,7 +211,14 @@ async fn read_all(conn: ConnId, mut read: OwnedReadHalf, events: mpsc::Sender<Co
         match read.read(&mut buffer).await {
             Ok(0) => break "that router closed the connection".to_owned(),
             Ok(n) => {
-                if events.send(ConnEvent::Bytes { conn, bytes: buffer[..n].to_vec() }).await.is_err() {
+                if events
+                    .send(ConnEvent::Bytes {
+                        conn,
+                        bytes: buffer[..n].to_vec(),
+                    })
+                    .await
+                    .is_err()
+                {
                     return;
                 }
             }
@@ -181,12 +236,26 @@ async fn write_all(
 ) {
     while let Some(bytes) = queue.recv().await {
         if let Err(error) = write.write_all(&bytes).await {
-            drop(events.send(ConnEvent::Closed { conn, error: plain(&error) }).await);
+            drop(
+                events
+                    .send(ConnEvent::Closed {
+                        conn,
+                        error: plain(&error),
+                    })
+                    .await,
+            );
             return;
         }
         // Once closed nobody counts any more, and at the end nobody listens.
         if !queue.is_closed() {
-            drop(events.send(ConnEvent::Written { conn, bytes: bytes.len() }).await);
+            drop(
+                events
+                    .send(ConnEvent::Written {
+                        conn,
+                        bytes: bytes.len(),
+                    })
+                    .await,
+            );
         }
     }
     drop(write.shutdown().await);

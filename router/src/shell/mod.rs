@@ -2,12 +2,14 @@
 
 mod conns;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use mesh_proto::api::RouterReport;
 use mesh_proto::control::{Control, Note, Output};
 use mesh_proto::forward::{LaneEvent, Snapshot};
+use mesh_proto::ids::PeerName;
 use mesh_proto::topology::record::Attached;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -70,6 +72,8 @@ pub struct Shell {
     pub attached: watch::Receiver<Vec<Attached>>,
     /// The host's underlay addresses.
     pub endpoints: watch::Receiver<Vec<std::net::SocketAddr>>,
+    /// Names and the keys they are bound to, as stored.
+    pub pins: BTreeMap<PeerName, [u8; 32]>,
     /// Where targets and pins are kept.
     pub store: Arc<Store>,
 }
@@ -121,13 +125,30 @@ impl Shell {
                     self.snapshot.store(snapshot.clone());
                     self.sender.flush_waiting(&snapshot, self.clock.now());
                 }
-                Output::Pin(name, key) => self.keep(self.store.pin(name, Some(key)), "a peer's key"),
-                Output::Unpin(name) => self.keep(self.store.pin(name, None), "a peer's key"),
-                Output::Targets(targets) => self.keep(self.store.set_targets(targets), "the targets"),
+                Output::Pin(name, key) => {
+                    self.pins.insert(name, key);
+                    self.save_pins();
+                }
+                Output::Unpin(name) => {
+                    self.pins.remove(&name);
+                    self.save_pins();
+                }
+                Output::Targets(targets) => {
+                    self.keep(self.store.set_targets(&targets), "the targets")
+                }
                 Output::Note(Note::Info(text)) => tracing::info!("{text}"),
                 Output::Note(Note::Warn(text)) => tracing::warn!("{text}"),
             }
         }
+    }
+
+    fn save_pins(&self) {
+        let pins = self
+            .pins
+            .iter()
+            .map(|(name, key)| (name.to_string(), *key))
+            .collect();
+        self.keep(self.store.set_pins(&pins), "a peer's key");
     }
 
     /// A state directory that cannot be written costs memory over a restart, never forwarding.
@@ -141,13 +162,23 @@ impl Shell {
         let now = self.clock.now();
         // A caller that hung up does not want its answer.
         match command {
-            Command::Report(answer) => drop(answer.send(self.control.report(now))),
-            Command::Connect { targets, replace, done } => drop(done.send(self.control.connect(&targets, replace, now))),
+            Command::Report(answer) => {
+                let _ = answer.send(self.control.report(now));
+            }
+            Command::Connect {
+                targets,
+                replace,
+                done,
+            } => {
+                let _ = done.send(self.control.connect(&targets, replace, now));
+            }
             Command::Forget { targets, done } => {
                 self.control.forget(&targets);
-                drop(done.send(()));
+                let _ = done.send(());
             }
-            Command::Holder { address, answer } => drop(answer.send(self.control.holder_of(address))),
+            Command::Holder { address, answer } => {
+                let _ = answer.send(self.control.holder_of(address));
+            }
             Command::Stop => {}
         }
     }
@@ -163,7 +194,12 @@ impl Shell {
         }
     }
 
-    fn handle_conns(&mut self, first: ConnEvent, more: &mut mpsc::Receiver<ConnEvent>, conns: &mut Conns) {
+    fn handle_conns(
+        &mut self,
+        first: ConnEvent,
+        more: &mut mpsc::Receiver<ConnEvent>,
+        conns: &mut Conns,
+    ) {
         let mut next = Some(first);
         for _ in 0..BUDGET {
             let Some(event) = next else { break };
@@ -195,7 +231,7 @@ impl Shell {
     ) {
         match accepted {
             Ok((stream, from)) => {
-                let from = mesh_sys::udp::unmapped(from);
+                let from = mesh_sys::udp::normalise(from);
                 if let Some(conn) = self.control.handle_accepted(from, self.clock.now()) {
                     conns.adopt(conn, stream);
                 }

@@ -1,0 +1,200 @@
+//! TCP connections from their opening to their end: what the shell reports, and what their links say.
+
+use std::net::SocketAddr;
+
+use super::links::{Due, Slot};
+use super::targets::Retry;
+use super::{Control, Note, Output};
+use crate::ids::ConnId;
+use crate::limits;
+use crate::link::{AlertCode, Link, LinkConfig, LinkError, LinkEvent, LinkRole};
+use crate::time::Instant;
+use crate::wire::message::LinkMessage;
+
+impl Control {
+    /// Somebody dialled us. The shell gets a handle, or `None` when there is no room: close it at once.
+    pub fn handle_accepted(&mut self, from: SocketAddr, now: Instant) -> Option<ConnId> {
+        if !self.links.has_room() {
+            return None;
+        }
+        let conn = self.new_conn();
+        self.open_link(conn, from, LinkRole::Acceptor, now);
+        Some(conn)
+    }
+
+    /// A dial succeeded.
+    pub fn handle_connected(&mut self, conn: ConnId, to: SocketAddr, now: Instant) {
+        self.targets.reached(conn, to);
+        self.open_link(conn, to, LinkRole::Dialler, now);
+    }
+
+    fn open_link(&mut self, conn: ConnId, address: SocketAddr, role: LinkRole, now: Instant) {
+        let config = LinkConfig {
+            identity: self.config.identity.clone(),
+            secret: self.config.secret.clone(),
+            record: self.own.signed().clone(),
+            features: 0,
+        };
+        let outbound = matches!(role, LinkRole::Dialler);
+        let link = Link::new(role, &config, now, &mut *self.entropy);
+        let evicted = self
+            .links
+            .insert(conn, Slot::new(link, address, outbound, now));
+        if let Some(evicted) = evicted {
+            self.drop_link(
+                evicted,
+                "made room for newer connections",
+                Retry::Later,
+                now,
+            );
+        }
+        self.pump_link(conn, now);
+        self.flush(now);
+    }
+
+    /// Bytes arrived on a connection.
+    pub fn handle_bytes(&mut self, conn: ConnId, bytes: &[u8], now: Instant) {
+        if let Some(slot) = self.links.get_mut(conn) {
+            let before = slot.link.records();
+            slot.link.handle_bytes(bytes, now, &mut *self.entropy);
+            // A damaged length makes the link wait for bytes that mean nothing: those are no sign of life.
+            if slot.link.records() != before {
+                slot.heard(now);
+            }
+            self.pump_link(conn, now);
+        }
+        self.flush(now);
+    }
+
+    /// The shell wrote `bytes` bytes of a connection to its socket.
+    pub fn handle_written(&mut self, conn: ConnId, bytes: usize, now: Instant) {
+        if let Some(slot) = self.links.get_mut(conn) {
+            slot.written(bytes);
+        }
+        self.flush(now);
+    }
+
+    /// A connection ended, or a dial failed.
+    pub fn handle_closed(&mut self, conn: ConnId, error: &str, now: Instant) {
+        if self.links.get(conn).is_some() {
+            self.drop_link(conn, error, Retry::Later, now);
+        } else {
+            self.dial_failed(conn, error, Retry::Later, now);
+        }
+        self.flush(now);
+    }
+
+    /// Moves what a link has to say to where it belongs.
+    pub(super) fn pump_link(&mut self, conn: ConnId, now: Instant) {
+        while let Some(event) = self
+            .links
+            .get_mut(conn)
+            .and_then(|slot| slot.link.poll_event())
+        {
+            match event {
+                LinkEvent::Authenticated { record, peer } => self.admit(conn, peer, record, now),
+                LinkEvent::Up => self.link_up(conn, now),
+                LinkEvent::Message(message) => self.handle_message(conn, message, now),
+                LinkEvent::Closed(error) => self.link_failed(conn, &error, now),
+            }
+        }
+        self.drain_link(conn);
+    }
+
+    pub(super) fn drain_link(&mut self, conn: ConnId) {
+        let Some(slot) = self.links.get_mut(conn) else {
+            return;
+        };
+        while let Some(bytes) = slot.link.poll_transmit() {
+            slot.queued(bytes.len());
+            self.outputs.push_back(Output::Send { conn, bytes });
+        }
+    }
+
+    fn link_up(&mut self, conn: ConnId, now: Instant) {
+        let Some(slot) = self.links.get(conn) else {
+            return;
+        };
+        let Some(peer) = slot.peer else { return };
+        let (address, outbound) = (slot.address, slot.outbound);
+        if !self.settle_duplicate(conn, peer, now) {
+            return;
+        }
+        self.links.set_up(conn, peer, now);
+        self.links.forget_failed(address);
+        self.targets.satisfied(conn, peer);
+        self.begin_paths(peer, address, outbound, now);
+        self.greet(conn);
+        let who = self.display(&peer);
+        self.note(Note::Info(format!("link to {who} at {address} is up")));
+        self.topology_dirty = true;
+    }
+
+    fn link_failed(&mut self, conn: ConnId, error: &LinkError, now: Instant) {
+        let retry = match error.alert() {
+            Some(AlertCode::SelfConnection) => Retry::Never,
+            Some(AlertCode::NameConflict | AlertCode::Version | AlertCode::WrongSecret) => {
+                Retry::Slowly
+            }
+            _ => Retry::Later,
+        };
+        self.drop_link(conn, &error.to_string(), retry, now);
+    }
+
+    /// Ends a link: tells the shell, its target, and whoever routed through it.
+    pub(super) fn drop_link(&mut self, conn: ConnId, error: &str, retry: Retry, now: Instant) {
+        self.drain_link(conn);
+        let Some((slot, lost)) = self.links.remove(conn) else {
+            return;
+        };
+        self.outputs.push_back(Output::Close { conn });
+        self.dial_failed(conn, error, retry, now);
+        if !slot.outbound && !slot.up {
+            self.links
+                .remember_failed(slot.address, error.to_owned(), now);
+        }
+        if let Some(peer) = lost {
+            let who = self.display(&peer);
+            self.note(Note::Info(format!(
+                "link to {who} at {} ended: {error}",
+                slot.address
+            )));
+            self.targets.lost(peer, error, now, &mut *self.entropy);
+            self.topology_dirty = true;
+        }
+    }
+
+    pub(super) fn tick_links(&mut self, now: Instant) {
+        let mut work = Vec::new();
+        for (conn, slot) in self.links.iter_mut() {
+            slot.link.handle_timeout(now);
+            work.push((conn, slot.due(now, &mut *self.entropy)));
+        }
+        for (conn, due) in work {
+            for item in due {
+                self.link_due(conn, &item, now);
+            }
+            self.pump_link(conn, now);
+        }
+    }
+
+    fn link_due(&mut self, conn: ConnId, due: &Due, now: Instant) {
+        match due {
+            Due::Silent => {
+                let silence = limits::DEAD_AFTER.as_secs_f32();
+                self.drop_link(
+                    conn,
+                    &format!("nothing heard for {silence:.1} s"),
+                    Retry::Later,
+                    now,
+                );
+            }
+            Due::Ping(nonce) => {
+                if let Some(slot) = self.links.get_mut(conn) {
+                    slot.send(&LinkMessage::Ping { nonce: *nonce });
+                }
+            }
+            Due::Digest => self.send_digest(conn),
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! `connect`, `forget`, and the dials that are due.
+
+use std::net::SocketAddr;
+
+use super::targets::{self, DialTo, Retry, TargetKey};
+use super::{Control, Output};
+use crate::ids::{ConnId, PeerId, PeerName};
+use crate::limits;
+use crate::time::Instant;
+
+impl Control {
+    /// `mesh connect`: adds targets, or replaces the whole list.
+    ///
+    /// # Errors
+    /// A sentence naming the first target that is malformed or does not fit; nothing is changed then.
+    pub fn connect(
+        &mut self,
+        targets: &[String],
+        replace: bool,
+        now: Instant,
+    ) -> Result<(), String> {
+        for target in targets {
+            targets::parse_target(target, self.config.port)?;
+        }
+        let kept = if replace {
+            0
+        } else {
+            self.targets.explicit().count()
+        };
+        if kept + targets.len() > limits::MAX_TARGETS {
+            return Err(format!(
+                "too many targets: a router keeps at most {}",
+                limits::MAX_TARGETS
+            ));
+        }
+        if replace {
+            self.targets.retain_explicit(targets);
+        }
+        self.targets.add_explicit(targets.iter().cloned(), now);
+        self.save_targets();
+        self.dial_due(now);
+        self.flush(now);
+        Ok(())
+    }
+
+    /// `mesh forget`: stops dialling these targets (live links stay), or forgets the key pinned to a name.
+    pub fn forget(&mut self, targets: &[String]) {
+        for text in targets {
+            self.targets.forget(text);
+            if let Ok(name) = text.parse::<PeerName>()
+                && self.config.pins.remove(&name).is_some()
+            {
+                self.outputs.push_back(Output::Unpin(name));
+            }
+        }
+        self.save_targets();
+    }
+
+    /// The explicit targets, as typed.
+    pub fn explicit_targets(&self) -> Vec<String> {
+        self.targets.explicit().map(str::to_owned).collect()
+    }
+
+    pub(super) fn save_targets(&mut self) {
+        let targets = self.explicit_targets();
+        self.outputs.push_back(Output::Targets(targets));
+    }
+
+    pub(super) fn dial_due(&mut self, now: Instant) {
+        for (key, tries) in self.targets.due(now) {
+            let to = match &key {
+                TargetKey::Explicit(text) => targets::parse_target(text, self.config.port).ok(),
+                TargetKey::Discovered(peer) => {
+                    self.discovered_address(peer, tries).map(DialTo::Address)
+                }
+            };
+            let conn = self.new_conn();
+            self.targets.dialling(&key, conn);
+            match to {
+                Some(to) if self.links.has_room() => {
+                    self.outputs.push_back(Output::Dial { conn, to });
+                }
+                Some(_) => self.dial_failed(
+                    conn,
+                    "this router has as many links as it may",
+                    Retry::Slowly,
+                    now,
+                ),
+                None => self.dial_failed(
+                    conn,
+                    "no address of that router is known",
+                    Retry::Slowly,
+                    now,
+                ),
+            }
+        }
+    }
+
+    pub(super) fn new_conn(&mut self) -> ConnId {
+        self.next_conn += 1;
+        ConnId(self.next_conn)
+    }
+
+    pub(super) fn dial_failed(&mut self, conn: ConnId, error: &str, retry: Retry, now: Instant) {
+        self.targets
+            .failed(conn, error, retry, now, &mut *self.entropy);
+    }
+
+    /// The addresses of a discovered peer, one after the other: its own, then those others reach it at.
+    fn discovered_address(&self, peer: &PeerId, tries: usize) -> Option<SocketAddr> {
+        let addresses = self.addresses_of(peer);
+        addresses.get(tries.checked_rem(addresses.len())?).copied()
+    }
+}

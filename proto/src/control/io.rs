@@ -1,0 +1,85 @@
+//! What goes into the control plane at its start, and the effects that come out of it.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use super::targets::DialTo;
+use crate::crypto::identity::Identity;
+use crate::crypto::secret::MeshSecret;
+use crate::forward::Snapshot;
+use crate::ids::{ConnId, PeerName};
+
+/// What a router is told at its start.
+pub struct Config {
+    /// Its keys.
+    pub identity: Arc<Identity>,
+    /// What guards the mesh.
+    pub secret: Arc<MeshSecret>,
+    /// Boot epoch, raised and persisted before.
+    pub epoch: u64,
+    /// Its name.
+    pub name: PeerName,
+    /// Its human name; at most [`crate::limits::MAX_NICKNAME`] bytes.
+    pub nickname: String,
+    /// TCP and UDP port.
+    pub port: u16,
+    /// Addresses others may dial.
+    pub endpoints: Vec<SocketAddr>,
+    /// Whether peers learnt by gossip are dialled.
+    pub discovery: bool,
+    /// MTU inside the mesh.
+    pub mtu: u16,
+    /// Names and the signing keys they were first seen with.
+    pub pins: BTreeMap<PeerName, [u8; 32]>,
+}
+
+/// An effect for the shell to carry out.
+#[derive(Debug)]
+pub enum Output {
+    /// Open a TCP connection; answer with `handle_connected` or `handle_closed`.
+    Dial {
+        /// Its handle.
+        conn: ConnId,
+        /// Where to; names are resolved now.
+        to: DialTo,
+    },
+    /// Write to a connection; answer with `handle_written`.
+    Send {
+        /// Which connection.
+        conn: ConnId,
+        /// What.
+        bytes: Vec<u8>,
+    },
+    /// Close a connection after what was written; no answer is wanted.
+    Close {
+        /// Which connection.
+        conn: ConnId,
+    },
+    /// Send a UDP datagram.
+    Datagram {
+        /// Where to.
+        to: SocketAddr,
+        /// What.
+        bytes: Vec<u8>,
+    },
+    /// The lanes are to read this from now on.
+    Publish(Arc<Snapshot>),
+    /// A name is bound to a key from now on: keep it.
+    Pin(PeerName, [u8; 32]),
+    /// A name is free again: forget its key.
+    Unpin(PeerName),
+    /// The explicit targets changed: keep them.
+    Targets(Vec<String>),
+    /// Something an operator may want to read; at most one line.
+    Note(Note),
+}
+
+/// A line for the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Note {
+    /// Normal life: a link came up, a peer left.
+    Info(String),
+    /// Something is wrong and somebody should look.
+    Warn(String),
+}

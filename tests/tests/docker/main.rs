@@ -1,0 +1,66 @@
+//! Real routers beside real container engines: what a user of `docker` gets.
+
+mod attach;
+mod lifecycle;
+mod podman;
+mod run;
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use mesh_tests::{Container, Host, Testbed, wait_until};
+
+/// Starts a router on each host, all dialling the first, and waits until they are connected.
+fn full_mesh(bed: &Testbed) -> Result<()> {
+    for (index, host) in bed.hosts().iter().enumerate() {
+        let peers: &[&str] = if index == 0 { &[] } else { &["host1"] };
+        host.launch(peers)?;
+    }
+    for host in bed.hosts() {
+        host.wait_connections(bed.hosts().len() - 1)?;
+    }
+    Ok(())
+}
+
+/// `mesh run ADDRESS --name NAME ubuntu sleep`, checking that exactly the container's full id is printed.
+fn run(host: &Host, address: &str, name: &str) -> Result<Container> {
+    run_with(host, address, name, &[])
+}
+
+/// The same with further flags for the engine.
+fn run_with(host: &Host, address: &str, name: &str, flags: &[&str]) -> Result<Container> {
+    let args = [
+        &["run", address, "--name", name],
+        flags,
+        &["ubuntu", "sleep", "1000"],
+    ]
+    .concat();
+    let outcome = host.mesh(&args)?;
+    ensure!(outcome.stderr.is_empty(), "more than an id: {outcome}");
+    is_id(&outcome.ok()?)?;
+    host.container(name, address)
+}
+
+fn is_id(text: &str) -> Result<()> {
+    ensure!(
+        text.len() == 64 && text.bytes().all(|b| b.is_ascii_hexdigit()),
+        "not a full container id: {text}"
+    );
+    Ok(())
+}
+
+/// Waits until the container runs with this address, and returns it: its process may have changed.
+fn again(host: &Host, name: &str, address: &str) -> Result<Container> {
+    wait_until(
+        Duration::from_secs(20),
+        &format!("{name} runs with {address}"),
+        || {
+            let container = host.container(name, address)?;
+            let seen = host
+                .docker(&["exec", name, "ip", "-o", "-4", "addr"])?
+                .ok()?;
+            ensure!(seen.contains(&format!("inet {address}")), "{seen}");
+            Ok(container)
+        },
+    )
+}

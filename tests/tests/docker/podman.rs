@@ -1,0 +1,118 @@
+//! podman, and hosts without any engine.
+
+use anyhow::{Result, ensure};
+use mesh_tests::{Setup, run as run_command, with_testbed};
+
+use crate::{full_mesh, is_id, run};
+
+/// Whether podman is there; says so when it is not.
+#[allow(clippy::print_stdout)]
+fn installed() -> Result<bool> {
+    let found = run_command("sh", &["-c", "command -v podman"])?.code == Some(0);
+    if !found {
+        println!("skipped: podman is not installed");
+    }
+    Ok(found)
+}
+
+#[test]
+fn podman_and_docker_share_the_mesh() -> Result<()> {
+    if !installed()? {
+        return Ok(());
+    }
+    with_testbed(&Setup::hosts(2).engines(), |bed| {
+        full_mesh(bed)?;
+        let host = bed.host(1);
+        host.podman_images()?;
+        let far = run(bed.host(2), "10.2.1.2/24", "far")?;
+        let id = host
+            .mesh(&[
+                "run",
+                "--runtime",
+                "podman",
+                "10.2.1.1/24",
+                "--name",
+                "pod",
+                "ubuntu",
+                "sleep",
+                "1000",
+            ])?
+            .ok()?;
+        is_id(&id)?;
+        let ping =
+            |to: &str| host.exec(&["podman", "exec", "pod", "ping", "-c", "1", "-W", "1", to]);
+        mesh_tests::wait_until(
+            std::time::Duration::from_secs(15),
+            "the pod reaches 10.2.1.2",
+            || ping("10.2.1.2")?.ok(),
+        )?;
+        far.ping("10.2.1.1")?;
+        ensure!(
+            host.ps()?.iter().any(|c| c.container == id),
+            "{:?}",
+            host.ps()?
+        );
+        host.exec(&["podman", "rm", "-f", "-t", "0", "pod"])?.ok()?;
+        mesh_tests::wait_until(
+            std::time::Duration::from_secs(10),
+            "it is no longer listed",
+            || {
+                ensure!(host.ps()?.is_empty(), "{:?}", host.ps()?);
+                Ok(())
+            },
+        )
+    })
+}
+
+#[test]
+fn the_address_is_there_before_the_first_process_of_a_pod() -> Result<()> {
+    if !installed()? {
+        return Ok(());
+    }
+    with_testbed(&Setup::hosts(1).engines(), |bed| {
+        let host = bed.host(1);
+        host.launch(&[])?;
+        host.podman_images()?;
+        let id = host
+            .mesh(&[
+                "run",
+                "--runtime",
+                "podman",
+                "10.2.1.1/24",
+                "ubuntu",
+                "ip",
+                "-o",
+                "-4",
+                "addr",
+                "show",
+                "up",
+            ])?
+            .ok()?;
+        host.exec(&["podman", "wait", &id])?.ok()?;
+        let seen = host.exec(&["podman", "logs", &id])?.ok()?;
+        ensure!(seen.contains("inet 10.2.1.1/24"), "{seen}");
+        Ok(())
+    })
+}
+
+#[test]
+fn without_an_engine_the_error_says_so() -> Result<()> {
+    with_testbed(&Setup::hosts(1), |bed| {
+        let host = bed.host(1);
+        host.launch(&[])?;
+        let message = host
+            .mesh(&[
+                "run",
+                "--runtime",
+                "docker",
+                "10.2.1.1/24",
+                "ubuntu",
+                "true",
+            ])?
+            .refused()?;
+        ensure!(message.to_lowercase().contains("docker"), "{message}");
+        let message = host.mesh(&["attach", "10.2.1.1/24", "nobody"])?.refused()?;
+        ensure!(!message.is_empty());
+        Ok(())
+    })
+}

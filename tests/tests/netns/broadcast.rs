@@ -1,0 +1,92 @@
+//! One to all: each container hears each datagram, and hears it once.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use mesh_tests::{
+    Container, Heard, Setup, Testbed, all_reach_all, cast, stays, wait_until, with_testbed,
+};
+
+use crate::full_mesh;
+
+const COUNT: u32 = 10;
+
+#[test]
+fn in_a_mesh_of_five_everyone_hears_everything_exactly_once() -> Result<()> {
+    with_testbed(&Setup::hosts(5), |bed| {
+        full_mesh(bed, &[])?;
+        everyone_hears_everything_once(&containers(bed)?)
+    })
+}
+
+#[test]
+fn in_a_ring_without_discovery_too() -> Result<()> {
+    with_testbed(&Setup::hosts(5), |bed| {
+        for host in bed.hosts() {
+            host.launch(&["--no-discovery"])?;
+        }
+        for (from, to) in [(1, 2), (2, 3), (3, 4), (4, 5), (5, 1)] {
+            bed.host(from)
+                .mesh(&["connect", bed.host(to).name()])?
+                .ok()?;
+        }
+        for host in bed.hosts() {
+            host.wait_peers(5)?;
+            host.wait_connections(2)?;
+        }
+        everyone_hears_everything_once(&containers(bed)?)
+    })
+}
+
+/// One container on each host, and a second one on the first: local copies count as well.
+fn containers(bed: &Testbed) -> Result<Vec<Container>> {
+    let mut containers = vec![bed.host(1).run("10.2.1.100/24")?];
+    for (index, host) in bed.hosts().iter().enumerate() {
+        containers.push(host.run(&format!("10.2.1.{}/24", index + 1))?);
+    }
+    all_reach_all(&containers)?;
+    Ok(containers)
+}
+
+fn everyone_hears_everything_once(containers: &[Container]) -> Result<()> {
+    for (target, group, port) in [
+        ("10.2.1.255", None, 4000),
+        ("239.1.2.3", Some("239.1.2.3"), 4001),
+    ] {
+        let mut listeners = Vec::new();
+        for container in containers {
+            listeners.push(Heard::start(container, port, group)?);
+        }
+        for container in containers {
+            cast(container, target, port, container.address(), COUNT)?;
+        }
+        for (container, heard) in containers.iter().zip(&mut listeners) {
+            let expected = expected_at(container, containers);
+            let complete = |heard: &mut Heard| -> Result<()> {
+                let counts = heard.counts()?;
+                ensure!(
+                    counts == expected,
+                    "{} heard of {target}: {counts:?}",
+                    container.address()
+                );
+                Ok(())
+            };
+            wait_until(Duration::from_secs(5), "all datagrams have arrived", || {
+                complete(heard)
+            })?;
+            stays(Duration::from_millis(500), "no second copy", || {
+                complete(heard)
+            })?;
+        }
+    }
+    Ok(())
+}
+
+/// Each datagram of each other container, once; a sender's own kernel does not give it its own.
+fn expected_at(at: &Container, all: &[Container]) -> BTreeMap<String, u32> {
+    let others = all.iter().filter(|other| other.address() != at.address());
+    others
+        .flat_map(|other| (0..COUNT).map(|i| (format!("{}-{i}", other.address()), 1)))
+        .collect()
+}

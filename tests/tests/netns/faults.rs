@@ -1,0 +1,142 @@
+//! Routers that die, cables that are cut, hosts that lose power.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+use mesh_tests::{Setup, Transfer, transfer, wait_until, with_testbed};
+
+use crate::full_mesh;
+
+/// A neighbour that is dead or cut off is routed round within this time.
+const REROUTE: Duration = Duration::from_secs(5);
+
+#[test]
+fn a_router_killed_under_traffic_returns_as_the_same_and_disturbs_nobody() -> Result<()> {
+    with_testbed(&Setup::hosts(3), |bed| {
+        full_mesh(bed, &[])?;
+        let (a, b, c) = (
+            bed.host(1).run("10.2.1.1/24")?,
+            bed.host(2).run("10.2.1.2/24")?,
+            bed.host(3).run("10.2.1.3/24")?,
+        );
+        a.reaches(&b)?;
+        let before = bed.host(2).report()?.router;
+
+        let undisturbed = Transfer::start(&a, &c, 5001, 20_000_000, 20)?;
+        let survivor = Transfer::start(&a, &b, 5001, 10_000_000, 10)?;
+        bed.host(2).kill_router()?;
+        bed.host(2).launch(&[])?;
+        let after = bed.host(2).report()?.router;
+        ensure!(
+            (&before.name, &before.id) == (&after.name, &after.id),
+            "another name after the return"
+        );
+        ensure!(
+            after.epoch > before.epoch,
+            "epoch {} after {}",
+            after.epoch,
+            before.epoch
+        );
+
+        let took = undisturbed.finish(Duration::from_secs(30))?;
+        ensure!(
+            took < Duration::from_secs(12),
+            "8 s of traffic between the others took {took:?}"
+        );
+        // The container of the killed router is where it was, and so are its connections.
+        survivor.finish(Duration::from_secs(60))?;
+        b.reaches(&c)
+    })
+}
+
+#[test]
+fn a_cut_cable_is_routed_round_and_used_again_when_it_heals() -> Result<()> {
+    with_testbed(&Setup::hosts(3), |bed| {
+        full_mesh(bed, &[])?;
+        let (a, c) = (
+            bed.host(1).run("10.2.1.1/24")?,
+            bed.host(3).run("10.2.1.3/24")?,
+        );
+        a.reaches(&c)?;
+        let traffic = Transfer::start(&a, &c, 5001, 10_000_000, 8)?;
+
+        bed.cut_pair(1, 3)?;
+        let cut = Instant::now();
+        // Echoes in flight may be lost: recovered means that three in a row come back.
+        wait_until(REROUTE, "traffic goes through host2", || {
+            (0..3).try_for_each(|_| a.ping(c.address()))
+        })?;
+        println!("recovery after a cut cable: {:?}", cut.elapsed());
+
+        bed.heal_pair(1, 3)?;
+        let healed = Instant::now();
+        wait_until(
+            Duration::from_secs(60),
+            "host1 and host3 talk directly",
+            || {
+                let peers = bed.host(1).report()?.router.peers;
+                let direct = peers
+                    .iter()
+                    .any(|p| p.nick_name == "host3" && p.path.starts_with("direct"));
+                ensure!(direct, "{peers:?}");
+                Ok(())
+            },
+        )?;
+        println!("direct again after healing: {:?}", healed.elapsed());
+        traffic.finish(Duration::from_secs(60))?;
+        Ok(())
+    })
+}
+
+#[test]
+fn a_host_that_loses_power_comes_back_under_its_name() -> Result<()> {
+    with_testbed(&Setup::hosts(3), |bed| {
+        full_mesh(bed, &[])?;
+        let name = bed.host(3).report()?.router.name;
+        let (a, b) = (
+            bed.host(1).run("10.2.1.1/24")?,
+            bed.host(2).run("10.2.1.2/24")?,
+        );
+        a.reaches(&b)?;
+        bed.host(3).crash()?;
+        ensure!(
+            a.count_answers(&b, 50)? == 50,
+            "a power cut elsewhere cost frames"
+        );
+        bed.host(1).wait_peers(2)?;
+        bed.host(3).boot(false)?;
+        bed.host(3).launch(&[])?;
+        ensure!(
+            bed.host(3).report()?.router.name == name,
+            "another name after the power cut"
+        );
+        let c = bed.host(3).run("10.2.1.3/24")?;
+        a.reaches(&c)
+    })
+}
+
+#[test]
+fn two_halves_of_a_mesh_join_again() -> Result<()> {
+    with_testbed(&Setup::hosts(4), |bed| {
+        full_mesh(bed, &[])?;
+        let c: Vec<_> = (1..=4)
+            .map(|n| bed.host(n).run(&format!("10.2.1.{n}/24")))
+            .collect::<Result<_>>()?;
+        c[0].reaches(&c[2])?;
+        let pairs = [(1, 3), (1, 4), (2, 3), (2, 4)];
+        for (left, right) in pairs {
+            bed.cut_pair(left, right)?;
+        }
+        bed.host(1).wait_peers(2)?;
+        c[0].does_not_reach(&c[2])?;
+        c[0].reaches_within(REROUTE, &c[1])?;
+        c[2].reaches_within(REROUTE, &c[3])?;
+        for (left, right) in pairs {
+            bed.heal_pair(left, right)?;
+        }
+        bed.host(1).wait_peers(4)?;
+        c[0].reaches(&c[2])?;
+        transfer(&c[1], &c[3], 5_000_000, Duration::from_secs(30))?;
+        Ok(())
+    })
+}

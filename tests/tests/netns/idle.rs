@@ -1,0 +1,61 @@
+//! What a router costs when nothing happens.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use mesh_tests::{Host, Setup, all_reach_all, with_testbed};
+
+use crate::full_mesh;
+
+const PERIOD: Duration = Duration::from_secs(10);
+/// Clock ticks a second in /proc, the same on every Linux.
+const TICKS: f64 = 100.0;
+
+#[test]
+fn an_idle_router_is_small_and_quiet() -> Result<()> {
+    with_testbed(&Setup::hosts(3), |bed| {
+        full_mesh(bed, &[])?;
+        let containers = [
+            bed.host(1).run("10.2.1.1/24")?,
+            bed.host(2).run("10.2.1.2/24")?,
+        ];
+        all_reach_all(&containers)?;
+        let host = bed.host(1);
+        let before = cpu_seconds(host)?;
+        std::thread::sleep(PERIOD);
+        let share = (cpu_seconds(host)? - before) / PERIOD.as_secs_f64();
+        let rss = resident_kib(host)?;
+        println!(
+            "idle router: {:.2} % of a core, {rss} KiB resident",
+            share * 100.0
+        );
+        ensure!(share <= 0.01, "{:.2} % of a core when idle", share * 100.0);
+        ensure!(rss <= 16 * 1024, "{rss} KiB resident when idle");
+        Ok(())
+    })
+}
+
+fn cpu_seconds(host: &Host) -> Result<f64> {
+    let stat = host
+        .shell(&format!("cat /proc/{}/stat", host.router_pid()?))?
+        .ok()?;
+    let fields: Vec<&str> = stat
+        .rsplit(") ")
+        .next()
+        .context("stat")?
+        .split_whitespace()
+        .collect();
+    let (user, system): (f64, f64) = (fields[11].parse()?, fields[12].parse()?);
+    Ok((user + system) / TICKS)
+}
+
+fn resident_kib(host: &Host) -> Result<u64> {
+    let status = host
+        .shell(&format!("cat /proc/{}/status", host.router_pid()?))?
+        .ok()?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))
+        .context("no VmRSS")?;
+    Ok(line.trim().trim_end_matches(" kB").parse()?)
+}

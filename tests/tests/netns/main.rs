@@ -1,0 +1,26 @@
+//! Real routers on hosts without engines: each host is a set of namespaces, each container a process.
+
+mod broadcast;
+mod faults;
+mod hygiene;
+mod idle;
+mod mistakes;
+mod run;
+mod secrets;
+mod topology;
+
+use anyhow::Result;
+use mesh_tests::Testbed;
+
+/// Starts a router on each host, all dialling the first, and waits until each has a connection to each other.
+fn full_mesh(bed: &Testbed, flags: &[&str]) -> Result<()> {
+    for (index, host) in bed.hosts().iter().enumerate() {
+        let peers: &[&str] = if index == 0 { &[] } else { &["host1"] };
+        host.launch(&[flags, peers].concat())?;
+    }
+    for host in bed.hosts() {
+        host.wait_peers(bed.hosts().len())?;
+        host.wait_connections(bed.hosts().len() - 1)?;
+    }
+    Ok(())
+}
