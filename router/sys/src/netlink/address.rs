@@ -238,3 +238,77 @@ fn ip_of(address: &RouteAddress) -> Option<IpAddr> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::netlink::VethSpec;
+    use crate::testing::{NamedNetns, needs_root};
+
+    fn net(text: &str) -> IpNet {
+        text.parse().unwrap()
+    }
+
+    /// A veth pair, up; returns the indices of its ends.
+    fn pair(netlink: &mut Netlink) -> (u32, u32) {
+        let spec = VethSpec {
+            name: "a",
+            peer_name: "b",
+            peer_netns: None,
+            peer_mac: None,
+            mtu: 1500,
+        };
+        netlink.create_veth(&spec).unwrap();
+        let (a, b) = (
+            netlink.require_link("a").unwrap().index,
+            netlink.require_link("b").unwrap().index,
+        );
+        netlink.set_up(a).unwrap();
+        netlink.set_up(b).unwrap();
+        (a, b)
+    }
+
+    #[test]
+    fn addresses_are_added_once_and_removed_once() {
+        if needs_root("addresses_are_added_once_and_removed_once") {
+            return;
+        }
+        NamedNetns::new().run(|| {
+            let mut netlink = Netlink::open().unwrap();
+            let (a, _) = pair(&mut netlink);
+            for address in [net("10.2.1.1/24"), net("10.2.1.0/31"), net("fd00::5/64")] {
+                let entry = AddressEntry { link: a, address };
+                assert!(netlink.add_address(a, address).unwrap());
+                assert!(!netlink.add_address(a, address).unwrap());
+                assert!(netlink.addresses().unwrap().contains(&entry));
+                assert!(netlink.del_address(a, address).unwrap());
+                assert!(!netlink.del_address(a, address).unwrap());
+                assert!(!netlink.addresses().unwrap().contains(&entry));
+            }
+            let error = netlink.add_address(9_999, net("10.2.1.1/24")).unwrap_err();
+            assert!(error.is_not_found(), "{error}");
+        });
+    }
+
+    #[test]
+    fn sources_are_those_of_default_routes_only() {
+        if needs_root("sources_are_those_of_default_routes_only") {
+            return;
+        }
+        NamedNetns::new().run(|| {
+            let mut netlink = Netlink::open().unwrap();
+            let (a, b) = pair(&mut netlink);
+            netlink.add_address(a, net("192.0.2.1/24")).unwrap();
+            netlink.add_address(a, net("169.254.3.3/16")).unwrap();
+            netlink.add_address(b, net("198.51.100.1/24")).unwrap();
+            assert_eq!(
+                netlink.default_route_sources().unwrap(),
+                [IpAddr::V4(Ipv4Addr::UNSPECIFIED); 0]
+            );
+            assert!(netlink.add_link_route(a, net("0.0.0.0/0")).unwrap());
+            assert!(!netlink.add_link_route(a, net("0.0.0.0/0")).unwrap());
+            let expected: IpAddr = "192.0.2.1".parse().unwrap();
+            assert_eq!(netlink.default_route_sources().unwrap(), [expected]);
+        });
+    }
+}
