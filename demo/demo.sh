@@ -68,18 +68,15 @@ for from in "${containers[@]}"; do
     done
 done
 
-title '100 MB over TCP, with checksum'
-quietly host1 docker exec first dd if=/dev/urandom of=/tmp/file bs=1M count=100
-sent=$("$testbed" docker host1 exec first sha256sum /tmp/file | cut -d' ' -f1)
-received=$(mktemp)
-"$testbed" docker host3 exec third sh -c 'nc -l -p 5001 | sha256sum' >"$received" &
-receiver=$!
-within 10 host3 docker exec third sh -c 'netstat -ltn | grep -q :5001'
+title '100 MB from web on host2 to third on host3, with checksum'
+quietly host2 docker exec web dd if=/dev/urandom of=/www/file bs=1M count=100
+sent=$("$testbed" docker host2 exec web sha256sum /www/file | cut -d' ' -f1)
+# What follows the empty line of the answer is the file.
+fetch='printf "GET /file HTTP/1.0\r\n\r\n" | nc 10.2.1.2 80 |
+       { while read -r line && [ "${#line}" -gt 1 ]; do :; done; sha256sum; }'
 began=$(date +%s%N)
-"$testbed" docker host1 exec first sh -c 'timeout 120 nc 10.2.1.3 5001 </tmp/file'
-wait "$receiver"
+got=$(timeout 120 "$testbed" docker host3 exec third sh -c "$fetch" | cut -d' ' -f1)
 took=$((($(date +%s%N) - began) / 1000000))
-got=$(cut -d' ' -f1 "$received"); rm -f "$received"
 [ "$sent" = "$got" ] || die "sent $sent, received $got"
 echo "  the same SHA-256 on both sides after $took ms: $sent"
 
@@ -94,10 +91,10 @@ pings=$(mktemp)
 pinging=$!
 within 5 host1 docker exec first ping -c 1 -W 1 10.2.1.3
 "$testbed" cut-pair host1 host3
-! quietly host1 ping -c 1 -W 1 host3 || die 'the cable is not cut'
 began=$(date +%s%N)
-within 10 host1 docker exec first ping -c 3 -i 0.2 -W 1 10.2.1.3
-echo "  first reaches third through host2, $((($(date +%s%N) - began) / 1000000)) ms after the hosts lost each other"
+within 10 host1 docker exec first ping -c 1 -W 1 10.2.1.3
+echo "  first reaches third again after $((($(date +%s%N) - began) / 1000000)) ms, through host2"
+! quietly host1 ping -c 1 -W 1 host3 || die 'the cable is not cut'
 kill -0 "$pinging" 2>/dev/null || die 'the pings that went on ended'
 kill "$pinging" && wait "$pinging" 2>/dev/null || true
 rm -f "$pings"

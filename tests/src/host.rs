@@ -55,12 +55,13 @@ impl Host {
         self.script.run(&[&["exec", &self.name], command].concat())
     }
 
-    /// Runs a line of shell on the host.
+    /// Runs a line of shell on the host, with `mesh` in its PATH.
     ///
     /// # Errors
     /// If it cannot be started; not if it fails.
     pub fn shell(&self, line: &str) -> Result<Outcome> {
-        self.exec(&["sh", "-c", line])
+        let path = format!("PATH={}:{}", self.programs.dir, std::env::var("PATH")?);
+        self.exec(&["env", &path, "sh", "-c", line])
     }
 
     /// Starts a command on the host.

@@ -1,4 +1,4 @@
-//! What tests of mesh from outside stand on: hosts on one machine, containers in them, traffic between those, and
+//! What tests of mesh from outside stand on: [`sim`], a virtual world; and, for the others, hosts on one machine, containers in them, traffic between those, and
 //! conditions with a deadline.
 //!
 //! ```no_run
@@ -19,6 +19,7 @@ mod capture;
 mod command;
 mod container;
 mod host;
+pub mod sim;
 mod snapshot;
 mod testbed;
 mod traffic;

@@ -213,6 +213,7 @@ impl Script {
 /// Where the programs under test and their helper are.
 #[derive(Clone, Debug)]
 pub(crate) struct Programs {
+    pub(crate) dir: String,
     pub(crate) mesh: String,
     pub(crate) router: String,
     pub(crate) probe: String,
@@ -227,6 +228,7 @@ impl Programs {
             dir.ok_or_else(|| anyhow!("no directory of programs above {}", test.display()))?;
         let program = |name: &str| format!("{dir}/{name}");
         Ok(Self {
+            dir: dir.to_owned(),
             mesh: program("mesh"),
             router: program("mesh-router"),
             probe: program("meshprobe"),

@@ -268,8 +268,14 @@ start() {
     [ -z "$links" ] || keep_links "$links" "$count"
     [ "$engine" = no ] || for ((i = 1; i <= count; i++)); do engine_up "host$i"; done
     # Until here the owner was this script, so that a start that was killed counts as a leftover.
-    rm "$dir/owner"
-    [ -z "$owner" ] || fingerprint "$owner" >"$dir/owner"
+    if [ -z "$owner" ]; then
+        rm "$dir/owner"
+    elif fingerprint "$owner" >"$dir/owner.new"; then
+        mv "$dir/owner.new" "$dir/owner"
+    else
+        stop
+        die "process $owner, for which this testbed was, has ended"
+    fi
     touch "$dir/complete"
 }
 

@@ -55,8 +55,12 @@ impl Control {
     /// Bytes arrived on a connection.
     pub fn handle_bytes(&mut self, conn: ConnId, bytes: &[u8], now: Instant) {
         if let Some(slot) = self.links.get_mut(conn) {
-            slot.heard(now);
+            let before = slot.link.records();
             slot.link.handle_bytes(bytes, now, &mut *self.entropy);
+            // A damaged length makes the link wait for bytes that mean nothing: those are no sign of life.
+            if slot.link.records() != before {
+                slot.heard(now);
+            }
             self.pump_link(conn, now);
         }
         self.flush(now);

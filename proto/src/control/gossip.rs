@@ -78,7 +78,7 @@ impl Control {
     }
 
     /// The digest of what all members of this part of the mesh agree on once it is quiet.
-    pub(super) fn digest(&self) -> [u8; 16] {
+    pub fn digest(&self) -> [u8; 16] {
         self.lsdb.digest(self.routes.reachable())
     }
 
@@ -160,7 +160,15 @@ impl Control {
             self.gossip_counters.refused += 1;
             return;
         }
-        self.own.overtake(seen);
+        if let Some(epoch) = self.own.overtake(seen) {
+            // Others take only handshakes and broadcasts of an epoch that is not older than the last they saw.
+            self.config.epoch = epoch;
+            self.sessions.raise_epoch(epoch);
+            self.snapshot_dirty = true;
+            self.note(Note::Warn(format!(
+                "the stored state of this router is an old one; it goes on with epoch {epoch}"
+            )));
+        }
         self.overtaken.push_back(now);
         if self.overtaken.len() > 4 {
             self.overtaken.pop_front();

@@ -136,7 +136,7 @@ impl Slot {
         if !self.up {
             return Vec::new();
         }
-        if self.silence(now) > DEAD_AFTER {
+        if self.silence(now) >= DEAD_AFTER {
             return vec![Due::Silent];
         }
         let mut due = Vec::new();
@@ -267,5 +267,63 @@ impl Links {
         self.failed_inbound
             .iter()
             .filter(move |f| now.since(f.at) < FAILED_INBOUND_AGE)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::crypto::identity::Identity;
+    use crate::crypto::secret::MeshSecret;
+    use crate::entropy::SeededEntropy;
+    use crate::ids::{PeerName, Version};
+    use crate::link::{LinkConfig, LinkRole};
+    use crate::topology::record::{RecordBody, SignedRecord};
+
+    fn slot() -> Slot {
+        let identity = Arc::new(Identity::from_seeds([1; 32], [2; 32]));
+        let body = RecordBody {
+            version: Version { epoch: 1, seq: 1 },
+            name: PeerName([2; 6]),
+            nickname: "a".into(),
+            sign_key: identity.sign_key(),
+            dh_key: identity.dh_key(),
+            endpoints: vec![],
+            neighbours: vec![],
+            attached: vec![],
+            features: 0,
+            extensions: vec![],
+        };
+        let record = SignedRecord::sign(&body, &identity).unwrap();
+        let secret = Arc::new(MeshSecret::open());
+        let config = LinkConfig {
+            identity,
+            secret,
+            record,
+            features: 0,
+        };
+        let entropy = &mut SeededEntropy::new(1);
+        let link = Link::new(LinkRole::Dialler, &config, Instant::ZERO, entropy);
+        Slot::new(link, ([10, 0, 0, 1], 1).into(), true, Instant::ZERO)
+    }
+
+    #[test]
+    fn whatever_is_due_moves_its_timer_on() {
+        let entropy = &mut SeededEntropy::new(1);
+        let mut slot = slot();
+        slot.up = true;
+        for _ in 0..20 {
+            let at = slot.next_due().unwrap();
+            let due = slot.due(at, entropy);
+            assert!(!due.is_empty(), "woken at {at:?} for nothing");
+            if due == [Due::Silent] {
+                assert_eq!(at, Instant::ZERO + DEAD_AFTER);
+                return;
+            }
+            assert!(slot.next_due().unwrap() > at);
+        }
+        panic!("silence went unnoticed");
     }
 }

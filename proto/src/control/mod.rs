@@ -21,6 +21,7 @@ mod connections;
 mod data;
 mod dial;
 mod gossip;
+mod inspect;
 mod io;
 pub mod links;
 pub mod own;

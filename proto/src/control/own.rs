@@ -20,6 +20,7 @@ pub struct OwnRecord {
     signed: SignedRecord,
     dirty: bool,
     not_before: Instant,
+    raised: bool,
 }
 
 impl OwnRecord {
@@ -36,6 +37,7 @@ impl OwnRecord {
             signed,
             dirty: false,
             not_before: Instant::ZERO,
+            raised: false,
         })
     }
 
@@ -74,13 +76,26 @@ impl OwnRecord {
     }
 
     /// A record of ours is about that we did not make in this run: overtake it.
-    pub fn overtake(&mut self, seen: Version) {
+    ///
+    /// The first time the epoch is raised above it, and the new one returned: the stored epoch was an old one, and
+    /// others must notice that a new run began. After that it is a clone, and only the number is raised: a new epoch
+    /// costs everybody's sessions with us.
+    pub fn overtake(&mut self, seen: Version) -> Option<u64> {
         let version = &mut self.body.version;
+        self.dirty = true;
+        if !self.raised && seen.epoch < u64::MAX {
+            self.raised = true;
+            *version = Version {
+                epoch: version.epoch.max(seen.epoch + 1),
+                seq: 0,
+            };
+            return Some(version.epoch);
+        }
         version.epoch = version.epoch.max(seen.epoch);
         if version.epoch == seen.epoch {
             version.seq = version.seq.max(seen.seq);
         }
-        self.dirty = true;
+        None
     }
 
     /// When [`OwnRecord::publish`] would have something new.
@@ -98,8 +113,79 @@ impl OwnRecord {
         }
         self.dirty = false;
         self.not_before = now + HOLD_DOWN;
-        self.body.version.seq += 1;
+        self.body.version.seq = self.body.version.seq.saturating_add(1);
         self.signed = SignedRecord::sign(&self.body, &self.identity)?;
         Ok(Some(self.signed.clone()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::PeerName;
+
+    fn own() -> OwnRecord {
+        let identity = Arc::new(Identity::from_seeds([1; 32], [2; 32]));
+        let body = RecordBody {
+            version: Version { epoch: 2, seq: 1 },
+            name: PeerName([2; 6]),
+            nickname: "a".into(),
+            sign_key: identity.sign_key(),
+            dh_key: identity.dh_key(),
+            endpoints: vec![],
+            neighbours: vec![],
+            attached: vec![],
+            features: 0,
+            extensions: vec![],
+        };
+        OwnRecord::new(identity, body).unwrap()
+    }
+
+    fn publish(own: &mut OwnRecord, now: Instant) -> Version {
+        own.publish(now).unwrap().unwrap().version()
+    }
+
+    #[test]
+    fn an_old_epoch_is_raised_once_and_a_clone_costs_numbers_only() {
+        let mut own = own();
+        let now = Instant::ZERO;
+        let seen = Version { epoch: 7, seq: 40 };
+        assert_eq!(own.overtake(seen), Some(8));
+        assert_eq!(publish(&mut own, now), Version { epoch: 8, seq: 1 });
+        let clone = Version { epoch: 9, seq: 5 };
+        assert_eq!(own.overtake(clone), None);
+        let now = now + HOLD_DOWN;
+        assert_eq!(publish(&mut own, now), Version { epoch: 9, seq: 6 });
+    }
+
+    #[test]
+    fn the_epoch_before_this_one_restored_is_raised_too() {
+        let mut own = own();
+        assert_eq!(own.overtake(Version { epoch: 2, seq: 9 }), Some(3));
+    }
+
+    #[test]
+    fn the_highest_version_there_is_overflows_nothing() {
+        let mut own = own();
+        let last = Version {
+            epoch: u64::MAX,
+            seq: u64::MAX,
+        };
+        assert_eq!(own.overtake(last), None);
+        assert_eq!(publish(&mut own, Instant::ZERO), last);
+    }
+
+    #[test]
+    fn a_flapping_neighbour_costs_one_record_a_second() {
+        let mut own = own();
+        let mut published = 0;
+        for millis in 0..2_500 {
+            let flap = usize::from(millis % 2 == 0);
+            let address = SocketAddr::from(([10, 0, 0, 1], 1));
+            own.set_endpoints(vec![address; flap]);
+            let now = Instant::from_nanos(millis * 1_000_000);
+            published += u32::from(own.publish(now).unwrap().is_some());
+        }
+        assert_eq!(published, 3);
     }
 }

@@ -114,6 +114,16 @@ pub struct Paths {
 }
 
 impl Paths {
+    /// How many peers are probed.
+    pub fn len(&self) -> usize {
+        self.peers.len()
+    }
+
+    /// Whether no peer is probed.
+    pub fn is_empty(&self) -> bool {
+        self.peers.is_empty()
+    }
+
     /// The direct path to `peer`, if it works.
     pub fn direct(&self, peer: &PeerId) -> Option<&Direct> {
         self.peers.get(peer)?.direct.as_ref()

@@ -74,6 +74,7 @@ pub struct Link {
     deadline: Option<Instant>,
     features: u64,
     malformed: u64,
+    records: u64,
 }
 
 const ALERT: [u8; 2] = [0xff, 0xff];
@@ -110,6 +111,7 @@ impl Link {
             deadline: Some(now + HANDSHAKE_TIMEOUT),
             features: 0,
             malformed: 0,
+            records: 0,
         };
         match config.record.introduction(&config.identity) {
             Ok(introduction) => {
@@ -208,6 +210,19 @@ impl Link {
         true
     }
 
+    /// As [`Link::send`], for bytes encoded elsewhere, well or badly: the simulator's hostile members say what no
+    /// encoder of ours makes.
+    pub fn send_encoded(&mut self, message: &[u8]) -> bool {
+        let State::Up(up) = &mut self.state else {
+            return false;
+        };
+        if self.out.len() >= MAX_LINK_SEND_QUEUE {
+            return false;
+        }
+        up.channel.seal_message(message, &mut self.out);
+        true
+    }
+
     /// The next event.
     pub fn poll_event(&mut self) -> Option<LinkEvent> {
         self.events.pop_front()
@@ -238,6 +253,12 @@ impl Link {
     /// The optional parts of the protocol that both sides speak; 0 before the other side's hello.
     pub fn features(&self) -> u64 {
         self.features
+    }
+
+    /// Records that the peer sealed and that arrived whole since the link is up. Only these are signs of life: bytes
+    /// that never become a record are not.
+    pub fn records(&self) -> u64 {
+        self.records
     }
 
     /// Messages skipped because they were malformed or out of bounds; they do not end a link.
@@ -315,17 +336,21 @@ impl Link {
                 Answer::Confirm => return Err(LinkError::Corrupt("confirm out of turn")),
                 Answer::Refusal(code) => self.refused(code),
             },
-            State::Up(mut up) => match up.open(unit)? {
-                Received::Refusal(code) => self.refused(code),
-                Received::Part => self.state = State::Up(up),
-                Received::Message(message) => {
-                    self.state = State::Up(up);
-                    match LinkMessage::decode(&message) {
-                        Ok(message) => self.events.push_back(LinkEvent::Message(message)),
-                        Err(_) => self.malformed += 1,
+            State::Up(mut up) => {
+                let received = up.open(unit)?;
+                self.records += 1;
+                match received {
+                    Received::Refusal(code) => self.refused(code),
+                    Received::Part => self.state = State::Up(up),
+                    Received::Message(message) => {
+                        self.state = State::Up(up);
+                        match LinkMessage::decode(&message) {
+                            Ok(message) => self.events.push_back(LinkEvent::Message(message)),
+                            Err(_) => self.malformed += 1,
+                        }
                     }
                 }
-            },
+            }
             State::Closed => {}
         }
         Ok(())

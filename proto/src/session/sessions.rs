@@ -99,6 +99,12 @@ impl Sessions {
         }
     }
 
+    /// Goes on with a higher boot epoch than the one at the start: that one turned out to be of an earlier run, and
+    /// peers refuse its Inits as replays. A lower `epoch` changes nothing.
+    pub fn raise_epoch(&mut self, epoch: u64) {
+        self.epoch = self.epoch.max(epoch);
+    }
+
     /// Says that frames are to be sent to `peer`, whose X25519 key is `dh_key`: begins a handshake unless one is under
     /// way or there are keys that need no replacement. Call it as often as you like; for neighbours with every heartbeat.
     pub fn want(

@@ -1,7 +1,7 @@
 //! `mesh run --runtime process`, `ps`, and what a container sees of its interface.
 
 use anyhow::{Result, ensure};
-use mesh_tests::{Setup, wait_until, with_testbed};
+use mesh_tests::{Setup, Snapshot, wait_until, with_testbed};
 use std::time::Duration;
 
 use crate::full_mesh;
@@ -121,5 +121,17 @@ fn a_container_that_ends_is_forgotten_everywhere() -> Result<()> {
         // The address is free for another container on another host at once.
         let moved = bed.host(1).run_named("10.2.1.2/24", "moved")?;
         a.reaches(&moved)
+    })
+}
+
+#[test]
+fn the_example_without_an_engine_runs_and_cleans_up() -> Result<()> {
+    with_testbed(&Setup::hosts(1), |bed| {
+        let host = bed.host(1);
+        let before = Snapshot::take(host)?;
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/no-engine.sh");
+        let output = host.shell(script)?.ok()?;
+        ensure!(output.contains("hello from the mesh"), "{output}");
+        Snapshot::take(host)?.same_as(&before)
     })
 }

@@ -53,6 +53,40 @@ fn replayed_and_reordered_records_end_the_link() {
 }
 
 #[test]
+fn only_whole_records_are_signs_of_life() {
+    let mut pair = Pair::up();
+    pair.dialler.send(&LinkMessage::Ping { nonce: 1 });
+    let record = pair.dialler.poll_transmit().unwrap();
+    let (most, last) = record.split_at(record.len() - 1);
+    let before = pair.acceptor.records();
+    pair.acceptor.handle_bytes(most, NOW, &mut pair.entropy);
+    assert_eq!(pair.acceptor.records(), before);
+    pair.acceptor.handle_bytes(last, NOW, &mut pair.entropy);
+    assert_eq!(pair.acceptor.records(), before + 1);
+    // A stranger's length in front of all that follows: bytes arrive, records do not.
+    pair.acceptor
+        .handle_bytes(&[0x3f, 0xff], NOW, &mut pair.entropy);
+    for nonce in 0..20 {
+        pair.dialler.send(&LinkMessage::Ping { nonce });
+        let record = pair.dialler.poll_transmit().unwrap();
+        pair.acceptor.handle_bytes(&record, NOW, &mut pair.entropy);
+    }
+    assert_eq!(pair.acceptor.records(), before + 1);
+}
+
+#[test]
+fn bytes_no_encoder_makes_are_counted_and_the_link_stays() {
+    let mut pair = Pair::up();
+    for bytes in [&[3_u8, 0xff, 0xff][..], &[], &[200, 1, 2]] {
+        assert!(pair.dialler.send_encoded(bytes));
+    }
+    pair.run(&mut Wire::default());
+    let (_, events) = pair.take_events();
+    assert_eq!(events, [LinkEvent::Message(LinkMessage::Unknown(200))]);
+    assert_eq!(pair.acceptor.malformed(), 2);
+}
+
+#[test]
 fn little_is_buffered_before_the_peer_is_known() {
     let mut pair = Pair::new(&config(1, &key(1)), &config(2, &key(1)));
     let hello = pair.dialler.poll_transmit().unwrap();

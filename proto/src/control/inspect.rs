@@ -1,0 +1,50 @@
+//! What a watcher of a router may ask without changing it: the simulator, and whoever debugs.
+
+use crate::ids::PeerId;
+use crate::limits;
+
+use super::Control;
+
+impl Control {
+    /// The routers this one has a route to, itself included, in order.
+    pub fn reachable(&self) -> Vec<PeerId> {
+        self.routes.reachable().collect()
+    }
+
+    /// The tables that grow with what others say: name, entries, and the bound from [`crate::limits`].
+    pub fn tables(&self) -> Vec<(&'static str, usize, usize)> {
+        let widest = self
+            .links
+            .iter()
+            .map(|(_, slot)| slot.dirty.len())
+            .max()
+            .unwrap_or(0);
+        vec![
+            ("records", self.lsdb.iter().count(), limits::MAX_PEERS),
+            ("links", self.links.iter().count(), limits::MAX_LINKS),
+            (
+                "explicit targets",
+                self.targets.explicit().count(),
+                limits::MAX_TARGETS,
+            ),
+            (
+                "all targets",
+                self.targets.iter().count(),
+                limits::MAX_TARGETS + limits::MAX_PEERS,
+            ),
+            (
+                "origins that wait for one neighbour",
+                widest,
+                limits::MAX_PEERS,
+            ),
+            (
+                "sessions",
+                self.sessions.statuses().count(),
+                limits::MAX_SESSIONS,
+            ),
+            ("wanted sessions", self.wanted.len(), limits::MAX_SESSIONS),
+            ("probed peers", self.paths.len(), limits::MAX_SESSIONS),
+            ("MAC addresses", self.forwarder.fdb().len(), limits::MAX_FDB),
+        ]
+    }
+}

@@ -1,0 +1,43 @@
+//! What a scenario does to the world.
+
+use super::network::{Conditions, HostId};
+
+/// One deed at one moment.
+#[derive(Clone, Debug)]
+pub(crate) enum Action {
+    /// The host's router starts, with a raised epoch.
+    Start(HostId),
+    /// `kill -9`: the process is gone, its host answers for it.
+    Kill(HostId),
+    /// Power failure: the process is gone and nobody answers.
+    PowerOff(HostId),
+    /// The state directory is lost while the router is down: it comes back as somebody else.
+    LoseState(HostId),
+    /// The state directory is an old one: the epoch of long ago comes back.
+    RestoreBackup(HostId),
+    /// Nothing passes in this direction.
+    Cut(HostId, HostId),
+    Heal(HostId, HostId),
+    /// No datagram passes in this direction, TCP does.
+    CutUdp(HostId, HostId),
+    /// Every cut is gone and the underlay is clean.
+    HealAll,
+    Conditions(Conditions),
+    /// The host gets another address.
+    MoveHost(HostId),
+    /// A container goes to another host, with its address.
+    MoveContainer {
+        from: HostId,
+        to: HostId,
+    },
+    /// Random and damaged datagrams arrive at the host.
+    Garbage(HostId),
+    /// A stranger dials the host and writes random bytes.
+    GarbageStream(HostId),
+    /// A byte on the way to the host is changed, on some stream.
+    DamageStream(HostId),
+    /// A container sends frames from a great many addresses.
+    MacFlood(HostId),
+    /// A member that means harm joins at this host.
+    Hostile(HostId),
+}

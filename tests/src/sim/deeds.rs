@@ -1,0 +1,192 @@
+//! The deeds of a scenario, done to the world.
+
+use std::sync::Arc;
+
+use mesh_proto::crypto::identity::Identity;
+use mesh_proto::ids::Mac;
+
+use super::action::Action;
+use super::hostile::Hostile;
+use super::network::HostId;
+use super::process::Keep;
+use super::router::State;
+use super::stream::Item;
+use super::world::{Event, World, address};
+
+/// Source addresses of a MAC flood.
+const FLOODED_MACS: u64 = 3_000;
+
+impl World {
+    pub(crate) fn act(&mut self, action: Action) {
+        self.trace.line(self.now, format_args!("{action:?}"));
+        match action {
+            Action::Start(host) => self.start(host),
+            Action::Kill(host) => self.kill(host),
+            Action::PowerOff(host) => self.power_off(host),
+            Action::LoseState(host) => self.lose_state(host),
+            Action::RestoreBackup(host) => self.hosts[host].state.epoch = 0,
+            Action::Cut(from, to) => self.network.cut(from, to),
+            Action::Heal(from, to) => self.network.heal(from, to),
+            Action::CutUdp(from, to) => self.network.cut_udp(from, to),
+            Action::HealAll => self.network.heal_all(),
+            Action::Conditions(conditions) => self.network.set_conditions(conditions),
+            Action::MoveHost(host) => self.move_host(host),
+            Action::MoveContainer { from, to } => self.move_container(from, to),
+            Action::Garbage(host) => self.garbage(host),
+            Action::GarbageStream(host) => self.garbage_stream(host),
+            Action::DamageStream(host) => self.damage_stream(host),
+            Action::MacFlood(host) => self.mac_flood(host),
+            Action::Hostile(host) => self.hostile(host),
+        }
+    }
+
+    fn kill(&mut self, host: HostId) {
+        let incarnation = self.hosts[host].incarnation;
+        if self.hosts[host].process.take().is_none() {
+            return;
+        }
+        // The kernel closes the sockets of a dead process.
+        let conns: Vec<_> = self
+            .streams
+            .of_host(host, incarnation)
+            .into_iter()
+            .filter_map(|(id, side)| Some(self.streams.get_mut(id)?.ends[side].conn))
+            .collect();
+        for conn in conns {
+            self.close(host, conn);
+        }
+    }
+
+    fn power_off(&mut self, host: HostId) {
+        self.hosts[host].process = None;
+        self.hosts[host].powered = false;
+    }
+
+    fn lose_state(&mut self, host: HostId) {
+        let identity = Identity::from_seeds(self.dice.key(), self.dice.key());
+        self.who.insert(identity.id(), host);
+        let state = &mut self.hosts[host].state;
+        // What the operator typed is in a unit file and comes back with the machine.
+        *state = State {
+            identity: Arc::new(identity),
+            epoch: 0,
+            targets: state.targets.clone(),
+            pins: Default::default(),
+        };
+    }
+
+    fn move_host(&mut self, host: HostId) {
+        let to = address(host, 1);
+        self.hosts[host].address = to;
+        self.tell_router(host, |router, now| router.set_address(to, now));
+    }
+
+    fn move_container(&mut self, from: HostId, to: HostId) {
+        let Some(moving) = self.hosts[from].containers.pop() else {
+            return;
+        };
+        self.hosts[to].containers.push(moving.clone());
+        for host in [from, to] {
+            let attached = self.hosts[host].attached();
+            self.tell_router(host, |router, now| router.set_attached(attached, now));
+        }
+        let (_, frame) = self.announcement(to, &moving);
+        self.speak(to, &[frame]);
+    }
+
+    fn garbage(&mut self, host: HostId) {
+        let to = self.hosts[host].address;
+        for _ in 0..40 {
+            let mut bytes = if self.recent.is_empty() || self.dice.chance(300) {
+                self.dice.bytes(0, 200)
+            } else {
+                let at = self.dice.below(self.recent.len());
+                self.recent[at].clone()
+            };
+            // One in four is a replay, as it was.
+            if !self.dice.chance(250) {
+                self.dice.mutate(&mut bytes);
+            }
+            let neighbour = self.dice.below(self.hosts.len());
+            let from = self.hosts[neighbour].address;
+            let delay = self.dice.millis(0, 500);
+            let event = Event::Datagram { from, to, bytes };
+            self.queue.push(self.now + delay, event);
+        }
+    }
+
+    fn garbage_stream(&mut self, host: HostId) {
+        let from = address(host, 200);
+        let now = self.now;
+        for _ in 0..5 {
+            let bytes = self.dice.bytes(1, 6_000);
+            let Some(process) = &mut self.hosts[host].process else {
+                return;
+            };
+            let Some(conn) = process.accepted(from, now) else {
+                continue;
+            };
+            process.bytes(conn, &bytes, now);
+            process.closed(conn, "connection closed", now);
+            self.settle(host);
+        }
+    }
+
+    fn damage_stream(&mut self, host: HostId) {
+        let incarnation = self.hosts[host].incarnation;
+        let streams = self.streams.of_host(host, incarnation);
+        if streams.is_empty() {
+            return;
+        }
+        let (id, side) = streams[self.dice.below(streams.len())];
+        let Some(to) = self.streams.get_mut(id).map(|s| s.ends[side].clone()) else {
+            return;
+        };
+        let bytes = self.dice.bytes(1, 300);
+        let item = Item::Bytes {
+            bytes,
+            reported: true,
+        };
+        if to.open {
+            self.inject_bytes(id, 1 - side, item);
+        }
+    }
+
+    fn mac_flood(&mut self, host: HostId) {
+        let mut frames = Vec::new();
+        for _ in 0..FLOODED_MACS {
+            let mut mac = [0; 6];
+            mac.copy_from_slice(&self.dice.number().to_be_bytes()[..6]);
+            mac[0] = (mac[0] | 2) & !1;
+            let to = Mac([0x02, 0, 0, 0, 0, 1]);
+            frames.push(self.ledger.frame(host, Mac(mac), to, 60).1);
+        }
+        for batch in frames.chunks(64) {
+            self.speak(host, batch);
+        }
+    }
+
+    fn hostile(&mut self, host: HostId) {
+        let at = &mut self.hosts[host];
+        at.incarnation += 1;
+        at.containers.clear();
+        let hostile = Hostile::new(
+            at.state.identity.clone(),
+            self.secret.clone(),
+            &at.state.targets,
+            self.dice.fork(),
+        );
+        self.hosts[host].process = Some(Box::new(hostile));
+        self.settle(host);
+    }
+}
+
+impl State {
+    pub(crate) fn keep(&mut self, keep: Keep) {
+        match keep {
+            Keep::Pin(name, key) => drop(self.pins.insert(name, key)),
+            Keep::Unpin(name) => drop(self.pins.remove(&name)),
+            Keep::Targets(targets) => self.targets = targets,
+        }
+    }
+}

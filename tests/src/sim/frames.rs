@@ -1,0 +1,132 @@
+//! The frames containers send: each has a number of its own and a text that must never be seen outside.
+
+use std::collections::BTreeMap;
+
+use mesh_proto::ids::Mac;
+
+use super::network::HostId;
+
+/// In every frame; on no wire.
+pub(crate) const MARKER: &[u8; 16] = b"\xf7cleartext-frame";
+
+/// The number of a frame.
+pub(crate) type FrameId = u64;
+
+const ETHERNET: usize = 14;
+const ARP: usize = 28;
+/// IEEE 802 local experimental.
+const ETHERTYPE: [u8; 2] = [0x88, 0xb5];
+const ETHERTYPE_ARP: [u8; 2] = [0x08, 0x06];
+
+/// A frame that was sent.
+#[derive(Clone, Debug)]
+pub(crate) struct Sent {
+    pub(crate) from: HostId,
+    pub(crate) bytes: Vec<u8>,
+}
+
+/// All frames that containers sent.
+#[derive(Debug, Default)]
+pub(crate) struct Ledger {
+    sent: BTreeMap<FrameId, Sent>,
+    next: FrameId,
+}
+
+impl Ledger {
+    /// A frame of `size` bytes or a little more, noted as sent.
+    pub(crate) fn frame(
+        &mut self,
+        from: HostId,
+        source: Mac,
+        to: Mac,
+        size: usize,
+    ) -> (FrameId, Vec<u8>) {
+        let mut bytes = ethernet(source, to, ETHERTYPE);
+        self.finish(&mut bytes, size);
+        self.note(from, bytes)
+    }
+
+    /// A gratuitous ARP announcement (RFC 5227), its number in the padding.
+    pub(crate) fn announcement(
+        &mut self,
+        from: HostId,
+        source: Mac,
+        ip: [u8; 4],
+    ) -> (FrameId, Vec<u8>) {
+        let mut bytes = ethernet(source, Mac::BROADCAST, ETHERTYPE_ARP);
+        bytes.extend_from_slice(&[0, 1, 8, 0, 6, 4, 0, 1]);
+        bytes.extend_from_slice(&source.0);
+        bytes.extend_from_slice(&ip);
+        bytes.extend_from_slice(&[0; 6]);
+        bytes.extend_from_slice(&ip);
+        self.finish(&mut bytes, 0);
+        self.note(from, bytes)
+    }
+
+    fn finish(&self, bytes: &mut Vec<u8>, size: usize) {
+        bytes.extend_from_slice(MARKER);
+        bytes.extend_from_slice(&self.next.to_be_bytes());
+        while bytes.len() < size {
+            bytes.extend_from_slice(MARKER);
+        }
+    }
+
+    fn note(&mut self, from: HostId, bytes: Vec<u8>) -> (FrameId, Vec<u8>) {
+        let id = self.next;
+        self.next += 1;
+        let sent = Sent {
+            from,
+            bytes: bytes.clone(),
+        };
+        self.sent.insert(id, sent);
+        (id, bytes)
+    }
+
+    pub(crate) fn sent(&self, id: FrameId) -> Option<&Sent> {
+        self.sent.get(&id)
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.sent.len()
+    }
+}
+
+fn ethernet(source: Mac, to: Mac, ethertype: [u8; 2]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(80);
+    bytes.extend_from_slice(&to.0);
+    bytes.extend_from_slice(&source.0);
+    bytes.extend_from_slice(&ethertype);
+    bytes
+}
+
+/// The number of a frame that a container sent; `None` for any other bytes.
+pub(crate) fn id_of(frame: &[u8]) -> Option<FrameId> {
+    let skip = if frame.get(12..14)? == ETHERTYPE_ARP {
+        ETHERNET + ARP
+    } else {
+        ETHERNET
+    };
+    let rest = frame.get(skip..)?.strip_prefix(MARKER)?;
+    rest.first_chunk().map(|id| u64::from_be_bytes(*id))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frames_are_known_by_their_number() {
+        let mut ledger = Ledger::default();
+        let mac = Mac([2; 6]);
+        let (a, first) = ledger.frame(0, mac, Mac::BROADCAST, 200);
+        let (b, second) = ledger.announcement(0, mac, [10, 0, 0, 1]);
+        assert_ne!(a, b);
+        assert_eq!(id_of(&first), Some(a));
+        assert_eq!(id_of(&second), Some(b));
+        assert!(first.len() >= 200);
+        assert_eq!(ledger.sent(b).map(|s| &s.bytes), Some(&second));
+        for end in 0..38 {
+            assert_eq!(id_of(&first[..end]), None);
+        }
+    }
+}

@@ -1,0 +1,290 @@
+//! A member of the mesh that means harm: it knows the secret, keeps its link alive, and says whatever it likes.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use mesh_proto::control::targets::parse_target;
+use mesh_proto::crypto::identity::Identity;
+use mesh_proto::crypto::secret::MeshSecret;
+use mesh_proto::ids::{ConnId, PeerId, Version};
+use mesh_proto::limits::DEFAULT_PORT;
+use mesh_proto::link::{Link, LinkConfig, LinkEvent, LinkRole};
+use mesh_proto::time::Instant;
+use mesh_proto::topology::record::{Neighbour, RecordBody, SignedRecord};
+use mesh_proto::wire::message::{Held, LinkMessage, Summary};
+
+use super::dice::Dice;
+use super::process::{Effect, Process};
+use super::router::Router;
+
+/// Time between two messages.
+const PACE: Duration = Duration::from_millis(150);
+/// Records of others it has seen and may damage.
+const LOOT: usize = 32;
+
+/// The process.
+pub(crate) struct Hostile {
+    identity: Arc<Identity>,
+    secret: Arc<MeshSecret>,
+    dice: Dice,
+    links: BTreeMap<ConnId, (Link, bool)>,
+    next_conn: u64,
+    next: Instant,
+    seq: u64,
+    loot: Vec<Vec<u8>>,
+    effects: Vec<Effect>,
+}
+
+impl Hostile {
+    pub(crate) fn new(
+        identity: Arc<Identity>,
+        secret: Arc<MeshSecret>,
+        targets: &[String],
+        dice: Dice,
+    ) -> Self {
+        let mut hostile = Self {
+            identity,
+            secret,
+            dice,
+            links: BTreeMap::new(),
+            next_conn: 1,
+            next: Instant::ZERO,
+            seq: 0,
+            loot: Vec::new(),
+            effects: Vec::new(),
+        };
+        for target in targets {
+            if let Ok(to) = parse_target(target, DEFAULT_PORT) {
+                hostile.next_conn += 1;
+                let conn = ConnId(hostile.next_conn);
+                hostile.effects.push(Effect::Dial { conn, to });
+            }
+        }
+        hostile
+    }
+
+    fn open(&mut self, conn: ConnId, role: LinkRole, now: Instant) {
+        let Some(record) = self.own_record(Vec::new()) else {
+            return;
+        };
+        let config = LinkConfig {
+            identity: self.identity.clone(),
+            secret: self.secret.clone(),
+            record,
+            features: 0,
+        };
+        let link = Link::new(role, &config, now, &mut self.dice.entropy());
+        self.links.insert(conn, (link, false));
+        self.pump(conn);
+    }
+
+    /// A record of its own that names whom it likes as neighbours.
+    fn own_record(&mut self, neighbours: Vec<Neighbour>) -> Option<SignedRecord> {
+        self.seq += 1;
+        let body = RecordBody {
+            version: Version {
+                epoch: 1,
+                seq: self.seq,
+            },
+            name: self.identity.id().derived_name(),
+            nickname: "mallory".to_owned(),
+            sign_key: self.identity.sign_key(),
+            dh_key: self.identity.dh_key(),
+            endpoints: Vec::new(),
+            neighbours,
+            attached: Vec::new(),
+            features: 0,
+            extensions: Vec::new(),
+        };
+        SignedRecord::sign(&body, &self.identity).ok()
+    }
+
+    fn pump(&mut self, conn: ConnId) {
+        let Some((link, up)) = self.links.get_mut(&conn) else {
+            return;
+        };
+        let mut ended = false;
+        while let Some(event) = link.poll_event() {
+            match event {
+                LinkEvent::Authenticated { .. } => link.accept(),
+                LinkEvent::Up => *up = true,
+                LinkEvent::Message(LinkMessage::Ping { nonce }) => {
+                    link.send(&LinkMessage::Pong { nonce });
+                }
+                LinkEvent::Message(LinkMessage::Records(records)) => {
+                    self.loot.extend(records);
+                    self.loot.truncate(LOOT);
+                }
+                LinkEvent::Message(_) => {}
+                LinkEvent::Closed(error) => {
+                    let text = format!("hostile link ended: {error}");
+                    self.effects.push(Effect::Note(text));
+                    ended = true;
+                }
+            }
+        }
+        while let Some(bytes) = link.poll_transmit() {
+            self.effects.push(Effect::Send { conn, bytes });
+        }
+        if ended {
+            self.links.remove(&conn);
+            self.effects.push(Effect::Close { conn });
+        }
+    }
+
+    /// Whether a link is up: nothing it said may have cost it that.
+    pub(crate) fn is_linked(&self) -> bool {
+        self.links.values().any(|(_, up)| *up)
+    }
+
+    fn harm(&mut self) -> Result<LinkMessage, Vec<u8>> {
+        let anybody = PeerId([0xaa; 16]);
+        Ok(match self.dice.below(10) {
+            0 => LinkMessage::Records(vec![self.dice.bytes(0, 400), self.dice.bytes(0, 4)]),
+            1 => LinkMessage::Records(self.forged()),
+            2 => LinkMessage::Records(self.lies().into_iter().collect()),
+            3 => LinkMessage::Digest(self.peer().0),
+            4 => LinkMessage::Want(vec![self.peer(); 20]),
+            5 => LinkMessage::Summary(self.summary()),
+            6 => LinkMessage::Pong {
+                nonce: self.dice.number(),
+            },
+            7 => LinkMessage::Observed(SocketAddr::from(([203, 0, 113, 7], 1))),
+            8 => LinkMessage::Want(vec![anybody; 100]),
+            _ => return Err(self.raw()),
+        })
+    }
+
+    fn peer(&mut self) -> PeerId {
+        PeerId(
+            self.dice
+                .number()
+                .to_be_bytes()
+                .repeat(2)
+                .try_into()
+                .unwrap_or([0; 16]),
+        )
+    }
+
+    /// Bytes that no encoder makes: an unknown tag, a body cut short or damaged, a message too long.
+    fn raw(&mut self) -> Vec<u8> {
+        match self.dice.below(4) {
+            0 => {
+                let mut bytes = vec![200];
+                bytes.extend(self.dice.bytes(0, 100));
+                bytes
+            }
+            1 => vec![3; mesh_proto::limits::MAX_LINK_MESSAGE],
+            2 => self.dice.bytes(0, 60),
+            _ => {
+                let summary = LinkMessage::Summary(self.summary());
+                let mut bytes = summary.encode().unwrap_or_default();
+                self.dice.mutate(&mut bytes);
+                bytes
+            }
+        }
+    }
+
+    /// Records of others, changed.
+    fn forged(&mut self) -> Vec<Vec<u8>> {
+        let mut records = self.loot.clone();
+        for record in &mut records {
+            self.dice.mutate(record);
+        }
+        records
+    }
+
+    /// A record of its own, well signed, with neighbours that know nothing of it.
+    fn lies(&mut self) -> Option<Vec<u8>> {
+        let neighbours = (0..5).map(|_| Neighbour {
+            peer: self.peer(),
+            outbound: true,
+            established: true,
+            cost: 1,
+            address: None,
+        });
+        let neighbours = neighbours.collect();
+        Some(self.own_record(neighbours)?.bytes().to_vec())
+    }
+
+    fn summary(&mut self) -> Summary {
+        let held = (0..8).map(|_| Held {
+            peer: self.peer(),
+            version: Version {
+                epoch: self.dice.number(),
+                seq: self.dice.number(),
+            },
+            fingerprint: [0; 4],
+        });
+        let mut held: Vec<Held> = held.collect();
+        held.sort_by_key(|h| h.peer);
+        Summary {
+            first: PeerId([0; 16]),
+            last: PeerId([0xff; 16]),
+            held,
+        }
+    }
+}
+
+impl Process for Hostile {
+    fn accepted(&mut self, _from: SocketAddr, now: Instant) -> Option<ConnId> {
+        self.next_conn += 1;
+        let conn = ConnId(self.next_conn);
+        self.open(conn, LinkRole::Acceptor, now);
+        Some(conn)
+    }
+
+    fn connected(&mut self, conn: ConnId, _to: SocketAddr, now: Instant) {
+        self.open(conn, LinkRole::Dialler, now);
+    }
+
+    fn bytes(&mut self, conn: ConnId, bytes: &[u8], now: Instant) {
+        if let Some((link, _)) = self.links.get_mut(&conn) {
+            link.handle_bytes(bytes, now, &mut self.dice.entropy());
+            self.pump(conn);
+        }
+    }
+
+    fn written(&mut self, _conn: ConnId, _bytes: usize, _now: Instant) {}
+
+    fn closed(&mut self, conn: ConnId, _error: &str, _now: Instant) {
+        self.links.remove(&conn);
+    }
+
+    fn datagram(&mut self, _from: SocketAddr, _bytes: Vec<u8>, _now: Instant) {}
+
+    fn timeout(&mut self, now: Instant) {
+        self.next = now + PACE;
+        let conns: Vec<ConnId> = self.links.keys().copied().collect();
+        for conn in conns {
+            let harm = self.harm();
+            if let Some((link, true)) = self.links.get_mut(&conn) {
+                match harm {
+                    Ok(message) => link.send(&message),
+                    Err(bytes) => link.send_encoded(&bytes),
+                };
+                // Silence would end the link, harm must not.
+                link.send(&LinkMessage::Ping { nonce: 1 });
+            }
+            self.pump(conn);
+        }
+    }
+
+    fn next_deadline(&self) -> Instant {
+        self.next
+    }
+
+    fn drain(&mut self) -> Vec<Effect> {
+        std::mem::take(&mut self.effects)
+    }
+
+    fn router(&mut self) -> Option<&mut Router> {
+        None
+    }
+
+    fn still_linked(&self) -> bool {
+        self.is_linked()
+    }
+}

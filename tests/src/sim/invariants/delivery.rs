@@ -1,0 +1,142 @@
+//! I6: when it is quiet, each router's unicast reaches each other router of its component in at most as many hops as
+//! the component is wide, and a broadcast reaches every one.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use mesh_proto::ids::PeerId;
+use mesh_proto::wire::datagram::{Header, Kind};
+
+use super::deliver_once::Deliveries;
+use super::forward_once::{RelayKey, relay_key};
+use super::{Check, Violation};
+use crate::sim::frames::FrameId;
+use crate::sim::network::HostId;
+
+const NAME: &str = "I6 delivery";
+
+/// Who must get a frame.
+#[derive(Clone, Debug)]
+pub(crate) struct Expectation {
+    pub(crate) frame: FrameId,
+    pub(crate) from: HostId,
+    /// Every one of these exactly once; deliver-once sees to the "once".
+    pub(crate) to: BTreeSet<HostId>,
+    /// Nobody beside them.
+    pub(crate) only: bool,
+}
+
+/// Whether every expectation came true.
+pub(crate) fn check(expected: &[Expectation], got: &Deliveries, hosts: &BTreeSet<HostId>) -> Check {
+    for e in expected {
+        let Expectation { frame, from, .. } = e;
+        let missed: Vec<_> =
+            e.to.iter()
+                .filter(|to| !got.reached(*frame, **to))
+                .collect();
+        if !missed.is_empty() {
+            let detail = format!("frame {frame} of router {from} did not reach {missed:?}");
+            return Err(Violation::new(NAME, detail));
+        }
+        let mut others = hosts.difference(&e.to);
+        if let Some(other) = others.find(|h| e.only && got.reached(*frame, **h)) {
+            let detail = format!("frame {frame} of router {from} reached router {other} as well");
+            return Err(Violation::new(NAME, detail));
+        }
+    }
+    Ok(())
+}
+
+/// How often a datagram was sent before its frame arrived.
+#[derive(Debug, Default)]
+pub(crate) struct Hops {
+    /// Whether anybody asks.
+    pub(crate) counting: bool,
+    sent: HashMap<RelayKey, usize>,
+    arriving: Option<RelayKey>,
+    taken: BTreeMap<FrameId, usize>,
+}
+
+impl Hops {
+    /// A router sent a datagram towards `to`.
+    pub(crate) fn sent(&mut self, to: Option<PeerId>, datagram: &[u8]) {
+        if let Some(key) = self.key(to, datagram) {
+            *self.sent.entry(key).or_default() += 1;
+        }
+    }
+
+    /// A datagram arrives at `me`; what is injected until [`Hops::done`] was in it.
+    pub(crate) fn arrived(&mut self, me: PeerId, datagram: &[u8]) {
+        self.arriving = self.key(Some(me), datagram);
+    }
+
+    pub(crate) fn done(&mut self) {
+        self.arriving = None;
+    }
+
+    pub(crate) fn injected(&mut self, frame: FrameId) {
+        if let Some(hops) = self.arriving.and_then(|key| self.sent.get(&key)) {
+            self.taken.insert(frame, *hops);
+        }
+    }
+
+    /// The hops each frame took.
+    pub(crate) fn taken(&self) -> &BTreeMap<FrameId, usize> {
+        &self.taken
+    }
+
+    fn key(&self, to: Option<PeerId>, datagram: &[u8]) -> Option<RelayKey> {
+        if !self.counting {
+            return None;
+        }
+        let header = Header::parse(datagram).ok()?;
+        match header.kind {
+            Kind::Data => Some((to?.0, header.receiver.0, header.counter)),
+            Kind::Relay => relay_key(datagram),
+            _ => None,
+        }
+    }
+}
+
+/// Whether every datagram that carried a frame of the test took at most `most` hops.
+pub(crate) fn check_hops(hops: &BTreeMap<FrameId, usize>, most: usize) -> Check {
+    match hops.iter().find(|(_, hops)| **hops > most) {
+        None => Ok(()),
+        Some((frame, hops)) => {
+            let detail = format!("frame {frame} took {hops} hops, {most} are enough");
+            Err(Violation::new(NAME, detail))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sim::frames::Ledger;
+    use mesh_proto::ids::Mac;
+
+    #[test]
+    fn missing_and_stray_frames_are_found() {
+        let mut ledger = Ledger::default();
+        let (frame, bytes) = ledger.frame(0, Mac([2; 6]), Mac([4; 6]), 60);
+        let hosts = BTreeSet::from([0, 1, 2]);
+        let expected = [Expectation {
+            frame,
+            from: 0,
+            to: BTreeSet::from([1]),
+            only: true,
+        }];
+        let mut got = Deliveries::default();
+        assert!(check(&expected, &got, &hosts).is_err());
+        got.injected(1, 1, &bytes, &ledger).unwrap();
+        assert!(check(&expected, &got, &hosts).is_ok());
+        got.injected(2, 1, &bytes, &ledger).unwrap();
+        assert!(check(&expected, &got, &hosts).is_err());
+    }
+
+    #[test]
+    fn detours_are_found() {
+        let hops = BTreeMap::from([(1, 2), (2, 3)]);
+        assert!(check_hops(&hops, 3).is_ok());
+        assert!(check_hops(&hops, 2).is_err());
+    }
+}

@@ -1,0 +1,65 @@
+//! I8: the bytes of a container's frame appear in no datagram and in no TCP byte.
+
+use super::{Check, Violation};
+use crate::sim::frames::MARKER;
+
+const NAME: &str = "I8 secrecy";
+
+/// Checks a datagram.
+pub(crate) fn datagram(bytes: &[u8]) -> Check {
+    if contains(bytes) {
+        return Err(Violation::new(
+            NAME,
+            "a frame in clear in a datagram".to_owned(),
+        ));
+    }
+    Ok(())
+}
+
+/// Checks bytes written to a stream; `tail` keeps what a pattern may begin with.
+pub(crate) fn stream(tail: &mut Vec<u8>, bytes: &[u8]) -> Check {
+    tail.extend_from_slice(bytes);
+    if contains(tail) {
+        return Err(Violation::new(
+            NAME,
+            "a frame in clear in a TCP stream".to_owned(),
+        ));
+    }
+    let keep = tail.len().saturating_sub(MARKER.len() - 1);
+    tail.drain(..keep);
+    Ok(())
+}
+
+fn contains(bytes: &[u8]) -> bool {
+    let mut rest = bytes;
+    while let Some(at) = rest.iter().position(|b| *b == MARKER[0]) {
+        rest = &rest[at..];
+        if rest.starts_with(MARKER) {
+            return true;
+        }
+        rest = &rest[1..];
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_marker_is_found_wherever_it_is() {
+        let mut bytes = vec![MARKER[0]; 40];
+        assert!(datagram(&bytes).is_ok());
+        bytes.extend_from_slice(MARKER);
+        assert!(datagram(&bytes).is_err());
+        assert!(datagram(&bytes[..bytes.len() - 1]).is_ok());
+    }
+
+    #[test]
+    fn the_marker_is_found_across_writes() {
+        let mut tail = Vec::new();
+        assert!(stream(&mut tail, b"abc").is_ok());
+        assert!(stream(&mut tail, &MARKER[..7]).is_ok());
+        assert!(stream(&mut tail, &MARKER[7..]).is_err());
+    }
+}

@@ -1,0 +1,99 @@
+//! Many seeds on all cores.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::ops::Range;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use super::run::{Options, Report, run};
+use super::scenario::Scenario;
+
+/// What came of many seeds.
+#[derive(Debug, Default)]
+pub struct Summary {
+    /// Every run, in order of seeds.
+    pub reports: Vec<Report>,
+}
+
+/// Runs all seeds; with `stop_early` none is begun after one has failed.
+pub fn run_many(seeds: Range<u64>, options: Options, stop_early: bool) -> Summary {
+    let next = AtomicU64::new(seeds.start);
+    let reports = Mutex::new(Vec::new());
+    let cores = thread::available_parallelism().map_or(2, usize::from);
+    let work = || {
+        loop {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if seed >= seeds.end {
+                return;
+            }
+            let report = run(seed, options, None);
+            if stop_early && report.broken.is_some() {
+                next.store(seeds.end, Ordering::Relaxed);
+            }
+            if let Ok(mut reports) = reports.lock() {
+                reports.push(report);
+            }
+        }
+    };
+    thread::scope(|scope| {
+        for _ in 0..cores {
+            scope.spawn(work);
+        }
+    });
+    let mut reports = reports.into_inner().unwrap_or_default();
+    reports.sort_by_key(|r| r.seed);
+    Summary { reports }
+}
+
+impl Summary {
+    /// The runs that broke a promise.
+    pub fn failures(&self) -> impl Iterator<Item = &Report> {
+        self.reports.iter().filter(|r| r.broken.is_some())
+    }
+
+    /// Times from the last fault to agreement, in order.
+    pub fn agreement_times(&self) -> Vec<Duration> {
+        let mut times: Vec<_> = self.reports.iter().filter_map(|r| r.agreed_after).collect();
+        times.sort_unstable();
+        times
+    }
+
+    /// Runs and the slowest agreement, by scenario.
+    pub fn by_scenario(&self) -> BTreeMap<Scenario, (usize, Duration)> {
+        let mut out = BTreeMap::new();
+        for report in &self.reports {
+            let (runs, slowest) = out.entry(report.scenario).or_insert((0, Duration::ZERO));
+            *runs += 1;
+            *slowest = report.agreed_after.unwrap_or_default().max(*slowest);
+        }
+        out
+    }
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let sum = |of: fn(&Report) -> u64| self.reports.iter().map(of).sum::<u64>();
+        let times = self.agreement_times();
+        let at = |per_cent: usize| {
+            let index = (times.len() * per_cent / 100).min(times.len().saturating_sub(1));
+            times.get(index).copied().unwrap_or_default().as_secs_f64()
+        };
+        write!(
+            f,
+            "{} seeds over {} scenarios: {} broken; {} events, {} frames, {} deliveries; \
+             agreement after p50 {:.1} s, p99 {:.1} s, max {:.1} s",
+            self.reports.len(),
+            self.by_scenario().len(),
+            self.failures().count(),
+            sum(|r| r.events),
+            sum(|r| r.frames as u64),
+            sum(|r| r.deliveries as u64),
+            at(50),
+            at(99),
+            at(100),
+        )
+    }
+}

@@ -1,0 +1,45 @@
+//! The simulator: shipping routers in a virtual world of hosts, underlay, clock and mishaps.
+//!
+//! One seed decides everything and reproduces a run exactly: `cargo run -p mesh-tests --bin mesh-sim -- --seed 7
+//! --verbose`. What must hold is in `invariants`, what goes wrong in [`Scenario`]; [`Planted`] faults prove that the
+//! checks can fail.
+//!
+//! | file | subject |
+//! |---|---|
+//! | `run` | one seed from start to end |
+//! | `many` | many seeds on all cores, and what came of them |
+//! | `scenario`, `action`, `deeds` | what goes wrong: when, what, and how it is done |
+//! | `world`, `queue`, `trace` | hosts, events in order, the trace |
+//! | `network`, `stream`, `transfer` | the underlay, TCP, and what is on its way |
+//! | `process`, `router`, `hostile` | what runs on hosts |
+//! | `frames`, `traffic` | what containers say |
+//! | `layout` | who dials whom |
+
+mod action;
+mod deeds;
+mod dice;
+mod frames;
+mod hostile;
+mod invariants;
+mod layout;
+mod many;
+mod network;
+mod planted;
+mod process;
+mod queue;
+mod router;
+mod run;
+mod scenario;
+mod stream;
+mod trace;
+mod traffic;
+mod transfer;
+mod verifier;
+mod world;
+
+pub use invariants::Violation;
+pub use layout::Layout;
+pub use many::{Summary, run_many};
+pub use planted::Planted;
+pub use run::{Options, Report, run};
+pub use scenario::Scenario;

@@ -1,0 +1,181 @@
+//! The underlay between hosts: who can reach whom, how long it takes, and what happens to a datagram on its way.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use super::dice::Dice;
+
+/// A host, by its number in the run.
+pub(crate) type HostId = usize;
+
+/// What the underlay does to datagrams; chances are per mille.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Conditions {
+    pub(crate) loss: u32,
+    pub(crate) duplicate: u32,
+    pub(crate) reorder: u32,
+    pub(crate) corrupt: u32,
+}
+
+impl Conditions {
+    pub(crate) const CLEAN: Self = Self {
+        loss: 0,
+        duplicate: 0,
+        reorder: 0,
+        corrupt: 0,
+    };
+    pub(crate) const BAD: Self = Self {
+        loss: 100,
+        duplicate: 100,
+        reorder: 250,
+        corrupt: 10,
+    };
+}
+
+/// The state of the underlay. Cuts have a direction: from, to.
+#[derive(Debug)]
+pub(crate) struct Network {
+    dice: Dice,
+    conditions: Conditions,
+    latency: BTreeMap<(HostId, HostId), Duration>,
+    cut: BTreeSet<(HostId, HostId)>,
+    udp_cut: BTreeSet<(HostId, HostId)>,
+}
+
+impl Network {
+    pub(crate) fn new(dice: Dice) -> Self {
+        Self {
+            dice,
+            conditions: Conditions::CLEAN,
+            latency: BTreeMap::new(),
+            cut: BTreeSet::new(),
+            udp_cut: BTreeSet::new(),
+        }
+    }
+
+    pub(crate) fn set_conditions(&mut self, conditions: Conditions) {
+        self.conditions = conditions;
+    }
+
+    pub(crate) fn cut(&mut self, from: HostId, to: HostId) {
+        self.cut.insert((from, to));
+    }
+
+    pub(crate) fn heal(&mut self, from: HostId, to: HostId) {
+        self.cut.remove(&(from, to));
+    }
+
+    pub(crate) fn cut_udp(&mut self, from: HostId, to: HostId) {
+        self.udp_cut.insert((from, to));
+    }
+
+    pub(crate) fn heal_all(&mut self) {
+        self.cut.clear();
+        self.udp_cut.clear();
+        self.conditions = Conditions::CLEAN;
+    }
+
+    pub(crate) fn carries_tcp(&self, from: HostId, to: HostId) -> bool {
+        !self.cut.contains(&(from, to))
+    }
+
+    pub(crate) fn carries_udp(&self, from: HostId, to: HostId) -> bool {
+        self.carries_tcp(from, to) && !self.udp_cut.contains(&(from, to))
+    }
+
+    /// Whether two hosts can hold a link that carries data.
+    pub(crate) fn joins(&self, a: HostId, b: HostId) -> bool {
+        self.carries_udp(a, b) && self.carries_udp(b, a)
+    }
+
+    /// How long the next segment or datagram takes: 10 to 50 ms by pair, and up to 5 ms of jitter.
+    pub(crate) fn delay(&mut self, a: HostId, b: HostId) -> Duration {
+        let pair = (a.min(b), a.max(b));
+        let dice = &mut self.dice;
+        let base = *self
+            .latency
+            .entry(pair)
+            .or_insert_with(|| dice.millis(10, 50));
+        base + dice.millis(0, 5)
+    }
+
+    /// A segment of a TCP connection: loss costs a retransmission, never bytes.
+    pub(crate) fn segment_delay(&mut self, a: HostId, b: HostId) -> Duration {
+        let retransmission = if self.dice.chance(self.conditions.loss) {
+            self.dice.millis(200, 400)
+        } else {
+            Duration::ZERO
+        };
+        self.delay(a, b) + retransmission
+    }
+
+    /// The copies of a datagram that will arrive, and after how long.
+    pub(crate) fn datagram(
+        &mut self,
+        from: HostId,
+        to: HostId,
+        bytes: &[u8],
+    ) -> Vec<(Duration, Vec<u8>)> {
+        if !self.carries_udp(from, to) {
+            return Vec::new();
+        }
+        let copies = 1 + usize::from(self.dice.chance(self.conditions.duplicate));
+        let mut out = Vec::with_capacity(copies);
+        for _ in 0..copies {
+            if self.dice.chance(self.conditions.loss) {
+                continue;
+            }
+            let mut delay = self.delay(from, to);
+            if self.dice.chance(self.conditions.reorder) {
+                delay += self.dice.millis(1, 60);
+            }
+            let mut bytes = bytes.to_vec();
+            if self.dice.chance(self.conditions.corrupt) {
+                self.dice.flip(&mut bytes);
+            }
+            out.push((delay, bytes));
+        }
+        out
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clean_underlay_delivers_each_datagram_once_and_intact() {
+        let mut net = Network::new(Dice::new(1));
+        for _ in 0..100 {
+            let copies = net.datagram(0, 1, b"abc");
+            assert_eq!(copies.len(), 1);
+            assert_eq!(copies[0].1, b"abc");
+            assert!(copies[0].0 >= Duration::from_millis(10));
+            assert!(copies[0].0 <= Duration::from_millis(55));
+        }
+    }
+
+    #[test]
+    fn bad_underlay_loses_repeats_and_damages() {
+        let mut net = Network::new(Dice::new(1));
+        net.set_conditions(Conditions::BAD);
+        let all: Vec<_> = (0..2000).map(|_| net.datagram(0, 1, &[0; 64])).collect();
+        assert!(all.iter().any(Vec::is_empty));
+        assert!(all.iter().any(|c| c.len() == 2));
+        assert!(all.iter().flatten().any(|(_, b)| b.iter().any(|x| *x != 0)));
+    }
+
+    #[test]
+    fn cuts_have_a_direction() {
+        let mut net = Network::new(Dice::new(1));
+        net.cut(0, 1);
+        assert!(net.datagram(0, 1, b"x").is_empty());
+        assert_eq!(net.datagram(1, 0, b"x").len(), 1);
+        assert!(!net.joins(0, 1));
+        net.heal(0, 1);
+        net.cut_udp(1, 0);
+        assert!(net.carries_tcp(1, 0) && !net.carries_udp(1, 0));
+        net.heal_all();
+        assert!(net.joins(0, 1));
+    }
+}

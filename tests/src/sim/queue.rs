@@ -1,0 +1,90 @@
+//! What will happen, in order of time and, at one moment, in order of its entry.
+
+use std::cmp::{Ordering, Reverse};
+use std::collections::BinaryHeap;
+
+use mesh_proto::time::Instant;
+
+#[derive(Debug)]
+struct Entry<E> {
+    at: Instant,
+    number: u64,
+    event: E,
+}
+
+impl<E> Entry<E> {
+    fn key(&self) -> (Instant, u64) {
+        (self.at, self.number)
+    }
+}
+
+impl<E> PartialEq for Entry<E> {
+    fn eq(&self, other: &Self) -> bool {
+        self.key() == other.key()
+    }
+}
+
+impl<E> Eq for Entry<E> {}
+
+impl<E> PartialOrd for Entry<E> {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl<E> Ord for Entry<E> {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.key().cmp(&other.key())
+    }
+}
+
+/// The events of a run that have not happened yet.
+#[derive(Debug)]
+pub(crate) struct Queue<E> {
+    heap: BinaryHeap<Reverse<Entry<E>>>,
+    entered: u64,
+}
+
+impl<E> Queue<E> {
+    pub(crate) fn new() -> Self {
+        Self {
+            heap: BinaryHeap::new(),
+            entered: 0,
+        }
+    }
+
+    pub(crate) fn push(&mut self, at: Instant, event: E) {
+        let number = self.entered;
+        self.entered += 1;
+        self.heap.push(Reverse(Entry { at, number, event }));
+    }
+
+    /// The next event, if it is due at `end` or before.
+    pub(crate) fn pop_until(&mut self, end: Instant) -> Option<(Instant, E)> {
+        if self.heap.peek()?.0.at > end {
+            return None;
+        }
+        self.heap.pop().map(|Reverse(e)| (e.at, e.event))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn time_orders_and_entry_breaks_ties() {
+        let at = Instant::from_nanos;
+        let mut queue = Queue::new();
+        for (time, event) in [(5, 'c'), (1, 'a'), (5, 'd'), (3, 'b')] {
+            queue.push(at(time), event);
+        }
+        let mut seen = String::new();
+        while let Some((_, event)) = queue.pop_until(at(5)) {
+            seen.push(event);
+        }
+        assert_eq!(seen, "abcd");
+        queue.push(at(9), 'e');
+        assert!(queue.pop_until(at(8)).is_none());
+    }
+}

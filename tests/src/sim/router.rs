@@ -1,0 +1,294 @@
+//! One router as it ships: `Control` and `Forwarder`, with memory in place of sockets and of the bridge.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use mesh_proto::control::{Config, Control, Note, Output};
+use mesh_proto::crypto::identity::Identity;
+use mesh_proto::crypto::secret::MeshSecret;
+use mesh_proto::forward::{Forwarder, LaneEvent, Outbox, Scratch, Snapshot};
+use mesh_proto::ids::{ConnId, PeerId, PeerName};
+use mesh_proto::limits;
+use mesh_proto::time::Instant;
+use mesh_proto::topology::record::{Attached, Verifier};
+use mesh_proto::wire::datagram::{Header, Kind};
+
+use super::dice::Dice;
+use super::frames::id_of;
+use super::invariants::bounds::Fill;
+use super::process::{Effect, Keep, Process};
+
+/// What a router keeps on disk.
+#[derive(Clone)]
+pub(crate) struct State {
+    pub(crate) identity: Arc<Identity>,
+    pub(crate) epoch: u64,
+    pub(crate) targets: Vec<String>,
+    pub(crate) pins: BTreeMap<PeerName, [u8; 32]>,
+}
+
+/// What a router is started with beside its state.
+pub(crate) struct Setup {
+    pub(crate) nickname: String,
+    pub(crate) address: SocketAddr,
+    pub(crate) discovery: bool,
+    pub(crate) secret: Arc<MeshSecret>,
+    pub(crate) verifier: Arc<dyn Verifier + Send + Sync>,
+    pub(crate) attached: Vec<Attached>,
+    /// How far the host's clock is ahead of the world's.
+    pub(crate) clock: Duration,
+}
+
+/// A running router.
+pub(crate) struct Router {
+    control: Control,
+    forwarder: Arc<Forwarder>,
+    snapshot: Arc<Snapshot>,
+    scratch: Scratch,
+    clock: Duration,
+    effects: Vec<Effect>,
+    /// Planted fault: snapshots are ignored.
+    pub(crate) deaf_to_snapshots: bool,
+}
+
+#[derive(Default)]
+struct Collected {
+    datagrams: Vec<(SocketAddr, Vec<u8>)>,
+    injected: Vec<Vec<u8>>,
+    events: Vec<LaneEvent>,
+}
+
+impl Outbox for Collected {
+    fn datagram(&mut self, to: SocketAddr, bytes: &[u8]) {
+        self.datagrams.push((to, bytes.to_vec()));
+    }
+
+    fn inject(&mut self, frame: &[u8]) {
+        self.injected.push(frame.to_vec());
+    }
+
+    fn event(&mut self, event: LaneEvent) {
+        self.events.push(event);
+    }
+}
+
+impl Router {
+    /// Starts a router with the state of its last run.
+    pub(crate) fn start(
+        state: &State,
+        setup: &Setup,
+        dice: &mut Dice,
+        now: Instant,
+    ) -> Result<Self, String> {
+        let local = now + setup.clock;
+        let me = state.identity.id();
+        let config = Config {
+            identity: state.identity.clone(),
+            secret: setup.secret.clone(),
+            epoch: state.epoch,
+            name: me.derived_name(),
+            nickname: setup.nickname.clone(),
+            port: setup.address.port(),
+            endpoints: vec![setup.address],
+            discovery: setup.discovery,
+            mtu: limits::DEFAULT_MTU,
+            pins: state.pins.clone(),
+        };
+        let forwarder = Arc::new(Forwarder::new(&mut dice.entropy()));
+        let entropy = Box::new(dice.entropy());
+        let verifier = setup.verifier.clone();
+        let control = Control::new(config, forwarder.clone(), verifier, entropy, local)
+            .map_err(|e| e.to_string())?;
+        let mut router = Self {
+            control,
+            forwarder,
+            snapshot: Arc::new(Snapshot::alone(me, state.epoch, limits::DEFAULT_MTU, local)),
+            scratch: Scratch::default(),
+            clock: setup.clock,
+            effects: Vec::new(),
+            deaf_to_snapshots: false,
+        };
+        router.control.set_attached(setup.attached.clone(), local);
+        router.control.connect(&state.targets, true, local)?;
+        router.settle(now);
+        Ok(router)
+    }
+
+    /// Containers sent frames.
+    pub(crate) fn frames(&mut self, frames: &[Vec<u8>], now: Instant) {
+        let mut out = Collected::default();
+        let mut batch = frames.iter().map(Vec::as_slice);
+        let local = self.local(now);
+        self.forwarder.egress(
+            &self.snapshot,
+            &mut batch,
+            local,
+            &mut self.scratch,
+            &mut out,
+        );
+        self.take(out, now);
+        self.settle(now);
+    }
+
+    /// The containers of the host changed.
+    pub(crate) fn set_attached(&mut self, attached: Vec<Attached>, now: Instant) {
+        self.control.set_attached(attached, self.local(now));
+        self.settle(now);
+    }
+
+    /// The address of the host changed.
+    pub(crate) fn set_address(&mut self, address: SocketAddr, now: Instant) {
+        self.control.set_endpoints(vec![address], self.local(now));
+        self.settle(now);
+    }
+
+    /// The digest neighbours compare.
+    pub(crate) fn digest(&self) -> [u8; 16] {
+        self.control.digest()
+    }
+
+    /// The routers this one has a route to, itself included.
+    pub(crate) fn reachable(&self) -> Vec<PeerId> {
+        self.control.reachable()
+    }
+
+    /// The length of its longest route.
+    pub(crate) fn longest_route(&self, now: Instant) -> usize {
+        let routes = self.control.report(self.local(now)).unicast_routes;
+        let longest = routes.iter().map(|r| r.hops).max().unwrap_or(0);
+        usize::try_from(longest).unwrap_or(usize::MAX)
+    }
+
+    /// Its tables beside their bounds.
+    pub(crate) fn tables(&self) -> Vec<Fill> {
+        let control = self.control.tables().into_iter();
+        control
+            .map(|(table, used, bound)| Fill { table, used, bound })
+            .collect()
+    }
+
+    fn local(&self, now: Instant) -> Instant {
+        now + self.clock
+    }
+
+    fn world(&self, local: Instant) -> Instant {
+        if local == Instant::FAR_FUTURE {
+            return local;
+        }
+        local - self.clock
+    }
+
+    /// What a lane produced; a broadcast that came in and went out again is told apart.
+    fn take(&mut self, out: Collected, now: Instant) {
+        let on = |(_, bytes): &(SocketAddr, Vec<u8>)| {
+            Header::parse(bytes).is_ok_and(|h| h.kind == Kind::Flood)
+        };
+        if out.datagrams.iter().any(on) {
+            let ids = out.injected.iter().filter_map(|frame| id_of(frame));
+            self.effects.extend(ids.map(Effect::Flooded));
+        }
+        let injected = out.injected.into_iter().map(Effect::Inject);
+        self.effects.extend(injected);
+        let datagrams = out.datagrams.into_iter();
+        self.effects
+            .extend(datagrams.map(|(to, bytes)| Effect::Datagram { to, bytes }));
+        for event in out.events {
+            self.control.handle_lane(event, self.local(now));
+        }
+    }
+
+    /// Carries out what control wants, until it wants nothing more.
+    fn settle(&mut self, now: Instant) {
+        while let Some(output) = self.control.poll_output() {
+            let effect = match output {
+                Output::Dial { conn, to } => Effect::Dial { conn, to },
+                Output::Send { conn, bytes } => Effect::Send { conn, bytes },
+                Output::Close { conn } => Effect::Close { conn },
+                Output::Datagram { to, bytes } => Effect::Datagram { to, bytes },
+                Output::Publish(snapshot) => {
+                    self.publish(snapshot, now);
+                    continue;
+                }
+                Output::Pin(name, key) => Effect::Keep(Keep::Pin(name, key)),
+                Output::Unpin(name) => Effect::Keep(Keep::Unpin(name)),
+                Output::Targets(targets) => Effect::Keep(Keep::Targets(targets)),
+                Output::Note(Note::Info(text) | Note::Warn(text)) => Effect::Note(text),
+            };
+            self.effects.push(effect);
+        }
+    }
+
+    fn publish(&mut self, snapshot: Arc<Snapshot>, now: Instant) {
+        if self.deaf_to_snapshots {
+            return;
+        }
+        self.snapshot = snapshot;
+        let mut out = Collected::default();
+        let local = self.local(now);
+        self.forwarder
+            .flush_pending(&self.snapshot, local, &mut self.scratch, &mut out);
+        self.take(out, now);
+    }
+}
+
+impl Process for Router {
+    fn accepted(&mut self, from: SocketAddr, now: Instant) -> Option<ConnId> {
+        let conn = self.control.handle_accepted(from, self.local(now));
+        self.settle(now);
+        conn
+    }
+
+    fn connected(&mut self, conn: ConnId, to: SocketAddr, now: Instant) {
+        self.control.handle_connected(conn, to, self.local(now));
+        self.settle(now);
+    }
+
+    fn bytes(&mut self, conn: ConnId, bytes: &[u8], now: Instant) {
+        self.control.handle_bytes(conn, bytes, self.local(now));
+        self.settle(now);
+    }
+
+    fn written(&mut self, conn: ConnId, bytes: usize, now: Instant) {
+        self.control.handle_written(conn, bytes, self.local(now));
+        self.settle(now);
+    }
+
+    fn closed(&mut self, conn: ConnId, error: &str, now: Instant) {
+        self.control.handle_closed(conn, error, self.local(now));
+        self.settle(now);
+    }
+
+    fn datagram(&mut self, from: SocketAddr, mut bytes: Vec<u8>, now: Instant) {
+        let mut out = Collected::default();
+        let local = self.local(now);
+        self.forwarder.ingress(
+            &self.snapshot,
+            from,
+            &mut bytes,
+            local,
+            &mut self.scratch,
+            &mut out,
+        );
+        self.take(out, now);
+        self.settle(now);
+    }
+
+    fn timeout(&mut self, now: Instant) {
+        self.control.handle_timeout(self.local(now));
+        self.settle(now);
+    }
+
+    fn next_deadline(&self) -> Instant {
+        self.world(self.control.next_deadline().0)
+    }
+
+    fn drain(&mut self) -> Vec<Effect> {
+        std::mem::take(&mut self.effects)
+    }
+
+    fn router(&mut self) -> Option<&mut Router> {
+        Some(self)
+    }
+}

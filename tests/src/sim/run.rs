@@ -1,0 +1,403 @@
+//! One seed from start to end: choose, start, break, wait, check.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Duration;
+
+use mesh_proto::ids::Mac;
+use mesh_proto::limits::SETTLE;
+use mesh_proto::time::Instant;
+
+use super::action::Action;
+use super::dice::Dice;
+use super::invariants::agreement::{self, Belief};
+use super::invariants::delivery::{self, Expectation};
+use super::invariants::{Check, Violation};
+use super::layout::{Layout, components, diameter};
+use super::network::HostId;
+use super::planted::{Planted, VICTIM};
+use super::scenario::Scenario;
+use super::trace::Sink;
+use super::verifier::Cache;
+use super::world::{Event, Plan, World};
+
+/// Virtual time after the last fault by which every component must agree: the slowest redial of an explicit target
+/// (8 s and a quarter), a handshake, and dead links noticed after 3.5 s.
+const QUIET: Duration = Duration::from_secs(15);
+/// How finely the time to agreement is measured, and how often tables are measured.
+const STEP: Duration = Duration::from_millis(100);
+/// Time that test frames are given, handshakes of new sessions included.
+const GRACE: Duration = Duration::from_secs(4);
+/// Ordered pairs that are tested in a large mesh.
+const MAX_PAIRS: usize = 150;
+
+/// What to run.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Options {
+    /// Plant this fault.
+    pub planted: Option<Planted>,
+    /// Run this scenario rather than the seed's own.
+    pub scenario: Option<Scenario>,
+}
+
+/// How a run went.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// Its seed.
+    pub seed: u64,
+    /// What went wrong in it.
+    pub scenario: Scenario,
+    /// The shape of the mesh.
+    pub layout: Layout,
+    /// Its routers.
+    pub routers: usize,
+    /// A hash of everything that happened.
+    pub trace: u64,
+    /// Events that happened.
+    pub events: u64,
+    /// Frames that containers sent.
+    pub frames: usize,
+    /// Deliveries of them.
+    pub deliveries: usize,
+    /// Virtual time from the last fault to agreement.
+    pub agreed_after: Option<Duration>,
+    /// The promise that was broken, if one was.
+    pub broken: Option<Violation>,
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Report {
+            seed,
+            scenario,
+            layout,
+            routers,
+            events,
+            ..
+        } = self;
+        write!(
+            f,
+            "seed {seed}: {scenario:?}, {layout:?} of {routers}, {events} events"
+        )?;
+        match (&self.broken, self.agreed_after) {
+            (Some(broken), _) => write!(
+                f,
+                "\n  BROKEN {broken}\n  replay: cargo run -p mesh-tests --bin mesh-sim -- --seed {seed} --verbose"
+            ),
+            (None, Some(after)) => write!(f, ", agreed after {:.1} s", after.as_secs_f64()),
+            (None, None) => Ok(()),
+        }
+    }
+}
+
+/// Runs one seed. A panic of the code under test is a broken promise, too.
+pub fn run(seed: u64, options: Options, sink: Option<Sink>) -> Report {
+    let choice = Choice::of(seed, options);
+    let mut report = choice.report(seed);
+    let played = catch_unwind(AssertUnwindSafe(|| play(&choice, seed, options, sink)));
+    match played {
+        Ok(done) => {
+            report.trace = done.world.trace.hash();
+            report.events = done.world.trace.events();
+            report.frames = done.world.ledger.len();
+            report.deliveries = done.world.deliveries.len();
+            report.agreed_after = done.agreed_after;
+            report.broken = done.world.broken;
+        }
+        Err(panic) => {
+            let text = panic
+                .downcast_ref::<String>()
+                .map(String::as_str)
+                .or_else(|| panic.downcast_ref::<&str>().copied());
+            let detail = format!("panic: {}", text.unwrap_or("without a message"));
+            report.broken = Some(Violation::new("I12 no panic", detail));
+        }
+    }
+    report
+}
+
+/// What a seed chooses.
+struct Choice {
+    scenario: Scenario,
+    layout: Layout,
+    routers: usize,
+    dice: Dice,
+}
+
+impl Choice {
+    fn of(seed: u64, options: Options) -> Self {
+        let mut dice = Dice::new(seed);
+        let drawn = Scenario::ALL[dice.below(Scenario::ALL.len())];
+        let scenario = options.scenario.unwrap_or(drawn);
+        let layout = loop {
+            let layout = Layout::ALL[dice.below(Layout::ALL.len())];
+            if scenario.suits(layout) {
+                break layout;
+            }
+        };
+        let routers = match dice.below(100) {
+            0..85 => 3 + dice.below(5),
+            85..98 => 8 + dice.below(7),
+            _ => 15 + dice.below(36),
+        };
+        // A datagram may take 16 hops: longer chains are not meshes we promise anything about.
+        let routers = match layout {
+            Layout::Line => routers.min(12),
+            Layout::Ring => routers.min(24),
+            _ => routers,
+        };
+        Self {
+            scenario,
+            layout,
+            routers,
+            dice,
+        }
+    }
+
+    fn report(&self, seed: u64) -> Report {
+        Report {
+            seed,
+            scenario: self.scenario,
+            layout: self.layout,
+            routers: self.routers,
+            trace: 0,
+            events: 0,
+            frames: 0,
+            deliveries: 0,
+            agreed_after: None,
+            broken: None,
+        }
+    }
+}
+
+struct Done {
+    world: World,
+    agreed_after: Option<Duration>,
+}
+
+fn play(choice: &Choice, seed: u64, options: Options, sink: Option<Sink>) -> Done {
+    let mut dice = choice.dice.clone();
+    let n = choice.routers;
+    let pairs = choice.layout.targets(n, &mut dice);
+    let mut targets = vec![Vec::new(); n + 1];
+    for (from, to) in &pairs {
+        targets[*from].push(*to);
+    }
+    targets[n].push(dice.below(n));
+    let plan = Plan {
+        hosts: n + 1,
+        targets,
+        discovery: choice.layout.discovers(),
+        names: choice.scenario.needs_names() || dice.chance(300),
+        open: dice.chance(250),
+        clocks: choice.scenario.clocks(),
+        planted: options.planted,
+    };
+    let script = choice.scenario.script(n, choice.layout, &mut dice);
+    let mut world = World::new(&plan, dice, Arc::new(Cache::default()), sink);
+    world.trace.line(
+        Instant::ZERO,
+        format_args!(
+            "seed {seed}: {:?}, {:?} of {n}",
+            choice.scenario, choice.layout
+        ),
+    );
+    for (at, action) in script.actions {
+        world.queue.push(Instant::ZERO + at, Event::Action(action));
+    }
+    world.queue.push(Instant::ZERO, Event::Traffic);
+    let last_fault = Instant::ZERO + script.last_fault;
+    let joined = Joined {
+        pairs,
+        discovery: plan.discovery,
+    };
+    let agreed_after = world.play(last_fault, &joined);
+    Done {
+        world,
+        agreed_after,
+    }
+}
+
+/// Which routers can hold a link that carries data, as far as operators and underlay are concerned.
+struct Joined {
+    pairs: BTreeSet<(HostId, HostId)>,
+    discovery: bool,
+}
+
+impl Joined {
+    fn holds(&self, world: &World, a: HostId, b: HostId) -> bool {
+        let told = self.pairs.contains(&(a, b)) || self.pairs.contains(&(b, a));
+        (self.discovery || told) && world.network.joins(a, b)
+    }
+}
+
+impl World {
+    fn play(&mut self, last_fault: Instant, joined: &Joined) -> Option<Duration> {
+        self.step_to(last_fault);
+        if self.planted == Some(Planted::StaleSnapshot) {
+            self.go_deaf();
+        }
+        let agreed = self.wait_for_agreement(last_fault, joined)?;
+        let settled = self.now + SETTLE + STEP;
+        self.step_to(settled);
+        self.talking = false;
+        self.hops.counting = true;
+        self.test_delivery(joined);
+        if self.broken.is_none() && !self.hosts.iter().all(|h| h.still_linked()) {
+            let detail = "a hostile member lost its link for what it said".to_owned();
+            self.check(Err(Violation::new("S3 control never cuts", detail)));
+        }
+        Some(agreed)
+    }
+
+    /// The victim reads no snapshot any more while all others start anew: its routes and keys are stale.
+    fn go_deaf(&mut self) {
+        if let Some(router) = self.router(VICTIM) {
+            router.deaf_to_snapshots = true;
+        }
+        for host in self.running().into_iter().filter(|h| *h != VICTIM) {
+            let kill = Event::Action(Action::Kill(host));
+            self.queue.push(self.now, kill);
+            let start = Event::Action(Action::Start(host));
+            self.queue.push(self.now + STEP, start);
+        }
+        self.step_to(self.now + STEP);
+    }
+
+    fn step_to(&mut self, end: Instant) {
+        while self.now < end && self.broken.is_none() {
+            self.run_until((self.now + STEP).min(end));
+            self.check_bounds();
+        }
+    }
+
+    /// Waits until every component agrees; the check that failed when it took too long.
+    fn wait_for_agreement(&mut self, since: Instant, joined: &Joined) -> Option<Duration> {
+        let mut agreed: Option<Instant> = None;
+        while self.now < since + QUIET && self.broken.is_none() {
+            let next = self.now + STEP;
+            self.step_to(next);
+            match self.agreement(joined) {
+                Ok(()) => agreed = agreed.or(Some(self.now)),
+                Err(_) => agreed = None,
+            }
+        }
+        if agreed.is_none() && self.broken.is_none() {
+            let check = self.agreement(joined);
+            self.check(check);
+        }
+        agreed
+            .filter(|_| self.broken.is_none())
+            .map(|at| at.since(since))
+    }
+
+    fn components(&mut self, joined: &Joined) -> Vec<BTreeSet<HostId>> {
+        let running = self.running();
+        components(&running, |a, b| joined.holds(self, a, b))
+    }
+
+    fn agreement(&mut self, joined: &Joined) -> Check {
+        for component in self.components(joined) {
+            let beliefs: Vec<Belief> = component.iter().filter_map(|h| self.belief(*h)).collect();
+            agreement::check(&component, &beliefs)?;
+        }
+        Ok(())
+    }
+
+    fn belief(&mut self, host: HostId) -> Option<Belief> {
+        let frozen = self.plant(host, Planted::FrozenDigest);
+        let router = self.router(host)?;
+        let mut digest = router.digest();
+        if frozen {
+            digest = [0; 16];
+        }
+        let reachable = router.reachable();
+        let reachable = reachable.iter().map(|p| self.who.get(p).copied());
+        // A peer that is no host of ours is host number MAX: in no component.
+        let reachable = reachable.map(|h| h.unwrap_or(HostId::MAX)).collect();
+        Some(Belief {
+            router: host,
+            digest,
+            reachable,
+        })
+    }
+
+    /// Every router says something to every other, and to all.
+    fn test_delivery(&mut self, joined: &Joined) {
+        let components = self.components(joined);
+        let everyone: BTreeSet<HostId> = components.iter().flatten().copied().collect();
+        let mut expected = Vec::new();
+        for component in &components {
+            self.test_broadcasts(component, &mut expected);
+        }
+        self.step_to(self.now + GRACE);
+        for component in &components {
+            self.test_unicast(component, &mut expected);
+        }
+        self.step_to(self.now + GRACE);
+        let check = delivery::check(&expected, &self.deliveries, &everyone);
+        self.check(check);
+        let most = components.iter().map(|c| self.widest(c, joined)).max();
+        let check = delivery::check_hops(self.hops.taken(), most.unwrap_or(0));
+        self.check(check);
+    }
+
+    /// Every container says where it is.
+    fn test_broadcasts(&mut self, component: &BTreeSet<HostId>, expected: &mut Vec<Expectation>) {
+        for from in component {
+            for container in self.hosts[*from].containers.clone() {
+                let (frame, bytes) = self.announcement(*from, &container);
+                self.speak(*from, &[bytes]);
+                expected.push(expectation(frame, *from, component.iter().copied()));
+            }
+        }
+    }
+
+    fn test_unicast(&mut self, component: &BTreeSet<HostId>, expected: &mut Vec<Expectation>) {
+        let mut pairs: Vec<(HostId, HostId)> = component
+            .iter()
+            .flat_map(|a| component.iter().map(|b| (*a, *b)))
+            .filter(|(a, b)| a != b)
+            .collect();
+        self.dice.shuffle(&mut pairs);
+        pairs.truncate(MAX_PAIRS);
+        for (from, to) in pairs {
+            let mac = |h: HostId| self.hosts[h].containers.first().map(|c| c.mac);
+            let (Some(source), Some(target)) = (mac(from), mac(to)) else {
+                continue;
+            };
+            let (frame, bytes) = self.test_frame(from, source, target);
+            self.speak(from, &[bytes]);
+            expected.push(expectation(frame, from, [to].into_iter()));
+            let pause = self.now + self.dice.millis(0, 20);
+            self.run_until(pause);
+        }
+    }
+
+    fn test_frame(&mut self, from: HostId, source: Mac, to: Mac) -> (u64, Vec<u8>) {
+        self.ledger.frame(from, source, to, 200)
+    }
+
+    /// The hops that are enough. With discovery links form as routers choose: what they announce is the measure.
+    fn widest(&mut self, component: &BTreeSet<HostId>, joined: &Joined) -> usize {
+        if !joined.discovery {
+            return diameter(component, |a, b| joined.holds(self, a, b));
+        }
+        let now = self.now;
+        let routes = component
+            .iter()
+            .map(|h| self.router(*h).map_or(0, |r| r.longest_route(now)));
+        routes.max().unwrap_or(0)
+    }
+}
+
+fn expectation(frame: u64, from: HostId, to: impl Iterator<Item = HostId>) -> Expectation {
+    Expectation {
+        frame,
+        from,
+        to: to.filter(|h| *h != from).collect(),
+        only: true,
+    }
+}

@@ -1,0 +1,360 @@
+//! What goes wrong in a run, and when.
+
+use std::time::Duration;
+
+use super::action::Action;
+use super::dice::Dice;
+use super::layout::Layout;
+use super::network::{Conditions, HostId};
+
+/// A kind of trouble.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Scenario {
+    /// Routers join one after the other.
+    OneByOne,
+    /// All routers start at one moment.
+    AllAtOnce,
+    /// Each router is killed and started in turn.
+    RollingRestart,
+    /// Many routers are killed and started together, several times.
+    RestartStorm,
+    /// Hosts lose power and come back.
+    PowerCut,
+    /// The underlay falls in two and heals.
+    Partition,
+    /// Links stop one by one and come back in another order.
+    SwizzleClog,
+    /// One link goes up and down every second or so.
+    Flapping,
+    /// Links carry one direction only for a while.
+    AsymmetricCut,
+    /// A pair has TCP and no UDP, for good.
+    UdpBlocked,
+    /// The underlay loses, repeats, delays and damages datagrams.
+    Lossy,
+    /// A router's host gets another address.
+    Moved,
+    /// The hosts' clocks are up to ten years apart.
+    Clocks,
+    /// A member sends garbage, forgeries and lies.
+    Hostile,
+    /// Strangers send random, damaged and replayed bytes.
+    Garbage,
+    /// A container uses thousands of source addresses.
+    MacFlood,
+    /// Containers move between hosts.
+    ContainersMove,
+    /// A router comes back with a new key.
+    LostState,
+    /// A router comes back with the epoch of long ago.
+    OldBackup,
+}
+
+/// What will happen in a run.
+pub(crate) struct Script {
+    pub(crate) actions: Vec<(Duration, Action)>,
+    /// When the last fault is over.
+    pub(crate) last_fault: Duration,
+}
+
+/// Time a mesh is given to come up before trouble begins.
+const WARM_UP: u64 = 8_000;
+
+impl Scenario {
+    /// All of them.
+    pub const ALL: [Scenario; 19] = [
+        Scenario::OneByOne,
+        Scenario::AllAtOnce,
+        Scenario::RollingRestart,
+        Scenario::RestartStorm,
+        Scenario::PowerCut,
+        Scenario::Partition,
+        Scenario::SwizzleClog,
+        Scenario::Flapping,
+        Scenario::AsymmetricCut,
+        Scenario::UdpBlocked,
+        Scenario::Lossy,
+        Scenario::Moved,
+        Scenario::Clocks,
+        Scenario::Hostile,
+        Scenario::Garbage,
+        Scenario::MacFlood,
+        Scenario::ContainersMove,
+        Scenario::LostState,
+        Scenario::OldBackup,
+    ];
+
+    /// The layouts in which routers can find one another again after it.
+    pub(crate) fn suits(self, layout: Layout) -> bool {
+        // A pair without UDP splits a mesh that may use only the links it was told of.
+        !matches!(self, Scenario::UdpBlocked) || matches!(layout, Layout::Discovery | Layout::Ring)
+    }
+
+    /// Whether targets must be names: an address typed once is not where a moved router is.
+    pub(crate) fn needs_names(self) -> bool {
+        self == Scenario::Moved
+    }
+
+    /// How far apart clocks may be.
+    pub(crate) fn clocks(self) -> Duration {
+        match self {
+            Scenario::Clocks => Duration::from_secs(10 * 365 * 86_400),
+            _ => Duration::from_secs(3_600),
+        }
+    }
+
+    /// The script for `n` routers; host `n` is free for a hostile member.
+    pub(crate) fn script(self, n: usize, layout: Layout, dice: &mut Dice) -> Script {
+        let mut script = Script {
+            actions: Vec::new(),
+            last_fault: Duration::ZERO,
+        };
+        let pace = match self {
+            Scenario::OneByOne => 1_500,
+            Scenario::AllAtOnce => 0,
+            _ => 100,
+        };
+        for host in 0..n {
+            script.add(pace * host as u64, Action::Start(host));
+        }
+        let start = script.end() + WARM_UP;
+        match self {
+            Scenario::OneByOne | Scenario::AllAtOnce | Scenario::Clocks => {}
+            _ => self.trouble(&mut script, start, n, layout, dice),
+        }
+        script.last_fault = Duration::from_millis(script.end());
+        script
+    }
+
+    fn trouble(self, script: &mut Script, start: u64, n: usize, layout: Layout, dice: &mut Dice) {
+        match self {
+            Scenario::OneByOne | Scenario::AllAtOnce | Scenario::Clocks => {}
+            Scenario::RollingRestart => rolling_restart(script, start, n, dice),
+            Scenario::RestartStorm => restart_storm(script, start, n, dice),
+            Scenario::PowerCut => power_cut(script, start, n, dice),
+            Scenario::Partition => partition(script, start, n, dice),
+            Scenario::SwizzleClog => swizzle_clog(script, start, n, dice),
+            Scenario::Flapping => flapping(script, start, n, dice),
+            Scenario::AsymmetricCut => asymmetric_cut(script, start, n, dice),
+            Scenario::UdpBlocked => udp_blocked(script, start, n, layout, dice),
+            Scenario::Lossy => {
+                script.add(0, Action::Conditions(Conditions::BAD));
+                script.add(start + 15_000, Action::HealAll);
+            }
+            Scenario::Moved => script.add(start, Action::MoveHost(dice.below(n))),
+            Scenario::Hostile => script.add(start, Action::Hostile(n)),
+            Scenario::Garbage => garbage(script, start, n, dice),
+            Scenario::MacFlood => script.add(start, Action::MacFlood(dice.below(n))),
+            Scenario::ContainersMove => containers_move(script, start, n, dice),
+            Scenario::LostState => come_back(script, start, n, dice, Action::LoseState),
+            Scenario::OldBackup => {
+                // The epoch must have been raised, or the backup is not old.
+                let host = dice.below(n);
+                for round in 0..2 {
+                    script.restart(start + round * 4_000, 500, host);
+                }
+                script.add(start + 8_000, Action::Kill(host));
+                script.add(start + 8_100, Action::RestoreBackup(host));
+                script.add(start + 9_000, Action::Start(host));
+            }
+        }
+    }
+}
+
+impl Script {
+    fn add(&mut self, at: u64, action: Action) {
+        self.actions.push((Duration::from_millis(at), action));
+    }
+
+    /// When the last action so far happens, in milliseconds.
+    fn end(&self) -> u64 {
+        let end = self.actions.iter().map(|(at, _)| at.as_millis()).max();
+        u64::try_from(end.unwrap_or(0)).unwrap_or(u64::MAX)
+    }
+
+    fn restart(&mut self, at: u64, down: u64, host: HostId) {
+        self.add(at, Action::Kill(host));
+        self.add(at + down, Action::Start(host));
+    }
+
+    fn cut(&mut self, at: u64, a: HostId, b: HostId) {
+        self.add(at, Action::Cut(a, b));
+        self.add(at, Action::Cut(b, a));
+    }
+
+    fn heal(&mut self, at: u64, a: HostId, b: HostId) {
+        self.add(at, Action::Heal(a, b));
+        self.add(at, Action::Heal(b, a));
+    }
+}
+
+fn some(low: u64, high: u64, dice: &mut Dice) -> u64 {
+    let high = usize::try_from(high - low + 1).unwrap_or(1);
+    low + dice.below(high) as u64
+}
+
+/// Two different hosts.
+fn pair(n: usize, dice: &mut Dice) -> (HostId, HostId) {
+    let a = dice.below(n);
+    (a, (a + 1 + dice.below(n - 1)) % n)
+}
+
+fn rolling_restart(script: &mut Script, start: u64, n: usize, dice: &mut Dice) {
+    for host in 0..n.min(8) {
+        let at = start + 2_000 * host as u64;
+        script.restart(at, some(50, 1_500, dice), host);
+    }
+}
+
+fn restart_storm(script: &mut Script, start: u64, n: usize, dice: &mut Dice) {
+    for round in 0..3 {
+        for host in 0..n {
+            if round == 2 || dice.chance(600) {
+                let at = start + round * 4_000 + some(0, 300, dice);
+                script.restart(at, some(10, 2_500, dice), host);
+            }
+        }
+    }
+}
+
+fn power_cut(script: &mut Script, start: u64, n: usize, dice: &mut Dice) {
+    let mut hosts: Vec<HostId> = (0..n).collect();
+    dice.shuffle(&mut hosts);
+    for host in &hosts[..n.div_ceil(3)] {
+        script.add(start + some(0, 500, dice), Action::PowerOff(*host));
+        let back = start + some(1_000, 15_000, dice);
+        script.add(back, Action::Start(*host));
+    }
+}
+
+fn partition(script: &mut Script, start: u64, n: usize, dice: &mut Dice) {
+    let left: Vec<bool> = (0..n).map(|_| dice.chance(500)).collect();
+    let long = some(1_000, 25_000, dice);
+    for a in 0..n {
+        for b in (0..a).filter(|b| left[*b] != left[a]) {
+            script.cut(start, a, b);
+            script.heal(start + long, a, b);
+        }
+    }
+}
+
+fn swizzle_clog(script: &mut Script, start: u64, n: usize, dice: &mut Dice) {
+    let mut pairs: Vec<_> = (0..n).flat_map(|a| (0..a).map(move |b| (a, b))).collect();
+    dice.shuffle(&mut pairs);
+    pairs.truncate(12);
+    for (i, (a, b)) in pairs.iter().enumerate() {
+        script.cut(start + 500 * i as u64, *a, *b);
+    }
+    dice.shuffle(&mut pairs);
+    for (i, (a, b)) in pairs.iter().enumerate() {
+        script.heal(start + 10_000 + 500 * i as u64, *a, *b);
+    }
+}
+
+fn flapping(script: &mut Script, start: u64, n: usize, dice: &mut Dice) {
+    let (a, b) = pair(n, dice);
+    let mut at = start;
+    for _ in 0..8 {
+        script.cut(at, a, b);
+        at += some(100, 4_500, dice);
+        script.heal(at, a, b);
+        at += some(100, 1_500, dice);
+    }
+}
+
+fn asymmetric_cut(script: &mut Script, start: u64, n: usize, dice: &mut Dice) {
+    for _ in 0..=dice.below(n) {
+        let (a, b) = pair(n, dice);
+        script.add(start + some(0, 1_000, dice), Action::Cut(a, b));
+    }
+    script.add(start + some(2_000, 20_000, dice), Action::HealAll);
+}
+
+fn udp_blocked(script: &mut Script, start: u64, n: usize, layout: Layout, dice: &mut Dice) {
+    if n < 3 {
+        return;
+    }
+    // In a ring only neighbours matter; it becomes a line.
+    let (a, b) = match layout {
+        Layout::Ring => (1, 0),
+        _ => pair(n, dice),
+    };
+    let at = if dice.chance(500) { 0 } else { start };
+    script.add(at, Action::CutUdp(a, b));
+    if dice.chance(500) {
+        script.add(at, Action::CutUdp(b, a));
+    }
+}
+
+fn garbage(script: &mut Script, start: u64, n: usize, dice: &mut Dice) {
+    for round in 0..10 {
+        let host = dice.below(n);
+        let at = start + round * 500;
+        script.add(at, Action::Garbage(host));
+        script.add(at, Action::GarbageStream(host));
+        if dice.chance(300) {
+            script.add(at, Action::DamageStream(host));
+        }
+    }
+}
+
+fn containers_move(script: &mut Script, start: u64, n: usize, dice: &mut Dice) {
+    for round in 0..4 {
+        let (from, to) = pair(n, dice);
+        script.add(start + 2_500 * round, Action::MoveContainer { from, to });
+    }
+}
+
+fn come_back(
+    script: &mut Script,
+    start: u64,
+    n: usize,
+    dice: &mut Dice,
+    how: fn(HostId) -> Action,
+) {
+    let host = dice.below(n);
+    script.add(start, Action::Kill(host));
+    script.add(start + 100, how(host));
+    script.add(start + some(200, 6_000, dice), Action::Start(host));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_script_starts_all_routers_and_ends() {
+        for (seed, scenario) in Scenario::ALL.into_iter().enumerate() {
+            for n in 2..12 {
+                let mut dice = Dice::new(seed as u64);
+                let script = scenario.script(n, Layout::Discovery, &mut dice);
+                let started = |h| {
+                    let starts = |a: &Action| matches!(a, Action::Start(x) if *x == h);
+                    script.actions.iter().any(|(_, a)| starts(a))
+                };
+                assert!((0..n).all(started), "{scenario:?}");
+                assert!(script.last_fault < Duration::from_secs(120), "{scenario:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_cut_is_healed_or_meant_to_stay() {
+        for seed in 0..40 {
+            let mut dice = Dice::new(seed);
+            for scenario in [
+                Scenario::Partition,
+                Scenario::SwizzleClog,
+                Scenario::Flapping,
+            ] {
+                let script = scenario.script(6, Layout::Ring, &mut dice);
+                let count = |wanted: fn(&Action) -> bool| {
+                    script.actions.iter().filter(|(_, a)| wanted(a)).count()
+                };
+                let cuts = count(|a| matches!(a, Action::Cut(..)));
+                let heals = count(|a| matches!(a, Action::Heal(..)));
+                assert_eq!(cuts, heals, "{scenario:?}");
+            }
+        }
+    }
+}

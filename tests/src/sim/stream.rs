@@ -1,0 +1,203 @@
+//! TCP as routers see it: ordered bytes, cut at random boundaries, stalled by a cut underlay, never lost.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+
+use mesh_proto::ids::ConnId;
+use mesh_proto::time::Instant;
+
+use super::network::HostId;
+
+/// A TCP connection of the run.
+pub(crate) type StreamId = u64;
+
+/// Bytes the sending host's kernel takes before it makes the router wait.
+pub(crate) const SEND_BUFFER: usize = 64 * 1024;
+
+/// One end of a stream.
+#[derive(Clone, Debug)]
+pub(crate) struct End {
+    pub(crate) host: HostId,
+    /// The start of the host's process that holds the end; a later one knows nothing of it.
+    pub(crate) incarnation: u64,
+    pub(crate) conn: ConnId,
+    pub(crate) address: SocketAddr,
+    /// Whether the process still holds its socket.
+    pub(crate) open: bool,
+}
+
+/// What arrives next in one direction.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Item {
+    /// The dial succeeded.
+    Connected,
+    /// Bytes; `reported` when the sender was told that they are written.
+    Bytes { bytes: Vec<u8>, reported: bool },
+    /// The other end closed its socket.
+    Closed,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Direction {
+    items: VecDeque<(Instant, Item)>,
+    last: Instant,
+    /// Whether a delivery is scheduled.
+    pub(crate) busy: bool,
+    /// Bytes on the way.
+    pub(crate) buffered: usize,
+    /// The last bytes written, so that a pattern across two writes is seen too.
+    pub(crate) tail: Vec<u8>,
+}
+
+impl Direction {
+    /// Adds what arrives at `due` or when all before it has arrived. Whether the kernel took it at once.
+    pub(crate) fn push(&mut self, due: Instant, mut item: Item) -> bool {
+        let mut taken = true;
+        if let Item::Bytes { bytes, reported } = &mut item {
+            self.buffered += bytes.len();
+            taken = self.buffered <= SEND_BUFFER;
+            *reported = taken;
+        }
+        self.last = self.last.max(due);
+        self.items.push_back((self.last, item));
+        taken
+    }
+
+    /// When the next item is due.
+    pub(crate) fn due(&self) -> Option<Instant> {
+        self.items.front().map(|(due, _)| *due)
+    }
+
+    /// The next item; of bytes at most `most`.
+    pub(crate) fn pop(&mut self, most: usize) -> Option<Item> {
+        let (due, item) = self.items.pop_front()?;
+        let Item::Bytes {
+            mut bytes,
+            reported,
+        } = item
+        else {
+            return Some(item);
+        };
+        let taken = bytes.len().min(most.max(1));
+        let rest = bytes.split_off(taken);
+        if !rest.is_empty() {
+            let item = Item::Bytes {
+                bytes: rest,
+                reported,
+            };
+            self.items.push_front((due, item));
+        }
+        self.buffered -= bytes.len();
+        Some(Item::Bytes { bytes, reported })
+    }
+}
+
+/// A stream between two hosts; direction 0 goes from end 0 (which dialled) to end 1.
+#[derive(Debug)]
+pub(crate) struct Stream {
+    pub(crate) ends: [End; 2],
+    pub(crate) directions: [Direction; 2],
+}
+
+/// All streams of a run.
+#[derive(Debug, Default)]
+pub(crate) struct Streams {
+    streams: BTreeMap<StreamId, Stream>,
+    by_end: BTreeMap<(HostId, u64, ConnId), (StreamId, usize)>,
+    made: u64,
+}
+
+impl Streams {
+    pub(crate) fn insert(&mut self, dialler: End, acceptor: End) -> StreamId {
+        let id = self.made;
+        self.made += 1;
+        for (side, end) in [&dialler, &acceptor].into_iter().enumerate() {
+            self.by_end
+                .insert((end.host, end.incarnation, end.conn), (id, side));
+        }
+        let stream = Stream {
+            ends: [dialler, acceptor],
+            directions: Default::default(),
+        };
+        self.streams.insert(id, stream);
+        id
+    }
+
+    pub(crate) fn get_mut(&mut self, id: StreamId) -> Option<&mut Stream> {
+        self.streams.get_mut(&id)
+    }
+
+    /// The stream and side a process knows as `conn`.
+    pub(crate) fn find(
+        &self,
+        host: HostId,
+        incarnation: u64,
+        conn: ConnId,
+    ) -> Option<(StreamId, usize)> {
+        self.by_end.get(&(host, incarnation, conn)).copied()
+    }
+
+    /// The streams on which a process holds an end.
+    pub(crate) fn of_host(&self, host: HostId, incarnation: u64) -> Vec<(StreamId, usize)> {
+        self.by_end
+            .range((host, incarnation, ConnId(0))..=(host, incarnation, ConnId(u64::MAX)))
+            .map(|(_, place)| *place)
+            .collect()
+    }
+
+    pub(crate) fn remove(&mut self, id: StreamId) {
+        if let Some(stream) = self.streams.remove(&id) {
+            for end in &stream.ends {
+                self.by_end.remove(&(end.host, end.incarnation, end.conn));
+            }
+        }
+    }
+
+    /// The most bytes that wait in one direction of one stream.
+    pub(crate) fn fullest(&self) -> usize {
+        let directions = self.streams.values().flat_map(|s| &s.directions);
+        directions.map(|d| d.buffered).max().unwrap_or(0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bytes(text: &[u8]) -> Item {
+        Item::Bytes {
+            bytes: text.to_vec(),
+            reported: false,
+        }
+    }
+
+    #[test]
+    fn order_survives_jitter_and_cutting() {
+        let at = Instant::from_nanos;
+        let mut direction = Direction::default();
+        direction.push(at(9), bytes(b"hello "));
+        direction.push(at(3), bytes(b"world"));
+        direction.push(at(4), Item::Closed);
+        let mut got = Vec::new();
+        let mut last = Instant::ZERO;
+        loop {
+            let due = direction.due().unwrap();
+            assert!(due >= last);
+            last = due;
+            match direction.pop(4).unwrap() {
+                Item::Bytes { bytes, .. } => got.extend(bytes),
+                Item::Closed => break,
+                Item::Connected => panic!("never sent"),
+            }
+        }
+        assert_eq!(got, b"hello world");
+        assert_eq!(direction.buffered, 0);
+    }
+
+    #[test]
+    fn a_full_send_buffer_makes_the_sender_wait() {
+        let mut direction = Direction::default();
+        assert!(direction.push(Instant::ZERO, bytes(&[0; SEND_BUFFER])));
+        assert!(!direction.push(Instant::ZERO, bytes(b"x")));
+    }
+}

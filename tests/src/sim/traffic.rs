@@ -1,0 +1,77 @@
+//! What containers say while the mesh is in trouble.
+
+use std::time::Duration;
+
+use mesh_proto::ids::Mac;
+
+use super::frames::FrameId;
+use super::network::HostId;
+use super::planted::Planted;
+use super::world::{Container, Event, World};
+
+/// Time between two containers that speak.
+const PACE: Duration = Duration::from_millis(60);
+/// Longest frame sent; the mesh's MTU and the Ethernet header are longer.
+const LONGEST: usize = 1_300;
+
+impl World {
+    /// Somebody says something, and soon somebody else.
+    pub(crate) fn traffic(&mut self) {
+        self.queue.push(self.now + PACE, Event::Traffic);
+        if !self.talking {
+            return;
+        }
+        let running = self.running();
+        if running.is_empty() {
+            return;
+        }
+        let from = running[self.dice.below(running.len())];
+        let mut frames = Vec::new();
+        for _ in 0..=self.dice.below(3) {
+            if let Some((_, frame)) = self.any_frame(from) {
+                frames.push(frame);
+            }
+        }
+        self.speak(from, &frames);
+    }
+
+    fn any_frame(&mut self, from: HostId) -> Option<(FrameId, Vec<u8>)> {
+        let here = self.hosts[from].containers.len();
+        let source = self.hosts[from]
+            .containers
+            .get(self.dice.below(here))?
+            .clone();
+        let kind = self.dice.below(10);
+        if kind < 2 {
+            return Some(self.announcement(from, &source));
+        }
+        let to = match kind {
+            2..5 => Mac::BROADCAST,
+            _ => self.any_container()?.mac,
+        };
+        let size = 60 + self.dice.below(LONGEST - 60);
+        Some(self.ledger.frame(from, source.mac, to, size))
+    }
+
+    fn any_container(&mut self) -> Option<Container> {
+        let host = self.dice.below(self.hosts.len());
+        let there = &self.hosts[host].containers;
+        there.get(self.dice.below(there.len())).cloned()
+    }
+
+    /// A container says where it is.
+    pub(crate) fn announcement(&mut self, from: HostId, source: &Container) -> (FrameId, Vec<u8>) {
+        let ip = source.ip.octets();
+        self.ledger.announcement(from, source.mac, ip)
+    }
+
+    /// Frames arrive at a router from its bridge.
+    pub(crate) fn speak(&mut self, from: HostId, frames: &[Vec<u8>]) {
+        if self.plant(from, Planted::CleartextCopy)
+            && let Some(frame) = frames.first()
+        {
+            self.leak(from, frame);
+        }
+        self.tell_router(from, |router, now| router.frames(frames, now));
+    }
+}

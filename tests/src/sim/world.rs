@@ -1,0 +1,456 @@
+//! The world of one run: hosts, underlay, clock, and the loop that makes one thing happen after the other.
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use mesh_proto::address::mac_for;
+use mesh_proto::crypto::identity::Identity;
+use mesh_proto::crypto::secret::MeshSecret;
+use mesh_proto::ids::{ConnId, Mac, PeerId};
+use mesh_proto::limits::DEFAULT_PORT;
+use mesh_proto::time::Instant;
+use mesh_proto::topology::record::Attached;
+
+use super::action::Action;
+use super::dice::Dice;
+use super::frames::Ledger;
+use super::invariants::bounds;
+use super::invariants::deliver_once::Deliveries;
+use super::invariants::delivery::Hops;
+use super::invariants::forward_once::Forwarded;
+use super::invariants::nonce::Nonces;
+use super::invariants::{Check, Violation};
+use super::network::{HostId, Network};
+use super::planted::{Planted, VICTIM};
+use super::process::{Effect, Process};
+use super::queue::Queue;
+use super::router::{Router, Setup, State};
+use super::stream::{StreamId, Streams};
+use super::trace::{Sink, Trace};
+use super::verifier::Cache;
+
+/// Time-outs of one router at one moment; more mean that it spins.
+const MAX_SPINS: u32 = 64;
+const SPIN: &str = "S1 no spinning";
+
+/// Something that happens.
+#[derive(Debug)]
+pub(crate) enum Event {
+    Timer(HostId),
+    Datagram {
+        from: SocketAddr,
+        to: SocketAddr,
+        bytes: Vec<u8>,
+    },
+    /// The next item from this side of a stream is due.
+    Stream(StreamId, usize),
+    Dial {
+        host: HostId,
+        incarnation: u64,
+        conn: ConnId,
+        to: SocketAddr,
+        tries: u32,
+    },
+    /// A dial failed, or a stream was reset.
+    Closed {
+        host: HostId,
+        incarnation: u64,
+        conn: ConnId,
+        error: &'static str,
+    },
+    Written {
+        host: HostId,
+        incarnation: u64,
+        conn: ConnId,
+        bytes: usize,
+    },
+    Action(Action),
+    Traffic,
+}
+
+/// A container: its address, and the MAC address that follows from it.
+#[derive(Clone, Debug)]
+pub(crate) struct Container {
+    pub(crate) ip: Ipv4Addr,
+    pub(crate) mac: Mac,
+}
+
+/// A host and what it keeps.
+pub(crate) struct Host {
+    pub(crate) address: SocketAddr,
+    pub(crate) powered: bool,
+    pub(crate) process: Option<Box<dyn Process>>,
+    /// Which start of the process it is.
+    pub(crate) incarnation: u64,
+    pub(crate) state: State,
+    pub(crate) containers: Vec<Container>,
+    pub(crate) clock: Duration,
+    armed: Option<Instant>,
+    fired: (Instant, u32),
+}
+
+/// How a world begins.
+pub(crate) struct Plan {
+    pub(crate) hosts: usize,
+    pub(crate) targets: Vec<Vec<HostId>>,
+    pub(crate) discovery: bool,
+    /// Whether targets are typed as names rather than as addresses.
+    pub(crate) names: bool,
+    pub(crate) open: bool,
+    /// How far apart the hosts' clocks may be.
+    pub(crate) clocks: Duration,
+    pub(crate) planted: Option<Planted>,
+}
+
+/// The world.
+pub(crate) struct World {
+    pub(crate) now: Instant,
+    pub(crate) queue: Queue<Event>,
+    pub(crate) dice: Dice,
+    pub(crate) network: Network,
+    pub(crate) streams: Streams,
+    pub(crate) hosts: Vec<Host>,
+    pub(crate) who: BTreeMap<PeerId, HostId>,
+    pub(crate) ledger: Ledger,
+    pub(crate) deliveries: Deliveries,
+    pub(crate) forwarded: Forwarded,
+    pub(crate) nonces: Nonces,
+    pub(crate) hops: Hops,
+    pub(crate) trace: Trace,
+    pub(crate) planted: Option<Planted>,
+    pub(crate) broken: Option<Violation>,
+    /// Datagrams of late, for those who replay and damage them.
+    pub(crate) recent: Vec<Vec<u8>>,
+    pub(crate) dialled: u16,
+    /// Whether containers talk.
+    pub(crate) talking: bool,
+    pub(crate) secret: Arc<MeshSecret>,
+    discovery: bool,
+    verifier: Arc<Cache>,
+}
+
+impl World {
+    pub(crate) fn new(
+        plan: &Plan,
+        mut dice: Dice,
+        verifier: Arc<Cache>,
+        sink: Option<Sink>,
+    ) -> Self {
+        let secret = if plan.open {
+            MeshSecret::open()
+        } else {
+            MeshSecret::from_key_bytes(dice.key())
+        };
+        let hosts: Vec<Host> = (0..plan.hosts)
+            .map(|id| host(id, plan, &mut dice))
+            .collect();
+        let who = hosts.iter().map(|h| h.state.identity.id()).zip(0..);
+        Self {
+            now: Instant::ZERO,
+            queue: Queue::new(),
+            network: Network::new(dice.fork()),
+            streams: Streams::default(),
+            who: who.collect(),
+            hosts,
+            ledger: Ledger::default(),
+            deliveries: Deliveries::default(),
+            forwarded: Forwarded::default(),
+            nonces: Nonces::default(),
+            hops: Hops::default(),
+            trace: Trace::new(sink),
+            planted: plan.planted,
+            broken: None,
+            recent: Vec::new(),
+            dialled: 0,
+            talking: true,
+            secret: Arc::new(secret),
+            discovery: plan.discovery,
+            verifier,
+            dice,
+        }
+    }
+
+    /// Lets everything happen that is due up to `end`, or until a promise is broken.
+    pub(crate) fn run_until(&mut self, end: Instant) {
+        while self.broken.is_none() {
+            let Some((at, event)) = self.queue.pop_until(end) else {
+                self.now = end;
+                return;
+            };
+            self.now = at;
+            self.happen(event);
+        }
+    }
+
+    fn happen(&mut self, event: Event) {
+        match event {
+            Event::Timer(host) => self.timer(host),
+            Event::Datagram { from, to, bytes } => self.datagram_arrives(from, to, bytes),
+            Event::Stream(id, side) => self.stream_arrives(id, side),
+            Event::Dial {
+                host,
+                incarnation,
+                conn,
+                to,
+                tries,
+            } => self.dial((host, incarnation, conn), to, tries),
+            Event::Closed {
+                host,
+                incarnation,
+                conn,
+                error,
+            } => {
+                self.trace.event(self.now, &[3, host as u64, conn.0]);
+                self.tell(host, incarnation, |p, now| p.closed(conn, error, now));
+            }
+            Event::Written {
+                host,
+                incarnation,
+                conn,
+                bytes,
+            } => self.tell(host, incarnation, |p, now| p.written(conn, bytes, now)),
+            Event::Action(action) => self.act(action),
+            Event::Traffic => self.traffic(),
+        }
+    }
+
+    /// An input for a process, if that very start of it still runs.
+    pub(crate) fn tell(
+        &mut self,
+        host: HostId,
+        incarnation: u64,
+        input: impl FnOnce(&mut dyn Process, Instant),
+    ) {
+        let now = self.now;
+        let at = &mut self.hosts[host];
+        if at.incarnation != incarnation {
+            return;
+        }
+        if let Some(process) = &mut at.process {
+            input(&mut **process, now);
+            self.settle(host);
+        }
+    }
+
+    /// An input for whatever runs on a host.
+    pub(crate) fn tell_router(&mut self, host: HostId, input: impl FnOnce(&mut Router, Instant)) {
+        let incarnation = self.hosts[host].incarnation;
+        self.tell(host, incarnation, |process, now| {
+            if let Some(router) = process.router() {
+                input(router, now);
+            }
+        });
+    }
+
+    /// Carries out what a process wants and arms its timer.
+    pub(crate) fn settle(&mut self, host: HostId) {
+        let Some(process) = &mut self.hosts[host].process else {
+            return;
+        };
+        for effect in process.drain() {
+            self.carry_out(host, effect);
+        }
+        self.arm(host);
+    }
+
+    fn carry_out(&mut self, host: HostId, effect: Effect) {
+        match effect {
+            Effect::Dial { conn, to } => self.begin_dial(host, conn, &to),
+            Effect::Send { conn, bytes } => self.send(host, conn, bytes),
+            Effect::Close { conn } => self.close(host, conn),
+            Effect::Datagram { to, bytes } => self.send_datagram(host, to, bytes),
+            Effect::Inject(frame) => self.inject(host, frame),
+            Effect::Flooded(frame) => {
+                let incarnation = self.hosts[host].incarnation;
+                let check = self.forwarded.flooded(host, incarnation, frame);
+                self.check(check);
+            }
+            Effect::Keep(keep) => self.hosts[host].state.keep(keep),
+            Effect::Note(text) => self.trace.line(self.now, format_args!("h{host}: {text}")),
+        }
+    }
+
+    fn arm(&mut self, host: HostId) {
+        let now = self.now;
+        let at = &mut self.hosts[host];
+        let Some(deadline) = at.process.as_ref().map(|p| p.next_deadline().max(now)) else {
+            return;
+        };
+        if deadline < Instant::FAR_FUTURE && at.armed.is_none_or(|armed| deadline < armed) {
+            at.armed = Some(deadline);
+            self.queue.push(deadline, Event::Timer(host));
+        }
+    }
+
+    fn timer(&mut self, host: HostId) {
+        let now = self.now;
+        let at = &mut self.hosts[host];
+        if at.armed.is_some_and(|armed| armed <= now) {
+            at.armed = None;
+        }
+        let due = at
+            .process
+            .as_ref()
+            .is_some_and(|p| p.next_deadline() <= now);
+        if !due {
+            return self.arm(host);
+        }
+        at.fired = match at.fired {
+            (when, times) if when == now => (now, times + 1),
+            _ => (now, 1),
+        };
+        if at.fired.1 > MAX_SPINS {
+            let detail = format!("router {host} asks for its timer again and again");
+            return self.check(Err(Violation::new(SPIN, detail)));
+        }
+        let incarnation = at.incarnation;
+        self.trace.event(now, &[1, host as u64]);
+        self.tell(host, incarnation, |process, now| process.timeout(now));
+    }
+
+    /// Notes the first promise that is broken.
+    pub(crate) fn check(&mut self, check: Check) {
+        if let Err(violation) = check
+            && self.broken.is_none()
+        {
+            self.trace
+                .line(self.now, format_args!("BROKEN {violation}"));
+            self.broken = Some(violation);
+        }
+    }
+
+    /// Checks what is too dear to check at every event.
+    pub(crate) fn check_bounds(&mut self) {
+        for host in 0..self.hosts.len() {
+            let Some(router) = self.router(host) else {
+                continue;
+            };
+            let mut tables = router.tables();
+            if self.plant(host, Planted::OverfullTable)
+                && let Some(table) = tables.first_mut()
+            {
+                table.used = table.bound + 1;
+            }
+            self.check(bounds::check(host, &tables));
+        }
+        let queue = bounds::Fill {
+            table: "bytes on one stream",
+            used: self.streams.fullest(),
+            bound: super::stream::SEND_BUFFER
+                + mesh_proto::limits::MAX_LINK_SEND_QUEUE
+                + mesh_proto::limits::MAX_LINK_MESSAGE,
+        };
+        self.check(bounds::check(usize::MAX, &[queue]));
+    }
+
+    pub(crate) fn router(&mut self, host: HostId) -> Option<&mut Router> {
+        self.hosts[host].process.as_mut()?.router()
+    }
+
+    /// Whether a router with this planted fault is this one.
+    pub(crate) fn plant(&self, host: HostId, fault: Planted) -> bool {
+        host == VICTIM && self.planted == Some(fault)
+    }
+
+    pub(crate) fn host_at(&self, address: SocketAddr) -> Option<HostId> {
+        self.hosts.iter().position(|h| h.address == address)
+    }
+
+    /// Hosts on which a router runs.
+    pub(crate) fn running(&mut self) -> Vec<HostId> {
+        (0..self.hosts.len())
+            .filter(|h| self.router(*h).is_some())
+            .collect()
+    }
+
+    /// Starts the router of a host, with a raised epoch.
+    pub(crate) fn start(&mut self, host: HostId) {
+        let setup = Setup {
+            nickname: format!("h{host}"),
+            address: self.hosts[host].address,
+            discovery: self.discovery,
+            secret: self.secret.clone(),
+            verifier: self.verifier.clone(),
+            attached: self.hosts[host].attached(),
+            clock: self.hosts[host].clock,
+        };
+        let at = &mut self.hosts[host];
+        at.state.epoch += 1;
+        at.incarnation += 1;
+        at.powered = true;
+        at.armed = None;
+        match Router::start(&at.state, &setup, &mut self.dice, self.now) {
+            Ok(mut router) => {
+                router.deaf_to_snapshots = false;
+                at.process = Some(Box::new(router));
+                self.settle(host);
+            }
+            Err(error) => self.check(Err(Violation::new("S2 start", error))),
+        }
+    }
+}
+
+impl Host {
+    /// Whether the process is not a hostile member that lost its link.
+    pub(crate) fn still_linked(&self) -> bool {
+        self.process.as_ref().is_none_or(|p| p.still_linked())
+    }
+
+    /// The containers as their router announces them.
+    pub(crate) fn attached(&self) -> Vec<Attached> {
+        let announce = |c: &Container| Attached {
+            mac: c.mac,
+            addr: ipnet::Ipv4Net::new_assert(c.ip, 16).into(),
+            container: format!("c{}", c.ip),
+        };
+        self.containers.iter().map(announce).collect()
+    }
+}
+
+fn host(id: HostId, plan: &Plan, dice: &mut Dice) -> Host {
+    let containers = (0..=dice.below(3)).map(|c| container(id, c)).collect();
+    let target = |to: &HostId| {
+        if plan.names {
+            format!("h{to}")
+        } else {
+            address(*to, 0).ip().to_string()
+        }
+    };
+    let targets = plan.targets.get(id).map(Vec::as_slice).unwrap_or_default();
+    Host {
+        address: address(id, 0),
+        powered: true,
+        process: None,
+        incarnation: 0,
+        state: State {
+            identity: Arc::new(Identity::from_seeds(dice.key(), dice.key())),
+            epoch: 0,
+            targets: targets.iter().map(target).collect(),
+            pins: BTreeMap::new(),
+        },
+        containers,
+        clock: dice.between(Duration::ZERO, plan.clocks),
+        armed: None,
+        fired: (Instant::ZERO, 0),
+    }
+}
+
+fn byte(n: usize) -> u8 {
+    u8::try_from(n & 0xff).unwrap_or_default()
+}
+
+/// The underlay address of a host after it has moved `moves` times.
+pub(crate) fn address(host: HostId, moves: usize) -> SocketAddr {
+    let ip = Ipv4Addr::new(192, 168, byte(moves), byte(host + 1));
+    SocketAddr::new(ip.into(), DEFAULT_PORT)
+}
+
+fn container(host: HostId, number: usize) -> Container {
+    let ip = Ipv4Addr::new(10, 2, byte(host), byte(number + 1));
+    Container {
+        ip,
+        mac: mac_for(ip.into()),
+    }
+}

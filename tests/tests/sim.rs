@@ -1,0 +1,51 @@
+//! Many seeds of the simulator, and the proof that its checks can fail.
+
+use std::env;
+
+use mesh_tests::sim::{Options, Planted, run, run_many};
+
+const SEEDS: u64 = 500;
+/// A planted fault must be found within this many seeds.
+const BITE: u64 = 100;
+
+#[test]
+fn every_promise_holds_in_every_seed() {
+    let seeds = env::var("MESH_SIM_SEEDS").ok().and_then(|n| n.parse().ok());
+    let summary = run_many(0..seeds.unwrap_or(SEEDS), Options::default(), false);
+    println!("{summary}");
+    let failures: Vec<String> = summary.failures().map(ToString::to_string).collect();
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+#[test]
+fn one_seed_is_one_run() {
+    for seed in 0..12 {
+        let first = run(seed, Options::default(), None);
+        let second = run(seed, Options::default(), None);
+        assert_eq!(first.trace, second.trace, "{first}");
+        assert_eq!(first.events, second.events, "{first}");
+        assert!(first.events > 1000, "{first}");
+    }
+    let other = |seed| run(seed, Options::default(), None).trace;
+    assert_ne!(other(0), other(1));
+}
+
+#[test]
+fn every_planted_fault_is_found() {
+    for (planted, invariants) in Planted::ALL {
+        let options = Options {
+            planted: Some(planted),
+            ..Options::default()
+        };
+        let summary = run_many(0..BITE, options, true);
+        let found: Vec<_> = summary.failures().collect();
+        assert!(!found.is_empty(), "{planted:?} went unnoticed");
+        let named = |r: &&mesh_tests::sim::Report| {
+            let broken = r.broken.as_ref();
+            let number = broken.and_then(|b| b.invariant.split(' ').next());
+            number.is_some_and(|n| invariants.contains(&n))
+        };
+        assert!(found.iter().any(named), "{planted:?}: {}", found[0]);
+        println!("{planted:?}: {}", found[0]);
+    }
+}
