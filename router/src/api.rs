@@ -17,7 +17,7 @@ use mesh_proto::api::{
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::attach::Attachments;
+use crate::attach::{AttachError, Attachments};
 use crate::host::HostView;
 use crate::shell::Command;
 
@@ -48,6 +48,16 @@ impl IntoResponse for Failure {
 /// The caller asked for something that cannot be: the message says what to do.
 fn refused(error: impl std::fmt::Display) -> Failure {
     Failure(StatusCode::BAD_REQUEST, format!("{error:#}"))
+}
+
+/// What attachments refuse: the caller's to mend, or the host's.
+fn attach_failed(error: AttachError) -> Failure {
+    let status = if error.is_callers() {
+        StatusCode::BAD_REQUEST
+    } else {
+        StatusCode::INTERNAL_SERVER_ERROR
+    };
+    Failure(status, error.to_string())
 }
 
 fn stopping() -> Failure {
@@ -138,7 +148,7 @@ async fn ask<T>(
 async fn report(State(api): State<Api>) -> Answer<Report> {
     let mut router = ask(&api, Command::Report).await?;
     api.host.complete(&mut router);
-    let attachments = api.attachments.ps().await.map_err(refused)?;
+    let attachments = api.attachments.ps();
     Ok(Json(Report {
         ready: true,
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -172,43 +182,46 @@ async fn forget(State(api): State<Api>, Json(request): Json<ForgetRequest>) -> A
 
 async fn prepare(State(api): State<Api>, Json(request): Json<PrepareRequest>) -> Answer<Prepared> {
     api.attachments
-        .prepare(request)
+        .prepare(&request)
         .await
         .map(Json)
-        .map_err(refused)
+        .map_err(attach_failed)
 }
 
 async fn abandon(State(api): State<Api>, Json(request): Json<AbandonRequest>) -> Answer<Done> {
     api.attachments
-        .abandon(&request.id)
+        .abandon(&request)
         .await
-        .map_err(refused)?;
+        .map_err(attach_failed)?;
     Ok(Json(Done {}))
 }
 
 async fn adopt(State(api): State<Api>, Json(request): Json<AdoptRequest>) -> Answer<Done> {
-    api.attachments.adopt(request).await.map_err(refused)?;
+    api.attachments
+        .adopt(&request)
+        .await
+        .map_err(attach_failed)?;
     Ok(Json(Done {}))
 }
 
 async fn attach(State(api): State<Api>, Json(request): Json<AttachRequest>) -> Answer<Addresses> {
     api.attachments
-        .attach(request)
+        .attach(&request)
         .await
         .map(Json)
-        .map_err(refused)
+        .map_err(attach_failed)
 }
 
 async fn detach(State(api): State<Api>, Json(request): Json<DetachRequest>) -> Answer<Addresses> {
     api.attachments
-        .detach(request)
+        .detach(&request)
         .await
         .map(Json)
-        .map_err(refused)
+        .map_err(attach_failed)
 }
 
-async fn ps(State(api): State<Api>) -> Answer<Vec<Attached>> {
-    api.attachments.ps().await.map(Json).map_err(refused)
+async fn ps(State(api): State<Api>) -> Json<Vec<Attached>> {
+    Json(api.attachments.ps())
 }
 
 async fn stop(State(api): State<Api>) -> Answer<Done> {

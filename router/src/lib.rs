@@ -6,12 +6,15 @@
 
 pub mod api;
 pub mod attach;
+pub mod cleanup;
 pub mod clock;
 pub mod config;
+pub mod driver;
 pub mod engine;
 pub mod host;
 pub mod lanes;
 pub mod port;
+pub mod reset;
 pub mod resolve;
 pub mod run;
 pub mod secret;

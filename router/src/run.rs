@@ -4,13 +4,14 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::Duration;
 
 use anyhow::Context;
 use arc_swap::ArcSwap;
-use mesh_proto::control::{Config, Control};
+use mesh_proto::control::{Config, Control, HeldAddresses};
 use mesh_proto::crypto::identity::Identity;
 use mesh_proto::crypto::secret::MeshSecret;
 use mesh_proto::entropy::Entropy;
@@ -20,12 +21,16 @@ use mesh_proto::topology::record::Ed25519;
 use mesh_sys::bridge::BridgeConfig;
 use mesh_sys::udp::Udp;
 use tokio::net::TcpListener;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::api::{self, Api, SocketFile};
 use crate::attach::Attachments;
+use crate::attach::HostKernel;
+use crate::attach::kernel::Kernel;
 use crate::clock::{Clock, OsEntropy};
 use crate::config::Settings;
+use crate::driver::{self, PluginSocket};
+use crate::engine::Engines;
 use crate::host::{self, HostView};
 use crate::lanes::{ControlSender, LANE_EVENTS, Lanes, Shared};
 use crate::shell::{Command, Shell};
@@ -113,12 +118,17 @@ async fn start(settings: Settings, secret: MeshSecret) -> anyhow::Result<()> {
         .connect(&targets, false, clock.now())
         .map_err(anyhow::Error::msg)?;
 
-    let bridge = mesh_sys::bridge::ensure_bridge(&BridgeConfig {
-        name: settings.bridge.clone(),
-        mtu: settings.mtu,
-        mac: None,
-    })?;
-    let (reader, writer) = port::open(&bridge.port_interface)?;
+    let kernel = HostKernel {
+        bridge: BridgeConfig {
+            name: settings.bridge.clone(),
+            mtu: settings.mtu,
+            mac: None,
+        },
+        offloads_off: true,
+    };
+    kernel.ensure_bridge()?;
+    let (_, port_interface) = mesh_sys::ifname::port_pair(&settings.bridge);
+    let (reader, writer) = port::open(&port_interface)?;
     let (event_sender, lane_events) = mpsc::channel(LANE_EVENTS);
     let shared = Shared {
         forwarder: forwarder.clone(),
@@ -136,9 +146,17 @@ async fn start(settings: Settings, secret: MeshSecret) -> anyhow::Result<()> {
     };
     let lanes = Lanes::start(&shared, reader, writer).context("cannot start a thread")?;
     let (command_sender, commands) = mpsc::channel(COMMANDS);
-    let (attached_sender, attached) = watch::channel(Vec::new());
-    let attachments = crate::attach::stub();
-    let _ = attached_sender;
+    let held = Arc::new(ArcSwap::from_pointee(HeldAddresses::new()));
+    let book = held.clone();
+    let attachments = Attachments::open(
+        store.clone(),
+        Arc::new(kernel),
+        Engines::local(),
+        Arc::new(move |address| book.load().get(&address).cloned()),
+        &settings.bridge,
+    )?;
+    let plugin = serve_plugin(&attachments);
+    tokio::spawn(attachments.clone().run());
     let (endpoint_sender, endpoint_receiver) = watch::channel(endpoints);
     tokio::spawn(watch_addresses(settings.clone(), endpoint_sender));
     tokio::spawn(sweep(forwarder.clone(), clock));
@@ -176,8 +194,9 @@ async fn start(settings: Settings, secret: MeshSecret) -> anyhow::Result<()> {
         listener,
         lane_events,
         commands,
-        attached,
+        attached: attachments.announced(),
         endpoints: endpoint_receiver,
+        held,
         pins,
         store,
     };
@@ -189,10 +208,33 @@ async fn start(settings: Settings, secret: MeshSecret) -> anyhow::Result<()> {
     );
     tokio::spawn(until_stopped(stop, command_sender));
     shell.run().await;
-    attachments.shut_down().await;
+    drop(plugin);
     lanes.stop();
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Serves Docker until the answer is dropped. Without it the router still does everything else: another router of this
+/// host may be the one that Docker asks.
+fn serve_plugin(attachments: &Arc<Attachments>) -> Option<oneshot::Sender<()>> {
+    let socket = match PluginSocket::bind(Path::new(driver::DEFAULT_SOCKET)) {
+        Ok(socket) => socket,
+        Err(error) => {
+            tracing::warn!("{error}; Docker on this host will not use this router");
+            return None;
+        }
+    };
+    let (stop, stopped) = oneshot::channel::<()>();
+    let attachments = attachments.clone();
+    tokio::spawn(async move {
+        let stopped = async {
+            let _ = stopped.await;
+        };
+        if let Err(error) = socket.serve(attachments, stopped).await {
+            tracing::error!("the Docker driver ended: {error}");
+        }
+    });
+    Some(stop)
 }
 
 fn stored_pins(store: &Store) -> anyhow::Result<BTreeMap<PeerName, [u8; 32]>> {

@@ -130,6 +130,10 @@ impl Control {
         let restarted = self
             .body_of(&origin)
             .is_some_and(|old| old.version.epoch < record.body().version.epoch);
+        let attached = self
+            .body_of(&origin)
+            .map(|old| old.attached != record.body().attached);
+        self.held_dirty |= attached.unwrap_or(true);
         match self.lsdb.insert(record, now) {
             Merge::Newer => {
                 self.gossip_counters.accepted += 1;

@@ -1,7 +1,7 @@
 //! What goes into the control plane at its start, and the effects that come out of it.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use super::targets::DialTo;
@@ -71,9 +71,14 @@ pub enum Output {
     Unpin(PeerName),
     /// The explicit targets changed: keep them.
     Targets(Vec<String>),
+    /// Who holds which address elsewhere in the mesh changed.
+    Held(Arc<HeldAddresses>),
     /// Something an operator may want to read; at most one line.
     Note(Note),
 }
+
+/// Addresses that other routers announce, each with words like `container web on 7a:…(host2)`.
+pub type HeldAddresses = BTreeMap<IpAddr, String>;
 
 /// A line for the log.
 #[derive(Clone, Debug, PartialEq, Eq)]

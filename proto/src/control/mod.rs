@@ -47,7 +47,7 @@ use crate::topology::record::{Attached, RecordBody, RecordError, SignedRecord, V
 use crate::topology::routes::Routes;
 use crate::wire::message::LinkMessage;
 
-pub use self::io::{Config, Note, Output};
+pub use self::io::{Config, HeldAddresses, Note, Output};
 use self::links::Links;
 use self::own::OwnRecord;
 use self::paths::Paths;
@@ -75,6 +75,7 @@ pub struct Control {
     next_probe: Instant,
     topology_dirty: bool,
     snapshot_dirty: bool,
+    held_dirty: bool,
     not_before: Instant,
     settle_until: Instant,
     gossip_counters: gossip::Counters,
@@ -124,6 +125,7 @@ impl Control {
             next_probe: now,
             topology_dirty: true,
             snapshot_dirty: true,
+            held_dirty: false,
             not_before: now,
             settle_until: now,
             gossip_counters: gossip::Counters::default(),

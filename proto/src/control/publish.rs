@@ -8,10 +8,10 @@ use crate::forward::{Path, PeerPath, Snapshot};
 use crate::ids::PeerId;
 use crate::limits::{DEGREE, FULL_MESH, SETTLE};
 use crate::time::Instant;
-use crate::topology::record::Neighbour;
+use crate::topology::record::{Attached, Neighbour};
 use crate::topology::routes::Routes;
 
-use super::{Control, Output, POLITE};
+use super::{Control, HeldAddresses, Output, POLITE};
 
 impl Control {
     /// Says in the own record which links are up and which of them carry data.
@@ -35,6 +35,10 @@ impl Control {
         if self.topology_dirty {
             self.recompute_routes(now);
         }
+        if core::mem::take(&mut self.held_dirty) {
+            let held = Arc::new(self.held_addresses());
+            self.outputs.push_back(Output::Held(held));
+        }
         self.topology_dirty = false;
         self.snapshot_dirty = false;
         self.snapshot = Arc::new(self.build_snapshot(now));
@@ -46,6 +50,7 @@ impl Control {
         let routes = Routes::compute(&self.lsdb, self.me);
         if routes.fingerprint() != self.routes.fingerprint() {
             self.settle_until = now + SETTLE;
+            self.held_dirty = true;
             for peer in self.routes.reachable().filter(|p| !routes.is_reachable(p)) {
                 self.forwarder.fdb().forget_owner(Owner::Peer(peer));
             }
@@ -99,6 +104,22 @@ impl Control {
             }
         }
         chosen
+    }
+
+    /// The addresses that reachable routers announce, this one left out.
+    fn held_addresses(&self) -> HeldAddresses {
+        let others = self.routes.reachable().filter(|peer| *peer != self.me);
+        let bodies = others.filter_map(|peer| Some((peer, self.body_of(&peer)?)));
+        bodies
+            .flat_map(|(peer, body)| {
+                let words =
+                    |a: &Attached| format!("container {} on {}", a.container, self.display(&peer));
+                body.attached
+                    .iter()
+                    .map(move |a| (a.addr.addr(), words(a)))
+                    .collect::<Vec<_>>()
+            })
+            .collect()
     }
 
     fn build_snapshot(&self, now: Instant) -> Snapshot {

@@ -52,25 +52,6 @@ impl Control {
         }
     }
 
-    /// Who in the mesh announces this address: `container web on 7a:…(host2)`; `None` where nobody does.
-    pub fn holder_of(&self, address: std::net::IpAddr) -> Option<String> {
-        self.routes
-            .reachable()
-            .filter(|peer| *peer != self.me)
-            .find_map(|peer| {
-                let held = self
-                    .body_of(&peer)?
-                    .attached
-                    .iter()
-                    .find(|a| a.addr.addr() == address)?;
-                Some(format!(
-                    "container {} on {}",
-                    held.container,
-                    self.display(&peer)
-                ))
-            })
-    }
-
     fn connections(&self, now: Instant) -> Vec<ConnectionReport> {
         let mut rows: Vec<ConnectionReport> = self
             .links

@@ -166,7 +166,7 @@ impl Net {
                 });
             }
             Output::Note(Note::Info(text) | Note::Warn(text)) => self.nodes[n].notes.push(text),
-            Output::Pin(..) | Output::Unpin(_) | Output::Targets(_) => {}
+            Output::Pin(..) | Output::Unpin(_) | Output::Targets(_) | Output::Held(_) => {}
         }
     }
 

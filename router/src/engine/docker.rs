@@ -325,6 +325,10 @@ fn container(answer: ContainerInspectResponse) -> Container {
         network_mode: host.network_mode.unwrap_or_default(),
         restart_policy: policy.map(|p| p.to_string()).unwrap_or_default(),
         error: state.error.unwrap_or_default(),
+        sandbox: answer
+            .network_settings
+            .and_then(|n| n.sandbox_key)
+            .unwrap_or_default(),
     }
 }
 
@@ -370,7 +374,8 @@ mod tests {
     #[test]
     fn an_inspection_is_read() {
         let json = r#"{"Id":"0123","Name":"/web","State":{"Running":true,"Pid":42,"Error":"e"},
-            "HostConfig":{"NetworkMode":"mesh","RestartPolicy":{"Name":"unless-stopped"}}}"#;
+            "HostConfig":{"NetworkMode":"mesh","RestartPolicy":{"Name":"unless-stopped"}},
+            "NetworkSettings":{"SandboxKey":"/var/run/docker/netns/0"}}"#;
         let got = container(serde_json::from_str(json).unwrap());
         let want = Container {
             id: "0123".into(),
@@ -380,6 +385,7 @@ mod tests {
             network_mode: "mesh".into(),
             restart_policy: "unless-stopped".into(),
             error: "e".into(),
+            sandbox: "/var/run/docker/netns/0".into(),
         };
         assert_eq!(got, want);
     }

@@ -63,6 +63,8 @@ pub struct Container {
     pub restart_policy: String,
     /// Why it could not be started the last time; empty if it could.
     pub error: String,
+    /// Path of its network namespace; empty if the engine does not say.
+    pub sandbox: String,
 }
 
 impl Container {

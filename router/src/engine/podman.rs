@@ -173,6 +173,7 @@ fn parse(text: &str) -> Result<Option<Container>, EngineError> {
         network_mode: c.host_config.network_mode,
         restart_policy: c.host_config.restart_policy.name,
         error: c.state.error,
+        sandbox: String::new(),
     }))
 }
 

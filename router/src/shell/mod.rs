@@ -7,13 +7,14 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use mesh_proto::api::RouterReport;
-use mesh_proto::control::{Control, Note, Output};
+use mesh_proto::control::{Control, HeldAddresses, Note, Output};
 use mesh_proto::forward::{LaneEvent, Snapshot};
 use mesh_proto::ids::PeerName;
 use mesh_proto::topology::record::Attached;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot, watch};
 
+use crate::attach::Announced;
 use crate::clock::Clock;
 use crate::lanes::ControlSender;
 use crate::state::Store;
@@ -41,13 +42,6 @@ pub enum Command {
         /// When it was done.
         done: oneshot::Sender<()>,
     },
-    /// Who in the mesh holds an address.
-    Holder {
-        /// The address.
-        address: std::net::IpAddr,
-        /// `container web on …`.
-        answer: oneshot::Sender<Option<String>>,
-    },
     /// End in good order.
     Stop,
 }
@@ -69,9 +63,11 @@ pub struct Shell {
     /// What the API asks.
     pub commands: mpsc::Receiver<Command>,
     /// What is attached on this host.
-    pub attached: watch::Receiver<Vec<Attached>>,
+    pub attached: watch::Receiver<Vec<Announced>>,
     /// The host's underlay addresses.
     pub endpoints: watch::Receiver<Vec<std::net::SocketAddr>>,
+    /// Who holds which address elsewhere in the mesh, for whoever wants to give one out.
+    pub held: Arc<ArcSwap<HeldAddresses>>,
     /// Names and the keys they are bound to, as stored.
     pub pins: BTreeMap<PeerName, [u8; 32]>,
     /// Where targets and pins are kept.
@@ -99,7 +95,7 @@ impl Shell {
                 Some(event) = conn_events.recv() => self.handle_conns(event, &mut conn_events, &mut conns),
                 accepted = self.listener.accept() => self.handle_accept(accepted, &mut conns).await,
                 Ok(()) = self.attached.changed() => {
-                    let attached = self.attached.borrow_and_update().clone();
+                    let attached = self.attached.borrow_and_update().iter().map(to_record).collect();
                     self.control.set_attached(attached, self.clock.now());
                 }
                 Ok(()) = self.endpoints.changed() => {
@@ -136,6 +132,7 @@ impl Shell {
                 Output::Targets(targets) => {
                     self.keep(self.store.set_targets(&targets), "the targets")
                 }
+                Output::Held(held) => self.held.store(held),
                 Output::Note(Note::Info(text)) => tracing::info!("{text}"),
                 Output::Note(Note::Warn(text)) => tracing::warn!("{text}"),
             }
@@ -175,9 +172,6 @@ impl Shell {
             Command::Forget { targets, done } => {
                 self.control.forget(&targets);
                 let _ = done.send(());
-            }
-            Command::Holder { address, answer } => {
-                let _ = answer.send(self.control.holder_of(address));
             }
             Command::Stop => {}
         }
@@ -242,5 +236,13 @@ impl Shell {
                 tokio::time::sleep(std::time::Duration::from_millis(100)).await;
             }
         }
+    }
+}
+
+fn to_record(announced: &Announced) -> Attached {
+    Attached {
+        mac: announced.mac,
+        addr: announced.address,
+        container: announced.container.clone(),
     }
 }

@@ -164,6 +164,6 @@ fn erase_leaves_nothing_of_ours_and_all_of_others() {
     assert_eq!(erase(&state).unwrap().len(), 3);
     assert!(state.join("router.log").exists());
     fs::remove_file(state.join("router.log")).unwrap();
-    assert_eq!(erase(&state).unwrap(), [state.clone()]);
+    assert_eq!(erase(&state).unwrap(), std::slice::from_ref(&state));
     assert!(erase(&state).unwrap().is_empty());
 }

@@ -214,6 +214,7 @@ impl Router {
                 Output::Pin(name, key) => Effect::Keep(Keep::Pin(name, key)),
                 Output::Unpin(name) => Effect::Keep(Keep::Unpin(name)),
                 Output::Targets(targets) => Effect::Keep(Keep::Targets(targets)),
+                Output::Held(_) => continue,
                 Output::Note(Note::Info(text) | Note::Warn(text)) => Effect::Note(text),
             };
             self.effects.push(effect);

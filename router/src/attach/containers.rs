@@ -1,0 +1,306 @@
+//! `mesh attach` and `mesh detach`: containers that run already.
+
+use std::sync::Arc;
+
+use ipnet::IpNet;
+use mesh_proto::address::AddressArg;
+use mesh_proto::api::{Addresses, AttachRequest, DetachRequest, Runtime};
+
+use super::kernel::Target;
+use super::namespaces::ports;
+use super::table::{Held, Process, Table, tag};
+use super::{AttachError, Attachments, Home, Member, parse_addresses, texts};
+use crate::engine::EngineError;
+
+/// What `attach` plugs into.
+struct Subject {
+    /// Key of its member in the table.
+    key: String,
+    /// Container id, as in [`Held::owner`].
+    owner: String,
+    /// For a container of an engine: how its member begins.
+    container: Option<(String, Runtime, Process)>,
+    target: Target,
+}
+
+impl Attachments {
+    /// Plugs a running container; an address it has already is success.
+    ///
+    /// # Errors
+    /// An address that is used elsewhere, a container that is not there, not running, or on the host's network; the
+    /// kernel's. Nothing is left of the attempt.
+    pub async fn attach(
+        self: &Arc<Self>,
+        request: &AttachRequest,
+    ) -> Result<Addresses, AttachError> {
+        let addresses = parse_addresses(&request.addresses)?;
+        let _turn = self.operations.lock().await;
+        let subject = self.subject(request.runtime, &request.container).await?;
+        let (new, woken) = self.change(|table| {
+            self.reserve_for(table, &subject, &addresses, request.multicast_route)
+        })?;
+        if new.is_empty() && !woken {
+            return Ok(Addresses {
+                addresses: texts(&addresses),
+            });
+        }
+        if let Err(error) = self.plug_all(&subject.key, subject.target.clone()).await {
+            self.take_out(&subject.key, &new).await;
+            return Err(error);
+        }
+        if let Some((_, _, process)) = &subject.container {
+            self.watch(process.pid);
+        }
+        Ok(Addresses {
+            addresses: texts(&addresses),
+        })
+    }
+
+    /// Unplugs a container, running or not, from some or all of its addresses.
+    ///
+    /// # Errors
+    /// A container that is not there, an address it does not have; then nothing is done.
+    pub async fn detach(&self, request: &DetachRequest) -> Result<Addresses, AttachError> {
+        let mut wanted = Vec::new();
+        for arg in &request.addresses {
+            wanted.push(arg.parse::<AddressArg>()?.explicit()?.addr());
+        }
+        let _turn = self.operations.lock().await;
+        let (owner, name) = self.owner_of(request.runtime, &request.container).await?;
+        self.resolve_owners().await;
+        let mut has = self.held_by(&owner);
+        if !wanted.is_empty() {
+            let all = std::mem::take(&mut has);
+            for ip in wanted {
+                let found = all.iter().find(|held| held.address.addr() == ip);
+                let missing = || AttachError::NotAttached {
+                    ip,
+                    name: name.clone(),
+                };
+                has.push(found.cloned().ok_or_else(missing)?);
+            }
+        }
+        for held in &has {
+            self.detach_one(held).await?;
+        }
+        let gone: Vec<IpNet> = has.iter().map(|held| held.address).collect();
+        Ok(Addresses {
+            addresses: texts(&gone),
+        })
+    }
+
+    /// What a container has, a stopped one included.
+    fn held_by(&self, owner: &str) -> Vec<Held> {
+        let table = self.table();
+        let mut has: Vec<Held> = table.held().filter(|held| held.owner == owner).collect();
+        if let Some(member) = table.members.get(owner).filter(|m| !m.is_live()) {
+            has.extend(member.ports.iter().map(|port| Held {
+                owner: owner.to_owned(),
+                name: member.name.clone(),
+                address: port.address,
+                endpoint: None,
+            }));
+        }
+        has
+    }
+
+    async fn detach_one(&self, held: &Held) -> Result<(), AttachError> {
+        if let Some(id) = &held.endpoint {
+            let network = self
+                .table()
+                .endpoints
+                .get(id)
+                .map(|end| end.network.clone());
+            if let (Some(network), Some(docker)) = (network, self.engines.of(Runtime::Docker)) {
+                docker.disconnect(&network, &held.owner).await?;
+            }
+            // Docker has told the driver by now; if it knew nothing of the endpoint, it goes all the same.
+            self.delete_endpoint(id).await;
+            return Ok(());
+        }
+        let keys: Vec<String> = {
+            let table = self.table();
+            let members = table.members.iter();
+            let has = |m: &Member| m.ports.iter().any(|p| p.address == held.address);
+            let ours = members.filter(|(key, m)| m.owner(key) == held.owner && has(m));
+            ours.map(|(key, _)| key.clone()).collect()
+        };
+        for key in keys {
+            let tag = tag(&key, held.address);
+            self.on_kernel(move |kernel| kernel.unplug(&tag)).await?;
+            self.forget_ports(&key, &[held.address]);
+        }
+        Ok(())
+    }
+
+    /// Undoes the part of an attachment that was made; what resists is left to the reconciler.
+    async fn take_out(&self, key: &str, addresses: &[IpNet]) {
+        for address in addresses {
+            let tag = tag(key, *address);
+            if let Err(error) = self.on_kernel(move |kernel| kernel.unplug(&tag)).await {
+                tracing::warn!(%error, %address, "not all of an attachment could be undone");
+            }
+        }
+        self.forget_ports(key, addresses);
+    }
+
+    fn forget_ports(&self, key: &str, addresses: &[IpNet]) {
+        self.record(|table| {
+            let Some(member) = table.members.get_mut(key) else {
+                return;
+            };
+            member
+                .ports
+                .retain(|port| !addresses.contains(&port.address));
+            if member.ports.is_empty() && matches!(member.home, Home::Container(_)) {
+                table.members.remove(key);
+            }
+        });
+    }
+
+    /// Enters new addresses for a subject: those it did not have, and whether it was restarted unnoticed.
+    fn reserve_for(
+        &self,
+        table: &mut Table,
+        subject: &Subject,
+        addresses: &[IpNet],
+        multicast_route: bool,
+    ) -> Result<(Vec<IpNet>, bool), AttachError> {
+        let mut woken = false;
+        if let Some((_, _, process)) = &subject.container {
+            woken = self.wake_member(table, &subject.key, *process);
+        }
+        let mut new = Vec::new();
+        for address in addresses {
+            if !self.check_address(table, *address, &subject.owner)? {
+                new.push(*address);
+            }
+        }
+        let multicast = multicast_route && !table.has_multicast(&subject.owner);
+        if let Some((name, runtime, process)) = &subject.container
+            && !new.is_empty()
+        {
+            let member = || Member {
+                name: name.clone(),
+                runtime: *runtime,
+                home: Home::Container(Some(*process)),
+                ports: Vec::new(),
+            };
+            table
+                .members
+                .entry(subject.key.clone())
+                .or_insert_with(member);
+        }
+        if let Some(member) = table.members.get_mut(&subject.key) {
+            member.ports.extend(ports(&new, multicast));
+        }
+        Ok((new, woken))
+    }
+
+    /// A stopped container runs again, or runs as another process: it is live with the addresses that are still free.
+    /// Whether that was so.
+    pub(super) fn wake_member(&self, table: &mut Table, key: &str, process: Process) -> bool {
+        let Some(member) = table.members.get(key) else {
+            return false;
+        };
+        if !matches!(member.home, Home::Container(home) if home != Some(process)) {
+            return false;
+        }
+        let mut ports = member.ports.clone();
+        let was_live = member.is_live();
+        ports.retain(|port| {
+            let free = was_live || self.check_address(table, port.address, key).is_ok();
+            if !free {
+                tracing::warn!(address = %port.address, container = key,
+                    "a restarted container lost its address, which another container has now");
+            }
+            free
+        });
+        for port in &mut ports {
+            port.ifname.clear();
+        }
+        if let Some(member) = table.members.get_mut(key) {
+            member.ports = ports;
+            member.home = Home::Container(Some(process));
+        }
+        true
+    }
+
+    async fn subject(&self, runtime: Option<Runtime>, name: &str) -> Result<Subject, AttachError> {
+        if let Some(subject) = self.namespaced(runtime, name).await? {
+            return Ok(subject);
+        }
+        let (engine, container) = self.engines.find(runtime, name).await?;
+        let pid = container.attachable()?;
+        let process = self.process(pid)?;
+        Ok(Subject {
+            key: container.id.clone(),
+            owner: container.id.clone(),
+            container: Some((container.name, engine.runtime(), process)),
+            target: Target::Pid(pid),
+        })
+    }
+
+    /// A process in a namespace of ours, by the id that `run` printed or by its name.
+    async fn namespaced(
+        &self,
+        runtime: Option<Runtime>,
+        name: &str,
+    ) -> Result<Option<Subject>, AttachError> {
+        let Some((key, netns)) = self.find_process(runtime, name) else {
+            return match runtime {
+                Some(Runtime::Process) => Err(EngineError::NoContainer(name.to_owned()).into()),
+                _ => Ok(None),
+            };
+        };
+        let path = self
+            .on_kernel(move |kernel| kernel.create_netns(&netns))
+            .await?;
+        Ok(Some(Subject {
+            owner: key.clone(),
+            key,
+            container: None,
+            target: Target::Path(path),
+        }))
+    }
+
+    fn find_process(&self, runtime: Option<Runtime>, name: &str) -> Option<(String, String)> {
+        if runtime.is_some_and(|r| r != Runtime::Process) {
+            return None;
+        }
+        let table = self.table();
+        let named = |key: &str, m: &Member| {
+            m.runtime == Runtime::Process
+                && (key == name || runtime == Some(Runtime::Process) && m.name == name)
+        };
+        let (key, member) = table.members.iter().find(|(key, m)| named(key, m))?;
+        match &member.home {
+            Home::Namespace { netns, .. } => Some((key.clone(), netns.clone())),
+            Home::Container(_) => None,
+        }
+    }
+
+    /// Id and name of a container to be detached: it may be stopped, or gone from its engine.
+    async fn owner_of(
+        &self,
+        runtime: Option<Runtime>,
+        name: &str,
+    ) -> Result<(String, String), AttachError> {
+        if let Some((key, _)) = self.find_process(runtime, name) {
+            return Ok((key, name.to_owned()));
+        }
+        let error = match self.engines.find(runtime, name).await {
+            Ok((_, container)) => return Ok((container.id, container.name)),
+            Err(error) => error,
+        };
+        let table = self.table();
+        let known = table
+            .members
+            .iter()
+            .find(|(key, m)| m.name == name || m.owner(key) == name);
+        let owner = known.map(|(key, m)| m.owner(key).to_owned());
+        owner
+            .map(|owner| (owner, name.to_owned()))
+            .ok_or(error.into())
+    }
+}

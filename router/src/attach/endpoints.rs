@@ -1,0 +1,204 @@
+//! What the Docker network driver asks for. None of it waits for dockerd, which holds locks while it asks.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use ipnet::IpNet;
+use mesh_proto::api::Runtime;
+use mesh_proto::ids::Mac;
+
+use super::table::{Owner, Table};
+use super::{AttachError, Attachments, Endpoint};
+use crate::driver::options;
+
+/// What an endpoint is to be, from the options of its network connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EndpointOptions {
+    /// Its address with the prefix length of its subnet.
+    pub address: IpNet,
+    /// Whether 224.0.0.0/4 goes to it.
+    pub multicast: bool,
+    /// Whether the router rather than Docker gives the interface its address: Docker refuses a second address of one
+    /// subnet in one container.
+    pub late: bool,
+}
+
+impl Attachments {
+    /// Reserves the address and makes the pair; returns the MAC of the container's interface.
+    ///
+    /// # Errors
+    /// The address is used; the kernel's. Nothing is left of the attempt.
+    pub(crate) async fn create_endpoint(
+        &self,
+        id: &str,
+        network: &str,
+        wanted: EndpointOptions,
+    ) -> Result<Mac, AttachError> {
+        self.drop_stale(wanted.address, id).await?;
+        let endpoint = Endpoint {
+            network: network.to_owned(),
+            address: wanted.address,
+            multicast: wanted.multicast,
+            late: wanted.late,
+            peer: String::new(),
+            sandbox: None,
+            owner: None,
+            ifname: String::new(),
+        };
+        let interface = endpoint.interface(id);
+        let mac = interface.mac;
+        self.change(|table| {
+            self.check_address(table, wanted.address, id)?;
+            table.endpoints.insert(id.to_owned(), endpoint);
+            Ok(())
+        })?;
+        match self
+            .on_kernel(move |kernel| kernel.make_endpoint(&interface))
+            .await
+        {
+            Ok(peer) => {
+                self.record(|table| table.endpoints.get_mut(id).map(|end| end.peer = peer));
+                Ok(mac)
+            }
+            Err(error) => {
+                self.record(|table| table.endpoints.remove(id));
+                Err(error.into())
+            }
+        }
+    }
+
+    /// Docker is about to move the interface into the namespace at `sandbox`. Returns its name on the host and whether
+    /// multicast goes to it; what is left to do in the container is done as soon as it is there.
+    ///
+    /// # Errors
+    /// The endpoint is not known.
+    pub(crate) fn join(
+        self: &Arc<Self>,
+        id: &str,
+        sandbox: PathBuf,
+    ) -> Result<(String, bool), AttachError> {
+        let joined = self.change(|table| {
+            let unknown =
+                || AttachError::Invalid(format!("the router does not know endpoint {id}"));
+            let end = table.endpoints.get_mut(id).ok_or_else(unknown)?;
+            end.sandbox = Some(sandbox.clone());
+            Ok((end.peer.clone(), end.multicast))
+        })?;
+        let this = self.clone();
+        let id = id.to_owned();
+        tokio::spawn(async move { this.finish(&id, sandbox).await });
+        Ok(joined)
+    }
+
+    /// The container stops, or leaves the network.
+    pub(crate) fn leave(&self, id: &str) {
+        self.record(|table| table.endpoints.get_mut(id).map(|end| end.sandbox = None));
+    }
+
+    /// Forgets an endpoint; one that is not known is none too.
+    pub(crate) async fn delete_endpoint(&self, id: &str) {
+        let known = self.record(|table| table.endpoints.remove(id));
+        let Some(end) = known else {
+            return;
+        };
+        let tag = end.interface(id).tag;
+        if let Err(error) = self.on_kernel(move |kernel| kernel.unplug(&tag)).await {
+            tracing::warn!(%error, "an interface of a container that is gone is left; trying again");
+        }
+    }
+
+    /// Asks Docker whose endpoints those are that have no owner yet.
+    pub(super) async fn resolve_owners(&self) {
+        let unknown = |table: &Table| -> Vec<String> {
+            let ends = table.endpoints.values();
+            let mut networks: Vec<String> = ends
+                .filter(|end| end.owner.is_none() && end.sandbox.is_some())
+                .map(|end| end.network.clone())
+                .collect();
+            networks.sort();
+            networks.dedup();
+            networks
+        };
+        let networks = unknown(&self.table());
+        let Some(docker) = self
+            .engines
+            .of(Runtime::Docker)
+            .filter(|_| !networks.is_empty())
+        else {
+            return;
+        };
+        for network in networks {
+            let Ok(found) = docker.endpoints(&network).await else {
+                continue;
+            };
+            self.record(|table| {
+                for end in found {
+                    if let Some(ours) = table.endpoints.get_mut(&end.endpoint) {
+                        ours.owner = Some(Owner {
+                            id: end.container,
+                            name: end.name,
+                        });
+                    }
+                }
+            });
+        }
+    }
+
+    /// After Join: waits for the interface to arrive, does what Docker does not, and learns the container's name.
+    async fn finish(&self, id: &str, sandbox: PathBuf) {
+        let Some(end) = self.table().endpoints.get(id).cloned() else {
+            return;
+        };
+        let interface = end.interface(id);
+        let done = self
+            .on_kernel(move |kernel| kernel.finish_endpoint(&sandbox, &interface, end.late))
+            .await;
+        match done {
+            Ok(ifname) => {
+                self.record(|table| table.endpoints.get_mut(id).map(|end| end.ifname = ifname));
+            }
+            // The container may have failed to start for reasons of its own, and has left the network then.
+            Err(error)
+                if self
+                    .table()
+                    .endpoints
+                    .get(id)
+                    .is_some_and(|e| e.sandbox.is_some()) =>
+            {
+                tracing::warn!(%error, endpoint = id, "an interface of a container is not finished");
+            }
+            Err(_) => {}
+        }
+        self.resolve_owners().await;
+    }
+
+    /// An endpoint whose interface went with its container, while dockerd could not say so, holds no address.
+    async fn drop_stale(&self, address: IpNet, id: &str) -> Result<(), AttachError> {
+        let held = self.table().holder(address.addr());
+        let Some(stale) = held
+            .and_then(|held| held.endpoint)
+            .filter(|other| other != id)
+        else {
+            return Ok(());
+        };
+        let plugged = self.on_kernel(|kernel| kernel.plugged()).await?;
+        self.record(|table| {
+            let gone = |end: &Endpoint| {
+                !end.peer.is_empty() && !plugged.contains(&end.interface(&stale).tag)
+            };
+            if table.endpoints.get(&stale).is_some_and(gone) {
+                table.endpoints.remove(&stale);
+            }
+        });
+        Ok(())
+    }
+}
+
+impl EndpointOptions {
+    /// As driver options, the form in which they reach the driver again.
+    pub fn to_driver_options(self) -> std::collections::BTreeMap<String, String> {
+        options::format(self.address, self.multicast, self.late)
+            .into_iter()
+            .collect()
+    }
+}

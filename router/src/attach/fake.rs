@@ -1,0 +1,209 @@
+//! A kernel in memory that can be told to fail.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::future::Future;
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use tokio::sync::watch;
+
+use super::kernel::{Interface, Kernel, KernelError, KernelResult, Mended, Target};
+
+#[derive(Default)]
+pub(crate) struct World {
+    /// Interfaces by tag, with where they are; none while Docker has not moved them.
+    pub(crate) interfaces: BTreeMap<String, (Option<Target>, Interface)>,
+    pub(crate) namespaces: BTreeSet<PathBuf>,
+    /// Processes and when they began.
+    pub(crate) processes: BTreeMap<u32, u64>,
+    pub(crate) bridge: bool,
+    /// How often the next operation of that name succeeds before it fails once.
+    failures: BTreeMap<&'static str, u32>,
+}
+
+pub(crate) struct FakeKernel {
+    world: Mutex<World>,
+    /// Counts ends of processes.
+    ends: watch::Sender<u32>,
+}
+
+impl FakeKernel {
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new(Self {
+            world: Mutex::default(),
+            ends: watch::Sender::default(),
+        })
+    }
+
+    pub(crate) fn world(&self) -> MutexGuard<'_, World> {
+        self.world.lock().unwrap()
+    }
+
+    pub(crate) fn start_process(&self, pid: u32) {
+        self.world().processes.insert(pid, u64::from(pid) * 100);
+    }
+
+    /// Ends a process, and the interfaces in its namespace with it.
+    pub(crate) fn end_process(&self, pid: u32) {
+        let mut world = self.world();
+        world.processes.remove(&pid);
+        world
+            .interfaces
+            .retain(|_, (place, _)| *place != Some(Target::Pid(pid)));
+        drop(world);
+        self.ends.send_modify(|n| *n += 1);
+    }
+
+    /// A namespace that Docker made, or unmakes with what is in it.
+    pub(crate) fn add_sandbox(&self, path: &str) {
+        self.world().namespaces.insert(path.into());
+    }
+
+    pub(crate) fn remove_sandbox(&self, path: &str) {
+        let mut world = self.world();
+        world.namespaces.remove(Path::new(path));
+        let place = Some(Target::Path(path.into()));
+        world.interfaces.retain(|_, (p, _)| *p != place);
+    }
+
+    /// The operation fails once, after `successes` more successes.
+    pub(crate) fn fail(&self, operation: &'static str, successes: u32) {
+        self.world().failures.insert(operation, successes);
+    }
+
+    /// `address` of each interface and where it is.
+    pub(crate) fn plugged_addresses(&self) -> Vec<String> {
+        let mut found: Vec<String> = self
+            .world()
+            .interfaces
+            .values()
+            .map(|(_, i)| i.address.to_string())
+            .collect();
+        found.sort();
+        found
+    }
+
+    fn enter(&self, operation: &'static str) -> KernelResult<MutexGuard<'_, World>> {
+        let mut world = self.world();
+        match world.failures.get_mut(operation) {
+            Some(0) => {
+                world.failures.remove(operation);
+                Err(KernelError(format!("{operation} failed as told")))
+            }
+            Some(n) => {
+                *n -= 1;
+                Ok(world)
+            }
+            None => Ok(world),
+        }
+    }
+}
+
+impl Kernel for FakeKernel {
+    fn ensure_bridge(&self) -> KernelResult<Mended> {
+        let mut world = self.enter("ensure_bridge")?;
+        let was = std::mem::replace(&mut world.bridge, true);
+        Ok(Mended {
+            anything: !was,
+            port: !was,
+        })
+    }
+
+    fn plug(&self, target: &Target, interface: &Interface) -> KernelResult<String> {
+        let mut world = self.enter("plug")?;
+        let is_there = match target {
+            Target::Pid(pid) => world.processes.contains_key(pid),
+            Target::Path(path) => world.namespaces.contains(path),
+        };
+        if !is_there {
+            return Err(KernelError(format!("no namespace {target:?}")));
+        }
+        let here = Some(target.clone());
+        if !world.interfaces.contains_key(&interface.tag) {
+            world
+                .interfaces
+                .insert(interface.tag.clone(), (here.clone(), interface.clone()));
+        }
+        let in_it = world
+            .interfaces
+            .values()
+            .filter(|(place, _)| *place == here)
+            .count();
+        Ok(format!("mesh{}", in_it - 1))
+    }
+
+    fn unplug(&self, tag: &str) -> KernelResult<bool> {
+        Ok(self.enter("unplug")?.interfaces.remove(tag).is_some())
+    }
+
+    fn plugged(&self) -> KernelResult<BTreeSet<String>> {
+        Ok(self.enter("plugged")?.interfaces.keys().cloned().collect())
+    }
+
+    fn make_endpoint(&self, interface: &Interface) -> KernelResult<String> {
+        let mut world = self.enter("make_endpoint")?;
+        world
+            .interfaces
+            .insert(interface.tag.clone(), (None, interface.clone()));
+        Ok("peer0".into())
+    }
+
+    fn finish_endpoint(
+        &self,
+        sandbox: &Path,
+        interface: &Interface,
+        _: bool,
+    ) -> KernelResult<String> {
+        let mut world = self.enter("finish_endpoint")?;
+        let place = Target::Path(sandbox.to_owned());
+        let entry = world.interfaces.get_mut(&interface.tag);
+        let entry = entry.ok_or_else(|| KernelError("no such interface".into()))?;
+        entry.0 = Some(place);
+        Ok("mesh0".into())
+    }
+
+    fn create_netns(&self, name: &str) -> KernelResult<PathBuf> {
+        let path = Path::new("/run/netns").join(name);
+        self.enter("create_netns")?.namespaces.insert(path.clone());
+        Ok(path)
+    }
+
+    fn delete_netns(&self, name: &str) -> KernelResult<bool> {
+        let path = Path::new("/run/netns").join(name);
+        Ok(self.enter("delete_netns")?.namespaces.remove(&path))
+    }
+
+    fn is_netns(&self, path: &Path) -> bool {
+        self.world().namespaces.contains(path)
+    }
+
+    fn netns_names(&self, prefix: &str) -> KernelResult<Vec<String>> {
+        let world = self.enter("netns_names")?;
+        let names = world
+            .namespaces
+            .iter()
+            .filter_map(|p| p.strip_prefix("/run/netns").ok());
+        let names = names.map(|n| n.to_string_lossy().into_owned());
+        Ok(names.filter(|n| n.starts_with(prefix)).collect())
+    }
+
+    fn process_start(&self, pid: u32) -> Option<u64> {
+        self.world().processes.get(&pid).copied()
+    }
+
+    fn process_end(&self, pid: u32) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        if !self.world().processes.contains_key(&pid) {
+            return Box::pin(std::future::ready(()));
+        }
+        let mut ends = self.ends.subscribe();
+        Box::pin(async move { drop(ends.changed().await) })
+    }
+
+    fn remove_all(&self) -> KernelResult<Vec<String>> {
+        let mut world = self.enter("remove_all")?;
+        world.interfaces.clear();
+        world.bridge = false;
+        Ok(vec!["everything".into()])
+    }
+}

@@ -1,0 +1,224 @@
+//! The kernel of this host.
+
+use std::collections::BTreeSet;
+use std::future::Future;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::time::{Duration, Instant};
+
+use ipnet::IpNet;
+use mesh_proto::ids::Mac;
+use mesh_sys::attach::{self, Endpoint, Plug};
+use mesh_sys::bridge::{self, BridgeConfig, Outcome};
+use mesh_sys::firewall::{self, Changed};
+use mesh_sys::netlink::Netlink;
+use mesh_sys::netns::Netns;
+use mesh_sys::process::{self, ProcessWatch};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
+use super::kernel::{Interface, Kernel, KernelError, KernelResult, Mended, Target};
+
+/// Where named namespaces are.
+const NETNS_DIR: &str = "/run/netns";
+/// How long Docker may take from Join until the interface is in the container.
+const FINISH_WAIT: Duration = Duration::from_secs(30);
+/// Time between two looks for an interface that Docker is about to move.
+const POLL: Duration = Duration::from_millis(2);
+
+/// Acts on the network namespace of the process.
+#[derive(Clone, Debug)]
+pub struct HostKernel {
+    /// The bridge.
+    pub bridge: BridgeConfig,
+    /// Whether offloads are switched off on what is plugged, as a pcap port needs.
+    pub offloads_off: bool,
+}
+
+impl Kernel for HostKernel {
+    fn ensure_bridge(&self) -> KernelResult<Mended> {
+        let name = &self.bridge.name;
+        let ensured = bridge::ensure_bridge(&self.bridge).map_err(error)?;
+        let reconnected = attach::reconnect_all(name).map_err(error)?;
+        let rules = firewall::ensure_forward_accept(name).map_err(error)?;
+        let rule = [rules.ipv4, rules.ipv6].contains(&Changed::Yes);
+        Ok(Mended {
+            anything: ensured.bridge == Outcome::Created
+                || ensured.port == Outcome::Created
+                || reconnected > 0
+                || rule,
+            port: ensured.port == Outcome::Created,
+        })
+    }
+
+    fn plug(&self, target: &Target, interface: &Interface) -> KernelResult<String> {
+        let netns = match target {
+            Target::Pid(pid) => Netns::of_pid(signed(*pid)?),
+            Target::Path(path) => Netns::open(path),
+        };
+        let netns = netns.map_err(error)?;
+        let plug = Plug {
+            bridge: &self.bridge.name,
+            netns: &netns,
+            ifname: None,
+            mac: interface.mac,
+            mtu: self.bridge.mtu,
+            address: interface.address,
+            multicast_route: interface.multicast,
+            alias: &interface.tag,
+            offloads_off: self.offloads_off,
+        };
+        attach::plug(&plug).map(|done| done.ifname).map_err(error)
+    }
+
+    fn unplug(&self, tag: &str) -> KernelResult<bool> {
+        let removed = attach::unplug(&self.bridge.name, tag).map_err(error)?;
+        Ok(removed > 0)
+    }
+
+    fn plugged(&self) -> KernelResult<BTreeSet<String>> {
+        let found = attach::list(&self.bridge.name).map_err(error)?;
+        Ok(found.into_iter().map(|a| a.alias).collect())
+    }
+
+    fn make_endpoint(&self, interface: &Interface) -> KernelResult<String> {
+        let endpoint = Endpoint {
+            bridge: &self.bridge.name,
+            alias: &interface.tag,
+            mac: interface.mac,
+            mtu: self.bridge.mtu,
+            offloads_off: self.offloads_off,
+        };
+        attach::make_endpoint(&endpoint).map_err(error)
+    }
+
+    fn finish_endpoint(
+        &self,
+        sandbox: &Path,
+        interface: &Interface,
+        add_address: bool,
+    ) -> KernelResult<String> {
+        let deadline = Instant::now() + FINISH_WAIT;
+        if add_address {
+            address_when_up(sandbox, interface.mac, interface.address, deadline)?;
+        }
+        attach::finish_endpoint(sandbox, interface.mac, interface.multicast, deadline)
+            .map_err(error)
+    }
+
+    fn create_netns(&self, name: &str) -> KernelResult<PathBuf> {
+        let path = Path::new(NETNS_DIR).join(name);
+        if Netns::open(&path).is_ok() {
+            return Ok(path);
+        }
+        // A name without a namespace behind it is what a power cut in the middle leaves.
+        Netns::delete_named(name).map_err(error)?;
+        Netns::create_named(name).map_err(error)?;
+        Ok(path)
+    }
+
+    fn delete_netns(&self, name: &str) -> KernelResult<bool> {
+        Netns::delete_named(name).map_err(error)
+    }
+
+    fn is_netns(&self, path: &Path) -> bool {
+        // A mounted namespace is on the kernel's own file system, not on that of its directory.
+        let device = |path: &Path| std::fs::metadata(path).map(|meta| meta.dev()).ok();
+        let (own, around) = (device(path), path.parent().and_then(device));
+        own.is_some() && own != around
+    }
+
+    fn netns_names(&self, prefix: &str) -> KernelResult<Vec<String>> {
+        let entries = match std::fs::read_dir(NETNS_DIR) {
+            Ok(entries) => entries,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(e) => return Err(KernelError(format!("cannot read {NETNS_DIR}: {e}"))),
+        };
+        let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+        Ok(names.filter(|name| name.starts_with(prefix)).collect())
+    }
+
+    fn process_start(&self, pid: u32) -> Option<u64> {
+        process::start_time(i32::try_from(pid).ok()?).ok()
+    }
+
+    fn process_end(&self, pid: u32) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        let watch = signed(pid)
+            .ok()
+            .and_then(|pid| ProcessWatch::open(pid).ok());
+        Box::pin(async move {
+            let Some(watch) = watch else { return };
+            // Without a reactor slot the end is noticed by the next look at all processes instead.
+            match readable(watch) {
+                Ok(fd) => drop(fd.readable().await),
+                Err(_) => std::future::pending().await,
+            }
+        })
+    }
+
+    fn remove_all(&self) -> KernelResult<Vec<String>> {
+        let name = &self.bridge.name;
+        let rules = firewall::remove_forward_accept(name).map_err(error);
+        let links = bridge::remove_all(name).map_err(error);
+        let mut removed = Vec::new();
+        let (rules, links) = (rules?, links?);
+        if [rules.ipv4, rules.ipv6].contains(&Changed::Yes) {
+            removed.push(format!("firewall rule for {name}"));
+        }
+        if links > 0 {
+            removed.push(format!("{links} network interfaces of {name}"));
+        }
+        Ok(removed)
+    }
+}
+
+#[expect(
+    deprecated,
+    reason = "its successor is unsafe; a ProcessWatch owns its descriptor and never replaces it"
+)]
+fn readable(watch: ProcessWatch) -> io::Result<AsyncFd<ProcessWatch>> {
+    AsyncFd::with_interest(watch, Interest::READABLE)
+}
+
+/// For the second address of a subnet in one container, which Docker refuses to set.
+fn address_when_up(
+    sandbox: &Path,
+    mac: Mac,
+    address: IpNet,
+    deadline: Instant,
+) -> KernelResult<()> {
+    loop {
+        if let Ok(netns) = Netns::open(sandbox)
+            && netns.run_in(|| add_if_up(mac, address)).map_err(error)??
+        {
+            return Ok(());
+        }
+        if Instant::now() >= deadline {
+            return Err(KernelError(format!(
+                "no interface with the MAC {mac} came up in the container in time"
+            )));
+        }
+        std::thread::sleep(POLL);
+    }
+}
+
+/// Inside the container's namespace; whether the interface is there.
+fn add_if_up(mac: Mac, address: IpNet) -> KernelResult<bool> {
+    let mut netlink = Netlink::open().map_err(error)?;
+    let links = netlink.links().map_err(error)?;
+    let Some(link) = links.into_iter().find(|l| l.up && l.mac == Some(mac)) else {
+        return Ok(false);
+    };
+    netlink.add_address(link.index, address).map_err(error)?;
+    Ok(true)
+}
+
+fn signed(pid: u32) -> KernelResult<i32> {
+    i32::try_from(pid).map_err(|_| KernelError(format!("{pid} is not a process id")))
+}
+
+fn error(e: impl std::fmt::Display) -> KernelError {
+    KernelError(e.to_string())
+}

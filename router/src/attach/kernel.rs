@@ -1,0 +1,130 @@
+//! What attachments ask of the kernel, and nothing more: the seam at which tests put a fake.
+
+use std::collections::BTreeSet;
+use std::future::Future;
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+
+use ipnet::IpNet;
+use mesh_proto::ids::Mac;
+
+/// Why the kernel did not do it: what was tried, on what, and the cause; ready to print.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct KernelError(pub String);
+
+/// The answer of the kernel.
+pub type KernelResult<T> = Result<T, KernelError>;
+
+/// A network namespace to plug into.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Target {
+    /// The one of a process.
+    Pid(u32),
+    /// The one mounted at a path.
+    Path(PathBuf),
+}
+
+/// One interface of a container.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Interface {
+    /// What it is found by, unique on this host; at most 200 bytes.
+    pub tag: String,
+    /// Its address with the prefix length of its subnet.
+    pub address: IpNet,
+    /// Its MAC address.
+    pub mac: Mac,
+    /// Whether 224.0.0.0/4 goes to it.
+    pub multicast: bool,
+}
+
+/// What [`Kernel::ensure_bridge`] found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Mended {
+    /// The bridge, an interface in it, or the firewall rule was missing and is back.
+    pub anything: bool,
+    /// The router's port is new and must be opened again.
+    pub port: bool,
+}
+
+/// The kernel's side of one mesh on this host: its bridge, containers' interfaces, namespaces of ours, processes.
+///
+/// Calls block for milliseconds unless said otherwise; they are made off the control thread.
+pub trait Kernel: Send + Sync {
+    /// Makes or mends the bridge, the router's port, the firewall rule, and what was taken out of the bridge.
+    ///
+    /// # Errors
+    /// What could not be mended; the rest was tried.
+    fn ensure_bridge(&self) -> KernelResult<Mended>;
+
+    /// Plugs an interface into a namespace under the first free name `mesh0`, `mesh1`, …; returns the name. Success if
+    /// it is there already.
+    ///
+    /// # Errors
+    /// The cause; nothing is left of the attempt.
+    fn plug(&self, target: &Target, interface: &Interface) -> KernelResult<String>;
+
+    /// Takes an interface out by its tag; whether it was there.
+    ///
+    /// # Errors
+    /// It is still there.
+    fn unplug(&self, tag: &str) -> KernelResult<bool>;
+
+    /// Tags of all interfaces of ours that exist.
+    ///
+    /// # Errors
+    /// The kernel's list of interfaces cannot be read.
+    fn plugged(&self) -> KernelResult<BTreeSet<String>>;
+
+    /// Makes a pair whose far end Docker will move into a container; returns the name of the far end.
+    ///
+    /// # Errors
+    /// The cause; nothing is left of the attempt.
+    fn make_endpoint(&self, interface: &Interface) -> KernelResult<String>;
+
+    /// Waits, for at most 30 s, until Docker has moved the interface into the namespace at `sandbox`, then finishes it;
+    /// returns its name there. With `add_address` the address is added too, because Docker was not told of it.
+    ///
+    /// # Errors
+    /// The interface did not come, or the kernel's.
+    fn finish_endpoint(
+        &self,
+        sandbox: &Path,
+        interface: &Interface,
+        add_address: bool,
+    ) -> KernelResult<String>;
+
+    /// Makes a named namespace with its loopback up; returns its path. Success if it is there already.
+    ///
+    /// # Errors
+    /// The kernel's.
+    fn create_netns(&self, name: &str) -> KernelResult<PathBuf>;
+
+    /// Removes a named namespace; whether it was there.
+    ///
+    /// # Errors
+    /// The kernel's.
+    fn delete_netns(&self, name: &str) -> KernelResult<bool>;
+
+    /// Whether a namespace is mounted at `path`; Docker leaves empty files where some have been. Does not block.
+    fn is_netns(&self, path: &Path) -> bool;
+
+    /// The names of all namespaces that begin with `prefix`.
+    ///
+    /// # Errors
+    /// The directory cannot be read.
+    fn netns_names(&self, prefix: &str) -> KernelResult<Vec<String>>;
+
+    /// When a process began, in clock ticks since boot; none when it has ended. Together with the pid it names a
+    /// process for good.
+    fn process_start(&self, pid: u32) -> Option<u64>;
+
+    /// Resolves when the process has ended; at once if it has already.
+    fn process_end(&self, pid: u32) -> Pin<Box<dyn Future<Output = ()> + Send>>;
+
+    /// Removes every interface and firewall rule of this bridge, whatever made them; one line for each kind removed.
+    ///
+    /// # Errors
+    /// The first failure, after the rest was tried.
+    fn remove_all(&self) -> KernelResult<Vec<String>>;
+}

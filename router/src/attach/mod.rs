@@ -1,0 +1,387 @@
+//! What is on the mesh on this host: containers of Docker and podman, and processes in namespaces of ours.
+//!
+//! | way in | who makes the namespace | who plugs | it goes when |
+//! |---|---|---|---|
+//! | `run`, Docker | Docker | Docker, through the network driver ([`crate::driver`]) | Docker says so |
+//! | `run`, podman | the router | the router | the container is removed |
+//! | `run`, process | the router | the router | the process ends |
+//! | `attach` | the engine | the router | the container stops; it comes back when it runs again |
+//!
+//! One table holds all of it, stored before it is acted upon. A change is: reserve the addresses in the table, act on
+//! the kernel, undo the reservation if that failed. [`Attachments::reconcile`] makes the kernel agree with the table.
+
+mod containers;
+mod endpoints;
+#[cfg(test)]
+pub(crate) mod fake;
+mod host;
+pub mod kernel;
+mod namespaces;
+mod reconcile;
+mod recover;
+mod revive;
+mod table;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use ipnet::IpNet;
+use mesh_proto::address::{AddressArg, AddressError, mac_for};
+use mesh_proto::api::{Attached, AttachedInterface, Runtime};
+use mesh_proto::ids::Mac;
+use mesh_proto::limits::MAX_ATTACHED;
+use tokio::sync::{Notify, watch};
+
+use crate::engine::{EngineError, Engines};
+use crate::state::{StateError, Store};
+use kernel::{Kernel, KernelError};
+use table::{Endpoint, Home, Member, Table};
+
+pub use endpoints::EndpointOptions;
+pub use host::HostKernel;
+
+/// Addresses that one command may give to a container.
+const MAX_ADDRESSES: usize = 32;
+
+/// Who has an address elsewhere in the mesh, in words that complete "… is already used by …", as
+/// `container web on 7a:…(host2)`; none when nobody has it. This router's own announcements are left out.
+pub type AddressBook = Arc<dyn Fn(IpAddr) -> Option<String> + Send + Sync>;
+
+/// Why it was not done; one line, ready to print. Nothing is left of the attempt.
+#[derive(Debug, thiserror::Error)]
+pub enum AttachError {
+    /// An address argument that cannot be used.
+    #[error(transparent)]
+    Address(#[from] AddressError),
+    /// No address where one is needed.
+    #[error(
+        "no address given; this version does not allocate addresses, give one like 10.2.1.1/24"
+    )]
+    NoAddress,
+    /// More addresses than one container may have.
+    #[error("{0} addresses for one container; at most {MAX_ADDRESSES} are possible")]
+    TooManyAddresses(usize),
+    /// The table is full.
+    #[error("this host has {MAX_ATTACHED} addresses on the mesh already; detach some")]
+    Full,
+    /// Someone has the address.
+    #[error("{ip} is already used by {holder}")]
+    InUse {
+        /// The address.
+        ip: IpAddr,
+        /// Who has it, in words.
+        holder: String,
+    },
+    /// The container has the address in another subnet.
+    #[error("container {name} has {has} already; detach it first")]
+    OtherPrefix {
+        /// The container.
+        name: String,
+        /// Its address.
+        has: IpNet,
+    },
+    /// An address to be detached is not there.
+    #[error("{ip} is not attached to container {name}")]
+    NotAttached {
+        /// The address.
+        ip: IpAddr,
+        /// The container.
+        name: String,
+    },
+    /// A preparation that is not there, or not any more.
+    #[error("nothing is prepared under the id {0}; it may have been given up already")]
+    NotPrepared(String),
+    /// A process that is not there.
+    #[error("there is no process {0}")]
+    NoProcess(u32),
+    /// Something else that the caller did wrong.
+    #[error("{0}")]
+    Invalid(String),
+    /// The engine.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// The kernel.
+    #[error(transparent)]
+    Kernel(#[from] KernelError),
+    /// The state could not be stored.
+    #[error(transparent)]
+    State(#[from] StateError),
+}
+
+impl AttachError {
+    /// Whether the caller can mend it (HTTP 4xx) rather than the operator of the host (5xx).
+    pub fn is_callers(&self) -> bool {
+        !matches!(
+            self,
+            Self::Kernel(_)
+                | Self::State(_)
+                | Self::Engine(EngineError::Unavailable(_) | EngineError::Refused { .. })
+        )
+    }
+}
+
+/// One address that this router announces to the mesh.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Announced {
+    /// Address with the prefix length of its subnet.
+    pub address: IpNet,
+    /// MAC address of the interface.
+    pub mac: Mac,
+    /// Container or command name.
+    pub container: String,
+}
+
+/// The owner of what is on the mesh on this host. Shared between the API, the Docker driver and the reconciler.
+pub struct Attachments {
+    store: Arc<Store>,
+    kernel: Arc<dyn Kernel>,
+    engines: Engines,
+    book: AddressBook,
+    /// Namespaces of ours begin with it.
+    netns_prefix: String,
+    /// Never held over an `await`: the driver must answer while another operation waits for dockerd.
+    table: Mutex<Table>,
+    /// One operation of a user at a time, and none while the reconciler acts. The driver does not take it.
+    operations: tokio::sync::Mutex<()>,
+    announced: watch::Sender<Vec<Announced>>,
+    port_generation: watch::Sender<u64>,
+    /// Since when an endpoint was seen without a container.
+    unjoined: Mutex<BTreeMap<String, Instant>>,
+    /// Wakes the reconciler.
+    wake: Notify,
+    started: Instant,
+}
+
+impl Attachments {
+    /// Reads what was on the mesh when the router last ran. Nothing is plugged before [`Attachments::run`] or
+    /// [`Attachments::reconcile`].
+    ///
+    /// # Errors
+    /// The stored table cannot be read.
+    pub fn open(
+        store: Arc<Store>,
+        kernel: Arc<dyn Kernel>,
+        engines: Engines,
+        book: AddressBook,
+        bridge: &str,
+    ) -> Result<Arc<Self>, StateError> {
+        let mut table: Table = store.attachments()?;
+        // The router was stopped before these were made.
+        table
+            .endpoints
+            .retain(|_, end| !end.peer.is_empty() || end.sandbox.is_some());
+        let attachments = Arc::new(Self {
+            store,
+            kernel,
+            engines,
+            book,
+            netns_prefix: netns_prefix(bridge),
+            table: Mutex::new(table),
+            operations: tokio::sync::Mutex::default(),
+            announced: watch::Sender::default(),
+            port_generation: watch::Sender::default(),
+            unjoined: Mutex::default(),
+            wake: Notify::new(),
+            started: Instant::now(),
+        });
+        attachments.publish();
+        Ok(attachments)
+    }
+
+    /// What this router announces to the mesh, sorted; changes within milliseconds of what happens on the host.
+    pub fn announced(&self) -> watch::Receiver<Vec<Announced>> {
+        self.announced.subscribe()
+    }
+
+    /// Raised whenever the router's port had to be made again and must be opened again.
+    pub fn port_generation(&self) -> watch::Receiver<u64> {
+        self.port_generation.subscribe()
+    }
+
+    /// The engines of this host.
+    pub fn engines(&self) -> &Engines {
+        &self.engines
+    }
+
+    /// What is on the mesh on this host, by container.
+    pub fn ps(&self) -> Vec<Attached> {
+        let table = self.table();
+        let mut found: BTreeMap<&str, Attached> = BTreeMap::new();
+        for (key, member) in table.members.iter().filter(|(_, m)| m.is_live()) {
+            let owner = member.owner(key);
+            let row = found
+                .entry(owner)
+                .or_insert_with(|| row(owner, &member.name, member.runtime));
+            row.interfaces
+                .extend(member.ports.iter().map(|p| shown(&p.ifname, p.address)));
+        }
+        for (id, end) in &table.endpoints {
+            let owner = end.owner.as_ref().map_or(id, |o| &o.id);
+            let row = found
+                .entry(owner)
+                .or_insert_with(|| row(owner, &end.display_name(id), Runtime::Docker));
+            row.interfaces.push(shown(&end.ifname, end.address));
+        }
+        let mut rows: Vec<Attached> = found.into_values().collect();
+        for row in &mut rows {
+            row.interfaces
+                .sort_by(|a, b| (&a.name, &a.address).cmp(&(&b.name, &b.address)));
+        }
+        rows.retain(|row| !row.interfaces.is_empty());
+        rows
+    }
+
+    fn table(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes the table if that can be stored; else it stays as it is.
+    fn change<T>(
+        &self,
+        change: impl FnOnce(&mut Table) -> Result<T, AttachError>,
+    ) -> Result<T, AttachError> {
+        let mut table = self.table();
+        let mut next = table.clone();
+        let result = change(&mut next)?;
+        if next != *table {
+            self.store.set_attachments(&next)?;
+            *table = next;
+            drop(table);
+            self.publish();
+        }
+        Ok(result)
+    }
+
+    /// Changes the table because the world has changed already; a failure to store it is only logged, and mended by the
+    /// next change.
+    fn record<T>(&self, change: impl FnOnce(&mut Table) -> T) -> T {
+        let mut table = self.table();
+        let before = table.clone();
+        let result = change(&mut table);
+        if before != *table {
+            if let Err(error) = self.store.set_attachments(&*table) {
+                tracing::error!(%error, "the list of attachments is not stored");
+            }
+            drop(table);
+            self.publish();
+        }
+        result
+    }
+
+    fn publish(&self) {
+        let mut list: Vec<Announced> = self
+            .table()
+            .held()
+            .map(|held| Announced {
+                address: held.address,
+                mac: mac_for(held.address.addr()),
+                container: held.name,
+            })
+            .collect();
+        list.sort();
+        self.announced.send_if_modified(|old| {
+            let changed = *old != list;
+            *old = list;
+            changed
+        });
+    }
+
+    /// Runs something on the kernel off this thread.
+    async fn on_kernel<T: Send + 'static>(
+        &self,
+        f: impl FnOnce(&dyn Kernel) -> Result<T, KernelError> + Send + 'static,
+    ) -> Result<T, KernelError> {
+        let kernel = self.kernel.clone();
+        let done = tokio::task::spawn_blocking(move || f(&*kernel)).await;
+        done.unwrap_or_else(|e| Err(KernelError(format!("the operation was cut short: {e}"))))
+    }
+
+    /// Refuses an address that someone else has, here or elsewhere. True when `owner` has it already.
+    fn check_address(
+        &self,
+        table: &Table,
+        address: IpNet,
+        owner: &str,
+    ) -> Result<bool, AttachError> {
+        let ip = address.addr();
+        if let Some(held) = table.holder(ip) {
+            if held.owner != owner {
+                let holder = format!("container {} on this host", held.name);
+                return Err(AttachError::InUse { ip, holder });
+            }
+            if held.address != address {
+                return Err(AttachError::OtherPrefix {
+                    name: held.name,
+                    has: held.address,
+                });
+            }
+            return Ok(true);
+        }
+        if let Some(holder) = (self.book)(ip) {
+            return Err(AttachError::InUse { ip, holder });
+        }
+        if table.len() >= MAX_ATTACHED {
+            return Err(AttachError::Full);
+        }
+        Ok(false)
+    }
+
+    /// Wakes the reconciler when the process ends.
+    fn watch(self: &Arc<Self>, pid: u32) {
+        let end = self.kernel.process_end(pid);
+        let this = Arc::downgrade(self);
+        tokio::spawn(async move {
+            end.await;
+            if let Some(this) = this.upgrade() {
+                this.wake.notify_one();
+            }
+        });
+    }
+}
+
+/// Namespaces of the mesh on this bridge begin with it.
+pub(crate) fn netns_prefix(bridge: &str) -> String {
+    format!("{bridge}-ns-")
+}
+
+/// The explicit addresses among arguments, each once, in order; at least one.
+fn parse_addresses(args: &[String]) -> Result<Vec<IpNet>, AttachError> {
+    let mut addresses: Vec<IpNet> = Vec::new();
+    for arg in args {
+        let address = arg.parse::<AddressArg>()?.explicit()?;
+        if !addresses.contains(&address) {
+            addresses.push(address);
+        }
+    }
+    match addresses.len() {
+        0 => Err(AttachError::NoAddress),
+        n if n > MAX_ADDRESSES => Err(AttachError::TooManyAddresses(n)),
+        _ => Ok(addresses),
+    }
+}
+
+/// Addresses as `attach` and `detach` print them.
+fn texts(addresses: &[IpNet]) -> Vec<String> {
+    addresses.iter().map(|a| a.addr().to_string()).collect()
+}
+
+fn row(container: &str, name: &str, runtime: Runtime) -> Attached {
+    Attached {
+        container: container.to_owned(),
+        name: name.to_owned(),
+        runtime,
+        interfaces: Vec::new(),
+    }
+}
+
+fn shown(ifname: &str, address: IpNet) -> AttachedInterface {
+    AttachedInterface {
+        name: ifname.to_owned(),
+        mac: mac_for(address.addr()).to_string(),
+        address: address.to_string(),
+    }
+}

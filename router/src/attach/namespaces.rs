@@ -1,0 +1,262 @@
+//! `mesh run`: what is made ready before the container exists.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use ipnet::IpNet;
+use mesh_proto::api::{AbandonRequest, AdoptRequest, PrepareRequest, Prepared, Runtime};
+
+use super::kernel::Target;
+use super::table::{Holder, Port, Process, Table};
+use super::{AttachError, Attachments, Home, Member, parse_addresses, texts};
+use crate::driver::options;
+use crate::engine::{DRIVER, EngineError};
+
+impl Attachments {
+    /// Makes ready what `mesh run` gives to the engine: networks of Docker, or a namespace with its interfaces up.
+    ///
+    /// # Errors
+    /// An address that cannot be used, an engine that is away, the kernel's. Nothing is left of the attempt.
+    pub async fn prepare(
+        self: &Arc<Self>,
+        request: &PrepareRequest,
+    ) -> Result<Prepared, AttachError> {
+        let addresses = parse_addresses(&request.addresses)?;
+        let _turn = self.operations.lock().await;
+        match request.runtime {
+            Runtime::Docker => self.prepare_networks(request, &addresses).await,
+            Runtime::Podman | Runtime::Process => self.prepare_namespace(request, &addresses).await,
+        }
+    }
+
+    /// From now on the namespace lives as long as the container or the process.
+    ///
+    /// # Errors
+    /// [`AttachError::NotPrepared`] after the caller's end or `abandon`; [`AttachError::NoProcess`].
+    pub async fn adopt(self: &Arc<Self>, request: &AdoptRequest) -> Result<(), AttachError> {
+        let _turn = self.operations.lock().await;
+        let holder = match (&request.container, request.pid) {
+            (Some(id), None) => Holder::Container(id.clone()),
+            (None, Some(pid)) => Holder::Process(self.process(pid)?),
+            _ => {
+                return Err(AttachError::Invalid(
+                    "adopt needs either a container or a pid".into(),
+                ));
+            }
+        };
+        self.change(|table| {
+            let missing = || AttachError::NotPrepared(request.id.clone());
+            let member = table.members.get_mut(&request.id).ok_or_else(missing)?;
+            let Home::Namespace { holder: old, .. } = &mut member.home else {
+                return Err(missing());
+            };
+            *old = holder;
+            if !request.name.is_empty() {
+                member.name.clone_from(&request.name);
+            }
+            Ok(())
+        })?;
+        if let Some(pid) = request.pid {
+            self.watch(pid);
+        }
+        Ok(())
+    }
+
+    /// Undoes [`Attachments::prepare`]; success if that was done already.
+    ///
+    /// # Errors
+    /// The namespace cannot be removed.
+    pub async fn abandon(&self, request: &AbandonRequest) -> Result<(), AttachError> {
+        let _turn = self.operations.lock().await;
+        let is_ours = self
+            .table()
+            .members
+            .get(&request.id)
+            .is_some_and(|m| matches!(m.home, Home::Namespace { .. }));
+        if is_ours {
+            self.remove_member(&request.id).await?;
+        }
+        Ok(())
+    }
+
+    /// Takes a member out: its interfaces, its namespace if that is ours, its record.
+    pub(super) async fn remove_member(&self, key: &str) -> Result<(), AttachError> {
+        let Some(member) = self.table().members.get(key).cloned() else {
+            return Ok(());
+        };
+        let tags: Vec<String> = member.ports.iter().map(|p| p.interface(key).tag).collect();
+        self.on_kernel(move |kernel| {
+            for tag in &tags {
+                kernel.unplug(tag)?;
+            }
+            if let Home::Namespace { netns, .. } = &member.home {
+                kernel.delete_netns(netns)?;
+            }
+            Ok(())
+        })
+        .await?;
+        self.record(|table| table.members.remove(key));
+        Ok(())
+    }
+
+    pub(super) fn process(&self, pid: u32) -> Result<Process, AttachError> {
+        let started = self
+            .kernel
+            .process_start(pid)
+            .ok_or(AttachError::NoProcess(pid))?;
+        Ok(Process { pid, started })
+    }
+
+    async fn prepare_networks(
+        &self,
+        request: &PrepareRequest,
+        addresses: &[IpNet],
+    ) -> Result<Prepared, AttachError> {
+        let missing = || EngineError::Unavailable("this router does not use Docker".into());
+        let docker = self.engines.of(Runtime::Docker).ok_or_else(missing)?;
+        {
+            let table = self.table();
+            for address in addresses {
+                // No container has the empty id: whoever holds the address is someone else.
+                self.check_address(&table, *address, "")?;
+            }
+        }
+        let mut networks = Vec::new();
+        for (k, address) in addresses.iter().enumerate() {
+            let name = network_name(k);
+            docker.ensure_network(&name).await?;
+            let multicast = request.multicast_route && is_first_ipv4(addresses, k);
+            let late = shares_subnet(&addresses[..k], *address);
+            let wanted = options::format(*address, multicast, late);
+            let wanted = wanted
+                .iter()
+                .map(|(key, value)| format!(",driver-opt={key}={value}"));
+            networks.push(format!("name={name}{}", wanted.collect::<String>()));
+        }
+        Ok(Prepared {
+            id: fresh_id()?,
+            networks,
+            netns: None,
+            addresses: texts(addresses),
+        })
+    }
+
+    async fn prepare_namespace(
+        self: &Arc<Self>,
+        request: &PrepareRequest,
+        addresses: &[IpNet],
+    ) -> Result<Prepared, AttachError> {
+        let id = fresh_id()?;
+        let caller = self.process(request.caller_pid)?;
+        let netns = format!("{}{id}", self.netns_prefix);
+        let member = Member {
+            name: id.clone(),
+            runtime: request.runtime,
+            home: Home::Namespace {
+                netns: netns.clone(),
+                holder: Holder::Caller(caller),
+            },
+            ports: ports(addresses, request.multicast_route),
+        };
+        self.change(|table| self.reserve(table, &id, &member))?;
+        match self.fill_namespace(&id, &netns).await {
+            Ok(path) => {
+                self.watch(caller.pid);
+                Ok(Prepared {
+                    id,
+                    networks: Vec::new(),
+                    netns: Some(path.to_string_lossy().into_owned()),
+                    addresses: texts(addresses),
+                })
+            }
+            Err(error) => {
+                if let Err(left) = self.remove_member(&id).await {
+                    tracing::warn!(%left, %netns, "not all of a preparation could be undone; trying again");
+                }
+                Err(error)
+            }
+        }
+    }
+
+    fn reserve(&self, table: &mut Table, id: &str, member: &Member) -> Result<(), AttachError> {
+        for port in &member.ports {
+            self.check_address(table, port.address, id)?;
+        }
+        table.members.insert(id.to_owned(), member.clone());
+        Ok(())
+    }
+
+    /// Makes a member's namespace if it is not there, and plugs what is missing in it.
+    pub(super) async fn fill_namespace(
+        &self,
+        key: &str,
+        netns: &str,
+    ) -> Result<PathBuf, AttachError> {
+        let name = netns.to_owned();
+        let path = self
+            .on_kernel(move |kernel| kernel.create_netns(&name))
+            .await?;
+        self.plug_all(key, Target::Path(path.clone())).await?;
+        Ok(path)
+    }
+
+    /// Plugs every interface of a member that is not plugged, in order, and records their names.
+    pub(super) async fn plug_all(&self, key: &str, target: Target) -> Result<(), AttachError> {
+        let Some(member) = self.table().members.get(key).cloned() else {
+            return Ok(());
+        };
+        for port in member.ports {
+            let interface = port.interface(key);
+            let target = target.clone();
+            let ifname = self
+                .on_kernel(move |kernel| kernel.plug(&target, &interface))
+                .await?;
+            self.record(|table| {
+                let member = table.members.get_mut(key);
+                let ports = member.into_iter().flat_map(|m| &mut m.ports);
+                for p in ports.filter(|p| p.address == port.address) {
+                    p.ifname.clone_from(&ifname);
+                }
+            });
+        }
+        Ok(())
+    }
+}
+
+/// Interfaces for addresses; the first IPv4 one gets the multicast route, since a namespace has one such route only.
+pub(super) fn ports(addresses: &[IpNet], multicast_route: bool) -> Vec<Port> {
+    let indexed = addresses.iter().enumerate();
+    indexed
+        .map(|(k, address)| Port {
+            ifname: String::new(),
+            address: *address,
+            multicast: multicast_route && is_first_ipv4(addresses, k),
+        })
+        .collect()
+}
+
+fn is_first_ipv4(addresses: &[IpNet], k: usize) -> bool {
+    addresses.iter().position(|a| matches!(a, IpNet::V4(_))) == Some(k)
+}
+
+/// Docker refuses an address whose subnet overlaps one that the container has; we add such an address ourselves.
+fn shares_subnet(earlier: &[IpNet], address: IpNet) -> bool {
+    let overlap = |a: &IpNet| a.contains(&address.addr()) || address.contains(&a.addr());
+    earlier.iter().any(overlap)
+}
+
+/// The Docker network of the k-th address of a container: it can be on each network once only.
+pub(super) fn network_name(k: usize) -> String {
+    match k {
+        0 => DRIVER.to_owned(),
+        k => format!("{DRIVER}-{k}"),
+    }
+}
+
+/// 64 random bits in hexadecimal.
+fn fresh_id() -> Result<String, AttachError> {
+    let mut bytes = [0; 8];
+    getrandom::fill(&mut bytes)
+        .map_err(|e| AttachError::Invalid(format!("no random numbers from the kernel: {e}")))?;
+    Ok(format!("{:016x}", u64::from_be_bytes(bytes)))
+}

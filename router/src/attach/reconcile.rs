@@ -1,0 +1,278 @@
+//! Makes the kernel agree with the table: what someone deleted comes back, what has ended goes.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
+
+use mesh_proto::api::Runtime;
+
+use super::kernel::Target;
+use super::table::{Endpoint, Holder, Process, Table};
+use super::{AttachError, Attachments, Home, Member};
+
+/// Time between two looks at everything.
+const PERIOD: Duration = Duration::from_secs(3);
+/// Every so many looks podman is asked, too: it has no daemon, and each question costs a process.
+const PODMAN_EVERY: u32 = 3;
+
+/// An endpoint that no container has joined for this long is nobody's.
+const UNJOINED_FOR: Duration = Duration::from_secs(30);
+
+/// All containers of an engine: full id → whether it runs. None: it was not asked, or could not answer.
+type Listing = Option<BTreeMap<String, bool>>;
+
+/// What the engines say, asked before the operations are locked.
+#[derive(Default)]
+struct World {
+    docker: Listing,
+    podman: Listing,
+}
+
+impl World {
+    fn of(&self, runtime: Runtime) -> Option<&BTreeMap<String, bool>> {
+        match runtime {
+            Runtime::Docker => self.docker.as_ref(),
+            Runtime::Podman => self.podman.as_ref(),
+            Runtime::Process => None,
+        }
+    }
+}
+
+impl Attachments {
+    /// Reconciles at once, then every 3 s and whenever a container's process ends. Runs until it is dropped.
+    pub async fn run(self: Arc<Self>) {
+        for pid in self.watched_pids() {
+            self.watch(pid);
+        }
+        for round in 0u32.. {
+            self.reconcile(round % PODMAN_EVERY == 0).await;
+            if round % PODMAN_EVERY == 0 {
+                self.revive().await;
+            }
+            let _ = tokio::time::timeout(PERIOD, self.wake.notified()).await;
+        }
+    }
+
+    /// One look at everything; `ask_podman` as podman is slow to ask. Failures are logged and tried again by the next.
+    pub async fn reconcile(self: &Arc<Self>, ask_podman: bool) {
+        let world = self.look(ask_podman).await;
+        let _turn = self.operations.lock().await;
+        match self.on_kernel(|kernel| kernel.ensure_bridge()).await {
+            Ok(mended) => {
+                if mended.anything {
+                    tracing::info!(
+                        "the bridge, its ports or its firewall rule were made or mended"
+                    );
+                }
+                if mended.port {
+                    self.port_generation.send_modify(|n| *n += 1);
+                }
+            }
+            Err(error) => tracing::warn!(%error, "the bridge could not be mended"),
+        }
+        // The table before the interfaces: what the driver makes meanwhile is then in neither or in the second only.
+        let Table { members, endpoints } = self.table().clone();
+        let Ok(plugged) = self.on_kernel(|kernel| kernel.plugged()).await else {
+            return;
+        };
+        for (key, member) in members {
+            if let Err(error) = self.mend_member(&key, &member, &world, &plugged).await {
+                tracing::warn!(%error, container = member.name, "an attachment could not be mended");
+            }
+        }
+        for (id, end) in endpoints {
+            self.mend_endpoint(&id, &end, &plugged).await;
+        }
+        self.settle_strays(&plugged).await;
+        self.resolve_owners().await;
+    }
+
+    async fn look(&self, ask_podman: bool) -> World {
+        let (mut docker, mut podman) = (false, false);
+        for member in self.table().members.values() {
+            let needed = match &member.home {
+                // Also for one that seems to run: its process may end before the table is looked at.
+                Home::Container(_) => true,
+                Home::Namespace { holder, .. } => matches!(holder, Holder::Container(_)),
+            };
+            docker |= needed && member.runtime == Runtime::Docker;
+            podman |= needed && member.runtime == Runtime::Podman;
+        }
+        World {
+            docker: self.list(Runtime::Docker, docker).await,
+            podman: self.list(Runtime::Podman, podman && ask_podman).await,
+        }
+    }
+
+    async fn list(&self, runtime: Runtime, needed: bool) -> Listing {
+        let engine = self.engines.of(runtime).filter(|_| needed)?;
+        engine.list().await.ok()
+    }
+
+    async fn mend_member(
+        self: &Arc<Self>,
+        key: &str,
+        member: &Member,
+        world: &World,
+        plugged: &BTreeSet<String>,
+    ) -> Result<(), AttachError> {
+        let missing = member
+            .ports
+            .iter()
+            .any(|p| !plugged.contains(&p.interface(key).tag));
+        match &member.home {
+            Home::Namespace { netns, holder } => {
+                if !self.is_kept(holder, member.runtime, world) {
+                    return self.remove_member(key).await;
+                }
+                if missing {
+                    self.fill_namespace(key, netns).await?;
+                }
+            }
+            Home::Container(Some(process)) if self.is_alive(*process) => {
+                if missing {
+                    self.plug_all(key, Target::Pid(process.pid)).await?;
+                }
+            }
+            Home::Container(ended) => {
+                if ended.is_some() {
+                    self.put_to_sleep(key, member).await?;
+                }
+                self.try_to_wake(key, member, world).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The container's process has ended: its addresses are free, its interfaces go.
+    async fn put_to_sleep(&self, key: &str, member: &Member) -> Result<(), AttachError> {
+        self.record(|table| {
+            if let Some(member) = table.members.get_mut(key) {
+                member.home = Home::Container(None);
+            }
+        });
+        // Usually they went with the namespace, but another process may hold that.
+        let tags: Vec<String> = member.ports.iter().map(|p| p.interface(key).tag).collect();
+        self.on_kernel(move |kernel| tags.iter().try_for_each(|tag| kernel.unplug(tag).map(drop)))
+            .await?;
+        Ok(())
+    }
+
+    /// A stopped container: forgotten when it is removed, plugged again when it runs again.
+    async fn try_to_wake(
+        self: &Arc<Self>,
+        key: &str,
+        member: &Member,
+        world: &World,
+    ) -> Result<(), AttachError> {
+        let Some(listing) = world.of(member.runtime) else {
+            return Ok(());
+        };
+        match listing.get(key) {
+            None => {
+                self.record(|table| table.members.remove(key));
+                Ok(())
+            }
+            Some(false) => Ok(()),
+            Some(true) => {
+                let Some(engine) = self.engines.of(member.runtime) else {
+                    return Ok(());
+                };
+                let pid = engine.inspect(key).await?.attachable()?;
+                let process = self.process(pid)?;
+                self.record(|table| self.wake_member(table, key, process));
+                self.watch(pid);
+                self.plug_all(key, Target::Pid(pid)).await
+            }
+        }
+    }
+
+    /// An interface that Docker plugged: put back if someone deleted it, forgotten if its container is gone.
+    async fn mend_endpoint(&self, id: &str, end: &Endpoint, plugged: &BTreeSet<String>) {
+        let Some(sandbox) = &end.sandbox else {
+            if self.is_unjoined_for_long(id) {
+                self.delete_endpoint(id).await;
+            }
+            return;
+        };
+        let interface = end.interface(id);
+        let is_plugged = plugged.contains(&interface.tag);
+        // Until Docker has moved the interface, the namespace may not be there yet.
+        let has_arrived = !end.ifname.is_empty() || !is_plugged;
+        if has_arrived && !self.kernel.is_netns(sandbox) {
+            // The container ended while we or dockerd were away, and nobody said Leave.
+            self.delete_endpoint(id).await;
+            return;
+        }
+        if is_plugged || !self.is_joined(id) {
+            return;
+        }
+        let target = Target::Path(sandbox.clone());
+        let tag = interface.tag.clone();
+        match self
+            .on_kernel(move |kernel| kernel.plug(&target, &interface))
+            .await
+        {
+            Err(error) => {
+                tracing::warn!(%error, endpoint = id, "an interface could not be put back");
+            }
+            // The container left while it was being mended.
+            Ok(_) if !self.is_joined(id) => {
+                let _ = self.on_kernel(move |kernel| kernel.unplug(&tag)).await;
+            }
+            Ok(ifname) => {
+                self.record(|table| table.endpoints.get_mut(id).map(|end| end.ifname = ifname));
+            }
+        }
+    }
+
+    fn is_joined(&self, id: &str) -> bool {
+        self.table()
+            .endpoints
+            .get(id)
+            .is_some_and(|end| end.sandbox.is_some())
+    }
+
+    /// Docker joins within milliseconds what it creates, and deletes what has left; an endpoint that waits longer was
+    /// given up while the router was away.
+    fn is_unjoined_for_long(&self, id: &str) -> bool {
+        let mut unjoined = self.unjoined.lock().unwrap_or_else(PoisonError::into_inner);
+        let table = self.table();
+        unjoined.retain(|id, _| {
+            table
+                .endpoints
+                .get(id)
+                .is_some_and(|end| end.sandbox.is_none())
+        });
+        let since = unjoined.entry(id.to_owned()).or_insert_with(Instant::now);
+        since.elapsed() > UNJOINED_FOR
+    }
+
+    fn is_kept(&self, holder: &Holder, runtime: Runtime, world: &World) -> bool {
+        match holder {
+            Holder::Caller(process) | Holder::Process(process) => self.is_alive(*process),
+            // While the engine cannot be asked, the container counts as there.
+            Holder::Container(id) => world.of(runtime).is_none_or(|list| list.contains_key(id)),
+        }
+    }
+
+    fn is_alive(&self, process: Process) -> bool {
+        self.kernel.process_start(process.pid) == Some(process.started)
+    }
+
+    fn watched_pids(&self) -> Vec<u32> {
+        let table = self.table();
+        let pids = table
+            .members
+            .values()
+            .filter_map(|member| match &member.home {
+                Home::Container(Some(process)) => Some(process.pid),
+                Home::Namespace {
+                    holder: Holder::Caller(p) | Holder::Process(p),
+                    ..
+                } => Some(p.pid),
+                _ => None,
+            });
+        pids.collect()
+    }
+}

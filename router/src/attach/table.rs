@@ -1,0 +1,212 @@
+//! What is on the mesh on this host, as it is stored.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use ipnet::IpNet;
+use mesh_proto::address::mac_for;
+use mesh_proto::api::Runtime;
+use serde::{Deserialize, Serialize};
+
+use super::kernel::Interface;
+
+/// Everything on the mesh on this host.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Table {
+    /// What the router plugs itself, by container id (running containers) or by the id of the preparation.
+    pub(super) members: BTreeMap<String, Member>,
+    /// What Docker plugs through the network driver, by endpoint id.
+    pub(super) endpoints: BTreeMap<String, Endpoint>,
+}
+
+/// A container or a process that the router plugs itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Member {
+    /// Container or command name.
+    pub(super) name: String,
+    pub(super) runtime: Runtime,
+    pub(super) home: Home,
+    pub(super) ports: Vec<Port>,
+}
+
+/// Whose network namespace it is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Home {
+    /// The engine's: it ends with the process. None: the container is stopped, its addresses are free, and it is
+    /// plugged again when it runs again.
+    Container(Option<Process>),
+    /// Ours, under this name; it ends with its holder.
+    Namespace { netns: String, holder: Holder },
+}
+
+/// A process that no reuse of its pid deceives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Process {
+    pub(super) pid: u32,
+    /// Clock ticks since boot.
+    pub(super) started: u64,
+}
+
+/// For whom a namespace of ours is kept.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Holder {
+    /// Prepared, not adopted: for the command that asked.
+    Caller(Process),
+    /// The command that runs in it.
+    Process(Process),
+    /// The podman container that joined it, running or not.
+    Container(String),
+}
+
+/// One interface of a [`Member`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Port {
+    /// Name in the container; empty until it is plugged.
+    pub(super) ifname: String,
+    pub(super) address: IpNet,
+    pub(super) multicast: bool,
+}
+
+/// One endpoint of a Docker network.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Endpoint {
+    /// Network id.
+    pub(super) network: String,
+    pub(super) address: IpNet,
+    pub(super) multicast: bool,
+    /// Whether we add the address after Docker has moved the interface.
+    pub(super) late: bool,
+    /// The end that Docker moves, by its name on the host; empty until it is made.
+    pub(super) peer: String,
+    /// The container's namespace, between Join and Leave.
+    pub(super) sandbox: Option<PathBuf>,
+    /// Whose it is; Docker tells only after Join.
+    pub(super) owner: Option<Owner>,
+    /// Name in the container; empty until Docker has moved it.
+    pub(super) ifname: String,
+}
+
+/// A Docker container.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Owner {
+    pub(super) id: String,
+    pub(super) name: String,
+}
+
+/// Who has an address on this host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Held {
+    /// Container id, or the id of the preparation; the endpoint id while the container is not known.
+    pub(super) owner: String,
+    pub(super) name: String,
+    pub(super) address: IpNet,
+    /// The endpoint, if it is one.
+    pub(super) endpoint: Option<String>,
+}
+
+impl Table {
+    /// Interfaces in all.
+    pub(super) fn len(&self) -> usize {
+        let ports: usize = self.members.values().map(|m| m.ports.len()).sum();
+        ports + self.endpoints.len()
+    }
+
+    /// Every address in use, with its owner. Those of stopped containers are free.
+    pub(super) fn held(&self) -> impl Iterator<Item = Held> + '_ {
+        let members = self.members.iter().filter(|(_, m)| m.is_live());
+        let ports = members.flat_map(|(key, m)| {
+            m.ports.iter().map(|port| Held {
+                owner: m.owner(key).to_owned(),
+                name: m.name.clone(),
+                address: port.address,
+                endpoint: None,
+            })
+        });
+        let endpoints = self.endpoints.iter().map(|(id, end)| Held {
+            owner: end.owner.as_ref().map_or(id, |o| &o.id).clone(),
+            name: end.display_name(id),
+            address: end.address,
+            endpoint: Some(id.clone()),
+        });
+        ports.chain(endpoints)
+    }
+
+    /// Who has `ip`.
+    pub(super) fn holder(&self, ip: IpAddr) -> Option<Held> {
+        self.held().find(|held| held.address.addr() == ip)
+    }
+
+    /// Whether a container sends multicast to an interface on the mesh already.
+    pub(super) fn has_multicast(&self, owner: &str) -> bool {
+        let ports = self.members.iter().filter(|(key, m)| m.owner(key) == owner);
+        ports.flat_map(|(_, m)| &m.ports).any(|p| p.multicast)
+            || self
+                .endpoints
+                .values()
+                .any(|e| e.multicast && e.is_of(owner))
+    }
+}
+
+impl Member {
+    /// Container id; for what has none, the id of the preparation.
+    pub(super) fn owner<'a>(&'a self, key: &'a str) -> &'a str {
+        match &self.home {
+            Home::Namespace {
+                holder: Holder::Container(id),
+                ..
+            } => id,
+            _ => key,
+        }
+    }
+
+    /// Whether it has a namespace now.
+    pub(super) fn is_live(&self) -> bool {
+        self.home != Home::Container(None)
+    }
+}
+
+impl Port {
+    /// What the kernel is asked to plug.
+    pub(super) fn interface(&self, key: &str) -> Interface {
+        interface(key, self.address, self.multicast)
+    }
+}
+
+impl Endpoint {
+    /// What the kernel is asked to make.
+    pub(super) fn interface(&self, id: &str) -> Interface {
+        interface(id, self.address, self.multicast)
+    }
+
+    /// Whether it is known to belong to this container.
+    pub(super) fn is_of(&self, container: &str) -> bool {
+        self.owner.as_ref().is_some_and(|o| o.id == container)
+    }
+
+    /// The container's name, or the beginning of the endpoint id until Docker tells the name.
+    pub(super) fn display_name(&self, id: &str) -> String {
+        match &self.owner {
+            Some(owner) => owner.name.clone(),
+            None => id.chars().take(12).collect(),
+        }
+    }
+}
+
+/// The name under which the kernel knows one address of one member or endpoint.
+pub(super) fn tag(key: &str, address: IpNet) -> String {
+    format!("{key}/{address}")
+}
+
+fn interface(key: &str, address: IpNet, multicast: bool) -> Interface {
+    Interface {
+        tag: tag(key, address),
+        address,
+        mac: mac_for(address.addr()),
+        multicast,
+    }
+}

@@ -1,0 +1,247 @@
+//! `mesh reset`: takes away all that a router leaves on a host, whether it was stopped, killed or lost its state.
+//!
+//! Works without a running router and refuses to work beside one. Order: what Docker knows first, since it wants an
+//! answer from the driver for each endpoint it gives up; then what the kernel has; files last.
+
+use std::future::Future;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use mesh_proto::api::Runtime;
+use tokio::sync::oneshot;
+
+use crate::attach::kernel::Kernel;
+use crate::attach::netns_prefix;
+use crate::driver::PluginSocket;
+use crate::engine::{Engine, EngineError, Engines};
+use crate::state::{StateError, Store, erase};
+
+/// What belongs to the router that is to be removed.
+pub struct Leftovers {
+    /// Its kernel objects.
+    pub kernel: Arc<dyn Kernel>,
+    /// The engines of this host.
+    pub engines: Engines,
+    /// Name of its bridge.
+    pub bridge: String,
+    /// Its state directory.
+    pub state_dir: PathBuf,
+    /// Its API socket.
+    pub api_socket: PathBuf,
+    /// Its Docker plugin socket.
+    pub plugin_socket: PathBuf,
+}
+
+/// What was done, and what could not be.
+#[derive(Debug, Default)]
+pub struct Report {
+    /// One line for each thing removed.
+    pub removed: Vec<String>,
+    /// One line for each failure; empty when nothing of the router is left.
+    pub failed: Vec<String>,
+}
+
+impl Report {
+    fn note<T, E: std::fmt::Display>(&mut self, what: &str, result: Result<T, E>) -> Option<T> {
+        match result {
+            Ok(value) => Some(value),
+            Err(error) => {
+                self.failed.push(format!("{what}: {error}"));
+                None
+            }
+        }
+    }
+}
+
+/// Removes everything. Each part is tried whatever became of the others.
+///
+/// # Errors
+/// [`StateError::InUse`] when a router runs on this state directory; nothing is touched then.
+pub async fn reset(leftovers: &Leftovers) -> Result<Report, StateError> {
+    // Not opened when absent: that would make it, only to remove it.
+    let lock = if leftovers.state_dir.exists() {
+        Some(Store::open(&leftovers.state_dir)?)
+    } else {
+        None
+    };
+    let mut report = Report::default();
+    remove_networks(leftovers, &mut report).await;
+    remove_kernel_objects(leftovers, &mut report);
+    for socket in [&leftovers.api_socket, &leftovers.plugin_socket] {
+        let removed = report.note(&socket.display().to_string(), remove_file(socket));
+        if removed == Some(true) {
+            report.removed.push(socket.display().to_string());
+        }
+    }
+    let erased = erase(&leftovers.state_dir);
+    drop(lock);
+    let files = report.note("state", erased).unwrap_or_default();
+    report
+        .removed
+        .extend(files.iter().map(|f| f.display().to_string()));
+    Ok(report)
+}
+
+async fn remove_networks(leftovers: &Leftovers, report: &mut Report) {
+    let Some(docker) = leftovers.engines.of(Runtime::Docker) else {
+        return;
+    };
+    let names = match docker.networks().await {
+        Ok(names) => names,
+        // No Docker, no networks of Docker.
+        Err(EngineError::Unavailable(_)) => return,
+        Err(error) => {
+            report.failed.push(format!("Docker networks: {error}"));
+            return;
+        }
+    };
+    if names.is_empty() {
+        return;
+    }
+    // Without a driver to ask, dockerd waits 15 s for each endpoint and network.
+    let driver = stand_in(&leftovers.plugin_socket);
+    if let Err(error) = &driver {
+        report.failed.push(error.to_string());
+    }
+    for name in names {
+        let removed = report.note(
+            &format!("Docker network {name}"),
+            remove_network(&*docker, &name).await,
+        );
+        if removed.is_some() {
+            report.removed.push(format!("Docker network {name}"));
+        }
+    }
+    if let Ok(driver) = driver {
+        driver.await;
+    }
+}
+
+async fn remove_network(docker: &dyn Engine, name: &str) -> Result<(), EngineError> {
+    for end in docker.endpoints(name).await? {
+        docker.disconnect(name, &end.container).await?;
+    }
+    docker.remove_network(name).await
+}
+
+/// Serves as the driver until the future that is returned is awaited.
+fn stand_in(path: &Path) -> io::Result<impl Future<Output = ()> + use<>> {
+    let socket = PluginSocket::bind(path)?;
+    let (stop, stopped) = oneshot::channel::<()>();
+    let serving = tokio::spawn(socket.serve_reset(async {
+        let _ = stopped.await;
+    }));
+    Ok(async move {
+        let _ = stop.send(());
+        let _ = serving.await;
+    })
+}
+
+fn remove_kernel_objects(leftovers: &Leftovers, report: &mut Report) {
+    let kernel = &leftovers.kernel;
+    if let Some(lines) = report.note("kernel", kernel.remove_all()) {
+        report.removed.extend(lines);
+    }
+    let names = kernel.netns_names(&netns_prefix(&leftovers.bridge));
+    for name in report.note("network namespaces", names).unwrap_or_default() {
+        let what = format!("network namespace {name}");
+        if report.note(&what, kernel.delete_netns(&name)) == Some(true) {
+            report.removed.push(what);
+        }
+    }
+}
+
+fn remove_file(path: &Path) -> io::Result<bool> {
+    match std::fs::remove_file(path) {
+        Ok(()) => Ok(true),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(e) => Err(e),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::attach::fake::FakeKernel;
+    use crate::engine::NetworkEndpoint;
+    use crate::engine::fake::FakeEngine;
+
+    fn leftovers(dir: &Path, kernel: &Arc<FakeKernel>, docker: &Arc<FakeEngine>) -> Leftovers {
+        Leftovers {
+            kernel: kernel.clone(),
+            engines: Engines::new(vec![docker.clone()]),
+            bridge: "mesh".into(),
+            state_dir: dir.join("state"),
+            api_socket: dir.join("api.sock"),
+            plugin_socket: dir.join("plugins/mesh.sock"),
+        }
+    }
+
+    #[tokio::test]
+    async fn nothing_is_left() {
+        let dir = tempfile::tempdir().unwrap();
+        let (kernel, docker) = (FakeKernel::new(), FakeEngine::new(Runtime::Docker));
+        for name in ["mesh", "mesh-1"] {
+            docker.world().networks.insert(name.into());
+        }
+        let end = NetworkEndpoint {
+            endpoint: "e".into(),
+            container: "c".into(),
+            name: "web".into(),
+        };
+        docker.world().endpoints.insert("mesh".into(), vec![end]);
+        kernel.ensure_bridge().unwrap();
+        kernel.create_netns("mesh-ns-0123").unwrap();
+        kernel.create_netns("other").unwrap();
+        let what = leftovers(dir.path(), &kernel, &docker);
+        Store::open(&what.state_dir)
+            .unwrap()
+            .set_targets(&["host1".into()])
+            .unwrap();
+        std::fs::write(&what.api_socket, "").unwrap();
+
+        let report = reset(&what).await.unwrap();
+        assert!(report.failed.is_empty(), "{report:?}");
+        assert_eq!(
+            docker.world().log,
+            ["disconnect mesh c", "remove mesh", "remove mesh-1"]
+        );
+        assert!(!kernel.world().bridge);
+        let namespaces: Vec<_> = kernel.world().namespaces.iter().cloned().collect();
+        assert_eq!(namespaces, [Path::new("/run/netns/other")]);
+        for path in [&what.state_dir, &what.api_socket, &what.plugin_socket] {
+            assert!(!path.exists(), "{}", path.display());
+        }
+        // A second time there is nothing to do, and that is success.
+        let report = reset(&what).await.unwrap();
+        assert!(report.failed.is_empty(), "{report:?}");
+        assert!(!what.state_dir.exists());
+    }
+
+    #[tokio::test]
+    async fn a_running_router_is_not_pulled_away() {
+        let dir = tempfile::tempdir().unwrap();
+        let (kernel, docker) = (FakeKernel::new(), FakeEngine::new(Runtime::Docker));
+        kernel.ensure_bridge().unwrap();
+        let what = leftovers(dir.path(), &kernel, &docker);
+        let _router = Store::open(&what.state_dir).unwrap();
+        assert!(matches!(reset(&what).await, Err(StateError::InUse { .. })));
+        assert!(kernel.world().bridge);
+    }
+
+    #[tokio::test]
+    async fn one_failure_does_not_keep_the_rest() {
+        let dir = tempfile::tempdir().unwrap();
+        let (kernel, docker) = (FakeKernel::new(), FakeEngine::new(Runtime::Docker));
+        docker.set_down(true);
+        kernel.create_netns("mesh-ns-0123").unwrap();
+        kernel.fail("remove_all", 0);
+        let what = leftovers(dir.path(), &kernel, &docker);
+        drop(Store::open(&what.state_dir).unwrap());
+        let report = reset(&what).await.unwrap();
+        assert_eq!(report.failed, ["kernel: remove_all failed as told"]);
+        assert!(kernel.world().namespaces.is_empty());
+        assert!(!what.state_dir.exists());
+    }
+}

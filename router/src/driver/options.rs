@@ -1,0 +1,105 @@
+//! Driver options of an endpoint: what `mesh run` says to the driver through Docker. Docker keeps them with the
+//! container, so they are the same after a restart.
+
+use std::collections::BTreeMap;
+
+use ipnet::IpNet;
+use mesh_proto::address::AddressArg;
+use serde_json::Value;
+
+use crate::attach::EndpointOptions;
+
+const ADDRESS: &str = "mesh.address";
+const MULTICAST: &str = "mesh.multicast";
+const LATE: &str = "mesh.late";
+
+/// The options of one endpoint, in the order they are shown.
+pub(crate) fn format(address: IpNet, multicast: bool, late: bool) -> Vec<(String, String)> {
+    let mut options = vec![
+        (ADDRESS.to_owned(), address.to_string()),
+        (MULTICAST.to_owned(), multicast.to_string()),
+    ];
+    if late {
+        options.push((LATE.to_owned(), "true".to_owned()));
+    }
+    options
+}
+
+/// Reads the `Options` of CreateEndpoint, where driver options stand beside Docker's own; the error is for the user.
+pub(super) fn parse(options: &BTreeMap<String, Value>) -> Result<EndpointOptions, String> {
+    let Some(address) = text(options, ADDRESS)? else {
+        return Err(format!(
+            "no address for the container: use `mesh run`, or --network name=mesh,driver-opt={ADDRESS}=10.2.1.1/24"
+        ));
+    };
+    let address = address.parse::<AddressArg>().and_then(AddressArg::explicit);
+    Ok(EndpointOptions {
+        address: address.map_err(|e| e.to_string())?,
+        multicast: flag(options, MULTICAST)?,
+        late: flag(options, LATE)?,
+    })
+}
+
+fn flag(options: &BTreeMap<String, Value>, name: &str) -> Result<bool, String> {
+    match text(options, name)? {
+        None | Some("false") => Ok(false),
+        Some("true") => Ok(true),
+        Some(other) => Err(format!("{name} is '{other}'; it must be true or false")),
+    }
+}
+
+fn text<'a>(options: &'a BTreeMap<String, Value>, name: &str) -> Result<Option<&'a str>, String> {
+    match options.get(name) {
+        None => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text)),
+        Some(_) => Err(format!("{name} is not a text")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(pairs: &[(&str, &str)]) -> BTreeMap<String, Value> {
+        pairs
+            .iter()
+            .map(|(k, v)| ((*k).to_owned(), Value::from(*v)))
+            .collect()
+    }
+
+    #[test]
+    fn what_is_formatted_is_parsed() {
+        for address in ["10.2.1.1/24", "fd00::5/64"] {
+            for (multicast, late) in [(true, false), (false, true), (false, false)] {
+                let address = address.parse().unwrap();
+                let formatted = format(address, multicast, late).into_iter();
+                let options = formatted.map(|(k, v)| (k, Value::from(v))).collect();
+                assert_eq!(
+                    parse(&options),
+                    Ok(EndpointOptions {
+                        address,
+                        multicast,
+                        late
+                    })
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn mistakes_are_explained() {
+        assert!(parse(&map(&[])).unwrap_err().contains("use `mesh run`"));
+        for (name, value) in [
+            (ADDRESS, "10.2.1.0/24"),
+            (ADDRESS, "net:default"),
+            (ADDRESS, "x"),
+        ] {
+            assert!(parse(&map(&[(name, value)])).unwrap_err().contains(value));
+        }
+        let error = parse(&map(&[(ADDRESS, "10.2.1.1/24"), (MULTICAST, "yes")])).unwrap_err();
+        assert_eq!(error, "mesh.multicast is 'yes'; it must be true or false");
+        let mut options = map(&[]);
+        options.insert(ADDRESS.into(), Value::from(7));
+        assert_eq!(parse(&options).unwrap_err(), "mesh.address is not a text");
+    }
+}

@@ -1,0 +1,274 @@
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+use mesh_proto::api::Runtime;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixStream;
+use tokio::sync::oneshot;
+
+use super::*;
+use crate::attach::fake::FakeKernel;
+use crate::engine::Engines;
+use crate::engine::NetworkEndpoint;
+use crate::engine::fake::FakeEngine;
+use crate::state::Store;
+
+struct Setup {
+    _dir: tempfile::TempDir,
+    socket: PathBuf,
+    kernel: Arc<FakeKernel>,
+    docker: Arc<FakeEngine>,
+    attachments: Arc<Attachments>,
+    stop: oneshot::Sender<()>,
+    serving: tokio::task::JoinHandle<std::io::Result<()>>,
+}
+
+const ID: &str = "5b0c43e433f2ff5e2271633e882134e15debfafffa9f792d174187ce59851c3d";
+const SANDBOX: &str = "/var/run/docker/netns/6ad91c1e61e2";
+
+fn setup() -> Setup {
+    let dir = tempfile::tempdir().unwrap();
+    let socket = dir.path().join("plugins/mesh.sock");
+    let (kernel, docker) = (FakeKernel::new(), FakeEngine::new(Runtime::Docker));
+    let store = Arc::new(Store::open(&dir.path().join("state")).unwrap());
+    let engines = Engines::new(vec![docker.clone()]);
+    let book = Arc::new(|ip: std::net::IpAddr| {
+        (ip.to_string() == "10.9.9.9").then(|| "container db on 7a::1(host2)".to_owned())
+    });
+    let attachments = Attachments::open(store, kernel.clone(), engines, book, "mesh").unwrap();
+    let bound = PluginSocket::bind(&socket).unwrap();
+    let (stop, stopped) = oneshot::channel();
+    let serving = tokio::spawn(bound.serve(attachments.clone(), async {
+        let _ = stopped.await;
+    }));
+    Setup {
+        _dir: dir,
+        socket,
+        kernel,
+        docker,
+        attachments,
+        stop,
+        serving,
+    }
+}
+
+/// A request as dockerd sends it: HTTP/1.1, empty Host.
+async fn call(socket: &Path, method: &str, body: &str) -> Value {
+    let mut stream = UnixStream::connect(socket).await.unwrap();
+    let request = format!(
+        "POST /{method} HTTP/1.1\r\nHost: \r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+    serde_json::from_str(body).unwrap()
+}
+
+fn create_body(options: &BTreeMap<String, String>) -> String {
+    let mut all =
+        json!({"com.docker.network.endpoint.exposedports": [], "com.docker.network.portmap": []});
+    for (key, value) in options {
+        all[key] = Value::from(value.clone());
+    }
+    json!({"NetworkID": "4e30a1f5", "EndpointID": ID, "Options": all,
+        "Interface": {"Address": "", "AddressIPv6": "", "MacAddress": ""}})
+    .to_string()
+}
+
+fn with_address(address: &str) -> BTreeMap<String, String> {
+    BTreeMap::from([("mesh.address".to_owned(), address.to_owned())])
+}
+
+async fn create(s: &Setup, address: &str) -> Value {
+    call(
+        &s.socket,
+        "NetworkDriver.CreateEndpoint",
+        &create_body(&with_address(address)),
+    )
+    .await
+}
+
+#[tokio::test]
+async fn it_says_what_it_is() {
+    let s = setup();
+    assert_eq!(
+        call(&s.socket, "Plugin.Activate", "").await,
+        json!({"Implements": ["NetworkDriver"]})
+    );
+    let capabilities = call(&s.socket, "NetworkDriver.GetCapabilities", "null").await;
+    assert_eq!(capabilities["Scope"], "local");
+    for nothing in [
+        "CreateNetwork",
+        "DeleteNetwork",
+        "DiscoverNew",
+        "DiscoverDelete",
+        "AllocateNetwork",
+        "FreeNetwork",
+        "ProgramExternalConnectivity",
+        "RevokeExternalConnectivity",
+    ] {
+        assert_eq!(
+            call(&s.socket, &format!("NetworkDriver.{nothing}"), "{}").await,
+            json!({})
+        );
+    }
+    let unknown = call(&s.socket, "IpamDriver.RequestPool", "{}").await;
+    assert!(unknown["Err"].is_string());
+}
+
+#[tokio::test]
+async fn a_container_comes_and_goes() {
+    let s = setup();
+    let answer = create(&s, "10.2.1.1/24").await;
+    assert_eq!(
+        answer,
+        json!({"Interface": {"Address": "10.2.1.1/24", "MacAddress": "02:6d:0a:02:01:01"}})
+    );
+    s.kernel.add_sandbox(SANDBOX);
+    let end = NetworkEndpoint {
+        endpoint: ID.into(),
+        container: "id-web".into(),
+        name: "web".into(),
+    };
+    s.docker
+        .world()
+        .endpoints
+        .insert("4e30a1f5".into(), vec![end]);
+    let body =
+        json!({"NetworkID": "4e30a1f5", "EndpointID": ID, "SandboxKey": SANDBOX}).to_string();
+    let answer = call(&s.socket, "NetworkDriver.Join", &body).await;
+    assert_eq!(
+        answer,
+        json!({"InterfaceName": {"SrcName": "peer0", "DstPrefix": "mesh"}, "StaticRoutes": [],
+            "DisableGatewayService": true})
+    );
+    let mut announced = s.attachments.announced();
+    let named = announced.wait_for(|list| list.iter().any(|a| a.container == "web"));
+    tokio::time::timeout(Duration::from_secs(5), named)
+        .await
+        .unwrap()
+        .unwrap();
+    let ps = s.attachments.ps();
+    assert_eq!(
+        (ps[0].container.as_str(), ps[0].interfaces[0].name.as_str()),
+        ("id-web", "mesh0")
+    );
+    for method in ["EndpointOperInfo", "Leave", "DeleteEndpoint"] {
+        let answer = call(&s.socket, &format!("NetworkDriver.{method}"), &body).await;
+        assert!(answer.get("Err").is_none(), "{method}: {answer}");
+    }
+    assert!(s.attachments.announced().borrow().is_empty());
+    assert!(s.kernel.plugged_addresses().is_empty());
+}
+
+#[tokio::test]
+async fn multicast_is_a_route_and_a_late_address_is_not_told() {
+    let s = setup();
+    let mut options = with_address("10.2.1.1/24");
+    options.insert("mesh.multicast".into(), "true".into());
+    options.insert("mesh.late".into(), "true".into());
+    let answer = call(
+        &s.socket,
+        "NetworkDriver.CreateEndpoint",
+        &create_body(&options),
+    )
+    .await;
+    assert_eq!(
+        answer,
+        json!({"Interface": {"MacAddress": "02:6d:0a:02:01:01"}})
+    );
+    let body = json!({"EndpointID": ID, "SandboxKey": SANDBOX}).to_string();
+    let answer = call(&s.socket, "NetworkDriver.Join", &body).await;
+    assert_eq!(
+        answer["StaticRoutes"],
+        json!([{"Destination": "224.0.0.0/4", "RouteType": 1}])
+    );
+}
+
+#[tokio::test]
+async fn ipv6_has_its_own_field() {
+    let s = setup();
+    let answer = create(&s, "fd00::5/64").await;
+    assert_eq!(answer["Interface"]["AddressIPv6"], "fd00::5/64");
+    assert!(answer["Interface"].get("Address").is_none());
+}
+
+#[tokio::test]
+async fn errors_reach_the_user_and_leave_nothing() {
+    let s = setup();
+    let error = |answer: Value| answer["Err"].as_str().unwrap_or_default().to_owned();
+    let none = call(
+        &s.socket,
+        "NetworkDriver.CreateEndpoint",
+        &create_body(&BTreeMap::new()),
+    )
+    .await;
+    assert!(error(none).contains("use `mesh run`"));
+    let used = create(&s, "10.9.9.9/24").await;
+    assert_eq!(
+        error(used),
+        "10.9.9.9 is already used by container db on 7a::1(host2)"
+    );
+    s.kernel.fail("make_endpoint", 0);
+    assert!(error(create(&s, "10.2.1.1/24").await).contains("failed as told"));
+    assert!(s.attachments.announced().borrow().is_empty());
+    for body in [
+        "",
+        "null",
+        "[]",
+        "{\"EndpointID\": 7}",
+        "{\"EndpointID\": \"../x\", \"NetworkID\": \"n\"}",
+    ] {
+        let answer = call(&s.socket, "NetworkDriver.CreateEndpoint", body).await;
+        assert!(answer["Err"].is_string(), "{body}: {answer}");
+    }
+    let body = json!({"EndpointID": "unknown", "SandboxKey": SANDBOX}).to_string();
+    assert!(error(call(&s.socket, "NetworkDriver.Join", &body).await).contains("does not know"));
+}
+
+#[tokio::test]
+async fn what_is_unknown_is_deleted_and_left_with_success() {
+    let s = setup();
+    for method in ["Leave", "DeleteEndpoint", "EndpointOperInfo"] {
+        let answer = call(
+            &s.socket,
+            &format!("NetworkDriver.{method}"),
+            "{\"EndpointID\": \"nope\"}",
+        )
+        .await;
+        assert!(answer.get("Err").is_none(), "{method}: {answer}");
+    }
+}
+
+#[tokio::test]
+async fn the_socket_is_taken_over_only_from_the_dead_and_goes_at_the_end() {
+    let s = setup();
+    let error = PluginSocket::bind(&s.socket).unwrap_err().to_string();
+    assert!(error.contains("another router serves it"), "{error}");
+    s.stop.send(()).unwrap();
+    s.serving.await.unwrap().unwrap();
+    assert!(!s.socket.exists());
+    drop(std::os::unix::net::UnixListener::bind(&s.socket).unwrap());
+    assert!(s.socket.exists(), "left by a router that was killed");
+    drop(PluginSocket::bind(&s.socket).unwrap());
+    assert!(!s.socket.exists());
+}
+
+#[test]
+fn only_empty_fields_are_filled_in() {
+    let given = EndpointInterface {
+        address: "10.2.1.9/24".into(),
+        ..EndpointInterface::default()
+    };
+    let filled = filled_in(
+        &given,
+        Some("10.2.1.1/24".parse().unwrap()),
+        Mac([2, 0, 0, 0, 0, 1]),
+    );
+    assert_eq!(filled.address, "");
+    assert_eq!(filled.mac_address, "02:00:00:00:00:01");
+}

@@ -1,0 +1,56 @@
+//! `mesh-router reset`: the command around [`crate::cleanup`].
+
+use std::io::Write;
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context, bail};
+use mesh_proto::limits::DEFAULT_MTU;
+use mesh_sys::bridge::BridgeConfig;
+
+use crate::attach::HostKernel;
+use crate::cleanup::{self, Leftovers};
+use crate::config::DEFAULT_BRIDGE;
+use crate::driver;
+use crate::engine::Engines;
+
+/// Removes everything a router made on this host, and prints a line for each thing removed.
+///
+/// # Errors
+/// A router still runs on this state directory, or something could not be removed: one line that names it.
+pub fn run(state_dir: &Path, api_socket: &Path, bridge: Option<&str>) -> anyhow::Result<()> {
+    mesh_sys::process::check_capabilities()?;
+    let bridge = bridge.unwrap_or(DEFAULT_BRIDGE);
+    let kernel = HostKernel {
+        bridge: BridgeConfig {
+            name: bridge.to_owned(),
+            mtu: DEFAULT_MTU,
+            mac: None,
+        },
+        offloads_off: true,
+    };
+    let leftovers = Leftovers {
+        kernel: Arc::new(kernel),
+        engines: Engines::local(),
+        bridge: bridge.to_owned(),
+        state_dir: state_dir.to_owned(),
+        api_socket: api_socket.to_owned(),
+        plugin_socket: driver::DEFAULT_SOCKET.into(),
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start")?;
+    let report = runtime.block_on(cleanup::reset(&leftovers))?;
+    let mut out = std::io::stdout();
+    for line in &report.removed {
+        writeln!(out, "removed {line}").context("cannot print")?;
+    }
+    if !report.failed.is_empty() {
+        bail!(
+            "not everything could be removed: {}",
+            report.failed.join("; ")
+        );
+    }
+    Ok(())
+}
