@@ -148,6 +148,10 @@ pub const DEBOUNCE: Duration = Duration::from_millis(20);
 pub const MAX_GOSSIP_BATCH: usize = 64 * 1024;
 /// Underlay addresses probed for one peer.
 pub const MAX_CANDIDATES: usize = 8;
+/// Names bound to the keys they were first seen with; names beyond stay unbound.
+pub const MAX_PINS: usize = 4_096;
+/// Probes of one peer whose replies are waited for; beyond that the oldest is forgotten.
+pub const MAX_PROBES: usize = 64;
 /// Failed inbound links remembered for `status connections`.
 pub const MAX_FAILED_INBOUND: usize = 32;
 /// How long they are remembered.

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use crate::crypto::identity::peer_id;
 use crate::crypto::secret::SecretKind;
 use crate::ids::{ConnId, PeerId, PeerName};
-use crate::limits::DEAD_AFTER;
+use crate::limits::{DEAD_AFTER, MAX_PINS};
 use crate::link::AlertCode;
 use crate::time::Instant;
 use crate::topology::record::SignedRecord;
@@ -166,8 +166,13 @@ impl Control {
         newer_stays(existing, dialler(new.outbound), restarted)
     }
 
+    /// Binds a name to its key; beyond [`MAX_PINS`] names stay unbound.
     fn pin(&mut self, record: &SignedRecord) {
         let body = record.body();
+        let pins = &self.config.pins;
+        if pins.len() >= MAX_PINS && !pins.contains_key(&body.name) {
+            return;
+        }
         match self.config.pins.insert(body.name, body.sign_key) {
             Some(old) if old == body.sign_key => {}
             Some(_) => {

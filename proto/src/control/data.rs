@@ -272,6 +272,10 @@ impl Control {
         }
         if self.lsdb.expire(&self.routes, now) {
             self.snapshot_dirty = true;
+            // A neighbour that does not read would else hold the names of all who ever came and went.
+            for (_, slot) in self.links.iter_mut() {
+                slot.dirty.retain(|origin| self.lsdb.get(origin).is_some());
+            }
         }
     }
 

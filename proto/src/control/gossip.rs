@@ -52,11 +52,14 @@ impl Control {
             LinkMessage::Summary(summary) => self.take_summary(conn, &summary),
             LinkMessage::Want(wanted) => {
                 if let Some(slot) = self.links.get_mut(conn) {
-                    slot.dirty.extend(wanted);
+                    let held = wanted.into_iter().filter(|p| self.lsdb.get(p).is_some());
+                    slot.dirty.extend(held);
                 }
             }
             LinkMessage::Observed(address) => self.take_observed(address),
-            LinkMessage::Bye { reason } => self.drop_link(conn, &reason, Retry::Later, now),
+            LinkMessage::Bye { reason } => {
+                self.drop_link(conn, &printable(&reason), Retry::Later, now);
+            }
             LinkMessage::Unknown(_) => self.gossip_counters.unknown += 1,
         }
     }
@@ -206,11 +209,8 @@ impl Control {
             .iter_mut()
             .filter(|(_, slot)| slot.up && !slot.dirty.is_empty())
         {
-            // Bytes count as queued only once they are drained; what this turn adds is counted here.
-            let mut room = slot.room();
-            while room > 0 && !slot.dirty.is_empty() {
-                let (records, size) = next_batch(&mut slot.dirty, &self.lsdb);
-                room = room.saturating_sub(size.max(1));
+            while slot.room() > 0 && !slot.dirty.is_empty() {
+                let records = next_batch(&mut slot.dirty, &self.lsdb);
                 if !records.is_empty() {
                     slot.send(&LinkMessage::Records(records));
                 }
@@ -231,8 +231,13 @@ impl Control {
     }
 }
 
+/// The text without control characters, which could write anything on an operator's terminal.
+fn printable(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).collect()
+}
+
 /// Takes origins off the set until a message is full.
-fn next_batch(dirty: &mut BTreeSet<PeerId>, lsdb: &Lsdb) -> (Vec<Vec<u8>>, usize) {
+fn next_batch(dirty: &mut BTreeSet<PeerId>, lsdb: &Lsdb) -> Vec<Vec<u8>> {
     let (mut records, mut size) = (Vec::new(), 0);
     while size < MAX_GOSSIP_BATCH && records.len() < MAX_RECORDS_PER_MESSAGE {
         let Some(origin) = dirty.pop_first() else {
@@ -243,5 +248,5 @@ fn next_batch(dirty: &mut BTreeSet<PeerId>, lsdb: &Lsdb) -> (Vec<Vec<u8>>, usize
             records.push(record.bytes().to_vec());
         }
     }
-    (records, size)
+    records
 }

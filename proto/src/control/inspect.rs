@@ -44,6 +44,12 @@ impl Control {
             ),
             ("wanted sessions", self.wanted.len(), limits::MAX_SESSIONS),
             ("probed peers", self.paths.len(), limits::MAX_SESSIONS),
+            (
+                "probes of one peer",
+                self.paths.waiting(),
+                limits::MAX_PROBES,
+            ),
+            ("pinned names", self.config.pins.len(), limits::MAX_PINS),
             ("MAC addresses", self.forwarder.fdb().len(), limits::MAX_FDB),
         ]
     }

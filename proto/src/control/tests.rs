@@ -472,6 +472,92 @@ fn garbage_from_a_member_is_counted_and_changes_nothing() {
 }
 
 #[test]
+fn a_neighbour_that_asks_and_does_not_read_costs_bounded_memory() {
+    let mut net = Net::new(vec![open_mesh(1), open_mesh(2)]);
+    net.connect(0, 1);
+    net.run(3 * SECOND);
+    let now = net.now;
+    let peer = net.nodes[1].control.me();
+    let control = &mut net.nodes[0].control;
+    let conn = control.links.of_peer(&peer).unwrap();
+    use crate::wire::message::LinkMessage;
+    let mut queued = 0;
+    for n in 0..20_000u64 {
+        control.handle_message(conn, LinkMessage::Ping { nonce: n }, now);
+        control.handle_message(conn, LinkMessage::Digest([0; 16]), now);
+        let mut id = [0; 16];
+        id[..8].copy_from_slice(&n.to_be_bytes());
+        control.handle_message(conn, LinkMessage::Want(vec![PeerId(id)]), now);
+        control.drain_link(conn);
+        while let Some(output) = control.poll_output() {
+            if let Output::Send { bytes, .. } = output {
+                queued += bytes.len();
+            }
+        }
+    }
+    assert!(queued <= 2 * limits::MAX_LINK_SEND_QUEUE, "{queued}");
+    assert!(control.links.get(conn).unwrap().dirty.len() <= 2);
+}
+
+#[test]
+fn a_reason_cannot_write_on_the_terminal() {
+    let mut net = Net::new(vec![open_mesh(1), open_mesh(2)]);
+    net.connect(0, 1);
+    net.run(3 * SECOND);
+    let now = net.now;
+    let peer = net.nodes[1].control.me();
+    let control = &mut net.nodes[0].control;
+    let conn = control.links.of_peer(&peer).unwrap();
+    let reason = "\u{1b}]0;owned\u{7}\n2026 INFO all is well".to_owned();
+    control.handle_message(conn, LinkMessage::Bye { reason }, now);
+    net.run(Duration::from_millis(1));
+    let notes = &net.nodes[0].notes;
+    assert!(notes.iter().any(|n| n.contains("owned")), "{notes:?}");
+    assert!(!notes.iter().any(|n| n.chars().any(char::is_control)));
+}
+
+#[test]
+fn dials_that_all_succeed_do_not_exceed_the_links() {
+    let mut net = Net::new(vec![open_mesh(1)]);
+    let now = net.now;
+    let control = &mut net.nodes[0].control;
+    let targets: Vec<String> = (0..limits::MAX_LINKS + 10)
+        .map(|n| format!("10.1.{}.{}", n / 250, n % 250 + 1))
+        .collect();
+    control.connect(&targets, true, now).unwrap();
+    let mut dials = Vec::new();
+    while let Some(output) = control.poll_output() {
+        if let Output::Dial { conn, .. } = output {
+            dials.push(conn);
+        }
+    }
+    assert_eq!(dials.len(), targets.len());
+    for conn in dials {
+        control.handle_connected(conn, address(1), now);
+    }
+    assert_eq!(control.links.iter().count(), limits::MAX_LINKS);
+    let outputs: Vec<Output> = core::iter::from_fn(|| control.poll_output()).collect();
+    let closed = outputs.iter().filter(|o| matches!(o, Output::Close { .. }));
+    assert_eq!(closed.count(), 10);
+}
+
+#[test]
+fn strangers_cannot_pin_names_without_end() {
+    let mut net = Net::new(vec![open_mesh(1), open_mesh(2)]);
+    let full: BTreeMap<PeerName, [u8; 32]> = (0..limits::MAX_PINS)
+        .map(|n| {
+            let [a, b, ..] = n.to_le_bytes();
+            (PeerName([4, 0, 0, 0, a, b]), [9; 32])
+        })
+        .collect();
+    net.nodes[0].control.config.pins = full.clone();
+    net.connect(0, 1);
+    net.run(3 * SECOND);
+    assert_eq!(net.established(0), 1, "a name that stays unbound is let in");
+    assert!(net.nodes[0].control.config.pins == full);
+}
+
+#[test]
 fn replacing_targets_keeps_what_is_listed_and_bad_ones_change_nothing() {
     let mut net = Net::new(vec![open_mesh(1)]);
     let now = net.now;

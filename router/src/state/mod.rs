@@ -26,6 +26,8 @@ const ATTACHMENTS: &str = "attachments";
 const LOCK: &str = "lock";
 /// Written by `mesh launch`, with what the router says.
 const LOG: &str = "router.log";
+const IDENTITY_REMEDY: &str =
+    "restore it from a backup, or remove it and this router joins as a new peer";
 
 /// Why the state cannot be used; the message names the file and what to do.
 #[derive(Debug, thiserror::Error)]
@@ -161,16 +163,15 @@ impl Store {
     /// # Errors
     /// [`StateError::TooOpen`] when others may read it, [`StateError::Corrupt`], [`StateError::Io`].
     pub fn identity(&self) -> Result<Option<IdentitySeeds>, StateError> {
-        const REMEDY: &str =
-            "restore it from a backup, or remove it and this router joins as a new peer";
         let path = self.dir.join(IDENTITY);
         file::check_private(&path)?;
-        let Some(mut body) = file::read(&path, REMEDY)? else {
+        let Some(mut body) = file::read(&path, IDENTITY_REMEDY)? else {
             return Ok(None);
         };
         let parsed: Result<IdentityFile, _> = serde_json::from_str(&body);
         body.zeroize();
-        let parsed = parsed.map_err(|e| StateError::corrupt(&path, e.to_string(), REMEDY))?;
+        let parsed =
+            parsed.map_err(|e| StateError::corrupt(&path, e.to_string(), IDENTITY_REMEDY))?;
         match (unhex(&parsed.sign), unhex(&parsed.dh)) {
             (Some(sign), Some(dh)) => Ok(Some(IdentitySeeds {
                 sign,
@@ -180,7 +181,7 @@ impl Store {
             _ => Err(StateError::corrupt(
                 &path,
                 "a key is not 64 hexadecimal digits",
-                REMEDY,
+                IDENTITY_REMEDY,
             )),
         }
     }
@@ -200,7 +201,14 @@ impl Store {
             let (sign, dh) = fresh();
             IdentitySeeds { sign, dh, epoch: 0 }
         };
-        seeds.epoch = seeds.epoch.saturating_add(1);
+        // An epoch that does not rise would make peers take our handshakes for replays.
+        seeds.epoch = seeds.epoch.checked_add(1).ok_or_else(|| {
+            StateError::corrupt(
+                &self.dir.join(IDENTITY),
+                "its epoch cannot be raised",
+                IDENTITY_REMEDY,
+            )
+        })?;
         let stored = IdentityFile {
             sign: hex(&seeds.sign),
             dh: hex(&seeds.dh),

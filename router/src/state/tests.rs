@@ -46,6 +46,25 @@ fn an_identity_that_others_may_read_is_refused() {
 }
 
 #[test]
+fn an_epoch_that_cannot_rise_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    let key = "07".repeat(32);
+    let body = format!(
+        "{{\"sign\":\"{key}\",\"dh\":\"{key}\",\"epoch\":{}}}",
+        u64::MAX
+    );
+    let path = dir.path().join(IDENTITY);
+    fs::write(&path, file::seal(&body)).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    let message = store.boot(seeds).unwrap_err().to_string();
+    assert!(
+        message.contains("epoch") && message.contains("remove it"),
+        "{message}"
+    );
+}
+
+#[test]
 fn targets_and_pins_come_back() {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(dir.path()).unwrap();
