@@ -208,7 +208,7 @@ impl fmt::Display for ClientError {
         match self {
             Self::NotRunning { socket, why } => write!(
                 f,
-                "cannot reach the router at {}: {why}; is it running? try `mesh launch`",
+                "mesh is not running: no router answers at {} ({why}); try `mesh launch`",
                 socket.display()
             ),
             Self::Denied { socket, group } if group.is_empty() => write!(

@@ -25,7 +25,7 @@ pub(crate) fn status(client: &Client, args: &StatusArgs) -> Outcome {
         Some("connections") => View::Connections,
         Some("peers") => View::Peers,
         Some(other) => {
-            output::complain(&format!("Invalid status sub-command '{other}'\n{USAGE}"));
+            output::complain(&format!("Invalid status sub-command '{other}'; {USAGE}"));
             return Ok(1);
         }
     };

@@ -235,7 +235,7 @@ pub struct RouterReport {
     pub targets: Vec<String>,
     /// Links, established or not.
     pub connections: Vec<ConnectionReport>,
-    /// Every router in the mesh that can be reached, this one included.
+    /// Every router of which a record is held, within reach or not, this one included.
     pub peers: Vec<PeerReport>,
     /// Next hop to each router.
     pub unicast_routes: Vec<RouteReport>,
@@ -293,7 +293,7 @@ pub struct ConnectionReport {
     pub datapath: String,
     /// MTU inside the mesh on this path.
     pub mtu: u16,
-    /// Round-trip time of the UDP path in milliseconds.
+    /// Round-trip time in milliseconds: of the UDP path, or of the TCP link while there is none.
     #[serde(default)]
     pub rtt_ms: Option<f64>,
 }

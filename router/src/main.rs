@@ -12,10 +12,7 @@ fn main() -> ExitCode {
             state_dir,
             socket,
             bridge,
-        }) => {
-            let _ = (state_dir, socket, bridge);
-            Ok(())
-        }
+        }) => mesh_router::reset::run(&state_dir, &socket, bridge.as_deref()),
         None => args
             .options
             .settle()

@@ -73,9 +73,9 @@ async fn start(settings: Settings, secret: MeshSecret) -> anyhow::Result<()> {
     resolve::check(&settings.peers, settings.port).await?;
     let api_listener = api::bind(&settings.socket).await?;
     let _socket = SocketFile(settings.socket.clone());
-    let store = Arc::new(Store::open(&settings.state_dir)?);
     let listener = listen(&settings).await?;
     let udp = Arc::new(Udp::bind(settings.host, settings.port)?);
+    let store = Arc::new(Store::open(&settings.state_dir)?);
     let boot = store.boot(|| (OsEntropy.key(), OsEntropy.key()))?;
 
     let clock = Clock::start();

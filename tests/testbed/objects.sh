@@ -10,7 +10,9 @@ for family in iptables ip6tables; do
     done
 done
 ls /run/netns /run/docker/netns 2>/dev/null | sed '/:$/d; /^$/d; s/^/namespace /'
-find /run /var/lib/mesh /etc/mesh /etc/docker /etc/cni \( -path /run/docker -o -path /run/containerd -o -path /run/testbed \) -prune \
+# podman leaves files of its own wherever it is asked anything.
+find /run /var/lib/mesh /etc/mesh /etc/docker /etc/cni \( -path /run/docker -o -path /run/containerd -o -path /run/testbed \
+    -o -path /run/containers -o -path /run/libpod -o -path /etc/cni/net.d/cni.lock \) -prune \
     -o \( -type f -o -type s \) -print 2>/dev/null | sed 's/^/file /'
 ls /run/docker/plugins 2>/dev/null | sed 's/^/plugin /'
 docker network ls -q --no-trunc 2>/dev/null | sed 's/^/network /'

@@ -19,7 +19,7 @@ fn no_router() {
         "detach c",
     ] {
         let said = lab.mesh(line);
-        said.failed(1, "no such file; is it running? try `mesh launch`");
+        said.failed(1, "(no such file); try `mesh launch`");
         said.failed(1, socket.to_str().unwrap());
     }
     drop(UnixListener::bind(&socket).unwrap());

@@ -1,6 +1,6 @@
 //! What `mesh status` and `mesh report` show of the control plane.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use core::time::Duration;
 
@@ -137,10 +137,13 @@ impl Control {
         })
     }
 
+    /// The routers that can be reached, and those with a link that carries no data yet.
     fn peer_reports(&self) -> Vec<PeerReport> {
-        self.routes
-            .known()
-            .filter_map(|peer| self.peer_report(&peer))
+        let linked = self.links.neighbours().map(|(peer, _)| *peer);
+        let shown: BTreeSet<PeerId> = self.routes.reachable().chain(linked).collect();
+        shown
+            .iter()
+            .filter_map(|peer| self.peer_report(peer))
             .collect()
     }
 

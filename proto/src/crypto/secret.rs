@@ -25,7 +25,7 @@ const SESSION_LABEL: &[u8] = b"mesh session psk v1";
 pub enum SecretKind {
     /// A random 256-bit key.
     KeyFile,
-    /// A password; who records a handshake may test guesses at the price of one Argon2id each.
+    /// A password; whoever is dialled may test guesses at the price of one Argon2id each.
     Password,
     /// No secret: traffic is encrypted, but anyone may join.
     Open,

@@ -34,6 +34,7 @@ impl Attachments {
         request: &AttachRequest,
     ) -> Result<Addresses, AttachError> {
         let addresses = parse_addresses(&request.addresses)?;
+        self.await_release(&addresses).await;
         let _turn = self.operations.lock().await;
         let subject = self.subject(request.runtime, &request.container).await?;
         let (new, woken) = self.change(|table| {

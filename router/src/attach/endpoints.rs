@@ -84,10 +84,15 @@ impl Attachments {
             end.sandbox = Some(sandbox.clone());
             Ok((end.peer.clone(), end.multicast))
         })?;
+        self.finish_later(id, sandbox);
+        Ok(joined)
+    }
+
+    /// What Docker does not do, once the interface is in the container.
+    pub(super) fn finish_later(self: &Arc<Self>, id: &str, sandbox: PathBuf) {
         let this = self.clone();
         let id = id.to_owned();
         tokio::spawn(async move { this.finish(&id, sandbox).await });
-        Ok(joined)
     }
 
     /// The container stops, or leaves the network.

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
 use mesh_proto::ids::Mac;
-use mesh_sys::attach::{self, Endpoint, Plug};
+use mesh_sys::attach::{self, AttachError, Endpoint, Plug};
 use mesh_sys::bridge::{self, BridgeConfig, Outcome};
 use mesh_sys::firewall::{self, Changed};
 use mesh_sys::netlink::Netlink;
@@ -59,10 +59,10 @@ impl Kernel for HostKernel {
             Target::Path(path) => Netns::open(path),
         };
         let netns = netns.map_err(error)?;
-        let plug = Plug {
+        let mut plug = Plug {
             bridge: &self.bridge.name,
             netns: &netns,
-            ifname: None,
+            ifname: Some(interface.name.as_str()).filter(|name| !name.is_empty()),
             mac: interface.mac,
             mtu: self.bridge.mtu,
             address: interface.address,
@@ -70,7 +70,12 @@ impl Kernel for HostKernel {
             alias: &interface.tag,
             offloads_off: self.offloads_off,
         };
-        attach::plug(&plug).map(|done| done.ifname).map_err(error)
+        let mut done = attach::plug(&plug);
+        if matches!(done, Err(AttachError::NameTaken(_))) {
+            plug.ifname = None;
+            done = attach::plug(&plug);
+        }
+        done.map(|done| done.ifname).map_err(error)
     }
 
     fn unplug(&self, tag: &str) -> KernelResult<bool> {
@@ -101,6 +106,10 @@ impl Kernel for HostKernel {
         add_address: bool,
     ) -> KernelResult<String> {
         let deadline = Instant::now() + FINISH_WAIT;
+        // Docker makes an empty file there before it mounts the namespace on it.
+        while !self.is_netns(sandbox) && Instant::now() < deadline {
+            std::thread::sleep(POLL);
+        }
         if add_address {
             address_when_up(sandbox, interface.mac, interface.address, deadline)?;
         }

@@ -30,6 +30,8 @@ pub enum Target {
 pub struct Interface {
     /// What it is found by, unique on this host; at most 200 bytes.
     pub tag: String,
+    /// The name it had in the container; empty if it has had none.
+    pub name: String,
     /// Its address with the prefix length of its subnet.
     pub address: IpNet,
     /// Its MAC address.
@@ -57,8 +59,8 @@ pub trait Kernel: Send + Sync {
     /// What could not be mended; the rest was tried.
     fn ensure_bridge(&self) -> KernelResult<Mended>;
 
-    /// Plugs an interface into a namespace under the first free name `mesh0`, `mesh1`, …; returns the name. Success if
-    /// it is there already.
+    /// Plugs an interface into a namespace under the name it had, or else the first free of `mesh0`, `mesh1`, …; returns
+    /// the name. Success if it is there already.
     ///
     /// # Errors
     /// The cause; nothing is left of the attempt.

@@ -27,6 +27,7 @@ mod tests;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use std::time::Instant;
 
 use ipnet::IpNet;
@@ -300,6 +301,17 @@ impl Attachments {
         done.unwrap_or_else(|e| Err(KernelError(format!("the operation was cut short: {e}"))))
     }
 
+    /// Waits a moment for addresses that somebody elsewhere in the mesh holds: what was just given up there is news here
+    /// only after the gossip's hold-down. Whoever still holds one then is told by the check that follows.
+    async fn await_release(&self, addresses: &[IpNet]) {
+        for _ in 0..RELEASE_POLLS {
+            if addresses.iter().all(|a| (self.book)(a.addr()).is_none()) {
+                return;
+            }
+            tokio::time::sleep(RELEASE_WAIT / RELEASE_POLLS).await;
+        }
+    }
+
     /// Refuses an address that someone else has, here or elsewhere. True when `owner` has it already.
     fn check_address(
         &self,
@@ -349,6 +361,10 @@ pub(crate) fn netns_prefix(bridge: &str) -> String {
 }
 
 /// The explicit addresses among arguments, each once, in order; at least one.
+/// Time that an address which is held elsewhere has to be given up.
+const RELEASE_WAIT: Duration = Duration::from_millis(1_500);
+const RELEASE_POLLS: u32 = 15;
+
 fn parse_addresses(args: &[String]) -> Result<Vec<IpNet>, AttachError> {
     let mut addresses: Vec<IpNet> = Vec::new();
     for arg in args {

@@ -22,6 +22,7 @@ impl Attachments {
         request: &PrepareRequest,
     ) -> Result<Prepared, AttachError> {
         let addresses = parse_addresses(&request.addresses)?;
+        self.await_release(&addresses).await;
         let _turn = self.operations.lock().await;
         match request.runtime {
             Runtime::Docker => self.prepare_networks(request, &addresses).await,

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use mesh_proto::api::Runtime;
 
 use super::kernel::Target;
-use super::table::{Endpoint, Holder, Process, Table};
+use super::table::{Endpoint, Holder, Port, Process, Table};
 use super::{AttachError, Attachments, Home, Member};
 
 /// Time between two looks at everything.
@@ -116,10 +116,9 @@ impl Attachments {
         world: &World,
         plugged: &BTreeSet<String>,
     ) -> Result<(), AttachError> {
-        let missing = member
-            .ports
-            .iter()
-            .any(|p| !plugged.contains(&p.interface(key).tag));
+        // A port without a name was found in the kernel, or its plugging was cut short.
+        let is_missing = |p: &Port| p.ifname.is_empty() || !plugged.contains(&p.interface(key).tag);
+        let missing = member.ports.iter().any(is_missing);
         match &member.home {
             Home::Namespace { netns, holder } => {
                 if !self.is_kept(holder, member.runtime, world) {
@@ -188,7 +187,7 @@ impl Attachments {
     }
 
     /// An interface that Docker plugged: put back if someone deleted it, forgotten if its container is gone.
-    async fn mend_endpoint(&self, id: &str, end: &Endpoint, plugged: &BTreeSet<String>) {
+    async fn mend_endpoint(self: &Arc<Self>, id: &str, end: &Endpoint, plugged: &BTreeSet<String>) {
         let Some(sandbox) = &end.sandbox else {
             if self.is_unjoined_for_long(id) {
                 self.delete_endpoint(id).await;
@@ -204,7 +203,14 @@ impl Attachments {
             self.delete_endpoint(id).await;
             return;
         }
-        if is_plugged || !self.is_joined(id) {
+        if !self.is_joined(id) {
+            return;
+        }
+        if is_plugged {
+            if end.ifname.is_empty() && self.kernel.is_netns(sandbox) {
+                // The router ended between Join and this, or finishing failed.
+                self.finish_later(id, sandbox.clone());
+            }
             return;
         }
         let target = Target::Path(sandbox.clone());

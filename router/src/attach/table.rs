@@ -173,14 +173,14 @@ impl Member {
 impl Port {
     /// What the kernel is asked to plug.
     pub(super) fn interface(&self, key: &str) -> Interface {
-        interface(key, self.address, self.multicast)
+        interface(key, &self.ifname, self.address, self.multicast)
     }
 }
 
 impl Endpoint {
     /// What the kernel is asked to make.
     pub(super) fn interface(&self, id: &str) -> Interface {
-        interface(id, self.address, self.multicast)
+        interface(id, &self.ifname, self.address, self.multicast)
     }
 
     /// Whether it is known to belong to this container.
@@ -202,9 +202,10 @@ pub(super) fn tag(key: &str, address: IpNet) -> String {
     format!("{key}/{address}")
 }
 
-fn interface(key: &str, address: IpNet, multicast: bool) -> Interface {
+fn interface(key: &str, name: &str, address: IpNet, multicast: bool) -> Interface {
     Interface {
         tag: tag(key, address),
+        name: name.to_owned(),
         address,
         mac: mac_for(address.addr()),
         multicast,

@@ -83,14 +83,8 @@ impl Engine for Podman {
 
     fn list(&self) -> Answer<'_, BTreeMap<String, bool>> {
         Box::pin(async move {
-            let args = [
-                "ps",
-                "--all",
-                "--no-trunc",
-                "--format",
-                "{{.ID}} {{.State}}",
-            ];
-            Ok(parse_list(&self.run(&args).await?))
+            let args = ["ps", "--all", "--no-trunc", "--format", "json"];
+            parse_list(&self.run(&args).await?)
         })
     }
 
@@ -155,6 +149,13 @@ struct InspectedHostConfig {
     restart_policy: InspectedPolicy,
 }
 
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Listed {
+    id: String,
+    state: String,
+}
+
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct InspectedPolicy {
@@ -177,11 +178,12 @@ fn parse(text: &str) -> Result<Option<Container>, EngineError> {
     }))
 }
 
-fn parse_list(text: &str) -> BTreeMap<String, bool> {
-    let lines = text.lines().filter_map(|line| line.split_once(' '));
-    lines
-        .map(|(id, state)| (id.to_owned(), matches!(state.trim(), "running" | "paused")))
-        .collect()
+fn parse_list(text: &str) -> Result<BTreeMap<String, bool>, EngineError> {
+    // A template would print the state in other words in some versions.
+    let found: Vec<Listed> = serde_json::from_str(text)
+        .map_err(|e| refused(format!("cannot read the output of `ps`: {e}")))?;
+    let runs = |state: &str| matches!(state, "running" | "paused");
+    Ok(found.into_iter().map(|c| (c.id, runs(&c.state))).collect())
 }
 
 fn refused(message: String) -> EngineError {
@@ -307,16 +309,24 @@ mod tests {
 
     #[tokio::test]
     async fn the_list_tells_who_runs() {
-        let (_dir, podman) =
-            fake("echo 'a running'; echo 'b exited'; echo 'c paused'; echo rubbish");
+        let (_dir, podman) = fake(
+            r#"echo '[{"Id":"a","State":"running","Status":"Up 2 seconds"},{"Id":"b","State":"exited"},
+            {"Id":"c","State":"paused"}]'"#,
+        );
         let want = BTreeMap::from([("a".into(), true), ("b".into(), false), ("c".into(), true)]);
         assert_eq!(podman.list().await.unwrap(), want);
+        let (_dir, podman) = fake("echo '[]'");
+        assert!(podman.list().await.unwrap().is_empty());
+        let (_dir, podman) = fake("echo rubbish");
+        assert!(podman.list().await.is_err());
     }
 
     #[tokio::test]
     async fn output_larger_than_a_pipe_does_not_block() {
-        let (_dir, podman) =
-            fake("i=0; while [ $i -lt 3000 ]; do printf '%064d running\\n' $i; i=$((i+1)); done");
-        assert_eq!(podman.list().await.unwrap().len(), 3000);
+        let (_dir, podman) = fake(
+            "i=0; printf '['; while [ $i -lt 3000 ]; do printf '{\"Id\":\"%064d\",\"State\":\"running\"},' $i; \
+            i=$((i+1)); done; printf '{\"Id\":\"x\",\"State\":\"exited\"}]'",
+        );
+        assert_eq!(podman.list().await.unwrap().len(), 3001);
     }
 }

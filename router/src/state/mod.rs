@@ -24,6 +24,8 @@ const TARGETS: &str = "targets";
 const PINS: &str = "pins";
 const ATTACHMENTS: &str = "attachments";
 const LOCK: &str = "lock";
+/// Written by `mesh launch`, with what the router says.
+const LOG: &str = "router.log";
 const IDENTITY_REMEDY: &str =
     "restore it from a backup, or remove it and this router joins as a new peer";
 
@@ -309,7 +311,7 @@ impl Store {
 /// The first file that could not be removed.
 pub fn erase(dir: &Path) -> io::Result<Vec<PathBuf>> {
     let mut removed = Vec::new();
-    for name in [IDENTITY, TARGETS, PINS, ATTACHMENTS, LOCK] {
+    for name in [IDENTITY, TARGETS, PINS, ATTACHMENTS, LOCK, LOG] {
         for path in [dir.join(name), dir.join(format!(".{name}.tmp"))] {
             match fs::remove_file(&path) {
                 Ok(()) => removed.push(path),
@@ -318,7 +320,7 @@ pub fn erase(dir: &Path) -> io::Result<Vec<PathBuf>> {
             }
         }
     }
-    // A directory that holds something of others (a log, a configuration) stays.
+    // A directory that holds something of others (a key file, a configuration) stays.
     if fs::remove_dir(dir).is_ok() {
         removed.push(dir.to_owned());
     }

@@ -179,10 +179,10 @@ fn erase_leaves_nothing_of_ours_and_all_of_others() {
     store.boot(seeds).unwrap();
     store.set_targets(&[]).unwrap();
     drop(store);
-    fs::write(state.join("router.log"), "log").unwrap();
+    fs::write(state.join("mesh.toml"), "port = 1").unwrap();
     assert_eq!(erase(&state).unwrap().len(), 3);
-    assert!(state.join("router.log").exists());
-    fs::remove_file(state.join("router.log")).unwrap();
+    assert!(state.join("mesh.toml").exists());
+    fs::remove_file(state.join("mesh.toml")).unwrap();
     assert_eq!(erase(&state).unwrap(), std::slice::from_ref(&state));
     assert!(erase(&state).unwrap().is_empty());
 }

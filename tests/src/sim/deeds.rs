@@ -17,9 +17,9 @@ use super::world::{Event, World, address};
 const FLOODED_MACS: u64 = 3_000;
 
 impl World {
-    pub(crate) fn act(&mut self, action: Action) {
+    pub(crate) fn act(&mut self, action: &Action) {
         self.trace.line(self.now, format_args!("{action:?}"));
-        match action {
+        match *action {
             Action::Start(host) => self.start(host),
             Action::Kill(host) => self.kill(host),
             Action::PowerOff(host) => self.power_off(host),

@@ -23,33 +23,33 @@ const SYN_AGAIN: [u64; 3] = [1_000, 2_000, 2_000];
 impl World {
     // Datagrams
 
-    pub(crate) fn send_datagram(&mut self, from: HostId, to: SocketAddr, bytes: Vec<u8>) {
+    pub(crate) fn send_datagram(&mut self, from: HostId, to: SocketAddr, bytes: &[u8]) {
         if self.plant(from, Planted::BlackHole)
-            && Header::parse(&bytes).is_ok_and(|h| matches!(h.kind, Kind::Relay | Kind::Flood))
+            && Header::parse(bytes).is_ok_and(|h| matches!(h.kind, Kind::Relay | Kind::Flood))
         {
             return;
         }
-        self.watch_datagram(from, to, &bytes);
+        self.watch_datagram(from, to, bytes);
         if self.plant(from, Planted::CounterReuse) && bytes.len() > HEADER_LEN {
-            let mut other = bytes.clone();
+            let mut other = bytes.to_vec();
             other[HEADER_LEN] ^= 1;
             self.watch_datagram(from, to, &other);
         }
         if self.plant(from, Planted::RelayTwice) && self.dice.chance(500) {
-            let check = self.forwarded.sent(from, &bytes);
+            let check = self.forwarded.sent(from, bytes);
             self.check(check);
         }
         if self.recent.len() < RECENT {
-            self.recent.push(bytes.clone());
+            self.recent.push(bytes.to_vec());
         } else if self.dice.chance(50) {
             let at = self.dice.below(RECENT);
-            self.recent[at].clone_from(&bytes);
+            self.recent[at] = bytes.to_vec();
         }
         let Some(receiver) = self.host_at(to) else {
             return;
         };
         let source = self.hosts[from].address;
-        for (delay, bytes) in self.network.datagram(from, receiver, &bytes) {
+        for (delay, bytes) in self.network.datagram(from, receiver, bytes) {
             let event = Event::Datagram {
                 from: source,
                 to,

@@ -211,7 +211,7 @@ impl World {
                 conn,
                 bytes,
             } => self.tell(host, incarnation, |p, now| p.written(conn, bytes, now)),
-            Event::Action(action) => self.act(action),
+            Event::Action(action) => self.act(&action),
             Event::Traffic => self.traffic(),
         }
     }
@@ -260,7 +260,7 @@ impl World {
             Effect::Dial { conn, to } => self.begin_dial(host, conn, &to),
             Effect::Send { conn, bytes } => self.send(host, conn, bytes),
             Effect::Close { conn } => self.close(host, conn),
-            Effect::Datagram { to, bytes } => self.send_datagram(host, to, bytes),
+            Effect::Datagram { to, bytes } => self.send_datagram(host, to, &bytes),
             Effect::Inject(frame) => self.inject(host, frame),
             Effect::Flooded(frame) => {
                 let incarnation = self.hosts[host].incarnation;

@@ -46,18 +46,6 @@ fn addresses() -> Result<()> {
                         "--runtime",
                         "process",
                         "10.2.1.5/24",
-                        "10.2.1.5/24",
-                        "--",
-                        "true",
-                    ],
-                    "10.2.1.5",
-                ),
-                (
-                    &[
-                        "run",
-                        "--runtime",
-                        "process",
-                        "10.2.1.5/24",
                         "--",
                         "/no/such/program",
                     ],
@@ -99,7 +87,6 @@ fn a_router_that_does_not_run() -> Result<()> {
                 (&["forget", "host1"], "not running"),
                 (&["ps"], "not running"),
                 (&["report"], "not running"),
-                (&["stop"], "not running"),
                 (
                     &["run", "--runtime", "process", "10.2.1.1/24", "--", "true"],
                     "not running",

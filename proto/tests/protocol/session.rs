@@ -1,0 +1,156 @@
+//! A data session from A to B, and one datagram of each kind.
+
+use std::net::SocketAddr;
+
+use mesh_proto::control::paths::Probe;
+use mesh_proto::ids::{PeerId, SessionIndex};
+use mesh_proto::limits::{HANDSHAKE_LOAD, MAX_HOPS};
+use mesh_proto::session::transport::{Transport, TransportKeys};
+use mesh_proto::session::{Directory, Refused, SessionOutput, Sessions, Via};
+use mesh_proto::time::Instant;
+use mesh_proto::wire::datagram::{FloodPrefix, Kind, push_frame};
+
+use crate::Vectors;
+use crate::routers::{self, Router};
+
+const NOW: Instant = Instant::from_nanos(1);
+
+/// Knows one router.
+struct Knows([u8; 32], PeerId);
+
+impl Directory for Knows {
+    fn peer_of(&self, dh_key: &[u8; 32]) -> Option<PeerId> {
+        (*dh_key == self.0).then_some(self.1)
+    }
+}
+
+struct End {
+    router: Router,
+    sessions: Sessions,
+}
+
+impl End {
+    fn new(router: Router, epoch: u64) -> Self {
+        let psk = routers::secret().session_psk();
+        let sessions = Sessions::new(router.identity.clone(), epoch, psk);
+        Self { router, sessions }
+    }
+
+    fn want(&mut self, other: &Router) -> Vec<u8> {
+        let (id, key) = (other.identity.id(), other.identity.dh_key());
+        self.sessions.want(id, key, NOW, &mut self.router.entropy);
+        self.sent()
+    }
+
+    fn take(&mut self, bytes: &[u8], from: &Router) -> Result<(), Refused> {
+        let known = Knows(from.identity.dh_key(), from.identity.id());
+        let via = Via::Direct("192.0.2.1:6783".parse().unwrap());
+        self.sessions
+            .handle_datagram(bytes, via, &known, NOW, &mut self.router.entropy)
+    }
+
+    /// The last datagram it wants to be sent.
+    fn sent(&mut self) -> Vec<u8> {
+        let mut last = Vec::new();
+        while let Some(output) = self.sessions.poll_output() {
+            match output {
+                SessionOutput::Send { bytes, .. } | SessionOutput::Challenge { bytes, .. } => {
+                    last = bytes;
+                }
+                SessionOutput::Changed(_) => {}
+            }
+        }
+        last
+    }
+}
+
+pub(crate) fn handshake_and_datagrams() -> Vectors {
+    let (mut a, mut b) = (End::new(routers::a(), 3), End::new(routers::b(), 1));
+    let init = a.want(&b.router);
+    b.take(&init, &a.router).unwrap();
+    let response = b.sent();
+    a.take(&response, &b.router).unwrap();
+    let probe = a.sent();
+
+    let to_b = a.sessions.current(b.router.identity.id()).unwrap();
+    let mut frames = Vec::new();
+    push_frame(&mut frames, &frame([0x02, 0x6d, 10, 2, 1, 2]));
+    let data = sealed(to_b, Kind::Data, &[], &frames);
+    Vectors::from([
+        ("Init, A to B", init),
+        ("Response, B to A", response),
+        ("empty Probe, A to B", probe),
+        ("Data, A to B", data.clone()),
+        (
+            "Relay, A to a neighbour",
+            relay(b.router.identity.id(), &data),
+        ),
+        ("Flood, A to a neighbour", flood(a.router.identity.id())),
+    ])
+}
+
+/// B is asked for more than it answers without proof of an address.
+pub(crate) fn cookie() -> Vectors {
+    let (mut a, mut b) = (End::new(routers::a(), 3), End::new(routers::b(), 1));
+    let init = a.want(&b.router);
+    b.take(&init, &a.router).unwrap();
+    for _ in 1..HANDSHAKE_LOAD {
+        assert_eq!(b.take(&init, &a.router), Err(Refused::Replayed));
+    }
+    b.sent();
+    assert_eq!(b.take(&init, &a.router), Err(Refused::CookieNeeded));
+    Vectors::from([("Cookie, B to A", b.sent())])
+}
+
+pub(crate) fn probes() -> Vectors {
+    let reply = |observed: &str| Probe::Reply {
+        nonce: 1,
+        observed: observed.parse::<SocketAddr>().unwrap(),
+    };
+    Vectors::from([
+        ("probe request", Probe::Request { nonce: 1 }.encode()),
+        ("probe reply v4", reply("192.0.2.1:6783").encode()),
+        ("probe reply v6", reply("[2001:db8::1]:6783").encode()),
+    ])
+}
+
+fn relay(destination: PeerId, inner: &[u8]) -> Vec<u8> {
+    let clear = [&destination.0, inner].concat();
+    sealed(&to_neighbour(), Kind::Relay, &clear, &[])
+}
+
+fn flood(origin: PeerId) -> Vec<u8> {
+    let prefix = FloodPrefix {
+        origin,
+        epoch: 3,
+        sequence: 0,
+    };
+    let mut body = Vec::new();
+    prefix.encode(&mut body);
+    push_frame(&mut body, &frame([0xff; 6]));
+    sealed(&to_neighbour(), Kind::Flood, &[], &body)
+}
+
+/// A session whose keys are 06… (to the neighbour) and 07…; the neighbour's index is 0b0b0b0b.
+fn to_neighbour() -> Transport {
+    let keys = TransportKeys {
+        send: [6; 32],
+        recv: [7; 32],
+    };
+    let (local, remote) = (SessionIndex(0x0a0a_0a0a), SessionIndex(0x0b0b_0b0b));
+    Transport::new(PeerId([0xcc; 16]), local, remote, keys, true, NOW)
+}
+
+fn sealed(transport: &Transport, kind: Kind, clear: &[u8], body: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    transport
+        .seal(kind, MAX_HOPS, clear, body, NOW, &mut out)
+        .unwrap();
+    out
+}
+
+/// An Ethernet frame from 02:6d:0a:02:01:01 with type 88b5 (local experiments, IEEE 802) and the payload "mesh".
+fn frame(destination: [u8; 6]) -> Vec<u8> {
+    let source = [0x02, 0x6d, 10, 2, 1, 1];
+    [&destination[..], &source, &[0x88, 0xb5], b"mesh"].concat()
+}
