@@ -206,7 +206,10 @@ fn nothing_is_prepared_for_a_wrong_command_line() {
     assert!(lab.requests("/prepare").is_empty());
     // docker is asked at most whether it is there.
     let asked = lab.log();
-    assert!(asked.iter().all(|l| l.starts_with("docker version")), "{asked:?}");
+    assert!(
+        asked.iter().all(|l| l.starts_with("docker version")),
+        "{asked:?}"
+    );
 }
 
 #[test]
