@@ -105,9 +105,14 @@ pub(crate) enum Verb {
 
 const RUN_HELP: &str = "\
 Everything after the addresses goes to the engine as it is. Flags of mesh itself come before the first address.
+The container always runs in the background.
+
+With docker the mesh comes beside docker's own network: the container reaches the Internet, and -p works. --network X
+takes another network of docker instead of the default one, --network none leaves the mesh only.
+With podman the container is on the mesh only; -p and the Internet want `podman run` and then `mesh attach`.
 
 Example:
-  mesh run 10.2.1.1/24 --name web nginx
+  mesh run 10.2.1.1/24 --name web -p 80:80 nginx
   mesh run 10.2.1.2/24 10.3.1.2/24 -ti ubuntu
   mesh run --runtime process 10.2.1.3/24 -- ping 10.2.1.1
 

@@ -1,5 +1,7 @@
 //! `mesh run` with Docker: the router is a network driver, the container is started on its network.
 
+use std::str::FromStr;
+
 use anyhow::bail;
 
 use crate::Outcome;
@@ -10,102 +12,118 @@ use crate::run::Preparation;
 
 const DOCKER: Engine = Engine::Docker;
 
-/// Starts the container and prints its id.
+/// Fails when the flags put the container into a network namespace that is not its own.
+pub(crate) fn check(args: &EngineArgs) -> anyhow::Result<()> {
+    let is_shared = |n: &&str| *n == "host" || n.starts_with("container:");
+    match args.networks().find(is_shared) {
+        Some(network) => bail!(
+            "a container with --network {network} has no network of its own that could be put on the mesh"
+        ),
+        None => Ok(()),
+    }
+}
+
+/// Creates the container on the networks that its flags say (Docker's default network if they say none), connects it to
+/// the mesh, starts it, and prints its id. `--network none` means: on the mesh only.
 pub(crate) fn run(preparation: Preparation<'_>, args: &EngineArgs) -> Outcome {
-    let started = match preparation.prepared().networks.as_slice() {
-        [] => {
-            bail!("the router prepared no network; are mesh and mesh-router of the same version?")
-        }
-        [network] => run_on_one(network, args)?,
-        [first, others @ ..] => run_on_several(first, others, args)?,
+    let networks = &preparation.prepared().networks;
+    let Some((first, others)) = networks.split_first() else {
+        bail!("the router prepared no network; are mesh and mesh-router of the same version?");
     };
-    match started {
-        Ok(container) => {
-            preparation.keep();
-            output::print_line(&container)?;
-            Ok(0)
-        }
-        Err(status) => {
-            output::complain(&format!(
-                "docker did not start the container (status {status})"
-            ));
-            Ok(status)
-        }
-    }
-}
+    let (mut create, connected) = if args.wants_no_network() {
+        // A container on no network cannot be connected to another one later.
+        (words(&["create", "--network", first]), others)
+    } else {
+        (words(&["create"]), networks.as_slice())
+    };
+    create.extend(args.for_create());
+    // Made before the container is, since they may fail.
+    let connects: Vec<Connect> = connected
+        .iter()
+        .map(|n| n.parse())
+        .collect::<Result<_, _>>()?;
 
-/// A container id, or docker's exit status; docker has told the reason.
-type Started = Result<String, u8>;
-
-fn run_on_one(network: &str, args: &EngineArgs) -> anyhow::Result<Started> {
-    let words = command(&["run", "-d", "--network", network], args.for_run());
-    let finished = DOCKER.run(&words)?;
-    if finished.status == 0 {
-        return Ok(Ok(finished.last_line));
-    }
-    // docker prints the id of a container that it made and could not start.
-    if is_id(&finished.last_line) {
-        DOCKER.remove(&finished.last_line);
-    }
-    Ok(Err(finished.status))
-}
-
-/// A container can be created on one network only; the others are connected before it starts.
-fn run_on_several(first: &str, others: &[String], args: &EngineArgs) -> anyhow::Result<Started> {
-    let words = command(&["create", "--network", first], args.for_create());
-    let created = DOCKER.run(&words)?;
+    let created = DOCKER.run(&create)?;
     if created.status != 0 {
-        return Ok(Err(created.status));
+        return Ok(complain("create", created.status));
     }
     let container = created.last_line;
-    let mut steps = Vec::new();
-    for network in others {
-        match connect_words(network, &container) {
-            Ok(words) => steps.push(words),
-            Err(error) => {
-                DOCKER.remove(&container);
-                return Err(error);
-            }
-        }
+    let started = connect_and_start(&container, &connects);
+    if !matches!(started, Ok(None)) {
+        DOCKER.remove(&container);
     }
-    steps.push(vec!["start".to_owned(), container.clone()]);
-    for step in &steps {
-        let status = DOCKER.run(step).map_or(1, |finished| finished.status);
-        if status != 0 {
-            DOCKER.remove(&container);
-            return Ok(Err(status));
-        }
+    if let Some((step, status)) = started? {
+        return Ok(complain(step, status));
     }
-    Ok(Ok(container))
+    preparation.keep();
+    output::print_line(&container)?;
+    Ok(0)
 }
 
-fn command(head: &[&str], tail: Vec<String>) -> Vec<String> {
-    head.iter().map(ToString::to_string).chain(tail).collect()
+/// The step that failed and its status, if one did; docker has told the reason.
+fn connect_and_start(
+    container: &str,
+    connects: &[Connect],
+) -> anyhow::Result<Option<(&'static str, u8)>> {
+    for connect in connects {
+        let finished = DOCKER.run(&connect.words(container))?;
+        if finished.status != 0 {
+            return Ok(Some(("connect", finished.status)));
+        }
+    }
+    let finished = DOCKER.run(&words(&["start", container]))?;
+    Ok((finished.status != 0).then_some(("start", finished.status)))
 }
 
-fn is_id(line: &str) -> bool {
-    line.len() == 64 && line.bytes().all(|b| b.is_ascii_hexdigit())
+fn complain(step: &str, status: u8) -> u8 {
+    output::complain(&format!(
+        "docker did not {step} the container (status {status})"
+    ));
+    status
+}
+
+fn words(words: &[&str]) -> Vec<String> {
+    words.iter().map(ToString::to_string).collect()
 }
 
 /// `docker network connect` for a value of `docker run --network`: the same options, in other words.
-fn connect_words(network: &str, container: &str) -> anyhow::Result<Vec<String>> {
-    let mut words = vec!["network".to_owned(), "connect".to_owned()];
-    let mut name = None;
-    for field in csv_fields(network) {
-        match field.split_once('=') {
-            None => name = Some(field.clone()),
-            Some(("name", value)) => name = Some(value.to_owned()),
-            Some((key @ ("driver-opt" | "ip" | "ip6" | "alias"), value)) => {
-                words.extend([format!("--{key}"), value.to_owned()]);
-            }
-            Some((key, _)) => bail!("`docker network connect` has no option for '{key}'"),
-        }
+#[derive(Debug)]
+struct Connect {
+    flags: Vec<String>,
+    network: String,
+}
+
+impl Connect {
+    fn words(&self, container: &str) -> Vec<String> {
+        let tail = [self.network.clone(), container.to_owned()];
+        let head = words(&["network", "connect"]);
+        head.into_iter()
+            .chain(self.flags.clone())
+            .chain(tail)
+            .collect()
     }
-    let Some(name) = name else {
-        bail!("the router named no network in '{network}'");
-    };
-    words.extend([name, container.to_owned()]);
-    Ok(words)
+}
+
+impl FromStr for Connect {
+    type Err = anyhow::Error;
+
+    fn from_str(network: &str) -> anyhow::Result<Self> {
+        let (mut flags, mut name) = (Vec::new(), None);
+        for field in csv_fields(network) {
+            match field.split_once('=') {
+                None => name = Some(field.clone()),
+                Some(("name", value)) => name = Some(value.to_owned()),
+                Some((key @ ("driver-opt" | "ip" | "ip6" | "alias"), value)) => {
+                    flags.extend([format!("--{key}"), value.to_owned()]);
+                }
+                Some((key, _)) => bail!("`docker network connect` has no option for '{key}'"),
+            }
+        }
+        let Some(network) = name else {
+            bail!("the router named no network in '{network}'");
+        };
+        Ok(Self { flags, network })
+    }
 }
 
 /// Fields between commas; one in double quotes may hold commas.
@@ -143,15 +161,11 @@ mod tests {
                 "network connect --driver-opt a=b,c --ip 10.2.1.1 m c",
             ),
         ] {
-            assert_eq!(connect_words(network, "c").unwrap().join(" "), words);
+            let connect: Connect = network.parse().unwrap();
+            assert_eq!(connect.words("c").join(" "), words);
         }
-        assert!(connect_words("name=m,mac-address=x", "c").is_err());
-        assert!(connect_words("ip=10.2.1.1", "c").is_err());
-    }
-
-    #[test]
-    fn ids() {
-        assert!(is_id(&"a0".repeat(32)));
-        assert!(!is_id("") && !is_id("web") && !is_id(&"g".repeat(64)));
+        for network in ["name=m,mac-address=x", "ip=10.2.1.1"] {
+            assert!(network.parse::<Connect>().is_err(), "{network}");
+        }
     }
 }

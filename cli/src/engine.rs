@@ -109,8 +109,12 @@ impl Engine {
         if container.is_empty() {
             return;
         }
-        let removed = self.quietly(&["rm", "-f", "-v", container]);
-        if !removed.is_ok_and(|r| r.status.success()) {
+        let gone = match self.quietly(&["rm", "-f", "-v", container]) {
+            // With --rm the engine removes it, too.
+            Ok(result) => result.status.success() || says_it_goes(&result.stderr),
+            Err(_) => false,
+        };
+        if !gone {
             output::complain(&format!(
                 "could not remove the container {container}; see `{} ps -a`",
                 self.program()
@@ -125,6 +129,18 @@ impl Engine {
             .stdin(Stdio::null());
         command
     }
+}
+
+/// Whether a client that failed to remove a container says that it is gone, or about to be.
+fn says_it_goes(stderr: &[u8]) -> bool {
+    let told = String::from_utf8_lossy(stderr).to_lowercase();
+    [
+        "no such container",
+        "no container with",
+        "already in progress",
+    ]
+    .iter()
+    .any(|t| told.contains(t))
 }
 
 /// What is left of a client that ended.

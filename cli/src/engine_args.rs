@@ -34,6 +34,8 @@ const SWITCHES: [&str; 25] = [
 const SHORT_SWITCHES: &str = "diPqt";
 /// Flags of `run` that `create` does not know.
 const RUN_ONLY: [&str; 3] = ["detach", "detach-keys", "sig-proxy"];
+/// The flag that names a network, and its other spelling.
+const NETWORK: [&str; 2] = ["network", "net"];
 
 /// `[flags] image [cmd…]`, cut in two.
 #[derive(Debug, PartialEq, Eq)]
@@ -52,17 +54,11 @@ struct Flag {
 impl EngineArgs {
     /// Finds the image.
     ///
-    /// Fails when there is none, and when the flags name a network: that is what mesh is for.
+    /// Fails when there is none.
     pub(crate) fn parse(args: &[String]) -> anyhow::Result<Self> {
         let mut flags = Vec::new();
         let mut rest = args;
         while let Some(flag) = take_flag(&mut rest) {
-            if flag.is_long(&["network", "net"]) {
-                bail!(
-                    "'{}' cannot be used here: mesh chooses the network; run the container with the engine itself and then `mesh attach` it",
-                    flag.words[0]
-                );
-            }
             flags.push(flag);
         }
         if rest.is_empty() {
@@ -74,17 +70,35 @@ impl EngineArgs {
         })
     }
 
-    /// Everything, as typed.
+    /// As typed, but for `--network none`.
     pub(crate) fn for_run(&self) -> Vec<String> {
-        let words = self.flags.iter().flat_map(|f| &f.words);
+        let words = self.flags_but_none().flat_map(|f| &f.words);
         words.chain(&self.image).cloned().collect()
     }
 
-    /// Without what only `run` understands.
+    /// Values of the flags that name a network.
+    pub(crate) fn networks(&self) -> impl Iterator<Item = &str> {
+        let flags = self.flags.iter().filter(|f| f.is_long(&NETWORK));
+        flags.map(Flag::value)
+    }
+
+    /// Whether the one network that the flags name is `none`.
+    pub(crate) fn wants_no_network(&self) -> bool {
+        self.networks().eq(["none"])
+    }
+
+    /// As [`for_run`](Self::for_run), without what only `run` understands.
     pub(crate) fn for_create(&self) -> Vec<String> {
-        let flags = self.flags.iter().filter(|f| !f.is_long(&RUN_ONLY));
+        let flags = self.flags_but_none().filter(|f| !f.is_long(&RUN_ONLY));
         let words = flags.flat_map(Flag::without_detach);
         words.chain(self.image.iter().cloned()).collect()
+    }
+
+    fn flags_but_none(&self) -> impl Iterator<Item = &Flag> {
+        let none = self.wants_no_network();
+        self.flags
+            .iter()
+            .filter(move |f| !(none && f.is_long(&NETWORK)))
     }
 }
 
@@ -124,6 +138,13 @@ impl Flag {
         let long = self.words[0].strip_prefix("--").unwrap_or_default();
         let name = long.split('=').next().unwrap_or_default();
         names.contains(&name)
+    }
+
+    /// Its value, in this word or the next; empty if there is none.
+    fn value(&self) -> &str {
+        let inside = self.words[0].split_once('=').map(|(_, value)| value);
+        let next = self.words.get(1).map(String::as_str);
+        inside.or(next).unwrap_or_default()
     }
 
     /// The flag without the `d` of a cluster of short switches; nothing if nothing is left.
@@ -193,21 +214,33 @@ mod tests {
     }
 
     #[test]
-    fn networks_and_missing_images_are_refused() {
-        for line in [
-            "--network host u",
-            "--net=none u",
-            "--network=x u",
-            "-d --net x u",
+    fn networks_are_the_users_except_none() {
+        for (line, networks, create) in [
+            (
+                "--network back u --net none",
+                "back",
+                "--network back u --net none",
+            ),
+            ("--net=back u", "back", "--net=back u"),
+            ("--network none -t u", "none", "-t u"),
+            ("--net=none u", "none", "u"),
+            (
+                "--net none --net back u",
+                "none back",
+                "--net none --net back u",
+            ),
+            ("-e net=none u", "", "-e net=none u"),
         ] {
-            assert!(
-                parse(line)
-                    .unwrap_err()
-                    .to_string()
-                    .contains("mesh chooses"),
-                "{line}"
-            );
+            let args = parse(line).unwrap();
+            let named: Vec<_> = args.networks().collect();
+            assert_eq!(named.join(" "), networks, "{line}");
+            assert_eq!(args.for_create().join(" "), create, "{line}");
+            assert_eq!(args.for_run().join(" "), create, "{line}");
         }
+    }
+
+    #[test]
+    fn a_missing_image_is_told() {
         for line in ["", "-d", "--name web", "--name", "-e", "--"] {
             assert!(
                 parse(line).unwrap_err().to_string().contains("no image"),

@@ -119,7 +119,7 @@ impl Log {
             .mode(0o700)
             .create(state_dir)
             .map_err(|e| anyhow!("cannot make {}: {e}; {advice}", state_dir.display()))?;
-        let path = state_dir.join("router.log");
+        let path = state_dir.join(router::LOG);
         let file = OpenOptions::new()
             .create(true)
             .append(true)

@@ -13,6 +13,17 @@ use crate::{output, ps};
 
 const PODMAN: Engine = Engine::Podman;
 
+/// Fails when the flags name a network: a podman container joins the namespace that the router has made, or one of its
+/// own, and cannot do both.
+pub(crate) fn check(args: &EngineArgs) -> anyhow::Result<()> {
+    if args.networks().all(|network| network == "none") {
+        return Ok(());
+    }
+    bail!(
+        "with podman, a container of `mesh run` is on the mesh only; to have another network as well, run it with podman and then `mesh attach` it"
+    )
+}
+
 /// Starts the container, has the router adopt it, and prints its id.
 pub(crate) fn run(preparation: Preparation<'_>, args: &EngineArgs) -> Outcome {
     let Some(netns) = &preparation.prepared().netns else {

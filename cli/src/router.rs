@@ -9,6 +9,8 @@ const DEFAULT_SOCKET: &str = "/run/mesh/mesh.sock";
 const DEFAULT_STATE_DIR: &str = "/var/lib/mesh";
 /// The router's program.
 pub(crate) const PROGRAM: &str = "mesh-router";
+/// The log of a router in the background, in its state directory.
+pub(crate) const LOG: &str = "router.log";
 
 /// What this command must know of the router's configuration file; the router itself checks the rest.
 #[derive(Debug, Default, Deserialize)]

@@ -21,6 +21,10 @@ pub(crate) fn run(client: &Client, args: &RunArgs) -> Outcome {
     }
     let engine_args = EngineArgs::parse(rest)?;
     let engine = choose(args.engine.runtime)?;
+    match engine {
+        Engine::Docker => docker::check(&engine_args)?,
+        Engine::Podman => podman::check(&engine_args)?,
+    }
     let prepared = Preparation::new(client, engine.runtime(), addresses, multicast_route)?;
     match engine {
         Engine::Docker => docker::run(prepared, &engine_args),

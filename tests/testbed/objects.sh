@@ -9,10 +9,11 @@ for family in iptables ip6tables; do
         $family -t $table -S 2>/dev/null | grep -v '^-P' | sed "s/^/$family $table /"
     done
 done
-ls /run/netns /run/docker/netns 2>/dev/null | sed '/:$/d; /^$/d; s/^/namespace /'
-# podman leaves files of its own wherever it is asked anything.
-find /run /var/lib/mesh /etc/mesh /etc/docker /etc/cni \( -path /run/docker -o -path /run/containerd -o -path /run/testbed \
-    -o -path /run/containers -o -path /run/libpod -o -path /etc/cni/net.d/cni.lock \) -prune \
+ls /run/netns 2>/dev/null | sed 's/^/namespace /'
+# What engines write for themselves is theirs: Docker takes a minute to remove the names of its namespaces.
+for path in docker containerd containers libpod crun runc lock testbed; do theirs="${theirs:-} -path /run/$path -o"; done
+# shellcheck disable=SC2086  # words
+find /run /var/lib/mesh /etc/mesh /etc/docker /etc/cni \( $theirs -name cni.lock \) -prune \
     -o \( -type f -o -type s \) -print 2>/dev/null | sed 's/^/file /'
 ls /run/docker/plugins 2>/dev/null | sed 's/^/plugin /'
 docker network ls -q --no-trunc 2>/dev/null | sed 's/^/network /'

@@ -28,7 +28,9 @@ fn docker_with_one_address() {
     assert_eq!(
         lab.log()[1..],
         [
-            "docker run -d --network name=mesh,driver-opt=mesh.id=p1.0 --name web -ti nginx sh -c x -d"
+            "docker create --name web -ti nginx sh -c x -d".to_owned(),
+            format!("docker network connect --driver-opt mesh.id=p1.0 mesh {CONTAINER}"),
+            format!("docker start {CONTAINER}"),
         ]
     );
     let request = &lab.requests("/prepare")[0];
@@ -49,7 +51,8 @@ fn docker_with_several_addresses() {
     assert_eq!(
         lab.log()[1..],
         [
-            "docker create --network name=mesh,driver-opt=a=0 -t nginx".to_owned(),
+            "docker create -t nginx".to_owned(),
+            format!("docker network connect --driver-opt a=0 mesh {CONTAINER}"),
             format!("docker network connect --driver-opt a=1 mesh-1 {CONTAINER}"),
             format!("docker start {CONTAINER}"),
         ]
@@ -58,18 +61,49 @@ fn docker_with_several_addresses() {
 }
 
 #[test]
-fn what_docker_could_not_start_is_removed() {
-    let fails =
-        format!("case $1 in run) echo {CONTAINER}; echo docker: no such file >&2; exit 127;; esac");
-    let lab = docker_lab(ONE, &fails);
-    let said = lab.mesh("run 10.2.1.1/24 nginx nosuch");
-    assert_eq!((said.status, said.out.as_str()), (127, ""));
+fn docker_without_a_network_of_its_own() {
+    let lab = docker_lab(TWO, &printing_id());
+    lab.mesh("run 10.2.1.1/24 10.3.1.1/24 --rm --network none nginx")
+        .ok();
+    assert_eq!(
+        lab.log()[1..],
+        [
+            "docker create --network name=mesh,driver-opt=a=0 --rm nginx".to_owned(),
+            format!("docker network connect --driver-opt a=1 mesh-1 {CONTAINER}"),
+            format!("docker start {CONTAINER}"),
+        ]
+    );
+}
+
+#[test]
+fn what_docker_could_not_create_leaves_nothing() {
+    let lab = docker_lab(
+        ONE,
+        "case $1 in create) echo no such image >&2; exit 125;; esac",
+    );
+    let said = lab.mesh("run 10.2.1.1/24 nginx");
+    assert_eq!((said.status, said.out.as_str()), (125, ""));
     assert!(
         said.err
-            .starts_with("docker: no such file\nmesh: docker did not start"),
+            .starts_with("no such image\nmesh: docker did not create"),
         "{said:?}"
     );
-    assert_eq!(lab.log()[2], format!("docker rm -f -v {CONTAINER}"));
+    assert_eq!(lab.log().len(), 2, "{:?}", lab.log());
+    assert_eq!(lab.requests("/abandon").len(), 1);
+}
+
+#[test]
+fn what_docker_could_not_start_is_removed() {
+    let fails = format!(
+        "case $1 in create) echo {CONTAINER};; start) echo docker: no such file >&2; exit 1;;\n\
+         rm) echo Error: No such container: {CONTAINER} >&2; exit 1;; esac"
+    );
+    let lab = docker_lab(ONE, &fails);
+    let said = lab.mesh("run 10.2.1.1/24 nginx nosuch");
+    assert_eq!((said.status, said.out.as_str()), (1, ""));
+    let told = "docker: no such file\nmesh: docker did not start the container (status 1)\n";
+    assert_eq!(said.err, told, "nothing of its removal");
+    assert_eq!(lab.log()[4], format!("docker rm -f -v {CONTAINER}"));
     assert_eq!(lab.requests("/abandon"), [serde_json::json!({"Id": "p1"})]);
 
     let fails = format!("case $1 in create) echo {CONTAINER};; network) exit 1;; esac");
@@ -116,6 +150,9 @@ fn what_podman_could_not_start_is_removed() {
         .failed(125, "podman did not start");
     assert_eq!(lab.log()[1], format!("podman rm -f -v {CONTAINER}"));
     assert_eq!(lab.requests("/abandon").len(), 1);
+    lab.mesh("run --runtime podman 10.2.1.1/24 --net back nginx")
+        .failed(1, "on the mesh only");
+    assert_eq!(lab.log().len(), 2);
     let left = std::fs::read_dir(lab.path("")).unwrap();
     assert!(
         !left
@@ -152,11 +189,11 @@ fn nothing_is_prepared_for_a_wrong_command_line() {
         ("run 10.2.1.1/24 -d --name x", "no image"),
         (
             "run 10.2.1.1/24 --network host nginx",
-            "mesh chooses the network",
+            "--network host has no network of its own",
         ),
         (
-            "run 10.2.1.1/24 --net=host nginx",
-            "mesh chooses the network",
+            "run 10.2.1.1/24 --net=container:web nginx",
+            "no network of its own",
         ),
         ("run --runtime process 10.2.1.1/24", "no command"),
         (
@@ -167,7 +204,12 @@ fn nothing_is_prepared_for_a_wrong_command_line() {
         lab.mesh(line).failed(1, part);
     }
     assert!(lab.requests("/prepare").is_empty());
-    assert!(lab.log().is_empty());
+    // docker is asked at most whether it is there.
+    let asked = lab.log();
+    assert!(
+        asked.iter().all(|l| l.starts_with("docker version")),
+        "{asked:?}"
+    );
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
 use mesh_proto::api::Runtime;
@@ -9,7 +10,10 @@ use mesh_proto::ids::Mac;
 
 use super::table::{Owner, Table};
 use super::{AttachError, Attachments, Endpoint};
-use crate::driver::options;
+
+/// How long the start of a container may wait for what Docker does not do.
+const SETTLE_WAIT: Duration = Duration::from_secs(1);
+const SETTLE_POLL: Duration = Duration::from_millis(2);
 
 /// What an endpoint is to be, from the options of its network connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,9 +22,21 @@ pub struct EndpointOptions {
     pub address: IpNet,
     /// Whether 224.0.0.0/4 goes to it.
     pub multicast: bool,
-    /// Whether the router rather than Docker gives the interface its address: Docker refuses a second address of one
-    /// subnet in one container.
-    pub late: bool,
+    /// What of its address Docker is not told.
+    pub late: Late,
+}
+
+/// What of an address the router gives to the interface itself, once Docker has plugged it: Docker refuses an address
+/// when the container has a route that covers it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Late {
+    /// Nothing: Docker does all of it.
+    No,
+    /// The subnet: Docker gives the address alone, as 10.2.1.1/32, which has no route, and must do so before it plugs
+    /// what routes the subnet.
+    Subnet,
+    /// All of it.
+    Whole,
 }
 
 impl Attachments {
@@ -39,7 +55,7 @@ impl Attachments {
             network: network.to_owned(),
             address: wanted.address,
             multicast: wanted.multicast,
-            late: wanted.late,
+            late: wanted.late != Late::No,
             peer: String::new(),
             sandbox: None,
             owner: None,
@@ -93,6 +109,19 @@ impl Attachments {
         let this = self.clone();
         let id = id.to_owned();
         tokio::spawn(async move { this.finish(&id, sandbox).await });
+    }
+
+    /// Docker asks about an endpoint that it has joined. An engine that had the namespace before has plugged it by now,
+    /// and starts the container's first process after our answer: that waits until the rest is done, for a second at most.
+    pub(crate) async fn settled(&self, id: &str) {
+        let deadline = Instant::now() + SETTLE_WAIT;
+        let is_pending = |end: &Endpoint| {
+            let sandbox = end.sandbox.as_ref().filter(|_| end.ifname.is_empty());
+            sandbox.is_some_and(|path| self.kernel.is_netns(path))
+        };
+        while self.table().endpoints.get(id).is_some_and(is_pending) && Instant::now() < deadline {
+            tokio::time::sleep(SETTLE_POLL).await;
+        }
     }
 
     /// The container stops, or leaves the network.
@@ -196,14 +225,5 @@ impl Attachments {
             }
         });
         Ok(())
-    }
-}
-
-impl EndpointOptions {
-    /// As driver options, the form in which they reach the driver again.
-    pub fn to_driver_options(self) -> std::collections::BTreeMap<String, String> {
-        options::format(self.address, self.multicast, self.late)
-            .into_iter()
-            .collect()
     }
 }

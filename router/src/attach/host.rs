@@ -124,7 +124,8 @@ impl Kernel for HostKernel {
         }
         // A name without a namespace behind it is what a power cut in the middle leaves.
         Netns::delete_named(name).map_err(error)?;
-        Netns::create_named(name).map_err(error)?;
+        let netns = Netns::create_named(name).map_err(error)?;
+        netns.run_in(allow_ping).map_err(error)??;
         Ok(path)
     }
 
@@ -191,7 +192,7 @@ fn readable(watch: ProcessWatch) -> io::Result<AsyncFd<ProcessWatch>> {
     AsyncFd::with_interest(watch, Interest::READABLE)
 }
 
-/// For the second address of a subnet in one container, which Docker refuses to set.
+/// For the second address of a subnet in one container, which Docker refuses to set with its subnet.
 fn address_when_up(
     sandbox: &Path,
     mac: Mac,
@@ -221,7 +222,21 @@ fn add_if_up(mac: Mac, address: IpNet) -> KernelResult<bool> {
         return Ok(false);
     };
     netlink.add_address(link.index, address).map_err(error)?;
+    let alone = IpNet::from(address.addr());
+    if alone != address {
+        // Docker may have set it without its subnet; now it has both.
+        netlink.del_address(link.index, alone).map_err(error)?;
+    }
     Ok(true)
+}
+
+/// Inside a namespace that is ours. podman takes CAP_NET_RAW from containers and lets everyone ping instead, as Docker
+/// does; in a namespace that is not its own it cannot.
+fn allow_ping() -> KernelResult<()> {
+    let path = "/proc/sys/net/ipv4/ping_group_range";
+    // The largest group id that the kernel takes.
+    std::fs::write(path, "0 2147483647")
+        .map_err(|e| KernelError(format!("cannot write {path}: {e}")))
 }
 
 fn signed(pid: u32) -> KernelResult<i32> {

@@ -85,7 +85,8 @@ pub trait Kernel: Send + Sync {
     fn make_endpoint(&self, interface: &Interface) -> KernelResult<String>;
 
     /// Waits, for at most 30 s, until Docker has moved the interface into the namespace at `sandbox`, then finishes it;
-    /// returns its name there. With `add_address` the address is added too, because Docker was not told of it.
+    /// returns its name there. With `add_address` the address is added too, because Docker was not told of it, or of its
+    /// subnet.
     ///
     /// # Errors
     /// The interface did not come, or the kernel's.
@@ -96,7 +97,7 @@ pub trait Kernel: Send + Sync {
         add_address: bool,
     ) -> KernelResult<String>;
 
-    /// Makes a named namespace with its loopback up; returns its path. Success if it is there already.
+    /// Makes a named namespace with its loopback up, in which anyone may ping; returns its path. Success if it is there already.
     ///
     /// # Errors
     /// The kernel's.

@@ -27,8 +27,7 @@ mod tests;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
 use mesh_proto::address::{AddressArg, AddressError, mac_for};
@@ -42,11 +41,14 @@ use crate::state::{StateError, Store};
 use kernel::{Kernel, KernelError};
 use table::{Endpoint, Home, Member, Table};
 
-pub use endpoints::EndpointOptions;
+pub use endpoints::{EndpointOptions, Late};
 pub use host::HostKernel;
 
 /// Addresses that one command may give to a container.
 const MAX_ADDRESSES: usize = 32;
+/// Time that an address which is held elsewhere has to be given up.
+const RELEASE_WAIT: Duration = Duration::from_millis(1_500);
+const RELEASE_POLLS: u32 = 15;
 
 /// Who has an address elsewhere in the mesh, in words that complete "… is already used by …", as
 /// `container web on 7a:…(host2)`; none when nobody has it. This router's own announcements are left out.
@@ -361,10 +363,6 @@ pub(crate) fn netns_prefix(bridge: &str) -> String {
 }
 
 /// The explicit addresses among arguments, each once, in order; at least one.
-/// Time that an address which is held elsewhere has to be given up.
-const RELEASE_WAIT: Duration = Duration::from_millis(1_500);
-const RELEASE_POLLS: u32 = 15;
-
 fn parse_addresses(args: &[String]) -> Result<Vec<IpNet>, AttachError> {
     let mut addresses: Vec<IpNet> = Vec::new();
     for arg in args {

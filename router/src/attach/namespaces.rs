@@ -8,7 +8,7 @@ use mesh_proto::api::{AbandonRequest, AdoptRequest, PrepareRequest, Prepared, Ru
 
 use super::kernel::Target;
 use super::table::{Holder, Port, Process, Table};
-use super::{AttachError, Attachments, Home, Member, parse_addresses, texts};
+use super::{AttachError, Attachments, Home, Late, Member, parse_addresses, texts};
 use crate::driver::options;
 use crate::engine::{DRIVER, EngineError};
 
@@ -122,13 +122,12 @@ impl Attachments {
                 self.check_address(&table, *address, "")?;
             }
         }
+        let by_name = docker.plugs_by_name().await?;
         let mut networks = Vec::new();
-        for (k, address) in addresses.iter().enumerate() {
-            let name = network_name(k);
+        for (name, k, late) in connections(addresses, by_name) {
             docker.ensure_network(&name).await?;
             let multicast = request.multicast_route && is_first_ipv4(addresses, k);
-            let late = shares_subnet(&addresses[..k], *address);
-            let wanted = options::format(*address, multicast, late);
+            let wanted = options::format(addresses[k], multicast, late);
             let wanted = wanted
                 .iter()
                 .map(|(key, value)| format!(",driver-opt={key}={value}"));
@@ -240,10 +239,30 @@ fn is_first_ipv4(addresses: &[IpNet], k: usize) -> bool {
     addresses.iter().position(|a| matches!(a, IpNet::V4(_))) == Some(k)
 }
 
-/// Docker refuses an address whose subnet overlaps one that the container has; we add such an address ourselves.
-fn shares_subnet(earlier: &[IpNet], address: IpNet) -> bool {
-    let overlap = |a: &IpNet| a.contains(&address.addr()) || address.contains(&a.addr());
-    earlier.iter().any(overlap)
+/// The network of each address, given by its index, and what Docker is not told of it. Where Docker goes by the names of
+/// networks, addresses without their subnets get the first names.
+fn connections(addresses: &[IpNet], by_name: bool) -> Vec<(String, usize, Late)> {
+    let late = |k: usize| match addresses[k] {
+        _ if !is_in_other_subnet(addresses, k) => Late::No,
+        // Of an IPv6 address there is a route even without its subnet.
+        IpNet::V4(_) if by_name => Late::Subnet,
+        _ => Late::Whole,
+    };
+    let mut order: Vec<usize> = (0..addresses.len()).collect();
+    order.sort_by_key(|k| late(*k) != Late::Subnet);
+    let mut names: Vec<String> = order.iter().map(|k| network_name(*k)).collect();
+    names.sort();
+    let pairs = names.into_iter().zip(order);
+    pairs.map(|(name, k)| (name, k, late(k))).collect()
+}
+
+/// Whether another address brings a route that covers this one. Of several in one subnet, that is so for all but the
+/// first of those with the widest.
+fn is_in_other_subnet(addresses: &[IpNet], k: usize) -> bool {
+    let address = addresses[k];
+    addresses.iter().enumerate().any(|(other, subnet)| {
+        (subnet.prefix_len(), other) < (address.prefix_len(), k) && subnet.contains(&address.addr())
+    })
 }
 
 /// The Docker network of the k-th address of a container: it can be on each network once only.
@@ -260,4 +279,68 @@ fn fresh_id() -> Result<String, AttachError> {
     getrandom::fill(&mut bytes)
         .map_err(|e| AttachError::Invalid(format!("no random numbers from the kernel: {e}")))?;
     Ok(format!("{:016x}", u64::from_be_bytes(bytes)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `10.2.1.2` for an address that Docker is to set without its subnet, `-` for one that it is not to set.
+    fn shown(addresses: &[&str], by_name: bool) -> Vec<String> {
+        let addresses: Vec<IpNet> = addresses.iter().map(|a| a.parse().unwrap()).collect();
+        let all = connections(&addresses, by_name).into_iter();
+        all.map(|(name, k, late)| match late {
+            Late::No => format!("{name} {}", addresses[k]),
+            Late::Subnet => format!("{name} {}", addresses[k].addr()),
+            Late::Whole => format!("{name} -"),
+        })
+        .collect()
+    }
+
+    #[test]
+    fn addresses_of_one_subnet_come_before_its_route() {
+        for (addresses, expected) in [
+            (vec!["10.2.1.1/24"], vec!["mesh 10.2.1.1/24"]),
+            (
+                vec!["10.2.1.1/24", "10.3.1.1/24"],
+                vec!["mesh 10.2.1.1/24", "mesh-1 10.3.1.1/24"],
+            ),
+            (
+                vec!["10.2.1.1/24", "10.2.1.2/24", "10.3.1.1/24", "10.3.1.2/24"],
+                vec![
+                    "mesh 10.2.1.2",
+                    "mesh-1 10.3.1.2",
+                    "mesh-2 10.2.1.1/24",
+                    "mesh-3 10.3.1.1/24",
+                ],
+            ),
+            // The widest subnet has the route, wherever it stands.
+            (
+                vec!["10.2.1.1/24", "10.2.2.1/16", "10.2.1.2/24"],
+                vec!["mesh 10.2.1.1", "mesh-1 10.2.1.2", "mesh-2 10.2.2.1/16"],
+            ),
+            (
+                vec!["fd00::1/64", "fd00::2/64"],
+                vec!["mesh fd00::1/64", "mesh-1 -"],
+            ),
+        ] {
+            assert_eq!(shown(&addresses, true), expected);
+        }
+        let addresses = ["10.2.1.1/24", "10.2.1.2/24"];
+        assert_eq!(shown(&addresses, false), ["mesh 10.2.1.1/24", "mesh-1 -"]);
+    }
+
+    #[test]
+    fn names_are_in_dockers_order() {
+        let mut addresses: Vec<String> = (1..=12).map(|n| format!("10.{n}.0.1/16")).collect();
+        addresses.push("10.1.0.2/16".into());
+        let addresses: Vec<&str> = addresses.iter().map(String::as_str).collect();
+        let shown = shown(&addresses, true);
+        assert!(
+            shown.is_sorted_by_key(|line| line.split(' ').next()),
+            "{shown:?}"
+        );
+        assert_eq!(shown[0], "mesh 10.1.0.2");
+        assert_eq!(shown.len(), 13);
+    }
 }

@@ -129,7 +129,7 @@ impl Setup {
         let wanted = EndpointOptions {
             address: address.parse().unwrap(),
             multicast: false,
-            late: false,
+            late: Late::No,
         };
         self.attachments
             .create_endpoint(id, "mesh", wanted)
@@ -355,13 +355,24 @@ async fn networks_of_docker_are_prepared() {
     assert_eq!(
         prepared.networks,
         [
-            "name=mesh,driver-opt=mesh.address=10.2.1.1/24,driver-opt=mesh.multicast=true",
-            "name=mesh-1,driver-opt=mesh.address=10.2.1.2/24,driver-opt=mesh.multicast=false,driver-opt=mesh.late=true",
+            "name=mesh,driver-opt=mesh.address=10.2.1.2/24,driver-opt=mesh.multicast=false,driver-opt=mesh.late=subnet",
+            "name=mesh-1,driver-opt=mesh.address=10.2.1.1/24,driver-opt=mesh.multicast=true",
             "name=mesh-2,driver-opt=mesh.address=10.2.2.1/24,driver-opt=mesh.multicast=false",
         ]
     );
     assert_eq!(prepared.addresses, ["10.2.1.1", "10.2.1.2", "10.2.2.1"]);
     assert_eq!(s.docker.world().networks.len(), 3);
+
+    s.docker.world().modern = true;
+    let addresses = ["10.2.1.1/24", "10.2.1.2/24"];
+    let prepared = s.prepare(Runtime::Docker, &addresses).await.unwrap();
+    assert_eq!(
+        prepared.networks,
+        [
+            "name=mesh,driver-opt=mesh.address=10.2.1.1/24,driver-opt=mesh.multicast=true",
+            "name=mesh-1,driver-opt=mesh.address=10.2.1.2/24,driver-opt=mesh.multicast=false,driver-opt=mesh.late=true",
+        ]
+    );
     s.docker.set_down(true);
     let error = s
         .prepare(Runtime::Docker, &["10.2.1.1/24"])
@@ -611,7 +622,7 @@ async fn an_endpoint_whose_interface_is_gone_does_not_keep_its_address() {
     let wanted = EndpointOptions {
         address: "10.2.1.1/24".parse().unwrap(),
         multicast: false,
-        late: false,
+        late: Late::No,
     };
     let error = s
         .attachments
@@ -697,7 +708,7 @@ async fn the_driver_answers_while_a_user_waits_for_docker() {
     let wanted = EndpointOptions {
         address: "10.2.1.1/24".parse().unwrap(),
         multicast: false,
-        late: false,
+        late: Late::No,
     };
     let create = async {
         s.attachments

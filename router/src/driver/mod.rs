@@ -25,7 +25,7 @@ use mesh_proto::ids::Mac;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use crate::attach::Attachments;
+use crate::attach::{Attachments, Late};
 use messages::{
     CreateEndpointRequest, CreateEndpointResponse, EndpointInterface, EndpointRequest,
     InterfaceName, JoinResponse, StaticRoute,
@@ -55,10 +55,7 @@ fn routes(backend: Backend) -> Router {
             "/NetworkDriver.GetCapabilities",
             fixed(json!({"Scope": "local", "ConnectivityScope": "global"})),
         )
-        .route(
-            "/NetworkDriver.EndpointOperInfo",
-            fixed(json!({"Value": {}})),
-        )
+        .route("/NetworkDriver.EndpointOperInfo", post(describe))
         .route("/NetworkDriver.CreateEndpoint", post(create_endpoint))
         .route("/NetworkDriver.Join", post(join))
         .route("/NetworkDriver.Leave", post(leave))
@@ -104,7 +101,11 @@ async fn try_create_endpoint(backend: Backend, body: &[u8]) -> Reply {
         .create_endpoint(&request.endpoint, &request.network, wanted)
         .await
         .map_err(|e| e.to_string())?;
-    let shown = (!wanted.late).then_some(wanted.address);
+    let shown = match wanted.late {
+        Late::No => Some(wanted.address),
+        Late::Subnet => Some(IpNet::from(wanted.address.addr())),
+        Late::Whole => None,
+    };
     to_json(&CreateEndpointResponse {
         interface: filled_in(&given, shown, mac),
     })
@@ -151,6 +152,14 @@ fn try_join(backend: Backend, body: &[u8]) -> Reply {
         static_routes: if multicast { vec![route] } else { Vec::new() },
         disable_gateway_service: true,
     })
+}
+
+async fn describe(State(backend): State<Backend>, body: Bytes) -> Response {
+    let request: Result<EndpointRequest, String> = parse(&body);
+    if let (Some(attachments), Ok(request)) = (backend, &request) {
+        attachments.settled(&request.endpoint).await;
+    }
+    answer(request.map(|_| json!({"Value": {}})))
 }
 
 async fn leave(State(backend): State<Backend>, body: Bytes) -> Response {

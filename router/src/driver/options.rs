@@ -7,20 +7,26 @@ use ipnet::IpNet;
 use mesh_proto::address::AddressArg;
 use serde_json::Value;
 
-use crate::attach::EndpointOptions;
+use crate::attach::{EndpointOptions, Late};
 
 const ADDRESS: &str = "mesh.address";
 const MULTICAST: &str = "mesh.multicast";
 const LATE: &str = "mesh.late";
+/// What [`LATE`] may say; absent is [`Late::No`].
+const LATES: [(&str, Late); 3] = [
+    ("false", Late::No),
+    ("true", Late::Whole),
+    ("subnet", Late::Subnet),
+];
 
 /// The options of one endpoint, in the order they are shown.
-pub(crate) fn format(address: IpNet, multicast: bool, late: bool) -> Vec<(String, String)> {
+pub(crate) fn format(address: IpNet, multicast: bool, late: Late) -> Vec<(String, String)> {
     let mut options = vec![
         (ADDRESS.to_owned(), address.to_string()),
         (MULTICAST.to_owned(), multicast.to_string()),
     ];
-    if late {
-        options.push((LATE.to_owned(), "true".to_owned()));
+    for (text, _) in LATES.iter().filter(|l| late != Late::No && l.1 == late) {
+        options.push((LATE.to_owned(), (*text).to_owned()));
     }
     options
 }
@@ -36,8 +42,16 @@ pub(super) fn parse(options: &BTreeMap<String, Value>) -> Result<EndpointOptions
     Ok(EndpointOptions {
         address: address.map_err(|e| e.to_string())?,
         multicast: flag(options, MULTICAST)?,
-        late: flag(options, LATE)?,
+        late: late(options)?,
     })
+}
+
+fn late(options: &BTreeMap<String, Value>) -> Result<Late, String> {
+    let given = text(options, LATE)?.unwrap_or("false");
+    let found = LATES.iter().find(|(text, _)| *text == given);
+    found
+        .map(|(_, late)| *late)
+        .ok_or_else(|| format!("{LATE} is '{given}'; it must be true, false or subnet"))
 }
 
 fn flag(options: &BTreeMap<String, Value>, name: &str) -> Result<bool, String> {
@@ -70,7 +84,11 @@ mod tests {
     #[test]
     fn what_is_formatted_is_parsed() {
         for address in ["10.2.1.1/24", "fd00::5/64"] {
-            for (multicast, late) in [(true, false), (false, true), (false, false)] {
+            for (multicast, late) in [
+                (true, Late::No),
+                (false, Late::Whole),
+                (false, Late::Subnet),
+            ] {
                 let address = address.parse().unwrap();
                 let formatted = format(address, multicast, late).into_iter();
                 let options = formatted.map(|(k, v)| (k, Value::from(v))).collect();
@@ -98,6 +116,11 @@ mod tests {
         }
         let error = parse(&map(&[(ADDRESS, "10.2.1.1/24"), (MULTICAST, "yes")])).unwrap_err();
         assert_eq!(error, "mesh.multicast is 'yes'; it must be true or false");
+        let error = parse(&map(&[(ADDRESS, "10.2.1.1/24"), (LATE, "never")])).unwrap_err();
+        assert_eq!(
+            error,
+            "mesh.late is 'never'; it must be true, false or subnet"
+        );
         let mut options = map(&[]);
         options.insert(ADDRESS.into(), Value::from(7));
         assert_eq!(parse(&options).unwrap_err(), "mesh.address is not a text");

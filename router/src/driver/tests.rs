@@ -181,12 +181,37 @@ async fn multicast_is_a_route_and_a_late_address_is_not_told() {
         answer,
         json!({"Interface": {"MacAddress": "02:6d:0a:02:01:01"}})
     );
+    options.insert("mesh.late".into(), "subnet".into());
+    let body = json!({"EndpointID": ID}).to_string();
+    call(&s.socket, "NetworkDriver.DeleteEndpoint", &body).await;
+    let body = create_body(&options);
+    let answer = call(&s.socket, "NetworkDriver.CreateEndpoint", &body).await;
+    assert_eq!(answer["Interface"]["Address"], "10.2.1.1/32");
+
     let body = json!({"EndpointID": ID, "SandboxKey": SANDBOX}).to_string();
     let answer = call(&s.socket, "NetworkDriver.Join", &body).await;
     assert_eq!(
         answer["StaticRoutes"],
         json!([{"Destination": "224.0.0.0/4", "RouteType": 1}])
     );
+}
+
+#[tokio::test]
+async fn a_container_waits_until_its_interface_is_finished() {
+    let s = setup();
+    create(&s, "10.2.1.1/24").await;
+    let body = json!({"EndpointID": ID, "SandboxKey": SANDBOX}).to_string();
+    let finished = || s.attachments.ps()[0].interfaces[0].name == "mesh0";
+    // Before the namespace is there, Docker is not kept waiting.
+    s.kernel.fail("finish_endpoint", 0);
+    call(&s.socket, "NetworkDriver.Join", &body).await;
+    let ask = || call(&s.socket, "NetworkDriver.EndpointOperInfo", &body);
+    assert_eq!(ask().await, json!({"Value": {}}));
+    assert!(!finished());
+    s.kernel.add_sandbox(SANDBOX);
+    call(&s.socket, "NetworkDriver.Join", &body).await;
+    assert_eq!(ask().await, json!({"Value": {}}));
+    assert!(finished());
 }
 
 #[tokio::test]

@@ -5,8 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bollard::errors::Error;
 use bollard::models::{
-    ContainerInspectResponse, EndpointSettings, Ipam, NetworkConnectRequest, NetworkCreateRequest,
-    NetworkDisconnectRequest,
+    ContainerInspectResponse, Ipam, NetworkCreateRequest, NetworkDisconnectRequest,
 };
 use bollard::query_parameters::{ListContainersOptions, ListNetworksOptions};
 use bollard::{ClientVersion, Docker as Client};
@@ -244,6 +243,14 @@ impl Engine for Docker {
         })
     }
 
+    fn plugs_by_name(&self) -> Answer<'_, bool> {
+        Box::pin(async move {
+            let client = self.client().await?;
+            let version = client.version().await.map_err(|e| self.error(e, None))?;
+            Ok(plugs_by_name(&version.api_version.unwrap_or_default()))
+        })
+    }
+
     fn networks(&self) -> Answer<'_, Vec<String>> {
         Box::pin(self.our_networks())
     }
@@ -254,27 +261,6 @@ impl Engine for Docker {
 
     fn endpoints<'a>(&'a self, network: &'a str) -> Answer<'a, Vec<NetworkEndpoint>> {
         Box::pin(self.endpoints_of(network))
-    }
-
-    fn connect<'a>(
-        &'a self,
-        network: &'a str,
-        container: &'a str,
-        options: BTreeMap<String, String>,
-    ) -> Answer<'a, ()> {
-        Box::pin(async move {
-            let client = self.client().await?;
-            let settings = EndpointSettings {
-                driver_opts: Some(options.into_iter().collect()),
-                ..EndpointSettings::default()
-            };
-            let request = NetworkConnectRequest {
-                container: container.to_owned(),
-                endpoint_config: Some(settings),
-            };
-            let answer = client.connect_network(network, request).await;
-            answer.map_err(|e| self.error(e, Some(container)))
-        })
     }
 
     fn disconnect<'a>(&'a self, network: &'a str, container: &'a str) -> Answer<'a, ()> {
@@ -292,6 +278,14 @@ impl Engine for Docker {
             }
         })
     }
+}
+
+/// Docker 26 (API 1.45) was the first to make the namespace before the networks.
+fn plugs_by_name(api_version: &str) -> bool {
+    let number = |text: &str| text.parse::<u32>().ok();
+    let parts = api_version.split_once('.');
+    let parts = parts.and_then(|(major, minor)| Some((number(major)?, number(minor)?)));
+    parts.is_some_and(|version| version < (1, 45))
 }
 
 fn check_name(name: &str) -> Result<(), EngineError> {
@@ -368,6 +362,19 @@ mod tests {
         for name in ["", "a/b", "../v1/x", "a?b=c"] {
             let error = docker.inspect(name).await.unwrap_err();
             assert_eq!(error, EngineError::NoContainer(name.to_owned()));
+        }
+    }
+
+    #[test]
+    fn engines_before_26_plug_by_name() {
+        for (version, expected) in [
+            ("1.41", true),
+            ("1.44", true),
+            ("1.45", false),
+            ("2.0", false),
+            ("x", false),
+        ] {
+            assert_eq!(plugs_by_name(version), expected, "{version}");
         }
     }
 

@@ -15,6 +15,8 @@ pub(crate) struct World {
     /// What was asked that changes something, in order.
     pub(crate) log: Vec<String>,
     down: bool,
+    /// An engine of today; else one that plugs in the order of names.
+    pub(crate) modern: bool,
 }
 
 pub(crate) struct FakeEngine {
@@ -118,6 +120,10 @@ impl Engine for FakeEngine {
         })
     }
 
+    fn plugs_by_name(&self) -> Answer<'_, bool> {
+        self.answer(|w| Ok(!w.modern))
+    }
+
     fn networks(&self) -> Answer<'_, Vec<String>> {
         self.answer(|w| Ok(w.networks.iter().cloned().collect()))
     }
@@ -131,18 +137,6 @@ impl Engine for FakeEngine {
 
     fn endpoints<'a>(&'a self, network: &'a str) -> Answer<'a, Vec<NetworkEndpoint>> {
         self.answer(|w| Ok(w.endpoints.get(network).cloned().unwrap_or_default()))
-    }
-
-    fn connect<'a>(
-        &'a self,
-        network: &'a str,
-        container: &'a str,
-        _: BTreeMap<String, String>,
-    ) -> Answer<'a, ()> {
-        self.answer(|w| {
-            w.log.push(format!("connect {network} {container}"));
-            Ok(())
-        })
     }
 
     fn disconnect<'a>(&'a self, network: &'a str, container: &'a str) -> Answer<'a, ()> {

@@ -109,6 +109,10 @@ pub trait Engine: Send + Sync {
     /// Every container, stopped ones included: full id → whether it runs.
     fn list(&self) -> Answer<'_, BTreeMap<String, bool>>;
 
+    /// Whether Docker plugs the networks of a container that starts in the order of their names, and nobody can act in
+    /// between. Otherwise the order is any, and the driver is asked about each endpoint once it is plugged.
+    fn plugs_by_name(&self) -> Answer<'_, bool>;
+
     /// Names of the Docker networks whose driver is ours.
     fn networks(&self) -> Answer<'_, Vec<String>>;
 
@@ -117,14 +121,6 @@ pub trait Engine: Send + Sync {
 
     /// Who is on a Docker network now.
     fn endpoints<'a>(&'a self, network: &'a str) -> Answer<'a, Vec<NetworkEndpoint>>;
-
-    /// Plugs a container into a Docker network, with options for the driver.
-    fn connect<'a>(
-        &'a self,
-        network: &'a str,
-        container: &'a str,
-        options: BTreeMap<String, String>,
-    ) -> Answer<'a, ()>;
 
     /// Unplugs a container by force; success if it was not there.
     fn disconnect<'a>(&'a self, network: &'a str, container: &'a str) -> Answer<'a, ()>;

@@ -90,6 +90,10 @@ impl Engine for Podman {
 
     // podman's networks are not ours: its containers join namespaces that the router made.
 
+    fn plugs_by_name(&self) -> Answer<'_, bool> {
+        Box::pin(std::future::ready(Ok(false)))
+    }
+
     fn networks(&self) -> Answer<'_, Vec<String>> {
         Box::pin(async { Ok(Vec::new()) })
     }
@@ -100,15 +104,6 @@ impl Engine for Podman {
 
     fn endpoints<'a>(&'a self, _: &'a str) -> Answer<'a, Vec<NetworkEndpoint>> {
         Box::pin(async { Ok(Vec::new()) })
-    }
-
-    fn connect<'a>(
-        &'a self,
-        _: &'a str,
-        _: &'a str,
-        _: BTreeMap<String, String>,
-    ) -> Answer<'a, ()> {
-        Box::pin(async { Err(refused("the mesh is no podman network".into())) })
     }
 
     fn disconnect<'a>(&'a self, _: &'a str, _: &'a str) -> Answer<'a, ()> {
