@@ -121,6 +121,7 @@ impl Shell {
                     self.snapshot.store(snapshot.clone());
                     self.sender.flush_waiting(&snapshot, self.clock.now());
                 }
+                Output::Epoch(epoch) => self.keep(self.store.raise_epoch(epoch), "the epoch"),
                 Output::Pin(name, key) => {
                     self.pins.insert(name, key);
                     self.save_pins();
