@@ -7,6 +7,7 @@
 mod file;
 #[cfg(test)]
 mod tests;
+mod writer;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -18,6 +19,8 @@ use mesh_sys::process::LockFile;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use zeroize::{Zeroize, ZeroizeOnDrop};
+
+pub use self::writer::{Change, Writer};
 
 const IDENTITY: &str = "identity";
 const TARGETS: &str = "targets";
