@@ -168,6 +168,9 @@ pub const HANDSHAKE_RETRIES: [Duration; 5] = [
     Duration::from_secs(2),
     Duration::from_secs(5),
 ];
+/// Inits of one handshake whose answers are taken, and answers that may be confirmed; the oldest is forgotten. Together
+/// they span more time than a frame waits ([`PENDING_AGE`]).
+pub const KEPT_ATTEMPTS: usize = 4;
 /// A session handshake without an answer for this long is given up and counted; whoever still wants it begins anew.
 pub const HANDSHAKE_GIVE_UP: Duration = Duration::from_secs(90);
 /// Time the other side's handshake has to be confirmed before ours is begun after all.

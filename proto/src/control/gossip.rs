@@ -14,7 +14,7 @@ use crate::topology::record::SignedRecord;
 use crate::wire::message::{LinkMessage, Summary};
 
 use super::targets::Retry;
-use super::{Control, Note};
+use super::{Control, Note, Output};
 
 /// What gossip did, for the report.
 #[derive(Clone, Copy, Debug, Default)]
@@ -172,6 +172,7 @@ impl Control {
             self.config.epoch = epoch;
             self.sessions.raise_epoch(epoch);
             self.snapshot_dirty = true;
+            self.outputs.push_back(Output::Epoch(epoch));
             self.note(Note::Warn(format!(
                 "the stored state of this router is an old one; it goes on with epoch {epoch}"
             )));

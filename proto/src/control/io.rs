@@ -65,6 +65,8 @@ pub enum Output {
     },
     /// The lanes are to read this from now on.
     Publish(Arc<Snapshot>),
+    /// The boot epoch was raised in the middle of a run: keep it, so that the next start begins above it.
+    Epoch(u64),
     /// A name is bound to a key from now on: keep it.
     Pin(PeerName, [u8; 32]),
     /// A name is free again: forget its key.

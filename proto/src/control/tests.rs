@@ -14,7 +14,7 @@ use crate::crypto::identity::Identity;
 use crate::crypto::secret::MeshSecret;
 use crate::entropy::SeededEntropy;
 use crate::forward::{LaneEvent, Outbox, Scratch};
-use crate::ids::PeerName;
+use crate::ids::{PeerName, Version};
 use crate::topology::record::Ed25519;
 
 struct Node {
@@ -24,6 +24,8 @@ struct Node {
     address: SocketAddr,
     injected: Vec<Vec<u8>>,
     notes: Vec<String>,
+    /// Epochs it wanted to be kept.
+    epochs: Vec<u64>,
 }
 
 /// Where the far end of a connection is.
@@ -166,6 +168,7 @@ impl Net {
                 });
             }
             Output::Note(Note::Info(text) | Note::Warn(text)) => self.nodes[n].notes.push(text),
+            Output::Epoch(epoch) => self.nodes[n].epochs.push(epoch),
             Output::Pin(..) | Output::Unpin(_) | Output::Targets(_) | Output::Held(_) => {}
         }
     }
@@ -276,6 +279,7 @@ fn node(n: usize, setup: &Setup, now: Instant) -> Node {
         address: address(n),
         injected: Vec::new(),
         notes: Vec::new(),
+        epochs: Vec::new(),
     }
 }
 
@@ -453,7 +457,6 @@ fn garbage_from_a_member_is_counted_and_changes_nothing() {
     let peer = net.nodes[1].control.me();
     let control = &mut net.nodes[0].control;
     let conn = control.links.of_peer(&peer).unwrap();
-    use crate::wire::message::LinkMessage;
     let mut forged = control.lsdb.get(&peer).unwrap().bytes().to_vec();
     let last = forged.len() - 1;
     forged[last] ^= 1;
@@ -577,4 +580,35 @@ fn replacing_targets_keeps_what_is_listed_and_bad_ones_change_nothing() {
     assert_eq!(control.explicit_targets(), ["b", "c"]);
     control.forget(&["b".into(), "unknown".into()]);
     assert_eq!(control.explicit_targets(), ["c"]);
+}
+
+/// What a run of node `n` that this one knows nothing of said of itself.
+fn record_of_another_run(net: &Net, n: usize, version: Version) -> SignedRecord {
+    let control = &net.nodes[n].control;
+    let mut body = control.own.signed().body().clone();
+    body.version = version;
+    SignedRecord::sign(&body, &control.config.identity).unwrap()
+}
+
+/// Node 1 tells node 0 this record.
+fn tell(net: &mut Net, record: &SignedRecord) {
+    let (now, peer) = (net.now, net.nodes[1].control.me());
+    let control = &mut net.nodes[0].control;
+    let conn = control.links.of_peer(&peer).unwrap();
+    let message = LinkMessage::Records(vec![record.bytes().to_vec()]);
+    control.handle_message(conn, message, now);
+    control.flush(now);
+}
+
+#[test]
+fn an_epoch_raised_in_the_middle_of_a_run_is_kept() {
+    let mut net = Net::new(vec![open_mesh(1), open_mesh(2)]);
+    net.connect(0, 1);
+    net.run(3 * SECOND);
+    assert!(net.nodes[0].epochs.is_empty());
+    let later = record_of_another_run(&net, 0, Version { epoch: 7, seq: 3 });
+    tell(&mut net, &later);
+    net.run(3 * SECOND);
+    assert_eq!(net.nodes[0].epochs, [8]);
+    assert_eq!(net.nodes[0].control.report(net.now).epoch, 8);
 }

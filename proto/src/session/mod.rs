@@ -43,9 +43,9 @@
 //!
 //! # Keys
 //!
-//! The initiator uses new keys when the Response arrives, and sends an empty Probe with them until it hears an answer.
-//! The responder keeps them as *next* and uses them after the first datagram it opened with them; then it answers with
-//! an empty Probe. The keys before are kept as *previous*, for datagrams still on their way. When both sides begin at
+//! The initiator uses new keys when the Response to any of its last four Inits arrives, and sends an empty Probe with
+//! them until it hears an answer. The responder keeps the keys of the last four Inits it answered as *next* and uses
+//! those with which it opened a first datagram; then it answers with an empty Probe. The keys before are kept as *previous*, for datagrams still on their way. When both sides begin at
 //! once the Init of the lower [`PeerId`] wins: its sender ignores the other Init and repeats its own, the other side
 //! answers and drops its own. After four attempts in vain the sender answers too.
 //!

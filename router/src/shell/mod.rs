@@ -17,7 +17,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::attach::Announced;
 use crate::clock::Clock;
 use crate::lanes::ControlSender;
-use crate::state::Store;
+use crate::state::{Change, Writer};
 
 use self::conns::{ConnEvent, Conns};
 
@@ -70,8 +70,8 @@ pub struct Shell {
     pub held: Arc<ArcSwap<HeldAddresses>>,
     /// Names and the keys they are bound to, as stored.
     pub pins: BTreeMap<PeerName, [u8; 32]>,
-    /// Where targets and pins are kept.
-    pub store: Arc<Store>,
+    /// Where the epoch, targets and pins are kept.
+    pub state: Writer,
 }
 
 /// Events taken from one source before the others get their turn.
@@ -121,6 +121,7 @@ impl Shell {
                     self.snapshot.store(snapshot.clone());
                     self.sender.flush_waiting(&snapshot, self.clock.now());
                 }
+                Output::Epoch(epoch) => self.state.put(Change::Epoch(epoch)),
                 Output::Pin(name, key) => {
                     self.pins.insert(name, key);
                     self.save_pins();
@@ -129,9 +130,7 @@ impl Shell {
                     self.pins.remove(&name);
                     self.save_pins();
                 }
-                Output::Targets(targets) => {
-                    self.keep(self.store.set_targets(&targets), "the targets")
-                }
+                Output::Targets(targets) => self.state.put(Change::Targets(targets)),
                 Output::Held(held) => self.held.store(held),
                 Output::Note(Note::Info(text)) => tracing::info!("{text}"),
                 Output::Note(Note::Warn(text)) => tracing::warn!("{text}"),
@@ -145,14 +144,7 @@ impl Shell {
             .iter()
             .map(|(name, key)| (name.to_string(), *key))
             .collect();
-        self.keep(self.store.set_pins(&pins), "a peer's key");
-    }
-
-    /// A state directory that cannot be written costs memory over a restart, never forwarding.
-    fn keep<E: std::fmt::Display>(&self, result: Result<(), E>, what: &str) {
-        if let Err(error) = result {
-            tracing::error!("cannot store {what}: {error}; it will be forgotten at the next start");
-        }
+        self.state.put(Change::Pins(pins));
     }
 
     fn handle_command(&mut self, command: Command) {

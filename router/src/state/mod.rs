@@ -7,6 +7,7 @@
 mod file;
 #[cfg(test)]
 mod tests;
+mod writer;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -18,6 +19,8 @@ use mesh_sys::process::LockFile;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use zeroize::{Zeroize, ZeroizeOnDrop};
+
+pub use self::writer::{Change, Writer};
 
 const IDENTITY: &str = "identity";
 const TARGETS: &str = "targets";
@@ -209,6 +212,25 @@ impl Store {
                 IDENTITY_REMEDY,
             )
         })?;
+        self.set_identity(&seeds).map(|()| seeds)
+    }
+
+    /// Stores an epoch that was raised in the middle of a run, so that the next start begins above it. A lower one than
+    /// is stored changes nothing.
+    ///
+    /// # Errors
+    /// As [`Store::identity`]; the old content stays.
+    pub fn raise_epoch(&self, epoch: u64) -> Result<(), StateError> {
+        match self.identity()? {
+            Some(mut seeds) if seeds.epoch < epoch => {
+                seeds.epoch = epoch;
+                self.set_identity(&seeds)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn set_identity(&self, seeds: &IdentitySeeds) -> Result<(), StateError> {
         let stored = IdentityFile {
             sign: hex(&seeds.sign),
             dh: hex(&seeds.dh),
@@ -217,7 +239,7 @@ impl Store {
         let mut body = to_json(&stored);
         let written = file::write(&self.dir.join(IDENTITY), &body);
         body.zeroize();
-        written.map(|()| seeds)
+        written
     }
 
     /// Targets given with `launch` or `connect`, as typed.

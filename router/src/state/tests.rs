@@ -23,6 +23,21 @@ fn each_boot_raises_the_epoch_and_keeps_the_keys() {
 }
 
 #[test]
+fn an_epoch_raised_in_a_run_is_the_one_the_next_start_exceeds() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    store.raise_epoch(9).unwrap();
+    assert_eq!(store.identity().unwrap(), None, "no identity, no epoch");
+    store.boot(seeds).unwrap();
+    for epoch in [8, 3] {
+        store.raise_epoch(epoch).unwrap();
+        let got = store.identity().unwrap().unwrap();
+        assert_eq!((got.epoch, got.sign, got.dh), (8, [7; 32], [9; 32]));
+    }
+    assert_eq!(store.boot(seeds).unwrap().epoch, 9);
+}
+
+#[test]
 fn two_routers_never_share_a_directory() {
     let dir = tempfile::tempdir().unwrap();
     let first = Store::open(dir.path()).unwrap();

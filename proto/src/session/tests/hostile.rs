@@ -260,7 +260,7 @@ fn under_load_a_handshake_succeeds_with_a_cookie() {
 }
 
 #[test]
-fn a_cookie_is_taken_once_and_only_for_the_last_init() {
+fn a_cookie_is_taken_once_and_only_for_an_init_that_waits() {
     let mut net = Net::new(1, FAIR);
     net.want(0);
     let (_, from, init) = net.tape[0].clone();
