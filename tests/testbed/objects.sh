@@ -2,7 +2,8 @@
 # Prints what a host's kernel and disks hold, one object a line: links, addresses, routes, rules, namespaces, files,
 # networks of the engine, processes, mounts. Compared before and after by tests that nothing is left behind.
 ip -o link | awk -F'[:@]' '{ print "link" $2 }'
-ip -o addr | awk '{ print "address", $2, $4 }'
+# Docker's bridges get a link-local address with their first container, and keep it.
+ip -o addr | grep -v -e ' docker0 .* fe80:' -e ' br-[0-9a-f]* .* fe80:' | awk '{ print "address", $2, $4 }'
 { ip route; ip rule; ip -6 rule; } | sed 's/^/route /; s/ linkdown//'
 for family in iptables ip6tables; do
     for table in filter nat mangle; do

@@ -65,6 +65,9 @@ fingerprint() {
     [ "$2" != Z ] && echo "$1 ${21}"
 }
 
+# Never an empty file: to a sweep that would be an owner that has ended.
+set_owner() { fingerprint "$1" >"$dir/owner.new" && mv "$dir/owner.new" "$dir/owner"; }
+
 # Whether the testbed in directory $1 has an owner that still runs.
 owned() {
     local recorded
@@ -270,9 +273,7 @@ start() {
     # Until here the owner was this script, so that a start that was killed counts as a leftover.
     if [ -z "$owner" ]; then
         rm "$dir/owner"
-    elif fingerprint "$owner" >"$dir/owner.new"; then
-        mv "$dir/owner.new" "$dir/owner"
-    else
+    elif ! set_owner "$owner"; then
         stop
         die "process $owner, for which this testbed was, has ended"
     fi
@@ -303,7 +304,7 @@ make_room() {
         stop
     fi
     mkdir -p "$dir/hosts"
-    fingerprint $$ >"$dir/owner"
+    set_owner $$
 }
 
 running() { local host; for host in $(hosts); do pid_of "$host" || true; done; }

@@ -112,14 +112,19 @@ impl Attachments {
     }
 
     /// Docker asks about an endpoint that it has joined. An engine that had the namespace before has plugged it by now,
-    /// and starts the container's first process after our answer: that waits until the rest is done, for a second at most.
+    /// and starts the container's first process after the answers: they wait until all is done that can be done for that
+    /// container now, for a second at most.
     pub(crate) async fn settled(&self, id: &str) {
-        let deadline = Instant::now() + SETTLE_WAIT;
-        let is_pending = |end: &Endpoint| {
-            let sandbox = end.sandbox.as_ref().filter(|_| end.ifname.is_empty());
-            sandbox.is_some_and(|path| self.kernel.is_netns(path))
+        let sandbox = self
+            .table()
+            .endpoints
+            .get(id)
+            .and_then(|end| end.sandbox.clone());
+        let Some(sandbox) = sandbox.filter(|path| self.kernel.is_netns(path)) else {
+            return;
         };
-        while self.table().endpoints.get(id).is_some_and(is_pending) && Instant::now() < deadline {
+        let deadline = Instant::now() + SETTLE_WAIT;
+        while self.table().is_unfinished(&sandbox) && Instant::now() < deadline {
             tokio::time::sleep(SETTLE_POLL).await;
         }
     }

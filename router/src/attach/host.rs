@@ -13,9 +13,10 @@ use mesh_proto::ids::Mac;
 use mesh_sys::attach::{self, AttachError, Endpoint, Plug};
 use mesh_sys::bridge::{self, BridgeConfig, Outcome};
 use mesh_sys::firewall::{self, Changed};
-use mesh_sys::netlink::Netlink;
+use mesh_sys::netlink::{AddressEntry, Netlink};
 use mesh_sys::netns::Netns;
 use mesh_sys::process::{self, ProcessWatch};
+use mesh_sys::sysctl::{self, Table};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
@@ -25,6 +26,8 @@ use super::kernel::{Interface, Kernel, KernelError, KernelResult, Mended, Target
 const NETNS_DIR: &str = "/run/netns";
 /// How long Docker may take from Join until the interface is in the container.
 const FINISH_WAIT: Duration = Duration::from_secs(30);
+/// How long Docker may take from one interface of a container to the last.
+const COVER_WAIT: Duration = Duration::from_secs(10);
 /// Time between two looks for an interface that Docker is about to move.
 const POLL: Duration = Duration::from_millis(2);
 
@@ -111,7 +114,7 @@ impl Kernel for HostKernel {
             std::thread::sleep(POLL);
         }
         if add_address {
-            address_when_up(sandbox, interface.mac, interface.address, deadline)?;
+            address_when_covered(sandbox, interface.mac, interface.address, deadline)?;
         }
         attach::finish_endpoint(sandbox, interface.mac, interface.multicast, deadline)
             .map_err(error)
@@ -192,16 +195,21 @@ fn readable(watch: ProcessWatch) -> io::Result<AsyncFd<ProcessWatch>> {
     AsyncFd::with_interest(watch, Interest::READABLE)
 }
 
-/// For the second address of a subnet in one container, which Docker refuses to set with its subnet.
-fn address_when_up(
+/// For the second address of a subnet in one container, which Docker refuses to set with its subnet: sets it so once the
+/// first is there. Before that it would be the reason why Docker refuses the first.
+fn address_when_covered(
     sandbox: &Path,
     mac: Mac,
     address: IpNet,
     deadline: Instant,
 ) -> KernelResult<()> {
+    let covered_by = Instant::now() + COVER_WAIT;
     loop {
+        let needs_cover = Instant::now() < covered_by;
         if let Ok(netns) = Netns::open(sandbox)
-            && netns.run_in(|| add_if_up(mac, address)).map_err(error)??
+            && netns
+                .run_in(|| add_if_up(mac, address, needs_cover))
+                .map_err(error)??
         {
             return Ok(());
         }
@@ -214,13 +222,24 @@ fn address_when_up(
     }
 }
 
-/// Inside the container's namespace; whether the interface is there.
-fn add_if_up(mac: Mac, address: IpNet) -> KernelResult<bool> {
+/// Inside the container's namespace; whether it was time to.
+fn add_if_up(mac: Mac, address: IpNet, needs_cover: bool) -> KernelResult<bool> {
     let mut netlink = Netlink::open().map_err(error)?;
     let links = netlink.links().map_err(error)?;
-    let Some(link) = links.into_iter().find(|l| l.up && l.mac == Some(mac)) else {
+    let Some(link) = links.iter().find(|l| l.up && l.mac == Some(mac)) else {
         return Ok(false);
     };
+    let is_cover = |other: &AddressEntry| {
+        let is_up = links.iter().any(|l| l.index == other.link && l.up);
+        is_up && other.link != link.index && other.address.contains(&address.addr())
+    };
+    if needs_cover && !netlink.addresses().map_err(error)?.iter().any(is_cover) {
+        return Ok(false);
+    }
+    if address.addr().is_ipv6() {
+        // Docker disables IPv6 on an interface that it gives no such address.
+        sysctl::set_if_present(Table::Ipv6Conf, &link.name, "disable_ipv6", "0").map_err(error)?;
+    }
     netlink.add_address(link.index, address).map_err(error)?;
     let alone = IpNet::from(address.addr());
     if alone != address {

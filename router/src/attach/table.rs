@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use ipnet::IpNet;
 use mesh_proto::address::mac_for;
@@ -139,6 +139,19 @@ impl Table {
     /// Who has `ip`.
     pub(super) fn holder(&self, ip: IpAddr) -> Option<Held> {
         self.held().find(|held| held.address.addr() == ip)
+    }
+
+    /// Whether an endpoint in this namespace waits for us. A late one waits for that with its subnet first.
+    pub(super) fn is_unfinished(&self, sandbox: &Path) -> bool {
+        let here = || {
+            self.endpoints
+                .values()
+                .filter(|end| end.sandbox.as_deref() == Some(sandbox))
+        };
+        let is_covered = |late: &Endpoint| {
+            here().any(|end| !end.late && end.address.contains(&late.address.addr()))
+        };
+        here().any(|end| end.ifname.is_empty() && (!end.late || is_covered(end)))
     }
 
     /// Whether a container sends multicast to an interface on the mesh already.

@@ -280,12 +280,12 @@ impl Engine for Docker {
     }
 }
 
-/// Docker 26 (API 1.45) was the first to make the namespace before the networks.
+/// Seen with 20.10 (API 1.41) and 26.1 (1.45). Later engines may make the namespace first, and then join in any order.
 fn plugs_by_name(api_version: &str) -> bool {
     let number = |text: &str| text.parse::<u32>().ok();
     let parts = api_version.split_once('.');
     let parts = parts.and_then(|(major, minor)| Some((number(major)?, number(minor)?)));
-    parts.is_some_and(|version| version < (1, 45))
+    parts.is_some_and(|version| version < (1, 46))
 }
 
 fn check_name(name: &str) -> Result<(), EngineError> {
@@ -366,11 +366,11 @@ mod tests {
     }
 
     #[test]
-    fn engines_before_26_plug_by_name() {
+    fn old_engines_plug_by_name() {
         for (version, expected) in [
             ("1.41", true),
-            ("1.44", true),
-            ("1.45", false),
+            ("1.45", true),
+            ("1.46", false),
             ("2.0", false),
             ("x", false),
         ] {

@@ -109,6 +109,52 @@ fn an_engine_that_restarts_under_a_running_router_finds_it() -> Result<()> {
 }
 
 #[test]
+fn what_the_engine_gave_up_without_its_driver_is_started() -> Result<()> {
+    with_testbed(&Setup::hosts(2).engines(), |bed| {
+        full_mesh(bed)?;
+        let (one, two) = (bed.host(1), bed.host(2));
+        let far = run(one, "10.2.1.1/24", "far")?;
+        run_with(two, "10.2.1.2/24", "web", &["--restart", "always"])?;
+        two.crash()?;
+        two.boot(true)?;
+        // dockerd tries for 15 s or more, or has given up by now.
+        two.launch(&[])?;
+        let runs = || again(two, "web", "10.2.1.2/24");
+        far.reaches(&wait_until(Duration::from_secs(60), "web is back", runs)?)
+    })
+}
+
+#[test]
+fn an_attached_container_is_back_on_the_mesh_after_each_restart() -> Result<()> {
+    with_testbed(&Setup::hosts(1).engines(), |bed| {
+        let host = bed.host(1);
+        host.launch(&[])?;
+        let near = run(host, "10.2.1.1/24", "near")?;
+        host.docker(&["run", "-d", "--name", "plain", "ubuntu", "sleep", "1000"])?
+            .ok()?;
+        host.mesh(&["attach", "10.2.1.2/24", "plain"])?.ok()?;
+        for (who, verb) in [
+            ("docker", vec!["restart", "-t", "0"]),
+            ("mesh", vec!["restart"]),
+        ] {
+            let args = [verb, vec!["plain"]].concat();
+            let restarted = if who == "docker" {
+                host.docker(&args)
+            } else {
+                host.mesh(&args)
+            };
+            restarted?.ok()?;
+            near.reaches(&again(host, "plain", "10.2.1.2/24")?)?;
+        }
+        // One that is stopped is started with an address of its own.
+        host.docker(&["stop", "-t", "0", "plain"])?.ok()?;
+        host.mesh(&["detach", "plain"])?.ok()?;
+        host.mesh(&["start", "10.2.1.3/24", "plain"])?.ok()?;
+        near.reaches(&again(host, "plain", "10.2.1.3/24")?)
+    })
+}
+
+#[test]
 fn reset_leaves_nothing_in_the_engine_either() -> Result<()> {
     with_testbed(&Setup::hosts(1).engines(), |bed| {
         let host = bed.host(1);
@@ -118,5 +164,45 @@ fn reset_leaves_nothing_in_the_engine_either() -> Result<()> {
         host.docker(&["rm", "-f", "web"])?.ok()?;
         host.mesh(&["reset"])?.ok()?;
         Snapshot::take(host)?.same_as(&before)
+    })
+}
+
+#[test]
+fn reset_beside_running_containers_takes_what_is_of_the_mesh_only() -> Result<()> {
+    with_testbed(&Setup::hosts(1).engines(), |bed| {
+        let host = bed.host(1);
+        host.docker(&["run", "-d", "--name", "plain", "ubuntu", "sleep", "1000"])?
+            .ok()?;
+        let addresses = |name| host.docker(&["exec", name, "ip", "-o", "-4", "addr"])?.ok();
+        let own = addresses("plain")?;
+        for killed in [false, true] {
+            let before = Snapshot::take(host)?;
+            host.launch(&[])?;
+            let both = [
+                "run",
+                "10.2.1.1/24",
+                "10.2.1.2/24",
+                "--name",
+                "web",
+                "ubuntu",
+                "sleep",
+                "1d",
+            ];
+            host.mesh(&both)?.ok()?;
+            host.mesh(&["attach", "10.2.1.3/24", "plain"])?.ok()?;
+            if killed {
+                host.kill_router()?;
+            }
+            host.mesh(&["reset"])?.ok()?;
+            ensure!(addresses("plain")? == own, "{}", addresses("plain")?);
+            // It lives on, on Docker's own network.
+            let left = addresses("web")?;
+            ensure!(left.contains("eth0") && !left.contains("mesh"), "{left}");
+            host.docker(&["rm", "-f", "web"])?.ok()?;
+            Snapshot::take(host)?
+                .same_as(&before)
+                .map_err(|e| e.context(format!("killed: {killed}")))?;
+        }
+        Ok(())
     })
 }

@@ -33,6 +33,8 @@ fn podman_and_docker_share_the_mesh() -> Result<()> {
                 "10.2.1.1/24",
                 "--name",
                 "pod",
+                // For this image's ping, which does not know the sockets that everyone may use.
+                "--cap-add=NET_RAW",
                 "ubuntu",
                 "sleep",
                 "1000",
@@ -47,6 +49,18 @@ fn podman_and_docker_share_the_mesh() -> Result<()> {
             || ping("10.2.1.2")?.ok(),
         )?;
         far.ping("10.2.1.1")?;
+        let range = "/proc/sys/net/ipv4/ping_group_range";
+        let range = host.exec(&["podman", "exec", "pod", "cat", range])?.ok()?;
+        ensure!(
+            range.contains("2147483647"),
+            "not everyone may ping: {range}"
+        );
+        host.exec(&["podman", "restart", "-t", "0", "pod"])?.ok()?;
+        mesh_tests::wait_until(
+            std::time::Duration::from_secs(15),
+            "the pod is back",
+            || ping("10.2.1.2")?.ok(),
+        )?;
         ensure!(
             host.ps()?.iter().any(|c| c.container == id),
             "{:?}",
@@ -91,6 +105,53 @@ fn the_address_is_there_before_the_first_process_of_a_pod() -> Result<()> {
         host.exec(&["podman", "wait", &id])?.ok()?;
         let seen = host.exec(&["podman", "logs", &id])?.ok()?;
         ensure!(seen.contains("inet 10.2.1.1/24"), "{seen}");
+        Ok(())
+    })
+}
+
+#[test]
+fn podman_is_found_when_docker_does_not_answer() -> Result<()> {
+    if !installed()? {
+        return Ok(());
+    }
+    with_testbed(&Setup::hosts(1).engines(), |bed| {
+        let host = bed.host(1);
+        host.launch(&[])?;
+        host.podman_images()?;
+        host.shell("kill -TERM $(cat /run/docker.pid)")?.ok()?;
+        mesh_tests::wait_until(std::time::Duration::from_secs(20), "docker ends", || {
+            ensure!(host.docker(&["version"])?.code != Some(0));
+            Ok(())
+        })?;
+        let id = host
+            .mesh(&[
+                "run",
+                "10.2.1.1/24",
+                "--name",
+                "pod",
+                "ubuntu",
+                "sleep",
+                "1000",
+            ])?
+            .ok()?;
+        is_id(&id)?;
+        let name = host
+            .exec(&["podman", "inspect", "-f", "{{.Name}}", &id])?
+            .ok()?;
+        ensure!(name == "pod", "{name}");
+        let own = [
+            "run",
+            "10.2.1.2/24",
+            "--network",
+            "podman",
+            "ubuntu",
+            "true",
+        ];
+        let message = host.mesh(&own)?.refused()?;
+        ensure!(message.contains("on the mesh only"), "{message}");
+        let failing = ["run", "10.2.1.2/24", "ubuntu", "/no/such/program"];
+        ensure!(host.mesh(&failing)?.code != Some(0));
+        ensure!(host.ps()?.len() == 1, "{:?}", host.ps()?);
         Ok(())
     })
 }
