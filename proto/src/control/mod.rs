@@ -81,6 +81,8 @@ pub struct Control {
     gossip_counters: gossip::Counters,
     observed: BTreeSet<SocketAddr>,
     overtaken: VecDeque<Instant>,
+    /// Whether it was said that no further names are bound to keys.
+    pins_full: bool,
 }
 
 impl Control {
@@ -131,6 +133,7 @@ impl Control {
             gossip_counters: gossip::Counters::default(),
             observed: BTreeSet::new(),
             overtaken: VecDeque::new(),
+            pins_full: false,
             config,
         };
         control.flush(now);
