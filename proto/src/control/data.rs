@@ -6,9 +6,7 @@ use std::net::SocketAddr;
 use crate::forward::Via as LaneVia;
 use crate::forward::{LaneEvent, Outbox, Scratch};
 use crate::ids::PeerId;
-use crate::limits::{
-    HEARTBEAT, MAX_CANDIDATES, MAX_OBSERVED, MAX_SESSIONS, PROBE_WHILE_USED, SESSION_IDLE,
-};
+use crate::limits::{HEARTBEAT, MAX_CANDIDATES, MAX_SESSIONS, PROBE_WHILE_USED, SESSION_IDLE};
 use crate::session::{Directory, SessionOutput, SessionStatus, Via};
 use crate::time::Instant;
 use crate::topology::lsdb::Lsdb;
@@ -211,7 +209,9 @@ impl Control {
                     self.topology_dirty = true;
                     self.snapshot_dirty = true;
                 }
-                if self.observed.len() < MAX_OBSERVED && self.observed.insert(observed) {
+                if self.links.of_peer(&peer).is_some()
+                    && self.observed.saw(peer, observed, true, now)
+                {
                     self.refresh_endpoints();
                 }
             }

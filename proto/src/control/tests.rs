@@ -566,3 +566,24 @@ fn strangers_fill_the_table_of_names_and_no_more() {
     };
     assert_eq!(said(&net), 1);
 }
+
+#[test]
+fn what_a_neighbour_sees_is_announced_while_it_is_one() {
+    let mut net = Net::new(vec![open_mesh(1), open_mesh(2)]);
+    net.connect(0, 1);
+    net.run(3 * SECOND);
+    let seen: SocketAddr = "203.0.113.7:6783".parse().unwrap();
+    let now = net.now + limits::OBSERVED_HOLD;
+    let peer = net.nodes[1].control.me();
+    let control = &mut net.nodes[0].control;
+    let announced = |control: &Control| control.own.body().endpoints.contains(&seen);
+    assert!(control.observed.saw(peer, seen, true, now));
+    control.refresh_endpoints();
+    assert!(announced(control));
+    let conn = control.links.of_peer(&peer).unwrap();
+    control.handle_closed(conn, "gone", now);
+    assert!(!announced(control));
+    // Without a link nobody has a say.
+    control.handle_message(conn, LinkMessage::Observed(seen), now);
+    assert!(!announced(control));
+}
