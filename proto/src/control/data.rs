@@ -18,8 +18,9 @@ use super::{Control, Output};
 struct KnownKeys<'a>(&'a Lsdb);
 
 impl Directory for KnownKeys<'_> {
-    fn peer_of(&self, dh_key: &[u8; 32]) -> Option<PeerId> {
-        self.0.by_dh_key(dh_key)
+    fn names(&self, peer: &PeerId, dh_key: &[u8; 32]) -> bool {
+        let record = self.0.get(peer);
+        record.is_some_and(|r| r.body().dh_key == *dh_key)
     }
 }
 
