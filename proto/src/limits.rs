@@ -160,6 +160,8 @@ pub const FAILED_INBOUND_AGE: Duration = Duration::from_secs(120);
 pub const PROBE_WHILE_USED: Duration = Duration::from_secs(30);
 /// Addresses of our own learnt from peers that saw us (NAT) and announced to others.
 pub const MAX_OBSERVED: usize = 4;
+/// Least time between two changes of what one neighbour says our address is.
+pub const OBSERVED_HOLD: Duration = Duration::from_secs(10);
 /// Waits between the first attempts of a session handshake; the last one repeats. All with ±10 % jitter.
 pub const HANDSHAKE_RETRIES: [Duration; 5] = [
     Duration::from_millis(250),

@@ -166,27 +166,23 @@ impl Control {
         newer_stays(existing, dialler(new.outbound), restarted)
     }
 
-    /// Binds a name to its key; beyond [`MAX_PINS`] names stay unbound.
+    /// Binds a name to the key it is first seen with. Only where anyone may join: elsewhere the secret decides who may
+    /// bear a name, and nobody would read the binding.
     fn pin(&mut self, record: &SignedRecord) {
-        let body = record.body();
-        let pins = &self.config.pins;
-        if pins.len() >= MAX_PINS && !pins.contains_key(&body.name) {
+        let (name, key) = (record.body().name, record.body().sign_key);
+        if self.config.secret.kind() != SecretKind::Open || self.config.pins.contains_key(&name) {
             return;
         }
-        match self.config.pins.insert(body.name, body.sign_key) {
-            Some(old) if old == body.sign_key => {}
-            Some(_) => {
-                self.outputs
-                    .push_back(Output::Pin(body.name, body.sign_key));
+        if self.config.pins.len() >= MAX_PINS {
+            if !core::mem::replace(&mut self.pins_full, true) {
                 self.note(Note::Warn(format!(
-                    "{}({}) has a new key",
-                    body.name, body.nickname
+                    "{MAX_PINS} names are bound to keys; further names are not: mesh forget NAME makes room"
                 )));
             }
-            None => self
-                .outputs
-                .push_back(Output::Pin(body.name, body.sign_key)),
+            return;
         }
+        self.config.pins.insert(name, key);
+        self.outputs.push_back(Output::Pin(name, key));
     }
 }
 

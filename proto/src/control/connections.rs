@@ -167,6 +167,9 @@ impl Control {
                 slot.address
             )));
             self.targets.lost(peer, error, now, &mut *self.entropy);
+            if self.observed.forget(&peer) {
+                self.refresh_endpoints();
+            }
             self.topology_dirty = true;
         }
     }

@@ -53,6 +53,7 @@ impl Control {
             if let Ok(name) = text.parse::<PeerName>()
                 && self.config.pins.remove(&name).is_some()
             {
+                self.pins_full = false;
                 self.outputs.push_back(Output::Unpin(name));
             }
         }

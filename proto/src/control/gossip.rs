@@ -5,9 +5,10 @@
 //! digests of both ends are compared, and only where they differ a summary is exchanged.
 
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 
 use crate::ids::{ConnId, PeerId};
-use crate::limits::{MAX_GOSSIP_BATCH, MAX_OBSERVED, MAX_RECORDS_PER_MESSAGE, MAX_WANT};
+use crate::limits::{MAX_GOSSIP_BATCH, MAX_RECORDS_PER_MESSAGE, MAX_WANT};
 use crate::time::Instant;
 use crate::topology::lsdb::{Lsdb, Merge};
 use crate::topology::record::SignedRecord;
@@ -56,7 +57,7 @@ impl Control {
                     slot.dirty.extend(held);
                 }
             }
-            LinkMessage::Observed(address) => self.take_observed(address),
+            LinkMessage::Observed(address) => self.take_observed(conn, address, now),
             LinkMessage::Bye { reason } => {
                 self.drop_link(conn, &printable(&reason), Retry::Later, now);
             }
@@ -223,10 +224,13 @@ impl Control {
         }
     }
 
-    fn take_observed(&mut self, address: std::net::SocketAddr) {
+    fn take_observed(&mut self, conn: ConnId, address: SocketAddr, now: Instant) {
+        let Some(peer) = self.links.get(conn).and_then(|slot| slot.peer) else {
+            return;
+        };
         // TCP sees our ephemeral port; what others may dial is the address with our own port.
-        let address = std::net::SocketAddr::new(address.ip(), self.config.port);
-        if self.observed.len() < MAX_OBSERVED && self.observed.insert(address) {
+        let address = SocketAddr::new(address.ip(), self.config.port);
+        if self.observed.saw(peer, address, false, now) {
             self.refresh_endpoints();
         }
     }

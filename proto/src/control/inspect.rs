@@ -21,6 +21,7 @@ impl Control {
             .unwrap_or(0);
         vec![
             ("records", self.lsdb.iter().count(), limits::MAX_PEERS),
+            ("pinned names", self.config.pins.len(), limits::MAX_PEERS),
             ("links", self.links.iter().count(), limits::MAX_LINKS),
             (
                 "explicit targets",

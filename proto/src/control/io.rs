@@ -30,7 +30,7 @@ pub struct Config {
     pub discovery: bool,
     /// MTU inside the mesh.
     pub mtu: u16,
-    /// Names and the signing keys they were first seen with.
+    /// Names and the signing keys they were first seen with; at most [`crate::limits::MAX_PEERS`] of them count.
     pub pins: BTreeMap<PeerName, [u8; 32]>,
 }
 

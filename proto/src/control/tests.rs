@@ -26,6 +26,8 @@ struct Node {
     notes: Vec<String>,
     /// Epochs it wanted to be kept.
     epochs: Vec<u64>,
+    /// Names it wanted to be kept with their keys.
+    pinned: Vec<PeerName>,
 }
 
 /// Where the far end of a connection is.
@@ -169,7 +171,8 @@ impl Net {
             }
             Output::Note(Note::Info(text) | Note::Warn(text)) => self.nodes[n].notes.push(text),
             Output::Epoch(epoch) => self.nodes[n].epochs.push(epoch),
-            Output::Pin(..) | Output::Unpin(_) | Output::Targets(_) | Output::Held(_) => {}
+            Output::Pin(name, _) => self.nodes[n].pinned.push(name),
+            Output::Unpin(_) | Output::Targets(_) | Output::Held(_) => {}
         }
     }
 
@@ -280,6 +283,7 @@ fn node(n: usize, setup: &Setup, now: Instant) -> Node {
         injected: Vec::new(),
         notes: Vec::new(),
         epochs: Vec::new(),
+        pinned: Vec::new(),
     }
 }
 
@@ -611,4 +615,61 @@ fn an_epoch_raised_in_the_middle_of_a_run_is_kept() {
     net.run(3 * SECOND);
     assert_eq!(net.nodes[0].epochs, [8]);
     assert_eq!(net.nodes[0].control.report(net.now).epoch, 8);
+}
+
+#[test]
+fn names_are_pinned_where_anyone_may_join_and_nowhere_else() {
+    let keyed = |seed| Setup {
+        secret: || MeshSecret::from_key_bytes([7; 32]),
+        ..open_mesh(seed)
+    };
+    for (setup, pins) in [(open_mesh as fn(u8) -> Setup, 1), (keyed, 0)] {
+        let mut net = Net::new(vec![setup(1), setup(2)]);
+        net.connect(0, 1);
+        net.run(3 * SECOND);
+        for node in &net.nodes {
+            assert_eq!(node.pinned.len(), pins);
+        }
+    }
+}
+
+#[test]
+fn strangers_fill_the_table_of_names_and_no_more() {
+    let mut net = Net::new(vec![open_mesh(1), open_mesh(2), open_mesh(3)]);
+    let full = (0..u32::try_from(limits::MAX_PEERS).unwrap()).map(|n| {
+        let [a, b, c, d] = n.to_be_bytes();
+        (PeerName([6, 6, a, b, c, d]), [1; 32])
+    });
+    net.nodes[0].control.config.pins = full.collect();
+    net.connect(0, 1);
+    net.connect(0, 2);
+    net.run(3 * SECOND);
+    assert_eq!(net.established(0), 2, "the unpinned are let in");
+    assert!(net.nodes[0].pinned.is_empty());
+    let said = |net: &Net| {
+        let about_names = |n: &&String| n.contains("bound to keys");
+        net.nodes[0].notes.iter().filter(about_names).count()
+    };
+    assert_eq!(said(&net), 1);
+}
+
+#[test]
+fn what_a_neighbour_sees_is_announced_while_it_is_one() {
+    let mut net = Net::new(vec![open_mesh(1), open_mesh(2)]);
+    net.connect(0, 1);
+    net.run(3 * SECOND);
+    let seen: SocketAddr = "203.0.113.7:6783".parse().unwrap();
+    let now = net.now + limits::OBSERVED_HOLD;
+    let peer = net.nodes[1].control.me();
+    let control = &mut net.nodes[0].control;
+    let announced = |control: &Control| control.own.body().endpoints.contains(&seen);
+    assert!(control.observed.saw(peer, seen, true, now));
+    control.refresh_endpoints();
+    assert!(announced(control));
+    let conn = control.links.of_peer(&peer).unwrap();
+    control.handle_closed(conn, "gone", now);
+    assert!(!announced(control));
+    // Without a link nobody has a say.
+    control.handle_message(conn, LinkMessage::Observed(seen), now);
+    assert!(!announced(control));
 }

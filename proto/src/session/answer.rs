@@ -82,24 +82,24 @@ impl Sessions {
         let mut noise = Handshake::new(
             Pattern::IkPsk2,
             Role::Responder,
-            &message::prologue(&init.header),
+            &message::prologue(&init.header, &self.identity.id()),
             self.identity.dh_secret(),
             None,
             &self.psk,
         );
         let payload = noise.read_message(init.noise)?;
-        let (epoch, counter) = payload
-            .split_first_chunk::<8>()
-            .and_then(|(epoch, rest)| Some((epoch, rest.first_chunk::<8>()?)))
-            .ok_or(Refused::Malformed)?;
+        let (peer, freshness) = read_payload(&payload).ok_or(Refused::Malformed)?;
         let dh_key = noise.remote_static().ok_or(Refused::Unauthentic)?;
-        let peer = directory.peer_of(&dh_key).ok_or(Refused::UnknownPeer)?;
+        // The Noise message proves the key, the record whose it is: a record that names another's key proves nothing.
+        if !directory.names(&peer, &dh_key) {
+            return Err(Refused::UnknownPeer);
+        }
         Ok(Offer {
             noise,
             header: init.header,
             peer,
             dh_key,
-            freshness: (u64::from_be_bytes(*epoch), u64::from_be_bytes(*counter)),
+            freshness,
         })
     }
 
@@ -284,6 +284,15 @@ impl Sessions {
             self.limits,
         ))
     }
+}
+
+/// The payload of an Init: who sends it, and (boot epoch, handshake counter).
+fn read_payload(payload: &[u8]) -> Option<(PeerId, (u64, u64))> {
+    let (peer, rest) = payload.split_first_chunk::<16>()?;
+    let (epoch, rest) = rest.split_first_chunk::<8>()?;
+    let counter = rest.first_chunk::<8>()?;
+    let freshness = (u64::from_be_bytes(*epoch), u64::from_be_bytes(*counter));
+    Some((PeerId(*peer), freshness))
 }
 
 impl From<NoiseError> for Refused {

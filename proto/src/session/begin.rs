@@ -68,13 +68,18 @@ impl Sessions {
         let mut noise = Handshake::new(
             Pattern::IkPsk2,
             Role::Initiator,
-            &message::prologue(&header),
+            &message::prologue(&header, &id),
             self.identity.dh_secret(),
             Some(peer.dh_key),
             &self.psk,
         );
         self.handshakes += 1;
-        let payload = [self.epoch.to_be_bytes(), self.handshakes.to_be_bytes()].concat();
+        let payload = [
+            &self.identity.id().0[..],
+            &self.epoch.to_be_bytes(),
+            &self.handshakes.to_be_bytes(),
+        ]
+        .concat();
         let mut bytes = header.encode().to_vec();
         if noise
             .write_message(entropy.key(), &payload, &mut bytes)

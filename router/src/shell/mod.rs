@@ -1,6 +1,7 @@
 //! The control plane's shell: moves bytes and arms one timer. It decides nothing; `mesh_proto::control` does.
 
 mod conns;
+mod turn;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,6 +21,7 @@ use crate::lanes::ControlSender;
 use crate::state::{Change, Writer};
 
 use self::conns::{ConnEvent, Conns};
+use self::turn::Turn;
 
 /// What the API and the host side ask of the control plane.
 #[derive(Debug)]
@@ -74,19 +76,18 @@ pub struct Shell {
     pub state: Writer,
 }
 
-/// Events taken from one source before the others get their turn.
-const BUDGET: usize = 64;
-
 impl Shell {
     /// Runs until [`Command::Stop`].
     pub async fn run(mut self) {
         let (mut conns, mut conn_events) = Conns::new();
         loop {
             self.carry_out(&mut conns);
+            self.run_timers();
+            self.carry_out(&mut conns);
             let (deadline, _why) = self.control.next_deadline();
             let sleep = tokio::time::sleep_until(self.clock.to_tokio(deadline));
+            // The sources come in random order, so that none starves another; due timers do not depend on it.
             tokio::select! {
-                biased;
                 command = self.commands.recv() => match command {
                     None | Some(Command::Stop) => break,
                     Some(command) => self.handle_command(command),
@@ -102,12 +103,19 @@ impl Shell {
                     let endpoints = self.endpoints.borrow_and_update().clone();
                     self.control.set_endpoints(endpoints, self.clock.now());
                 }
-                () = sleep => self.control.handle_timeout(self.clock.now()),
+                () = sleep => {}
             }
         }
         self.control.shut_down(self.clock.now());
         self.carry_out(&mut conns);
         conns.finish().await;
+    }
+
+    fn run_timers(&mut self) {
+        let now = self.clock.now();
+        if self.control.next_deadline().0 <= now {
+            self.control.handle_timeout(now);
+        }
     }
 
     fn carry_out(&mut self, conns: &mut Conns) {
@@ -170,13 +178,16 @@ impl Shell {
     }
 
     fn handle_lanes(&mut self, first: LaneEvent) {
-        let now = self.clock.now();
-        self.control.handle_lane(first, now);
-        for _ in 1..BUDGET {
-            match self.lane_events.try_recv() {
-                Ok(event) => self.control.handle_lane(event, now),
-                Err(_) => break,
-            }
+        let mut now = self.clock.now();
+        let mut turn = Turn::begin(now);
+        let mut next = Some(first);
+        while let Some(event) = next {
+            turn.count_lane(&event);
+            self.control.handle_lane(event, now);
+            now = self.clock.now();
+            next = (!turn.is_over(now))
+                .then(|| self.lane_events.try_recv().ok())
+                .flatten();
         }
     }
 
@@ -186,11 +197,14 @@ impl Shell {
         more: &mut mpsc::Receiver<ConnEvent>,
         conns: &mut Conns,
     ) {
+        let mut turn = Turn::begin(self.clock.now());
         let mut next = Some(first);
-        for _ in 0..BUDGET {
-            let Some(event) = next else { break };
+        while let Some(event) = next {
+            turn.count();
             self.handle_conn(event, conns);
-            next = more.try_recv().ok();
+            next = (!turn.is_over(self.clock.now()))
+                .then(|| more.try_recv().ok())
+                .flatten();
         }
     }
 

@@ -144,7 +144,7 @@ mod tests {
 
     use super::*;
 
-    fn targets(n: usize) -> Change {
+    fn targets(n: u64) -> Change {
         Change::Targets(vec![n.to_string()])
     }
 
@@ -164,11 +164,11 @@ mod tests {
         writer.put(targets(0));
         begun.recv().unwrap();
         for n in 1..=1_000 {
-            writer.put(Change::Epoch(n as u64));
+            writer.put(Change::Epoch(n));
             writer.put(targets(n));
             writer.put(Change::Pins(BTreeMap::from([(
                 "a".to_owned(),
-                [n as u8; 32],
+                [u8::from(n == 1_000); 32],
             )])));
         }
         assert!(written.lock().unwrap().is_empty());
@@ -176,7 +176,7 @@ mod tests {
             release.send(()).unwrap();
         }
         drop(writer);
-        let pins = Change::Pins(BTreeMap::from([("a".to_owned(), [1_000usize as u8; 32])]));
+        let pins = Change::Pins(BTreeMap::from([("a".to_owned(), [1; 32])]));
         let expected = [targets(0), Change::Epoch(1_000), targets(1_000), pins];
         assert_eq!(*written.lock().unwrap(), expected);
     }
