@@ -127,8 +127,7 @@ impl Kernel for HostKernel {
         }
         // A name without a namespace behind it is what a power cut in the middle leaves.
         Netns::delete_named(name).map_err(error)?;
-        let netns = Netns::create_named(name).map_err(error)?;
-        netns.run_in(allow_ping).map_err(error)??;
+        Netns::create_named(name).map_err(error)?;
         Ok(path)
     }
 
@@ -247,15 +246,6 @@ fn add_if_up(mac: Mac, address: IpNet, needs_cover: bool) -> KernelResult<bool> 
         netlink.del_address(link.index, alone).map_err(error)?;
     }
     Ok(true)
-}
-
-/// Inside a namespace that is ours. podman takes CAP_NET_RAW from containers and lets everyone ping instead, as Docker
-/// does; in a namespace that is not its own it cannot.
-fn allow_ping() -> KernelResult<()> {
-    let path = "/proc/sys/net/ipv4/ping_group_range";
-    // The largest group id that the kernel takes.
-    std::fs::write(path, "0 2147483647")
-        .map_err(|e| KernelError(format!("cannot write {path}: {e}")))
 }
 
 fn signed(pid: u32) -> KernelResult<i32> {

@@ -97,7 +97,7 @@ pub trait Kernel: Send + Sync {
         add_address: bool,
     ) -> KernelResult<String>;
 
-    /// Makes a named namespace with its loopback up, in which anyone may ping; returns its path. Success if it is there already.
+    /// Makes a named namespace with its loopback up; returns its path. Success if it is there already.
     ///
     /// # Errors
     /// The kernel's.

@@ -49,12 +49,6 @@ fn podman_and_docker_share_the_mesh() -> Result<()> {
             || ping("10.2.1.2")?.ok(),
         )?;
         far.ping("10.2.1.1")?;
-        let range = "/proc/sys/net/ipv4/ping_group_range";
-        let range = host.exec(&["podman", "exec", "pod", "cat", range])?.ok()?;
-        ensure!(
-            range.contains("2147483647"),
-            "not everyone may ping: {range}"
-        );
         host.exec(&["podman", "restart", "-t", "0", "pod"])?.ok()?;
         mesh_tests::wait_until(
             std::time::Duration::from_secs(15),
