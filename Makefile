@@ -38,9 +38,9 @@ lint:
 	@if $(CARGO) deny --version >/dev/null 2>&1; then $(CARGO) deny --workspace check; \
 	else echo 'cargo-deny is not installed: licences and advisories were not checked'; fi
 
-# Not a prerequisite: `sudo make install` must not build as root.
+# Builds only what is not there: after `make build`, `sudo make install` leaves no file of root's in the checkout.
 install:
-	@test -x $(TARGET)/release/mesh-router || { echo 'run make build first' >&2; exit 1; }
+	@test -x $(TARGET)/release/mesh-router || { tests/testbed/install-deps.sh build && $(MAKE) build; }
 	install -D -m 755 $(TARGET)/release/mesh $(bin)/mesh
 	install -D -m 755 $(TARGET)/release/mesh-router $(bin)/mesh-router
 	install -d $(dir $(completion))

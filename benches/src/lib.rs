@@ -1,1 +1,9 @@
-//! benches
+//! What the micro-benchmarks stand on: data planes with live sessions, and topologies of any size.
+//!
+//! `cargo bench -p mesh-benches` runs all of them; `-- forward` those whose name contains that.
+
+mod plane;
+mod world;
+
+pub use plane::{Pair, Sink, frame};
+pub use world::{identity, lsdb, record};

@@ -148,6 +148,10 @@ pub const DEBOUNCE: Duration = Duration::from_millis(20);
 pub const MAX_GOSSIP_BATCH: usize = 64 * 1024;
 /// Underlay addresses probed for one peer.
 pub const MAX_CANDIDATES: usize = 8;
+/// Names bound to the keys they were first seen with; names beyond stay unbound.
+pub const MAX_PINS: usize = 4_096;
+/// Probes of one peer whose replies are waited for; beyond that the oldest is forgotten.
+pub const MAX_PROBES: usize = 64;
 /// Failed inbound links remembered for `status connections`.
 pub const MAX_FAILED_INBOUND: usize = 32;
 /// How long they are remembered.
@@ -156,6 +160,8 @@ pub const FAILED_INBOUND_AGE: Duration = Duration::from_secs(120);
 pub const PROBE_WHILE_USED: Duration = Duration::from_secs(30);
 /// Addresses of our own learnt from peers that saw us (NAT) and announced to others.
 pub const MAX_OBSERVED: usize = 4;
+/// Least time between two changes of what one neighbour says our address is.
+pub const OBSERVED_HOLD: Duration = Duration::from_secs(10);
 /// Waits between the first attempts of a session handshake; the last one repeats. All with ±10 % jitter.
 pub const HANDSHAKE_RETRIES: [Duration; 5] = [
     Duration::from_millis(250),
@@ -164,6 +170,9 @@ pub const HANDSHAKE_RETRIES: [Duration; 5] = [
     Duration::from_secs(2),
     Duration::from_secs(5),
 ];
+/// Inits of one handshake whose answers are taken, and answers that may be confirmed; the oldest is forgotten. Together
+/// they span more time than a frame waits ([`PENDING_AGE`]).
+pub const KEPT_ATTEMPTS: usize = 4;
 /// A session handshake without an answer for this long is given up and counted; whoever still wants it begins anew.
 pub const HANDSHAKE_GIVE_UP: Duration = Duration::from_secs(90);
 /// Time the other side's handshake has to be confirmed before ours is begun after all.

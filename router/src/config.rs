@@ -9,6 +9,7 @@ use anyhow::{Context, bail};
 use clap::{Parser, ValueEnum};
 use mesh_proto::ids::PeerName;
 use mesh_proto::limits::{DEFAULT_MTU, DEFAULT_PORT, MAX_NICKNAME, MTU_RANGE};
+use mesh_proto::wire::bounded::truncated;
 use serde::Deserialize;
 
 /// The mesh router: one per host. Usually started by `mesh launch`.
@@ -238,7 +239,7 @@ impl Settings {
         if !LOG_LEVELS.contains(&self.log_level.as_str()) {
             bail!(
                 "--log-level {}: must be one of {}",
-                self.log_level,
+                self.log_level.escape_debug(),
                 LOG_LEVELS.join(", ")
             );
         }
@@ -246,7 +247,7 @@ impl Settings {
         if self.bridge.is_empty() || self.bridge.len() > 15 || !self.bridge.bytes().all(name_ok) {
             bail!(
                 "--bridge '{}': must be an interface name of at most 15 letters, digits, '-', '_' or '.'",
-                self.bridge
+                self.bridge.escape_debug()
             );
         }
         if self.key_file.is_some() && self.password_file.is_some() {
@@ -274,9 +275,12 @@ fn read_file(path: &Path) -> anyhow::Result<Options> {
 }
 
 fn parse_name(text: &str) -> anyhow::Result<PeerName> {
-    let name: PeerName = text
-        .parse()
-        .map_err(|_| anyhow::anyhow!("--name '{text}': write it like 7a:00:00:00:00:1c or ::1"))?;
+    let name: PeerName = text.parse().map_err(|_| {
+        anyhow::anyhow!(
+            "--name '{}': write it like 7a:00:00:00:00:1c or ::1",
+            text.escape_debug()
+        )
+    })?;
     if name.0[0] & 1 == 1 {
         bail!("--name {name}: the first byte must be even (a unicast address)");
     }
@@ -286,8 +290,7 @@ fn parse_name(text: &str) -> anyhow::Result<PeerName> {
 fn host_name() -> anyhow::Result<String> {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname")
         .context("cannot read the host's name; give --nickname")?;
-    let mut name = name.trim().to_owned();
-    name.truncate(MAX_NICKNAME);
+    let name = truncated(name.trim(), MAX_NICKNAME).to_owned();
     Ok(if name.is_empty() {
         "host".to_owned()
     } else {
@@ -344,6 +347,7 @@ mod tests {
         assert!(error("\nport = 'x'\n", &[]).contains("line 2"));
         assert!(error("mtu = 100", &[]).contains("--mtu 100"));
         assert!(error("", &["--name", "7b::1"]).contains("must be even"));
+        assert!(!error("name = \"a\\u001bb\"", &[]).contains('\u{1b}'));
         assert!(error("", &["--name", "x"]).contains("write it like"));
         assert!(error("", &["--bridge", "a b"]).contains("--bridge"));
         assert!(error("", &["--port", "0"]).contains("--port 0"));

@@ -34,7 +34,7 @@ use crate::engine::Engines;
 use crate::host::{self, HostView};
 use crate::lanes::{ControlSender, LANE_EVENTS, Lanes, Shared};
 use crate::shell::{Command, Shell};
-use crate::state::Store;
+use crate::state::{Change, Store, Writer};
 use crate::{port, resolve, secret};
 
 /// Commands that may wait for the control plane.
@@ -186,6 +186,9 @@ async fn start(settings: Settings, secret: MeshSecret) -> anyhow::Result<()> {
             tracing::error!("the API ended: {error}");
         }
     });
+    let disk = store.clone();
+    let state = Writer::start(move |change: &Change| change.store(&disk))
+        .context("cannot start a thread")?;
     let shell = Shell {
         control,
         clock,
@@ -198,7 +201,7 @@ async fn start(settings: Settings, secret: MeshSecret) -> anyhow::Result<()> {
         endpoints: endpoint_receiver,
         held,
         pins,
-        store,
+        state,
     };
     tracing::info!(
         "mesh router {} ({}) listens on port {}",

@@ -18,6 +18,7 @@
 mod capture;
 mod command;
 mod container;
+pub mod fuzz;
 mod host;
 pub mod sim;
 mod snapshot;
@@ -32,4 +33,4 @@ pub use host::Host;
 pub use snapshot::Snapshot;
 pub use testbed::{Setup, Testbed, with_testbed};
 pub use traffic::{Heard, Transfer, cast, transfer};
-pub use wait::{stays, wait_until};
+pub use wait::{stays, tell, wait_until};

@@ -46,6 +46,13 @@ pub fn stays(
     Ok(())
 }
 
+/// Tells whoever runs the tests a figure, even when the test passes and its output is swallowed.
+pub fn tell(text: &str) {
+    use std::io::Write as _;
+    // A figure that cannot be printed fails no test.
+    let _ = writeln!(std::io::stderr(), "{text}");
+}
+
 /// An error unless `condition` holds; for attempts.
 pub(crate) fn require(condition: bool, otherwise: impl FnOnce() -> String) -> Result<()> {
     if condition {

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Installs what building and testing mesh needs on Debian and Ubuntu. Says nothing when all is there.
+# Installs what building and testing mesh needs on Debian and Ubuntu (with `build`: what building alone needs). Says
+# nothing when all is there.
 set -euo pipefail
 
 # What is looked for, and the package that has it. A name with a slash is a file, the others are commands.
@@ -17,6 +18,10 @@ needed=(
 )
 # podman is tested when it is there; a machine without it skips those tests and says so.
 optional=(podman:podman runc:runc)
+if [ "${1:-}" = build ]; then
+    needed=(cc:build-essential /usr/include/pcap/pcap.h:libpcap-dev)
+    optional=()
+fi
 
 missing() {
     local pair

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use crate::crypto::identity::peer_id;
 use crate::crypto::secret::SecretKind;
 use crate::ids::{ConnId, PeerId, PeerName};
-use crate::limits::DEAD_AFTER;
+use crate::limits::{DEAD_AFTER, MAX_PINS};
 use crate::link::AlertCode;
 use crate::time::Instant;
 use crate::topology::record::SignedRecord;
@@ -166,22 +166,23 @@ impl Control {
         newer_stays(existing, dialler(new.outbound), restarted)
     }
 
+    /// Binds a name to the key it is first seen with. Only where anyone may join: elsewhere the secret decides who may
+    /// bear a name, and nobody would read the binding.
     fn pin(&mut self, record: &SignedRecord) {
-        let body = record.body();
-        match self.config.pins.insert(body.name, body.sign_key) {
-            Some(old) if old == body.sign_key => {}
-            Some(_) => {
-                self.outputs
-                    .push_back(Output::Pin(body.name, body.sign_key));
+        let (name, key) = (record.body().name, record.body().sign_key);
+        if self.config.secret.kind() != SecretKind::Open || self.config.pins.contains_key(&name) {
+            return;
+        }
+        if self.config.pins.len() >= MAX_PINS {
+            if !core::mem::replace(&mut self.pins_full, true) {
                 self.note(Note::Warn(format!(
-                    "{}({}) has a new key",
-                    body.name, body.nickname
+                    "{MAX_PINS} names are bound to keys; further names are not: mesh forget NAME makes room"
                 )));
             }
-            None => self
-                .outputs
-                .push_back(Output::Pin(body.name, body.sign_key)),
+            return;
         }
+        self.config.pins.insert(name, key);
+        self.outputs.push_back(Output::Pin(name, key));
     }
 }
 

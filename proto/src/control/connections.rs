@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use super::dial::NO_ROOM;
 use super::links::{Due, Slot};
 use super::targets::Retry;
 use super::{Control, Note, Output};
@@ -22,10 +23,16 @@ impl Control {
         Some(conn)
     }
 
-    /// A dial succeeded.
+    /// A dial succeeded. Many may be under way at once: one that finds no room is closed.
     pub fn handle_connected(&mut self, conn: ConnId, to: SocketAddr, now: Instant) {
         self.targets.reached(conn, to);
-        self.open_link(conn, to, LinkRole::Dialler, now);
+        if self.links.has_room() {
+            self.open_link(conn, to, LinkRole::Dialler, now);
+            return;
+        }
+        self.outputs.push_back(Output::Close { conn });
+        self.dial_failed(conn, NO_ROOM, Retry::Slowly, now);
+        self.flush(now);
     }
 
     fn open_link(&mut self, conn: ConnId, address: SocketAddr, role: LinkRole, now: Instant) {
@@ -160,6 +167,9 @@ impl Control {
                 slot.address
             )));
             self.targets.lost(peer, error, now, &mut *self.entropy);
+            if self.observed.forget(&peer) {
+                self.refresh_endpoints();
+            }
             self.topology_dirty = true;
         }
     }

@@ -6,9 +6,7 @@ use std::net::SocketAddr;
 use crate::forward::Via as LaneVia;
 use crate::forward::{LaneEvent, Outbox, Scratch};
 use crate::ids::PeerId;
-use crate::limits::{
-    HEARTBEAT, MAX_CANDIDATES, MAX_OBSERVED, MAX_SESSIONS, PROBE_WHILE_USED, SESSION_IDLE,
-};
+use crate::limits::{HEARTBEAT, MAX_CANDIDATES, MAX_SESSIONS, PROBE_WHILE_USED, SESSION_IDLE};
 use crate::session::{Directory, SessionOutput, SessionStatus, Via};
 use crate::time::Instant;
 use crate::topology::lsdb::Lsdb;
@@ -20,8 +18,9 @@ use super::{Control, Output};
 struct KnownKeys<'a>(&'a Lsdb);
 
 impl Directory for KnownKeys<'_> {
-    fn peer_of(&self, dh_key: &[u8; 32]) -> Option<PeerId> {
-        self.0.by_dh_key(dh_key)
+    fn names(&self, peer: &PeerId, dh_key: &[u8; 32]) -> bool {
+        let record = self.0.get(peer);
+        record.is_some_and(|r| r.body().dh_key == *dh_key)
     }
 }
 
@@ -211,7 +210,9 @@ impl Control {
                     self.topology_dirty = true;
                     self.snapshot_dirty = true;
                 }
-                if self.observed.len() < MAX_OBSERVED && self.observed.insert(observed) {
+                if self.links.of_peer(&peer).is_some()
+                    && self.observed.saw(peer, observed, true, now)
+                {
                     self.refresh_endpoints();
                 }
             }
@@ -272,6 +273,10 @@ impl Control {
         }
         if self.lsdb.expire(&self.routes, now) {
             self.snapshot_dirty = true;
+            // A neighbour that does not read would else hold the names of all who ever came and went.
+            for (_, slot) in self.links.iter_mut() {
+                slot.dirty.retain(|origin| self.lsdb.get(origin).is_some());
+            }
         }
     }
 

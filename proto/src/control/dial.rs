@@ -8,6 +8,9 @@ use crate::ids::{ConnId, PeerId, PeerName};
 use crate::limits;
 use crate::time::Instant;
 
+/// Why a target is not linked although it answers.
+pub(super) const NO_ROOM: &str = "this router has as many links as it may";
+
 impl Control {
     /// `mesh connect`: adds targets, or replaces the whole list.
     ///
@@ -50,6 +53,7 @@ impl Control {
             if let Ok(name) = text.parse::<PeerName>()
                 && self.config.pins.remove(&name).is_some()
             {
+                self.pins_full = false;
                 self.outputs.push_back(Output::Unpin(name));
             }
         }
@@ -80,12 +84,7 @@ impl Control {
                 Some(to) if self.links.has_room() => {
                     self.outputs.push_back(Output::Dial { conn, to });
                 }
-                Some(_) => self.dial_failed(
-                    conn,
-                    "this router has as many links as it may",
-                    Retry::Slowly,
-                    now,
-                ),
+                Some(_) => self.dial_failed(conn, NO_ROOM, Retry::Slowly, now),
                 None => self.dial_failed(
                     conn,
                     "no address of that router is known",

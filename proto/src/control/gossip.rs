@@ -5,16 +5,17 @@
 //! digests of both ends are compared, and only where they differ a summary is exchanged.
 
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 
 use crate::ids::{ConnId, PeerId};
-use crate::limits::{MAX_GOSSIP_BATCH, MAX_OBSERVED, MAX_RECORDS_PER_MESSAGE, MAX_WANT};
+use crate::limits::{MAX_GOSSIP_BATCH, MAX_RECORDS_PER_MESSAGE, MAX_WANT};
 use crate::time::Instant;
 use crate::topology::lsdb::{Lsdb, Merge};
 use crate::topology::record::SignedRecord;
 use crate::wire::message::{LinkMessage, Summary};
 
 use super::targets::Retry;
-use super::{Control, Note};
+use super::{Control, Note, Output};
 
 /// What gossip did, for the report.
 #[derive(Clone, Copy, Debug, Default)]
@@ -52,11 +53,14 @@ impl Control {
             LinkMessage::Summary(summary) => self.take_summary(conn, &summary),
             LinkMessage::Want(wanted) => {
                 if let Some(slot) = self.links.get_mut(conn) {
-                    slot.dirty.extend(wanted);
+                    let held = wanted.into_iter().filter(|p| self.lsdb.get(p).is_some());
+                    slot.dirty.extend(held);
                 }
             }
-            LinkMessage::Observed(address) => self.take_observed(address),
-            LinkMessage::Bye { reason } => self.drop_link(conn, &reason, Retry::Later, now),
+            LinkMessage::Observed(address) => self.take_observed(conn, address, now),
+            LinkMessage::Bye { reason } => {
+                self.drop_link(conn, &printable(&reason), Retry::Later, now);
+            }
             LinkMessage::Unknown(_) => self.gossip_counters.unknown += 1,
         }
     }
@@ -169,6 +173,7 @@ impl Control {
             self.config.epoch = epoch;
             self.sessions.raise_epoch(epoch);
             self.snapshot_dirty = true;
+            self.outputs.push_back(Output::Epoch(epoch));
             self.note(Note::Warn(format!(
                 "the stored state of this router is an old one; it goes on with epoch {epoch}"
             )));
@@ -206,11 +211,8 @@ impl Control {
             .iter_mut()
             .filter(|(_, slot)| slot.up && !slot.dirty.is_empty())
         {
-            // Bytes count as queued only once they are drained; what this turn adds is counted here.
-            let mut room = slot.room();
-            while room > 0 && !slot.dirty.is_empty() {
-                let (records, size) = next_batch(&mut slot.dirty, &self.lsdb);
-                room = room.saturating_sub(size.max(1));
+            while slot.room() > 0 && !slot.dirty.is_empty() {
+                let records = next_batch(&mut slot.dirty, &self.lsdb);
                 if !records.is_empty() {
                     slot.send(&LinkMessage::Records(records));
                 }
@@ -222,17 +224,25 @@ impl Control {
         }
     }
 
-    fn take_observed(&mut self, address: std::net::SocketAddr) {
+    fn take_observed(&mut self, conn: ConnId, address: SocketAddr, now: Instant) {
+        let Some(peer) = self.links.get(conn).and_then(|slot| slot.peer) else {
+            return;
+        };
         // TCP sees our ephemeral port; what others may dial is the address with our own port.
-        let address = std::net::SocketAddr::new(address.ip(), self.config.port);
-        if self.observed.len() < MAX_OBSERVED && self.observed.insert(address) {
+        let address = SocketAddr::new(address.ip(), self.config.port);
+        if self.observed.saw(peer, address, false, now) {
             self.refresh_endpoints();
         }
     }
 }
 
+/// The text without control characters, which could write anything on an operator's terminal.
+fn printable(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).collect()
+}
+
 /// Takes origins off the set until a message is full.
-fn next_batch(dirty: &mut BTreeSet<PeerId>, lsdb: &Lsdb) -> (Vec<Vec<u8>>, usize) {
+fn next_batch(dirty: &mut BTreeSet<PeerId>, lsdb: &Lsdb) -> Vec<Vec<u8>> {
     let (mut records, mut size) = (Vec::new(), 0);
     while size < MAX_GOSSIP_BATCH && records.len() < MAX_RECORDS_PER_MESSAGE {
         let Some(origin) = dirty.pop_first() else {
@@ -243,5 +253,5 @@ fn next_batch(dirty: &mut BTreeSet<PeerId>, lsdb: &Lsdb) -> (Vec<Vec<u8>>, usize
             records.push(record.bytes().to_vec());
         }
     }
-    (records, size)
+    records
 }

@@ -21,6 +21,7 @@ impl Control {
             .unwrap_or(0);
         vec![
             ("records", self.lsdb.iter().count(), limits::MAX_PEERS),
+            ("pinned names", self.config.pins.len(), limits::MAX_PEERS),
             ("links", self.links.iter().count(), limits::MAX_LINKS),
             (
                 "explicit targets",
@@ -44,6 +45,12 @@ impl Control {
             ),
             ("wanted sessions", self.wanted.len(), limits::MAX_SESSIONS),
             ("probed peers", self.paths.len(), limits::MAX_SESSIONS),
+            (
+                "probes of one peer",
+                self.paths.waiting(),
+                limits::MAX_PROBES,
+            ),
+            ("pinned names", self.config.pins.len(), limits::MAX_PINS),
             ("MAC addresses", self.forwarder.fdb().len(), limits::MAX_FDB),
         ]
     }

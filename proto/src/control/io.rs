@@ -30,7 +30,7 @@ pub struct Config {
     pub discovery: bool,
     /// MTU inside the mesh.
     pub mtu: u16,
-    /// Names and the signing keys they were first seen with.
+    /// Names and the signing keys they were first seen with; at most [`crate::limits::MAX_PEERS`] of them count.
     pub pins: BTreeMap<PeerName, [u8; 32]>,
 }
 
@@ -65,6 +65,8 @@ pub enum Output {
     },
     /// The lanes are to read this from now on.
     Publish(Arc<Snapshot>),
+    /// The boot epoch was raised in the middle of a run: keep it, so that the next start begins above it.
+    Epoch(u64),
     /// A name is bound to a key from now on: keep it.
     Pin(PeerName, [u8; 32]),
     /// A name is free again: forget its key.

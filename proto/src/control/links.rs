@@ -115,9 +115,9 @@ impl Slot {
         self.unwritten = self.unwritten.saturating_sub(bytes);
     }
 
-    /// Bytes gossip may add now; beyond that it waits as a set of origins.
+    /// Bytes that may still be queued for this neighbour.
     pub fn room(&self) -> usize {
-        MAX_LINK_SEND_QUEUE.saturating_sub(self.unwritten)
+        MAX_LINK_SEND_QUEUE.saturating_sub(self.unwritten + self.link.pending_bytes())
     }
 
     /// A pong arrived.
@@ -162,9 +162,12 @@ impl Slot {
         })
     }
 
-    /// Seals a message into the link.
+    /// Seals a message into the link; without [`Slot::room`] it is lost: the neighbour asks and does not read. All
+    /// messages but records are repeated in time, and records wait in `dirty`.
     pub fn send(&mut self, message: &LinkMessage) {
-        self.link.send(message);
+        if self.room() > 0 {
+            self.link.send(message);
+        }
     }
 }
 

@@ -11,6 +11,7 @@
 //! | `admission` | whether an authenticated peer is let in |
 //! | `gossip` | which records go to which neighbour |
 //! | `own` | what this router says of itself |
+//! | `observed` | which of our addresses, as neighbours see them, to announce |
 //! | `paths` | which address reaches a peer directly |
 //! | `data` | what the lanes report, and the sessions they need |
 //! | `publish` | the snapshot the lanes read |
@@ -24,13 +25,14 @@ mod gossip;
 mod inspect;
 mod io;
 pub mod links;
+mod observed;
 pub mod own;
 pub mod paths;
 mod publish;
 mod report;
 pub mod targets;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -49,6 +51,7 @@ use crate::wire::message::LinkMessage;
 
 pub use self::io::{Config, HeldAddresses, Note, Output};
 use self::links::Links;
+use self::observed::Observed;
 use self::own::OwnRecord;
 use self::paths::Paths;
 use self::targets::{Retry, Targets};
@@ -79,8 +82,10 @@ pub struct Control {
     not_before: Instant,
     settle_until: Instant,
     gossip_counters: gossip::Counters,
-    observed: BTreeSet<SocketAddr>,
+    observed: Observed,
     overtaken: VecDeque<Instant>,
+    /// Whether it was said that no further names are bound to keys.
+    pins_full: bool,
 }
 
 impl Control {
@@ -129,8 +134,9 @@ impl Control {
             not_before: now,
             settle_until: now,
             gossip_counters: gossip::Counters::default(),
-            observed: BTreeSet::new(),
+            observed: Observed::default(),
             overtaken: VecDeque::new(),
+            pins_full: false,
             config,
         };
         control.flush(now);
@@ -197,8 +203,8 @@ impl Control {
         let mut all = self.config.endpoints.clone();
         all.extend(
             self.observed
-                .iter()
-                .copied()
+                .addresses()
+                .into_iter()
                 .filter(|a| !self.config.endpoints.contains(a)),
         );
         all.truncate(limits::MAX_ENDPOINTS);

@@ -11,7 +11,7 @@ use core::time::Duration;
 
 use crate::entropy::Entropy;
 use crate::ids::PeerId;
-use crate::limits::{DEAD_AFTER, MAX_CANDIDATES, MAX_SESSIONS};
+use crate::limits::{DEAD_AFTER, MAX_CANDIDATES, MAX_PROBES, MAX_SESSIONS};
 use crate::time::Instant;
 
 /// A probe's body.
@@ -119,6 +119,12 @@ impl Paths {
         self.peers.len()
     }
 
+    /// The most replies that are waited for from one peer.
+    pub fn waiting(&self) -> usize {
+        let waiting = self.peers.values().map(|path| path.outstanding.len());
+        waiting.max().unwrap_or(0)
+    }
+
     /// Whether no peer is probed.
     pub fn is_empty(&self) -> bool {
         self.peers.is_empty()
@@ -174,13 +180,17 @@ impl Paths {
             Some(direct) => vec![direct.address],
             None => path.candidates.clone(),
         };
-        to.into_iter()
+        let probes = to
+            .into_iter()
             .map(|address| {
                 let nonce = entropy.u64();
                 path.outstanding.push((nonce, address, now));
                 (address, Probe::Request { nonce })
             })
-            .collect()
+            .collect();
+        let beyond = path.outstanding.len().saturating_sub(MAX_PROBES);
+        path.outstanding.drain(..beyond);
+        probes
     }
 
     /// A reply from `peer` came directly from `from`. Whether the direct path appeared or moved.
@@ -315,6 +325,24 @@ mod tests {
         assert!(paths.replied(PEER, nonces[0], addr(1), Instant::ZERO));
         assert!(!paths.replied(PEER, nonces[1], addr(2), Instant::ZERO));
         assert_eq!(paths.direct(&PEER).unwrap().address, addr(1));
+    }
+
+    #[test]
+    fn probes_without_replies_are_bounded_and_the_newest_count() {
+        let mut entropy = SeededEntropy::new(3);
+        let mut paths = Paths::default();
+        paths.suggest(PEER, &[addr(1), addr(2)]);
+        let mut last = 0;
+        for _ in 0..MAX_PROBES {
+            for (_, probe) in paths.probes(&PEER, Instant::ZERO, &mut entropy) {
+                let Probe::Request { nonce } = probe else {
+                    panic!("not a request")
+                };
+                last = nonce;
+            }
+        }
+        assert_eq!(paths.waiting(), MAX_PROBES);
+        assert!(paths.replied(PEER, last, addr(2), Instant::ZERO));
     }
 
     #[test]

@@ -128,6 +128,7 @@ impl Control {
             .routes
             .reachable()
             .chain(self.sessions.statuses().map(|s| s.peer))
+            .chain(self.links.neighbours().map(|(peer, _)| *peer))
             .filter(|p| *p != self.me)
         {
             let transport = self.sessions.current(peer).cloned();

@@ -14,7 +14,7 @@ use crate::crypto::identity::Identity;
 use crate::crypto::secret::MeshSecret;
 use crate::entropy::SeededEntropy;
 use crate::forward::{LaneEvent, Outbox, Scratch};
-use crate::ids::PeerName;
+use crate::ids::{PeerName, Version};
 use crate::topology::record::Ed25519;
 
 struct Node {
@@ -24,6 +24,10 @@ struct Node {
     address: SocketAddr,
     injected: Vec<Vec<u8>>,
     notes: Vec<String>,
+    /// Epochs it wanted to be kept.
+    epochs: Vec<u64>,
+    /// Names it wanted to be kept with their keys.
+    pinned: Vec<PeerName>,
 }
 
 /// Where the far end of a connection is.
@@ -166,7 +170,9 @@ impl Net {
                 });
             }
             Output::Note(Note::Info(text) | Note::Warn(text)) => self.nodes[n].notes.push(text),
-            Output::Pin(..) | Output::Unpin(_) | Output::Targets(_) | Output::Held(_) => {}
+            Output::Epoch(epoch) => self.nodes[n].epochs.push(epoch),
+            Output::Pin(name, _) => self.nodes[n].pinned.push(name),
+            Output::Unpin(_) | Output::Targets(_) | Output::Held(_) => {}
         }
     }
 
@@ -276,6 +282,8 @@ fn node(n: usize, setup: &Setup, now: Instant) -> Node {
         address: address(n),
         injected: Vec::new(),
         notes: Vec::new(),
+        epochs: Vec::new(),
+        pinned: Vec::new(),
     }
 }
 
@@ -453,7 +461,6 @@ fn garbage_from_a_member_is_counted_and_changes_nothing() {
     let peer = net.nodes[1].control.me();
     let control = &mut net.nodes[0].control;
     let conn = control.links.of_peer(&peer).unwrap();
-    use crate::wire::message::LinkMessage;
     let mut forged = control.lsdb.get(&peer).unwrap().bytes().to_vec();
     let last = forged.len() - 1;
     forged[last] ^= 1;
@@ -469,6 +476,92 @@ fn garbage_from_a_member_is_counted_and_changes_nothing() {
     assert_eq!(control.gossip_counters.unknown, 1);
     net.run(5 * SECOND);
     assert_eq!((net.established(0), net.established(1)), (1, 1));
+}
+
+#[test]
+fn a_neighbour_that_asks_and_does_not_read_costs_bounded_memory() {
+    let mut net = Net::new(vec![open_mesh(1), open_mesh(2)]);
+    net.connect(0, 1);
+    net.run(3 * SECOND);
+    let now = net.now;
+    let peer = net.nodes[1].control.me();
+    let control = &mut net.nodes[0].control;
+    let conn = control.links.of_peer(&peer).unwrap();
+    use crate::wire::message::LinkMessage;
+    let mut queued = 0;
+    for n in 0..20_000u64 {
+        control.handle_message(conn, LinkMessage::Ping { nonce: n }, now);
+        control.handle_message(conn, LinkMessage::Digest([0; 16]), now);
+        let mut id = [0; 16];
+        id[..8].copy_from_slice(&n.to_be_bytes());
+        control.handle_message(conn, LinkMessage::Want(vec![PeerId(id)]), now);
+        control.drain_link(conn);
+        while let Some(output) = control.poll_output() {
+            if let Output::Send { bytes, .. } = output {
+                queued += bytes.len();
+            }
+        }
+    }
+    assert!(queued <= 2 * limits::MAX_LINK_SEND_QUEUE, "{queued}");
+    assert!(control.links.get(conn).unwrap().dirty.len() <= 2);
+}
+
+#[test]
+fn a_reason_cannot_write_on_the_terminal() {
+    let mut net = Net::new(vec![open_mesh(1), open_mesh(2)]);
+    net.connect(0, 1);
+    net.run(3 * SECOND);
+    let now = net.now;
+    let peer = net.nodes[1].control.me();
+    let control = &mut net.nodes[0].control;
+    let conn = control.links.of_peer(&peer).unwrap();
+    let reason = "\u{1b}]0;owned\u{7}\n2026 INFO all is well".to_owned();
+    control.handle_message(conn, LinkMessage::Bye { reason }, now);
+    net.run(Duration::from_millis(1));
+    let notes = &net.nodes[0].notes;
+    assert!(notes.iter().any(|n| n.contains("owned")), "{notes:?}");
+    assert!(!notes.iter().any(|n| n.chars().any(char::is_control)));
+}
+
+#[test]
+fn dials_that_all_succeed_do_not_exceed_the_links() {
+    let mut net = Net::new(vec![open_mesh(1)]);
+    let now = net.now;
+    let control = &mut net.nodes[0].control;
+    let targets: Vec<String> = (0..limits::MAX_LINKS + 10)
+        .map(|n| format!("10.1.{}.{}", n / 250, n % 250 + 1))
+        .collect();
+    control.connect(&targets, true, now).unwrap();
+    let mut dials = Vec::new();
+    while let Some(output) = control.poll_output() {
+        if let Output::Dial { conn, .. } = output {
+            dials.push(conn);
+        }
+    }
+    assert_eq!(dials.len(), targets.len());
+    for conn in dials {
+        control.handle_connected(conn, address(1), now);
+    }
+    assert_eq!(control.links.iter().count(), limits::MAX_LINKS);
+    let outputs: Vec<Output> = core::iter::from_fn(|| control.poll_output()).collect();
+    let closed = outputs.iter().filter(|o| matches!(o, Output::Close { .. }));
+    assert_eq!(closed.count(), 10);
+}
+
+#[test]
+fn strangers_cannot_pin_names_without_end() {
+    let mut net = Net::new(vec![open_mesh(1), open_mesh(2)]);
+    let full: BTreeMap<PeerName, [u8; 32]> = (0..limits::MAX_PINS)
+        .map(|n| {
+            let [a, b, ..] = n.to_le_bytes();
+            (PeerName([4, 0, 0, 0, a, b]), [9; 32])
+        })
+        .collect();
+    net.nodes[0].control.config.pins = full.clone();
+    net.connect(0, 1);
+    net.run(3 * SECOND);
+    assert_eq!(net.established(0), 1, "a name that stays unbound is let in");
+    assert!(net.nodes[0].control.config.pins == full);
 }
 
 #[test]
@@ -491,4 +584,92 @@ fn replacing_targets_keeps_what_is_listed_and_bad_ones_change_nothing() {
     assert_eq!(control.explicit_targets(), ["b", "c"]);
     control.forget(&["b".into(), "unknown".into()]);
     assert_eq!(control.explicit_targets(), ["c"]);
+}
+
+/// What a run of node `n` that this one knows nothing of said of itself.
+fn record_of_another_run(net: &Net, n: usize, version: Version) -> SignedRecord {
+    let control = &net.nodes[n].control;
+    let mut body = control.own.signed().body().clone();
+    body.version = version;
+    SignedRecord::sign(&body, &control.config.identity).unwrap()
+}
+
+/// Node 1 tells node 0 this record.
+fn tell(net: &mut Net, record: &SignedRecord) {
+    let (now, peer) = (net.now, net.nodes[1].control.me());
+    let control = &mut net.nodes[0].control;
+    let conn = control.links.of_peer(&peer).unwrap();
+    let message = LinkMessage::Records(vec![record.bytes().to_vec()]);
+    control.handle_message(conn, message, now);
+    control.flush(now);
+}
+
+#[test]
+fn an_epoch_raised_in_the_middle_of_a_run_is_kept() {
+    let mut net = Net::new(vec![open_mesh(1), open_mesh(2)]);
+    net.connect(0, 1);
+    net.run(3 * SECOND);
+    assert!(net.nodes[0].epochs.is_empty());
+    let later = record_of_another_run(&net, 0, Version { epoch: 7, seq: 3 });
+    tell(&mut net, &later);
+    net.run(3 * SECOND);
+    assert_eq!(net.nodes[0].epochs, [8]);
+    assert_eq!(net.nodes[0].control.report(net.now).epoch, 8);
+}
+
+#[test]
+fn names_are_pinned_where_anyone_may_join_and_nowhere_else() {
+    let keyed = |seed| Setup {
+        secret: || MeshSecret::from_key_bytes([7; 32]),
+        ..open_mesh(seed)
+    };
+    for (setup, pins) in [(open_mesh as fn(u8) -> Setup, 1), (keyed, 0)] {
+        let mut net = Net::new(vec![setup(1), setup(2)]);
+        net.connect(0, 1);
+        net.run(3 * SECOND);
+        for node in &net.nodes {
+            assert_eq!(node.pinned.len(), pins);
+        }
+    }
+}
+
+#[test]
+fn strangers_fill_the_table_of_names_and_no_more() {
+    let mut net = Net::new(vec![open_mesh(1), open_mesh(2), open_mesh(3)]);
+    let full = (0..u32::try_from(limits::MAX_PEERS).unwrap()).map(|n| {
+        let [a, b, c, d] = n.to_be_bytes();
+        (PeerName([6, 6, a, b, c, d]), [1; 32])
+    });
+    net.nodes[0].control.config.pins = full.collect();
+    net.connect(0, 1);
+    net.connect(0, 2);
+    net.run(3 * SECOND);
+    assert_eq!(net.established(0), 2, "the unpinned are let in");
+    assert!(net.nodes[0].pinned.is_empty());
+    let said = |net: &Net| {
+        let about_names = |n: &&String| n.contains("bound to keys");
+        net.nodes[0].notes.iter().filter(about_names).count()
+    };
+    assert_eq!(said(&net), 1);
+}
+
+#[test]
+fn what_a_neighbour_sees_is_announced_while_it_is_one() {
+    let mut net = Net::new(vec![open_mesh(1), open_mesh(2)]);
+    net.connect(0, 1);
+    net.run(3 * SECOND);
+    let seen: SocketAddr = "203.0.113.7:6783".parse().unwrap();
+    let now = net.now + limits::OBSERVED_HOLD;
+    let peer = net.nodes[1].control.me();
+    let control = &mut net.nodes[0].control;
+    let announced = |control: &Control| control.own.body().endpoints.contains(&seen);
+    assert!(control.observed.saw(peer, seen, true, now));
+    control.refresh_endpoints();
+    assert!(announced(control));
+    let conn = control.links.of_peer(&peer).unwrap();
+    control.handle_closed(conn, "gone", now);
+    assert!(!announced(control));
+    // Without a link nobody has a say.
+    control.handle_message(conn, LinkMessage::Observed(seen), now);
+    assert!(!announced(control));
 }

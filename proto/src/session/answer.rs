@@ -82,24 +82,24 @@ impl Sessions {
         let mut noise = Handshake::new(
             Pattern::IkPsk2,
             Role::Responder,
-            &message::prologue(&init.header),
+            &message::prologue(&init.header, &self.identity.id()),
             self.identity.dh_secret(),
             None,
             &self.psk,
         );
         let payload = noise.read_message(init.noise)?;
-        let (epoch, counter) = payload
-            .split_first_chunk::<8>()
-            .and_then(|(epoch, rest)| Some((epoch, rest.first_chunk::<8>()?)))
-            .ok_or(Refused::Malformed)?;
+        let (peer, freshness) = read_payload(&payload).ok_or(Refused::Malformed)?;
         let dh_key = noise.remote_static().ok_or(Refused::Unauthentic)?;
-        let peer = directory.peer_of(&dh_key).ok_or(Refused::UnknownPeer)?;
+        // The Noise message proves the key, the record whose it is: a record that names another's key proves nothing.
+        if !directory.names(&peer, &dh_key) {
+            return Err(Refused::UnknownPeer);
+        }
         Ok(Offer {
             noise,
             header: init.header,
             peer,
             dh_key,
-            freshness: (u64::from_be_bytes(*epoch), u64::from_be_bytes(*counter)),
+            freshness,
         })
     }
 
@@ -125,8 +125,8 @@ impl Sessions {
     /// The other side is there and waits for our Init: repeat it now, unless it is on its way.
     fn insist(&mut self, id: PeerId, now: Instant, entropy: &mut dyn Entropy) {
         let pending = self.peers.get(&id).and_then(|p| p.pending.as_ref());
-        let attempt = pending.and_then(|p| p.attempt.as_ref());
-        if attempt.is_some_and(|a| now.since(a.sent) >= limits::HANDSHAKE_RETRIES[0]) {
+        let last = pending.and_then(|p| p.tries.back());
+        if last.is_some_and(|a| now.since(a.sent) >= limits::HANDSHAKE_RETRIES[0]) {
             self.send_init(id, now, entropy);
         }
     }
@@ -188,7 +188,8 @@ impl Sessions {
     ) -> Result<(), Refused> {
         self.guard.admit_response(response)?;
         let id = self.owner_of_attempt(response.header.receiver)?;
-        let attempt = self.attempt(id).ok_or(Refused::UnknownIndex)?;
+        let index = response.header.receiver;
+        let attempt = self.attempt(id, index).ok_or(Refused::UnknownIndex)?;
         if attempt.failures >= limits::RESPONSE_ATTEMPTS {
             return Err(Refused::RateLimited);
         }
@@ -201,10 +202,8 @@ impl Sessions {
         if remote.0 == 0 {
             return Err(Refused::Malformed);
         }
-        let pending = self.peers.get_mut(&id).and_then(|p| p.pending.take());
-        let attempt = pending.and_then(|p| p.attempt);
-        let Attempt { noise, index, .. } = attempt.ok_or(Refused::UnknownIndex)?;
-        let transport = self.transport(id, index, remote, &noise.split()?, true, now);
+        let keys = self.take_attempt(id, index)?.noise.split()?;
+        let transport = self.transport(id, index, remote, &keys, true, now);
         let peer = self.peers.get_mut(&id).ok_or(Refused::UnknownIndex)?;
         peer.begin_at = None;
         if let Some(dropped) = peer.slots.install_current(transport) {
@@ -222,7 +221,9 @@ impl Sessions {
         let id = self.owner_of_attempt(message.receiver)?;
         let peer = self.peers.get_mut(&id).ok_or(Refused::UnknownIndex)?;
         let pending = peer.pending.as_mut().ok_or(Refused::UnknownIndex)?;
-        let attempt = pending.attempt.as_mut().ok_or(Refused::UnknownIndex)?;
+        let attempt = pending
+            .by_index(message.receiver)
+            .ok_or(Refused::UnknownIndex)?;
         if attempt.challenged {
             return Err(Refused::BadCookie);
         }
@@ -232,20 +233,32 @@ impl Sessions {
         Ok(())
     }
 
-    /// The router that our pending Init with this index went to.
+    /// The router that one of our pending Inits, with this index, went to.
     fn owner_of_attempt(&self, index: SessionIndex) -> Result<PeerId, Refused> {
         let id = self.indices.owner(index).ok_or(Refused::UnknownIndex)?;
         let pending = self.peers.get(&id).and_then(|p| p.pending.as_ref());
-        let attempt = pending.and_then(|p| p.attempt.as_ref());
-        attempt
-            .is_some_and(|a| a.index == index)
+        pending
+            .is_some_and(|p| p.tries.iter().any(|a| a.index == index))
             .then_some(id)
             .ok_or(Refused::UnknownIndex)
     }
 
-    fn attempt(&mut self, id: PeerId) -> Option<&mut Attempt> {
-        let pending = self.peers.get_mut(&id)?.pending.as_mut()?;
-        pending.attempt.as_mut()
+    fn attempt(&mut self, id: PeerId, index: SessionIndex) -> Option<&mut Attempt> {
+        self.peers.get_mut(&id)?.pending.as_mut()?.by_index(index)
+    }
+
+    /// Ends the pending handshake with the attempt that was answered; the others are given up.
+    fn take_attempt(&mut self, id: PeerId, index: SessionIndex) -> Result<Attempt, Refused> {
+        let pending = self.peers.get_mut(&id).and_then(|p| p.pending.take());
+        let mut answered = None;
+        for attempt in pending.map(|p| p.tries).into_iter().flatten() {
+            if attempt.index == index {
+                answered = Some(attempt);
+            } else {
+                self.indices.release(attempt.index);
+            }
+        }
+        answered.ok_or(Refused::UnknownIndex)
     }
 
     fn transport(
@@ -271,6 +284,15 @@ impl Sessions {
             self.limits,
         ))
     }
+}
+
+/// The payload of an Init: who sends it, and (boot epoch, handshake counter).
+fn read_payload(payload: &[u8]) -> Option<(PeerId, (u64, u64))> {
+    let (peer, rest) = payload.split_first_chunk::<16>()?;
+    let (epoch, rest) = rest.split_first_chunk::<8>()?;
+    let counter = rest.first_chunk::<8>()?;
+    let freshness = (u64::from_be_bytes(*epoch), u64::from_be_bytes(*counter));
+    Some((PeerId(*peer), freshness))
 }
 
 impl From<NoiseError> for Refused {

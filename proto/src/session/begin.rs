@@ -1,5 +1,7 @@
 //! How the session manager begins handshakes.
 
+use std::collections::VecDeque;
+
 use super::message;
 use super::peer::{Attempt, Pending};
 use super::sessions::Sessions;
@@ -41,7 +43,7 @@ impl Sessions {
         peer.pending = Some(Pending {
             started: now,
             attempts: 0,
-            attempt: None,
+            tries: VecDeque::new(),
             retry_at: now,
         });
         self.counters.begun += 1;
@@ -56,28 +58,35 @@ impl Sessions {
         let Some(pending) = &mut peer.pending else {
             return;
         };
-        if let Some(before) = pending.attempt.take() {
-            self.indices.release(before.index);
+        if pending.tries.len() >= limits::KEPT_ATTEMPTS
+            && let Some(oldest) = pending.tries.pop_front()
+        {
+            self.indices.release(oldest.index);
         }
         let index = self.indices.allocate(id, entropy);
         let header = message::header(Kind::Init, index, entropy);
         let mut noise = Handshake::new(
             Pattern::IkPsk2,
             Role::Initiator,
-            &message::prologue(&header),
+            &message::prologue(&header, &id),
             self.identity.dh_secret(),
             Some(peer.dh_key),
             &self.psk,
         );
         self.handshakes += 1;
-        let payload = [self.epoch.to_be_bytes(), self.handshakes.to_be_bytes()].concat();
+        let payload = [
+            &self.identity.id().0[..],
+            &self.epoch.to_be_bytes(),
+            &self.handshakes.to_be_bytes(),
+        ]
+        .concat();
         let mut bytes = header.encode().to_vec();
         if noise
             .write_message(entropy.key(), &payload, &mut bytes)
             .is_err()
         {
-            peer.pending = None;
             self.indices.release(index);
+            self.drop_pending(id);
             self.count(Refused::BadKey);
             return;
         }
@@ -91,7 +100,7 @@ impl Sessions {
         let wait = limits::HANDSHAKE_RETRIES[pending.attempts.min(last)];
         pending.attempts += 1;
         pending.retry_at = now + entropy.jitter(wait, 10);
-        pending.attempt = Some(Attempt {
+        pending.tries.push_back(Attempt {
             noise,
             index,
             sent: now,
@@ -112,7 +121,7 @@ impl Sessions {
         let Some(pending) = pending else {
             return false;
         };
-        if let Some(attempt) = pending.attempt {
+        for attempt in &pending.tries {
             self.indices.release(attempt.index);
         }
         true

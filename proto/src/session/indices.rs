@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use crate::entropy::Entropy;
 use crate::ids::{PeerId, SessionIndex};
 
-/// Indices in use; at most four for each session (previous, current, next, pending).
+/// Indices in use: for each session the previous and the current keys, and [`crate::limits::KEPT_ATTEMPTS`] each of
+/// handshakes answered and begun.
 #[derive(Default)]
 pub(super) struct Indices {
     owners: BTreeMap<SessionIndex, PeerId>,

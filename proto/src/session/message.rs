@@ -10,12 +10,12 @@ use zeroize::Zeroizing;
 
 use super::Refused;
 use crate::entropy::Entropy;
-use crate::ids::SessionIndex;
+use crate::ids::{PeerId, SessionIndex};
 use crate::limits;
 use crate::wire::datagram::{HEADER_LEN, Header, Kind};
 
 /// Bytes of an Init message.
-pub const INIT_LEN: usize = HEADER_LEN + 112 + 2 * MAC;
+pub const INIT_LEN: usize = HEADER_LEN + 128 + 2 * MAC;
 /// Bytes of a Response message.
 pub const RESPONSE_LEN: usize = HEADER_LEN + 52 + MAC;
 /// Bytes of a Cookie message.
@@ -172,8 +172,8 @@ pub(super) fn header(kind: Kind, receiver: SessionIndex, entropy: &mut dyn Entro
 }
 
 /// What both sides of a handshake must have seen alike.
-pub(super) fn prologue(init: &Header) -> Vec<u8> {
-    [PROLOGUE_LABEL, &init.encode()].concat()
+pub(super) fn prologue(init: &Header, responder: &PeerId) -> Vec<u8> {
+    [PROLOGUE_LABEL, &init.encode(), &responder.0].concat()
 }
 
 /// Appends mac1 to a message for the holder of `receiver_dh`, and returns it.

@@ -7,13 +7,14 @@
 //! index, counter) names no two datagrams alike; data counters stay below 2^48.
 //!
 //! ```text
-//! Init, kind 1, 160 bytes
+//! Init, kind 1, 176 bytes
 //!   0   16  header; receiver index = the sender's index, by which the answer shall name this handshake
 //!   16  32  Noise message 1: ephemeral key
 //!   48  48  Noise message 1: static key of the initiator ‖ tag
-//!   96  32  Noise message 1: payload ‖ tag; payload = boot epoch (8) ‖ handshake counter (8)
-//!   128 16  mac1
-//!   144 16  mac2
+//!   96  48  Noise message 1: payload ‖ tag; payload = PeerId of the initiator (16) ‖ boot epoch (8)
+//!           ‖ handshake counter (8)
+//!   144 16  mac1
+//!   160 16  mac2
 //!
 //! Response, kind 2, 84 bytes
 //!   0   16  header; receiver index = the one of the Init
@@ -27,8 +28,8 @@
 //!   40  48  XChaCha20-Poly1305( cookie (32) ) ‖ tag; associated data = mac1 of that Init
 //! ```
 //!
-//! * Noise prologue: "mesh session v1" ‖ the 16-byte header of the Init (network id and index included). The
-//!   pre-shared key is [`crate::crypto::secret::MeshSecret::session_psk`].
+//! * Noise prologue: "mesh session v1" ‖ the 16-byte header of the Init (network id and index included) ‖ the
+//!   PeerId of the responder. The pre-shared key is [`crate::crypto::secret::MeshSecret::session_psk`].
 //! * mac1 = the 16-byte BLAKE2s MAC, with key BLAKE2s-256("mesh mac1 v1" ‖ X25519 key of the receiver), of all bytes
 //!   before it. It shows that the sender knows whom it talks to; strangers get no answer.
 //! * mac2 = the 16-byte BLAKE2s MAC, with the cookie as key, of all bytes before it; zero without a cookie.
@@ -36,16 +37,17 @@
 //!   counts), of the source address (4 or 16 bytes, IPv4-mapped as IPv4) ‖ source port (2).
 //! * The key of a Cookie message is BLAKE2s-256("mesh cookie v1" ‖ X25519 key of its sender).
 //!
-//! An Init is accepted from a static key that some record names, and only if (boot epoch, handshake counter) exceeds
+//! An Init is accepted if the record of the router that it names as its sender has its static key (so a router that
+//! announces the key of another gains nothing), and only if (boot epoch, handshake counter) exceeds
 //! the last one of that peer. No answer is longer than what it answers. Above [`crate::limits::HANDSHAKE_LOAD`]
 //! Inits a second, one that comes directly and without a good mac2 is answered by a Cookie and costs no key agreement.
 //! A Response costs one only if it names a handshake that waits, and [`crate::limits::RESPONSE_ATTEMPTS`] at most.
 //!
 //! # Keys
 //!
-//! The initiator uses new keys when the Response arrives, and sends an empty Probe with them until it hears an answer.
-//! The responder keeps them as *next* and uses them after the first datagram it opened with them; then it answers with
-//! an empty Probe. The keys before are kept as *previous*, for datagrams still on their way. When both sides begin at
+//! The initiator uses new keys when the Response to any of its last four Inits arrives, and sends an empty Probe with
+//! them until it hears an answer. The responder keeps the keys of the last four Inits it answered as *next* and uses
+//! those with which it opened a first datagram; then it answers with an empty Probe. The keys before are kept as *previous*, for datagrams still on their way. When both sides begin at
 //! once the Init of the lower [`PeerId`] wins: its sender ignores the other Init and repeats its own, the other side
 //! answers and drops its own. After four attempts in vain the sender answers too.
 //!
@@ -87,8 +89,8 @@ pub enum Via {
 
 /// What the mesh knows of X25519 keys.
 pub trait Directory {
-    /// The router whose record names this X25519 key; `None` means silence.
-    fn peer_of(&self, dh_key: &[u8; 32]) -> Option<PeerId>;
+    /// Whether the record of `peer` names this X25519 key; if not, it gets no answer.
+    fn names(&self, peer: &PeerId, dh_key: &[u8; 32]) -> bool;
 }
 
 /// What the caller is to do.
@@ -132,7 +134,7 @@ pub enum Refused {
     /// The Noise message does not authenticate: another secret, or changed on its way.
     #[error("handshake message does not authenticate")]
     Unauthentic,
-    /// No record names the static key of the initiator, or it is our own.
+    /// The record of the initiator does not name its static key, or there is none, or it is our own.
     #[error("handshake of an unknown router")]
     UnknownPeer,
     /// The epoch and counter of an Init do not exceed the last ones.

@@ -1,5 +1,6 @@
 //! What the session manager keeps of one router: key slots, the pending handshake, timers.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::message::Cookie;
@@ -29,8 +30,9 @@ pub(super) struct Peer {
 pub(super) struct Pending {
     pub(super) started: Instant,
     pub(super) attempts: usize,
-    /// The last attempt; `None` before the first.
-    pub(super) attempt: Option<Attempt>,
+    /// The last few attempts, at most [`limits::KEPT_ATTEMPTS`], the newest last: over a long way the answer to one
+    /// comes after the next was made.
+    pub(super) tries: VecDeque<Attempt>,
     pub(super) retry_at: Instant,
 }
 
@@ -65,7 +67,16 @@ pub(super) struct Watch {
 pub(super) struct Slots {
     previous: Option<Arc<Transport>>,
     current: Option<Arc<Transport>>,
-    next: Option<Arc<Transport>>,
+    /// The answers to the last few Inits of the peer, at most [`limits::KEPT_ATTEMPTS`], the newest last: which of them
+    /// it takes is its choice.
+    next: VecDeque<Arc<Transport>>,
+}
+
+impl Pending {
+    /// The attempt that the peer names by this index.
+    pub(super) fn by_index(&mut self, index: SessionIndex) -> Option<&mut Attempt> {
+        self.tries.iter_mut().find(|a| a.index == index)
+    }
 }
 
 impl Peer {
@@ -125,9 +136,9 @@ impl Peer {
 
     /// All indices by which the peer may address us.
     pub(super) fn indices(&self) -> impl Iterator<Item = SessionIndex> + '_ {
-        let attempt = self.pending.as_ref().and_then(|p| p.attempt.as_ref());
+        let tries = self.pending.iter().flat_map(|p| &p.tries);
         let transports = self.slots.iter().map(|t| t.local());
-        transports.chain(attempt.map(|a| a.index))
+        transports.chain(tries.map(|a| a.index))
     }
 }
 
@@ -136,8 +147,9 @@ impl Slots {
         self.current.as_ref()
     }
 
+    /// The newest of the keys that the peer has yet to confirm.
     pub(super) fn next(&self) -> Option<&Arc<Transport>> {
-        self.next.as_ref()
+        self.next.back()
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -146,9 +158,8 @@ impl Slots {
 
     /// All transports, the oldest slot first.
     pub(super) fn iter(&self) -> impl Iterator<Item = &Arc<Transport>> {
-        [&self.previous, &self.current, &self.next]
-            .into_iter()
-            .flatten()
+        let used = [&self.previous, &self.current].into_iter().flatten();
+        used.chain(&self.next)
     }
 
     /// Takes the keys of a handshake we began: the peer has them already. Returns what must go.
@@ -162,22 +173,27 @@ impl Slots {
 
     /// Takes the keys of a handshake we answered: the peer may never hear of them. Returns what must go.
     pub(super) fn install_next(&mut self, transport: Arc<Transport>) -> Option<Arc<Transport>> {
-        self.next.replace(transport)
+        self.next.push_back(transport);
+        let full = self.next.len() > limits::KEPT_ATTEMPTS;
+        full.then(|| self.next.pop_front()).flatten()
     }
 
     /// The peer used the keys with this index: if they are *next*, they become *current*, unless newer keys of a
     /// handshake of ours took that place in the meantime. `None` when nothing changes, else what must go.
     pub(super) fn confirm(&mut self, index: SessionIndex) -> Option<Confirmed> {
-        let next = self.next.take_if(|t| t.local() == index)?;
+        let at = self.next.iter().position(|t| t.local() == index)?;
+        // What came before it the peer does not want any more; what came after it belongs to a later handshake.
+        let mut dropped: Vec<_> = self.next.drain(..at).collect();
+        let next = self.next.pop_front()?;
         let newer = self.current.as_ref();
         if newer.is_some_and(|current| current.established() > next.established()) {
-            let dropped = self.previous.replace(next);
+            dropped.extend(self.previous.replace(next));
             return Some(Confirmed {
                 promoted: false,
                 dropped,
             });
         }
-        let dropped = self.install_current(next);
+        dropped.extend(self.install_current(next));
         Some(Confirmed {
             promoted: true,
             dropped,
@@ -186,10 +202,18 @@ impl Slots {
 
     /// Drops the keys that died of age or use, and returns them.
     pub(super) fn expire(&mut self, now: Instant) -> Vec<Arc<Transport>> {
-        [&mut self.previous, &mut self.current, &mut self.next]
+        let mut dead: Vec<_> = [&mut self.previous, &mut self.current]
             .into_iter()
             .filter_map(|slot| slot.take_if(|t| t.is_dead(now)))
-            .collect()
+            .collect();
+        self.next.retain(|t| {
+            let keep = !t.is_dead(now);
+            if !keep {
+                dead.push(t.clone());
+            }
+            keep
+        });
+        dead
     }
 
     /// When the first of the keys dies of age.
@@ -202,7 +226,7 @@ impl Slots {
 /// What [`Slots::confirm`] did.
 pub(super) struct Confirmed {
     pub(super) promoted: bool,
-    pub(super) dropped: Option<Arc<Transport>>,
+    pub(super) dropped: Vec<Arc<Transport>>,
 }
 
 /// What [`Watch::look`] saw.

@@ -169,7 +169,7 @@ impl Sessions {
             self.settle(id);
             return;
         };
-        if let Some(dropped) = confirmed.dropped {
+        for dropped in &confirmed.dropped {
             self.indices.release(dropped.local());
         }
         if confirmed.promoted {

@@ -32,11 +32,11 @@ pub(super) const FAIR: Weather = Weather {
     jitter: Duration::ZERO,
 };
 
-pub(super) struct Book(BTreeMap<[u8; 32], PeerId>);
+pub(super) struct Book(pub(super) BTreeMap<PeerId, [u8; 32]>);
 
 impl Directory for Book {
-    fn peer_of(&self, dh_key: &[u8; 32]) -> Option<PeerId> {
-        self.0.get(dh_key).copied()
+    fn names(&self, peer: &PeerId, dh_key: &[u8; 32]) -> bool {
+        self.0.get(peer) == Some(dh_key)
     }
 }
 
@@ -118,7 +118,7 @@ impl Net {
     }
 
     pub(super) fn book(&self) -> Book {
-        let entries = self.nodes.iter().map(|n| (n.identity.dh_key(), n.id()));
+        let entries = self.nodes.iter().map(|n| (n.id(), n.identity.dh_key()));
         Book(entries.collect())
     }
 

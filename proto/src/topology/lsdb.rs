@@ -19,8 +19,6 @@ use crate::wire::message::{Held, Summary};
 #[derive(Clone, Debug, Default)]
 pub struct Lsdb {
     entries: BTreeMap<PeerId, Entry>,
-    /// Who claims an X25519 key, in the order of arrival: a later claim of somebody else's key gains nothing.
-    by_dh_key: BTreeMap<[u8; 32], Vec<PeerId>>,
     conflicts: u64,
     refused: u64,
 }
@@ -69,22 +67,12 @@ impl Lsdb {
         if verdict != Merge::Newer {
             return verdict;
         }
-        let old = self
-            .entries
-            .get(&peer)
-            .map(|e| (e.record.body().dh_key, e.last_reachable));
+        let old = self.entries.get(&peer).map(|e| e.last_reachable);
         if old.is_none() && self.entries.len() >= MAX_PEERS {
             self.refused += 1;
             return Merge::Refused(Refusal::Full);
         }
-        let dh_key = record.body().dh_key;
-        if old.is_none_or(|(old_key, _)| old_key != dh_key) {
-            if let Some((old_key, _)) = old {
-                self.unclaim(&old_key, peer);
-            }
-            self.by_dh_key.entry(dh_key).or_default().push(peer);
-        }
-        let last_reachable = old.map_or(now, |(_, seen)| seen);
+        let last_reachable = old.unwrap_or(now);
         self.entries.insert(
             peer,
             Entry {
@@ -108,11 +96,6 @@ impl Lsdb {
     /// All records, in ascending order of their origins.
     pub fn iter(&self) -> impl Iterator<Item = &SignedRecord> {
         self.entries.values().map(|e| &e.record)
-    }
-
-    /// The router with this X25519 key; of several that claim it the one that did so first.
-    pub fn by_dh_key(&self, dh_key: &[u8; 32]) -> Option<PeerId> {
-        self.by_dh_key.get(dh_key)?.first().copied()
     }
 
     /// Number of records.
@@ -222,12 +205,11 @@ impl Lsdb {
             if routes.is_reachable(peer) {
                 entry.last_reachable = now;
             } else if now.since(entry.last_reachable) >= FORGET_AFTER {
-                gone.push((*peer, entry.record.body().dh_key));
+                gone.push(*peer);
             }
         }
-        for (peer, dh_key) in &gone {
+        for peer in &gone {
             self.entries.remove(peer);
-            self.unclaim(dh_key, *peer);
         }
         !gone.is_empty()
     }
@@ -251,15 +233,6 @@ impl Lsdb {
     fn conflicts_with(&self, record: &SignedRecord) -> bool {
         self.get(&record.origin())
             .is_some_and(|held| held.version() == record.version() && held.hash() != record.hash())
-    }
-
-    fn unclaim(&mut self, dh_key: &[u8; 32], peer: PeerId) {
-        if let Some(claims) = self.by_dh_key.get_mut(dh_key) {
-            claims.retain(|p| *p != peer);
-            if claims.is_empty() {
-                self.by_dh_key.remove(dh_key);
-            }
-        }
     }
 }
 

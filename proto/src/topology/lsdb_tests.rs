@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::topology::record::SignedRecord;
-use crate::topology::testing::{body_of, identity, linked, record};
+use crate::topology::testing::{identity, linked, record};
 use proptest::prelude::*;
 use std::collections::BTreeSet;
 use std::sync::LazyLock;
@@ -119,28 +119,6 @@ fn of_two_records_of_one_version_the_lower_hash_wins_and_is_counted() {
 }
 
 #[test]
-fn a_stolen_dh_key_gains_nothing() {
-    let (victim, thief) = (identity(1), identity(2));
-    let mut lsdb = Lsdb::default();
-    lsdb.insert(record(&victim, 1, 1, "victim"), Instant::ZERO);
-    // A router may sign whatever it likes; `sign` would not help it, so the bytes are made by hand.
-    let mut body = body_of(&thief);
-    body.dh_key = victim.dh_key();
-    let mut encoded = b"mesh record v1".to_vec();
-    crate::wire::codec::encode(&body, &mut encoded).unwrap();
-    let mut bytes = thief.sign(&encoded).to_vec();
-    bytes.extend_from_slice(&encoded[14..]);
-    let forged = SignedRecord::parse(&bytes).unwrap();
-    forged.verify().unwrap();
-    assert_eq!(lsdb.insert(forged, Instant::ZERO), Merge::Newer);
-    assert_eq!(lsdb.by_dh_key(&victim.dh_key()), Some(victim.id()));
-    lsdb.insert(record(&thief, 2, 1, "honest again"), Instant::ZERO);
-    assert_eq!(lsdb.by_dh_key(&thief.dh_key()), Some(thief.id()));
-    assert_eq!(lsdb.by_dh_key(&victim.dh_key()), Some(victim.id()));
-    assert_eq!(lsdb.by_dh_key(&[0; 32]), None);
-}
-
-#[test]
 fn the_unreachable_are_forgotten_and_the_reachable_are_kept() {
     let (me, near, far) = (identity(1), identity(2), identity(3));
     let mut lsdb = Lsdb::default();
@@ -154,7 +132,6 @@ fn the_unreachable_are_forgotten_and_the_reachable_are_kept() {
     assert!(lsdb.expire(&routes, at_last));
     assert_eq!(lsdb.len(), 2);
     assert!(lsdb.get(&far.id()).is_none());
-    assert_eq!(lsdb.by_dh_key(&far.dh_key()), None);
     // A newer record of an unreachable router does not prolong its life.
     assert!(!lsdb.expire(&routes, at_last + FORGET_AFTER));
 }

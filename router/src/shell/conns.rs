@@ -137,7 +137,7 @@ async fn wind_down(conn: Conn) {
     drop(to_write);
     if timeout(LINGER, async {
         drop((&mut writer).await);
-        drop((&mut reader).await)
+        drop((&mut reader).await);
     })
     .await
     .is_err()
@@ -168,14 +168,14 @@ async fn connect(to: &DialTo) -> Result<(TcpStream, SocketAddr), String> {
         match timeout(DIAL, TcpStream::connect(address)).await {
             Ok(Ok(stream)) => return Ok((stream, address)),
             Ok(Err(error)) => {
-                last = format!("cannot reach {address}: {}{}", plain(&error), hint(&error))
+                last = format!("cannot reach {address}: {}{}", plain(&error), hint(&error));
             }
             Err(_) => {
                 last = format!(
                     "cannot reach {address}: no answer in {} s; is TCP port {} open there?",
                     DIAL.as_secs(),
                     address.port()
-                )
+                );
             }
         }
     }

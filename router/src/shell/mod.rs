@@ -1,6 +1,7 @@
 //! The control plane's shell: moves bytes and arms one timer. It decides nothing; `mesh_proto::control` does.
 
 mod conns;
+mod turn;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,9 +18,10 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::attach::Announced;
 use crate::clock::Clock;
 use crate::lanes::ControlSender;
-use crate::state::Store;
+use crate::state::{Change, Writer};
 
 use self::conns::{ConnEvent, Conns};
+use self::turn::Turn;
 
 /// What the API and the host side ask of the control plane.
 #[derive(Debug)]
@@ -70,12 +72,9 @@ pub struct Shell {
     pub held: Arc<ArcSwap<HeldAddresses>>,
     /// Names and the keys they are bound to, as stored.
     pub pins: BTreeMap<PeerName, [u8; 32]>,
-    /// Where targets and pins are kept.
-    pub store: Arc<Store>,
+    /// Where the epoch, targets and pins are kept.
+    pub state: Writer,
 }
-
-/// Events taken from one source before the others get their turn.
-const BUDGET: usize = 64;
 
 impl Shell {
     /// Runs until [`Command::Stop`].
@@ -83,10 +82,12 @@ impl Shell {
         let (mut conns, mut conn_events) = Conns::new();
         loop {
             self.carry_out(&mut conns);
+            self.run_timers();
+            self.carry_out(&mut conns);
             let (deadline, _why) = self.control.next_deadline();
             let sleep = tokio::time::sleep_until(self.clock.to_tokio(deadline));
+            // The sources come in random order, so that none starves another; due timers do not depend on it.
             tokio::select! {
-                biased;
                 command = self.commands.recv() => match command {
                     None | Some(Command::Stop) => break,
                     Some(command) => self.handle_command(command),
@@ -102,12 +103,19 @@ impl Shell {
                     let endpoints = self.endpoints.borrow_and_update().clone();
                     self.control.set_endpoints(endpoints, self.clock.now());
                 }
-                () = sleep => self.control.handle_timeout(self.clock.now()),
+                () = sleep => {}
             }
         }
         self.control.shut_down(self.clock.now());
         self.carry_out(&mut conns);
         conns.finish().await;
+    }
+
+    fn run_timers(&mut self) {
+        let now = self.clock.now();
+        if self.control.next_deadline().0 <= now {
+            self.control.handle_timeout(now);
+        }
     }
 
     fn carry_out(&mut self, conns: &mut Conns) {
@@ -121,6 +129,7 @@ impl Shell {
                     self.snapshot.store(snapshot.clone());
                     self.sender.flush_waiting(&snapshot, self.clock.now());
                 }
+                Output::Epoch(epoch) => self.state.put(Change::Epoch(epoch)),
                 Output::Pin(name, key) => {
                     self.pins.insert(name, key);
                     self.save_pins();
@@ -129,9 +138,7 @@ impl Shell {
                     self.pins.remove(&name);
                     self.save_pins();
                 }
-                Output::Targets(targets) => {
-                    self.keep(self.store.set_targets(&targets), "the targets")
-                }
+                Output::Targets(targets) => self.state.put(Change::Targets(targets)),
                 Output::Held(held) => self.held.store(held),
                 Output::Note(Note::Info(text)) => tracing::info!("{text}"),
                 Output::Note(Note::Warn(text)) => tracing::warn!("{text}"),
@@ -145,14 +152,7 @@ impl Shell {
             .iter()
             .map(|(name, key)| (name.to_string(), *key))
             .collect();
-        self.keep(self.store.set_pins(&pins), "a peer's key");
-    }
-
-    /// A state directory that cannot be written costs memory over a restart, never forwarding.
-    fn keep<E: std::fmt::Display>(&self, result: Result<(), E>, what: &str) {
-        if let Err(error) = result {
-            tracing::error!("cannot store {what}: {error}; it will be forgotten at the next start");
-        }
+        self.state.put(Change::Pins(pins));
     }
 
     fn handle_command(&mut self, command: Command) {
@@ -178,13 +178,16 @@ impl Shell {
     }
 
     fn handle_lanes(&mut self, first: LaneEvent) {
-        let now = self.clock.now();
-        self.control.handle_lane(first, now);
-        for _ in 1..BUDGET {
-            match self.lane_events.try_recv() {
-                Ok(event) => self.control.handle_lane(event, now),
-                Err(_) => break,
-            }
+        let mut now = self.clock.now();
+        let mut turn = Turn::begin(now);
+        let mut next = Some(first);
+        while let Some(event) = next {
+            turn.count_lane(&event);
+            self.control.handle_lane(event, now);
+            now = self.clock.now();
+            next = (!turn.is_over(now))
+                .then(|| self.lane_events.try_recv().ok())
+                .flatten();
         }
     }
 
@@ -194,11 +197,14 @@ impl Shell {
         more: &mut mpsc::Receiver<ConnEvent>,
         conns: &mut Conns,
     ) {
+        let mut turn = Turn::begin(self.clock.now());
         let mut next = Some(first);
-        for _ in 0..BUDGET {
-            let Some(event) = next else { break };
+        while let Some(event) = next {
+            turn.count();
             self.handle_conn(event, conns);
-            next = more.try_recv().ok();
+            next = (!turn.is_over(self.clock.now()))
+                .then(|| more.try_recv().ok())
+                .flatten();
         }
     }
 

@@ -7,6 +7,7 @@
 mod file;
 #[cfg(test)]
 mod tests;
+mod writer;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -19,11 +20,17 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
+pub use self::writer::{Change, Writer};
+
 const IDENTITY: &str = "identity";
 const TARGETS: &str = "targets";
 const PINS: &str = "pins";
 const ATTACHMENTS: &str = "attachments";
 const LOCK: &str = "lock";
+/// Written by `mesh launch`, with what the router says.
+const LOG: &str = "router.log";
+const IDENTITY_REMEDY: &str =
+    "restore it from a backup, or remove it and this router joins as a new peer";
 
 /// Why the state cannot be used; the message names the file and what to do.
 #[derive(Debug, thiserror::Error)]
@@ -159,16 +166,15 @@ impl Store {
     /// # Errors
     /// [`StateError::TooOpen`] when others may read it, [`StateError::Corrupt`], [`StateError::Io`].
     pub fn identity(&self) -> Result<Option<IdentitySeeds>, StateError> {
-        const REMEDY: &str =
-            "restore it from a backup, or remove it and this router joins as a new peer";
         let path = self.dir.join(IDENTITY);
         file::check_private(&path)?;
-        let Some(mut body) = file::read(&path, REMEDY)? else {
+        let Some(mut body) = file::read(&path, IDENTITY_REMEDY)? else {
             return Ok(None);
         };
         let parsed: Result<IdentityFile, _> = serde_json::from_str(&body);
         body.zeroize();
-        let parsed = parsed.map_err(|e| StateError::corrupt(&path, e.to_string(), REMEDY))?;
+        let parsed =
+            parsed.map_err(|e| StateError::corrupt(&path, e.to_string(), IDENTITY_REMEDY))?;
         match (unhex(&parsed.sign), unhex(&parsed.dh)) {
             (Some(sign), Some(dh)) => Ok(Some(IdentitySeeds {
                 sign,
@@ -178,7 +184,7 @@ impl Store {
             _ => Err(StateError::corrupt(
                 &path,
                 "a key is not 64 hexadecimal digits",
-                REMEDY,
+                IDENTITY_REMEDY,
             )),
         }
     }
@@ -198,7 +204,33 @@ impl Store {
             let (sign, dh) = fresh();
             IdentitySeeds { sign, dh, epoch: 0 }
         };
-        seeds.epoch = seeds.epoch.saturating_add(1);
+        // An epoch that does not rise would make peers take our handshakes for replays.
+        seeds.epoch = seeds.epoch.checked_add(1).ok_or_else(|| {
+            StateError::corrupt(
+                &self.dir.join(IDENTITY),
+                "its epoch cannot be raised",
+                IDENTITY_REMEDY,
+            )
+        })?;
+        self.set_identity(&seeds).map(|()| seeds)
+    }
+
+    /// Stores an epoch that was raised in the middle of a run, so that the next start begins above it. A lower one than
+    /// is stored changes nothing.
+    ///
+    /// # Errors
+    /// As [`Store::identity`]; the old content stays.
+    pub fn raise_epoch(&self, epoch: u64) -> Result<(), StateError> {
+        match self.identity()? {
+            Some(mut seeds) if seeds.epoch < epoch => {
+                seeds.epoch = epoch;
+                self.set_identity(&seeds)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn set_identity(&self, seeds: &IdentitySeeds) -> Result<(), StateError> {
         let stored = IdentityFile {
             sign: hex(&seeds.sign),
             dh: hex(&seeds.dh),
@@ -207,7 +239,7 @@ impl Store {
         let mut body = to_json(&stored);
         let written = file::write(&self.dir.join(IDENTITY), &body);
         body.zeroize();
-        written.map(|()| seeds)
+        written
     }
 
     /// Targets given with `launch` or `connect`, as typed.
@@ -301,7 +333,7 @@ impl Store {
 /// The first file that could not be removed.
 pub fn erase(dir: &Path) -> io::Result<Vec<PathBuf>> {
     let mut removed = Vec::new();
-    for name in [IDENTITY, TARGETS, PINS, ATTACHMENTS, LOCK] {
+    for name in [IDENTITY, TARGETS, PINS, ATTACHMENTS, LOCK, LOG] {
         for path in [dir.join(name), dir.join(format!(".{name}.tmp"))] {
             match fs::remove_file(&path) {
                 Ok(()) => removed.push(path),
@@ -310,7 +342,7 @@ pub fn erase(dir: &Path) -> io::Result<Vec<PathBuf>> {
             }
         }
     }
-    // A directory that holds something of others (a log, a configuration) stays.
+    // A directory that holds something of others (a key file, a configuration) stays.
     if fs::remove_dir(dir).is_ok() {
         removed.push(dir.to_owned());
     }

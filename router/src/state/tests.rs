@@ -23,6 +23,21 @@ fn each_boot_raises_the_epoch_and_keeps_the_keys() {
 }
 
 #[test]
+fn an_epoch_raised_in_a_run_is_the_one_the_next_start_exceeds() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    store.raise_epoch(9).unwrap();
+    assert_eq!(store.identity().unwrap(), None, "no identity, no epoch");
+    store.boot(seeds).unwrap();
+    for epoch in [8, 3] {
+        store.raise_epoch(epoch).unwrap();
+        let got = store.identity().unwrap().unwrap();
+        assert_eq!((got.epoch, got.sign, got.dh), (8, [7; 32], [9; 32]));
+    }
+    assert_eq!(store.boot(seeds).unwrap().epoch, 9);
+}
+
+#[test]
 fn two_routers_never_share_a_directory() {
     let dir = tempfile::tempdir().unwrap();
     let first = Store::open(dir.path()).unwrap();
@@ -43,6 +58,25 @@ fn an_identity_that_others_may_read_is_refused() {
     let message = store.boot(seeds).unwrap_err().to_string();
     assert!(message.contains("mode 0640"), "{message}");
     assert!(message.contains("chmod 600"), "{message}");
+}
+
+#[test]
+fn an_epoch_that_cannot_rise_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    let key = "07".repeat(32);
+    let body = format!(
+        "{{\"sign\":\"{key}\",\"dh\":\"{key}\",\"epoch\":{}}}",
+        u64::MAX
+    );
+    let path = dir.path().join(IDENTITY);
+    fs::write(&path, file::seal(&body)).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    let message = store.boot(seeds).unwrap_err().to_string();
+    assert!(
+        message.contains("epoch") && message.contains("remove it"),
+        "{message}"
+    );
 }
 
 #[test]
@@ -160,10 +194,10 @@ fn erase_leaves_nothing_of_ours_and_all_of_others() {
     store.boot(seeds).unwrap();
     store.set_targets(&[]).unwrap();
     drop(store);
-    fs::write(state.join("router.log"), "log").unwrap();
+    fs::write(state.join("mesh.toml"), "port = 1").unwrap();
     assert_eq!(erase(&state).unwrap().len(), 3);
-    assert!(state.join("router.log").exists());
-    fs::remove_file(state.join("router.log")).unwrap();
+    assert!(state.join("mesh.toml").exists());
+    fs::remove_file(state.join("mesh.toml")).unwrap();
     assert_eq!(erase(&state).unwrap(), std::slice::from_ref(&state));
     assert!(erase(&state).unwrap().is_empty());
 }

@@ -186,6 +186,7 @@ impl State {
         match keep {
             Keep::Pin(name, key) => drop(self.pins.insert(name, key)),
             Keep::Unpin(name) => drop(self.pins.remove(&name)),
+            Keep::Epoch(epoch) => self.epoch = self.epoch.max(epoch),
             Keep::Targets(targets) => self.targets = targets,
         }
     }

@@ -42,6 +42,7 @@ pub(crate) enum Keep {
     Pin(PeerName, [u8; 32]),
     Unpin(PeerName),
     Targets(Vec<String>),
+    Epoch(u64),
 }
 
 /// A process with a socket for UDP and one for TCP; after each call its effects are drained.

@@ -212,6 +212,7 @@ impl Router {
                     continue;
                 }
                 Output::Pin(name, key) => Effect::Keep(Keep::Pin(name, key)),
+                Output::Epoch(epoch) => Effect::Keep(Keep::Epoch(epoch)),
                 Output::Unpin(name) => Effect::Keep(Keep::Unpin(name)),
                 Output::Targets(targets) => Effect::Keep(Keep::Targets(targets)),
                 Output::Held(_) => continue,

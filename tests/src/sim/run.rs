@@ -30,9 +30,6 @@ const QUIET: Duration = Duration::from_secs(15);
 const STEP: Duration = Duration::from_millis(100);
 /// Time that test frames are given, handshakes of new sessions included.
 const GRACE: Duration = Duration::from_secs(4);
-/// Up to so many hops even the first frame must arrive. Over more the handshake's first tries end before their answers
-/// come (250 ms, 500 ms), and the frame waits longer than frames may wait (2 s).
-const FIRST_FRAME_HOPS: usize = 8;
 /// Ordered pairs that are tested in a large mesh.
 const MAX_PAIRS: usize = 150;
 
@@ -340,12 +337,6 @@ impl World {
         self.step_to(self.now + GRACE);
         let most = components.iter().map(|c| self.widest(c, joined)).max();
         let most = most.unwrap_or(0);
-        if most > FIRST_FRAME_HOPS {
-            for component in &components {
-                self.test_unicast(component, &mut Vec::new());
-            }
-            self.step_to(self.now + GRACE);
-        }
         for component in &components {
             self.test_unicast(component, &mut expected);
         }

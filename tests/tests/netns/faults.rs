@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use mesh_tests::{Setup, Transfer, transfer, wait_until, with_testbed};
+use mesh_tests::{Setup, Transfer, tell, transfer, wait_until, with_testbed};
 
 use crate::full_mesh;
 
@@ -66,7 +66,10 @@ fn a_cut_cable_is_routed_round_and_used_again_when_it_heals() -> Result<()> {
         wait_until(REROUTE, "traffic goes through host2", || {
             (0..3).try_for_each(|_| a.ping(c.address()))
         })?;
-        println!("recovery after a cut cable: {:?}", cut.elapsed());
+        tell(&format!(
+            "recovery after a cut cable: {:.1?}",
+            cut.elapsed()
+        ));
 
         bed.heal_pair(1, 3)?;
         let healed = Instant::now();
@@ -82,7 +85,10 @@ fn a_cut_cable_is_routed_round_and_used_again_when_it_heals() -> Result<()> {
                 Ok(())
             },
         )?;
-        println!("direct again after healing: {:?}", healed.elapsed());
+        tell(&format!(
+            "direct again after healing: {:.1?}",
+            healed.elapsed()
+        ));
         traffic.finish(Duration::from_secs(60))?;
         Ok(())
     })

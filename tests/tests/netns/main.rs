@@ -5,6 +5,7 @@ mod faults;
 mod hygiene;
 mod idle;
 mod mistakes;
+mod nat;
 mod run;
 mod secrets;
 mod topology;

@@ -30,7 +30,7 @@ fn lengths_are_as_documented() {
     let net = established();
     let lengths: Vec<usize> = net.tape.iter().map(|(_, _, bytes)| bytes.len()).collect();
     assert_eq!(lengths, [INIT_LEN, RESPONSE_LEN]);
-    assert_eq!((INIT_LEN, RESPONSE_LEN, COOKIE_LEN), (160, 84, 88));
+    assert_eq!((INIT_LEN, RESPONSE_LEN, COOKIE_LEN), (176, 84, 88));
 }
 
 #[test]
@@ -107,11 +107,49 @@ fn an_unanswered_handshake_is_repeated_and_given_up() {
 }
 
 #[test]
+fn a_long_way_costs_no_more_than_its_round_trip() {
+    for (delay, begins_both) in [(400, false), (700, false), (900, false), (700, true)] {
+        let delay = Duration::from_millis(delay);
+        let mut net = Net::new(1, Weather { delay, ..FAIR });
+        net.want(0);
+        if begins_both {
+            net.want(1);
+        }
+        net.run(2 * delay + Duration::from_millis(1));
+        assert!(net.current(0).is_some(), "{delay:?}");
+        net.run(delay);
+        assert!(net.current(1).is_some(), "{delay:?}");
+        // The later attempts and their answers are forgotten, or change nothing any more.
+        net.run(10 * SECOND);
+        assert_eq!(net.nodes[0].sessions.statuses().count(), 1);
+        assert_talk(&mut net);
+    }
+}
+
+#[test]
+fn attempts_and_answers_that_are_kept_are_few() {
+    let mut net = Net::new(1, Weather { loss: 100, ..FAIR });
+    net.want(0);
+    net.run(60 * SECOND);
+    let inits = net.tape.clone();
+    assert!(inits.len() > 2 * limits::KEPT_ATTEMPTS);
+    assert_eq!(net.nodes[0].sessions.indices.len(), limits::KEPT_ATTEMPTS);
+    for (to, from, init) in inits {
+        assert_eq!(net.deliver(to, from, init), Ok(()));
+    }
+    assert_eq!(
+        net.nodes[1].sessions.receiving().count(),
+        limits::KEPT_ATTEMPTS
+    );
+    assert_eq!(net.nodes[1].sessions.indices.len(), limits::KEPT_ATTEMPTS);
+}
+
+#[test]
 fn every_init_differs() {
     let mut net = Net::new(1, Weather { loss: 100, ..FAIR });
     net.want(0);
     net.run(9 * SECOND);
-    for field in [4..8, 8..16, 16..48, 48..96, 96..128, 128..144] {
+    for field in [4..8, 8..16, 16..48, 48..96, 96..144, 144..160] {
         let mut seen: Vec<&[u8]> = net.tape.iter().map(|(_, _, b)| &b[field.clone()]).collect();
         seen.sort_unstable();
         seen.dedup();

@@ -179,6 +179,35 @@ fn a_peer_with_an_unusable_key_is_no_harm() {
 }
 
 #[test]
+fn whoever_announces_the_key_of_another_gains_nothing() {
+    let mut net = Net::new(1, FAIR);
+    let thief = Node::new(9, 1, TransportLimits::default()).id();
+    let (victim, key) = (net.nodes[0].id(), net.nodes[0].identity.dh_key());
+    // The thief's record names the victim's key; the victim's handshakes stay the victim's.
+    net.want(0);
+    let (_, _, init) = net.tape[0].clone();
+    let mut book = net.book();
+    book.0.insert(thief, key);
+    let via = Via::Direct(Net::address(0));
+    let us = &mut net.nodes[1].sessions;
+    let taken = us.handle_datagram(&init, via, &book, net.now, &mut net.entropy);
+    assert_eq!(taken, Ok(()));
+    let sessions: Vec<PeerId> = us.receiving().map(|(_, t)| t.peer()).collect();
+    assert_eq!(sessions, [victim]);
+    // Whoever wants the thief and is led to the victim by its key gets no answer from there.
+    us.want(thief, key, net.now, &mut net.entropy);
+    let to_thief = |us: &mut Sessions| loop {
+        match us.poll_output() {
+            Some(SessionOutput::Send { peer, bytes, .. }) if peer == thief => return bytes,
+            Some(_) => {}
+            None => panic!("no Init"),
+        }
+    };
+    let init = to_thief(us);
+    assert_eq!(net.deliver(0, 1, init), Err(Refused::Unauthentic));
+}
+
+#[test]
 fn an_old_epoch_is_refused_whatever_its_counter() {
     let mut net = established();
     let identity = net.nodes[0].identity.clone();
@@ -231,7 +260,7 @@ fn under_load_a_handshake_succeeds_with_a_cookie() {
     let init = net.tape[0].2.clone();
     let load = |net: &mut Net| {
         let mut bad = init.clone();
-        bad[150] ^= 1; // mac1 still holds: it counts, and costs no answer beyond a Cookie
+        bad[170] ^= 1; // mac1 still holds: it counts, and costs no answer beyond a Cookie
         for _ in 0..=limits::HANDSHAKE_LOAD {
             let book = net.book();
             let via = Via::Relayed;
@@ -253,14 +282,14 @@ fn under_load_a_handshake_succeeds_with_a_cookie() {
     let shown = net
         .tape
         .iter()
-        .filter(|(to, _, b)| *to == 1 && b[144..] != [0; 16]);
+        .filter(|(to, _, b)| *to == 1 && b[160..] != [0; 16]);
     assert!(shown.count() >= 1, "an Init with mac2");
     assert_talk(&mut net);
     assert_eq!(net.nodes[0].refused(Refused::BadCookie), 0);
 }
 
 #[test]
-fn a_cookie_is_taken_once_and_only_for_the_last_init() {
+fn a_cookie_is_taken_once_and_only_for_an_init_that_waits() {
     let mut net = Net::new(1, FAIR);
     net.want(0);
     let (_, from, init) = net.tape[0].clone();

@@ -219,8 +219,8 @@ proptest! {
         }
         assert_talk(&mut net);
         for node in &net.nodes {
-            prop_assert!(node.sessions.indices.len() <= 4);
-            prop_assert!(node.sessions.receiving().count() <= 3);
+            prop_assert!(node.sessions.indices.len() <= 2 + 2 * limits::KEPT_ATTEMPTS);
+            prop_assert!(node.sessions.receiving().count() <= 2 + limits::KEPT_ATTEMPTS);
         }
     }
 }

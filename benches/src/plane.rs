@@ -1,0 +1,119 @@
+//! Two data planes with a session between them.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use mesh_proto::entropy::SeededEntropy;
+use mesh_proto::fdb::Owner;
+use mesh_proto::forward::{Forwarder, LaneEvent, Outbox, Path, Scratch, Snapshot};
+use mesh_proto::ids::{Mac, PeerId, SessionIndex};
+use mesh_proto::limits::MTU_RANGE;
+use mesh_proto::session::transport::{Transport, TransportKeys};
+use mesh_proto::time::Instant;
+
+const NOW: Instant = Instant::from_nanos(1_000_000_000);
+const IDS: [PeerId; 2] = [PeerId([1; 16]), PeerId([2; 16])];
+
+/// Keeps the datagrams it is given in one buffer, and counts the rest.
+#[derive(Debug, Default)]
+pub struct Sink {
+    /// The datagrams, one after another.
+    pub bytes: Vec<u8>,
+    /// Where each of them ends.
+    pub ends: Vec<usize>,
+    /// Frames handed to the local port.
+    pub frames: usize,
+}
+
+impl Sink {
+    /// Empties it; the buffers stay.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        self.ends.clear();
+        self.frames = 0;
+    }
+}
+
+impl Outbox for Sink {
+    fn datagram(&mut self, _to: SocketAddr, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
+        self.ends.push(self.bytes.len());
+    }
+    fn inject(&mut self, _frame: &[u8]) {
+        self.frames += 1;
+    }
+    fn event(&mut self, _event: LaneEvent) {}
+}
+
+/// Router 0, which sends, and router 1, which receives.
+pub struct Pair {
+    planes: [(Forwarder, Snapshot, Scratch); 2],
+}
+
+impl Default for Pair {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Pair {
+    /// Two routers that know where container 1 and 2 live.
+    pub fn new() -> Self {
+        Self {
+            planes: [0, 1].map(plane),
+        }
+    }
+
+    /// Sends frames from the local port of router 0.
+    pub fn egress(&mut self, frames: &[Vec<u8>], out: &mut Sink) {
+        let (forwarder, snapshot, scratch) = &mut self.planes[0];
+        let mut frames = frames.iter().map(Vec::as_slice);
+        forwarder.egress(snapshot, &mut frames, NOW, scratch, out);
+    }
+
+    /// Hands a datagram to router 1.
+    pub fn ingress(&mut self, datagram: &mut [u8], out: &mut Sink) {
+        let (forwarder, snapshot, scratch) = &mut self.planes[1];
+        forwarder.ingress(snapshot, address(0), datagram, NOW, scratch, out);
+    }
+}
+
+fn address(n: usize) -> SocketAddr {
+    let host = if n == 0 { 1 } else { 2 };
+    SocketAddr::from(([10, 0, 0, host], 6783))
+}
+
+fn plane(me: usize) -> (Forwarder, Snapshot, Scratch) {
+    let peer = 1 - me;
+    let mut snapshot = Snapshot::alone(IDS[me], 1, *MTU_RANGE.end(), NOW);
+    let index = |n: usize| SessionIndex(if n == 0 { 10 } else { 20 });
+    let key = |n: usize| [if n == 0 { 3 } else { 4 }; 32];
+    let keys = TransportKeys {
+        send: key(peer),
+        recv: key(me),
+    };
+    let transport = Transport::new(IDS[peer], index(me), index(peer), keys, me == 0, NOW);
+    let transport = Arc::new(transport);
+    snapshot.by_index.insert(index(me), transport.clone());
+    let path = snapshot.peers.entry(IDS[peer]).or_default();
+    path.transport = Some(transport);
+    path.path = Path::Direct(address(peer));
+    snapshot.neighbours.push(IDS[peer]);
+    let forwarder = Forwarder::new(&mut SeededEntropy::new(1));
+    let there = if me == 0 { 2 } else { 1 };
+    forwarder
+        .fdb()
+        .learn(mac(there), Owner::Peer(IDS[peer]), NOW);
+    (forwarder, snapshot, Scratch::default())
+}
+
+fn mac(n: u8) -> Mac {
+    Mac([2, 0, 0, 0, 0, n])
+}
+
+/// A frame of `size` bytes from container 1 to container 2.
+pub fn frame(size: usize) -> Vec<u8> {
+    let mut frame = [&mac(2).0[..], &mac(1).0, &[0x08, 0x00]].concat();
+    frame.resize(size.max(frame.len()), 0x5a);
+    frame
+}

@@ -1,0 +1,246 @@
+//! Two whole routers in one process, without a socket, a thread or a clock: how to drive the protocol crate.
+//!
+//! Each router is a [`Control`] (control plane) and a [`Forwarder`] (data plane). Control says what it wants done
+//! ([`Output`]); whoever drives it does that and tells it what came of it. Here the "network" hands bytes over at once.
+//!
+//!     cargo run -p mesh-examples --bin two-routers
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use mesh_proto::control::targets::DialTo;
+use mesh_proto::control::{Config, Control, Note, Output};
+use mesh_proto::crypto::identity::Identity;
+use mesh_proto::crypto::secret::MeshSecret;
+use mesh_proto::entropy::SeededEntropy;
+use mesh_proto::forward::{Forwarder, LaneEvent, Outbox, Scratch, Snapshot};
+use mesh_proto::ids::ConnId;
+use mesh_proto::limits::{DEFAULT_MTU, DEFAULT_PORT};
+use mesh_proto::time::Instant;
+use mesh_proto::topology::record::Ed25519;
+
+fn main() {
+    let mut now = Instant::ZERO + Duration::from_secs(1);
+    let mut net = Net {
+        routers: [Router::new(0, now), Router::new(1, now)],
+        conns: BTreeMap::new(),
+    };
+    let target = net.routers[1].address.to_string();
+    let connected = net.routers[0].control.connect(&[target], false, now);
+    connected.expect("an address is a target");
+
+    // Three seconds: a TCP link, its handshake, records, a session by UDP, and probes of the path.
+    let end = now + Duration::from_secs(3);
+    while now < end {
+        while (0..2).any(|n| net.carry_out(n, now)) {}
+        now += Duration::from_millis(10);
+        for router in &mut net.routers {
+            router.control.handle_timeout(now);
+        }
+    }
+
+    say("a container behind host1 broadcasts a frame");
+    let mut frame = vec![0xff; 6];
+    frame.extend([2, 0, 0, 0, 0, 1, 0x88, 0xb5]);
+    frame.extend(b"hello from host1");
+    frame.resize(60, 0);
+    let out = net.routers[0].lane(|r, scratch, out| {
+        let mut frames = [frame.as_slice()].into_iter();
+        r.forwarder
+            .egress(&r.snapshot, &mut frames, now, scratch, out);
+    });
+    net.deliver(0, out, now);
+    for peer in net.routers[0].control.report(now).peers {
+        say(&format!(
+            "host1 knows {}({}), path: {}",
+            peer.name, peer.nick_name, peer.path
+        ));
+    }
+}
+
+/// One router: its two planes, and what the lanes read.
+struct Router {
+    control: Control,
+    forwarder: Arc<Forwarder>,
+    snapshot: Arc<Snapshot>,
+    address: SocketAddr,
+    name: String,
+}
+
+impl Router {
+    fn new(n: u8, now: Instant) -> Self {
+        let identity = Arc::new(Identity::from_seeds([n + 1; 32], [n + 101; 32]));
+        let mut entropy = SeededEntropy::new(u64::from(n));
+        let forwarder = Arc::new(Forwarder::new(&mut entropy));
+        let (me, name) = (identity.id(), format!("host{}", n + 1));
+        let address = SocketAddr::from(([10, 0, 0, n + 1], DEFAULT_PORT));
+        let config = Config {
+            secret: Arc::new(MeshSecret::from_key_bytes([42; 32])),
+            epoch: 1,
+            name: me.derived_name(),
+            nickname: name.clone(),
+            port: DEFAULT_PORT,
+            endpoints: vec![address],
+            discovery: true,
+            mtu: DEFAULT_MTU,
+            pins: BTreeMap::new(),
+            identity,
+        };
+        let control = Control::new(
+            config,
+            forwarder.clone(),
+            Arc::new(Ed25519),
+            Box::new(entropy),
+            now,
+        )
+        .expect("the configuration fits a record");
+        let snapshot = Arc::new(Snapshot::alone(me, 1, DEFAULT_MTU, now));
+        Self {
+            control,
+            forwarder,
+            snapshot,
+            address,
+            name,
+        }
+    }
+
+    /// Runs a piece of the data plane and returns what it wants done.
+    fn lane(&self, work: impl FnOnce(&Self, &mut Scratch, &mut Lane)) -> Lane {
+        let mut lane = Lane::default();
+        work(self, &mut Scratch::default(), &mut lane);
+        lane
+    }
+}
+
+/// What a lane wants done.
+#[derive(Default)]
+struct Lane {
+    datagrams: Vec<(SocketAddr, Vec<u8>)>,
+    frames: Vec<Vec<u8>>,
+    events: Vec<LaneEvent>,
+}
+
+impl Outbox for Lane {
+    fn datagram(&mut self, to: SocketAddr, bytes: &[u8]) {
+        self.datagrams.push((to, bytes.to_vec()));
+    }
+    fn inject(&mut self, frame: &[u8]) {
+        self.frames.push(frame.to_vec());
+    }
+    fn event(&mut self, event: LaneEvent) {
+        self.events.push(event);
+    }
+}
+
+/// Two routers and what lies between them.
+struct Net {
+    routers: [Router; 2],
+    /// Each end of a TCP connection, by router and handle, and the handle of the other end.
+    conns: BTreeMap<(usize, ConnId), ConnId>,
+}
+
+impl Net {
+    /// Does the next thing that router `n` wants done; whether there was one.
+    fn carry_out(&mut self, n: usize, now: Instant) -> bool {
+        let Some(output) = self.routers[n].control.poll_output() else {
+            return false;
+        };
+        let far = 1 - n;
+        match output {
+            Output::Dial {
+                conn,
+                to: DialTo::Address(to),
+            } => self.dial(n, conn, to, now),
+            Output::Dial { conn, .. } => {
+                let error = "names are not resolved here";
+                self.routers[n].control.handle_closed(conn, error, now);
+            }
+            Output::Send { conn, bytes } => {
+                self.routers[n]
+                    .control
+                    .handle_written(conn, bytes.len(), now);
+                if let Some(far_conn) = self.conns.get(&(n, conn)) {
+                    self.routers[far]
+                        .control
+                        .handle_bytes(*far_conn, &bytes, now);
+                }
+            }
+            Output::Close { conn } => {
+                if let Some(far_conn) = self.conns.remove(&(n, conn)) {
+                    self.routers[far]
+                        .control
+                        .handle_closed(far_conn, "closed", now);
+                }
+            }
+            Output::Datagram { to, bytes } => {
+                let datagrams = vec![(to, bytes)];
+                self.deliver(
+                    n,
+                    Lane {
+                        datagrams,
+                        ..Lane::default()
+                    },
+                    now,
+                );
+            }
+            Output::Publish(snapshot) => {
+                self.routers[n].snapshot = snapshot;
+                let out = self.routers[n].lane(|r, scratch, out| {
+                    r.forwarder.flush_pending(&r.snapshot, now, scratch, out);
+                });
+                self.deliver(n, out, now);
+            }
+            Output::Note(Note::Info(text) | Note::Warn(text)) => {
+                say(&format!("{}: {text}", self.routers[n].name));
+            }
+            // A real router keeps these on disk, or shows them.
+            _ => {}
+        }
+        true
+    }
+
+    fn dial(&mut self, n: usize, conn: ConnId, to: SocketAddr, now: Instant) {
+        let (far, from) = (1 - n, self.routers[n].address);
+        say(&format!("{} dials {to}", self.routers[n].name));
+        let accepted = self.routers[far].control.handle_accepted(from, now);
+        let accepted = accepted.expect("there is room for a link");
+        self.conns.insert((n, conn), accepted);
+        self.conns.insert((far, accepted), conn);
+        self.routers[n].control.handle_connected(conn, to, now);
+    }
+
+    /// Hands datagrams to the other router, frames to the bridge (here: the terminal), and events to control.
+    fn deliver(&mut self, n: usize, lane: Lane, now: Instant) {
+        for frame in lane.frames {
+            let text = String::from_utf8_lossy(&frame[14..30]);
+            let name = &self.routers[n].name;
+            say(&format!(
+                "{name} injects {} bytes into its bridge: \"{text}\"",
+                frame.len()
+            ));
+        }
+        for event in lane.events {
+            self.routers[n].control.handle_lane(event, now);
+        }
+        let (far, from) = (1 - n, self.routers[n].address);
+        for (to, mut bytes) in lane.datagrams {
+            say(&format!(
+                "{from} → {to}: {} bytes of UDP, kind {}",
+                bytes.len(),
+                bytes[0] & 15
+            ));
+            let out = self.routers[far].lane(|r, scratch, out| {
+                r.forwarder
+                    .ingress(&r.snapshot, from, &mut bytes, now, scratch, out);
+            });
+            self.deliver(far, out, now);
+        }
+    }
+}
+
+#[expect(clippy::print_stdout, reason = "an example talks to its reader")]
+fn say(text: &str) {
+    println!("{text}");
+}

@@ -1,0 +1,81 @@
+//! How much of one source the control plane takes before the others get their turn.
+
+use mesh_proto::forward::LaneEvent;
+use mesh_proto::time::Instant;
+
+use core::time::Duration;
+
+/// Events of one turn.
+const EVENTS: usize = 64;
+/// Handshake datagrams of one turn: each may cost key agreements.
+const HANDSHAKES: usize = 8;
+/// Time after which a turn ends; far below a heartbeat.
+const TIME: Duration = Duration::from_millis(20);
+
+/// One turn of one source.
+#[derive(Debug)]
+pub(super) struct Turn {
+    began: Instant,
+    events: usize,
+    handshakes: usize,
+}
+
+impl Turn {
+    pub(super) fn begin(now: Instant) -> Self {
+        Self {
+            began: now,
+            events: 0,
+            handshakes: 0,
+        }
+    }
+
+    /// Counts an event of a lane.
+    pub(super) fn count_lane(&mut self, event: &LaneEvent) {
+        self.count();
+        self.handshakes += usize::from(matches!(event, LaneEvent::Handshake { .. }));
+    }
+
+    /// Counts any other event.
+    pub(super) fn count(&mut self) {
+        self.events += 1;
+    }
+
+    /// Whether it is the turn of others.
+    pub(super) fn is_over(&self, now: Instant) -> bool {
+        self.events >= EVENTS || self.handshakes >= HANDSHAKES || now.since(self.began) >= TIME
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use mesh_proto::forward::Via;
+    use mesh_proto::ids::PeerId;
+
+    use super::*;
+
+    const NOW: Instant = Instant::from_nanos(1);
+
+    /// How many of these events one turn takes.
+    fn taken(event: &LaneEvent) -> usize {
+        let mut turn = Turn::begin(NOW);
+        let mut taken = 0;
+        while !turn.is_over(NOW) {
+            turn.count_lane(event);
+            taken += 1;
+        }
+        taken
+    }
+
+    #[test]
+    fn a_turn_ends_by_number_by_cost_and_by_time() {
+        let handshake = LaneEvent::Handshake {
+            via: Via::Relay(PeerId([1; 16])),
+            bytes: Vec::new(),
+        };
+        assert_eq!(taken(&handshake), HANDSHAKES);
+        assert_eq!(taken(&LaneEvent::NeedSession(PeerId([1; 16]))), EVENTS);
+        let turn = Turn::begin(NOW);
+        assert!(!turn.is_over(NOW));
+        assert!(turn.is_over(NOW + TIME));
+    }
+}

@@ -1,0 +1,84 @@
+//! The JSON that the command and the router exchange.
+
+use mesh_proto::api::{
+    AbandonRequest, AdoptRequest, AttachRequest, Attached, ConnectRequest, DetachRequest,
+    ErrorBody, ForgetRequest, PrepareRequest, Prepared, Report,
+};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+/// Whatever is read as one of the types writes something that is read as the same.
+pub(super) fn target(data: &[u8]) {
+    survives::<ConnectRequest>(data);
+    survives::<ForgetRequest>(data);
+    survives::<PrepareRequest>(data);
+    survives::<Prepared>(data);
+    survives::<AbandonRequest>(data);
+    survives::<AdoptRequest>(data);
+    survives::<AttachRequest>(data);
+    survives::<DetachRequest>(data);
+    survives::<Vec<Attached>>(data);
+    survives::<ErrorBody>(data);
+    survives::<Report>(data);
+}
+
+fn survives<T: Serialize + DeserializeOwned>(data: &[u8]) {
+    let Ok(value) = serde_json::from_slice::<T>(data) else {
+        return;
+    };
+    let written = serde_json::to_value(&value).expect("what was read can be written");
+    let text = written.to_string();
+    let again: T = serde_json::from_str(&text).expect("what was written can be read");
+    let rewritten = serde_json::to_value(&again).expect("what was read can be written");
+    assert!(same(&written, &rewritten), "{written} became {rewritten}");
+}
+
+/// Equality, but for the last digit of numbers that are no integers.
+fn same(a: &Value, b: &Value) -> bool {
+    match (a, b) {
+        (Value::Number(a), Value::Number(b)) if a.is_f64() && b.is_f64() => {
+            let (a, b) = (
+                a.as_f64().unwrap_or_default(),
+                b.as_f64().unwrap_or_default(),
+            );
+            (a - b).abs() <= a.abs().max(b.abs()) * 1e-12
+        }
+        (Value::Array(a), Value::Array(b)) => {
+            a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same(a, b))
+        }
+        (Value::Object(a), Value::Object(b)) => {
+            a.len() == b.len()
+                && a.iter()
+                    .all(|(key, a)| b.get(key).is_some_and(|b| same(a, b)))
+        }
+        _ => a == b,
+    }
+}
+
+pub(super) fn seeds() -> Vec<Vec<u8>> {
+    let connection = json!({
+        "Address": "10.0.0.2:6783", "Outbound": true, "State": "established", "Error": "", "RetryIn": 1.5,
+        "Peer": "7a::1(host)", "Encrypted": true, "Cipher": "c", "Datapath": "pcap", "Mtu": 1376, "RttMs": 0.25
+    });
+    let requests = [
+        json!({"Peers": ["host2", "10.0.0.1:7000"], "Replace": true}),
+        json!({"Error": "no"}),
+        json!({"Runtime": "docker", "Addresses": ["10.2.1.1/24"], "MulticastRoute": true, "CallerPid": 7}),
+        json!({"Id": "x", "Addresses": ["10.2.1.1"]}),
+        json!({"Id": "x", "Networks": ["name=mesh"], "Netns": "/run/netns/x", "Addresses": []}),
+        json!([{"Container": "abc", "Name": "web", "Runtime": "podman", "Interfaces": [
+            {"Name": "mesh0", "Mac": "02:6d:0a:02:01:01", "Address": "10.2.1.1/24"}]}]),
+        json!({"Container": "abc", "Addresses": ["10.2.1.1/24"], "Runtime": "process", "Pid": 1}),
+        connection,
+    ];
+    let mut seeds: Vec<Vec<u8>> = requests
+        .iter()
+        .map(|r| r.to_string().into_bytes())
+        .collect();
+    seeds.push(b"{\"Peers\":[\"\\ud800\"]}".to_vec());
+    let report = super::control::sample_report();
+    seeds.push(serde_json::to_vec(&report).unwrap_or_default());
+    seeds.push(b"[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[".to_vec());
+    seeds
+}

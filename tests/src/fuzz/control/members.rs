@@ -1,0 +1,301 @@
+//! Routers that are members of the mesh and mean harm: their cryptography is in order, what they say is up to the input.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use mesh_proto::crypto::identity::Identity;
+use mesh_proto::crypto::secret::MeshSecret;
+use mesh_proto::entropy::{Entropy, SeededEntropy};
+use mesh_proto::ids::{ConnId, PeerId, Version};
+use mesh_proto::link::{Link, LinkConfig, LinkEvent, LinkRole};
+use mesh_proto::session::{Directory, SessionOutput, Sessions, Via};
+use mesh_proto::time::Instant;
+use mesh_proto::topology::record::SignedRecord;
+use mesh_proto::wire::datagram::{Header, Kind};
+use mesh_proto::wire::message::{Held, LinkMessage, Summary};
+
+use super::super::fixture;
+use super::super::input::Input;
+use mesh_proto::control::paths::Probe;
+
+/// One hostile member.
+pub(super) struct Member {
+    pub(super) n: u8,
+    pub(super) identity: Arc<Identity>,
+    config: LinkConfig,
+    links: BTreeMap<ConnId, Link>,
+    sessions: Sessions,
+}
+
+/// The router under test, as members know it.
+pub(super) struct Victim {
+    pub(super) id: PeerId,
+    pub(super) dh_key: [u8; 32],
+}
+
+impl Directory for Victim {
+    fn peer_of(&self, dh_key: &[u8; 32]) -> Option<PeerId> {
+        (*dh_key == self.dh_key).then_some(self.id)
+    }
+}
+
+impl Member {
+    pub(super) fn new(n: u8, secret: &Arc<MeshSecret>) -> Self {
+        let identity = Arc::new(fixture::identity(n));
+        let body = fixture::body_of(&identity, Version { epoch: 1, seq: 1 });
+        let record = SignedRecord::sign(&body, &identity).expect("a small record can be signed");
+        let config = LinkConfig {
+            identity: identity.clone(),
+            secret: secret.clone(),
+            record,
+            features: 0,
+        };
+        Self {
+            n,
+            sessions: Sessions::new(identity.clone(), 1, secret.session_psk()),
+            identity,
+            config,
+            links: BTreeMap::new(),
+        }
+    }
+
+    /// Its end of a TCP connection; what it says first.
+    pub(super) fn open(
+        &mut self,
+        conn: ConnId,
+        role: LinkRole,
+        now: Instant,
+        entropy: &mut SeededEntropy,
+    ) -> Vec<u8> {
+        let mut link = Link::new(role, &self.config, now, entropy);
+        let hello = link.poll_transmit().unwrap_or_default();
+        self.links.insert(conn, link);
+        hello
+    }
+
+    pub(super) fn closed(&mut self, conn: ConnId) {
+        self.links.remove(&conn);
+    }
+
+    /// Takes bytes of the victim; its answer.
+    pub(super) fn hear(
+        &mut self,
+        conn: ConnId,
+        bytes: &[u8],
+        now: Instant,
+        entropy: &mut SeededEntropy,
+    ) -> Vec<u8> {
+        let Some(link) = self.links.get_mut(&conn) else {
+            return Vec::new();
+        };
+        link.handle_bytes(bytes, now, entropy);
+        while let Some(event) = link.poll_event() {
+            match event {
+                LinkEvent::Authenticated { .. } => link.accept(),
+                LinkEvent::Message(LinkMessage::Ping { nonce }) => {
+                    link.send(&LinkMessage::Pong { nonce });
+                }
+                LinkEvent::Up | LinkEvent::Message(_) | LinkEvent::Closed(_) => {}
+            }
+        }
+        link.poll_transmit().unwrap_or_default()
+    }
+
+    /// Seals a message, or bytes that are none.
+    pub(super) fn say(&mut self, conn: ConnId, message: &[u8]) -> Vec<u8> {
+        let Some(link) = self.links.get_mut(&conn) else {
+            return Vec::new();
+        };
+        link.send_encoded(message);
+        link.poll_transmit().unwrap_or_default()
+    }
+
+    /// Begins a session with the victim; the datagrams it sends.
+    pub(super) fn begin_session(
+        &mut self,
+        victim: &Victim,
+        now: Instant,
+        entropy: &mut SeededEntropy,
+    ) -> Vec<Vec<u8>> {
+        self.sessions.renew(victim.id, victim.dh_key, now, entropy);
+        self.launched()
+    }
+
+    /// Takes a datagram of the victim; its answers.
+    pub(super) fn datagram(
+        &mut self,
+        bytes: &[u8],
+        victim: &Victim,
+        now: Instant,
+        entropy: &mut SeededEntropy,
+    ) -> Vec<Vec<u8>> {
+        let Ok(header) = Header::parse(bytes) else {
+            return Vec::new();
+        };
+        if header.kind.is_handshake() {
+            let via = Via::Direct(fixture::address(0));
+            // Refusals are the victim's to test.
+            let _ = self
+                .sessions
+                .handle_datagram(bytes, via, victim, now, entropy);
+            return self.launched();
+        }
+        let transport = self
+            .sessions
+            .receiving()
+            .find(|(index, _)| *index == header.receiver)
+            .map(|(_, transport)| transport.clone());
+        let mut bytes = bytes.to_vec();
+        let Some(opened) = transport.and_then(|t| {
+            let opened = t.open(&mut bytes, 0, now).ok()?;
+            Some((opened.first, Probe::decode(opened.body)))
+        }) else {
+            return Vec::new();
+        };
+        if opened.0 {
+            self.sessions.confirmed(header.receiver, now);
+        }
+        let mut answers = self.launched();
+        if let Some(Probe::Request { nonce }) = opened.1 {
+            let observed = fixture::address(0);
+            let reply = Probe::Reply { nonce, observed };
+            answers.extend(self.sealed(victim, Kind::Probe, &reply.encode(), now));
+        }
+        answers
+    }
+
+    /// A datagram of any kind and content, sealed with the session's keys.
+    pub(super) fn sealed(
+        &self,
+        victim: &Victim,
+        kind: Kind,
+        body: &[u8],
+        now: Instant,
+    ) -> Option<Vec<u8>> {
+        let transport = self.sessions.current(victim.id)?;
+        let mut out = Vec::new();
+        transport.seal(kind, 3, &[], body, now, &mut out).ok()?;
+        Some(out)
+    }
+
+    fn launched(&mut self) -> Vec<Vec<u8>> {
+        let mut datagrams = Vec::new();
+        while let Some(output) = self.sessions.poll_output() {
+            match output {
+                SessionOutput::Send { bytes, .. } | SessionOutput::Challenge { bytes, .. } => {
+                    datagrams.push(bytes);
+                }
+                SessionOutput::Changed(_) => {}
+            }
+        }
+        datagrams
+    }
+}
+
+/// Messages there are to choose from.
+const KINDS: usize = 12;
+
+/// Whether the message that comes next takes many signatures to make.
+pub(super) fn is_dear(input: &Input<'_>) -> bool {
+    input.clone().below(KINDS) == 4
+}
+
+/// What a member may say: every message there is, with contents of its choice.
+pub(super) fn message(
+    input: &mut Input<'_>,
+    member: &Member,
+    victim: &Identity,
+    entropy: &mut SeededEntropy,
+) -> Vec<u8> {
+    let message = match input.below(KINDS) {
+        0 => LinkMessage::Ping { nonce: input.u64() },
+        1 => LinkMessage::Pong { nonce: input.u64() },
+        2 => LinkMessage::Records(vec![record(input, &member.identity, victim)]),
+        3 => LinkMessage::Records(vec![input.long_chunk().to_vec(), Vec::new()]),
+        4 => LinkMessage::Records(strangers(input, &member.identity, entropy)),
+        5 => LinkMessage::Digest([input.byte(); 16]),
+        6 => LinkMessage::Summary(summary(input, entropy)),
+        7 => {
+            let count = usize::from(input.u16()) % 4097;
+            LinkMessage::Want((0..count).map(|_| anybody(entropy)).collect())
+        }
+        8 => LinkMessage::Observed(([10, input.byte(), 0, 1], input.u16()).into()),
+        9 => LinkMessage::Bye {
+            reason: String::from_utf8_lossy(input.chunk()).into_owned(),
+        },
+        // A clone: it has the victim's own key.
+        10 => LinkMessage::Records(vec![record(input, victim, victim)]),
+        _ => return input.long_chunk().to_vec(),
+    };
+    message.encode().unwrap_or_default()
+}
+
+fn anybody(entropy: &mut SeededEntropy) -> PeerId {
+    let mut id = [0; 16];
+    entropy.fill(&mut id);
+    PeerId(id)
+}
+
+fn record(input: &mut Input<'_>, identity: &Identity, victim: &Identity) -> Vec<u8> {
+    let number = |input: &mut Input<'_>| match input.byte() {
+        0xff => u64::MAX,
+        n => u64::from(n),
+    };
+    let version = Version {
+        epoch: number(input),
+        seq: number(input),
+    };
+    let mut body = fixture::body_of(identity, version);
+    let links = input.byte();
+    if links & 1 == 1 {
+        body.neighbours.push(fixture::neighbour(victim.id()));
+    }
+    for n in 1..6u8 {
+        if links & (1 << n) != 0 {
+            body.neighbours
+                .push(fixture::neighbour(fixture::identity(n).id()));
+        }
+    }
+    body.endpoints = (0..input.below(16))
+        .map(|_| ([10, 0, input.byte(), 1], 6783).into())
+        .collect();
+    body.nickname = String::from_utf8_lossy(input.chunk()).into_owned();
+    body.dh_key = identity.dh_key();
+    SignedRecord::sign(&body, identity).map_or_else(|_| Vec::new(), |r| r.bytes().to_vec())
+}
+
+/// Routers that do not exist, all neighbours of the member.
+fn strangers(
+    input: &mut Input<'_>,
+    member: &Identity,
+    entropy: &mut SeededEntropy,
+) -> Vec<Vec<u8>> {
+    let same_name = input.flag();
+    (0..input.below(16))
+        .filter_map(|_| {
+            let stranger = Identity::from_seeds(entropy.key(), entropy.key());
+            let mut body = fixture::body_of(&stranger, Version { epoch: 1, seq: 1 });
+            body.neighbours.push(fixture::neighbour(member.id()));
+            if same_name {
+                body.name = member.id().derived_name();
+            }
+            let record = SignedRecord::sign(&body, &stranger).ok()?;
+            Some(record.bytes().to_vec())
+        })
+        .collect()
+}
+
+fn summary(input: &mut Input<'_>, entropy: &mut SeededEntropy) -> Summary {
+    let held = |peer: PeerId| Held {
+        peer,
+        version: Version { epoch: 1, seq: 9 },
+        fingerprint: [1; 4],
+    };
+    Summary {
+        first: PeerId([input.byte(); 16]),
+        last: PeerId([input.byte(); 16]),
+        held: (0..usize::from(input.u16()) % 4097)
+            .map(|_| held(anybody(entropy)))
+            .collect(),
+    }
+}

@@ -1,0 +1,64 @@
+//! Datagram headers, packed frames, Flood prefixes and Relay envelopes.
+
+use mesh_proto::ids::{PeerId, SessionIndex};
+use mesh_proto::wire::datagram::{
+    FLOOD_PREFIX_LEN, FRAME_PREFIX_LEN, FloodPrefix, Frames, HEADER_LEN, Header, Kind, push_frame,
+    split_relay,
+};
+
+/// Whatever is accepted encodes to the bytes it was read from.
+pub(super) fn target(data: &[u8]) {
+    if let Ok(header) = Header::parse(data) {
+        assert_eq!(header.encode()[..], data[..HEADER_LEN]);
+    }
+    let mut frames = Frames::new(data);
+    let mut packed = Vec::new();
+    for frame in frames.by_ref() {
+        assert!(push_frame(&mut packed, frame));
+    }
+    assert!(data.starts_with(&packed));
+    assert_eq!(frames.is_clean(), packed.len() == data.len());
+    if let Some((prefix, rest)) = FloodPrefix::split(data) {
+        let mut out = Vec::new();
+        prefix.encode(&mut out);
+        assert_eq!(out.len(), FLOOD_PREFIX_LEN);
+        out.extend_from_slice(rest);
+        assert_eq!(out, data);
+    }
+    if let Some((peer, inner)) = split_relay(data) {
+        assert!(inner.len() >= HEADER_LEN);
+        assert_eq!([&peer.0[..], inner].concat(), data);
+    }
+}
+
+pub(super) fn seeds() -> Vec<Vec<u8>> {
+    let mut seeds: Vec<Vec<u8>> = (1..8)
+        .filter_map(Kind::from_number)
+        .map(|kind| {
+            let header = Header {
+                kind,
+                hop_limit: 16,
+                receiver: SessionIndex(7),
+                counter: 9,
+            };
+            header.encode().to_vec()
+        })
+        .collect();
+    let mut body = Vec::new();
+    for size in [60, 0, 1, 14] {
+        push_frame(&mut body, &vec![2; size]);
+    }
+    debug_assert!(body.len() > FRAME_PREFIX_LEN);
+    let mut flood = Vec::new();
+    let origin = PeerId([3; 16]);
+    FloodPrefix {
+        origin,
+        epoch: 1,
+        sequence: 2,
+    }
+    .encode(&mut flood);
+    flood.extend_from_slice(&body);
+    let relay = [&[4; 16][..], &seeds[3], &body].concat();
+    seeds.extend([body, flood, relay]);
+    seeds
+}

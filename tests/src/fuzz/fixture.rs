@@ -1,0 +1,197 @@
+//! Routers, records and data planes that the targets are run against; the same in every run.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use mesh_proto::crypto::identity::Identity;
+use mesh_proto::crypto::secret::MeshSecret;
+use mesh_proto::entropy::SeededEntropy;
+use mesh_proto::forward::{Forwarder, LaneEvent, Outbox, Path, Scratch, Snapshot};
+use mesh_proto::ids::{Mac, PeerId, SessionIndex, Version};
+use mesh_proto::limits::DEFAULT_MTU;
+use mesh_proto::link::LinkConfig;
+use mesh_proto::session::transport::{Transport, TransportKeys};
+use mesh_proto::time::Instant;
+use mesh_proto::topology::record::{Neighbour, RecordBody, SignedRecord};
+
+/// When every run begins.
+pub(crate) const START: Instant = Instant::from_nanos(1_000_000_000_000);
+
+/// The identity of router `n`.
+pub(crate) fn identity(n: u8) -> Identity {
+    Identity::from_seeds([n.wrapping_add(1); 32], [n ^ 0x80; 32])
+}
+
+/// The underlay address of router `n`.
+pub(crate) fn address(n: u8) -> SocketAddr {
+    SocketAddr::from(([10, 0, 0, n.wrapping_add(1)], 6783))
+}
+
+/// What router `identity` says of itself, without links.
+pub(crate) fn body_of(identity: &Identity, version: Version) -> RecordBody {
+    RecordBody {
+        version,
+        name: identity.id().derived_name(),
+        nickname: "host".to_owned(),
+        sign_key: identity.sign_key(),
+        dh_key: identity.dh_key(),
+        endpoints: Vec::new(),
+        neighbours: Vec::new(),
+        attached: Vec::new(),
+        features: 0,
+        extensions: Vec::new(),
+    }
+}
+
+/// An established link to `peer`.
+pub(crate) fn neighbour(peer: PeerId) -> Neighbour {
+    Neighbour {
+        peer,
+        outbound: true,
+        established: true,
+        cost: 1,
+        address: None,
+    }
+}
+
+/// What router `n` brings to a link; all have the same secret.
+pub(crate) fn link_config(n: u8) -> LinkConfig {
+    let identity = identity(n);
+    let body = body_of(&identity, Version { epoch: 1, seq: 1 });
+    let record = SignedRecord::sign(&body, &identity).expect("a small record can be signed");
+    LinkConfig {
+        identity: Arc::new(identity),
+        secret: Arc::new(MeshSecret::from_key_bytes([7; 32])),
+        record,
+        features: 5,
+    }
+}
+
+/// What a data plane did.
+#[derive(Debug, Default)]
+pub(crate) struct Sink {
+    pub(crate) sent: Vec<(SocketAddr, Vec<u8>)>,
+    pub(crate) frames: Vec<Vec<u8>>,
+    pub(crate) events: Vec<LaneEvent>,
+}
+
+impl Outbox for Sink {
+    fn datagram(&mut self, to: SocketAddr, bytes: &[u8]) {
+        self.sent.push((to, bytes.to_vec()));
+    }
+    fn inject(&mut self, frame: &[u8]) {
+        self.frames.push(frame.to_vec());
+    }
+    fn event(&mut self, event: LaneEvent) {
+        self.events.push(event);
+    }
+}
+
+/// Peers of a [`Plane`]: two neighbours, one behind the first of them, and one without a session.
+pub(crate) const PEERS: u8 = 4;
+
+/// The identity of peer `n` of a [`Plane`]; 0 is the router itself.
+pub(crate) fn id(n: u8) -> PeerId {
+    PeerId([n.wrapping_add(1); 16])
+}
+
+/// The MAC of container `n`.
+pub(crate) fn mac(n: u8) -> Mac {
+    Mac([2, 0, 0, 0, 0, n])
+}
+
+/// A data plane with live sessions, and the other ends of those.
+pub(crate) struct Plane {
+    pub(crate) forwarder: Forwarder,
+    pub(crate) snapshot: Snapshot,
+    pub(crate) scratch: Scratch,
+    /// The ends of peers 1 to 3.
+    pub(crate) ends: Vec<Transport>,
+    pub(crate) now: Instant,
+}
+
+impl Plane {
+    pub(crate) fn new() -> Self {
+        let mut snapshot = Snapshot::alone(id(0), 1, DEFAULT_MTU, START);
+        let mut ends = Vec::new();
+        for n in 1..PEERS {
+            let (ours, theirs) = sessions(n);
+            let ours = Arc::new(ours);
+            snapshot.by_index.insert(ours.local(), ours.clone());
+            let peer = snapshot.peers.entry(id(n)).or_default();
+            peer.transport = Some(ours);
+            peer.path = if n == 3 {
+                Path::Via(id(1))
+            } else {
+                Path::Direct(address(n))
+            };
+            ends.push(theirs);
+        }
+        snapshot.peers.entry(id(PEERS)).or_default().path = Path::Direct(address(PEERS));
+        snapshot.neighbours = vec![id(1), id(2)];
+        snapshot.flood.insert(id(0), vec![id(1), id(2)]);
+        snapshot.flood.insert(id(1), vec![id(2)]);
+        snapshot.flood.insert(id(3), vec![id(2)]);
+        Self {
+            forwarder: Forwarder::new(&mut SeededEntropy::new(3)),
+            snapshot,
+            scratch: Scratch::default(),
+            ends,
+            now: START,
+        }
+    }
+
+    /// The far end of the session with peer `n`, from 1.
+    pub(crate) fn end(&self, n: u8) -> &Transport {
+        &self.ends[usize::from(n.clamp(1, PEERS - 1)) - 1]
+    }
+
+    pub(crate) fn ingress(&mut self, from: SocketAddr, datagram: &[u8]) -> Sink {
+        let mut sink = Sink::default();
+        let mut bytes = datagram.to_vec();
+        let Self {
+            forwarder,
+            snapshot,
+            scratch,
+            now,
+            ..
+        } = self;
+        forwarder.ingress(snapshot, from, &mut bytes, *now, scratch, &mut sink);
+        sink
+    }
+
+    pub(crate) fn egress(&mut self, frames: &[&[u8]]) -> Sink {
+        let mut sink = Sink::default();
+        let mut frames = frames.iter().copied();
+        let Self {
+            forwarder,
+            snapshot,
+            scratch,
+            now,
+            ..
+        } = self;
+        forwarder.egress(snapshot, &mut frames, *now, scratch, &mut sink);
+        sink
+    }
+
+    pub(crate) fn wait(&mut self, millis: u64) {
+        self.now += Duration::from_millis(millis);
+    }
+}
+
+fn sessions(n: u8) -> (Transport, Transport) {
+    let (near, far) = (SessionIndex(u32::from(n)), SessionIndex(100 + u32::from(n)));
+    let keys = |send, recv| TransportKeys {
+        send: [send; 32],
+        recv: [recv; 32],
+    };
+    let ours = Transport::new(id(n), near, far, keys(n, n ^ 0x80), true, START);
+    let theirs = Transport::new(id(0), far, near, keys(n ^ 0x80, n), false, START);
+    (ours, theirs)
+}
+
+/// An Ethernet frame between two containers.
+pub(crate) fn frame(from: u8, to: Mac, payload: &[u8]) -> Vec<u8> {
+    [&to.0[..], &mac(from).0, &[0x08, 0x00], payload].concat()
+}

@@ -1,0 +1,76 @@
+//! Messages between neighbours.
+
+use mesh_proto::ids::{PeerId, Version};
+use mesh_proto::limits::{
+    MAX_BYE_REASON, MAX_RECORD, MAX_RECORDS_PER_MESSAGE, MAX_SUMMARY, MAX_WANT,
+};
+use mesh_proto::wire::message::{Held, LinkMessage, Summary};
+
+use super::record;
+
+/// A message that is read is within its bounds, and survives being written.
+pub(super) fn target(data: &[u8]) {
+    let Ok(message) = LinkMessage::decode(data) else {
+        return;
+    };
+    check_bounds(&message);
+    if let LinkMessage::Unknown(tag) = message {
+        assert_eq!(data[0], tag);
+        assert!(message.encode().is_err());
+        return;
+    }
+    let bytes = message.encode().expect("what was read can be written");
+    // Numbers may have been written longer than needed, never shorter.
+    assert!(bytes.len() <= data.len());
+    assert_eq!(LinkMessage::decode(&bytes), Ok(message));
+}
+
+fn check_bounds(message: &LinkMessage) {
+    match message {
+        LinkMessage::Records(records) => {
+            assert!(records.len() <= MAX_RECORDS_PER_MESSAGE);
+            assert!(records.iter().all(|record| record.len() <= MAX_RECORD));
+        }
+        LinkMessage::Summary(summary) => assert!(summary.held.len() <= MAX_SUMMARY),
+        LinkMessage::Want(peers) => assert!(peers.len() <= MAX_WANT),
+        LinkMessage::Bye { reason } => assert!(reason.len() <= MAX_BYE_REASON),
+        _ => {}
+    }
+}
+
+/// One message of each kind.
+pub(super) fn samples() -> Vec<LinkMessage> {
+    let peer = PeerId([9; 16]);
+    let held = |n: u64| Held {
+        peer: PeerId([u8::try_from(n % 250).unwrap_or(0); 16]),
+        version: Version { epoch: n, seq: 300 },
+        fingerprint: [1, 2, 3, 4],
+    };
+    vec![
+        LinkMessage::Ping { nonce: 7 },
+        LinkMessage::Pong { nonce: u64::MAX },
+        LinkMessage::Records(Vec::new()),
+        LinkMessage::Records(record::seeds()),
+        LinkMessage::Digest([5; 16]),
+        LinkMessage::Summary(Summary {
+            first: PeerId([0; 16]),
+            last: PeerId([0xff; 16]),
+            held: (1..9).map(held).collect(),
+        }),
+        LinkMessage::Want(vec![peer; 3]),
+        LinkMessage::Observed(([10, 0, 0, 1], 6783).into()),
+        LinkMessage::Observed("[fd00::1]:6783".parse().expect("an address")),
+        LinkMessage::Bye {
+            reason: "that router was stopped".to_owned(),
+        },
+    ]
+}
+
+pub(super) fn seeds() -> Vec<Vec<u8>> {
+    let mut seeds: Vec<Vec<u8>> = samples()
+        .iter()
+        .filter_map(|message| message.encode().ok())
+        .collect();
+    seeds.push(vec![99, 1, 2, 3]);
+    seeds
+}

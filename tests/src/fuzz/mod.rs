@@ -1,0 +1,105 @@
+//! Fuzz targets: one plain function for each decoder of outside bytes, and one for the whole control plane.
+//!
+//! A target takes any bytes, and panics when a promise is broken. `tests/fuzz.rs` replays the committed corpus and runs a
+//! seeded mutator for a while; `tests/fuzz/` runs the same functions under libFuzzer.
+
+mod api;
+mod config;
+mod control;
+mod datagram;
+mod egress;
+mod fixture;
+mod frame;
+mod ingress;
+mod input;
+mod link;
+mod link_hello;
+mod link_message;
+mod mutate;
+mod probe;
+mod record;
+mod scratch;
+mod session;
+mod state;
+mod text;
+mod topology;
+
+use std::path::PathBuf;
+
+pub use mutate::Mutator;
+
+/// One fuzz target.
+#[derive(Clone, Copy, Debug)]
+pub struct Target {
+    /// Its name: that of its corpus and of its libFuzzer binary.
+    pub name: &'static str,
+    /// What it decodes, for people.
+    pub about: &'static str,
+    /// Runs it on one input; panics when a promise is broken.
+    pub run: fn(&[u8]),
+    /// Valid inputs to begin with.
+    pub seeds: fn() -> Vec<Vec<u8>>,
+    /// Mutated inputs in the test command: some two seconds' worth.
+    pub iterations: u32,
+}
+
+macro_rules! targets {
+    ($($name:ident, $iterations:literal, $about:literal;)*) => {
+        &[$(Target {
+            name: stringify!($name),
+            about: $about,
+            run: $name::target,
+            seeds: $name::seeds,
+            iterations: $iterations,
+        },)*]
+    };
+}
+
+/// All targets.
+pub const TARGETS: &[Target] = targets! {
+    datagram, 300_000, "datagram headers, packed frames, Flood prefixes, Relay envelopes";
+    frame, 300_000, "Ethernet and ARP views";
+    ingress, 10_000, "datagrams into a router with live sessions";
+    egress, 5_000, "frames of the local port";
+    session, 1_500, "session handshakes, changed and invented";
+    link_hello, 6_000, "a stranger's bytes on a TCP link";
+    link, 1_000, "two routers on one TCP link, with changed bytes";
+    link_message, 100_000, "messages between neighbours";
+    record, 20_000, "signed records";
+    topology, 400, "records, the link-state database and routes";
+    probe, 300_000, "bodies of probes";
+    text, 100_000, "addresses, targets and names as people type them";
+    config, 10_000, "the router's configuration file";
+    state, 3_000, "files of the router's state directory";
+    api, 20_000, "JSON between the command and the router";
+    control, 200, "the control plane: connections, messages, datagrams, timers";
+};
+
+/// The target with this name.
+pub fn by_name(name: &str) -> Option<&'static Target> {
+    TARGETS.iter().find(|target| target.name == name)
+}
+
+impl Target {
+    /// Where its committed inputs are.
+    pub fn corpus_dir(&self) -> PathBuf {
+        PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+            .join("fuzz/corpus")
+            .join(self.name)
+    }
+
+    /// Its committed inputs with their file names, in the order of those.
+    ///
+    /// # Errors
+    /// When the directory or a file cannot be read.
+    pub fn corpus(&self) -> std::io::Result<Vec<(PathBuf, Vec<u8>)>> {
+        let mut files = Vec::new();
+        for entry in std::fs::read_dir(self.corpus_dir())? {
+            let path = entry?.path();
+            let bytes = std::fs::read(&path)?;
+            files.push((path, bytes));
+        }
+        files.sort();
+        Ok(files)
+    }
+}

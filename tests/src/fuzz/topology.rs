@@ -1,0 +1,147 @@
+//! The link-state database and the routes in it, for records of a dozen routers that say what they like.
+
+use std::collections::BTreeSet;
+
+use mesh_proto::crypto::identity::Identity;
+use mesh_proto::ids::{PeerId, Version};
+use mesh_proto::limits::MAX_PEERS;
+use mesh_proto::topology::lsdb::{Lsdb, Merge, Missing};
+use mesh_proto::topology::record::SignedRecord;
+use mesh_proto::topology::routes::Routes;
+
+use super::fixture::{self, START};
+use super::input::Input;
+
+const ROUTERS: u8 = 12;
+const RECORDS: usize = 24;
+
+/// The order of records does not matter, every router computes the same trees, and each router gets each broadcast once.
+pub(super) fn target(data: &[u8]) {
+    let mut input = Input::new(data);
+    let identities: Vec<Identity> = (0..ROUTERS).map(fixture::identity).collect();
+    let mut records = Vec::new();
+    while !input.is_empty() && records.len() < RECORDS {
+        records.extend(record(&mut input, &identities));
+    }
+    let forwards = merged(records.iter());
+    let backwards = merged(records.iter().rev());
+    let all = |lsdb: &Lsdb| -> Vec<PeerId> { lsdb.iter().map(SignedRecord::origin).collect() };
+    assert_eq!(
+        forwards.digest(all(&forwards)),
+        backwards.digest(all(&backwards))
+    );
+    assert!(forwards.len() <= MAX_PEERS);
+    let routes: Vec<(PeerId, Routes)> = all(&forwards)
+        .into_iter()
+        .map(|me| (me, Routes::compute(&forwards, me)))
+        .collect();
+    for (me, own) in &routes {
+        check_routes(*me, own, &forwards);
+        check_tree(*me, own, &routes);
+    }
+}
+
+fn record(input: &mut Input<'_>, identities: &[Identity]) -> Option<SignedRecord> {
+    let kind = input.byte();
+    if kind == 0xff {
+        return SignedRecord::parse(input.long_chunk()).ok();
+    }
+    let identity = &identities[usize::from(kind) % identities.len()];
+    let version = Version {
+        epoch: u64::from(input.byte() & 3),
+        seq: u64::from(input.byte() & 3),
+    };
+    let mut body = fixture::body_of(identity, version);
+    let links = input.u16();
+    for (n, peer) in identities.iter().enumerate() {
+        if links & (1 << n) != 0 {
+            let mut neighbour = fixture::neighbour(peer.id());
+            neighbour.established = kind & 0x40 == 0;
+            body.neighbours.push(neighbour);
+        }
+    }
+    if kind & 0x80 != 0 {
+        body.nickname = "clone".to_owned();
+    }
+    SignedRecord::sign(&body, identity).ok()
+}
+
+fn merged<'a>(records: impl Iterator<Item = &'a SignedRecord>) -> Lsdb {
+    let mut lsdb = Lsdb::default();
+    for record in records {
+        let wanted = lsdb.wants(record);
+        let merge = lsdb.insert(record.clone(), START);
+        assert_eq!(wanted, merge == Merge::Newer);
+        assert!(matches!(
+            lsdb.insert(record.clone(), START),
+            Merge::Same | Merge::Older
+        ));
+    }
+    lsdb
+}
+
+fn check_routes(me: PeerId, routes: &Routes, lsdb: &Lsdb) {
+    assert!(routes.is_reachable(&me));
+    assert_eq!(routes.next_hop(&me), None);
+    for peer in routes.known() {
+        match routes.next_hop(&peer) {
+            Some((first, hops)) => {
+                assert!(routes.is_reachable(&peer) && hops >= 1);
+                assert!(routes.neighbours().contains(&first));
+                assert_eq!(hops == 1, first == peer);
+            }
+            None => assert!(peer == me || !routes.is_reachable(&peer)),
+        }
+    }
+    let summaries = lsdb.summaries(routes.reachable());
+    for summary in &summaries {
+        assert_eq!(lsdb.missing(summary, routes), Missing::default());
+    }
+    let covered: usize = summaries.iter().map(|summary| summary.held.len()).sum();
+    assert_eq!(covered, routes.reachable().count());
+}
+
+/// Follows a broadcast of `origin` down the trees that all routers computed for themselves.
+fn check_tree(origin: PeerId, own: &Routes, routes: &[(PeerId, Routes)]) {
+    let mut reached = BTreeSet::from([origin]);
+    let mut queue = vec![origin];
+    while let Some(at) = queue.pop() {
+        let Some((_, here)) = routes.iter().find(|(me, _)| *me == at) else {
+            panic!("a child that nobody knows");
+        };
+        assert_eq!(here.fingerprint(), own.fingerprint());
+        for child in here.flood(&origin) {
+            assert!(reached.insert(*child), "{child} gets a broadcast twice");
+            queue.push(*child);
+        }
+    }
+    let reachable: BTreeSet<PeerId> = own.reachable().collect();
+    assert_eq!(reached, reachable, "somebody is left out");
+}
+
+pub(super) fn seeds() -> Vec<Vec<u8>> {
+    let say = |n: u8, seq: u8, links: u16| {
+        let [high, low] = links.to_be_bytes();
+        vec![n, 1, seq, high, low]
+    };
+    let world = |links: &dyn Fn(u8) -> u16| -> Vec<u8> {
+        (0..ROUTERS).flat_map(|n| say(n, 1, links(n))).collect()
+    };
+    let everybody = world(&|_| 0x0fff);
+    let chain = world(&|n| (1 << (n + 1)) | (1 << n >> 1));
+    let ring = world(&|n| (1 << ((n + 1) % 12)) | (1 << ((n + 11) % 12)));
+    let star = world(&|n| if n == 3 { 0x0fff } else { 1 << 3 });
+    let halves = world(&|n| if n < 6 { 0x003f } else { 0x0fc0 });
+    let newer = [chain.clone(), say(4, 2, 0), say(5, 2, 0xffff)].concat();
+    let clones = [ring.clone(), say(0x80 | 48, 1, 3), say(0x40 | 2, 3, 0x0fff)].concat();
+    vec![
+        everybody,
+        chain,
+        ring,
+        star,
+        halves,
+        newer,
+        clones,
+        Vec::new(),
+    ]
+}

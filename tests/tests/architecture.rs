@@ -1,0 +1,320 @@
+//! What `docs/ARCHITECTURE.md` says of crates and files, held against `cargo metadata` and the source tree.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
+
+use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, PackageId};
+
+/// Crates that do I/O, read clocks or draw random numbers: none may be reached from `proto`.
+const IMPURE: [&str; 14] = [
+    "async-std",
+    "chrono",
+    "crossbeam-channel",
+    "getrandom",
+    "hyper",
+    "mio",
+    "nix",
+    "parking_lot",
+    "pcap",
+    "rand",
+    "rustix",
+    "socket2",
+    "time",
+    "tokio",
+];
+/// Who may use whom, of our own crates.
+const ARROWS: [(&str, &[&str]); 7] = [
+    ("mesh-proto", &[]),
+    ("mesh-sys", &["mesh-proto"]),
+    ("mesh-router", &["mesh-proto", "mesh-sys"]),
+    ("mesh-cli", &["mesh-proto"]),
+    (
+        "mesh-tests",
+        &["mesh-proto", "mesh-sys", "mesh-router", "mesh-cli"],
+    ),
+    (
+        "mesh-benches",
+        &["mesh-proto", "mesh-sys", "mesh-router", "mesh-cli"],
+    ),
+    (
+        "mesh-examples",
+        &["mesh-proto", "mesh-sys", "mesh-router", "mesh-cli"],
+    ),
+];
+/// What the graph of crates is looked at for; it decides nothing about our own.
+const PLATFORM: &str = "x86_64-unknown-linux-gnu";
+/// Lines of code a file may have before its tests.
+const MAX_CODE: usize = 600;
+
+static METADATA: LazyLock<Metadata> = LazyLock::new(|| {
+    MetadataCommand::new()
+        .manifest_path(root().join("Cargo.toml"))
+        // Without the other platforms, whose crates need not be there.
+        .other_options(["--offline", "--locked", "--filter-platform", PLATFORM].map(str::to_owned))
+        .exec()
+        .expect("cargo tells about the workspace")
+});
+
+fn root() -> PathBuf {
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR"));
+    tests
+        .parent()
+        .expect("a workspace around this crate")
+        .to_owned()
+}
+
+struct Source {
+    path: String,
+    text: String,
+}
+
+impl Source {
+    /// The lines before the first test module.
+    fn code(&self) -> impl Iterator<Item = &str> {
+        let lines = self.text.lines();
+        lines.take_while(|line| !line.trim_start().starts_with("#[cfg(test)]"))
+    }
+
+    fn is_test(&self) -> bool {
+        let name = self.path.rsplit('/').next().unwrap_or_default();
+        self.path.contains("/tests/") || name.starts_with("test") || name.contains("_tests")
+    }
+
+    /// Lines that are neither empty nor comments.
+    fn code_lines(&self) -> usize {
+        let code = self.code().map(str::trim);
+        code.filter(|line| !line.is_empty() && !line.starts_with("//"))
+            .count()
+    }
+}
+
+/// All Rust files below a directory of the workspace, in order.
+fn sources(dir: &str) -> Vec<Source> {
+    let mut files = Vec::new();
+    collect(&root().join(dir), &mut files);
+    files.sort();
+    let source = |path: PathBuf| Source {
+        text: fs::read_to_string(&path).expect("a source file can be read"),
+        path: path
+            .strip_prefix(root())
+            .unwrap_or(&path)
+            .display()
+            .to_string(),
+    };
+    files.into_iter().map(source).collect()
+}
+
+fn collect(dir: &Path, files: &mut Vec<PathBuf>) {
+    let Ok(entries) = fs::read_dir(dir) else {
+        return;
+    };
+    for entry in entries.flatten() {
+        let path = entry.path();
+        if path.is_dir() && !path.ends_with("target") {
+            collect(&path, files);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            files.push(path);
+        }
+    }
+}
+
+fn ours() -> BTreeMap<&'static str, &'static PackageId> {
+    let packages = METADATA.workspace_packages();
+    packages
+        .into_iter()
+        .map(|p| (p.name.as_str(), &p.id))
+        .collect()
+}
+
+/// The packages that `package` depends on directly, tests and build scripts left out.
+fn needs(package: &PackageId) -> Vec<&'static PackageId> {
+    let resolve = METADATA.resolve.as_ref().expect("a resolved graph");
+    let node = resolve.nodes.iter().find(|node| node.id == *package);
+    let deps = node.map(|node| &node.deps[..]).unwrap_or_default();
+    deps.iter()
+        .filter(|dep| {
+            dep.dep_kinds
+                .iter()
+                .any(|k| k.kind == DependencyKind::Normal)
+        })
+        .map(|dep| &dep.pkg)
+        .collect()
+}
+
+#[test]
+fn proto_reaches_nothing_that_does_io() {
+    let mut reached = BTreeSet::new();
+    let mut queue = vec![ours()["mesh-proto"]];
+    while let Some(package) = queue.pop() {
+        if reached.insert(package) {
+            queue.extend(needs(package));
+        }
+    }
+    let names: BTreeSet<&str> = reached
+        .iter()
+        .map(|id| METADATA[*id].name.as_str())
+        .collect();
+    assert!(
+        names.contains("chacha20poly1305"),
+        "the graph was not followed"
+    );
+    let impure: Vec<_> = IMPURE.iter().filter(|name| names.contains(*name)).collect();
+    assert!(impure.is_empty(), "mesh-proto depends on {impure:?}");
+    let direct: Vec<&str> = needs(ours()["mesh-proto"])
+        .iter()
+        .map(|id| METADATA[*id].name.as_str())
+        .collect();
+    assert!(
+        !direct.contains(&"libc"),
+        "mesh-proto depends on libc itself"
+    );
+}
+
+#[test]
+fn proto_names_nothing_of_std_that_does_io() {
+    const BANNED: [&str; 8] = [
+        "std::fs",
+        "std::thread",
+        "std::process",
+        "std::env",
+        "std::io",
+        "SystemTime",
+        "std::time",
+        "UdpSocket",
+    ];
+    for source in sources("proto/src").iter().filter(|s| !s.is_test()) {
+        for line in source
+            .code()
+            .filter(|line| !line.trim_start().starts_with("//"))
+        {
+            let named = BANNED.iter().find(|name| line.contains(*name));
+            assert!(named.is_none(), "{}: {line}", source.path);
+        }
+    }
+}
+
+#[test]
+fn crates_use_one_another_along_the_arrows() {
+    let ours = ours();
+    let known: BTreeSet<&str> = ARROWS.iter().map(|(name, _)| *name).collect();
+    assert_eq!(ours.keys().copied().collect::<BTreeSet<_>>(), known);
+    for (name, allowed) in ARROWS {
+        for used in needs(ours[name]) {
+            let used = METADATA[used].name.as_str();
+            assert!(
+                !known.contains(used) || allowed.contains(&used),
+                "{name} uses {used}"
+            );
+        }
+    }
+}
+
+#[test]
+fn unsafe_is_in_sys_only() {
+    let word = "unsafe";
+    let mut inside = 0;
+    for dir in ["proto", "router", "cli", "tests", "benches", "examples"] {
+        for source in sources(dir)
+            .iter()
+            .filter(|s| !s.path.starts_with("tests/fuzz/"))
+        {
+            let code = source
+                .text
+                .lines()
+                .filter(|line| !line.trim_start().starts_with("//"));
+            let blocks = [
+                format!("{word} {{"),
+                format!("{word} fn"),
+                format!("{word} impl"),
+                format!("{word} extern"),
+            ];
+            let uses = code
+                .filter(|line| blocks.iter().any(|b| line.contains(b)))
+                .count();
+            if source.path.starts_with("router/sys/") {
+                inside += uses;
+            } else {
+                assert_eq!(uses, 0, "{}", source.path);
+            }
+        }
+    }
+    assert!(inside > 0, "the search finds nothing at all");
+    for lib in ["proto/src/lib.rs", "router/src/lib.rs"] {
+        let text = fs::read_to_string(root().join(lib)).expect("a source file can be read");
+        let forbids = format!("#![forbid({word}_code)]");
+        assert!(
+            lib.starts_with("router") || text.contains(&forbids),
+            "{lib}"
+        );
+    }
+}
+
+#[test]
+fn one_file_names_the_serializer() {
+    let naming: Vec<String> = sources("proto")
+        .into_iter()
+        .filter(|source| source.text.lines().any(|line| line.contains("bincode::")))
+        .map(|source| source.path)
+        .collect();
+    assert_eq!(naming, ["proto/src/wire/codec.rs"]);
+}
+
+#[test]
+fn no_file_is_too_long() {
+    for dir in ["proto", "router", "cli", "tests", "benches", "examples"] {
+        for source in sources(dir).iter().filter(|s| !s.is_test()) {
+            let lines = source.code_lines();
+            assert!(
+                lines <= MAX_CODE,
+                "{} has {lines} lines of code",
+                source.path
+            );
+        }
+    }
+}
+
+#[test]
+fn most_of_the_code_is_pure() {
+    let count = |dir: &str| -> usize {
+        let files = sources(dir);
+        files
+            .iter()
+            .filter(|s| !s.is_test())
+            .map(Source::code_lines)
+            .sum()
+    };
+    let (proto, router, cli) = (count("proto/src"), count("router"), count("cli/src"));
+    let share = 100 * proto / (proto + router + cli);
+    println!("lines of code: proto {proto}, router with sys {router}, cli {cli}; {share} % pure");
+    assert!(proto > 1_000 && router > 1_000);
+}
+
+#[test]
+fn every_limit_is_used() {
+    let limits =
+        fs::read_to_string(root().join("proto/src/limits.rs")).expect("the limits can be read");
+    let names: Vec<&str> = limits
+        .lines()
+        .filter_map(|line| line.strip_prefix("pub const "))
+        .filter_map(|rest| rest.split(':').next())
+        .collect();
+    assert!(names.len() > 50, "{}", names.len());
+    let code: Vec<Source> = ["proto/src", "router", "cli/src"]
+        .into_iter()
+        .flat_map(sources)
+        .filter(|source| !source.path.ends_with("/limits.rs") && !source.is_test())
+        .collect();
+    let uses = |name: &&&str| {
+        code.iter()
+            .any(|s| s.code().any(|line| has_word(line, name)))
+    };
+    let unused: Vec<_> = names.iter().filter(|name| !uses(name)).collect();
+    assert!(unused.is_empty(), "limits that nothing keeps: {unused:?}");
+}
+
+fn has_word(line: &str, word: &str) -> bool {
+    let part = |c: char| c.is_alphanumeric() || c == '_';
+    !line.trim_start().starts_with("//") && line.split(|c| !part(c)).any(|w| w == word)
+}
