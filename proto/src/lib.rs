@@ -18,6 +18,7 @@ pub mod limits;
 pub mod link;
 pub mod noise;
 pub mod session;
+pub mod source;
 pub mod time;
 pub mod topology;
 pub mod wire;

@@ -94,10 +94,14 @@ pub const MAX_PREAUTH_BUFFER: usize = 4 * 1024;
 pub const MAX_LINK_SEND_QUEUE: usize = 256 * 1024;
 /// Time a TCP link has to authenticate.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
-/// Links that may be unauthenticated at once; when full the oldest is closed.
+/// Links that may be unauthenticated at once; when full the oldest of the source with most of them is closed.
 pub const MAX_HALF_OPEN: usize = 64;
+/// Unauthenticated links from one IPv4 address or IPv6 /64; beyond that the oldest of them is closed.
+pub const MAX_HALF_OPEN_PER_SOURCE: usize = 4;
 /// Links in all.
 pub const MAX_LINKS: usize = 256;
+/// Connections in a second that are told that there is no room for them; further ones are closed without a word.
+pub const FULL_ALERTS: u64 = 8;
 /// Explicit targets (`mesh connect`).
 pub const MAX_TARGETS: usize = 1_024;
 
@@ -124,6 +128,8 @@ pub const SESSION_IDLE: Duration = Duration::from_secs(600);
 pub const HEARTBEAT: Duration = Duration::from_secs(1);
 /// Silence after which a link or a direct path counts as dead.
 pub const DEAD_AFTER: Duration = Duration::from_millis(3_500);
+/// Time without a direct path to a neighbour after which UDP between the two counts as blocked, in words.
+pub const UDP_PATIENCE: Duration = Duration::from_secs(10);
 /// A record that nobody reachable refers to is dropped after this long.
 pub const FORGET_AFTER: Duration = Duration::from_secs(600);
 /// After a change of topology broadcasts are flooded (with duplicate suppression) for this long.
@@ -142,6 +148,12 @@ pub const DEGREE: usize = 8;
 pub const ANTI_ENTROPY: Duration = Duration::from_secs(5);
 /// Least time between two records of one router; the first change after a quiet time goes out at once.
 pub const HOLD_DOWN: Duration = Duration::from_secs(1);
+/// Records of one router that are taken in a second; more are left for the next comparison of digests, and counted.
+pub const RECORD_RATE: u64 = 5;
+/// Records of one router that are taken at once.
+pub const RECORD_BURST: u64 = 20;
+/// Time without a sign of another router that uses our key after which it is taken to be gone.
+pub const CLONE_QUIET: Duration = Duration::from_secs(60);
 /// Least time between two snapshots, so that a burst of changes costs one computation.
 pub const DEBOUNCE: Duration = Duration::from_millis(20);
 /// Bytes of records put into one gossip message.
@@ -150,8 +162,10 @@ pub const MAX_GOSSIP_BATCH: usize = 64 * 1024;
 pub const MAX_CANDIDATES: usize = 8;
 /// Names bound to the keys they were first seen with; names beyond stay unbound.
 pub const MAX_PINS: usize = 4_096;
-/// Probes of one peer whose replies are waited for; beyond that the oldest is forgotten.
-pub const MAX_PROBES: usize = 64;
+/// Probes to one peer that wait for their replies; the oldest is given up.
+pub const MAX_OUTSTANDING_PROBES: usize = 32;
+/// Least time between two probes of addresses that one peer was newly seen at.
+pub const ROAM_INTERVAL: Duration = Duration::from_millis(500);
 /// Failed inbound links remembered for `status connections`.
 pub const MAX_FAILED_INBOUND: usize = 32;
 /// How long they are remembered.

@@ -13,14 +13,38 @@ use crate::time::Instant;
 use crate::wire::message::LinkMessage;
 
 impl Control {
-    /// Somebody dialled us. The shell gets a handle, or `None` when there is no room: close it at once.
+    /// Somebody dialled us. The shell gets a handle, or `None` when there is no room even to say so: close it at once.
     pub fn handle_accepted(&mut self, from: SocketAddr, now: Instant) -> Option<ConnId> {
-        if !self.links.has_room() {
-            return None;
-        }
         let conn = self.new_conn();
+        if !self.links.has_room() {
+            return self
+                .full_alerts
+                .take(now)
+                .then(|| self.refuse_full(conn, now));
+        }
         self.open_link(conn, from, LinkRole::Acceptor, now);
         Some(conn)
+    }
+
+    /// Tells whoever dialled that there is no room for another link; nothing is kept of the connection.
+    fn refuse_full(&mut self, conn: ConnId, now: Instant) -> ConnId {
+        let config = self.link_config();
+        let mut link = Link::new(LinkRole::Acceptor, &config, now, &mut *self.entropy);
+        link.refuse(AlertCode::Full);
+        while let Some(bytes) = link.poll_transmit() {
+            self.outputs.push_back(Output::Send { conn, bytes });
+        }
+        self.outputs.push_back(Output::Close { conn });
+        conn
+    }
+
+    fn link_config(&self) -> LinkConfig {
+        LinkConfig {
+            identity: self.config.identity.clone(),
+            secret: self.config.secret.clone(),
+            record: self.own.signed().clone(),
+            features: 0,
+        }
     }
 
     /// A dial succeeded. Many may be under way at once: one that finds no room is closed.
@@ -36,12 +60,7 @@ impl Control {
     }
 
     fn open_link(&mut self, conn: ConnId, address: SocketAddr, role: LinkRole, now: Instant) {
-        let config = LinkConfig {
-            identity: self.config.identity.clone(),
-            secret: self.config.secret.clone(),
-            record: self.own.signed().clone(),
-            features: 0,
-        };
+        let config = self.link_config();
         let outbound = matches!(role, LinkRole::Dialler);
         let link = Link::new(role, &config, now, &mut *self.entropy);
         let evicted = self

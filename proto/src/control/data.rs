@@ -73,8 +73,12 @@ impl Control {
     fn endpoint_seen(&mut self, peer: PeerId, address: SocketAddr, now: Instant) {
         if self.may_go_direct(&peer) {
             self.paths.seen(peer, address);
-            // Ask back at once: a peer behind NAT can be answered only where it just came from.
-            self.probe(&peer, now);
+            // Ask back at once: a peer behind NAT can be answered only where it just came from, and one that moved is not
+            // where it was.
+            let probe = self.paths.roam(&peer, address, now, &mut *self.entropy);
+            if let Some(probe) = probe {
+                self.seal_probe(&peer, address, probe, now);
+            }
         }
     }
 
@@ -120,16 +124,7 @@ impl Control {
         now: Instant,
     ) {
         self.suggest_addresses(peer);
-        // Where we dialled, the UDP port is the one we dialled; an inbound link shows only the host.
-        let port = self
-            .body_of(&peer)
-            .and_then(|b| b.endpoints.first())
-            .map_or(self.config.port, SocketAddr::port);
-        let udp = if outbound {
-            tcp
-        } else {
-            SocketAddr::new(tcp.ip(), port)
-        };
+        let udp = self.udp_address(&peer, tcp, outbound);
         if self.paths.direct(&peer).is_none() {
             self.paths.prefer(peer, udp);
         }
@@ -137,6 +132,16 @@ impl Control {
             self.sessions.want(peer, dh_key, now, &mut *self.entropy);
         }
         self.probe(&peer, now);
+    }
+
+    /// Where we dialled, the UDP port is the one we dialled; an inbound link shows only the host.
+    pub(super) fn udp_address(&self, peer: &PeerId, tcp: SocketAddr, outbound: bool) -> SocketAddr {
+        if outbound {
+            return tcp;
+        }
+        let announced = self.body_of(peer).and_then(|b| b.endpoints.first());
+        let port = announced.map_or(self.config.port, SocketAddr::port);
+        SocketAddr::new(tcp.ip(), port)
     }
 
     /// Carries out what the session machine asks for.

@@ -14,8 +14,8 @@ use crate::topology::lsdb::{Lsdb, Merge};
 use crate::topology::record::SignedRecord;
 use crate::wire::message::{LinkMessage, Summary};
 
+use super::Control;
 use super::targets::Retry;
-use super::{Control, Note, Output};
 
 /// What gossip did, for the report.
 #[derive(Clone, Copy, Debug, Default)]
@@ -26,6 +26,8 @@ pub(super) struct Counters {
     pub known: u64,
     /// Records refused: malformed, wrongly signed, or no room.
     pub refused: u64,
+    /// Records put off because their router published too many.
+    pub put_off: u64,
     /// Messages with a tag this version does not know.
     pub unknown: u64,
 }
@@ -127,7 +129,12 @@ impl Control {
             self.gossip_counters.known += 1;
             return;
         }
-        if self.verifier.verify(&record).is_err() {
+        // What a neighbour says of itself while it links costs it a handshake; everything else is free for its sender.
+        if from.is_some() && !self.lsdb.is_within_rate(&origin, now) {
+            self.gossip_counters.put_off += 1;
+            return;
+        }
+        if !self.lsdb.has_room_for(&origin) || self.verifier.verify(&record).is_err() {
             self.gossip_counters.refused += 1;
             return;
         }
@@ -150,40 +157,6 @@ impl Control {
             }
             Merge::Same | Merge::Older => self.gossip_counters.known += 1,
             Merge::Refused(_) => self.gossip_counters.refused += 1,
-        }
-    }
-
-    /// Somebody holds a record of ours that this run did not make: a lost state file, or a clone with our key.
-    fn meet_own_record(&mut self, record: &SignedRecord, from: Option<ConnId>, now: Instant) {
-        let (seen, ours) = (record.body().version, self.own.signed().body().version);
-        if seen <= ours {
-            if seen < ours
-                && let Some(slot) = from.and_then(|conn| self.links.get_mut(conn))
-            {
-                slot.dirty.insert(self.me);
-            }
-            return;
-        }
-        if self.verifier.verify(record).is_err() {
-            self.gossip_counters.refused += 1;
-            return;
-        }
-        if let Some(epoch) = self.own.overtake(seen) {
-            // Others take only handshakes and broadcasts of an epoch that is not older than the last they saw.
-            self.config.epoch = epoch;
-            self.sessions.raise_epoch(epoch);
-            self.snapshot_dirty = true;
-            self.outputs.push_back(Output::Epoch(epoch));
-            self.note(Note::Warn(format!(
-                "the stored state of this router is an old one; it goes on with epoch {epoch}"
-            )));
-        }
-        self.overtaken.push_back(now);
-        if self.overtaken.len() > 4 {
-            self.overtaken.pop_front();
-            self.note(Note::Warn(
-                "another router seems to use this router's key; is this machine a clone?".into(),
-            ));
         }
     }
 

@@ -11,6 +11,11 @@ impl Control {
         self.routes.reachable().collect()
     }
 
+    /// Records taken from others so far.
+    pub fn records_taken(&self) -> u64 {
+        self.gossip_counters.accepted
+    }
+
     /// The tables that grow with what others say: name, entries, and the bound from [`crate::limits`].
     pub fn tables(&self) -> Vec<(&'static str, usize, usize)> {
         let widest = self
@@ -48,7 +53,7 @@ impl Control {
             (
                 "probes of one peer",
                 self.paths.waiting(),
-                limits::MAX_PROBES,
+                limits::MAX_OUTSTANDING_PROBES,
             ),
             ("pinned names", self.config.pins.len(), limits::MAX_PINS),
             ("MAC addresses", self.forwarder.fdb().len(), limits::MAX_FDB),

@@ -1,5 +1,6 @@
 //! The table of TCP links: one slot per connection, at most one link that is up per peer.
 
+use core::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 
@@ -9,9 +10,10 @@ use crate::entropy::Entropy;
 use crate::ids::{ConnId, PeerId};
 use crate::limits::{
     ANTI_ENTROPY, DEAD_AFTER, FAILED_INBOUND_AGE, HEARTBEAT, MAX_FAILED_INBOUND, MAX_HALF_OPEN,
-    MAX_LINK_SEND_QUEUE, MAX_LINKS,
+    MAX_HALF_OPEN_PER_SOURCE, MAX_LINK_SEND_QUEUE, MAX_LINKS,
 };
 use crate::link::Link;
+use crate::source::Source;
 use crate::time::Instant;
 use crate::wire::message::LinkMessage;
 
@@ -33,6 +35,7 @@ pub struct Slot {
     /// Origins whose newest record this neighbour has not got from us yet: a set, never a queue of history.
     pub dirty: BTreeSet<PeerId>,
     opened: Instant,
+    up_since: Option<Instant>,
     last_heard: Instant,
     next_ping: Instant,
     ping: Option<(u64, Instant)>,
@@ -82,6 +85,7 @@ impl Slot {
             rtt: None,
             dirty: BTreeSet::new(),
             opened: now,
+            up_since: None,
             last_heard: now,
             next_ping: now,
             ping: None,
@@ -103,6 +107,11 @@ impl Slot {
     /// When the connection was opened.
     pub fn opened(&self) -> Instant {
         self.opened
+    }
+
+    /// When both sides had admitted the link.
+    pub fn up_since(&self) -> Option<Instant> {
+        self.up_since
     }
 
     /// Bytes were handed to the shell.
@@ -177,19 +186,31 @@ impl Links {
         self.slots.len() < MAX_LINKS
     }
 
-    /// Adds a connection; returns one that must be closed for it: the oldest half-open one beyond [`MAX_HALF_OPEN`].
+    /// Adds a connection; returns one that must be closed for it: the oldest half-open one of a source that has more
+    /// than [`MAX_HALF_OPEN_PER_SOURCE`], or, beyond [`MAX_HALF_OPEN`] in all, of the source that has most.
     pub fn insert(&mut self, conn: ConnId, slot: Slot) -> Option<ConnId> {
         self.slots.insert(conn, slot);
-        let half_open = self
-            .slots
-            .iter()
-            .filter(|(_, s)| s.peer.is_none() && !s.outbound);
-        if half_open.clone().count() <= MAX_HALF_OPEN {
-            return None;
+        let mut half_open = BTreeMap::<Source, Vec<(Instant, ConnId)>>::new();
+        for (conn, slot) in &self.slots {
+            if slot.peer.is_none() && !slot.outbound {
+                let source = Source::of(slot.address);
+                half_open
+                    .entry(source)
+                    .or_default()
+                    .push((slot.opened, *conn));
+            }
         }
-        half_open
-            .min_by_key(|(_, s)| s.opened)
-            .map(|(conn, _)| *conn)
+        let total: usize = half_open.values().map(Vec::len).sum();
+        // Of several such sources the one whose connections are the oldest.
+        let crowd = half_open
+            .into_values()
+            .max_by_key(|c| (c.len(), Reverse(c.iter().min().copied())))?;
+        let too_many = total > MAX_HALF_OPEN || crowd.len() > MAX_HALF_OPEN_PER_SOURCE;
+        crowd
+            .into_iter()
+            .min()
+            .filter(|_| too_many)
+            .map(|(_, conn)| conn)
     }
 
     /// The slot of a connection.
@@ -228,6 +249,7 @@ impl Links {
     pub fn set_up(&mut self, conn: ConnId, peer: PeerId, now: Instant) {
         if let Some(slot) = self.slots.get_mut(&conn) {
             slot.up = true;
+            slot.up_since = Some(now);
             slot.heard(now);
             self.by_peer.insert(peer, conn);
         }
@@ -286,6 +308,10 @@ mod tests {
     use crate::topology::record::{RecordBody, SignedRecord};
 
     fn slot() -> Slot {
+        slot_from(([10, 0, 0, 1], 1).into(), true, Instant::ZERO)
+    }
+
+    fn slot_from(address: SocketAddr, outbound: bool, now: Instant) -> Slot {
         let identity = Arc::new(Identity::from_seeds([1; 32], [2; 32]));
         let body = RecordBody {
             version: Version { epoch: 1, seq: 1 },
@@ -309,7 +335,64 @@ mod tests {
         };
         let entropy = &mut SeededEntropy::new(1);
         let link = Link::new(LinkRole::Dialler, &config, Instant::ZERO, entropy);
-        Slot::new(link, ([10, 0, 0, 1], 1).into(), true, Instant::ZERO)
+        Slot::new(link, address, outbound, now)
+    }
+
+    /// Opens inbound links from these addresses, one a second; which ones had to go for them.
+    fn crowd(addresses: &[&str]) -> Vec<(usize, u64)> {
+        let mut links = Links::default();
+        let mut gone = Vec::new();
+        for (n, address) in addresses.iter().enumerate() {
+            let now = Instant::ZERO + Duration::from_secs(n as u64);
+            let slot = slot_from(address.parse().unwrap(), false, now);
+            if let Some(conn) = links.insert(ConnId(n as u64), slot) {
+                links.remove(conn);
+                gone.push((n, conn.0));
+            }
+        }
+        gone
+    }
+
+    #[test]
+    fn a_source_with_too_many_half_open_links_loses_its_oldest() {
+        let v4 = [
+            "192.0.2.9:1",
+            "192.0.2.1:1",
+            "192.0.2.1:2",
+            "192.0.2.1:3",
+            "192.0.2.1:4",
+            "192.0.2.1:5",
+        ];
+        assert_eq!(crowd(&v4), [(5, 1)]);
+        let v6 = [
+            "[2001:db8::1]:1",
+            "[2001:db8::2]:1",
+            "[2001:db8::3]:1",
+            "[2001:db8::4]:1",
+            "[2001:db8::5]:1",
+        ];
+        assert_eq!(crowd(&v6), [(4, 0)]);
+        assert!(
+            crowd(&[
+                "[2001:db8::1]:1",
+                "[2001:db8:0:1::1]:1",
+                "[2001:db8:0:2::1]:1"
+            ])
+            .is_empty()
+        );
+    }
+
+    #[test]
+    fn when_all_is_full_the_most_crowded_source_makes_room() {
+        let mut from: Vec<String> = (0..MAX_HALF_OPEN - 2)
+            .map(|n| format!("10.0.0.{n}:1"))
+            .collect();
+        // Neither the first nor the last: the one with two.
+        from.insert(5, "192.0.2.1:1".into());
+        from.insert(9, "192.0.2.1:2".into());
+        from.push("192.0.2.2:1".into());
+        let from: Vec<&str> = from.iter().map(String::as_str).collect();
+        assert_eq!(crowd(&from), [(MAX_HALF_OPEN, 5)]);
     }
 
     #[test]

@@ -10,6 +10,7 @@
 //! | `links`, `connections` | the table of TCP links; their life from opening to end |
 //! | `admission` | whether an authenticated peer is let in |
 //! | `gossip` | which records go to which neighbour |
+//! | `clones` | whether somebody else uses this router's key |
 //! | `own` | what this router says of itself |
 //! | `observed` | which of our addresses, as neighbours see them, to announce |
 //! | `paths` | which address reaches a peer directly |
@@ -18,6 +19,7 @@
 //! | `report` | what `mesh status` and `mesh report` show |
 
 pub mod admission;
+mod clones;
 mod connections;
 mod data;
 mod dial;
@@ -39,6 +41,7 @@ use std::sync::Arc;
 use core::time::Duration;
 
 use crate::entropy::Entropy;
+use crate::forward::throttle::TokenBucket;
 use crate::forward::{Forwarder, Snapshot};
 use crate::ids::{ConnId, PeerId};
 use crate::limits;
@@ -49,6 +52,7 @@ use crate::topology::record::{Attached, RecordBody, RecordError, SignedRecord, V
 use crate::topology::routes::Routes;
 use crate::wire::message::LinkMessage;
 
+use self::clones::Clones;
 pub use self::io::{Config, HeldAddresses, Note, Output};
 use self::links::Links;
 use self::observed::Observed;
@@ -83,9 +87,10 @@ pub struct Control {
     settle_until: Instant,
     gossip_counters: gossip::Counters,
     observed: Observed,
-    overtaken: VecDeque<Instant>,
+    clones: Clones,
     /// Whether it was said that no further names are bound to keys.
     pins_full: bool,
+    full_alerts: TokenBucket,
 }
 
 impl Control {
@@ -135,8 +140,9 @@ impl Control {
             settle_until: now,
             gossip_counters: gossip::Counters::default(),
             observed: Observed::default(),
-            overtaken: VecDeque::new(),
+            clones: Clones::default(),
             pins_full: false,
+            full_alerts: TokenBucket::new(limits::FULL_ALERTS, limits::FULL_ALERTS),
             config,
         };
         control.flush(now);
@@ -179,6 +185,7 @@ impl Control {
     pub fn handle_timeout(&mut self, now: Instant) {
         self.tick_links(now);
         self.tick_paths(now);
+        self.tick_clones(now);
         self.sessions.handle_timeout(now, &mut *self.entropy);
         self.dial_due(now);
         self.flush(now);

@@ -4,14 +4,16 @@
 //! seen from (`family u8 (4|6) ‖ address ‖ port u16`). An empty body only confirms keys. A path is direct while
 //! replies come: both directions of it then work.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use core::time::Duration;
 
 use crate::entropy::Entropy;
 use crate::ids::PeerId;
-use crate::limits::{DEAD_AFTER, MAX_CANDIDATES, MAX_PROBES, MAX_SESSIONS};
+use crate::limits::{
+    DEAD_AFTER, MAX_CANDIDATES, MAX_OUTSTANDING_PROBES, MAX_SESSIONS, ROAM_INTERVAL,
+};
 use crate::time::Instant;
 
 /// A probe's body.
@@ -104,7 +106,43 @@ pub struct Direct {
 struct PeerPath {
     direct: Option<Direct>,
     candidates: Vec<SocketAddr>,
-    outstanding: Vec<(u64, SocketAddr, Instant)>,
+    outstanding: VecDeque<Sent>,
+    /// When an address that the peer was newly seen at was last probed.
+    roamed: Option<Instant>,
+    /// When the last direct path fell silent.
+    lost: Option<Instant>,
+}
+
+/// A probe that waits for its reply.
+#[derive(Clone, Copy, Debug)]
+struct Sent {
+    nonce: u64,
+    to: SocketAddr,
+    at: Instant,
+    /// The peer sends from there: when it answers there too, that is its path now.
+    roam: bool,
+}
+
+impl PeerPath {
+    fn ask(
+        &mut self,
+        to: SocketAddr,
+        roam: bool,
+        now: Instant,
+        entropy: &mut dyn Entropy,
+    ) -> Probe {
+        if self.outstanding.len() >= MAX_OUTSTANDING_PROBES {
+            self.outstanding.pop_front();
+        }
+        let nonce = entropy.u64();
+        self.outstanding.push_back(Sent {
+            nonce,
+            to,
+            at: now,
+            roam,
+        });
+        Probe::Request { nonce }
+    }
 }
 
 /// Direct paths to all peers that are probed.
@@ -175,22 +213,32 @@ impl Paths {
             return Vec::new();
         };
         path.outstanding
-            .retain(|(_, _, sent)| now.since(*sent) < DEAD_AFTER);
+            .retain(|sent| now.since(sent.at) < DEAD_AFTER);
         let to = match &path.direct {
             Some(direct) => vec![direct.address],
             None => path.candidates.clone(),
         };
-        let probes = to
-            .into_iter()
-            .map(|address| {
-                let nonce = entropy.u64();
-                path.outstanding.push((nonce, address, now));
-                (address, Probe::Request { nonce })
-            })
-            .collect();
-        let beyond = path.outstanding.len().saturating_sub(MAX_PROBES);
-        path.outstanding.drain(..beyond);
-        probes
+        to.into_iter()
+            .map(|address| (address, path.ask(address, false, now, entropy)))
+            .collect()
+    }
+
+    /// The peer was seen at `address`: the probe to send there at once, unless it is the direct path already or
+    /// another such probe was sent within [`ROAM_INTERVAL`].
+    pub fn roam(
+        &mut self,
+        peer: &PeerId,
+        address: SocketAddr,
+        now: Instant,
+        entropy: &mut dyn Entropy,
+    ) -> Option<Probe> {
+        let path = self.peers.get_mut(peer)?;
+        let known = path.direct.is_some_and(|d| d.address == address);
+        if known || path.roamed.is_some_and(|at| now.since(at) < ROAM_INTERVAL) {
+            return None;
+        }
+        path.roamed = Some(now);
+        Some(path.ask(address, true, now, entropy))
     }
 
     /// A reply from `peer` came directly from `from`. Whether the direct path appeared or moved.
@@ -198,11 +246,12 @@ impl Paths {
         let Some(path) = self.peers.get_mut(&peer) else {
             return false;
         };
-        let Some(at) = path.outstanding.iter().position(|(n, _, _)| *n == nonce) else {
+        let at = path.outstanding.iter().position(|s| s.nonce == nonce);
+        let Some(sent) = at.and_then(|at| path.outstanding.remove(at)) else {
             return false;
         };
-        let (_, _, sent) = path.outstanding.remove(at);
-        let sample = now.since(sent);
+        let sample = now.since(sent.at);
+        let moved = sent.roam && sent.to == from;
         match &mut path.direct {
             Some(direct) if direct.address == from => {
                 direct.rtt = (direct.rtt * 7 + sample) / 8;
@@ -210,7 +259,7 @@ impl Paths {
                 false
             }
             // Two addresses answer: stay with the one that works, or every probe would move the path.
-            Some(direct) if now.since(direct.last_reply) < DEAD_AFTER / 2 => false,
+            Some(direct) if !moved && now.since(direct.last_reply) < DEAD_AFTER / 2 => false,
             other => {
                 *other = Some(Direct {
                     address: from,
@@ -239,10 +288,16 @@ impl Paths {
                 .is_some_and(|d| now.since(d.last_reply) > DEAD_AFTER)
             {
                 path.direct = None;
+                path.lost = Some(now);
                 dead.push(*peer);
             }
         }
         dead
+    }
+
+    /// When the last direct path to `peer` fell silent.
+    pub fn lost(&self, peer: &PeerId) -> Option<Instant> {
+        self.peers.get(peer)?.lost
     }
 
     /// Nothing of this peer is wanted any more.
@@ -327,13 +382,55 @@ mod tests {
         assert_eq!(paths.direct(&PEER).unwrap().address, addr(1));
     }
 
+    fn nonce(probe: Probe) -> u64 {
+        let (Probe::Request { nonce } | Probe::Reply { nonce, .. }) = probe;
+        nonce
+    }
+
+    #[test]
+    fn a_peer_that_moved_is_followed_as_soon_as_it_answers_there() {
+        let mut entropy = SeededEntropy::new(3);
+        let mut paths = Paths::default();
+        let mut now = Instant::ZERO;
+        paths.suggest(PEER, &[addr(1)]);
+        let first = nonce(paths.probes(&PEER, now, &mut entropy)[0].1);
+        assert!(paths.replied(PEER, first, addr(1), now));
+        assert_eq!(paths.roam(&PEER, addr(1), now, &mut entropy), None);
+        let probe = paths.roam(&PEER, addr(2), now, &mut entropy).unwrap();
+        assert_eq!(
+            paths.roam(&PEER, addr(3), now, &mut entropy),
+            None,
+            "not too often"
+        );
+        now += Duration::from_millis(10);
+        assert!(paths.replied(PEER, nonce(probe), addr(2), now));
+        assert_eq!(paths.direct(&PEER).unwrap().address, addr(2));
+        // A reply from elsewhere than where the question went moves nothing.
+        now += ROAM_INTERVAL;
+        let probe = paths.roam(&PEER, addr(3), now, &mut entropy).unwrap();
+        assert!(!paths.replied(PEER, nonce(probe), addr(4), now));
+        assert_eq!(paths.direct(&PEER).unwrap().address, addr(2));
+    }
+
+    #[test]
+    fn probes_without_replies_are_bounded() {
+        let mut entropy = SeededEntropy::new(3);
+        let mut paths = Paths::default();
+        let many: Vec<_> = (0..8).map(addr).collect();
+        paths.suggest(PEER, &many);
+        for _ in 0..50 {
+            paths.probes(&PEER, Instant::ZERO, &mut entropy);
+        }
+        assert_eq!(paths.peers[&PEER].outstanding.len(), MAX_OUTSTANDING_PROBES);
+    }
+
     #[test]
     fn probes_without_replies_are_bounded_and_the_newest_count() {
         let mut entropy = SeededEntropy::new(3);
         let mut paths = Paths::default();
         paths.suggest(PEER, &[addr(1), addr(2)]);
         let mut last = 0;
-        for _ in 0..MAX_PROBES {
+        for _ in 0..MAX_OUTSTANDING_PROBES {
             for (_, probe) in paths.probes(&PEER, Instant::ZERO, &mut entropy) {
                 let Probe::Request { nonce } = probe else {
                     panic!("not a request")
@@ -341,7 +438,7 @@ mod tests {
                 last = nonce;
             }
         }
-        assert_eq!(paths.waiting(), MAX_PROBES);
+        assert_eq!(paths.waiting(), MAX_OUTSTANDING_PROBES);
         assert!(paths.replied(PEER, last, addr(2), Instant::ZERO));
     }
 

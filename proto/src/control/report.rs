@@ -11,6 +11,7 @@ use crate::api::{
 use crate::crypto::secret::SecretKind;
 use crate::forward::Path;
 use crate::ids::PeerId;
+use crate::limits::UDP_PATIENCE;
 use crate::time::Instant;
 
 use super::Control;
@@ -56,7 +57,7 @@ impl Control {
         let mut rows: Vec<ConnectionReport> = self
             .links
             .iter()
-            .map(|(_, slot)| self.link_row(slot))
+            .map(|(_, slot)| self.link_row(slot, now))
             .collect();
         rows.extend(
             self.targets
@@ -74,7 +75,7 @@ impl Control {
         rows
     }
 
-    fn link_row(&self, slot: &Slot) -> ConnectionReport {
+    fn link_row(&self, slot: &Slot, now: Instant) -> ConnectionReport {
         let row = empty_row(
             slot.address.to_string(),
             slot.outbound,
@@ -84,13 +85,9 @@ impl Control {
             return row;
         };
         let direct = self.paths.direct(&peer);
-        let (state, error) = match (direct, self.sessions.current(peer)) {
-            (Some(_), _) => (ConnectionState::Established, String::new()),
-            (None, None) => (
-                ConnectionState::Pending,
-                "no answer by UDP yet; is the UDP port open both ways?".into(),
-            ),
-            (None, Some(_)) => (ConnectionState::Pending, "probing the UDP path".to_owned()),
+        let (state, error) = match direct {
+            Some(_) => (ConnectionState::Established, String::new()),
+            None => (ConnectionState::Pending, self.why_pending(peer, slot, now)),
         };
         ConnectionReport {
             state,
@@ -101,6 +98,25 @@ impl Control {
             mtu: self.config.mtu,
             rtt_ms: direct.map(|d| millis(d.rtt)).or(slot.rtt.map(millis)),
             ..row
+        }
+    }
+
+    /// What is known of a neighbour that UDP does not reach directly.
+    fn why_pending(&self, peer: PeerId, slot: &Slot, now: Instant) -> String {
+        let since = slot.up_since().max(self.paths.lost(&peer));
+        if since.is_some_and(|since| now.since(since) >= UDP_PATIENCE) {
+            let frames = match self.path_to(&peer) {
+                Path::Via(next) => format!("until then frames go via {}", self.display(&next)),
+                Path::Direct(_) | Path::None => "until then no frames get through".to_owned(),
+            };
+            return format!(
+                "UDP between the two is blocked; open UDP port {} both ways, {frames}",
+                self.udp_address(&peer, slot.address, slot.outbound).port()
+            );
+        }
+        match self.sessions.current(peer) {
+            None => "no answer by UDP yet; is the UDP port open both ways?".to_owned(),
+            Some(_) => "probing the UDP path".to_owned(),
         }
     }
 
@@ -212,6 +228,7 @@ impl Control {
             ("gossip records accepted", c.accepted),
             ("gossip records known", c.known),
             ("gossip records refused", c.refused),
+            ("gossip records put off", c.put_off),
             ("gossip messages unknown", c.unknown),
         ]
         .into_iter()
@@ -229,9 +246,7 @@ impl Control {
             );
         }
         warnings.extend(self.duplicate_names());
-        if !self.overtaken.is_empty() {
-            warnings.push("another router seems to use this router's key; if this machine is a clone, stop one of them and run mesh reset there".to_owned());
-        }
+        warnings.extend(self.clones.warning());
         warnings
     }
 

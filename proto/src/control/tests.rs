@@ -372,13 +372,19 @@ fn a_pair_without_udp_stays_pending_and_talks_through_the_third() {
     net.no_udp.push((0, 2));
     net.connect(0, 1);
     net.connect(2, 1);
+    net.run(8 * SECOND);
+    let pending = |net: &Net| {
+        let states = net.states(0).into_iter();
+        let mut pending = states.filter(|(s, _)| *s == ConnectionState::Pending);
+        pending.next().unwrap().1
+    };
+    assert_eq!(pending(&net), "probing the UDP path");
     net.run(10 * SECOND);
-    let states = net.states(0);
-    assert!(
-        states
-            .iter()
-            .any(|(s, e)| *s == ConnectionState::Pending && !e.is_empty()),
-        "{states:?}"
+    let middle = net.nodes[0].control.display(&net.nodes[1].control.me());
+    let blocked = "UDP between the two is blocked; open UDP port 6783 both ways";
+    assert_eq!(
+        pending(&net),
+        format!("{blocked}, until then frames go via {middle}")
     );
     net.send_frame(0, &frame([0xff; 6], 1, b"x"));
     net.send_frame(2, &frame([2, 0, 0, 0, 0, 1], 3, b"y"));
@@ -672,4 +678,159 @@ fn what_a_neighbour_sees_is_announced_while_it_is_one() {
     // Without a link nobody has a say.
     control.handle_message(conn, LinkMessage::Observed(seen), now);
     assert!(!announced(control));
+}
+
+#[test]
+fn a_peer_that_moved_is_followed_within_a_heartbeat() {
+    let mut net = Net::new(vec![open_mesh(1), open_mesh(2)]);
+    net.connect(0, 1);
+    net.run(3 * SECOND);
+    let peer = net.nodes[1].control.me();
+    let path = |net: &Net| net.nodes[0].control.paths.direct(&peer).unwrap().address;
+    assert_eq!(path(&net), address(1));
+    net.nodes[1].address = address(7);
+    net.run(limits::HEARTBEAT * 11 / 10 + Duration::from_millis(20));
+    assert_eq!(path(&net), address(7));
+    assert_eq!((net.established(0), net.established(1)), (1, 1));
+}
+
+#[test]
+fn a_flood_of_valid_records_is_put_off_and_the_last_one_wins() {
+    let mut net = Net::new(vec![open_mesh(1), open_mesh(2), open_mesh(3)]);
+    net.connect(1, 0);
+    net.connect(1, 2);
+    net.run(6 * SECOND);
+    // Node 1 tells of node 2 faster than anybody may publish; the forgeries among it use up nothing.
+    let epoch = net.nodes[2].control.own.signed().version().epoch;
+    let mut forged = record_of_another_run(&net, 2, Version { epoch, seq: 9_000 })
+        .bytes()
+        .to_vec();
+    *forged.last_mut().unwrap() ^= 1;
+    let now = net.now;
+    let peer = net.nodes[1].control.me();
+    let conn = net.nodes[0].control.links.of_peer(&peer).unwrap();
+    let flood: Vec<Vec<u8>> = (0..200)
+        .map(|n| {
+            record_of_another_run(
+                &net,
+                2,
+                Version {
+                    epoch,
+                    seq: 1_000 + n,
+                },
+            )
+        })
+        .map(|record| record.bytes().to_vec())
+        .collect();
+    let control = &mut net.nodes[0].control;
+    let before = control.gossip_counters;
+    control.handle_message(conn, LinkMessage::Records(vec![forged; 50]), now);
+    assert_eq!(control.gossip_counters.refused, before.refused + 50);
+    control.handle_message(conn, LinkMessage::Records(flood), now);
+    let taken = control.gossip_counters.accepted - before.accepted;
+    assert!((2..=limits::RECORD_BURST).contains(&taken), "{taken}");
+    assert_eq!(control.gossip_counters.put_off, 200 - taken);
+    // Node 2 overtakes what was said of it, and that arrives.
+    net.run(12 * SECOND);
+    let digests: Vec<_> = net.nodes.iter().map(|n| n.control.digest()).collect();
+    assert!(digests.iter().all(|d| *d == digests[0]));
+}
+
+#[test]
+fn both_of_two_clones_are_told_and_told_when_it_is_over() {
+    let clone = || Setup {
+        discovery: false,
+        ..open_mesh(1)
+    };
+    let mut net = Net::new(vec![clone(), open_mesh(2), clone()]);
+    net.connect(0, 1);
+    net.run(3 * SECOND);
+    let warned = |net: &Net, n: usize| {
+        let warnings = net.nodes[n].control.report(net.now).warnings;
+        warnings.into_iter().find(|w| w.contains("router's key"))
+    };
+    assert_eq!(warned(&net, 0), None);
+    // The clone comes in through another router: the first one is linked with node 1 already.
+    let mut third = Net::new(vec![open_mesh(3)]);
+    net.nodes.push(third.nodes.remove(0));
+    net.nodes[3].address = address(3);
+    net.connect(2, 3);
+    net.connect(3, 1);
+    net.run(10 * SECOND);
+    let (a, b) = (warned(&net, 0).unwrap(), warned(&net, 2).unwrap());
+    assert!(
+        a.contains("calls itself host3 at 10.0.0.3:6783, heard of from"),
+        "{a}"
+    );
+    assert!(b.contains("calls itself host1 at 10.0.0.1:6783"), "{b}");
+    assert!(a.contains("mesh reset"), "{a}");
+    let told = net.nodes[0]
+        .notes
+        .iter()
+        .filter(|n| n.contains("router's key"));
+    assert_eq!(told.count(), 1, "{:?}", net.nodes[0].notes);
+    // The clone is switched off.
+    let gone = net.nodes.remove(2);
+    net.streams.retain(|(n, _), (far, _)| *n != 2 && *far != 2);
+    net.streams = net
+        .streams
+        .iter()
+        .map(|((n, c), (far, d))| {
+            (
+                (n - usize::from(*n > 2), *c),
+                (far - usize::from(*far > 2), *d),
+            )
+        })
+        .collect();
+    drop(gone);
+    net.run(limits::CLONE_QUIET + 5 * SECOND);
+    assert_eq!(warned(&net, 0), None);
+    assert!(net.nodes[0].notes.iter().any(|n| n.contains("any more")));
+}
+
+#[test]
+fn a_pair_alone_without_udp_is_told_that_nothing_passes() {
+    let mut net = Net::new(vec![open_mesh(1), open_mesh(2)]);
+    net.connect(0, 1);
+    net.run(5 * SECOND);
+    net.no_udp.push((0, 1));
+    let error = |net: &Net| net.states(0).remove(0).1;
+    net.run(5 * SECOND);
+    assert_eq!(error(&net), "probing the UDP path");
+    net.run(10 * SECOND);
+    let blocked = "UDP between the two is blocked; open UDP port 6783 both ways";
+    assert_eq!(
+        error(&net),
+        format!("{blocked}, until then no frames get through")
+    );
+    net.no_udp.clear();
+    net.run(5 * SECOND);
+    assert_eq!((error(&net), net.established(0)), (String::new(), 1));
+}
+
+#[test]
+fn a_full_router_says_so() {
+    let mut net = Net::new(vec![open_mesh(1), open_mesh(2)]);
+    let now = net.now;
+    let control = &mut net.nodes[1].control;
+    for n in 0..limits::MAX_LINKS {
+        let conn = control.new_conn();
+        let [_, _, a, b] = u32::try_from(n).unwrap().to_be_bytes();
+        control.handle_connected(conn, SocketAddr::from(([172, 16, a, b], 1)), now);
+    }
+    net.connect(0, 1);
+    net.run(SECOND);
+    let states = net.states(0);
+    assert!(
+        states
+            .iter()
+            .any(|(_, e)| e.contains("too many connections")),
+        "{states:?}"
+    );
+    // A crowd is not told one by one.
+    let from = SocketAddr::from(([172, 17, 0, 1], 1));
+    let control = &mut net.nodes[1].control;
+    let told = (0..100).filter(|_| control.handle_accepted(from, now).is_some());
+    assert!(told.count() <= usize::try_from(limits::FULL_ALERTS).unwrap());
+    assert_eq!(control.links.iter().count(), limits::MAX_LINKS);
 }

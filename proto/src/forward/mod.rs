@@ -35,7 +35,7 @@ mod ingress;
 mod pending;
 mod relay;
 mod snapshot;
-mod throttle;
+pub(crate) mod throttle;
 
 use core::net::SocketAddr;
 use core::sync::atomic::AtomicU64;

@@ -7,7 +7,7 @@ use crate::time::Instant;
 
 /// A token bucket: `rate` tokens a second, at most `burst` of them at once.
 #[derive(Clone, Debug)]
-pub(super) struct TokenBucket {
+pub(crate) struct TokenBucket {
     rate: u64,
     burst: u64,
     /// Tokens times a billion, so that a nanosecond adds `rate` of them.
@@ -19,7 +19,7 @@ const NANOS: u128 = 1_000_000_000;
 
 impl TokenBucket {
     /// A full bucket.
-    pub(super) fn new(rate: u64, burst: u64) -> Self {
+    pub(crate) fn new(rate: u64, burst: u64) -> Self {
         Self {
             rate,
             burst,
@@ -29,7 +29,7 @@ impl TokenBucket {
     }
 
     /// Takes one token; false when there is none.
-    pub(super) fn take(&mut self, now: Instant) -> bool {
+    pub(crate) fn take(&mut self, now: Instant) -> bool {
         let gained = now.since(self.filled).as_nanos() * u128::from(self.rate);
         self.level = (self.level + gained).min(u128::from(self.burst) * NANOS);
         self.filled = self.filled.max(now);

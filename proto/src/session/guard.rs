@@ -10,6 +10,7 @@ use super::message::{self, Cookie, Sealed};
 use super::{Refused, Via};
 use crate::entropy::Entropy;
 use crate::limits;
+use crate::source::Source;
 use crate::time::Instant;
 
 const WINDOW: Duration = Duration::from_secs(1);
@@ -36,13 +37,6 @@ struct Secrets {
     made: Instant,
     current: Zeroizing<[u8; 32]>,
     previous: Zeroizing<[u8; 32]>,
-}
-
-/// Who shares one rate: an IPv4 address or an IPv6 /64.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Source {
-    V4([u8; 4]),
-    V6([u8; 8]),
 }
 
 /// Whether a message is worth a key agreement.
@@ -150,13 +144,7 @@ impl Guard {
 
 impl Window {
     fn admit_source(&mut self, address: SocketAddr) -> Result<(), Refused> {
-        let source = match address.ip().to_canonical() {
-            IpAddr::V4(ip) => Source::V4(ip.octets()),
-            IpAddr::V6(ip) => {
-                let [a, b, c, d, e, f, g, h, ..] = ip.octets();
-                Source::V6([a, b, c, d, e, f, g, h])
-            }
-        };
+        let source = Source::of(address);
         let known = self.sources.len();
         if known >= limits::MAX_HANDSHAKE_SOURCES && !self.sources.contains_key(&source) {
             return Err(Refused::RateLimited);

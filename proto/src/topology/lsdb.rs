@@ -10,8 +10,9 @@ use sha2::{Digest, Sha256};
 
 use super::record::SignedRecord;
 use super::routes::Routes;
+use crate::forward::throttle::TokenBucket;
 use crate::ids::PeerId;
-use crate::limits::{FORGET_AFTER, MAX_PEERS, MAX_SUMMARY};
+use crate::limits::{FORGET_AFTER, MAX_PEERS, MAX_SUMMARY, RECORD_BURST, RECORD_RATE};
 use crate::time::Instant;
 use crate::wire::message::{Held, Summary};
 
@@ -27,6 +28,7 @@ pub struct Lsdb {
 struct Entry {
     record: SignedRecord,
     last_reachable: Instant,
+    rate: TokenBucket,
 }
 
 /// What became of an inserted record.
@@ -67,17 +69,22 @@ impl Lsdb {
         if verdict != Merge::Newer {
             return verdict;
         }
-        let old = self.entries.get(&peer).map(|e| e.last_reachable);
+        let old = self.entries.remove(&peer);
         if old.is_none() && self.entries.len() >= MAX_PEERS {
             self.refused += 1;
             return Merge::Refused(Refusal::Full);
         }
-        let last_reachable = old.unwrap_or(now);
+        let (last_reachable, mut rate) = old.map_or_else(
+            || (now, TokenBucket::new(RECORD_RATE, RECORD_BURST)),
+            |e| (e.last_reachable, e.rate),
+        );
+        rate.take(now);
         self.entries.insert(
             peer,
             Entry {
                 record,
                 last_reachable,
+                rate,
             },
         );
         verdict
@@ -86,6 +93,18 @@ impl Lsdb {
     /// Whether [`Lsdb::insert`] would call this record newer; asked before its signature is verified.
     pub fn wants(&self, record: &SignedRecord) -> bool {
         self.compare(record) == Merge::Newer
+    }
+
+    /// Whether another record of this router may be taken now: [`RECORD_RATE`] a second and [`RECORD_BURST`] at once
+    /// are. Only records that were taken count, so that nobody uses up another's share with forgeries.
+    pub fn is_within_rate(&self, peer: &PeerId, now: Instant) -> bool {
+        let entry = self.entries.get(peer);
+        entry.is_none_or(|e| e.rate.clone().take(now))
+    }
+
+    /// Whether a record of this router could be kept at all.
+    pub fn has_room_for(&self, peer: &PeerId) -> bool {
+        self.entries.len() < MAX_PEERS || self.entries.contains_key(peer)
     }
 
     /// The record of a router.

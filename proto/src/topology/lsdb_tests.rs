@@ -188,3 +188,26 @@ fn only_reachable_peers_are_volunteered() {
     };
     assert_eq!(lsdb.missing(&backwards, &routes), Missing::default());
 }
+
+#[test]
+fn a_router_may_not_publish_without_end() {
+    let me = identity(1);
+    let mut lsdb = Lsdb::default();
+    let mut now = Instant::ZERO + FORGET_AFTER;
+    let mut seq = 0;
+    let mut publish = |lsdb: &mut Lsdb, now| {
+        let mut taken = 0;
+        while lsdb.is_within_rate(&me.id(), now) {
+            seq += 1;
+            assert_eq!(lsdb.insert(record(&me, 1, seq, "a"), now), Merge::Newer);
+            taken += 1;
+        }
+        taken
+    };
+    assert_eq!(publish(&mut lsdb, now), RECORD_BURST);
+    // What is not taken counts nothing: old records and the same again.
+    assert_eq!(lsdb.insert(record(&me, 1, 1, "a"), now), Merge::Older);
+    now += core::time::Duration::from_secs(1);
+    assert_eq!(publish(&mut lsdb, now), RECORD_RATE);
+    assert!(lsdb.is_within_rate(&identity(2).id(), now), "others may");
+}

@@ -21,6 +21,8 @@ use super::router::Router;
 
 /// Time between two messages.
 const PACE: Duration = Duration::from_millis(150);
+/// Valid records it publishes at once.
+const FLOOD: usize = 300;
 /// Records of others it has seen and may damage.
 const LOOT: usize = 32;
 
@@ -141,7 +143,7 @@ impl Hostile {
 
     fn harm(&mut self) -> Result<LinkMessage, Vec<u8>> {
         let anybody = PeerId([0xaa; 16]);
-        Ok(match self.dice.below(10) {
+        Ok(match self.dice.below(11) {
             0 => LinkMessage::Records(vec![self.dice.bytes(0, 400), self.dice.bytes(0, 4)]),
             1 => LinkMessage::Records(self.forged()),
             2 => LinkMessage::Records(self.lies().into_iter().collect()),
@@ -153,6 +155,7 @@ impl Hostile {
             },
             7 => LinkMessage::Observed(SocketAddr::from(([203, 0, 113, 7], 1))),
             8 => LinkMessage::Want(vec![anybody; 100]),
+            9 => LinkMessage::Records(self.flood()),
             _ => return Err(self.raw()),
         })
     }
@@ -207,6 +210,11 @@ impl Hostile {
         });
         let neighbours = neighbours.collect();
         Some(self.own_record(neighbours)?.bytes().to_vec())
+    }
+
+    /// Many records of its own in a row, each valid and newer than the one before.
+    fn flood(&mut self) -> Vec<Vec<u8>> {
+        (0..FLOOD).filter_map(|_| self.lies()).collect()
     }
 
     fn summary(&mut self) -> Summary {

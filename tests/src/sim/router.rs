@@ -161,6 +161,11 @@ impl Router {
         usize::try_from(longest).unwrap_or(usize::MAX)
     }
 
+    /// Records it has taken from others.
+    pub(crate) fn records_taken(&self) -> u64 {
+        self.control.records_taken()
+    }
+
     /// Its tables beside their bounds.
     pub(crate) fn tables(&self) -> Vec<Fill> {
         let control = self.control.tables().into_iter();

@@ -328,6 +328,8 @@ impl World {
                 continue;
             };
             let mut tables = router.tables();
+            let taken = router.records_taken();
+            tables.push(bounds::records(taken, self.who.len(), self.now));
             if self.plant(host, Planted::OverfullTable)
                 && let Some(table) = tables.first_mut()
             {

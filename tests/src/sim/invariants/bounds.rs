@@ -1,5 +1,8 @@
 //! I10: every table stays within its bound.
 
+use mesh_proto::limits::{RECORD_BURST, RECORD_RATE};
+use mesh_proto::time::Instant;
+
 use super::{Check, Violation};
 
 const NAME: &str = "I10 bounds";
@@ -10,6 +13,17 @@ pub(crate) struct Fill {
     pub(crate) table: &'static str,
     pub(crate) used: usize,
     pub(crate) bound: usize,
+}
+
+/// Records that one router has taken, of `origins` routers at most; nobody may make it take more.
+pub(crate) fn records(taken: u64, origins: usize, now: Instant) -> Fill {
+    let each = RECORD_BURST + RECORD_RATE * (now.since(Instant::ZERO).as_secs() + 1);
+    let all = origins as u64 * each;
+    Fill {
+        table: "records taken",
+        used: usize::try_from(taken).unwrap_or(usize::MAX),
+        bound: usize::try_from(all).unwrap_or(usize::MAX),
+    }
 }
 
 /// Checks the tables of one router.
@@ -27,6 +41,13 @@ pub(crate) fn check(router: usize, tables: &[Fill]) -> Check {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn records_are_taken_at_a_rate() {
+        let now = Instant::from_nanos(9_000_000_000);
+        assert_eq!(records(3, 2, now).bound, 2 * (20 + 50));
+        assert!(check(0, &[records(141, 2, now)]).is_err());
+    }
 
     #[test]
     fn a_bound_is_inclusive() {
