@@ -206,6 +206,8 @@ fn live_info(connection: &ConnectionReport) -> String {
 fn dead_info(connection: &ConnectionReport) -> String {
     let retry = match connection.retry_in {
         Some(seconds) => format!("retry in {:.0}s", seconds.max(0.0).ceil()),
+        // Whether an inbound connection is tried again is for the other side to say.
+        None if !connection.outbound => return connection.error.clone(),
         None => "no retry".to_owned(),
     };
     if connection.error.is_empty() {

