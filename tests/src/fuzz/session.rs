@@ -23,9 +23,8 @@ const MAC2: usize = INIT_LEN - 16;
 struct Book([([u8; 32], PeerId); 2]);
 
 impl Directory for Book {
-    fn peer_of(&self, dh_key: &[u8; 32]) -> Option<PeerId> {
-        let entry = self.0.iter().find(|(key, _)| key == dh_key);
-        entry.map(|(_, peer)| *peer)
+    fn names(&self, peer: &PeerId, dh_key: &[u8; 32]) -> bool {
+        self.0.iter().any(|(key, id)| key == dh_key && id == peer)
     }
 }
 

@@ -34,8 +34,8 @@ pub(super) struct Victim {
 }
 
 impl Directory for Victim {
-    fn peer_of(&self, dh_key: &[u8; 32]) -> Option<PeerId> {
-        (*dh_key == self.dh_key).then_some(self.id)
+    fn names(&self, peer: &PeerId, dh_key: &[u8; 32]) -> bool {
+        *peer == self.id && *dh_key == self.dh_key
     }
 }
 
