@@ -51,13 +51,15 @@ fn refused(error: impl std::fmt::Display) -> Failure {
 }
 
 /// What attachments refuse: the caller's to mend, or the host's.
-fn attach_failed(error: AttachError) -> Failure {
-    let status = if error.is_callers() {
-        StatusCode::BAD_REQUEST
-    } else {
-        StatusCode::INTERNAL_SERVER_ERROR
-    };
-    Failure(status, error.to_string())
+impl From<AttachError> for Failure {
+    fn from(error: AttachError) -> Self {
+        let status = if error.is_callers() {
+            StatusCode::BAD_REQUEST
+        } else {
+            StatusCode::INTERNAL_SERVER_ERROR
+        };
+        Self(status, error.to_string())
+    }
 }
 
 fn stopping() -> Failure {
@@ -185,22 +187,16 @@ async fn prepare(State(api): State<Api>, Json(request): Json<PrepareRequest>) ->
         .prepare(&request)
         .await
         .map(Json)
-        .map_err(attach_failed)
+        .map_err(Failure::from)
 }
 
 async fn abandon(State(api): State<Api>, Json(request): Json<AbandonRequest>) -> Answer<Done> {
-    api.attachments
-        .abandon(&request)
-        .await
-        .map_err(attach_failed)?;
+    api.attachments.abandon(&request).await?;
     Ok(Json(Done {}))
 }
 
 async fn adopt(State(api): State<Api>, Json(request): Json<AdoptRequest>) -> Answer<Done> {
-    api.attachments
-        .adopt(&request)
-        .await
-        .map_err(attach_failed)?;
+    api.attachments.adopt(&request).await?;
     Ok(Json(Done {}))
 }
 
@@ -209,7 +205,7 @@ async fn attach(State(api): State<Api>, Json(request): Json<AttachRequest>) -> A
         .attach(&request)
         .await
         .map(Json)
-        .map_err(attach_failed)
+        .map_err(Failure::from)
 }
 
 async fn detach(State(api): State<Api>, Json(request): Json<DetachRequest>) -> Answer<Addresses> {
@@ -217,7 +213,7 @@ async fn detach(State(api): State<Api>, Json(request): Json<DetachRequest>) -> A
         .detach(&request)
         .await
         .map(Json)
-        .map_err(attach_failed)
+        .map_err(Failure::from)
 }
 
 async fn ps(State(api): State<Api>) -> Json<Vec<Attached>> {
