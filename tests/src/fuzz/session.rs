@@ -7,7 +7,7 @@ use std::time::Duration;
 use mesh_proto::crypto::identity::Identity;
 use mesh_proto::entropy::SeededEntropy;
 use mesh_proto::ids::{PeerId, SessionIndex};
-use mesh_proto::limits::MAX_SESSION_OUTPUTS;
+use mesh_proto::limits::{KEPT_ATTEMPTS, MAX_SESSION_OUTPUTS};
 use mesh_proto::session::transport::Transport;
 use mesh_proto::session::{Directory, INIT_LEN, RESPONSE_LEN, SessionOutput, Sessions, Via};
 use mesh_proto::time::Instant;
@@ -185,7 +185,7 @@ impl Net {
         }
         assert!(lengths.len() <= MAX_SESSION_OUTPUTS);
         assert!(self.sessions[side].statuses().count() <= 1);
-        assert!(self.sessions[side].receiving().count() <= 3);
+        assert!(self.sessions[side].receiving().count() <= 2 + KEPT_ATTEMPTS);
         lengths
     }
 
