@@ -1,10 +1,9 @@
 //! `mesh reset`: stops the router and has it remove what it made.
 
-use std::io::ErrorKind;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use mesh_proto::api::Report;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -21,15 +20,17 @@ const DEFAULT_BRIDGE: &str = "mesh";
 /// Stops the router if it runs, then runs `mesh-router reset`.
 pub(crate) fn reset(args: &ResetArgs, socket: Option<&Path>) -> Outcome {
     let config = Config::read(args.config.as_deref())?;
-    let client = Client::new(router::socket(socket, Some(&config)))?;
+    let socket = router::socket(socket, Some(&config));
+    let client = Client::new(socket.clone())?;
     let bridge = bridge(args, &config, &client);
     stop_or_kill(&client, args.force)?;
 
-    let state_dir = router::state_dir(args.state_dir.as_deref(), &config);
     let result = Command::new(router::program()?)
         .arg("reset")
         .arg("--state-dir")
-        .arg(&state_dir)
+        .arg(router::state_dir(args.state_dir.as_deref(), &config))
+        .arg("--socket")
+        .arg(socket)
         .arg("--bridge")
         .arg(bridge)
         .stdin(Stdio::null())
@@ -47,25 +48,7 @@ pub(crate) fn reset(args: &ResetArgs, socket: Option<&Path>) -> Outcome {
         ));
         return Ok(1);
     }
-    if let Some(log) = remove_log(&state_dir)?
-        && args.verbose
-    {
-        output::print_line(&format!("removed {}", log.display()))?;
-    }
     Ok(0)
-}
-
-/// Removes the log that `launch` made, and the state directory if nothing else is in it.
-fn remove_log(state_dir: &Path) -> anyhow::Result<Option<PathBuf>> {
-    let log = state_dir.join(router::LOG);
-    match std::fs::remove_file(&log) {
-        Ok(()) => {}
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        Err(error) => bail!("cannot remove {}: {error}", log.display()),
-    }
-    // What others have put there stays.
-    let _ = std::fs::remove_dir(state_dir);
-    Ok(Some(log))
 }
 
 /// As given, else as configured, else the running router's, else the default.

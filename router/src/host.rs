@@ -5,10 +5,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use arc_swap::ArcSwap;
 use mesh_proto::api::{MacReport, RouterReport};
 use mesh_proto::fdb::Owner;
-use mesh_proto::forward::{Forwarder, Snapshot};
+use mesh_proto::forward::Forwarder;
 use mesh_proto::ids::PeerId;
 use mesh_proto::limits::MAX_ENDPOINTS;
 
@@ -28,8 +27,6 @@ pub struct HostView {
     pub datapath_reason: String,
     /// The lanes' shared part.
     pub forwarder: Arc<Forwarder>,
-    /// What the lanes read.
-    pub snapshot: Arc<ArcSwap<Snapshot>>,
     /// Events the control plane was too busy for.
     pub events_lost: Arc<AtomicU64>,
     /// Time.

@@ -171,7 +171,6 @@ async fn start(settings: Settings, secret: MeshSecret) -> anyhow::Result<()> {
         datapath: "pcap".to_owned(),
         datapath_reason: datapath_reason(settings.datapath).to_owned(),
         forwarder,
-        snapshot: shared.snapshot.clone(),
         events_lost: shared.events_lost.clone(),
         clock,
     };
