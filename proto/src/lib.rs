@@ -17,6 +17,7 @@ pub mod ids;
 pub mod limits;
 pub mod link;
 pub mod noise;
+pub mod offload;
 pub mod session;
 pub mod source;
 pub mod time;

@@ -11,6 +11,8 @@ pub const MTU_RANGE: core::ops::RangeInclusive<u16> = 576..=9000;
 
 /// Longest Ethernet frame a port may hand over; a longer one is dropped and counted.
 pub const MAX_FRAME: usize = 9_216;
+/// Longest super-frame of a port with offloads: an IP packet of 65,535 bytes, Ethernet header and one VLAN tag.
+pub const MAX_SUPER_FRAME: usize = 65_535 + 18;
 /// Longest datagram we build or accept.
 pub const MAX_DATAGRAM: usize = MAX_FRAME + 256;
 /// Hops a datagram may take before it is dropped and counted.
