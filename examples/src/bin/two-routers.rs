@@ -47,7 +47,7 @@ fn main() {
     frame.extend(b"hello from host1");
     frame.resize(60, 0);
     let out = net.routers[0].lane(|r, scratch, out| {
-        let mut frames = [frame.as_slice()].into_iter();
+        let mut frames = [PortFrame::plain(&frame)].into_iter();
         r.forwarder
             .egress(&r.snapshot, &mut frames, now, scratch, out);
     });
@@ -107,30 +107,10 @@ impl Router {
     }
 
     /// Runs a piece of the data plane and returns what it wants done.
-    fn lane(&self, work: impl FnOnce(&Self, &mut Scratch, &mut Lane)) -> Lane {
-        let mut lane = Lane::default();
+    fn lane(&self, work: impl FnOnce(&Self, &mut Scratch, &mut Collected)) -> Collected {
+        let mut lane = Collected::default();
         work(self, &mut Scratch::default(), &mut lane);
         lane
-    }
-}
-
-/// What a lane wants done.
-#[derive(Default)]
-struct Lane {
-    datagrams: Vec<(SocketAddr, Vec<u8>)>,
-    frames: Vec<Vec<u8>>,
-    events: Vec<LaneEvent>,
-}
-
-impl Outbox for Lane {
-    fn datagram(&mut self, to: SocketAddr, bytes: &[u8]) {
-        self.datagrams.push((to, bytes.to_vec()));
-    }
-    fn inject(&mut self, frame: &[u8]) {
-        self.frames.push(frame.to_vec());
-    }
-    fn event(&mut self, event: LaneEvent) {
-        self.events.push(event);
     }
 }
 
@@ -180,7 +160,7 @@ impl Net {
                     n,
                     Lane {
                         datagrams,
-                        ..Lane::default()
+                        ..Collected::default()
                     },
                     now,
                 );
@@ -212,7 +192,8 @@ impl Net {
     }
 
     /// Hands datagrams to the other router, frames to the bridge (here: the terminal), and events to control.
-    fn deliver(&mut self, n: usize, lane: Lane, now: Instant) {
+    fn deliver(&mut self, n: usize, lane: Collected, now: Instant) {
+        let datagrams = lane.datagrams();
         for frame in lane.frames {
             let text = String::from_utf8_lossy(&frame[14..30]);
             let name = &self.routers[n].name;
@@ -225,15 +206,15 @@ impl Net {
             self.routers[n].control.handle_lane(event, now);
         }
         let (far, from) = (1 - n, self.routers[n].address);
-        for (to, mut bytes) in lane.datagrams {
+        for (to, mut bytes) in datagrams {
             say(&format!(
                 "{from} → {to}: {} bytes of UDP, kind {}",
                 bytes.len(),
                 bytes[0] & 15
             ));
-            let out = self.routers[far].lane(|r, scratch, out| {
+            let out = self.routers[far].lane(|r, _, out| {
                 r.forwarder
-                    .ingress(&r.snapshot, from, &mut bytes, now, scratch, out);
+                    .ingress(&r.snapshot, from, &mut bytes, now, out);
             });
             self.deliver(far, out, now);
         }

@@ -13,8 +13,9 @@ use crate::api::ConnectionState;
 use crate::crypto::identity::Identity;
 use crate::crypto::secret::MeshSecret;
 use crate::entropy::SeededEntropy;
-use crate::forward::{LaneEvent, Outbox, Scratch};
+use crate::forward::{Collected, Scratch};
 use crate::ids::{PeerName, Version};
+use crate::offload::PortFrame;
 use crate::topology::record::Ed25519;
 
 struct Node {
@@ -39,24 +40,6 @@ struct Net {
     streams: BTreeMap<(usize, ConnId), FarEnd>,
     /// Pairs whose UDP is lost, in both directions.
     no_udp: Vec<(usize, usize)>,
-}
-
-struct Lane {
-    datagrams: Vec<(SocketAddr, Vec<u8>)>,
-    frames: Vec<Vec<u8>>,
-    events: Vec<LaneEvent>,
-}
-
-impl Outbox for Lane {
-    fn datagram(&mut self, to: SocketAddr, bytes: &[u8]) {
-        self.datagrams.push((to, bytes.to_vec()));
-    }
-    fn inject(&mut self, frame: &[u8]) {
-        self.frames.push(frame.to_vec());
-    }
-    fn event(&mut self, event: LaneEvent) {
-        self.events.push(event);
-    }
 }
 
 struct Setup {
@@ -199,32 +182,29 @@ impl Net {
         if self.no_udp.contains(&(n, far)) || self.no_udp.contains(&(far, n)) {
             return;
         }
-        self.lane(far, |node, now, scratch, lane| {
+        self.lane(far, |node, now, _, lane| {
             node.forwarder
-                .ingress(&node.snapshot, from, &mut bytes, now, scratch, lane);
+                .ingress(&node.snapshot, from, &mut bytes, now, lane);
         });
     }
 
     fn send_frame(&mut self, n: usize, frame: &[u8]) {
         self.lane(n, |node, now, scratch, lane| {
             node.forwarder
-                .egress(&node.snapshot, &mut [frame].into_iter(), now, scratch, lane);
+                .egress(&node.snapshot, &mut [PortFrame::plain(frame)].into_iter(), now, scratch, lane);
         });
     }
 
-    fn lane(&mut self, n: usize, work: impl FnOnce(&Node, Instant, &mut Scratch, &mut Lane)) {
-        let mut lane = Lane {
-            datagrams: Vec::new(),
-            frames: Vec::new(),
-            events: Vec::new(),
-        };
+    fn lane(&mut self, n: usize, work: impl FnOnce(&Node, Instant, &mut Scratch, &mut Collected)) {
+        let mut lane = Collected::default();
         work(&self.nodes[n], self.now, &mut Scratch::default(), &mut lane);
         let now = self.now;
+        let datagrams = lane.datagrams();
         self.nodes[n].injected.extend(lane.frames);
         for event in lane.events {
             self.nodes[n].control.handle_lane(event, now);
         }
-        for (to, bytes) in lane.datagrams {
+        for (to, bytes) in datagrams {
             self.datagram(n, to, bytes);
         }
     }

@@ -8,7 +8,7 @@ use mesh_proto::limits::{HANDSHAKE_LOAD, MAX_HOPS};
 use mesh_proto::session::transport::{Transport, TransportKeys};
 use mesh_proto::session::{Directory, Refused, SessionOutput, Sessions, Via};
 use mesh_proto::time::Instant;
-use mesh_proto::wire::datagram::{FloodPrefix, Kind, push_frame};
+use mesh_proto::wire::datagram::{FloodPrefix, InnerFrame, Kind, push_frame};
 
 use crate::Vectors;
 use crate::routers::{self, Router};
@@ -74,7 +74,7 @@ pub(crate) fn handshake_and_datagrams() -> Vectors {
 
     let to_b = a.sessions.current(b.router.identity.id()).unwrap();
     let mut frames = Vec::new();
-    push_frame(&mut frames, &frame([0x02, 0x6d, 10, 2, 1, 2]));
+    push_frame(&mut frames, InnerFrame::complete(&frame([0x02, 0x6d, 10, 2, 1, 2])));
     let data = sealed(to_b, Kind::Data, &[], &frames);
     Vectors::from([
         ("Init, A to B", init),
@@ -127,7 +127,7 @@ fn flood(origin: PeerId) -> Vec<u8> {
     };
     let mut body = Vec::new();
     prefix.encode(&mut body);
-    push_frame(&mut body, &frame([0xff; 6]));
+    push_frame(&mut body, InnerFrame::complete(&frame([0xff; 6])));
     sealed(&to_neighbour(), Kind::Flood, &[], &body)
 }
 

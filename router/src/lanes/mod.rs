@@ -3,6 +3,7 @@
 //! Each runs a batch to completion: no queue between read and write, one load of the snapshot per batch. What a lane
 //! cannot decide goes to the control plane over a bounded queue that drops and counts.
 
+mod inject;
 mod out;
 
 use std::sync::Arc;
@@ -20,7 +21,8 @@ use crate::clock::Clock;
 use crate::port::{ReopeningReader, ReopeningWriter};
 
 pub use self::out::ControlSender;
-use self::out::{LaneOut, Outgoing};
+use self::inject::Injector;
+use self::out::{LaneOut, Sending};
 
 /// Events that may wait for the control plane; beyond that they are dropped and counted.
 pub const LANE_EVENTS: usize = 1024;
@@ -106,7 +108,7 @@ impl Egress {
     fn run(mut self) {
         let mut scratch = Scratch::default();
         let mut frames = FrameBatch::with_capacity(BATCH);
-        let mut outgoing = Outgoing::new(&self.shared.udp);
+        let mut sending = Sending::new(&self.shared.udp);
         while !self.shared.stop.load(Ordering::Relaxed) {
             if let Err(error) = self.reader.recv(&mut frames, WAIT) {
                 tracing::debug!("cannot read from the port: {error}");
@@ -118,7 +120,7 @@ impl Egress {
             }
             let view = self.shared.snapshot.load();
             let mut out = LaneOut {
-                outgoing: &mut outgoing,
+                sending: &mut sending,
                 port: None,
                 shared: &self.shared,
             };
@@ -129,7 +131,7 @@ impl Egress {
                 &mut scratch,
                 &mut out,
             );
-            outgoing.flush();
+            sending.flush();
         }
     }
 }
@@ -142,7 +144,7 @@ struct Ingress {
 impl Ingress {
     fn run(mut self) {
         let mut scratch = Scratch::default();
-        let mut outgoing = Outgoing::new(&self.shared.udp);
+        let mut sending = Sending::new(&self.shared.udp);
         let mut receiver = self.shared.udp.receiver(BATCH);
         while !self.shared.stop.load(Ordering::Relaxed) {
             match receiver.recv(WAIT) {
@@ -158,7 +160,7 @@ impl Ingress {
             let now = self.shared.clock.now();
             for (from, datagram) in receiver.datagrams() {
                 let mut out = LaneOut {
-                    outgoing: &mut outgoing,
+                    sending: &mut sending,
                     port: Some(&mut self.writer),
                     shared: &self.shared,
                 };
@@ -166,7 +168,7 @@ impl Ingress {
                     .forwarder
                     .ingress(&view, from, datagram, now, &mut scratch, &mut out);
             }
-            outgoing.flush();
+            sending.flush();
         }
     }
 }

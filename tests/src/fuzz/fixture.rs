@@ -68,26 +68,6 @@ pub(crate) fn link_config(n: u8) -> LinkConfig {
     }
 }
 
-/// What a data plane did.
-#[derive(Debug, Default)]
-pub(crate) struct Sink {
-    pub(crate) sent: Vec<(SocketAddr, Vec<u8>)>,
-    pub(crate) frames: Vec<Vec<u8>>,
-    pub(crate) events: Vec<LaneEvent>,
-}
-
-impl Outbox for Sink {
-    fn datagram(&mut self, to: SocketAddr, bytes: &[u8]) {
-        self.sent.push((to, bytes.to_vec()));
-    }
-    fn inject(&mut self, frame: &[u8]) {
-        self.frames.push(frame.to_vec());
-    }
-    fn event(&mut self, event: LaneEvent) {
-        self.events.push(event);
-    }
-}
-
 /// Peers of a [`Plane`]: two neighbours, one behind the first of them, and one without a session.
 pub(crate) const PEERS: u8 = 4;
 
@@ -147,23 +127,22 @@ impl Plane {
         &self.ends[usize::from(n.clamp(1, PEERS - 1)) - 1]
     }
 
-    pub(crate) fn ingress(&mut self, from: SocketAddr, datagram: &[u8]) -> Sink {
-        let mut sink = Sink::default();
+    pub(crate) fn ingress(&mut self, from: SocketAddr, datagram: &[u8]) -> Collected {
+        let mut sink = Collected::default();
         let mut bytes = datagram.to_vec();
         let Self {
             forwarder,
             snapshot,
-            scratch,
             now,
             ..
         } = self;
-        forwarder.ingress(snapshot, from, &mut bytes, *now, scratch, &mut sink);
+        forwarder.ingress(snapshot, from, &mut bytes, *now, &mut sink);
         sink
     }
 
-    pub(crate) fn egress(&mut self, frames: &[&[u8]]) -> Sink {
-        let mut sink = Sink::default();
-        let mut frames = frames.iter().copied();
+    pub(crate) fn egress(&mut self, frames: &[&[u8]]) -> Collected {
+        let mut sink = Collected::default();
+        let mut frames = frames.iter().map(|f| PortFrame::plain(f));
         let Self {
             forwarder,
             snapshot,

@@ -4,7 +4,7 @@ use mesh_proto::forward::LaneEvent;
 use mesh_proto::frame::ethernet::EthernetView;
 use mesh_proto::ids::{Mac, PeerId};
 use mesh_proto::limits::{MAX_DATAGRAM, MAX_FDB, MAX_FRAME, MAX_HANDSHAKE};
-use mesh_proto::wire::datagram::{FloodPrefix, Header, Kind, push_frame};
+use mesh_proto::wire::datagram::{FloodPrefix, Header, InnerFrame, Kind, push_frame};
 
 use super::fixture::{self, PEERS, Plane, Sink};
 use super::input::{Input, Script};
@@ -112,7 +112,8 @@ fn body(input: &mut Input<'_>) -> Vec<u8> {
             0xff => Mac::BROADCAST,
             n => fixture::mac(n),
         };
-        push_frame(&mut body, &fixture::frame(input.byte(), to, input.chunk()));
+        let frame = fixture::frame(input.byte(), to, input.chunk());
+        push_frame(&mut body, InnerFrame::complete(&frame));
     }
     body
 }
@@ -122,7 +123,7 @@ fn check(sink: &Sink) {
         let view = EthernetView::new_checked(frame).expect("only whole frames are injected");
         assert!(frame.len() <= MAX_FRAME && !view.source().is_group() && !view.is_link_local());
     }
-    for (to, datagram) in &sink.sent {
+    for (to, datagram) in &sink.datagrams() {
         assert!((1..=PEERS).any(|n| fixture::address(n) == *to));
         assert!(datagram.len() <= MAX_DATAGRAM);
         let header = Header::parse(datagram).expect("only whole datagrams are sent");
@@ -136,7 +137,7 @@ fn check(sink: &Sink) {
 }
 
 fn check_stranger(sink: &Sink, datagram: &[u8]) {
-    assert!(sink.frames.is_empty() && sink.sent.is_empty());
+    assert!(sink.frames.is_empty() && sink.outgoing.is_empty());
     for event in &sink.events {
         match event {
             LaneEvent::Handshake { bytes, .. } => assert_eq!(bytes, datagram),

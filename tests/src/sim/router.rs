@@ -53,27 +53,6 @@ pub(crate) struct Router {
     pub(crate) deaf_to_snapshots: bool,
 }
 
-#[derive(Default)]
-struct Collected {
-    datagrams: Vec<(SocketAddr, Vec<u8>)>,
-    injected: Vec<Vec<u8>>,
-    events: Vec<LaneEvent>,
-}
-
-impl Outbox for Collected {
-    fn datagram(&mut self, to: SocketAddr, bytes: &[u8]) {
-        self.datagrams.push((to, bytes.to_vec()));
-    }
-
-    fn inject(&mut self, frame: &[u8]) {
-        self.injected.push(frame.to_vec());
-    }
-
-    fn event(&mut self, event: LaneEvent) {
-        self.events.push(event);
-    }
-}
-
 impl Router {
     /// Starts a router with the state of its last run.
     pub(crate) fn start(
@@ -119,7 +98,7 @@ impl Router {
     /// Containers sent frames.
     pub(crate) fn frames(&mut self, frames: &[Vec<u8>], now: Instant) {
         let mut out = Collected::default();
-        let mut batch = frames.iter().map(Vec::as_slice);
+        let mut batch = frames.iter().map(|f| PortFrame::plain(f));
         let local = self.local(now);
         self.forwarder.egress(
             &self.snapshot,
@@ -187,18 +166,18 @@ impl Router {
 
     /// What a lane produced; a broadcast that came in and went out again is told apart.
     fn take(&mut self, out: Collected, now: Instant) {
+        let datagrams = out.datagrams();
         let on = |(_, bytes): &(SocketAddr, Vec<u8>)| {
             Header::parse(bytes).is_ok_and(|h| h.kind == Kind::Flood)
         };
-        if out.datagrams.iter().any(on) {
-            let ids = out.injected.iter().filter_map(|frame| id_of(frame));
+        if datagrams.iter().any(on) {
+            let ids = out.frames.iter().filter_map(|frame| id_of(frame));
             self.effects.extend(ids.map(Effect::Flooded));
         }
-        let injected = out.injected.into_iter().map(Effect::Inject);
+        let injected = out.frames.into_iter().map(Effect::Inject);
         self.effects.extend(injected);
-        let datagrams = out.datagrams.into_iter();
         self.effects
-            .extend(datagrams.map(|(to, bytes)| Effect::Datagram { to, bytes }));
+            .extend(datagrams.into_iter().map(|(to, bytes)| Effect::Datagram { to, bytes }));
         for event in out.events {
             self.control.handle_lane(event, self.local(now));
         }
@@ -270,14 +249,8 @@ impl Process for Router {
     fn datagram(&mut self, from: SocketAddr, mut bytes: Vec<u8>, now: Instant) {
         let mut out = Collected::default();
         let local = self.local(now);
-        self.forwarder.ingress(
-            &self.snapshot,
-            from,
-            &mut bytes,
-            local,
-            &mut self.scratch,
-            &mut out,
-        );
+        self.forwarder
+            .ingress(&self.snapshot, from, &mut bytes, local, &mut out);
         self.take(out, now);
         self.settle(now);
     }

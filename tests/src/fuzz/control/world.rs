@@ -216,10 +216,9 @@ impl World {
                     forwarder,
                     snapshot,
                     now,
-                    scratch,
                     ..
                 } = world;
-                forwarder.ingress(snapshot, from, &mut datagram, *now, scratch, sink);
+                forwarder.ingress(snapshot, from, &mut datagram, *now, sink);
             });
         }
     }
@@ -234,13 +233,13 @@ impl World {
                 scratch,
                 ..
             } = world;
-            let mut frames = [frame].into_iter();
+            let mut frames = [PortFrame::plain(frame)].into_iter();
             forwarder.egress(snapshot, &mut frames, *now, scratch, sink);
         });
     }
 
-    fn lane(&mut self, work: impl FnOnce(&mut World, &mut Sink)) {
-        let mut sink = Sink::default();
+    fn lane(&mut self, work: impl FnOnce(&mut World, &mut Collected)) {
+        let mut sink = Collected::default();
         work(self, &mut sink);
         for event in sink.events {
             self.control.handle_lane(event, self.now);
