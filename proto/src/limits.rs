@@ -13,6 +13,12 @@ pub const MTU_RANGE: core::ops::RangeInclusive<u16> = 576..=9000;
 pub const MAX_FRAME: usize = 9_216;
 /// Longest super-frame of a port with offloads: an IP packet of 65,535 bytes, Ethernet header and one VLAN tag.
 pub const MAX_SUPER_FRAME: usize = 65_535 + 18;
+/// Segments of one super-frame: a 64 KiB one of the shortest that TCP makes; one that asks for more is dropped and counted.
+pub const MAX_SEGMENTS: usize = 2_048;
+/// Super-frames that grow at once on their way into a port; for another one the oldest is emitted.
+pub const MAX_MERGE_FLOWS: usize = 8;
+/// Datagrams in one UDP super-frame (Linux: `UDP_MAX_SEGMENTS`); a full one is emitted.
+pub const MAX_MERGED_DATAGRAMS: usize = 64;
 /// Longest datagram we build or accept.
 pub const MAX_DATAGRAM: usize = MAX_FRAME + 256;
 /// Hops a datagram may take before it is dropped and counted.
