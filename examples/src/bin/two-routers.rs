@@ -15,9 +15,10 @@ use mesh_proto::control::{Config, Control, Note, Output};
 use mesh_proto::crypto::identity::Identity;
 use mesh_proto::crypto::secret::MeshSecret;
 use mesh_proto::entropy::SeededEntropy;
-use mesh_proto::forward::{Forwarder, LaneEvent, Outbox, Scratch, Snapshot};
+use mesh_proto::forward::{Collected, Forwarder, Scratch, Snapshot};
 use mesh_proto::ids::ConnId;
 use mesh_proto::limits::{DEFAULT_MTU, DEFAULT_PORT};
+use mesh_proto::offload::PortFrame;
 use mesh_proto::time::Instant;
 use mesh_proto::topology::record::Ed25519;
 
@@ -155,15 +156,9 @@ impl Net {
                 }
             }
             Output::Datagram { to, bytes } => {
-                let datagrams = vec![(to, bytes)];
-                self.deliver(
-                    n,
-                    Lane {
-                        datagrams,
-                        ..Collected::default()
-                    },
-                    now,
-                );
+                let mut out = Collected::default();
+                out.outgoing.push(to, &bytes);
+                self.deliver(n, out, now);
             }
             Output::Publish(snapshot) => {
                 self.routers[n].snapshot = snapshot;
