@@ -21,16 +21,22 @@ pub struct HostView {
     pub listen: String,
     /// The bridge.
     pub bridge: String,
-    /// Datapath in use.
-    pub datapath: String,
-    /// Why that one.
-    pub datapath_reason: String,
+    /// How frames enter and leave.
+    pub datapath: DatapathView,
     /// The lanes' shared part.
     pub forwarder: Arc<Forwarder>,
     /// Events the control plane was too busy for.
     pub events_lost: Arc<AtomicU64>,
     /// Time.
     pub clock: Clock,
+}
+
+/// How frames enter and leave.
+pub struct DatapathView {
+    /// `tap` or `pcap`.
+    pub name: &'static str,
+    /// Why that one.
+    pub reason: String,
 }
 
 /// MAC addresses shown in a report; the table may hold many more.
@@ -41,10 +47,10 @@ impl HostView {
     pub fn complete(&self, report: &mut RouterReport) {
         report.host.clone_from(&self.listen);
         report.bridge.clone_from(&self.bridge);
-        report.datapath.clone_from(&self.datapath);
-        report.datapath_reason.clone_from(&self.datapath_reason);
+        report.datapath = self.datapath.name.to_owned();
+        report.datapath_reason.clone_from(&self.datapath.reason);
         for connection in report.connections.iter_mut().filter(|c| c.encrypted) {
-            connection.datapath.clone_from(&self.datapath);
+            connection.datapath = self.datapath.name.to_owned();
         }
         let names: BTreeMap<String, String> = report
             .peers

@@ -28,6 +28,16 @@ pub struct Chosen {
     tap: Vec<TapPort>,
 }
 
+impl Chosen {
+    /// What users call it.
+    pub fn name(&self) -> &'static str {
+        match self.kind {
+            PortKind::Tap => "tap",
+            PortKind::Veth => "pcap",
+        }
+    }
+}
+
 /// Chooses the port: a TAP device with offloads unless pcap is asked for or TAP does not work here.
 ///
 /// # Errors

@@ -18,7 +18,7 @@ use mesh_proto::entropy::Entropy;
 use mesh_proto::forward::{Forwarder, LaneEvent, Snapshot};
 use mesh_proto::ids::PeerName;
 use mesh_proto::topology::record::Ed25519;
-use mesh_sys::bridge::BridgeConfig;
+use mesh_sys::bridge::{BridgeConfig, PortKind};
 use mesh_sys::udp::Udp;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -31,12 +31,14 @@ use crate::clock::{Clock, OsEntropy};
 use crate::config::Settings;
 use crate::driver::{self, PluginSocket};
 use crate::engine::Engines;
-use crate::host::{self, HostView};
+use crate::host::{self, DatapathView, HostView};
 use crate::lanes::{ControlSender, LANE_EVENTS, Lanes, Shared};
 use crate::shell::{Command, Shell};
 use crate::state::{Change, Store, Writer};
 use crate::{port, resolve, secret};
 
+/// Egress and ingress lanes, each.
+const LANES: usize = 1;
 /// Commands that may wait for the control plane.
 const COMMANDS: usize = 64;
 /// How often the host's addresses are looked at again.
@@ -74,8 +76,9 @@ async fn start(settings: Settings, secret: MeshSecret) -> anyhow::Result<()> {
     let clock = Clock::start();
     let forwarder = Arc::new(Forwarder::new(&mut OsEntropy));
     let control = build_control(&settings, secret, &opened, &forwarder, clock)?;
-    let kernel = build_host(&settings)?;
-    let (shared, lane_events, lanes) = start_lanes(&settings, &opened, &control, forwarder, clock)?;
+    let (kernel, datapath) = build_host(&settings)?;
+    let (shared, lane_events) = share(&settings, &opened, &control, forwarder, clock);
+    let lanes = Lanes::start(&shared, datapath.halves).context("cannot start a thread")?;
     let held = Arc::new(ArcSwap::from_pointee(HeldAddresses::new()));
     let attachments = open_attachments(&settings, &opened.store, kernel, held.clone())?;
     let plugin = serve_plugin(&attachments);
@@ -83,7 +86,13 @@ async fn start(settings: Settings, secret: MeshSecret) -> anyhow::Result<()> {
     let (endpoint_sender, endpoints) = watch::channel(opened.endpoints);
     tokio::spawn(watch_addresses(settings.clone(), endpoint_sender));
     tokio::spawn(sweep(shared.forwarder.clone(), clock));
-    let commands = serve_api(&settings, opened.api, &shared, attachments.clone());
+    let commands = serve_api(
+        &settings,
+        opened.api,
+        &shared,
+        datapath.view,
+        attachments.clone(),
+    );
     let state = write_state(&opened.store)?;
     let shell = Shell {
         control,
@@ -195,29 +204,41 @@ fn build_control(
     Ok(control)
 }
 
+/// How frames enter and leave, and what the report says of it.
+struct Datapath {
+    halves: port::Halves,
+    view: DatapathView,
+}
+
 /// Makes the bridge and the router's port on it: the first kernel objects.
-fn build_host(settings: &Settings) -> anyhow::Result<HostKernel> {
+fn build_host(settings: &Settings) -> anyhow::Result<(HostKernel, Datapath)> {
+    let chosen = port::choose(settings.datapath, &settings.bridge, LANES)?;
     let kernel = HostKernel {
         bridge: BridgeConfig {
             name: settings.bridge.clone(),
             mtu: settings.mtu,
             mac: None,
+            port: chosen.kind,
         },
-        offloads_off: true,
+        offloads_off: chosen.kind == PortKind::Veth,
+    };
+    let view = DatapathView {
+        name: chosen.name(),
+        reason: chosen.reason.clone(),
     };
     kernel.ensure_bridge()?;
-    Ok(kernel)
+    let halves = port::open(chosen, kernel.bridge.clone())?;
+    Ok((kernel, Datapath { halves, view }))
 }
 
-fn start_lanes(
+/// What the lanes and the control plane share.
+fn share(
     settings: &Settings,
     opened: &Opened,
     control: &Control,
     forwarder: Arc<Forwarder>,
     clock: Clock,
-) -> anyhow::Result<(Shared, mpsc::Receiver<LaneEvent>, Lanes)> {
-    let (_, port_interface) = mesh_sys::ifname::port_pair(&settings.bridge);
-    let (reader, writer) = port::open(&port_interface)?;
+) -> (Shared, mpsc::Receiver<LaneEvent>) {
     let (events, lane_events) = mpsc::channel(LANE_EVENTS);
     let shared = Shared {
         forwarder,
@@ -233,8 +254,7 @@ fn start_lanes(
         clock,
         stop: Arc::new(AtomicBool::new(false)),
     };
-    let lanes = Lanes::start(&shared, reader, writer).context("cannot start a thread")?;
-    Ok((shared, lane_events, lanes))
+    (shared, lane_events)
 }
 
 fn open_attachments(
@@ -257,6 +277,7 @@ fn serve_api(
     settings: &Settings,
     listener: UnixListener,
     shared: &Shared,
+    datapath: DatapathView,
     attachments: Arc<Attachments>,
 ) -> mpsc::Receiver<Command> {
     let (command_sender, commands) = mpsc::channel(COMMANDS);
@@ -268,8 +289,7 @@ fn serve_api(
             .unwrap_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED))
             .to_string(),
         bridge: settings.bridge.clone(),
-        datapath: "pcap".to_owned(),
-        datapath_reason: datapath_reason(settings.datapath).to_owned(),
+        datapath,
         forwarder: shared.forwarder.clone(),
         events_lost: shared.events_lost.clone(),
         clock: shared.clock,
@@ -321,13 +341,6 @@ fn serve_plugin(attachments: &Arc<Attachments>) -> Option<oneshot::Sender<()>> {
 fn stored_pins(store: &Store) -> anyhow::Result<BTreeMap<PeerName, [u8; 32]>> {
     let parse = |(name, key): (String, [u8; 32])| Ok((name.parse()?, key));
     store.pins()?.into_iter().map(parse).collect()
-}
-
-fn datapath_reason(asked: crate::config::Datapath) -> &'static str {
-    match asked {
-        crate::config::Datapath::Pcap => "asked for",
-        crate::config::Datapath::Auto => "the only one in this version",
-    }
 }
 
 /// A signal or the API ends the router.

@@ -2,7 +2,7 @@
 
 use mesh_proto::offload::{Merger, VirtioHeader, finish_checksum};
 use mesh_proto::wire::datagram::InnerFrame;
-use mesh_sys::port::{FrameWriter, PortError};
+use mesh_sys::port::{FrameWriter, Offloads, PortError};
 
 use crate::port::ReopeningWriter;
 
@@ -17,8 +17,9 @@ pub(super) struct Injector {
 impl Injector {
     pub(super) fn new(writer: ReopeningWriter) -> Self {
         let offloads = writer.offloads();
+        let merges = offloads >= Offloads::Tcp;
         Self {
-            merger: offloads.tcp.then(|| Merger::new(offloads.udp)),
+            merger: merges.then(|| Merger::new(offloads >= Offloads::TcpUdp)),
             writer,
             frame: Vec::new(),
         }

@@ -13,12 +13,13 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use mesh_proto::forward::{Forwarder, LaneEvent, Scratch, Snapshot};
+use mesh_proto::offload::PortFrame;
 use mesh_sys::port::{FrameBatch, FrameReader};
 use mesh_sys::udp::Udp;
 use tokio::sync::mpsc;
 
 use crate::clock::Clock;
-use crate::port::{ReopeningReader, ReopeningWriter};
+use crate::port::{Halves, ReopeningReader};
 
 pub use self::out::ControlSender;
 use self::inject::Injector;
@@ -28,8 +29,10 @@ use self::out::{LaneOut, Sending};
 pub const LANE_EVENTS: usize = 1024;
 /// How long a lane waits for work before it looks whether it is to stop.
 const WAIT: Duration = Duration::from_millis(500);
-/// Frames or datagrams taken in one turn: enough to share the cost of a wake-up, few enough to stay in the cache.
-const BATCH: usize = 64;
+/// Frames taken in one turn: enough to share the cost of a wake-up, few enough to stay in the cache.
+const FRAMES: usize = 64;
+/// Receive buffers of 64 KiB, each for one datagram or for what the kernel coalesced.
+const SLOTS: usize = 8;
 
 /// What the lanes share.
 #[derive(Clone)]
@@ -57,31 +60,24 @@ pub struct Lanes {
 }
 
 impl Lanes {
-    /// Starts one lane in each direction.
+    /// Starts one lane in each direction for each pair of halves of the port.
     ///
     /// # Errors
     /// When a thread cannot be started.
-    pub fn start(
-        shared: &Shared,
-        reader: ReopeningReader,
-        writer: ReopeningWriter,
-    ) -> std::io::Result<Self> {
-        let egress = Egress {
-            shared: shared.clone(),
-            reader,
-        };
-        let ingress = Ingress {
-            shared: shared.clone(),
-            writer,
-        };
-        let threads = vec![
-            std::thread::Builder::new()
-                .name("egress-0".into())
-                .spawn(move || egress.run())?,
-            std::thread::Builder::new()
-                .name("ingress-0".into())
-                .spawn(move || ingress.run())?,
-        ];
+    pub fn start(shared: &Shared, halves: Halves) -> std::io::Result<Self> {
+        let mut threads = Vec::with_capacity(2 * halves.len());
+        for (lane, (reader, writer)) in halves.into_iter().enumerate() {
+            let egress = Egress {
+                shared: shared.clone(),
+                reader,
+            };
+            let ingress = Ingress {
+                shared: shared.clone(),
+                port: Injector::new(writer),
+            };
+            threads.push(spawn(format!("egress-{lane}"), move || egress.run())?);
+            threads.push(spawn(format!("ingress-{lane}"), move || ingress.run())?);
+        }
         Ok(Self {
             stop: shared.stop.clone(),
             threads,
@@ -99,6 +95,10 @@ impl Lanes {
     }
 }
 
+fn spawn(name: String, run: impl FnOnce() + Send + 'static) -> std::io::Result<JoinHandle<()>> {
+    std::thread::Builder::new().name(name).spawn(run)
+}
+
 struct Egress {
     shared: Shared,
     reader: ReopeningReader,
@@ -107,7 +107,7 @@ struct Egress {
 impl Egress {
     fn run(mut self) {
         let mut scratch = Scratch::default();
-        let mut frames = FrameBatch::with_capacity(BATCH);
+        let mut frames = FrameBatch::with_capacity(FRAMES);
         let mut sending = Sending::new(&self.shared.udp);
         while !self.shared.stop.load(Ordering::Relaxed) {
             if let Err(error) = self.reader.recv(&mut frames, WAIT) {
@@ -119,6 +119,9 @@ impl Egress {
                 continue;
             }
             let view = self.shared.snapshot.load();
+            let mut port_frames = frames
+                .iter()
+                .map(|(header, bytes)| PortFrame { header, bytes });
             let mut out = LaneOut {
                 sending: &mut sending,
                 port: None,
@@ -126,7 +129,7 @@ impl Egress {
             };
             self.shared.forwarder.egress(
                 &view,
-                &mut frames.iter(),
+                &mut port_frames,
                 self.shared.clock.now(),
                 &mut scratch,
                 &mut out,
@@ -138,14 +141,13 @@ impl Egress {
 
 struct Ingress {
     shared: Shared,
-    writer: ReopeningWriter,
+    port: Injector,
 }
 
 impl Ingress {
     fn run(mut self) {
-        let mut scratch = Scratch::default();
         let mut sending = Sending::new(&self.shared.udp);
-        let mut receiver = self.shared.udp.receiver(BATCH);
+        let mut receiver = self.shared.udp.receiver(SLOTS);
         while !self.shared.stop.load(Ordering::Relaxed) {
             match receiver.recv(WAIT) {
                 Ok(0) => continue,
@@ -161,13 +163,14 @@ impl Ingress {
             for (from, datagram) in receiver.datagrams() {
                 let mut out = LaneOut {
                     sending: &mut sending,
-                    port: Some(&mut self.writer),
+                    port: Some(&mut self.port),
                     shared: &self.shared,
                 };
                 self.shared
                     .forwarder
-                    .ingress(&view, from, datagram, now, &mut scratch, &mut out);
+                    .ingress(&view, from, datagram, now, &mut out);
             }
+            self.port.flush();
             sending.flush();
         }
     }
