@@ -2,8 +2,10 @@
 
 use std::time::{Duration, Instant};
 
+use mesh_proto::offload::virtio::VirtioHeader;
 use mesh_sys::port::{
-    FrameBatch, FramePort, FrameReader, FrameWriter, PcapPort, PcapReader, PcapWriter, PortError,
+    FrameBatch, FramePort, FrameReader, FrameWriter, Offloads, PcapPort, PcapReader, PcapWriter,
+    PortError,
 };
 
 /// Opens the two halves of the port on one interface.
@@ -56,10 +58,16 @@ impl FrameReader for ReopeningReader {
     fn dropped(&mut self) -> u64 {
         self.half.as_mut().map_or(0, FrameReader::dropped)
     }
+
+    fn offloads(&self) -> Offloads {
+        self.half
+            .as_ref()
+            .map_or(Offloads::None, FrameReader::offloads)
+    }
 }
 
 impl FrameWriter for ReopeningWriter {
-    fn send(&mut self, frame: &[u8]) -> Result<(), PortError> {
+    fn send(&mut self, header: &VirtioHeader, frame: &[u8]) -> Result<(), PortError> {
         if self.half.is_none() && Instant::now() < self.not_before {
             return Err(PortError::Down(self.interface.clone()));
         }
@@ -70,10 +78,16 @@ impl FrameWriter for ReopeningWriter {
                 self.half.insert(PcapPort::open(&self.interface)?.split().1)
             }
         };
-        let result = half.send(frame);
+        let result = half.send(header, frame);
         if matches!(result, Err(PortError::Down(_) | PortError::Other { .. })) {
             self.half = None;
         }
         result
+    }
+
+    fn offloads(&self) -> Offloads {
+        self.half
+            .as_ref()
+            .map_or(Offloads::None, FrameWriter::offloads)
     }
 }

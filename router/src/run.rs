@@ -18,7 +18,7 @@ use mesh_proto::entropy::Entropy;
 use mesh_proto::forward::{Forwarder, Snapshot};
 use mesh_proto::ids::PeerName;
 use mesh_proto::topology::record::Ed25519;
-use mesh_sys::bridge::BridgeConfig;
+use mesh_sys::bridge::{BridgeConfig, PortKind};
 use mesh_sys::udp::Udp;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -123,6 +123,7 @@ async fn start(settings: Settings, secret: MeshSecret) -> anyhow::Result<()> {
             name: settings.bridge.clone(),
             mtu: settings.mtu,
             mac: None,
+            port: PortKind::Veth,
         },
         offloads_off: true,
     };

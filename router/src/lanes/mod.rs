@@ -124,7 +124,7 @@ impl Egress {
             };
             self.shared.forwarder.egress(
                 &view,
-                &mut frames.iter(),
+                &mut frames.iter().map(|(_, frame)| frame),
                 self.shared.clock.now(),
                 &mut scratch,
                 &mut out,

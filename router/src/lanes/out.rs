@@ -1,13 +1,13 @@
 //! Where a lane's effects go: datagrams into a batch, frames into the port, events to the control plane.
 
 use std::net::SocketAddr;
-use std::ops::Range;
 use std::sync::atomic::Ordering;
 
 use mesh_proto::forward::{LaneEvent, Outbox, Scratch, Snapshot};
+use mesh_proto::offload::virtio::VirtioHeader;
 use mesh_proto::time::Instant;
 use mesh_sys::port::FrameWriter;
-use mesh_sys::udp::{Udp, UdpSender};
+use mesh_sys::udp::{Run, Udp, UdpSender};
 
 use super::{BATCH, Shared};
 use crate::port::ReopeningWriter;
@@ -16,7 +16,7 @@ use crate::port::ReopeningWriter;
 pub(super) struct Outgoing {
     sender: UdpSender,
     buffer: Vec<u8>,
-    datagrams: Vec<(SocketAddr, Range<usize>)>,
+    datagrams: Vec<Run>,
 }
 
 impl Outgoing {
@@ -34,7 +34,7 @@ impl Outgoing {
         }
         let start = self.buffer.len();
         self.buffer.extend_from_slice(bytes);
-        self.datagrams.push((to, start..self.buffer.len()));
+        self.datagrams.push(Run::one(to, start..self.buffer.len()));
     }
 
     /// Sends what was pushed. What the kernel refuses is lost, as datagrams are; the next ones still go.
@@ -68,7 +68,7 @@ impl Outbox for LaneOut<'_> {
 
     fn inject(&mut self, frame: &[u8]) {
         if let Some(port) = &mut self.port
-            && let Err(error) = port.send(frame)
+            && let Err(error) = port.send(&VirtioHeader::PLAIN, frame)
         {
             tracing::trace!("cannot inject a frame: {error}");
         }
