@@ -116,21 +116,15 @@ impl UdpSender {
 
     /// Cuts a run in packets the kernel takes.
     fn plan(&mut self, run: &Run, to: &SockAddr, mut emit: impl FnMut(&mut Self, Message)) {
-        let segment = match u16::try_from(run.segment) {
-            Ok(segment) if run.datagrams() > 1 => segment,
-            // Too long for a datagram, which the kernel will say.
-            _ => 0,
-        };
+        let length = if run.datagrams() > 1 { run.segment } else { 0 };
+        let cut = u16::try_from(length).ok().filter(|_| length > 0);
         let Range { mut start, end } = run.range;
         loop {
-            let length = usize::from(segment);
-            let (packet, segment) = match length {
-                0 => (end - start, None),
-                _ if !self.cuts => (length, None),
-                _ => (
-                    length * (MAX_PAYLOAD / length).clamp(1, MAX_SEGMENTS),
-                    Some(segment),
-                ),
+            let (packet, segment) = match cut.filter(|_| self.cuts) {
+                Some(_) => (length * (MAX_PAYLOAD / length).clamp(1, MAX_SEGMENTS), cut),
+                None if length == 0 => (end - start, None),
+                // Also one too long for a datagram, as the kernel will say.
+                None => (length, None),
             };
             let range = start..end.min(start + packet);
             let segment = segment.filter(|_| range.len() > length);
@@ -244,4 +238,52 @@ fn knows_segments(udp: &Udp) -> bool {
         )
     };
     result == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The packets of one run, as (range, segment).
+    fn packets(sender: &mut UdpSender, run: &Run) -> Vec<(Range<usize>, Option<u16>)> {
+        let to = sender.udp.to_kernel(run.to).unwrap();
+        let mut packets = Vec::new();
+        sender.plan(run, &to, |_, m| packets.push((m.range, m.segment)));
+        packets
+    }
+
+    #[test]
+    fn a_run_is_cut_in_packets_the_kernel_takes() {
+        let udp = Udp::bind(Some([127, 0, 0, 1].into()), 0).unwrap();
+        let mut sender = udp.sender();
+        let to = SocketAddr::from(([127, 0, 0, 1], 9));
+        for segment in [
+            0, 1, 7, 1_023, 1_024, 1_444, 9_472, 40_000, 65_507, 65_535, 70_000,
+        ] {
+            for length in [
+                0, 1, 6, 7, 8, 1_444, 65_507, 65_508, 92_416, 92_417, 300_000,
+            ] {
+                let run = Run {
+                    to,
+                    range: 5..5 + length,
+                    segment,
+                };
+                for cuts in [true, false] {
+                    sender.cuts = cuts;
+                    let mut end = 5;
+                    let mut datagrams = 0;
+                    for (range, cut) in packets(&mut sender, &run) {
+                        assert_eq!(range.start, end, "{run:?}");
+                        end = range.end;
+                        let step = cut.map_or(0, usize::from);
+                        datagrams += count(range.len(), step);
+                        assert!(cut.is_none() || (cuts && step == segment));
+                        let fits = range.len() <= MAX_PAYLOAD && count(range.len(), step) <= 64;
+                        assert!(cut.is_none() || fits, "{run:?}: {range:?}");
+                    }
+                    assert_eq!((end, datagrams), (5 + length, run.datagrams()), "{run:?}");
+                }
+            }
+        }
+    }
 }

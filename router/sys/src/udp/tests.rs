@@ -186,7 +186,8 @@ fn wait_until_passing(left: &NamedNetns, right: &NamedNetns, to: IpAddr) {
 }
 
 fn pattern(length: usize) -> Vec<u8> {
-    (0..length).map(|i| (i / 7 + i % 251) as u8).collect()
+    let byte = |i: usize| (i / 7 + i % 251).to_le_bytes()[0];
+    (0..length).map(byte).collect()
 }
 
 /// The datagrams of the runs, as they should arrive.
