@@ -56,7 +56,10 @@ pub fn choose(asked: Datapath, bridge: &str, lanes: usize) -> anyhow::Result<Cho
     let open = || open_tap(bridge, lanes);
     match asked {
         Datapath::Pcap => Ok(pcap("asked for".to_owned())),
-        Datapath::Tap => Ok(tap("asked for", open().context("cannot use --datapath tap")?)),
+        Datapath::Tap => Ok(tap(
+            "asked for",
+            open().context("cannot use --datapath tap")?,
+        )),
         Datapath::Auto => Ok(match open() {
             Ok(ports) => tap("the fastest that works here", ports),
             Err(error) => pcap(format!("no TAP device: {error}")),
@@ -169,7 +172,8 @@ impl Port {
         match self.bridge.port {
             PortKind::Veth => Ok(vec![split(PcapPort::open(&self.interface)?)]),
             PortKind::Tap => {
-                let ports = open_tap(&self.bridge.name, lanes).map_err(|e| failed(e.to_string()))?;
+                let ports =
+                    open_tap(&self.bridge.name, lanes).map_err(|e| failed(e.to_string()))?;
                 bridge::ensure_tap_port(&self.bridge).map_err(|e| failed(e.to_string()))?;
                 tracing::info!("{} was opened again", self.interface);
                 Ok(ports.into_iter().map(split).collect())

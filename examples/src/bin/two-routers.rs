@@ -208,8 +208,7 @@ impl Net {
                 bytes[0] & 15
             ));
             let out = self.routers[far].lane(|r, _, out| {
-                r.forwarder
-                    .ingress(&r.snapshot, from, &mut bytes, now, out);
+                r.forwarder.ingress(&r.snapshot, from, &mut bytes, now, out);
             });
             self.deliver(far, out, now);
         }

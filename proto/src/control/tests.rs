@@ -190,8 +190,13 @@ impl Net {
 
     fn send_frame(&mut self, n: usize, frame: &[u8]) {
         self.lane(n, |node, now, scratch, lane| {
-            node.forwarder
-                .egress(&node.snapshot, &mut [PortFrame::plain(frame)].into_iter(), now, scratch, lane);
+            node.forwarder.egress(
+                &node.snapshot,
+                &mut [PortFrame::plain(frame)].into_iter(),
+                now,
+                scratch,
+                lane,
+            );
         });
     }
 

@@ -164,11 +164,17 @@ enum Open<'a> {
         body: usize,
     },
     /// The body of a broadcast, in the scratch.
-    Flood { frames: u64 },
+    Flood {
+        frames: u64,
+    },
     /// The queue of frames that wait for a session.
-    Pending { peer: PeerId },
+    Pending {
+        peer: PeerId,
+    },
     /// A peer that is not known: its frames are dropped.
-    Unknown { peer: PeerId },
+    Unknown {
+        peer: PeerId,
+    },
 }
 
 impl<'a> Turn<'a> {
@@ -239,7 +245,13 @@ impl<'a> Turn<'a> {
         bytes.clear();
         segments.write(index, &mut bytes);
         let partial = segments.is_partial();
-        self.put(target, InnerFrame { bytes: &bytes, partial });
+        self.put(
+            target,
+            InnerFrame {
+                bytes: &bytes,
+                partial,
+            },
+        );
         self.scratch.segment = bytes;
     }
 
@@ -268,7 +280,8 @@ impl<'a> Turn<'a> {
     fn begin(&mut self, target: Target) {
         let Target::Peer(peer) = target else {
             self.scratch.body.clear();
-            self.forwarder.begin_flood(self.snap, &mut self.scratch.body);
+            self.forwarder
+                .begin_flood(self.snap, &mut self.scratch.body);
             self.open = Open::Flood { frames: 0 };
             return;
         };

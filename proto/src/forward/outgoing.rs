@@ -13,20 +13,30 @@ pub struct Run {
     pub to: SocketAddr,
     /// Where they lie in [`Outgoing::bytes`].
     pub range: Range<usize>,
-    /// Bytes of each but the last, which may have fewer.
+    /// Bytes of each but the last, which may have fewer; 0: the range is one datagram.
     pub segment: usize,
 }
 
 impl Run {
-    /// How many datagrams there are.
+    /// A run of one datagram.
+    pub fn one(to: SocketAddr, range: Range<usize>) -> Self {
+        let segment = range.len();
+        Self { to, range, segment }
+    }
+
+    /// How many datagrams there are, at least one.
     pub fn datagrams(&self) -> usize {
-        self.range.len().div_ceil(self.segment.max(1))
+        match self.segment {
+            0 => 1,
+            segment => self.range.len().div_ceil(segment).max(1),
+        }
     }
 
     /// Whether a further datagram of `len` bytes can join.
     fn takes(&self, to: SocketAddr, start: usize, len: usize) -> bool {
         self.to == to
             && self.range.end == start
+            && self.segment > 0
             && len <= self.segment
             && self.range.len().is_multiple_of(self.segment)
             && self.range.len() + len <= MAX_RUN_BYTES
@@ -58,11 +68,7 @@ impl Outgoing {
         let len = end.saturating_sub(start);
         match self.runs.last_mut() {
             Some(run) if run.takes(to, start, len) => run.range.end = end,
-            _ => self.runs.push(Run {
-                to,
-                range: start..end,
-                segment: len,
-            }),
+            _ => self.runs.push(Run::one(to, start..end)),
         }
     }
 
@@ -120,13 +126,19 @@ mod tests {
             out.push(to(*n), &vec![*n; *len]);
         }
         let first = |run: &Run| out.bytes()[run.range.start];
-        out.runs().iter().map(|r| (first(r), r.datagrams())).collect()
+        out.runs()
+            .iter()
+            .map(|r| (first(r), r.datagrams()))
+            .collect()
     }
 
     #[test]
     fn equal_datagrams_to_one_address_share_a_run() {
         assert_eq!(runs(&[(1, 100), (1, 100), (1, 100)]), [(1, 3)]);
-        assert_eq!(runs(&[(1, 100), (2, 100), (1, 100)]), [(1, 1), (2, 1), (1, 1)]);
+        assert_eq!(
+            runs(&[(1, 100), (2, 100), (1, 100)]),
+            [(1, 1), (2, 1), (1, 1)]
+        );
     }
 
     #[test]

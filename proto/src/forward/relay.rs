@@ -129,14 +129,7 @@ impl Forwarder {
         Ok((hop, hops))
     }
 
-    fn pass_on(
-        &self,
-        hop: Hop<'_>,
-        hops: u8,
-        clear: &[u8],
-        now: Instant,
-        out: &mut dyn Outbox,
-    ) {
+    fn pass_on(&self, hop: Hop<'_>, hops: u8, clear: &[u8], now: Instant, out: &mut dyn Outbox) {
         let outgoing = out.outgoing();
         let start = outgoing.end();
         let sealed = hop

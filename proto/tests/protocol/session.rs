@@ -74,7 +74,10 @@ pub(crate) fn handshake_and_datagrams() -> Vectors {
 
     let to_b = a.sessions.current(b.router.identity.id()).unwrap();
     let mut frames = Vec::new();
-    push_frame(&mut frames, InnerFrame::complete(&frame([0x02, 0x6d, 10, 2, 1, 2])));
+    push_frame(
+        &mut frames,
+        InnerFrame::complete(&frame([0x02, 0x6d, 10, 2, 1, 2])),
+    );
     let data = sealed(to_b, Kind::Data, &[], &frames);
     Vectors::from([
         ("Init, A to B", init),

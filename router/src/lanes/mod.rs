@@ -21,8 +21,8 @@ use tokio::sync::mpsc;
 use crate::clock::Clock;
 use crate::port::{Halves, ReopeningReader};
 
-pub use self::out::ControlSender;
 use self::inject::Injector;
+pub use self::out::ControlSender;
 use self::out::{LaneOut, Sending};
 
 /// Events that may wait for the control plane; beyond that they are dropped and counted.

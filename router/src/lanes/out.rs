@@ -30,7 +30,9 @@ impl Sending {
         if self.outgoing.is_empty() {
             return;
         }
-        let sent = self.sender.send(self.outgoing.bytes(), self.outgoing.runs());
+        let sent = self
+            .sender
+            .send(self.outgoing.bytes(), self.outgoing.runs());
         if sent.dropped > 0 {
             tracing::trace!("{} datagrams were refused by the kernel", sent.dropped);
         }

@@ -42,12 +42,21 @@ pub fn hashed(parts: &[&str]) -> String {
 ///
 /// Bridges whose names agree in the first 9 bytes and differ after them share a prefix, so longer names are hashed.
 pub fn port_pair(bridge: &str) -> (String, String) {
-    let stem = if bridge.len() <= 9 {
+    let stem = port_stem(bridge);
+    (format!("{stem}-p"), format!("{stem}-r"))
+}
+
+/// The TAP that is the router's port in place of the pair; hashed as [`port_pair`].
+pub fn tap_port(bridge: &str) -> String {
+    format!("{}-t", port_stem(bridge))
+}
+
+fn port_stem(bridge: &str) -> String {
+    if bridge.len() <= 9 {
         bridge.to_owned()
     } else {
         format!("mb{:07x}", fnv1a(&[bridge]) & 0x0fff_ffff)
-    };
-    (format!("{stem}-p"), format!("{stem}-r"))
+    }
 }
 
 /// FNV-1a, 64 bits, with a separator after each part; not a defence against chosen input, only a short name.
@@ -97,6 +106,9 @@ mod tests {
     #[test]
     fn port_names_of_long_bridges_do_not_collide() {
         assert_eq!(port_pair("mesh"), ("mesh-p".into(), "mesh-r".into()));
+        assert_eq!(tap_port("mesh"), "mesh-t");
+        assert_ne!(tap_port("production-one"), tap_port("production-two"));
+        assert!(is_valid(&tap_port("production-one")));
         let (a, b) = (port_pair("production-one"), port_pair("production-two"));
         assert_ne!(a, b);
         for name in [a.0, a.1, b.0, b.1] {

@@ -2,9 +2,8 @@
 
 use mesh_proto::ids::{PeerId, SessionIndex};
 use mesh_proto::wire::datagram::{
-    FLOOD_PREFIX_LEN, FRAME_PREFIX_LEN, FloodPrefix, Frames, HEADER_LEN, Header, InnerFrame,
-    Kind, push_frame,
-    split_relay,
+    FLOOD_PREFIX_LEN, FRAME_PREFIX_LEN, FloodPrefix, Frames, HEADER_LEN, Header, InnerFrame, Kind,
+    push_frame, split_relay,
 };
 
 /// Whatever is accepted encodes to the bytes it was read from.

@@ -95,7 +95,10 @@ fn check_body(kind: Kind, body: &[u8], frames: &[Vec<u8>]) {
     let mut unpacked = Frames::new(packed);
     let mut count = 0;
     for frame in unpacked.by_ref() {
-        assert!(frames.iter().any(|f| f == frame.bytes), "a frame nobody sent");
+        assert!(
+            frames.iter().any(|f| f == frame.bytes),
+            "a frame nobody sent"
+        );
         count += 1;
     }
     assert!(count > 0 && unpacked.is_clean());

@@ -176,8 +176,11 @@ impl Router {
         }
         let injected = out.frames.into_iter().map(Effect::Inject);
         self.effects.extend(injected);
-        self.effects
-            .extend(datagrams.into_iter().map(|(to, bytes)| Effect::Datagram { to, bytes }));
+        self.effects.extend(
+            datagrams
+                .into_iter()
+                .map(|(to, bytes)| Effect::Datagram { to, bytes }),
+        );
         for event in out.events {
             self.control.handle_lane(event, self.local(now));
         }

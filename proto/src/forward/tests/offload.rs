@@ -13,7 +13,9 @@ fn super_frame(from: usize, to: usize, payload: usize) -> Vec<u8> {
     let total = u16::try_from(40 + payload).unwrap();
     bytes.extend(total.to_be_bytes());
     bytes.extend([0, 1, 0x40, 0, 64, 6, 0, 0, 10, 2, 1, 1, 10, 2, 1, 2]);
-    bytes.extend([0x9c, 0x40, 0, 80, 0, 0, 0, 1, 0, 0, 0, 1, 0x50, 0x18, 0xff, 0xff, 0, 0, 0, 0]);
+    bytes.extend([
+        0x9c, 0x40, 0, 80, 0, 0, 0, 1, 0, 0, 0, 1, 0x50, 0x18, 0xff, 0xff, 0, 0, 0, 0,
+    ]);
     bytes.extend((0..payload).map(|i| u8::try_from(i % 251).unwrap()));
     bytes
 }
@@ -33,7 +35,12 @@ fn header() -> VirtioHeader {
 fn send(net: &mut Net, header: VirtioHeader, bytes: &[u8]) {
     net.with(0, |node, now, out| {
         let mut frames = [PortFrame { header, bytes }].into_iter();
-        let Node { forwarder, snap, scratch, .. } = node;
+        let Node {
+            forwarder,
+            snap,
+            scratch,
+            ..
+        } = node;
         forwarder.egress(snap, &mut frames, now, scratch, out);
     });
 }
@@ -53,7 +60,11 @@ fn a_super_frame_arrives_as_frames_of_the_mesh() {
     let frames = net.taken(1);
     assert!(frames.iter().all(|f| f.len() <= 14 + usize::from(MTU)));
     assert!(payload_of(&frames) == bytes[HEADERS..], "other bytes");
-    assert_eq!(net.partial(1), frames.len(), "their checksums are unfinished");
+    assert_eq!(
+        net.partial(1),
+        frames.len(),
+        "their checksums are unfinished"
+    );
     assert_eq!(net.count(0, Counter::FramesIn), 1);
 }
 
@@ -88,8 +99,17 @@ fn equal_segments_leave_as_one_run() {
     let bytes = super_frame(0, 9, 20 * SEGMENT + 7);
     let mut runs = Vec::new();
     net.with(0, |node, now, out| {
-        let mut frames = [PortFrame { header: header(), bytes: &bytes }].into_iter();
-        let Node { forwarder, snap, scratch, .. } = node;
+        let mut frames = [PortFrame {
+            header: header(),
+            bytes: &bytes,
+        }]
+        .into_iter();
+        let Node {
+            forwarder,
+            snap,
+            scratch,
+            ..
+        } = node;
         forwarder.egress(snap, &mut frames, now, scratch, out);
         runs = out.outgoing.runs().iter().map(Run::datagrams).collect();
     });

@@ -4,6 +4,7 @@
 
 mod address;
 mod link;
+mod queue;
 mod socket;
 
 pub use address::{AddressEntry, RouteEntry};
