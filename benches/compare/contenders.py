@@ -12,8 +12,7 @@ BINARIES = []
 
 def find(name):
     """Path of a program, or None."""
-    places = os.pathsep.join([*BINARIES, os.environ.get("PATH", ""), "/usr/local/sbin", "/usr/sbin", "/sbin"])
-    return shutil.which(name, path=places)
+    return shutil.which(name, path=os.pathsep.join([*BINARIES, os.environ.get("PATH", "")]))
 
 
 class Contender:

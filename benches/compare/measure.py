@@ -200,7 +200,8 @@ class Cost:
 
     def __exit__(self, *_):
         spent = [after - before for before, after in zip(self.start, self.now())]
-        self.machine, self.own = spent[0] - spent[2], spent[1]
+        # Time of a process that nobody waited for vanishes with it, so that others' may seem to shrink.
+        self.machine, self.own = spent[0] - max(0.0, spent[2]), spent[1]
 
     def now(self):
         """Busy time, the contender's, and others'."""

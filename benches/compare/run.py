@@ -22,14 +22,19 @@ import ours  # registers mesh
 import peers
 import report
 import topology
-from measure import FIGURES, Measure
+from measure import NOISE, Measure
 from results import Results
 from stats import number
 
 # The whole comparison; what is not installed is skipped.
 DEFAULT = ("mesh mesh-chacha mesh-aes mesh-kernel mesh-relay mesh-pcap bare vxlan tinc fastd fastd-aes vpncloud "
            "vpncloud-aes wireguard-go weave weave-crypt").split()
+# Used by the measurements themselves.
 TOOLS = ("ip", "bridge", "sysctl", "nsenter", "unshare", "setpriv", "ping", "iperf3", "ethtool")
+# What may go wrong with one contender and must not cost the others their run; LookupError and ValueError come from
+# output that does not read as expected.
+FAILURES = (topology.Failed, subprocess.SubprocessError, OSError, LookupError, ValueError)
+# Figures of the line on the terminal.
 BRIEF = ("tcp1_mbps", "tcp1_cpu", "udp64_kpps", "udp1400_mbps", "idle_p50", "loaded_p99")
 
 
@@ -39,6 +44,7 @@ def main():
     if options.render:
         report.write(options.report, Results.load(options.render))
         return
+    os.environ["PATH"] = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
     contenders.BINARIES[:] = [os.path.abspath(directory) for directory in options.bin]
     names = choose(options)
     os.makedirs(options.work, exist_ok=True)
@@ -160,7 +166,7 @@ def measure_one(name, underlay, options):
                 row["remarks"].append("a packet of full size does not pass")
             run_tests(measure, row, options)
             row["figures"].update(measure.memory())
-    except (topology.Failed, subprocess.SubprocessError, OSError) as error:
+    except FAILURES as error:
         row["remarks"].append(f"failed: {error}"[:500])
     return row
 
@@ -173,11 +179,11 @@ def run_tests(measure, row, options):
         try:
             measure.topology.check()
             figures, noise = measure.quietly(test, options.patience)
-        except (topology.Failed, subprocess.SubprocessError) as error:
+        except FAILURES as error:
             row["remarks"].append(f"{name} failed: {error}"[:500])
             continue
         row["figures"].update(figures)
-        if noise > 0.12:
+        if noise > NOISE:
             row["remarks"].append(f"{name}: others used {noise:.1f} cores")
 
 

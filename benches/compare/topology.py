@@ -84,7 +84,8 @@ class Namespace:
 
     def links(self):
         """Names of the interfaces."""
-        return [line.split(":")[1].split("@")[0].strip() for line in self.link("-o", "link").splitlines()]
+        lines = machine.read(f"/proc/{self.pid}/net/dev").splitlines()
+        return [line.split(":")[0].strip() for line in lines if ":" in line]
 
     def sysctl(self, *settings):
         """Sets what exists of `key=value …`."""
@@ -147,20 +148,15 @@ class Topology:
     """Everything that one contender is measured on; use as a context, the end of which removes it."""
 
     def __init__(self, scratch, underlay="veth", line=False):
-        self.scratch, self.underlay = scratch, underlay
-        self.daemons, self.holders = [], []
-        shutil.rmtree(scratch, ignore_errors=True)
-        letters = "ABR" if line else "AB"
-        self.hosts = [Host(letter, self.hold_host(), os.path.join(scratch, letter)) for letter in letters]
-        self.a, self.b = self.hosts[:2]
-        if line:
-            relay = self.hosts[2]
-            self.cable((self.a, "ul0", "10.1.1.1"), (relay, "ul0", "10.1.1.3"))
-            self.cable((self.b, "ul0", "10.1.2.2"), (relay, "ul1", "10.1.2.3"))
-        else:
-            self.cable((self.a, "ul0", "10.1.1.1"), (self.b, "ul0", "10.1.1.2"))
+        self.scratch, self.underlay, self.line = scratch, underlay, line
+        self.hosts, self.daemons, self.holders = [], [], []
 
     def __enter__(self):
+        try:
+            self.build()
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *_):
@@ -168,6 +164,19 @@ class Topology:
             holder.kill()
         for process in [*self.holders, *(daemon.entry for daemon in self.daemons)]:
             process.wait()
+
+    def build(self):
+        """Hosts and the cables between them."""
+        shutil.rmtree(self.scratch, ignore_errors=True)
+        letters = "ABR" if self.line else "AB"
+        self.hosts = [Host(letter, self.hold_host(), os.path.join(self.scratch, letter)) for letter in letters]
+        self.a, self.b = self.hosts[:2]
+        if self.line:
+            relay = self.hosts[2]
+            self.cable((self.a, "ul0", "10.1.1.1"), (relay, "ul0", "10.1.1.3"))
+            self.cable((self.b, "ul0", "10.1.2.2"), (relay, "ul1", "10.1.2.3"))
+        else:
+            self.cable((self.a, "ul0", "10.1.1.1"), (self.b, "ul0", "10.1.1.2"))
 
     # ---- namespaces -------------------------------------------------------------------------------------------------
 
