@@ -6,6 +6,7 @@ Figures are a flat dictionary; FIGURES says what each is. One GB is 10^9 bytes t
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 import time
@@ -235,9 +236,9 @@ def output(process, seconds):
         text = process.communicate(timeout=seconds)[0]
         return json.loads(text[text.index("{"):])
     except subprocess.TimeoutExpired:
-        raise Failed(f"{process.args[4:7]} did not end in {seconds:.0f} s") from None
+        raise Failed(f"{shlex.join(process.args)} did not end in {seconds:.0f} s") from None
     except ValueError:
-        raise Failed(f"{process.args[4:7]}: {text[-400:]}") from None
+        raise Failed(f"{shlex.join(process.args)}: {text[-400:]}") from None
     finally:
         stop(process)
 

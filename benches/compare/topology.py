@@ -41,6 +41,12 @@ def run(*argv, check=True, **options):
     return done.stdout
 
 
+def start(*argv):
+    """Starts a command, whose output is the caller's to read; it is killed when this program ends, however it ends."""
+    argv = ["setpriv", "--pdeathsig", "KILL", *map(str, argv)]
+    return subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
 def wait_for(condition, what, seconds=START_DEADLINE):
     """Waits until condition() is true; its value."""
     end = time.monotonic() + seconds
@@ -75,8 +81,7 @@ class Namespace:
 
     def popen(self, *argv):
         """Starts a command inside, for the caller to end."""
-        return subprocess.Popen([*self.prefix, *map(str, argv)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                                stderr=subprocess.STDOUT, text=True)
+        return start(*self.prefix, *argv)
 
     def link(self, *argv, **options):
         """`ip …` inside; pids in it are this program's numbering, so that links can be moved."""
@@ -181,9 +186,8 @@ class Topology:
     # ---- namespaces -------------------------------------------------------------------------------------------------
 
     def hold(self, *argv):
-        """Starts a process that is killed when this program ends, however it ends."""
-        holder = subprocess.Popen(["setpriv", "--pdeathsig", "KILL", *argv], stdin=subprocess.DEVNULL,
-                                  stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        """Starts a process that says `ready` once it holds its namespaces; its pid."""
+        holder = start(*argv)
         self.holders.append(holder)
         ready = holder.stdout.readline()
         if ready != "ready\n":
