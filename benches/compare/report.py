@@ -8,8 +8,8 @@ import os
 
 import chart
 import goals
-from measure import FIGURES
-from stats import number, spread
+from measure import FIGURES, NOISE
+from stats import median, number, spread
 
 BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
 
@@ -52,7 +52,7 @@ def read_or_nothing(path):
 def render(results, picture):
     """The report as text; `picture` is where the chart is."""
     chart_line = f"![One TCP stream: Mbit/s and CPU seconds per GB]({picture})"
-    parts = [results.heading, chart_line, "### Goals", goal_table(results)]
+    parts = [results.heading, *disturbed(results), chart_line, "### Goals", goal_table(results)]
     for underlay in results.underlays():
         for title, columns in TABLES:
             parts += [f"### {title}, underlay `{underlay}`", figure_table(results, underlay, columns)]
@@ -97,11 +97,24 @@ def contender_table(results):
     return table(["contender", "what", "version", "layer", "cipher", "MTU inside"], rows)
 
 
+def disturbed(results):
+    """A warning, if more than half of all measurements had others beside them."""
+    usual = median([cores for row in results.rows for cores in row["noise"].values()])
+    if usual is None or usual <= NOISE:
+        return []
+    return [f"**A disturbed run**: other processes used {usual:.1f} of the machine's cores meanwhile (median). Rates "
+            "and round trips say little, and ratios not much more."]
+
+
 def remark_list(results):
     """What failed or disturbed a measurement."""
-    return "\n".join(
-        f"- {row['contender']}, `{row['underlay']}`, round {row['round'] + 1}: {remark}"
-        for row in results.rows for remark in row["remarks"])
+    lines = []
+    for row in results.rows:
+        noisy = {test: cores for test, cores in row["noise"].items() if cores > NOISE}
+        said = [f"others used up to {max(noisy.values()):.1f} cores during {', '.join(noisy)}"] if noisy else []
+        lines += [f"- {row['contender']}, `{row['underlay']}`, round {row['round'] + 1}: {remark}"
+                  for remark in [*row["remarks"], *said]]
+    return "\n".join(lines)
 
 
 def table(heads, rows):

@@ -1,8 +1,8 @@
 """Result rows: one for each contender, underlay and round, kept as lines of JSON.
 
 A row has `contender`, `place` (in the tables), `underlay`, `round` (from 0), `kind`, `layer`, `mtu`, `cipher`, `note`,
-`version`, `figures` (see measure.FIGURES), and `remarks` (text: what failed, what disturbed). The first line of a file
-is the heading of the report, which says where the rows come from.
+`version`, `figures` (see measure.FIGURES), `noise` ({test: cores that others used meanwhile}), and `remarks` (text:
+what failed). The first line of a file is the heading of the report, which says where the rows come from.
 """
 
 import json

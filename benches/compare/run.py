@@ -22,7 +22,7 @@ import ours  # registers mesh
 import peers
 import report
 import topology
-from measure import NOISE, Measure
+from measure import Measure
 from results import Results
 from stats import number
 
@@ -150,7 +150,7 @@ def measure_one(name, underlay, options):
     contender = contenders.REGISTER[name]()
     row = {"contender": name, "underlay": underlay, "kind": contender.kind, "layer": contender.layer,
            "mtu": contender.mtu, "cipher": contender.cipher, "note": contender.note, "version": version(contender),
-           "figures": {}, "remarks": []}
+           "figures": {}, "noise": {}, "remarks": []}
     machine.wait_until_quiet(options.patience)
     try:
         with topology.Topology(os.path.join(options.work, "hosts"), underlay, contender.line) as space:
@@ -167,7 +167,7 @@ def measure_one(name, underlay, options):
             run_tests(measure, row, options)
             row["figures"].update(measure.memory())
     except FAILURES as error:
-        row["remarks"].append(f"failed: {error}"[:500])
+        row["remarks"].append(f"failed: {in_short(error, options)}")
     return row
 
 
@@ -180,11 +180,18 @@ def run_tests(measure, row, options):
             measure.topology.check()
             figures, noise = measure.quietly(test, options.patience)
         except FAILURES as error:
-            row["remarks"].append(f"{name} failed: {error}"[:500])
+            row["remarks"].append(f"{name} failed: {in_short(error, options)}")
             continue
         row["figures"].update(figures)
-        if noise > NOISE:
-            row["remarks"].append(f"{name}: others used {noise:.1f} cores")
+        row["noise"][name] = noise
+
+
+def in_short(error, options):
+    """An error's text without the paths of this machine, and not without end."""
+    text = f"{type(error).__name__}: {error}" if isinstance(error, LookupError) else str(error)
+    for directory in (*contenders.BINARIES, options.work, os.getcwd()):
+        text = text.replace(directory + os.sep, "")
+    return text[:500]
 
 
 def version(contender):
@@ -213,8 +220,8 @@ def heading(options):
     variables = {"ROUNDS": options.rounds, "SECS": options.seconds, "PATIENCE": options.patience,
                  "UNDERLAY": " ".join(options.underlay), "CONTENDERS": " ".join(words(options.contenders))}
     again = " ".join(["make bench", *(f"{name}={shlex.quote(str(value))}" for name, value in variables.items())])
-    lines = [f"{time.strftime('%Y-%m-%d')}, {machine.describe()}. Cells are `median [min-max]` over {options.rounds} "
-             f"rounds, or the value of the only one. Measured by:", f"```\n{again}\n```"]
+    lines = [f"{time.strftime('%Y-%m-%d')}, {machine.describe()}. Cells are `median [min-max]` over the "
+             f"rounds ({options.rounds}), or the value of the only one. Measured by:", f"```\n{again}\n```"]
     if options.skipped:
         lines.append("Skipped: " + "; ".join(f"{name} ({why})" for name, why in options.skipped.items()) + ".")
     return "\n\n".join(lines)

@@ -23,7 +23,7 @@ def row(contender, index=0, underlay="veth", kind=contenders.PEER, layer=2, rema
     place = ["mesh", "vxlan", "tinc", "wireguard-go"].index(contender)
     return {"contender": contender, "place": place, "underlay": underlay, "round": index, "kind": kind,
             "layer": layer, "mtu": 1400, "cipher": "none", "note": "a | b", "version": "1", "figures": figures,
-            "remarks": list(remarks)}
+            "noise": {"tcp1": 0.5 if remarks else 0.0, "idle": 0.0}, "remarks": list(remarks)}
 
 
 def sample():
@@ -35,7 +35,7 @@ def sample():
             row("tinc", index, tcp1_mbps=400 * speed, udp64_kpps=30, udp1400_mbps=200),
             row("vxlan", index, kind=contenders.REFERENCE, tcp1_mbps=8000 * speed, udp1400_mbps=1000),
             row("mesh", index, kind=contenders.OURS, tcp1_mbps=4000 * speed, tcp1_cpu=3.0, udp64_kpps=120,
-                udp1400_mbps=700, loaded_p99=900, remarks=["noise"] if index else [])]
+                udp1400_mbps=700, loaded_p99=900, remarks=["it broke"] if index else [])]
     return Results(rows, "heading")
 
 
@@ -103,10 +103,18 @@ class Report(unittest.TestCase):
         text = report.render(sample(), "report.svg")
         self.assertIn("| mesh | 6,000 [4,000-8,000] | 3.00 [3.00-3.00] | - |", text)
         self.assertIn("| tinc | a \\| b | 1 | 2 | none | 1400 |", text)
-        self.assertIn("- mesh, `veth`, round 2: noise", text)
+        self.assertIn("- mesh, `veth`, round 2: it broke", text)
+        self.assertIn("- mesh, `veth`, round 2: others used up to 0.5 cores during tcp1", text)
+        self.assertNotIn("disturbed run", text)
         for table in text.split("\n\n"):
             columns = {line.replace("\\|", "").count("|") for line in table.splitlines() if line.startswith("|")}
             self.assertLessEqual(len(columns), 1, table)
+
+    def test_a_disturbed_run_says_so(self):
+        results = sample()
+        for disturbed in results.rows:
+            disturbed["noise"] = {"tcp1": 1.5}
+        self.assertIn("used 1.5 of the machine's cores", report.render(results, "report.svg"))
 
     def test_figures_go_between_the_markers(self):
         with tempfile.TemporaryDirectory() as directory:
