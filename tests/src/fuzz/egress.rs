@@ -1,13 +1,14 @@
 //! Frames of the local port, as any container may send them.
 
 use mesh_proto::fdb::Owner;
+use mesh_proto::forward::Collected;
 use mesh_proto::ids::Mac;
 use mesh_proto::limits::{MAX_DATAGRAM, MAX_FDB_PER_OWNER};
 use mesh_proto::wire::datagram::{
     FloodPrefix, Frames, HEADER_LEN, Header, Kind, PEER_ID_LEN, TAG_LEN,
 };
 
-use super::fixture::{self, PEERS, Plane, Sink};
+use super::fixture::{self, PEERS, Plane};
 use super::input::{Input, Script};
 
 const STEPS: usize = 16;
@@ -55,7 +56,7 @@ fn frame(input: &mut Input<'_>) -> Vec<u8> {
     }
 }
 
-fn check(plane: &Plane, sink: &Sink, frames: &[Vec<u8>]) {
+fn check(plane: &Plane, sink: &Collected, frames: &[Vec<u8>]) {
     assert!(sink.frames.is_empty(), "a frame came back");
     assert!(plane.forwarder.fdb().len() <= MAX_FDB_PER_OWNER + usize::from(PEERS));
     for (to, datagram) in &sink.datagrams() {

@@ -218,6 +218,8 @@ fn knows_segments(udp: &Udp) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddr;
+
     use super::*;
 
     /// The packets of one run, as (range, segment).

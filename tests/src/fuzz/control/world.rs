@@ -10,14 +10,15 @@ use mesh_proto::control::{Config, Control, Note, Output};
 use mesh_proto::crypto::identity::Identity;
 use mesh_proto::crypto::secret::MeshSecret;
 use mesh_proto::entropy::SeededEntropy;
-use mesh_proto::forward::{Forwarder, Scratch, Snapshot};
+use mesh_proto::forward::{Collected, Forwarder, Scratch, Snapshot};
 use mesh_proto::ids::{ConnId, PeerName};
 use mesh_proto::limits;
 use mesh_proto::link::LinkRole;
+use mesh_proto::offload::PortFrame;
 use mesh_proto::time::Instant;
 use mesh_proto::topology::record::Ed25519;
 
-use super::super::fixture::{self, START, Sink};
+use super::super::fixture::{self, START};
 use super::members::{Member, Victim};
 
 /// Members there are.
