@@ -10,12 +10,15 @@ use core::time::Duration;
 use super::targets::DialTo;
 use super::*;
 use crate::api::ConnectionState;
+use crate::crypto::aead::Suites;
 use crate::crypto::identity::Identity;
 use crate::crypto::secret::MeshSecret;
 use crate::entropy::SeededEntropy;
 use crate::forward::{LaneEvent, Outbox, Scratch};
 use crate::ids::{PeerName, Version};
 use crate::topology::record::Ed25519;
+
+mod ciphers;
 
 struct Node {
     control: Control,
@@ -64,6 +67,7 @@ struct Setup {
     discovery: bool,
     name: Option<PeerName>,
     seed: u8,
+    suites: Suites,
 }
 
 fn open_mesh(seed: u8) -> Setup {
@@ -72,6 +76,7 @@ fn open_mesh(seed: u8) -> Setup {
         discovery: true,
         name: None,
         seed,
+        suites: Suites::AES_FIRST,
     }
 }
 
@@ -261,6 +266,7 @@ fn node(n: usize, setup: &Setup, now: Instant) -> Node {
         endpoints: vec![address(n)],
         discovery: setup.discovery,
         mtu: limits::DEFAULT_MTU,
+        suites: setup.suites,
         pins: BTreeMap::new(),
         identity,
     };
