@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use mesh_proto::crypto::aead::Suite;
 use mesh_proto::entropy::SeededEntropy;
 use mesh_proto::fdb::Owner;
 use mesh_proto::forward::{Forwarder, LaneEvent, Outbox, Outgoing, Path, Scratch, Snapshot};
@@ -87,6 +88,7 @@ fn plane(me: usize) -> (Forwarder, Snapshot, Scratch) {
     let index = |n: usize| SessionIndex(if n == 0 { 10 } else { 20 });
     let key = |n: usize| [if n == 0 { 3 } else { 4 }; 32];
     let keys = TransportKeys {
+        suite: Suite::ChaCha20Poly1305,
         send: key(peer),
         recv: key(me),
     };

@@ -79,6 +79,8 @@ fn router_args(args: &LaunchArgs, socket: &Path, state_dir: &Path) -> anyhow::Re
     option("mtu", args.mtu.map(|v| v.to_string()));
     let datapath = args.datapath.and_then(|d| d.to_possible_value());
     option("datapath", datapath.map(|v| v.get_name().to_owned()));
+    let cipher = args.cipher.and_then(|c| c.to_possible_value());
+    option("cipher", cipher.map(|v| v.get_name().to_owned()));
     option("log-level", args.log_level.clone());
     option("bridge", args.bridge.clone());
     for (name, file) in [

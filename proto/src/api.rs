@@ -287,7 +287,7 @@ pub struct ConnectionReport {
     pub peer: String,
     /// Whether data is encrypted.
     pub encrypted: bool,
-    /// Cipher of the data session, e.g. `chacha20-poly1305`.
+    /// Cipher of the data session, `chacha20-poly1305` or `aes-256-gcm`; empty while there is no session.
     pub cipher: String,
     /// Datapath, e.g. `pcap`.
     pub datapath: String,

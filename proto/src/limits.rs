@@ -133,6 +133,15 @@ pub const REKEY_AFTER_RESPONDER: Duration = Duration::from_secs(165);
 pub const REJECT_AFTER: Duration = Duration::from_secs(180);
 /// Failed authentications after which a key is dropped (RFC 9001 section 6.6, for ChaCha20-Poly1305).
 pub const MAX_FORGERIES: u64 = 1 << 36;
+/// Datagrams sealed with one AES-256-GCM key before a new handshake is begun: a quarter of what it may seal.
+pub const AES_GCM_REKEY_AFTER_MESSAGES: u64 = 1 << 22;
+/// Datagrams after which an AES-256-GCM key is never used again: less than 2^24.5 of at most 2^14 bytes (RFC 8446
+/// section 5.5), beyond which an attacker's advantage against confidentiality is no longer below 2^-57.
+pub const AES_GCM_REJECT_AFTER_MESSAGES: u64 = 1 << 24;
+/// Failed authentications after which an AES-256-GCM key is dropped (RFC 9001 section 6.6).
+pub const AES_GCM_MAX_FORGERIES: u64 = 1 << 52;
+/// Suites that an Init has room for; those of least preference beyond are not offered.
+pub const MAX_OFFERED_SUITES: usize = 4;
 /// A session without frames for this long is dropped, unless its peer is a neighbour.
 pub const SESSION_IDLE: Duration = Duration::from_secs(600);
 

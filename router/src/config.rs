@@ -12,6 +12,8 @@ use mesh_proto::limits::{DEFAULT_MTU, DEFAULT_PORT, MAX_NICKNAME, MTU_RANGE};
 use mesh_proto::wire::bounded::truncated;
 use serde::Deserialize;
 
+use crate::cipher::Cipher;
+
 /// The mesh router: one per host. Usually started by `mesh launch`.
 #[derive(Debug, Parser)]
 #[command(
@@ -84,6 +86,9 @@ pub struct Options {
     /// How frames enter and leave.
     #[arg(long)]
     pub datapath: Option<Datapath>,
+    /// Cipher of data sessions; with one that is named no other is taken [default: auto].
+    #[arg(long)]
+    pub cipher: Option<Cipher>,
     /// Connect only to the peers that are named, not to those they know.
     #[arg(long)]
     pub no_discovery: bool,
@@ -133,6 +138,8 @@ pub struct Settings {
     pub mtu: u16,
     /// How frames enter and leave.
     pub datapath: Datapath,
+    /// Ciphers of data sessions.
+    pub cipher: Cipher,
     /// Whether peers learnt by gossip are dialled.
     pub discovery: bool,
     /// Filter for the log.
@@ -174,6 +181,7 @@ impl Options {
             bridge: merged.bridge.unwrap_or_else(|| DEFAULT_BRIDGE.to_owned()),
             mtu: merged.mtu.unwrap_or(DEFAULT_MTU),
             datapath: merged.datapath.unwrap_or(Datapath::Auto),
+            cipher: merged.cipher.unwrap_or(Cipher::Auto),
             discovery: !merged.no_discovery,
             log_level: merged.log_level.unwrap_or_else(|| "info".to_owned()),
             key_file: merged.key_file,
@@ -199,6 +207,7 @@ impl Options {
             bridge: self.bridge.or(file.bridge),
             mtu: self.mtu.or(file.mtu),
             datapath: self.datapath.or(file.datapath),
+            cipher: self.cipher.or(file.cipher),
             no_discovery: self.no_discovery || file.no_discovery,
             log_level: self.log_level.or(file.log_level),
             key_file: self.key_file.or(file.key_file.filter(|_| !own_secret)),
@@ -328,7 +337,15 @@ mod tests {
         .unwrap();
         assert_eq!((s.port, s.mtu, s.discovery), (7001, 1400, false));
         assert_eq!(s.peers, ["a"]);
-        assert_eq!(s.bridge, DEFAULT_BRIDGE);
+        assert_eq!(
+            (s.bridge.as_str(), s.cipher),
+            (DEFAULT_BRIDGE, Cipher::Auto)
+        );
+        let file = "cipher = 'aes-256-gcm'";
+        let s = with_file(file, &[]).unwrap();
+        assert_eq!(s.cipher, Cipher::Aes256Gcm);
+        let s = with_file(file, &["--cipher", "chacha20-poly1305"]).unwrap();
+        assert_eq!(s.cipher, Cipher::ChaCha20Poly1305);
         let s = with_file(
             "peers = ['a']\nkey-file = '/k'",
             &["b", "--password-file", "/p"],
@@ -347,6 +364,7 @@ mod tests {
             error("prot = 7000\n", &[])
         );
         assert!(error("\nport = 'x'\n", &[]).contains("line 2"));
+        assert!(error("cipher = 'rot13'", &[]).contains("aes-256-gcm"));
         assert!(error("mtu = 100", &[]).contains("--mtu 100"));
         assert!(error("", &["--name", "7b::1"]).contains("must be even"));
         assert!(!error("name = \"a\\u001bb\"", &[]).contains('\u{1b}'));

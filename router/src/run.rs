@@ -27,6 +27,7 @@ use crate::api::{self, Api, SocketFile};
 use crate::attach::Attachments;
 use crate::attach::HostKernel;
 use crate::attach::kernel::Kernel;
+use crate::cipher;
 use crate::clock::{Clock, OsEntropy};
 use crate::config::Settings;
 use crate::driver::{self, PluginSocket};
@@ -180,6 +181,7 @@ fn build_control(
         endpoints: opened.endpoints.clone(),
         discovery: settings.discovery,
         mtu: settings.mtu,
+        suites: cipher::suites(settings.cipher),
         pins: opened.pins.clone(),
     };
     let mut control = Control::new(

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use mesh_proto::control::targets::DialTo;
 use mesh_proto::control::{Config, Control, Note, Output};
+use mesh_proto::crypto::aead::Suites;
 use mesh_proto::crypto::identity::Identity;
 use mesh_proto::crypto::secret::MeshSecret;
 use mesh_proto::entropy::SeededEntropy;
@@ -86,6 +87,7 @@ impl Router {
             endpoints: vec![address],
             discovery: true,
             mtu: DEFAULT_MTU,
+            suites: Suites::AES_FIRST,
             pins: BTreeMap::new(),
             identity,
         };

@@ -8,6 +8,7 @@ use crate::api::{
     BroadcastReport, ConnectionReport, ConnectionState, PeerConnectionReport, PeerReport,
     RouteReport, RouterReport,
 };
+use crate::crypto::aead::Suites;
 use crate::crypto::secret::SecretKind;
 use crate::forward::Path;
 use crate::ids::PeerId;
@@ -17,9 +18,6 @@ use crate::time::Instant;
 use super::Control;
 use super::links::Slot;
 use super::targets::{Target, TargetKey, TargetState};
-
-/// The cipher of every session in this version.
-const CIPHER: &str = "chacha20-poly1305";
 
 impl Control {
     /// The control plane's part of the report; the shell fills in what the host adds (bridge, datapath, MACs, drops).
@@ -48,7 +46,7 @@ impl Control {
             broadcast_routes: self.broadcast_routes(),
             macs: Vec::new(),
             drops: BTreeMap::new(),
-            counters: self.gossip_report(),
+            counters: self.counters(),
             warnings: self.warnings(),
         }
     }
@@ -94,7 +92,11 @@ impl Control {
             error,
             peer: self.display(&peer),
             encrypted: true,
-            cipher: CIPHER.to_owned(),
+            cipher: self
+                .sessions
+                .current(peer)
+                .map(|session| session.suite().to_string())
+                .unwrap_or_default(),
             mtu: self.config.mtu,
             rtt_ms: direct.map(|d| millis(d.rtt)).or(slot.rtt.map(millis)),
             ..row
@@ -103,6 +105,12 @@ impl Control {
 
     /// What is known of a neighbour that UDP does not reach directly.
     fn why_pending(&self, peer: PeerId, slot: &Slot, now: Instant) -> String {
+        if let Some(offered) = self.mismatch(&peer) {
+            return format!(
+                "no cipher in common: this router takes {}, that one {offered}; start both with --cipher auto",
+                self.sessions.suites()
+            );
+        }
         let since = slot.up_since().max(self.paths.lost(&peer));
         if since.is_some_and(|since| now.since(since) >= UDP_PATIENCE) {
             let frames = match self.path_to(&peer) {
@@ -118,6 +126,12 @@ impl Control {
             None => "no answer by UDP yet; is the UDP port open both ways?".to_owned(),
             Some(_) => "probing the UDP path".to_owned(),
         }
+    }
+
+    /// The ciphers of a peer that takes none of ours, as long as there is no session.
+    fn mismatch(&self, peer: &PeerId) -> Option<Suites> {
+        let talking = self.sessions.current(*peer).is_some();
+        self.sessions.mismatch(*peer).filter(|_| !talking)
     }
 
     fn target_row(
@@ -222,7 +236,15 @@ impl Control {
         self.routes.reachable().map(route).collect()
     }
 
-    fn gossip_report(&self) -> BTreeMap<String, u64> {
+    fn counters(&self) -> BTreeMap<String, u64> {
+        let refused = self
+            .sessions
+            .refusals()
+            .map(|(reason, n)| (format!("session handshakes refused: {reason}"), n));
+        self.gossip_report().chain(refused).collect()
+    }
+
+    fn gossip_report(&self) -> impl Iterator<Item = (String, u64)> {
         let c = &self.gossip_counters;
         [
             ("gossip records accepted", c.accepted),
@@ -233,7 +255,6 @@ impl Control {
         ]
         .into_iter()
         .map(|(name, n)| (name.to_owned(), n))
-        .collect()
     }
 
     fn warnings(&self) -> Vec<String> {

@@ -10,6 +10,7 @@ use core::time::Duration;
 use super::targets::DialTo;
 use super::*;
 use crate::api::ConnectionState;
+use crate::crypto::aead::Suites;
 use crate::crypto::identity::Identity;
 use crate::crypto::secret::MeshSecret;
 use crate::entropy::SeededEntropy;
@@ -17,6 +18,8 @@ use crate::forward::{Collected, Scratch};
 use crate::ids::{PeerName, Version};
 use crate::offload::PortFrame;
 use crate::topology::record::Ed25519;
+
+mod ciphers;
 
 struct Node {
     control: Control,
@@ -47,6 +50,7 @@ struct Setup {
     discovery: bool,
     name: Option<PeerName>,
     seed: u8,
+    suites: Suites,
 }
 
 fn open_mesh(seed: u8) -> Setup {
@@ -55,6 +59,7 @@ fn open_mesh(seed: u8) -> Setup {
         discovery: true,
         name: None,
         seed,
+        suites: Suites::AES_FIRST,
     }
 }
 
@@ -246,6 +251,7 @@ fn node(n: usize, setup: &Setup, now: Instant) -> Node {
         endpoints: vec![address(n)],
         discovery: setup.discovery,
         mtu: limits::DEFAULT_MTU,
+        suites: setup.suites,
         pins: BTreeMap::new(),
         identity,
     };

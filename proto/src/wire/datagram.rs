@@ -25,8 +25,8 @@
 //! TCP or UDP header holds the sum of the pseudo-header only, folded and not inverted, as a sender with checksum offload
 //! leaves it. The tag guards the frame on its way; whoever hands it to something without such an offload finishes it.
 //!
-//! A tag is the 16 bytes of Poly1305 (RFC 8439). The nonce is four zero bytes followed by the counter in
-//! **little-endian** order, as Noise uses ChaChaPoly. In a Relay datagram the destination and the inner datagram are
+//! AEAD and tag (16 bytes) are those of the session's suite ([`crate::crypto::aead`], which says how the counter makes
+//! the nonce). In a Relay datagram the destination and the inner datagram are
 //! associated data of an empty message: a hop can check and rewrap them, and cannot read what is inside.
 
 use core::fmt;

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use mesh_proto::control::paths::Probe;
+use mesh_proto::crypto::aead::{Suite, Suites};
 use mesh_proto::ids::{PeerId, SessionIndex};
 use mesh_proto::limits::{HANDSHAKE_LOAD, MAX_HOPS};
 use mesh_proto::session::transport::{Transport, TransportKeys};
@@ -32,7 +33,7 @@ struct End {
 impl End {
     fn new(router: Router, epoch: u64) -> Self {
         let psk = routers::secret().session_psk();
-        let sessions = Sessions::new(router.identity.clone(), epoch, psk);
+        let sessions = Sessions::new(router.identity.clone(), epoch, psk, Suites::AES_FIRST);
         Self { router, sessions }
     }
 
@@ -137,6 +138,7 @@ fn flood(origin: PeerId) -> Vec<u8> {
 /// A session whose keys are 06… (to the neighbour) and 07…; the neighbour's index is 0b0b0b0b.
 fn to_neighbour() -> Transport {
     let keys = TransportKeys {
+        suite: Suite::ChaCha20Poly1305,
         send: [6; 32],
         recv: [7; 32],
     };

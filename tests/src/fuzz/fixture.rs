@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use mesh_proto::crypto::aead::Suite;
 use mesh_proto::crypto::identity::Identity;
 use mesh_proto::crypto::secret::MeshSecret;
 use mesh_proto::entropy::SeededEntropy;
@@ -163,6 +164,7 @@ impl Plane {
 fn sessions(n: u8) -> (Transport, Transport) {
     let (near, far) = (SessionIndex(u32::from(n)), SessionIndex(100 + u32::from(n)));
     let keys = |send, recv| TransportKeys {
+        suite: Suite::ChaCha20Poly1305,
         send: [send; 32],
         recv: [recv; 32],
     };

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mesh_proto::control::{Config, Control, Note, Output};
+use mesh_proto::crypto::aead::Suites;
 use mesh_proto::crypto::identity::Identity;
 use mesh_proto::crypto::secret::MeshSecret;
 use mesh_proto::forward::{Collected, Forwarder, Scratch, Snapshot};
@@ -38,6 +39,8 @@ pub(crate) struct Setup {
     pub(crate) secret: Arc<MeshSecret>,
     pub(crate) verifier: Arc<dyn Verifier + Send + Sync>,
     pub(crate) attached: Vec<Attached>,
+    /// Ciphers that its processor is good at.
+    pub(crate) suites: Suites,
     /// How far the host's clock is ahead of the world's.
     pub(crate) clock: Duration,
 }
@@ -74,6 +77,7 @@ impl Router {
             endpoints: vec![setup.address],
             discovery: setup.discovery,
             mtu: limits::DEFAULT_MTU,
+            suites: setup.suites,
             pins: state.pins.clone(),
         };
         let forwarder = Arc::new(Forwarder::new(&mut dice.entropy()));

@@ -5,6 +5,7 @@ use core::time::Duration;
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
+use crate::crypto::aead::Suite;
 use crate::entropy::SeededEntropy;
 use crate::forward::*;
 use crate::ids::{Mac, PeerId, SessionIndex};
@@ -85,6 +86,7 @@ impl Net {
         let ends = [(a, b, index_a, index_b), (b, a, index_b, index_a)];
         for (me, peer, local, remote) in ends {
             let keys = TransportKeys {
+                suite: Suite::ChaCha20Poly1305,
                 send: key(remote),
                 recv: key(local),
             };

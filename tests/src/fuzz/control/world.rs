@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use mesh_proto::control::targets::DialTo;
 use mesh_proto::control::{Config, Control, Note, Output};
+use mesh_proto::crypto::aead::Suites;
 use mesh_proto::crypto::identity::Identity;
 use mesh_proto::crypto::secret::MeshSecret;
 use mesh_proto::entropy::SeededEntropy;
@@ -71,6 +72,7 @@ impl World {
             endpoints: vec![fixture::address(0)],
             discovery,
             mtu: limits::DEFAULT_MTU,
+            suites: Suites::AES_FIRST,
             pins: BTreeMap::new(),
         };
         let mut entropy = SeededEntropy::new(17);
