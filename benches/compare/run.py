@@ -187,11 +187,11 @@ def run_tests(measure, row, options):
 
 
 def in_short(error, options):
-    """An error's text without the paths of this machine, and not without end."""
+    """An error's text on one line, without the paths of this machine, and not without end."""
     text = f"{type(error).__name__}: {error}" if isinstance(error, LookupError) else str(error)
     for directory in (*contenders.BINARIES, options.work, os.getcwd()):
         text = text.replace(directory + os.sep, "")
-    return text[:500]
+    return " ".join(text.split())[:500]
 
 
 def version(contender):
