@@ -188,8 +188,9 @@ fn reset_runs_the_router_and_is_silent_unless_asked() {
     let state = lab.path("state");
     let told = |bridge| {
         format!(
-            "mesh-router reset --state-dir {} --bridge {bridge}",
-            state.display()
+            "mesh-router reset --state-dir {} --socket {} --bridge {bridge}",
+            state.display(),
+            lab.socket().display()
         )
     };
     assert_eq!(lab.log(), [told("mesh9"), told("mesh")]);
