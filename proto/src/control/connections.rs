@@ -164,6 +164,9 @@ impl Control {
             }
             _ => Retry::Later,
         };
+        if error.is_proven_duplicate() {
+            self.meet_duplicate(conn, now);
+        }
         self.drop_link(conn, &error.to_string(), retry, now);
     }
 
