@@ -89,14 +89,14 @@ impl Control {
     /// A peer refuses our link because it has one to us already. If we have none at all, somebody else has it, who also
     /// keeps what gossip could tell from us.
     pub(super) fn meet_duplicate(&mut self, conn: ConnId, now: Instant) {
-        let Some(peer) = self.links.get(conn).and_then(|slot| slot.peer) else {
+        let Some(address) = self.links.get(conn).map(|slot| slot.address) else {
             return;
         };
-        let other = |(c, slot): (ConnId, &Slot)| c != conn && (slot.up || slot.peer == Some(peer));
+        let other = |(c, slot): (ConnId, &Slot)| c != conn && (slot.up || slot.peer.is_some());
         if self.links.iter().any(other) {
             return;
         }
-        let who = format!("{} is linked to it", self.display(&peer));
+        let who = format!("the router at {address} is linked to it");
         if self.clones.met(who, now) {
             self.warn_of_clone();
         }

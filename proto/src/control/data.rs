@@ -257,6 +257,7 @@ impl Control {
             return;
         }
         self.next_probe = now + self.entropy.jitter(HEARTBEAT, 10);
+        self.doubt_targets(now);
         self.note_use();
         self.wanted
             .retain(|_, used| now.since(*used) < SESSION_IDLE);

@@ -1,5 +1,6 @@
 //! A router meets records with its own key that it did not make.
 
+use super::super::targets::{TargetKey, TargetState};
 use super::*;
 
 #[test]
@@ -63,4 +64,38 @@ fn both_of_two_clones_are_told_and_told_when_it_is_over() {
     net.run(limits::CLONE_QUIET + 5 * SECOND);
     assert_eq!(warned(&net, 0), None);
     assert!(net.nodes[0].notes.iter().any(|n| n.contains("any more")));
+}
+
+#[test]
+fn a_clone_that_is_let_in_nowhere_says_so() {
+    let mut net = linked_pair();
+    let mut clone = Net::new(vec![open_mesh(3), open_mesh(4), open_mesh(1)]);
+    net.nodes.push(clone.nodes.remove(2));
+    net.connect(2, 1);
+    net.run(10 * SECOND);
+    assert_eq!([0, 1, 2].map(|n| net.established(n)), [1, 1, 0]);
+    let warnings = net.nodes[2].control.report(net.now).warnings;
+    let told = warnings.iter().find(|w| w.contains("router's key"));
+    assert!(
+        told.is_some_and(|w| w.contains("the router at 10.0.0.2:6783 is linked to it")),
+        "{warnings:?}"
+    );
+}
+
+#[test]
+fn our_own_key_at_another_address_is_asked_again_and_at_our_own_is_not() {
+    let mut net = Net::new(vec![open_mesh(1), open_mesh(1)]);
+    net.connect(0, 0);
+    net.connect(0, 1);
+    net.run(5 * SECOND);
+    let asked_again = net.nodes[0].control.targets.iter().map(|(key, target)| {
+        let at = match key {
+            TargetKey::Explicit(text) => text.clone(),
+            TargetKey::Discovered(peer) => peer.to_string(),
+        };
+        (at, matches!(target.state, TargetState::Waiting(_)))
+    });
+    let own = (address(0).to_string(), false);
+    let other = (address(1).to_string(), true);
+    assert_eq!(asked_again.collect::<Vec<_>>(), [own, other]);
 }
