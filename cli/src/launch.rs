@@ -137,7 +137,9 @@ impl Log {
         let mut bytes = Vec::new();
         if let Ok(mut file) = File::open(&self.path) {
             let end = file.metadata().map_or(0, |m| m.len());
-            let from = self.start.max(end.saturating_sub(LOG_TAIL));
+            // A log that grew too long was put aside meanwhile, and all that is there now is new.
+            let start = if self.start > end { 0 } else { self.start };
+            let from = start.max(end.saturating_sub(LOG_TAIL));
             // A log that cannot be read has nothing to tell; the caller names the file.
             let _ = file.seek(SeekFrom::Start(from));
             let _ = file.take(LOG_TAIL).read_to_end(&mut bytes);

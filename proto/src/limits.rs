@@ -173,6 +173,11 @@ pub const HOLD_DOWN: Duration = Duration::from_secs(1);
 pub const RECORD_RATE: u64 = 5;
 /// Records of one router that are taken at once.
 pub const RECORD_BURST: u64 = 20;
+/// Records with a wrong signature that one link may bring in a second; beyond that none of its records is verified: all
+/// are refused and counted.
+pub const FORGERY_RATE: u64 = 8;
+/// Records with a wrong signature that one link may bring at once.
+pub const FORGERY_BURST: u64 = 64;
 /// Time without a sign of another router that uses our key after which it is taken to be gone.
 pub const CLONE_QUIET: Duration = Duration::from_secs(60);
 /// Least time between two snapshots, so that a burst of changes costs one computation.

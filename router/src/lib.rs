@@ -14,6 +14,7 @@ pub mod driver;
 pub mod engine;
 pub mod host;
 pub mod lanes;
+mod log;
 pub mod port;
 pub mod reset;
 pub mod resolve;

@@ -34,9 +34,9 @@ use crate::driver::{self, PluginSocket};
 use crate::engine::Engines;
 use crate::host::{self, DatapathView, HostView};
 use crate::lanes::{ControlSender, LANE_EVENTS, Lanes, Shared};
-use crate::shell::{Command, Shell};
+use crate::shell::{Accepts, Command, Shell};
 use crate::state::{Change, Store, Writer};
-use crate::{port, resolve, secret};
+use crate::{log, port, resolve, secret};
 
 /// Egress and ingress lanes, each.
 const LANES: usize = 1;
@@ -53,7 +53,7 @@ pub fn run(settings: Settings, daemon: bool) -> anyhow::Result<()> {
     if daemon {
         mesh_sys::process::setsid()?;
     }
-    init_log(&settings.log_level);
+    log::init(&settings.log_level, daemon, &settings.state_dir);
     mesh_sys::process::check_capabilities()?;
     let secret = secret::load(&settings)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -61,15 +61,6 @@ pub fn run(settings: Settings, daemon: bool) -> anyhow::Result<()> {
         .build()
         .context("cannot start")?;
     runtime.block_on(start(settings, secret))
-}
-
-fn init_log(level: &str) {
-    tracing_subscriber::fmt()
-        .with_env_filter(tracing_subscriber::EnvFilter::new(level))
-        .with_writer(std::io::stderr)
-        .with_target(false)
-        .with_ansi(false)
-        .init();
 }
 
 async fn start(settings: Settings, secret: MeshSecret) -> anyhow::Result<()> {
@@ -100,7 +91,7 @@ async fn start(settings: Settings, secret: MeshSecret) -> anyhow::Result<()> {
         clock,
         snapshot: shared.snapshot.clone(),
         sender: ControlSender::new(shared),
-        listener: opened.listener,
+        links: Accepts::new(opened.listener),
         lane_events,
         commands,
         attached: attachments.announced(),

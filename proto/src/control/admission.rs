@@ -93,7 +93,7 @@ impl Control {
             Verdict::Refuse(code) => {
                 slot.link.refuse(code);
                 if code == AlertCode::Duplicate {
-                    self.targets.satisfied(conn, peer);
+                    self.targets.satisfied(conn, peer, now);
                 }
             }
         }
@@ -143,7 +143,7 @@ impl Control {
             "another link to the same router is kept",
         );
         if !stays {
-            self.targets.satisfied(conn, peer);
+            self.targets.satisfied(conn, peer, now);
         }
         self.drop_link(goes, why, Retry::Later, now);
         stays

@@ -8,6 +8,7 @@ use crate::limits::CLONE_QUIET;
 use crate::time::Instant;
 use crate::topology::record::SignedRecord;
 
+use super::links::Slot;
 use super::{Control, Note, Output};
 
 /// What is known of a second holder of our key.
@@ -66,8 +67,7 @@ impl Control {
             }
             return;
         }
-        if self.verifier.verify(record).is_err() {
-            self.gossip_counters.refused += 1;
+        if !self.verify(record, from, now) {
             return;
         }
         if let Some(epoch) = self.own.overtake(record.version()) {
@@ -81,6 +81,22 @@ impl Control {
             )));
         }
         let who = self.describe(record, from);
+        if self.clones.met(who, now) {
+            self.warn_of_clone();
+        }
+    }
+
+    /// A peer refuses our link because it has one to us already. If we have none at all, somebody else has it, who also
+    /// keeps what gossip could tell from us.
+    pub(super) fn meet_duplicate(&mut self, conn: ConnId, now: Instant) {
+        let Some(address) = self.links.get(conn).map(|slot| slot.address) else {
+            return;
+        };
+        let other = |(c, slot): (ConnId, &Slot)| c != conn && (slot.up || slot.peer.is_some());
+        if self.links.iter().any(other) {
+            return;
+        }
+        let who = format!("the router at {address} is linked to it");
         if self.clones.met(who, now) {
             self.warn_of_clone();
         }

@@ -148,7 +148,7 @@ impl Control {
         }
         self.links.set_up(conn, peer, now);
         self.links.forget_failed(address);
-        self.targets.satisfied(conn, peer);
+        self.targets.satisfied(conn, peer, now);
         self.begin_paths(peer, address, outbound, now);
         self.greet(conn);
         let who = self.display(&peer);
@@ -158,13 +158,26 @@ impl Control {
 
     fn link_failed(&mut self, conn: ConnId, error: &LinkError, now: Instant) {
         let retry = match error.alert() {
-            Some(AlertCode::SelfConnection) => Retry::Never,
-            Some(AlertCode::NameConflict | AlertCode::Version | AlertCode::WrongSecret) => {
-                Retry::Slowly
-            }
+            Some(AlertCode::SelfConnection) if self.is_at_own_address(conn) => Retry::Never,
+            // Elsewhere than at our own addresses it is a clone of this router, and will be somebody else again.
+            Some(
+                AlertCode::SelfConnection
+                | AlertCode::NameConflict
+                | AlertCode::Version
+                | AlertCode::WrongSecret,
+            ) => Retry::Slowly,
             _ => Retry::Later,
         };
+        if error.is_proven_duplicate() {
+            self.meet_duplicate(conn, now);
+        }
         self.drop_link(conn, &error.to_string(), retry, now);
+    }
+
+    fn is_at_own_address(&self, conn: ConnId) -> bool {
+        let address = self.links.get(conn).map(|slot| slot.address.ip());
+        let own = &self.own.body().endpoints;
+        address.is_some_and(|ip| ip.is_loopback() || own.iter().any(|e| e.ip() == ip))
     }
 
     /// Ends a link: tells the shell, its target, and whoever routed through it.

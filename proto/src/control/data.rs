@@ -249,13 +249,14 @@ impl Control {
 
     /// Probes what must be probed, drops what fell silent, lets go of what nobody uses.
     pub(super) fn tick_paths(&mut self, now: Instant) {
+        for peer in self.paths.expire(now) {
+            self.path_died(peer, now);
+        }
         if now < self.next_probe {
             return;
         }
         self.next_probe = now + self.entropy.jitter(HEARTBEAT, 10);
-        for peer in self.paths.expire(now) {
-            self.path_died(peer, now);
-        }
+        self.doubt_targets(now);
         self.note_use();
         self.wanted
             .retain(|_, used| now.since(*used) < SESSION_IDLE);

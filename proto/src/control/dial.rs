@@ -95,6 +95,21 @@ impl Control {
         }
     }
 
+    /// Looks again at targets whose answer came from where the answering peer should not be.
+    pub(super) fn doubt_targets(&mut self, now: Instant) {
+        let (links, lsdb) = (&self.links, &self.lsdb);
+        let is_own = |peer: PeerId, address: SocketAddr| {
+            let conn = links.of_peer(&peer).and_then(|conn| links.get(conn));
+            let linked = conn.is_some_and(|slot| slot.address.ip() == address.ip());
+            let announced = lsdb.get(&peer).is_some_and(|record| {
+                let endpoints = &record.body().endpoints;
+                endpoints.iter().any(|e| e.ip() == address.ip())
+            });
+            linked || announced
+        };
+        self.targets.doubt(is_own, now);
+    }
+
     pub(super) fn new_conn(&mut self) -> ConnId {
         self.next_conn += 1;
         ConnId(self.next_conn)

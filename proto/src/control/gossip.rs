@@ -26,6 +26,8 @@ pub(super) struct Counters {
     pub known: u64,
     /// Records refused: malformed, wrongly signed, or no room.
     pub refused: u64,
+    /// Records refused without a look at their signature: their link brought too many forged ones.
+    pub unverified: u64,
     /// Records put off because their router published too many.
     pub put_off: u64,
     /// Messages with a tag this version does not know.
@@ -134,8 +136,11 @@ impl Control {
             self.gossip_counters.put_off += 1;
             return;
         }
-        if !self.lsdb.has_room_for(&origin) || self.verifier.verify(&record).is_err() {
+        if !self.lsdb.has_room_for(&origin) {
             self.gossip_counters.refused += 1;
+            return;
+        }
+        if !self.verify(&record, from, now) {
             return;
         }
         let restarted = self
@@ -158,6 +163,29 @@ impl Control {
             Merge::Same | Merge::Older => self.gossip_counters.known += 1,
             Merge::Refused(_) => self.gossip_counters.refused += 1,
         }
+    }
+
+    /// Whether the record's signature is right; counts it as refused if not. A link that brings forgery after forgery
+    /// gets no more of our time: its records are refused unseen until it has been better for a while.
+    pub(super) fn verify(
+        &mut self,
+        record: &SignedRecord,
+        from: Option<ConnId>,
+        now: Instant,
+    ) -> bool {
+        let slot = from.and_then(|conn| self.links.get_mut(conn));
+        if slot.as_ref().is_some_and(|slot| !slot.is_credible(now)) {
+            self.gossip_counters.unverified += 1;
+            return false;
+        }
+        let good = self.verifier.verify(record).is_ok();
+        if !good {
+            self.gossip_counters.refused += 1;
+            if let Some(slot) = slot {
+                slot.forged(now);
+            }
+        }
+        good
     }
 
     /// Marks an origin's record as news for every neighbour but the one it came from.

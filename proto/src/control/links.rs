@@ -7,10 +7,11 @@ use std::net::SocketAddr;
 use core::time::Duration;
 
 use crate::entropy::Entropy;
+use crate::forward::throttle::TokenBucket;
 use crate::ids::{ConnId, PeerId};
 use crate::limits::{
-    ANTI_ENTROPY, DEAD_AFTER, FAILED_INBOUND_AGE, HEARTBEAT, MAX_FAILED_INBOUND, MAX_HALF_OPEN,
-    MAX_HALF_OPEN_PER_SOURCE, MAX_LINK_SEND_QUEUE, MAX_LINKS,
+    ANTI_ENTROPY, DEAD_AFTER, FAILED_INBOUND_AGE, FORGERY_BURST, FORGERY_RATE, HEARTBEAT,
+    MAX_FAILED_INBOUND, MAX_HALF_OPEN, MAX_HALF_OPEN_PER_SOURCE, MAX_LINK_SEND_QUEUE, MAX_LINKS,
 };
 use crate::link::Link;
 use crate::source::Source;
@@ -41,6 +42,7 @@ pub struct Slot {
     ping: Option<(u64, Instant)>,
     next_digest: Instant,
     unwritten: usize,
+    forgeries: TokenBucket,
 }
 
 /// An inbound connection that failed, kept for a while so that `status connections` on this side can say why.
@@ -91,6 +93,7 @@ impl Slot {
             ping: None,
             next_digest: now + ANTI_ENTROPY,
             unwritten: 0,
+            forgeries: TokenBucket::new(FORGERY_RATE, FORGERY_BURST),
         }
     }
 
@@ -127,6 +130,16 @@ impl Slot {
     /// Bytes that may still be queued for this neighbour.
     pub fn room(&self) -> usize {
         MAX_LINK_SEND_QUEUE.saturating_sub(self.unwritten + self.link.pending_bytes())
+    }
+
+    /// Whether records of this neighbour are worth verifying: it did not bring too many forged ones lately.
+    pub fn is_credible(&self, now: Instant) -> bool {
+        self.forgeries.clone().take(now)
+    }
+
+    /// A record that this neighbour brought was forged.
+    pub fn forged(&mut self, now: Instant) {
+        self.forgeries.take(now);
     }
 
     /// A pong arrived.

@@ -168,6 +168,7 @@ impl Control {
                 next = (at, what);
             }
         };
+        offer(self.paths.next_expiry(), "silent path");
         offer(self.own.next_deadline(), "publish record");
         offer(self.targets.next_deadline(), "dial");
         offer(self.sessions.next_deadline().map(|(at, _)| at), "session");

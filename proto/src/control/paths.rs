@@ -149,6 +149,8 @@ impl PeerPath {
 #[derive(Debug, Default)]
 pub struct Paths {
     peers: BTreeMap<PeerId, PeerPath>,
+    /// No direct path falls silent before: replies only put it off, so that a look at all peers is rare.
+    next_expiry: Option<Instant>,
 }
 
 impl Paths {
@@ -266,6 +268,8 @@ impl Paths {
                     rtt: sample,
                     last_reply: now,
                 });
+                let silent = now + DEAD_AFTER;
+                self.next_expiry = Some(self.next_expiry.map_or(silent, |at| at.min(silent)));
                 self.prefer(peer, from);
                 true
             }
@@ -279,19 +283,32 @@ impl Paths {
         }
     }
 
-    /// The peers whose direct path fell silent; it is dropped, the candidates stay.
+    /// When [`Paths::expire`] wants to be called: no path falls silent before, though perhaps none does then.
+    pub fn next_expiry(&self) -> Option<Instant> {
+        self.next_expiry
+    }
+
+    /// The peers whose direct path fell silent: [`DEAD_AFTER`] has passed since its last reply. It is dropped, the
+    /// candidates stay.
     pub fn expire(&mut self, now: Instant) -> Vec<PeerId> {
+        if self.next_expiry.is_none_or(|at| now < at) {
+            return Vec::new();
+        }
         let mut dead = Vec::new();
+        let mut next = None;
         for (peer, path) in &mut self.peers {
-            if path
-                .direct
-                .is_some_and(|d| now.since(d.last_reply) > DEAD_AFTER)
-            {
+            let Some(silent) = path.direct.map(|d| d.last_reply + DEAD_AFTER) else {
+                continue;
+            };
+            if silent <= now {
                 path.direct = None;
                 path.lost = Some(now);
                 dead.push(*peer);
+            } else {
+                next = Some(next.map_or(silent, |at: Instant| at.min(silent)));
             }
         }
+        self.next_expiry = next;
         dead
     }
 
@@ -353,11 +370,11 @@ mod tests {
             (addr(2), Duration::from_millis(40))
         );
         assert_eq!(paths.probes(&PEER, now, &mut entropy).len(), 1);
-        assert!(paths.expire(now + DEAD_AFTER).is_empty());
-        assert_eq!(
-            paths.expire(now + DEAD_AFTER + Duration::from_millis(1)),
-            [PEER]
-        );
+        assert_eq!(paths.next_expiry(), Some(now + DEAD_AFTER));
+        let almost = DEAD_AFTER.saturating_sub(Duration::from_nanos(1));
+        assert!(paths.expire(now + almost).is_empty());
+        assert_eq!(paths.expire(now + DEAD_AFTER), [PEER]);
+        assert_eq!(paths.next_expiry(), None);
         assert_eq!(
             paths.candidates(&PEER)[0],
             addr(2),

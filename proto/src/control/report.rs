@@ -250,6 +250,7 @@ impl Control {
             ("gossip records accepted", c.accepted),
             ("gossip records known", c.known),
             ("gossip records refused", c.refused),
+            ("gossip records not verified", c.unverified),
             ("gossip records put off", c.put_off),
             ("gossip messages unknown", c.unknown),
         ]

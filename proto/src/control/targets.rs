@@ -62,6 +62,8 @@ pub struct Target {
     backoff: Duration,
     tries: usize,
     delayed: bool,
+    /// When a link satisfied it.
+    satisfied: Instant,
 }
 
 /// All targets of a router.
@@ -206,12 +208,26 @@ impl Targets {
     }
 
     /// A link to `peer` is up: `conn`'s target needs no dial, nor does the peer's own.
-    pub fn satisfied(&mut self, conn: ConnId, peer: PeerId) {
+    pub fn satisfied(&mut self, conn: ConnId, peer: PeerId, now: Instant) {
         if let Some(target) = self.by_conn(conn) {
-            target.satisfy(peer);
+            target.satisfy(peer, now);
         }
         if let Some(target) = self.targets.get_mut(&TargetKey::Discovered(peer)) {
-            target.satisfy(peer);
+            target.satisfy(peer, now);
+        }
+    }
+
+    /// Explicit targets that a peer answered at an address which is not its own: a clone of it perhaps, and somebody
+    /// else once that is gone. They are dialled again every [`REDIAL_MAX_EXPLICIT`].
+    pub fn doubt(&mut self, is_own: impl Fn(PeerId, SocketAddr) -> bool, now: Instant) {
+        for (key, target) in &mut self.targets {
+            if let (TargetKey::Explicit(_), TargetState::Satisfied(peer), Some(address)) =
+                (key, &target.state, target.address)
+                && now.since(target.satisfied) >= REDIAL_MAX_EXPLICIT
+                && !is_own(*peer, address)
+            {
+                target.state = TargetState::Waiting(now);
+            }
         }
     }
 
@@ -292,11 +308,13 @@ impl Target {
             backoff: REDIAL_MIN,
             tries: 0,
             delayed: false,
+            satisfied: at,
         }
     }
 
-    fn satisfy(&mut self, peer: PeerId) {
+    fn satisfy(&mut self, peer: PeerId, now: Instant) {
         self.state = TargetState::Satisfied(peer);
+        self.satisfied = now;
         self.error.clear();
         self.backoff = REDIAL_MIN;
     }
@@ -414,10 +432,30 @@ mod tests {
         assert!(last >= REDIAL_MAX_EXPLICIT * 3 / 4, "{last:?}");
         targets.dialling(&key("a"), ConnId(99));
         let peer = PeerId([1; 16]);
-        targets.satisfied(ConnId(99), peer);
+        targets.satisfied(ConnId(99), peer, now);
         assert_eq!(targets.next_deadline(), None);
         targets.lost(peer, "closed", now, &mut entropy);
         assert!(targets.next_deadline().unwrap().since(now) <= REDIAL_MIN);
+    }
+
+    #[test]
+    fn an_answer_from_a_strange_place_is_doubted_again_and_again() {
+        let mut targets = Targets::default();
+        targets.add_explicit(["a".to_owned()], T0);
+        let (peer, strange) = (PeerId([1; 16]), SocketAddr::from(([10, 0, 0, 9], 6783)));
+        let mut now = T0;
+        for i in 0..3 {
+            targets.dialling(&key("a"), ConnId(i));
+            targets.reached(ConnId(i), strange);
+            targets.satisfied(ConnId(i), peer, now);
+            targets.doubt(|_, _| false, now);
+            assert!(targets.due(now).is_empty(), "not at once");
+            now += REDIAL_MAX_EXPLICIT;
+            targets.doubt(|p, a| (p, a) == (peer, strange), now);
+            assert!(targets.due(now).is_empty(), "its own address");
+            targets.doubt(|_, _| false, now);
+            assert_eq!(targets.due(now).len(), 1);
+        }
     }
 
     #[test]

@@ -181,6 +181,18 @@ impl LinkError {
             Self::NotMesh(_) | Self::OwnRecord(_) | Self::TimedOut | Self::Corrupt(_) => None,
         }
     }
+
+    /// Whether the peer, having proved who it is, said that it has another link to us.
+    pub fn is_proven_duplicate(&self) -> bool {
+        matches!(
+            self,
+            Self::RefusedByPeer {
+                code: AlertCode::Duplicate,
+                proven: true,
+                ..
+            }
+        )
+    }
 }
 
 const WRONG_SECRET: &str = "wrong password or key: this router and that one have different secrets";

@@ -1,9 +1,11 @@
 //! The control plane's shell: moves bytes and arms one timer. It decides nothing; `mesh_proto::control` does.
 
+mod accept;
 mod conns;
 mod turn;
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -12,7 +14,7 @@ use mesh_proto::control::{Control, HeldAddresses, Note, Output};
 use mesh_proto::forward::{LaneEvent, Snapshot};
 use mesh_proto::ids::PeerName;
 use mesh_proto::topology::record::Attached;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::attach::Announced;
@@ -20,6 +22,7 @@ use crate::clock::Clock;
 use crate::lanes::ControlSender;
 use crate::state::{Change, Writer};
 
+pub use self::accept::Accepts;
 use self::conns::{ConnEvent, Conns};
 use self::turn::Turn;
 
@@ -59,7 +62,7 @@ pub struct Shell {
     /// How datagrams of the control plane leave, and frames that waited for a session.
     pub sender: ControlSender,
     /// Links come in here.
-    pub listener: TcpListener,
+    pub links: Accepts<TcpListener>,
     /// What the lanes report.
     pub lane_events: mpsc::Receiver<LaneEvent>,
     /// What the API asks.
@@ -67,7 +70,7 @@ pub struct Shell {
     /// What is attached on this host.
     pub attached: watch::Receiver<Vec<Announced>>,
     /// The host's underlay addresses.
-    pub endpoints: watch::Receiver<Vec<std::net::SocketAddr>>,
+    pub endpoints: watch::Receiver<Vec<SocketAddr>>,
     /// Who holds which address elsewhere in the mesh, for whoever wants to give one out.
     pub held: Arc<ArcSwap<HeldAddresses>>,
     /// Names and the keys they are bound to, as stored.
@@ -94,7 +97,7 @@ impl Shell {
                 },
                 Some(event) = self.lane_events.recv() => self.handle_lanes(event),
                 Some(event) = conn_events.recv() => self.handle_conns(event, &mut conn_events, &mut conns),
-                accepted = self.listener.accept() => self.handle_accept(accepted, &mut conns).await,
+                (stream, from) = self.links.next() => self.handle_accept(stream, from, &mut conns),
                 Ok(()) = self.attached.changed() => {
                     let attached = self.attached.borrow_and_update().iter().map(to_record).collect();
                     self.control.set_attached(attached, self.clock.now());
@@ -224,23 +227,10 @@ impl Shell {
         }
     }
 
-    async fn handle_accept(
-        &mut self,
-        accepted: std::io::Result<(tokio::net::TcpStream, std::net::SocketAddr)>,
-        conns: &mut Conns,
-    ) {
-        match accepted {
-            Ok((stream, from)) => {
-                let from = mesh_sys::udp::normalise(from);
-                if let Some(conn) = self.control.handle_accepted(from, self.clock.now()) {
-                    conns.adopt(conn, stream);
-                }
-            }
-            Err(error) => {
-                // Out of file descriptors, usually: waiting a little beats spinning.
-                tracing::warn!("cannot accept a link: {error}");
-                tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-            }
+    fn handle_accept(&mut self, stream: TcpStream, from: SocketAddr, conns: &mut Conns) {
+        let from = mesh_sys::udp::normalise(from);
+        if let Some(conn) = self.control.handle_accepted(from, self.clock.now()) {
+            conns.adopt(conn, stream);
         }
     }
 }

@@ -28,7 +28,9 @@ const PINS: &str = "pins";
 const ATTACHMENTS: &str = "attachments";
 const LOCK: &str = "lock";
 /// Written by `mesh launch`, with what the router says.
-const LOG: &str = "router.log";
+pub(crate) const LOG: &str = "router.log";
+/// What was in it before it grew too long.
+pub(crate) const OLD_LOG: &str = "router.log.1";
 const IDENTITY_REMEDY: &str =
     "restore it from a backup, or remove it and this router joins as a new peer";
 
@@ -333,7 +335,7 @@ impl Store {
 /// The first file that could not be removed.
 pub fn erase(dir: &Path) -> io::Result<Vec<PathBuf>> {
     let mut removed = Vec::new();
-    for name in [IDENTITY, TARGETS, PINS, ATTACHMENTS, LOCK, LOG] {
+    for name in [IDENTITY, TARGETS, PINS, ATTACHMENTS, LOCK, LOG, OLD_LOG] {
         for path in [dir.join(name), dir.join(format!(".{name}.tmp"))] {
             match fs::remove_file(&path) {
                 Ok(()) => removed.push(path),

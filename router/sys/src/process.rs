@@ -108,6 +108,22 @@ pub fn setsid() -> Result<(), SysError> {
         .map_err(|e| SysError::errno("begin a new session", e))
 }
 
+/// A second handle of the file that standard error goes to.
+///
+/// # Errors
+/// When descriptors run out.
+pub fn stderr_file() -> io::Result<File> {
+    io::stderr().as_fd().try_clone_to_owned().map(File::from)
+}
+
+/// Turns standard error to `file`, for this whole process.
+///
+/// # Errors
+/// When the system refuses.
+pub fn set_stderr(file: &File) -> io::Result<()> {
+    Ok(nix::unistd::dup2_stderr(file)?)
+}
+
 /// The capabilities a router needs: number (linux/capability.h) and name.
 const NEEDED: [(u32, &str); 3] = [
     (12, "CAP_NET_ADMIN"),

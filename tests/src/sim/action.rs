@@ -1,5 +1,8 @@
 //! What a scenario does to the world.
 
+use mesh_proto::ids::Mac;
+
+use super::host::Container;
 use super::network::{Conditions, HostId};
 
 /// One deed at one moment.
@@ -25,11 +28,32 @@ pub(crate) enum Action {
     Conditions(Conditions),
     /// The host gets another address.
     MoveHost(HostId),
-    /// A container goes to another host, with its address.
+    /// A container stops, to go to another host with its address.
     MoveContainer {
         from: HostId,
         to: HostId,
     },
+    /// A container that moves starts again.
+    Arrive {
+        at: HostId,
+        container: Container,
+    },
+    /// Somebody says something to a container that moved.
+    SayTo(Mac),
+    /// The machine is copied: another host's router comes back with its key and state.
+    Clone {
+        of: HostId,
+        to: HostId,
+    },
+    /// By now a holder of a key in use twice has noticed, and all others still reach one another.
+    CloneNoticed {
+        of: HostId,
+        copy: HostId,
+    },
+    /// From now on some traffic is steady, and none of it may be lost.
+    Steady,
+    /// By now every key in use was replaced lately.
+    Renewed,
     /// Random and damaged datagrams arrive at the host.
     Garbage(HostId),
     /// A stranger dials the host and writes random bytes.

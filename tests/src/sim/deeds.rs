@@ -1,18 +1,25 @@
 //! The deeds of a scenario, done to the world.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use mesh_proto::crypto::identity::Identity;
 use mesh_proto::ids::Mac;
 
 use super::action::Action;
+use super::host::{Container, address};
 use super::hostile::Hostile;
 use super::network::HostId;
 use super::process::Keep;
 use super::router::State;
 use super::stream::Item;
-use super::world::{Event, World, address};
+use super::world::{Event, World};
 
+/// How long a container that moves is nowhere.
+const STOPPED: Duration = Duration::from_millis(500);
+/// What is said to a container that moved, and how often.
+const SAID: u32 = 40;
+const SAY_PACE: Duration = Duration::from_millis(50);
 /// Source addresses of a MAC flood.
 const FLOODED_MACS: u64 = 3_000;
 
@@ -32,6 +39,12 @@ impl World {
             Action::Conditions(conditions) => self.network.set_conditions(conditions),
             Action::MoveHost(host) => self.move_host(host),
             Action::MoveContainer { from, to } => self.move_container(from, to),
+            Action::Arrive { at, ref container } => self.arrive(at, container),
+            Action::SayTo(mac) => self.say_to(mac),
+            Action::Clone { of, to } => self.clone_host(of, to),
+            Action::CloneNoticed { of, copy } => self.check_clone(of, copy),
+            Action::Steady => self.steady = true,
+            Action::Renewed => self.check_renewed(),
             Action::Garbage(host) => self.garbage(host),
             Action::GarbageStream(host) => self.garbage_stream(host),
             Action::DamageStream(host) => self.damage_stream(host),
@@ -65,12 +78,11 @@ impl World {
     fn lose_state(&mut self, host: HostId) {
         let identity = Identity::from_seeds(self.dice.key(), self.dice.key());
         self.who.insert(identity.id(), host);
-        let state = &mut self.hosts[host].state;
-        // What the operator typed is in a unit file and comes back with the machine.
-        *state = State {
+        let at = &mut self.hosts[host];
+        at.state = State {
             identity: Arc::new(identity),
             epoch: 0,
-            targets: state.targets.clone(),
+            targets: at.typed.clone(),
             pins: Default::default(),
         };
     }
@@ -82,16 +94,55 @@ impl World {
     }
 
     fn move_container(&mut self, from: HostId, to: HostId) {
-        let Some(moving) = self.hosts[from].containers.pop() else {
+        let Some(container) = self.hosts[from].containers.pop() else {
             return;
         };
-        self.hosts[to].containers.push(moving.clone());
-        for host in [from, to] {
-            let attached = self.hosts[host].attached();
-            self.tell_router(host, |router, now| router.set_attached(attached, now));
+        let attached = self.hosts[from].attached();
+        self.tell_router(from, |router, now| router.set_attached(attached, now));
+        let arrive = Event::Action(Action::Arrive { at: to, container });
+        self.queue.push(self.now + STOPPED, arrive);
+    }
+
+    fn arrive(&mut self, at: HostId, container: &Container) {
+        self.hosts[at].containers.push(container.clone());
+        let attached = self.hosts[at].attached();
+        self.tell_router(at, |router, now| router.set_attached(attached, now));
+        let (frame, bytes) = self.announcement(at, container);
+        self.places.moved(container.mac, at, frame, self.now);
+        self.speak(at, &[bytes]);
+        for n in 1..=SAID {
+            let event = Event::Action(Action::SayTo(container.mac));
+            self.queue.push(self.now + SAY_PACE * n, event);
         }
-        let (_, frame) = self.announcement(to, &moving);
-        self.speak(to, &[frame]);
+    }
+
+    fn say_to(&mut self, mac: Mac) {
+        let running = self.running();
+        if running.is_empty() {
+            return;
+        }
+        let from = running[self.dice.below(running.len())];
+        let mut sources = self.hosts[from].containers.iter().map(|c| c.mac);
+        let Some(source) = sources.find(|source| *source != mac) else {
+            return;
+        };
+        let (_, bytes) = self.ledger.frame(from, source, mac, 100);
+        self.speak(from, &[bytes]);
+    }
+
+    fn clone_host(&mut self, of: HostId, to: HostId) {
+        let copied = self.hosts[of].state.clone();
+        let own = self.hosts[to].typed.clone();
+        let at = [of, to].map(|h| self.hosts[h].address);
+        let at = at.map(|a| a.ip().to_string());
+        let names = [of, to].map(|h| format!("h{h}"));
+        // What either was told to dial, but not one another: the two would meet themselves and learn nothing.
+        let mut targets = copied.targets.clone();
+        targets.extend(own);
+        targets.sort();
+        targets.dedup();
+        targets.retain(|t| !at.contains(t) && !names.contains(t));
+        self.hosts[to].state = State { targets, ..copied };
     }
 
     fn garbage(&mut self, host: HostId) {

@@ -61,6 +61,21 @@ impl Layout {
     }
 }
 
+/// Who may link to whom, as far as operators are concerned.
+#[derive(Clone, Debug)]
+pub(crate) struct Joined {
+    /// Pairs of dialler and dialled.
+    pub(crate) pairs: BTreeSet<(HostId, HostId)>,
+    /// Whether routers find others by themselves.
+    pub(crate) discovery: bool,
+}
+
+impl Joined {
+    pub(crate) fn may(&self, a: HostId, b: HostId) -> bool {
+        self.discovery || self.pairs.contains(&(a, b)) || self.pairs.contains(&(b, a))
+    }
+}
+
 /// Groups of hosts that are joined by edges, each group in order.
 pub(crate) fn components(
     hosts: &[HostId],

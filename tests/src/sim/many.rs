@@ -61,6 +61,15 @@ impl Summary {
         times
     }
 
+    /// Runs by their number of routers.
+    pub fn by_size(&self) -> BTreeMap<usize, usize> {
+        let mut out = BTreeMap::new();
+        for report in &self.reports {
+            *out.entry(report.routers).or_default() += 1;
+        }
+        out
+    }
+
     /// Runs and the slowest agreement, by scenario.
     pub fn by_scenario(&self) -> BTreeMap<Scenario, (usize, Duration)> {
         let mut out = BTreeMap::new();
@@ -81,6 +90,17 @@ impl fmt::Display for Summary {
             let index = (times.len() * per_cent / 100).min(times.len().saturating_sub(1));
             times.get(index).copied().unwrap_or_default().as_secs_f64()
         };
+        let sizes = self.by_size();
+        let runs: Vec<String> = sizes
+            .iter()
+            .map(|(n, runs)| format!("{runs} of {n}"))
+            .collect();
+        writeln!(
+            f,
+            "runs by routers: {}; the largest had {}",
+            runs.join(", "),
+            sizes.last_key_value().map_or(0, |(n, _)| *n),
+        )?;
         write!(
             f,
             "{} seeds over {} scenarios: {} broken; {} events, {} frames, {} deliveries; \

@@ -6,19 +6,23 @@
 //!
 //! | file | subject |
 //! |---|---|
-//! | `run` | one seed from start to end |
+//! | `choice`, `run` | what a seed chooses; one seed from start to end |
 //! | `many` | many seeds on all cores, and what came of them |
 //! | `scenario`, `action`, `deeds` | what goes wrong: when, what, and how it is done |
-//! | `world`, `queue`, `trace` | hosts, events in order, the trace |
+//! | `checks` | what is checked in the middle of some scenarios |
+//! | `world`, `host`, `queue`, `trace` | the world, its hosts, events in order, the trace |
 //! | `network`, `stream`, `transfer` | the underlay, TCP, and what is on its way |
 //! | `process`, `router`, `hostile` | what runs on hosts |
 //! | `frames`, `traffic` | what containers say |
 //! | `layout` | who dials whom |
 
 mod action;
+mod checks;
+mod choice;
 mod deeds;
 mod dice;
 mod frames;
+mod host;
 mod hostile;
 mod invariants;
 mod layout;

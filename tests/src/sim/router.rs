@@ -145,6 +145,18 @@ impl Router {
         usize::try_from(longest).unwrap_or(usize::MAX)
     }
 
+    /// What it warns its operator of.
+    pub(crate) fn warnings(&self, now: Instant) -> Vec<String> {
+        self.control.report(self.local(now)).warnings
+    }
+
+    /// The age of the oldest key it seals with.
+    pub(crate) fn oldest_key(&self, now: Instant) -> Option<Duration> {
+        let local = self.local(now);
+        let sessions = self.snapshot.peers.values().flat_map(|p| &p.transport);
+        sessions.map(|t| local.since(t.established())).max()
+    }
+
     /// Records it has taken from others.
     pub(crate) fn records_taken(&self) -> u64 {
         self.control.records_taken()

@@ -11,17 +11,18 @@ use mesh_proto::limits::SETTLE;
 use mesh_proto::time::Instant;
 
 use super::action::Action;
-use super::dice::Dice;
+use super::choice::Choice;
+use super::host::{Host, Plan};
 use super::invariants::agreement::{self, Belief};
 use super::invariants::delivery::{self, Expectation};
 use super::invariants::{Check, Violation};
-use super::layout::{Layout, components, diameter};
+use super::layout::{Joined, Layout, components, diameter};
 use super::network::HostId;
 use super::planted::{Planted, VICTIM};
 use super::scenario::Scenario;
 use super::trace::Sink;
 use super::verifier::Cache;
-use super::world::{Event, Host, Plan, World};
+use super::world::{Event, World};
 
 /// Virtual time after the last fault by which every component must agree: the slowest redial of an explicit target
 /// (8 s and a quarter), a handshake, and dead links noticed after 3.5 s.
@@ -92,10 +93,27 @@ impl fmt::Display for Report {
     }
 }
 
+impl Report {
+    fn new(seed: u64, choice: &Choice) -> Self {
+        Self {
+            seed,
+            scenario: choice.scenario,
+            layout: choice.layout,
+            routers: choice.routers,
+            trace: 0,
+            events: 0,
+            frames: 0,
+            deliveries: 0,
+            agreed_after: None,
+            broken: None,
+        }
+    }
+}
+
 /// Runs one seed. A panic of the code under test is a broken promise, too.
 pub fn run(seed: u64, options: Options, sink: Option<Sink>) -> Report {
     let choice = Choice::of(seed, options);
-    let mut report = choice.report(seed);
+    let mut report = Report::new(seed, &choice);
     let played = catch_unwind(AssertUnwindSafe(|| play(&choice, seed, options, sink)));
     match played {
         Ok(done) => {
@@ -118,62 +136,6 @@ pub fn run(seed: u64, options: Options, sink: Option<Sink>) -> Report {
     report
 }
 
-/// What a seed chooses.
-struct Choice {
-    scenario: Scenario,
-    layout: Layout,
-    routers: usize,
-    dice: Dice,
-}
-
-impl Choice {
-    fn of(seed: u64, options: Options) -> Self {
-        let mut dice = Dice::new(seed);
-        let drawn = Scenario::ALL[dice.below(Scenario::ALL.len())];
-        let scenario = options.scenario.unwrap_or(drawn);
-        let layout = loop {
-            let layout = Layout::ALL[dice.below(Layout::ALL.len())];
-            if scenario.suits(layout) {
-                break layout;
-            }
-        };
-        let routers = match dice.below(100) {
-            0..85 => 3 + dice.below(5),
-            85..98 => 8 + dice.below(7),
-            _ => 15 + dice.below(36),
-        };
-        // A datagram may take 16 hops: longer chains are not meshes we promise anything about.
-        let routers = match layout {
-            Layout::Line => routers.min(12),
-            // A ring of which a pair is blocked is a line.
-            Layout::Ring if scenario == Scenario::UdpBlocked => routers.min(12),
-            Layout::Ring => routers.min(24),
-            _ => routers,
-        };
-        Self {
-            scenario,
-            layout,
-            routers,
-            dice,
-        }
-    }
-
-    fn report(&self, seed: u64) -> Report {
-        Report {
-            seed,
-            scenario: self.scenario,
-            layout: self.layout,
-            routers: self.routers,
-            trace: 0,
-            events: 0,
-            frames: 0,
-            deliveries: 0,
-            agreed_after: None,
-            broken: None,
-        }
-    }
-}
-
 struct Done {
     world: World,
     agreed_after: Option<Duration>,
@@ -191,7 +153,10 @@ fn play(choice: &Choice, seed: u64, options: Options, sink: Option<Sink>) -> Don
     let plan = Plan {
         hosts: n + 1,
         targets,
-        discovery: choice.layout.discovers(),
+        joined: Joined {
+            pairs,
+            discovery: choice.layout.discovers(),
+        },
         names: choice.scenario.needs_names() || dice.chance(300),
         open: dice.chance(250),
         clocks: choice.scenario.clocks(),
@@ -211,42 +176,25 @@ fn play(choice: &Choice, seed: u64, options: Options, sink: Option<Sink>) -> Don
     }
     world.queue.push(Instant::ZERO, Event::Traffic);
     let last_fault = Instant::ZERO + script.last_fault;
-    let joined = Joined {
-        pairs,
-        discovery: plan.discovery,
-    };
-    let agreed_after = world.play(last_fault, &joined);
+    let agreed_after = world.play(last_fault);
     Done {
         world,
         agreed_after,
     }
 }
 
-/// Which routers can hold a link that carries data, as far as operators and underlay are concerned.
-struct Joined {
-    pairs: BTreeSet<(HostId, HostId)>,
-    discovery: bool,
-}
-
-impl Joined {
-    fn holds(&self, world: &World, a: HostId, b: HostId) -> bool {
-        let told = self.pairs.contains(&(a, b)) || self.pairs.contains(&(b, a));
-        (self.discovery || told) && world.network.joins(a, b)
-    }
-}
-
 impl World {
-    fn play(&mut self, last_fault: Instant, joined: &Joined) -> Option<Duration> {
+    fn play(&mut self, last_fault: Instant) -> Option<Duration> {
         self.step_to(last_fault);
         if self.planted == Some(Planted::StaleSnapshot) {
             self.go_deaf();
         }
-        let agreed = self.wait_for_agreement(last_fault, joined)?;
+        let agreed = self.wait_for_agreement(last_fault)?;
         let settled = self.now + SETTLE + STEP;
         self.step_to(settled);
         self.talking = false;
         self.hops.counting = true;
-        self.test_delivery(joined);
+        self.test_delivery();
         if self.broken.is_none() && !self.hosts.iter().all(Host::still_linked) {
             let detail = "a hostile member lost its link for what it said".to_owned();
             self.check(Err(Violation::new("S3 control never cuts", detail)));
@@ -276,18 +224,18 @@ impl World {
     }
 
     /// Waits until every component agrees; the check that failed when it took too long.
-    fn wait_for_agreement(&mut self, since: Instant, joined: &Joined) -> Option<Duration> {
+    fn wait_for_agreement(&mut self, since: Instant) -> Option<Duration> {
         let mut agreed: Option<Instant> = None;
         while self.now < since + QUIET && self.broken.is_none() {
             let next = self.now + STEP;
             self.step_to(next);
-            match self.agreement(joined) {
+            match self.agreement() {
                 Ok(()) => agreed = agreed.or(Some(self.now)),
                 Err(_) => agreed = None,
             }
         }
         if agreed.is_none() && self.broken.is_none() {
-            let check = self.agreement(joined);
+            let check = self.agreement();
             self.check(check);
         }
         agreed
@@ -295,13 +243,23 @@ impl World {
             .map(|at| at.since(since))
     }
 
-    fn components(&mut self, joined: &Joined) -> Vec<BTreeSet<HostId>> {
+    fn components(&mut self) -> Vec<BTreeSet<HostId>> {
         let running = self.running();
-        components(&running, |a, b| joined.holds(self, a, b))
+        self.components_of(&running)
     }
 
-    fn agreement(&mut self, joined: &Joined) -> Check {
-        for component in self.components(joined) {
+    /// Which of these routers can reach one another without the others.
+    pub(crate) fn components_of(&self, hosts: &[HostId]) -> Vec<BTreeSet<HostId>> {
+        components(hosts, |a, b| self.holds(a, b))
+    }
+
+    /// Whether two routers can hold a link that carries data, as far as operators and underlay are concerned.
+    fn holds(&self, a: HostId, b: HostId) -> bool {
+        self.joined.may(a, b) && self.network.joins(a, b)
+    }
+
+    fn agreement(&mut self) -> Check {
+        for component in self.components() {
             let beliefs: Vec<Belief> = component.iter().filter_map(|h| self.belief(*h)).collect();
             agreement::check(&component, &beliefs)?;
         }
@@ -327,15 +285,15 @@ impl World {
     }
 
     /// Every router says something to every other, and to all.
-    fn test_delivery(&mut self, joined: &Joined) {
-        let components = self.components(joined);
+    fn test_delivery(&mut self) {
+        let components = self.components();
         let everyone: BTreeSet<HostId> = components.iter().flatten().copied().collect();
-        let mut expected = Vec::new();
+        let mut expected = std::mem::take(&mut self.promised);
         for component in &components {
             self.test_broadcasts(component, &mut expected);
         }
         self.step_to(self.now + GRACE);
-        let most = components.iter().map(|c| self.widest(c, joined)).max();
+        let most = components.iter().map(|c| self.widest(c)).max();
         let most = most.unwrap_or(0);
         for component in &components {
             self.test_unicast(component, &mut expected);
@@ -384,9 +342,9 @@ impl World {
     }
 
     /// The hops that are enough. With discovery links form as routers choose: what they announce is the measure.
-    fn widest(&mut self, component: &BTreeSet<HostId>, joined: &Joined) -> usize {
-        if !joined.discovery {
-            return diameter(component, |a, b| joined.holds(self, a, b));
+    fn widest(&mut self, component: &BTreeSet<HostId>) -> usize {
+        if !self.joined.discovery {
+            return diameter(component, |a, b| self.holds(a, b));
         }
         let now = self.now;
         let routes = component
@@ -396,7 +354,12 @@ impl World {
     }
 }
 
-fn expectation(frame: u64, from: HostId, to: impl Iterator<Item = HostId>) -> Expectation {
+/// A frame that all of `to` must get, and nobody else.
+pub(crate) fn expectation(
+    frame: u64,
+    from: HostId,
+    to: impl Iterator<Item = HostId>,
+) -> Expectation {
     Expectation {
         frame,
         from,

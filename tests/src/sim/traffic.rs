@@ -5,9 +5,11 @@ use std::time::Duration;
 use mesh_proto::ids::Mac;
 
 use super::frames::FrameId;
+use super::host::Container;
 use super::network::HostId;
 use super::planted::Planted;
-use super::world::{Container, Event, World};
+use super::run::expectation;
+use super::world::{Event, World};
 
 /// Time between two containers that speak.
 const PACE: Duration = Duration::from_millis(60);
@@ -33,6 +35,26 @@ impl World {
             }
         }
         self.speak(from, &frames);
+        if self.steady {
+            self.say_steadily();
+        }
+    }
+
+    /// One container says something to one elsewhere, and that must arrive.
+    fn say_steadily(&mut self) {
+        let running = self.running();
+        let from = running[self.dice.below(running.len())];
+        let to = running[self.dice.below(running.len())];
+        let mac = |h: HostId| self.hosts[h].containers.first().map(|c| c.mac);
+        let (true, Some(source), Some(target)) = (from != to, mac(from), mac(to)) else {
+            return;
+        };
+        let (frame, bytes) = self.ledger.frame(from, source, target, 100);
+        self.speak(from, &[bytes]);
+        let mut promise = expectation(frame, from, [to].into_iter());
+        // Until everybody has heard of everybody a frame may reach others as well.
+        promise.only = false;
+        self.promised.push(promise);
     }
 
     fn any_frame(&mut self, from: HostId) -> Option<(FrameId, Vec<u8>)> {
@@ -71,6 +93,9 @@ impl World {
             && let Some(frame) = frames.first()
         {
             self.leak(from, frame);
+        }
+        for frame in frames {
+            self.places.sent(from, frame, self.now);
         }
         self.tell_router(from, |router, now| router.frames(frames, now));
     }

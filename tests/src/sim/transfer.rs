@@ -101,6 +101,8 @@ impl World {
                 .injected(host, incarnation, &frame, &self.ledger);
             self.check(check);
         }
+        let check = self.places.injected(host, &frame, &self.ledger);
+        self.check(check);
         if let Some(id) = id_of(&frame) {
             self.hops.injected(id);
             self.trace.event(self.now, &[4, host as u64, id]);

@@ -1,33 +1,31 @@
 //! The world of one run: hosts, underlay, clock, and the loop that makes one thing happen after the other.
 
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
-use mesh_proto::address::mac_for;
 use mesh_proto::crypto::aead::Suites;
-use mesh_proto::crypto::identity::Identity;
 use mesh_proto::crypto::secret::MeshSecret;
-use mesh_proto::ids::{ConnId, Mac, PeerId};
-use mesh_proto::limits::DEFAULT_PORT;
+use mesh_proto::ids::{ConnId, PeerId};
 use mesh_proto::time::Instant;
-use mesh_proto::topology::record::Attached;
 
 use super::action::Action;
 use super::dice::Dice;
 use super::frames::Ledger;
+use super::host::{Host, Plan, host};
 use super::invariants::bounds;
 use super::invariants::deliver_once::Deliveries;
-use super::invariants::delivery::Hops;
+use super::invariants::delivery::{Expectation, Hops};
+use super::invariants::follow::Places;
 use super::invariants::forward_once::Forwarded;
 use super::invariants::nonce::Nonces;
 use super::invariants::{Check, Violation};
+use super::layout::Joined;
 use super::network::{HostId, Network};
 use super::planted::{Planted, VICTIM};
 use super::process::{Effect, Process};
 use super::queue::Queue;
-use super::router::{Router, Setup, State};
+use super::router::{Router, Setup};
 use super::stream::{StreamId, Streams};
 use super::trace::{Sink, Trace};
 use super::verifier::Cache;
@@ -71,40 +69,6 @@ pub(crate) enum Event {
     Traffic,
 }
 
-/// A container: its address, and the MAC address that follows from it.
-#[derive(Clone, Debug)]
-pub(crate) struct Container {
-    pub(crate) ip: Ipv4Addr,
-    pub(crate) mac: Mac,
-}
-
-/// A host and what it keeps.
-pub(crate) struct Host {
-    pub(crate) address: SocketAddr,
-    pub(crate) powered: bool,
-    pub(crate) process: Option<Box<dyn Process>>,
-    /// Which start of the process it is.
-    pub(crate) incarnation: u64,
-    pub(crate) state: State,
-    pub(crate) containers: Vec<Container>,
-    pub(crate) clock: Duration,
-    armed: Option<Instant>,
-    fired: (Instant, u32),
-}
-
-/// How a world begins.
-pub(crate) struct Plan {
-    pub(crate) hosts: usize,
-    pub(crate) targets: Vec<Vec<HostId>>,
-    pub(crate) discovery: bool,
-    /// Whether targets are typed as names rather than as addresses.
-    pub(crate) names: bool,
-    pub(crate) open: bool,
-    /// How far apart the hosts' clocks may be.
-    pub(crate) clocks: Duration,
-    pub(crate) planted: Option<Planted>,
-}
-
 /// The world.
 pub(crate) struct World {
     pub(crate) now: Instant,
@@ -119,6 +83,7 @@ pub(crate) struct World {
     pub(crate) forwarded: Forwarded,
     pub(crate) nonces: Nonces,
     pub(crate) hops: Hops,
+    pub(crate) places: Places,
     pub(crate) trace: Trace,
     pub(crate) planted: Option<Planted>,
     pub(crate) broken: Option<Violation>,
@@ -127,8 +92,11 @@ pub(crate) struct World {
     pub(crate) dialled: u16,
     /// Whether containers talk.
     pub(crate) talking: bool,
+    /// Whether some of it is steady traffic, of which nothing may be lost.
+    pub(crate) steady: bool,
+    pub(crate) promised: Vec<Expectation>,
     pub(crate) secret: Arc<MeshSecret>,
-    discovery: bool,
+    pub(crate) joined: Joined,
     verifier: Arc<Cache>,
 }
 
@@ -160,14 +128,17 @@ impl World {
             forwarded: Forwarded::default(),
             nonces: Nonces::default(),
             hops: Hops::default(),
+            places: Places::default(),
             trace: Trace::new(sink),
             planted: plan.planted,
             broken: None,
             recent: Vec::new(),
             dialled: 0,
             talking: true,
+            steady: false,
+            promised: Vec::new(),
             secret: Arc::new(secret),
-            discovery: plan.discovery,
+            joined: plan.joined.clone(),
             verifier,
             dice,
         }
@@ -373,7 +344,7 @@ impl World {
         let setup = Setup {
             nickname: format!("h{host}"),
             address: self.hosts[host].address,
-            discovery: self.discovery,
+            discovery: self.joined.discovery,
             secret: self.secret.clone(),
             verifier: self.verifier.clone(),
             attached: self.hosts[host].attached(),
@@ -398,68 +369,5 @@ impl World {
             }
             Err(error) => self.check(Err(Violation::new("S2 start", error))),
         }
-    }
-}
-
-impl Host {
-    /// Whether the process is not a hostile member that lost its link.
-    pub(crate) fn still_linked(&self) -> bool {
-        self.process.as_ref().is_none_or(|p| p.still_linked())
-    }
-
-    /// The containers as their router announces them.
-    pub(crate) fn attached(&self) -> Vec<Attached> {
-        let announce = |c: &Container| Attached {
-            mac: c.mac,
-            addr: ipnet::Ipv4Net::new_assert(c.ip, 16).into(),
-            container: format!("c{}", c.ip),
-        };
-        self.containers.iter().map(announce).collect()
-    }
-}
-
-fn host(id: HostId, plan: &Plan, dice: &mut Dice) -> Host {
-    let containers = (0..=dice.below(3)).map(|c| container(id, c)).collect();
-    let target = |to: &HostId| {
-        if plan.names {
-            format!("h{to}")
-        } else {
-            address(*to, 0).ip().to_string()
-        }
-    };
-    let targets = plan.targets.get(id).map(Vec::as_slice).unwrap_or_default();
-    Host {
-        address: address(id, 0),
-        powered: true,
-        process: None,
-        incarnation: 0,
-        state: State {
-            identity: Arc::new(Identity::from_seeds(dice.key(), dice.key())),
-            epoch: 0,
-            targets: targets.iter().map(target).collect(),
-            pins: BTreeMap::new(),
-        },
-        containers,
-        clock: dice.between(Duration::ZERO, plan.clocks),
-        armed: None,
-        fired: (Instant::ZERO, 0),
-    }
-}
-
-fn byte(n: usize) -> u8 {
-    u8::try_from(n & 0xff).unwrap_or_default()
-}
-
-/// The underlay address of a host after it has moved `moves` times.
-pub(crate) fn address(host: HostId, moves: usize) -> SocketAddr {
-    let ip = Ipv4Addr::new(192, 168, byte(moves), byte(host + 1));
-    SocketAddr::new(ip.into(), DEFAULT_PORT)
-}
-
-fn container(host: HostId, number: usize) -> Container {
-    let ip = Ipv4Addr::new(10, 2, byte(host), byte(number + 1));
-    Container {
-        ip,
-        mac: mac_for(ip.into()),
     }
 }

@@ -6,6 +6,7 @@
 //! | `forward_once` | I4: no router forwards a frame or datagram twice | always |
 //! | `deliver_once` | I5: no frame enters a bridge twice, or changed | always |
 //! | `delivery` | I6: everybody reaches everybody, in few hops | when quiet |
+//! | `follow` | I7: a MAC address that moved is followed at once | always |
 //! | `secrecy` | I8: no frame in clear on any wire | always |
 //! | `nonce` | I9: no counter used twice under one key | always |
 //! | `bounds` | I10: no table beyond its bound | always |
@@ -16,6 +17,7 @@ pub(crate) mod agreement;
 pub(crate) mod bounds;
 pub(crate) mod deliver_once;
 pub(crate) mod delivery;
+pub(crate) mod follow;
 pub(crate) mod forward_once;
 pub(crate) mod nonce;
 pub(crate) mod secrecy;

@@ -1,0 +1,131 @@
+//! Direct paths: found, blocked, moved, silent; and which of our addresses are announced.
+
+use super::*;
+
+#[test]
+fn a_pair_without_udp_stays_pending_and_talks_through_the_third() {
+    let mut net = Net::new(vec![open_mesh(1), open_mesh(2), open_mesh(3)]);
+    net.no_udp.push((0, 2));
+    net.connect(0, 1);
+    net.connect(2, 1);
+    net.run(8 * SECOND);
+    let pending = |net: &Net| {
+        let states = net.states(0).into_iter();
+        let mut pending = states.filter(|(s, _)| *s == ConnectionState::Pending);
+        pending.next().unwrap().1
+    };
+    assert_eq!(pending(&net), "probing the UDP path");
+    net.run(10 * SECOND);
+    let middle = net.nodes[0].control.display(&net.nodes[1].control.me());
+    let blocked = "UDP between the two is blocked; open UDP port 6783 both ways";
+    assert_eq!(
+        pending(&net),
+        format!("{blocked}, until then frames go via {middle}")
+    );
+    net.send_frame(0, &frame([0xff; 6], 1, b"x"));
+    net.send_frame(2, &frame([2, 0, 0, 0, 0, 1], 3, b"y"));
+    net.run(SECOND);
+    assert_eq!(
+        (net.nodes[0].injected.len(), net.nodes[2].injected.len()),
+        (1, 1)
+    );
+}
+
+#[test]
+fn what_a_neighbour_sees_is_announced_while_it_is_one() {
+    let mut net = linked_pair();
+    let seen: SocketAddr = "203.0.113.7:6783".parse().unwrap();
+    let now = net.now + limits::OBSERVED_HOLD;
+    let peer = net.nodes[1].control.me();
+    let control = &mut net.nodes[0].control;
+    let announced = |control: &Control| control.own.body().endpoints.contains(&seen);
+    assert!(control.observed.saw(peer, seen, true, now));
+    control.refresh_endpoints();
+    assert!(announced(control));
+    let conn = control.links.of_peer(&peer).unwrap();
+    control.handle_closed(conn, "gone", now);
+    assert!(!announced(control));
+    // Without a link nobody has a say.
+    control.handle_message(conn, LinkMessage::Observed(seen), now);
+    assert!(!announced(control));
+}
+
+#[test]
+fn a_peer_that_moved_is_followed_within_a_heartbeat() {
+    let mut net = linked_pair();
+    let peer = net.nodes[1].control.me();
+    let path = |net: &Net| net.nodes[0].control.paths.direct(&peer).unwrap().address;
+    assert_eq!(path(&net), address(1));
+    net.nodes[1].address = address(7);
+    net.run(limits::HEARTBEAT * 11 / 10 + Duration::from_millis(20));
+    assert_eq!(path(&net), address(7));
+    assert_eq!((net.established(0), net.established(1)), (1, 1));
+}
+
+#[test]
+fn a_pair_alone_without_udp_is_told_that_nothing_passes() {
+    let mut net = Net::new(vec![open_mesh(1), open_mesh(2)]);
+    net.connect(0, 1);
+    net.run(5 * SECOND);
+    net.no_udp.push((0, 1));
+    let error = |net: &Net| net.states(0).remove(0).1;
+    net.run(5 * SECOND);
+    assert_eq!(error(&net), "probing the UDP path");
+    net.run(10 * SECOND);
+    let blocked = "UDP between the two is blocked; open UDP port 6783 both ways";
+    assert_eq!(
+        error(&net),
+        format!("{blocked}, until then no frames get through")
+    );
+    net.no_udp.clear();
+    net.run(5 * SECOND);
+    assert_eq!((error(&net), net.established(0)), (String::new(), 1));
+}
+
+#[test]
+fn a_silent_path_is_left_at_once_when_its_time_is_over() {
+    let mut net = linked_pair();
+    let peer = net.nodes[1].control.me();
+    let is_direct = |net: &Net| net.nodes[0].control.paths.direct(&peer).is_some();
+    let moment = Duration::from_millis(1);
+    for _ in 0..5 {
+        // The network is without delay: the last reply comes when the last probe leaves.
+        let probe = net.nodes[0].control.next_probe;
+        net.run(probe.since(net.now) + moment);
+        assert!(is_direct(&net));
+        net.no_udp.push((0, 1));
+        net.run((probe + limits::DEAD_AFTER - moment).since(net.now));
+        assert!(is_direct(&net));
+        net.run(2 * moment);
+        assert!(!is_direct(&net));
+        let lost = net.nodes[0].control.paths.lost(&peer).unwrap();
+        assert!(lost.since(probe + limits::DEAD_AFTER) < moment, "{lost:?}");
+        net.no_udp.clear();
+        net.run(5 * SECOND);
+    }
+}
+
+#[test]
+fn a_silent_link_is_left_at_once_when_its_time_is_over() {
+    let mut net = linked_pair();
+    let conn = net.conn(0, 1);
+    for elapsed in [0, 300, 450] {
+        net.run(Duration::from_millis(elapsed));
+    }
+    // Every byte is lost from now on, and nobody is told.
+    net.streams.clear();
+    let heard = net.nodes[0]
+        .control
+        .links
+        .get(conn)
+        .unwrap()
+        .silence(net.now);
+    let moment = Duration::from_millis(1);
+    let left = limits::DEAD_AFTER.saturating_sub(heard);
+    net.run(left.saturating_sub(moment));
+    assert!(net.nodes[0].control.links.get(conn).is_some());
+    net.run(2 * moment);
+    assert!(net.nodes[0].control.links.get(conn).is_none());
+    let notes = &net.nodes[0].notes;
+    assert!(notes.iter().any(|n| n.contains("nothing heard for 3.5 s")));
+}

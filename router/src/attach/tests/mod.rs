@@ -1,0 +1,186 @@
+//! Attachments over a fake kernel and fake engines.
+
+use std::time::Duration;
+
+use mesh_proto::api::{AbandonRequest, AdoptRequest, AttachRequest, DetachRequest, PrepareRequest};
+
+use super::fake::FakeKernel;
+use super::*;
+use crate::engine::NetworkEndpoint;
+use crate::engine::fake::FakeEngine;
+
+mod docker;
+mod prepared;
+mod reconcile;
+mod requests;
+
+struct Setup {
+    dir: tempfile::TempDir,
+    kernel: Arc<FakeKernel>,
+    docker: Arc<FakeEngine>,
+    podman: Arc<FakeEngine>,
+    attachments: Arc<Attachments>,
+}
+
+/// `web` (pid 10) and `db` (pid 11) run in Docker; 10.9.9.9 is used elsewhere in the mesh; the caller is pid 1000.
+fn setup() -> Setup {
+    let dir = tempfile::tempdir().unwrap();
+    let kernel = FakeKernel::new();
+    let (docker, podman) = (
+        FakeEngine::new(Runtime::Docker),
+        FakeEngine::new(Runtime::Podman),
+    );
+    for (name, pid) in [("web", 10), ("db", 11)] {
+        docker.add(name, pid);
+        kernel.start_process(pid);
+    }
+    kernel.start_process(1000);
+    let attachments = open(&dir, &kernel, &docker, &podman);
+    Setup {
+        dir,
+        kernel,
+        docker,
+        podman,
+        attachments,
+    }
+}
+
+fn open(
+    dir: &tempfile::TempDir,
+    kernel: &Arc<FakeKernel>,
+    docker: &Arc<FakeEngine>,
+    podman: &Arc<FakeEngine>,
+) -> Arc<Attachments> {
+    let store = Arc::new(Store::open(dir.path()).unwrap());
+    let engines = Engines::new(vec![docker.clone(), podman.clone()]);
+    let book: AddressBook = Arc::new(|ip| {
+        (ip.to_string() == "10.9.9.9").then(|| "container far on 7a::1(host2)".to_owned())
+    });
+    Attachments::open(store, kernel.clone(), engines, book, "mesh").unwrap()
+}
+
+impl Setup {
+    /// The router ends (killed or stopped) and starts again.
+    fn restart(self) -> Self {
+        let Self {
+            dir,
+            kernel,
+            docker,
+            podman,
+            attachments,
+        } = self;
+        drop(attachments);
+        let attachments = open(&dir, &kernel, &docker, &podman);
+        Self {
+            dir,
+            kernel,
+            docker,
+            podman,
+            attachments,
+        }
+    }
+
+    async fn attach(&self, container: &str, addresses: &[&str]) -> Result<Vec<String>, String> {
+        let request = AttachRequest {
+            container: container.into(),
+            addresses: strings(addresses),
+            runtime: None,
+            multicast_route: true,
+        };
+        let done = self.attachments.attach(&request).await;
+        done.map(|a| a.addresses).map_err(|e| e.to_string())
+    }
+
+    async fn detach(&self, container: &str, addresses: &[&str]) -> Result<Vec<String>, String> {
+        let request = DetachRequest {
+            container: container.into(),
+            addresses: strings(addresses),
+            runtime: None,
+        };
+        let done = self.attachments.detach(&request).await;
+        done.map(|a| a.addresses).map_err(|e| e.to_string())
+    }
+
+    async fn prepare(
+        &self,
+        runtime: Runtime,
+        addresses: &[&str],
+    ) -> Result<mesh_proto::api::Prepared, String> {
+        let request = PrepareRequest {
+            runtime,
+            addresses: strings(addresses),
+            multicast_route: true,
+            caller_pid: 1000,
+        };
+        self.attachments
+            .prepare(&request)
+            .await
+            .map_err(|e| e.to_string())
+    }
+
+    async fn adopt_process(&self, id: &str, pid: u32) {
+        let request = AdoptRequest {
+            id: id.into(),
+            container: None,
+            pid: Some(pid),
+            name: "sleep".into(),
+        };
+        self.attachments.adopt(&request).await.unwrap();
+    }
+
+    /// Docker connects a container to the network `mesh`, as far as Join.
+    async fn plug_by_docker(&self, id: &str, container: &str, address: &str, sandbox: &str) {
+        let wanted = options(address);
+        self.attachments
+            .create_endpoint(id, "mesh", wanted)
+            .await
+            .unwrap();
+        self.kernel.add_sandbox(sandbox);
+        let end = NetworkEndpoint {
+            endpoint: id.into(),
+            container: format!("id-{container}"),
+            name: container.into(),
+        };
+        self.docker
+            .world()
+            .endpoints
+            .entry("mesh".into())
+            .or_default()
+            .push(end);
+        self.attachments.join(id, sandbox.into()).unwrap();
+        let mut announced = self.attachments.announced();
+        let known = announced.wait_for(|list| list.iter().any(|a| a.container == container));
+        tokio::time::timeout(Duration::from_secs(5), known)
+            .await
+            .unwrap()
+            .unwrap();
+    }
+
+    fn plugged(&self) -> Vec<String> {
+        self.kernel.plugged_addresses()
+    }
+
+    fn announced(&self) -> Vec<String> {
+        let list = self.attachments.announced().borrow().clone();
+        list.iter()
+            .map(|a| format!("{} {}", a.address, a.container))
+            .collect()
+    }
+
+    async fn reconcile(&self) {
+        self.attachments.reconcile(true).await;
+    }
+}
+
+fn strings(texts: &[&str]) -> Vec<String> {
+    texts.iter().map(|t| (*t).to_owned()).collect()
+}
+
+/// An endpoint as Docker asks for it, with nothing special.
+fn options(address: &str) -> EndpointOptions {
+    EndpointOptions {
+        address: address.parse().unwrap(),
+        multicast: false,
+        late: Late::No,
+    }
+}

@@ -1,0 +1,145 @@
+//! Where the router's log goes: standard error. Started in the background, that is a file, which is kept bounded: what
+//! grows beyond [`MAX_LOG`] is put aside as `router.log.1`, and the one put aside before is gone.
+//!
+//! Standard error itself is turned to the new file, so that panics and libraries write there, too.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use tracing_subscriber::fmt::writer::BoxMakeWriter;
+
+use crate::state::{LOG, OLD_LOG};
+
+/// Bytes of the log beyond which it is put aside; with the old one twice as many are kept.
+const MAX_LOG: u64 = 10 << 20;
+
+/// Begins to log, at `level` and above. In the background (`daemon`) the log in `state_dir` is kept bounded, provided
+/// that standard error goes there.
+pub(crate) fn init(level: &str, daemon: bool, state_dir: &Path) {
+    let rotating = daemon.then(|| Rotating::of_stderr(state_dir)).flatten();
+    let writer = match rotating {
+        Some(log) => BoxMakeWriter::new(Mutex::new(log)),
+        None => BoxMakeWriter::new(io::stderr),
+    };
+    tracing_subscriber::fmt()
+        .with_env_filter(tracing_subscriber::EnvFilter::new(level))
+        .with_writer(writer)
+        .with_target(false)
+        .with_ansi(false)
+        .init();
+}
+
+/// A file that is put aside when it has grown large.
+struct Rotating {
+    path: PathBuf,
+    aside: PathBuf,
+    file: File,
+    max: u64,
+    /// Told of the new file.
+    turn: fn(&File) -> io::Result<()>,
+}
+
+impl Rotating {
+    /// The log in `state_dir`, if that is where standard error goes.
+    fn of_stderr(state_dir: &Path) -> Option<Self> {
+        let file = mesh_sys::process::stderr_file().ok()?;
+        let path = state_dir.join(LOG);
+        let (ours, there) = (file.metadata().ok()?, fs::metadata(&path).ok()?);
+        let same = (ours.dev(), ours.ino()) == (there.dev(), there.ino());
+        same.then(|| Self {
+            aside: state_dir.join(OLD_LOG),
+            path,
+            file,
+            max: MAX_LOG,
+            turn: mesh_sys::process::set_stderr,
+        })
+    }
+
+    fn rotate(&mut self) -> io::Result<()> {
+        fs::rename(&self.path, &self.aside)?;
+        let file = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .mode(0o600)
+            .open(&self.path)?;
+        (self.turn)(&file)?;
+        self.file = file;
+        Ok(())
+    }
+}
+
+impl Write for Rotating {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let full = self.file.metadata().is_ok_and(|m| m.len() >= self.max);
+        if full && self.rotate().is_err() {
+            // It cannot be put aside, perhaps because the disk is full: that makes a bound no less needed.
+            self.file.set_len(0)?;
+        }
+        self.file.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn log(dir: &Path) -> Rotating {
+        let path = dir.join(LOG);
+        let mut open = OpenOptions::new();
+        Rotating {
+            aside: dir.join(OLD_LOG),
+            file: open.create(true).append(true).open(&path).unwrap(),
+            path,
+            max: 100,
+            turn: |_| Ok(()),
+        }
+    }
+
+    #[test]
+    fn a_full_log_is_put_aside_and_the_one_before_is_gone() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut log = log(dir.path());
+        let read = |name: &str| fs::read_to_string(dir.path().join(name)).unwrap_or_default();
+        for n in 0..25 {
+            let line = format!("line {n:013}\n");
+            log.write_all(line.as_bytes()).unwrap();
+            assert!(read(LOG).len() < 120 && read(OLD_LOG).len() < 120);
+        }
+        // Six lines fill it; the seventh begins the next one.
+        assert!(read(LOG).ends_with("line 0000000000024\n"));
+        assert!(
+            read(OLD_LOG).starts_with("line 0000000000015\n"),
+            "{}",
+            read(OLD_LOG)
+        );
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2);
+        let mode = fs::metadata(dir.path().join(LOG)).unwrap().mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn a_log_that_cannot_be_put_aside_is_cut_off() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut log = log(dir.path());
+        fs::create_dir(dir.path().join(OLD_LOG)).unwrap();
+        for _ in 0..100 {
+            log.write_all(b"a line of twenty by\n").unwrap();
+            assert!(log.file.metadata().unwrap().len() < 120);
+        }
+    }
+
+    #[test]
+    fn standard_error_that_goes_elsewhere_is_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(Rotating::of_stderr(dir.path()).is_none());
+        fs::write(dir.path().join(LOG), "old").unwrap();
+        assert!(Rotating::of_stderr(dir.path()).is_none());
+    }
+}

@@ -1,0 +1,58 @@
+//! What is checked in the middle of some scenarios.
+
+use std::collections::BTreeSet;
+
+use mesh_proto::limits::REJECT_AFTER;
+
+use super::invariants::Violation;
+use super::network::HostId;
+use super::world::World;
+
+const CLONES: &str = "S4 clones are noticed";
+const RENEWED: &str = "S5 keys are renewed";
+
+impl World {
+    /// Of two holders of one key the mesh keeps one, or both in turn: one at least says so, and all others reach one
+    /// another as before.
+    pub(crate) fn check_clone(&mut self, of: HostId, copy: HostId) {
+        let now = self.now;
+        let warnings = [of, copy].map(|h| self.router(h).map(|r| r.warnings(now)));
+        let told = |w: &String| w.contains("router's key");
+        if !warnings.iter().flatten().flatten().any(told) {
+            let detail =
+                format!("neither router {of} nor {copy} knows that their key is in use twice");
+            return self.check(Err(Violation::new(CLONES, detail)));
+        }
+        let mut others = self.running();
+        others.retain(|h| ![of, copy].contains(h));
+        for component in self.components_of(&others) {
+            for host in &component {
+                let reachable = self.router(*host).map(|r| r.reachable());
+                let reachable: BTreeSet<HostId> = reachable
+                    .iter()
+                    .flatten()
+                    .filter_map(|p| self.who.get(p).copied())
+                    .collect();
+                if !component.is_subset(&reachable) {
+                    let detail = format!("router {host} reaches {reachable:?}, not {component:?}");
+                    return self.check(Err(Violation::new(CLONES, detail)));
+                }
+            }
+        }
+    }
+
+    /// Every session in use is younger than the age at which keys are refused.
+    pub(crate) fn check_renewed(&mut self) {
+        let now = self.now;
+        for host in self.running() {
+            let Some(oldest) = self.router(host).and_then(|r| r.oldest_key(now)) else {
+                let detail = format!("router {host} has no session at all");
+                return self.check(Err(Violation::new(RENEWED, detail)));
+            };
+            if oldest >= REJECT_AFTER {
+                let detail = format!("router {host} holds a key {} s old", oldest.as_secs());
+                return self.check(Err(Violation::new(RENEWED, detail)));
+            }
+        }
+    }
+}

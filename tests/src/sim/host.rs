@@ -1,0 +1,123 @@
+//! Hosts: what they keep, and where they are.
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use mesh_proto::address::mac_for;
+use mesh_proto::crypto::identity::Identity;
+use mesh_proto::ids::Mac;
+use mesh_proto::limits::DEFAULT_PORT;
+use mesh_proto::time::Instant;
+use mesh_proto::topology::record::Attached;
+
+use super::dice::Dice;
+use super::layout::Joined;
+use super::network::HostId;
+use super::planted::Planted;
+use super::process::Process;
+use super::router::State;
+
+/// A container: its address, and the MAC address that follows from it.
+#[derive(Clone, Debug)]
+pub(crate) struct Container {
+    pub(crate) ip: Ipv4Addr,
+    pub(crate) mac: Mac,
+}
+
+/// A host and what it keeps.
+pub(crate) struct Host {
+    pub(crate) address: SocketAddr,
+    pub(crate) powered: bool,
+    pub(crate) process: Option<Box<dyn Process>>,
+    /// Which start of the process it is.
+    pub(crate) incarnation: u64,
+    pub(crate) state: State,
+    /// The targets its operator typed, which come back with the machine when the state is lost.
+    pub(crate) typed: Vec<String>,
+    pub(crate) containers: Vec<Container>,
+    pub(crate) clock: Duration,
+    /// When its timer is set to.
+    pub(crate) armed: Option<Instant>,
+    /// When its timer fired last, and how often at that moment.
+    pub(crate) fired: (Instant, u32),
+}
+
+/// How a world begins.
+pub(crate) struct Plan {
+    pub(crate) hosts: usize,
+    pub(crate) targets: Vec<Vec<HostId>>,
+    pub(crate) joined: Joined,
+    /// Whether targets are typed as names rather than as addresses.
+    pub(crate) names: bool,
+    pub(crate) open: bool,
+    /// How far apart the hosts' clocks may be.
+    pub(crate) clocks: Duration,
+    pub(crate) planted: Option<Planted>,
+}
+
+impl Host {
+    /// Whether the process is not a hostile member that lost its link.
+    pub(crate) fn still_linked(&self) -> bool {
+        self.process.as_ref().is_none_or(|p| p.still_linked())
+    }
+
+    /// The containers as their router announces them.
+    pub(crate) fn attached(&self) -> Vec<Attached> {
+        let announce = |c: &Container| Attached {
+            mac: c.mac,
+            addr: ipnet::Ipv4Net::new_assert(c.ip, 16).into(),
+            container: format!("c{}", c.ip),
+        };
+        self.containers.iter().map(announce).collect()
+    }
+}
+
+pub(crate) fn host(id: HostId, plan: &Plan, dice: &mut Dice) -> Host {
+    let containers = (0..=dice.below(3)).map(|c| container(id, c)).collect();
+    let target = |to: &HostId| {
+        if plan.names {
+            format!("h{to}")
+        } else {
+            address(*to, 0).ip().to_string()
+        }
+    };
+    let targets = plan.targets.get(id).map(Vec::as_slice).unwrap_or_default();
+    let typed: Vec<String> = targets.iter().map(target).collect();
+    Host {
+        address: address(id, 0),
+        powered: true,
+        process: None,
+        incarnation: 0,
+        state: State {
+            identity: Arc::new(Identity::from_seeds(dice.key(), dice.key())),
+            epoch: 0,
+            targets: typed.clone(),
+            pins: BTreeMap::new(),
+        },
+        typed,
+        containers,
+        clock: dice.between(Duration::ZERO, plan.clocks),
+        armed: None,
+        fired: (Instant::ZERO, 0),
+    }
+}
+
+fn byte(n: usize) -> u8 {
+    u8::try_from(n & 0xff).unwrap_or_default()
+}
+
+/// The underlay address of a host after it has moved `moves` times.
+pub(crate) fn address(host: HostId, moves: usize) -> SocketAddr {
+    let ip = Ipv4Addr::new(192, 168, byte(moves), byte(host + 1));
+    SocketAddr::new(ip.into(), DEFAULT_PORT)
+}
+
+fn container(host: HostId, number: usize) -> Container {
+    let ip = Ipv4Addr::new(10, 2, byte(host), byte(number + 1));
+    Container {
+        ip,
+        mac: mac_for(ip.into()),
+    }
+}
