@@ -115,7 +115,7 @@ mod tests {
         // Six lines fill it; the seventh begins the next one.
         assert!(read(LOG).ends_with("line 0000000000024\n"));
         assert!(
-            read(OLD_LOG).starts_with("line 0000000000015\n"),
+            read(OLD_LOG).starts_with("line 0000000000018\n"),
             "{}",
             read(OLD_LOG)
         );
