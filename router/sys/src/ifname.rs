@@ -42,12 +42,22 @@ pub fn hashed(parts: &[&str]) -> String {
 ///
 /// Bridges whose names agree in the first 9 bytes and differ after them share a prefix, so longer names are hashed.
 pub fn port_pair(bridge: &str) -> (String, String) {
-    let stem = if bridge.len() <= 9 {
+    let stem = stem(bridge);
+    (format!("{stem}-p"), format!("{stem}-r"))
+}
+
+/// The VXLAN devices of a bridge: (over IPv4, over IPv6).
+pub fn vxlan_pair(bridge: &str) -> (String, String) {
+    let stem = stem(bridge);
+    (format!("{stem}-x4"), format!("{stem}-x6"))
+}
+
+fn stem(bridge: &str) -> String {
+    if bridge.len() <= 9 {
         bridge.to_owned()
     } else {
         format!("mb{:07x}", fnv1a(&[bridge]) & 0x0fff_ffff)
-    };
-    (format!("{stem}-p"), format!("{stem}-r"))
+    }
 }
 
 /// FNV-1a, 64 bits, with a separator after each part; not a defence against chosen input, only a short name.
@@ -99,7 +109,9 @@ mod tests {
         assert_eq!(port_pair("mesh"), ("mesh-p".into(), "mesh-r".into()));
         let (a, b) = (port_pair("production-one"), port_pair("production-two"));
         assert_ne!(a, b);
-        for name in [a.0, a.1, b.0, b.1] {
+        let x = vxlan_pair("production-one");
+        assert_eq!(vxlan_pair("mesh"), ("mesh-x4".into(), "mesh-x6".into()));
+        for name in [a.0, a.1, b.0, b.1, x.0, x.1] {
             assert!(is_valid(&name), "{name}");
         }
     }
