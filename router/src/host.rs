@@ -12,6 +12,7 @@ use mesh_proto::ids::PeerId;
 use mesh_proto::limits::MAX_ENDPOINTS;
 
 use crate::clock::Clock;
+use crate::fastpath::Status;
 
 /// The host side of a report.
 pub struct HostView {
@@ -25,6 +26,8 @@ pub struct HostView {
     pub datapath: String,
     /// Why that one.
     pub datapath_reason: String,
+    /// The kernel's VXLAN, where it is consented to.
+    pub fast_path: Option<Status>,
     /// The lanes' shared part.
     pub forwarder: Arc<Forwarder>,
     /// Events the control plane was too busy for.
@@ -43,6 +46,10 @@ impl HostView {
         report.bridge.clone_from(&self.bridge);
         report.datapath.clone_from(&self.datapath);
         report.datapath_reason.clone_from(&self.datapath_reason);
+        report.fast_path = match &self.fast_path {
+            Some(status) => status.words(),
+            None => "off".to_owned(),
+        };
         for connection in report.connections.iter_mut().filter(|c| c.encrypted) {
             connection.datapath.clone_from(&self.datapath);
         }

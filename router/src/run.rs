@@ -31,6 +31,7 @@ use crate::clock::{Clock, OsEntropy};
 use crate::config::Settings;
 use crate::driver::{self, PluginSocket};
 use crate::engine::Engines;
+use crate::fastpath;
 use crate::host::{self, HostView};
 use crate::lanes::{ControlSender, LANE_EVENTS, Lanes, Shared};
 use crate::shell::{Command, Shell};
@@ -146,6 +147,12 @@ async fn start(settings: Settings, secret: MeshSecret) -> anyhow::Result<()> {
     };
     let lanes = Lanes::start(&shared, reader, writer).context("cannot start a thread")?;
     let (command_sender, commands) = mpsc::channel(COMMANDS);
+    let wiring = fastpath::Wiring {
+        forwarder: forwarder.clone(),
+        clock,
+        commands: command_sender.clone(),
+    };
+    let fast = fastpath::begin(&settings, &mut control, wiring)?;
     let held = Arc::new(ArcSwap::from_pointee(HeldAddresses::new()));
     let book = held.clone();
     let attachments = Attachments::open(
@@ -170,6 +177,7 @@ async fn start(settings: Settings, secret: MeshSecret) -> anyhow::Result<()> {
         bridge: settings.bridge.clone(),
         datapath: "pcap".to_owned(),
         datapath_reason: datapath_reason(settings.datapath).to_owned(),
+        fast_path: fast.as_ref().map(fastpath::FastPath::status),
         forwarder,
         events_lost: shared.events_lost.clone(),
         clock,
@@ -200,6 +208,7 @@ async fn start(settings: Settings, secret: MeshSecret) -> anyhow::Result<()> {
         endpoints: endpoint_receiver,
         held,
         pins,
+        fast,
         state,
     };
     tracing::info!(
