@@ -12,7 +12,7 @@ use mesh_sys::netlink::{Known, Netlink, Remote};
 use mesh_sys::packet::PacketSocket;
 use mesh_sys::vxlan::{self, Device, Family, VxlanConfig};
 
-use super::table::{Exit, Found, Links, Step, Table, found, steps};
+use super::table::{Exit, Found, Links, Step, Table, found, remote, steps};
 
 /// Beats taken from one device in one turn; a flood of forged ones may not keep the worker from its work.
 const BEATS_PER_TURN: usize = 2_048;
@@ -48,22 +48,25 @@ impl Kernel {
         self.ports.contains_key(&Family::of(remote.address))
     }
 
-    /// Makes or mends rules and devices for these peers, and removes a device that none of them needs. A family that
-    /// fails is out of use: the error of the last one.
-    pub(super) fn prepare(&mut self, peers: &FastPeers) -> Result<(), SysError> {
+    /// From whom an earlier run accepts VXLAN.
+    pub(super) fn accepted(&self) -> Result<BTreeSet<IpAddr>, SysError> {
+        sources::allowed(&self.config.bridge)
+    }
+
+    /// Makes or mends rules and devices: VXLAN is accepted from the addresses in `accepted`, and beats go to the peers.
+    /// A device that nobody needs is removed. A family that fails is out of use: the error of the last one.
+    pub(super) fn prepare(
+        &mut self,
+        peers: &FastPeers,
+        accepted: &BTreeSet<IpAddr>,
+    ) -> Result<(), SysError> {
         let mut result = Ok(());
         for family in Family::ALL {
-            let of_family = |a: &IpAddr| Family::of(*a) == family;
-            let addresses: BTreeSet<IpAddr> = peers
-                .values()
-                .map(|p| p.address)
-                .filter(of_family)
-                .collect();
-            let done = if addresses.is_empty() {
+            let done = if accepted.iter().any(|a| Family::of(*a) == family) {
+                self.prepare_family(family, accepted, peers)
+            } else {
                 self.ports.remove(&family);
                 vxlan::remove(&self.config.bridge, family).map(drop)
-            } else {
-                self.prepare_family(family, &addresses, peers)
             };
             if let Err(error) = done {
                 self.ports.remove(&family);
@@ -76,7 +79,7 @@ impl Kernel {
     fn prepare_family(
         &mut self,
         family: Family,
-        addresses: &BTreeSet<IpAddr>,
+        accepted: &BTreeSet<IpAddr>,
         peers: &FastPeers,
     ) -> Result<(), SysError> {
         let guard = Guard {
@@ -85,7 +88,7 @@ impl Kernel {
             ipv6: family == Family::V6,
         };
         // Before the device: nobody else may ever be heard.
-        sources::ensure(&guard, addresses)?;
+        sources::ensure(&guard, accepted)?;
         let device = vxlan::ensure(&self.config, family)?;
         let same = |port: &Port| port.device == device;
         let mut port = match self.ports.remove(&family).filter(same) {
@@ -97,27 +100,30 @@ impl Kernel {
             },
         };
         let all = peers.values().filter(|p| Family::of(p.address) == family);
-        let group: BTreeSet<Remote> = all
-            .map(|p| Remote {
-                address: p.address,
-                port: p.port,
-                vni: p.vni,
-            })
-            .collect();
+        let group: BTreeSet<Remote> = all.map(remote).collect();
         let link = port.device.index;
         for gone in port.group.difference(&group) {
             self.netlink.del_remote(link, BEAT_GROUP, Some(*gone))?;
         }
-        for remote in &group {
-            self.netlink.add_group_remote(link, BEAT_GROUP, *remote)?;
+        for to in &group {
+            self.netlink.add_group_remote(link, BEAT_GROUP, *to)?;
         }
         port.group = group;
         self.ports.insert(family, port);
         Ok(())
     }
 
+    /// What was put into the tables.
+    pub(super) fn installed(&self) -> &Table {
+        &self.installed
+    }
+
     /// Makes the tables agree with `wanted`. A step that fails is logged, and tried again after the next audit.
+    /// Nothing happens while there is no device: then the bridge learns by itself.
     pub(super) fn apply(&mut self, wanted: &Table) {
+        if self.ports.is_empty() {
+            return;
+        }
         for step in steps(&self.installed, wanted) {
             match self.take(step) {
                 Ok(()) => match step.to {

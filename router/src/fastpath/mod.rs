@@ -13,6 +13,8 @@
 mod kernel;
 mod table;
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -22,7 +24,7 @@ use mesh_proto::control::Control;
 use mesh_proto::entropy::Entropy;
 use mesh_proto::fastpath::{Beat, FastPeers, Local};
 use mesh_proto::forward::Forwarder;
-use mesh_proto::limits::{DEAD_AFTER, HEARTBEAT};
+use mesh_proto::limits::{DEAD_AFTER, HEARTBEAT, MAX_FAST_PEERS};
 use mesh_proto::time::Instant;
 use mesh_sys::vxlan::VxlanConfig;
 use tokio::sync::mpsc;
@@ -40,6 +42,8 @@ const POLL: Duration = Duration::from_millis(100);
 const IDLE: Duration = Duration::from_secs(1);
 /// How often it looks at what the kernel has.
 const AUDIT: Duration = Duration::from_secs(4);
+/// Addresses that VXLAN is accepted from; beyond that, those of former peers are shut out at once.
+const MAX_ACCEPTED: usize = 2 * MAX_FAST_PEERS;
 /// An address that frames went to within this time is in use.
 const USED: Duration = Duration::from_secs(8);
 
@@ -151,8 +155,9 @@ struct Worker {
     changes: Option<u64>,
     next_beat: Instant,
     next_audit: Instant,
-    /// What an earlier run left stays until then: its peers still count on it, and may be ours in a moment.
-    grace: Option<Instant>,
+    /// From whom VXLAN is accepted: the peers, and until [`DEAD_AFTER`] after it those that were, also those of an
+    /// earlier run. They may not know yet, and still send.
+    accepted: BTreeMap<IpAddr, Instant>,
 }
 
 impl Worker {
@@ -161,8 +166,11 @@ impl Worker {
         let peers: Arc<ArcSwap<FastPeers>> = Arc::default();
         let status = Status(Arc::new(Mutex::new(String::new())));
         let (wake, woken) = sync_channel(1);
+        // Without the program that would tell there are no rules, and so no device either.
+        let earlier = kernel.accepted().unwrap_or_default();
         let worker = Self {
             kernel,
+            accepted: earlier.into_iter().map(|address| (address, now)).collect(),
             beat,
             wiring,
             peers: peers.load_full(),
@@ -171,7 +179,6 @@ impl Worker {
             changes: None,
             next_beat: now,
             next_audit: now + DEAD_AFTER,
-            grace: Some(now + DEAD_AFTER),
         };
         worker.say(Ok(()));
         std::thread::Builder::new()
@@ -185,8 +192,9 @@ impl Worker {
     }
 
     fn run(mut self, woken: &Receiver<()>) {
+        self.prepare(self.wiring.clock.now());
         loop {
-            let wait = if self.peers.is_empty() { IDLE } else { POLL };
+            let wait = if self.accepted.is_empty() { IDLE } else { POLL };
             if woken.recv_timeout(wait) == Err(RecvTimeoutError::Disconnected) {
                 return;
             }
@@ -196,11 +204,17 @@ impl Worker {
 
     fn turn(&mut self, now: Instant) {
         let peers = self.next_peers.load_full();
-        if !Arc::ptr_eq(&peers, &self.peers) {
-            self.take_peers(peers, now);
+        let moved = !Arc::ptr_eq(&peers, &self.peers);
+        if moved {
+            self.peers = peers;
+            // First of all nothing more goes to a peer that is no longer fast; rules and devices take their time.
+            self.synchronise(now);
+            self.next_beat = now;
         }
-        if self.peers.is_empty() {
-            self.end_grace(now);
+        if self.renew_accepted(now) || moved {
+            self.prepare(now);
+        }
+        if self.accepted.is_empty() {
             return;
         }
         if self.changes != Some(self.wiring.forwarder.fdb().changes()) {
@@ -224,31 +238,30 @@ impl Worker {
         }
     }
 
-    fn take_peers(&mut self, peers: Arc<FastPeers>, now: Instant) {
-        let was_empty = self.peers.is_empty();
-        self.peers = peers;
-        // First of all nothing more goes to a peer that is no longer fast; rules and devices take their time.
-        if !was_empty {
-            self.synchronise(now);
-        }
-        if self.peers.is_empty() {
-            let cleared = self.kernel.clear();
-            self.say(cleared);
-            return;
-        }
-        let prepared = self.kernel.prepare(&self.peers);
-        self.say(prepared);
-        self.synchronise(now);
-        self.next_beat = now;
+    /// Whether others are to be accepted than before.
+    fn renew_accepted(&mut self, now: Instant) -> bool {
+        let before: BTreeSet<IpAddr> = self.accepted.keys().copied().collect();
+        let renewed = self.peers.values().map(|peer| (peer.address, now));
+        self.accepted.extend(renewed);
+        // Peers that change addresses faster than that are not waited for.
+        let wait = match self.accepted.len() {
+            0..=MAX_ACCEPTED => DEAD_AFTER,
+            _ => Duration::ZERO,
+        };
+        self.accepted.retain(|_, at| now.since(*at) <= wait);
+        !self.accepted.keys().eq(before.iter())
     }
 
-    /// Nobody came who would want what an earlier run left.
-    fn end_grace(&mut self, now: Instant) {
-        if self.grace.is_some_and(|until| now >= until) {
-            self.grace = None;
-            let cleared = self.kernel.clear();
-            self.say(cleared);
-        }
+    /// Makes rules, devices and entries as they should be now.
+    fn prepare(&mut self, now: Instant) {
+        let done = if self.accepted.is_empty() {
+            self.kernel.clear()
+        } else {
+            let accepted = self.accepted.keys().copied().collect();
+            self.kernel.prepare(&self.peers, &accepted)
+        };
+        self.say(done);
+        self.synchronise(now);
     }
 
     fn synchronise(&mut self, now: Instant) {
@@ -256,28 +269,29 @@ impl Worker {
         // The number first: what changes meanwhile is seen by the next turn.
         self.changes = Some(fdb.changes());
         let can = |remote: &_| self.kernel.can_reach(remote);
-        let wanted = table::wanted(&fdb.snapshot(now), &self.peers, can);
+        let held = self.kernel.installed();
+        let wanted = table::wanted(&fdb.snapshot(now), held, &self.peers, can);
         self.kernel.apply(&wanted);
     }
 
     /// Mends what somebody else changed, and keeps what is in use.
     fn audit(&mut self, now: Instant) {
-        self.grace = None;
-        let prepared = self.kernel.prepare(&self.peers);
-        self.say(prepared);
+        self.prepare(now);
         let found = match self.kernel.audit(USED) {
             Ok(found) => found,
             Err(error) => return tracing::debug!(%error, "the forwarding tables cannot be read"),
         };
         let fdb = self.wiring.forwarder.fdb();
-        for mac in found.used {
-            if let Some(owner) = fdb.lookup(mac, now) {
-                fdb.refresh(mac, owner, now);
+        for mac in &found.used {
+            if let Some(owner) = fdb.lookup(*mac, now) {
+                fdb.refresh(*mac, owner, now);
             }
         }
+        let mut held = found.table;
+        held.retain(|mac, _| found.used.contains(mac));
         self.changes = Some(fdb.changes());
         let can = |remote: &_| self.kernel.can_reach(remote);
-        let mut wanted = table::wanted(&fdb.snapshot(now), &self.peers, can);
+        let mut wanted = table::wanted(&fdb.snapshot(now), &held, &self.peers, can);
         // The bridge saw it at a container's port: it knows better, until the MAC table changes again.
         wanted.retain(|mac, _| !found.elsewhere.contains(mac));
         self.kernel.apply(&wanted);

@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use mesh_proto::fastpath::FastPeers;
+use mesh_proto::fastpath::{FastPeer, FastPeers};
 use mesh_proto::fdb::{FdbEntry, Owner};
 use mesh_proto::ids::{Mac, PeerId};
+use mesh_proto::limits::MAX_FDB;
 use mesh_sys::netlink::{FdbRow, Known, Remote};
 
 /// Where frames for an address of a peer leave the bridge.
@@ -29,25 +30,44 @@ pub(super) struct Step {
 }
 
 /// What the router's MAC table asks for; VXLAN only to remotes for which `can` holds.
+///
+/// An address in `held` that the table does not know stays by VXLAN as long as that is to a fast peer: the router may
+/// have forgotten a peer that restarts, or be the one that did.
 pub(super) fn wanted(
     entries: &[FdbEntry],
+    held: &Table,
     peers: &FastPeers,
     can: impl Fn(&Remote) -> bool,
 ) -> Table {
-    let exit = |peer: &PeerId| {
-        let fast = peers.get(peer).filter(|p| p.fast);
-        let remote = fast.map(|p| Remote {
-            address: p.address,
-            port: p.port,
-            vni: p.vni,
-        });
-        remote.filter(&can).map_or(Exit::Router, Exit::Vxlan)
-    };
-    let of_peers = entries.iter().filter_map(|entry| match entry.owner {
-        Owner::Peer(peer) => Some((entry.mac, exit(&peer))),
+    let fast = peers.iter().filter(|(_, peer)| peer.fast);
+    let remotes: BTreeMap<&PeerId, Remote> = fast
+        .map(|(id, peer)| (id, remote(peer)))
+        .filter(|(_, remote)| can(remote))
+        .collect();
+    let exit = |peer| remotes.get(peer).map_or(Exit::Router, |r| Exit::Vxlan(*r));
+    let of_peers = entries.iter().filter_map(|entry| match &entry.owner {
+        Owner::Peer(peer) => Some((entry.mac, exit(peer))),
         Owner::Local => None,
     });
-    of_peers.collect()
+    let mut wanted: Table = of_peers.collect();
+    let known: BTreeSet<Mac> = entries.iter().map(|entry| entry.mac).collect();
+    let fast: BTreeSet<&Remote> = remotes.values().collect();
+    let stays = |(mac, exit): &(&Mac, &Exit)| match exit {
+        Exit::Vxlan(remote) => fast.contains(remote) && !known.contains(*mac),
+        Exit::Router => false,
+    };
+    let room = MAX_FDB.saturating_sub(wanted.len());
+    wanted.extend(held.iter().filter(stays).take(room));
+    wanted
+}
+
+/// Where a peer receives VXLAN.
+pub(super) fn remote(peer: &FastPeer) -> Remote {
+    Remote {
+        address: peer.address,
+        port: peer.port,
+        vni: peer.vni,
+    }
 }
 
 /// From one table to another. What comes off VXLAN comes first: somebody may no longer be allowed to see it.
@@ -85,7 +105,7 @@ pub(super) struct Found {
     /// Addresses that the bridge has behind other ports: of containers here, and of the host itself.
     pub(super) elsewhere: BTreeSet<Mac>,
     /// Addresses that frames were sent to by VXLAN within the time asked for.
-    pub(super) used: Vec<Mac>,
+    pub(super) used: BTreeSet<Mac>,
 }
 
 /// Reads the kernel's rows.
@@ -103,7 +123,7 @@ pub(super) fn found(rows: &[FdbRow], links: &Links, within: Duration) -> Found {
             };
             remotes.insert((row.link, row.mac), remote);
             if row.used <= within {
-                found.used.push(row.mac);
+                found.used.insert(row.mac);
             }
         }
     }
@@ -126,8 +146,6 @@ pub(super) fn found(rows: &[FdbRow], links: &Links, within: Duration) -> Found {
 
 #[cfg(test)]
 mod tests {
-    use mesh_proto::fastpath::FastPeer;
-
     use super::*;
 
     const A: PeerId = PeerId([0xa; 16]);
@@ -142,7 +160,7 @@ mod tests {
         Mac([2, 0, 0, 0, 0, last])
     }
 
-    fn remote(last: u8) -> Remote {
+    fn to(last: u8) -> Remote {
         Remote {
             address: [10, 0, 0, last].into(),
             port: 6784,
@@ -172,24 +190,42 @@ mod tests {
 
     #[test]
     fn only_addresses_of_fast_peers_leave_by_vxlan() {
-        let table = wanted(&entries(), &peers(false), |_| true);
-        let expected = [(mac(1), Exit::Vxlan(remote(1))), (mac(2), Exit::Router)];
+        let table = wanted(&entries(), &Table::new(), &peers(false), |_| true);
+        let expected = [(mac(1), Exit::Vxlan(to(1))), (mac(2), Exit::Router)];
         assert_eq!(table, expected.into());
-        let table = wanted(&entries(), &peers(true), |r| *r == remote(2));
-        let expected = [(mac(1), Exit::Router), (mac(2), Exit::Vxlan(remote(2)))];
+        let table = wanted(&entries(), &Table::new(), &peers(true), |r| *r == to(2));
+        let expected = [(mac(1), Exit::Router), (mac(2), Exit::Vxlan(to(2)))];
         assert_eq!(table, expected.into());
     }
 
     #[test]
+    fn what_the_router_forgot_stays_by_vxlan_while_its_peer_is_fast() {
+        let held: Table = [
+            (mac(3), Exit::Vxlan(to(1))),
+            (mac(4), Exit::Vxlan(to(1))),
+            (mac(5), Exit::Vxlan(to(2))),
+            (mac(6), Exit::Router),
+        ]
+        .into();
+        let table = wanted(&entries(), &held, &peers(false), |_| true);
+        assert_eq!(table.get(&mac(3)), None, "it is local now");
+        assert_eq!(table.get(&mac(4)), Some(&Exit::Vxlan(to(1))));
+        assert_eq!(table.get(&mac(5)), None, "its peer is not fast");
+        assert_eq!(table.get(&mac(6)), None);
+        let table = wanted(&entries(), &held, &peers(false), |_| false);
+        assert_eq!(table.get(&mac(4)), None, "nobody can be reached");
+    }
+
+    #[test]
     fn what_comes_off_vxlan_comes_first() {
-        let from = [(mac(2), Exit::Vxlan(remote(1))), (mac(4), Exit::Router)].into();
-        let to = [
-            (mac(1), Exit::Vxlan(remote(1))),
+        let from = [(mac(2), Exit::Vxlan(to(1))), (mac(4), Exit::Router)].into();
+        let next = [
+            (mac(1), Exit::Vxlan(to(1))),
             (mac(2), Exit::Router),
             (mac(4), Exit::Router),
         ]
         .into();
-        let steps = steps(&from, &to);
+        let steps = steps(&from, &next);
         let macs: Vec<Mac> = steps.iter().map(|s| s.mac).collect();
         assert_eq!(macs, [mac(2), mac(1)]);
         assert_eq!(steps[0].to, Some(Exit::Router));
@@ -227,10 +263,10 @@ mod tests {
             bridge(20, 7, true, false),
         ];
         let found = found(&rows, &LINKS(), Duration::from_secs(8));
-        let table = [(mac(1), Exit::Vxlan(remote(1))), (mac(3), Exit::Router)];
+        let table = [(mac(1), Exit::Vxlan(to(1))), (mac(3), Exit::Router)];
         assert_eq!(found.table, table.into());
         assert_eq!(found.orphans, [(21, mac(2))]);
         assert_eq!(found.elsewhere, [mac(5), mac(6)].into());
-        assert_eq!(found.used, [mac(1)]);
+        assert_eq!(found.used, [mac(1)].into());
     }
 }

@@ -44,6 +44,32 @@ pub fn ensure(guard: &Guard<'_>, allowed: &BTreeSet<IpAddr>) -> Result<Changed, 
     Ok(changed)
 }
 
+/// The addresses that are let pass now, of both IP versions; none without the rules.
+///
+/// # Errors
+/// There is no such program.
+pub fn allowed(bridge: &str) -> Result<BTreeSet<IpAddr>, SysError> {
+    ifname::check(bridge)?;
+    let mut allowed = BTreeSet::new();
+    for ipv6 in [false, true] {
+        let guard = Guard {
+            bridge,
+            port: 0,
+            ipv6,
+        };
+        let rules = guard.current()?.unwrap_or_default();
+        let sources = rules.iter().filter_map(|rule| source(rule));
+        allowed.extend(sources);
+    }
+    Ok(allowed)
+}
+
+/// The address in a rule with `-s ADDRESS/LENGTH`.
+fn source(rule: &str) -> Option<IpAddr> {
+    let (_, rest) = rule.split_once(" -s ")?;
+    rest.split('/').next()?.parse().ok()
+}
+
 /// Takes the rules of both IP versions out, for whatever port they are.
 ///
 /// # Errors
@@ -227,6 +253,7 @@ mod tests {
                 assert_eq!(ensure(&guard, &one).unwrap(), Changed::No);
                 assert_eq!(guard.rules(&one).len(), 2, "its own family only");
             }
+            assert_eq!(allowed("mesh").unwrap(), one);
             assert_eq!(ensure(&GUARD, &two).unwrap(), Changed::Yes);
             assert_eq!(GUARD.current().unwrap().unwrap().len(), 3);
             // Somebody lets everybody in, somebody flushes.
@@ -238,6 +265,7 @@ mod tests {
             assert_eq!(remove("mesh").unwrap(), Changed::Yes);
             assert_eq!(remove("mesh").unwrap(), Changed::No);
             assert_eq!(GUARD.current().unwrap(), None);
+            assert!(allowed("mesh").unwrap().is_empty());
         });
     }
 }
