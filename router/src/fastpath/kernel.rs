@@ -188,10 +188,11 @@ impl Kernel {
 
     /// Sends a beat to every peer.
     pub(super) fn beat(&self, beat: Beat) -> Result<(), SysError> {
-        let ports = self.ports.values();
-        ports.fold(Ok(()), |result, port| {
-            result.and(port.socket.send(&beat.to_frame(port.device.mac)))
-        })
+        let mut result = Ok(());
+        for port in self.ports.values() {
+            result = result.and(port.socket.send(&beat.to_frame(port.device.mac)));
+        }
+        result
     }
 
     /// The beats that have come in.
