@@ -1,5 +1,6 @@
 # make demo       three Docker hosts on this machine, one network for their containers
 # make test       everything; ends with `N passed, N failed`
+# make bench      mesh and other overlays side by side; the report is target/bench/report.md
 # make install    to PREFIX (/usr/local) under DESTDIR
 PREFIX  ?= /usr/local
 DESTDIR ?=
@@ -15,7 +16,7 @@ etc        = $(DESTDIR)/etc
 completion = $(share)/bash-completion/completions/mesh $(share)/zsh/site-functions/_mesh \
              $(share)/fish/vendor_completions.d/mesh.fish
 
-.PHONY: build demo test unit-test install uninstall lint clean-testbed
+.PHONY: build demo test unit-test bench install uninstall lint clean-testbed
 
 build:
 	$(CARGO) build --release -p mesh-cli -p mesh-router
@@ -37,6 +38,18 @@ lint:
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 	@if $(CARGO) deny --version >/dev/null 2>&1; then $(CARGO) deny --workspace check; \
 	else echo 'cargo-deny is not installed: licences and advisories were not checked'; fi
+
+# ROUNDS=3 SECS=5 UNDERLAY='veth nic' CONTENDERS='mesh vxlan …' PATIENCE=60 REPORT=docs/PERFORMANCE.md; ARGS for other
+# options of benches/compare/run.py. Options that are not given are its own defaults.
+bench:
+	tests/testbed/install-deps.sh build
+	$(MAKE) build
+	benches/compare/install-peers.sh $(TARGET)/bench-peers
+	$(if $(filter-out 0,$(shell id -u)),sudo) benches/compare/run.py --work $(TARGET)/bench \
+	    --bin $(TARGET)/release --bin $(TARGET)/bench-peers/bin \
+	    $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SECS),--seconds $(SECS)) $(if $(PATIENCE),--patience $(PATIENCE)) \
+	    $(if $(UNDERLAY),--underlay '$(UNDERLAY)') $(if $(CONTENDERS),--contenders '$(CONTENDERS)') \
+	    $(if $(REPORT),--report $(REPORT)) $(ARGS)
 
 # Builds only what is not there: after `make build`, `sudo make install` leaves no file of root's in the checkout.
 install:

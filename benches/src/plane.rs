@@ -3,24 +3,25 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use mesh_proto::crypto::aead::Suite;
 use mesh_proto::entropy::SeededEntropy;
 use mesh_proto::fdb::Owner;
-use mesh_proto::forward::{Forwarder, LaneEvent, Outbox, Path, Scratch, Snapshot};
+use mesh_proto::forward::{Forwarder, LaneEvent, Outbox, Outgoing, Path, Scratch, Snapshot};
 use mesh_proto::ids::{Mac, PeerId, SessionIndex};
 use mesh_proto::limits::MTU_RANGE;
+use mesh_proto::offload::PortFrame;
 use mesh_proto::session::transport::{Transport, TransportKeys};
 use mesh_proto::time::Instant;
+use mesh_proto::wire::datagram::InnerFrame;
 
 const NOW: Instant = Instant::from_nanos(1_000_000_000);
 const IDS: [PeerId; 2] = [PeerId([1; 16]), PeerId([2; 16])];
 
-/// Keeps the datagrams it is given in one buffer, and counts the rest.
+/// Keeps the datagrams it is given, and counts the rest.
 #[derive(Debug, Default)]
 pub struct Sink {
-    /// The datagrams, one after another.
-    pub bytes: Vec<u8>,
-    /// Where each of them ends.
-    pub ends: Vec<usize>,
+    /// The datagrams.
+    pub outgoing: Outgoing,
     /// Frames handed to the local port.
     pub frames: usize,
 }
@@ -28,18 +29,16 @@ pub struct Sink {
 impl Sink {
     /// Empties it; the buffers stay.
     pub fn clear(&mut self) {
-        self.bytes.clear();
-        self.ends.clear();
+        self.outgoing.clear();
         self.frames = 0;
     }
 }
 
 impl Outbox for Sink {
-    fn datagram(&mut self, _to: SocketAddr, bytes: &[u8]) {
-        self.bytes.extend_from_slice(bytes);
-        self.ends.push(self.bytes.len());
+    fn outgoing(&mut self) -> &mut Outgoing {
+        &mut self.outgoing
     }
-    fn inject(&mut self, _frame: &[u8]) {
+    fn inject(&mut self, _frame: InnerFrame<'_>) {
         self.frames += 1;
     }
     fn event(&mut self, _event: LaneEvent) {}
@@ -67,14 +66,14 @@ impl Pair {
     /// Sends frames from the local port of router 0.
     pub fn egress(&mut self, frames: &[Vec<u8>], out: &mut Sink) {
         let (forwarder, snapshot, scratch) = &mut self.planes[0];
-        let mut frames = frames.iter().map(Vec::as_slice);
+        let mut frames = frames.iter().map(|f| PortFrame::plain(f));
         forwarder.egress(snapshot, &mut frames, NOW, scratch, out);
     }
 
     /// Hands a datagram to router 1.
     pub fn ingress(&mut self, datagram: &mut [u8], out: &mut Sink) {
-        let (forwarder, snapshot, scratch) = &mut self.planes[1];
-        forwarder.ingress(snapshot, address(0), datagram, NOW, scratch, out);
+        let (forwarder, snapshot, _) = &mut self.planes[1];
+        forwarder.ingress(snapshot, address(0), datagram, NOW, out);
     }
 }
 
@@ -89,6 +88,7 @@ fn plane(me: usize) -> (Forwarder, Snapshot, Scratch) {
     let index = |n: usize| SessionIndex(if n == 0 { 10 } else { 20 });
     let key = |n: usize| [if n == 0 { 3 } else { 4 }; 32];
     let keys = TransportKeys {
+        suite: Suite::ChaCha20Poly1305,
         send: key(peer),
         recv: key(me),
     };

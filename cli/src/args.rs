@@ -163,6 +163,9 @@ pub(crate) struct LaunchArgs {
     /// Let frames for every peer that agrees go by the kernel, unencrypted
     #[arg(long)]
     pub(crate) no_encryption: bool,
+    /// Cipher of data sessions; with one that is named no other is taken
+    #[arg(long, value_enum)]
+    pub(crate) cipher: Option<Cipher>,
     /// Dial the explicit targets only
     #[arg(long)]
     pub(crate) no_discovery: bool,
@@ -193,6 +196,19 @@ pub(crate) enum Datapath {
     Auto,
     /// libpcap on a veth into the bridge
     Pcap,
+}
+
+/// Which ciphers the router takes for data.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Cipher {
+    /// The fastest that both ends have
+    Auto,
+    /// On every processor
+    #[value(name = "chacha20-poly1305")]
+    ChaCha20Poly1305,
+    /// Best with instructions for AES
+    #[value(name = "aes-256-gcm")]
+    Aes256Gcm,
 }
 
 /// `mesh connect`.

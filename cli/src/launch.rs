@@ -86,6 +86,8 @@ fn router_args(args: &LaunchArgs, socket: &Path, state_dir: &Path) -> anyhow::Re
         .collect();
     let subnets = Some(subnets.join(",")).filter(|s| !s.is_empty());
     option("trusted-subnets", subnets);
+    let cipher = args.cipher.and_then(|c| c.to_possible_value());
+    option("cipher", cipher.map(|v| v.get_name().to_owned()));
     option("log-level", args.log_level.clone());
     option("bridge", args.bridge.clone());
     for (name, file) in [

@@ -293,7 +293,7 @@ pub struct ConnectionReport {
     pub peer: String,
     /// Whether all data is encrypted; not when unicast goes by the kernel's VXLAN.
     pub encrypted: bool,
-    /// Cipher of the data session, e.g. `chacha20-poly1305`.
+    /// Cipher of the data session, `chacha20-poly1305` or `aes-256-gcm`; empty while there is no session.
     pub cipher: String,
     /// Datapath, e.g. `pcap`; `kernel` when unicast goes by VXLAN.
     pub datapath: String,

@@ -13,8 +13,18 @@ pub const MTU_RANGE: core::ops::RangeInclusive<u16> = 576..=9000;
 pub const MAX_FRAME: usize = 9_216;
 /// Longest super-frame of a port with offloads: an IP packet of 65,535 bytes, Ethernet header and one VLAN tag.
 pub const MAX_SUPER_FRAME: usize = 65_535 + 18;
+/// Segments of one super-frame: a 64 KiB one of the shortest that TCP makes; one that asks for more is dropped and counted.
+pub const MAX_SEGMENTS: usize = 2_048;
+/// Super-frames that grow at once on their way into a port; for another one the oldest is emitted.
+pub const MAX_MERGE_FLOWS: usize = 8;
+/// Datagrams in one UDP super-frame (Linux: `UDP_MAX_SEGMENTS`); a full one is emitted.
+pub const MAX_MERGED_DATAGRAMS: usize = 64;
 /// Longest datagram we build or accept.
 pub const MAX_DATAGRAM: usize = MAX_FRAME + 256;
+/// Datagrams handed to the kernel as one run; what Linux takes at once (`UDP_MAX_SEGMENTS` before 6.9).
+pub const MAX_RUN_DATAGRAMS: usize = 64;
+/// Bytes of the datagrams of one run: what fits one IP packet.
+pub const MAX_RUN_BYTES: usize = 65_000;
 /// Hops a datagram may take before it is dropped and counted.
 pub const MAX_HOPS: u8 = 16;
 
@@ -123,6 +133,15 @@ pub const REKEY_AFTER_RESPONDER: Duration = Duration::from_secs(165);
 pub const REJECT_AFTER: Duration = Duration::from_secs(180);
 /// Failed authentications after which a key is dropped (RFC 9001 section 6.6, for ChaCha20-Poly1305).
 pub const MAX_FORGERIES: u64 = 1 << 36;
+/// Datagrams sealed with one AES-256-GCM key before a new handshake is begun: a quarter of what it may seal.
+pub const AES_GCM_REKEY_AFTER_MESSAGES: u64 = 1 << 22;
+/// Datagrams after which an AES-256-GCM key is never used again: less than 2^24.5 of at most 2^14 bytes (RFC 8446
+/// section 5.5), beyond which an attacker's advantage against confidentiality is no longer below 2^-57.
+pub const AES_GCM_REJECT_AFTER_MESSAGES: u64 = 1 << 24;
+/// Failed authentications after which an AES-256-GCM key is dropped (RFC 9001 section 6.6).
+pub const AES_GCM_MAX_FORGERIES: u64 = 1 << 52;
+/// Suites that an Init has room for; those of least preference beyond are not offered.
+pub const MAX_OFFERED_SUITES: usize = 4;
 /// A session without frames for this long is dropped, unless its peer is a neighbour.
 pub const SESSION_IDLE: Duration = Duration::from_secs(600);
 

@@ -14,6 +14,8 @@ use mesh_proto::limits::{DEFAULT_MTU, DEFAULT_PORT, MAX_NICKNAME, MTU_RANGE};
 use mesh_proto::wire::bounded::truncated;
 use serde::Deserialize;
 
+use crate::cipher::Cipher;
+
 /// The mesh router: one per host. Usually started by `mesh launch`.
 #[derive(Debug, Parser)]
 #[command(
@@ -92,6 +94,9 @@ pub struct Options {
     /// Let frames for every peer that agrees go by the kernel, unencrypted.
     #[arg(long)]
     pub no_encryption: bool,
+    /// Cipher of data sessions; with one that is named no other is taken [default: auto].
+    #[arg(long)]
+    pub cipher: Option<Cipher>,
     /// Connect only to the peers that are named, not to those they know.
     #[arg(long)]
     pub no_discovery: bool,
@@ -114,6 +119,8 @@ pub struct Options {
 pub enum Datapath {
     /// The fastest that works on this host.
     Auto,
+    /// A TAP device on the bridge: 64 KiB at a time, containers keep their offloads.
+    Tap,
     /// libpcap on a veth; works everywhere.
     Pcap,
 }
@@ -141,6 +148,8 @@ pub struct Settings {
     pub datapath: Datapath,
     /// With whom frames may go unencrypted.
     pub consent: Consent,
+    /// Ciphers of data sessions.
+    pub cipher: Cipher,
     /// Whether peers learnt by gossip are dialled.
     pub discovery: bool,
     /// Filter for the log.
@@ -183,6 +192,7 @@ impl Options {
             mtu: merged.mtu.unwrap_or(DEFAULT_MTU),
             datapath: merged.datapath.unwrap_or(Datapath::Auto),
             consent: consent(merged.no_encryption, merged.trusted_subnets)?,
+            cipher: merged.cipher.unwrap_or(Cipher::Auto),
             discovery: !merged.no_discovery,
             log_level: merged.log_level.unwrap_or_else(|| "info".to_owned()),
             key_file: merged.key_file,
@@ -214,6 +224,7 @@ impl Options {
                 self.trusted_subnets
             },
             no_encryption: self.no_encryption || file.no_encryption,
+            cipher: self.cipher.or(file.cipher),
             no_discovery: self.no_discovery || file.no_discovery,
             log_level: self.log_level.or(file.log_level),
             key_file: self.key_file.or(file.key_file.filter(|_| !own_secret)),
@@ -353,7 +364,15 @@ mod tests {
         .unwrap();
         assert_eq!((s.port, s.mtu, s.discovery), (7001, 1400, false));
         assert_eq!(s.peers, ["a"]);
-        assert_eq!(s.bridge, DEFAULT_BRIDGE);
+        assert_eq!(
+            (s.bridge.as_str(), s.cipher),
+            (DEFAULT_BRIDGE, Cipher::Auto)
+        );
+        let file = "cipher = 'aes-256-gcm'";
+        let s = with_file(file, &[]).unwrap();
+        assert_eq!(s.cipher, Cipher::Aes256Gcm);
+        let s = with_file(file, &["--cipher", "chacha20-poly1305"]).unwrap();
+        assert_eq!(s.cipher, Cipher::ChaCha20Poly1305);
         let s = with_file(
             "peers = ['a']\nkey-file = '/k'",
             &["b", "--password-file", "/p"],
@@ -387,6 +406,7 @@ mod tests {
             error("prot = 7000\n", &[])
         );
         assert!(error("\nport = 'x'\n", &[]).contains("line 2"));
+        assert!(error("cipher = 'rot13'", &[]).contains("aes-256-gcm"));
         assert!(error("mtu = 100", &[]).contains("--mtu 100"));
         assert!(error("", &["--name", "7b::1"]).contains("must be even"));
         assert!(!error("name = \"a\\u001bb\"", &[]).contains('\u{1b}'));

@@ -22,10 +22,8 @@ pub struct HostView {
     pub listen: String,
     /// The bridge.
     pub bridge: String,
-    /// Datapath in use.
-    pub datapath: String,
-    /// Why that one.
-    pub datapath_reason: String,
+    /// How frames enter and leave.
+    pub datapath: DatapathView,
     /// The kernel's VXLAN, where it is consented to.
     pub fast_path: Option<Status>,
     /// The lanes' shared part.
@@ -36,6 +34,14 @@ pub struct HostView {
     pub clock: Clock,
 }
 
+/// How frames enter and leave.
+pub struct DatapathView {
+    /// `tap` or `pcap`.
+    pub name: &'static str,
+    /// Why that one.
+    pub reason: String,
+}
+
 /// MAC addresses shown in a report; the table may hold many more.
 const MAX_MACS: usize = 1_000;
 
@@ -44,14 +50,14 @@ impl HostView {
     pub fn complete(&self, report: &mut RouterReport) {
         report.host.clone_from(&self.listen);
         report.bridge.clone_from(&self.bridge);
-        report.datapath.clone_from(&self.datapath);
-        report.datapath_reason.clone_from(&self.datapath_reason);
+        report.datapath = self.datapath.name.to_owned();
+        report.datapath_reason.clone_from(&self.datapath.reason);
         report.fast_path = match &self.fast_path {
             Some(status) => status.words(),
             None => "off".to_owned(),
         };
         for connection in report.connections.iter_mut().filter(|c| c.encrypted) {
-            connection.datapath.clone_from(&self.datapath);
+            connection.datapath = self.datapath.name.to_owned();
         }
         let names: BTreeMap<String, String> = report
             .peers

@@ -6,6 +6,7 @@
 
 pub mod api;
 pub mod attach;
+pub mod cipher;
 pub mod cleanup;
 pub mod clock;
 pub mod config;

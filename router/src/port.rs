@@ -1,79 +1,254 @@
-//! The router's port on the bridge, opened again after somebody deleted or downed it.
+//! The router's port on its bridge: opened in the fastest way that works, and again after somebody deleted or downed it.
 
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use anyhow::Context as _;
+use mesh_proto::offload::VirtioHeader;
+use mesh_sys::bridge::{self, BridgeConfig, PortKind};
+use mesh_sys::ifname;
 use mesh_sys::port::{
-    FrameBatch, FramePort, FrameReader, FrameWriter, PcapPort, PcapReader, PcapWriter, PortError,
+    FrameBatch, FramePort, FrameReader, FrameWriter, Offloads, PcapPort, PortError, TapPort,
+    TapSpec,
 };
 
-/// Opens the two halves of the port on one interface.
+use crate::config::Datapath;
+
+/// Frames that may wait in the kernel for an egress lane; at a hundred thousand a second that is 5 ms.
+const QUEUE: u32 = 512;
+/// Time between two attempts to open a port that is gone: the host side brings it back within a few seconds.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// The port, chosen and not yet on the bridge.
+pub struct Chosen {
+    /// What joins the router to its bridge.
+    pub kind: PortKind,
+    /// Why that.
+    pub reason: String,
+    tap: Vec<TapPort>,
+}
+
+impl Chosen {
+    /// What users call it.
+    pub fn name(&self) -> &'static str {
+        match self.kind {
+            PortKind::Tap => "tap",
+            PortKind::Veth => "pcap",
+        }
+    }
+}
+
+/// Chooses the port: a TAP device with offloads unless pcap is asked for or TAP does not work here.
+///
+/// # Errors
+/// When TAP is asked for and does not work.
+pub fn choose(asked: Datapath, bridge: &str, lanes: usize) -> anyhow::Result<Chosen> {
+    let pcap = |reason| Chosen {
+        kind: PortKind::Veth,
+        reason,
+        tap: Vec::new(),
+    };
+    let tap = |reason: &str, tap| Chosen {
+        kind: PortKind::Tap,
+        reason: reason.to_owned(),
+        tap,
+    };
+    let open = || open_tap(bridge, lanes);
+    match asked {
+        Datapath::Pcap => Ok(pcap("asked for".to_owned())),
+        Datapath::Tap => Ok(tap(
+            "asked for",
+            open().context("cannot use --datapath tap")?,
+        )),
+        Datapath::Auto => Ok(match open() {
+            Ok(ports) => tap("the fastest that works here", ports),
+            Err(error) => pcap(format!("no TAP device: {error}")),
+        }),
+    }
+}
+
+fn open_tap(bridge: &str, lanes: usize) -> Result<Vec<TapPort>, mesh_sys::SysError> {
+    let name = ifname::tap_port(bridge);
+    TapPort::open(&TapSpec {
+        name: &name,
+        queues: lanes,
+        queue_len: Some(QUEUE),
+    })
+}
+
+/// The halves of the port, one pair for each lane.
+pub type Halves = Vec<(ReopeningReader, ReopeningWriter)>;
+
+/// Opens the chosen port, whose bridge is there.
 ///
 /// # Errors
 /// When the interface cannot be captured on.
-pub fn open(interface: &str) -> Result<(ReopeningReader, ReopeningWriter), PortError> {
-    let (reader, writer) = PcapPort::open(interface)?.split();
-    let reader = ReopeningReader {
-        interface: interface.to_owned(),
-        half: Some(reader),
+pub fn open(chosen: Chosen, bridge: BridgeConfig) -> Result<Halves, PortError> {
+    let (port, pairs) = match chosen.kind {
+        PortKind::Tap => {
+            let port = Port::new(ifname::tap_port(&bridge.name), bridge, chosen.tap.len());
+            let pairs: Vec<Pair> = chosen.tap.into_iter().map(split).collect();
+            (port, pairs)
+        }
+        PortKind::Veth => {
+            let port = Port::new(ifname::port_pair(&bridge.name).1, bridge, 1);
+            let pair = split(PcapPort::open(&port.interface)?);
+            (port, vec![pair])
+        }
     };
-    let writer = ReopeningWriter {
-        interface: interface.to_owned(),
-        half: Some(writer),
-        not_before: Instant::now(),
-    };
-    Ok((reader, writer))
+    let port = Arc::new(port);
+    let halves = pairs.into_iter().enumerate().map(|(lane, (r, w))| {
+        let reader = ReopeningReader {
+            offloads: r.offloads(),
+            port: port.clone(),
+            lane,
+            half: Some(r),
+        };
+        let writer = ReopeningWriter {
+            offloads: w.offloads(),
+            port: port.clone(),
+            lane,
+            half: Some(w),
+            not_before: Instant::now(),
+        };
+        (reader, writer)
+    });
+    Ok(halves.collect())
 }
 
-/// The reading half.
+type Pair = (Box<dyn FrameReader>, Box<dyn FrameWriter>);
+
+fn split<P>(port: P) -> Pair
+where
+    P: FramePort,
+    P::Reader: 'static,
+    P::Writer: 'static,
+{
+    let (reader, writer) = port.split();
+    (Box::new(reader), Box::new(writer))
+}
+
+/// What both halves need to open the port anew. Whichever finds it gone opens all of it and leaves the others theirs.
+struct Port {
+    interface: String,
+    bridge: BridgeConfig,
+    fresh: Mutex<Vec<Fresh>>,
+}
+
+#[derive(Default)]
+struct Fresh {
+    reader: Option<Box<dyn FrameReader>>,
+    writer: Option<Box<dyn FrameWriter>>,
+}
+
+impl Port {
+    fn new(interface: String, bridge: BridgeConfig, lanes: usize) -> Self {
+        Self {
+            interface,
+            bridge,
+            fresh: Mutex::new((0..lanes).map(|_| Fresh::default()).collect()),
+        }
+    }
+
+    /// Takes a half that another lane opened, or opens the port for all.
+    fn renew<T>(&self, take: impl Fn(&mut Vec<Fresh>) -> Option<T>) -> Result<T, PortError> {
+        let mut fresh = self.fresh.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(half) = take(&mut fresh) {
+            return Ok(half);
+        }
+        let pairs = self.reopen(fresh.len())?;
+        for (place, (reader, writer)) in fresh.iter_mut().zip(pairs) {
+            place.reader = Some(reader);
+            place.writer = Some(writer);
+        }
+        take(&mut fresh).ok_or_else(|| PortError::Down(self.interface.clone()))
+    }
+
+    fn reopen(&self, lanes: usize) -> Result<Vec<Pair>, PortError> {
+        let failed = |reason: String| PortError::Other {
+            interface: self.interface.clone(),
+            reason,
+        };
+        match self.bridge.port {
+            PortKind::Veth => Ok(vec![split(PcapPort::open(&self.interface)?)]),
+            PortKind::Tap => {
+                let ports =
+                    open_tap(&self.bridge.name, lanes).map_err(|e| failed(e.to_string()))?;
+                bridge::ensure_tap_port(&self.bridge).map_err(|e| failed(e.to_string()))?;
+                tracing::info!("{} was opened again", self.interface);
+                Ok(ports.into_iter().map(split).collect())
+            }
+        }
+    }
+}
+
+/// The reading half of one lane.
 pub struct ReopeningReader {
-    interface: String,
-    half: Option<PcapReader>,
+    port: Arc<Port>,
+    lane: usize,
+    half: Option<Box<dyn FrameReader>>,
+    offloads: Offloads,
 }
-
-/// The writing half.
-pub struct ReopeningWriter {
-    interface: String,
-    half: Option<PcapWriter>,
-    not_before: Instant,
-}
-
-/// Time between two attempts to open a port that is gone: the host side brings it back within a few seconds.
-const PAUSE: Duration = Duration::from_millis(100);
 
 impl FrameReader for ReopeningReader {
     fn recv(&mut self, batch: &mut FrameBatch, wait: Duration) -> Result<(), PortError> {
         let half = match &mut self.half {
             Some(half) => half,
-            None => self.half.insert(PcapPort::open(&self.interface)?.split().0),
+            None => {
+                let mine = |fresh: &mut Vec<Fresh>| fresh.get_mut(self.lane)?.reader.take();
+                self.half.insert(self.port.renew(mine)?)
+            }
         };
         let result = half.recv(batch, wait);
-        if result.is_err() {
+        if is_gone(&result) {
             self.half = None;
         }
         result
     }
 
     fn dropped(&mut self) -> u64 {
-        self.half.as_mut().map_or(0, FrameReader::dropped)
+        self.half.as_mut().map_or(0, |half| half.dropped())
+    }
+
+    fn offloads(&self) -> Offloads {
+        self.offloads
     }
 }
 
+/// The writing half of one lane.
+pub struct ReopeningWriter {
+    port: Arc<Port>,
+    lane: usize,
+    half: Option<Box<dyn FrameWriter>>,
+    offloads: Offloads,
+    not_before: Instant,
+}
+
 impl FrameWriter for ReopeningWriter {
-    fn send(&mut self, frame: &[u8]) -> Result<(), PortError> {
+    fn send(&mut self, header: &VirtioHeader, frame: &[u8]) -> Result<(), PortError> {
         if self.half.is_none() && Instant::now() < self.not_before {
-            return Err(PortError::Down(self.interface.clone()));
+            return Err(PortError::Down(self.port.interface.clone()));
         }
         let half = match &mut self.half {
             Some(half) => half,
             None => {
                 self.not_before = Instant::now() + PAUSE;
-                self.half.insert(PcapPort::open(&self.interface)?.split().1)
+                let mine = |fresh: &mut Vec<Fresh>| fresh.get_mut(self.lane)?.writer.take();
+                self.half.insert(self.port.renew(mine)?)
             }
         };
-        let result = half.send(frame);
-        if matches!(result, Err(PortError::Down(_) | PortError::Other { .. })) {
+        let result = half.send(header, frame);
+        if is_gone(&result) {
             self.half = None;
         }
         result
     }
+
+    fn offloads(&self) -> Offloads {
+        self.offloads
+    }
+}
+
+fn is_gone(result: &Result<(), PortError>) -> bool {
+    matches!(result, Err(PortError::Down(_) | PortError::Other { .. }))
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use mesh_proto::limits::DEFAULT_MTU;
-use mesh_sys::bridge::BridgeConfig;
+use mesh_sys::bridge::{BridgeConfig, PortKind};
 
 use crate::attach::HostKernel;
 use crate::cleanup::{self, Leftovers};
@@ -26,6 +26,7 @@ pub fn run(state_dir: &Path, api_socket: &Path, bridge: Option<&str>) -> anyhow:
             name: bridge.to_owned(),
             mtu: DEFAULT_MTU,
             mac: None,
+            port: PortKind::Veth,
         },
         offloads_off: true,
     };

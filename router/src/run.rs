@@ -15,29 +15,32 @@ use mesh_proto::control::{Config, Control, HeldAddresses};
 use mesh_proto::crypto::identity::Identity;
 use mesh_proto::crypto::secret::MeshSecret;
 use mesh_proto::entropy::Entropy;
-use mesh_proto::forward::{Forwarder, Snapshot};
+use mesh_proto::forward::{Forwarder, LaneEvent, Snapshot};
 use mesh_proto::ids::PeerName;
 use mesh_proto::topology::record::Ed25519;
-use mesh_sys::bridge::BridgeConfig;
+use mesh_sys::bridge::{BridgeConfig, PortKind};
 use mesh_sys::udp::Udp;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::api::{self, Api, SocketFile};
 use crate::attach::Attachments;
 use crate::attach::HostKernel;
 use crate::attach::kernel::Kernel;
+use crate::cipher;
 use crate::clock::{Clock, OsEntropy};
 use crate::config::Settings;
 use crate::driver::{self, PluginSocket};
 use crate::engine::Engines;
-use crate::fastpath;
-use crate::host::{self, HostView};
+use crate::fastpath::{self, FastPath};
+use crate::host::{self, DatapathView, HostView};
 use crate::lanes::{ControlSender, LANE_EVENTS, Lanes, Shared};
 use crate::shell::{Command, Shell};
 use crate::state::{Change, Store, Writer};
 use crate::{port, resolve, secret};
 
+/// Egress and ingress lanes, each.
+const LANES: usize = 1;
 /// Commands that may wait for the control plane.
 const COMMANDS: usize = 64;
 /// How often the host's addresses are looked at again.
@@ -71,33 +74,119 @@ fn init_log(level: &str) {
 }
 
 async fn start(settings: Settings, secret: MeshSecret) -> anyhow::Result<()> {
-    resolve::check(&settings.peers, settings.port).await?;
-    let api_listener = api::bind(&settings.socket).await?;
-    let _socket = SocketFile(settings.socket.clone());
-    let listener = listen(&settings).await?;
-    let udp = Arc::new(Udp::bind(settings.host, settings.port)?);
-    let store = Arc::new(Store::open(&settings.state_dir)?);
-    let boot = store.boot(|| (OsEntropy.key(), OsEntropy.key()))?;
-
+    let opened = Opened::open(&settings).await?;
     let clock = Clock::start();
-    let identity = Arc::new(Identity::from_seeds(boot.sign, boot.dh));
-    let name = settings
-        .name
-        .unwrap_or_else(|| identity.id().derived_name());
     let forwarder = Arc::new(Forwarder::new(&mut OsEntropy));
-    let endpoints = host::endpoints(settings.host, settings.port, &settings.bridge)?;
-    let pins = stored_pins(&store)?;
+    let mut control = build_control(&settings, secret, &opened, &forwarder, clock)?;
+    let (kernel, datapath) = build_host(&settings)?;
+    let (shared, lane_events) = share(&settings, &opened, &control, forwarder, clock);
+    let lanes = Lanes::start(&shared, datapath.halves).context("cannot start a thread")?;
+    let (command_sender, commands) = mpsc::channel(COMMANDS);
+    let wiring = fastpath::Wiring {
+        forwarder: shared.forwarder.clone(),
+        clock,
+        commands: command_sender.clone(),
+    };
+    let fast = fastpath::begin(&settings, &mut control, wiring)?;
+    let held = Arc::new(ArcSwap::from_pointee(HeldAddresses::new()));
+    let attachments = open_attachments(&settings, &opened.store, kernel, held.clone())?;
+    let plugin = serve_plugin(&attachments);
+    tokio::spawn(attachments.clone().run());
+    let (endpoint_sender, endpoints) = watch::channel(opened.endpoints);
+    tokio::spawn(watch_addresses(settings.clone(), endpoint_sender));
+    tokio::spawn(sweep(shared.forwarder.clone(), clock));
+    let host_view = view(&settings, &shared, datapath.view, fast.as_ref());
+    serve_api(opened.api, host_view, attachments.clone(), command_sender);
+    let state = write_state(&opened.store)?;
+    let shell = Shell {
+        control,
+        clock,
+        snapshot: shared.snapshot.clone(),
+        sender: ControlSender::new(shared),
+        listener: opened.listener,
+        lane_events,
+        commands,
+        attached: attachments.announced(),
+        endpoints,
+        held,
+        pins: opened.pins,
+        fast,
+        state,
+    };
+    tracing::info!(
+        "mesh router {} ({}) listens on port {}",
+        opened.name,
+        settings.nickname,
+        settings.port
+    );
+    shell.run().await;
+    drop(plugin);
+    lanes.stop();
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// What a router holds before the first kernel object is made.
+struct Opened {
+    api: UnixListener,
+    /// Removes the API's socket when the router ends.
+    _socket: SocketFile,
+    listener: TcpListener,
+    udp: Arc<Udp>,
+    store: Arc<Store>,
+    identity: Arc<Identity>,
+    epoch: u64,
+    name: PeerName,
+    endpoints: Vec<SocketAddr>,
+    pins: BTreeMap<PeerName, [u8; 32]>,
+}
+
+impl Opened {
+    async fn open(settings: &Settings) -> anyhow::Result<Self> {
+        resolve::check(&settings.peers, settings.port).await?;
+        let api = api::bind(&settings.socket).await?;
+        let socket = SocketFile(settings.socket.clone());
+        let listener = listen(settings).await?;
+        let udp = Arc::new(Udp::bind(settings.host, settings.port)?);
+        let store = Arc::new(Store::open(&settings.state_dir)?);
+        let boot = store.boot(|| (OsEntropy.key(), OsEntropy.key()))?;
+        let identity = Arc::new(Identity::from_seeds(boot.sign, boot.dh));
+        Ok(Self {
+            api,
+            _socket: socket,
+            listener,
+            udp,
+            name: settings
+                .name
+                .unwrap_or_else(|| identity.id().derived_name()),
+            identity,
+            epoch: boot.epoch,
+            endpoints: host::endpoints(settings.host, settings.port, &settings.bridge)?,
+            pins: stored_pins(&store)?,
+            store,
+        })
+    }
+}
+
+fn build_control(
+    settings: &Settings,
+    secret: MeshSecret,
+    opened: &Opened,
+    forwarder: &Arc<Forwarder>,
+    clock: Clock,
+) -> anyhow::Result<Control> {
     let config = Config {
-        identity,
+        identity: opened.identity.clone(),
         secret: Arc::new(secret),
-        epoch: boot.epoch,
-        name,
+        epoch: opened.epoch,
+        name: opened.name,
         nickname: settings.nickname.clone(),
         port: settings.port,
-        endpoints: endpoints.clone(),
+        endpoints: opened.endpoints.clone(),
         discovery: settings.discovery,
         mtu: settings.mtu,
-        pins: pins.clone(),
+        suites: cipher::suites(settings.cipher),
+        pins: opened.pins.clone(),
     };
     let mut control = Control::new(
         config,
@@ -106,7 +195,7 @@ async fn start(settings: Settings, secret: MeshSecret) -> anyhow::Result<()> {
         Box::new(OsEntropy),
         clock.now(),
     )?;
-    let mut targets = store.targets()?;
+    let mut targets = opened.store.targets()?;
     targets.extend(
         settings
             .peers
@@ -118,111 +207,125 @@ async fn start(settings: Settings, secret: MeshSecret) -> anyhow::Result<()> {
     control
         .connect(&targets, false, clock.now())
         .map_err(anyhow::Error::msg)?;
+    Ok(control)
+}
 
+/// How frames enter and leave, and what the report says of it.
+struct Datapath {
+    halves: port::Halves,
+    view: DatapathView,
+}
+
+/// Makes the bridge and the router's port on it: the first kernel objects.
+fn build_host(settings: &Settings) -> anyhow::Result<(HostKernel, Datapath)> {
+    let chosen = port::choose(settings.datapath, &settings.bridge, LANES)?;
     let kernel = HostKernel {
         bridge: BridgeConfig {
             name: settings.bridge.clone(),
             mtu: settings.mtu,
             mac: None,
+            port: chosen.kind,
         },
-        offloads_off: true,
+        offloads_off: chosen.kind == PortKind::Veth,
+    };
+    let view = DatapathView {
+        name: chosen.name(),
+        reason: chosen.reason.clone(),
     };
     kernel.ensure_bridge()?;
-    let (_, port_interface) = mesh_sys::ifname::port_pair(&settings.bridge);
-    let (reader, writer) = port::open(&port_interface)?;
-    let (event_sender, lane_events) = mpsc::channel(LANE_EVENTS);
+    let halves = port::open(chosen, kernel.bridge.clone())?;
+    Ok((kernel, Datapath { halves, view }))
+}
+
+/// What the lanes and the control plane share.
+fn share(
+    settings: &Settings,
+    opened: &Opened,
+    control: &Control,
+    forwarder: Arc<Forwarder>,
+    clock: Clock,
+) -> (Shared, mpsc::Receiver<LaneEvent>) {
+    let (events, lane_events) = mpsc::channel(LANE_EVENTS);
     let shared = Shared {
-        forwarder: forwarder.clone(),
+        forwarder,
         snapshot: Arc::new(ArcSwap::from_pointee(Snapshot::alone(
             control.me(),
-            boot.epoch,
+            opened.epoch,
             settings.mtu,
             clock.now(),
         ))),
-        udp,
-        events: event_sender,
+        udp: opened.udp.clone(),
+        events,
         events_lost: Arc::new(AtomicU64::new(0)),
         clock,
         stop: Arc::new(AtomicBool::new(false)),
     };
-    let lanes = Lanes::start(&shared, reader, writer).context("cannot start a thread")?;
-    let (command_sender, commands) = mpsc::channel(COMMANDS);
-    let wiring = fastpath::Wiring {
-        forwarder: forwarder.clone(),
-        clock,
-        commands: command_sender.clone(),
-    };
-    let fast = fastpath::begin(&settings, &mut control, wiring)?;
-    let held = Arc::new(ArcSwap::from_pointee(HeldAddresses::new()));
-    let book = held.clone();
-    let attachments = Attachments::open(
+    (shared, lane_events)
+}
+
+fn open_attachments(
+    settings: &Settings,
+    store: &Arc<Store>,
+    kernel: HostKernel,
+    held: Arc<ArcSwap<HeldAddresses>>,
+) -> anyhow::Result<Arc<Attachments>> {
+    Ok(Attachments::open(
         store.clone(),
         Arc::new(kernel),
         Engines::local(),
-        Arc::new(move |address| book.load().get(&address).cloned()),
+        Arc::new(move |address| held.load().get(&address).cloned()),
         &settings.bridge,
-    )?;
-    let plugin = serve_plugin(&attachments);
-    tokio::spawn(attachments.clone().run());
-    let (endpoint_sender, endpoint_receiver) = watch::channel(endpoints);
-    tokio::spawn(watch_addresses(settings.clone(), endpoint_sender));
-    tokio::spawn(sweep(forwarder.clone(), clock));
-    let (stop_sender, stop) = mpsc::channel(1);
-    let host_view = HostView {
+    )?)
+}
+
+/// The host's side of reports.
+fn view(
+    settings: &Settings,
+    shared: &Shared,
+    datapath: DatapathView,
+    fast: Option<&FastPath>,
+) -> HostView {
+    HostView {
         port: settings.port,
         listen: settings
             .host
             .unwrap_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED))
             .to_string(),
         bridge: settings.bridge.clone(),
-        datapath: "pcap".to_owned(),
-        datapath_reason: datapath_reason(settings.datapath).to_owned(),
-        fast_path: fast.as_ref().map(fastpath::FastPath::status),
-        forwarder,
+        datapath,
+        fast_path: fast.map(FastPath::status),
+        forwarder: shared.forwarder.clone(),
         events_lost: shared.events_lost.clone(),
-        clock,
-    };
+        clock: shared.clock,
+    }
+}
+
+/// Serves the API, and ends the router when that, or a signal, says so.
+fn serve_api(
+    listener: UnixListener,
+    host: HostView,
+    attachments: Arc<Attachments>,
+    command_sender: mpsc::Sender<Command>,
+) {
+    let (stop_sender, stop) = mpsc::channel(1);
     let api = Api {
         commands: command_sender.clone(),
-        attachments: attachments.clone(),
-        host: Arc::new(host_view),
+        attachments,
+        host: Arc::new(host),
         stop: stop_sender,
     };
     tokio::spawn(async move {
-        if let Err(error) = api::serve(api_listener, api).await {
+        if let Err(error) = api::serve(listener, api).await {
             tracing::error!("the API ended: {error}");
         }
     });
-    let disk = store.clone();
-    let state = Writer::start(move |change: &Change| change.store(&disk))
-        .context("cannot start a thread")?;
-    let shell = Shell {
-        control,
-        clock,
-        snapshot: shared.snapshot.clone(),
-        sender: ControlSender::new(shared),
-        listener,
-        lane_events,
-        commands,
-        attached: attachments.announced(),
-        endpoints: endpoint_receiver,
-        held,
-        pins,
-        fast,
-        state,
-    };
-    tracing::info!(
-        "mesh router {} ({}) listens on port {}",
-        name,
-        settings.nickname,
-        settings.port
-    );
     tokio::spawn(until_stopped(stop, command_sender));
-    shell.run().await;
-    drop(plugin);
-    lanes.stop();
-    tracing::info!("stopped");
-    Ok(())
+}
+
+/// Starts the thread that writes state files.
+fn write_state(store: &Arc<Store>) -> anyhow::Result<Writer> {
+    let disk = store.clone();
+    Writer::start(move |change: &Change| change.store(&disk)).context("cannot start a thread")
 }
 
 /// Serves Docker until the answer is dropped. Without it the router still does everything else: another router of this
@@ -251,13 +354,6 @@ fn serve_plugin(attachments: &Arc<Attachments>) -> Option<oneshot::Sender<()>> {
 fn stored_pins(store: &Store) -> anyhow::Result<BTreeMap<PeerName, [u8; 32]>> {
     let parse = |(name, key): (String, [u8; 32])| Ok((name.parse()?, key));
     store.pins()?.into_iter().map(parse).collect()
-}
-
-fn datapath_reason(asked: crate::config::Datapath) -> &'static str {
-    match asked {
-        crate::config::Datapath::Pcap => "asked for",
-        crate::config::Datapath::Auto => "the only one in this version",
-    }
 }
 
 /// A signal or the API ends the router.

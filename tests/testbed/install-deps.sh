@@ -14,6 +14,7 @@ needed=(
     busybox:busybox-static
     tcpdump:tcpdump
     ping:iputils-ping
+    python3:python3
     dockerd:docker.io
 )
 # podman is tested when it is there; a machine without it skips those tests and says so.

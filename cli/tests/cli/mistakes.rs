@@ -68,6 +68,7 @@ fn usage() {
         "",
         "launch --mtu x",
         "launch --datapath tap",
+        "launch --cipher rot13",
         "attach",
         "completions tcsh",
     ] {

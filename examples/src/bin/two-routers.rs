@@ -12,12 +12,14 @@ use std::time::Duration;
 
 use mesh_proto::control::targets::DialTo;
 use mesh_proto::control::{Config, Control, Note, Output};
+use mesh_proto::crypto::aead::Suites;
 use mesh_proto::crypto::identity::Identity;
 use mesh_proto::crypto::secret::MeshSecret;
 use mesh_proto::entropy::SeededEntropy;
-use mesh_proto::forward::{Forwarder, LaneEvent, Outbox, Scratch, Snapshot};
+use mesh_proto::forward::{Collected, Forwarder, Scratch, Snapshot};
 use mesh_proto::ids::ConnId;
 use mesh_proto::limits::{DEFAULT_MTU, DEFAULT_PORT};
+use mesh_proto::offload::PortFrame;
 use mesh_proto::time::Instant;
 use mesh_proto::topology::record::Ed25519;
 
@@ -47,7 +49,7 @@ fn main() {
     frame.extend(b"hello from host1");
     frame.resize(60, 0);
     let out = net.routers[0].lane(|r, scratch, out| {
-        let mut frames = [frame.as_slice()].into_iter();
+        let mut frames = [PortFrame::plain(&frame)].into_iter();
         r.forwarder
             .egress(&r.snapshot, &mut frames, now, scratch, out);
     });
@@ -85,6 +87,7 @@ impl Router {
             endpoints: vec![address],
             discovery: true,
             mtu: DEFAULT_MTU,
+            suites: Suites::AES_FIRST,
             pins: BTreeMap::new(),
             identity,
         };
@@ -107,30 +110,10 @@ impl Router {
     }
 
     /// Runs a piece of the data plane and returns what it wants done.
-    fn lane(&self, work: impl FnOnce(&Self, &mut Scratch, &mut Lane)) -> Lane {
-        let mut lane = Lane::default();
+    fn lane(&self, work: impl FnOnce(&Self, &mut Scratch, &mut Collected)) -> Collected {
+        let mut lane = Collected::default();
         work(self, &mut Scratch::default(), &mut lane);
         lane
-    }
-}
-
-/// What a lane wants done.
-#[derive(Default)]
-struct Lane {
-    datagrams: Vec<(SocketAddr, Vec<u8>)>,
-    frames: Vec<Vec<u8>>,
-    events: Vec<LaneEvent>,
-}
-
-impl Outbox for Lane {
-    fn datagram(&mut self, to: SocketAddr, bytes: &[u8]) {
-        self.datagrams.push((to, bytes.to_vec()));
-    }
-    fn inject(&mut self, frame: &[u8]) {
-        self.frames.push(frame.to_vec());
-    }
-    fn event(&mut self, event: LaneEvent) {
-        self.events.push(event);
     }
 }
 
@@ -175,15 +158,9 @@ impl Net {
                 }
             }
             Output::Datagram { to, bytes } => {
-                let datagrams = vec![(to, bytes)];
-                self.deliver(
-                    n,
-                    Lane {
-                        datagrams,
-                        ..Lane::default()
-                    },
-                    now,
-                );
+                let mut out = Collected::default();
+                out.outgoing.push(to, &bytes);
+                self.deliver(n, out, now);
             }
             Output::Publish(snapshot) => {
                 self.routers[n].snapshot = snapshot;
@@ -212,7 +189,8 @@ impl Net {
     }
 
     /// Hands datagrams to the other router, frames to the bridge (here: the terminal), and events to control.
-    fn deliver(&mut self, n: usize, lane: Lane, now: Instant) {
+    fn deliver(&mut self, n: usize, lane: Collected, now: Instant) {
+        let datagrams = lane.datagrams();
         for frame in lane.frames {
             let text = String::from_utf8_lossy(&frame[14..30]);
             let name = &self.routers[n].name;
@@ -225,15 +203,14 @@ impl Net {
             self.routers[n].control.handle_lane(event, now);
         }
         let (far, from) = (1 - n, self.routers[n].address);
-        for (to, mut bytes) in lane.datagrams {
+        for (to, mut bytes) in datagrams {
             say(&format!(
                 "{from} → {to}: {} bytes of UDP, kind {}",
                 bytes.len(),
                 bytes[0] & 15
             ));
-            let out = self.routers[far].lane(|r, scratch, out| {
-                r.forwarder
-                    .ingress(&r.snapshot, from, &mut bytes, now, scratch, out);
+            let out = self.routers[far].lane(|r, _, out| {
+                r.forwarder.ingress(&r.snapshot, from, &mut bytes, now, out);
             });
             self.deliver(far, out, now);
         }

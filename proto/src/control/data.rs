@@ -1,10 +1,9 @@
 //! What the lanes report, and the sessions and direct paths they need.
 
-use std::collections::VecDeque;
 use std::net::SocketAddr;
 
 use crate::forward::Via as LaneVia;
-use crate::forward::{LaneEvent, Outbox, Scratch};
+use crate::forward::{Collected, LaneEvent};
 use crate::ids::PeerId;
 use crate::limits::{HEARTBEAT, MAX_CANDIDATES, MAX_SESSIONS, PROBE_WHILE_USED, SESSION_IDLE};
 use crate::session::{Directory, SessionOutput, SessionStatus, Via};
@@ -186,15 +185,15 @@ impl Control {
 
     /// Sends a complete datagram by the path the lanes would take; without one it is lost, and repeated in time.
     fn send_by_path(&mut self, peer: PeerId, bytes: &[u8], now: Instant) {
-        let mut out = Collected(&mut self.outputs);
-        let _ = self.forwarder.send_to_peer(
-            &self.snapshot,
-            peer,
-            bytes,
-            now,
-            &mut Scratch::default(),
-            &mut out,
-        );
+        let mut out = Collected::default();
+        let sent = self
+            .forwarder
+            .send_to_peer(&self.snapshot, peer, bytes, now, &mut out);
+        if sent.is_ok() {
+            let datagrams = out.datagrams().into_iter();
+            let outputs = datagrams.map(|(to, bytes)| Output::Datagram { to, bytes });
+            self.outputs.extend(outputs);
+        }
     }
 
     fn take_probe(&mut self, peer: PeerId, from: SocketAddr, body: &[u8], now: Instant) {
@@ -352,20 +351,4 @@ fn is_idle(status: &SessionStatus<'_>, now: Instant) -> bool {
         .max(stats.last_frame_received)
         .unwrap_or(transport.established());
     now.since(last) > SESSION_IDLE
-}
-
-/// Datagrams of the control plane, sent by the forwarder's rules.
-struct Collected<'a>(&'a mut VecDeque<Output>);
-
-impl Outbox for Collected<'_> {
-    fn datagram(&mut self, to: SocketAddr, bytes: &[u8]) {
-        self.0.push_back(Output::Datagram {
-            to,
-            bytes: bytes.to_vec(),
-        });
-    }
-
-    // Only sending is asked for.
-    fn inject(&mut self, _frame: &[u8]) {}
-    fn event(&mut self, _event: LaneEvent) {}
 }

@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use super::targets::DialTo;
+use crate::crypto::aead::Suites;
 use crate::crypto::identity::Identity;
 use crate::crypto::secret::MeshSecret;
 use crate::fastpath::FastPeers;
@@ -31,6 +32,8 @@ pub struct Config {
     pub discovery: bool,
     /// MTU inside the mesh.
     pub mtu: u16,
+    /// Ciphers this router takes for data, in order of preference; at least one.
+    pub suites: Suites,
     /// Names and the signing keys they were first seen with; at most [`crate::limits::MAX_PEERS`] of them count.
     pub pins: BTreeMap<PeerName, [u8; 32]>,
 }

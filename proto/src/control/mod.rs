@@ -119,6 +119,7 @@ impl Control {
             config.identity.clone(),
             config.epoch,
             config.secret.session_psk(),
+            config.suites,
         );
         let routes = Routes::compute(&lsdb, me);
         let snapshot = Arc::new(Snapshot::alone(me, config.epoch, config.mtu, now));

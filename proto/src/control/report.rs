@@ -8,6 +8,7 @@ use crate::api::{
     BroadcastReport, ConnectionReport, ConnectionState, PeerConnectionReport, PeerReport,
     RouteReport, RouterReport,
 };
+use crate::crypto::aead::Suites;
 use crate::crypto::secret::SecretKind;
 use crate::forward::Path;
 use crate::ids::PeerId;
@@ -22,8 +23,6 @@ use super::targets::{Target, TargetKey, TargetState};
 const PLAIN: &str = "vxlan";
 /// The datapath of those frames.
 const KERNEL: &str = "kernel";
-/// The cipher of every session in this version.
-const CIPHER: &str = "chacha20-poly1305";
 
 impl Control {
     /// The control plane's part of the report; the shell fills in what the host adds (bridge, datapath, MACs, drops).
@@ -58,7 +57,7 @@ impl Control {
             broadcast_routes: self.broadcast_routes(),
             macs: Vec::new(),
             drops: BTreeMap::new(),
-            counters: self.gossip_report(),
+            counters: self.counters(),
             warnings: self.warnings(),
         }
     }
@@ -101,18 +100,15 @@ impl Control {
         };
         let is_fast = self.fast_peers.get(&peer).is_some_and(|p| p.fast);
         let doubt = direct.map(|d| self.fast.doubt(&peer, d.address, now));
-        let (cipher, datapath) = if is_fast {
-            (PLAIN, KERNEL)
-        } else {
-            (CIPHER, "")
-        };
+        let session = self.sessions.current(peer);
+        let cipher = session.map(|s| s.suite().to_string()).unwrap_or_default();
         ConnectionReport {
             state,
             error,
             peer: self.display(&peer),
             encrypted: !is_fast,
-            cipher: cipher.to_owned(),
-            datapath: datapath.to_owned(),
+            cipher: if is_fast { PLAIN.to_owned() } else { cipher },
+            datapath: if is_fast { KERNEL } else { "" }.to_owned(),
             fast_path_doubt: doubt.unwrap_or_default(),
             mtu: self.config.mtu,
             rtt_ms: direct.map(|d| millis(d.rtt)).or(slot.rtt.map(millis)),
@@ -122,6 +118,12 @@ impl Control {
 
     /// What is known of a neighbour that UDP does not reach directly.
     fn why_pending(&self, peer: PeerId, slot: &Slot, now: Instant) -> String {
+        if let Some(offered) = self.mismatch(&peer) {
+            return format!(
+                "no cipher in common: this router takes {}, that one {offered}; start both with --cipher auto",
+                self.sessions.suites()
+            );
+        }
         let since = slot.up_since().max(self.paths.lost(&peer));
         if since.is_some_and(|since| now.since(since) >= UDP_PATIENCE) {
             let frames = match self.path_to(&peer) {
@@ -137,6 +139,12 @@ impl Control {
             None => "no answer by UDP yet; is the UDP port open both ways?".to_owned(),
             Some(_) => "probing the UDP path".to_owned(),
         }
+    }
+
+    /// The ciphers of a peer that takes none of ours, as long as there is no session.
+    fn mismatch(&self, peer: &PeerId) -> Option<Suites> {
+        let talking = self.sessions.current(*peer).is_some();
+        self.sessions.mismatch(*peer).filter(|_| !talking)
     }
 
     fn target_row(
@@ -241,7 +249,15 @@ impl Control {
         self.routes.reachable().map(route).collect()
     }
 
-    fn gossip_report(&self) -> BTreeMap<String, u64> {
+    fn counters(&self) -> BTreeMap<String, u64> {
+        let refused = self
+            .sessions
+            .refusals()
+            .map(|(reason, n)| (format!("session handshakes refused: {reason}"), n));
+        self.gossip_report().chain(refused).collect()
+    }
+
+    fn gossip_report(&self) -> impl Iterator<Item = (String, u64)> {
         let c = &self.gossip_counters;
         [
             ("gossip records accepted", c.accepted),
@@ -252,7 +268,6 @@ impl Control {
         ]
         .into_iter()
         .map(|(name, n)| (name.to_owned(), n))
-        .collect()
     }
 
     fn warnings(&self) -> Vec<String> {

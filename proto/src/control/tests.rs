@@ -10,13 +10,17 @@ use core::time::Duration;
 use super::targets::DialTo;
 use super::*;
 use crate::api::ConnectionState;
+use crate::crypto::aead::Suites;
 use crate::crypto::identity::Identity;
 use crate::crypto::secret::MeshSecret;
 use crate::entropy::SeededEntropy;
 use crate::fastpath::{Beat, Consent, Local};
-use crate::forward::{LaneEvent, Outbox, Scratch};
+use crate::forward::{Collected, Scratch};
 use crate::ids::{PeerName, Version};
+use crate::offload::PortFrame;
 use crate::topology::record::Ed25519;
+
+mod ciphers;
 
 struct Node {
     control: Control,
@@ -42,29 +46,12 @@ struct Net {
     no_udp: Vec<(usize, usize)>,
 }
 
-struct Lane {
-    datagrams: Vec<(SocketAddr, Vec<u8>)>,
-    frames: Vec<Vec<u8>>,
-    events: Vec<LaneEvent>,
-}
-
-impl Outbox for Lane {
-    fn datagram(&mut self, to: SocketAddr, bytes: &[u8]) {
-        self.datagrams.push((to, bytes.to_vec()));
-    }
-    fn inject(&mut self, frame: &[u8]) {
-        self.frames.push(frame.to_vec());
-    }
-    fn event(&mut self, event: LaneEvent) {
-        self.events.push(event);
-    }
-}
-
 struct Setup {
     secret: fn() -> MeshSecret,
     discovery: bool,
     name: Option<PeerName>,
     seed: u8,
+    suites: Suites,
 }
 
 fn open_mesh(seed: u8) -> Setup {
@@ -73,6 +60,7 @@ fn open_mesh(seed: u8) -> Setup {
         discovery: true,
         name: None,
         seed,
+        suites: Suites::AES_FIRST,
     }
 }
 
@@ -200,32 +188,34 @@ impl Net {
         if self.no_udp.contains(&(n, far)) || self.no_udp.contains(&(far, n)) {
             return;
         }
-        self.lane(far, |node, now, scratch, lane| {
+        self.lane(far, |node, now, _, lane| {
             node.forwarder
-                .ingress(&node.snapshot, from, &mut bytes, now, scratch, lane);
+                .ingress(&node.snapshot, from, &mut bytes, now, lane);
         });
     }
 
     fn send_frame(&mut self, n: usize, frame: &[u8]) {
         self.lane(n, |node, now, scratch, lane| {
-            node.forwarder
-                .egress(&node.snapshot, &mut [frame].into_iter(), now, scratch, lane);
+            node.forwarder.egress(
+                &node.snapshot,
+                &mut [PortFrame::plain(frame)].into_iter(),
+                now,
+                scratch,
+                lane,
+            );
         });
     }
 
-    fn lane(&mut self, n: usize, work: impl FnOnce(&Node, Instant, &mut Scratch, &mut Lane)) {
-        let mut lane = Lane {
-            datagrams: Vec::new(),
-            frames: Vec::new(),
-            events: Vec::new(),
-        };
+    fn lane(&mut self, n: usize, work: impl FnOnce(&Node, Instant, &mut Scratch, &mut Collected)) {
+        let mut lane = Collected::default();
         work(&self.nodes[n], self.now, &mut Scratch::default(), &mut lane);
         let now = self.now;
+        let datagrams = lane.datagrams();
         self.nodes[n].injected.extend(lane.frames);
         for event in lane.events {
             self.nodes[n].control.handle_lane(event, now);
         }
-        for (to, bytes) in lane.datagrams {
+        for (to, bytes) in datagrams {
             self.datagram(n, to, bytes);
         }
     }
@@ -262,6 +252,7 @@ fn node(n: usize, setup: &Setup, now: Instant) -> Node {
         endpoints: vec![address(n)],
         discovery: setup.discovery,
         mtu: limits::DEFAULT_MTU,
+        suites: setup.suites,
         pins: BTreeMap::new(),
         identity,
     };

@@ -32,6 +32,8 @@ counters! {
         Runt = "runt_frame",
         /// A frame longer than the mesh carries.
         TooBig = "frame_too_big",
+        /// A frame whose offloads (segmentation, checksum) do not fit what it is.
+        Offload = "offload",
         /// A frame whose source is a group address.
         GroupSource = "group_source",
         /// A frame to a group that bridges must not forward (STP, LLDP, pause).

@@ -4,7 +4,7 @@ use core::sync::atomic::Ordering::Relaxed;
 
 use super::ingress::Arrival;
 use super::snapshot::Snapshot;
-use super::{Counter, DropReason, Forwarder, Outbox, Scratch, lock};
+use super::{Counter, DropReason, Forwarder, Outbox, lock};
 use crate::fdb::Owner;
 use crate::ids::PeerId;
 use crate::limits::MAX_HOPS;
@@ -22,17 +22,16 @@ impl Forwarder {
         prefix.encode(body);
     }
 
-    /// Sends the broadcast in `scratch.body` to our own children.
+    /// Sends a broadcast of our own to our children.
     pub(super) fn originate_flood(
         &self,
         snap: &Snapshot,
         now: Instant,
-        scratch: &mut Scratch,
+        body: &[u8],
         out: &mut dyn Outbox,
     ) {
-        let Scratch { body, datagram } = scratch;
         for target in snap.flood_targets(snap.me, None, now) {
-            self.send_flood(snap, target, MAX_HOPS, body, now, datagram, out);
+            self.send_flood(snap, target, MAX_HOPS, body, now, out);
         }
     }
 
@@ -43,7 +42,6 @@ impl Forwarder {
         arrival: Arrival,
         datagram: &mut [u8],
         now: Instant,
-        scratch: &mut Scratch,
         out: &mut dyn Outbox,
     ) {
         let Some((sender, opened)) = self.open(snap, arrival, datagram, 0, now, out) else {
@@ -77,17 +75,12 @@ impl Forwarder {
             return;
         };
         for target in targets {
-            let buffer = &mut scratch.datagram;
-            if self.send_flood(snap, target, hops, opened.body, now, buffer, out) {
+            if self.send_flood(snap, target, hops, opened.body, now, out) {
                 self.counters.count(Counter::FloodPassed);
             }
         }
     }
 
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "one call per copy, all of it needed"
-    )]
     fn send_flood(
         &self,
         snap: &Snapshot,
@@ -95,19 +88,20 @@ impl Forwarder {
         hops: u8,
         body: &[u8],
         now: Instant,
-        buffer: &mut Vec<u8>,
         out: &mut dyn Outbox,
     ) -> bool {
-        buffer.clear();
+        let outgoing = out.outgoing();
+        let start = outgoing.end();
         let sealed = snap.neighbour(target, now).map_err(Into::into);
         let sealed = sealed.and_then(|hop| {
+            let buffer = outgoing.buffer();
             hop.transport
                 .seal(Kind::Flood, hops, &[], body, now, buffer)?;
             Ok(hop.address)
         });
         match sealed {
             Ok(address) => {
-                out.datagram(address, buffer);
+                outgoing.commit(address, start);
                 true
             }
             Err(error) => {

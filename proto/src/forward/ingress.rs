@@ -3,7 +3,7 @@
 use core::net::SocketAddr;
 
 use super::snapshot::{Path, Snapshot};
-use super::{Counter, DropReason, Forwarder, LaneEvent, Outbox, Scratch, Via, lock};
+use super::{Counter, DropReason, Forwarder, LaneEvent, Outbox, Via, lock};
 use crate::fdb::Owner;
 use crate::frame::ethernet::EthernetView;
 use crate::ids::{PeerId, SessionIndex};
@@ -27,7 +27,6 @@ impl Forwarder {
         from: SocketAddr,
         datagram: &mut [u8],
         now: Instant,
-        scratch: &mut Scratch,
         out: &mut dyn Outbox,
     ) {
         let header = Header::parse(datagram);
@@ -41,8 +40,8 @@ impl Forwarder {
             index: header.receiver,
         };
         match header.kind {
-            Kind::Relay => self.relay_in(snap, arrival, datagram, now, scratch, out),
-            Kind::Flood => self.flood_in(snap, arrival, datagram, now, scratch, out),
+            Kind::Relay => self.relay_in(snap, arrival, datagram, now, out),
+            Kind::Flood => self.flood_in(snap, arrival, datagram, now, out),
             _ => self.end_to_end_in(snap, via, datagram, now, out),
         }
     }
@@ -151,7 +150,7 @@ impl Forwarder {
     pub(super) fn deliver(&self, owner: Owner, body: &[u8], now: Instant, out: &mut dyn Outbox) {
         let mut frames = Frames::new(body);
         for frame in frames.by_ref() {
-            match check(frame) {
+            match check(frame.bytes) {
                 Ok(view) => {
                     self.learn(view.source(), owner, now);
                     self.counters.count(Counter::FramesOut);

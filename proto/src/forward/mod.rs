@@ -2,7 +2,7 @@
 //!
 //! # Life of a frame
 //!
-//! *Egress* ([`Forwarder::egress`]) takes frames of the local port. It learns the source as local, and looks the
+//! *Egress* ([`Forwarder::egress`]) takes frames of the local port; a super-frame is cut first. It learns the source as local, and looks the
 //! destination up in the MAC table once; from then on the frame is addressed to a peer:
 //!
 //! * behind a peer: sealed end to end in a Data datagram, together with the frames before and after it for the same
@@ -27,11 +27,14 @@
 //! digest, a broadcast by (origin, epoch, sequence): a router passes each on at most once, whatever routes and trees
 //! say, and the hop limit ends what a forgotten window lets through. Frames from peers are never sent to peers.
 
+mod collected;
 mod counters;
 mod duplicates;
 mod egress;
+mod envelope;
 mod flood;
 mod ingress;
+mod outgoing;
 mod pending;
 mod relay;
 mod snapshot;
@@ -41,7 +44,9 @@ use core::net::SocketAddr;
 use core::sync::atomic::AtomicU64;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+pub use collected::Collected;
 pub use counters::{Counter, Counters, DropReason};
+pub use outgoing::{Outgoing, Run};
 pub use relay::SendError;
 pub use snapshot::{Path, PeerPath, Snapshot, Unreachable};
 
@@ -50,6 +55,7 @@ use crate::fdb::{Fdb, Learn, Owner};
 use crate::ids::{Mac, PeerId, SessionIndex};
 use crate::limits::{EVENT_INTERVAL, FLOOD_BURST, FLOOD_RATE, MAX_THROTTLED_EVENTS};
 use crate::time::Instant;
+use crate::wire::datagram::InnerFrame;
 use duplicates::{Duplicates, RecentMessages};
 use pending::Pending;
 use throttle::{Throttle, TokenBucket};
@@ -111,10 +117,10 @@ pub enum LaneEvent {
 
 /// What decisions lead to; the lanes write to sockets and ports, tests and the simulator to memory.
 pub trait Outbox {
-    /// Sends a datagram.
-    fn datagram(&mut self, to: SocketAddr, bytes: &[u8]);
+    /// What is to be sent; datagrams are built at its end.
+    fn outgoing(&mut self) -> &mut Outgoing;
     /// Hands a frame to the local port.
-    fn inject(&mut self, frame: &[u8]);
+    fn inject(&mut self, frame: InnerFrame<'_>);
     /// Tells control something; may be dropped.
     fn event(&mut self, event: LaneEvent);
 }
@@ -122,8 +128,10 @@ pub trait Outbox {
 /// The buffers of one lane, kept between calls so that a frame costs no allocation.
 #[derive(Debug, Default)]
 pub struct Scratch {
+    /// The body of a broadcast, which is sealed once for each neighbour.
     body: Vec<u8>,
-    datagram: Vec<u8>,
+    /// A segment of a super-frame that is not sent at once.
+    segment: Vec<u8>,
 }
 
 /// The part of the data plane that all lanes and control share.

@@ -5,9 +5,27 @@ use std::collections::{BTreeMap, VecDeque};
 use crate::ids::PeerId;
 use crate::limits::{MAX_PENDING_BYTES, MAX_PENDING_FRAMES, PENDING_AGE};
 use crate::time::Instant;
+use crate::wire::datagram::InnerFrame;
 
-/// Frames for one peer, each with the time since when it waits.
-pub(super) type Waiting = VecDeque<(Instant, Box<[u8]>)>;
+/// Frames for one peer, in the order in which they came.
+pub(super) type Waiting = VecDeque<Kept>;
+
+/// A frame that waits.
+#[derive(Clone, Debug)]
+pub(super) struct Kept {
+    since: Instant,
+    partial: bool,
+    pub(super) bytes: Box<[u8]>,
+}
+
+impl Kept {
+    pub(super) fn frame(&self) -> InnerFrame<'_> {
+        InnerFrame {
+            bytes: &self.bytes,
+            partial: self.partial,
+        }
+    }
+}
 
 /// The frames that wait, by peer and in order. Bounded per peer and in bytes; a full queue refuses the newest.
 #[derive(Clone, Debug, Default)]
@@ -18,14 +36,19 @@ pub(super) struct Pending {
 
 impl Pending {
     /// Keeps a copy of `frame`; false when there is no room.
-    pub(super) fn push(&mut self, peer: PeerId, frame: &[u8], now: Instant) -> bool {
+    pub(super) fn push(&mut self, peer: PeerId, frame: InnerFrame<'_>, now: Instant) -> bool {
         let waiting = self.queues.get(&peer).map_or(0, VecDeque::len);
-        if waiting >= MAX_PENDING_FRAMES || self.bytes + frame.len() > MAX_PENDING_BYTES {
+        let total = self.bytes + frame.bytes.len();
+        if waiting >= MAX_PENDING_FRAMES || total > MAX_PENDING_BYTES {
             return false;
         }
-        self.bytes += frame.len();
+        self.bytes = total;
         let queue = self.queues.entry(peer).or_default();
-        queue.push_back((now, frame.into()));
+        queue.push_back(Kept {
+            since: now,
+            partial: frame.partial,
+            bytes: frame.bytes.into(),
+        });
         true
     }
 
@@ -33,11 +56,11 @@ impl Pending {
     pub(super) fn expire(&mut self, now: Instant) -> u64 {
         let mut expired = 0;
         for queue in self.queues.values_mut() {
-            while let Some((_, frame)) = queue
+            while let Some(kept) = queue
                 .front()
-                .filter(|(at, _)| now.since(*at) >= PENDING_AGE)
+                .filter(|kept| now.since(kept.since) >= PENDING_AGE)
             {
-                self.bytes -= frame.len();
+                self.bytes -= kept.bytes.len();
                 queue.pop_front();
                 expired += 1;
             }
@@ -49,7 +72,7 @@ impl Pending {
     /// Takes all frames for `peer`.
     pub(super) fn take(&mut self, peer: PeerId) -> Waiting {
         let frames = self.queues.remove(&peer).unwrap_or_default();
-        self.bytes -= frames.iter().map(|(_, frame)| frame.len()).sum::<usize>();
+        self.bytes -= frames.iter().map(|kept| kept.bytes.len()).sum::<usize>();
         frames
     }
 
@@ -74,16 +97,20 @@ mod tests {
     const B: PeerId = PeerId([2; 16]);
     const T0: Instant = Instant::from_nanos(0);
 
+    fn whole(bytes: &[u8]) -> InnerFrame<'_> {
+        InnerFrame::complete(bytes)
+    }
+
     #[test]
     fn frames_come_back_in_order_and_once() {
         let mut pending = Pending::default();
         assert!(pending.is_empty());
         for n in 0..3 {
-            assert!(pending.push(A, &[n; 5], T0));
+            assert!(pending.push(A, whole(&[n; 5]), T0));
         }
-        assert!(pending.push(B, b"other", T0));
+        assert!(pending.push(B, whole(b"other"), T0));
         assert_eq!(pending.peers(), [A, B]);
-        let frames: Vec<u8> = pending.take(A).iter().map(|(_, f)| f[0]).collect();
+        let frames: Vec<u8> = pending.take(A).iter().map(|kept| kept.bytes[0]).collect();
         assert_eq!(frames, [0, 1, 2]);
         assert!(pending.take(A).is_empty());
         assert_eq!(pending.bytes, 5);
@@ -93,10 +120,10 @@ mod tests {
     fn a_peer_has_so_many_places() {
         let mut pending = Pending::default();
         for _ in 0..MAX_PENDING_FRAMES {
-            assert!(pending.push(A, b"x", T0));
+            assert!(pending.push(A, whole(b"x"), T0));
         }
-        assert!(!pending.push(A, b"x", T0));
-        assert!(pending.push(B, b"x", T0));
+        assert!(!pending.push(A, whole(b"x"), T0));
+        assert!(pending.push(B, whole(b"x"), T0));
     }
 
     #[test]
@@ -106,7 +133,7 @@ mod tests {
         let mut kept = 0;
         for n in 0..=255 {
             for _ in 0..10 {
-                kept += usize::from(pending.push(PeerId([n; 16]), &frame, T0));
+                kept += usize::from(pending.push(PeerId([n; 16]), whole(&frame), T0));
             }
         }
         assert_eq!(kept, MAX_PENDING_BYTES / 9_000);
@@ -118,15 +145,15 @@ mod tests {
     #[test]
     fn old_frames_expire_young_ones_stay() {
         let mut pending = Pending::default();
-        pending.push(A, b"old", T0);
-        pending.push(B, b"old", T0);
-        pending.push(A, b"young", T0 + Duration::from_nanos(1));
+        pending.push(A, whole(b"old"), T0);
+        pending.push(B, whole(b"old"), T0);
+        pending.push(A, whole(b"young"), T0 + Duration::from_nanos(1));
         assert_eq!(
             pending.expire(T0 + PENDING_AGE - Duration::from_nanos(1)),
             0
         );
         assert_eq!(pending.expire(T0 + PENDING_AGE), 2);
         assert_eq!(pending.peers(), [A]);
-        assert_eq!(&*pending.take(A)[0].1, b"young");
+        assert_eq!(&*pending.take(A)[0].bytes, b"young");
     }
 }

@@ -2,9 +2,10 @@
 
 use sha2::{Digest, Sha256};
 
+use super::envelope::Envelope;
 use super::ingress::Arrival;
-use super::snapshot::{Exit, Hop, Snapshot, Unreachable};
-use super::{Counter, DropReason, Forwarder, Outbox, Scratch, Via, lock};
+use super::snapshot::{Hop, Snapshot, Unreachable};
+use super::{Counter, DropReason, Forwarder, Outbox, Via, lock};
 use crate::ids::PeerId;
 use crate::limits::MAX_HOPS;
 use crate::session::transport::SealError;
@@ -36,67 +37,33 @@ impl Forwarder {
         peer: PeerId,
         datagram: &[u8],
         now: Instant,
-        scratch: &mut Scratch,
         out: &mut dyn Outbox,
     ) -> Result<(), SendError> {
         if !is_end_to_end(datagram) {
             return Err(SendError::Malformed);
         }
-        self.dispatch(snap, peer, now, &mut scratch.datagram, out, |buffer| {
+        self.dispatch(snap, peer, now, out, |buffer| {
             buffer.extend_from_slice(datagram);
             Ok(())
         })
     }
 
-    /// Seals `body` for `peer` end to end and sends it.
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "one call per datagram, all of it needed"
-    )]
-    pub(super) fn seal_to_peer(
-        &self,
-        snap: &Snapshot,
-        peer: PeerId,
-        kind: Kind,
-        body: &[u8],
-        now: Instant,
-        buffer: &mut Vec<u8>,
-        out: &mut dyn Outbox,
-    ) -> Result<(), SendError> {
-        let transport = snap.transport(peer, now)?;
-        self.dispatch(snap, peer, now, buffer, out, |buffer| {
-            transport.seal(kind, MAX_HOPS, &[], body, now, buffer)
-        })
-    }
-
-    /// Sends the datagram that `fill` appends, as it is or wrapped; `buffer` is overwritten.
-    fn dispatch(
+    /// Sends the datagram that `fill` appends, as it is or wrapped.
+    pub(super) fn dispatch(
         &self,
         snap: &Snapshot,
         peer: PeerId,
         now: Instant,
-        buffer: &mut Vec<u8>,
         out: &mut dyn Outbox,
         fill: impl FnOnce(&mut Vec<u8>) -> Result<(), SealError>,
     ) -> Result<(), SendError> {
-        buffer.clear();
-        match snap.exit(peer, now)? {
-            Exit::Direct(address) => {
-                fill(buffer)?;
-                out.datagram(address, buffer);
-            }
-            Exit::Through(hop) => {
-                let draft = hop.transport.begin(Kind::Relay, MAX_HOPS, buffer);
-                buffer.extend_from_slice(&peer.0);
-                let start = buffer.len();
-                fill(buffer)?;
-                // Remembered as passed, so that a loop that leads back here ends here.
-                self.is_first_passage(peer, &buffer[start..], now);
-                let clear_len = buffer.len() - HEADER_LEN;
-                hop.transport.finish(draft, clear_len, now, buffer)?;
-                out.datagram(hop.address, buffer);
-            }
+        let outgoing = out.outgoing();
+        let envelope = Envelope::begin(snap, peer, now, outgoing)?;
+        if let Err(error) = fill(outgoing.buffer()) {
+            envelope.abandon(outgoing);
+            return Err(error.into());
         }
+        envelope.send(self, now, outgoing)?;
         Ok(())
     }
 
@@ -107,7 +74,6 @@ impl Forwarder {
         arrival: Arrival,
         datagram: &mut [u8],
         now: Instant,
-        scratch: &mut Scratch,
         out: &mut dyn Outbox,
     ) {
         let Some(clear_len) = datagram.len().checked_sub(HEADER_LEN + TAG_LEN) else {
@@ -126,7 +92,7 @@ impl Forwarder {
         if destination != snap.me {
             let hop_limit = opened.header.hop_limit;
             match self.next_hop(snap, sender, destination, hop_limit, inner, now) {
-                Ok((hop, hops)) => self.pass_on(hop, hops, opened.clear, now, scratch, out),
+                Ok((hop, hops)) => self.pass_on(hop, hops, opened.clear, now, out),
                 Err(PassError::Drop(reason)) => self.counters.drop(reason),
                 Err(PassError::Unreachable(why)) => self.undelivered(why.into(), now, out),
             }
@@ -163,31 +129,23 @@ impl Forwarder {
         Ok((hop, hops))
     }
 
-    fn pass_on(
-        &self,
-        hop: Hop<'_>,
-        hops: u8,
-        clear: &[u8],
-        now: Instant,
-        scratch: &mut Scratch,
-        out: &mut dyn Outbox,
-    ) {
-        let buffer = &mut scratch.datagram;
-        buffer.clear();
+    fn pass_on(&self, hop: Hop<'_>, hops: u8, clear: &[u8], now: Instant, out: &mut dyn Outbox) {
+        let outgoing = out.outgoing();
+        let start = outgoing.end();
         let sealed = hop
             .transport
-            .seal(Kind::Relay, hops, clear, &[], now, buffer);
+            .seal(Kind::Relay, hops, clear, &[], now, outgoing.buffer());
         match sealed {
             Ok(()) => {
                 self.counters.count(Counter::Relayed);
-                out.datagram(hop.address, buffer);
+                outgoing.commit(hop.address, start);
             }
             Err(error) => self.undelivered(error.into(), now, out),
         }
     }
 
     /// Records that `inner` passes here on its way to `destination`; false when it did so before.
-    fn is_first_passage(&self, destination: PeerId, inner: &[u8], now: Instant) -> bool {
+    pub(super) fn is_first_passage(&self, destination: PeerId, inner: &[u8], now: Instant) -> bool {
         let Ok(header) = Header::parse(inner) else {
             return false;
         };

@@ -4,7 +4,7 @@ use core::fmt;
 
 use zeroize::Zeroizing;
 
-use crate::crypto::aead::{AeadKey, Forged};
+use crate::crypto::aead::{ChaChaKey, Forged};
 use crate::limits::{LINK_REKEY_BYTES, LINK_REKEY_RECORDS, MAX_LINK_RECORD};
 use crate::noise::SplitKeys;
 
@@ -99,7 +99,7 @@ impl fmt::Debug for Channel {
 
 /// One key and what was done with it.
 struct Direction {
-    key: AeadKey,
+    key: ChaChaKey,
     counter: u64,
     records: u64,
     bytes: u64,
@@ -109,7 +109,7 @@ struct Direction {
 impl Direction {
     fn new(key: [u8; 32], rekey: RekeyAfter) -> Self {
         Self {
-            key: AeadKey::new(key),
+            key: ChaChaKey::new(key),
             counter: 0,
             records: 0,
             bytes: 0,
@@ -135,7 +135,7 @@ impl Direction {
     fn replace_key(&mut self) {
         let mut next = Zeroizing::new([0; 32]);
         self.key.seal(u64::MAX, &[], &mut *next);
-        self.key = AeadKey::new(*next);
+        self.key = ChaChaKey::new(*next);
     }
 }
 

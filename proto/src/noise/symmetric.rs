@@ -5,7 +5,7 @@ use hkdf::SimpleHkdf;
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use super::{NoiseError, SplitKeys};
-use crate::crypto::aead::AeadKey;
+use crate::crypto::aead::ChaChaKey;
 
 pub(super) const TAG: usize = 16;
 
@@ -62,7 +62,7 @@ impl SymmetricState {
         let start = out.len();
         out.extend_from_slice(plaintext);
         if let Some(key) = &self.key {
-            let tag = AeadKey::new(*key).seal(self.nonce, &self.hash, &mut out[start..]);
+            let tag = ChaChaKey::new(*key).seal(self.nonce, &self.hash, &mut out[start..]);
             out.extend_from_slice(&tag);
             self.nonce += 1;
         }
@@ -78,7 +78,7 @@ impl SymmetricState {
                     .split_last_chunk::<TAG>()
                     .ok_or(NoiseError::TooShort)?;
                 let mut plaintext = body.to_vec();
-                AeadKey::new(*key)
+                ChaChaKey::new(*key)
                     .open(self.nonce, &self.hash, &mut plaintext, tag)
                     .map_err(|_| NoiseError::Unauthentic)?;
                 self.nonce += 1;

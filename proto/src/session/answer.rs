@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use super::guard::Admission;
-use super::message::{self, CookieMessage, Message, Sealed};
+use super::message::{self, CookieMessage, InitPayload, Message, ResponsePayload, Sealed};
 use super::peer::Attempt;
-use super::sessions::Sessions;
-use super::transport::{Transport, TransportKeys};
+use super::sessions::{LastInit, Sessions};
+use super::transport::{Transport, TransportKeys, TransportLimits};
 use super::{Directory, Refused, SessionOutput, Via};
+use crate::crypto::aead::{Suite, Suites};
 use crate::entropy::Entropy;
 use crate::ids::{PeerId, SessionIndex};
 use crate::limits;
@@ -19,9 +20,8 @@ use crate::wire::datagram::{Header, Kind};
 struct Offer {
     noise: Handshake,
     header: Header,
-    peer: PeerId,
     dh_key: [u8; 32],
-    freshness: (u64, u64),
+    says: InitPayload,
 }
 
 impl Sessions {
@@ -60,19 +60,25 @@ impl Sessions {
             return Err(Refused::CookieNeeded);
         }
         let offer = self.read_init(init, directory)?;
-        if self.latest.get(&offer.peer) >= Some(&offer.freshness) {
+        let InitPayload {
+            peer,
+            freshness,
+            suites,
+        } = offer.says;
+        let last = self.latest.get(&peer);
+        if last.is_some_and(|last| last.freshness >= freshness) {
             return Err(Refused::Replayed);
         }
-        self.remember(offer.peer, offer.freshness);
-        if !self.enter(offer.peer, offer.dh_key, now) {
+        self.remember(peer, LastInit { freshness, suites });
+        let suite = self.suites.choose(&suites).ok_or(Refused::NoCommonSuite)?;
+        if !self.enter(peer, offer.dh_key, now) {
             return Err(Refused::UnknownPeer);
         }
-        let peer = offer.peer;
         let result = if self.has_precedence(peer) {
             self.insist(peer, now, entropy);
             Err(Refused::Yielded)
         } else {
-            self.answer(offer, via, now, entropy)
+            self.answer(offer, suite, via, now, entropy)
         };
         self.settle(peer);
         result
@@ -88,30 +94,29 @@ impl Sessions {
             &self.psk,
         );
         let payload = noise.read_message(init.noise)?;
-        let (peer, freshness) = read_payload(&payload).ok_or(Refused::Malformed)?;
+        let says = InitPayload::decode(&payload).ok_or(Refused::Malformed)?;
         let dh_key = noise.remote_static().ok_or(Refused::Unauthentic)?;
         // The Noise message proves the key, the record whose it is: a record that names another's key proves nothing.
-        if !directory.names(&peer, &dh_key) {
+        if !directory.names(&says.peer, &dh_key) {
             return Err(Refused::UnknownPeer);
         }
         Ok(Offer {
             noise,
             header: init.header,
-            peer,
             dh_key,
-            freshness,
+            says,
         })
     }
 
-    /// Keeps the newest (epoch, counter) of a router; when full, that of one without a session makes room.
-    fn remember(&mut self, peer: PeerId, freshness: (u64, u64)) {
+    /// Keeps what the newest Init of a router said; when full, that of one without a session makes room.
+    fn remember(&mut self, peer: PeerId, init: LastInit) {
         if self.latest.len() >= limits::MAX_PEERS && !self.latest.contains_key(&peer) {
             let idle = self.latest.keys().find(|id| !self.peers.contains_key(id));
             if let Some(idle) = idle.copied() {
                 self.latest.remove(&idle);
             }
         }
-        self.latest.insert(peer, freshness);
+        self.latest.insert(peer, init);
     }
 
     /// Whether both began at once and our Init is the one that counts. After some attempts in vain it counts no more:
@@ -134,6 +139,7 @@ impl Sessions {
     fn answer(
         &mut self,
         offer: Offer,
+        suite: Suite,
         via: Via,
         now: Instant,
         entropy: &mut dyn Entropy,
@@ -141,22 +147,25 @@ impl Sessions {
         let Offer {
             mut noise,
             header,
-            peer: id,
             dh_key,
-            ..
+            says: InitPayload { peer: id, .. },
         } = offer;
         let index = self.indices.allocate(id, entropy);
         let mut bytes = message::header(Kind::Response, header.receiver, entropy)
             .encode()
             .to_vec();
+        let payload = ResponsePayload {
+            index,
+            suite: suite.number(),
+        };
         let keys = noise
-            .write_message(entropy.key(), &index.0.to_be_bytes(), &mut bytes)
+            .write_message(entropy.key(), &payload.encode(), &mut bytes)
             .and_then(|()| noise.split())
             .inspect_err(|_| self.indices.release(index))?;
         message::append_mac1(&mut bytes, &dh_key);
 
         let yielded = self.drop_pending(id);
-        let transport = self.transport(id, index, header.receiver, &keys, false, now);
+        let transport = self.transport(id, (index, header.receiver), suite, &keys, false, now);
         let Some(peer) = self.peers.get_mut(&id) else {
             return Err(Refused::UnknownPeer);
         };
@@ -197,19 +206,22 @@ impl Sessions {
             .noise
             .read_message(response.noise)
             .inspect_err(|_| attempt.failures += 1)?;
-        let remote = payload.try_into().map_err(|_| Refused::Malformed)?;
-        let remote = SessionIndex(u32::from_be_bytes(remote));
-        if remote.0 == 0 {
-            return Err(Refused::Malformed);
-        }
+        let says = ResponsePayload::decode(&payload).ok_or(Refused::Malformed)?;
+        let suite = Suite::from_number(says.suite)
+            .filter(|suite| self.suites.contains(*suite))
+            .ok_or(Refused::NoCommonSuite)?;
         let keys = self.take_attempt(id, index)?.noise.split()?;
-        let transport = self.transport(id, index, remote, &keys, true, now);
+        let transport = self.transport(id, (index, says.index), suite, &keys, true, now);
         let peer = self.peers.get_mut(&id).ok_or(Refused::UnknownIndex)?;
         peer.begin_at = None;
         if let Some(dropped) = peer.slots.install_current(transport) {
             self.indices.release(dropped.local());
         }
         self.counters.completed += 1;
+        if let Some(last) = self.latest.get_mut(&id) {
+            // Whatever its last Init offered, it may have been started anew with other options.
+            last.suites = Suites::only(suite);
+        }
         self.outputs.push_back(SessionOutput::Changed(id));
         self.probe(id, Some(via), now);
         self.tend(id, true, now, entropy);
@@ -264,35 +276,24 @@ impl Sessions {
     fn transport(
         &self,
         peer: PeerId,
-        local: SessionIndex,
-        remote: SessionIndex,
+        (local, remote): (SessionIndex, SessionIndex),
+        suite: Suite,
         keys: &SplitKeys,
         initiator: bool,
         now: Instant,
     ) -> Arc<Transport> {
         let keys = TransportKeys {
+            suite,
             send: keys.send,
             recv: keys.recv,
         };
+        let limits = self
+            .limits
+            .unwrap_or_else(|| TransportLimits::for_suite(suite));
         Arc::new(Transport::with_limits(
-            peer,
-            local,
-            remote,
-            keys,
-            initiator,
-            now,
-            self.limits,
+            peer, local, remote, keys, initiator, now, limits,
         ))
     }
-}
-
-/// The payload of an Init: who sends it, and (boot epoch, handshake counter).
-fn read_payload(payload: &[u8]) -> Option<(PeerId, (u64, u64))> {
-    let (peer, rest) = payload.split_first_chunk::<16>()?;
-    let (epoch, rest) = rest.split_first_chunk::<8>()?;
-    let counter = rest.first_chunk::<8>()?;
-    let freshness = (u64::from_be_bytes(*epoch), u64::from_be_bytes(*counter));
-    Some((PeerId(*peer), freshness))
 }
 
 impl From<NoiseError> for Refused {

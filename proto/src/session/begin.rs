@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use super::message;
+use super::message::{self, InitPayload};
 use super::peer::{Attempt, Pending};
 use super::sessions::Sessions;
 use super::{Refused, SessionOutput};
@@ -74,15 +74,14 @@ impl Sessions {
             &self.psk,
         );
         self.handshakes += 1;
-        let payload = [
-            &self.identity.id().0[..],
-            &self.epoch.to_be_bytes(),
-            &self.handshakes.to_be_bytes(),
-        ]
-        .concat();
+        let payload = InitPayload {
+            peer: self.identity.id(),
+            freshness: (self.epoch, self.handshakes),
+            suites: self.suites,
+        };
         let mut bytes = header.encode().to_vec();
         if noise
-            .write_message(entropy.key(), &payload, &mut bytes)
+            .write_message(entropy.key(), &payload.encode(), &mut bytes)
             .is_err()
         {
             self.indices.release(index);

@@ -9,15 +9,16 @@ use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 use super::Refused;
+use crate::crypto::aead::Suites;
 use crate::entropy::Entropy;
 use crate::ids::{PeerId, SessionIndex};
 use crate::limits;
 use crate::wire::datagram::{HEADER_LEN, Header, Kind};
 
 /// Bytes of an Init message.
-pub const INIT_LEN: usize = HEADER_LEN + 128 + 2 * MAC;
+pub const INIT_LEN: usize = HEADER_LEN + 128 + limits::MAX_OFFERED_SUITES + 2 * MAC;
 /// Bytes of a Response message.
-pub const RESPONSE_LEN: usize = HEADER_LEN + 52 + MAC;
+pub const RESPONSE_LEN: usize = HEADER_LEN + 53 + MAC;
 /// Bytes of a Cookie message.
 pub const COOKIE_LEN: usize = HEADER_LEN + NONCE + SEALED_COOKIE;
 // No answer is longer than what it answers.
@@ -168,6 +169,65 @@ pub(super) fn header(kind: Kind, receiver: SessionIndex, entropy: &mut dyn Entro
         hop_limit: limits::MAX_HOPS,
         receiver,
         counter: entropy.u64() | HANDSHAKE_COUNTER,
+    }
+}
+
+/// What an Init says under its seal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct InitPayload {
+    pub(super) peer: PeerId,
+    /// Boot epoch and handshake counter.
+    pub(super) freshness: (u64, u64),
+    pub(super) suites: Suites,
+}
+
+impl InitPayload {
+    pub(super) fn encode(&self) -> Vec<u8> {
+        let (epoch, counter) = self.freshness;
+        [
+            &self.peer.0[..],
+            &epoch.to_be_bytes(),
+            &counter.to_be_bytes(),
+            &self.suites.encode(),
+        ]
+        .concat()
+    }
+
+    pub(super) fn decode(payload: &[u8]) -> Option<Self> {
+        let (peer, rest) = payload.split_first_chunk::<16>()?;
+        let (epoch, rest) = rest.split_first_chunk::<8>()?;
+        let (counter, rest) = rest.split_first_chunk::<8>()?;
+        Some(Self {
+            peer: PeerId(*peer),
+            freshness: (u64::from_be_bytes(*epoch), u64::from_be_bytes(*counter)),
+            suites: Suites::decode(rest.try_into().ok()?),
+        })
+    }
+}
+
+/// What a Response says under its seal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct ResponsePayload {
+    /// The responder's index, not 0.
+    pub(super) index: SessionIndex,
+    /// Number of the suite it chose.
+    pub(super) suite: u8,
+}
+
+impl ResponsePayload {
+    pub(super) fn encode(self) -> Vec<u8> {
+        [&self.index.0.to_be_bytes()[..], &[self.suite]].concat()
+    }
+
+    pub(super) fn decode(payload: &[u8]) -> Option<Self> {
+        let (index, suite) = payload.split_first_chunk::<4>()?;
+        let (index, [suite]) = (u32::from_be_bytes(*index), suite) else {
+            return None;
+        };
+        (index != 0).then_some(Self {
+            index: SessionIndex(index),
+            suite: *suite,
+        })
     }
 }
 

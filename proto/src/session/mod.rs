@@ -7,20 +7,20 @@
 //! index, counter) names no two datagrams alike; data counters stay below 2^48.
 //!
 //! ```text
-//! Init, kind 1, 176 bytes
+//! Init, kind 1, 180 bytes
 //!   0   16  header; receiver index = the sender's index, by which the answer shall name this handshake
 //!   16  32  Noise message 1: ephemeral key
 //!   48  48  Noise message 1: static key of the initiator ‖ tag
-//!   96  48  Noise message 1: payload ‖ tag; payload = PeerId of the initiator (16) ‖ boot epoch (8)
-//!           ‖ handshake counter (8)
-//!   144 16  mac1
-//!   160 16  mac2
+//!   96  52  Noise message 1: payload ‖ tag; payload = PeerId of the initiator (16) ‖ boot epoch (8)
+//!           ‖ handshake counter (8) ‖ suites (4)
+//!   148 16  mac1
+//!   164 16  mac2
 //!
-//! Response, kind 2, 84 bytes
+//! Response, kind 2, 85 bytes
 //!   0   16  header; receiver index = the one of the Init
 //!   16  32  Noise message 2: ephemeral key
-//!   48  20  Noise message 2: payload ‖ tag; payload = the responder's index (4)
-//!   68  16  mac1
+//!   48  21  Noise message 2: payload ‖ tag; payload = the responder's index (4) ‖ suite (1)
+//!   69  16  mac1
 //!
 //! Cookie, kind 3, 88 bytes
 //!   0   16  header; receiver index = the one of the Init that it answers
@@ -36,6 +36,17 @@
 //! * cookie = the 32-byte BLAKE2s MAC, with a secret that its maker replaces every 120 s (the one before still
 //!   counts), of the source address (4 or 16 bytes, IPv4-mapped as IPv4) ‖ source port (2).
 //! * The key of a Cookie message is BLAKE2s-256("mesh cookie v1" ‖ X25519 key of its sender).
+//!
+//! # Suites
+//!
+//! The handshake itself is always ChaCha20-Poly1305; what the keys it gives are used with is agreed in it. An Init names
+//! the suites its sender takes by their numbers ([`Suite`](crate::crypto::aead::Suite)), the preferred one first, zeros
+//! behind the last; numbers that the receiver does not know are passed over. The responder takes the first of its own
+//! that is among them, and names it in the Response. Both lists are authenticated, so nobody in between can move the two
+//! to another suite. Without a common one the Init gets no answer and is [`Refused::NoCommonSuite`]; a Response that
+//! names a suite not offered is too.
+//!
+//! # Acceptance
 //!
 //! An Init is accepted if the record of the router that it names as its sender has its static key (so a router that
 //! announces the key of another gains nothing), and only if (boot epoch, handshake counter) exceeds
@@ -152,6 +163,9 @@ pub enum Refused {
     /// The X25519 key of a router is of low order.
     #[error("unusable key")]
     BadKey,
+    /// The peer takes none of the suites that we take.
+    #[error("no cipher in common")]
+    NoCommonSuite,
     /// Too many outputs wait to be collected.
     #[error("the output queue is full")]
     Busy,
@@ -159,7 +173,7 @@ pub enum Refused {
 
 impl Refused {
     /// All reasons, in order.
-    pub const ALL: [Refused; 12] = [
+    pub const ALL: [Refused; 13] = [
         Refused::Malformed,
         Refused::BadMac,
         Refused::CookieNeeded,
@@ -171,6 +185,7 @@ impl Refused {
         Refused::UnknownIndex,
         Refused::BadCookie,
         Refused::BadKey,
+        Refused::NoCommonSuite,
         Refused::Busy,
     ];
 }

@@ -11,6 +11,7 @@ use super::indices::Indices;
 use super::peer::{Peer, Watch};
 use super::transport::{Transport, TransportLimits};
 use super::{Directory, Refused, SessionOutput, Via};
+use crate::crypto::aead::Suites;
 use crate::crypto::identity::Identity;
 use crate::entropy::Entropy;
 use crate::ids::{PeerId, SessionIndex};
@@ -53,12 +54,15 @@ pub struct SessionStatus<'a> {
 pub struct Sessions {
     pub(super) identity: Arc<Identity>,
     pub(super) psk: Zeroizing<[u8; 32]>,
-    pub(super) limits: TransportLimits,
+    /// What we take for data, in order of preference; never empty.
+    pub(super) suites: Suites,
+    /// Instead of those of the suite, in tests.
+    pub(super) limits: Option<TransportLimits>,
     pub(super) guard: Guard,
     pub(super) peers: BTreeMap<PeerId, Peer>,
     pub(super) indices: Indices,
-    /// The last (epoch, counter) of each router; outlives its session.
-    pub(super) latest: BTreeMap<PeerId, (u64, u64)>,
+    /// The last Init of each router; outlives its session.
+    pub(super) latest: BTreeMap<PeerId, LastInit>,
     pub(super) outputs: VecDeque<SessionOutput>,
     pub(super) counters: SessionCounters,
     pub(super) epoch: u64,
@@ -68,25 +72,23 @@ pub struct Sessions {
     refused: BTreeMap<Refused, u64>,
 }
 
+/// What the newest Init of a router said of itself.
+pub(super) struct LastInit {
+    /// Boot epoch and handshake counter: what does not exceed them is a replay.
+    pub(super) freshness: (u64, u64),
+    pub(super) suites: Suites,
+}
+
 impl Sessions {
     /// A manager without sessions. `epoch` is this router's boot epoch, higher than in any run before; `psk` is
-    /// [`crate::crypto::secret::MeshSecret::session_psk`].
-    pub fn new(identity: Arc<Identity>, epoch: u64, psk: [u8; 32]) -> Self {
-        Self::with_limits(identity, epoch, psk, TransportLimits::default())
-    }
-
-    /// [`Sessions::new`] with other limits on the use of keys.
-    pub fn with_limits(
-        identity: Arc<Identity>,
-        epoch: u64,
-        psk: [u8; 32],
-        limits: TransportLimits,
-    ) -> Self {
+    /// [`crate::crypto::secret::MeshSecret::session_psk`]; `suites` are what this router takes for data, at least one.
+    pub fn new(identity: Arc<Identity>, epoch: u64, psk: [u8; 32], suites: Suites) -> Self {
         Self {
             guard: Guard::new(identity.dh_key()),
             identity,
             psk: Zeroizing::new(psk),
-            limits,
+            suites,
+            limits: None,
             peers: BTreeMap::new(),
             indices: Indices::default(),
             latest: BTreeMap::new(),
@@ -97,6 +99,12 @@ impl Sessions {
             timers: BTreeSet::new(),
             refused: BTreeMap::new(),
         }
+    }
+
+    /// With other limits on the use of keys than those of the suites.
+    pub fn with_limits(mut self, limits: TransportLimits) -> Self {
+        self.limits = Some(limits);
+        self
     }
 
     /// Goes on with a higher boot epoch than the one at the start: that one turned out to be of an earlier run, and
@@ -213,6 +221,17 @@ impl Sessions {
     /// [`Sessions::want`] helps.
     pub fn current(&self, peer: PeerId) -> Option<&Arc<Transport>> {
         self.peers.get(&peer)?.slots.current()
+    }
+
+    /// What this router takes for data, in order of preference.
+    pub fn suites(&self) -> Suites {
+        self.suites
+    }
+
+    /// What `peer` offered in its newest Init, if none of it is taken here: no session with it can come up.
+    pub fn mismatch(&self, peer: PeerId) -> Option<Suites> {
+        let offered = self.latest.get(&peer)?.suites;
+        self.suites.choose(&offered).is_none().then_some(offered)
     }
 
     /// All transports that datagrams may come in for: previous, current and next ones.

@@ -8,6 +8,7 @@ use core::time::Duration;
 
 use super::transport::{OpenError, Transport, TransportLimits};
 use super::{Directory, Refused, SessionOutput, Sessions, Via};
+use crate::crypto::aead::{Suite, Suites};
 use crate::crypto::identity::Identity;
 use crate::entropy::{Entropy, SeededEntropy};
 use crate::ids::{PeerId, SessionIndex};
@@ -32,6 +33,11 @@ pub(super) const FAIR: Weather = Weather {
     jitter: Duration::ZERO,
 };
 
+/// The limits of the suite that nodes agree on.
+pub(super) fn usual() -> TransportLimits {
+    TransportLimits::for_suite(Suite::Aes256Gcm)
+}
+
 pub(super) struct Book(pub(super) BTreeMap<PeerId, [u8; 32]>);
 
 impl Directory for Book {
@@ -51,7 +57,8 @@ impl Node {
     pub(super) fn new(seed: u8, epoch: u64, limits: TransportLimits) -> Self {
         let identity = Arc::new(Identity::from_seeds([seed; 32], [seed ^ 0x80; 32]));
         Self {
-            sessions: Sessions::with_limits(identity.clone(), epoch, PSK, limits),
+            sessions: Sessions::new(identity.clone(), epoch, PSK, Suites::AES_FIRST)
+                .with_limits(limits),
             identity,
             received: Vec::new(),
             unopened: 0,
@@ -98,7 +105,7 @@ pub(super) struct Net {
 
 impl Net {
     pub(super) fn new(seed: u64, weather: Weather) -> Self {
-        Self::with_limits(seed, weather, TransportLimits::default())
+        Self::with_limits(seed, weather, usual())
     }
 
     /// Two nodes; the first has the lower id.

@@ -1,58 +1,26 @@
 //! The live keys of one session: seals and opens its datagrams, guards its counters, counts what passes.
 //!
 //! Shared between the control plane and all lanes as `Arc<Transport>`: the send counter is atomic, the replay window
-//! is behind a lock held for a few instructions only, and statistics are relaxed atomics.
+//! is behind a lock that is taken once per datagram for a few instructions, and what is counted costs one more atomic
+//! at most ([`stats`]).
 //!
 //! A datagram is laid out as `header ‖ clear part ‖ sealed body ‖ tag`; header and clear part are associated data.
 
+mod keys;
+mod stats;
+
 use core::fmt;
-use core::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::sync::{Mutex, PoisonError};
+use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
-use zeroize::{Zeroize, ZeroizeOnDrop};
-
-use super::replay::ReplayWindow;
-use crate::crypto::aead::AeadKey;
+pub use self::keys::{TransportKeys, TransportLimits};
+pub use self::stats::TransportStats;
+use self::stats::{Failures, Received, Sent};
+use super::replay::Replayed;
+use crate::crypto::aead::{AeadKey, Suite};
 use crate::ids::{PeerId, SessionIndex};
 use crate::limits;
 use crate::time::Instant;
 use crate::wire::datagram::{HEADER_LEN, Header, HeaderError, Kind, TAG_LEN};
-
-/// The keys of both directions, as a handshake splits them.
-#[derive(Zeroize, ZeroizeOnDrop)]
-pub struct TransportKeys {
-    /// Seals what we send.
-    pub send: [u8; 32],
-    /// Opens what we receive.
-    pub recv: [u8; 32],
-}
-
-impl fmt::Debug for TransportKeys {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("TransportKeys")
-    }
-}
-
-/// How much a key may be used; the defaults are those of [`limits`], tests take smaller ones.
-#[derive(Clone, Copy, Debug)]
-pub struct TransportLimits {
-    /// Datagrams sealed before a new handshake is due.
-    pub rekey_after_messages: u64,
-    /// Datagrams after which nothing is sealed any more, and counter from which nothing is opened.
-    pub reject_after_messages: u64,
-    /// Failed authentications after which the session is dead.
-    pub max_forgeries: u64,
-}
-
-impl Default for TransportLimits {
-    fn default() -> Self {
-        Self {
-            rekey_after_messages: limits::REKEY_AFTER_MESSAGES,
-            reject_after_messages: limits::REJECT_AFTER_MESSAGES,
-            max_forgeries: limits::MAX_FORGERIES,
-        }
-    }
-}
 
 /// Why a datagram could not be sealed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -60,10 +28,10 @@ pub enum SealError {
     /// The key is older than [`limits::REJECT_AFTER`].
     #[error("session key is too old")]
     Expired,
-    /// The key has sealed [`limits::REJECT_AFTER_MESSAGES`] datagrams.
+    /// The key has sealed as many datagrams as it may ([`TransportLimits`]).
     #[error("session key was used too often")]
     Exhausted,
-    /// [`limits::MAX_FORGERIES`] datagrams failed to authenticate.
+    /// More datagrams failed to authenticate than a key may stand ([`TransportLimits`]).
     #[error("session key saw too many forgeries")]
     Attacked,
 }
@@ -92,7 +60,7 @@ pub enum OpenError {
     /// The counter lies beyond what one key may seal.
     #[error("session key was used too often")]
     Exhausted,
-    /// [`limits::MAX_FORGERIES`] datagrams failed to authenticate.
+    /// More datagrams failed to authenticate than a key may stand ([`TransportLimits`]).
     #[error("session key saw too many forgeries")]
     Attacked,
 }
@@ -127,29 +95,6 @@ impl Draft {
     }
 }
 
-/// What passed through a session so far.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct TransportStats {
-    /// Datagrams sealed.
-    pub sent_datagrams: u64,
-    /// Bytes of them, header and tag included.
-    pub sent_bytes: u64,
-    /// Datagrams opened.
-    pub received_datagrams: u64,
-    /// Bytes of them, header and tag included.
-    pub received_bytes: u64,
-    /// Datagrams that failed to authenticate.
-    pub forged: u64,
-    /// Datagrams whose counter was seen before or too old.
-    pub replayed: u64,
-    /// When the last datagram was opened; `None` before the first.
-    pub last_received: Option<Instant>,
-    /// When the last datagram with frames (Data or Flood) was sealed; `None` before the first.
-    pub last_frame_sent: Option<Instant>,
-    /// When the last datagram with frames (Data or Flood) was opened; `None` before the first.
-    pub last_frame_received: Option<Instant>,
-}
-
 /// One pair of session keys in use.
 pub struct Transport {
     peer: PeerId,
@@ -157,27 +102,15 @@ pub struct Transport {
     remote: SessionIndex,
     initiator: bool,
     established: Instant,
+    /// When it is too old.
+    expires: Instant,
     limits: TransportLimits,
     seal: AeadKey,
     open: AeadKey,
-    next_counter: AtomicU64,
-    window: Mutex<ReplayWindow>,
     confirmed: AtomicBool,
-    counters: Counters,
-}
-
-/// Times are kept as nanoseconds plus one, so that zero says "never".
-#[derive(Default)]
-struct Counters {
-    sent_datagrams: AtomicU64,
-    sent_bytes: AtomicU64,
-    received_datagrams: AtomicU64,
-    received_bytes: AtomicU64,
-    forged: AtomicU64,
-    replayed: AtomicU64,
-    last_received: AtomicU64,
-    last_frame_sent: AtomicU64,
-    last_frame_received: AtomicU64,
+    failures: Failures,
+    sent: Sent,
+    received: Received,
 }
 
 impl fmt::Debug for Transport {
@@ -186,6 +119,7 @@ impl fmt::Debug for Transport {
             .field("peer", &self.peer)
             .field("local", &self.local)
             .field("remote", &self.remote)
+            .field("suite", &self.suite())
             .finish_non_exhaustive()
     }
 }
@@ -202,15 +136,8 @@ impl Transport {
         initiator: bool,
         now: Instant,
     ) -> Self {
-        Self::with_limits(
-            peer,
-            local,
-            remote,
-            keys,
-            initiator,
-            now,
-            TransportLimits::default(),
-        )
+        let limits = TransportLimits::for_suite(keys.suite);
+        Self::with_limits(peer, local, remote, keys, initiator, now, limits)
     }
 
     /// [`Transport::new`] with other limits on the use of the keys.
@@ -223,7 +150,10 @@ impl Transport {
         now: Instant,
         limits: TransportLimits,
     ) -> Self {
-        let (seal, open) = (AeadKey::new(keys.send), AeadKey::new(keys.recv));
+        let (seal, open) = (
+            AeadKey::new(keys.suite, keys.send),
+            AeadKey::new(keys.suite, keys.recv),
+        );
         drop(keys);
         Self {
             peer,
@@ -231,13 +161,14 @@ impl Transport {
             remote,
             initiator,
             established: now,
+            expires: now + limits::REJECT_AFTER,
             limits,
             seal,
             open,
-            next_counter: AtomicU64::new(0),
-            window: Mutex::new(ReplayWindow::new()),
             confirmed: AtomicBool::new(false),
-            counters: Counters::default(),
+            failures: Failures::default(),
+            sent: Sent::default(),
+            received: Received::default(),
         }
     }
 
@@ -254,6 +185,11 @@ impl Transport {
     /// The index in the datagrams we send.
     pub fn remote(&self) -> SessionIndex {
         self.remote
+    }
+
+    /// The cipher.
+    pub fn suite(&self) -> Suite {
+        self.seal.suite()
     }
 
     /// Whether we began the handshake.
@@ -278,30 +214,20 @@ impl Transport {
         } else {
             limits::REKEY_AFTER_RESPONDER
         };
-        self.next_counter.load(Relaxed) >= self.limits.rekey_after_messages
-            || now.since(self.established) >= age
+        let limit = self.limits.rekey_after_messages;
+        self.sent.datagrams(limit) >= limit || now.since(self.established) >= age
     }
 
     /// Whether the keys can neither seal nor open any more.
     pub fn is_dead(&self, now: Instant) -> bool {
-        self.usable(now).is_err()
-            || self.next_counter.load(Relaxed) >= self.limits.reject_after_messages
+        let limit = self.limits.reject_after_messages;
+        self.usable(now).is_err() || self.sent.datagrams(limit) >= limit
     }
 
     /// A copy of the statistics.
     pub fn stats(&self) -> TransportStats {
-        let c = &self.counters;
-        TransportStats {
-            sent_datagrams: c.sent_datagrams.load(Relaxed),
-            sent_bytes: c.sent_bytes.load(Relaxed),
-            received_datagrams: c.received_datagrams.load(Relaxed),
-            received_bytes: c.received_bytes.load(Relaxed),
-            forged: c.forged.load(Relaxed),
-            replayed: c.replayed.load(Relaxed),
-            last_received: moment(&c.last_received),
-            last_frame_sent: moment(&c.last_frame_sent),
-            last_frame_received: moment(&c.last_frame_received),
-        }
+        let limit = self.limits.reject_after_messages;
+        TransportStats::gather(&self.sent, limit, &self.received, &self.failures)
     }
 
     /// Appends one complete datagram to `out`: header, `clear`, `body` sealed, tag.
@@ -357,13 +283,7 @@ impl Transport {
                 return Err(error);
             }
         }
-        let c = &self.counters;
-        c.sent_datagrams.fetch_add(1, Relaxed);
-        c.sent_bytes
-            .fetch_add(bytes(out.len().saturating_sub(start)), Relaxed);
-        if carries_frames(kind) {
-            c.last_frame_sent.fetch_max(stamp(now), Relaxed);
-        }
+        self.sent.count(kind, out.len().saturating_sub(start), now);
         Ok(())
     }
 
@@ -378,7 +298,10 @@ impl Transport {
             Dead::Old => SealError::Expired,
             Dead::Attacked => SealError::Attacked,
         })?;
-        let counter = self.take_counter()?;
+        let counter = self
+            .sent
+            .take_counter(self.limits.reject_after_messages)
+            .ok_or(SealError::Exhausted)?;
         let datagram = out.get_mut(start..).unwrap_or_default();
         if let Some(field) = datagram.get_mut(8..HEADER_LEN) {
             field.copy_from_slice(&counter.to_be_bytes());
@@ -386,15 +309,6 @@ impl Transport {
         let clear_end = (HEADER_LEN + clear_len).min(datagram.len());
         let (aad, body) = datagram.split_at_mut(clear_end);
         Ok(self.seal.seal(counter, aad, body))
-    }
-
-    fn take_counter(&self) -> Result<u64, SealError> {
-        // Never past the limit, however many lanes try: a wrapped counter would reuse a nonce.
-        self.next_counter
-            .fetch_update(Relaxed, Relaxed, |n| {
-                (n < self.limits.reject_after_messages).then_some(n + 1)
-            })
-            .map_err(|_| SealError::Exhausted)
     }
 
     /// Authenticates and decrypts `datagram` in place; the `clear_len` bytes after its header are not encrypted.
@@ -430,50 +344,40 @@ impl Transport {
             .split_at_mut_checked(clear_end)
             .ok_or(OpenError::Truncated)?;
 
-        self.check_replay(|window| window.check(header.counter))?;
+        self.received
+            .check(header.counter)
+            .map_err(|replayed| self.replayed(replayed))?;
         if self.open.open(header.counter, aad, body, tag).is_err() {
-            self.counters.forged.fetch_add(1, Relaxed);
+            self.failures.forged.fetch_add(1, Relaxed);
             return Err(OpenError::Forged);
         }
-        let newest = self.check_replay(|window| window.commit(header.counter))?;
-
-        self.count_received(header.kind, total, now);
+        let recorded = self
+            .received
+            .record(header.counter, header.kind, total, now)
+            .map_err(|replayed| self.replayed(replayed))?;
+        if recorded.first {
+            self.confirmed.store(true, Relaxed);
+        }
         let (_, clear) = aad.split_at(HEADER_LEN);
         Ok(Opened {
             header,
             clear,
             body,
-            newest,
-            first: !self.confirmed.load(Relaxed) && !self.confirmed.swap(true, Relaxed),
+            newest: recorded.newest,
+            first: recorded.first,
         })
     }
 
-    fn check_replay<T>(
-        &self,
-        f: impl FnOnce(&mut ReplayWindow) -> Result<T, super::replay::Replayed>,
-    ) -> Result<T, OpenError> {
-        let mut window = self.window.lock().unwrap_or_else(PoisonError::into_inner);
-        f(&mut window).map_err(|_| {
-            self.counters.replayed.fetch_add(1, Relaxed);
-            OpenError::Replayed
-        })
-    }
-
-    fn count_received(&self, kind: Kind, total: usize, now: Instant) {
-        let c = &self.counters;
-        c.received_datagrams.fetch_add(1, Relaxed);
-        c.received_bytes.fetch_add(bytes(total), Relaxed);
-        c.last_received.fetch_max(stamp(now), Relaxed);
-        if carries_frames(kind) {
-            c.last_frame_received.fetch_max(stamp(now), Relaxed);
-        }
+    fn replayed(&self, _: Replayed) -> OpenError {
+        self.failures.replayed.fetch_add(1, Relaxed);
+        OpenError::Replayed
     }
 
     fn usable(&self, now: Instant) -> Result<(), Dead> {
-        if now.since(self.established) >= limits::REJECT_AFTER {
+        if now >= self.expires {
             return Err(Dead::Old);
         }
-        if self.counters.forged.load(Relaxed) >= self.limits.max_forgeries {
+        if self.failures.forged.load(Relaxed) >= self.limits.max_forgeries {
             return Err(Dead::Attacked);
         }
         Ok(())
@@ -484,22 +388,6 @@ impl Transport {
 enum Dead {
     Old,
     Attacked,
-}
-
-fn carries_frames(kind: Kind) -> bool {
-    matches!(kind, Kind::Data | Kind::Flood)
-}
-
-fn bytes(n: usize) -> u64 {
-    u64::try_from(n).unwrap_or(u64::MAX)
-}
-
-fn stamp(now: Instant) -> u64 {
-    now.as_nanos().saturating_add(1)
-}
-
-fn moment(stamp: &AtomicU64) -> Option<Instant> {
-    stamp.load(Relaxed).checked_sub(1).map(Instant::from_nanos)
 }
 
 #[cfg(test)]

@@ -20,10 +20,13 @@
 //! | 6 | Flood | AEAD( origin peer id (16) ‖ origin epoch (8) ‖ sequence (8) ‖ frames ) ‖ tag; hop by hop |
 //! | 7 | Probe | AEAD( payload of the control plane ) ‖ tag; end to end |
 //!
-//! *Frames* is one or more times: length (2) ‖ Ethernet frame of that length, without padding between or after them.
+//! *Frames* is one or more times: length (15 bits) below a flag in the highest bit of two bytes ‖ Ethernet frame of that
+//! length, without padding between or after them. The flag says that the frame is *partial*: the checksum field of its
+//! TCP or UDP header holds the sum of the pseudo-header only, folded and not inverted, as a sender with checksum offload
+//! leaves it. The tag guards the frame on its way; whoever hands it to something without such an offload finishes it.
 //!
-//! A tag is the 16 bytes of Poly1305 (RFC 8439). The nonce is four zero bytes followed by the counter in
-//! **little-endian** order, as Noise uses ChaChaPoly. In a Relay datagram the destination and the inner datagram are
+//! AEAD and tag (16 bytes) are those of the session's suite ([`crate::crypto::aead`], which says how the counter makes
+//! the nonce). In a Relay datagram the destination and the inner datagram are
 //! associated data of an empty message: a hop can check and rewrap them, and cannot read what is inside.
 
 use core::fmt;
@@ -207,13 +210,45 @@ impl FloodPrefix {
     }
 }
 
-/// Appends one packed frame to `out`; false, and nothing appended, when the frame is longer than 65,535 bytes.
-pub fn push_frame(out: &mut Vec<u8>, frame: &[u8]) -> bool {
-    let Ok(len) = u16::try_from(frame.len()) else {
+/// A frame on its way through the mesh.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InnerFrame<'a> {
+    /// The Ethernet frame, without its checksum.
+    pub bytes: &'a [u8],
+    /// The TCP or UDP checksum holds the sum of the pseudo-header only.
+    pub partial: bool,
+}
+
+impl<'a> InnerFrame<'a> {
+    /// A frame with nothing left to do.
+    pub fn complete(bytes: &'a [u8]) -> Self {
+        Self {
+            bytes,
+            partial: false,
+        }
+    }
+}
+
+/// Longest frame that can be packed.
+pub const MAX_PACKED: usize = 0x7fff;
+const PARTIAL: u16 = 0x8000;
+
+/// Appends one packed frame to `out`; false, and nothing appended, when it is longer than [`MAX_PACKED`].
+pub fn push_frame(out: &mut Vec<u8>, frame: InnerFrame<'_>) -> bool {
+    if !push_frame_prefix(out, frame.bytes.len(), frame.partial) {
+        return false;
+    }
+    out.extend_from_slice(frame.bytes);
+    true
+}
+
+/// Appends what comes before a packed frame of `len` bytes, which the caller appends; false as [`push_frame`].
+pub fn push_frame_prefix(out: &mut Vec<u8>, len: usize, partial: bool) -> bool {
+    let Some(len) = u16::try_from(len).ok().filter(|n| n & PARTIAL == 0) else {
         return false;
     };
-    out.extend_from_slice(&len.to_be_bytes());
-    out.extend_from_slice(frame);
+    let flag = if partial { PARTIAL } else { 0 };
+    out.extend_from_slice(&(len | flag).to_be_bytes());
     true
 }
 
@@ -236,13 +271,17 @@ impl<'a> Frames<'a> {
 }
 
 impl<'a> Iterator for Frames<'a> {
-    type Item = &'a [u8];
+    type Item = InnerFrame<'a>;
 
-    fn next(&mut self) -> Option<&'a [u8]> {
-        let (len, rest) = self.rest.split_first_chunk::<FRAME_PREFIX_LEN>()?;
-        let (frame, rest) = rest.split_at_checked(usize::from(u16::from_be_bytes(*len)))?;
+    fn next(&mut self) -> Option<InnerFrame<'a>> {
+        let (prefix, rest) = self.rest.split_first_chunk::<FRAME_PREFIX_LEN>()?;
+        let prefix = u16::from_be_bytes(*prefix);
+        let (bytes, rest) = rest.split_at_checked(usize::from(prefix & !PARTIAL))?;
         self.rest = rest;
-        Some(frame)
+        Some(InnerFrame {
+            bytes,
+            partial: prefix & PARTIAL != 0,
+        })
     }
 }
 
@@ -313,10 +352,10 @@ mod tests {
     #[test]
     fn frames_stop_at_a_short_one() {
         let mut body = Vec::new();
-        assert!(push_frame(&mut body, b"one"));
-        assert!(push_frame(&mut body, b""));
-        assert!(push_frame(&mut body, b"three"));
-        let whole: Vec<&[u8]> = Frames::new(&body).collect();
+        assert!(push_frame(&mut body, InnerFrame::complete(b"one")));
+        assert!(push_frame(&mut body, InnerFrame::complete(b"")));
+        assert!(push_frame(&mut body, InnerFrame::complete(b"three")));
+        let whole: Vec<&[u8]> = Frames::new(&body).map(|f| f.bytes).collect();
         assert_eq!(whole, [&b"one"[..], b"", b"three"]);
         for cut in 0..body.len() {
             let mut frames = Frames::new(&body[..cut]);
@@ -329,9 +368,10 @@ mod tests {
     #[test]
     fn a_frame_beyond_the_length_field_is_refused() {
         let mut out = vec![1];
-        assert!(!push_frame(&mut out, &vec![0; 65_536]));
+        let long = vec![0; MAX_PACKED + 1];
+        assert!(!push_frame(&mut out, InnerFrame::complete(&long)));
         assert_eq!(out, [1]);
-        assert!(push_frame(&mut out, &vec![0; 65_535]));
+        assert!(push_frame(&mut out, InnerFrame::complete(&long[1..])));
     }
 
     proptest! {
@@ -354,19 +394,20 @@ mod tests {
         }
 
         #[test]
-        fn packed_frames_survive(frames in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..50), 0..20)) {
+        fn packed_frames_survive(frames in prop::collection::vec((any::<bool>(), prop::collection::vec(any::<u8>(), 0..50)), 0..20)) {
             let mut body = Vec::new();
-            for frame in &frames {
-                push_frame(&mut body, frame);
+            for (partial, bytes) in &frames {
+                push_frame(&mut body, InnerFrame { bytes, partial: *partial });
             }
             let mut unpacked = Frames::new(&body);
-            prop_assert_eq!(unpacked.by_ref().map(<[u8]>::to_vec).collect::<Vec<_>>(), frames);
+            let whole: Vec<_> = unpacked.by_ref().map(|f| (f.partial, f.bytes.to_vec())).collect();
+            prop_assert_eq!(whole, frames);
             prop_assert!(unpacked.is_clean());
         }
 
         #[test]
         fn any_body_unpacks_within_its_bounds(body in prop::collection::vec(any::<u8>(), 0..300)) {
-            let total: usize = Frames::new(&body).map(|f| f.len() + FRAME_PREFIX_LEN).sum();
+            let total: usize = Frames::new(&body).map(|f| f.bytes.len() + FRAME_PREFIX_LEN).sum();
             prop_assert!(total <= body.len());
         }
 

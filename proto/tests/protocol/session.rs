@@ -3,13 +3,14 @@
 use std::net::SocketAddr;
 
 use mesh_proto::control::paths::Probe;
+use mesh_proto::crypto::aead::{Suite, Suites};
 use mesh_proto::fastpath::Offer;
 use mesh_proto::ids::{PeerId, SessionIndex};
 use mesh_proto::limits::{HANDSHAKE_LOAD, MAX_HOPS};
 use mesh_proto::session::transport::{Transport, TransportKeys};
 use mesh_proto::session::{Directory, Refused, SessionOutput, Sessions, Via};
 use mesh_proto::time::Instant;
-use mesh_proto::wire::datagram::{FloodPrefix, Kind, push_frame};
+use mesh_proto::wire::datagram::{FloodPrefix, InnerFrame, Kind, push_frame};
 
 use crate::Vectors;
 use crate::routers::{self, Router};
@@ -33,7 +34,7 @@ struct End {
 impl End {
     fn new(router: Router, epoch: u64) -> Self {
         let psk = routers::secret().session_psk();
-        let sessions = Sessions::new(router.identity.clone(), epoch, psk);
+        let sessions = Sessions::new(router.identity.clone(), epoch, psk, Suites::AES_FIRST);
         Self { router, sessions }
     }
 
@@ -75,7 +76,10 @@ pub(crate) fn handshake_and_datagrams() -> Vectors {
 
     let to_b = a.sessions.current(b.router.identity.id()).unwrap();
     let mut frames = Vec::new();
-    push_frame(&mut frames, &frame([0x02, 0x6d, 10, 2, 1, 2]));
+    push_frame(
+        &mut frames,
+        InnerFrame::complete(&frame([0x02, 0x6d, 10, 2, 1, 2])),
+    );
     let data = sealed(to_b, Kind::Data, &[], &frames);
     Vectors::from([
         ("Init, A to B", init),
@@ -135,13 +139,14 @@ fn flood(origin: PeerId) -> Vec<u8> {
     };
     let mut body = Vec::new();
     prefix.encode(&mut body);
-    push_frame(&mut body, &frame([0xff; 6]));
+    push_frame(&mut body, InnerFrame::complete(&frame([0xff; 6])));
     sealed(&to_neighbour(), Kind::Flood, &[], &body)
 }
 
 /// A session whose keys are 06… (to the neighbour) and 07…; the neighbour's index is 0b0b0b0b.
 fn to_neighbour() -> Transport {
     let keys = TransportKeys {
+        suite: Suite::ChaCha20Poly1305,
         send: [6; 32],
         recv: [7; 32],
     };

@@ -237,16 +237,15 @@ pub(super) fn clear(bridge: &str) -> Result<bool, SysError> {
 /// Entries that a program made do not age: those behind the router's port would stay for ever.
 fn forget_external(bridge: &str) -> Result<(), SysError> {
     let mut netlink = Netlink::open()?;
-    let port = mesh_sys::ifname::port_pair(bridge).0;
-    let Some(port) = netlink.link_by_name(&port)? else {
+    let Some(port) = vxlan::router_port_index(bridge)? else {
         return Ok(());
     };
     let is_ours = |known| matches!(known, Known::Bridge { external: true, .. });
     let rows = netlink.fdb()?;
     let ours = rows
         .iter()
-        .filter(|row| row.link == port.index && is_ours(row.known));
+        .filter(|row| row.link == port && is_ours(row.known));
     let macs: Vec<Mac> = ours.map(|row| row.mac).collect();
     macs.into_iter()
-        .try_for_each(|mac| netlink.del_bridge_entry(port.index, mac).map(drop))
+        .try_for_each(|mac| netlink.del_bridge_entry(port, mac).map(drop))
 }

@@ -3,6 +3,7 @@
 //! Each runs a batch to completion: no queue between read and write, one load of the snapshot per batch. What a lane
 //! cannot decide goes to the control plane over a bounded queue that drops and counts.
 
+mod inject;
 mod out;
 
 use std::sync::Arc;
@@ -12,22 +13,26 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use mesh_proto::forward::{Forwarder, LaneEvent, Scratch, Snapshot};
+use mesh_proto::offload::PortFrame;
 use mesh_sys::port::{FrameBatch, FrameReader};
 use mesh_sys::udp::Udp;
 use tokio::sync::mpsc;
 
 use crate::clock::Clock;
-use crate::port::{ReopeningReader, ReopeningWriter};
+use crate::port::{Halves, ReopeningReader};
 
+use self::inject::Injector;
 pub use self::out::ControlSender;
-use self::out::{LaneOut, Outgoing};
+use self::out::{LaneOut, Sending};
 
 /// Events that may wait for the control plane; beyond that they are dropped and counted.
 pub const LANE_EVENTS: usize = 1024;
 /// How long a lane waits for work before it looks whether it is to stop.
 const WAIT: Duration = Duration::from_millis(500);
-/// Frames or datagrams taken in one turn: enough to share the cost of a wake-up, few enough to stay in the cache.
-const BATCH: usize = 64;
+/// Frames taken in one turn: enough to share the cost of a wake-up, few enough to stay in the cache.
+const FRAMES: usize = 64;
+/// Receive buffers of 64 KiB, each for one datagram or for what the kernel coalesced.
+const SLOTS: usize = 8;
 
 /// What the lanes share.
 #[derive(Clone)]
@@ -55,31 +60,24 @@ pub struct Lanes {
 }
 
 impl Lanes {
-    /// Starts one lane in each direction.
+    /// Starts one lane in each direction for each pair of halves of the port.
     ///
     /// # Errors
     /// When a thread cannot be started.
-    pub fn start(
-        shared: &Shared,
-        reader: ReopeningReader,
-        writer: ReopeningWriter,
-    ) -> std::io::Result<Self> {
-        let egress = Egress {
-            shared: shared.clone(),
-            reader,
-        };
-        let ingress = Ingress {
-            shared: shared.clone(),
-            writer,
-        };
-        let threads = vec![
-            std::thread::Builder::new()
-                .name("egress-0".into())
-                .spawn(move || egress.run())?,
-            std::thread::Builder::new()
-                .name("ingress-0".into())
-                .spawn(move || ingress.run())?,
-        ];
+    pub fn start(shared: &Shared, halves: Halves) -> std::io::Result<Self> {
+        let mut threads = Vec::with_capacity(2 * halves.len());
+        for (lane, (reader, writer)) in halves.into_iter().enumerate() {
+            let egress = Egress {
+                shared: shared.clone(),
+                reader,
+            };
+            let ingress = Ingress {
+                shared: shared.clone(),
+                port: Injector::new(writer),
+            };
+            threads.push(spawn(format!("egress-{lane}"), move || egress.run())?);
+            threads.push(spawn(format!("ingress-{lane}"), move || ingress.run())?);
+        }
         Ok(Self {
             stop: shared.stop.clone(),
             threads,
@@ -97,6 +95,10 @@ impl Lanes {
     }
 }
 
+fn spawn(name: String, run: impl FnOnce() + Send + 'static) -> std::io::Result<JoinHandle<()>> {
+    std::thread::Builder::new().name(name).spawn(run)
+}
+
 struct Egress {
     shared: Shared,
     reader: ReopeningReader,
@@ -105,8 +107,8 @@ struct Egress {
 impl Egress {
     fn run(mut self) {
         let mut scratch = Scratch::default();
-        let mut frames = FrameBatch::with_capacity(BATCH);
-        let mut outgoing = Outgoing::new(&self.shared.udp);
+        let mut frames = FrameBatch::with_capacity(FRAMES);
+        let mut sending = Sending::new(&self.shared.udp);
         while !self.shared.stop.load(Ordering::Relaxed) {
             if let Err(error) = self.reader.recv(&mut frames, WAIT) {
                 tracing::debug!("cannot read from the port: {error}");
@@ -117,33 +119,35 @@ impl Egress {
                 continue;
             }
             let view = self.shared.snapshot.load();
+            let mut port_frames = frames
+                .iter()
+                .map(|(header, bytes)| PortFrame { header, bytes });
             let mut out = LaneOut {
-                outgoing: &mut outgoing,
+                sending: &mut sending,
                 port: None,
                 shared: &self.shared,
             };
             self.shared.forwarder.egress(
                 &view,
-                &mut frames.iter(),
+                &mut port_frames,
                 self.shared.clock.now(),
                 &mut scratch,
                 &mut out,
             );
-            outgoing.flush();
+            sending.flush();
         }
     }
 }
 
 struct Ingress {
     shared: Shared,
-    writer: ReopeningWriter,
+    port: Injector,
 }
 
 impl Ingress {
     fn run(mut self) {
-        let mut scratch = Scratch::default();
-        let mut outgoing = Outgoing::new(&self.shared.udp);
-        let mut receiver = self.shared.udp.receiver(BATCH);
+        let mut sending = Sending::new(&self.shared.udp);
+        let mut receiver = self.shared.udp.receiver(SLOTS);
         while !self.shared.stop.load(Ordering::Relaxed) {
             match receiver.recv(WAIT) {
                 Ok(0) => continue,
@@ -158,15 +162,16 @@ impl Ingress {
             let now = self.shared.clock.now();
             for (from, datagram) in receiver.datagrams() {
                 let mut out = LaneOut {
-                    outgoing: &mut outgoing,
-                    port: Some(&mut self.writer),
+                    sending: &mut sending,
+                    port: Some(&mut self.port),
                     shared: &self.shared,
                 };
                 self.shared
                     .forwarder
-                    .ingress(&view, from, datagram, now, &mut scratch, &mut out);
+                    .ingress(&view, from, datagram, now, &mut out);
             }
-            outgoing.flush();
+            self.port.flush();
+            sending.flush();
         }
     }
 }

@@ -1,76 +1,60 @@
-//! Where a lane's effects go: datagrams into a batch, frames into the port, events to the control plane.
+//! Where a lane's effects go: datagrams into the socket, frames into the port, events to the control plane.
 
 use std::net::SocketAddr;
-use std::ops::Range;
 use std::sync::atomic::Ordering;
 
-use mesh_proto::forward::{LaneEvent, Outbox, Scratch, Snapshot};
+use mesh_proto::forward::{LaneEvent, Outbox, Outgoing, Scratch, Snapshot};
 use mesh_proto::time::Instant;
-use mesh_sys::port::FrameWriter;
+use mesh_proto::wire::datagram::InnerFrame;
 use mesh_sys::udp::{Udp, UdpSender};
 
-use super::{BATCH, Shared};
-use crate::port::ReopeningWriter;
+use super::Shared;
+use super::inject::Injector;
 
-/// Datagrams of one batch, sent with one system call.
-pub(super) struct Outgoing {
+/// Datagrams of one turn, and the half of the socket that sends them.
+pub(super) struct Sending {
     sender: UdpSender,
-    buffer: Vec<u8>,
-    datagrams: Vec<(SocketAddr, Range<usize>)>,
+    outgoing: Outgoing,
 }
 
-impl Outgoing {
+impl Sending {
     pub(super) fn new(udp: &Udp) -> Self {
         Self {
             sender: udp.sender(),
-            buffer: Vec::new(),
-            datagrams: Vec::with_capacity(BATCH),
+            outgoing: Outgoing::default(),
         }
     }
 
-    fn push(&mut self, to: SocketAddr, bytes: &[u8]) {
-        if self.datagrams.len() == BATCH {
-            self.flush();
-        }
-        let start = self.buffer.len();
-        self.buffer.extend_from_slice(bytes);
-        self.datagrams.push((to, start..self.buffer.len()));
-    }
-
-    /// Sends what was pushed. What the kernel refuses is lost, as datagrams are; the next ones still go.
+    /// Sends what was built. What the kernel refuses is lost, as datagrams are; the next ones still go.
     pub(super) fn flush(&mut self) {
-        if !self.datagrams.is_empty() {
-            let sent = self.sender.send(&self.buffer, &self.datagrams);
-            if sent.dropped > 0 {
-                tracing::trace!(
-                    "{} of {} datagrams were refused by the kernel",
-                    sent.dropped,
-                    self.datagrams.len()
-                );
-            }
-            self.buffer.clear();
-            self.datagrams.clear();
+        if self.outgoing.is_empty() {
+            return;
         }
+        let sent = self
+            .sender
+            .send(self.outgoing.bytes(), self.outgoing.runs());
+        if sent.dropped > 0 {
+            tracing::trace!("{} datagrams were refused by the kernel", sent.dropped);
+        }
+        self.outgoing.clear();
     }
 }
 
-/// One lane's outbox for the time of one batch.
+/// One lane's outbox for the time of one turn.
 pub(super) struct LaneOut<'a> {
-    pub(super) outgoing: &'a mut Outgoing,
-    pub(super) port: Option<&'a mut ReopeningWriter>,
+    pub(super) sending: &'a mut Sending,
+    pub(super) port: Option<&'a mut Injector>,
     pub(super) shared: &'a Shared,
 }
 
 impl Outbox for LaneOut<'_> {
-    fn datagram(&mut self, to: SocketAddr, bytes: &[u8]) {
-        self.outgoing.push(to, bytes);
+    fn outgoing(&mut self) -> &mut Outgoing {
+        &mut self.sending.outgoing
     }
 
-    fn inject(&mut self, frame: &[u8]) {
-        if let Some(port) = &mut self.port
-            && let Err(error) = port.send(frame)
-        {
-            tracing::trace!("cannot inject a frame: {error}");
+    fn inject(&mut self, frame: InnerFrame<'_>) {
+        if let Some(port) = &mut self.port {
+            port.inject(frame);
         }
     }
 
@@ -85,7 +69,7 @@ impl Outbox for LaneOut<'_> {
 pub struct ControlSender {
     shared: Shared,
     scratch: Scratch,
-    outgoing: Outgoing,
+    sending: Sending,
 }
 
 impl ControlSender {
@@ -93,27 +77,27 @@ impl ControlSender {
     pub fn new(shared: Shared) -> Self {
         Self {
             scratch: Scratch::default(),
-            outgoing: Outgoing::new(&shared.udp),
+            sending: Sending::new(&shared.udp),
             shared,
         }
     }
 
     /// Sends one datagram; a failure is the network's business, as with any datagram.
     pub fn send(&mut self, to: SocketAddr, bytes: &[u8]) {
-        self.outgoing.push(to, bytes);
-        self.outgoing.flush();
+        self.sending.outgoing.push(to, bytes);
+        self.sending.flush();
     }
 
     /// Sends the frames that waited for a session which this snapshot has.
     pub fn flush_waiting(&mut self, snapshot: &Snapshot, now: Instant) {
         let mut out = LaneOut {
-            outgoing: &mut self.outgoing,
+            sending: &mut self.sending,
             port: None,
             shared: &self.shared,
         };
         self.shared
             .forwarder
             .flush_pending(snapshot, now, &mut self.scratch, &mut out);
-        self.outgoing.flush();
+        self.sending.flush();
     }
 }

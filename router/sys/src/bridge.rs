@@ -1,4 +1,4 @@
-//! The bridge of one mesh on this host, and the veth pair that is the router's port on it.
+//! The bridge of one mesh on this host, and the router's port on it: a veth pair or a TAP device.
 //!
 //! Whatever we make carries an alias (IFLA_IFALIAS) that begins with `mesh:<bridge>:`; only such interfaces are ever
 //! deleted.
@@ -12,6 +12,10 @@ use crate::netlink::{BridgeSpec, Link, Netlink, VethSpec};
 use crate::plan::Plan;
 use crate::sysctl::{self, Table};
 use crate::{SysError, ifname};
+
+mod tap;
+
+pub use tap::ensure_tap_port;
 
 /// Time between two looks at whether the bridge forwards.
 const POLL: Duration = Duration::from_millis(2);
@@ -27,6 +31,18 @@ pub struct BridgeConfig {
     pub mtu: u16,
     /// MAC of a new bridge; it must differ from host to host. None: the kernel draws one, which then stays.
     pub mac: Option<Mac>,
+    /// What the router's port is.
+    pub port: PortKind,
+}
+
+/// What joins the router to its bridge.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PortKind {
+    /// A veth pair without offloads, for [`crate::port::PcapPort`]; it stays when the router ends.
+    #[default]
+    Veth,
+    /// A TAP device with offloads, which [`crate::port::TapPort`] makes and which ends with the router.
+    Tap,
 }
 
 /// Whether something had to be made.
@@ -43,9 +59,10 @@ pub enum Outcome {
 pub struct Ensured {
     /// The bridge.
     pub bridge: Outcome,
-    /// Its port pair; after [`Outcome::Created`] the port must be opened again.
+    /// Its port pair; after [`Outcome::Created`] the port must be opened again. Of a TAP device, whether it had to be put
+    /// into the bridge; one that is not open yet is left to [`ensure_tap_port`].
     pub port: Outcome,
-    /// The router's end of the pair, for [`crate::port::PcapPort::open`].
+    /// What the router opens: its end of the pair, or the TAP device.
     pub port_interface: String,
 }
 
@@ -74,7 +91,7 @@ impl Role {
     }
 }
 
-/// Makes the bridge and its port pair, or mends what is missing of them. Safe to call again and again.
+/// Makes the bridge and its port, or mends what is missing of them. Safe to call again and again.
 ///
 /// A bridge that somebody else made is used as it is, and is never deleted by us.
 ///
@@ -155,11 +172,20 @@ fn ensure(config: &BridgeConfig, plan: &mut Plan) -> Result<Ensured, SysError> {
     if !link.up {
         plan.step("set bridge up", || netlink.set_up(link.index))?;
     }
-    let port = ensure_port(&mut netlink, &link, config, plan)?;
+    let (port, port_interface) = match config.port {
+        PortKind::Veth => (
+            ensure_port(&mut netlink, &link, config, plan)?,
+            ifname::port_pair(&config.name).1,
+        ),
+        PortKind::Tap => (
+            tap::ensure_if_open(&mut netlink, &link, config, plan)?,
+            ifname::tap_port(&config.name),
+        ),
+    };
     Ok(Ensured {
         bridge,
         port,
-        port_interface: ifname::port_pair(&config.name).1,
+        port_interface,
     })
 }
 
@@ -253,7 +279,6 @@ fn create_port(
     Ok(())
 }
 
-/// The host's own IP stack must keep quiet on the pair: what arrives on the router's end is for the router alone.
 fn configure_port(
     netlink: &mut Netlink,
     inner: &Link,
@@ -261,15 +286,21 @@ fn configure_port(
     config: &BridgeConfig,
 ) -> Result<(), SysError> {
     for end in [inner, outer] {
-        if end.mtu != u32::from(config.mtu) {
-            netlink.set_mtu(end.index, config.mtu)?;
-        }
-        sysctl::set_if_present(Table::Ipv6Conf, &end.name, "disable_ipv6", "1")?;
+        without_ip_stack(netlink, end, config.mtu)?;
         disable_offloads(&end.name)?;
     }
     netlink.set_noarp(outer.index)?;
     // Strict reverse-path filtering on an interface without addresses drops every IPv4 packet.
     sysctl::set_if_present(Table::Ipv4Conf, &outer.name, "rp_filter", "1")?;
+    Ok(())
+}
+
+/// Sets the MTU, and keeps the host's own IP stack quiet: what arrives on the router's port is for the router alone.
+fn without_ip_stack(netlink: &mut Netlink, port: &Link, mtu: u16) -> Result<(), SysError> {
+    if port.mtu != u32::from(mtu) {
+        netlink.set_mtu(port.index, mtu)?;
+    }
+    sysctl::set_if_present(Table::Ipv6Conf, &port.name, "disable_ipv6", "1")?;
     Ok(())
 }
 

@@ -42,17 +42,22 @@ pub fn hashed(parts: &[&str]) -> String {
 ///
 /// Bridges whose names agree in the first 9 bytes and differ after them share a prefix, so longer names are hashed.
 pub fn port_pair(bridge: &str) -> (String, String) {
-    let stem = stem(bridge);
+    let stem = port_stem(bridge);
     (format!("{stem}-p"), format!("{stem}-r"))
 }
 
-/// The VXLAN devices of a bridge: (over IPv4, over IPv6).
+/// The TAP that is the router's port in place of the pair; hashed as [`port_pair`].
+pub fn tap_port(bridge: &str) -> String {
+    format!("{}-t", port_stem(bridge))
+}
+
+/// The VXLAN devices of a bridge: (over IPv4, over IPv6); hashed as [`port_pair`].
 pub fn vxlan_pair(bridge: &str) -> (String, String) {
-    let stem = stem(bridge);
+    let stem = port_stem(bridge);
     (format!("{stem}-x4"), format!("{stem}-x6"))
 }
 
-fn stem(bridge: &str) -> String {
+fn port_stem(bridge: &str) -> String {
     if bridge.len() <= 9 {
         bridge.to_owned()
     } else {
@@ -107,6 +112,9 @@ mod tests {
     #[test]
     fn port_names_of_long_bridges_do_not_collide() {
         assert_eq!(port_pair("mesh"), ("mesh-p".into(), "mesh-r".into()));
+        assert_eq!(tap_port("mesh"), "mesh-t");
+        assert_ne!(tap_port("production-one"), tap_port("production-two"));
+        assert!(is_valid(&tap_port("production-one")));
         let (a, b) = (port_pair("production-one"), port_pair("production-two"));
         assert_ne!(a, b);
         let x = vxlan_pair("production-one");

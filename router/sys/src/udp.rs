@@ -2,6 +2,9 @@
 //!
 //! One socket serves both address families where the host has IPv6; IPv4 addresses go in and come out as IPv4, never in
 //! their v4-mapped form. The kernel may fragment: a mesh datagram must arrive over a path with a smaller MTU too.
+//!
+//! Datagrams of equal length to one address pass the kernel as one packet, which it or the network card cuts
+//! (`UDP_SEGMENT`, Linux 4.18) and puts together again (`UDP_GRO`, Linux 5.0); older kernels get them one by one.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -15,11 +18,13 @@ use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 use crate::SysError;
 
+mod message;
 mod receive;
 mod send;
 
-pub use receive::UdpReceiver;
-pub use send::{Sent, UdpSender};
+pub use mesh_proto::forward::Run;
+pub use receive::{MAX_SLOTS, UdpReceiver};
+pub use send::{MAX_SEGMENTS, Sent, UdpSender};
 
 /// Bytes of buffer asked for in each direction; the kernel may allow less.
 const SOCKET_BUFFER: usize = 4 * 1024 * 1024;
@@ -30,7 +35,15 @@ const SEND_WAIT: Duration = Duration::from_millis(100);
 #[derive(Clone, Debug)]
 pub struct Udp {
     socket: Arc<Socket>,
-    dual_stack: bool,
+    families: Families,
+}
+
+/// The addresses a socket can send to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Families {
+    V4,
+    V6,
+    Both,
 }
 
 impl Udp {
@@ -66,9 +79,10 @@ impl Udp {
         Ok(address.as_socket().map_or(0, |a| a.port()))
     }
 
-    /// A reader of batches of at most `batch` datagrams; one per socket, since the wait is a property of the socket.
-    pub fn receiver(&self, batch: usize) -> UdpReceiver {
-        UdpReceiver::new(self.clone(), batch)
+    /// A reader that takes up to `slots` packets of up to 64 KiB in one system call, 1 to [`MAX_SLOTS`]; one per socket,
+    /// since the wait is a property of the socket. From now on the kernel may merge datagrams of one sender.
+    pub fn receiver(&self, slots: usize) -> UdpReceiver {
+        UdpReceiver::new(self.clone(), slots)
     }
 
     /// A sender of batches; one per thread.
@@ -84,6 +98,26 @@ impl Udp {
         })
     }
 
+    /// Whether datagrams carry the Don't Fragment flag (IPv6: are not fragmented here), as a path MTU probe needs; at first
+    /// they do not. When on, what the kernel believes of the path does not matter, and only a datagram longer than the MTU
+    /// of the outgoing interface is refused. The kernel has no such choice for one message: it holds for every thread's
+    /// datagrams until it is changed again. Segments that the kernel cuts carry the flag too, and are refused as single
+    /// datagrams are; when off, the kernel does not cut a run whose datagrams do not fit the path MTU
+    /// ([`Sent::singly`]).
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn set_dont_fragment(&self, on: bool) -> Result<(), SysError> {
+        // The values are the same in both families.
+        let value = if on {
+            libc::IP_PMTUDISC_PROBE
+        } else {
+            libc::IP_PMTUDISC_DONT
+        };
+        set_mtu_discovery(&self.socket, self.families, value)
+            .map_err(|e| SysError::new("set the Don't Fragment flag of the UDP socket", e))
+    }
+
     /// The socket, for an event loop.
     pub fn as_fd(&self) -> BorrowedFd<'_> {
         std::os::fd::AsFd::as_fd(&*self.socket)
@@ -95,18 +129,15 @@ impl Udp {
 
     /// The address as this socket's family writes it; none when it cannot reach that family.
     fn to_kernel(&self, to: SocketAddr) -> Option<SockAddr> {
-        match (normalise(to), self.dual_stack) {
-            (SocketAddr::V4(v4), true) => {
+        match (normalise(to), self.families) {
+            (SocketAddr::V4(v4), Families::Both) => {
                 let mapped = v4.ip().to_ipv6_mapped();
                 Some(SocketAddr::from((mapped, v4.port())).into())
             }
-            (v4 @ SocketAddr::V4(_), false) => (self.is_v4()).then(|| v4.into()),
-            (v6 @ SocketAddr::V6(_), dual) => (dual || !self.is_v4()).then(|| v6.into()),
+            (v4 @ SocketAddr::V4(_), Families::V4) => Some(v4.into()),
+            (v6 @ SocketAddr::V6(_), Families::V6 | Families::Both) => Some(v6.into()),
+            (SocketAddr::V4(_), Families::V6) | (SocketAddr::V6(_), Families::V4) => None,
         }
-    }
-
-    fn is_v4(&self) -> bool {
-        self.socket.domain().is_ok_and(|d| d == Domain::IPV4)
     }
 }
 
@@ -134,26 +165,34 @@ fn bind_to(address: SocketAddr) -> io::Result<Udp> {
         Type::DGRAM,
         Some(Protocol::UDP),
     )?;
-    let dual_stack = address.is_ipv6() && address.ip().is_unspecified();
-    if address.is_ipv6() {
-        socket.set_only_v6(!dual_stack)?;
-        allow_fragments(&socket, libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER)?;
+    let families = match address.ip() {
+        IpAddr::V4(_) => Families::V4,
+        IpAddr::V6(Ipv6Addr::UNSPECIFIED) => Families::Both,
+        IpAddr::V6(_) => Families::V6,
+    };
+    if families != Families::V4 {
+        socket.set_only_v6(families == Families::V6)?;
     }
-    if address.is_ipv4() || dual_stack {
-        allow_fragments(&socket, libc::IPPROTO_IP, libc::IP_MTU_DISCOVER)?;
-    }
+    set_mtu_discovery(&socket, families, libc::IP_PMTUDISC_DONT)?;
     enlarge(&socket);
     socket.set_write_timeout(Some(SEND_WAIT))?;
     socket.bind(&address.into())?;
     Ok(Udp {
         socket: Arc::new(socket),
-        dual_stack,
+        families,
     })
 }
 
-/// `IP_PMTUDISC_DONT`, the same value in both families.
-fn allow_fragments(socket: &Socket, level: libc::c_int, name: libc::c_int) -> io::Result<()> {
-    set_option(socket, level, name, libc::IP_PMTUDISC_DONT)
+fn set_mtu_discovery(socket: &Socket, families: Families, value: libc::c_int) -> io::Result<()> {
+    if families != Families::V4 {
+        let (level, name) = (libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER);
+        set_option(socket, level, name, value)?;
+    }
+    if families != Families::V6 {
+        let (level, name) = (libc::IPPROTO_IP, libc::IP_MTU_DISCOVER);
+        set_option(socket, level, name, value)?;
+    }
+    Ok(())
 }
 
 fn enlarge(socket: &Socket) {

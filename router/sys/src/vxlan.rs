@@ -91,7 +91,10 @@ pub fn ensure(config: &VxlanConfig, family: Family) -> Result<Device, SysError> 
     let mut plan = Plan::new();
     let mut netlink = Netlink::open()?;
     let bridge = netlink.require_link(&config.bridge)?;
-    let port = netlink.require_link(&ifname::port_pair(&config.bridge).0)?;
+    let port = router_port(&mut netlink, &config.bridge)?.ok_or_else(|| {
+        let what = format!("find the router's port of {}", config.bridge);
+        SysError::errno(what, nix::errno::Errno::ENODEV)
+    })?;
     netlink.set_port_flags(port.index, ROUTER_PORT_BESIDE)?;
     let link = match find(&mut netlink, config, family)? {
         Some(link) => link,
@@ -140,12 +143,29 @@ pub fn remove(bridge: &str, family: Family) -> Result<bool, SysError> {
 /// The kernel's.
 pub fn release_port(bridge: &str) -> Result<(), SysError> {
     let mut netlink = Netlink::open()?;
-    match netlink.link_by_name(&ifname::port_pair(bridge).0)? {
-        Some(port) if port.master.is_some() => {
-            netlink.set_port_flags(port.index, ROUTER_PORT_ALONE)
-        }
-        _ => Ok(()),
+    match router_port(&mut netlink, bridge)? {
+        Some(port) => netlink.set_port_flags(port.index, ROUTER_PORT_ALONE),
+        None => Ok(()),
     }
+}
+
+/// Index of the router's port of a bridge, whichever kind it has; none when it is not in place.
+///
+/// # Errors
+/// The kernel's.
+pub fn router_port_index(bridge: &str) -> Result<Option<u32>, SysError> {
+    let port = router_port(&mut Netlink::open()?, bridge)?;
+    Ok(port.map(|port| port.index))
+}
+
+fn router_port(netlink: &mut Netlink, bridge: &str) -> Result<Option<Link>, SysError> {
+    for name in [ifname::tap_port(bridge), ifname::port_pair(bridge).0] {
+        let port = netlink.link_by_name(&name)?;
+        if let Some(port) = port.filter(|port| port.master.is_some()) {
+            return Ok(Some(port));
+        }
+    }
+    Ok(None)
 }
 
 /// The name of a device.

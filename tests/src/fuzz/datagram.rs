@@ -2,8 +2,8 @@
 
 use mesh_proto::ids::{PeerId, SessionIndex};
 use mesh_proto::wire::datagram::{
-    FLOOD_PREFIX_LEN, FRAME_PREFIX_LEN, FloodPrefix, Frames, HEADER_LEN, Header, Kind, push_frame,
-    split_relay,
+    FLOOD_PREFIX_LEN, FRAME_PREFIX_LEN, FloodPrefix, Frames, HEADER_LEN, Header, InnerFrame, Kind,
+    push_frame, split_relay,
 };
 
 /// Whatever is accepted encodes to the bytes it was read from.
@@ -46,7 +46,7 @@ pub(super) fn seeds() -> Vec<Vec<u8>> {
         .collect();
     let mut body = Vec::new();
     for size in [60, 0, 1, 14] {
-        push_frame(&mut body, &vec![2; size]);
+        push_frame(&mut body, InnerFrame::complete(&vec![2; size]));
     }
     debug_assert!(body.len() > FRAME_PREFIX_LEN);
     let mut flood = Vec::new();

@@ -1,13 +1,14 @@
 //! Frames of the local port, as any container may send them.
 
 use mesh_proto::fdb::Owner;
+use mesh_proto::forward::Collected;
 use mesh_proto::ids::Mac;
 use mesh_proto::limits::{MAX_DATAGRAM, MAX_FDB_PER_OWNER};
 use mesh_proto::wire::datagram::{
     FloodPrefix, Frames, HEADER_LEN, Header, Kind, PEER_ID_LEN, TAG_LEN,
 };
 
-use super::fixture::{self, PEERS, Plane, Sink};
+use super::fixture::{self, PEERS, Plane};
 use super::input::{Input, Script};
 
 const STEPS: usize = 16;
@@ -55,10 +56,10 @@ fn frame(input: &mut Input<'_>) -> Vec<u8> {
     }
 }
 
-fn check(plane: &Plane, sink: &Sink, frames: &[Vec<u8>]) {
+fn check(plane: &Plane, sink: &Collected, frames: &[Vec<u8>]) {
     assert!(sink.frames.is_empty(), "a frame came back");
     assert!(plane.forwarder.fdb().len() <= MAX_FDB_PER_OWNER + usize::from(PEERS));
-    for (to, datagram) in &sink.sent {
+    for (to, datagram) in &sink.datagrams() {
         assert!(datagram.len() <= MAX_DATAGRAM);
         let hop = (1..PEERS).find(|n| fixture::address(*n) == *to);
         let hop = hop.expect("sent to a peer with a session");
@@ -95,7 +96,10 @@ fn check_body(kind: Kind, body: &[u8], frames: &[Vec<u8>]) {
     let mut unpacked = Frames::new(packed);
     let mut count = 0;
     for frame in unpacked.by_ref() {
-        assert!(frames.iter().any(|f| f == frame), "a frame nobody sent");
+        assert!(
+            frames.iter().any(|f| f == frame.bytes),
+            "a frame nobody sent"
+        );
         count += 1;
     }
     assert!(count > 0 && unpacked.is_clean());

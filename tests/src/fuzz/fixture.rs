@@ -4,13 +4,15 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use mesh_proto::crypto::aead::Suite;
 use mesh_proto::crypto::identity::Identity;
 use mesh_proto::crypto::secret::MeshSecret;
 use mesh_proto::entropy::SeededEntropy;
-use mesh_proto::forward::{Forwarder, LaneEvent, Outbox, Path, Scratch, Snapshot};
+use mesh_proto::forward::{Collected, Forwarder, Path, Scratch, Snapshot};
 use mesh_proto::ids::{Mac, PeerId, SessionIndex, Version};
 use mesh_proto::limits::DEFAULT_MTU;
 use mesh_proto::link::LinkConfig;
+use mesh_proto::offload::PortFrame;
 use mesh_proto::session::transport::{Transport, TransportKeys};
 use mesh_proto::time::Instant;
 use mesh_proto::topology::record::{Neighbour, RecordBody, SignedRecord};
@@ -65,26 +67,6 @@ pub(crate) fn link_config(n: u8) -> LinkConfig {
         secret: Arc::new(MeshSecret::from_key_bytes([7; 32])),
         record,
         features: 5,
-    }
-}
-
-/// What a data plane did.
-#[derive(Debug, Default)]
-pub(crate) struct Sink {
-    pub(crate) sent: Vec<(SocketAddr, Vec<u8>)>,
-    pub(crate) frames: Vec<Vec<u8>>,
-    pub(crate) events: Vec<LaneEvent>,
-}
-
-impl Outbox for Sink {
-    fn datagram(&mut self, to: SocketAddr, bytes: &[u8]) {
-        self.sent.push((to, bytes.to_vec()));
-    }
-    fn inject(&mut self, frame: &[u8]) {
-        self.frames.push(frame.to_vec());
-    }
-    fn event(&mut self, event: LaneEvent) {
-        self.events.push(event);
     }
 }
 
@@ -147,23 +129,22 @@ impl Plane {
         &self.ends[usize::from(n.clamp(1, PEERS - 1)) - 1]
     }
 
-    pub(crate) fn ingress(&mut self, from: SocketAddr, datagram: &[u8]) -> Sink {
-        let mut sink = Sink::default();
+    pub(crate) fn ingress(&mut self, from: SocketAddr, datagram: &[u8]) -> Collected {
+        let mut sink = Collected::default();
         let mut bytes = datagram.to_vec();
         let Self {
             forwarder,
             snapshot,
-            scratch,
             now,
             ..
         } = self;
-        forwarder.ingress(snapshot, from, &mut bytes, *now, scratch, &mut sink);
+        forwarder.ingress(snapshot, from, &mut bytes, *now, &mut sink);
         sink
     }
 
-    pub(crate) fn egress(&mut self, frames: &[&[u8]]) -> Sink {
-        let mut sink = Sink::default();
-        let mut frames = frames.iter().copied();
+    pub(crate) fn egress(&mut self, frames: &[&[u8]]) -> Collected {
+        let mut sink = Collected::default();
+        let mut frames = frames.iter().map(|f| PortFrame::plain(f));
         let Self {
             forwarder,
             snapshot,
@@ -183,6 +164,7 @@ impl Plane {
 fn sessions(n: u8) -> (Transport, Transport) {
     let (near, far) = (SessionIndex(u32::from(n)), SessionIndex(100 + u32::from(n)));
     let keys = |send, recv| TransportKeys {
+        suite: Suite::ChaCha20Poly1305,
         send: [send; 32],
         recv: [recv; 32],
     };

@@ -16,6 +16,7 @@ mod link;
 mod link_hello;
 mod link_message;
 mod mutate;
+mod offload;
 mod probe;
 mod record;
 mod scratch;
@@ -59,6 +60,7 @@ macro_rules! targets {
 pub const TARGETS: &[Target] = targets! {
     datagram, 300_000, "datagram headers, packed frames, Flood prefixes, Relay envelopes";
     frame, 300_000, "Ethernet and ARP views";
+    offload, 300_000, "virtio headers and super-frames, frames to be merged";
     ingress, 10_000, "datagrams into a router with live sessions";
     egress, 5_000, "frames of the local port";
     session, 1_500, "session handshakes, changed and invented";

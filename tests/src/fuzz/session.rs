@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use mesh_proto::crypto::aead::Suites;
 use mesh_proto::crypto::identity::Identity;
 use mesh_proto::entropy::SeededEntropy;
 use mesh_proto::ids::{PeerId, SessionIndex};
@@ -55,7 +56,8 @@ pub(super) fn target(data: &[u8]) {
 impl Net {
     fn new() -> Self {
         let identities = [0, 1].map(|n| Arc::new(fixture::identity(n)));
-        let sessions = [0, 1].map(|n: usize| Sessions::new(identities[n].clone(), 1, [7; 32]));
+        let sessions = [0, 1]
+            .map(|n: usize| Sessions::new(identities[n].clone(), 1, [7; 32], Suites::AES_FIRST));
         let book = Book([0, 1].map(|n: usize| (identities[n].dh_key(), identities[n].id())));
         Self {
             identities,

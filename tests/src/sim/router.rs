@@ -6,11 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mesh_proto::control::{Config, Control, Note, Output};
+use mesh_proto::crypto::aead::Suites;
 use mesh_proto::crypto::identity::Identity;
 use mesh_proto::crypto::secret::MeshSecret;
-use mesh_proto::forward::{Forwarder, LaneEvent, Outbox, Scratch, Snapshot};
+use mesh_proto::forward::{Collected, Forwarder, Scratch, Snapshot};
 use mesh_proto::ids::{ConnId, PeerId, PeerName};
 use mesh_proto::limits;
+use mesh_proto::offload::PortFrame;
 use mesh_proto::time::Instant;
 use mesh_proto::topology::record::{Attached, Verifier};
 use mesh_proto::wire::datagram::{Header, Kind};
@@ -37,6 +39,8 @@ pub(crate) struct Setup {
     pub(crate) secret: Arc<MeshSecret>,
     pub(crate) verifier: Arc<dyn Verifier + Send + Sync>,
     pub(crate) attached: Vec<Attached>,
+    /// Ciphers that its processor is good at.
+    pub(crate) suites: Suites,
     /// How far the host's clock is ahead of the world's.
     pub(crate) clock: Duration,
 }
@@ -51,27 +55,6 @@ pub(crate) struct Router {
     effects: Vec<Effect>,
     /// Planted fault: snapshots are ignored.
     pub(crate) deaf_to_snapshots: bool,
-}
-
-#[derive(Default)]
-struct Collected {
-    datagrams: Vec<(SocketAddr, Vec<u8>)>,
-    injected: Vec<Vec<u8>>,
-    events: Vec<LaneEvent>,
-}
-
-impl Outbox for Collected {
-    fn datagram(&mut self, to: SocketAddr, bytes: &[u8]) {
-        self.datagrams.push((to, bytes.to_vec()));
-    }
-
-    fn inject(&mut self, frame: &[u8]) {
-        self.injected.push(frame.to_vec());
-    }
-
-    fn event(&mut self, event: LaneEvent) {
-        self.events.push(event);
-    }
 }
 
 impl Router {
@@ -94,6 +77,7 @@ impl Router {
             endpoints: vec![setup.address],
             discovery: setup.discovery,
             mtu: limits::DEFAULT_MTU,
+            suites: setup.suites,
             pins: state.pins.clone(),
         };
         let forwarder = Arc::new(Forwarder::new(&mut dice.entropy()));
@@ -119,7 +103,7 @@ impl Router {
     /// Containers sent frames.
     pub(crate) fn frames(&mut self, frames: &[Vec<u8>], now: Instant) {
         let mut out = Collected::default();
-        let mut batch = frames.iter().map(Vec::as_slice);
+        let mut batch = frames.iter().map(|f| PortFrame::plain(f));
         let local = self.local(now);
         self.forwarder.egress(
             &self.snapshot,
@@ -187,18 +171,21 @@ impl Router {
 
     /// What a lane produced; a broadcast that came in and went out again is told apart.
     fn take(&mut self, out: Collected, now: Instant) {
+        let datagrams = out.datagrams();
         let on = |(_, bytes): &(SocketAddr, Vec<u8>)| {
             Header::parse(bytes).is_ok_and(|h| h.kind == Kind::Flood)
         };
-        if out.datagrams.iter().any(on) {
-            let ids = out.injected.iter().filter_map(|frame| id_of(frame));
+        if datagrams.iter().any(on) {
+            let ids = out.frames.iter().filter_map(|frame| id_of(frame));
             self.effects.extend(ids.map(Effect::Flooded));
         }
-        let injected = out.injected.into_iter().map(Effect::Inject);
+        let injected = out.frames.into_iter().map(Effect::Inject);
         self.effects.extend(injected);
-        let datagrams = out.datagrams.into_iter();
-        self.effects
-            .extend(datagrams.map(|(to, bytes)| Effect::Datagram { to, bytes }));
+        self.effects.extend(
+            datagrams
+                .into_iter()
+                .map(|(to, bytes)| Effect::Datagram { to, bytes }),
+        );
         for event in out.events {
             self.control.handle_lane(event, self.local(now));
         }
@@ -270,14 +257,8 @@ impl Process for Router {
     fn datagram(&mut self, from: SocketAddr, mut bytes: Vec<u8>, now: Instant) {
         let mut out = Collected::default();
         let local = self.local(now);
-        self.forwarder.ingress(
-            &self.snapshot,
-            from,
-            &mut bytes,
-            local,
-            &mut self.scratch,
-            &mut out,
-        );
+        self.forwarder
+            .ingress(&self.snapshot, from, &mut bytes, local, &mut out);
         self.take(out, now);
         self.settle(now);
     }

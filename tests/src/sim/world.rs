@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mesh_proto::address::mac_for;
+use mesh_proto::crypto::aead::Suites;
 use mesh_proto::crypto::identity::Identity;
 use mesh_proto::crypto::secret::MeshSecret;
 use mesh_proto::ids::{ConnId, Mac, PeerId};
@@ -376,6 +377,12 @@ impl World {
             secret: self.secret.clone(),
             verifier: self.verifier.clone(),
             attached: self.hosts[host].attached(),
+            // Every third host is without instructions for AES.
+            suites: if host % 3 == 2 {
+                Suites::CHACHA
+            } else {
+                Suites::AES_FIRST
+            },
             clock: self.hosts[host].clock,
         };
         let at = &mut self.hosts[host];

@@ -93,7 +93,7 @@ fn what_someone_deletes_is_back_within_five_seconds() -> Result<()> {
         for damage in [
             "ip link del mesh",
             "ip link set mesh down",
-            "ip link del mesh-p",
+            "ip link del mesh-t",
             "ip link del $(ip -o link show master mesh | awk -F'[:@]' '$2 ~ / mv/ { print $2; exit }')",
             "while iptables -D FORWARD 1 2>/dev/null; do :; done",
         ] {

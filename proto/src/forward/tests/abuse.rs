@@ -18,7 +18,7 @@ fn samples() -> Vec<(&'static str, Net, Vec<u8>)> {
     let probe = |net: &mut Net| {
         net.with(0, |node, now, out| {
             node.forwarder
-                .send_probe(&node.snap, id(1), b"x", now, &mut node.scratch, out)
+                .send_probe(&node.snap, id(1), b"x", now, out)
                 .unwrap();
         });
     };

@@ -7,7 +7,7 @@ use crate::fdb::Owner;
 use crate::forward::*;
 use crate::ids::Mac;
 use crate::limits::{FLOOD_BURST, FLOOD_RATE, MAX_HOPS};
-use crate::wire::datagram::{FloodPrefix, Header, Kind, push_frame};
+use crate::wire::datagram::{FloodPrefix, Header, InnerFrame, Kind, push_frame};
 
 const RING: [(usize, usize); 5] = [(0, 1), (1, 2), (2, 3), (3, 4), (4, 0)];
 const LINE: [(usize, usize); 5] = [(0, 1), (1, 2), (2, 3), (3, 4), (4, 5)];
@@ -286,7 +286,7 @@ fn a_broadcast_of_our_own_that_comes_back_is_not_believed() {
         sequence: 0,
     };
     prefix.encode(&mut body);
-    push_frame(&mut body, &hello(1));
+    push_frame(&mut body, InnerFrame::complete(&hello(1)));
     let transport = net.nodes[0].snap.peers[&id(1)].transport.clone().unwrap();
     let mut datagram = Vec::new();
     transport

@@ -5,6 +5,7 @@ use crate::fdb::Owner;
 use crate::forward::*;
 use crate::ids::Mac;
 use crate::limits::{MAX_FDB_PER_OWNER, MAX_FRAME};
+use crate::wire::datagram::push_frame;
 
 const GROUP: Mac = Mac([0x01, 0, 0x5e, 0, 0, 1]);
 
@@ -56,13 +57,13 @@ fn what_may_not_enter() {
         frame(mac(3), mac(1), b"good"),
     ] {
         let mut body = Vec::new();
-        crate::wire::datagram::push_frame(&mut body, &bad);
+        push_frame(&mut body, InnerFrame::complete(&bad));
         seal_data(&mut net, &body);
     }
     let mut large = frame(mac(0), mac(1), b"");
     large.resize(MAX_FRAME + 1, 0);
     let mut body = Vec::new();
-    crate::wire::datagram::push_frame(&mut body, &large);
+    push_frame(&mut body, InnerFrame::complete(&large));
     seal_data(&mut net, &body);
     assert_eq!(net.taken(1), [frame(mac(3), mac(1), b"good")]);
     let expected = [

@@ -4,4 +4,5 @@ mod abuse;
 mod broadcast;
 mod frames;
 mod net;
+mod offload;
 mod unicast;

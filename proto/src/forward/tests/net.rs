@@ -5,9 +5,11 @@ use core::time::Duration;
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
+use crate::crypto::aead::Suite;
 use crate::entropy::SeededEntropy;
 use crate::forward::*;
 use crate::ids::{Mac, PeerId, SessionIndex};
+use crate::offload::PortFrame;
 use crate::session::transport::{Transport, TransportKeys};
 use crate::time::Instant;
 
@@ -16,30 +18,12 @@ pub(super) const MTU: u16 = 1376;
 /// A datagram in flight: sender, receiver, bytes.
 pub(super) type Flight = (usize, usize, Vec<u8>);
 
-#[derive(Default)]
-pub(super) struct Out {
-    pub(super) sent: Vec<(SocketAddr, Vec<u8>)>,
-    pub(super) injected: Vec<Vec<u8>>,
-    pub(super) events: Vec<LaneEvent>,
-}
-
-impl Outbox for Out {
-    fn datagram(&mut self, to: SocketAddr, bytes: &[u8]) {
-        self.sent.push((to, bytes.to_vec()));
-    }
-    fn inject(&mut self, frame: &[u8]) {
-        self.injected.push(frame.to_vec());
-    }
-    fn event(&mut self, event: LaneEvent) {
-        self.events.push(event);
-    }
-}
-
 pub(super) struct Node {
     pub(super) forwarder: Forwarder,
     pub(super) snap: Snapshot,
     pub(super) scratch: Scratch,
     pub(super) injected: Vec<Vec<u8>>,
+    pub(super) partial: usize,
     pub(super) events: Vec<LaneEvent>,
 }
 
@@ -78,6 +62,7 @@ impl Net {
             snap: Snapshot::alone(id(n), 1, MTU, now),
             scratch: Scratch::default(),
             injected: Vec::new(),
+            partial: 0,
             events: Vec::new(),
         };
         Self {
@@ -101,6 +86,7 @@ impl Net {
         let ends = [(a, b, index_a, index_b), (b, a, index_b, index_a)];
         for (me, peer, local, remote) in ends {
             let keys = TransportKeys {
+                suite: Suite::ChaCha20Poly1305,
                 send: key(remote),
                 recv: key(local),
             };
@@ -165,7 +151,7 @@ impl Net {
     /// Sends frames from the port of router `n`; what leaves stays in flight.
     pub(super) fn egress(&mut self, n: usize, frames: &[Vec<u8>]) {
         self.with(n, |node, now, out| {
-            let mut frames = frames.iter().map(Vec::as_slice);
+            let mut frames = frames.iter().map(|f| PortFrame::plain(f));
             node.forwarder
                 .egress(&node.snap, &mut frames, now, &mut node.scratch, out);
         });
@@ -183,20 +169,21 @@ impl Net {
         self.with(n, |node, now, out| {
             let mut datagram = datagram.to_vec();
             node.forwarder
-                .ingress(&node.snap, from, &mut datagram, now, &mut node.scratch, out);
+                .ingress(&node.snap, from, &mut datagram, now, out);
         });
     }
 
     pub(super) fn with<T>(
         &mut self,
         n: usize,
-        act: impl FnOnce(&mut Node, Instant, &mut Out) -> T,
+        act: impl FnOnce(&mut Node, Instant, &mut Collected) -> T,
     ) -> T {
-        let mut out = Out::default();
+        let mut out = Collected::default();
         let result = act(&mut self.nodes[n], self.now, &mut out);
-        self.nodes[n].injected.append(&mut out.injected);
+        self.nodes[n].injected.append(&mut out.frames);
+        self.nodes[n].partial += out.partial;
         self.nodes[n].events.append(&mut out.events);
-        for (to, bytes) in out.sent {
+        for (to, bytes) in out.datagrams() {
             let to = (0..self.nodes.len()).find(|i| address(*i) == to).unwrap();
             self.log.push((n, to, bytes.clone()));
             self.flying.push_back((n, to, bytes));
@@ -218,6 +205,11 @@ impl Net {
     /// The frames handed to the port of router `n` since the last call.
     pub(super) fn taken(&mut self, n: usize) -> Vec<Vec<u8>> {
         core::mem::take(&mut self.nodes[n].injected)
+    }
+
+    /// How many frames with unfinished checksums were handed to the port of router `n`.
+    pub(super) fn partial(&self, n: usize) -> usize {
+        self.nodes[n].partial
     }
 
     pub(super) fn events(&mut self, n: usize) -> Vec<LaneEvent> {

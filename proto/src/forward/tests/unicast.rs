@@ -237,10 +237,10 @@ fn control_sends_by_the_best_path() {
     for (to, expected) in [(1, Via::Direct(address(0))), (2, Via::Relay(id(1)))] {
         net.with(0, |node, now, out| {
             node.forwarder
-                .send_to_peer(&node.snap, id(to), &init, now, &mut node.scratch, out)
+                .send_to_peer(&node.snap, id(to), &init, now, out)
                 .unwrap();
             node.forwarder
-                .send_probe(&node.snap, id(to), b"probe", now, &mut node.scratch, out)
+                .send_probe(&node.snap, id(to), b"probe", now, out)
                 .unwrap();
         });
         net.run();
@@ -279,12 +279,12 @@ fn control_sends_by_the_best_path() {
     .encode();
     let refused = net.with(0, |node, now, out| {
         node.forwarder
-            .send_to_peer(&node.snap, id(1), &flood, now, &mut node.scratch, out)
+            .send_to_peer(&node.snap, id(1), &flood, now, out)
     });
     assert_eq!(refused, Err(SendError::Malformed));
     let unknown = net.with(0, |node, now, out| {
         node.forwarder
-            .send_to_peer(&node.snap, id(9), &init, now, &mut node.scratch, out)
+            .send_to_peer(&node.snap, id(9), &init, now, out)
     });
     assert_eq!(
         unknown,

@@ -30,7 +30,7 @@ fn lengths_are_as_documented() {
     let net = established();
     let lengths: Vec<usize> = net.tape.iter().map(|(_, _, bytes)| bytes.len()).collect();
     assert_eq!(lengths, [INIT_LEN, RESPONSE_LEN]);
-    assert_eq!((INIT_LEN, RESPONSE_LEN, COOKIE_LEN), (176, 84, 88));
+    assert_eq!((INIT_LEN, RESPONSE_LEN, COOKIE_LEN), (180, 85, 88));
 }
 
 #[test]
@@ -149,7 +149,7 @@ fn every_init_differs() {
     let mut net = Net::new(1, Weather { loss: 100, ..FAIR });
     net.want(0);
     net.run(9 * SECOND);
-    for field in [4..8, 8..16, 16..48, 48..96, 96..144, 144..160] {
+    for field in [4..8, 8..16, 16..48, 48..96, 96..148, 148..164] {
         let mut seen: Vec<&[u8]> = net.tape.iter().map(|(_, _, b)| &b[field.clone()]).collect();
         seen.sort_unstable();
         seen.dedup();

@@ -128,10 +128,10 @@ fn forged_responses_cost_few_key_agreements() {
 fn strangers_and_other_secrets_get_silence() {
     let mut net = Net::new(1, FAIR);
     let (peer, key) = net.other(0);
-    let mut stranger = Node::new(9, 1, TransportLimits::default());
+    let mut stranger = Node::new(9, 1, testing::usual());
     stranger.sessions.want(peer, key, net.now, &mut net.entropy);
     let initiator = net.nodes[0].id();
-    let mut outsider = Sessions::new(net.nodes[0].identity.clone(), 1, [8; 32]);
+    let mut outsider = Sessions::new(net.nodes[0].identity.clone(), 1, [8; 32], Suites::AES_FIRST);
     outsider.want(peer, key, net.now, &mut net.entropy);
     for (sessions, reason) in [
         (&mut stranger.sessions, Refused::UnknownPeer),
@@ -181,7 +181,7 @@ fn a_peer_with_an_unusable_key_is_no_harm() {
 #[test]
 fn whoever_announces_the_key_of_another_gains_nothing() {
     let mut net = Net::new(1, FAIR);
-    let thief = Node::new(9, 1, TransportLimits::default()).id();
+    let thief = Node::new(9, 1, testing::usual()).id();
     let (victim, key) = (net.nodes[0].id(), net.nodes[0].identity.dh_key());
     // The thief's record names the victim's key; the victim's handshakes stay the victim's.
     net.want(0);
@@ -211,7 +211,7 @@ fn whoever_announces_the_key_of_another_gains_nothing() {
 fn an_old_epoch_is_refused_whatever_its_counter() {
     let mut net = established();
     let identity = net.nodes[0].identity.clone();
-    net.nodes[0].sessions = Sessions::new(identity, 0, testing::PSK);
+    net.nodes[0].sessions = Sessions::new(identity, 0, testing::PSK, Suites::AES_FIRST);
     net.want(0);
     net.run(SECOND);
     assert!(net.nodes[1].refused(Refused::Replayed) >= 1);
@@ -226,7 +226,7 @@ fn an_old_epoch_is_refused_whatever_its_counter() {
 #[test]
 fn the_table_is_bounded_and_the_idle_make_room() {
     let mut entropy = SeededEntropy::new(1);
-    let mut node = Node::new(1, 1, TransportLimits::default());
+    let mut node = Node::new(1, 1, testing::usual());
     let key = DhSecret::from_bytes([3; 32]).public();
     let id = |n: u32| {
         let mut id = [0xee; 16];
@@ -260,7 +260,7 @@ fn under_load_a_handshake_succeeds_with_a_cookie() {
     let init = net.tape[0].2.clone();
     let load = |net: &mut Net| {
         let mut bad = init.clone();
-        bad[170] ^= 1; // mac1 still holds: it counts, and costs no answer beyond a Cookie
+        bad[INIT_LEN - 6] ^= 1; // mac1 still holds: it counts, and costs no answer beyond a Cookie
         for _ in 0..=limits::HANDSHAKE_LOAD {
             let book = net.book();
             let via = Via::Relayed;
@@ -282,7 +282,7 @@ fn under_load_a_handshake_succeeds_with_a_cookie() {
     let shown = net
         .tape
         .iter()
-        .filter(|(to, _, b)| *to == 1 && b[160..] != [0; 16]);
+        .filter(|(to, _, b)| *to == 1 && b[INIT_LEN - 16..] != [0; 16]);
     assert!(shown.count() >= 1, "an Init with mac2");
     assert_talk(&mut net);
     assert_eq!(net.nodes[0].refused(Refused::BadCookie), 0);

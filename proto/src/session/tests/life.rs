@@ -43,7 +43,7 @@ fn keys_are_replaced_after_so_many_messages() {
     let small = TransportLimits {
         rekey_after_messages: 20,
         reject_after_messages: 1_000,
-        ..TransportLimits::default()
+        ..testing::usual()
     };
     let mut net = Net::with_limits(5, FAIR, small);
     net.want(0);
@@ -62,7 +62,7 @@ fn keys_used_too_often_are_dropped_and_replaced_on_demand() {
     let small = TransportLimits {
         rekey_after_messages: 5,
         reject_after_messages: 10,
-        ..TransportLimits::default()
+        ..testing::usual()
     };
     let mut net = Net::with_limits(5, FAIR, small);
     net.want(0);
@@ -107,7 +107,7 @@ fn a_restarted_peer_is_found_by_silence() {
     for restarted in 0..2 {
         let mut net = established();
         let identity = net.nodes[restarted].identity.clone();
-        net.nodes[restarted].sessions = Sessions::new(identity, 2, testing::PSK);
+        net.nodes[restarted].sessions = Sessions::new(identity, 2, testing::PSK, Suites::AES_FIRST);
         let other = 1 - restarted;
         let mut seconds = 0;
         while net.current(restarted).is_none() {
@@ -127,7 +127,7 @@ fn a_restarted_peer_recovers_by_its_own_handshake() {
         let mut net = established();
         let old = net.tape.clone();
         let identity = net.nodes[restarted].identity.clone();
-        net.nodes[restarted].sessions = Sessions::new(identity, 2, testing::PSK);
+        net.nodes[restarted].sessions = Sessions::new(identity, 2, testing::PSK, Suites::AES_FIRST);
         net.want(restarted);
         net.run(SECOND);
         assert_talk(&mut net);
@@ -201,7 +201,7 @@ proptest! {
                 1 => {
                     epoch += 1;
                     let identity = net.nodes[node].identity.clone();
-                    net.nodes[node].sessions = Sessions::new(identity, epoch, testing::PSK);
+                    net.nodes[node].sessions = Sessions::new(identity, epoch, testing::PSK, Suites::AES_FIRST);
                 }
                 2 | 3 => net.want(node),
                 _ => drop(net.send(node, b"frame")),

@@ -1,12 +1,14 @@
 mod begin;
 mod hostile;
 mod life;
+mod suites;
 
 use core::time::Duration;
 
 use super::testing::{self, FAIR, Net, Node, Weather};
 use super::transport::TransportLimits;
 use super::*;
+use crate::crypto::aead::{Suite, Suites};
 use crate::crypto::dh::DhSecret;
 use crate::entropy::{Entropy, SeededEntropy};
 use crate::limits;

@@ -7,7 +7,12 @@ const ALICE: PeerId = PeerId([1; 16]);
 const BOB: PeerId = PeerId([2; 16]);
 
 fn pair_with(limits: TransportLimits) -> (Transport, Transport) {
+    pair_of(Suite::ChaCha20Poly1305, limits)
+}
+
+fn pair_of(suite: Suite, limits: TransportLimits) -> (Transport, Transport) {
     let keys = |send, recv| TransportKeys {
+        suite,
         send: [send; 32],
         recv: [recv; 32],
     };
@@ -18,8 +23,12 @@ fn pair_with(limits: TransportLimits) -> (Transport, Transport) {
     )
 }
 
+fn usual() -> TransportLimits {
+    TransportLimits::for_suite(Suite::ChaCha20Poly1305)
+}
+
 fn pair() -> (Transport, Transport) {
-    pair_with(TransportLimits::default())
+    pair_with(usual())
 }
 
 fn sealed(from: &Transport, body: &[u8]) -> Vec<u8> {
@@ -31,8 +40,15 @@ fn sealed(from: &Transport, body: &[u8]) -> Vec<u8> {
 
 #[test]
 fn what_one_seals_the_other_opens() {
-    let (alice, bob) = pair();
-    let mut datagram = sealed(&alice, b"a frame");
+    for suite in Suite::ALL {
+        let (alice, bob) = pair_of(suite, TransportLimits::for_suite(suite));
+        assert_eq!((alice.suite(), bob.suite()), (suite, suite));
+        seals_and_opens(&alice, &bob);
+    }
+}
+
+fn seals_and_opens(alice: &Transport, bob: &Transport) {
+    let mut datagram = sealed(alice, b"a frame");
     assert_eq!(datagram.len(), HEADER_LEN + 5 + 7 + TAG_LEN);
     assert!(!datagram.windows(7).any(|w| w == b"a frame"));
     let opened = bob.open(&mut datagram, 5, START).unwrap();
@@ -71,6 +87,27 @@ fn counters_of_a_key_are_all_different() {
         .map(|_| Header::parse(&sealed(&alice, b"")).unwrap().counter)
         .collect();
     assert_eq!(counters, (0..100).collect::<Vec<_>>());
+}
+
+#[test]
+fn keys_of_one_suite_open_nothing_of_the_other() {
+    let (alice, _) = pair();
+    let (_, bob) = pair_of(Suite::Aes256Gcm, usual());
+    let mut datagram = sealed(&alice, b"a frame");
+    let refused = bob.open(&mut datagram, 5, START);
+    assert_eq!(refused.unwrap_err(), OpenError::Forged);
+}
+
+#[test]
+fn aes_gcm_keys_are_used_less_often() {
+    let (aes, chacha) = (TransportLimits::for_suite(Suite::Aes256Gcm), usual());
+    assert!(aes.reject_after_messages < chacha.reject_after_messages);
+    for limits in [aes, chacha] {
+        // What is sealed while a handshake is under way must fit between the two.
+        assert!(limits.rekey_after_messages * 4 <= limits.reject_after_messages);
+    }
+    // 2^24.5 of them (RFC 8446 section 5.5), squared to stay with integers.
+    assert!(u128::from(aes.reject_after_messages).pow(2) < 1 << 49);
 }
 
 #[test]
@@ -150,7 +187,7 @@ fn a_key_is_used_up_after_so_many_datagrams() {
     let (alice, bob) = pair_with(TransportLimits {
         rekey_after_messages: 10,
         reject_after_messages: 20,
-        ..TransportLimits::default()
+        ..usual()
     });
     let mut out = Vec::new();
     for n in 0..20 {
@@ -177,7 +214,7 @@ fn a_counter_beyond_the_limit_is_not_opened() {
     let (alice, _) = pair();
     let (_, strict) = pair_with(TransportLimits {
         reject_after_messages: 2,
-        ..TransportLimits::default()
+        ..usual()
     });
     let mut datagrams: Vec<Vec<u8>> = (0..3).map(|_| sealed(&alice, b"")).collect();
     assert_eq!(
@@ -226,7 +263,7 @@ fn the_initiator_rekeys_first() {
 fn a_key_dies_of_forgeries() {
     let (alice, bob) = pair_with(TransportLimits {
         max_forgeries: 100,
-        ..TransportLimits::default()
+        ..usual()
     });
     let good = sealed(&alice, b"x");
     let mut bad = good.clone();
@@ -275,6 +312,7 @@ fn statistics_say_what_passed() {
 #[test]
 fn nothing_secret_is_printed() {
     let keys = TransportKeys {
+        suite: Suite::Aes256Gcm,
         send: [0xab; 32],
         recv: [0xcd; 32],
     };
@@ -282,6 +320,33 @@ fn nothing_secret_is_printed() {
     let (alice, _) = pair();
     let shown = format!("{alice:?}");
     assert!(!shown.contains("key") && !shown.contains("3, 3"), "{shown}");
+}
+
+#[test]
+fn lanes_that_race_for_the_last_counters_take_each_once() {
+    let (alice, _) = pair_with(TransportLimits {
+        reject_after_messages: 500,
+        ..usual()
+    });
+    let mut counters: Vec<u64> = std::thread::scope(|scope| {
+        let lane = || {
+            let mut taken = Vec::new();
+            let mut out = Vec::new();
+            while alice.seal(Kind::Data, 1, b"", b"", START, &mut out).is_ok() {
+                taken.push(Header::parse(&out).unwrap().counter);
+                out.clear();
+            }
+            taken
+        };
+        let lanes: Vec<_> = (0..4).map(|_| scope.spawn(lane)).collect();
+        lanes
+            .into_iter()
+            .flat_map(|lane| lane.join().unwrap())
+            .collect()
+    });
+    counters.sort_unstable();
+    assert_eq!(counters, (0..500).collect::<Vec<_>>());
+    assert_eq!(alice.stats().sent_datagrams, 500);
 }
 
 #[test]

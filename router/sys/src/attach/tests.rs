@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use mesh_proto::address::mac_for;
 
 use super::*;
-use crate::bridge::{BridgeConfig, Outcome, ensure_bridge, remove_all};
+use crate::bridge::{BridgeConfig, Outcome, PortKind, ensure_bridge, remove_all};
 use crate::plan::Plan;
 use crate::port::{FrameBatch, FramePort, FrameReader, PcapPort};
 use crate::sysctl::{Table, get};
@@ -25,6 +25,7 @@ impl Fixture {
                 name: "mesh".to_owned(),
                 mtu: 1376,
                 mac: None,
+                port: PortKind::Veth,
             })
             .unwrap();
         });
@@ -276,7 +277,7 @@ fn two_containers_talk_and_the_port_hears_the_announcement() {
     };
     while !announced(&heard) && Instant::now() < deadline {
         reader.recv(&mut batch, Duration::from_millis(100)).unwrap();
-        heard.extend(batch.iter().map(<[u8]>::to_vec));
+        heard.extend(batch.iter().map(|(_, frame)| frame).map(<[u8]>::to_vec));
     }
     assert!(announced(&heard), "{heard:x?}");
     for to in ["10.2.1.2", "fd00::2"] {

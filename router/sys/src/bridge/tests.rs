@@ -6,6 +6,7 @@ fn config(name: &str) -> BridgeConfig {
         name: name.to_owned(),
         mtu: 1376,
         mac: Some(Mac([2, 1, 2, 3, 4, 5])),
+        port: PortKind::Veth,
     }
 }
 

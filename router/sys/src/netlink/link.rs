@@ -292,7 +292,12 @@ impl Netlink {
         }
     }
 
-    fn change(&mut self, index: u32, verb: &str, to: LinkAttribute) -> Result<(), SysError> {
+    pub(super) fn change(
+        &mut self,
+        index: u32,
+        verb: &str,
+        to: LinkAttribute,
+    ) -> Result<(), SysError> {
         let mut link = of_index(index);
         link.attributes.push(to);
         self.execute(

@@ -5,6 +5,7 @@
 mod address;
 mod fdb;
 mod link;
+mod queue;
 mod socket;
 mod vxlan;
 

@@ -2,11 +2,32 @@
 
 mod batch;
 mod pcap;
+mod tap;
 
-pub use batch::FrameBatch;
+pub use batch::{FrameBatch, MAX_BATCH_BYTES};
 pub use pcap::{PcapPort, PcapReader, PcapWriter};
+pub use tap::{TapPort, TapReader, TapSpec, TapWriter};
 
 use std::time::Duration;
+
+use mesh_proto::offload::virtio::VirtioHeader;
+
+/// What a port leaves to the other side of it, in both directions: each step includes the one before.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Offloads {
+    /// Nothing: every frame is complete and no longer than the MTU.
+    #[default]
+    None,
+    /// Unfinished checksums, and TCP super-frames over IPv4 and IPv6 ([`Segmentation::Tcp4`], [`Segmentation::Tcp6`]).
+    ///
+    /// [`Segmentation::Tcp4`]: mesh_proto::offload::virtio::Segmentation::Tcp4
+    /// [`Segmentation::Tcp6`]: mesh_proto::offload::virtio::Segmentation::Tcp6
+    Tcp,
+    /// Super-frames of UDP datagrams too ([`Segmentation::Udp`]); Linux 6.2.
+    ///
+    /// [`Segmentation::Udp`]: mesh_proto::offload::virtio::Segmentation::Udp
+    TcpUdp,
+}
 
 /// Why a port gave or took no frame.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -14,7 +35,10 @@ pub enum PortError {
     /// The interface is down or gone; open the port again when it is back.
     #[error("interface {0} is down or gone")]
     Down(String),
-    /// The frame is empty or longer than the interface takes; the next may pass.
+    /// The interface is there but not set up; the frame is lost, the open port works again once it is up.
+    #[error("interface {0} is not up")]
+    Paused(String),
+    /// The frame is empty, longer than the interface takes, or asks for an offload it has not; the next may pass.
     #[error("frame of {0} bytes refused")]
     Refused(usize),
     /// The kernel has no room just now; the frame is lost, the next may pass.
@@ -39,17 +63,24 @@ pub trait FrameReader: Send {
     /// [`PortError::Down`] when the port must be opened again.
     fn recv(&mut self, batch: &mut FrameBatch, wait: Duration) -> Result<(), PortError>;
 
-    /// Frames lost so far because nobody read them in time.
+    /// Frames lost since the port was opened because nobody read them in time. May ask the kernel: not for every frame.
     fn dropped(&mut self) -> u64;
+
+    /// What the frames it reads may leave undone.
+    fn offloads(&self) -> Offloads;
 }
 
 /// Frames into a port.
 pub trait FrameWriter: Send {
-    /// Sends one whole Ethernet frame, without its checksum.
+    /// Sends one whole Ethernet frame, without its frame check sequence, or a super-frame that `header` describes.
     ///
     /// # Errors
     /// [`PortError::Down`] when the port must be opened again; after any other the next frame may pass.
-    fn send(&mut self, frame: &[u8]) -> Result<(), PortError>;
+    /// [`PortError::Refused`] when the header asks for more than [`FrameWriter::offloads`].
+    fn send(&mut self, header: &VirtioHeader, frame: &[u8]) -> Result<(), PortError>;
+
+    /// What the frames sent may leave undone.
+    fn offloads(&self) -> Offloads;
 }
 
 /// A port: a reader for the egress lane and a writer for the ingress lane, which work at the same time.

@@ -7,12 +7,13 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::time::Duration;
 
 use mesh_proto::limits::MAX_FRAME;
+use mesh_proto::offload::virtio::VirtioHeader;
 use nix::errno::Errno;
 use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use pcap::{Active, Capture, Direction, Linktype};
 
-use super::{FrameBatch, FramePort, FrameReader, FrameWriter, PortError};
+use super::{FrameBatch, FramePort, FrameReader, FrameWriter, Offloads, PortError};
 use crate::ifname;
 
 /// Bytes of frames the kernel keeps for the reader; when full, new frames are dropped and counted.
@@ -77,16 +78,20 @@ impl FrameReader for PcapReader {
     fn dropped(&mut self) -> u64 {
         self.capture.stats().map_or(0, |s| u64::from(s.dropped))
     }
+
+    fn offloads(&self) -> Offloads {
+        Offloads::None
+    }
 }
 
 impl PcapReader {
     fn drain(&mut self, batch: &mut FrameBatch) -> Result<(), PortError> {
-        let room = batch.capacity() - batch.len();
+        let room = batch.room_for_frames(MAX_FRAME);
         self.capture
             .dispatch(Some(room), |packet| {
                 // A frame cut at the snapshot length is of no use.
-                if packet.header.len == packet.header.caplen {
-                    batch.push(packet.data);
+                if packet.header.len == packet.header.caplen && packet.data.len() <= MAX_FRAME {
+                    batch.push(&VirtioHeader::PLAIN, packet.data);
                 }
             })
             .map(|_| ())
@@ -110,8 +115,8 @@ impl PcapReader {
 }
 
 impl FrameWriter for PcapWriter {
-    fn send(&mut self, frame: &[u8]) -> Result<(), PortError> {
-        if frame.is_empty() || frame.len() > MAX_FRAME {
+    fn send(&mut self, header: &VirtioHeader, frame: &[u8]) -> Result<(), PortError> {
+        if frame.is_empty() || frame.len() > MAX_FRAME || !header.is_plain() {
             return Err(PortError::Refused(frame.len()));
         }
         if self.capture.sendpacket(frame).is_ok() {
@@ -126,6 +131,10 @@ impl FrameWriter for PcapWriter {
             }
             errno => other(&self.interface, errno.desc()),
         })
+    }
+
+    fn offloads(&self) -> Offloads {
+        Offloads::None
     }
 }
 

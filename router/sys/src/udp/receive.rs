@@ -1,4 +1,4 @@
-//! Datagrams out of the socket, many per system call.
+//! Datagrams out of the socket, many per system call and many per packet.
 
 use std::io;
 use std::net::SocketAddr;
@@ -9,134 +9,163 @@ use nix::errno::Errno;
 use nix::libc;
 use socket2::SockAddrStorage;
 
-use super::{Udp, normalise};
+use super::message::{Control, EMPTY_PART, empty_header, merged_segment};
+use super::{Udp, normalise, set_option};
 use crate::SysError;
+
+/// Most packets taken in one system call.
+pub const MAX_SLOTS: usize = 64;
+/// Bytes between the beginnings of two slots: the longest packet and an odd number of cache lines, so that the heads of all
+/// slots do not fight for the same few lines of a cache.
+const SLOT: usize = 65_536 + 3 * 64;
+/// Longest packet, merged or not.
+const MAX_PACKET: usize = 65_535;
 
 /// The read half of one thread, with the memory of one batch.
 pub struct UdpReceiver {
     udp: Udp,
+    /// Zeroed memory of the kernel's, not touched beyond what arrives in each slot.
     bytes: Vec<u8>,
+    /// What lies in the slots, from the first on.
     received: Vec<Received>,
     addresses: Vec<SockAddrStorage>,
-    capacity: usize,
     wait: Option<Duration>,
+    oversized: u64,
 }
 
+/// One packet: datagrams of `segment` bytes, the last may be shorter. Of no bytes when it is of no use.
 #[derive(Clone, Copy)]
 struct Received {
-    slot: usize,
     length: usize,
+    segment: usize,
     from: SocketAddr,
 }
 
 impl UdpReceiver {
-    pub(super) fn new(udp: Udp, batch: usize) -> Self {
-        let capacity = batch.clamp(1, 1_024);
+    pub(super) fn new(udp: Udp, slots: usize) -> Self {
+        let slots = slots.clamp(1, MAX_SLOTS);
+        // A kernel that does not know it hands over each datagram alone.
+        let _ = set_option(&udp.socket, libc::SOL_UDP, libc::UDP_GRO, 1);
         Self {
             udp,
-            bytes: vec![0; capacity * MAX_DATAGRAM],
-            received: Vec::with_capacity(capacity),
-            addresses: (0..capacity).map(|_| SockAddrStorage::zeroed()).collect(),
-            capacity,
+            bytes: vec![0; slots * SLOT],
+            received: Vec::with_capacity(slots),
+            addresses: (0..slots).map(|_| SockAddrStorage::zeroed()).collect(),
             wait: None,
+            oversized: 0,
         }
     }
 
-    /// Takes what is waiting; waits at most `wait` (at least a microsecond) for the first datagram. How many came.
+    /// Takes what is waiting; waits at most `wait` for the first datagram (zero: not at all). How many came.
     ///
-    /// A datagram longer than [`MAX_DATAGRAM`] is dropped. What the network says of datagrams we sent
-    /// (unreachable, refused) is no error.
+    /// Empty datagrams, and those longer than [`MAX_DATAGRAM`] ([`UdpReceiver::oversized`]), are dropped. What the network
+    /// says of datagrams we sent (unreachable, refused) is no error.
     ///
     /// # Errors
     /// Only when the socket is of no more use.
     pub fn recv(&mut self, wait: Duration) -> Result<usize, SysError> {
         self.received.clear();
         self.set_wait(wait)
-            .and_then(|()| self.receive())
+            .and_then(|()| self.receive(wait.is_zero()))
             .map_err(|e| SysError::new("receive from the UDP socket", e))?;
-        Ok(self.received.len())
+        Ok(self.received.iter().map(Received::datagrams).sum())
     }
 
-    /// The datagrams of the last [`UdpReceiver::recv`], to be opened in place, and their senders.
+    /// The datagrams of the last [`UdpReceiver::recv`] in the order of their arrival, to be opened in place, and their
+    /// senders.
     pub fn datagrams(&mut self) -> impl Iterator<Item = (SocketAddr, &mut [u8])> {
-        let slots = self.bytes.chunks_exact_mut(MAX_DATAGRAM).enumerate();
-        let mut received = self.received.iter().peekable();
-        slots.filter_map(move |(index, slot)| {
-            let datagram = received.next_if(|r| r.slot == index)?;
-            Some((datagram.from, &mut slot[..datagram.length]))
+        let slots = self.bytes.chunks_exact_mut(SLOT).zip(&self.received);
+        slots.flat_map(|(slot, packet)| {
+            slot[..packet.length]
+                .chunks_mut(packet.segment.max(1))
+                .map(|datagram| (packet.from, datagram))
         })
     }
 
+    /// Datagrams dropped so far because they were longer than [`MAX_DATAGRAM`].
+    pub fn oversized(&self) -> u64 {
+        self.oversized
+    }
+
     fn set_wait(&mut self, wait: Duration) -> io::Result<()> {
-        let wait = wait.max(Duration::from_micros(1));
-        if self.wait != Some(wait) {
-            self.udp.socket.set_read_timeout(Some(wait))?;
-            self.wait = Some(wait);
+        if wait.is_zero() || self.wait == Some(wait) {
+            return Ok(());
         }
+        // Below a microsecond the kernel would read "for ever".
+        let at_least = wait.max(Duration::from_micros(1));
+        self.udp.socket.set_read_timeout(Some(at_least))?;
+        self.wait = Some(wait);
         Ok(())
     }
 
-    fn receive(&mut self) -> io::Result<()> {
-        // Made for each batch, so that no raw pointer outlives the call.
-        let mut parts: Vec<libc::iovec> = self
-            .bytes
-            .chunks_exact_mut(MAX_DATAGRAM)
-            .map(|slot| libc::iovec {
-                iov_base: slot.as_mut_ptr().cast(),
-                iov_len: slot.len(),
-            })
-            .collect();
-        let mut headers: Vec<libc::mmsghdr> = parts
-            .iter_mut()
-            .zip(&mut self.addresses)
-            .map(|(part, address)| header(part, address))
-            .collect();
-        let count = libc::c_uint::try_from(self.capacity).map_err(io::Error::other)?;
-        // SAFETY: `headers` holds `count` headers; each leads to one slot of `bytes` and one address storage, all of
-        // them alive and not otherwise used during the call, with their true sizes.
+    fn receive(&mut self, at_once: bool) -> io::Result<()> {
+        // Made for each call, so that no raw pointer outlives it.
+        let mut parts = [EMPTY_PART; MAX_SLOTS];
+        let mut controls = [Control::EMPTY; MAX_SLOTS];
+        let mut headers = [empty_header(); MAX_SLOTS];
+        let slots = self.bytes.chunks_exact_mut(SLOT).zip(&mut self.addresses);
+        let rows = headers.iter_mut().zip(&mut parts).zip(&mut controls);
+        for (((header, part), control), (slot, address)) in rows.zip(slots) {
+            part.iov_base = slot.as_mut_ptr().cast();
+            part.iov_len = MAX_PACKET;
+            let header = &mut header.msg_hdr;
+            header.msg_name = std::ptr::from_mut(address).cast();
+            header.msg_namelen = address.size_of();
+            header.msg_iov = part;
+            header.msg_iovlen = 1;
+            control.attach(header);
+        }
+        let count = libc::c_uint::try_from(self.addresses.len()).map_err(io::Error::other)?;
+        let flags = libc::MSG_WAITFORONE | if at_once { libc::MSG_DONTWAIT } else { 0 };
+        // SAFETY: the first `count` headers are filled; each leads to one slot of `bytes` (longer than MAX_PACKET), one
+        // address storage and one control message, all of them alive and not otherwise used during the call.
         let result = unsafe {
             libc::recvmmsg(
                 self.udp.raw(),
                 headers.as_mut_ptr(),
                 count,
-                libc::MSG_WAITFORONE,
+                flags,
                 std::ptr::null_mut(),
             )
         };
-        match Errno::result(result) {
-            Ok(received) => {
-                let received = usize::try_from(received).unwrap_or(0);
-                for (slot, header) in headers.iter().take(received).enumerate() {
-                    let from = self.addresses.get(slot).and_then(sender);
-                    self.received.extend(accept(slot, header, from));
-                }
-                Ok(())
+        let received = match Errno::result(result) {
+            Ok(received) => usize::try_from(received).unwrap_or(0),
+            Err(e) if is_transient(e) => 0,
+            Err(e) => return Err(e.into()),
+        };
+        for (header, address) in headers.iter().zip(&self.addresses).take(received) {
+            // SAFETY: the kernel has filled the header's control message, which is in `controls`.
+            let segment = unsafe { merged_segment(&header.msg_hdr) };
+            let mut packet = packet(header, segment, sender(address));
+            if packet.segment > MAX_DATAGRAM {
+                self.oversized += packet.datagrams() as u64;
+                packet.length = 0;
             }
-            Err(e) if is_transient(e) => Ok(()),
-            Err(e) => Err(e.into()),
+            self.received.push(packet);
         }
+        Ok(())
     }
 }
 
-fn header(part: &mut libc::iovec, address: &mut SockAddrStorage) -> libc::mmsghdr {
-    // SAFETY: `mmsghdr` is a plain C struct of integers and pointers; all-zero (null) is a valid value of it.
-    let mut header: libc::mmsghdr = unsafe { std::mem::zeroed() };
-    header.msg_hdr.msg_name = std::ptr::from_mut(address).cast();
-    header.msg_hdr.msg_namelen = address.size_of();
-    header.msg_hdr.msg_iov = part;
-    header.msg_hdr.msg_iovlen = 1;
-    header
+impl Received {
+    fn datagrams(&self) -> usize {
+        self.length.div_ceil(self.segment.max(1))
+    }
 }
 
-fn accept(slot: usize, header: &libc::mmsghdr, from: Option<SocketAddr>) -> Option<Received> {
-    if header.msg_hdr.msg_flags & libc::MSG_TRUNC != 0 {
-        return None;
+fn packet(header: &libc::mmsghdr, segment: Option<usize>, from: Option<SocketAddr>) -> Received {
+    let whole = header.msg_hdr.msg_flags & libc::MSG_TRUNC == 0;
+    let length = usize::try_from(header.msg_len).unwrap_or(0);
+    let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
+    Received {
+        length: if whole && from.is_some() {
+            length.min(MAX_PACKET)
+        } else {
+            0
+        },
+        segment: segment.unwrap_or(length),
+        from: from.unwrap_or(nowhere),
     }
-    Some(Received {
-        slot,
-        length: usize::try_from(header.msg_len).ok()?.min(MAX_DATAGRAM),
-        from: from?,
-    })
 }
 
 fn sender(storage: &SockAddrStorage) -> Option<SocketAddr> {

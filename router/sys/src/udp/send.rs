@@ -1,22 +1,21 @@
-//! Datagrams into the socket, many per system call.
+//! Datagrams into the socket, many per system call and many per packet.
 
-use std::net::SocketAddr;
 use std::ops::Range;
 
+use mesh_proto::forward::Run;
 use nix::errno::Errno;
 use nix::libc;
 use socket2::SockAddr;
 
 use super::Udp;
+use super::message::{Control, EMPTY_PART, empty_header};
 
-/// Most datagrams handed over in one system call; longer batches take several.
+/// Most datagrams in one packet that the kernel cuts: `UDP_MAX_SEGMENTS` of kernels before 6.9, half of the later ones'.
+pub const MAX_SEGMENTS: usize = 64;
+/// Most bytes in such a packet: what fits an IPv4 packet beside the headers of IPv4 and UDP.
+const MAX_PAYLOAD: usize = 65_535 - 20 - 8;
+/// Most packets handed over in one system call; longer batches take several.
 const PER_CALL: usize = 64;
-
-/// The write half of one thread.
-pub struct UdpSender {
-    udp: Udp,
-    addresses: Vec<SockAddr>,
-}
 
 /// What became of a batch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -25,83 +24,244 @@ pub struct Sent {
     pub sent: usize,
     /// Datagrams it refused (no route, no room, a family the socket has not, a range outside the buffer).
     pub dropped: usize,
+    /// Datagrams among both that went one by one since the kernel did not cut their run: it cannot, the network card does
+    /// not compute checksums, or they do not fit the path MTU.
+    pub singly: usize,
+}
+
+/// The write half of one thread.
+pub struct UdpSender {
+    udp: Udp,
+    /// Whether the kernel cuts; it does not on a kernel or an interface that cannot.
+    pub(super) cuts: bool,
+    messages: Vec<Message>,
+}
+
+/// One packet as the kernel takes it.
+#[derive(Clone)]
+struct Message {
+    to: SockAddr,
+    range: Range<usize>,
+    /// None: one datagram.
+    segment: Option<u16>,
+}
+
+impl Message {
+    fn datagrams(&self) -> usize {
+        count(self.range.len(), self.segment.map_or(0, usize::from))
+    }
 }
 
 impl UdpSender {
     pub(super) fn new(udp: Udp) -> Self {
+        let cuts = knows_segments(&udp);
         Self {
             udp,
-            addresses: Vec::with_capacity(PER_CALL),
+            cuts,
+            messages: Vec::with_capacity(PER_CALL),
         }
     }
 
-    /// Sends the datagrams that lie in `buffer` at the given ranges, in order. One that the kernel refuses is counted and
-    /// the rest go on.
-    pub fn send(&mut self, buffer: &[u8], datagrams: &[(SocketAddr, Range<usize>)]) -> Sent {
+    /// Sends the datagrams that lie in `buffer`, in order, of any number and length; those of one run are cut by the
+    /// kernel if it can. What the kernel refuses is counted and the rest go on.
+    pub fn send(&mut self, buffer: &[u8], runs: &[Run]) -> Sent {
         let mut total = Sent::default();
-        for chunk in datagrams.chunks(PER_CALL) {
-            let done = self.send_chunk(buffer, chunk);
-            total.sent += done.sent;
-            total.dropped += done.dropped;
+        let mut messages = std::mem::take(&mut self.messages);
+        for run in runs {
+            let (Some(to), Some(_)) = (self.udp.to_kernel(run.to), buffer.get(run.range.clone()))
+            else {
+                total.dropped += run.datagrams();
+                continue;
+            };
+            if !self.cuts && run.datagrams() > 1 {
+                total.singly += run.datagrams();
+            }
+            self.plan(run, &to, |sender, message| {
+                messages.push(message);
+                if messages.len() == PER_CALL {
+                    sender.flush(buffer, &messages, &mut total);
+                    messages.clear();
+                }
+            });
         }
+        self.flush(buffer, &messages, &mut total);
+        messages.clear();
+        self.messages = messages;
         total
     }
 
-    fn send_chunk(&mut self, buffer: &[u8], datagrams: &[(SocketAddr, Range<usize>)]) -> Sent {
-        self.addresses.clear();
-        let mut parts = Vec::with_capacity(datagrams.len());
-        for (to, range) in datagrams {
-            let (Some(to), Some(bytes)) = (self.udp.to_kernel(*to), buffer.get(range.clone()))
-            else {
-                continue;
+    /// Cuts a run in packets the kernel takes.
+    fn plan(&mut self, run: &Run, to: &SockAddr, mut emit: impl FnMut(&mut Self, Message)) {
+        let length = if run.datagrams() > 1 { run.segment } else { 0 };
+        let cut = u16::try_from(length).ok().filter(|_| length > 0);
+        let Range { mut start, end } = run.range;
+        loop {
+            let (packet, segment) = match cut.filter(|_| self.cuts) {
+                Some(_) => (length * (MAX_PAYLOAD / length).clamp(1, MAX_SEGMENTS), cut),
+                None if length == 0 => (end - start, None),
+                // Also one too long for a datagram, as the kernel will say.
+                None => (length, None),
             };
-            self.addresses.push(to);
-            parts.push(libc::iovec {
-                iov_base: bytes.as_ptr().cast_mut().cast(),
-                iov_len: bytes.len(),
-            });
-        }
-        let mut headers: Vec<libc::mmsghdr> = parts
-            .iter_mut()
-            .zip(&self.addresses)
-            .map(|(part, address)| header(part, address))
-            .collect();
-        let sent = self.send_headers(&mut headers);
-        Sent {
-            sent,
-            dropped: datagrams.len() - sent,
+            let range = start..end.min(start + packet);
+            let segment = segment.filter(|_| range.len() > length);
+            start = range.end;
+            let to = to.clone();
+            emit(self, Message { to, range, segment });
+            if start >= end {
+                break;
+            }
         }
     }
 
-    /// Hands all headers to the kernel, skipping each that it refuses; how many it took.
-    fn send_headers(&self, headers: &mut [libc::mmsghdr]) -> usize {
-        let (mut next, mut sent) = (0, 0);
-        while let Some(rest) = headers.get_mut(next..).filter(|r| !r.is_empty()) {
-            let count = libc::c_uint::try_from(rest.len()).unwrap_or(0);
-            // SAFETY: `rest` holds `count` headers; each leads to one address and one part of the caller's buffer, which
-            // are borrowed for longer than this call and which the kernel only reads.
-            let result = unsafe { libc::sendmmsg(self.udp.raw(), rest.as_mut_ptr(), count, 0) };
-            match Errno::result(result) {
+    /// Hands all messages to the kernel; those it does not cut go one by one, and each it refuses is skipped.
+    fn flush(&mut self, buffer: &[u8], messages: &[Message], total: &mut Sent) {
+        let mut rest = messages;
+        while let Some((first, others)) = rest.split_first() {
+            match self.hand_over(buffer, rest) {
                 Ok(taken) => {
-                    let taken = usize::try_from(taken).unwrap_or(0).max(1);
-                    sent += taken;
-                    next += taken;
+                    let (gone, left) = rest.split_at(taken.clamp(1, rest.len()));
+                    total.sent += gone.iter().map(Message::datagrams).sum::<usize>();
+                    rest = left;
                 }
                 Err(Errno::EINTR) => {}
-                // Reports the trouble of the first of the rest, or of an earlier one; either way that datagram is lost.
-                Err(_) => next += 1,
+                Err(e) => {
+                    if first.segment.is_some() && is_about_cutting(e) {
+                        self.cuts &= !is_for_good(e);
+                        self.send_singly(buffer, first, total);
+                    } else {
+                        // The trouble of the first of the rest, or of an earlier one; either way that packet is lost.
+                        total.dropped += first.datagrams();
+                    }
+                    rest = others;
+                }
             }
         }
-        sent
+    }
+
+    fn send_singly(&mut self, buffer: &[u8], message: &Message, total: &mut Sent) {
+        let step = message.segment.map_or(1, |s| usize::from(s).max(1));
+        let ranges = message.range.clone().step_by(step);
+        let single = |start: usize| Message {
+            to: message.to.clone(),
+            range: start..message.range.end.min(start + step),
+            segment: None,
+        };
+        let singles: Vec<Message> = ranges.map(single).collect();
+        total.singly += singles.len();
+        self.flush(buffer, &singles, total);
+    }
+
+    /// Hands over up to [`PER_CALL`] messages; how many of them the kernel took.
+    fn hand_over(&self, buffer: &[u8], messages: &[Message]) -> Result<usize, Errno> {
+        // Made for each call, so that no raw pointer outlives it.
+        let mut parts = [EMPTY_PART; PER_CALL];
+        let mut controls = [Control::EMPTY; PER_CALL];
+        let mut headers = [empty_header(); PER_CALL];
+        let rows = headers.iter_mut().zip(&mut parts).zip(&mut controls);
+        for (((header, part), control), message) in rows.zip(messages) {
+            let bytes = buffer.get(message.range.clone()).unwrap_or_default();
+            part.iov_base = bytes.as_ptr().cast_mut().cast();
+            part.iov_len = bytes.len();
+            let header = &mut header.msg_hdr;
+            header.msg_name = message.to.as_ptr().cast_mut().cast();
+            header.msg_namelen = message.to.len();
+            header.msg_iov = part;
+            header.msg_iovlen = 1;
+            if let Some(segment) = message.segment {
+                control.ask_to_cut(header, segment);
+            }
+        }
+        let count = libc::c_uint::try_from(messages.len().min(PER_CALL)).unwrap_or(0);
+        // SAFETY: the first `count` headers are filled; each leads to one address, one part of the caller's buffer and at
+        // most one control message, which live for longer than this call and which the kernel only reads.
+        let result = unsafe { libc::sendmmsg(self.udp.raw(), headers.as_mut_ptr(), count, 0) };
+        Errno::result(result).map(|taken| usize::try_from(taken).unwrap_or(0))
     }
 }
 
-fn header(part: &mut libc::iovec, address: &SockAddr) -> libc::mmsghdr {
-    // SAFETY: `mmsghdr` is a plain C struct of integers and pointers; all-zero (null) is a valid value of it.
-    let mut header: libc::mmsghdr = unsafe { std::mem::zeroed() };
-    header.msg_hdr.msg_name = address.as_ptr().cast_mut().cast();
-    header.msg_hdr.msg_namelen = address.len();
-    header.msg_hdr.msg_iov = part;
-    header.msg_hdr.msg_iovlen = 1;
-    header
+/// Datagrams of `segment` bytes in `length` bytes; an empty range is one empty datagram.
+fn count(length: usize, segment: usize) -> usize {
+    match segment {
+        0 => 1,
+        segment => length.div_ceil(segment).max(1),
+    }
+}
+
+/// Whether this refusal of a packet to be cut does not concern its datagrams one by one (`udp_send_skb` of the kernel).
+fn is_about_cutting(e: Errno) -> bool {
+    is_for_good(e) || matches!(e, Errno::EINVAL | Errno::EMSGSIZE)
+}
+
+/// Whether it is the way out that cannot: no checksums in the network card, or a transformation such as IPsec.
+fn is_for_good(e: Errno) -> bool {
+    matches!(e, Errno::EIO | Errno::EOPNOTSUPP)
+}
+
+/// Whether the kernel knows `UDP_SEGMENT`; one that does not would send the whole packet as one datagram.
+fn knows_segments(udp: &Udp) -> bool {
+    let mut value: libc::c_int = 0;
+    let Ok(mut length) = libc::socklen_t::try_from(size_of_val(&value)) else {
+        return false;
+    };
+    // SAFETY: the pointers lead to one integer and its length, which outlive the call.
+    let result = unsafe {
+        libc::getsockopt(
+            udp.raw(),
+            libc::SOL_UDP,
+            libc::UDP_SEGMENT,
+            (&raw mut value).cast(),
+            &raw mut length,
+        )
+    };
+    result == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use super::*;
+
+    /// The packets of one run, as (range, segment).
+    fn packets(sender: &mut UdpSender, run: &Run) -> Vec<(Range<usize>, Option<u16>)> {
+        let to = sender.udp.to_kernel(run.to).unwrap();
+        let mut packets = Vec::new();
+        sender.plan(run, &to, |_, m| packets.push((m.range, m.segment)));
+        packets
+    }
+
+    #[test]
+    fn a_run_is_cut_in_packets_the_kernel_takes() {
+        let udp = Udp::bind(Some([127, 0, 0, 1].into()), 0).unwrap();
+        let mut sender = udp.sender();
+        let to = SocketAddr::from(([127, 0, 0, 1], 9));
+        for segment in [
+            0, 1, 7, 1_023, 1_024, 1_444, 9_472, 40_000, 65_507, 65_535, 70_000,
+        ] {
+            for length in [
+                0, 1, 6, 7, 8, 1_444, 65_507, 65_508, 92_416, 92_417, 300_000,
+            ] {
+                let run = Run {
+                    to,
+                    range: 5..5 + length,
+                    segment,
+                };
+                for cuts in [true, false] {
+                    sender.cuts = cuts;
+                    let mut end = 5;
+                    let mut datagrams = 0;
+                    for (range, cut) in packets(&mut sender, &run) {
+                        assert_eq!(range.start, end, "{run:?}");
+                        end = range.end;
+                        let step = cut.map_or(0, usize::from);
+                        datagrams += count(range.len(), step);
+                        assert!(cut.is_none() || (cuts && step == segment));
+                        let fits = range.len() <= MAX_PAYLOAD && count(range.len(), step) <= 64;
+                        assert!(cut.is_none() || fits, "{run:?}: {range:?}");
+                    }
+                    assert_eq!((end, datagrams), (5 + length, run.datagrams()), "{run:?}");
+                }
+            }
+        }
+    }
 }

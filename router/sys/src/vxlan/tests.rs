@@ -6,7 +6,7 @@ use mesh_proto::fastpath::{BEAT_ETHERTYPE, BEAT_GROUP, Beat};
 use mesh_proto::ids::PeerId;
 
 use super::*;
-use crate::bridge::{BridgeConfig, ensure_bridge, remove_all};
+use crate::bridge::{BridgeConfig, PortKind, ensure_bridge, remove_all};
 use crate::firewall::sources::{self, Guard};
 use crate::netlink::{FdbRow, Known, Remote, VethSpec};
 use crate::packet::PacketSocket;
@@ -41,6 +41,7 @@ fn bridge() {
         name: "mesh".into(),
         mtu: 1376,
         mac: None,
+        port: PortKind::Veth,
     };
     ensure_bridge(&config).unwrap();
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use mesh_proto::crypto::aead::Suites;
 use mesh_proto::crypto::identity::Identity;
 use mesh_proto::crypto::secret::MeshSecret;
 use mesh_proto::entropy::{Entropy, SeededEntropy};
@@ -52,7 +53,7 @@ impl Member {
         };
         Self {
             n,
-            sessions: Sessions::new(identity.clone(), 1, secret.session_psk()),
+            sessions: Sessions::new(identity.clone(), 1, secret.session_psk(), Suites::CHACHA),
             identity,
             config,
             links: BTreeMap::new(),

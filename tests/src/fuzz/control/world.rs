@@ -7,17 +7,19 @@ use std::time::Duration;
 
 use mesh_proto::control::targets::DialTo;
 use mesh_proto::control::{Config, Control, Note, Output};
+use mesh_proto::crypto::aead::Suites;
 use mesh_proto::crypto::identity::Identity;
 use mesh_proto::crypto::secret::MeshSecret;
 use mesh_proto::entropy::SeededEntropy;
-use mesh_proto::forward::{Forwarder, Scratch, Snapshot};
+use mesh_proto::forward::{Collected, Forwarder, Scratch, Snapshot};
 use mesh_proto::ids::{ConnId, PeerName};
 use mesh_proto::limits;
 use mesh_proto::link::LinkRole;
+use mesh_proto::offload::PortFrame;
 use mesh_proto::time::Instant;
 use mesh_proto::topology::record::Ed25519;
 
-use super::super::fixture::{self, START, Sink};
+use super::super::fixture::{self, START};
 use super::members::{Member, Victim};
 
 /// Members there are.
@@ -70,6 +72,7 @@ impl World {
             endpoints: vec![fixture::address(0)],
             discovery,
             mtu: limits::DEFAULT_MTU,
+            suites: Suites::AES_FIRST,
             pins: BTreeMap::new(),
         };
         let mut entropy = SeededEntropy::new(17);
@@ -216,10 +219,9 @@ impl World {
                     forwarder,
                     snapshot,
                     now,
-                    scratch,
                     ..
                 } = world;
-                forwarder.ingress(snapshot, from, &mut datagram, *now, scratch, sink);
+                forwarder.ingress(snapshot, from, &mut datagram, *now, sink);
             });
         }
     }
@@ -234,13 +236,13 @@ impl World {
                 scratch,
                 ..
             } = world;
-            let mut frames = [frame].into_iter();
+            let mut frames = [PortFrame::plain(frame)].into_iter();
             forwarder.egress(snapshot, &mut frames, *now, scratch, sink);
         });
     }
 
-    fn lane(&mut self, work: impl FnOnce(&mut World, &mut Sink)) {
-        let mut sink = Sink::default();
+    fn lane(&mut self, work: impl FnOnce(&mut World, &mut Collected)) {
+        let mut sink = Collected::default();
         work(self, &mut sink);
         for event in sink.events {
             self.control.handle_lane(event, self.now);

@@ -3,6 +3,7 @@ use crate::ethtool::disable_offloads;
 use crate::netlink::{Netlink, VethSpec};
 use crate::testing::{NamedNetns, needs_root};
 
+const PLAIN: VirtioHeader = VirtioHeader::PLAIN;
 const WAIT: Duration = Duration::from_millis(500);
 
 /// A veth pair `a`, `b`, both up and silent, in a namespace of its own.
@@ -48,7 +49,7 @@ fn read(reader: &mut PcapReader, count: usize) -> Vec<Vec<u8>> {
         if batch.is_empty() {
             break;
         }
-        frames.extend(batch.iter().map(<[u8]>::to_vec));
+        frames.extend(batch.iter().map(|(_, frame)| frame.to_vec()));
     }
     frames
 }
@@ -61,8 +62,8 @@ fn frames_go_both_ways_and_never_back() {
     silent_pair().run(|| {
         let (mut a_reader, mut a_writer) = PcapPort::open("a").unwrap().split();
         let (mut b_reader, mut b_writer) = PcapPort::open("b").unwrap().split();
-        a_writer.send(&frame(1, 60)).unwrap();
-        b_writer.send(&frame(2, 1390)).unwrap();
+        a_writer.send(&PLAIN, &frame(1, 60)).unwrap();
+        b_writer.send(&PLAIN, &frame(2, 1390)).unwrap();
         assert_eq!(read(&mut b_reader, 1), [frame(1, 60)]);
         assert_eq!(read(&mut a_reader, 1), [frame(2, 1390)]);
         let mut batch = FrameBatch::with_capacity(4);
@@ -71,10 +72,18 @@ fn frames_go_both_ways_and_never_back() {
             assert!(batch.is_empty(), "a port must not see what it sends");
         }
         assert_eq!(
-            a_writer.send(&frame(3, 1391)),
+            a_writer.send(&PLAIN, &frame(3, 1391)),
             Err(PortError::Refused(1391))
         );
-        assert_eq!(a_writer.send(&[]), Err(PortError::Refused(0)));
+        assert_eq!(a_writer.send(&PLAIN, &[]), Err(PortError::Refused(0)));
+        let unfinished = VirtioHeader {
+            needs_checksum: true,
+            ..PLAIN
+        };
+        assert_eq!(
+            a_writer.send(&unfinished, &frame(3, 60)),
+            Err(PortError::Refused(60))
+        );
     });
 }
 
@@ -87,7 +96,7 @@ fn one_wake_up_takes_what_is_waiting() {
         let (mut reader, _a) = PcapPort::open("a").unwrap().split();
         let (_b, mut writer) = PcapPort::open("b").unwrap().split();
         for number in 0..40 {
-            writer.send(&frame(number, 100)).unwrap();
+            writer.send(&PLAIN, &frame(number, 100)).unwrap();
         }
         let mut batch = FrameBatch::with_capacity(32);
         reader.recv(&mut batch, WAIT).unwrap();
@@ -107,7 +116,7 @@ fn a_burst_of_a_thousand_full_frames_fits_the_buffer() {
         let (mut reader, _a) = PcapPort::open("a").unwrap().split();
         let (_b, mut writer) = PcapPort::open("b").unwrap().split();
         for _ in 0..1_000 {
-            writer.send(&frame(7, 1390)).unwrap();
+            writer.send(&PLAIN, &frame(7, 1390)).unwrap();
         }
         let count = read(&mut reader, 1_000).len();
         assert_eq!((count, reader.dropped()), (1_000, 0));
@@ -125,7 +134,7 @@ fn a_deleted_interface_is_noticed() {
         let mut batch = FrameBatch::with_capacity(4);
         let down = PortError::Down("a".to_owned());
         assert_eq!(reader.recv(&mut batch, WAIT), Err(down.clone()));
-        assert_eq!(writer.send(&frame(1, 60)), Err(down));
+        assert_eq!(writer.send(&PLAIN, &frame(1, 60)), Err(down));
         assert!(PcapPort::open("a").is_err());
         assert!(PcapPort::open("lo").is_ok(), "loopback speaks Ethernet too");
     });

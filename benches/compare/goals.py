@@ -1,0 +1,65 @@
+"""What mesh sets out to reach, and whether it did."""
+
+from contenders import PEER
+from stats import number
+
+# Figure, of which contender, "<=" or ">=", and the value for each underlay.
+ABSOLUTE = (
+    ("tcp1_mbps", "mesh", ">=", {"veth": 5000, "nic": 4200}),
+    ("tcp1_cpu", "mesh-chacha", "<=", {"veth": 3.0, "nic": 3.5}),
+    ("tcp1_cpu", "mesh-aes", "<=", {"veth": 2.2, "nic": 2.8}),
+    ("udp64_kpps", "mesh", ">=", {"veth": 100, "nic": 100}),
+    ("idle_p50", "mesh", "<=", {"veth": 60, "nic": 60}),
+    ("idle_p99", "mesh", "<=", {"veth": 200, "nic": 200}),
+    ("loaded_p99", "mesh", "<=", {"veth": 1000, "nic": 1000}),
+    ("rss_mb", "mesh", "<=", {"veth": 32, "nic": 32}),
+    ("tcp1_mbps", "mesh-pcap", ">=", {"veth": 600, "nic": 600}),
+)
+
+BEST_L2, BEST = "the best layer-2 peer", "the best peer"
+
+# Figure, of which contender, at least how many times that of which other.
+RELATIVE = (
+    ("tcp1_mbps", "mesh", 9.0, BEST_L2),
+    ("udp64_kpps", "mesh", 1.8, BEST),
+    ("udp1400_mbps", "mesh", 0.8, "vxlan"),
+    ("tcp1_mbps", "mesh-relay", 0.5, "mesh"),
+)
+
+
+def judge(results, figures):
+    """Rows of a table: goal, then for each underlay `value (met)`, `value (missed)` or `not measured`."""
+    underlays = results.underlays()
+    rows = []
+    for figure, name, relation, values in ABSOLUTE:
+        what, unit = figures[figure]
+        goal = " / ".join(number(values[underlay]) for underlay in underlays)
+        cells = [absolute(results, underlay, name, figure, relation, values[underlay]) for underlay in underlays]
+        rows.append([f"{name}: {what}", f"{relation} {goal} {unit}", *cells])
+    for figure, name, factor, other in RELATIVE:
+        cells = [relative(results, underlay, name, figure, factor, other) for underlay in underlays]
+        rows.append([f"{name}: {figures[figure][0]}", f">= {factor:g} × {other}", *cells])
+    return rows
+
+
+def absolute(results, underlay, name, figure, relation, goal):
+    """One cell."""
+    value = results.median(underlay, name, figure)
+    if value is None:
+        return "not measured"
+    return verdict(number(value), value <= goal if relation == "<=" else value >= goal)
+
+
+def relative(results, underlay, name, figure, factor, other):
+    """One cell."""
+    if other in (BEST_L2, BEST):
+        other = results.best(underlay, PEER, figure, layer=2 if other == BEST_L2 else None)
+    ratio = results.ratio(underlay, name, other, figure) if other else None
+    if ratio is None:
+        return "not measured"
+    return verdict(f"{number(ratio)} × {other}", ratio >= factor)
+
+
+def verdict(text, met):
+    """The value and whether it will do."""
+    return f"{text} ({'met' if met else 'missed'})"

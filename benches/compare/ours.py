@@ -1,0 +1,81 @@
+"""mesh itself, in its variants.
+
+Real routers, started as `mesh launch` would start them, and containers put on the mesh by `mesh run --runtime process`:
+their interfaces have the MTU and the offloads that mesh gives them. A variant that needs an option which this
+`mesh-router` does not know is skipped.
+"""
+
+import functools
+import os
+
+import machine
+from contenders import Contender, OURS, find, register
+from topology import Container, NETWORK, run, wait_for
+
+
+@functools.cache
+def usage():
+    """What `mesh-router --help` prints, or nothing without one."""
+    program = find("mesh-router")
+    return run(program, "--help", check=False) if program else ""
+
+
+@register(name="mesh", note="mesh as it comes: the fastest data path and cipher that work here", cipher="auto")
+@register(name="mesh-chacha", note="the same, ChaCha20-Poly1305", cipher="ChaCha20-Poly1305",
+          options=("--cipher=chacha20-poly1305",))
+@register(name="mesh-aes", note="the same, AES-256-GCM", cipher="AES-256-GCM", options=("--cipher=aes-256-gcm",))
+@register(name="mesh-pcap", note="mesh by libpcap, which works everywhere; no offloads", cipher="auto",
+          options=("--datapath=pcap",))
+@register(name="mesh-kernel", note="mesh without encryption: the kernel forwards", options=("--no-encryption",))
+@register(name="mesh-relay", note="mesh, three hosts in a line: the one in the middle relays", cipher="auto", line=True)
+class Mesh(Contender):
+    """Two routers, or three in a line."""
+
+    kind, options = OURS, ()
+    programs, version_of = ("mesh", "mesh-router"), ("mesh-router", "--version")
+
+    def missing(self):
+        unknown = [option for option in self.options if option.split("=")[0] not in usage()]
+        return super().missing() or (f"this mesh-router has no {' '.join(unknown)}" if unknown else "")
+
+    def containers(self, topology):
+        """The routers make them."""
+
+    def prepare(self, topology):
+        key = topology.a.path("mesh.key")
+        run(find("mesh"), "keygen", key)
+        with open(key, encoding="ascii") as file:
+            text = file.read()
+        for host in topology.hosts[1:]:
+            host.write("mesh.key", text)
+
+    def start(self, topology):
+        for host in topology.hosts:
+            secret = () if "--no-encryption" in self.options else (f"--key-file={host.path('mesh.key')}",)
+            topology.spawn(host, find("mesh-router"), "--state-dir", host.path("state"), "--nickname", host.letter,
+                           "--log-level", "warn", *secret, *self.options, *host.neighbours)
+        for host in (topology.a, topology.b):
+            self.attach(topology, host)
+
+    def attach(self, topology, host):
+        """Starts a container; its interface is there before its command."""
+        def answers():
+            topology.check()
+            return host.succeeds(find("mesh"), "status")
+        wait_for(answers, f"the router of host {host.letter} answers")
+        address = NETWORK.format(host.index)
+        host.run(find("mesh"), "run", "--runtime", "process", f"{address}/24", "-d", "--", "sleep", "infinity")
+        pid = wait_for(lambda: command_on_the_mesh(host), f"the container of host {host.letter}")
+        host.container = Container(pid, "mesh0")
+        host.container.address = address
+
+
+def command_on_the_mesh(host):
+    """Pid of the command that `mesh run -d` left to the host's first process; it is in a network of its own."""
+    def network(pid):
+        try:
+            return os.readlink(f"/proc/{pid}/ns/net")
+        except OSError:  # it has ended
+            return own
+    own = os.readlink(f"/proc/{host.pid}/ns/net")
+    return next((pid for pid in machine.children(host.pid) if network(pid) != own), None)

@@ -1,0 +1,231 @@
+#!/usr/bin/env python3
+"""Runs mesh and other overlays side by side on this machine, and writes a report with a chart.
+
+Contenders run one after the other; a round is each of them once on each underlay, and each round starts with another
+one. Needs root. All traffic is in network namespaces that end with this program, even if it is killed.
+"""
+
+import argparse
+import fcntl
+import json
+import os
+import platform
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+
+import contenders
+import machine
+import ours  # registers mesh
+import peers
+import report
+import topology
+from measure import Measure
+from results import Results
+from stats import number
+
+# The whole comparison; what is not installed is skipped.
+DEFAULT = ("mesh mesh-chacha mesh-aes mesh-kernel mesh-relay mesh-pcap bare vxlan tinc fastd fastd-aes vpncloud "
+           "vpncloud-aes wireguard-go weave weave-crypt").split()
+# Used by the measurements themselves.
+TOOLS = ("ip", "bridge", "sysctl", "nsenter", "unshare", "setpriv", "ping", "iperf3", "ethtool")
+# What may go wrong with one contender and must not cost the others their run; LookupError and ValueError come from
+# output that does not read as expected.
+FAILURES = (topology.Failed, subprocess.SubprocessError, OSError, LookupError, ValueError)
+# Figures of the line on the terminal.
+BRIEF = ("tcp1_mbps", "tcp1_cpu", "udp64_kpps", "udp1400_mbps", "idle_p50", "loaded_p99")
+
+
+def main():
+    """Measures, or only renders what was measured before."""
+    options = parse()
+    if options.render:
+        report.write(options.report, Results.load(options.render))
+        return
+    os.environ["PATH"] = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
+    contenders.BINARIES[:] = [os.path.abspath(directory) for directory in options.bin]
+    names = choose(options)
+    os.makedirs(options.work, exist_ok=True)
+    with open(os.path.join(options.work, "lock"), "w", encoding="ascii") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            sys.exit(f"another benchmark uses {options.work}; give another --work")
+        results = measure_all(names, options)
+    report.write(options.report, results)
+    print(machine.read(options.report))
+    print(f"wrote {options.report} and its .svg; rows: {raw_path(options)}", file=sys.stderr)
+
+
+def parse():
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--contenders", default=" ".join(DEFAULT), help="names, separated by spaces or commas")
+    parser.add_argument("--underlay", default="veth nic", help="veth, nic or both")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=int, default=5,
+                        help="of each TCP run and of the 1,400-byte flood (at least 2)")
+    parser.add_argument("--tests", default="", help="some of: idle tcp1 tcp4 bidir udp64 udp1400 (default: all)")
+    parser.add_argument("--patience", type=int, default=60, metavar="SECONDS",
+                        help="how long to wait for other processes to go quiet before and between measurements; "
+                        "0: take the machine as it is")
+    parser.add_argument("--command", action="append", default=[], metavar="NAME='COMMAND'",
+                        help="one more contender: a daemon for each host; {bridge} {address} {peer} {host} {dir} "
+                        "are filled in")
+    parser.add_argument("--command-mtu", type=int, default=1400, help="MTU of its containers")
+    parser.add_argument("--command-tap", action="store_true", help="it makes tap0, to be put into the bridge")
+    parser.add_argument("--command-no-offloads", action="store_true",
+                        help="it captures frames: containers send packets that are cut and have checksums")
+    parser.add_argument("--bin", action="append", default=[], metavar="DIR",
+                        help="where to look for programs before PATH")
+    parser.add_argument("--work", default="target/bench", metavar="DIR", help="for raw results, logs and scratch files")
+    parser.add_argument("--report", metavar="FILE", help="default: report.md in the former")
+    parser.add_argument("--render", metavar="ROWS",
+                        help="measure nothing: make the report from the rows of a former run")
+    parser.add_argument("--list", action="store_true", help="say what would run and what would be skipped")
+    options = parser.parse_args()
+    options.work = os.path.abspath(options.work)
+    options.report = options.report or os.path.join(options.work, "report.md")
+    options.underlay, options.tests = words(options.underlay), words(options.tests)
+    if options.seconds < 2 or options.rounds < 1 or not set(options.underlay) <= {"veth", "nic"}:
+        parser.error("--seconds is at least 2, --rounds at least 1, --underlay of veth and nic")
+    return options
+
+
+def words(text):
+    """Words that spaces or commas separate."""
+    return text.replace(",", " ").split()
+
+
+def choose(options):
+    """Names of the contenders that can run here; says which cannot, and why."""
+    named = words(options.contenders)
+    named += [peers.add_command(spec, options.command_mtu, options.command_tap, not options.command_no_offloads)
+              for spec in options.command]
+    unknown = [name for name in named if name not in contenders.REGISTER]
+    if unknown:
+        sys.exit(f"no contender {', '.join(unknown)}; there are: {' '.join(contenders.REGISTER)}")
+    missing = {name: contenders.REGISTER[name]().missing() for name in named}
+    for name in named:
+        if missing[name] or options.list:
+            remark = f"skipped, {missing[name]}" if missing[name] else contenders.REGISTER[name].note
+            print(f"{name}: {remark}", file=sys.stderr)
+    if options.list:
+        sys.exit(0)
+    options.skipped = {name: why for name, why in missing.items() if why}
+    absent = [tool for tool in TOOLS if not contenders.find(tool)]
+    if absent:
+        sys.exit(f"not installed: {' '.join(absent)} (install-peers.sh beside this program installs them)")
+    if os.geteuid() != 0:
+        sys.exit("needs root: it makes network namespaces")
+    return [name for name in named if not missing[name]]
+
+
+def raw_path(options):
+    """Where the rows go."""
+    return os.path.join(options.work, "rows.jsonl")
+
+
+def measure_all(names, options):
+    """All rounds; rows are written as they come."""
+    rows, top = [], heading(options)
+    with open(raw_path(options), "w", encoding="utf-8") as file:
+        file.write(json.dumps({"heading": top}) + "\n")
+        for index in range(options.rounds):
+            first = index * len(names) // options.rounds
+            for underlay in options.underlay:
+                for name in names[first:] + names[:first]:
+                    row = {"round": index, "place": names.index(name), **measure_one(name, underlay, options)}
+                    rows.append(row)
+                    file.write(json.dumps(row) + "\n")
+                    file.flush()
+                    say(row, options)
+    return Results(rows, top)
+
+
+def measure_one(name, underlay, options):
+    """One contender once on one underlay: a result row, whatever fails."""
+    contender = contenders.REGISTER[name]()
+    row = {"contender": name, "underlay": underlay, "kind": contender.kind, "layer": contender.layer,
+           "mtu": contender.mtu, "cipher": contender.cipher, "note": contender.note, "version": version(contender),
+           "figures": {}, "noise": {}, "remarks": []}
+    machine.wait_until_quiet(options.patience)
+    try:
+        with topology.Topology(os.path.join(options.work, "hosts"), underlay, contender.line) as space:
+            contender.containers(space)
+            contender.prepare(space)
+            start = time.monotonic()
+            contender.start(space)
+            measure = Measure(space, options.seconds)
+            measure.first_ping()
+            row["figures"]["start_s"] = time.monotonic() - start
+            row["mtu"] = measure.a.mtu()
+            if not measure.full_size_passes():
+                row["remarks"].append("a packet of full size does not pass")
+            run_tests(measure, row, options)
+            row["figures"].update(measure.memory())
+    except FAILURES as error:
+        row["remarks"].append(f"failed: {in_short(error, options)}")
+    return row
+
+
+def run_tests(measure, row, options):
+    """Each test by itself: one that fails does not cost the others."""
+    for name, test in measure.tests().items():
+        if options.tests and name not in options.tests:
+            continue
+        try:
+            measure.topology.check()
+            figures, noise = measure.quietly(test, options.patience)
+        except FAILURES as error:
+            row["remarks"].append(f"{name} failed: {in_short(error, options)}")
+            continue
+        row["figures"].update(figures)
+        row["noise"][name] = noise
+
+
+def in_short(error, options):
+    """An error's text on one line, without the paths of this machine, and not without end."""
+    text = f"{type(error).__name__}: {error}" if isinstance(error, LookupError) else str(error)
+    for directory in (*contenders.BINARIES, options.work, os.getcwd()):
+        text = text.replace(directory + os.sep, "")
+    return " ".join(text.split())[:500]
+
+
+def version(contender):
+    """What the program says of its version: the first line that has a number, shortened."""
+    if not contender.version_of:
+        return platform.release() if contender.kind == contenders.REFERENCE else "?"
+    program, *arguments = contender.version_of
+    try:
+        text = topology.run(contenders.find(program), *arguments, check=False)
+    except (OSError, subprocess.SubprocessError):
+        return "?"
+    lines = [line.strip() for line in text.splitlines() if any(letter.isdigit() for letter in line)]
+    return lines[0][:40] if lines else "?"
+
+
+def say(row, options):
+    """One line on the terminal."""
+    brief = "  ".join(f"{name} {number(row['figures'].get(name))}" for name in BRIEF)
+    failed = "; ".join(remark for remark in row["remarks"] if "failed" in remark)
+    print(f"[{row['round'] + 1}/{options.rounds}] {row['underlay']:4} {row['contender']:12} {brief}  {failed}",
+          file=sys.stderr, flush=True)
+
+
+def heading(options):
+    """Where the figures come from: day, machine, and what would measure them again."""
+    variables = {"ROUNDS": options.rounds, "SECS": options.seconds, "PATIENCE": options.patience,
+                 "UNDERLAY": " ".join(options.underlay), "CONTENDERS": " ".join(words(options.contenders))}
+    again = " ".join(["make bench", *(f"{name}={shlex.quote(str(value))}" for name, value in variables.items())])
+    lines = [f"{time.strftime('%Y-%m-%d')}, {machine.describe()}. Cells are `median [min-max]` over the "
+             f"rounds ({options.rounds}), or the value of the only one. Measured by:", f"```\n{again}\n```"]
+    if options.skipped:
+        lines.append("Skipped: " + "; ".join(f"{name} ({why})" for name, why in options.skipped.items()) + ".")
+    return "\n\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()

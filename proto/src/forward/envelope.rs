@@ -1,0 +1,91 @@
+//! One datagram to one peer while it is being built: straight, or wrapped for the neighbour on the way.
+
+use core::net::SocketAddr;
+
+use super::snapshot::{Exit, Snapshot, Unreachable};
+use super::{Forwarder, Outgoing};
+use crate::ids::PeerId;
+use crate::limits::MAX_HOPS;
+use crate::session::transport::{Draft, SealError, Transport};
+use crate::time::Instant;
+use crate::wire::datagram::{HEADER_LEN, Kind};
+
+/// What lies around the end-to-end datagram at the end of an [`Outgoing`].
+pub(super) struct Envelope<'s> {
+    peer: PeerId,
+    address: SocketAddr,
+    start: usize,
+    relay: Option<Relay<'s>>,
+}
+
+struct Relay<'s> {
+    transport: &'s Transport,
+    draft: Draft,
+    inner: usize,
+}
+
+impl<'s> Envelope<'s> {
+    /// Begins a datagram to `peer` by the path it has now; the caller appends the end-to-end datagram to the buffer.
+    pub(super) fn begin(
+        snap: &'s Snapshot,
+        peer: PeerId,
+        now: Instant,
+        out: &mut Outgoing,
+    ) -> Result<Self, Unreachable> {
+        let start = out.end();
+        let exit = snap.exit(peer, now)?;
+        let (address, relay) = match exit {
+            Exit::Direct(address) => (address, None),
+            Exit::Through(hop) => {
+                let buffer = out.buffer();
+                let draft = hop.transport.begin(Kind::Relay, MAX_HOPS, buffer);
+                buffer.extend_from_slice(&peer.0);
+                let inner = buffer.len();
+                let transport = hop.transport;
+                let relay = Relay {
+                    transport,
+                    draft,
+                    inner,
+                };
+                (hop.address, Some(relay))
+            }
+        };
+        Ok(Self {
+            peer,
+            address,
+            start,
+            relay,
+        })
+    }
+
+    /// Closes and sends the datagram.
+    ///
+    /// # Errors
+    /// When the keys of the neighbour may not be used any more; the buffer is then as it was before.
+    pub(super) fn send(
+        self,
+        forwarder: &Forwarder,
+        now: Instant,
+        out: &mut Outgoing,
+    ) -> Result<(), SealError> {
+        if let Some(relay) = self.relay {
+            let buffer = out.buffer();
+            let inner = buffer.get(relay.inner..).unwrap_or_default();
+            // Remembered as passed, so that a loop that leads back here ends here.
+            forwarder.is_first_passage(self.peer, inner, now);
+            let clear_len = buffer.len() - self.start - HEADER_LEN;
+            let sealed = relay.transport.finish(relay.draft, clear_len, now, buffer);
+            if sealed.is_err() {
+                buffer.truncate(self.start);
+            }
+            sealed?;
+        }
+        out.commit(self.address, self.start);
+        Ok(())
+    }
+
+    /// Takes the datagram back.
+    pub(super) fn abandon(self, out: &mut Outgoing) {
+        out.buffer().truncate(self.start);
+    }
+}

@@ -1,0 +1,94 @@
+//! The Internet checksum (RFC 1071) of TCP and UDP.
+
+use super::OffloadError;
+use super::packet::{Packet, Transport, get16, put};
+
+/// Bytes that are added at once; the compiler makes vector instructions of them.
+const STRIDE: usize = 64;
+
+/// The Internet checksum of `bytes`: the inverted ones' complement sum of its big-endian 16-bit words (RFC 1071). An odd
+/// last byte counts as if a zero followed.
+///
+/// 0 when the checksum is among the bytes and right.
+pub fn checksum(bytes: &[u8]) -> u16 {
+    !fold(sum(bytes))
+}
+
+/// Completes the checksum of a partial TCP or UDP frame.
+///
+/// # Errors
+/// [`OffloadError::NotTransport`] when it is no whole TCP or UDP packet; the frame is unchanged.
+pub fn finish_checksum(frame: &mut [u8]) -> Result<(), OffloadError> {
+    let packet = Packet::parse(frame).map_err(|_| OffloadError::NotTransport)?;
+    let covered = frame.get(packet.transport_at..packet.end);
+    let finished = match checksum(covered.unwrap_or_default()) {
+        // No checksum at all, to UDP (RFC 768).
+        0 if packet.transport == Transport::Udp => u16::MAX,
+        finished => finished,
+    };
+    put(frame, packet.checksum_at(), finished.to_be_bytes());
+    Ok(())
+}
+
+/// Whether a frame is a whole TCP or UDP packet with a checksum, and that is right; UDP without one has none.
+pub fn has_valid_checksum(frame: &[u8]) -> bool {
+    Packet::parse(frame).is_ok_and(|packet| is_valid(frame, &packet))
+}
+
+/// As [`has_valid_checksum`], for a frame that was parsed.
+pub(super) fn is_valid(frame: &[u8], packet: &Packet) -> bool {
+    let covered = frame.get(packet.transport_at..packet.end);
+    let none = packet.transport == Transport::Udp && get16(frame, packet.checksum_at()) == 0;
+    !none && folded(&[sum(covered.unwrap_or_default()), pseudo(frame, packet)]) == u16::MAX
+}
+
+/// What the checksum field of `packet` holds when it is partial.
+pub(super) fn pseudo(frame: &[u8], packet: &Packet) -> u32 {
+    let len = u32::try_from(packet.transport_len()).unwrap_or(u32::MAX);
+    u32::from(folded(&[packet.pseudo_sum(frame), len]))
+}
+
+/// The ones' complement sum of 16-bit words, at most 0xffff; 0 only for zeros.
+pub(super) fn sum(bytes: &[u8]) -> u32 {
+    let mut lanes = [0u64; STRIDE / 8];
+    let mut chunks = bytes.chunks_exact(STRIDE);
+    for chunk in &mut chunks {
+        for (lane, word) in lanes.iter_mut().zip(chunk.as_chunks::<8>().0) {
+            let word = u64::from_ne_bytes(*word);
+            // No carry gets lost: a lane takes 2^31 of them.
+            *lane += (word & 0xffff_ffff) + (word >> 32);
+        }
+    }
+    let mut total: u64 = lanes
+        .iter()
+        .map(|lane| (lane & 0xffff_ffff) + (lane >> 32))
+        .sum();
+    let (words, odd) = chunks.remainder().as_chunks::<4>();
+    for word in words {
+        total += u64::from(u32::from_ne_bytes(*word));
+    }
+    let mut last = [0; 4];
+    for (to, from) in last.iter_mut().zip(odd) {
+        *to = *from;
+    }
+    total += u64::from(u32::from_ne_bytes(last));
+    // The sum is the same in either byte order but for the order of its own bytes (RFC 1071 section 2 (B)).
+    u32::from(u16::from_be(fold64(total)))
+}
+
+/// Adds the carries of a sum of 16-bit words; 0 only for 0.
+pub(super) fn fold(sum: u32) -> u16 {
+    fold64(u64::from(sum))
+}
+
+/// The folded sum of sums.
+pub(super) fn folded(sums: &[u32]) -> u16 {
+    fold64(sums.iter().map(|sum| u64::from(*sum)).sum())
+}
+
+fn fold64(mut sum: u64) -> u16 {
+    while sum > 0xffff {
+        sum = (sum & 0xffff) + (sum >> 16);
+    }
+    u16::try_from(sum).unwrap_or(u16::MAX)
+}

@@ -1,0 +1,237 @@
+//! Where the headers of a TCP or UDP packet lie in its frame.
+//!
+//! Over IPv4 (RFC 791) with options, but not a fragment, or IPv6 (RFC 8200) with hop-by-hop, routing and destination
+//! options, behind up to two VLAN tags.
+
+use super::checksum::{fold, sum};
+use super::virtio::{Segmentation, VirtioHeader};
+use crate::frame::ethernet::{self, EthernetView};
+
+/// Extension headers that are followed, as many as RFC 8200 section 4.1 foresees and some.
+const MAX_EXTENSIONS: usize = 8;
+
+const TCP: u8 = 6;
+const UDP: u8 = 17;
+const HOP_BY_HOP: u8 = 0;
+const ROUTING: u8 = 43;
+const FRAGMENT: u8 = 44;
+const DESTINATION_OPTIONS: u8 = 60;
+
+/// Bytes of an IPv4 header without options.
+pub(super) const IPV4_HEADER: usize = 20;
+/// Bytes of an IPv6 header.
+pub(super) const IPV6_HEADER: usize = 40;
+/// Bytes of a TCP header without options.
+pub(super) const TCP_HEADER: usize = 20;
+/// Bytes of a UDP header.
+pub(super) const UDP_HEADER: usize = 8;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Version {
+    V4,
+    V6,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Transport {
+    Tcp,
+    Udp,
+}
+
+/// Offsets from the start of the frame: `network_at < transport_at < payload_at <= end <= frame.len()`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Packet {
+    pub(super) version: Version,
+    pub(super) transport: Transport,
+    pub(super) network_at: usize,
+    pub(super) transport_at: usize,
+    pub(super) payload_at: usize,
+    /// Where the IP packet ends; padding follows.
+    pub(super) end: usize,
+}
+
+/// Why a frame has no [`Packet`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NotTransport {
+    /// It is part of an IP packet, whose ports may be in another part.
+    Fragment,
+    /// Another protocol, or damaged.
+    Other,
+}
+
+impl Packet {
+    pub(super) fn parse(frame: &[u8]) -> Result<Self, NotTransport> {
+        let view = EthernetView::new_checked(frame).map_err(|_| NotTransport::Other)?;
+        let network_at = frame.len() - view.payload().len();
+        let (version, transport_at, end, protocol) = match view.ethertype() {
+            ethernet::IPV4 => ipv4(view.payload())?,
+            ethernet::IPV6 => ipv6(view.payload())?,
+            _ => return Err(NotTransport::Other),
+        };
+        let packet = view
+            .payload()
+            .get(transport_at..end)
+            .ok_or(NotTransport::Other)?;
+        let (transport, header) = match protocol {
+            TCP => (Transport::Tcp, tcp_header(packet)),
+            UDP => (Transport::Udp, udp_header(packet)),
+            _ => return Err(NotTransport::Other),
+        };
+        let header = header.ok_or(NotTransport::Other)?;
+        Ok(Self {
+            version,
+            transport,
+            network_at,
+            transport_at: network_at + transport_at,
+            payload_at: network_at + transport_at + header,
+            end: network_at + end,
+        })
+    }
+
+    /// Bytes of the transport header and what follows it.
+    pub(super) fn transport_len(&self) -> usize {
+        self.end - self.transport_at
+    }
+
+    /// Where the checksum lies in the transport header.
+    pub(super) fn checksum_offset(&self) -> u16 {
+        match self.transport {
+            Transport::Tcp => 16,
+            Transport::Udp => 6,
+        }
+    }
+
+    /// Where the checksum lies in the frame.
+    pub(super) fn checksum_at(&self) -> usize {
+        self.transport_at + usize::from(self.checksum_offset())
+    }
+
+    /// Neither IPv4 options nor IPv6 extension headers.
+    pub(super) fn is_bare(&self) -> bool {
+        let header = match self.version {
+            Version::V4 => IPV4_HEADER,
+            Version::V6 => IPV6_HEADER,
+        };
+        self.transport_at - self.network_at == header
+    }
+
+    /// The virtio header of this packet as a partial frame of its own.
+    pub(super) fn partial_header(&self) -> VirtioHeader {
+        VirtioHeader {
+            needs_checksum: true,
+            header_len: saturated(self.payload_at),
+            checksum_start: saturated(self.transport_at),
+            checksum_offset: self.checksum_offset(),
+            ..VirtioHeader::PLAIN
+        }
+    }
+
+    /// The segmentation that cuts packets of this kind.
+    pub(super) fn segmentation(&self) -> Segmentation {
+        match (self.transport, self.version) {
+            (Transport::Tcp, Version::V4) => Segmentation::Tcp4,
+            (Transport::Tcp, Version::V6) => Segmentation::Tcp6,
+            (Transport::Udp, _) => Segmentation::Udp,
+        }
+    }
+
+    /// Folded sum of the pseudo-header without its length (RFC 9293 section 3.1, RFC 8200 section 8.1).
+    pub(super) fn pseudo_sum(&self, frame: &[u8]) -> u32 {
+        let addresses = match self.version {
+            Version::V4 => self.network_at + 12..self.network_at + 20,
+            Version::V6 => self.network_at + 8..self.network_at + 40,
+        };
+        let protocol = match self.transport {
+            Transport::Tcp => TCP,
+            Transport::Udp => UDP,
+        };
+        let addresses = sum(frame.get(addresses).unwrap_or_default());
+        u32::from(fold(addresses + u32::from(protocol)))
+    }
+}
+
+/// Version, where the transport header begins, where the packet ends, and the protocol of the transport.
+type Network = (Version, usize, usize, u8);
+
+fn ipv4(packet: &[u8]) -> Result<Network, NotTransport> {
+    let header = packet
+        .first_chunk::<IPV4_HEADER>()
+        .ok_or(NotTransport::Other)?;
+    let [version_and_words, _, l0, l1, _, _, f0, f1, _, protocol, ..] = *header;
+    let header_len = usize::from(version_and_words & 0x0f) * 4;
+    let end = usize::from(u16::from_be_bytes([l0, l1]));
+    if version_and_words >> 4 != 4 || header_len < IPV4_HEADER || end < header_len {
+        return Err(NotTransport::Other);
+    }
+    // More fragments, or not the first.
+    if u16::from_be_bytes([f0, f1]) & 0x3fff != 0 {
+        return Err(NotTransport::Fragment);
+    }
+    Ok((Version::V4, header_len, end, protocol))
+}
+
+fn ipv6(packet: &[u8]) -> Result<Network, NotTransport> {
+    let header = packet
+        .first_chunk::<IPV6_HEADER>()
+        .ok_or(NotTransport::Other)?;
+    let [version, _, _, _, l0, l1, mut next, ..] = *header;
+    if version >> 4 != 6 {
+        return Err(NotTransport::Other);
+    }
+    let end = IPV6_HEADER + usize::from(u16::from_be_bytes([l0, l1]));
+    let mut at = IPV6_HEADER;
+    for _ in 0..=MAX_EXTENSIONS {
+        match next {
+            HOP_BY_HOP | ROUTING | DESTINATION_OPTIONS => {}
+            FRAGMENT => return Err(NotTransport::Fragment),
+            protocol => return Ok((Version::V6, at, end, protocol)),
+        }
+        let extension = packet
+            .get(at..)
+            .and_then(<[u8]>::first_chunk::<2>)
+            .ok_or(NotTransport::Other)?;
+        next = extension[0];
+        at += (usize::from(extension[1]) + 1) * 8;
+    }
+    Err(NotTransport::Other)
+}
+
+fn tcp_header(packet: &[u8]) -> Option<usize> {
+    let header = packet.first_chunk::<TCP_HEADER>()?;
+    let len = usize::from(header[12] >> 4) * 4;
+    (TCP_HEADER..=packet.len()).contains(&len).then_some(len)
+}
+
+fn udp_header(packet: &[u8]) -> Option<usize> {
+    let header = packet.first_chunk::<UDP_HEADER>()?;
+    let len = usize::from(u16::from_be_bytes([header[4], header[5]]));
+    (len == packet.len()).then_some(UDP_HEADER)
+}
+
+/// The two bytes at `at`, most significant first; 0 outside.
+pub(super) fn get16(bytes: &[u8], at: usize) -> u16 {
+    bytes
+        .get(at..)
+        .and_then(<[u8]>::first_chunk)
+        .map_or(0, |field| u16::from_be_bytes(*field))
+}
+
+/// The four bytes at `at`, most significant first; 0 outside.
+pub(super) fn get32(bytes: &[u8], at: usize) -> u32 {
+    bytes
+        .get(at..)
+        .and_then(<[u8]>::first_chunk)
+        .map_or(0, |field| u32::from_be_bytes(*field))
+}
+
+/// Writes `field` at `at`; nothing outside.
+pub(super) fn put<const N: usize>(bytes: &mut [u8], at: usize, field: [u8; N]) {
+    if let Some(place) = bytes.get_mut(at..).and_then(<[u8]>::first_chunk_mut) {
+        *place = field;
+    }
+}
+
+/// A length that is known to fit, as a 16-bit field.
+pub(super) fn saturated(len: usize) -> u16 {
+    u16::try_from(len).unwrap_or(u16::MAX)
+}

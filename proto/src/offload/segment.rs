@@ -1,0 +1,278 @@
+//! Cutting a super-frame into ordinary frames, as Linux' `tcp_gso_segment` and `__udp_gso_segment` do.
+
+use core::ops::Range;
+
+use super::OffloadError;
+use super::checksum::{checksum, fold, folded, sum};
+use super::packet::{IPV6_HEADER, Packet, Transport, Version, get16, get32, put, saturated};
+use super::virtio::{Segmentation, VirtioHeader};
+use crate::limits::MAX_SEGMENTS;
+
+const FIN: u8 = 0x01;
+const PSH: u8 = 0x08;
+const CWR: u8 = 0x80;
+
+/// The ordinary frames that one frame of a port with offloads stands for.
+///
+/// Nothing is copied before [`Segments::write`]. Frame and header may be anything.
+#[derive(Clone, Debug)]
+pub struct Segments<'a> {
+    frame: &'a [u8],
+    plan: Plan,
+}
+
+#[derive(Clone, Debug)]
+enum Plan {
+    /// One frame as it is.
+    Unchanged {
+        partial: bool,
+    },
+    /// One frame with this checksum at this place.
+    Completed {
+        at: usize,
+        checksum: [u8; 2],
+    },
+    Cut(Cut),
+}
+
+/// What the segments have in common.
+#[derive(Clone, Debug)]
+struct Cut {
+    packet: Packet,
+    /// Payload bytes of each segment but the last.
+    size: usize,
+    count: usize,
+    /// The checksum field without the length of a segment.
+    pseudo: u32,
+    /// The sum of the IPv4 header without length, id and checksum.
+    header_sum: u32,
+}
+
+impl<'a> Segments<'a> {
+    /// Plans how to cut `frame`, whose virtio header says that something is left to do.
+    ///
+    /// No frame that comes out is longer than `max_frame` bytes, Ethernet header included. To that end TCP segments
+    /// become smaller than the header asks; UDP datagrams cannot.
+    ///
+    /// A frame that is not to be cut stays as it is when it is TCP or UDP and the checksum that is missing is its own;
+    /// any other checksum (tunnels, fragments, other protocols) is completed here as the header says.
+    ///
+    /// # Errors
+    /// Any [`OffloadError`].
+    pub fn new(
+        frame: &'a [u8],
+        header: &VirtioHeader,
+        max_frame: usize,
+    ) -> Result<Self, OffloadError> {
+        let plan = if header.segmentation == Segmentation::None {
+            whole(frame, header, max_frame)?
+        } else {
+            Plan::Cut(Cut::new(frame, header, max_frame)?)
+        };
+        Ok(Self { frame, plan })
+    }
+
+    /// How many frames there are, at least 1.
+    #[expect(clippy::len_without_is_empty, reason = "there is always one")]
+    pub fn len(&self) -> usize {
+        match &self.plan {
+            Plan::Cut(cut) => cut.count,
+            _ => 1,
+        }
+    }
+
+    /// Whether the checksums of the frames hold the sum of the pseudo-header only.
+    pub fn is_partial(&self) -> bool {
+        match self.plan {
+            Plan::Unchanged { partial } => partial,
+            Plan::Completed { .. } => false,
+            Plan::Cut(_) => true,
+        }
+    }
+
+    /// The frame itself, when it is the only one and needs no change: to be sent without a copy.
+    pub fn unchanged(&self) -> Option<&'a [u8]> {
+        matches!(self.plan, Plan::Unchanged { .. }).then_some(self.frame)
+    }
+
+    /// Bytes of frame `index`, Ethernet header included; 0 at `len()` and beyond.
+    pub fn frame_len(&self, index: usize) -> usize {
+        match &self.plan {
+            _ if index >= self.len() => 0,
+            Plan::Cut(cut) => cut.packet.payload_at + cut.payload(index).len(),
+            _ => self.frame.len(),
+        }
+    }
+
+    /// Appends frame `index` to `out`; nothing at `len()` and beyond.
+    pub fn write(&self, index: usize, out: &mut Vec<u8>) {
+        if index >= self.len() {
+            return;
+        }
+        match &self.plan {
+            Plan::Unchanged { .. } => out.extend_from_slice(self.frame),
+            Plan::Completed { at, checksum } => {
+                let start = out.len();
+                out.extend_from_slice(self.frame);
+                put(out, start + at, *checksum);
+            }
+            Plan::Cut(cut) => cut.write(self.frame, index, out),
+        }
+    }
+}
+
+fn whole(frame: &[u8], header: &VirtioHeader, max_frame: usize) -> Result<Plan, OffloadError> {
+    if frame.len() > max_frame {
+        return Err(OffloadError::TooLong);
+    }
+    let own = Packet::parse(frame).is_ok_and(|packet| has_place(&packet, header));
+    if own || !header.needs_checksum {
+        return Ok(Plan::Unchanged {
+            partial: header.needs_checksum,
+        });
+    }
+    let start = usize::from(header.checksum_start);
+    let at = start + usize::from(header.checksum_offset);
+    let covered = frame.get(start..).ok_or(OffloadError::ChecksumPlace)?;
+    if frame.len() < at + 2 {
+        return Err(OffloadError::ChecksumPlace);
+    }
+    let checksum = match checksum(covered) {
+        // 0 means none to UDP, and the same as 0xffff to all others.
+        0 => u16::MAX,
+        checksum => checksum,
+    };
+    Ok(Plan::Completed {
+        at,
+        checksum: checksum.to_be_bytes(),
+    })
+}
+
+fn has_place(packet: &Packet, header: &VirtioHeader) -> bool {
+    usize::from(header.checksum_start) == packet.transport_at
+        && header.checksum_offset == packet.checksum_offset()
+}
+
+impl Cut {
+    fn new(frame: &[u8], header: &VirtioHeader, max_frame: usize) -> Result<Self, OffloadError> {
+        let packet = Packet::parse(frame).map_err(|_| OffloadError::NotTransport)?;
+        if header.segmentation != packet.segmentation() {
+            return Err(OffloadError::Mismatch);
+        }
+        if header.needs_checksum && !has_place(&packet, header) {
+            return Err(OffloadError::Mismatch);
+        }
+        let payload = packet.end - packet.payload_at;
+        let size = segment_size(&packet, header, payload, max_frame)?;
+        let count = payload.div_ceil(size).max(1);
+        if count > MAX_SEGMENTS {
+            return Err(OffloadError::SegmentSize);
+        }
+        Ok(Self {
+            size,
+            count,
+            pseudo: pseudo_without_len(frame, &packet, header),
+            header_sum: header_sum(frame, &packet),
+            packet,
+        })
+    }
+
+    fn write(&self, frame: &[u8], index: usize, out: &mut Vec<u8>) {
+        let packet = &self.packet;
+        let payload = frame.get(self.payload(index)).unwrap_or_default();
+        let start = out.len();
+        out.reserve(packet.payload_at + payload.len());
+        out.extend_from_slice(frame.get(..packet.payload_at).unwrap_or_default());
+        out.extend_from_slice(payload);
+        let Some(head) = out.get_mut(start..) else {
+            return;
+        };
+        match packet.version {
+            Version::V4 => self.patch_ipv4(head, index),
+            Version::V6 => {
+                let len = saturated(head.len() - packet.network_at - IPV6_HEADER);
+                put(head, packet.network_at + 4, len.to_be_bytes());
+            }
+        }
+        let len = saturated(head.len() - packet.transport_at);
+        match packet.transport {
+            Transport::Tcp => self.patch_tcp(head, index),
+            Transport::Udp => put(head, packet.transport_at + 4, len.to_be_bytes()),
+        }
+        let checksum = folded(&[self.pseudo, u32::from(len)]);
+        put(head, packet.checksum_at(), checksum.to_be_bytes());
+    }
+
+    /// Where the payload of segment `index` lies in the super-frame.
+    fn payload(&self, index: usize) -> Range<usize> {
+        let end = self.packet.end;
+        let from = (self.packet.payload_at + index * self.size).min(end);
+        from..(from + self.size).min(end)
+    }
+
+    fn patch_ipv4(&self, head: &mut [u8], index: usize) {
+        let at = self.packet.network_at;
+        let len = saturated(head.len() - at);
+        let id = get16(head, at + 4).wrapping_add(saturated(index));
+        let checksum = !folded(&[self.header_sum, u32::from(len), u32::from(id)]);
+        put(head, at + 2, len.to_be_bytes());
+        put(head, at + 4, id.to_be_bytes());
+        put(head, at + 10, checksum.to_be_bytes());
+    }
+
+    fn patch_tcp(&self, head: &mut [u8], index: usize) {
+        let at = self.packet.transport_at;
+        let passed = u32::try_from(index * self.size).unwrap_or(u32::MAX);
+        let sequence = get32(head, at + 4).wrapping_add(passed);
+        put(head, at + 4, sequence.to_be_bytes());
+        let [_, mut flags] = get16(head, at + 12).to_be_bytes();
+        if index > 0 {
+            flags &= !CWR;
+        }
+        if index + 1 < self.count {
+            flags &= !(FIN | PSH);
+        }
+        put(head, at + 13, [flags]);
+    }
+}
+
+/// Payload bytes of each segment but the last, at least 1.
+fn segment_size(
+    packet: &Packet,
+    header: &VirtioHeader,
+    payload: usize,
+    max_frame: usize,
+) -> Result<usize, OffloadError> {
+    let asked = usize::from(header.segment_size);
+    if asked == 0 {
+        return Err(OffloadError::SegmentSize);
+    }
+    let room = match max_frame.checked_sub(packet.payload_at) {
+        None | Some(0) => return Err(OffloadError::TooLong),
+        Some(room) => room,
+    };
+    match packet.transport {
+        Transport::Tcp => Ok(asked.min(room)),
+        Transport::Udp if asked.min(payload) > room => Err(OffloadError::TooLong),
+        Transport::Udp => Ok(asked),
+    }
+}
+
+/// The field minus its length, which is right behind a routing header, too; without a field worth anything, anew.
+fn pseudo_without_len(frame: &[u8], packet: &Packet, header: &VirtioHeader) -> u32 {
+    if !header.needs_checksum {
+        return packet.pseudo_sum(frame);
+    }
+    let field = get16(frame, packet.checksum_at());
+    u32::from(field) + u32::from(!saturated(packet.transport_len()))
+}
+
+fn header_sum(frame: &[u8], packet: &Packet) -> u32 {
+    let at = packet.network_at;
+    if packet.version == Version::V6 {
+        return 0;
+    }
+    let without = |field| u32::from(!get16(frame, at + field));
+    let header = sum(frame.get(at..packet.transport_at).unwrap_or_default());
+    u32::from(fold(header + without(2) + without(4) + without(10)))
+}

@@ -1,0 +1,84 @@
+//! Which ciphers the router takes for data: what the operator asks for, and what the processor is good at.
+
+use clap::ValueEnum;
+use mesh_proto::crypto::aead::{Suite, Suites};
+use serde::Deserialize;
+
+/// What the operator asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Deserialize)]
+pub enum Cipher {
+    /// AES-256-GCM where both processors have instructions for it, else ChaCha20-Poly1305.
+    #[serde(rename = "auto")]
+    Auto,
+    /// ChaCha20-Poly1305 and no other.
+    #[value(name = "chacha20-poly1305")]
+    #[serde(rename = "chacha20-poly1305")]
+    ChaCha20Poly1305,
+    /// AES-256-GCM and no other.
+    #[value(name = "aes-256-gcm")]
+    #[serde(rename = "aes-256-gcm")]
+    Aes256Gcm,
+}
+
+/// The ciphers to offer and to take on this machine, in order of preference.
+pub fn suites(asked: Cipher) -> Suites {
+    let suites = choose(asked, has_aes());
+    tracing::info!("ciphers of data, in order of preference: {suites}");
+    suites
+}
+
+fn choose(asked: Cipher, has_aes: bool) -> Suites {
+    match asked {
+        Cipher::Auto if has_aes => Suites::AES_FIRST,
+        Cipher::Auto => Suites::CHACHA,
+        Cipher::ChaCha20Poly1305 => Suites::only(Suite::ChaCha20Poly1305),
+        Cipher::Aes256Gcm => Suites::only(Suite::Aes256Gcm),
+    }
+}
+
+/// Whether the processor has instructions for AES and for the carry-less products of GCM. Without both, AES-256-GCM is
+/// several times slower than ChaCha20-Poly1305.
+#[cfg(target_arch = "x86_64")]
+fn has_aes() -> bool {
+    std::arch::is_x86_feature_detected!("aes") && std::arch::is_x86_feature_detected!("pclmulqdq")
+}
+
+/// Whether the processor has instructions for AES and for the carry-less products of GCM.
+#[cfg(target_arch = "aarch64")]
+fn has_aes() -> bool {
+    std::arch::is_aarch64_feature_detected!("aes")
+        && std::arch::is_aarch64_feature_detected!("pmull")
+}
+
+/// Of other processors it is not known.
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+fn has_aes() -> bool {
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn auto_follows_the_processor_and_the_operator_is_obeyed() {
+        assert_eq!(choose(Cipher::Auto, true), Suites::AES_FIRST);
+        assert_eq!(choose(Cipher::Auto, false), Suites::CHACHA);
+        for has_aes in [true, false] {
+            let only = |asked| choose(asked, has_aes).iter().collect::<Vec<_>>();
+            assert_eq!(only(Cipher::ChaCha20Poly1305), [Suite::ChaCha20Poly1305]);
+            assert_eq!(only(Cipher::Aes256Gcm), [Suite::Aes256Gcm]);
+        }
+    }
+
+    #[test]
+    fn values_are_the_names_that_status_shows() {
+        for (cipher, suite) in [
+            (Cipher::ChaCha20Poly1305, Suite::ChaCha20Poly1305),
+            (Cipher::Aes256Gcm, Suite::Aes256Gcm),
+        ] {
+            let value = cipher.to_possible_value().unwrap();
+            assert_eq!(value.get_name(), suite.name());
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! The TAP device that is the router's port on the bridge, in place of the veth pair.
+//!
+//! The device is made and kept by [`crate::port::TapPort`]; here it is only put in its place.
+
+use super::{BridgeConfig, Outcome, Role, alias, delete_if_ours, find_bridge, is_ours};
+use super::{wait_forwarding, without_ip_stack};
+use crate::netlink::{Link, Netlink};
+use crate::plan::Plan;
+use crate::{SysError, ifname};
+
+/// Puts the TAP device of [`ifname::tap_port`], which is open, into its bridge and sets it up; safe to call again and
+/// again. Its offloads stay as they are. [`Outcome::Created`]: it was not in the bridge before.
+///
+/// # Errors
+/// [`SysError::is_not_found`] when the bridge or the device is not there; the name belongs to something that is no TAP
+/// device of this bridge.
+pub fn ensure_tap_port(config: &BridgeConfig) -> Result<Outcome, SysError> {
+    let mut netlink = Netlink::open()?;
+    let bridge = match find_bridge(&mut netlink, &config.name)? {
+        Some(bridge) => bridge,
+        None => netlink.require_link(&config.name)?,
+    };
+    let tap = netlink.require_link(&ifname::tap_port(&config.name))?;
+    let mut plan = Plan::new();
+    let outcome = attach(&mut netlink, &bridge, &tap, config, &mut plan)?;
+    plan.commit();
+    Ok(outcome)
+}
+
+/// As [`ensure_tap_port`] as far as the device is there, and takes away a veth pair of an earlier run.
+pub(super) fn ensure_if_open(
+    netlink: &mut Netlink,
+    bridge: &Link,
+    config: &BridgeConfig,
+    plan: &mut Plan,
+) -> Result<Outcome, SysError> {
+    if let Some(inner) = netlink.link_by_name(&ifname::port_pair(&config.name).0)?
+        && is_ours(&inner, &config.name)
+    {
+        delete_if_ours(netlink, &inner, &config.name)?;
+    }
+    match netlink.link_by_name(&ifname::tap_port(&config.name))? {
+        Some(tap) => attach(netlink, bridge, &tap, config, plan),
+        None => Ok(Outcome::Existing),
+    }
+}
+
+fn attach(
+    netlink: &mut Netlink,
+    bridge: &Link,
+    tap: &Link,
+    config: &BridgeConfig,
+    plan: &mut Plan,
+) -> Result<Outcome, SysError> {
+    let ours = tap.alias.is_none() || is_ours(tap, &config.name);
+    if tap.kind.as_deref() != Some("tun") || !ours {
+        return Err(SysError::other(
+            format!("use {} as the port of {}", tap.name, config.name),
+            "there is an interface of that name which is not ours",
+        ));
+    }
+    if tap.alias.is_none() {
+        let alias = alias(&config.name, Role::Port, "");
+        plan.step("mark port", || netlink.set_alias(tap.index, &alias))?;
+    }
+    plan.step("configure port", || {
+        without_ip_stack(netlink, tap, config.mtu)
+    })?;
+    let outcome = if tap.master == Some(bridge.index) {
+        Outcome::Existing
+    } else {
+        plan.step("put port into bridge", || {
+            netlink.set_master(tap.index, bridge.index)
+        })?;
+        Outcome::Created
+    };
+    if !tap.up {
+        plan.step("set port up", || netlink.set_up(tap.index))?;
+    }
+    wait_forwarding(netlink, &tap.name)?;
+    Ok(outcome)
+}

@@ -1,0 +1,74 @@
+//! The transmit queue of an interface: its length and what was lost at it.
+
+use netlink_packet_route::RouteNetlinkMessage as Message;
+use netlink_packet_route::link::{LinkAttribute, LinkMessage};
+
+use super::Netlink;
+use crate::{SysError, ifname};
+
+impl Netlink {
+    /// Sets the length of the transmit queue, in frames; on a TAP that is how many wait for its reader, in each queue.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn set_queue_len(&mut self, index: u32, frames: u32) -> Result<(), SysError> {
+        let length = LinkAttribute::TxQueueLen(frames);
+        self.change(index, "set the queue length of", length)
+    }
+
+    /// Frames the interface was to transmit and dropped, since it was made; on a TAP those that nobody read in time.
+    ///
+    /// # Errors
+    /// [`SysError::is_not_found`] when there is no such interface.
+    pub fn tx_dropped(&mut self, interface: &str) -> Result<u64, SysError> {
+        ifname::check(interface)?;
+        let mut request = LinkMessage::default();
+        let name = LinkAttribute::IfName(interface.to_owned());
+        request.attributes.push(name);
+        let what = format!("read the statistics of {interface}");
+        let Message::NewLink(answer) = self.get(&what, Message::GetLink(request))? else {
+            return Err(SysError::other(what, "no interface in the answer"));
+        };
+        let mut attributes = answer.attributes.iter();
+        let dropped = attributes.find_map(|attribute| match attribute {
+            LinkAttribute::Stats64(stats) => Some(stats.tx_dropped),
+            _ => None,
+        });
+        dropped.ok_or_else(|| SysError::other(what, "no statistics in the answer"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::netlink::VethSpec;
+    use crate::testing::{NamedNetns, needs_root};
+
+    #[test]
+    fn the_queue_of_an_interface_that_is_and_of_one_that_is_not() {
+        if needs_root("the_queue_of_an_interface_that_is_and_of_one_that_is_not") {
+            return;
+        }
+        NamedNetns::new().run(|| {
+            let mut netlink = Netlink::open().unwrap();
+            let spec = VethSpec {
+                name: "a",
+                peer_name: "b",
+                peer_netns: None,
+                peer_mac: None,
+                mtu: 1376,
+            };
+            netlink.create_veth(&spec).unwrap();
+            let index = netlink.require_link("a").unwrap().index;
+            netlink.set_queue_len(index, 77).unwrap();
+            let shown = std::process::Command::new("ip")
+                .args(["link", "show", "dev", "a"])
+                .output()
+                .unwrap();
+            let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
+            assert!(shown.contains("qlen 77"), "{shown}");
+            assert_eq!(netlink.tx_dropped("a").unwrap(), 0);
+            assert!(netlink.tx_dropped("none").unwrap_err().is_not_found());
+        });
+    }
+}

@@ -1,0 +1,214 @@
+//! The port through a TAP device: frames keep the kernel's offloads, so one read or write moves up to 64 KiB of a stream.
+//!
+//! The device is ours while a half of the port is open, and gone with the last one, however the process ends.
+//! Linux, Documentation/networking/tuntap.rst; the header is that of VIRTIO 1.2 §5.1.6.
+
+mod device;
+
+use std::fs::File;
+use std::io::{IoSlice, IoSliceMut};
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::time::Duration;
+
+use mesh_proto::limits::MAX_SUPER_FRAME;
+use mesh_proto::offload::virtio::{Segmentation, VIRTIO_HEADER_LEN, VirtioHeader};
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, ppoll};
+use nix::sys::time::TimeSpec;
+use nix::sys::uio::{readv, writev};
+
+use super::{FrameBatch, FramePort, FrameReader, FrameWriter, Offloads, PortError};
+use crate::SysError;
+use crate::netlink::Netlink;
+
+/// Shortest frame: an Ethernet header. The kernel refuses a shorter one too.
+const MIN_FRAME: usize = 14;
+
+/// A TAP device to make.
+#[derive(Clone, Copy, Debug)]
+pub struct TapSpec<'a> {
+    /// Name, at most 15 bytes.
+    pub name: &'a str,
+    /// Queues, one port each, 1 to 256; the kernel spreads flows over them.
+    pub queues: usize,
+    /// Frames that may wait for the reader, in each queue; none leaves the kernel's choice (1,000 as of Linux 6).
+    pub queue_len: Option<u32>,
+}
+
+/// One queue of a TAP device in the namespace of the thread that opened it.
+#[derive(Debug)]
+pub struct TapPort {
+    reader: TapReader,
+    writer: TapWriter,
+}
+
+/// The half that reads what the bridge sends to the port.
+#[derive(Debug)]
+pub struct TapReader {
+    queue: Queue,
+    statistics: Netlink,
+}
+
+/// The half that writes what the bridge is to receive from the port.
+#[derive(Debug)]
+pub struct TapWriter {
+    queue: Queue,
+}
+
+#[derive(Clone, Debug)]
+struct Queue {
+    file: Arc<File>,
+    interface: Arc<str>,
+    offloads: Offloads,
+}
+
+impl TapPort {
+    /// Makes the device, down and in no bridge, and opens its queues; see [`crate::bridge::ensure_tap_port`].
+    ///
+    /// # Errors
+    /// No `/dev/net/tun`; EPERM without CAP_NET_ADMIN; EBUSY or EINVAL when an interface of that name is there.
+    pub fn open(spec: &TapSpec<'_>) -> Result<Vec<Self>, SysError> {
+        let (queues, offloads) = device::create(spec)?;
+        if let Some(length) = spec.queue_len {
+            let mut netlink = Netlink::open()?;
+            let index = netlink.require_link(spec.name)?.index;
+            netlink.set_queue_len(index, length)?;
+        }
+        let interface: Arc<str> = spec.name.into();
+        let port = |file| {
+            let queue = Queue {
+                file: Arc::new(file),
+                interface: interface.clone(),
+                offloads,
+            };
+            let reader = TapReader {
+                queue: queue.clone(),
+                statistics: Netlink::open()?,
+            };
+            let writer = TapWriter { queue };
+            Ok(Self { reader, writer })
+        };
+        queues.into_iter().map(port).collect()
+    }
+
+    /// The device's name.
+    pub fn interface(&self) -> &str {
+        &self.writer.queue.interface
+    }
+}
+
+impl FramePort for TapPort {
+    type Reader = TapReader;
+    type Writer = TapWriter;
+
+    fn split(self) -> (TapReader, TapWriter) {
+        (self.reader, self.writer)
+    }
+}
+
+impl FrameReader for TapReader {
+    fn recv(&mut self, batch: &mut FrameBatch, wait: Duration) -> Result<(), PortError> {
+        batch.clear();
+        self.drain(batch)?;
+        if batch.is_empty() && !wait.is_zero() && self.wait_readable(wait)? {
+            self.drain(batch)?;
+        }
+        Ok(())
+    }
+
+    /// Those of all queues of the device; 0 once it is gone.
+    fn dropped(&mut self) -> u64 {
+        self.statistics
+            .tx_dropped(&self.queue.interface)
+            .unwrap_or(0)
+    }
+
+    fn offloads(&self) -> Offloads {
+        self.queue.offloads
+    }
+}
+
+impl TapReader {
+    fn drain(&self, batch: &mut FrameBatch) -> Result<(), PortError> {
+        while let Some(spare) = batch.spare() {
+            let mut header = [0; VIRTIO_HEADER_LEN];
+            let mut parts = [IoSliceMut::new(&mut header), IoSliceMut::new(spare)];
+            match readv(&self.queue.file, &mut parts) {
+                Ok(length) => {
+                    // Neither happens with the offloads we asked for; such a frame is of no use.
+                    if let Ok(header) = VirtioHeader::parse(&header) {
+                        batch.commit(&header, length.saturating_sub(VIRTIO_HEADER_LEN));
+                    }
+                }
+                Err(Errno::EAGAIN) => break,
+                Err(Errno::EINTR) => {}
+                // What was read already comes first; the next call meets the same error.
+                Err(_) if !batch.is_empty() => break,
+                Err(e) => return Err(self.queue.failed(e, 0)),
+            }
+        }
+        Ok(())
+    }
+
+    fn wait_readable(&self, wait: Duration) -> Result<bool, PortError> {
+        let mut fds = [PollFd::new(self.queue.file.as_fd(), PollFlags::POLLIN)];
+        match ppoll(&mut fds, Some(TimeSpec::from_duration(wait)), None) {
+            Ok(0) | Err(Errno::EINTR) => Ok(false),
+            // An error of the device shows at the read.
+            Ok(_) => Ok(true),
+            Err(e) => Err(self.queue.failed(e, 0)),
+        }
+    }
+}
+
+impl FrameWriter for TapWriter {
+    fn send(&mut self, header: &VirtioHeader, frame: &[u8]) -> Result<(), PortError> {
+        let fits = (MIN_FRAME..=MAX_SUPER_FRAME).contains(&frame.len());
+        if !fits || needs(header) > self.queue.offloads {
+            return Err(PortError::Refused(frame.len()));
+        }
+        let header = header.encode();
+        match writev(
+            &self.queue.file,
+            &[IoSlice::new(&header), IoSlice::new(frame)],
+        ) {
+            Ok(_) => Ok(()),
+            Err(e) => Err(self.queue.failed(e, frame.len())),
+        }
+    }
+
+    fn offloads(&self) -> Offloads {
+        self.queue.offloads
+    }
+}
+
+impl Queue {
+    /// What an error number of a read or of a write of `length` bytes means (`drivers/net/tun.c`).
+    fn failed(&self, errno: Errno, length: usize) -> PortError {
+        match errno {
+            Errno::EBADFD | Errno::ENODEV | Errno::ENXIO => {
+                PortError::Down(self.interface.to_string())
+            }
+            Errno::EIO => PortError::Paused(self.interface.to_string()),
+            Errno::EAGAIN | Errno::ENOBUFS | Errno::ENOMEM | Errno::EINTR => PortError::Full,
+            Errno::EINVAL | Errno::EMSGSIZE | Errno::E2BIG => PortError::Refused(length),
+            errno => PortError::Other {
+                interface: self.interface.to_string(),
+                reason: errno.desc().to_owned(),
+            },
+        }
+    }
+}
+
+/// The offloads a frame of this header needs.
+fn needs(header: &VirtioHeader) -> Offloads {
+    match header.segmentation {
+        Segmentation::None if !header.needs_checksum => Offloads::None,
+        Segmentation::None | Segmentation::Tcp4 | Segmentation::Tcp6 => Offloads::Tcp,
+        Segmentation::Udp => Offloads::TcpUdp,
+    }
+}
+
+#[cfg(test)]
+mod tests;
