@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use ipnet::IpNet;
 use mesh_proto::api::Runtime;
 use mesh_proto::ids::PeerName;
 
@@ -156,6 +157,12 @@ pub(crate) struct LaunchArgs {
     /// How frames enter and leave
     #[arg(long, value_enum)]
     pub(crate) datapath: Option<Datapath>,
+    /// Let frames for peers in these subnets go by the kernel, unencrypted, if they agree
+    #[arg(long, value_name = "CIDR", value_delimiter = ',')]
+    pub(crate) trusted_subnets: Vec<IpNet>,
+    /// Let frames for every peer that agrees go by the kernel, unencrypted
+    #[arg(long)]
+    pub(crate) no_encryption: bool,
     /// Cipher of data sessions; with one that is named no other is taken
     #[arg(long, value_enum)]
     pub(crate) cipher: Option<Cipher>,

@@ -79,6 +79,13 @@ fn router_args(args: &LaunchArgs, socket: &Path, state_dir: &Path) -> anyhow::Re
     option("mtu", args.mtu.map(|v| v.to_string()));
     let datapath = args.datapath.and_then(|d| d.to_possible_value());
     option("datapath", datapath.map(|v| v.get_name().to_owned()));
+    let subnets: Vec<String> = args
+        .trusted_subnets
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    let subnets = Some(subnets.join(",")).filter(|s| !s.is_empty());
+    option("trusted-subnets", subnets);
     let cipher = args.cipher.and_then(|c| c.to_possible_value());
     option("cipher", cipher.map(|v| v.get_name().to_owned()));
     option("log-level", args.log_level.clone());
@@ -90,6 +97,9 @@ fn router_args(args: &LaunchArgs, socket: &Path, state_dir: &Path) -> anyhow::Re
     ] {
         let file = file.as_deref().map(|f| text(&absolute(f)?)).transpose()?;
         option(name, file);
+    }
+    if args.no_encryption {
+        out.push("--no-encryption".to_owned());
     }
     if args.no_discovery {
         out.push("--no-discovery".to_owned());
@@ -252,6 +262,8 @@ mod tests {
             peers: vec!["host2".to_owned()],
             port: Some(7000),
             no_discovery: true,
+            no_encryption: true,
+            trusted_subnets: vec!["10.0.0.0/8".parse().unwrap(), "fd00::/8".parse().unwrap()],
             ..LaunchArgs::default()
         };
         let words = router_args(&args, Path::new("/s"), Path::new("/d")).unwrap();
@@ -260,6 +272,8 @@ mod tests {
             "/s",
             "--state-dir=/d",
             "--port=7000",
+            "--trusted-subnets=10.0.0.0/8,fd00::/8",
+            "--no-encryption",
             "--no-discovery",
             "--daemon",
             "host2",

@@ -22,7 +22,7 @@ pub(crate) fn overview(report: &Report) -> String {
     key(&mut out, "Service", "router");
     key(&mut out, "Protocol", &protocol(router));
     key(&mut out, "Name", &named(&router.name, &router.nick_name));
-    key(&mut out, "Encryption", enabled(router.encryption));
+    key(&mut out, "Encryption", &encryption(router));
     key(&mut out, "Secret", &router.secret);
     key(&mut out, "PeerDiscovery", enabled(router.peer_discovery));
     key(&mut out, "Datapath", &datapath(router));
@@ -101,6 +101,17 @@ fn named(name: &str, nick_name: &str) -> String {
 
 fn enabled(on: bool) -> &'static str {
     if on { "enabled" } else { "disabled" }
+}
+
+/// What goes plain is said beside what does not.
+fn encryption(router: &RouterReport) -> String {
+    if router.encryption {
+        return "enabled".to_owned();
+    }
+    format!(
+        "enabled, but not with {} ({})",
+        router.plain, router.fast_path
+    )
 }
 
 fn datapath(router: &RouterReport) -> String {
@@ -195,6 +206,9 @@ fn live_info(connection: &ConnectionReport) -> String {
     let _ = write!(info, " mtu={}", connection.mtu);
     if let Some(rtt) = connection.rtt_ms {
         let _ = write!(info, " rtt={rtt:.1}ms");
+    }
+    if !connection.fast_path_doubt.is_empty() {
+        let _ = write!(info, " (encrypted: {})", connection.fast_path_doubt);
     }
     // Why the data path of a pending connection is not up.
     if !connection.error.is_empty() {

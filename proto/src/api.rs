@@ -215,8 +215,14 @@ pub struct RouterReport {
     pub epoch: u64,
     /// What guards the mesh: `key file`, `password`, or `none (anyone who can reach this router may join)`.
     pub secret: String,
-    /// Always true in this version; a word for `status`.
+    /// Whether all traffic is encrypted, whatever peers say.
     pub encryption: bool,
+    /// With which peers plain VXLAN is exchanged; empty where none is consented to.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub plain: String,
+    /// The kernel's part of it: `off`, or how it does.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub fast_path: String,
     /// Whether peers learnt by gossip are dialled.
     pub peer_discovery: bool,
     /// TCP and UDP port.
@@ -285,12 +291,15 @@ pub struct ConnectionReport {
     pub retry_in: Option<f64>,
     /// `name(nickname)` of the peer, once known.
     pub peer: String,
-    /// Whether data is encrypted.
+    /// Whether all data is encrypted; not when unicast goes by the kernel's VXLAN.
     pub encrypted: bool,
     /// Cipher of the data session, `chacha20-poly1305` or `aes-256-gcm`; empty while there is no session.
     pub cipher: String,
-    /// Datapath, e.g. `pcap`.
+    /// Datapath, e.g. `pcap`; `kernel` when unicast goes by VXLAN.
     pub datapath: String,
+    /// Where plain VXLAN is consented to and not in use: why; else empty.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub fast_path_doubt: String,
     /// MTU inside the mesh on this path.
     pub mtu: u16,
     /// Round-trip time in milliseconds: of the UDP path, or of the TCP link while there is none.

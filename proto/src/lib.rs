@@ -10,6 +10,7 @@ pub mod api;
 pub mod control;
 pub mod crypto;
 pub mod entropy;
+pub mod fastpath;
 pub mod fdb;
 pub mod forward;
 pub mod frame;

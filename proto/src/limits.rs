@@ -151,6 +151,8 @@ pub const HEARTBEAT: Duration = Duration::from_secs(1);
 pub const DEAD_AFTER: Duration = Duration::from_millis(3_500);
 /// Time without a direct path to a neighbour after which UDP between the two counts as blocked, in words.
 pub const UDP_PATIENCE: Duration = Duration::from_secs(10);
+/// Peers that plain VXLAN is exchanged with; frames for further ones stay in user space.
+pub const MAX_FAST_PEERS: usize = 1_024;
 /// A record that nobody reachable refers to is dropped after this long.
 pub const FORGET_AFTER: Duration = Duration::from_secs(600);
 /// After a change of topology broadcasts are flooded (with duplicate suppression) for this long.

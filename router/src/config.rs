@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use clap::{Parser, ValueEnum};
+use ipnet::IpNet;
+use mesh_proto::fastpath::Consent;
 use mesh_proto::ids::PeerName;
 use mesh_proto::limits::{DEFAULT_MTU, DEFAULT_PORT, MAX_NICKNAME, MTU_RANGE};
 use mesh_proto::wire::bounded::truncated;
@@ -86,6 +88,12 @@ pub struct Options {
     /// How frames enter and leave.
     #[arg(long)]
     pub datapath: Option<Datapath>,
+    /// Let frames for peers in these subnets go by the kernel, unencrypted, if they agree: CIDR[,CIDR...].
+    #[arg(long, value_name = "CIDR", value_delimiter = ',')]
+    pub trusted_subnets: Vec<IpNet>,
+    /// Let frames for every peer that agrees go by the kernel, unencrypted.
+    #[arg(long)]
+    pub no_encryption: bool,
     /// Cipher of data sessions; with one that is named no other is taken [default: auto].
     #[arg(long)]
     pub cipher: Option<Cipher>,
@@ -138,6 +146,8 @@ pub struct Settings {
     pub mtu: u16,
     /// How frames enter and leave.
     pub datapath: Datapath,
+    /// With whom frames may go unencrypted.
+    pub consent: Consent,
     /// Ciphers of data sessions.
     pub cipher: Cipher,
     /// Whether peers learnt by gossip are dialled.
@@ -181,6 +191,7 @@ impl Options {
             bridge: merged.bridge.unwrap_or_else(|| DEFAULT_BRIDGE.to_owned()),
             mtu: merged.mtu.unwrap_or(DEFAULT_MTU),
             datapath: merged.datapath.unwrap_or(Datapath::Auto),
+            consent: consent(merged.no_encryption, merged.trusted_subnets)?,
             cipher: merged.cipher.unwrap_or(Cipher::Auto),
             discovery: !merged.no_discovery,
             log_level: merged.log_level.unwrap_or_else(|| "info".to_owned()),
@@ -207,6 +218,12 @@ impl Options {
             bridge: self.bridge.or(file.bridge),
             mtu: self.mtu.or(file.mtu),
             datapath: self.datapath.or(file.datapath),
+            trusted_subnets: if self.trusted_subnets.is_empty() {
+                file.trusted_subnets
+            } else {
+                self.trusted_subnets
+            },
+            no_encryption: self.no_encryption || file.no_encryption,
             cipher: self.cipher.or(file.cipher),
             no_discovery: self.no_discovery || file.no_discovery,
             log_level: self.log_level.or(file.log_level),
@@ -268,6 +285,16 @@ impl Settings {
         }
         Ok(())
     }
+}
+
+fn consent(everywhere: bool, subnets: Vec<IpNet>) -> anyhow::Result<Consent> {
+    if let Some(net) = subnets.iter().find(|net| net.trunc() != **net) {
+        bail!(
+            "--trusted-subnets {net}: has host bits set; write {}",
+            net.trunc()
+        );
+    }
+    Ok(Consent::new(everywhere, subnets))
 }
 
 fn read_file(path: &Path) -> anyhow::Result<Options> {
@@ -356,6 +383,21 @@ mod tests {
     }
 
     #[test]
+    fn consent_is_none_unless_asked_for() {
+        let with = |text: &str, args: &[&str]| with_file(text, args).unwrap().consent;
+        assert!(with("", &[]).is_none());
+        let both = with(
+            "trusted-subnets = ['fd00::/8']",
+            &["--trusted-subnets", "10.0.0.0/8,192.0.2.0/24"],
+        );
+        for (address, trusted) in [("10.1.2.3", true), ("192.0.2.7", true), ("fd00::1", false)] {
+            assert_eq!(both.allows(address.parse().unwrap()), trusted, "{address}");
+        }
+        assert!(with("trusted-subnets = ['fd00::/8']", &[]).allows("fd00::1".parse().unwrap()));
+        assert!(with("no-encryption = true", &[]).allows("192.0.2.1".parse().unwrap()));
+    }
+
+    #[test]
     fn mistakes_are_named() {
         let error = |text: &str, args: &[&str]| format!("{:#}", with_file(text, args).unwrap_err());
         assert!(
@@ -372,6 +414,8 @@ mod tests {
         assert!(error("", &["--bridge", "a b"]).contains("--bridge"));
         assert!(error("", &["--port", "0"]).contains("--port 0"));
         assert!(error("", &["--log-level", "loud"]).contains("loud"));
+        assert!(error("", &["--trusted-subnets", "10.1.0.0/8"]).contains("write 10.0.0.0/8"));
+        assert!(error("trusted-subnets = ['10.0.0.0']", &[]).contains("line 1"));
         assert!(
             options(&["--config", "/nonexistent"])
                 .settle()

@@ -12,6 +12,7 @@ use mesh_proto::ids::PeerId;
 use mesh_proto::limits::MAX_ENDPOINTS;
 
 use crate::clock::Clock;
+use crate::fastpath::Status;
 
 /// The host side of a report.
 pub struct HostView {
@@ -23,6 +24,8 @@ pub struct HostView {
     pub bridge: String,
     /// How frames enter and leave.
     pub datapath: DatapathView,
+    /// The kernel's VXLAN, where it is consented to.
+    pub fast_path: Option<Status>,
     /// The lanes' shared part.
     pub forwarder: Arc<Forwarder>,
     /// Events the control plane was too busy for.
@@ -49,6 +52,10 @@ impl HostView {
         report.bridge.clone_from(&self.bridge);
         report.datapath = self.datapath.name.to_owned();
         report.datapath_reason.clone_from(&self.datapath.reason);
+        report.fast_path = match &self.fast_path {
+            Some(status) => status.words(),
+            None => "off".to_owned(),
+        };
         for connection in report.connections.iter_mut().filter(|c| c.encrypted) {
             connection.datapath = self.datapath.name.to_owned();
         }

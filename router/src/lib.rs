@@ -12,6 +12,7 @@ pub mod clock;
 pub mod config;
 pub mod driver;
 pub mod engine;
+pub mod fastpath;
 pub mod host;
 pub mod lanes;
 mod log;

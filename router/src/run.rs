@@ -32,6 +32,7 @@ use crate::clock::{Clock, OsEntropy};
 use crate::config::Settings;
 use crate::driver::{self, PluginSocket};
 use crate::engine::Engines;
+use crate::fastpath::{self, FastPath};
 use crate::host::{self, DatapathView, HostView};
 use crate::lanes::{ControlSender, LANE_EVENTS, Lanes, Shared};
 use crate::shell::{Accepts, Command, Shell};
@@ -67,10 +68,17 @@ async fn start(settings: Settings, secret: MeshSecret) -> anyhow::Result<()> {
     let opened = Opened::open(&settings).await?;
     let clock = Clock::start();
     let forwarder = Arc::new(Forwarder::new(&mut OsEntropy));
-    let control = build_control(&settings, secret, &opened, &forwarder, clock)?;
+    let mut control = build_control(&settings, secret, &opened, &forwarder, clock)?;
     let (kernel, datapath) = build_host(&settings)?;
     let (shared, lane_events) = share(&settings, &opened, &control, forwarder, clock);
     let lanes = Lanes::start(&shared, datapath.halves).context("cannot start a thread")?;
+    let (command_sender, commands) = mpsc::channel(COMMANDS);
+    let wiring = fastpath::Wiring {
+        forwarder: shared.forwarder.clone(),
+        clock,
+        commands: command_sender.clone(),
+    };
+    let fast = fastpath::begin(&settings, &mut control, wiring)?;
     let held = Arc::new(ArcSwap::from_pointee(HeldAddresses::new()));
     let attachments = open_attachments(&settings, &opened.store, kernel, held.clone())?;
     let plugin = serve_plugin(&attachments);
@@ -78,13 +86,8 @@ async fn start(settings: Settings, secret: MeshSecret) -> anyhow::Result<()> {
     let (endpoint_sender, endpoints) = watch::channel(opened.endpoints);
     tokio::spawn(watch_addresses(settings.clone(), endpoint_sender));
     tokio::spawn(sweep(shared.forwarder.clone(), clock));
-    let commands = serve_api(
-        &settings,
-        opened.api,
-        &shared,
-        datapath.view,
-        attachments.clone(),
-    );
+    let host_view = view(&settings, &shared, datapath.view, fast.as_ref());
+    serve_api(opened.api, host_view, attachments.clone(), command_sender);
     let state = write_state(&opened.store)?;
     let shell = Shell {
         control,
@@ -98,6 +101,7 @@ async fn start(settings: Settings, secret: MeshSecret) -> anyhow::Result<()> {
         endpoints,
         held,
         pins: opened.pins,
+        fast,
         state,
     };
     tracing::info!(
@@ -265,17 +269,14 @@ fn open_attachments(
     )?)
 }
 
-/// Serves the API; what it asks of the control plane, and the order to stop, come out of the answer.
-fn serve_api(
+/// The host's side of reports.
+fn view(
     settings: &Settings,
-    listener: UnixListener,
     shared: &Shared,
     datapath: DatapathView,
-    attachments: Arc<Attachments>,
-) -> mpsc::Receiver<Command> {
-    let (command_sender, commands) = mpsc::channel(COMMANDS);
-    let (stop_sender, stop) = mpsc::channel(1);
-    let host_view = HostView {
+    fast: Option<&FastPath>,
+) -> HostView {
+    HostView {
         port: settings.port,
         listen: settings
             .host
@@ -283,14 +284,25 @@ fn serve_api(
             .to_string(),
         bridge: settings.bridge.clone(),
         datapath,
+        fast_path: fast.map(FastPath::status),
         forwarder: shared.forwarder.clone(),
         events_lost: shared.events_lost.clone(),
         clock: shared.clock,
-    };
+    }
+}
+
+/// Serves the API, and ends the router when that, or a signal, says so.
+fn serve_api(
+    listener: UnixListener,
+    host: HostView,
+    attachments: Arc<Attachments>,
+    command_sender: mpsc::Sender<Command>,
+) {
+    let (stop_sender, stop) = mpsc::channel(1);
     let api = Api {
         commands: command_sender.clone(),
         attachments,
-        host: Arc::new(host_view),
+        host: Arc::new(host),
         stop: stop_sender,
     };
     tokio::spawn(async move {
@@ -299,7 +311,6 @@ fn serve_api(
         }
     });
     tokio::spawn(until_stopped(stop, command_sender));
-    commands
 }
 
 /// Starts the thread that writes state files.

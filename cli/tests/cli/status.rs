@@ -43,6 +43,34 @@ fn a_quiet_router_has_no_parentheses() {
 }
 
 #[test]
+fn plain_vxlan_is_said() {
+    let lab = Lab::with_router();
+    let mut report: serde_json::Value = serde_json::from_str(REPORT).unwrap();
+    let router = &mut report["Router"];
+    router["Encryption"] = false.into();
+    router["Plain"] = "peers that agree in 192.0.2.0/24".into();
+    router["FastPath"] = "vxlan to 1 of 2 peers that agree".into();
+    let row = &mut router["Connections"][0];
+    row["Encrypted"] = false.into();
+    row["Cipher"] = "vxlan".into();
+    row["Datapath"] = "kernel".into();
+    router["Connections"][1]["FastPathDoubt"] = "the other side does not offer plain VXLAN".into();
+    lab.answer("/report", 200, &report.to_string());
+    let status = lab.mesh("status").ok();
+    let expected = "Encryption: enabled, but not with peers that agree in 192.0.2.0/24 \
+                    (vxlan to 1 of 2 peers that agree)\n";
+    assert!(status.contains(expected), "{status}");
+    let rows = lab.mesh("status connections").ok();
+    assert!(
+        rows.contains("established unencrypted kernel 7a:10:00:00:00:02(host2) vxlan mtu=1376")
+    );
+    assert!(
+        rows.contains("(encrypted: the other side does not offer plain VXLAN)"),
+        "{rows}"
+    );
+}
+
+#[test]
 fn json_views() {
     let lab = Lab::with_router();
     let json =

@@ -220,8 +220,8 @@ impl Control {
                     self.refresh_endpoints();
                 }
             }
-            // Empty: it only confirmed keys.
-            None => {}
+            // An offer, or empty: then it only confirmed keys.
+            None => self.take_offer(peer, from, body, now),
         }
     }
 
@@ -235,12 +235,23 @@ impl Control {
     }
 
     fn seal_probe(&mut self, peer: &PeerId, to: SocketAddr, probe: Probe, now: Instant) {
+        self.seal_payload(peer, to, &probe.encode(), now);
+    }
+
+    /// Sends a payload of kind Probe straight to an address.
+    pub(super) fn seal_payload(
+        &mut self,
+        peer: &PeerId,
+        to: SocketAddr,
+        payload: &[u8],
+        now: Instant,
+    ) {
         let Some(transport) = self.sessions.current(*peer) else {
             return;
         };
         let mut bytes = Vec::with_capacity(64);
         if transport
-            .seal(Kind::Probe, 1, &[], &probe.encode(), now, &mut bytes)
+            .seal(Kind::Probe, 1, &[], payload, now, &mut bytes)
             .is_ok()
         {
             self.outputs.push_back(Output::Datagram { to, bytes });
@@ -275,7 +286,9 @@ impl Control {
         );
         for peer in probed {
             self.probe(&peer, now);
+            self.offer_fast(&peer, now);
         }
+        self.refresh_fast(now);
         if self.lsdb.expire(&self.routes, now) {
             self.snapshot_dirty = true;
             // A neighbour that does not read would else hold the names of all who ever came and went.

@@ -8,6 +8,7 @@ use super::targets::DialTo;
 use crate::crypto::aead::Suites;
 use crate::crypto::identity::Identity;
 use crate::crypto::secret::MeshSecret;
+use crate::fastpath::FastPeers;
 use crate::forward::Snapshot;
 use crate::ids::{ConnId, PeerName};
 
@@ -78,6 +79,8 @@ pub enum Output {
     Targets(Vec<String>),
     /// Who holds which address elsewhere in the mesh changed.
     Held(Arc<HeldAddresses>),
+    /// Other peers than before are to be exchanged plain VXLAN with, or sent frames by it.
+    Fast(Arc<FastPeers>),
     /// Something an operator may want to read; at most one line.
     Note(Note),
 }

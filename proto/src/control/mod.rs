@@ -15,6 +15,7 @@
 //! | `observed` | which of our addresses, as neighbours see them, to announce |
 //! | `paths` | which address reaches a peer directly |
 //! | `data` | what the lanes report, and the sessions they need |
+//! | `fast` | with which peers plain VXLAN is exchanged |
 //! | `publish` | the snapshot the lanes read |
 //! | `report` | what `mesh status` and `mesh report` show |
 
@@ -23,6 +24,7 @@ mod clones;
 mod connections;
 mod data;
 mod dial;
+mod fast;
 mod gossip;
 mod inspect;
 mod io;
@@ -41,6 +43,7 @@ use std::sync::Arc;
 use core::time::Duration;
 
 use crate::entropy::Entropy;
+use crate::fastpath::{FastPaths, FastPeers};
 use crate::forward::throttle::TokenBucket;
 use crate::forward::{Forwarder, Snapshot};
 use crate::ids::{ConnId, PeerId};
@@ -74,6 +77,9 @@ pub struct Control {
     targets: Targets,
     sessions: Sessions,
     paths: Paths,
+    fast: FastPaths,
+    /// What the host was told last.
+    fast_peers: Arc<FastPeers>,
     snapshot: Arc<Snapshot>,
     outputs: VecDeque<Output>,
     next_conn: u64,
@@ -129,6 +135,8 @@ impl Control {
             targets: Targets::default(),
             sessions,
             paths: Paths::default(),
+            fast: FastPaths::default(),
+            fast_peers: Arc::default(),
             snapshot,
             outputs: VecDeque::new(),
             next_conn: 1,

@@ -39,6 +39,7 @@ impl Control {
             let held = Arc::new(self.held_addresses());
             self.outputs.push_back(Output::Held(held));
         }
+        self.refresh_fast(now);
         self.topology_dirty = false;
         self.snapshot_dirty = false;
         self.snapshot = Arc::new(self.build_snapshot(now));

@@ -19,6 +19,11 @@ use super::Control;
 use super::links::Slot;
 use super::targets::{Target, TargetKey, TargetState};
 
+/// In the place of the cipher where unicast frames are not encrypted.
+const PLAIN: &str = "vxlan";
+/// The datapath of those frames.
+const KERNEL: &str = "kernel";
+
 impl Control {
     /// The control plane's part of the report; the shell fills in what the host adds (bridge, datapath, MACs, drops).
     pub fn report(&self, now: Instant) -> RouterReport {
@@ -31,7 +36,13 @@ impl Control {
             id: self.me.to_string(),
             epoch: self.config.epoch,
             secret: secret_in_words(self.config.secret.kind()).to_owned(),
-            encryption: true,
+            encryption: self.fast.local().is_none(),
+            plain: self
+                .fast
+                .local()
+                .map(|l| l.consent.to_string())
+                .unwrap_or_default(),
+            fast_path: String::new(),
             peer_discovery: self.config.discovery,
             port: self.config.port,
             host: String::new(),
@@ -87,16 +98,18 @@ impl Control {
             Some(_) => (ConnectionState::Established, String::new()),
             None => (ConnectionState::Pending, self.why_pending(peer, slot, now)),
         };
+        let is_fast = self.fast_peers.get(&peer).is_some_and(|p| p.fast);
+        let doubt = direct.map(|d| self.fast.doubt(&peer, d.address, now));
+        let session = self.sessions.current(peer);
+        let cipher = session.map(|s| s.suite().to_string()).unwrap_or_default();
         ConnectionReport {
             state,
             error,
             peer: self.display(&peer),
-            encrypted: true,
-            cipher: self
-                .sessions
-                .current(peer)
-                .map(|session| session.suite().to_string())
-                .unwrap_or_default(),
+            encrypted: !is_fast,
+            cipher: if is_fast { PLAIN.to_owned() } else { cipher },
+            datapath: if is_fast { KERNEL } else { "" }.to_owned(),
+            fast_path_doubt: doubt.unwrap_or_default(),
             mtu: self.config.mtu,
             rtt_ms: direct.map(|d| millis(d.rtt)).or(slot.rtt.map(millis)),
             ..row
@@ -304,6 +317,7 @@ fn empty_row(address: String, outbound: bool, state: ConnectionState) -> Connect
         encrypted: false,
         cipher: String::new(),
         datapath: String::new(),
+        fast_path_doubt: String::new(),
         mtu: 0,
         rtt_ms: None,
     }

@@ -7,6 +7,7 @@
 
 mod table;
 
+use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use core::time::Duration;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
@@ -75,6 +76,8 @@ pub struct FdbEntry {
 #[derive(Debug)]
 pub struct Fdb {
     table: RwLock<Table>,
+    /// Raised with every change of who owns what.
+    changes: AtomicU64,
 }
 
 impl Fdb {
@@ -87,6 +90,7 @@ impl Fdb {
     pub fn with_limits(entropy: &mut dyn Entropy, limits: FdbLimits) -> Self {
         Self {
             table: RwLock::new(Table::new([entropy.u64(), entropy.u64()], limits)),
+            changes: AtomicU64::new(0),
         }
     }
 
@@ -129,6 +133,16 @@ impl Fdb {
             .count()
     }
 
+    /// Notes that `mac` was seen, if it lives behind `owner`; true when it does.
+    pub fn refresh(&self, mac: Mac, owner: Owner, now: Instant) -> bool {
+        self.read().refresh(mac, owner, now)
+    }
+
+    /// A number that differs from an earlier one if the table may have changed since, other than in ages.
+    pub fn changes(&self) -> u64 {
+        self.changes.load(Relaxed)
+    }
+
     /// Number of addresses in the table, aged ones included until they are swept.
     pub fn len(&self) -> usize {
         self.read().len()
@@ -151,7 +165,10 @@ impl Fdb {
     }
 
     fn write(&self) -> RwLockWriteGuard<'_, Table> {
-        self.table.write().unwrap_or_else(PoisonError::into_inner)
+        let table = self.table.write().unwrap_or_else(PoisonError::into_inner);
+        // Under the lock: whoever sees the number and reads the table then waits for the change.
+        self.changes.fetch_add(1, Relaxed);
+        table
     }
 }
 

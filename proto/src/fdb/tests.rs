@@ -253,3 +253,19 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_change_can_be_noticed_and_a_refresh_is_none() {
+    let fdb = fdb(8, 8);
+    let empty = fdb.changes();
+    fdb.learn(mac(1), P1, T0);
+    let one = fdb.changes();
+    assert_ne!(one, empty);
+    fdb.learn(mac(1), P1, T0 + FDB_AGE / 2);
+    assert!(fdb.refresh(mac(1), P1, T0 + FDB_AGE / 2));
+    assert!(!fdb.refresh(mac(1), P2, T0) && !fdb.refresh(mac(2), P1, T0));
+    assert_eq!(fdb.changes(), one);
+    assert_eq!(fdb.lookup(mac(1), T0 + FDB_AGE), Some(P1), "it was seen");
+    fdb.learn(mac(1), P2, T0 + FDB_AGE / 2);
+    assert_ne!(fdb.changes(), one);
+}

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use mesh_proto::control::paths::Probe;
 use mesh_proto::crypto::aead::{Suite, Suites};
+use mesh_proto::fastpath::Offer;
 use mesh_proto::ids::{PeerId, SessionIndex};
 use mesh_proto::limits::{HANDSHAKE_LOAD, MAX_HOPS};
 use mesh_proto::session::transport::{Transport, TransportKeys};
@@ -107,6 +108,12 @@ pub(crate) fn cookie() -> Vectors {
 }
 
 pub(crate) fn probes() -> Vectors {
+    let offer = Offer {
+        port: 6784,
+        vni: 0x6d_6573,
+        nonce: 7,
+        echo: 11,
+    };
     let reply = |observed: &str| Probe::Reply {
         nonce: 1,
         observed: observed.parse::<SocketAddr>().unwrap(),
@@ -115,6 +122,7 @@ pub(crate) fn probes() -> Vectors {
         ("probe request", Probe::Request { nonce: 1 }.encode()),
         ("probe reply v4", reply("192.0.2.1:6783").encode()),
         ("probe reply v6", reply("[2001:db8::1]:6783").encode()),
+        ("offer", offer.encode().to_vec()),
     ])
 }
 

@@ -174,10 +174,12 @@ impl Kernel for HostKernel {
         let name = &self.bridge.name;
         let rules = firewall::remove_forward_accept(name).map_err(error);
         let links = bridge::remove_all(name).map_err(error);
+        // After the devices that it guards.
+        let guard = firewall::sources::remove(name).map_err(error);
         let mut removed = Vec::new();
-        let (rules, links) = (rules?, links?);
-        if [rules.ipv4, rules.ipv6].contains(&Changed::Yes) {
-            removed.push(format!("firewall rule for {name}"));
+        let (rules, links, guard) = (rules?, links?, guard?);
+        if [rules.ipv4, rules.ipv6, guard].contains(&Changed::Yes) {
+            removed.push(format!("firewall rules for {name}"));
         }
         if links > 0 {
             removed.push(format!("{links} network interfaces of {name}"));

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use mesh_proto::api::RouterReport;
 use mesh_proto::control::{Control, HeldAddresses, Note, Output};
+use mesh_proto::fastpath::Beat;
 use mesh_proto::forward::{LaneEvent, Snapshot};
 use mesh_proto::ids::PeerName;
 use mesh_proto::topology::record::Attached;
@@ -19,6 +20,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::attach::Announced;
 use crate::clock::Clock;
+use crate::fastpath::FastPath;
 use crate::lanes::ControlSender;
 use crate::state::{Change, Writer};
 
@@ -47,6 +49,8 @@ pub enum Command {
         /// When it was done.
         done: oneshot::Sender<()>,
     },
+    /// A beat came by VXLAN.
+    Beat(Beat),
     /// End in good order.
     Stop,
 }
@@ -75,6 +79,8 @@ pub struct Shell {
     pub held: Arc<ArcSwap<HeldAddresses>>,
     /// Names and the keys they are bound to, as stored.
     pub pins: BTreeMap<PeerName, [u8; 32]>,
+    /// The kernel's VXLAN, where it is consented to.
+    pub fast: Option<FastPath>,
     /// Where the epoch, targets and pins are kept.
     pub state: Writer,
 }
@@ -143,6 +149,11 @@ impl Shell {
                 }
                 Output::Targets(targets) => self.state.put(Change::Targets(targets)),
                 Output::Held(held) => self.held.store(held),
+                Output::Fast(peers) => {
+                    if let Some(fast) = &self.fast {
+                        fast.set(peers);
+                    }
+                }
                 Output::Note(Note::Info(text)) => tracing::info!("{text}"),
                 Output::Note(Note::Warn(text)) => tracing::warn!("{text}"),
             }
@@ -176,6 +187,7 @@ impl Shell {
                 self.control.forget(&targets);
                 let _ = done.send(());
             }
+            Command::Beat(beat) => self.control.handle_beat(beat, now),
             Command::Stop => {}
         }
     }

@@ -2,12 +2,9 @@
 //! advertisement (RFC 4861 section 7.2.6).
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::os::fd::{AsRawFd, OwnedFd};
 
 use mesh_proto::ids::Mac;
 use nix::errno::Errno;
-use nix::libc;
-use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, send, socket};
 use pnet::packet::arp::{ArpHardwareTypes, ArpOperations, MutableArpPacket};
 use pnet::packet::ethernet::{EtherTypes, MutableEthernetPacket};
 use pnet::packet::icmpv6::ndp::{
@@ -20,6 +17,7 @@ use pnet::util::MacAddr;
 
 use crate::SysError;
 use crate::netlink::Netlink;
+use crate::packet::PacketSocket;
 
 const ETHERNET: usize = 14;
 const ARP: usize = 28;
@@ -37,9 +35,8 @@ pub fn announce(interface: &str, mac: Mac, address: IpAddr) -> Result<(), SysErr
         IpAddr::V6(v6) => unsolicited_advertisement(mac, v6),
     };
     frame
-        .ok_or(Errno::EINVAL)
-        .and_then(|frame| send_frame(link.index, &frame))
-        .map_err(|e| SysError::errno(format!("announce {address} on {interface}"), e))
+        .ok_or_else(|| SysError::errno(format!("announce {address}"), Errno::EINVAL))
+        .and_then(|frame| PacketSocket::open(link.index, 0)?.send(&frame))
 }
 
 fn gratuitous_arp(mac: Mac, address: Ipv4Addr) -> Option<Vec<u8>> {
@@ -91,29 +88,6 @@ fn unsolicited_advertisement(mac: Mac, address: Ipv6Addr) -> Option<Vec<u8>> {
 
 fn mac_addr(mac: Mac) -> MacAddr {
     MacAddr::from(mac.0)
-}
-
-fn send_frame(index: u32, frame: &[u8]) -> Result<(), Errno> {
-    // Protocol 0: the socket receives nothing.
-    let fd = socket(
-        AddressFamily::Packet,
-        SockType::Raw,
-        SockFlag::SOCK_CLOEXEC,
-        None,
-    )?;
-    bind_to(&fd, index)?;
-    send(fd.as_raw_fd(), frame, MsgFlags::empty()).map(|_| ())
-}
-
-fn bind_to(fd: &OwnedFd, index: u32) -> Result<(), Errno> {
-    // SAFETY: `sockaddr_ll` is a plain C struct of integers; all-zero is a valid value of it.
-    let mut address: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
-    address.sll_family = libc::AF_PACKET.try_into().map_err(|_| Errno::EINVAL)?;
-    address.sll_ifindex = index.try_into().map_err(|_| Errno::ENODEV)?;
-    let length = libc::socklen_t::try_from(size_of_val(&address)).map_err(|_| Errno::EINVAL)?;
-    // SAFETY: the pointer and the length describe one initialised `sockaddr_ll` that outlives the call.
-    let result = unsafe { libc::bind(fd.as_raw_fd(), (&raw const address).cast(), length) };
-    Errno::result(result).map(|_| ())
 }
 
 #[cfg(test)]

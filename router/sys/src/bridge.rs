@@ -71,6 +71,8 @@ pub struct Ensured {
 pub(crate) enum Role {
     Bridge,
     Port,
+    /// A way to other hosts, of the kernel's own.
+    Vxlan,
     /// The host's end of a container's pair.
     Host,
     /// The container's end.
@@ -82,6 +84,7 @@ impl Role {
         match self {
             Self::Bridge => "bridge",
             Self::Port => "port",
+            Self::Vxlan => "vxlan",
             Self::Host => "host",
             Self::Container => "container",
         }

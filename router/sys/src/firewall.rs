@@ -1,10 +1,12 @@
-//! Lets frames between the ports of our bridge pass where dockerd has set the FORWARD chain to DROP and br_netfilter
+//! Rules of the host's firewall, by `iptables` and `ip6tables`. [`sources`] keeps strangers from a UDP port; the rest lets frames between the ports of our bridge pass where dockerd has set the FORWARD chain to DROP and br_netfilter
 //! sends bridged packets through it.
 
 use std::io;
 use std::process::{Command, Output};
 
 use crate::{SysError, ifname};
+
+pub mod sources;
 
 /// What was done for one of the two programs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,7 +54,7 @@ pub fn remove_forward_accept(bridge: &str) -> Result<Report, SysError> {
 }
 
 fn ensure(program: &str, bridge: &str) -> Result<Changed, SysError> {
-    let Some(chain) = list(program)? else {
+    let Some(chain) = list(program, "FORWARD")? else {
         return Ok(Changed::Absent);
     };
     let ours = positions(&chain, bridge);
@@ -72,7 +74,7 @@ fn ensure(program: &str, bridge: &str) -> Result<Changed, SysError> {
 }
 
 fn remove(program: &str, bridge: &str) -> Result<Changed, SysError> {
-    let Some(chain) = list(program)? else {
+    let Some(chain) = list(program, "FORWARD")? else {
         return Ok(Changed::Absent);
     };
     let ours = positions(&chain, bridge);
@@ -110,9 +112,9 @@ fn positions(chain: &str, bridge: &str) -> Vec<usize> {
         .collect()
 }
 
-/// The FORWARD chain; none when there is no such program or the kernel has no such table.
-fn list(program: &str) -> Result<Option<String>, SysError> {
-    let output = match run(program, &["-S", "FORWARD"]) {
+/// One of the built-in chains; none when there is no such program or the kernel has no such table.
+fn list(program: &str, chain: &str) -> Result<Option<String>, SysError> {
+    let output = match run(program, &["-S", chain]) {
         Ok(output) => output,
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(e) => return Err(SysError::new(format!("run {program}"), e)),
@@ -126,7 +128,7 @@ fn list(program: &str) -> Result<Option<String>, SysError> {
         tracing::debug!(program, %said, "no firewall");
         return Ok(None);
     }
-    let what = format!("read the FORWARD chain of {program}");
+    let what = format!("read the {chain} chain of {program}");
     Err(SysError::other(what, said.trim()))
 }
 
@@ -183,7 +185,7 @@ mod tests {
             // As dockerd does when it restarts: a rule goes in before ours.
             change("iptables", &["-I", "FORWARD", "1", "-j", "DROP"]).unwrap();
             assert_eq!(ensure_forward_accept("mesh").unwrap().ipv4, Changed::Yes);
-            let chain = list("iptables").unwrap().unwrap();
+            let chain = list("iptables", "FORWARD").unwrap().unwrap();
             assert_eq!(positions(&chain, "mesh"), [1]);
             assert_eq!(remove_forward_accept("mesh").unwrap().ipv4, Changed::Yes);
             assert_eq!(remove_forward_accept("mesh").unwrap().ipv4, Changed::No);

@@ -51,6 +51,12 @@ pub fn tap_port(bridge: &str) -> String {
     format!("{}-t", port_stem(bridge))
 }
 
+/// The VXLAN devices of a bridge: (over IPv4, over IPv6); hashed as [`port_pair`].
+pub fn vxlan_pair(bridge: &str) -> (String, String) {
+    let stem = port_stem(bridge);
+    (format!("{stem}-x4"), format!("{stem}-x6"))
+}
+
 fn port_stem(bridge: &str) -> String {
     if bridge.len() <= 9 {
         bridge.to_owned()
@@ -111,7 +117,9 @@ mod tests {
         assert!(is_valid(&tap_port("production-one")));
         let (a, b) = (port_pair("production-one"), port_pair("production-two"));
         assert_ne!(a, b);
-        for name in [a.0, a.1, b.0, b.1] {
+        let x = vxlan_pair("production-one");
+        assert_eq!(vxlan_pair("mesh"), ("mesh-x4".into(), "mesh-x6".into()));
+        for name in [a.0, a.1, b.0, b.1, x.0, x.1] {
             assert!(is_valid(&name), "{name}");
         }
     }

@@ -13,11 +13,13 @@ pub mod firewall;
 pub mod ifname;
 pub mod netlink;
 pub mod netns;
+pub mod packet;
 pub mod plan;
 pub mod port;
 pub mod process;
 pub mod sysctl;
 pub mod udp;
+pub mod vxlan;
 
 #[cfg(test)]
 mod testing;

@@ -1,11 +1,16 @@
-//! Bodies of probes.
+//! Bodies of probes, and of the offers that travel as such.
 
 use mesh_proto::control::paths::Probe;
+use mesh_proto::fastpath::Offer;
 
 /// Whatever is accepted encodes to the bytes it was read from.
 pub(super) fn target(data: &[u8]) {
     if let Some(probe) = Probe::decode(data) {
         assert_eq!(probe.encode(), data);
+    }
+    if let Some(offer) = Offer::decode(data) {
+        assert_eq!(&offer.encode()[..], data);
+        assert!(Probe::decode(data).is_none(), "one body, two meanings");
     }
 }
 
@@ -20,6 +25,7 @@ pub(super) fn seeds() -> Vec<Vec<u8>> {
         reply("[fd00::1]:6783"),
     ];
     let mut seeds: Vec<Vec<u8>> = probes.iter().map(Probe::encode).collect();
+    seeds.push(Offer::REFUSAL.encode().to_vec());
     seeds.push(Vec::new());
     seeds
 }

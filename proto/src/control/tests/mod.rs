@@ -22,6 +22,7 @@ use crate::topology::record::Ed25519;
 mod admission;
 mod ciphers;
 mod clones;
+mod fastpath;
 mod gossip;
 mod links;
 mod meeting;
@@ -166,7 +167,7 @@ impl Net {
             Output::Note(Note::Info(text) | Note::Warn(text)) => self.nodes[n].notes.push(text),
             Output::Epoch(epoch) => self.nodes[n].epochs.push(epoch),
             Output::Pin(name, _) => self.nodes[n].pinned.push(name),
-            Output::Unpin(_) | Output::Targets(_) | Output::Held(_) => {}
+            Output::Unpin(_) | Output::Targets(_) | Output::Held(_) | Output::Fast(_) => {}
         }
     }
 

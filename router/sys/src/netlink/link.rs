@@ -325,7 +325,7 @@ impl Netlink {
     }
 }
 
-fn of_index(index: u32) -> LinkMessage {
+pub(super) fn of_index(index: u32) -> LinkMessage {
     let mut link = LinkMessage::default();
     link.header.index = index;
     link

@@ -3,10 +3,14 @@
 //! A [`Netlink`] belongs to the network namespace of the thread that opened it and may be used from any other.
 
 mod address;
+mod fdb;
 mod link;
 mod queue;
 mod socket;
+mod vxlan;
 
 pub use address::{AddressEntry, RouteEntry};
+pub use fdb::{FdbRow, Known, Remote};
 pub use link::{BridgeSpec, Link, VethSpec};
 pub use socket::Netlink;
+pub use vxlan::{PortFlags, VxlanSpec};

@@ -1,0 +1,251 @@
+//! The kernel's side: devices, rules and tables as the worker wants them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::time::Duration;
+
+use mesh_proto::fastpath::{BEAT_ETHERTYPE, BEAT_GROUP, Beat, FastPeers};
+use mesh_proto::ids::Mac;
+use mesh_sys::SysError;
+use mesh_sys::firewall::sources::{self, Guard};
+use mesh_sys::netlink::{Known, Netlink, Remote};
+use mesh_sys::packet::PacketSocket;
+use mesh_sys::vxlan::{self, Device, Family, VxlanConfig};
+
+use super::table::{Exit, Found, Links, Step, Table, found, remote, steps};
+
+/// Beats taken from one device in one turn; a flood of forged ones may not keep the worker from its work.
+const BEATS_PER_TURN: usize = 2_048;
+
+/// One family's device, in use.
+struct Port {
+    device: Device,
+    socket: PacketSocket,
+    /// Where its beats go.
+    group: BTreeSet<Remote>,
+}
+
+/// What was made in the kernel.
+pub(super) struct Kernel {
+    config: VxlanConfig,
+    netlink: Netlink,
+    ports: BTreeMap<Family, Port>,
+    installed: Table,
+}
+
+impl Kernel {
+    pub(super) fn open(config: VxlanConfig) -> Result<Self, SysError> {
+        Ok(Self {
+            config,
+            netlink: Netlink::open()?,
+            ports: BTreeMap::new(),
+            installed: Table::new(),
+        })
+    }
+
+    /// Whether frames can be sent to `remote`.
+    pub(super) fn can_reach(&self, remote: &Remote) -> bool {
+        self.ports.contains_key(&Family::of(remote.address))
+    }
+
+    /// From whom an earlier run accepts VXLAN.
+    pub(super) fn accepted(&self) -> Result<BTreeSet<IpAddr>, SysError> {
+        sources::allowed(&self.config.bridge)
+    }
+
+    /// Makes or mends rules and devices: VXLAN is accepted from the addresses in `accepted`, and beats go to the peers.
+    /// A device that nobody needs is removed. A family that fails is out of use: the error of the last one.
+    pub(super) fn prepare(
+        &mut self,
+        peers: &FastPeers,
+        accepted: &BTreeSet<IpAddr>,
+    ) -> Result<(), SysError> {
+        let mut result = Ok(());
+        for family in Family::ALL {
+            let done = if accepted.iter().any(|a| Family::of(*a) == family) {
+                self.prepare_family(family, accepted, peers)
+            } else {
+                self.ports.remove(&family);
+                vxlan::remove(&self.config.bridge, family).map(drop)
+            };
+            if let Err(error) = done {
+                self.ports.remove(&family);
+                result = Err(error);
+            }
+        }
+        result
+    }
+
+    fn prepare_family(
+        &mut self,
+        family: Family,
+        accepted: &BTreeSet<IpAddr>,
+        peers: &FastPeers,
+    ) -> Result<(), SysError> {
+        let guard = Guard {
+            bridge: &self.config.bridge,
+            port: self.config.port,
+            ipv6: family == Family::V6,
+        };
+        // Before the device: nobody else may ever be heard.
+        sources::ensure(&guard, accepted)?;
+        let device = vxlan::ensure(&self.config, family)?;
+        let same = |port: &Port| port.device == device;
+        let mut port = match self.ports.remove(&family).filter(same) {
+            Some(port) => port,
+            None => Port {
+                socket: PacketSocket::open(device.index, BEAT_ETHERTYPE)?,
+                device,
+                group: BTreeSet::new(),
+            },
+        };
+        let all = peers.values().filter(|p| Family::of(p.address) == family);
+        let group: BTreeSet<Remote> = all.map(remote).collect();
+        let link = port.device.index;
+        for gone in port.group.difference(&group) {
+            self.netlink.del_remote(link, BEAT_GROUP, Some(*gone))?;
+        }
+        for to in &group {
+            self.netlink.add_group_remote(link, BEAT_GROUP, *to)?;
+        }
+        port.group = group;
+        self.ports.insert(family, port);
+        Ok(())
+    }
+
+    /// What was put into the tables.
+    pub(super) fn installed(&self) -> &Table {
+        &self.installed
+    }
+
+    /// Makes the tables agree with `wanted`. A step that fails is logged, and tried again after the next audit.
+    /// Nothing happens while there is no device: then the bridge learns by itself.
+    pub(super) fn apply(&mut self, wanted: &Table) {
+        if self.ports.is_empty() {
+            return;
+        }
+        for step in steps(&self.installed, wanted) {
+            match self.take(step) {
+                Ok(()) => match step.to {
+                    Some(exit) => drop(self.installed.insert(step.mac, exit)),
+                    None => drop(self.installed.remove(&step.mac)),
+                },
+                Err(error) => {
+                    tracing::debug!(%error, "a forwarding entry could not be changed");
+                    self.installed.remove(&step.mac);
+                }
+            }
+        }
+    }
+
+    /// The new way is there before the bridge is pointed to it, and the old one until after.
+    fn take(&mut self, step: Step) -> Result<(), SysError> {
+        let (mac, old) = (step.mac, step.from.and_then(|exit| self.link(exit)));
+        let new = step.to.and_then(|exit| self.link(exit));
+        if let (Some(Exit::Vxlan(remote)), Some(link)) = (step.to, new) {
+            self.netlink.put_remote(link, mac, remote)?;
+        }
+        match (old, new) {
+            (_, Some(link)) => self.netlink.put_bridge_entry(link, mac)?,
+            (Some(link), None) => drop(self.netlink.del_bridge_entry(link, mac)?),
+            (None, None) => {}
+        }
+        if let (Some(Exit::Vxlan(_)), Some(link)) = (step.from, old)
+            && new != Some(link)
+        {
+            self.netlink.del_remote(link, mac, None)?;
+        }
+        Ok(())
+    }
+
+    fn link(&self, exit: Exit) -> Option<u32> {
+        match exit {
+            Exit::Router => self.ports.values().next().map(|p| p.device.port),
+            Exit::Vxlan(remote) => {
+                let port = self.ports.get(&Family::of(remote.address))?;
+                Some(port.device.index)
+            }
+        }
+    }
+
+    /// Looks at what the kernel really has, so that the next [`Kernel::apply`] mends what others changed.
+    pub(super) fn audit(&mut self, used_within: Duration) -> Result<Found, SysError> {
+        let Some(router) = self.link(Exit::Router) else {
+            return Ok(Found::default());
+        };
+        let links = Links {
+            router,
+            vxlan: self.ports.values().map(|p| p.device.index).collect(),
+            own: (self.config.port, self.config.vni),
+        };
+        let found = found(&self.netlink.fdb()?, &links, used_within);
+        for (link, mac) in &found.orphans {
+            self.netlink.del_remote(*link, *mac, None)?;
+        }
+        self.installed.clone_from(&found.table);
+        Ok(found)
+    }
+
+    /// Sends a beat to every peer.
+    pub(super) fn beat(&self, beat: Beat) -> Result<(), SysError> {
+        let mut result = Ok(());
+        for port in self.ports.values() {
+            result = result.and(port.socket.send(&beat.to_frame(port.device.mac)));
+        }
+        result
+    }
+
+    /// The beats that have come in.
+    pub(super) fn hear(&self) -> Vec<Beat> {
+        let mut beats = Vec::new();
+        let mut buffer = [0; 128];
+        for port in self.ports.values() {
+            for _ in 0..BEATS_PER_TURN {
+                match port.socket.recv(&mut buffer) {
+                    Ok(Some(frame)) => beats.extend(Beat::from_frame(frame)),
+                    // Down or gone: the next audit brings it back.
+                    Ok(None) | Err(_) => break,
+                }
+            }
+        }
+        beats
+    }
+
+    /// Takes everything down; running flows go on through the router.
+    pub(super) fn clear(&mut self) -> Result<(), SysError> {
+        self.ports.clear();
+        self.installed.clear();
+        clear(&self.config.bridge).map(drop)
+    }
+}
+
+/// Takes down what is there of a bridge's fast path, whoever made it; whether there was a device.
+pub(super) fn clear(bridge: &str) -> Result<bool, SysError> {
+    // The bridge floods what it does not know, also to the router: from here on no frame is lost.
+    vxlan::release_port(bridge)?;
+    let mut had = false;
+    for family in Family::ALL {
+        had |= vxlan::remove(bridge, family)?;
+    }
+    if had {
+        forget_external(bridge)?;
+        sources::remove(bridge)?;
+    }
+    Ok(had)
+}
+
+/// Entries that a program made do not age: those behind the router's port would stay for ever.
+fn forget_external(bridge: &str) -> Result<(), SysError> {
+    let mut netlink = Netlink::open()?;
+    let Some(port) = vxlan::router_port_index(bridge)? else {
+        return Ok(());
+    };
+    let is_ours = |known| matches!(known, Known::Bridge { external: true, .. });
+    let rows = netlink.fdb()?;
+    let ours = rows
+        .iter()
+        .filter(|row| row.link == port && is_ours(row.known));
+    let macs: Vec<Mac> = ours.map(|row| row.mac).collect();
+    macs.into_iter()
+        .try_for_each(|mac| netlink.del_bridge_entry(port, mac).map(drop))
+}

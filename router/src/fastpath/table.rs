@@ -1,0 +1,272 @@
+//! Which address leaves the bridge where: what it should be, what it is, and the steps between. Pure.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use mesh_proto::fastpath::{FastPeer, FastPeers};
+use mesh_proto::fdb::{FdbEntry, Owner};
+use mesh_proto::ids::{Mac, PeerId};
+use mesh_proto::limits::MAX_FDB;
+use mesh_sys::netlink::{FdbRow, Known, Remote};
+
+/// Where frames for an address of a peer leave the bridge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Exit {
+    /// By the router's port.
+    Router,
+    /// By VXLAN.
+    Vxlan(Remote),
+}
+
+/// The exits of all peers' addresses; as bounded as the router's MAC table is.
+pub(super) type Table = BTreeMap<Mac, Exit>;
+
+/// One change of the kernel's tables.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Step {
+    pub(super) mac: Mac,
+    pub(super) from: Option<Exit>,
+    pub(super) to: Option<Exit>,
+}
+
+/// What the router's MAC table asks for; VXLAN only to remotes for which `can` holds.
+///
+/// An address in `held` that the table does not know stays by VXLAN as long as that is to a fast peer: the router may
+/// have forgotten a peer that restarts, or be the one that did.
+pub(super) fn wanted(
+    entries: &[FdbEntry],
+    held: &Table,
+    peers: &FastPeers,
+    can: impl Fn(&Remote) -> bool,
+) -> Table {
+    let fast = peers.iter().filter(|(_, peer)| peer.fast);
+    let remotes: BTreeMap<&PeerId, Remote> = fast
+        .map(|(id, peer)| (id, remote(peer)))
+        .filter(|(_, remote)| can(remote))
+        .collect();
+    let exit = |peer| remotes.get(peer).map_or(Exit::Router, |r| Exit::Vxlan(*r));
+    let of_peers = entries.iter().filter_map(|entry| match &entry.owner {
+        Owner::Peer(peer) => Some((entry.mac, exit(peer))),
+        Owner::Local => None,
+    });
+    let mut wanted: Table = of_peers.collect();
+    let known: BTreeSet<Mac> = entries.iter().map(|entry| entry.mac).collect();
+    let fast: BTreeSet<&Remote> = remotes.values().collect();
+    let stays = |(mac, exit): &(&Mac, &Exit)| match exit {
+        Exit::Vxlan(remote) => fast.contains(remote) && !known.contains(*mac),
+        Exit::Router => false,
+    };
+    let room = MAX_FDB.saturating_sub(wanted.len());
+    wanted.extend(held.iter().filter(stays).take(room));
+    wanted
+}
+
+/// Where a peer receives VXLAN.
+pub(super) fn remote(peer: &FastPeer) -> Remote {
+    Remote {
+        address: peer.address,
+        port: peer.port,
+        vni: peer.vni,
+    }
+}
+
+/// From one table to another. What comes off VXLAN comes first: somebody may no longer be allowed to see it.
+pub(super) fn steps(from: &Table, to: &Table) -> Vec<Step> {
+    let macs: BTreeSet<&Mac> = from.keys().chain(to.keys()).collect();
+    let step = |mac: &Mac| Step {
+        mac: *mac,
+        from: from.get(mac).copied(),
+        to: to.get(mac).copied(),
+    };
+    let mut steps: Vec<Step> = macs.into_iter().map(step).collect();
+    steps.retain(|step| step.from != step.to);
+    steps.sort_by_key(|step| !matches!(step.from, Some(Exit::Vxlan(_))));
+    steps
+}
+
+/// The interfaces that matter, by their indices.
+#[derive(Clone, Debug)]
+pub(super) struct Links {
+    /// The router's port.
+    pub(super) router: u32,
+    /// The VXLAN devices.
+    pub(super) vxlan: Vec<u32>,
+    /// UDP port and network identifier of the devices.
+    pub(super) own: (u16, u32),
+}
+
+/// What the kernel has.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Found {
+    /// Addresses that were put there.
+    pub(super) table: Table,
+    /// VXLAN devices that know where to send an address which no bridge sends them.
+    pub(super) orphans: Vec<(u32, Mac)>,
+    /// Addresses that the bridge has behind other ports: of containers here, and of the host itself.
+    pub(super) elsewhere: BTreeSet<Mac>,
+    /// Addresses that frames were sent to by VXLAN within the time asked for.
+    pub(super) used: BTreeSet<Mac>,
+}
+
+/// Reads the kernel's rows.
+pub(super) fn found(rows: &[FdbRow], links: &Links, within: Duration) -> Found {
+    let mut found = Found::default();
+    let mut remotes: BTreeMap<(u32, Mac), Remote> = BTreeMap::new();
+    for row in rows.iter().filter(|row| !row.mac.is_group()) {
+        if let Known::Vxlan { address, port, vni } = row.known
+            && links.vxlan.contains(&row.link)
+        {
+            let remote = Remote {
+                address,
+                port: port.unwrap_or(links.own.0),
+                vni: vni.unwrap_or(links.own.1),
+            };
+            remotes.insert((row.link, row.mac), remote);
+            if row.used <= within {
+                found.used.insert(row.mac);
+            }
+        }
+    }
+    for row in rows {
+        let Known::Bridge { external, local } = row.known else {
+            continue;
+        };
+        let is_ours = row.link == links.router || links.vxlan.contains(&row.link);
+        if local || !is_ours {
+            found.elsewhere.insert(row.mac);
+        } else if row.link == links.router && external {
+            found.table.insert(row.mac, Exit::Router);
+        } else if let Some(remote) = remotes.remove(&(row.link, row.mac)) {
+            found.table.insert(row.mac, Exit::Vxlan(remote));
+        }
+    }
+    found.orphans = remotes.into_keys().collect();
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const A: PeerId = PeerId([0xa; 16]);
+    const B: PeerId = PeerId([0xb; 16]);
+    const LINKS: fn() -> Links = || Links {
+        router: 10,
+        vxlan: vec![20, 21],
+        own: (6784, 5),
+    };
+
+    fn mac(last: u8) -> Mac {
+        Mac([2, 0, 0, 0, 0, last])
+    }
+
+    fn to(last: u8) -> Remote {
+        Remote {
+            address: [10, 0, 0, last].into(),
+            port: 6784,
+            vni: 5,
+        }
+    }
+
+    fn peers(fast_b: bool) -> FastPeers {
+        let peer = |last, fast| FastPeer {
+            address: [10, 0, 0, last].into(),
+            port: 6784,
+            vni: 5,
+            fast,
+        };
+        [(A, peer(1, true)), (B, peer(2, fast_b))].into()
+    }
+
+    fn entries() -> Vec<FdbEntry> {
+        [(1, Owner::Peer(A)), (2, Owner::Peer(B)), (3, Owner::Local)]
+            .map(|(last, owner)| FdbEntry {
+                mac: mac(last),
+                owner,
+                idle: Duration::ZERO,
+            })
+            .to_vec()
+    }
+
+    #[test]
+    fn only_addresses_of_fast_peers_leave_by_vxlan() {
+        let table = wanted(&entries(), &Table::new(), &peers(false), |_| true);
+        let expected = [(mac(1), Exit::Vxlan(to(1))), (mac(2), Exit::Router)];
+        assert_eq!(table, expected.into());
+        let table = wanted(&entries(), &Table::new(), &peers(true), |r| *r == to(2));
+        let expected = [(mac(1), Exit::Router), (mac(2), Exit::Vxlan(to(2)))];
+        assert_eq!(table, expected.into());
+    }
+
+    #[test]
+    fn what_the_router_forgot_stays_by_vxlan_while_its_peer_is_fast() {
+        let held: Table = [
+            (mac(3), Exit::Vxlan(to(1))),
+            (mac(4), Exit::Vxlan(to(1))),
+            (mac(5), Exit::Vxlan(to(2))),
+            (mac(6), Exit::Router),
+        ]
+        .into();
+        let table = wanted(&entries(), &held, &peers(false), |_| true);
+        assert_eq!(table.get(&mac(3)), None, "it is local now");
+        assert_eq!(table.get(&mac(4)), Some(&Exit::Vxlan(to(1))));
+        assert_eq!(table.get(&mac(5)), None, "its peer is not fast");
+        assert_eq!(table.get(&mac(6)), None);
+        let table = wanted(&entries(), &held, &peers(false), |_| false);
+        assert_eq!(table.get(&mac(4)), None, "nobody can be reached");
+    }
+
+    #[test]
+    fn what_comes_off_vxlan_comes_first() {
+        let from = [(mac(2), Exit::Vxlan(to(1))), (mac(4), Exit::Router)].into();
+        let next = [
+            (mac(1), Exit::Vxlan(to(1))),
+            (mac(2), Exit::Router),
+            (mac(4), Exit::Router),
+        ]
+        .into();
+        let steps = steps(&from, &next);
+        let macs: Vec<Mac> = steps.iter().map(|s| s.mac).collect();
+        assert_eq!(macs, [mac(2), mac(1)]);
+        assert_eq!(steps[0].to, Some(Exit::Router));
+    }
+
+    #[test]
+    fn the_kernels_rows_are_understood() {
+        let bridge = |link, last, external, local| FdbRow {
+            link,
+            mac: mac(last),
+            known: Known::Bridge { external, local },
+            used: Duration::MAX,
+        };
+        let vxlan = |link, last, port, used| FdbRow {
+            link,
+            mac: mac(last),
+            known: Known::Vxlan {
+                address: [10, 0, 0, last].into(),
+                port,
+                vni: None,
+            },
+            used: Duration::from_secs(used),
+        };
+        let mut group = vxlan(20, 0, None, 0);
+        group.mac = mesh_proto::fastpath::BEAT_GROUP;
+        let rows = [
+            group,
+            bridge(20, 1, true, false),
+            vxlan(20, 1, None, 3),
+            vxlan(21, 2, Some(7), 300),
+            bridge(10, 3, true, false),
+            bridge(10, 4, false, false),
+            bridge(30, 5, false, false),
+            bridge(20, 6, false, true),
+            bridge(20, 7, true, false),
+        ];
+        let found = found(&rows, &LINKS(), Duration::from_secs(8));
+        let table = [(mac(1), Exit::Vxlan(to(1))), (mac(3), Exit::Router)];
+        assert_eq!(found.table, table.into());
+        assert_eq!(found.orphans, [(21, mac(2))]);
+        assert_eq!(found.elsewhere, [mac(5), mac(6)].into());
+        assert_eq!(found.used, [mac(1)].into());
+    }
+}

@@ -1,0 +1,271 @@
+//! Lets only some addresses send to a UDP port of this host: a chain of its own, jumped to first thing in INPUT.
+//!
+//! An address on the list goes on to the host's other rules; anything else for that port is dropped.
+
+use std::collections::BTreeSet;
+use std::io::Write as _;
+use std::net::IpAddr;
+use std::process::{Command, Stdio};
+
+use super::{Changed, change, list, run};
+use crate::{SysError, ifname};
+
+/// The port that is guarded.
+#[derive(Clone, Copy, Debug)]
+pub struct Guard<'a> {
+    /// The bridge on whose behalf; it names the chain.
+    pub bridge: &'a str,
+    /// The UDP port.
+    pub port: u16,
+    /// IPv6 instead of IPv4.
+    pub ipv6: bool,
+}
+
+/// Makes the rules let exactly `allowed` pass, as far as it is of the guard's IP version; the list is replaced as a
+/// whole. Called again it changes nothing, or mends what somebody else changed.
+///
+/// # Errors
+/// What the program says; that there is none: then nobody would be kept out.
+pub fn ensure(guard: &Guard<'_>, allowed: &BTreeSet<IpAddr>) -> Result<Changed, SysError> {
+    ifname::check(guard.bridge)?;
+    let program = guard.program();
+    let absent = || SysError::other("keep strangers from a port", format!("no {program} here"));
+    let input = list(program, "INPUT")?.ok_or_else(absent)?;
+    let wanted = guard.rules(allowed);
+    let mut changed = Changed::No;
+    if guard.current()?.as_ref() != Some(&wanted) {
+        guard.restore(&wanted)?;
+        changed = Changed::Yes;
+    }
+    if !guard.is_first(&input) {
+        guard.jump_first(&input)?;
+        changed = Changed::Yes;
+    }
+    Ok(changed)
+}
+
+/// The addresses that are let pass now, of both IP versions; none without the rules.
+///
+/// # Errors
+/// There is no such program.
+pub fn allowed(bridge: &str) -> Result<BTreeSet<IpAddr>, SysError> {
+    ifname::check(bridge)?;
+    let mut allowed = BTreeSet::new();
+    for ipv6 in [false, true] {
+        let guard = Guard {
+            bridge,
+            port: 0,
+            ipv6,
+        };
+        let rules = guard.current()?.unwrap_or_default();
+        let sources = rules.iter().filter_map(|rule| source(rule));
+        allowed.extend(sources);
+    }
+    Ok(allowed)
+}
+
+/// The address in a rule with `-s ADDRESS/LENGTH`.
+fn source(rule: &str) -> Option<IpAddr> {
+    let (_, rest) = rule.split_once(" -s ")?;
+    rest.split('/').next()?.parse().ok()
+}
+
+/// Takes the rules of both IP versions out, for whatever port they are.
+///
+/// # Errors
+/// What the program says, after both were tried.
+pub fn remove(bridge: &str) -> Result<Changed, SysError> {
+    ifname::check(bridge)?;
+    let guard = |ipv6| Guard {
+        bridge,
+        port: 0,
+        ipv6,
+    };
+    let (four, six) = (guard(false).remove(), guard(true).remove());
+    Ok(match (four?, six?) {
+        (Changed::Yes, _) | (_, Changed::Yes) => Changed::Yes,
+        (Changed::Absent, Changed::Absent) => Changed::Absent,
+        _ => Changed::No,
+    })
+}
+
+impl Guard<'_> {
+    fn program(&self) -> &'static str {
+        if self.ipv6 { "ip6tables" } else { "iptables" }
+    }
+
+    /// At most 26 bytes; 28 are allowed.
+    fn chain(&self) -> String {
+        format!("mesh-vxlan-{}", self.bridge)
+    }
+
+    /// The chain's rules as the program lists them.
+    fn rules(&self, allowed: &BTreeSet<IpAddr>) -> Vec<String> {
+        let chain = self.chain();
+        let length = if self.ipv6 { 128 } else { 32 };
+        let sources = allowed.iter().filter(|a| a.is_ipv6() == self.ipv6);
+        let mut rules: Vec<String> = sources
+            .map(|a| format!("-A {chain} -s {a}/{length} -j RETURN"))
+            .collect();
+        rules.push(format!("-A {chain} -j DROP"));
+        rules
+    }
+
+    /// The chain's rules as they are; none without the chain.
+    fn current(&self) -> Result<Option<Vec<String>>, SysError> {
+        let program = self.program();
+        let output = run(program, &["-S", &self.chain()])
+            .map_err(|e| SysError::new(format!("run {program}"), e))?;
+        if !output.status.success() {
+            return Ok(None);
+        }
+        let listing = String::from_utf8_lossy(&output.stdout);
+        let rules = listing.lines().filter(|line| line.starts_with("-A "));
+        Ok(Some(rules.map(ToOwned::to_owned).collect()))
+    }
+
+    /// Replaces the chain in one transaction: at no moment is it half there.
+    fn restore(&self, rules: &[String]) -> Result<(), SysError> {
+        let program = format!("{}-restore", self.program());
+        let failed = |e| SysError::new(format!("run {program}"), e);
+        let (chain, rules) = (self.chain(), rules.join("\n"));
+        let text = format!("*filter\n:{chain} - [0:0]\n{rules}\nCOMMIT\n");
+        let mut child = Command::new(&program)
+            .args(["-w", "5", "--noflush"])
+            .env("LC_ALL", "C")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .map_err(failed)?;
+        if let Some(mut input) = child.stdin.take() {
+            // A program that ends early says why; that its input is closed says nothing.
+            let _ = input.write_all(text.as_bytes());
+        }
+        let output = child.wait_with_output().map_err(failed)?;
+        if output.status.success() {
+            return Ok(());
+        }
+        let said = String::from_utf8_lossy(&output.stderr);
+        Err(SysError::other(format!("run {program}"), said.trim()))
+    }
+
+    /// Puts the jump first, then takes others of ours out: at no moment may strangers in.
+    fn jump_first(&self, input: &str) -> Result<(), SysError> {
+        let (port, chain) = (self.port.to_string(), self.chain());
+        let jump = ["-p", "udp", "-m", "udp", "--dport", &port, "-j", &chain];
+        change(self.program(), &[&["-I", "INPUT", "1"], &jump[..]].concat())?;
+        for position in self.jumps(input).iter().rev() {
+            change(
+                self.program(),
+                &["-D", "INPUT", &(position + 1).to_string()],
+            )?;
+        }
+        Ok(())
+    }
+
+    fn remove(&self) -> Result<Changed, SysError> {
+        let program = self.program();
+        let Some(input) = list(program, "INPUT")? else {
+            return Ok(Changed::Absent);
+        };
+        let jumps = self.jumps(&input);
+        for position in jumps.iter().rev() {
+            change(program, &["-D", "INPUT", &position.to_string()])?;
+        }
+        let has_chain = self.current()?.is_some();
+        if has_chain {
+            let chain = self.chain();
+            change(program, &["-F", &chain])?;
+            change(program, &["-X", &chain])?;
+        }
+        Ok(match has_chain || !jumps.is_empty() {
+            true => Changed::Yes,
+            false => Changed::No,
+        })
+    }
+
+    /// Positions in INPUT, from 1, of the jumps to our chain, for whatever port.
+    fn jumps(&self, input: &str) -> Vec<usize> {
+        let target = format!(" -j {}", self.chain());
+        let rules = input.lines().filter(|line| line.starts_with("-A "));
+        let ours = rules
+            .enumerate()
+            .filter(|(_, line)| line.ends_with(&target));
+        ours.map(|(index, _)| index + 1).collect()
+    }
+
+    /// Whether the first rule of INPUT is the jump for our port, and there is no other.
+    fn is_first(&self, input: &str) -> bool {
+        let port = format!(" --dport {} ", self.port);
+        let first = input.lines().find(|line| line.starts_with("-A "));
+        self.jumps(input) == [1] && first.is_some_and(|line| line.contains(&port))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{NamedNetns, needs_root};
+
+    const GUARD: Guard<'_> = Guard {
+        bridge: "mesh",
+        port: 6784,
+        ipv6: false,
+    };
+
+    #[test]
+    fn our_jumps_are_found_in_a_listing() {
+        let input = "-P INPUT DROP\n\
+                     -A INPUT -p udp -m udp --dport 6784 -j mesh-vxlan-mesh\n\
+                     -A INPUT -p udp -m udp --dport 6784 -j mesh-vxlan-mesh2\n\
+                     -A INPUT -p udp -m udp --dport 6999 -j mesh-vxlan-mesh\n";
+        assert_eq!(GUARD.jumps(input), [1, 3]);
+        assert!(!GUARD.is_first(input));
+        let two: Vec<&str> = input.lines().take(2).collect();
+        assert!(GUARD.is_first(&two.join("\n")));
+        let other = Guard {
+            port: 6785,
+            ..GUARD
+        };
+        assert!(!other.is_first(&two.join("\n")));
+    }
+
+    #[test]
+    fn the_list_is_kept_as_it_should_be_and_goes() {
+        if needs_root("the_list_is_kept_as_it_should_be_and_goes") {
+            return;
+        }
+        let set = |addresses: [&str; 2]| -> BTreeSet<IpAddr> {
+            addresses.map(|a| a.parse().unwrap()).into()
+        };
+        let (one, two) = (
+            set(["192.0.2.1", "fd00::1"]),
+            set(["192.0.2.1", "192.0.2.7"]),
+        );
+        NamedNetns::new().run(|| {
+            let six = Guard {
+                ipv6: true,
+                ..GUARD
+            };
+            for guard in [GUARD, six] {
+                assert_eq!(ensure(&guard, &one).unwrap(), Changed::Yes);
+                assert_eq!(ensure(&guard, &one).unwrap(), Changed::No);
+                assert_eq!(guard.rules(&one).len(), 2, "its own family only");
+            }
+            assert_eq!(allowed("mesh").unwrap(), one);
+            assert_eq!(ensure(&GUARD, &two).unwrap(), Changed::Yes);
+            assert_eq!(GUARD.current().unwrap().unwrap().len(), 3);
+            // Somebody lets everybody in, somebody flushes.
+            change("iptables", &["-I", "INPUT", "1", "-j", "ACCEPT"]).unwrap();
+            assert_eq!(ensure(&GUARD, &two).unwrap(), Changed::Yes);
+            change("iptables", &["-F"]).unwrap();
+            assert_eq!(ensure(&GUARD, &two).unwrap(), Changed::Yes);
+            assert!(GUARD.is_first(&list("iptables", "INPUT").unwrap().unwrap()));
+            assert_eq!(remove("mesh").unwrap(), Changed::Yes);
+            assert_eq!(remove("mesh").unwrap(), Changed::No);
+            assert_eq!(GUARD.current().unwrap(), None);
+            assert!(allowed("mesh").unwrap().is_empty());
+        });
+    }
+}

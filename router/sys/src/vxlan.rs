@@ -1,0 +1,234 @@
+//! The VXLAN devices of one mesh on this host: ports of its bridge by which the kernel sends frames to other hosts.
+//!
+//! Nothing is learnt at them and nothing is flooded to them: a frame leaves by one only if a table names its
+//! destination. They and the router's port are isolated from one another, so what comes in by VXLAN reaches containers
+//! and never the router, which would take it for a local container's.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use mesh_proto::ids::Mac;
+
+use crate::bridge::{self, Role};
+use crate::netlink::{Link, Netlink, PortFlags, VxlanSpec};
+use crate::plan::Plan;
+use crate::sysctl::{self, Table};
+use crate::{SysError, ifname};
+
+/// The IP version of the underlay; a device speaks one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Family {
+    /// IPv4.
+    V4,
+    /// IPv6.
+    V6,
+}
+
+impl Family {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::V4, Self::V6];
+
+    /// The one of an address.
+    pub fn of(address: IpAddr) -> Self {
+        match address {
+            IpAddr::V4(_) => Self::V4,
+            IpAddr::V6(_) => Self::V6,
+        }
+    }
+}
+
+/// The devices as they should be.
+#[derive(Clone, Debug)]
+pub struct VxlanConfig {
+    /// The bridge they are ports of.
+    pub bridge: String,
+    /// MTU of the mesh, in bytes.
+    pub mtu: u16,
+    /// UDP port.
+    pub port: u16,
+    /// Network identifier, below 2^24.
+    pub vni: u32,
+    /// The one underlay address the router uses, if it is bound to one.
+    pub local: Option<IpAddr>,
+}
+
+/// A device that is there and up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Device {
+    /// Its index.
+    pub index: u32,
+    /// Its MAC address.
+    pub mac: Mac,
+    /// Index of the router's port of the same bridge.
+    pub port: u32,
+}
+
+/// What a VXLAN port does: carry what the tables name, and nothing else.
+const VXLAN_PORT: PortFlags = PortFlags {
+    learning: false,
+    flood: false,
+    isolated: true,
+};
+/// The router's port beside VXLAN ports. Were it to learn, each broadcast of a peer's container, which comes through the
+/// router, would take that container's unicast away from VXLAN; so the router says where peers' addresses are.
+const ROUTER_PORT_BESIDE: PortFlags = PortFlags {
+    learning: false,
+    flood: true,
+    isolated: true,
+};
+/// The router's port on its own, as the kernel makes it.
+const ROUTER_PORT_ALONE: PortFlags = PortFlags {
+    learning: true,
+    flood: true,
+    isolated: false,
+};
+
+/// Makes the device of one family, or mends it, and prepares the router's port for it. Safe to call again and again.
+///
+/// # Errors
+/// The kernel has no VXLAN, the UDP port is taken, the name is somebody else's, there is no bridge; EPERM without
+/// CAP_NET_ADMIN. A device that was made is removed again.
+pub fn ensure(config: &VxlanConfig, family: Family) -> Result<Device, SysError> {
+    let mut plan = Plan::new();
+    let mut netlink = Netlink::open()?;
+    let bridge = netlink.require_link(&config.bridge)?;
+    let port = router_port(&mut netlink, &config.bridge)?.ok_or_else(|| {
+        let what = format!("find the router's port of {}", config.bridge);
+        SysError::errno(what, nix::errno::Errno::ENODEV)
+    })?;
+    netlink.set_port_flags(port.index, ROUTER_PORT_BESIDE)?;
+    let link = match find(&mut netlink, config, family)? {
+        Some(link) => link,
+        None => create(&mut netlink, config, family, &mut plan)?,
+    };
+    if link.master != Some(bridge.index) {
+        netlink.set_master(link.index, bridge.index)?;
+    }
+    // Before it is up: no frame may be flooded to it or learnt at it.
+    netlink.set_port_flags(link.index, VXLAN_PORT)?;
+    if link.mtu != u32::from(config.mtu) {
+        netlink.set_mtu(link.index, config.mtu)?;
+    }
+    if !link.up {
+        sysctl::set_if_present(Table::Ipv6Conf, &link.name, "disable_ipv6", "1")?;
+        netlink.set_up(link.index)?;
+        bridge::wait_forwarding(&mut netlink, &link.name)?;
+    }
+    plan.commit();
+    let mac = link
+        .mac
+        .ok_or_else(|| SysError::other("use a VXLAN device", "it has no MAC"))?;
+    Ok(Device {
+        index: link.index,
+        mac,
+        port: port.index,
+    })
+}
+
+/// Removes the device of one family; whether it was there.
+///
+/// # Errors
+/// The kernel's.
+pub fn remove(bridge: &str, family: Family) -> Result<bool, SysError> {
+    let mut netlink = Netlink::open()?;
+    let Some(link) = netlink.link_by_name(&name(bridge, family))? else {
+        return Ok(false);
+    };
+    bridge::delete_if_ours(&mut netlink, &link, bridge)?;
+    Ok(true)
+}
+
+/// Makes the router's port what it is without VXLAN ports; nothing happens when it is not there.
+///
+/// # Errors
+/// The kernel's.
+pub fn release_port(bridge: &str) -> Result<(), SysError> {
+    let mut netlink = Netlink::open()?;
+    match router_port(&mut netlink, bridge)? {
+        Some(port) => netlink.set_port_flags(port.index, ROUTER_PORT_ALONE),
+        None => Ok(()),
+    }
+}
+
+/// Index of the router's port of a bridge, whichever kind it has; none when it is not in place.
+///
+/// # Errors
+/// The kernel's.
+pub fn router_port_index(bridge: &str) -> Result<Option<u32>, SysError> {
+    let port = router_port(&mut Netlink::open()?, bridge)?;
+    Ok(port.map(|port| port.index))
+}
+
+fn router_port(netlink: &mut Netlink, bridge: &str) -> Result<Option<Link>, SysError> {
+    for name in [ifname::tap_port(bridge), ifname::port_pair(bridge).0] {
+        let port = netlink.link_by_name(&name)?;
+        if let Some(port) = port.filter(|port| port.master.is_some()) {
+            return Ok(Some(port));
+        }
+    }
+    Ok(None)
+}
+
+/// The name of a device.
+pub fn name(bridge: &str, family: Family) -> String {
+    let (four, six) = ifname::vxlan_pair(bridge);
+    match family {
+        Family::V4 => four,
+        Family::V6 => six,
+    }
+}
+
+/// The device, if it is there as it should be; one of ours that is not goes.
+fn find(
+    netlink: &mut Netlink,
+    config: &VxlanConfig,
+    family: Family,
+) -> Result<Option<Link>, SysError> {
+    let name = name(&config.bridge, family);
+    let Some(link) = netlink.link_by_name(&name)? else {
+        return Ok(None);
+    };
+    if link.alias.as_deref() == Some(&alias(config, family)) {
+        return Ok(Some(link));
+    }
+    bridge::delete_if_ours(netlink, &link, &config.bridge)?;
+    Ok(None)
+}
+
+fn create(
+    netlink: &mut Netlink,
+    config: &VxlanConfig,
+    family: Family,
+    plan: &mut Plan,
+) -> Result<Link, SysError> {
+    let name = name(&config.bridge, family);
+    let spec = VxlanSpec {
+        name: &name,
+        vni: config.vni,
+        port: config.port,
+        local: local(config, family),
+        mtu: config.mtu,
+    };
+    let undo = bridge::delete_later(name.clone());
+    plan.step_with_undo("create VXLAN device", || netlink.create_vxlan(&spec), undo)?;
+    let link = netlink.require_link(&name)?;
+    netlink.set_alias(link.index, &alias(config, family))?;
+    Ok(link)
+}
+
+fn local(config: &VxlanConfig, family: Family) -> IpAddr {
+    let any = match family {
+        Family::V4 => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        Family::V6 => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+    };
+    let fits = |a: &IpAddr| Family::of(*a) == family;
+    config.local.filter(fits).unwrap_or(any)
+}
+
+/// Says how the device was made, since that cannot be changed later.
+fn alias(config: &VxlanConfig, family: Family) -> String {
+    let detail = format!("{}:{}:{}", config.vni, config.port, local(config, family));
+    bridge::alias(&config.bridge, Role::Vxlan, &detail)
+}
+
+#[cfg(test)]
+mod tests;
