@@ -22,9 +22,7 @@ pub enum Cipher {
 
 /// The ciphers to offer and to take on this machine, in order of preference.
 pub fn suites(asked: Cipher) -> Suites {
-    let suites = choose(asked, has_aes());
-    tracing::info!("ciphers of data, in order of preference: {suites}");
-    suites
+    choose(asked, has_aes())
 }
 
 fn choose(asked: Cipher, has_aes: bool) -> Suites {

@@ -105,10 +105,11 @@ async fn start(settings: Settings, secret: MeshSecret) -> anyhow::Result<()> {
         state,
     };
     tracing::info!(
-        "mesh router {} ({}) listens on port {}",
+        "mesh router {} ({}) listens on port {}; ciphers of data, in order of preference: {}",
         opened.name,
         settings.nickname,
-        settings.port
+        settings.port,
+        cipher::suites(settings.cipher)
     );
     shell.run().await;
     drop(plugin);
