@@ -14,8 +14,8 @@ use mesh_sys::port::{
 
 use crate::config::Datapath;
 
-/// Frames that may wait in the kernel for an egress lane; at a hundred thousand a second that is 5 ms.
-const QUEUE: u32 = 512;
+/// Frames that may wait in the kernel for an egress lane; at a hundred thousand a second that is 2.5 ms.
+const QUEUE: u32 = 256;
 /// Time between two attempts to open a port that is gone: the host side brings it back within a few seconds.
 const PAUSE: Duration = Duration::from_millis(100);
 

@@ -29,6 +29,8 @@ use self::out::{LaneOut, Sending};
 pub const LANE_EVENTS: usize = 1024;
 /// How long a lane waits for work before it looks whether it is to stop.
 const WAIT: Duration = Duration::from_millis(500);
+/// Priority of the lanes (`nice`): before containers, after what the host cannot do without.
+const PRIORITY: i32 = -10;
 /// Frames taken in one turn: enough to share the cost of a wake-up, few enough to stay in the cache.
 const FRAMES: usize = 64;
 /// Receive buffers of 64 KiB, each for one datagram or for what the kernel coalesced.
@@ -96,7 +98,14 @@ impl Lanes {
 }
 
 fn spawn(name: String, run: impl FnOnce() + Send + 'static) -> std::io::Result<JoinHandle<()>> {
-    std::thread::Builder::new().name(name).spawn(run)
+    let lane = move || {
+        // A lane that waits for the processor is a queue that nobody sees. Without the right to it, it only is slower.
+        if let Err(error) = mesh_sys::process::set_thread_priority(PRIORITY) {
+            tracing::debug!("{error}");
+        }
+        run();
+    };
+    std::thread::Builder::new().name(name).spawn(lane)
 }
 
 struct Egress {

@@ -26,8 +26,9 @@ pub use mesh_proto::forward::Run;
 pub use receive::{MAX_SLOTS, UdpReceiver};
 pub use send::{MAX_SEGMENTS, Sent, UdpSender};
 
-/// Bytes of buffer asked for in each direction; the kernel may allow less.
-const SOCKET_BUFFER: usize = 4 * 1024 * 1024;
+/// Bytes of buffer asked for in each direction; the kernel may allow less, and doubles it for its own needs. More would
+/// only be a queue: at 5 Gbit/s this is a millisecond.
+const SOCKET_BUFFER: usize = 512 * 1024;
 /// Longest a full send buffer holds up the sender before the datagram is dropped.
 const SEND_WAIT: Duration = Duration::from_millis(100);
 
