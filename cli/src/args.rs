@@ -194,6 +194,8 @@ pub(crate) struct LaunchArgs {
 pub(crate) enum Datapath {
     /// The best that works here
     Auto,
+    /// A TAP device on the bridge: fast
+    Tap,
     /// libpcap on a veth into the bridge
     Pcap,
 }

@@ -1,6 +1,7 @@
 //! Real routers on hosts without engines: each host is a set of namespaces, each container a process.
 
 mod broadcast;
+mod datapath;
 mod fastpath;
 mod faults;
 mod hygiene;

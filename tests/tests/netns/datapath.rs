@@ -1,0 +1,100 @@
+//! The port a router uses, alone and beside another: bytes arrive whole, and what is deleted comes back.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use mesh_tests::{Host, Setup, Testbed, tell, transfer, wait_until, with_testbed};
+
+const BYTES: u64 = 20_000_000;
+const DEADLINE: Duration = Duration::from_secs(30);
+
+/// Launches a router with each port, and connects them.
+fn launch(bed: &Testbed, datapaths: [&str; 2]) -> Result<()> {
+    for (host, datapath) in bed.hosts().iter().zip(datapaths) {
+        host.launch(&["--datapath", datapath])?;
+    }
+    let second = bed.host(2).name();
+    bed.host(1).mesh(&["connect", second])?.ok()?;
+    bed.hosts().iter().try_for_each(|h| h.wait_connections(1))
+}
+
+/// The report says which port, and that it was asked for.
+fn says(host: &Host, datapath: &str) -> Result<()> {
+    let router = host.report()?.router;
+    let told = format!("{} ({})", router.datapath, router.datapath_reason);
+    ensure!(told == format!("{datapath} (asked for)"), "{told}");
+    Ok(())
+}
+
+fn bytes_arrive_both_ways(datapaths: [&'static str; 2]) -> Result<()> {
+    with_testbed(&Setup::hosts(2), |bed| {
+        launch(bed, datapaths)?;
+        let (a, b) = (
+            bed.host(1).run("10.2.1.1/24")?,
+            bed.host(2).run("10.2.1.2/24")?,
+        );
+        a.reaches(&b)?;
+        for (host, datapath) in bed.hosts().iter().zip(datapaths) {
+            says(host, datapath)?;
+        }
+        for (from, to) in [(&a, &b), (&b, &a)] {
+            let took = transfer(from, to, BYTES, DEADLINE)?;
+            tell(&format!("{datapaths:?}: {BYTES} bytes whole in {took:?}"));
+        }
+        // Datagrams of 10,000 bytes come in fragments, which no port may merge.
+        a.exec(&[
+            "ping",
+            "-c",
+            "3",
+            "-i",
+            "0.2",
+            "-W",
+            "2",
+            "-s",
+            "10000",
+            b.address(),
+        ])?
+        .ok()?;
+        Ok(())
+    })
+}
+
+#[test]
+fn tap_to_tap() -> Result<()> {
+    bytes_arrive_both_ways(["tap", "tap"])
+}
+
+#[test]
+fn pcap_to_tap_and_back() -> Result<()> {
+    bytes_arrive_both_ways(["pcap", "tap"])
+}
+
+#[test]
+fn pcap_to_pcap() -> Result<()> {
+    bytes_arrive_both_ways(["pcap", "pcap"])
+}
+
+#[test]
+fn a_deleted_port_is_opened_again_whichever_it_is() -> Result<()> {
+    with_testbed(&Setup::hosts(2), |bed| {
+        launch(bed, ["pcap", "tap"])?;
+        let (a, b) = (
+            bed.host(1).run("10.2.1.1/24")?,
+            bed.host(2).run("10.2.1.2/24")?,
+        );
+        a.reaches(&b)?;
+        for (host, damage) in [
+            (1, "ip link del mesh-p"),
+            (1, "ip link set mesh-r down"),
+            (2, "ip link del mesh-t"),
+            (2, "ip link set mesh-t down"),
+        ] {
+            bed.host(host).shell(damage)?.ok()?;
+            wait_until(Duration::from_secs(5), &format!("mended: {damage}"), || {
+                a.ping(b.address())?;
+                b.ping(a.address())
+            })?;
+        }
+        Ok(())
+    })
+}
