@@ -157,6 +157,9 @@ pub(crate) struct LaunchArgs {
     /// How frames enter and leave
     #[arg(long, value_enum)]
     pub(crate) datapath: Option<Datapath>,
+    /// Threads in each direction with the tap datapath (default: half the processors, 4 at most)
+    #[arg(long)]
+    pub(crate) lanes: Option<usize>,
     /// Let frames for peers in these subnets go by the kernel, unencrypted, if they agree
     #[arg(long, value_name = "CIDR", value_delimiter = ',')]
     pub(crate) trusted_subnets: Vec<IpNet>,

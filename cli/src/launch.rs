@@ -79,6 +79,7 @@ fn router_args(args: &LaunchArgs, socket: &Path, state_dir: &Path) -> anyhow::Re
     option("mtu", args.mtu.map(|v| v.to_string()));
     let datapath = args.datapath.and_then(|d| d.to_possible_value());
     option("datapath", datapath.map(|v| v.get_name().to_owned()));
+    option("lanes", args.lanes.map(|v| v.to_string()));
     let subnets: Vec<String> = args
         .trusted_subnets
         .iter()

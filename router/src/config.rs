@@ -16,6 +16,11 @@ use serde::Deserialize;
 
 use crate::cipher::Cipher;
 
+/// Most lanes in each direction.
+const MAX_LANES: usize = 16;
+/// Most lanes in each direction that nobody asked for: each holds a few MiB under load.
+const MAX_DEFAULT_LANES: usize = 4;
+
 /// The mesh router: one per host. Usually started by `mesh launch`.
 #[derive(Debug, Parser)]
 #[command(
@@ -94,6 +99,9 @@ pub struct Options {
     /// Let frames for every peer that agrees go by the kernel, unencrypted.
     #[arg(long)]
     pub no_encryption: bool,
+    /// Threads in each direction with the tap datapath, 1 to 16 [default: half the processors, 4 at most].
+    #[arg(long)]
+    pub lanes: Option<usize>,
     /// Cipher of data sessions; with one that is named no other is taken [default: auto].
     #[arg(long)]
     pub cipher: Option<Cipher>,
@@ -148,6 +156,8 @@ pub struct Settings {
     pub datapath: Datapath,
     /// With whom frames may go unencrypted.
     pub consent: Consent,
+    /// Lanes in each direction, where the port takes several.
+    pub lanes: usize,
     /// Ciphers of data sessions.
     pub cipher: Cipher,
     /// Whether peers learnt by gossip are dialled.
@@ -192,6 +202,7 @@ impl Options {
             mtu: merged.mtu.unwrap_or(DEFAULT_MTU),
             datapath: merged.datapath.unwrap_or(Datapath::Auto),
             consent: consent(merged.no_encryption, merged.trusted_subnets)?,
+            lanes: merged.lanes.unwrap_or_else(lanes_here),
             cipher: merged.cipher.unwrap_or(Cipher::Auto),
             discovery: !merged.no_discovery,
             log_level: merged.log_level.unwrap_or_else(|| "info".to_owned()),
@@ -224,6 +235,7 @@ impl Options {
                 self.trusted_subnets
             },
             no_encryption: self.no_encryption || file.no_encryption,
+            lanes: self.lanes.or(file.lanes),
             cipher: self.cipher.or(file.cipher),
             no_discovery: self.no_discovery || file.no_discovery,
             log_level: self.log_level.or(file.log_level),
@@ -240,6 +252,12 @@ impl Options {
     }
 }
 
+/// Half the processors, so that containers have the rest.
+fn lanes_here() -> usize {
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    (processors / 2).clamp(1, MAX_DEFAULT_LANES)
+}
+
 impl Settings {
     fn check(&self) -> anyhow::Result<()> {
         if self.port == 0 {
@@ -254,6 +272,9 @@ impl Settings {
                 MTU_RANGE.start(),
                 MTU_RANGE.end()
             );
+        }
+        if !(1..=MAX_LANES).contains(&self.lanes) {
+            bail!("--lanes {}: must be between 1 and {MAX_LANES}", self.lanes);
         }
         if self.nickname.is_empty()
             || self.nickname.len() > MAX_NICKNAME
@@ -408,6 +429,8 @@ mod tests {
         assert!(error("\nport = 'x'\n", &[]).contains("line 2"));
         assert!(error("cipher = 'rot13'", &[]).contains("aes-256-gcm"));
         assert!(error("mtu = 100", &[]).contains("--mtu 100"));
+        assert!(error("lanes = 17", &[]).contains("--lanes 17"));
+        assert!(error("", &["--lanes", "0"]).contains("between 1 and 16"));
         assert!(error("", &["--name", "7b::1"]).contains("must be even"));
         assert!(!error("name = \"a\\u001bb\"", &[]).contains('\u{1b}'));
         assert!(error("", &["--name", "x"]).contains("write it like"));

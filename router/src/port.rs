@@ -50,7 +50,10 @@ pub fn choose(asked: Datapath, bridge: &str, lanes: usize) -> anyhow::Result<Cho
     };
     let tap = |reason: &str, tap| Chosen {
         kind: PortKind::Tap,
-        reason: reason.to_owned(),
+        reason: match lanes {
+            1 => reason.to_owned(),
+            _ => format!("{reason}; {lanes} lanes each way"),
+        },
         tap,
     };
     let open = || open_tap(bridge, lanes);

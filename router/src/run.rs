@@ -39,8 +39,6 @@ use crate::shell::{Accepts, Command, Shell};
 use crate::state::{Change, Store, Writer};
 use crate::{log, port, resolve, secret};
 
-/// Egress and ingress lanes, each.
-const LANES: usize = 1;
 /// Commands that may wait for the control plane.
 const COMMANDS: usize = 64;
 /// How often the host's addresses are looked at again.
@@ -65,13 +63,16 @@ pub fn run(settings: Settings, daemon: bool) -> anyhow::Result<()> {
 }
 
 async fn start(settings: Settings, secret: MeshSecret) -> anyhow::Result<()> {
-    let opened = Opened::open(&settings).await?;
+    let mut opened = Opened::open(&settings).await?;
     let clock = Clock::start();
     let forwarder = Arc::new(Forwarder::new(&mut OsEntropy));
     let mut control = build_control(&settings, secret, &opened, &forwarder, clock)?;
     let (kernel, datapath) = build_host(&settings)?;
-    let (shared, lane_events) = share(&settings, &opened, &control, forwarder, clock);
-    let lanes = Lanes::start(&shared, datapath.halves).context("cannot start a thread")?;
+    let (shared, lane_events) = share(&settings, &opened, &control, forwarder, clock)?;
+    // A port that takes fewer lanes: a socket that nobody reads would lose what comes in by it.
+    opened.udp.truncate(datapath.halves.len());
+    let lanes =
+        Lanes::start(&shared, datapath.halves, &opened.udp).context("cannot start a thread")?;
     let (command_sender, commands) = mpsc::channel(COMMANDS);
     let wiring = fastpath::Wiring {
         forwarder: shared.forwarder.clone(),
@@ -124,7 +125,8 @@ struct Opened {
     /// Removes the API's socket when the router ends.
     _socket: SocketFile,
     listener: TcpListener,
-    udp: Arc<Udp>,
+    /// One socket for each lane, all of one port.
+    udp: Vec<Udp>,
     store: Arc<Store>,
     identity: Arc<Identity>,
     epoch: u64,
@@ -139,7 +141,7 @@ impl Opened {
         let api = api::bind(&settings.socket).await?;
         let socket = SocketFile(settings.socket.clone());
         let listener = listen(settings).await?;
-        let udp = Arc::new(Udp::bind(settings.host, settings.port)?);
+        let udp = Udp::bind_group(settings.host, settings.port, settings.lanes)?;
         let store = Arc::new(Store::open(&settings.state_dir)?);
         let boot = store.boot(|| (OsEntropy.key(), OsEntropy.key()))?;
         let identity = Arc::new(Identity::from_seeds(boot.sign, boot.dh));
@@ -210,7 +212,7 @@ struct Datapath {
 
 /// Makes the bridge and the router's port on it: the first kernel objects.
 fn build_host(settings: &Settings) -> anyhow::Result<(HostKernel, Datapath)> {
-    let chosen = port::choose(settings.datapath, &settings.bridge, LANES)?;
+    let chosen = port::choose(settings.datapath, &settings.bridge, settings.lanes)?;
     let kernel = HostKernel {
         bridge: BridgeConfig {
             name: settings.bridge.clone(),
@@ -236,7 +238,7 @@ fn share(
     control: &Control,
     forwarder: Arc<Forwarder>,
     clock: Clock,
-) -> (Shared, mpsc::Receiver<LaneEvent>) {
+) -> anyhow::Result<(Shared, mpsc::Receiver<LaneEvent>)> {
     let (events, lane_events) = mpsc::channel(LANE_EVENTS);
     let shared = Shared {
         forwarder,
@@ -246,13 +248,13 @@ fn share(
             settings.mtu,
             clock.now(),
         ))),
-        udp: opened.udp.clone(),
+        udp: opened.udp.first().context("no UDP socket")?.clone(),
         events,
         events_lost: Arc::new(AtomicU64::new(0)),
         clock,
         stop: Arc::new(AtomicBool::new(false)),
     };
-    (shared, lane_events)
+    Ok((shared, lane_events))
 }
 
 fn open_attachments(

@@ -43,8 +43,8 @@ pub struct Shared {
     pub forwarder: Arc<Forwarder>,
     /// The view the control plane publishes.
     pub snapshot: Arc<ArcSwap<Snapshot>>,
-    /// The UDP socket.
-    pub udp: Arc<Udp>,
+    /// The UDP socket; each lane has its own, control that of the first.
+    pub udp: Udp,
     /// Where rare events go.
     pub events: mpsc::Sender<LaneEvent>,
     /// Events dropped because the control plane was behind.
@@ -62,19 +62,27 @@ pub struct Lanes {
 }
 
 impl Lanes {
-    /// Starts one lane in each direction for each pair of halves of the port.
+    /// Starts one lane in each direction for each pair of halves of the port and for each of the `sockets`, of which
+    /// there are as many and which share a UDP port.
+    ///
+    /// A flow stays in its lane: the kernel gives what one peer sends to one socket, and chooses the queue of a TAP device
+    /// by flow.
     ///
     /// # Errors
     /// When a thread cannot be started.
-    pub fn start(shared: &Shared, halves: Halves) -> std::io::Result<Self> {
+    pub fn start(shared: &Shared, halves: Halves, sockets: &[Udp]) -> std::io::Result<Self> {
         let mut threads = Vec::with_capacity(2 * halves.len());
         for (lane, (reader, writer)) in halves.into_iter().enumerate() {
+            let mut shared = shared.clone();
+            if let Some(socket) = sockets.get(lane) {
+                shared.udp = socket.clone();
+            }
             let egress = Egress {
                 shared: shared.clone(),
                 reader,
             };
             let ingress = Ingress {
-                shared: shared.clone(),
+                shared,
                 port: Injector::new(writer),
             };
             threads.push(spawn(format!("egress-{lane}"), move || egress.run())?);

@@ -64,6 +64,31 @@ impl Udp {
         Self::named(bind_to(address), address)
     }
 
+    /// Binds `count` sockets, at least one, to the same address and port. The kernel spreads what arrives over them by
+    /// addresses and ports, so that what one sender sends from one port is always for the same socket (SO_REUSEPORT,
+    /// socket(7)).
+    ///
+    /// # Errors
+    /// As [`Udp::bind`].
+    pub fn bind_group(ip: Option<IpAddr>, port: u16, count: usize) -> Result<Vec<Self>, SysError> {
+        if count <= 1 {
+            return Ok(vec![Self::bind(ip, port)?]);
+        }
+        let any = [Ipv6Addr::UNSPECIFIED.into(), Ipv4Addr::UNSPECIFIED.into()];
+        let ips = ip.map_or(any.to_vec(), |ip| vec![ip]);
+        let mut result = Ok(Vec::new());
+        for ip in ips {
+            let address = SocketAddr::from((ip, port));
+            let group = group(address, count);
+            let next = group.as_ref().is_err_and(has_no_ipv6);
+            result = group.map_err(|e| SysError::new(format!("bind UDP {address}"), e));
+            if !next {
+                break;
+            }
+        }
+        result
+    }
+
     fn named(bound: io::Result<Self>, address: SocketAddr) -> Result<Self, SysError> {
         bound.map_err(|e| SysError::new(format!("bind UDP {address}"), e))
     }
@@ -160,7 +185,22 @@ fn has_no_ipv6(error: &io::Error) -> bool {
     )
 }
 
+fn group(mut address: SocketAddr, count: usize) -> io::Result<Vec<Udp>> {
+    let mut sockets: Vec<Udp> = Vec::with_capacity(count);
+    for _ in 0..count {
+        let socket = bind_as(address, true)?;
+        let bound = socket.socket.local_addr()?.as_socket();
+        address.set_port(bound.map_or(address.port(), |a| a.port()));
+        sockets.push(socket);
+    }
+    Ok(sockets)
+}
+
 fn bind_to(address: SocketAddr) -> io::Result<Udp> {
+    bind_as(address, false)
+}
+
+fn bind_as(address: SocketAddr, shared: bool) -> io::Result<Udp> {
     let socket = Socket::new(
         Domain::for_address(address),
         Type::DGRAM,
@@ -177,6 +217,7 @@ fn bind_to(address: SocketAddr) -> io::Result<Udp> {
     set_mtu_discovery(&socket, families, libc::IP_PMTUDISC_DONT)?;
     enlarge(&socket);
     socket.set_write_timeout(Some(SEND_WAIT))?;
+    socket.set_reuse_port(shared)?;
     socket.bind(&address.into())?;
     Ok(Udp {
         socket: Arc::new(socket),

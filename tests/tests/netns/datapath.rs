@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use mesh_tests::{Host, Setup, Testbed, tell, transfer, wait_until, with_testbed};
+use mesh_tests::{
+    Host, Setup, Testbed, Transfer, all_reach_all, tell, transfer, wait_until, with_testbed,
+};
 
 const BYTES: u64 = 20_000_000;
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -97,4 +99,42 @@ fn a_deleted_port_is_opened_again_whichever_it_is() -> Result<()> {
         }
         Ok(())
     })
+}
+
+#[test]
+fn several_lanes_lose_nothing_and_keep_each_stream_in_order() -> Result<()> {
+    for lanes in ["2", "4"] {
+        with_testbed(&Setup::hosts(3), |bed| {
+            for host in bed.hosts() {
+                host.launch(&["--lanes", lanes])?;
+                let told = host.report()?.router.datapath_reason;
+                ensure!(told.ends_with(&format!("{lanes} lanes each way")), "{told}");
+            }
+            for other in [2, 3] {
+                let name = bed.host(other).name();
+                bed.host(1).mesh(&["connect", name])?.ok()?;
+            }
+            bed.hosts().iter().try_for_each(|h| h.wait_connections(2))?;
+            let containers = bed
+                .hosts()
+                .iter()
+                .zip(["10.2.1.1/24", "10.2.1.2/24", "10.2.1.3/24"])
+                .map(|(host, address)| host.run(address))
+                .collect::<Result<Vec<_>>>()?;
+            all_reach_all(&containers)?;
+            let streams = [(0, 1), (1, 0), (0, 2), (2, 1)];
+            let begun: Vec<Transfer> = streams
+                .iter()
+                .zip(5_001..)
+                .map(|((a, b), port)| {
+                    Transfer::start(&containers[*a], &containers[*b], port, BYTES, 0)
+                })
+                .collect::<Result<_>>()?;
+            for stream in begun {
+                stream.finish(DEADLINE)?;
+            }
+            Ok(())
+        })?;
+    }
+    Ok(())
 }
