@@ -67,7 +67,7 @@ fn usage() {
         "nosuch",
         "",
         "launch --mtu x",
-        "launch --datapath tap",
+        "launch --datapath pigeon",
         "launch --cipher rot13",
         "attach",
         "completions tcsh",
