@@ -300,7 +300,8 @@ pub struct ConnectionReport {
     /// Where plain VXLAN is consented to and not in use: why; else empty.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub fast_path_doubt: String,
-    /// MTU inside the mesh on this path.
+    /// Longest IP packet that goes this way whole: by the probed path MTU, at least 1,280, and at most the MTU of the
+    /// mesh, which it is while the path is not known.
     pub mtu: u16,
     /// Round-trip time in milliseconds: of the UDP path, or of the TCP link while there is none.
     #[serde(default)]

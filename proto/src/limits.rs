@@ -241,3 +241,38 @@ pub const SESSION_SILENCE: Duration = Duration::from_secs(10);
 pub const CONFIRM_ATTEMPTS: usize = 5;
 /// Outputs of the session manager that may wait; when full, datagrams are refused and timers wait.
 pub const MAX_SESSION_OUTPUTS: usize = 16_384;
+
+/// Inside the mesh no path is narrower: where the underlay is, a router cuts its own datagrams (kind Fragment).
+pub const MIN_INNER_MTU: u16 = 1280;
+/// UDP payload bytes that every path is taken to pass before it is probed, and after a black hole (RFC 8899).
+pub const BASE_DATAGRAM: u16 = 1200;
+/// UDP payload bytes below which a path is not probed: what an IPv4 link with an MTU of 576 passes.
+pub const MIN_DATAGRAM: u16 = 548;
+/// Probes of one size without a reply, while shorter ones are answered, after which that size does not pass.
+pub const PMTU_PROBES: u8 = 3;
+/// Shortest wait for the reply to a probe of a size; else twice the round-trip time and 0.1 s.
+pub const PMTU_WAIT_MIN: Duration = Duration::from_millis(200);
+/// Longest wait for the reply to a probe of a size.
+pub const PMTU_WAIT_MAX: Duration = Duration::from_secs(2);
+/// The search for the longest datagram ends when what passes and what does not are this close.
+pub const PMTU_STEP: u16 = 16;
+/// Time after which a path is probed for longer datagrams again.
+pub const PMTU_RAISE: Duration = Duration::from_secs(600);
+
+/// Senders told in a second that a packet is too big for its path; further ones are not told (Linux: `icmp_msgs_per_sec`).
+pub const TOO_BIG_RATE: u64 = 1_000;
+/// Senders told so at once (Linux: `icmp_msgs_burst`).
+pub const TOO_BIG_BURST: u64 = 50;
+
+/// Pieces one datagram may be cut into; a datagram that takes more is dropped and counted.
+pub const MAX_FRAGMENTS: u8 = 32;
+/// Datagrams of one session of which pieces are missing; when full the oldest of the session is given up and counted.
+pub const MAX_PARTIALS_PER_SESSION: usize = 32;
+/// Bytes of such pieces of one session; when full the oldest of the session is given up and counted.
+pub const MAX_PARTIAL_BYTES_PER_SESSION: usize = 64 * 1024;
+/// Datagrams of which pieces are missing, all sessions together; when full the oldest is given up and counted.
+pub const MAX_PARTIALS: usize = 1_024;
+/// Bytes of such pieces, all sessions together; when full the oldest is given up and counted.
+pub const MAX_PARTIAL_BYTES: usize = 4 * 1024 * 1024;
+/// How long a piece waits for the others before they are given up and counted.
+pub const PARTIAL_AGE: Duration = Duration::from_secs(1);

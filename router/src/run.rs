@@ -19,6 +19,7 @@ use mesh_proto::forward::{Forwarder, LaneEvent, Snapshot};
 use mesh_proto::ids::PeerName;
 use mesh_proto::topology::record::Ed25519;
 use mesh_sys::bridge::{BridgeConfig, PortKind};
+use mesh_sys::tcp::limit_segments;
 use mesh_sys::udp::Udp;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -142,6 +143,10 @@ impl Opened {
         let socket = SocketFile(settings.socket.clone());
         let listener = listen(settings).await?;
         let udp = Udp::bind_group(settings.host, settings.port, settings.lanes)?;
+        for socket in &udp {
+            // Path MTU discovery is ours, and what is too long for a path we cut ourselves.
+            socket.set_dont_fragment(true)?;
+        }
         let store = Arc::new(Store::open(&settings.state_dir)?);
         let boot = store.boot(|| (OsEntropy.key(), OsEntropy.key()))?;
         let identity = Arc::new(Identity::from_seeds(boot.sign, boot.dh));
@@ -373,7 +378,10 @@ async fn listen(settings: &Settings) -> anyhow::Result<TcpListener> {
     for ip in listen_addresses(settings.host) {
         let address = SocketAddr::new(ip, settings.port);
         match TcpListener::bind(address).await {
-            Ok(listener) => return Ok(listener),
+            Ok(listener) => {
+                limit_segments(&listener)?;
+                return Ok(listener);
+            }
             Err(error) => last = Some(in_use(&error, address)),
         }
     }

@@ -11,7 +11,7 @@ use crate::time::Instant;
 use crate::topology::lsdb::Lsdb;
 use crate::wire::datagram::Kind;
 
-use super::paths::Probe;
+use super::probe::Probe;
 use super::{Control, Output};
 
 struct KnownKeys<'a>(&'a Lsdb);
@@ -214,11 +214,18 @@ impl Control {
                     self.topology_dirty = true;
                     self.snapshot_dirty = true;
                 }
+                self.small_answered(peer, now);
                 if self.links.of_peer(&peer).is_some()
                     && self.observed.saw(peer, observed, true, now)
                 {
                     self.refresh_endpoints();
                 }
+            }
+            Some(Probe::SizeRequest { nonce, size }) => {
+                self.seal_probe(&peer, from, Probe::SizeReply { nonce, size }, now);
+            }
+            Some(Probe::SizeReply { nonce, size }) => {
+                self.size_answered(peer, from, (nonce, size), now);
             }
             // An offer, or empty: then it only confirmed keys.
             None => self.take_offer(peer, from, body, now),
@@ -234,7 +241,7 @@ impl Control {
         }
     }
 
-    fn seal_probe(&mut self, peer: &PeerId, to: SocketAddr, probe: Probe, now: Instant) {
+    pub(super) fn seal_probe(&mut self, peer: &PeerId, to: SocketAddr, probe: Probe, now: Instant) {
         self.seal_payload(peer, to, &probe.encode(), now);
     }
 
@@ -286,6 +293,7 @@ impl Control {
         );
         for peer in probed {
             self.probe(&peer, now);
+            self.confirm_size(&peer, now);
             self.offer_fast(&peer, now);
         }
         self.refresh_fast(now);
@@ -300,6 +308,7 @@ impl Control {
 
     /// The peer does not answer where it did: another address, a relay or a new handshake may reach it.
     fn path_died(&mut self, peer: PeerId, now: Instant) {
+        self.follow_direct(peer, now);
         self.topology_dirty = true;
         self.snapshot_dirty = true;
         self.suggest_addresses(peer);
@@ -336,6 +345,7 @@ impl Control {
         for peer in idle {
             self.sessions.forget(peer);
             self.paths.forget(&peer);
+            self.follow_direct(peer, now);
             self.snapshot_dirty = true;
         }
     }

@@ -14,6 +14,8 @@
 //! | `own` | what this router says of itself |
 //! | `observed` | which of our addresses, as neighbours see them, to announce |
 //! | `paths` | which address reaches a peer directly |
+//! | `probe` | the bodies of probes |
+//! | `sizes` | how long datagrams may be on each direct path |
 //! | `data` | what the lanes report, and the sessions they need |
 //! | `fast` | with which peers plain VXLAN is exchanged |
 //! | `publish` | the snapshot the lanes read |
@@ -32,8 +34,10 @@ pub mod links;
 mod observed;
 pub mod own;
 pub mod paths;
+pub mod probe;
 mod publish;
 mod report;
+mod sizes;
 pub mod targets;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -61,6 +65,7 @@ use self::links::Links;
 use self::observed::Observed;
 use self::own::OwnRecord;
 use self::paths::Paths;
+use self::sizes::Sizes;
 use self::targets::{Retry, Targets};
 
 /// The control plane of one router.
@@ -77,6 +82,7 @@ pub struct Control {
     targets: Targets,
     sessions: Sessions,
     paths: Paths,
+    sizes: Sizes,
     fast: FastPaths,
     /// What the host was told last.
     fast_peers: Arc<FastPeers>,
@@ -135,6 +141,7 @@ impl Control {
             targets: Targets::default(),
             sessions,
             paths: Paths::default(),
+            sizes: Sizes::default(),
             fast: FastPaths::default(),
             fast_peers: Arc::default(),
             snapshot,
@@ -176,6 +183,7 @@ impl Control {
                 next = (at, what);
             }
         };
+        offer(Some(self.sizes.next_deadline()), "path MTU");
         offer(self.paths.next_expiry(), "silent path");
         offer(self.own.next_deadline(), "publish record");
         offer(self.targets.next_deadline(), "dial");
@@ -195,6 +203,7 @@ impl Control {
     pub fn handle_timeout(&mut self, now: Instant) {
         self.tick_links(now);
         self.tick_paths(now);
+        self.tick_sizes(now);
         self.tick_clones(now);
         self.sessions.handle_timeout(now, &mut *self.entropy);
         self.dial_due(now);

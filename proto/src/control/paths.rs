@@ -1,11 +1,10 @@
 //! Which underlay address, if any, reaches a peer directly: probes, their replies, and silence.
 //!
-//! A probe is a small sealed datagram of kind Probe: `type u8 ‖ nonce u64`, and in a reply the address the request was
-//! seen from (`family u8 (4|6) ‖ address ‖ port u16`). An empty body only confirms keys. A path is direct while
-//! replies come: both directions of it then work.
+//! Probes are small ([`super::probe`]). A path is direct while replies come: both directions of it then work. How long
+//! its datagrams may be is found out by probes of a size ([`crate::pmtu`]).
 
 use std::collections::{BTreeMap, VecDeque};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 
 use core::time::Duration;
 
@@ -16,80 +15,7 @@ use crate::limits::{
 };
 use crate::time::Instant;
 
-/// A probe's body.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Probe {
-    /// Asks for a reply.
-    Request {
-        /// Comes back in the reply.
-        nonce: u64,
-    },
-    /// Answers a request.
-    Reply {
-        /// From the request.
-        nonce: u64,
-        /// The address the request came from, as the replier saw it.
-        observed: SocketAddr,
-    },
-}
-
-const REQUEST: u8 = 0;
-const REPLY: u8 = 1;
-
-impl Probe {
-    /// The bytes to seal.
-    pub fn encode(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(28);
-        match self {
-            Self::Request { nonce } => {
-                out.push(REQUEST);
-                out.extend_from_slice(&nonce.to_be_bytes());
-            }
-            Self::Reply { nonce, observed } => {
-                out.push(REPLY);
-                out.extend_from_slice(&nonce.to_be_bytes());
-                match observed.ip() {
-                    IpAddr::V4(ip) => {
-                        out.push(4);
-                        out.extend_from_slice(&ip.octets());
-                    }
-                    IpAddr::V6(ip) => {
-                        out.push(6);
-                        out.extend_from_slice(&ip.octets());
-                    }
-                }
-                out.extend_from_slice(&observed.port().to_be_bytes());
-            }
-        }
-        out
-    }
-
-    /// Reads a body; `None` for anything else than the two forms (an empty one included).
-    pub fn decode(body: &[u8]) -> Option<Self> {
-        let (kind, rest) = body.split_first()?;
-        let (nonce, rest) = rest.split_first_chunk::<8>()?;
-        let nonce = u64::from_be_bytes(*nonce);
-        match (*kind, rest) {
-            (REQUEST, []) => Some(Self::Request { nonce }),
-            (REPLY, [4, a, b, c, d, hi, lo]) => {
-                let ip = Ipv4Addr::new(*a, *b, *c, *d);
-                Some(Self::Reply {
-                    nonce,
-                    observed: (ip, u16::from_be_bytes([*hi, *lo])).into(),
-                })
-            }
-            (REPLY, [6, tail @ ..]) => {
-                let (ip, port) = tail.split_first_chunk::<16>()?;
-                let port: [u8; 2] = port.try_into().ok()?;
-                Some(Self::Reply {
-                    nonce,
-                    observed: (Ipv6Addr::from(*ip), u16::from_be_bytes(port)).into(),
-                })
-            }
-            _ => None,
-        }
-    }
-}
+use super::probe::Probe;
 
 /// A working direct path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,6 +25,14 @@ pub struct Direct {
     /// Smoothed round-trip time (RFC 6298 weights).
     pub rtt: Duration,
     last_reply: Instant,
+    asked: Instant,
+}
+
+impl Direct {
+    /// When the newest request that was answered had been sent.
+    pub fn asked(&self) -> Instant {
+        self.asked
+    }
 }
 
 /// Probing of one peer.
@@ -225,6 +159,18 @@ impl Paths {
             .collect()
     }
 
+    /// One probe more to the direct path of `peer`, beside its heartbeats.
+    pub fn ask_direct(
+        &mut self,
+        peer: &PeerId,
+        now: Instant,
+        entropy: &mut dyn Entropy,
+    ) -> Option<(SocketAddr, Probe)> {
+        let path = self.peers.get_mut(peer)?;
+        let to = path.direct?.address;
+        Some((to, path.ask(to, false, now, entropy)))
+    }
+
     /// The peer was seen at `address`: the probe to send there at once, unless it is the direct path already or
     /// another such probe was sent within [`ROAM_INTERVAL`].
     pub fn roam(
@@ -258,6 +204,7 @@ impl Paths {
             Some(direct) if direct.address == from => {
                 direct.rtt = (direct.rtt * 7 + sample) / 8;
                 direct.last_reply = now;
+                direct.asked = direct.asked.max(sent.at);
                 false
             }
             // Two addresses answer: stay with the one that works, or every probe would move the path.
@@ -267,6 +214,7 @@ impl Paths {
                     address: from,
                     rtt: sample,
                     last_reply: now,
+                    asked: sent.at,
                 });
                 let silent = now + DEAD_AFTER;
                 self.next_expiry = Some(self.next_expiry.map_or(silent, |at| at.min(silent)));
@@ -332,7 +280,6 @@ impl Paths {
 mod tests {
     use super::*;
     use crate::entropy::SeededEntropy;
-    use proptest::prelude::*;
 
     const PEER: PeerId = PeerId([7; 16]);
 
@@ -390,9 +337,7 @@ mod tests {
         let nonces: Vec<u64> = paths
             .probes(&PEER, Instant::ZERO, &mut entropy)
             .iter()
-            .map(|(_, p)| match p {
-                Probe::Request { nonce } | Probe::Reply { nonce, .. } => *nonce,
-            })
+            .map(|(_, p)| nonce(*p))
             .collect();
         assert!(paths.replied(PEER, nonces[0], addr(1), Instant::ZERO));
         assert!(!paths.replied(PEER, nonces[1], addr(2), Instant::ZERO));
@@ -400,7 +345,10 @@ mod tests {
     }
 
     fn nonce(probe: Probe) -> u64 {
-        let (Probe::Request { nonce } | Probe::Reply { nonce, .. }) = probe;
+        let (Probe::Request { nonce }
+        | Probe::Reply { nonce, .. }
+        | Probe::SizeRequest { nonce, .. }
+        | Probe::SizeReply { nonce, .. }) = probe;
         nonce
     }
 
@@ -468,22 +416,5 @@ mod tests {
         paths.prefer(PEER, addr(200));
         assert_eq!(paths.candidates(&PEER)[0], addr(200));
         assert_eq!(paths.candidates(&PEER).len(), MAX_CANDIDATES);
-    }
-
-    proptest! {
-        #[test]
-        fn any_body_decodes_or_not_but_never_panics(body in proptest::collection::vec(any::<u8>(), 0..40)) {
-            if let Some(probe) = Probe::decode(&body) {
-                prop_assert_eq!(probe.encode(), body);
-            }
-        }
-
-        #[test]
-        fn probes_survive_the_wire(nonce: u64, ip: [u8; 16], port: u16, v4: bool) {
-            let ip = if v4 { IpAddr::from([ip[0], ip[1], ip[2], ip[3]]) } else { IpAddr::from(ip) };
-            for probe in [Probe::Request { nonce }, Probe::Reply { nonce, observed: (ip, port).into() }] {
-                prop_assert_eq!(Probe::decode(&probe.encode()), Some(probe));
-            }
-        }
     }
 }

@@ -6,12 +6,18 @@ use std::sync::Arc;
 use crate::fdb::Owner;
 use crate::forward::{Path, PeerPath, Snapshot};
 use crate::ids::PeerId;
-use crate::limits::{DEGREE, FULL_MESH, SETTLE};
+use crate::limits::{BASE_DATAGRAM, DEGREE, FULL_MESH, SETTLE};
+use crate::pmtu::inner_mtu;
 use crate::time::Instant;
 use crate::topology::record::{Attached, Neighbour};
 use crate::topology::routes::Routes;
+use crate::wire::datagram::RELAY_OVERHEAD;
 
 use super::{Control, HeldAddresses, Output, POLITE};
+
+/// Bytes of a Relay datagram around the one inside.
+const RELAYED: u16 = 48;
+const _: () = assert!(RELAYED as usize == RELAY_OVERHEAD);
 
 impl Control {
     /// Says in the own record which links are up and which of them carry data.
@@ -138,6 +144,8 @@ impl Control {
                 PeerPath {
                     transport,
                     path: self.path_to(&peer),
+                    datagram: self.datagram_to(&peer),
+                    mtu: self.mtu_to(&peer),
                 },
             );
         }
@@ -189,6 +197,28 @@ impl Control {
                 Path::Via(next)
             }
             _ => Path::None,
+        }
+    }
+
+    /// The longest datagram that passes on the first hop to `peer`; what every path should pass while there is none.
+    fn datagram_to(&self, peer: &PeerId) -> u16 {
+        let (hop, _) = self.first_hop(peer);
+        self.sizes.datagram(&hop).unwrap_or(BASE_DATAGRAM)
+    }
+
+    /// The longest packet that the first hop to `peer` takes in one datagram, at most the MTU of the mesh.
+    pub(super) fn mtu_to(&self, peer: &PeerId) -> u16 {
+        let (hop, overhead) = self.first_hop(peer);
+        let settled = self.sizes.settled(&hop);
+        let mtu = settled.map_or(u16::MAX, |d| inner_mtu(d.saturating_sub(overhead)));
+        mtu.min(self.config.mtu)
+    }
+
+    /// Where datagrams for `peer` leave to, and the bytes around them on the way there.
+    fn first_hop(&self, peer: &PeerId) -> (PeerId, u16) {
+        match self.path_to(peer) {
+            Path::Via(next) => (next, RELAYED),
+            Path::Direct(_) | Path::None => (*peer, 0),
         }
     }
 }

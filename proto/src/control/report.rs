@@ -110,7 +110,7 @@ impl Control {
             cipher: if is_fast { PLAIN.to_owned() } else { cipher },
             datapath: if is_fast { KERNEL } else { "" }.to_owned(),
             fast_path_doubt: doubt.unwrap_or_default(),
-            mtu: self.config.mtu,
+            mtu: self.mtu_to(&peer),
             rtt_ms: direct.map(|d| millis(d.rtt)).or(slot.rtt.map(millis)),
             ..row
         }

@@ -66,7 +66,7 @@ impl Offer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::control::paths::Probe;
+    use crate::control::probe::Probe;
     use proptest::prelude::*;
 
     proptest! {

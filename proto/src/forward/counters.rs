@@ -32,6 +32,8 @@ counters! {
         Runt = "runt_frame",
         /// A frame longer than the mesh carries.
         TooBig = "frame_too_big",
+        /// A frame longer than its path takes, that must not be fragmented; its sender is told.
+        PathMtu = "path_mtu",
         /// A frame whose offloads (segmentation, checksum) do not fit what it is.
         Offload = "offload",
         /// A frame whose source is a group address.
@@ -64,6 +66,10 @@ counters! {
         RelayBack = "relay_back",
         /// A datagram to relay that was relayed before.
         RelayDuplicate = "relay_duplicate",
+        /// A datagram of which pieces did not come in time.
+        FragmentLost = "fragment_lost",
+        /// A piece of a datagram that came before, or that does not fit the others.
+        FragmentRefused = "fragment_refused",
         /// A broadcast that came before by another way; normal while the topology settles.
         FloodDuplicate = "flood_duplicate",
         /// A broadcast of our own that came back.
@@ -86,6 +92,14 @@ counters! {
         FramesPended = "frames_pended",
         /// Datagrams with frames for one peer that were sent.
         DataSent = "data_sent",
+        /// Frames that were fragmented for a narrow path (IPv4).
+        FramesFragmented = "frames_fragmented",
+        /// Senders told that a packet is too big for its path (ICMP).
+        TooBigSent = "too_big_sent",
+        /// Datagrams sent in pieces, for a narrow path.
+        DatagramsCut = "datagrams_cut",
+        /// Datagrams put together from pieces.
+        DatagramsReassembled = "datagrams_reassembled",
         /// Datagrams relayed for others.
         Relayed = "relayed",
         /// Broadcast datagrams that were passed on, each copy counted.

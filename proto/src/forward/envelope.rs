@@ -8,12 +8,14 @@ use crate::ids::PeerId;
 use crate::limits::MAX_HOPS;
 use crate::session::transport::{Draft, SealError, Transport};
 use crate::time::Instant;
-use crate::wire::datagram::{HEADER_LEN, Kind};
+use crate::wire::datagram::{HEADER_LEN, Kind, RELAY_OVERHEAD};
 
 /// What lies around the end-to-end datagram at the end of an [`Outgoing`].
 pub(super) struct Envelope<'s> {
     peer: PeerId,
     address: SocketAddr,
+    /// The longest end-to-end datagram that passes.
+    room: usize,
     start: usize,
     relay: Option<Relay<'s>>,
 }
@@ -34,8 +36,8 @@ impl<'s> Envelope<'s> {
     ) -> Result<Self, Unreachable> {
         let start = out.end();
         let exit = snap.exit(peer, now)?;
-        let (address, relay) = match exit {
-            Exit::Direct(address) => (address, None),
+        let (address, room, relay) = match exit {
+            Exit::Direct(address, datagram) => (address, datagram, None),
             Exit::Through(hop) => {
                 let buffer = out.buffer();
                 let draft = hop.transport.begin(Kind::Relay, MAX_HOPS, buffer);
@@ -47,15 +49,22 @@ impl<'s> Envelope<'s> {
                     draft,
                     inner,
                 };
-                (hop.address, Some(relay))
+                let room = hop.datagram.saturating_sub(RELAY_OVERHEAD);
+                (hop.address, room, Some(relay))
             }
         };
         Ok(Self {
             peer,
             address,
+            room,
             start,
             relay,
         })
+    }
+
+    /// The longest end-to-end datagram that passes whole.
+    pub(super) fn room(&self) -> usize {
+        self.room
     }
 
     /// Closes and sends the datagram.

@@ -2,7 +2,9 @@
 
 use core::sync::atomic::Ordering::Relaxed;
 
+use super::cut::SEALED;
 use super::ingress::Arrival;
+use super::relay::SendError;
 use super::snapshot::Snapshot;
 use super::{Counter, DropReason, Forwarder, Outbox, lock};
 use crate::fdb::Owner;
@@ -35,7 +37,7 @@ impl Forwarder {
         }
     }
 
-    /// Takes a Flood datagram: to the local port, and down the tree.
+    /// Takes a Flood datagram.
     pub(super) fn flood_in(
         &self,
         snap: &Snapshot,
@@ -47,7 +49,20 @@ impl Forwarder {
         let Some((sender, opened)) = self.open(snap, arrival, datagram, 0, now, out) else {
             return;
         };
-        let Some((prefix, frames)) = FloodPrefix::split(opened.body) else {
+        let from = (sender, opened.header.hop_limit);
+        self.flooded(snap, from, opened.body, now, out);
+    }
+
+    /// Takes what a neighbour's Flood datagram holds: to the local port, and down the tree.
+    pub(super) fn flooded(
+        &self,
+        snap: &Snapshot,
+        (sender, hop_limit): (PeerId, u8),
+        body: &[u8],
+        now: Instant,
+        out: &mut dyn Outbox,
+    ) {
+        let Some((prefix, frames)) = FloodPrefix::split(body) else {
             self.counters.drop(DropReason::Malformed);
             return;
         };
@@ -70,12 +85,12 @@ impl Forwarder {
         if targets.peek().is_none() {
             return;
         }
-        let Some(hops) = opened.header.hop_limit.min(MAX_HOPS).checked_sub(1) else {
+        let Some(hops) = hop_limit.min(MAX_HOPS).checked_sub(1) else {
             self.counters.drop(DropReason::HopLimit);
             return;
         };
         for target in targets {
-            if self.send_flood(snap, target, hops, opened.body, now, out) {
+            if self.send_flood(snap, target, hops, body, now, out) {
                 self.counters.count(Counter::FloodPassed);
             }
         }
@@ -91,23 +106,21 @@ impl Forwarder {
         out: &mut dyn Outbox,
     ) -> bool {
         let outgoing = out.outgoing();
-        let start = outgoing.end();
-        let sealed = snap.neighbour(target, now).map_err(Into::into);
-        let sealed = sealed.and_then(|hop| {
+        let hop = snap.neighbour(target, now).map_err(SendError::from);
+        let sent = hop.and_then(|hop| {
+            if SEALED + body.len() > hop.datagram {
+                return self.send_hop_cut(hop, (Kind::Flood, hops), body, now, outgoing);
+            }
+            let start = outgoing.end();
             let buffer = outgoing.buffer();
             hop.transport
                 .seal(Kind::Flood, hops, &[], body, now, buffer)?;
-            Ok(hop.address)
+            outgoing.commit(hop.address, start);
+            Ok(())
         });
-        match sealed {
-            Ok(address) => {
-                outgoing.commit(address, start);
-                true
-            }
-            Err(error) => {
-                self.undelivered(error, now, out);
-                false
-            }
+        if let Err(error) = sent {
+            self.undelivered(error, now, out);
         }
+        sent.is_ok()
     }
 }

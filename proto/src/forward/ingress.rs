@@ -2,6 +2,7 @@
 
 use core::net::SocketAddr;
 
+use super::cut::PieceArrival;
 use super::snapshot::{Path, Snapshot};
 use super::{Counter, DropReason, Forwarder, LaneEvent, Outbox, Via, lock};
 use crate::fdb::Owner;
@@ -72,6 +73,14 @@ impl Forwarder {
         };
         match kind {
             Kind::Data => self.deliver(Owner::Peer(peer), opened.body, now, out),
+            Kind::Fragment => {
+                let came = PieceArrival {
+                    sender: peer,
+                    arrival,
+                    hop_limit: opened.header.hop_limit,
+                };
+                self.piece_in(snap, came, opened.body, now, out);
+            }
             Kind::Probe => out.event(LaneEvent::Probe {
                 peer,
                 via,

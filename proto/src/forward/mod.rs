@@ -10,6 +10,10 @@
 //! * behind the local port: nothing, the bridge delivered it;
 //! * a group, or unknown: sealed in a Flood datagram for each neighbour down the tree of this router.
 //!
+//! A frame that is too long for the path to its peer becomes IP fragments, or its sender is told ([`crate::frame::fit`]);
+//! segments of a super-frame are cut to fit. What still does not fit, as nothing may while a path is being probed, is
+//! sealed in pieces ([`crate::fragment`]).
+//!
 //! A frame for a peer without a session waits ([`crate::limits::PENDING_AGE`]) while control makes one.
 //!
 //! *Ingress* ([`Forwarder::ingress`]) takes datagrams. Each is authenticated before anything else is believed:
@@ -19,6 +23,7 @@
 //!   many hops, or would go back to where it came from; for this router: the inner datagram is taken as if it came in;
 //! * Flood: unless it is our own or came before, its sources are learnt as behind its origin, its frames go to the
 //!   local port, and it is passed down the origin's tree with one hop less;
+//! * Fragment: with the last piece missing, the whole as if it had come in one datagram;
 //! * Probe and handshake messages are events for control.
 //!
 //! # Why nothing goes round for ever
@@ -29,6 +34,7 @@
 
 mod collected;
 mod counters;
+mod cut;
 mod duplicates;
 mod egress;
 mod envelope;
@@ -39,9 +45,10 @@ mod pending;
 mod relay;
 mod snapshot;
 pub(crate) mod throttle;
+mod turn;
 
 use core::net::SocketAddr;
-use core::sync::atomic::AtomicU64;
+use core::sync::atomic::{AtomicU32, AtomicU64};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 pub use collected::Collected;
@@ -52,8 +59,11 @@ pub use snapshot::{Path, PeerPath, Snapshot, Unreachable};
 
 use crate::entropy::Entropy;
 use crate::fdb::{Fdb, Learn, Owner};
+use crate::fragment::Reassembly;
 use crate::ids::{Mac, PeerId, SessionIndex};
-use crate::limits::{EVENT_INTERVAL, FLOOD_BURST, FLOOD_RATE, MAX_THROTTLED_EVENTS};
+use crate::limits::{
+    EVENT_INTERVAL, FLOOD_BURST, FLOOD_RATE, MAX_THROTTLED_EVENTS, TOO_BIG_BURST, TOO_BIG_RATE,
+};
 use crate::time::Instant;
 use crate::wire::datagram::InnerFrame;
 use duplicates::{Duplicates, RecentMessages};
@@ -144,6 +154,10 @@ pub struct Forwarder {
     flood_bucket: Mutex<TokenBucket>,
     relay_seen: Mutex<Duplicates<(PeerId, SessionIndex)>>,
     relayed_handshakes: Mutex<RecentMessages>,
+    /// Senders that are told of a narrow path.
+    too_big_bucket: Mutex<TokenBucket>,
+    fragment_id: AtomicU32,
+    reassembly: Mutex<Reassembly>,
     pending: Mutex<Pending>,
     needed_sessions: Mutex<Throttle<PeerId>>,
     unknown_indices: Mutex<Throttle<Via>>,
@@ -161,6 +175,9 @@ impl Forwarder {
             flood_bucket: Mutex::new(TokenBucket::new(FLOOD_RATE, FLOOD_BURST)),
             relay_seen: Mutex::new(Duplicates::new()),
             relayed_handshakes: Mutex::new(RecentMessages::default()),
+            too_big_bucket: Mutex::new(TokenBucket::new(TOO_BIG_RATE, TOO_BIG_BURST)),
+            fragment_id: AtomicU32::new(0),
+            reassembly: Mutex::new(Reassembly::default()),
             pending: Mutex::new(Pending::default()),
             needed_sessions: Mutex::new(throttle()),
             unknown_indices: Mutex::new(throttle()),
@@ -178,11 +195,21 @@ impl Forwarder {
         &self.counters
     }
 
-    /// Drops what is too old: MAC addresses, and frames that waited in vain. To be called about once a second.
+    /// Drops what is too old: MAC addresses, frames and pieces that waited in vain. To be called about once a second.
     pub fn sweep(&self, now: Instant) {
         self.fdb.sweep(now);
         let expired = lock(&self.pending).expire(now);
         self.counters.drop_many(DropReason::PendingExpired, expired);
+        let mut reassembly = lock(&self.reassembly);
+        reassembly.expire(now);
+        self.counters
+            .drop_many(DropReason::FragmentLost, reassembly.take_lost());
+    }
+
+    /// Datagrams of which pieces are missing, and the bytes of those that came.
+    pub fn partials(&self) -> (usize, usize) {
+        let reassembly = lock(&self.reassembly);
+        (reassembly.len(), reassembly.bytes())
     }
 
     fn learn(&self, mac: Mac, owner: Owner, now: Instant) {
@@ -208,6 +235,7 @@ impl Forwarder {
             SendError::Unreachable(_) => DropReason::NoRoute,
             SendError::Seal(_) => DropReason::DeadKey,
             SendError::Malformed => DropReason::Malformed,
+            SendError::TooLong => DropReason::TooBig,
         });
         if let SendError::Unreachable(Unreachable::NoSession(peer)) = error {
             self.need_session(peer, now, out);

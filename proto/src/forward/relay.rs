@@ -2,6 +2,7 @@
 
 use sha2::{Digest, Sha256};
 
+use super::cut::SEALED;
 use super::envelope::Envelope;
 use super::ingress::Arrival;
 use super::snapshot::{Hop, Snapshot, Unreachable};
@@ -24,6 +25,9 @@ pub enum SendError {
     /// What was to be sent is not a datagram that can travel end to end.
     #[error("not a datagram between two routers")]
     Malformed,
+    /// It takes more pieces than there may be.
+    #[error("too long to be cut for its path")]
+    TooLong,
 }
 
 impl Forwarder {
@@ -83,23 +87,36 @@ impl Forwarder {
         let Some((sender, opened)) = self.open(snap, arrival, datagram, clear_len, now, out) else {
             return;
         };
+        let hop_limit = opened.header.hop_limit;
+        if let Some(clear) = datagram.get_mut(HEADER_LEN..HEADER_LEN + clear_len) {
+            self.relayed(snap, (sender, hop_limit), clear, now, out);
+        }
+    }
+
+    /// Takes what a neighbour's Relay datagram holds: destination and inner datagram.
+    pub(super) fn relayed(
+        &self,
+        snap: &Snapshot,
+        (sender, hop_limit): (PeerId, u8),
+        clear: &mut [u8],
+        now: Instant,
+        out: &mut dyn Outbox,
+    ) {
         let Some((destination, inner)) =
-            split_relay(opened.clear).filter(|(_, inner)| is_end_to_end(inner))
+            split_relay(clear).filter(|(_, inner)| is_end_to_end(inner))
         else {
             self.counters.drop(DropReason::Malformed);
             return;
         };
         if destination != snap.me {
-            let hop_limit = opened.header.hop_limit;
             match self.next_hop(snap, sender, destination, hop_limit, inner, now) {
-                Ok((hop, hops)) => self.pass_on(hop, hops, opened.clear, now, out),
+                Ok((hop, hops)) => self.pass_on(hop, hops, clear, now, out),
                 Err(PassError::Drop(reason)) => self.counters.drop(reason),
                 Err(PassError::Unreachable(why)) => self.undelivered(why.into(), now, out),
             }
             return;
         }
-        let end = HEADER_LEN + clear_len;
-        if let Some(inner) = datagram.get_mut(HEADER_LEN + PEER_ID_LEN..end) {
+        if let Some(inner) = clear.get_mut(PEER_ID_LEN..) {
             self.end_to_end_in(snap, Via::Relay(sender), inner, now, out);
         }
     }
@@ -131,16 +148,21 @@ impl Forwarder {
 
     fn pass_on(&self, hop: Hop<'_>, hops: u8, clear: &[u8], now: Instant, out: &mut dyn Outbox) {
         let outgoing = out.outgoing();
-        let start = outgoing.end();
-        let sealed = hop
-            .transport
-            .seal(Kind::Relay, hops, clear, &[], now, outgoing.buffer());
-        match sealed {
-            Ok(()) => {
-                self.counters.count(Counter::Relayed);
-                outgoing.commit(hop.address, start);
-            }
-            Err(error) => self.undelivered(error.into(), now, out),
+        let sent = if SEALED + clear.len() > hop.datagram {
+            self.send_hop_cut(hop, (Kind::Relay, hops), clear, now, outgoing)
+        } else {
+            let start = outgoing.end();
+            let buffer = outgoing.buffer();
+            let sealed = hop
+                .transport
+                .seal(Kind::Relay, hops, clear, &[], now, buffer);
+            sealed
+                .map(|()| outgoing.commit(hop.address, start))
+                .map_err(SendError::from)
+        };
+        match sent {
+            Ok(()) => self.counters.count(Counter::Relayed),
+            Err(error) => self.undelivered(error, now, out),
         }
     }
 
@@ -169,6 +191,7 @@ enum PassError {
 
 /// Whether `datagram` is one that two routers exchange, wherever they are.
 fn is_end_to_end(datagram: &[u8]) -> bool {
-    Header::parse(datagram)
-        .is_ok_and(|h| h.kind.is_handshake() || matches!(h.kind, Kind::Data | Kind::Probe))
+    Header::parse(datagram).is_ok_and(|h| {
+        h.kind.is_handshake() || matches!(h.kind, Kind::Data | Kind::Probe | Kind::Fragment)
+    })
 }

@@ -21,12 +21,30 @@ pub enum Path {
 }
 
 /// What the data plane knows of one peer.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct PeerPath {
     /// The session to seal with; it must be one that the peer is known to have finished too.
     pub transport: Option<Arc<Transport>>,
     /// How to reach the peer.
     pub path: Path,
+    /// The longest datagram (UDP payload) that passes to where it leaves to: the peer, or the neighbour on the way. A
+    /// longer one is to be cut.
+    pub datagram: u16,
+    /// The longest IP packet that is sent whole: a longer one is fragmented, or its sender told. What could not be told of
+    /// the path yet is no reason to do so: then this is the MTU of the mesh.
+    pub mtu: u16,
+}
+
+impl Default for PeerPath {
+    fn default() -> Self {
+        Self {
+            transport: None,
+            path: Path::None,
+            // Control always says what passes; a view made by hand has nothing cut.
+            datagram: u16::MAX,
+            mtu: u16::MAX,
+        }
+    }
 }
 
 /// The view of one moment; control replaces it as a whole.
@@ -58,12 +76,15 @@ pub(super) struct Hop<'a> {
     pub(super) peer: PeerId,
     pub(super) transport: &'a Transport,
     pub(super) address: SocketAddr,
+    /// The longest datagram that passes there.
+    pub(super) datagram: usize,
 }
 
 /// How a datagram for a peer leaves.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Exit<'a> {
-    Direct(SocketAddr),
+    /// To this address, in datagrams of at most so many bytes.
+    Direct(SocketAddr, usize),
     Through(Hop<'a>),
 }
 
@@ -102,6 +123,13 @@ impl Snapshot {
         usize::from(self.mtu) + 18
     }
 
+    /// The MTU on the way to `peer`, at most that of the mesh.
+    pub(super) fn mtu_to(&self, peer: PeerId) -> u16 {
+        self.peers
+            .get(&peer)
+            .map_or(self.mtu, |p| p.mtu.min(self.mtu))
+    }
+
     fn peer(&self, peer: PeerId) -> Result<&PeerPath, Unreachable> {
         self.peers.get(&peer).ok_or(Unreachable::UnknownPeer(peer))
     }
@@ -117,9 +145,10 @@ impl Snapshot {
 
     /// How datagrams for `peer` leave.
     pub(super) fn exit(&self, peer: PeerId, now: Instant) -> Result<Exit<'_>, Unreachable> {
-        match self.peer(peer)?.path {
+        let known = self.peer(peer)?;
+        match known.path {
             Path::None => Err(Unreachable::NoRoute(peer)),
-            Path::Direct(address) => Ok(Exit::Direct(address)),
+            Path::Direct(address) => Ok(Exit::Direct(address, known.datagram.into())),
             Path::Via(neighbour) => Ok(Exit::Through(self.neighbour(neighbour, now)?)),
         }
     }
@@ -127,20 +156,22 @@ impl Snapshot {
     /// The next router on the way to `peer`: itself, if its path is direct.
     pub(super) fn next_hop(&self, peer: PeerId, now: Instant) -> Result<Hop<'_>, Unreachable> {
         match self.exit(peer, now)? {
-            Exit::Direct(_) => self.neighbour(peer, now),
+            Exit::Direct(..) => self.neighbour(peer, now),
             Exit::Through(hop) => Ok(hop),
         }
     }
 
     /// A router with a direct path, as a next hop.
     pub(super) fn neighbour(&self, peer: PeerId, now: Instant) -> Result<Hop<'_>, Unreachable> {
-        let Path::Direct(address) = self.peer(peer)?.path else {
+        let known = self.peer(peer)?;
+        let Path::Direct(address) = known.path else {
             return Err(Unreachable::NoRoute(peer));
         };
         Ok(Hop {
             peer,
             transport: self.transport(peer, now)?,
             address,
+            datagram: known.datagram.into(),
         })
     }
 

@@ -1,4 +1,4 @@
-//! The Internet checksum (RFC 1071) of TCP and UDP.
+//! The Internet checksum (RFC 1071).
 
 use super::OffloadError;
 use super::packet::{Packet, Transport, get16, put};
@@ -12,6 +12,11 @@ const STRIDE: usize = 64;
 /// 0 when the checksum is among the bytes and right.
 pub fn checksum(bytes: &[u8]) -> u16 {
     !fold(sum(bytes))
+}
+
+/// The Internet checksum of `parts` one after another; each but the last has an even length.
+pub fn checksum_of(parts: &[&[u8]]) -> u16 {
+    !fold64(parts.iter().map(|part| u64::from(sum(part))).sum())
 }
 
 /// Completes the checksum of a partial TCP or UDP frame.

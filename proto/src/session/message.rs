@@ -66,7 +66,9 @@ pub(super) fn parse(datagram: &[u8]) -> Result<Message<'_>, Refused> {
         Kind::Init => INIT_LEN,
         Kind::Response => RESPONSE_LEN,
         Kind::Cookie => COOKIE_LEN,
-        Kind::Data | Kind::Relay | Kind::Flood | Kind::Probe => return Err(Refused::Malformed),
+        Kind::Data | Kind::Relay | Kind::Flood | Kind::Probe | Kind::Fragment => {
+            return Err(Refused::Malformed);
+        }
     };
     if datagram.len() != length || header.receiver.0 == 0 {
         return Err(Refused::Malformed);

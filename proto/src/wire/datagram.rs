@@ -19,6 +19,7 @@
 //! | 5 | Relay | destination peer id (16) ‖ inner datagram, complete ‖ tag; hop by hop |
 //! | 6 | Flood | AEAD( origin peer id (16) ‖ origin epoch (8) ‖ sequence (8) ‖ frames ) ‖ tag; hop by hop |
 //! | 7 | Probe | AEAD( payload of the control plane ) ‖ tag; end to end |
+//! | 8 | Fragment | AEAD( a piece, see [`crate::fragment`] ) ‖ tag; as what it is a piece of |
 //!
 //! *Frames* is one or more times: length (15 bits) below a flag in the highest bit of two bytes ‖ Ethernet frame of that
 //! length, without padding between or after them. The flag says that the frame is *partial*: the checksum field of its
@@ -69,6 +70,8 @@ pub enum Kind {
     Flood = 6,
     /// A payload of the control plane, sealed between two routers.
     Probe = 7,
+    /// A piece of a datagram that is too long for the path.
+    Fragment = 8,
 }
 
 impl Kind {
@@ -82,6 +85,7 @@ impl Kind {
             5 => Kind::Relay,
             6 => Kind::Flood,
             7 => Kind::Probe,
+            8 => Kind::Fragment,
             _ => return None,
         })
     }
@@ -325,7 +329,7 @@ mod tests {
         };
         assert_eq!(with(0, 0x24), Err(HeaderError::Version(2)));
         assert_eq!(with(0, 0x10), Err(HeaderError::Kind(0)));
-        assert_eq!(with(0, 0x18), Err(HeaderError::Kind(8)));
+        assert_eq!(with(0, 0x19), Err(HeaderError::Kind(9)));
         assert_eq!(with(3, 9), Err(HeaderError::Network(9)));
     }
 
@@ -376,7 +380,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn headers_survive_the_wire(kind in 1u8..8, hop_limit: u8, index: u32, counter: u64) {
+        fn headers_survive_the_wire(kind in 1u8..9, hop_limit: u8, index: u32, counter: u64) {
             let header = Header {
                 kind: Kind::from_number(kind).unwrap(),
                 hop_limit,

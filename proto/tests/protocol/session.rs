@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use mesh_proto::control::paths::Probe;
+use mesh_proto::control::probe::Probe;
 use mesh_proto::crypto::aead::{Suite, Suites};
 use mesh_proto::fastpath::Offer;
 use mesh_proto::ids::{PeerId, SessionIndex};
@@ -122,6 +122,14 @@ pub(crate) fn probes() -> Vectors {
         ("probe request", Probe::Request { nonce: 1 }.encode()),
         ("probe reply v4", reply("192.0.2.1:6783").encode()),
         ("probe reply v6", reply("[2001:db8::1]:6783").encode()),
+        (
+            "probe request of 48 bytes",
+            Probe::SizeRequest { nonce: 1, size: 48 }.encode(),
+        ),
+        (
+            "probe reply of 48 bytes",
+            Probe::SizeReply { nonce: 1, size: 48 }.encode(),
+        ),
         ("offer", offer.encode().to_vec()),
     ])
 }

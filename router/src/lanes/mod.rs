@@ -6,8 +6,8 @@
 mod inject;
 mod out;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ use crate::port::{Halves, ReopeningReader};
 
 use self::inject::Injector;
 pub use self::out::ControlSender;
-use self::out::{LaneOut, Sending};
+use self::out::{LaneOut, PortSide, Sending};
 
 /// Events that may wait for the control plane; beyond that they are dropped and counted.
 pub const LANE_EVENTS: usize = 1024;
@@ -77,14 +77,13 @@ impl Lanes {
             if let Some(socket) = sockets.get(lane) {
                 shared.udp = socket.clone();
             }
+            let port = Arc::new(Mutex::new(Injector::new(writer)));
             let egress = Egress {
                 shared: shared.clone(),
                 reader,
+                port: port.clone(),
             };
-            let ingress = Ingress {
-                shared,
-                port: Injector::new(writer),
-            };
+            let ingress = Ingress { shared, port };
             threads.push(spawn(format!("egress-{lane}"), move || egress.run())?);
             threads.push(spawn(format!("ingress-{lane}"), move || ingress.run())?);
         }
@@ -116,9 +115,16 @@ fn spawn(name: String, run: impl FnOnce() + Send + 'static) -> std::io::Result<J
     std::thread::Builder::new().name(name).spawn(lane)
 }
 
+/// A lane that panicked leaves the port in order, but for frames that waited to be merged.
+fn lock(port: &Mutex<Injector>) -> MutexGuard<'_, Injector> {
+    port.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 struct Egress {
     shared: Shared,
     reader: ReopeningReader,
+    /// Written to rarely: when the sender of a frame is told something.
+    port: Arc<Mutex<Injector>>,
 }
 
 impl Egress {
@@ -141,7 +147,7 @@ impl Egress {
                 .map(|(header, bytes)| PortFrame { header, bytes });
             let mut out = LaneOut {
                 sending: &mut sending,
-                port: None,
+                port: PortSide::Shared(&self.port),
                 shared: &self.shared,
             };
             self.shared.forwarder.egress(
@@ -158,11 +164,11 @@ impl Egress {
 
 struct Ingress {
     shared: Shared,
-    port: Injector,
+    port: Arc<Mutex<Injector>>,
 }
 
 impl Ingress {
-    fn run(mut self) {
+    fn run(self) {
         let mut sending = Sending::new(&self.shared.udp);
         let mut receiver = self.shared.udp.receiver(SLOTS);
         while !self.shared.stop.load(Ordering::Relaxed) {
@@ -177,17 +183,19 @@ impl Ingress {
             }
             let view = self.shared.snapshot.load();
             let now = self.shared.clock.now();
+            let mut port = lock(&self.port);
             for (from, datagram) in receiver.datagrams() {
                 let mut out = LaneOut {
                     sending: &mut sending,
-                    port: Some(&mut self.port),
+                    port: PortSide::Held(&mut port),
                     shared: &self.shared,
                 };
                 self.shared
                     .forwarder
                     .ingress(&view, from, datagram, now, &mut out);
             }
-            self.port.flush();
+            port.flush();
+            drop(port);
             sending.flush();
         }
     }

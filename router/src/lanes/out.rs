@@ -1,6 +1,7 @@
 //! Where a lane's effects go: datagrams into the socket, frames into the port, events to the control plane.
 
 use std::net::SocketAddr;
+use std::sync::Mutex;
 use std::sync::atomic::Ordering;
 
 use mesh_proto::forward::{LaneEvent, Outbox, Outgoing, Scratch, Snapshot};
@@ -8,8 +9,8 @@ use mesh_proto::time::Instant;
 use mesh_proto::wire::datagram::InnerFrame;
 use mesh_sys::udp::{Udp, UdpSender};
 
-use super::Shared;
 use super::inject::Injector;
+use super::{Shared, lock};
 
 /// Datagrams of one turn, and the half of the socket that sends them.
 pub(super) struct Sending {
@@ -40,10 +41,20 @@ impl Sending {
     }
 }
 
+/// The writing half of the port, as a lane has it.
+pub(super) enum PortSide<'a> {
+    /// Held for the whole turn.
+    Held(&'a mut Injector),
+    /// Taken for each frame, and flushed.
+    Shared(&'a Mutex<Injector>),
+    /// Not at all: frames are dropped.
+    None,
+}
+
 /// One lane's outbox for the time of one turn.
 pub(super) struct LaneOut<'a> {
     pub(super) sending: &'a mut Sending,
-    pub(super) port: Option<&'a mut Injector>,
+    pub(super) port: PortSide<'a>,
     pub(super) shared: &'a Shared,
 }
 
@@ -53,8 +64,14 @@ impl Outbox for LaneOut<'_> {
     }
 
     fn inject(&mut self, frame: InnerFrame<'_>) {
-        if let Some(port) = &mut self.port {
-            port.inject(frame);
+        match &mut self.port {
+            PortSide::Held(port) => port.inject(frame),
+            PortSide::Shared(port) => {
+                let mut port = lock(port);
+                port.inject(frame);
+                port.flush();
+            }
+            PortSide::None => {}
         }
     }
 
@@ -92,7 +109,8 @@ impl ControlSender {
     pub fn flush_waiting(&mut self, snapshot: &Snapshot, now: Instant) {
         let mut out = LaneOut {
             sending: &mut self.sending,
-            port: None,
+            // Frames that waited are never answered.
+            port: PortSide::None,
             shared: &self.shared,
         };
         self.shared

@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use mesh_proto::control::targets::DialTo;
 use mesh_proto::ids::ConnId;
+use mesh_sys::tcp::limit_segments;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::net::{TcpStream, lookup_host};
+use tokio::net::{TcpSocket, TcpStream, lookup_host};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -165,7 +166,7 @@ async fn connect(to: &DialTo) -> Result<(TcpStream, SocketAddr), String> {
     };
     let mut last = "the name has no address".to_owned();
     for address in addresses {
-        match timeout(DIAL, TcpStream::connect(address)).await {
+        match timeout(DIAL, dial_address(address)).await {
             Ok(Ok(stream)) => return Ok((stream, address)),
             Ok(Err(error)) => {
                 last = format!("cannot reach {address}: {}{}", plain(&error), hint(&error));
@@ -180,6 +181,15 @@ async fn connect(to: &DialTo) -> Result<(TcpStream, SocketAddr), String> {
         }
     }
     Err(last)
+}
+
+async fn dial_address(address: SocketAddr) -> io::Result<TcpStream> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    limit_segments(&socket).map_err(io::Error::other)?;
+    socket.connect(address).await
 }
 
 /// The error without the number the system gives it.

@@ -18,6 +18,7 @@ pub mod plan;
 pub mod port;
 pub mod process;
 pub mod sysctl;
+pub mod tcp;
 pub mod udp;
 pub mod vxlan;
 

@@ -8,7 +8,9 @@ mod config;
 mod control;
 mod datagram;
 mod egress;
+mod fit;
 mod fixture;
+mod fragment;
 mod frame;
 mod ingress;
 mod input;
@@ -60,6 +62,8 @@ macro_rules! targets {
 pub const TARGETS: &[Target] = targets! {
     datagram, 300_000, "datagram headers, packed frames, Flood prefixes, Relay envelopes";
     frame, 300_000, "Ethernet and ARP views";
+    fit, 100_000, "frames that are too long: ICMP to their sender, or IPv4 fragments";
+    fragment, 20_000, "pieces of datagrams and their reassembly";
     offload, 300_000, "virtio headers and super-frames, frames to be merged";
     ingress, 10_000, "datagrams into a router with live sessions";
     egress, 5_000, "frames of the local port";

@@ -1,6 +1,6 @@
 //! Bodies of probes, and of the offers that travel as such.
 
-use mesh_proto::control::paths::Probe;
+use mesh_proto::control::probe::Probe;
 use mesh_proto::fastpath::Offer;
 
 /// Whatever is accepted encodes to the bytes it was read from.
@@ -23,6 +23,8 @@ pub(super) fn seeds() -> Vec<Vec<u8>> {
         Probe::Request { nonce: 1 },
         reply("10.0.0.1:6783"),
         reply("[fd00::1]:6783"),
+        Probe::SizeRequest { nonce: 3, size: 64 },
+        Probe::SizeReply { nonce: 3, size: 64 },
     ];
     let mut seeds: Vec<Vec<u8>> = probes.iter().map(Probe::encode).collect();
     seeds.push(Offer::REFUSAL.encode().to_vec());

@@ -23,6 +23,8 @@ pub(crate) enum Action {
     Heal(HostId, HostId),
     /// No datagram passes in this direction, TCP does.
     CutUdp(HostId, HostId),
+    /// The MTU between two hosts is this from now on, and nobody says so.
+    Narrow(HostId, HostId, u16),
     /// Every cut is gone and the underlay is clean.
     HealAll,
     Conditions(Conditions),

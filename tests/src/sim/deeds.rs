@@ -35,6 +35,7 @@ impl World {
             Action::Cut(from, to) => self.network.cut(from, to),
             Action::Heal(from, to) => self.network.heal(from, to),
             Action::CutUdp(from, to) => self.network.cut_udp(from, to),
+            Action::Narrow(a, b, mtu) => self.network.narrow(a, b, mtu),
             Action::HealAll => self.network.heal_all(),
             Action::Conditions(conditions) => self.network.set_conditions(conditions),
             Action::MoveHost(host) => self.move_host(host),

@@ -5,6 +5,11 @@ use std::time::Duration;
 
 use super::dice::Dice;
 
+/// MTU of every pair of hosts that was not made narrower.
+const MTU: u16 = 1500;
+/// Bytes of IPv4 and UDP around a datagram.
+const OVERHEAD: u16 = 28;
+
 /// A host, by its number in the run.
 pub(crate) type HostId = usize;
 
@@ -40,6 +45,8 @@ pub(crate) struct Network {
     latency: BTreeMap<(HostId, HostId), Duration>,
     cut: BTreeSet<(HostId, HostId)>,
     udp_cut: BTreeSet<(HostId, HostId)>,
+    /// MTU of narrow pairs, the lower host first; what is longer vanishes without a word.
+    narrow: BTreeMap<(HostId, HostId), u16>,
 }
 
 impl Network {
@@ -50,6 +57,7 @@ impl Network {
             latency: BTreeMap::new(),
             cut: BTreeSet::new(),
             udp_cut: BTreeSet::new(),
+            narrow: BTreeMap::new(),
         }
     }
 
@@ -67,6 +75,16 @@ impl Network {
 
     pub(crate) fn cut_udp(&mut self, from: HostId, to: HostId) {
         self.udp_cut.insert((from, to));
+    }
+
+    /// Makes the MTU between two hosts this one.
+    pub(crate) fn narrow(&mut self, a: HostId, b: HostId, mtu: u16) {
+        self.narrow.insert((a.min(b), a.max(b)), mtu);
+    }
+
+    /// The longest datagram that passes between two hosts.
+    pub(crate) fn longest(&self, a: HostId, b: HostId) -> u16 {
+        self.narrow.get(&(a.min(b), a.max(b))).unwrap_or(&MTU) - OVERHEAD
     }
 
     pub(crate) fn heal_all(&mut self) {
@@ -116,7 +134,7 @@ impl Network {
         to: HostId,
         bytes: &[u8],
     ) -> Vec<(Duration, Vec<u8>)> {
-        if !self.carries_udp(from, to) {
+        if !self.carries_udp(from, to) || bytes.len() > usize::from(self.longest(from, to)) {
             return Vec::new();
         }
         let copies = 1 + usize::from(self.dice.chance(self.conditions.duplicate));
@@ -163,6 +181,17 @@ mod tests {
         assert!(all.iter().any(Vec::is_empty));
         assert!(all.iter().any(|c| c.len() == 2));
         assert!(all.iter().flatten().any(|(_, b)| b.iter().any(|x| *x != 0)));
+    }
+
+    #[test]
+    fn what_is_longer_than_the_path_vanishes() {
+        let mut net = Network::new(Dice::new(1));
+        assert_eq!(net.datagram(0, 1, &[0; 1472]).len(), 1);
+        assert!(net.datagram(0, 1, &[0; 1473]).is_empty());
+        net.narrow(1, 0, 700);
+        assert_eq!(net.datagram(0, 1, &[0; 672]).len(), 1);
+        assert!(net.datagram(0, 1, &[0; 673]).is_empty());
+        assert_eq!(net.datagram(0, 2, &[0; 1472]).len(), 1);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use mesh_proto::control::{Config, Control, Note, Output};
 use mesh_proto::crypto::aead::Suites;
 use mesh_proto::crypto::identity::Identity;
 use mesh_proto::crypto::secret::MeshSecret;
-use mesh_proto::forward::{Collected, Forwarder, Scratch, Snapshot};
+use mesh_proto::forward::{Collected, Forwarder, Path, Scratch, Snapshot};
 use mesh_proto::ids::{ConnId, PeerId, PeerName};
 use mesh_proto::limits;
 use mesh_proto::offload::PortFrame;
@@ -128,6 +128,12 @@ impl Router {
         self.settle(now);
     }
 
+    /// The longest datagram its lanes are told passes to `peer`, if its path is direct.
+    pub(crate) fn datagram_to(&self, peer: &PeerId) -> Option<u16> {
+        let peer = self.snapshot.peers.get(peer)?;
+        matches!(peer.path, Path::Direct(_)).then_some(peer.datagram)
+    }
+
     /// The digest neighbours compare.
     pub(crate) fn digest(&self) -> [u8; 16] {
         self.control.digest()
@@ -164,8 +170,17 @@ impl Router {
 
     /// Its tables beside their bounds.
     pub(crate) fn tables(&self) -> Vec<Fill> {
-        let control = self.control.tables().into_iter();
-        control
+        let (partials, bytes) = self.forwarder.partials();
+        let partials = [
+            ("partial datagrams", partials, limits::MAX_PARTIALS),
+            (
+                "bytes of partial datagrams",
+                bytes,
+                limits::MAX_PARTIAL_BYTES,
+            ),
+        ];
+        let tables = self.control.tables().into_iter().chain(partials);
+        tables
             .map(|(table, used, bound)| Fill { table, used, bound })
             .collect()
     }

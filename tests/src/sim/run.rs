@@ -34,6 +34,8 @@ const GRACE: Duration = Duration::from_secs(4);
 /// Ordered pairs that are tested in a large mesh.
 const MAX_PAIRS: usize = 150;
 
+const PATH_MTU: &str = "S4 path MTU";
+
 /// What to run.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Options {
@@ -192,6 +194,8 @@ impl World {
         let agreed = self.wait_for_agreement(last_fault)?;
         let settled = self.now + SETTLE + STEP;
         self.step_to(settled);
+        let check = self.path_mtus();
+        self.check(check);
         self.talking = false;
         self.hops.counting = true;
         self.test_delivery();
@@ -262,6 +266,23 @@ impl World {
         for component in self.components() {
             let beliefs: Vec<Belief> = component.iter().filter_map(|h| self.belief(*h)).collect();
             agreement::check(&component, &beliefs)?;
+        }
+        Ok(())
+    }
+
+    /// No router takes a path to pass what it does not.
+    fn path_mtus(&mut self) -> Check {
+        let running = self.running();
+        for from in &running {
+            for to in running.iter().filter(|to| *to != from) {
+                let peer = self.hosts[*to].state.identity.id();
+                let longest = self.network.longest(*from, *to);
+                let taken = self.router(*from).and_then(|r| r.datagram_to(&peer));
+                if let Some(taken) = taken.filter(|taken| *taken > longest) {
+                    let detail = format!("{from} sends {taken} bytes to {to}, {longest} pass");
+                    return Err(Violation::new(PATH_MTU, detail));
+                }
+            }
         }
         Ok(())
     }

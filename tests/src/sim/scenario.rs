@@ -50,6 +50,8 @@ pub enum Scenario {
     LostState,
     /// A router comes back with the epoch of long ago.
     OldBackup,
+    /// Paths have all sorts of MTUs and drop what is longer.
+    NarrowPath,
     /// Two hosts run routers with one key, until one of them is reset.
     Clone,
     /// Keys grow old and are replaced, under steady traffic.
@@ -74,7 +76,7 @@ const WARM_UP: u64 = 8_000;
 
 impl Scenario {
     /// All of them.
-    pub const ALL: [Scenario; 22] = [
+    pub const ALL: [Scenario; 23] = [
         Scenario::OneByOne,
         Scenario::AllAtOnce,
         Scenario::RollingRestart,
@@ -94,6 +96,7 @@ impl Scenario {
         Scenario::ContainersMove,
         Scenario::LostState,
         Scenario::OldBackup,
+        Scenario::NarrowPath,
         Scenario::Clone,
         Scenario::Rekey,
         Scenario::Everything,
@@ -170,6 +173,7 @@ impl Scenario {
                 script.add(0, Action::Conditions(Conditions::BAD));
                 script.add(start + 15_000, Action::HealAll);
             }
+            Scenario::NarrowPath => narrow_path(script, n, dice),
             Scenario::Moved => script.add(start, Action::MoveHost(dice.below(n))),
             Scenario::Hostile => script.add(start, Action::Hostile(n)),
             Scenario::Garbage => garbage(script, start, n, dice),
@@ -318,6 +322,15 @@ fn udp_blocked(script: &mut Script, start: u64, n: usize, layout: Layout, dice: 
     }
 }
 
+fn narrow_path(script: &mut Script, n: usize, dice: &mut Dice) {
+    for a in 0..n {
+        for b in 0..a {
+            let mtu = [700, 1280, 1400, 1500][dice.below(4)];
+            script.add(0, Action::Narrow(a, b, mtu));
+        }
+    }
+}
+
 fn garbage(script: &mut Script, start: u64, n: usize, dice: &mut Dice) {
     for round in 0..10 {
         let host = dice.below(n);
@@ -364,6 +377,8 @@ fn everything(script: &mut Script, start: u64, n: usize, dice: &mut Dice) {
     power_cut(script, start + 3_000, n, dice);
     rolling_restart(script, start + 5_000, n, dice);
     script.add(script.end(), Action::HealAll);
+    // Loss may have left one side of a session alone with its keys; silence shows it that (`SESSION_SILENCE`).
+    script.add(script.end() + 12_000, Action::HealAll);
 }
 
 fn come_back(

@@ -8,6 +8,7 @@ mod hygiene;
 mod idle;
 mod mistakes;
 mod nat;
+mod path_mtu;
 mod run;
 mod secrets;
 mod topology;

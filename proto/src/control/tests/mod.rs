@@ -27,6 +27,7 @@ mod gossip;
 mod links;
 mod meeting;
 mod paths;
+mod sizes;
 
 struct Node {
     control: Control,
@@ -50,6 +51,8 @@ struct Net {
     streams: BTreeMap<(usize, ConnId), FarEnd>,
     /// Pairs whose UDP is lost, in both directions.
     no_udp: Vec<(usize, usize)>,
+    /// Longest datagram that arrives anywhere; longer ones are lost without a word.
+    longest: usize,
 }
 
 struct Setup {
@@ -87,6 +90,7 @@ impl Net {
             nodes,
             streams: BTreeMap::new(),
             no_udp: Vec::new(),
+            longest: limits::MAX_DATAGRAM,
         }
     }
 
@@ -191,7 +195,8 @@ impl Net {
         let Some(far) = self.nodes.iter().position(|node| node.address == to) else {
             return;
         };
-        if self.no_udp.contains(&(n, far)) || self.no_udp.contains(&(far, n)) {
+        let is_blocked = self.no_udp.contains(&(n, far)) || self.no_udp.contains(&(far, n));
+        if is_blocked || bytes.len() > self.longest {
             return;
         }
         self.lane(far, |node, now, _, lane| {

@@ -3,6 +3,7 @@
 mod abuse;
 mod broadcast;
 mod frames;
+mod narrow;
 mod net;
 mod offload;
 mod unicast;

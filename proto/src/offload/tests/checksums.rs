@@ -2,7 +2,7 @@ use pnet::util;
 use proptest::prelude::*;
 
 use super::frames::{Shape, payload, shapes};
-use crate::offload::{OffloadError, checksum, finish_checksum, has_valid_checksum};
+use crate::offload::{OffloadError, checksum, checksum_of, finish_checksum, has_valid_checksum};
 
 #[test]
 fn the_example_of_rfc_1071() {
@@ -37,6 +37,12 @@ fn what_has_no_checksum_of_its_own_is_refused() {
 }
 
 proptest! {
+    #[test]
+    fn parts_sum_up_to_the_whole(bytes in prop::collection::vec(any::<u8>(), 0..200), cut in 0usize..100) {
+        let (a, b) = bytes.split_at((cut * 2).min(bytes.len() & !1));
+        prop_assert_eq!(checksum_of(&[a, b]), checksum(&bytes));
+    }
+
     #[test]
     fn sums_are_those_of_pnet(mut bytes in prop::collection::vec(any::<u8>(), 10..300), ones: bool, skip in 0usize..9) {
         if ones {

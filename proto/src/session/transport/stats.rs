@@ -27,9 +27,9 @@ pub struct TransportStats {
     pub replayed: u64,
     /// When the last datagram was opened; `None` before the first.
     pub last_received: Option<Instant>,
-    /// When the last datagram with frames (Data or Flood) was sealed; `None` before the first.
+    /// When the last datagram with frames (Data, Relay, Flood, Fragment) was sealed; `None` before the first.
     pub last_frame_sent: Option<Instant>,
-    /// When the last datagram with frames (Data or Flood) was opened; `None` before the first.
+    /// When the last datagram with frames (Data, Relay, Flood, Fragment) was opened; `None` before the first.
     pub last_frame_received: Option<Instant>,
 }
 
@@ -169,7 +169,10 @@ impl TransportStats {
 }
 
 fn carries_frames(kind: Kind) -> bool {
-    matches!(kind, Kind::Data | Kind::Flood)
+    matches!(
+        kind,
+        Kind::Data | Kind::Relay | Kind::Flood | Kind::Fragment
+    )
 }
 
 fn as_u64(n: usize) -> u64 {

@@ -17,7 +17,7 @@ use mesh_proto::wire::message::{Held, LinkMessage, Summary};
 
 use super::super::fixture;
 use super::super::input::Input;
-use mesh_proto::control::paths::Probe;
+use mesh_proto::control::probe::Probe;
 
 /// One hostile member.
 pub(super) struct Member {
@@ -160,6 +160,10 @@ impl Member {
         if let Some(Probe::Request { nonce }) = opened.1 {
             let observed = fixture::address(0);
             let reply = Probe::Reply { nonce, observed };
+            answers.extend(self.sealed(victim, Kind::Probe, &reply.encode(), now));
+        }
+        if let Some(Probe::SizeRequest { nonce, size }) = opened.1 {
+            let reply = Probe::SizeReply { nonce, size };
             answers.extend(self.sealed(victim, Kind::Probe, &reply.encode(), now));
         }
         answers

@@ -1,0 +1,123 @@
+//! Datagrams too long for the first hop: sent in pieces (kind Fragment), and put together where they are opened.
+
+use core::sync::atomic::Ordering::Relaxed;
+
+use super::ingress::Arrival;
+use super::relay::SendError;
+use super::snapshot::{Hop, Snapshot};
+use super::{Counter, DropReason, Forwarder, Outbox, Outgoing, Via, lock};
+use crate::fdb::Owner;
+use crate::fragment::{Piece, Whole, split};
+use crate::ids::PeerId;
+use crate::limits::MAX_HOPS;
+use crate::session::transport::{SealError, Transport};
+use crate::time::Instant;
+use crate::wire::datagram::{HEADER_LEN, Kind, TAG_LEN};
+
+/// Bytes of header and tag around what is sealed.
+pub(super) const SEALED: usize = HEADER_LEN + TAG_LEN;
+
+/// How a piece came: by which session, and with how many hops left.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct PieceArrival {
+    pub(super) sender: PeerId,
+    pub(super) arrival: Arrival,
+    pub(super) hop_limit: u8,
+}
+
+impl Forwarder {
+    /// Sends the body of a Data datagram to `peer` in pieces of at most `longest` bytes, what wraps them not counted.
+    pub(super) fn send_data_cut(
+        &self,
+        snap: &Snapshot,
+        (peer, transport): (PeerId, &Transport),
+        longest: usize,
+        body: &[u8],
+        now: Instant,
+        out: &mut dyn Outbox,
+    ) -> Result<(), SendError> {
+        for piece in self.pieces(Kind::Data, body, longest)? {
+            self.dispatch(snap, peer, now, out, |buffer| {
+                seal_piece(transport, MAX_HOPS, &piece, now, buffer)
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Sends what a Relay or Flood datagram holds to a neighbour in pieces.
+    pub(super) fn send_hop_cut(
+        &self,
+        hop: Hop<'_>,
+        (kind, hops): (Kind, u8),
+        content: &[u8],
+        now: Instant,
+        out: &mut Outgoing,
+    ) -> Result<(), SendError> {
+        for piece in self.pieces(kind, content, hop.datagram)? {
+            let start = out.end();
+            seal_piece(hop.transport, hops, &piece, now, out.buffer())?;
+            out.commit(hop.address, start);
+        }
+        Ok(())
+    }
+
+    fn pieces<'c>(
+        &self,
+        kind: Kind,
+        content: &'c [u8],
+        longest: usize,
+    ) -> Result<impl Iterator<Item = Piece<'c>>, SendError> {
+        let id = self.fragment_id.fetch_add(1, Relaxed);
+        let pieces = split(kind, id, content, longest.saturating_sub(SEALED));
+        let pieces = pieces.ok_or(SendError::TooLong)?;
+        self.counters.count(Counter::DatagramsCut);
+        Ok(pieces)
+    }
+
+    /// Takes a piece that was authenticated; with the last one missing, the whole.
+    pub(super) fn piece_in(
+        &self,
+        snap: &Snapshot,
+        came: PieceArrival,
+        body: &[u8],
+        now: Instant,
+        out: &mut dyn Outbox,
+    ) {
+        let PieceArrival {
+            sender,
+            arrival: Arrival { via, index },
+            hop_limit,
+        } = came;
+        // What goes hop by hop is cut by the neighbour, and comes straight from it.
+        let is_allowed =
+            |piece: &Piece<'_>| piece.kind == Kind::Data || matches!(via, Via::Direct(_));
+        let Some(piece) = Piece::decode(body).filter(is_allowed) else {
+            self.counters.drop(DropReason::Malformed);
+            return;
+        };
+        let pushed = lock(&self.reassembly).push(index, &piece, now);
+        let (kind, mut content) = match pushed {
+            Ok(None) => return,
+            Ok(Some(Whole { kind, content })) => (kind, content),
+            Err(_) => return self.counters.drop(DropReason::FragmentRefused),
+        };
+        self.counters.count(Counter::DatagramsReassembled);
+        match kind {
+            Kind::Relay => self.relayed(snap, (sender, hop_limit), &mut content, now, out),
+            Kind::Flood => self.flooded(snap, (sender, hop_limit), &content, now, out),
+            _ => self.deliver(Owner::Peer(sender), &content, now, out),
+        }
+    }
+}
+
+fn seal_piece(
+    transport: &Transport,
+    hops: u8,
+    piece: &Piece<'_>,
+    now: Instant,
+    buffer: &mut Vec<u8>,
+) -> Result<(), SealError> {
+    let draft = transport.begin(Kind::Fragment, hops, buffer);
+    piece.encode(buffer);
+    transport.finish(draft, 0, now, buffer)
+}

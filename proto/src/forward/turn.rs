@@ -1,0 +1,368 @@
+//! One turn of a lane: frames become datagrams, each as well as the path of its target takes it.
+
+use super::cut::SEALED;
+use super::envelope::Envelope;
+use super::pending::Waiting;
+use super::relay::SendError;
+use super::snapshot::{Snapshot, Unreachable};
+use super::{Counter, DropReason, Forwarder, Outbox, Scratch, lock};
+use crate::frame::ethernet::{self, EthernetView};
+use crate::frame::fit::{Fit, fit};
+use crate::ids::PeerId;
+use crate::limits::{MAX_HOPS, MIN_INNER_MTU};
+use crate::offload::{OffloadError, PortFrame, Segments, finish_checksum};
+use crate::session::transport::{Draft, Transport};
+use crate::time::Instant;
+use crate::wire::datagram::{
+    FLOOD_PREFIX_LEN, FRAME_PREFIX_LEN, InnerFrame, Kind, TAG_LEN, push_frame, push_frame_prefix,
+};
+
+/// Where a frame goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Target {
+    Peer(PeerId),
+    Everybody,
+}
+
+/// One call of the lane: frames for the same target share a datagram as long as they fit and follow one another.
+pub(super) struct Turn<'a> {
+    forwarder: &'a Forwarder,
+    snap: &'a Snapshot,
+    now: Instant,
+    scratch: &'a mut Scratch,
+    out: &'a mut dyn Outbox,
+    open: Open<'a>,
+}
+
+/// What frames are being put in.
+enum Open<'a> {
+    Nothing,
+    /// A datagram at the end of the outgoing buffer, whose body began at byte `body`.
+    Data {
+        peer: PeerId,
+        envelope: Envelope<'a>,
+        transport: &'a Transport,
+        draft: Draft,
+        body: usize,
+        /// How long the body may become.
+        room: usize,
+    },
+    /// The body of a broadcast, in the scratch.
+    Flood {
+        frames: u64,
+    },
+    /// The queue of frames that wait for a session.
+    Pending {
+        peer: PeerId,
+    },
+    /// A peer that is not known: its frames are dropped.
+    Unknown {
+        peer: PeerId,
+    },
+}
+
+impl<'a> Turn<'a> {
+    pub(super) fn new(
+        forwarder: &'a Forwarder,
+        snap: &'a Snapshot,
+        now: Instant,
+        scratch: &'a mut Scratch,
+        out: &'a mut dyn Outbox,
+    ) -> Self {
+        Self {
+            forwarder,
+            snap,
+            now,
+            scratch,
+            out,
+            open: Open::Nothing,
+        }
+    }
+
+    pub(super) fn pack(&mut self, target: Target, frame: &PortFrame<'_>) {
+        let longest = self.longest_to(target, frame.bytes);
+        if frame.header.is_plain() {
+            self.put_plain(target, frame.bytes, longest);
+            return;
+        }
+        let cut = |longest| Segments::new(frame.bytes, &frame.header, longest);
+        let segments = match cut(longest) {
+            // Nobody can shorten it here; what can be done instead is found out for each frame.
+            Err(OffloadError::TooLong) => cut(self.snap.max_frame()),
+            segments => segments,
+        };
+        let Ok(segments) = segments else {
+            self.forwarder.counters.drop(DropReason::Offload);
+            return;
+        };
+        if let Some(bytes) = segments.unchanged().filter(|b| b.len() <= longest) {
+            let partial = segments.is_partial();
+            self.put(target, InnerFrame { bytes, partial });
+            return;
+        }
+        for index in 0..segments.len() {
+            self.put_segment(target, &segments, index, longest);
+        }
+    }
+
+    /// The longest frame that goes to `target` as it is, if it has the Ethernet header of `frame`.
+    fn longest_to(&self, target: Target, frame: &[u8]) -> usize {
+        let Target::Peer(peer) = target else {
+            return self.snap.max_frame();
+        };
+        // Most small frames need no look at the path.
+        if frame.len() <= ethernet::HEADER_LEN + usize::from(MIN_INNER_MTU) {
+            return self.snap.max_frame();
+        }
+        let mtu = self.snap.mtu_to(peer);
+        if mtu == self.snap.mtu {
+            return self.snap.max_frame();
+        }
+        let payload = EthernetView::new_checked(frame).map_or(0, |view| view.payload().len());
+        frame.len() - payload + usize::from(mtu)
+    }
+
+    /// Packs a frame with nothing left to do, or what becomes of it on a path that is too narrow.
+    fn put_plain(&mut self, target: Target, bytes: &[u8], longest: usize) {
+        let counters = &self.forwarder.counters;
+        match fit(bytes, longest) {
+            Fit::Whole | Fit::Opaque => self.put(target, InnerFrame::complete(bytes)),
+            Fit::Fragments(fragments) => {
+                counters.count(Counter::FramesFragmented);
+                for fragment in fragments {
+                    self.put(target, InnerFrame::complete(&fragment));
+                }
+            }
+            Fit::TooBig(answer) => {
+                counters.drop(DropReason::PathMtu);
+                if lock(&self.forwarder.too_big_bucket).take(self.now) {
+                    counters.count(Counter::TooBigSent);
+                    self.out.inject(InnerFrame::complete(&answer));
+                }
+            }
+        }
+    }
+
+    fn put(&mut self, target: Target, frame: InnerFrame<'_>) {
+        self.make_room(target, frame.bytes.len());
+        let forwarder = self.forwarder;
+        match &mut self.open {
+            Open::Nothing => {}
+            Open::Data { .. } => {
+                push_frame(self.out.outgoing().buffer(), frame);
+            }
+            Open::Flood { frames } => {
+                push_frame(&mut self.scratch.body, frame);
+                *frames += 1;
+            }
+            Open::Pending { peer } => forwarder.keep(*peer, frame, self.now),
+            Open::Unknown { .. } => forwarder.counters.drop(DropReason::NoRoute),
+        }
+    }
+
+    fn put_segment(
+        &mut self,
+        target: Target,
+        segments: &Segments<'_>,
+        index: usize,
+        longest: usize,
+    ) {
+        let (len, partial) = (segments.frame_len(index), segments.is_partial());
+        if len <= longest {
+            self.make_room(target, len);
+            if let Open::Data { .. } = self.open {
+                // The bulk of all bytes: straight to where they are sealed.
+                let buffer = self.out.outgoing().buffer();
+                push_frame_prefix(buffer, len, partial);
+                segments.write(index, buffer);
+                return;
+            }
+        }
+        let mut bytes = core::mem::take(&mut self.scratch.segment);
+        bytes.clear();
+        segments.write(index, &mut bytes);
+        if len <= longest {
+            let bytes = &bytes;
+            self.put(target, InnerFrame { bytes, partial });
+        } else if partial && finish_checksum(&mut bytes).is_err() {
+            self.forwarder.counters.drop(DropReason::Offload);
+        } else {
+            self.put_plain(target, &bytes, longest);
+        }
+        self.scratch.segment = bytes;
+    }
+
+    /// Sees to it that what is open is for `target` and has room for a frame of `len` bytes.
+    fn make_room(&mut self, target: Target, len: usize) {
+        if !self.takes(target, len) {
+            self.close();
+            self.begin(target);
+        }
+    }
+
+    fn takes(&mut self, target: Target, len: usize) -> bool {
+        match (&self.open, target) {
+            (
+                Open::Data {
+                    peer, body, room, ..
+                },
+                Target::Peer(to),
+            ) => *peer == to && self.out.outgoing().end() - body + FRAME_PREFIX_LEN + len <= *room,
+            (Open::Flood { frames }, Target::Everybody) => {
+                let used = self.scratch.body.len() - FLOOD_PREFIX_LEN;
+                *frames == 0 || used + FRAME_PREFIX_LEN + len <= full_body(self.snap)
+            }
+            (Open::Pending { peer } | Open::Unknown { peer }, Target::Peer(to)) => *peer == to,
+            _ => false,
+        }
+    }
+
+    fn begin(&mut self, target: Target) {
+        let Target::Peer(peer) = target else {
+            self.scratch.body.clear();
+            self.forwarder
+                .begin_flood(self.snap, &mut self.scratch.body);
+            self.open = Open::Flood { frames: 0 };
+            return;
+        };
+        self.open = match ready(self.snap, peer, self.now) {
+            Ok(()) => {
+                if !lock(&self.forwarder.pending).is_empty() {
+                    self.send_waiting(peer);
+                }
+                self.begin_data(peer)
+            }
+            Err(Unreachable::UnknownPeer(_)) => Open::Unknown { peer },
+            Err(Unreachable::NoRoute(_)) => Open::Pending { peer },
+            Err(Unreachable::NoSession(missing)) => {
+                self.forwarder.need_session(missing, self.now, self.out);
+                Open::Pending { peer }
+            }
+        };
+    }
+
+    fn begin_data(&mut self, peer: PeerId) -> Open<'a> {
+        let Ok(transport) = self.snap.transport(peer, self.now) else {
+            return Open::Pending { peer };
+        };
+        let outgoing = self.out.outgoing();
+        let Ok(envelope) = Envelope::begin(self.snap, peer, self.now, outgoing) else {
+            return Open::Pending { peer };
+        };
+        let buffer = outgoing.buffer();
+        let draft = transport.begin(Kind::Data, MAX_HOPS, buffer);
+        let passes = envelope.room().saturating_sub(SEALED);
+        Open::Data {
+            peer,
+            envelope,
+            transport,
+            draft,
+            body: buffer.len(),
+            room: passes.min(full_body(self.snap)),
+        }
+    }
+
+    /// Sends what is open.
+    pub(super) fn close(&mut self) {
+        match core::mem::replace(&mut self.open, Open::Nothing) {
+            Open::Nothing | Open::Pending { .. } | Open::Unknown { .. } => {}
+            Open::Flood { frames } => {
+                let counters = &self.forwarder.counters;
+                counters.count_many(Counter::FramesFlooded, frames);
+                self.forwarder
+                    .originate_flood(self.snap, self.now, &self.scratch.body, self.out);
+            }
+            Open::Data {
+                peer,
+                envelope,
+                transport,
+                draft,
+                body,
+                ..
+            } => {
+                let sent = if draft.len(self.out.outgoing().buffer()) + TAG_LEN > envelope.room() {
+                    self.finish_cut((peer, transport), envelope, body)
+                } else {
+                    self.finish(envelope, transport, draft)
+                };
+                match sent {
+                    Ok(()) => self.forwarder.counters.count(Counter::DataSent),
+                    Err(error) => self.forwarder.undelivered(error, self.now, self.out),
+                }
+            }
+        }
+    }
+
+    fn finish(
+        &mut self,
+        envelope: Envelope<'a>,
+        transport: &Transport,
+        draft: Draft,
+    ) -> Result<(), SendError> {
+        let outgoing = self.out.outgoing();
+        if let Err(error) = transport.finish(draft, 0, self.now, outgoing.buffer()) {
+            envelope.abandon(outgoing);
+            return Err(error.into());
+        }
+        envelope.send(self.forwarder, self.now, outgoing)?;
+        Ok(())
+    }
+
+    /// Takes a datagram back that is longer than what passes, and sends its body in pieces.
+    fn finish_cut(
+        &mut self,
+        peer: (PeerId, &Transport),
+        envelope: Envelope<'a>,
+        body: usize,
+    ) -> Result<(), SendError> {
+        let longest = envelope.room();
+        let outgoing = self.out.outgoing();
+        let content = &mut self.scratch.body;
+        content.clear();
+        content.extend_from_slice(outgoing.buffer().get(body..).unwrap_or_default());
+        envelope.abandon(outgoing);
+        self.forwarder
+            .send_data_cut(self.snap, peer, longest, content, self.now, self.out)
+    }
+
+    /// Sends the frames that waited for `peer`.
+    pub(super) fn send_waiting(&mut self, peer: PeerId) {
+        let waiting: Waiting = lock(&self.forwarder.pending).take(peer);
+        for kept in &waiting {
+            let target = Target::Peer(peer);
+            if !self.takes(target, kept.bytes.len()) {
+                self.close();
+                self.open = self.begin_data(peer);
+            }
+            if let Open::Data { .. } = self.open {
+                push_frame(self.out.outgoing().buffer(), kept.frame());
+                self.forwarder.counters.count(Counter::FramesPended);
+            }
+        }
+        self.close();
+    }
+}
+
+impl Forwarder {
+    fn keep(&self, peer: PeerId, frame: InnerFrame<'_>, now: Instant) {
+        let mut pending = lock(&self.pending);
+        let expired = pending.expire(now);
+        self.counters.drop_many(DropReason::PendingExpired, expired);
+        if !pending.push(peer, frame, now) {
+            self.counters.drop(DropReason::PendingFull);
+        }
+    }
+}
+
+/// Bytes of a body with one full frame of the mesh without a VLAN tag: a datagram holds no more, unless a longer frame
+/// travels alone.
+fn full_body(snap: &Snapshot) -> usize {
+    FRAME_PREFIX_LEN + ethernet::HEADER_LEN + usize::from(snap.mtu)
+}
+
+/// Whether frames for `peer` can be sent now.
+pub(super) fn ready(snap: &Snapshot, peer: PeerId, now: Instant) -> Result<(), Unreachable> {
+    snap.transport(peer, now)?;
+    snap.exit(peer, now)?;
+    Ok(())
+}

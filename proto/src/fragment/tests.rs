@@ -1,0 +1,239 @@
+use core::time::Duration;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::ids::SessionIndex;
+use crate::limits::{
+    MAX_PARTIAL_BYTES, MAX_PARTIAL_BYTES_PER_SESSION, MAX_PARTIALS, MAX_PARTIALS_PER_SESSION,
+    PARTIAL_AGE,
+};
+use crate::time::Instant;
+
+const A: SessionIndex = SessionIndex(1);
+const B: SessionIndex = SessionIndex(2);
+const NOW: Instant = Instant::from_nanos(1_000_000_000);
+
+fn piece(id: u32, index: u8, count: u8, bytes: &[u8]) -> Piece<'_> {
+    Piece {
+        kind: Kind::Data,
+        id,
+        index,
+        count,
+        bytes,
+    }
+}
+
+fn kinds() -> impl Strategy<Value = Kind> {
+    prop::sample::select(vec![Kind::Data, Kind::Relay, Kind::Flood])
+}
+
+proptest! {
+    #[test]
+    fn pieces_make_the_whole_again_in_any_order(
+        content in prop::collection::vec(any::<u8>(), 2..MAX_DATAGRAM),
+        kind in kinds(),
+        id: u32,
+        room in 400usize..9000,
+        seed: u64,
+    ) {
+        let mut bodies = Vec::new();
+        for piece in split(kind, id, &content, room).unwrap() {
+            let mut body = Vec::new();
+            piece.encode(&mut body);
+            prop_assert!(body.len() <= room);
+            prop_assert_eq!(Piece::decode(&body), Some(piece));
+            bodies.push(body);
+        }
+        prop_assert!(bodies.len() >= 2);
+        bodies.sort_by_key(|body| (u64::from(body[1]) + 1).wrapping_mul(seed | 1));
+        let mut reassembly = Reassembly::default();
+        let last = bodies.pop().unwrap();
+        for body in &bodies {
+            let piece = Piece::decode(body).unwrap();
+            prop_assert_eq!(reassembly.push(A, &piece, NOW), Ok(None));
+            prop_assert_eq!(reassembly.push(A, &piece, NOW), Err(Refused::Duplicate));
+        }
+        let piece = Piece::decode(&last).unwrap();
+        prop_assert_eq!(reassembly.push(B, &piece, NOW), Ok(None), "another session");
+        let whole = reassembly.push(A, &piece, NOW).unwrap();
+        prop_assert_eq!(whole, Some(Whole { kind, content }));
+        prop_assert_eq!((reassembly.len(), reassembly.bytes()), (1, piece.bytes.len()));
+    }
+
+    #[test]
+    fn any_accepted_body_encodes_to_itself(body in prop::collection::vec(any::<u8>(), 0..40), kind in 0u8..16) {
+        let mut body = body;
+        if let Some(first) = body.first_mut() {
+            *first = kind;
+        }
+        if let Some(piece) = Piece::decode(&body) {
+            let mut out = Vec::new();
+            piece.encode(&mut out);
+            prop_assert_eq!(out, body);
+        }
+    }
+
+    #[test]
+    fn bounds_hold_whatever_comes(
+        pieces in prop::collection::vec((0u32..80, 0u32..40, 0u8..32, 2u8..=32, 1usize..3000, 0u64..100), 0..600),
+    ) {
+        let mut reassembly = Reassembly::default();
+        let mut now = NOW;
+        let bytes = vec![0; 3000];
+        for (session, id, index, count, len, wait) in pieces {
+            now += Duration::from_millis(wait);
+            let piece = piece(id, index.min(count - 1), count, &bytes[..len]);
+            let _ = reassembly.push(SessionIndex(session), &piece, now);
+            prop_assert!(reassembly.len() <= MAX_PARTIALS && reassembly.bytes() <= MAX_PARTIAL_BYTES);
+        }
+        reassembly.expire(now + PARTIAL_AGE);
+        prop_assert_eq!((reassembly.len(), reassembly.bytes()), (0, 0));
+    }
+}
+
+#[test]
+fn what_cannot_be_cut_is_refused() {
+    let count = |kind, len, room| {
+        let content = vec![0; len];
+        split(kind, 0, &content, room).map(Iterator::count)
+    };
+    assert_eq!(count(Kind::Data, 100, 57), Some(2));
+    assert_eq!(count(Kind::Data, 100, 56), Some(3));
+    assert_eq!(count(Kind::Data, 100, 200), Some(2), "a piece is never all");
+    assert_eq!(count(Kind::Data, 1, 200), None);
+    assert_eq!(count(Kind::Data, 0, 200), None);
+    assert_eq!(count(Kind::Data, 100, FRAGMENT_PREFIX_LEN), None);
+    let most = usize::from(MAX_FRAGMENTS);
+    assert_eq!(count(Kind::Data, most, FRAGMENT_PREFIX_LEN + 1), Some(most));
+    assert_eq!(count(Kind::Data, most + 1, FRAGMENT_PREFIX_LEN + 1), None);
+    assert_eq!(count(Kind::Data, MAX_DATAGRAM + 1, 9000), None);
+    for kind in [
+        Kind::Init,
+        Kind::Response,
+        Kind::Cookie,
+        Kind::Probe,
+        Kind::Fragment,
+    ] {
+        assert_eq!(count(kind, 100, 57), None);
+    }
+}
+
+#[test]
+fn malformed_bodies_are_refused() {
+    let good = [4, 0, 2, 0, 0, 0, 9, 1];
+    assert!(Piece::decode(&good).is_some());
+    for len in 0..good.len() {
+        assert_eq!(Piece::decode(&good[..len]), None);
+    }
+    for (at, bad) in [
+        (0, 0),
+        (0, 1),
+        (0, 7),
+        (0, 8),
+        (0, 9),
+        (1, 2),
+        (2, 0),
+        (2, 1),
+        (2, 33),
+    ] {
+        let mut body = good;
+        body[at] = bad;
+        assert_eq!(Piece::decode(&body), None, "{bad} at {at}");
+    }
+}
+
+#[test]
+fn pieces_that_disagree_are_refused_and_harm_nothing() {
+    let mut reassembly = Reassembly::default();
+    reassembly.push(A, &piece(1, 0, 2, b"good "), NOW).unwrap();
+    let other_kind = Piece {
+        kind: Kind::Flood,
+        ..piece(1, 1, 2, b"bad")
+    };
+    let long = vec![0; MAX_DATAGRAM];
+    for bad in [piece(1, 1, 3, b"bad"), other_kind, piece(1, 1, 2, &long)] {
+        assert_eq!(reassembly.push(A, &bad, NOW), Err(Refused::Mismatch));
+    }
+    let whole = reassembly.push(A, &piece(1, 1, 2, b"whole"), NOW).unwrap();
+    assert_eq!(whole.unwrap().content, b"good whole");
+    assert_eq!(reassembly.take_lost(), 0);
+}
+
+#[test]
+fn what_waits_too_long_is_given_up_and_its_number_is_free_again() {
+    let mut reassembly = Reassembly::default();
+    reassembly.push(A, &piece(1, 0, 2, b"old"), NOW).unwrap();
+    let later = NOW + PARTIAL_AGE;
+    assert_eq!(reassembly.push(A, &piece(1, 1, 2, b"new"), later), Ok(None));
+    assert_eq!(reassembly.take_lost(), 1);
+    reassembly.expire(later + PARTIAL_AGE - Duration::from_nanos(1));
+    assert_eq!((reassembly.len(), reassembly.take_lost()), (1, 0));
+    reassembly.expire(later + PARTIAL_AGE);
+    assert_eq!((reassembly.len(), reassembly.take_lost()), (0, 1));
+}
+
+#[test]
+fn a_full_session_gives_up_its_own_oldest() {
+    let mut reassembly = Reassembly::default();
+    reassembly.push(B, &piece(0, 0, 2, b"b"), NOW).unwrap();
+    for id in 0..40 {
+        let at = NOW + Duration::from_millis(u64::from(id));
+        reassembly.push(A, &piece(id, 0, 2, b"a"), at).unwrap();
+    }
+    assert_eq!(reassembly.len(), MAX_PARTIALS_PER_SESSION + 1);
+    assert_eq!(reassembly.take_lost(), 40 - MAX_PARTIALS_PER_SESSION as u64);
+    let whole = |reassembly: &mut Reassembly, session, id| {
+        reassembly
+            .push(session, &piece(id, 1, 2, b"!"), NOW)
+            .unwrap()
+    };
+    assert!(whole(&mut reassembly, B, 0).is_some());
+    assert!(whole(&mut reassembly, A, 39).is_some());
+    assert!(whole(&mut reassembly, A, 0).is_none());
+}
+
+#[test]
+fn a_session_with_many_bytes_gives_up_its_own_oldest() {
+    let mut reassembly = Reassembly::default();
+    let half = vec![0; MAX_DATAGRAM / 2];
+    reassembly.push(B, &piece(0, 0, 2, &half), NOW).unwrap();
+    for id in 0..30 {
+        let at = NOW + Duration::from_millis(u64::from(id));
+        reassembly.push(A, &piece(id, 0, 2, &half), at).unwrap();
+    }
+    let of_a = reassembly.bytes() - half.len();
+    assert!(
+        of_a <= MAX_PARTIAL_BYTES_PER_SESSION && of_a + half.len() > MAX_PARTIAL_BYTES_PER_SESSION
+    );
+    assert!(
+        reassembly
+            .push(A, &piece(29, 1, 2, b"!"), NOW)
+            .unwrap()
+            .is_some()
+    );
+}
+
+#[test]
+fn many_sessions_together_are_bounded() {
+    let mut reassembly = Reassembly::default();
+    let bytes = vec![0; MAX_DATAGRAM - 1];
+    for n in 0..2_000 {
+        let at = NOW + Duration::from_micros(u64::from(n));
+        reassembly
+            .push(SessionIndex(n), &piece(0, 0, 2, &bytes), at)
+            .unwrap();
+    }
+    assert_eq!(
+        reassembly.bytes(),
+        MAX_PARTIAL_BYTES / bytes.len() * bytes.len()
+    );
+    let mut reassembly = Reassembly::default();
+    for n in 0..2_000 {
+        let at = NOW + Duration::from_micros(u64::from(n));
+        reassembly
+            .push(SessionIndex(n), &piece(0, 0, 2, b"a"), at)
+            .unwrap();
+    }
+    assert_eq!(reassembly.len(), MAX_PARTIALS);
+}

@@ -1,0 +1,56 @@
+//! Options of TCP sockets.
+
+use std::os::fd::AsFd;
+
+use mesh_proto::limits::MIN_DATAGRAM;
+use socket2::SockRef;
+
+use crate::SysError;
+
+/// Payload bytes of a segment over IPv4 whose packet is no longer than that of [`MIN_DATAGRAM`], less 12 of timestamps.
+const SEGMENT: u32 = MIN_DATAGRAM as u32 + 28 - 40 - 12;
+
+/// Keeps segments in both directions so short that the narrowest path passes them: the kernel notices late or never that
+/// a path shrank whose ICMP messages are filtered. To be called before the socket connects, or on the one that listens,
+/// whose connections take it over. `tcp(7)`, `TCP_MAXSEG`.
+///
+/// # Errors
+/// The kernel's.
+pub fn limit_segments(socket: &impl AsFd) -> Result<(), SysError> {
+    SockRef::from(socket)
+        .set_tcp_mss(SEGMENT)
+        .map_err(|e| SysError::new("limit the segments of a TCP socket", e))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use socket2::{Domain, Socket, Type};
+
+    use super::*;
+
+    fn segment(socket: &impl AsFd) -> u32 {
+        SockRef::from(socket).tcp_mss().unwrap()
+    }
+
+    #[test]
+    fn segments_are_short_on_both_sides_whichever_asks() {
+        for (dialler_asks, listener_asks) in [(true, false), (false, true)] {
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let dialler = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+            if listener_asks {
+                limit_segments(&listener).unwrap();
+            }
+            if dialler_asks {
+                limit_segments(&dialler).unwrap();
+            }
+            let address = listener.local_addr().unwrap();
+            dialler.connect(&address.into()).unwrap();
+            let (accepted, _) = listener.accept().unwrap();
+            for side in [&dialler, &accepted.into()] {
+                assert!(segment(side) <= SEGMENT, "{}", segment(side));
+            }
+        }
+    }
+}
