@@ -42,6 +42,9 @@ pub const FDB_MOVE_WINDOW: Duration = Duration::from_secs(2);
 /// How long a MAC that moved too often keeps its place.
 pub const FDB_HOLD: Duration = Duration::from_secs(1);
 
+/// Time after a move in which frames that seem to come from where the MAC was are taken for late ones, not for a move back.
+pub const FDB_LATE: Duration = Duration::from_secs(1);
+
 /// Frames for everybody (group or unknown destination) that the local port may send in a second; more are dropped.
 pub const FLOOD_RATE: u64 = 4_000;
 /// Frames for everybody that the local port may send at once.
