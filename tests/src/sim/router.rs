@@ -134,6 +134,25 @@ impl Router {
         matches!(peer.path, Path::Direct(_)).then_some(peer.datagram)
     }
 
+    /// The peers whose frames it hands to `hop`.
+    pub(crate) fn routed_via(&self, hop: &PeerId) -> Vec<PeerId> {
+        let peers = self.snapshot.peers.iter();
+        peers
+            .filter(|(_, p)| matches!(&p.path, Path::Via(via) if via == hop))
+            .map(|(peer, _)| *peer)
+            .collect()
+    }
+
+    /// Whether frames for `peer` have a way that does not begin at `hop`.
+    pub(crate) fn avoids(&self, hop: &PeerId, peer: &PeerId) -> bool {
+        let path = self.snapshot.peers.get(peer).map(|p| &p.path);
+        match path {
+            Some(Path::Via(via)) => via != hop,
+            Some(Path::Direct(_)) => true,
+            _ => false,
+        }
+    }
+
     /// The digest neighbours compare.
     pub(crate) fn digest(&self) -> [u8; 16] {
         self.control.digest()
