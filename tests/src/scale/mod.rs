@@ -10,6 +10,7 @@
 //! | `engine`, `world` | time; all hosts together |
 //! | `observe` | who agrees, where frames go |
 //! | `measure`, `figures`, `model` | the measures; figures beside goals; what to compare with |
+//! | `scenario`, `promises` | what goes wrong, and what must hold after it |
 //! | `run` | a run from outside |
 
 mod bytes;
@@ -19,11 +20,14 @@ mod measure;
 mod model;
 mod node;
 mod observe;
+mod promises;
 mod run;
+mod scenario;
 mod streams;
 mod tcp;
 mod underlay;
 mod world;
 
 pub use figures::{Figure, Table};
-pub use run::{Outcome, measure_all};
+pub use run::{Outcome, Played, measure_all, play};
+pub use scenario::Scenario;

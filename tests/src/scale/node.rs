@@ -11,6 +11,7 @@ use super::bytes::Bytes;
 use super::tcp::{End, Segment, Stream};
 use super::underlay::{Underlay, address, host_at};
 use crate::sim::dice::Dice;
+use crate::sim::hostile::Hostile;
 use crate::sim::network::HostId;
 use crate::sim::process::{Effect, Process};
 use crate::sim::router::{Router, Setup, State};
@@ -74,6 +75,8 @@ pub(crate) struct Node {
     pub(crate) setup: Setup,
     pub(crate) dice: Dice,
     pub(crate) router: Option<Router>,
+    /// Who runs in the router's place and means harm.
+    pub(crate) hostile: Option<Box<Hostile>>,
     pub(crate) powered: bool,
     pub(crate) incarnation: u64,
     /// The share of every second in which the router gets no processor, per mille.
@@ -102,6 +105,7 @@ impl Node {
             setup,
             dice,
             router: None,
+            hostile: None,
             powered: true,
             incarnation: 0,
             starved: 0,
@@ -166,6 +170,7 @@ impl Node {
         if self.router.is_some() {
             return;
         }
+        self.hostile = None;
         self.state.epoch += 1;
         self.incarnation += 1;
         self.powered = true;
@@ -177,9 +182,26 @@ impl Node {
         self.settle(around);
     }
 
+    /// A process that means harm runs instead of the router from now on.
+    pub(crate) fn turn(&mut self, hostile: Hostile, around: &mut Around<'_>) {
+        self.kill(around);
+        self.armed = None;
+        self.hostile = Some(Box::new(hostile));
+        self.settle(around);
+    }
+
+    pub(super) fn process(&mut self) -> Option<&mut dyn Process> {
+        match (&mut self.router, &mut self.hostile) {
+            (Some(router), _) => Some(router),
+            (None, Some(hostile)) => Some(&mut **hostile),
+            (None, None) => None,
+        }
+    }
+
     /// The router is killed; its host's kernel says so to whoever was connected.
     pub(crate) fn kill(&mut self, around: &mut Around<'_>) {
         self.router = None;
+        self.hostile = None;
         for key in self.ends.keys().copied().collect::<Vec<_>>() {
             self.push(key, Segment::Fin, around);
         }
@@ -189,6 +211,7 @@ impl Node {
     /// The host loses power: nobody is told.
     pub(crate) fn power_off(&mut self) {
         self.router = None;
+        self.hostile = None;
         self.powered = false;
         self.forget_connections();
     }
@@ -206,10 +229,7 @@ impl Node {
         if self.armed.is_some_and(|armed| armed <= now) {
             self.armed = None;
         }
-        let due = self
-            .router
-            .as_ref()
-            .is_some_and(|r| r.next_deadline() <= now);
+        let due = self.process().is_some_and(|p| p.next_deadline() <= now);
         if !due {
             return self.arm(around);
         }
@@ -229,7 +249,7 @@ impl Node {
     }
 
     fn arm(&mut self, around: &mut Around<'_>) {
-        let Some(deadline) = self.router.as_ref().map(Process::next_deadline) else {
+        let Some(deadline) = self.process().map(|p| p.next_deadline()) else {
             return;
         };
         let deadline = deadline.max(around.now);
@@ -261,13 +281,13 @@ impl Node {
         &mut self,
         incarnation: u64,
         around: &mut Around<'_>,
-        input: impl FnOnce(&mut Router, Instant),
+        input: impl FnOnce(&mut dyn Process, Instant),
     ) {
         if self.incarnation != incarnation {
             return;
         }
-        if let Some(router) = &mut self.router {
-            input(router, around.now);
+        if let Some(process) = self.process() {
+            input(process, around.now);
             self.settle(around);
         }
     }
@@ -276,7 +296,7 @@ impl Node {
     /// write, as with the shell's queue.
     fn settle(&mut self, around: &mut Around<'_>) {
         loop {
-            let effects = self.router.as_mut().map(Process::drain).unwrap_or_default();
+            let effects = self.process().map(|p| p.drain()).unwrap_or_default();
             if effects.is_empty() {
                 return self.arm(around);
             }

@@ -5,6 +5,7 @@ use serde::Serialize;
 use super::bytes::Bytes;
 use super::figures::Figure;
 use super::measure;
+use super::scenario::{self, Scenario};
 use super::world::Plan;
 
 /// What came of a run.
@@ -50,5 +51,49 @@ pub fn measure_all(routers: usize, seed: u64, say: &mut dyn FnMut(&str)) -> Outc
         figures: measured.figures,
         broken: measured.world.broken.as_ref().map(ToString::to_string),
         events: measured.world.events(),
+    }
+}
+
+/// How a scenario went.
+#[derive(Debug, Serialize)]
+pub struct Played {
+    /// Its name.
+    pub scenario: String,
+    /// Routers.
+    pub routers: usize,
+    /// The seed that gives this run again.
+    pub seed: u64,
+    /// Virtual seconds it took.
+    pub seconds: f64,
+    /// Virtual seconds from the last fault until all agreed.
+    pub agreed_after: Option<f64>,
+    /// Kilobytes that each router sent, on average.
+    pub sent: f64,
+    /// The most links of a router at the end.
+    pub links: usize,
+    /// The promise that was broken, if one was.
+    pub broken: Option<String>,
+    /// Events that happened.
+    pub events: u64,
+}
+
+/// Plays a scenario and checks the promises after it.
+pub fn play(scenario: Scenario, routers: usize, seed: u64) -> Played {
+    let played = scenario::play(scenario, Plan::new(routers, seed));
+    let world = &played.world;
+    let links = (0..world.len()).map(|h| world.links(h)).max();
+    Played {
+        scenario: scenario.to_string(),
+        routers,
+        seed,
+        seconds: world
+            .now
+            .since(mesh_proto::time::Instant::ZERO)
+            .as_secs_f64(),
+        agreed_after: played.agreed.map(|t| t.as_secs_f64()),
+        sent: world.sent().total() as f64 / routers as f64 / 1e3,
+        links: links.unwrap_or(0),
+        broken: played.broken.as_ref().map(ToString::to_string),
+        events: world.events(),
     }
 }

@@ -11,7 +11,6 @@ use super::node::{Around, EndKey, Node, What};
 use super::tcp::{End, Segment, Stream};
 use super::underlay::{address, host_at};
 use crate::sim::network::HostId;
-use crate::sim::process::Process as _;
 
 /// When a first segment is sent again, as Linux does; then the shell loses its patience, 5 s after it began.
 const SYN_AGAIN: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(2)];
@@ -123,7 +122,7 @@ impl Node {
         let port = 32_768 + u16::try_from(stream.number % 28_000).unwrap_or(0);
         let from = SocketAddr::new(address(stream.dialler).ip(), port);
         let now = around.now;
-        let accepted = self.router.as_mut().and_then(|r| r.accepted(from, now));
+        let accepted = self.process().and_then(|p| p.accepted(from, now));
         let Some(conn) = accepted else {
             return self.reset(key, around);
         };
@@ -175,8 +174,8 @@ impl Node {
         self.push(key, Segment::Data(bytes), around);
         if taken {
             let now = around.now;
-            if let Some(router) = &mut self.router {
-                router.written(conn, len, now);
+            if let Some(process) = self.process() {
+                process.written(conn, len, now);
             }
             return;
         }

@@ -19,6 +19,7 @@ use super::node::{Around, Event, Node, What};
 use super::underlay::{Underlay, address};
 use crate::sim::dice::Dice;
 use crate::sim::frames::Ledger;
+use crate::sim::hostile::{Harm, Hostile};
 use crate::sim::invariants::Violation;
 use crate::sim::invariants::deliver_once::Deliveries;
 use crate::sim::network::HostId;
@@ -64,7 +65,6 @@ pub(crate) struct World {
     pub(crate) deliveries: Deliveries,
     pub(crate) broken: Option<Violation>,
     pub(crate) who: BTreeMap<PeerId, HostId>,
-    pub(crate) verifier: Arc<Cache>,
     shards: Vec<Shard>,
     numbered: u64,
 }
@@ -103,6 +103,7 @@ impl World {
                 attached: vec![attached(id)],
                 suites: Suites::CHACHA,
                 clock: ahead + dice.between(Duration::ZERO, CLOCKS),
+                fault: None,
             };
             shards[id % SHARDS].push(Node::new(id, state, setup, dice.fork()));
         }
@@ -114,7 +115,6 @@ impl World {
             deliveries: Deliveries::default(),
             broken: None,
             who,
-            verifier,
             shards: shards.into_iter().map(Shard::new).collect(),
             numbered: 0,
         }
@@ -277,12 +277,38 @@ impl World {
         self.act(host, |node, _| node.power_off());
     }
 
+    /// Another router takes the place of one, with keys of its own.
+    pub(crate) fn replace(&mut self, host: HostId, after: Duration) {
+        let identity = Arc::new(Identity::from_seeds(self.dice.key(), self.dice.key()));
+        self.who.retain(|_, h| *h != host);
+        self.who.insert(identity.id(), host);
+        if let Some(node) = self.node_mut(host) {
+            node.state.identity = identity;
+            node.state.epoch = 0;
+            node.state.pins.clear();
+        }
+        self.start(host, after);
+    }
+
+    /// A member of the mesh becomes somebody who means harm.
+    pub(crate) fn turn(&mut self, host: HostId, harm: Harm) {
+        let dice = self.dice.fork();
+        self.act(host, |node, around| {
+            let (state, secret) = (&node.state, node.setup.secret.clone());
+            let identity = state.identity.clone();
+            let hostile = Hostile::new(identity, secret, &state.targets, dice);
+            node.turn(hostile.only(harm), around);
+        });
+    }
+
     /// Containers on a host send frames.
     pub(crate) fn speak(&mut self, host: HostId, frames: &[Vec<u8>]) {
         self.act(host, |node, around| {
             let incarnation = node.incarnation;
-            node.tell(incarnation, around, |router, now| {
-                router.frames(frames, now)
+            node.tell(incarnation, around, |process, now| {
+                if let Some(router) = process.router() {
+                    router.frames(frames, now);
+                }
             });
         });
         self.collect();

@@ -43,7 +43,7 @@ mod world;
 
 pub use invariants::Violation;
 pub use layout::Layout;
-pub use many::{Summary, run_many};
+pub use many::{Summary, hunt, run_many};
 pub use planted::Planted;
 pub use run::{Options, Report, run};
 pub use scenario::Scenario;

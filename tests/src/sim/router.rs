@@ -20,7 +20,12 @@ use mesh_proto::wire::datagram::{Header, Kind};
 use super::dice::Dice;
 use super::frames::id_of;
 use super::invariants::bounds::Fill;
+use super::planted::Planted;
 use super::process::{Effect, Keep, Process};
+use super::verifier::Credulous;
+
+/// A read from which a planted fault takes a byte is longer than this.
+const LONG_READ: usize = 900;
 
 /// What a router keeps on disk.
 #[derive(Clone)]
@@ -43,6 +48,8 @@ pub(crate) struct Setup {
     pub(crate) suites: Suites,
     /// How far the host's clock is ahead of the world's.
     pub(crate) clock: Duration,
+    /// A fault it is planted with.
+    pub(crate) fault: Option<Planted>,
 }
 
 /// A running router.
@@ -55,6 +62,10 @@ pub(crate) struct Router {
     effects: Vec<Effect>,
     /// Planted fault: snapshots are ignored.
     pub(crate) deaf_to_snapshots: bool,
+    /// A fault of the router itself.
+    fault: Option<Planted>,
+    /// What it announced last.
+    announced: Vec<Attached>,
 }
 
 impl Router {
@@ -82,7 +93,10 @@ impl Router {
         };
         let forwarder = Arc::new(Forwarder::new(&mut dice.entropy()));
         let entropy = Box::new(dice.entropy());
-        let verifier = setup.verifier.clone();
+        let verifier = match setup.fault {
+            Some(Planted::SkippedSignature) => Arc::new(Credulous),
+            _ => setup.verifier.clone(),
+        };
         let control = Control::new(config, forwarder.clone(), verifier, entropy, local)
             .map_err(|e| e.to_string())?;
         let mut router = Self {
@@ -93,6 +107,8 @@ impl Router {
             clock: setup.clock,
             effects: Vec::new(),
             deaf_to_snapshots: false,
+            fault: setup.fault,
+            announced: setup.attached.clone(),
         };
         router.control.set_attached(setup.attached.clone(), local);
         router.control.connect(&state.targets, true, local)?;
@@ -117,7 +133,13 @@ impl Router {
     }
 
     /// The containers of the host changed.
-    pub(crate) fn set_attached(&mut self, attached: Vec<Attached>, now: Instant) {
+    pub(crate) fn set_attached(&mut self, mut attached: Vec<Attached>, now: Instant) {
+        if self.fault == Some(Planted::ForgottenTombstone) {
+            let old = self.announced.drain(..).filter(|a| !attached.contains(a));
+            let old: Vec<Attached> = old.collect();
+            attached.extend(old);
+            self.announced.clone_from(&attached);
+        }
         self.control.set_attached(attached, self.local(now));
         self.settle(now);
     }
@@ -286,6 +308,8 @@ impl Process for Router {
     }
 
     fn bytes(&mut self, conn: ConnId, bytes: &[u8], now: Instant) {
+        let lost = usize::from(self.fault == Some(Planted::ShortRead) && bytes.len() > LONG_READ);
+        let bytes = &bytes[..bytes.len() - lost];
         self.control.handle_bytes(conn, bytes, self.local(now));
         self.settle(now);
     }
@@ -303,8 +327,20 @@ impl Process for Router {
     fn datagram(&mut self, from: SocketAddr, mut bytes: Vec<u8>, now: Instant) {
         let mut out = Collected::default();
         let local = self.local(now);
-        self.forwarder
-            .ingress(&self.snapshot, from, &mut bytes, local, &mut out);
+        let kind = Header::parse(&bytes).map(|h| h.kind);
+        let handshake = matches!(kind, Ok(Kind::Init | Kind::Response));
+        if self.fault == Some(Planted::DeafToHandshakes) && handshake {
+            return;
+        }
+        let forgetful = self.fault == Some(Planted::SkippedDedup) && kind == Ok(Kind::Flood);
+        let anew = forgetful.then(|| Forwarder::new(&mut Dice::new(local.as_nanos()).entropy()));
+        anew.as_ref().unwrap_or(&self.forwarder).ingress(
+            &self.snapshot,
+            from,
+            &mut bytes,
+            local,
+            &mut out,
+        );
         self.take(out, now);
         self.settle(now);
     }
@@ -315,6 +351,9 @@ impl Process for Router {
     }
 
     fn next_deadline(&self) -> Instant {
+        if self.fault == Some(Planted::DeafTimer) {
+            return Instant::FAR_FUTURE;
+        }
         self.world(self.control.next_deadline().0)
     }
 
