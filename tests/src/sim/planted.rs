@@ -35,7 +35,7 @@ pub enum Planted {
     DeafTimer,
     /// A router loses the last byte of a long read (I3).
     ShortRead,
-    /// A router never takes back that a container is on its host (I3, I7).
+    /// A router never takes back that a container is on its host (S5).
     ForgottenTombstone,
     /// A router throws handshakes of sessions away (I3, I6).
     DeafToHandshakes,
@@ -58,7 +58,7 @@ impl Planted {
         (Planted::SkippedSignature, &["I3"]),
         (Planted::DeafTimer, &["I3", "I6"]),
         (Planted::ShortRead, &["I3"]),
-        (Planted::ForgottenTombstone, &["I3", "I6", "I7"]),
+        (Planted::ForgottenTombstone, &["S5"]),
         (Planted::DeafToHandshakes, &["I3", "I6"]),
     ];
 }

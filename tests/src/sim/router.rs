@@ -1,11 +1,11 @@
 //! One router as it ships: `Control` and `Forwarder`, with memory in place of sockets and of the bridge.
 
-use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use mesh_proto::control::{Config, Control, Note, Output};
+use mesh_proto::control::{Config, Control, HeldAddresses, Note, Output};
 use mesh_proto::crypto::aead::Suites;
 use mesh_proto::crypto::identity::Identity;
 use mesh_proto::crypto::secret::MeshSecret;
@@ -66,6 +66,8 @@ pub(crate) struct Router {
     fault: Option<Planted>,
     /// What it announced last.
     announced: Vec<Attached>,
+    /// What it knows of addresses elsewhere.
+    held: Arc<HeldAddresses>,
 }
 
 impl Router {
@@ -109,6 +111,7 @@ impl Router {
             deaf_to_snapshots: false,
             fault: setup.fault,
             announced: setup.attached.clone(),
+            held: Arc::default(),
         };
         router.control.set_attached(setup.attached.clone(), local);
         router.control.connect(&state.targets, true, local)?;
@@ -173,6 +176,11 @@ impl Router {
             Some(Path::Direct(_)) => true,
             _ => false,
         }
+    }
+
+    /// The addresses that it knows to be held elsewhere.
+    pub(crate) fn held(&self) -> BTreeSet<IpAddr> {
+        self.held.keys().copied().collect()
     }
 
     /// The digest neighbours compare.
@@ -275,7 +283,11 @@ impl Router {
                 Output::Epoch(epoch) => Effect::Keep(Keep::Epoch(epoch)),
                 Output::Unpin(name) => Effect::Keep(Keep::Unpin(name)),
                 Output::Targets(targets) => Effect::Keep(Keep::Targets(targets)),
-                Output::Held(_) | Output::Fast(_) => continue,
+                Output::Held(held) => {
+                    self.held = held;
+                    continue;
+                }
+                Output::Fast(_) => continue,
                 Output::Note(Note::Info(text) | Note::Warn(text)) => Effect::Note(text),
             };
             self.effects.push(effect);
