@@ -105,6 +105,13 @@ impl Figure {
     }
 }
 
+impl fmt::Display for Figure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [measure, value, goal, verdict, _, _, detail] = self.columns();
+        write!(f, "{measure}: {value} ({goal}, {verdict}) {detail}")
+    }
+}
+
 /// Three digits that matter.
 fn short(value: f64) -> String {
     let places = match value.abs() {

@@ -62,12 +62,17 @@ pub(crate) fn table(plan: Plan, say: &mut dyn FnMut(&str)) -> Measured {
         ("partition", partition),
     ];
     for (number, (name, step)) in steps.into_iter().enumerate() {
+        let known = measured.figures.len();
         step(&mut measured);
         if number == 0 {
             measured.memory(before);
         }
         let now = measured.world.now.as_nanos() / 1_000_000_000;
         say(&format!("{name}: measured, virtual time {now} s"));
+        // A run that is ended early has told something all the same.
+        for figure in measured.figures.iter().skip(known) {
+            say(&format!("  {figure}"));
+        }
         if measured.world.broken.is_some() {
             break;
         }
