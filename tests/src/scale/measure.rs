@@ -12,6 +12,7 @@ use super::figures::{
 use super::observe::percentile;
 use super::world::{Plan, World, attached};
 use crate::sim::network::HostId;
+use crate::sim::router::Router;
 
 /// Within this time after one another all routers start.
 pub(crate) const TOGETHER: Duration = Duration::from_millis(500);
@@ -30,6 +31,9 @@ const DEATHS: usize = 5;
 const MOURNING: Duration = Duration::from_secs(12);
 const BROADCASTS: usize = 20;
 const PARTITION: Duration = Duration::from_secs(600);
+
+/// A measure's name, and how it is taken.
+type Step = (&'static str, fn(&mut Measured));
 
 /// What was measured, and what was sent meanwhile by kind.
 pub(crate) struct Measured {
@@ -52,7 +56,7 @@ pub(crate) fn table(plan: Plan, say: &mut dyn FnMut(&str)) -> Measured {
     let begun = measured.world.until_agreed(&everybody, PATIENCE);
     say(&format!("started; agreed after {}", seconds(begun)));
     measured.world.run(REST);
-    let steps: [(&str, fn(&mut Measured)); 7] = [
+    let steps: [Step; 7] = [
         ("idle", idle),
         ("broadcasts", broadcasts),
         ("link changes", changes),
@@ -178,7 +182,7 @@ fn changes(m: &mut Measured) {
         while m.world.now.since(begun) < WATCHED {
             m.world.run(TICK);
             for (host, seen) in digests.iter_mut().enumerate() {
-                seen.extend(m.world.router(host).map(|r| r.digest()));
+                seen.extend(m.world.router(host).map(Router::digest));
             }
         }
         let sent = m.world.sent().since(&before);

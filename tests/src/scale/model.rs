@@ -2,10 +2,10 @@
 
 use super::figures::{CHANGE, CRASH, IDLE, KNOWN, MEMORY, RESTART, RESTART_BYTES};
 
-/// Routers of a mesh for which the design was modelled by events: N, then by measure (s, KB, s, MB, s).
+/// Routers of a mesh for which the design was modelled by events: N, then by measure (ms, KB, s, MB, s).
 const MODELLED: [(usize, [f64; 5]); 2] = [
-    (100, [0.318, 1.06, 1.2, 0.26, 5.16]),
-    (1_000, [0.380, 1.62, 1.0, 4.7, 5.31]),
+    (100, [318.0, 1.06, 1.2, 0.26, 5.16]),
+    (1_000, [380.0, 1.62, 1.0, 4.7, 5.31]),
 ];
 /// Degree of the design above a full mesh.
 const DEGREE: f64 = 8.0;
@@ -17,7 +17,8 @@ pub(crate) fn design(measure: &str, n: usize) -> Option<f64> {
     let column = column.iter().position(|goal| goal.0 == measure);
     let row = MODELLED.iter().find(|(size, _)| *size == n);
     if let (Some(column), Some((_, values))) = (column, row) {
-        return values.get(column).copied();
+        let scale = if column == 0 { 1e-3 } else { 1.0 };
+        return values.get(column).map(|value| value * scale);
     }
     let n = size(n);
     let record = 104.0 + 10.0 * DEGREE;
@@ -40,8 +41,8 @@ const ROUND: f64 = 30.0;
 const MESSAGE: f64 = 10.0 * 1024.0 * 1024.0;
 /// Time until its routers call a neighbour dead that does not say goodbye: six missed heartbeats of ten seconds.
 const SILENCE: f64 = 60.0;
-/// What one of its records takes in memory: the most that users report is 2 GB for 300 routers in a full mesh, the least
-/// we can say is what is on the wire.
+
+/// Bytes of one of its records on the wire, which is the least it takes in memory.
 fn weave_record(links: f64) -> f64 {
     60.0 + 30.0 * links
 }

@@ -296,7 +296,7 @@ impl Node {
     /// write, as with the shell's queue.
     fn settle(&mut self, around: &mut Around<'_>) {
         loop {
-            let effects = self.process().map(|p| p.drain()).unwrap_or_default();
+            let effects = self.process().map(Process::drain).unwrap_or_default();
             if effects.is_empty() {
                 return self.arm(around);
             }

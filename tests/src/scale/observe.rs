@@ -6,6 +6,7 @@ use mesh_proto::ids::PeerId;
 
 use super::world::World;
 use crate::sim::network::HostId;
+use crate::sim::router::Router;
 
 /// How finely agreement is looked for.
 const STEP: Duration = Duration::from_millis(50);
@@ -31,7 +32,7 @@ impl World {
     }
 
     pub(crate) fn links(&self, host: HostId) -> usize {
-        let tables = self.router(host).map(|r| r.tables()).unwrap_or_default();
+        let tables = self.router(host).map(Router::tables).unwrap_or_default();
         let links = tables.iter().find(|t| t.table == "links");
         links.map_or(0, |t| t.used)
     }

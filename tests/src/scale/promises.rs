@@ -12,6 +12,7 @@ use crate::sim::invariants::bounds;
 use crate::sim::invariants::delivery::{self, Expectation};
 use crate::sim::invariants::{Check, Violation};
 use crate::sim::network::HostId;
+use crate::sim::router::Router;
 
 /// Time after the last fault by which all must agree, as in the small simulator: redials, handshakes, silence noticed.
 const QUIET: Duration = Duration::from_secs(15);
@@ -75,7 +76,7 @@ impl World {
 
     fn bounds(&self, hosts: &[HostId]) -> Check {
         for host in hosts {
-            let tables = self.router(*host).map(|r| r.tables());
+            let tables = self.router(*host).map(Router::tables);
             bounds::check(*host, &tables.unwrap_or_default())?;
         }
         Ok(())

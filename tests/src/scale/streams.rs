@@ -253,7 +253,7 @@ impl Node {
             self.by_conn.remove(&conn);
             let error = "connection reset by peer";
             self.tell(self.incarnation, around, |r, now| {
-                r.closed(conn, error, now)
+                r.closed(conn, error, now);
             });
         }
     }
