@@ -60,6 +60,11 @@ pub fn hunt(planted: Planted, most: u64) -> Option<(usize, Report)> {
         planted: Some(planted),
         ..Options::default()
     };
+    // The same run in all but the fault.
+    let without = Options {
+        small: true,
+        ..Options::default()
+    };
     for from in (0..most).step_by(AT_ONCE) {
         let summary = run_many(from..(from + AT_ONCE as u64).min(most), options, true);
         let begun = summary.reports.len();
@@ -68,7 +73,7 @@ pub fn hunt(planted: Planted, most: u64) -> Option<(usize, Report)> {
             let number = broken.and_then(|b| b.invariant.split(' ').next());
             // A seed that fails anyway has found nothing.
             number.is_some_and(|n| invariants.contains(&n))
-                && run(report.seed, Options::default(), None).broken.is_none()
+                && run(report.seed, without, None).broken.is_none()
         });
         if let Some(report) = found {
             return Some((usize::try_from(from).unwrap_or(0) + begun, report));

@@ -43,6 +43,8 @@ const HELD: &str = "S5 held addresses";
 pub struct Options {
     /// Plant this fault.
     pub planted: Option<Planted>,
+    /// Leave large meshes out, as with a planted fault.
+    pub small: bool,
     /// Run this scenario rather than the seed's own.
     pub scenario: Option<Scenario>,
 }
