@@ -264,6 +264,11 @@ fn deaths(m: &mut Measured) {
         times.len(),
         seconds(worst)
     );
+    let detail = if times.is_empty() {
+        "not measured: no route led through a router that lost power".to_owned()
+    } else {
+        detail
+    };
     let p99 = percentile(&mut times, 99).map(|t| t.as_secs_f64());
     m.add(&DEAD, p99, detail);
 }
