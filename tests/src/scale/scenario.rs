@@ -272,3 +272,37 @@ fn clocks(plan: Plan) -> Played {
     }
     there
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scenarios_are_known_by_their_names() {
+        for scenario in Scenario::ALL {
+            assert_eq!(scenario.to_string().parse(), Ok(scenario));
+        }
+        assert!("swizzle".parse::<Scenario>().is_err());
+    }
+
+    #[test]
+    fn one_seed_is_one_run_whatever_the_clocks_say() {
+        let seed = |seed| play(Scenario::Clocks, Plan::new(6, seed));
+        let first = seed(1);
+        assert_eq!(first.broken, None);
+        assert_eq!(first.world.events(), seed(1).world.events());
+        assert_ne!(first.world.events(), seed(2).world.events());
+    }
+
+    #[test]
+    fn a_mesh_that_cannot_agree_is_told_so() {
+        let mut world = World::new(Plan::new(6, 1));
+        let everybody: Vec<HostId> = (0..6).collect();
+        world.start_all(&everybody, TOGETHER);
+        world.run(REST);
+        world.underlay.sides = Some((0..6).map(|h| h < 3).collect());
+        world.run(REST);
+        let broken = finish(world).broken.map(|b| b.invariant);
+        assert_eq!(broken, Some("I3 agreement"));
+    }
+}
