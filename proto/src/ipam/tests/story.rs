@@ -1,0 +1,341 @@
+//! Thousands of random stories, and the proof that the checks can fail.
+
+use core::time::Duration;
+use std::net::Ipv4Addr;
+
+use super::super::*;
+use super::world::World;
+
+const RANGES: [&str; 4] = ["10.32.0.0/24", "10.32.0.0/26", "10.32.0.0/20", "10.32.0.0/28"];
+
+fn ms(n: u64) -> Duration {
+    Duration::from_millis(n)
+}
+
+fn secs(n: u64) -> Duration {
+    Duration::from_secs(n)
+}
+
+fn world(seed: u64, fault: Option<Fault>) -> World {
+    let range = RANGES[usize::try_from(seed / 7 % 4).unwrap()];
+    World::new(seed, range, fault)
+}
+
+fn want(w: &mut World) -> Want {
+    let bits = w.range.prefix_len();
+    match w.below(6) {
+        0 => {
+            let size = 1u64 << (32 - bits);
+            let addr = u64::from(u32::from(w.range.network())) + w.below(size.min(64));
+            Want::Address(Ipv4Addr::from(u32::try_from(addr).unwrap()))
+        }
+        1 => Want::Subnet(Ipv4Net::new(w.range.network(), (bits + 1).min(30)).unwrap()),
+        2 => Want::Subnet(Ipv4Net::new(w.range.network(), 28).unwrap()),
+        _ => Want::Subnet(w.range),
+    }
+}
+
+/// A container comes or goes somewhere.
+fn life(w: &mut World) -> Result<(), String> {
+    let up = w.running();
+    let Some(id) = w.pick(&up) else { return Ok(()) };
+    let names: Vec<String> = w.hosts[&id].containers.keys().cloned().collect();
+    if !names.is_empty() && w.below(100) < 45 {
+        let n = w.below(u64::try_from(names.len()).unwrap());
+        return w.release(id, &names[usize::try_from(n).unwrap()]);
+    }
+    // Who never heard of a map would make one, which is another story.
+    let has_map = !w.hosts[&id].router.as_ref().unwrap().state.has_no_map();
+    if has_map {
+        let want = want(w);
+        w.request(id, want)?;
+    }
+    Ok(())
+}
+
+fn settle(w: &mut World, time: Duration) -> Result<(), String> {
+    for id in w.ids() {
+        w.set_group(id, 0);
+        if w.hosts[&id].router.is_none() {
+            w.start(id);
+        }
+    }
+    w.reconnect();
+    w.run(time)
+}
+
+fn begin(w: &mut World, n: u64) -> Result<(), String> {
+    for _ in 0..n {
+        w.add(0);
+    }
+    w.run(secs(2))?;
+    // All at once: one of them takes the range for all.
+    for id in w.ids() {
+        let range = w.range;
+        w.request(id, Want::Subnet(range))?;
+    }
+    w.run(secs(2))
+}
+
+/// One mesh, with crashes, partitions, and hosts that are lost and replaced.
+fn one_mesh(seed: u64, fault: Option<Fault>) -> Result<(), String> {
+    let mut w = world(seed, fault);
+    let n = 2 + w.below(5);
+    begin(&mut w, n)?;
+    let mut dead: Vec<PeerId> = Vec::new();
+    for _ in 0..60 {
+        let ids = w.ids();
+        let victim = w.pick(&ids).unwrap();
+        match w.below(40) {
+            0 | 1 if w.hosts[&victim].router.is_some() => w.crash(victim),
+            2..=5 if w.hosts[&victim].router.is_none() => w.start(victim),
+            6 => {
+                let group = u8::try_from(w.below(3)).unwrap();
+                w.set_group(victim, group);
+                w.reconnect();
+            }
+            7 | 8 => {
+                for id in ids {
+                    w.set_group(id, 0);
+                }
+                w.reconnect();
+            }
+            9 if ids.len() > 3 => {
+                w.destroy(victim);
+                dead.push(victim);
+            }
+            10 if ids.len() < 8 => drop(w.add(0)),
+            11..=13 => {
+                // From several hosts at once.
+                for id in w.running() {
+                    for gone in dead.clone() {
+                        if w.below(2) == 0 {
+                            w.act(id, |ipam, now| drop(ipam.remove(gone, true, now)))?;
+                        }
+                    }
+                }
+            }
+            _ => life(&mut w)?,
+        }
+        let pause = 20 + w.below(150);
+        w.run(ms(pause))?;
+    }
+    settle(&mut w, secs(12))?;
+    for id in w.running() {
+        for gone in dead.clone() {
+            w.act(id, |ipam, now| drop(ipam.remove(gone, true, now)))?;
+        }
+    }
+    w.run(secs(10))?;
+    w.check_peace()?;
+    let conflicts = w.hosts.values().filter_map(|h| h.router.as_ref());
+    if conflicts.into_iter().any(|r| !r.conflicts().is_empty()) {
+        return Err("a conflict without a duplicate".to_owned());
+    }
+    for host in w.hosts.values() {
+        let router = host.router.as_ref().unwrap();
+        if let Some(owner) = router.owners().iter().find(|o| !o.reachable) {
+            return Err(format!("space of {} is lost", owner.peer));
+        }
+    }
+    Ok(())
+}
+
+/// Two or three meshes that all allocated, and meet.
+fn joined(seed: u64, fault: Option<Fault>) -> Result<(), String> {
+    let mut w = world(seed, fault);
+    w.strict = false;
+    w.loss = 5;
+    let meshes = 2 + u8::try_from(w.below(2)).unwrap();
+    for group in 0..meshes {
+        for _ in 0..1 + w.below(3) {
+            w.add(group);
+        }
+    }
+    w.run(secs(2))?;
+    for id in w.ids() {
+        let range = w.range;
+        if w.below(4) > 0 {
+            w.request(id, Want::Subnet(range))?;
+        }
+    }
+    for _ in 0..25 {
+        w.run(ms(60))?;
+        life(&mut w)?;
+    }
+    w.run(secs(9))?;
+    for id in w.ids() {
+        w.set_group(id, 0);
+    }
+    w.reconnect();
+    w.run(secs(5))?;
+    w.check_reported()?;
+    w.strict = true;
+    w.excused = w.duplicates().iter().map(|d| d.0).collect();
+    let excused = w.excused.clone();
+    for _ in 0..40 {
+        let pause = 20 + w.below(100);
+        w.run(ms(pause))?;
+        life(&mut w)?;
+        if w.below(20) == 0 {
+            let ids = w.ids();
+            let id = w.pick(&ids).unwrap();
+            let group = u8::try_from(w.below(2)).unwrap();
+            w.set_group(id, group);
+            w.reconnect();
+        }
+        if w.duplicates().iter().any(|d| !excused.contains(&d.0)) {
+            return Err("a new duplicate after the meshes had met".to_owned());
+        }
+    }
+    settle(&mut w, secs(12))?;
+    w.check_reported()?;
+    w.check_peace()
+}
+
+/// Routers that live behind a partition are removed by force, on either side, and come back.
+fn forced(seed: u64, fault: Option<Fault>) -> Result<(), String> {
+    let mut w = world(seed, fault);
+    w.loss = 5;
+    let n = 3 + w.below(4);
+    begin(&mut w, n)?;
+    for _ in 0..15 {
+        life(&mut w)?;
+        w.run(ms(80))?;
+    }
+    w.strict = false;
+    let ids = w.ids();
+    for id in &ids {
+        let group = u8::try_from(w.below(2)).unwrap();
+        w.set_group(*id, group);
+    }
+    w.reconnect();
+    w.run(secs(2))?;
+    for id in &ids {
+        for other in &ids {
+            if w.below(4) == 0 {
+                w.act(*id, |ipam, now| drop(ipam.remove(*other, true, now)))?;
+            }
+        }
+    }
+    for _ in 0..25 {
+        life(&mut w)?;
+        let pause = 50 + w.below(200);
+        w.run(ms(pause))?;
+    }
+    for id in w.ids() {
+        w.set_group(id, 0);
+    }
+    w.reconnect();
+    w.run(secs(5))?;
+    w.check_reported()?;
+    w.run(secs(3))?;
+    let excused: Vec<Ipv4Addr> = w.duplicates().iter().map(|d| d.0).collect();
+    for _ in 0..20 {
+        w.run(ms(60))?;
+        life(&mut w)?;
+        if w.duplicates().iter().any(|d| !excused.contains(&d.0)) {
+            return Err("a new duplicate after the return".to_owned());
+        }
+    }
+    w.run(secs(12))?;
+    w.check_reported()?;
+    w.check_peace()
+}
+
+type Story = fn(u64, Option<Fault>) -> Result<(), String>;
+const STORIES: [(&str, Story); 3] = [("one mesh", one_mesh), ("joined", joined), ("forced", forced)];
+
+fn seeds() -> u64 {
+    let seeds = std::env::var("MESH_IPAM_SEEDS").ok();
+    seeds.and_then(|n| n.parse().ok()).unwrap_or(60)
+}
+
+/// The first seed, if any, that finds something.
+fn search(fault: Option<Fault>, seeds: u64) -> Option<(u64, &'static str, String)> {
+    (0..seeds).find_map(|seed| {
+        let mut stories = STORIES.iter();
+        stories.find_map(|(name, story)| Some((seed, *name, story(seed, fault).err()?)))
+    })
+}
+
+#[test]
+fn stories_end_well() {
+    if let Ok(seed) = std::env::var("MESH_IPAM_SEED") {
+        let seed = seed.parse().unwrap();
+        for (name, story) in STORIES {
+            if let Err(what) = story(seed, None) {
+                panic!("MESH_IPAM_SEED={seed} ({name}): {what}");
+            }
+        }
+        return;
+    }
+    let n = seeds();
+    let (first, second) = (0..n / 2, n / 2..n);
+    std::thread::scope(|scope| {
+        for part in [first, second] {
+            scope.spawn(move || {
+                for seed in part {
+                    for (name, story) in STORIES {
+                        if let Err(what) = story(seed, None) {
+                            panic!("MESH_IPAM_SEED={seed} ({name}): {what}");
+                        }
+                    }
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn planted_faults_are_found() {
+    use Fault::*;
+    let all = [
+        NoSync,
+        NoAgreement,
+        NoPins,
+        NoContest,
+        KeepGiven,
+        HastyUnlend,
+        EverybodyFounds,
+        SelfishRemoval,
+        NoConcession,
+    ];
+    let found = std::thread::scope(|scope| {
+        let searches = all.map(|fault| scope.spawn(move || search(Some(fault), 200)));
+        searches.map(|search| search.join().unwrap())
+    });
+    for (fault, found) in all.iter().zip(found) {
+        match found {
+            Some((seed, story, what)) => println!("{fault:?}: seed {seed} ({story}): {what}"),
+            // A removal that every host answers differently is a race that the agreement survives.
+            None if *fault == SelfishRemoval => println!("{fault:?}: survived"),
+            None => panic!("{fault:?} was not found"),
+        }
+    }
+}
+
+#[test]
+fn a_thousand_replacements_lose_no_space() {
+    let mut w = World::new(1, "10.32.0.0/24", None);
+    w.loss = 2;
+    begin(&mut w, 3).unwrap();
+    for round in 0..1_000 {
+        let ids = w.ids();
+        let victim = w.pick(&ids).unwrap();
+        w.destroy(victim);
+        w.add(0);
+        w.run(ms(900)).unwrap();
+        for id in w.running() {
+            w.act(id, |ipam, now| drop(ipam.remove(victim, true, now))).unwrap();
+        }
+        w.run(ms(1_700)).unwrap();
+        life(&mut w).unwrap();
+        if round % 50 == 49 {
+            w.run(secs(6)).unwrap();
+            w.check_peace().unwrap_or_else(|what| panic!("round {round}: {what}"));
+            let router = w.hosts.values().next().unwrap().router.as_ref().unwrap();
+            assert!(router.owners().iter().all(|o| o.reachable), "round {round}");
+        }
+    }
+}
