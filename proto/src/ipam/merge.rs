@@ -18,17 +18,15 @@ impl Ipam {
         reachable: bool,
         now: Instant,
     ) {
-        let fence = self.state.fence_of(&origin);
-        if !reachable && fence.is_some_and(|version| statement.version <= version) {
-            return;
-        }
-        self.note_reachable(origin, reachable, now);
+        let is_back = self.note_reachable(origin, reachable, now);
         let Some(peer) = self.peers.get_mut(&origin) else {
             return;
         };
         let known = peer.statement.as_ref().map(|s| s.version);
         if known.is_some_and(|version| statement.version <= version) {
-            self.evaluate(origin);
+            if is_back {
+                self.meet(origin);
+            }
             return;
         }
         peer.statement = Some(statement.clone());
@@ -47,6 +45,21 @@ impl Ipam {
         self.end_loans(origin, &statement);
         self.take_pins(origin, &statement.pins);
         self.evaluate(origin);
+    }
+
+    /// A router can be reached, or cannot any more: what it said counts, or what others said of its removal.
+    pub(super) fn meet(&mut self, peer: PeerId) {
+        if self.is_member(&peer) {
+            let pins = self.statement_of(&peer).map(|s| s.pins.clone());
+            self.take_pins(peer, &pins.unwrap_or_default());
+            self.evaluate(peer);
+            return;
+        }
+        let fences = self.members().flat_map(|(_, s)| s.fences.iter());
+        let removed = fences.filter(|(id, _)| *id == peer).map(|(_, v)| *v).max();
+        if let Some(version) = removed {
+            self.take_fence(peer, version);
+        }
     }
 
     /// Keeps the claims that outrank what is known.

@@ -249,7 +249,7 @@ impl Ipam {
     /// Whether there is a path to a router.
     pub fn set_reachable(&mut self, peer: PeerId, reachable: bool, now: Instant) {
         if self.note_reachable(peer, reachable, now) {
-            self.evaluate(peer);
+            self.meet(peer);
             self.pump(now);
             self.flush(now);
         }

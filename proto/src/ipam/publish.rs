@@ -21,6 +21,8 @@ pub(super) struct Published {
     pub(super) changed: bool,
     last: Option<Statement>,
     at: Instant,
+    /// It has to be stated anew, even if nothing changed.
+    again: bool,
 }
 
 impl Default for Published {
@@ -29,11 +31,20 @@ impl Default for Published {
             changed: true,
             last: None,
             at: Instant::ZERO,
+            again: false,
         }
     }
 }
 
 impl Published {
+    /// Sees to it that the newest statement is newer than `version`.
+    pub(super) fn outdo(&mut self, version: Version) {
+        if self.last.as_ref().is_some_and(|s| s.version <= version) {
+            self.again = true;
+            self.changed = true;
+        }
+    }
+
     pub(super) fn due(&self, _of: &Ipam) -> Instant {
         match (self.changed, &self.last) {
             (false, _) => Instant::FAR_FUTURE,
@@ -56,9 +67,10 @@ impl Ipam {
         self.published.changed = false;
         let seq = self.published.last.as_ref().map_or(0, |s| s.version.seq);
         let mut statement = self.build(seq);
-        if self.published.last.as_ref() == Some(&statement) {
+        if self.published.last.as_ref() == Some(&statement) && !self.published.again {
             return;
         }
+        self.published.again = false;
         statement.version.seq = seq + 1;
         self.emit(Output::Statement(statement.encode()));
         self.published.last = Some(statement);

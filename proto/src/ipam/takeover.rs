@@ -163,21 +163,23 @@ impl Ipam {
         }
     }
 
-    /// Another router removed one. If that one said something since, it lives.
+    /// Another router removed one. If that one can be reached, or said something since, it lives.
     pub(super) fn take_fence(&mut self, peer: PeerId, version: Version) {
+        if peer == self.config.me {
+            // So that all others see that it was not the last word.
+            self.published.outdo(version);
+            return;
+        }
         let is_known = self.state.fence_of(&peer).is_some_and(|v| v >= version);
         let is_newer = |s: &super::Statement| s.version > version;
         let lives = self.statement_of(&peer).is_some_and(is_newer);
-        if peer != self.config.me && !is_known && !lives {
+        if !is_known && !lives && !self.is_member(&peer) {
             self.fence(peer, version);
         }
     }
 
     fn fence(&mut self, peer: PeerId, version: Version) {
         self.record(&Entry::Fence { peer, version });
-        if self.peers.get(&peer).is_some_and(|p| !p.reachable) {
-            self.peers.entry(peer).and_modify(|p| p.statement = None);
-        }
     }
 
     /// Slices that the map calls ours and that nobody gave us: all others must agree first.

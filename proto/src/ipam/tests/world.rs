@@ -485,7 +485,11 @@ impl World {
                 continue;
             };
             if !router.state.usable(slice) {
-                return Err(format!("slice {slice} cannot be used by its owner"));
+                let contests = router.state.contests.get(&slice);
+                let claim = router.state.claim_of(slice);
+                return Err(format!(
+                    "slice {slice} cannot be used by its owner: {claim:?}, contests {contests:?}, round {:?}, up {:?}", router.round, self.running()
+                ));
             }
             let range = slicing.addresses(slice);
             let taken = |a: &Ipv4Addr| range.contains(&u64::from(u32::from(*a)));
