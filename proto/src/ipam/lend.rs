@@ -50,7 +50,7 @@ impl Ipam {
                     addr,
                 },
             ),
-            Some(Err(why)) => self.send(from, &Message::Denied { number, why }),
+            Some(Err(why)) => self.send(from, &Message::Denied { epoch, number, why }),
             None => self.send_grant(from),
         }
     }

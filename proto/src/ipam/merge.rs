@@ -90,7 +90,11 @@ impl Ipam {
             return;
         };
         let mut claims = vec![false; self.state.map.len()];
-        for slice in statement.own.iter().flat_map(|run| self.state.existing(run)) {
+        for slice in statement
+            .own
+            .iter()
+            .flat_map(|run| self.state.existing(run))
+        {
             claims[usize::from(slice)] = true;
         }
         let is_live = statement.live;

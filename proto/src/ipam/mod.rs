@@ -187,6 +187,8 @@ impl Ipam {
         let mut entries = entries.into_iter().peekable();
         let is_new = entries.peek().is_none();
         let state = journal::replay(config.me, config.slicing, entries)?;
+        // Answers to questions of an earlier start must not count for this one's.
+        let rounds = config.epoch << 32;
         let mut ipam = Self {
             config,
             state,
@@ -196,7 +198,7 @@ impl Ipam {
             expecting: false,
             published: Published::default(),
             round: None,
-            rounds: 0,
+            rounds,
             resent: now,
             leaving: None,
             ticked: now,
@@ -278,7 +280,11 @@ impl Ipam {
                 number,
                 addr,
             } => self.take_loan(from, epoch, number, addr, now),
-            Message::Denied { number, why } => self.take_denial(from, number, why, now),
+            Message::Denied { epoch, number, why } => {
+                if epoch == self.config.epoch {
+                    self.take_denial(from, number, why, now);
+                }
+            }
             Message::Grant { runs, pins } => self.take_grant(from, &runs, &pins),
             Message::Agree { number, runs } => self.agree(from, number, &runs),
             Message::Agreed { number, over, pins } => {
@@ -341,7 +347,6 @@ impl Ipam {
         self.ticked = now;
         self.pump(now);
         self.resend(now);
-        self.ask_agreement(now);
         if now.since(self.reclaimed) >= IPAM_RECLAIM_TICK {
             self.reclaimed = now;
             self.reclaim(now);
@@ -391,6 +396,7 @@ impl Ipam {
     }
 
     fn flush(&mut self, now: Instant) {
+        self.ask_agreement(now);
         self.publish(now);
         self.finish_leaving(now);
     }

@@ -141,7 +141,9 @@ impl Ipam {
 
     /// Addresses that two routers hold, as their owners say: those of this router, and those that others report.
     pub fn conflicts(&self) -> BTreeSet<Conflict> {
-        let theirs = self.members().flat_map(|(_, s)| s.conflicts.iter().copied());
+        let theirs = self
+            .members()
+            .flat_map(|(_, s)| s.conflicts.iter().copied());
         theirs.chain(self.own_conflicts()).collect()
     }
 

@@ -40,7 +40,9 @@ pub enum RemoveError {
     #[error("this router cannot remove itself; `mesh reset` hands its space over")]
     Myself,
     /// It can be reached.
-    #[error("router {0} can be reached, so it is not removed; `mesh reset` there hands its space over")]
+    #[error(
+        "router {0} can be reached, so it is not removed; `mesh reset` there hands its space over"
+    )]
     Alive(PeerId),
     /// It owns and holds nothing.
     #[error("router {0} has no space here")]
@@ -77,7 +79,10 @@ impl Ipam {
             return Err(RemoveError::Alive(dead));
         }
         let beneficiary = self.beneficiary(dead);
-        if !self.matters(&dead) {
+        // What it said may yet lead to loans, when a take-over under way ends.
+        let spoke =
+            peer.is_some_and(|p| p.statement.is_some()) && self.state.fence_of(&dead).is_none();
+        if !self.matters(&dead) && !spoke {
             let slices = 0;
             return match self.state.fence_of(&dead) {
                 Some(_) => Ok(Removal {
@@ -98,7 +103,6 @@ impl Ipam {
         }
         let slices = self.take_over(dead, beneficiary);
         self.pump(now);
-        self.ask_agreement(now);
         self.flush(now);
         Ok(Removal {
             beneficiary,
@@ -117,7 +121,14 @@ impl Ipam {
             self.learn(beneficiary, &run);
         }
         let known = self.statement_of(&dead).map(|s| s.version);
-        let version = known.max(self.state.fence_of(&dead)).unwrap_or_default();
+        let loans = self.state.loans.values().filter(|loan| loan.to == dead);
+        // Perhaps nothing is known of it but its loans.
+        let borrowed = loans.map(|loan| Version {
+            epoch: loan.epoch,
+            seq: 0,
+        });
+        let fence = self.state.fence_of(&dead);
+        let version = known.max(fence).max(borrowed.max()).unwrap_or_default();
         self.fence(dead, version);
         slices
     }

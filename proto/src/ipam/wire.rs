@@ -128,6 +128,8 @@ pub enum Message {
     },
     /// No.
     Denied {
+        /// The receiver's epoch when it asked.
+        epoch: u64,
         /// The number of the request.
         number: u64,
         /// Why.

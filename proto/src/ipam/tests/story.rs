@@ -6,7 +6,12 @@ use std::net::Ipv4Addr;
 use super::super::*;
 use super::world::World;
 
-const RANGES: [&str; 4] = ["10.32.0.0/24", "10.32.0.0/26", "10.32.0.0/20", "10.32.0.0/28"];
+const RANGES: [&str; 4] = [
+    "10.32.0.0/24",
+    "10.32.0.0/26",
+    "10.32.0.0/20",
+    "10.32.0.0/28",
+];
 
 fn ms(n: u64) -> Duration {
     Duration::from_millis(n)
@@ -104,13 +109,17 @@ fn one_mesh(seed: u64, fault: Option<Fault>) -> Result<(), String> {
                 w.destroy(victim);
                 dead.push(victim);
             }
-            10 if ids.len() < 8 => { w.add(0); },
+            10 if ids.len() < 8 => {
+                w.add(0);
+            }
             11..=13 if w.hosts.values().all(|h| h.group == 0) => {
                 // From several hosts at once.
                 for id in w.running() {
                     for gone in dead.clone() {
                         if w.below(2) == 0 {
-                            w.act(id, |ipam, now| { let _ = ipam.remove(gone, true, now); })?;
+                            w.act(id, |ipam, now| {
+                                let _ = ipam.remove(gone, true, now);
+                            })?;
                         }
                     }
                 }
@@ -123,7 +132,9 @@ fn one_mesh(seed: u64, fault: Option<Fault>) -> Result<(), String> {
     settle(&mut w, secs(12))?;
     for id in w.running() {
         for gone in dead.clone() {
-            w.act(id, |ipam, now| { let _ = ipam.remove(gone, true, now); })?;
+            w.act(id, |ipam, now| {
+                let _ = ipam.remove(gone, true, now);
+            })?;
         }
     }
     w.run(secs(10))?;
@@ -168,6 +179,10 @@ fn joined(seed: u64, fault: Option<Fault>) -> Result<(), String> {
         w.set_group(id, 0);
     }
     w.reconnect();
+    for _ in 0..30 {
+        w.run(ms(60))?;
+        life(&mut w)?;
+    }
     w.run(secs(5))?;
     w.check_reported()?;
     w.strict = true;
@@ -214,7 +229,9 @@ fn forced(seed: u64, fault: Option<Fault>) -> Result<(), String> {
     for id in &ids {
         for other in &ids {
             if w.below(4) == 0 {
-                w.act(*id, |ipam, now| { let _ = ipam.remove(*other, true, now); })?;
+                w.act(*id, |ipam, now| {
+                    let _ = ipam.remove(*other, true, now);
+                })?;
             }
         }
     }
@@ -244,7 +261,11 @@ fn forced(seed: u64, fault: Option<Fault>) -> Result<(), String> {
 }
 
 type Story = fn(u64, Option<Fault>) -> Result<(), String>;
-const STORIES: [(&str, Story); 3] = [("one mesh", one_mesh), ("joined", joined), ("forced", forced)];
+const STORIES: [(&str, Story); 3] = [
+    ("one mesh", one_mesh),
+    ("joined", joined),
+    ("forced", forced),
+];
 
 fn seeds() -> u64 {
     let seeds = std::env::var("MESH_IPAM_SEEDS").ok();
@@ -285,7 +306,12 @@ fn stories_end_well() {
             all
         }),
     };
-    assert!(failures.is_empty(), "{} failed:\n{}", failures.len(), failures.join("\n"));
+    assert!(
+        failures.is_empty(),
+        "{} failed:\n{}",
+        failures.len(),
+        failures.join("\n")
+    );
 }
 
 #[test]
@@ -328,13 +354,17 @@ fn a_thousand_replacements_lose_no_space() {
         w.add(0);
         w.run(ms(900)).unwrap();
         for id in w.running() {
-            w.act(id, |ipam, now| { let _ = ipam.remove(victim, true, now); }).unwrap();
+            w.act(id, |ipam, now| {
+                let _ = ipam.remove(victim, true, now);
+            })
+            .unwrap();
         }
         w.run(ms(1_700)).unwrap();
         life(&mut w).unwrap();
         if round % 50 == 49 {
             w.run(secs(6)).unwrap();
-            w.check_peace().unwrap_or_else(|what| panic!("round {round}: {what}"));
+            w.check_peace()
+                .unwrap_or_else(|what| panic!("round {round}: {what}"));
             let router = w.hosts.values().next().unwrap().router.as_ref().unwrap();
             assert!(router.owners().iter().all(|o| o.reachable), "round {round}");
         }

@@ -51,6 +51,8 @@ pub(super) struct World {
     /// Addresses that were held twice when that was allowed.
     pub(super) excused: BTreeSet<Ipv4Addr>,
     pub(super) allocated: usize,
+    /// When a router (first) heard of another one that it can reach.
+    met: BTreeMap<(PeerId, PeerId), Instant>,
 }
 
 impl World {
@@ -67,6 +69,7 @@ impl World {
             strict: true,
             excused: BTreeSet::new(),
             allocated: 0,
+            met: BTreeMap::new(),
         }
     }
 
@@ -262,12 +265,7 @@ impl World {
     }
 
     /// I1: nobody else has the address.
-    fn allocated(
-        &mut self,
-        id: PeerId,
-        request: RequestId,
-        addr: Ipv4Addr,
-    ) -> Result<(), String> {
+    fn allocated(&mut self, id: PeerId, request: RequestId, addr: Ipv4Addr) -> Result<(), String> {
         let host = self.hosts.get_mut(&id).unwrap();
         let Some((container, _)) = host.requests.remove(&request.0) else {
             return Err(format!("{id}: an answer to a request that there is not"));
@@ -276,6 +274,9 @@ impl World {
             for (name, held) in &other.containers {
                 let same = other.id == id && *name == container;
                 if *held == addr && !same {
+                    if self.knew(id, other.id, addr) {
+                        return Err(format!("I1: {addr} for {id}, which knew of {}", other.id));
+                    }
                     if self.strict && !self.excused.contains(&addr) {
                         return Err(format!("I1: {addr} for {id} and for {}", other.id));
                     }
@@ -291,6 +292,30 @@ impl World {
             return Err(format!("{id}: another address for the same container"));
         }
         Ok(())
+    }
+
+    /// Whether a router has long met another that says it holds an address, or may have given it out.
+    fn knew(&self, id: PeerId, other: PeerId, addr: Ipv4Addr) -> bool {
+        let router = self.hosts[&id].router.as_ref().unwrap();
+        let met = self.met.get(&(id, other));
+        if met.is_none_or(|at| self.now.since(*at) < Duration::from_millis(300)) {
+            return false;
+        }
+        let slice = router.state.slicing.slice_of(addr).unwrap();
+        router.is_member(&other)
+            && router.statement_of(&other).is_some_and(|s| {
+                s.own.iter().any(|run| run.slices().contains(&slice))
+                    || s.pins.iter().any(|p| p.addr == addr && p.holder.is_none())
+            })
+    }
+
+    fn note_met(&mut self, id: PeerId, other: PeerId) {
+        let router = self.hosts[&id].router.as_ref();
+        if router.is_some_and(|r| r.is_member(&other)) {
+            self.met.entry((id, other)).or_insert(self.now);
+        } else {
+            self.met.remove(&(id, other));
+        }
     }
 
     pub(super) fn request(&mut self, id: PeerId, want: Want) -> Result<(), String> {
@@ -364,7 +389,11 @@ impl World {
             }
             Event::Reachable(a, b) => {
                 let reachable = self.connected(&a, &b);
-                self.act(a, |ipam, now| ipam.set_reachable(b, reachable, now))
+                if self.hosts.contains_key(&a) {
+                    self.act(a, |ipam, now| ipam.set_reachable(b, reachable, now))?;
+                    self.note_met(a, b);
+                }
+                Ok(())
             }
             Event::Synced(id, epoch, position) => {
                 let Some(host) = self.hosts.get_mut(&id).filter(|h| h.epoch == epoch) else {
@@ -396,7 +425,9 @@ impl World {
             // Whether it can be reached is what the router noticed.
             let noticed = ipam.peers.get(&origin).map_or(reachable, |p| p.reachable);
             ipam.handle_statement(origin, &bytes, noticed, now).unwrap();
-        })
+        })?;
+        self.note_met(to, origin);
+        Ok(())
     }
 
     /// Neighbours compare what they know, so that nothing stays lost.
@@ -420,7 +451,11 @@ impl World {
     }
 
     fn check(&self) -> Result<(), String> {
-        let up = || self.hosts.values().filter_map(|h| Some((h, h.router.as_ref()?)));
+        let up = || {
+            self.hosts
+                .values()
+                .filter_map(|h| Some((h, h.router.as_ref()?)))
+        };
         let slices = Slicing::new(self.range).unwrap().count();
         if self.strict && self.excused.is_empty() {
             for slice in 0..slices {
@@ -473,7 +508,11 @@ impl World {
     /// I3, and that nothing is lost: in peace all have one map, and exactly what is held is taken.
     pub(super) fn check_peace(&self) -> Result<(), String> {
         self.check_disks()?;
-        let routers: Vec<&Ipam> = self.hosts.values().filter_map(|h| h.router.as_ref()).collect();
+        let routers: Vec<&Ipam> = self
+            .hosts
+            .values()
+            .filter_map(|h| h.router.as_ref())
+            .collect();
         let digests: BTreeSet<[u8; 32]> = routers.iter().map(|r| r.digest()).collect();
         if digests.len() > 1 {
             return Err(format!("I3: {} different maps", digests.len()));
@@ -488,7 +527,9 @@ impl World {
                 let contests = router.state.contests.get(&slice);
                 let claim = router.state.claim_of(slice);
                 return Err(format!(
-                    "slice {slice} cannot be used by its owner: {claim:?}, contests {contests:?}, round {:?}, up {:?}", router.round, self.running()
+                    "slice {slice} cannot be used by its owner: {claim:?}, contests {contests:?}, round {:?}, up {:?}",
+                    router.round,
+                    self.running()
                 ));
             }
             let range = slicing.addresses(slice);
