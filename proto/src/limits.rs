@@ -287,8 +287,8 @@ pub const MAX_LOANS: usize = 4_096;
 pub const MAX_IPAM_PINS: usize = MAX_HELD + MAX_LOANS;
 /// Runs of slices in one statement or message; as many as there are slices.
 pub const MAX_IPAM_RUNS: usize = MAX_SLICES as usize;
-/// Removals of routers that one statement recalls; the oldest is forgotten.
-pub const MAX_FENCES: usize = 64;
+/// Removals of routers that one router recalls; the oldest is forgotten.
+pub const MAX_FENCES: usize = 256;
 /// Addresses held twice that one statement names; further ones are not reported to others.
 pub const MAX_ADDRESS_CONFLICTS: usize = 256;
 /// Bytes of one statement about addresses, or of one message about them; a longer one is refused.

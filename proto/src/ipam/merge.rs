@@ -7,7 +7,7 @@ use super::slices::Run;
 use super::state::{Loan, next};
 use super::wire::{Foreign, Pin, Statement};
 use super::{Fault, Ipam};
-use crate::ids::PeerId;
+use crate::ids::{PeerId, Version};
 use crate::time::Instant;
 
 impl Ipam {
@@ -55,11 +55,16 @@ impl Ipam {
             self.evaluate(peer);
             return;
         }
-        let fences = self.members().flat_map(|(_, s)| s.fences.iter());
-        let removed = fences.filter(|(id, _)| *id == peer).map(|(_, v)| *v).max();
-        if let Some(version) = removed {
+        if let Some(version) = self.removed(&peer) {
             self.take_fence(peer, version);
         }
+    }
+
+    /// Up to which statement a router is removed, as far as this one or a reachable one knows.
+    fn removed(&self, peer: &PeerId) -> Option<Version> {
+        let theirs = self.members().flat_map(|(_, s)| s.fences.iter());
+        let theirs = theirs.filter(|(id, _)| id == peer).map(|(_, v)| *v);
+        theirs.max().max(self.state.fence_of(peer))
     }
 
     /// Keeps the claims that outrank what is known.
@@ -178,8 +183,8 @@ impl Ipam {
 
     /// Whether the holder's newest statement says that it does not hold a pin (any more).
     pub(super) fn is_over(&self, pin: &Pin, holder: PeerId) -> bool {
-        let fence = self.state.fence_of(&holder);
-        if fence.is_some_and(|v| pin.epoch <= v.epoch) && !self.is_member(&holder) {
+        let is_removed = |v: Version| pin.epoch <= v.epoch;
+        if !self.is_member(&holder) && self.removed(&holder).is_some_and(is_removed) {
             return true;
         }
         let loan = Loan {

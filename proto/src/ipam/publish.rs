@@ -97,7 +97,7 @@ impl Ipam {
             own: Run::collect(own),
             others: self.unstated(),
             pins: self.pins_outside(),
-            fences: state.fences.clone(),
+            fences: self.unstated_fences(),
             conflicts: self.own_conflicts(),
         }
     }
@@ -148,6 +148,16 @@ impl Ipam {
             );
         }
         out
+    }
+
+    fn unstated_fences(&self) -> Vec<(PeerId, Version)> {
+        let smaller = self.members().filter(|(id, _)| **id < self.config.me);
+        let stated: BTreeMap<PeerId, Version> = smaller
+            .flat_map(|(_, s)| s.fences.iter().copied())
+            .collect();
+        let fences = self.state.fences.iter();
+        let fences = fences.filter(|(id, v)| stated.get(id).is_none_or(|known| known < v));
+        fences.copied().collect()
     }
 
     /// Addresses held in slices that are not ours: by our containers, and those we lent before we lost the slice.

@@ -184,7 +184,9 @@ impl Ipam {
         let is_known = self.state.fence_of(&peer).is_some_and(|v| v >= version);
         let is_newer = |s: &super::Statement| s.version > version;
         let lives = self.statement_of(&peer).is_some_and(is_newer);
-        if !is_known && !lives && !self.is_member(&peer) {
+        // What nothing here depends on is not kept; pins are held against what others recall, too.
+        let counts = self.matters(&peer) || self.statement_of(&peer).is_some();
+        if !is_known && !lives && counts && !self.is_member(&peer) {
             self.fence(peer, version);
         }
     }

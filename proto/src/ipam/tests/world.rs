@@ -51,6 +51,7 @@ pub(super) struct World {
     /// Addresses that were held twice when that was allowed.
     pub(super) excused: BTreeSet<Ipv4Addr>,
     pub(super) allocated: usize,
+    lost: Vec<PeerId>,
     /// When a router (first) heard of another one that it can reach.
     met: BTreeMap<(PeerId, PeerId), Instant>,
 }
@@ -69,6 +70,7 @@ impl World {
             strict: true,
             excused: BTreeSet::new(),
             allocated: 0,
+            lost: Vec::new(),
             met: BTreeMap::new(),
         }
     }
@@ -140,6 +142,13 @@ impl World {
     /// The host is gone, disk and all.
     pub(super) fn destroy(&mut self, id: PeerId) {
         self.hosts.remove(&id);
+        self.lost.push(id);
+        // Gossip forgets records of routers that are long gone.
+        if self.lost.len() > 20 {
+            let oldest = self.lost.remove(0);
+            let hosts = self.hosts.values_mut();
+            hosts.for_each(|host| drop(host.gossip.remove(&oldest)));
+        }
         self.reconnect();
     }
 
@@ -302,7 +311,10 @@ impl World {
             return false;
         }
         let slice = router.state.slicing.slice_of(addr).unwrap();
-        router.is_member(&other)
+        // What was lent was chosen by the lender, perhaps long ago.
+        let decides = router.state.owner(slice) == Some(id);
+        decides
+            && router.is_member(&other)
             && router.statement_of(&other).is_some_and(|s| {
                 s.own.iter().any(|run| run.slices().contains(&slice))
                     || s.pins.iter().any(|p| p.addr == addr && p.holder.is_none())
