@@ -14,7 +14,7 @@ impl Ipam {
     pub(super) fn merge(
         &mut self,
         origin: PeerId,
-        statement: Statement,
+        statement: &Statement,
         reachable: bool,
         now: Instant,
     ) {
@@ -41,8 +41,8 @@ impl Ipam {
             self.learn(origin, run);
         }
         self.learn_all(&statement.others);
-        self.settle_gives(origin, &statement);
-        self.end_loans(origin, &statement);
+        self.settle_gives(origin, statement);
+        self.end_loans(origin, statement);
         self.take_pins(origin, &statement.pins);
         self.evaluate(origin);
     }

@@ -168,8 +168,6 @@ enum Fault {
     HastyUnlend,
     /// Each router without a map takes the whole range.
     EverybodyFounds,
-    /// The beneficiary of a removal is whoever was asked to remove.
-    SelfishRemoval,
     /// A lost slice goes on being used.
     NoConcession,
 }
@@ -241,7 +239,7 @@ impl Ipam {
     ) -> Result<(), WireError> {
         let statement = Statement::decode(bytes).inspect_err(|_| self.refused += 1)?;
         if origin != self.config.me {
-            self.merge(origin, statement, reachable, now);
+            self.merge(origin, &statement, reachable, now);
             self.pump(now);
             self.flush(now);
         }

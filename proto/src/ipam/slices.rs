@@ -60,7 +60,7 @@ impl Slicing {
         }
         let bits = 32 - range.prefix_len();
         let largest_count = bits.saturating_sub(12);
-        let small_range = (bits - 4).min(8).max(2);
+        let small_range = (bits - 4).clamp(2, 8);
         Ok(Self {
             range,
             slice_bits: largest_count.max(small_range),

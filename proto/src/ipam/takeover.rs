@@ -8,7 +8,7 @@ use super::journal::Entry;
 use super::slices::Run;
 use super::state::next;
 use super::wire::{Foreign, Message, Pin};
-use super::{Fault, Ipam, Output};
+use super::{Ipam, Output};
 use crate::ids::{PeerId, Version};
 use crate::limits::{IPAM_DEAD_AFTER, IPAM_RESEND, IPAM_TAKE_DELAY};
 use crate::time::Instant;
@@ -137,9 +137,6 @@ impl Ipam {
     /// reach the same ones name the same.
     fn beneficiary(&self, dead: PeerId) -> PeerId {
         let me = self.config.me;
-        if self.has_fault(Fault::SelfishRemoval) {
-            return me;
-        }
         let weight = |id: &PeerId| {
             let hash = Sha256::new().chain_update(b"mesh heir v1");
             let hash = hash.chain_update(dead.0).chain_update(id.0).finalize();

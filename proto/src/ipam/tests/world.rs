@@ -307,7 +307,7 @@ impl World {
     fn knew(&self, id: PeerId, other: PeerId, addr: Ipv4Addr) -> bool {
         let router = self.hosts[&id].router.as_ref().unwrap();
         let met = self.met.get(&(id, other));
-        if met.is_none_or(|at| self.now.since(*at) < Duration::from_millis(300)) {
+        if met.is_none_or(|at| self.now.since(*at) < Duration::from_millis(60)) {
             return false;
         }
         let slice = router.state.slicing.slice_of(addr).unwrap();
@@ -397,7 +397,7 @@ impl World {
                 })
             }
             Event::Statement(origin, to, bytes) if self.connected(&origin, &to) => {
-                self.tell(origin, to, bytes)
+                self.tell(origin, to, &bytes)
             }
             Event::Reachable(a, b) => {
                 let reachable = self.connected(&a, &b);
@@ -424,19 +424,19 @@ impl World {
         }
     }
 
-    fn tell(&mut self, origin: PeerId, to: PeerId, bytes: Vec<u8>) -> Result<(), String> {
+    fn tell(&mut self, origin: PeerId, to: PeerId, bytes: &[u8]) -> Result<(), String> {
         let version = |b: &[u8]| Statement::decode(b).unwrap().version;
         let reachable = self.connected(&origin, &to);
         let host = self.hosts.get_mut(&to).unwrap();
         let known = host.gossip.get(&origin);
-        if origin == to || known.is_some_and(|k| version(k) >= version(&bytes)) {
+        if origin == to || known.is_some_and(|k| version(k) >= version(bytes)) {
             return Ok(());
         }
-        host.gossip.insert(origin, bytes.clone());
+        host.gossip.insert(origin, bytes.to_vec());
         self.act(to, |ipam, now| {
             // Whether it can be reached is what the router noticed.
             let noticed = ipam.peers.get(&origin).map_or(reachable, |p| p.reachable);
-            ipam.handle_statement(origin, &bytes, noticed, now).unwrap();
+            ipam.handle_statement(origin, bytes, noticed, now).unwrap();
         })?;
         self.note_met(to, origin);
         Ok(())
@@ -453,10 +453,10 @@ impl World {
         };
         if self.connected(&a, &b) {
             for (origin, bytes) in self.hosts[&a].gossip.clone() {
-                self.tell(origin, b, bytes)?;
+                self.tell(origin, b, &bytes)?;
             }
             for (origin, bytes) in self.hosts[&b].gossip.clone() {
-                self.tell(origin, a, bytes)?;
+                self.tell(origin, a, &bytes)?;
             }
         }
         Ok(())
