@@ -82,6 +82,22 @@ fn begin(w: &mut World, n: u64) -> Result<(), String> {
     w.run(secs(2))
 }
 
+/// A host goes in an orderly way.
+fn leave(w: &mut World, id: PeerId) -> Result<(), String> {
+    let names: Vec<String> = w.hosts[&id].containers.keys().cloned().collect();
+    for name in names {
+        w.release(id, &name)?;
+    }
+    w.act(id, Ipam::leave)?;
+    for _ in 0..24 {
+        w.run(ms(500))?;
+        if w.hosts[&id].left {
+            return Ok(());
+        }
+    }
+    Err("leaving has no end".to_owned())
+}
+
 /// One mesh, with crashes, partitions, and hosts that are lost and replaced.
 fn one_mesh(seed: u64, fault: Option<Fault>) -> Result<(), String> {
     let mut w = world(seed, fault);
@@ -107,6 +123,12 @@ fn one_mesh(seed: u64, fault: Option<Fault>) -> Result<(), String> {
             }
             9 if ids.len() > 3 => {
                 w.destroy(victim);
+                dead.push(victim);
+            }
+            14 if ids.len() > 3 && w.hosts[&victim].router.is_some() => {
+                leave(&mut w, victim)?;
+                w.destroy(victim);
+                // Whoever could not be given everything has to be removed.
                 dead.push(victim);
             }
             10 if ids.len() < 8 => {
@@ -269,7 +291,7 @@ const STORIES: [(&str, Story); 3] = [
 
 fn seeds() -> u64 {
     let seeds = std::env::var("MESH_IPAM_SEEDS").ok();
-    seeds.and_then(|n| n.parse().ok()).unwrap_or(60)
+    seeds.and_then(|n| n.parse().ok()).unwrap_or(600)
 }
 
 /// The first seed, if any, that finds something.
@@ -337,6 +359,104 @@ fn planted_faults_are_found() {
             None => panic!("{fault:?} was not found"),
         }
     }
+}
+
+#[test]
+fn who_leaves_hands_over_and_others_use_it_at_once() {
+    let mut w = World::new(3, "10.32.0.0/26", None);
+    begin(&mut w, 3).unwrap();
+    let founder = w.ids()[0];
+    leave(&mut w, founder).unwrap();
+    w.destroy(founder);
+    w.run(secs(2)).unwrap();
+    for id in w.running() {
+        for _ in 0..20 {
+            let range = w.range;
+            w.request(id, Want::Subnet(range)).unwrap();
+            w.run(ms(200)).unwrap();
+        }
+    }
+    w.run(secs(3)).unwrap();
+    w.check_peace().unwrap();
+    assert!(w.hosts.values().all(|h| h.failures.is_empty()));
+    let router = w.hosts.values().next().unwrap().router.as_ref().unwrap();
+    assert!(router.owners().iter().all(|o| o.reachable));
+}
+
+/// The rules of a removal: not of the living, not too soon, not by a minority; then by itself.
+#[test]
+fn removal_has_rules_and_happens_by_itself() {
+    let mut w = World::new(5, "10.32.0.0/26", None);
+    w.loss = 0;
+    w.reclaim = Some(secs(700));
+    begin(&mut w, 3).unwrap();
+    let ids = w.ids();
+    let (here, gone) = (ids[1], ids[0]);
+    let removed = |w: &mut World, who: PeerId, force: bool| {
+        let mut result = None;
+        w.act(who, |ipam, now| {
+            result = Some(ipam.remove(gone, force, now))
+        })
+        .unwrap();
+        result.unwrap()
+    };
+    assert_eq!(removed(&mut w, gone, true), Err(RemoveError::Myself));
+    assert_eq!(removed(&mut w, here, true), Err(RemoveError::Alive(gone)));
+    w.destroy(gone);
+    w.set_group(ids[2], 7);
+    w.reconnect();
+    w.run(secs(60)).unwrap();
+    let soon = removed(&mut w, here, false);
+    assert!(matches!(soon, Err(RemoveError::TooSoon(..))), "{soon:?}");
+    w.run(secs(600)).unwrap();
+    let minority = removed(&mut w, here, false);
+    assert!(
+        matches!(minority, Err(RemoveError::NoMajority(..))),
+        "{minority:?}"
+    );
+    // An address of the dead router's space is refused with the remedy.
+    w.request(here, Want::Address([10, 32, 0, 3].into()))
+        .unwrap();
+    let refused = w.hosts[&here].failures.last().unwrap().to_string();
+    assert!(
+        refused.contains(&format!("mesh rmpeer {gone}")),
+        "{refused}"
+    );
+    w.set_group(ids[2], 0);
+    w.reconnect();
+    w.run(secs(60)).unwrap();
+    let router = w.hosts[&here].router.as_ref().unwrap();
+    assert!(
+        router.owners().iter().all(|o| o.reachable),
+        "by itself, with a majority"
+    );
+    assert!(
+        removed(&mut w, here, false).is_ok(),
+        "again, without effect"
+    );
+    w.check_peace().unwrap();
+}
+
+/// Needs no sync of its own for each: what is journalled for one allocation is one small entry.
+#[test]
+fn an_allocation_costs_one_small_entry() {
+    let mut w = World::new(9, "10.32.0.0/12", None);
+    let id = w.add(0);
+    w.run(secs(1)).unwrap();
+    let range = w.range;
+    w.request(id, Want::Subnet(range)).unwrap();
+    w.run(secs(1)).unwrap();
+    let router = w.hosts[&id].router.as_ref().unwrap();
+    let before = router.position();
+    for _ in 0..100 {
+        w.request(id, Want::Subnet(range)).unwrap();
+    }
+    w.run(secs(1)).unwrap();
+    let router = w.hosts[&id].router.as_ref().unwrap();
+    assert_eq!(router.position() - before, 100);
+    assert_eq!(router.allocations().count(), 101);
+    let entries = router.snapshot();
+    assert!(entries.iter().all(|entry| entry.len() < 60));
 }
 
 #[test]

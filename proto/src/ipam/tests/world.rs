@@ -52,6 +52,7 @@ pub(super) struct World {
     pub(super) excused: BTreeSet<Ipv4Addr>,
     pub(super) allocated: usize,
     lost: Vec<PeerId>,
+    pub(super) reclaim: Option<Duration>,
     /// When a router (first) heard of another one that it can reach.
     met: BTreeMap<(PeerId, PeerId), Instant>,
 }
@@ -71,6 +72,7 @@ impl World {
             excused: BTreeSet::new(),
             allocated: 0,
             lost: Vec::new(),
+            reclaim: None,
             met: BTreeMap::new(),
         }
     }
@@ -110,7 +112,7 @@ impl World {
             me: id,
             epoch: host.epoch,
             slicing: Slicing::new(range).unwrap(),
-            auto_reclaim: None,
+            auto_reclaim: self.reclaim,
         };
         let mut ipam = Ipam::new(config, host.disk.iter().map(Vec::as_slice), now).unwrap();
         ipam.fault = fault;
