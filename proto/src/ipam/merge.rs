@@ -183,6 +183,9 @@ impl Ipam {
 
     /// Whether the holder's newest statement says that it does not hold a pin (any more).
     pub(super) fn is_over(&self, pin: &Pin, holder: PeerId) -> bool {
+        if holder == self.config.me {
+            return !self.state.held.contains_key(&pin.addr);
+        }
         let is_removed = |v: Version| pin.epoch <= v.epoch;
         if !self.is_member(&holder) && self.removed(&holder).is_some_and(is_removed) {
             return true;

@@ -10,7 +10,7 @@ use super::state::next;
 use super::wire::{Foreign, Message, Pin};
 use super::{Ipam, Output};
 use crate::ids::{PeerId, Version};
-use crate::limits::{IPAM_DEAD_AFTER, IPAM_RESEND, IPAM_TAKE_DELAY};
+use crate::limits::{IPAM_DEAD_AFTER, IPAM_FOUND_WAIT, IPAM_RESEND, IPAM_TAKE_DELAY};
 use crate::time::Instant;
 
 /// A question to all reachable routers: may we take these slices?
@@ -44,6 +44,11 @@ pub enum RemoveError {
         "router {0} can be reached, so it is not removed; `mesh reset` there hands its space over"
     )]
     Alive(PeerId),
+    /// This router does not know yet who lives.
+    #[error(
+        "this router has just started and does not know yet who else lives; try again in a few seconds"
+    )]
+    JustStarted,
     /// It owns and holds nothing.
     #[error("router {0} has no space here")]
     Unknown(PeerId),
@@ -78,10 +83,13 @@ impl Ipam {
         if peer.is_some_and(|peer| peer.reachable) {
             return Err(RemoveError::Alive(dead));
         }
+        if now.since(self.started) < IPAM_FOUND_WAIT {
+            return Err(RemoveError::JustStarted);
+        }
         let beneficiary = self.beneficiary(dead);
         // What it said may yet lead to loans, when a take-over under way ends.
-        let spoke =
-            peer.is_some_and(|p| p.statement.is_some()) && self.state.fence_of(&dead).is_none();
+        let said = self.statement_of(&dead).map(|s| s.version);
+        let spoke = said.is_some() && said > self.state.fence_of(&dead);
         if !self.matters(&dead) && !spoke {
             let slices = 0;
             return match self.state.fence_of(&dead) {
@@ -148,7 +156,7 @@ impl Ipam {
     }
 
     /// How many of the routers that own anything, or can be reached, can be reached; and how many there are.
-    fn majority(&self) -> (usize, usize) {
+    pub(super) fn majority(&self) -> (usize, usize) {
         let mut reachable: BTreeSet<PeerId> = self.members().map(|(id, _)| *id).collect();
         reachable.insert(self.config.me);
         let owners = self.state.map.iter().flatten().map(|claim| claim.owner);

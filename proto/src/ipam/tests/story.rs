@@ -140,7 +140,11 @@ fn one_mesh(seed: u64, fault: Option<Fault>) -> Result<(), String> {
                     for gone in dead.clone() {
                         if w.below(2) == 0 {
                             w.act(id, |ipam, now| {
-                                let _ = ipam.remove(gone, true, now);
+                                // Force is for not waiting here; who sees few others may be cut off.
+                                let (reachable, all) = ipam.majority();
+                                if reachable * 2 > all {
+                                    let _ = ipam.remove(gone, true, now);
+                                }
                             })?;
                         }
                     }
@@ -162,8 +166,9 @@ fn one_mesh(seed: u64, fault: Option<Fault>) -> Result<(), String> {
     w.run(secs(10))?;
     w.check_peace()?;
     let conflicts = w.hosts.values().filter_map(|h| h.router.as_ref());
-    if conflicts.into_iter().any(|r| !r.conflicts().is_empty()) {
-        return Err("a conflict without a duplicate".to_owned());
+    if let Some(r) = conflicts.into_iter().find(|r| !r.conflicts().is_empty()) {
+        let conflicts = r.conflicts();
+        return Err(format!("conflicts without duplicates: {conflicts:?}"));
     }
     for host in w.hosts.values() {
         let router = host.router.as_ref().unwrap();
@@ -395,7 +400,7 @@ fn removal_has_rules_and_happens_by_itself() {
     let removed = |w: &mut World, who: PeerId, force: bool| {
         let mut result = None;
         w.act(who, |ipam, now| {
-            result = Some(ipam.remove(gone, force, now))
+            result = Some(ipam.remove(gone, force, now));
         })
         .unwrap();
         result.unwrap()

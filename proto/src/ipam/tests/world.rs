@@ -325,7 +325,11 @@ impl World {
 
     fn note_met(&mut self, id: PeerId, other: PeerId) {
         let router = self.hosts[&id].router.as_ref();
-        if router.is_some_and(|r| r.is_member(&other)) {
+        // From when it owns anything.
+        let counts = |r: &Ipam| {
+            r.is_member(&other) && r.statement_of(&other).is_some_and(|s| !s.own.is_empty())
+        };
+        if router.is_some_and(counts) {
             self.met.entry((id, other)).or_insert(self.now);
         } else {
             self.met.remove(&(id, other));
@@ -475,7 +479,11 @@ impl World {
             for slice in 0..slices {
                 let users = up().filter(|(_, r)| r.may_use(slice)).count();
                 if users > 1 {
-                    return Err(format!("I2: slice {slice} is used by {users} routers"));
+                    let who: Vec<_> = up()
+                        .filter(|(_, r)| r.may_use(slice))
+                        .map(|(h, r)| (h.id, h.group, r.state.claim_of(slice)))
+                        .collect();
+                    return Err(format!("I2: slice {slice} is used by {who:?}"));
                 }
             }
         }
