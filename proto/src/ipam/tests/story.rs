@@ -296,7 +296,7 @@ const STORIES: [(&str, Story); 3] = [
 
 fn seeds() -> u64 {
     let seeds = std::env::var("MESH_IPAM_SEEDS").ok();
-    seeds.and_then(|n| n.parse().ok()).unwrap_or(600)
+    seeds.and_then(|n| n.parse().ok()).unwrap_or(400)
 }
 
 /// The first seed, if any, that finds something.
@@ -474,14 +474,14 @@ fn a_thousand_replacements_lose_no_space() {
         let victim = w.pick(&ids).unwrap();
         w.destroy(victim);
         w.add(0);
-        w.run(ms(900)).unwrap();
+        w.run(ms(1_600)).unwrap();
         for id in w.running() {
             w.act(id, |ipam, now| {
                 let _ = ipam.remove(victim, true, now);
             })
             .unwrap();
         }
-        w.run(ms(1_700)).unwrap();
+        w.run(ms(1_900)).unwrap();
         life(&mut w).unwrap();
         if round % 50 == 49 {
             w.run(secs(6)).unwrap();
