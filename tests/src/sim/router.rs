@@ -14,7 +14,8 @@ use mesh_proto::ids::{ConnId, PeerId, PeerName};
 use mesh_proto::limits;
 use mesh_proto::offload::PortFrame;
 use mesh_proto::time::Instant;
-use mesh_proto::topology::record::{Attached, Verifier};
+use mesh_proto::topology::bodies::Attached;
+use mesh_proto::topology::record::Verifier;
 use mesh_proto::wire::datagram::{Header, Kind};
 
 use super::dice::Dice;
@@ -94,7 +95,7 @@ impl Router {
             effects: Vec::new(),
             deaf_to_snapshots: false,
         };
-        router.control.set_attached(setup.attached.clone(), local);
+        router.control.set_attached(&setup.attached, local);
         router.control.connect(&state.targets, true, local)?;
         router.settle(now);
         Ok(router)
@@ -117,7 +118,7 @@ impl Router {
     }
 
     /// The containers of the host changed.
-    pub(crate) fn set_attached(&mut self, attached: Vec<Attached>, now: Instant) {
+    pub(crate) fn set_attached(&mut self, attached: &[Attached], now: Instant) {
         self.control.set_attached(attached, self.local(now));
         self.settle(now);
     }
@@ -234,7 +235,7 @@ impl Router {
                 Output::Epoch(epoch) => Effect::Keep(Keep::Epoch(epoch)),
                 Output::Unpin(name) => Effect::Keep(Keep::Unpin(name)),
                 Output::Targets(targets) => Effect::Keep(Keep::Targets(targets)),
-                Output::Held(_) | Output::Fast(_) => continue,
+                Output::Held(_) | Output::Fast(_) | Output::Said(_) | Output::Reach => continue,
                 Output::Note(Note::Info(text) | Note::Warn(text)) => Effect::Note(text),
             };
             self.effects.push(effect);
