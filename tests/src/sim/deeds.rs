@@ -99,7 +99,7 @@ impl World {
             return;
         };
         let attached = self.hosts[from].attached();
-        self.tell_router(from, |router, now| router.set_attached(&attached, now));
+        self.tell_router(from, |router, now| router.set_attached(attached, now));
         let arrive = Event::Action(Action::Arrive { at: to, container });
         self.queue.push(self.now + STOPPED, arrive);
     }
@@ -107,7 +107,7 @@ impl World {
     fn arrive(&mut self, at: HostId, container: &Container) {
         self.hosts[at].containers.push(container.clone());
         let attached = self.hosts[at].attached();
-        self.tell_router(at, |router, now| router.set_attached(&attached, now));
+        self.tell_router(at, |router, now| router.set_attached(attached, now));
         let (frame, bytes) = self.announcement(at, container);
         self.places.moved(container.mac, at, frame, self.now);
         self.speak(at, &[bytes]);

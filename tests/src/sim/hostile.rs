@@ -29,6 +29,18 @@ const FLOOD: usize = 300;
 /// Records of others it has seen and may damage.
 const LOOT: usize = 32;
 
+/// A kind of harm.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Harm {
+    /// Records of others, changed.
+    Forge,
+    /// Ten thousand valid records of its own in a second.
+    Flood,
+}
+
+/// Time between two messages of a flood.
+const FLOOD_PACE: Duration = Duration::from_millis(30);
+
 /// The process.
 pub(crate) struct Hostile {
     identity: Arc<Identity>,
@@ -40,6 +52,8 @@ pub(crate) struct Hostile {
     seq: u64,
     loot: Vec<Vec<u8>>,
     effects: Vec<Effect>,
+    /// The only harm it does; any otherwise.
+    only: Option<Harm>,
 }
 
 impl Hostile {
@@ -59,6 +73,7 @@ impl Hostile {
             seq: 0,
             loot: Vec::new(),
             effects: Vec::new(),
+            only: None,
         };
         for target in targets {
             if let Ok(to) = parse_target(target, DEFAULT_PORT) {
@@ -68,6 +83,12 @@ impl Hostile {
             }
         }
         hostile
+    }
+
+    /// Does this harm and no other.
+    pub(crate) fn only(mut self, harm: Harm) -> Self {
+        self.only = Some(harm);
+        self
     }
 
     fn open(&mut self, conn: ConnId, role: LinkRole, now: Instant) {
@@ -137,7 +158,12 @@ impl Hostile {
 
     fn harm(&mut self) -> Result<LinkMessage, Vec<u8>> {
         let anybody = PeerId([0xaa; 16]);
-        Ok(match self.dice.below(13) {
+        let kind = match self.only {
+            Some(Harm::Forge) => 1,
+            Some(Harm::Flood) => 9,
+            None => self.dice.below(13),
+        };
+        Ok(match kind {
             0 => LinkMessage::Records(vec![self.dice.bytes(0, 400), self.dice.bytes(0, 4)]),
             1 => LinkMessage::Records(self.forged()),
             2 => LinkMessage::Records(self.lies().into_iter().collect()),
@@ -277,7 +303,11 @@ impl Process for Hostile {
     fn datagram(&mut self, _from: SocketAddr, _bytes: Vec<u8>, _now: Instant) {}
 
     fn timeout(&mut self, now: Instant) {
-        self.next = now + PACE;
+        self.next = now
+            + match self.only {
+                Some(Harm::Flood) => FLOOD_PACE,
+                _ => PACE,
+            };
         let conns: Vec<ConnId> = self.links.keys().copied().collect();
         for conn in conns {
             let harm = self.harm();
