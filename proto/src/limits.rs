@@ -76,16 +76,20 @@ pub const MAX_NEIGHBOURS: usize = 1_024;
 pub const MAX_ENDPOINTS: usize = 16;
 /// Attached addresses in one record.
 pub const MAX_ATTACHED: usize = 4_096;
+/// Topics a router may say something about, numbered from 1; records about others are refused.
+pub const MAX_TOPICS: u8 = 16;
 /// Bytes of one signed record.
 pub const MAX_RECORD: usize = 160 * 1024;
+/// Bytes of one record about an identity: it fits the handshake of a link.
+pub const MAX_IDENTITY_RECORD: usize = 1_024;
+/// Bytes of one record about links.
+pub const MAX_LINKS_RECORD: usize = 40 * 1024;
+/// Bytes of a record around its body, at most.
+pub const RECORD_OVERHEAD: usize = 128;
 /// Bytes of a nickname (UTF-8).
 pub const MAX_NICKNAME: usize = 63;
 /// Bytes of a container's name in a record (UTF-8); longer ones are cut.
 pub const MAX_CONTAINER_NAME: usize = 63;
-/// Extensions in one record.
-pub const MAX_EXTENSIONS: usize = 8;
-/// Bytes of one extension of a record.
-pub const MAX_EXTENSION: usize = 512;
 
 /// Bytes of one record of a TCP link, tag included (Noise limits a message to 65,535).
 pub const MAX_LINK_RECORD: usize = 16 * 1024;
@@ -93,9 +97,11 @@ pub const MAX_LINK_RECORD: usize = 16 * 1024;
 pub const MAX_LINK_MESSAGE: usize = 256 * 1024;
 /// Records in one link message.
 pub const MAX_RECORDS_PER_MESSAGE: usize = 1_024;
-/// Peers in one summary; a longer one is cut into ranges.
+/// Records in one summary; a longer one is cut into ranges.
 pub const MAX_SUMMARY: usize = 4_096;
-/// Peers in one request for records.
+/// Where two neighbours differ and one of them holds at most this many routers, it lists their records instead of hashes.
+pub const SUMMARY_LEAF: usize = 8;
+/// Records in one request for records.
 pub const MAX_WANT: usize = 4_096;
 /// Bytes of the reason a neighbour gives for closing a link (UTF-8); longer ones are cut.
 pub const MAX_BYE_REASON: usize = 200;
@@ -156,7 +162,7 @@ pub const DEAD_AFTER: Duration = Duration::from_millis(3_500);
 pub const UDP_PATIENCE: Duration = Duration::from_secs(10);
 /// Peers that plain VXLAN is exchanged with; frames for further ones stay in user space.
 pub const MAX_FAST_PEERS: usize = 1_024;
-/// A record that nobody reachable refers to is dropped after this long.
+/// The records of a router that was not within reach for this long are dropped.
 pub const FORGET_AFTER: Duration = Duration::from_secs(600);
 /// After a change of topology broadcasts are flooded (with duplicate suppression) for this long.
 pub const SETTLE: Duration = Duration::from_secs(2);
@@ -172,12 +178,12 @@ pub const FULL_MESH: usize = 32;
 pub const DEGREE: usize = 8;
 /// Time between two comparisons of digests with each neighbour.
 pub const ANTI_ENTROPY: Duration = Duration::from_secs(5);
-/// Least time between two records of one router; the first change after a quiet time goes out at once.
+/// Least time between two records of one router about one topic; the first change after a quiet time goes out at once.
 pub const HOLD_DOWN: Duration = Duration::from_secs(1);
 /// Records of one router that are taken in a second; more are left for the next comparison of digests, and counted.
-pub const RECORD_RATE: u64 = 5;
+pub const RECORD_RATE: u64 = 8;
 /// Records of one router that are taken at once.
-pub const RECORD_BURST: u64 = 20;
+pub const RECORD_BURST: u64 = 32;
 /// Records with a wrong signature that one link may bring in a second; beyond that none of its records is verified: all
 /// are refused and counted.
 pub const FORGERY_RATE: u64 = 8;

@@ -100,7 +100,9 @@ impl Control {
     }
 
     fn judge(&self, record: &SignedRecord) -> Verdict {
-        let body = record.body();
+        let Some(body) = record.as_identity() else {
+            return Verdict::Refuse(AlertCode::BadRecord);
+        };
         let holder = self.routes.reachable().find(|peer| {
             self.body_of(peer)
                 .is_some_and(|b| b.name == body.name && b.sign_key != body.sign_key)
@@ -122,8 +124,8 @@ impl Control {
         now: Instant,
     ) -> Verdict {
         let restarted = self
-            .body_of(&peer)
-            .is_some_and(|body| record.body().version.epoch > body.version.epoch);
+            .epoch_of(&peer)
+            .is_some_and(|epoch| record.version().epoch > epoch);
         if self.stays(conn, peer, restarted, now) {
             Verdict::Accept
         } else {
@@ -172,7 +174,9 @@ impl Control {
     /// Binds a name to the key it is first seen with. Only where anyone may join: elsewhere the secret decides who may
     /// bear a name, and nobody would read the binding.
     fn pin(&mut self, record: &SignedRecord) {
-        let (name, key) = (record.body().name, record.body().sign_key);
+        let Some((name, key)) = record.as_identity().map(|body| (body.name, body.sign_key)) else {
+            return;
+        };
         if self.config.secret.kind() != SecretKind::Open || self.config.pins.contains_key(&name) {
             return;
         }

@@ -11,7 +11,7 @@ use mesh_proto::crypto::identity::Identity;
 use mesh_proto::crypto::secret::MeshSecret;
 use mesh_proto::ids::PeerId;
 use mesh_proto::time::Instant;
-use mesh_proto::topology::record::Attached;
+use mesh_proto::topology::bodies::Attached;
 
 use super::bytes::Bytes;
 use super::engine::{self, SHARDS, Shard};

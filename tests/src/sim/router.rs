@@ -14,7 +14,8 @@ use mesh_proto::ids::{ConnId, PeerId, PeerName};
 use mesh_proto::limits;
 use mesh_proto::offload::PortFrame;
 use mesh_proto::time::Instant;
-use mesh_proto::topology::record::{Attached, Verifier};
+use mesh_proto::topology::bodies::Attached;
+use mesh_proto::topology::record::Verifier;
 use mesh_proto::wire::datagram::{Header, Kind};
 
 use super::dice::Dice;
@@ -113,7 +114,7 @@ impl Router {
             announced: setup.attached.clone(),
             held: Arc::default(),
         };
-        router.control.set_attached(setup.attached.clone(), local);
+        router.control.set_attached(&setup.attached, local);
         router.control.connect(&state.targets, true, local)?;
         router.settle(now);
         Ok(router)
@@ -143,7 +144,7 @@ impl Router {
             attached.extend(old);
             self.announced.clone_from(&attached);
         }
-        self.control.set_attached(attached, self.local(now));
+        self.control.set_attached(&attached, self.local(now));
         self.settle(now);
     }
 
@@ -287,7 +288,7 @@ impl Router {
                     self.held = held;
                     continue;
                 }
-                Output::Fast(_) => continue,
+                Output::Fast(_) | Output::Said(_) | Output::Reach => continue,
                 Output::Note(Note::Info(text) | Note::Warn(text)) => Effect::Note(text),
             };
             self.effects.push(effect);
