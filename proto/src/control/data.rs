@@ -1,5 +1,6 @@
 //! What the lanes report, and the sessions and direct paths they need.
 
+use core::time::Duration;
 use std::net::SocketAddr;
 
 use crate::forward::Via as LaneVia;
@@ -11,7 +12,7 @@ use crate::time::Instant;
 use crate::topology::lsdb::Lsdb;
 use crate::wire::datagram::Kind;
 
-use super::probe::Probe;
+use super::probe::{Answer, Probe};
 use super::{Control, Output};
 
 struct KnownKeys<'a>(&'a Lsdb);
@@ -72,6 +73,9 @@ impl Control {
     fn endpoint_seen(&mut self, peer: PeerId, address: SocketAddr, now: Instant) {
         if self.may_go_direct(&peer) {
             self.paths.seen(peer, address);
+            if !self.needs_path(&peer, now) {
+                return;
+            }
             // Ask back at once: a peer behind NAT can be answered only where it just came from, and one that moved is not
             // where it was.
             let probe = self.paths.roam(&peer, address, now, &mut *self.entropy);
@@ -157,7 +161,9 @@ impl Control {
                 }
                 SessionOutput::Changed(peer) => {
                     self.rebuild(now);
-                    self.probe(&peer, now);
+                    if self.needs_path(&peer, now) {
+                        self.probe(&peer, now);
+                    }
                 }
             }
         }
@@ -200,23 +206,31 @@ impl Control {
 
     fn take_probe(&mut self, peer: PeerId, from: SocketAddr, body: &[u8], now: Instant) {
         match Probe::decode(body) {
-            Some(Probe::Request { nonce }) => {
-                self.seal_probe(
-                    &peer,
-                    from,
-                    Probe::Reply {
-                        nonce,
-                        observed: from,
-                    },
-                    now,
-                );
-            }
-            Some(Probe::Reply { nonce, observed }) => {
-                if self.paths.replied(peer, nonce, from, now) {
-                    self.topology_dirty = true;
-                    self.snapshot_dirty = true;
+            Some(Probe::Request { nonce, answer }) => {
+                if let Some(Answer { ask, held }) = answer {
+                    // Never none: that tells an answer from a reply.
+                    let held = Duration::from_millis(held.max(1).into());
+                    self.take_answer(peer, (ask, held), from, now);
                 }
-                self.small_answered(peer, now);
+                let ask = if self.needs_path(&peer, now) {
+                    self.paths.ask_back(&peer, from, now, &mut *self.entropy)
+                } else {
+                    0
+                };
+                let reply = Probe::Reply {
+                    nonce,
+                    ask,
+                    observed: from,
+                };
+                self.seal_probe(&peer, from, reply, now);
+            }
+            Some(Probe::Reply {
+                nonce,
+                ask,
+                observed,
+            }) => {
+                self.take_answer(peer, (nonce, Duration::ZERO), from, now);
+                self.paths.asked(&peer, ask, now);
                 if self.links.of_peer(&peer).is_some()
                     && self.observed.saw(peer, observed, true, now)
                 {
@@ -232,6 +246,28 @@ impl Control {
             // An offer, or empty: then it only confirmed keys.
             None => self.take_offer(peer, from, body, now),
         }
+    }
+
+    /// Something that was asked directly is answered.
+    fn take_answer(
+        &mut self,
+        peer: PeerId,
+        answer: (u64, Duration),
+        from: SocketAddr,
+        now: Instant,
+    ) {
+        if self.paths.replied(peer, answer, from, now) {
+            self.topology_dirty = true;
+            self.snapshot_dirty = true;
+            if let Some(slot) = self
+                .links
+                .of_peer(&peer)
+                .and_then(|c| self.links.get_mut(c))
+            {
+                slot.set_direct(true, now);
+            }
+        }
+        self.small_answered(peer, now);
     }
 
     fn probe(&mut self, peer: &PeerId, now: Instant) {
@@ -272,29 +308,33 @@ impl Control {
         for peer in self.paths.expire(now) {
             self.path_died(peer, now);
         }
+        for peer in self.paths.due(now) {
+            if self.needs_path(&peer, now) {
+                self.probe(&peer, now);
+            } else {
+                self.paths.rest(&peer, now);
+            }
+        }
         if now < self.next_probe {
             return;
         }
         self.next_probe = now + self.entropy.jitter(HEARTBEAT, 10);
         self.doubt_targets(now);
+        self.prune_links(now);
         self.note_use();
         self.wanted
             .retain(|_, used| now.since(*used) < SESSION_IDLE);
         self.keep_sessions(now);
-        let recently: Vec<PeerId> = self
-            .wanted
-            .iter()
-            .filter(|(_, used)| now.since(**used) < PROBE_WHILE_USED)
-            .map(|(p, _)| *p)
-            .collect();
         let mut probed: Vec<PeerId> = self.links.neighbours().map(|(peer, _)| *peer).collect();
         probed.extend(
-            recently
-                .into_iter()
-                .filter(|p| self.links.of_peer(p).is_none() && self.may_go_direct(p)),
+            self.wanted
+                .keys()
+                .filter(|peer| self.links.of_peer(peer).is_none() && self.needs_path(peer, now)),
         );
         for peer in probed {
-            self.probe(&peer, now);
+            if self.paths.direct(&peer).is_none() {
+                self.probe(&peer, now);
+            }
             self.confirm_size(&peer, now);
             self.offer_fast(&peer, now);
         }
@@ -308,17 +348,41 @@ impl Control {
         self.topology_dirty = true;
         self.snapshot_dirty = true;
         self.suggest_addresses(peer);
-        if let Some(dh_key) = self.body_of(&peer).map(|body| body.dh_key) {
+        if let Some(slot) = self
+            .links
+            .of_peer(&peer)
+            .and_then(|c| self.links.get_mut(c))
+        {
+            slot.set_direct(false, now);
+        }
+        // A path that nobody uses fell silent because nobody asked; the next frame asks again.
+        if self.needs_path(&peer, now)
+            && let Some(dh_key) = self.body_of(&peer).map(|body| body.dh_key)
+        {
             self.sessions.renew(peer, dh_key, now, &mut *self.entropy);
         }
     }
 
-    /// The lanes stamp transports with the time of the last frame; that is what keeps a session wanted.
+    /// Whether a direct path to this peer is worth being asked for: it is a neighbour, or frames went there lately.
+    fn needs_path(&self, peer: &PeerId, now: Instant) -> bool {
+        self.links.of_peer(peer).is_some()
+            || (self.may_go_direct(peer)
+                && self
+                    .wanted
+                    .get(peer)
+                    .is_some_and(|used| now.since(*used) < PROBE_WHILE_USED))
+    }
+
+    /// The lanes stamp transports with the time of the last frame; that is what makes and keeps a session wanted,
+    /// whichever side began it.
     fn note_use(&mut self) {
-        for (peer, used) in &mut self.wanted {
-            if let Some(transport) = self.sessions.current(*peer) {
-                let stats = transport.stats();
-                *used = (*used).max(stats.last_frame_sent.unwrap_or(*used));
+        for status in self.sessions.statuses() {
+            let sent = status.current.and_then(|t| t.stats().last_frame_sent);
+            let Some(sent) = sent else { continue };
+            if let Some(used) = self.wanted.get_mut(&status.peer) {
+                *used = (*used).max(sent);
+            } else if self.wanted.len() < MAX_SESSIONS {
+                self.wanted.insert(status.peer, sent);
             }
         }
     }

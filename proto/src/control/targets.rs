@@ -46,6 +46,8 @@ pub enum TargetState {
     Dialling(ConnId),
     /// A link to this peer is up, dialled by either side.
     Satisfied(PeerId),
+    /// This peer has links enough; it is dialled again only if it leaves reach.
+    Elsewhere(PeerId),
     /// Will not be dialled again until the operator says so.
     GivenUp,
 }
@@ -98,7 +100,10 @@ impl Targets {
                 continue;
             }
             let target = self.targets.entry(key).or_insert_with(|| Target::due(now));
-            if matches!(target.state, TargetState::Waiting(_) | TargetState::GivenUp) {
+            if matches!(
+                target.state,
+                TargetState::Waiting(_) | TargetState::GivenUp | TargetState::Elsewhere(_)
+            ) {
                 target.state = TargetState::Waiting(now);
                 target.backoff = REDIAL_MIN;
             }
@@ -215,6 +220,37 @@ impl Targets {
         if let Some(target) = self.targets.get_mut(&TargetKey::Discovered(peer)) {
             target.satisfy(peer, now);
         }
+    }
+
+    /// The peer has links enough, and is reached through others.
+    pub fn declined(&mut self, conn: ConnId, peer: PeerId, now: Instant) {
+        self.targets.remove(&TargetKey::Discovered(peer));
+        for target in self.targets.values_mut() {
+            let dialled = target.state == TargetState::Dialling(conn);
+            if dialled || target.state == TargetState::Satisfied(peer) {
+                target.satisfy(peer, now);
+                target.state = TargetState::Elsewhere(peer);
+            }
+        }
+    }
+
+    /// Dials those again that had links enough and are out of reach now.
+    pub fn reconsider(&mut self, is_reachable: impl Fn(&PeerId) -> bool, now: Instant) {
+        for target in self.targets.values_mut() {
+            if matches!(&target.state, TargetState::Elsewhere(peer) if !is_reachable(peer)) {
+                target.state = TargetState::Waiting(now);
+            }
+        }
+    }
+
+    /// The peers that explicit targets turned out to be.
+    pub fn explicit_peers(&self) -> impl Iterator<Item = PeerId> + '_ {
+        self.targets
+            .iter()
+            .filter_map(|(key, target)| match (key, &target.state) {
+                (TargetKey::Explicit(_), TargetState::Satisfied(peer)) => Some(*peer),
+                _ => None,
+            })
     }
 
     /// Explicit targets that a peer answered at an address which is not its own: a clone of it perhaps, and somebody
