@@ -42,6 +42,9 @@ pub const FDB_MOVE_WINDOW: Duration = Duration::from_secs(2);
 /// How long a MAC that moved too often keeps its place.
 pub const FDB_HOLD: Duration = Duration::from_secs(1);
 
+/// Time after a move in which frames that seem to come from where the MAC was are taken for late ones, not for a move back.
+pub const FDB_LATE: Duration = Duration::from_secs(1);
+
 /// Frames for everybody (group or unknown destination) that the local port may send in a second; more are dropped.
 pub const FLOOD_RATE: u64 = 4_000;
 /// Frames for everybody that the local port may send at once.
@@ -304,3 +307,48 @@ pub const MAX_PARTIALS: usize = 1_024;
 pub const MAX_PARTIAL_BYTES: usize = 4 * 1024 * 1024;
 /// How long a piece waits for the others before they are given up and counted.
 pub const PARTIAL_AGE: Duration = Duration::from_secs(1);
+
+/// Slices the range of addresses is cut into, at most.
+pub const MAX_SLICES: u16 = 4_096;
+/// Addresses one router's containers hold; further allocations and claims are refused.
+pub const MAX_HELD: usize = 4_096;
+/// Addresses one router lends to others; further requests are denied.
+pub const MAX_LOANS: usize = 4_096;
+/// Addresses one statement or message names as held outside their slice's owner.
+pub const MAX_IPAM_PINS: usize = MAX_HELD + MAX_LOANS;
+/// Runs of slices in one statement or message; as many as there are slices.
+pub const MAX_IPAM_RUNS: usize = MAX_SLICES as usize;
+/// Removals of routers that one router recalls; the oldest is forgotten.
+pub const MAX_FENCES: usize = 256;
+/// Addresses held twice that one statement names; further ones are not reported to others.
+pub const MAX_ADDRESS_CONFLICTS: usize = 256;
+/// Bytes of one statement about addresses, or of one message about them; a longer one is refused.
+pub const MAX_IPAM_BYTES: usize = 160 * 1024;
+/// Bytes of a container's id.
+pub const MAX_CONTAINER_ID: usize = 128;
+/// Allocations and claims that wait at once; further ones are refused.
+pub const MAX_IPAM_REQUESTS: usize = 1_024;
+/// Messages about addresses that wait to be sent; further ones are dropped, and repeated by their timers.
+pub const MAX_IPAM_OUTPUTS: usize = 4_096;
+/// Slices given away at once on one request.
+pub const MAX_GRANT: u16 = 16;
+/// Least time between two statements of one router about addresses.
+pub const IPAM_STATEMENT_INTERVAL: Duration = Duration::from_millis(100);
+/// Time between two looks at what waits: requests, grants, agreements.
+pub const IPAM_TICK: Duration = Duration::from_millis(250);
+/// Time an owner has to answer a request before the next one is asked.
+pub const IPAM_ASK_TIMEOUT: Duration = Duration::from_secs(1);
+/// Time after which owners that denied are asked again.
+pub const IPAM_ASK_AGAIN: Duration = Duration::from_secs(2);
+/// Time between two sendings of a grant, or of a question for agreement.
+pub const IPAM_RESEND: Duration = Duration::from_millis(500);
+/// Time a grant has to arrive before its receiver asks all others for their agreement instead.
+pub const IPAM_TAKE_DELAY: Duration = Duration::from_secs(1);
+/// Time a router that was told of others waits for them before it takes the whole range.
+pub const IPAM_FOUND_WAIT: Duration = Duration::from_secs(5);
+/// Time a router must have been unreachable to be removed without force.
+pub const IPAM_DEAD_AFTER: Duration = Duration::from_secs(600);
+/// Time between two looks for routers to remove by themselves.
+pub const IPAM_RECLAIM_TICK: Duration = Duration::from_secs(10);
+/// Time others have to take over the space of a router that leaves.
+pub const IPAM_LEAVE_WAIT: Duration = Duration::from_secs(10);

@@ -19,6 +19,7 @@
 //! | `probe` | the bodies of probes |
 //! | `sizes` | how long datagrams may be on each direct path |
 //! | `data` | what the lanes report, and the sessions they need |
+//! | `heartbeat` | which probes are due, and what follows from those that come or fail to |
 //! | `fast` | with which peers plain VXLAN is exchanged |
 //! | `publish` | the snapshot the lanes read |
 //! | `report` | what `mesh status` and `mesh report` show |
@@ -31,6 +32,7 @@ mod degree;
 mod dial;
 mod fast;
 mod gossip;
+mod heartbeat;
 mod inspect;
 mod io;
 pub mod links;

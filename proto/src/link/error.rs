@@ -226,9 +226,7 @@ fn refusal(code: AlertCode, name: Option<PeerName>) -> String {
         AlertCode::SelfConnection => "connected to ourselves".to_owned(),
         AlertCode::Version => "the two routers have no protocol version in common".to_owned(),
         AlertCode::Authentication => "only one of the two routers has a secret".to_owned(),
-        AlertCode::Full => {
-            "it has as many links as it may; it is reached through others".to_owned()
-        }
+        AlertCode::Full => "that router has as many links as it may".to_owned(),
         AlertCode::Duplicate => "the two routers are connected already".to_owned(),
         AlertCode::Tampered => LinkError::Tampered.to_string(),
         AlertCode::BadRecord => "the router introduced itself wrongly".to_owned(),

@@ -160,9 +160,13 @@ impl Member {
             self.sessions.confirmed(header.receiver, now);
         }
         let mut answers = self.launched();
-        if let Some(Probe::Request { nonce }) = opened.1 {
+        if let Some(Probe::Request { nonce, .. }) = opened.1 {
             let observed = fixture::address(0);
-            let reply = Probe::Reply { nonce, observed };
+            let reply = Probe::Reply {
+                nonce,
+                ask: nonce,
+                observed,
+            };
             answers.extend(self.sealed(victim, Kind::Probe, &reply.encode(), now));
         }
         if let Some(Probe::SizeRequest { nonce, size }) = opened.1 {
