@@ -13,6 +13,7 @@
 //! | 7 | `Observed` | socket address |
 //! | 8 | `Bye` | reason (text) |
 //! | 9 | `Hashes` | depth (1 byte), prefix `u16`, 16 times 8 bytes |
+//! | 10 | `Wanted` | `bool` |
 //!
 //! A message with another tag is skipped and counted by whoever receives it: that is how later versions add messages.
 
@@ -54,6 +55,8 @@ pub enum LinkMessage {
     Want(Vec<RecordKey>),
     /// "I see you at this address."
     Observed(SocketAddr),
+    /// Whether the sender wants this link to stay; it does as long as it has not said otherwise.
+    Wanted(bool),
     /// The sender closes the link.
     Bye {
         /// Why, for people; at most [`MAX_BYE_REASON`] bytes, cut when encoded.
@@ -127,6 +130,7 @@ mod tag {
     pub(super) const OBSERVED: u8 = 7;
     pub(super) const BYE: u8 = 8;
     pub(super) const HASHES: u8 = 9;
+    pub(super) const WANTED: u8 = 10;
 }
 
 impl LinkMessage {
@@ -157,6 +161,7 @@ impl LinkMessage {
                 let list = HashList(node.depth(), node.prefix(), *sums);
                 tagged(tag::HASHES, &list, &mut out)
             }
+            Self::Wanted(wanted) => tagged(tag::WANTED, wanted, &mut out),
             Self::Observed(address) => tagged(tag::OBSERVED, address, &mut out),
             Self::Bye { reason } => {
                 let reason = bounded::truncated(reason, MAX_BYE_REASON);
@@ -188,6 +193,7 @@ impl LinkMessage {
             tag::DIGEST => Self::Digest(codec::decode(body)?),
             tag::SUMMARY => Self::Summary(codec::decode(body)?),
             tag::WANT => Self::Want(codec::decode::<WantList>(body)?.0),
+            tag::WANTED => Self::Wanted(codec::decode(body)?),
             tag::OBSERVED => Self::Observed(codec::decode(body)?),
             tag::BYE => Self::Bye {
                 reason: codec::decode::<Reason>(body)?.0,
@@ -273,6 +279,7 @@ mod tests {
             }),
             vec(key(), 0..20).prop_map(LinkMessage::Want),
             hashes().prop_map(LinkMessage::Hashes),
+            any::<bool>().prop_map(LinkMessage::Wanted),
             address().prop_map(LinkMessage::Observed),
             "[ -~]{0,100}".prop_map(|reason| LinkMessage::Bye { reason }),
         ]
@@ -298,7 +305,7 @@ mod tests {
         fn any_bytes_are_read_without_panic(tag in 0u8..12, body in vec(any::<u8>(), 0..200)) {
             let mut bytes = vec![tag];
             bytes.extend(body);
-            let known = (1..=9).contains(&tag);
+            let known = (1..=10).contains(&tag);
             match LinkMessage::decode(&bytes) {
                 Ok(LinkMessage::Unknown(t)) => prop_assert!(!known && t == tag),
                 Ok(m) => prop_assert!(known && m.encode().is_ok()),
