@@ -91,7 +91,7 @@ def transfer(measure, size):
 def drops(host):
     """The reasons a host's router names, with their numbers; none is the rule."""
     report = json.loads(host.run(contenders.find("mesh"), "report"))
-    reasons = report.get("data", {}).get("drops", {})
+    reasons = report["Router"]["Drops"]
     counted = {reason: count for reason, count in reasons.items() if count}
     return " ".join(f"{reason} {count}" for reason, count in counted.items()) or "nothing"
 
