@@ -5,9 +5,11 @@ use std::net::Ipv4Addr;
 
 use sha2::{Digest, Sha256};
 
-use super::allocate::{RequestId, Wait};
+use super::Ipam;
+use super::peers::Peer;
+use super::refusal::{Namer, Wait};
+use super::request::RequestId;
 use super::wire::{Conflict, Want};
-use super::{Ipam, Peer};
 use crate::ids::PeerId;
 use crate::time::Instant;
 
@@ -166,7 +168,7 @@ impl Ipam {
     }
 
     /// One line for each thing an operator has to decide, with the command; `name` makes a router's name for people.
-    pub fn advice(&self, name: impl Fn(&PeerId) -> String) -> Vec<String> {
+    pub fn advice(&self, name: Namer<'_>) -> Vec<String> {
         let mut lines = Vec::new();
         for conflict in self.conflicts() {
             let (first, second) = (name(&conflict.first), name(&conflict.second));
