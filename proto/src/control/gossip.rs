@@ -67,6 +67,7 @@ impl Control {
                     slot.dirty.extend(held);
                 }
             }
+            LinkMessage::Unicast { hops, bytes } => self.take_unicast(conn, hops, bytes, now),
             LinkMessage::Observed(address) => self.take_observed(conn, address, now),
             LinkMessage::Bye { reason } => {
                 self.drop_link(conn, &printable(&reason), Retry::Later, now);

@@ -7,7 +7,7 @@ use ipnet::Ipv4Net;
 
 use super::journal::Entry;
 use super::refusal::{Refusal, Wait};
-use super::wire::Want;
+use super::wire::{Message, Want};
 use super::{Ipam, Output};
 use crate::ids::PeerId;
 use crate::limits::{MAX_CONTAINER_ID, MAX_HELD, MAX_IPAM_REQUESTS};
@@ -127,13 +127,31 @@ impl Ipam {
         }
     }
 
-    /// Takes the range now, if this router would do so for a request (`prime`).
-    pub fn prime(&mut self, now: Instant) {
-        if self.state.has_no_map() {
-            let _ = self.found(now, now);
-            self.flush(now);
+    /// Sees to it that the range has an owner (`prime`): takes it, or asks the router that should. What it waits for;
+    /// `None` once there is an owner. To be called again every second; `since` is when it was first called.
+    pub fn prime(&mut self, since: Instant, now: Instant) -> Option<Wait> {
+        if !self.state.has_no_map() {
+            return None;
         }
+        let wait = self.found(since, now);
+        if let Some(Wait::Founder(founder)) = wait {
+            let number = self.next_number;
+            self.next_number += 1;
+            self.published.changed = true;
+            let want = Want::Subnet(self.range());
+            let (epoch, slices) = (self.config.epoch, 1);
+            let ask = Message::Ask {
+                epoch,
+                number,
+                want,
+                slices,
+            };
+            self.send(founder, &ask);
+        }
+        self.flush(now);
+        wait
     }
+
 
     fn open(
         &mut self,

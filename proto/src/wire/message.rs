@@ -13,6 +13,7 @@
 //! | 7 | `Observed` | socket address |
 //! | 8 | `Bye` | reason (text) |
 //! | 9 | `Hashes` | depth (1 byte), prefix `u16`, 16 times 8 bytes |
+//! | 10 | `Unicast` | hops `u8`, signed message (bytes) |
 //!
 //! A message with another tag is skipped and counted by whoever receives it: that is how later versions add messages.
 
@@ -54,6 +55,13 @@ pub enum LinkMessage {
     Want(Vec<RecordKey>),
     /// "I see you at this address."
     Observed(SocketAddr),
+    /// A signed message from one router to one other, verbatim. Not parsed and not verified here.
+    Unicast {
+        /// Hops it may still take, this one included.
+        hops: u8,
+        /// At most [`MAX_RECORD`] of them.
+        bytes: Vec<u8>,
+    },
     /// The sender closes the link.
     Bye {
         /// Why, for people; at most [`MAX_BYE_REASON`] bytes, cut when encoded.
@@ -115,6 +123,9 @@ struct WantList(#[serde(deserialize_with = "bounded::list::<_, _, MAX_WANT>")] V
 struct HashList(u8, u16, [[u8; 8]; CHILDREN]);
 
 #[derive(Serialize, Deserialize)]
+struct Passed<'a>(u8, #[serde(borrow)] RecordBlob<'a>);
+
+#[derive(Serialize, Deserialize)]
 struct Reason(#[serde(deserialize_with = "bounded::text::<_, MAX_BYE_REASON>")] String);
 
 mod tag {
@@ -127,6 +138,7 @@ mod tag {
     pub(super) const OBSERVED: u8 = 7;
     pub(super) const BYE: u8 = 8;
     pub(super) const HASHES: u8 = 9;
+    pub(super) const UNICAST: u8 = 10;
 }
 
 impl LinkMessage {
@@ -156,6 +168,10 @@ impl LinkMessage {
             Self::Hashes(Hashes { node, sums }) => {
                 let list = HashList(node.depth(), node.prefix(), *sums);
                 tagged(tag::HASHES, &list, &mut out)
+            }
+            Self::Unicast { hops, bytes } => {
+                within(bytes.len(), MAX_RECORD)?;
+                tagged(tag::UNICAST, &Passed(*hops, Blob(bytes)), &mut out)
             }
             Self::Observed(address) => tagged(tag::OBSERVED, address, &mut out),
             Self::Bye { reason } => {
@@ -196,6 +212,11 @@ impl LinkMessage {
                 let HashList(depth, prefix, sums) = codec::decode(body)?;
                 let node = Node::new(depth, prefix).ok_or(CodecError::Malformed)?;
                 Self::Hashes(Hashes { node, sums })
+            }
+            tag::UNICAST => {
+                let Passed(hops, bytes) = codec::decode(body)?;
+                let bytes = bytes.0.to_vec();
+                Self::Unicast { hops, bytes }
             }
             other => Self::Unknown(other),
         })
@@ -274,6 +295,8 @@ mod tests {
             vec(key(), 0..20).prop_map(LinkMessage::Want),
             hashes().prop_map(LinkMessage::Hashes),
             address().prop_map(LinkMessage::Observed),
+            (any::<u8>(), vec(any::<u8>(), 0..300))
+                .prop_map(|(hops, bytes)| LinkMessage::Unicast { hops, bytes }),
             "[ -~]{0,100}".prop_map(|reason| LinkMessage::Bye { reason }),
         ]
     }
@@ -298,7 +321,7 @@ mod tests {
         fn any_bytes_are_read_without_panic(tag in 0u8..12, body in vec(any::<u8>(), 0..200)) {
             let mut bytes = vec![tag];
             bytes.extend(body);
-            let known = (1..=9).contains(&tag);
+            let known = (1..=10).contains(&tag);
             match LinkMessage::decode(&bytes) {
                 Ok(LinkMessage::Unknown(t)) => prop_assert!(!known && t == tag),
                 Ok(m) => prop_assert!(known && m.encode().is_ok()),
@@ -341,6 +364,14 @@ mod tests {
         let too_large = vec![0; MAX_RECORD + 1];
         let bytes = LinkMessage::Records(vec![too_large]).encode().unwrap();
         assert!(LinkMessage::decode(&bytes).is_err());
+
+        let unicast = |n| LinkMessage::Unicast {
+            hops: u8::MAX,
+            bytes: vec![0; n],
+        };
+        let bytes = unicast(MAX_RECORD).encode().unwrap();
+        assert!(LinkMessage::decode(&bytes).is_ok());
+        assert!(unicast(MAX_RECORD + 1).encode().is_err());
     }
 
     #[test]

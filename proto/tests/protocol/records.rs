@@ -87,6 +87,13 @@ pub(crate) fn messages() -> Vectors {
         ),
         ("Bye", encoded(LinkMessage::Bye { reason })),
         ("Hashes", encoded(LinkMessage::Hashes(hashes))),
+        (
+            "Unicast",
+            encoded(LinkMessage::Unicast {
+                hops: 16,
+                bytes: vec![0xaa, 0xbb],
+            }),
+        ),
     ])
 }
 

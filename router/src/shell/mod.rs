@@ -151,7 +151,7 @@ impl Shell {
                 Output::Targets(targets) => self.state.put(Change::Targets(targets)),
                 Output::Held(held) => self.held.store(held),
                 // Nobody on this host speaks about other topics yet.
-                Output::Said(_) | Output::Reach => {}
+                Output::Said(_) | Output::Told { .. } | Output::Reach => {}
                 Output::Fast(peers) => {
                     if let Some(fast) = &self.fast {
                         fast.set(peers);

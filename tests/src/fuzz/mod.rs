@@ -27,6 +27,7 @@ mod session;
 mod state;
 mod text;
 mod topology;
+mod unicast;
 
 use std::path::PathBuf;
 
@@ -73,6 +74,7 @@ pub const TARGETS: &[Target] = targets! {
     link, 1_000, "two routers on one TCP link, with changed bytes";
     link_message, 100_000, "messages between neighbours";
     record, 20_000, "signed records";
+    unicast, 20_000, "signed messages from one router to another";
     topology, 400, "records, the link-state database and routes";
     probe, 300_000, "bodies of probes";
     text, 100_000, "addresses, targets and names as people type them";
