@@ -1,9 +1,10 @@
 //! Addresses of slices that this router may use: the lowest free one of a subnet, or this very one.
 
-use core::ops::RangeInclusive;
+use core::ops::{Range, RangeInclusive};
 use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
+use sha2::{Digest, Sha256};
 
 use super::journal::Entry;
 use super::refusal::{Refusal, Wait};
@@ -12,6 +13,7 @@ use super::slices::Run;
 use super::state::{Held, State, USED};
 use super::wire::Want;
 use super::{Fault, Ipam};
+use crate::ids::PeerId;
 use crate::limits::MAX_HELD;
 use crate::time::Instant;
 
@@ -52,10 +54,13 @@ impl Ipam {
         addrs.iter().find(fits).copied()
     }
 
-    /// The lowest free address of a subnet in slices that may be used.
+    /// The lowest free address of a subnet in slices that may be used. In a subnet of several slices each router begins
+    /// at another one: two that allocate before they meet then rarely give out the same.
     pub(super) fn find_free(&self, subnet: Ipv4Net) -> Option<Ipv4Addr> {
         let size = self.state.slicing.size();
         let slices = self.state.slicing.slices_of(subnet);
+        let home = home(&self.config.me, &slices);
+        let slices = (home..slices.end).chain(slices.start..home);
         for slice in slices.filter(|s| self.may_use(*s)) {
             let is_full = self.state.used[usize::from(slice)] >= size;
             if is_full && !self.has_fault(Fault::NoPins) {
@@ -150,6 +155,18 @@ impl Ipam {
         self.hold(addr, request);
         Step::Done(addr)
     }
+}
+
+/// The slice at which a router begins: one of these, by a hash of its identity.
+fn home(me: &PeerId, slices: &Range<u16>) -> u16 {
+    let hash = Sha256::new()
+        .chain_update(b"mesh home v1")
+        .chain_update(me.0);
+    let mut first = [0; 8];
+    first.copy_from_slice(&hash.finalize()[..8]);
+    let count = u64::try_from(slices.len()).unwrap_or(1).max(1);
+    let offset = u64::from_be_bytes(first) % count;
+    slices.start + u16::try_from(offset).unwrap_or(0)
 }
 
 /// The addresses of a slice that a host of `subnet` may have, as numbers.

@@ -152,7 +152,6 @@ impl Ipam {
         wait
     }
 
-
     fn open(
         &mut self,
         id: RequestId,
