@@ -132,8 +132,9 @@ fn what_both_gave_out_before_they_met_is_told_with_the_command_that_ends_it() ->
             .map(|host| host.run_free(&["net:10.32.5.0/24"], "late"))
             .collect::<Result<_>>()?;
         more[0].reaches(&more[1])?;
-        two.mesh(&["detach", "10.32.5.1/24", &id(two)?])?.ok()?;
-        two.mesh(&["attach", "net:10.32.5.0/24", &id(two)?])?.ok()?;
+        let early = id(two)?;
+        two.mesh(&["detach", "10.32.5.1/24", &early])?.ok()?;
+        two.mesh(&["attach", "net:10.32.5.0/24", &early])?.ok()?;
         wait_until(Duration::from_secs(15), "the conflict is over", || {
             for host in bed.hosts() {
                 let advice = host.ipam()?.advice;
@@ -227,7 +228,7 @@ fn killed_again_and_again_under_allocation_it_forgets_nothing() -> Result<()> {
         host.launch(&[])?;
         let kept = host.run_free(&["net:10.32.5.0/24"], "kept")?;
         let (began, mut kills) = (Instant::now(), 0);
-        while kills < 200 && began.elapsed() < Duration::from_secs(30) {
+        while kills < 200 && began.elapsed() < Duration::from_secs(25) {
             let id = host.ps()?[0].container.clone();
             let line = format!(
                 "i=0; while [ $i -lt 8 ]; do i=$((i+1)); timeout 3 mesh attach --timeout 2 net:10.33.{}.0/24 {id} \
@@ -251,13 +252,13 @@ fn killed_again_and_again_under_allocation_it_forgets_nothing() -> Result<()> {
             let is_kept = held.allocations.iter().any(|a| a.address == "10.32.5.1/24");
             ensure!(is_kept, "after {kills} kills: {:?}", held.allocations);
         }
-        ensure!(host.address_of("kept")? == "10.32.5.1/24" && kept.address() == "10.32.5.1");
         // What is held and used by nobody is free in time; what is used is held.
         let used: BTreeSet<String> = host
             .ps()?
             .iter()
             .flat_map(|c| c.interfaces.iter().map(|i| i.address.clone()))
             .collect();
+        ensure!(used.contains(&format!("{}/24", kept.address())), "{used:?}");
         wait_until(
             Duration::from_secs(60),
             "what is held is what is used",
@@ -303,11 +304,15 @@ fn a_router_that_is_gone_is_removed_and_one_that_lives_is_not() -> Result<()> {
             );
             Ok(())
         })?;
-        let message = one.mesh(&["rmpeer", "host3"])?.refused()?;
-        ensure!(
-            message.contains("wait until 600 s, or use --force"),
-            "{message}"
-        );
+        // In its first seconds a router removes nobody.
+        wait_until(AGREE, "it is refused for want of silence", || {
+            let message = one.mesh(&["rmpeer", "host3"])?.refused()?;
+            ensure!(
+                message.contains("wait until 600 s, or use --force"),
+                "{message}"
+            );
+            Ok(())
+        })?;
         let done = one.mesh(&["rmpeer", "--force", "host3"])?.ok()?;
         ensure!(done.contains("host3 is removed"), "{done}");
         // The other one sees it within 5 s, and the space is used again.
