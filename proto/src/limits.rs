@@ -154,9 +154,19 @@ pub const MAX_OFFERED_SUITES: usize = 4;
 /// A session without frames for this long is dropped, unless its peer is a neighbour.
 pub const SESSION_IDLE: Duration = Duration::from_secs(600);
 
-/// Time between heartbeats on a link and on a direct session.
+/// Time between two looks at what must be kept alive, and between probes of addresses that may reach a peer.
 pub const HEARTBEAT: Duration = Duration::from_secs(1);
-/// Silence after which a link or a direct path counts as dead.
+/// Time between probes of a direct path; only one end asks, and its questions answer the other's.
+pub const PATH_BEAT: Duration = Duration::from_millis(1_500);
+/// Silence on a direct path after which both ends ask, every [`PATH_RETRY`].
+pub const PATH_DOUBT: Duration = Duration::from_millis(2_000);
+/// Time between probes of a direct path that is in doubt.
+pub const PATH_RETRY: Duration = Duration::from_millis(250);
+/// Time between heartbeats on a link, from its dialler, while there is a direct path between the two.
+pub const LINK_BEAT: Duration = Duration::from_secs(5);
+/// Silence after which a link counts as dead while there is a direct path between the two.
+pub const LINK_DEAD_AFTER: Duration = Duration::from_secs(10);
+/// Silence after which a direct path counts as dead, and a link between two without one.
 pub const DEAD_AFTER: Duration = Duration::from_millis(3_500);
 /// Time without a direct path to a neighbour after which UDP between the two counts as blocked, in words.
 pub const UDP_PATIENCE: Duration = Duration::from_secs(10);
@@ -172,10 +182,20 @@ pub const REDIAL_MIN: Duration = Duration::from_secs(1);
 pub const REDIAL_MAX_EXPLICIT: Duration = Duration::from_secs(8);
 /// Longest wait between two dials of a peer learnt by gossip.
 pub const REDIAL_MAX_DISCOVERED: Duration = Duration::from_secs(30);
-/// Up to this many routers everyone links to everyone; above, to about [`DEGREE`] others.
+/// Up to this many routers everyone links to everyone; above, to about eight others.
 pub const FULL_MESH: usize = 32;
-/// Links a router begins by discovery in a mesh larger than [`FULL_MESH`].
-pub const DEGREE: usize = 8;
+/// In a larger mesh: the next identities after its own that a router links to.
+pub const RING_LINKS: usize = 2;
+/// In a larger mesh: routers drawn at random that a router links to.
+pub const RANDOM_LINKS: usize = 2;
+/// Links of a router in a larger mesh; further ones that it does not need are refused or given up.
+pub const MAX_DEGREE: usize = 16;
+/// In a larger mesh: routers out of reach that a router dials.
+pub const UNREACHABLE_DIALS: usize = 4;
+/// Age at which a link that neither end wants is ended.
+pub const SPARE_AFTER: Duration = Duration::from_secs(10);
+/// A router that had links enough is not drawn again for this long.
+pub const DECLINED_FOR: Duration = Duration::from_secs(600);
 /// Time between two comparisons of digests with each neighbour.
 pub const ANTI_ENTROPY: Duration = Duration::from_secs(5);
 /// Least time between two records of one router about one topic; the first change after a quiet time goes out at once.
@@ -195,6 +215,8 @@ pub const UNICAST_RATE: u64 = 500;
 pub const UNICAST_BURST: u64 = 2_000;
 /// Time without a sign of another router that uses our key after which it is taken to be gone.
 pub const CLONE_QUIET: Duration = Duration::from_secs(60);
+/// Time in which records that are passed on wait for others for the same neighbour.
+pub const COALESCE: Duration = Duration::from_millis(20);
 /// Least time between two snapshots, so that a burst of changes costs one computation.
 pub const DEBOUNCE: Duration = Duration::from_millis(20);
 /// Bytes of records put into one gossip message.

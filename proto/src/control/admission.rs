@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use crate::crypto::identity::peer_id;
 use crate::crypto::secret::SecretKind;
 use crate::ids::{ConnId, PeerId, PeerName};
-use crate::limits::{DEAD_AFTER, HANDSHAKE_TIMEOUT, MAX_PINS};
+use crate::limits::{HANDSHAKE_TIMEOUT, MAX_PINS};
 use crate::link::AlertCode;
 use crate::time::Instant;
 use crate::topology::record::SignedRecord;
@@ -78,7 +78,12 @@ impl Control {
             slot.peer = Some(peer);
         }
         let verdict = match self.judge(&record) {
-            Verdict::Accept => self.judge_duplicate(conn, peer, &record, now),
+            Verdict::Accept => match self.judge_duplicate(conn, peer, &record, now) {
+                Verdict::Accept if self.is_one_too_many(conn, &peer) => {
+                    Verdict::Refuse(AlertCode::Full)
+                }
+                verdict => verdict,
+            },
             refuse @ Verdict::Refuse(_) => refuse,
         };
         let Some(slot) = self.links.get_mut(conn) else {
@@ -97,6 +102,12 @@ impl Control {
                 }
             }
         }
+    }
+
+    /// Whether somebody dialled us who finds us through others just as well.
+    fn is_one_too_many(&self, conn: ConnId, peer: &PeerId) -> bool {
+        let inbound = self.links.get(conn).is_some_and(|slot| !slot.outbound);
+        inbound && self.links.of_peer(peer).is_none() && self.has_enough_without(peer)
     }
 
     fn judge(&self, record: &SignedRecord) -> Verdict {
@@ -163,7 +174,7 @@ impl Control {
         let dialler = |outbound: bool| if outbound { self.me } else { peer };
         let existing = Existing {
             dialler: dialler(existing.outbound),
-            silent: existing.silence(now) > DEAD_AFTER / 2,
+            silent: existing.seems_silent(now),
             fresh: existing
                 .up_since()
                 .is_none_or(|up| now.since(up) < HANDSHAKE_TIMEOUT),

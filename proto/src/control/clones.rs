@@ -69,15 +69,15 @@ impl Control {
     ) {
         if record.version().epoch < self.own.epoch() {
             // What an earlier run said; who it is now makes it void.
-            self.answer_with(record.key(), from);
-            self.answer_with(RecordKey::new(self.me, Topic::IDENTITY), from);
+            self.answer_with(record.key(), from, now);
+            self.answer_with(RecordKey::new(self.me, Topic::IDENTITY), from, now);
             return;
         }
         if let Some(ours) = self.own.signed(record.topic()) {
             let fork = record.version() == ours.version() && record.hash() != ours.hash();
             if record.version() <= ours.version() && !fork {
                 if record.version() < ours.version() {
-                    self.answer_with(record.key(), from);
+                    self.answer_with(record.key(), from, now);
                 }
                 return;
             }
@@ -103,11 +103,12 @@ impl Control {
     }
 
     /// The neighbour holds something older of ours: it gets what we say now.
-    fn answer_with(&mut self, key: RecordKey, to: Option<ConnId>) {
+    fn answer_with(&mut self, key: RecordKey, to: Option<ConnId>, now: Instant) {
         if self.own.signed(key.topic).is_some()
             && let Some(slot) = to.and_then(|conn| self.links.get_mut(conn))
         {
             slot.dirty.insert(key);
+            slot.wake(now);
         }
     }
 

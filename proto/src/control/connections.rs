@@ -147,6 +147,10 @@ impl Control {
             return;
         }
         self.links.set_up(conn, peer, now);
+        let direct = self.paths.direct(&peer).is_some();
+        if let Some(slot) = self.links.get_mut(conn) {
+            slot.set_direct(direct, now);
+        }
         self.links.forget_failed(address);
         self.targets.satisfied(conn, peer, now);
         self.begin_paths(peer, address, outbound, now);
@@ -168,8 +172,11 @@ impl Control {
             ) => Retry::Slowly,
             _ => Retry::Later,
         };
-        if error.is_proven_duplicate() {
+        if error.is_proven(AlertCode::Duplicate) {
             self.meet_duplicate(conn, now);
+        }
+        if error.is_proven(AlertCode::Full) {
+            self.was_declined(conn, now);
         }
         self.drop_link(conn, &error.to_string(), retry, now);
     }
@@ -223,7 +230,8 @@ impl Control {
     fn link_due(&mut self, conn: ConnId, due: &Due, now: Instant) {
         match due {
             Due::Silent => {
-                let silence = limits::DEAD_AFTER.as_secs_f32();
+                let silence = self.links.get(conn).map(|slot| slot.silence(now));
+                let silence = silence.unwrap_or(limits::DEAD_AFTER).as_secs_f32();
                 self.drop_link(
                     conn,
                     &format!("nothing heard for {silence:.1} s"),

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use crate::forward::Via as LaneVia;
 use crate::forward::{Collected, LaneEvent};
 use crate::ids::PeerId;
-use crate::limits::{HEARTBEAT, MAX_CANDIDATES, MAX_SESSIONS, PROBE_WHILE_USED, SESSION_IDLE};
+use crate::limits::{MAX_CANDIDATES, MAX_SESSIONS, SESSION_IDLE};
 use crate::session::{Directory, SessionOutput, SessionStatus, Via};
 use crate::time::Instant;
 use crate::topology::lsdb::Lsdb;
@@ -72,6 +72,9 @@ impl Control {
     fn endpoint_seen(&mut self, peer: PeerId, address: SocketAddr, now: Instant) {
         if self.may_go_direct(&peer) {
             self.paths.seen(peer, address);
+            if !self.needs_path(&peer, now) {
+                return;
+            }
             // Ask back at once: a peer behind NAT can be answered only where it just came from, and one that moved is not
             // where it was.
             let probe = self.paths.roam(&peer, address, now, &mut *self.entropy);
@@ -86,7 +89,7 @@ impl Control {
         self.config.discovery || self.links.of_peer(peer).is_some()
     }
 
-    fn suggest_addresses(&mut self, peer: PeerId) {
+    pub(super) fn suggest_addresses(&mut self, peer: PeerId) {
         if self.may_go_direct(&peer) {
             let addresses = self.addresses_of(&peer);
             self.paths.suggest(peer, &addresses);
@@ -157,7 +160,9 @@ impl Control {
                 }
                 SessionOutput::Changed(peer) => {
                     self.rebuild(now);
-                    self.probe(&peer, now);
+                    if self.needs_path(&peer, now) {
+                        self.probe(&peer, now);
+                    }
                 }
             }
         }
@@ -198,51 +203,6 @@ impl Control {
         }
     }
 
-    fn take_probe(&mut self, peer: PeerId, from: SocketAddr, body: &[u8], now: Instant) {
-        match Probe::decode(body) {
-            Some(Probe::Request { nonce }) => {
-                self.seal_probe(
-                    &peer,
-                    from,
-                    Probe::Reply {
-                        nonce,
-                        observed: from,
-                    },
-                    now,
-                );
-            }
-            Some(Probe::Reply { nonce, observed }) => {
-                if self.paths.replied(peer, nonce, from, now) {
-                    self.topology_dirty = true;
-                    self.snapshot_dirty = true;
-                }
-                self.small_answered(peer, now);
-                if self.links.of_peer(&peer).is_some()
-                    && self.observed.saw(peer, observed, true, now)
-                {
-                    self.refresh_endpoints();
-                }
-            }
-            Some(Probe::SizeRequest { nonce, size }) => {
-                self.seal_probe(&peer, from, Probe::SizeReply { nonce, size }, now);
-            }
-            Some(Probe::SizeReply { nonce, size }) => {
-                self.size_answered(peer, from, (nonce, size), now);
-            }
-            // An offer, or empty: then it only confirmed keys.
-            None => self.take_offer(peer, from, body, now),
-        }
-    }
-
-    fn probe(&mut self, peer: &PeerId, now: Instant) {
-        if self.sessions.current(*peer).is_none() {
-            return;
-        }
-        for (to, probe) in self.paths.probes(peer, now, &mut *self.entropy) {
-            self.seal_probe(peer, to, probe, now);
-        }
-    }
-
     pub(super) fn seal_probe(&mut self, peer: &PeerId, to: SocketAddr, probe: Probe, now: Instant) {
         self.seal_payload(peer, to, &probe.encode(), now);
     }
@@ -268,62 +228,7 @@ impl Control {
     }
 
     /// Probes what must be probed, drops what fell silent, lets go of what nobody uses.
-    pub(super) fn tick_paths(&mut self, now: Instant) {
-        for peer in self.paths.expire(now) {
-            self.path_died(peer, now);
-        }
-        if now < self.next_probe {
-            return;
-        }
-        self.next_probe = now + self.entropy.jitter(HEARTBEAT, 10);
-        self.doubt_targets(now);
-        self.note_use();
-        self.wanted
-            .retain(|_, used| now.since(*used) < SESSION_IDLE);
-        self.keep_sessions(now);
-        let recently: Vec<PeerId> = self
-            .wanted
-            .iter()
-            .filter(|(_, used)| now.since(**used) < PROBE_WHILE_USED)
-            .map(|(p, _)| *p)
-            .collect();
-        let mut probed: Vec<PeerId> = self.links.neighbours().map(|(peer, _)| *peer).collect();
-        probed.extend(
-            recently
-                .into_iter()
-                .filter(|p| self.links.of_peer(p).is_none() && self.may_go_direct(p)),
-        );
-        for peer in probed {
-            self.probe(&peer, now);
-            self.confirm_size(&peer, now);
-            self.offer_fast(&peer, now);
-        }
-        self.refresh_fast(now);
-        self.forget_the_gone(now);
-    }
-
-    /// The peer does not answer where it did: another address, a relay or a new handshake may reach it.
-    fn path_died(&mut self, peer: PeerId, now: Instant) {
-        self.follow_direct(peer, now);
-        self.topology_dirty = true;
-        self.snapshot_dirty = true;
-        self.suggest_addresses(peer);
-        if let Some(dh_key) = self.body_of(&peer).map(|body| body.dh_key) {
-            self.sessions.renew(peer, dh_key, now, &mut *self.entropy);
-        }
-    }
-
-    /// The lanes stamp transports with the time of the last frame; that is what keeps a session wanted.
-    fn note_use(&mut self) {
-        for (peer, used) in &mut self.wanted {
-            if let Some(transport) = self.sessions.current(*peer) {
-                let stats = transport.stats();
-                *used = (*used).max(stats.last_frame_sent.unwrap_or(*used));
-            }
-        }
-    }
-
-    fn keep_sessions(&mut self, now: Instant) {
+    pub(super) fn keep_sessions(&mut self, now: Instant) {
         let neighbours: Vec<PeerId> = self.links.neighbours().map(|(peer, _)| *peer).collect();
         for peer in neighbours {
             // Begins a handshake only where one is due: no keys, or keys that grow old.

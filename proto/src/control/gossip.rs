@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
 use crate::ids::{ConnId, PeerId};
-use crate::limits::{MAX_GOSSIP_BATCH, MAX_RECORDS_PER_MESSAGE, MAX_WANT};
+use crate::limits::{COALESCE, MAX_GOSSIP_BATCH, MAX_RECORDS_PER_MESSAGE, MAX_WANT};
 use crate::time::Instant;
 use crate::topology::lsdb::{Lsdb, Merge, Refusal};
 use crate::topology::record::SignedRecord;
@@ -57,16 +57,18 @@ impl Control {
                     self.send_to(conn, [LinkMessage::Hashes(hashes)]);
                 }
             }
-            LinkMessage::Hashes(hashes) => self.take_hashes(conn, &hashes),
-            LinkMessage::Summary(summary) => self.take_summary(conn, &summary),
+            LinkMessage::Hashes(hashes) => self.take_hashes(conn, &hashes, now),
+            LinkMessage::Summary(summary) => self.take_summary(conn, &summary, now),
             LinkMessage::Want(wanted) => {
                 if let Some(slot) = self.links.get_mut(conn) {
                     let held = wanted
                         .into_iter()
                         .filter(|key| self.lsdb.get(*key).is_some());
                     slot.dirty.extend(held);
+                    slot.wake(now);
                 }
             }
+            LinkMessage::Wanted(wanted) => self.take_wanted(conn, wanted),
             LinkMessage::Unicast { hops, bytes } => self.take_unicast(conn, hops, bytes, now),
             LinkMessage::Observed(address) => self.take_observed(conn, address, now),
             LinkMessage::Bye { reason } => {
@@ -82,7 +84,10 @@ impl Control {
             let address = slot.address;
             slot.send(&LinkMessage::Observed(address));
         }
-        self.send_digest(conn);
+        // One end compares, for both.
+        if self.links.get(conn).is_some_and(|slot| slot.outbound) {
+            self.send_digest(conn);
+        }
     }
 
     pub(super) fn send_digest(&mut self, conn: ConnId) {
@@ -103,19 +108,21 @@ impl Control {
         }
     }
 
-    fn take_hashes(&mut self, conn: ConnId, hashes: &Hashes) {
+    fn take_hashes(&mut self, conn: ConnId, hashes: &Hashes, now: Instant) {
         let closer = self.lsdb.closer(hashes);
         self.send_to(conn, closer.hashes.into_iter().map(LinkMessage::Hashes));
         self.send_to(conn, closer.lists.into_iter().map(LinkMessage::Summary));
         if let Some(slot) = self.links.get_mut(conn) {
             slot.dirty.extend(closer.send);
+            slot.wake(now);
         }
     }
 
-    fn take_summary(&mut self, conn: ConnId, summary: &Summary) {
+    fn take_summary(&mut self, conn: ConnId, summary: &Summary, now: Instant) {
         let missing = self.lsdb.missing(summary);
         if let Some(slot) = self.links.get_mut(conn) {
             slot.dirty.extend(missing.send);
+            slot.wake(now);
         }
         self.ask(conn, &missing.ask);
     }
@@ -166,6 +173,8 @@ impl Control {
                 self.gossip_counters.known += 1;
                 if same_or_older == Merge::Same {
                     self.has_it(from, key);
+                } else {
+                    self.correct(from, key, now);
                 }
                 return;
             }
@@ -199,7 +208,7 @@ impl Control {
                         .for_each(|topic| self.changed(RecordKey::new(origin, *topic)));
                 }
                 self.has_it(from, key);
-                self.spread(key, from);
+                self.spread(key, from, now + COALESCE);
                 self.changed(key);
             }
             Merge::Same | Merge::Older => self.gossip_counters.known += 1,
@@ -234,11 +243,12 @@ impl Control {
         good
     }
 
-    /// Marks a record as news for every neighbour but the one it came from.
-    pub(super) fn spread(&mut self, key: RecordKey, from: Option<ConnId>) {
+    /// Marks a record as news for every neighbour but the one it came from, to be told then.
+    fn spread(&mut self, key: RecordKey, from: Option<ConnId>, at: Instant) {
         for (conn, slot) in self.links.iter_mut() {
             if slot.up && Some(conn) != from {
                 slot.dirty.insert(key);
+                slot.wake(at);
             }
         }
     }
@@ -250,11 +260,24 @@ impl Control {
         }
     }
 
+    /// The neighbour said something outdated: it gets what is newer, or what made it void.
+    fn correct(&mut self, from: Option<ConnId>, key: RecordKey, now: Instant) {
+        let newer = if self.lsdb.get(key).is_some() {
+            key
+        } else {
+            RecordKey::new(key.origin, Topic::IDENTITY)
+        };
+        if let Some(slot) = from.and_then(|conn| self.links.get_mut(conn)) {
+            slot.dirty.insert(newer);
+            slot.wake(now);
+        }
+    }
+
     pub(super) fn publish_own(&mut self, records: Vec<SignedRecord>, now: Instant) {
         for record in records {
             let key = record.key();
             self.lsdb.insert(record, now);
-            self.spread(key, None);
+            self.spread(key, None, now);
             self.changed(key);
         }
     }
@@ -290,19 +313,22 @@ impl Control {
         gone.into_iter().for_each(|key| self.changed(key));
     }
 
-    /// Sends what waits, link by link, as far as each has room.
-    pub(super) fn send_gossip(&mut self) {
+    /// Sends what has waited long enough, link by link, as far as each has room.
+    pub(super) fn send_gossip(&mut self, now: Instant) {
         let mut conns = Vec::new();
         for (conn, slot) in self
             .links
             .iter_mut()
-            .filter(|(_, slot)| slot.up && !slot.dirty.is_empty())
+            .filter(|(_, slot)| slot.next_gossip().is_some_and(|at| at <= now))
         {
             while slot.room() > 0 && !slot.dirty.is_empty() {
                 let records = next_batch(&mut slot.dirty, &self.lsdb);
                 if !records.is_empty() {
                     slot.send(&LinkMessage::Records(records));
                 }
+            }
+            if slot.dirty.is_empty() {
+                slot.gossiped();
             }
             conns.push(conn);
         }

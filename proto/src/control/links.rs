@@ -11,8 +11,8 @@ use crate::forward::throttle::TokenBucket;
 use crate::ids::{ConnId, PeerId};
 use crate::limits::{
     ANTI_ENTROPY, DEAD_AFTER, FAILED_INBOUND_AGE, FORGERY_BURST, FORGERY_RATE, HEARTBEAT,
-    MAX_FAILED_INBOUND, MAX_HALF_OPEN, MAX_HALF_OPEN_PER_SOURCE, MAX_LINK_SEND_QUEUE, MAX_LINKS,
-    UNICAST_BURST, UNICAST_RATE,
+    LINK_BEAT, LINK_DEAD_AFTER, MAX_FAILED_INBOUND, MAX_HALF_OPEN, MAX_HALF_OPEN_PER_SOURCE,
+    MAX_LINK_SEND_QUEUE, MAX_LINKS, UNICAST_BURST, UNICAST_RATE,
 };
 use crate::link::Link;
 use crate::source::Source;
@@ -37,10 +37,18 @@ pub struct Slot {
     pub rtt: Option<Duration>,
     /// What was newly said and this neighbour has not got from us yet: a set, never a queue of history.
     pub dirty: BTreeSet<RecordKey>,
+    /// Whether the other end wants the link; it says so when it does not.
+    pub peer_wants: bool,
+    /// What the other end was told last of whether the link is wanted here.
+    pub told_wanted: bool,
     opened: Instant,
     up_since: Option<Instant>,
     last_heard: Instant,
     next_ping: Instant,
+    /// Whether datagrams go directly between the two, which shows that the other end lives; and since when it is so or not.
+    direct: (bool, Instant),
+    /// When what waits in `dirty` is sent; records that are passed on wait a moment for others.
+    gossip_at: Option<Instant>,
     ping: Option<(u64, Instant)>,
     next_digest: Instant,
     unwritten: usize,
@@ -89,12 +97,16 @@ impl Slot {
             up: false,
             rtt: None,
             dirty: BTreeSet::new(),
+            peer_wants: true,
+            told_wanted: true,
             opened: now,
             up_since: None,
             last_heard: now,
             next_ping: now,
+            direct: (false, now),
+            gossip_at: None,
             ping: None,
-            next_digest: now + ANTI_ENTROPY,
+            next_digest: now,
             unwritten: 0,
             forgeries: TokenBucket::new(FORGERY_RATE, FORGERY_BURST),
             unicasts: TokenBucket::new(UNICAST_RATE, UNICAST_BURST),
@@ -167,18 +179,26 @@ impl Slot {
         if !self.up {
             return Vec::new();
         }
-        if self.silence(now) >= DEAD_AFTER {
+        if self.dies_at() <= now {
             return vec![Due::Silent];
         }
-        let mut due = Vec::new();
-        if self.next_ping <= now {
-            self.next_ping = now + entropy.jitter(HEARTBEAT, 10);
-            let nonce = entropy.u64();
-            self.ping.get_or_insert((nonce, now));
-            due.push(Due::Ping(self.ping.map_or(nonce, |(n, _)| n)));
+        if now < self.next_ping {
+            return Vec::new();
         }
-        if self.next_digest <= now {
-            self.next_digest = now + entropy.jitter(ANTI_ENTROPY, 20);
+        if self.direct.0 {
+            self.next_ping = now + entropy.jitter(LINK_BEAT, 20);
+            if !self.outbound {
+                return Vec::new();
+            }
+        } else {
+            self.next_ping = now + entropy.jitter(HEARTBEAT, 10);
+        }
+        let nonce = entropy.u64();
+        let (nonce, _) = *self.ping.get_or_insert((nonce, now));
+        let mut due = vec![Due::Ping(nonce)];
+        // One end compares, for both; with a ping it costs no segment of its own.
+        if self.outbound && self.next_digest <= now {
+            self.next_digest = now + ANTI_ENTROPY * 7 / 10;
             due.push(Due::Digest);
         }
         due
@@ -186,11 +206,52 @@ impl Slot {
 
     /// When [`Slot::due`] has something to say again.
     pub fn next_due(&self) -> Option<Instant> {
-        self.up.then(|| {
-            self.next_ping
-                .min(self.next_digest)
-                .min(self.last_heard + DEAD_AFTER)
-        })
+        self.up.then(|| self.next_ping.min(self.dies_at()))
+    }
+
+    /// When what waits is to be sent, if there is room for it.
+    pub fn next_gossip(&self) -> Option<Instant> {
+        let waits = self.up && !self.dirty.is_empty() && self.room() > 0;
+        self.gossip_at.filter(|_| waits)
+    }
+
+    /// All that waited was sent.
+    pub fn gossiped(&mut self) {
+        self.gossip_at = None;
+    }
+
+    /// Whether so little was heard lately that another link to the same router is to be preferred.
+    pub fn seems_silent(&self, now: Instant) -> bool {
+        let usual = if self.direct.0 {
+            LINK_BEAT * 3 / 2
+        } else {
+            DEAD_AFTER / 2
+        };
+        self.silence(now) > usual
+    }
+
+    /// Datagrams go directly to the other end, or not any more. Without them the link itself must show that it lives.
+    pub fn set_direct(&mut self, direct: bool, now: Instant) {
+        if self.direct.0 != direct {
+            self.direct = (direct, now);
+            if !direct {
+                self.next_ping = now;
+            }
+        }
+    }
+
+    /// When the link counts as dead if nothing is heard.
+    fn dies_at(&self) -> Instant {
+        match self.direct {
+            (true, _) => self.last_heard + LINK_DEAD_AFTER,
+            // What was not asked could not be heard.
+            (false, since) => self.last_heard.max(since) + DEAD_AFTER,
+        }
+    }
+
+    /// There is something new to send: what others said waits for more of that.
+    pub fn wake(&mut self, at: Instant) {
+        self.gossip_at = Some(self.gossip_at.map_or(at, |old| old.min(at)));
     }
 
     /// Seals a message into the link; without [`Slot::room`] it is lost: the neighbour asks and does not read. All
@@ -318,106 +379,5 @@ impl Links {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use super::*;
-    use crate::crypto::identity::Identity;
-    use crate::crypto::secret::MeshSecret;
-    use crate::entropy::SeededEntropy;
-    use crate::link::{LinkConfig, LinkRole};
-
-    fn slot() -> Slot {
-        slot_from(([10, 0, 0, 1], 1).into(), true, Instant::ZERO)
-    }
-
-    fn slot_from(address: SocketAddr, outbound: bool, now: Instant) -> Slot {
-        let identity = Arc::new(Identity::from_seeds([1; 32], [2; 32]));
-        let record = crate::topology::testing::record(&identity, 1, 1, "host");
-        let secret = Arc::new(MeshSecret::open());
-        let config = LinkConfig {
-            identity,
-            secret,
-            record,
-            features: 0,
-        };
-        let entropy = &mut SeededEntropy::new(1);
-        let link = Link::new(LinkRole::Dialler, &config, Instant::ZERO, entropy);
-        Slot::new(link, address, outbound, now)
-    }
-
-    /// Opens inbound links from these addresses, one a second; which ones had to go for them.
-    fn crowd(addresses: &[&str]) -> Vec<(usize, u64)> {
-        let mut links = Links::default();
-        let mut gone = Vec::new();
-        for (n, address) in addresses.iter().enumerate() {
-            let now = Instant::ZERO + Duration::from_secs(n as u64);
-            let slot = slot_from(address.parse().unwrap(), false, now);
-            if let Some(conn) = links.insert(ConnId(n as u64), slot) {
-                links.remove(conn);
-                gone.push((n, conn.0));
-            }
-        }
-        gone
-    }
-
-    #[test]
-    fn a_source_with_too_many_half_open_links_loses_its_oldest() {
-        let v4 = [
-            "192.0.2.9:1",
-            "192.0.2.1:1",
-            "192.0.2.1:2",
-            "192.0.2.1:3",
-            "192.0.2.1:4",
-            "192.0.2.1:5",
-        ];
-        assert_eq!(crowd(&v4), [(5, 1)]);
-        let v6 = [
-            "[2001:db8::1]:1",
-            "[2001:db8::2]:1",
-            "[2001:db8::3]:1",
-            "[2001:db8::4]:1",
-            "[2001:db8::5]:1",
-        ];
-        assert_eq!(crowd(&v6), [(4, 0)]);
-        assert!(
-            crowd(&[
-                "[2001:db8::1]:1",
-                "[2001:db8:0:1::1]:1",
-                "[2001:db8:0:2::1]:1"
-            ])
-            .is_empty()
-        );
-    }
-
-    #[test]
-    fn when_all_is_full_the_most_crowded_source_makes_room() {
-        let mut from: Vec<String> = (0..MAX_HALF_OPEN - 2)
-            .map(|n| format!("10.0.0.{n}:1"))
-            .collect();
-        // Neither the first nor the last: the one with two.
-        from.insert(5, "192.0.2.1:1".into());
-        from.insert(9, "192.0.2.1:2".into());
-        from.push("192.0.2.2:1".into());
-        let from: Vec<&str> = from.iter().map(String::as_str).collect();
-        assert_eq!(crowd(&from), [(MAX_HALF_OPEN, 5)]);
-    }
-
-    #[test]
-    fn whatever_is_due_moves_its_timer_on() {
-        let entropy = &mut SeededEntropy::new(1);
-        let mut slot = slot();
-        slot.up = true;
-        for _ in 0..20 {
-            let at = slot.next_due().unwrap();
-            let due = slot.due(at, entropy);
-            assert!(!due.is_empty(), "woken at {at:?} for nothing");
-            if due == [Due::Silent] {
-                assert_eq!(at, Instant::ZERO + DEAD_AFTER);
-                return;
-            }
-            assert!(slot.next_due().unwrap() > at);
-        }
-        panic!("silence went unnoticed");
-    }
-}
+#[path = "links_tests.rs"]
+mod tests;

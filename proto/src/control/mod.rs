@@ -7,6 +7,7 @@
 //! | file | what it decides |
 //! |---|---|
 //! | `targets`, `dial` | whom to dial, and when again |
+//! | `degree` | with whom to be linked, in a small mesh and in a large one |
 //! | `links`, `connections` | the table of TCP links; their life from opening to end |
 //! | `admission` | whether an authenticated peer is let in |
 //! | `gossip` | which records go to which neighbour |
@@ -19,6 +20,7 @@
 //! | `probe` | the bodies of probes |
 //! | `sizes` | how long datagrams may be on each direct path |
 //! | `data` | what the lanes report, and the sessions they need |
+//! | `heartbeat` | which probes are due, and what follows from those that come or fail to |
 //! | `fast` | with which peers plain VXLAN is exchanged |
 //! | `publish` | the snapshot the lanes read |
 //! | `report` | what `mesh status` and `mesh report` show |
@@ -27,9 +29,11 @@ pub mod admission;
 mod clones;
 mod connections;
 mod data;
+mod degree;
 mod dial;
 mod fast;
 mod gossip;
+mod heartbeat;
 mod inspect;
 mod io;
 pub mod links;
@@ -65,6 +69,7 @@ use crate::topology::routes::Routes;
 use crate::wire::message::LinkMessage;
 
 use self::clones::Clones;
+use self::degree::Degree;
 pub use self::io::{Config, HeldAddresses, Note, Output};
 use self::links::Links;
 use self::observed::Observed;
@@ -86,6 +91,7 @@ pub struct Control {
     routes: Routes,
     links: Links,
     targets: Targets,
+    degree: Degree,
     sessions: Sessions,
     paths: Paths,
     sizes: Sizes,
@@ -147,6 +153,7 @@ impl Control {
             routes,
             links: Links::default(),
             targets: Targets::default(),
+            degree: Degree::default(),
             sessions,
             paths: Paths::default(),
             sizes: Sizes::default(),
@@ -194,6 +201,7 @@ impl Control {
         };
         offer(Some(self.sizes.next_deadline()), "path MTU");
         offer(self.paths.next_expiry(), "silent path");
+        offer(self.paths.next_ask(), "path heartbeat");
         offer(self.own.next_deadline(), "publish record");
         offer(self.targets.next_deadline(), "dial");
         offer(self.sessions.next_deadline().map(|(at, _)| at), "session");
@@ -203,6 +211,7 @@ impl Control {
         );
         for (_, slot) in self.links.iter() {
             offer(slot.next_due(), "link");
+            offer(slot.next_gossip(), "gossip");
             offer(slot.link.next_deadline(), "handshake");
         }
         next
@@ -275,7 +284,7 @@ impl Control {
             self.rebuild(now);
             self.not_before = now + limits::DEBOUNCE;
         }
-        self.send_gossip();
+        self.send_gossip(now);
     }
 
     pub(super) fn note(&mut self, note: Note) {

@@ -2,6 +2,9 @@
 //!
 //! Probes are small ([`super::probe`]). A path is direct while replies come: both directions of it then work. How long
 //! its datagrams may be is found out by probes of a size ([`crate::pmtu`]).
+//!
+//! Of two that keep a path alive one *leads*, the lower identity: its requests answer what the replies ask, so that two
+//! small datagrams in [`PATH_BEAT`] prove both directions to both. The other asks only when that fails to come.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
@@ -11,11 +14,12 @@ use core::time::Duration;
 use crate::entropy::Entropy;
 use crate::ids::PeerId;
 use crate::limits::{
-    DEAD_AFTER, MAX_CANDIDATES, MAX_OUTSTANDING_PROBES, MAX_SESSIONS, ROAM_INTERVAL,
+    DEAD_AFTER, MAX_CANDIDATES, MAX_OUTSTANDING_PROBES, MAX_SESSIONS, PATH_BEAT, PATH_DOUBT,
+    PATH_RETRY, ROAM_INTERVAL,
 };
 use crate::time::Instant;
 
-use super::probe::Probe;
+use super::probe::{Answer, Probe};
 
 /// A working direct path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +30,8 @@ pub struct Direct {
     pub rtt: Duration,
     last_reply: Instant,
     asked: Instant,
+    /// When to ask next.
+    next: Instant,
 }
 
 impl Direct {
@@ -45,6 +51,8 @@ struct PeerPath {
     roamed: Option<Instant>,
     /// When the last direct path fell silent.
     lost: Option<Instant>,
+    /// What the last reply asked, and when it came.
+    owed: Option<(u64, Instant)>,
 }
 
 /// A probe that waits for its reply.
@@ -75,7 +83,11 @@ impl PeerPath {
             at: now,
             roam,
         });
-        Probe::Request { nonce }
+        let answer = self.owed.map(|(ask, came)| Answer {
+            ask,
+            held: u16::try_from(now.since(came).as_millis()).unwrap_or(u16::MAX),
+        });
+        Probe::Request { nonce, answer }
     }
 }
 
@@ -85,6 +97,8 @@ pub struct Paths {
     peers: BTreeMap<PeerId, PeerPath>,
     /// No direct path falls silent before: replies only put it off, so that a look at all peers is rare.
     next_expiry: Option<Instant>,
+    /// No direct path is to be asked before.
+    next_ask: Option<Instant>,
 }
 
 impl Paths {
@@ -150,13 +164,70 @@ impl Paths {
         };
         path.outstanding
             .retain(|sent| now.since(sent.at) < DEAD_AFTER);
-        let to = match &path.direct {
-            Some(direct) => vec![direct.address],
+        let to = match &mut path.direct {
+            Some(direct) => {
+                let doubt = direct.last_reply + PATH_DOUBT;
+                let beat = now + entropy.jitter(PATH_BEAT, 10);
+                direct.next = beat.min(doubt).max(now + PATH_RETRY);
+                self.next_ask = Some(self.next_ask.map_or(direct.next, |at| at.min(direct.next)));
+                vec![direct.address]
+            }
             None => path.candidates.clone(),
         };
         to.into_iter()
             .map(|address| (address, path.ask(address, false, now, entropy)))
             .collect()
+    }
+
+    /// When [`Paths::due`] wants to be called.
+    pub fn next_ask(&self) -> Option<Instant> {
+        self.next_ask
+    }
+
+    /// The peers whose direct path is to be asked now.
+    pub fn due(&mut self, now: Instant) -> Vec<PeerId> {
+        if self.next_ask.is_none_or(|at| now < at) {
+            return Vec::new();
+        }
+        let directs = self
+            .peers
+            .iter()
+            .filter_map(|(p, path)| Some((p, path.direct?)));
+        let due = directs.clone().filter(|(_, d)| d.next <= now);
+        let due = due.map(|(peer, _)| *peer).collect();
+        self.next_ask = directs.map(|(_, d)| d.next).filter(|at| *at > now).min();
+        due
+    }
+
+    /// The direct path of `peer` is not asked before it appears anew.
+    pub fn rest(&mut self, peer: &PeerId, now: Instant) {
+        if let Some(direct) = self.peers.get_mut(peer).and_then(|p| p.direct.as_mut()) {
+            direct.next = now + DEAD_AFTER;
+        }
+    }
+
+    /// What a reply to `peer`, which asked from `to`, asks in turn.
+    pub fn ask_back(
+        &mut self,
+        peer: &PeerId,
+        to: SocketAddr,
+        now: Instant,
+        entropy: &mut dyn Entropy,
+    ) -> u64 {
+        let Some(path) = self.peers.get_mut(peer) else {
+            return 0;
+        };
+        match path.ask(to, false, now, entropy) {
+            Probe::Request { nonce, .. } => nonce,
+            _ => 0,
+        }
+    }
+
+    /// A reply asked this in turn: the next request answers it.
+    pub fn asked(&mut self, peer: &PeerId, ask: u64, now: Instant) {
+        if let Some(path) = self.peers.get_mut(peer) {
+            path.owed = Some((ask, now)).filter(|_| ask != 0);
+        }
     }
 
     /// One probe more to the direct path of `peer`, beside its heartbeats.
@@ -189,8 +260,15 @@ impl Paths {
         Some(path.ask(address, true, now, entropy))
     }
 
-    /// A reply from `peer` came directly from `from`. Whether the direct path appeared or moved.
-    pub fn replied(&mut self, peer: PeerId, nonce: u64, from: SocketAddr, now: Instant) -> bool {
+    /// A reply from `peer`, or the answer in its request, came directly from `from`, `held` after it could have come.
+    /// Whether the direct path appeared or moved.
+    pub fn replied(
+        &mut self,
+        peer: PeerId,
+        (nonce, held): (u64, Duration),
+        from: SocketAddr,
+        now: Instant,
+    ) -> bool {
         let Some(path) = self.peers.get_mut(&peer) else {
             return false;
         };
@@ -198,13 +276,21 @@ impl Paths {
         let Some(sent) = at.and_then(|at| path.outstanding.remove(at)) else {
             return false;
         };
-        let sample = now.since(sent.at);
+        let sample = now.since(sent.at).saturating_sub(held);
         let moved = sent.roam && sent.to == from;
+        // Whoever leads has asked a moment ago; the other need not as long as answers come.
+        let next = if held.is_zero() {
+            (sent.at + PATH_BEAT).max(now)
+        } else {
+            now + PATH_DOUBT
+        };
         match &mut path.direct {
             Some(direct) if direct.address == from => {
                 direct.rtt = (direct.rtt * 7 + sample) / 8;
                 direct.last_reply = now;
                 direct.asked = direct.asked.max(sent.at);
+                direct.next = next;
+                self.next_ask = Some(self.next_ask.map_or(next, |at| at.min(next)));
                 false
             }
             // Two addresses answer: stay with the one that works, or every probe would move the path.
@@ -215,7 +301,9 @@ impl Paths {
                     rtt: sample,
                     last_reply: now,
                     asked: sent.at,
+                    next,
                 });
+                self.next_ask = Some(self.next_ask.map_or(next, |at| at.min(next)));
                 let silent = now + DEAD_AFTER;
                 self.next_expiry = Some(self.next_expiry.map_or(silent, |at| at.min(silent)));
                 self.prefer(peer, from);
@@ -277,144 +365,5 @@ impl Paths {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::entropy::SeededEntropy;
-
-    const PEER: PeerId = PeerId([7; 16]);
-
-    fn addr(n: u8) -> SocketAddr {
-        SocketAddr::from(([10, 0, 0, n], 6783))
-    }
-
-    #[test]
-    fn a_reply_makes_a_path_and_silence_ends_it() {
-        let mut entropy = SeededEntropy::new(3);
-        let mut paths = Paths::default();
-        let mut now = Instant::ZERO;
-        paths.suggest(PEER, &[addr(1), addr(2)]);
-        let probes = paths.probes(&PEER, now, &mut entropy);
-        assert_eq!(
-            probes.iter().map(|p| p.0).collect::<Vec<_>>(),
-            [addr(1), addr(2)]
-        );
-        let Probe::Request { nonce } = probes[1].1 else {
-            panic!("not a request")
-        };
-        now += Duration::from_millis(40);
-        assert!(
-            !paths.replied(PEER, nonce ^ 1, addr(2), now),
-            "unknown nonce"
-        );
-        assert!(paths.replied(PEER, nonce, addr(2), now));
-        assert!(
-            !paths.replied(PEER, nonce, addr(2), now),
-            "a nonce counts once"
-        );
-        let direct = paths.direct(&PEER).copied().unwrap();
-        assert_eq!(
-            (direct.address, direct.rtt),
-            (addr(2), Duration::from_millis(40))
-        );
-        assert_eq!(paths.probes(&PEER, now, &mut entropy).len(), 1);
-        assert_eq!(paths.next_expiry(), Some(now + DEAD_AFTER));
-        let almost = DEAD_AFTER.saturating_sub(Duration::from_nanos(1));
-        assert!(paths.expire(now + almost).is_empty());
-        assert_eq!(paths.expire(now + DEAD_AFTER), [PEER]);
-        assert_eq!(paths.next_expiry(), None);
-        assert_eq!(
-            paths.candidates(&PEER)[0],
-            addr(2),
-            "what worked is tried first"
-        );
-    }
-
-    #[test]
-    fn a_second_answering_address_does_not_move_a_live_path() {
-        let mut entropy = SeededEntropy::new(3);
-        let mut paths = Paths::default();
-        paths.suggest(PEER, &[addr(1), addr(2)]);
-        let nonces: Vec<u64> = paths
-            .probes(&PEER, Instant::ZERO, &mut entropy)
-            .iter()
-            .map(|(_, p)| nonce(*p))
-            .collect();
-        assert!(paths.replied(PEER, nonces[0], addr(1), Instant::ZERO));
-        assert!(!paths.replied(PEER, nonces[1], addr(2), Instant::ZERO));
-        assert_eq!(paths.direct(&PEER).unwrap().address, addr(1));
-    }
-
-    fn nonce(probe: Probe) -> u64 {
-        let (Probe::Request { nonce }
-        | Probe::Reply { nonce, .. }
-        | Probe::SizeRequest { nonce, .. }
-        | Probe::SizeReply { nonce, .. }) = probe;
-        nonce
-    }
-
-    #[test]
-    fn a_peer_that_moved_is_followed_as_soon_as_it_answers_there() {
-        let mut entropy = SeededEntropy::new(3);
-        let mut paths = Paths::default();
-        let mut now = Instant::ZERO;
-        paths.suggest(PEER, &[addr(1)]);
-        let first = nonce(paths.probes(&PEER, now, &mut entropy)[0].1);
-        assert!(paths.replied(PEER, first, addr(1), now));
-        assert_eq!(paths.roam(&PEER, addr(1), now, &mut entropy), None);
-        let probe = paths.roam(&PEER, addr(2), now, &mut entropy).unwrap();
-        assert_eq!(
-            paths.roam(&PEER, addr(3), now, &mut entropy),
-            None,
-            "not too often"
-        );
-        now += Duration::from_millis(10);
-        assert!(paths.replied(PEER, nonce(probe), addr(2), now));
-        assert_eq!(paths.direct(&PEER).unwrap().address, addr(2));
-        // A reply from elsewhere than where the question went moves nothing.
-        now += ROAM_INTERVAL;
-        let probe = paths.roam(&PEER, addr(3), now, &mut entropy).unwrap();
-        assert!(!paths.replied(PEER, nonce(probe), addr(4), now));
-        assert_eq!(paths.direct(&PEER).unwrap().address, addr(2));
-    }
-
-    #[test]
-    fn probes_without_replies_are_bounded() {
-        let mut entropy = SeededEntropy::new(3);
-        let mut paths = Paths::default();
-        let many: Vec<_> = (0..8).map(addr).collect();
-        paths.suggest(PEER, &many);
-        for _ in 0..50 {
-            paths.probes(&PEER, Instant::ZERO, &mut entropy);
-        }
-        assert_eq!(paths.peers[&PEER].outstanding.len(), MAX_OUTSTANDING_PROBES);
-    }
-
-    #[test]
-    fn probes_without_replies_are_bounded_and_the_newest_count() {
-        let mut entropy = SeededEntropy::new(3);
-        let mut paths = Paths::default();
-        paths.suggest(PEER, &[addr(1), addr(2)]);
-        let mut last = 0;
-        for _ in 0..MAX_OUTSTANDING_PROBES {
-            for (_, probe) in paths.probes(&PEER, Instant::ZERO, &mut entropy) {
-                let Probe::Request { nonce } = probe else {
-                    panic!("not a request")
-                };
-                last = nonce;
-            }
-        }
-        assert_eq!(paths.waiting(), MAX_OUTSTANDING_PROBES);
-        assert!(paths.replied(PEER, last, addr(2), Instant::ZERO));
-    }
-
-    #[test]
-    fn candidates_are_bounded_and_ordered() {
-        let mut paths = Paths::default();
-        let many: Vec<_> = (0..50).map(addr).collect();
-        paths.suggest(PEER, &many);
-        assert_eq!(paths.candidates(&PEER).len(), MAX_CANDIDATES);
-        paths.prefer(PEER, addr(200));
-        assert_eq!(paths.candidates(&PEER)[0], addr(200));
-        assert_eq!(paths.candidates(&PEER).len(), MAX_CANDIDATES);
-    }
-}
+#[path = "paths_tests.rs"]
+mod tests;

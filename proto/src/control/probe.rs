@@ -3,6 +3,8 @@
 //! ```text
 //! byte  0      0 request, 1 reply, 3 request of a size, 4 reply to that
 //! bytes 1–8    nonce, in a reply that of the request
+//! then         request: nothing, or the answer to what the last reply asked: its ask (8), milliseconds since it came (2)
+//!              reply: ask (8), answered by the next request; 0 asks nothing
 //! then         reply: the address the request was seen from: family (4 or 6) ‖ address (4 or 16) ‖ port (2)
 //!              request of a size, and its reply: size of the datagram of the request (2)
 //! then         request of a size: zeros, up to that size
@@ -21,11 +23,15 @@ pub enum Probe {
     Request {
         /// Comes back in the reply.
         nonce: u64,
+        /// Answers what the last reply asked.
+        answer: Option<Answer>,
     },
     /// Answers a request.
     Reply {
         /// From the request.
         nonce: u64,
+        /// Comes back in the next request, so that a reply is a question of its own; 0 asks nothing.
+        ask: u64,
         /// The address the request came from, as the replier saw it.
         observed: SocketAddr,
     },
@@ -45,6 +51,15 @@ pub enum Probe {
     },
 }
 
+/// What a request says to the reply before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// From the reply.
+    pub ask: u64,
+    /// Milliseconds since that came; as many or more where it is the highest number.
+    pub held: u16,
+}
+
 const REQUEST: u8 = 0;
 const REPLY: u8 = 1;
 // 2 begins an offer of plain VXLAN (`crate::fastpath`).
@@ -61,15 +76,24 @@ const _: () = assert!(MIN_SIZE_REQUEST as usize == SEALED + SIZED_LEN);
 impl Probe {
     /// The bytes to seal.
     pub fn encode(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(28);
+        let mut out = Vec::with_capacity(36);
         match self {
-            Self::Request { nonce } => {
+            Self::Request { nonce, answer } => {
                 out.push(REQUEST);
                 out.extend_from_slice(&nonce.to_be_bytes());
+                if let Some(Answer { ask, held }) = answer {
+                    out.extend_from_slice(&ask.to_be_bytes());
+                    out.extend_from_slice(&held.to_be_bytes());
+                }
             }
-            Self::Reply { nonce, observed } => {
+            Self::Reply {
+                nonce,
+                ask,
+                observed,
+            } => {
                 out.push(REPLY);
                 out.extend_from_slice(&nonce.to_be_bytes());
+                out.extend_from_slice(&ask.to_be_bytes());
                 match observed.ip() {
                     IpAddr::V4(ip) => {
                         out.push(4);
@@ -97,20 +121,27 @@ impl Probe {
         let (nonce, rest) = rest.split_first_chunk::<8>()?;
         let nonce = u64::from_be_bytes(*nonce);
         match (*kind, rest) {
-            (REQUEST, []) => Some(Self::Request { nonce }),
-            (REPLY, [4, a, b, c, d, hi, lo]) => {
-                let ip = Ipv4Addr::new(*a, *b, *c, *d);
-                Some(Self::Reply {
+            (REQUEST, []) => Some(Self::Request {
+                nonce,
+                answer: None,
+            }),
+            (REQUEST, answer) => {
+                let (ask, held) = answer.split_first_chunk::<8>()?;
+                let answer = Answer {
+                    ask: u64::from_be_bytes(*ask),
+                    held: u16::from_be_bytes(held.try_into().ok()?),
+                };
+                Some(Self::Request {
                     nonce,
-                    observed: (ip, u16::from_be_bytes([*hi, *lo])).into(),
+                    answer: Some(answer),
                 })
             }
-            (REPLY, [6, tail @ ..]) => {
-                let (ip, port) = tail.split_first_chunk::<16>()?;
-                let port: [u8; 2] = port.try_into().ok()?;
+            (REPLY, rest) => {
+                let (ask, observed) = rest.split_first_chunk::<8>()?;
                 Some(Self::Reply {
                     nonce,
-                    observed: (Ipv6Addr::from(*ip), u16::from_be_bytes(port)).into(),
+                    ask: u64::from_be_bytes(*ask),
+                    observed: address(observed)?,
                 })
             }
             (SIZE_REQUEST, [hi, lo, padding @ ..]) => {
@@ -125,6 +156,21 @@ impl Probe {
             }),
             _ => None,
         }
+    }
+}
+
+fn address(bytes: &[u8]) -> Option<SocketAddr> {
+    match bytes {
+        [4, a, b, c, d, hi, lo] => {
+            let ip = Ipv4Addr::new(*a, *b, *c, *d);
+            Some((ip, u16::from_be_bytes([*hi, *lo])).into())
+        }
+        [6, tail @ ..] => {
+            let (ip, port) = tail.split_first_chunk::<16>()?;
+            let port: [u8; 2] = port.try_into().ok()?;
+            Some((Ipv6Addr::from(*ip), u16::from_be_bytes(port)).into())
+        }
+        _ => None,
     }
 }
 
@@ -174,11 +220,12 @@ mod tests {
         }
 
         #[test]
-        fn probes_survive_the_wire(nonce: u64, ip: [u8; 16], port: u16, v4: bool, size in MIN_SIZE_REQUEST..9473) {
+        fn probes_survive_the_wire(nonce: u64, ask: u64, held: u16, ip: [u8; 16], port: u16, v4: bool, size in MIN_SIZE_REQUEST..9473) {
             let ip = if v4 { IpAddr::from([ip[0], ip[1], ip[2], ip[3]]) } else { IpAddr::from(ip) };
             for probe in [
-                Probe::Request { nonce },
-                Probe::Reply { nonce, observed: (ip, port).into() },
+                Probe::Request { nonce, answer: None },
+                Probe::Request { nonce, answer: Some(Answer { ask, held }) },
+                Probe::Reply { nonce, ask, observed: (ip, port).into() },
                 Probe::SizeRequest { nonce, size },
                 Probe::SizeReply { nonce, size },
             ] {

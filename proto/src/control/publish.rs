@@ -7,21 +7,21 @@ use std::sync::Arc;
 use crate::fdb::Owner;
 use crate::forward::{Path, PeerPath, Snapshot};
 use crate::ids::PeerId;
-use crate::limits::{BASE_DATAGRAM, DEGREE, FULL_MESH, SETTLE};
+use crate::limits::{BASE_DATAGRAM, SETTLE};
 use crate::pmtu::inner_mtu;
 use crate::time::Instant;
 use crate::topology::bodies::{Attached, Neighbour};
 use crate::topology::routes::Routes;
 use crate::wire::datagram::RELAY_OVERHEAD;
 
-use super::{Control, HeldAddresses, Output, POLITE};
+use super::{Control, HeldAddresses, Output};
 
 /// Bytes of a Relay datagram around the one inside.
 const RELAYED: u16 = 48;
 const _: () = assert!(RELAYED as usize == RELAY_OVERHEAD);
 
 impl Control {
-    /// Says in the own record which links are up and which of them carry data.
+    /// Says in the own record which links carry data.
     pub(super) fn refresh_neighbours(&mut self, now: Instant) {
         let announced = |peer: &PeerId, address: &SocketAddr| {
             self.body_of(peer)
@@ -30,10 +30,12 @@ impl Control {
         let neighbours: Vec<Neighbour> = self
             .links
             .neighbours()
+            // The others carry no frames; that they are there is this router's own business.
+            .filter(|(peer, _)| self.paths.direct(peer).is_some())
             .map(|(peer, slot)| Neighbour {
                 peer: peer.prefix(),
                 outbound: slot.outbound,
-                established: self.paths.direct(peer).is_some(),
+                established: true,
                 cost: 1,
                 // Where it was dialled is news only if it does not say so itself; an inbound address is of no use.
                 address: Some(slot.address).filter(|a| slot.outbound && !announced(peer, a)),
@@ -73,54 +75,10 @@ impl Control {
             }
         }
         self.routes = routes;
-        self.discover(now);
-    }
-
-    /// Dials the peers that gossip knows and no link reaches, as many as the size of the mesh asks for.
-    fn discover(&mut self, now: Instant) {
-        if !self.config.discovery {
-            return;
-        }
-        let unlinked: Vec<PeerId> = self
-            .routes
-            .known()
-            .filter(|peer| *peer != self.me && self.links.of_peer(peer).is_none())
-            .collect();
-        let wanted = if unlinked.len() + self.links.neighbours().count() < FULL_MESH {
-            unlinked
-        } else {
-            self.ring_successors(unlinked)
-        };
-        let (first, second): (Vec<_>, Vec<_>) =
-            wanted.into_iter().partition(|peer| self.me < *peer);
-        // Both ends would dial at once; the higher identity lets the lower one begin.
-        let all: Vec<PeerId> = first.iter().chain(&second).copied().collect();
+        let routes = &self.routes;
         self.targets
-            .set_discovered(&all, POLITE / 4, now, &mut *self.entropy);
-        self.targets.delay_new(&second, POLITE, now);
-    }
-
-    /// In a large mesh: the next few identities after ours, so that all links together form a connected ring with
-    /// chords, and no router is everybody's neighbour.
-    fn ring_successors(&self, unlinked: Vec<PeerId>) -> Vec<PeerId> {
-        let have = self.links.neighbours().count();
-        let mut ring: Vec<PeerId> = unlinked;
-        ring.sort_by_key(|peer| (*peer < self.me, *peer));
-        let nearest = ring.len().min(2);
-        let strides = ring.len() / DEGREE.max(1);
-        let mut chosen: Vec<PeerId> = ring[..nearest].to_vec();
-        for step in 1..DEGREE {
-            if have + chosen.len() >= DEGREE {
-                break;
-            }
-            if let Some(peer) = ring
-                .get(step * strides.max(1))
-                .filter(|p| !chosen.contains(p))
-            {
-                chosen.push(*peer);
-            }
-        }
-        chosen
+            .reconsider(|peer| routes.is_reachable(peer), now);
+        self.discover(now);
     }
 
     /// The addresses that reachable routers announce, this one left out.

@@ -162,7 +162,7 @@ impl Control {
             (None, TargetKey::Discovered(peer)) => self.addresses_of(peer).first()?.to_string(),
         };
         let (state, retry_in) = match target.state {
-            TargetState::Satisfied(_) => return None,
+            TargetState::Satisfied(_) | TargetState::Elsewhere(_) => return None,
             // Its link has a row of its own from the moment TCP is up.
             TargetState::Dialling(conn) if self.links.get(conn).is_some() => return None,
             TargetState::Dialling(_) => (ConnectionState::Connecting, None),
@@ -208,8 +208,11 @@ impl Control {
                 Path::None => "none".to_owned(),
             }
         };
-        let links = self.lsdb.links(peer).iter();
-        let connections = links.map(|n| self.peer_connection(*peer == self.me, n));
+        let connections = if *peer == self.me {
+            self.own_connections()
+        } else {
+            self.peer_connections(peer)
+        };
         Some(PeerReport {
             name: body.name.to_string(),
             nick_name: body.nickname.clone(),
@@ -219,29 +222,37 @@ impl Control {
             is_self: *peer == self.me,
             path,
             attached: self.lsdb.attached(peer).len(),
-            connections: connections.collect(),
+            connections,
         })
     }
 
-    /// A link in somebody's words, with what is known otherwise: its record has no address that the other end announces.
-    fn peer_connection(&self, is_ours: bool, link: &Neighbour) -> PeerConnectionReport {
-        let other = self.lsdb.by_prefix(link.peer);
-        let slot = other
-            .filter(|_| is_ours)
-            .and_then(|other| self.links.get(self.links.of_peer(&other)?));
-        let announced = || {
-            let body = self.body_of(&other?)?;
-            body.endpoints.first().copied().filter(|_| link.outbound)
+    /// The links of a router in its own words; an address that the other end announces is not among them.
+    fn peer_connections(&self, peer: &PeerId) -> Vec<PeerConnectionReport> {
+        let links = self.lsdb.links(peer).iter();
+        let connection = |link: &Neighbour| {
+            let other = self.lsdb.by_prefix(link.peer);
+            let announced = || self.body_of(&other?)?.endpoints.first().copied();
+            let dialled = || announced().filter(|_| link.outbound);
+            PeerConnectionReport {
+                peer: other.map_or_else(|| link.peer.to_string(), |other| self.display(&other)),
+                outbound: link.outbound,
+                address: link.address.or_else(dialled),
+                established: link.established,
+            }
         };
-        PeerConnectionReport {
-            peer: other.map_or_else(|| link.peer.to_string(), |other| self.display(&other)),
-            outbound: link.outbound,
-            address: slot
-                .map(|slot| slot.address)
-                .or(link.address)
-                .or_else(announced),
-            established: link.established,
-        }
+        links.map(connection).collect()
+    }
+
+    /// Our own links, those included that carry no data yet.
+    fn own_connections(&self) -> Vec<PeerConnectionReport> {
+        let links = self.links.neighbours();
+        let connection = |(peer, slot): (&PeerId, &Slot)| PeerConnectionReport {
+            peer: self.display(peer),
+            outbound: slot.outbound,
+            address: Some(slot.address),
+            established: self.paths.direct(peer).is_some(),
+        };
+        links.map(connection).collect()
     }
 
     fn unicast_routes(&self) -> Vec<RouteReport> {

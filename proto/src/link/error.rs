@@ -182,16 +182,12 @@ impl LinkError {
         }
     }
 
-    /// Whether the peer, having proved who it is, said that it has another link to us.
-    pub fn is_proven_duplicate(&self) -> bool {
-        matches!(
-            self,
-            Self::RefusedByPeer {
-                code: AlertCode::Duplicate,
-                proven: true,
-                ..
-            }
-        )
+    /// Whether the peer refused us for this reason, having proved who it is.
+    pub fn is_proven(&self, reason: AlertCode) -> bool {
+        let Self::RefusedByPeer { code, proven, .. } = self else {
+            return false;
+        };
+        *proven && *code == reason
     }
 }
 
@@ -230,7 +226,7 @@ fn refusal(code: AlertCode, name: Option<PeerName>) -> String {
         AlertCode::SelfConnection => "connected to ourselves".to_owned(),
         AlertCode::Version => "the two routers have no protocol version in common".to_owned(),
         AlertCode::Authentication => "only one of the two routers has a secret".to_owned(),
-        AlertCode::Full => "too many connections; try again later".to_owned(),
+        AlertCode::Full => "that router has as many links as it may".to_owned(),
         AlertCode::Duplicate => "the two routers are connected already".to_owned(),
         AlertCode::Tampered => LinkError::Tampered.to_string(),
         AlertCode::BadRecord => "the router introduced itself wrongly".to_owned(),

@@ -13,7 +13,8 @@
 //! | 7 | `Observed` | socket address |
 //! | 8 | `Bye` | reason (text) |
 //! | 9 | `Hashes` | depth (1 byte), prefix `u16`, 16 times 8 bytes |
-//! | 10 | `Unicast` | hops `u8`, signed message (bytes) |
+//! | 10 | `Wanted` | `bool` |
+//! | 11 | `Unicast` | hops `u8`, signed message (bytes) |
 //!
 //! A message with another tag is skipped and counted by whoever receives it: that is how later versions add messages.
 
@@ -55,6 +56,8 @@ pub enum LinkMessage {
     Want(Vec<RecordKey>),
     /// "I see you at this address."
     Observed(SocketAddr),
+    /// Whether the sender wants this link to stay; it does as long as it has not said otherwise.
+    Wanted(bool),
     /// A signed message from one router to one other, verbatim. Not parsed and not verified here.
     Unicast {
         /// Hops it may still take, this one included.
@@ -138,7 +141,8 @@ mod tag {
     pub(super) const OBSERVED: u8 = 7;
     pub(super) const BYE: u8 = 8;
     pub(super) const HASHES: u8 = 9;
-    pub(super) const UNICAST: u8 = 10;
+    pub(super) const WANTED: u8 = 10;
+    pub(super) const UNICAST: u8 = 11;
 }
 
 impl LinkMessage {
@@ -169,6 +173,7 @@ impl LinkMessage {
                 let list = HashList(node.depth(), node.prefix(), *sums);
                 tagged(tag::HASHES, &list, &mut out)
             }
+            Self::Wanted(wanted) => tagged(tag::WANTED, wanted, &mut out),
             Self::Unicast { hops, bytes } => {
                 within(bytes.len(), MAX_RECORD)?;
                 tagged(tag::UNICAST, &Passed(*hops, Blob(bytes)), &mut out)
@@ -204,6 +209,7 @@ impl LinkMessage {
             tag::DIGEST => Self::Digest(codec::decode(body)?),
             tag::SUMMARY => Self::Summary(codec::decode(body)?),
             tag::WANT => Self::Want(codec::decode::<WantList>(body)?.0),
+            tag::WANTED => Self::Wanted(codec::decode(body)?),
             tag::OBSERVED => Self::Observed(codec::decode(body)?),
             tag::BYE => Self::Bye {
                 reason: codec::decode::<Reason>(body)?.0,
@@ -294,6 +300,7 @@ mod tests {
             }),
             vec(key(), 0..20).prop_map(LinkMessage::Want),
             hashes().prop_map(LinkMessage::Hashes),
+            any::<bool>().prop_map(LinkMessage::Wanted),
             address().prop_map(LinkMessage::Observed),
             (any::<u8>(), vec(any::<u8>(), 0..300))
                 .prop_map(|(hops, bytes)| LinkMessage::Unicast { hops, bytes }),
@@ -318,10 +325,10 @@ mod tests {
         }
 
         #[test]
-        fn any_bytes_are_read_without_panic(tag in 0u8..12, body in vec(any::<u8>(), 0..200)) {
+        fn any_bytes_are_read_without_panic(tag in 0u8..14, body in vec(any::<u8>(), 0..200)) {
             let mut bytes = vec![tag];
             bytes.extend(body);
-            let known = (1..=10).contains(&tag);
+            let known = (1..=11).contains(&tag);
             match LinkMessage::decode(&bytes) {
                 Ok(LinkMessage::Unknown(t)) => prop_assert!(!known && t == tag),
                 Ok(m) => prop_assert!(known && m.encode().is_ok()),

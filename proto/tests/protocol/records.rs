@@ -86,6 +86,7 @@ pub(crate) fn messages() -> Vectors {
             encoded(LinkMessage::Observed("[2001:db8::1]:6783".parse().unwrap())),
         ),
         ("Bye", encoded(LinkMessage::Bye { reason })),
+        ("Wanted", encoded(LinkMessage::Wanted(false))),
         ("Hashes", encoded(LinkMessage::Hashes(hashes))),
         (
             "Unicast",

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use mesh_proto::control::probe::Probe;
+use mesh_proto::control::probe::{Answer, Probe};
 use mesh_proto::crypto::aead::{Suite, Suites};
 use mesh_proto::fastpath::Offer;
 use mesh_proto::ids::{PeerId, SessionIndex};
@@ -116,10 +116,26 @@ pub(crate) fn probes() -> Vectors {
     };
     let reply = |observed: &str| Probe::Reply {
         nonce: 1,
+        ask: 2,
         observed: observed.parse::<SocketAddr>().unwrap(),
     };
     Vectors::from([
-        ("probe request", Probe::Request { nonce: 1 }.encode()),
+        (
+            "probe request",
+            Probe::Request {
+                nonce: 1,
+                answer: None,
+            }
+            .encode(),
+        ),
+        (
+            "probe request that answers",
+            Probe::Request {
+                nonce: 1,
+                answer: Some(Answer { ask: 2, held: 950 }),
+            }
+            .encode(),
+        ),
         ("probe reply v4", reply("192.0.2.1:6783").encode()),
         ("probe reply v6", reply("[2001:db8::1]:6783").encode()),
         (

@@ -6,7 +6,7 @@ use ipnet::IpNet;
 use mesh_proto::address::AddressArg;
 use mesh_proto::api::{Addresses, AttachRequest, DetachRequest, Runtime};
 
-use super::holds::{Ask, patience};
+use super::acquire::{Ask, patience};
 use super::kernel::Target;
 use super::namespaces::ports;
 use super::table::{Held, Process, Table, tag};

@@ -10,6 +10,7 @@
 //! One table holds all of it, stored before it is acted upon. A change is: reserve the addresses in the table, act on
 //! the kernel, undo the reservation if that failed. [`Attachments::reconcile`] makes the kernel agree with the table.
 
+mod acquire;
 mod containers;
 mod endpoints;
 #[cfg(test)]

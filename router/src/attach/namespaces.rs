@@ -6,7 +6,7 @@ use std::sync::Arc;
 use ipnet::IpNet;
 use mesh_proto::api::{AbandonRequest, AdoptRequest, PrepareRequest, Prepared, Runtime};
 
-use super::holds::{Ask, patience};
+use super::acquire::{Ask, patience};
 use super::kernel::Target;
 use super::table::{Holder, Port, Process, Table};
 use super::{AttachError, Attachments, Home, Late, Member, parse_addresses, texts};

@@ -10,22 +10,20 @@ mod journal;
 mod names;
 mod open;
 mod report;
+mod requests;
 mod settings;
 #[cfg(test)]
 mod tests;
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use ipnet::Ipv4Net;
-use mesh_proto::api::ipam::Left;
 use mesh_proto::control::{Control, Output as ControlOutput};
 use mesh_proto::ids::PeerId;
-use mesh_proto::ipam::{Ipam, Output, Refusal, RequestId, Want};
+use mesh_proto::ipam::{Ipam, Output, RequestId};
 use mesh_proto::time::Instant;
 use mesh_proto::topology::topic::Topic;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 
 pub use client::{Allocator, Pool};
 pub(crate) use client::{Held, Request};
@@ -36,6 +34,7 @@ pub use settings::{Ipalloc, Plan};
 
 use disk::{Disk, Progress};
 use names::Names;
+use requests::{Asking, Leaving, Priming};
 
 /// The topic that statements and messages are about.
 const TOPIC: Topic = Topic::ADDRESSES;
@@ -66,32 +65,6 @@ pub struct Addresses {
     /// Something that operators should know of this start.
     notice: Option<String>,
     next_tick: Instant,
-}
-
-/// Somebody who waits for an address.
-#[derive(Debug)]
-struct Asking {
-    caller: u32,
-    holder: String,
-    answer: oneshot::Sender<Result<Ipv4Net, String>>,
-}
-
-/// Somebody who waits for the range to have an owner.
-#[derive(Debug)]
-struct Priming {
-    since: Instant,
-    until: Instant,
-    answer: oneshot::Sender<Result<(), String>>,
-}
-
-/// Somebody who waits for the space to be handed over.
-#[derive(Debug)]
-struct Leaving {
-    answer: oneshot::Sender<Left>,
-    others: usize,
-    /// Slices that nobody took, once that is known.
-    orphaned: Option<usize>,
-    until: Instant,
 }
 
 /// What woke [`Addresses::stirred`].
@@ -235,183 +208,6 @@ impl Addresses {
         }
         self.finish_leaving(control, now);
         any
-    }
-
-    fn handle_request(&mut self, request: Request, control: &Control, now: Instant) {
-        // A caller that hung up does not want its answer.
-        match request {
-            Request::Acquire {
-                holder,
-                want,
-                prefix,
-                patience,
-                caller,
-                answer,
-            } => {
-                let asking = Asking {
-                    caller,
-                    holder,
-                    answer,
-                };
-                self.acquire(asking, want, prefix, now + patience, now);
-            }
-            Request::Release { addr, holder } => self.ipam.release_address(&holder, addr, now),
-            Request::Held(answer) => {
-                let held = self.ipam.allocations().map(|a| Held {
-                    addr: a.addr,
-                    holder: a.container.to_owned(),
-                });
-                let _ = answer.send(held.collect());
-            }
-            Request::Report(answer) => drop(answer.send(self.report(control.me(), now))),
-            Request::Waiting(answer) => drop(answer.send(self.waiting(now))),
-            Request::Prime { patience, answer } => {
-                self.priming.push(Priming {
-                    since: now,
-                    until: now + patience,
-                    answer,
-                });
-                self.next_tick = now;
-            }
-            Request::Remove {
-                peer,
-                force,
-                answer,
-            } => drop(answer.send(self.remove(&peer, force, now))),
-            Request::Leave(answer) => self.leave(answer, now),
-        }
-    }
-
-    fn acquire(&mut self, asking: Asking, want: Want, prefix: u8, until: Instant, now: Instant) {
-        let id = RequestId(self.next_request);
-        self.next_request += 1;
-        let opened = match want {
-            Want::Subnet(subnet) => self.ipam.allocate(id, &asking.holder, subnet, until, now),
-            Want::Address(addr) => match Ipv4Net::new(addr, prefix) {
-                Ok(net) => self.ipam.claim(id, &asking.holder, net, until, now),
-                Err(_) => Err(Refusal::NotAHost(addr)),
-            },
-        };
-        match opened {
-            Ok(()) => {
-                self.asking.insert(id, asking);
-            }
-            Err(why) => {
-                let _ = asking.answer.send(Err(self.words(&why)));
-            }
-        }
-    }
-
-    fn allocated(&mut self, request: RequestId, addr: Ipv4Addr, prefix: u8, now: Instant) {
-        let Some(asking) = self.asking.remove(&request) else {
-            return;
-        };
-        let net = Ipv4Net::new(addr, prefix).map_err(|e| e.to_string());
-        if asking.answer.send(net).is_err() {
-            // Nobody waits for it any more.
-            self.ipam.release_address(&asking.holder, addr, now);
-        }
-    }
-
-    fn failed(&mut self, request: RequestId, why: &Refusal) {
-        if let Some(asking) = self.asking.remove(&request) {
-            let _ = asking.answer.send(Err(self.words(why)));
-        }
-    }
-
-    fn words(&self, why: &Refusal) -> String {
-        let names = |id: &PeerId| self.names.of(id);
-        let why = match why {
-            Refusal::Held(addr, container) => Refusal::Held(*addr, holder::words(container)),
-            Refusal::HeldThere(addr, container, peer) => {
-                Refusal::HeldThere(*addr, holder::words(container), *peer)
-            }
-            other => other.clone(),
-        };
-        let mut words = why.words(&names);
-        if let (Refusal::Timeout(_), Some(error)) = (&why, &self.progress.borrow().error) {
-            words =
-                format!("no address in time: the journal of addresses cannot be written: {error}");
-        }
-        words
-    }
-
-    /// Requests whose callers hung up are over.
-    fn drop_the_unwanted(&mut self, now: Instant) {
-        let asking = self.asking.iter();
-        let unwanted = asking.filter(|(_, asking)| asking.answer.is_closed());
-        let unwanted: Vec<RequestId> = unwanted.map(|(id, _)| *id).collect();
-        for id in unwanted {
-            self.ipam.cancel(id, now);
-        }
-    }
-
-    fn prime_on(&mut self, now: Instant) {
-        for priming in std::mem::take(&mut self.priming) {
-            let wait = self.ipam.prime(priming.since, now);
-            match wait {
-                None => drop(priming.answer.send(Ok(()))),
-                Some(why) if now >= priming.until => {
-                    let why = why.words(&|id| self.names.of(id));
-                    let _ = priming.answer.send(Err(format!(
-                        "the range of addresses has no owner yet: {why}; try again, or with a longer --timeout"
-                    )));
-                }
-                Some(_) => self.priming.push(priming),
-            }
-        }
-    }
-
-    fn remove(&mut self, typed: &str, force: bool, now: Instant) -> Result<String, String> {
-        let owners = self.ipam.owners().into_iter().map(|owner| owner.peer);
-        let peer = self.names.find(typed, owners)?;
-        let names = |id: &PeerId| self.names.of(id);
-        match self.ipam.remove(peer, force, now) {
-            Ok(done) => Ok(format!(
-                "{typed} is removed; {} slices of its space go to {}",
-                done.slices,
-                names(&done.beneficiary)
-            )),
-            Err(why) => Err(why.words(&names)),
-        }
-    }
-
-    fn leave(&mut self, answer: oneshot::Sender<Left>, now: Instant) {
-        let held: Vec<String> = self
-            .ipam
-            .allocations()
-            .map(|a| a.container.to_owned())
-            .collect();
-        held.iter()
-            .for_each(|holder| self.ipam.release(holder, now));
-        let owners = self.ipam.owners();
-        let others = owners.iter().filter(|owner| owner.reachable).count();
-        self.leaving = Some(Leaving {
-            answer,
-            others: others.saturating_sub(1).max(self.ipam.space().reachable),
-            orphaned: None,
-            until: now + mesh_proto::limits::IPAM_LEAVE_WAIT + TICK * 2,
-        });
-        self.ipam.leave(now);
-    }
-
-    /// Handed over, and the last statement is out: it says that nothing is held any more.
-    fn finish_leaving(&mut self, control: &Control, now: Instant) {
-        let me = control.said_by(control.me(), TOPIC);
-        let last = self.ipam.statement();
-        let is_told = me.is_some_and(|said| Some(said.body) == last.as_deref());
-        let is_over = |leaving: &Leaving| {
-            leaving.orphaned.is_some() && is_told && self.ipam.next_deadline() > now
-                || now >= leaving.until
-        };
-        if self.leaving.as_ref().is_some_and(is_over)
-            && let Some(leaving) = self.leaving.take()
-        {
-            let _ = leaving.answer.send(Left {
-                orphaned: leaving.orphaned.unwrap_or_default(),
-                others: leaving.others,
-            });
-        }
     }
 
     fn handle_written(&mut self, now: Instant) {

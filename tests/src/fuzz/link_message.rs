@@ -62,6 +62,7 @@ pub(super) fn samples() -> Vec<LinkMessage> {
             held: (1..9).map(held).collect(),
         }),
         LinkMessage::Want(vec![key(9); 3]),
+        LinkMessage::Wanted(false),
         LinkMessage::Hashes(Hashes {
             node: Node::ROOT,
             sums: [[7; 8]; CHILDREN],

@@ -1,6 +1,6 @@
 //! Bodies of probes, and of the offers that travel as such.
 
-use mesh_proto::control::probe::Probe;
+use mesh_proto::control::probe::{Answer, Probe};
 use mesh_proto::fastpath::Offer;
 
 /// Whatever is accepted encodes to the bytes it was read from.
@@ -17,10 +17,18 @@ pub(super) fn target(data: &[u8]) {
 pub(super) fn seeds() -> Vec<Vec<u8>> {
     let reply = |observed: &str| Probe::Reply {
         nonce: 2,
+        ask: 5,
         observed: observed.parse().expect("an address"),
     };
     let probes = [
-        Probe::Request { nonce: 1 },
+        Probe::Request {
+            nonce: 1,
+            answer: None,
+        },
+        Probe::Request {
+            nonce: 4,
+            answer: Some(Answer { ask: 5, held: 1500 }),
+        },
         reply("10.0.0.1:6783"),
         reply("[fd00::1]:6783"),
         Probe::SizeRequest { nonce: 3, size: 64 },

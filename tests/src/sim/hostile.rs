@@ -161,7 +161,7 @@ impl Hostile {
         let kind = match self.only {
             Some(Harm::Forge) => 1,
             Some(Harm::Flood) => 9,
-            None => self.dice.below(13),
+            None => self.dice.below(14),
         };
         Ok(match kind {
             0 => LinkMessage::Records(vec![self.dice.bytes(0, 400), self.dice.bytes(0, 4)]),
@@ -177,6 +177,7 @@ impl Hostile {
             8 => LinkMessage::Want(vec![RecordKey::new(anybody, Topic::IDENTITY); 100]),
             9 => LinkMessage::Records(self.flood()),
             10 => LinkMessage::Hashes(self.hashes()),
+            12 => LinkMessage::Wanted(self.dice.chance(500)),
             11 => LinkMessage::Records(self.prattle().into_iter().collect()),
             _ => return Err(self.raw()),
         })

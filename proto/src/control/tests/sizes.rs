@@ -85,8 +85,12 @@ fn a_path_that_moves_is_probed_anew() {
     assert_eq!(net.datagram_size(), 8972);
     net.nodes[1].address = address(7);
     net.longest = MIN_DATAGRAM.into();
-    net.run(limits::HEARTBEAT * 11 / 10 + Duration::from_millis(20));
+    let begun = net.now;
+    while net.datagram_size() == 8972 {
+        net.run(Duration::from_millis(10));
+    }
     assert_eq!(net.datagram_size(), BASE_DATAGRAM);
+    assert!(net.now.since(begun) < limits::PATH_DOUBT + limits::PATH_RETRY);
     net.run(2 * SECOND);
     assert_eq!(net.datagram_size(), MIN_DATAGRAM);
 }

@@ -160,9 +160,13 @@ impl Member {
             self.sessions.confirmed(header.receiver, now);
         }
         let mut answers = self.launched();
-        if let Some(Probe::Request { nonce }) = opened.1 {
+        if let Some(Probe::Request { nonce, .. }) = opened.1 {
             let observed = fixture::address(0);
-            let reply = Probe::Reply { nonce, observed };
+            let reply = Probe::Reply {
+                nonce,
+                ask: nonce,
+                observed,
+            };
             answers.extend(self.sealed(victim, Kind::Probe, &reply.encode(), now));
         }
         if let Some(Probe::SizeRequest { nonce, size }) = opened.1 {
@@ -201,7 +205,7 @@ impl Member {
 }
 
 /// Messages there are to choose from.
-const KINDS: usize = 13;
+const KINDS: usize = 14;
 
 /// Whether the message that comes next takes many signatures to make.
 pub(super) fn is_dear(input: &Input<'_>) -> bool {
@@ -237,6 +241,7 @@ pub(super) fn message(
             node: Node::new(input.byte() % (MAX_DEPTH + 1), 0).unwrap_or(Node::ROOT),
             sums: [input.u64().to_be_bytes(); CHILDREN],
         }),
+        12 => LinkMessage::Wanted(input.flag()),
         _ => return input.long_chunk().to_vec(),
     };
     message.encode().unwrap_or_default()
