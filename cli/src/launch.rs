@@ -89,6 +89,12 @@ fn router_args(args: &LaunchArgs, socket: &Path, state_dir: &Path) -> anyhow::Re
     option("trusted-subnets", subnets);
     let cipher = args.cipher.and_then(|c| c.to_possible_value());
     option("cipher", cipher.map(|v| v.get_name().to_owned()));
+    option("ipalloc-range", args.ipalloc_range.clone());
+    option(
+        "ipalloc-default-subnet",
+        args.ipalloc_default_subnet.clone(),
+    );
+    option("auto-reclaim", args.auto_reclaim.clone());
     option("log-level", args.log_level.clone());
     option("bridge", args.bridge.clone());
     for (name, file) in [

@@ -12,6 +12,7 @@ mod connect;
 mod docker;
 mod engine;
 mod engine_args;
+mod ipam;
 mod keygen;
 mod launch;
 mod output;
@@ -65,6 +66,8 @@ fn dispatch(cli: Cli) -> Outcome {
         Verb::Detach(args) => attach::detach(&client()?, &args),
         Verb::Ps(args) => ps::ps(&client()?, &args),
         Verb::Status(args) => status::status(&client()?, &args),
+        Verb::Prime(args) => ipam::prime(&client()?, &args),
+        Verb::Rmpeer(args) => ipam::rmpeer(&client()?, &args),
         Verb::Report(args) => report::report(&client()?, &args),
         Verb::Stop => stop::stop(&client()?),
         Verb::Reset(args) => reset::reset(&args, socket.as_deref()),

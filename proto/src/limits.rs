@@ -209,6 +209,10 @@ pub const RECORD_BURST: u64 = 32;
 pub const FORGERY_RATE: u64 = 8;
 /// Records with a wrong signature that one link may bring at once.
 pub const FORGERY_BURST: u64 = 64;
+/// Messages to one router that one link may bring in a second, to us or to be passed on; more are dropped and counted.
+pub const UNICAST_RATE: u64 = 500;
+/// Messages to one router that one link may bring at once.
+pub const UNICAST_BURST: u64 = 2_000;
 /// Time without a sign of another router that uses our key after which it is taken to be gone.
 pub const CLONE_QUIET: Duration = Duration::from_secs(60);
 /// Time in which records that are passed on wait for others for the same neighbour.
@@ -323,7 +327,7 @@ pub const MAX_FENCES: usize = 256;
 /// Addresses held twice that one statement names; further ones are not reported to others.
 pub const MAX_ADDRESS_CONFLICTS: usize = 256;
 /// Bytes of one statement about addresses, or of one message about them; a longer one is refused.
-pub const MAX_IPAM_BYTES: usize = 160 * 1024;
+pub const MAX_IPAM_BYTES: usize = MAX_RECORD - RECORD_OVERHEAD;
 /// Bytes of a container's id.
 pub const MAX_CONTAINER_ID: usize = 128;
 /// Allocations and claims that wait at once; further ones are refused.

@@ -1,5 +1,7 @@
 //! The router's API: JSON over HTTP/1.1 on a unix socket, as `mesh_proto::api` lists it.
 
+mod addresses;
+
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -19,6 +21,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::attach::{AttachError, Attachments};
 use crate::host::HostView;
+use crate::ipam::Allocator;
 use crate::shell::Command;
 
 /// What the handlers work with.
@@ -28,6 +31,8 @@ pub struct Api {
     pub commands: mpsc::Sender<Command>,
     /// What is attached on this host.
     pub attachments: Arc<Attachments>,
+    /// Addresses that routers allocate.
+    pub allocator: Allocator,
     /// Bridge, datapath, MAC table, counters.
     pub host: Arc<HostView>,
     /// Ends the router.
@@ -112,6 +117,7 @@ pub async fn serve(listener: UnixListener, api: Api) -> std::io::Result<()> {
         .route("/detach", post(detach))
         .route("/ps", get(ps))
         .route("/stop", post(stop))
+        .merge(addresses::routes())
         .fallback(|| async {
             Failure(
                 StatusCode::NOT_FOUND,
@@ -151,11 +157,14 @@ async fn report(State(api): State<Api>) -> Answer<Report> {
     let mut router = ask(&api, Command::Report).await?;
     api.host.complete(&mut router);
     let attachments = api.attachments.ps();
+    let ipam = api.allocator.report().await;
+    router.warnings.extend(ipam.advice.iter().cloned());
     Ok(Json(Report {
         ready: true,
         version: env!("CARGO_PKG_VERSION").to_owned(),
         router,
         attachments,
+        ipam: Some(ipam),
     }))
 }
 

@@ -14,6 +14,7 @@ pub mod driver;
 pub mod engine;
 pub mod fastpath;
 pub mod host;
+pub mod ipam;
 pub mod lanes;
 mod log;
 pub mod port;

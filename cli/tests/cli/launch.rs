@@ -176,7 +176,8 @@ fn reset_stops_the_router_and_knows_its_bridge() {
     let lab = Lab::apart();
     lab.program("mesh-router", "");
     let mut router = start_router_process(&lab);
-    assert_eq!(lab.mesh("reset").ok(), "");
+    let said = lab.mesh("reset");
+    assert_eq!((said.status, said.err.as_str()), (0, ""));
     assert!(router.has_ended());
     assert!(lab.log()[0].ends_with("--bridge mesh7"), "{:?}", lab.log());
 }

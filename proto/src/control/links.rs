@@ -12,7 +12,7 @@ use crate::ids::{ConnId, PeerId};
 use crate::limits::{
     ANTI_ENTROPY, DEAD_AFTER, FAILED_INBOUND_AGE, FORGERY_BURST, FORGERY_RATE, HEARTBEAT,
     LINK_BEAT, LINK_DEAD_AFTER, MAX_FAILED_INBOUND, MAX_HALF_OPEN, MAX_HALF_OPEN_PER_SOURCE,
-    MAX_LINK_SEND_QUEUE, MAX_LINKS,
+    MAX_LINK_SEND_QUEUE, MAX_LINKS, UNICAST_BURST, UNICAST_RATE,
 };
 use crate::link::Link;
 use crate::source::Source;
@@ -53,6 +53,7 @@ pub struct Slot {
     next_digest: Instant,
     unwritten: usize,
     forgeries: TokenBucket,
+    unicasts: TokenBucket,
 }
 
 /// An inbound connection that failed, kept for a while so that `status connections` on this side can say why.
@@ -108,6 +109,7 @@ impl Slot {
             next_digest: now,
             unwritten: 0,
             forgeries: TokenBucket::new(FORGERY_RATE, FORGERY_BURST),
+            unicasts: TokenBucket::new(UNICAST_RATE, UNICAST_BURST),
         }
     }
 
@@ -154,6 +156,11 @@ impl Slot {
     /// A record that this neighbour brought was forged.
     pub fn forged(&mut self, now: Instant) {
         self.forgeries.take(now);
+    }
+
+    /// Takes a token for a message to one router; false when this link brought too many.
+    pub fn takes_unicast(&mut self, now: Instant) -> bool {
+        self.unicasts.take(now)
     }
 
     /// A pong arrived.

@@ -13,7 +13,8 @@
 //! | `gossip` | which records go to which neighbour |
 //! | `clones` | whether somebody else uses this router's key |
 //! | `own` | what this router says of itself |
-//! | `topics` | what others than the control plane say through it |
+//! | `topics` | what others than the control plane say through it, to all |
+//! | `unicast` | what they say to one router |
 //! | `observed` | which of our addresses, as neighbours see them, to announce |
 //! | `paths` | which address reaches a peer directly |
 //! | `probe` | the bodies of probes |
@@ -45,6 +46,7 @@ mod report;
 mod sizes;
 pub mod targets;
 mod topics;
+mod unicast;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
@@ -108,6 +110,7 @@ pub struct Control {
     not_before: Instant,
     settle_until: Instant,
     gossip_counters: gossip::Counters,
+    unicasts: unicast::Counters,
     observed: Observed,
     clones: Clones,
     /// Whether it was said that no further names are bound to keys.
@@ -167,6 +170,7 @@ impl Control {
             not_before: now,
             settle_until: now,
             gossip_counters: gossip::Counters::default(),
+            unicasts: unicast::Counters::default(),
             observed: Observed::default(),
             clones: Clones::default(),
             pins_full: false,

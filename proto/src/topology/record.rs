@@ -20,6 +20,7 @@ use sha2::{Digest, Sha256};
 
 use super::bodies::{self, Attached, Content, IdentityBody, Neighbour};
 use super::topic::{RecordKey, Topic};
+use super::unicast::SignedUnicast;
 use crate::crypto::identity::{self, BadSignature, Identity};
 use crate::ids::{PeerId, Version};
 use crate::limits::MAX_RECORD;
@@ -94,6 +95,18 @@ pub trait Verifier {
     /// # Errors
     /// [`BadSignature`] when it is not.
     fn verify(&self, record: &SignedRecord, sign_key: &[u8; 32]) -> Result<(), BadSignature>;
+
+    /// Whether the signature of a message to one router is that of `sign_key`, and that the key of its origin.
+    ///
+    /// # Errors
+    /// [`BadSignature`] when it is not.
+    fn verify_unicast(
+        &self,
+        message: &SignedUnicast,
+        sign_key: &[u8; 32],
+    ) -> Result<(), BadSignature> {
+        message.verify(sign_key)
+    }
 }
 
 /// The verifier that computes (about 40 µs for a record).

@@ -88,6 +88,13 @@ pub(crate) fn messages() -> Vectors {
         ("Bye", encoded(LinkMessage::Bye { reason })),
         ("Wanted", encoded(LinkMessage::Wanted(false))),
         ("Hashes", encoded(LinkMessage::Hashes(hashes))),
+        (
+            "Unicast",
+            encoded(LinkMessage::Unicast {
+                hops: 16,
+                bytes: vec![0xaa, 0xbb],
+            }),
+        ),
     ])
 }
 

@@ -1,11 +1,12 @@
 //! Docker Engine over its unix socket.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bollard::errors::Error;
 use bollard::models::{
-    ContainerInspectResponse, Ipam, NetworkCreateRequest, NetworkDisconnectRequest,
+    ContainerInspectResponse, ContainerSummary, Ipam, NetworkCreateRequest,
+    NetworkDisconnectRequest,
 };
 use bollard::query_parameters::{ListContainersOptions, ListNetworksOptions};
 use bollard::{ClientVersion, Docker as Client};
@@ -235,11 +236,29 @@ impl Engine for Docker {
             Ok(found
                 .into_iter()
                 .filter_map(|c| {
-                    // `running` and `paused` both have a process; the state is an enumeration we only compare.
-                    let state = c.state.map(|s| s.to_string()).unwrap_or_default();
-                    Some((c.id?, state == "running" || state == "paused"))
+                    let runs = has_process(&c);
+                    Some((c.id?, runs))
                 })
                 .collect())
+        })
+    }
+
+    fn stopped_on_mesh(&self) -> Answer<'_, BTreeSet<String>> {
+        Box::pin(async move {
+            let networks = self.our_networks().await?;
+            if networks.is_empty() {
+                return Ok(BTreeSet::new());
+            }
+            let options = ListContainersOptions {
+                all: true,
+                filters: Some(HashMap::from([("network".to_owned(), networks)])),
+                ..ListContainersOptions::default()
+            };
+            let client = self.client().await?;
+            let found = client.list_containers(Some(options)).await;
+            let found = found.map_err(|e| self.error(e, None))?;
+            let stopped = found.into_iter().filter(|c| !has_process(c));
+            Ok(stopped.filter_map(|c| c.id).collect())
         })
     }
 
@@ -280,6 +299,12 @@ impl Engine for Docker {
     }
 }
 
+/// `running` and `paused` both have a process; the state is an enumeration we only compare.
+fn has_process(container: &ContainerSummary) -> bool {
+    let state = container.state.as_ref().map(ToString::to_string);
+    matches!(state.as_deref(), Some("running" | "paused"))
+}
+
 /// Seen with 20.10 (API 1.41) and 26.1 (1.45). Later engines may make the namespace first, and then join in any order.
 fn plugs_by_name(api_version: &str) -> bool {
     let number = |text: &str| text.parse::<u32>().ok();
@@ -307,6 +332,9 @@ fn container(answer: ContainerInspectResponse) -> Container {
     let state = answer.state.unwrap_or_default();
     let host = answer.host_config.unwrap_or_default();
     let policy = host.restart_policy.and_then(|p| p.name);
+    let networks = answer.network_settings.unwrap_or_default();
+    let connections = networks.networks.unwrap_or_default().into_values();
+    let options = connections.map(|c| c.driver_opts.unwrap_or_default());
     Container {
         id: answer.id.unwrap_or_default(),
         name: answer
@@ -319,10 +347,8 @@ fn container(answer: ContainerInspectResponse) -> Container {
         network_mode: host.network_mode.unwrap_or_default(),
         restart_policy: policy.map(|p| p.to_string()).unwrap_or_default(),
         error: state.error.unwrap_or_default(),
-        sandbox: answer
-            .network_settings
-            .and_then(|n| n.sandbox_key)
-            .unwrap_or_default(),
+        sandbox: networks.sandbox_key.unwrap_or_default(),
+        connections: options.map(|o| o.into_iter().collect()).collect(),
     }
 }
 
@@ -382,8 +408,10 @@ mod tests {
     fn an_inspection_is_read() {
         let json = r#"{"Id":"0123","Name":"/web","State":{"Running":true,"Pid":42,"Error":"e"},
             "HostConfig":{"NetworkMode":"mesh","RestartPolicy":{"Name":"unless-stopped"}},
-            "NetworkSettings":{"SandboxKey":"/var/run/docker/netns/0"}}"#;
-        let got = container(serde_json::from_str(json).unwrap());
+            "NetworkSettings":{"SandboxKey":"/var/run/docker/netns/0","Networks":{"bridge":{"DriverOpts":null},
+            "mesh":{"DriverOpts":{"mesh.address":"10.32.0.1/12"}}}}}"#;
+        let mut got = container(serde_json::from_str(json).unwrap());
+        got.connections.retain(|options| !options.is_empty());
         let want = Container {
             id: "0123".into(),
             name: "web".into(),
@@ -393,6 +421,10 @@ mod tests {
             restart_policy: "unless-stopped".into(),
             error: "e".into(),
             sandbox: "/var/run/docker/netns/0".into(),
+            connections: vec![BTreeMap::from([(
+                "mesh.address".to_owned(),
+                "10.32.0.1/12".to_owned(),
+            )])],
         };
         assert_eq!(got, want);
     }

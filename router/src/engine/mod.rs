@@ -5,7 +5,7 @@ mod docker;
 pub(crate) mod fake;
 mod podman;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -65,6 +65,8 @@ pub struct Container {
     pub error: String,
     /// Path of its network namespace; empty if the engine does not say.
     pub sandbox: String,
+    /// Driver options of each of its connections to Docker networks.
+    pub connections: Vec<BTreeMap<String, String>>,
 }
 
 impl Container {
@@ -108,6 +110,9 @@ pub trait Engine: Send + Sync {
 
     /// Every container, stopped ones included: full id → whether it runs.
     fn list(&self) -> Answer<'_, BTreeMap<String, bool>>;
+
+    /// Containers that are on Docker networks of ours and do not run now, by full id.
+    fn stopped_on_mesh(&self) -> Answer<'_, BTreeSet<String>>;
 
     /// Whether Docker plugs the networks of a container that starts in the order of their names, and nobody can act in
     /// between. Otherwise the order is any, and the driver is asked about each endpoint once it is plugged.

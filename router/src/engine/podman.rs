@@ -1,6 +1,6 @@
 //! podman through its command line: it has no daemon to ask.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
@@ -90,6 +90,10 @@ impl Engine for Podman {
 
     // podman's networks are not ours: its containers join namespaces that the router made.
 
+    fn stopped_on_mesh(&self) -> Answer<'_, BTreeSet<String>> {
+        Box::pin(std::future::ready(Ok(BTreeSet::new())))
+    }
+
     fn plugs_by_name(&self) -> Answer<'_, bool> {
         Box::pin(std::future::ready(Ok(false)))
     }
@@ -170,6 +174,7 @@ fn parse(text: &str) -> Result<Option<Container>, EngineError> {
         restart_policy: c.host_config.restart_policy.name,
         error: c.state.error,
         sandbox: String::new(),
+        connections: Vec::new(),
     }))
 }
 

@@ -21,6 +21,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
 pub use self::writer::{Change, Writer};
+use crate::ipam;
 
 const IDENTITY: &str = "identity";
 const TARGETS: &str = "targets";
@@ -340,15 +341,43 @@ pub fn erase(dir: &Path) -> io::Result<Vec<PathBuf>> {
             match fs::remove_file(&path) {
                 Ok(()) => removed.push(path),
                 Err(e) if e.kind() == io::ErrorKind::NotFound => {}
-                Err(e) => return Err(io::Error::new(e.kind(), format!("{}: {e}", path.display()))),
+                Err(e) => return Err(named(&path, &e)),
             }
         }
+    }
+    for path in addresses(dir)? {
+        fs::remove_file(&path).map_err(|e| named(&path, &e))?;
+        removed.push(path);
     }
     // A directory that holds something of others (a key file, a configuration) stays.
     if fs::remove_dir(dir).is_ok() {
         removed.push(dir.to_owned());
     }
     Ok(removed)
+}
+
+/// The journal of addresses, and earlier ones that were set aside.
+fn addresses(dir: &Path) -> io::Result<Vec<PathBuf>> {
+    let entries = match fs::read_dir(dir) {
+        Ok(entries) => entries,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(e) => return Err(named(dir, &e)),
+    };
+    let mut found = Vec::new();
+    for entry in entries {
+        let name = entry?.file_name();
+        let name = name.to_string_lossy();
+        let temporary = format!(".{}.tmp", ipam::FILE);
+        if name == ipam::FILE || name == temporary.as_str() || name.starts_with(ipam::SET_ASIDE) {
+            found.push(dir.join(&*name));
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+fn named(path: &Path, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{}: {error}", path.display()))
 }
 
 /// Our own types always serialize: maps have string keys and nothing fails on the way.

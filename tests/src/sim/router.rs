@@ -296,7 +296,7 @@ impl Router {
                     self.held = held;
                     continue;
                 }
-                Output::Fast(_) | Output::Said(_) | Output::Reach => continue,
+                Output::Fast(_) | Output::Said(_) | Output::Told { .. } | Output::Reach => continue,
                 Output::Note(Note::Info(text) | Note::Warn(text)) => Effect::Note(text),
             };
             self.effects.push(effect);

@@ -1,6 +1,7 @@
 //! Real routers beside real container engines: what a user of `docker` gets.
 
 mod attach;
+mod ipam;
 mod lifecycle;
 mod podman;
 mod run;

@@ -6,6 +6,7 @@ mod fastpath;
 mod faults;
 mod hygiene;
 mod idle;
+mod ipam;
 mod mistakes;
 mod nat;
 mod path_mtu;
