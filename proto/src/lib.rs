@@ -18,6 +18,7 @@ pub mod frame;
 pub mod ids;
 pub mod limits;
 pub mod link;
+pub mod names;
 pub mod noise;
 pub mod offload;
 pub mod pmtu;

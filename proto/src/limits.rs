@@ -276,3 +276,34 @@ pub const MAX_PARTIALS: usize = 1_024;
 pub const MAX_PARTIAL_BYTES: usize = 4 * 1024 * 1024;
 /// How long a piece waits for the others before they are given up and counted.
 pub const PARTIAL_AGE: Duration = Duration::from_secs(1);
+
+/// Bytes of the domain of the mesh, and of a name in it without the domain (what both make is a name of DNS).
+pub const MAX_DNS_NAME: usize = 120;
+/// Names one router states for its containers; further ones are left out and counted, or refused if asked for.
+pub const MAX_HOST_NAMES: usize = 4_096;
+/// Pairs of a name and an address that one router states; handled as the names.
+pub const MAX_HOST_NAME_PAIRS: usize = 8_192;
+/// Bytes of one router's statement of names; names for which there is no room are left out and counted.
+pub const MAX_NAMES_STATEMENT: usize = 128 * 1024;
+/// Addresses of one entry of a statement of names.
+pub const MAX_NAME_ADDRESSES: usize = 32;
+/// Ports of one entry of a statement of names; further ones are left out.
+pub const MAX_NAME_PORTS: usize = 16;
+/// Bytes of the name of a service (RFC 6335 section 5.1).
+pub const MAX_SERVICE: usize = 15;
+/// Bytes of a container's id in a statement of names; the rest is cut.
+pub const MAX_NAME_CONTAINER: usize = 12;
+/// Pairs of a name and an address that other routers stated; a statement for which there is no room counts as empty.
+pub const MAX_NAME_PAIRS: usize = 131_072;
+/// Names added by hand on one host, and names of containers taken away by hand; further ones are refused.
+pub const MAX_KEPT_NAMES: usize = 1_024;
+/// After its start a router does not say that a name is not there before this time, or before it knows all names.
+pub const NAMES_SETTLE: Duration = Duration::from_secs(2);
+/// Records in one answer of DNS; of more, some are taken at random.
+pub const MAX_DNS_RECORDS: usize = 1_000;
+/// Bytes of a DNS message over UDP, whatever the client takes (DNS flag day 2020: no fragments); longer ones go by TCP.
+pub const MAX_DNS_UDP: usize = 1_232;
+/// Bytes of a DNS query; longer ones are dropped.
+pub const MAX_DNS_QUERY: usize = 1_024;
+/// Servers in `resolv.conf` that are asked; further ones are not.
+pub const MAX_UPSTREAMS: usize = 8;

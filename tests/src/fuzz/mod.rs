@@ -18,6 +18,7 @@ mod link;
 mod link_hello;
 mod link_message;
 mod mutate;
+mod names;
 mod offload;
 mod probe;
 mod record;
@@ -74,6 +75,7 @@ pub const TARGETS: &[Target] = targets! {
     record, 20_000, "signed records";
     topology, 400, "records, the link-state database and routes";
     probe, 300_000, "bodies of probes";
+    names, 10_000, "statements of names, queries of DNS, answers of other servers, resolv.conf";
     text, 100_000, "addresses, targets and names as people type them";
     config, 10_000, "the router's configuration file";
     state, 3_000, "files of the router's state directory";
