@@ -75,7 +75,7 @@ pub const TARGETS: &[Target] = targets! {
     record, 20_000, "signed records";
     topology, 400, "records, the link-state database and routes";
     probe, 300_000, "bodies of probes";
-    names, 10_000, "statements of names, queries of DNS, answers of other servers, resolv.conf";
+    names, 100_000, "statements of names, queries of DNS, answers of other servers, resolv.conf";
     text, 100_000, "addresses, targets and names as people type them";
     config, 10_000, "the router's configuration file";
     state, 3_000, "files of the router's state directory";
