@@ -307,3 +307,25 @@ pub const MAX_DNS_UDP: usize = 1_232;
 pub const MAX_DNS_QUERY: usize = 1_024;
 /// Servers in `resolv.conf` that are asked; further ones are not.
 pub const MAX_UPSTREAMS: usize = 8;
+/// Queries for which other servers are asked at once; further ones are told that there is no answer.
+pub const MAX_DNS_FORWARDS: usize = 128;
+/// Such queries of one client.
+pub const MAX_DNS_FORWARDS_PER_SOURCE: usize = 64;
+/// Servers asked for one query, repetitions included.
+pub const MAX_DNS_TRIES: usize = 3;
+/// Time in which a client is told something.
+pub const DNS_DEADLINE: Duration = Duration::from_millis(1_900);
+/// Time a server has before the next one is asked too.
+pub const DNS_PATIENCE: Duration = Duration::from_millis(600);
+/// Messages that are not the answer, after which a server is given up: somebody guesses.
+pub const MAX_DNS_STRAYS: usize = 8;
+/// Time between two looks at `resolv.conf`.
+pub const RESOLV_CONF_INTERVAL: Duration = Duration::from_secs(1);
+/// Bytes of `resolv.conf` that are read.
+pub const MAX_RESOLV_CONF: u64 = 64 * 1024;
+/// TCP connections to the DNS server; further ones are closed.
+pub const MAX_DNS_CONNECTIONS: usize = 64;
+/// Such connections of one client.
+pub const MAX_DNS_CONNECTIONS_PER_SOURCE: usize = 16;
+/// Time without a query after which such a connection is closed, and time to take an answer.
+pub const DNS_IDLE: Duration = Duration::from_secs(5);

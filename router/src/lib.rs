@@ -10,6 +10,7 @@ pub mod cipher;
 pub mod cleanup;
 pub mod clock;
 pub mod config;
+pub mod dns;
 pub mod driver;
 pub mod engine;
 pub mod fastpath;
