@@ -19,8 +19,6 @@ mod query;
 mod resolv;
 mod statement;
 mod subject;
-#[cfg(test)]
-mod tests;
 mod write;
 mod zone;
 
@@ -191,3 +189,6 @@ impl Names {
         changed
     }
 }
+
+#[cfg(test)]
+mod tests;
