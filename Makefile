@@ -1,6 +1,7 @@
 # make demo       three Docker hosts on this machine, one network for their containers
 # make test       everything; ends with `N passed, N failed`
 # make bench      mesh and other overlays side by side; the report is target/bench/report.md
+# make sim        a large mesh in the simulator, measured beside its goals: N=1000 SEED=1 SCENARIO=table JSON=1
 # make install    to PREFIX (/usr/local) under DESTDIR
 PREFIX  ?= /usr/local
 DESTDIR ?=
@@ -16,7 +17,7 @@ etc        = $(DESTDIR)/etc
 completion = $(share)/bash-completion/completions/mesh $(share)/zsh/site-functions/_mesh \
              $(share)/fish/vendor_completions.d/mesh.fish
 
-.PHONY: build demo test unit-test bench install uninstall lint clean-testbed
+.PHONY: build demo test unit-test bench sim install uninstall lint clean-testbed
 
 build:
 	$(CARGO) build --release -p mesh-cli -p mesh-router
@@ -50,6 +51,12 @@ bench:
 	    $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SECS),--seconds $(SECS)) $(if $(PATIENCE),--patience $(PATIENCE)) \
 	    $(if $(UNDERLAY),--underlay '$(UNDERLAY)') $(if $(CONTENDERS),--contenders '$(CONTENDERS)') \
 	    $(if $(REPORT),--report $(REPORT)) $(ARGS)
+
+# N=100 SEED=1 SCENARIO=table|all|NAME JSON=1 VERBOSE=1. Exit status 1: a goal is missed or a promise broken (docs/SCALE.md).
+sim:
+	@$(CARGO) build --quiet --release -p mesh-tests --bin mesh-scale
+	@$(TARGET)/release/mesh-scale --routers $(or $(N),100) --seed $(or $(SEED),1) \
+	    --scenario $(or $(SCENARIO),table) $(if $(JSON),--json) $(if $(VERBOSE),--verbose)
 
 # Builds only what is not there: after `make build`, `sudo make install` leaves no file of root's in the checkout.
 install:

@@ -8,4 +8,4 @@ mod world;
 
 pub use plane::{Pair, Sink, frame};
 pub use tcp::{segment, super_frame};
-pub use world::{identity, lsdb, record};
+pub use world::{identity, links, lsdb, record};

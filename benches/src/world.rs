@@ -3,8 +3,10 @@
 use mesh_proto::crypto::identity::Identity;
 use mesh_proto::ids::{PeerId, Version};
 use mesh_proto::time::Instant;
+use mesh_proto::topology::bodies::{IdentityBody, Neighbour, encode_links};
 use mesh_proto::topology::lsdb::Lsdb;
-use mesh_proto::topology::record::{Neighbour, RecordBody, SignedRecord};
+use mesh_proto::topology::record::SignedRecord;
+use mesh_proto::topology::topic::Topic;
 
 /// Links of each router, about.
 const DEGREE: usize = 8;
@@ -18,27 +20,34 @@ pub fn identity(n: usize) -> Identity {
     Identity::from_seeds(seed, dh)
 }
 
-/// What a router with these neighbours says of itself.
-pub fn record(identity: &Identity, neighbours: &[PeerId]) -> RecordBody {
+/// Who a router is.
+fn who(identity: &Identity) -> Vec<u8> {
+    let name = identity.id().derived_name();
+    let mut body = IdentityBody::new(identity, name, "host".to_owned());
+    body.endpoints = vec![([10, 0, 0, 1], 6783).into()];
+    body.encode()
+}
+
+/// What a router with these neighbours says of its links.
+pub fn links(neighbours: &[PeerId]) -> Vec<u8> {
     let neighbour = |peer: &PeerId| Neighbour {
-        peer: *peer,
+        peer: peer.prefix(),
         outbound: true,
         established: true,
         cost: 1,
         address: None,
     };
-    RecordBody {
-        version: Version { epoch: 1, seq: 1 },
-        name: identity.id().derived_name(),
-        nickname: "host".to_owned(),
-        sign_key: identity.sign_key(),
-        dh_key: identity.dh_key(),
-        endpoints: vec![([10, 0, 0, 1], 6783).into()],
-        neighbours: neighbours.iter().map(neighbour).collect(),
-        attached: Vec::new(),
-        features: 0,
-        extensions: Vec::new(),
-    }
+    let neighbours: Vec<Neighbour> = neighbours.iter().map(neighbour).collect();
+    encode_links(&neighbours)
+}
+
+/// The first record of a router about a topic.
+///
+/// # Panics
+/// When the body is not one of that topic.
+pub fn record(identity: &Identity, topic: Topic, body: &[u8]) -> SignedRecord {
+    let version = Version { epoch: 1, seq: 1 };
+    SignedRecord::sign(topic, version, body, identity).expect("a small record can be signed")
 }
 
 /// The records of `n` routers that form a ring with chords; and one of them.
@@ -57,8 +66,13 @@ pub fn lsdb(n: usize) -> (Lsdb, PeerId) {
             .collect();
         linked.sort_unstable();
         linked.dedup();
-        let signed = SignedRecord::sign(&record(identity, &linked), identity);
-        lsdb.insert(signed.expect("a small record can be signed"), Instant::ZERO);
+        let said = [
+            (Topic::IDENTITY, who(identity)),
+            (Topic::LINKS, links(&linked)),
+        ];
+        for (topic, body) in said {
+            lsdb.insert(record(identity, topic, &body), Instant::ZERO);
+        }
     }
     (lsdb, ids[0])
 }

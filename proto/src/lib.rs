@@ -16,6 +16,7 @@ pub mod forward;
 pub mod fragment;
 pub mod frame;
 pub mod ids;
+pub mod ipam;
 pub mod limits;
 pub mod link;
 pub mod names;

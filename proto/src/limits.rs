@@ -42,6 +42,9 @@ pub const FDB_MOVE_WINDOW: Duration = Duration::from_secs(2);
 /// How long a MAC that moved too often keeps its place.
 pub const FDB_HOLD: Duration = Duration::from_secs(1);
 
+/// Time after a move in which frames that seem to come from where the MAC was are taken for late ones, not for a move back.
+pub const FDB_LATE: Duration = Duration::from_secs(1);
+
 /// Frames for everybody (group or unknown destination) that the local port may send in a second; more are dropped.
 pub const FLOOD_RATE: u64 = 4_000;
 /// Frames for everybody that the local port may send at once.
@@ -73,16 +76,20 @@ pub const MAX_NEIGHBOURS: usize = 1_024;
 pub const MAX_ENDPOINTS: usize = 16;
 /// Attached addresses in one record.
 pub const MAX_ATTACHED: usize = 4_096;
+/// Topics a router may say something about, numbered from 1; records about others are refused.
+pub const MAX_TOPICS: u8 = 16;
 /// Bytes of one signed record.
 pub const MAX_RECORD: usize = 160 * 1024;
+/// Bytes of one record about an identity: it fits the handshake of a link.
+pub const MAX_IDENTITY_RECORD: usize = 1_024;
+/// Bytes of one record about links.
+pub const MAX_LINKS_RECORD: usize = 40 * 1024;
+/// Bytes of a record around its body, at most.
+pub const RECORD_OVERHEAD: usize = 128;
 /// Bytes of a nickname (UTF-8).
 pub const MAX_NICKNAME: usize = 63;
 /// Bytes of a container's name in a record (UTF-8); longer ones are cut.
 pub const MAX_CONTAINER_NAME: usize = 63;
-/// Extensions in one record.
-pub const MAX_EXTENSIONS: usize = 8;
-/// Bytes of one extension of a record.
-pub const MAX_EXTENSION: usize = 512;
 
 /// Bytes of one record of a TCP link, tag included (Noise limits a message to 65,535).
 pub const MAX_LINK_RECORD: usize = 16 * 1024;
@@ -90,9 +97,11 @@ pub const MAX_LINK_RECORD: usize = 16 * 1024;
 pub const MAX_LINK_MESSAGE: usize = 256 * 1024;
 /// Records in one link message.
 pub const MAX_RECORDS_PER_MESSAGE: usize = 1_024;
-/// Peers in one summary; a longer one is cut into ranges.
+/// Records in one summary; a longer one is cut into ranges.
 pub const MAX_SUMMARY: usize = 4_096;
-/// Peers in one request for records.
+/// Where two neighbours differ and one of them holds at most this many routers, it lists their records instead of hashes.
+pub const SUMMARY_LEAF: usize = 8;
+/// Records in one request for records.
 pub const MAX_WANT: usize = 4_096;
 /// Bytes of the reason a neighbour gives for closing a link (UTF-8); longer ones are cut.
 pub const MAX_BYE_REASON: usize = 200;
@@ -153,7 +162,7 @@ pub const DEAD_AFTER: Duration = Duration::from_millis(3_500);
 pub const UDP_PATIENCE: Duration = Duration::from_secs(10);
 /// Peers that plain VXLAN is exchanged with; frames for further ones stay in user space.
 pub const MAX_FAST_PEERS: usize = 1_024;
-/// A record that nobody reachable refers to is dropped after this long.
+/// The records of a router that was not within reach for this long are dropped.
 pub const FORGET_AFTER: Duration = Duration::from_secs(600);
 /// After a change of topology broadcasts are flooded (with duplicate suppression) for this long.
 pub const SETTLE: Duration = Duration::from_secs(2);
@@ -169,12 +178,12 @@ pub const FULL_MESH: usize = 32;
 pub const DEGREE: usize = 8;
 /// Time between two comparisons of digests with each neighbour.
 pub const ANTI_ENTROPY: Duration = Duration::from_secs(5);
-/// Least time between two records of one router; the first change after a quiet time goes out at once.
+/// Least time between two records of one router about one topic; the first change after a quiet time goes out at once.
 pub const HOLD_DOWN: Duration = Duration::from_secs(1);
 /// Records of one router that are taken in a second; more are left for the next comparison of digests, and counted.
-pub const RECORD_RATE: u64 = 5;
+pub const RECORD_RATE: u64 = 8;
 /// Records of one router that are taken at once.
-pub const RECORD_BURST: u64 = 20;
+pub const RECORD_BURST: u64 = 32;
 /// Records with a wrong signature that one link may bring in a second; beyond that none of its records is verified: all
 /// are refused and counted.
 pub const FORGERY_RATE: u64 = 8;
@@ -329,3 +338,47 @@ pub const MAX_DNS_CONNECTIONS: usize = 64;
 pub const MAX_DNS_CONNECTIONS_PER_SOURCE: usize = 16;
 /// Time without a query after which such a connection is closed, and time to take an answer.
 pub const DNS_IDLE: Duration = Duration::from_secs(5);
+/// Slices the range of addresses is cut into, at most.
+pub const MAX_SLICES: u16 = 4_096;
+/// Addresses one router's containers hold; further allocations and claims are refused.
+pub const MAX_HELD: usize = 4_096;
+/// Addresses one router lends to others; further requests are denied.
+pub const MAX_LOANS: usize = 4_096;
+/// Addresses one statement or message names as held outside their slice's owner.
+pub const MAX_IPAM_PINS: usize = MAX_HELD + MAX_LOANS;
+/// Runs of slices in one statement or message; as many as there are slices.
+pub const MAX_IPAM_RUNS: usize = MAX_SLICES as usize;
+/// Removals of routers that one router recalls; the oldest is forgotten.
+pub const MAX_FENCES: usize = 256;
+/// Addresses held twice that one statement names; further ones are not reported to others.
+pub const MAX_ADDRESS_CONFLICTS: usize = 256;
+/// Bytes of one statement about addresses, or of one message about them; a longer one is refused.
+pub const MAX_IPAM_BYTES: usize = 160 * 1024;
+/// Bytes of a container's id.
+pub const MAX_CONTAINER_ID: usize = 128;
+/// Allocations and claims that wait at once; further ones are refused.
+pub const MAX_IPAM_REQUESTS: usize = 1_024;
+/// Messages about addresses that wait to be sent; further ones are dropped, and repeated by their timers.
+pub const MAX_IPAM_OUTPUTS: usize = 4_096;
+/// Slices given away at once on one request.
+pub const MAX_GRANT: u16 = 16;
+/// Least time between two statements of one router about addresses.
+pub const IPAM_STATEMENT_INTERVAL: Duration = Duration::from_millis(100);
+/// Time between two looks at what waits: requests, grants, agreements.
+pub const IPAM_TICK: Duration = Duration::from_millis(250);
+/// Time an owner has to answer a request before the next one is asked.
+pub const IPAM_ASK_TIMEOUT: Duration = Duration::from_secs(1);
+/// Time after which owners that denied are asked again.
+pub const IPAM_ASK_AGAIN: Duration = Duration::from_secs(2);
+/// Time between two sendings of a grant, or of a question for agreement.
+pub const IPAM_RESEND: Duration = Duration::from_millis(500);
+/// Time a grant has to arrive before its receiver asks all others for their agreement instead.
+pub const IPAM_TAKE_DELAY: Duration = Duration::from_secs(1);
+/// Time a router that was told of others waits for them before it takes the whole range.
+pub const IPAM_FOUND_WAIT: Duration = Duration::from_secs(5);
+/// Time a router must have been unreachable to be removed without force.
+pub const IPAM_DEAD_AFTER: Duration = Duration::from_secs(600);
+/// Time between two looks for routers to remove by themselves.
+pub const IPAM_RECLAIM_TICK: Duration = Duration::from_secs(10);
+/// Time others have to take over the space of a router that leaves.
+pub const IPAM_LEAVE_WAIT: Duration = Duration::from_secs(10);

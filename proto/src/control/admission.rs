@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use crate::crypto::identity::peer_id;
 use crate::crypto::secret::SecretKind;
 use crate::ids::{ConnId, PeerId, PeerName};
-use crate::limits::{DEAD_AFTER, MAX_PINS};
+use crate::limits::{DEAD_AFTER, HANDSHAKE_TIMEOUT, MAX_PINS};
 use crate::link::AlertCode;
 use crate::time::Instant;
 use crate::topology::record::SignedRecord;
@@ -54,12 +54,10 @@ pub fn judge_name(name: PeerName, sign_key: &[u8; 32], claims: &NameClaims<'_>) 
     }
 }
 
-/// Which of two links to one peer stays, the same on both ends: the one dialled by the lower identity; between two of
-/// the same dialler the older. A link that fell silent, or that belongs to an earlier start of the peer, always goes.
+/// Which of two links to one peer stays, the same on both ends: of two that crossed, the one dialled by the lower identity;
+/// else the older. A link that fell silent, or that belongs to an earlier start of the peer, always goes.
 pub fn newer_stays(existing: Existing, new_dialler: PeerId, peer_restarted: bool) -> bool {
-    peer_restarted
-        || existing.silent
-        || (existing.dialler != new_dialler && new_dialler < existing.dialler)
+    peer_restarted || existing.silent || (existing.fresh && new_dialler < existing.dialler)
 }
 
 /// The link that is there already.
@@ -69,6 +67,8 @@ pub struct Existing {
     pub dialler: PeerId,
     /// Whether nothing was heard on it for a while.
     pub silent: bool,
+    /// Whether it came up so lately that the other one may have been dialled before.
+    pub fresh: bool,
 }
 
 impl Control {
@@ -100,7 +100,9 @@ impl Control {
     }
 
     fn judge(&self, record: &SignedRecord) -> Verdict {
-        let body = record.body();
+        let Some(body) = record.as_identity() else {
+            return Verdict::Refuse(AlertCode::BadRecord);
+        };
         let holder = self.routes.reachable().find(|peer| {
             self.body_of(peer)
                 .is_some_and(|b| b.name == body.name && b.sign_key != body.sign_key)
@@ -122,8 +124,8 @@ impl Control {
         now: Instant,
     ) -> Verdict {
         let restarted = self
-            .body_of(&peer)
-            .is_some_and(|body| record.body().version.epoch > body.version.epoch);
+            .epoch_of(&peer)
+            .is_some_and(|epoch| record.version().epoch > epoch);
         if self.stays(conn, peer, restarted, now) {
             Verdict::Accept
         } else {
@@ -162,6 +164,9 @@ impl Control {
         let existing = Existing {
             dialler: dialler(existing.outbound),
             silent: existing.silence(now) > DEAD_AFTER / 2,
+            fresh: existing
+                .up_since()
+                .is_none_or(|up| now.since(up) < HANDSHAKE_TIMEOUT),
         };
         newer_stays(existing, dialler(new.outbound), restarted)
     }
@@ -169,7 +174,9 @@ impl Control {
     /// Binds a name to the key it is first seen with. Only where anyone may join: elsewhere the secret decides who may
     /// bear a name, and nobody would read the binding.
     fn pin(&mut self, record: &SignedRecord) {
-        let (name, key) = (record.body().name, record.body().sign_key);
+        let Some((name, key)) = record.as_identity().map(|body| (body.name, body.sign_key)) else {
+            return;
+        };
         if self.config.secret.kind() != SecretKind::Open || self.config.pins.contains_key(&name) {
             return;
         }
@@ -242,6 +249,7 @@ mod tests {
         let link = |dialler| Existing {
             dialler,
             silent: false,
+            fresh: true,
         };
         // One end saw a's link first, the other b's: both end with the one a dialled.
         assert!(!newer_stays(link(a), b, false));
@@ -252,12 +260,20 @@ mod tests {
         );
         assert!(newer_stays(
             Existing {
-                dialler: a,
-                silent: true
+                silent: true,
+                ..link(a)
             },
             b,
             false
         ));
         assert!(newer_stays(link(a), b, true));
+        let settled = Existing {
+            fresh: false,
+            ..link(b)
+        };
+        assert!(
+            !newer_stays(settled, a, false),
+            "a link that works is not given up for one like it"
+        );
     }
 }

@@ -8,6 +8,8 @@ use crate::limits::CLONE_QUIET;
 use crate::time::Instant;
 use crate::topology::record::SignedRecord;
 
+use crate::topology::topic::{RecordKey, Topic};
+
 use super::links::Slot;
 use super::{Control, Note, Output};
 
@@ -17,17 +19,25 @@ pub(super) struct Clones {
     last: Option<Instant>,
     /// Who it seems to be, from the second meeting on.
     suspect: Option<String>,
+    /// Whether that are its own words, and not only those of whoever told us.
+    introduced: bool,
 }
 
 impl Clones {
-    /// A record of ours that we never made was met; `who` describes its maker. Whether that is a new suspicion.
-    fn met(&mut self, who: String, now: Instant) -> bool {
+    /// A record of ours that we never made was met; `who` describes its maker, `introduced` says that it does so in its
+    /// own words. Whether that is a new suspicion.
+    fn met(&mut self, who: String, introduced: bool, now: Instant) -> bool {
         let again = self.last.is_some_and(|at| now.since(at) < CLONE_QUIET);
         self.last = Some(now);
         if !again {
             return false;
         }
-        self.suspect.replace(who).is_none()
+        let is_new = self.suspect.is_none();
+        if is_new || introduced || !self.introduced {
+            self.suspect = Some(who);
+            self.introduced = introduced;
+        }
+        is_new
     }
 
     /// Whether a suspicion has just ended: nothing was met for [`CLONE_QUIET`].
@@ -57,20 +67,25 @@ impl Control {
         from: Option<ConnId>,
         now: Instant,
     ) {
-        let ours = self.own.signed();
-        let fork = record.version() == ours.version() && record.hash() != ours.hash();
-        if record.version() <= ours.version() && !fork {
-            if record.version() < ours.version()
-                && let Some(slot) = from.and_then(|conn| self.links.get_mut(conn))
-            {
-                slot.dirty.insert(self.me);
-            }
+        if record.version().epoch < self.own.epoch() {
+            // What an earlier run said; who it is now makes it void.
+            self.answer_with(record.key(), from);
+            self.answer_with(RecordKey::new(self.me, Topic::IDENTITY), from);
             return;
+        }
+        if let Some(ours) = self.own.signed(record.topic()) {
+            let fork = record.version() == ours.version() && record.hash() != ours.hash();
+            if record.version() <= ours.version() && !fork {
+                if record.version() < ours.version() {
+                    self.answer_with(record.key(), from);
+                }
+                return;
+            }
         }
         if !self.verify(record, from, now) {
             return;
         }
-        if let Some(epoch) = self.own.overtake(record.version()) {
+        if let Some(epoch) = self.own.overtake(record.topic(), record.version()) {
             // Others take only handshakes and broadcasts of an epoch that is not older than the last they saw.
             self.config.epoch = epoch;
             self.sessions.raise_epoch(epoch);
@@ -81,8 +96,18 @@ impl Control {
             )));
         }
         let who = self.describe(record, from);
-        if self.clones.met(who, now) {
+        let introduced = record.topic() == Topic::IDENTITY;
+        if self.clones.met(who, introduced, now) {
             self.warn_of_clone();
+        }
+    }
+
+    /// The neighbour holds something older of ours: it gets what we say now.
+    fn answer_with(&mut self, key: RecordKey, to: Option<ConnId>) {
+        if self.own.signed(key.topic).is_some()
+            && let Some(slot) = to.and_then(|conn| self.links.get_mut(conn))
+        {
+            slot.dirty.insert(key);
         }
     }
 
@@ -97,7 +122,7 @@ impl Control {
             return;
         }
         let who = format!("the router at {address} is linked to it");
-        if self.clones.met(who, now) {
+        if self.clones.met(who, false, now) {
             self.warn_of_clone();
         }
     }
@@ -118,7 +143,13 @@ impl Control {
 
     /// As far as it can be known: what the clone says of itself, and who told us.
     fn describe(&self, record: &SignedRecord, from: Option<ConnId>) -> String {
-        let body = record.body();
+        let teller = from.and_then(|conn| self.links.get(conn)?.peer);
+        let through = teller.map_or_else(String::new, |p| {
+            format!(", heard of from {}", self.display(&p))
+        });
+        let Some(body) = record.as_identity() else {
+            return format!("it has not said its name yet{through}");
+        };
         let addresses: Vec<String> = body
             .endpoints
             .iter()
@@ -129,10 +160,6 @@ impl Control {
             [] => String::new(),
             some => format!(" at {}", some.join(", ")),
         };
-        let teller = from.and_then(|conn| self.links.get(conn)?.peer);
-        let through = teller.map_or_else(String::new, |p| {
-            format!(", heard of from {}", self.display(&p))
-        });
         format!("it calls itself {}{at}{through}", body.nickname)
     }
 }
@@ -149,23 +176,27 @@ mod tests {
     fn one_meeting_is_an_old_backup_and_two_are_a_clone_until_it_is_quiet() {
         let mut clones = Clones::default();
         let mut now = Instant::from_nanos(1);
-        assert!(!clones.met("a".into(), now));
+        assert!(!clones.met("a".into(), true, now));
         assert_eq!(clones.warning(), None);
         now += SECOND;
-        assert!(clones.met("b".into(), now));
+        assert!(clones.met("b".into(), true, now));
         now += SECOND;
-        assert!(!clones.met("c".into(), now), "told already");
+        assert!(!clones.met("c".into(), true, now), "told already");
+        assert!(
+            !clones.met("x".into(), false, now),
+            "its own words count for more"
+        );
         assert!(clones.warning().unwrap().contains("key: c; if"));
         assert!(!clones.ended(now + CLONE_QUIET - SECOND));
         assert!(clones.ended(now + CLONE_QUIET));
         assert_eq!(clones.warning(), None);
         assert!(!clones.ended(now + 2 * CLONE_QUIET));
         // The next one is the first again.
-        assert!(!clones.met("d".into(), now + 2 * CLONE_QUIET));
+        assert!(!clones.met("d".into(), true, now + 2 * CLONE_QUIET));
         assert!(
             !clones.ended(now + 3 * CLONE_QUIET),
             "there was no suspicion"
         );
-        assert!(!clones.met("e".into(), now + 4 * CLONE_QUIET));
+        assert!(!clones.met("e".into(), true, now + 4 * CLONE_QUIET));
     }
 }

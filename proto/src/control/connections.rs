@@ -42,7 +42,7 @@ impl Control {
         LinkConfig {
             identity: self.config.identity.clone(),
             secret: self.config.secret.clone(),
-            record: self.own.signed().clone(),
+            record: self.own.introduction().clone(),
             features: 0,
         }
     }

@@ -18,8 +18,8 @@ struct KnownKeys<'a>(&'a Lsdb);
 
 impl Directory for KnownKeys<'_> {
     fn names(&self, peer: &PeerId, dh_key: &[u8; 32]) -> bool {
-        let record = self.0.get(peer);
-        record.is_some_and(|r| r.body().dh_key == *dh_key)
+        let body = self.0.identity(peer);
+        body.is_some_and(|body| body.dh_key == *dh_key)
     }
 }
 
@@ -99,14 +99,16 @@ impl Control {
             .body_of(peer)
             .map(|body| body.endpoints.clone())
             .unwrap_or_default();
-        let dialled = self
-            .lsdb
-            .iter()
-            .flat_map(|record| &record.body().neighbours);
-        for neighbour in dialled.filter(|n| n.peer == *peer && n.outbound) {
-            addresses.extend(neighbour.address.filter(|a| !addresses.contains(a)));
-            if addresses.len() >= 2 * MAX_CANDIDATES {
-                break;
+        for neighbour in self.lsdb.links(peer) {
+            let Some(other) = self.lsdb.by_prefix(neighbour.peer) else {
+                continue;
+            };
+            let back = self.lsdb.links(&other).iter();
+            let dialled = back.filter(|n| n.peer == peer.prefix() && n.outbound);
+            for address in dialled.filter_map(|n| n.address) {
+                if addresses.len() < 2 * MAX_CANDIDATES && !addresses.contains(&address) {
+                    addresses.push(address);
+                }
             }
         }
         let ours = &self.own.body().endpoints;
@@ -297,13 +299,7 @@ impl Control {
             self.offer_fast(&peer, now);
         }
         self.refresh_fast(now);
-        if self.lsdb.expire(&self.routes, now) {
-            self.snapshot_dirty = true;
-            // A neighbour that does not read would else hold the names of all who ever came and went.
-            for (_, slot) in self.links.iter_mut() {
-                slot.dirty.retain(|origin| self.lsdb.get(origin).is_some());
-            }
-        }
+        self.forget_the_gone(now);
     }
 
     /// The peer does not answer where it did: another address, a relay or a new handshake may reach it.

@@ -101,10 +101,9 @@ impl Control {
         let is_own = |peer: PeerId, address: SocketAddr| {
             let conn = links.of_peer(&peer).and_then(|conn| links.get(conn));
             let linked = conn.is_some_and(|slot| slot.address.ip() == address.ip());
-            let announced = lsdb.get(&peer).is_some_and(|record| {
-                let endpoints = &record.body().endpoints;
-                endpoints.iter().any(|e| e.ip() == address.ip())
-            });
+            let announced = lsdb
+                .identity(&peer)
+                .is_some_and(|body| body.endpoints.iter().any(|e| e.ip() == address.ip()));
             linked || announced
         };
         self.targets.doubt(is_own, now);

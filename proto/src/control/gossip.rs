@@ -1,8 +1,8 @@
 //! Records between neighbours: what a new link is told, what is passed on, and how gaps are found.
 //!
-//! Each link keeps the set of origins whose newest record the neighbour lacks; a record is encoded when it is sent, so a
-//! slow link always carries the newest state and its memory is bounded by the number of routers. Every few seconds the
-//! digests of both ends are compared, and only where they differ a summary is exchanged.
+//! Each link keeps the set of what was newly said and the neighbour lacks; a record is looked up when it is sent, so a
+//! slow link always carries the newest state and its memory is bounded by what there is. Every few seconds the digests
+//! of both ends are compared, and where they differ hashes of ever smaller parts, until the differences are found.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -10,9 +10,11 @@ use std::net::SocketAddr;
 use crate::ids::{ConnId, PeerId};
 use crate::limits::{MAX_GOSSIP_BATCH, MAX_RECORDS_PER_MESSAGE, MAX_WANT};
 use crate::time::Instant;
-use crate::topology::lsdb::{Lsdb, Merge};
+use crate::topology::lsdb::{Lsdb, Merge, Refusal};
 use crate::topology::record::SignedRecord;
-use crate::wire::message::{LinkMessage, Summary};
+use crate::topology::sums::Node;
+use crate::topology::topic::{RecordKey, Topic};
+use crate::wire::message::{Hashes, LinkMessage, Summary};
 
 use super::Control;
 use super::targets::Retry;
@@ -51,13 +53,17 @@ impl Control {
             LinkMessage::Records(records) => self.take_records(conn, &records, now),
             LinkMessage::Digest(digest) => {
                 if digest != self.digest() {
-                    self.send_summary(conn);
+                    let hashes = self.lsdb.hashes(Node::ROOT);
+                    self.send_to(conn, [LinkMessage::Hashes(hashes)]);
                 }
             }
+            LinkMessage::Hashes(hashes) => self.take_hashes(conn, &hashes),
             LinkMessage::Summary(summary) => self.take_summary(conn, &summary),
             LinkMessage::Want(wanted) => {
                 if let Some(slot) = self.links.get_mut(conn) {
-                    let held = wanted.into_iter().filter(|p| self.lsdb.get(p).is_some());
+                    let held = wanted
+                        .into_iter()
+                        .filter(|key| self.lsdb.get(*key).is_some());
                     slot.dirty.extend(held);
                 }
             }
@@ -75,7 +81,7 @@ impl Control {
             let address = slot.address;
             slot.send(&LinkMessage::Observed(address));
         }
-        self.send_summary(conn);
+        self.send_digest(conn);
     }
 
     pub(super) fn send_digest(&mut self, conn: ConnId) {
@@ -87,78 +93,113 @@ impl Control {
 
     /// The digest of what all members of this part of the mesh agree on once it is quiet.
     pub fn digest(&self) -> [u8; 16] {
-        self.lsdb.digest(self.routes.reachable())
+        self.lsdb.digest()
     }
 
-    fn send_summary(&mut self, conn: ConnId) {
-        let summaries = self.lsdb.summaries(self.routes.reachable());
+    fn send_to(&mut self, conn: ConnId, messages: impl IntoIterator<Item = LinkMessage>) {
         if let Some(slot) = self.links.get_mut(conn) {
-            for summary in summaries {
-                slot.send(&LinkMessage::Summary(summary));
-            }
+            messages.into_iter().for_each(|message| slot.send(&message));
+        }
+    }
+
+    fn take_hashes(&mut self, conn: ConnId, hashes: &Hashes) {
+        let closer = self.lsdb.closer(hashes);
+        self.send_to(conn, closer.hashes.into_iter().map(LinkMessage::Hashes));
+        self.send_to(conn, closer.lists.into_iter().map(LinkMessage::Summary));
+        if let Some(slot) = self.links.get_mut(conn) {
+            slot.dirty.extend(closer.send);
         }
     }
 
     fn take_summary(&mut self, conn: ConnId, summary: &Summary) {
-        let missing = self.lsdb.missing(summary, &self.routes);
-        let Some(slot) = self.links.get_mut(conn) else {
-            return;
-        };
-        slot.dirty.extend(missing.send);
-        for ask in missing.ask.chunks(MAX_WANT) {
-            slot.send(&LinkMessage::Want(ask.to_vec()));
+        let missing = self.lsdb.missing(summary);
+        if let Some(slot) = self.links.get_mut(conn) {
+            slot.dirty.extend(missing.send);
         }
+        self.ask(conn, &missing.ask);
+    }
+
+    fn ask(&mut self, conn: ConnId, keys: &[RecordKey]) {
+        let wants = keys
+            .chunks(MAX_WANT)
+            .map(|keys| LinkMessage::Want(keys.to_vec()));
+        self.send_to(conn, wants);
     }
 
     fn take_records(&mut self, conn: ConnId, records: &[Vec<u8>], now: Instant) {
+        let mut strangers = BTreeSet::new();
         for bytes in records {
-            match SignedRecord::parse(bytes) {
+            match self.verifier.parse(bytes) {
+                Ok(record) if self.is_stranger(&record) => {
+                    // Who says that? Its identity will come first.
+                    strangers.insert(RecordKey::new(record.origin(), Topic::IDENTITY));
+                    strangers.insert(record.key());
+                    self.gossip_counters.put_off += 1;
+                }
                 Ok(record) => self.take_record(record, Some(conn), now),
                 Err(_) => self.gossip_counters.refused += 1,
             }
         }
+        self.ask(conn, &strangers.into_iter().collect::<Vec<_>>());
+    }
+
+    fn is_stranger(&self, record: &SignedRecord) -> bool {
+        record.origin() != self.me && self.lsdb.compare(record) == Merge::Refused(Refusal::Stranger)
     }
 
     /// A record from a neighbour (or from a peer's own handshake): keep it if it is newer, and pass it on.
     pub(super) fn take_record(&mut self, record: SignedRecord, from: Option<ConnId>, now: Instant) {
-        let origin = record.origin();
+        let (key, origin) = (record.key(), record.origin());
         if origin == self.me {
             self.meet_own_record(&record, from, now);
             return;
         }
         // The signature is the dear part: look first whether the record is news at all.
-        if !self.lsdb.wants(&record) {
-            self.gossip_counters.known += 1;
-            return;
+        match self.lsdb.compare(&record) {
+            Merge::Newer => {}
+            Merge::Refused(_) => {
+                self.gossip_counters.refused += 1;
+                return;
+            }
+            same_or_older => {
+                self.gossip_counters.known += 1;
+                if same_or_older == Merge::Same {
+                    self.has_it(from, key);
+                }
+                return;
+            }
         }
         // What a neighbour says of itself while it links costs it a handshake; everything else is free for its sender.
         if from.is_some() && !self.lsdb.is_within_rate(&origin, now) {
             self.gossip_counters.put_off += 1;
             return;
         }
-        if !self.lsdb.has_room_for(&origin) {
-            self.gossip_counters.refused += 1;
-            return;
-        }
         if !self.verify(&record, from, now) {
             return;
         }
-        let restarted = self
-            .body_of(&origin)
-            .is_some_and(|old| old.version.epoch < record.body().version.epoch);
-        let attached = self
-            .body_of(&origin)
-            .map(|old| old.attached != record.body().attached);
-        self.held_dirty |= attached.unwrap_or(true);
+        let restarted = key.topic == Topic::IDENTITY
+            && self
+                .epoch_of(&origin)
+                .is_some_and(|epoch| epoch < record.version().epoch);
+        let before = if restarted {
+            self.lsdb.topics(&origin)
+        } else {
+            Vec::new()
+        };
         match self.lsdb.insert(record, now) {
             Merge::Newer => {
                 self.gossip_counters.accepted += 1;
                 if restarted {
                     // Its keys are gone; frames would go into a session nobody holds.
                     self.sessions.forget(origin);
+                    // What it said before is void, until it says it again.
+                    before
+                        .iter()
+                        .for_each(|topic| self.changed(RecordKey::new(origin, *topic)));
                 }
-                self.spread(origin, from);
-                self.topology_dirty = true;
+                self.has_it(from, key);
+                self.spread(key, from);
+                self.changed(key);
             }
             Merge::Same | Merge::Older => self.gossip_counters.known += 1,
             Merge::Refused(_) => self.gossip_counters.refused += 1,
@@ -173,12 +214,16 @@ impl Control {
         from: Option<ConnId>,
         now: Instant,
     ) -> bool {
+        let origin = self.lsdb.identity(&record.origin());
+        let Some(sign_key) = record.as_identity().or(origin).map(|body| body.sign_key) else {
+            return false;
+        };
         let slot = from.and_then(|conn| self.links.get_mut(conn));
         if slot.as_ref().is_some_and(|slot| !slot.is_credible(now)) {
             self.gossip_counters.unverified += 1;
             return false;
         }
-        let good = self.verifier.verify(record).is_ok();
+        let good = self.verifier.verify(record, &sign_key).is_ok();
         if !good {
             self.gossip_counters.refused += 1;
             if let Some(slot) = slot {
@@ -188,20 +233,60 @@ impl Control {
         good
     }
 
-    /// Marks an origin's record as news for every neighbour but the one it came from.
-    pub(super) fn spread(&mut self, origin: PeerId, from: Option<ConnId>) {
+    /// Marks a record as news for every neighbour but the one it came from.
+    pub(super) fn spread(&mut self, key: RecordKey, from: Option<ConnId>) {
         for (conn, slot) in self.links.iter_mut() {
             if slot.up && Some(conn) != from {
-                slot.dirty.insert(origin);
+                slot.dirty.insert(key);
             }
         }
     }
 
-    pub(super) fn publish_own(&mut self, record: SignedRecord, now: Instant) {
-        let me = self.me;
-        self.lsdb.insert(record, now);
-        self.spread(me, None);
-        self.topology_dirty = true;
+    /// The neighbour showed that it has our record of this, so it need not get it.
+    fn has_it(&mut self, from: Option<ConnId>, key: RecordKey) {
+        if let Some(slot) = from.and_then(|conn| self.links.get_mut(conn)) {
+            slot.dirty.remove(&key);
+        }
+    }
+
+    pub(super) fn publish_own(&mut self, records: Vec<SignedRecord>, now: Instant) {
+        for record in records {
+            let key = record.key();
+            self.lsdb.insert(record, now);
+            self.spread(key, None);
+            self.changed(key);
+        }
+    }
+
+    /// What follows from something newly said, by topic.
+    fn changed(&mut self, key: RecordKey) {
+        match key.topic {
+            Topic::IDENTITY | Topic::LINKS => self.topology_dirty = true,
+            Topic::ATTACHED => {
+                self.held_dirty = true;
+                self.snapshot_dirty = true;
+            }
+            _ => self.tell_said(key),
+        }
+    }
+
+    /// The boot epoch of a router, as its identity says.
+    pub(super) fn epoch_of(&self, peer: &PeerId) -> Option<u64> {
+        let identity = self.lsdb.get(RecordKey::new(*peer, Topic::IDENTITY))?;
+        Some(identity.version().epoch)
+    }
+
+    /// Drops what routers said that have been gone for long.
+    pub(super) fn forget_the_gone(&mut self, now: Instant) {
+        let gone = self.lsdb.expire(now);
+        if gone.is_empty() {
+            return;
+        }
+        // A neighbour that does not read would else hold the names of all who ever came and went.
+        for (_, slot) in self.links.iter_mut() {
+            slot.dirty.retain(|key| self.lsdb.get(*key).is_some());
+        }
+        gone.into_iter().for_each(|key| self.changed(key));
     }
 
     /// Sends what waits, link by link, as far as each has room.
@@ -242,14 +327,14 @@ fn printable(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).collect()
 }
 
-/// Takes origins off the set until a message is full.
-fn next_batch(dirty: &mut BTreeSet<PeerId>, lsdb: &Lsdb) -> Vec<Vec<u8>> {
+/// Takes records off the set until a message is full.
+fn next_batch(dirty: &mut BTreeSet<RecordKey>, lsdb: &Lsdb) -> Vec<Vec<u8>> {
     let (mut records, mut size) = (Vec::new(), 0);
     while size < MAX_GOSSIP_BATCH && records.len() < MAX_RECORDS_PER_MESSAGE {
-        let Some(origin) = dirty.pop_first() else {
+        let Some(key) = dirty.pop_first() else {
             break;
         };
-        if let Some(record) = lsdb.get(&origin) {
+        if let Some(record) = lsdb.get(key) {
             size += record.bytes().len();
             records.push(record.bytes().to_vec());
         }

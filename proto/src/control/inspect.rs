@@ -25,7 +25,12 @@ impl Control {
             .max()
             .unwrap_or(0);
         vec![
-            ("records", self.lsdb.iter().count(), limits::MAX_PEERS),
+            ("known routers", self.lsdb.len(), limits::MAX_PEERS),
+            (
+                "records",
+                self.lsdb.records(),
+                limits::MAX_PEERS * usize::from(limits::MAX_TOPICS),
+            ),
             ("pinned names", self.config.pins.len(), limits::MAX_PEERS),
             ("links", self.links.iter().count(), limits::MAX_LINKS),
             (
@@ -39,9 +44,9 @@ impl Control {
                 limits::MAX_TARGETS + limits::MAX_PEERS,
             ),
             (
-                "origins that wait for one neighbour",
+                "records that wait for one neighbour",
                 widest,
-                limits::MAX_PEERS,
+                limits::MAX_PEERS * usize::from(limits::MAX_TOPICS),
             ),
             (
                 "sessions",

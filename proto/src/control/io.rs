@@ -11,6 +11,7 @@ use crate::crypto::secret::MeshSecret;
 use crate::fastpath::FastPeers;
 use crate::forward::Snapshot;
 use crate::ids::{ConnId, PeerName};
+use crate::topology::topic::RecordKey;
 
 /// What a router is told at its start.
 pub struct Config {
@@ -81,6 +82,10 @@ pub enum Output {
     Held(Arc<HeldAddresses>),
     /// Other peers than before are to be exchanged plain VXLAN with, or sent frames by it.
     Fast(Arc<FastPeers>),
+    /// A router says something else than before about a topic that is not the control plane's own, or nothing more.
+    Said(RecordKey),
+    /// Other routers than before are within reach.
+    Reach,
     /// Something an operator may want to read; at most one line.
     Note(Note),
 }

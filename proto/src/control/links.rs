@@ -16,6 +16,7 @@ use crate::limits::{
 use crate::link::Link;
 use crate::source::Source;
 use crate::time::Instant;
+use crate::topology::topic::RecordKey;
 use crate::wire::message::LinkMessage;
 
 /// One TCP connection and what hangs on it.
@@ -33,8 +34,8 @@ pub struct Slot {
     pub up: bool,
     /// Smoothed round-trip time of the TCP link.
     pub rtt: Option<Duration>,
-    /// Origins whose newest record this neighbour has not got from us yet: a set, never a queue of history.
-    pub dirty: BTreeSet<PeerId>,
+    /// What was newly said and this neighbour has not got from us yet: a set, never a queue of history.
+    pub dirty: BTreeSet<RecordKey>,
     opened: Instant,
     up_since: Option<Instant>,
     last_heard: Instant,
@@ -316,9 +317,7 @@ mod tests {
     use crate::crypto::identity::Identity;
     use crate::crypto::secret::MeshSecret;
     use crate::entropy::SeededEntropy;
-    use crate::ids::{PeerName, Version};
     use crate::link::{LinkConfig, LinkRole};
-    use crate::topology::record::{RecordBody, SignedRecord};
 
     fn slot() -> Slot {
         slot_from(([10, 0, 0, 1], 1).into(), true, Instant::ZERO)
@@ -326,19 +325,7 @@ mod tests {
 
     fn slot_from(address: SocketAddr, outbound: bool, now: Instant) -> Slot {
         let identity = Arc::new(Identity::from_seeds([1; 32], [2; 32]));
-        let body = RecordBody {
-            version: Version { epoch: 1, seq: 1 },
-            name: PeerName([2; 6]),
-            nickname: "a".into(),
-            sign_key: identity.sign_key(),
-            dh_key: identity.dh_key(),
-            endpoints: vec![],
-            neighbours: vec![],
-            attached: vec![],
-            features: 0,
-            extensions: vec![],
-        };
-        let record = SignedRecord::sign(&body, &identity).unwrap();
+        let record = crate::topology::testing::record(&identity, 1, 1, "host");
         let secret = Arc::new(MeshSecret::open());
         let config = LinkConfig {
             identity,

@@ -12,6 +12,7 @@
 //! | `gossip` | which records go to which neighbour |
 //! | `clones` | whether somebody else uses this router's key |
 //! | `own` | what this router says of itself |
+//! | `topics` | what others than the control plane say through it |
 //! | `observed` | which of our addresses, as neighbours see them, to announce |
 //! | `paths` | which address reaches a peer directly |
 //! | `probe` | the bodies of probes |
@@ -39,6 +40,7 @@ mod publish;
 mod report;
 mod sizes;
 pub mod targets;
+mod topics;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
@@ -54,8 +56,9 @@ use crate::ids::{ConnId, PeerId};
 use crate::limits;
 use crate::session::Sessions;
 use crate::time::Instant;
+use crate::topology::bodies::{Attached, IdentityBody};
 use crate::topology::lsdb::Lsdb;
-use crate::topology::record::{Attached, RecordBody, RecordError, SignedRecord, Verifier};
+use crate::topology::record::{RecordError, Verifier};
 use crate::topology::routes::Routes;
 use crate::wire::message::LinkMessage;
 
@@ -63,10 +66,11 @@ use self::clones::Clones;
 pub use self::io::{Config, HeldAddresses, Note, Output};
 use self::links::Links;
 use self::observed::Observed;
-use self::own::OwnRecord;
+use self::own::OwnRecords;
 use self::paths::Paths;
 use self::sizes::Sizes;
 use self::targets::{Retry, Targets};
+pub use self::topics::Said;
 
 /// The control plane of one router.
 pub struct Control {
@@ -75,7 +79,7 @@ pub struct Control {
     entropy: Box<dyn Entropy + Send>,
     forwarder: Arc<Forwarder>,
     me: PeerId,
-    own: OwnRecord,
+    own: OwnRecords,
     lsdb: Lsdb,
     routes: Routes,
     links: Links,
@@ -118,9 +122,9 @@ impl Control {
         now: Instant,
     ) -> Result<Self, RecordError> {
         let me = config.identity.id();
-        let own = OwnRecord::new(config.identity.clone(), first_record(&config))?;
+        let own = OwnRecords::new(config.identity.clone(), config.epoch, who(&config))?;
         let mut lsdb = Lsdb::default();
-        lsdb.insert(own.signed().clone(), now);
+        lsdb.insert(own.introduction().clone(), now);
         let sessions = Sessions::new(
             config.identity.clone(),
             config.epoch,
@@ -128,6 +132,7 @@ impl Control {
             config.suites,
         );
         let routes = Routes::compute(&lsdb, me);
+        lsdb.note_reach(&routes, now);
         let snapshot = Arc::new(Snapshot::alone(me, config.epoch, config.mtu, now));
         let mut control = Self {
             verifier,
@@ -213,7 +218,7 @@ impl Control {
     // What the host tells
 
     /// The containers attached on this host changed.
-    pub fn set_attached(&mut self, attached: Vec<Attached>, now: Instant) {
+    pub fn set_attached(&mut self, attached: &[Attached], now: Instant) {
         self.own.set_attached(attached);
         self.flush(now);
     }
@@ -256,11 +261,10 @@ impl Control {
     pub(super) fn flush(&mut self, now: Instant) {
         self.drain_sessions(now);
         if self.topology_dirty {
-            self.refresh_neighbours();
+            self.refresh_neighbours(now);
         }
         match self.own.publish(now) {
-            Ok(Some(record)) => self.publish_own(record, now),
-            Ok(None) => {}
+            Ok(records) => self.publish_own(records, now),
             Err(error) => self.note(Note::Warn(format!("cannot announce a change: {error}"))),
         }
         if (self.topology_dirty || self.snapshot_dirty) && now >= self.not_before {
@@ -274,8 +278,8 @@ impl Control {
         self.outputs.push_back(Output::Note(note));
     }
 
-    pub(super) fn body_of(&self, peer: &PeerId) -> Option<&RecordBody> {
-        self.lsdb.get(peer).map(SignedRecord::body)
+    pub(super) fn body_of(&self, peer: &PeerId) -> Option<&IdentityBody> {
+        self.lsdb.identity(peer)
     }
 
     /// `name(nickname)`, or the bare identity of a peer whose record is not known.
@@ -287,21 +291,10 @@ impl Control {
     }
 }
 
-fn first_record(config: &Config) -> RecordBody {
-    RecordBody {
-        version: crate::ids::Version {
-            epoch: config.epoch,
-            seq: 1,
-        },
-        name: config.name,
-        nickname: config.nickname.clone(),
-        sign_key: config.identity.sign_key(),
-        dh_key: config.identity.dh_key(),
+fn who(config: &Config) -> IdentityBody {
+    IdentityBody {
         endpoints: config.endpoints.clone(),
-        neighbours: Vec::new(),
-        attached: Vec::new(),
-        features: 0,
-        extensions: Vec::new(),
+        ..IdentityBody::new(&config.identity, config.name, config.nickname.clone())
     }
 }
 

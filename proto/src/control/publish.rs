@@ -1,6 +1,7 @@
 //! From what is known to what the lanes read: neighbours, routes, discovery, the snapshot.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::fdb::Owner;
@@ -9,7 +10,7 @@ use crate::ids::PeerId;
 use crate::limits::{BASE_DATAGRAM, DEGREE, FULL_MESH, SETTLE};
 use crate::pmtu::inner_mtu;
 use crate::time::Instant;
-use crate::topology::record::{Attached, Neighbour};
+use crate::topology::bodies::{Attached, Neighbour};
 use crate::topology::routes::Routes;
 use crate::wire::datagram::RELAY_OVERHEAD;
 
@@ -21,19 +22,24 @@ const _: () = assert!(RELAYED as usize == RELAY_OVERHEAD);
 
 impl Control {
     /// Says in the own record which links are up and which of them carry data.
-    pub(super) fn refresh_neighbours(&mut self) {
-        let neighbours = self
+    pub(super) fn refresh_neighbours(&mut self, now: Instant) {
+        let announced = |peer: &PeerId, address: &SocketAddr| {
+            self.body_of(peer)
+                .is_some_and(|body| body.endpoints.contains(address))
+        };
+        let neighbours: Vec<Neighbour> = self
             .links
             .neighbours()
             .map(|(peer, slot)| Neighbour {
-                peer: *peer,
+                peer: peer.prefix(),
                 outbound: slot.outbound,
                 established: self.paths.direct(peer).is_some(),
                 cost: 1,
-                address: Some(slot.address),
+                // Where it was dialled is news only if it does not say so itself; an inbound address is of no use.
+                address: Some(slot.address).filter(|a| slot.outbound && !announced(peer, a)),
             })
             .collect();
-        self.own.set_neighbours(neighbours);
+        self.own.set_neighbours(&neighbours, now);
     }
 
     /// Computes routes if the topology changed, and hands the lanes a new snapshot.
@@ -55,9 +61,13 @@ impl Control {
 
     fn recompute_routes(&mut self, now: Instant) {
         let routes = Routes::compute(&self.lsdb, self.me);
+        self.lsdb.note_reach(&routes, now);
         if routes.fingerprint() != self.routes.fingerprint() {
             self.settle_until = now + SETTLE;
             self.held_dirty = true;
+            if !routes.reachable().eq(self.routes.reachable()) {
+                self.outputs.push_back(Output::Reach);
+            }
             for peer in self.routes.reachable().filter(|p| !routes.is_reachable(p)) {
                 self.forwarder.fdb().forget_owner(Owner::Peer(peer));
             }
@@ -116,13 +126,12 @@ impl Control {
     /// The addresses that reachable routers announce, this one left out.
     fn held_addresses(&self) -> HeldAddresses {
         let others = self.routes.reachable().filter(|peer| *peer != self.me);
-        let bodies = others.filter_map(|peer| Some((peer, self.body_of(&peer)?)));
-        bodies
-            .flat_map(|(peer, body)| {
+        others
+            .flat_map(|peer| {
                 let words =
                     |a: &Attached| format!("container {} on {}", a.container, self.display(&peer));
-                body.attached
-                    .iter()
+                let attached = self.lsdb.attached(&peer).iter();
+                attached
                     .map(move |a| (a.addr.addr(), words(a)))
                     .collect::<Vec<_>>()
             })

@@ -14,6 +14,9 @@ use crate::forward::Path;
 use crate::ids::PeerId;
 use crate::limits::UDP_PATIENCE;
 use crate::time::Instant;
+use crate::topology::bodies::Neighbour;
+use crate::topology::record::SignedRecord;
+use crate::topology::topic::{RecordKey, Topic};
 
 use super::Control;
 use super::links::Slot;
@@ -192,6 +195,10 @@ impl Control {
 
     fn peer_report(&self, peer: &PeerId) -> Option<PeerReport> {
         let body = self.body_of(peer)?;
+        let version = self
+            .lsdb
+            .get(RecordKey::new(*peer, Topic::LINKS))
+            .map(SignedRecord::version);
         let path = if *peer == self.me {
             "self".to_owned()
         } else {
@@ -201,23 +208,40 @@ impl Control {
                 Path::None => "none".to_owned(),
             }
         };
-        let connections = body.neighbours.iter().map(|n| PeerConnectionReport {
-            peer: self.display(&n.peer),
-            outbound: n.outbound,
-            address: n.address,
-            established: n.established,
-        });
+        let links = self.lsdb.links(peer).iter();
+        let connections = links.map(|n| self.peer_connection(*peer == self.me, n));
         Some(PeerReport {
             name: body.name.to_string(),
             nick_name: body.nickname.clone(),
             id: peer.to_string(),
-            epoch: body.version.epoch,
-            version: body.version.seq,
+            epoch: self.epoch_of(peer).unwrap_or_default(),
+            version: version.map(|v| v.seq).unwrap_or_default(),
             is_self: *peer == self.me,
             path,
-            attached: body.attached.len(),
+            attached: self.lsdb.attached(peer).len(),
             connections: connections.collect(),
         })
+    }
+
+    /// A link in somebody's words, with what is known otherwise: its record has no address that the other end announces.
+    fn peer_connection(&self, is_ours: bool, link: &Neighbour) -> PeerConnectionReport {
+        let other = self.lsdb.by_prefix(link.peer);
+        let slot = other
+            .filter(|_| is_ours)
+            .and_then(|other| self.links.get(self.links.of_peer(&other)?));
+        let announced = || {
+            let body = self.body_of(&other?)?;
+            body.endpoints.first().copied().filter(|_| link.outbound)
+        };
+        PeerConnectionReport {
+            peer: other.map_or_else(|| link.peer.to_string(), |other| self.display(&other)),
+            outbound: link.outbound,
+            address: slot
+                .map(|slot| slot.address)
+                .or(link.address)
+                .or_else(announced),
+            established: link.established,
+        }
     }
 
     fn unicast_routes(&self) -> Vec<RouteReport> {

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::{FdbEntry, FdbLimits, Learn, Owner};
 use crate::ids::Mac;
-use crate::limits::{FDB_AGE, FDB_HOLD, FDB_MAX_MOVES, FDB_MOVE_WINDOW};
+use crate::limits::{FDB_AGE, FDB_HOLD, FDB_LATE, FDB_MAX_MOVES, FDB_MOVE_WINDOW};
 use crate::time::Instant;
 
 /// A known address is refreshed at most this often, so that lanes do not fight over its cache line.
@@ -39,6 +39,8 @@ struct Entry {
     moves: u32,
     first_move: Instant,
     held_until: Instant,
+    /// Where the address was before, and until when frames from there are late ones.
+    left: Option<(Owner, Instant)>,
 }
 
 impl Entry {
@@ -48,6 +50,15 @@ impl Entry {
 
     fn idle(&self, now: Instant) -> Duration {
         now.since(Instant::from_nanos(self.seen.load(Relaxed)))
+    }
+
+    /// Whether a frame that seems to come from `owner` was sent before the address moved away from there. What the local
+    /// port sends is never late.
+    fn is_late(&self, owner: Owner, now: Instant) -> bool {
+        owner != Owner::Local
+            && self
+                .left
+                .is_some_and(|(left, until)| left == owner && now < until)
     }
 
     /// Counts a move; false when there were too many and the address has to stay.
@@ -113,10 +124,11 @@ impl Table {
         let Some(entry) = self.entries.get_mut(&mac) else {
             return self.insert(mac, owner, now);
         };
-        if !entry.is_expired(now) && !entry.may_move(now) {
+        if !entry.is_expired(now) && (entry.is_late(owner, now) || !entry.may_move(now)) {
             return Learn::Damped;
         }
         let from = entry.owner;
+        entry.left = Some((from, now + FDB_LATE));
         self.take_off_queue(mac);
         if self.count(owner) >= self.limits.per_owner {
             self.replace_oldest(owner);
@@ -146,6 +158,7 @@ impl Table {
                 moves: 0,
                 first_move: now,
                 held_until: Instant::ZERO,
+                left: None,
             },
         );
         self.queue_up(mac, owner, now);

@@ -37,7 +37,6 @@ pub(super) enum State {
 pub(super) struct WaitHello {
     pub(super) role: LinkRole,
     pub(super) config: LinkConfig,
-    pub(super) introduction: SignedRecord,
     pub(super) hello: [u8; HELLO],
     pub(super) rekey: RekeyAfter,
 }
@@ -89,7 +88,7 @@ impl WaitHello {
             None,
             &psk,
         );
-        let (introduction, rekey) = (self.introduction, self.rekey);
+        let (introduction, rekey) = (self.config.record.clone(), self.rekey);
         let mut noising = Noising {
             noise,
             introduction,
@@ -172,12 +171,11 @@ impl Noising {
 
     fn check(&self, payload: &[u8]) -> Result<SignedRecord, LinkError> {
         let record = SignedRecord::parse(payload).map_err(LinkError::BadRecord)?;
-        if self.noise.remote_static() != Some(record.body().dh_key) {
+        let claimed = record.as_identity().map(|body| body.dh_key);
+        if claimed.is_some() && self.noise.remote_static() != claimed {
             return Err(LinkError::ForeignKey);
         }
-        record
-            .verify()
-            .map_err(|_| LinkError::BadRecord(crate::topology::RecordError::BadSignature))?;
+        record.introduces().map_err(LinkError::BadRecord)?;
         Ok(record)
     }
 

@@ -14,7 +14,7 @@ use crate::entropy::Entropy;
 use crate::ids::{PeerId, PeerName};
 use crate::limits::{HANDSHAKE_TIMEOUT, MAX_LINK_RECORD, MAX_LINK_SEND_QUEUE, MAX_PREAUTH_BUFFER};
 use crate::time::Instant;
-use crate::topology::record::SignedRecord;
+use crate::topology::record::{RecordError, SignedRecord};
 use crate::wire::message::LinkMessage;
 
 /// Who opened the TCP connection.
@@ -33,7 +33,7 @@ pub struct LinkConfig {
     pub identity: Arc<Identity>,
     /// What the operator gave all routers of the mesh.
     pub secret: Arc<MeshSecret>,
-    /// Our own record; the handshake carries its introduction ([`SignedRecord::introduction`]).
+    /// Our introduction: what we say of ourselves about [`crate::topology::Topic::IDENTITY`].
     pub record: SignedRecord,
     /// Optional parts of the protocol we speak.
     pub features: u64,
@@ -102,7 +102,10 @@ impl Link {
     ) -> Self {
         let mut link = Self {
             role,
-            name: config.record.body().name,
+            name: config
+                .record
+                .as_identity()
+                .map_or(PeerName([0; 6]), |body| body.name),
             peer: None,
             state: State::Closed,
             buffer: Vec::new(),
@@ -113,15 +116,14 @@ impl Link {
             malformed: 0,
             records: 0,
         };
-        match config.record.introduction(&config.identity) {
-            Ok(introduction) => {
+        match own_introduction(config) {
+            Ok(()) => {
                 let hello = hello::write(config.secret.kind(), config.features, entropy);
                 link.out.extend_from_slice(&hello);
                 let config = config.clone();
                 link.state = State::Hello(WaitHello {
                     role,
                     config,
-                    introduction,
                     hello,
                     rekey,
                 });
@@ -371,7 +373,7 @@ impl Link {
 
     fn authenticated(&mut self, secured: Secured) {
         let record = secured.record.clone();
-        self.peer = Some(record.body().name);
+        self.peer = record.as_identity().map(|body| body.name);
         let peer = record.origin();
         self.state = State::Deciding(secured);
         self.events
@@ -426,4 +428,13 @@ impl fmt::Debug for Link {
             .field("state", &self.state)
             .finish_non_exhaustive()
     }
+}
+/// Whether what is configured introduces the router whose keys are configured.
+fn own_introduction(config: &LinkConfig) -> Result<(), RecordError> {
+    let body = config.record.as_identity().ok_or(RecordError::NoIdentity)?;
+    let ours = &config.identity;
+    if body.sign_key != ours.sign_key() || body.dh_key != ours.dh_key() {
+        return Err(RecordError::OtherKeys);
+    }
+    Ok(())
 }

@@ -4,7 +4,8 @@
 //! is behind a lock that is taken once per datagram for a few instructions, and what is counted costs one more atomic
 //! at most ([`stats`]).
 //!
-//! A datagram is laid out as `header ‖ clear part ‖ sealed body ‖ tag`; header and clear part are associated data.
+//! A datagram is laid out as `header ‖ clear part ‖ sealed body ‖ tag`; header and clear part are associated
+//! data, or what stands for them in a Relay ([`Associated`]).
 
 mod keys;
 mod stats;
@@ -20,7 +21,7 @@ use crate::crypto::aead::{AeadKey, Suite};
 use crate::ids::{PeerId, SessionIndex};
 use crate::limits;
 use crate::time::Instant;
-use crate::wire::datagram::{HEADER_LEN, Header, HeaderError, Kind, TAG_LEN};
+use crate::wire::datagram::{Associated, HEADER_LEN, Header, HeaderError, Kind, TAG_LEN};
 
 /// Why a datagram could not be sealed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -275,8 +276,8 @@ impl Transport {
         now: Instant,
         out: &mut Vec<u8>,
     ) -> Result<(), SealError> {
-        let Draft { start, kind } = draft;
-        match self.seal_in_place(start, clear_len, now, out) {
+        let (start, kind) = (draft.start, draft.kind);
+        match self.seal_in_place(&draft, clear_len, now, out) {
             Ok(tag) => out.extend_from_slice(&tag),
             Err(error) => {
                 out.truncate(start);
@@ -289,7 +290,7 @@ impl Transport {
 
     fn seal_in_place(
         &self,
-        start: usize,
+        draft: &Draft,
         clear_len: usize,
         now: Instant,
         out: &mut [u8],
@@ -302,13 +303,14 @@ impl Transport {
             .sent
             .take_counter(self.limits.reject_after_messages)
             .ok_or(SealError::Exhausted)?;
-        let datagram = out.get_mut(start..).unwrap_or_default();
+        let datagram = out.get_mut(draft.start..).unwrap_or_default();
         if let Some(field) = datagram.get_mut(8..HEADER_LEN) {
             field.copy_from_slice(&counter.to_be_bytes());
         }
         let clear_end = (HEADER_LEN + clear_len).min(datagram.len());
-        let (aad, body) = datagram.split_at_mut(clear_end);
-        Ok(self.seal.seal(counter, aad, body))
+        let (head, body) = datagram.split_at_mut(clear_end);
+        let associated = Associated::new(draft.kind, head);
+        Ok(self.seal.seal(counter, associated.bytes(), body))
     }
 
     /// Authenticates and decrypts `datagram` in place; the `clear_len` bytes after its header are not encrypted.
@@ -340,14 +342,18 @@ impl Transport {
         let (datagram, tag) = datagram
             .split_last_chunk_mut::<TAG_LEN>()
             .ok_or(OpenError::Truncated)?;
-        let (aad, body) = datagram
+        let (head, body) = datagram
             .split_at_mut_checked(clear_end)
             .ok_or(OpenError::Truncated)?;
 
         self.received
             .check(header.counter)
             .map_err(|replayed| self.replayed(replayed))?;
-        if self.open.open(header.counter, aad, body, tag).is_err() {
+        let associated = Associated::new(header.kind, head);
+        let opened = self
+            .open
+            .open(header.counter, associated.bytes(), body, tag);
+        if opened.is_err() {
             self.failures.forged.fetch_add(1, Relaxed);
             return Err(OpenError::Forged);
         }
@@ -358,7 +364,7 @@ impl Transport {
         if recorded.first {
             self.confirmed.store(true, Relaxed);
         }
-        let (_, clear) = aad.split_at(HEADER_LEN);
+        let (_, clear) = head.split_at(HEADER_LEN);
         Ok(Opened {
             header,
             clear,

@@ -1,7 +1,7 @@
 //! The graph of links on which both ends agree, and distances in it.
 
 use super::lsdb::Lsdb;
-use crate::ids::PeerId;
+use crate::ids::{PeerId, PeerPrefix};
 
 /// Farther than anything: not connected.
 pub(super) const UNREACHABLE: u16 = u16::MAX;
@@ -25,16 +25,13 @@ pub(super) struct Distances {
 impl Graph {
     /// The links of `lsdb` that both ends call established.
     pub(super) fn of(lsdb: &Lsdb) -> Self {
-        let peers: Vec<PeerId> = lsdb
-            .iter()
-            .map(super::record::SignedRecord::origin)
-            .collect();
+        let peers: Vec<PeerId> = lsdb.origins().collect();
         let claims: Vec<Vec<usize>> = lsdb
-            .iter()
-            .map(|record| {
-                let established = record.body().neighbours.iter().filter(|n| n.established);
+            .origins()
+            .map(|peer| {
+                let established = lsdb.links(&peer).iter().filter(|n| n.established);
                 let mut known: Vec<usize> = established
-                    .filter_map(|n| peers.binary_search(&n.peer).ok())
+                    .filter_map(|n| by_prefix(&peers, n.peer))
                     .collect();
                 known.sort_unstable();
                 known.dedup();
@@ -83,4 +80,11 @@ impl Graph {
             }
         }
     }
+}
+
+/// The number of the router that a neighbour names; none if two begin like this, so that nobody is taken for another.
+fn by_prefix(peers: &[PeerId], prefix: PeerPrefix) -> Option<usize> {
+    let first = peers.partition_point(|peer| peer.prefix() < prefix);
+    let is_meant = |at: usize| peers.get(at).is_some_and(|peer| peer.prefix() == prefix);
+    (is_meant(first) && !is_meant(first + 1)).then_some(first)
 }

@@ -1,33 +1,41 @@
-//! The link-state database: the newest record of each router.
+//! The database: of each router and topic the newest record.
 //!
 //! Merging is commutative, associative and idempotent, so that all routers end with the same records in whatever order
-//! these arrive: the higher version wins; of two different records of one version (a cloned key, or a lost state file)
-//! the one with the lower hash.
+//! these arrive: of one router and topic the higher version wins, of two different records of one version (a cloned key,
+//! or a lost state file) the one with the lower hash. A router's identity ends what its earlier runs said: records of a
+//! lower epoch than that of the identity are void. Nothing is kept of a router whose identity is not known.
 
 use std::collections::BTreeMap;
 
-use sha2::{Digest, Sha256};
-
+use super::bodies::{Attached, IdentityBody, Neighbour};
 use super::record::SignedRecord;
 use super::routes::Routes;
+use super::sums::Sums;
+use super::topic::{RecordKey, Topic};
 use crate::forward::throttle::TokenBucket;
-use crate::ids::PeerId;
-use crate::limits::{FORGET_AFTER, MAX_PEERS, MAX_SUMMARY, RECORD_BURST, RECORD_RATE};
+use crate::ids::{PeerId, PeerPrefix};
+use crate::limits::{FORGET_AFTER, MAX_PEERS, RECORD_BURST, RECORD_RATE};
 use crate::time::Instant;
-use crate::wire::message::{Held, Summary};
 
-/// The newest record of each router, at most [`MAX_PEERS`]; when full, routers not yet known are refused.
+/// The newest records of at most [`MAX_PEERS`] routers; when full, routers not yet known are refused.
 #[derive(Clone, Debug, Default)]
 pub struct Lsdb {
-    entries: BTreeMap<PeerId, Entry>,
+    pub(super) entries: BTreeMap<PeerId, Entry>,
+    /// Routers out of reach, and since when.
+    gone: BTreeMap<PeerId, Instant>,
+    pub(super) sums: Sums,
+    records: usize,
     conflicts: u64,
     refused: u64,
 }
 
+/// What one router says.
 #[derive(Clone, Debug)]
-struct Entry {
-    record: SignedRecord,
-    last_reachable: Instant,
+pub(super) struct Entry {
+    identity: SignedRecord,
+    /// Its other records, in order of topics.
+    others: Vec<SignedRecord>,
+    pub(super) reachable: bool,
     rate: TokenBucket,
 }
 
@@ -47,17 +55,48 @@ pub enum Merge {
 /// Why a record cannot be kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// There are [`MAX_PEERS`] records of other routers.
+    /// There are records of [`MAX_PEERS`] other routers.
     Full,
+    /// Its origin's identity, with whose key it would be verified, is not known.
+    Stranger,
 }
 
-/// What two routers lack of one another's records.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Missing {
-    /// Send our records of these.
-    pub send: Vec<PeerId>,
-    /// Ask for theirs of these.
-    pub ask: Vec<PeerId>,
+impl Entry {
+    pub(super) fn records(&self) -> impl Iterator<Item = &SignedRecord> {
+        core::iter::once(&self.identity).chain(&self.others)
+    }
+
+    fn get(&self, topic: Topic) -> Option<&SignedRecord> {
+        if topic == Topic::IDENTITY {
+            return Some(&self.identity);
+        }
+        let at = self
+            .others
+            .binary_search_by_key(&topic, SignedRecord::topic);
+        at.ok().and_then(|at| self.others.get(at))
+    }
+
+    /// Puts a record in its place, and drops what it makes void.
+    fn put(&mut self, record: SignedRecord) {
+        if record.topic() == Topic::IDENTITY {
+            let epoch = record.version().epoch;
+            self.others.retain(|other| other.version().epoch >= epoch);
+            self.identity = record;
+            return;
+        }
+        match self
+            .others
+            .binary_search_by_key(&record.topic(), SignedRecord::topic)
+        {
+            Ok(at) => self.others[at] = record,
+            Err(at) => self.others.insert(at, record),
+        }
+    }
+
+    pub(super) fn sum(&self) -> u128 {
+        let hashes = self.records().map(|r| u128::from_be_bytes(r.hash()));
+        hashes.fold(0, u128::wrapping_add)
+    }
 }
 
 impl Lsdb {
@@ -67,26 +106,31 @@ impl Lsdb {
         let verdict = self.compare(&record);
         self.conflicts += u64::from(self.conflicts_with(&record));
         if verdict != Merge::Newer {
+            self.refused += u64::from(matches!(verdict, Merge::Refused(_)));
             return verdict;
         }
-        let old = self.entries.remove(&peer);
-        if old.is_none() && self.entries.len() >= MAX_PEERS {
-            self.refused += 1;
-            return Merge::Refused(Refusal::Full);
+        if let Some(entry) = self.entries.get_mut(&peer) {
+            let (sum, len) = (entry.sum(), entry.others.len());
+            entry.rate.take(now);
+            entry.put(record);
+            self.records = self.records + entry.others.len() - len;
+            if entry.reachable {
+                self.sums.subtract(&peer, sum);
+                self.sums.add(&peer, entry.sum());
+            }
+            return verdict;
         }
-        let (last_reachable, mut rate) = old.map_or_else(
-            || (now, TokenBucket::new(RECORD_RATE, RECORD_BURST)),
-            |e| (e.last_reachable, e.rate),
-        );
+        let mut rate = TokenBucket::new(RECORD_RATE, RECORD_BURST);
         rate.take(now);
-        self.entries.insert(
-            peer,
-            Entry {
-                record,
-                last_reachable,
-                rate,
-            },
-        );
+        let entry = Entry {
+            identity: record,
+            others: Vec::new(),
+            reachable: false,
+            rate,
+        };
+        self.records += 1;
+        self.entries.insert(peer, entry);
+        self.gone.insert(peer, now);
         verdict
     }
 
@@ -95,146 +139,19 @@ impl Lsdb {
         self.compare(record) == Merge::Newer
     }
 
-    /// Whether another record of this router may be taken now: [`RECORD_RATE`] a second and [`RECORD_BURST`] at once
-    /// are. Only records that were taken count, so that nobody uses up another's share with forgeries.
-    pub fn is_within_rate(&self, peer: &PeerId, now: Instant) -> bool {
-        let entry = self.entries.get(peer);
-        entry.is_none_or(|e| e.rate.clone().take(now))
-    }
-
-    /// Whether a record of this router could be kept at all.
-    pub fn has_room_for(&self, peer: &PeerId) -> bool {
-        self.entries.len() < MAX_PEERS || self.entries.contains_key(peer)
-    }
-
-    /// The record of a router.
-    pub fn get(&self, peer: &PeerId) -> Option<&SignedRecord> {
-        self.entries.get(peer).map(|e| &e.record)
-    }
-
-    /// All records, in ascending order of their origins.
-    pub fn iter(&self) -> impl Iterator<Item = &SignedRecord> {
-        self.entries.values().map(|e| &e.record)
-    }
-
-    /// Number of records.
-    pub fn len(&self) -> usize {
-        self.entries.len()
-    }
-
-    /// Whether there is no record at all.
-    pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
-    }
-
-    /// Records met that differ from another one of the same version: somebody's key is in use twice.
-    pub fn conflicts(&self) -> u64 {
-        self.conflicts
-    }
-
-    /// Records refused because there was no room.
-    pub fn refused(&self) -> u64 {
-        self.refused
-    }
-
-    /// A hash over the records of `peers`, which must come in ascending order ([`Routes::reachable`] does): SHA-256
-    /// over each origin and record hash, the first 16 bytes. Equal on two routers that reach the same peers and hold
-    /// the same records of them.
-    pub fn digest(&self, peers: impl IntoIterator<Item = PeerId>) -> [u8; 16] {
-        let mut hash = Sha256::new();
-        for peer in peers {
-            if let Some(record) = self.get(&peer) {
-                hash.update(peer.0);
-                hash.update(record.hash());
-            }
-        }
-        let mut digest = [0; 16];
-        digest.copy_from_slice(&hash.finalize()[..16]);
-        digest
-    }
-
-    /// What we hold of `peers` (in ascending order), as messages that together cover the whole range of identities.
-    ///
-    /// Only reachable peers belong in it, lest two routers keep reviving what each of them wants to forget.
-    pub fn summaries(&self, peers: impl IntoIterator<Item = PeerId>) -> Vec<Summary> {
-        let held: Vec<Held> = peers
-            .into_iter()
-            .filter_map(|peer| self.get(&peer).map(held))
-            .collect();
-        let mut chunks: Vec<Vec<Held>> = held.chunks(MAX_SUMMARY).map(<[Held]>::to_vec).collect();
-        if chunks.is_empty() {
-            chunks.push(Vec::new());
-        }
-        let last = chunks.len() - 1;
-        let mut first = PeerId([0; 16]);
-        let mut summaries = Vec::new();
-        for (i, held) in chunks.into_iter().enumerate() {
-            let end = held
-                .last()
-                .filter(|_| i != last)
-                .map_or(PeerId([0xff; 16]), |h| h.peer);
-            summaries.push(Summary {
-                first,
-                last: end,
-                held,
-            });
-            first = successor(end);
-        }
-        summaries
-    }
-
-    /// Compares a neighbour's summary with what we hold: what it lacks of the reachable peers, and what we lack.
-    pub fn missing(&self, summary: &Summary, routes: &Routes) -> Missing {
-        let mut missing = Missing::default();
-        let mut theirs = BTreeMap::new();
-        for held in &summary.held {
-            theirs.insert(held.peer, *held);
-        }
-        for their in theirs.values() {
-            let Some(ours) = self.get(&their.peer).map(held) else {
-                missing.ask.push(their.peer);
-                continue;
+    /// What [`Lsdb::insert`] would say.
+    pub fn compare(&self, record: &SignedRecord) -> Merge {
+        let Some(entry) = self.entries.get(&record.origin()) else {
+            return match record.topic() {
+                Topic::IDENTITY if self.entries.len() < MAX_PEERS => Merge::Newer,
+                Topic::IDENTITY => Merge::Refused(Refusal::Full),
+                _ => Merge::Refused(Refusal::Stranger),
             };
-            let newer = ours.version.cmp(&their.version);
-            let fork = newer.is_eq() && ours.fingerprint != their.fingerprint;
-            if newer.is_gt() || fork {
-                missing.send.push(their.peer);
-            }
-            if newer.is_lt() || fork {
-                missing.ask.push(their.peer);
-            }
+        };
+        if record.version().epoch < entry.identity.version().epoch {
+            return Merge::Older;
         }
-        if summary.first <= summary.last {
-            let unlisted = self
-                .entries
-                .range(summary.first..=summary.last)
-                .map(|(peer, _)| *peer);
-            missing
-                .send
-                .extend(unlisted.filter(|p| !theirs.contains_key(p) && routes.is_reachable(p)));
-        }
-        missing
-    }
-
-    /// Drops the records of routers that have not been reachable for [`FORGET_AFTER`]; whether there were any. To be
-    /// called every few seconds.
-    pub fn expire(&mut self, routes: &Routes, now: Instant) -> bool {
-        let mut gone = Vec::new();
-        for (peer, entry) in &mut self.entries {
-            if routes.is_reachable(peer) {
-                entry.last_reachable = now;
-            } else if now.since(entry.last_reachable) >= FORGET_AFTER {
-                gone.push(*peer);
-            }
-        }
-        for peer in &gone {
-            self.entries.remove(peer);
-        }
-        !gone.is_empty()
-    }
-
-    fn compare(&self, record: &SignedRecord) -> Merge {
-        let Some(held) = self.get(&record.origin()) else {
+        let Some(held) = entry.get(record.topic()) else {
             return Merge::Newer;
         };
         // The lower hash wins, hence held before new.
@@ -249,23 +166,132 @@ impl Lsdb {
         }
     }
 
+    /// Whether another record of this router may be taken now: [`RECORD_RATE`] a second and [`RECORD_BURST`] at once
+    /// are. Only records that were taken count, so that nobody uses up another's share with forgeries.
+    pub fn is_within_rate(&self, peer: &PeerId, now: Instant) -> bool {
+        let entry = self.entries.get(peer);
+        entry.is_none_or(|e| e.rate.clone().take(now))
+    }
+
+    /// The record of a router about a topic.
+    pub fn get(&self, key: RecordKey) -> Option<&SignedRecord> {
+        self.entries.get(&key.origin)?.get(key.topic)
+    }
+
+    /// Who a router is.
+    pub fn identity(&self, peer: &PeerId) -> Option<&IdentityBody> {
+        self.entries.get(peer)?.identity.as_identity()
+    }
+
+    /// The links of a router.
+    pub fn links(&self, peer: &PeerId) -> &[Neighbour] {
+        let record = self.get(RecordKey::new(*peer, Topic::LINKS));
+        record.map_or(&[], SignedRecord::links)
+    }
+
+    /// The containers of a router.
+    pub fn attached(&self, peer: &PeerId) -> &[Attached] {
+        let record = self.get(RecordKey::new(*peer, Topic::ATTACHED));
+        record.map_or(&[], SignedRecord::attached)
+    }
+
+    /// What a router says something about.
+    pub fn topics(&self, peer: &PeerId) -> Vec<Topic> {
+        let entry = self.entries.get(peer);
+        entry.map_or_else(Vec::new, |e| e.records().map(SignedRecord::topic).collect())
+    }
+
+    /// The router whose identity begins like this; none if there are two.
+    pub fn by_prefix(&self, prefix: PeerPrefix) -> Option<PeerId> {
+        let mut all = self.entries.range(prefix.range()).map(|(peer, _)| *peer);
+        let first = all.next();
+        first.filter(|_| all.next().is_none())
+    }
+
+    /// All routers, in ascending order.
+    pub fn origins(&self) -> impl Iterator<Item = PeerId> + Clone + '_ {
+        self.entries.keys().copied()
+    }
+
+    /// All records, in ascending order of their keys.
+    pub fn iter(&self) -> impl Iterator<Item = &SignedRecord> {
+        self.entries.values().flat_map(Entry::records)
+    }
+
+    /// All records about a topic, in ascending order of their origins, each with whether that is within reach.
+    pub fn about(&self, topic: Topic) -> impl Iterator<Item = (&SignedRecord, bool)> {
+        let entries = self.entries.values();
+        entries.filter_map(move |entry| Some((entry.get(topic)?, entry.reachable)))
+    }
+
+    /// Number of routers.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Number of records.
+    pub fn records(&self) -> usize {
+        self.records
+    }
+
+    /// Whether there is no record at all.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Records met that differ from another one of the same version: somebody's key is in use twice.
+    pub fn conflicts(&self) -> u64 {
+        self.conflicts
+    }
+
+    /// Records refused because there was no room, or because nobody said whose they were.
+    pub fn refused(&self) -> u64 {
+        self.refused
+    }
+
+    /// Whether a router was within reach when the routes were last noted.
+    pub fn is_reachable(&self, peer: &PeerId) -> bool {
+        self.entries.get(peer).is_some_and(|entry| entry.reachable)
+    }
+
+    /// Takes note of who is within reach: that decides what is compared with neighbours and what is forgotten.
+    pub fn note_reach(&mut self, routes: &Routes, now: Instant) {
+        for (peer, entry) in &mut self.entries {
+            let reachable = routes.is_reachable(peer);
+            if entry.reachable == reachable {
+                continue;
+            }
+            entry.reachable = reachable;
+            if reachable {
+                self.gone.remove(peer);
+                self.sums.add(peer, entry.sum());
+            } else {
+                self.gone.insert(*peer, now);
+                self.sums.subtract(peer, entry.sum());
+            }
+        }
+    }
+
+    /// Drops the records of routers that have not been within reach for [`FORGET_AFTER`]; which those were.
+    pub fn expire(&mut self, now: Instant) -> Vec<RecordKey> {
+        let old = |since: &Instant| now.since(*since) >= FORGET_AFTER;
+        let gone = self.gone.iter().filter(|(_, since)| old(since));
+        let gone: Vec<PeerId> = gone.map(|(peer, _)| *peer).collect();
+        let mut dropped = Vec::new();
+        for peer in &gone {
+            self.gone.remove(peer);
+            if let Some(entry) = self.entries.remove(peer) {
+                self.records -= 1 + entry.others.len();
+                dropped.extend(entry.records().map(SignedRecord::key));
+            }
+        }
+        dropped
+    }
+
     fn conflicts_with(&self, record: &SignedRecord) -> bool {
-        self.get(&record.origin())
+        self.get(record.key())
             .is_some_and(|held| held.version() == record.version() && held.hash() != record.hash())
     }
-}
-
-fn held(record: &SignedRecord) -> Held {
-    let [a, b, c, d, ..] = record.hash();
-    Held {
-        peer: record.origin(),
-        version: record.version(),
-        fingerprint: [a, b, c, d],
-    }
-}
-
-fn successor(peer: PeerId) -> PeerId {
-    PeerId(u128::from_be_bytes(peer.0).saturating_add(1).to_be_bytes())
 }
 
 #[cfg(test)]

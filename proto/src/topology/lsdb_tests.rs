@@ -1,31 +1,33 @@
-//! Merging, gossip summaries and forgetting.
+//! Merging, limits and forgetting.
 
 use super::*;
-use crate::topology::record::SignedRecord;
-use crate::topology::testing::{identity, linked, record};
+use crate::topology::testing::{about, identity, insert_linked, linked, record};
 use proptest::prelude::*;
-use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
-/// Three routers, two epochs, two sequence numbers, two records of each version.
+/// Three routers, two epochs, two sequence numbers; of each version two identities, two bodies of names, and links.
 static RECORDS: LazyLock<Vec<SignedRecord>> = LazyLock::new(|| {
     let mut all = Vec::new();
     for n in 1..=3 {
         let identity = identity(n);
         for epoch in 1..=2 {
             for seq in 0..=1 {
-                for nickname in ["a", "b"] {
-                    all.push(record(&identity, epoch, seq, nickname));
+                for text in ["a", "b"] {
+                    all.push(record(&identity, epoch, seq, text));
+                    all.push(about(&identity, Topic::NAMES, (epoch, seq), text));
                 }
+                all.push(about(&identity, Topic::LINKS, (epoch, seq), ""));
             }
         }
     }
     all
 });
+const COUNT: usize = 60;
 
+/// What is left of these records; those that came before the identity of their origin come again, as they do in life.
 fn merged(order: &[usize]) -> Lsdb {
     let mut lsdb = Lsdb::default();
-    for &i in order {
+    for &i in order.iter().chain(order) {
         lsdb.insert(RECORDS[i].clone(), Instant::ZERO);
     }
     lsdb
@@ -38,7 +40,7 @@ fn contents(lsdb: &Lsdb) -> Vec<Vec<u8>> {
 proptest! {
     #[test]
     fn merging_is_commutative_associative_and_idempotent(
-        order in prop::collection::vec(0usize..24, 0..30),
+        order in prop::collection::vec(0usize..COUNT, 0..60),
         seed in any::<u64>(),
     ) {
         let once = merged(&order);
@@ -47,45 +49,27 @@ proptest! {
         other.extend(order.iter().rev());
         let again = merged(&other);
         prop_assert_eq!(contents(&once), contents(&again));
-        let all: Vec<PeerId> = once.iter().map(SignedRecord::origin).collect();
-        prop_assert_eq!(once.digest(all.clone()), again.digest(all));
+        prop_assert_eq!(once.records(), contents(&once).len());
+        for record in once.iter() {
+            let identity = once.get(RecordKey::new(record.origin(), Topic::IDENTITY)).unwrap();
+            prop_assert!(record.version().epoch >= identity.version().epoch, "void");
+        }
     }
 
     #[test]
-    fn grouping_does_not_matter(a in prop::collection::vec(0usize..24, 0..12), b in prop::collection::vec(0usize..24, 0..12)) {
-        let (left, right) = (merged(&a), merged(&b));
-        let mut joined = left.clone();
-        for record in right.iter() {
+    fn grouping_does_not_matter(
+        a in prop::collection::vec(0usize..COUNT, 0..30),
+        b in prop::collection::vec(0usize..COUNT, 0..30),
+    ) {
+        // Nothing is left of what came without an identity, so both groups have those.
+        let identities: Vec<usize> = (0..COUNT).filter(|i| RECORDS[*i].topic() == Topic::IDENTITY).collect();
+        let with = |group: &[usize]| [&identities[..1], &identities[8..9], &identities[16..17], group].concat();
+        let (a, b) = (with(&a), with(&b));
+        let mut joined = merged(&a);
+        for record in merged(&b).iter() {
             joined.insert(record.clone(), Instant::ZERO);
         }
-        let mut flat = a.clone();
-        flat.extend(&b);
-        prop_assert_eq!(contents(&joined), contents(&merged(&flat)));
-    }
-
-    #[test]
-    fn one_exchange_of_summaries_makes_two_databases_equal(
-        a in prop::collection::vec(0usize..24, 0..12),
-        b in prop::collection::vec(0usize..24, 0..12),
-    ) {
-        let (mut left, mut right) = (merged(&a), merged(&b));
-        let everything = |lsdb: &Lsdb| lsdb.iter().map(SignedRecord::origin).collect::<Vec<_>>();
-        for summary in left.summaries(everything(&left)) {
-            // All are reachable for the purpose of this test only where `right` has its own route; send covers the rest.
-            let missing = right.missing(&summary, &Routes::default());
-            for peer in missing.ask {
-                right.insert(left.get(&peer).unwrap().clone(), Instant::ZERO);
-            }
-            for peer in missing.send {
-                left.insert(right.get(&peer).unwrap().clone(), Instant::ZERO);
-            }
-        }
-        for summary in right.summaries(everything(&right)) {
-            for peer in left.missing(&summary, &Routes::default()).ask {
-                left.insert(right.get(&peer).unwrap().clone(), Instant::ZERO);
-            }
-        }
-        prop_assert_eq!(contents(&left), contents(&right));
+        prop_assert_eq!(contents(&joined), contents(&merged(&[a, b].concat())));
     }
 }
 
@@ -106,6 +90,35 @@ fn verdicts() {
 }
 
 #[test]
+fn a_new_run_makes_void_what_earlier_ones_said() {
+    let (me, now) = (identity(1), Instant::ZERO);
+    let mut lsdb = Lsdb::default();
+    let names = |epoch, seq| about(&me, Topic::NAMES, (epoch, seq), "x");
+    assert_eq!(
+        lsdb.insert(names(1, 1), now),
+        Merge::Refused(Refusal::Stranger)
+    );
+    lsdb.insert(record(&me, 1, 1, "x"), now);
+    assert_eq!(lsdb.insert(names(1, 1), now), Merge::Newer);
+    // What a new run says may come before who it is.
+    assert_eq!(
+        lsdb.insert(about(&me, Topic::LINKS, (2, 1), ""), now),
+        Merge::Newer
+    );
+    assert_eq!(lsdb.records(), 3);
+    assert_eq!(lsdb.insert(record(&me, 2, 1, "x"), now), Merge::Newer);
+    assert_eq!(lsdb.records(), 2);
+    assert!(lsdb.get(RecordKey::new(me.id(), Topic::NAMES)).is_none());
+    assert_eq!(lsdb.insert(names(1, 9), now), Merge::Older);
+    assert_eq!(lsdb.insert(names(2, 1), now), Merge::Newer);
+    let said: Vec<_> = lsdb
+        .about(Topic::NAMES)
+        .map(|(r, reach)| (r.origin(), reach))
+        .collect();
+    assert_eq!(said, [(me.id(), false)]);
+}
+
+#[test]
 fn of_two_records_of_one_version_the_lower_hash_wins_and_is_counted() {
     let me = identity(1);
     let (a, b) = (record(&me, 1, 1, "a"), record(&me, 1, 1, "b"));
@@ -114,79 +127,52 @@ fn of_two_records_of_one_version_the_lower_hash_wins_and_is_counted() {
     lsdb.insert(high.clone(), Instant::ZERO);
     assert_eq!(lsdb.insert(low.clone(), Instant::ZERO), Merge::Newer);
     assert_eq!(lsdb.insert(high, Instant::ZERO), Merge::Older);
-    assert_eq!(lsdb.get(&me.id()), Some(&low));
+    assert_eq!(lsdb.get(low.key()), Some(&low));
     assert_eq!(lsdb.conflicts(), 2);
+}
+
+#[test]
+fn two_that_begin_alike_are_nobody() {
+    let mut lsdb = Lsdb::default();
+    let (a, b) = (identity(1), identity(2));
+    insert_linked(&mut lsdb, &a, []);
+    insert_linked(&mut lsdb, &b, []);
+    assert_eq!(lsdb.by_prefix(a.id().prefix()), Some(a.id()));
+    assert_eq!(lsdb.by_prefix(PeerPrefix([0; 8])), None);
+    assert_eq!(a.id().prefix().to_string().len(), 16);
+    let range = a.id().prefix().range();
+    assert!(range.contains(&a.id()) && !range.contains(&b.id()));
 }
 
 #[test]
 fn the_unreachable_are_forgotten_and_the_reachable_are_kept() {
     let (me, near, far) = (identity(1), identity(2), identity(3));
     let mut lsdb = Lsdb::default();
-    lsdb.insert(linked(&me, [near.id()]), Instant::ZERO);
-    lsdb.insert(linked(&near, [me.id()]), Instant::ZERO);
-    lsdb.insert(linked(&far, []), Instant::ZERO);
+    insert_linked(&mut lsdb, &me, [near.id()]);
+    insert_linked(&mut lsdb, &near, [me.id()]);
+    insert_linked(&mut lsdb, &far, []);
     let routes = Routes::compute(&lsdb, me.id());
-    let later = Instant::ZERO + FORGET_AFTER / 2;
-    assert!(!lsdb.expire(&routes, later));
-    let at_last = Instant::ZERO + FORGET_AFTER;
-    assert!(lsdb.expire(&routes, at_last));
-    assert_eq!(lsdb.len(), 2);
-    assert!(lsdb.get(&far.id()).is_none());
+    lsdb.note_reach(&routes, Instant::ZERO);
+    assert!(lsdb.is_reachable(&near.id()) && !lsdb.is_reachable(&far.id()));
+    assert_eq!(lsdb.expire(Instant::ZERO + FORGET_AFTER / 2), []);
     // A newer record of an unreachable router does not prolong its life.
-    assert!(!lsdb.expire(&routes, at_last + FORGET_AFTER));
-}
-
-#[test]
-fn a_digest_covers_what_it_is_told_to_and_nothing_else() {
-    let (a, b) = (identity(1), identity(2));
-    let mut one = Lsdb::default();
-    one.insert(record(&a, 1, 1, "a"), Instant::ZERO);
-    let mut two = one.clone();
-    two.insert(record(&b, 1, 1, "b"), Instant::ZERO);
-    assert_eq!(one.digest([a.id()]), two.digest([a.id()]));
-    let both: BTreeSet<PeerId> = [a.id(), b.id()].into();
-    assert_ne!(one.digest(both.clone()), two.digest(both));
-}
-
-#[test]
-fn summaries_cover_every_identity_once() {
-    let lsdb = merged(&(0..24).collect::<Vec<_>>());
-    let summaries = lsdb.summaries(lsdb.iter().map(SignedRecord::origin));
-    assert_eq!(summaries.len(), 1);
-    assert_eq!(summaries[0].first, PeerId([0; 16]));
-    assert_eq!(summaries[0].last, PeerId([0xff; 16]));
-    assert_eq!(summaries[0].held.len(), 3);
-    let none = Lsdb::default().summaries([]);
-    assert_eq!((none.len(), none[0].held.len()), (1, 0));
-    assert_eq!(none[0].last, PeerId([0xff; 16]));
-    assert_eq!(successor(PeerId([0; 16])).0[15], 1);
-    assert_eq!(successor(PeerId([0xff; 16])), PeerId([0xff; 16]));
-}
-
-#[test]
-fn only_reachable_peers_are_volunteered() {
-    let (me, near, far) = (identity(1), identity(2), identity(3));
-    let mut lsdb = Lsdb::default();
-    lsdb.insert(linked(&me, [near.id()]), Instant::ZERO);
-    lsdb.insert(linked(&near, [me.id()]), Instant::ZERO);
-    lsdb.insert(linked(&far, []), Instant::ZERO);
-    let routes = Routes::compute(&lsdb, me.id());
-    let empty = Lsdb::default().summaries([]).remove(0);
-    let mut expected = vec![me.id(), near.id()];
-    expected.sort();
+    lsdb.insert(record(&far, 1, 2, "host"), Instant::ZERO + FORGET_AFTER / 2);
+    let at_last = Instant::ZERO + FORGET_AFTER;
+    let dropped = lsdb.expire(at_last);
     assert_eq!(
-        lsdb.missing(&empty, &routes),
-        Missing {
-            send: expected,
-            ask: vec![]
-        }
+        dropped,
+        [Topic::IDENTITY, Topic::LINKS].map(|topic| RecordKey::new(far.id(), topic))
     );
-    let backwards = Summary {
-        first: PeerId([9; 16]),
-        last: PeerId([1; 16]),
-        held: vec![],
-    };
-    assert_eq!(lsdb.missing(&backwards, &routes), Missing::default());
+    assert_eq!((lsdb.len(), lsdb.records()), (2, 4));
+    assert!(lsdb.identity(&far.id()).is_none());
+    assert_eq!(lsdb.expire(at_last + FORGET_AFTER), []);
+    // Out of reach again: from then on it counts.
+    lsdb.insert(linked(&me, []), Instant::ZERO);
+    lsdb.insert(about(&me, Topic::LINKS, (1, 2), ""), Instant::ZERO);
+    let routes = Routes::compute(&lsdb, me.id());
+    lsdb.note_reach(&routes, at_last);
+    let dropped = lsdb.expire(at_last + FORGET_AFTER);
+    assert_eq!(dropped[0], RecordKey::new(near.id(), Topic::IDENTITY));
 }
 
 #[test]
@@ -199,7 +185,12 @@ fn a_router_may_not_publish_without_end() {
         let mut taken = 0;
         while lsdb.is_within_rate(&me.id(), now) {
             seq += 1;
-            assert_eq!(lsdb.insert(record(&me, 1, seq, "a"), now), Merge::Newer);
+            // All topics together.
+            let news = match (seq % 2, lsdb.is_empty()) {
+                (0, false) => about(&me, Topic::NAMES, (1, seq), "x"),
+                _ => record(&me, 1, seq, "a"),
+            };
+            assert_eq!(lsdb.insert(news, now), Merge::Newer);
             taken += 1;
         }
         taken

@@ -1,12 +1,19 @@
 //! Who is where: signed records of all routers, the database that merges them, and the routes that follow.
 
+pub mod bodies;
 mod graph;
 pub mod lsdb;
 pub mod record;
 pub mod routes;
+pub mod sums;
+pub mod sync;
 #[cfg(test)]
 pub(crate) mod testing;
+pub mod topic;
 
-pub use lsdb::{Lsdb, Merge, Missing, Refusal};
-pub use record::{Attached, Ed25519, Neighbour, RecordBody, RecordError, SignedRecord, Verifier};
+pub use bodies::{Attached, IdentityBody, Neighbour};
+pub use lsdb::{Lsdb, Merge, Refusal};
+pub use record::{Ed25519, RecordError, SignedRecord, Verifier};
 pub use routes::Routes;
+pub use sync::Missing;
+pub use topic::{RecordKey, Topic};

@@ -4,7 +4,7 @@ use super::*;
 use crate::crypto::identity::Identity;
 use crate::time::Instant;
 use crate::topology::record::SignedRecord;
-use crate::topology::testing::{body_of, identity, linked, neighbour};
+use crate::topology::testing::{identity, insert_linked, linked, linked_by, neighbour, record};
 use proptest::prelude::*;
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeSet, VecDeque};
@@ -27,7 +27,7 @@ fn database(n: usize, links: &BTreeSet<(usize, usize)>) -> Lsdb {
                 (b == i).then_some(a)
             }
         });
-        lsdb.insert(linked(&IDENTITIES[i], mine.map(id)), Instant::ZERO);
+        insert_linked(&mut lsdb, &IDENTITIES[i], mine.map(id));
     }
     lsdb
 }
@@ -121,7 +121,8 @@ fn a_link_counts_when_both_ends_call_it_established() {
     let (a, b) = (&IDENTITIES[0], &IDENTITIES[1]);
     let reaches = |record: SignedRecord| {
         let mut lsdb = Lsdb::default();
-        lsdb.insert(linked(a, [b.id()]), Instant::ZERO);
+        insert_linked(&mut lsdb, a, [b.id()]);
+        lsdb.insert(self::record(b, 1, 1, "host"), Instant::ZERO);
         lsdb.insert(record, Instant::ZERO);
         Routes::compute(&lsdb, a.id()).is_reachable(&b.id())
     };
@@ -131,10 +132,9 @@ fn a_link_counts_when_both_ends_call_it_established() {
         "repeated and own entries are harmless"
     );
     assert!(!reaches(linked(b, [])));
-    let mut body = body_of(b);
-    body.neighbours = vec![neighbour(a.id())];
-    body.neighbours[0].established = false;
-    assert!(!reaches(SignedRecord::sign(&body, b).unwrap()));
+    let mut pending = neighbour(a.id());
+    pending.established = false;
+    assert!(!reaches(linked_by(b, &[pending])));
 }
 
 #[test]
@@ -170,9 +170,10 @@ fn a_thousand_routers_take_less_than_fifty_milliseconds() {
     }
     let mut lsdb = Lsdb::default();
     for (i, peers) in edges.iter().enumerate() {
-        lsdb.insert(
-            linked(&identities[i], peers.iter().map(|j| identities[*j].id())),
-            Instant::ZERO,
+        insert_linked(
+            &mut lsdb,
+            &identities[i],
+            peers.iter().map(|j| identities[*j].id()),
         );
     }
     let start = std::time::Instant::now();

@@ -2,7 +2,11 @@
 
 use crate::crypto::identity::Identity;
 use crate::ids::{PeerId, Version};
-use crate::topology::record::{Neighbour, RecordBody, SignedRecord};
+use crate::time::Instant;
+use crate::topology::bodies::{IdentityBody, Neighbour, encode_links};
+use crate::topology::lsdb::Lsdb;
+use crate::topology::record::SignedRecord;
+use crate::topology::topic::Topic;
 
 /// The identity number `n`.
 pub(crate) fn identity(n: u64) -> Identity {
@@ -14,40 +18,67 @@ pub(crate) fn identity(n: u64) -> Identity {
 }
 
 /// A body with keys and a name, and nothing else.
-pub(crate) fn body_of(identity: &Identity) -> RecordBody {
-    RecordBody {
-        version: Version { epoch: 1, seq: 1 },
-        name: identity.id().derived_name(),
-        nickname: "host".into(),
-        sign_key: identity.sign_key(),
-        dh_key: identity.dh_key(),
-        endpoints: Vec::new(),
-        neighbours: Vec::new(),
-        attached: Vec::new(),
-        features: 0,
-        extensions: Vec::new(),
-    }
+pub(crate) fn body_of(identity: &Identity) -> IdentityBody {
+    IdentityBody::new(identity, identity.id().derived_name(), "host".into())
 }
 
-/// A record of `identity` with this version; `nickname` tells records of one version apart.
+/// A record of `identity` about itself with this version; `nickname` tells records of one version apart.
 pub(crate) fn record(identity: &Identity, epoch: u64, seq: u64, nickname: &str) -> SignedRecord {
     let mut body = body_of(identity);
-    body.version = Version { epoch, seq };
     body.nickname = nickname.into();
-    SignedRecord::sign(&body, identity).unwrap()
+    introduction(&body, Version { epoch, seq }, identity)
+}
+
+/// A record that says this.
+pub(crate) fn introduction(
+    body: &IdentityBody,
+    version: Version,
+    identity: &Identity,
+) -> SignedRecord {
+    SignedRecord::sign(Topic::IDENTITY, version, &body.encode(), identity).unwrap()
+}
+
+/// A record of `identity` about `topic` with this version; `text` tells records of one version apart.
+pub(crate) fn about(
+    identity: &Identity,
+    topic: Topic,
+    (epoch, seq): (u64, u64),
+    text: &str,
+) -> SignedRecord {
+    let body = if topic == Topic::LINKS {
+        Vec::new()
+    } else {
+        text.into()
+    };
+    SignedRecord::sign(topic, Version { epoch, seq }, &body, identity).unwrap()
 }
 
 /// A record of `identity` that claims an established link to each of `peers`.
 pub(crate) fn linked(identity: &Identity, peers: impl IntoIterator<Item = PeerId>) -> SignedRecord {
-    let mut body = body_of(identity);
-    body.neighbours = peers.into_iter().map(neighbour).collect();
-    SignedRecord::sign(&body, identity).unwrap()
+    let links: Vec<Neighbour> = peers.into_iter().map(neighbour).collect();
+    linked_by(identity, &links)
+}
+
+/// A record of `identity` with these links.
+pub(crate) fn linked_by(identity: &Identity, links: &[Neighbour]) -> SignedRecord {
+    let version = Version { epoch: 1, seq: 1 };
+    SignedRecord::sign(Topic::LINKS, version, &encode_links(links), identity).unwrap()
+}
+
+/// Merges who `identity` is, and that it has these links.
+pub(crate) fn insert_linked(
+    lsdb: &mut Lsdb,
+    identity: &Identity,
+    peers: impl IntoIterator<Item = PeerId>,
+) {
+    lsdb.insert(record(identity, 1, 1, "host"), Instant::ZERO);
+    lsdb.insert(linked(identity, peers), Instant::ZERO);
 }
 
 /// An established link to `peer`.
 pub(crate) fn neighbour(peer: PeerId) -> Neighbour {
     Neighbour {
-        peer,
+        peer: peer.prefix(),
         outbound: true,
         established: true,
         cost: 1,

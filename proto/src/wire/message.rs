@@ -8,10 +8,11 @@
 //! | 2 | `Pong` | nonce `u64` of the ping |
 //! | 3 | `Records` | list of signed records (bytes) |
 //! | 4 | `Digest` | 16 bytes |
-//! | 5 | `Summary` | first peer (16 bytes), last peer (16 bytes), list of peer (16 bytes) ‖ epoch `u64` ‖ seq `u64` ‖ fingerprint (4 bytes) |
-//! | 6 | `Want` | list of peers (16 bytes each) |
+//! | 5 | `Summary` | first peer (16 bytes), last peer (16 bytes), list of [`Held`] |
+//! | 6 | `Want` | list of peer (16 bytes) ‖ topic (1 byte) |
 //! | 7 | `Observed` | socket address |
 //! | 8 | `Bye` | reason (text) |
+//! | 9 | `Hashes` | depth (1 byte), prefix `u16`, 16 times 8 bytes |
 //!
 //! A message with another tag is skipped and counted by whoever receives it: that is how later versions add messages.
 
@@ -25,6 +26,8 @@ use crate::ids::{PeerId, Version};
 use crate::limits::{
     MAX_BYE_REASON, MAX_LINK_MESSAGE, MAX_RECORD, MAX_RECORDS_PER_MESSAGE, MAX_SUMMARY, MAX_WANT,
 };
+use crate::topology::sums::{CHILDREN, Node};
+use crate::topology::topic::RecordKey;
 
 /// A message between neighbours. A list that exceeds its bound in [`crate::limits`] is refused when decoded.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,10 +46,12 @@ pub enum LinkMessage {
     Records(Vec<Vec<u8>>),
     /// Hash over the records of all routers that the sender can reach.
     Digest([u8; 16]),
+    /// Hashes over those of the parts of a range.
+    Hashes(Hashes),
     /// What the sender holds of a range of peers.
     Summary(Summary),
     /// "Send me your records of these"; at most [`MAX_WANT`].
-    Want(Vec<PeerId>),
+    Want(Vec<RecordKey>),
     /// "I see you at this address."
     Observed(SocketAddr),
     /// The sender closes the link.
@@ -73,12 +78,23 @@ pub struct Summary {
 /// One held record, in short.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Held {
-    /// Whose record.
-    pub peer: PeerId,
+    /// Whose record, about what.
+    pub key: RecordKey,
+    /// Whether its origin is within reach of the sender; if not, it is listed only so that it is not sent.
+    pub reachable: bool,
     /// How new.
     pub version: Version,
     /// First four bytes of the record's hash: tells two records of one version apart.
     pub fingerprint: [u8; 4],
+}
+
+/// Hashes over the records of the routers within reach, for each part of a range of identities; zeros for none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hashes {
+    /// The range.
+    pub node: Node,
+    /// The last eight bytes of the sum of the records' hashes, for each of its parts.
+    pub sums: [[u8; 8]; CHILDREN],
 }
 
 type RecordBlob<'a> = Blob<'a, MAX_RECORD>;
@@ -93,7 +109,10 @@ struct RecordList<'a>(
 );
 
 #[derive(Serialize, Deserialize)]
-struct WantList(#[serde(deserialize_with = "bounded::list::<_, _, MAX_WANT>")] Vec<PeerId>);
+struct WantList(#[serde(deserialize_with = "bounded::list::<_, _, MAX_WANT>")] Vec<RecordKey>);
+
+#[derive(Serialize, Deserialize)]
+struct HashList(u8, u16, [[u8; 8]; CHILDREN]);
 
 #[derive(Serialize, Deserialize)]
 struct Reason(#[serde(deserialize_with = "bounded::text::<_, MAX_BYE_REASON>")] String);
@@ -107,6 +126,7 @@ mod tag {
     pub(super) const WANT: u8 = 6;
     pub(super) const OBSERVED: u8 = 7;
     pub(super) const BYE: u8 = 8;
+    pub(super) const HASHES: u8 = 9;
 }
 
 impl LinkMessage {
@@ -129,9 +149,13 @@ impl LinkMessage {
                 within(summary.held.len(), MAX_SUMMARY)?;
                 tagged(tag::SUMMARY, summary, &mut out)
             }
-            Self::Want(peers) => {
-                within(peers.len(), MAX_WANT)?;
-                tagged(tag::WANT, peers, &mut out)
+            Self::Want(keys) => {
+                within(keys.len(), MAX_WANT)?;
+                tagged(tag::WANT, keys, &mut out)
+            }
+            Self::Hashes(Hashes { node, sums }) => {
+                let list = HashList(node.depth(), node.prefix(), *sums);
+                tagged(tag::HASHES, &list, &mut out)
             }
             Self::Observed(address) => tagged(tag::OBSERVED, address, &mut out),
             Self::Bye { reason } => {
@@ -168,6 +192,11 @@ impl LinkMessage {
             tag::BYE => Self::Bye {
                 reason: codec::decode::<Reason>(body)?.0,
             },
+            tag::HASHES => {
+                let HashList(depth, prefix, sums) = codec::decode(body)?;
+                let node = Node::new(depth, prefix).ok_or(CodecError::Malformed)?;
+                Self::Hashes(Hashes { node, sums })
+            }
             other => Self::Unknown(other),
         })
     }
@@ -188,6 +217,9 @@ fn within(len: usize, max: usize) -> Result<(), CodecError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::MAX_TOPICS;
+    use crate::topology::sums::MAX_DEPTH;
+    use crate::topology::topic::Topic;
     use proptest::collection::vec;
     use proptest::prelude::*;
 
@@ -195,12 +227,33 @@ mod tests {
         any::<[u8; 16]>().prop_map(PeerId)
     }
 
+    fn key() -> impl Strategy<Value = RecordKey> {
+        (peer(), 1..=MAX_TOPICS).prop_map(|(origin, topic)| {
+            RecordKey::new(origin, Topic::new(topic).unwrap_or(Topic::IDENTITY))
+        })
+    }
+
     fn held() -> impl Strategy<Value = Held> {
-        (peer(), any::<u64>(), any::<u64>(), any::<[u8; 4]>()).prop_map(
-            |(peer, epoch, seq, fingerprint)| Held {
-                peer,
+        let version = (any::<u64>(), any::<u64>());
+        (key(), version, any::<[u8; 4]>(), any::<bool>()).prop_map(
+            |(key, (epoch, seq), fingerprint, reachable)| Held {
+                key,
+                reachable,
                 version: Version { epoch, seq },
                 fingerprint,
+            },
+        )
+    }
+
+    fn hashes() -> impl Strategy<Value = Hashes> {
+        (0..=MAX_DEPTH, any::<u16>(), any::<[[u8; 8]; CHILDREN]>()).prop_map(
+            |(depth, prefix, sums)| {
+                let prefix = u32::from(prefix) & ((1 << (4 * u32::from(depth))) - 1);
+                let prefix = u16::try_from(prefix).unwrap_or(0);
+                Hashes {
+                    node: Node::new(depth, prefix).unwrap(),
+                    sums,
+                }
             },
         )
     }
@@ -218,7 +271,8 @@ mod tests {
             (peer(), peer(), vec(held(), 0..20)).prop_map(|(first, last, held)| {
                 LinkMessage::Summary(Summary { first, last, held })
             }),
-            vec(peer(), 0..20).prop_map(LinkMessage::Want),
+            vec(key(), 0..20).prop_map(LinkMessage::Want),
+            hashes().prop_map(LinkMessage::Hashes),
             address().prop_map(LinkMessage::Observed),
             "[ -~]{0,100}".prop_map(|reason| LinkMessage::Bye { reason }),
         ]
@@ -244,7 +298,7 @@ mod tests {
         fn any_bytes_are_read_without_panic(tag in 0u8..12, body in vec(any::<u8>(), 0..200)) {
             let mut bytes = vec![tag];
             bytes.extend(body);
-            let known = (1..=8).contains(&tag);
+            let known = (1..=9).contains(&tag);
             match LinkMessage::decode(&bytes) {
                 Ok(LinkMessage::Unknown(t)) => prop_assert!(!known && t == tag),
                 Ok(m) => prop_assert!(known && m.encode().is_ok()),
@@ -256,8 +310,10 @@ mod tests {
 
     #[test]
     fn the_largest_lists_fit_a_message_and_one_more_is_refused() {
+        let key = RecordKey::new(PeerId([0xff; 16]), Topic::LINKS);
         let held = Held {
-            peer: PeerId([0xff; 16]),
+            key,
+            reachable: true,
             version: Version {
                 epoch: u64::MAX,
                 seq: u64::MAX,
@@ -275,7 +331,7 @@ mod tests {
         assert!(LinkMessage::decode(&bytes).is_ok());
         assert!(summary(MAX_SUMMARY + 1).encode().is_err());
 
-        let want = |n| LinkMessage::Want(vec![PeerId([0xff; 16]); n]);
+        let want = |n| LinkMessage::Want(vec![key; n]);
         let bytes = want(MAX_WANT).encode().unwrap();
         assert!(LinkMessage::decode(&bytes).is_ok());
         assert!(want(MAX_WANT + 1).encode().is_err());

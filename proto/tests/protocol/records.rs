@@ -2,7 +2,10 @@
 
 use mesh_proto::crypto::secret::MeshSecret;
 use mesh_proto::ids::{PeerId, Version};
-use mesh_proto::wire::message::{Held, LinkMessage, Summary};
+use mesh_proto::topology::record::SignedRecord;
+use mesh_proto::topology::sums::{CHILDREN, Node};
+use mesh_proto::topology::topic::{RecordKey, Topic};
+use mesh_proto::wire::message::{Hashes, Held, LinkMessage, Summary};
 
 use crate::Vectors;
 use crate::routers;
@@ -38,7 +41,8 @@ pub(crate) fn secrets() -> Vectors {
 
 pub(crate) fn messages() -> Vectors {
     let held = Held {
-        peer: PeerId([0xaa; 16]),
+        key: RecordKey::new(PeerId([0xaa; 16]), Topic::LINKS),
+        reachable: true,
         version: Version { epoch: 3, seq: 300 },
         fingerprint: [1, 2, 3, 4],
     };
@@ -47,6 +51,11 @@ pub(crate) fn messages() -> Vectors {
         last: PeerId([0xff; 16]),
         held: vec![held],
     };
+    let mut hashes = Hashes {
+        node: Node::new(1, 0xa).unwrap(),
+        sums: [[0; 8]; CHILDREN],
+    };
+    hashes.sums[0xa] = [0xee; 8];
     let reason = "that router was stopped".into();
     let encoded = |message: LinkMessage| {
         let bytes = message.encode().unwrap();
@@ -67,7 +76,7 @@ pub(crate) fn messages() -> Vectors {
         ),
         ("Digest", encoded(LinkMessage::Digest([0xdd; 16]))),
         ("Summary", encoded(LinkMessage::Summary(summary))),
-        ("Want", encoded(LinkMessage::Want(vec![PeerId([0xaa; 16])]))),
+        ("Want", encoded(LinkMessage::Want(vec![held.key]))),
         (
             "Observed v4",
             encoded(LinkMessage::Observed("192.0.2.1:6783".parse().unwrap())),
@@ -77,17 +86,29 @@ pub(crate) fn messages() -> Vectors {
             encoded(LinkMessage::Observed("[2001:db8::1]:6783".parse().unwrap())),
         ),
         ("Bye", encoded(LinkMessage::Bye { reason })),
+        ("Hashes", encoded(LinkMessage::Hashes(hashes))),
     ])
 }
 
 pub(crate) fn record() -> Vectors {
-    let record = routers::a().record;
-    record.verify().unwrap();
-    let (signature, body) = record.bytes().split_at(64);
+    let a = routers::a();
+    let key = a.identity.sign_key();
+    let parts = |record: &SignedRecord| {
+        record.verify(&key).unwrap();
+        let (signature, signed) = record.bytes().split_at(64);
+        (signature.to_vec(), signed.to_vec())
+    };
+    let who = parts(&a.record);
+    let links = parts(&routers::links_of_a());
+    let attached = parts(&routers::attached_of_a());
     Vectors::from([
-        ("record of A, signature", signature.to_vec()),
-        ("record of A, body", body.to_vec()),
-        ("record of A, hash", record.hash().to_vec()),
+        ("identity of A, signature", who.0),
+        ("identity of A, signed", who.1),
+        ("identity of A, hash", a.record.hash().to_vec()),
+        ("links of A, signature", links.0),
+        ("links of A, signed", links.1),
+        ("attached of A, signature", attached.0),
+        ("attached of A, signed", attached.1),
     ])
 }
 

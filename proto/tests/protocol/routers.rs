@@ -6,7 +6,11 @@ use mesh_proto::crypto::identity::Identity;
 use mesh_proto::crypto::secret::MeshSecret;
 use mesh_proto::entropy::Entropy;
 use mesh_proto::ids::{Mac, Version};
-use mesh_proto::topology::record::{Attached, Neighbour, RecordBody, SignedRecord};
+use mesh_proto::topology::bodies::{
+    Attached, IdentityBody, Neighbour, encode_attached, encode_links,
+};
+use mesh_proto::topology::record::SignedRecord;
+use mesh_proto::topology::topic::Topic;
 
 /// Random bytes that are all the same.
 pub(crate) struct Always(pub(crate) u8);
@@ -20,6 +24,7 @@ impl Entropy for Always {
 /// One router of the examples.
 pub(crate) struct Router {
     pub(crate) identity: Arc<Identity>,
+    /// Its introduction.
     pub(crate) record: SignedRecord,
     pub(crate) entropy: Always,
 }
@@ -27,28 +32,42 @@ pub(crate) struct Router {
 /// Seeds 01…, 02…; random bytes 11….
 pub(crate) fn a() -> Router {
     let identity = Identity::from_seeds([1; 32], [2; 32]);
-    let mut body = body(&identity, "host1", "192.0.2.1:6783");
-    body.version = Version { epoch: 3, seq: 300 };
-    body.neighbours.push(Neighbour {
-        peer: b().identity.id(),
-        outbound: true,
-        established: true,
-        cost: 1,
-        address: Some("192.0.2.2:6783".parse().unwrap()),
-    });
-    body.attached.push(Attached {
-        mac: Mac([0x02, 0x6d, 10, 2, 1, 1]),
-        addr: "10.2.1.1/24".parse().unwrap(),
-        container: "web".into(),
-    });
-    router(identity, &body, 0x11)
+    let version = Version { epoch: 3, seq: 300 };
+    router(identity, version, ("host1", "192.0.2.1:6783"), 0x11)
 }
 
 /// Seeds 03…, 04…; random bytes 22….
 pub(crate) fn b() -> Router {
     let identity = Identity::from_seeds([3; 32], [4; 32]);
-    let body = body(&identity, "host2", "192.0.2.2:6783");
-    router(identity, &body, 0x22)
+    let version = Version { epoch: 1, seq: 1 };
+    router(identity, version, ("host2", "192.0.2.2:6783"), 0x22)
+}
+
+/// What A says of its link to B.
+pub(crate) fn links_of_a() -> SignedRecord {
+    let link = Neighbour {
+        peer: b().identity.id().prefix(),
+        outbound: true,
+        established: true,
+        cost: 20,
+        address: Some("198.51.100.2:7000".parse().unwrap()),
+    };
+    said_by_a(Topic::LINKS, 301, &encode_links(&[link]))
+}
+
+/// What A says of its container.
+pub(crate) fn attached_of_a() -> SignedRecord {
+    let attached = Attached {
+        mac: Mac([0x02, 0x6d, 10, 2, 1, 1]),
+        addr: "10.2.1.1/24".parse().unwrap(),
+        container: "web".into(),
+    };
+    said_by_a(Topic::ATTACHED, 2, &encode_attached(&[attached]))
+}
+
+fn said_by_a(topic: Topic, seq: u64, body: &[u8]) -> SignedRecord {
+    let version = Version { epoch: 3, seq };
+    SignedRecord::sign(topic, version, body, &a().identity).unwrap()
 }
 
 /// The secret of the mesh of the examples: a key file of 32 bytes 05.
@@ -56,26 +75,18 @@ pub(crate) fn secret() -> MeshSecret {
     MeshSecret::from_key_bytes([5; 32])
 }
 
-fn router(identity: Identity, body: &RecordBody, random: u8) -> Router {
-    let record = SignedRecord::sign(body, &identity).unwrap();
+fn router(
+    identity: Identity,
+    version: Version,
+    (nickname, endpoint): (&str, &str),
+    random: u8,
+) -> Router {
+    let mut body = IdentityBody::new(&identity, identity.id().derived_name(), nickname.into());
+    body.endpoints = vec![endpoint.parse().unwrap()];
+    let record = SignedRecord::sign(Topic::IDENTITY, version, &body.encode(), &identity).unwrap();
     Router {
         identity: Arc::new(identity),
         record,
         entropy: Always(random),
-    }
-}
-
-fn body(identity: &Identity, nickname: &str, endpoint: &str) -> RecordBody {
-    RecordBody {
-        version: Version { epoch: 1, seq: 1 },
-        name: identity.id().derived_name(),
-        nickname: nickname.into(),
-        sign_key: identity.sign_key(),
-        dh_key: identity.dh_key(),
-        endpoints: vec![endpoint.parse().unwrap()],
-        neighbours: Vec::new(),
-        attached: Vec::new(),
-        features: 0,
-        extensions: Vec::new(),
     }
 }

@@ -14,7 +14,7 @@ use mesh_proto::control::{Control, HeldAddresses, Note, Output};
 use mesh_proto::fastpath::Beat;
 use mesh_proto::forward::{LaneEvent, Snapshot};
 use mesh_proto::ids::PeerName;
-use mesh_proto::topology::record::Attached;
+use mesh_proto::topology::bodies::Attached;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -105,8 +105,9 @@ impl Shell {
                 Some(event) = conn_events.recv() => self.handle_conns(event, &mut conn_events, &mut conns),
                 (stream, from) = self.links.next() => self.handle_accept(stream, from, &mut conns),
                 Ok(()) = self.attached.changed() => {
-                    let attached = self.attached.borrow_and_update().iter().map(to_record).collect();
-                    self.control.set_attached(attached, self.clock.now());
+                    let attached: Vec<Attached> =
+                        self.attached.borrow_and_update().iter().map(to_record).collect();
+                    self.control.set_attached(&attached, self.clock.now());
                 }
                 Ok(()) = self.endpoints.changed() => {
                     let endpoints = self.endpoints.borrow_and_update().clone();
@@ -149,6 +150,8 @@ impl Shell {
                 }
                 Output::Targets(targets) => self.state.put(Change::Targets(targets)),
                 Output::Held(held) => self.held.store(held),
+                // Nobody on this host speaks about other topics yet.
+                Output::Said(_) | Output::Reach => {}
                 Output::Fast(peers) => {
                     if let Some(fast) = &self.fast {
                         fast.set(peers);

@@ -2,14 +2,18 @@
 //!
 //!     mesh-sim --seed 7 --verbose
 //!     mesh-sim --from 1 --to 1000 [--scenario Partition]
+//!     mesh-sim --planted all          # or one fault: the seed that finds it
 
 use std::io::Write as _;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, bail};
-use mesh_tests::sim::{Options, Scenario, run, run_many};
+use mesh_tests::sim::{Options, Planted, Scenario, hunt, run, run_many};
 
-const USAGE: &str = "usage: mesh-sim --seed N [--verbose] | --from N --to N  [--scenario NAME]";
+const USAGE: &str = "usage: mesh-sim --seed N [--verbose] | --from N --to N | --planted all|FAULT \
+                     [--scenario NAME]";
+/// A planted fault must be found within this many seeds.
+const BITE: u64 = 1_000;
 
 #[derive(Default)]
 struct Arguments {
@@ -17,6 +21,7 @@ struct Arguments {
     from: u64,
     to: u64,
     verbose: bool,
+    planted: Vec<Planted>,
     options: Options,
 }
 
@@ -41,11 +46,16 @@ fn parse() -> Result<Arguments> {
             "--from" => out.from = value()?.parse()?,
             "--to" => out.to = value()?.parse()?,
             "--scenario" => out.options.scenario = Some(scenario(&value()?)?),
+            "--planted" => out.planted = planted(&value()?)?,
             "--verbose" => out.verbose = true,
             _ => bail!(USAGE),
         }
     }
-    if out.seed.is_none() && out.from >= out.to {
+    if let ([fault], Some(_)) = (&out.planted[..], out.seed) {
+        out.options.planted = Some(*fault);
+        out.planted.clear();
+    }
+    if out.seed.is_none() && out.planted.is_empty() && out.from >= out.to {
         bail!(USAGE);
     }
     Ok(out)
@@ -59,7 +69,37 @@ fn scenario(name: &str) -> Result<Scenario> {
         .with_context(|| format!("no scenario '{name}'; there are {:?}", Scenario::ALL))
 }
 
+fn planted(name: &str) -> Result<Vec<Planted>> {
+    match name {
+        "all" => Ok(Planted::ALL.into_iter().map(|(fault, _)| fault).collect()),
+        _ => Ok(vec![name.parse().map_err(anyhow::Error::msg)?]),
+    }
+}
+
+/// Whether every planted fault is found.
+fn find(faults: &[Planted]) -> bool {
+    let mut all = true;
+    for fault in faults {
+        let found = hunt(*fault, BITE);
+        all &= found.is_some();
+        match found {
+            Some((seeds, report)) => {
+                let broken = report.broken.as_ref().map_or("", |b| b.invariant);
+                say(&format!(
+                    "{fault:?}: seed {}, after {seeds} seeds: {broken}",
+                    report.seed
+                ));
+            }
+            None => say(&format!("{fault:?}: NOT FOUND within {BITE} seeds")),
+        }
+    }
+    all
+}
+
 fn play(arguments: &Arguments) -> Result<bool> {
+    if !arguments.planted.is_empty() {
+        return Ok(find(&arguments.planted));
+    }
     let Some(seed) = arguments.seed else {
         let summary = run_many(arguments.from..arguments.to, arguments.options, false);
         for report in summary.failures() {

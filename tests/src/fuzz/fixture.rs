@@ -15,7 +15,9 @@ use mesh_proto::link::LinkConfig;
 use mesh_proto::offload::PortFrame;
 use mesh_proto::session::transport::{Transport, TransportKeys};
 use mesh_proto::time::Instant;
-use mesh_proto::topology::record::{Neighbour, RecordBody, SignedRecord};
+use mesh_proto::topology::bodies::{IdentityBody, Neighbour};
+use mesh_proto::topology::record::SignedRecord;
+use mesh_proto::topology::topic::Topic;
 
 /// When every run begins.
 pub(crate) const START: Instant = Instant::from_nanos(1_000_000_000_000);
@@ -30,26 +32,22 @@ pub(crate) fn address(n: u8) -> SocketAddr {
     SocketAddr::from(([10, 0, 0, n.wrapping_add(1)], 6783))
 }
 
-/// What router `identity` says of itself, without links.
-pub(crate) fn body_of(identity: &Identity, version: Version) -> RecordBody {
-    RecordBody {
-        version,
-        name: identity.id().derived_name(),
-        nickname: "host".to_owned(),
-        sign_key: identity.sign_key(),
-        dh_key: identity.dh_key(),
-        endpoints: Vec::new(),
-        neighbours: Vec::new(),
-        attached: Vec::new(),
-        features: 0,
-        extensions: Vec::new(),
-    }
+/// Who router `identity` is.
+pub(crate) fn body_of(identity: &Identity) -> IdentityBody {
+    IdentityBody::new(identity, identity.id().derived_name(), "host".to_owned())
+}
+
+/// The introduction of router `identity`, with this version.
+pub(crate) fn introduction(identity: &Identity, version: Version) -> SignedRecord {
+    let body = body_of(identity).encode();
+    SignedRecord::sign(Topic::IDENTITY, version, &body, identity)
+        .expect("a small record can be signed")
 }
 
 /// An established link to `peer`.
 pub(crate) fn neighbour(peer: PeerId) -> Neighbour {
     Neighbour {
-        peer,
+        peer: peer.prefix(),
         outbound: true,
         established: true,
         cost: 1,
@@ -60,8 +58,7 @@ pub(crate) fn neighbour(peer: PeerId) -> Neighbour {
 /// What router `n` brings to a link; all have the same secret.
 pub(crate) fn link_config(n: u8) -> LinkConfig {
     let identity = identity(n);
-    let body = body_of(&identity, Version { epoch: 1, seq: 1 });
-    let record = SignedRecord::sign(&body, &identity).expect("a small record can be signed");
+    let record = introduction(&identity, Version { epoch: 1, seq: 1 });
     LinkConfig {
         identity: Arc::new(identity),
         secret: Arc::new(MeshSecret::from_key_bytes([7; 32])),

@@ -4,7 +4,9 @@ use mesh_proto::ids::{PeerId, Version};
 use mesh_proto::limits::{
     MAX_BYE_REASON, MAX_RECORD, MAX_RECORDS_PER_MESSAGE, MAX_SUMMARY, MAX_WANT,
 };
-use mesh_proto::wire::message::{Held, LinkMessage, Summary};
+use mesh_proto::topology::sums::{CHILDREN, Node};
+use mesh_proto::topology::topic::{RecordKey, Topic};
+use mesh_proto::wire::message::{Hashes, Held, LinkMessage, Summary};
 
 use super::record;
 
@@ -32,7 +34,7 @@ fn check_bounds(message: &LinkMessage) {
             assert!(records.iter().all(|record| record.len() <= MAX_RECORD));
         }
         LinkMessage::Summary(summary) => assert!(summary.held.len() <= MAX_SUMMARY),
-        LinkMessage::Want(peers) => assert!(peers.len() <= MAX_WANT),
+        LinkMessage::Want(keys) => assert!(keys.len() <= MAX_WANT),
         LinkMessage::Bye { reason } => assert!(reason.len() <= MAX_BYE_REASON),
         _ => {}
     }
@@ -40,9 +42,10 @@ fn check_bounds(message: &LinkMessage) {
 
 /// One message of each kind.
 pub(super) fn samples() -> Vec<LinkMessage> {
-    let peer = PeerId([9; 16]);
+    let key = |n| RecordKey::new(PeerId([n; 16]), Topic::LINKS);
     let held = |n: u64| Held {
-        peer: PeerId([u8::try_from(n % 250).unwrap_or(0); 16]),
+        key: key(u8::try_from(n % 250).unwrap_or(0)),
+        reachable: n > 4,
         version: Version { epoch: n, seq: 300 },
         fingerprint: [1, 2, 3, 4],
     };
@@ -57,7 +60,11 @@ pub(super) fn samples() -> Vec<LinkMessage> {
             last: PeerId([0xff; 16]),
             held: (1..9).map(held).collect(),
         }),
-        LinkMessage::Want(vec![peer; 3]),
+        LinkMessage::Want(vec![key(9); 3]),
+        LinkMessage::Hashes(Hashes {
+            node: Node::ROOT,
+            sums: [[7; 8]; CHILDREN],
+        }),
         LinkMessage::Observed(([10, 0, 0, 1], 6783).into()),
         LinkMessage::Observed("[fd00::1]:6783".parse().expect("an address")),
         LinkMessage::Bye {

@@ -14,6 +14,7 @@ mod fragment;
 mod frame;
 mod ingress;
 mod input;
+mod ipam;
 mod link;
 mod link_hello;
 mod link_message;
@@ -79,6 +80,7 @@ pub const TARGETS: &[Target] = targets! {
     text, 100_000, "addresses, targets and names as people type them";
     config, 10_000, "the router's configuration file";
     state, 3_000, "files of the router's state directory";
+    ipam, 100_000, "statements, messages and journals about addresses";
     api, 20_000, "JSON between the command and the router";
     control, 200, "the control plane: connections, messages, datagrams, timers";
 };

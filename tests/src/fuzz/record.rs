@@ -2,11 +2,11 @@
 
 use mesh_proto::ids::Version;
 use mesh_proto::limits::{
-    MAX_ATTACHED, MAX_CONTAINER_NAME, MAX_ENDPOINTS, MAX_EXTENSION, MAX_EXTENSIONS, MAX_NEIGHBOURS,
-    MAX_NICKNAME, MAX_RECORD,
+    MAX_ATTACHED, MAX_CONTAINER_NAME, MAX_ENDPOINTS, MAX_NEIGHBOURS, MAX_NICKNAME, MAX_TOPICS,
 };
-use mesh_proto::topology::record::{Attached, Extension, RecordBody, SignedRecord};
-use mesh_proto::wire::codec;
+use mesh_proto::topology::bodies::{self, Attached, IdentityBody};
+use mesh_proto::topology::record::SignedRecord;
+use mesh_proto::topology::topic::Topic;
 
 use super::fixture;
 
@@ -16,52 +16,73 @@ pub(super) fn target(data: &[u8]) {
         return;
     };
     assert_eq!(record.bytes(), data);
-    assert!(data.len() <= MAX_RECORD);
-    let body = record.body();
-    check_bounds(body);
-    let mut encoded = Vec::new();
-    codec::encode(body, &mut encoded).expect("what was read can be written");
-    assert_eq!(codec::decode::<RecordBody>(&encoded).as_ref(), Ok(body));
-    if record.verify().is_ok() {
-        let known = (0..=u8::MAX).any(|n| fixture::identity(n).sign_key() == body.sign_key);
-        assert!(known, "a signature was forged");
+    assert!(data.len() <= record.topic().max_record());
+    assert!((1..=MAX_TOPICS).contains(&record.topic().number()));
+    assert!(data.ends_with(record.body()));
+    check_content(&record);
+    let signed = (0..=u8::MAX).find(|n| {
+        let key = fixture::identity(*n).sign_key();
+        record.verify(&key).is_ok()
+    });
+    match signed {
+        Some(n) => assert_eq!(record.origin(), fixture::identity(n).id()),
+        None => assert!(record.introduces().is_err(), "a signature was forged"),
     }
 }
 
-fn check_bounds(body: &RecordBody) {
+/// What was read within its bounds, and written again is read as the same.
+fn check_content(record: &SignedRecord) {
     let printable = |text: &str| !text.chars().any(char::is_control);
-    assert!(body.nickname.len() <= MAX_NICKNAME && printable(&body.nickname));
-    assert!(body.endpoints.len() <= MAX_ENDPOINTS);
-    assert!(body.neighbours.len() <= MAX_NEIGHBOURS);
-    assert!(body.attached.len() <= MAX_ATTACHED);
-    for attached in &body.attached {
+    if let Some(body) = record.as_identity() {
+        assert!(body.nickname.len() <= MAX_NICKNAME && printable(&body.nickname));
+        assert!(body.endpoints.len() <= MAX_ENDPOINTS);
+        assert_eq!(IdentityBody::decode(&body.encode()).as_ref(), Ok(body));
+    }
+    let links = record.links();
+    assert!(links.len() <= MAX_NEIGHBOURS);
+    let again = bodies::decode_links(&bodies::encode_links(links));
+    assert_eq!(again.as_deref(), Ok(links));
+    let attached = record.attached();
+    assert!(attached.len() <= MAX_ATTACHED);
+    for attached in attached {
         assert!(attached.container.len() <= MAX_CONTAINER_NAME);
         assert!(printable(&attached.container));
         assert!(attached.addr.prefix_len() <= attached.addr.max_prefix_len());
     }
-    assert!(body.extensions.len() <= MAX_EXTENSIONS);
-    assert!(body.extensions.iter().all(|e| e.1.len() <= MAX_EXTENSION));
+    let again = bodies::decode_attached(&bodies::encode_attached(attached));
+    assert_eq!(again.as_deref(), Ok(attached));
 }
 
+/// One record about each topic there is a name for, and one about another.
 pub(super) fn seeds() -> Vec<Vec<u8>> {
     let identity = fixture::identity(1);
-    let small = fixture::body_of(&identity, Version { epoch: 1, seq: 1 });
-    let mut full = fixture::body_of(&identity, Version { epoch: 7, seq: 300 });
-    full.endpoints = vec![
+    let mut who = fixture::body_of(&identity);
+    who.endpoints = vec![
         fixture::address(1),
         "[fd00::1]:6783".parse().expect("an address"),
     ];
-    full.neighbours = (2..5).map(|n| fixture::neighbour(fixture::id(n))).collect();
-    full.neighbours[0].address = Some(fixture::address(2));
-    full.attached = vec![Attached {
+    let mut links: Vec<_> = (2..5).map(|n| fixture::neighbour(fixture::id(n))).collect();
+    links[0].address = Some(fixture::address(2));
+    let attached = Attached {
         mac: fixture::mac(1),
         addr: "10.2.1.1/24".parse().expect("an address"),
         container: "web".to_owned(),
-    }];
-    full.extensions = vec![Extension(9, vec![1, 2, 3])];
-    [small, full]
-        .iter()
-        .filter_map(|body| SignedRecord::sign(body, &identity).ok())
-        .map(|record| record.bytes().to_vec())
-        .collect()
+    };
+    let says = |topic, body: &[u8]| {
+        let version = Version { epoch: 7, seq: 300 };
+        SignedRecord::sign(topic, version, body, &identity).ok()
+    };
+    let records = [
+        Some(fixture::introduction(
+            &identity,
+            Version { epoch: 1, seq: 1 },
+        )),
+        says(Topic::IDENTITY, &who.encode()),
+        says(Topic::LINKS, &bodies::encode_links(&links)),
+        says(Topic::ATTACHED, &bodies::encode_attached(&[attached])),
+        says(Topic::NAMES, b"whatever"),
+        Topic::new(MAX_TOPICS).and_then(|topic| says(topic, &[])),
+    ];
+    let records = records.into_iter().flatten();
+    records.map(|record| record.bytes().to_vec()).collect()
 }

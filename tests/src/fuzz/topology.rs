@@ -5,9 +5,13 @@ use std::collections::BTreeSet;
 use mesh_proto::crypto::identity::Identity;
 use mesh_proto::ids::{PeerId, Version};
 use mesh_proto::limits::MAX_PEERS;
-use mesh_proto::topology::lsdb::{Lsdb, Merge, Missing};
+use mesh_proto::topology::bodies::encode_links;
+use mesh_proto::topology::lsdb::{Lsdb, Merge};
 use mesh_proto::topology::record::SignedRecord;
 use mesh_proto::topology::routes::Routes;
+use mesh_proto::topology::sums::Node;
+use mesh_proto::topology::sync::{Closer, Missing};
+use mesh_proto::topology::topic::Topic;
 
 use super::fixture::{self, START};
 use super::input::Input;
@@ -23,20 +27,21 @@ pub(super) fn target(data: &[u8]) {
     while !input.is_empty() && records.len() < RECORDS {
         records.extend(record(&mut input, &identities));
     }
-    let forwards = merged(records.iter());
-    let backwards = merged(records.iter().rev());
-    let all = |lsdb: &Lsdb| -> Vec<PeerId> { lsdb.iter().map(SignedRecord::origin).collect() };
-    assert_eq!(
-        forwards.digest(all(&forwards)),
-        backwards.digest(all(&backwards))
-    );
+    // A record that comes before the identity of its origin comes again, as it does in life.
+    let forwards = merged(records.iter().chain(&records));
+    let mut backwards = merged(records.iter().rev().chain(records.iter().rev()));
+    let all = |lsdb: &Lsdb| -> Vec<PeerId> { lsdb.origins().collect() };
+    let bytes = |lsdb: &Lsdb| -> Vec<Vec<u8>> { lsdb.iter().map(|r| r.bytes().to_vec()).collect() };
+    assert_eq!(bytes(&forwards), bytes(&backwards));
     assert!(forwards.len() <= MAX_PEERS);
     let routes: Vec<(PeerId, Routes)> = all(&forwards)
         .into_iter()
         .map(|me| (me, Routes::compute(&forwards, me)))
         .collect();
     for (me, own) in &routes {
-        check_routes(*me, own, &forwards);
+        backwards.note_reach(own, START);
+        check_routes(*me, own, &backwards);
+        check_sums(own, &forwards, &backwards);
         check_tree(*me, own, &routes);
     }
 }
@@ -51,19 +56,23 @@ fn record(input: &mut Input<'_>, identities: &[Identity]) -> Option<SignedRecord
         epoch: u64::from(input.byte() & 3),
         seq: u64::from(input.byte() & 3),
     };
-    let mut body = fixture::body_of(identity, version);
     let links = input.u16();
+    if kind & 0x80 != 0 {
+        let mut body = fixture::body_of(identity);
+        if links & 1 != 0 {
+            body.nickname = "clone".to_owned();
+        }
+        return SignedRecord::sign(Topic::IDENTITY, version, &body.encode(), identity).ok();
+    }
+    let mut neighbours = Vec::new();
     for (n, peer) in identities.iter().enumerate() {
         if links & (1 << n) != 0 {
             let mut neighbour = fixture::neighbour(peer.id());
             neighbour.established = kind & 0x40 == 0;
-            body.neighbours.push(neighbour);
+            neighbours.push(neighbour);
         }
     }
-    if kind & 0x80 != 0 {
-        body.nickname = "clone".to_owned();
-    }
-    SignedRecord::sign(&body, identity).ok()
+    SignedRecord::sign(Topic::LINKS, version, &encode_links(&neighbours), identity).ok()
 }
 
 fn merged<'a>(records: impl Iterator<Item = &'a SignedRecord>) -> Lsdb {
@@ -74,7 +83,7 @@ fn merged<'a>(records: impl Iterator<Item = &'a SignedRecord>) -> Lsdb {
         assert_eq!(wanted, merge == Merge::Newer);
         assert!(matches!(
             lsdb.insert(record.clone(), START),
-            Merge::Same | Merge::Older
+            Merge::Same | Merge::Older | Merge::Refused(_)
         ));
     }
     lsdb
@@ -93,12 +102,23 @@ fn check_routes(me: PeerId, routes: &Routes, lsdb: &Lsdb) {
             None => assert!(peer == me || !routes.is_reachable(&peer)),
         }
     }
-    let summaries = lsdb.summaries(routes.reachable());
+    let summaries = lsdb.summaries(Node::ROOT);
     for summary in &summaries {
-        assert_eq!(lsdb.missing(summary, routes), Missing::default());
+        assert_eq!(lsdb.missing(summary), Missing::default());
     }
     let covered: usize = summaries.iter().map(|summary| summary.held.len()).sum();
-    assert_eq!(covered, routes.reachable().count());
+    assert_eq!(covered, lsdb.records());
+    assert_eq!(lsdb.closer(&lsdb.hashes(Node::ROOT)), Closer::default());
+}
+
+/// Sums that were kept while the reach changed are those of a database that never had another one.
+fn check_sums(own: &Routes, fresh: &Lsdb, kept: &Lsdb) {
+    let mut fresh = fresh.clone();
+    fresh.note_reach(own, START);
+    assert_eq!(fresh.digest(), kept.digest());
+    let reachable: BTreeSet<PeerId> = own.reachable().collect();
+    let listed = kept.origins().filter(|peer| kept.is_reachable(peer));
+    assert_eq!(listed.collect::<BTreeSet<_>>(), reachable);
 }
 
 /// Follows a broadcast of `origin` down the trees that all routers computed for themselves.
@@ -125,7 +145,9 @@ pub(super) fn seeds() -> Vec<Vec<u8>> {
         vec![n, 1, seq, high, low]
     };
     let world = |links: &dyn Fn(u8) -> u16| -> Vec<u8> {
-        (0..ROUTERS).flat_map(|n| say(n, 1, links(n))).collect()
+        let who = |n| say(0x80 | (n + 4), 1, 0);
+        let both = |n| [who(n), say(n, 1, links(n))].concat();
+        (0..ROUTERS).flat_map(both).collect()
     };
     let everybody = world(&|_| 0x0fff);
     let chain = world(&|n| (1 << (n + 1)) | (1 << n >> 1));
@@ -133,7 +155,7 @@ pub(super) fn seeds() -> Vec<Vec<u8>> {
     let star = world(&|n| if n == 3 { 0x0fff } else { 1 << 3 });
     let halves = world(&|n| if n < 6 { 0x003f } else { 0x0fc0 });
     let newer = [chain.clone(), say(4, 2, 0), say(5, 2, 0xffff)].concat();
-    let clones = [ring.clone(), say(0x80 | 48, 1, 3), say(0x40 | 2, 3, 0x0fff)].concat();
+    let clones = [ring.clone(), say(0x80 | 52, 1, 3), say(0x40 | 2, 3, 0x0fff)].concat();
     vec![
         everybody,
         chain,

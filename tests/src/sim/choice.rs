@@ -33,6 +33,7 @@ impl Choice {
         let mut dice = Dice::new(seed);
         let large = seed.is_multiple_of(LARGE_EVERY)
             && options.planted.is_none()
+            && !options.small
             && options.scenario.is_none();
         let drawn = if large {
             Scenario::Everything

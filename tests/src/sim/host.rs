@@ -10,7 +10,7 @@ use mesh_proto::crypto::identity::Identity;
 use mesh_proto::ids::Mac;
 use mesh_proto::limits::DEFAULT_PORT;
 use mesh_proto::time::Instant;
-use mesh_proto::topology::record::Attached;
+use mesh_proto::topology::bodies::Attached;
 
 use super::dice::Dice;
 use super::layout::Joined;

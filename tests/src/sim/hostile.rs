@@ -9,11 +9,14 @@ use mesh_proto::control::targets::parse_target;
 use mesh_proto::crypto::identity::Identity;
 use mesh_proto::crypto::secret::MeshSecret;
 use mesh_proto::ids::{ConnId, PeerId, Version};
-use mesh_proto::limits::DEFAULT_PORT;
+use mesh_proto::limits::{DEFAULT_PORT, MAX_TOPICS};
 use mesh_proto::link::{Link, LinkConfig, LinkEvent, LinkRole};
 use mesh_proto::time::Instant;
-use mesh_proto::topology::record::{Neighbour, RecordBody, SignedRecord};
-use mesh_proto::wire::message::{Held, LinkMessage, Summary};
+use mesh_proto::topology::bodies::{IdentityBody, Neighbour, encode_links};
+use mesh_proto::topology::record::SignedRecord;
+use mesh_proto::topology::sums::{CHILDREN, Node};
+use mesh_proto::topology::topic::{RecordKey, Topic};
+use mesh_proto::wire::message::{Hashes, Held, LinkMessage, Summary};
 
 use super::dice::Dice;
 use super::process::{Effect, Process};
@@ -26,6 +29,18 @@ const FLOOD: usize = 300;
 /// Records of others it has seen and may damage.
 const LOOT: usize = 32;
 
+/// A kind of harm.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Harm {
+    /// Records of others, changed.
+    Forge,
+    /// Ten thousand valid records of its own in a second.
+    Flood,
+}
+
+/// Time between two messages of a flood.
+const FLOOD_PACE: Duration = Duration::from_millis(30);
+
 /// The process.
 pub(crate) struct Hostile {
     identity: Arc<Identity>,
@@ -37,6 +52,8 @@ pub(crate) struct Hostile {
     seq: u64,
     loot: Vec<Vec<u8>>,
     effects: Vec<Effect>,
+    /// The only harm it does; any otherwise.
+    only: Option<Harm>,
 }
 
 impl Hostile {
@@ -56,6 +73,7 @@ impl Hostile {
             seq: 0,
             loot: Vec::new(),
             effects: Vec::new(),
+            only: None,
         };
         for target in targets {
             if let Ok(to) = parse_target(target, DEFAULT_PORT) {
@@ -67,8 +85,16 @@ impl Hostile {
         hostile
     }
 
+    /// Does this harm and no other.
+    pub(crate) fn only(mut self, harm: Harm) -> Self {
+        self.only = Some(harm);
+        self
+    }
+
     fn open(&mut self, conn: ConnId, role: LinkRole, now: Instant) {
-        let Some(record) = self.own_record(Vec::new()) else {
+        let name = self.identity.id().derived_name();
+        let who = IdentityBody::new(&self.identity, name, "mallory".to_owned());
+        let Some(record) = self.own_record(Topic::IDENTITY, &who.encode()) else {
             return;
         };
         let config = LinkConfig {
@@ -82,25 +108,14 @@ impl Hostile {
         self.pump(conn);
     }
 
-    /// A record of its own that names whom it likes as neighbours.
-    fn own_record(&mut self, neighbours: Vec<Neighbour>) -> Option<SignedRecord> {
+    /// A record of its own that says what it likes.
+    fn own_record(&mut self, topic: Topic, body: &[u8]) -> Option<SignedRecord> {
         self.seq += 1;
-        let body = RecordBody {
-            version: Version {
-                epoch: 1,
-                seq: self.seq,
-            },
-            name: self.identity.id().derived_name(),
-            nickname: "mallory".to_owned(),
-            sign_key: self.identity.sign_key(),
-            dh_key: self.identity.dh_key(),
-            endpoints: Vec::new(),
-            neighbours,
-            attached: Vec::new(),
-            features: 0,
-            extensions: Vec::new(),
+        let version = Version {
+            epoch: 1,
+            seq: self.seq,
         };
-        SignedRecord::sign(&body, &self.identity).ok()
+        SignedRecord::sign(topic, version, body, &self.identity).ok()
     }
 
     fn pump(&mut self, conn: ConnId) {
@@ -143,19 +158,26 @@ impl Hostile {
 
     fn harm(&mut self) -> Result<LinkMessage, Vec<u8>> {
         let anybody = PeerId([0xaa; 16]);
-        Ok(match self.dice.below(11) {
+        let kind = match self.only {
+            Some(Harm::Forge) => 1,
+            Some(Harm::Flood) => 9,
+            None => self.dice.below(13),
+        };
+        Ok(match kind {
             0 => LinkMessage::Records(vec![self.dice.bytes(0, 400), self.dice.bytes(0, 4)]),
             1 => LinkMessage::Records(self.forged()),
             2 => LinkMessage::Records(self.lies().into_iter().collect()),
             3 => LinkMessage::Digest(self.peer().0),
-            4 => LinkMessage::Want(vec![self.peer(); 20]),
+            4 => LinkMessage::Want(vec![RecordKey::new(self.peer(), Topic::LINKS); 20]),
             5 => LinkMessage::Summary(self.summary()),
             6 => LinkMessage::Pong {
                 nonce: self.dice.number(),
             },
             7 => LinkMessage::Observed(SocketAddr::from(([203, 0, 113, 7], 1))),
-            8 => LinkMessage::Want(vec![anybody; 100]),
+            8 => LinkMessage::Want(vec![RecordKey::new(anybody, Topic::IDENTITY); 100]),
             9 => LinkMessage::Records(self.flood()),
+            10 => LinkMessage::Hashes(self.hashes()),
+            11 => LinkMessage::Records(self.prattle().into_iter().collect()),
             _ => return Err(self.raw()),
         })
     }
@@ -202,14 +224,30 @@ impl Hostile {
     /// A record of its own, well signed, with neighbours that know nothing of it.
     fn lies(&mut self) -> Option<Vec<u8>> {
         let neighbours = (0..5).map(|_| Neighbour {
-            peer: self.peer(),
+            peer: self.peer().prefix(),
             outbound: true,
             established: true,
             cost: 1,
             address: None,
         });
-        let neighbours = neighbours.collect();
-        Some(self.own_record(neighbours)?.bytes().to_vec())
+        let neighbours: Vec<Neighbour> = neighbours.collect();
+        let record = self.own_record(Topic::LINKS, &encode_links(&neighbours))?;
+        Some(record.bytes().to_vec())
+    }
+
+    /// Something about any topic, perhaps about none there is.
+    fn prattle(&mut self) -> Option<Vec<u8>> {
+        let topic = Topic::new(1 + u8::try_from(self.dice.below(MAX_TOPICS.into())).ok()?)?;
+        let body = self.dice.bytes(0, 200);
+        Some(self.own_record(topic, &body)?.bytes().to_vec())
+    }
+
+    fn hashes(&mut self) -> Hashes {
+        let depth = u8::try_from(self.dice.below(4)).unwrap_or(0);
+        Hashes {
+            node: Node::new(depth, 0).unwrap_or(Node::ROOT),
+            sums: [self.dice.number().to_be_bytes(); CHILDREN],
+        }
     }
 
     /// Many records of its own in a row, each valid and newer than the one before.
@@ -219,7 +257,8 @@ impl Hostile {
 
     fn summary(&mut self) -> Summary {
         let held = (0..8).map(|_| Held {
-            peer: self.peer(),
+            key: RecordKey::new(self.peer(), Topic::IDENTITY),
+            reachable: true,
             version: Version {
                 epoch: self.dice.number(),
                 seq: self.dice.number(),
@@ -227,7 +266,7 @@ impl Hostile {
             fingerprint: [0; 4],
         });
         let mut held: Vec<Held> = held.collect();
-        held.sort_by_key(|h| h.peer);
+        held.sort_by_key(|h| h.key);
         Summary {
             first: PeerId([0; 16]),
             last: PeerId([0xff; 16]),
@@ -264,7 +303,11 @@ impl Process for Hostile {
     fn datagram(&mut self, _from: SocketAddr, _bytes: Vec<u8>, _now: Instant) {}
 
     fn timeout(&mut self, now: Instant) {
-        self.next = now + PACE;
+        self.next = now
+            + match self.only {
+                Some(Harm::Flood) => FLOOD_PACE,
+                _ => PACE,
+            };
         let conns: Vec<ConnId> = self.links.keys().copied().collect();
         for conn in conns {
             let harm = self.harm();

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use super::planted::Planted;
 use super::run::{Options, Report, run};
 use super::scenario::Scenario;
 
@@ -46,6 +47,39 @@ pub fn run_many(seeds: Range<u64>, options: Options, stop_early: bool) -> Summar
     let mut reports = reports.into_inner().unwrap_or_default();
     reports.sort_by_key(|r| r.seed);
     Summary { reports }
+}
+
+/// Runs seeds until one finds a planted fault: how many were run, and the report of the first seed that breaks one of the
+/// fault's promises, and none without the fault.
+pub fn hunt(planted: Planted, most: u64) -> Option<(usize, Report)> {
+    const AT_ONCE: usize = 16;
+    let (_, invariants) = Planted::ALL
+        .into_iter()
+        .find(|(fault, _)| *fault == planted)?;
+    let options = Options {
+        planted: Some(planted),
+        ..Options::default()
+    };
+    // The same run in all but the fault.
+    let without = Options {
+        small: true,
+        ..Options::default()
+    };
+    for from in (0..most).step_by(AT_ONCE) {
+        let summary = run_many(from..(from + AT_ONCE as u64).min(most), options, true);
+        let begun = summary.reports.len();
+        let found = summary.reports.into_iter().find(|report| {
+            let broken = report.broken.as_ref();
+            let number = broken.and_then(|b| b.invariant.split(' ').next());
+            // A seed that fails anyway has found nothing.
+            number.is_some_and(|n| invariants.contains(&n))
+                && run(report.seed, without, None).broken.is_none()
+        });
+        if let Some(report) = found {
+            return Some((usize::try_from(from).unwrap_or(0) + begun, report));
+        }
+    }
+    None
 }
 
 impl Summary {

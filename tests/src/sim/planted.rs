@@ -1,5 +1,7 @@
 //! Faults planted on purpose, to prove that the checkers can fail.
 
+use std::str::FromStr;
+
 use super::network::HostId;
 
 /// A fault of one router or of the instruments that watch it.
@@ -25,11 +27,23 @@ pub enum Planted {
     OverfullTable,
     /// A router changes a byte of frames it delivers (I5).
     ChangedFrame,
+    /// A router forgets which broadcasts it has seen (I4, I5).
+    SkippedDedup,
+    /// A router takes records without a look at their signature (I3).
+    SkippedSignature,
+    /// A router never does what is due by time: no heartbeat, no silence noticed, no dial repeated (I3, I6).
+    DeafTimer,
+    /// A router loses the last byte of a long read (I3).
+    ShortRead,
+    /// A router never takes back that a container is on its host (S5).
+    ForgottenTombstone,
+    /// A router throws handshakes of sessions away (I3, I6).
+    DeafToHandshakes,
 }
 
 impl Planted {
     /// All of them, each with the invariants of which one must catch it.
-    pub const ALL: [(Planted, &'static [&'static str]); 10] = [
+    pub const ALL: [(Planted, &'static [&'static str]); 16] = [
         (Planted::CleartextCopy, &["I8"]),
         (Planted::CounterReuse, &["I9"]),
         (Planted::StaleSnapshot, &["I3", "I6"]),
@@ -40,7 +54,23 @@ impl Planted {
         (Planted::PanicOnRunt, &["I12"]),
         (Planted::OverfullTable, &["I10"]),
         (Planted::ChangedFrame, &["I5"]),
+        (Planted::SkippedDedup, &["I4", "I5"]),
+        (Planted::SkippedSignature, &["I3"]),
+        (Planted::DeafTimer, &["I3", "I6"]),
+        (Planted::ShortRead, &["I3"]),
+        (Planted::ForgottenTombstone, &["S5"]),
+        (Planted::DeafToHandshakes, &["I3", "I6"]),
     ];
+}
+
+impl FromStr for Planted {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let mut all = Self::ALL.into_iter().map(|(fault, _)| fault);
+        let found = all.find(|fault| format!("{fault:?}").eq_ignore_ascii_case(text));
+        found.ok_or_else(|| format!("no planted fault '{text}'; there are {:?}", Self::ALL))
+    }
 }
 
 /// The router that has the fault.

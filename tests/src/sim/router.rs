@@ -1,11 +1,11 @@
 //! One router as it ships: `Control` and `Forwarder`, with memory in place of sockets and of the bridge.
 
-use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use mesh_proto::control::{Config, Control, Note, Output};
+use mesh_proto::control::{Config, Control, HeldAddresses, Note, Output};
 use mesh_proto::crypto::aead::Suites;
 use mesh_proto::crypto::identity::Identity;
 use mesh_proto::crypto::secret::MeshSecret;
@@ -14,13 +14,19 @@ use mesh_proto::ids::{ConnId, PeerId, PeerName};
 use mesh_proto::limits;
 use mesh_proto::offload::PortFrame;
 use mesh_proto::time::Instant;
-use mesh_proto::topology::record::{Attached, Verifier};
+use mesh_proto::topology::bodies::Attached;
+use mesh_proto::topology::record::Verifier;
 use mesh_proto::wire::datagram::{Header, Kind};
 
 use super::dice::Dice;
 use super::frames::id_of;
 use super::invariants::bounds::Fill;
+use super::planted::Planted;
 use super::process::{Effect, Keep, Process};
+use super::verifier::Credulous;
+
+/// A read from which a planted fault takes a byte is longer than this.
+const LONG_READ: usize = 900;
 
 /// What a router keeps on disk.
 #[derive(Clone)]
@@ -43,6 +49,8 @@ pub(crate) struct Setup {
     pub(crate) suites: Suites,
     /// How far the host's clock is ahead of the world's.
     pub(crate) clock: Duration,
+    /// A fault it is planted with.
+    pub(crate) fault: Option<Planted>,
 }
 
 /// A running router.
@@ -55,6 +63,12 @@ pub(crate) struct Router {
     effects: Vec<Effect>,
     /// Planted fault: snapshots are ignored.
     pub(crate) deaf_to_snapshots: bool,
+    /// A fault of the router itself.
+    fault: Option<Planted>,
+    /// What it announced last.
+    announced: Vec<Attached>,
+    /// What it knows of addresses elsewhere.
+    held: Arc<HeldAddresses>,
 }
 
 impl Router {
@@ -82,7 +96,10 @@ impl Router {
         };
         let forwarder = Arc::new(Forwarder::new(&mut dice.entropy()));
         let entropy = Box::new(dice.entropy());
-        let verifier = setup.verifier.clone();
+        let verifier = match setup.fault {
+            Some(Planted::SkippedSignature) => Arc::new(Credulous),
+            _ => setup.verifier.clone(),
+        };
         let control = Control::new(config, forwarder.clone(), verifier, entropy, local)
             .map_err(|e| e.to_string())?;
         let mut router = Self {
@@ -93,8 +110,11 @@ impl Router {
             clock: setup.clock,
             effects: Vec::new(),
             deaf_to_snapshots: false,
+            fault: setup.fault,
+            announced: setup.attached.clone(),
+            held: Arc::default(),
         };
-        router.control.set_attached(setup.attached.clone(), local);
+        router.control.set_attached(&setup.attached, local);
         router.control.connect(&state.targets, true, local)?;
         router.settle(now);
         Ok(router)
@@ -117,8 +137,14 @@ impl Router {
     }
 
     /// The containers of the host changed.
-    pub(crate) fn set_attached(&mut self, attached: Vec<Attached>, now: Instant) {
-        self.control.set_attached(attached, self.local(now));
+    pub(crate) fn set_attached(&mut self, mut attached: Vec<Attached>, now: Instant) {
+        if self.fault == Some(Planted::ForgottenTombstone) {
+            let old = self.announced.drain(..).filter(|a| !attached.contains(a));
+            let old: Vec<Attached> = old.collect();
+            attached.extend(old);
+            self.announced.clone_from(&attached);
+        }
+        self.control.set_attached(&attached, self.local(now));
         self.settle(now);
     }
 
@@ -132,6 +158,30 @@ impl Router {
     pub(crate) fn datagram_to(&self, peer: &PeerId) -> Option<u16> {
         let peer = self.snapshot.peers.get(peer)?;
         matches!(peer.path, Path::Direct(_)).then_some(peer.datagram)
+    }
+
+    /// The peers whose frames it hands to `hop`.
+    pub(crate) fn routed_via(&self, hop: &PeerId) -> Vec<PeerId> {
+        let peers = self.snapshot.peers.iter();
+        peers
+            .filter(|(_, p)| matches!(&p.path, Path::Via(via) if via == hop))
+            .map(|(peer, _)| *peer)
+            .collect()
+    }
+
+    /// Whether frames for `peer` have a way that does not begin at `hop`.
+    pub(crate) fn avoids(&self, hop: &PeerId, peer: &PeerId) -> bool {
+        let path = self.snapshot.peers.get(peer).map(|p| &p.path);
+        match path {
+            Some(Path::Via(via)) => via != hop,
+            Some(Path::Direct(_)) => true,
+            _ => false,
+        }
+    }
+
+    /// The addresses that it knows to be held elsewhere.
+    pub(crate) fn held(&self) -> BTreeSet<IpAddr> {
+        self.held.keys().copied().collect()
     }
 
     /// The digest neighbours compare.
@@ -234,7 +284,11 @@ impl Router {
                 Output::Epoch(epoch) => Effect::Keep(Keep::Epoch(epoch)),
                 Output::Unpin(name) => Effect::Keep(Keep::Unpin(name)),
                 Output::Targets(targets) => Effect::Keep(Keep::Targets(targets)),
-                Output::Held(_) | Output::Fast(_) => continue,
+                Output::Held(held) => {
+                    self.held = held;
+                    continue;
+                }
+                Output::Fast(_) | Output::Said(_) | Output::Reach => continue,
                 Output::Note(Note::Info(text) | Note::Warn(text)) => Effect::Note(text),
             };
             self.effects.push(effect);
@@ -267,6 +321,8 @@ impl Process for Router {
     }
 
     fn bytes(&mut self, conn: ConnId, bytes: &[u8], now: Instant) {
+        let lost = usize::from(self.fault == Some(Planted::ShortRead) && bytes.len() > LONG_READ);
+        let bytes = &bytes[..bytes.len() - lost];
         self.control.handle_bytes(conn, bytes, self.local(now));
         self.settle(now);
     }
@@ -284,8 +340,20 @@ impl Process for Router {
     fn datagram(&mut self, from: SocketAddr, mut bytes: Vec<u8>, now: Instant) {
         let mut out = Collected::default();
         let local = self.local(now);
-        self.forwarder
-            .ingress(&self.snapshot, from, &mut bytes, local, &mut out);
+        let kind = Header::parse(&bytes).map(|h| h.kind);
+        let handshake = matches!(kind, Ok(Kind::Init | Kind::Response));
+        if self.fault == Some(Planted::DeafToHandshakes) && handshake {
+            return;
+        }
+        let forgetful = self.fault == Some(Planted::SkippedDedup) && kind == Ok(Kind::Flood);
+        let anew = forgetful.then(|| Forwarder::new(&mut Dice::new(local.as_nanos()).entropy()));
+        anew.as_ref().unwrap_or(&self.forwarder).ingress(
+            &self.snapshot,
+            from,
+            &mut bytes,
+            local,
+            &mut out,
+        );
         self.take(out, now);
         self.settle(now);
     }
@@ -296,6 +364,9 @@ impl Process for Router {
     }
 
     fn next_deadline(&self) -> Instant {
+        if self.fault == Some(Planted::DeafTimer) {
+            return Instant::FAR_FUTURE;
+        }
         self.world(self.control.next_deadline().0)
     }
 

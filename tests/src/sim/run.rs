@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,12 +36,15 @@ const GRACE: Duration = Duration::from_secs(4);
 const MAX_PAIRS: usize = 150;
 
 const PATH_MTU: &str = "S4 path MTU";
+const HELD: &str = "S5 held addresses";
 
 /// What to run.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Options {
     /// Plant this fault.
     pub planted: Option<Planted>,
+    /// Leave large meshes out, as with a planted fault.
+    pub small: bool,
     /// Run this scenario rather than the seed's own.
     pub scenario: Option<Scenario>,
 }
@@ -196,6 +200,8 @@ impl World {
         self.step_to(settled);
         let check = self.path_mtus();
         self.check(check);
+        let check = self.held_addresses();
+        self.check(check);
         self.talking = false;
         self.hops.counting = true;
         self.test_delivery();
@@ -281,6 +287,24 @@ impl World {
                 if let Some(taken) = taken.filter(|taken| *taken > longest) {
                     let detail = format!("{from} sends {taken} bytes to {to}, {longest} pass");
                     return Err(Violation::new(PATH_MTU, detail));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Every router knows which addresses the others' containers have, and no more.
+    fn held_addresses(&mut self) -> Check {
+        for component in self.components() {
+            for me in &component {
+                let others = component.iter().filter(|h| *h != me);
+                let there = others.flat_map(|h| &self.hosts[*h].containers);
+                let truth: BTreeSet<IpAddr> = there.map(|c| c.ip.into()).collect();
+                let held = self.router(*me).map(|r| r.held()).unwrap_or_default();
+                if held != truth {
+                    let wrong: Vec<_> = held.symmetric_difference(&truth).collect();
+                    let detail = format!("router {me} is wrong about {wrong:?}");
+                    return Err(Violation::new(HELD, detail));
                 }
             }
         }

@@ -355,6 +355,7 @@ impl World {
                 Suites::AES_FIRST
             },
             clock: self.hosts[host].clock,
+            fault: self.planted.filter(|_| host == VICTIM),
         };
         let at = &mut self.hosts[host];
         at.state.epoch += 1;

@@ -17,7 +17,8 @@ use crate::entropy::SeededEntropy;
 use crate::forward::{Collected, Scratch};
 use crate::ids::{PeerName, Version};
 use crate::offload::PortFrame;
-use crate::topology::record::Ed25519;
+use crate::topology::record::{Ed25519, SignedRecord};
+use crate::topology::topic::{RecordKey, Topic};
 
 mod admission;
 mod ciphers;
@@ -28,6 +29,7 @@ mod links;
 mod meeting;
 mod paths;
 mod sizes;
+mod topics;
 
 struct Node {
     control: Control,
@@ -40,6 +42,8 @@ struct Node {
     epochs: Vec<u64>,
     /// Names it wanted to be kept with their keys.
     pinned: Vec<PeerName>,
+    /// What it was told that others say.
+    said: Vec<RecordKey>,
 }
 
 /// Where the far end of a connection is.
@@ -171,7 +175,12 @@ impl Net {
             Output::Note(Note::Info(text) | Note::Warn(text)) => self.nodes[n].notes.push(text),
             Output::Epoch(epoch) => self.nodes[n].epochs.push(epoch),
             Output::Pin(name, _) => self.nodes[n].pinned.push(name),
-            Output::Unpin(_) | Output::Targets(_) | Output::Held(_) | Output::Fast(_) => {}
+            Output::Said(key) => self.nodes[n].said.push(key),
+            Output::Unpin(_)
+            | Output::Targets(_)
+            | Output::Held(_)
+            | Output::Fast(_)
+            | Output::Reach => {}
         }
     }
 
@@ -301,6 +310,7 @@ fn node(n: usize, setup: &Setup, now: Instant) -> Node {
         notes: Vec::new(),
         epochs: Vec::new(),
         pinned: Vec::new(),
+        said: Vec::new(),
     }
 }
 
@@ -317,9 +327,8 @@ const SECOND: Duration = Duration::from_secs(1);
 /// What a run of node `n` that this one knows nothing of said of itself.
 fn record_of_another_run(net: &Net, n: usize, version: Version) -> SignedRecord {
     let control = &net.nodes[n].control;
-    let mut body = control.own.signed().body().clone();
-    body.version = version;
-    SignedRecord::sign(&body, &control.config.identity).unwrap()
+    let body = control.own.introduction().body();
+    SignedRecord::sign(Topic::IDENTITY, version, body, &control.config.identity).unwrap()
 }
 
 /// Node 1 tells node 0 this record.

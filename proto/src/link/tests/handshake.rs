@@ -10,7 +10,8 @@ use crate::crypto::secret::SecretKind;
 use crate::limits::HANDSHAKE_TIMEOUT;
 use crate::link::hello::{self, HELLO};
 use crate::noise::{Handshake, Pattern, Role};
-use crate::topology::record::RecordError;
+use crate::topology::record::{RecordError, SignedRecord};
+use crate::topology::testing::{identity, linked, record};
 use crate::wire::message::LinkMessage;
 
 proptest! {
@@ -70,7 +71,7 @@ fn each_side_learns_who_the_other_is_before_the_link_is_up() {
         };
         assert_eq!(
             (*peer, record.origin(), record.version().seq),
-            (who.id(), who.id(), 0)
+            (who.id(), who.id(), 1)
         );
     };
     seen(&pair.dialler_events, &two.identity);
@@ -213,7 +214,7 @@ fn a_refusal_by_either_side_is_explained_on_both() {
         assert!(!pair.any_up());
         let (dialler, acceptor) = pair.errors();
         let refused = if by_dialler { &two } else { &one };
-        let name = refused.record.body().name;
+        let name = refused.record.as_identity().unwrap().name;
         let text =
             format!("the name {name} belongs to another router; give one of them another --name");
         assert_eq!(
@@ -370,7 +371,12 @@ fn nobody_can_introduce_himself_with_a_record_that_is_not_his() {
     let victim = config(1, &key(1));
     assert_eq!(present(&victim.record), LinkError::ForeignKey);
 
-    let own = SignedRecord::sign(&body_of(&identity(9)), &identity(9)).unwrap();
+    let own = record(&identity(9), 1, 1, "host");
+    let links = linked(&identity(9), []);
+    assert_eq!(
+        present(&links),
+        LinkError::BadRecord(RecordError::NoIdentity)
+    );
     let mut bytes = own.bytes().to_vec();
     bytes[0] ^= 1;
     let badly_signed = SignedRecord::parse(&bytes).unwrap();

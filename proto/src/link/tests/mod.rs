@@ -10,8 +10,7 @@ use super::*;
 use crate::crypto::secret::MeshSecret;
 use crate::entropy::{Entropy, SeededEntropy};
 use crate::time::Instant;
-use crate::topology::record::SignedRecord;
-use crate::topology::testing::{body_of, identity};
+use crate::topology::testing::{identity, record};
 
 const NOW: Instant = Instant::ZERO;
 
@@ -21,7 +20,7 @@ fn key(n: u8) -> Arc<MeshSecret> {
 
 fn config(n: u64, secret: &Arc<MeshSecret>) -> LinkConfig {
     let identity = identity(n);
-    let record = SignedRecord::sign(&body_of(&identity), &identity).unwrap();
+    let record = record(&identity, 1, 1, "host");
     LinkConfig {
         identity: Arc::new(identity),
         secret: secret.clone(),

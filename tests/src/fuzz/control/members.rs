@@ -8,12 +8,16 @@ use mesh_proto::crypto::identity::Identity;
 use mesh_proto::crypto::secret::MeshSecret;
 use mesh_proto::entropy::{Entropy, SeededEntropy};
 use mesh_proto::ids::{ConnId, PeerId, Version};
+use mesh_proto::limits::MAX_TOPICS;
 use mesh_proto::link::{Link, LinkConfig, LinkEvent, LinkRole};
 use mesh_proto::session::{Directory, SessionOutput, Sessions, Via};
 use mesh_proto::time::Instant;
+use mesh_proto::topology::bodies::encode_links;
 use mesh_proto::topology::record::SignedRecord;
+use mesh_proto::topology::sums::{CHILDREN, MAX_DEPTH, Node};
+use mesh_proto::topology::topic::{RecordKey, Topic};
 use mesh_proto::wire::datagram::{Header, Kind};
-use mesh_proto::wire::message::{Held, LinkMessage, Summary};
+use mesh_proto::wire::message::{Hashes, Held, LinkMessage, Summary};
 
 use super::super::fixture;
 use super::super::input::Input;
@@ -43,8 +47,7 @@ impl Directory for Victim {
 impl Member {
     pub(super) fn new(n: u8, secret: &Arc<MeshSecret>) -> Self {
         let identity = Arc::new(fixture::identity(n));
-        let body = fixture::body_of(&identity, Version { epoch: 1, seq: 1 });
-        let record = SignedRecord::sign(&body, &identity).expect("a small record can be signed");
+        let record = fixture::introduction(&identity, Version { epoch: 1, seq: 1 });
         let config = LinkConfig {
             identity: identity.clone(),
             secret: secret.clone(),
@@ -198,7 +201,7 @@ impl Member {
 }
 
 /// Messages there are to choose from.
-const KINDS: usize = 12;
+const KINDS: usize = 13;
 
 /// Whether the message that comes next takes many signatures to make.
 pub(super) fn is_dear(input: &Input<'_>) -> bool {
@@ -222,7 +225,7 @@ pub(super) fn message(
         6 => LinkMessage::Summary(summary(input, entropy)),
         7 => {
             let count = usize::from(input.u16()) % 4097;
-            LinkMessage::Want((0..count).map(|_| anybody(entropy)).collect())
+            LinkMessage::Want((0..count).map(|_| anything(entropy)).collect())
         }
         8 => LinkMessage::Observed(([10, input.byte(), 0, 1], input.u16()).into()),
         9 => LinkMessage::Bye {
@@ -230,6 +233,10 @@ pub(super) fn message(
         },
         // A clone: it has the victim's own key.
         10 => LinkMessage::Records(vec![record(input, victim, victim)]),
+        11 => LinkMessage::Hashes(Hashes {
+            node: Node::new(input.byte() % (MAX_DEPTH + 1), 0).unwrap_or(Node::ROOT),
+            sums: [input.u64().to_be_bytes(); CHILDREN],
+        }),
         _ => return input.long_chunk().to_vec(),
     };
     message.encode().unwrap_or_default()
@@ -241,6 +248,14 @@ fn anybody(entropy: &mut SeededEntropy) -> PeerId {
     PeerId(id)
 }
 
+fn anything(entropy: &mut SeededEntropy) -> RecordKey {
+    let peer = anybody(entropy);
+    RecordKey::new(
+        peer,
+        Topic::new(1 + (peer.0[0] & 7)).unwrap_or(Topic::LINKS),
+    )
+}
+
 fn record(input: &mut Input<'_>, identity: &Identity, victim: &Identity) -> Vec<u8> {
     let number = |input: &mut Input<'_>| match input.byte() {
         0xff => u64::MAX,
@@ -250,23 +265,35 @@ fn record(input: &mut Input<'_>, identity: &Identity, victim: &Identity) -> Vec<
         epoch: number(input),
         seq: number(input),
     };
-    let mut body = fixture::body_of(identity, version);
-    let links = input.byte();
-    if links & 1 == 1 {
-        body.neighbours.push(fixture::neighbour(victim.id()));
+    let topic = Topic::new(1 + input.byte() % MAX_TOPICS).unwrap_or(Topic::IDENTITY);
+    let body = match topic {
+        Topic::IDENTITY => {
+            let mut body = fixture::body_of(identity);
+            body.endpoints = (0..input.below(16))
+                .map(|_| ([10, 0, input.byte(), 1], 6783).into())
+                .collect();
+            body.nickname = String::from_utf8_lossy(input.chunk()).into_owned();
+            body.encode()
+        }
+        Topic::LINKS => links(input, victim),
+        _ => input.chunk().to_vec(),
+    };
+    SignedRecord::sign(topic, version, &body, identity)
+        .map_or_else(|_| Vec::new(), |r| r.bytes().to_vec())
+}
+
+fn links(input: &mut Input<'_>, victim: &Identity) -> Vec<u8> {
+    let bits = input.byte();
+    let mut links = Vec::new();
+    if bits & 1 == 1 {
+        links.push(fixture::neighbour(victim.id()));
     }
     for n in 1..6u8 {
-        if links & (1 << n) != 0 {
-            body.neighbours
-                .push(fixture::neighbour(fixture::identity(n).id()));
+        if bits & (1 << n) != 0 {
+            links.push(fixture::neighbour(fixture::identity(n).id()));
         }
     }
-    body.endpoints = (0..input.below(16))
-        .map(|_| ([10, 0, input.byte(), 1], 6783).into())
-        .collect();
-    body.nickname = String::from_utf8_lossy(input.chunk()).into_owned();
-    body.dh_key = identity.dh_key();
-    SignedRecord::sign(&body, identity).map_or_else(|_| Vec::new(), |r| r.bytes().to_vec())
+    encode_links(&links)
 }
 
 /// Routers that do not exist, all neighbours of the member.
@@ -277,22 +304,29 @@ fn strangers(
 ) -> Vec<Vec<u8>> {
     let same_name = input.flag();
     (0..input.below(16))
-        .filter_map(|_| {
+        .flat_map(|_| {
             let stranger = Identity::from_seeds(entropy.key(), entropy.key());
-            let mut body = fixture::body_of(&stranger, Version { epoch: 1, seq: 1 });
-            body.neighbours.push(fixture::neighbour(member.id()));
+            let mut body = fixture::body_of(&stranger);
             if same_name {
                 body.name = member.id().derived_name();
             }
-            let record = SignedRecord::sign(&body, &stranger).ok()?;
-            Some(record.bytes().to_vec())
+            let links = encode_links(&[fixture::neighbour(member.id())]);
+            let version = Version { epoch: 1, seq: 1 };
+            [(Topic::IDENTITY, body.encode()), (Topic::LINKS, links)]
+                .into_iter()
+                .filter_map(|(topic, body)| {
+                    SignedRecord::sign(topic, version, &body, &stranger).ok()
+                })
+                .map(|record| record.bytes().to_vec())
+                .collect::<Vec<_>>()
         })
         .collect()
 }
 
 fn summary(input: &mut Input<'_>, entropy: &mut SeededEntropy) -> Summary {
-    let held = |peer: PeerId| Held {
-        peer,
+    let held = |key: RecordKey| Held {
+        key,
+        reachable: true,
         version: Version { epoch: 1, seq: 9 },
         fingerprint: [1; 4],
     };
@@ -300,7 +334,7 @@ fn summary(input: &mut Input<'_>, entropy: &mut SeededEntropy) -> Summary {
         first: PeerId([input.byte(); 16]),
         last: PeerId([input.byte(); 16]),
         held: (0..usize::from(input.u16()) % 4097)
-            .map(|_| held(anybody(entropy)))
+            .map(|_| held(anything(entropy)))
             .collect(),
     }
 }

@@ -11,7 +11,7 @@ use mesh_proto::forward::{LaneEvent, Via};
 use mesh_proto::ids::{PeerId, SessionIndex};
 use mesh_proto::limits::{MAX_ATTACHED, MAX_LINKS};
 use mesh_proto::link::LinkRole;
-use mesh_proto::topology::record::Attached;
+use mesh_proto::topology::bodies::Attached;
 use mesh_proto::wire::datagram::Kind;
 use serde_json::Value;
 
@@ -230,7 +230,9 @@ fn host(world: &mut World, input: &mut Input<'_>) {
                 addr: "10.2.1.1/24".parse().expect("an address"),
                 container: String::from_utf8_lossy(input.chunk()).into_owned(),
             };
-            world.control.set_attached(vec![attached; count], world.now);
+            world
+                .control
+                .set_attached(&vec![attached; count], world.now);
         }
         1 => {
             let endpoints = (0..input.below(32)).map(|_| fixture::address(input.byte()));

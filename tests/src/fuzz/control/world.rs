@@ -147,7 +147,11 @@ impl World {
                     assert!(self.pins.len() <= limits::MAX_PINS);
                 }
                 Output::Unpin(name) => drop(self.pins.remove(&name)),
-                Output::Held(_) | Output::Epoch(_) | Output::Fast(_) => {}
+                Output::Held(_)
+                | Output::Epoch(_)
+                | Output::Fast(_)
+                | Output::Said(_)
+                | Output::Reach => {}
                 Output::Targets(targets) => assert!(targets.len() <= limits::MAX_TARGETS),
                 Output::Note(Note::Info(text) | Note::Warn(text)) => {
                     assert!(!text.chars().any(char::is_control), "{text:?}");

@@ -45,8 +45,8 @@ mod tests {
     #[test]
     fn records_are_taken_at_a_rate() {
         let now = Instant::from_nanos(9_000_000_000);
-        assert_eq!(records(3, 2, now).bound, 2 * (20 + 50));
-        assert!(check(0, &[records(141, 2, now)]).is_err());
+        assert_eq!(records(3, 2, now).bound, 2 * (32 + 80));
+        assert!(check(0, &[records(225, 2, now)]).is_err());
     }
 
     #[test]

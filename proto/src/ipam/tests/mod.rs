@@ -1,0 +1,4 @@
+mod codecs;
+mod single;
+mod story;
+mod world;

@@ -1,0 +1,197 @@
+//! One router, step by step.
+
+use core::time::Duration;
+
+use super::super::*;
+
+const ME: PeerId = PeerId([1; 16]);
+const NOW: Instant = Instant::from_nanos(1_000_000_000);
+const LATER: Instant = Instant::from_nanos(9_000_000_000);
+
+fn net(text: &str) -> Ipv4Net {
+    text.parse().unwrap()
+}
+
+struct One {
+    ipam: Ipam,
+    journal: Vec<Vec<u8>>,
+    serial: u64,
+}
+
+impl One {
+    fn new() -> Self {
+        Self::start("10.32.0.0/12", 1, Vec::new())
+    }
+
+    fn start(range: &str, epoch: u64, journal: Vec<Vec<u8>>) -> Self {
+        let config = Config {
+            me: ME,
+            epoch,
+            slicing: Slicing::new(net(range)).unwrap(),
+            auto_reclaim: None,
+        };
+        let ipam = Ipam::new(config, journal.iter().map(Vec::as_slice), NOW).unwrap();
+        Self {
+            ipam,
+            journal,
+            serial: 0,
+        }
+    }
+
+    fn drain(&mut self) -> Vec<Output> {
+        let mut outputs = Vec::new();
+        while let Some(output) = self.ipam.poll_output() {
+            match output {
+                Output::Persist { position, entry } => {
+                    self.journal.push(entry);
+                    self.ipam.persisted(position, NOW);
+                }
+                other => outputs.push(other),
+            }
+        }
+        outputs
+    }
+
+    fn ask(&mut self, container: &str, subnet: &str) -> Result<Ipv4Addr, Refusal> {
+        self.serial += 1;
+        let id = RequestId(self.serial);
+        self.ipam.allocate(id, container, net(subnet), LATER, NOW)?;
+        self.answer()
+    }
+
+    fn claim(&mut self, container: &str, addr: &str) -> Result<Ipv4Addr, Refusal> {
+        self.serial += 1;
+        let id = RequestId(self.serial);
+        self.ipam.claim(id, container, net(addr), LATER, NOW)?;
+        self.answer()
+    }
+
+    fn answer(&mut self) -> Result<Ipv4Addr, Refusal> {
+        let outputs = self.drain().into_iter();
+        let mut answers = outputs.filter_map(|output| match output {
+            Output::Allocated { addr, .. } => Some(Ok(addr)),
+            Output::Failed { why, .. } => Some(Err(why)),
+            _ => None,
+        });
+        answers.next().unwrap()
+    }
+}
+
+#[test]
+fn the_lowest_free_address_and_the_same_again() {
+    let mut one = One::new();
+    let range = "10.32.0.0/12";
+    assert_eq!(one.ask("a", range), Ok([10, 32, 0, 1].into()));
+    assert_eq!(one.ask("b", range), Ok([10, 32, 0, 2].into()));
+    assert_eq!(one.ask("a", range), Ok([10, 32, 0, 1].into()));
+    assert_eq!(one.ask("a", "10.32.5.0/24"), Ok([10, 32, 5, 1].into()));
+    one.ipam.release("a", NOW);
+    assert_eq!(one.ask("c", range), Ok([10, 32, 0, 1].into()));
+    assert_eq!(one.ask("c", "10.32.5.0/24"), Ok([10, 32, 5, 1].into()));
+    assert_eq!(one.ipam.allocations().count(), 3);
+}
+
+#[test]
+fn never_the_first_or_last_of_a_subnet_and_exhaustion_is_said() {
+    let mut one = One::new();
+    let small = "10.32.7.4/30";
+    assert_eq!(one.ask("a", small), Ok([10, 32, 7, 5].into()));
+    assert_eq!(one.ask("b", small), Ok([10, 32, 7, 6].into()));
+    assert_eq!(one.ask("c", small), Err(Refusal::Exhausted(net(small))));
+    assert!(matches!(
+        one.ask("c", "10.32.7.4/31"),
+        Err(Refusal::TooSmall(_))
+    ));
+    assert!(matches!(
+        one.ask("c", "10.2.0.0/24"),
+        Err(Refusal::OutsideRange(..))
+    ));
+}
+
+#[test]
+fn claims_are_kept_and_refused_with_the_holder() {
+    let mut one = One::new();
+    assert_eq!(one.claim("a", "10.32.0.1/24"), Ok([10, 32, 0, 1].into()));
+    assert_eq!(one.claim("a", "10.32.0.1/24"), Ok([10, 32, 0, 1].into()));
+    let refused = one.claim("b", "10.32.0.1/24").unwrap_err();
+    assert_eq!(
+        refused,
+        Refusal::Held([10, 32, 0, 1].into(), "a".to_owned())
+    );
+    assert!(matches!(
+        one.claim("b", "10.32.0.255/24"),
+        Err(Refusal::NotAHost(_))
+    ));
+    assert_eq!(one.ask("b", "10.32.0.0/24"), Ok([10, 32, 0, 2].into()));
+}
+
+#[test]
+fn a_restart_keeps_what_was_answered_and_nothing_is_answered_before_it_is_synced() {
+    let mut one = One::new();
+    one.ask("a", "10.32.0.0/24").unwrap();
+    let id = RequestId(77);
+    one.ipam
+        .allocate(id, "b", net("10.32.0.0/24"), LATER, NOW)
+        .unwrap();
+    let mut unsynced = 0;
+    while let Some(output) = one.ipam.poll_output() {
+        assert!(matches!(output, Output::Persist { .. }), "{output:?}");
+        unsynced += 1;
+    }
+    assert!(unsynced > 0);
+    let mut again = One::start("10.32.0.0/12", 2, one.journal);
+    assert_eq!(again.ask("a", "10.32.0.0/24"), Ok([10, 32, 0, 1].into()));
+    assert_eq!(again.ask("c", "10.32.0.0/24"), Ok([10, 32, 0, 2].into()));
+}
+
+#[test]
+fn slices_follow_from_the_range() {
+    for (range, count, size) in [
+        ("10.0.0.0/8", 4_096, 4_096),
+        ("10.32.0.0/12", 4_096, 256),
+        ("10.32.0.0/16", 256, 256),
+        ("10.32.0.0/20", 16, 256),
+        ("10.32.0.0/24", 16, 16),
+        ("10.32.0.0/28", 4, 4),
+    ] {
+        let slicing = Slicing::new(net(range)).unwrap();
+        assert_eq!((slicing.count(), slicing.size()), (count, size), "{range}");
+        let last = slicing.net(slicing.count() - 1);
+        assert_eq!(last.broadcast(), net(range).broadcast());
+        assert_eq!(
+            slicing.slice_of(last.broadcast()),
+            Some(slicing.count() - 1)
+        );
+        assert_eq!(slicing.slices_of(net(range)), 0..slicing.count());
+    }
+    assert!(Slicing::new(net("10.32.0.0/29")).is_err());
+    assert!(Slicing::new(net("10.32.0.1/24")).is_err());
+}
+
+#[test]
+fn who_waits_for_named_routers_is_told_until_when() {
+    let mut one = One::new();
+    one.ipam.set_expecting(true, NOW);
+    let id = RequestId(1);
+    one.ipam
+        .allocate(id, "a", net("10.32.0.0/24"), LATER, NOW)
+        .unwrap();
+    let waiting: Vec<Waiting<'_>> = one.ipam.waiting().collect();
+    let until = NOW + Duration::from_secs(5);
+    assert_eq!(waiting[0].why, &Wait::Others(until));
+    one.ipam.handle_timeout(until);
+    let _ = one.answer().unwrap();
+}
+
+#[test]
+fn leaving_alone_ends_at_its_deadline() {
+    let mut one = One::new();
+    one.ask("a", "10.32.0.0/24").unwrap();
+    one.ipam.leave(NOW);
+    let left = one.drain();
+    assert!(
+        left.iter()
+            .any(|o| matches!(o, Output::Left { orphaned: 4_096 }))
+    );
+    assert_eq!(one.ask("b", "10.32.0.0/24"), Err(Refusal::Leaving));
+}

@@ -1,0 +1,218 @@
+//! Two databases become equal by one conversation, and it costs what differs.
+
+use super::*;
+use crate::crypto::identity::Identity;
+use crate::limits::MAX_PEERS;
+use crate::time::Instant;
+use crate::topology::routes::Routes;
+use crate::topology::testing::{about, identity, insert_linked, record};
+use crate::topology::topic::Topic;
+use crate::wire::message::LinkMessage;
+use proptest::prelude::*;
+use std::sync::LazyLock;
+
+static IDENTITIES: LazyLock<Vec<Identity>> = LazyLock::new(|| (0..600).map(identity).collect());
+
+/// A star: everybody is within reach of the first.
+fn star(n: usize) -> Lsdb {
+    let mut lsdb = Lsdb::default();
+    let centre = &IDENTITIES[0];
+    insert_linked(&mut lsdb, centre, IDENTITIES[1..n].iter().map(Identity::id));
+    for leaf in &IDENTITIES[1..n] {
+        insert_linked(&mut lsdb, leaf, [centre.id()]);
+    }
+    lsdb
+}
+
+fn reach(lsdb: &mut Lsdb) {
+    let routes = Routes::compute(lsdb, IDENTITIES[0].id());
+    lsdb.note_reach(&routes, Instant::ZERO);
+}
+
+/// The conversation that `right` begins with its digest; bytes of all messages but the records.
+fn talk(left: &mut Lsdb, right: &mut Lsdb) -> usize {
+    let mut bytes = 0;
+    let mut queue = Vec::new();
+    if left.digest() != right.digest() {
+        queue.push((false, LinkMessage::Hashes(left.hashes(Node::ROOT))));
+    }
+    while let Some((to_left, message)) = queue.pop() {
+        bytes += message.encode().unwrap().len();
+        let (from, to): (&mut Lsdb, &mut Lsdb) = if to_left {
+            (&mut *right, &mut *left)
+        } else {
+            (&mut *left, &mut *right)
+        };
+        let answer = |m| (!to_left, m);
+        match message {
+            LinkMessage::Hashes(hashes) => {
+                let closer = to.closer(&hashes);
+                queue.extend(
+                    closer
+                        .hashes
+                        .into_iter()
+                        .map(LinkMessage::Hashes)
+                        .map(answer),
+                );
+                queue.extend(
+                    closer
+                        .lists
+                        .into_iter()
+                        .map(LinkMessage::Summary)
+                        .map(answer),
+                );
+                carry(to, from, closer.send);
+            }
+            LinkMessage::Summary(summary) => {
+                let missing = to.missing(&summary);
+                carry(to, from, missing.send);
+                carry(from, to, missing.ask);
+            }
+            _ => {}
+        }
+    }
+    bytes
+}
+
+fn carry(from: &Lsdb, to: &mut Lsdb, mut keys: Vec<RecordKey>) {
+    keys.sort_unstable();
+    for key in keys {
+        to.insert(from.get(key).unwrap().clone(), Instant::ZERO);
+    }
+}
+
+fn contents(lsdb: &Lsdb) -> Vec<Vec<u8>> {
+    lsdb.iter().map(|r| r.bytes().to_vec()).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+    #[test]
+    fn one_conversation_makes_two_databases_equal(
+        changes in prop::collection::vec((any::<bool>(), 1usize..300, 0u8..3, 2u64..4), 0..30),
+    ) {
+        let (mut left, mut right) = (star(300), star(300));
+        for (at_left, n, kind, seq) in changes {
+            let who = &IDENTITIES[n];
+            let change = match kind {
+                0 => record(who, 1, seq, if at_left { "a" } else { "b" }),
+                1 => about(who, Topic::NAMES, (1, seq), "x"),
+                _ => record(who, seq, 1, "again"),
+            };
+            let lsdb = if at_left { &mut left } else { &mut right };
+            lsdb.insert(change, Instant::ZERO);
+        }
+        // Those that began anew have no links yet, and are to be compared all the same.
+        for lsdb in [&mut left, &mut right] {
+            let routes = Routes::compute(&star(300), IDENTITIES[0].id());
+            lsdb.note_reach(&routes, Instant::ZERO);
+        }
+        talk(&mut left, &mut right);
+        prop_assert_eq!(contents(&left), contents(&right));
+        prop_assert_eq!(left.digest(), right.digest());
+    }
+}
+
+#[test]
+fn a_newcomer_is_told_everything_and_asks_for_nothing_twice() {
+    let mut all = star(600);
+    reach(&mut all);
+    let mut newcomer = Lsdb::default();
+    insert_linked(&mut newcomer, &IDENTITIES[0], []);
+    reach(&mut newcomer);
+    let bytes = talk(&mut all, &mut newcomer);
+    assert!(bytes < 1_000, "{bytes}");
+    assert_eq!(newcomer.records(), all.records());
+}
+
+#[test]
+fn one_difference_costs_the_way_down_to_it() {
+    let (mut left, mut right) = (star(600), star(600));
+    left.insert(record(&IDENTITIES[77], 1, 2, "x"), Instant::ZERO);
+    reach(&mut left);
+    reach(&mut right);
+    let bytes = talk(&mut left, &mut right);
+    assert!(bytes < 900, "{bytes}");
+    assert_eq!(left.digest(), right.digest());
+    assert_eq!(talk(&mut left, &mut right), 0);
+}
+
+#[test]
+fn a_digest_covers_who_is_within_reach_and_nobody_else() {
+    let (mut one, mut two) = (star(5), star(5));
+    insert_linked(&mut two, &IDENTITIES[9], []);
+    reach(&mut one);
+    reach(&mut two);
+    assert_eq!(one.digest(), two.digest());
+    two.insert(record(&IDENTITIES[9], 1, 2, "x"), Instant::ZERO);
+    assert_eq!(one.digest(), two.digest());
+    two.insert(record(&IDENTITIES[3], 1, 2, "x"), Instant::ZERO);
+    assert_ne!(one.digest(), two.digest());
+    one.insert(record(&IDENTITIES[3], 1, 2, "x"), Instant::ZERO);
+    assert_eq!(one.digest(), two.digest());
+}
+
+#[test]
+fn who_is_out_of_reach_is_neither_volunteered_nor_asked_for() {
+    let mut one = star(3);
+    insert_linked(&mut one, &IDENTITIES[9], []);
+    reach(&mut one);
+    let nothing = Summary {
+        first: PeerId([0; 16]),
+        last: PeerId([0xff; 16]),
+        held: vec![],
+    };
+    let sent = one.missing(&nothing).send;
+    assert_eq!(sent.len(), 6);
+    assert!(sent.iter().all(|key| key.origin != IDENTITIES[9].id()));
+    let listed = one.summaries(Node::ROOT).remove(0);
+    assert_eq!(listed.held.len(), 8);
+    assert_eq!(one.missing(&listed), Missing::default());
+    let asked = Lsdb::default().missing(&listed).ask;
+    assert_eq!(asked, sent);
+    let backwards = Summary {
+        first: PeerId([9; 16]),
+        last: PeerId([1; 16]),
+        held: vec![],
+    };
+    assert_eq!(one.missing(&backwards), Missing::default());
+}
+
+#[test]
+fn what_a_new_run_made_void_is_not_asked_for() {
+    let mut one = star(3);
+    reach(&mut one);
+    let listed = one.summaries(Node::ROOT).remove(0);
+    let who = &IDENTITIES[1];
+    one.insert(record(who, 2, 1, "again"), Instant::ZERO);
+    let missing = one.missing(&listed);
+    assert_eq!(missing.ask, []);
+    assert_eq!(missing.send, [RecordKey::new(who.id(), Topic::IDENTITY)]);
+}
+
+#[test]
+fn long_lists_are_cut_and_cover_everybody_once() {
+    let mut lsdb = Lsdb::default();
+    for who in &IDENTITIES[..280] {
+        lsdb.insert(record(who, 1, 1, "x"), Instant::ZERO);
+        for topic in 2..=16 {
+            let topic = Topic::new(topic).unwrap();
+            lsdb.insert(about(who, topic, (1, 1), ""), Instant::ZERO);
+        }
+    }
+    let lists = lsdb.summaries(Node::ROOT);
+    assert_eq!(lists.len(), 2);
+    assert_eq!(lists.iter().map(|l| l.held.len()).sum::<usize>(), 280 * 16);
+    assert_eq!(
+        (lists[0].first, lists[1].last),
+        (PeerId([0; 16]), PeerId([0xff; 16]))
+    );
+    assert_eq!(lists[0].last, predecessor(lists[1].first));
+    for list in &lists {
+        assert_eq!(lsdb.missing(list), Missing::default());
+        assert!(LinkMessage::Summary(list.clone()).encode().is_ok());
+    }
+    const { assert!(MAX_PEERS > 280) };
+    let none = Lsdb::default().summaries(Node::ROOT);
+    assert_eq!((none.len(), none[0].held.len()), (1, 0));
+}

@@ -1,0 +1,167 @@
+//! Time: two halves of the hosts step side by side, each as far as no word from the other half can arrive.
+//!
+//! A step is as long as the nearest two hosts are apart. What a host does depends on its own events alone, and those
+//! are in an order that no thread makes: a seed gives one run, whatever the machine does meanwhile.
+
+use std::cmp::Ordering;
+use std::collections::BinaryHeap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, Ordering as Memory};
+use std::sync::{Barrier, Mutex, PoisonError};
+use std::thread;
+
+use mesh_proto::time::Instant;
+
+use super::node::{Around, Event, Node};
+use super::underlay::{NEAREST, Underlay};
+use crate::sim::network::HostId;
+
+/// Shards, and threads.
+pub(crate) const SHARDS: usize = 2;
+
+struct Queued(Event);
+
+impl Queued {
+    fn key(&self) -> (Instant, HostId, u64) {
+        (self.0.at, self.0.from, self.0.number)
+    }
+}
+
+impl PartialEq for Queued {
+    fn eq(&self, other: &Self) -> bool {
+        self.key() == other.key()
+    }
+}
+
+impl Eq for Queued {}
+
+impl PartialOrd for Queued {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Queued {
+    // The heap gives its greatest first.
+    fn cmp(&self, other: &Self) -> Ordering {
+        other.key().cmp(&self.key())
+    }
+}
+
+/// Every second host, and what will happen to them.
+pub(crate) struct Shard {
+    pub(crate) nodes: Vec<Node>,
+    queue: BinaryHeap<Queued>,
+}
+
+impl Shard {
+    pub(crate) fn new(nodes: Vec<Node>) -> Self {
+        Self {
+            nodes,
+            queue: BinaryHeap::new(),
+        }
+    }
+
+    pub(crate) fn take(&mut self, event: Event) {
+        self.queue.push(Queued(event));
+    }
+
+    /// Lets happen what is due before `end`; what concerns other shards is in `away`.
+    fn step(&mut self, end: Instant, hosts: usize, underlay: &Underlay, away: &mut Away) {
+        let mut out = Vec::new();
+        while self.queue.peek().is_some_and(|next| next.0.at < end) {
+            let Some(Queued(mut event)) = self.queue.pop() else {
+                return;
+            };
+            let shard = event.to % SHARDS;
+            let Some(node) = self.nodes.get_mut(event.to / SHARDS) else {
+                continue;
+            };
+            if let Some(later) = node.frozen(event.at) {
+                event.at = later;
+                self.queue.push(Queued(event));
+                continue;
+            }
+            let mut around = Around {
+                now: event.at,
+                hosts,
+                underlay,
+                out: &mut out,
+            };
+            node.happen(event, &mut around);
+            for event in out.drain(..) {
+                if event.to % SHARDS == shard {
+                    self.queue.push(Queued(event));
+                } else {
+                    away.push(event);
+                }
+            }
+        }
+    }
+}
+
+/// Events for another shard.
+type Away = Vec<Event>;
+
+/// Steps all shards from `now` to `end`. A panic of the code under test ends it: whose, and when.
+pub(crate) fn run(
+    shards: &mut [Shard],
+    underlay: &Underlay,
+    (now, end): (Instant, Instant),
+    hosts: usize,
+) -> Result<(), String> {
+    let barrier = Barrier::new(SHARDS);
+    let inboxes: [Mutex<Away>; SHARDS] = Default::default();
+    let stopped = AtomicU64::new(u64::MAX);
+    let panics = Mutex::new(Vec::new());
+    let work = |number: usize, shard: &mut Shard| {
+        let (mut from, mut step) = (now, 0);
+        let mut away = Away::new();
+        while from < end {
+            let until = (from + NEAREST).min(end);
+            let played = catch_unwind(AssertUnwindSafe(|| {
+                shard.step(until, hosts, underlay, &mut away);
+            }));
+            if let Err(panic) = played {
+                locked(&panics).push(in_words(&*panic));
+                stopped.fetch_min(step, Memory::SeqCst);
+            }
+            locked(&inboxes[1 - number]).append(&mut away);
+            barrier.wait();
+            if stopped.load(Memory::SeqCst) <= step {
+                return;
+            }
+            for event in locked(&inboxes[number]).drain(..) {
+                shard.take(event);
+            }
+            from = until;
+            step += 1;
+        }
+        // What the other shard sent in its last step.
+        barrier.wait();
+        for event in locked(&inboxes[number]).drain(..) {
+            shard.take(event);
+        }
+    };
+    if let [first, second] = shards {
+        thread::scope(|scope| {
+            scope.spawn(|| work(1, second));
+            work(0, first);
+        });
+    }
+    let panics = panics.into_inner().unwrap_or_else(PoisonError::into_inner);
+    match panics.into_iter().next() {
+        Some(panic) => Err(panic),
+        None => Ok(()),
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn in_words(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+    format!("panic: {}", text.unwrap_or("without a message"))
+}

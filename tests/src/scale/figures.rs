@@ -1,0 +1,171 @@
+//! The figures of a run beside their goals.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use super::model;
+
+/// One measured figure.
+#[derive(Clone, Debug, Serialize)]
+pub struct Figure {
+    /// What was measured.
+    pub measure: &'static str,
+    /// The value; none when it never happened within the time given.
+    pub value: Option<f64>,
+    /// Its unit; empty for counts.
+    pub unit: &'static str,
+    /// The most it may be.
+    pub goal: f64,
+    /// Whether the goal is reached.
+    pub met: bool,
+    /// The model of the design, where there is one.
+    pub model: Option<f64>,
+    /// What Weave's algorithm would need at this size, computed.
+    pub weave: Option<f64>,
+    /// What else was seen.
+    pub detail: String,
+}
+
+/// Goals are given for these sizes; other sizes have those of the next larger one.
+const SIZES: [usize; 3] = [100, 1_000, 10_000];
+
+/// Name, unit and goals by size.
+pub(crate) type Goal = (&'static str, &'static str, [f64; 3]);
+
+pub(crate) const KNOWN: Goal = (
+    "one link change known everywhere, p99",
+    "s",
+    [0.4, 0.5, 0.8],
+);
+pub(crate) const CHANGE: Goal = ("bytes sent per router per change", "KB", [1.5, 2.0, 2.0]);
+pub(crate) const IDLE: Goal = ("idle control traffic per router", "KB/s", [1.0, 1.5, 2.0]);
+pub(crate) const DEAD: Goal = (
+    "neighbour dead → traffic rerouted, p99",
+    "s",
+    [5.0, 6.0, 7.0],
+);
+pub(crate) const RESTART: Goal = (
+    "all restart at once, converged after the last is up",
+    "s",
+    [2.0, 3.0, 15.0],
+);
+pub(crate) const RESTART_BYTES: Goal = (
+    "all restart at once, sent per router",
+    "MB",
+    [8.0, 8.0, 15.0],
+);
+pub(crate) const CRASH: Goal = ("10 % crash at once, survivors agree", "s", [6.0, 6.0, 8.0]);
+pub(crate) const HEAL: Goal = (
+    "50/50 partition of 10 minutes, agreed after heal",
+    "s",
+    [3.0, 5.0, 8.0],
+);
+pub(crate) const MEMORY: Goal = (
+    "memory of one router's control state",
+    "MiB",
+    [4.0, 20.0, 64.0],
+);
+pub(crate) const COPIES: Goal = ("broadcast: copies per router", "", [1.0, 1.0, 1.0]);
+pub(crate) const MISSES: Goal = ("broadcast: misses", "", [0.0, 0.0, 0.0]);
+pub(crate) const DUPLICATES: Goal = ("broadcast: duplicates delivered", "", [0.0, 0.0, 0.0]);
+pub(crate) const LINKS: Goal = ("links per router, most", "", [16.0, 16.0, 16.0]);
+
+/// A figure for `n` routers beside its goal.
+pub(crate) fn figure(goal: &Goal, n: usize, value: Option<f64>, detail: String) -> Figure {
+    let (measure, unit, goals) = *goal;
+    let size = SIZES.iter().position(|size| n <= *size).unwrap_or(2);
+    let most = goals.get(size).copied().unwrap_or(0.0);
+    Figure {
+        measure,
+        value,
+        unit,
+        goal: most,
+        met: value.is_some_and(|v| v <= most),
+        model: model::design(measure, n),
+        weave: model::weave(measure, n),
+        detail,
+    }
+}
+
+impl Figure {
+    /// The columns of the table: measure, value, goal, verdict, model, Weave, detail.
+    fn columns(&self) -> [String; 7] {
+        let with_unit = |v: f64| format!("{} {}", short(v), self.unit).trim_end().to_owned();
+        let other = |v: Option<f64>| v.map_or_else(|| "–".to_owned(), with_unit);
+        [
+            self.measure.to_owned(),
+            self.value.map_or_else(|| "never".to_owned(), with_unit),
+            format!("≤ {}", with_unit(self.goal)),
+            if self.met { "met" } else { "MISSED" }.to_owned(),
+            other(self.model),
+            other(self.weave),
+            self.detail.clone(),
+        ]
+    }
+}
+
+impl fmt::Display for Figure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [measure, value, goal, verdict, _, _, detail] = self.columns();
+        write!(f, "{measure}: {value} ({goal}, {verdict}) {detail}")
+    }
+}
+
+/// Three digits that matter.
+fn short(value: f64) -> String {
+    let places = match value.abs() {
+        v if v >= 100.0 || v == v.trunc() => 0,
+        v if v >= 10.0 => 1,
+        _ => 2,
+    };
+    format!("{value:.places$}")
+}
+
+/// A table of figures, as Markdown.
+pub struct Table<'a>(pub &'a [Figure]);
+
+impl fmt::Display for Table<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let head = ["measure", "figure", "goal", "", "model", "Weave", "detail"];
+        let mut rows = vec![head.map(str::to_owned)];
+        rows.extend(self.0.iter().map(Figure::columns));
+        let width = |i: usize| rows.iter().map(|r| r[i].chars().count()).max().unwrap_or(0);
+        let widths: Vec<usize> = (0..head.len()).map(width).collect();
+        for (number, row) in rows.iter().enumerate() {
+            for (cell, width) in row.iter().zip(&widths) {
+                write!(f, "| {cell:<width$} ", width = *width)?;
+            }
+            writeln!(f, "|")?;
+            if number == 0 {
+                for width in &widths {
+                    write!(f, "|{}", "-".repeat(width + 2))?;
+                }
+                writeln!(f, "|")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn goals_follow_the_size_and_a_miss_is_a_miss() {
+        let known = |n, value| figure(&KNOWN, n, value, String::new());
+        assert!(known(100, Some(0.4)).met && !known(100, Some(0.41)).met);
+        assert!(known(500, Some(0.5)).met && known(10_000, Some(0.8)).met);
+        assert!(!known(100, None).met);
+        assert!(Table(&[known(100, None)]).to_string().contains("MISSED"));
+    }
+
+    #[test]
+    fn numbers_are_short() {
+        assert_eq!(short(0.1234), "0.12");
+        assert_eq!(short(12.34), "12.3");
+        assert_eq!(short(1234.5), "1234");
+        assert_eq!(short(3.0), "3");
+    }
+}

@@ -1,0 +1,33 @@
+//! Large meshes: a thousand shipping routers on a virtual clock and network, measured.
+//!
+//! `make sim N=1000 SEED=1` prints what docs/SCALE.md explains. The routers are those of [`crate::sim`]; their world is
+//! leaner: it opens no frame, and hosts step in two halves on two threads.
+//!
+//! | file | subject |
+//! |---|---|
+//! | `underlay`, `tcp`, `bytes` | the network, one end of a connection, what the wire carries |
+//! | `node`, `streams` | a host, and its kernel's connections |
+//! | `engine`, `world` | time; all hosts together |
+//! | `observe` | who agrees, where frames go |
+//! | `measure`, `figures`, `model` | the measures; figures beside goals; what to compare with |
+//! | `scenario`, `promises` | what goes wrong, and what must hold after it |
+//! | `run` | a run from outside |
+
+mod bytes;
+mod engine;
+mod figures;
+mod measure;
+mod model;
+mod node;
+mod observe;
+mod promises;
+mod run;
+mod scenario;
+mod streams;
+mod tcp;
+mod underlay;
+mod world;
+
+pub use figures::{Figure, Table};
+pub use run::{Outcome, Played, measure_all, play};
+pub use scenario::Scenario;

@@ -1,0 +1,352 @@
+//! One host: its kernel's ends of connections, its state, and the shipping router that runs on it.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use mesh_proto::ids::ConnId;
+use mesh_proto::time::Instant;
+use mesh_proto::wire::datagram::{Header, Kind};
+
+use super::bytes::Bytes;
+use super::tcp::{End, Segment, Stream};
+use super::underlay::{Underlay, address, host_at};
+use crate::sim::dice::Dice;
+use crate::sim::hostile::Hostile;
+use crate::sim::network::HostId;
+use crate::sim::process::{Effect, Process};
+use crate::sim::router::{Router, Setup, State};
+
+/// Time-outs of one router at one moment; more mean that it spins.
+const MAX_SPINS: u32 = 64;
+
+/// Something that happens to a host.
+#[derive(Debug)]
+pub(crate) struct Event {
+    pub(crate) at: Instant,
+    /// With the number: the order among events of one moment, whatever thread made them.
+    pub(crate) from: HostId,
+    pub(crate) number: u64,
+    pub(crate) to: HostId,
+    pub(crate) what: What,
+}
+
+/// What happens.
+#[derive(Debug)]
+pub(crate) enum What {
+    Start,
+    Timer,
+    Datagram(Vec<u8>),
+    Segment {
+        stream: Stream,
+        /// Whether it goes to the end that dialled.
+        to_dialler: bool,
+        segment: Segment,
+    },
+    /// The first segment of this connection went unanswered.
+    SynAgain(Stream, usize),
+    Retry(EndKey),
+    Written {
+        incarnation: u64,
+        conn: ConnId,
+        bytes: usize,
+    },
+    Failed {
+        incarnation: u64,
+        conn: ConnId,
+        error: &'static str,
+    },
+}
+
+/// An end of a connection on this host: the connection, and whether this end dialled.
+pub(crate) type EndKey = (Stream, bool);
+
+/// What a host sees of the world while something happens to it.
+pub(crate) struct Around<'a> {
+    pub(crate) now: Instant,
+    pub(crate) hosts: usize,
+    pub(crate) underlay: &'a Underlay,
+    pub(crate) out: &'a mut Vec<Event>,
+}
+
+/// A host.
+pub(crate) struct Node {
+    pub(crate) id: HostId,
+    pub(crate) state: State,
+    pub(crate) setup: Setup,
+    pub(crate) dice: Dice,
+    pub(crate) router: Option<Router>,
+    /// Who runs in the router's place and means harm.
+    pub(crate) hostile: Option<Box<Hostile>>,
+    pub(crate) powered: bool,
+    pub(crate) incarnation: u64,
+    /// The share of every second in which the router gets no processor, per mille.
+    pub(crate) starved: u32,
+    pub(crate) sent: Bytes,
+    /// Frames that entered the bridge since somebody asked.
+    pub(crate) injected: Vec<Vec<u8>>,
+    /// Copies of broadcasts that arrived.
+    pub(crate) copies: u64,
+    pub(crate) events: u64,
+    /// Why the run is over: something no router may do.
+    pub(crate) broken: Option<String>,
+    pub(crate) ends: BTreeMap<EndKey, End>,
+    pub(super) by_conn: BTreeMap<ConnId, EndKey>,
+    armed: Option<Instant>,
+    fired: (Instant, u32),
+    numbered: u64,
+    pub(super) dialled: u64,
+}
+
+impl Node {
+    pub(crate) fn new(id: HostId, state: State, setup: Setup, dice: Dice) -> Self {
+        Self {
+            id,
+            state,
+            setup,
+            dice,
+            router: None,
+            hostile: None,
+            powered: true,
+            incarnation: 0,
+            starved: 0,
+            sent: Bytes::default(),
+            injected: Vec::new(),
+            copies: 0,
+            events: 0,
+            broken: None,
+            ends: BTreeMap::new(),
+            by_conn: BTreeMap::new(),
+            armed: None,
+            fired: (Instant::ZERO, 0),
+            numbered: 0,
+            dialled: 0,
+        }
+    }
+
+    /// When a starved router gets the processor again; `None` when it has it.
+    pub(crate) fn frozen(&self, at: Instant) -> Option<Instant> {
+        const TURN: u64 = 1_000_000_000;
+        let begun = at.as_nanos() / TURN * TURN;
+        let until = begun + TURN / 1000 * u64::from(self.starved);
+        (at.as_nanos() < until).then_some(Instant::from_nanos(until))
+    }
+
+    pub(crate) fn happen(&mut self, event: Event, around: &mut Around<'_>) {
+        self.events += 1;
+        match event.what {
+            What::Start => self.start(around),
+            What::Timer => self.timer(around),
+            What::Datagram(_) | What::Segment { .. } if !self.powered => {}
+            What::Datagram(bytes) => self.datagram(event.from, bytes, around),
+            What::Segment {
+                stream,
+                to_dialler,
+                segment,
+            } => self.segment((stream, to_dialler), segment, around),
+            What::SynAgain(stream, tries) => self.syn(stream, tries, around),
+            What::Retry(key) => self.retry(key, around),
+            What::Written {
+                incarnation,
+                conn,
+                bytes,
+            } => self.tell(incarnation, around, |r, now| r.written(conn, bytes, now)),
+            What::Failed {
+                incarnation,
+                conn,
+                error,
+            } => {
+                if let Some(key) = self.by_conn.remove(&conn) {
+                    self.ends.remove(&key);
+                }
+                self.tell(incarnation, around, |r, now| r.closed(conn, error, now));
+            }
+        }
+    }
+
+    // Life and death
+
+    /// Starts the router with a raised epoch, if it does not run.
+    pub(crate) fn start(&mut self, around: &mut Around<'_>) {
+        if self.router.is_some() {
+            return;
+        }
+        self.hostile = None;
+        self.state.epoch += 1;
+        self.incarnation += 1;
+        self.powered = true;
+        self.armed = None;
+        match Router::start(&self.state, &self.setup, &mut self.dice, around.now) {
+            Ok(router) => self.router = Some(router),
+            Err(error) => self.broken = Some(error),
+        }
+        self.settle(around);
+    }
+
+    /// A process that means harm runs instead of the router from now on.
+    pub(crate) fn turn(&mut self, hostile: Hostile, around: &mut Around<'_>) {
+        self.kill(around);
+        self.armed = None;
+        self.hostile = Some(Box::new(hostile));
+        self.settle(around);
+    }
+
+    pub(super) fn process(&mut self) -> Option<&mut dyn Process> {
+        match (&mut self.router, &mut self.hostile) {
+            (Some(router), _) => Some(router),
+            (None, Some(hostile)) => Some(&mut **hostile),
+            (None, None) => None,
+        }
+    }
+
+    /// The router is killed; its host's kernel says so to whoever was connected.
+    pub(crate) fn kill(&mut self, around: &mut Around<'_>) {
+        self.router = None;
+        self.hostile = None;
+        for key in self.ends.keys().copied().collect::<Vec<_>>() {
+            self.push(key, Segment::Fin, around);
+        }
+        self.forget_connections();
+    }
+
+    /// The host loses power: nobody is told.
+    pub(crate) fn power_off(&mut self) {
+        self.router = None;
+        self.hostile = None;
+        self.powered = false;
+        self.forget_connections();
+    }
+
+    fn forget_connections(&mut self) {
+        self.incarnation += 1;
+        self.ends.clear();
+        self.by_conn.clear();
+    }
+
+    // Time
+
+    fn timer(&mut self, around: &mut Around<'_>) {
+        let now = around.now;
+        if self.armed.is_some_and(|armed| armed <= now) {
+            self.armed = None;
+        }
+        let due = self.process().is_some_and(|p| p.next_deadline() <= now);
+        if !due {
+            return self.arm(around);
+        }
+        self.fired = match self.fired {
+            (when, times) if when == now => (now, times + 1),
+            _ => (now, 1),
+        };
+        if self.fired.1 > MAX_SPINS {
+            self.broken = Some(format!(
+                "router {} asks for its timer again and again",
+                self.id
+            ));
+            return;
+        }
+        let incarnation = self.incarnation;
+        self.tell(incarnation, around, |router, now| router.timeout(now));
+    }
+
+    fn arm(&mut self, around: &mut Around<'_>) {
+        let Some(deadline) = self.process().map(|p| p.next_deadline()) else {
+            return;
+        };
+        let deadline = deadline.max(around.now);
+        if deadline < Instant::FAR_FUTURE && self.armed.is_none_or(|armed| deadline < armed) {
+            self.armed = Some(deadline);
+            self.later(deadline, What::Timer, around);
+        }
+    }
+
+    pub(super) fn later(&mut self, at: Instant, what: What, around: &mut Around<'_>) {
+        self.send_at(at, self.id, what, around);
+    }
+
+    pub(super) fn send_at(&mut self, at: Instant, to: HostId, what: What, around: &mut Around<'_>) {
+        self.numbered += 1;
+        around.out.push(Event {
+            at,
+            from: self.id,
+            number: self.numbered,
+            to,
+            what,
+        });
+    }
+
+    // What the router is told and what it wants
+
+    /// An input for the router, if that very start of it still runs.
+    pub(crate) fn tell(
+        &mut self,
+        incarnation: u64,
+        around: &mut Around<'_>,
+        input: impl FnOnce(&mut dyn Process, Instant),
+    ) {
+        if self.incarnation != incarnation {
+            return;
+        }
+        if let Some(process) = self.process() {
+            input(process, around.now);
+            self.settle(around);
+        }
+    }
+
+    /// Carries out what the router wants, until it wants nothing more. What it says to a neighbour in one go is one
+    /// write, as with the shell's queue.
+    fn settle(&mut self, around: &mut Around<'_>) {
+        loop {
+            let effects = self.process().map(Process::drain).unwrap_or_default();
+            if effects.is_empty() {
+                return self.arm(around);
+            }
+            let mut writes: Vec<(ConnId, Vec<u8>)> = Vec::new();
+            for effect in effects {
+                match effect {
+                    Effect::Send { conn, bytes } => {
+                        match writes.iter_mut().find(|(c, _)| *c == conn) {
+                            Some((_, write)) => write.extend(bytes),
+                            None => writes.push((conn, bytes)),
+                        }
+                    }
+                    Effect::Close { conn } => {
+                        if let Some(at) = writes.iter().position(|(c, _)| *c == conn) {
+                            let (conn, bytes) = writes.swap_remove(at);
+                            self.write(conn, bytes, around);
+                        }
+                        self.close(conn, around);
+                    }
+                    Effect::Dial { conn, to } => self.dial(conn, &to, around),
+                    Effect::Datagram { to, bytes } => self.send_datagram(to, bytes, around),
+                    Effect::Inject(frame) => self.injected.push(frame),
+                    Effect::Keep(keep) => self.state.keep(keep),
+                    Effect::Flooded(_) | Effect::Note(_) => {}
+                }
+            }
+            for (conn, bytes) in writes {
+                self.write(conn, bytes, around);
+            }
+        }
+    }
+
+    // Datagrams
+
+    fn send_datagram(&mut self, to: SocketAddr, bytes: Vec<u8>, around: &mut Around<'_>) {
+        self.sent.datagram(&bytes);
+        let Some(to) = host_at(to, around.hosts) else {
+            return;
+        };
+        if around.underlay.carries(self.id, to) && !self.dice.chance(around.underlay.loss) {
+            let delay = around.underlay.delay(self.id, to, &mut self.dice);
+            self.send_at(around.now + delay, to, What::Datagram(bytes), around);
+        }
+    }
+
+    fn datagram(&mut self, from: HostId, bytes: Vec<u8>, around: &mut Around<'_>) {
+        if Header::parse(&bytes).is_ok_and(|h| h.kind == Kind::Flood) {
+            self.copies += 1;
+        }
+        let (from, incarnation) = (address(from), self.incarnation);
+        self.tell(incarnation, around, |r, now| r.datagram(from, bytes, now));
+    }
+}

@@ -1,0 +1,69 @@
+//! What a watcher sees of a large mesh: who agrees with whom, who has how many links, where frames go.
+
+use std::time::Duration;
+
+use mesh_proto::ids::PeerId;
+
+use super::world::World;
+use crate::sim::network::HostId;
+use crate::sim::router::Router;
+
+/// How finely agreement is looked for.
+const STEP: Duration = Duration::from_millis(50);
+
+impl World {
+    /// Whether all these routers reach one another and nobody else, and hold the same records.
+    pub(crate) fn agree(&self, hosts: &[HostId]) -> bool {
+        let Some(first) = hosts.first().and_then(|h| self.router(*h)) else {
+            return hosts.is_empty();
+        };
+        let mut peers: Vec<PeerId> = hosts.iter().filter_map(|h| self.peer(*h)).collect();
+        peers.sort_unstable();
+        let digest = first.digest();
+        hosts.iter().all(|h| {
+            let router = self.router(*h);
+            router.is_some_and(|r| r.digest() == digest && r.reachable() == peers)
+        })
+    }
+
+    /// Runs until these routers agree; how long that took.
+    pub(crate) fn until_agreed(&mut self, hosts: &[HostId], most: Duration) -> Option<Duration> {
+        self.run_while(STEP, most, |world| world.agree(hosts))
+    }
+
+    pub(crate) fn links(&self, host: HostId) -> usize {
+        let tables = self.router(host).map(Router::tables).unwrap_or_default();
+        let links = tables.iter().find(|t| t.table == "links");
+        links.map_or(0, |t| t.used)
+    }
+
+    /// The hosts to which a host has a connection.
+    pub(crate) fn neighbours(&self, host: HostId) -> Vec<HostId> {
+        let ends = self.node(host).into_iter().flat_map(|n| n.ends.values());
+        let mut others: Vec<HostId> = ends.filter(|e| e.open).map(|e| e.other).collect();
+        others.sort_unstable();
+        others.dedup();
+        others
+    }
+}
+
+/// The value that `per_cent` of all are at or below; `None` of none.
+pub(crate) fn percentile<T: Copy + Ord>(values: &mut [T], per_cent: usize) -> Option<T> {
+    values.sort_unstable();
+    let rank = (values.len() * per_cent).div_ceil(100);
+    values.get(rank.saturating_sub(1)).copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percentiles_are_values_that_occurred() {
+        let mut values: Vec<u32> = (1..=200).rev().collect();
+        assert_eq!(percentile(&mut values, 99), Some(198));
+        assert_eq!(percentile(&mut values, 100), Some(200));
+        assert_eq!(percentile(&mut [5], 99), Some(5));
+        assert_eq!(percentile::<u32>(&mut [], 99), None);
+    }
+}

@@ -1,0 +1,127 @@
+//! What must hold when a scenario is over, with the checks of [`crate::sim`]: agreement (I3), delivery to everybody
+//! once (I5, I6), tables within their bounds (I10). That nothing panics (I12) is watched all the time.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use mesh_proto::ids::Mac;
+
+use super::world::{World, attached};
+use crate::sim::invariants::agreement::{self, Belief};
+use crate::sim::invariants::bounds;
+use crate::sim::invariants::delivery::{self, Expectation};
+use crate::sim::invariants::{Check, Violation};
+use crate::sim::network::HostId;
+use crate::sim::router::Router;
+
+/// Time after the last fault by which all must agree, as in the small simulator: redials, handshakes, silence noticed.
+const QUIET: Duration = Duration::from_secs(15);
+/// Trees are used again this long after the last change (2 s), and sessions are made within it.
+const SETTLED: Duration = Duration::from_secs(5);
+const GRACE: Duration = Duration::from_secs(4);
+const BROADCASTS: usize = 10;
+const PAIRS: usize = 200;
+
+impl World {
+    /// Checks everything; how long the routers that run took to agree.
+    pub(crate) fn keeps_its_promises(&mut self) -> Result<Duration, Violation> {
+        let hosts = self.running();
+        let agreed = self.until_agreed(&hosts, QUIET);
+        self.unbroken()?;
+        let Some(agreed) = agreed else {
+            self.beliefs(&hosts)?;
+            return Err(Violation::new(
+                "I3 agreement",
+                format!("not within {QUIET:?}"),
+            ));
+        };
+        self.run(SETTLED);
+        self.bounds(&hosts)?;
+        let loss = std::mem::take(&mut self.underlay.loss);
+        let mut expected = self.broadcasts(&hosts);
+        expected.extend(self.unicast(&hosts));
+        self.run(GRACE);
+        self.underlay.loss = loss;
+        self.unbroken()?;
+        let everybody = hosts.iter().copied().collect();
+        delivery::check(&expected, &self.deliveries, &everybody)?;
+        self.beliefs(&hosts)?;
+        Ok(agreed)
+    }
+
+    fn unbroken(&self) -> Check {
+        match &self.broken {
+            Some(violation) => Err(violation.clone()),
+            None => Ok(()),
+        }
+    }
+
+    fn beliefs(&self, hosts: &[HostId]) -> Check {
+        let component: BTreeSet<HostId> = hosts.iter().copied().collect();
+        let belief = |host: &HostId| {
+            let router = self.router(*host)?;
+            let reachable = router.reachable().into_iter();
+            Some(Belief {
+                router: *host,
+                digest: router.digest(),
+                // A peer that is no host of ours is host number MAX: in no component.
+                reachable: reachable
+                    .map(|p| self.who.get(&p).copied().unwrap_or(HostId::MAX))
+                    .collect(),
+            })
+        };
+        let beliefs: Vec<Belief> = hosts.iter().filter_map(belief).collect();
+        agreement::check(&component, &beliefs)
+    }
+
+    fn bounds(&self, hosts: &[HostId]) -> Check {
+        for host in hosts {
+            let tables = self.router(*host).map(Router::tables);
+            bounds::check(*host, &tables.unwrap_or_default())?;
+        }
+        Ok(())
+    }
+
+    fn broadcasts(&mut self, hosts: &[HostId]) -> Vec<Expectation> {
+        let mut out = Vec::new();
+        for _ in 0..BROADCASTS {
+            let from = hosts[self.dice.below(hosts.len())];
+            let source = attached(from).mac;
+            let (frame, bytes) = self.ledger.frame(from, source, Mac::BROADCAST, 100);
+            self.speak(from, &[bytes]);
+            out.push(expectation(frame, from, hosts));
+            self.run(Duration::from_millis(100));
+        }
+        out
+    }
+
+    /// Containers that have announced themselves say something to one another.
+    fn unicast(&mut self, hosts: &[HostId]) -> Vec<Expectation> {
+        let mut out = Vec::new();
+        for _ in 0..PAIRS {
+            let from = hosts[self.dice.below(hosts.len())];
+            let to = hosts[self.dice.below(hosts.len())];
+            if from == to {
+                continue;
+            }
+            let (source, target) = (attached(from).mac, attached(to).mac);
+            let (frame, bytes) = self.ledger.frame(from, source, target, 200);
+            self.speak(from, &[bytes]);
+            let mut expected = expectation(frame, from, &[to]);
+            // A place that nobody has learnt yet is looked for everywhere.
+            expected.only = false;
+            out.push(expected);
+            self.run(Duration::from_millis(10));
+        }
+        out
+    }
+}
+
+fn expectation(frame: u64, from: HostId, to: &[HostId]) -> Expectation {
+    Expectation {
+        frame,
+        from,
+        to: to.iter().copied().filter(|h| *h != from).collect(),
+        only: true,
+    }
+}

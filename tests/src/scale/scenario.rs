@@ -1,0 +1,308 @@
+//! What goes wrong in a large mesh; after each, [`super::promises`] are checked.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use super::measure::{REST, TOGETHER};
+use super::world::{Plan, World};
+use crate::sim::hostile::Harm;
+use crate::sim::invariants::Violation;
+use crate::sim::network::HostId;
+
+/// A kind of trouble.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scenario {
+    /// Routers join one after the other, all within 150 s.
+    OneByOne,
+    /// All routers start within half a second.
+    AllAtOnce,
+    /// Each router is killed and started in turn, all within 200 s.
+    RollingRestart,
+    /// Six of ten routers are killed and started together, three times.
+    RestartStorm,
+    /// For an hour, a tenth of the routers is replaced by new ones each minute.
+    Churn,
+    /// Links stop one by one and come back in another order.
+    SwizzleClog,
+    /// One link goes up and down twenty times.
+    Flapping,
+    /// The underlay falls in two halves for a minute and heals.
+    Partition,
+    /// A member publishes ten thousand valid records a second.
+    Flood,
+    /// A member passes on changed records of others.
+    Forge,
+    /// Clocks are twenty years apart, which must change nothing at all.
+    Clocks,
+    /// A tenth of the routers gets a twentieth of a processor for a minute.
+    Starved,
+}
+
+impl Scenario {
+    /// All of them.
+    pub const ALL: [Scenario; 12] = [
+        Scenario::OneByOne,
+        Scenario::AllAtOnce,
+        Scenario::RollingRestart,
+        Scenario::RestartStorm,
+        Scenario::Churn,
+        Scenario::SwizzleClog,
+        Scenario::Flapping,
+        Scenario::Partition,
+        Scenario::Flood,
+        Scenario::Forge,
+        Scenario::Clocks,
+        Scenario::Starved,
+    ];
+}
+
+impl fmt::Display for Scenario {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut name = String::new();
+        for c in format!("{self:?}").chars() {
+            if c.is_uppercase() && !name.is_empty() {
+                name.push('-');
+            }
+            name.push(c.to_ascii_lowercase());
+        }
+        f.pad(&name)
+    }
+}
+
+impl FromStr for Scenario {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let named = |s: &Scenario| s.to_string() == text;
+        Self::ALL.into_iter().find(named).ok_or_else(|| {
+            let names: Vec<String> = Self::ALL.iter().map(ToString::to_string).collect();
+            format!("no scenario '{text}'; there are {}", names.join(", "))
+        })
+    }
+}
+
+/// How a scenario went.
+pub(crate) struct Played {
+    pub(crate) world: World,
+    /// Time from the last fault to agreement.
+    pub(crate) agreed: Option<Duration>,
+    pub(crate) broken: Option<Violation>,
+}
+
+/// Plays a scenario on a mesh and checks the promises.
+pub(crate) fn play(scenario: Scenario, plan: Plan) -> Played {
+    let mut world = World::new(plan);
+    let everybody: Vec<HostId> = (0..plan.hosts).collect();
+    if scenario == Scenario::OneByOne {
+        one_by_one(&mut world);
+    } else {
+        world.start_all(&everybody, TOGETHER);
+        world.run(TOGETHER);
+    }
+    match scenario {
+        Scenario::OneByOne | Scenario::AllAtOnce => {}
+        Scenario::Clocks => return clocks(plan),
+        _ => {
+            world.run(REST);
+            trouble(scenario, &mut world);
+        }
+    }
+    finish(world)
+}
+
+fn finish(mut world: World) -> Played {
+    let checked = world.keeps_its_promises();
+    Played {
+        agreed: checked.as_ref().ok().copied(),
+        broken: checked.err(),
+        world,
+    }
+}
+
+fn trouble(scenario: Scenario, world: &mut World) {
+    match scenario {
+        Scenario::OneByOne | Scenario::AllAtOnce | Scenario::Clocks => {}
+        Scenario::RollingRestart => rolling_restart(world),
+        Scenario::RestartStorm => restart_storm(world),
+        Scenario::Churn => churn(world),
+        Scenario::SwizzleClog => swizzle_clog(world),
+        Scenario::Flapping => flapping(world),
+        Scenario::Partition => {
+            let sides = (0..world.len()).map(|_| world.dice.chance(500)).collect();
+            world.underlay.sides = Some(sides);
+            world.run(Duration::from_secs(60));
+            world.underlay.sides = None;
+        }
+        Scenario::Flood => hostile(world, Harm::Flood),
+        Scenario::Forge => hostile(world, Harm::Forge),
+        Scenario::Starved => starved(world),
+    }
+}
+
+/// The share of `whole` that one of `n` gets.
+fn each(whole: Duration, n: usize) -> Duration {
+    whole / u32::try_from(n.max(1)).unwrap_or(u32::MAX)
+}
+
+fn one_by_one(world: &mut World) {
+    let pace = each(Duration::from_secs(150), world.len());
+    for host in 0..world.len() {
+        world.start(host, Duration::ZERO);
+        world.run(pace);
+    }
+}
+
+fn rolling_restart(world: &mut World) {
+    let pace = each(Duration::from_secs(200), world.len());
+    for host in 0..world.len() {
+        world.kill(host);
+        let down = world.dice.millis(50, 1_500);
+        world.start(host, down);
+        world.run(pace);
+    }
+    world.run(Duration::from_millis(1_500));
+}
+
+fn restart_storm(world: &mut World) {
+    for _ in 0..3 {
+        for host in 0..world.len() {
+            if world.dice.chance(600) {
+                world.kill(host);
+                let down = world.dice.millis(10, 2_500);
+                world.start(host, down);
+            }
+        }
+        world.run(Duration::from_secs(4));
+    }
+}
+
+fn churn(world: &mut World) {
+    let hour = Duration::from_secs(3_600);
+    let replaced = 60 * world.len() / 10;
+    let pace = each(hour, replaced);
+    for _ in 0..replaced {
+        let host = world.dice.below(world.len());
+        if world.dice.chance(500) {
+            world.kill(host);
+        } else {
+            world.power_off(host);
+        }
+        world.replace(host, Duration::from_secs(1));
+        world.run(pace);
+    }
+    world.run(Duration::from_secs(1));
+}
+
+fn swizzle_clog(world: &mut World) {
+    let mut pairs = Vec::new();
+    while pairs.len() < 12 + world.len() / 10 {
+        let a = world.dice.below(world.len());
+        let others = world.neighbours(a);
+        if let Some(b) = others.get(world.dice.below(others.len())) {
+            pairs.push((a.min(*b), a.max(*b)));
+        }
+    }
+    for pair in &pairs {
+        world.underlay.cut.insert(*pair);
+        world.run(Duration::from_millis(300));
+    }
+    world.run(Duration::from_secs(10));
+    world.dice.shuffle(&mut pairs);
+    for pair in &pairs {
+        world.underlay.cut.remove(pair);
+        world.run(Duration::from_millis(300));
+    }
+}
+
+fn flapping(world: &mut World) {
+    let a = world.dice.below(world.len());
+    let others = world.neighbours(a);
+    let Some(b) = others.get(world.dice.below(others.len())).copied() else {
+        return;
+    };
+    for _ in 0..20 {
+        world.underlay.cut.insert((a.min(b), a.max(b)));
+        let down = world.dice.millis(100, 4_500);
+        world.run(down);
+        world.underlay.cut.clear();
+        let up = world.dice.millis(100, 1_500);
+        world.run(up);
+    }
+}
+
+/// The last router means harm for half a minute, and is still there when promises are checked.
+fn hostile(world: &mut World, harm: Harm) {
+    world.turn(world.len() - 1, harm);
+    world.run(Duration::from_secs(30));
+}
+
+fn starved(world: &mut World) {
+    set_starved(world, 950);
+    world.run(Duration::from_secs(60));
+    set_starved(world, 0);
+}
+
+fn set_starved(world: &mut World, per_mille: u32) {
+    for host in (0..world.len()).step_by(10) {
+        if let Some(node) = world.node_mut(host) {
+            node.starved = per_mille;
+        }
+    }
+}
+
+/// The same run with clocks twenty years apart, event for event.
+fn clocks(plan: Plan) -> Played {
+    let played = [Duration::ZERO, Duration::from_secs(20 * 365 * 86_400)].map(|ahead| {
+        let mut world = World::new(Plan { ahead, ..plan });
+        let everybody: Vec<HostId> = (0..plan.hosts).collect();
+        world.start_all(&everybody, TOGETHER);
+        world.run(REST);
+        restart_storm(&mut world);
+        finish(world)
+    });
+    let [here, mut there] = played;
+    let same = here.world.events() == there.world.events()
+        && here.world.sent() == there.world.sent()
+        && here.agreed == there.agreed;
+    if !same && there.broken.is_none() {
+        let (a, b) = (here.world.events(), there.world.events());
+        let detail = format!("{a} events, and {b} with clocks twenty years apart");
+        there.broken = Some(Violation::new("I11 no wall clock", detail));
+    }
+    there
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scenarios_are_known_by_their_names() {
+        for scenario in Scenario::ALL {
+            assert_eq!(scenario.to_string().parse(), Ok(scenario));
+        }
+        assert!("swizzle".parse::<Scenario>().is_err());
+    }
+
+    #[test]
+    fn one_seed_is_one_run_whatever_the_clocks_say() {
+        let seed = |seed| play(Scenario::Clocks, Plan::new(6, seed));
+        let first = seed(1);
+        assert_eq!(first.broken, None);
+        assert_eq!(first.world.events(), seed(1).world.events());
+        assert_ne!(first.world.events(), seed(2).world.events());
+    }
+
+    #[test]
+    fn a_mesh_that_cannot_agree_is_told_so() {
+        let mut world = World::new(Plan::new(6, 1));
+        let everybody: Vec<HostId> = (0..6).collect();
+        world.start_all(&everybody, TOGETHER);
+        world.run(REST);
+        world.underlay.sides = Some((0..6).map(|h| h < 3).collect());
+        world.run(REST);
+        let broken = finish(world).broken.map(|b| b.invariant);
+        assert_eq!(broken, Some("I3 agreement"));
+    }
+}

@@ -1,0 +1,157 @@
+//! One end of a TCP connection, as its host's kernel keeps it: bytes in order, late when lost, stalled by a cut.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use mesh_proto::ids::ConnId;
+use mesh_proto::time::Instant;
+
+use crate::sim::network::HostId;
+
+/// Bytes the kernel takes before it makes the router wait.
+const SEND_BUFFER: usize = 64 * 1024;
+/// How long an acknowledgement waits for bytes to ride on.
+const DELAYED_ACK: Duration = Duration::from_millis(40);
+const FIRST_RETRY: Duration = Duration::from_millis(300);
+const LAST_RETRY: Duration = Duration::from_secs(5);
+
+/// A connection: who dialled, and which of its dials it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Stream {
+    pub(crate) dialler: HostId,
+    pub(crate) number: u64,
+}
+
+/// What one kernel sends to another.
+#[derive(Debug)]
+pub(crate) enum Segment {
+    Syn,
+    SynAck,
+    Data(Vec<u8>),
+    Fin,
+    Rst,
+}
+
+/// One end.
+#[derive(Debug)]
+pub(crate) struct End {
+    pub(crate) stream: Stream,
+    pub(crate) other: HostId,
+    pub(crate) conn: ConnId,
+    /// Whether bytes may be sent.
+    pub(crate) open: bool,
+    /// What waits for the underlay to carry again.
+    pub(crate) stalled: VecDeque<Segment>,
+    pub(crate) retry: Duration,
+    /// When the last segment arrives; none overtakes it.
+    last: Instant,
+    /// Bytes on their way, and when their acknowledgement is back.
+    unacknowledged: VecDeque<(Instant, usize)>,
+    in_flight: usize,
+    /// When an acknowledgement must leave that nothing else carried.
+    owed: Option<Instant>,
+}
+
+impl End {
+    pub(crate) fn new(stream: Stream, other: HostId, conn: ConnId) -> Self {
+        Self {
+            stream,
+            other,
+            conn,
+            open: false,
+            stalled: VecDeque::new(),
+            retry: FIRST_RETRY,
+            last: Instant::ZERO,
+            unacknowledged: VecDeque::new(),
+            in_flight: 0,
+            owed: None,
+        }
+    }
+
+    /// When a segment arrives that would take until `due` alone.
+    pub(crate) fn in_order(&mut self, due: Instant) -> Instant {
+        self.last = self.last.max(due);
+        self.last
+    }
+
+    /// Bytes leave whose acknowledgement will be back at `back`. Whether the kernel took them at once.
+    pub(crate) fn takes(&mut self, bytes: usize, back: Instant, now: Instant) -> bool {
+        while let Some((at, bytes)) = self.unacknowledged.front().copied() {
+            if at > now {
+                break;
+            }
+            self.in_flight = self.in_flight.saturating_sub(bytes);
+            self.unacknowledged.pop_front();
+        }
+        self.in_flight += bytes;
+        self.unacknowledged.push_back((back, bytes));
+        self.in_flight <= SEND_BUFFER
+    }
+
+    /// Bytes leave: an acknowledgement that is owed rides on them. How many left alone before.
+    pub(crate) fn rides(&mut self, now: Instant) -> u64 {
+        u64::from(self.owed.take().is_some_and(|at| at < now))
+    }
+
+    /// Segments arrived: how many bare acknowledgements that made so far. One for two full segments, and one for the
+    /// rest unless bytes go back within 40 ms.
+    pub(crate) fn arrived(&mut self, segments: usize, now: Instant) -> u64 {
+        let late = self.rides(now);
+        self.owed = Some(now + DELAYED_ACK);
+        late + (segments as u64).saturating_sub(1).div_ceil(2)
+    }
+
+    /// How long to wait before the next try to send what is stalled.
+    pub(crate) fn next_retry(&mut self) -> Duration {
+        let wait = self.retry;
+        self.retry = (wait * 2).min(LAST_RETRY);
+        wait
+    }
+
+    pub(crate) fn unstalled(&mut self) {
+        self.retry = FIRST_RETRY;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn end() -> End {
+        let stream = Stream {
+            dialler: 0,
+            number: 1,
+        };
+        End::new(stream, 1, ConnId(1))
+    }
+
+    #[test]
+    fn nothing_overtakes() {
+        let at = Instant::from_nanos;
+        let mut end = end();
+        assert_eq!(end.in_order(at(9)), at(9));
+        assert_eq!(end.in_order(at(3)), at(9));
+        assert_eq!(end.in_order(at(12)), at(12));
+    }
+
+    #[test]
+    fn a_full_buffer_waits_for_acknowledgements() {
+        let at = Instant::from_nanos;
+        let mut end = end();
+        assert!(end.takes(SEND_BUFFER, at(5), at(0)));
+        assert!(!end.takes(1, at(6), at(1)));
+        assert!(end.takes(SEND_BUFFER - 1, at(9), at(5)));
+    }
+
+    #[test]
+    fn acknowledgements_ride_when_they_can() {
+        let ms = |n| Instant::ZERO + Duration::from_millis(n);
+        let mut end = end();
+        assert_eq!(end.arrived(1, ms(0)), 0);
+        assert_eq!(end.rides(ms(40)), 0, "in time");
+        assert_eq!(end.arrived(3, ms(50)), 1);
+        assert_eq!(end.arrived(1, ms(100)), 1, "the one of before");
+        assert_eq!(end.rides(ms(200)), 1);
+        assert_eq!(end.rides(ms(300)), 0);
+    }
+}

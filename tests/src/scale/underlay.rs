@@ -1,0 +1,129 @@
+//! The underlay of a large mesh: who reaches whom, how long it takes, what is lost. Read by all routers, changed only
+//! between steps.
+
+use std::collections::BTreeSet;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use mesh_proto::limits::DEFAULT_PORT;
+
+use crate::sim::dice::Dice;
+use crate::sim::network::HostId;
+
+/// No two hosts are nearer: what one does at a moment concerns no other before this has passed.
+pub(crate) const NEAREST: Duration = Duration::from_millis(10);
+const SPREAD: u64 = 40_000_000;
+const JITTER: u64 = 5;
+/// How much later a segment comes that was lost and sent again.
+const SENT_AGAIN: (u64, u64) = (200, 400);
+/// 100.64.0.0: shared address space, with room for four million hosts.
+const FIRST: u32 = 0x6440_0000;
+
+/// The state of the underlay.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Underlay {
+    seed: u64,
+    /// Datagrams and segments lost, per mille.
+    pub(crate) loss: u32,
+    /// The side of a partition each host is on.
+    pub(crate) sides: Option<Vec<bool>>,
+    /// Pairs that cannot reach one another, the lower host first.
+    pub(crate) cut: BTreeSet<(HostId, HostId)>,
+}
+
+impl Underlay {
+    pub(crate) fn new(seed: u64, loss: u32) -> Self {
+        Self {
+            seed,
+            loss,
+            ..Self::default()
+        }
+    }
+
+    pub(crate) fn carries(&self, a: HostId, b: HostId) -> bool {
+        let apart = |sides: &Vec<bool>| sides.get(a) != sides.get(b);
+        !self.sides.as_ref().is_some_and(apart) && !self.cut.contains(&(a.min(b), a.max(b)))
+    }
+
+    /// 10 to 50 ms, the same for a pair at all times.
+    pub(crate) fn latency(&self, a: HostId, b: HostId) -> Duration {
+        let pair = (a.min(b) as u64) << 32 | a.max(b) as u64;
+        NEAREST + Duration::from_nanos(Dice::new(pair ^ self.seed).number() % SPREAD)
+    }
+
+    /// How long the next segment or datagram takes.
+    pub(crate) fn delay(&self, a: HostId, b: HostId, dice: &mut Dice) -> Duration {
+        self.latency(a, b) + dice.millis(0, JITTER)
+    }
+
+    /// How long `segments` segments of a connection take, and how many of them were lost: that costs time, no bytes.
+    pub(crate) fn stream_delay(
+        &self,
+        (a, b): (HostId, HostId),
+        segments: usize,
+        dice: &mut Dice,
+    ) -> (Duration, usize) {
+        let lost = (0..segments).filter(|_| dice.chance(self.loss)).count();
+        let mut delay = self.delay(a, b, dice);
+        if lost > 0 {
+            delay += dice.millis(SENT_AGAIN.0, SENT_AGAIN.1);
+        }
+        (delay, lost)
+    }
+}
+
+/// The address of a host.
+pub(crate) fn address(host: HostId) -> SocketAddr {
+    let offset = u32::try_from(host).unwrap_or(u32::MAX);
+    let ip = Ipv4Addr::from(FIRST.saturating_add(offset));
+    SocketAddr::new(ip.into(), DEFAULT_PORT)
+}
+
+/// The host at an address, out of `hosts`.
+pub(crate) fn host_at(address: SocketAddr, hosts: usize) -> Option<HostId> {
+    let SocketAddr::V4(v4) = address else {
+        return None;
+    };
+    let host = u32::from(*v4.ip()).checked_sub(FIRST)?;
+    let host = usize::try_from(host).ok()?;
+    (host < hosts).then_some(host)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pairs_are_ten_to_fifty_milliseconds_apart() {
+        let underlay = Underlay::new(7, 10);
+        let mut dice = Dice::new(1);
+        for (a, b) in (0..200).map(|n| (n, 3 * n + 1)) {
+            assert_eq!(underlay.latency(a, b), underlay.latency(b, a));
+            let delay = underlay.delay(a, b, &mut dice);
+            assert!(delay >= NEAREST && delay <= Duration::from_millis(55));
+        }
+        let lost: usize = (0..10_000)
+            .map(|_| underlay.stream_delay((0, 1), 1, &mut dice).1)
+            .sum();
+        assert!((50..200).contains(&lost), "{lost}");
+    }
+
+    #[test]
+    fn cuts_and_sides_separate() {
+        let mut underlay = Underlay::new(7, 0);
+        assert!(underlay.carries(0, 1));
+        underlay.cut.insert((0, 1));
+        assert!(!underlay.carries(1, 0) && underlay.carries(1, 2));
+        underlay.sides = Some(vec![true, true, false]);
+        assert!(!underlay.carries(1, 2));
+    }
+
+    #[test]
+    fn addresses_name_hosts() {
+        for host in [0, 1, 255, 256, 9_999] {
+            assert_eq!(host_at(address(host), 10_000), Some(host));
+        }
+        assert_eq!(host_at(address(10_000), 10_000), None);
+        assert_eq!(host_at(([10, 0, 0, 1], 1).into(), 10_000), None);
+    }
+}

@@ -1,0 +1,371 @@
+//! A large mesh: its hosts, its underlay, its clock, and what is done to it from outside.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use mesh_proto::address::mac_for;
+use mesh_proto::crypto::aead::Suites;
+use mesh_proto::crypto::identity::Identity;
+use mesh_proto::crypto::secret::MeshSecret;
+use mesh_proto::ids::PeerId;
+use mesh_proto::time::Instant;
+use mesh_proto::topology::bodies::Attached;
+
+use super::bytes::Bytes;
+use super::engine::{self, SHARDS, Shard};
+use super::node::{Around, Event, Node, What};
+use super::underlay::{Underlay, address};
+use crate::sim::dice::Dice;
+use crate::sim::frames::Ledger;
+use crate::sim::hostile::{Harm, Hostile};
+use crate::sim::invariants::Violation;
+use crate::sim::invariants::deliver_once::Deliveries;
+use crate::sim::network::HostId;
+use crate::sim::router::{Router, Setup, State};
+use crate::sim::verifier::Cache;
+
+/// Targets that an operator types on each host, and how many others may type the same one.
+const TARGETS: usize = 2;
+const NAMED_BY: usize = 5;
+/// Hosts' monotonic clocks are up to an hour apart.
+const CLOCKS: Duration = Duration::from_secs(3_600);
+/// Inside the mesh: a /8, so that every host has addresses of its own.
+const PREFIX: u8 = 8;
+
+/// How a world begins.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Plan {
+    pub(crate) hosts: usize,
+    pub(crate) seed: u64,
+    /// Segments and datagrams lost, per mille.
+    pub(crate) loss: u32,
+    /// How far the clocks of odd hosts are ahead.
+    pub(crate) ahead: Duration,
+}
+
+impl Plan {
+    pub(crate) fn new(hosts: usize, seed: u64) -> Self {
+        Self {
+            hosts,
+            seed,
+            loss: 10,
+            ahead: Duration::ZERO,
+        }
+    }
+}
+
+/// The world.
+pub(crate) struct World {
+    pub(crate) now: Instant,
+    pub(crate) dice: Dice,
+    pub(crate) underlay: Underlay,
+    pub(crate) ledger: Ledger,
+    pub(crate) deliveries: Deliveries,
+    pub(crate) broken: Option<Violation>,
+    pub(crate) who: BTreeMap<PeerId, HostId>,
+    shards: Vec<Shard>,
+    numbered: u64,
+}
+
+impl World {
+    pub(crate) fn new(plan: Plan) -> Self {
+        let mut dice = Dice::new(plan.seed);
+        let verifier = Arc::new(Cache::default());
+        let secret = Arc::new(MeshSecret::from_key_bytes(dice.key()));
+        let targets = targets(plan.hosts, &mut dice);
+        let mut shards: Vec<Vec<Node>> = (0..SHARDS).map(|_| Vec::new()).collect();
+        let mut who = BTreeMap::new();
+        for (id, targets) in targets.into_iter().enumerate() {
+            let identity = Arc::new(Identity::from_seeds(dice.key(), dice.key()));
+            who.insert(identity.id(), id);
+            let state = State {
+                identity,
+                epoch: 0,
+                targets: targets
+                    .into_iter()
+                    .map(|t| address(t).ip().to_string())
+                    .collect(),
+                pins: BTreeMap::new(),
+            };
+            let ahead = if id % 2 == 1 {
+                plan.ahead
+            } else {
+                Duration::ZERO
+            };
+            let setup = Setup {
+                nickname: format!("h{id}"),
+                address: address(id),
+                discovery: true,
+                secret: secret.clone(),
+                verifier: verifier.clone(),
+                attached: vec![attached(id)],
+                suites: Suites::CHACHA,
+                clock: ahead + dice.between(Duration::ZERO, CLOCKS),
+                fault: None,
+            };
+            shards[id % SHARDS].push(Node::new(id, state, setup, dice.fork()));
+        }
+        Self {
+            now: Instant::ZERO,
+            underlay: Underlay::new(dice.number(), plan.loss),
+            dice,
+            ledger: Ledger::default(),
+            deliveries: Deliveries::default(),
+            broken: None,
+            who,
+            shards: shards.into_iter().map(Shard::new).collect(),
+            numbered: 0,
+        }
+    }
+
+    // Time
+
+    /// Lets `time` pass, or less when a promise is broken.
+    pub(crate) fn run(&mut self, time: Duration) {
+        if self.broken.is_some() {
+            return;
+        }
+        let (end, hosts) = (self.now + time, self.len());
+        let run = engine::run(&mut self.shards, &self.underlay, (self.now, end), hosts);
+        self.now = end;
+        if let Err(panic) = run {
+            self.broken = Some(Violation::new("I12 no panic", panic));
+        }
+        self.collect();
+    }
+
+    /// What happened on the hosts that concerns the whole: frames that came, and promises that were broken.
+    fn collect(&mut self) {
+        let Self {
+            shards,
+            deliveries,
+            ledger,
+            broken,
+            ..
+        } = self;
+        for node in shards.iter_mut().flat_map(|s| &mut s.nodes) {
+            for frame in node.injected.drain(..) {
+                if let Err(violation) =
+                    deliveries.injected(node.id, node.incarnation, &frame, ledger)
+                {
+                    broken.get_or_insert(violation);
+                }
+            }
+            if let Some(text) = node.broken.take() {
+                broken.get_or_insert(Violation::new("S1 no spinning", text));
+            }
+        }
+    }
+
+    /// Runs in steps until `done` says so; how long that took, or `None` after `most`.
+    pub(crate) fn run_while(
+        &mut self,
+        step: Duration,
+        most: Duration,
+        mut done: impl FnMut(&mut Self) -> bool,
+    ) -> Option<Duration> {
+        let begun = self.now;
+        while self.now.since(begun) < most && self.broken.is_none() {
+            self.run(step);
+            if done(self) {
+                return Some(self.now.since(begun));
+            }
+        }
+        None
+    }
+
+    // Hosts
+
+    pub(crate) fn len(&self) -> usize {
+        self.who.len()
+    }
+
+    pub(crate) fn node(&self, host: HostId) -> Option<&Node> {
+        self.shards[host % SHARDS].nodes.get(host / SHARDS)
+    }
+
+    pub(crate) fn node_mut(&mut self, host: HostId) -> Option<&mut Node> {
+        self.shards[host % SHARDS].nodes.get_mut(host / SHARDS)
+    }
+
+    pub(crate) fn router(&self, host: HostId) -> Option<&Router> {
+        self.node(host)?.router.as_ref()
+    }
+
+    pub(crate) fn nodes(&self) -> impl Iterator<Item = &Node> {
+        (0..self.len()).filter_map(|h| self.node(h))
+    }
+
+    /// Hosts on which a router runs.
+    pub(crate) fn running(&self) -> Vec<HostId> {
+        let running = self.nodes().filter(|n| n.router.is_some());
+        running.map(|n| n.id).collect()
+    }
+
+    pub(crate) fn peer(&self, host: HostId) -> Option<PeerId> {
+        Some(self.node(host)?.state.identity.id())
+    }
+
+    /// What all hosts have sent so far.
+    pub(crate) fn sent(&self) -> Bytes {
+        let mut all = Bytes::default();
+        self.nodes().for_each(|n| all.merge(&n.sent));
+        all
+    }
+
+    pub(crate) fn events(&self) -> u64 {
+        self.nodes().map(|n| n.events).sum()
+    }
+
+    // What is done from outside
+
+    /// Something happens to a host between two steps.
+    pub(crate) fn act(&mut self, host: HostId, deed: impl FnOnce(&mut Node, &mut Around<'_>)) {
+        let mut out = Vec::new();
+        let hosts = self.len();
+        let Self {
+            shards,
+            underlay,
+            now,
+            ..
+        } = self;
+        let mut around = Around {
+            now: *now,
+            hosts,
+            underlay,
+            out: &mut out,
+        };
+        if let Some(node) = shards[host % SHARDS].nodes.get_mut(host / SHARDS) {
+            deed(node, &mut around);
+        }
+        for event in out {
+            self.take(event);
+        }
+    }
+
+    fn take(&mut self, event: Event) {
+        self.shards[event.to % SHARDS].take(event);
+    }
+
+    /// The router of a host starts after a while.
+    pub(crate) fn start(&mut self, host: HostId, after: Duration) {
+        self.numbered += 1;
+        self.take(Event {
+            at: self.now + after,
+            from: HostId::MAX,
+            number: self.numbered,
+            to: host,
+            what: What::Start,
+        });
+    }
+
+    /// All routers of `hosts` start within `spread`.
+    pub(crate) fn start_all(&mut self, hosts: &[HostId], spread: Duration) {
+        for host in hosts {
+            let after = self.dice.between(Duration::ZERO, spread);
+            self.start(*host, after);
+        }
+    }
+
+    pub(crate) fn kill(&mut self, host: HostId) {
+        self.act(host, Node::kill);
+    }
+
+    pub(crate) fn power_off(&mut self, host: HostId) {
+        self.act(host, |node, _| node.power_off());
+    }
+
+    /// Another router takes the place of one, with keys of its own.
+    pub(crate) fn replace(&mut self, host: HostId, after: Duration) {
+        let identity = Arc::new(Identity::from_seeds(self.dice.key(), self.dice.key()));
+        self.who.retain(|_, h| *h != host);
+        self.who.insert(identity.id(), host);
+        if let Some(node) = self.node_mut(host) {
+            node.state.identity = identity;
+            node.state.epoch = 0;
+            node.state.pins.clear();
+        }
+        self.start(host, after);
+    }
+
+    /// A member of the mesh becomes somebody who means harm.
+    pub(crate) fn turn(&mut self, host: HostId, harm: Harm) {
+        let dice = self.dice.fork();
+        self.act(host, |node, around| {
+            let (state, secret) = (&node.state, node.setup.secret.clone());
+            let identity = state.identity.clone();
+            let hostile = Hostile::new(identity, secret, &state.targets, dice);
+            node.turn(hostile.only(harm), around);
+        });
+    }
+
+    /// Containers on a host send frames.
+    pub(crate) fn speak(&mut self, host: HostId, frames: &[Vec<u8>]) {
+        self.act(host, |node, around| {
+            let incarnation = node.incarnation;
+            node.tell(incarnation, around, |process, now| {
+                if let Some(router) = process.router() {
+                    router.frames(frames, now);
+                }
+            });
+        });
+        self.collect();
+    }
+
+    /// The TCP connections between two hosts are torn down.
+    pub(crate) fn reset_link(&mut self, a: HostId, b: HostId) {
+        self.act(a, |node, around| node.cut_off(b, around));
+        self.act(b, |node, around| node.cut_off(a, around));
+    }
+}
+
+/// The container of a host, as its router announces it.
+pub(crate) fn attached(host: HostId) -> Attached {
+    let ip = container(host);
+    Attached {
+        mac: mac_for(ip.into()),
+        addr: ipnet::Ipv4Net::new_assert(ip, PREFIX).into(),
+        container: format!("c{host}"),
+    }
+}
+
+/// The address of a host's container.
+pub(crate) fn container(host: HostId) -> Ipv4Addr {
+    const FIRST: u32 = 0x0a00_0001;
+    Ipv4Addr::from(FIRST.saturating_add(u32::try_from(host).unwrap_or(0)))
+}
+
+/// Whom each of `n` hosts is told of: some of those before it, none of them told of to many.
+fn targets(n: usize, dice: &mut Dice) -> Vec<BTreeSet<HostId>> {
+    let mut named = vec![0; n];
+    let mut out = Vec::with_capacity(n);
+    for host in 0..n {
+        let mut mine = BTreeSet::new();
+        while mine.len() < TARGETS.min(host) {
+            let to = dice.below(host);
+            if named[to] < NAMED_BY && mine.insert(to) {
+                named[to] += 1;
+            }
+        }
+        out.push(mine);
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_is_named_by_too_many() {
+        let targets = targets(300, &mut Dice::new(3));
+        let mut named = vec![0; 300];
+        for (host, mine) in targets.iter().enumerate() {
+            assert_eq!(mine.len(), TARGETS.min(host));
+            mine.iter().for_each(|t| named[*t] += 1);
+        }
+        assert!(named.iter().all(|n| *n <= NAMED_BY), "{named:?}");
+    }
+}
