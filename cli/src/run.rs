@@ -27,7 +27,7 @@ pub(crate) fn run(client: &Client, args: &RunArgs) -> Outcome {
     }
     let prepared = Preparation::new(client, engine.runtime(), addresses, multicast_route)?;
     match engine {
-        Engine::Docker => docker::run(prepared, &engine_args),
+        Engine::Docker => docker::run(prepared, &engine_args, !args.without_dns),
         Engine::Podman => podman::run(prepared, &engine_args),
     }
 }

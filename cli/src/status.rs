@@ -5,9 +5,9 @@ use mesh_proto::api::Report;
 use crate::Outcome;
 use crate::args::StatusArgs;
 use crate::client::Client;
-use crate::{output, render};
+use crate::{dns, output, render};
 
-const USAGE: &str = "Usage: mesh status [--json] [targets|connections|peers]";
+const USAGE: &str = "Usage: mesh status [--json] [targets|connections|peers|dns]";
 
 /// What to show.
 enum View {
@@ -24,6 +24,7 @@ pub(crate) fn status(client: &Client, args: &StatusArgs) -> Outcome {
         Some("targets") => View::Targets,
         Some("connections") => View::Connections,
         Some("peers") => View::Peers,
+        Some("dns") => return dns::status(client, args.json),
         Some(other) => {
             output::complain(&format!("Invalid status sub-command '{other}'; {USAGE}"));
             return Ok(1);

@@ -180,6 +180,8 @@ pub const DEGREE: usize = 8;
 pub const ANTI_ENTROPY: Duration = Duration::from_secs(5);
 /// Least time between two records of one router about one topic; the first change after a quiet time goes out at once.
 pub const HOLD_DOWN: Duration = Duration::from_secs(1);
+/// The same for names of containers: they are to be known within a second, also of several that start one after another.
+pub const NAMES_HOLD_DOWN: Duration = Duration::from_millis(250);
 /// Records of one router that are taken in a second; more are left for the next comparison of digests, and counted.
 pub const RECORD_RATE: u64 = 8;
 /// Records of one router that are taken at once.
@@ -332,6 +334,8 @@ pub const MAX_DNS_STRAYS: usize = 8;
 pub const RESOLV_CONF_INTERVAL: Duration = Duration::from_secs(1);
 /// Bytes of `resolv.conf` that are read.
 pub const MAX_RESOLV_CONF: u64 = 64 * 1024;
+/// News of names that wait for the DNS server; then who tells them waits, and tells the newest only.
+pub const MAX_DNS_TOLD: usize = 256;
 /// TCP connections to the DNS server; further ones are closed.
 pub const MAX_DNS_CONNECTIONS: usize = 64;
 /// Such connections of one client.

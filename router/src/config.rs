@@ -15,6 +15,7 @@ use mesh_proto::wire::bounded::truncated;
 use serde::Deserialize;
 
 use crate::cipher::Cipher;
+use crate::names::{DnsSettings, Typed};
 
 /// Most lanes in each direction.
 const MAX_LANES: usize = 16;
@@ -108,6 +109,18 @@ pub struct Options {
     /// Connect only to the peers that are named, not to those they know.
     #[arg(long)]
     pub no_discovery: bool,
+    /// Domain of the names of the mesh [default: mesh.local].
+    #[arg(long, value_name = "DOMAIN")]
+    pub dns_domain: Option<String>,
+    /// Seconds for which clients may keep an answer [default: 1].
+    #[arg(long, value_name = "SECONDS")]
+    pub dns_ttl: Option<u32>,
+    /// Answer DNS queries of containers and of this host here; may be given several times [default: docker0's address].
+    #[arg(long, value_name = "ADDRESS[:PORT]")]
+    pub dns_listen: Vec<String>,
+    /// Answer no DNS queries.
+    #[arg(long)]
+    pub no_dns: bool,
     /// error, warn, info, debug or trace [default: info].
     #[arg(long)]
     pub log_level: Option<String>,
@@ -162,6 +175,8 @@ pub struct Settings {
     pub cipher: Cipher,
     /// Whether peers learnt by gossip are dialled.
     pub discovery: bool,
+    /// How names are answered.
+    pub dns: DnsSettings,
     /// Filter for the log.
     pub log_level: String,
     /// Key file.
@@ -205,6 +220,12 @@ impl Options {
             lanes: merged.lanes.unwrap_or_else(lanes_here),
             cipher: merged.cipher.unwrap_or(Cipher::Auto),
             discovery: !merged.no_discovery,
+            dns: DnsSettings::settle(&Typed {
+                off: merged.no_dns,
+                domain: merged.dns_domain.as_deref(),
+                ttl: merged.dns_ttl,
+                listen: &merged.dns_listen,
+            })?,
             log_level: merged.log_level.unwrap_or_else(|| "info".to_owned()),
             key_file: merged.key_file,
             password_file: merged.password_file,
@@ -238,6 +259,14 @@ impl Options {
             lanes: self.lanes.or(file.lanes),
             cipher: self.cipher.or(file.cipher),
             no_discovery: self.no_discovery || file.no_discovery,
+            dns_domain: self.dns_domain.or(file.dns_domain),
+            dns_ttl: self.dns_ttl.or(file.dns_ttl),
+            dns_listen: if self.dns_listen.is_empty() {
+                file.dns_listen
+            } else {
+                self.dns_listen
+            },
+            no_dns: self.no_dns || file.no_dns,
             log_level: self.log_level.or(file.log_level),
             key_file: self.key_file.or(file.key_file.filter(|_| !own_secret)),
             password_file: self

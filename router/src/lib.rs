@@ -17,6 +17,7 @@ pub mod fastpath;
 pub mod host;
 pub mod lanes;
 mod log;
+pub mod names;
 pub mod port;
 pub mod reset;
 pub mod resolve;

@@ -36,6 +36,7 @@ use crate::engine::Engines;
 use crate::fastpath::{self, FastPath};
 use crate::host::{self, DatapathView, HostView};
 use crate::lanes::{ControlSender, LANE_EVENTS, Lanes, Shared};
+use crate::names::{self, Naming};
 use crate::shell::{Accepts, Command, Shell};
 use crate::state::{Change, Store, Writer};
 use crate::{log, port, resolve, secret};
@@ -68,6 +69,14 @@ async fn start(settings: Settings, secret: MeshSecret) -> anyhow::Result<()> {
     let clock = Clock::start();
     let forwarder = Arc::new(Forwarder::new(&mut OsEntropy));
     let mut control = build_control(&settings, secret, &opened, &forwarder, clock)?;
+    let is_alone = control.report(clock.now()).targets.is_empty();
+    let names = names::Prepared::start(
+        &settings.dns,
+        &settings.bridge,
+        control.me(),
+        is_alone,
+        clock,
+    )?;
     let (kernel, datapath) = build_host(&settings)?;
     let (shared, lane_events) = share(&settings, &opened, &control, forwarder, clock)?;
     // A port that takes fewer lanes: a socket that nobody reads would lose what comes in by it.
@@ -89,7 +98,19 @@ async fn start(settings: Settings, secret: MeshSecret) -> anyhow::Result<()> {
     tokio::spawn(watch_addresses(settings.clone(), endpoint_sender));
     tokio::spawn(sweep(shared.forwarder.clone(), clock));
     let host_view = view(&settings, &shared, datapath.view, fast.as_ref());
-    serve_api(opened.api, host_view, attachments.clone(), command_sender);
+    let feed = names.feed();
+    let naming = names.run(
+        attachments.clone(),
+        opened.store.clone(),
+        command_sender.clone(),
+    )?;
+    serve_api(
+        opened.api,
+        host_view,
+        attachments.clone(),
+        naming,
+        command_sender,
+    );
     let state = write_state(&opened.store)?;
     let shell = Shell {
         control,
@@ -104,6 +125,7 @@ async fn start(settings: Settings, secret: MeshSecret) -> anyhow::Result<()> {
         held,
         pins: opened.pins,
         fast,
+        names: feed,
         state,
     };
     tracing::info!(
@@ -304,12 +326,14 @@ fn serve_api(
     listener: UnixListener,
     host: HostView,
     attachments: Arc<Attachments>,
+    naming: Naming,
     command_sender: mpsc::Sender<Command>,
 ) {
     let (stop_sender, stop) = mpsc::channel(1);
     let api = Api {
         commands: command_sender.clone(),
         attachments,
+        naming,
         host: Arc::new(host),
         stop: stop_sender,
     };

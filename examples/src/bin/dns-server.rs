@@ -8,11 +8,13 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, RwLock};
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use mesh_proto::ids::PeerId;
-use mesh_proto::names::{Container, Domain, Kept, MeshName, Names, Port, Settings, Transport};
+use mesh_proto::names::{
+    Container, Domain, LocalNames, MeshName, Names, Port, Settings, Transport,
+};
 use mesh_router::clock::Clock;
 use mesh_router::dns::{Config, Dns, Upstreams};
 
@@ -39,11 +41,13 @@ fn main() -> anyhow::Result<()> {
         }
     }
     let clock = Clock::start();
-    let mut names = Names::new(PeerId([1; 16]), Kept::default(), clock.now());
-    names.set_containers(containers);
+    let mut host = LocalNames::default();
+    host.set_containers(containers);
+    let mut names = Names::new(PeerId([1; 16]), clock.now());
+    names.set_own(host.entries().to_vec());
     names.settle();
     let dns = Dns::start(Config {
-        names: Arc::new(RwLock::new(names)),
+        names,
         settings: Settings {
             domain: Domain::parse("mesh.local")?,
             ttl: 1,

@@ -176,14 +176,24 @@ impl LocalNames {
         changed
     }
 
+    /// Replaces what was changed by hand, as when a change could not be stored.
+    pub fn set_kept(&mut self, kept: Kept) {
+        self.kept = kept;
+        self.kept.bound();
+        self.refresh();
+    }
+
     /// What is to be kept over a restart.
     pub fn kept(&self) -> &Kept {
         &self.kept
     }
 
-    /// What this router says of its names.
+    /// What this router says of its names: at most [`crate::limits::MAX_NAMES_STATEMENT`] bytes; empty if it has none.
     pub fn statement(&self) -> &[u8] {
-        &self.bytes
+        match self.entries.is_empty() {
+            true => &[],
+            false => &self.bytes,
+        }
     }
 
     /// The same, read.

@@ -1,7 +1,7 @@
 //! Names of containers, and the answers of DNS about them.
 //!
-//! Each router states the names of its own host ([`Names::statement`]); the statements are carried with the routers'
-//! records, signed, each replaced as a whole by a newer one ([`Names::handle_statement`]). So nothing has to be deleted,
+//! Each router states the names of its own host ([`LocalNames::statement`]); the statements are records of a topic of
+//! their own, signed, each replaced as a whole by a newer one ([`Names::handle_statement`]). So nothing has to be deleted,
 //! no clock has to agree with another, and a router that was cut off brings nothing back that ended meanwhile. Names of
 //! a router that cannot be reached are not shown, from the moment that is known ([`Names::set_reachable`]).
 //!
@@ -22,10 +22,6 @@ mod subject;
 mod write;
 mod zone;
 
-use std::collections::BTreeSet;
-
-use core::net::IpAddr;
-
 pub use answer::{Settings, Verdict, answer};
 pub use forward::{Forwarded, Judgement};
 pub use local::{AddError, Added, Container, Kept, LocalNames};
@@ -39,11 +35,10 @@ use crate::ids::{PeerId, Version};
 use crate::limits::NAMES_SETTLE;
 use crate::time::Instant;
 
-/// The names of this host, and of the whole mesh as far as it can be reached.
+/// All names of the mesh, as far as it can be reached, and whether there may be more.
 #[derive(Debug)]
 pub struct Names {
     me: PeerId,
-    local: LocalNames,
     zone: Zone,
     /// Number of the own statement; it is in the view before it is carried anywhere.
     changes: u64,
@@ -53,64 +48,34 @@ pub struct Names {
 }
 
 impl Names {
-    /// The names of a router that starts now, of which `kept` were changed by hand earlier.
-    pub fn new(me: PeerId, kept: Kept, now: Instant) -> Self {
+    /// The names known to a router that starts now: none.
+    pub fn new(me: PeerId, now: Instant) -> Self {
         let mut names = Self {
             me,
-            local: LocalNames::new(kept),
             zone: Zone::default(),
             changes: 0,
             settles: now + NAMES_SETTLE,
             refused: 0,
         };
         names.zone.set_reachable(me, true);
-        names.follow(true);
         names
     }
 
-    /// Replaces the containers of this host. Returns whether the statement changed.
-    pub fn set_containers(&mut self, containers: Vec<Container>) -> bool {
-        let changed = self.local.set_containers(containers);
-        self.follow(changed)
+    /// Replaces what this router states itself ([`LocalNames::entries`]). Returns whether the view changed.
+    pub fn set_own(&mut self, entries: Vec<Entry>) -> bool {
+        self.changes += 1;
+        let version = Version {
+            epoch: 0,
+            seq: self.changes,
+        };
+        // There is always room for the own ones.
+        self.zone
+            .replace(self.me, version, entries, true)
+            .unwrap_or_default()
     }
 
-    /// See [`LocalNames::add`].
-    ///
-    /// # Errors
-    /// As there.
-    pub fn add(&mut self, added: Added) -> Result<bool, AddError> {
-        let changed = self.local.add(added)?;
-        Ok(self.follow(changed))
-    }
-
-    /// See [`LocalNames::remove`].
-    ///
-    /// # Errors
-    /// As there.
-    pub fn remove(
-        &mut self,
-        container: &str,
-        name: Option<&MeshName>,
-        addresses: &BTreeSet<IpAddr>,
-    ) -> Result<usize, AddError> {
-        let count = self.local.remove(container, name, addresses)?;
-        self.follow(count > 0);
-        Ok(count)
-    }
-
-    /// See [`LocalNames::retain`].
-    pub fn retain(&mut self, exists: impl Fn(&str) -> bool) -> bool {
-        let changed = self.local.retain(exists);
-        self.follow(changed)
-    }
-
-    /// What this router says of its names: at most [`crate::limits::MAX_NAMES_STATEMENT`] bytes.
-    pub fn statement(&self) -> &[u8] {
-        self.local.statement()
-    }
-
-    /// Takes what another router states. `version` is that of what carried it; one that is not newer changes nothing.
-    /// Returns whether the view changed.
+    /// Takes what another router states; nothing at all, if it took that back. `version` is that of what carried it; one
+    /// that is not newer changes nothing. Returns whether the view changed.
     ///
     /// # Errors
     /// [`StatementError`]; the origin then has no names here, as what it said before is not true any more.
@@ -123,9 +88,9 @@ impl Names {
         if origin == self.me {
             return Ok(false);
         }
-        let read = decode(bytes);
-        let (entries, error) = match read {
+        let (entries, error) = match decode(bytes) {
             Ok(entries) => (entries, None),
+            Err(_) if bytes.is_empty() => (Vec::new(), None),
             Err(error) => (Vec::new(), Some(error)),
         };
         let result = self.zone.replace(origin, version, entries, false);
@@ -164,29 +129,9 @@ impl Names {
         &self.zone
     }
 
-    /// The names of this host.
-    pub fn local(&self) -> &LocalNames {
-        &self.local
-    }
-
     /// Statements of others that were not taken.
     pub fn refused(&self) -> u64 {
         self.refused
-    }
-
-    /// Shows the own statement if it changed.
-    fn follow(&mut self, changed: bool) -> bool {
-        if changed {
-            self.changes += 1;
-            let version = Version {
-                epoch: 0,
-                seq: self.changes,
-            };
-            let entries = self.local.entries().to_vec();
-            // There is always room for the own ones.
-            let _ = self.zone.replace(self.me, version, entries, true);
-        }
-        changed
     }
 }
 

@@ -138,6 +138,7 @@ impl Attachments {
             networks,
             netns: None,
             addresses: texts(addresses),
+            ..Prepared::default()
         })
     }
 
@@ -167,6 +168,7 @@ impl Attachments {
                     networks: Vec::new(),
                     netns: Some(path.to_string_lossy().into_owned()),
                     addresses: texts(addresses),
+                    ..Prepared::default()
                 })
             }
             Err(error) => {

@@ -1,12 +1,13 @@
 //! The DNS server: sockets around [`mesh_proto::names::answer`], and a forwarder for what is not of the mesh.
 //!
-//! It has a thread of its own, so that a container that asks without end does not hold up the control plane. The two
-//! share [`Names`] behind a lock: control writes when names change, the server reads for each query.
+//! It has a thread of its own, so that a container that asks without end does not hold up the control plane, and the
+//! view of all names is that thread's: it is told what changed ([`Told`]), and nobody else touches it.
 
 mod counters;
 mod forward;
 mod places;
 mod tcp;
+mod told;
 mod udp;
 mod upstreams;
 
@@ -18,7 +19,7 @@ use std::thread::JoinHandle;
 
 use mesh_proto::limits::{
     MAX_DNS_CONNECTIONS, MAX_DNS_CONNECTIONS_PER_SOURCE, MAX_DNS_FORWARDS,
-    MAX_DNS_FORWARDS_PER_SOURCE,
+    MAX_DNS_FORWARDS_PER_SOURCE, MAX_DNS_TOLD,
 };
 use mesh_proto::names::{Names, Settings, Verdict, Way, answer};
 use tokio::sync::mpsc;
@@ -29,12 +30,13 @@ use counters::Counters;
 use places::Places;
 
 pub use counters::Counts;
+pub use told::{Shown, Told};
 pub use upstreams::Upstreams;
 
 /// What a server is started with.
 pub struct Config {
-    /// The names of the mesh.
-    pub names: Arc<RwLock<Names>>,
+    /// The names known at the start.
+    pub names: Names,
     /// Domain and time to live.
     pub settings: Settings,
     /// Whether somebody with this address is answered: containers of this host, and the host.
@@ -60,8 +62,10 @@ pub struct ListenError {
 
 fn hint(error: &io::Error) -> &'static str {
     match error.kind() {
-        io::ErrorKind::AddrInUse => "; another DNS server has it",
-        io::ErrorKind::AddrNotAvailable => "; that is no address of this host",
+        io::ErrorKind::AddrInUse => {
+            "; another DNS server has it: choose another address (--dns-listen), or do without (--no-dns)"
+        }
+        io::ErrorKind::AddrNotAvailable => "; that is no address of this host (--dns-listen)",
         _ => "",
     }
 }
@@ -71,12 +75,18 @@ pub struct Dns {
     shared: Arc<Shared>,
     /// Sockets for the thread; closed to end it.
     sockets: Option<mpsc::UnboundedSender<Opened>>,
+    told: mpsc::Sender<Told>,
     thread: Option<JoinHandle<()>>,
 }
 
 /// What the tasks of the server share.
 struct Shared {
-    config: Config,
+    /// Locked by tasks of the thread only, of which one runs at a time.
+    names: RwLock<Names>,
+    settings: Settings,
+    clients: Clients,
+    upstreams: Upstreams,
+    clock: Clock,
     counters: Counters,
     /// By the address that was asked for: where it listens in truth, and how to end that.
     listening: Mutex<BTreeMap<SocketAddr, Listening>>,
@@ -103,7 +113,11 @@ impl Dns {
     /// When there can be no thread.
     pub fn start(config: Config) -> io::Result<Self> {
         let shared = Arc::new(Shared {
-            config,
+            names: RwLock::new(config.names),
+            settings: config.settings,
+            clients: config.clients,
+            upstreams: config.upstreams,
+            clock: config.clock,
             counters: Counters::default(),
             listening: Mutex::default(),
             forwards: Places::new(MAX_DNS_FORWARDS, MAX_DNS_FORWARDS_PER_SOURCE),
@@ -113,13 +127,15 @@ impl Dns {
             .enable_all()
             .build()?;
         let (sockets, opened) = mpsc::unbounded_channel();
+        let (told, news) = mpsc::channel(MAX_DNS_TOLD);
         let server = shared.clone();
         let thread = std::thread::Builder::new()
             .name("dns".to_owned())
-            .spawn(move || runtime.block_on(run(server, opened)))?;
+            .spawn(move || runtime.block_on(run(server, opened, news)))?;
         Ok(Self {
             shared,
             sockets: Some(sockets),
+            told,
             thread: Some(thread),
         })
     }
@@ -159,6 +175,11 @@ impl Dns {
             }
         }
         errors
+    }
+
+    /// Where news of names are told.
+    pub fn told(&self) -> mpsc::Sender<Told> {
+        self.told.clone()
     }
 
     /// Where queries are answered.
@@ -202,7 +223,12 @@ fn open(wanted: SocketAddr) -> io::Result<(Opened, SocketAddr)> {
     Ok((Opened { wanted, udp, tcp }, truth))
 }
 
-async fn run(shared: Arc<Shared>, mut opened: mpsc::UnboundedReceiver<Opened>) {
+async fn run(
+    shared: Arc<Shared>,
+    mut opened: mpsc::UnboundedReceiver<Opened>,
+    news: mpsc::Receiver<Told>,
+) {
+    tokio::spawn(told::learn(shared.clone(), news));
     while let Some(opened) = opened.recv().await {
         let wanted = opened.wanted;
         if let Err(source) = serve(&shared, opened) {
@@ -229,26 +255,20 @@ fn serve(shared: &Arc<Shared>, opened: Opened) -> io::Result<()> {
 impl Shared {
     /// Answers a query of a client into `out`, or says what else becomes of it.
     fn answer(&self, query: &[u8], way: Way, out: &mut Vec<u8>) -> Verdict {
-        let Config {
-            names,
-            settings,
-            clock,
-            ..
-        } = &self.config;
-        let names = names.read().unwrap_or_else(PoisonError::into_inner);
+        let names = self.names.read().unwrap_or_else(PoisonError::into_inner);
         answer(
             query,
             way,
             &names,
-            settings,
-            clock.now(),
+            &self.settings,
+            self.clock.now(),
             &mut OsEntropy,
             out,
         )
     }
 
     fn is_client(&self, from: IpAddr) -> bool {
-        (self.config.clients)(from)
+        (self.clients)(from)
     }
 
     fn listening(&self) -> std::sync::MutexGuard<'_, BTreeMap<SocketAddr, Listening>> {
@@ -259,7 +279,7 @@ impl Shared {
 
     /// The servers to ask, none of which is this one.
     fn upstreams(&self) -> Vec<SocketAddr> {
-        let mut servers = self.config.upstreams.now();
+        let mut servers = self.upstreams.now();
         let listening = self.listening();
         servers.retain(|server| !listening.values().any(|l| l.address == *server));
         servers

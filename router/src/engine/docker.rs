@@ -10,8 +10,11 @@ use bollard::models::{
 use bollard::query_parameters::{ListContainersOptions, ListNetworksOptions};
 use bollard::{ClientVersion, Docker as Client};
 use mesh_proto::api::Runtime;
+use tokio::sync::mpsc;
 
-use super::{Answer, Container, DRIVER, Engine, EngineError, NetworkEndpoint, is_container_name};
+use super::{
+    Answer, Container, DRIVER, Engine, EngineError, EngineEvent, NetworkEndpoint, is_container_name,
+};
 
 const DEFAULT_SOCKET: &str = "/var/run/docker.sock";
 /// Longest wait for an answer, in seconds; `network connect` waits for other operations on the container.
@@ -48,7 +51,7 @@ impl Docker {
         }
     }
 
-    async fn client(&self) -> Result<Arc<Client>, EngineError> {
+    pub(super) async fn client(&self) -> Result<Arc<Client>, EngineError> {
         if let Some(client) = self.lock().clone() {
             return Ok(client);
         }
@@ -95,7 +98,7 @@ impl Docker {
         format!("Docker is not running (cannot connect to {path})")
     }
 
-    fn error(&self, error: Error, container: Option<&str>) -> EngineError {
+    pub(super) fn error(&self, error: Error, container: Option<&str>) -> EngineError {
         match error {
             Error::DockerResponseServerError {
                 status_code: 404,
@@ -243,6 +246,10 @@ impl Engine for Docker {
         })
     }
 
+    fn follow(&self, events: mpsc::Sender<EngineEvent>) -> Answer<'_, ()> {
+        Box::pin(self.tell(events))
+    }
+
     fn plugs_by_name(&self) -> Answer<'_, bool> {
         Box::pin(async move {
             let client = self.client().await?;
@@ -307,6 +314,15 @@ fn container(answer: ContainerInspectResponse) -> Container {
     let state = answer.state.unwrap_or_default();
     let host = answer.host_config.unwrap_or_default();
     let policy = host.restart_policy.and_then(|p| p.name);
+    let config = answer.config.unwrap_or_default();
+    let settings = answer.network_settings.unwrap_or_default();
+    let networks = settings.networks.unwrap_or_default();
+    let mut aliases: Vec<String> = networks
+        .into_values()
+        .flat_map(|end| end.aliases.unwrap_or_default())
+        .collect();
+    aliases.sort();
+    aliases.dedup();
     Container {
         id: answer.id.unwrap_or_default(),
         name: answer
@@ -319,10 +335,18 @@ fn container(answer: ContainerInspectResponse) -> Container {
         network_mode: host.network_mode.unwrap_or_default(),
         restart_policy: policy.map(|p| p.to_string()).unwrap_or_default(),
         error: state.error.unwrap_or_default(),
-        sandbox: answer
-            .network_settings
-            .and_then(|n| n.sandbox_key)
-            .unwrap_or_default(),
+        sandbox: settings.sandbox_key.unwrap_or_default(),
+        hostname: with_domain(config.hostname, config.domainname),
+        aliases,
+        exposed: config.exposed_ports.unwrap_or_default(),
+    }
+}
+
+/// Docker keeps `-h a.b` whole or in two parts, as its version has it.
+fn with_domain(host: Option<String>, domain: Option<String>) -> String {
+    match (host.unwrap_or_default(), domain.unwrap_or_default()) {
+        (host, domain) if host.is_empty() || domain.is_empty() => host,
+        (host, domain) => format!("{host}.{domain}"),
     }
 }
 
@@ -382,7 +406,9 @@ mod tests {
     fn an_inspection_is_read() {
         let json = r#"{"Id":"0123","Name":"/web","State":{"Running":true,"Pid":42,"Error":"e"},
             "HostConfig":{"NetworkMode":"mesh","RestartPolicy":{"Name":"unless-stopped"}},
-            "NetworkSettings":{"SandboxKey":"/var/run/docker/netns/0"}}"#;
+            "Config":{"Hostname":"www","Domainname":"mesh.local","ExposedPorts":{"80/tcp":{}}},
+            "NetworkSettings":{"SandboxKey":"/var/run/docker/netns/0",
+                "Networks":{"bridge":{"Aliases":null},"mesh":{"Aliases":["shop","0123"]}}}}"#;
         let got = container(serde_json::from_str(json).unwrap());
         let want = Container {
             id: "0123".into(),
@@ -393,6 +419,9 @@ mod tests {
             restart_policy: "unless-stopped".into(),
             error: "e".into(),
             sandbox: "/var/run/docker/netns/0".into(),
+            hostname: "www.mesh.local".into(),
+            aliases: vec!["0123".into(), "shop".into()],
+            exposed: vec!["80/tcp".into()],
         };
         assert_eq!(got, want);
     }

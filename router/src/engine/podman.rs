@@ -122,6 +122,17 @@ struct Inspected {
     name: String,
     state: InspectedState,
     host_config: InspectedHostConfig,
+    #[serde(default)]
+    config: InspectedConfig,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct InspectedConfig {
+    #[serde(default)]
+    hostname: String,
+    #[serde(default)]
+    exposed_ports: Option<BTreeMap<String, serde::de::IgnoredAny>>,
 }
 
 #[derive(Deserialize)]
@@ -170,6 +181,14 @@ fn parse(text: &str) -> Result<Option<Container>, EngineError> {
         restart_policy: c.host_config.restart_policy.name,
         error: c.state.error,
         sandbox: String::new(),
+        hostname: c.config.hostname,
+        aliases: Vec::new(),
+        exposed: c
+            .config
+            .exposed_ports
+            .unwrap_or_default()
+            .into_keys()
+            .collect(),
     }))
 }
 

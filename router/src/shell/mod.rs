@@ -15,6 +15,7 @@ use mesh_proto::fastpath::Beat;
 use mesh_proto::forward::{LaneEvent, Snapshot};
 use mesh_proto::ids::PeerName;
 use mesh_proto::topology::bodies::Attached;
+use mesh_proto::topology::topic::Topic;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -22,6 +23,7 @@ use crate::attach::Announced;
 use crate::clock::Clock;
 use crate::fastpath::FastPath;
 use crate::lanes::ControlSender;
+use crate::names::NamesFeed;
 use crate::state::{Change, Writer};
 
 pub use self::accept::Accepts;
@@ -49,6 +51,8 @@ pub enum Command {
         /// When it was done.
         done: oneshot::Sender<()>,
     },
+    /// Say this about a topic from now on.
+    Say(Topic, Vec<u8>),
     /// A beat came by VXLAN.
     Beat(Beat),
     /// End in good order.
@@ -81,6 +85,8 @@ pub struct Shell {
     pub pins: BTreeMap<PeerName, [u8; 32]>,
     /// The kernel's VXLAN, where it is consented to.
     pub fast: Option<FastPath>,
+    /// Where what others say of names goes.
+    pub names: NamesFeed,
     /// Where the epoch, targets and pins are kept.
     pub state: Writer,
 }
@@ -93,6 +99,7 @@ impl Shell {
             self.carry_out(&mut conns);
             self.run_timers();
             self.carry_out(&mut conns);
+            self.names.tell(&self.control);
             let (deadline, _why) = self.control.next_deadline();
             let sleep = tokio::time::sleep_until(self.clock.to_tokio(deadline));
             // The sources come in random order, so that none starves another; due timers do not depend on it.
@@ -113,6 +120,7 @@ impl Shell {
                     let endpoints = self.endpoints.borrow_and_update().clone();
                     self.control.set_endpoints(endpoints, self.clock.now());
                 }
+                () = self.names.room(), if self.names.waits() => {}
                 () = sleep => {}
             }
         }
@@ -150,8 +158,8 @@ impl Shell {
                 }
                 Output::Targets(targets) => self.state.put(Change::Targets(targets)),
                 Output::Held(held) => self.held.store(held),
-                // Nobody on this host speaks about other topics yet.
-                Output::Said(_) | Output::Reach => {}
+                Output::Said(key) => self.names.said(key),
+                Output::Reach => self.names.reach(&self.control),
                 Output::Fast(peers) => {
                     if let Some(fast) = &self.fast {
                         fast.set(peers);
@@ -189,6 +197,11 @@ impl Shell {
             Command::Forget { targets, done } => {
                 self.control.forget(&targets);
                 let _ = done.send(());
+            }
+            Command::Say(topic, body) => {
+                if let Err(error) = self.control.say(topic, body, now) {
+                    tracing::error!("{topic} cannot be told to others: {error}");
+                }
             }
             Command::Beat(beat) => self.control.handle_beat(beat, now),
             Command::Stop => {}

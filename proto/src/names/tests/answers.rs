@@ -68,7 +68,10 @@ fn mesh() -> Names {
     let mut names = names();
     let mut web = container("a", &["web", "Shop"], &["10.32.0.1", "fd00::1"]);
     web.ports = vec![tcp(80, "http"), tcp(9000, "")];
-    names.set_containers(vec![web, container("b", &["six"], &["fd00::2"])]);
+    own(
+        &mut names,
+        vec![web, container("b", &["six"], &["fd00::2"])],
+    );
     names.set_reachable(B, true);
     let other = stated(&[container("d", &["web", "x.deep"], &["10.32.1.1"])]);
     names.handle_statement(B, seq(1), &other).unwrap();
@@ -249,7 +252,7 @@ fn case_does_not_matter_and_comes_back_as_it_was() {
 fn all_addresses_come_in_every_order() {
     let mut names = names();
     let hosts = (1..=3).map(|n| container(&format!("c{n}"), &["web"], &[&format!("10.32.0.{n}")]));
-    names.set_containers(hosts.collect());
+    own(&mut names, hosts.collect());
     let mut orders = BTreeSet::new();
     let mut dice = dice();
     let mut out = Vec::new();
@@ -273,7 +276,7 @@ fn crowd(count: u8) -> Names {
     let mut names = names();
     let hosts =
         (1..=count).map(|n| container(&format!("c{n}"), &["web"], &[&format!("10.32.0.{n}")]));
-    names.set_containers(hosts.collect());
+    own(&mut names, hosts.collect());
     names
 }
 

@@ -47,14 +47,23 @@ fn tcp(number: u16, service: &str) -> Port {
 }
 
 fn names() -> Names {
-    Names::new(ME, Kept::default(), START)
+    Names::new(ME, START)
+}
+
+fn host(containers: Vec<Container>) -> LocalNames {
+    let mut host = LocalNames::default();
+    host.set_containers(containers);
+    host
 }
 
 /// What a router with these containers states.
 fn stated(containers: &[Container]) -> Vec<u8> {
-    let mut other = names();
-    other.set_containers(containers.to_vec());
-    other.statement().to_vec()
+    host(containers.to_vec()).statement().to_vec()
+}
+
+/// These are the containers of this host.
+fn own(names: &mut Names, containers: Vec<Container>) {
+    names.set_own(host(containers).entries().to_vec());
 }
 
 fn settings() -> Settings {

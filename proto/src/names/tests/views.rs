@@ -64,7 +64,7 @@ fn a_router_that_was_cut_off_brings_nothing_back() {
 #[test]
 fn shared_names_merge_and_say_whose_they_are() {
     let mut names = names();
-    names.set_containers(vec![container("a", &["web"], &["10.32.0.1"])]);
+    own(&mut names, vec![container("a", &["web"], &["10.32.0.1"])]);
     for (peer, address) in [(B, "10.32.0.2"), (C, "10.32.0.3")] {
         names.set_reachable(peer, true);
         names.handle_statement(peer, seq(1), &web(address)).unwrap();
@@ -80,14 +80,14 @@ fn shared_names_merge_and_say_whose_they_are() {
     );
     names.set_reachable(B, false);
     assert_eq!(leads(&names, "web").len(), 2);
-    names.set_containers(Vec::new());
+    own(&mut names, Vec::new());
     assert_eq!(leads(&names, "web"), [(C, ip("10.32.0.3"))]);
 }
 
 #[test]
 fn nobody_speaks_for_this_router() {
     let mut names = names();
-    names.set_containers(vec![container("a", &["web"], &["10.32.0.1"])]);
+    own(&mut names, vec![container("a", &["web"], &["10.32.0.1"])]);
     let high = Version {
         epoch: u64::MAX,
         seq: u64::MAX,
@@ -133,14 +133,17 @@ fn the_mesh_has_a_bound_and_this_host_has_its_place() {
         assert!(names.zone().pairs() <= MAX_NAME_PAIRS);
     }
     assert_eq!(refused, 1);
-    names.set_containers(vec![container("a", &["web"], &["10.32.0.1"])]);
+    own(&mut names, vec![container("a", &["web"], &["10.32.0.1"])]);
     assert_eq!(leads(&names, "web").len(), 1);
 }
 
 #[test]
 fn what_lies_below_a_name_is_found() {
     let mut names = names();
-    names.set_containers(vec![container("a", &["a.b.c", "b-x.c"], &["10.32.0.1"])]);
+    own(
+        &mut names,
+        vec![container("a", &["a.b.c", "b-x.c"], &["10.32.0.1"])],
+    );
     let zone = names.zone();
     assert!(zone.has_below("c") && zone.has_below("b.c"));
     assert!(!zone.has_below("a.b.c") && !zone.has_below("a") && !zone.has_below("x.c"));
