@@ -2,6 +2,7 @@
 
 mod attach;
 mod lifecycle;
+mod names;
 mod podman;
 mod run;
 

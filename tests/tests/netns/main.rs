@@ -7,6 +7,7 @@ mod faults;
 mod hygiene;
 mod idle;
 mod mistakes;
+mod names;
 mod nat;
 mod path_mtu;
 mod run;
