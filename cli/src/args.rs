@@ -1,5 +1,7 @@
 //! The command line: verbs, flags and their help.
 
+mod dns;
+
 use std::net::IpAddr;
 use std::path::PathBuf;
 
@@ -7,6 +9,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use ipnet::IpNet;
 use mesh_proto::api::Runtime;
 use mesh_proto::ids::PeerName;
+
+pub(crate) use dns::{DnsChangeArgs, DnsLookupArgs};
 
 /// One virtual Ethernet switch for all containers on all hosts.
 #[derive(Debug, Parser)]
@@ -76,10 +80,22 @@ pub(crate) enum Verb {
     /// List attached containers: id, MAC address, addresses
     #[command(after_help = "Example:\n  mesh ps\n  mesh ps web db")]
     Ps(PsArgs),
-    /// Show how the router is doing; targets, connections, peers or ipam for detail
+    /// Give a container, or an address, a name in the mesh
+    #[command(override_usage = "mesh dns-add [ADDRESS]... [CONTAINER] [-h NAME]", after_help = dns::ADD_HELP)]
+    DnsAdd(DnsChangeArgs),
+    /// Take names of a container, or of an address, out of the mesh
+    #[command(override_usage = "mesh dns-remove [ADDRESS]... [CONTAINER] [-h NAME]", after_help = dns::REMOVE_HELP)]
+    DnsRemove(DnsChangeArgs),
+    /// Print the addresses of a name, or the names of an address
+    #[command(after_help = dns::LOOKUP_HELP)]
+    DnsLookup(DnsLookupArgs),
+    /// Print the flags of `docker run` by which a container asks this router for names
+    #[command(after_help = dns::ARGS_HELP)]
+    DnsArgs,
+    /// Show how the router is doing; targets, connections, peers, dns or ipam for detail
     #[command(
         after_help = "Exit status: 0 when the router is ready, 1 otherwise.\n\n\
-        Example:\n  mesh status\n  mesh status connections\n  mesh status ipam"
+        Example:\n  mesh status\n  mesh status connections\n  mesh status dns\n  mesh status ipam"
     )]
     Status(StatusArgs),
     /// See to it that the range of addresses has an owner; the first allocation does so, too
@@ -200,6 +216,18 @@ pub(crate) struct LaunchArgs {
     /// Dial the explicit targets only
     #[arg(long)]
     pub(crate) no_discovery: bool,
+    /// Domain of the names of the mesh (default: mesh.local)
+    #[arg(long, value_name = "DOMAIN")]
+    pub(crate) dns_domain: Option<String>,
+    /// Seconds for which clients may keep an answer (default: 1)
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) dns_ttl: Option<u32>,
+    /// Answer DNS queries of containers and of this host here; may be given several times (default: docker0's address)
+    #[arg(long, value_name = "ADDRESS[:PORT]")]
+    pub(crate) dns_listen: Vec<String>,
+    /// Answer no DNS queries; names of this host's containers are told to other hosts all the same
+    #[arg(long)]
+    pub(crate) no_dns: bool,
     /// Log level: error, warn, info, debug, trace
     #[arg(long, value_name = "LEVEL")]
     pub(crate) log_level: Option<String>,
@@ -273,6 +301,9 @@ pub(crate) struct RunArgs {
     /// Seconds that the allocation of an address may take (default: 30)
     #[arg(long, value_name = "SECONDS")]
     pub(crate) timeout: Option<f64>,
+    /// Do not tell the container to ask the router for names
+    #[arg(long)]
+    pub(crate) without_dns: bool,
     /// Addresses, then what the engine is to run
     #[arg(
         trailing_var_arg = true,
@@ -373,7 +404,7 @@ pub(crate) struct StatusArgs {
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
-    /// targets, connections, peers or ipam
+    /// targets, connections, peers, dns or ipam
     #[arg(value_name = "SUB-COMMAND")]
     pub(crate) what: Option<String>,
 }

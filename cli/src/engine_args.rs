@@ -96,6 +96,11 @@ impl EngineArgs {
         named.map(Flag::value).next_back()
     }
 
+    /// Whether one of these long flags was given.
+    pub(crate) fn has(&self, names: &[&str]) -> bool {
+        self.flags.iter().any(|f| f.is_long(names))
+    }
+
     /// Whether the one network that the flags name is `none`.
     pub(crate) fn wants_no_network(&self) -> bool {
         self.networks().eq(["none"])

@@ -9,6 +9,7 @@ mod attach;
 mod client;
 mod completions;
 mod connect;
+mod dns;
 mod docker;
 mod engine;
 mod engine_args;
@@ -64,6 +65,10 @@ fn dispatch(cli: Cli) -> Outcome {
         Verb::Restart(args) => attach::restart(&client()?, &args),
         Verb::Attach(args) => attach::attach(&client()?, &args),
         Verb::Detach(args) => attach::detach(&client()?, &args),
+        Verb::DnsAdd(args) => dns::add(&client()?, &args),
+        Verb::DnsRemove(args) => dns::remove(&client()?, &args),
+        Verb::DnsLookup(args) => dns::lookup(&client()?, &args),
+        Verb::DnsArgs => dns::args(&client()?),
         Verb::Ps(args) => ps::ps(&client()?, &args),
         Verb::Status(args) => status::status(&client()?, &args),
         Verb::Prime(args) => ipam::prime(&client()?, &args),

@@ -30,7 +30,7 @@ pub(crate) fn run(client: &Client, args: &RunArgs) -> Outcome {
     let name = engine_args.container_name().unwrap_or_default();
     let prepared = Preparation::new(client, engine.runtime(), addresses, args, name)?;
     match engine {
-        Engine::Docker => docker::run(prepared, &engine_args),
+        Engine::Docker => docker::run(prepared, &engine_args, !args.without_dns),
         Engine::Podman => podman::run(prepared, &engine_args),
     }
 }

@@ -6,9 +6,9 @@ use mesh_proto::api::ipam::IpamReport;
 use crate::Outcome;
 use crate::args::StatusArgs;
 use crate::client::Client;
-use crate::{ipam, output, render};
+use crate::{dns, ipam, output, render};
 
-const USAGE: &str = "Usage: mesh status [--json] [targets|connections|peers|ipam]";
+const USAGE: &str = "Usage: mesh status [--json] [targets|connections|peers|dns|ipam]";
 
 /// What to show.
 enum View {
@@ -27,6 +27,7 @@ pub(crate) fn status(client: &Client, args: &StatusArgs) -> Outcome {
         Some("connections") => View::Connections,
         Some("peers") => View::Peers,
         Some("ipam") => View::Ipam,
+        Some("dns") => return dns::status(client, args.json),
         Some(other) => {
             output::complain(&format!("Invalid status sub-command '{other}'; {USAGE}"));
             return Ok(1);

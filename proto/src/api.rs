@@ -11,15 +11,23 @@
 //! | `POST /attach` | [`AttachRequest`] | [`Addresses`] |
 //! | `POST /detach` | [`DetachRequest`] | [`Addresses`] |
 //! | `GET /ps` | – | [`Vec<Attached>`] |
+//! | `GET /dns` | – | [`DnsReport`] |
+//! | `GET /dns/client` | – | [`DnsClient`] |
+//! | `POST /dns/lookup` | [`DnsQuestion`] | [`Addresses`] |
+//! | `POST /dns/add` | [`DnsChange`] | [`Done`] |
+//! | `POST /dns/remove` | [`DnsChange`] | [`Done`] |
 //! | `POST /stop` | – | [`Done`] |
 //! | `/ipam…` | | see [`ipam`] |
 //!
 //! An error is an HTTP status of 4xx (the caller's to mend) or 5xx with an [`ErrorBody`]. Field names are in
 //! PascalCase, as in Weave's report, so that `mesh report -f '{{.Router.Name}}'` works as it did there.
 
+mod dns;
 pub mod ipam;
 
 use std::net::SocketAddr;
+
+pub use dns::{DnsChange, DnsClient, DnsEntry, DnsQuestion, DnsReport};
 
 use serde::{Deserialize, Serialize};
 
@@ -101,6 +109,9 @@ pub struct Prepared {
     pub netns: Option<String>,
     /// The addresses, without prefix lengths.
     pub addresses: Vec<String>,
+    /// How the container asks for names.
+    #[serde(default)]
+    pub dns: DnsClient,
 }
 
 /// The container did not start: undo what `prepare` made.

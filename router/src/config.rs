@@ -16,6 +16,7 @@ use serde::Deserialize;
 
 use crate::cipher::Cipher;
 use crate::ipam::Ipalloc;
+use crate::names::{DnsSettings, Typed};
 
 /// Most lanes in each direction.
 const MAX_LANES: usize = 16;
@@ -118,6 +119,18 @@ pub struct Options {
     /// Give the space of routers that are gone for this long to others, like 30m or 2h; 10m at least [default: never].
     #[arg(long, value_name = "TIME")]
     pub auto_reclaim: Option<String>,
+    /// Domain of the names of the mesh [default: mesh.local].
+    #[arg(long, value_name = "DOMAIN")]
+    pub dns_domain: Option<String>,
+    /// Seconds for which clients may keep an answer [default: 1].
+    #[arg(long, value_name = "SECONDS")]
+    pub dns_ttl: Option<u32>,
+    /// Answer DNS queries of containers and of this host here; may be given several times [default: docker0's address].
+    #[arg(long, value_name = "ADDRESS[:PORT]")]
+    pub dns_listen: Vec<String>,
+    /// Answer no DNS queries.
+    #[arg(long)]
+    pub no_dns: bool,
     /// error, warn, info, debug or trace [default: info].
     #[arg(long)]
     pub log_level: Option<String>,
@@ -174,6 +187,8 @@ pub struct Settings {
     pub discovery: bool,
     /// How addresses are allocated.
     pub ipalloc: Ipalloc,
+    /// How names are answered.
+    pub dns: DnsSettings,
     /// Filter for the log.
     pub log_level: String,
     /// Key file.
@@ -222,6 +237,12 @@ impl Options {
                 merged.ipalloc_default_subnet,
                 merged.auto_reclaim.as_deref(),
             )?,
+            dns: DnsSettings::settle(&Typed {
+                off: merged.no_dns,
+                domain: merged.dns_domain.as_deref(),
+                ttl: merged.dns_ttl,
+                listen: &merged.dns_listen,
+            })?,
             log_level: merged.log_level.unwrap_or_else(|| "info".to_owned()),
             key_file: merged.key_file,
             password_file: merged.password_file,
@@ -258,6 +279,14 @@ impl Options {
             ipalloc_range: self.ipalloc_range.or(file.ipalloc_range),
             ipalloc_default_subnet: self.ipalloc_default_subnet.or(file.ipalloc_default_subnet),
             auto_reclaim: self.auto_reclaim.or(file.auto_reclaim),
+            dns_domain: self.dns_domain.or(file.dns_domain),
+            dns_ttl: self.dns_ttl.or(file.dns_ttl),
+            dns_listen: if self.dns_listen.is_empty() {
+                file.dns_listen
+            } else {
+                self.dns_listen
+            },
+            no_dns: self.no_dns || file.no_dns,
             log_level: self.log_level.or(file.log_level),
             key_file: self.key_file.or(file.key_file.filter(|_| !own_secret)),
             password_file: self

@@ -37,6 +37,7 @@ use crate::fastpath::{self, FastPath};
 use crate::host::{self, DatapathView, HostView};
 use crate::ipam::{Addresses, Allocator, Plan};
 use crate::lanes::{ControlSender, LANE_EVENTS, Lanes, Shared};
+use crate::names::{self, Naming};
 use crate::shell::{Accepts, Command, Shell};
 use crate::state::{Change, Store, Writer};
 use crate::{ipam, log, port, resolve, secret};
@@ -71,6 +72,14 @@ async fn start(settings: Settings, secret: MeshSecret) -> anyhow::Result<()> {
     let plan = settings.ipalloc.settle(&settings.bridge)?;
     let mut control = build_control(&settings, secret, &opened, &forwarder, clock)?;
     let (addresses, allocator) = open_addresses(plan, &opened, &control, clock)?;
+    let is_alone = control.report(clock.now()).targets.is_empty();
+    let names = names::Prepared::start(
+        &settings.dns,
+        &settings.bridge,
+        control.me(),
+        is_alone,
+        clock,
+    )?;
     let (kernel, datapath) = build_host(&settings)?;
     let (shared, lane_events) = share(&settings, &opened, &control, forwarder, clock)?;
     // A port that takes fewer lanes: a socket that nobody reads would lose what comes in by it.
@@ -98,7 +107,13 @@ async fn start(settings: Settings, secret: MeshSecret) -> anyhow::Result<()> {
     tokio::spawn(watch_addresses(settings.clone(), endpoint_sender));
     tokio::spawn(sweep(shared.forwarder.clone(), clock));
     let host_view = view(&settings, &shared, datapath.view, fast.as_ref());
-    let api = (attachments.clone(), allocator);
+    let feed = names.feed();
+    let naming = names.run(
+        attachments.clone(),
+        opened.store.clone(),
+        command_sender.clone(),
+    )?;
+    let api = (attachments.clone(), allocator, naming);
     serve_api(opened.api, host_view, api, command_sender);
     let state = write_state(&opened.store)?;
     let shell = Shell {
@@ -114,6 +129,7 @@ async fn start(settings: Settings, secret: MeshSecret) -> anyhow::Result<()> {
         held,
         pins: opened.pins,
         fast,
+        names: feed,
         state,
         addresses,
     };
@@ -337,7 +353,7 @@ fn view(
 fn serve_api(
     listener: UnixListener,
     host: HostView,
-    (attachments, allocator): (Arc<Attachments>, Allocator),
+    (attachments, allocator, naming): (Arc<Attachments>, Allocator, Naming),
     command_sender: mpsc::Sender<Command>,
 ) {
     let (stop_sender, stop) = mpsc::channel(1);
@@ -345,6 +361,7 @@ fn serve_api(
         commands: command_sender.clone(),
         attachments,
         allocator,
+        naming,
         host: Arc::new(host),
         stop: stop_sender,
     };

@@ -83,7 +83,7 @@ macro_rules! tests {
 }
 
 tests! {
-    datagram frame fit fragment offload ingress egress session link_hello link link_message record topology probe text config state ipam api
+    datagram frame fit fragment offload ingress egress session link_hello link link_message record topology probe names text config state ipam api
     control
 }
 

@@ -24,7 +24,7 @@ pub struct Said<'a> {
 
 impl Control {
     /// Says `body` about `topic` from now on, to all routers; an empty one takes back what was said. Told at once after
-    /// a quiet second, else with the next record ([`crate::limits::HOLD_DOWN`]); told again after a restart only if
+    /// a quiet time, else with the next record ([`Topic::hold_down`]); told again after a restart only if
     /// said again.
     ///
     /// # Errors

@@ -162,7 +162,7 @@ impl Attachments {
     }
 
     /// Asks Docker whose endpoints those are that have no owner yet.
-    pub(super) async fn resolve_owners(&self) {
+    pub(crate) async fn resolve_owners(&self) {
         let unknown = |table: &Table| -> Vec<String> {
             let ends = table.endpoints.values();
             let mut networks: Vec<String> = ends
@@ -196,6 +196,20 @@ impl Attachments {
                 }
             });
         }
+    }
+
+    /// A container has another name now.
+    pub(crate) fn rename(&self, container: &str, name: &str) {
+        self.record(|table| {
+            for end in table.endpoints.values_mut() {
+                if let Some(owner) = end.owner.as_mut().filter(|o| o.id == container) {
+                    name.clone_into(&mut owner.name);
+                }
+            }
+            if let Some(member) = table.members.get_mut(container) {
+                name.clone_into(&mut member.name);
+            }
+        });
     }
 
     /// After Join: waits for the interface to arrive, does what Docker does not, and learns the container's name.

@@ -162,6 +162,7 @@ impl Attachments {
             networks,
             netns: None,
             addresses: texts(addresses),
+            ..Prepared::default()
         })
     }
 
@@ -194,6 +195,7 @@ impl Attachments {
                     networks: Vec::new(),
                     netns: Some(path.to_string_lossy().into_owned()),
                     addresses: texts(addresses),
+                    ..Prepared::default()
                 })
             }
             Err(error) => {

@@ -5,14 +5,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bollard::errors::Error;
 use bollard::models::{
-    ContainerInspectResponse, ContainerSummary, Ipam, NetworkCreateRequest,
+    ContainerInspectResponse, ContainerSummary, EndpointSettings, Ipam, NetworkCreateRequest,
     NetworkDisconnectRequest,
 };
 use bollard::query_parameters::{ListContainersOptions, ListNetworksOptions};
 use bollard::{ClientVersion, Docker as Client};
 use mesh_proto::api::Runtime;
+use tokio::sync::mpsc;
 
-use super::{Answer, Container, DRIVER, Engine, EngineError, NetworkEndpoint, is_container_name};
+use super::{
+    Answer, Container, DRIVER, Engine, EngineError, EngineEvent, NetworkEndpoint, is_container_name,
+};
 
 const DEFAULT_SOCKET: &str = "/var/run/docker.sock";
 /// Longest wait for an answer, in seconds; `network connect` waits for other operations on the container.
@@ -49,7 +52,7 @@ impl Docker {
         }
     }
 
-    async fn client(&self) -> Result<Arc<Client>, EngineError> {
+    pub(super) async fn client(&self) -> Result<Arc<Client>, EngineError> {
         if let Some(client) = self.lock().clone() {
             return Ok(client);
         }
@@ -96,7 +99,7 @@ impl Docker {
         format!("Docker is not running (cannot connect to {path})")
     }
 
-    fn error(&self, error: Error, container: Option<&str>) -> EngineError {
+    pub(super) fn error(&self, error: Error, container: Option<&str>) -> EngineError {
         match error {
             Error::DockerResponseServerError {
                 status_code: 404,
@@ -262,6 +265,10 @@ impl Engine for Docker {
         })
     }
 
+    fn follow(&self, events: mpsc::Sender<EngineEvent>) -> Answer<'_, ()> {
+        Box::pin(self.tell(events))
+    }
+
     fn plugs_by_name(&self) -> Answer<'_, bool> {
         Box::pin(async move {
             let client = self.client().await?;
@@ -332,9 +339,20 @@ fn container(answer: ContainerInspectResponse) -> Container {
     let state = answer.state.unwrap_or_default();
     let host = answer.host_config.unwrap_or_default();
     let policy = host.restart_policy.and_then(|p| p.name);
-    let networks = answer.network_settings.unwrap_or_default();
-    let connections = networks.networks.unwrap_or_default().into_values();
-    let options = connections.map(|c| c.driver_opts.unwrap_or_default());
+    let config = answer.config.unwrap_or_default();
+    let settings = answer.network_settings.unwrap_or_default();
+    let ends: Vec<EndpointSettings> = settings
+        .networks
+        .unwrap_or_default()
+        .into_values()
+        .collect();
+    let mut aliases: Vec<String> = ends
+        .iter()
+        .flat_map(|end| end.aliases.clone().unwrap_or_default())
+        .collect();
+    aliases.sort();
+    aliases.dedup();
+    let options = ends.into_iter().map(|c| c.driver_opts.unwrap_or_default());
     Container {
         id: answer.id.unwrap_or_default(),
         name: answer
@@ -347,8 +365,19 @@ fn container(answer: ContainerInspectResponse) -> Container {
         network_mode: host.network_mode.unwrap_or_default(),
         restart_policy: policy.map(|p| p.to_string()).unwrap_or_default(),
         error: state.error.unwrap_or_default(),
-        sandbox: networks.sandbox_key.unwrap_or_default(),
         connections: options.map(|o| o.into_iter().collect()).collect(),
+        sandbox: settings.sandbox_key.unwrap_or_default(),
+        hostname: with_domain(config.hostname, config.domainname),
+        aliases,
+        exposed: config.exposed_ports.unwrap_or_default(),
+    }
+}
+
+/// Docker keeps `-h a.b` whole or in two parts, as its version has it.
+fn with_domain(host: Option<String>, domain: Option<String>) -> String {
+    match (host.unwrap_or_default(), domain.unwrap_or_default()) {
+        (host, domain) if host.is_empty() || domain.is_empty() => host,
+        (host, domain) => format!("{host}.{domain}"),
     }
 }
 
@@ -408,8 +437,9 @@ mod tests {
     fn an_inspection_is_read() {
         let json = r#"{"Id":"0123","Name":"/web","State":{"Running":true,"Pid":42,"Error":"e"},
             "HostConfig":{"NetworkMode":"mesh","RestartPolicy":{"Name":"unless-stopped"}},
-            "NetworkSettings":{"SandboxKey":"/var/run/docker/netns/0","Networks":{"bridge":{"DriverOpts":null},
-            "mesh":{"DriverOpts":{"mesh.address":"10.32.0.1/12"}}}}}"#;
+            "Config":{"Hostname":"www","Domainname":"mesh.local","ExposedPorts":{"80/tcp":{}}},
+            "NetworkSettings":{"SandboxKey":"/var/run/docker/netns/0","Networks":{"bridge":{"Aliases":null,"DriverOpts":null},
+            "mesh":{"Aliases":["shop","0123"],"DriverOpts":{"mesh.address":"10.32.0.1/12"}}}}}"#;
         let mut got = container(serde_json::from_str(json).unwrap());
         got.connections.retain(|options| !options.is_empty());
         let want = Container {
@@ -425,6 +455,9 @@ mod tests {
                 "mesh.address".to_owned(),
                 "10.32.0.1/12".to_owned(),
             )])],
+            hostname: "www.mesh.local".into(),
+            aliases: vec!["0123".into(), "shop".into()],
+            exposed: vec!["80/tcp".into()],
         };
         assert_eq!(got, want);
     }

@@ -126,6 +126,17 @@ struct Inspected {
     name: String,
     state: InspectedState,
     host_config: InspectedHostConfig,
+    #[serde(default)]
+    config: InspectedConfig,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct InspectedConfig {
+    #[serde(default)]
+    hostname: String,
+    #[serde(default)]
+    exposed_ports: Option<BTreeMap<String, serde::de::IgnoredAny>>,
 }
 
 #[derive(Deserialize)]
@@ -175,6 +186,14 @@ fn parse(text: &str) -> Result<Option<Container>, EngineError> {
         error: c.state.error,
         sandbox: String::new(),
         connections: Vec::new(),
+        hostname: c.config.hostname,
+        aliases: Vec::new(),
+        exposed: c
+            .config
+            .exposed_ports
+            .unwrap_or_default()
+            .into_keys()
+            .collect(),
     }))
 }
 

@@ -16,6 +16,7 @@ use mesh_proto::forward::{LaneEvent, Snapshot};
 use mesh_proto::ids::PeerName;
 use mesh_proto::time::Instant;
 use mesh_proto::topology::bodies::Attached;
+use mesh_proto::topology::topic::Topic;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -24,6 +25,7 @@ use crate::clock::Clock;
 use crate::fastpath::FastPath;
 use crate::ipam::{Addresses, Stir};
 use crate::lanes::ControlSender;
+use crate::names::NamesFeed;
 use crate::state::{Change, Writer};
 
 pub use self::accept::Accepts;
@@ -51,6 +53,8 @@ pub enum Command {
         /// When it was done.
         done: oneshot::Sender<()>,
     },
+    /// Say this about a topic from now on.
+    Say(Topic, Vec<u8>),
     /// A beat came by VXLAN.
     Beat(Beat),
     /// End in good order.
@@ -83,6 +87,8 @@ pub struct Shell {
     pub pins: BTreeMap<PeerName, [u8; 32]>,
     /// The kernel's VXLAN, where it is consented to.
     pub fast: Option<FastPath>,
+    /// Where what others say of names goes.
+    pub names: NamesFeed,
     /// Where the epoch, targets and pins are kept.
     pub state: Writer,
     /// Addresses that routers allocate, where that is wanted.
@@ -97,6 +103,7 @@ impl Shell {
             self.carry_out(&mut conns);
             self.run_timers();
             self.carry_out(&mut conns);
+            self.names.tell(&self.control);
             let sleep = tokio::time::sleep_until(self.clock.to_tokio(self.next_deadline()));
             // The sources come in random order, so that none starves another; due timers do not depend on it.
             tokio::select! {
@@ -121,6 +128,7 @@ impl Shell {
                         addresses.handle(stir, &self.control, self.clock.now());
                     }
                 }
+                () = self.names.room(), if self.names.waits() => {}
                 () = sleep => {}
             }
         }
@@ -182,8 +190,10 @@ impl Shell {
                 }
                 Output::Targets(targets) => self.state.put(Change::Targets(targets)),
                 Output::Held(held) => self.held.store(held),
+                Output::Said(key) => self.names.said(key),
+                Output::Reach => self.names.reach(&self.control),
                 // Whoever speaks about the topic has heard it.
-                Output::Said(_) | Output::Told { .. } | Output::Reach => {}
+                Output::Told { .. } => {}
                 Output::Fast(peers) => {
                     if let Some(fast) = &self.fast {
                         fast.set(peers);
@@ -221,6 +231,11 @@ impl Shell {
             Command::Forget { targets, done } => {
                 self.control.forget(&targets);
                 let _ = done.send(());
+            }
+            Command::Say(topic, body) => {
+                if let Err(error) = self.control.say(topic, body, now) {
+                    tracing::error!("{topic} cannot be told to others: {error}");
+                }
             }
             Command::Beat(beat) => self.control.handle_beat(beat, now),
             Command::Stop => {}

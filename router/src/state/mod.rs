@@ -15,6 +15,7 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
+use mesh_proto::names::Kept;
 use mesh_sys::process::LockFile;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -27,6 +28,7 @@ const IDENTITY: &str = "identity";
 const TARGETS: &str = "targets";
 const PINS: &str = "pins";
 const ATTACHMENTS: &str = "attachments";
+const NAMES: &str = "names";
 const LOCK: &str = "lock";
 /// Written by `mesh launch`, with what the router says.
 pub(crate) const LOG: &str = "router.log";
@@ -310,6 +312,25 @@ impl Store {
         self.save(ATTACHMENTS, table)
     }
 
+    /// Names changed by hand; none when nothing was stored.
+    ///
+    /// # Errors
+    /// [`StateError::Corrupt`], [`StateError::Io`].
+    pub fn names(&self) -> Result<Kept, StateError> {
+        self.load(
+            NAMES,
+            "remove it and run `mesh dns-add` and `dns-remove` again",
+        )
+    }
+
+    /// Replaces the names changed by hand.
+    ///
+    /// # Errors
+    /// [`StateError::Io`]; the old content stays.
+    pub fn set_names(&self, kept: &Kept) -> Result<(), StateError> {
+        self.save(NAMES, kept)
+    }
+
     fn load<T: DeserializeOwned + Default>(
         &self,
         name: &str,
@@ -336,7 +357,16 @@ impl Store {
 /// The first file that could not be removed.
 pub fn erase(dir: &Path) -> io::Result<Vec<PathBuf>> {
     let mut removed = Vec::new();
-    for name in [IDENTITY, TARGETS, PINS, ATTACHMENTS, LOCK, LOG, OLD_LOG] {
+    for name in [
+        IDENTITY,
+        TARGETS,
+        PINS,
+        ATTACHMENTS,
+        NAMES,
+        LOCK,
+        LOG,
+        OLD_LOG,
+    ] {
         for path in [dir.join(name), dir.join(format!(".{name}.tmp"))] {
             match fs::remove_file(&path) {
                 Ok(()) => removed.push(path),

@@ -20,6 +20,7 @@ mod link;
 mod link_hello;
 mod link_message;
 mod mutate;
+mod names;
 mod offload;
 mod probe;
 mod record;
@@ -78,6 +79,7 @@ pub const TARGETS: &[Target] = targets! {
     unicast, 20_000, "signed messages from one router to another";
     topology, 400, "records, the link-state database and routes";
     probe, 300_000, "bodies of probes";
+    names, 100_000, "statements of names, queries of DNS, answers of other servers, resolv.conf";
     text, 100_000, "addresses, targets and names as people type them";
     config, 10_000, "the router's configuration file";
     state, 3_000, "files of the router's state directory";

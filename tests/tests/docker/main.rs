@@ -3,6 +3,7 @@
 mod attach;
 mod ipam;
 mod lifecycle;
+mod names;
 mod podman;
 mod run;
 

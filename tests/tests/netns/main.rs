@@ -8,6 +8,7 @@ mod hygiene;
 mod idle;
 mod ipam;
 mod mistakes;
+mod names;
 mod nat;
 mod path_mtu;
 mod run;
