@@ -111,8 +111,8 @@ pub trait Engine: Send + Sync {
     /// Every container, stopped ones included: full id → whether it runs.
     fn list(&self) -> Answer<'_, BTreeMap<String, bool>>;
 
-    /// Containers that are on Docker networks of ours and do not run now, by full id.
-    fn stopped_on_mesh(&self) -> Answer<'_, BTreeSet<String>>;
+    /// Containers that are on Docker networks of ours, running or not, by full id.
+    fn on_mesh(&self) -> Answer<'_, BTreeSet<String>>;
 
     /// Whether Docker plugs the networks of a container that starts in the order of their names, and nobody can act in
     /// between. Otherwise the order is any, and the driver is asked about each endpoint once it is plugged.
