@@ -167,8 +167,8 @@ impl Ipam {
             }
         };
         let slice = self.state.slicing.slice_of(addr);
-        // Who lost the slice meanwhile has nothing to lend.
-        let is_owner = slice.is_some_and(|s| self.state.owner(s) == Some(from));
+        // Who lost the slice meanwhile has nothing to lend. What it took a moment ago it may not have stated yet.
+        let is_owner = slice.is_some_and(|s| self.state.owner(s).is_none_or(|o| o == from));
         let is_free = !self.state.held.contains_key(&addr);
         if epoch == self.config.epoch && fits && is_owner && is_free {
             self.hold(addr, &request);

@@ -196,8 +196,9 @@ impl Attachments {
         living.map(|(holder, _)| holder.clone()).collect()
     }
 
-    /// What Docker keeps for containers that do not run; nothing when it cannot be asked. Asked again only when there
-    /// are other such containers, or other addresses, than before.
+    /// What Docker keeps for its containers; nothing when it cannot be asked. Also for those that run: one that is about to
+    /// stop has lost its endpoint already. Asked again only when there are other containers, or other addresses that
+    /// nobody in the table uses, than before.
     async fn promised(
         &self,
         held: &BTreeMap<Ipv4Addr, String>,
@@ -212,8 +213,8 @@ impl Attachments {
         if open.is_empty() && self.holds().has_asked {
             return Some(BTreeMap::new());
         }
-        let stopped = docker.stopped_on_mesh().await.ok()?;
-        let question = (stopped, open);
+        let containers = docker.on_mesh().await.ok()?;
+        let question = (containers, open);
         if self.holds().has_asked && self.holds().asked == question {
             return Some(self.holds().promised.clone());
         }

@@ -246,7 +246,7 @@ impl Engine for Docker {
         })
     }
 
-    fn stopped_on_mesh(&self) -> Answer<'_, BTreeSet<String>> {
+    fn on_mesh(&self) -> Answer<'_, BTreeSet<String>> {
         Box::pin(async move {
             let networks = self.our_networks().await?;
             if networks.is_empty() {
@@ -260,8 +260,7 @@ impl Engine for Docker {
             let client = self.client().await?;
             let found = client.list_containers(Some(options)).await;
             let found = found.map_err(|e| self.error(e, None))?;
-            let stopped = found.into_iter().filter(|c| !has_process(c));
-            Ok(stopped.filter_map(|c| c.id).collect())
+            Ok(found.into_iter().filter_map(|c| c.id).collect())
         })
     }
 

@@ -120,11 +120,11 @@ impl Engine for FakeEngine {
         })
     }
 
-    fn stopped_on_mesh(&self) -> Answer<'_, BTreeSet<String>> {
+    fn on_mesh(&self) -> Answer<'_, BTreeSet<String>> {
         self.answer(|w| {
             let all = w.containers.values();
-            let stopped = all.filter(|c| !c.running && !c.connections.is_empty());
-            Ok(stopped.map(|c| c.id.clone()).collect())
+            let connected = all.filter(|c| !c.connections.is_empty());
+            Ok(connected.map(|c| c.id.clone()).collect())
         })
     }
 

@@ -132,8 +132,8 @@ pub trait Engine: Send + Sync {
     /// Every container, stopped ones included: full id → whether it runs.
     fn list(&self) -> Answer<'_, BTreeMap<String, bool>>;
 
-    /// Containers that are on Docker networks of ours and do not run now, by full id.
-    fn stopped_on_mesh(&self) -> Answer<'_, BTreeSet<String>>;
+    /// Containers that are on Docker networks of ours, running or not, by full id.
+    fn on_mesh(&self) -> Answer<'_, BTreeSet<String>>;
 
     /// Tells what happens, until the engine goes away or nobody listens. Podman, which has no daemon, tells nothing.
     fn follow(&self, events: mpsc::Sender<EngineEvent>) -> Answer<'_, ()> {

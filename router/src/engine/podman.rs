@@ -90,7 +90,7 @@ impl Engine for Podman {
 
     // podman's networks are not ours: its containers join namespaces that the router made.
 
-    fn stopped_on_mesh(&self) -> Answer<'_, BTreeSet<String>> {
+    fn on_mesh(&self) -> Answer<'_, BTreeSet<String>> {
         Box::pin(std::future::ready(Ok(BTreeSet::new())))
     }
 

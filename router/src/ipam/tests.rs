@@ -4,12 +4,14 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
+use ipnet::Ipv4Net;
 use mesh_proto::control::Config as ControlConfig;
 use mesh_proto::crypto::aead::Suites;
 use mesh_proto::crypto::identity::Identity;
 use mesh_proto::crypto::secret::MeshSecret;
 use mesh_proto::forward::Forwarder;
 use mesh_proto::ids::PeerName;
+use mesh_proto::ipam::Want;
 use mesh_proto::topology::record::Ed25519;
 
 use super::*;

@@ -223,3 +223,52 @@ fn leaving_alone_ends_at_its_deadline() {
     );
     assert_eq!(one.ask("b", "10.32.0.0/24"), Err(Refusal::Leaving));
 }
+
+#[test]
+fn a_loan_is_taken_though_its_owner_has_not_stated_the_slice_yet() {
+    let mut one = One::new();
+    let founder = PeerId([0; 16]);
+    let statement = Statement {
+        version: crate::ids::Version { epoch: 1, seq: 1 },
+        range: net("10.32.0.0/12"),
+        settled: 1,
+        live: false,
+        free: 0,
+        own: Vec::new(),
+        others: Vec::new(),
+        pins: Vec::new(),
+        fences: Vec::new(),
+        conflicts: Vec::new(),
+    };
+    let stated = statement.encode();
+    one.ipam
+        .handle_statement(founder, &stated, true, NOW)
+        .unwrap();
+    one.ipam
+        .allocate(RequestId(1), "a", net("10.32.5.0/24"), LATER, NOW)
+        .unwrap();
+    let is_asked = |o: &Output| matches!(o, Output::Send { to, .. } if *to == founder);
+    assert!(one.drain().iter().any(is_asked));
+    let addr = [10, 32, 5, 1].into();
+    let lent = |number| {
+        Message::Lent {
+            epoch: 1,
+            number,
+            addr,
+        }
+        .encode()
+    };
+    // What nobody asked for is not taken.
+    one.ipam.handle_message(founder, &lent(9), NOW).unwrap();
+    assert_eq!(one.ipam.allocations().count(), 0);
+    one.ipam.handle_message(founder, &lent(1), NOW).unwrap();
+    assert_eq!(one.answer(), Ok(addr));
+    // It is told to all as held in what is not this router's.
+    one.ipam.handle_timeout(LATER);
+    let pins = |o: Output| match o {
+        Output::Statement(bytes) => Statement::decode(&bytes).unwrap().pins,
+        _ => Vec::new(),
+    };
+    let last = one.drain().into_iter().map(pins).next_back();
+    assert_eq!(last.unwrap().first().map(|pin| pin.addr), Some(addr));
+}

@@ -201,7 +201,12 @@ async fn a_container_of_docker_keeps_its_address_until_it_is_destroyed() {
     s.reconcile().await;
     // Stopped: another container may not have it, not even explicitly.
     stop_in_docker(&s, "kept", networks);
+    // Docker takes its endpoint away before it calls it stopped.
+    s.docker.update("kept", |c| c.running = true);
     s.attachments.delete_endpoint("e1").await;
+    s.reconcile().await;
+    assert_eq!(held(&s).await, ["10.32.0.1"]);
+    s.docker.update("kept", |c| c.running = false);
     s.reconcile().await;
     assert_eq!(held(&s).await, ["10.32.0.1"]);
     let error = s.attach("web", &["10.32.0.1/24"]).await.unwrap_err();

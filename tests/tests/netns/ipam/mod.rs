@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
-use mesh_tests::{Host, Setup, Testbed, all_reach_all, tell, wait_until, with_testbed};
+use mesh_tests::{Host, Setup, Testbed, all_reach_all, wait_until, with_testbed};
 
 use crate::full_mesh;
 
