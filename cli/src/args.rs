@@ -1,6 +1,7 @@
 //! The command line: verbs, flags and their help.
 
 mod dns;
+mod views;
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -11,6 +12,7 @@ use mesh_proto::api::Runtime;
 use mesh_proto::ids::PeerName;
 
 pub(crate) use dns::{DnsChangeArgs, DnsLookupArgs};
+pub(crate) use views::{PsArgs, ReportArgs, StatusArgs, TopologyArgs};
 
 /// One virtual Ethernet switch for all containers on all hosts.
 #[derive(Debug, Parser)]
@@ -98,6 +100,12 @@ pub(crate) enum Verb {
         Example:\n  mesh status\n  mesh status connections\n  mesh status dns\n  mesh status ipam"
     )]
     Status(StatusArgs),
+    /// Draw the mesh: routers, links, and the ways from here
+    #[command(
+        after_help = "Red and dashed links are not established at both ends; frames do not pass by them.\n\n\
+        Example:\n  mesh topology\n  mesh topology --svg > mesh.svg\n  mesh topology --dot | neato -Tpng > mesh.png"
+    )]
+    Topology(TopologyArgs),
     /// See to it that the range of addresses has an owner; the first allocation does so, too
     #[command(
         after_help = "For scripts that bring up several hosts and want to know that all agree before they allocate.\n\n\
@@ -385,39 +393,6 @@ pub(crate) struct DetachArgs {
     /// Addresses, then the container
     #[arg(required = true, value_name = "ADDRESS... CONTAINER")]
     pub(crate) rest: Vec<String>,
-}
-
-/// `mesh ps`.
-#[derive(Debug, Args)]
-pub(crate) struct PsArgs {
-    /// Print JSON
-    #[arg(long)]
-    pub(crate) json: bool,
-    /// Only these containers
-    #[arg(value_name = "CONTAINER")]
-    pub(crate) containers: Vec<String>,
-}
-
-/// `mesh status`.
-#[derive(Debug, Args)]
-pub(crate) struct StatusArgs {
-    /// Print JSON
-    #[arg(long)]
-    pub(crate) json: bool,
-    /// targets, connections, peers, dns or ipam
-    #[arg(value_name = "SUB-COMMAND")]
-    pub(crate) what: Option<String>,
-}
-
-/// `mesh report`.
-#[derive(Debug, Args)]
-pub(crate) struct ReportArgs {
-    /// Go template to render the report with
-    #[arg(short, long, value_name = "TEMPLATE", conflicts_with = "json")]
-    pub(crate) format: Option<String>,
-    /// Print JSON (the default)
-    #[arg(long)]
-    pub(crate) json: bool,
 }
 
 /// `mesh reset`.

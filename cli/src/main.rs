@@ -29,6 +29,7 @@ mod status;
 mod stop;
 mod template;
 mod template_text;
+mod topology;
 mod version;
 
 use std::process::ExitCode;
@@ -71,6 +72,7 @@ fn dispatch(cli: Cli) -> Outcome {
         Verb::DnsArgs => dns::args(&client()?),
         Verb::Ps(args) => ps::ps(&client()?, &args),
         Verb::Status(args) => status::status(&client()?, &args),
+        Verb::Topology(args) => topology::topology(&client()?, &args),
         Verb::Prime(args) => ipam::prime(&client()?, &args),
         Verb::Rmpeer(args) => ipam::rmpeer(&client()?, &args),
         Verb::Report(args) => report::report(&client()?, &args),

@@ -19,6 +19,10 @@ fn views() {
         ("status-targets", "status targets"),
         ("status-connections", "status connections"),
         ("status-peers", "status peers"),
+        ("topology", "topology"),
+        ("topology-dot", "topology --dot"),
+        ("topology-svg", "topology --svg"),
+        ("topology-json", "topology --json"),
         ("ps", "ps"),
         ("ps-named", "ps db 0123"),
     ] {
@@ -123,9 +127,9 @@ fn a_router_that_is_not_ready_is_shown_and_is_a_failure() {
 
 #[test]
 fn a_wrong_sub_command_is_told_with_usage() {
-    let said = Lab::with_router().mesh("status dns");
+    let said = Lab::with_router().mesh("status links");
     assert_eq!(said.status, 1);
-    assert!(said.err.contains("Invalid status sub-command 'dns'; "));
+    assert!(said.err.contains("Invalid status sub-command 'links'; "));
 }
 
 #[test]
