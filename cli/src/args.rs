@@ -31,9 +31,10 @@ Addresses:  none or net:default | net:10.32.5.0/24 | 10.2.1.1/24 or ip:10.2.1.1/
 
 Example, on two hosts:
   host1$ mesh launch
-  host1$ mesh run ubuntu sleep 1d
+  host1$ mesh run --name web nginx
+  host1$ mesh ps web
   host2$ mesh launch host1
-  host2$ mesh run ubuntu ping 10.32.0.1";
+  host2$ mesh run ubuntu ping ADDRESS-OF-WEB";
 
 /// What to do.
 #[derive(Debug, Subcommand)]

@@ -254,8 +254,8 @@ async fn a_journal_that_grows_is_made_anew_and_loses_nothing() {
 async fn granted_in_a_second() {
     use std::io::Write as _;
     use std::time::Instant as OsInstant;
-    const CLIENTS: usize = 16;
-    const EACH: usize = 100;
+    const CLIENTS: usize = 4;
+    const EACH: usize = 400;
     let dir = tempfile::tempdir().unwrap();
     let router = Arc::new(Router::start(dir.path(), 1).unwrap());
     router.acquire("first", NET).await.unwrap();
