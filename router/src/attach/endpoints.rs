@@ -206,8 +206,10 @@ impl Attachments {
                     name.clone_into(&mut owner.name);
                 }
             }
-            if let Some(member) = table.members.get_mut(container) {
-                name.clone_into(&mut member.name);
+            for (key, member) in &mut table.members {
+                if member.owner(key) == container {
+                    name.clone_into(&mut member.name);
+                }
             }
         });
     }

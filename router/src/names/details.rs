@@ -10,9 +10,11 @@ use crate::engine::Container;
 /// Where the host keeps the names of services.
 const SERVICES: &str = "/etc/services";
 
-/// Names beside the one that everybody knows, and ports.
+/// Names and ports.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Details {
+    /// The one that everybody knows: it may have another one since its attachment was told.
+    pub(super) name: String,
     pub(super) names: Vec<MeshName>,
     pub(super) ports: Vec<Port>,
 }
@@ -29,6 +31,7 @@ impl Details {
         let aliases = container.aliases.iter().filter(is_own);
         names.extend(aliases.filter_map(|name| MeshName::relative(name).ok()));
         Self {
+            name: container.name.clone(),
             names,
             ports: container.exposed.iter().filter_map(|p| port(p)).collect(),
         }

@@ -122,7 +122,11 @@ impl Host {
             Word::Event(EngineEvent::Renamed(id, name)) => self.attachments.rename(&id, &name),
             Word::Event(EngineEvent::Removed(id)) => self.forget(|container| container != id),
             Word::Details(id, details) => {
-                self.details.insert(id.clone(), details.unwrap_or_default());
+                let details = details.unwrap_or_default();
+                if !details.name.is_empty() {
+                    self.attachments.rename(&id, &details.name);
+                }
+                self.details.insert(id.clone(), details);
                 if self.asked.remove(&id) == Some(true) {
                     self.inquire(&id);
                 }

@@ -17,9 +17,10 @@ fn inside(host: &Host, container: &str, line: &str) -> Result<Outcome> {
     let pid = host
         .docker(&["inspect", "-f", "{{.State.Pid}}", container])?
         .ok()?;
-    let conf = format!("/proc/{pid}/root/etc/resolv.conf");
+    // A file of another mount namespace cannot be bound, only a copy of it.
+    let conf = format!("/run/resolv-{container}.conf");
     host.shell(&format!(
-        "nsenter -t {pid} -n unshare -m sh -c 'mount --bind {conf} /etc/resolv.conf && {line}'"
+        "cat /proc/{pid}/root/etc/resolv.conf >{conf}; nsenter -t {pid} -n unshare -m sh -c 'mount --bind {conf} /etc/resolv.conf && {line}'"
     ))
 }
 
