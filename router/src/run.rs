@@ -72,7 +72,7 @@ async fn start(settings: Settings, secret: MeshSecret) -> anyhow::Result<()> {
     let plan = settings.ipalloc.settle(&settings.bridge)?;
     let mut control = build_control(&settings, secret, &opened, &forwarder, clock)?;
     let (addresses, allocator) = open_addresses(plan, &opened, &control, clock)?;
-    let is_alone = control.report(clock.now()).targets.is_empty();
+    let is_alone = !control.has_targets();
     let names = names::Prepared::start(
         &settings.dns,
         &settings.bridge,
@@ -251,7 +251,7 @@ fn open_addresses(
         }
     };
     let now = clock.now();
-    let expecting = !control.report(now).targets.is_empty();
+    let expecting = control.has_targets();
     let dir = opened.store.dir();
     let (addresses, allocator) = ipam::open(&plan, dir, opened.epoch, control, expecting, now)?;
     Ok((Some(addresses), allocator))

@@ -186,6 +186,11 @@ impl Control {
         self.me
     }
 
+    /// Whether the operator named routers to dial.
+    pub fn has_targets(&self) -> bool {
+        self.targets.explicit().next().is_some()
+    }
+
     /// The next effect to carry out, in order.
     pub fn poll_output(&mut self) -> Option<Output> {
         self.outputs.pop_front()

@@ -5,6 +5,7 @@ mod graph;
 pub mod lsdb;
 pub mod record;
 pub mod routes;
+mod signed;
 pub mod sums;
 pub mod sync;
 #[cfg(test)]

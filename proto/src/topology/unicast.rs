@@ -15,15 +15,15 @@ use core::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::record::RecordError;
+use super::signed::{self, SIGNATURE};
 use super::topic::Topic;
-use crate::crypto::identity::{self, BadSignature, Identity};
+use crate::crypto::identity::{BadSignature, Identity};
 use crate::ids::PeerId;
 use crate::limits::MAX_RECORD;
 use crate::wire::bounded::Blob;
 use crate::wire::codec::{self, CodecError};
 
 const LABEL: &[u8] = b"mesh unicast v1";
-const SIGNATURE: usize = 64;
 
 /// A message from one router to another, with the bytes that were signed.
 #[derive(Clone, PartialEq, Eq)]
@@ -56,16 +56,13 @@ impl SignedUnicast {
         body: &[u8],
         identity: &Identity,
     ) -> Result<Self, RecordError> {
-        let mut message = LABEL.to_vec();
         let envelope = Envelope {
             topic,
             origin: identity.id(),
             destination,
             body: Blob(body),
         };
-        codec::encode(&envelope, &mut message)?;
-        let mut bytes = identity.sign(&message).to_vec();
-        bytes.extend_from_slice(&message[LABEL.len()..]);
+        let bytes = signed::sign(LABEL, &envelope, identity)?;
         Self::parse(bytes)
     }
 
@@ -95,12 +92,7 @@ impl SignedUnicast {
     /// # Errors
     /// [`BadSignature`] when it is not.
     pub fn verify(&self, sign_key: &[u8; 32]) -> Result<(), BadSignature> {
-        if identity::peer_id(sign_key) != self.origin {
-            return Err(BadSignature);
-        }
-        let (signature, signed) = self.bytes.split_first_chunk().ok_or(BadSignature)?;
-        let message = [LABEL, signed].concat();
-        identity::verify(sign_key, &message, signature)
+        signed::verify(LABEL, &self.bytes, sign_key, self.origin)
     }
 
     /// What it is about.

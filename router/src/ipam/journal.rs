@@ -13,12 +13,14 @@
 //! one behind it was whole once, and the file is refused; a damaged end is a write that a crash cut short, of which
 //! nobody was told, and is cut off. The first frame comes with the file itself and is never cut short.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
+
+use crate::state::file as state_file;
 
 /// Name of the file in the state directory.
 pub(crate) const FILE: &str = "addresses";
@@ -162,19 +164,8 @@ impl JournalFile {
     /// # Errors
     /// The system's; the old file is still there, unless the last step failed.
     pub(crate) fn create(path: &Path, entries: &[Vec<u8>]) -> io::Result<Self> {
-        let dir = path.parent().unwrap_or(Path::new("."));
-        let temporary = dir.join(format!(".{FILE}.tmp"));
         let bytes = file(entries);
-        let written = write_new(&temporary, &bytes).and_then(|file| {
-            fs::rename(&temporary, path)?;
-            Ok(file)
-        });
-        if written.is_err() {
-            // The error that is reported is the first one.
-            let _ = fs::remove_file(&temporary);
-        }
-        let file = written?;
-        File::open(dir)?.sync_all()?;
+        let file = state_file::replace(path, &bytes)?;
         Ok(Self {
             file,
             length: bytes.len(),
@@ -198,18 +189,6 @@ impl JournalFile {
     pub(crate) fn length(&self) -> usize {
         self.length
     }
-}
-
-fn write_new(path: &Path, bytes: &[u8]) -> io::Result<File> {
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(path)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    Ok(file)
 }
 
 /// The journal of a state directory; none when there is no file.

@@ -4,7 +4,7 @@
 //! first line. A file that is damaged or not ours is an error that names the file and the remedy; it is never ignored
 //! and never overwritten. A lock keeps two routers from sharing a directory.
 
-mod file;
+pub(crate) mod file;
 #[cfg(test)]
 mod tests;
 mod writer;

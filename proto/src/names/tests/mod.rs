@@ -1,3 +1,5 @@
+//! Names as routers state them, as they are merged, and as DNS asks for them.
+
 mod answers;
 mod forwards;
 mod hosts;
