@@ -98,8 +98,12 @@ fn who_allocates_before_it_connects_keeps_what_it_has_and_goes_on() -> Result<()
         ensure!(distinct(&[one, two])?.len() == 4);
         all_reach_all(&containers)?;
         for host in bed.hosts() {
-            let advice = host.ipam()?.advice;
-            ensure!(advice.is_empty(), "{advice:?}");
+            let what = format!("{} has nothing left to settle", host.name());
+            wait_until(Duration::from_secs(15), &what, || {
+                let advice = host.ipam()?.advice;
+                ensure!(advice.is_empty(), "{advice:?}");
+                Ok(())
+            })?;
         }
         Ok(())
     })
