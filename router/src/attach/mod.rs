@@ -396,6 +396,15 @@ impl Attachments {
     }
 }
 
+/// The addresses of the host that a router which is not running had given it.
+///
+/// # Errors
+/// The stored table cannot be read.
+pub(crate) fn stored_exposure(store: &Store) -> Result<Vec<IpNet>, StateError> {
+    let table: Table = store.attachments()?;
+    Ok(table.exposed.into_keys().collect())
+}
+
 /// Namespaces of the mesh on this bridge begin with it.
 pub(crate) fn netns_prefix(bridge: &str) -> String {
     format!("{bridge}-ns-")
