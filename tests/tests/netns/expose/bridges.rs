@@ -96,12 +96,14 @@ fn loops_and_what_is_no_bridge_are_refused() -> Result<()> {
             ip link set patch1 master br1 up
             ip link set patch2 master br2 up";
         one.shell(second)?.ok()?;
-        // A cable between the two hosts' bridges, which neither router can see: the underlay's.
-        for host in [one, two] {
-            let vlan = "set -e
-                ip link add link eth0 name eth0.9 type vlan id 9
-                ip link set eth0.9 master br1 up";
-            host.shell(vlan)?.ok()?;
+        // A cable between the two hosts' bridges, which neither router can see.
+        for (host, far) in [(one, two.address()), (two, one.address())] {
+            let cable = format!(
+                "set -e
+                ip link add cable type vxlan id 9 dev eth0 dstport 4799 remote {far}
+                ip link set cable master br1 up"
+            );
+            host.shell(&cable)?.ok()?;
         }
         mesh(one, "attach-bridge br1")?;
         let refused = |host: &Host, bridge: &str, words: &str| -> Result<()> {

@@ -42,7 +42,7 @@ fn what_cannot_be_is_refused_with_its_remedy() -> Result<()> {
                 &["10.2.1.254/24", "10.2.1.1/24"],
                 "already used by container near",
             ),
-            (&["-h", "-x", "10.2.1.254/24"], "is not a name"),
+            (&["-h", "a..b", "10.2.1.254/24"], "is not a name"),
             (&["--timeout=-1"], "must be 0 to 3600 seconds"),
         ] {
             let message = one.mesh(&[&["expose"], args].concat())?.refused()?;
