@@ -76,6 +76,12 @@ pub const MAX_NEIGHBOURS: usize = 1_024;
 pub const MAX_ENDPOINTS: usize = 16;
 /// Attached addresses in one record.
 pub const MAX_ATTACHED: usize = 4_096;
+/// Addresses of the host itself on the mesh; more are refused.
+pub const MAX_EXPOSED: usize = 32;
+/// Other bridges of a host that are joined to the mesh; more are refused.
+pub const MAX_BRIDGES: usize = 32;
+/// Names of one address of the host; more are refused.
+pub const MAX_EXPOSED_NAMES: usize = 16;
 /// Topics a router may say something about, numbered from 1; records about others are refused.
 pub const MAX_TOPICS: u8 = 16;
 /// Bytes of one signed record.

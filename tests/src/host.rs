@@ -214,6 +214,15 @@ impl Host {
         ))
     }
 
+    /// The same under another of its addresses.
+    ///
+    /// # Errors
+    /// If the host is down.
+    pub fn underlay_as(&self, address: &str) -> Result<Container> {
+        self.exec(&["true"])?.ok()?;
+        Ok(Container::new(self.clone(), "1".to_owned(), address))
+    }
+
     /// A Docker container that runs on this host, by name or id, with the address it has on the mesh.
     ///
     /// # Errors

@@ -10,6 +10,7 @@ use crate::engine::NetworkEndpoint;
 use crate::engine::fake::FakeEngine;
 
 mod docker;
+mod expose;
 mod holds;
 mod prepared;
 mod reconcile;
