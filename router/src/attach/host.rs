@@ -195,11 +195,22 @@ impl Kernel for HostKernel {
             });
         }
         let added = bridge::host::add_addresses(&self.bridge.name, &addresses).map_err(error)?;
+        let mut notes = forward(&addresses)?;
+        if !added.new.is_empty() {
+            let bridge = &self.bridge.name;
+            let obstacles = self.rules.obstacles().into_iter();
+            notes.extend(obstacles.map(|chain| {
+                format!(
+                    "the nft chain {chain} drops what this host forwards and it does not accept; unless it does: nft insert \
+                     rule {chain} iifname {bridge} accept, and the same with oifname"
+                )
+            }));
+        }
         Ok(HostExposed {
             mac: Some(added.mac),
             new: added.new,
             rules,
-            notes: forward(&addresses)?,
+            notes,
         })
     }
 

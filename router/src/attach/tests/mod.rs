@@ -9,6 +9,7 @@ use super::*;
 use crate::engine::NetworkEndpoint;
 use crate::engine::fake::FakeEngine;
 
+mod bridges;
 mod docker;
 mod expose;
 mod holds;

@@ -110,6 +110,16 @@ impl Rules {
         self.kept().backend
     }
 
+    /// Chains of others that may drop what the host forwards, which nothing but a rule there can mend; as `inet filter
+    /// forward`. Those of `iptables` are not among them: there our rule is.
+    pub fn obstacles(&self) -> Vec<String> {
+        let mut chains = nft::dropping_chains();
+        if iptables_version().is_some() {
+            chains.retain(|chain| chain != "ip filter FORWARD" && chain != "ip6 filter FORWARD");
+        }
+        chains
+    }
+
     /// Makes the rules what is wanted; [`Changed::Yes`] when they were not. Called again it changes nothing, or mends what
     /// somebody else changed.
     ///

@@ -20,6 +20,31 @@ pub(super) fn is_usable() -> bool {
     run(&["list", "tables"]).is_ok_and(|output| output.status.success())
 }
 
+/// The base chains that drop by their policy what the host forwards and they do not accept, as `inet filter forward`; none
+/// without the program.
+pub(super) fn dropping_chains() -> Vec<String> {
+    match run(&["list", "chains"]) {
+        Ok(output) => dropping_in(&String::from_utf8_lossy(&output.stdout)),
+        Err(_) => Vec::new(),
+    }
+}
+
+fn dropping_in(listing: &str) -> Vec<String> {
+    let (mut table, mut chain) = ("", "");
+    let mut found = Vec::new();
+    for line in listing.lines().map(str::trim) {
+        if let Some(name) = line.strip_prefix("table ") {
+            table = name.trim_end_matches(" {");
+        } else if let Some(name) = line.strip_prefix("chain ") {
+            chain = name.trim_end_matches(" {");
+        } else if line.contains(" hook forward ") && line.contains("policy drop") {
+            found.push(format!("{table} {chain}"));
+        }
+    }
+    found.retain(|chain| !chain.starts_with("bridge "));
+    found
+}
+
 impl Table<'_> {
     /// The table as the program lists it; none without it.
     pub(super) fn list(&self) -> Result<Option<String>, SysError> {
@@ -61,4 +86,20 @@ fn run(arguments: &[&str]) -> std::io::Result<Output> {
         .args(arguments)
         .env("LC_ALL", "C")
         .output()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn chains_that_drop_what_is_forwarded_are_found_in_a_listing() {
+        let listing = "table inet filter {\n\tchain input {\n\t\ttype filter hook input priority filter; policy drop;\n\t}\n\
+            \tchain forward {\n\t\ttype filter hook forward priority filter; policy drop;\n\t}\n}\n\
+            table ip filter {\n\tchain FORWARD {\n\t\ttype filter hook forward priority filter; policy drop;\n\t}\n}\n\
+            table ip ok {\n\tchain f {\n\t\ttype filter hook forward priority filter; policy accept;\n\t}\n}\n\
+            table bridge b {\n\tchain f {\n\t\ttype filter hook forward priority filter; policy drop;\n\t}\n}\n";
+        let expected = ["inet filter forward", "ip filter FORWARD"];
+        assert_eq!(dropping_in(listing), expected);
+    }
 }

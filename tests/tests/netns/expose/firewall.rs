@@ -39,6 +39,8 @@ fn is_mended(
 fn through_a_host_with(programs: &[(&str, &str)], firewall: &str, damages: &[&str]) -> Result<()> {
     with_testbed(&Setup::hosts(2), |bed| {
         let (one, outside) = (bed.host(1), bed.host(2));
+        // The old iptables makes its lock file when it first runs, and keeps it.
+        one.shell("touch /run/xtables.lock")?.ok()?;
         let before = Snapshot::take(one)?;
         only(one, programs)?;
         let container = one.run("10.2.1.1/24")?;
@@ -126,6 +128,25 @@ fn rules_of_iptables_are_back_when_somebody_flushes_them() -> Result<()> {
             "ip link del mesh",
         ],
     )
+}
+
+#[test]
+fn a_chain_of_others_that_drops_is_named() -> Result<()> {
+    with_testbed(&Setup::hosts(1), |bed| {
+        let one = bed.host(1);
+        let chain = "nft 'table inet mine { chain f {
+            type filter hook forward priority 0; policy drop;
+        }; }'";
+        one.shell(chain)?.ok()?;
+        one.launch(&[])?;
+        let said = one.mesh(&["expose", "10.2.1.254/24"])?;
+        ensure!(
+            said.stderr
+                .contains("nft insert rule inet mine f iifname mesh accept"),
+            "{said}"
+        );
+        said.ok().map(drop)
+    })
 }
 
 #[test]

@@ -102,6 +102,10 @@ fn hosts_and_containers_of_all_hosts_reach_one_another() -> Result<()> {
             status.contains("Exposed: 10.2.1.254/24 (masqueraded by nft)"),
             "{status}"
         );
+        let six = two.run("fd00::2/64")?;
+        mesh(one, "expose fd00::254/64")?;
+        answers(one, "fd00::2")?;
+        six.ping("fd00::254")?;
         // The host answers for its address on the mesh, not for its others.
         let route = ["ip", "route", "add", "192.168.77.1", "dev", "mesh0"];
         near.exec(&route)?.ok()?;
