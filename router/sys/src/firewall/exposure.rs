@@ -72,9 +72,10 @@ impl Backend {
     }
 
     /// What this host uses: `iptables` where that has tables of its own, as dockerd then has its rules there; else `nft`,
-    /// else `iptables`.
-    fn find() -> Option<Self> {
-        match (iptables_version(), nft::is_usable()) {
+    /// else `iptables`. `has_nat`: whether `iptables` has the table it would need.
+    fn find(has_nat: bool) -> Option<Self> {
+        let iptables = iptables_version().filter(|_| has_nat);
+        match (iptables, nft::is_usable()) {
             (Some(version), _) if !version.contains("nf_tables") => Some(Self::Iptables),
             (_, true) => Some(Self::Nft),
             (Some(_), false) => Some(Self::Iptables),
@@ -258,7 +259,8 @@ impl Rules {
         if let Some(backend) = self.used() {
             return Ok(backend);
         }
-        let Some(backend) = Backend::find() else {
+        let has_nat = self.nat_chain(Family::V4).is_usable().unwrap_or(false);
+        let Some(backend) = Backend::find(has_nat) else {
             return Err(SysError::other(
                 "translate addresses",
                 "neither nft nor iptables works here; install one of them, or expose --without-masquerade",

@@ -138,7 +138,10 @@ fn an_address_is_allocated_kept_and_given_back() -> Result<()> {
         let of_host = held.iter().filter(|a| a.container == "mesh:expose");
         ensure!(of_host.count() == 2, "{held:?}");
         mesh(one, "hide net:10.32.5.0/24")?;
-        two.run_free(&["10.32.5.1/24"], "heir")?;
+        // Who owns the space of the address has to hear that it is free.
+        wait_until(SOON, "a container gets what the host gave back", || {
+            two.run_free(&["10.32.5.1/24"], "heir").map(drop)
+        })?;
         mesh(one, "hide")?;
         ensure!(one.ipam()?.allocations.is_empty());
         ensure!(mesh(one, "expose")? == first, "{first}");
