@@ -95,6 +95,7 @@ impl World {
                 Duration::ZERO
             };
             let setup = Setup {
+                range: None,
                 nickname: format!("h{id}"),
                 address: address(id),
                 discovery: true,

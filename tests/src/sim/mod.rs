@@ -13,15 +13,19 @@
 //! | `world`, `host`, `queue`, `trace` | the world, its hosts, events in order, the trace |
 //! | `network`, `stream`, `transfer` | the underlay, TCP, and what is on its way |
 //! | `process`, `router`, `hostile` | what runs on hosts |
+//! | `addresses`, `disk`, `guests` | who gives addresses, where it is written, who asks for them |
 //! | `frames`, `traffic`, `offloads` | what containers say, one by one and in super-frames |
 //! | `layout` | who dials whom |
 
 mod action;
+mod addresses;
 mod checks;
 mod choice;
 mod deeds;
 pub(crate) mod dice;
+pub(crate) mod disk;
 pub(crate) mod frames;
+mod guests;
 mod host;
 pub(crate) mod hostile;
 pub(crate) mod invariants;

@@ -39,11 +39,21 @@ pub enum Planted {
     ForgottenTombstone,
     /// A router throws handshakes of sessions away (I3, I6).
     DeafToHandshakes,
+    /// A router gives addresses out before they are on its disk (I1, I13).
+    GrantBeforeSync,
+    /// A router does not hear who else owns space: not what it lost, neither (I1, I2).
+    DeafToClaims,
+    /// A router gives space away without saying who holds addresses there (I1).
+    ForgottenPins,
+    /// A router's disk loses synced bytes in a crash (I1, I13).
+    LyingDisk,
+    /// A router never frees what a container had (S6).
+    LeakedAddress,
 }
 
 impl Planted {
     /// All of them, each with the invariants of which one must catch it.
-    pub const ALL: [(Planted, &'static [&'static str]); 16] = [
+    pub const ALL: [(Planted, &'static [&'static str]); 21] = [
         (Planted::CleartextCopy, &["I8"]),
         (Planted::CounterReuse, &["I9"]),
         (Planted::StaleSnapshot, &["I3", "I6"]),
@@ -60,6 +70,11 @@ impl Planted {
         (Planted::ShortRead, &["I3"]),
         (Planted::ForgottenTombstone, &["S5"]),
         (Planted::DeafToHandshakes, &["I3", "I6"]),
+        (Planted::GrantBeforeSync, &["I1", "I13"]),
+        (Planted::DeafToClaims, &["I1", "I2"]),
+        (Planted::ForgottenPins, &["I1"]),
+        (Planted::LyingDisk, &["I1", "I13"]),
+        (Planted::LeakedAddress, &["S6"]),
     ];
 }
 

@@ -2,6 +2,7 @@
 //!
 //! | file | holds | checked |
 //! |---|---|---|
+//! | `addresses` | I1: no address twice; I2: one owner of each slice; I13: what was told is kept; S6: no space leaks | always; S6 when quiet |
 //! | `agreement` | I3: all routers of a component say the same | when quiet |
 //! | `forward_once` | I4: no router forwards a frame or datagram twice | always |
 //! | `deliver_once` | I5: no frame enters a bridge twice, or changed | always |
@@ -13,6 +14,7 @@
 //!
 //! I12 (no input panics) needs no file: the runner catches a panic and names the seed.
 
+pub(crate) mod addresses;
 pub(crate) mod agreement;
 pub(crate) mod bounds;
 pub(crate) mod deliver_once;
