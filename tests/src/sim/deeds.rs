@@ -69,7 +69,7 @@ impl World {
         }
     }
 
-    fn kill(&mut self, host: HostId) {
+    pub(crate) fn kill(&mut self, host: HostId) {
         let incarnation = self.hosts[host].incarnation;
         if self.hosts[host].process.take().is_none() {
             return;

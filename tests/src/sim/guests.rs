@@ -1,16 +1,18 @@
 //! Containers that come, ask for an address, and go.
 
-use std::collections::BTreeSet;
-use std::net::Ipv4Addr;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use ipnet::Ipv4Net;
 use mesh_proto::ids::PeerId;
 use mesh_proto::ipam::{Ipam, Slicing, Want};
+use mesh_proto::names::{Container, MeshName};
 
 use super::invariants::addresses::{self, Holder, TOLD};
-use super::invariants::{Check, Violation};
+use super::invariants::{Check, Violation, names};
 use super::network::HostId;
+use super::router::Router;
 use super::world::{Event, World};
 
 /// Time between two containers that come or go.
@@ -147,6 +149,53 @@ impl World {
         self.tell_router(host, |router, now| {
             router.with_addresses(now, |a, local| a.release(name, local));
         });
+        self.tell_names(host);
+    }
+
+    /// Has the router state the names of its containers.
+    fn tell_names(&mut self, host: HostId) {
+        let guests = self.hosts[host].guests.iter();
+        let named = guests.filter_map(|(name, guest)| {
+            Some(Container {
+                id: name.clone(),
+                names: vec![MeshName::relative(name).ok()?],
+                addresses: vec![guest.addr?.into()],
+                ports: Vec::new(),
+            })
+        });
+        let named: Vec<Container> = named.collect();
+        self.tell_router(host, |router, now| router.set_named(named, now));
+    }
+
+    /// D2, and in peace D1: DNS.
+    pub(crate) fn check_names(&self) -> Check {
+        for (host, router) in self.routers() {
+            let reachable: BTreeSet<PeerId> = router.reachable().into_iter().collect();
+            names::within_reach(host, router.names().names(), &reachable)?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn names_in_peace(&mut self) -> Check {
+        if !self.guests.excused.is_empty() {
+            return Ok(());
+        }
+        for component in self.components() {
+            let mut truth: BTreeMap<String, BTreeSet<IpAddr>> = BTreeMap::new();
+            for holder in self.holders().filter(|h| component.contains(&h.host)) {
+                let addresses = truth.entry(holder.name.to_owned()).or_default();
+                addresses.insert(holder.addr.into());
+            }
+            for (host, router) in self.routers().filter(|(h, _)| component.contains(h)) {
+                names::are_true(host, router.names().names(), &truth)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn routers(&self) -> impl Iterator<Item = (HostId, &Router)> {
+        let hosts = self.hosts.iter().enumerate();
+        hosts.filter_map(|(host, at)| Some((host, at.process.as_ref()?.as_router()?)))
     }
 
     /// A container on every host asks at once: one router takes the range, for all.
@@ -182,6 +231,7 @@ impl World {
                 let (addr, request) = (Some(addr), None);
                 guests.insert(name, Guest { addr, request });
                 self.guests.given += 1;
+                self.tell_names(host);
                 let check = self.check_addresses();
                 self.check(check);
             }
@@ -221,6 +271,7 @@ impl World {
         self.tell_router(host, |router, now| {
             router.with_addresses(now, |addresses, local| addresses.mend(lives, local));
         });
+        self.tell_names(host);
     }
 
     /// An operator types `mesh rmpeer`.

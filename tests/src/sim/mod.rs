@@ -14,6 +14,7 @@
 //! | `network`, `stream`, `transfer` | the underlay, TCP, and what is on its way |
 //! | `process`, `router`, `hostile` | what runs on hosts |
 //! | `addresses`, `disk`, `guests` | who gives addresses, where it is written, who asks for them |
+//! | `names` | what routers say and know of names |
 //! | `frames`, `traffic`, `offloads` | what containers say, one by one and in super-frames |
 //! | `layout` | who dials whom |
 
@@ -31,6 +32,7 @@ pub(crate) mod hostile;
 pub(crate) mod invariants;
 mod layout;
 mod many;
+mod names;
 pub(crate) mod network;
 mod offloads;
 mod planted;

@@ -49,11 +49,17 @@ pub enum Planted {
     LyingDisk,
     /// A router never frees what a container had (S6).
     LeakedAddress,
+    /// A router goes on stating names of containers that are gone (D1).
+    ForgottenName,
+    /// A router shows names of routers that are out of reach (D2).
+    ShownOutOfReach,
+    /// A router lets old statements of names replace newer ones (D1).
+    OldNames,
 }
 
 impl Planted {
     /// All of them, each with the invariants of which one must catch it.
-    pub const ALL: [(Planted, &'static [&'static str]); 21] = [
+    pub const ALL: [(Planted, &'static [&'static str]); 24] = [
         (Planted::CleartextCopy, &["I8"]),
         (Planted::CounterReuse, &["I9"]),
         (Planted::StaleSnapshot, &["I3", "I6"]),
@@ -75,6 +81,9 @@ impl Planted {
         (Planted::ForgottenPins, &["I1"]),
         (Planted::LyingDisk, &["I1", "I13"]),
         (Planted::LeakedAddress, &["S6"]),
+        (Planted::ForgottenName, &["D1"]),
+        (Planted::ShownOutOfReach, &["D2"]),
+        (Planted::OldNames, &["D1"]),
     ];
 }
 

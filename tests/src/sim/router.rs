@@ -13,16 +13,19 @@ use mesh_proto::forward::{Collected, Forwarder, Path, Scratch, Snapshot};
 use mesh_proto::ids::{ConnId, PeerId, PeerName};
 use mesh_proto::ipam::{self, Ipam, Slicing};
 use mesh_proto::limits;
+use mesh_proto::names::Container;
 use mesh_proto::offload::{PortFrame, VirtioHeader};
 use mesh_proto::time::Instant;
 use mesh_proto::topology::bodies::Attached;
-use mesh_proto::topology::record::Verifier;
+use mesh_proto::topology::record::{RecordError, Verifier};
+use mesh_proto::topology::topic::Topic;
 use mesh_proto::wire::datagram::{Header, Kind};
 
 use super::addresses::Addresses;
 use super::dice::Dice;
 use super::frames::id_of;
 use super::invariants::bounds::Fill;
+use super::names::NamesView;
 use super::offloads::{OffloadPort, Turn};
 use super::planted::Planted;
 use super::process::{Effect, Keep, Process};
@@ -63,6 +66,7 @@ pub(crate) struct Router {
     control: Control,
     /// None where `--ipalloc` is off.
     addresses: Option<Addresses>,
+    names: NamesView,
     forwarder: Arc<Forwarder>,
     snapshot: Arc<Snapshot>,
     scratch: Scratch,
@@ -126,6 +130,7 @@ impl Router {
         let mut router = Self {
             control,
             addresses,
+            names: NamesView::new(me, setup.fault, local),
             forwarder,
             snapshot: Arc::new(Snapshot::alone(me, state.epoch, limits::DEFAULT_MTU, local)),
             scratch: Scratch::default(),
@@ -201,6 +206,22 @@ impl Router {
         let done = addresses.map(|a| deed(a, local)).unwrap_or_default();
         self.settle(now);
         done
+    }
+
+    /// Its view of names.
+    pub(crate) fn names(&self) -> &NamesView {
+        &self.names
+    }
+
+    /// Containers with names came or went.
+    pub(crate) fn set_named(&mut self, containers: Vec<Container>, now: Instant) {
+        let local = self.local(now);
+        if let Some(statement) = self.names.set_containers(containers) {
+            let said = self.control.say(Topic::NAMES, statement, local);
+            let note = |error: RecordError| Effect::Note(error.to_string());
+            self.effects.extend(said.err().map(note));
+        }
+        self.settle(now);
     }
 
     /// The longest datagram its lanes are told passes to `peer`, if its path is direct.
@@ -333,6 +354,7 @@ impl Router {
     fn settle_control(&mut self, now: Instant) {
         let local = self.local(now);
         while let Some(output) = self.control.poll_output() {
+            self.names.hear(&output, &self.control);
             if let Some(addresses) = &mut self.addresses {
                 addresses.hear(&output, &self.control, local);
             }

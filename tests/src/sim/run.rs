@@ -220,6 +220,8 @@ impl World {
         self.check(check);
         let check = self.addresses_in_peace();
         self.check(check);
+        let check = self.names_in_peace();
+        self.check(check);
         self.talking = false;
         self.hops.counting = true;
         self.test_delivery();
@@ -248,7 +250,7 @@ impl World {
         while self.now < end && self.broken.is_none() {
             self.run_until((self.now + STEP).min(end));
             self.check_bounds();
-            let check = self.check_addresses();
+            let check = self.check_addresses().and_then(|()| self.check_names());
             self.check(check);
         }
     }

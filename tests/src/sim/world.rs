@@ -394,6 +394,8 @@ impl World {
 
     /// Starts the router of a host, with a raised epoch.
     pub(crate) fn start(&mut self, host: HostId) {
+        // Two scripts at once may start what runs: that is a restart.
+        self.kill(host);
         let journal = match self.hosts[host].disk.read() {
             Ok(journal) => journal,
             Err(violation) => return self.check(Err(violation)),

@@ -10,6 +10,7 @@
 //! | `follow` | I7: a MAC address that moved is followed at once | always |
 //! | `secrecy` | I8: no frame in clear on any wire | always |
 //! | `nonce` | I9: no counter used twice under one key | always |
+//! | `names` | D1: names are true; D2: nothing is shown of routers out of reach | when quiet; always |
 //! | `bounds` | I10: no table beyond its bound | always |
 //!
 //! I12 (no input panics) needs no file: the runner catches a panic and names the seed.
@@ -21,6 +22,7 @@ pub(crate) mod deliver_once;
 pub(crate) mod delivery;
 pub(crate) mod follow;
 pub(crate) mod forward_once;
+pub(crate) mod names;
 pub(crate) mod nonce;
 pub(crate) mod secrecy;
 
