@@ -82,7 +82,7 @@ pub(crate) enum Action {
         host: HostId,
         force: bool,
     },
-    /// A container on each host asks for an address; one router takes the range.
+    /// Where nobody has the range yet, a container asks for an address, and a router takes it.
     Found,
     /// From now on containers come and go, or no more.
     Guests(bool),

@@ -21,6 +21,8 @@ const PACE: Duration = Duration::from_millis(150);
 const PATIENCE: Duration = Duration::from_secs(4);
 /// How many of a thousand go, where there are any.
 const GO: u32 = 450;
+/// Machines that operators remember to have lost.
+const REMEMBERED: usize = 8;
 /// Addresses that are asked for by themselves lie at the beginning of the range, so that several ask for one.
 const POPULAR: usize = 64;
 
@@ -153,7 +155,7 @@ impl World {
     }
 
     /// Has the router state the names of its containers.
-    fn tell_names(&mut self, host: HostId) {
+    pub(crate) fn tell_names(&mut self, host: HostId) {
         let guests = self.hosts[host].guests.iter();
         let named = guests.filter_map(|(name, guest)| {
             Some(Container {
@@ -198,11 +200,17 @@ impl World {
         hosts.filter_map(|(host, at)| Some((host, at.process.as_ref()?.as_router()?)))
     }
 
-    /// A container on every host asks at once: one router takes the range, for all.
+    /// In each component that has no map yet one container asks, for which the range is taken. Not several: while a mesh
+    /// comes up two may not know of one another, and both take it, which is another story.
     pub(crate) fn found(&mut self) {
         let range = self.guests.slicing.range();
-        for host in self.running() {
-            self.guest_comes(host, Want::Subnet(range));
+        for component in self.components() {
+            let hosts: Vec<HostId> = component.into_iter().collect();
+            let has_map = |h: &HostId| self.ipam(*h).is_some_and(|i| !i.owners().is_empty());
+            if !hosts.iter().any(has_map) {
+                let host = hosts[self.dice.below(hosts.len())];
+                self.guest_comes(host, Want::Subnet(range));
+            }
         }
     }
 
@@ -231,7 +239,8 @@ impl World {
                 let (addr, request) = (Some(addr), None);
                 guests.insert(name, Guest { addr, request });
                 self.guests.given += 1;
-                self.tell_names(host);
+                // Not from within: what the router wants sent meanwhile comes first.
+                self.queue.push(self.now, Event::Named(host));
                 let check = self.check_addresses();
                 self.check(check);
             }
@@ -276,7 +285,8 @@ impl World {
 
     /// An operator types `mesh rmpeer`.
     pub(crate) fn remove(&mut self, at: HostId, host: HostId, force: bool) {
-        let mut dead = self.guests.dead.clone();
+        let dead = self.guests.dead.iter().rev().take(REMEMBERED);
+        let mut dead: Vec<PeerId> = dead.copied().collect();
         if force {
             dead.push(self.hosts[host].state.identity.id());
         }

@@ -7,6 +7,7 @@
 //! | file | subject |
 //! |---|---|
 //! | `choice`, `run` | what a seed chooses; one seed from start to end |
+//! | `replace` | one mesh in which a thousand routers are replaced |
 //! | `many` | many seeds on all cores, and what came of them |
 //! | `scenario`, `action`, `deeds` | what goes wrong: when, what, and how it is done |
 //! | `checks` | what is checked in the middle of some scenarios |
@@ -38,6 +39,7 @@ mod offloads;
 mod planted;
 pub(crate) mod process;
 mod queue;
+mod replace;
 pub(crate) mod router;
 mod run;
 mod scenario;
@@ -52,5 +54,6 @@ pub use invariants::Violation;
 pub use layout::Layout;
 pub use many::{Summary, hunt, run_many};
 pub use planted::Planted;
+pub use replace::replace;
 pub use run::{Options, Report, run};
 pub use scenario::Scenario;

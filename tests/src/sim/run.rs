@@ -146,7 +146,7 @@ pub fn run(seed: u64, options: Options, sink: Option<Sink>) -> Report {
 }
 
 /// Ranges in which space is plenty, and some in which it is scarce.
-fn slicing(dice: &mut Dice) -> Slicing {
+pub(crate) fn slicing(dice: &mut Dice) -> Slicing {
     let bits = [20, 24, 24, 26][dice.below(4)];
     let range = Ipv4Net::new_assert(Ipv4Addr::new(10, 32, 0, 0), bits);
     match Slicing::new(range) {
@@ -246,7 +246,7 @@ impl World {
         self.step_to(self.now + STEP);
     }
 
-    fn step_to(&mut self, end: Instant) {
+    pub(crate) fn step_to(&mut self, end: Instant) {
         while self.now < end && self.broken.is_none() {
             self.run_until((self.now + STEP).min(end));
             self.check_bounds();

@@ -174,7 +174,8 @@ impl Scenario {
             Scenario::OneByOne | Scenario::AllAtOnce | Scenario::Clocks => {}
             _ => {
                 script.add(start - FOUND, Action::Found);
-                script.add(start, Action::Guests(true));
+                script.add(start, Action::Found);
+                script.add(start + 1_000, Action::Guests(true));
                 self.trouble(&mut script, start, n, layout, dice);
             }
         }

@@ -72,6 +72,8 @@ pub(crate) enum Event {
     Traffic,
     /// A container comes or goes.
     Guests,
+    /// A router states the names of its containers.
+    Named(HostId),
     /// A write to the disk is synced.
     Synced {
         host: HostId,
@@ -198,6 +200,7 @@ impl World {
             Event::Action(action) => self.act(&action),
             Event::Traffic => self.traffic(),
             Event::Guests => self.guests_live(),
+            Event::Named(host) => self.tell_names(host),
             Event::Synced { host, incarnation } => self.synced(host, incarnation),
         }
     }
