@@ -4,6 +4,7 @@
 # make soak       10 GB through each port of mesh, and whether they arrive unchanged
 # make dnsbench   how many DNS queries a router answers, asked by dnsperf
 # make sim        a large mesh in the simulator, measured beside its goals: N=1000 SEED=1 SCENARIO=table JSON=1
+# make many       60 real routers on this machine: agreement, idle cost, killed and restarted at once; N=60
 # make install    to PREFIX (/usr/local) under DESTDIR
 PREFIX  ?= /usr/local
 DESTDIR ?=
@@ -19,7 +20,7 @@ etc        = $(DESTDIR)/etc
 completion = $(share)/bash-completion/completions/mesh $(share)/zsh/site-functions/_mesh \
              $(share)/fish/vendor_completions.d/mesh.fish
 
-.PHONY: build demo test unit-test bench soak dnsbench sim install uninstall lint clean-testbed
+.PHONY: build demo test unit-test bench soak dnsbench many sim install uninstall lint clean-testbed
 
 build:
 	$(CARGO) build --release -p mesh-cli -p mesh-router
@@ -71,6 +72,12 @@ dnsbench:
 	    $(if $(SECS),--seconds $(SECS)) $(ARGS)
 
 # N=100 SEED=1 SCENARIO=table|all|NAME JSON=1 VERBOSE=1. Exit status 1: a goal is missed or a promise broken (docs/SCALE.md).
+# N=60 real routers in namespaces of this machine; some are killed, then all are started again.
+many:
+	tests/testbed/install-deps.sh
+	$(CARGO) build --release -p mesh-cli -p mesh-router -p mesh-tests --bins
+	$(if $(filter-out 0,$(shell id -u)),sudo) $(TARGET)/release/mesh-many $(N)
+
 sim:
 	@$(CARGO) build --quiet --release -p mesh-tests --bin mesh-scale
 	@$(TARGET)/release/mesh-scale --routers $(or $(N),100) --seed $(or $(SEED),1) \

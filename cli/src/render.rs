@@ -3,7 +3,10 @@
 use std::fmt::Write as _;
 
 use crate::ipam;
-use mesh_proto::api::{ConnectionReport, ConnectionState, PeerReport, Report, RouterReport};
+use mesh_proto::api::{
+    BridgeReport, ConnectionReport, ConnectionState, ExposedAddress, HostReport, PeerReport,
+    Report, RouterReport,
+};
 
 /// States in the order in which they are counted.
 const STATES: [ConnectionState; 5] = [
@@ -37,6 +40,12 @@ pub(crate) fn overview(report: &Report) -> String {
     key(&mut out, "Peers", &peer_counts(&router.peers));
     if let Some(report) = &report.ipam {
         key(&mut out, "Addresses", &ipam::summary(report));
+    }
+    if let Some(host) = report.host.as_ref().filter(|h| !h.exposed.is_empty()) {
+        key(&mut out, "Exposed", &exposed(host));
+    }
+    if let Some(host) = report.host.as_ref().filter(|h| !h.bridges.is_empty()) {
+        key(&mut out, "Bridges", &bridges(host));
     }
     warnings(&mut out, &router.warnings);
     out.push('\n');
@@ -123,6 +132,26 @@ fn datapath(router: &RouterReport) -> String {
         return router.datapath.clone();
     }
     format!("{} ({})", router.datapath, router.datapath_reason)
+}
+
+/// `10.32.0.1/12 (masqueraded by nft), 10.2.1.254/24`.
+fn exposed(host: &HostReport) -> String {
+    let shown = |a: &ExposedAddress| match a.masquerade {
+        true => format!("{} (masqueraded by {})", a.address, host.firewall),
+        false => a.address.clone(),
+    };
+    let all: Vec<String> = host.exposed.iter().map(shown).collect();
+    all.join(", ")
+}
+
+/// `br0, virbr0 (not joined: cannot …)`.
+fn bridges(host: &HostReport) -> String {
+    let shown = |b: &BridgeReport| match b.problem.is_empty() {
+        true => b.bridge.clone(),
+        false => format!("{} (not joined: {})", b.bridge, b.problem),
+    };
+    let all: Vec<String> = host.bridges.iter().map(shown).collect();
+    all.join(", ")
 }
 
 fn connection_counts(connections: &[ConnectionReport]) -> String {

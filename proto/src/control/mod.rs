@@ -48,7 +48,7 @@ pub mod targets;
 mod topics;
 mod unicast;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -107,6 +107,8 @@ pub struct Control {
     topology_dirty: bool,
     snapshot_dirty: bool,
     held_dirty: bool,
+    /// Routers whose announcements the lanes are to be told anew.
+    announced_dirty: BTreeSet<PeerId>,
     not_before: Instant,
     settle_until: Instant,
     gossip_counters: gossip::Counters,
@@ -167,6 +169,7 @@ impl Control {
             topology_dirty: true,
             snapshot_dirty: true,
             held_dirty: false,
+            announced_dirty: BTreeSet::new(),
             not_before: now,
             settle_until: now,
             gossip_counters: gossip::Counters::default(),

@@ -4,17 +4,18 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use crate::announced::Claim;
 use crate::fdb::Owner;
 use crate::forward::{Path, PeerPath, Snapshot};
 use crate::ids::PeerId;
-use crate::limits::{BASE_DATAGRAM, SETTLE};
+use crate::limits::{BASE_DATAGRAM, MAX_CLAIMS, SETTLE};
 use crate::pmtu::inner_mtu;
 use crate::time::Instant;
 use crate::topology::bodies::{Attached, Neighbour};
 use crate::topology::routes::Routes;
 use crate::wire::datagram::RELAY_OVERHEAD;
 
-use super::{Control, HeldAddresses, Output};
+use super::{Control, HeldAddresses, Note, Output};
 
 /// Bytes of a Relay datagram around the one inside.
 const RELAYED: u16 = 48;
@@ -53,6 +54,7 @@ impl Control {
             let held = Arc::new(self.held_addresses());
             self.outputs.push_back(Output::Held(held));
         }
+        self.refresh_announced();
         self.refresh_fast(now);
         self.topology_dirty = false;
         self.snapshot_dirty = false;
@@ -72,13 +74,43 @@ impl Control {
             }
             for peer in self.routes.reachable().filter(|p| !routes.is_reachable(p)) {
                 self.forwarder.fdb().forget_owner(Owner::Peer(peer));
+                self.announced_dirty.insert(peer);
             }
+            let came = routes.reachable().filter(|p| !self.routes.is_reachable(p));
+            self.announced_dirty.extend(came);
         }
         self.routes = routes;
         let routes = &self.routes;
         self.targets
             .reconsider(|peer| routes.is_reachable(peer), now);
         self.discover(now);
+    }
+
+    /// Hands the lanes what routers newly announce, or announce no more; those out of reach announce nothing.
+    fn refresh_announced(&mut self) {
+        for peer in core::mem::take(&mut self.announced_dirty) {
+            let owner = if peer == self.me {
+                Owner::Local
+            } else {
+                Owner::Peer(peer)
+            };
+            let attached = match owner {
+                Owner::Peer(peer) if !self.routes.is_reachable(&peer) => &[][..],
+                _ => self.lsdb.attached(&peer),
+            };
+            let claims = attached.iter().map(|a| Claim {
+                ip: a.addr.addr(),
+                mac: a.mac,
+                moves: 0,
+            });
+            if !self.forwarder.announced().set(owner, claims.collect()) {
+                let warning = format!(
+                    "the containers of {} are more than this router has room for ({MAX_CLAIMS} addresses in all); ARP for them goes to everybody",
+                    self.display(&peer)
+                );
+                self.note(Note::Warn(warning));
+            }
+        }
     }
 
     /// The addresses that reachable routers announce, this one left out.

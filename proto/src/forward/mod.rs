@@ -8,7 +8,10 @@
 //! * behind a peer: sealed end to end in a Data datagram, together with the frames before and after it for the same
 //!   peer as far as they fit; sent straight to the peer, or inside a Relay datagram to the neighbour on the way;
 //! * behind the local port: nothing, the bridge delivered it;
-//! * a group, or unknown: sealed in a Flood datagram for each neighbour down the tree of this router.
+//! * unknown, but announced by a router: addressed to that one;
+//! * asking where an announced address lives (ARP, neighbour solicitation): answered here ([`crate::announced::answer`]);
+//! * else a group, or unknown: sealed in a Flood datagram for each neighbour down the tree of this router, as far as the
+//!   port may send such frames.
 //!
 //! A frame that is too long for the path to its peer becomes IP fragments, or its sender is told ([`crate::frame::fit`]);
 //! segments of a super-frame are cut to fit. What still does not fit, as nothing may while a path is being probed, is
@@ -57,12 +60,14 @@ pub use outgoing::{Outgoing, Run};
 pub use relay::SendError;
 pub use snapshot::{Path, PeerPath, Snapshot, Unreachable};
 
+use crate::announced::Announcements;
 use crate::entropy::Entropy;
 use crate::fdb::{Fdb, Learn, Owner};
 use crate::fragment::Reassembly;
 use crate::ids::{Mac, PeerId, SessionIndex};
 use crate::limits::{
-    EVENT_INTERVAL, FLOOD_BURST, FLOOD_RATE, MAX_THROTTLED_EVENTS, TOO_BIG_BURST, TOO_BIG_RATE,
+    ANSWER_BURST, ANSWER_RATE, BROADCAST_BURST, BROADCAST_RATE, EVENT_INTERVAL,
+    MAX_THROTTLED_EVENTS, TOO_BIG_BURST, TOO_BIG_RATE, UNKNOWN_BURST, UNKNOWN_RATE,
 };
 use crate::time::Instant;
 use crate::wire::datagram::InnerFrame;
@@ -148,10 +153,13 @@ pub struct Scratch {
 #[derive(Debug)]
 pub struct Forwarder {
     fdb: Fdb,
+    announced: Announcements,
     counters: Counters,
     flood_sequence: AtomicU64,
     flood_seen: Mutex<Duplicates<PeerId>>,
-    flood_bucket: Mutex<TokenBucket>,
+    answer_bucket: Mutex<TokenBucket>,
+    broadcast_bucket: Mutex<TokenBucket>,
+    unknown_bucket: Mutex<TokenBucket>,
     relay_seen: Mutex<Duplicates<(PeerId, SessionIndex)>>,
     relayed_handshakes: Mutex<RecentMessages>,
     /// Senders that are told of a narrow path.
@@ -169,10 +177,13 @@ impl Forwarder {
     pub fn new(entropy: &mut dyn Entropy) -> Self {
         Self {
             fdb: Fdb::new(entropy),
+            announced: Announcements::default(),
             counters: Counters::default(),
             flood_sequence: AtomicU64::new(0),
             flood_seen: Mutex::new(Duplicates::new()),
-            flood_bucket: Mutex::new(TokenBucket::new(FLOOD_RATE, FLOOD_BURST)),
+            answer_bucket: Mutex::new(TokenBucket::new(ANSWER_RATE, ANSWER_BURST)),
+            broadcast_bucket: Mutex::new(TokenBucket::new(BROADCAST_RATE, BROADCAST_BURST)),
+            unknown_bucket: Mutex::new(TokenBucket::new(UNKNOWN_RATE, UNKNOWN_BURST)),
             relay_seen: Mutex::new(Duplicates::new()),
             relayed_handshakes: Mutex::new(RecentMessages::default()),
             too_big_bucket: Mutex::new(TokenBucket::new(TOO_BIG_RATE, TOO_BIG_BURST)),
@@ -190,6 +201,11 @@ impl Forwarder {
         &self.fdb
     }
 
+    /// What routers announce of their containers.
+    pub fn announced(&self) -> &Announcements {
+        &self.announced
+    }
+
     /// What was counted so far.
     pub fn counters(&self) -> &Counters {
         &self.counters
@@ -198,6 +214,7 @@ impl Forwarder {
     /// Drops what is too old: MAC addresses, frames and pieces that waited in vain. To be called about once a second.
     pub fn sweep(&self, now: Instant) {
         self.fdb.sweep(now);
+        self.announced.sweep(now);
         let expired = lock(&self.pending).expire(now);
         self.counters.drop_many(DropReason::PendingExpired, expired);
         let mut reassembly = lock(&self.reassembly);

@@ -2,6 +2,7 @@
 
 mod broadcast;
 mod datapath;
+mod expose;
 mod fastpath;
 mod faults;
 mod hygiene;
