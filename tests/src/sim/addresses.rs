@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use ipnet::Ipv4Net;
 use mesh_proto::control::{Control, Output as ControlOutput};
 use mesh_proto::ids::PeerId;
-use mesh_proto::ipam::{Config, Ipam, Message, Output, RequestId, Want};
+use mesh_proto::ipam::{Config, Ipam, Output, RequestId, Statement, Want};
 use mesh_proto::time::Instant;
 use mesh_proto::topology::topic::Topic;
 
@@ -131,16 +131,12 @@ impl Addresses {
         }
     }
 
+    /// Planted fault: what it says does not name the addresses that it holds of others' space.
     fn perhaps_without_pins(&self, bytes: Vec<u8>) -> Vec<u8> {
-        let forgets = self.fault == Some(Planted::ForgottenPins);
-        match Message::decode(&bytes) {
-            Ok(Message::Grant { runs, .. }) if forgets => {
-                let pins = Vec::new();
-                Message::Grant { runs, pins }.encode()
-            }
-            Ok(Message::Agreed { number, over, .. }) if forgets => {
-                let pins = Vec::new();
-                Message::Agreed { number, over, pins }.encode()
+        match Statement::decode(&bytes) {
+            Ok(mut statement) if self.fault == Some(Planted::ForgottenPins) => {
+                statement.pins.clear();
+                statement.encode()
             }
             _ => bytes,
         }
@@ -171,12 +167,12 @@ impl Addresses {
                     }
                 }
                 Output::Statement(bytes) => {
+                    let bytes = self.perhaps_without_pins(bytes);
                     if let Err(error) = control.say(TOPIC, bytes, now) {
                         effects.push(Effect::Note(error.to_string()));
                     }
                 }
                 Output::Send { to, bytes } => {
-                    let bytes = self.perhaps_without_pins(bytes);
                     if let Err(error) = control.tell(to, TOPIC, &bytes, now) {
                         effects.push(Effect::Note(error.to_string()));
                     }

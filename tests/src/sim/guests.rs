@@ -19,6 +19,8 @@ use super::world::{Event, World};
 const PACE: Duration = Duration::from_millis(150);
 /// How long a container waits for its address.
 const PATIENCE: Duration = Duration::from_secs(4);
+/// The same for the first one: a router that was told of others waits 5 s for them before it takes the range.
+const FOUNDERS_PATIENCE: Duration = Duration::from_secs(7);
 /// How many of a thousand go, where there are any.
 const GO: u32 = 450;
 /// Machines that operators remember to have lost.
@@ -106,7 +108,7 @@ impl World {
         let has_map = ipam.is_some_and(|ipam| !ipam.owners().is_empty());
         if has_map {
             let want = self.some_want();
-            self.guest_comes(host, want);
+            self.guest_comes(host, want, PATIENCE);
         }
     }
 
@@ -126,7 +128,7 @@ impl World {
         }
     }
 
-    fn guest_comes(&mut self, host: HostId, want: Want) {
+    fn guest_comes(&mut self, host: HostId, want: Want, patience: Duration) {
         self.guests.serial += 1;
         let number = self.guests.serial;
         let name = format!("g{number}");
@@ -138,7 +140,7 @@ impl World {
         let mut opened = false;
         self.tell_router(host, |router, now| {
             opened = router.with_addresses(now, |addresses, local| {
-                addresses.ask(number, &name, want, [local + PATIENCE, local])
+                addresses.ask(number, &name, want, [local + patience, local])
             });
         });
         if !opened {
@@ -209,7 +211,7 @@ impl World {
             let has_map = |h: &HostId| self.ipam(*h).is_some_and(|i| !i.owners().is_empty());
             if !hosts.iter().any(has_map) {
                 let host = hosts[self.dice.below(hosts.len())];
-                self.guest_comes(host, Want::Subnet(range));
+                self.guest_comes(host, Want::Subnet(range), FOUNDERS_PATIENCE);
             }
         }
     }

@@ -41,9 +41,9 @@ pub enum Planted {
     DeafToHandshakes,
     /// A router gives addresses out before they are on its disk (I1, I13).
     GrantBeforeSync,
-    /// A router does not hear who else owns space: not what it lost, neither (I1, I2).
+    /// A router that has a map does not hear who else owns space (I1, I2, I3, S6).
     DeafToClaims,
-    /// A router gives space away without saying who holds addresses there (I1).
+    /// A router does not say which addresses of others' space it holds, so they are lent again (I1).
     ForgottenPins,
     /// A router's disk loses synced bytes in a crash (I1, I13).
     LyingDisk,
@@ -77,7 +77,7 @@ impl Planted {
         (Planted::ForgottenTombstone, &["S5"]),
         (Planted::DeafToHandshakes, &["I3", "I6"]),
         (Planted::GrantBeforeSync, &["I1", "I13"]),
-        (Planted::DeafToClaims, &["I1", "I2"]),
+        (Planted::DeafToClaims, &["I1", "I2", "I3", "S6"]),
         (Planted::ForgottenPins, &["I1"]),
         (Planted::LyingDisk, &["I1", "I13"]),
         (Planted::LeakedAddress, &["S6"]),
