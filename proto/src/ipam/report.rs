@@ -117,6 +117,18 @@ impl Ipam {
             .collect()
     }
 
+    /// Slices that the map calls this router's, whether it may use them yet or not.
+    pub fn own(&self) -> impl Iterator<Item = u16> {
+        let me = self.config.me;
+        let slices = self.state.slices();
+        slices.filter(move |s| self.state.owner(*s) == Some(me))
+    }
+
+    /// Slices out of which this router gives addresses now: its own, which nobody else claims.
+    pub fn usable(&self) -> impl Iterator<Item = u16> {
+        self.state.slices().filter(|s| self.state.usable(*s))
+    }
+
     /// What is free here and elsewhere, for a warning when it is little.
     pub fn space(&self) -> Space {
         let size = u64::from(self.state.slicing.size());

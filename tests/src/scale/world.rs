@@ -10,6 +10,7 @@ use mesh_proto::crypto::aead::Suites;
 use mesh_proto::crypto::identity::Identity;
 use mesh_proto::crypto::secret::MeshSecret;
 use mesh_proto::ids::PeerId;
+use mesh_proto::names::{Container, MeshName};
 use mesh_proto::time::Instant;
 use mesh_proto::topology::bodies::Attached;
 
@@ -95,6 +96,7 @@ impl World {
                 Duration::ZERO
             };
             let setup = Setup {
+                range: None,
                 nickname: format!("h{id}"),
                 address: address(id),
                 discovery: true,
@@ -308,6 +310,25 @@ impl World {
             node.tell(incarnation, around, |process, now| {
                 if let Some(router) = process.router() {
                     router.frames(frames, now);
+                }
+            });
+        });
+        self.collect();
+    }
+
+    /// A container of this name starts on a host, and is its only one with a name.
+    pub(crate) fn state_name(&mut self, host: HostId, name: &str) {
+        let named = Container {
+            id: name.to_owned(),
+            names: MeshName::relative(name).into_iter().collect(),
+            addresses: vec![container(host).into()],
+            ports: Vec::new(),
+        };
+        self.act(host, |node, around| {
+            let incarnation = node.incarnation;
+            node.tell(incarnation, around, |process, now| {
+                if let Some(router) = process.router() {
+                    router.set_named(vec![named], now);
                 }
             });
         });
