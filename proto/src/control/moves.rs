@@ -228,7 +228,7 @@ mod tests {
     #[test]
     fn only_many_moves_in_a_short_time_are_flapping() {
         let hop = |moves: &mut Moves, n: u64, every: u64| {
-            let (from, to) = if n % 2 == 0 { (A, B) } else { (B, A) };
+            let (from, to) = if n.is_multiple_of(2) { (A, B) } else { (B, A) };
             let now = at(n * every);
             moves.went(MAC, from, 0, now);
             moves.came(MAC, to, None, now)

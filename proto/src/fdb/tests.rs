@@ -113,7 +113,7 @@ fn an_address_that_moves_again_and_again_flaps_however_slowly() {
     let step = FDB_LATE.max(FLAP_WINDOW / 30);
     fdb.learn(mac(1), P1, T0);
     for n in 1..=FLAP_MOVES + 1 {
-        let owner = if n % 2 == 0 { P1 } else { P2 };
+        let owner = if n.is_multiple_of(2) { P1 } else { P2 };
         assert!(!fdb.flaps(mac(1)), "{n}");
         assert!(matches!(
             fdb.learn(mac(1), owner, T0 + n * step),

@@ -119,6 +119,8 @@ fn solicitations_for_a_container_elsewhere_are_answered_without_crossing() -> Re
 
         // Whoever looks whether an address is free asks everybody, and hears its owner.
         let [a, b] = &pair;
+        let look = "echo 1 >/proc/sys/net/ipv6/conf/mesh0/accept_dad";
+        a.exec(&["sh", "-c", look])?.ok()?;
         let address = format!("{}/64", b.address());
         a.exec(&["ip", "addr", "add", &address, "dev", "mesh0"])?
             .ok()?;
@@ -165,6 +167,8 @@ fn a_container_that_went_is_not_answered_for_and_one_that_moved_is() -> Result<(
             );
             Ok(())
         })?;
+        // Its announcement may have come to a failed entry; asking is what is tested here.
+        a.exec(&["ip", "neigh", "flush", "all"])?.ok()?;
         a.reaches(&moved)?;
         ensure!(
             counter(bed.host(1), "arp_answered")? > before,

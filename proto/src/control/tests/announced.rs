@@ -101,7 +101,11 @@ fn what_the_mac_table_sees_at_two_places_is_named() {
     let mut net = linked_pair();
     let other = Owner::Peer(net.nodes[1].control.me());
     for n in 0u32..12 {
-        let owner = if n % 2 == 0 { Owner::Local } else { other };
+        let owner = if n.is_multiple_of(2) {
+            Owner::Local
+        } else {
+            other
+        };
         let now = net.now + n * limits::FDB_LATE;
         let node = &net.nodes[0].forwarder;
         node.learn(MAC, owner, now);

@@ -197,7 +197,7 @@ fn a_request_in_the_name_of_another_is_not_answered() {
 fn a_unicast_request_goes_to_whom_it_is_for() {
     let mut net = pair();
     let probe = request(1, 2).to_frame(mac(2)).to_vec();
-    net.send(0, &[probe.clone()]);
+    net.send(0, std::slice::from_ref(&probe));
     assert_eq!(net.taken(1), [probe]);
     assert_eq!(answered(&net, 0), (0, 0));
     assert_eq!(net.count(0, Counter::FramesLocated), 1);
@@ -263,7 +263,7 @@ fn unknown_destinations_have_a_limit_of_their_own() {
     let mut net = Net::wire(2, &[(0, 1)]);
     let unknown = frame(mac(1), mac(200), b"unknown");
     for _ in 0..UNKNOWN_BURST + 3 {
-        net.send(0, &[unknown.clone()]);
+        net.send(0, std::slice::from_ref(&unknown));
     }
     let passed = usize::try_from(UNKNOWN_BURST).unwrap();
     assert_eq!(net.taken(1).len(), passed);
@@ -280,7 +280,7 @@ fn unknown_destinations_have_a_limit_of_their_own() {
     assert_eq!(net.taken(1).len(), 2);
     net.wait(100);
     for _ in 0..UNKNOWN_RATE {
-        net.send(0, &[unknown.clone()]);
+        net.send(0, std::slice::from_ref(&unknown));
     }
     assert_eq!(
         net.taken(1).len(),
