@@ -112,7 +112,8 @@ pub(crate) enum Verb {
     /// Show how the router is doing; targets, connections, peers, dns or ipam for detail
     #[command(
         after_help = "Exit status: 0 when the router is ready, 1 otherwise.\n\n\
-        Example:\n  mesh status\n  mesh status connections\n  mesh status dns\n  mesh status ipam"
+        Example:\n  mesh status\n  mesh status connections\n  mesh status connections --state retrying\n  \
+        mesh status peers host7\n  mesh status peers --state unreachable\n  mesh status dns\n  mesh status ipam"
     )]
     Status(StatusArgs),
     /// Draw the mesh: routers, links, and the ways from here
@@ -182,6 +183,8 @@ Extra template functions: json VALUE, keys MAP (sorted).
 
 Example:
   mesh report
+  mesh report --summary
+  mesh report host7
   mesh report -f '{{.Router.Name}}'
   mesh report -f '{{range .Router.Peers}}{{.NickName}} {{len .Connections}}{{println}}{{end}}'
   mesh report -f '{{json .Router.Targets}}'";

@@ -18,6 +18,7 @@ mod ipam;
 mod keygen;
 mod launch;
 mod output;
+mod peers;
 mod podman;
 mod process;
 mod ps;

@@ -52,6 +52,18 @@ pub const MAX_CLAIMS: usize = 131_072;
 pub const CONTRADICTED_FOR: Duration = Duration::from_secs(600);
 /// Addresses about which somebody said so; when full the oldest is forgotten.
 pub const MAX_CONTRADICTED: usize = 4_096;
+/// Moves of one MAC between routers, as records say or as frames show, within [`FLAP_WINDOW`] after which it flaps (RFC 7432 section 15.1).
+pub const FLAP_MOVES: u32 = 5;
+/// Time in which such moves are counted.
+pub const FLAP_WINDOW: Duration = Duration::from_secs(180);
+/// MACs that moved or went of which the last place is known; further ones are not remembered, and count as new.
+pub const MAX_MOVED: usize = 4_096;
+/// Time after which that is forgotten when there is no room.
+pub const MOVED_MEMORY: Duration = Duration::from_secs(600);
+/// MACs that flap which are named at once; further ones are only counted.
+pub const MAX_FLAPS: usize = 64;
+/// Time for which one is named after it last flapped.
+pub const FLAP_SHOWN: Duration = Duration::from_secs(60);
 /// Questions for addresses (ARP, neighbour solicitations) of the local port that are answered in a second in the place of
 /// containers elsewhere; more are dropped and counted.
 pub const ANSWER_RATE: u64 = 10_000;

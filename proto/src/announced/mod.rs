@@ -85,6 +85,22 @@ impl Announcements {
         self.read().owner(mac)
     }
 
+    /// The claim about `mac` that counts: whose it is, and how often the MAC moved. Of two that count equally the first owner's.
+    pub fn claim_of(&self, mac: Mac) -> Option<(Owner, u32)> {
+        self.read().claim_of(mac)
+    }
+
+    /// The MACs that `owner` announces, with how often each moved.
+    pub fn said_by(&self, owner: Owner) -> impl Iterator<Item = (Mac, u32)> {
+        self.read().said_by(owner).into_iter()
+    }
+
+    /// Nothing is answered for the addresses at `mac` for [`limits::CONTRADICTED_FOR`], or until they are announced anew
+    /// by somebody else: it moves too often.
+    pub fn doubt(&self, mac: Mac, now: Instant) {
+        self.write().doubt(mac, now);
+    }
+
     /// Notes that somebody says that `ip` lives at `mac`. True when that contradicts what is announced.
     pub fn saw(&self, ip: IpAddr, mac: Mac, now: Instant) -> bool {
         let table = self.read();

@@ -78,6 +78,23 @@ impl Table {
         newest(claims.map(|((_, owner), moves)| (*moves, *owner)))
     }
 
+    pub(super) fn claim_of(&self, mac: Mac) -> Option<(Owner, u32)> {
+        let claims = self.by_mac.range((mac, FIRST)..=(mac, LAST));
+        let claims = claims.map(|((_, owner), moves)| (*owner, *moves));
+        claims.rev().max_by_key(|(_, moves)| *moves)
+    }
+
+    pub(super) fn said_by(&self, owner: Owner) -> Vec<(Mac, u32)> {
+        let claims = self.by_owner.get(&owner).into_iter().flatten();
+        claims.map(|claim| (claim.mac, claim.moves)).collect()
+    }
+
+    pub(super) fn doubt(&mut self, mac: Mac, now: Instant) {
+        let claims = self.by_owner.values().flatten();
+        let ips: Vec<IpAddr> = claims.filter(|c| c.mac == mac).map(|c| c.ip).collect();
+        ips.into_iter().for_each(|ip| self.contradict(ip, now));
+    }
+
     /// Whether nobody announces `ip`, or somebody announces it at `mac`.
     pub(super) fn agrees(&self, ip: IpAddr, mac: Mac) -> bool {
         let mut claims = self.by_ip.range((ip, FIRST)..=(ip, LAST)).peekable();

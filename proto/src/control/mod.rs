@@ -15,6 +15,7 @@
 //! | `own` | what this router says of itself |
 //! | `topics` | what others than the control plane say through it, to all |
 //! | `unicast` | what they say to one router |
+//! | `moves` | how often a container moved to another router, and which MACs flap |
 //! | `observed` | which of our addresses, as neighbours see them, to announce |
 //! | `paths` | which address reaches a peer directly |
 //! | `probe` | the bodies of probes |
@@ -37,6 +38,7 @@ mod heartbeat;
 mod inspect;
 mod io;
 pub mod links;
+mod moves;
 mod observed;
 pub mod own;
 pub mod paths;
@@ -72,6 +74,7 @@ use self::clones::Clones;
 use self::degree::Degree;
 pub use self::io::{Config, HeldAddresses, Note, Output};
 use self::links::Links;
+use self::moves::Moves;
 use self::observed::Observed;
 use self::own::OwnRecords;
 use self::paths::Paths;
@@ -109,6 +112,7 @@ pub struct Control {
     held_dirty: bool,
     /// Routers whose announcements the lanes are to be told anew.
     announced_dirty: BTreeSet<PeerId>,
+    moves: Moves,
     not_before: Instant,
     settle_until: Instant,
     gossip_counters: gossip::Counters,
@@ -170,6 +174,7 @@ impl Control {
             snapshot_dirty: true,
             held_dirty: false,
             announced_dirty: BTreeSet::new(),
+            moves: Moves::default(),
             not_before: now,
             settle_until: now,
             gossip_counters: gossip::Counters::default(),
@@ -231,6 +236,7 @@ impl Control {
         self.tick_paths(now);
         self.tick_sizes(now);
         self.tick_clones(now);
+        self.tick_flaps(now);
         self.sessions.handle_timeout(now, &mut *self.entropy);
         self.dial_due(now);
         self.flush(now);
@@ -240,7 +246,8 @@ impl Control {
 
     /// The containers attached on this host changed.
     pub fn set_attached(&mut self, attached: &[Attached], now: Instant) {
-        self.own.set_attached(attached);
+        let attached = self.with_moves(attached);
+        self.own.set_attached(&attached);
         self.flush(now);
     }
 

@@ -54,7 +54,7 @@ impl Control {
             let held = Arc::new(self.held_addresses());
             self.outputs.push_back(Output::Held(held));
         }
-        self.refresh_announced();
+        self.refresh_announced(now);
         self.refresh_fast(now);
         self.topology_dirty = false;
         self.snapshot_dirty = false;
@@ -87,23 +87,14 @@ impl Control {
     }
 
     /// Hands the lanes what routers newly announce, or announce no more; those out of reach announce nothing.
-    fn refresh_announced(&mut self) {
+    fn refresh_announced(&mut self, now: Instant) {
         for peer in core::mem::take(&mut self.announced_dirty) {
-            let owner = if peer == self.me {
-                Owner::Local
-            } else {
-                Owner::Peer(peer)
+            let is_there = peer == self.me || self.routes.is_reachable(&peer);
+            let attached = match is_there {
+                true => self.lsdb.attached(&peer).to_vec(),
+                false => Vec::new(),
             };
-            let attached = match owner {
-                Owner::Peer(peer) if !self.routes.is_reachable(&peer) => &[][..],
-                _ => self.lsdb.attached(&peer),
-            };
-            let claims = attached.iter().map(|a| Claim {
-                ip: a.addr.addr(),
-                mac: a.mac,
-                moves: 0,
-            });
-            if !self.forwarder.announced().set(owner, claims.collect()) {
+            if !self.announce(peer, &attached, now) {
                 let warning = format!(
                     "the containers of {} are more than this router has room for ({MAX_CLAIMS} addresses in all); ARP for them goes to everybody",
                     self.display(&peer)
@@ -220,4 +211,14 @@ impl Control {
             Path::Direct(_) | Path::None => (*peer, 0),
         }
     }
+}
+
+/// What a router says of its containers, as lanes look it up.
+pub(super) fn claims(attached: &[Attached]) -> Vec<Claim> {
+    let claim = |a: &Attached| Claim {
+        ip: a.addr.addr(),
+        mac: a.mac,
+        moves: a.moves,
+    };
+    attached.iter().map(claim).collect()
 }

@@ -52,6 +52,7 @@ mod turn;
 
 use core::net::SocketAddr;
 use core::sync::atomic::{AtomicU32, AtomicU64};
+use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 pub use collected::Collected;
@@ -66,7 +67,7 @@ use crate::fdb::{Fdb, Learn, Owner};
 use crate::fragment::Reassembly;
 use crate::ids::{Mac, PeerId, SessionIndex};
 use crate::limits::{
-    ANSWER_BURST, ANSWER_RATE, BROADCAST_BURST, BROADCAST_RATE, EVENT_INTERVAL,
+    ANSWER_BURST, ANSWER_RATE, BROADCAST_BURST, BROADCAST_RATE, EVENT_INTERVAL, MAX_FLAPS,
     MAX_THROTTLED_EVENTS, TOO_BIG_BURST, TOO_BIG_RATE, UNKNOWN_BURST, UNKNOWN_RATE,
 };
 use crate::time::Instant;
@@ -167,6 +168,7 @@ pub struct Forwarder {
     fragment_id: AtomicU32,
     reassembly: Mutex<Reassembly>,
     pending: Mutex<Pending>,
+    flapping: Mutex<BTreeMap<Mac, (Owner, Owner)>>,
     needed_sessions: Mutex<Throttle<PeerId>>,
     unknown_indices: Mutex<Throttle<Via>>,
     seen_endpoints: Mutex<Throttle<(PeerId, SocketAddr)>>,
@@ -190,6 +192,7 @@ impl Forwarder {
             fragment_id: AtomicU32::new(0),
             reassembly: Mutex::new(Reassembly::default()),
             pending: Mutex::new(Pending::default()),
+            flapping: Mutex::default(),
             needed_sessions: Mutex::new(throttle()),
             unknown_indices: Mutex::new(throttle()),
             seen_endpoints: Mutex::new(throttle()),
@@ -229,14 +232,37 @@ impl Forwarder {
         (reassembly.len(), reassembly.bytes())
     }
 
-    fn learn(&self, mac: Mac, owner: Owner, now: Instant) {
+    pub(crate) fn learn(&self, mac: Mac, owner: Owner, now: Instant) {
         match self.fdb.learn(mac, owner, now) {
             Learn::Same | Learn::Group => {}
             Learn::New => self.counters.count(Counter::FdbLearnt),
-            Learn::Moved(_) => self.counters.count(Counter::FdbMoved),
-            Learn::Damped => self.counters.count(Counter::FdbDamped),
+            Learn::Moved(from) => {
+                self.counters.count(Counter::FdbMoved);
+                if self.fdb.flaps(mac) {
+                    self.note_flapping(mac, (from, owner));
+                }
+            }
+            Learn::Late => self.counters.count(Counter::FdbDamped),
+            Learn::Damped => {
+                self.counters.count(Counter::FdbDamped);
+                let stays = self.fdb.lookup(mac, now).unwrap_or(owner);
+                self.note_flapping(mac, (stays, owner));
+            }
             Learn::Full => self.counters.count(Counter::FdbReplaced),
         }
+    }
+
+    /// Keeps for control between whom an address flaps.
+    fn note_flapping(&self, mac: Mac, between: (Owner, Owner)) {
+        let mut flapping = lock(&self.flapping);
+        if flapping.len() < MAX_FLAPS || flapping.contains_key(&mac) {
+            flapping.insert(mac, between);
+        }
+    }
+
+    /// Addresses that moved too often since the last call, and between whom.
+    pub fn take_flapping(&self) -> BTreeMap<Mac, (Owner, Owner)> {
+        core::mem::take(&mut lock(&self.flapping))
     }
 
     fn need_session(&self, peer: PeerId, now: Instant, out: &mut dyn Outbox) {

@@ -349,6 +349,7 @@ pub(crate) fn attached(host: HostId) -> Attached {
         mac: mac_for(ip.into()),
         addr: ipnet::Ipv4Net::new_assert(ip, PREFIX).into(),
         container: format!("c{host}"),
+        moves: 0,
     }
 }
 

@@ -77,6 +77,7 @@ impl Host {
             mac: c.mac,
             addr: ipnet::Ipv4Net::new_assert(c.ip, 16).into(),
             container: format!("c{}", c.ip),
+            moves: 0,
         };
         self.containers.iter().map(announce).collect()
     }

@@ -12,6 +12,7 @@ mod mistakes;
 mod names;
 mod nat;
 mod path_mtu;
+mod resolution;
 mod run;
 mod secrets;
 mod topology;
