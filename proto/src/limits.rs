@@ -134,7 +134,7 @@ pub const MAX_SESSIONS: usize = 4_096;
 pub const REKEY_AFTER_MESSAGES: u64 = 1 << 32;
 /// Datagrams after which a key is never used again.
 pub const REJECT_AFTER_MESSAGES: u64 = 1 << 48;
-/// Age at which the side that began the session begins a new handshake, if the session was used.
+/// Age at which the side that began the session begins a new handshake, if frames went by the session within [`PROBE_WHILE_USED`].
 pub const REKEY_AFTER: Duration = Duration::from_secs(120);
 /// Age at which the other side does, as a fallback.
 pub const REKEY_AFTER_RESPONDER: Duration = Duration::from_secs(165);
@@ -177,7 +177,7 @@ pub const FORGET_AFTER: Duration = Duration::from_secs(600);
 /// After a change of topology broadcasts are flooded (with duplicate suppression) for this long.
 pub const SETTLE: Duration = Duration::from_secs(2);
 /// First wait between two dials of one target; grows by half up to one of the two below.
-pub const REDIAL_MIN: Duration = Duration::from_secs(1);
+pub const REDIAL_MIN: Duration = Duration::from_millis(250);
 /// Longest wait between two dials of an explicit target: a healed cable is noticed within ten seconds.
 pub const REDIAL_MAX_EXPLICIT: Duration = Duration::from_secs(8);
 /// Longest wait between two dials of a peer learnt by gossip.
@@ -199,7 +199,7 @@ pub const DECLINED_FOR: Duration = Duration::from_secs(600);
 /// Time between two comparisons of digests with each neighbour.
 pub const ANTI_ENTROPY: Duration = Duration::from_secs(5);
 /// Least time between two records of one router about one topic; the first change after a quiet time goes out at once.
-pub const HOLD_DOWN: Duration = Duration::from_secs(1);
+pub const HOLD_DOWN: Duration = Duration::from_millis(500);
 /// Records of one router that are taken in a second; more are left for the next comparison of digests, and counted.
 pub const RECORD_RATE: u64 = 8;
 /// Records of one router that are taken at once.
@@ -213,6 +213,14 @@ pub const FORGERY_BURST: u64 = 64;
 pub const CLONE_QUIET: Duration = Duration::from_secs(60);
 /// Time in which records that are passed on wait for others for the same neighbour.
 pub const COALESCE: Duration = Duration::from_millis(20);
+/// Time after which neighbours beside the tree are told of what was passed on along it.
+pub const MENTION_AFTER: Duration = Duration::from_millis(100);
+/// Neighbours that are told so: the next on the ring of identities.
+pub const MENTION_TO: usize = 4;
+/// Time after which a record that a neighbour mentioned is asked for again.
+pub const ASK_AGAIN: Duration = Duration::from_millis(300);
+/// Least time between two computations of routes.
+pub const ROUTES_INTERVAL: Duration = Duration::from_millis(250);
 /// Least time between two snapshots, so that a burst of changes costs one computation.
 pub const DEBOUNCE: Duration = Duration::from_millis(20);
 /// Bytes of records put into one gossip message.

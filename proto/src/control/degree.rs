@@ -99,7 +99,9 @@ impl Control {
         let wanted: Vec<PeerId> = if self.degree.is_sparse(known.clone().count()) {
             let reachable: Vec<PeerId> = self.routes.reachable().collect();
             // What the operator typed is as random as anything.
-            let random = RANDOM_LINKS.saturating_sub(self.targets.explicit_peers().count());
+            let typed = self.targets.explicit_peers();
+            let typed = typed.filter(|peer| self.routes.is_reachable(peer)).count();
+            let random = RANDOM_LINKS.saturating_sub(typed);
             self.degree.choose(self.me, &reachable, random, now);
             // Those that were cut off: whoever of us meets one of them first joins both halves.
             let gone: Vec<PeerId> = known.filter(|p| !self.routes.is_reachable(p)).collect();

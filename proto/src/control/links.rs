@@ -1,7 +1,7 @@
 //! The table of TCP links: one slot per connection, at most one link that is up per peer.
 
 use core::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 
 use core::time::Duration;
@@ -17,8 +17,9 @@ use crate::limits::{
 use crate::link::Link;
 use crate::source::Source;
 use crate::time::Instant;
-use crate::topology::topic::RecordKey;
 use crate::wire::message::LinkMessage;
+
+use super::spread::Untold;
 
 /// One TCP connection and what hangs on it.
 #[derive(Debug)]
@@ -35,8 +36,8 @@ pub struct Slot {
     pub up: bool,
     /// Smoothed round-trip time of the TCP link.
     pub rtt: Option<Duration>,
-    /// What was newly said and this neighbour has not got from us yet: a set, never a queue of history.
-    pub dirty: BTreeSet<RecordKey>,
+    /// What this neighbour is yet to be told.
+    pub untold: Untold,
     /// Whether the other end wants the link; it says so when it does not.
     pub peer_wants: bool,
     /// What the other end was told last of whether the link is wanted here.
@@ -47,8 +48,6 @@ pub struct Slot {
     next_ping: Instant,
     /// Whether datagrams go directly between the two, which shows that the other end lives; and since when it is so or not.
     direct: (bool, Instant),
-    /// When what waits in `dirty` is sent; records that are passed on wait a moment for others.
-    gossip_at: Option<Instant>,
     ping: Option<(u64, Instant)>,
     next_digest: Instant,
     unwritten: usize,
@@ -95,7 +94,7 @@ impl Slot {
             peer: None,
             up: false,
             rtt: None,
-            dirty: BTreeSet::new(),
+            untold: Untold::default(),
             peer_wants: true,
             told_wanted: true,
             opened: now,
@@ -103,7 +102,6 @@ impl Slot {
             last_heard: now,
             next_ping: now,
             direct: (false, now),
-            gossip_at: None,
             ping: None,
             next_digest: now,
             unwritten: 0,
@@ -204,13 +202,8 @@ impl Slot {
 
     /// When what waits is to be sent, if there is room for it.
     pub fn next_gossip(&self) -> Option<Instant> {
-        let waits = self.up && !self.dirty.is_empty() && self.room() > 0;
-        self.gossip_at.filter(|_| waits)
-    }
-
-    /// All that waited was sent.
-    pub fn gossiped(&mut self) {
-        self.gossip_at = None;
+        let due = self.untold.due()?;
+        (self.up && self.room() > 0).then_some(due)
     }
 
     /// Whether so little was heard lately that another link to the same router is to be preferred.
@@ -242,13 +235,8 @@ impl Slot {
         }
     }
 
-    /// There is something new to send: what others said waits for more of that.
-    pub fn wake(&mut self, at: Instant) {
-        self.gossip_at = Some(self.gossip_at.map_or(at, |old| old.min(at)));
-    }
-
     /// Seals a message into the link; without [`Slot::room`] it is lost: the neighbour asks and does not read. All
-    /// messages but records are repeated in time, and records wait in `dirty`.
+    /// messages but records are repeated in time, and records wait in `untold`.
     pub fn send(&mut self, message: &LinkMessage) {
         if self.room() > 0 {
             self.link.send(message);

@@ -10,7 +10,8 @@
 //! | `degree` | with whom to be linked, in a small mesh and in a large one |
 //! | `links`, `connections` | the table of TCP links; their life from opening to end |
 //! | `admission` | whether an authenticated peer is let in |
-//! | `gossip` | which records go to which neighbour |
+//! | `gossip` | which records are taken, and how gaps are found |
+//! | `spread` | which news go to which neighbour |
 //! | `clones` | whether somebody else uses this router's key |
 //! | `own` | what this router says of itself |
 //! | `topics` | what others than the control plane say through it |
@@ -43,6 +44,7 @@ pub mod probe;
 mod publish;
 mod report;
 mod sizes;
+pub mod spread;
 pub mod targets;
 mod topics;
 
@@ -74,6 +76,7 @@ use self::observed::Observed;
 use self::own::OwnRecords;
 use self::paths::Paths;
 use self::sizes::Sizes;
+use self::spread::Asked;
 use self::targets::{Retry, Targets};
 pub use self::topics::Said;
 
@@ -105,9 +108,12 @@ pub struct Control {
     topology_dirty: bool,
     snapshot_dirty: bool,
     held_dirty: bool,
+    /// No snapshot is made before, and no routes are computed before.
     not_before: Instant,
+    routes_not_before: Instant,
     settle_until: Instant,
     gossip_counters: gossip::Counters,
+    asked: Asked,
     observed: Observed,
     clones: Clones,
     /// Whether it was said that no further names are bound to keys.
@@ -165,8 +171,10 @@ impl Control {
             snapshot_dirty: true,
             held_dirty: false,
             not_before: now,
+            routes_not_before: now,
             settle_until: now,
             gossip_counters: gossip::Counters::default(),
+            asked: Asked::default(),
             observed: Observed::default(),
             clones: Clones::default(),
             pins_full: false,
@@ -201,10 +209,9 @@ impl Control {
         offer(self.own.next_deadline(), "publish record");
         offer(self.targets.next_deadline(), "dial");
         offer(self.sessions.next_deadline().map(|(at, _)| at), "session");
-        offer(
-            (self.topology_dirty || self.snapshot_dirty).then_some(self.not_before),
-            "snapshot",
-        );
+        let routes = self.routes_not_before.max(self.not_before);
+        offer(self.topology_dirty.then_some(routes), "routes");
+        offer(self.snapshot_dirty.then_some(self.not_before), "snapshot");
         for (_, slot) in self.links.iter() {
             offer(slot.next_due(), "link");
             offer(slot.next_gossip(), "gossip");
@@ -276,7 +283,8 @@ impl Control {
             Ok(records) => self.publish_own(records, now),
             Err(error) => self.note(Note::Warn(format!("cannot announce a change: {error}"))),
         }
-        if (self.topology_dirty || self.snapshot_dirty) && now >= self.not_before {
+        let routes_due = self.topology_dirty && now >= self.routes_not_before;
+        if (routes_due || self.snapshot_dirty) && now >= self.not_before {
             self.rebuild(now);
             self.not_before = now + limits::DEBOUNCE;
         }

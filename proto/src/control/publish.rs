@@ -7,14 +7,14 @@ use std::sync::Arc;
 use crate::fdb::Owner;
 use crate::forward::{Path, PeerPath, Snapshot};
 use crate::ids::PeerId;
-use crate::limits::{BASE_DATAGRAM, SETTLE};
+use crate::limits::{BASE_DATAGRAM, ROUTES_INTERVAL, SETTLE};
 use crate::pmtu::inner_mtu;
 use crate::time::Instant;
 use crate::topology::bodies::{Attached, Neighbour};
 use crate::topology::routes::Routes;
 use crate::wire::datagram::RELAY_OVERHEAD;
 
-use super::{Control, HeldAddresses, Output};
+use super::{Control, HeldAddresses, Output, POLITE};
 
 /// Bytes of a Relay datagram around the one inside.
 const RELAYED: u16 = 48;
@@ -44,17 +44,18 @@ impl Control {
         self.own.set_neighbours(&neighbours, now);
     }
 
-    /// Computes routes if the topology changed, and hands the lanes a new snapshot.
+    /// Computes routes if the topology changed and they were not computed just now; hands the lanes a new snapshot.
     pub(super) fn rebuild(&mut self, now: Instant) {
-        if self.topology_dirty {
+        if self.topology_dirty && now >= self.routes_not_before {
             self.recompute_routes(now);
+            self.topology_dirty = false;
+            self.routes_not_before = now + ROUTES_INTERVAL;
         }
         if core::mem::take(&mut self.held_dirty) {
             let held = Arc::new(self.held_addresses());
             self.outputs.push_back(Output::Held(held));
         }
         self.refresh_fast(now);
-        self.topology_dirty = false;
         self.snapshot_dirty = false;
         self.snapshot = Arc::new(self.build_snapshot(now));
         self.outputs
@@ -69,6 +70,9 @@ impl Control {
             self.held_dirty = true;
             if !routes.reachable().eq(self.routes.reachable()) {
                 self.outputs.push_back(Output::Reach);
+                let is_new = |p: &PeerId| routes.is_reachable(p) && !self.routes.is_reachable(p);
+                self.targets
+                    .came_within_reach(is_new, POLITE / 2, now, &mut *self.entropy);
             }
             for peer in self.routes.reachable().filter(|p| !routes.is_reachable(p)) {
                 self.forwarder.fdb().forget_owner(Owner::Peer(peer));

@@ -14,6 +14,7 @@
 //! | 8 | `Bye` | reason (text) |
 //! | 9 | `Hashes` | depth (1 byte), prefix `u16`, 16 times 8 bytes |
 //! | 10 | `Wanted` | `bool` |
+//! | 11 | `Have` | list of (`PeerId`, topic, epoch `u64`, seq `u64`) |
 //!
 //! A message with another tag is skipped and counted by whoever receives it: that is how later versions add messages.
 
@@ -57,6 +58,9 @@ pub enum LinkMessage {
     Observed(SocketAddr),
     /// Whether the sender wants this link to stay; it does as long as it has not said otherwise.
     Wanted(bool),
+    /// Versions of records that were newly said and that the sender has: whoever lacks one asks for it. At most
+    /// [`MAX_WANT`].
+    Have(Vec<(RecordKey, Version)>),
     /// The sender closes the link.
     Bye {
         /// Why, for people; at most [`MAX_BYE_REASON`] bytes, cut when encoded.
@@ -115,6 +119,11 @@ struct RecordList<'a>(
 struct WantList(#[serde(deserialize_with = "bounded::list::<_, _, MAX_WANT>")] Vec<RecordKey>);
 
 #[derive(Serialize, Deserialize)]
+struct HaveList(
+    #[serde(deserialize_with = "bounded::list::<_, _, MAX_WANT>")] Vec<(RecordKey, Version)>,
+);
+
+#[derive(Serialize, Deserialize)]
 struct HashList(u8, u16, [[u8; 8]; CHILDREN]);
 
 #[derive(Serialize, Deserialize)]
@@ -131,6 +140,7 @@ mod tag {
     pub(super) const BYE: u8 = 8;
     pub(super) const HASHES: u8 = 9;
     pub(super) const WANTED: u8 = 10;
+    pub(super) const HAVE: u8 = 11;
 }
 
 impl LinkMessage {
@@ -160,6 +170,10 @@ impl LinkMessage {
             Self::Hashes(Hashes { node, sums }) => {
                 let list = HashList(node.depth(), node.prefix(), *sums);
                 tagged(tag::HASHES, &list, &mut out)
+            }
+            Self::Have(held) => {
+                within(held.len(), MAX_WANT)?;
+                tagged(tag::HAVE, held, &mut out)
             }
             Self::Wanted(wanted) => tagged(tag::WANTED, wanted, &mut out),
             Self::Observed(address) => tagged(tag::OBSERVED, address, &mut out),
@@ -193,6 +207,7 @@ impl LinkMessage {
             tag::DIGEST => Self::Digest(codec::decode(body)?),
             tag::SUMMARY => Self::Summary(codec::decode(body)?),
             tag::WANT => Self::Want(codec::decode::<WantList>(body)?.0),
+            tag::HAVE => Self::Have(codec::decode::<HaveList>(body)?.0),
             tag::WANTED => Self::Wanted(codec::decode(body)?),
             tag::OBSERVED => Self::Observed(codec::decode(body)?),
             tag::BYE => Self::Bye {
@@ -280,6 +295,8 @@ mod tests {
             vec(key(), 0..20).prop_map(LinkMessage::Want),
             hashes().prop_map(LinkMessage::Hashes),
             any::<bool>().prop_map(LinkMessage::Wanted),
+            vec(held().prop_map(|held| (held.key, held.version)), 0..20)
+                .prop_map(LinkMessage::Have),
             address().prop_map(LinkMessage::Observed),
             "[ -~]{0,100}".prop_map(|reason| LinkMessage::Bye { reason }),
         ]
@@ -302,10 +319,10 @@ mod tests {
         }
 
         #[test]
-        fn any_bytes_are_read_without_panic(tag in 0u8..12, body in vec(any::<u8>(), 0..200)) {
+        fn any_bytes_are_read_without_panic(tag in 0u8..13, body in vec(any::<u8>(), 0..200)) {
             let mut bytes = vec![tag];
             bytes.extend(body);
-            let known = (1..=10).contains(&tag);
+            let known = (1..=11).contains(&tag);
             match LinkMessage::decode(&bytes) {
                 Ok(LinkMessage::Unknown(t)) => prop_assert!(!known && t == tag),
                 Ok(m) => prop_assert!(known && m.encode().is_ok()),

@@ -29,6 +29,7 @@ mod links;
 mod meeting;
 mod paths;
 mod sizes;
+mod spread;
 mod topics;
 
 struct Node {
