@@ -184,6 +184,8 @@ pub const REDIAL_MAX_EXPLICIT: Duration = Duration::from_secs(8);
 pub const REDIAL_MAX_DISCOVERED: Duration = Duration::from_secs(30);
 /// Up to this many routers everyone links to everyone; above, to about eight others.
 pub const FULL_MESH: usize = 32;
+/// Time that links to all others wait, beyond those that a router in a larger mesh has: others may come to be known.
+pub const FULL_MESH_DELAY: Duration = Duration::from_millis(1_500);
 /// In a larger mesh: the next identities after its own that a router links to.
 pub const RING_LINKS: usize = 2;
 /// In a larger mesh: routers drawn at random that a router links to.
@@ -199,7 +201,7 @@ pub const DECLINED_FOR: Duration = Duration::from_secs(600);
 /// Time between two comparisons of digests with each neighbour.
 pub const ANTI_ENTROPY: Duration = Duration::from_secs(5);
 /// Least time between two records of one router about one topic; the first change after a quiet time goes out at once.
-pub const HOLD_DOWN: Duration = Duration::from_millis(500);
+pub const HOLD_DOWN: Duration = Duration::from_secs(1);
 /// Records of one router that are taken in a second; more are left for the next comparison of digests, and counted.
 pub const RECORD_RATE: u64 = 8;
 /// Records of one router that are taken at once.

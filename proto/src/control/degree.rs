@@ -10,7 +10,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::ids::{ConnId, PeerId};
 use crate::limits::{
-    DECLINED_FOR, FULL_MESH, MAX_DEGREE, RANDOM_LINKS, RING_LINKS, SPARE_AFTER, UNREACHABLE_DIALS,
+    DECLINED_FOR, FULL_MESH, FULL_MESH_DELAY, MAX_DEGREE, RANDOM_LINKS, RING_LINKS, SPARE_AFTER,
+    UNREACHABLE_DIALS,
 };
 use crate::link::AlertCode;
 use crate::time::Instant;
@@ -96,13 +97,13 @@ impl Control {
             return;
         }
         let known = self.routes.known().filter(|peer| *peer != self.me);
+        let reachable: Vec<PeerId> = self.routes.reachable().collect();
+        // What the operator typed is as random as anything.
+        let typed = self.targets.explicit_peers();
+        let typed = typed.filter(|peer| self.routes.is_reachable(peer)).count();
+        let random = RANDOM_LINKS.saturating_sub(typed);
+        self.degree.choose(self.me, &reachable, random, now);
         let wanted: Vec<PeerId> = if self.degree.is_sparse(known.clone().count()) {
-            let reachable: Vec<PeerId> = self.routes.reachable().collect();
-            // What the operator typed is as random as anything.
-            let typed = self.targets.explicit_peers();
-            let typed = typed.filter(|peer| self.routes.is_reachable(peer)).count();
-            let random = RANDOM_LINKS.saturating_sub(typed);
-            self.degree.choose(self.me, &reachable, random, now);
             // Those that were cut off: whoever of us meets one of them first joins both halves.
             let gone: Vec<PeerId> = known.filter(|p| !self.routes.is_reachable(p)).collect();
             let gone = lottery(self.me, gone.iter(), UNREACHABLE_DIALS);
@@ -118,6 +119,10 @@ impl Control {
         let all: Vec<PeerId> = first.iter().chain(&second).copied().collect();
         self.targets
             .set_discovered(&all, POLITE / 2, now, &mut *self.entropy);
+        // In a mesh that starts, everybody knows few others for a moment.
+        let later = all.iter().filter(|peer| !self.degree.chosen.contains(peer));
+        let later: Vec<PeerId> = later.copied().collect();
+        self.targets.delay_new(&later, FULL_MESH_DELAY, now);
         self.targets.delay_new(&second, POLITE, now);
     }
 

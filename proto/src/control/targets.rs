@@ -245,7 +245,7 @@ impl Targets {
         }
     }
 
-    /// These peers came within reach: who waits to be dialled is so soon, for what kept it away is over.
+    /// These peers came within reach: who waits to be dialled again is so soon, for what kept it away is over.
     pub fn came_within_reach(
         &mut self,
         is_one: impl Fn(&PeerId) -> bool,
@@ -259,6 +259,7 @@ impl Targets {
                 TargetKey::Discovered(peer) => Some(*peer),
             };
             if let TargetState::Waiting(at) = target.state
+                && target.tries > 0
                 && peer.as_ref().is_some_and(&is_one)
             {
                 target.backoff = REDIAL_MIN;
