@@ -1,6 +1,7 @@
 # make demo       three Docker hosts on this machine, one network for their containers
 # make test       everything; ends with `N passed, N failed`
 # make bench      mesh and other overlays side by side; the report is target/bench/report.md
+# make soak       10 GB through each port of mesh, and whether they arrive unchanged
 # make sim        a large mesh in the simulator, measured beside its goals: N=1000 SEED=1 SCENARIO=table JSON=1
 # make install    to PREFIX (/usr/local) under DESTDIR
 PREFIX  ?= /usr/local
@@ -17,7 +18,7 @@ etc        = $(DESTDIR)/etc
 completion = $(share)/bash-completion/completions/mesh $(share)/zsh/site-functions/_mesh \
              $(share)/fish/vendor_completions.d/mesh.fish
 
-.PHONY: build demo test unit-test bench sim install uninstall lint clean-testbed
+.PHONY: build demo test unit-test bench soak sim install uninstall lint clean-testbed
 
 build:
 	$(CARGO) build --release -p mesh-cli -p mesh-router
@@ -51,6 +52,13 @@ bench:
 	    $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SECS),--seconds $(SECS)) $(if $(PATIENCE),--patience $(PATIENCE)) \
 	    $(if $(UNDERLAY),--underlay '$(UNDERLAY)') $(if $(CONTENDERS),--contenders '$(CONTENDERS)') \
 	    $(if $(REPORT),--report $(REPORT)) $(ARGS)
+
+# GB=10 gigabytes through each port, checksums compared; ARGS for other options of benches/compare/soak.py.
+soak:
+	tests/testbed/install-deps.sh build
+	$(MAKE) build
+	$(if $(filter-out 0,$(shell id -u)),sudo) benches/compare/soak.py --bin $(TARGET)/release \
+	    $(if $(GB),--gigabytes $(GB)) $(ARGS)
 
 # N=100 SEED=1 SCENARIO=table|all|NAME JSON=1 VERBOSE=1. Exit status 1: a goal is missed or a promise broken (docs/SCALE.md).
 sim:

@@ -57,8 +57,12 @@ trap 'exit 130' INT TERM
 title 'The commands of README.md'
 while read -r host command <&3; do on "$host" "$command"; done 3< <(readme_commands)
 
+# The address that a container got by itself.
+address() { "$testbed" exec "$1" mesh ps "$2" | sed -E 's|.* ([0-9.]+)/[0-9]+.*|\1|'; }
+first=$(address host1 first) web=$(address host2 web) third=$(address host3 third)
+
 title 'Every container reaches every other'
-containers=(host1:first:10.2.1.1 host2:web:10.2.1.2 host3:third:10.2.1.3)
+containers=(host1:first:"$first" host2:web:"$web" host3:third:"$third")
 for from in "${containers[@]}"; do
     IFS=: read -r host name _ <<<"$from"
     for to in "${containers[@]}"; do
@@ -72,7 +76,7 @@ title '100 MB from web on host2 to third on host3, with checksum'
 quietly host2 docker exec web dd if=/dev/urandom of=/www/file bs=1M count=100
 sent=$("$testbed" docker host2 exec web sha256sum /www/file | cut -d' ' -f1)
 # What follows the empty line of the answer is the file.
-fetch='printf "GET /file HTTP/1.0\r\n\r\n" | nc 10.2.1.2 80 |
+fetch='printf "GET /file HTTP/1.0\r\n\r\n" | nc '$web' 80 |
        { while read -r line && [ "${#line}" -gt 1 ]; do :; done; sha256sum; }'
 began=$(date +%s%N)
 got=$(timeout 120 "$testbed" docker host3 exec third sh -c "$fetch" | cut -d' ' -f1)
@@ -87,12 +91,12 @@ on host2 mesh status peers
 
 title 'The cable between host1 and host3 is cut while they talk'
 pings=$(mktemp)
-"$testbed" docker host1 exec first ping -c 60 -W 1 10.2.1.3 >"$pings" 2>&1 &
+"$testbed" docker host1 exec first ping -c 60 -W 1 "$third" >"$pings" 2>&1 &
 pinging=$!
-within 5 host1 docker exec first ping -c 1 -W 1 10.2.1.3
+within 5 host1 docker exec first ping -c 1 -W 1 "$third"
 "$testbed" cut-pair host1 host3
 began=$(date +%s%N)
-within 10 host1 docker exec first ping -c 1 -W 1 10.2.1.3
+within 10 host1 docker exec first ping -c 1 -W 1 "$third"
 echo "  first reaches third again after $((($(date +%s%N) - began) / 1000000)) ms, through host2"
 ! quietly host1 ping -c 1 -W 1 host3 || die 'the cable is not cut'
 kill -0 "$pinging" 2>/dev/null || die 'the pings that went on ended'
@@ -100,7 +104,7 @@ kill "$pinging" && wait "$pinging" 2>/dev/null || true
 rm -f "$pings"
 on host1 mesh status connections
 "$testbed" heal-pair host1 host3
-within 10 host1 docker exec first ping -c 1 -W 1 10.2.1.3
+within 10 host1 docker exec first ping -c 1 -W 1 "$third"
 
 title 'Cleaning up'
 for host in host1 host2 host3; do on "$host" 'docker rm -f $(docker ps -aq) >/dev/null; mesh reset'; done

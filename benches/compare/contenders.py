@@ -45,6 +45,9 @@ class Contender:
         """Starts it; returns when the rest is up to the daemons."""
         raise NotImplementedError
 
+    def settle(self, topology):
+        """Waits, after the first packet, for what it does better a little later; not part of the time to the first ping."""
+
     def containers(self, topology):
         """Makes the containers, before `start`."""
         topology.containers(self.mtu, self.layer, self.offloads)

@@ -26,7 +26,6 @@ def usage():
 @register(name="mesh-aes", note="the same, AES-256-GCM", cipher="AES-256-GCM", options=("--cipher=aes-256-gcm",))
 @register(name="mesh-pcap", note="mesh by libpcap, which works everywhere; no offloads", cipher="auto",
           options=("--datapath=pcap",))
-@register(name="mesh-kernel", note="mesh without encryption: the kernel forwards", options=("--no-encryption",))
 @register(name="mesh-relay", note="mesh, three hosts in a line: the one in the middle relays", cipher="auto", line=True)
 class Mesh(Contender):
     """Two routers, or three in a line."""
@@ -68,6 +67,16 @@ class Mesh(Contender):
         pid = wait_for(lambda: command_on_the_mesh(host), f"the container of host {host.letter}")
         host.container = Container(pid, "mesh0")
         host.container.address = address
+
+
+@register(name="mesh-kernel", note="mesh without encryption: the kernel forwards", options=("--no-encryption",))
+class Kernel(Mesh):
+    """Two routers that leave frames to the kernel, once both have tried its path."""
+
+    def settle(self, topology):
+        for host in topology.hosts:
+            wait_for(lambda host=host: " kernel " in host.run(find("mesh"), "status", "connections"),
+                     f"the kernel's path of host {host.letter}")
 
 
 def command_on_the_mesh(host):

@@ -162,6 +162,7 @@ def measure_one(name, underlay, options):
             measure.first_ping()
             row["figures"]["start_s"] = time.monotonic() - start
             row["mtu"] = measure.a.mtu()
+            contender.settle(space)
             if not measure.full_size_passes():
                 row["remarks"].append("a packet of full size does not pass")
             run_tests(measure, row, options)

@@ -10,22 +10,20 @@ pub(crate) fn split(rest: &[String]) -> (&[String], &[String]) {
     rest.split_at(end)
 }
 
-/// Checks that each of `addresses` is an explicit address, so that a typing mistake is told before anything happens.
+/// Checks that each of `addresses` is an address or a subnet, so that a typing mistake is told before anything happens.
 pub(crate) fn check(addresses: &[String]) -> anyhow::Result<()> {
     for address in addresses {
-        address.parse::<AddressArg>()?.explicit()?;
+        address.parse::<AddressArg>()?;
     }
     Ok(())
 }
 
-/// As [`check`], and there must be one at least; `place` says where it goes (`before the image`).
-pub(crate) fn require(addresses: &[String], place: &str) -> anyhow::Result<()> {
-    if addresses.is_empty() {
-        bail!(
-            "no address: automatic allocation is not in this version; give one {place}, like 10.2.1.1/24"
-        );
+/// Refuses an image, or a command, that is an address in the wrong place.
+pub(crate) fn check_image(image: &str) -> anyhow::Result<()> {
+    if AddressArg::looks_like(image) {
+        bail!("'{image}' is an address, and addresses come first, before the engine's flags");
     }
-    check(addresses)
+    Ok(())
 }
 
 /// The container of `[addr…] ctr`.
@@ -66,15 +64,16 @@ mod tests {
 
     #[test]
     fn mistakes_are_told() {
-        let told = |args: &[&str]| {
-            require(&strings(args), "before the image")
-                .unwrap_err()
-                .to_string()
-        };
-        assert!(told(&[]).contains("no address"));
-        assert!(told(&["net:default"]).contains("automatic allocation"));
+        let told = |args: &[&str]| check(&strings(args)).unwrap_err().to_string();
         assert!(told(&["10.2.1.1/24", "10.2.1.1"]).contains("no prefix length"));
-        assert!(require(&strings(&["10.2.1.1/24"]), "").is_ok());
+        assert!(told(&["net:10.2.1.1/24"]).contains("host bits set"));
+        let fine = [
+            "10.2.1.1/24",
+            "net:default",
+            "net:10.2.0.0/16",
+            "ip:10.2.1.2/24",
+        ];
+        assert!(check(&strings(&fine)).is_ok() && check(&[]).is_ok());
     }
 
     #[test]

@@ -1,5 +1,8 @@
 //! The command line: verbs, flags and their help.
 
+mod dns;
+mod views;
+
 use std::net::IpAddr;
 use std::path::PathBuf;
 
@@ -7,6 +10,9 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use ipnet::IpNet;
 use mesh_proto::api::Runtime;
 use mesh_proto::ids::PeerName;
+
+pub(crate) use dns::{DnsChangeArgs, DnsLookupArgs};
+pub(crate) use views::{PsArgs, ReportArgs, StatusArgs, TopologyArgs};
 
 /// One virtual Ethernet switch for all containers on all hosts.
 #[derive(Debug, Parser)]
@@ -21,13 +27,14 @@ pub(crate) struct Cli {
 
 const TOP_HELP: &str = "\
 Peers:      HOST | HOST:PORT | [IPV6]:PORT
-Addresses:  10.2.1.1/24 or ip:10.2.1.1/24
+Addresses:  none or net:default | net:10.32.5.0/24 | 10.2.1.1/24 or ip:10.2.1.1/24
 
 Example, on two hosts:
   host1$ mesh launch
-  host1$ mesh run 10.2.1.1/24 ubuntu sleep 1d
+  host1$ mesh run --name web nginx
+  host1$ mesh ps web
   host2$ mesh launch host1
-  host2$ mesh run 10.2.1.2/24 ubuntu ping 10.2.1.1";
+  host2$ mesh run ubuntu ping ADDRESS-OF-WEB";
 
 /// What to do.
 #[derive(Debug, Subcommand)]
@@ -51,7 +58,8 @@ pub(crate) enum Verb {
     /// Start a stopped container and attach it
     #[command(
         override_usage = "mesh start [OPTIONS] [ADDRESS]... <CONTAINER>",
-        after_help = "Example:\n  mesh start 10.2.1.5/24 web"
+        after_help = "A container of `mesh run` has its addresses again by itself.\n\n\
+        Example:\n  mesh start 10.2.1.5/24 web\n  mesh start net:default db"
     )]
     Start(ContainerArgs),
     /// Restart a container and attach it again, by default with the addresses it had
@@ -60,27 +68,58 @@ pub(crate) enum Verb {
         after_help = "Example:\n  mesh restart web"
     )]
     Restart(ContainerArgs),
-    /// Give a running container addresses on the mesh, and print them
+    /// Give a running container addresses on the mesh (without any: a free one), and print them
     #[command(
-        override_usage = "mesh attach [OPTIONS] <ADDRESS>... <CONTAINER>",
-        after_help = "Example:\n  mesh attach 10.2.1.5/24 web"
+        override_usage = "mesh attach [OPTIONS] [ADDRESS]... <CONTAINER>",
+        after_help = "Example:\n  mesh attach web\n  mesh attach net:10.32.5.0/24 10.2.1.5/24 web"
     )]
     Attach(ContainerArgs),
     /// Take addresses from a container (all when none is given), and print them
     #[command(
         override_usage = "mesh detach [OPTIONS] [ADDRESS]... <CONTAINER>",
-        after_help = "Example:\n  mesh detach 10.2.1.5/24 web"
+        after_help = "Example:\n  mesh detach web\n  mesh detach net:10.32.5.0/24 10.2.1.5/24 web"
     )]
     Detach(DetachArgs),
     /// List attached containers: id, MAC address, addresses
     #[command(after_help = "Example:\n  mesh ps\n  mesh ps web db")]
     Ps(PsArgs),
-    /// Show how the router is doing; targets, connections or peers for detail
+    /// Give a container, or an address, a name in the mesh
+    #[command(override_usage = "mesh dns-add [ADDRESS]... [CONTAINER] [-h NAME]", after_help = dns::ADD_HELP)]
+    DnsAdd(DnsChangeArgs),
+    /// Take names of a container, or of an address, out of the mesh
+    #[command(override_usage = "mesh dns-remove [ADDRESS]... [CONTAINER] [-h NAME]", after_help = dns::REMOVE_HELP)]
+    DnsRemove(DnsChangeArgs),
+    /// Print the addresses of a name, or the names of an address
+    #[command(after_help = dns::LOOKUP_HELP)]
+    DnsLookup(DnsLookupArgs),
+    /// Print the flags of `docker run` by which a container asks this router for names
+    #[command(after_help = dns::ARGS_HELP)]
+    DnsArgs,
+    /// Show how the router is doing; targets, connections, peers, dns or ipam for detail
     #[command(
         after_help = "Exit status: 0 when the router is ready, 1 otherwise.\n\n\
-        Example:\n  mesh status\n  mesh status connections"
+        Example:\n  mesh status\n  mesh status connections\n  mesh status dns\n  mesh status ipam"
     )]
     Status(StatusArgs),
+    /// Draw the mesh: routers, links, and the ways from here
+    #[command(
+        after_help = "Red and dashed links are not established at both ends; frames do not pass by them.\n\n\
+        Example:\n  mesh topology\n  mesh topology --svg > mesh.svg\n  mesh topology --dot | neato -Tpng > mesh.png"
+    )]
+    Topology(TopologyArgs),
+    /// See to it that the range of addresses has an owner; the first allocation does so, too
+    #[command(
+        after_help = "For scripts that bring up several hosts and want to know that all agree before they allocate.\n\n\
+        Example:\n  mesh prime --timeout 60"
+    )]
+    Prime(PrimeArgs),
+    /// Give the addresses of routers that are gone for good to the others
+    #[command(
+        after_help = "A router that can be reached is not removed: `mesh reset` there hands its addresses over. One that is \
+        only cut off must not be removed: it would go on giving out addresses that others give out, too.\n\n\
+        Example:\n  mesh rmpeer host3\n  mesh rmpeer --force host3"
+    )]
+    Rmpeer(RmpeerArgs),
     /// Print everything the router knows, as JSON or through a Go template
     #[command(after_help = REPORT_HELP)]
     Report(ReportArgs),
@@ -112,8 +151,13 @@ With docker the mesh comes beside docker's own network: the container reaches th
 takes another network of docker instead of the default one, --network none leaves the mesh only.
 With podman the container is on the mesh only; -p and the Internet want `podman run` and then `mesh attach`.
 
+Without an address the container gets the lowest free one of the default subnet (net:default), and keeps it until it is
+removed. net:10.32.5.0/24 gives one of that subnet; several addresses, of each kind, make several interfaces.
+
 Example:
-  mesh run 10.2.1.1/24 --name web -p 80:80 nginx
+  mesh run --name web -p 80:80 nginx
+  mesh run net:10.32.5.0/24 nginx
+  mesh run 10.2.1.1/24 --name db postgres
   mesh run 10.2.1.2/24 10.3.1.2/24 -ti ubuntu
   mesh run --runtime process 10.2.1.3/24 -- ping 10.2.1.1
 
@@ -169,9 +213,30 @@ pub(crate) struct LaunchArgs {
     /// Cipher of data sessions; with one that is named no other is taken
     #[arg(long, value_enum)]
     pub(crate) cipher: Option<Cipher>,
+    /// Range of addresses that all hosts share; "" for none (default: 10.32.0.0/12)
+    #[arg(long, value_name = "CIDR")]
+    pub(crate) ipalloc_range: Option<String>,
+    /// Subnet of addresses that are allocated without naming one (default: the range)
+    #[arg(long, value_name = "CIDR")]
+    pub(crate) ipalloc_default_subnet: Option<String>,
+    /// Give the addresses of hosts that are gone for this long (10m or more) to others (default: never)
+    #[arg(long, value_name = "TIME")]
+    pub(crate) auto_reclaim: Option<String>,
     /// Dial the explicit targets only
     #[arg(long)]
     pub(crate) no_discovery: bool,
+    /// Domain of the names of the mesh (default: mesh.local)
+    #[arg(long, value_name = "DOMAIN")]
+    pub(crate) dns_domain: Option<String>,
+    /// Seconds for which clients may keep an answer (default: 1)
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) dns_ttl: Option<u32>,
+    /// Answer DNS queries of containers and of this host here; may be given several times (default: docker0's address)
+    #[arg(long, value_name = "ADDRESS[:PORT]")]
+    pub(crate) dns_listen: Vec<String>,
+    /// Answer no DNS queries; names of this host's containers are told to other hosts all the same
+    #[arg(long)]
+    pub(crate) no_dns: bool,
     /// Log level: error, warn, info, debug, trace
     #[arg(long, value_name = "LEVEL")]
     pub(crate) log_level: Option<String>,
@@ -235,13 +300,19 @@ pub(crate) struct PeerArgs {
 
 /// `mesh run`.
 #[derive(Debug, Args)]
-#[command(override_usage = "mesh run [OPTIONS] ADDRESS... [ENGINE FLAGS] IMAGE [COMMAND]...")]
+#[command(override_usage = "mesh run [OPTIONS] [ADDRESS]... [ENGINE FLAGS] IMAGE [COMMAND]...")]
 pub(crate) struct RunArgs {
     #[command(flatten)]
     pub(crate) engine: EngineArg,
     /// Do not route 224.0.0.0/4 to the mesh
     #[arg(long)]
     pub(crate) no_multicast_route: bool,
+    /// Seconds that the allocation of an address may take (default: 30)
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) timeout: Option<f64>,
+    /// Do not tell the container to ask the router for names
+    #[arg(long)]
+    pub(crate) without_dns: bool,
     /// Addresses, then what the engine is to run
     #[arg(
         trailing_var_arg = true,
@@ -288,9 +359,31 @@ pub(crate) struct ContainerArgs {
     /// Do not route 224.0.0.0/4 to the mesh
     #[arg(long)]
     pub(crate) no_multicast_route: bool,
+    /// Seconds that the allocation of an address may take (default: 30)
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) timeout: Option<f64>,
     /// Addresses, then the container
     #[arg(required = true, value_name = "ADDRESS... CONTAINER")]
     pub(crate) rest: Vec<String>,
+}
+
+/// `mesh prime`.
+#[derive(Debug, Args)]
+pub(crate) struct PrimeArgs {
+    /// Seconds it may take (default: 30)
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) timeout: Option<f64>,
+}
+
+/// `mesh rmpeer`.
+#[derive(Debug, Args)]
+pub(crate) struct RmpeerArgs {
+    /// Do not wait until it was silent for 10 minutes, and do without a majority of the routers
+    #[arg(long)]
+    pub(crate) force: bool,
+    /// Names, human names or identities, as `mesh status ipam` shows them
+    #[arg(required = true, value_name = "PEER")]
+    pub(crate) peers: Vec<String>,
 }
 
 /// `mesh detach`.
@@ -301,39 +394,6 @@ pub(crate) struct DetachArgs {
     /// Addresses, then the container
     #[arg(required = true, value_name = "ADDRESS... CONTAINER")]
     pub(crate) rest: Vec<String>,
-}
-
-/// `mesh ps`.
-#[derive(Debug, Args)]
-pub(crate) struct PsArgs {
-    /// Print JSON
-    #[arg(long)]
-    pub(crate) json: bool,
-    /// Only these containers
-    #[arg(value_name = "CONTAINER")]
-    pub(crate) containers: Vec<String>,
-}
-
-/// `mesh status`.
-#[derive(Debug, Args)]
-pub(crate) struct StatusArgs {
-    /// Print JSON
-    #[arg(long)]
-    pub(crate) json: bool,
-    /// targets, connections or peers
-    #[arg(value_name = "SUB-COMMAND")]
-    pub(crate) what: Option<String>,
-}
-
-/// `mesh report`.
-#[derive(Debug, Args)]
-pub(crate) struct ReportArgs {
-    /// Go template to render the report with
-    #[arg(short, long, value_name = "TEMPLATE", conflicts_with = "json")]
-    pub(crate) format: Option<String>,
-    /// Print JSON (the default)
-    #[arg(long)]
-    pub(crate) json: bool,
 }
 
 /// `mesh reset`.

@@ -7,13 +7,13 @@ use crate::Outcome;
 use crate::args::{ContainerArgs, DetachArgs, RuntimeArg};
 use crate::client::Client;
 use crate::engine::Engine;
-use crate::{addresses, output, ps};
+use crate::{addresses, ipam, output, ps};
 
 /// Attaches a running container and prints the addresses.
 pub(crate) fn attach(client: &Client, args: &ContainerArgs) -> Outcome {
     let (addresses, after) = addresses::split(&args.rest);
     let container = addresses::only_container(after)?;
-    addresses::require(addresses, "before the container")?;
+    addresses::check(addresses)?;
     let runtime = args.engine.runtime.map(Runtime::from);
     let attached = request_attach(client, args, container, addresses, runtime)?;
     output::print_line(&attached.addresses.join(" "))?;
@@ -119,6 +119,13 @@ fn request_attach(
         addresses: addresses.to_vec(),
         runtime,
         multicast_route: !args.no_multicast_route,
+        caller_pid: std::process::id(),
+        timeout: args.timeout,
     };
-    Ok(client.post("/attach", &request)?)
+    Ok(ipam::post_waiting(
+        client,
+        "/attach",
+        &request,
+        args.timeout,
+    )?)
 }

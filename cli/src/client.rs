@@ -19,6 +19,8 @@ use tokio::runtime::{Builder, Runtime};
 
 /// Longest wait for one answer: `prepare` may have to make a network in the engine first.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(60);
+/// When to tell what is waited for, and how often.
+const PATIENCE: Duration = Duration::from_secs(1);
 /// Longest answer read; the report of a thousand routers is a few MiB.
 const MAX_ANSWER: usize = 256 << 20;
 
@@ -66,6 +68,42 @@ impl Client {
     ) -> Result<T, ClientError> {
         let body = serde_json::to_vec(body).map_err(|e| self.broken(&e))?;
         self.request(Method::POST, path, body.into(), ANSWER_DEADLINE)
+    }
+
+    /// As [`Client::post`], waiting `deadline` at most.
+    pub(crate) fn post_within<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+        deadline: Duration,
+    ) -> Result<T, ClientError> {
+        let body = serde_json::to_vec(body).map_err(|e| self.broken(&e))?;
+        self.request(Method::POST, path, body.into(), deadline)
+    }
+
+    /// As [`Client::post_within`]; while it waits, tells every second what `GET meanwhile` answers.
+    pub(crate) fn post_patiently<T: DeserializeOwned, P: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+        deadline: Duration,
+        meanwhile: &str,
+        tell: &mut impl FnMut(P),
+    ) -> Result<T, ClientError> {
+        let body = serde_json::to_vec(body).map_err(|e| self.broken(&e))?;
+        let exchange = self.exchange(Method::POST, path, body.into());
+        self.runtime.block_on(async {
+            let mut answer = std::pin::pin!(self.within(deadline, exchange));
+            loop {
+                if let Ok(done) = tokio::time::timeout(PATIENCE, &mut answer).await {
+                    return done;
+                }
+                let asked = self.exchange(Method::GET, meanwhile, Bytes::new());
+                if let Ok(Ok(progress)) = tokio::time::timeout(PATIENCE, asked).await {
+                    tell(progress);
+                }
+            }
+        })
     }
 
     /// Whether the router answers requests, waiting `deadline` at most. An error answer counts as an answer.

@@ -3,8 +3,10 @@
 use std::str::FromStr;
 
 use anyhow::bail;
+use mesh_proto::api::DnsClient;
 
 use crate::Outcome;
+use crate::dns;
 use crate::engine::Engine;
 use crate::engine_args::EngineArgs;
 use crate::output;
@@ -25,7 +27,7 @@ pub(crate) fn check(args: &EngineArgs) -> anyhow::Result<()> {
 
 /// Creates the container on the networks that its flags say (Docker's default network if they say none), connects it to
 /// the mesh, starts it, and prints its id. `--network none` means: on the mesh only.
-pub(crate) fn run(preparation: Preparation<'_>, args: &EngineArgs) -> Outcome {
+pub(crate) fn run(preparation: Preparation<'_>, args: &EngineArgs, with_dns: bool) -> Outcome {
     let networks = &preparation.prepared().networks;
     let Some((first, others)) = networks.split_first() else {
         bail!("the router prepared no network; are mesh and mesh-router of the same version?");
@@ -36,6 +38,9 @@ pub(crate) fn run(preparation: Preparation<'_>, args: &EngineArgs) -> Outcome {
     } else {
         (words(&["create"]), networks.as_slice())
     };
+    if with_dns {
+        create.extend(dns_flags(&preparation.prepared().dns, args));
+    }
     create.extend(args.for_create());
     // Made before the container is, since they may fail.
     let connects: Vec<Connect> = connected
@@ -58,6 +63,19 @@ pub(crate) fn run(preparation: Preparation<'_>, args: &EngineArgs) -> Outcome {
     preparation.keep();
     output::print_line(&container)?;
     Ok(0)
+}
+
+/// What makes the container ask the router for names, as far as the user said nothing of it. On the mesh alone it could
+/// not reach the router.
+fn dns_flags(dns: &DnsClient, args: &EngineArgs) -> Vec<String> {
+    if args.wants_no_network() || args.has(&["dns"]) {
+        return Vec::new();
+    }
+    let mut flags = dns::flags(dns);
+    if args.has(&["dns-search"]) {
+        flags.retain(|flag| !flag.starts_with("--dns-search="));
+    }
+    flags
 }
 
 /// The step that failed and its status, if one did; docker has told the reason.

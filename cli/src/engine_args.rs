@@ -37,6 +37,9 @@ const RUN_ONLY: [&str; 3] = ["detach", "detach-keys", "sig-proxy"];
 /// The flag that names a network, and its other spelling.
 const NETWORK: [&str; 2] = ["network", "net"];
 
+/// The flag that names the container.
+const NAME: [&str; 1] = ["name"];
+
 /// `[flags] image [cmd…]`, cut in two.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct EngineArgs {
@@ -76,10 +79,26 @@ impl EngineArgs {
         words.chain(&self.image).cloned().collect()
     }
 
+    /// What it runs.
+    pub(crate) fn image(&self) -> &str {
+        self.image.first().map_or("", String::as_str)
+    }
+
     /// Values of the flags that name a network.
     pub(crate) fn networks(&self) -> impl Iterator<Item = &str> {
         let flags = self.flags.iter().filter(|f| f.is_long(&NETWORK));
         flags.map(Flag::value)
+    }
+
+    /// The name that the container is to have, if the flags say one.
+    pub(crate) fn container_name(&self) -> Option<&str> {
+        let named = self.flags.iter().filter(|f| f.is_long(&NAME));
+        named.map(Flag::value).next_back()
+    }
+
+    /// Whether one of these long flags was given.
+    pub(crate) fn has(&self, names: &[&str]) -> bool {
+        self.flags.iter().any(|f| f.is_long(names))
     }
 
     /// Whether the one network that the flags name is `none`.

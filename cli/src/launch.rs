@@ -89,6 +89,17 @@ fn router_args(args: &LaunchArgs, socket: &Path, state_dir: &Path) -> anyhow::Re
     option("trusted-subnets", subnets);
     let cipher = args.cipher.and_then(|c| c.to_possible_value());
     option("cipher", cipher.map(|v| v.get_name().to_owned()));
+    option("ipalloc-range", args.ipalloc_range.clone());
+    option(
+        "ipalloc-default-subnet",
+        args.ipalloc_default_subnet.clone(),
+    );
+    option("auto-reclaim", args.auto_reclaim.clone());
+    option("dns-domain", args.dns_domain.clone());
+    option("dns-ttl", args.dns_ttl.map(|v| v.to_string()));
+    for address in &args.dns_listen {
+        option("dns-listen", Some(address.clone()));
+    }
     option("log-level", args.log_level.clone());
     option("bridge", args.bridge.clone());
     for (name, file) in [
@@ -101,6 +112,9 @@ fn router_args(args: &LaunchArgs, socket: &Path, state_dir: &Path) -> anyhow::Re
     }
     if args.no_encryption {
         out.push("--no-encryption".to_owned());
+    }
+    if args.no_dns {
+        out.push("--no-dns".to_owned());
     }
     if args.no_discovery {
         out.push("--no-discovery".to_owned());

@@ -9,9 +9,11 @@ mod attach;
 mod client;
 mod completions;
 mod connect;
+mod dns;
 mod docker;
 mod engine;
 mod engine_args;
+mod ipam;
 mod keygen;
 mod launch;
 mod output;
@@ -27,6 +29,7 @@ mod status;
 mod stop;
 mod template;
 mod template_text;
+mod topology;
 mod version;
 
 use std::process::ExitCode;
@@ -63,8 +66,15 @@ fn dispatch(cli: Cli) -> Outcome {
         Verb::Restart(args) => attach::restart(&client()?, &args),
         Verb::Attach(args) => attach::attach(&client()?, &args),
         Verb::Detach(args) => attach::detach(&client()?, &args),
+        Verb::DnsAdd(args) => dns::add(&client()?, &args),
+        Verb::DnsRemove(args) => dns::remove(&client()?, &args),
+        Verb::DnsLookup(args) => dns::lookup(&client()?, &args),
+        Verb::DnsArgs => dns::args(&client()?),
         Verb::Ps(args) => ps::ps(&client()?, &args),
         Verb::Status(args) => status::status(&client()?, &args),
+        Verb::Topology(args) => topology::topology(&client()?, &args),
+        Verb::Prime(args) => ipam::prime(&client()?, &args),
+        Verb::Rmpeer(args) => ipam::rmpeer(&client()?, &args),
         Verb::Report(args) => report::report(&client()?, &args),
         Verb::Stop => stop::stop(&client()?),
         Verb::Reset(args) => reset::reset(&args, socket.as_deref()),

@@ -63,6 +63,18 @@ impl CommandLine {
     }
 }
 
+impl CommandLine {
+    /// What it runs.
+    pub(crate) fn program(&self) -> &str {
+        self.words.first().map_or("", String::as_str)
+    }
+
+    /// What `ps` calls it.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+}
+
 /// Runs the command until it ends and exits with its status; detached, prints an id and leaves it running.
 pub(crate) fn run(preparation: Preparation<'_>, command: &CommandLine) -> Outcome {
     let Some(netns) = preparation.prepared().netns.clone() else {

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use crate::ipam;
 use mesh_proto::api::{ConnectionReport, ConnectionState, PeerReport, Report, RouterReport};
 
 /// States in the order in which they are counted.
@@ -34,6 +35,9 @@ pub(crate) fn overview(report: &Report) -> String {
         &connection_counts(&router.connections),
     );
     key(&mut out, "Peers", &peer_counts(&router.peers));
+    if let Some(report) = &report.ipam {
+        key(&mut out, "Addresses", &ipam::summary(report));
+    }
     warnings(&mut out, &router.warnings);
     out.push('\n');
     out

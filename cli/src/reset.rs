@@ -4,18 +4,23 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use anyhow::Context as _;
-use mesh_proto::api::Report;
+use mesh_proto::api::ipam::Left;
+use mesh_proto::api::{Done, Report};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::Outcome;
 use crate::args::ResetArgs;
-use crate::client::Client;
+use crate::client::{Client, ClientError};
 use crate::output;
 use crate::router::{self, Config};
 use crate::stop;
 
 const DEFAULT_BRIDGE: &str = "mesh";
+/// Where a router that allocated addresses keeps them.
+const JOURNAL: &str = "addresses";
+/// What to do where others are, when a router that owned addresses is gone.
+const REMOVE: &str = "mesh rmpeer, with the name of this one";
 
 /// Stops the router if it runs, then runs `mesh-router reset`.
 pub(crate) fn reset(args: &ResetArgs, socket: Option<&Path>) -> Outcome {
@@ -23,12 +28,14 @@ pub(crate) fn reset(args: &ResetArgs, socket: Option<&Path>) -> Outcome {
     let socket = router::socket(socket, Some(&config));
     let client = Client::new(socket.clone())?;
     let bridge = bridge(args, &config, &client);
+    let state_dir = router::state_dir(args.state_dir.as_deref(), &config);
+    hand_over(&client, &state_dir, args.force)?;
     stop_or_kill(&client, args.force)?;
 
     let result = Command::new(router::program()?)
         .arg("reset")
         .arg("--state-dir")
-        .arg(router::state_dir(args.state_dir.as_deref(), &config))
+        .arg(state_dir)
         .arg("--socket")
         .arg(socket)
         .arg("--bridge")
@@ -60,11 +67,47 @@ fn bridge(args: &ResetArgs, config: &Config, client: &Client) -> String {
     })
 }
 
+/// Has the router give its addresses to others before it goes, if it runs.
+fn hand_over(client: &Client, state_dir: &Path, force: bool) -> anyhow::Result<()> {
+    let name = match client.get::<Report>("/report") {
+        Ok(report) => report.router.nick_name,
+        // Nobody is there to ask; what it had stays its own until it is removed elsewhere.
+        Err(ClientError::NotRunning { .. }) => {
+            if state_dir.join(JOURNAL).exists() {
+                output::complain(&format!(
+                    "the router does not run, so addresses that it owns are not handed over; on another host: {REMOVE}"
+                ));
+            }
+            return Ok(());
+        }
+        Err(error) if force => {
+            output::complain(&format!("{error}; on another host: {REMOVE}"));
+            return Ok(());
+        }
+        Err(error) => return Err(forcible(error.into())),
+    };
+    match client.post::<Left>("/ipam/leave", &Done {}) {
+        Ok(Left { orphaned, others }) if orphaned > 0 && others > 0 => output::complain(&format!(
+            "not all of its addresses could be handed over in time; on another host: mesh rmpeer {name}"
+        )),
+        Ok(_) => {}
+        Err(error) if force => output::complain(&format!(
+            "{error}; its addresses are not handed over, so on another host: mesh rmpeer {name}"
+        )),
+        Err(error) => return Err(forcible(error.into())),
+    }
+    Ok(())
+}
+
+fn forcible(error: anyhow::Error) -> anyhow::Error {
+    error.context("not reset; `mesh reset --force` goes on anyway")
+}
+
 fn stop_or_kill(client: &Client, force: bool) -> anyhow::Result<()> {
     let error = match stop::stop_if_running(client) {
         Ok(_) => return Ok(()),
         Err(error) if force => error,
-        Err(error) => return Err(error.context("not reset; `mesh reset --force` goes on anyway")),
+        Err(error) => return Err(forcible(error)),
     };
     output::complain(&format!("{error:#}; killing it"));
     // The listener on the router's own socket is the router; 0 and 1 would be this group and init.

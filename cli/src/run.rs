@@ -7,27 +7,30 @@ use crate::args::{RunArgs, RuntimeArg};
 use crate::client::Client;
 use crate::engine::Engine;
 use crate::engine_args::EngineArgs;
-use crate::{addresses, docker, output, podman, process};
+use crate::{addresses, docker, ipam, output, podman, process};
 
 /// Runs a container, or a command without an engine.
 pub(crate) fn run(client: &Client, args: &RunArgs) -> Outcome {
     let (addresses, rest) = addresses::split(&args.rest);
-    addresses::require(addresses, "first, before the engine's flags and the image")?;
-    let multicast_route = !args.no_multicast_route;
+    addresses::check(addresses)?;
     if args.engine.runtime == Some(RuntimeArg::Process) {
         let command = process::CommandLine::parse(rest)?;
-        let prepared = Preparation::new(client, Runtime::Process, addresses, multicast_route)?;
+        addresses::check_image(command.program())?;
+        let name = command.name();
+        let prepared = Preparation::new(client, Runtime::Process, addresses, args, name)?;
         return process::run(prepared, &command);
     }
     let engine_args = EngineArgs::parse(rest)?;
+    addresses::check_image(engine_args.image())?;
     let engine = choose(args.engine.runtime)?;
     match engine {
         Engine::Docker => docker::check(&engine_args)?,
         Engine::Podman => podman::check(&engine_args)?,
     }
-    let prepared = Preparation::new(client, engine.runtime(), addresses, multicast_route)?;
+    let name = engine_args.container_name().unwrap_or_default();
+    let prepared = Preparation::new(client, engine.runtime(), addresses, args, name)?;
     match engine {
-        Engine::Docker => docker::run(prepared, &engine_args),
+        Engine::Docker => docker::run(prepared, &engine_args, !args.without_dns),
         Engine::Podman => podman::run(prepared, &engine_args),
     }
 }
@@ -54,17 +57,20 @@ impl<'a> Preparation<'a> {
         client: &'a Client,
         runtime: Runtime,
         addresses: &[String],
-        multicast_route: bool,
+        args: &RunArgs,
+        name: &str,
     ) -> anyhow::Result<Self> {
         let request = PrepareRequest {
             runtime,
             addresses: addresses.to_vec(),
-            multicast_route,
+            multicast_route: !args.no_multicast_route,
             caller_pid: std::process::id(),
+            name: name.to_owned(),
+            timeout: args.timeout,
         };
         Ok(Self {
             client,
-            prepared: client.post("/prepare", &request)?,
+            prepared: ipam::post_waiting(client, "/prepare", &request, args.timeout)?,
             kept: false,
         })
     }

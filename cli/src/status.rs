@@ -1,13 +1,14 @@
 //! `mesh status` and its sub-commands: views of the report.
 
 use mesh_proto::api::Report;
+use mesh_proto::api::ipam::IpamReport;
 
 use crate::Outcome;
 use crate::args::StatusArgs;
 use crate::client::Client;
-use crate::{output, render};
+use crate::{dns, ipam, output, render};
 
-const USAGE: &str = "Usage: mesh status [--json] [targets|connections|peers]";
+const USAGE: &str = "Usage: mesh status [--json] [targets|connections|peers|dns|ipam]";
 
 /// What to show.
 enum View {
@@ -15,6 +16,7 @@ enum View {
     Targets,
     Connections,
     Peers,
+    Ipam,
 }
 
 /// Prints a view. The status is 1 when the router is not ready.
@@ -24,6 +26,8 @@ pub(crate) fn status(client: &Client, args: &StatusArgs) -> Outcome {
         Some("targets") => View::Targets,
         Some("connections") => View::Connections,
         Some("peers") => View::Peers,
+        Some("ipam") => View::Ipam,
+        Some("dns") => return dns::status(client, args.json),
         Some(other) => {
             output::complain(&format!("Invalid status sub-command '{other}'; {USAGE}"));
             return Ok(1);
@@ -38,6 +42,7 @@ pub(crate) fn status(client: &Client, args: &StatusArgs) -> Outcome {
             View::Targets => render::targets(&report.router),
             View::Connections => render::connections(&report.router),
             View::Peers => render::peers(&report.router),
+            View::Ipam => ipam::text(&report.ipam.clone().unwrap_or_else(none)),
         })?;
     }
     if !report.ready {
@@ -47,11 +52,20 @@ pub(crate) fn status(client: &Client, args: &StatusArgs) -> Outcome {
     Ok(0)
 }
 
+/// What a router says that is too old to say anything.
+fn none() -> IpamReport {
+    IpamReport {
+        off: "this router is of a version that allocates no addresses".to_owned(),
+        ..IpamReport::default()
+    }
+}
+
 fn print_json(view: &View, report: &Report) -> anyhow::Result<()> {
     match view {
         View::Overview => output::print_json(report),
         View::Targets => output::print_json(&report.router.targets),
         View::Connections => output::print_json(&report.router.connections),
         View::Peers => output::print_json(&report.router.peers),
+        View::Ipam => output::print_json(&report.ipam),
     }
 }

@@ -42,9 +42,7 @@ pub enum AddressError {
     #[error("'{0}' has host bits set; write net:{1}")]
     HostBits(String, IpNet),
     /// An allocation request where only explicit addresses work.
-    #[error(
-        "'{0}' asks for automatic allocation, which this version does not do; give an address like 10.2.1.1/24"
-    )]
+    #[error("'{0}' asks for any address of a subnet; here an address is needed, like 10.2.1.1/24")]
     Allocation(String),
 }
 

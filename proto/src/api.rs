@@ -11,12 +11,23 @@
 //! | `POST /attach` | [`AttachRequest`] | [`Addresses`] |
 //! | `POST /detach` | [`DetachRequest`] | [`Addresses`] |
 //! | `GET /ps` | – | [`Vec<Attached>`] |
+//! | `GET /dns` | – | [`DnsReport`] |
+//! | `GET /dns/client` | – | [`DnsClient`] |
+//! | `POST /dns/lookup` | [`DnsQuestion`] | [`Addresses`] |
+//! | `POST /dns/add` | [`DnsChange`] | [`Done`] |
+//! | `POST /dns/remove` | [`DnsChange`] | [`Done`] |
 //! | `POST /stop` | – | [`Done`] |
+//! | `/ipam…` | | see [`ipam`] |
 //!
 //! An error is an HTTP status of 4xx (the caller's to mend) or 5xx with an [`ErrorBody`]. Field names are in
 //! PascalCase, as in Weave's report, so that `mesh report -f '{{.Router.Name}}'` works as it did there.
 
+mod dns;
+pub mod ipam;
+
 use std::net::SocketAddr;
+
+pub use dns::{DnsChange, DnsClient, DnsEntry, DnsQuestion, DnsReport};
 
 use serde::{Deserialize, Serialize};
 
@@ -76,6 +87,12 @@ pub struct PrepareRequest {
     pub multicast_route: bool,
     /// The process of the caller; a prepared namespace that nobody adopts goes when it ends.
     pub caller_pid: u32,
+    /// Name of the container, if it was given one.
+    #[serde(default)]
+    pub name: String,
+    /// Seconds that the allocation of addresses may take; the router's default when absent.
+    #[serde(default)]
+    pub timeout: Option<f64>,
 }
 
 /// What `mesh run` passes on to the engine.
@@ -92,6 +109,9 @@ pub struct Prepared {
     pub netns: Option<String>,
     /// The addresses, without prefix lengths.
     pub addresses: Vec<String>,
+    /// How the container asks for names.
+    #[serde(default)]
+    pub dns: DnsClient,
 }
 
 /// The container did not start: undo what `prepare` made.
@@ -132,6 +152,12 @@ pub struct AttachRequest {
     pub runtime: Option<Runtime>,
     /// Whether each interface gets a route for 224.0.0.0/4.
     pub multicast_route: bool,
+    /// The process of the caller.
+    #[serde(default)]
+    pub caller_pid: u32,
+    /// Seconds that the allocation of addresses may take; the router's default when absent.
+    #[serde(default)]
+    pub timeout: Option<f64>,
 }
 
 /// `mesh detach`.
@@ -193,6 +219,9 @@ pub struct Report {
     pub router: RouterReport,
     /// Containers on the mesh on this host.
     pub attachments: Vec<Attached>,
+    /// Allocation of addresses; absent in what earlier versions say.
+    #[serde(default, rename = "IPAM", skip_serializing_if = "Option::is_none")]
+    pub ipam: Option<ipam::IpamReport>,
 }
 
 /// The router's part of the report.

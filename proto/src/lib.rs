@@ -19,6 +19,7 @@ pub mod ids;
 pub mod ipam;
 pub mod limits;
 pub mod link;
+pub mod names;
 pub mod noise;
 pub mod offload;
 pub mod pmtu;

@@ -202,6 +202,8 @@ pub const DECLINED_FOR: Duration = Duration::from_secs(600);
 pub const ANTI_ENTROPY: Duration = Duration::from_secs(5);
 /// Least time between two records of one router about one topic; the first change after a quiet time goes out at once.
 pub const HOLD_DOWN: Duration = Duration::from_secs(1);
+/// The same for names of containers: they are to be known within a second, also of several that start one after another.
+pub const NAMES_HOLD_DOWN: Duration = Duration::from_millis(250);
 /// Records of one router that are taken in a second; more are left for the next comparison of digests, and counted.
 pub const RECORD_RATE: u64 = 8;
 /// Records of one router that are taken at once.
@@ -211,6 +213,10 @@ pub const RECORD_BURST: u64 = 32;
 pub const FORGERY_RATE: u64 = 8;
 /// Records with a wrong signature that one link may bring at once.
 pub const FORGERY_BURST: u64 = 64;
+/// Messages to one router that one link may bring in a second, to us or to be passed on; more are dropped and counted.
+pub const UNICAST_RATE: u64 = 500;
+/// Messages to one router that one link may bring at once.
+pub const UNICAST_BURST: u64 = 2_000;
 /// Time without a sign of another router that uses our key after which it is taken to be gone.
 pub const CLONE_QUIET: Duration = Duration::from_secs(60);
 /// Time in which records that are passed on wait for others for the same neighbour.
@@ -318,6 +324,60 @@ pub const MAX_PARTIAL_BYTES: usize = 4 * 1024 * 1024;
 /// How long a piece waits for the others before they are given up and counted.
 pub const PARTIAL_AGE: Duration = Duration::from_secs(1);
 
+/// Bytes of the domain of the mesh, and of a name in it without the domain (what both make is a name of DNS).
+pub const MAX_DNS_NAME: usize = 120;
+/// Names one router states for its containers; further ones are left out and counted, or refused if asked for.
+pub const MAX_HOST_NAMES: usize = 4_096;
+/// Pairs of a name and an address that one router states; handled as the names.
+pub const MAX_HOST_NAME_PAIRS: usize = 8_192;
+/// Bytes of one router's statement of names; names for which there is no room are left out and counted.
+pub const MAX_NAMES_STATEMENT: usize = 128 * 1024;
+/// Addresses of one entry of a statement of names.
+pub const MAX_NAME_ADDRESSES: usize = 32;
+/// Ports of one entry of a statement of names; further ones are left out.
+pub const MAX_NAME_PORTS: usize = 16;
+/// Bytes of the name of a service (RFC 6335 section 5.1).
+pub const MAX_SERVICE: usize = 15;
+/// Bytes of a container's id in a statement of names; the rest is cut.
+pub const MAX_NAME_CONTAINER: usize = 12;
+/// Pairs of a name and an address that other routers stated; a statement for which there is no room counts as empty.
+pub const MAX_NAME_PAIRS: usize = 131_072;
+/// Names added by hand on one host, and names of containers taken away by hand; further ones are refused.
+pub const MAX_KEPT_NAMES: usize = 1_024;
+/// After its start a router does not say that a name is not there before this time, or before it knows all names.
+pub const NAMES_SETTLE: Duration = Duration::from_secs(2);
+/// Records in one answer of DNS; of more, some are taken at random.
+pub const MAX_DNS_RECORDS: usize = 1_000;
+/// Bytes of a DNS message over UDP, whatever the client takes (DNS flag day 2020: no fragments); longer ones go by TCP.
+pub const MAX_DNS_UDP: usize = 1_232;
+/// Bytes of a DNS query; longer ones are dropped.
+pub const MAX_DNS_QUERY: usize = 1_024;
+/// Servers in `resolv.conf` that are asked; further ones are not.
+pub const MAX_UPSTREAMS: usize = 8;
+/// Queries for which other servers are asked at once; further ones are told that there is no answer.
+pub const MAX_DNS_FORWARDS: usize = 128;
+/// Such queries of one client.
+pub const MAX_DNS_FORWARDS_PER_SOURCE: usize = 64;
+/// Servers asked for one query, repetitions included.
+pub const MAX_DNS_TRIES: usize = 3;
+/// Time in which a client is told something.
+pub const DNS_DEADLINE: Duration = Duration::from_millis(1_900);
+/// Time a server has before the next one is asked too.
+pub const DNS_PATIENCE: Duration = Duration::from_millis(600);
+/// Messages that are not the answer, after which a server is given up: somebody guesses.
+pub const MAX_DNS_STRAYS: usize = 8;
+/// Time between two looks at `resolv.conf`.
+pub const RESOLV_CONF_INTERVAL: Duration = Duration::from_secs(1);
+/// Bytes of `resolv.conf` that are read.
+pub const MAX_RESOLV_CONF: u64 = 64 * 1024;
+/// News of names that wait for the DNS server; then who tells them waits, and tells the newest only.
+pub const MAX_DNS_TOLD: usize = 256;
+/// TCP connections to the DNS server; further ones are closed.
+pub const MAX_DNS_CONNECTIONS: usize = 64;
+/// Such connections of one client.
+pub const MAX_DNS_CONNECTIONS_PER_SOURCE: usize = 16;
+/// Time without a query after which such a connection is closed, and time to take an answer.
+pub const DNS_IDLE: Duration = Duration::from_secs(5);
 /// Slices the range of addresses is cut into, at most.
 pub const MAX_SLICES: u16 = 4_096;
 /// Addresses one router's containers hold; further allocations and claims are refused.
@@ -333,7 +393,7 @@ pub const MAX_FENCES: usize = 256;
 /// Addresses held twice that one statement names; further ones are not reported to others.
 pub const MAX_ADDRESS_CONFLICTS: usize = 256;
 /// Bytes of one statement about addresses, or of one message about them; a longer one is refused.
-pub const MAX_IPAM_BYTES: usize = 160 * 1024;
+pub const MAX_IPAM_BYTES: usize = MAX_RECORD - RECORD_OVERHEAD;
 /// Bytes of a container's id.
 pub const MAX_CONTAINER_ID: usize = 128;
 /// Allocations and claims that wait at once; further ones are refused.

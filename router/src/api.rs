@@ -1,5 +1,8 @@
 //! The router's API: JSON over HTTP/1.1 on a unix socket, as `mesh_proto::api` lists it.
 
+mod addresses;
+mod dns;
+
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -19,6 +22,8 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::attach::{AttachError, Attachments};
 use crate::host::HostView;
+use crate::ipam::Allocator;
+use crate::names::Naming;
 use crate::shell::Command;
 
 /// What the handlers work with.
@@ -28,6 +33,10 @@ pub struct Api {
     pub commands: mpsc::Sender<Command>,
     /// What is attached on this host.
     pub attachments: Arc<Attachments>,
+    /// Addresses that routers allocate.
+    pub allocator: Allocator,
+    /// Names of the mesh.
+    pub naming: Naming,
     /// Bridge, datapath, MAC table, counters.
     pub host: Arc<HostView>,
     /// Ends the router.
@@ -111,7 +120,9 @@ pub async fn serve(listener: UnixListener, api: Api) -> std::io::Result<()> {
         .route("/attach", post(attach))
         .route("/detach", post(detach))
         .route("/ps", get(ps))
+        .merge(dns::routes())
         .route("/stop", post(stop))
+        .merge(addresses::routes())
         .fallback(|| async {
             Failure(
                 StatusCode::NOT_FOUND,
@@ -150,12 +161,16 @@ async fn ask<T>(
 async fn report(State(api): State<Api>) -> Answer<Report> {
     let mut router = ask(&api, Command::Report).await?;
     api.host.complete(&mut router);
+    router.warnings.extend(api.naming.errors());
     let attachments = api.attachments.ps();
+    let ipam = api.allocator.report().await;
+    router.warnings.extend(ipam.advice.iter().cloned());
     Ok(Json(Report {
         ready: true,
         version: env!("CARGO_PKG_VERSION").to_owned(),
         router,
         attachments,
+        ipam: Some(ipam),
     }))
 }
 
@@ -183,11 +198,9 @@ async fn forget(State(api): State<Api>, Json(request): Json<ForgetRequest>) -> A
 }
 
 async fn prepare(State(api): State<Api>, Json(request): Json<PrepareRequest>) -> Answer<Prepared> {
-    api.attachments
-        .prepare(&request)
-        .await
-        .map(Json)
-        .map_err(Failure::from)
+    let mut prepared = api.attachments.prepare(&request).await?;
+    prepared.dns = api.naming.client();
+    Ok(Json(prepared))
 }
 
 async fn abandon(State(api): State<Api>, Json(request): Json<AbandonRequest>) -> Answer<Done> {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use clap::{Parser, ValueEnum};
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net};
 use mesh_proto::fastpath::Consent;
 use mesh_proto::ids::PeerName;
 use mesh_proto::limits::{DEFAULT_MTU, DEFAULT_PORT, MAX_NICKNAME, MTU_RANGE};
@@ -15,6 +15,8 @@ use mesh_proto::wire::bounded::truncated;
 use serde::Deserialize;
 
 use crate::cipher::Cipher;
+use crate::ipam::Ipalloc;
+use crate::names::{DnsSettings, Typed};
 
 /// Most lanes in each direction.
 const MAX_LANES: usize = 16;
@@ -108,6 +110,27 @@ pub struct Options {
     /// Connect only to the peers that are named, not to those they know.
     #[arg(long)]
     pub no_discovery: bool,
+    /// Range of addresses that routers share and allocate from; "" for none [default: 10.32.0.0/12].
+    #[arg(long, value_name = "CIDR")]
+    pub ipalloc_range: Option<String>,
+    /// Subnet of addresses that are allocated without naming one [default: the range].
+    #[arg(long, value_name = "CIDR")]
+    pub ipalloc_default_subnet: Option<Ipv4Net>,
+    /// Give the space of routers that are gone for this long to others, like 30m or 2h; 10m at least [default: never].
+    #[arg(long, value_name = "TIME")]
+    pub auto_reclaim: Option<String>,
+    /// Domain of the names of the mesh [default: mesh.local].
+    #[arg(long, value_name = "DOMAIN")]
+    pub dns_domain: Option<String>,
+    /// Seconds for which clients may keep an answer [default: 1].
+    #[arg(long, value_name = "SECONDS")]
+    pub dns_ttl: Option<u32>,
+    /// Answer DNS queries of containers and of this host here; may be given several times [default: docker0's address].
+    #[arg(long, value_name = "ADDRESS[:PORT]")]
+    pub dns_listen: Vec<String>,
+    /// Answer no DNS queries.
+    #[arg(long)]
+    pub no_dns: bool,
     /// error, warn, info, debug or trace [default: info].
     #[arg(long)]
     pub log_level: Option<String>,
@@ -162,6 +185,10 @@ pub struct Settings {
     pub cipher: Cipher,
     /// Whether peers learnt by gossip are dialled.
     pub discovery: bool,
+    /// How addresses are allocated.
+    pub ipalloc: Ipalloc,
+    /// How names are answered.
+    pub dns: DnsSettings,
     /// Filter for the log.
     pub log_level: String,
     /// Key file.
@@ -205,6 +232,17 @@ impl Options {
             lanes: merged.lanes.unwrap_or_else(lanes_here),
             cipher: merged.cipher.unwrap_or(Cipher::Auto),
             discovery: !merged.no_discovery,
+            ipalloc: Ipalloc::new(
+                merged.ipalloc_range.as_deref(),
+                merged.ipalloc_default_subnet,
+                merged.auto_reclaim.as_deref(),
+            )?,
+            dns: DnsSettings::settle(&Typed {
+                off: merged.no_dns,
+                domain: merged.dns_domain.as_deref(),
+                ttl: merged.dns_ttl,
+                listen: &merged.dns_listen,
+            })?,
             log_level: merged.log_level.unwrap_or_else(|| "info".to_owned()),
             key_file: merged.key_file,
             password_file: merged.password_file,
@@ -238,6 +276,17 @@ impl Options {
             lanes: self.lanes.or(file.lanes),
             cipher: self.cipher.or(file.cipher),
             no_discovery: self.no_discovery || file.no_discovery,
+            ipalloc_range: self.ipalloc_range.or(file.ipalloc_range),
+            ipalloc_default_subnet: self.ipalloc_default_subnet.or(file.ipalloc_default_subnet),
+            auto_reclaim: self.auto_reclaim.or(file.auto_reclaim),
+            dns_domain: self.dns_domain.or(file.dns_domain),
+            dns_ttl: self.dns_ttl.or(file.dns_ttl),
+            dns_listen: if self.dns_listen.is_empty() {
+                file.dns_listen
+            } else {
+                self.dns_listen
+            },
+            no_dns: self.no_dns || file.no_dns,
             log_level: self.log_level.or(file.log_level),
             key_file: self.key_file.or(file.key_file.filter(|_| !own_secret)),
             password_file: self

@@ -35,10 +35,12 @@ use crate::driver::{self, PluginSocket};
 use crate::engine::Engines;
 use crate::fastpath::{self, FastPath};
 use crate::host::{self, DatapathView, HostView};
+use crate::ipam::{Addresses, Allocator, Plan};
 use crate::lanes::{ControlSender, LANE_EVENTS, Lanes, Shared};
+use crate::names::{self, Naming};
 use crate::shell::{Accepts, Command, Shell};
 use crate::state::{Change, Store, Writer};
-use crate::{log, port, resolve, secret};
+use crate::{ipam, log, port, resolve, secret};
 
 /// Commands that may wait for the control plane.
 const COMMANDS: usize = 64;
@@ -67,7 +69,17 @@ async fn start(settings: Settings, secret: MeshSecret) -> anyhow::Result<()> {
     let mut opened = Opened::open(&settings).await?;
     let clock = Clock::start();
     let forwarder = Arc::new(Forwarder::new(&mut OsEntropy));
+    let plan = settings.ipalloc.settle(&settings.bridge)?;
     let mut control = build_control(&settings, secret, &opened, &forwarder, clock)?;
+    let (addresses, allocator) = open_addresses(plan, &opened, &control, clock)?;
+    let is_alone = !control.has_targets();
+    let names = names::Prepared::start(
+        &settings.dns,
+        &settings.bridge,
+        control.me(),
+        is_alone,
+        clock,
+    )?;
     let (kernel, datapath) = build_host(&settings)?;
     let (shared, lane_events) = share(&settings, &opened, &control, forwarder, clock)?;
     // A port that takes fewer lanes: a socket that nobody reads would lose what comes in by it.
@@ -82,14 +94,27 @@ async fn start(settings: Settings, secret: MeshSecret) -> anyhow::Result<()> {
     };
     let fast = fastpath::begin(&settings, &mut control, wiring)?;
     let held = Arc::new(ArcSwap::from_pointee(HeldAddresses::new()));
-    let attachments = open_attachments(&settings, &opened.store, kernel, held.clone())?;
+    let attachments = open_attachments(
+        &settings,
+        &opened.store,
+        kernel,
+        held.clone(),
+        allocator.clone(),
+    )?;
     let plugin = serve_plugin(&attachments);
     tokio::spawn(attachments.clone().run());
     let (endpoint_sender, endpoints) = watch::channel(opened.endpoints);
     tokio::spawn(watch_addresses(settings.clone(), endpoint_sender));
     tokio::spawn(sweep(shared.forwarder.clone(), clock));
     let host_view = view(&settings, &shared, datapath.view, fast.as_ref());
-    serve_api(opened.api, host_view, attachments.clone(), command_sender);
+    let feed = names.feed();
+    let naming = names.run(
+        attachments.clone(),
+        opened.store.clone(),
+        command_sender.clone(),
+    )?;
+    let api = (attachments.clone(), allocator, naming);
+    serve_api(opened.api, host_view, api, command_sender);
     let state = write_state(&opened.store)?;
     let shell = Shell {
         control,
@@ -104,7 +129,9 @@ async fn start(settings: Settings, secret: MeshSecret) -> anyhow::Result<()> {
         held,
         pins: opened.pins,
         fast,
+        names: feed,
         state,
+        addresses,
     };
     tracing::info!(
         "mesh router {} ({}) listens on port {}; ciphers of data, in order of preference: {}",
@@ -209,6 +236,27 @@ fn build_control(
     Ok(control)
 }
 
+/// The journal of addresses, before anybody is spoken to; without a plan nothing is allocated.
+fn open_addresses(
+    plan: Result<Plan, String>,
+    opened: &Opened,
+    control: &Control,
+    clock: Clock,
+) -> anyhow::Result<(Option<Addresses>, Allocator)> {
+    let plan = match plan {
+        Ok(plan) => plan,
+        Err(why) => {
+            tracing::warn!("{why}");
+            return Ok((None, Allocator::off(why)));
+        }
+    };
+    let now = clock.now();
+    let expecting = control.has_targets();
+    let dir = opened.store.dir();
+    let (addresses, allocator) = ipam::open(&plan, dir, opened.epoch, control, expecting, now)?;
+    Ok((Some(addresses), allocator))
+}
+
 /// How frames enter and leave, and what the report says of it.
 struct Datapath {
     halves: port::Halves,
@@ -267,12 +315,14 @@ fn open_attachments(
     store: &Arc<Store>,
     kernel: HostKernel,
     held: Arc<ArcSwap<HeldAddresses>>,
+    allocator: Allocator,
 ) -> anyhow::Result<Arc<Attachments>> {
     Ok(Attachments::open(
         store.clone(),
         Arc::new(kernel),
         Engines::local(),
         Arc::new(move |address| held.load().get(&address).cloned()),
+        allocator,
         &settings.bridge,
     )?)
 }
@@ -303,13 +353,15 @@ fn view(
 fn serve_api(
     listener: UnixListener,
     host: HostView,
-    attachments: Arc<Attachments>,
+    (attachments, allocator, naming): (Arc<Attachments>, Allocator, Naming),
     command_sender: mpsc::Sender<Command>,
 ) {
     let (stop_sender, stop) = mpsc::channel(1);
     let api = Api {
         commands: command_sender.clone(),
         attachments,
+        allocator,
+        naming,
         host: Arc::new(host),
         stop: stop_sender,
     };

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, ensure};
+use mesh_proto::api::ipam::IpamReport;
 use mesh_proto::api::{Attached, ConnectionReport, ConnectionState, Report};
 
 use crate::command::{Background, Outcome};
@@ -157,6 +158,46 @@ impl Host {
             || self.exec(&["cat", &file])?.ok(),
         )?;
         Ok(Container::new(self.clone(), pid, address))
+    }
+
+    /// The same with an address that the router allocates; `args` are the arguments for addresses.
+    ///
+    /// # Errors
+    /// If `mesh run` fails.
+    pub fn run_free(&self, args: &[&str], name: &str) -> Result<Container> {
+        let file = format!("/run/testbed/{name}.pid");
+        let line = format!("echo $$ >{file}.new; mv {file}.new {file}; exec sleep infinity");
+        let before = ["run", "--runtime", "process"];
+        let after = ["-d", "--name", name, "--", "sh", "-c", &line];
+        self.mesh(&[&before[..], args, &after].concat())?.ok()?;
+        let pid = wait_until(
+            Duration::from_secs(5),
+            "the command of `mesh run` starts",
+            || self.exec(&["cat", &file])?.ok(),
+        )?;
+        let address = self.address_of(name)?;
+        Ok(Container::new(self.clone(), pid, &address))
+    }
+
+    /// The first address of a container, with its prefix length, as `mesh ps` shows it.
+    ///
+    /// # Errors
+    /// If it is not on the mesh.
+    pub fn address_of(&self, name: &str) -> Result<String> {
+        let all = self.ps()?;
+        let container = all.iter().find(|c| c.name == name);
+        let interface = container.and_then(|c| c.interfaces.first());
+        let address = interface.map(|i| i.address.clone());
+        address.ok_or_else(|| anyhow!("{name} is not on the mesh on {}: {all:?}", self.name))
+    }
+
+    /// What `mesh status ipam` says.
+    ///
+    /// # Errors
+    /// If the router does not run.
+    pub fn ipam(&self) -> Result<IpamReport> {
+        let text = self.mesh(&["status", "ipam", "--json"])?.ok()?;
+        serde_json::from_str(&text).with_context(|| format!("status ipam of {}", self.name))
     }
 
     /// The host's own network as if it were a container's: to measure the underlay, and to test the harness.

@@ -15,6 +15,7 @@ needed=(
     tcpdump:tcpdump
     ping:iputils-ping
     python3:python3
+    dig:bind9-dnsutils
     dockerd:docker.io
 )
 # podman is tested when it is there; a machine without it skips those tests and says so.

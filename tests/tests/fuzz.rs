@@ -83,8 +83,8 @@ macro_rules! tests {
 }
 
 tests! {
-    datagram frame fit fragment offload ingress egress session link_hello link link_message record topology probe text config state ipam api
-    control
+    datagram frame fit fragment offload ingress egress session link_hello link link_message record unicast topology
+    probe names text config state journal ipam api control
 }
 
 #[test]

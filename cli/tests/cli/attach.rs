@@ -16,10 +16,12 @@ fn attach_and_detach_print_addresses_on_one_line() {
         line
     );
     assert_eq!(lab.mesh("detach web").ok(), line);
-    let sent = lab.requests("/attach");
+    let mut sent = lab.requests("/attach");
+    assert!(sent[0]["CallerPid"].take().as_u64() > Some(1));
     assert_eq!(
         sent[0],
-        serde_json::json!({"Container": "web", "Addresses": ["10.2.1.5/24", "10.3.1.5/24"], "Runtime": null, "MulticastRoute": true})
+        serde_json::json!({"Container": "web", "Addresses": ["10.2.1.5/24", "10.3.1.5/24"], "Runtime": null,
+            "MulticastRoute": true, "CallerPid": null, "Timeout": null})
     );
     assert_eq!(
         (&sent[1]["Runtime"], &sent[1]["MulticastRoute"]),
@@ -35,7 +37,7 @@ fn attach_and_detach_print_addresses_on_one_line() {
 fn mistakes() {
     let lab = Lab::with_router();
     for (line, part) in [
-        ("attach web", "automatic allocation"),
+        ("attach web db", "only the last argument is a container"),
         ("attach 10.2.1.5/24", "no container"),
         (
             "attach 10.2.1.5/24 web db",
@@ -46,13 +48,27 @@ fn mistakes() {
             "only the last argument is a container",
         ),
         ("attach 10.2.1.0/24 web", "network itself"),
-        ("detach net:default web", "automatic allocation"),
+        ("detach net:10.2.1.1/24 web", "host bits set"),
         ("start --runtime process web", "cannot be started again"),
         ("start web", "no container engine"),
     ] {
         lab.mesh(line).failed(1, part);
     }
     assert!(lab.requests("/attach").is_empty());
+}
+
+#[test]
+fn without_an_address_the_router_finds_one() {
+    let lab = Lab::with_router();
+    lab.answer("/attach", 200, r#"{"Addresses": ["10.32.0.1"]}"#);
+    assert_eq!(lab.mesh("attach --timeout 2.5 web").ok(), "10.32.0.1\n");
+    assert_eq!(lab.mesh("attach net:10.32.5.0/24 web").ok(), "10.32.0.1\n");
+    let sent = lab.requests("/attach");
+    assert_eq!(
+        (&sent[0]["Addresses"], &sent[0]["Timeout"]),
+        (&serde_json::json!([]), &2.5.into())
+    );
+    assert_eq!(sent[1]["Addresses"][0], "net:10.32.5.0/24");
 }
 
 #[test]

@@ -6,6 +6,7 @@
 mod attach;
 mod launch;
 mod mistakes;
+mod names;
 mod process;
 mod run;
 mod status;

@@ -17,6 +17,10 @@ fn no_router() {
         "forget a",
         "attach 10.2.1.1/24 c",
         "detach c",
+        "dns-add c -h x",
+        "dns-lookup x",
+        "dns-args",
+        "status dns",
     ] {
         let said = lab.mesh(line);
         said.failed(1, "(no such file); try `mesh launch`");

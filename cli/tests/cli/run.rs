@@ -179,10 +179,14 @@ fn a_container_that_is_not_adopted_does_not_stay() {
 fn nothing_is_prepared_for_a_wrong_command_line() {
     let lab = docker_lab(ONE, &printing_id());
     for (line, part) in [
-        ("run nginx", "automatic allocation"),
-        ("run", "automatic allocation"),
-        ("run --name web 10.2.1.1/24 nginx", "automatic allocation"),
-        ("run net:default nginx", "automatic allocation"),
+        ("run", "no image"),
+        ("run net:default", "no image"),
+        ("run --name web 10.2.1.1/24 nginx", "addresses come first"),
+        (
+            "run --runtime process -d 10.2.1.1/24 -- true",
+            "addresses come first",
+        ),
+        ("run net:10.2.1.1/24 nginx", "host bits set"),
         ("run 10.2.1.1 nginx", "no prefix length"),
         ("run 10.2.1.300/24 nginx", "not an address"),
         ("run 10.2.1.1/24", "no image"),

@@ -19,6 +19,10 @@ fn views() {
         ("status-targets", "status targets"),
         ("status-connections", "status connections"),
         ("status-peers", "status peers"),
+        ("topology", "topology"),
+        ("topology-dot", "topology --dot"),
+        ("topology-svg", "topology --svg"),
+        ("topology-json", "topology --json"),
         ("ps", "ps"),
         ("ps-named", "ps db 0123"),
     ] {
@@ -123,9 +127,54 @@ fn a_router_that_is_not_ready_is_shown_and_is_a_failure() {
 
 #[test]
 fn a_wrong_sub_command_is_told_with_usage() {
-    let said = Lab::with_router().mesh("status ipam");
+    let said = Lab::with_router().mesh("status links");
     assert_eq!(said.status, 1);
-    assert!(said.err.contains("Invalid status sub-command 'ipam'; "));
+    assert!(said.err.contains("Invalid status sub-command 'links'; "));
+}
+
+#[test]
+fn ipam_view() {
+    let lab = Lab::with_router();
+    assert!(
+        lab.mesh("status ipam")
+            .ok()
+            .contains("allocates no addresses")
+    );
+    let ipam = r#""IPAM": {"Range": "10.32.0.0/12", "DefaultSubnet": "10.32.0.0/12", "Owners": [], "Free": 0,
+        "Allocations": [], "Loans": [], "Waiting": [], "Advice": ["do this"]}, "Ready""#;
+    lab.answer("/report", 200, &REPORT.replacen("\"Ready\"", ipam, 1));
+    let shown = lab.mesh("status ipam").ok();
+    assert!(
+        shown.starts_with("Range 10.32.0.0/12, default subnet 10.32.0.0/12\nNobody owns it yet"),
+        "{shown}"
+    );
+    assert!(shown.ends_with("do this\n"), "{shown}");
+    assert!(
+        lab.mesh("status")
+            .ok()
+            .contains("Addresses: 10.32.0.0/12 (idle, 0 held here)")
+    );
+    let json: serde_json::Value =
+        serde_json::from_str(&lab.mesh("status ipam --json").ok()).unwrap();
+    assert_eq!(json["Range"], "10.32.0.0/12");
+}
+
+#[test]
+fn prime_and_rmpeer_ask_the_router() {
+    let lab = Lab::with_router();
+    lab.answer("/ipam/prime", 200, "{}");
+    lab.answer("/ipam/remove", 200, r#"{"Lines": ["host3 is removed"]}"#);
+    assert_eq!(lab.mesh("prime --timeout 5").ok(), "");
+    assert_eq!(lab.requests("/ipam/prime")[0]["Timeout"], 5.0);
+    assert_eq!(lab.mesh("rmpeer --force host3").ok(), "host3 is removed\n");
+    let sent = &lab.requests("/ipam/remove")[0];
+    assert_eq!(
+        (&sent["Peers"][0], &sent["Force"]),
+        (&"host3".into(), &true.into())
+    );
+    lab.answer("/ipam/remove", 400, r#"{"Error": "host3 can be reached"}"#);
+    lab.mesh("rmpeer host3").failed(1, "host3 can be reached");
+    assert_eq!(lab.mesh("rmpeer").status, 2);
 }
 
 #[test]

@@ -10,8 +10,8 @@ use crate::crypto::identity::Identity;
 use crate::crypto::secret::MeshSecret;
 use crate::fastpath::FastPeers;
 use crate::forward::Snapshot;
-use crate::ids::{ConnId, PeerName};
-use crate::topology::topic::RecordKey;
+use crate::ids::{ConnId, PeerId, PeerName};
+use crate::topology::topic::{RecordKey, Topic};
 
 /// What a router is told at its start.
 pub struct Config {
@@ -86,6 +86,15 @@ pub enum Output {
     Said(RecordKey),
     /// Other routers than before are within reach.
     Reach,
+    /// A router says something to this one alone, about a topic that is not the control plane's own.
+    Told {
+        /// Who.
+        from: PeerId,
+        /// About what.
+        topic: Topic,
+        /// What.
+        body: Vec<u8>,
+    },
     /// Something an operator may want to read; at most one line.
     Note(Note),
 }

@@ -12,7 +12,7 @@ use crate::ids::{ConnId, PeerId};
 use crate::limits::{
     ANTI_ENTROPY, DEAD_AFTER, FAILED_INBOUND_AGE, FORGERY_BURST, FORGERY_RATE, HEARTBEAT,
     LINK_BEAT, LINK_DEAD_AFTER, MAX_FAILED_INBOUND, MAX_HALF_OPEN, MAX_HALF_OPEN_PER_SOURCE,
-    MAX_LINK_SEND_QUEUE, MAX_LINKS,
+    MAX_LINK_SEND_QUEUE, MAX_LINKS, ROUTES_INTERVAL, UNICAST_BURST, UNICAST_RATE,
 };
 use crate::link::Link;
 use crate::source::Source;
@@ -50,8 +50,11 @@ pub struct Slot {
     direct: (bool, Instant),
     ping: Option<(u64, Instant)>,
     next_digest: Instant,
+    /// A comparison out of turn.
+    compare_at: Option<Instant>,
     unwritten: usize,
     forgeries: TokenBucket,
+    unicasts: TokenBucket,
 }
 
 /// An inbound connection that failed, kept for a while so that `status connections` on this side can say why.
@@ -104,8 +107,10 @@ impl Slot {
             direct: (false, now),
             ping: None,
             next_digest: now,
+            compare_at: None,
             unwritten: 0,
             forgeries: TokenBucket::new(FORGERY_RATE, FORGERY_BURST),
+            unicasts: TokenBucket::new(UNICAST_RATE, UNICAST_BURST),
         }
     }
 
@@ -154,6 +159,11 @@ impl Slot {
         self.forgeries.take(now);
     }
 
+    /// Takes a token for a message to one router; false when this link brought too many.
+    pub fn takes_unicast(&mut self, now: Instant) -> bool {
+        self.unicasts.take(now)
+    }
+
     /// A pong arrived.
     pub fn ponged(&mut self, nonce: u64, now: Instant) {
         if let Some((expected, sent)) = self.ping
@@ -172,6 +182,10 @@ impl Slot {
         }
         if self.dies_at() <= now {
             return vec![Due::Silent];
+        }
+        if self.compare_at.is_some_and(|at| at <= now) {
+            self.compare_at = None;
+            return vec![Due::Digest];
         }
         if now < self.next_ping {
             return Vec::new();
@@ -197,7 +211,16 @@ impl Slot {
 
     /// When [`Slot::due`] has something to say again.
     pub fn next_due(&self) -> Option<Instant> {
-        self.up.then(|| self.next_ping.min(self.dies_at()))
+        let next = self.next_ping.min(self.dies_at());
+        self.up
+            .then(|| self.compare_at.map_or(next, |at| next.min(at)))
+    }
+
+    /// The other end came within reach by this link: what else did is compared once both ends have noticed.
+    pub fn joined(&mut self, now: Instant) {
+        if self.outbound {
+            self.compare_at = Some(now + ROUTES_INTERVAL);
+        }
     }
 
     /// When what waits is to be sent, if there is room for it.

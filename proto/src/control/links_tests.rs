@@ -1,3 +1,5 @@
+//! One link at a time: timers, what waits for it, who goes first.
+
 use std::sync::Arc;
 
 use super::*;

@@ -14,7 +14,8 @@
 //! | `spread` | which news go to which neighbour |
 //! | `clones` | whether somebody else uses this router's key |
 //! | `own` | what this router says of itself |
-//! | `topics` | what others than the control plane say through it |
+//! | `topics` | what others than the control plane say through it, to all |
+//! | `unicast` | what they say to one router |
 //! | `observed` | which of our addresses, as neighbours see them, to announce |
 //! | `paths` | which address reaches a peer directly |
 //! | `probe` | the bodies of probes |
@@ -47,6 +48,7 @@ mod sizes;
 pub mod spread;
 pub mod targets;
 mod topics;
+mod unicast;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
@@ -113,6 +115,7 @@ pub struct Control {
     routes_not_before: Instant,
     settle_until: Instant,
     gossip_counters: gossip::Counters,
+    unicasts: unicast::Counters,
     asked: Asked,
     observed: Observed,
     clones: Clones,
@@ -174,6 +177,7 @@ impl Control {
             routes_not_before: now,
             settle_until: now,
             gossip_counters: gossip::Counters::default(),
+            unicasts: unicast::Counters::default(),
             asked: Asked::default(),
             observed: Observed::default(),
             clones: Clones::default(),
@@ -188,6 +192,11 @@ impl Control {
     /// Who this router is.
     pub fn me(&self) -> PeerId {
         self.me
+    }
+
+    /// Whether the operator named routers to dial.
+    pub fn has_targets(&self) -> bool {
+        self.targets.explicit().next().is_some()
     }
 
     /// The next effect to carry out, in order.

@@ -1,6 +1,6 @@
 //! The router's own records: what it says of itself about each topic, and when it says it again.
 //!
-//! The first change after a quiet time is published at once, further ones at most every [`HOLD_DOWN`], each topic by
+//! The first change after a quiet time is published at once, further ones at most every [`Topic::hold_down`], each topic by
 //! itself, so that a flapping cable costs the mesh one record a second and not one per flap.
 
 use std::collections::BTreeMap;
@@ -215,7 +215,7 @@ impl OwnRecords {
                 continue;
             }
             statement.dirty = false;
-            statement.not_before = now + HOLD_DOWN;
+            statement.not_before = now + topic.hold_down();
             statement.seq = statement.seq.saturating_add(1);
             let version = Version {
                 epoch: self.epoch,
@@ -308,6 +308,19 @@ mod tests {
         let last = version(u64::MAX, u64::MAX);
         assert_eq!(own.overtake(Topic::IDENTITY, last), None);
         assert_eq!(publish(&mut own, Instant::ZERO), [(Topic::IDENTITY, last)]);
+    }
+
+    #[test]
+    fn names_are_told_four_times_a_second() {
+        let mut own = own();
+        own.publish(Instant::ZERO).unwrap();
+        let mut told = Vec::new();
+        for millis in 0..600u32 {
+            own.set(Topic::NAMES, millis.to_be_bytes().to_vec());
+            let now = Instant::from_nanos(u64::from(millis) * 1_000_000);
+            told.extend(own.publish(now).unwrap().iter().map(|_| millis));
+        }
+        assert_eq!(told, [0, 250, 500]);
     }
 
     #[test]

@@ -1,3 +1,5 @@
+//! Direct paths: who asks when, what keeps one, what ends one.
+
 use super::*;
 use crate::entropy::SeededEntropy;
 

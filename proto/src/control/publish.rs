@@ -78,6 +78,13 @@ impl Control {
                 self.forwarder.fdb().forget_owner(Owner::Peer(peer));
             }
         }
+        for peer in routes.neighbours() {
+            let is_new = self.routes.neighbours().binary_search(peer).is_err();
+            let conn = self.links.of_peer(peer).filter(|_| is_new);
+            if let Some(slot) = conn.and_then(|conn| self.links.get_mut(conn)) {
+                slot.joined(now);
+            }
+        }
         self.routes = routes;
         let routes = &self.routes;
         self.targets

@@ -303,6 +303,7 @@ impl Control {
             ("gossip messages unknown", c.unknown),
         ]
         .into_iter()
+        .chain(self.unicast_report())
         .map(|(name, n)| (name.to_owned(), n))
     }
 

@@ -17,6 +17,7 @@ use crate::limits::{
 };
 use crate::time::Instant;
 use crate::topology::lsdb::Lsdb;
+use crate::topology::record::SignedRecord;
 use crate::topology::routes::Routes;
 use crate::topology::topic::{RecordKey, Topic};
 use crate::wire::message::LinkMessage;
@@ -221,7 +222,7 @@ impl Control {
             if key.origin == self.me {
                 continue;
             }
-            let ours = self.lsdb.get(*key).map(|record| record.version());
+            let ours = self.lsdb.get(*key).map(SignedRecord::version);
             if ours == Some(*version) {
                 self.has_it(Some(conn), *key);
             }

@@ -1,3 +1,5 @@
+//! Whom to dial when, and how long to wait.
+
 use super::*;
 use crate::entropy::SeededEntropy;
 

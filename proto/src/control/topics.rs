@@ -3,6 +3,7 @@
 
 use crate::ids::{PeerId, Version};
 use crate::time::Instant;
+use crate::topology::bodies::IdentityBody;
 use crate::topology::record::{RecordError, SignedRecord};
 use crate::topology::topic::{RecordKey, Topic};
 
@@ -23,7 +24,7 @@ pub struct Said<'a> {
 
 impl Control {
     /// Says `body` about `topic` from now on, to all routers; an empty one takes back what was said. Told at once after
-    /// a quiet second, else with the next record ([`crate::limits::HOLD_DOWN`]); told again after a restart only if
+    /// a quiet time, else with the next record ([`Topic::hold_down`]); told again after a restart only if
     /// said again.
     ///
     /// # Errors
@@ -49,6 +50,12 @@ impl Control {
     pub fn said_by(&self, origin: PeerId, topic: Topic) -> Option<Said<'_>> {
         let record = self.lsdb.get(RecordKey::new(origin, topic))?;
         Some(Said::of(record, self.lsdb.is_reachable(&origin)))
+    }
+
+    /// Every router of which a record is held, within reach or not, this one included.
+    pub fn identities(&self) -> impl Iterator<Item = (PeerId, &IdentityBody)> {
+        let records = self.lsdb.about(Topic::IDENTITY);
+        records.filter_map(|(record, _)| Some((record.origin(), record.as_identity()?)))
     }
 
     /// Tells whoever speaks about the topic that something else is said about it.

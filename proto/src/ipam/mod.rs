@@ -27,11 +27,16 @@
 //! requests make that safe against old statements, the epoch against crashes.
 
 mod allocate;
+mod ask;
+mod fault;
 mod journal;
 mod lend;
 mod merge;
+mod peers;
 mod publish;
+mod refusal;
 mod report;
+mod request;
 mod slices;
 mod state;
 mod takeover;
@@ -44,19 +49,22 @@ use core::time::Duration;
 
 use ipnet::Ipv4Net;
 
-pub use allocate::{Refusal, RequestId, Wait};
 pub use journal::JournalError;
+pub use refusal::{Namer, Refusal, Wait};
 pub use report::{Allocation, Owner, Space, Waiting};
+pub use request::RequestId;
 pub use slices::{RangeError, Run, Slicing};
 pub use takeover::{Removal, RemoveError};
 pub use wire::{Conflict, Denial, Foreign, Message, Pin, Statement, Want, WireError};
 
 use crate::ids::PeerId;
-use crate::limits::{IPAM_LEAVE_WAIT, IPAM_RECLAIM_TICK, IPAM_TICK, MAX_IPAM_OUTPUTS, MAX_PEERS};
+use crate::limits::{IPAM_LEAVE_WAIT, IPAM_RECLAIM_TICK, IPAM_TICK, MAX_IPAM_OUTPUTS};
 use crate::time::Instant;
-use allocate::Request;
+use fault::Fault;
 use journal::Entry;
+use peers::Peer;
 use publish::Published;
+use request::Request;
 use state::State;
 use takeover::Round;
 
@@ -115,15 +123,6 @@ pub enum Output {
     },
 }
 
-/// Another router.
-#[derive(Debug)]
-struct Peer {
-    statement: Option<Statement>,
-    reachable: bool,
-    /// When that changed last.
-    since: Instant,
-}
-
 /// The state machine. One input, then drain the outputs.
 #[derive(Debug)]
 pub struct Ipam {
@@ -149,27 +148,6 @@ pub struct Ipam {
     refused: u64,
     #[cfg(test)]
     fault: Option<Fault>,
-}
-
-/// Mistakes that tests plant, to see that they are found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Fault {
-    /// Effects do not wait for the journal.
-    NoSync,
-    /// A slice is used as soon as the map says so.
-    NoAgreement,
-    /// Addresses that others hold are not excluded.
-    NoPins,
-    /// What another claims too is not held back.
-    NoContest,
-    /// A slice is given away and kept.
-    KeepGiven,
-    /// A loan ends with any statement that does not list it.
-    HastyUnlend,
-    /// Each router without a map takes the whole range.
-    EverybodyFounds,
-    /// A lost slice goes on being used.
-    NoConcession,
 }
 
 impl Ipam {
@@ -397,76 +375,6 @@ impl Ipam {
         self.ask_agreement(now);
         self.publish(now);
         self.finish_leaving(now);
-    }
-
-    fn has_fault(&self, fault: Fault) -> bool {
-        #[cfg(test)]
-        return self.fault == Some(fault);
-        #[cfg(not(test))]
-        {
-            let _ = fault;
-            false
-        }
-    }
-
-    /// Routers that can be reached and take part, with the same range.
-    fn members(&self) -> impl Iterator<Item = (&PeerId, &Statement)> {
-        let reachable = self.peers.iter().filter(|(_, peer)| peer.reachable);
-        reachable.filter_map(|(id, peer)| {
-            let statement = peer.statement.as_ref()?;
-            (statement.range == self.range()).then_some((id, statement))
-        })
-    }
-
-    fn is_member(&self, peer: &PeerId) -> bool {
-        let peer = self.peers.get(peer).filter(|p| p.reachable);
-        let statement = peer.and_then(|p| p.statement.as_ref());
-        statement.is_some_and(|s| s.range == self.range())
-    }
-
-    fn statement_of(&self, peer: &PeerId) -> Option<&Statement> {
-        self.peers.get(peer)?.statement.as_ref()
-    }
-
-    /// Says whether that was news.
-    fn note_reachable(&mut self, id: PeerId, reachable: bool, now: Instant) -> bool {
-        if id == self.config.me {
-            return false;
-        }
-        if let Some(peer) = self.peers.get_mut(&id) {
-            let changed = peer.reachable != reachable;
-            if changed {
-                peer.reachable = reachable;
-                peer.since = now;
-                self.published.changed = true;
-            }
-            return changed;
-        }
-        if self.peers.len() >= MAX_PEERS {
-            let useless = |id: &PeerId, peer: &Peer| !peer.reachable && !self.matters(id);
-            let Some(victim) = self.peers.iter().find(|(id, p)| useless(id, p)) else {
-                return false;
-            };
-            let victim = *victim.0;
-            self.peers.remove(&victim);
-        }
-        let (statement, since) = (None, now);
-        self.peers.insert(
-            id,
-            Peer {
-                statement,
-                reachable,
-                since,
-            },
-        );
-        true
-    }
-
-    /// Whether a router owns, borrows or contests anything.
-    fn matters(&self, peer: &PeerId) -> bool {
-        self.state.map.iter().flatten().any(|c| c.owner == *peer)
-            || self.state.loans.values().any(|loan| loan.to == *peer)
-            || self.state.contests.values().any(|r| r.contains(peer))
     }
 
     fn range(&self) -> Ipv4Net {

@@ -5,9 +5,11 @@ use std::net::Ipv4Addr;
 
 use sha2::{Digest, Sha256};
 
-use super::allocate::{RequestId, Wait};
+use super::Ipam;
+use super::peers::Peer;
+use super::refusal::{Namer, Wait};
+use super::request::RequestId;
 use super::wire::{Conflict, Want};
-use super::{Ipam, Peer};
 use crate::ids::PeerId;
 use crate::time::Instant;
 
@@ -165,19 +167,21 @@ impl Ipam {
             .filter(move |(_, theirs)| *theirs != range)
     }
 
-    /// One line for each thing an operator has to decide, with the command; `name` makes a router's name for people.
-    pub fn advice(&self, name: impl Fn(&PeerId) -> String) -> Vec<String> {
+    /// One line for each thing an operator has to decide, with the command; `name` makes a router's name for people,
+    /// `container` what `mesh detach` calls whoever holds an address.
+    pub fn advice(&self, name: Namer<'_>, container: &dyn Fn(&str) -> String) -> Vec<String> {
         let mut lines = Vec::new();
         for conflict in self.conflicts() {
             let (first, second) = (name(&conflict.first), name(&conflict.second));
             let addr = conflict.addr;
             lines.push(match self.state.held.get(&addr) {
                 Some(held) => format!(
-                    "{addr} is held on {first} and on {second}; to end that here: mesh detach {addr} {}",
-                    held.container
+                    "{addr} is held on {first} and on {second}; to end that here: mesh detach {addr}/{} {}",
+                    held.prefix,
+                    container(&held.container)
                 ),
                 None => format!(
-                    "{addr} is held on {first} and on {second}; to end that, on one of them: mesh detach {addr} CONTAINER"
+                    "{addr} is held on {first} and on {second}; to end that, on one of them: mesh detach, as mesh status ipam says there"
                 ),
             });
         }

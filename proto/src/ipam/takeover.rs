@@ -1,10 +1,12 @@
 //! Space of routers that are gone: removal, the agreement of the others, handing over before leaving.
 
+use core::fmt;
 use std::collections::BTreeSet;
 
 use sha2::{Digest, Sha256};
 
 use super::journal::Entry;
+use super::refusal::Namer;
 use super::slices::Run;
 use super::state::next;
 use super::wire::{Foreign, Message, Pin};
@@ -34,35 +36,57 @@ pub struct Removal {
 }
 
 /// Why a router is not removed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RemoveError {
     /// This router.
-    #[error("this router cannot remove itself; `mesh reset` hands its space over")]
     Myself,
     /// It can be reached.
-    #[error(
-        "router {0} can be reached, so it is not removed; `mesh reset` there hands its space over"
-    )]
     Alive(PeerId),
     /// This router does not know yet who lives.
-    #[error(
-        "this router has just started and does not know yet who else lives; try again in a few seconds"
-    )]
     JustStarted,
     /// It owns and holds nothing.
-    #[error("router {0} has no space here")]
     Unknown(PeerId),
-    /// Not yet.
-    #[error(
-        "router {0} has been unreachable for {1} s, and may be cut off only; wait until {2} s, or use --force if it is surely off: if it is not, addresses may be given out twice"
-    )]
+    /// Unreachable for so many seconds only; so many are needed.
     TooSoon(PeerId, u64, u64),
-    /// This may be the smaller part of a mesh that is cut in two.
-    #[error(
-        "only {1} of {2} routers can be reached, which is no majority; use --force if router {0} is surely off: if it is not, addresses may be given out twice"
-    )]
+    /// This may be the smaller part of a mesh that is cut in two: how many can be reached, of how many.
     NoMajority(PeerId, usize, usize),
 }
+
+impl RemoveError {
+    /// One line, with what to do; routers as `name` calls them.
+    pub fn words(&self, name: Namer<'_>) -> String {
+        match self {
+            Self::Myself => {
+                "this router cannot remove itself; `mesh reset` hands its space over".to_owned()
+            }
+            Self::Alive(peer) => format!(
+                "{} can be reached, so it is not removed; `mesh reset` there hands its space over",
+                name(peer)
+            ),
+            Self::JustStarted => {
+                "this router has just started and does not know yet who else lives; try again in a few seconds"
+                    .to_owned()
+            }
+            Self::Unknown(peer) => format!("{} has no space here", name(peer)),
+            Self::TooSoon(peer, silent, enough) => format!(
+                "{} has been unreachable for {silent} s, and may be cut off only; wait until {enough} s, or use --force if it is surely off: if it is not, addresses may be given out twice",
+                name(peer)
+            ),
+            Self::NoMajority(peer, reachable, all) => format!(
+                "only {reachable} of {all} routers can be reached, which is no majority; use --force if {} is surely off: if it is not, addresses may be given out twice",
+                name(peer)
+            ),
+        }
+    }
+}
+
+impl fmt::Display for RemoveError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.words(&PeerId::to_string))
+    }
+}
+
+impl core::error::Error for RemoveError {}
 
 impl Ipam {
     /// Removes a router that is gone for good: its space goes to a survivor, and what it had borrowed is free. Removing

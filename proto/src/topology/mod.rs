@@ -5,11 +5,13 @@ mod graph;
 pub mod lsdb;
 pub mod record;
 pub mod routes;
+mod signed;
 pub mod sums;
 pub mod sync;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod topic;
+pub mod unicast;
 
 pub use bodies::{Attached, IdentityBody, Neighbour};
 pub use lsdb::{Lsdb, Merge, Refusal};
@@ -17,3 +19,4 @@ pub use record::{Ed25519, RecordError, SignedRecord, Verifier};
 pub use routes::Routes;
 pub use sync::Missing;
 pub use topic::{RecordKey, Topic};
+pub use unicast::SignedUnicast;

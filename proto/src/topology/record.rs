@@ -19,7 +19,9 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::bodies::{self, Attached, Content, IdentityBody, Neighbour};
+use super::signed::{self, SIGNATURE};
 use super::topic::{RecordKey, Topic};
+use super::unicast::SignedUnicast;
 use crate::crypto::identity::{self, BadSignature, Identity};
 use crate::ids::{PeerId, Version};
 use crate::limits::MAX_RECORD;
@@ -27,7 +29,6 @@ use crate::wire::bounded::Blob;
 use crate::wire::codec::{self, CodecError};
 
 const LABEL: &[u8] = b"mesh record v1";
-const SIGNATURE: usize = 64;
 
 /// Why a record is refused, or cannot be made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -94,6 +95,18 @@ pub trait Verifier {
     /// # Errors
     /// [`BadSignature`] when it is not.
     fn verify(&self, record: &SignedRecord, sign_key: &[u8; 32]) -> Result<(), BadSignature>;
+
+    /// Whether the signature of a message to one router is that of `sign_key`, and that the key of its origin.
+    ///
+    /// # Errors
+    /// [`BadSignature`] when it is not.
+    fn verify_unicast(
+        &self,
+        message: &SignedUnicast,
+        sign_key: &[u8; 32],
+    ) -> Result<(), BadSignature> {
+        message.verify(sign_key)
+    }
 }
 
 /// The verifier that computes (about 40 µs for a record).
@@ -118,16 +131,13 @@ impl SignedRecord {
         body: &[u8],
         identity: &Identity,
     ) -> Result<Self, RecordError> {
-        let mut message = LABEL.to_vec();
         let envelope = Envelope {
             topic,
             origin: identity.id(),
             version,
             body: Blob(body),
         };
-        codec::encode(&envelope, &mut message)?;
-        let mut bytes = identity.sign(&message).to_vec();
-        bytes.extend_from_slice(&message[LABEL.len()..]);
+        let bytes = signed::sign(LABEL, &envelope, identity)?;
         let record = Self::parse(&bytes)?;
         if record
             .as_identity()
@@ -180,12 +190,7 @@ impl SignedRecord {
     /// # Errors
     /// [`BadSignature`] when it is not.
     pub fn verify(&self, sign_key: &[u8; 32]) -> Result<(), BadSignature> {
-        if identity::peer_id(sign_key) != self.origin() {
-            return Err(BadSignature);
-        }
-        let (signature, signed) = self.0.bytes.split_first_chunk().ok_or(BadSignature)?;
-        let message = [LABEL, signed].concat();
-        identity::verify(sign_key, &message, signature)
+        signed::verify(LABEL, &self.0.bytes, sign_key, self.origin())
     }
 
     /// What an introduction says: a record about [`Topic::IDENTITY`] that is signed with the key in it.

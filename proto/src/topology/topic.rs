@@ -1,11 +1,14 @@
 //! What a record is about, and the key under which records are kept: whose it is, and what it is about.
 
 use core::fmt;
+use core::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::ids::PeerId;
-use crate::limits::{MAX_IDENTITY_RECORD, MAX_LINKS_RECORD, MAX_RECORD, MAX_TOPICS};
+use crate::limits::{
+    HOLD_DOWN, MAX_IDENTITY_RECORD, MAX_LINKS_RECORD, MAX_RECORD, MAX_TOPICS, NAMES_HOLD_DOWN,
+};
 
 /// What a record is about: 1 to [`MAX_TOPICS`]. A router keeps and passes on the topics it does not know, so that later
 /// versions may say new things through old routers.
@@ -37,6 +40,14 @@ impl Topic {
     /// Whether the control plane itself makes the records of this topic, and checks what others say in them.
     pub fn is_built_in(self) -> bool {
         self <= Self::ATTACHED
+    }
+
+    /// Least time between two records of one router about it.
+    pub fn hold_down(self) -> Duration {
+        match self {
+            Self::NAMES => NAMES_HOLD_DOWN,
+            _ => HOLD_DOWN,
+        }
     }
 
     /// Bytes that a record of this topic may have, signature included.

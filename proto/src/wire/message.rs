@@ -14,7 +14,8 @@
 //! | 8 | `Bye` | reason (text) |
 //! | 9 | `Hashes` | depth (1 byte), prefix `u16`, 16 times 8 bytes |
 //! | 10 | `Wanted` | `bool` |
-//! | 11 | `Have` | list of (`PeerId`, topic, epoch `u64`, seq `u64`) |
+//! | 11 | `Unicast` | hops `u8`, signed message (bytes) |
+//! | 12 | `Have` | list of (`PeerId`, topic, epoch `u64`, seq `u64`) |
 //!
 //! A message with another tag is skipped and counted by whoever receives it: that is how later versions add messages.
 
@@ -58,6 +59,13 @@ pub enum LinkMessage {
     Observed(SocketAddr),
     /// Whether the sender wants this link to stay; it does as long as it has not said otherwise.
     Wanted(bool),
+    /// A signed message from one router to one other, verbatim. Not parsed and not verified here.
+    Unicast {
+        /// Hops it may still take, this one included.
+        hops: u8,
+        /// At most [`MAX_RECORD`] of them.
+        bytes: Vec<u8>,
+    },
     /// Versions of records that were newly said and that the sender has: whoever lacks one asks for it. At most
     /// [`MAX_WANT`].
     Have(Vec<(RecordKey, Version)>),
@@ -127,6 +135,9 @@ struct HaveList(
 struct HashList(u8, u16, [[u8; 8]; CHILDREN]);
 
 #[derive(Serialize, Deserialize)]
+struct Passed<'a>(u8, #[serde(borrow)] RecordBlob<'a>);
+
+#[derive(Serialize, Deserialize)]
 struct Reason(#[serde(deserialize_with = "bounded::text::<_, MAX_BYE_REASON>")] String);
 
 mod tag {
@@ -140,7 +151,8 @@ mod tag {
     pub(super) const BYE: u8 = 8;
     pub(super) const HASHES: u8 = 9;
     pub(super) const WANTED: u8 = 10;
-    pub(super) const HAVE: u8 = 11;
+    pub(super) const UNICAST: u8 = 11;
+    pub(super) const HAVE: u8 = 12;
 }
 
 impl LinkMessage {
@@ -176,6 +188,10 @@ impl LinkMessage {
                 tagged(tag::HAVE, held, &mut out)
             }
             Self::Wanted(wanted) => tagged(tag::WANTED, wanted, &mut out),
+            Self::Unicast { hops, bytes } => {
+                within(bytes.len(), MAX_RECORD)?;
+                tagged(tag::UNICAST, &Passed(*hops, Blob(bytes)), &mut out)
+            }
             Self::Observed(address) => tagged(tag::OBSERVED, address, &mut out),
             Self::Bye { reason } => {
                 let reason = bounded::truncated(reason, MAX_BYE_REASON);
@@ -217,6 +233,11 @@ impl LinkMessage {
                 let HashList(depth, prefix, sums) = codec::decode(body)?;
                 let node = Node::new(depth, prefix).ok_or(CodecError::Malformed)?;
                 Self::Hashes(Hashes { node, sums })
+            }
+            tag::UNICAST => {
+                let Passed(hops, bytes) = codec::decode(body)?;
+                let bytes = bytes.0.to_vec();
+                Self::Unicast { hops, bytes }
             }
             other => Self::Unknown(other),
         })
@@ -298,6 +319,8 @@ mod tests {
             vec(held().prop_map(|held| (held.key, held.version)), 0..20)
                 .prop_map(LinkMessage::Have),
             address().prop_map(LinkMessage::Observed),
+            (any::<u8>(), vec(any::<u8>(), 0..300))
+                .prop_map(|(hops, bytes)| LinkMessage::Unicast { hops, bytes }),
             "[ -~]{0,100}".prop_map(|reason| LinkMessage::Bye { reason }),
         ]
     }
@@ -319,10 +342,10 @@ mod tests {
         }
 
         #[test]
-        fn any_bytes_are_read_without_panic(tag in 0u8..13, body in vec(any::<u8>(), 0..200)) {
+        fn any_bytes_are_read_without_panic(tag in 0u8..14, body in vec(any::<u8>(), 0..200)) {
             let mut bytes = vec![tag];
             bytes.extend(body);
-            let known = (1..=11).contains(&tag);
+            let known = (1..=12).contains(&tag);
             match LinkMessage::decode(&bytes) {
                 Ok(LinkMessage::Unknown(t)) => prop_assert!(!known && t == tag),
                 Ok(m) => prop_assert!(known && m.encode().is_ok()),
@@ -365,6 +388,14 @@ mod tests {
         let too_large = vec![0; MAX_RECORD + 1];
         let bytes = LinkMessage::Records(vec![too_large]).encode().unwrap();
         assert!(LinkMessage::decode(&bytes).is_err());
+
+        let unicast = |n| LinkMessage::Unicast {
+            hops: u8::MAX,
+            bytes: vec![0; n],
+        };
+        let bytes = unicast(MAX_RECORD).encode().unwrap();
+        assert!(LinkMessage::decode(&bytes).is_ok());
+        assert!(unicast(MAX_RECORD + 1).encode().is_err());
     }
 
     #[test]

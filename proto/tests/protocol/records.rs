@@ -46,7 +46,6 @@ pub(crate) fn messages() -> Vectors {
         version: Version { epoch: 3, seq: 300 },
         fingerprint: [1, 2, 3, 4],
     };
-    let have = held;
     let summary = Summary {
         first: PeerId([0; 16]),
         last: PeerId([0xff; 16]),
@@ -87,12 +86,19 @@ pub(crate) fn messages() -> Vectors {
             encoded(LinkMessage::Observed("[2001:db8::1]:6783".parse().unwrap())),
         ),
         ("Bye", encoded(LinkMessage::Bye { reason })),
-        (
-            "Have",
-            encoded(LinkMessage::Have(vec![(have.key, have.version)])),
-        ),
         ("Wanted", encoded(LinkMessage::Wanted(false))),
         ("Hashes", encoded(LinkMessage::Hashes(hashes))),
+        (
+            "Unicast",
+            encoded(LinkMessage::Unicast {
+                hops: 16,
+                bytes: vec![0xaa, 0xbb],
+            }),
+        ),
+        (
+            "Have",
+            encoded(LinkMessage::Have(vec![(held.key, held.version)])),
+        ),
     ])
 }
 

@@ -6,11 +6,13 @@ use ipnet::IpNet;
 use mesh_proto::address::AddressArg;
 use mesh_proto::api::{Addresses, AttachRequest, DetachRequest, Runtime};
 
+use super::acquire::{Ask, patience};
 use super::kernel::Target;
 use super::namespaces::ports;
 use super::table::{Held, Process, Table, tag};
 use super::{AttachError, Attachments, Home, Member, parse_addresses, texts};
 use crate::engine::EngineError;
+use crate::ipam::holder::holder;
 
 /// What `attach` plugs into.
 struct Subject {
@@ -33,16 +35,37 @@ impl Attachments {
         self: &Arc<Self>,
         request: &AttachRequest,
     ) -> Result<Addresses, AttachError> {
-        let addresses = parse_addresses(&request.addresses)?;
-        self.await_release(&addresses).await;
+        let args = parse_addresses(&request.addresses)?;
+        let subject = self.subject(request.runtime, &request.container).await?;
+        let ask = Ask {
+            holder: self.holder_of(&subject),
+            patience: patience(request.timeout)?,
+            caller: request.caller_pid,
+        };
+        let args = self.known_of(&subject.owner, &args)?;
+        let acquired = self.acquire(&ask, &args).await?;
+        self.await_release(&acquired.addresses).await;
+        let attached = self.attach_to(request, &acquired.addresses).await;
+        if attached.is_err() {
+            self.give_back(&ask.holder, &acquired.fresh).await;
+        }
+        attached
+    }
+
+    async fn attach_to(
+        self: &Arc<Self>,
+        request: &AttachRequest,
+        addresses: &[IpNet],
+    ) -> Result<Addresses, AttachError> {
         let _turn = self.operations.lock().await;
+        // Looked up again: it may have ended meanwhile.
         let subject = self.subject(request.runtime, &request.container).await?;
         let (new, woken) = self.change(|table| {
-            self.reserve_for(table, &subject, &addresses, request.multicast_route)
+            self.reserve_for(table, &subject, addresses, request.multicast_route)
         })?;
         if new.is_empty() && !woken {
             return Ok(Addresses {
-                addresses: texts(&addresses),
+                addresses: texts(addresses),
             });
         }
         if let Err(error) = self.plug_all(&subject.key, subject.target.clone()).await {
@@ -53,7 +76,7 @@ impl Attachments {
             self.watch(process.pid);
         }
         Ok(Addresses {
-            addresses: texts(&addresses),
+            addresses: texts(addresses),
         })
     }
 
@@ -62,9 +85,9 @@ impl Attachments {
     /// # Errors
     /// A container that is not there, an address it does not have; then nothing is done.
     pub async fn detach(&self, request: &DetachRequest) -> Result<Addresses, AttachError> {
-        let mut wanted = Vec::new();
+        let mut wanted: Vec<AddressArg> = Vec::new();
         for arg in &request.addresses {
-            wanted.push(arg.parse::<AddressArg>()?.explicit()?.addr());
+            wanted.push(arg.parse()?);
         }
         let _turn = self.operations.lock().await;
         let (owner, name) = self.owner_of(request.runtime, &request.container).await?;
@@ -72,22 +95,63 @@ impl Attachments {
         let mut has = self.held_by(&owner);
         if !wanted.is_empty() {
             let all = std::mem::take(&mut has);
-            for ip in wanted {
-                let found = all.iter().find(|held| held.address.addr() == ip);
-                let missing = || AttachError::NotAttached {
-                    ip,
-                    name: name.clone(),
-                };
-                has.push(found.cloned().ok_or_else(missing)?);
+            for arg in wanted {
+                let found = self.matching(&all, arg)?;
+                if found.is_empty() {
+                    return Err(AttachError::NotAttached {
+                        what: arg,
+                        name: name.clone(),
+                    });
+                }
+                has.extend(found);
             }
         }
         for held in &has {
             self.detach_one(held).await?;
         }
+        // What nobody has any more is free.
+        self.wake.notify_one();
         let gone: Vec<IpNet> = has.iter().map(|held| held.address).collect();
         Ok(Addresses {
             addresses: texts(&gone),
         })
+    }
+
+    /// Of what a container has, what an argument means.
+    fn matching(&self, all: &[Held], arg: AddressArg) -> Result<Vec<Held>, AttachError> {
+        let subnet = match arg {
+            AddressArg::Ip(ip) => IpNet::from(ip.addr()),
+            AddressArg::Net(net) => net,
+            AddressArg::Default => self.default_subnet()?.into(),
+        };
+        let is_meant = |held: &&Held| match arg {
+            AddressArg::Ip(ip) => held.address.addr() == ip.addr(),
+            _ => held.address.trunc() == subnet,
+        };
+        Ok(all.iter().filter(is_meant).cloned().collect())
+    }
+
+    /// Under which name what it is attached to is held.
+    fn holder_of(&self, subject: &Subject) -> String {
+        match &subject.container {
+            Some((_, runtime, _)) => holder(*runtime, "", &subject.owner),
+            None => holder(Runtime::Process, "", &subject.owner),
+        }
+    }
+
+    /// Arguments, with addresses that the container has already in place of subnets.
+    fn known_of(&self, owner: &str, args: &[AddressArg]) -> Result<Vec<AddressArg>, AttachError> {
+        let has = self.held_by(owner);
+        let known = |arg: &AddressArg| {
+            if matches!(arg, AddressArg::Ip(_)) {
+                return Ok(*arg);
+            }
+            let found = self.matching(&has, *arg)?;
+            Ok(found
+                .first()
+                .map_or(*arg, |held| AddressArg::Ip(held.address)))
+        };
+        args.iter().map(known).collect()
     }
 
     /// What a container has, a stopped one included.
@@ -146,6 +210,7 @@ impl Attachments {
     }
 
     fn forget_ports(&self, key: &str, addresses: &[IpNet]) {
+        self.note_used(addresses.iter().copied());
         self.record(|table| {
             let Some(member) = table.members.get_mut(key) else {
                 return;

@@ -10,13 +10,16 @@ use mesh_proto::ids::Mac;
 
 use super::table::{Owner, Table};
 use super::{AttachError, Attachments, Endpoint};
+use crate::ipam::holder::holder;
 
 /// How long the start of a container may wait for what Docker does not do.
 const SETTLE_WAIT: Duration = Duration::from_secs(1);
 const SETTLE_POLL: Duration = Duration::from_millis(2);
+/// How long an address may take that nobody claimed before: another router may own its space.
+const CLAIM_WAIT: Duration = Duration::from_secs(5);
 
 /// What an endpoint is to be, from the options of its network connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EndpointOptions {
     /// Its address with the prefix length of its subnet.
     pub address: IpNet,
@@ -24,6 +27,8 @@ pub struct EndpointOptions {
     pub multicast: bool,
     /// What of its address Docker is not told.
     pub late: Late,
+    /// Under which name its address is held; empty when it was not prepared by `mesh run`.
+    pub holder: String,
 }
 
 /// What of an address the router gives to the interface itself, once Docker has plugged it: Docker refuses an address
@@ -51,6 +56,13 @@ impl Attachments {
         wanted: EndpointOptions,
     ) -> Result<Mac, AttachError> {
         self.drop_stale(wanted.address, id).await?;
+        let holder = match wanted.holder.is_empty() {
+            // The same again for the same connection.
+            true => holder(Runtime::Docker, "", network),
+            false => wanted.holder.clone(),
+        };
+        // Held already, when the container was prepared or ran before.
+        self.claim(wanted.address, &holder, CLAIM_WAIT, 0).await?;
         let endpoint = Endpoint {
             network: network.to_owned(),
             address: wanted.address,
@@ -60,6 +72,7 @@ impl Attachments {
             sandbox: None,
             owner: None,
             ifname: String::new(),
+            holder,
         };
         let interface = endpoint.interface(id);
         let mac = interface.mac;
@@ -144,10 +157,12 @@ impl Attachments {
         if let Err(error) = self.on_kernel(move |kernel| kernel.unplug(&tag)).await {
             tracing::warn!(%error, "an interface of a container that is gone is left; trying again");
         }
+        self.note_used([end.address]);
+        self.wake.notify_one();
     }
 
     /// Asks Docker whose endpoints those are that have no owner yet.
-    pub(super) async fn resolve_owners(&self) {
+    pub(crate) async fn resolve_owners(&self) {
         let unknown = |table: &Table| -> Vec<String> {
             let ends = table.endpoints.values();
             let mut networks: Vec<String> = ends
@@ -181,6 +196,22 @@ impl Attachments {
                 }
             });
         }
+    }
+
+    /// A container has another name now.
+    pub(crate) fn rename(&self, container: &str, name: &str) {
+        self.record(|table| {
+            for end in table.endpoints.values_mut() {
+                if let Some(owner) = end.owner.as_mut().filter(|o| o.id == container) {
+                    name.clone_into(&mut owner.name);
+                }
+            }
+            for (key, member) in &mut table.members {
+                if member.owner(key) == container {
+                    name.clone_into(&mut member.name);
+                }
+            }
+        });
     }
 
     /// After Join: waits for the interface to arrive, does what Docker does not, and learns the container's name.

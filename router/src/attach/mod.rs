@@ -10,10 +10,12 @@
 //! One table holds all of it, stored before it is acted upon. A change is: reserve the addresses in the table, act on
 //! the kernel, undo the reservation if that failed. [`Attachments::reconcile`] makes the kernel agree with the table.
 
+mod acquire;
 mod containers;
 mod endpoints;
 #[cfg(test)]
 pub(crate) mod fake;
+mod holds;
 mod host;
 pub mod kernel;
 mod namespaces;
@@ -37,7 +39,9 @@ use mesh_proto::limits::MAX_ATTACHED;
 use tokio::sync::{Notify, watch};
 
 use crate::engine::{EngineError, Engines};
+use crate::ipam::Allocator;
 use crate::state::{StateError, Store};
+use holds::Holds;
 use kernel::{Kernel, KernelError};
 use table::{Endpoint, Home, Member, Table};
 
@@ -60,11 +64,9 @@ pub enum AttachError {
     /// An address argument that cannot be used.
     #[error(transparent)]
     Address(#[from] AddressError),
-    /// No address where one is needed.
-    #[error(
-        "no address given; this version does not allocate addresses, give one like 10.2.1.1/24"
-    )]
-    NoAddress,
+    /// An address cannot be allocated, or is not free.
+    #[error("{0}")]
+    Allocation(String),
     /// More addresses than one container may have.
     #[error("{0} addresses for one container; at most {MAX_ADDRESSES} are possible")]
     TooManyAddresses(usize),
@@ -88,10 +90,10 @@ pub enum AttachError {
         has: IpNet,
     },
     /// An address to be detached is not there.
-    #[error("{ip} is not attached to container {name}")]
+    #[error("{} is not attached to container {name}", wanted(*what))]
     NotAttached {
-        /// The address.
-        ip: IpAddr,
+        /// The address, or the subnet.
+        what: AddressArg,
         /// The container.
         name: String,
     },
@@ -144,6 +146,9 @@ pub struct Attachments {
     kernel: Arc<dyn Kernel>,
     engines: Engines,
     book: AddressBook,
+    allocator: Allocator,
+    /// What is held for nobody in sight.
+    holds: Mutex<Holds>,
     /// Namespaces of ours begin with it.
     netns_prefix: String,
     /// Never held over an `await`: the driver must answer while another operation waits for dockerd.
@@ -170,6 +175,7 @@ impl Attachments {
         kernel: Arc<dyn Kernel>,
         engines: Engines,
         book: AddressBook,
+        allocator: Allocator,
         bridge: &str,
     ) -> Result<Arc<Self>, StateError> {
         let mut table: Table = store.attachments()?;
@@ -182,6 +188,8 @@ impl Attachments {
             kernel,
             engines,
             book,
+            allocator,
+            holds: Mutex::default(),
             netns_prefix: netns_prefix(bridge),
             table: Mutex::new(table),
             operations: tokio::sync::Mutex::default(),
@@ -362,19 +370,27 @@ pub(crate) fn netns_prefix(bridge: &str) -> String {
     format!("{bridge}-ns-")
 }
 
-/// The explicit addresses among arguments, each once, in order; at least one.
-fn parse_addresses(args: &[String]) -> Result<Vec<IpNet>, AttachError> {
-    let mut addresses: Vec<IpNet> = Vec::new();
+/// Address arguments, each once, in order; none means any address of the default subnet.
+fn parse_addresses(args: &[String]) -> Result<Vec<AddressArg>, AttachError> {
+    let mut addresses: Vec<AddressArg> = Vec::new();
     for arg in args {
-        let address = arg.parse::<AddressArg>()?.explicit()?;
+        let address = arg.parse()?;
         if !addresses.contains(&address) {
             addresses.push(address);
         }
     }
     match addresses.len() {
-        0 => Err(AttachError::NoAddress),
+        0 => Ok(vec![AddressArg::Default]),
         n if n > MAX_ADDRESSES => Err(AttachError::TooManyAddresses(n)),
         _ => Ok(addresses),
+    }
+}
+
+/// An argument as operators speak of it: an address without its subnet.
+fn wanted(arg: AddressArg) -> String {
+    match arg {
+        AddressArg::Ip(ip) => ip.addr().to_string(),
+        other => other.to_string(),
     }
 }
 

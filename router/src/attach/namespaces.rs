@@ -6,11 +6,13 @@ use std::sync::Arc;
 use ipnet::IpNet;
 use mesh_proto::api::{AbandonRequest, AdoptRequest, PrepareRequest, Prepared, Runtime};
 
+use super::acquire::{Ask, patience};
 use super::kernel::Target;
 use super::table::{Holder, Port, Process, Table};
 use super::{AttachError, Attachments, Home, Late, Member, parse_addresses, texts};
 use crate::driver::options;
 use crate::engine::{DRIVER, EngineError};
+use crate::ipam::holder::holder;
 
 impl Attachments {
     /// Makes ready what `mesh run` gives to the engine: networks of Docker, or a namespace with its interfaces up.
@@ -21,13 +23,28 @@ impl Attachments {
         self: &Arc<Self>,
         request: &PrepareRequest,
     ) -> Result<Prepared, AttachError> {
-        let addresses = parse_addresses(&request.addresses)?;
-        self.await_release(&addresses).await;
+        let args = parse_addresses(&request.addresses)?;
+        let id = fresh_id()?;
+        let ask = Ask {
+            holder: holder(request.runtime, &request.name, &id),
+            patience: patience(request.timeout)?,
+            caller: request.caller_pid,
+        };
+        self.prepare_hold(&id, &ask);
+        let acquired = self.acquire(&ask, &args).await?;
+        let addresses = &acquired.addresses;
+        self.await_release(addresses).await;
         let _turn = self.operations.lock().await;
-        match request.runtime {
-            Runtime::Docker => self.prepare_networks(request, &addresses).await,
-            Runtime::Podman | Runtime::Process => self.prepare_namespace(request, &addresses).await,
+        let prepared = match request.runtime {
+            Runtime::Docker => self.prepare_networks(request, id, &ask, addresses).await,
+            Runtime::Podman | Runtime::Process => {
+                self.prepare_namespace(request, id, addresses).await
+            }
+        };
+        if prepared.is_err() {
+            self.give_back(&ask.holder, &acquired.fresh).await;
         }
+        prepared
     }
 
     /// From now on the namespace lives as long as the container or the process.
@@ -77,6 +94,7 @@ impl Attachments {
         if is_ours {
             self.remove_member(&request.id).await?;
         }
+        self.abandon_hold(&request.id).await;
         Ok(())
     }
 
@@ -96,7 +114,9 @@ impl Attachments {
             Ok(())
         })
         .await?;
-        self.record(|table| table.members.remove(key));
+        let gone = self.record(|table| table.members.remove(key));
+        self.note_used(gone.iter().flat_map(|m| &m.ports).map(|port| port.address));
+        self.wake.notify_one();
         Ok(())
     }
 
@@ -111,6 +131,8 @@ impl Attachments {
     async fn prepare_networks(
         &self,
         request: &PrepareRequest,
+        id: String,
+        ask: &Ask,
         addresses: &[IpNet],
     ) -> Result<Prepared, AttachError> {
         let missing = || EngineError::Unavailable("this router does not use Docker".into());
@@ -127,30 +149,36 @@ impl Attachments {
         for (name, k, late) in connections(addresses, by_name) {
             docker.ensure_network(&name).await?;
             let multicast = request.multicast_route && is_first_ipv4(addresses, k);
-            let wanted = options::format(addresses[k], multicast, late);
+            let held = self.allocator.covers(addresses[k].addr());
+            let holder = if held { ask.holder.as_str() } else { "" };
+            let wanted = options::format(addresses[k], multicast, late, holder);
             let wanted = wanted
                 .iter()
                 .map(|(key, value)| format!(",driver-opt={key}={value}"));
             networks.push(format!("name={name}{}", wanted.collect::<String>()));
         }
         Ok(Prepared {
-            id: fresh_id()?,
+            id,
             networks,
             netns: None,
             addresses: texts(addresses),
+            ..Prepared::default()
         })
     }
 
     async fn prepare_namespace(
         self: &Arc<Self>,
         request: &PrepareRequest,
+        id: String,
         addresses: &[IpNet],
     ) -> Result<Prepared, AttachError> {
-        let id = fresh_id()?;
         let caller = self.process(request.caller_pid)?;
         let netns = format!("{}{id}", self.netns_prefix);
         let member = Member {
-            name: id.clone(),
+            name: match request.name.is_empty() {
+                true => id.clone(),
+                false => request.name.clone(),
+            },
             runtime: request.runtime,
             home: Home::Namespace {
                 netns: netns.clone(),
@@ -167,6 +195,7 @@ impl Attachments {
                     networks: Vec::new(),
                     netns: Some(path.to_string_lossy().into_owned()),
                     addresses: texts(addresses),
+                    ..Prepared::default()
                 })
             }
             Err(error) => {

@@ -46,6 +46,7 @@ impl Attachments {
         }
         for round in 0u32.. {
             self.reconcile(round % PODMAN_EVERY == 0).await;
+            self.settle_holds().await;
             if round % PODMAN_EVERY == 0 {
                 self.revive().await;
             }
@@ -55,6 +56,9 @@ impl Attachments {
 
     /// One look at everything; `ask_podman` as podman is slow to ask. Failures are logged and tried again by the next.
     pub async fn reconcile(self: &Arc<Self>, ask_podman: bool) {
+        if self.is_retired() {
+            return;
+        }
         let world = self.look(ask_podman).await;
         let _turn = self.operations.lock().await;
         match self.on_kernel(|kernel| kernel.ensure_bridge()).await {

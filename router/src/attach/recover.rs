@@ -5,6 +5,8 @@ use std::collections::BTreeSet;
 use ipnet::IpNet;
 use mesh_proto::api::Runtime;
 
+use crate::driver::options;
+
 use super::table::{Endpoint, Owner, Port};
 use super::{AttachError, Attachments, Home, Member};
 
@@ -72,7 +74,11 @@ impl Attachments {
         for network in docker.networks().await? {
             let ends = docker.endpoints(&network).await?;
             if let Some(end) = ends.into_iter().find(|end| end.endpoint == id) {
-                let sandbox = docker.inspect(&end.container).await?.sandbox;
+                let container = docker.inspect(&end.container).await?;
+                let mut promises = container.connections.iter().filter_map(options::promise);
+                let promise = promises.find(|(promised, _)| *promised == address);
+                let holder = promise.map(|(_, holder)| holder).unwrap_or_default();
+                let sandbox = container.sandbox;
                 let endpoint = Endpoint {
                     network,
                     address,
@@ -85,6 +91,7 @@ impl Attachments {
                         name: end.name,
                     }),
                     ifname: String::new(),
+                    holder,
                 };
                 self.record(|table| {
                     table.endpoints.entry(id.to_owned()).or_insert(endpoint);

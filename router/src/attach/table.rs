@@ -89,6 +89,9 @@ pub(super) struct Endpoint {
     pub(super) owner: Option<Owner>,
     /// Name in the container; empty until Docker has moved it.
     pub(super) ifname: String,
+    /// Under which name its address is held; empty in what earlier versions stored.
+    #[serde(default)]
+    pub(super) holder: String,
 }
 
 /// A Docker container.

@@ -97,15 +97,15 @@ async fn try_create_endpoint(backend: Backend, body: &[u8]) -> Reply {
     if !given.mac_address.is_empty() {
         return Err("the MAC address follows from the address; leave --mac-address out".into());
     }
-    let mac = attachments
-        .create_endpoint(&request.endpoint, &request.network, wanted)
-        .await
-        .map_err(|e| e.to_string())?;
     let shown = match wanted.late {
         Late::No => Some(wanted.address),
         Late::Subnet => Some(IpNet::from(wanted.address.addr())),
         Late::Whole => None,
     };
+    let mac = attachments
+        .create_endpoint(&request.endpoint, &request.network, wanted)
+        .await
+        .map_err(|e| e.to_string())?;
     to_json(&CreateEndpointResponse {
         interface: filled_in(&given, shown, mac),
     })

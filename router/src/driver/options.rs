@@ -12,6 +12,9 @@ use crate::attach::{EndpointOptions, Late};
 const ADDRESS: &str = "mesh.address";
 const MULTICAST: &str = "mesh.multicast";
 const LATE: &str = "mesh.late";
+const HOLDER: &str = "mesh.holder";
+/// Longest name under which an address is held.
+const MAX_HOLDER: usize = mesh_proto::limits::MAX_CONTAINER_ID;
 /// What [`LATE`] may say; absent is [`Late::No`].
 const LATES: [(&str, Late); 3] = [
     ("false", Late::No),
@@ -19,8 +22,13 @@ const LATES: [(&str, Late); 3] = [
     ("subnet", Late::Subnet),
 ];
 
-/// The options of one endpoint, in the order they are shown.
-pub(crate) fn format(address: IpNet, multicast: bool, late: Late) -> Vec<(String, String)> {
+/// The options of one endpoint, in the order they are shown; `holder` is left out when it is empty.
+pub(crate) fn format(
+    address: IpNet,
+    multicast: bool,
+    late: Late,
+    holder: &str,
+) -> Vec<(String, String)> {
     let mut options = vec![
         (ADDRESS.to_owned(), address.to_string()),
         (MULTICAST.to_owned(), multicast.to_string()),
@@ -28,7 +36,17 @@ pub(crate) fn format(address: IpNet, multicast: bool, late: Late) -> Vec<(String
     for (text, _) in LATES.iter().filter(|l| late != Late::No && l.1 == late) {
         options.push((LATE.to_owned(), (*text).to_owned()));
     }
+    if !holder.is_empty() {
+        options.push((HOLDER.to_owned(), holder.to_owned()));
+    }
     options
+}
+
+/// The address that driver options of a connection promise to a container, and under which name it is held.
+pub(crate) fn promise(options: &BTreeMap<String, String>) -> Option<(IpNet, String)> {
+    let address = options.get(ADDRESS)?.parse().ok()?;
+    let holder = options.get(HOLDER).cloned().unwrap_or_default();
+    Some((address, holder))
 }
 
 /// Reads the `Options` of CreateEndpoint, where driver options stand beside Docker's own; the error is for the user.
@@ -43,7 +61,19 @@ pub(super) fn parse(options: &BTreeMap<String, Value>) -> Result<EndpointOptions
         address: address.map_err(|e| e.to_string())?,
         multicast: flag(options, MULTICAST)?,
         late: late(options)?,
+        holder: holder(options)?,
     })
+}
+
+fn holder(options: &BTreeMap<String, Value>) -> Result<String, String> {
+    let holder = text(options, HOLDER)?.unwrap_or_default();
+    let is_sound = holder.len() <= MAX_HOLDER && !holder.chars().any(char::is_control);
+    match is_sound {
+        true => Ok(holder.to_owned()),
+        false => Err(format!(
+            "{HOLDER} is too long, or has control characters; leave it out"
+        )),
+    }
 }
 
 fn late(options: &BTreeMap<String, Value>) -> Result<Late, String> {
@@ -90,14 +120,16 @@ mod tests {
                 (false, Late::Subnet),
             ] {
                 let address = address.parse().unwrap();
-                let formatted = format(address, multicast, late).into_iter();
+                let holder = "docker:web:0123".to_owned();
+                let formatted = format(address, multicast, late, &holder).into_iter();
                 let options = formatted.map(|(k, v)| (k, Value::from(v))).collect();
                 assert_eq!(
                     parse(&options),
                     Ok(EndpointOptions {
                         address,
                         multicast,
-                        late
+                        late,
+                        holder
                     })
                 );
             }
@@ -121,6 +153,9 @@ mod tests {
             error,
             "mesh.late is 'never'; it must be true, false or subnet"
         );
+        let long = "x".repeat(MAX_HOLDER + 1);
+        let error = parse(&map(&[(ADDRESS, "10.2.1.1/24"), (HOLDER, &long)])).unwrap_err();
+        assert!(error.contains("too long"), "{error}");
         let mut options = map(&[]);
         options.insert(ADDRESS.into(), Value::from(7));
         assert_eq!(parse(&options).unwrap_err(), "mesh.address is not a text");

@@ -12,6 +12,7 @@ use crate::attach::fake::FakeKernel;
 use crate::engine::Engines;
 use crate::engine::NetworkEndpoint;
 use crate::engine::fake::FakeEngine;
+use crate::ipam::Allocator;
 use crate::state::Store;
 
 struct Setup {
@@ -36,7 +37,15 @@ fn setup() -> Setup {
     let book = Arc::new(|ip: std::net::IpAddr| {
         (ip.to_string() == "10.9.9.9").then(|| "container db on 7a::1(host2)".to_owned())
     });
-    let attachments = Attachments::open(store, kernel.clone(), engines, book, "mesh").unwrap();
+    let attachments = Attachments::open(
+        store,
+        kernel.clone(),
+        engines,
+        book,
+        Allocator::off("nothing is allocated here"),
+        "mesh",
+    )
+    .unwrap();
     let bound = PluginSocket::bind(&socket).unwrap();
     let (stop, stopped) = oneshot::channel();
     let serving = tokio::spawn(bound.serve(attachments.clone(), async {

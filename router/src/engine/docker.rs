@@ -1,17 +1,21 @@
 //! Docker Engine over its unix socket.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bollard::errors::Error;
 use bollard::models::{
-    ContainerInspectResponse, Ipam, NetworkCreateRequest, NetworkDisconnectRequest,
+    ContainerInspectResponse, ContainerSummary, EndpointSettings, Ipam, NetworkCreateRequest,
+    NetworkDisconnectRequest,
 };
 use bollard::query_parameters::{ListContainersOptions, ListNetworksOptions};
 use bollard::{ClientVersion, Docker as Client};
 use mesh_proto::api::Runtime;
+use tokio::sync::mpsc;
 
-use super::{Answer, Container, DRIVER, Engine, EngineError, NetworkEndpoint, is_container_name};
+use super::{
+    Answer, Container, DRIVER, Engine, EngineError, EngineEvent, NetworkEndpoint, is_container_name,
+};
 
 const DEFAULT_SOCKET: &str = "/var/run/docker.sock";
 /// Longest wait for an answer, in seconds; `network connect` waits for other operations on the container.
@@ -48,7 +52,7 @@ impl Docker {
         }
     }
 
-    async fn client(&self) -> Result<Arc<Client>, EngineError> {
+    pub(super) async fn client(&self) -> Result<Arc<Client>, EngineError> {
         if let Some(client) = self.lock().clone() {
             return Ok(client);
         }
@@ -95,7 +99,7 @@ impl Docker {
         format!("Docker is not running (cannot connect to {path})")
     }
 
-    fn error(&self, error: Error, container: Option<&str>) -> EngineError {
+    pub(super) fn error(&self, error: Error, container: Option<&str>) -> EngineError {
         match error {
             Error::DockerResponseServerError {
                 status_code: 404,
@@ -235,12 +239,33 @@ impl Engine for Docker {
             Ok(found
                 .into_iter()
                 .filter_map(|c| {
-                    // `running` and `paused` both have a process; the state is an enumeration we only compare.
-                    let state = c.state.map(|s| s.to_string()).unwrap_or_default();
-                    Some((c.id?, state == "running" || state == "paused"))
+                    let runs = has_process(&c);
+                    Some((c.id?, runs))
                 })
                 .collect())
         })
+    }
+
+    fn on_mesh(&self) -> Answer<'_, BTreeSet<String>> {
+        Box::pin(async move {
+            let networks = self.our_networks().await?;
+            if networks.is_empty() {
+                return Ok(BTreeSet::new());
+            }
+            let options = ListContainersOptions {
+                all: true,
+                filters: Some(HashMap::from([("network".to_owned(), networks)])),
+                ..ListContainersOptions::default()
+            };
+            let client = self.client().await?;
+            let found = client.list_containers(Some(options)).await;
+            let found = found.map_err(|e| self.error(e, None))?;
+            Ok(found.into_iter().filter_map(|c| c.id).collect())
+        })
+    }
+
+    fn follow(&self, events: mpsc::Sender<EngineEvent>) -> Answer<'_, ()> {
+        Box::pin(self.tell(events))
     }
 
     fn plugs_by_name(&self) -> Answer<'_, bool> {
@@ -280,6 +305,12 @@ impl Engine for Docker {
     }
 }
 
+/// `running` and `paused` both have a process; the state is an enumeration we only compare.
+fn has_process(container: &ContainerSummary) -> bool {
+    let state = container.state.as_ref().map(ToString::to_string);
+    matches!(state.as_deref(), Some("running" | "paused"))
+}
+
 /// Seen with 20.10 (API 1.41) and 26.1 (1.45). Later engines may make the namespace first, and then join in any order.
 fn plugs_by_name(api_version: &str) -> bool {
     let number = |text: &str| text.parse::<u32>().ok();
@@ -307,6 +338,20 @@ fn container(answer: ContainerInspectResponse) -> Container {
     let state = answer.state.unwrap_or_default();
     let host = answer.host_config.unwrap_or_default();
     let policy = host.restart_policy.and_then(|p| p.name);
+    let config = answer.config.unwrap_or_default();
+    let settings = answer.network_settings.unwrap_or_default();
+    let ends: Vec<EndpointSettings> = settings
+        .networks
+        .unwrap_or_default()
+        .into_values()
+        .collect();
+    let mut aliases: Vec<String> = ends
+        .iter()
+        .flat_map(|end| end.aliases.clone().unwrap_or_default())
+        .collect();
+    aliases.sort();
+    aliases.dedup();
+    let options = ends.into_iter().map(|c| c.driver_opts.unwrap_or_default());
     Container {
         id: answer.id.unwrap_or_default(),
         name: answer
@@ -319,10 +364,19 @@ fn container(answer: ContainerInspectResponse) -> Container {
         network_mode: host.network_mode.unwrap_or_default(),
         restart_policy: policy.map(|p| p.to_string()).unwrap_or_default(),
         error: state.error.unwrap_or_default(),
-        sandbox: answer
-            .network_settings
-            .and_then(|n| n.sandbox_key)
-            .unwrap_or_default(),
+        connections: options.map(|o| o.into_iter().collect()).collect(),
+        sandbox: settings.sandbox_key.unwrap_or_default(),
+        hostname: with_domain(config.hostname, config.domainname),
+        aliases,
+        exposed: config.exposed_ports.unwrap_or_default(),
+    }
+}
+
+/// Docker keeps `-h a.b` whole or in two parts, as its version has it.
+fn with_domain(host: Option<String>, domain: Option<String>) -> String {
+    match (host.unwrap_or_default(), domain.unwrap_or_default()) {
+        (host, domain) if host.is_empty() || domain.is_empty() => host,
+        (host, domain) => format!("{host}.{domain}"),
     }
 }
 
@@ -382,8 +436,11 @@ mod tests {
     fn an_inspection_is_read() {
         let json = r#"{"Id":"0123","Name":"/web","State":{"Running":true,"Pid":42,"Error":"e"},
             "HostConfig":{"NetworkMode":"mesh","RestartPolicy":{"Name":"unless-stopped"}},
-            "NetworkSettings":{"SandboxKey":"/var/run/docker/netns/0"}}"#;
-        let got = container(serde_json::from_str(json).unwrap());
+            "Config":{"Hostname":"www","Domainname":"mesh.local","ExposedPorts":{"80/tcp":{}}},
+            "NetworkSettings":{"SandboxKey":"/var/run/docker/netns/0","Networks":{"bridge":{"Aliases":null,"DriverOpts":null},
+            "mesh":{"Aliases":["shop","0123"],"DriverOpts":{"mesh.address":"10.32.0.1/12"}}}}}"#;
+        let mut got = container(serde_json::from_str(json).unwrap());
+        got.connections.retain(|options| !options.is_empty());
         let want = Container {
             id: "0123".into(),
             name: "web".into(),
@@ -393,6 +450,13 @@ mod tests {
             restart_policy: "unless-stopped".into(),
             error: "e".into(),
             sandbox: "/var/run/docker/netns/0".into(),
+            connections: vec![BTreeMap::from([(
+                "mesh.address".to_owned(),
+                "10.32.0.1/12".to_owned(),
+            )])],
+            hostname: "www.mesh.local".into(),
+            aliases: vec!["0123".into(), "shop".into()],
+            exposed: vec!["80/tcp".into()],
         };
         assert_eq!(got, want);
     }

@@ -120,6 +120,14 @@ impl Engine for FakeEngine {
         })
     }
 
+    fn on_mesh(&self) -> Answer<'_, BTreeSet<String>> {
+        self.answer(|w| {
+            let all = w.containers.values();
+            let connected = all.filter(|c| !c.connections.is_empty());
+            Ok(connected.map(|c| c.id.clone()).collect())
+        })
+    }
+
     fn plugs_by_name(&self) -> Answer<'_, bool> {
         self.answer(|w| Ok(!w.modern))
     }

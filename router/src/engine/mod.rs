@@ -1,16 +1,18 @@
 //! Container engines: what the router asks of Docker and of podman.
 
 mod docker;
+mod events;
 #[cfg(test)]
 pub(crate) mod fake;
 mod podman;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
 use mesh_proto::api::Runtime;
+use tokio::sync::mpsc;
 
 pub use docker::Docker;
 pub use podman::Podman;
@@ -65,6 +67,27 @@ pub struct Container {
     pub error: String,
     /// Path of its network namespace; empty if the engine does not say.
     pub sandbox: String,
+    /// Driver options of each of its connections to Docker networks.
+    pub connections: Vec<BTreeMap<String, String>>,
+    /// What it calls itself, with or without a domain.
+    pub hostname: String,
+    /// Further names that it has on networks of its engine.
+    pub aliases: Vec<String>,
+    /// What it exposes, like `80/tcp`.
+    pub exposed: Vec<String>,
+}
+
+/// What an engine tells by itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EngineEvent {
+    /// It can be asked (again): anything may have happened before.
+    Connected,
+    /// Something about this container (full id) is not as it was.
+    Changed(String),
+    /// The container has this name now.
+    Renamed(String, String),
+    /// There is no such container any more.
+    Removed(String),
 }
 
 impl Container {
@@ -108,6 +131,17 @@ pub trait Engine: Send + Sync {
 
     /// Every container, stopped ones included: full id → whether it runs.
     fn list(&self) -> Answer<'_, BTreeMap<String, bool>>;
+
+    /// Containers that are on Docker networks of ours, running or not, by full id.
+    fn on_mesh(&self) -> Answer<'_, BTreeSet<String>>;
+
+    /// Tells what happens, until the engine goes away or nobody listens. Podman, which has no daemon, tells nothing.
+    fn follow(&self, events: mpsc::Sender<EngineEvent>) -> Answer<'_, ()> {
+        Box::pin(async move {
+            events.closed().await;
+            Ok(())
+        })
+    }
 
     /// Whether Docker plugs the networks of a container that starts in the order of their names, and nobody can act in
     /// between. Otherwise the order is any, and the driver is asked about each endpoint once it is plugged.

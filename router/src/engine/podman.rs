@@ -1,6 +1,6 @@
 //! podman through its command line: it has no daemon to ask.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
@@ -90,6 +90,10 @@ impl Engine for Podman {
 
     // podman's networks are not ours: its containers join namespaces that the router made.
 
+    fn on_mesh(&self) -> Answer<'_, BTreeSet<String>> {
+        Box::pin(std::future::ready(Ok(BTreeSet::new())))
+    }
+
     fn plugs_by_name(&self) -> Answer<'_, bool> {
         Box::pin(std::future::ready(Ok(false)))
     }
@@ -122,6 +126,17 @@ struct Inspected {
     name: String,
     state: InspectedState,
     host_config: InspectedHostConfig,
+    #[serde(default)]
+    config: InspectedConfig,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct InspectedConfig {
+    #[serde(default)]
+    hostname: String,
+    #[serde(default)]
+    exposed_ports: Option<BTreeMap<String, serde::de::IgnoredAny>>,
 }
 
 #[derive(Deserialize)]
@@ -170,6 +185,15 @@ fn parse(text: &str) -> Result<Option<Container>, EngineError> {
         restart_policy: c.host_config.restart_policy.name,
         error: c.state.error,
         sandbox: String::new(),
+        connections: Vec::new(),
+        hostname: c.config.hostname,
+        aliases: Vec::new(),
+        exposed: c
+            .config
+            .exposed_ports
+            .unwrap_or_default()
+            .into_keys()
+            .collect(),
     }))
 }
 

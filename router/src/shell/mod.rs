@@ -14,14 +14,18 @@ use mesh_proto::control::{Control, HeldAddresses, Note, Output};
 use mesh_proto::fastpath::Beat;
 use mesh_proto::forward::{LaneEvent, Snapshot};
 use mesh_proto::ids::PeerName;
+use mesh_proto::time::Instant;
 use mesh_proto::topology::bodies::Attached;
+use mesh_proto::topology::topic::Topic;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::attach::Announced;
 use crate::clock::Clock;
 use crate::fastpath::FastPath;
+use crate::ipam::{Addresses, Stir};
 use crate::lanes::ControlSender;
+use crate::names::NamesFeed;
 use crate::state::{Change, Writer};
 
 pub use self::accept::Accepts;
@@ -49,6 +53,8 @@ pub enum Command {
         /// When it was done.
         done: oneshot::Sender<()>,
     },
+    /// Say this about a topic from now on.
+    Say(Topic, Vec<u8>),
     /// A beat came by VXLAN.
     Beat(Beat),
     /// End in good order.
@@ -81,8 +87,12 @@ pub struct Shell {
     pub pins: BTreeMap<PeerName, [u8; 32]>,
     /// The kernel's VXLAN, where it is consented to.
     pub fast: Option<FastPath>,
+    /// Where what others say of names goes.
+    pub names: NamesFeed,
     /// Where the epoch, targets and pins are kept.
     pub state: Writer,
+    /// Addresses that routers allocate, where that is wanted.
+    pub addresses: Option<Addresses>,
 }
 
 impl Shell {
@@ -93,8 +103,8 @@ impl Shell {
             self.carry_out(&mut conns);
             self.run_timers();
             self.carry_out(&mut conns);
-            let (deadline, _why) = self.control.next_deadline();
-            let sleep = tokio::time::sleep_until(self.clock.to_tokio(deadline));
+            self.names.tell(&self.control);
+            let sleep = tokio::time::sleep_until(self.clock.to_tokio(self.next_deadline()));
             // The sources come in random order, so that none starves another; due timers do not depend on it.
             tokio::select! {
                 command = self.commands.recv() => match command {
@@ -113,6 +123,12 @@ impl Shell {
                     let endpoints = self.endpoints.borrow_and_update().clone();
                     self.control.set_endpoints(endpoints, self.clock.now());
                 }
+                stir = stirred(&mut self.addresses) => {
+                    if let Some(addresses) = &mut self.addresses {
+                        addresses.handle(stir, &self.control, self.clock.now());
+                    }
+                }
+                () = self.names.room(), if self.names.waits() => {}
                 () = sleep => {}
             }
         }
@@ -126,10 +142,34 @@ impl Shell {
         if self.control.next_deadline().0 <= now {
             self.control.handle_timeout(now);
         }
+        if let Some(addresses) = self.addresses.as_mut().filter(|a| a.next_deadline() <= now) {
+            addresses.handle_timeout(now);
+        }
     }
 
+    fn next_deadline(&self) -> Instant {
+        let (deadline, _why) = self.control.next_deadline();
+        let addresses = self.addresses.as_ref().map(Addresses::next_deadline);
+        addresses.map_or(deadline, |at| at.min(deadline))
+    }
+
+    /// What one wants done may give the other something to do.
     fn carry_out(&mut self, conns: &mut Conns) {
+        loop {
+            self.carry_out_control(conns);
+            let now = self.clock.now();
+            let addresses = self.addresses.as_mut();
+            if !addresses.is_some_and(|a| a.carry_out(&mut self.control, now)) {
+                break;
+            }
+        }
+    }
+
+    fn carry_out_control(&mut self, conns: &mut Conns) {
         while let Some(output) = self.control.poll_output() {
+            if let Some(addresses) = &mut self.addresses {
+                addresses.hear(&output, &self.control, self.clock.now());
+            }
             match output {
                 Output::Dial { conn, to } => conns.dial(conn, to),
                 Output::Send { conn, bytes } => conns.send(conn, bytes),
@@ -150,8 +190,10 @@ impl Shell {
                 }
                 Output::Targets(targets) => self.state.put(Change::Targets(targets)),
                 Output::Held(held) => self.held.store(held),
-                // Nobody on this host speaks about other topics yet.
-                Output::Said(_) | Output::Reach => {}
+                Output::Said(key) => self.names.said(key),
+                Output::Reach => self.names.reach(&self.control),
+                // Whoever speaks about the topic has heard it.
+                Output::Told { .. } => {}
                 Output::Fast(peers) => {
                     if let Some(fast) = &self.fast {
                         fast.set(peers);
@@ -189,6 +231,11 @@ impl Shell {
             Command::Forget { targets, done } => {
                 self.control.forget(&targets);
                 let _ = done.send(());
+            }
+            Command::Say(topic, body) => {
+                if let Err(error) = self.control.say(topic, body, now) {
+                    tracing::error!("{topic} cannot be told to others: {error}");
+                }
             }
             Command::Beat(beat) => self.control.handle_beat(beat, now),
             Command::Stop => {}
@@ -247,6 +294,14 @@ impl Shell {
         if let Some(conn) = self.control.handle_accepted(from, self.clock.now()) {
             conns.adopt(conn, stream);
         }
+    }
+}
+
+/// Waits for ever where no addresses are allocated.
+async fn stirred(addresses: &mut Option<Addresses>) -> Stir {
+    match addresses {
+        Some(addresses) => addresses.stirred().await,
+        None => std::future::pending().await,
     }
 }
 

@@ -68,22 +68,34 @@ pub(super) fn read(path: &Path, remedy: &'static str) -> Result<Option<String>, 
 
 /// Replaces `path` so that a crash or a full disk leaves either the old content or the new. Mode 0600.
 pub(super) fn write(path: &Path, body: &str) -> Result<(), StateError> {
-    let failed = |e| StateError::io("cannot write", path, e);
+    match replace(path, &seal(body)) {
+        Ok(_) => Ok(()),
+        Err(e) => Err(StateError::io("cannot write", path, e)),
+    }
+}
+
+/// Puts a new file with these bytes in place of any old one: a crash leaves the old or the new. Mode 0600.
+///
+/// # Errors
+/// The system's; the old file is still there, unless the last step failed.
+pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<File> {
     let dir = path.parent().unwrap_or(Path::new("."));
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let temporary = dir.join(format!(".{name}.tmp"));
-    let written = write_new(&temporary, &seal(body)).and_then(|()| fs::rename(&temporary, path));
+    let written = write_new(&temporary, bytes).and_then(|file| {
+        fs::rename(&temporary, path)?;
+        Ok(file)
+    });
     if written.is_err() {
         // The error that is reported is the first one.
         let _ = fs::remove_file(&temporary);
     }
-    written.map_err(failed)?;
-    File::open(dir)
-        .and_then(|dir| dir.sync_all())
-        .map_err(failed)
+    let file = written?;
+    File::open(dir)?.sync_all()?;
+    Ok(file)
 }
 
-fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
+fn write_new(path: &Path, bytes: &[u8]) -> io::Result<File> {
     let mut file = OpenOptions::new()
         .write(true)
         .create(true)
@@ -91,7 +103,8 @@ fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
         .mode(0o600)
         .open(path)?;
     file.write_all(bytes)?;
-    file.sync_all()
+    file.sync_all()?;
+    Ok(file)
 }
 
 /// Refuses a file that others may read or write.

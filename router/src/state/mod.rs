@@ -4,7 +4,7 @@
 //! first line. A file that is damaged or not ours is an error that names the file and the remedy; it is never ignored
 //! and never overwritten. A lock keeps two routers from sharing a directory.
 
-mod file;
+pub(crate) mod file;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -15,17 +15,20 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
+use mesh_proto::names::Kept;
 use mesh_sys::process::LockFile;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
 pub use self::writer::{Change, Writer};
+use crate::ipam;
 
 const IDENTITY: &str = "identity";
 const TARGETS: &str = "targets";
 const PINS: &str = "pins";
 const ATTACHMENTS: &str = "attachments";
+const NAMES: &str = "names";
 const LOCK: &str = "lock";
 /// Written by `mesh launch`, with what the router says.
 pub(crate) const LOG: &str = "router.log";
@@ -309,6 +312,25 @@ impl Store {
         self.save(ATTACHMENTS, table)
     }
 
+    /// Names changed by hand; none when nothing was stored.
+    ///
+    /// # Errors
+    /// [`StateError::Corrupt`], [`StateError::Io`].
+    pub fn names(&self) -> Result<Kept, StateError> {
+        self.load(
+            NAMES,
+            "remove it and run `mesh dns-add` and `dns-remove` again",
+        )
+    }
+
+    /// Replaces the names changed by hand.
+    ///
+    /// # Errors
+    /// [`StateError::Io`]; the old content stays.
+    pub fn set_names(&self, kept: &Kept) -> Result<(), StateError> {
+        self.save(NAMES, kept)
+    }
+
     fn load<T: DeserializeOwned + Default>(
         &self,
         name: &str,
@@ -335,20 +357,57 @@ impl Store {
 /// The first file that could not be removed.
 pub fn erase(dir: &Path) -> io::Result<Vec<PathBuf>> {
     let mut removed = Vec::new();
-    for name in [IDENTITY, TARGETS, PINS, ATTACHMENTS, LOCK, LOG, OLD_LOG] {
+    for name in [
+        IDENTITY,
+        TARGETS,
+        PINS,
+        ATTACHMENTS,
+        NAMES,
+        LOCK,
+        LOG,
+        OLD_LOG,
+    ] {
         for path in [dir.join(name), dir.join(format!(".{name}.tmp"))] {
             match fs::remove_file(&path) {
                 Ok(()) => removed.push(path),
                 Err(e) if e.kind() == io::ErrorKind::NotFound => {}
-                Err(e) => return Err(io::Error::new(e.kind(), format!("{}: {e}", path.display()))),
+                Err(e) => return Err(named(&path, &e)),
             }
         }
+    }
+    for path in addresses(dir)? {
+        fs::remove_file(&path).map_err(|e| named(&path, &e))?;
+        removed.push(path);
     }
     // A directory that holds something of others (a key file, a configuration) stays.
     if fs::remove_dir(dir).is_ok() {
         removed.push(dir.to_owned());
     }
     Ok(removed)
+}
+
+/// The journal of addresses, and earlier ones that were set aside.
+fn addresses(dir: &Path) -> io::Result<Vec<PathBuf>> {
+    let entries = match fs::read_dir(dir) {
+        Ok(entries) => entries,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(e) => return Err(named(dir, &e)),
+    };
+    let mut found = Vec::new();
+    for entry in entries {
+        let name = entry?.file_name();
+        let name = name.to_string_lossy();
+        let temporary = format!(".{}.tmp", ipam::FILE);
+        if name == ipam::FILE || name == temporary.as_str() || name.starts_with(ipam::SET_ASIDE) {
+            found.push(dir.join(&*name));
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+fn named(path: &Path, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{}: {error}", path.display()))
 }
 
 /// Our own types always serialize: maps have string keys and nothing fails on the way.

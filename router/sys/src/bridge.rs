@@ -308,6 +308,27 @@ fn is_pair(a: &Link, b: &Link) -> bool {
     a.peer_netns.is_none() && a.peer_index == Some(b.index) && b.peer_index == Some(a.index)
 }
 
+/// As [`delete_if_ours`], also for a pair under a name that only we give, which was made and not marked: whoever made it was
+/// killed in between.
+pub(crate) fn delete_stale(
+    netlink: &mut Netlink,
+    link: &Link,
+    bridge: &str,
+) -> Result<(), SysError> {
+    let is_half_made = link.kind.as_deref() == Some("veth")
+        && link.alias.is_none()
+        && link.master.is_none()
+        && !link.up;
+    match is_half_made {
+        true => match netlink.delete_link(link.index) {
+            Err(e) if !e.is_not_found() => Err(e),
+            _ => Ok(()),
+        },
+        false => delete_if_ours(netlink, link, bridge),
+    }
+}
+
+/// Deletes an interface that we made; any other is an error.
 pub(crate) fn delete_if_ours(
     netlink: &mut Netlink,
     link: &Link,

@@ -8,7 +8,7 @@ use mesh_proto::topology::sums::{CHILDREN, Node};
 use mesh_proto::topology::topic::{RecordKey, Topic};
 use mesh_proto::wire::message::{Hashes, Held, LinkMessage, Summary};
 
-use super::record;
+use super::{record, unicast};
 
 /// A message that is read is within its bounds, and survives being written.
 pub(super) fn target(data: &[u8]) {
@@ -33,6 +33,7 @@ fn check_bounds(message: &LinkMessage) {
             assert!(records.len() <= MAX_RECORDS_PER_MESSAGE);
             assert!(records.iter().all(|record| record.len() <= MAX_RECORD));
         }
+        LinkMessage::Unicast { bytes, .. } => assert!(bytes.len() <= MAX_RECORD),
         LinkMessage::Summary(summary) => assert!(summary.held.len() <= MAX_SUMMARY),
         LinkMessage::Want(keys) => assert!(keys.len() <= MAX_WANT),
         LinkMessage::Have(held) => assert!(held.len() <= MAX_WANT),
@@ -68,6 +69,10 @@ pub(super) fn samples() -> Vec<LinkMessage> {
             node: Node::ROOT,
             sums: [[7; 8]; CHILDREN],
         }),
+        LinkMessage::Unicast {
+            hops: 16,
+            bytes: unicast::seeds().swap_remove(0),
+        },
         LinkMessage::Observed(([10, 0, 0, 1], 6783).into()),
         LinkMessage::Observed("[fd00::1]:6783".parse().expect("an address")),
         LinkMessage::Bye {

@@ -15,10 +15,12 @@ mod frame;
 mod ingress;
 mod input;
 mod ipam;
+mod journal;
 mod link;
 mod link_hello;
 mod link_message;
 mod mutate;
+mod names;
 mod offload;
 mod probe;
 mod record;
@@ -27,6 +29,7 @@ mod session;
 mod state;
 mod text;
 mod topology;
+mod unicast;
 
 use std::path::PathBuf;
 
@@ -73,11 +76,14 @@ pub const TARGETS: &[Target] = targets! {
     link, 1_000, "two routers on one TCP link, with changed bytes";
     link_message, 100_000, "messages between neighbours";
     record, 20_000, "signed records";
+    unicast, 20_000, "signed messages from one router to another";
     topology, 400, "records, the link-state database and routes";
     probe, 300_000, "bodies of probes";
+    names, 100_000, "statements of names, queries of DNS, answers of other servers, resolv.conf";
     text, 100_000, "addresses, targets and names as people type them";
     config, 10_000, "the router's configuration file";
     state, 3_000, "files of the router's state directory";
+    journal, 20_000, "the file of the journal of addresses";
     ipam, 100_000, "statements, messages and journals about addresses";
     api, 20_000, "JSON between the command and the router";
     control, 200, "the control plane: connections, messages, datagrams, timers";

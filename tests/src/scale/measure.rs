@@ -186,11 +186,6 @@ fn changes(m: &mut Measured) {
             }
         }
         let sent = m.world.sent().since(&before);
-        eprintln!(
-            "change {a} {b} at {:?}: {:?}",
-            begun.as_nanos() / 1_000_000,
-            sent.iter().collect::<Vec<_>>()
-        );
         spent += sent.total() as f64 / count(n) - idle;
         all.merge(&sent);
         let last = digests[a].last().copied();

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use mesh_proto::ids::Mac;
 
 use super::network::HostId;
+use super::offloads::{self, Pair};
 
 /// In every frame; on no wire.
 pub(crate) const MARKER: &[u8; 16] = b"\xf7cleartext-frame";
@@ -17,6 +18,7 @@ const ARP: usize = 28;
 /// IEEE 802 local experimental.
 const ETHERTYPE: [u8; 2] = [0x88, 0xb5];
 const ETHERTYPE_ARP: [u8; 2] = [0x08, 0x06];
+const ETHERTYPE_IPV4: [u8; 2] = [0x08, 0x00];
 
 /// A frame that was sent.
 #[derive(Clone, Debug)]
@@ -63,6 +65,26 @@ impl Ledger {
         self.note(from, bytes)
     }
 
+    /// `count` TCP segments of `size` bytes of payload or a little more, noted as sent; the payloads of all.
+    pub(crate) fn burst(
+        &mut self,
+        from: HostId,
+        pair: &Pair,
+        count: u16,
+        size: usize,
+    ) -> (Vec<Vec<u8>>, Vec<Vec<u8>>) {
+        let (mut payloads, mut frames, mut before) = (Vec::new(), Vec::new(), 0);
+        for index in 0..count {
+            let mut payload = Vec::new();
+            self.finish(&mut payload, size);
+            let frame = offloads::segment(pair, index, before, &payload);
+            frames.push(self.note(from, frame).1);
+            before += payload.len();
+            payloads.push(payload);
+        }
+        (payloads, frames)
+    }
+
     fn finish(&self, bytes: &mut Vec<u8>, size: usize) {
         bytes.extend_from_slice(MARKER);
         bytes.extend_from_slice(&self.next.to_be_bytes());
@@ -101,8 +123,11 @@ fn ethernet(source: Mac, to: Mac, ethertype: [u8; 2]) -> Vec<u8> {
 
 /// The number of a frame that a container sent; `None` for any other bytes.
 pub(crate) fn id_of(frame: &[u8]) -> Option<FrameId> {
-    let skip = if frame.get(12..14)? == ETHERTYPE_ARP {
+    let ethertype = frame.get(12..14)?;
+    let skip = if ethertype == ETHERTYPE_ARP {
         ETHERNET + ARP
+    } else if ethertype == ETHERTYPE_IPV4 {
+        offloads::HEADERS
     } else {
         ETHERNET
     };

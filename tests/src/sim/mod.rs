@@ -13,7 +13,7 @@
 //! | `world`, `host`, `queue`, `trace` | the world, its hosts, events in order, the trace |
 //! | `network`, `stream`, `transfer` | the underlay, TCP, and what is on its way |
 //! | `process`, `router`, `hostile` | what runs on hosts |
-//! | `frames`, `traffic` | what containers say |
+//! | `frames`, `traffic`, `offloads` | what containers say, one by one and in super-frames |
 //! | `layout` | who dials whom |
 
 mod action;
@@ -28,6 +28,7 @@ pub(crate) mod invariants;
 mod layout;
 mod many;
 pub(crate) mod network;
+mod offloads;
 mod planted;
 pub(crate) mod process;
 mod queue;

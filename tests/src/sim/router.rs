@@ -12,7 +12,7 @@ use mesh_proto::crypto::secret::MeshSecret;
 use mesh_proto::forward::{Collected, Forwarder, Path, Scratch, Snapshot};
 use mesh_proto::ids::{ConnId, PeerId, PeerName};
 use mesh_proto::limits;
-use mesh_proto::offload::PortFrame;
+use mesh_proto::offload::{PortFrame, VirtioHeader};
 use mesh_proto::time::Instant;
 use mesh_proto::topology::bodies::Attached;
 use mesh_proto::topology::record::Verifier;
@@ -21,6 +21,7 @@ use mesh_proto::wire::datagram::{Header, Kind};
 use super::dice::Dice;
 use super::frames::id_of;
 use super::invariants::bounds::Fill;
+use super::offloads::{OffloadPort, Turn};
 use super::planted::Planted;
 use super::process::{Effect, Keep, Process};
 use super::verifier::Credulous;
@@ -67,6 +68,8 @@ pub(crate) struct Router {
     fault: Option<Planted>,
     /// What it announced last.
     announced: Vec<Attached>,
+    /// How frames leave it, where its port has offloads.
+    port: Option<OffloadPort>,
     /// What it knows of addresses elsewhere.
     held: Arc<HeldAddresses>,
 }
@@ -112,6 +115,7 @@ impl Router {
             deaf_to_snapshots: false,
             fault: setup.fault,
             announced: setup.attached.clone(),
+            port: dice.chance(500).then(OffloadPort::new),
             held: Arc::default(),
         };
         router.control.set_attached(&setup.attached, local);
@@ -122,16 +126,20 @@ impl Router {
 
     /// Containers sent frames.
     pub(crate) fn frames(&mut self, frames: &[Vec<u8>], now: Instant) {
-        let mut out = Collected::default();
-        let mut batch = frames.iter().map(|f| PortFrame::plain(f));
+        self.egress(&mut frames.iter().map(|f| PortFrame::plain(f)), now);
+    }
+
+    /// A container sent a super-frame.
+    pub(crate) fn super_frame(&mut self, header: VirtioHeader, bytes: &[u8], now: Instant) {
+        self.egress(&mut [PortFrame { header, bytes }].into_iter(), now);
+    }
+
+    fn egress(&mut self, batch: &mut dyn Iterator<Item = PortFrame<'_>>, now: Instant) {
         let local = self.local(now);
-        self.forwarder.egress(
-            &self.snapshot,
-            &mut batch,
-            local,
-            &mut self.scratch,
-            &mut out,
-        );
+        let mut turn = Turn::new(self.port.as_mut());
+        self.forwarder
+            .egress(&self.snapshot, batch, local, &mut self.scratch, &mut turn);
+        let out = turn.end();
         self.take(out, now);
         self.settle(now);
     }
@@ -288,7 +296,7 @@ impl Router {
                     self.held = held;
                     continue;
                 }
-                Output::Fast(_) | Output::Said(_) | Output::Reach => continue,
+                Output::Fast(_) | Output::Said(_) | Output::Told { .. } | Output::Reach => continue,
                 Output::Note(Note::Info(text) | Note::Warn(text)) => Effect::Note(text),
             };
             self.effects.push(effect);
@@ -338,7 +346,6 @@ impl Process for Router {
     }
 
     fn datagram(&mut self, from: SocketAddr, mut bytes: Vec<u8>, now: Instant) {
-        let mut out = Collected::default();
         let local = self.local(now);
         let kind = Header::parse(&bytes).map(|h| h.kind);
         let handshake = matches!(kind, Ok(Kind::Init | Kind::Response));
@@ -347,13 +354,15 @@ impl Process for Router {
         }
         let forgetful = self.fault == Some(Planted::SkippedDedup) && kind == Ok(Kind::Flood);
         let anew = forgetful.then(|| Forwarder::new(&mut Dice::new(local.as_nanos()).entropy()));
+        let mut turn = Turn::new(self.port.as_mut());
         anew.as_ref().unwrap_or(&self.forwarder).ingress(
             &self.snapshot,
             from,
             &mut bytes,
             local,
-            &mut out,
+            &mut turn,
         );
+        let out = turn.end();
         self.take(out, now);
         self.settle(now);
     }

@@ -7,12 +7,16 @@ use mesh_proto::ids::Mac;
 use super::frames::FrameId;
 use super::host::Container;
 use super::network::HostId;
+use super::offloads::{Pair, super_frame};
 use super::planted::Planted;
 use super::run::expectation;
 use super::world::{Event, World};
 
 /// Time between two containers that speak.
 const PACE: Duration = Duration::from_millis(60);
+/// Segments of a super-frame, and bytes of payload of each: no path is so narrow that they would be cut again.
+const SEGMENTS: usize = 40;
+const SEGMENT: usize = 400;
 /// Longest frame sent; the mesh's MTU and the Ethernet header are longer.
 const LONGEST: usize = 1_300;
 
@@ -35,6 +39,9 @@ impl World {
             }
         }
         self.speak(from, &frames);
+        if self.dice.chance(250) {
+            self.burst(from);
+        }
         if self.steady {
             self.say_steadily();
         }
@@ -55,6 +62,28 @@ impl World {
         // Until everybody has heard of everybody a frame may reach others as well.
         promise.only = false;
         self.promised.push(promise);
+    }
+
+    /// A container sends a super-frame to another one.
+    fn burst(&mut self, from: HostId) {
+        let here = self.hosts[from].containers.len();
+        let at = self.dice.below(here);
+        let source = self.hosts[from].containers.get(at).cloned();
+        let (Some(source), Some(target)) = (source, self.any_container()) else {
+            return;
+        };
+        let pair = Pair {
+            source: (source.mac, source.ip),
+            target: (target.mac, target.ip),
+        };
+        let count = u16::try_from(2 + self.dice.below(SEGMENTS - 2)).unwrap_or(2);
+        let size = 60 + self.dice.below(SEGMENT - 60);
+        let (payloads, frames) = self.ledger.burst(from, &pair, count, size);
+        for frame in &frames {
+            self.places.sent(from, frame, self.now);
+        }
+        let (header, bytes) = super_frame(&pair, &payloads);
+        self.tell_router(from, |router, now| router.super_frame(header, &bytes, now));
     }
 
     fn any_frame(&mut self, from: HostId) -> Option<(FrameId, Vec<u8>)> {

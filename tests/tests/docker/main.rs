@@ -1,7 +1,9 @@
 //! Real routers beside real container engines: what a user of `docker` gets.
 
 mod attach;
+mod ipam;
 mod lifecycle;
+mod names;
 mod podman;
 mod run;
 

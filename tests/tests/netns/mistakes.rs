@@ -226,3 +226,59 @@ fn wrong_usage_names_the_mistake() -> Result<()> {
         Ok(())
     })
 }
+
+#[test]
+fn names() -> Result<()> {
+    with_testbed(&Setup::hosts(1), |bed| {
+        let host = bed.host(1);
+        host.launch(&["--dns-listen", "127.0.0.1"])?;
+        host.run_named("10.2.1.1/24", "web")?;
+        let second = [
+            "--socket",
+            "/run/second.sock",
+            "launch",
+            "--state-dir",
+            "/run/second",
+            "--bridge",
+            "second",
+            "--port",
+            "7000",
+        ];
+        let listens = |address| [&second[..], &["--dns-listen", address]].concat();
+        // What a launch leaves in its own state directory is no trace on the host.
+        host.mesh(&listens("127.0.0.1"))?.refused()?;
+        each_is_refused(
+            host,
+            &[
+                (&listens("127.0.0.1"), "another dns server has it"),
+                (&listens("192.0.2.1"), "no address of this host"),
+                (&listens("eth0"), "--dns-listen eth0"),
+                (
+                    &[&second[..], &["--dns-domain", "a b"]].concat(),
+                    "--dns-domain",
+                ),
+                (
+                    &[&second[..], &["--dns-ttl", "100000"]].concat(),
+                    "--dns-ttl",
+                ),
+                (
+                    &["dns-add", "web", "-h", "web.example.org"],
+                    "web.mesh.local",
+                ),
+                (&["dns-add", "web", "-h", "a_b!"], "a_b!"),
+                (
+                    &["dns-add", "nobody", "-h", "x"],
+                    "no container named nobody",
+                ),
+                (&["dns-add", "-h", "x"], "address"),
+                (&["dns-add", "127.0.0.1", "-h", "x"], "127.0.0.1"),
+                (&["dns-add", "10.2.1.1"], "neither a container nor a name"),
+                (&["dns-remove", "web", "-h", "x"], "web"),
+                (&["dns-remove", "nobody"], "nobody"),
+                (&["dns-lookup", "nobody"], "nobody"),
+                (&["dns-lookup", "www.example.org"], "not in the domain"),
+                (&["dns-args"], "status dns"),
+            ],
+        )
+    })
+}

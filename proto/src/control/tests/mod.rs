@@ -31,6 +31,7 @@ mod paths;
 mod sizes;
 mod spread;
 mod topics;
+mod unicast;
 
 struct Node {
     control: Control,
@@ -45,6 +46,8 @@ struct Node {
     pinned: Vec<PeerName>,
     /// What it was told that others say.
     said: Vec<RecordKey>,
+    /// What others said to it alone: who, and what.
+    told: Vec<(PeerId, Topic, Vec<u8>)>,
 }
 
 /// Where the far end of a connection is.
@@ -177,6 +180,7 @@ impl Net {
             Output::Epoch(epoch) => self.nodes[n].epochs.push(epoch),
             Output::Pin(name, _) => self.nodes[n].pinned.push(name),
             Output::Said(key) => self.nodes[n].said.push(key),
+            Output::Told { from, topic, body } => self.nodes[n].told.push((from, topic, body)),
             Output::Unpin(_)
             | Output::Targets(_)
             | Output::Held(_)
@@ -312,6 +316,7 @@ fn node(n: usize, setup: &Setup, now: Instant) -> Node {
         epochs: Vec::new(),
         pinned: Vec::new(),
         said: Vec::new(),
+        told: Vec::new(),
     }
 }
 

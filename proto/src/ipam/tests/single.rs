@@ -24,8 +24,12 @@ impl One {
     }
 
     fn start(range: &str, epoch: u64, journal: Vec<Vec<u8>>) -> Self {
+        Self::start_as(ME, range, epoch, journal)
+    }
+
+    fn start_as(me: PeerId, range: &str, epoch: u64, journal: Vec<Vec<u8>>) -> Self {
         let config = Config {
-            me: ME,
+            me,
             epoch,
             slicing: Slicing::new(net(range)).unwrap(),
             auto_reclaim: None,
@@ -80,7 +84,7 @@ impl One {
 #[test]
 fn the_lowest_free_address_and_the_same_again() {
     let mut one = One::new();
-    let range = "10.32.0.0/12";
+    let range = "10.32.0.0/24";
     assert_eq!(one.ask("a", range), Ok([10, 32, 0, 1].into()));
     assert_eq!(one.ask("b", range), Ok([10, 32, 0, 2].into()));
     assert_eq!(one.ask("a", range), Ok([10, 32, 0, 1].into()));
@@ -89,6 +93,30 @@ fn the_lowest_free_address_and_the_same_again() {
     assert_eq!(one.ask("c", range), Ok([10, 32, 0, 1].into()));
     assert_eq!(one.ask("c", "10.32.5.0/24"), Ok([10, 32, 5, 1].into()));
     assert_eq!(one.ipam.allocations().count(), 3);
+}
+
+#[test]
+fn in_a_large_subnet_each_router_begins_elsewhere_and_takes_the_lowest_there() {
+    let first = |me: u8| {
+        let mut one = One::start_as(PeerId([me; 16]), "10.32.0.0/12", 1, Vec::new());
+        let got: Vec<u32> = (0..300)
+            .map(|n| one.ask(&n.to_string(), "10.32.0.0/12").unwrap().into())
+            .collect();
+        // One after the other, on into the next slice.
+        assert!(got.windows(2).all(|pair| pair[1] == pair[0] + 1));
+        one.ipam.release("7", NOW);
+        let again = one.ask("again", "10.32.0.0/12").unwrap();
+        assert_eq!(u32::from(again), got[7]);
+        got[0] >> 8
+    };
+    let slices: std::collections::BTreeSet<u32> = (1..=20).map(first).collect();
+    assert_eq!(slices.len(), 20, "{slices:?}");
+    // At the end of the line it goes on at the beginning, until all is taken.
+    let mut one = One::start("10.32.0.0/28", 1, Vec::new());
+    let all = (0..14).map(|n| one.ask(&n.to_string(), "10.32.0.0/28").unwrap());
+    assert_eq!(all.collect::<std::collections::BTreeSet<_>>().len(), 14);
+    let full = one.ask("one more", "10.32.0.0/28");
+    assert_eq!(full, Err(Refusal::Exhausted(net("10.32.0.0/28"))));
 }
 
 #[test]
@@ -194,4 +222,53 @@ fn leaving_alone_ends_at_its_deadline() {
             .any(|o| matches!(o, Output::Left { orphaned: 4_096 }))
     );
     assert_eq!(one.ask("b", "10.32.0.0/24"), Err(Refusal::Leaving));
+}
+
+#[test]
+fn a_loan_is_taken_though_its_owner_has_not_stated_the_slice_yet() {
+    let mut one = One::new();
+    let founder = PeerId([0; 16]);
+    let statement = Statement {
+        version: crate::ids::Version { epoch: 1, seq: 1 },
+        range: net("10.32.0.0/12"),
+        settled: 1,
+        live: false,
+        free: 0,
+        own: Vec::new(),
+        others: Vec::new(),
+        pins: Vec::new(),
+        fences: Vec::new(),
+        conflicts: Vec::new(),
+    };
+    let stated = statement.encode();
+    one.ipam
+        .handle_statement(founder, &stated, true, NOW)
+        .unwrap();
+    one.ipam
+        .allocate(RequestId(1), "a", net("10.32.5.0/24"), LATER, NOW)
+        .unwrap();
+    let is_asked = |o: &Output| matches!(o, Output::Send { to, .. } if *to == founder);
+    assert!(one.drain().iter().any(is_asked));
+    let addr = [10, 32, 5, 1].into();
+    let lent = |number| {
+        Message::Lent {
+            epoch: 1,
+            number,
+            addr,
+        }
+        .encode()
+    };
+    // What nobody asked for is not taken.
+    one.ipam.handle_message(founder, &lent(9), NOW).unwrap();
+    assert_eq!(one.ipam.allocations().count(), 0);
+    one.ipam.handle_message(founder, &lent(1), NOW).unwrap();
+    assert_eq!(one.answer(), Ok(addr));
+    // It is told to all as held in what is not this router's.
+    one.ipam.handle_timeout(LATER);
+    let pins = |o: Output| match o {
+        Output::Statement(bytes) => Statement::decode(&bytes).unwrap().pins,
+        _ => Vec::new(),
+    };
+    let last = one.drain().into_iter().map(pins).next_back();
+    assert_eq!(last.unwrap().first().map(|pin| pin.addr), Some(addr));
 }

@@ -84,7 +84,7 @@ async fn an_endpoint_whose_interface_is_gone_does_not_keep_its_address() {
     let wanted = options("10.2.1.1/24");
     let error = s
         .attachments
-        .create_endpoint("e2", "mesh", wanted)
+        .create_endpoint("e2", "mesh", wanted.clone())
         .await
         .unwrap_err()
         .to_string();

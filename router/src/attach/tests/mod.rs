@@ -10,6 +10,7 @@ use crate::engine::NetworkEndpoint;
 use crate::engine::fake::FakeEngine;
 
 mod docker;
+mod holds;
 mod prepared;
 mod reconcile;
 mod requests;
@@ -20,10 +21,15 @@ struct Setup {
     docker: Arc<FakeEngine>,
     podman: Arc<FakeEngine>,
     attachments: Arc<Attachments>,
+    allocator: Allocator,
 }
 
 /// `web` (pid 10) and `db` (pid 11) run in Docker; 10.9.9.9 is used elsewhere in the mesh; the caller is pid 1000.
 fn setup() -> Setup {
+    setup_with(Allocator::off("no addresses are allocated here"))
+}
+
+fn setup_with(allocator: Allocator) -> Setup {
     let dir = tempfile::tempdir().unwrap();
     let kernel = FakeKernel::new();
     let (docker, podman) = (
@@ -35,13 +41,14 @@ fn setup() -> Setup {
         kernel.start_process(pid);
     }
     kernel.start_process(1000);
-    let attachments = open(&dir, &kernel, &docker, &podman);
+    let attachments = open(&dir, &kernel, &docker, &podman, &allocator);
     Setup {
         dir,
         kernel,
         docker,
         podman,
         attachments,
+        allocator,
     }
 }
 
@@ -50,13 +57,15 @@ fn open(
     kernel: &Arc<FakeKernel>,
     docker: &Arc<FakeEngine>,
     podman: &Arc<FakeEngine>,
+    allocator: &Allocator,
 ) -> Arc<Attachments> {
     let store = Arc::new(Store::open(dir.path()).unwrap());
     let engines = Engines::new(vec![docker.clone(), podman.clone()]);
     let book: AddressBook = Arc::new(|ip| {
         (ip.to_string() == "10.9.9.9").then(|| "container far on 7a::1(host2)".to_owned())
     });
-    Attachments::open(store, kernel.clone(), engines, book, "mesh").unwrap()
+    let allocator = allocator.clone();
+    Attachments::open(store, kernel.clone(), engines, book, allocator, "mesh").unwrap()
 }
 
 impl Setup {
@@ -68,15 +77,17 @@ impl Setup {
             docker,
             podman,
             attachments,
+            allocator,
         } = self;
         drop(attachments);
-        let attachments = open(&dir, &kernel, &docker, &podman);
+        let attachments = open(&dir, &kernel, &docker, &podman, &allocator);
         Self {
             dir,
             kernel,
             docker,
             podman,
             attachments,
+            allocator,
         }
     }
 
@@ -86,6 +97,8 @@ impl Setup {
             addresses: strings(addresses),
             runtime: None,
             multicast_route: true,
+            caller_pid: 1000,
+            timeout: None,
         };
         let done = self.attachments.attach(&request).await;
         done.map(|a| a.addresses).map_err(|e| e.to_string())
@@ -111,6 +124,8 @@ impl Setup {
             addresses: strings(addresses),
             multicast_route: true,
             caller_pid: 1000,
+            name: String::new(),
+            timeout: None,
         };
         self.attachments
             .prepare(&request)
@@ -169,6 +184,7 @@ impl Setup {
 
     async fn reconcile(&self) {
         self.attachments.reconcile(true).await;
+        self.attachments.settle_holds().await;
     }
 }
 
@@ -182,5 +198,6 @@ fn options(address: &str) -> EndpointOptions {
         address: address.parse().unwrap(),
         multicast: false,
         late: Late::No,
+        holder: String::new(),
     }
 }

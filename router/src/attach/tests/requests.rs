@@ -92,8 +92,8 @@ async fn an_address_is_used_once() {
 async fn bad_requests_are_explained() {
     let s = setup();
     for (addresses, want) in [
-        (&[][..], "does not allocate"),
-        (&["net:default"][..], "automatic allocation"),
+        (&[][..], "no addresses are allocated here"),
+        (&["net:10.2.1.1/24"][..], "host bits set"),
         (&["10.2.1.1"][..], "no prefix length"),
         (&["10.2.1.300/24"][..], "not an address"),
     ] {

@@ -8,7 +8,7 @@ use mesh_proto::ids::Mac;
 
 use super::{AttachError, POLL, inside, reconnect};
 use crate::SysError;
-use crate::bridge::{Role, alias, delete_if_ours, delete_later, find_bridge, wait_forwarding};
+use crate::bridge::{Role, alias, delete_later, delete_stale, find_bridge, wait_forwarding};
 use crate::ethtool::disable_offloads;
 use crate::ifname;
 use crate::netlink::{Link, Netlink, VethSpec};
@@ -76,7 +76,7 @@ pub(super) fn make(endpoint: &Endpoint<'_>, plan: &mut Plan) -> Result<String, A
     let peer_ifname = ifname::hashed(&[&host_ifname, "container"]);
     for name in [&host_ifname, &peer_ifname] {
         if let Some(stale) = netlink.link_by_name(name)? {
-            delete_if_ours(&mut netlink, &stale, endpoint.bridge)?;
+            delete_stale(&mut netlink, &stale, endpoint.bridge)?;
         }
     }
     let spec = VethSpec {

@@ -5,7 +5,7 @@ use mesh_proto::ids::Mac;
 
 use super::{AttachError, inside, reconnect};
 use crate::bridge::{
-    Outcome, Role, alias, delete_if_ours, delete_later, find_bridge, wait_forwarding,
+    Outcome, Role, alias, delete_later, delete_stale, find_bridge, wait_forwarding,
 };
 use crate::ethtool::disable_offloads;
 use crate::ifname;
@@ -71,7 +71,7 @@ pub(super) fn run(request: &Plug<'_>, plan: &mut Plan) -> Result<Plugged, Attach
     }
     let host_ifname = host_ifname(request);
     if let Some(stale) = netlink.link_by_name(&host_ifname)? {
-        delete_if_ours(&mut netlink, &stale, request.bridge)?;
+        delete_stale(&mut netlink, &stale, request.bridge)?;
     }
     let temporary = ifname::hashed(&[&host_ifname, "container"]);
     create_pair(&mut netlink, request, &host_ifname, &temporary, plan)?;

@@ -6,6 +6,7 @@ use mesh_proto::address::mac_for;
 
 use super::*;
 use crate::bridge::{BridgeConfig, Outcome, PortKind, ensure_bridge, remove_all};
+use crate::netlink::VethSpec;
 use crate::plan::Plan;
 use crate::port::{FrameBatch, FramePort, FrameReader, PcapPort};
 use crate::sysctl::{Table, get};
@@ -168,6 +169,53 @@ fn plugging_again_changes_nothing() {
         assert!(list("mesh").unwrap().iter().all(|a| a.connected));
         assert_eq!(unplug("mesh", "c1").unwrap(), 2);
     });
+}
+
+#[test]
+fn a_pair_that_was_made_and_not_marked_is_made_anew() {
+    if needs_root("a_pair_that_was_made_and_not_marked_is_made_anew") {
+        return;
+    }
+    let f = Fixture::new();
+    let plugged = f.plug("10.2.1.1/24").unwrap();
+    f.host.run(|| {
+        let mut netlink = Netlink::open().unwrap();
+        let left = netlink.require_link(&plugged.host_ifname).unwrap();
+        netlink.delete_link(left.index).unwrap();
+        // As a router leaves it that is killed at this point.
+        let spec = VethSpec {
+            name: &plugged.host_ifname,
+            peer_name: "left",
+            peer_netns: Some(&f.container.netns),
+            peer_mac: None,
+            mtu: 1376,
+        };
+        netlink.create_veth(&spec).unwrap();
+    });
+    let again = f.plug("10.2.1.1/24").unwrap();
+    assert_eq!(
+        (again.ifname.as_str(), again.outcome),
+        ("mesh0", Outcome::Created)
+    );
+    // One that somebody uses is left alone.
+    f.host.run(|| {
+        let mut netlink = Netlink::open().unwrap();
+        let link = netlink.require_link(&again.host_ifname).unwrap();
+        netlink.set_alias(link.index, "somebody's").unwrap();
+    });
+    f.container.run(|| {
+        let mut netlink = Netlink::open().unwrap();
+        let inside = netlink.require_link("mesh0").unwrap();
+        netlink
+            .del_address(inside.index, "10.2.1.1/24".parse().unwrap())
+            .unwrap();
+    });
+    assert!(
+        f.plug("10.2.1.1/24")
+            .unwrap_err()
+            .to_string()
+            .contains("not ours")
+    );
 }
 
 #[test]

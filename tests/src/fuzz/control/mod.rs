@@ -299,6 +299,7 @@ pub(super) fn sample_report() -> api::Report {
         version: "0.1.0".to_owned(),
         router: world.control.report(world.now),
         attachments: Vec::new(),
+        ipam: Some(api::ipam::IpamReport::default()),
     }
 }
 

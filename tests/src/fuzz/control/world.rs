@@ -151,6 +151,7 @@ impl World {
                 | Output::Epoch(_)
                 | Output::Fast(_)
                 | Output::Said(_)
+                | Output::Told { .. }
                 | Output::Reach => {}
                 Output::Targets(targets) => assert!(targets.len() <= limits::MAX_TARGETS),
                 Output::Note(Note::Info(text) | Note::Warn(text)) => {

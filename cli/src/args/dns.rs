@@ -1,0 +1,59 @@
+//! Verbs about names.
+
+use clap::{ArgAction, Args};
+
+/// `mesh dns-add`, `dns-remove`. `-h` is a name here, as it is with Docker.
+#[derive(Debug, Args)]
+#[command(disable_help_flag = true)]
+pub(crate) struct DnsChangeArgs {
+    /// Name in the mesh, with or without its domain
+    #[arg(short = 'h', long = "hostname", value_name = "NAME")]
+    pub(crate) name: Option<String>,
+    /// Print help
+    #[arg(long, action = ArgAction::Help)]
+    pub(crate) help: Option<bool>,
+    /// Addresses, then a container of this host
+    #[arg(value_name = "ADDRESS... CONTAINER")]
+    pub(crate) rest: Vec<String>,
+}
+
+/// `mesh dns-lookup`.
+#[derive(Debug, Args)]
+pub(crate) struct DnsLookupArgs {
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Name with or without the domain, or an address
+    pub(crate) name: String,
+}
+
+pub(super) const ADD_HELP: &str = "\
+Without addresses the name leads to those of the container, wherever they are; without a container it is there until it
+is removed. Names are kept over restarts of the router, and end with their container.
+
+Example:
+  mesh dns-add web -h shop
+  mesh dns-add 10.2.1.7 10.2.1.8 -h printer.mesh.local
+  mesh dns-add web              (its own name, after dns-remove)";
+
+pub(super) const REMOVE_HELP: &str = "\
+Takes all names of a container, or the one after -h; with addresses only those. A container's own name is back after
+`mesh dns-add CONTAINER`, or when the container is made anew.
+
+Example:
+  mesh dns-remove web -h shop
+  mesh dns-remove 10.2.1.7 -h printer
+  mesh dns-remove web";
+
+pub(super) const LOOKUP_HELP: &str = "\
+Asks the router of this host, which need not listen anywhere. Exit status: 1 when there is no such name.
+
+Example:
+  mesh dns-lookup web
+  mesh dns-lookup 10.2.1.1";
+
+pub(super) const ARGS_HELP: &str = "\
+`mesh run` gives them by itself. Prints nothing if the router runs with --no-dns.
+
+Example:
+  docker run $(mesh dns-args) --name web -d nginx && mesh attach 10.2.1.1/24 web";

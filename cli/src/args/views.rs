@@ -1,0 +1,50 @@
+//! Arguments of the commands that show something.
+
+use clap::Args;
+
+/// `mesh ps`.
+#[derive(Debug, Args)]
+pub(crate) struct PsArgs {
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Only these containers
+    #[arg(value_name = "CONTAINER")]
+    pub(crate) containers: Vec<String>,
+}
+
+/// `mesh topology`.
+#[derive(Debug, Args)]
+pub(crate) struct TopologyArgs {
+    /// Print DOT, for graphviz
+    #[arg(long, conflicts_with_all = ["svg", "json"])]
+    pub(crate) dot: bool,
+    /// Print SVG, for a browser
+    #[arg(long, conflicts_with = "json")]
+    pub(crate) svg: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `mesh status`.
+#[derive(Debug, Args)]
+pub(crate) struct StatusArgs {
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// targets, connections, peers, dns or ipam
+    #[arg(value_name = "SUB-COMMAND")]
+    pub(crate) what: Option<String>,
+}
+
+/// `mesh report`.
+#[derive(Debug, Args)]
+pub(crate) struct ReportArgs {
+    /// Go template to render the report with
+    #[arg(short, long, value_name = "TEMPLATE", conflicts_with = "json")]
+    pub(crate) format: Option<String>,
+    /// Print JSON (the default)
+    #[arg(long)]
+    pub(crate) json: bool,
+}

@@ -1,0 +1,181 @@
+//! `mesh dns-…` and `status dns`.
+
+use std::fmt::Write as _;
+use std::net::IpAddr;
+
+use anyhow::bail;
+use mesh_proto::api::{Addresses, DnsChange, DnsClient, DnsQuestion, DnsReport, Done};
+
+use crate::Outcome;
+use crate::args::{DnsChangeArgs, DnsLookupArgs};
+use crate::client::Client;
+use crate::output;
+
+/// Adds a name.
+pub(crate) fn add(client: &Client, args: &DnsChangeArgs) -> Outcome {
+    client.post::<Done>("/dns/add", &change(args)?)?;
+    Ok(0)
+}
+
+/// Takes names away.
+pub(crate) fn remove(client: &Client, args: &DnsChangeArgs) -> Outcome {
+    client.post::<Done>("/dns/remove", &change(args)?)?;
+    Ok(0)
+}
+
+/// Prints where a name leads, one address in a line; or the names of an address.
+pub(crate) fn lookup(client: &Client, args: &DnsLookupArgs) -> Outcome {
+    let question = DnsQuestion {
+        name: args.name.clone(),
+    };
+    let found: Addresses = client.post("/dns/lookup", &question)?;
+    if args.json {
+        output::print_json(&found.addresses)?;
+        return Ok(0);
+    }
+    for line in &found.addresses {
+        output::print_line(line)?;
+    }
+    Ok(0)
+}
+
+/// Prints the flags by which a container asks the router.
+pub(crate) fn args(client: &Client) -> Outcome {
+    let dns: DnsClient = client.get("/dns/client")?;
+    if dns.servers.is_empty() && !dns.search.is_empty() {
+        bail!(
+            "the router answers on no address that a container could ask; `mesh status dns` says why"
+        );
+    }
+    let flags = flags(&dns);
+    if !flags.is_empty() {
+        output::print_line(&flags.join(" "))?;
+    }
+    Ok(0)
+}
+
+/// The flags of `docker run` that make a container ask these servers.
+pub(crate) fn flags(dns: &DnsClient) -> Vec<String> {
+    if dns.servers.is_empty() {
+        return Vec::new();
+    }
+    let mut flags: Vec<String> = dns.servers.iter().map(|ip| format!("--dns={ip}")).collect();
+    flags.push(format!("--dns-search={}", dns.search));
+    flags
+}
+
+/// `mesh status dns`: one line for each name, address and container.
+pub(crate) fn status(client: &Client, json: bool) -> Outcome {
+    let report: DnsReport = client.get("/dns")?;
+    if json {
+        output::print_json(&report)?;
+        return Ok(0);
+    }
+    output::print(&table(&report))?;
+    let mut remarks = report.problems.clone();
+    if !report.enabled {
+        remarks.push("this router answers no names (it runs with --no-dns)".to_owned());
+    }
+    if report.hidden > 0 {
+        let hidden = report.hidden;
+        remarks.push(format!(
+            "{hidden} names of routers out of reach are not answered"
+        ));
+    }
+    if report.left_out > 0 {
+        let left_out = report.left_out;
+        remarks.push(format!(
+            "{left_out} names of this host are not known elsewhere: it has too many"
+        ));
+    }
+    for remark in remarks {
+        output::complain(&remark);
+    }
+    Ok(0)
+}
+
+fn table(report: &DnsReport) -> String {
+    let mut out = String::new();
+    for entry in &report.entries {
+        let address = entry.address.to_string();
+        let line = format!(
+            "{:<12} {address:<15} {:<12} {}",
+            entry.name, entry.container, entry.peer
+        );
+        let _ = writeln!(out, "{line}");
+    }
+    out
+}
+
+/// `[address…] [container] [-h name]`.
+fn change(args: &DnsChangeArgs) -> anyhow::Result<DnsChange> {
+    let mut addresses = Vec::new();
+    let mut container = None;
+    for word in &args.rest {
+        let address = word.strip_prefix("ip:").unwrap_or(word);
+        match (address.parse::<IpAddr>(), &container) {
+            (Ok(ip), None) => addresses.push(ip),
+            (Ok(ip), Some(container)) => {
+                bail!("{ip} comes after the container '{container}'; addresses come first")
+            }
+            (Err(_), _) if address.contains('/') => {
+                bail!("'{word}' is not an address of a name; write it without the prefix length")
+            }
+            (Err(_), None) => container = Some(word.clone()),
+            (Err(_), Some(first)) => {
+                bail!("'{first}' and '{word}' are two containers; give one, after the addresses")
+            }
+        }
+    }
+    if container.is_none() && args.name.is_none() {
+        bail!("neither a container nor a name: give one of them, like `web` or `-h web`");
+    }
+    Ok(DnsChange {
+        container,
+        name: args.name.clone(),
+        addresses,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(line: &str, name: Option<&str>) -> Result<DnsChange, String> {
+        let args = DnsChangeArgs {
+            name: name.map(ToOwned::to_owned),
+            help: None,
+            rest: line.split_whitespace().map(ToOwned::to_owned).collect(),
+        };
+        change(&args).map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn addresses_come_before_the_container() {
+        let read_all = read("10.2.1.1 ip:fd00::1 web", Some("shop")).unwrap();
+        let expected = DnsChange {
+            container: Some("web".into()),
+            name: Some("shop".into()),
+            addresses: vec!["10.2.1.1".parse().unwrap(), "fd00::1".parse().unwrap()],
+        };
+        assert_eq!(read_all, expected);
+        for (line, name, said) in [
+            ("web 10.2.1.1", None, "addresses come first"),
+            ("10.2.1.1/24", Some("x"), "without the prefix length"),
+            ("a b", None, "two containers"),
+            ("10.2.1.1", None, "neither a container nor a name"),
+        ] {
+            let error = read(line, name).unwrap_err();
+            assert!(error.contains(said), "{error}");
+        }
+    }
+
+    #[test]
+    fn flags_are_those_of_docker() {
+        let mut dns = DnsClient::default();
+        assert!(flags(&dns).is_empty());
+        dns.servers = vec!["172.17.0.1".parse().unwrap()];
+        dns.search = "mesh.local".into();
+        assert_eq!(flags(&dns), ["--dns=172.17.0.1", "--dns-search=mesh.local"]);
+    }
+}

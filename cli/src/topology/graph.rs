@@ -1,0 +1,197 @@
+//! Routers and the links between them, from what each router says of its own.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use mesh_proto::api::PeerReport;
+use serde::Serialize;
+
+/// The mesh.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct Graph {
+    /// Routers, in order of their human names.
+    pub(super) routers: Vec<Router>,
+    /// Links, the end that comes first in the list of routers first.
+    pub(super) links: Vec<Link>,
+}
+
+/// One router.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct Router {
+    /// MAC-shaped name.
+    pub(super) name: String,
+    /// Human name.
+    pub(super) nick_name: String,
+    pub(super) is_self: bool,
+    /// How frames reach it: `self`, `direct <address>`, `via <name(nickname)>`, `none`.
+    pub(super) path: String,
+    /// Containers it announces.
+    pub(super) attached: usize,
+}
+
+/// One link; ends are places in the list of routers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct Link {
+    pub(super) a: usize,
+    pub(super) b: usize,
+    /// Whether both ends call it established; frames pass by no other.
+    pub(super) established: bool,
+}
+
+/// A router's place in the tree of shortest ways from this router.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) router: usize,
+    /// None for this router.
+    pub(super) parent: Option<usize>,
+}
+
+impl Graph {
+    /// What these reports say. A link to a router of which there is none is left out.
+    pub(super) fn of(peers: &[PeerReport]) -> Self {
+        let mut peers: Vec<&PeerReport> = peers.iter().collect();
+        peers.sort_by_key(|p| (&p.nick_name, &p.name));
+        let named = |p: &PeerReport| format!("{}({})", p.name, p.nick_name);
+        let places: BTreeMap<String, usize> = (0..)
+            .zip(&peers)
+            .map(|(place, peer)| (named(peer), place))
+            .collect();
+        // Of each pair: which of its ends call it established.
+        let mut said: BTreeMap<(usize, usize), BTreeSet<usize>> = BTreeMap::new();
+        for (me, peer) in (0..).zip(&peers) {
+            for connection in &peer.connections {
+                let Some(other) = places.get(&connection.peer).copied() else {
+                    continue;
+                };
+                let ends = said.entry((me.min(other), me.max(other))).or_default();
+                if connection.established {
+                    ends.insert(me);
+                }
+            }
+        }
+        let link = |((a, b), ends): ((usize, usize), BTreeSet<usize>)| Link {
+            a,
+            b,
+            established: ends.len() == 2,
+        };
+        Self {
+            links: said.into_iter().map(link).collect(),
+            routers: peers.into_iter().map(Router::of).collect(),
+        }
+    }
+
+    /// Neighbours of each router by established links, in order.
+    fn neighbours(&self) -> Vec<Vec<usize>> {
+        let mut neighbours = vec![Vec::new(); self.routers.len()];
+        for link in self.links.iter().filter(|link| link.established) {
+            neighbours[link.a].push(link.b);
+            neighbours[link.b].push(link.a);
+        }
+        for list in &mut neighbours {
+            list.sort_unstable();
+        }
+        neighbours
+    }
+
+    /// The routers that established links lead to from this one, nearer ones first, each once.
+    pub(super) fn tree(&self) -> Vec<Place> {
+        let neighbours = self.neighbours();
+        let mut seen = vec![false; self.routers.len()];
+        let mut tree = Vec::new();
+        let mut next = VecDeque::new();
+        if let Some(me) = self.routers.iter().position(|r| r.is_self) {
+            seen[me] = true;
+            next.push_back(Place {
+                router: me,
+                parent: None,
+            });
+        }
+        while let Some(place) = next.pop_front() {
+            tree.push(place);
+            for other in &neighbours[place.router] {
+                if !std::mem::replace(&mut seen[*other], true) {
+                    next.push_back(Place {
+                        router: *other,
+                        parent: Some(place.router),
+                    });
+                }
+            }
+        }
+        tree
+    }
+}
+
+impl Router {
+    fn of(peer: &PeerReport) -> Self {
+        Self {
+            name: peer.name.clone(),
+            nick_name: peer.nick_name.clone(),
+            is_self: peer.is_self,
+            path: peer.path.clone(),
+            attached: peer.attached,
+        }
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use mesh_proto::api::PeerConnectionReport;
+
+    use super::*;
+
+    /// Routers `a`, `b`, …; of each its path, and to whom it says it has links, with a capital letter where not
+    /// established.
+    pub(in crate::topology) fn mesh(routers: &[(&str, &str)]) -> Graph {
+        let name = |n: usize| format!("7a:00:00:00:00:{n:02x}");
+        let letter = |n: usize| char::from(b'a' + u8::try_from(n).unwrap()).to_string();
+        let peer = |(n, (path, links)): (usize, &(&str, &str))| PeerReport {
+            name: name(n),
+            nick_name: letter(n),
+            id: String::new(),
+            epoch: 1,
+            version: 1,
+            is_self: *path == "self",
+            path: (*path).to_owned(),
+            attached: n,
+            connections: links
+                .bytes()
+                .map(|b| {
+                    let other = usize::from(b.to_ascii_lowercase() - b'a');
+                    PeerConnectionReport {
+                        peer: format!("{}({})", name(other), letter(other)),
+                        outbound: true,
+                        address: None,
+                        established: b.is_ascii_lowercase(),
+                    }
+                })
+                .collect(),
+        };
+        Graph::of(&routers.iter().enumerate().map(peer).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn a_link_counts_when_both_ends_call_it_established() {
+        let graph = mesh(&[("self", "bc"), ("direct", "aC"), ("none", "z")]);
+        let links: Vec<_> = graph
+            .links
+            .iter()
+            .map(|l| (l.a, l.b, l.established))
+            .collect();
+        assert_eq!(links, [(0, 1, true), (0, 2, false), (1, 2, false)]);
+        let tree: Vec<_> = graph.tree().iter().map(|p| (p.router, p.parent)).collect();
+        assert_eq!(tree, [(0, None), (1, Some(0))]);
+    }
+
+    #[test]
+    fn the_tree_holds_the_shortest_ways() {
+        let graph = mesh(&[("x", "bc"), ("self", "ac"), ("x", "abd"), ("x", "c")]);
+        let tree: Vec<_> = graph.tree().iter().map(|p| (p.router, p.parent)).collect();
+        assert_eq!(tree, [(1, None), (0, Some(1)), (2, Some(1)), (3, Some(2))]);
+        assert!(
+            mesh(&[("none", "")]).tree().is_empty(),
+            "no report of our own"
+        );
+    }
+}

@@ -1,0 +1,102 @@
+//! `mesh dns-…`, `status dns`, and what `run` tells containers of names.
+
+use crate::support::{CONTAINER, Lab};
+
+const CLIENT: &str = r#"{"Servers": ["172.17.0.1"], "Search": "mesh.local"}"#;
+const REPORT: &str = r#"{"Enabled": true, "Domain": "mesh.local", "TTL": 1, "Listen": ["172.17.0.1:53"], "Upstreams": [],
+    "Problems": ["DNS is hindered"], "Hidden": 2, "LeftOut": 0, "Counters": {"answered": 3}, "Entries": [
+    {"Name": "shop", "Address": "10.2.1.1", "Container": "001122334455", "Peer": "7a:00:00:00:00:01(host1)"},
+    {"Name": "web", "Address": "fd00::1", "Container": "", "Peer": "7a:00:00:00:00:02(host2)"}]}"#;
+
+#[test]
+fn changes_are_passed_on() {
+    let lab = Lab::with_router();
+    assert_eq!(lab.mesh("dns-add 10.2.1.7 web -h shop").ok(), "");
+    assert_eq!(lab.mesh("dns-remove -h printer").ok(), "");
+    let added = &lab.requests("/dns/add")[0];
+    let expected =
+        serde_json::json!({"Container": "web", "Name": "shop", "Addresses": ["10.2.1.7"]});
+    assert_eq!(*added, expected);
+    let removed = &lab.requests("/dns/remove")[0];
+    assert_eq!(removed["Name"], "printer");
+    lab.mesh("dns-add 10.2.1.7")
+        .failed(1, "neither a container");
+    let help = lab.mesh("dns-add --help").ok();
+    assert!(help.contains("Example:"), "{help}");
+}
+
+#[test]
+fn a_lookup_prints_one_address_in_a_line() {
+    let lab = Lab::with_router();
+    let found = r#"{"Addresses": ["10.2.1.1", "10.2.1.2"]}"#;
+    lab.answer("/dns/lookup", 200, found);
+    assert_eq!(lab.mesh("dns-lookup web").ok(), "10.2.1.1\n10.2.1.2\n");
+    let json = lab.mesh("dns-lookup --json web").ok();
+    assert_eq!(json, "[\n  \"10.2.1.1\",\n  \"10.2.1.2\"\n]\n");
+    let refusal = r#"{"Error": "web is not known"}"#;
+    lab.answer("/dns/lookup", 400, refusal);
+    lab.mesh("dns-lookup web").failed(1, "web is not known");
+}
+
+#[test]
+fn the_table_is_on_standard_output_and_remarks_are_not() {
+    let lab = Lab::with_router();
+    lab.answer("/dns", 200, REPORT);
+    let said = lab.mesh("status dns");
+    assert_eq!(said.status, 0);
+    let table = "shop         10.2.1.1        001122334455 7a:00:00:00:00:01(host1)\n\
+                 web          fd00::1                      7a:00:00:00:00:02(host2)\n";
+    assert_eq!(said.out, table);
+    assert!(
+        said.err.contains("hindered") && said.err.contains("2 names"),
+        "{said:?}"
+    );
+    assert!(
+        lab.mesh("status dns --json")
+            .out
+            .contains("\"answered\": 3")
+    );
+}
+
+#[test]
+fn flags_for_docker() {
+    let lab = Lab::with_router();
+    lab.answer("/dns/client", 200, CLIENT);
+    let flags = "--dns=172.17.0.1 --dns-search=mesh.local\n";
+    assert_eq!(lab.mesh("dns-args").ok(), flags);
+    lab.answer("/dns/client", 200, r#"{"Servers": [], "Search": ""}"#);
+    assert_eq!(lab.mesh("dns-args").ok(), "");
+    lab.answer(
+        "/dns/client",
+        200,
+        r#"{"Servers": [], "Search": "mesh.local"}"#,
+    );
+    lab.mesh("dns-args").failed(1, "mesh status dns");
+}
+
+#[test]
+fn containers_are_told_unless_somebody_says_otherwise() {
+    for (line, create) in [
+        ("u", "--dns=172.17.0.1 --dns-search=mesh.local u"),
+        ("--dns-search x u", "--dns=172.17.0.1 --dns-search x u"),
+        ("--dns 9.9.9.9 u", "--dns 9.9.9.9 u"),
+    ] {
+        assert_eq!(created(&format!("run 10.2.1.1/24 {line}")), create);
+    }
+    assert_eq!(created("run --without-dns 10.2.1.1/24 u"), "u");
+    let alone = "--network name=mesh,driver-opt=a=0 u";
+    assert_eq!(created("run 10.2.1.1/24 --network none u"), alone);
+}
+
+/// What follows `docker create`.
+fn created(line: &str) -> String {
+    let lab = Lab::with_router();
+    let prepared = format!(
+        r#"{{"Id": "p1", "Networks": ["name=mesh,driver-opt=a=0"], "Addresses": ["10.2.1.1"], "Dns": {CLIENT}}}"#
+    );
+    lab.answer("/prepare", 200, &prepared);
+    lab.program("docker", &format!("echo {CONTAINER}"));
+    lab.mesh(line).ok();
+    let create = lab.log()[1].clone();
+    create.trim_start_matches("docker create ").to_owned()
+}

@@ -1,0 +1,86 @@
+//! The router's DNS server alone, with names from the command line: to try clients with, and to measure.
+//!
+//!     cargo run --release -p mesh-examples --bin dns-server -- 127.0.0.1:5300 web=10.32.0.1 web=10.32.0.2
+//!     dig -p 5300 @127.0.0.1 web.mesh.local
+//!
+//! `many=N` makes the names `n1` to `nN`. A word without `=` after the first is a server that is asked for other names; `FILE` of
+//! the form `/path` is a `resolv.conf`. The server ends with its standard input.
+
+use std::io::{Read as _, Write as _};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use mesh_proto::ids::PeerId;
+use mesh_proto::names::{
+    Container, Domain, LocalNames, MeshName, Names, Port, Settings, Transport,
+};
+use mesh_router::clock::Clock;
+use mesh_router::dns::{Config, Dns, Upstreams};
+
+fn main() -> anyhow::Result<()> {
+    let mut words = std::env::args().skip(1);
+    let listen: SocketAddr = words.next().context("say where to listen")?.parse()?;
+    let mut containers = Vec::new();
+    let mut servers = Vec::new();
+    let mut file = None;
+    for word in words {
+        match word.split_once('=') {
+            Some(("many", count)) => {
+                for n in 1..=count.parse()? {
+                    let [_, a, b, c] = u32::to_be_bytes(n);
+                    let address = IpAddr::from([10, 32 + a, b, c]);
+                    containers.push(container(containers.len(), &format!("n{n}"), address)?);
+                }
+            }
+            Some((name, address)) => {
+                containers.push(container(containers.len(), name, address.parse()?)?);
+            }
+            None if word.starts_with('/') => file = Some(word),
+            None => servers.push(word.parse()?),
+        }
+    }
+    let clock = Clock::start();
+    let mut host = LocalNames::default();
+    host.set_containers(containers);
+    let mut names = Names::new(PeerId([1; 16]), clock.now());
+    names.set_own(host.entries().to_vec());
+    names.settle();
+    let dns = Dns::start(Config {
+        names,
+        settings: Settings {
+            domain: Domain::parse("mesh.local")?,
+            ttl: 1,
+            ranges: vec!["10.32.0.0/12".parse()?],
+        },
+        // Only this machine, whoever else reaches the address.
+        clients: Arc::new(move |ip| ip.is_loopback() || ip == listen.ip()),
+        upstreams: file.map_or_else(|| Upstreams::fixed(servers), Upstreams::file),
+        clock,
+    })?;
+    if let Some(error) = dns.listen(&[listen]).into_iter().next() {
+        return Err(error.into());
+    }
+    let mut stdout = std::io::stdout();
+    for address in dns.listening() {
+        writeln!(stdout, "answers on {address}")?;
+    }
+    std::io::stdin().read_to_end(&mut Vec::new())?;
+    // Whoever started it may have gone already.
+    let _ = writeln!(stdout, "{:?}", dns.counts());
+    Ok(())
+}
+
+/// A container with this name and address, that serves HTTP.
+fn container(number: usize, name: &str, address: IpAddr) -> anyhow::Result<Container> {
+    Ok(Container {
+        id: format!("{number:012}"),
+        names: vec![MeshName::relative(name)?],
+        addresses: vec![address],
+        ports: vec![Port {
+            number: 80,
+            transport: Transport::Tcp,
+            service: "http".to_owned(),
+        }],
+    })
+}

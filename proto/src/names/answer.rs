@@ -1,0 +1,296 @@
+//! From the bytes of a query to the bytes of its answer, or to the servers that know it.
+//!
+//! Callers answer to whom they serve, and nobody else: then an answer that is longer than its query does no harm.
+
+use core::net::IpAddr;
+
+use domain::base::iana::{Rcode, Rtype};
+use ipnet::IpNet;
+
+use super::forward::Forwarded;
+use super::name::Domain;
+use super::query::{Query, Refusal, Way};
+use super::statement::Transport;
+use super::subject::{Subject, address_label};
+use super::write::{fail, write};
+use super::zone::Held;
+use super::{Names, Port, Zone};
+use crate::entropy::{Entropy, SeededEntropy};
+use crate::limits::MAX_DNS_RECORDS;
+use crate::time::Instant;
+
+/// What the operator says of answers.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The domain of the mesh.
+    pub domain: Domain,
+    /// How long clients may keep what they are told, in seconds.
+    pub ttl: u32,
+    /// Addresses of the mesh: those without a name have none anywhere.
+    pub ranges: Vec<IpNet>,
+}
+
+/// What becomes of a query.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// The answer is in the buffer.
+    Answer,
+    /// Others know.
+    Forward(Forwarded),
+    /// No answer.
+    Drop,
+}
+
+/// Answers one message of at most [`crate::limits::MAX_DNS_QUERY`] bytes into `out`, whose earlier content is lost.
+pub fn answer(
+    query: &[u8],
+    way: Way,
+    names: &Names,
+    settings: &Settings,
+    now: Instant,
+    entropy: &mut impl Entropy,
+    out: &mut Vec<u8>,
+) -> Verdict {
+    let query = match Query::parse(query, way) {
+        Ok(query) => query,
+        Err(Refusal::Drop) => return Verdict::Drop,
+        Err(Refusal::Code(code)) => {
+            return match fail(query, code, out) {
+                Some(()) => Verdict::Answer,
+                None => Verdict::Drop,
+            };
+        }
+    };
+    let name = query.name();
+    let known = Known {
+        zone: names.zone(),
+        is_settled: names.is_settled(now),
+        settings,
+        rtype: query.question.qtype(),
+    };
+    let Some(mut found) = known.find(&Subject::of(&name, &settings.domain)) else {
+        return Verdict::Forward(Forwarded::new(&query));
+    };
+    found.mix(entropy);
+    match write(&query, &found, settings, out) {
+        Some(()) => Verdict::Answer,
+        None => Verdict::Drop,
+    }
+}
+
+/// What is said about a question.
+#[derive(Debug)]
+pub(super) struct Found {
+    pub(super) code: Rcode,
+    pub(super) addresses: Vec<IpAddr>,
+    /// Names of an address, without the domain.
+    pub(super) names: Vec<String>,
+    pub(super) services: Vec<Service>,
+    /// Whether it is the domain itself that was asked for.
+    pub(super) is_domain: bool,
+}
+
+/// One SRV record.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Service {
+    pub(super) port: u16,
+    pub(super) ip: IpAddr,
+    name: String,
+}
+
+struct Known<'a> {
+    zone: &'a Zone,
+    is_settled: bool,
+    settings: &'a Settings,
+    rtype: Rtype,
+}
+
+impl Known<'_> {
+    /// What is said; nothing if the question is for others.
+    fn find(&self, subject: &Subject<'_>) -> Option<Found> {
+        Some(match *subject {
+            Subject::Domain => Found {
+                is_domain: true,
+                ..Found::default()
+            },
+            Subject::Name(name) => self.name(name),
+            Subject::Single(name) if self.is_for_us(name) => self.name(name),
+            Subject::Service(service, transport, name) => self.service(service, transport, name),
+            Subject::Address(name, ip) => self.address(name, ip),
+            Subject::Localhost => self.addresses(vec![
+                IpAddr::from([127, 0, 0, 1]),
+                core::net::Ipv6Addr::LOCALHOST.into(),
+            ]),
+            Subject::Reverse(ip) => self.reverse(ip)?,
+            Subject::Single(_) | Subject::Outside => return None,
+        })
+    }
+
+    /// Single labels are also the names of the top-level domains: what is asked of those is not asked of containers.
+    fn is_for_us(&self, name: &str) -> bool {
+        let types = [Rtype::A, Rtype::AAAA, Rtype::SRV, Rtype::ANY];
+        types.contains(&self.rtype) || !self.zone.holders(name).is_empty()
+    }
+
+    fn name(&self, name: &str) -> Found {
+        let holders = self.zone.holders(name);
+        if holders.is_empty() {
+            return self.absent(name);
+        }
+        if self.rtype == Rtype::SRV {
+            return self.services(holders, |_, _| true);
+        }
+        let addresses = sample(holders).flat_map(|h| h.entry.addresses.iter().copied());
+        self.addresses(addresses.collect())
+    }
+
+    fn service(&self, service: &str, transport: Transport, name: &str) -> Found {
+        let number: Option<u16> = service.parse().ok();
+        let is_asked = |port: &Port| {
+            let is_named = !port.service.is_empty() && port.service == service;
+            port.transport == transport && (is_named || number == Some(port.number))
+        };
+        let found = self.services(self.zone.holders(name), |_, port| is_asked(port));
+        if found.services.is_empty() {
+            return self.missing();
+        }
+        match self.rtype {
+            Rtype::SRV | Rtype::ANY => found,
+            _ => Found::default(),
+        }
+    }
+
+    fn address(&self, name: &str, ip: IpAddr) -> Found {
+        let holders = self.zone.holders(name);
+        if !holders.iter().any(|h| h.entry.addresses.contains(&ip)) {
+            return self.missing();
+        }
+        if self.rtype == Rtype::SRV {
+            return self.services(holders, |at, _| at == ip);
+        }
+        self.addresses(vec![ip])
+    }
+
+    fn reverse(&self, ip: IpAddr) -> Option<Found> {
+        let holders = self.zone.named(ip);
+        if holders.is_empty() {
+            let is_ours = self.settings.ranges.iter().any(|net| net.contains(&ip));
+            return is_ours.then(|| self.missing());
+        }
+        let mut found = Found::default();
+        if matches!(self.rtype, Rtype::PTR | Rtype::ANY) {
+            let names = sample(holders).map(|h| h.name().as_str().to_owned());
+            found.names = names.collect();
+            found.names.sort_unstable();
+            found.names.dedup();
+        }
+        Some(found)
+    }
+
+    fn addresses(&self, mut addresses: Vec<IpAddr>) -> Found {
+        addresses.sort_unstable();
+        addresses.dedup();
+        // ANY gets one of the sets of records, as RFC 8482 section 4.1 has it.
+        let wanted = match self.rtype {
+            Rtype::ANY => addresses.first().map(IpAddr::is_ipv4),
+            Rtype::A => Some(true),
+            Rtype::AAAA => Some(false),
+            _ => None,
+        };
+        addresses.retain(|ip| Some(ip.is_ipv4()) == wanted);
+        Found {
+            addresses,
+            ..Found::default()
+        }
+    }
+
+    fn services(&self, holders: &[Held], wanted: impl Fn(IpAddr, &Port) -> bool) -> Found {
+        let mut services = Vec::new();
+        for held in sample(holders) {
+            for port in &held.entry.ports {
+                let there = held.entry.addresses.iter().filter(|ip| wanted(**ip, port));
+                services.extend(there.map(|ip| Service {
+                    port: port.number,
+                    ip: *ip,
+                    name: held.name().as_str().to_owned(),
+                }));
+            }
+            if services.len() > MAX_DNS_RECORDS {
+                break;
+            }
+        }
+        services.sort_unstable();
+        services.dedup();
+        Found {
+            services,
+            ..Found::default()
+        }
+    }
+
+    /// A name without records of its own: it is there if something is below it (RFC 8020).
+    fn absent(&self, name: &str) -> Found {
+        match self.zone.has_below(name) {
+            true => Found::default(),
+            false => self.missing(),
+        }
+    }
+
+    fn missing(&self) -> Found {
+        let code = match self.is_settled {
+            true => Rcode::NXDOMAIN,
+            false => Rcode::SERVFAIL,
+        };
+        Found {
+            code,
+            ..Found::default()
+        }
+    }
+}
+
+/// As many holders of a name as are looked at for one answer.
+fn sample(holders: &[Held]) -> impl Iterator<Item = &Held> {
+    holders.iter().take(MAX_DNS_RECORDS)
+}
+
+impl Default for Found {
+    fn default() -> Self {
+        Self {
+            code: Rcode::NOERROR,
+            addresses: Vec::new(),
+            names: Vec::new(),
+            services: Vec::new(),
+            is_domain: false,
+        }
+    }
+}
+
+impl Service {
+    /// The name that leads to this address only, without the domain.
+    pub(super) fn target(&self) -> String {
+        format!("{}.{}", address_label(self.ip), self.name)
+    }
+}
+
+impl Found {
+    /// Random order, and no more than one answer has.
+    fn mix(&mut self, entropy: &mut impl Entropy) {
+        shuffle(&mut self.addresses, entropy);
+        shuffle(&mut self.services, entropy);
+        shuffle(&mut self.names, entropy);
+        self.addresses.truncate(MAX_DNS_RECORDS);
+        self.services.truncate(MAX_DNS_RECORDS);
+        self.names.truncate(MAX_DNS_RECORDS);
+    }
+}
+
+fn shuffle<T>(list: &mut [T], entropy: &mut impl Entropy) {
+    if list.len() < 2 {
+        return;
+    }
+    // One draw from the system for the whole order, which is no secret.
+    let mut dice = SeededEntropy::new(entropy.u64());
+    for last in (1..list.len()).rev() {
+        let n = u64::try_from(last + 1).unwrap_or(1);
+        list.swap(last, usize::try_from(dice.u64() % n).unwrap_or(0));
+    }
+}

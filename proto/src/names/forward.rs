@@ -1,0 +1,136 @@
+//! A query that others answer: what they are asked, whether what comes is an answer, and what the client gets of it.
+//!
+//! Options of EDNS are for one hop only, so what the client sent is made anew, not passed on.
+
+use domain::base::iana::Rcode;
+
+use super::query::{Edns, HEADER, Query, Way, max_answer};
+use super::write::fail;
+use crate::limits::MAX_DNS_UDP;
+
+/// Positions and bits in a header (RFC 1035 section 4.1.1, RFC 4035 section 3.2).
+const QR: u8 = 0x80;
+const OPCODE: u8 = 0x78;
+const TC: u8 = 0x02;
+const RD: u8 = 0x01;
+const AD_CD: u8 = 0x30;
+const RCODE: u8 = 0x0f;
+/// The type of EDNS's record.
+const OPT: u8 = 41;
+
+/// A query of a client for which others are asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Forwarded {
+    id: u16,
+    /// Name, type and class as the client wrote them.
+    question: Vec<u8>,
+    /// Second and third flag byte of the client's header, as far as they are its wishes.
+    wishes: [u8; 2],
+    edns: Option<Edns>,
+    way: Way,
+}
+
+/// What came from a server that was asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Judgement {
+    /// The answer.
+    Answer,
+    /// The beginning of the answer: the whole is to be had by TCP.
+    Truncated,
+    /// The server cannot or will not answer; another one may.
+    Failure,
+    /// Not an answer to what was asked.
+    Other,
+}
+
+impl Forwarded {
+    pub(super) fn new(query: &Query<'_>) -> Self {
+        let head = query.message.as_slice();
+        let flags = |at: usize| head.get(at).copied().unwrap_or_default();
+        Self {
+            id: query.message.header().id(),
+            question: query.question_bytes().to_vec(),
+            wishes: [flags(2) & RD, flags(3) & AD_CD],
+            edns: query.edns,
+            way: query.way,
+        }
+    }
+
+    /// How the client asked.
+    pub fn way(&self) -> Way {
+        self.way
+    }
+
+    /// Name, type and class in the form of the protocol.
+    pub fn question(&self) -> &[u8] {
+        &self.question
+    }
+
+    /// What a server is asked, under an id that nobody can guess.
+    pub fn query(&self, id: u16) -> Vec<u8> {
+        let mut out = Vec::with_capacity(HEADER + self.question.len() + 11);
+        out.extend_from_slice(&id.to_be_bytes());
+        out.extend_from_slice(&self.wishes);
+        let extra = u8::from(self.edns.is_some());
+        out.extend_from_slice(&[0, 1, 0, 0, 0, 0, 0, extra]);
+        out.extend_from_slice(&self.question);
+        if let Some(edns) = self.edns {
+            let size = u16::try_from(MAX_DNS_UDP).unwrap_or(512).to_be_bytes();
+            let dnssec = if edns.dnssec { 0x80 } else { 0 };
+            out.extend_from_slice(&[0, 0, OPT, size[0], size[1], 0, 0, dnssec, 0, 0, 0]);
+        }
+        out
+    }
+
+    /// What a message is that came from a server which was asked under `id`.
+    pub fn judge(&self, id: u16, message: &[u8]) -> Judgement {
+        let Some((head, rest)) = message.split_first_chunk::<HEADER>() else {
+            return Judgement::Other;
+        };
+        let is_response = head[2] & QR != 0 && head[2] & OPCODE == 0;
+        let is_ours = head[..2] == id.to_be_bytes() && head[4..6] == [0, 1] && is_response;
+        // Some servers change the case of what they were asked. Lengths of labels have no case.
+        let same = rest.get(..self.question.len());
+        if !is_ours || !same.is_some_and(|q| q.eq_ignore_ascii_case(&self.question)) {
+            return Judgement::Other;
+        }
+        let rcode = Rcode::masked_from_int(head[3] & RCODE);
+        match rcode {
+            _ if head[2] & TC != 0 => Judgement::Truncated,
+            Rcode::NOERROR | Rcode::NXDOMAIN => Judgement::Answer,
+            _ => Judgement::Failure,
+        }
+    }
+
+    /// Writes into `out` what the client gets of an answer that [`Forwarded::judge`] took for one: with its id and its
+    /// question, cut if it is too long for it.
+    pub fn reply(&self, message: &[u8], out: &mut Vec<u8>) {
+        out.clear();
+        let question_end = HEADER + self.question.len();
+        let is_whole = message.len() <= max_answer(self.edns, self.way);
+        let taken = if is_whole {
+            message.len()
+        } else {
+            question_end
+        };
+        out.extend_from_slice(message.get(..taken).unwrap_or_default());
+        if let Some(id) = out.get_mut(..2) {
+            id.copy_from_slice(&self.id.to_be_bytes());
+        }
+        if let Some(question) = out.get_mut(HEADER..question_end) {
+            question.copy_from_slice(&self.question);
+        }
+        if let (false, Some(head)) = (is_whole, out.get_mut(..HEADER)) {
+            head[2] |= TC;
+            head[6..].fill(0);
+        }
+    }
+
+    /// Writes into `out` that there is no answer.
+    pub fn fail(&self, out: &mut Vec<u8>) {
+        let query = self.query(self.id);
+        if fail(&query, Rcode::SERVFAIL.into(), out).is_none() {
+            out.clear();
+        }
+    }
+}

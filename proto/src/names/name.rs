@@ -1,0 +1,202 @@
+//! Names in the domain of the mesh, and the domain.
+
+use core::fmt;
+
+use crate::limits::MAX_DNS_NAME;
+
+/// Longest label of DNS, in bytes (RFC 1035 section 2.3.4).
+const MAX_LABEL: usize = 63;
+
+/// A name in the domain of the mesh, without the domain: lower case, labels separated by dots, like `web`.
+///
+/// Labels are 1 to 63 of `a-z`, `0-9`, `-` and `_` and begin with a letter or digit, as Docker's names do; at most
+/// [`MAX_DNS_NAME`] bytes in all. Names that begin with `_` are those of services (RFC 2782).
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct MeshName(Box<str>);
+
+/// The domain of the mesh, like `mesh.local`: lower case, without a final dot.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Domain(Box<str>);
+
+/// Why a text is no name here.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NameError {
+    /// Not of the form of a name.
+    #[error(
+        "'{}' is not a name: letters, digits, '-' and '_', at most 63 in a row, {MAX_DNS_NAME} in all",
+        .0.escape_debug()
+    )]
+    Malformed(String),
+    /// Of another domain.
+    #[error("'{name}' is not in the domain {domain}; write {first}.{domain}", first = first_label(.name))]
+    Outside {
+        /// What was given.
+        name: String,
+        /// The domain of the mesh.
+        domain: Domain,
+    },
+}
+
+impl MeshName {
+    /// Reads a name without the domain, as containers have it; dots are kept.
+    ///
+    /// # Errors
+    /// [`NameError::Malformed`].
+    pub fn relative(text: &str) -> Result<Self, NameError> {
+        let name = text.to_ascii_lowercase();
+        match is_name(&name) {
+            true => Ok(Self(name.into())),
+            false => Err(NameError::Malformed(text.to_owned())),
+        }
+    }
+
+    /// Reads a name as people write it: one label, or a name with the domain at its end. A final dot is taken.
+    ///
+    /// # Errors
+    /// [`NameError::Outside`] for several labels without the domain; [`NameError::Malformed`].
+    pub fn parse(text: &str, domain: &Domain) -> Result<Self, NameError> {
+        let name = text.strip_suffix('.').unwrap_or(text).to_ascii_lowercase();
+        if let Some(relative) = domain.strip(&name) {
+            return Self::relative(relative).map_err(|_| NameError::Malformed(text.to_owned()));
+        }
+        let name = Self::relative(&name).map_err(|_| NameError::Malformed(text.to_owned()))?;
+        if name.0.contains('.') || *name.0 == *domain.0 {
+            return Err(NameError::Outside {
+                name: text.to_owned(),
+                domain: domain.clone(),
+            });
+        }
+        Ok(name)
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The name with the domain, without a final dot.
+    pub fn full(&self, domain: &Domain) -> String {
+        format!("{self}.{domain}")
+    }
+}
+
+impl Domain {
+    /// Reads a domain; a final dot is taken.
+    ///
+    /// # Errors
+    /// [`NameError::Malformed`].
+    pub fn parse(text: &str) -> Result<Self, NameError> {
+        let name = text.strip_suffix('.').unwrap_or(text);
+        MeshName::relative(name)
+            .map(|name| Self(name.0))
+            .map_err(|_| NameError::Malformed(text.to_owned()))
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// What stands before the domain in a lower-case name without final dot; nothing for the domain itself.
+    pub(super) fn strip<'a>(&self, name: &'a str) -> Option<&'a str> {
+        name.strip_suffix(&*self.0)?.strip_suffix('.')
+    }
+}
+
+fn is_name(text: &str) -> bool {
+    text.len() <= MAX_DNS_NAME && text.split('.').all(is_label)
+}
+
+fn is_label(label: &str) -> bool {
+    let inner = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_';
+    label.len() <= MAX_LABEL
+        && label.bytes().all(inner)
+        && label
+            .bytes()
+            .next()
+            .is_some_and(|b| b.is_ascii_alphanumeric())
+}
+
+fn first_label(name: &str) -> &str {
+    name.split('.').next().unwrap_or_default()
+}
+
+impl fmt::Display for MeshName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for MeshName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+}
+
+impl fmt::Display for Domain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for Domain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn domain() -> Domain {
+        Domain::parse("Mesh.Local.").unwrap()
+    }
+
+    #[test]
+    fn names_are_taken_with_and_without_the_domain() {
+        for text in ["web", "WEB", "web.mesh.local", "Web.mesh.LOCAL.", "web."] {
+            let name = MeshName::parse(text, &domain()).unwrap();
+            assert_eq!(name.as_str(), "web");
+            assert_eq!(name.full(&domain()), "web.mesh.local");
+        }
+        let deep = MeshName::parse("a.b.mesh.local", &domain()).unwrap();
+        assert_eq!(deep.as_str(), "a.b");
+    }
+
+    #[test]
+    fn names_of_other_domains_are_told_what_to_write() {
+        for text in ["web.example.org", "a.b", "mesh.local", "webmesh.local"] {
+            let error = MeshName::parse(text, &domain()).unwrap_err();
+            assert!(matches!(error, NameError::Outside { .. }), "{text}");
+            assert!(error.to_string().contains(".mesh.local"), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_name_is_refused() {
+        let long = "a".repeat(64);
+        let longer = "a.".repeat(60) + "ab";
+        for text in [
+            "", ".", "a..b", "-a", "_a", "a b", "ä", "a\0", &long, &longer,
+        ] {
+            assert!(MeshName::relative(text).is_err(), "{text}");
+            assert!(Domain::parse(text).is_err(), "{text}");
+        }
+        assert!(MeshName::relative("my_app-1.x").is_ok());
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_a_name_is_read_again_from_its_full_form(text in "[a-zA-Z0-9][a-z0-9_-]{0,20}(\\.[a-z0-9]{1,9}){0,3}") {
+            let name = MeshName::relative(&text).unwrap();
+            prop_assert_eq!(MeshName::parse(&name.full(&domain()), &domain()), Ok(name));
+        }
+
+        #[test]
+        fn any_text_is_taken_or_refused(text in ".*") {
+            let _ = MeshName::parse(&text, &domain());
+        }
+    }
+}

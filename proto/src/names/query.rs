@@ -1,0 +1,159 @@
+//! A query as it came, taken apart as far as it can be answered.
+
+use domain::base::iana::{Class, Opcode, OptRcode, Rcode, Rtype};
+use domain::base::name::{ParsedName, ToLabelIter};
+use domain::base::{Message, Question};
+
+use crate::limits::{MAX_DNS_QUERY, MAX_DNS_UDP};
+
+/// Bytes over UDP that every client takes (RFC 1035 section 4.2.1).
+const PLAIN_UDP: usize = 512;
+/// Longest message over TCP.
+const MAX_TCP: usize = 65_535;
+/// Bytes of a header.
+pub(super) const HEADER: usize = 12;
+
+/// How a query came, and so how long its answer may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// One datagram.
+    Udp,
+    /// With its length, on a connection.
+    Tcp,
+}
+
+/// What the client says of itself (RFC 6891).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Edns {
+    /// Bytes it takes over UDP.
+    pub(super) size: u16,
+    /// Version of EDNS.
+    pub(super) version: u8,
+    /// Whether it wants signatures.
+    pub(super) dnssec: bool,
+}
+
+/// A question with what belongs to it.
+#[derive(Clone, Debug)]
+pub(super) struct Query<'a> {
+    pub(super) message: &'a Message<[u8]>,
+    pub(super) question: Question<ParsedName<&'a [u8]>>,
+    pub(super) edns: Option<Edns>,
+    pub(super) way: Way,
+}
+
+/// What becomes of a message that is not a question we look at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Refusal {
+    /// Nothing: it is not even a query.
+    Drop,
+    /// An error in plain words of the protocol.
+    Code(OptRcode),
+}
+
+impl<'a> Query<'a> {
+    /// Reads a query.
+    ///
+    /// # Errors
+    /// What to do with anything else.
+    pub(super) fn parse(bytes: &'a [u8], way: Way) -> Result<Self, Refusal> {
+        let is_too_long = bytes.len() > MAX_DNS_QUERY;
+        let message = Message::from_slice(bytes).map_err(|_| Refusal::Drop)?;
+        // A response is never answered: two servers could go on for ever.
+        if is_too_long || message.header().qr() {
+            return Err(Refusal::Drop);
+        }
+        if message.header().opcode() != Opcode::QUERY {
+            return Err(code(Rcode::NOTIMP));
+        }
+        let question = message.sole_question().map_err(|_| code(Rcode::FORMERR))?;
+        if question.qname().is_compressed() {
+            return Err(code(Rcode::FORMERR));
+        }
+        let edns = edns(message)?;
+        if edns.is_some_and(|e| e.version > 0) {
+            return Err(Refusal::Code(OptRcode::BADVERS));
+        }
+        let is_class_ours = question.qclass() == Class::IN;
+        // A transfer is none of a client's business.
+        let is_transfer = matches!(question.qtype(), Rtype::AXFR | Rtype::IXFR);
+        if !is_class_ours || is_transfer {
+            return Err(code(Rcode::REFUSED));
+        }
+        Ok(Self {
+            message,
+            question,
+            edns,
+            way,
+        })
+    }
+
+    /// The question as it stands in the message.
+    pub(super) fn question_bytes(&self) -> &'a [u8] {
+        let len = usize::from(self.question.qname().compose_len()) + 4;
+        let bytes = self.message.as_slice();
+        bytes.get(HEADER..HEADER + len).unwrap_or_default()
+    }
+
+    /// The name in lower case, without the final dot; bytes that occur in no name of ours are `?`.
+    pub(super) fn name(&self) -> String {
+        let mut name = String::with_capacity(64);
+        for label in self.question.qname().iter().filter(|l| !l.is_root()) {
+            if !name.is_empty() {
+                name.push('.');
+            }
+            for byte in label.as_slice() {
+                let known = byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+                let byte = if known { *byte } else { b'?' };
+                name.push(char::from(byte.to_ascii_lowercase()));
+            }
+        }
+        name
+    }
+
+    /// Longest answer, in bytes.
+    pub(super) fn max_answer(&self) -> usize {
+        max_answer(self.edns, self.way)
+    }
+}
+
+/// Longest answer to a client, in bytes.
+pub(super) fn max_answer(edns: Option<Edns>, way: Way) -> usize {
+    match way {
+        Way::Tcp => MAX_TCP,
+        Way::Udp => {
+            let size = edns.map_or(PLAIN_UDP, |e| usize::from(e.size));
+            size.clamp(PLAIN_UDP, MAX_DNS_UDP)
+        }
+    }
+}
+
+/// What the client says of itself, as far as it is readable; for errors.
+pub(super) fn edns_of(bytes: &[u8]) -> Option<Edns> {
+    edns(Message::from_slice(bytes).ok()?).ok().flatten()
+}
+
+fn edns(message: &Message<[u8]>) -> Result<Option<Edns>, Refusal> {
+    let mut found = None;
+    let records = message.additional().map_err(|_| code(Rcode::FORMERR))?;
+    for record in records {
+        let record = record.map_err(|_| code(Rcode::FORMERR))?;
+        if record.rtype() != Rtype::OPT {
+            continue;
+        }
+        if found.is_some() || !record.owner().is_root() {
+            return Err(code(Rcode::FORMERR));
+        }
+        let ttl = record.ttl().as_secs().to_be_bytes();
+        found = Some(Edns {
+            size: record.class().to_int(),
+            version: ttl[1],
+            dnssec: ttl[2] & 0x80 != 0,
+        });
+    }
+    Ok(found)
+}
+
+pub(super) fn code(rcode: Rcode) -> Refusal {
+    Refusal::Code(rcode.into())
+}

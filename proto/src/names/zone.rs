@@ -1,0 +1,229 @@
+//! All names of the mesh, as this router sees them: what each router states, merged. Those of routers that cannot be
+//! reached are kept and not shown, so that they are back the moment the routers are.
+
+use core::net::IpAddr;
+use core::ops::Bound;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::name::MeshName;
+use super::statement::{Entry, StatementError};
+use crate::ids::{PeerId, Version};
+use crate::limits::{MAX_NAME_PAIRS, MAX_PEERS};
+
+/// An entry, and who states it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Held {
+    /// The router on whose host the container is.
+    pub origin: PeerId,
+    /// What it says.
+    pub entry: Arc<Entry>,
+}
+
+/// What one router states.
+#[derive(Debug, Default)]
+struct Origin {
+    version: Version,
+    entries: Vec<Arc<Entry>>,
+    pairs: usize,
+    is_reachable: bool,
+}
+
+/// The merged view.
+#[derive(Debug, Default)]
+pub struct Zone {
+    origins: BTreeMap<PeerId, Origin>,
+    /// Pairs of name and address of all origins but the one that is never refused.
+    pairs: usize,
+    /// By name, its labels in reverse order: what lies below a name follows it.
+    forward: BTreeMap<Box<str>, Vec<Held>>,
+    reverse: BTreeMap<IpAddr, Vec<Held>>,
+}
+
+impl Zone {
+    /// Replaces what `origin` states, if `version` is newer than what is known. `own` is this router itself, for which
+    /// there is always room. Returns whether the view changed.
+    ///
+    /// # Errors
+    /// [`StatementError::Full`]: nothing of the origin is known any more, as the older statement is not true any more;
+    /// [`StatementError::TooManyOrigins`].
+    pub fn replace(
+        &mut self,
+        origin: PeerId,
+        version: Version,
+        entries: Vec<Entry>,
+        own: bool,
+    ) -> Result<bool, StatementError> {
+        let Some(known) = self.known(origin) else {
+            return Err(StatementError::TooManyOrigins);
+        };
+        if known.version >= version {
+            return Ok(false);
+        }
+        known.version = version;
+        let pairs: usize = entries.iter().map(|e| e.addresses.len()).sum();
+        let changed = self.clear(&origin);
+        if !own && self.pairs + pairs > MAX_NAME_PAIRS {
+            return Err(StatementError::Full);
+        }
+        self.pairs += if own { 0 } else { pairs };
+        let entries: Vec<Arc<Entry>> = entries.into_iter().map(Arc::new).collect();
+        let Some(known) = self.origins.get_mut(&origin) else {
+            return Ok(changed);
+        };
+        known.pairs = if own { 0 } else { pairs };
+        known.entries.clone_from(&entries);
+        let shown = known.is_reachable && !entries.is_empty();
+        if shown {
+            self.show(origin, &entries);
+        }
+        Ok(changed || shown)
+    }
+
+    /// Says whether a router can be reached; before, none can. Returns whether the view changed.
+    pub fn set_reachable(&mut self, origin: PeerId, is_reachable: bool) -> bool {
+        let Some(known) = self.known(origin) else {
+            return false;
+        };
+        if known.is_reachable == is_reachable {
+            return false;
+        }
+        known.is_reachable = is_reachable;
+        let entries = known.entries.clone();
+        match is_reachable {
+            true => self.show(origin, &entries),
+            false => self.hide(&origin, &entries),
+        }
+        !entries.is_empty()
+    }
+
+    /// Forgets a router of which nothing is kept any more. Returns whether the view changed.
+    pub fn forget(&mut self, origin: &PeerId) -> bool {
+        let changed = self.clear(origin);
+        self.origins.remove(origin);
+        changed
+    }
+
+    /// Who has this name; empty for one that is not there.
+    pub fn holders(&self, name: &str) -> &[Held] {
+        let found = self.forward.get(&*reversed(name));
+        found.map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// Whether there are names that end with `.name`.
+    pub fn has_below(&self, name: &str) -> bool {
+        let start = format!("{}.", reversed(name));
+        let from = (Bound::Included(&*start), Bound::Unbounded);
+        let mut from = self.forward.range::<str, _>(from);
+        from.next().is_some_and(|(key, _)| key.starts_with(&start))
+    }
+
+    /// Who has a name for this address.
+    pub fn named(&self, ip: IpAddr) -> &[Held] {
+        let found = self.reverse.get(&ip);
+        found.map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// Everything shown, by name.
+    pub fn iter(&self) -> impl Iterator<Item = &Held> {
+        self.forward.values().flatten()
+    }
+
+    /// Names shown; a shared one counts once.
+    pub fn names(&self) -> usize {
+        self.forward.len()
+    }
+
+    /// Pairs of name and address that other routers stated, shown or not; at most [`MAX_NAME_PAIRS`].
+    pub fn pairs(&self) -> usize {
+        self.pairs
+    }
+
+    /// Names that are not shown as their routers cannot be reached.
+    pub fn hidden(&self) -> usize {
+        let hidden = self.origins.values().filter(|o| !o.is_reachable);
+        hidden.map(|o| o.entries.len()).sum()
+    }
+
+    /// Routers of which something is known, be it that they can be reached; at most [`MAX_PEERS`].
+    pub fn origins(&self) -> usize {
+        self.origins.len()
+    }
+
+    fn known(&mut self, origin: PeerId) -> Option<&mut Origin> {
+        let is_full = self.origins.len() >= MAX_PEERS;
+        if is_full && !self.origins.contains_key(&origin) {
+            return None;
+        }
+        Some(self.origins.entry(origin).or_default())
+    }
+
+    /// Drops the names of an origin. Returns whether any was shown.
+    fn clear(&mut self, origin: &PeerId) -> bool {
+        let Some(known) = self.origins.get_mut(origin) else {
+            return false;
+        };
+        let entries = core::mem::take(&mut known.entries);
+        self.pairs -= core::mem::take(&mut known.pairs);
+        let was_shown = known.is_reachable && !entries.is_empty();
+        if was_shown {
+            self.hide(origin, &entries);
+        }
+        was_shown
+    }
+
+    fn show(&mut self, origin: PeerId, entries: &[Arc<Entry>]) {
+        for entry in entries {
+            let held = Held {
+                origin,
+                entry: entry.clone(),
+            };
+            let key = reversed(entry.name.as_str()).into_boxed_str();
+            self.forward.entry(key).or_default().push(held.clone());
+            for ip in &entry.addresses {
+                self.reverse.entry(*ip).or_default().push(held.clone());
+            }
+        }
+    }
+
+    fn hide(&mut self, origin: &PeerId, entries: &[Arc<Entry>]) {
+        for entry in entries {
+            drop_origin(&mut self.forward, &*reversed(entry.name.as_str()), origin);
+            for ip in &entry.addresses {
+                drop_origin(&mut self.reverse, ip, origin);
+            }
+        }
+    }
+}
+
+fn drop_origin<K, Q>(map: &mut BTreeMap<K, Vec<Held>>, key: &Q, origin: &PeerId)
+where
+    K: Ord + core::borrow::Borrow<Q>,
+    Q: Ord + ?Sized,
+{
+    if let Some(list) = map.get_mut(key) {
+        list.retain(|held| held.origin != *origin);
+        if list.is_empty() {
+            map.remove(key);
+        }
+    }
+}
+
+/// The labels in reverse order.
+fn reversed(name: &str) -> String {
+    let mut out = String::with_capacity(name.len());
+    for label in name.rsplit('.') {
+        if !out.is_empty() {
+            out.push('.');
+        }
+        out.push_str(label);
+    }
+    out
+}
+
+impl Held {
+    /// The name.
+    pub fn name(&self) -> &MeshName {
+        &self.entry.name
+    }
+}

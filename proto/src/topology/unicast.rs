@@ -1,0 +1,203 @@
+//! What one router says to one other about one topic, signed with its Ed25519 key, and passed on along the links.
+//!
+//! | bytes | what |
+//! |---|---|
+//! | 64 | Ed25519 signature over `"mesh unicast v1"` ‖ the rest, verified strictly |
+//! | 1 | topic |
+//! | 16 | origin |
+//! | 16 | destination |
+//! | rest | length and bytes of the body, which means something to whoever speaks about the topic |
+//!
+//! Such a message may be lost, come late, and come twice: whoever speaks so has to do without order and without thanks.
+
+use core::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::record::RecordError;
+use super::signed::{self, SIGNATURE};
+use super::topic::Topic;
+use crate::crypto::identity::{BadSignature, Identity};
+use crate::ids::PeerId;
+use crate::limits::MAX_RECORD;
+use crate::wire::bounded::Blob;
+use crate::wire::codec::{self, CodecError};
+
+const LABEL: &[u8] = b"mesh unicast v1";
+
+/// A message from one router to another, with the bytes that were signed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SignedUnicast {
+    bytes: Vec<u8>,
+    topic: Topic,
+    origin: PeerId,
+    destination: PeerId,
+    /// Length of the body, which ends the bytes.
+    body: usize,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Envelope<'a> {
+    topic: Topic,
+    origin: PeerId,
+    destination: PeerId,
+    #[serde(borrow)]
+    body: Blob<'a, MAX_RECORD>,
+}
+
+impl SignedUnicast {
+    /// Signs what `identity` says to `destination` about `topic`.
+    ///
+    /// # Errors
+    /// [`RecordError::TooLong`] when all of it exceeds [`MAX_RECORD`].
+    pub fn sign(
+        topic: Topic,
+        destination: PeerId,
+        body: &[u8],
+        identity: &Identity,
+    ) -> Result<Self, RecordError> {
+        let envelope = Envelope {
+            topic,
+            origin: identity.id(),
+            destination,
+            body: Blob(body),
+        };
+        let bytes = signed::sign(LABEL, &envelope, identity)?;
+        Self::parse(bytes)
+    }
+
+    /// Reads a message. Structure and bounds are checked, the signature is not: see [`SignedUnicast::verify`].
+    ///
+    /// # Errors
+    /// [`RecordError`] when it is too long or malformed.
+    pub fn parse(bytes: Vec<u8>) -> Result<Self, RecordError> {
+        if bytes.len() > MAX_RECORD {
+            return Err(RecordError::TooLong(bytes.len()));
+        }
+        let signed = bytes.get(SIGNATURE..).ok_or(CodecError::Malformed)?;
+        let envelope: Envelope<'_> = codec::decode(signed)?;
+        let (topic, origin, destination) = (envelope.topic, envelope.origin, envelope.destination);
+        let body = envelope.body.0.len();
+        Ok(Self {
+            bytes,
+            topic,
+            origin,
+            destination,
+            body,
+        })
+    }
+
+    /// Whether the signature is that of `sign_key`, and `sign_key` that of the origin.
+    ///
+    /// # Errors
+    /// [`BadSignature`] when it is not.
+    pub fn verify(&self, sign_key: &[u8; 32]) -> Result<(), BadSignature> {
+        signed::verify(LABEL, &self.bytes, sign_key, self.origin)
+    }
+
+    /// What it is about.
+    pub fn topic(&self) -> Topic {
+        self.topic
+    }
+
+    /// Who says it.
+    pub fn origin(&self) -> PeerId {
+        self.origin
+    }
+
+    /// To whom.
+    pub fn destination(&self) -> PeerId {
+        self.destination
+    }
+
+    /// What is said, as bytes.
+    pub fn body(&self) -> &[u8] {
+        let start = self.bytes.len() - self.body;
+        self.bytes.get(start..).unwrap_or_default()
+    }
+
+    /// The message as it travels.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// The message as it travels.
+    pub fn into_bytes(self) -> Vec<u8> {
+        self.bytes
+    }
+}
+
+impl fmt::Debug for SignedUnicast {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (from, to, topic, len) = (self.origin, self.destination, self.topic, self.body);
+        write!(f, "SignedUnicast({from} to {to}, {topic}, {len} bytes)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    fn identity() -> Identity {
+        Identity::from_seeds([1; 32], [2; 32])
+    }
+
+    fn signed(body: &[u8]) -> SignedUnicast {
+        SignedUnicast::sign(Topic::ADDRESSES, PeerId([9; 16]), body, &identity()).unwrap()
+    }
+
+    #[test]
+    fn what_is_signed_is_read_and_verified() {
+        let message = signed(b"hello");
+        let read = SignedUnicast::parse(message.bytes().to_vec()).unwrap();
+        assert_eq!(read, message);
+        assert_eq!(read.body(), b"hello");
+        assert_eq!(
+            (read.origin(), read.destination(), read.topic()),
+            (identity().id(), PeerId([9; 16]), Topic::ADDRESSES)
+        );
+        assert!(read.verify(&identity().sign_key()).is_ok());
+        let other = Identity::from_seeds([3; 32], [4; 32]);
+        assert!(read.verify(&other.sign_key()).is_err());
+    }
+
+    #[test]
+    fn a_flipped_bit_anywhere_and_every_truncation_is_noticed() {
+        let bytes = signed(b"hello").into_bytes();
+        let key = identity().sign_key();
+        for n in 0..bytes.len() {
+            assert!(
+                SignedUnicast::parse(bytes[..n].to_vec()).is_err(),
+                "cut at {n}"
+            );
+            for bit in 0..8 {
+                let mut changed = bytes.clone();
+                changed[n] ^= 1 << bit;
+                let good = SignedUnicast::parse(changed).is_ok_and(|m| m.verify(&key).is_ok());
+                assert!(!good, "bit {bit} of byte {n}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_longest_body_fits_and_one_byte_more_does_not() {
+        let overhead = signed(&[0; 70_000]).bytes().len() - 70_000;
+        let longest = vec![0; MAX_RECORD - overhead];
+        assert_eq!(signed(&longest).body().len(), longest.len());
+        let longer = vec![0; longest.len() + 1];
+        let refused = SignedUnicast::sign(Topic::ADDRESSES, PeerId([9; 16]), &longer, &identity());
+        assert_eq!(refused, Err(RecordError::TooLong(MAX_RECORD + 1)));
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_without_panic(bytes in vec(any::<u8>(), 0..300)) {
+            if let Ok(message) = SignedUnicast::parse(bytes.clone()) {
+                prop_assert_eq!(message.bytes(), &bytes[..]);
+                prop_assert!(message.body().len() <= bytes.len());
+            }
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! Requests about the allocation of addresses, as `mesh_proto::api::ipam` lists them.
+
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use mesh_proto::api::Done;
+use mesh_proto::api::ipam::{IpamReport, IpamWaiting, Left, PrimeRequest, RemoveRequest, Removed};
+
+use super::{Answer, Api, refused};
+
+/// Longest time that `prime` may take.
+const MAX_PRIME: Duration = Duration::from_secs(3_600);
+/// Time that the last words of a router that leaves need to reach its neighbours.
+const LAST_WORDS: Duration = Duration::from_millis(300);
+
+pub(super) fn routes() -> Router<Api> {
+    Router::new()
+        .route("/ipam", get(report))
+        .route("/ipam/waiting", get(waiting))
+        .route("/ipam/prime", post(prime))
+        .route("/ipam/remove", post(remove))
+        .route("/ipam/leave", post(leave))
+}
+
+async fn report(State(api): State<Api>) -> Json<IpamReport> {
+    Json(api.allocator.report().await)
+}
+
+async fn waiting(State(api): State<Api>) -> Json<Vec<IpamWaiting>> {
+    Json(api.allocator.waiting().await)
+}
+
+async fn prime(State(api): State<Api>, Json(request): Json<PrimeRequest>) -> Answer<Done> {
+    let patience = Duration::try_from_secs_f64(request.timeout).ok();
+    let patience = patience.filter(|p| *p <= MAX_PRIME).ok_or_else(|| {
+        let longest = MAX_PRIME.as_secs();
+        refused(format!("--timeout: must be 0 to {longest} seconds"))
+    })?;
+    api.allocator.prime(patience).await.map_err(refused)?;
+    Ok(Json(Done {}))
+}
+
+async fn remove(State(api): State<Api>, Json(request): Json<RemoveRequest>) -> Answer<Removed> {
+    let mut lines = Vec::new();
+    for peer in &request.peers {
+        let done = api.allocator.remove(peer, request.force).await;
+        lines.push(done.map_err(|why| match lines.is_empty() {
+            true => refused(why),
+            false => refused(format!("{}; but {why}", lines.join("; "))),
+        })?);
+    }
+    Ok(Json(Removed { lines }))
+}
+
+/// The first half of `mesh reset`: nothing of this host is on the mesh any more, and its space is others'.
+async fn leave(State(api): State<Api>) -> Answer<Left> {
+    api.attachments.retire().await?;
+    let left = match api.allocator.pool() {
+        Ok(_) => api.allocator.leave().await,
+        Err(_) => Left::default(),
+    };
+    tokio::time::sleep(LAST_WORDS).await;
+    Ok(Json(left))
+}

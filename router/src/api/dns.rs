@@ -1,0 +1,137 @@
+//! The requests about names.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use mesh_proto::api::{
+    Addresses, DnsChange, DnsClient, DnsEntry, DnsQuestion, DnsReport, Done, RouterReport,
+};
+use mesh_proto::names::Held;
+
+use super::{Answer, Api, Failure, ask};
+use crate::dns::Counts;
+use crate::names::NamesError;
+use crate::shell::Command;
+
+pub(super) fn routes() -> Router<Api> {
+    Router::new()
+        .route("/dns", get(report))
+        .route("/dns/client", get(client))
+        .route("/dns/lookup", post(lookup))
+        .route("/dns/add", post(add))
+        .route("/dns/remove", post(remove))
+}
+
+impl From<NamesError> for Failure {
+    fn from(error: NamesError) -> Self {
+        let status = if error.is_callers() {
+            StatusCode::BAD_REQUEST
+        } else {
+            StatusCode::INTERNAL_SERVER_ERROR
+        };
+        Self(status, error.to_string())
+    }
+}
+
+async fn report(State(api): State<Api>) -> Answer<DnsReport> {
+    let naming = &api.naming;
+    let view = naming.view().await?;
+    let router = ask(&api, Command::Report).await?;
+    let settings = naming.settings();
+    let texts = |list: Vec<std::net::SocketAddr>| list.iter().map(ToString::to_string).collect();
+    let mut report = DnsReport {
+        enabled: settings.enabled,
+        domain: settings.domain.to_string(),
+        ttl: settings.ttl,
+        listen: naming
+            .dns()
+            .map(|d| texts(d.listening()))
+            .unwrap_or_default(),
+        upstreams: naming
+            .dns()
+            .map(|d| texts(d.upstreams()))
+            .unwrap_or_default(),
+        problems: naming.problems(),
+        entries: Vec::new(),
+        hidden: 0,
+        left_out: view.left_out,
+        counters: naming
+            .dns()
+            .map(|d| counters(d.counts()))
+            .unwrap_or_default(),
+    };
+    if let Some(shown) = view.shown {
+        report.entries = entries(&shown.held, &router);
+        report.hidden = shown.hidden;
+        if shown.refused > 0 {
+            let key = "statements refused".to_owned();
+            report.counters.insert(key, shown.refused);
+        }
+    }
+    Ok(Json(report))
+}
+
+/// One line for each name, container and address, in order.
+fn entries(held: &[Held], router: &RouterReport) -> Vec<DnsEntry> {
+    let peers: BTreeMap<&str, Arc<str>> = router
+        .peers
+        .iter()
+        .map(|p| {
+            let shown = format!("{}({})", p.name, p.nick_name);
+            (p.id.as_str(), shown.into())
+        })
+        .collect();
+    let mut entries: Vec<DnsEntry> = held
+        .iter()
+        .flat_map(|held| {
+            let id = held.origin.to_string();
+            let peer = peers.get(id.as_str()).map_or(&*id, |p| p).to_owned();
+            let line = move |address| DnsEntry {
+                name: held.entry.name.to_string(),
+                address,
+                container: held.entry.container.clone(),
+                peer: peer.clone(),
+            };
+            held.entry.addresses.iter().copied().map(line)
+        })
+        .collect();
+    entries.sort();
+    entries
+}
+
+fn counters(counts: Counts) -> BTreeMap<String, u64> {
+    let all = [
+        ("answered", counts.answered),
+        ("forwarded", counts.forwarded),
+        ("forwarded, no answer", counts.failed),
+        ("refused, too many at once", counts.overflowed),
+        ("dropped, no query", counts.dropped),
+        ("dropped, from a stranger", counts.strangers),
+        ("answers lost, no room", counts.unsent),
+    ];
+    let some = all.into_iter().filter(|(_, n)| *n > 0);
+    some.map(|(what, n)| (what.to_owned(), n)).collect()
+}
+
+async fn client(State(api): State<Api>) -> Json<DnsClient> {
+    Json(api.naming.client())
+}
+
+async fn lookup(State(api): State<Api>, Json(question): Json<DnsQuestion>) -> Answer<Addresses> {
+    let addresses = api.naming.lookup(&question.name).await?;
+    Ok(Json(Addresses { addresses }))
+}
+
+async fn add(State(api): State<Api>, Json(change): Json<DnsChange>) -> Answer<Done> {
+    api.naming.add(change).await?;
+    Ok(Json(Done {}))
+}
+
+async fn remove(State(api): State<Api>, Json(change): Json<DnsChange>) -> Answer<Done> {
+    api.naming.remove(change).await?;
+    Ok(Json(Done {}))
+}

@@ -1,0 +1,270 @@
+//! Addresses of the range that routers share are free again when nobody can use them any more.
+//!
+//! Who may use a held address: what is in the table, asleep or not; a container that Docker keeps, running or not, whose
+//! connections promise it; a preparation whose caller lives. The table and Docker are looked at again and again, so that
+//! whatever a crash cut short is mended: what is held for nobody is freed, what is used and not held is claimed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::{MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use ipnet::{IpNet, Ipv4Net};
+use mesh_proto::api::Runtime;
+
+use super::acquire::Ask;
+use super::table::{Member, Process};
+use super::{AttachError, Attachments};
+use crate::driver::options;
+use crate::ipam::Held;
+use crate::ipam::holder::{holder, is_dockers};
+
+/// What was never seen in use since the start is free after this long: Docker or its containers may not be up yet.
+const GRACE: Duration = Duration::from_secs(30);
+/// How long the claim of an address in use may take; tried again by the next look.
+const MEND_WAIT: Duration = Duration::from_secs(2);
+
+/// What is known of addresses beyond the table.
+#[derive(Debug, Default)]
+pub(super) struct Holds {
+    /// Preparations: holder and caller, by id.
+    prepared: BTreeMap<String, (String, Process)>,
+    /// Addresses that somebody used since the start.
+    seen: BTreeSet<Ipv4Addr>,
+    /// Since when nobody uses an address.
+    unused: BTreeMap<Ipv4Addr, Instant>,
+    /// Addresses in use that could not be claimed, as was told.
+    told: BTreeSet<IpAddr>,
+    /// What Docker was last asked about, and what it promises.
+    asked: (BTreeSet<String>, BTreeSet<Ipv4Addr>),
+    has_asked: bool,
+    promised: BTreeMap<Ipv4Addr, (Ipv4Net, String)>,
+    /// The space is handed over; nothing is attached any more.
+    retired: bool,
+}
+
+impl Attachments {
+    /// From now on addresses of this preparation are not free as long as its caller lives.
+    pub(super) fn prepare_hold(&self, id: &str, ask: &Ask) {
+        // Of one that cannot be seen from here the container has to be seen in time.
+        let Ok(caller) = self.process(ask.caller) else {
+            return;
+        };
+        let mut holds = self.holds();
+        let kernel = &self.kernel;
+        let lives = |p: &Process| kernel.process_start(p.pid) == Some(p.started);
+        holds.prepared.retain(|_, (_, caller)| lives(caller));
+        let held = (ask.holder.clone(), caller);
+        holds.prepared.insert(id.to_owned(), held);
+    }
+
+    /// The container of this preparation did not start: what it does not use is free.
+    pub(super) async fn abandon_hold(&self, id: &str) {
+        let Some((holder, _)) = self.holds().prepared.remove(id) else {
+            return;
+        };
+        let used = self.used();
+        for held in self.allocator.held().await {
+            if held.holder == holder && !used.contains_key(&held.addr) {
+                self.allocator.release(held.addr, &holder).await;
+            }
+        }
+    }
+
+    /// These were in use until now: they are free as soon as nobody else can use them.
+    pub(super) fn note_used(&self, addresses: impl IntoIterator<Item = IpNet>) {
+        let mut holds = self.holds();
+        for address in addresses {
+            if let IpNet::V4(v4) = address
+                && self.allocator.covers(address.addr())
+            {
+                holds.seen.insert(v4.addr());
+            }
+        }
+    }
+
+    /// Frees what nobody can use any more, and claims what is used and not held.
+    pub(super) async fn settle_holds(&self) {
+        if self.allocator.pool().is_err() || self.holds().retired {
+            return;
+        }
+        let held: BTreeMap<Ipv4Addr, String> = {
+            let held = self.allocator.held().await.into_iter();
+            held.map(|Held { addr, holder }| (addr, holder)).collect()
+        };
+        // In this order: a preparation whose caller has ended is a container by then, or nothing.
+        let prepared = self.prepared();
+        let promised = self.promised(&held).await;
+        let used = self.used();
+        for (addr, holder) in &held {
+            let is_kept = used.contains_key(addr)
+                || prepared.contains(holder)
+                || match &promised {
+                    Some(promised) => promised.contains_key(addr),
+                    None => is_dockers(holder),
+                };
+            if is_kept {
+                let mut holds = self.holds();
+                holds.unused.remove(addr);
+                if used.contains_key(addr) {
+                    holds.seen.insert(*addr);
+                }
+            } else if self.is_free_now(*addr) {
+                tracing::info!("{addr} is free: its container is gone");
+                self.allocator.release(*addr, holder).await;
+            }
+        }
+        self.holds()
+            .unused
+            .retain(|addr, _| held.contains_key(addr));
+        let missing = promised.unwrap_or_default().into_iter().chain(used);
+        let missing =
+            missing.filter(|(addr, (_, holder))| !held.contains_key(addr) && !holder.is_empty());
+        let (told, mut missing): (Vec<_>, Vec<_>) = {
+            let holds = self.holds();
+            missing.partition(|(addr, _)| holds.told.contains(&IpAddr::V4(*addr)))
+        };
+        missing.extend(told);
+        let claiming = async {
+            for (_, (net, holder)) in &missing {
+                self.claim_used(*net, holder).await;
+            }
+        };
+        // What takes longer is for the next look.
+        let _ = tokio::time::timeout(2 * MEND_WAIT, claiming).await;
+    }
+
+    /// Whether an address that nobody uses was used before in this run, or not for long.
+    fn is_free_now(&self, addr: Ipv4Addr) -> bool {
+        let mut holds = self.holds();
+        let since = *holds.unused.entry(addr).or_insert_with(Instant::now);
+        holds.seen.remove(&addr) || since.elapsed() >= GRACE
+    }
+
+    async fn claim_used(&self, net: Ipv4Net, holder: &str) {
+        let claimed = self.claim(net.into(), holder, MEND_WAIT, 0).await;
+        let addr = IpAddr::V4(net.addr());
+        let mut holds = self.holds();
+        match claimed {
+            Ok(()) => {
+                holds.told.remove(&addr);
+            }
+            Err(error) => {
+                if holds.told.insert(addr) {
+                    tracing::warn!("{addr} is used here and cannot be claimed: {error}");
+                }
+            }
+        }
+    }
+
+    /// What the table uses of the range, with the names it is held under.
+    fn used(&self) -> BTreeMap<Ipv4Addr, (Ipv4Net, String)> {
+        let table = self.table();
+        let of_member = |key: &str, member: &Member| match member.runtime {
+            Runtime::Process => holder(member.runtime, "", key),
+            runtime => holder(runtime, "", member.owner(key)),
+        };
+        let members = table.members.iter().flat_map(|(key, member)| {
+            let holder = of_member(key, member);
+            let ports = member.ports.iter();
+            ports.map(move |port| (port.address, holder.clone()))
+        });
+        let endpoints = table.endpoints.values().map(|end| {
+            let holder = match end.holder.is_empty() {
+                true => holder(Runtime::Docker, "", &end.network),
+                false => end.holder.clone(),
+            };
+            (end.address, holder)
+        });
+        let all = members.chain(endpoints);
+        all.filter_map(|(address, holder)| match address {
+            IpNet::V4(v4) if self.allocator.covers(address.addr()) => {
+                Some((v4.addr(), (v4, holder)))
+            }
+            _ => None,
+        })
+        .collect()
+    }
+
+    /// Holders of preparations whose callers live.
+    fn prepared(&self) -> BTreeSet<String> {
+        let holds = self.holds();
+        let kernel = &self.kernel;
+        let lives = |p: &Process| kernel.process_start(p.pid) == Some(p.started);
+        let prepared = holds.prepared.values();
+        let living = prepared.filter(|(_, caller)| lives(caller));
+        living.map(|(holder, _)| holder.clone()).collect()
+    }
+
+    /// What Docker keeps for its containers; nothing when it cannot be asked. Also for those that run: one that is about to
+    /// stop has lost its endpoint already. Asked again only when there are other containers, or other addresses that
+    /// nobody in the table uses, than before.
+    async fn promised(
+        &self,
+        held: &BTreeMap<Ipv4Addr, String>,
+    ) -> Option<BTreeMap<Ipv4Addr, (Ipv4Net, String)>> {
+        let docker = self.engines.of(Runtime::Docker)?;
+        let used = self.used();
+        let open: BTreeSet<Ipv4Addr> = held
+            .iter()
+            .filter(|(addr, holder)| is_dockers(holder) && !used.contains_key(*addr))
+            .map(|(addr, _)| *addr)
+            .collect();
+        if open.is_empty() && self.holds().has_asked {
+            return Some(BTreeMap::new());
+        }
+        let containers = docker.on_mesh().await.ok()?;
+        let question = (containers, open);
+        if self.holds().has_asked && self.holds().asked == question {
+            return Some(self.holds().promised.clone());
+        }
+        let mut promised = BTreeMap::new();
+        for id in &question.0 {
+            let Ok(container) = docker.inspect(id).await else {
+                // Gone meanwhile, or Docker is: the next look will tell.
+                return None;
+            };
+            for options in &container.connections {
+                if let Some((IpNet::V4(v4), holder)) = options::promise(options)
+                    && self.allocator.covers(IpAddr::V4(v4.addr()))
+                {
+                    promised.insert(v4.addr(), (v4, holder));
+                }
+            }
+        }
+        let mut holds = self.holds();
+        holds.has_asked = true;
+        holds.asked = question;
+        holds.promised.clone_from(&promised);
+        Some(promised)
+    }
+
+    /// Takes everything off the mesh for good: the space is about to be handed over.
+    ///
+    /// # Errors
+    /// An interface could not be removed; it can be tried again.
+    pub async fn retire(&self) -> Result<(), AttachError> {
+        self.holds().retired = true;
+        let _turn = self.operations.lock().await;
+        let plugged = self.on_kernel(|kernel| kernel.plugged()).await?;
+        self.on_kernel(move |kernel| {
+            plugged
+                .iter()
+                .try_for_each(|tag| kernel.unplug(tag).map(drop))
+        })
+        .await?;
+        self.record(|table| {
+            table.members.clear();
+            table.endpoints.clear();
+        });
+        Ok(())
+    }
+
+    pub(super) fn is_retired(&self) -> bool {
+        self.holds().retired
+    }
+
+    fn holds(&self) -> MutexGuard<'_, Holds> {
+        self.holds.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,41 @@
+//! What the DNS server counts.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+macro_rules! counters {
+    ($($name:ident: $about:literal,)*) => {
+        #[derive(Debug, Default)]
+        pub(super) struct Counters {
+            $(pub(super) $name: AtomicU64,)*
+        }
+
+        /// What happened since the start.
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        pub struct Counts {
+            $(#[doc = $about] pub $name: u64,)*
+        }
+
+        impl Counters {
+            pub(super) fn read(&self) -> Counts {
+                Counts {
+                    $($name: self.$name.load(Ordering::Relaxed),)*
+                }
+            }
+        }
+    };
+}
+
+counters! {
+    answered: "Queries answered from the names of the mesh, errors included.",
+    forwarded: "Queries for which others were asked.",
+    failed: "Of those, how many got no answer in time.",
+    overflowed: "Queries refused as too many were being asked of others.",
+    dropped: "Messages that are no queries.",
+    strangers: "Messages from somebody who is not served.",
+    unsent: "Answers that the system had no room for.",
+}
+
+/// One more.
+pub(super) fn count(counter: &AtomicU64) {
+    counter.fetch_add(1, Ordering::Relaxed);
+}

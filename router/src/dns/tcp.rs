@@ -1,0 +1,93 @@
+//! Queries that come on connections, each with its length before it (RFC 7766).
+
+use std::io;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use mesh_proto::limits::{DNS_IDLE, MAX_DNS_QUERY};
+use mesh_proto::names::{Verdict, Way};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::timeout;
+
+use super::counters::count;
+use super::{Shared, forward};
+
+/// Wait after a connection could not be taken: descriptors are scarce.
+const SCARCE: Duration = Duration::from_millis(100);
+
+/// Takes connections for ever.
+pub(super) async fn serve(listener: TcpListener, shared: Arc<Shared>) {
+    loop {
+        let Ok((stream, from)) = listener.accept().await else {
+            tokio::time::sleep(SCARCE).await;
+            continue;
+        };
+        let source = from.ip().to_canonical();
+        if !shared.is_client(source) {
+            count(&shared.counters.strangers);
+            continue;
+        }
+        let Some(place) = shared.connections.take(source) else {
+            count(&shared.counters.overflowed);
+            continue;
+        };
+        let shared = shared.clone();
+        tokio::spawn(async move {
+            let _place = place;
+            // However it ends, the client knows as much as we do.
+            let _ = converse(stream, &shared, source).await;
+        });
+    }
+}
+
+/// One query after another, until the client has no more.
+async fn converse(mut stream: TcpStream, shared: &Arc<Shared>, source: IpAddr) -> io::Result<()> {
+    let mut query = vec![0; MAX_DNS_QUERY];
+    let mut out = Vec::new();
+    loop {
+        let reading = read_message(&mut stream, &mut query);
+        let Ok(read) = timeout(DNS_IDLE, reading).await else {
+            return Ok(());
+        };
+        let len = read?;
+        let query = query.get(..len).unwrap_or_default();
+        match shared.answer(query, Way::Tcp, &mut out) {
+            Verdict::Answer => count(&shared.counters.answered),
+            Verdict::Drop => {
+                count(&shared.counters.dropped);
+                return Ok(());
+            }
+            Verdict::Forward(forwarded) => match shared.forwards.take(source) {
+                Some(_place) => forward::ask(shared, &forwarded, &mut out).await,
+                None => {
+                    count(&shared.counters.overflowed);
+                    forwarded.fail(&mut out);
+                }
+            },
+        }
+        let writing = write_message(&mut stream, &out);
+        match timeout(DNS_IDLE, writing).await {
+            Ok(written) => written?,
+            Err(_) => return Ok(()),
+        }
+    }
+}
+
+/// Reads a message into the beginning of `into`; one that does not fit is an error.
+pub(super) async fn read_message(stream: &mut TcpStream, into: &mut [u8]) -> io::Result<usize> {
+    let len = usize::from(stream.read_u16().await?);
+    let Some(into) = into.get_mut(..len) else {
+        return Err(io::ErrorKind::InvalidData.into());
+    };
+    stream.read_exact(into).await
+}
+
+/// Writes a message in one piece, length and all.
+pub(super) async fn write_message(stream: &mut TcpStream, message: &[u8]) -> io::Result<()> {
+    let len = u16::try_from(message.len()).map_err(|_| io::ErrorKind::InvalidData)?;
+    stream
+        .write_all(&[&len.to_be_bytes(), message].concat())
+        .await
+}

@@ -1,0 +1,105 @@
+//! What Docker tells of by itself: containers that start, end, are renamed or removed, or come to a network.
+
+use std::future::poll_fn;
+use std::pin::pin;
+
+use bollard::models::EventMessage;
+use bollard::query_parameters::EventsOptions;
+use futures_core::Stream;
+use tokio::sync::mpsc;
+
+use super::docker::Docker;
+use super::{EngineError, EngineEvent};
+
+/// Which events of containers and networks matter.
+const ACTIONS: [&str; 7] = [
+    "start",
+    "die",
+    "rename",
+    "destroy",
+    "update",
+    "connect",
+    "disconnect",
+];
+
+impl Docker {
+    /// Tells `events` what happens, until dockerd goes away or nobody listens.
+    pub(super) async fn tell(&self, events: mpsc::Sender<EngineEvent>) -> Result<(), EngineError> {
+        let filters = [
+            ("type", &["container", "network"][..]),
+            ("event", &ACTIONS[..]),
+        ];
+        let owned = |(key, values): (&str, &[&str])| {
+            let values = values.iter().map(ToString::to_string).collect();
+            (key.to_owned(), values)
+        };
+        let options = EventsOptions {
+            filters: Some(filters.into_iter().map(owned).collect()),
+            ..EventsOptions::default()
+        };
+        let client = self.client().await?;
+        let mut stream = pin!(client.events(Some(options)));
+        // From now on nothing is missed; what happened before is to be looked at.
+        let mut next = Some(EngineEvent::Connected);
+        loop {
+            if let Some(event) = next
+                && events.send(event).await.is_err()
+            {
+                return Ok(());
+            }
+            next = match poll_fn(|cx| stream.as_mut().poll_next(cx)).await {
+                Some(Ok(message)) => event(message),
+                Some(Err(error)) => return Err(self.error(error, None)),
+                None => return Err(EngineError::Unavailable("Docker went away".into())),
+            };
+        }
+    }
+}
+
+/// What a message of dockerd says about a container, if it says anything.
+fn event(message: EventMessage) -> Option<EngineEvent> {
+    let actor = message.actor?;
+    let mut attributes = actor.attributes.unwrap_or_default();
+    let action = message.action?;
+    if matches!(action.as_str(), "connect" | "disconnect") {
+        return Some(EngineEvent::Changed(attributes.remove("container")?));
+    }
+    let id = actor.id?;
+    Some(match action.as_str() {
+        "destroy" => EngineEvent::Removed(id),
+        "rename" => EngineEvent::Renamed(id, attributes.remove("name")?),
+        _ => EngineEvent::Changed(id),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(json: &str) -> Option<EngineEvent> {
+        event(serde_json::from_str(json).unwrap())
+    }
+
+    /// As dockerd 20.10 writes them.
+    #[test]
+    fn events_are_read() {
+        let json = r#"{"Type":"container","Action":"rename","Actor":{"ID":"ab",
+            "Attributes":{"image":"ubuntu","name":"new","oldName":"/old"}},"scope":"local","time":1}"#;
+        let renamed = EngineEvent::Renamed("ab".into(), "new".into());
+        assert_eq!(read(json), Some(renamed));
+        let json = r#"{"Type":"network","Action":"connect","Actor":{"ID":"net",
+            "Attributes":{"container":"ab","name":"mesh","type":"mesh"}}}"#;
+        assert_eq!(read(json), Some(EngineEvent::Changed("ab".into())));
+        let json = r#"{"Type":"container","Action":"destroy","Actor":{"ID":"ab"}}"#;
+        assert_eq!(read(json), Some(EngineEvent::Removed("ab".into())));
+        let json = r#"{"Type":"container","Action":"die","Actor":{"ID":"ab","Attributes":{"exitCode":"137"}}}"#;
+        assert_eq!(read(json), Some(EngineEvent::Changed("ab".into())));
+        for nothing in [
+            "{}",
+            r#"{"Action":"start","Actor":{}}"#,
+            r#"{"Action":"connect","Actor":{"ID":"n"}}"#,
+        ] {
+            assert_eq!(read(nothing), None);
+        }
+    }
+}

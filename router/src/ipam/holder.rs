@@ -1,0 +1,76 @@
+//! Under which name an address is held, so that the same container gets the same one, and operators see whose it is.
+
+use mesh_proto::api::Runtime;
+use mesh_proto::limits::MAX_CONTAINER_ID;
+
+/// Characters of an id that are shown.
+const SHORT_ID: usize = 12;
+/// Characters of the id of an engine's container.
+const FULL_ID: usize = 64;
+
+/// The holder that stands for a container: `docker:web:<id>`. The id is that of the container, or of its preparation.
+pub(crate) fn holder(runtime: Runtime, name: &str, id: &str) -> String {
+    let runtime = match runtime {
+        Runtime::Docker => "docker",
+        Runtime::Podman => "podman",
+        Runtime::Process => "process",
+    };
+    let is_plain = |c: &char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
+    let room = MAX_CONTAINER_ID.saturating_sub(runtime.len() + id.len() + 2);
+    let name: String = name.chars().filter(is_plain).take(room).collect();
+    format!("{runtime}:{name}:{id}")
+}
+
+/// Whether Docker keeps it: it may be stopped, and be plugged by Docker again.
+pub(crate) fn is_dockers(holder: &str) -> bool {
+    holder.starts_with("docker:")
+}
+
+/// What operators call it: the name, or the beginning of the id.
+pub(crate) fn words(holder: &str) -> String {
+    let mut parts = holder.splitn(3, ':').skip(1);
+    match (parts.next(), parts.next()) {
+        (Some(""), Some(id)) => id.chars().take(SHORT_ID).collect(),
+        (Some(name), Some(_)) => name.to_owned(),
+        _ => holder.chars().filter(|c| !c.is_control()).collect(),
+    }
+}
+
+/// What `mesh detach` takes for it: its name, or its id. The id of a preparation is that of a process, and of nothing else.
+pub(crate) fn argument(holder: &str) -> String {
+    let mut parts = holder.splitn(3, ':');
+    let (runtime, name, id) = (parts.next(), parts.next(), parts.next());
+    match (runtime, name, id) {
+        (Some("process"), Some(_), Some(id)) => id.to_owned(),
+        (_, Some(""), Some(id)) if id.len() >= FULL_ID => id.chars().take(SHORT_ID).collect(),
+        (_, Some(""), _) | (_, None, _) => "CONTAINER (see mesh ps)".to_owned(),
+        (_, Some(name), _) => name.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn holders_are_bounded_and_readable() {
+        let id = "0123456789abcdef".repeat(4);
+        let web = holder(Runtime::Docker, "web", &id);
+        assert_eq!(words(&web), "web");
+        assert!(is_dockers(&web));
+        let nameless = holder(Runtime::Podman, "", &id);
+        assert_eq!(words(&nameless), "0123456789ab");
+        assert!(!is_dockers(&nameless));
+        let long = holder(Runtime::Process, &"n:\n".repeat(200), &id);
+        assert_eq!(long.len(), MAX_CONTAINER_ID);
+        assert!(long.ends_with(&id));
+        assert_eq!(words("other\nversion"), "otherversion");
+        assert_eq!(argument(&web), "web");
+        assert_eq!(argument(&nameless), "0123456789ab");
+        assert_eq!(argument(&holder(Runtime::Process, "sleep", "0a1b")), "0a1b");
+        assert_eq!(
+            argument(&holder(Runtime::Docker, "", "0a1b")),
+            "CONTAINER (see mesh ps)"
+        );
+    }
+}

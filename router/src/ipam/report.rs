@@ -1,0 +1,83 @@
+//! What operators see of addresses.
+
+use mesh_proto::api::ipam::{IpamAllocation, IpamLoan, IpamOwner, IpamReport, IpamWaiting};
+use mesh_proto::ids::PeerId;
+use mesh_proto::ipam::Want;
+use mesh_proto::time::Instant;
+
+use super::{Addresses, holder};
+
+impl Addresses {
+    pub(super) fn report(&self, me: PeerId, now: Instant) -> IpamReport {
+        let name = |id: &PeerId| self.names.of(id);
+        let owners = self.ipam.owners().into_iter().map(|owner| IpamOwner {
+            peer: name(&owner.peer),
+            id: owner.peer.to_string(),
+            is_self: owner.peer == me,
+            addresses: owner.addresses,
+            slices: owner.slices,
+            pending: owner.pending,
+            reachable: owner.reachable,
+        });
+        let allocations = self.ipam.allocations().map(|a| IpamAllocation {
+            address: format!("{}/{}", a.addr, a.prefix),
+            container: holder::words(a.container),
+            explicit: a.explicit,
+            lent_by: a.lent_by.as_ref().map(name).unwrap_or_default(),
+        });
+        let loans = self.ipam.loans().map(|(addr, peer)| IpamLoan {
+            address: addr.to_string(),
+            peer: name(&peer),
+        });
+        let error = self.progress.borrow().error.clone();
+        let error = error.map(|error| {
+            format!("the journal of addresses cannot be written, so nothing is allocated: {error}")
+        });
+        let advice = self.notice.clone().into_iter().chain(error);
+        IpamReport {
+            off: String::new(),
+            range: self.pool.range.to_string(),
+            default_subnet: self.pool.default_subnet.to_string(),
+            owners: owners.collect(),
+            free: self.ipam.space().free,
+            allocations: allocations.collect(),
+            loans: loans.collect(),
+            waiting: self.waiting(now),
+            advice: advice
+                .chain(self.ipam.advice(&name, &holder::argument))
+                .collect(),
+        }
+    }
+
+    pub(super) fn waiting(&self, now: Instant) -> Vec<IpamWaiting> {
+        let name = |id: &PeerId| self.names.of(id);
+        let waiting = self.ipam.waiting().map(|w| IpamWaiting {
+            caller_pid: self
+                .asking
+                .get(&w.request)
+                .map_or(0, |asking| asking.caller),
+            container: holder::words(w.container),
+            want: match w.want {
+                Want::Subnet(subnet) => format!("an address of {subnet}"),
+                Want::Address(addr) => addr.to_string(),
+            },
+            why: w.why.words(&name),
+            left: w.deadline.since(now).as_secs_f64(),
+        });
+        let mut waiting: Vec<IpamWaiting> = waiting.collect();
+        // Granted, and not on disk yet: the state machine does not wait, its caller does.
+        if let Some(error) = &self.progress.borrow().error {
+            for asking in self.asking.values() {
+                waiting.retain(|w| w.caller_pid != asking.caller);
+                waiting.push(IpamWaiting {
+                    caller_pid: asking.caller,
+                    container: holder::words(&asking.holder),
+                    want: "an address".to_owned(),
+                    why: format!("the journal of addresses cannot be written: {error}"),
+                    left: 0.0,
+                });
+            }
+        }
+        waiting
+    }
+}

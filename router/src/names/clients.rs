@@ -1,0 +1,118 @@
+//! Where queries are answered, and to whom: the containers of this host and the host itself, nobody else.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use ipnet::IpNet;
+use mesh_sys::error::SysError;
+use mesh_sys::netlink::{Link, Netlink};
+
+use super::settings::DNS_PORT;
+
+/// Docker's bridge for containers that were not put on another network.
+pub(super) const DOCKER_BRIDGE: &str = "docker0";
+/// Least time between two looks at the host's addresses because of a client that is not known.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+
+/// Whom the server answers.
+#[derive(Debug)]
+pub(super) struct Clients {
+    /// The mesh's own bridge.
+    bridge: String,
+    nets: ArcSwap<Vec<IpNet>>,
+    looked: Mutex<Option<Instant>>,
+}
+
+impl Clients {
+    pub(super) fn new(bridge: &str) -> Self {
+        Self {
+            bridge: bridge.to_owned(),
+            nets: ArcSwap::default(),
+            looked: Mutex::default(),
+        }
+    }
+
+    /// Whether this address is the host's, or of a container that is on one of its bridges.
+    pub(super) fn allows(&self, ip: IpAddr) -> bool {
+        if ip.is_loopback() || self.knows(ip) {
+            return true;
+        }
+        // It may be on a network that Docker made a moment ago.
+        self.may_look() && self.look().is_ok() && self.knows(ip)
+    }
+
+    /// Looks at the host's addresses.
+    pub(super) fn look(&self) -> Result<(), SysError> {
+        let mut netlink = Netlink::open()?;
+        let links = netlink.links()?;
+        let found = netlink.addresses()?.into_iter().filter_map(|entry| {
+            let link = links.iter().find(|l| l.index == entry.link)?;
+            let is_ours = link.name == self.bridge;
+            Some(match is_of_containers(link, &links) && !is_ours {
+                true => entry.address.trunc(),
+                false => IpNet::from(entry.address.addr()),
+            })
+        });
+        self.nets.store(std::sync::Arc::new(found.collect()));
+        Ok(())
+    }
+
+    fn knows(&self, ip: IpAddr) -> bool {
+        self.nets.load().iter().any(|net| net.contains(&ip))
+    }
+
+    fn may_look(&self) -> bool {
+        let mut looked = self.looked.lock().unwrap_or_else(PoisonError::into_inner);
+        let may = looked.is_none_or(|at| at.elapsed() >= LOOK_AGAIN);
+        if may {
+            *looked = Some(Instant::now());
+        }
+        may
+    }
+}
+
+/// A bridge without a way out of the host: only containers are on it.
+fn is_of_containers(link: &Link, links: &[Link]) -> bool {
+    let is_bridge = |l: &Link| l.kind.as_deref() == Some("bridge");
+    // A physical interface has no kind.
+    let leads_out = |port: &Link| port.master == Some(link.index) && port.kind.is_none();
+    is_bridge(link) && !links.iter().any(leads_out)
+}
+
+/// The address of Docker's bridge, of IPv4 if it has one; nothing while there is none.
+pub(super) fn docker_address() -> Result<Option<SocketAddr>, SysError> {
+    let mut netlink = Netlink::open()?;
+    let Some(link) = netlink.link_by_name(DOCKER_BRIDGE)? else {
+        return Ok(None);
+    };
+    let mut ips: Vec<IpAddr> = netlink
+        .addresses()?
+        .into_iter()
+        .filter(|entry| entry.link == link.index)
+        .map(|entry| entry.address.addr())
+        .filter(|ip| !is_link_local(*ip))
+        .collect();
+    ips.sort();
+    Ok(ips.first().map(|ip| SocketAddr::new(*ip, DNS_PORT)))
+}
+
+/// Not without an interface.
+fn is_link_local(ip: IpAddr) -> bool {
+    matches!(ip, IpAddr::V6(v6) if (v6.segments()[0] & 0xffc0) == 0xfe80)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_host_itself_is_answered_and_strangers_are_not() {
+        let clients = Clients::new("mesh");
+        assert!(clients.allows(IpAddr::from([127, 0, 0, 1])));
+        assert!(!clients.allows(IpAddr::from([192, 0, 2, 1])));
+        let own = clients.nets.load();
+        assert!(own.iter().any(|net| net.addr().is_loopback()), "{own:?}");
+    }
+}

@@ -1,0 +1,120 @@
+//! What a container is called and exposes, as its engine tells it.
+
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+
+use mesh_proto::names::{Domain, MeshName, Port, Transport};
+
+use crate::engine::Container;
+
+/// Where the host keeps the names of services.
+const SERVICES: &str = "/etc/services";
+
+/// Names and ports.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Details {
+    /// The one that everybody knows: it may have another one since its attachment was told.
+    pub(super) name: String,
+    pub(super) names: Vec<MeshName>,
+    pub(super) ports: Vec<Port>,
+}
+
+impl Details {
+    pub(super) fn of(container: &Container, domain: &Domain) -> Self {
+        // Engines call every container by the beginning of its id, too; nobody else does.
+        let is_own = |name: &&String| !name.is_empty() && !container.id.starts_with(name.as_str());
+        let hostname = [&container.hostname].into_iter().filter(is_own);
+        // A host name of another domain is none of ours.
+        let mut names: Vec<MeshName> = hostname
+            .filter_map(|name| MeshName::parse(name, domain).ok())
+            .collect();
+        let aliases = container.aliases.iter().filter(is_own);
+        names.extend(aliases.filter_map(|name| MeshName::relative(name).ok()));
+        Self {
+            name: container.name.clone(),
+            names,
+            ports: container.exposed.iter().filter_map(|p| port(p)).collect(),
+        }
+    }
+}
+
+/// `80/tcp`.
+fn port(text: &str) -> Option<Port> {
+    static KNOWN: LazyLock<BTreeMap<String, String>> =
+        LazyLock::new(|| services(&std::fs::read_to_string(SERVICES).unwrap_or_default()));
+    let (number, transport) = text.split_once('/')?;
+    Some(Port {
+        number: number.parse().ok()?,
+        transport: match transport {
+            "tcp" => Transport::Tcp,
+            "udp" => Transport::Udp,
+            "sctp" => Transport::Sctp,
+            _ => return None,
+        },
+        service: KNOWN.get(text).cloned().unwrap_or_default(),
+    })
+}
+
+/// `80/tcp` → `http`, from lines like `http 80/tcp www # WorldWideWeb`.
+fn services(text: &str) -> BTreeMap<String, String> {
+    let mut known = BTreeMap::new();
+    for line in text.lines() {
+        let mut words = line
+            .split('#')
+            .next()
+            .unwrap_or_default()
+            .split_whitespace();
+        if let (Some(name), Some(port)) = (words.next(), words.next()) {
+            known
+                .entry(port.to_owned())
+                .or_insert_with(|| name.to_ascii_lowercase());
+        }
+    }
+    known
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(hostname: &str, aliases: &[&str], exposed: &[&str]) -> (Vec<String>, Vec<u16>) {
+        let owned = |list: &[&str]| list.iter().map(ToString::to_string).collect();
+        let container = Container {
+            id: "0123456789abcdef".into(),
+            hostname: hostname.into(),
+            aliases: owned(aliases),
+            exposed: owned(exposed),
+            ..Container::default()
+        };
+        let details = Details::of(&container, &Domain::parse("mesh.local").unwrap());
+        let names = details.names.iter().map(ToString::to_string).collect();
+        (names, details.ports.iter().map(|p| p.number).collect())
+    }
+
+    #[test]
+    fn names_are_those_that_people_gave() {
+        for (hostname, aliases, names) in [
+            ("www", &["shop", "0123456789ab"][..], &["www", "shop"][..]),
+            ("WWW.mesh.local", &["a.b"], &["www", "a.b"]),
+            ("www.example.org", &["a b", ""], &[]),
+            ("0123456789ab", &[], &[]),
+        ] {
+            assert_eq!(of(hostname, aliases, &[]).0, names, "{hostname}");
+        }
+    }
+
+    #[test]
+    fn ports_are_read_as_engines_write_them() {
+        let exposed = ["80/tcp", "53/udp", "x/tcp", "80", "1/icmp"];
+        assert_eq!(of("", &[], &exposed).1, [80, 53]);
+    }
+
+    #[test]
+    fn services_have_the_name_that_comes_first() {
+        let text = "# all\nhttp\t\t80/tcp\t\twww # Web\nDomain 53/udp\nwww-x 80/tcp\nbad\n";
+        let known = services(text);
+        assert_eq!(known.len(), 2);
+        assert_eq!(known["80/tcp"], "http");
+        assert_eq!(known["53/udp"], "domain");
+    }
+}

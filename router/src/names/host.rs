@@ -1,0 +1,368 @@
+//! The names of this host's containers: stated when they change, within milliseconds of what happens.
+//!
+//! The name that everybody knows a container by comes with its attachment. Host name, aliases and ports are asked of
+//! its engine, which may take its time: until it answers, the first is stated alone.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use mesh_proto::api::{Attached, DnsChange, Runtime};
+use mesh_proto::names::{Added, Container, Domain, Entry, LocalNames, MeshName};
+use mesh_proto::topology::topic::Topic;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::NamesError;
+use super::details::Details;
+use crate::attach::{Announced, Attachments};
+use crate::dns::Told;
+use crate::engine::{Engine, EngineError, EngineEvent};
+use crate::shell::Command;
+use crate::state::{StateError, Store};
+
+/// Answers and events of engines that wait for the task.
+const EVENTS: usize = 256;
+/// Time after which an engine that went away, or did not answer, is asked again.
+const AGAIN: Duration = Duration::from_secs(1);
+/// Questions about one container that an engine leaves unanswered before it is given up until something happens to it.
+const TRIES: usize = 5;
+
+/// What the operator asks.
+pub(super) enum Request {
+    Add(DnsChange, oneshot::Sender<Result<(), NamesError>>),
+    Remove(DnsChange, oneshot::Sender<Result<(), NamesError>>),
+    /// How many names have no room in the statement.
+    LeftOut(oneshot::Sender<usize>),
+}
+
+/// What engines say.
+enum Word {
+    Event(EngineEvent),
+    /// About a container; none if it cannot be asked.
+    Details(String, Option<Details>),
+}
+
+/// The task.
+pub(super) struct Host {
+    attachments: Arc<Attachments>,
+    store: Arc<Store>,
+    commands: mpsc::Sender<Command>,
+    told: Option<mpsc::Sender<Told>>,
+    domain: Domain,
+    local: LocalNames,
+    /// By container: what its engine said last.
+    details: BTreeMap<String, Details>,
+    /// Containers of which an engine is asked, and whether it must be asked again.
+    asked: BTreeMap<String, bool>,
+    words: mpsc::Sender<Word>,
+    heard: mpsc::Receiver<Word>,
+    announced: watch::Receiver<Vec<Announced>>,
+    /// What was stated last.
+    stated: Vec<Entry>,
+}
+
+impl Host {
+    pub(super) fn new(
+        attachments: Arc<Attachments>,
+        store: Arc<Store>,
+        commands: mpsc::Sender<Command>,
+        told: Option<mpsc::Sender<Told>>,
+        domain: Domain,
+    ) -> Result<Self, StateError> {
+        let kept = store.names()?;
+        let (words, heard) = mpsc::channel(EVENTS);
+        Ok(Self {
+            announced: attachments.announced(),
+            attachments,
+            store,
+            commands,
+            told,
+            domain,
+            local: LocalNames::new(kept),
+            details: BTreeMap::new(),
+            asked: BTreeMap::new(),
+            words,
+            heard,
+            stated: Vec::new(),
+        })
+    }
+
+    /// Runs until nobody asks any more.
+    pub(super) async fn run(mut self, mut requests: mpsc::Receiver<Request>) {
+        if let Some(docker) = self.attachments.engines().of(Runtime::Docker) {
+            tokio::spawn(follow(docker, self.words.clone()));
+        }
+        loop {
+            self.refresh();
+            self.state().await;
+            tokio::select! {
+                request = requests.recv() => match request {
+                    Some(request) => self.handle_request(request).await,
+                    None => return,
+                },
+                Ok(()) = self.announced.changed() => {}
+                Some(word) = self.heard.recv() => self.handle_word(word).await,
+            }
+        }
+    }
+
+    async fn handle_word(&mut self, word: Word) {
+        match word {
+            Word::Event(EngineEvent::Connected) => {
+                self.attachments.resolve_owners().await;
+                let known: Vec<String> = self.details.keys().cloned().collect();
+                known.iter().for_each(|id| self.inquire(id));
+            }
+            Word::Event(EngineEvent::Changed(id)) => {
+                self.attachments.resolve_owners().await;
+                if self.details.contains_key(&id) || self.asked.contains_key(&id) {
+                    self.inquire(&id);
+                }
+            }
+            Word::Event(EngineEvent::Renamed(id, name)) => self.attachments.rename(&id, &name),
+            Word::Event(EngineEvent::Removed(id)) => self.forget(|container| container != id),
+            Word::Details(id, details) => {
+                let details = details.unwrap_or_default();
+                if !details.name.is_empty() {
+                    self.attachments.rename(&id, &details.name);
+                }
+                self.details.insert(id.clone(), details);
+                if self.asked.remove(&id) == Some(true) {
+                    self.inquire(&id);
+                }
+            }
+        }
+    }
+
+    /// Makes the containers those that are attached now.
+    fn refresh(&mut self) {
+        self.announced.mark_unchanged();
+        let rows = self.attachments.ps();
+        let here: BTreeSet<&str> = rows.iter().map(|row| row.container.as_str()).collect();
+        self.details.retain(|id, _| here.contains(id.as_str()));
+        for row in &rows {
+            let is_new = !self.details.contains_key(&row.container);
+            let has_engine = row.runtime != Runtime::Process && is_named(row);
+            if is_new && has_engine && !self.asked.contains_key(&row.container) {
+                self.inquire(&row.container);
+            }
+        }
+        let named = rows.iter().filter(|row| is_named(row));
+        let containers = named.map(|row| self.container(row)).collect();
+        self.local.set_containers(containers);
+        // What was changed by hand for a process ends with it; engines tell of their containers' ends.
+        self.forget(|id| !attached_only(id) || here.contains(id));
+    }
+
+    fn container(&self, row: &Attached) -> Container {
+        let details = self.details.get(&row.container);
+        let mut names: Vec<MeshName> = MeshName::relative(&row.name).into_iter().collect();
+        names.extend(details.into_iter().flat_map(|d| d.names.iter().cloned()));
+        let addresses = row.interfaces.iter().filter_map(|i| {
+            let text = i.address.split('/').next().unwrap_or_default();
+            text.parse().ok()
+        });
+        Container {
+            id: row.container.clone(),
+            names,
+            addresses: addresses.collect(),
+            ports: details.map(|d| d.ports.clone()).unwrap_or_default(),
+        }
+    }
+
+    /// Says what changed: to the server of this host at once, to all others by the control plane.
+    async fn state(&mut self) {
+        if self.stated == self.local.entries() {
+            return;
+        }
+        self.stated = self.local.entries().to_vec();
+        if let Some(told) = &self.told {
+            // A server that has ended answers nobody.
+            let _ = told.send(Told::Own(self.stated.clone())).await;
+        }
+        let body = self.local.statement().to_vec();
+        // A control plane that has ended tells nobody.
+        let _ = self.commands.send(Command::Say(Topic::NAMES, body)).await;
+    }
+
+    /// Asks the engine about a container.
+    fn inquire(&mut self, id: &str) {
+        if let Some(again) = self.asked.get_mut(id) {
+            *again = true;
+            return;
+        }
+        self.asked.insert(id.to_owned(), false);
+        let rows = self.attachments.ps();
+        let runtime = rows.iter().find(|r| r.container == id).map(|r| r.runtime);
+        let engine = runtime.and_then(|r| self.attachments.engines().of(r));
+        let (id, domain, words) = (id.to_owned(), self.domain.clone(), self.words.clone());
+        tokio::spawn(async move {
+            let details = match engine {
+                Some(engine) => ask(&*engine, &id, &domain).await,
+                None => None,
+            };
+            // The task has ended.
+            let _ = words.send(Word::Details(id, details)).await;
+        });
+    }
+
+    /// Forgets what was changed by hand for containers that are not there any more.
+    fn forget(&mut self, exists: impl Fn(&str) -> bool) {
+        if self.local.retain(exists)
+            && let Err(error) = self.store.set_names(self.local.kept())
+        {
+            tracing::error!(%error, "names changed by hand are not stored");
+        }
+    }
+
+    async fn handle_request(&mut self, request: Request) {
+        // A caller that hung up does not want its answer.
+        match request {
+            Request::Add(change, done) => {
+                let result = self.add(change).await;
+                let _ = done.send(result);
+            }
+            Request::Remove(change, done) => {
+                let result = self.remove(change).await;
+                let _ = done.send(result);
+            }
+            Request::LeftOut(answer) => {
+                let _ = answer.send(self.local.left_out());
+            }
+        }
+    }
+
+    async fn add(&mut self, change: DnsChange) -> Result<(), NamesError> {
+        let subject = self.subject(&change).await?;
+        let Some(name) = self.name(&change, subject.as_ref())? else {
+            return Err(NamesError::Nothing);
+        };
+        let added = Added {
+            container: subject.map(|s| s.id).unwrap_or_default(),
+            name,
+            addresses: change.addresses.into_iter().collect(),
+        };
+        let before = self.local.kept().clone();
+        self.local.add(added)?;
+        self.keep(before)
+    }
+
+    async fn remove(&mut self, change: DnsChange) -> Result<(), NamesError> {
+        let subject = self.subject(&change).await?;
+        if subject.is_none() && change.name.is_none() {
+            return Err(NamesError::Nothing);
+        }
+        let name = change.name.as_deref();
+        let name = name.map(|n| MeshName::parse(n, &self.domain)).transpose()?;
+        let addresses = change.addresses.iter().copied().collect();
+        let (id, whose) = match &subject {
+            Some(subject) => (subject.id.as_str(), subject.name.clone()),
+            None => ("", "this host".to_owned()),
+        };
+        let before = self.local.kept().clone();
+        match self.local.remove(id, name.as_ref(), &addresses)? {
+            0 => Err(NamesError::NotThere(whose)),
+            _ => self.keep(before),
+        }
+    }
+
+    /// Stores what was changed by hand, or has it as `before`.
+    fn keep(&mut self, before: mesh_proto::names::Kept) -> Result<(), NamesError> {
+        if let Err(error) = self.store.set_names(self.local.kept()) {
+            self.local.set_kept(before);
+            return Err(error.into());
+        }
+        Ok(())
+    }
+
+    /// The name that is meant; a container's own one if none is given.
+    fn name(
+        &self,
+        change: &DnsChange,
+        subject: Option<&Subject>,
+    ) -> Result<Option<MeshName>, NamesError> {
+        Ok(match (&change.name, subject) {
+            (Some(text), _) => Some(MeshName::parse(text, &self.domain)?),
+            (None, Some(subject)) => Some(MeshName::relative(&subject.name)?),
+            (None, None) => None,
+        })
+    }
+
+    async fn subject(&self, change: &DnsChange) -> Result<Option<Subject>, NamesError> {
+        let Some(wanted) = change.container.as_deref() else {
+            return Ok(None);
+        };
+        let rows = self.attachments.ps();
+        let named = |row: &&Attached| row.name == wanted || row.container == wanted;
+        if let Some(row) = rows.into_iter().find(|row| named(&row)) {
+            return Ok(Some(Subject {
+                id: row.container,
+                name: row.name,
+            }));
+        }
+        // One that is not on the mesh now: its names are there when it is.
+        let found = self.attachments.engines().find(None, wanted).await;
+        let (_, container) = match found {
+            Err(EngineError::Unavailable(_)) => {
+                return Err(EngineError::NoContainer(wanted.to_owned()).into());
+            }
+            found => found?,
+        };
+        Ok(Some(Subject {
+            id: container.id,
+            name: container.name,
+        }))
+    }
+}
+
+/// A container of this host.
+struct Subject {
+    id: String,
+    name: String,
+}
+
+/// Whether what is shown as the name is one: until an owner is known, it is a part of an id of ours.
+fn is_named(row: &Attached) -> bool {
+    !row.container.starts_with(&row.name)
+}
+
+/// Whether this is the id of something that is known by its attachment only. Engines' ids have 64 digits.
+fn attached_only(id: &str) -> bool {
+    id.len() < 64
+}
+
+/// What the engine says of a container; none when it does not know it, or after a while of silence.
+async fn ask(engine: &dyn Engine, id: &str, domain: &Domain) -> Option<Details> {
+    for _ in 0..TRIES {
+        match engine.inspect(id).await {
+            Ok(container) => return Some(Details::of(&container, domain)),
+            Err(EngineError::NoContainer(_)) => return None,
+            Err(_) => tokio::time::sleep(AGAIN).await,
+        }
+    }
+    None
+}
+
+/// Passes on what an engine tells, and asks again when it was away. Ends with the task.
+async fn follow(engine: Arc<dyn Engine>, words: mpsc::Sender<Word>) {
+    let (sender, mut events) = mpsc::channel(EVENTS);
+    let pass = async {
+        while let Some(event) = events.recv().await {
+            if words.send(Word::Event(event)).await.is_err() {
+                return;
+            }
+        }
+    };
+    let tell = async {
+        loop {
+            if let Err(error) = engine.follow(sender.clone()).await {
+                tracing::debug!("no news of containers: {error}");
+            }
+            tokio::time::sleep(AGAIN).await;
+        }
+    };
+    tokio::select! {
+        () = pass => {}
+        () = tell => {}
+    }
+}

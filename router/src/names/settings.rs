@@ -1,0 +1,121 @@
+//! What the operator says of names, checked.
+
+use std::net::{IpAddr, SocketAddr};
+
+use anyhow::{Context, bail};
+use mesh_proto::names::Domain;
+
+/// Default of `--dns-domain`.
+pub const DEFAULT_DOMAIN: &str = "mesh.local";
+/// Default of `--dns-ttl`, in seconds: who has asked may be wrong for so long about a container that has gone.
+pub const DEFAULT_TTL: u32 = 1;
+/// A day, in seconds.
+const MAX_TTL: u32 = 86_400;
+/// Port of DNS.
+pub(super) const DNS_PORT: u16 = 53;
+
+/// How names are answered on this host.
+#[derive(Clone, Debug)]
+pub struct DnsSettings {
+    /// Whether there is a server; the names of this host's containers are told to others in any case.
+    pub enabled: bool,
+    /// The domain of the mesh.
+    pub domain: Domain,
+    /// How long clients may keep an answer, in seconds.
+    pub ttl: u32,
+    /// Where to listen; empty for the address of Docker's bridge.
+    pub listen: Vec<SocketAddr>,
+}
+
+/// The same as typed.
+pub(crate) struct Typed<'a> {
+    pub(crate) off: bool,
+    pub(crate) domain: Option<&'a str>,
+    pub(crate) ttl: Option<u32>,
+    pub(crate) listen: &'a [String],
+}
+
+impl DnsSettings {
+    /// Fills in defaults and checks.
+    ///
+    /// # Errors
+    /// One line that names the option and what is wrong with it.
+    pub(crate) fn settle(typed: &Typed<'_>) -> anyhow::Result<Self> {
+        let domain = typed.domain.unwrap_or(DEFAULT_DOMAIN);
+        let domain = Domain::parse(domain).with_context(|| "--dns-domain".to_owned())?;
+        let ttl = typed.ttl.unwrap_or(DEFAULT_TTL);
+        if ttl > MAX_TTL {
+            bail!("--dns-ttl {ttl}: must be 0 to {MAX_TTL} seconds");
+        }
+        if typed.off && !typed.listen.is_empty() {
+            bail!("--no-dns and --dns-listen contradict one another; leave one out");
+        }
+        let listen = typed.listen.iter().map(|text| address(text));
+        Ok(Self {
+            enabled: !typed.off,
+            domain,
+            ttl,
+            listen: listen.collect::<anyhow::Result<_>>()?,
+        })
+    }
+}
+
+fn address(text: &str) -> anyhow::Result<SocketAddr> {
+    let with_port = text.parse::<SocketAddr>();
+    let alone = |_| {
+        text.parse::<IpAddr>()
+            .map(|ip| SocketAddr::new(ip, DNS_PORT))
+    };
+    let Ok(address) = with_port.or_else(alone) else {
+        bail!("--dns-listen {text}: must be an address of this host, like 172.17.0.1");
+    };
+    // Answers would leave from whatever address the system prefers, and clients would not take them.
+    if address.ip().is_unspecified() || address.port() == 0 {
+        bail!("--dns-listen {text}: must be one address and port; give the option several times");
+    }
+    Ok(address)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settle(off: bool, domain: Option<&str>, ttl: Option<u32>, listen: &[&str]) -> String {
+        let listen: Vec<String> = listen.iter().map(ToString::to_string).collect();
+        let typed = Typed {
+            off,
+            domain,
+            ttl,
+            listen: &listen,
+        };
+        match DnsSettings::settle(&typed) {
+            Ok(s) => format!("{} {} {} {:?}", s.enabled, s.domain, s.ttl, s.listen),
+            Err(error) => format!("{error:#}"),
+        }
+    }
+
+    #[test]
+    fn defaults_and_what_was_typed() {
+        assert_eq!(settle(false, None, None, &[]), "true mesh.local 1 []");
+        let typed = settle(
+            false,
+            Some("Corp.Example."),
+            Some(0),
+            &["10.0.0.1", "[fd00::1]:5353"],
+        );
+        assert_eq!(typed, "true corp.example 0 [10.0.0.1:53, [fd00::1]:5353]");
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        for (said, about) in [
+            (settle(false, Some("a b"), None, &[]), "--dns-domain"),
+            (settle(false, None, Some(86_401), &[]), "--dns-ttl 86401"),
+            (settle(false, None, None, &["eth0"]), "--dns-listen eth0"),
+            (settle(false, None, None, &["0.0.0.0"]), "one address"),
+            (settle(true, None, None, &["10.0.0.1"]), "--no-dns"),
+        ] {
+            assert!(said.contains(about), "{said}");
+        }
+    }
+}

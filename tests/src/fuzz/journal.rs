@@ -1,0 +1,52 @@
+//! The file of the journal of addresses.
+
+use mesh_proto::ids::PeerId;
+use mesh_proto::ipam::{Config, Ipam, Output, RequestId, Slicing};
+use mesh_proto::time::Instant;
+use mesh_router::ipam::{entries, file};
+
+fn config() -> Config {
+    let range = "10.32.0.0/24".parse().expect("a range");
+    Config {
+        me: PeerId([1; 16]),
+        epoch: 1,
+        slicing: Slicing::new(range).expect("a range"),
+        auto_reclaim: None,
+    }
+}
+
+/// Whatever a file says can be written again, and leads to a state or is refused.
+pub(super) fn target(data: &[u8]) {
+    let Ok(all) = entries(data) else {
+        return;
+    };
+    assert_eq!(entries(&file(&all)).as_ref(), Ok(&all));
+    let replayed = Ipam::new(config(), all.iter().map(Vec::as_slice), Instant::ZERO);
+    if let Ok(ipam) = replayed {
+        let short = ipam.snapshot();
+        let again = Ipam::new(config(), short.iter().map(Vec::as_slice), Instant::ZERO);
+        assert_eq!(again.expect("our own").digest(), ipam.digest());
+    }
+}
+
+/// A file, and one with an entry more that is not one.
+pub(super) fn seeds() -> Vec<Vec<u8>> {
+    let mut ipam = Ipam::new(config(), [], Instant::ZERO).expect("a new journal");
+    let subnet = "10.32.0.0/28".parse().expect("a subnet");
+    let now = Instant::ZERO;
+    for n in 0..3 {
+        let container = format!("docker:web:{n}");
+        ipam.allocate(RequestId(n), &container, subnet, now, now)
+            .expect("room");
+    }
+    let mut all = Vec::new();
+    while let Some(output) = ipam.poll_output() {
+        if let Output::Persist { position, entry } = output {
+            all.push(entry);
+            ipam.persisted(position, now);
+        }
+    }
+    let whole = file(&all);
+    all.push(vec![1, 99]);
+    vec![whole, file(&all), file(&[])]
+}

@@ -1,0 +1,178 @@
+//! Everything about names that comes from outside. The first byte says what the rest is.
+
+use core::net::SocketAddr;
+use std::sync::LazyLock;
+
+use mesh_proto::entropy::SeededEntropy;
+use mesh_proto::ids::{PeerId, Version};
+use mesh_proto::limits::{MAX_DNS_UDP, MAX_UPSTREAMS};
+use mesh_proto::names::{
+    Container, Domain, Judgement, LocalNames, MeshName, Names, Port, Settings, Transport, Verdict,
+    Way, answer, decode, upstreams,
+};
+
+use super::fixture::{START, id};
+
+/// What a server is asked in this target.
+const ID: u16 = 0x1234;
+
+static SETTINGS: LazyLock<Settings> = LazyLock::new(|| Settings {
+    domain: Domain::parse("mesh.local").expect("a domain"),
+    ttl: 1,
+    ranges: vec!["10.32.0.0/12".parse().expect("a range")],
+});
+
+fn container(name: &str, last: u8) -> Container {
+    Container {
+        id: format!("{last:064x}"),
+        names: vec![MeshName::relative(name).expect("a name")],
+        addresses: vec![[10, 32, 0, last].into()],
+        ports: vec![Port {
+            number: 80,
+            transport: Transport::Tcp,
+            service: "http".to_owned(),
+        }],
+    }
+}
+
+fn host(containers: Vec<Container>) -> LocalNames {
+    let mut host = LocalNames::default();
+    host.set_containers(containers);
+    host
+}
+
+fn view() -> Names {
+    let mut names = Names::new(id(0), START);
+    let web = (1..60).map(|n| container("web", n));
+    let host = host(web.chain([container("a.b", 99)]).collect());
+    names.set_own(host.entries().to_vec());
+    names.settle();
+    names
+}
+
+/// No input does harm; what is said is of the form of the protocol and no longer than promised.
+pub(super) fn target(data: &[u8]) {
+    let Some((kind, data)) = data.split_first() else {
+        return;
+    };
+    match kind % 5 {
+        0 => check_query(data, Way::Udp),
+        1 => check_query(data, Way::Tcp),
+        2 => check_statement(data),
+        3 => check_reply(data),
+        _ => {
+            let text = String::from_utf8_lossy(data);
+            let ours: SocketAddr = ([10, 0, 0, 1], 53).into();
+            let found = upstreams(&text, |server| server == ours);
+            assert!(found.servers.len() <= MAX_UPSTREAMS && !found.servers.contains(&ours));
+        }
+    }
+}
+
+fn ask(query: &[u8], way: Way) -> (Verdict, Vec<u8>) {
+    static VIEW: LazyLock<Names> = LazyLock::new(view);
+    let mut out = Vec::new();
+    let mut dice = SeededEntropy::new(1);
+    let verdict = answer(query, way, &VIEW, &SETTINGS, START, &mut dice, &mut out);
+    (verdict, out)
+}
+
+fn check_query(query: &[u8], way: Way) {
+    let (verdict, out) = ask(query, way);
+    match verdict {
+        Verdict::Answer => {
+            assert!(out.len() >= 12 && out[..2] == query[..2] && out[2] & 0x80 != 0);
+            assert!(way == Way::Tcp || out.len() <= MAX_DNS_UDP);
+            assert_eq!(ask(&out, way).0, Verdict::Drop, "nobody answers answers");
+        }
+        Verdict::Forward(forwarded) => {
+            let again = ask(&forwarded.query(ID), Way::Udp).0;
+            assert!(
+                matches!(again, Verdict::Forward(_)),
+                "it is asked on as it was"
+            );
+            let mut out = Vec::new();
+            forwarded.fail(&mut out);
+            assert!(out.len() <= query.len() + 11 && out[..2] == query[..2]);
+        }
+        Verdict::Drop => {}
+    }
+}
+
+fn check_statement(bytes: &[u8]) {
+    let mut names = view();
+    let origin = PeerId([9; 16]);
+    names.set_reachable(origin, true);
+    let shown = names.zone().iter().count();
+    let version = Version { epoch: 1, seq: 1 };
+    let taken = names.handle_statement(origin, version, bytes);
+    let read = decode(bytes);
+    assert_eq!(taken.is_ok(), read.is_ok() || bytes.is_empty());
+    let stated = read.map_or(0, |entries| entries.len());
+    assert_eq!(names.zone().iter().count(), shown + stated);
+    names.forget(&origin);
+    assert_eq!(names.zone().iter().count(), shown, "nothing stays");
+    assert_eq!(names.zone().pairs(), 0);
+}
+
+/// A server answers a query for example.org with these bytes.
+fn check_reply(reply: &[u8]) {
+    let (Verdict::Forward(forwarded), _) = ask(&query("example.org", 1), Way::Udp) else {
+        panic!("example.org is not of the mesh");
+    };
+    let judgement = forwarded.judge(ID, reply);
+    let mut out = Vec::new();
+    forwarded.reply(reply, &mut out);
+    assert!(out.len() <= 512);
+    if judgement == Judgement::Answer {
+        assert!(out.len() >= 12 && out[2] & 0x80 != 0 && out[..2] == [0, 7]);
+    }
+}
+
+fn query(name: &str, rtype: u8) -> Vec<u8> {
+    let mut out = vec![0, 7, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
+    for label in name.split('.') {
+        out.push(u8::try_from(label.len()).unwrap_or_default());
+        out.extend_from_slice(label.as_bytes());
+    }
+    out.extend_from_slice(&[0, 0, rtype, 0, 1]);
+    out
+}
+
+pub(super) fn seeds() -> Vec<Vec<u8>> {
+    let of = |kind: u8, rest: &[u8]| [&[kind][..], rest].concat();
+    let mut seeds = Vec::new();
+    for (name, rtype) in [
+        ("WEB.mesh.local", 1),
+        ("web", 28),
+        ("web.mesh.local", 255),
+        ("_http._tcp.web.mesh.local", 33),
+        ("10-32-0-1.web.mesh.local", 1),
+        ("1.0.32.10.in-addr.arpa", 12),
+        ("mesh.local", 6),
+        ("nobody.mesh.local", 1),
+        ("b.mesh.local", 1),
+        ("localhost", 1),
+        ("example.org", 1),
+    ] {
+        seeds.push(of(0, &query(name, rtype)));
+    }
+    let mut edns = query("web.mesh.local", 1);
+    edns[11] = 1;
+    edns.extend_from_slice(&[0, 0, 41, 4, 208, 0, 0, 0, 0, 0, 0]);
+    seeds.push(of(0, &edns));
+    seeds.push(of(1, &edns));
+    seeds.push(of(2, &[1, 0]));
+    let host = host(vec![container("web", 1), container("a.b", 2)]);
+    seeds.push(of(2, host.statement()));
+    let mut reply = query("example.org", 1);
+    reply[..4].copy_from_slice(&[0x12, 0x34, 0x81, 0x80]);
+    reply[7] = 1;
+    reply.extend_from_slice(&[0xc0, 12, 0, 1, 0, 1, 0, 0, 1, 44, 0, 4, 192, 0, 2, 1]);
+    seeds.push(of(3, &reply));
+    seeds.push(of(
+        4,
+        b"search x\nnameserver 10.0.0.1\nnameserver fd00::1\n",
+    ));
+    seeds
+}

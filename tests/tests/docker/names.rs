@@ -1,0 +1,207 @@
+//! Containers of real engines by their names, as they ask for them: with the files that their engine gave them.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use mesh_tests::{Host, Outcome, Setup, wait_until, with_testbed};
+
+use crate::{full_mesh, run, run_with};
+
+/// In this time all hosts know that a container has come, has another name, or has gone.
+const SOON: Duration = Duration::from_secs(1);
+/// After a restart, of which Docker alone takes some.
+const RESTART: Duration = Duration::from_secs(20);
+
+/// Runs a line on the host with the network and the `resolv.conf` of a container: the images have no C library.
+fn inside(host: &Host, container: &str, line: &str) -> Result<Outcome> {
+    let pid = host
+        .docker(&["inspect", "-f", "{{.State.Pid}}", container])?
+        .ok()?;
+    // A file of another mount namespace cannot be bound, only a copy of it.
+    let conf = format!("/run/resolv-{container}.conf");
+    host.shell(&format!(
+        "cat /proc/{pid}/root/etc/resolv.conf >{conf}; nsenter -t {pid} -n unshare -m sh -c 'mount --bind {conf} /etc/resolv.conf && {line}'"
+    ))
+}
+
+/// Waits until the mesh of this host knows a name by these addresses; by none, if it is to be gone.
+fn known(host: &Host, within: Duration, name: &str, addresses: &str) -> Result<()> {
+    let what = format!("{name} is '{addresses}' on {}", host.name());
+    wait_until(within, &what, || {
+        let outcome = host.mesh(&["dns-lookup", name])?;
+        ensure!(outcome.stdout.trim() == addresses, "{outcome}");
+        Ok(())
+    })
+}
+
+/// From each container, each other by its name, with and without the domain.
+fn all_reach_all_by_name(hosts: &[Host], names: &[&str]) -> Result<()> {
+    for (host, from) in hosts.iter().zip(names) {
+        for to in names {
+            for name in [(*to).to_owned(), format!("{to}.mesh.local")] {
+                wait_until(
+                    Duration::from_secs(10),
+                    &format!("{from} reaches {name}"),
+                    || inside(host, from, &format!("ping -n -c 1 -W 1 {name}"))?.ok(),
+                )?;
+            }
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn containers_reach_one_another_by_name_from_every_host() -> Result<()> {
+    with_testbed(&Setup::hosts(3).engines(), |bed| {
+        full_mesh(bed)?;
+        let names = ["web1", "web2", "web3"];
+        for (n, (host, name)) in bed.hosts().iter().zip(names).enumerate() {
+            let address = format!("10.2.1.{}", n + 1);
+            run_with(
+                host,
+                &format!("{address}/24"),
+                name,
+                &["-h", &format!("www{n}.mesh.local"), "--expose", "80"],
+            )?;
+            for other in bed.hosts() {
+                known(other, SOON, name, &address)?;
+                known(other, SOON, &format!("www{n}"), &address)?;
+            }
+        }
+        all_reach_all_by_name(bed.hosts(), &names)?;
+        // The resolver of the image itself, and what only our server knows: a service on another host.
+        let host = bed.host(1);
+        let said = host
+            .docker(&["exec", "web1", "nslookup", "web3.mesh.local"])?
+            .ok()?;
+        ensure!(said.contains("10.2.1.3"), "{said}");
+        let ask = "dig +short +tries=1 SRV _80._tcp.web3.mesh.local";
+        let said = inside(host, "web1", ask)?.ok()?;
+        ensure!(said == "0 0 80 10-2-1-3.web3.mesh.local.", "{said}");
+        let said = inside(host, "web1", "getent hosts web2")?.ok()?;
+        ensure!(said.starts_with("10.2.1.2"), "{said}");
+        let said = inside(host, "web1", "dig +short -x 10.2.1.2")?.ok()?;
+        ensure!(said.contains("web2.mesh.local."), "{said}");
+        // The host itself asks where its containers do.
+        let said = host
+            .exec(&["dig", "+short", "@172.17.0.1", "web2.mesh.local"])?
+            .ok()?;
+        ensure!(said == "10.2.1.2", "{said}");
+        Ok(())
+    })
+}
+
+#[test]
+fn names_follow_what_engines_do() -> Result<()> {
+    with_testbed(&Setup::hosts(3).engines(), |bed| {
+        full_mesh(bed)?;
+        let (one, two) = (bed.host(1), bed.host(2));
+        let everywhere = |within, name: &str, addresses: &str| -> Result<()> {
+            let mut hosts = bed.hosts().iter();
+            hosts.try_for_each(|host| known(host, within, name, addresses))
+        };
+        run(one, "10.2.1.1/24", "web")?;
+        everywhere(SOON, "web", "10.2.1.1")?;
+        one.docker(&["rename", "web", "front"])?.ok()?;
+        everywhere(SOON, "front", "10.2.1.1")?;
+        everywhere(SOON, "web", "")?;
+        let listed = one.ps()?;
+        ensure!(listed[0].name == "front", "{listed:?}");
+
+        let pid = one
+            .docker(&["inspect", "-f", "{{.State.Pid}}", "front"])?
+            .ok()?;
+        one.exec(&["kill", "-KILL", &pid])?.ok()?;
+        everywhere(SOON, "front", "")?;
+        one.docker(&["start", "front"])?.ok()?;
+        everywhere(SOON, "front", "10.2.1.1")?;
+
+        // Renamed while the router was away.
+        one.kill_router()?;
+        known(two, SOON, "front", "")?;
+        one.docker(&["rename", "front", "back"])?.ok()?;
+        one.launch(&[])?;
+        everywhere(RESTART, "back", "10.2.1.1")?;
+        everywhere(SOON, "front", "")?;
+        one.docker(&["rm", "-f", "back"])?.ok()?;
+        everywhere(SOON, "back", "")?;
+
+        // One that is attached while it runs.
+        two.docker(&["run", "-d", "--name", "late", "ubuntu", "sleep", "1000"])?
+            .ok()?;
+        two.mesh(&["attach", "10.2.1.9/24", "late"])?.ok()?;
+        everywhere(SOON, "late", "10.2.1.9")?;
+        two.docker(&["rename", "late", "later"])?.ok()?;
+        everywhere(SOON, "later", "10.2.1.9")?;
+        two.docker(&["kill", "later"])?.ok()?;
+        everywhere(SOON, "later", "")
+    })
+}
+
+#[test]
+fn whoever_is_told_or_tells_otherwise() -> Result<()> {
+    with_testbed(&Setup::hosts(1).engines(), |bed| {
+        let host = bed.host(1);
+        host.launch(&[])?;
+        let args = host.mesh(&["dns-args"])?.ok()?;
+        ensure!(args == "--dns=172.17.0.1 --dns-search=mesh.local", "{args}");
+        let settings = |name: &str| {
+            let format = "{{.HostConfig.Dns}} {{.HostConfig.DnsSearch}}";
+            host.docker(&["inspect", "-f", format, name])?.ok()
+        };
+        run(host, "10.2.1.1/24", "told")?;
+        ensure!(settings("told")? == "[172.17.0.1] [mesh.local]");
+        host.mesh(&[
+            "run",
+            "--without-dns",
+            "10.2.1.2/24",
+            "--name",
+            "not",
+            "ubuntu",
+            "sleep",
+            "9",
+        ])?
+        .ok()?;
+        ensure!(settings("not")? == "[] []", "{}", settings("not")?);
+        run_with(host, "10.2.1.3/24", "own", &["--dns", "192.0.2.1"])?;
+        ensure!(settings("own")? == "[192.0.2.1] []", "{}", settings("own")?);
+        // A plain container of Docker asks it as well, if it is told to; names of the mesh and of nobody else.
+        let line = format!("docker run -d --name plain {args} ubuntu sleep 1000");
+        host.shell(&line)?.ok()?;
+        let said = inside(host, "plain", "dig +short told.mesh.local")?.ok()?;
+        ensure!(said == "10.2.1.1", "{said}");
+        Ok(())
+    })
+}
+
+#[test]
+fn strangers_are_not_answered() -> Result<()> {
+    with_testbed(&Setup::hosts(2).engines(), |bed| {
+        full_mesh(bed)?;
+        let (one, two) = (bed.host(1), bed.host(2));
+        run(one, "10.2.1.1/24", "web")?;
+        let ask = [
+            "dig",
+            "@172.17.0.1",
+            "+short",
+            "+tries=1",
+            "+time=1",
+            "web.mesh.local",
+        ];
+        ensure!(one.exec(&ask)?.ok()? == "10.2.1.1");
+        // The other host sends its queries for that address to this one.
+        two.exec(&["ip", "link", "del", "docker0"])?.ok()?;
+        two.exec(&["ip", "route", "add", "172.17.0.1/32", "via", &one.address()])?
+            .ok()?;
+        two.exec(&["ping", "-n", "-c", "1", "-W", "1", "172.17.0.1"])?
+            .ok()?;
+        let said = two.exec(&ask)?;
+        ensure!(said.code != Some(0), "{said}");
+        let status = one.mesh(&["status", "dns", "--json"])?.ok()?;
+        ensure!(
+            status.contains("\"dropped, from a stranger\": 1"),
+            "{status}"
+        );
+        Ok(())
+    })
+}
