@@ -194,7 +194,7 @@ pub const RANDOM_LINKS: usize = 2;
 pub const MAX_DEGREE: usize = 16;
 /// In a larger mesh: routers out of reach that a router dials.
 pub const UNREACHABLE_DIALS: usize = 4;
-/// Age at which a link that neither end wants is ended.
+/// Time for which a link must have been up, and not wanted, before one that neither end wants is ended.
 pub const SPARE_AFTER: Duration = Duration::from_secs(10);
 /// A router that had links enough is not drawn again for this long.
 pub const DECLINED_FOR: Duration = Duration::from_secs(600);
@@ -204,6 +204,10 @@ pub const ANTI_ENTROPY: Duration = Duration::from_secs(5);
 pub const HOLD_DOWN: Duration = Duration::from_secs(1);
 /// The same for names of containers: they are to be known within a second, also of several that start one after another.
 pub const NAMES_HOLD_DOWN: Duration = Duration::from_millis(250);
+/// Records about its links that a router may publish one after another without [`HOLD_DOWN`], when others came or went.
+pub const LINKS_BURST: u32 = 8;
+/// Least time between those.
+pub const LINKS_GAP: Duration = Duration::from_millis(200);
 /// Records of one router that are taken in a second; more are left for the next comparison of digests, and counted.
 pub const RECORD_RATE: u64 = 8;
 /// Records of one router that are taken at once.
@@ -225,8 +229,12 @@ pub const COALESCE: Duration = Duration::from_millis(20);
 pub const MENTION_AFTER: Duration = Duration::from_millis(100);
 /// Neighbours that are told so: the next on the ring of identities.
 pub const MENTION_TO: usize = 4;
-/// Time after which a record that a neighbour mentioned is asked for again.
+/// Time after which a record that a neighbour mentioned, and that did not come, is asked for elsewhere.
 pub const ASK_AGAIN: Duration = Duration::from_millis(300);
+/// Least time between two changes of what a router says a link costs.
+pub const COST_HOLD: Duration = Duration::from_secs(30);
+/// Milliseconds by which the round-trip time of a link may differ from what was said of it.
+pub const COST_SLACK: u16 = 5;
 /// Least time between two computations of routes.
 pub const ROUTES_INTERVAL: Duration = Duration::from_millis(250);
 /// Least time between two snapshots, so that a burst of changes costs one computation.

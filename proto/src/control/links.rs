@@ -42,6 +42,8 @@ pub struct Slot {
     pub peer_wants: bool,
     /// What the other end was told last of whether the link is wanted here.
     pub told_wanted: bool,
+    /// Since when it is not wanted here.
+    pub unwanted_since: Option<Instant>,
     opened: Instant,
     up_since: Option<Instant>,
     last_heard: Instant,
@@ -100,6 +102,7 @@ impl Slot {
             untold: Untold::default(),
             peer_wants: true,
             told_wanted: true,
+            unwanted_since: None,
             opened: now,
             up_since: None,
             last_heard: now,

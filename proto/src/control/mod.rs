@@ -7,13 +7,14 @@
 //! | file | what it decides |
 //! |---|---|
 //! | `targets`, `dial` | whom to dial, and when again |
+//! | `costs` | what the links to neighbours are said to cost |
 //! | `degree` | with whom to be linked, in a small mesh and in a large one |
 //! | `links`, `connections` | the table of TCP links; their life from opening to end |
 //! | `admission` | whether an authenticated peer is let in |
 //! | `gossip` | which records are taken, and how gaps are found |
-//! | `spread` | which news go to which neighbour |
+//! | `spread`, `asked` | which news go to which neighbour, and what is missed of them |
 //! | `clones` | whether somebody else uses this router's key |
-//! | `own` | what this router says of itself |
+//! | `own`, `pace` | what this router says of itself, and how soon anew |
 //! | `topics` | what others than the control plane say through it, to all |
 //! | `unicast` | what they say to one router |
 //! | `observed` | which of our addresses, as neighbours see them, to announce |
@@ -27,8 +28,10 @@
 //! | `report` | what `mesh status` and `mesh report` show |
 
 pub mod admission;
+mod asked;
 mod clones;
 mod connections;
+mod costs;
 mod data;
 mod degree;
 mod dial;
@@ -40,6 +43,7 @@ mod io;
 pub mod links;
 mod observed;
 pub mod own;
+mod pace;
 pub mod paths;
 pub mod probe;
 mod publish;
@@ -70,7 +74,9 @@ use crate::topology::record::{RecordError, Verifier};
 use crate::topology::routes::Routes;
 use crate::wire::message::LinkMessage;
 
+use self::asked::Asked;
 use self::clones::Clones;
+use self::costs::Costs;
 use self::degree::Degree;
 pub use self::io::{Config, HeldAddresses, Note, Output};
 use self::links::Links;
@@ -78,7 +84,6 @@ use self::observed::Observed;
 use self::own::OwnRecords;
 use self::paths::Paths;
 use self::sizes::Sizes;
-use self::spread::Asked;
 use self::targets::{Retry, Targets};
 pub use self::topics::Said;
 
@@ -98,6 +103,7 @@ pub struct Control {
     sessions: Sessions,
     paths: Paths,
     sizes: Sizes,
+    costs: Costs,
     fast: FastPaths,
     /// What the host was told last.
     fast_peers: Arc<FastPeers>,
@@ -163,6 +169,7 @@ impl Control {
             sessions,
             paths: Paths::default(),
             sizes: Sizes::default(),
+            costs: Costs::default(),
             fast: FastPaths::default(),
             fast_peers: Arc::default(),
             snapshot,
@@ -220,6 +227,7 @@ impl Control {
         offer(self.sessions.next_deadline().map(|(at, _)| at), "session");
         let routes = self.routes_not_before.max(self.not_before);
         offer(self.topology_dirty.then_some(routes), "routes");
+        offer(self.asked.next_deadline(), "ask again");
         offer(self.snapshot_dirty.then_some(self.not_before), "snapshot");
         for (_, slot) in self.links.iter() {
             offer(slot.next_due(), "link");
@@ -235,6 +243,7 @@ impl Control {
         self.tick_paths(now);
         self.tick_sizes(now);
         self.tick_clones(now);
+        self.tick_asked(now);
         self.sessions.handle_timeout(now, &mut *self.entropy);
         self.dial_due(now);
         self.flush(now);

@@ -23,6 +23,7 @@ const _: () = assert!(RELAYED as usize == RELAY_OVERHEAD);
 impl Control {
     /// Says in the own record which links carry data.
     pub(super) fn refresh_neighbours(&mut self, now: Instant) {
+        let costs = self.link_costs(now);
         let announced = |peer: &PeerId, address: &SocketAddr| {
             self.body_of(peer)
                 .is_some_and(|body| body.endpoints.contains(address))
@@ -30,18 +31,43 @@ impl Control {
         let neighbours: Vec<Neighbour> = self
             .links
             .neighbours()
-            // The others carry no frames; that they are there is this router's own business.
-            .filter(|(peer, _)| self.paths.direct(peer).is_some())
-            .map(|(peer, slot)| Neighbour {
-                peer: peer.prefix(),
-                outbound: slot.outbound,
-                established: true,
-                cost: 1,
-                // Where it was dialled is news only if it does not say so itself; an inbound address is of no use.
-                address: Some(slot.address).filter(|a| slot.outbound && !announced(peer, a)),
+            .filter_map(|(peer, slot)| {
+                Some(Neighbour {
+                    peer: peer.prefix(),
+                    outbound: slot.outbound,
+                    established: true,
+                    cost: *costs.get(peer)?,
+                    // Where it was dialled is news only if it does not say so itself; an inbound address is of no use.
+                    address: Some(slot.address).filter(|a| slot.outbound && !announced(peer, a)),
+                })
             })
             .collect();
         self.own.set_neighbours(&neighbours, now);
+    }
+
+    /// What the links that carry frames cost. That there are others is this router's own business.
+    fn link_costs(&mut self, now: Instant) -> BTreeMap<PeerId, u16> {
+        let (links, paths) = (&self.links, &self.paths);
+        self.costs.retain(|peer| links.of_peer(peer).is_some());
+        let direct = links.neighbours().filter_map(|(peer, _)| {
+            let rtt = paths.direct(peer)?.rtt;
+            Some((*peer, self.costs.cost(*peer, rtt, now)))
+        });
+        direct.collect()
+    }
+
+    /// Says so if a link has come to cost something else.
+    pub(super) fn reconsider_costs(&mut self, now: Instant) {
+        let costs = self.link_costs(now);
+        let said = self.lsdb.links(&self.me).iter();
+        let is_other = |said: &Neighbour| {
+            let peer = self.lsdb.by_prefix(said.peer);
+            let cost = peer.and_then(|peer| costs.get(&peer));
+            cost.is_some_and(|cost| *cost != said.cost)
+        };
+        if said.clone().any(is_other) {
+            self.refresh_neighbours(now);
+        }
     }
 
     /// Computes routes if the topology changed and they were not computed just now; hands the lanes a new snapshot.

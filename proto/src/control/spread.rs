@@ -9,11 +9,11 @@
 //! Each link keeps sets of what the neighbour is yet to be told; a record is looked up when it is sent, so a slow link
 //! always carries the newest state and its memory is bounded by what there is.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use crate::ids::{ConnId, PeerId, Version};
 use crate::limits::{
-    ASK_AGAIN, MAX_GOSSIP_BATCH, MAX_RECORDS_PER_MESSAGE, MAX_WANT, MENTION_AFTER, MENTION_TO,
+    MAX_GOSSIP_BATCH, MAX_RECORDS_PER_MESSAGE, MAX_WANT, MENTION_AFTER, MENTION_TO,
 };
 use crate::time::Instant;
 use crate::topology::lsdb::Lsdb;
@@ -131,32 +131,6 @@ impl Untold {
     }
 }
 
-/// What was asked for because a neighbour mentioned it, and when: others need not send it too.
-#[derive(Debug, Default)]
-pub(super) struct Asked(BTreeMap<RecordKey, Instant>);
-
-impl Asked {
-    pub(super) fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    /// Whether to ask for this now. With [`MAX_WANT`] records asked for, no more are: digests tell of them again.
-    fn ask(&mut self, key: RecordKey, now: Instant) -> bool {
-        if self.0.len() >= MAX_WANT {
-            self.0.retain(|_, at| now.since(*at) < ASK_AGAIN);
-        }
-        let asked = self
-            .0
-            .get(&key)
-            .is_some_and(|at| now.since(*at) < ASK_AGAIN);
-        if asked || self.0.len() >= MAX_WANT {
-            return false;
-        }
-        self.0.insert(key, now);
-        true
-    }
-}
-
 impl Control {
     /// Marks a record as news for every neighbour but the one it came from, to be told then.
     pub(super) fn spread(&mut self, key: RecordKey, from: Option<ConnId>, at: Instant) {
@@ -228,7 +202,7 @@ impl Control {
             }
             let epoch = self.epoch_of(&key.origin);
             let is_void = epoch.is_some_and(|epoch| version.epoch < epoch);
-            if ours >= Some(*version) || is_void || !self.asked.ask(*key, now) {
+            if ours >= Some(*version) || is_void || !self.asked.ask(*key, *version, now) {
                 continue;
             }
             if epoch.is_none() {
@@ -237,6 +211,22 @@ impl Control {
             missing.insert(*key);
         }
         self.ask(conn, &missing.into_iter().collect::<Vec<_>>());
+    }
+
+    /// What was asked for and did not come is asked for elsewhere, once: the link may have ended meanwhile.
+    pub(super) fn tick_asked(&mut self, now: Instant) {
+        let lsdb = &self.lsdb;
+        let held = |key: &RecordKey| lsdb.get(*key).map(SignedRecord::version);
+        let overdue = self.asked.overdue(held, now);
+        if overdue.is_empty() {
+            return;
+        }
+        let others = self.listeners().into_iter();
+        let others: Vec<ConnId> = others.filter_map(|p| self.links.of_peer(&p)).collect();
+        for conn in others {
+            self.ask(conn, &overdue);
+            self.drain_link(conn);
+        }
     }
 }
 
@@ -296,22 +286,5 @@ mod tests {
         untold.forget(|k| *k == key(1));
         untold.sort(|_| true, true, later);
         assert_eq!(untold.send, BTreeSet::from([key(2)]));
-    }
-
-    #[test]
-    fn one_neighbour_is_asked_for_a_record() {
-        let mut asked = Asked::default();
-        let now = Instant::ZERO;
-        assert!(asked.ask(key(1), now));
-        assert!(!asked.ask(key(1), now));
-        assert!(asked.ask(key(1), now + ASK_AGAIN));
-        let many = (0..=u16::MAX).map(|n| {
-            let mut id = [9; 16];
-            id[..2].copy_from_slice(&n.to_be_bytes());
-            RecordKey::new(PeerId(id), Topic::LINKS)
-        });
-        let taken = many.filter(|key| asked.ask(*key, now)).count();
-        assert!(taken <= MAX_WANT && asked.len() <= MAX_WANT, "{taken}");
-        assert!(asked.ask(key(2), now + 2 * ASK_AGAIN), "room again");
     }
 }

@@ -179,6 +179,26 @@ impl Targets {
         }
     }
 
+    /// Peers that were given time and never dialled yet are dialled soon.
+    pub fn hasten(
+        &mut self,
+        is_one: impl Fn(&PeerId) -> bool,
+        spread: Duration,
+        now: Instant,
+        entropy: &mut dyn Entropy,
+    ) {
+        for (key, target) in &mut self.targets {
+            let is_one = matches!(key, TargetKey::Discovered(peer) if is_one(peer));
+            if let TargetState::Waiting(at) = target.state
+                && is_one
+                && target.tries == 0
+                && target.delayed
+            {
+                target.state = TargetState::Waiting(at.min(now + entropy.jitter(spread, 100)));
+            }
+        }
+    }
+
     /// Targets that are due, each with how many tries went before (to walk through its addresses).
     pub fn due(&self, now: Instant) -> Vec<(TargetKey, usize)> {
         self.targets
