@@ -169,7 +169,7 @@ pub const MAX_SESSIONS: usize = 4_096;
 pub const REKEY_AFTER_MESSAGES: u64 = 1 << 32;
 /// Datagrams after which a key is never used again.
 pub const REJECT_AFTER_MESSAGES: u64 = 1 << 48;
-/// Age at which the side that began the session begins a new handshake, if the session was used.
+/// Age at which the side that began the session begins a new handshake, if frames went by the session within [`PROBE_WHILE_USED`].
 pub const REKEY_AFTER: Duration = Duration::from_secs(120);
 /// Age at which the other side does, as a fallback.
 pub const REKEY_AFTER_RESPONDER: Duration = Duration::from_secs(165);
@@ -212,13 +212,15 @@ pub const FORGET_AFTER: Duration = Duration::from_secs(600);
 /// After a change of topology broadcasts are flooded (with duplicate suppression) for this long.
 pub const SETTLE: Duration = Duration::from_secs(2);
 /// First wait between two dials of one target; grows by half up to one of the two below.
-pub const REDIAL_MIN: Duration = Duration::from_secs(1);
+pub const REDIAL_MIN: Duration = Duration::from_millis(250);
 /// Longest wait between two dials of an explicit target: a healed cable is noticed within ten seconds.
 pub const REDIAL_MAX_EXPLICIT: Duration = Duration::from_secs(8);
 /// Longest wait between two dials of a peer learnt by gossip.
 pub const REDIAL_MAX_DISCOVERED: Duration = Duration::from_secs(30);
 /// Up to this many routers everyone links to everyone; above, to about eight others.
 pub const FULL_MESH: usize = 32;
+/// Time that links to all others wait, beyond those that a router in a larger mesh has: others may come to be known.
+pub const FULL_MESH_DELAY: Duration = Duration::from_millis(1_500);
 /// In a larger mesh: the next identities after its own that a router links to.
 pub const RING_LINKS: usize = 2;
 /// In a larger mesh: routers drawn at random that a router links to.
@@ -227,7 +229,7 @@ pub const RANDOM_LINKS: usize = 2;
 pub const MAX_DEGREE: usize = 16;
 /// In a larger mesh: routers out of reach that a router dials.
 pub const UNREACHABLE_DIALS: usize = 4;
-/// Age at which a link that neither end wants is ended.
+/// Time for which a link must have been up, and not wanted, before one that neither end wants is ended.
 pub const SPARE_AFTER: Duration = Duration::from_secs(10);
 /// A router that had links enough is not drawn again for this long.
 pub const DECLINED_FOR: Duration = Duration::from_secs(600);
@@ -237,6 +239,10 @@ pub const ANTI_ENTROPY: Duration = Duration::from_secs(5);
 pub const HOLD_DOWN: Duration = Duration::from_secs(1);
 /// The same for names of containers: they are to be known within a second, also of several that start one after another.
 pub const NAMES_HOLD_DOWN: Duration = Duration::from_millis(250);
+/// Records about its links that a router may publish one after another without [`HOLD_DOWN`], when others came or went.
+pub const LINKS_BURST: u32 = 8;
+/// Least time between those.
+pub const LINKS_GAP: Duration = Duration::from_millis(200);
 /// Records of one router that are taken in a second; more are left for the next comparison of digests, and counted.
 pub const RECORD_RATE: u64 = 8;
 /// Records of one router that are taken at once.
@@ -254,6 +260,18 @@ pub const UNICAST_BURST: u64 = 2_000;
 pub const CLONE_QUIET: Duration = Duration::from_secs(60);
 /// Time in which records that are passed on wait for others for the same neighbour.
 pub const COALESCE: Duration = Duration::from_millis(20);
+/// Time after which neighbours beside the tree are told of what was passed on along it.
+pub const MENTION_AFTER: Duration = Duration::from_millis(100);
+/// Neighbours that are told so: the next on the ring of identities.
+pub const MENTION_TO: usize = 4;
+/// Time after which a record that a neighbour mentioned, and that did not come, is asked for elsewhere.
+pub const ASK_AGAIN: Duration = Duration::from_millis(300);
+/// Least time between two changes of what a router says a link costs.
+pub const COST_HOLD: Duration = Duration::from_secs(30);
+/// Milliseconds by which the round-trip time of a link may differ from what was said of it.
+pub const COST_SLACK: u16 = 5;
+/// Least time between two computations of routes.
+pub const ROUTES_INTERVAL: Duration = Duration::from_millis(250);
 /// Least time between two snapshots, so that a burst of changes costs one computation.
 pub const DEBOUNCE: Duration = Duration::from_millis(20);
 /// Bytes of records put into one gossip message.

@@ -107,8 +107,8 @@ impl Control {
         if self.own.signed(key.topic).is_some()
             && let Some(slot) = to.and_then(|conn| self.links.get_mut(conn))
         {
-            slot.dirty.insert(key);
-            slot.wake(now);
+            slot.untold.send(key);
+            slot.untold.wake(now);
         }
     }
 

@@ -6,11 +6,13 @@
 //! The operator's targets stay. A link that neither end wants any more goes; above [`MAX_DEGREE`] a router gives up
 //! links that only the other end wants, if that has others. What the ring needs never goes.
 
+use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::ids::{ConnId, PeerId};
 use crate::limits::{
-    DECLINED_FOR, FULL_MESH, MAX_DEGREE, RANDOM_LINKS, RING_LINKS, SPARE_AFTER, UNREACHABLE_DIALS,
+    DECLINED_FOR, FULL_MESH, FULL_MESH_DELAY, MAX_DEGREE, RANDOM_LINKS, RING_LINKS, SPARE_AFTER,
+    UNREACHABLE_DIALS,
 };
 use crate::link::AlertCode;
 use crate::time::Instant;
@@ -22,6 +24,9 @@ use super::{Control, POLITE};
 
 /// Links of others that a router must have before one to it is given up.
 const ENOUGH: usize = 3;
+
+/// In a larger mesh, the mean time before somebody chosen is dialled: the choice may change, and others dial too.
+const SPREAD: Duration = Duration::from_millis(100);
 
 /// The choice of one router.
 #[derive(Debug, Default)]
@@ -96,11 +101,13 @@ impl Control {
             return;
         }
         let known = self.routes.known().filter(|peer| *peer != self.me);
+        let reachable: Vec<PeerId> = self.routes.reachable().collect();
+        // What the operator typed is as random as anything.
+        let typed = self.targets.explicit_peers();
+        let typed = typed.filter(|peer| self.routes.is_reachable(peer)).count();
+        let random = RANDOM_LINKS.saturating_sub(typed);
+        self.degree.choose(self.me, &reachable, random, now);
         let wanted: Vec<PeerId> = if self.degree.is_sparse(known.clone().count()) {
-            let reachable: Vec<PeerId> = self.routes.reachable().collect();
-            // What the operator typed is as random as anything.
-            let random = RANDOM_LINKS.saturating_sub(self.targets.explicit_peers().count());
-            self.degree.choose(self.me, &reachable, random, now);
             // Those that were cut off: whoever of us meets one of them first joins both halves.
             let gone: Vec<PeerId> = known.filter(|p| !self.routes.is_reachable(p)).collect();
             let gone = lottery(self.me, gone.iter(), UNREACHABLE_DIALS);
@@ -112,11 +119,28 @@ impl Control {
             .into_iter()
             .filter(|peer| self.links.of_peer(peer).is_none());
         let (first, second): (Vec<_>, Vec<_>) = unlinked.partition(|peer| self.me < *peer);
-        // Both ends would dial at once; the higher identity lets the lower one begin.
+        // Both ends would dial at once; the higher identity lets the lower one begin. In a large mesh hardly anybody is
+        // chosen by whom it chooses.
+        let sparse = self.degree.sparse;
+        let delay = if sparse { SPREAD } else { POLITE / 2 };
         let all: Vec<PeerId> = first.iter().chain(&second).copied().collect();
         self.targets
-            .set_discovered(&all, POLITE / 2, now, &mut *self.entropy);
-        self.targets.delay_new(&second, POLITE, now);
+            .set_discovered(&all, delay, now, &mut *self.entropy);
+        // In a mesh that starts, everybody knows few others for a moment.
+        let later = all.iter().filter(|peer| !self.degree.chosen.contains(peer));
+        let later: Vec<PeerId> = later.copied().collect();
+        self.targets.delay_new(&later, FULL_MESH_DELAY, now);
+        if sparse {
+            let chosen = &self.degree.chosen;
+            self.targets.hasten(
+                |peer| chosen.contains(peer),
+                SPREAD,
+                now,
+                &mut *self.entropy,
+            );
+        } else {
+            self.targets.delay_new(&second, POLITE, now);
+        }
     }
 
     /// Whether this router wants a link to `peer`.
@@ -182,7 +206,7 @@ impl Control {
             let wanted = self.wants_link(peer);
             kept += usize::from(wanted && self.paths.direct(peer).is_some());
             if let Some(slot) = self.links.get_mut(*conn) {
-                slot.say_wanted(wanted);
+                slot.say_wanted(wanted, now);
                 if !wanted && slot.is_rested(now) {
                     spare.push((*peer, *conn, slot.peer_wants));
                 }
@@ -227,17 +251,19 @@ impl Control {
 
 impl Slot {
     /// Says whether the link is wanted here, if the other end was not told yet.
-    fn say_wanted(&mut self, wanted: bool) {
+    fn say_wanted(&mut self, wanted: bool, now: Instant) {
+        self.unwanted_since = (!wanted).then(|| self.unwanted_since.unwrap_or(now));
         if self.told_wanted != wanted && self.room() > 0 {
             self.told_wanted = wanted;
             self.send(&LinkMessage::Wanted(wanted));
         }
     }
 
-    /// Whether the link is up for so long that both ends have had time to want it.
+    /// Whether the link is up, and not wanted, for so long that both ends have had time to want it, and the mesh to come
+    /// to rest: while it changes, spare links hold it together.
     fn is_rested(&self, now: Instant) -> bool {
-        self.up_since()
-            .is_some_and(|since| now.since(since) >= SPARE_AFTER)
+        let long = |since: Option<Instant>| since.is_some_and(|at| now.since(at) >= SPARE_AFTER);
+        long(self.up_since()) && long(self.unwanted_since)
     }
 }
 

@@ -1,16 +1,15 @@
-//! Records between neighbours: what a new link is told, what is passed on, and how gaps are found.
+//! Records between neighbours: what a new link is told, which records are taken, and how gaps are found.
 //!
-//! Each link keeps the set of what was newly said and the neighbour lacks; a record is looked up when it is sent, so a
-//! slow link always carries the newest state and its memory is bounded by what there is. Every few seconds the digests
-//! of both ends are compared, and where they differ hashes of ever smaller parts, until the differences are found.
+//! Every few seconds the digests of both ends are compared, and where they differ hashes of ever smaller parts, until the
+//! differences are found. How news are passed on is in [`super::spread`].
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
 use crate::ids::{ConnId, PeerId};
-use crate::limits::{COALESCE, MAX_GOSSIP_BATCH, MAX_RECORDS_PER_MESSAGE, MAX_WANT};
+use crate::limits::{COALESCE, MAX_WANT};
 use crate::time::Instant;
-use crate::topology::lsdb::{Lsdb, Merge, Refusal};
+use crate::topology::lsdb::{Merge, Refusal};
 use crate::topology::record::SignedRecord;
 use crate::topology::sums::Node;
 use crate::topology::topic::{RecordKey, Topic};
@@ -64,10 +63,11 @@ impl Control {
                     let held = wanted
                         .into_iter()
                         .filter(|key| self.lsdb.get(*key).is_some());
-                    slot.dirty.extend(held);
-                    slot.wake(now);
+                    slot.untold.send_all(held);
+                    slot.untold.wake(now);
                 }
             }
+            LinkMessage::Have(held) => self.take_have(conn, &held, now),
             LinkMessage::Wanted(wanted) => self.take_wanted(conn, wanted),
             LinkMessage::Unicast { hops, bytes } => self.take_unicast(conn, hops, bytes, now),
             LinkMessage::Observed(address) => self.take_observed(conn, address, now),
@@ -102,7 +102,11 @@ impl Control {
         self.lsdb.digest()
     }
 
-    fn send_to(&mut self, conn: ConnId, messages: impl IntoIterator<Item = LinkMessage>) {
+    pub(super) fn send_to(
+        &mut self,
+        conn: ConnId,
+        messages: impl IntoIterator<Item = LinkMessage>,
+    ) {
         if let Some(slot) = self.links.get_mut(conn) {
             messages.into_iter().for_each(|message| slot.send(&message));
         }
@@ -113,21 +117,21 @@ impl Control {
         self.send_to(conn, closer.hashes.into_iter().map(LinkMessage::Hashes));
         self.send_to(conn, closer.lists.into_iter().map(LinkMessage::Summary));
         if let Some(slot) = self.links.get_mut(conn) {
-            slot.dirty.extend(closer.send);
-            slot.wake(now);
+            slot.untold.send_all(closer.send);
+            slot.untold.wake(now);
         }
     }
 
     fn take_summary(&mut self, conn: ConnId, summary: &Summary, now: Instant) {
         let missing = self.lsdb.missing(summary);
         if let Some(slot) = self.links.get_mut(conn) {
-            slot.dirty.extend(missing.send);
-            slot.wake(now);
+            slot.untold.send_all(missing.send);
+            slot.untold.wake(now);
         }
         self.ask(conn, &missing.ask);
     }
 
-    fn ask(&mut self, conn: ConnId, keys: &[RecordKey]) {
+    pub(super) fn ask(&mut self, conn: ConnId, keys: &[RecordKey]) {
         let wants = keys
             .chunks(MAX_WANT)
             .map(|keys| LinkMessage::Want(keys.to_vec()));
@@ -243,23 +247,6 @@ impl Control {
         good
     }
 
-    /// Marks a record as news for every neighbour but the one it came from, to be told then.
-    fn spread(&mut self, key: RecordKey, from: Option<ConnId>, at: Instant) {
-        for (conn, slot) in self.links.iter_mut() {
-            if slot.up && Some(conn) != from {
-                slot.dirty.insert(key);
-                slot.wake(at);
-            }
-        }
-    }
-
-    /// The neighbour showed that it has our record of this, so it need not get it.
-    fn has_it(&mut self, from: Option<ConnId>, key: RecordKey) {
-        if let Some(slot) = from.and_then(|conn| self.links.get_mut(conn)) {
-            slot.dirty.remove(&key);
-        }
-    }
-
     /// The neighbour said something outdated: it gets what is newer, or what made it void.
     fn correct(&mut self, from: Option<ConnId>, key: RecordKey, now: Instant) {
         let newer = if self.lsdb.get(key).is_some() {
@@ -268,8 +255,8 @@ impl Control {
             RecordKey::new(key.origin, Topic::IDENTITY)
         };
         if let Some(slot) = from.and_then(|conn| self.links.get_mut(conn)) {
-            slot.dirty.insert(newer);
-            slot.wake(now);
+            slot.untold.send(newer);
+            slot.untold.wake(now);
         }
     }
 
@@ -309,33 +296,9 @@ impl Control {
         }
         // A neighbour that does not read would else hold the names of all who ever came and went.
         for (_, slot) in self.links.iter_mut() {
-            slot.dirty.retain(|key| self.lsdb.get(*key).is_some());
+            slot.untold.forget(|key| self.lsdb.get(*key).is_none());
         }
         gone.into_iter().for_each(|key| self.changed(key));
-    }
-
-    /// Sends what has waited long enough, link by link, as far as each has room.
-    pub(super) fn send_gossip(&mut self, now: Instant) {
-        let mut conns = Vec::new();
-        for (conn, slot) in self
-            .links
-            .iter_mut()
-            .filter(|(_, slot)| slot.next_gossip().is_some_and(|at| at <= now))
-        {
-            while slot.room() > 0 && !slot.dirty.is_empty() {
-                let records = next_batch(&mut slot.dirty, &self.lsdb);
-                if !records.is_empty() {
-                    slot.send(&LinkMessage::Records(records));
-                }
-            }
-            if slot.dirty.is_empty() {
-                slot.gossiped();
-            }
-            conns.push(conn);
-        }
-        for conn in conns {
-            self.drain_link(conn);
-        }
     }
 
     fn take_observed(&mut self, conn: ConnId, address: SocketAddr, now: Instant) {
@@ -353,19 +316,4 @@ impl Control {
 /// The text without control characters, which could write anything on an operator's terminal.
 fn printable(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).collect()
-}
-
-/// Takes records off the set until a message is full.
-fn next_batch(dirty: &mut BTreeSet<RecordKey>, lsdb: &Lsdb) -> Vec<Vec<u8>> {
-    let (mut records, mut size) = (Vec::new(), 0);
-    while size < MAX_GOSSIP_BATCH && records.len() < MAX_RECORDS_PER_MESSAGE {
-        let Some(key) = dirty.pop_first() else {
-            break;
-        };
-        if let Some(record) = lsdb.get(key) {
-            size += record.bytes().len();
-            records.push(record.bytes().to_vec());
-        }
-    }
-    records
 }

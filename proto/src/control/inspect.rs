@@ -21,7 +21,7 @@ impl Control {
         let widest = self
             .links
             .iter()
-            .map(|(_, slot)| slot.dirty.len())
+            .map(|(_, slot)| slot.untold.len())
             .max()
             .unwrap_or(0);
         vec![
@@ -46,8 +46,9 @@ impl Control {
             (
                 "records that wait for one neighbour",
                 widest,
-                limits::MAX_PEERS * usize::from(limits::MAX_TOPICS),
+                3 * limits::MAX_PEERS * usize::from(limits::MAX_TOPICS),
             ),
+            ("records asked for", self.asked.len(), limits::MAX_WANT),
             (
                 "sessions",
                 self.sessions.statuses().count(),

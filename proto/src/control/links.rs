@@ -1,7 +1,7 @@
 //! The table of TCP links: one slot per connection, at most one link that is up per peer.
 
 use core::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 
 use core::time::Duration;
@@ -12,13 +12,14 @@ use crate::ids::{ConnId, PeerId};
 use crate::limits::{
     ANTI_ENTROPY, DEAD_AFTER, FAILED_INBOUND_AGE, FORGERY_BURST, FORGERY_RATE, HEARTBEAT,
     LINK_BEAT, LINK_DEAD_AFTER, MAX_FAILED_INBOUND, MAX_HALF_OPEN, MAX_HALF_OPEN_PER_SOURCE,
-    MAX_LINK_SEND_QUEUE, MAX_LINKS, UNICAST_BURST, UNICAST_RATE,
+    MAX_LINK_SEND_QUEUE, MAX_LINKS, ROUTES_INTERVAL, UNICAST_BURST, UNICAST_RATE,
 };
 use crate::link::Link;
 use crate::source::Source;
 use crate::time::Instant;
-use crate::topology::topic::RecordKey;
 use crate::wire::message::LinkMessage;
+
+use super::spread::Untold;
 
 /// One TCP connection and what hangs on it.
 #[derive(Debug)]
@@ -35,22 +36,24 @@ pub struct Slot {
     pub up: bool,
     /// Smoothed round-trip time of the TCP link.
     pub rtt: Option<Duration>,
-    /// What was newly said and this neighbour has not got from us yet: a set, never a queue of history.
-    pub dirty: BTreeSet<RecordKey>,
+    /// What this neighbour is yet to be told.
+    pub untold: Untold,
     /// Whether the other end wants the link; it says so when it does not.
     pub peer_wants: bool,
     /// What the other end was told last of whether the link is wanted here.
     pub told_wanted: bool,
+    /// Since when it is not wanted here.
+    pub unwanted_since: Option<Instant>,
     opened: Instant,
     up_since: Option<Instant>,
     last_heard: Instant,
     next_ping: Instant,
     /// Whether datagrams go directly between the two, which shows that the other end lives; and since when it is so or not.
     direct: (bool, Instant),
-    /// When what waits in `dirty` is sent; records that are passed on wait a moment for others.
-    gossip_at: Option<Instant>,
     ping: Option<(u64, Instant)>,
     next_digest: Instant,
+    /// A comparison out of turn.
+    compare_at: Option<Instant>,
     unwritten: usize,
     forgeries: TokenBucket,
     unicasts: TokenBucket,
@@ -96,17 +99,18 @@ impl Slot {
             peer: None,
             up: false,
             rtt: None,
-            dirty: BTreeSet::new(),
+            untold: Untold::default(),
             peer_wants: true,
             told_wanted: true,
+            unwanted_since: None,
             opened: now,
             up_since: None,
             last_heard: now,
             next_ping: now,
             direct: (false, now),
-            gossip_at: None,
             ping: None,
             next_digest: now,
+            compare_at: None,
             unwritten: 0,
             forgeries: TokenBucket::new(FORGERY_RATE, FORGERY_BURST),
             unicasts: TokenBucket::new(UNICAST_RATE, UNICAST_BURST),
@@ -182,6 +186,10 @@ impl Slot {
         if self.dies_at() <= now {
             return vec![Due::Silent];
         }
+        if self.compare_at.is_some_and(|at| at <= now) {
+            self.compare_at = None;
+            return vec![Due::Digest];
+        }
         if now < self.next_ping {
             return Vec::new();
         }
@@ -206,18 +214,22 @@ impl Slot {
 
     /// When [`Slot::due`] has something to say again.
     pub fn next_due(&self) -> Option<Instant> {
-        self.up.then(|| self.next_ping.min(self.dies_at()))
+        let next = self.next_ping.min(self.dies_at());
+        self.up
+            .then(|| self.compare_at.map_or(next, |at| next.min(at)))
+    }
+
+    /// The other end came within reach by this link: what else did is compared once both ends have noticed.
+    pub fn joined(&mut self, now: Instant) {
+        if self.outbound {
+            self.compare_at = Some(now + ROUTES_INTERVAL);
+        }
     }
 
     /// When what waits is to be sent, if there is room for it.
     pub fn next_gossip(&self) -> Option<Instant> {
-        let waits = self.up && !self.dirty.is_empty() && self.room() > 0;
-        self.gossip_at.filter(|_| waits)
-    }
-
-    /// All that waited was sent.
-    pub fn gossiped(&mut self) {
-        self.gossip_at = None;
+        let due = self.untold.due()?;
+        (self.up && self.room() > 0).then_some(due)
     }
 
     /// Whether so little was heard lately that another link to the same router is to be preferred.
@@ -249,13 +261,8 @@ impl Slot {
         }
     }
 
-    /// There is something new to send: what others said waits for more of that.
-    pub fn wake(&mut self, at: Instant) {
-        self.gossip_at = Some(self.gossip_at.map_or(at, |old| old.min(at)));
-    }
-
     /// Seals a message into the link; without [`Slot::room`] it is lost: the neighbour asks and does not read. All
-    /// messages but records are repeated in time, and records wait in `dirty`.
+    /// messages but records are repeated in time, and records wait in `untold`.
     pub fn send(&mut self, message: &LinkMessage) {
         if self.room() > 0 {
             self.link.send(message);

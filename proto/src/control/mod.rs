@@ -7,12 +7,14 @@
 //! | file | what it decides |
 //! |---|---|
 //! | `targets`, `dial` | whom to dial, and when again |
+//! | `costs` | what the links to neighbours are said to cost |
 //! | `degree` | with whom to be linked, in a small mesh and in a large one |
 //! | `links`, `connections` | the table of TCP links; their life from opening to end |
 //! | `admission` | whether an authenticated peer is let in |
-//! | `gossip` | which records go to which neighbour |
+//! | `gossip` | which records are taken, and how gaps are found |
+//! | `spread`, `asked` | which news go to which neighbour, and what is missed of them |
 //! | `clones` | whether somebody else uses this router's key |
-//! | `own` | what this router says of itself |
+//! | `own`, `pace` | what this router says of itself, and how soon anew |
 //! | `topics` | what others than the control plane say through it, to all |
 //! | `unicast` | what they say to one router |
 //! | `moves` | how often a container moved to another router, and which MACs flap |
@@ -27,8 +29,10 @@
 //! | `report` | what `mesh status` and `mesh report` show |
 
 pub mod admission;
+mod asked;
 mod clones;
 mod connections;
+mod costs;
 mod data;
 mod degree;
 mod dial;
@@ -41,11 +45,13 @@ pub mod links;
 mod moves;
 mod observed;
 pub mod own;
+mod pace;
 pub mod paths;
 pub mod probe;
 mod publish;
 mod report;
 mod sizes;
+pub mod spread;
 pub mod targets;
 mod topics;
 mod unicast;
@@ -70,7 +76,9 @@ use crate::topology::record::{RecordError, Verifier};
 use crate::topology::routes::Routes;
 use crate::wire::message::LinkMessage;
 
+use self::asked::Asked;
 use self::clones::Clones;
+use self::costs::Costs;
 use self::degree::Degree;
 pub use self::io::{Config, HeldAddresses, Note, Output};
 use self::links::Links;
@@ -98,6 +106,7 @@ pub struct Control {
     sessions: Sessions,
     paths: Paths,
     sizes: Sizes,
+    costs: Costs,
     fast: FastPaths,
     /// What the host was told last.
     fast_peers: Arc<FastPeers>,
@@ -113,10 +122,13 @@ pub struct Control {
     /// Routers whose announcements the lanes are to be told anew.
     announced_dirty: BTreeSet<PeerId>,
     moves: Moves,
+    /// No snapshot is made before, and no routes are computed before.
     not_before: Instant,
+    routes_not_before: Instant,
     settle_until: Instant,
     gossip_counters: gossip::Counters,
     unicasts: unicast::Counters,
+    asked: Asked,
     observed: Observed,
     clones: Clones,
     /// Whether it was said that no further names are bound to keys.
@@ -163,6 +175,7 @@ impl Control {
             sessions,
             paths: Paths::default(),
             sizes: Sizes::default(),
+            costs: Costs::default(),
             fast: FastPaths::default(),
             fast_peers: Arc::default(),
             snapshot,
@@ -176,9 +189,11 @@ impl Control {
             announced_dirty: BTreeSet::new(),
             moves: Moves::default(),
             not_before: now,
+            routes_not_before: now,
             settle_until: now,
             gossip_counters: gossip::Counters::default(),
             unicasts: unicast::Counters::default(),
+            asked: Asked::default(),
             observed: Observed::default(),
             clones: Clones::default(),
             pins_full: false,
@@ -218,10 +233,10 @@ impl Control {
         offer(self.own.next_deadline(), "publish record");
         offer(self.targets.next_deadline(), "dial");
         offer(self.sessions.next_deadline().map(|(at, _)| at), "session");
-        offer(
-            (self.topology_dirty || self.snapshot_dirty).then_some(self.not_before),
-            "snapshot",
-        );
+        let routes = self.routes_not_before.max(self.not_before);
+        offer(self.topology_dirty.then_some(routes), "routes");
+        offer(self.asked.next_deadline(), "ask again");
+        offer(self.snapshot_dirty.then_some(self.not_before), "snapshot");
         for (_, slot) in self.links.iter() {
             offer(slot.next_due(), "link");
             offer(slot.next_gossip(), "gossip");
@@ -237,6 +252,7 @@ impl Control {
         self.tick_sizes(now);
         self.tick_clones(now);
         self.tick_flaps(now);
+        self.tick_asked(now);
         self.sessions.handle_timeout(now, &mut *self.entropy);
         self.dial_due(now);
         self.flush(now);
@@ -295,7 +311,8 @@ impl Control {
             Ok(records) => self.publish_own(records, now),
             Err(error) => self.note(Note::Warn(format!("cannot announce a change: {error}"))),
         }
-        if (self.topology_dirty || self.snapshot_dirty) && now >= self.not_before {
+        let routes_due = self.topology_dirty && now >= self.routes_not_before;
+        if (routes_due || self.snapshot_dirty) && now >= self.not_before {
             self.rebuild(now);
             self.not_before = now + limits::DEBOUNCE;
         }

@@ -1,7 +1,8 @@
 //! The router's own records: what it says of itself about each topic, and when it says it again.
 //!
 //! The first change after a quiet time is published at once, further ones at most every [`Topic::hold_down`], each topic by
-//! itself, so that a flapping cable costs the mesh one record a second and not one per flap.
+//! itself, so that a flapping cable costs the mesh one record a second and not one per flap. Neighbours that come or go do
+//! not wait, a few times; one that comes back at once does.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -15,6 +16,8 @@ use crate::topology::bodies::{self, Attached, IdentityBody, Neighbour};
 use crate::topology::record::{RecordError, SignedRecord};
 use crate::topology::topic::Topic;
 
+use super::pace::Pace;
+
 /// The own records, published and wanted.
 #[derive(Debug)]
 pub struct OwnRecords {
@@ -24,6 +27,8 @@ pub struct OwnRecords {
     epoch: u64,
     topics: BTreeMap<Topic, Statement>,
     raised: bool,
+    /// Neighbours that went, and when: whoever is back within [`HOLD_DOWN`] may go again.
+    gone: BTreeMap<PeerPrefix, Instant>,
 }
 
 /// What is said about one topic.
@@ -35,7 +40,9 @@ struct Statement {
     signed: Option<SignedRecord>,
     seq: u64,
     dirty: bool,
-    not_before: Instant,
+    pace: Pace,
+    /// Others wait for it: it need not wait as long as the rest.
+    urgent: bool,
     /// Until then a change may wait for others: nobody's frames depend on it.
     lazy_until: Instant,
 }
@@ -49,7 +56,8 @@ impl Statement {
     }
 
     fn due(&self) -> Option<Instant> {
-        self.dirty.then_some(self.not_before.max(self.lazy_until))
+        let not_before = self.pace.not_before(self.urgent);
+        self.dirty.then_some(not_before.max(self.lazy_until))
     }
 }
 
@@ -79,6 +87,7 @@ impl OwnRecords {
             epoch,
             topics: BTreeMap::from([(Topic::IDENTITY, statement)]),
             raised: false,
+            gone: BTreeMap::new(),
         })
     }
 
@@ -127,7 +136,9 @@ impl OwnRecords {
             let established = all.iter().filter(|n| n.established);
             established.map(|n| n.peer).collect()
         };
-        let urgent = established(said) != established(neighbours);
+        let (said, wanted) = (established(said), established(neighbours));
+        let changed = said != wanted;
+        let urgent = self.came_or_went(&said, &wanted, now);
         let body = if neighbours.is_empty() {
             Vec::new()
         } else {
@@ -139,12 +150,22 @@ impl OwnRecords {
             .is_some_and(|links| links.dirty);
         self.set(Topic::LINKS, body);
         if let Some(links) = self.topics.get_mut(&Topic::LINKS) {
-            if urgent {
+            links.urgent = urgent;
+            if changed {
                 links.lazy_until = Instant::ZERO;
             } else if !waits {
                 links.lazy_until = now + HOLD_DOWN;
             }
         }
+    }
+
+    /// Whether there are neighbours that were not there a moment ago, or are no more.
+    fn came_or_went(&mut self, said: &[PeerPrefix], wanted: &[PeerPrefix], now: Instant) -> bool {
+        self.gone.retain(|_, at| now.since(*at) < HOLD_DOWN);
+        let went: Vec<&PeerPrefix> = said.iter().filter(|p| !wanted.contains(p)).collect();
+        self.gone.extend(went.iter().map(|peer| (**peer, now)));
+        let is_new = |peer: &PeerPrefix| !said.contains(peer) && !self.gone.contains_key(peer);
+        !went.is_empty() || wanted.iter().any(is_new)
     }
 
     /// The attached containers changed.
@@ -193,7 +214,7 @@ impl OwnRecords {
         for statement in self.topics.values_mut() {
             statement.seq = seq;
             statement.dirty = true;
-            statement.not_before = Instant::ZERO;
+            statement.pace.begin();
             statement.lazy_until = Instant::ZERO;
         }
     }
@@ -215,7 +236,8 @@ impl OwnRecords {
                 continue;
             }
             statement.dirty = false;
-            statement.not_before = now + topic.hold_down();
+            statement.urgent = false;
+            statement.pace.said(topic.hold_down(), now);
             statement.seq = statement.seq.saturating_add(1);
             let version = Version {
                 epoch: self.epoch,
@@ -240,118 +262,5 @@ impl OwnRecords {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::ids::PeerName;
-
-    fn own() -> OwnRecords {
-        let identity = Arc::new(Identity::from_seeds([1; 32], [2; 32]));
-        let body = IdentityBody::new(&identity, PeerName([2; 6]), "a".into());
-        OwnRecords::new(identity, 2, body).unwrap()
-    }
-
-    fn publish(own: &mut OwnRecords, now: Instant) -> Vec<(Topic, Version)> {
-        let published = own.publish(now).unwrap();
-        published.iter().map(|r| (r.topic(), r.version())).collect()
-    }
-
-    const fn version(epoch: u64, seq: u64) -> Version {
-        Version { epoch, seq }
-    }
-
-    #[test]
-    fn an_old_epoch_is_raised_once_and_a_clone_costs_numbers_only() {
-        let mut own = own();
-        let now = Instant::ZERO;
-        own.set(Topic::NAMES, vec![1]);
-        assert_eq!(publish(&mut own, now), [(Topic::NAMES, version(2, 1))]);
-        assert_eq!(own.overtake(Topic::IDENTITY, version(7, 40)), Some(8));
-        let all = [
-            (Topic::IDENTITY, version(8, 1)),
-            (Topic::NAMES, version(8, 1)),
-        ];
-        assert_eq!(publish(&mut own, now), all, "hold-down or not");
-        assert_eq!(own.overtake(Topic::NAMES, version(9, 5)), None);
-        let all = [
-            (Topic::IDENTITY, version(9, 1)),
-            (Topic::NAMES, version(9, 6)),
-        ];
-        assert_eq!(publish(&mut own, now), all);
-        assert_eq!(own.overtake(Topic::NAMES, version(9, 8)), None);
-        assert_eq!(publish(&mut own, now), []);
-        let now = now + HOLD_DOWN;
-        assert_eq!(publish(&mut own, now), [(Topic::NAMES, version(9, 9))]);
-    }
-
-    #[test]
-    fn what_somebody_else_says_about_a_topic_of_which_we_say_nothing_is_taken_back() {
-        let mut own = own();
-        own.raised = true;
-        own.overtake(Topic::ATTACHED, version(2, 3));
-        let published = own.publish(Instant::ZERO).unwrap();
-        assert_eq!(
-            (published[0].version(), published[0].body()),
-            (version(2, 4), &[][..])
-        );
-        assert_eq!(published[0].attached(), []);
-    }
-
-    #[test]
-    fn the_epoch_before_this_one_restored_is_raised_too() {
-        let mut own = own();
-        assert_eq!(own.overtake(Topic::LINKS, version(2, 9)), Some(3));
-    }
-
-    #[test]
-    fn the_highest_version_there_is_overflows_nothing() {
-        let mut own = own();
-        let last = version(u64::MAX, u64::MAX);
-        assert_eq!(own.overtake(Topic::IDENTITY, last), None);
-        assert_eq!(publish(&mut own, Instant::ZERO), [(Topic::IDENTITY, last)]);
-    }
-
-    #[test]
-    fn names_are_told_four_times_a_second() {
-        let mut own = own();
-        own.publish(Instant::ZERO).unwrap();
-        let mut told = Vec::new();
-        for millis in 0..600u32 {
-            own.set(Topic::NAMES, millis.to_be_bytes().to_vec());
-            let now = Instant::from_nanos(u64::from(millis) * 1_000_000);
-            told.extend(own.publish(now).unwrap().iter().map(|_| millis));
-        }
-        assert_eq!(told, [0, 250, 500]);
-    }
-
-    #[test]
-    fn a_flapping_neighbour_costs_one_record_a_second() {
-        let mut own = own();
-        let mut published = 0;
-        for millis in 0..2_500 {
-            let flap = usize::from(millis % 2 == 0);
-            let address = SocketAddr::from(([10, 0, 0, 1], 1));
-            own.set_endpoints(vec![address; flap]);
-            let now = Instant::from_nanos(millis * 1_000_000);
-            published += own.publish(now).unwrap().len();
-        }
-        assert_eq!(published, 3);
-    }
-
-    #[test]
-    fn a_topic_that_breaks_a_bound_holds_up_no_other() {
-        let mut own = own();
-        own.set(Topic::NAMES, vec![0; crate::limits::MAX_RECORD]);
-        own.set(Topic::ADDRESSES, vec![1]);
-        own.set(Topic::ATTACHED, Vec::new());
-        assert_eq!(
-            publish(&mut own, Instant::ZERO),
-            [(Topic::ADDRESSES, version(2, 1))]
-        );
-        assert_eq!(
-            own.published().collect::<Vec<_>>(),
-            [Topic::IDENTITY, Topic::ADDRESSES]
-        );
-        own.set(Topic::NAMES, vec![1; crate::limits::MAX_RECORD]);
-        assert!(own.publish(Instant::ZERO + HOLD_DOWN).is_err());
-    }
-}
+#[path = "own_tests.rs"]
+mod tests;

@@ -8,14 +8,14 @@ use crate::announced::Claim;
 use crate::fdb::Owner;
 use crate::forward::{Path, PeerPath, Snapshot};
 use crate::ids::PeerId;
-use crate::limits::{BASE_DATAGRAM, MAX_CLAIMS, SETTLE};
+use crate::limits::{BASE_DATAGRAM, MAX_CLAIMS, ROUTES_INTERVAL, SETTLE};
 use crate::pmtu::inner_mtu;
 use crate::time::Instant;
 use crate::topology::bodies::{Attached, Neighbour};
 use crate::topology::routes::Routes;
 use crate::wire::datagram::RELAY_OVERHEAD;
 
-use super::{Control, HeldAddresses, Note, Output};
+use super::{Control, HeldAddresses, Note, Output, POLITE};
 
 /// Bytes of a Relay datagram around the one inside.
 const RELAYED: u16 = 48;
@@ -24,6 +24,7 @@ const _: () = assert!(RELAYED as usize == RELAY_OVERHEAD);
 impl Control {
     /// Says in the own record which links carry data.
     pub(super) fn refresh_neighbours(&mut self, now: Instant) {
+        let costs = self.link_costs(now);
         let announced = |peer: &PeerId, address: &SocketAddr| {
             self.body_of(peer)
                 .is_some_and(|body| body.endpoints.contains(address))
@@ -31,24 +32,51 @@ impl Control {
         let neighbours: Vec<Neighbour> = self
             .links
             .neighbours()
-            // The others carry no frames; that they are there is this router's own business.
-            .filter(|(peer, _)| self.paths.direct(peer).is_some())
-            .map(|(peer, slot)| Neighbour {
-                peer: peer.prefix(),
-                outbound: slot.outbound,
-                established: true,
-                cost: 1,
-                // Where it was dialled is news only if it does not say so itself; an inbound address is of no use.
-                address: Some(slot.address).filter(|a| slot.outbound && !announced(peer, a)),
+            .filter_map(|(peer, slot)| {
+                Some(Neighbour {
+                    peer: peer.prefix(),
+                    outbound: slot.outbound,
+                    established: true,
+                    cost: *costs.get(peer)?,
+                    // Where it was dialled is news only if it does not say so itself; an inbound address is of no use.
+                    address: Some(slot.address).filter(|a| slot.outbound && !announced(peer, a)),
+                })
             })
             .collect();
         self.own.set_neighbours(&neighbours, now);
     }
 
-    /// Computes routes if the topology changed, and hands the lanes a new snapshot.
+    /// What the links that carry frames cost. That there are others is this router's own business.
+    fn link_costs(&mut self, now: Instant) -> BTreeMap<PeerId, u16> {
+        let (links, paths) = (&self.links, &self.paths);
+        self.costs.retain(|peer| links.of_peer(peer).is_some());
+        let direct = links.neighbours().filter_map(|(peer, _)| {
+            let rtt = paths.direct(peer)?.rtt;
+            Some((*peer, self.costs.cost(*peer, rtt, now)))
+        });
+        direct.collect()
+    }
+
+    /// Says so if a link has come to cost something else.
+    pub(super) fn reconsider_costs(&mut self, now: Instant) {
+        let costs = self.link_costs(now);
+        let said = self.lsdb.links(&self.me).iter();
+        let is_other = |said: &Neighbour| {
+            let peer = self.lsdb.by_prefix(said.peer);
+            let cost = peer.and_then(|peer| costs.get(&peer));
+            cost.is_some_and(|cost| *cost != said.cost)
+        };
+        if said.clone().any(is_other) {
+            self.refresh_neighbours(now);
+        }
+    }
+
+    /// Computes routes if the topology changed and they were not computed just now; hands the lanes a new snapshot.
     pub(super) fn rebuild(&mut self, now: Instant) {
-        if self.topology_dirty {
+        if self.topology_dirty && now >= self.routes_not_before {
             self.recompute_routes(now);
+            self.topology_dirty = false;
+            self.routes_not_before = now + ROUTES_INTERVAL;
         }
         if core::mem::take(&mut self.held_dirty) {
             let held = Arc::new(self.held_addresses());
@@ -56,7 +84,6 @@ impl Control {
         }
         self.refresh_announced(now);
         self.refresh_fast(now);
-        self.topology_dirty = false;
         self.snapshot_dirty = false;
         self.snapshot = Arc::new(self.build_snapshot(now));
         self.outputs
@@ -71,6 +98,9 @@ impl Control {
             self.held_dirty = true;
             if !routes.reachable().eq(self.routes.reachable()) {
                 self.outputs.push_back(Output::Reach);
+                let is_new = |p: &PeerId| routes.is_reachable(p) && !self.routes.is_reachable(p);
+                self.targets
+                    .came_within_reach(is_new, POLITE / 2, now, &mut *self.entropy);
             }
             for peer in self.routes.reachable().filter(|p| !routes.is_reachable(p)) {
                 self.forwarder.fdb().forget_owner(Owner::Peer(peer));
@@ -78,6 +108,13 @@ impl Control {
             }
             let came = routes.reachable().filter(|p| !self.routes.is_reachable(p));
             self.announced_dirty.extend(came);
+        }
+        for peer in routes.neighbours() {
+            let is_new = self.routes.neighbours().binary_search(peer).is_err();
+            let conn = self.links.of_peer(peer).filter(|_| is_new);
+            if let Some(slot) = conn.and_then(|conn| self.links.get_mut(conn)) {
+                slot.joined(now);
+            }
         }
         self.routes = routes;
         let routes = &self.routes;

@@ -64,6 +64,8 @@ pub struct Target {
     backoff: Duration,
     tries: usize,
     delayed: bool,
+    /// Who answered last.
+    peer: Option<PeerId>,
     /// When a link satisfied it.
     satisfied: Instant,
 }
@@ -177,6 +179,26 @@ impl Targets {
         }
     }
 
+    /// Peers that were given time and never dialled yet are dialled soon.
+    pub fn hasten(
+        &mut self,
+        is_one: impl Fn(&PeerId) -> bool,
+        spread: Duration,
+        now: Instant,
+        entropy: &mut dyn Entropy,
+    ) {
+        for (key, target) in &mut self.targets {
+            let is_one = matches!(key, TargetKey::Discovered(peer) if is_one(peer));
+            if let TargetState::Waiting(at) = target.state
+                && is_one
+                && target.tries == 0
+                && target.delayed
+            {
+                target.state = TargetState::Waiting(at.min(now + entropy.jitter(spread, 100)));
+            }
+        }
+    }
+
     /// Targets that are due, each with how many tries went before (to walk through its addresses).
     pub fn due(&self, now: Instant) -> Vec<(TargetKey, usize)> {
         self.targets
@@ -243,12 +265,38 @@ impl Targets {
         }
     }
 
-    /// The peers that explicit targets turned out to be.
+    /// These peers came within reach: who waits to be dialled again is so soon, for what kept it away is over.
+    pub fn came_within_reach(
+        &mut self,
+        is_one: impl Fn(&PeerId) -> bool,
+        spread: Duration,
+        now: Instant,
+        entropy: &mut dyn Entropy,
+    ) {
+        for (key, target) in &mut self.targets {
+            let peer = match key {
+                TargetKey::Explicit(_) => target.peer,
+                TargetKey::Discovered(peer) => Some(*peer),
+            };
+            if let TargetState::Waiting(at) = target.state
+                && target.tries > 0
+                && peer.as_ref().is_some_and(&is_one)
+            {
+                target.backoff = REDIAL_MIN;
+                target.state = TargetState::Waiting(at.min(now + entropy.jitter(spread, 100)));
+            }
+        }
+    }
+
+    /// The peers that explicit targets turned out to be, but those that have links enough.
     pub fn explicit_peers(&self) -> impl Iterator<Item = PeerId> + '_ {
         self.targets
             .iter()
             .filter_map(|(key, target)| match (key, &target.state) {
                 (TargetKey::Explicit(_), TargetState::Satisfied(peer)) => Some(*peer),
+                (TargetKey::Explicit(_), TargetState::Waiting(_) | TargetState::Dialling(_)) => {
+                    target.peer
+                }
                 _ => None,
             })
     }
@@ -344,12 +392,14 @@ impl Target {
             backoff: REDIAL_MIN,
             tries: 0,
             delayed: false,
+            peer: None,
             satisfied: at,
         }
     }
 
     fn satisfy(&mut self, peer: PeerId, now: Instant) {
         self.state = TargetState::Satisfied(peer);
+        self.peer = Some(peer);
         self.satisfied = now;
         self.error.clear();
         self.backoff = REDIAL_MIN;

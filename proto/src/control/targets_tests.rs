@@ -104,6 +104,23 @@ fn discovered_targets_follow_the_mesh_and_explicit_ones_stay() {
 }
 
 #[test]
+fn who_was_given_time_and_is_chosen_then_is_dialled_soon() {
+    let mut entropy = SeededEntropy::new(1);
+    let mut targets = Targets::default();
+    let (now, delay) = (Instant::ZERO, Duration::from_secs(2));
+    let peers = [PeerId([1; 16]), PeerId([2; 16])];
+    targets.set_discovered(&peers, Duration::ZERO, now, &mut entropy);
+    targets.delay_new(&peers, delay, now);
+    assert_eq!(targets.next_deadline(), Some(now + delay));
+    targets.hasten(|peer| *peer == peers[0], Duration::ZERO, now, &mut entropy);
+    let due = targets.due(now).into_iter().map(|(key, _)| key);
+    assert_eq!(due.collect::<Vec<_>>(), [TargetKey::Discovered(peers[0])]);
+    // Once is enough: the delay does not come back.
+    targets.delay_new(&peers, delay, now);
+    assert_eq!(targets.due(now).len(), 1);
+}
+
+#[test]
 fn a_target_given_up_is_dialled_again_when_asked() {
     let mut entropy = SeededEntropy::new(1);
     let mut targets = Targets::default();

@@ -77,7 +77,10 @@ impl Sessions {
         let (mut begin, mut answer) = (false, false);
         if let Some(current) = peer.slots.current() {
             let stats = current.stats();
-            let used = stats.last_frame_sent.is_some();
+            // Whoever needs an idle one later begins anew.
+            let used = stats
+                .last_frame_sent
+                .is_some_and(|at| now.since(at) < limits::PROBE_WHILE_USED);
             begin = used && current.wants_rekey(now);
             let seen = peer.watch.look(&stats, current.established(), now);
             begin |= seen.silence;

@@ -43,7 +43,7 @@ pub struct Neighbour {
     pub outbound: bool,
     /// Whether frames may go this way; a link carries frames when both ends say so.
     pub established: bool,
-    /// What the link costs, from 1.
+    /// What the link costs: its round-trip time in milliseconds, from 1.
     pub cost: u16,
     /// The other end's underlay address, as the record's origin sees it; none where the other end announces it itself.
     pub address: Option<SocketAddr>,

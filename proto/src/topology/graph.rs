@@ -1,5 +1,6 @@
 //! The graph of links on which both ends agree, and distances in it.
 
+use super::bodies::Neighbour;
 use super::lsdb::Lsdb;
 use crate::ids::{PeerId, PeerPrefix};
 
@@ -13,6 +14,8 @@ pub(super) struct Graph {
     /// Of router `i`: `edges[starts[i]..starts[i + 1]]`, ascending.
     starts: Vec<usize>,
     edges: Vec<usize>,
+    /// By edge, the same in both directions.
+    costs: Vec<u16>,
 }
 
 /// Distances in hops from one router, and the reached routers in the order of their distance.
@@ -26,26 +29,24 @@ impl Graph {
     /// The links of `lsdb` that both ends call established.
     pub(super) fn of(lsdb: &Lsdb) -> Self {
         let peers: Vec<PeerId> = lsdb.origins().collect();
-        let claims: Vec<Vec<usize>> = lsdb
+        let claims: Vec<Vec<Claim>> = lsdb
             .origins()
-            .map(|peer| {
-                let established = lsdb.links(&peer).iter().filter(|n| n.established);
-                let mut known: Vec<usize> = established
-                    .filter_map(|n| by_prefix(&peers, n.peer))
-                    .collect();
-                known.sort_unstable();
-                known.dedup();
-                known
-            })
+            .map(|peer| claims(lsdb.links(&peer), &peers))
             .collect();
         let mut graph = Self {
             starts: vec![0],
             peers,
             edges: Vec::new(),
+            costs: Vec::new(),
         };
         for (i, claimed) in claims.iter().enumerate() {
-            let agreed = |j: &&usize| **j != i && claims[**j].binary_search(&i).is_ok();
-            graph.edges.extend(claimed.iter().filter(agreed));
+            for (j, cost) in claimed.iter().filter(|(j, _)| *j != i) {
+                let theirs = &claims[*j];
+                if let Ok(at) = theirs.binary_search_by_key(&i, |(k, _)| *k) {
+                    graph.edges.push(*j);
+                    graph.costs.push(theirs[at].1.max(*cost));
+                }
+            }
             graph.starts.push(graph.edges.len());
         }
         graph
@@ -59,6 +60,11 @@ impl Graph {
     /// The neighbours of router `i`, in ascending order.
     pub(super) fn neighbours(&self, i: usize) -> &[usize] {
         &self.edges[self.starts[i]..self.starts[i + 1]]
+    }
+
+    /// What the links to these neighbours cost, in the same order: of what both ends say, the more.
+    pub(super) fn costs(&self, i: usize) -> &[u16] {
+        &self.costs[self.starts[i]..self.starts[i + 1]]
     }
 
     /// Breadth-first search from `source`; `into` is overwritten.
@@ -80,6 +86,19 @@ impl Graph {
             }
         }
     }
+}
+
+/// Whom a router calls an established neighbour, in ascending order, each once, and at what cost.
+type Claim = (usize, u16);
+
+fn claims(links: &[Neighbour], peers: &[PeerId]) -> Vec<Claim> {
+    let established = links.iter().filter(|n| n.established);
+    let mut known: Vec<Claim> = established
+        .filter_map(|n| Some((by_prefix(peers, n.peer)?, n.cost.max(1))))
+        .collect();
+    known.sort_unstable();
+    known.dedup_by_key(|(i, _)| *i);
+    known
 }
 
 /// The number of the router that a neighbour names; none if two begin like this, so that nobody is taken for another.

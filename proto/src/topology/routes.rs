@@ -1,8 +1,9 @@
 //! Routes and broadcast trees: a pure function of the link-state database, the same on every router that holds the
 //! same records.
 //!
-//! Unicast takes a shortest path in hops; of several neighbours that are equally near the destination's side, the
-//! path's last parent with the lowest identity decides. Broadcast from an origin follows one tree: a router's parent
+//! Unicast takes, of the paths with the fewest hops, one that costs least; of several such, that with the lowest
+//! identities going back from the destination. The next router on it has one hop and a cost less to go, whichever of its
+//! own equals it takes, so nothing goes round. Broadcast from an origin follows one tree: a router's parent
 //! is, of its neighbours one hop nearer to the origin, the one with the lowest identity.
 
 use std::collections::BTreeMap;
@@ -31,6 +32,7 @@ pub struct Routes {
 struct Hop {
     first: PeerId,
     hops: u16,
+    cost: u32,
 }
 
 impl Routes {
@@ -66,6 +68,12 @@ impl Routes {
         Some((hop.first, hop.hops))
     }
 
+    /// What the way to `peer` costs: the round-trip times of its links in milliseconds, added up. `None` as above.
+    pub fn cost(&self, peer: &PeerId) -> Option<u32> {
+        let hop = self.next[self.index(peer)?]?;
+        Some(hop.cost)
+    }
+
     /// Our children in the broadcast tree of `origin`, ascending; none when it is out of reach.
     pub fn flood(&self, origin: &PeerId) -> &[PeerId] {
         match self.index(origin) {
@@ -97,7 +105,8 @@ impl Routes {
         self.peers.iter().copied()
     }
 
-    /// A hash of the routers within reach and the links between them: equal as long as no route and no tree changes.
+    /// A hash of the routers within reach and the links between them, not of what these cost: equal as long as no tree
+    /// changes, and nobody comes within reach or goes.
     pub fn fingerprint(&self) -> [u8; 16] {
         self.fingerprint
     }
@@ -107,23 +116,21 @@ impl Routes {
     }
 }
 
-/// The neighbour of `i` one hop nearer to the source of `distances` that has the lowest identity.
-fn parent(graph: &Graph, distances: &Distances, i: usize) -> Option<usize> {
-    let nearer = distances.of[i].checked_sub(1)?;
-    let mut neighbours = graph.neighbours(i).iter();
-    neighbours.find(|j| distances.of[**j] == nearer).copied()
-}
-
 fn next_hops(graph: &Graph, from_me: &Distances) -> Vec<Option<Hop>> {
     let mut next: Vec<Option<Hop>> = vec![None; graph.peers.len()];
     for &i in from_me.order.iter().skip(1) {
-        let parent = parent(graph, from_me, i);
-        let first = parent
-            .and_then(|p| next[p])
-            .map_or(graph.peers[i], |hop| hop.first);
+        let nearer = from_me.of[i].saturating_sub(1);
+        let links = graph.neighbours(i).iter().zip(graph.costs(i));
+        // Those one hop nearer were looked at before; the first of the least costs is the one with the lowest identity.
+        let by = links
+            .filter(|(j, _)| from_me.of[**j] == nearer)
+            .map(|(j, cost)| (next[*j], u32::from(*cost)))
+            .min_by_key(|(hop, cost)| cost + hop.map_or(0, |hop| hop.cost));
+        let Some((parent, cost)) = by else { continue };
         next[i] = Some(Hop {
-            first,
+            first: parent.map_or(graph.peers[i], |hop| hop.first),
             hops: from_me.of[i],
+            cost: cost + parent.map_or(0, |hop| hop.cost),
         });
     }
     next

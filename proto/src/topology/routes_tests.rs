@@ -3,6 +3,7 @@
 use super::*;
 use crate::crypto::identity::Identity;
 use crate::time::Instant;
+use crate::topology::bodies::Neighbour;
 use crate::topology::record::SignedRecord;
 use crate::topology::testing::{identity, insert_linked, linked, linked_by, neighbour, record};
 use proptest::prelude::*;
@@ -60,7 +61,90 @@ fn reference(links: &BTreeSet<(usize, usize)>, from: PeerId) -> BTreeMap<PeerId,
     distances
 }
 
+/// Links, each with what its two ends say that it costs.
+type Priced = BTreeMap<(usize, usize), (u16, u16)>;
+
+fn priced(n: usize) -> impl Strategy<Value = Priced> {
+    let costs = (0u16..6, 0u16..6);
+    prop::collection::btree_map((0..n, 0..n), costs, 0..2 * n).prop_map(|links| {
+        let links = links.into_iter().filter(|((a, b), _)| a != b);
+        // One entry for a pair.
+        let links = links.map(|((a, b), costs)| ((a.min(b), a.max(b)), costs));
+        links.collect()
+    })
+}
+
+fn priced_database(n: usize, links: &Priced) -> Lsdb {
+    let mut lsdb = Lsdb::default();
+    for (i, identity) in IDENTITIES.iter().enumerate().take(n) {
+        let to = |peer: usize, cost| Neighbour {
+            cost,
+            ..neighbour(id(peer))
+        };
+        let mine = links.iter().filter_map(|(&(a, b), &(of_a, of_b))| {
+            let at_a = (a == i).then(|| to(b, of_a));
+            at_a.or_else(|| (b == i).then(|| to(a, of_b)))
+        });
+        let mine: Vec<Neighbour> = mine.collect();
+        lsdb.insert(record(identity, 1, 1, "host"), Instant::ZERO);
+        lsdb.insert(linked_by(identity, &mine), Instant::ZERO);
+    }
+    lsdb
+}
+
+/// Hops and cost of the best way from each router to each, by trying all ways through ever more routers.
+fn cheapest(n: usize, links: &Priced) -> BTreeMap<(usize, usize), (u16, u32)> {
+    let mut best = BTreeMap::new();
+    for (&(a, b), &(of_a, of_b)) in links {
+        let way = (1, u32::from(of_a.max(of_b).max(1)));
+        best.insert((a, b), way);
+        best.insert((b, a), way);
+    }
+    for via in 0..n {
+        for (a, b) in (0..n).flat_map(|a| (0..n).map(move |b| (a, b))) {
+            let ways = best.get(&(a, via)).zip(best.get(&(via, b)));
+            let Some(way) = ways.map(|(x, y)| (x.0 + y.0, x.1 + y.1)) else {
+                continue;
+            };
+            if a != b && best.get(&(a, b)).is_none_or(|old| way < *old) {
+                best.insert((a, b), way);
+            }
+        }
+    }
+    best
+}
+
 proptest! {
+    #[test]
+    fn of_the_shortest_ways_the_cheapest_is_taken_and_gets_cheaper(links in priced(9)) {
+        let lsdb = priced_database(9, &links);
+        let routes: Vec<Routes> = (0..9).map(|i| Routes::compute(&lsdb, id(i))).collect();
+        let best = cheapest(9, &links);
+        for (a, b) in (0..9).flat_map(|a| (0..9).map(move |b| (a, b))) {
+            let taken = routes[a].next_hop(&id(b));
+            let way = taken.map(|(_, hops)| (hops, routes[a].cost(&id(b)).unwrap()));
+            prop_assert_eq!(way, best.get(&(a, b)).copied());
+            let Some((first, hops)) = taken else { continue };
+            let next = (0..9).find(|i| id(*i) == first).unwrap();
+            let (step, rest) = (best[&(a, next)], best.get(&(next, b)).copied().unwrap_or((0, 0)));
+            prop_assert_eq!(step.0, 1);
+            prop_assert_eq!((rest.0 + 1, rest.1 + step.1), (hops, best[&(a, b)].1));
+        }
+    }
+
+    #[test]
+    fn what_links_cost_changes_no_tree(links in priced(9)) {
+        let free = links.keys().map(|pair| (*pair, (1, 1))).collect();
+        for me in (0..9).map(id) {
+            let with = Routes::compute(&priced_database(9, &links), me);
+            let without = Routes::compute(&priced_database(9, &free), me);
+            prop_assert_eq!(with.fingerprint(), without.fingerprint());
+            for origin in (0..9).map(id) {
+                prop_assert_eq!(with.flood(&origin), without.flood(&origin));
+            }
+        }
+    }
+
     #[test]
     fn next_hops_are_shortest_and_loop_free(links in links(9)) {
         let lsdb = database(9, &links);

@@ -15,6 +15,7 @@
 //! | 9 | `Hashes` | depth (1 byte), prefix `u16`, 16 times 8 bytes |
 //! | 10 | `Wanted` | `bool` |
 //! | 11 | `Unicast` | hops `u8`, signed message (bytes) |
+//! | 12 | `Have` | list of (`PeerId`, topic, epoch `u64`, seq `u64`) |
 //!
 //! A message with another tag is skipped and counted by whoever receives it: that is how later versions add messages.
 
@@ -65,6 +66,9 @@ pub enum LinkMessage {
         /// At most [`MAX_RECORD`] of them.
         bytes: Vec<u8>,
     },
+    /// Versions of records that were newly said and that the sender has: whoever lacks one asks for it. At most
+    /// [`MAX_WANT`].
+    Have(Vec<(RecordKey, Version)>),
     /// The sender closes the link.
     Bye {
         /// Why, for people; at most [`MAX_BYE_REASON`] bytes, cut when encoded.
@@ -123,6 +127,11 @@ struct RecordList<'a>(
 struct WantList(#[serde(deserialize_with = "bounded::list::<_, _, MAX_WANT>")] Vec<RecordKey>);
 
 #[derive(Serialize, Deserialize)]
+struct HaveList(
+    #[serde(deserialize_with = "bounded::list::<_, _, MAX_WANT>")] Vec<(RecordKey, Version)>,
+);
+
+#[derive(Serialize, Deserialize)]
 struct HashList(u8, u16, [[u8; 8]; CHILDREN]);
 
 #[derive(Serialize, Deserialize)]
@@ -143,6 +152,7 @@ mod tag {
     pub(super) const HASHES: u8 = 9;
     pub(super) const WANTED: u8 = 10;
     pub(super) const UNICAST: u8 = 11;
+    pub(super) const HAVE: u8 = 12;
 }
 
 impl LinkMessage {
@@ -172,6 +182,10 @@ impl LinkMessage {
             Self::Hashes(Hashes { node, sums }) => {
                 let list = HashList(node.depth(), node.prefix(), *sums);
                 tagged(tag::HASHES, &list, &mut out)
+            }
+            Self::Have(held) => {
+                within(held.len(), MAX_WANT)?;
+                tagged(tag::HAVE, held, &mut out)
             }
             Self::Wanted(wanted) => tagged(tag::WANTED, wanted, &mut out),
             Self::Unicast { hops, bytes } => {
@@ -209,6 +223,7 @@ impl LinkMessage {
             tag::DIGEST => Self::Digest(codec::decode(body)?),
             tag::SUMMARY => Self::Summary(codec::decode(body)?),
             tag::WANT => Self::Want(codec::decode::<WantList>(body)?.0),
+            tag::HAVE => Self::Have(codec::decode::<HaveList>(body)?.0),
             tag::WANTED => Self::Wanted(codec::decode(body)?),
             tag::OBSERVED => Self::Observed(codec::decode(body)?),
             tag::BYE => Self::Bye {
@@ -301,6 +316,8 @@ mod tests {
             vec(key(), 0..20).prop_map(LinkMessage::Want),
             hashes().prop_map(LinkMessage::Hashes),
             any::<bool>().prop_map(LinkMessage::Wanted),
+            vec(held().prop_map(|held| (held.key, held.version)), 0..20)
+                .prop_map(LinkMessage::Have),
             address().prop_map(LinkMessage::Observed),
             (any::<u8>(), vec(any::<u8>(), 0..300))
                 .prop_map(|(hops, bytes)| LinkMessage::Unicast { hops, bytes }),
@@ -328,7 +345,7 @@ mod tests {
         fn any_bytes_are_read_without_panic(tag in 0u8..14, body in vec(any::<u8>(), 0..200)) {
             let mut bytes = vec![tag];
             bytes.extend(body);
-            let known = (1..=11).contains(&tag);
+            let known = (1..=12).contains(&tag);
             match LinkMessage::decode(&bytes) {
                 Ok(LinkMessage::Unknown(t)) => prop_assert!(!known && t == tag),
                 Ok(m) => prop_assert!(known && m.encode().is_ok()),

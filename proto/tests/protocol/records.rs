@@ -95,6 +95,10 @@ pub(crate) fn messages() -> Vectors {
                 bytes: vec![0xaa, 0xbb],
             }),
         ),
+        (
+            "Have",
+            encoded(LinkMessage::Have(vec![(held.key, held.version)])),
+        ),
     ])
 }
 

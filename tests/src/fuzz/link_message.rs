@@ -36,6 +36,7 @@ fn check_bounds(message: &LinkMessage) {
         LinkMessage::Unicast { bytes, .. } => assert!(bytes.len() <= MAX_RECORD),
         LinkMessage::Summary(summary) => assert!(summary.held.len() <= MAX_SUMMARY),
         LinkMessage::Want(keys) => assert!(keys.len() <= MAX_WANT),
+        LinkMessage::Have(held) => assert!(held.len() <= MAX_WANT),
         LinkMessage::Bye { reason } => assert!(reason.len() <= MAX_BYE_REASON),
         _ => {}
     }
@@ -63,6 +64,7 @@ pub(super) fn samples() -> Vec<LinkMessage> {
         }),
         LinkMessage::Want(vec![key(9); 3]),
         LinkMessage::Wanted(false),
+        LinkMessage::Have(vec![(key(9), held(7).version); 3]),
         LinkMessage::Hashes(Hashes {
             node: Node::ROOT,
             sums: [[7; 8]; CHILDREN],

@@ -10,6 +10,8 @@ const UDP: u64 = 28;
 pub(crate) const TCP: u64 = 52;
 /// The options of a first segment add this much.
 const SYN_OPTIONS: u64 = 8;
+/// Probes as long as this ask for a size.
+const LONG_PROBE: usize = 500;
 /// Bytes of one segment on Ethernet, timestamps taken off.
 pub(crate) const SEGMENT: usize = 1448;
 
@@ -82,6 +84,7 @@ pub(crate) fn segments(bytes: usize) -> usize {
 
 fn kind(datagram: &[u8]) -> &'static str {
     match Header::parse(datagram).map(|h| h.kind) {
+        Ok(Kind::Probe) if datagram.len() >= LONG_PROBE => "udp: probes of a size",
         Ok(Kind::Probe) => "udp: probes",
         Ok(Kind::Init | Kind::Response | Kind::Cookie) => "udp: session handshakes",
         Ok(Kind::Data) => "udp: frames",

@@ -9,7 +9,7 @@ use mesh_proto::wire::datagram::{Header, Kind};
 
 use super::bytes::Bytes;
 use super::tcp::{End, Segment, Stream};
-use super::underlay::{Underlay, address, host_at};
+use super::underlay::{LONGEST, Underlay, address, host_at};
 use crate::sim::dice::Dice;
 use crate::sim::hostile::Hostile;
 use crate::sim::network::HostId;
@@ -335,6 +335,10 @@ impl Node {
     // Datagrams
 
     fn send_datagram(&mut self, to: SocketAddr, bytes: Vec<u8>, around: &mut Around<'_>) {
+        // The host's kernel refuses it: no byte leaves.
+        if bytes.len() > LONGEST {
+            return;
+        }
         self.sent.datagram(&bytes);
         let Some(to) = host_at(to, around.hosts) else {
             return;

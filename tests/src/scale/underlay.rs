@@ -16,6 +16,8 @@ const SPREAD: u64 = 40_000_000;
 const JITTER: u64 = 5;
 /// How much later a segment comes that was lost and sent again.
 const SENT_AGAIN: (u64, u64) = (200, 400);
+/// The longest UDP payload that leaves a host, with DF on Ethernet.
+pub(crate) const LONGEST: usize = 1472;
 /// 100.64.0.0: shared address space, with room for four million hosts.
 const FIRST: u32 = 0x6440_0000;
 

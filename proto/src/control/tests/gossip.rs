@@ -60,7 +60,7 @@ fn a_neighbour_that_asks_and_does_not_read_costs_bounded_memory() {
         }
     }
     assert!(queued <= 2 * limits::MAX_LINK_SEND_QUEUE, "{queued}");
-    assert!(control.links.get(conn).unwrap().dirty.len() <= 4);
+    assert!(control.links.get(conn).unwrap().untold.len() <= 4);
 }
 
 #[test]

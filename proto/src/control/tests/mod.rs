@@ -30,6 +30,7 @@ mod links;
 mod meeting;
 mod paths;
 mod sizes;
+mod spread;
 mod topics;
 mod unicast;
 

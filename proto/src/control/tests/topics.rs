@@ -82,7 +82,7 @@ fn what_is_said_before_its_origin_is_known_is_asked_for_again() {
         .control
         .handle_message(conn, LinkMessage::Records(records), now);
     for (_, slot) in net.nodes[1].control.links.iter_mut() {
-        slot.dirty.clear();
+        slot.untold = Default::default();
     }
     tell(&mut net, &news);
     net.run(SECOND);

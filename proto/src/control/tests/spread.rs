@@ -1,0 +1,75 @@
+//! News take a tree, and a mention beside it is enough for whoever is left out.
+
+use super::*;
+
+const NEWS: Topic = Topic::NAMES;
+
+/// Three routers, each linked to the others.
+fn triangle() -> Net {
+    let mut net = Net::new(vec![open_mesh(1), open_mesh(2), open_mesh(3)]);
+    net.connect(0, 1);
+    net.connect(1, 2);
+    net.run(8 * SECOND);
+    for n in 0..3 {
+        assert_eq!(net.established(n), 2, "router {n}");
+    }
+    net
+}
+
+fn known(net: &Net) -> u64 {
+    let counters = net.nodes.iter().map(|n| n.control.gossip_counters.known);
+    counters.sum()
+}
+
+fn said(net: &Net, n: usize, by: PeerId) -> Option<Vec<u8>> {
+    let said = net.nodes[n].control.said_by(by, NEWS)?;
+    Some(said.body.to_vec())
+}
+
+#[test]
+fn each_router_is_sent_news_once() {
+    let mut net = triangle();
+    let (now, me, before) = (net.now, net.nodes[0].control.me(), known(&net));
+    net.nodes[0]
+        .control
+        .say(NEWS, b"once".to_vec(), now)
+        .unwrap();
+    net.run(SECOND);
+    for n in 1..3 {
+        assert_eq!(said(&net, n, me), Some(b"once".to_vec()));
+    }
+    assert_eq!(known(&net), before, "somebody got what it had");
+}
+
+#[test]
+fn what_a_neighbour_mentions_is_asked_for_by_whoever_lacks_it() {
+    let mut net = triangle();
+    let stranger = Identity::from_seeds([7; 32], [8; 32]);
+    let version = Version { epoch: 1, seq: 1 };
+    let body = crate::topology::testing::body_of(&stranger).encode();
+    let identity = SignedRecord::sign(Topic::IDENTITY, version, &body, &stranger).unwrap();
+    let news = SignedRecord::sign(NEWS, version, b"news", &stranger).unwrap();
+    let (now, from_2, to_0) = (net.now, net.conn(1, 2), net.conn(0, 1));
+    let records = [&identity, &news].map(|r| r.bytes().to_vec()).to_vec();
+    let knower = &mut net.nodes[1].control;
+    knower.handle_message(from_2, LinkMessage::Records(records), now);
+    for (_, slot) in knower.links.iter_mut() {
+        slot.untold = Default::default();
+    }
+    let mention = |net: &mut Net, key, seq| {
+        let (now, version) = (net.now, Version { epoch: 1, seq });
+        let mention = LinkMessage::Have(vec![(key, version)]);
+        net.nodes[0].control.handle_message(to_0, mention, now);
+        net.run(SECOND / 2);
+    };
+    assert_eq!(said(&net, 0, stranger.id()), None);
+    mention(&mut net, news.key(), 1);
+    assert_eq!(said(&net, 0, stranger.id()), Some(b"news".to_vec()));
+    // What it has, what is older, and what only it itself can say is not asked for.
+    let asked = net.nodes[0].control.asked.len();
+    mention(&mut net, news.key(), 1);
+    mention(&mut net, news.key(), 0);
+    let own = RecordKey::new(net.nodes[0].control.me(), NEWS);
+    mention(&mut net, own, 9);
+    assert_eq!(net.nodes[0].control.asked.len(), asked);
+}
