@@ -221,7 +221,7 @@ impl World {
         &mut self,
         host: HostId,
         request: u64,
-        result: Result<Ipv4Addr, String>,
+        result: &Result<Ipv4Addr, String>,
     ) {
         self.trace.line(
             self.now,
@@ -238,7 +238,7 @@ impl World {
         };
         match result {
             Ok(addr) => {
-                let (addr, request) = (Some(addr), None);
+                let (addr, request) = (Some(*addr), None);
                 guests.insert(name, Guest { addr, request });
                 self.guests.given += 1;
                 // Not from within: what the router wants sent meanwhile comes first.

@@ -261,7 +261,7 @@ impl World {
                 self.hosts[host].disk.push(write);
                 self.write(host);
             }
-            Effect::Answer(request, result) => self.answered(host, request, result),
+            Effect::Answer(request, result) => self.answered(host, request, &result),
             Effect::Note(text) => self.trace.line(self.now, format_args!("h{host}: {text}")),
         }
     }
