@@ -97,18 +97,25 @@ impl AsRawFd for ProcessWatch {
 /// When a process began, in clock ticks since boot (`/proc/PID/stat`, field 22).
 ///
 /// # Errors
-/// [`SysError::is_not_found`] when there is no such process.
+/// [`SysError::is_not_found`] when there is no such process, and when it has ended and its parent has not asked yet how.
 pub fn start_time(pid: i32) -> Result<u64, SysError> {
     let what = || format!("read the start time of process {pid}");
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))
         .map_err(|e| SysError::new(what(), e))?;
-    parse_start_time(&stat).ok_or_else(|| SysError::other(what(), "unexpected /proc/PID/stat"))
+    match parse_start_time(&stat) {
+        Some((b'Z' | b'X', _)) => Err(SysError::errno(what(), Errno::ESRCH)),
+        Some((_, start)) => Ok(start),
+        None => Err(SysError::other(what(), "unexpected /proc/PID/stat")),
+    }
 }
 
-fn parse_start_time(stat: &str) -> Option<u64> {
+/// State and start time.
+fn parse_start_time(stat: &str) -> Option<(u8, u64)> {
     // The command in field 2 may itself hold spaces and brackets: count from the last one.
     let (_, rest) = stat.rsplit_once(')')?;
-    rest.split_ascii_whitespace().nth(19)?.parse().ok()
+    let mut fields = rest.split_ascii_whitespace();
+    let state = *fields.next()?.as_bytes().first()?;
+    Some((state, fields.nth(18)?.parse().ok()?))
 }
 
 /// Makes this process the leader of a new session, so that closing the terminal does not end it.
@@ -222,7 +229,7 @@ mod tests {
     fn a_command_name_with_brackets_does_not_deceive() {
         let numbers: Vec<String> = (4..=40).map(|n: u32| n.to_string()).collect();
         let stat = format!("77 (a) S 1 (b) S {}", numbers.join(" "));
-        assert_eq!(parse_start_time(&stat), Some(22));
+        assert_eq!(parse_start_time(&stat), Some((b'S', 22)));
         assert_eq!(parse_start_time("77 (a) S 1 2"), None);
         assert_eq!(parse_start_time(""), None);
     }
@@ -241,6 +248,18 @@ mod tests {
         assert_eq!(parse_resident("VmRSS:\t    12 kB\n"), Some(12_288));
         assert_eq!(parse_resident("VmRSS:\t x kB\n"), None);
         assert!(resident_bytes() > 100_000);
+    }
+
+    #[test]
+    fn a_process_that_nobody_has_waited_for_yet_has_ended() {
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        let pid = i32::try_from(child.id()).unwrap();
+        if let Ok(watch) = ProcessWatch::open(pid) {
+            assert!(watch.wait(Duration::from_secs(10)));
+        }
+        assert!(start_time(pid).unwrap_err().is_not_found());
+        child.wait().unwrap();
+        assert!(start_time(pid).unwrap_err().is_not_found());
     }
 
     #[test]
