@@ -2,7 +2,9 @@
 # make test       everything; ends with `N passed, N failed`
 # make bench      mesh and other overlays side by side; the report is target/bench/report.md
 # make soak       10 GB through each port of mesh, and whether they arrive unchanged
+# make dnsbench   how many DNS queries a router answers, asked by dnsperf
 # make sim        a large mesh in the simulator, measured beside its goals: N=1000 SEED=1 SCENARIO=table JSON=1
+# make many       60 real routers on this machine: agreement, idle cost, killed and restarted at once; N=60
 # make install    to PREFIX (/usr/local) under DESTDIR
 PREFIX  ?= /usr/local
 DESTDIR ?=
@@ -18,7 +20,7 @@ etc        = $(DESTDIR)/etc
 completion = $(share)/bash-completion/completions/mesh $(share)/zsh/site-functions/_mesh \
              $(share)/fish/vendor_completions.d/mesh.fish
 
-.PHONY: build demo test unit-test bench soak sim install uninstall lint clean-testbed
+.PHONY: build demo test unit-test bench soak dnsbench many sim install uninstall lint clean-testbed
 
 build:
 	$(CARGO) build --release -p mesh-cli -p mesh-router
@@ -60,7 +62,22 @@ soak:
 	$(if $(filter-out 0,$(shell id -u)),sudo) benches/compare/soak.py --bin $(TARGET)/release \
 	    $(if $(GB),--gigabytes $(GB)) $(ARGS)
 
+# SECS=10 seconds each for local names, names of another host, and names of addresses; ARGS for other options of
+# benches/compare/dnsbench.py.
+dnsbench:
+	tests/testbed/install-deps.sh build
+	@command -v dnsperf >/dev/null || { echo 'dnsbench needs dnsperf: apt-get install dnsperf' >&2; exit 1; }
+	$(MAKE) build
+	$(if $(filter-out 0,$(shell id -u)),sudo) benches/compare/dnsbench.py --bin $(TARGET)/release \
+	    $(if $(SECS),--seconds $(SECS)) $(ARGS)
+
 # N=100 SEED=1 SCENARIO=table|all|NAME JSON=1 VERBOSE=1. Exit status 1: a goal is missed or a promise broken (docs/SCALE.md).
+# N=60 real routers in namespaces of this machine; some are killed, then all are started again.
+many:
+	tests/testbed/install-deps.sh
+	$(CARGO) build --release -p mesh-cli -p mesh-router -p mesh-tests --bins
+	$(if $(filter-out 0,$(shell id -u)),sudo) $(TARGET)/release/mesh-many $(N)
+
 sim:
 	@$(CARGO) build --quiet --release -p mesh-tests --bin mesh-scale
 	@$(TARGET)/release/mesh-scale --routers $(or $(N),100) --seed $(or $(SEED),1) \

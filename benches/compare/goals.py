@@ -18,12 +18,16 @@ ABSOLUTE = (
 
 BEST_L2, BEST = "the best layer-2 peer", "the best peer"
 
-# Figure, of which contender, at least how many times that of which other.
+# Figure, of which contender, "<=" or ">=", how many times which figure of which other.
 RELATIVE = (
-    ("tcp1_mbps", "mesh", 9.0, BEST_L2),
-    ("udp64_kpps", "mesh", 1.8, BEST),
-    ("udp1400_mbps", "mesh", 0.8, "vxlan"),
-    ("tcp1_mbps", "mesh-relay", 0.5, "mesh"),
+    ("tcp1_mbps", "mesh", ">=", 9.0, "tcp1_mbps", BEST_L2),
+    ("tcp4_mbps", "mesh", ">=", 1.0, "tcp1_mbps", "mesh"),
+    ("bidir_mbps", "mesh", ">=", 1.0, "tcp1_mbps", "mesh"),
+    ("udp64_kpps", "mesh", ">=", 1.8, "udp64_kpps", BEST),
+    ("udp1400_mbps", "mesh", ">=", 0.8, "udp1400_mbps", "vxlan"),
+    ("tcp1_mbps", "mesh-kernel", ">=", 0.95, "tcp1_mbps", "vxlan"),
+    ("tcp1_cpu", "mesh-kernel", "<=", 1.1, "tcp1_cpu", "vxlan"),
+    ("tcp1_mbps", "mesh-relay", ">=", 0.5, "tcp1_mbps", "mesh"),
 )
 
 
@@ -36,9 +40,10 @@ def judge(results, figures):
         goal = " / ".join(number(values[underlay]) for underlay in underlays)
         cells = [absolute(results, underlay, name, figure, relation, values[underlay]) for underlay in underlays]
         rows.append([f"{name}: {what}", f"{relation} {goal} {unit}", *cells])
-    for figure, name, factor, other in RELATIVE:
-        cells = [relative(results, underlay, name, figure, factor, other) for underlay in underlays]
-        rows.append([f"{name}: {figures[figure][0]}", f">= {factor:g} × {other}", *cells])
+    for figure, name, relation, factor, base, other in RELATIVE:
+        cells = [relative(results, underlay, name, figure, relation, factor, base, other) for underlay in underlays]
+        whose = other if base == figure else f"{other}, {figures[base][0]}"
+        rows.append([f"{name}: {figures[figure][0]}", f"{relation} {factor:g} × {whose}", *cells])
     return rows
 
 
@@ -47,17 +52,22 @@ def absolute(results, underlay, name, figure, relation, goal):
     value = results.median(underlay, name, figure)
     if value is None:
         return "not measured"
-    return verdict(number(value), value <= goal if relation == "<=" else value >= goal)
+    return verdict(number(value), holds(value, relation, goal))
 
 
-def relative(results, underlay, name, figure, factor, other):
+def relative(results, underlay, name, figure, relation, factor, base, other):
     """One cell."""
     if other in (BEST_L2, BEST):
         other = results.best(underlay, PEER, figure, layer=2 if other == BEST_L2 else None)
-    ratio = results.ratio(underlay, name, other, figure) if other else None
+    ratio = results.ratio(underlay, name, other, figure, base) if other else None
     if ratio is None:
         return "not measured"
-    return verdict(f"{number(ratio)} × {other}", ratio >= factor)
+    return verdict(f"{number(ratio)} × {other}", holds(ratio, relation, factor))
+
+
+def holds(value, relation, goal):
+    """Whether `value <= goal`, or `>=`."""
+    return value <= goal if relation == "<=" else value >= goal
 
 
 def verdict(text, met):

@@ -26,6 +26,8 @@ def usage():
 @register(name="mesh-aes", note="the same, AES-256-GCM", cipher="AES-256-GCM", options=("--cipher=aes-256-gcm",))
 @register(name="mesh-pcap", note="mesh by libpcap, which works everywhere; no offloads", cipher="auto",
           options=("--datapath=pcap",))
+@register(name="mesh-lanes2", note="mesh with two lanes in each direction", cipher="auto", options=("--lanes=2",))
+@register(name="mesh-lanes4", note="mesh with four lanes in each direction", cipher="auto", options=("--lanes=4",))
 @register(name="mesh-relay", note="mesh, three hosts in a line: the one in the middle relays", cipher="auto", line=True)
 class Mesh(Contender):
     """Two routers, or three in a line."""

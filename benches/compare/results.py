@@ -52,9 +52,13 @@ class Results:
         """Median over the rounds, or None."""
         return median(self.values(underlay, contender, figure))
 
-    def ratio(self, underlay, contender, other, figure):
-        """Median of the ratios within each round (what drifts from round to round cancels), or None."""
-        mine, theirs = (self.by_round(underlay, name, figure) for name in (contender, other))
+    def ratio(self, underlay, contender, other, figure, base=None):
+        """Median of the ratios to a figure (`base`, or the same) of another within each round, or None.
+
+        What drifts from round to round cancels.
+        """
+        mine = self.by_round(underlay, contender, figure)
+        theirs = self.by_round(underlay, other, base or figure)
         return median([mine[key] / theirs[key] for key in mine if theirs.get(key)])
 
     def best(self, underlay, kind, figure, layer=None):

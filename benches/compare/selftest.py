@@ -93,6 +93,7 @@ class Rows(unittest.TestCase):
         best = cells["mesh: UDP 64 B, loss <= 1 %", ">= 1.8 × the best peer"]
         self.assertEqual(best, "1.50 × wireguard-go (missed)")
         self.assertEqual(cells["mesh: UDP 1,400 B flood", ">= 0.8 × vxlan"], "0.70 × vxlan (missed)")
+        self.assertIn(("mesh: TCP 4 streams", ">= 1 × mesh, TCP 1 stream"), cells)
         self.assertEqual(cells["mesh-relay: TCP 1 stream", ">= 0.5 × mesh"], "not measured")
 
 

@@ -1,6 +1,7 @@
 //! The command line: verbs, flags and their help.
 
 mod dns;
+mod host;
 mod views;
 
 use std::net::IpAddr;
@@ -12,6 +13,7 @@ use mesh_proto::api::Runtime;
 use mesh_proto::ids::PeerName;
 
 pub(crate) use dns::{DnsChangeArgs, DnsLookupArgs};
+pub(crate) use host::{BridgeArgs, ExposeArgs, HideArgs};
 pub(crate) use views::{PsArgs, ReportArgs, StatusArgs, TopologyArgs};
 
 /// One virtual Ethernet switch for all containers on all hosts.
@@ -80,8 +82,20 @@ pub(crate) enum Verb {
         after_help = "Example:\n  mesh detach web\n  mesh detach net:10.32.5.0/24 10.2.1.5/24 web"
     )]
     Detach(DetachArgs),
-    /// List attached containers: id, MAC address, addresses
-    #[command(after_help = "Example:\n  mesh ps\n  mesh ps web db")]
+    /// Give the host itself addresses on the mesh (without any: a free one), and print them
+    #[command(after_help = host::EXPOSE_HELP)]
+    Expose(ExposeArgs),
+    /// Take addresses from the host (all when none is given), and print them
+    #[command(after_help = host::HIDE_HELP)]
+    Hide(HideArgs),
+    /// Join another Linux bridge of this host to the mesh
+    #[command(after_help = host::ATTACH_BRIDGE_HELP)]
+    AttachBridge(BridgeArgs),
+    /// Take another bridge off the mesh
+    #[command(after_help = "Example:\n  mesh detach-bridge virbr0")]
+    DetachBridge(BridgeArgs),
+    /// List attached containers: id, MAC address, addresses; the host itself as mesh:expose
+    #[command(after_help = "Example:\n  mesh ps\n  mesh ps web db\n  mesh ps mesh:expose")]
     Ps(PsArgs),
     /// Give a container, or an address, a name in the mesh
     #[command(override_usage = "mesh dns-add [ADDRESS]... [CONTAINER] [-h NAME]", after_help = dns::ADD_HELP)]
@@ -98,7 +112,8 @@ pub(crate) enum Verb {
     /// Show how the router is doing; targets, connections, peers, dns or ipam for detail
     #[command(
         after_help = "Exit status: 0 when the router is ready, 1 otherwise.\n\n\
-        Example:\n  mesh status\n  mesh status connections\n  mesh status dns\n  mesh status ipam"
+        Example:\n  mesh status\n  mesh status connections\n  mesh status connections --state retrying\n  \
+        mesh status peers host7\n  mesh status peers --state unreachable\n  mesh status dns\n  mesh status ipam"
     )]
     Status(StatusArgs),
     /// Draw the mesh: routers, links, and the ways from here
@@ -168,6 +183,8 @@ Extra template functions: json VALUE, keys MAP (sorted).
 
 Example:
   mesh report
+  mesh report --summary
+  mesh report host7
   mesh report -f '{{.Router.Name}}'
   mesh report -f '{{range .Router.Peers}}{{.NickName}} {{len .Connections}}{{println}}{{end}}'
   mesh report -f '{{json .Router.Targets}}'";

@@ -13,10 +13,12 @@ mod dns;
 mod docker;
 mod engine;
 mod engine_args;
+mod expose;
 mod ipam;
 mod keygen;
 mod launch;
 mod output;
+mod peers;
 mod podman;
 mod process;
 mod ps;
@@ -70,6 +72,10 @@ fn dispatch(cli: Cli) -> Outcome {
         Verb::DnsRemove(args) => dns::remove(&client()?, &args),
         Verb::DnsLookup(args) => dns::lookup(&client()?, &args),
         Verb::DnsArgs => dns::args(&client()?),
+        Verb::Expose(args) => expose::expose(&client()?, &args),
+        Verb::Hide(args) => expose::hide(&client()?, &args),
+        Verb::AttachBridge(args) => expose::attach_bridge(&client()?, &args),
+        Verb::DetachBridge(args) => expose::detach_bridge(&client()?, &args),
         Verb::Ps(args) => ps::ps(&client()?, &args),
         Verb::Status(args) => status::status(&client()?, &args),
         Verb::Topology(args) => topology::topology(&client()?, &args),

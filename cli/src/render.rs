@@ -3,10 +3,13 @@
 use std::fmt::Write as _;
 
 use crate::ipam;
-use mesh_proto::api::{ConnectionReport, ConnectionState, PeerReport, Report, RouterReport};
+use mesh_proto::api::{
+    BridgeReport, ConnectionReport, ConnectionState, ExposedAddress, HostReport, PeerReport,
+    Report, RouterReport,
+};
 
 /// States in the order in which they are counted.
-const STATES: [ConnectionState; 5] = [
+pub(crate) const STATES: [ConnectionState; 5] = [
     ConnectionState::Established,
     ConnectionState::Pending,
     ConnectionState::Retrying,
@@ -35,8 +38,17 @@ pub(crate) fn overview(report: &Report) -> String {
         &connection_counts(&router.connections),
     );
     key(&mut out, "Peers", &peer_counts(&router.peers));
+    if let Some(resolution) = resolution(router) {
+        key(&mut out, "ARP and ND", &resolution);
+    }
     if let Some(report) = &report.ipam {
         key(&mut out, "Addresses", &ipam::summary(report));
+    }
+    if let Some(host) = report.host.as_ref().filter(|h| !h.exposed.is_empty()) {
+        key(&mut out, "Exposed", &exposed(host));
+    }
+    if let Some(host) = report.host.as_ref().filter(|h| !h.bridges.is_empty()) {
+        key(&mut out, "Bridges", &bridges(host));
     }
     warnings(&mut out, &router.warnings);
     out.push('\n');
@@ -49,9 +61,9 @@ pub(crate) fn targets(router: &RouterReport) -> String {
 }
 
 /// `mesh status connections`.
-pub(crate) fn connections(router: &RouterReport) -> String {
+pub(crate) fn connections(rows: &[&ConnectionReport]) -> String {
     let mut out = String::new();
-    for connection in &router.connections {
+    for connection in rows {
         let line = format!(
             "{} {:<21} {:<11} {}",
             arrow(connection.outbound),
@@ -64,30 +76,24 @@ pub(crate) fn connections(router: &RouterReport) -> String {
     out
 }
 
-/// `mesh status peers`: every peer of the mesh, with its connections.
-pub(crate) fn peers(router: &RouterReport) -> String {
-    let mut out = String::new();
-    for peer in &router.peers {
-        let _ = writeln!(out, "{}", named(&peer.name, &peer.nick_name));
-        for connection in &peer.connections {
-            let address = connection
-                .address
-                .map(|a| a.to_string())
-                .unwrap_or_default();
-            let _ = writeln!(
-                out,
-                "   {} {address:<21} {:<37} {}",
-                arrow(connection.outbound),
-                connection.peer,
-                state_name(announced_state(connection.established)),
-            );
-        }
-    }
-    out
-}
-
 fn key(out: &mut String, key: &str, value: &str) {
     let _ = writeln!(out, "{key:>15}: {value}");
+}
+
+/// What was answered and what was held back on its way to everybody; nothing if a router does not say.
+fn resolution(router: &RouterReport) -> Option<String> {
+    let count = |name: &str| router.counters.get(name);
+    let (arp, nd) = (count("arp_answered")?, count("nd_answered")?);
+    let mut text = format!("{arp} and {nd} answered here");
+    let limits = ["broadcast_limited", "unknown_limited", "answer_limited"];
+    let dropped = limits.into_iter().filter_map(|name| router.drops.get(name));
+    match dropped.sum::<u64>() {
+        0 => {}
+        dropped => {
+            let _ = write!(text, "; {dropped} frames beyond the limits dropped");
+        }
+    }
+    Some(text)
 }
 
 fn protocol(router: &RouterReport) -> String {
@@ -99,7 +105,7 @@ fn protocol(router: &RouterReport) -> String {
     }
 }
 
-fn named(name: &str, nick_name: &str) -> String {
+pub(crate) fn named(name: &str, nick_name: &str) -> String {
     format!("{name}({nick_name})")
 }
 
@@ -125,6 +131,26 @@ fn datapath(router: &RouterReport) -> String {
     format!("{} ({})", router.datapath, router.datapath_reason)
 }
 
+/// `10.32.0.1/12 (masqueraded by nft), 10.2.1.254/24`.
+fn exposed(host: &HostReport) -> String {
+    let shown = |a: &ExposedAddress| match a.masquerade {
+        true => format!("{} (masqueraded by {})", a.address, host.firewall),
+        false => a.address.clone(),
+    };
+    let all: Vec<String> = host.exposed.iter().map(shown).collect();
+    all.join(", ")
+}
+
+/// `br0, virbr0 (not joined: cannot …)`.
+fn bridges(host: &HostReport) -> String {
+    let shown = |b: &BridgeReport| match b.problem.is_empty() {
+        true => b.bridge.clone(),
+        false => format!("{} (not joined: {})", b.bridge, b.problem),
+    };
+    let all: Vec<String> = host.bridges.iter().map(shown).collect();
+    all.join(", ")
+}
+
 fn connection_counts(connections: &[ConnectionReport]) -> String {
     let counts = counted(connections.iter().map(|c| c.state));
     if counts.is_empty() {
@@ -143,7 +169,7 @@ fn peer_counts(peers: &[PeerReport]) -> String {
 }
 
 /// `5 established, 1 pending`; states that do not occur are left out.
-fn counted(states: impl Iterator<Item = ConnectionState>) -> String {
+pub(crate) fn counted(states: impl Iterator<Item = ConnectionState>) -> String {
     let states: Vec<_> = states.collect();
     let count = |state| states.iter().filter(|s| **s == state).count();
     let parts: Vec<_> = STATES
@@ -164,11 +190,11 @@ fn warnings(out: &mut String, warnings: &[String]) {
     }
 }
 
-fn arrow(outbound: bool) -> &'static str {
+pub(crate) fn arrow(outbound: bool) -> &'static str {
     if outbound { "->" } else { "<-" }
 }
 
-fn announced_state(established: bool) -> ConnectionState {
+pub(crate) fn announced_state(established: bool) -> ConnectionState {
     if established {
         ConnectionState::Established
     } else {
@@ -176,7 +202,7 @@ fn announced_state(established: bool) -> ConnectionState {
     }
 }
 
-fn state_name(state: ConnectionState) -> &'static str {
+pub(crate) fn state_name(state: ConnectionState) -> &'static str {
     match state {
         ConnectionState::Established => "established",
         ConnectionState::Pending => "pending",

@@ -11,7 +11,11 @@ use crate::{output, template};
 /// Prints the report.
 pub(crate) fn report(client: &Client, args: &ReportArgs) -> Outcome {
     // Not parsed into the types known here: a newer router may tell more.
-    let report: Value = client.get("/report")?;
+    let mut report: Value = client.get("/report")?;
+    select(&mut report, &args.patterns);
+    if args.summary {
+        summarize(&mut report);
+    }
     match &args.format {
         None => output::print_json(&report)?,
         Some(format) => {
@@ -20,4 +24,44 @@ pub(crate) fn report(client: &Client, args: &ReportArgs) -> Outcome {
         }
     }
     Ok(0)
+}
+
+/// The lists of the router's part that grow with the mesh.
+const LONG: [&str; 5] = [
+    "Connections",
+    "Peers",
+    "UnicastRoutes",
+    "BroadcastRoutes",
+    "MACs",
+];
+
+fn long_lists(report: &mut Value) -> impl Iterator<Item = &mut Value> {
+    let router = report.get_mut("Router").and_then(Value::as_object_mut);
+    let members = router.into_iter().flatten();
+    members.filter_map(|(name, list)| LONG.contains(&name.as_str()).then_some(list))
+}
+
+/// Keeps, of the long lists, what has one of the patterns in a text of its own; those of the lists in it do not count.
+fn select(report: &mut Value, patterns: &[String]) {
+    if patterns.is_empty() {
+        return;
+    }
+    let patterns: Vec<String> = patterns.iter().map(|p| p.to_lowercase()).collect();
+    let is_wanted = |row: &Value| {
+        let members = row.as_object().into_iter().flatten();
+        let mut texts = members.filter_map(|(_, value)| value.as_str().map(str::to_lowercase));
+        texts.any(|text| patterns.iter().any(|p| text.contains(p)))
+    };
+    for list in long_lists(report).filter_map(Value::as_array_mut) {
+        list.retain(is_wanted);
+    }
+}
+
+/// Puts the number of entries in the place of each long list.
+fn summarize(report: &mut Value) {
+    for list in long_lists(report) {
+        if let Some(entries) = list.as_array() {
+            *list = entries.len().into();
+        }
+    }
 }

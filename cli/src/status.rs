@@ -6,26 +6,36 @@ use mesh_proto::api::ipam::IpamReport;
 use crate::Outcome;
 use crate::args::StatusArgs;
 use crate::client::Client;
-use crate::{dns, ipam, output, render};
+use crate::peers::Filter;
+use crate::{dns, ipam, output, peers, render};
 
-const USAGE: &str = "Usage: mesh status [--json] [targets|connections|peers|dns|ipam]";
+const USAGE: &str = "Usage: mesh status [--json] [--state STATE] [--links] [targets|connections|peers|dns|ipam] [PATTERN]...";
 
 /// What to show.
 enum View {
     Overview,
     Targets,
-    Connections,
-    Peers,
+    Connections(Filter),
+    Peers(Filter, bool),
     Ipam,
 }
 
 /// Prints a view. The status is 1 when the router is not ready.
 pub(crate) fn status(client: &Client, args: &StatusArgs) -> Outcome {
+    let (patterns, state) = (&args.patterns, args.state.as_deref());
+    let has_filter = !patterns.is_empty() || state.is_some() || args.links;
     let view = match args.what.as_deref() {
+        Some("connections") => View::Connections(Filter::for_connections(patterns, state)?),
+        Some("peers") => View::Peers(Filter::for_peers(patterns, state)?, args.links),
+        what if has_filter => {
+            let what = what.unwrap_or("the overview");
+            output::complain(&format!(
+                "There is nothing to choose from in {what}; {USAGE}"
+            ));
+            return Ok(1);
+        }
         None => View::Overview,
         Some("targets") => View::Targets,
-        Some("connections") => View::Connections,
-        Some("peers") => View::Peers,
         Some("ipam") => View::Ipam,
         Some("dns") => return dns::status(client, args.json),
         Some(other) => {
@@ -37,11 +47,11 @@ pub(crate) fn status(client: &Client, args: &StatusArgs) -> Outcome {
     if args.json {
         print_json(&view, &report)?;
     } else {
-        output::print(&match view {
+        output::print(&match &view {
             View::Overview => render::overview(&report),
             View::Targets => render::targets(&report.router),
-            View::Connections => render::connections(&report.router),
-            View::Peers => render::peers(&report.router),
+            View::Connections(filter) => render::connections(&filter.connections(&report.router)),
+            View::Peers(filter, links) => peers::text(&report.router, filter, *links),
             View::Ipam => ipam::text(&report.ipam.clone().unwrap_or_else(none)),
         })?;
     }
@@ -64,8 +74,8 @@ fn print_json(view: &View, report: &Report) -> anyhow::Result<()> {
     match view {
         View::Overview => output::print_json(report),
         View::Targets => output::print_json(&report.router.targets),
-        View::Connections => output::print_json(&report.router.connections),
-        View::Peers => output::print_json(&report.router.peers),
+        View::Connections(filter) => output::print_json(&filter.connections(&report.router)),
+        View::Peers(filter, _) => output::print_json(&filter.peers(&report.router)),
         View::Ipam => output::print_json(&report.ipam),
     }
 }

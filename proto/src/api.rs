@@ -11,6 +11,10 @@
 //! | `POST /attach` | [`AttachRequest`] | [`Addresses`] |
 //! | `POST /detach` | [`DetachRequest`] | [`Addresses`] |
 //! | `GET /ps` | – | [`Vec<Attached>`] |
+//! | `POST /expose` | [`ExposeRequest`] | [`Exposed`] |
+//! | `POST /hide` | [`HideRequest`] | [`Hidden`] |
+//! | `POST /attach-bridge` | [`BridgeRequest`] | [`Done`] |
+//! | `POST /detach-bridge` | [`BridgeRequest`] | [`Done`] |
 //! | `GET /dns` | – | [`DnsReport`] |
 //! | `GET /dns/client` | – | [`DnsClient`] |
 //! | `POST /dns/lookup` | [`DnsQuestion`] | [`Addresses`] |
@@ -23,11 +27,16 @@
 //! PascalCase, as in Weave's report, so that `mesh report -f '{{.Router.Name}}'` works as it did there.
 
 mod dns;
+mod host;
 pub mod ipam;
 
 use std::net::SocketAddr;
 
 pub use dns::{DnsChange, DnsClient, DnsEntry, DnsQuestion, DnsReport};
+pub use host::{
+    BridgeReport, BridgeRequest, EXPOSE, ExposeRequest, Exposed, ExposedAddress, Hidden,
+    HideRequest, HostReport,
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -73,6 +82,8 @@ pub enum Runtime {
     Podman,
     /// No engine: a command in a network namespace of its own.
     Process,
+    /// The host itself: what `mesh expose` gives it.
+    Host,
 }
 
 /// `mesh run`, before the container exists.
@@ -222,6 +233,9 @@ pub struct Report {
     /// Allocation of addresses; absent in what earlier versions say.
     #[serde(default, rename = "IPAM", skip_serializing_if = "Option::is_none")]
     pub ipam: Option<ipam::IpamReport>,
+    /// The host's part in the mesh; absent in what earlier versions say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<HostReport>,
 }
 
 /// The router's part of the report.

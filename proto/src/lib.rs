@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod address;
+pub mod announced;
 pub mod api;
 pub mod control;
 pub mod crypto;

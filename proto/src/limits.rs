@@ -45,10 +45,39 @@ pub const FDB_HOLD: Duration = Duration::from_secs(1);
 /// Time after a move in which frames that seem to come from where the MAC was are taken for late ones, not for a move back.
 pub const FDB_LATE: Duration = Duration::from_secs(1);
 
-/// Frames for everybody (group or unknown destination) that the local port may send in a second; more are dropped.
-pub const FLOOD_RATE: u64 = 4_000;
-/// Frames for everybody that the local port may send at once.
-pub const FLOOD_BURST: u64 = 4_000;
+/// Addresses that routers announce for their containers, all together; of a router for which there is no room none is
+/// answered for.
+pub const MAX_CLAIMS: usize = 131_072;
+/// Time in which an announced address is not answered for after somebody said that it lives at another MAC.
+pub const CONTRADICTED_FOR: Duration = Duration::from_secs(600);
+/// Addresses about which somebody said so; when full the oldest is forgotten.
+pub const MAX_CONTRADICTED: usize = 4_096;
+/// Moves of one MAC between routers, as records say or as frames show, within [`FLAP_WINDOW`] after which it flaps (RFC 7432 section 15.1).
+pub const FLAP_MOVES: u32 = 5;
+/// Time in which such moves are counted.
+pub const FLAP_WINDOW: Duration = Duration::from_secs(180);
+/// MACs that moved or went of which the last place is known; further ones are not remembered, and count as new.
+pub const MAX_MOVED: usize = 4_096;
+/// Time after which that is forgotten when there is no room.
+pub const MOVED_MEMORY: Duration = Duration::from_secs(600);
+/// MACs that flap which are named at once; further ones are only counted.
+pub const MAX_FLAPS: usize = 64;
+/// Time for which one is named after it last flapped.
+pub const FLAP_SHOWN: Duration = Duration::from_secs(60);
+/// Questions for addresses (ARP, neighbour solicitations) of the local port that are answered in a second in the place of
+/// containers elsewhere; more are dropped and counted.
+pub const ANSWER_RATE: u64 = 10_000;
+/// Such questions that are answered at once.
+pub const ANSWER_BURST: u64 = 10_000;
+
+/// Frames to groups (broadcast, multicast) that the local port may send in a second; more are dropped and counted.
+pub const BROADCAST_RATE: u64 = 4_000;
+/// Frames to groups that the local port may send at once.
+pub const BROADCAST_BURST: u64 = 4_000;
+/// Frames to unknown MACs that the local port may send in a second; more are dropped and counted.
+pub const UNKNOWN_RATE: u64 = 1_000;
+/// Frames to unknown MACs that the local port may send at once.
+pub const UNKNOWN_BURST: u64 = 2_000;
 /// Origins and relayed sessions, each, whose duplicates are known at once; when full the longest unused is forgotten.
 pub const MAX_DUPLICATE_WINDOWS: usize = 16_384;
 /// After this time without a new datagram a duplicate window lets itself be set back by an older number.
@@ -76,6 +105,12 @@ pub const MAX_NEIGHBOURS: usize = 1_024;
 pub const MAX_ENDPOINTS: usize = 16;
 /// Attached addresses in one record.
 pub const MAX_ATTACHED: usize = 4_096;
+/// Addresses of the host itself on the mesh; more are refused.
+pub const MAX_EXPOSED: usize = 32;
+/// Other bridges of a host that are joined to the mesh; more are refused.
+pub const MAX_BRIDGES: usize = 32;
+/// Names of one address of the host; more are refused.
+pub const MAX_EXPOSED_NAMES: usize = 16;
 /// Topics a router may say something about, numbered from 1; records about others are refused.
 pub const MAX_TOPICS: u8 = 16;
 /// Bytes of one signed record.

@@ -2,6 +2,7 @@
 
 mod addresses;
 mod dns;
+mod host;
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -121,6 +122,7 @@ pub async fn serve(listener: UnixListener, api: Api) -> std::io::Result<()> {
         .route("/detach", post(detach))
         .route("/ps", get(ps))
         .merge(dns::routes())
+        .merge(host::routes())
         .route("/stop", post(stop))
         .merge(addresses::routes())
         .fallback(|| async {
@@ -165,12 +167,16 @@ async fn report(State(api): State<Api>) -> Answer<Report> {
     let attachments = api.attachments.ps();
     let ipam = api.allocator.report().await;
     router.warnings.extend(ipam.advice.iter().cloned());
+    let problem = api.attachments.host_problem();
+    let problem = problem.map(|p| format!("this host is not exposed as it should be: {p}"));
+    router.warnings.extend(problem);
     Ok(Json(Report {
         ready: true,
         version: env!("CARGO_PKG_VERSION").to_owned(),
         router,
         attachments,
         ipam: Some(ipam),
+        host: Some(api.attachments.host_report()),
     }))
 }
 

@@ -12,7 +12,7 @@ use mesh_proto::api::Runtime;
 use tokio::sync::oneshot;
 
 use crate::attach::kernel::Kernel;
-use crate::attach::netns_prefix;
+use crate::attach::{netns_prefix, stored_exposure};
 use crate::driver::PluginSocket;
 use crate::engine::{Engine, EngineError, Engines};
 use crate::state::{StateError, Store, erase};
@@ -66,7 +66,11 @@ pub async fn reset(leftovers: &Leftovers) -> Result<Report, StateError> {
         None
     };
     let mut report = Report::default();
+    // On a bridge that is not ours they would stay. Of a state that cannot be read the rest is removed all the same.
+    let exposed = lock.as_ref().and_then(|store| stored_exposure(store).ok());
     remove_networks(leftovers, &mut report).await;
+    let hidden = leftovers.kernel.hide(&exposed.unwrap_or_default());
+    report.note("addresses of this host", hidden);
     remove_kernel_objects(leftovers, &mut report);
     for socket in [&leftovers.api_socket, &leftovers.plugin_socket] {
         let removed = report.note(&socket.display().to_string(), remove_file(socket));

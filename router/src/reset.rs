@@ -21,15 +21,13 @@ use crate::engine::Engines;
 pub fn run(state_dir: &Path, api_socket: &Path, bridge: Option<&str>) -> anyhow::Result<()> {
     mesh_sys::process::check_capabilities()?;
     let bridge = bridge.unwrap_or(DEFAULT_BRIDGE);
-    let kernel = HostKernel {
-        bridge: BridgeConfig {
-            name: bridge.to_owned(),
-            mtu: DEFAULT_MTU,
-            mac: None,
-            port: PortKind::Veth,
-        },
-        offloads_off: true,
+    let config = BridgeConfig {
+        name: bridge.to_owned(),
+        mtu: DEFAULT_MTU,
+        mac: None,
+        port: PortKind::Veth,
     };
+    let kernel = HostKernel::new(config, true);
     let leftovers = Leftovers {
         kernel: Arc::new(kernel),
         engines: Engines::local(),

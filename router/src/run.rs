@@ -103,6 +103,7 @@ async fn start(settings: Settings, secret: MeshSecret) -> anyhow::Result<()> {
     )?;
     let plugin = serve_plugin(&attachments);
     tokio::spawn(attachments.clone().run());
+    tokio::spawn(attachments.clone().keep_exposed());
     let (endpoint_sender, endpoints) = watch::channel(opened.endpoints);
     tokio::spawn(watch_addresses(settings.clone(), endpoint_sender));
     tokio::spawn(sweep(shared.forwarder.clone(), clock));
@@ -266,15 +267,13 @@ struct Datapath {
 /// Makes the bridge and the router's port on it: the first kernel objects.
 fn build_host(settings: &Settings) -> anyhow::Result<(HostKernel, Datapath)> {
     let chosen = port::choose(settings.datapath, &settings.bridge, settings.lanes)?;
-    let kernel = HostKernel {
-        bridge: BridgeConfig {
-            name: settings.bridge.clone(),
-            mtu: settings.mtu,
-            mac: None,
-            port: chosen.kind,
-        },
-        offloads_off: chosen.kind == PortKind::Veth,
+    let config = BridgeConfig {
+        name: settings.bridge.clone(),
+        mtu: settings.mtu,
+        mac: None,
+        port: chosen.kind,
     };
+    let kernel = HostKernel::new(config, chosen.kind == PortKind::Veth);
     let view = DatapathView {
         name: chosen.name(),
         reason: chosen.reason.clone(),

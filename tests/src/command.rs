@@ -147,6 +147,14 @@ impl Background {
         contents(&mut self.stdout)
     }
 
+    /// What it has written to standard error so far.
+    ///
+    /// # Errors
+    /// If its output cannot be read.
+    pub fn errors(&mut self) -> Result<String> {
+        contents(&mut self.stderr)
+    }
+
     /// Its outcome.
     ///
     /// # Errors

@@ -146,6 +146,15 @@ impl Container {
             .ok_or_else(|| anyhow::anyhow!("{outcome}"))
     }
 
+    /// Starts to send datagrams to a broadcast address, as fast as it goes, for this long.
+    ///
+    /// # Errors
+    /// If the program does not start.
+    pub fn storm(&self, target: &str, duration: Duration) -> Result<Background> {
+        let millis = duration.as_millis().to_string();
+        self.spawn_probe(&["storm", &self.address, target, &millis])
+    }
+
     /// Ends the container's process.
     ///
     /// # Errors

@@ -214,6 +214,15 @@ impl Host {
         ))
     }
 
+    /// The same under another of its addresses.
+    ///
+    /// # Errors
+    /// If the host is down.
+    pub fn underlay_as(&self, address: &str) -> Result<Container> {
+        self.exec(&["true"])?.ok()?;
+        Ok(Container::new(self.clone(), "1".to_owned(), address))
+    }
+
     /// A Docker container that runs on this host, by name or id, with the address it has on the mesh.
     ///
     /// # Errors
@@ -284,6 +293,26 @@ impl Host {
             self.name
         );
         Ok(pids)
+    }
+
+    /// Seconds of processor time that the router has used.
+    ///
+    /// # Errors
+    /// If it does not run.
+    pub fn router_cpu_seconds(&self) -> Result<f64> {
+        /// Clock ticks a second in /proc, the same on every Linux.
+        const TICKS: f64 = 100.0;
+        let stat = self.exec(&["cat", &format!("/proc/{}/stat", self.router_pid()?)])?;
+        let stat = stat.ok()?;
+        let fields = stat.rsplit(") ").next().unwrap_or_default();
+        let mut fields = fields.split_whitespace().skip(11);
+        let mut ticks = || {
+            fields
+                .next()
+                .context("a short line")
+                .and_then(|n| Ok(n.parse::<f64>()?))
+        };
+        Ok((ticks()? + ticks()?) / TICKS)
     }
 
     /// SIGKILL to the router, and waits until it is gone.

@@ -220,12 +220,15 @@ pub(crate) struct Programs {
 }
 
 impl Programs {
-    /// Cargo builds all programs of the workspace into the directory above that of the tests.
+    /// Cargo builds all programs of the workspace into one directory, and tests into one below.
     fn find() -> Result<Self> {
-        let test = std::env::current_exe()?;
-        let dir = test.ancestors().nth(2).and_then(Path::to_str);
+        let this = std::env::current_exe()?;
+        let mut dirs = this.ancestors().skip(1).take(2);
+        let dir = dirs
+            .find(|dir| !dir.ends_with("deps"))
+            .and_then(Path::to_str);
         let dir =
-            dir.ok_or_else(|| anyhow!("no directory of programs above {}", test.display()))?;
+            dir.ok_or_else(|| anyhow!("no directory of programs above {}", this.display()))?;
         let program = |name: &str| format!("{dir}/{name}");
         Ok(Self {
             dir: dir.to_owned(),

@@ -18,8 +18,8 @@ needed=(
     dig:bind9-dnsutils
     dockerd:docker.io
 )
-# podman is tested when it is there; a machine without it skips those tests and says so.
-optional=(podman:podman runc:runc)
+# Tested when they are there: podman, and the resolver of musl. A machine without skips those tests and says so.
+optional=(podman:podman runc:runc musl-gcc:musl-tools)
 if [ "${1:-}" = build ]; then
     needed=(cc:build-essential /usr/include/pcap/pcap.h:libpcap-dev)
     optional=()

@@ -10,6 +10,7 @@ for family in iptables ip6tables; do
         $family -t $table -S 2>/dev/null | grep -v '^-P' | sed "s/^/$family $table /"
     done
 done
+nft list tables 2>/dev/null | grep mesh | sed 's/^/nft /'
 ls /run/netns 2>/dev/null | sed 's/^/namespace /'
 # What engines write for themselves is theirs: Docker takes a minute to remove the names of its namespaces.
 for path in docker containerd containers libpod crun runc lock testbed; do theirs="${theirs:-} -path /run/$path -o"; done

@@ -153,7 +153,7 @@ make_mount_points() {
                 mkdir "$top" && echo "$top" >>"$root/made"
             done
         done
-    ) 9>"$root/lock"
+    ) 9<"${root%/*}"
 }
 
 # Runs as process 1 of a host: gives it its own view of the file system, then collects orphans for ever.
@@ -293,7 +293,6 @@ check_machine() {
 # Removes what a run that ended badly has left; refuses if the testbed is in use.
 make_room() {
     mkdir -p "$root" && [ -O "$root" ] || die "$root belongs to someone else"
-    chmod 711 "$root"
     sweep
     if [ -d "$dir" ] || ip netns list | grep -q "^tb-$name-"; then
         owned "$dir" && die "'$name' belongs to process $(cut -d' ' -f1 "$dir/owner"), which is running"
@@ -303,8 +302,13 @@ make_room() {
         echo "testbed: removing what an earlier run left" >&2
         stop
     fi
-    mkdir -p "$dir/hosts"
-    set_owner $$
+    # Not while the end of another testbed, which was the last one, takes the directory of all away.
+    (
+        flock 9
+        mkdir -p "$dir/hosts"
+        chmod 711 "$root"
+        set_owner $$
+    ) 9<"${root%/*}"
 }
 
 running() { local host; for host in $(hosts); do pid_of "$host" || true; done; }
@@ -336,11 +340,11 @@ remove_mount_points() {
     (
         flock 9
         # shellcheck disable=SC2010  # names are ours
-        if ! ls "$root" | grep -qvE '^(lock|made)$'; then
+        if ! ls "$root" | grep -qvx made; then
             [ -e "$root/made" ] && tac "$root/made" | xargs -r rmdir --ignore-fail-on-non-empty 2>/dev/null || true
             rm -rf "$root"
         fi
-    ) 9>"$root/lock"
+    ) 9<"${root%/*}"
 }
 
 sweep() {

@@ -2,9 +2,11 @@
 
 use std::env;
 
-use mesh_tests::sim::{Options, Planted, hunt, run, run_many};
+use mesh_tests::sim::{Options, Planted, hunt, replace, run, run_many};
 
 const SEEDS: u64 = 500;
+/// Routers that are replaced one after the other in one mesh.
+const ROUNDS: usize = 1_000;
 /// A planted fault must be found within this many seeds.
 const BITE: u64 = 1_000;
 
@@ -15,6 +17,18 @@ fn every_promise_holds_in_every_seed() {
     println!("{summary}");
     let failures: Vec<String> = summary.failures().map(ToString::to_string).collect();
     assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+#[test]
+fn a_thousand_replaced_routers_leave_no_space_behind() {
+    let rounds = env::var("MESH_SIM_ROUNDS")
+        .ok()
+        .and_then(|n| n.parse().ok());
+    let rounds = rounds.unwrap_or(ROUNDS);
+    match replace(1, rounds) {
+        Ok(given) => println!("{rounds} routers replaced, {given} addresses given"),
+        Err(broken) => panic!("{broken}"),
+    }
 }
 
 #[test]

@@ -33,9 +33,19 @@ pub(crate) struct StatusArgs {
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
+    /// Only those in this state. Peers: self, direct, relayed, unreachable; connections: established, pending, retrying,
+    /// failed, connecting
+    #[arg(long)]
+    pub(crate) state: Option<String>,
+    /// Peers: show the links of each, however many peers there are
+    #[arg(long)]
+    pub(crate) links: bool,
     /// targets, connections, peers, dns or ipam
     #[arg(value_name = "SUB-COMMAND")]
     pub(crate) what: Option<String>,
+    /// Peers and connections: only those with one of these in their name, nickname, identity or address
+    #[arg(value_name = "PATTERN")]
+    pub(crate) patterns: Vec<String>,
 }
 
 /// `mesh report`.
@@ -47,4 +57,10 @@ pub(crate) struct ReportArgs {
     /// Print JSON (the default)
     #[arg(long)]
     pub(crate) json: bool,
+    /// Print numbers in the place of long lists: peers, routes, MACs
+    #[arg(long)]
+    pub(crate) summary: bool,
+    /// Of those lists, only entries with one of these in them
+    #[arg(value_name = "PATTERN")]
+    pub(crate) patterns: Vec<String>,
 }

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 mod attach;
+mod host;
 mod launch;
 mod mistakes;
 mod names;

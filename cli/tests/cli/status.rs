@@ -47,6 +47,28 @@ fn a_quiet_router_has_no_parentheses() {
 }
 
 #[test]
+fn answers_and_storms_are_summed_up() {
+    let lab = Lab::with_router();
+    let mut report: serde_json::Value = serde_json::from_str(REPORT).unwrap();
+    let router = &mut report["Router"];
+    router["Counters"] = serde_json::json!({"arp_answered": 12, "nd_answered": 3});
+    lab.answer("/report", 200, &report.to_string());
+    let status = lab.mesh("status").ok();
+    assert!(
+        status.contains("     ARP and ND: 12 and 3 answered here\n"),
+        "{status}"
+    );
+    report["Router"]["Drops"] =
+        serde_json::json!({"broadcast_limited": 5, "unknown_limited": 2, "forged": 9});
+    lab.answer("/report", 200, &report.to_string());
+    let status = lab.mesh("status").ok();
+    assert!(
+        status.contains("12 and 3 answered here; 7 frames beyond the limits dropped\n"),
+        "{status}"
+    );
+}
+
+#[test]
 fn plain_vxlan_is_said() {
     let lab = Lab::with_router();
     let mut report: serde_json::Value = serde_json::from_str(REPORT).unwrap();
@@ -94,6 +116,53 @@ fn json_views() {
         );
     }
     assert_eq!(json("ps --json web")[0]["Name"], "web");
+}
+
+#[test]
+fn rows_are_chosen_by_pattern_and_state() {
+    let lab = Lab::with_router();
+    let one = lab.mesh("status peers HOST2").ok();
+    assert!(
+        one.starts_with("3 routers (") && one.contains("\n1 router shown\n"),
+        "{one}"
+    );
+    assert!(
+        one.ends_with("7a:10:00:00:00:01(host1)              established\n"),
+        "{one}"
+    );
+    let rows: serde_json::Value =
+        serde_json::from_str(&lab.mesh("status peers --json host2").ok()).unwrap();
+    assert_eq!(rows.as_array().unwrap().len(), 1);
+    assert_eq!(rows[0]["NickName"], "host2");
+    let retrying = lab.mesh("status connections --state retrying").ok();
+    assert!(!retrying.is_empty());
+    assert!(
+        retrying.lines().all(|line| line.contains(" retrying ")),
+        "{retrying}"
+    );
+    lab.mesh("status peers --state up")
+        .failed(1, "no state 'up'");
+    lab.mesh("status targets host2")
+        .failed(1, "nothing to choose");
+    lab.mesh("status --state direct")
+        .failed(1, "nothing to choose");
+}
+
+#[test]
+fn a_report_is_summed_up_and_cut_down() {
+    let lab = Lab::with_router();
+    let json =
+        |line: &str| -> serde_json::Value { serde_json::from_str(&lab.mesh(line).ok()).unwrap() };
+    let whole = json("report");
+    let sum = json("report --summary");
+    assert_eq!(sum["Router"]["Peers"], 3);
+    assert_eq!(sum["Router"]["Drops"], whole["Router"]["Drops"]);
+    let one = json("report host2");
+    let peers = one["Router"]["Peers"].as_array().unwrap();
+    assert_eq!((peers.len(), &peers[0]["NickName"]), (1, &"host2".into()));
+    assert_eq!(json("report --summary host2")["Router"]["Peers"], 1);
+    let said = lab.mesh_words(&["report", "--summary", "-f", "{{.Router.Peers}}"]);
+    assert_eq!(said.ok(), "3\n");
 }
 
 #[test]

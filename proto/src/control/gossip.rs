@@ -275,6 +275,7 @@ impl Control {
             Topic::IDENTITY | Topic::LINKS => self.topology_dirty = true,
             Topic::ATTACHED => {
                 self.held_dirty = true;
+                self.announced_dirty.insert(key.origin);
                 self.snapshot_dirty = true;
             }
             _ => self.tell_said(key),

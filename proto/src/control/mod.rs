@@ -17,6 +17,7 @@
 //! | `own`, `pace` | what this router says of itself, and how soon anew |
 //! | `topics` | what others than the control plane say through it, to all |
 //! | `unicast` | what they say to one router |
+//! | `moves` | how often a container moved to another router, and which MACs flap |
 //! | `observed` | which of our addresses, as neighbours see them, to announce |
 //! | `paths` | which address reaches a peer directly |
 //! | `probe` | the bodies of probes |
@@ -41,6 +42,7 @@ mod heartbeat;
 mod inspect;
 mod io;
 pub mod links;
+mod moves;
 mod observed;
 pub mod own;
 mod pace;
@@ -55,7 +57,7 @@ pub mod targets;
 mod topics;
 mod unicast;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -81,6 +83,7 @@ use self::costs::Costs;
 use self::degree::Degree;
 pub use self::io::{Config, HeldAddresses, Note, Output};
 use self::links::Links;
+use self::moves::Moves;
 use self::observed::Observed;
 use self::own::OwnRecords;
 use self::paths::Paths;
@@ -117,6 +120,9 @@ pub struct Control {
     topology_dirty: bool,
     snapshot_dirty: bool,
     held_dirty: bool,
+    /// Routers whose announcements the lanes are to be told anew.
+    announced_dirty: BTreeSet<PeerId>,
+    moves: Moves,
     /// No snapshot is made before, and no routes are computed before.
     not_before: Instant,
     routes_not_before: Instant,
@@ -181,6 +187,8 @@ impl Control {
             topology_dirty: true,
             snapshot_dirty: true,
             held_dirty: false,
+            announced_dirty: BTreeSet::new(),
+            moves: Moves::default(),
             not_before: now,
             routes_not_before: now,
             settle_until: now,
@@ -244,6 +252,7 @@ impl Control {
         self.tick_paths(now);
         self.tick_sizes(now);
         self.tick_clones(now);
+        self.tick_flaps(now);
         self.tick_asked(now);
         self.sessions.handle_timeout(now, &mut *self.entropy);
         self.dial_due(now);
@@ -254,7 +263,8 @@ impl Control {
 
     /// The containers attached on this host changed.
     pub fn set_attached(&mut self, attached: &[Attached], now: Instant) {
-        self.own.set_attached(attached);
+        let attached = self.with_moves(attached);
+        self.own.set_attached(&attached);
         self.flush(now);
     }
 

@@ -4,17 +4,18 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use crate::announced::Claim;
 use crate::fdb::Owner;
 use crate::forward::{Path, PeerPath, Snapshot};
 use crate::ids::PeerId;
-use crate::limits::{BASE_DATAGRAM, ROUTES_INTERVAL, SETTLE};
+use crate::limits::{BASE_DATAGRAM, MAX_CLAIMS, ROUTES_INTERVAL, SETTLE};
 use crate::pmtu::inner_mtu;
 use crate::time::Instant;
 use crate::topology::bodies::{Attached, Neighbour};
 use crate::topology::routes::Routes;
 use crate::wire::datagram::RELAY_OVERHEAD;
 
-use super::{Control, HeldAddresses, Output};
+use super::{Control, HeldAddresses, Note, Output};
 
 /// Bytes of a Relay datagram around the one inside.
 const RELAYED: u16 = 48;
@@ -81,6 +82,7 @@ impl Control {
             let held = Arc::new(self.held_addresses());
             self.outputs.push_back(Output::Held(held));
         }
+        self.refresh_announced(now);
         self.refresh_fast(now);
         self.snapshot_dirty = false;
         self.snapshot = Arc::new(self.build_snapshot(now));
@@ -103,7 +105,10 @@ impl Control {
             }
             for peer in self.routes.reachable().filter(|p| !routes.is_reachable(p)) {
                 self.forwarder.fdb().forget_owner(Owner::Peer(peer));
+                self.announced_dirty.insert(peer);
             }
+            let came = routes.reachable().filter(|p| !self.routes.is_reachable(p));
+            self.announced_dirty.extend(came);
         }
         for peer in routes.neighbours() {
             let is_new = self.routes.neighbours().binary_search(peer).is_err();
@@ -117,6 +122,24 @@ impl Control {
         self.targets
             .reconsider(|peer| routes.is_reachable(peer), now);
         self.discover(now);
+    }
+
+    /// Hands the lanes what routers newly announce, or announce no more; those out of reach announce nothing.
+    fn refresh_announced(&mut self, now: Instant) {
+        for peer in core::mem::take(&mut self.announced_dirty) {
+            let is_there = peer == self.me || self.routes.is_reachable(&peer);
+            let attached = match is_there {
+                true => self.lsdb.attached(&peer).to_vec(),
+                false => Vec::new(),
+            };
+            if !self.announce(peer, &attached, now) {
+                let warning = format!(
+                    "the containers of {} are more than this router has room for ({MAX_CLAIMS} addresses in all); ARP for them goes to everybody",
+                    self.display(&peer)
+                );
+                self.note(Note::Warn(warning));
+            }
+        }
     }
 
     /// The addresses that reachable routers announce, this one left out.
@@ -226,4 +249,14 @@ impl Control {
             Path::Direct(_) | Path::None => (*peer, 0),
         }
     }
+}
+
+/// What a router says of its containers, as lanes look it up.
+pub(super) fn claims(attached: &[Attached]) -> Vec<Claim> {
+    let claim = |a: &Attached| Claim {
+        ip: a.addr.addr(),
+        mac: a.mac,
+        moves: a.moves,
+    };
+    attached.iter().map(claim).collect()
 }

@@ -61,7 +61,7 @@ impl Control {
             macs: Vec::new(),
             drops: BTreeMap::new(),
             counters: self.counters(),
-            warnings: self.warnings(),
+            warnings: self.warnings(now),
         }
     }
 
@@ -307,7 +307,7 @@ impl Control {
         .map(|(name, n)| (name.to_owned(), n))
     }
 
-    fn warnings(&self) -> Vec<String> {
+    fn warnings(&self, now: Instant) -> Vec<String> {
         let mut warnings = Vec::new();
         if self.config.secret.kind() == SecretKind::Open {
             warnings.push(
@@ -318,6 +318,7 @@ impl Control {
         }
         warnings.extend(self.duplicate_names());
         warnings.extend(self.clones.warning());
+        warnings.extend(self.flap_warnings(now));
         warnings
     }
 

@@ -37,6 +37,8 @@ pub enum Learn {
     Moved(Owner),
     /// It moves too often and keeps its place for [`limits::FDB_HOLD`].
     Damped,
+    /// It was sent before the address moved away from there: the address stays where it is now.
+    Late,
     /// It is known from now on, in the place of an older one: its owner or the table is full.
     Full,
     /// It is a group address, which cannot be a source; nothing was learnt.
@@ -103,6 +105,11 @@ impl Fdb {
             return Learn::Same;
         }
         self.write().learn(mac, owner, now)
+    }
+
+    /// Whether `mac` moved more than [`limits::FLAP_MOVES`] times within [`limits::FLAP_WINDOW`] when it moved last.
+    pub fn flaps(&self, mac: Mac) -> bool {
+        self.read().flaps(mac)
     }
 
     /// Behind whom `mac` lives; `None` when it is unknown or was not seen for [`limits::FDB_AGE`].

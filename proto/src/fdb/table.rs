@@ -7,7 +7,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::{FdbEntry, FdbLimits, Learn, Owner};
 use crate::ids::Mac;
-use crate::limits::{FDB_AGE, FDB_HOLD, FDB_LATE, FDB_MAX_MOVES, FDB_MOVE_WINDOW};
+use crate::limits::{
+    FDB_AGE, FDB_HOLD, FDB_LATE, FDB_MAX_MOVES, FDB_MOVE_WINDOW, FLAP_MOVES, FLAP_WINDOW,
+};
 use crate::time::Instant;
 
 /// A known address is refreshed at most this often, so that lanes do not fight over its cache line.
@@ -39,6 +41,9 @@ struct Entry {
     moves: u32,
     first_move: Instant,
     held_until: Instant,
+    /// Moves since `first_flap`, the slow ones too.
+    flaps: u32,
+    first_flap: Instant,
     /// Where the address was before, and until when frames from there are late ones.
     left: Option<(Owner, Instant)>,
 }
@@ -124,17 +129,32 @@ impl Table {
         let Some(entry) = self.entries.get_mut(&mac) else {
             return self.insert(mac, owner, now);
         };
-        if !entry.is_expired(now) && (entry.is_late(owner, now) || !entry.may_move(now)) {
-            return Learn::Damped;
+        if !entry.is_expired(now) {
+            if entry.is_late(owner, now) {
+                return Learn::Late;
+            }
+            if !entry.may_move(now) {
+                return Learn::Damped;
+            }
         }
         let from = entry.owner;
         entry.left = Some((from, now + FDB_LATE));
+        if now.since(entry.first_flap) > FLAP_WINDOW {
+            entry.first_flap = now;
+            entry.flaps = 0;
+        }
+        entry.flaps = entry.flaps.saturating_add(1);
         self.take_off_queue(mac);
         if self.count(owner) >= self.limits.per_owner {
             self.replace_oldest(owner);
         }
         self.queue_up(mac, owner, now);
         Learn::Moved(from)
+    }
+
+    pub(super) fn flaps(&self, mac: Mac) -> bool {
+        let entry = self.entries.get(&mac);
+        entry.is_some_and(|e| e.flaps > FLAP_MOVES)
     }
 
     fn insert(&mut self, mac: Mac, owner: Owner, now: Instant) -> Learn {
@@ -158,6 +178,8 @@ impl Table {
                 moves: 0,
                 first_move: now,
                 held_until: Instant::ZERO,
+                flaps: 0,
+                first_flap: now,
                 left: None,
             },
         );

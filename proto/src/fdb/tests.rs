@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::entropy::SeededEntropy;
-use crate::limits::{FDB_AGE, FDB_HOLD, FDB_LATE, FDB_MAX_MOVES};
+use crate::limits::{FDB_AGE, FDB_HOLD, FDB_LATE, FDB_MAX_MOVES, FLAP_MOVES, FLAP_WINDOW};
 
 const P1: Owner = Owner::Peer(PeerId([1; 16]));
 const P2: Owner = Owner::Peer(PeerId([2; 16]));
@@ -108,13 +108,32 @@ fn a_flapping_address_is_held_then_let_go() {
 }
 
 #[test]
+fn an_address_that_moves_again_and_again_flaps_however_slowly() {
+    let fdb = fdb(10, 10);
+    let step = FDB_LATE.max(FLAP_WINDOW / 30);
+    fdb.learn(mac(1), P1, T0);
+    for n in 1..=FLAP_MOVES + 1 {
+        let owner = if n.is_multiple_of(2) { P1 } else { P2 };
+        assert!(!fdb.flaps(mac(1)), "{n}");
+        assert!(matches!(
+            fdb.learn(mac(1), owner, T0 + n * step),
+            Learn::Moved(_)
+        ));
+    }
+    assert!(fdb.flaps(mac(1)) && !fdb.flaps(mac(2)));
+    let later = T0 + 30 * step + FLAP_WINDOW;
+    fdb.learn(mac(1), P3, later);
+    assert!(!fdb.flaps(mac(1)), "that was long ago");
+}
+
+#[test]
 fn frames_that_were_on_their_way_do_not_move_an_address_back() {
     let fdb = fdb(10, 10);
     fdb.learn(mac(1), P1, T0);
     assert_eq!(fdb.learn(mac(1), P2, T0 + ms(100)), Learn::Moved(P1));
     let last = T0 + ms(99) + FDB_LATE;
-    assert_eq!(fdb.learn(mac(1), P1, T0 + ms(101)), Learn::Damped);
-    assert_eq!(fdb.learn(mac(1), P1, last), Learn::Damped);
+    assert_eq!(fdb.learn(mac(1), P1, T0 + ms(101)), Learn::Late);
+    assert_eq!(fdb.learn(mac(1), P1, last), Learn::Late);
     assert_eq!(fdb.lookup(mac(1), last), Some(P2));
     assert_eq!(fdb.learn(mac(1), P1, last + ms(1)), Learn::Moved(P2));
     // What is heard at home was not on its way.
@@ -256,7 +275,7 @@ proptest! {
                     let before = fdb.lookup(mac(m), now);
                     let learnt = fdb.learn(mac(m), owner(o), now);
                     let after = fdb.lookup(mac(m), now);
-                    prop_assert_eq!(after, if learnt == Learn::Damped { before } else { Some(owner(o)) });
+                    prop_assert_eq!(after, if matches!(learnt, Learn::Damped | Learn::Late) { before } else { Some(owner(o)) });
                 }
                 Step::Forget(o) => { fdb.forget_owner(owner(o)); }
                 Step::Remove(m) => { fdb.forget(mac(m)); }

@@ -40,8 +40,12 @@ counters! {
         GroupSource = "group_source",
         /// A frame to a group that bridges must not forward (STP, LLDP, pause).
         LinkLocal = "link_local_group",
-        /// A frame for everybody beyond the rate of the port.
-        FloodRate = "flood_rate",
+        /// A question for an address (ARP, neighbour solicitation) beyond what is answered.
+        AnswerLimited = "answer_limited",
+        /// A frame to a group beyond what the port may send of those.
+        BroadcastLimited = "broadcast_limited",
+        /// A frame to an unknown MAC beyond what the port may send of those.
+        UnknownLimited = "unknown_limited",
         /// A frame for a peer that has no session, and too many wait already.
         PendingFull = "pending_full",
         /// A frame that waited too long for a session.
@@ -88,6 +92,12 @@ counters! {
         FramesLocal = "frames_local",
         /// Frames for everybody that were sent.
         FramesFlooded = "frames_flooded",
+        /// ARP requests answered for containers elsewhere, instead of asking everybody.
+        ArpAnswered = "arp_answered",
+        /// Neighbour solicitations (IPv6) answered so.
+        NdAnswered = "nd_answered",
+        /// Frames to a MAC that was not known but announced, sent to its router instead of everybody.
+        FramesLocated = "frames_located",
         /// Frames that waited for a session and were sent.
         FramesPended = "frames_pended",
         /// Datagrams with frames for one peer that were sent.

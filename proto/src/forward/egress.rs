@@ -1,12 +1,16 @@
 //! Frames of the local port on their way out.
 
+use std::sync::Mutex;
+
 use super::relay::SendError;
 use super::snapshot::Snapshot;
+use super::throttle::TokenBucket;
 use super::turn::{Target, Turn, ready};
 use super::{Counter, DropReason, Forwarder, Outbox, Scratch, lock};
+use crate::announced::answer::{Answer, answer, is_resolution};
 use crate::fdb::Owner;
 use crate::frame::ethernet::EthernetView;
-use crate::ids::PeerId;
+use crate::ids::{Mac, PeerId};
 use crate::limits::{MAX_FRAME, MAX_HOPS, MAX_SUPER_FRAME};
 use crate::offload::PortFrame;
 use crate::time::Instant;
@@ -26,8 +30,9 @@ impl Forwarder {
         for frame in frames {
             self.counters.count(Counter::FramesIn);
             match self.classify(snap, &frame, now) {
-                Ok(Some(target)) => turn.pack(target, &frame),
-                Ok(None) => {}
+                Ok(Decision::Send(target)) => turn.pack(target, &frame),
+                Ok(Decision::Answer(answer)) => turn.answer(&answer),
+                Ok(Decision::Done) => {}
                 Err(reason) => self.counters.drop(reason),
             }
         }
@@ -77,13 +82,13 @@ impl Forwarder {
         })
     }
 
-    /// Where `frame` goes; `None` when that is nowhere, rightly.
+    /// What becomes of `frame`.
     fn classify(
         &self,
         snap: &Snapshot,
         frame: &PortFrame<'_>,
         now: Instant,
-    ) -> Result<Option<Target>, DropReason> {
+    ) -> Result<Decision, DropReason> {
         let view = EthernetView::new_checked(frame.bytes).map_err(|_| DropReason::Runt)?;
         if frame.bytes.len() > longest(snap, frame) {
             return Err(DropReason::TooBig);
@@ -96,23 +101,66 @@ impl Forwarder {
         }
         self.learn(view.source(), Owner::Local, now);
         if !view.destination().is_group() {
-            match self.fdb.lookup(view.destination(), now) {
-                Some(Owner::Peer(peer)) => return Ok(Some(Target::Peer(peer))),
-                Some(Owner::Local) => {
-                    self.counters.count(Counter::FramesLocal);
-                    return Ok(None);
-                }
-                None => {}
-            }
+            return self.classify_unicast(snap, view.destination(), now);
         }
-        if snap.flood_targets(snap.me, None, now).next().is_none() {
-            return Ok(None);
+        if is_resolution(&view)
+            && frame.header.is_plain()
+            && let Some(answer) = answer(&self.announced, &self.fdb, &view, now)
+        {
+            return if lock(&self.answer_bucket).take(now) {
+                Ok(Decision::Answer(answer))
+            } else {
+                Err(DropReason::AnswerLimited)
+            };
         }
-        if !lock(&self.flood_bucket).take(now) {
-            return Err(DropReason::FloodRate);
-        }
-        Ok(Some(Target::Everybody))
+        let limit = (&self.broadcast_bucket, DropReason::BroadcastLimited);
+        to_everybody(snap, limit, now)
     }
+
+    fn classify_unicast(
+        &self,
+        snap: &Snapshot,
+        destination: Mac,
+        now: Instant,
+    ) -> Result<Decision, DropReason> {
+        match self.fdb.lookup(destination, now) {
+            Some(Owner::Peer(peer)) => return Ok(Decision::Send(Target::Peer(peer))),
+            Some(Owner::Local) => {
+                self.counters.count(Counter::FramesLocal);
+                return Ok(Decision::Done);
+            }
+            None => {}
+        }
+        if let Some(Owner::Peer(peer)) = self.announced.owner(destination) {
+            self.counters.count(Counter::FramesLocated);
+            return Ok(Decision::Send(Target::Peer(peer)));
+        }
+        let limit = (&self.unknown_bucket, DropReason::UnknownLimited);
+        to_everybody(snap, limit, now)
+    }
+}
+
+/// What becomes of a frame of the local port that is not dropped.
+enum Decision {
+    Send(Target),
+    /// Its sender is told instead.
+    Answer(Answer),
+    /// Rightly nothing.
+    Done,
+}
+
+fn to_everybody(
+    snap: &Snapshot,
+    (bucket, reason): (&Mutex<TokenBucket>, DropReason),
+    now: Instant,
+) -> Result<Decision, DropReason> {
+    if snap.flood_targets(snap.me, None, now).next().is_none() {
+        return Ok(Decision::Done);
+    }
+    if !lock(bucket).take(now) {
+        return Err(reason);
+    }
+    Ok(Decision::Send(Target::Everybody))
 }
 
 /// The longest frame the port may hand over: of the mesh's MTU, unless it is to be cut.

@@ -5,6 +5,7 @@ use core::net::SocketAddr;
 use super::cut::PieceArrival;
 use super::snapshot::{Path, Snapshot};
 use super::{Counter, DropReason, Forwarder, LaneEvent, Outbox, Via, lock};
+use crate::announced::answer::{is_resolution, observe};
 use crate::fdb::Owner;
 use crate::frame::ethernet::EthernetView;
 use crate::ids::{PeerId, SessionIndex};
@@ -162,6 +163,9 @@ impl Forwarder {
             match check(frame.bytes) {
                 Ok(view) => {
                     self.learn(view.source(), owner, now);
+                    if is_resolution(&view) {
+                        observe(&self.announced, &view, now);
+                    }
                     self.counters.count(Counter::FramesOut);
                     out.inject(frame);
                 }

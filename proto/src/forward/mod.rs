@@ -8,7 +8,10 @@
 //! * behind a peer: sealed end to end in a Data datagram, together with the frames before and after it for the same
 //!   peer as far as they fit; sent straight to the peer, or inside a Relay datagram to the neighbour on the way;
 //! * behind the local port: nothing, the bridge delivered it;
-//! * a group, or unknown: sealed in a Flood datagram for each neighbour down the tree of this router.
+//! * unknown, but announced by a router: addressed to that one;
+//! * asking where an announced address lives (ARP, neighbour solicitation): answered here ([`crate::announced::answer`]);
+//! * else a group, or unknown: sealed in a Flood datagram for each neighbour down the tree of this router, as far as the
+//!   port may send such frames.
 //!
 //! A frame that is too long for the path to its peer becomes IP fragments, or its sender is told ([`crate::frame::fit`]);
 //! segments of a super-frame are cut to fit. What still does not fit, as nothing may while a path is being probed, is
@@ -49,6 +52,7 @@ mod turn;
 
 use core::net::SocketAddr;
 use core::sync::atomic::{AtomicU32, AtomicU64};
+use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 pub use collected::Collected;
@@ -57,12 +61,14 @@ pub use outgoing::{Outgoing, Run};
 pub use relay::SendError;
 pub use snapshot::{Path, PeerPath, Snapshot, Unreachable};
 
+use crate::announced::Announcements;
 use crate::entropy::Entropy;
 use crate::fdb::{Fdb, Learn, Owner};
 use crate::fragment::Reassembly;
 use crate::ids::{Mac, PeerId, SessionIndex};
 use crate::limits::{
-    EVENT_INTERVAL, FLOOD_BURST, FLOOD_RATE, MAX_THROTTLED_EVENTS, TOO_BIG_BURST, TOO_BIG_RATE,
+    ANSWER_BURST, ANSWER_RATE, BROADCAST_BURST, BROADCAST_RATE, EVENT_INTERVAL, MAX_FLAPS,
+    MAX_THROTTLED_EVENTS, TOO_BIG_BURST, TOO_BIG_RATE, UNKNOWN_BURST, UNKNOWN_RATE,
 };
 use crate::time::Instant;
 use crate::wire::datagram::InnerFrame;
@@ -148,10 +154,13 @@ pub struct Scratch {
 #[derive(Debug)]
 pub struct Forwarder {
     fdb: Fdb,
+    announced: Announcements,
     counters: Counters,
     flood_sequence: AtomicU64,
     flood_seen: Mutex<Duplicates<PeerId>>,
-    flood_bucket: Mutex<TokenBucket>,
+    answer_bucket: Mutex<TokenBucket>,
+    broadcast_bucket: Mutex<TokenBucket>,
+    unknown_bucket: Mutex<TokenBucket>,
     relay_seen: Mutex<Duplicates<(PeerId, SessionIndex)>>,
     relayed_handshakes: Mutex<RecentMessages>,
     /// Senders that are told of a narrow path.
@@ -159,6 +168,7 @@ pub struct Forwarder {
     fragment_id: AtomicU32,
     reassembly: Mutex<Reassembly>,
     pending: Mutex<Pending>,
+    flapping: Mutex<BTreeMap<Mac, (Owner, Owner)>>,
     needed_sessions: Mutex<Throttle<PeerId>>,
     unknown_indices: Mutex<Throttle<Via>>,
     seen_endpoints: Mutex<Throttle<(PeerId, SocketAddr)>>,
@@ -169,16 +179,20 @@ impl Forwarder {
     pub fn new(entropy: &mut dyn Entropy) -> Self {
         Self {
             fdb: Fdb::new(entropy),
+            announced: Announcements::default(),
             counters: Counters::default(),
             flood_sequence: AtomicU64::new(0),
             flood_seen: Mutex::new(Duplicates::new()),
-            flood_bucket: Mutex::new(TokenBucket::new(FLOOD_RATE, FLOOD_BURST)),
+            answer_bucket: Mutex::new(TokenBucket::new(ANSWER_RATE, ANSWER_BURST)),
+            broadcast_bucket: Mutex::new(TokenBucket::new(BROADCAST_RATE, BROADCAST_BURST)),
+            unknown_bucket: Mutex::new(TokenBucket::new(UNKNOWN_RATE, UNKNOWN_BURST)),
             relay_seen: Mutex::new(Duplicates::new()),
             relayed_handshakes: Mutex::new(RecentMessages::default()),
             too_big_bucket: Mutex::new(TokenBucket::new(TOO_BIG_RATE, TOO_BIG_BURST)),
             fragment_id: AtomicU32::new(0),
             reassembly: Mutex::new(Reassembly::default()),
             pending: Mutex::new(Pending::default()),
+            flapping: Mutex::default(),
             needed_sessions: Mutex::new(throttle()),
             unknown_indices: Mutex::new(throttle()),
             seen_endpoints: Mutex::new(throttle()),
@@ -190,6 +204,11 @@ impl Forwarder {
         &self.fdb
     }
 
+    /// What routers announce of their containers.
+    pub fn announced(&self) -> &Announcements {
+        &self.announced
+    }
+
     /// What was counted so far.
     pub fn counters(&self) -> &Counters {
         &self.counters
@@ -198,6 +217,7 @@ impl Forwarder {
     /// Drops what is too old: MAC addresses, frames and pieces that waited in vain. To be called about once a second.
     pub fn sweep(&self, now: Instant) {
         self.fdb.sweep(now);
+        self.announced.sweep(now);
         let expired = lock(&self.pending).expire(now);
         self.counters.drop_many(DropReason::PendingExpired, expired);
         let mut reassembly = lock(&self.reassembly);
@@ -212,14 +232,37 @@ impl Forwarder {
         (reassembly.len(), reassembly.bytes())
     }
 
-    fn learn(&self, mac: Mac, owner: Owner, now: Instant) {
+    pub(crate) fn learn(&self, mac: Mac, owner: Owner, now: Instant) {
         match self.fdb.learn(mac, owner, now) {
             Learn::Same | Learn::Group => {}
             Learn::New => self.counters.count(Counter::FdbLearnt),
-            Learn::Moved(_) => self.counters.count(Counter::FdbMoved),
-            Learn::Damped => self.counters.count(Counter::FdbDamped),
+            Learn::Moved(from) => {
+                self.counters.count(Counter::FdbMoved);
+                if self.fdb.flaps(mac) {
+                    self.note_flapping(mac, (from, owner));
+                }
+            }
+            Learn::Late => self.counters.count(Counter::FdbDamped),
+            Learn::Damped => {
+                self.counters.count(Counter::FdbDamped);
+                let stays = self.fdb.lookup(mac, now).unwrap_or(owner);
+                self.note_flapping(mac, (stays, owner));
+            }
             Learn::Full => self.counters.count(Counter::FdbReplaced),
         }
+    }
+
+    /// Keeps for control between whom an address flaps.
+    fn note_flapping(&self, mac: Mac, between: (Owner, Owner)) {
+        let mut flapping = lock(&self.flapping);
+        if flapping.len() < MAX_FLAPS || flapping.contains_key(&mac) {
+            flapping.insert(mac, between);
+        }
+    }
+
+    /// Addresses that moved too often since the last call, and between whom.
+    pub fn take_flapping(&self) -> BTreeMap<Mac, (Owner, Owner)> {
+        core::mem::take(&mut lock(&self.flapping))
     }
 
     fn need_session(&self, peer: PeerId, now: Instant, out: &mut dyn Outbox) {

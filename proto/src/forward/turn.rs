@@ -6,6 +6,7 @@ use super::pending::Waiting;
 use super::relay::SendError;
 use super::snapshot::{Snapshot, Unreachable};
 use super::{Counter, DropReason, Forwarder, Outbox, Scratch, lock};
+use crate::announced::answer::Answer;
 use crate::frame::ethernet::{self, EthernetView};
 use crate::frame::fit::{Fit, fit};
 use crate::ids::PeerId;
@@ -103,6 +104,15 @@ impl<'a> Turn<'a> {
         for index in 0..segments.len() {
             self.put_segment(target, &segments, index, longest);
         }
+    }
+
+    /// Tells the sender of a question its answer.
+    pub(super) fn answer(&mut self, answer: &Answer) {
+        self.forwarder.counters.count(match answer {
+            Answer::Arp(_) => Counter::ArpAnswered,
+            Answer::Ndp(_) => Counter::NdAnswered,
+        });
+        self.out.inject(InnerFrame::complete(answer.bytes()));
     }
 
     /// The longest frame that goes to `target` as it is, if it has the Ethernet header of `frame`.

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
+use ipnet::Ipv4Net;
 use sha2::{Digest, Sha256};
 
 use super::Ipam;
@@ -116,6 +117,18 @@ impl Ipam {
             .collect()
     }
 
+    /// Slices that the map calls this router's, whether it may use them yet or not.
+    pub fn own(&self) -> impl Iterator<Item = u16> {
+        let me = self.config.me;
+        let slices = self.state.slices();
+        slices.filter(move |s| self.state.owner(*s) == Some(me))
+    }
+
+    /// Slices out of which this router gives addresses now: its own, which nobody else claims.
+    pub fn usable(&self) -> impl Iterator<Item = u16> {
+        self.state.slices().filter(|s| self.state.usable(*s))
+    }
+
     /// What is free here and elsewhere, for a warning when it is little.
     pub fn space(&self) -> Space {
         let size = u64::from(self.state.slicing.size());
@@ -150,7 +163,7 @@ impl Ipam {
     }
 
     /// Slices of this router out of which nothing is allocated because another claims them too.
-    pub fn contested(&self) -> impl Iterator<Item = (ipnet::Ipv4Net, PeerId)> {
+    pub fn contested(&self) -> impl Iterator<Item = (Ipv4Net, PeerId)> {
         self.state.contests.iter().flat_map(|(slice, rivals)| {
             let net = self.state.slicing.net(*slice);
             rivals.iter().map(move |rival| (net, *rival))
@@ -158,7 +171,7 @@ impl Ipam {
     }
 
     /// Routers that allocate from another range, with which addresses are not shared.
-    pub fn other_ranges(&self) -> impl Iterator<Item = (PeerId, ipnet::Ipv4Net)> {
+    pub fn other_ranges(&self) -> impl Iterator<Item = (PeerId, Ipv4Net)> {
         let range = self.range();
         let of = |(id, peer): (&PeerId, &Peer)| Some((*id, peer.statement.as_ref()?.range));
         self.peers
@@ -168,17 +181,23 @@ impl Ipam {
     }
 
     /// One line for each thing an operator has to decide, with the command; `name` makes a router's name for people,
-    /// `container` what `mesh detach` calls whoever holds an address.
-    pub fn advice(&self, name: Namer<'_>, container: &dyn Fn(&str) -> String) -> Vec<String> {
+    /// `release` the command that takes an address from whoever holds it.
+    pub fn advice(
+        &self,
+        name: Namer<'_>,
+        release: &dyn Fn(&str, Ipv4Net) -> String,
+    ) -> Vec<String> {
         let mut lines = Vec::new();
         for conflict in self.conflicts() {
             let (first, second) = (name(&conflict.first), name(&conflict.second));
             let addr = conflict.addr;
             lines.push(match self.state.held.get(&addr) {
                 Some(held) => format!(
-                    "{addr} is held on {first} and on {second}; to end that here: mesh detach {addr}/{} {}",
-                    held.prefix,
-                    container(&held.container)
+                    "{addr} is held on {first} and on {second}; to end that here: {}",
+                    release(
+                        &held.container,
+                        Ipv4Net::new(addr, held.prefix).unwrap_or_else(|_| addr.into())
+                    )
                 ),
                 None => format!(
                     "{addr} is held on {first} and on {second}; to end that, on one of them: mesh detach, as mesh status ipam says there"

@@ -59,6 +59,8 @@ pub struct Attached {
     /// Short name of the container, for people; empty where the record would have become too long.
     #[serde(deserialize_with = "bounded::text::<_, MAX_CONTAINER_NAME>")]
     pub container: String,
+    /// How often it moved to another router; of two that announce it the one with more moves is right.
+    pub moves: u32,
 }
 
 /// What a record says, as far as this version understands it.

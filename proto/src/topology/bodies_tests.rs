@@ -28,6 +28,7 @@ fn attached(container: &str) -> Attached {
         mac: Mac([2; 6]),
         addr: "fd00::1/64".parse().unwrap(),
         container: container.into(),
+        moves: 0,
     }
 }
 

@@ -61,6 +61,7 @@ pub(crate) fn attached_of_a() -> SignedRecord {
         mac: Mac([0x02, 0x6d, 10, 2, 1, 1]),
         addr: "10.2.1.1/24".parse().unwrap(),
         container: "web".into(),
+        moves: 0,
     };
     said_by_a(Topic::ATTACHED, 2, &encode_attached(&[attached]))
 }

@@ -8,7 +8,12 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use tokio::sync::watch;
 
-use super::kernel::{Interface, Kernel, KernelError, KernelResult, Mended, Target};
+use ipnet::IpNet;
+use mesh_proto::ids::Mac;
+
+use super::kernel::{
+    HostExposed, HostSide, Interface, Kernel, KernelError, KernelResult, Mended, Target,
+};
 
 #[derive(Default)]
 pub(crate) struct World {
@@ -18,6 +23,12 @@ pub(crate) struct World {
     /// Processes and when they began.
     pub(crate) processes: BTreeMap<u32, u64>,
     pub(crate) bridge: bool,
+    /// What the host has on the bridge.
+    pub(crate) host: BTreeSet<IpNet>,
+    /// Other bridges, and whether they are joined.
+    pub(crate) bridges: BTreeMap<String, bool>,
+    /// For what the firewall has rules.
+    pub(crate) rules: HostSide,
     /// How often the next operation of that name succeeds before it fails once.
     failures: BTreeMap<&'static str, u32>,
 }
@@ -186,6 +197,52 @@ impl Kernel for FakeKernel {
             .filter_map(|p| p.strip_prefix("/run/netns").ok());
         let names = names.map(|n| n.to_string_lossy().into_owned());
         Ok(names.filter(|n| n.starts_with(prefix)).collect())
+    }
+
+    fn check_exposure(&self, _: &[IpNet], _: bool) -> KernelResult<()> {
+        self.enter("check_exposure").map(drop)
+    }
+
+    fn expose(&self, side: &HostSide) -> KernelResult<HostExposed> {
+        let mut world = self.enter("expose")?;
+        let rules = world.rules != *side;
+        world.rules.clone_from(side);
+        let all = side.addresses.keys().copied();
+        let new: Vec<IpNet> = all.filter(|a| !world.host.contains(a)).collect();
+        world.host.extend(&new);
+        // As a kernel may fail when half of it is done.
+        drop(world);
+        drop(self.enter("expose at its end")?);
+        Ok(HostExposed {
+            mac: (!side.addresses.is_empty()).then_some(Mac([2, 0, 0, 0, 0, 1])),
+            new,
+            rules,
+            notes: Vec::new(),
+        })
+    }
+
+    fn hide(&self, addresses: &[IpNet]) -> KernelResult<()> {
+        let mut world = self.enter("hide")?;
+        world.host.retain(|a| !addresses.contains(a));
+        Ok(())
+    }
+
+    fn join_bridge(&self, other: &str, _: [u8; 16]) -> KernelResult<bool> {
+        let mut world = self.enter("join_bridge")?;
+        match world.bridges.get_mut(other) {
+            Some(joined) => Ok(!std::mem::replace(joined, true)),
+            None => Err(KernelError(format!("there is no bridge {other}"))),
+        }
+    }
+
+    fn leave_bridge(&self, other: &str) -> KernelResult<bool> {
+        let mut world = self.enter("leave_bridge")?;
+        let joined = world.bridges.get_mut(other);
+        Ok(joined.is_some_and(|joined| std::mem::replace(joined, false)))
+    }
+
+    fn firewall(&self) -> Option<&'static str> {
+        None
     }
 
     fn process_start(&self, pid: u32) -> Option<u64> {

@@ -17,7 +17,7 @@ use super::table::{Member, Process};
 use super::{AttachError, Attachments};
 use crate::driver::options;
 use crate::ipam::Held;
-use crate::ipam::holder::{holder, is_dockers};
+use crate::ipam::holder::{HOST, holder, is_dockers};
 
 /// What was never seen in use since the start is free after this long: Docker or its containers may not be up yet.
 const GRACE: Duration = Duration::from_secs(30);
@@ -99,6 +99,7 @@ impl Attachments {
         for (addr, holder) in &held {
             let is_kept = used.contains_key(addr)
                 || prepared.contains(holder)
+                || holder == HOST && self.is_exposing()
                 || match &promised {
                     Some(promised) => promised.contains_key(addr),
                     None => is_dockers(holder),
@@ -176,7 +177,9 @@ impl Attachments {
             };
             (end.address, holder)
         });
-        let all = members.chain(endpoints);
+        let exposed = table.exposed.keys();
+        let exposed = exposed.map(|address| (*address, HOST.to_owned()));
+        let all = members.chain(endpoints).chain(exposed);
         all.filter_map(|(address, holder)| match address {
             IpNet::V4(v4) if self.allocator.covers(address.addr()) => {
                 Some((v4.addr(), (v4, holder)))
@@ -245,7 +248,9 @@ impl Attachments {
     /// An interface could not be removed; it can be tried again.
     pub async fn retire(&self) -> Result<(), AttachError> {
         self.holds().retired = true;
+        self.hide_all().await?;
         let _turn = self.operations.lock().await;
+        self.leave_bridges().await?;
         let plugged = self.on_kernel(|kernel| kernel.plugged()).await?;
         self.on_kernel(move |kernel| {
             plugged

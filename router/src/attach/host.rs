@@ -6,12 +6,14 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
 use mesh_proto::ids::Mac;
 use mesh_sys::attach::{self, AttachError, Endpoint, Plug};
 use mesh_sys::bridge::{self, BridgeConfig, Outcome};
+use mesh_sys::firewall::exposure::{Backend, Exposure, Rules};
 use mesh_sys::firewall::{self, Changed};
 use mesh_sys::netlink::{AddressEntry, Netlink};
 use mesh_sys::netns::Netns;
@@ -20,7 +22,9 @@ use mesh_sys::sysctl::{self, Table};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-use super::kernel::{Interface, Kernel, KernelError, KernelResult, Mended, Target};
+use super::kernel::{
+    HostExposed, HostSide, Interface, Kernel, KernelError, KernelResult, Mended, Target,
+};
 
 /// Where named namespaces are.
 const NETNS_DIR: &str = "/run/netns";
@@ -38,6 +42,19 @@ pub struct HostKernel {
     pub bridge: BridgeConfig,
     /// Whether offloads are switched off on what is plugged, as a pcap port needs.
     pub offloads_off: bool,
+    /// The firewall's part of exposing the host.
+    rules: Arc<Rules>,
+}
+
+impl HostKernel {
+    /// The kernel, with a bridge that is or will be there.
+    pub fn new(bridge: BridgeConfig, offloads_off: bool) -> Self {
+        Self {
+            rules: Arc::new(Rules::new(&bridge.name)),
+            bridge,
+            offloads_off,
+        }
+    }
 }
 
 impl Kernel for HostKernel {
@@ -152,6 +169,69 @@ impl Kernel for HostKernel {
         Ok(names.filter(|name| name.starts_with(prefix)).collect())
     }
 
+    fn check_exposure(&self, addresses: &[IpNet], masquerade: bool) -> KernelResult<()> {
+        self.rules.check(masquerade).map_err(error)?;
+        sysctl::check_forwarding().map_err(|e| {
+            KernelError(format!(
+                "{e}; have the host set net.ipv4.ip_forward to 1, which exposing needs"
+            ))
+        })?;
+        let mut addresses = addresses.iter();
+        addresses
+            .try_for_each(|address| bridge::host::check_address(&self.bridge.name, *address))
+            .map_err(error)
+    }
+
+    fn expose(&self, side: &HostSide) -> KernelResult<HostExposed> {
+        // Rules first: nothing leaves with an address that nobody outside knows.
+        let rules = self.rules.ensure(&exposure(side)).map_err(error)?;
+        let addresses: Vec<IpNet> = side.addresses.keys().copied().collect();
+        let rules = rules == Changed::Yes;
+        if addresses.is_empty() {
+            // Also without the bridge: then there is nothing to be hidden.
+            return Ok(HostExposed {
+                rules,
+                ..HostExposed::default()
+            });
+        }
+        let added = bridge::host::add_addresses(&self.bridge.name, &addresses).map_err(error)?;
+        let mut notes = forward(&addresses)?;
+        if !added.new.is_empty() {
+            let bridge = &self.bridge.name;
+            let obstacles = self.rules.obstacles().into_iter();
+            notes.extend(obstacles.map(|chain| {
+                format!(
+                    "the nft chain {chain} drops what this host forwards and it does not accept; unless it does: nft insert \
+                     rule {chain} iifname {bridge} accept, and the same with oifname"
+                )
+            }));
+        }
+        Ok(HostExposed {
+            mac: Some(added.mac),
+            new: added.new,
+            rules,
+            notes,
+        })
+    }
+
+    fn hide(&self, addresses: &[IpNet]) -> KernelResult<()> {
+        bridge::host::remove_addresses(&self.bridge.name, addresses).map_err(error)
+    }
+
+    fn join_bridge(&self, other: &str, nonce: [u8; 16]) -> KernelResult<bool> {
+        bridge::join::join(&self.bridge, other, self.offloads_off, nonce)
+            .map(|outcome| outcome == Outcome::Created)
+            .map_err(error)
+    }
+
+    fn leave_bridge(&self, other: &str) -> KernelResult<bool> {
+        bridge::join::leave(&self.bridge.name, other).map_err(error)
+    }
+
+    fn firewall(&self) -> Option<&'static str> {
+        self.rules.used().map(Backend::name)
+    }
+
     fn process_start(&self, pid: u32) -> Option<u64> {
         process::start_time(i32::try_from(pid).ok()?).ok()
     }
@@ -176,9 +256,10 @@ impl Kernel for HostKernel {
         let links = bridge::remove_all(name).map_err(error);
         // After the devices that it guards.
         let guard = firewall::sources::remove(name).map_err(error);
+        let exposed = self.rules.remove().map_err(error);
         let mut removed = Vec::new();
-        let (rules, links, guard) = (rules?, links?, guard?);
-        if [rules.ipv4, rules.ipv6, guard].contains(&Changed::Yes) {
+        let (rules, links, guard, exposed) = (rules?, links?, guard?, exposed?);
+        if [rules.ipv4, rules.ipv6, guard, exposed].contains(&Changed::Yes) {
             removed.push(format!("firewall rules for {name}"));
         }
         if links > 0 {
@@ -186,6 +267,40 @@ impl Kernel for HostKernel {
         }
         Ok(removed)
     }
+}
+
+/// What the firewall has to do for the host's addresses.
+fn exposure(side: &HostSide) -> Exposure {
+    let all = side.addresses.iter();
+    Exposure {
+        subnets: all.clone().map(|(address, _)| address.trunc()).collect(),
+        masqueraded: all
+            .filter(|(_, masquerade)| **masquerade)
+            .map(|(address, _)| address.trunc())
+            .collect(),
+        inside: side.range.into_iter().collect(),
+    }
+}
+
+/// Has the host forward what these addresses are exposed for; what is to be said of it.
+fn forward(addresses: &[IpNet]) -> KernelResult<Vec<String>> {
+    let mut notes = Vec::new();
+    let is_v4 = |address: &IpNet| address.addr().is_ipv4();
+    if addresses.iter().any(is_v4) && sysctl::set_forwarding().map_err(error)? {
+        notes.push(
+            "this host did not forward IPv4 and does now (net.ipv4.ip_forward = 1), between all of its interfaces"
+                .to_owned(),
+        );
+    }
+    // Not switched on here: the host would stop heeding router advertisements, and may lose its own way out.
+    if !addresses.iter().all(is_v4) && sysctl::forwards(true).is_ok_and(|on| !on) {
+        notes.push(
+            "this host does not forward IPv6: it reaches the mesh itself, others do not through it; set \
+             net.ipv6.conf.all.forwarding to 1 for that"
+                .to_owned(),
+        );
+    }
+    Ok(notes)
 }
 
 #[expect(

@@ -1,6 +1,6 @@
 //! What attachments ask of the kernel, and nothing more: the seam at which tests put a fake.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
@@ -47,6 +47,28 @@ pub struct Mended {
     pub anything: bool,
     /// The router's port is new and must be opened again.
     pub port: bool,
+}
+
+/// The host's own part in the mesh.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HostSide {
+    /// Its addresses on the bridge, and whether addresses are translated between their subnets and elsewhere.
+    pub addresses: BTreeMap<IpNet, bool>,
+    /// The range that routers share: what comes from there is of the mesh.
+    pub range: Option<IpNet>,
+}
+
+/// What [`Kernel::expose`] found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HostExposed {
+    /// The bridge's MAC address, if it was given any address.
+    pub mac: Option<Mac>,
+    /// Addresses that were not there.
+    pub new: Vec<IpNet>,
+    /// Whether firewall rules were put in or changed.
+    pub rules: bool,
+    /// What was changed besides, or stands in the way; one line each.
+    pub notes: Vec<String>,
 }
 
 /// The kernel's side of one mesh on this host: its bridge, containers' interfaces, namespaces of ours, processes.
@@ -96,6 +118,41 @@ pub trait Kernel: Send + Sync {
         interface: &Interface,
         add_address: bool,
     ) -> KernelResult<String>;
+
+    /// Whether the host could be given these addresses. Nothing is changed.
+    ///
+    /// # Errors
+    /// What stands in the way, and what to do.
+    fn check_exposure(&self, addresses: &[IpNet], masquerade: bool) -> KernelResult<()>;
+
+    /// Makes the bridge have these addresses, the host forward, and the firewall translate and let pass what it should.
+    /// Called again it changes nothing, or mends what somebody else changed. Other addresses of the bridge stay.
+    ///
+    /// # Errors
+    /// The first failure; the caller undoes.
+    fn expose(&self, side: &HostSide) -> KernelResult<HostExposed>;
+
+    /// Takes addresses from the bridge.
+    ///
+    /// # Errors
+    /// One is still there.
+    fn hide(&self, addresses: &[IpNet]) -> KernelResult<()>;
+
+    /// Joins another bridge to ours, or mends what is missing of that; whether anything was. A probe with `nonce` in it is
+    /// sent first, and may take half a second to be missed.
+    ///
+    /// # Errors
+    /// There is no such bridge, or it leads to ours already; nothing is left of the attempt.
+    fn join_bridge(&self, other: &str, nonce: [u8; 16]) -> KernelResult<bool>;
+
+    /// Takes another bridge off ours; whether it was joined.
+    ///
+    /// # Errors
+    /// It is still joined.
+    fn leave_bridge(&self, other: &str) -> KernelResult<bool>;
+
+    /// What translates addresses here; none while nothing does.
+    fn firewall(&self) -> Option<&'static str>;
 
     /// Makes a named namespace with its loopback up; returns its path. Success if it is there already.
     ///

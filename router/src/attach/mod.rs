@@ -6,13 +6,16 @@
 //! | `run`, podman | the router | the router | the container is removed |
 //! | `run`, process | the router | the router | the process ends |
 //! | `attach` | the engine | the router | the container stops; it comes back when it runs again |
+//! | `expose` | – (the host's own) | the router: an address of the bridge | `hide` says so |
 //!
 //! One table holds all of it, stored before it is acted upon. A change is: reserve the addresses in the table, act on
 //! the kernel, undo the reservation if that failed. [`Attachments::reconcile`] makes the kernel agree with the table.
 
 mod acquire;
+mod bridges;
 mod containers;
 mod endpoints;
+mod expose;
 #[cfg(test)]
 pub(crate) mod fake;
 mod holds;
@@ -33,7 +36,7 @@ use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
 use mesh_proto::address::{AddressArg, AddressError, mac_for};
-use mesh_proto::api::{Attached, AttachedInterface, Runtime};
+use mesh_proto::api::{Attached, AttachedInterface, EXPOSE, Runtime};
 use mesh_proto::ids::Mac;
 use mesh_proto::limits::MAX_ATTACHED;
 use tokio::sync::{Notify, watch};
@@ -46,6 +49,7 @@ use kernel::{Kernel, KernelError};
 use table::{Endpoint, Home, Member, Table};
 
 pub use endpoints::{EndpointOptions, Late};
+pub use expose::ExposedName;
 pub use host::HostKernel;
 
 /// Addresses that one command may give to a container.
@@ -103,6 +107,12 @@ pub enum AttachError {
     /// A process that is not there.
     #[error("there is no process {0}")]
     NoProcess(u32),
+    /// The host has the address in another subnet.
+    #[error("this host is exposed as {0} already; `mesh hide {0}` first")]
+    ExposedOtherwise(IpNet),
+    /// More addresses or names than the host may have.
+    #[error("this host has {0} on the mesh already; hide some")]
+    TooMuchExposed(String),
     /// Something else that the caller did wrong.
     #[error("{0}")]
     Invalid(String),
@@ -149,6 +159,8 @@ pub struct Attachments {
     allocator: Allocator,
     /// What is held for nobody in sight.
     holds: Mutex<Holds>,
+    /// Name of the bridge.
+    bridge: String,
     /// Namespaces of ours begin with it.
     netns_prefix: String,
     /// Never held over an `await`: the driver must answer while another operation waits for dockerd.
@@ -159,6 +171,10 @@ pub struct Attachments {
     port_generation: watch::Sender<u64>,
     /// Since when an endpoint was seen without a container.
     unjoined: Mutex<BTreeMap<String, Instant>>,
+    /// The host's own part in the mesh.
+    host_part: expose::HostPart,
+    /// Why bridges that should be joined are not.
+    apart: bridges::Apart,
     /// Wakes the reconciler.
     wake: Notify,
     started: Instant,
@@ -190,12 +206,15 @@ impl Attachments {
             book,
             allocator,
             holds: Mutex::default(),
+            bridge: bridge.to_owned(),
             netns_prefix: netns_prefix(bridge),
             table: Mutex::new(table),
             operations: tokio::sync::Mutex::default(),
             announced: watch::Sender::default(),
             port_generation: watch::Sender::default(),
             unjoined: Mutex::default(),
+            host_part: expose::HostPart::default(),
+            apart: bridges::Apart::default(),
             wake: Notify::new(),
             started: Instant::now(),
         });
@@ -237,7 +256,8 @@ impl Attachments {
                 .or_insert_with(|| row(owner, &end.display_name(id), Runtime::Docker));
             row.interfaces.push(shown(&end.ifname, end.address));
         }
-        let mut rows: Vec<Attached> = found.into_values().collect();
+        let host = self.host_row(&table);
+        let mut rows: Vec<Attached> = host.into_iter().chain(found.into_values()).collect();
         for row in &mut rows {
             row.interfaces
                 .sort_by(|a, b| (&a.name, &a.address).cmp(&(&b.name, &b.address)));
@@ -284,16 +304,24 @@ impl Attachments {
     }
 
     fn publish(&self) {
-        let mut list: Vec<Announced> = self
-            .table()
-            .held()
-            .map(|held| Announced {
+        let table = self.table();
+        // The host is announced once the MAC address of its bridge is known.
+        let host_mac = self.host_part.mac();
+        let announced = table.held().filter_map(|held| {
+            let mac = match held.is_host() {
+                true => host_mac?,
+                false => mac_for(held.address.addr()),
+            };
+            Some(Announced {
                 address: held.address,
-                mac: mac_for(held.address.addr()),
+                mac,
                 container: held.name,
             })
-            .collect();
+        });
+        let mut list: Vec<Announced> = announced.collect();
         list.sort();
+        self.host_part.publish(&table);
+        drop(table);
         self.announced.send_if_modified(|old| {
             let changed = *old != list;
             *old = list;
@@ -332,8 +360,11 @@ impl Attachments {
         let ip = address.addr();
         if let Some(held) = table.holder(ip) {
             if held.owner != owner {
-                let holder = format!("container {} on this host", held.name);
+                let holder = held.words();
                 return Err(AttachError::InUse { ip, holder });
+            }
+            if held.address != address && owner == EXPOSE {
+                return Err(AttachError::ExposedOtherwise(held.address));
             }
             if held.address != address {
                 return Err(AttachError::OtherPrefix {
@@ -363,6 +394,15 @@ impl Attachments {
             }
         });
     }
+}
+
+/// The addresses of the host that a router which is not running had given it.
+///
+/// # Errors
+/// The stored table cannot be read.
+pub(crate) fn stored_exposure(store: &Store) -> Result<Vec<IpNet>, StateError> {
+    let table: Table = store.attachments()?;
+    Ok(table.exposed.into_keys().collect())
 }
 
 /// Namespaces of the mesh on this bridge begin with it.

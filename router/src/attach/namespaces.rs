@@ -40,6 +40,9 @@ impl Attachments {
             Runtime::Podman | Runtime::Process => {
                 self.prepare_namespace(request, id, addresses).await
             }
+            Runtime::Host => Err(AttachError::Invalid(
+                "the host runs no containers by itself; `mesh expose` gives it an address".into(),
+            )),
         };
         if prepared.is_err() {
             self.give_back(&ask.holder, &acquired.fresh).await;

@@ -33,7 +33,7 @@ impl World {
         match runtime {
             Runtime::Docker => self.docker.as_ref(),
             Runtime::Podman => self.podman.as_ref(),
-            Runtime::Process => None,
+            Runtime::Process | Runtime::Host => None,
         }
     }
 }
@@ -71,11 +71,18 @@ impl Attachments {
                 if mended.port {
                     self.port_generation.send_modify(|n| *n += 1);
                 }
+                if mended.anything {
+                    // A bridge that was made anew has no address.
+                    self.wake_exposed();
+                }
             }
             Err(error) => tracing::warn!(%error, "the bridge could not be mended"),
         }
+        self.mend_bridges().await;
         // The table before the interfaces: what the driver makes meanwhile is then in neither or in the second only.
-        let Table { members, endpoints } = self.table().clone();
+        let Table {
+            members, endpoints, ..
+        } = self.table().clone();
         let Ok(plugged) = self.on_kernel(|kernel| kernel.plugged()).await else {
             return;
         };

@@ -1,12 +1,13 @@
 //! What is on the mesh on this host, as it is stored.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use ipnet::IpNet;
 use mesh_proto::address::mac_for;
-use mesh_proto::api::Runtime;
+use mesh_proto::api::{EXPOSE, Runtime};
+use mesh_proto::names::MeshName;
 use serde::{Deserialize, Serialize};
 
 use super::kernel::Interface;
@@ -19,6 +20,22 @@ pub(super) struct Table {
     pub(super) members: BTreeMap<String, Member>,
     /// What Docker plugs through the network driver, by endpoint id.
     pub(super) endpoints: BTreeMap<String, Endpoint>,
+    /// Addresses of the host itself.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) exposed: BTreeMap<IpNet, Exposure>,
+    /// Other bridges of the host that are joined to ours.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub(super) bridges: BTreeSet<String>,
+}
+
+/// How the host is exposed with one address.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Exposure {
+    /// Whether addresses are translated on the way out of its subnet and into it.
+    pub(super) masquerade: bool,
+    /// Its names in the mesh.
+    pub(super) names: BTreeSet<MeshName>,
 }
 
 /// A container or a process that the router plugs itself.
@@ -113,10 +130,10 @@ pub(super) struct Held {
 }
 
 impl Table {
-    /// Interfaces in all.
+    /// Addresses in all.
     pub(super) fn len(&self) -> usize {
         let ports: usize = self.members.values().map(|m| m.ports.len()).sum();
-        ports + self.endpoints.len()
+        ports + self.endpoints.len() + self.exposed.len()
     }
 
     /// Every address in use, with its owner. Those of stopped containers are free.
@@ -136,7 +153,13 @@ impl Table {
             address: end.address,
             endpoint: Some(id.clone()),
         });
-        ports.chain(endpoints)
+        let exposed = self.exposed.keys().map(|address| Held {
+            owner: EXPOSE.to_owned(),
+            name: EXPOSE.to_owned(),
+            address: *address,
+            endpoint: None,
+        });
+        ports.chain(endpoints).chain(exposed)
     }
 
     /// Who has `ip`.
@@ -183,6 +206,21 @@ impl Member {
     /// Whether it has a namespace now.
     pub(super) fn is_live(&self) -> bool {
         self.home != Home::Container(None)
+    }
+}
+
+impl Held {
+    /// Whether it is the host itself.
+    pub(super) fn is_host(&self) -> bool {
+        self.owner == EXPOSE
+    }
+
+    /// Who it is, in words that complete "… is already used by …".
+    pub(super) fn words(&self) -> String {
+        match self.is_host() {
+            true => "this host itself (mesh expose)".to_owned(),
+            false => format!("container {} on this host", self.name),
+        }
     }
 }
 

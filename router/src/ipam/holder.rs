@@ -1,6 +1,7 @@
 //! Under which name an address is held, so that the same container gets the same one, and operators see whose it is.
 
-use mesh_proto::api::Runtime;
+use ipnet::Ipv4Net;
+use mesh_proto::api::{EXPOSE, Runtime};
 use mesh_proto::limits::MAX_CONTAINER_ID;
 
 /// Characters of an id that are shown.
@@ -14,12 +15,16 @@ pub(crate) fn holder(runtime: Runtime, name: &str, id: &str) -> String {
         Runtime::Docker => "docker",
         Runtime::Podman => "podman",
         Runtime::Process => "process",
+        Runtime::Host => "host",
     };
     let is_plain = |c: &char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
     let room = MAX_CONTAINER_ID.saturating_sub(runtime.len() + id.len() + 2);
     let name: String = name.chars().filter(is_plain).take(room).collect();
     format!("{runtime}:{name}:{id}")
 }
+
+/// The holder that stands for the host itself.
+pub(crate) const HOST: &str = "host::expose";
 
 /// Whether Docker keeps it: it may be stopped, and be plugged by Docker again.
 pub(crate) fn is_dockers(holder: &str) -> bool {
@@ -28,6 +33,9 @@ pub(crate) fn is_dockers(holder: &str) -> bool {
 
 /// What operators call it: the name, or the beginning of the id.
 pub(crate) fn words(holder: &str) -> String {
+    if holder == HOST {
+        return EXPOSE.to_owned();
+    }
     let mut parts = holder.splitn(3, ':').skip(1);
     match (parts.next(), parts.next()) {
         (Some(""), Some(id)) => id.chars().take(SHORT_ID).collect(),
@@ -36,8 +44,16 @@ pub(crate) fn words(holder: &str) -> String {
     }
 }
 
+/// The command that takes an address from it.
+pub(crate) fn release(holder: &str, address: Ipv4Net) -> String {
+    match holder == HOST {
+        true => format!("mesh hide {address}"),
+        false => format!("mesh detach {address} {}", argument(holder)),
+    }
+}
+
 /// What `mesh detach` takes for it: its name, or its id. The id of a preparation is that of a process, and of nothing else.
-pub(crate) fn argument(holder: &str) -> String {
+fn argument(holder: &str) -> String {
     let mut parts = holder.splitn(3, ':');
     let (runtime, name, id) = (parts.next(), parts.next(), parts.next());
     match (runtime, name, id) {
@@ -72,5 +88,10 @@ mod tests {
             argument(&holder(Runtime::Docker, "", "0a1b")),
             "CONTAINER (see mesh ps)"
         );
+        let net = "10.32.0.1/12".parse().unwrap();
+        assert_eq!(release(&web, net), "mesh detach 10.32.0.1/12 web");
+        assert_eq!(release(HOST, net), "mesh hide 10.32.0.1/12");
+        assert_eq!(words(HOST), EXPOSE);
+        assert!(!is_dockers(HOST));
     }
 }

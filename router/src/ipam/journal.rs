@@ -116,7 +116,7 @@ fn entries_of(mut payload: &[u8]) -> Option<Vec<Vec<u8>>> {
 }
 
 /// One frame that begins at `offset` of the file.
-fn frame(offset: usize, entries: &[Vec<u8>]) -> Vec<u8> {
+pub(super) fn frame(offset: usize, entries: &[Vec<u8>]) -> Vec<u8> {
     let mut payload = Vec::new();
     for entry in entries {
         payload.extend_from_slice(&length(entry));

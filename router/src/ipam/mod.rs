@@ -92,6 +92,11 @@ pub fn file(entries: &[Vec<u8>]) -> Vec<u8> {
     journal::file(entries)
 }
 
+/// What one sync appends to a file of `offset` bytes.
+pub fn frame(offset: usize, entries: &[Vec<u8>]) -> Vec<u8> {
+    journal::frame(offset, entries)
+}
+
 impl Addresses {
     /// Waits until there is something to do that is not the control plane's.
     pub async fn stirred(&mut self) -> Stir {

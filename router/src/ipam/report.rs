@@ -44,7 +44,7 @@ impl Addresses {
             loans: loans.collect(),
             waiting: self.waiting(now),
             advice: advice
-                .chain(self.ipam.advice(&name, &holder::argument))
+                .chain(self.ipam.advice(&name, &holder::release))
                 .collect(),
         }
     }

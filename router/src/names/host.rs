@@ -7,14 +7,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use mesh_proto::api::{Attached, DnsChange, Runtime};
+use mesh_proto::api::{Attached, DnsChange, EXPOSE, Runtime};
 use mesh_proto::names::{Added, Container, Domain, Entry, LocalNames, MeshName};
 use mesh_proto::topology::topic::Topic;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::NamesError;
 use super::details::Details;
-use crate::attach::{Announced, Attachments};
+use crate::attach::{Announced, Attachments, ExposedName};
 use crate::dns::Told;
 use crate::engine::{Engine, EngineError, EngineEvent};
 use crate::shell::Command;
@@ -57,6 +57,8 @@ pub(super) struct Host {
     words: mpsc::Sender<Word>,
     heard: mpsc::Receiver<Word>,
     announced: watch::Receiver<Vec<Announced>>,
+    /// Names of the host itself.
+    exposed: watch::Receiver<Vec<ExposedName>>,
     /// What was stated last.
     stated: Vec<Entry>,
 }
@@ -73,6 +75,7 @@ impl Host {
         let (words, heard) = mpsc::channel(EVENTS);
         Ok(Self {
             announced: attachments.announced(),
+            exposed: attachments.exposed_names(),
             attachments,
             store,
             commands,
@@ -101,6 +104,7 @@ impl Host {
                     None => return,
                 },
                 Ok(()) = self.announced.changed() => {}
+                Ok(()) = self.exposed.changed() => {}
                 Some(word) = self.heard.recv() => self.handle_word(word).await,
             }
         }
@@ -142,14 +146,20 @@ impl Host {
         self.details.retain(|id, _| here.contains(id.as_str()));
         for row in &rows {
             let is_new = !self.details.contains_key(&row.container);
-            let has_engine = row.runtime != Runtime::Process && is_named(row);
+            let has_engine = matches!(row.runtime, Runtime::Docker | Runtime::Podman);
+            let has_engine = has_engine && is_named(row);
             if is_new && has_engine && !self.asked.contains_key(&row.container) {
                 self.inquire(&row.container);
             }
         }
-        let named = rows.iter().filter(|row| is_named(row));
-        let containers = named.map(|row| self.container(row)).collect();
-        self.local.set_containers(containers);
+        let exposed = self.exposed.borrow_and_update().clone();
+        // The host's line leads what is added to it by hand to all of its addresses.
+        let named = rows
+            .iter()
+            .filter(|row| row.container == EXPOSE || is_named(row));
+        let containers = named.map(|row| self.container(row));
+        let containers = containers.chain(exposed.into_iter().map(host_name));
+        self.local.set_containers(containers.collect());
         // What was changed by hand for a process ends with it; engines tell of their containers' ends.
         self.forget(|id| !attached_only(id) || here.contains(id));
     }
@@ -319,6 +329,16 @@ impl Host {
 struct Subject {
     id: String,
     name: String,
+}
+
+/// One name of the host, as a container of its own.
+fn host_name((name, addresses): ExposedName) -> Container {
+    Container {
+        id: EXPOSE.to_owned(),
+        names: vec![name],
+        addresses,
+        ports: Vec::new(),
+    }
 }
 
 /// Whether what is shown as the name is one: until an owner is known, it is a part of an id of ours.

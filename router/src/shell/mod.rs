@@ -310,5 +310,7 @@ fn to_record(announced: &Announced) -> Attached {
         mac: announced.mac,
         addr: announced.address,
         container: announced.container.clone(),
+        // Control knows where it was before.
+        moves: 0,
     }
 }

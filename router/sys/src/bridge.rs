@@ -13,6 +13,8 @@ use crate::plan::Plan;
 use crate::sysctl::{self, Table};
 use crate::{SysError, ifname};
 
+pub mod host;
+pub mod join;
 mod tap;
 
 pub use tap::ensure_tap_port;
@@ -73,6 +75,8 @@ pub(crate) enum Role {
     Port,
     /// A way to other hosts, of the kernel's own.
     Vxlan,
+    /// A way to another bridge of this host.
+    Joint,
     /// The host's end of a container's pair.
     Host,
     /// The container's end.
@@ -85,6 +89,7 @@ impl Role {
             Self::Bridge => "bridge",
             Self::Port => "port",
             Self::Vxlan => "vxlan",
+            Self::Joint => "joint",
             Self::Host => "host",
             Self::Container => "container",
         }
@@ -219,6 +224,8 @@ fn configure(netlink: &mut Netlink, link: &Link, config: &BridgeConfig) -> Resul
     ] {
         sysctl::set_if_present(Table::Ipv6Conf, &config.name, key, value)?;
     }
+    // Or the host would answer containers that ask for addresses of its other interfaces.
+    sysctl::set_if_present(Table::Ipv4Conf, &config.name, "arp_ignore", "1")?;
     Ok(())
 }
 

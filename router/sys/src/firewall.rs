@@ -1,11 +1,15 @@
-//! Rules of the host's firewall, by `iptables` and `ip6tables`. [`sources`] keeps strangers from a UDP port; the rest lets frames between the ports of our bridge pass where dockerd has set the FORWARD chain to DROP and br_netfilter
-//! sends bridged packets through it.
+//! Rules of the host's firewall. [`sources`] keeps strangers from a UDP port, [`exposure`] lets packets between the mesh and
+//! what is behind the host pass; the rest lets frames between the ports of our bridge pass where dockerd has set the
+//! FORWARD chain to DROP and br_netfilter sends bridged packets through it.
 
-use std::io;
-use std::process::{Command, Output};
+use std::io::{self, Write as _};
+use std::process::{Command, Output, Stdio};
 
 use crate::{SysError, ifname};
 
+mod chain;
+pub mod exposure;
+mod nft;
 pub mod sources;
 
 /// What was done for one of the two programs.
@@ -149,6 +153,35 @@ fn run(program: &str, arguments: &[&str]) -> io::Result<Output> {
         .args(arguments)
         .env("LC_ALL", "C")
         .output()
+}
+
+/// Hands `text` to a program that applies it as one transaction: all of it or nothing.
+fn feed(program: &str, arguments: &[&str], text: &str) -> Result<(), SysError> {
+    let failed = |e| SysError::new(format!("run {program}"), e);
+    let mut child = Command::new(program)
+        .args(arguments)
+        .env("LC_ALL", "C")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(failed)?;
+    if let Some(mut input) = child.stdin.take() {
+        // A program that ends early says why; that its input is closed says nothing.
+        let _ = input.write_all(text.as_bytes());
+    }
+    let output = child.wait_with_output().map_err(failed)?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    Err(SysError::other(format!("run {program}"), one_line(&said)))
+}
+
+/// What a program said, in one line.
+fn one_line(said: &str) -> String {
+    let words: Vec<&str> = said.split_whitespace().collect();
+    words.join(" ")
 }
 
 #[cfg(test)]

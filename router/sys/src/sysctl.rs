@@ -77,6 +77,53 @@ pub fn get(table: Table, interface: &str, key: &str) -> Result<String, SysError>
         .map_err(|e| SysError::new(format!("read {}", path.display()), e))
 }
 
+/// Whether the host forwards IPv4, or IPv6.
+///
+/// # Errors
+/// [`SysError::is_not_found`] when the protocol is not there.
+pub fn forwards(ipv6: bool) -> Result<bool, SysError> {
+    let path = forwarding(ipv6);
+    let read = std::fs::read_to_string(path);
+    read.map(|text| text.trim_end() != "0")
+        .map_err(|e| SysError::new(format!("read {path}"), e))
+}
+
+/// Has the host forward IPv4; whether it did not before.
+///
+/// # Errors
+/// `/proc/sys` is read-only, as in some containers.
+pub fn set_forwarding() -> Result<bool, SysError> {
+    if forwards(false)? {
+        return Ok(false);
+    }
+    let path = forwarding(false);
+    let written = std::fs::write(path, "1");
+    written.map_err(|e| SysError::new(format!("set {path} to 1"), e))?;
+    Ok(true)
+}
+
+/// Whether [`set_forwarding`] would succeed. Nothing is changed.
+///
+/// # Errors
+/// Why it would not.
+pub fn check_forwarding() -> Result<(), SysError> {
+    if forwards(false)? {
+        return Ok(());
+    }
+    let path = forwarding(false);
+    let opened = std::fs::OpenOptions::new().write(true).open(path);
+    opened
+        .map(drop)
+        .map_err(|e| SysError::new(format!("set {path} to 1"), e))
+}
+
+fn forwarding(ipv6: bool) -> &'static str {
+    match ipv6 {
+        false => "/proc/sys/net/ipv4/ip_forward",
+        true => "/proc/sys/net/ipv6/conf/all/forwarding",
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -2,15 +2,16 @@
 //!
 //!     mesh-sim --seed 7 --verbose
 //!     mesh-sim --from 1 --to 1000 [--scenario Partition]
+//!     mesh-sim --replace 1000         # routers of one mesh, one after the other
 //!     mesh-sim --planted all          # or one fault: the seed that finds it
 
 use std::io::Write as _;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, bail};
-use mesh_tests::sim::{Options, Planted, Scenario, hunt, run, run_many};
+use mesh_tests::sim::{Options, Planted, Scenario, hunt, replace, run, run_many};
 
-const USAGE: &str = "usage: mesh-sim --seed N [--verbose] | --from N --to N | --planted all|FAULT \
+const USAGE: &str = "usage: mesh-sim --seed N [--verbose] | --from N --to N | --planted all|FAULT | --replace N \
                      [--scenario NAME]";
 /// A planted fault must be found within this many seeds.
 const BITE: u64 = 1_000;
@@ -18,6 +19,7 @@ const BITE: u64 = 1_000;
 #[derive(Default)]
 struct Arguments {
     seed: Option<u64>,
+    replace: Option<usize>,
     from: u64,
     to: u64,
     verbose: bool,
@@ -47,6 +49,7 @@ fn parse() -> Result<Arguments> {
             "--to" => out.to = value()?.parse()?,
             "--scenario" => out.options.scenario = Some(scenario(&value()?)?),
             "--planted" => out.planted = planted(&value()?)?,
+            "--replace" => out.replace = Some(value()?.parse()?),
             "--verbose" => out.verbose = true,
             _ => bail!(USAGE),
         }
@@ -55,7 +58,7 @@ fn parse() -> Result<Arguments> {
         out.options.planted = Some(*fault);
         out.planted.clear();
     }
-    if out.seed.is_none() && out.planted.is_empty() && out.from >= out.to {
+    if out.seed.is_none() && out.replace.is_none() && out.planted.is_empty() && out.from >= out.to {
         bail!(USAGE);
     }
     Ok(out)
@@ -99,6 +102,11 @@ fn find(faults: &[Planted]) -> bool {
 fn play(arguments: &Arguments) -> Result<bool> {
     if !arguments.planted.is_empty() {
         return Ok(find(&arguments.planted));
+    }
+    if let Some(rounds) = arguments.replace {
+        let done = replace(arguments.seed.unwrap_or(1), rounds);
+        say(&format!("{rounds} routers replaced: {done:?}"));
+        return Ok(done.is_ok());
     }
     let Some(seed) = arguments.seed else {
         let summary = run_many(arguments.from..arguments.to, arguments.options, false);

@@ -4,6 +4,7 @@
 //!     meshprobe send ADDRESS:PORT BYTES MBIT       bytes that depend on their position; MBIT 0 is as fast as it goes
 //!     meshprobe listen ADDRESS PORT [GROUP]        prints each datagram that arrives, until it is killed
 //!     meshprobe cast ADDRESS TARGET LABEL COUNT    datagrams to a broadcast or multicast address
+//!     meshprobe storm ADDRESS TARGET MILLISECONDS  datagrams to a broadcast address as fast as it goes; prints how many
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
@@ -27,7 +28,8 @@ fn main() -> Result<()> {
             listen(address.parse()?, port.parse()?, Some(group.parse()?))
         }
         ["cast", from, to, label, count] => cast(from.parse()?, to.parse()?, label, count.parse()?),
-        _ => bail!("usage: meshprobe receive|send|listen|cast …"),
+        ["storm", from, to, millis] => storm(from.parse()?, to.parse()?, millis.parse()?),
+        _ => bail!("usage: meshprobe receive|send|listen|cast|storm …"),
     }
 }
 
@@ -121,6 +123,17 @@ fn cast(from: Ipv4Addr, to: SocketAddr, label: &str, count: u32) -> Result<()> {
         std::thread::sleep(Duration::from_millis(20));
     }
     Ok(())
+}
+
+fn storm(from: Ipv4Addr, to: SocketAddr, millis: u64) -> Result<()> {
+    let socket = UdpSocket::bind((from, 0))?;
+    socket.set_broadcast(true)?;
+    let (mut sent, began) = (0_u64, Instant::now());
+    while began.elapsed() < Duration::from_millis(millis).min(LONGEST) {
+        // What the interface has no room for now is as good as sent.
+        sent += u64::from(socket.send_to(b"storm", to).is_ok());
+    }
+    say(&format!("sent {sent}"))
 }
 
 fn say(line: &str) -> Result<()> {

@@ -67,6 +67,7 @@ pub(super) fn seeds() -> Vec<Vec<u8>> {
         mac: fixture::mac(1),
         addr: "10.2.1.1/24".parse().expect("an address"),
         container: "web".to_owned(),
+        moves: 0,
     };
     let says = |topic, body: &[u8]| {
         let version = Version { epoch: 7, seq: 300 };

@@ -38,6 +38,11 @@ pub(crate) const KNOWN: Goal = (
     "s",
     [0.4, 0.5, 0.8],
 );
+pub(crate) const NAME: Goal = (
+    "name of a new container known everywhere, p99",
+    "s",
+    [1.0, 1.5, 2.0],
+);
 pub(crate) const CHANGE: Goal = ("bytes sent per router per change", "KB", [1.5, 2.0, 2.0]);
 pub(crate) const IDLE: Goal = ("idle control traffic per router", "KB/s", [1.0, 1.5, 2.0]);
 pub(crate) const DEAD: Goal = (

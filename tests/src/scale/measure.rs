@@ -7,7 +7,7 @@ use mesh_proto::ids::Mac;
 use super::bytes::Bytes;
 use super::figures::{
     CHANGE, COPIES, CRASH, DEAD, DUPLICATES, Figure, HEAL, IDLE, KNOWN, LINKS, MEMORY, MISSES,
-    RESTART, RESTART_BYTES, figure,
+    NAME, RESTART, RESTART_BYTES, figure,
 };
 use super::observe::percentile;
 use super::world::{Plan, World, attached};
@@ -30,6 +30,9 @@ const TICK: Duration = Duration::from_millis(10);
 const DEATHS: usize = 5;
 const MOURNING: Duration = Duration::from_secs(12);
 const BROADCASTS: usize = 20;
+/// Names that are stated one after the other, and how long each is watched.
+const NAMED: usize = 10;
+const NAMES_WATCHED: Duration = Duration::from_secs(5);
 const PARTITION: Duration = Duration::from_secs(600);
 
 /// A measure's name, and how it is taken.
@@ -56,8 +59,9 @@ pub(crate) fn table(plan: Plan, say: &mut dyn FnMut(&str)) -> Measured {
     let begun = measured.world.until_agreed(&everybody, PATIENCE);
     say(&format!("started; agreed after {}", seconds(begun)));
     measured.world.run(REST);
-    let steps: [Step; 7] = [
+    let steps: [Step; 8] = [
         ("idle", idle),
+        ("names", names),
         ("broadcasts", broadcasts),
         ("link changes", changes),
         ("dead neighbours", deaths),
@@ -121,6 +125,50 @@ fn idle(m: &mut Measured) {
     let most = percentile(&mut links, 100).map(count);
     let detail = format!("mean {:.1}", count(all) / n);
     m.add(&LINKS, most, detail);
+}
+
+/// Containers start on hosts here and there; how long until the router of each other host can answer for their names.
+fn names(m: &mut Measured) {
+    let n = m.world.len();
+    let mut times: Vec<Duration> = Vec::new();
+    let mut unknown = 0;
+    for number in 0..NAMED {
+        let from = m.world.dice.below(n);
+        let Some(peer) = m.world.peer(from) else {
+            continue;
+        };
+        let name = format!("named{number}");
+        let begun = m.world.now;
+        m.world.state_name(from, &name);
+        let mut missing: Vec<HostId> = m.world.running();
+        missing.retain(|h| *h != from);
+        while m.world.now.since(begun) < NAMES_WATCHED && !missing.is_empty() {
+            m.world.run(TICK);
+            let took = m.world.now.since(begun);
+            missing.retain(|host| {
+                let router = m.world.router(*host);
+                let knows = router.is_some_and(|r| {
+                    let held = r.names().names().zone().holders(&name);
+                    held.iter().any(|h| h.origin == peer)
+                });
+                if knows {
+                    times.push(took);
+                }
+                !knows
+            });
+        }
+        unknown += missing.len();
+        times.extend(missing.iter().map(|_| PATIENCE));
+    }
+    let detail = format!(
+        "p50 {}, worst {}; {unknown} of {} did not know within {} s",
+        seconds(percentile(&mut times, 50)),
+        seconds(percentile(&mut times, 100)),
+        times.len(),
+        NAMES_WATCHED.as_secs()
+    );
+    let p99 = percentile(&mut times, 99).map(|t| t.as_secs_f64());
+    m.add(&NAME, p99, detail);
 }
 
 fn broadcasts(m: &mut Measured) {

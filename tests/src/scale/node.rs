@@ -320,7 +320,10 @@ impl Node {
                     Effect::Datagram { to, bytes } => self.send_datagram(to, bytes, around),
                     Effect::Inject(frame) => self.injected.push(frame),
                     Effect::Keep(keep) => self.state.keep(keep),
-                    Effect::Flooded(_) | Effect::Note(_) => {}
+                    Effect::Flooded(_)
+                    | Effect::Note(_)
+                    | Effect::Write(_)
+                    | Effect::Answer(..) => {}
                 }
             }
             for (conn, bytes) in writes {

@@ -10,6 +10,7 @@ use mesh_proto::crypto::aead::Suites;
 use mesh_proto::crypto::identity::Identity;
 use mesh_proto::crypto::secret::MeshSecret;
 use mesh_proto::ids::PeerId;
+use mesh_proto::names::{Container, MeshName};
 use mesh_proto::time::Instant;
 use mesh_proto::topology::bodies::Attached;
 
@@ -95,6 +96,7 @@ impl World {
                 Duration::ZERO
             };
             let setup = Setup {
+                range: None,
                 nickname: format!("h{id}"),
                 address: address(id),
                 discovery: true,
@@ -314,6 +316,25 @@ impl World {
         self.collect();
     }
 
+    /// A container of this name starts on a host, and is its only one with a name.
+    pub(crate) fn state_name(&mut self, host: HostId, name: &str) {
+        let named = Container {
+            id: name.to_owned(),
+            names: MeshName::relative(name).into_iter().collect(),
+            addresses: vec![container(host).into()],
+            ports: Vec::new(),
+        };
+        self.act(host, |node, around| {
+            let incarnation = node.incarnation;
+            node.tell(incarnation, around, |process, now| {
+                if let Some(router) = process.router() {
+                    router.set_named(vec![named], now);
+                }
+            });
+        });
+        self.collect();
+    }
+
     /// The TCP connections between two hosts are torn down.
     pub(crate) fn reset_link(&mut self, a: HostId, b: HostId) {
         self.act(a, |node, around| node.cut_off(b, around));
@@ -328,6 +349,7 @@ pub(crate) fn attached(host: HostId) -> Attached {
         mac: mac_for(ip.into()),
         addr: ipnet::Ipv4Net::new_assert(ip, PREFIX).into(),
         container: format!("c{host}"),
+        moves: 0,
     }
 }
 

@@ -2,6 +2,7 @@
 
 use mesh_proto::ids::Mac;
 
+use super::disk::Crash;
 use super::host::Container;
 use super::network::{Conditions, HostId};
 
@@ -64,6 +65,31 @@ pub(crate) enum Action {
     DamageStream(HostId),
     /// A container sends frames from a great many addresses.
     MacFlood(HostId),
+    /// The host's router starts if it does not run.
+    Revive(HostId),
+    /// The host crashes in the middle of a write of its journal, `after` so many others.
+    CrashAtWrite {
+        host: HostId,
+        after: usize,
+        crash: Crash,
+    },
+    /// No host crashes at a write any more.
+    DisarmDisks,
+    /// An operator removes, at one host, the router of another one: the identities that it lost, or, by force, the one it
+    /// has.
+    Remove {
+        at: HostId,
+        host: HostId,
+        force: bool,
+    },
+    /// Where nobody has the range yet, a container asks for an address, and a router takes it.
+    Found,
+    /// From now on containers come and go, or no more.
+    Guests(bool),
+    /// From now on addresses may be held twice, as said in the documents: but not without being reported.
+    Overlap,
+    /// By now both sides of every address that is held twice say so, and no more of them may come.
+    Reported,
     /// A member that means harm joins at this host.
     Hostile(HostId),
 }

@@ -7,9 +7,11 @@ use mesh_proto::crypto::identity::Identity;
 use mesh_proto::ids::Mac;
 
 use super::action::Action;
+use super::disk::{Crash, Trap};
 use super::host::{Container, address};
 use super::hostile::Hostile;
 use super::network::HostId;
+use super::planted::Planted;
 use super::process::Keep;
 use super::router::State;
 use super::stream::Item;
@@ -22,6 +24,9 @@ const SAID: u32 = 40;
 const SAY_PACE: Duration = Duration::from_millis(50);
 /// Source addresses of a MAC flood.
 const FLOODED_MACS: u64 = 3_000;
+
+/// What a disk loses that said it was synced.
+const LOST_BYTES: usize = 200;
 
 impl World {
     pub(crate) fn act(&mut self, action: &Action) {
@@ -51,14 +56,25 @@ impl World {
             Action::DamageStream(host) => self.damage_stream(host),
             Action::MacFlood(host) => self.mac_flood(host),
             Action::Hostile(host) => self.hostile(host),
+            Action::Revive(host) => self.revive(host),
+            Action::CrashAtWrite { host, after, crash } => {
+                self.hosts[host].disk.trap = Some(Trap { after, crash });
+            }
+            Action::DisarmDisks => self.hosts.iter_mut().for_each(|h| h.disk.trap = None),
+            Action::Remove { at, host, force } => self.remove(at, host, force),
+            Action::Found => self.found(),
+            Action::Guests(busy) => self.guests.set_busy(busy),
+            Action::Overlap => self.guests.allow_overlaps(),
+            Action::Reported => self.check_reported(),
         }
     }
 
-    fn kill(&mut self, host: HostId) {
+    pub(crate) fn kill(&mut self, host: HostId) {
         let incarnation = self.hosts[host].incarnation;
         if self.hosts[host].process.take().is_none() {
             return;
         }
+        self.crash_disk(host, Crash::Kill);
         // The kernel closes the sockets of a dead process.
         let conns: Vec<_> = self
             .streams
@@ -72,14 +88,38 @@ impl World {
     }
 
     fn power_off(&mut self, host: HostId) {
-        self.hosts[host].process = None;
+        if self.hosts[host].process.take().is_some() {
+            self.crash_disk(host, Crash::Power);
+        }
         self.hosts[host].powered = false;
     }
 
+    fn crash_disk(&mut self, host: HostId, how: Crash) {
+        self.hosts[host].disk.crash(how, &mut self.dice);
+        if self.plant(host, Planted::LyingDisk) {
+            self.hosts[host].disk.lose_end(LOST_BYTES);
+        }
+        self.requests_end(host);
+    }
+
+    fn revive(&mut self, host: HostId) {
+        if self.hosts[host].process.is_none() {
+            self.start(host);
+        }
+    }
+
+    /// The machine is set up anew: its identity and its journal are gone, and the containers that had addresses.
     fn lose_state(&mut self, host: HostId) {
         let identity = Identity::from_seeds(self.dice.key(), self.dice.key());
         self.who.insert(identity.id(), host);
+        let old = self.hosts[host].state.identity.id();
+        let mut others = (0..self.hosts.len()).filter(|h| *h != host);
+        if !others.any(|h| self.hosts[h].state.identity.id() == old) {
+            self.guests.dead.push(old);
+        }
         let at = &mut self.hosts[host];
+        at.guests.clear();
+        at.disk.lose();
         at.state = State {
             identity: Arc::new(identity),
             epoch: 0,
@@ -144,6 +184,9 @@ impl World {
         targets.dedup();
         targets.retain(|t| !at.contains(t) && !names.contains(t));
         self.hosts[to].state = State { targets, ..copied };
+        self.hosts[to].disk = self.hosts[of].disk.copy();
+        // Both give out the same addresses until one of them knows.
+        self.guests.excuse([of, to]);
     }
 
     fn garbage(&mut self, host: HostId) {

@@ -8,11 +8,14 @@ use std::time::Duration;
 use mesh_proto::address::mac_for;
 use mesh_proto::crypto::identity::Identity;
 use mesh_proto::ids::Mac;
+use mesh_proto::ipam::Slicing;
 use mesh_proto::limits::DEFAULT_PORT;
 use mesh_proto::time::Instant;
 use mesh_proto::topology::bodies::Attached;
 
 use super::dice::Dice;
+use super::disk::Disk;
+use super::guests::Guest;
 use super::layout::Joined;
 use super::network::HostId;
 use super::planted::Planted;
@@ -34,6 +37,9 @@ pub(crate) struct Host {
     /// Which start of the process it is.
     pub(crate) incarnation: u64,
     pub(crate) state: State,
+    pub(crate) disk: Disk,
+    /// Containers that ask for their addresses, by name.
+    pub(crate) guests: BTreeMap<String, Guest>,
     /// The targets its operator typed, which come back with the machine when the state is lost.
     pub(crate) typed: Vec<String>,
     pub(crate) containers: Vec<Container>,
@@ -55,6 +61,8 @@ pub(crate) struct Plan {
     /// How far apart the hosts' clocks may be.
     pub(crate) clocks: Duration,
     pub(crate) planted: Option<Planted>,
+    /// Of which containers are given addresses.
+    pub(crate) slicing: Slicing,
 }
 
 impl Host {
@@ -69,6 +77,7 @@ impl Host {
             mac: c.mac,
             addr: ipnet::Ipv4Net::new_assert(c.ip, 16).into(),
             container: format!("c{}", c.ip),
+            moves: 0,
         };
         self.containers.iter().map(announce).collect()
     }
@@ -96,6 +105,8 @@ pub(crate) fn host(id: HostId, plan: &Plan, dice: &mut Dice) -> Host {
             targets: typed.clone(),
             pins: BTreeMap::new(),
         },
+        disk: Disk::default(),
+        guests: BTreeMap::new(),
         typed,
         containers,
         clock: dice.between(Duration::ZERO, plan.clocks),

@@ -39,11 +39,27 @@ pub enum Planted {
     ForgottenTombstone,
     /// A router throws handshakes of sessions away (I3, I6).
     DeafToHandshakes,
+    /// A router gives addresses out before they are on its disk (I1, I13).
+    GrantBeforeSync,
+    /// A router that has a map does not hear who else owns space (I1, I2, I3, S6).
+    DeafToClaims,
+    /// A router does not say which addresses of others' space it holds, so they are lent again (I1).
+    ForgottenPins,
+    /// A router's disk loses synced bytes in a crash (I1, I13).
+    LyingDisk,
+    /// A router never frees what a container had (S6).
+    LeakedAddress,
+    /// A router goes on stating names of containers that are gone (D1).
+    ForgottenName,
+    /// A router shows names of routers that are out of reach (D2).
+    ShownOutOfReach,
+    /// A router lets old statements of names replace newer ones (D1).
+    OldNames,
 }
 
 impl Planted {
     /// All of them, each with the invariants of which one must catch it.
-    pub const ALL: [(Planted, &'static [&'static str]); 16] = [
+    pub const ALL: [(Planted, &'static [&'static str]); 24] = [
         (Planted::CleartextCopy, &["I8"]),
         (Planted::CounterReuse, &["I9"]),
         (Planted::StaleSnapshot, &["I3", "I6"]),
@@ -60,6 +76,14 @@ impl Planted {
         (Planted::ShortRead, &["I3"]),
         (Planted::ForgottenTombstone, &["S5"]),
         (Planted::DeafToHandshakes, &["I3", "I6"]),
+        (Planted::GrantBeforeSync, &["I1", "I13"]),
+        (Planted::DeafToClaims, &["I1", "I2", "I3", "S6"]),
+        (Planted::ForgottenPins, &["I1"]),
+        (Planted::LyingDisk, &["I1", "I13"]),
+        (Planted::LeakedAddress, &["S6"]),
+        (Planted::ForgottenName, &["D1"]),
+        (Planted::ShownOutOfReach, &["D2"]),
+        (Planted::OldNames, &["D1"]),
     ];
 }
 

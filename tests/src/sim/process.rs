@@ -1,11 +1,12 @@
 //! What runs on a host: a router, or somebody who means harm.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 
 use mesh_proto::control::targets::DialTo;
 use mesh_proto::ids::{ConnId, PeerName};
 use mesh_proto::time::Instant;
 
+use super::disk::Write;
 use super::frames::FrameId;
 use super::router::Router;
 
@@ -32,6 +33,10 @@ pub(crate) enum Effect {
     /// A broadcast that came from another router was sent on.
     Flooded(FrameId),
     Keep(Keep),
+    /// The journal of addresses goes on.
+    Write(Write),
+    /// A request of a container has come to its end.
+    Answer(u64, Result<Ipv4Addr, String>),
     /// A line of the log.
     Note(String),
 }
@@ -58,6 +63,10 @@ pub(crate) trait Process {
     fn drain(&mut self) -> Vec<Effect>;
     /// The router, if the process is one.
     fn router(&mut self) -> Option<&mut Router>;
+    /// The same, to look at.
+    fn as_router(&self) -> Option<&Router> {
+        None
+    }
     /// Whether a hostile member still has a link; true for everybody else.
     fn still_linked(&self) -> bool {
         true

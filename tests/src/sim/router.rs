@@ -11,16 +11,21 @@ use mesh_proto::crypto::identity::Identity;
 use mesh_proto::crypto::secret::MeshSecret;
 use mesh_proto::forward::{Collected, Forwarder, Path, Scratch, Snapshot};
 use mesh_proto::ids::{ConnId, PeerId, PeerName};
+use mesh_proto::ipam::{self, Ipam, Slicing};
 use mesh_proto::limits;
+use mesh_proto::names::Container;
 use mesh_proto::offload::{PortFrame, VirtioHeader};
 use mesh_proto::time::Instant;
 use mesh_proto::topology::bodies::Attached;
-use mesh_proto::topology::record::Verifier;
+use mesh_proto::topology::record::{RecordError, Verifier};
+use mesh_proto::topology::topic::Topic;
 use mesh_proto::wire::datagram::{Header, Kind};
 
+use super::addresses::Addresses;
 use super::dice::Dice;
 use super::frames::id_of;
 use super::invariants::bounds::Fill;
+use super::names::NamesView;
 use super::offloads::{OffloadPort, Turn};
 use super::planted::Planted;
 use super::process::{Effect, Keep, Process};
@@ -46,6 +51,8 @@ pub(crate) struct Setup {
     pub(crate) secret: Arc<MeshSecret>,
     pub(crate) verifier: Arc<dyn Verifier + Send + Sync>,
     pub(crate) attached: Vec<Attached>,
+    /// The range of addresses and what the journal says of it, if the router allocates.
+    pub(crate) range: Option<(Slicing, Vec<Vec<u8>>)>,
     /// Ciphers that its processor is good at.
     pub(crate) suites: Suites,
     /// How far the host's clock is ahead of the world's.
@@ -57,6 +64,9 @@ pub(crate) struct Setup {
 /// A running router.
 pub(crate) struct Router {
     control: Control,
+    /// None where `--ipalloc` is off.
+    addresses: Option<Addresses>,
+    names: NamesView,
     forwarder: Arc<Forwarder>,
     snapshot: Arc<Snapshot>,
     scratch: Scratch,
@@ -105,8 +115,22 @@ impl Router {
         };
         let control = Control::new(config, forwarder.clone(), verifier, entropy, local)
             .map_err(|e| e.to_string())?;
+        let addresses = match &setup.range {
+            Some((slicing, journal)) => {
+                let config = ipam::Config {
+                    me,
+                    epoch: state.epoch,
+                    slicing: *slicing,
+                    auto_reclaim: None,
+                };
+                Some(Addresses::start(config, journal, setup.fault, local)?)
+            }
+            None => None,
+        };
         let mut router = Self {
             control,
+            addresses,
+            names: NamesView::new(me, setup.fault, local),
             forwarder,
             snapshot: Arc::new(Snapshot::alone(me, state.epoch, limits::DEFAULT_MTU, local)),
             scratch: Scratch::default(),
@@ -120,6 +144,10 @@ impl Router {
         };
         router.control.set_attached(&setup.attached, local);
         router.control.connect(&state.targets, true, local)?;
+        if let Some(addresses) = &mut router.addresses {
+            let expecting = !state.targets.is_empty();
+            addresses.ipam().set_expecting(expecting, local);
+        }
         router.settle(now);
         Ok(router)
     }
@@ -159,6 +187,40 @@ impl Router {
     /// The address of the host changed.
     pub(crate) fn set_address(&mut self, address: SocketAddr, now: Instant) {
         self.control.set_endpoints(vec![address], self.local(now));
+        self.settle(now);
+    }
+
+    /// What its operators see of addresses.
+    pub(crate) fn ipam(&self) -> Option<&Ipam> {
+        self.addresses.as_ref().map(Addresses::state)
+    }
+
+    /// Something happens to its addresses, at its own time; nothing if it has none.
+    pub(crate) fn with_addresses<T: Default>(
+        &mut self,
+        now: Instant,
+        deed: impl FnOnce(&mut Addresses, Instant) -> T,
+    ) -> T {
+        let local = self.local(now);
+        let addresses = self.addresses.as_mut();
+        let done = addresses.map(|a| deed(a, local)).unwrap_or_default();
+        self.settle(now);
+        done
+    }
+
+    /// Its view of names.
+    pub(crate) fn names(&self) -> &NamesView {
+        &self.names
+    }
+
+    /// Containers with names came or went.
+    pub(crate) fn set_named(&mut self, containers: Vec<Container>, now: Instant) {
+        let local = self.local(now);
+        if let Some(statement) = self.names.set_containers(containers) {
+            let said = self.control.say(Topic::NAMES, statement, local);
+            let note = |error: RecordError| Effect::Note(error.to_string());
+            self.effects.extend(said.err().map(note));
+        }
         self.settle(now);
     }
 
@@ -276,9 +338,26 @@ impl Router {
         }
     }
 
-    /// Carries out what control wants, until it wants nothing more.
+    /// Carries out what control and addresses want, until they want nothing more.
     fn settle(&mut self, now: Instant) {
+        let local = self.local(now);
+        loop {
+            self.settle_control(now);
+            let (control, effects) = (&mut self.control, &mut self.effects);
+            let addresses = self.addresses.as_mut();
+            if !addresses.is_some_and(|a| a.carry_out(control, effects, local)) {
+                return;
+            }
+        }
+    }
+
+    fn settle_control(&mut self, now: Instant) {
+        let local = self.local(now);
         while let Some(output) = self.control.poll_output() {
+            self.names.hear(&output, &self.control);
+            if let Some(addresses) = &mut self.addresses {
+                addresses.hear(&output, &self.control, local);
+            }
             let effect = match output {
                 Output::Dial { conn, to } => Effect::Dial { conn, to },
                 Output::Send { conn, bytes } => Effect::Send { conn, bytes },
@@ -368,7 +447,13 @@ impl Process for Router {
     }
 
     fn timeout(&mut self, now: Instant) {
-        self.control.handle_timeout(self.local(now));
+        let local = self.local(now);
+        if self.control.next_deadline().0 <= local {
+            self.control.handle_timeout(local);
+        }
+        if let Some(addresses) = &mut self.addresses {
+            addresses.handle_timeout(local);
+        }
         self.settle(now);
     }
 
@@ -376,7 +461,9 @@ impl Process for Router {
         if self.fault == Some(Planted::DeafTimer) {
             return Instant::FAR_FUTURE;
         }
-        self.world(self.control.next_deadline().0)
+        let addresses = self.ipam().map(Ipam::next_deadline);
+        let addresses = addresses.unwrap_or(Instant::FAR_FUTURE);
+        self.world(self.control.next_deadline().0.min(addresses))
     }
 
     fn drain(&mut self) -> Vec<Effect> {
@@ -384,6 +471,10 @@ impl Process for Router {
     }
 
     fn router(&mut self) -> Option<&mut Router> {
+        Some(self)
+    }
+
+    fn as_router(&self) -> Option<&Router> {
         Some(self)
     }
 }

@@ -2,17 +2,20 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
+use ipnet::Ipv4Net;
 use mesh_proto::ids::Mac;
+use mesh_proto::ipam::Slicing;
 use mesh_proto::limits::SETTLE;
 use mesh_proto::time::Instant;
 
 use super::action::Action;
 use super::choice::Choice;
+use super::dice::Dice;
 use super::host::{Host, Plan};
 use super::invariants::agreement::{self, Belief};
 use super::invariants::delivery::{self, Expectation};
@@ -142,6 +145,16 @@ pub fn run(seed: u64, options: Options, sink: Option<Sink>) -> Report {
     report
 }
 
+/// Ranges in which space is plenty, and some in which it is scarce.
+pub(crate) fn slicing(dice: &mut Dice) -> Slicing {
+    let bits = [20, 24, 24, 26][dice.below(4)];
+    let range = Ipv4Net::new_assert(Ipv4Addr::new(10, 32, 0, 0), bits);
+    match Slicing::new(range) {
+        Ok(slicing) => slicing,
+        Err(_) => unreachable!("{range} can be cut"),
+    }
+}
+
 struct Done {
     world: World,
     agreed_after: Option<Duration>,
@@ -167,6 +180,7 @@ fn play(choice: &Choice, seed: u64, options: Options, sink: Option<Sink>) -> Don
         open: dice.chance(250),
         clocks: choice.scenario.clocks(),
         planted: options.planted,
+        slicing: slicing(&mut dice),
     };
     let script = choice.scenario.script(n, choice.layout, &mut dice);
     let mut world = World::new(&plan, dice, Arc::new(Cache::default()), sink);
@@ -181,6 +195,7 @@ fn play(choice: &Choice, seed: u64, options: Options, sink: Option<Sink>) -> Don
         world.queue.push(Instant::ZERO + at, Event::Action(action));
     }
     world.queue.push(Instant::ZERO, Event::Traffic);
+    world.queue.push(Instant::ZERO, Event::Guests);
     let last_fault = Instant::ZERO + script.last_fault;
     let agreed_after = world.play(last_fault);
     Done {
@@ -192,6 +207,7 @@ fn play(choice: &Choice, seed: u64, options: Options, sink: Option<Sink>) -> Don
 impl World {
     fn play(&mut self, last_fault: Instant) -> Option<Duration> {
         self.step_to(last_fault);
+        self.guests.set_busy(false);
         if self.planted == Some(Planted::StaleSnapshot) {
             self.go_deaf();
         }
@@ -201,6 +217,10 @@ impl World {
         let check = self.path_mtus();
         self.check(check);
         let check = self.held_addresses();
+        self.check(check);
+        let check = self.addresses_in_peace();
+        self.check(check);
+        let check = self.names_in_peace();
         self.check(check);
         self.talking = false;
         self.hops.counting = true;
@@ -226,10 +246,12 @@ impl World {
         self.step_to(self.now + STEP);
     }
 
-    fn step_to(&mut self, end: Instant) {
+    pub(crate) fn step_to(&mut self, end: Instant) {
         while self.now < end && self.broken.is_none() {
             self.run_until((self.now + STEP).min(end));
             self.check_bounds();
+            let check = self.check_addresses().and_then(|()| self.check_names());
+            self.check(check);
         }
     }
 
@@ -253,7 +275,7 @@ impl World {
             .map(|at| at.since(since))
     }
 
-    fn components(&mut self) -> Vec<BTreeSet<HostId>> {
+    pub(crate) fn components(&mut self) -> Vec<BTreeSet<HostId>> {
         let running = self.running();
         self.components_of(&running)
     }

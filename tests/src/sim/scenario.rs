@@ -6,6 +6,7 @@ use mesh_proto::limits::REJECT_AFTER;
 
 use super::action::Action;
 use super::dice::Dice;
+use super::disk::Crash;
 use super::layout::Layout;
 use super::network::{Conditions, HostId};
 
@@ -56,6 +57,14 @@ pub enum Scenario {
     Clone,
     /// Keys grow old and are replaced, under steady traffic.
     Rekey,
+    /// Hosts crash while they write their journals, at any write and in the middle of it.
+    CrashAtWrite,
+    /// Machines are lost and set up anew, one after the other; operators remove the old ones, at several hosts at once.
+    Replaced,
+    /// Routers that live are removed by force on both sides of a cut, and come back.
+    ForcedRemoval,
+    /// Two meshes that both gave addresses out meet.
+    Meet,
     /// A bad underlay, a partition, power cuts and restarts, all at once.
     Everything,
 }
@@ -73,10 +82,17 @@ const RARE: u32 = 250;
 const CLONE_NOTICED: u64 = 10_000;
 /// Time a mesh is given to come up before trouble begins.
 const WARM_UP: u64 = 8_000;
+/// Milliseconds before trouble at which addresses are first asked for.
+const FOUND: u64 = 3_000;
+/// Milliseconds after a machine is lost at which operators remove it: by then all have noticed.
+const REMOVED: u64 = 10_000;
+/// Milliseconds after the underlay is whole by which both sides of each address held twice say so: redials (8 s and a
+/// quarter), and 5 s.
+const REPORTED: u64 = 15_000;
 
 impl Scenario {
     /// All of them.
-    pub const ALL: [Scenario; 23] = [
+    pub const ALL: [Scenario; 27] = [
         Scenario::OneByOne,
         Scenario::AllAtOnce,
         Scenario::RollingRestart,
@@ -99,6 +115,10 @@ impl Scenario {
         Scenario::NarrowPath,
         Scenario::Clone,
         Scenario::Rekey,
+        Scenario::CrashAtWrite,
+        Scenario::Replaced,
+        Scenario::ForcedRemoval,
+        Scenario::Meet,
         Scenario::Everything,
     ];
 
@@ -152,7 +172,12 @@ impl Scenario {
         let start = script.end() + WARM_UP;
         match self {
             Scenario::OneByOne | Scenario::AllAtOnce | Scenario::Clocks => {}
-            _ => self.trouble(&mut script, start, n, layout, dice),
+            _ => {
+                script.add(start - FOUND, Action::Found);
+                script.add(start, Action::Found);
+                script.add(start + 1_000, Action::Guests(true));
+                self.trouble(&mut script, start, n, layout, dice);
+            }
         }
         script.last_fault = Duration::from_millis(script.end());
         script
@@ -164,7 +189,10 @@ impl Scenario {
             Scenario::RollingRestart => rolling_restart(script, start, n, dice),
             Scenario::RestartStorm => restart_storm(script, start, n, dice),
             Scenario::PowerCut => power_cut(script, start, n, dice),
-            Scenario::Partition => partition(script, start, n, dice),
+            Scenario::Partition => {
+                let long = some(1_000, 25_000, dice);
+                partition(script, start, n, long, dice);
+            }
             Scenario::SwizzleClog => swizzle_clog(script, start, n, dice),
             Scenario::Flapping => flapping(script, start, n, dice),
             Scenario::AsymmetricCut => asymmetric_cut(script, start, n, dice),
@@ -182,7 +210,14 @@ impl Scenario {
             Scenario::Clone => clone(script, start, n, dice),
             Scenario::Rekey => rekey(script, start),
             Scenario::Everything => everything(script, start, n, dice),
-            Scenario::LostState => come_back(script, start, n, dice, Action::LoseState),
+            Scenario::CrashAtWrite => crash_at_write(script, start, n, dice),
+            Scenario::Replaced => replaced(script, start, n, dice),
+            Scenario::ForcedRemoval => forced_removal(script, start, n, dice),
+            Scenario::Meet => meet(script, start, n, dice),
+            Scenario::LostState => {
+                let host = come_back(script, start, n, dice, Action::LoseState);
+                remove(script, start + REMOVED, host, n, dice);
+            }
             Scenario::OldBackup => {
                 // The epoch must have been raised, or the backup is not old.
                 let host = dice.below(n);
@@ -263,9 +298,8 @@ fn power_cut(script: &mut Script, start: u64, n: usize, dice: &mut Dice) {
     }
 }
 
-fn partition(script: &mut Script, start: u64, n: usize, dice: &mut Dice) {
+fn partition(script: &mut Script, start: u64, n: usize, long: u64, dice: &mut Dice) {
     let left: Vec<bool> = (0..n).map(|_| dice.chance(500)).collect();
-    let long = some(1_000, 25_000, dice);
     for a in 0..n {
         for b in (0..a).filter(|b| left[*b] != left[a]) {
             script.cut(start, a, b);
@@ -373,7 +407,8 @@ fn rekey(script: &mut Script, start: u64) {
 
 fn everything(script: &mut Script, start: u64, n: usize, dice: &mut Dice) {
     script.add(0, Action::Conditions(Conditions::BAD));
-    partition(script, start, n, dice);
+    let long = some(1_000, 25_000, dice);
+    partition(script, start, n, long, dice);
     power_cut(script, start + 3_000, n, dice);
     rolling_restart(script, start + 5_000, n, dice);
     script.add(script.end(), Action::HealAll);
@@ -387,11 +422,76 @@ fn come_back(
     n: usize,
     dice: &mut Dice,
     how: fn(HostId) -> Action,
-) {
+) -> HostId {
     let host = dice.below(n);
     script.add(start, Action::Kill(host));
     script.add(start + 100, how(host));
     script.add(start + some(200, 6_000, dice), Action::Start(host));
+    host
+}
+
+/// Operators at several other hosts type `mesh rmpeer`, at one moment or nearly.
+fn remove(script: &mut Script, at: u64, host: HostId, n: usize, dice: &mut Dice) {
+    for other in (0..n).filter(|h| *h != host) {
+        if other == (host + 1) % n || dice.chance(500) {
+            let at = at + some(0, 3, dice) * 100;
+            let force = false;
+            script.add(
+                at,
+                Action::Remove {
+                    at: other,
+                    host,
+                    force,
+                },
+            );
+        }
+    }
+}
+
+fn crash_at_write(script: &mut Script, start: u64, n: usize, dice: &mut Dice) {
+    for round in 0..14 {
+        let at = start + 1_000 * round;
+        let host = dice.below(n);
+        let after = dice.below(4);
+        let crash = [Crash::Kill, Crash::Power][dice.below(2)];
+        script.add(at, Action::CrashAtWrite { host, after, crash });
+    }
+    script.add(start + 16_000, Action::DisarmDisks);
+    // The last crash is over.
+    script.add(start + 18_000, Action::HealAll);
+}
+
+fn replaced(script: &mut Script, start: u64, n: usize, dice: &mut Dice) {
+    for round in 0..3 {
+        let at = start + round * (REMOVED + 3_000);
+        let host = come_back(script, at, n, dice, Action::LoseState);
+        remove(script, at + REMOVED, host, n, dice);
+    }
+}
+
+fn forced_removal(script: &mut Script, start: u64, n: usize, dice: &mut Dice) {
+    let cut = start + 3_000;
+    script.add(cut, Action::Overlap);
+    partition(script, cut, n, 14_000, dice);
+    for at in 0..n {
+        for host in (0..n).filter(|host| *host != at) {
+            if dice.chance(250) {
+                let when = cut + 6_000 + some(0, 10, dice) * 100;
+                let force = true;
+                script.add(when, Action::Remove { at, host, force });
+            }
+        }
+    }
+    script.add(cut + 14_000 + REPORTED, Action::Reported);
+    script.add(cut + 14_000 + REPORTED + 3_000, Action::HealAll);
+}
+
+/// Nobody of one half hears of the other one before both have given addresses out.
+fn meet(script: &mut Script, start: u64, n: usize, dice: &mut Dice) {
+    script.add(0, Action::Overlap);
+    partition(script, 0, n, start + 5_000, dice);
+    script.add(start + 5_000 + REPORTED, Action::Reported);
+    script.add(start + 5_000 + REPORTED + 3_000, Action::HealAll);
 }
 
 #[cfg(test)]

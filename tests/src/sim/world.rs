@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use mesh_proto::crypto::aead::Suites;
 use mesh_proto::crypto::secret::MeshSecret;
@@ -11,7 +12,9 @@ use mesh_proto::time::Instant;
 
 use super::action::Action;
 use super::dice::Dice;
+use super::disk::Crash;
 use super::frames::Ledger;
+use super::guests::Guests;
 use super::host::{Host, Plan, host};
 use super::invariants::bounds;
 use super::invariants::deliver_once::Deliveries;
@@ -67,6 +70,15 @@ pub(crate) enum Event {
     },
     Action(Action),
     Traffic,
+    /// A container comes or goes.
+    Guests,
+    /// A router states the names of its containers.
+    Named(HostId),
+    /// A write to the disk is synced.
+    Synced {
+        host: HostId,
+        incarnation: u64,
+    },
 }
 
 /// The world.
@@ -95,6 +107,7 @@ pub(crate) struct World {
     /// Whether some of it is steady traffic, of which nothing may be lost.
     pub(crate) steady: bool,
     pub(crate) promised: Vec<Expectation>,
+    pub(crate) guests: Guests,
     pub(crate) secret: Arc<MeshSecret>,
     pub(crate) joined: Joined,
     verifier: Arc<Cache>,
@@ -137,6 +150,7 @@ impl World {
             talking: true,
             steady: false,
             promised: Vec::new(),
+            guests: Guests::new(plan.slicing),
             secret: Arc::new(secret),
             joined: plan.joined.clone(),
             verifier,
@@ -185,6 +199,9 @@ impl World {
             } => self.tell(host, incarnation, |p, now| p.written(conn, bytes, now)),
             Event::Action(action) => self.act(&action),
             Event::Traffic => self.traffic(),
+            Event::Guests => self.guests_live(),
+            Event::Named(host) => self.tell_names(host),
+            Event::Synced { host, incarnation } => self.synced(host, incarnation),
         }
     }
 
@@ -240,6 +257,11 @@ impl World {
                 self.check(check);
             }
             Effect::Keep(keep) => self.hosts[host].state.keep(keep),
+            Effect::Write(write) => {
+                self.hosts[host].disk.push(write);
+                self.write(host);
+            }
+            Effect::Answer(request, result) => self.answered(host, request, &result),
             Effect::Note(text) => self.trace.line(self.now, format_args!("h{host}: {text}")),
         }
     }
@@ -319,6 +341,40 @@ impl World {
         self.check(bounds::check(usize::MAX, &[queue]));
     }
 
+    /// Has the disk begin its next write; it may be the one at which the host crashes.
+    fn write(&mut self, host: HostId) {
+        let at = &mut self.hosts[host];
+        let Some((time, crash)) = at.disk.begin(&mut self.dice) else {
+            return;
+        };
+        let incarnation = at.incarnation;
+        self.queue
+            .push(self.now + time, Event::Synced { host, incarnation });
+        if let Some(crash) = crash {
+            let action = match crash {
+                Crash::Kill => Action::Kill(host),
+                Crash::Power => Action::PowerOff(host),
+            };
+            let end = self.now + self.dice.between(Duration::ZERO, time);
+            self.queue.push(end, Event::Action(action));
+            let back = end + self.dice.millis(100, 1_500);
+            self.queue.push(back, Event::Action(Action::Revive(host)));
+        }
+    }
+
+    fn synced(&mut self, host: HostId, incarnation: u64) {
+        let at = &mut self.hosts[host];
+        if at.incarnation != incarnation || at.process.is_none() {
+            return;
+        }
+        if let Some((position, length)) = at.disk.finish() {
+            self.write(host);
+            self.tell_router(host, |router, now| {
+                router.with_addresses(now, |a, local| a.synced(position, length, local));
+            });
+        }
+    }
+
     pub(crate) fn router(&mut self, host: HostId) -> Option<&mut Router> {
         self.hosts[host].process.as_mut()?.router()
     }
@@ -341,6 +397,12 @@ impl World {
 
     /// Starts the router of a host, with a raised epoch.
     pub(crate) fn start(&mut self, host: HostId) {
+        // Two scripts at once may start what runs: that is a restart.
+        self.kill(host);
+        let journal = match self.hosts[host].disk.read() {
+            Ok(journal) => journal,
+            Err(violation) => return self.check(Err(violation)),
+        };
         let setup = Setup {
             nickname: format!("h{host}"),
             address: self.hosts[host].address,
@@ -348,6 +410,7 @@ impl World {
             secret: self.secret.clone(),
             verifier: self.verifier.clone(),
             attached: self.hosts[host].attached(),
+            range: Some((self.guests.slicing, journal)),
             // Every third host is without instructions for AES.
             suites: if host % 3 == 2 {
                 Suites::CHACHA
@@ -367,6 +430,7 @@ impl World {
                 router.deaf_to_snapshots = false;
                 at.process = Some(Box::new(router));
                 self.settle(host);
+                self.mend(host);
             }
             Err(error) => self.check(Err(Violation::new("S2 start", error))),
         }

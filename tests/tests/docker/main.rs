@@ -6,6 +6,7 @@ mod lifecycle;
 mod names;
 mod podman;
 mod run;
+mod sixty;
 
 use std::time::Duration;
 

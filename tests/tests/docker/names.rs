@@ -13,7 +13,7 @@ const SOON: Duration = Duration::from_secs(1);
 const RESTART: Duration = Duration::from_secs(20);
 
 /// Runs a line on the host with the network and the `resolv.conf` of a container: the images have no C library.
-fn inside(host: &Host, container: &str, line: &str) -> Result<Outcome> {
+pub(crate) fn inside(host: &Host, container: &str, line: &str) -> Result<Outcome> {
     let pid = host
         .docker(&["inspect", "-f", "{{.State.Pid}}", container])?
         .ok()?;
@@ -204,4 +204,45 @@ fn strangers_are_not_answered() -> Result<()> {
         );
         Ok(())
     })
+}
+
+/// The resolver of musl asks all servers at once and knows no options of glibc: what images of Alpine have.
+#[test]
+fn the_c_library_musl_finds_names_inside_containers() -> Result<()> {
+    if !musl_is_there()? {
+        return Ok(());
+    }
+    with_testbed(&Setup::hosts(2).engines(), |bed| {
+        full_mesh(bed)?;
+        let host = bed.host(1);
+        run(host, "10.2.1.1/24", "web")?;
+        run(bed.host(2), "10.2.1.2/24", "far")?;
+        known(host, SOON, "far", "10.2.1.2")?;
+        let source = concat!(env!("CARGO_MANIFEST_DIR"), "/testbed/getent.c");
+        host.shell(&format!(
+            "musl-gcc -static -o /run/getent {source} && docker cp /run/getent web:/bin/getent"
+        ))?
+        .ok()?;
+        for (asked, found) in [
+            ("far", "10.2.1.2 far"),
+            ("FAR.mesh.local", "10.2.1.2 FAR.mesh.local"),
+            ("10.2.1.2", "10.2.1.2 far.mesh.local"),
+        ] {
+            let said = host.docker(&["exec", "web", "getent", "hosts", asked])?;
+            ensure!(said.ok()? == found, "{asked}");
+        }
+        let unknown = host.docker(&["exec", "web", "getent", "hosts", "nobody.mesh.local"])?;
+        ensure!(unknown.code == Some(2), "{unknown}");
+        Ok(())
+    })
+}
+
+/// Whether there is a compiler for musl; says so when there is none.
+#[allow(clippy::print_stdout)]
+fn musl_is_there() -> Result<bool> {
+    let found = mesh_tests::run("sh", &["-c", "command -v musl-gcc"])?.code == Some(0);
+    if !found {
+        println!("skipped: musl-gcc is not installed");
+    }
+    Ok(found)
 }

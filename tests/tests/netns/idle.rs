@@ -8,8 +8,6 @@ use mesh_tests::{Host, Setup, all_reach_all, with_testbed};
 use crate::full_mesh;
 
 const PERIOD: Duration = Duration::from_secs(10);
-/// Clock ticks a second in /proc, the same on every Linux.
-const TICKS: f64 = 100.0;
 
 #[test]
 fn an_idle_router_is_small_and_quiet() -> Result<()> {
@@ -21,9 +19,9 @@ fn an_idle_router_is_small_and_quiet() -> Result<()> {
         ];
         all_reach_all(&containers)?;
         let host = bed.host(1);
-        let before = cpu_seconds(host)?;
+        let before = host.router_cpu_seconds()?;
         std::thread::sleep(PERIOD);
-        let share = (cpu_seconds(host)? - before) / PERIOD.as_secs_f64();
+        let share = (host.router_cpu_seconds()? - before) / PERIOD.as_secs_f64();
         let rss = resident_kib(host)?;
         println!(
             "idle router: {:.2} % of a core, {rss} KiB resident",
@@ -33,20 +31,6 @@ fn an_idle_router_is_small_and_quiet() -> Result<()> {
         ensure!(rss <= 16 * 1024, "{rss} KiB resident when idle");
         Ok(())
     })
-}
-
-fn cpu_seconds(host: &Host) -> Result<f64> {
-    let stat = host
-        .shell(&format!("cat /proc/{}/stat", host.router_pid()?))?
-        .ok()?;
-    let fields: Vec<&str> = stat
-        .rsplit(") ")
-        .next()
-        .context("stat")?
-        .split_whitespace()
-        .collect();
-    let (user, system): (f64, f64) = (fields[11].parse()?, fields[12].parse()?);
-    Ok((user + system) / TICKS)
 }
 
 fn resident_kib(host: &Host) -> Result<u64> {

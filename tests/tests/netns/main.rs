@@ -2,6 +2,7 @@
 
 mod broadcast;
 mod datapath;
+mod expose;
 mod fastpath;
 mod faults;
 mod hygiene;
@@ -11,6 +12,7 @@ mod mistakes;
 mod names;
 mod nat;
 mod path_mtu;
+mod resolution;
 mod run;
 mod secrets;
 mod topology;

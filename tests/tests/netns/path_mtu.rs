@@ -83,8 +83,8 @@ fn counter(bed: &Testbed, name: &str) -> Result<u64> {
 }
 
 /// A mesh over an underlay of this MTU from its first packet on; the MTU inside is found to be `inside`.
-fn black_hole(by: impl Fn(&Host) -> String, mtu: u16, inside: u16) -> Result<()> {
-    with_testbed(&Setup::hosts(2), |bed| {
+fn black_hole(setup: &Setup, by: impl Fn(&Host) -> String, mtu: u16, inside: u16) -> Result<()> {
+    with_testbed(setup, |bed| {
         lose_longer_than(bed, mtu)?;
         let [a, b] = pair_by(bed, &by(bed.host(1)), &[])?;
         big_ping(&a, &b)?;
@@ -99,22 +99,23 @@ fn black_hole(by: impl Fn(&Host) -> String, mtu: u16, inside: u16) -> Result<()>
 
 #[test]
 fn a_path_of_1400_bytes_loses_nothing() -> Result<()> {
-    black_hole(Host::address, 1_400, 1_324)
+    black_hole(&Setup::hosts(2), Host::address, 1_400, 1_324)
 }
 
 #[test]
 fn a_path_of_1280_bytes_loses_nothing() -> Result<()> {
-    black_hole(Host::address, 1_280, 1_280)
+    black_hole(&Setup::hosts(2), Host::address, 1_280, 1_280)
 }
 
 #[test]
 fn a_path_of_700_bytes_loses_nothing() -> Result<()> {
-    black_hole(Host::address, 700, 1_280)
+    black_hole(&Setup::hosts(2), Host::address, 700, 1_280)
 }
 
 #[test]
 fn a_path_of_1400_bytes_over_ipv6_loses_nothing() -> Result<()> {
-    black_hole(Host::address6, 1_400, 1_304)
+    // With IPv4 beside it the path may change over to that, which passes 20 bytes more.
+    black_hole(&Setup::hosts(2).ipv6_only(), Host::address6, 1_400, 1_304)
 }
 
 #[test]

@@ -21,6 +21,7 @@ use crate::topology::record::{Ed25519, SignedRecord};
 use crate::topology::topic::{RecordKey, Topic};
 
 mod admission;
+mod announced;
 mod ciphers;
 mod clones;
 mod fastpath;

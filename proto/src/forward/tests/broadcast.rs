@@ -6,7 +6,7 @@ use super::net::*;
 use crate::fdb::Owner;
 use crate::forward::*;
 use crate::ids::Mac;
-use crate::limits::{FLOOD_BURST, FLOOD_RATE, MAX_HOPS};
+use crate::limits::{BROADCAST_BURST, BROADCAST_RATE, MAX_HOPS};
 use crate::wire::datagram::{FloodPrefix, Header, InnerFrame, Kind, push_frame};
 
 const RING: [(usize, usize); 5] = [(0, 1), (1, 2), (2, 3), (3, 4), (4, 0)];
@@ -178,22 +178,22 @@ fn the_hop_limit_ends_a_line_that_is_too_long() {
 fn a_port_may_flood_so_much_and_unicast_goes_on() {
     let mut net = Net::wire(2, &[(0, 1)]);
     net.knows(0, 1, 1);
-    let storm = usize::try_from(FLOOD_BURST).unwrap() + 500;
+    let storm = usize::try_from(BROADCAST_BURST).unwrap() + 500;
     for _ in 0..storm {
         net.egress(0, &[hello(0)]);
         net.run();
     }
     assert_eq!(net.taken(1).len(), storm - 500);
-    assert_eq!(net.dropped(0), [("flood_rate", 500)]);
+    assert_eq!(net.dropped(0), [("broadcast_limited", 500)]);
     net.send(0, &[frame(mac(0), mac(1), b"unicast")]);
     assert_eq!(net.taken(1).len(), 1);
     net.wait(100);
-    for _ in 0..FLOOD_RATE {
+    for _ in 0..BROADCAST_RATE {
         net.send(0, &[hello(0)]);
     }
     assert_eq!(
         net.taken(1).len(),
-        usize::try_from(FLOOD_RATE / 10).unwrap()
+        usize::try_from(BROADCAST_RATE / 10).unwrap()
     );
 }
 

@@ -6,4 +6,5 @@ mod frames;
 mod narrow;
 mod net;
 mod offload;
+mod resolution;
 mod unicast;

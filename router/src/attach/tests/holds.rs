@@ -12,10 +12,10 @@ use crate::driver::options as driver_options;
 use crate::ipam::{Held, Pool, Request};
 
 /// Addresses and their holders, as the allocator has them; 10.32.7.7 is held elsewhere.
-type Book = Arc<Mutex<BTreeMap<Ipv4Addr, String>>>;
+pub(super) type Book = Arc<Mutex<BTreeMap<Ipv4Addr, String>>>;
 
 /// An allocator in memory.
-fn pool() -> (Allocator, Book) {
+pub(super) fn pool() -> (Allocator, Book) {
     let pool = Pool {
         range: "10.32.0.0/16".parse().unwrap(),
         default_subnet: "10.32.0.0/24".parse().unwrap(),
@@ -82,7 +82,7 @@ fn acquire(
 }
 
 /// In order with what was asked of the allocator before.
-async fn held(s: &Setup) -> Vec<String> {
+pub(super) async fn held(s: &Setup) -> Vec<String> {
     let held = s.allocator.held().await.into_iter();
     held.map(|held| held.addr.to_string()).collect()
 }

@@ -9,7 +9,9 @@ use super::*;
 use crate::engine::NetworkEndpoint;
 use crate::engine::fake::FakeEngine;
 
+mod bridges;
 mod docker;
+mod expose;
 mod holds;
 mod prepared;
 mod reconcile;

@@ -3,11 +3,9 @@
 //! An address on the list goes on to the host's other rules; anything else for that port is dropped.
 
 use std::collections::BTreeSet;
-use std::io::Write as _;
 use std::net::IpAddr;
-use std::process::{Command, Stdio};
 
-use super::{Changed, change, list, run};
+use super::{Changed, change, feed, list, run};
 use crate::{SysError, ifname};
 
 /// The port that is guarded.
@@ -127,27 +125,9 @@ impl Guard<'_> {
     /// Replaces the chain in one transaction: at no moment is it half there.
     fn restore(&self, rules: &[String]) -> Result<(), SysError> {
         let program = format!("{}-restore", self.program());
-        let failed = |e| SysError::new(format!("run {program}"), e);
         let (chain, rules) = (self.chain(), rules.join("\n"));
         let text = format!("*filter\n:{chain} - [0:0]\n{rules}\nCOMMIT\n");
-        let mut child = Command::new(&program)
-            .args(["-w", "5", "--noflush"])
-            .env("LC_ALL", "C")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .map_err(failed)?;
-        if let Some(mut input) = child.stdin.take() {
-            // A program that ends early says why; that its input is closed says nothing.
-            let _ = input.write_all(text.as_bytes());
-        }
-        let output = child.wait_with_output().map_err(failed)?;
-        if output.status.success() {
-            return Ok(());
-        }
-        let said = String::from_utf8_lossy(&output.stderr);
-        Err(SysError::other(format!("run {program}"), said.trim()))
+        feed(&program, &["-w", "5", "--noflush"], &text)
     }
 
     /// Puts the jump first, then takes others of ours out: at no moment may strangers in.

@@ -229,6 +229,7 @@ fn host(world: &mut World, input: &mut Input<'_>) {
                 mac: fixture::mac(1),
                 addr: "10.2.1.1/24".parse().expect("an address"),
                 container: String::from_utf8_lossy(input.chunk()).into_owned(),
+                moves: 0,
             };
             world
                 .control
@@ -300,6 +301,7 @@ pub(super) fn sample_report() -> api::Report {
         router: world.control.report(world.now),
         attachments: Vec::new(),
         ipam: Some(api::ipam::IpamReport::default()),
+        host: Some(api::HostReport::default()),
     }
 }
 

@@ -1,0 +1,72 @@
+//! `mesh expose`, `hide`, `attach-bridge` and `detach-bridge`: the host's part in the mesh.
+
+use mesh_proto::api::{BridgeRequest, Done, ExposeRequest, Exposed, Hidden, HideRequest};
+
+use crate::Outcome;
+use crate::args::{BridgeArgs, ExposeArgs, HideArgs};
+use crate::client::Client;
+use crate::{addresses, ipam, output};
+
+/// Gives the host addresses and prints them; what was changed besides goes to standard error.
+pub(crate) fn expose(client: &Client, args: &ExposeArgs) -> Outcome {
+    addresses::check(&args.addresses)?;
+    let request = ExposeRequest {
+        addresses: args.addresses.clone(),
+        name: args.name.clone(),
+        masquerade: !args.without_masquerade,
+        caller_pid: std::process::id(),
+        timeout: args.timeout,
+    };
+    let exposed: Exposed = ipam::post_waiting(client, "/expose", &request, args.timeout)?;
+    if args.json {
+        output::print_json(&exposed)?;
+        return Ok(0);
+    }
+    let alone = |address: &str| address.split('/').next().unwrap_or_default().to_owned();
+    let lines = exposed.addresses.iter().map(|a| alone(&a.address));
+    output::print_line(&lines.collect::<Vec<_>>().join(" "))?;
+    for note in &exposed.notes {
+        output::complain(note);
+    }
+    Ok(0)
+}
+
+/// Takes addresses from the host and prints them.
+pub(crate) fn hide(client: &Client, args: &HideArgs) -> Outcome {
+    addresses::check(&args.addresses)?;
+    let request = HideRequest {
+        addresses: args.addresses.clone(),
+    };
+    let hidden: Hidden = client.post("/hide", &request)?;
+    if args.json {
+        output::print_json(&hidden)?;
+        return Ok(0);
+    }
+    if !hidden.addresses.is_empty() {
+        output::print_line(&hidden.addresses.join(" "))?;
+    }
+    for argument in &hidden.unknown {
+        output::complain(&format!(
+            "{argument}: this host is not exposed so; `mesh ps mesh:expose` shows how it is"
+        ));
+    }
+    Ok(0)
+}
+
+/// Joins another bridge to the mesh.
+pub(crate) fn attach_bridge(client: &Client, args: &BridgeArgs) -> Outcome {
+    client.post::<Done>("/attach-bridge", &request(args))?;
+    Ok(0)
+}
+
+/// Takes another bridge off the mesh.
+pub(crate) fn detach_bridge(client: &Client, args: &BridgeArgs) -> Outcome {
+    client.post::<Done>("/detach-bridge", &request(args))?;
+    Ok(0)
+}
+
+fn request(args: &BridgeArgs) -> BridgeRequest {
+    BridgeRequest {
+        bridge: args.bridge.clone(),
+    }
+}

@@ -1,0 +1,187 @@
+//! `mesh status peers` and `mesh status connections`: which rows are shown, and routers with a summary first.
+
+use std::fmt::Write as _;
+
+use anyhow::bail;
+use mesh_proto::api::{ConnectionReport, PeerReport, RouterReport};
+
+use crate::render::{self, announced_state};
+
+/// Up to so many routers are shown with their links; more get one line each, unless links are asked for.
+const WITH_LINKS: usize = 50;
+
+/// Which rows to show.
+#[derive(Debug, Default)]
+pub(crate) struct Filter {
+    /// Parts of names, identities or addresses, in lower case; a row with any of them is shown.
+    patterns: Vec<String>,
+    state: Option<String>,
+}
+
+/// How a router is reached, in the words of `--state`, in the order in which they are counted.
+const WAYS: [&str; 4] = ["self", "direct", "relayed", "unreachable"];
+
+impl Filter {
+    /// A filter for routers.
+    ///
+    /// # Errors
+    /// When a router cannot be in this state.
+    pub(crate) fn for_peers(patterns: &[String], state: Option<&str>) -> anyhow::Result<Self> {
+        Self::new(patterns, state, &WAYS)
+    }
+
+    /// A filter for connections.
+    ///
+    /// # Errors
+    /// When a connection cannot be in this state.
+    pub(crate) fn for_connections(
+        patterns: &[String],
+        state: Option<&str>,
+    ) -> anyhow::Result<Self> {
+        Self::new(patterns, state, &render::STATES.map(render::state_name))
+    }
+
+    fn new(patterns: &[String], state: Option<&str>, states: &[&str]) -> anyhow::Result<Self> {
+        if let Some(state) = state.filter(|state| !states.contains(state)) {
+            bail!(
+                "there is no state '{state}' here; it is one of {}",
+                states.join(", ")
+            );
+        }
+        Ok(Self {
+            patterns: patterns.iter().map(|p| p.to_lowercase()).collect(),
+            state: state.map(str::to_owned),
+        })
+    }
+
+    /// Whether all rows are shown.
+    fn is_open(&self) -> bool {
+        self.patterns.is_empty() && self.state.is_none()
+    }
+
+    fn passes(&self, state: &str, texts: &[&str]) -> bool {
+        let is_named = |pattern: &String| {
+            let mut texts = texts.iter();
+            texts.any(|text| text.to_lowercase().contains(pattern))
+        };
+        self.state.as_deref().is_none_or(|wanted| wanted == state)
+            && (self.patterns.is_empty() || self.patterns.iter().any(is_named))
+    }
+
+    /// The routers to show.
+    pub(crate) fn peers<'a>(&self, router: &'a RouterReport) -> Vec<&'a PeerReport> {
+        let passes = |peer: &&PeerReport| {
+            // Not the router that relays: that is asked for by its own name.
+            let address = peer.path.strip_prefix("direct ").unwrap_or_default();
+            let texts = [&peer.name, &peer.nick_name, &peer.id, address];
+            self.passes(way(peer), &texts)
+        };
+        router.peers.iter().filter(passes).collect()
+    }
+
+    /// The connections to show.
+    pub(crate) fn connections<'a>(&self, router: &'a RouterReport) -> Vec<&'a ConnectionReport> {
+        let passes = |row: &&ConnectionReport| {
+            let state = render::state_name(row.state);
+            self.passes(state, &[&row.address, &row.peer])
+        };
+        router.connections.iter().filter(passes).collect()
+    }
+}
+
+/// The routers, a summary first.
+pub(crate) fn text(router: &RouterReport, filter: &Filter, links: bool) -> String {
+    let shown = filter.peers(router);
+    let mut out = summary(&router.peers);
+    if !filter.is_open() {
+        let _ = writeln!(out, "{} shown", count(shown.len(), "router"));
+    }
+    if links || shown.len() <= WITH_LINKS {
+        out.push_str(&with_links(&shown));
+    } else {
+        for peer in shown {
+            let _ = writeln!(out, "{}", line(peer));
+        }
+    }
+    out
+}
+
+fn summary(peers: &[PeerReport]) -> String {
+    let ways = WAYS.into_iter().filter_map(|wanted| {
+        let n = peers.iter().filter(|peer| way(peer) == wanted).count();
+        (n > 0).then(|| format!("{n} {wanted}"))
+    });
+    let ways: Vec<String> = ways.collect();
+    let all = peers.iter().flat_map(|peer| &peer.connections);
+    let states = render::counted(all.clone().map(|c| announced_state(c.established)));
+    let attached: usize = peers.iter().map(|peer| peer.attached).sum();
+    let among = |parts: &str| match parts {
+        "" => String::new(),
+        parts => format!(" ({parts})"),
+    };
+    format!(
+        "{}{}, {}{}, {}\n",
+        count(peers.len(), "router"),
+        among(&ways.join(", ")),
+        count(all.count(), "link end"),
+        among(&states),
+        count(attached, "container address")
+    )
+}
+
+/// Each router, with the links it announces.
+fn with_links(peers: &[&PeerReport]) -> String {
+    let mut out = String::new();
+    for peer in peers {
+        let _ = writeln!(out, "{}", render::named(&peer.name, &peer.nick_name));
+        for connection in &peer.connections {
+            let address = connection
+                .address
+                .map(|a| a.to_string())
+                .unwrap_or_default();
+            let _ = writeln!(
+                out,
+                "   {} {address:<21} {:<37} {}",
+                render::arrow(connection.outbound),
+                connection.peer,
+                render::state_name(announced_state(connection.established)),
+            );
+        }
+    }
+    out
+}
+
+fn line(peer: &PeerReport) -> String {
+    let path = match peer.path.as_str() {
+        "none" => "unreachable",
+        path => path,
+    };
+    let links = peer.connections.len();
+    let up = peer.connections.iter().filter(|c| c.established).count();
+    format!(
+        "{:<37} {path:<44} {up}/{links} links, {}",
+        render::named(&peer.name, &peer.nick_name),
+        count(peer.attached, "address")
+    )
+}
+
+fn way(peer: &PeerReport) -> &'static str {
+    match peer.path.split(' ').next() {
+        _ if peer.is_self => "self",
+        Some("direct") => "direct",
+        Some("via") => "relayed",
+        _ => "unreachable",
+    }
+}
+
+fn count(n: usize, what: &str) -> String {
+    match (n, what.strip_suffix("ss")) {
+        (1, _) => format!("1 {what}"),
+        (n, Some(_)) => format!("{n} {what}es"),
+        (n, None) => format!("{n} {what}s"),
+    }
+}
+
+#[cfg(test)]
+#[path = "peers_tests.rs"]
+mod tests;

@@ -1,0 +1,163 @@
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::ids::PeerId;
+
+const A: Owner = Owner::Peer(PeerId([1; 16]));
+const B: Owner = Owner::Peer(PeerId([2; 16]));
+
+fn ip(n: u8) -> IpAddr {
+    Ipv4Addr::new(10, 2, 1, n).into()
+}
+
+fn mac(n: u8) -> Mac {
+    Mac([2, 0, 0, 0, 0, n])
+}
+
+fn claim(n: u8, moves: u32) -> Claim {
+    Claim {
+        ip: ip(n),
+        mac: mac(n),
+        moves,
+    }
+}
+
+fn at(owner: Owner, n: u8) -> Option<Place> {
+    Some(Place { owner, mac: mac(n) })
+}
+
+const NOW: Instant = Instant::from_nanos(1_000_000_000);
+
+#[test]
+fn what_is_announced_is_there_until_it_is_not() {
+    let table = Announcements::default();
+    assert!(table.set(A, vec![claim(1, 0), claim(2, 0)]));
+    assert!(table.set(B, vec![claim(3, 0)]));
+    assert_eq!(table.place(ip(1), NOW), at(A, 1));
+    assert_eq!(table.owner(mac(3)), Some(B));
+    assert_eq!((table.place(ip(9), NOW), table.owner(mac(9))), (None, None));
+    assert!(table.set(A, vec![claim(2, 0)]));
+    assert_eq!(table.place(ip(1), NOW), None);
+    assert_eq!(table.place(ip(2), NOW), at(A, 2));
+    assert!(table.set(A, Vec::new()));
+    assert_eq!((table.place(ip(2), NOW), table.owner(mac(2))), (None, None));
+    assert_eq!(table.len(), 1);
+}
+
+#[test]
+fn of_two_that_announce_one_address_the_last_move_is_right_and_a_tie_is_nobody() {
+    let table = Announcements::default();
+    table.set(A, vec![claim(1, 4)]);
+    table.set(B, vec![claim(1, 5)]);
+    assert_eq!(table.place(ip(1), NOW), at(B, 1));
+    assert_eq!(table.owner(mac(1)), Some(B));
+    table.set(A, vec![claim(1, 5)]);
+    assert_eq!((table.place(ip(1), NOW), table.owner(mac(1))), (None, None));
+    table.set(B, Vec::new());
+    assert_eq!(table.place(ip(1), NOW), at(A, 1));
+    table.set(Owner::Local, vec![claim(1, 6)]);
+    assert_eq!(table.owner(mac(1)), Some(Owner::Local));
+}
+
+#[test]
+fn what_is_contradicted_is_not_answered_for_a_while_or_until_it_is_announced_anew() {
+    let table = Announcements::default();
+    table.set(A, vec![claim(1, 0)]);
+    assert!(!table.saw(ip(1), mac(1), NOW), "it agrees");
+    assert!(!table.saw(ip(9), mac(9), NOW), "nobody announces it");
+    assert!(table.saw(ip(1), mac(7), NOW));
+    assert_eq!(table.place(ip(1), NOW), None);
+    // The same announcement again is no news.
+    table.set(A, vec![claim(1, 0), claim(2, 0)]);
+    assert_eq!(table.place(ip(1), NOW), None);
+    let late = NOW + limits::CONTRADICTED_FOR;
+    assert_eq!(table.place(ip(1), late), at(A, 1));
+    table.sweep(late);
+
+    assert!(table.saw(ip(1), mac(7), late));
+    table.set(B, vec![claim(1, 1)]);
+    assert_eq!(table.place(ip(1), late), at(B, 1));
+}
+
+#[test]
+fn a_contradiction_that_goes_on_lasts() {
+    let table = Announcements::default();
+    table.set(A, vec![claim(1, 0)]);
+    for n in 0..6 {
+        let now = NOW + n * (limits::CONTRADICTED_FOR / 2);
+        assert!(table.saw(ip(1), mac(7), now));
+        assert_eq!(table.place(ip(1), now), None);
+    }
+}
+
+#[test]
+fn a_router_for_which_there_is_no_room_is_unknown_and_the_others_stay() {
+    let limits = AnnouncedLimits {
+        claims: 3,
+        contradicted: 2,
+    };
+    let table = Announcements::with_limits(limits);
+    assert!(table.set(A, vec![claim(1, 0), claim(2, 0)]));
+    assert!(!table.set(B, vec![claim(3, 0), claim(4, 0)]));
+    assert_eq!(table.len(), 2);
+    assert_eq!(table.place(ip(3), NOW), None);
+    assert_eq!(table.place(ip(1), NOW), at(A, 1));
+    assert!(table.set(B, vec![claim(3, 0), claim(3, 0)]), "one address");
+    for n in 1..=3 {
+        let now = NOW + core::time::Duration::from_secs(u64::from(n));
+        assert!(table.saw(ip(n), mac(7), now));
+    }
+    assert_eq!(table.place(ip(1), NOW), at(A, 1), "the oldest is forgotten");
+    assert_eq!(
+        (table.place(ip(2), NOW), table.place(ip(3), NOW)),
+        (None, None)
+    );
+}
+
+type Model = BTreeMap<Owner, Vec<Claim>>;
+
+/// What the table is to say of an address, by looking at everything.
+fn expected(model: &Model, wanted: u8) -> Option<(Owner, u32)> {
+    let claims = || {
+        let all = model.iter();
+        all.flat_map(|(owner, claims)| claims.iter().map(|c| (*owner, *c)))
+            .filter(|(_, c)| c.ip == ip(wanted))
+    };
+    let most = claims().map(|(_, c)| c.moves).max()?;
+    let mut best = claims().filter(|(_, c)| c.moves == most);
+    let (owner, _) = best.next()?;
+    best.next().is_none().then_some((owner, most))
+}
+
+proptest! {
+    #[test]
+    fn any_order_of_announcements_leads_to_the_last_of_each(
+        steps in prop::collection::vec((0u8..4, prop::collection::btree_map(0u8..6, 0u32..3, 0..5)), 0..40),
+    ) {
+        let limits = AnnouncedLimits { claims: 12, contradicted: 4 };
+        let table = Announcements::with_limits(limits);
+        let mut model = Model::new();
+        for (owner, claims) in steps {
+            let owner = match owner {
+                0 => Owner::Local,
+                n => Owner::Peer(PeerId([n; 16])),
+            };
+            let claims: Vec<Claim> = claims.into_iter().map(|(n, moves)| claim(n, moves)).collect();
+            model.remove(&owner);
+            let room = model.values().map(Vec::len).sum::<usize>() + claims.len() <= 12;
+            prop_assert_eq!(table.set(owner, claims.clone()), room);
+            if room {
+                model.insert(owner, claims);
+            }
+            table.read().check();
+            for n in 0..6 {
+                let right = expected(&model, n).map(|(owner, _)| owner);
+                prop_assert_eq!(table.place(ip(n), NOW).map(|p| p.owner), right);
+                prop_assert_eq!(table.owner(mac(n)), right);
+            }
+        }
+    }
+}

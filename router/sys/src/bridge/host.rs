@@ -1,0 +1,218 @@
+//! The host's own addresses on the bridge.
+
+use ipnet::IpNet;
+use mesh_proto::ids::Mac;
+
+use super::find_bridge;
+use crate::SysError;
+use crate::arp;
+use crate::netlink::{Link, Netlink, RouteEntry};
+use crate::sysctl::{self, Table};
+
+/// What [`add_addresses`] found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Added {
+    /// The bridge's MAC address: the host's on the mesh.
+    pub mac: Mac,
+    /// Those that the bridge did not have.
+    pub new: Vec<IpNet>,
+}
+
+/// Gives the bridge those of `addresses` that it does not have, and tells the neighbours of these.
+///
+/// # Errors
+/// [`SysError::is_not_found`] without the bridge; the kernel's. Those added before the failure stay.
+pub fn add_addresses(bridge: &str, addresses: &[IpNet]) -> Result<Added, SysError> {
+    let mut netlink = Netlink::open()?;
+    let link = require_bridge(&mut netlink, bridge)?;
+    let mac = link
+        .mac
+        .ok_or_else(|| SysError::other(format!("use {bridge}"), "it has no MAC address"))?;
+    configure(bridge, addresses)?;
+    let mut new = Vec::new();
+    for address in addresses {
+        if netlink.add_address(link.index, *address)? {
+            new.push(*address);
+        }
+    }
+    for address in &new {
+        // Neighbours that do not hear it ask within seconds.
+        if let Err(error) = arp::announce(bridge, mac, address.addr()) {
+            tracing::debug!(%error, %address, "not announced");
+        }
+    }
+    Ok(Added { mac, new })
+}
+
+/// Takes addresses from the bridge, as far as it has them.
+///
+/// # Errors
+/// The first failure, after all others were tried.
+pub fn remove_addresses(bridge: &str, addresses: &[IpNet]) -> Result<(), SysError> {
+    let mut netlink = Netlink::open()?;
+    let Some(link) = find_bridge(&mut netlink, bridge)? else {
+        return Ok(());
+    };
+    let mut result = Ok(());
+    for address in addresses {
+        match netlink.del_address(link.index, *address) {
+            Err(error) if !error.is_not_found() => result = result.and(Err(error)),
+            _ => {}
+        }
+    }
+    result
+}
+
+/// Refuses an address that the host has elsewhere, and one whose subnet is in the way of another interface's.
+///
+/// # Errors
+/// What is in the way, and what to do.
+pub fn check_address(bridge: &str, address: IpNet) -> Result<(), SysError> {
+    let mut netlink = Netlink::open()?;
+    let links = netlink.links()?;
+    let bridge = links.iter().find(|link| link.name == bridge);
+    let bridge = bridge.map(|link| link.index);
+    let name = |index: Option<u32>| {
+        let link = links.iter().find(|link| Some(link.index) == index);
+        link.map_or("another interface", |link| link.name.as_str())
+    };
+    let refused = |why: String| Err(SysError::other(format!("expose {address}"), why));
+    for entry in netlink.addresses()? {
+        if entry.address.addr() == address.addr() && Some(entry.link) != bridge {
+            let name = name(Some(entry.link));
+            return refused(format!(
+                "{name} of this host has that address; take another"
+            ));
+        }
+    }
+    let routes = netlink.routes()?;
+    let mut others = routes
+        .iter()
+        .filter(|route| route.link != bridge || bridge.is_none());
+    match others.find(|route| is_in_the_way(route, address.trunc())) {
+        Some(route) => refused(format!(
+            "this host reaches {} by {}, and would not any more; take an address of another subnet",
+            route.destination,
+            name(route.link)
+        )),
+        None => Ok(()),
+    }
+}
+
+/// Whether an interface with this subnet would take something away from what a route leads to. Part of what lies behind a
+/// gateway may be taken: that is what the operator says.
+fn is_in_the_way(route: &RouteEntry, subnet: IpNet) -> bool {
+    let to = route.destination.trunc();
+    if to.prefix_len() == 0 || to.addr().is_ipv4() != subnet.addr().is_ipv4() || is_link_local(to) {
+        return false;
+    }
+    subnet.contains(&to) || route.gateway.is_none() && to.contains(&subnet)
+}
+
+/// Every interface has a route to fe80::/64.
+fn is_link_local(net: IpNet) -> bool {
+    matches!(net, IpNet::V6(v6) if v6.addr().is_unicast_link_local())
+}
+
+/// The host answers for the addresses of this interface alone, and asks with one of them.
+fn configure(bridge: &str, addresses: &[IpNet]) -> Result<(), SysError> {
+    for (key, value) in [
+        ("arp_ignore", "1"),
+        ("arp_announce", "2"),
+        ("forwarding", "1"),
+    ] {
+        sysctl::set_if_present(Table::Ipv4Conf, bridge, key, value)?;
+    }
+    if addresses.iter().any(|address| address.addr().is_ipv6()) {
+        sysctl::set_if_present(Table::Ipv6Conf, bridge, "disable_ipv6", "0")?;
+    }
+    Ok(())
+}
+
+fn require_bridge(netlink: &mut Netlink, name: &str) -> Result<Link, SysError> {
+    match find_bridge(netlink, name)? {
+        Some(link) => Ok(link),
+        None => netlink.require_link(name),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::netlink::{BridgeSpec, VethSpec};
+    use crate::testing::{NamedNetns, needs_root};
+
+    fn net(text: &str) -> IpNet {
+        text.parse().unwrap()
+    }
+
+    /// A bridge `mesh`, and `a` with 192.0.2.1/24.
+    fn host() -> Netlink {
+        let mut netlink = Netlink::open().unwrap();
+        let bridge = BridgeSpec {
+            name: "mesh",
+            mtu: 1_376,
+            mac: None,
+        };
+        netlink.create_bridge(&bridge).unwrap();
+        let pair = VethSpec {
+            name: "a",
+            peer_name: "b",
+            peer_netns: None,
+            peer_mac: None,
+            mtu: 1_500,
+        };
+        netlink.create_veth(&pair).unwrap();
+        for name in ["mesh", "a", "b"] {
+            let index = netlink.require_link(name).unwrap().index;
+            netlink.set_up(index).unwrap();
+        }
+        let a = netlink.require_link("a").unwrap().index;
+        netlink.add_address(a, net("192.0.2.1/24")).unwrap();
+        netlink
+    }
+
+    #[test]
+    fn addresses_come_once_and_go() {
+        if needs_root("addresses_come_once_and_go") {
+            return;
+        }
+        NamedNetns::new().run(|| {
+            let mut netlink = host();
+            let both = [net("10.2.1.1/24"), net("fd00::5/64")];
+            let added = add_addresses("mesh", &both).unwrap();
+            assert_eq!(added.new, both);
+            assert_eq!(Some(added.mac), netlink.require_link("mesh").unwrap().mac);
+            assert!(add_addresses("mesh", &both).unwrap().new.is_empty());
+            remove_addresses("mesh", &both[..1]).unwrap();
+            remove_addresses("mesh", &both[..1]).unwrap();
+            assert_eq!(add_addresses("mesh", &both).unwrap().new, both[..1]);
+            assert!(add_addresses("none", &both).unwrap_err().is_not_found());
+            remove_addresses("none", &both).unwrap();
+        });
+    }
+
+    #[test]
+    fn what_would_cut_the_host_off_is_refused() {
+        if needs_root("what_would_cut_the_host_off_is_refused") {
+            return;
+        }
+        NamedNetns::new().run(|| {
+            let mut netlink = host();
+            let bridge = netlink.require_link("mesh").unwrap().index;
+            netlink.add_address(bridge, net("10.2.1.1/24")).unwrap();
+            for (address, words) in [
+                ("192.0.2.1/32", "a of this host has that address"),
+                ("192.0.2.7/24", "reaches 192.0.2.0/24 by a"),
+                ("192.0.2.7/30", "reaches 192.0.2.0/24 by a"),
+                ("192.0.9.9/16", "reaches 192.0.2.0/24 by a"),
+            ] {
+                let error = check_address("mesh", net(address)).unwrap_err().to_string();
+                assert!(error.contains(words), "{error}");
+            }
+            for fine in ["10.2.1.1/24", "10.2.1.9/24", "10.32.0.1/12", "fd00::5/64"] {
+                check_address("mesh", net(fine)).unwrap();
+            }
+        });
+    }
+}

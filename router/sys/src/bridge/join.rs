@@ -1,0 +1,384 @@
+//! Another bridge of the host, joined to ours by a veth pair: what is on it is then on the mesh.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use mesh_proto::ids::Mac;
+
+use super::{BridgeConfig, Outcome, Role};
+use super::{alias, delete_if_ours, delete_later, delete_stale, is_ours, is_pair};
+use super::{wait_forwarding, without_ip_stack};
+use crate::ethtool::disable_offloads;
+use crate::netlink::{Link, Netlink, VethSpec};
+use crate::packet::PacketSocket;
+use crate::plan::Plan;
+use crate::{SysError, ifname};
+
+/// EtherType for local experiments (IEEE 802, 0x88b5): nobody takes such a frame for anything.
+const PROBE: u16 = 0x88b5;
+/// How often a probe is sent.
+const PROBES: u32 = 3;
+/// Time between two, and after the last: enough to go through a mesh and back.
+const PROBE_WAIT: Duration = Duration::from_millis(150);
+/// Time between two looks for one.
+const POLL: Duration = Duration::from_millis(2);
+
+/// Joins `other` to the bridge, or mends what is missing of that. `nonce` makes a probe different from all others.
+///
+/// # Errors
+/// `other` is not there, is no bridge, or leads to the mesh already: a loop, in which broadcasts go round for ever. Nothing
+/// is left of the attempt.
+pub fn join(
+    config: &BridgeConfig,
+    other: &str,
+    offloads_off: bool,
+    nonce: [u8; 16],
+) -> Result<Outcome, SysError> {
+    let mut netlink = Netlink::open()?;
+    let refused = |why: String| SysError::other(format!("attach the bridge {other}"), why);
+    if other == config.name {
+        return Err(refused("that is the mesh's own bridge".into()));
+    }
+    let ours = netlink.require_link(&config.name)?;
+    let there = match netlink.link_by_name(other)? {
+        Some(link) if link.kind.as_deref() == Some("bridge") => link,
+        Some(_) => {
+            return Err(refused(
+                "that interface is no bridge of the Linux kernel".into(),
+            ));
+        }
+        None => return Err(refused("there is no such interface on this host".into())),
+    };
+    let pair = Pair::of(&config.name, other);
+    let ends = (
+        netlink.link_by_name(&pair.here)?,
+        netlink.link_by_name(&pair.there)?,
+    );
+    if let (Some(a), Some(b)) = &ends
+        && is_pair(a, b)
+        && is_ours(a, &config.name)
+        && a.master == Some(ours.index)
+        && b.master == Some(there.index)
+    {
+        for end in [a, b].into_iter().filter(|end| !end.up) {
+            netlink.set_up(end.index)?;
+        }
+        return Ok(Outcome::Existing);
+    }
+    for end in [ends.0, ends.1].into_iter().flatten() {
+        delete_stale(&mut netlink, &end, &config.name)?;
+    }
+    let links = netlink.links()?;
+    if let Some(port) = way(&links, there.index, ours.index) {
+        return Err(refused(format!(
+            "it leads to the mesh already, by its port {port}; that would be a loop"
+        )));
+    }
+    if there.up && ours.up && comes_round(&ours, &there, nonce)? {
+        return Err(refused(
+            "what the mesh sends comes out there already, by another host or interface; that would be a loop".into(),
+        ));
+    }
+    let mut plan = Plan::new();
+    connect(
+        &mut netlink,
+        config,
+        &pair,
+        (&ours, &there),
+        offloads_off,
+        &mut plan,
+    )?;
+    plan.commit();
+    Ok(Outcome::Created)
+}
+
+/// Takes the pair to `other` away; whether there was one.
+///
+/// # Errors
+/// The kernel's.
+pub fn leave(bridge: &str, other: &str) -> Result<bool, SysError> {
+    let mut netlink = Netlink::open()?;
+    match netlink.link_by_name(&Pair::of(bridge, other).here)? {
+        Some(end) => delete_if_ours(&mut netlink, &end, bridge).map(|()| true),
+        None => Ok(false),
+    }
+}
+
+/// The names of the two ends: in our bridge, in the other one.
+struct Pair {
+    here: String,
+    there: String,
+}
+
+impl Pair {
+    fn of(bridge: &str, other: &str) -> Self {
+        Self {
+            here: ifname::hashed(&[bridge, "bridge", other]),
+            there: ifname::hashed(&[bridge, "bridge", other, "there"]),
+        }
+    }
+}
+
+fn connect(
+    netlink: &mut Netlink,
+    config: &BridgeConfig,
+    pair: &Pair,
+    (ours, there): (&Link, &Link),
+    offloads_off: bool,
+    plan: &mut Plan,
+) -> Result<(), SysError> {
+    let spec = VethSpec {
+        name: &pair.here,
+        peer_name: &pair.there,
+        peer_netns: None,
+        peer_mac: None,
+        mtu: config.mtu,
+    };
+    let undo = delete_later(pair.here.clone());
+    plan.step_with_undo("create pair", || netlink.create_veth(&spec), undo)?;
+    // The other bridge may take its MTU from its smallest port: it keeps the one it has.
+    let other_mtu = u16::try_from(there.mtu).unwrap_or(u16::MAX);
+    let ends = [
+        (&pair.here, ours, config.mtu),
+        (&pair.there, there, other_mtu),
+    ];
+    for (name, master, mtu) in ends {
+        let end = netlink.require_link(name)?;
+        let alias = alias(&config.name, Role::Joint, &there.name);
+        plan.step("mark pair", || netlink.set_alias(end.index, &alias))?;
+        plan.step("configure pair", || without_ip_stack(netlink, &end, mtu))?;
+        if offloads_off {
+            plan.step("switch offloads off", || disable_offloads(name))?;
+        }
+        plan.step("put pair into bridges", || {
+            netlink.set_master(end.index, master.index)
+        })?;
+        plan.step("set pair up", || netlink.set_up(end.index))?;
+    }
+    plan.step("wait for the bridge", || {
+        wait_forwarding(netlink, &pair.here)
+    })
+}
+
+/// The port of the bridge `from` by which veth pairs lead to the bridge `to`, over other bridges or not.
+fn way(links: &[Link], from: u32, to: u32) -> Option<String> {
+    let by_index: BTreeMap<u32, &Link> = links.iter().map(|link| (link.index, link)).collect();
+    let ports = links.iter().filter_map(|link| {
+        let peer = by_index.get(&link.peer_index?)?;
+        let is_here = link.peer_netns.is_none() && link.kind.as_deref() == Some("veth");
+        is_here.then_some((link.master?, peer.master?, link.name.as_str()))
+    });
+    let ports: Vec<(u32, u32, &str)> = ports.collect();
+    // Each bridge that was reached, and by which port of the first.
+    let mut seen = BTreeSet::from([from]);
+    let mut next: Vec<(u32, Option<&str>)> = vec![(from, None)];
+    while let Some((bridge, first)) = next.pop() {
+        for (_, there, port) in ports.iter().filter(|(here, _, _)| *here == bridge) {
+            let first = first.unwrap_or(port);
+            if *there == to {
+                return Some(first.to_owned());
+            }
+            if seen.insert(*there) {
+                next.push((*there, Some(first)));
+            }
+        }
+    }
+    None
+}
+
+/// Whether a broadcast that the mesh's bridge sends comes out at the other one.
+fn comes_round(ours: &Link, there: &Link, nonce: [u8; 16]) -> Result<bool, SysError> {
+    let frame = probe(ours.mac.unwrap_or(Mac([0x02, 0, 0, 0, 0, 1])), nonce);
+    let receiver = PacketSocket::open(there.index, PROBE)?;
+    let sender = PacketSocket::open(ours.index, 0)?;
+    let mut buffer = [0; 64];
+    for _ in 0..PROBES {
+        sender.send(&frame)?;
+        let until = Instant::now() + PROBE_WAIT;
+        while Instant::now() < until {
+            match receiver.recv(&mut buffer)? {
+                Some(got) if got.get(14..30) == Some(&nonce[..]) => return Ok(true),
+                Some(_) => {}
+                None => std::thread::sleep(POLL),
+            }
+        }
+    }
+    Ok(false)
+}
+
+/// A broadcast of the shortest length.
+fn probe(source: Mac, nonce: [u8; 16]) -> [u8; 60] {
+    let mut frame = [0; 60];
+    let parts: [&[u8]; 4] = [&[0xff; 6], &source.0, &PROBE.to_be_bytes(), &nonce];
+    let bytes = parts.into_iter().flatten();
+    frame
+        .iter_mut()
+        .zip(bytes)
+        .for_each(|(to, from)| *to = *from);
+    frame
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{PortKind, ensure_bridge};
+    use super::*;
+    use crate::netlink::BridgeSpec;
+    use crate::testing::{NamedNetns, needs_root};
+
+    fn bridge(netlink: &mut Netlink, name: &str) -> u32 {
+        let spec = BridgeSpec {
+            name,
+            mtu: 1_500,
+            mac: None,
+        };
+        netlink.create_bridge(&spec).unwrap();
+        let index = netlink.require_link(name).unwrap().index;
+        netlink.set_up(index).unwrap();
+        index
+    }
+
+    fn veth(netlink: &mut Netlink, ends: [(&str, u32); 2]) {
+        let spec = VethSpec {
+            name: ends[0].0,
+            peer_name: ends[1].0,
+            peer_netns: None,
+            peer_mac: None,
+            mtu: 1_500,
+        };
+        netlink.create_veth(&spec).unwrap();
+        for (name, master) in ends {
+            let index = netlink.require_link(name).unwrap().index;
+            netlink.set_master(index, master).unwrap();
+            netlink.set_up(index).unwrap();
+        }
+    }
+
+    fn mesh() -> BridgeConfig {
+        let config = BridgeConfig {
+            name: "mesh".into(),
+            mtu: 1_376,
+            mac: None,
+            port: PortKind::Tap,
+        };
+        ensure_bridge(&config).unwrap();
+        config
+    }
+
+    #[test]
+    fn a_bridge_is_joined_once_mended_and_left() {
+        if needs_root("a_bridge_is_joined_once_mended_and_left") {
+            return;
+        }
+        NamedNetns::new().run(|| {
+            let config = mesh();
+            let mut netlink = Netlink::open().unwrap();
+            bridge(&mut netlink, "br1");
+            assert_eq!(
+                join(&config, "br1", false, [1; 16]).unwrap(),
+                Outcome::Created
+            );
+            assert_eq!(
+                join(&config, "br1", false, [2; 16]).unwrap(),
+                Outcome::Existing
+            );
+            assert_eq!(netlink.require_link("br1").unwrap().mtu, 1_500);
+            let pair = Pair::of("mesh", "br1");
+            netlink.delete_link_by_name(&pair.there).unwrap();
+            assert_eq!(
+                join(&config, "br1", true, [3; 16]).unwrap(),
+                Outcome::Created
+            );
+            let end = netlink.require_link(&pair.there).unwrap().index;
+            netlink.set_nomaster(end).unwrap();
+            assert_eq!(
+                join(&config, "br1", true, [4; 16]).unwrap(),
+                Outcome::Created
+            );
+            assert!(leave("mesh", "br1").unwrap());
+            assert!(!leave("mesh", "br1").unwrap());
+            assert!(netlink.link_by_name(&pair.there).unwrap().is_none());
+        });
+    }
+
+    #[test]
+    fn loops_and_what_is_no_bridge_are_refused() {
+        if needs_root("loops_and_what_is_no_bridge_are_refused") {
+            return;
+        }
+        NamedNetns::new().run(|| {
+            let config = mesh();
+            let mut netlink = Netlink::open().unwrap();
+            let ours = netlink.require_link("mesh").unwrap().index;
+            let (one, two) = (bridge(&mut netlink, "br1"), bridge(&mut netlink, "br2"));
+            veth(&mut netlink, [("a", one), ("b", two)]);
+            let refused = |other: &str| {
+                let before = Netlink::open().unwrap().links().unwrap().len();
+                let error = join(&config, other, false, [9; 16])
+                    .unwrap_err()
+                    .to_string();
+                assert_eq!(Netlink::open().unwrap().links().unwrap().len(), before);
+                error
+            };
+            assert!(refused("mesh").contains("own bridge"));
+            assert!(refused("none").contains("no such interface"));
+            assert!(refused("a").contains("no bridge"));
+            join(&config, "br1", false, [5; 16]).unwrap();
+            let error = refused("br2");
+            assert!(
+                error.contains("leads to the mesh already, by its port b"),
+                "{error}"
+            );
+            leave("mesh", "br1").unwrap();
+            veth(&mut netlink, [("c", ours), ("d", two)]);
+            let error = refused("br1");
+            assert!(error.contains("by its port a"), "{error}");
+        });
+    }
+
+    #[test]
+    fn a_loop_by_what_is_not_seen_from_here_is_found_by_a_frame() {
+        if needs_root("a_loop_by_what_is_not_seen_from_here_is_found_by_a_frame") {
+            return;
+        }
+        let elsewhere = NamedNetns::new();
+        NamedNetns::new().run(|| {
+            let config = mesh();
+            let mut netlink = Netlink::open().unwrap();
+            let ours = netlink.require_link("mesh").unwrap().index;
+            let one = bridge(&mut netlink, "br1");
+            // Two cables into a switch in another namespace.
+            for (name, far, master) in [("a", "x", ours), ("b", "y", one)] {
+                let spec = VethSpec {
+                    name,
+                    peer_name: far,
+                    peer_netns: Some(&elsewhere.netns),
+                    peer_mac: None,
+                    mtu: 1_500,
+                };
+                netlink.create_veth(&spec).unwrap();
+                let index = netlink.require_link(name).unwrap().index;
+                netlink.set_master(index, master).unwrap();
+                netlink.set_up(index).unwrap();
+            }
+            join(&config, "br1", false, [6; 16]).unwrap();
+            leave("mesh", "br1").unwrap();
+            elsewhere.run(|| {
+                let mut netlink = Netlink::open().unwrap();
+                let switch = bridge(&mut netlink, "sw");
+                for name in ["x", "y"] {
+                    let index = netlink.require_link(name).unwrap().index;
+                    netlink.set_master(index, switch).unwrap();
+                    netlink.set_up(index).unwrap();
+                    wait_forwarding(&mut netlink, name).unwrap();
+                }
+            });
+            for name in ["a", "b"] {
+                wait_forwarding(&mut netlink, name).unwrap();
+            }
+            let error = join(&config, "br1", false, [7; 16])
+                .unwrap_err()
+                .to_string();
+            assert!(error.contains("comes out there already"), "{error}");
+        });
+    }
+}

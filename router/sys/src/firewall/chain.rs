@@ -1,0 +1,221 @@
+//! A chain of our own, by `iptables` or `ip6tables`, and the jump to it from one of the built-in chains.
+
+use std::io;
+
+use super::{change, feed, one_line, run};
+use crate::SysError;
+
+/// A chain in one table of one program.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Chain<'a> {
+    /// `iptables` or `ip6tables`.
+    pub(super) program: &'static str,
+    /// `nat` or `filter`.
+    pub(super) table: &'static str,
+    /// At most 28 bytes.
+    pub(super) name: &'a str,
+    /// The built-in chain from which it is jumped to.
+    pub(super) from: &'static str,
+    pub(super) place: Place,
+}
+
+/// Where the jump is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// Before all others, when it is put in.
+    First,
+    /// Behind all others, so that these decide first; but before one that drops whatever comes.
+    Last,
+}
+
+impl Chain<'_> {
+    /// Whether the program and its table are there.
+    pub(super) fn is_usable(&self) -> Result<bool, SysError> {
+        Ok(self.list_from()?.is_some())
+    }
+
+    /// Our rules and the jump as they are, as one text; none when one of the two is missing, or the jump is not reached.
+    pub(super) fn list(&self) -> Result<Option<String>, SysError> {
+        let from = self.list_from()?.unwrap_or_default();
+        if self.jumps(&from).len() != 1 || self.target(&from) != Target::InPlace {
+            return Ok(None);
+        }
+        self.rules()
+    }
+
+    /// Makes the chain consist of these rules (without `-A` and the name), and the jump be in its place.
+    pub(super) fn put(&self, rules: &[String]) -> Result<(), SysError> {
+        let name = self.name;
+        let rules: Vec<String> = rules.iter().map(|r| format!("-A {name} {r}\n")).collect();
+        // One transaction: at no moment is the chain half there.
+        let text = format!(
+            "*{}\n:{name} - [0:0]\n{}COMMIT\n",
+            self.table,
+            rules.concat()
+        );
+        let program = format!("{}-restore", self.program);
+        feed(&program, &["-w", "5", "--noflush"], &text)?;
+        self.jump()
+    }
+
+    /// Takes chain and jumps away; whether anything was there.
+    pub(super) fn remove(&self) -> Result<bool, SysError> {
+        let Some(from) = self.list_from()? else {
+            return Ok(false);
+        };
+        let jumps = self.jumps(&from);
+        for position in jumps.iter().rev() {
+            self.change(&["-D", self.from, &position.to_string()])?;
+        }
+        let is_there = self.rules()?.is_some();
+        if is_there {
+            self.change(&["-F", self.name])?;
+            self.change(&["-X", self.name])?;
+        }
+        Ok(is_there || !jumps.is_empty())
+    }
+
+    fn jump(&self) -> Result<(), SysError> {
+        let from = self.list_from()?.unwrap_or_default();
+        let mut old = self.jumps(&from);
+        match self.target(&from) {
+            Target::InPlace => drop(old.drain(..1)),
+            Target::End => self.change(&["-A", self.from, "-j", self.name])?,
+            Target::At(position) => {
+                self.change(&["-I", self.from, &position.to_string(), "-j", self.name])?;
+                for behind in old.iter_mut().filter(|old| **old >= position) {
+                    *behind += 1;
+                }
+            }
+        }
+        for position in old.iter().rev() {
+            self.change(&["-D", self.from, &position.to_string()])?;
+        }
+        Ok(())
+    }
+
+    /// Where the jump is to be put, from a listing of the built-in chain.
+    fn target(&self, from: &str) -> Target {
+        let first = self.jumps(from).first().copied();
+        match self.place {
+            Place::First if first.is_some() => Target::InPlace,
+            Place::First => Target::At(1),
+            Place::Last => match (first, end_of_all(from)) {
+                (Some(jump), Some(end)) if jump > end => Target::At(end),
+                (Some(_), _) => Target::InPlace,
+                (None, Some(end)) => Target::At(end),
+                (None, None) => Target::End,
+            },
+        }
+    }
+
+    /// Positions, from 1, of the jumps to our chain.
+    fn jumps(&self, from: &str) -> Vec<usize> {
+        let target = format!("-A {} -j {}", self.from, self.name);
+        let ours = rules_of(from)
+            .enumerate()
+            .filter(|(_, line)| *line == target);
+        ours.map(|(index, _)| index + 1).collect()
+    }
+
+    /// The rules of our chain as the program lists them; none without the chain.
+    fn rules(&self) -> Result<Option<String>, SysError> {
+        let output = self.run(&["-S", self.name])?;
+        let listing = String::from_utf8_lossy(&output.stdout).into_owned();
+        Ok(output.status.success().then_some(listing))
+    }
+
+    /// The built-in chain; none when there is no such program or the kernel has no such table.
+    fn list_from(&self) -> Result<Option<String>, SysError> {
+        let output = match run(self.program, &["-t", self.table, "-S", self.from]) {
+            Ok(output) => output,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(e) => return Err(SysError::new(format!("run {}", self.program), e)),
+        };
+        if output.status.success() {
+            return Ok(Some(String::from_utf8_lossy(&output.stdout).into_owned()));
+        }
+        let said = String::from_utf8_lossy(&output.stderr);
+        // Exit code 3: the kernel does not know the table.
+        if output.status.code() == Some(3) && !said.contains("Permission denied") {
+            return Ok(None);
+        }
+        let what = format!("read the chain {} of {}", self.from, self.program);
+        Err(SysError::other(what, one_line(&said)))
+    }
+
+    fn run(&self, arguments: &[&str]) -> Result<std::process::Output, SysError> {
+        run(self.program, &[&["-t", self.table], arguments].concat())
+            .map_err(|e| SysError::new(format!("run {}", self.program), e))
+    }
+
+    fn change(&self, arguments: &[&str]) -> Result<(), SysError> {
+        change(self.program, &[&["-t", self.table], arguments].concat())
+    }
+}
+
+/// Where a jump belongs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Target {
+    InPlace,
+    At(usize),
+    End,
+}
+
+fn rules_of(listing: &str) -> impl Iterator<Item = &str> {
+    listing.lines().filter(|line| line.starts_with("-A "))
+}
+
+/// The position, from 1, of the first rule that drops or refuses whatever comes.
+fn end_of_all(listing: &str) -> Option<usize> {
+    let is_end = |line: &str| {
+        let mut words = line.split(' ').skip(2);
+        words.next() == Some("-j") && matches!(words.next(), Some("DROP" | "REJECT"))
+    };
+    rules_of(listing).position(is_end).map(|index| index + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CHAIN: Chain<'_> = Chain {
+        program: "iptables",
+        table: "filter",
+        name: "mesh-expose-mesh",
+        from: "FORWARD",
+        place: Place::Last,
+    };
+
+    fn listing(rules: &[&str]) -> String {
+        let rules: Vec<String> = rules.iter().map(|r| format!("-A FORWARD {r}\n")).collect();
+        format!("-P FORWARD DROP\n{}", rules.concat())
+    }
+
+    #[test]
+    fn the_jump_comes_behind_what_others_decide_and_before_what_drops_the_rest() {
+        let ours = "-j mesh-expose-mesh";
+        let docker = "-j DOCKER-USER";
+        let some = "-i eth1 -j DROP";
+        let rest = "-j REJECT --reject-with icmp-host-prohibited";
+        for (rules, expected) in [
+            (&[][..], Target::End),
+            (&[docker, some], Target::End),
+            (&[docker, some, rest], Target::At(3)),
+            (&[docker, ours, some], Target::InPlace),
+            (&[docker, ours, rest], Target::InPlace),
+            (&[rest, ours], Target::At(1)),
+            (&["-j DROP"], Target::At(1)),
+            (&["-j mesh-expose-mesh2"], Target::End),
+        ] {
+            assert_eq!(CHAIN.target(&listing(rules)), expected, "{rules:?}");
+        }
+        let first = Chain {
+            place: Place::First,
+            ..CHAIN
+        };
+        assert_eq!(first.target(&listing(&[docker])), Target::At(1));
+        assert_eq!(first.target(&listing(&[docker, ours])), Target::InPlace);
+        assert_eq!(CHAIN.jumps(&listing(&[ours, docker, ours])), [1, 3]);
+    }
+}

@@ -1,0 +1,446 @@
+//! What the firewall has to do for the host's own addresses on the bridge: translate addresses, and let packets pass that
+//! the host forwards.
+//!
+//! Addresses are translated by a table of our own (`nft`), or by a chain of our own in the table `nat` (`iptables`),
+//! whichever the host uses. Packets have to be let pass by `iptables` in any case, where it is there: what one base chain
+//! drops, no other can save.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::process::Command;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+
+use super::Changed;
+use super::chain::{Chain, Place};
+use super::nft::{self, Table};
+use crate::{SysError, ifname};
+
+/// What is wanted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Exposure {
+    /// Subnets in which the host has an address on the bridge.
+    pub subnets: BTreeSet<IpNet>,
+    /// Of these, those whose addresses are translated on the way to and from elsewhere.
+    pub masqueraded: BTreeSet<IpNet>,
+    /// More subnets of the mesh: what comes from there into the mesh is not translated either.
+    pub inside: BTreeSet<IpNet>,
+}
+
+/// Which program translates addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Backend {
+    /// `nft`.
+    Nft,
+    /// `iptables` and `ip6tables`.
+    Iptables,
+}
+
+/// The rules for one bridge, in the namespace of the threads that call.
+#[derive(Debug)]
+pub struct Rules {
+    bridge: String,
+    name: String,
+    kept: Mutex<Kept>,
+}
+
+#[derive(Debug, Default)]
+struct Kept {
+    backend: Option<Backend>,
+    /// By place: what was wanted when it was last put, and how the program lists that.
+    applied: BTreeMap<String, (String, Option<String>)>,
+    /// Places where nothing is wanted and nothing was found; nobody else puts anything there.
+    clear: BTreeSet<String>,
+}
+
+/// IPv4 or IPv6.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Family {
+    V4,
+    V6,
+}
+
+const FAMILIES: [Family; 2] = [Family::V4, Family::V6];
+
+impl Backend {
+    /// Its name for operators.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Nft => "nft",
+            Self::Iptables => "iptables",
+        }
+    }
+
+    /// What this host uses: `iptables` where that has tables of its own, as dockerd then has its rules there; else `nft`,
+    /// else `iptables`. `has_nat`: whether `iptables` has the table it would need.
+    fn find(has_nat: bool) -> Option<Self> {
+        let iptables = iptables_version().filter(|_| has_nat);
+        match (iptables, nft::is_usable()) {
+            (Some(version), _) if !version.contains("nf_tables") => Some(Self::Iptables),
+            (_, true) => Some(Self::Nft),
+            (Some(_), false) => Some(Self::Iptables),
+            (None, false) => None,
+        }
+    }
+}
+
+impl Rules {
+    /// Nothing is done yet.
+    pub fn new(bridge: &str) -> Self {
+        Self {
+            bridge: bridge.to_owned(),
+            name: format!("mesh-expose-{bridge}"),
+            kept: Mutex::default(),
+        }
+    }
+
+    /// Whether all that is wanted could be had.
+    ///
+    /// # Errors
+    /// The bridge's name is a pattern to firewalls; or addresses are to be translated and no program is there that does.
+    pub fn check(&self, masquerade: bool) -> Result<(), SysError> {
+        check_name(&self.bridge)?;
+        match masquerade {
+            true => self.backend().map(drop),
+            false => Ok(()),
+        }
+    }
+
+    /// What translates addresses here, once that was asked for.
+    pub fn used(&self) -> Option<Backend> {
+        self.kept().backend
+    }
+
+    /// Chains of others that may drop what the host forwards, which nothing but a rule there can mend; as `inet filter
+    /// forward`. Those of `iptables` are not among them: there our rule is.
+    pub fn obstacles(&self) -> Vec<String> {
+        let mut chains = nft::dropping_chains();
+        if iptables_version().is_some() {
+            chains.retain(|chain| chain != "ip filter FORWARD" && chain != "ip6 filter FORWARD");
+        }
+        chains
+    }
+
+    /// Makes the rules what is wanted; [`Changed::Yes`] when they were not. Called again it changes nothing, or mends what
+    /// somebody else changed.
+    ///
+    /// # Errors
+    /// As [`Rules::check`]; what the program says.
+    pub fn ensure(&self, wanted: &Exposure) -> Result<Changed, SysError> {
+        check_name(&self.bridge)?;
+        let mut changed = Changed::No;
+        for family in FAMILIES {
+            let part = wanted.of(family);
+            if self.translate(family, &part)? | self.let_pass(family, &part)? {
+                changed = Changed::Yes;
+            }
+        }
+        Ok(changed)
+    }
+
+    /// Takes all rules away, whichever program made them; whether there were any.
+    ///
+    /// # Errors
+    /// The first failure, after the rest was tried.
+    pub fn remove(&self) -> Result<Changed, SysError> {
+        let has_nft = nft::is_usable();
+        let (mut any, mut result) = (false, Ok(()));
+        for family in FAMILIES {
+            let mut done = vec![
+                self.nat_chain(family).remove(),
+                self.filter_chain(family).remove(),
+            ];
+            if has_nft {
+                done.push(self.table(family).remove());
+            }
+            for done in done {
+                match done {
+                    Ok(was_there) => any |= was_there,
+                    Err(error) => result = result.and(Err(error)),
+                }
+            }
+        }
+        *self.kept() = Kept::default();
+        result.map(|()| if any { Changed::Yes } else { Changed::No })
+    }
+
+    fn translate(&self, family: Family, part: &Part) -> Result<bool, SysError> {
+        if part.masqueraded.is_empty() {
+            return self.forget_translation(family);
+        }
+        match self.backend()? {
+            Backend::Nft => {
+                let wanted = part.nft(family, &self.bridge);
+                let table = self.table(family);
+                self.kept().clear.remove(&key_of(&self.nat_chain(family)));
+                self.keep(
+                    &nft_key(&table),
+                    wanted,
+                    || table.list(),
+                    |wanted| table.replace(wanted),
+                )
+            }
+            Backend::Iptables => self.keep_chain(&self.nat_chain(family), &part.nat(&self.bridge)),
+        }
+    }
+
+    /// No translation is wanted: takes the rules of it away.
+    fn forget_translation(&self, family: Family) -> Result<bool, SysError> {
+        let (table, chain) = (self.table(family), self.nat_chain(family));
+        self.kept().applied.remove(&nft_key(&table));
+        self.clear(&key_of(&chain), || {
+            let nft = nft::is_usable() && table.remove()?;
+            Ok(chain.remove()? | nft)
+        })
+    }
+
+    fn let_pass(&self, family: Family, part: &Part) -> Result<bool, SysError> {
+        let chain = self.filter_chain(family);
+        if part.subnets.is_empty() {
+            return self.clear(&key_of(&chain), || chain.remove());
+        }
+        if !chain.is_usable()? {
+            return Ok(false);
+        }
+        self.keep_chain(&chain, &part.filter(&self.bridge))
+    }
+
+    /// Takes away what is in a place, once; whether there was anything.
+    fn clear(
+        &self,
+        key: &str,
+        remove: impl FnOnce() -> Result<bool, SysError>,
+    ) -> Result<bool, SysError> {
+        if self.kept().clear.contains(key) {
+            return Ok(false);
+        }
+        let was_there = remove()?;
+        let mut kept = self.kept();
+        kept.applied.remove(key);
+        kept.clear.insert(key.to_owned());
+        Ok(was_there)
+    }
+
+    fn keep_chain(&self, chain: &Chain<'_>, rules: &[String]) -> Result<bool, SysError> {
+        self.keep(
+            &key_of(chain),
+            rules.join("\n"),
+            || chain.list(),
+            |_| chain.put(rules),
+        )
+    }
+
+    /// Puts what is wanted unless it was put before and is listed as it was then. The programs write rules in their own
+    /// way, so what they list is compared with what they listed and not with what they were given.
+    fn keep(
+        &self,
+        key: &str,
+        wanted: String,
+        list: impl Fn() -> Result<Option<String>, SysError>,
+        put: impl FnOnce(&str) -> Result<(), SysError>,
+    ) -> Result<bool, SysError> {
+        let before = self.kept().applied.get(key).cloned();
+        if let Some((same, listed)) = &before
+            && *same == wanted
+            && listed.is_some()
+            && list()? == *listed
+        {
+            return Ok(false);
+        }
+        put(&wanted)?;
+        let listed = list()?;
+        let mut kept = self.kept();
+        kept.clear.remove(key);
+        kept.applied.insert(key.to_owned(), (wanted, listed));
+        Ok(true)
+    }
+
+    fn backend(&self) -> Result<Backend, SysError> {
+        if let Some(backend) = self.used() {
+            return Ok(backend);
+        }
+        let has_nat = self.nat_chain(Family::V4).is_usable().unwrap_or(false);
+        let Some(backend) = Backend::find(has_nat) else {
+            return Err(SysError::other(
+                "translate addresses",
+                "neither nft nor iptables works here; install one of them, or expose --without-masquerade",
+            ));
+        };
+        // An earlier run may have used the other one.
+        for family in FAMILIES {
+            match backend {
+                Backend::Nft => drop(self.nat_chain(family).remove()),
+                Backend::Iptables if nft::is_usable() => drop(self.table(family).remove()),
+                Backend::Iptables => {}
+            }
+        }
+        self.kept().backend = Some(backend);
+        Ok(backend)
+    }
+
+    fn table(&self, family: Family) -> Table<'_> {
+        Table {
+            family: match family {
+                Family::V4 => "ip",
+                Family::V6 => "ip6",
+            },
+            name: &self.name,
+        }
+    }
+
+    fn nat_chain(&self, family: Family) -> Chain<'_> {
+        Chain {
+            program: family.program(),
+            table: "nat",
+            name: &self.name,
+            from: "POSTROUTING",
+            place: Place::First,
+        }
+    }
+
+    fn filter_chain(&self, family: Family) -> Chain<'_> {
+        Chain {
+            program: family.program(),
+            table: "filter",
+            name: &self.name,
+            from: "FORWARD",
+            place: Place::Last,
+        }
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Family {
+    fn program(self) -> &'static str {
+        match self {
+            Self::V4 => "iptables",
+            Self::V6 => "ip6tables",
+        }
+    }
+
+    fn has(self, net: &IpNet) -> bool {
+        (self == Self::V4) == matches!(net, IpNet::V4(_))
+    }
+}
+
+/// What is wanted of one IP version; subnets that contain one another are one.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Part {
+    subnets: Vec<IpNet>,
+    masqueraded: Vec<IpNet>,
+    inside: Vec<IpNet>,
+}
+
+impl Exposure {
+    fn of(&self, family: Family) -> Part {
+        let some = |nets: &BTreeSet<IpNet>| -> Vec<IpNet> {
+            let nets = nets.iter().filter(|net| family.has(net)).map(IpNet::trunc);
+            merged(&nets.collect::<Vec<_>>())
+        };
+        let subnets = some(&self.subnets);
+        let all: BTreeSet<IpNet> = self.subnets.union(&self.inside).copied().collect();
+        Part {
+            masqueraded: some(&self.masqueraded),
+            inside: some(&all),
+            subnets,
+        }
+    }
+}
+
+/// Without those that lie in others. Neighbours stay apart, so that operators find what they gave.
+fn merged(nets: &[IpNet]) -> Vec<IpNet> {
+    let outer = |net: &IpNet| {
+        !nets
+            .iter()
+            .any(|other| other != net && contains(other, net))
+    };
+    nets.iter().copied().filter(outer).collect()
+}
+
+fn contains(outer: &IpNet, inner: &IpNet) -> bool {
+    match (outer, inner) {
+        (IpNet::V4(o), IpNet::V4(i)) => Ipv4Net::contains(o, i),
+        (IpNet::V6(o), IpNet::V6(i)) => Ipv6Net::contains(o, i),
+        _ => false,
+    }
+}
+
+impl Part {
+    /// The content of our table.
+    fn nft(&self, family: Family, bridge: &str) -> String {
+        let ip = match family {
+            Family::V4 => "ip",
+            Family::V6 => "ip6",
+        };
+        let mut lines = vec!["type nat hook postrouting priority 100; policy accept;".to_owned()];
+        for net in &self.inside {
+            lines.push(format!("{ip} saddr {net} oifname \"{bridge}\" return"));
+        }
+        for net in &self.masqueraded {
+            lines.push(format!(
+                "{ip} saddr {net} oifname != \"{bridge}\" masquerade"
+            ));
+            lines.push(format!("{ip} daddr {net} oifname \"{bridge}\" masquerade"));
+        }
+        let lines: Vec<String> = lines.iter().map(|line| format!("    {line}\n")).collect();
+        format!("  chain postrouting {{\n{}  }}\n", lines.concat())
+    }
+
+    /// The same for `iptables`.
+    fn nat(&self, bridge: &str) -> Vec<String> {
+        let inside = self.inside.iter();
+        let mut rules: Vec<String> = inside
+            .map(|net| format!("-s {net} -o {bridge} -j RETURN"))
+            .collect();
+        for net in &self.masqueraded {
+            rules.push(format!("-s {net} ! -o {bridge} -j MASQUERADE"));
+            rules.push(format!("-d {net} -o {bridge} -j MASQUERADE"));
+        }
+        rules
+    }
+
+    /// What the host may forward.
+    fn filter(&self, bridge: &str) -> Vec<String> {
+        let both = self.subnets.iter().flat_map(|net| {
+            [
+                format!("-s {net} -i {bridge} -j ACCEPT"),
+                format!("-d {net} -o {bridge} -j ACCEPT"),
+            ]
+        });
+        both.collect()
+    }
+}
+
+fn key_of(chain: &Chain<'_>) -> String {
+    format!("{} {}", chain.program, chain.table)
+}
+
+fn nft_key(table: &Table<'_>) -> String {
+    format!("nft {}", table.family)
+}
+
+/// Firewalls take `+` and `*` in the name of an interface for "whatever follows", and quotes for their own.
+fn check_name(bridge: &str) -> Result<(), SysError> {
+    ifname::check(bridge)?;
+    let is_plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
+    if bridge.bytes().all(is_plain) {
+        return Ok(());
+    }
+    Err(SysError::other(
+        format!("write firewall rules for the bridge {bridge}"),
+        "its name has characters other than letters, digits, '-', '_' and '.'; launch with another --bridge",
+    ))
+}
+
+/// What `iptables -V` says; none when there is no such program.
+fn iptables_version() -> Option<String> {
+    let output = Command::new("iptables").arg("-V").output().ok()?;
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    output.status.success().then_some(said)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,102 @@
+use super::*;
+use crate::testing::{NamedNetns, needs_root};
+
+fn nets(texts: &[&str]) -> BTreeSet<IpNet> {
+    texts.iter().map(|t| t.parse().unwrap()).collect()
+}
+
+fn wanted() -> Exposure {
+    Exposure {
+        subnets: nets(&["10.32.0.0/12", "10.32.5.0/24", "10.2.1.0/24", "fd00::/64"]),
+        masqueraded: nets(&["10.32.5.0/24", "10.2.1.0/24"]),
+        inside: nets(&["10.32.0.0/12"]),
+    }
+}
+
+fn rules_with(backend: Backend) -> Rules {
+    let rules = Rules::new("mesh");
+    rules.kept().backend = Some(backend);
+    rules
+}
+
+fn shell(line: &str) -> String {
+    let output = Command::new("sh").args(["-c", line]).output().unwrap();
+    assert!(output.status.success(), "{line}: {output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn each_ip_version_gets_its_subnets_once() {
+    let four = wanted().of(Family::V4);
+    assert_eq!(four.subnets.len(), 2, "{four:?}");
+    assert_eq!(four.masqueraded.len(), 2);
+    let six = wanted().of(Family::V6);
+    assert_eq!(six.subnets.len(), 1);
+    assert!(six.masqueraded.is_empty());
+    assert_eq!(
+        four.nat("mesh"),
+        [
+            "-s 10.2.1.0/24 -o mesh -j RETURN",
+            "-s 10.32.0.0/12 -o mesh -j RETURN",
+            "-s 10.2.1.0/24 ! -o mesh -j MASQUERADE",
+            "-d 10.2.1.0/24 -o mesh -j MASQUERADE",
+            "-s 10.32.5.0/24 ! -o mesh -j MASQUERADE",
+            "-d 10.32.5.0/24 -o mesh -j MASQUERADE",
+        ]
+    );
+}
+
+#[test]
+fn names_that_firewalls_take_for_patterns_are_refused() {
+    for bad in ["mesh+", "mesh*", "me\"sh", "m{"] {
+        let error = Rules::new(bad).check(false).unwrap_err().to_string();
+        assert!(error.contains("--bridge"), "{error}");
+    }
+    assert!(Rules::new("mesh-1.a_b").check(false).is_ok());
+}
+
+#[test]
+fn rules_are_made_mended_and_taken_away_by_each_program() {
+    if needs_root("rules_are_made_mended_and_taken_away_by_each_program") {
+        return;
+    }
+    for (backend, flush) in [
+        (Backend::Nft, "nft flush ruleset"),
+        (
+            Backend::Iptables,
+            "iptables -t nat -F; iptables -t nat -X; iptables -F",
+        ),
+    ] {
+        NamedNetns::new().run(|| {
+            let all = "nft list ruleset; iptables-save | grep -v '^#'";
+            let rules = rules_with(backend);
+            assert_eq!(rules.ensure(&wanted()).unwrap(), Changed::Yes);
+            let whole = shell(all);
+            assert!(whole.contains("mesh-expose-mesh"), "{whole}");
+            assert_eq!(rules.ensure(&wanted()).unwrap(), Changed::No);
+            for damage in [
+                flush,
+                "iptables -P FORWARD DROP; iptables -I FORWARD -j REJECT",
+            ] {
+                shell(damage);
+                assert_eq!(rules.ensure(&wanted()).unwrap(), Changed::Yes, "{damage}");
+                assert_eq!(rules.ensure(&wanted()).unwrap(), Changed::No, "{damage}");
+            }
+            shell("iptables -P FORWARD ACCEPT; iptables -D FORWARD -j REJECT");
+            // A router that starts anew knows nothing of what is there.
+            let again = rules_with(backend);
+            assert_eq!(again.ensure(&wanted()).unwrap(), Changed::Yes);
+            assert_eq!(
+                shell(all).matches("asquerade").count(),
+                whole.matches("asquerade").count()
+            );
+            assert_eq!(again.ensure(&Exposure::default()).unwrap(), Changed::Yes);
+            assert!(!shell(all).contains("mesh-expose"), "{}", shell(all));
+            assert_eq!(again.ensure(&Exposure::default()).unwrap(), Changed::No);
+            again.ensure(&wanted()).unwrap();
+            assert_eq!(rules.remove().unwrap(), Changed::Yes);
+            assert_eq!(rules.remove().unwrap(), Changed::No);
+            assert!(!shell(all).contains("mesh-expose"), "{}", shell(all));
+        });
+    }
+}

@@ -1,0 +1,10 @@
+#![no_main]
+
+use std::sync::LazyLock;
+
+use libfuzzer_sys::fuzz_target;
+use mesh_tests::fuzz::{Target, by_name};
+
+static TARGET: LazyLock<&Target> = LazyLock::new(|| by_name("resolution").expect("a target of that name"));
+
+fuzz_target!(|data: &[u8]| (TARGET.run)(data));

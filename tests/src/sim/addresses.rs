@@ -1,0 +1,197 @@
+//! A router's addresses: the shipping state machine between control plane and disk, wired as in `mesh_router::ipam`.
+
+use std::net::Ipv4Addr;
+
+use ipnet::Ipv4Net;
+use mesh_proto::control::{Control, Output as ControlOutput};
+use mesh_proto::ids::PeerId;
+use mesh_proto::ipam::{Config, Ipam, Output, RequestId, Statement, Want};
+use mesh_proto::time::Instant;
+use mesh_proto::topology::topic::Topic;
+
+use super::disk::Write;
+use super::planted::Planted;
+use super::process::Effect;
+
+const TOPIC: Topic = Topic::ADDRESSES;
+/// A journal shorter than this is not made anew. The router's own bound is a thousand times as large.
+const COMPACT_FROM: usize = 1024;
+const COMPACT_AT: usize = 4;
+
+/// The state machine and what it is wired to.
+pub(crate) struct Addresses {
+    ipam: Ipam,
+    made_with: Option<usize>,
+    is_long: bool,
+    fault: Option<Planted>,
+}
+
+impl Addresses {
+    pub(crate) fn start(
+        config: Config,
+        entries: &[Vec<u8>],
+        fault: Option<Planted>,
+        now: Instant,
+    ) -> Result<Self, String> {
+        let entries = entries.iter().map(Vec::as_slice);
+        let ipam = Ipam::new(config, entries, now).map_err(|e| e.to_string())?;
+        Ok(Self {
+            ipam,
+            made_with: None,
+            is_long: true,
+            fault,
+        })
+    }
+
+    pub(crate) fn ipam(&mut self) -> &mut Ipam {
+        &mut self.ipam
+    }
+
+    pub(crate) fn state(&self) -> &Ipam {
+        &self.ipam
+    }
+
+    /// Something the control plane tells.
+    pub(crate) fn hear(&mut self, output: &ControlOutput, control: &Control, now: Instant) {
+        match output {
+            ControlOutput::Said(key) if key.topic == TOPIC => {
+                self.hear_statement(key.origin, control, now);
+            }
+            ControlOutput::Reach => {
+                for said in control.said(TOPIC) {
+                    self.ipam.set_reachable(said.origin, said.reachable, now);
+                }
+            }
+            ControlOutput::Told { from, topic, body } if *topic == TOPIC => {
+                let _ = self.ipam.handle_message(*from, body, now);
+            }
+            ControlOutput::Targets(targets) => {
+                self.ipam.set_expecting(!targets.is_empty(), now);
+            }
+            _ => {}
+        }
+    }
+
+    fn hear_statement(&mut self, origin: PeerId, control: &Control, now: Instant) {
+        if self.fault == Some(Planted::DeafToClaims) && !self.ipam.owners().is_empty() {
+            return;
+        }
+        let said = control.said_by(origin, TOPIC);
+        match said.filter(|said| !said.body.is_empty()) {
+            Some(said) => {
+                let (body, reachable) = (said.body, said.reachable);
+                let _ = self.ipam.handle_statement(origin, body, reachable, now);
+            }
+            None => self.ipam.set_reachable(origin, false, now),
+        }
+    }
+
+    /// Wants an address for a container.
+    pub(crate) fn ask(
+        &mut self,
+        id: u64,
+        container: &str,
+        want: Want,
+        times: [Instant; 2],
+    ) -> bool {
+        let [deadline, now] = times;
+        let id = RequestId(id);
+        let opened = match want {
+            Want::Subnet(net) => self.ipam.allocate(id, container, net, deadline, now),
+            Want::Address(addr) => {
+                let net = Ipv4Net::new(addr, 24).unwrap_or_default();
+                self.ipam.claim(id, container, net, deadline, now)
+            }
+        };
+        opened.is_ok()
+    }
+
+    /// Frees what is held for nobody.
+    pub(crate) fn mend(&mut self, lives: impl Fn(&str, Ipv4Addr) -> bool, now: Instant) {
+        let held = self.ipam.allocations();
+        let gone = held.filter(|a| !lives(a.container, a.addr));
+        let gone: Vec<(String, Ipv4Addr)> =
+            gone.map(|a| (a.container.to_owned(), a.addr)).collect();
+        for (container, addr) in gone {
+            self.ipam.release_address(&container, addr, now);
+        }
+    }
+
+    /// All entries up to `position` are synced, and the file has `length` bytes.
+    pub(crate) fn synced(&mut self, position: u64, length: usize, now: Instant) {
+        self.ipam.persisted(position, now);
+        let made_with = *self.made_with.get_or_insert(length);
+        self.is_long |= length > COMPACT_FROM.max(COMPACT_AT * made_with);
+    }
+
+    /// A container is gone.
+    pub(crate) fn release(&mut self, container: &str, now: Instant) {
+        if self.fault != Some(Planted::LeakedAddress) {
+            self.ipam.release(container, now);
+        }
+    }
+
+    /// Planted fault: what it says does not name the addresses that it holds of others' space.
+    fn perhaps_without_pins(&self, bytes: Vec<u8>) -> Vec<u8> {
+        match Statement::decode(&bytes) {
+            Ok(mut statement) if self.fault == Some(Planted::ForgottenPins) => {
+                statement.pins.clear();
+                statement.encode()
+            }
+            _ => bytes,
+        }
+    }
+
+    /// Time went by.
+    pub(crate) fn handle_timeout(&mut self, now: Instant) {
+        if self.ipam.next_deadline() <= now {
+            self.ipam.handle_timeout(now);
+        }
+    }
+
+    /// Carries out what the state machine wants; whether there was anything.
+    pub(crate) fn carry_out(
+        &mut self,
+        control: &mut Control,
+        effects: &mut Vec<Effect>,
+        now: Instant,
+    ) -> bool {
+        let mut any = false;
+        while let Some(output) = self.ipam.poll_output() {
+            any = true;
+            match output {
+                Output::Persist { position, entry } => {
+                    effects.push(Effect::Write(Write::Entry { position, entry }));
+                    if self.fault == Some(Planted::GrantBeforeSync) {
+                        self.ipam.persisted(position, now);
+                    }
+                }
+                Output::Statement(bytes) => {
+                    let bytes = self.perhaps_without_pins(bytes);
+                    if let Err(error) = control.say(TOPIC, bytes, now) {
+                        effects.push(Effect::Note(error.to_string()));
+                    }
+                }
+                Output::Send { to, bytes } => {
+                    if let Err(error) = control.tell(to, TOPIC, &bytes, now) {
+                        effects.push(Effect::Note(error.to_string()));
+                    }
+                }
+                Output::Allocated { request, addr, .. } => {
+                    effects.push(Effect::Answer(request.0, Ok(addr)));
+                }
+                Output::Failed { request, why } => {
+                    effects.push(Effect::Answer(request.0, Err(why.to_string())));
+                }
+                Output::Left { .. } => {}
+            }
+        }
+        if self.is_long {
+            self.is_long = false;
+            self.made_with = None;
+            let (position, entries) = (self.ipam.position(), self.ipam.snapshot());
+            effects.push(Effect::Write(Write::Replace { position, entries }));
+        }
+        any
+    }
+}

@@ -1,0 +1,314 @@
+//! A host's disk, as far as the journal of addresses goes: what is synced stays, what is being written may be torn.
+//!
+//! It writes as the router's disk thread does: what came since the last sync goes with the next one, a new file is
+//! complete before it takes the old one's place. The bytes are the shipping journal's.
+
+use std::time::Duration;
+
+use mesh_router::ipam::{entries, file, frame};
+
+use super::dice::Dice;
+use super::invariants::{Check, Violation};
+
+/// A page that a power failure may lose alone.
+const SECTOR: usize = 512;
+const TORN: &str = "I13 old or new, never a third";
+
+/// What a router has its disk do.
+#[derive(Clone, Debug)]
+pub(crate) enum Write {
+    /// Append an entry.
+    Entry { position: u64, entry: Vec<u8> },
+    /// Make the file anew; it says all that entries up to `position` said.
+    Replace {
+        position: u64,
+        entries: Vec<Vec<u8>>,
+    },
+}
+
+/// How a process ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Crash {
+    /// `kill -9`: what was handed to the kernel is written.
+    Kill,
+    /// Power failure: of what is not synced any part may be written.
+    Power,
+}
+
+/// The write that a crash waits for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Trap {
+    /// How many writes begin before it.
+    pub(crate) after: usize,
+    pub(crate) crash: Crash,
+}
+
+/// What is being written.
+#[derive(Clone, Debug)]
+enum Writing {
+    Append(Vec<u8>),
+    Replace(Vec<u8>),
+}
+
+/// The disk.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Disk {
+    file: Option<Vec<u8>>,
+    writing: Option<(u64, Writing)>,
+    snapshot: Option<(u64, Vec<Vec<u8>>)>,
+    waiting: Vec<Vec<u8>>,
+    position: u64,
+    pub(crate) trap: Option<Trap>,
+    /// What a crash may have left: entries before and after the write that it cut short.
+    left: Option<[Vec<Vec<u8>>; 2]>,
+}
+
+impl Disk {
+    /// Takes over what the process wants written; of a snapshot all earlier entries are part.
+    pub(crate) fn push(&mut self, write: Write) {
+        match write {
+            Write::Entry { position, entry } => {
+                self.waiting.push(entry);
+                self.position = position;
+            }
+            Write::Replace { position, entries } => {
+                self.waiting.clear();
+                self.snapshot = Some((position, entries));
+                self.position = position;
+            }
+        }
+    }
+
+    /// Begins the next write, if there is one and none is under way: how long it takes, and whether it is the one that a
+    /// crash waits for.
+    pub(crate) fn begin(&mut self, dice: &mut Dice) -> Option<(Duration, Option<Crash>)> {
+        if self.writing.is_some() {
+            return None;
+        }
+        let write = match (self.snapshot.take(), &self.file) {
+            (Some((position, entries)), _) => (position, Writing::Replace(file(&entries))),
+            (None, Some(file)) if !self.waiting.is_empty() => {
+                let entries = std::mem::take(&mut self.waiting);
+                (self.position, Writing::Append(frame(file.len(), &entries)))
+            }
+            _ => return None,
+        };
+        self.writing = Some(write);
+        let slow = dice.chance(50);
+        let time = dice.millis(1, if slow { 200 } else { 20 });
+        Some((time, self.sprung()))
+    }
+
+    fn sprung(&mut self) -> Option<Crash> {
+        let trap = self.trap.as_mut()?;
+        if trap.after > 0 {
+            trap.after -= 1;
+            return None;
+        }
+        self.trap.take().map(|trap| trap.crash)
+    }
+
+    /// The write under way is synced: the position that is durable, and the length of the file.
+    pub(crate) fn finish(&mut self) -> Option<(u64, usize)> {
+        let (position, writing) = self.writing.take()?;
+        self.file = Some(self.after(&writing));
+        Some((position, self.file.as_ref().map_or(0, Vec::len)))
+    }
+
+    fn after(&self, writing: &Writing) -> Vec<u8> {
+        match writing {
+            Writing::Replace(file) => file.clone(),
+            Writing::Append(frame) => {
+                let mut file = self.file.clone().unwrap_or_default();
+                file.extend_from_slice(frame);
+                file
+            }
+        }
+    }
+
+    /// The process is gone, in the middle of a write perhaps.
+    pub(crate) fn crash(&mut self, how: Crash, dice: &mut Dice) {
+        self.waiting.clear();
+        self.snapshot = None;
+        self.position = 0;
+        let Some((_, writing)) = self.writing.take() else {
+            return;
+        };
+        let said = |file: &Option<Vec<u8>>| {
+            let said = file.as_ref().map(|file| entries(file));
+            said.and_then(Result::ok).unwrap_or_default()
+        };
+        let after = Some(self.after(&writing));
+        self.left = Some([said(&self.file), said(&after)]);
+        match writing {
+            Writing::Replace(new) => {
+                if dice.chance(500) {
+                    self.file = Some(new);
+                }
+            }
+            Writing::Append(frame) => {
+                let torn = torn(frame, how, dice);
+                if let Some(file) = &mut self.file {
+                    file.extend_from_slice(&torn);
+                }
+            }
+        }
+    }
+
+    /// The last bytes of the file are gone, although they were synced: a disk that lies.
+    pub(crate) fn lose_end(&mut self, bytes: usize) {
+        if let Some(file) = &mut self.file {
+            file.truncate(file.len().saturating_sub(bytes));
+        }
+    }
+
+    /// Everything is gone.
+    pub(crate) fn lose(&mut self) {
+        *self = Self {
+            trap: self.trap,
+            ..Self::default()
+        };
+    }
+
+    /// What a copy of the whole disk has.
+    pub(crate) fn copy(&self) -> Self {
+        Self {
+            file: self.file.clone(),
+            ..Self::default()
+        }
+    }
+
+    /// The file as the next start reads it.
+    ///
+    /// # Errors
+    /// I13, when it says neither what it said before the last write nor what it should say after.
+    pub(crate) fn read(&mut self) -> Result<Vec<Vec<u8>>, Violation> {
+        let left = self.left.take();
+        let Some(bytes) = &self.file else {
+            return Ok(Vec::new());
+        };
+        let said = entries(bytes).map_err(|e| Violation::new(TORN, e.to_string()))?;
+        check_left(left.as_ref(), &said)?;
+        Ok(said)
+    }
+}
+
+fn check_left(left: Option<&[Vec<Vec<u8>>; 2]>, said: &Vec<Vec<u8>>) -> Check {
+    match left {
+        Some(left) if !left.contains(said) => {
+            let detail = format!(
+                "the journal has {} entries after a crash, neither {} nor {}",
+                said.len(),
+                left[0].len(),
+                left[1].len()
+            );
+            Err(Violation::new(TORN, detail))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// What is there of an append that was cut short.
+fn torn(mut frame: Vec<u8>, how: Crash, dice: &mut Dice) -> Vec<u8> {
+    match (how, dice.below(4)) {
+        (_, 0) => frame,
+        (Crash::Power, 1) => {
+            // The file is longer, and of its sectors any are there.
+            for sector in frame.chunks_mut(SECTOR) {
+                if dice.chance(500) {
+                    sector.fill(0);
+                }
+            }
+            frame
+        }
+        (Crash::Power, 2) => {
+            frame.fill(0);
+            frame
+        }
+        _ => {
+            frame.truncate(dice.below(frame.len() + 1));
+            frame
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(n: u8) -> Write {
+        let (position, entry) = (n.into(), vec![n; 100]);
+        Write::Entry { position, entry }
+    }
+
+    fn written(dice: &mut Dice) -> Disk {
+        let mut disk = Disk::default();
+        disk.push(Write::Replace {
+            position: 1,
+            entries: vec![vec![0; 3]],
+        });
+        assert!(disk.begin(dice).is_some());
+        assert_eq!(disk.finish().unwrap().0, 1);
+        disk
+    }
+
+    #[test]
+    fn what_is_synced_stays_and_the_rest_is_there_as_a_whole_or_not_at_all() {
+        let mut kept = [0; 2];
+        for seed in 0..200 {
+            let mut dice = Dice::new(seed);
+            let mut disk = written(&mut dice);
+            disk.push(entry(2));
+            assert!(disk.begin(&mut dice).is_some());
+            assert!(disk.begin(&mut dice).is_none(), "one after the other");
+            disk.push(entry(3));
+            let how = [Crash::Kill, Crash::Power][usize::from(dice.chance(500))];
+            disk.crash(how, &mut dice);
+            let said = disk.read().unwrap();
+            kept[said.len() - 1] += 1;
+        }
+        assert!(kept[0] > 100 && kept[1] > 20, "{kept:?}");
+    }
+
+    #[test]
+    fn a_third_state_is_noticed() {
+        let mut dice = Dice::new(1);
+        let mut disk = written(&mut dice);
+        for n in [2, 3] {
+            disk.push(entry(n));
+            disk.begin(&mut dice).unwrap();
+            disk.finish().unwrap();
+        }
+        disk.push(entry(4));
+        disk.begin(&mut dice).unwrap();
+        disk.crash(Crash::Kill, &mut dice);
+        disk.lose_end(10_000);
+        assert!(disk.read().is_err());
+        let mut disk = written(&mut dice);
+        disk.push(entry(2));
+        disk.begin(&mut dice).unwrap();
+        disk.finish().unwrap();
+        disk.push(entry(3));
+        disk.begin(&mut dice).unwrap();
+        disk.crash(Crash::Kill, &mut dice);
+        disk.file = Some(file(&[vec![9; 9]]));
+        assert!(disk.read().unwrap_err().invariant.starts_with("I13"));
+    }
+
+    #[test]
+    fn a_trap_springs_at_its_write_and_once() {
+        let mut dice = Dice::new(1);
+        let mut disk = written(&mut dice);
+        disk.trap = Some(Trap {
+            after: 1,
+            crash: Crash::Power,
+        });
+        let mut sprung = Vec::new();
+        for n in 2..6 {
+            disk.push(entry(n));
+            sprung.push(disk.begin(&mut dice).unwrap().1);
+            disk.finish();
+        }
+        assert_eq!(sprung, [None, Some(Crash::Power), None, None]);
+    }
+}

@@ -1,0 +1,388 @@
+//! Containers that come, ask for an address, and go.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
+
+use ipnet::Ipv4Net;
+use mesh_proto::ids::PeerId;
+use mesh_proto::ipam::{Ipam, Slicing, Want};
+use mesh_proto::names::{Container, MeshName};
+
+use super::invariants::addresses::{self, Holder, TOLD};
+use super::invariants::{Check, Violation, names};
+use super::network::HostId;
+use super::router::Router;
+use super::world::{Event, World};
+
+/// Time between two containers that come or go.
+const PACE: Duration = Duration::from_millis(150);
+/// How long a container waits for its address.
+const PATIENCE: Duration = Duration::from_secs(4);
+/// The same for the first one: a router that was told of others waits 5 s for them before it takes the range.
+const FOUNDERS_PATIENCE: Duration = Duration::from_secs(7);
+/// How many of a thousand go, where there are any.
+const GO: u32 = 450;
+/// Machines that operators remember to have lost.
+const REMEMBERED: usize = 8;
+/// Addresses that are asked for by themselves lie at the beginning of the range, so that several ask for one.
+const POPULAR: usize = 64;
+
+/// A container that was given an address, or waits for one.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Guest {
+    pub(crate) addr: Option<Ipv4Addr>,
+    request: Option<u64>,
+}
+
+/// What holds for all of them.
+#[derive(Debug)]
+pub(crate) struct Guests {
+    pub(crate) slicing: Slicing,
+    busy: bool,
+    serial: u64,
+    /// Identities whose disks are gone.
+    pub(crate) dead: Vec<PeerId>,
+    /// Hosts that gave out one another's addresses, being one router.
+    excused: BTreeSet<HostId>,
+    /// Whether addresses may be held twice now, and which were when that was over.
+    overlaps: bool,
+    known: BTreeSet<Ipv4Addr>,
+    /// Whether operators removed all of those.
+    removed: bool,
+    /// Addresses that were given.
+    pub(crate) given: usize,
+}
+
+impl Guests {
+    pub(crate) fn new(slicing: Slicing) -> Self {
+        Self {
+            slicing,
+            busy: false,
+            serial: 0,
+            dead: Vec::new(),
+            excused: BTreeSet::new(),
+            overlaps: false,
+            known: BTreeSet::new(),
+            removed: false,
+            given: 0,
+        }
+    }
+
+    pub(crate) fn set_busy(&mut self, busy: bool) {
+        self.busy = busy;
+    }
+
+    pub(crate) fn excuse(&mut self, hosts: [HostId; 2]) {
+        self.excused.extend(hosts);
+    }
+
+    pub(crate) fn allow_overlaps(&mut self) {
+        self.overlaps = true;
+    }
+
+    /// Whether each slice has one owner that gives out of it, at most.
+    fn is_strict(&self) -> bool {
+        !self.overlaps && self.excused.is_empty()
+    }
+}
+
+impl World {
+    /// Somewhere a container comes or goes, and soon another one.
+    pub(crate) fn guests_live(&mut self) {
+        self.queue.push(self.now + PACE, Event::Guests);
+        if !self.guests.busy {
+            return;
+        }
+        let running = self.running();
+        let Some(host) = running.get(self.dice.below(running.len())).copied() else {
+            return;
+        };
+        let names: Vec<String> = self.hosts[host].guests.keys().cloned().collect();
+        if !names.is_empty() && self.dice.chance(GO) {
+            let name = &names[self.dice.below(names.len())];
+            return self.guest_goes(host, name);
+        }
+        // Who never heard of the range's owner takes the range after a while: two meshes, which is another story.
+        let ipam = self.ipam(host);
+        let has_map = ipam.is_some_and(|ipam| !ipam.owners().is_empty());
+        if has_map {
+            let want = self.some_want();
+            self.guest_comes(host, want, PATIENCE);
+        }
+    }
+
+    fn some_want(&mut self) -> Want {
+        let range = self.guests.slicing.range();
+        let subnet = |bits: u8| Ipv4Net::new(range.network(), bits).unwrap_or(range);
+        match self.dice.below(6) {
+            0 => {
+                let size = 1usize << (32 - range.prefix_len());
+                let at = 1 + self.dice.below(size.min(POPULAR) - 2);
+                let at = u32::from(range.network()) + u32::try_from(at).unwrap_or(1);
+                Want::Address(Ipv4Addr::from(at))
+            }
+            1 => Want::Subnet(subnet((range.prefix_len() + 1).min(30))),
+            2 => Want::Subnet(subnet(28.max(range.prefix_len()))),
+            _ => Want::Subnet(range),
+        }
+    }
+
+    fn guest_comes(&mut self, host: HostId, want: Want, patience: Duration) {
+        self.guests.serial += 1;
+        let number = self.guests.serial;
+        let name = format!("g{number}");
+        let guest = Guest {
+            addr: None,
+            request: Some(number),
+        };
+        self.hosts[host].guests.insert(name.clone(), guest);
+        let mut opened = false;
+        self.tell_router(host, |router, now| {
+            opened = router.with_addresses(now, |addresses, local| {
+                addresses.ask(number, &name, want, [local + patience, local])
+            });
+        });
+        if !opened {
+            self.hosts[host].guests.remove(&name);
+        }
+    }
+
+    fn guest_goes(&mut self, host: HostId, name: &str) {
+        self.hosts[host].guests.remove(name);
+        self.tell_router(host, |router, now| {
+            router.with_addresses(now, |a, local| a.release(name, local));
+        });
+        self.tell_names(host);
+    }
+
+    /// Has the router state the names of its containers.
+    pub(crate) fn tell_names(&mut self, host: HostId) {
+        let guests = self.hosts[host].guests.iter();
+        let named = guests.filter_map(|(name, guest)| {
+            Some(Container {
+                id: name.clone(),
+                names: vec![MeshName::relative(name).ok()?],
+                addresses: vec![guest.addr?.into()],
+                ports: Vec::new(),
+            })
+        });
+        let named: Vec<Container> = named.collect();
+        self.tell_router(host, |router, now| router.set_named(named, now));
+    }
+
+    /// D2, and in peace D1: DNS.
+    pub(crate) fn check_names(&self) -> Check {
+        for (host, router) in self.routers() {
+            let reachable: BTreeSet<PeerId> = router.reachable().into_iter().collect();
+            names::within_reach(host, router.names().names(), &reachable)?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn names_in_peace(&mut self) -> Check {
+        if !self.guests.excused.is_empty() {
+            return Ok(());
+        }
+        for component in self.components() {
+            let mut truth: BTreeMap<String, BTreeSet<IpAddr>> = BTreeMap::new();
+            for holder in self.holders().filter(|h| component.contains(&h.host)) {
+                let addresses = truth.entry(holder.name.to_owned()).or_default();
+                addresses.insert(holder.addr.into());
+            }
+            for (host, router) in self.routers().filter(|(h, _)| component.contains(h)) {
+                names::are_true(host, router.names().names(), &truth)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn routers(&self) -> impl Iterator<Item = (HostId, &Router)> {
+        let hosts = self.hosts.iter().enumerate();
+        hosts.filter_map(|(host, at)| Some((host, at.process.as_ref()?.as_router()?)))
+    }
+
+    /// In each component that has no map yet one container asks, for which the range is taken. Not several: while a mesh
+    /// comes up two may not know of one another, and both take it, which is another story.
+    pub(crate) fn found(&mut self) {
+        let range = self.guests.slicing.range();
+        for component in self.components() {
+            let hosts: Vec<HostId> = component.into_iter().collect();
+            let has_map = |h: &HostId| self.ipam(*h).is_some_and(|i| !i.owners().is_empty());
+            if !hosts.iter().any(has_map) {
+                let host = hosts[self.dice.below(hosts.len())];
+                self.guest_comes(host, Want::Subnet(range), FOUNDERS_PATIENCE);
+            }
+        }
+    }
+
+    /// The router of a host answers.
+    pub(crate) fn answered(
+        &mut self,
+        host: HostId,
+        request: u64,
+        result: &Result<Ipv4Addr, String>,
+    ) {
+        self.trace.line(
+            self.now,
+            format_args!("h{host}: address for g{request}: {result:?}"),
+        );
+        let guests = &mut self.hosts[host].guests;
+        let waits = |guest: &Guest| guest.request == Some(request);
+        let Some(name) = guests
+            .iter()
+            .find(|(_, g)| waits(g))
+            .map(|(n, _)| n.clone())
+        else {
+            return;
+        };
+        match result {
+            Ok(addr) => {
+                let (addr, request) = (Some(*addr), None);
+                guests.insert(name, Guest { addr, request });
+                self.guests.given += 1;
+                // Not from within: what the router wants sent meanwhile comes first.
+                self.queue.push(self.now, Event::Named(host));
+                let check = self.check_addresses();
+                self.check(check);
+            }
+            Err(_) => drop(guests.remove(&name)),
+        }
+    }
+
+    /// The router is gone: who waits for it fails to start.
+    pub(crate) fn requests_end(&mut self, host: HostId) {
+        self.hosts[host].guests.retain(|_, g| g.addr.is_some());
+    }
+
+    /// A router has started: what was told to containers is on its disk (I13), and what nobody uses is freed.
+    pub(crate) fn mend(&mut self, host: HostId) {
+        let Some(ipam) = self.ipam(host) else {
+            return;
+        };
+        let held: Vec<(Ipv4Addr, String)> = ipam
+            .allocations()
+            .map(|a| (a.addr, a.container.to_owned()))
+            .collect();
+        let guests = self.hosts[host].guests.clone();
+        if !self.guests.excused.contains(&host) {
+            let told = guests.iter().filter_map(|(name, g)| Some((g.addr?, name)));
+            for (addr, name) in told {
+                if !held.contains(&(addr, name.clone())) {
+                    let detail = format!("router {host} told {name} of {addr} and forgot it");
+                    return self.check(Err(Violation::new(TOLD, detail)));
+                }
+            }
+        }
+        let lives = |name: &str, addr: Ipv4Addr| {
+            guests
+                .get(name)
+                .is_some_and(|guest| guest.addr == Some(addr))
+        };
+        self.tell_router(host, |router, now| {
+            router.with_addresses(now, |addresses, local| addresses.mend(lives, local));
+        });
+        self.tell_names(host);
+    }
+
+    /// An operator types `mesh rmpeer`.
+    pub(crate) fn remove(&mut self, at: HostId, host: HostId, force: bool) {
+        let dead = self.guests.dead.iter().rev().take(REMEMBERED);
+        let mut dead: Vec<PeerId> = dead.copied().collect();
+        if force {
+            dead.push(self.hosts[host].state.identity.id());
+        }
+        self.guests.removed = true;
+        let mut said = Vec::new();
+        self.tell_router(at, |router, now| {
+            for peer in dead {
+                // Nobody waits ten minutes here, so it is always forced; a majority is what keeps the parts of a mesh
+                // from removing one another, where operators do not know better.
+                let done = router.with_addresses(now, |addresses, local| {
+                    Some(addresses.ipam().remove(peer, true, local))
+                });
+                said.push(format!("{peer}: {done:?}"));
+            }
+        });
+        for line in said {
+            self.trace
+                .line(self.now, format_args!("h{at} removes {line}"));
+        }
+    }
+
+    fn holders(&self) -> impl Iterator<Item = Holder<'_>> {
+        self.hosts.iter().enumerate().flat_map(|(host, at)| {
+            let guests = at.guests.iter();
+            guests.filter_map(move |(name, guest)| {
+                let addr = guest.addr?;
+                Some(Holder { host, name, addr })
+            })
+        })
+    }
+
+    /// I1, and I2 where nothing excuses it.
+    pub(crate) fn check_addresses(&self) -> Check {
+        let doubles = addresses::doubles(self.holders());
+        for (first, second) in &doubles {
+            let excused = |h: &Holder<'_>| self.guests.excused.contains(&h.host);
+            let known = self.guests.overlaps || self.guests.known.contains(&first.addr);
+            if !known && !excused(first) && !excused(second) {
+                return Err(addresses::twice(first, second));
+            }
+        }
+        if self.guests.is_strict() && self.guests.known.is_empty() {
+            let usable = self.ipams().map(|(host, ipam)| (host, ipam.usable()));
+            addresses::one_owner(usable)?;
+        }
+        Ok(())
+    }
+
+    fn ipam(&self, host: HostId) -> Option<&Ipam> {
+        self.hosts[host].process.as_ref()?.as_router()?.ipam()
+    }
+
+    fn ipams(&self) -> impl Iterator<Item = (HostId, &Ipam)> {
+        (0..self.hosts.len()).filter_map(|host| Some((host, self.ipam(host)?)))
+    }
+
+    /// Both sides of every address that is held twice say so; others are not to be held twice from here on.
+    pub(crate) fn check_reported(&mut self) {
+        let doubles = addresses::doubles(self.holders());
+        let reports = |host: HostId, addr: Ipv4Addr| {
+            self.ipam(host)
+                .is_none_or(|ipam| ipam.conflicts().iter().any(|c| c.addr == addr))
+        };
+        let mut check = Ok(());
+        for (first, second) in &doubles {
+            for holder in [first, second] {
+                if !reports(holder.host, holder.addr) {
+                    check = Err(addresses::unreported(holder));
+                }
+            }
+        }
+        self.guests.known = doubles.iter().map(|(first, _)| first.addr).collect();
+        self.guests.overlaps = false;
+        self.check(check);
+    }
+
+    /// In peace all routers of a component have one map, what is taken is what is held, and all of it can be used.
+    pub(crate) fn addresses_in_peace(&mut self) -> Check {
+        if !self.guests.is_strict() {
+            return Ok(());
+        }
+        for component in self.components() {
+            let ipams: Vec<_> = self
+                .ipams()
+                .filter(|(host, _)| component.contains(host))
+                .collect();
+            addresses::one_map(&ipams)?;
+            addresses::nothing_leaks(&ipams, &self.guests.slicing)?;
+            if self.guests.removed {
+                addresses::all_owned(&ipams)?;
+            }
+        }
+        let known: BTreeSet<(HostId, Ipv4Addr)> =
+            self.holders().map(|h| (h.host, h.addr)).collect();
+        addresses::all_held(self.ipams(), &known)
+    }
+}

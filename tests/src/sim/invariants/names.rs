@@ -1,0 +1,62 @@
+//! DNS: names lead to the containers that have them, on every router of a component (D1, when quiet); nothing is shown
+//! of a router that is out of reach (D2, always).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use mesh_proto::ids::PeerId;
+use mesh_proto::names::Names;
+
+use super::{Check, Violation};
+use crate::sim::network::HostId;
+
+const TRUE: &str = "D1 names are true";
+const REACH: &str = "D2 names are of routers within reach";
+
+/// Everything that is shown is there, and everything that is there is shown.
+pub(crate) fn are_true(
+    host: HostId,
+    names: &Names,
+    truth: &BTreeMap<String, BTreeSet<IpAddr>>,
+) -> Check {
+    for (name, addresses) in truth {
+        let held = names.zone().holders(name).iter();
+        let held: BTreeSet<IpAddr> = held
+            .flat_map(|h| h.entry.addresses.iter().copied())
+            .collect();
+        if held != *addresses {
+            let detail = format!("on router {host} {name} leads to {held:?}, not {addresses:?}");
+            return Err(Violation::new(TRUE, detail));
+        }
+    }
+    match names
+        .zone()
+        .iter()
+        .find(|held| !truth.contains_key(held.name().as_str()))
+    {
+        Some(held) => {
+            let detail = format!(
+                "router {host} shows {}, which is gone",
+                held.name().as_str()
+            );
+            Err(Violation::new(TRUE, detail))
+        }
+        None => Ok(()),
+    }
+}
+
+/// Whoever states a name can be reached.
+pub(crate) fn within_reach(host: HostId, names: &Names, reachable: &BTreeSet<PeerId>) -> Check {
+    let mut shown = names.zone().iter();
+    match shown.find(|held| !reachable.contains(&held.origin)) {
+        Some(held) => {
+            let detail = format!(
+                "router {host} shows {} of {}, which it cannot reach",
+                held.name().as_str(),
+                held.origin
+            );
+            Err(Violation::new(REACH, detail))
+        }
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,97 @@
+//! One small mesh in which machine after machine is lost and replaced: space, tables and names must not run out.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use mesh_proto::time::Instant;
+
+use super::action::Action;
+use super::dice::Dice;
+use super::host::Plan;
+use super::invariants::Violation;
+use super::layout::{Joined, Layout};
+use super::network::HostId;
+use super::run::slicing;
+use super::verifier::Cache;
+use super::world::{Event, World};
+
+const ROUTERS: usize = 3;
+const WARM_UP: Duration = Duration::from_secs(8);
+/// From a machine's loss to the start of the one in its place, and to its removal, typed on all others.
+const BACK: Duration = Duration::from_millis(300);
+const REMOVED: Duration = Duration::from_secs(4);
+/// Time of a round, and of the peace every so many rounds in which everything is counted.
+const ROUND: Duration = Duration::from_millis(5_500);
+const COUNTED: usize = 25;
+const PEACE: Duration = Duration::from_secs(12);
+
+/// Replaces routers, `rounds` times: how many addresses were given, or the promise that was broken.
+///
+/// # Errors
+/// The broken promise.
+pub fn replace(seed: u64, rounds: usize) -> Result<usize, Violation> {
+    let mut dice = Dice::new(seed);
+    let pairs = Layout::Discovery.targets(ROUTERS, &mut dice);
+    let plan = Plan {
+        hosts: ROUTERS,
+        // The first one must find the others when it is the one that is new.
+        targets: (0..ROUTERS)
+            .map(|h| vec![(h + 1) % ROUTERS, (h + 2) % ROUTERS])
+            .collect(),
+        joined: Joined {
+            pairs: pairs.into_iter().collect::<BTreeSet<_>>(),
+            discovery: true,
+        },
+        names: false,
+        open: false,
+        clocks: Duration::from_secs(3_600),
+        planted: None,
+        slicing: slicing(&mut dice),
+    };
+    let mut world = World::new(&plan, dice, Arc::new(Cache::default()), None);
+    world.queue.push(Instant::ZERO, Event::Guests);
+    for host in 0..ROUTERS {
+        world.act(&Action::Start(host));
+    }
+    world.step_to(Instant::ZERO + WARM_UP);
+    world.act(&Action::Found);
+    for round in 1..=rounds {
+        world.replace_one();
+        if round % COUNTED == 0 || round == rounds {
+            world.count();
+        }
+    }
+    match world.broken {
+        Some(broken) => Err(broken),
+        None => Ok(world.guests.given),
+    }
+}
+
+impl World {
+    fn replace_one(&mut self) {
+        let begun = self.now;
+        self.guests.set_busy(true);
+        self.step_to(begun + Duration::from_secs(1));
+        let host = self.dice.below(ROUTERS);
+        self.act(&Action::Kill(host));
+        self.act(&Action::LoseState(host));
+        self.step_to(self.now + BACK);
+        self.act(&Action::Start(host));
+        self.step_to(self.now + REMOVED);
+        for at in (0..ROUTERS).filter(|at: &HostId| *at != host) {
+            let force = false;
+            self.act(&Action::Remove { at, host, force });
+        }
+        self.step_to(begun + ROUND);
+    }
+
+    fn count(&mut self) {
+        self.guests.set_busy(false);
+        self.step_to(self.now + PEACE);
+        let check = self.addresses_in_peace();
+        self.check(check);
+        let check = self.names_in_peace();
+        self.check(check);
+    }
+}

@@ -1,0 +1,169 @@
+//! Rules that somebody flushes, and hosts with one firewall program or the other.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use mesh_tests::{Host, Setup, Snapshot, wait_until, with_testbed};
+
+use super::{answers, callers, mesh, remember_callers};
+
+/// A directory with these programs and no others, as all that a router finds.
+fn only(host: &Host, programs: &[(&str, &str)]) -> Result<()> {
+    let links: Vec<String> = programs
+        .iter()
+        .map(|(name, is)| format!("ln -s $(command -v {is}) /run/testbed/bin/{name}"))
+        .collect();
+    let line = format!("set -e; mkdir -p /run/testbed/bin; {}", links.join("; "));
+    host.shell(&line)?.ok()?;
+    host.shell("all=$(command -v mesh); PATH=/run/testbed/bin \"$all\" launch")?
+        .ok()
+        .map(drop)
+}
+
+/// Damage is mended within 5 s, and until then nothing but the rules is missing.
+fn is_mended(
+    host: &Host,
+    damage: &str,
+    whole: &Snapshot,
+    works: impl Fn() -> Result<()>,
+) -> Result<()> {
+    host.shell(damage)?.ok()?;
+    wait_until(Duration::from_secs(5), &format!("mended: {damage}"), || {
+        let missing = whole.added_since(&Snapshot::take(host)?);
+        ensure!(missing.is_empty(), "{missing:?}");
+        works()
+    })
+}
+
+/// An outsider pings a container through `host1`, whose router finds these programs only.
+fn through_a_host_with(programs: &[(&str, &str)], firewall: &str, damages: &[&str]) -> Result<()> {
+    with_testbed(&Setup::hosts(2), |bed| {
+        let (one, outside) = (bed.host(1), bed.host(2));
+        // The old iptables makes its lock file when it first runs, and keeps it.
+        one.shell("touch /run/xtables.lock")?.ok()?;
+        let before = Snapshot::take(one)?;
+        only(one, programs)?;
+        let container = one.run("10.2.1.1/24")?;
+        remember_callers(&container)?;
+        let route = ["ip", "route", "add", "10.2.1.0/24", "via", "192.168.77.1"];
+        outside.exec(&route)?.ok()?;
+        // As dockerd does.
+        let drop_all = format!("{firewall} -P FORWARD DROP");
+        if !firewall.is_empty() {
+            one.shell(&drop_all)?.ok()?;
+        }
+        mesh(one, "expose 10.2.1.254/24")?;
+        let works = || -> Result<()> {
+            outside
+                .exec(&["ping", "-n", "-c", "1", "-W", "1", "10.2.1.1"])?
+                .ok()?;
+            let from = callers(&container)?;
+            ensure!(from == "10.2.1.254", "{from}");
+            Ok(())
+        };
+        answers(outside, "10.2.1.1")?;
+        callers(&container)?;
+        works()?;
+        let whole = Snapshot::take(one)?;
+        for damage in damages {
+            is_mended(one, damage, &whole, works)?;
+        }
+        let report = one.report()?.host.unwrap_or_default();
+        ensure!(report.restored >= damages.len() as u64, "{report:?}");
+        let log = one.shell("grep -c 'somebody removed' /var/lib/mesh/router.log")?;
+        ensure!(log.ok()? == "1", "told once");
+        if !firewall.is_empty() {
+            one.shell(&format!("{firewall} -P FORWARD ACCEPT"))?.ok()?;
+        }
+        container.kill()?;
+        let reset =
+            "all=$(command -v mesh); PATH=/run/testbed/bin \"$all\" reset; rm -r /run/testbed/bin";
+        one.shell(reset)?.ok()?;
+        Snapshot::take(one)?.same_as(&before)
+    })
+}
+
+#[test]
+fn rules_of_nft_are_back_when_somebody_flushes_them() -> Result<()> {
+    through_a_host_with(
+        &[
+            ("nft", "nft"),
+            ("iptables", "iptables-nft"),
+            ("ip6tables", "ip6tables-nft"),
+            ("iptables-restore", "iptables-nft-restore"),
+            ("ip6tables-restore", "ip6tables-nft-restore"),
+        ],
+        "iptables-nft",
+        &[
+            "nft flush ruleset; iptables-nft -P FORWARD DROP",
+            "nft delete table ip mesh-expose-mesh",
+            "nft flush chain ip mesh-expose-mesh postrouting",
+            "iptables-nft -F FORWARD",
+            "ip addr flush dev mesh",
+        ],
+    )
+}
+
+#[test]
+fn a_host_with_nft_alone_needs_no_more() -> Result<()> {
+    through_a_host_with(&[("nft", "nft")], "", &["nft flush ruleset"])
+}
+
+#[test]
+fn rules_of_iptables_are_back_when_somebody_flushes_them() -> Result<()> {
+    through_a_host_with(
+        &[
+            ("iptables", "iptables-legacy"),
+            ("ip6tables", "ip6tables-legacy"),
+            ("iptables-restore", "iptables-legacy-restore"),
+            ("ip6tables-restore", "ip6tables-legacy-restore"),
+            ("nft", "nft"),
+        ],
+        "iptables-legacy",
+        &[
+            "iptables-legacy -t nat -F; iptables-legacy -t nat -X",
+            "iptables-legacy -F FORWARD",
+            "iptables-legacy -t nat -D POSTROUTING 1",
+            "iptables-legacy -I FORWARD 1 -j REJECT",
+            "ip link del mesh",
+        ],
+    )
+}
+
+#[test]
+fn a_chain_of_others_that_drops_is_named() -> Result<()> {
+    with_testbed(&Setup::hosts(1), |bed| {
+        let one = bed.host(1);
+        let chain = "nft 'table inet mine { chain f {
+            type filter hook forward priority 0; policy drop;
+        }; }'";
+        one.shell(chain)?.ok()?;
+        one.launch(&[])?;
+        let said = one.mesh(&["expose", "10.2.1.254/24"])?;
+        ensure!(
+            said.stderr
+                .contains("nft insert rule inet mine f iifname mesh accept"),
+            "{said}"
+        );
+        said.ok().map(drop)
+    })
+}
+
+#[test]
+fn without_a_firewall_program_addresses_can_stay_as_they_are() -> Result<()> {
+    with_testbed(&Setup::hosts(1), |bed| {
+        let one = bed.host(1);
+        only(one, &[])?;
+        let container = one.run("10.2.1.1/24")?;
+        let before = Snapshot::take(one)?;
+        let message = one.mesh(&["expose", "10.2.1.254/24"])?.refused()?;
+        ensure!(
+            message.contains("neither nft nor iptables")
+                && message.contains("--without-masquerade"),
+            "{message}"
+        );
+        Snapshot::take(one)?.same_as(&before)?;
+        mesh(one, "expose 10.2.1.254/24 --without-masquerade")?;
+        answers(one, container.address())
+    })
+}

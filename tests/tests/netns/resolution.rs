@@ -1,0 +1,206 @@
+//! ARP and neighbour solicitations for containers elsewhere stay on their host; storms do not.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use mesh_tests::{Background, Container, Host, Setup, Testbed, wait_until, with_testbed};
+
+use crate::full_mesh;
+
+const DEADLINE: Duration = Duration::from_secs(20);
+
+/// What passes the bridge of a host, one frame a line.
+struct Watch(Background);
+
+impl Watch {
+    fn start(host: &Host, filter: &str) -> Result<Self> {
+        let mut tcpdump = host.spawn(&["tcpdump", "-lnei", "mesh", filter])?;
+        wait_until(DEADLINE, "tcpdump listens", || {
+            let said = tcpdump.errors()?;
+            ensure!(said.contains("listening on"), "{said}");
+            Ok(())
+        })?;
+        Ok(Self(tcpdump))
+    }
+
+    /// The lines so far that hold all of these words.
+    fn lines(&mut self, words: &[&str]) -> Result<Vec<String>> {
+        let seen = self.0.output()?;
+        let all = |line: &&str| words.iter().all(|word| line.contains(word));
+        Ok(seen.lines().filter(all).map(str::to_owned).collect())
+    }
+}
+
+fn counter(host: &Host, name: &str) -> Result<u64> {
+    let counters = host.report()?.router.counters;
+    Ok(counters.get(name).copied().unwrap_or_default())
+}
+
+/// Waits until each router has heard of the other's container.
+fn wait_announced(bed: &Testbed, each: usize) -> Result<()> {
+    for host in bed.hosts() {
+        wait_until(DEADLINE, "all routers announce their containers", || {
+            let peers = host.report()?.router.peers;
+            ensure!(peers.iter().all(|p| p.attached == each), "{peers:?}");
+            Ok(())
+        })?;
+    }
+    Ok(())
+}
+
+/// The MAC that `mesh ps` shows for a container's address.
+fn mac_of(container: &Container) -> Result<String> {
+    let all = container.host().ps()?;
+    let mut interfaces = all.iter().flat_map(|c| &c.interfaces);
+    let wanted = format!("{}/", container.address());
+    let interface = interfaces.find(|i| i.address.starts_with(&wanted));
+    Ok(interface.context("not on the mesh")?.mac.clone())
+}
+
+/// The first container asks for the second, and no question reaches the other host's bridge; then for one that nobody
+/// has, and that question does.
+fn asks_here_only(
+    [a, b]: &[Container; 2],
+    nobody: &str,
+    filter: &str,
+    question: &str,
+    answers: &str,
+) -> Result<()> {
+    let mut watch = Watch::start(b.host(), filter)?;
+    a.exec(&["ip", "neigh", "flush", "all"])?.ok()?;
+    let before = counter(a.host(), answers)?;
+    a.reaches(b)?;
+    let now = counter(a.host(), answers)?;
+    ensure!(now > before, "{answers} is {now}, was {before}");
+    let known = a.exec(&["ip", "neigh", "show", b.address()])?.ok()?;
+    let mac = mac_of(b)?;
+    ensure!(known.contains(&mac), "{known}, not {mac}");
+
+    ensure!(a.ping(nobody).is_err(), "nobody answers");
+    let asked = |address: &str| format!("{question} {address}");
+    wait_until(DEADLINE, "what nobody announces crosses", || {
+        let seen = watch.lines(&[&asked(nobody)])?;
+        ensure!(!seen.is_empty(), "nothing seen");
+        Ok(())
+    })?;
+    // Probes to the one MAC it has are no question to everybody, and go to that container.
+    let crossed = watch.lines(&[&asked(b.address())])?;
+    let to_b = format!("> {mac}");
+    let to_all: Vec<_> = crossed.iter().filter(|l| !l.contains(&to_b)).collect();
+    ensure!(to_all.is_empty(), "{to_all:?}");
+    Ok(())
+}
+
+#[test]
+fn arp_for_a_container_elsewhere_is_answered_without_crossing() -> Result<()> {
+    with_testbed(&Setup::hosts(2), |bed| {
+        full_mesh(bed, &[])?;
+        let pair = [
+            bed.host(1).run("10.2.1.1/24")?,
+            bed.host(2).run("10.2.1.2/24")?,
+        ];
+        wait_announced(bed, 1)?;
+        asks_here_only(&pair, "10.2.1.77", "arp", "Request who-has", "arp_answered")
+    })
+}
+
+#[test]
+fn solicitations_for_a_container_elsewhere_are_answered_without_crossing() -> Result<()> {
+    with_testbed(&Setup::hosts(2), |bed| {
+        full_mesh(bed, &[])?;
+        let run = |host: usize| {
+            let address = format!("fd00:2:1::{host}/64");
+            bed.host(host).run_named(&address, &format!("six{host}"))
+        };
+        let pair = [run(1)?, run(2)?];
+        wait_announced(bed, 1)?;
+        let question = "neighbor solicitation, who has";
+        asks_here_only(&pair, "fd00:2:1::77", "icmp6", question, "nd_answered")?;
+
+        // Whoever looks whether an address is free asks everybody, and hears its owner.
+        let [a, b] = &pair;
+        let look = "echo 1 >/proc/sys/net/ipv6/conf/mesh0/accept_dad";
+        a.exec(&["sh", "-c", look])?.ok()?;
+        let address = format!("{}/64", b.address());
+        a.exec(&["ip", "addr", "add", &address, "dev", "mesh0"])?
+            .ok()?;
+        wait_until(DEADLINE, "the kernel finds the address taken", || {
+            let shown = a
+                .exec(&["ip", "-6", "addr", "show", "dev", "mesh0"])?
+                .ok()?;
+            ensure!(shown.contains("dadfailed"), "{shown}");
+            Ok(())
+        })
+    })
+}
+
+#[test]
+fn a_container_that_went_is_not_answered_for_and_one_that_moved_is() -> Result<()> {
+    with_testbed(&Setup::hosts(3), |bed| {
+        full_mesh(bed, &[])?;
+        let a = bed.host(1).run("10.2.1.1/24")?;
+        let b = bed.host(2).run("10.2.1.2/24")?;
+        a.reaches(&b)?;
+        b.kill()?;
+        wait_until(DEADLINE, "the container is gone everywhere", || {
+            let peers = bed.host(1).report()?.router.peers;
+            ensure!(
+                peers.iter().map(|p| p.attached).sum::<usize>() == 1,
+                "{peers:?}"
+            );
+            Ok(())
+        })?;
+        let before = counter(bed.host(1), "arp_answered")?;
+        a.exec(&["ip", "neigh", "flush", "all"])?.ok()?;
+        ensure!(a.ping("10.2.1.2").is_err(), "it is gone");
+        ensure!(
+            counter(bed.host(1), "arp_answered")? == before,
+            "answered for nobody"
+        );
+
+        let moved = bed.host(3).run_named("10.2.1.2/24", "moved")?;
+        wait_until(DEADLINE, "it is announced from its new place", || {
+            let peers = bed.host(1).report()?.router.peers;
+            ensure!(
+                peers.iter().map(|p| p.attached).sum::<usize>() == 2,
+                "{peers:?}"
+            );
+            Ok(())
+        })?;
+        // Its announcement may have come to a failed entry; asking is what is tested here.
+        a.exec(&["ip", "neigh", "flush", "all"])?.ok()?;
+        a.reaches(&moved)?;
+        ensure!(
+            counter(bed.host(1), "arp_answered")? > before,
+            "not answered here"
+        );
+        Ok(())
+    })
+}
+
+#[test]
+fn a_storm_of_broadcasts_is_limited_and_other_traffic_flows() -> Result<()> {
+    with_testbed(&Setup::hosts(2), |bed| {
+        full_mesh(bed, &[])?;
+        let loud = bed.host(1).run("10.2.1.1/24")?;
+        let quiet = bed.host(1).run("10.2.1.2/24")?;
+        let far = bed.host(2).run("10.2.1.3/24")?;
+        quiet.reaches(&far)?;
+        let mut storm = loud.storm("10.2.1.255:4000", Duration::from_secs(4))?;
+        let dropped = || -> Result<u64> {
+            let drops = bed.host(1).report()?.router.drops;
+            Ok(drops.get("broadcast_limited").copied().unwrap_or_default())
+        };
+        wait_until(DEADLINE, "broadcasts are dropped", || {
+            let dropped = dropped()?;
+            ensure!(dropped > 0, "none was");
+            Ok(())
+        })?;
+        let answers = quiet.count_answers(&far, 20)?;
+        ensure!(answers >= 18, "{answers} of 20 echoes came back");
+        wait_until(DEADLINE, "the storm ends", || storm.finished().map(drop))?;
+        let flooded = counter(bed.host(1), "frames_flooded")?;
+        ensure!(dropped()? > flooded, "{flooded} were flooded");
+        Ok(())
+    })
+}
