@@ -265,11 +265,11 @@ pub const MENTION_AFTER: Duration = Duration::from_millis(100);
 /// Neighbours that are told so: the next on the ring of identities.
 pub const MENTION_TO: usize = 4;
 /// Time after which a record that a neighbour mentioned, and that did not come, is asked for elsewhere.
-pub const ASK_AGAIN: Duration = Duration::from_millis(300);
+pub const ASK_AGAIN: Duration = Duration::from_millis(200);
 /// Least time between two changes of what a router says a link costs.
-pub const COST_HOLD: Duration = Duration::from_secs(30);
+pub const COST_HOLD: Duration = Duration::from_secs(60);
 /// Milliseconds by which the round-trip time of a link may differ from what was said of it.
-pub const COST_SLACK: u16 = 5;
+pub const COST_SLACK: u16 = 10;
 /// Least time between two computations of routes.
 pub const ROUTES_INTERVAL: Duration = Duration::from_millis(250);
 /// Least time between two snapshots, so that a burst of changes costs one computation.

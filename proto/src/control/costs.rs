@@ -49,10 +49,10 @@ fn cost_of(rtt: Duration) -> u16 {
     u16::try_from(millis).unwrap_or(u16::MAX).max(1)
 }
 
-/// Whether the two differ by more than half of the one that was said, and by more than [`COST_SLACK`] milliseconds.
+/// Whether one of the two is more than twice the other, and they differ by more than [`COST_SLACK`] milliseconds.
 fn is_another(said: u16, measured: u16) -> bool {
     let apart = said.abs_diff(measured);
-    apart > said / 2 && apart > COST_SLACK
+    apart > said.max(measured) / 2 && apart > COST_SLACK
 }
 
 #[cfg(test)]

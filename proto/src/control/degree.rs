@@ -26,7 +26,7 @@ use super::{Control, POLITE};
 const ENOUGH: usize = 3;
 
 /// In a larger mesh, the mean time before somebody chosen is dialled: the choice may change, and others dial too.
-const SPREAD: Duration = Duration::from_millis(100);
+const SPREAD: Duration = Duration::from_millis(50);
 
 /// The choice of one router.
 #[derive(Debug, Default)]
@@ -121,8 +121,7 @@ impl Control {
         let (first, second): (Vec<_>, Vec<_>) = unlinked.partition(|peer| self.me < *peer);
         // Both ends would dial at once; the higher identity lets the lower one begin. In a large mesh hardly anybody is
         // chosen by whom it chooses.
-        let sparse = self.degree.sparse;
-        let delay = if sparse { SPREAD } else { POLITE / 2 };
+        let (sparse, delay) = (self.degree.sparse, self.dial_spread());
         let all: Vec<PeerId> = first.iter().chain(&second).copied().collect();
         self.targets
             .set_discovered(&all, delay, now, &mut *self.entropy);
@@ -140,6 +139,15 @@ impl Control {
             );
         } else {
             self.targets.delay_new(&second, POLITE, now);
+        }
+    }
+
+    /// The mean time before a peer is dialled that came within reach, or was chosen.
+    pub(super) fn dial_spread(&self) -> Duration {
+        if self.degree.sparse {
+            SPREAD
+        } else {
+            POLITE / 2
         }
     }
 

@@ -52,6 +52,7 @@ mod publish;
 mod report;
 mod sizes;
 pub mod spread;
+mod target_text;
 pub mod targets;
 mod topics;
 mod unicast;

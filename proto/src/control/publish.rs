@@ -15,7 +15,7 @@ use crate::topology::bodies::{Attached, Neighbour};
 use crate::topology::routes::Routes;
 use crate::wire::datagram::RELAY_OVERHEAD;
 
-use super::{Control, HeldAddresses, Note, Output, POLITE};
+use super::{Control, HeldAddresses, Note, Output};
 
 /// Bytes of a Relay datagram around the one inside.
 const RELAYED: u16 = 48;
@@ -99,8 +99,9 @@ impl Control {
             if !routes.reachable().eq(self.routes.reachable()) {
                 self.outputs.push_back(Output::Reach);
                 let is_new = |p: &PeerId| routes.is_reachable(p) && !self.routes.is_reachable(p);
+                let spread = self.dial_spread();
                 self.targets
-                    .came_within_reach(is_new, POLITE / 2, now, &mut *self.entropy);
+                    .came_within_reach(is_new, spread, now, &mut *self.entropy);
             }
             for peer in self.routes.reachable().filter(|p| !routes.is_reachable(p)) {
                 self.forwarder.fdb().forget_owner(Owner::Peer(peer));
