@@ -224,6 +224,17 @@ impl Ipam {
         Ok(())
     }
 
+    /// This router was started from old state, and others know a later start of it: what it says from now on is newer
+    /// than what that one said. A lower epoch changes nothing.
+    pub fn raise_epoch(&mut self, epoch: u64, now: Instant) {
+        if epoch > self.config.epoch {
+            self.config.epoch = epoch;
+            self.rounds = self.rounds.max(epoch << 32);
+            self.published.changed = true;
+            self.flush(now);
+        }
+    }
+
     /// Whether there is a path to a router.
     pub fn set_reachable(&mut self, peer: PeerId, reachable: bool, now: Instant) {
         if self.note_reachable(peer, reachable, now) {

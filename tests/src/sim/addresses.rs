@@ -68,6 +68,7 @@ impl Addresses {
             ControlOutput::Targets(targets) => {
                 self.ipam.set_expecting(!targets.is_empty(), now);
             }
+            ControlOutput::Epoch(epoch) => self.ipam.raise_epoch(*epoch, now),
             _ => {}
         }
     }

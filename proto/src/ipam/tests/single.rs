@@ -272,3 +272,17 @@ fn a_loan_is_taken_though_its_owner_has_not_stated_the_slice_yet() {
     let last = one.drain().into_iter().map(pins).next_back();
     assert_eq!(last.unwrap().first().map(|pin| pin.addr), Some(addr));
 }
+
+#[test]
+fn a_raised_epoch_is_in_what_is_said_next() {
+    let mut one = One::new();
+    one.ask("web", "10.32.0.0/24").unwrap();
+    let epoch = |one: &One| {
+        let said = one.ipam.statement().unwrap();
+        wire::Statement::decode(&said).unwrap().version.epoch
+    };
+    assert_eq!(epoch(&one), 1);
+    one.ipam.raise_epoch(7, LATER);
+    one.ipam.raise_epoch(3, LATER);
+    assert_eq!(epoch(&one), 7);
+}
