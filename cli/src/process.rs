@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::IsTerminal as _;
 use std::os::unix::process::CommandExt as _;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 
 use anyhow::{Context as _, anyhow, bail};
@@ -85,8 +85,14 @@ pub(crate) fn run(preparation: Preparation<'_>, command: &CommandLine) -> Outcom
     signals.thread_block().context("cannot block signals")?;
     let mut child = spawn_in(&netns, command)?;
     if let Err(error) = adopt(&preparation, &child, command) {
-        end(&mut child);
-        return Err(error);
+        // One that has ended already needs no watching: it ran in its place, and the namespace goes with the preparation.
+        return match child.try_wait()? {
+            Some(status) => ended_early(&preparation, command, status),
+            None => {
+                end(&mut child);
+                Err(error)
+            }
+        };
     }
     if command.detach {
         output::print_line(&preparation.prepared().id)?;
@@ -153,6 +159,18 @@ fn adopt(
     };
     preparation.client().post::<Done>("/adopt", &request)?;
     Ok(())
+}
+
+fn ended_early(
+    preparation: &Preparation<'_>,
+    command: &CommandLine,
+    status: ExitStatus,
+) -> Outcome {
+    if command.detach {
+        output::print_line(&preparation.prepared().id)?;
+        return Ok(0);
+    }
+    Ok(status_of(status))
 }
 
 fn end(child: &mut Child) {

@@ -270,8 +270,12 @@ pub const ASK_AGAIN: Duration = Duration::from_millis(200);
 pub const COST_HOLD: Duration = Duration::from_secs(60);
 /// Milliseconds by which the round-trip time of a link may differ from what was said of it.
 pub const COST_SLACK: u16 = 10;
-/// Least time between two computations of routes.
+/// Least time between two computations of routes, in the long run.
 pub const ROUTES_INTERVAL: Duration = Duration::from_millis(250);
+/// Computations of routes that may follow one another without [`ROUTES_INTERVAL`] after a quiet time.
+pub const ROUTES_BURST: u32 = 4;
+/// Least time between those.
+pub const ROUTES_GAP: Duration = Duration::from_millis(20);
 /// Least time between two snapshots, so that a burst of changes costs one computation.
 pub const DEBOUNCE: Duration = Duration::from_millis(20);
 /// Bytes of records put into one gossip message.

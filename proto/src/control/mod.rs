@@ -86,6 +86,7 @@ use self::links::Links;
 use self::moves::Moves;
 use self::observed::Observed;
 use self::own::OwnRecords;
+use self::pace::Pace;
 use self::paths::Paths;
 use self::sizes::Sizes;
 use self::targets::{Retry, Targets};
@@ -125,7 +126,7 @@ pub struct Control {
     moves: Moves,
     /// No snapshot is made before, and no routes are computed before.
     not_before: Instant,
-    routes_not_before: Instant,
+    routes_pace: Pace,
     settle_until: Instant,
     gossip_counters: gossip::Counters,
     unicasts: unicast::Counters,
@@ -190,7 +191,7 @@ impl Control {
             announced_dirty: BTreeSet::new(),
             moves: Moves::default(),
             not_before: now,
-            routes_not_before: now,
+            routes_pace: Pace::default(),
             settle_until: now,
             gossip_counters: gossip::Counters::default(),
             unicasts: unicast::Counters::default(),
@@ -234,7 +235,7 @@ impl Control {
         offer(self.own.next_deadline(), "publish record");
         offer(self.targets.next_deadline(), "dial");
         offer(self.sessions.next_deadline().map(|(at, _)| at), "session");
-        let routes = self.routes_not_before.max(self.not_before);
+        let routes = self.routes_pace.not_before(true).max(self.not_before);
         offer(self.topology_dirty.then_some(routes), "routes");
         offer(self.asked.next_deadline(), "ask again");
         offer(self.snapshot_dirty.then_some(self.not_before), "snapshot");
@@ -312,7 +313,7 @@ impl Control {
             Ok(records) => self.publish_own(records, now),
             Err(error) => self.note(Note::Warn(format!("cannot announce a change: {error}"))),
         }
-        let routes_due = self.topology_dirty && now >= self.routes_not_before;
+        let routes_due = self.topology_dirty && now >= self.routes_pace.not_before(true);
         if (routes_due || self.snapshot_dirty) && now >= self.not_before {
             self.rebuild(now);
             self.not_before = now + limits::DEBOUNCE;

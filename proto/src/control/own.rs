@@ -10,13 +10,19 @@ use std::sync::Arc;
 
 use crate::crypto::identity::Identity;
 use crate::ids::{PeerPrefix, Version};
-use crate::limits::HOLD_DOWN;
+use crate::limits::{HOLD_DOWN, LINKS_BURST, LINKS_GAP};
 use crate::time::Instant;
 use crate::topology::bodies::{self, Attached, IdentityBody, Neighbour};
 use crate::topology::record::{RecordError, SignedRecord};
 use crate::topology::topic::Topic;
 
-use super::pace::Pace;
+use super::pace::{Burst, Pace};
+
+/// For links that come and go.
+const LINKS: Burst = Burst {
+    count: LINKS_BURST,
+    gap: LINKS_GAP,
+};
 
 /// The own records, published and wanted.
 #[derive(Debug)]
@@ -237,7 +243,7 @@ impl OwnRecords {
             }
             statement.dirty = false;
             statement.urgent = false;
-            statement.pace.said(topic.hold_down(), now);
+            statement.pace.done(topic.hold_down(), LINKS, now);
             statement.seq = statement.seq.saturating_add(1);
             let version = Version {
                 epoch: self.epoch,

@@ -122,7 +122,7 @@ fn a_flapping_link_costs_one_record_a_second_in_the_long_run() {
         own.set_neighbours(&linked(peers), now);
         published += own.publish(now).unwrap().len();
     }
-    let first = 1 + usize::try_from(crate::limits::LINKS_BURST).unwrap();
+    let first = 1 + usize::try_from(LINKS_BURST).unwrap();
     assert!(published <= 10 + first, "{published}");
 }
 

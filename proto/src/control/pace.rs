@@ -1,24 +1,32 @@
-//! How soon a router may say something anew.
+//! How soon a router may do something again: say something anew, compute routes.
 //!
 //! In general a hold-down after the last time. What others wait for may come sooner a few times in a row, at the cost of
-//! later ones: in the long run no more is said than one record in each hold-down.
+//! later ones: in the long run it is done no more than once in each hold-down.
 
 use core::time::Duration;
 
-use crate::limits::{LINKS_BURST, LINKS_GAP};
 use crate::time::Instant;
 
-/// The pace of one topic.
+/// How often something urgent may be done in a row.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Burst {
+    /// Times, at least 1.
+    pub count: u32,
+    /// Least time between two of them.
+    pub gap: Duration,
+}
+
+/// The pace of one thing.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Pace {
     not_before: Instant,
     urgent_not_before: Instant,
-    /// What was said is paid for until then, at one record in each hold-down.
+    /// What was done is paid for until then, at one in each hold-down.
     paid_until: Instant,
 }
 
 impl Pace {
-    /// When the next may be said.
+    /// When it may be done next.
     pub(super) fn not_before(&self, urgent: bool) -> Instant {
         if urgent {
             self.urgent_not_before
@@ -27,13 +35,13 @@ impl Pace {
         }
     }
 
-    /// Something was said.
-    pub(super) fn said(&mut self, hold_down: Duration, now: Instant) {
+    /// It was done.
+    pub(super) fn done(&mut self, hold_down: Duration, burst: Burst, now: Instant) {
         let owed = self.paid_until.since(now) + hold_down;
         self.paid_until = now + owed;
         self.not_before = now + hold_down;
-        let wait = owed.saturating_sub(hold_down * (LINKS_BURST - 1));
-        self.urgent_not_before = now + wait.max(LINKS_GAP);
+        let wait = owed.saturating_sub(hold_down * (burst.count - 1));
+        self.urgent_not_before = now + wait.max(burst.gap);
     }
 
     /// All is to be said anew, at once.
@@ -45,8 +53,13 @@ impl Pace {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::limits::HOLD_DOWN;
+    use crate::limits::{HOLD_DOWN, LINKS_BURST, LINKS_GAP};
     use proptest::prelude::*;
+
+    const BURST: Burst = Burst {
+        count: LINKS_BURST,
+        gap: LINKS_GAP,
+    };
 
     fn at(millis: u64) -> Instant {
         Instant::from_nanos(millis * 1_000_000)
@@ -58,7 +71,7 @@ mod tests {
         let mut said = Vec::new();
         for millis in 0..end {
             if pace.not_before(urgent) <= at(millis) {
-                pace.said(HOLD_DOWN, at(millis));
+                pace.done(HOLD_DOWN, BURST, at(millis));
                 said.push(millis);
             }
         }
@@ -80,7 +93,7 @@ mod tests {
             for (n, urgent) in (0..).zip(&urgent) {
                 let now = at(n * 50);
                 if pace.not_before(*urgent) <= now {
-                    pace.said(HOLD_DOWN, now);
+                    pace.done(HOLD_DOWN, BURST, now);
                     said += 1;
                 }
             }

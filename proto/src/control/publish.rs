@@ -8,15 +8,21 @@ use crate::announced::Claim;
 use crate::fdb::Owner;
 use crate::forward::{Path, PeerPath, Snapshot};
 use crate::ids::PeerId;
-use crate::limits::{BASE_DATAGRAM, MAX_CLAIMS, ROUTES_INTERVAL, SETTLE};
+use crate::limits::{BASE_DATAGRAM, MAX_CLAIMS, ROUTES_BURST, ROUTES_GAP, ROUTES_INTERVAL, SETTLE};
 use crate::pmtu::inner_mtu;
 use crate::time::Instant;
 use crate::topology::bodies::{Attached, Neighbour};
 use crate::topology::routes::Routes;
 use crate::wire::datagram::RELAY_OVERHEAD;
 
+use super::pace::Burst;
 use super::{Control, HeldAddresses, Note, Output};
 
+/// A link that comes up changes the topology twice within milliseconds, and both ends wait for the second.
+const ROUTES: Burst = Burst {
+    count: ROUTES_BURST,
+    gap: ROUTES_GAP,
+};
 /// Bytes of a Relay datagram around the one inside.
 const RELAYED: u16 = 48;
 const _: () = assert!(RELAYED as usize == RELAY_OVERHEAD);
@@ -73,10 +79,10 @@ impl Control {
 
     /// Computes routes if the topology changed and they were not computed just now; hands the lanes a new snapshot.
     pub(super) fn rebuild(&mut self, now: Instant) {
-        if self.topology_dirty && now >= self.routes_not_before {
+        if self.topology_dirty && now >= self.routes_pace.not_before(true) {
             self.recompute_routes(now);
             self.topology_dirty = false;
-            self.routes_not_before = now + ROUTES_INTERVAL;
+            self.routes_pace.done(ROUTES_INTERVAL, ROUTES, now);
         }
         if core::mem::take(&mut self.held_dirty) {
             let held = Arc::new(self.held_addresses());

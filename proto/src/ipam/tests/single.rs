@@ -279,7 +279,7 @@ fn a_raised_epoch_is_in_what_is_said_next() {
     one.ask("web", "10.32.0.0/24").unwrap();
     let epoch = |one: &One| {
         let said = one.ipam.statement().unwrap();
-        wire::Statement::decode(&said).unwrap().version.epoch
+        Statement::decode(&said).unwrap().version.epoch
     };
     assert_eq!(epoch(&one), 1);
     one.ipam.raise_epoch(7, LATER);
