@@ -68,3 +68,25 @@ fn discovery_makes_a_full_mesh_with_one_link_a_pair() {
     let digests: Vec<_> = net.nodes.iter().map(|n| n.control.digest()).collect();
     assert!(digests.iter().all(|d| *d == digests[0]));
 }
+
+#[test]
+fn who_has_a_link_is_within_reach_at_once() {
+    let mut net = Net::new(vec![open_mesh(1), open_mesh(2)]);
+    net.connect(0, 1);
+    let ends = |net: &Net| net.established(0) + net.established(1);
+    let reached = |net: &Net, n: usize| {
+        let other = net.nodes[1 - n].control.me();
+        net.nodes[n].control.routes.is_reachable(&other)
+    };
+    let step = Duration::from_millis(1);
+    for _ in 0..5_000 {
+        net.run(step);
+        if ends(&net) == 2 {
+            break;
+        }
+    }
+    assert_eq!(ends(&net), 2);
+    // Whoever allocates an address now must ask the other one.
+    net.run(Duration::from_millis(60));
+    assert!(reached(&net, 0) && reached(&net, 1));
+}
