@@ -1,5 +1,5 @@
-//! What tests of mesh from outside stand on: [`sim`], a virtual world; and, for the others, hosts on one machine, containers in them, traffic between those, and
-//! conditions with a deadline.
+//! What tests of mesh from outside stand on: [`sim`], a virtual world; and, for the others, hosts on one machine,
+//! containers in them, traffic between those, and conditions with a deadline.
 //!
 //! ```no_run
 //! use mesh_tests::{Setup, with_testbed};
@@ -24,6 +24,7 @@ pub mod scale;
 pub mod sim;
 mod snapshot;
 mod testbed;
+mod times;
 mod traffic;
 mod wait;
 
@@ -33,5 +34,6 @@ pub use container::{Container, all_reach_all};
 pub use host::Host;
 pub use snapshot::Snapshot;
 pub use testbed::{Setup, Testbed, with_testbed};
+pub use times::Times;
 pub use traffic::{Heard, Transfer, cast, transfer};
 pub use wait::{stays, tell, wait_until};
