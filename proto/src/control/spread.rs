@@ -6,6 +6,9 @@
 //! have not shown by then that they have it, are told its version a little later, and ask for what they lack. Each router
 //! follows somebody on the ring, so nobody is left out. A comparison of digests finds whatever is missing even then.
 //!
+//! A neighbour of a moment ago is in no tree yet. When a mesh starts all are, and each would get everything from all of
+//! its neighbours: so only those that follow on the ring are sent everything then, and the others are told versions.
+//!
 //! Each link keeps sets of what the neighbour is yet to be told; a record is looked up when it is sent, so a slow link
 //! always carries the newest state and its memory is bounded by what there is.
 
@@ -164,8 +167,14 @@ impl Control {
                 continue;
             };
             let Some(peer) = slot.peer else { continue };
-            let sends = |key: &RecordKey| is_child(routes, &key.origin, &peer);
-            slot.untold.sort(sends, listeners.contains(&peer), now);
+            let listens = listeners.contains(&peer);
+            let is_joined = routes.neighbours().binary_search(&peer).is_ok();
+            let sends = |key: &RecordKey| match is_joined {
+                true => is_child(routes, &key.origin, &peer),
+                // It is in no tree, but may have other neighbours that tell it.
+                false => listens || key.origin == self.me,
+            };
+            slot.untold.sort(sends, listens || !is_joined, now);
             while slot.room() > 0 && !slot.untold.send.is_empty() {
                 let records = slot.untold.take_batch(lsdb);
                 if !records.is_empty() {
@@ -230,10 +239,9 @@ impl Control {
     }
 }
 
-/// Whether a record of `origin` is sent to the neighbour `peer`: it is our child in the tree, or there is no tree yet.
+/// Whether the neighbour `peer` is our child in the tree of `origin`, or there is no tree.
 fn is_child(routes: &Routes, origin: &PeerId, peer: &PeerId) -> bool {
-    let is_joined = routes.neighbours().binary_search(peer).is_ok();
-    !is_joined || !routes.is_reachable(origin) || routes.flood(origin).contains(peer)
+    !routes.is_reachable(origin) || routes.flood(origin).contains(peer)
 }
 
 #[cfg(test)]

@@ -33,8 +33,8 @@ pub struct Lsdb {
 #[derive(Clone, Debug)]
 pub(super) struct Entry {
     identity: SignedRecord,
-    /// Its other records, in order of topics.
-    others: Vec<SignedRecord>,
+    /// Its other records, in order of topics; these beside, for a look at a record is a look at another place in memory.
+    others: Vec<(Topic, SignedRecord)>,
     pub(super) reachable: bool,
     rate: TokenBucket,
 }
@@ -63,33 +63,31 @@ pub enum Refusal {
 
 impl Entry {
     pub(super) fn records(&self) -> impl Iterator<Item = &SignedRecord> {
-        core::iter::once(&self.identity).chain(&self.others)
+        let others = self.others.iter().map(|(_, record)| record);
+        core::iter::once(&self.identity).chain(others)
     }
 
     fn get(&self, topic: Topic) -> Option<&SignedRecord> {
         if topic == Topic::IDENTITY {
             return Some(&self.identity);
         }
-        let at = self
-            .others
-            .binary_search_by_key(&topic, SignedRecord::topic);
-        at.ok().and_then(|at| self.others.get(at))
+        let (_, record) = self.others.iter().find(|(other, _)| *other == topic)?;
+        Some(record)
     }
 
     /// Puts a record in its place, and drops what it makes void.
     fn put(&mut self, record: SignedRecord) {
         if record.topic() == Topic::IDENTITY {
             let epoch = record.version().epoch;
-            self.others.retain(|other| other.version().epoch >= epoch);
+            self.others
+                .retain(|(_, other)| other.version().epoch >= epoch);
             self.identity = record;
             return;
         }
-        match self
-            .others
-            .binary_search_by_key(&record.topic(), SignedRecord::topic)
-        {
-            Ok(at) => self.others[at] = record,
-            Err(at) => self.others.insert(at, record),
+        let topic = record.topic();
+        match self.others.binary_search_by_key(&topic, |(other, _)| *other) {
+            Ok(at) => self.others[at] = (topic, record),
+            Err(at) => self.others.insert(at, (topic, record)),
         }
     }
 
