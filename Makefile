@@ -81,7 +81,7 @@ many:
 sim:
 	@$(CARGO) build --quiet --release -p mesh-tests --bin mesh-scale
 	@$(TARGET)/release/mesh-scale --routers $(or $(N),100) --seed $(or $(SEED),1) \
-	    --scenario $(or $(SCENARIO),table) $(if $(JSON),--json) $(if $(VERBOSE),--verbose)
+	    --scenario $(or $(SCENARIO),table) $(if $(ONLY),--only '$(ONLY)') $(if $(JSON),--json) $(if $(VERBOSE),--verbose)
 
 # Builds only what is not there: after `make build`, `sudo make install` leaves no file of root's in the checkout.
 install:

@@ -276,7 +276,6 @@ impl Control {
             Topic::ATTACHED => {
                 self.held_dirty = true;
                 self.announced_dirty.insert(key.origin);
-                self.snapshot_dirty = true;
             }
             _ => self.tell_said(key),
         }

@@ -25,7 +25,8 @@
 //! | `data` | what the lanes report, and the sessions they need |
 //! | `heartbeat` | which probes are due, and what follows from those that come or fail to |
 //! | `fast` | with which peers plain VXLAN is exchanged |
-//! | `publish` | the snapshot the lanes read |
+//! | `publish` | routes, and what the host is told of others |
+//! | `snapshot` | the snapshot the lanes read |
 //! | `report` | what `mesh status` and `mesh report` show |
 
 pub mod admission;
@@ -51,6 +52,7 @@ pub mod probe;
 mod publish;
 mod report;
 mod sizes;
+mod snapshot;
 pub mod spread;
 mod target_text;
 pub mod targets;
@@ -238,7 +240,8 @@ impl Control {
         let routes = self.routes_pace.not_before(true).max(self.not_before);
         offer(self.topology_dirty.then_some(routes), "routes");
         offer(self.asked.next_deadline(), "ask again");
-        offer(self.snapshot_dirty.then_some(self.not_before), "snapshot");
+        let dirty = self.snapshot_dirty || self.has_announced();
+        offer(dirty.then_some(self.not_before), "snapshot");
         for (_, slot) in self.links.iter() {
             offer(slot.next_due(), "link");
             offer(slot.next_gossip(), "gossip");
@@ -317,8 +320,16 @@ impl Control {
         if (routes_due || self.snapshot_dirty) && now >= self.not_before {
             self.rebuild(now);
             self.not_before = now + limits::DEBOUNCE;
+        } else if self.has_announced() && now >= self.not_before {
+            self.tell_announced(now);
+            self.not_before = now + limits::DEBOUNCE;
         }
         self.send_gossip(now);
+    }
+
+    /// Whether others announce something that was not told yet.
+    fn has_announced(&self) -> bool {
+        self.held_dirty || !self.announced_dirty.is_empty()
     }
 
     pub(super) fn note(&mut self, note: Note) {

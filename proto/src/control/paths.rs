@@ -123,6 +123,12 @@ impl Paths {
         self.peers.get(peer)?.direct.as_ref()
     }
 
+    /// All direct paths that work: to whom, and where it answers.
+    pub fn directs(&self) -> impl Iterator<Item = (&PeerId, SocketAddr)> {
+        let all = self.peers.iter();
+        all.filter_map(|(peer, path)| Some((peer, path.direct?.address)))
+    }
+
     /// Addresses worth trying for `peer`, the likeliest first.
     pub fn candidates(&self, peer: &PeerId) -> &[SocketAddr] {
         self.peers.get(peer).map_or(&[], |p| &p.candidates)

@@ -1,4 +1,4 @@
-//! From what is known to what the lanes read: neighbours, routes, discovery, the snapshot.
+//! From what is known to what the host and the lanes are told: neighbours, routes, discovery, announcements.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -6,14 +6,11 @@ use std::sync::Arc;
 
 use crate::announced::Claim;
 use crate::fdb::Owner;
-use crate::forward::{Path, PeerPath, Snapshot};
 use crate::ids::PeerId;
-use crate::limits::{BASE_DATAGRAM, MAX_CLAIMS, ROUTES_BURST, ROUTES_GAP, ROUTES_INTERVAL, SETTLE};
-use crate::pmtu::inner_mtu;
+use crate::limits::{MAX_CLAIMS, ROUTES_BURST, ROUTES_GAP, ROUTES_INTERVAL, SETTLE};
 use crate::time::Instant;
 use crate::topology::bodies::{Attached, Neighbour};
 use crate::topology::routes::Routes;
-use crate::wire::datagram::RELAY_OVERHEAD;
 
 use super::pace::Burst;
 use super::{Control, HeldAddresses, Note, Output};
@@ -23,9 +20,6 @@ const ROUTES: Burst = Burst {
     count: ROUTES_BURST,
     gap: ROUTES_GAP,
 };
-/// Bytes of a Relay datagram around the one inside.
-const RELAYED: u16 = 48;
-const _: () = assert!(RELAYED as usize == RELAY_OVERHEAD);
 
 impl Control {
     /// Says in the own record which links carry data.
@@ -84,11 +78,7 @@ impl Control {
             self.topology_dirty = false;
             self.routes_pace.done(ROUTES_INTERVAL, ROUTES, now);
         }
-        if core::mem::take(&mut self.held_dirty) {
-            let held = Arc::new(self.held_addresses());
-            self.outputs.push_back(Output::Held(held));
-        }
-        self.refresh_announced(now);
+        self.tell_announced(now);
         self.refresh_fast(now);
         self.snapshot_dirty = false;
         self.snapshot = Arc::new(self.build_snapshot(now));
@@ -130,6 +120,15 @@ impl Control {
         self.discover(now);
     }
 
+    /// Hands the host and the lanes what changed of what others announce.
+    pub(super) fn tell_announced(&mut self, now: Instant) {
+        if core::mem::take(&mut self.held_dirty) {
+            let held = Arc::new(self.held_addresses());
+            self.outputs.push_back(Output::Held(held));
+        }
+        self.refresh_announced(now);
+    }
+
     /// Hands the lanes what routers newly announce, or announce no more; those out of reach announce nothing.
     fn refresh_announced(&mut self, now: Instant) {
         for peer in core::mem::take(&mut self.announced_dirty) {
@@ -161,99 +160,6 @@ impl Control {
                     .collect::<Vec<_>>()
             })
             .collect()
-    }
-
-    fn build_snapshot(&self, now: Instant) -> Snapshot {
-        let mut peers = BTreeMap::new();
-        for peer in self
-            .routes
-            .reachable()
-            .chain(self.sessions.statuses().map(|s| s.peer))
-            .chain(self.links.neighbours().map(|(peer, _)| *peer))
-            .filter(|p| *p != self.me)
-        {
-            let transport = self.sessions.current(peer).cloned();
-            peers.insert(
-                peer,
-                PeerPath {
-                    transport,
-                    path: self.path_to(&peer),
-                    datagram: self.datagram_to(&peer),
-                    mtu: self.mtu_to(&peer),
-                },
-            );
-        }
-        let by_index = self
-            .sessions
-            .receiving()
-            .map(|(index, t)| (index, t.clone()))
-            .collect();
-        let works = |peer: &PeerId| self.paths.direct(peer).is_some();
-        let neighbours: Vec<PeerId> = self
-            .links
-            .neighbours()
-            .map(|(p, _)| *p)
-            .filter(|p| works(p))
-            .collect();
-        let flood = self
-            .routes
-            .reachable()
-            .map(|origin| {
-                let children = self
-                    .routes
-                    .flood(&origin)
-                    .iter()
-                    .copied()
-                    .filter(|child| works(child));
-                (origin, children.collect::<Vec<_>>())
-            })
-            .collect();
-        Snapshot {
-            me: self.me,
-            epoch: self.config.epoch,
-            built: now,
-            mtu: self.config.mtu,
-            settle_until: self.settle_until,
-            peers,
-            by_index,
-            neighbours,
-            flood,
-        }
-    }
-
-    /// How datagrams for `peer` leave this router.
-    pub(super) fn path_to(&self, peer: &PeerId) -> Path {
-        if let Some(direct) = self.paths.direct(peer) {
-            return Path::Direct(direct.address);
-        }
-        match self.routes.next_hop(peer) {
-            Some((next, _)) if next != *peer && self.paths.direct(&next).is_some() => {
-                Path::Via(next)
-            }
-            _ => Path::None,
-        }
-    }
-
-    /// The longest datagram that passes on the first hop to `peer`; what every path should pass while there is none.
-    fn datagram_to(&self, peer: &PeerId) -> u16 {
-        let (hop, _) = self.first_hop(peer);
-        self.sizes.datagram(&hop).unwrap_or(BASE_DATAGRAM)
-    }
-
-    /// The longest packet that the first hop to `peer` takes in one datagram, at most the MTU of the mesh.
-    pub(super) fn mtu_to(&self, peer: &PeerId) -> u16 {
-        let (hop, overhead) = self.first_hop(peer);
-        let settled = self.sizes.settled(&hop);
-        let mtu = settled.map_or(u16::MAX, |d| inner_mtu(d.saturating_sub(overhead)));
-        mtu.min(self.config.mtu)
-    }
-
-    /// Where datagrams for `peer` leave to, and the bytes around them on the way there.
-    fn first_hop(&self, peer: &PeerId) -> (PeerId, u16) {
-        match self.path_to(peer) {
-            Path::Via(next) => (next, RELAYED),
-            Path::Direct(_) | Path::None => (*peer, 0),
-        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::bodies::Neighbour;
 use super::lsdb::Lsdb;
+use super::record::SignedRecord;
 use crate::ids::{PeerId, PeerPrefix};
 
 /// Farther than anything: not connected.
@@ -29,19 +30,18 @@ impl Graph {
     /// The links of `lsdb` that both ends call established.
     pub(super) fn of(lsdb: &Lsdb) -> Self {
         let peers: Vec<PeerId> = lsdb.origins().collect();
-        let claims: Vec<Vec<Claim>> = lsdb
-            .origins()
-            .map(|peer| claims(lsdb.links(&peer), &peers))
-            .collect();
+        let claims = Claims::of(lsdb, &peers);
+        let most = claims.all.len();
         let mut graph = Self {
-            starts: vec![0],
+            starts: Vec::with_capacity(peers.len() + 1),
+            edges: Vec::with_capacity(most),
+            costs: Vec::with_capacity(most),
             peers,
-            edges: Vec::new(),
-            costs: Vec::new(),
         };
-        for (i, claimed) in claims.iter().enumerate() {
-            for (j, cost) in claimed.iter().filter(|(j, _)| *j != i) {
-                let theirs = &claims[*j];
+        graph.starts.push(0);
+        for i in 0..graph.peers.len() {
+            for (j, cost) in claims.by(i).iter().filter(|(j, _)| *j != i) {
+                let theirs = claims.by(*j);
                 if let Ok(at) = theirs.binary_search_by_key(&i, |(k, _)| *k) {
                     graph.edges.push(*j);
                     graph.costs.push(theirs[at].1.max(*cost));
@@ -88,17 +88,39 @@ impl Graph {
     }
 }
 
-/// Whom a router calls an established neighbour, in ascending order, each once, and at what cost.
+/// Whom a router calls an established neighbour, and at what cost.
 type Claim = (usize, u16);
 
-fn claims(links: &[Neighbour], peers: &[PeerId]) -> Vec<Claim> {
-    let established = links.iter().filter(|n| n.established);
-    let mut known: Vec<Claim> = established
-        .filter_map(|n| Some((by_prefix(peers, n.peer)?, n.cost.max(1))))
-        .collect();
-    known.sort_unstable();
-    known.dedup_by_key(|(i, _)| *i);
-    known
+/// What all routers claim, in one piece: each router's claims in ascending order, each neighbour once.
+struct Claims {
+    all: Vec<Claim>,
+    starts: Vec<usize>,
+}
+
+impl Claims {
+    fn of(lsdb: &Lsdb, peers: &[PeerId]) -> Self {
+        let (mut all, mut starts) = (Vec::with_capacity(8 * peers.len()), vec![0]);
+        let mut known: Vec<Claim> = Vec::new();
+        for record in lsdb.links_of_all() {
+            let links = record.map_or(&[][..], SignedRecord::links).iter();
+            let established = links.filter(|n| n.established);
+            known.extend(established.filter_map(|n| claim(n, peers)));
+            known.sort_unstable();
+            known.dedup_by_key(|(i, _)| *i);
+            all.append(&mut known);
+            starts.push(all.len());
+        }
+        Self { all, starts }
+    }
+
+    /// The claims of router `i`.
+    fn by(&self, i: usize) -> &[Claim] {
+        &self.all[self.starts[i]..self.starts[i + 1]]
+    }
+}
+
+fn claim(neighbour: &Neighbour, peers: &[PeerId]) -> Option<Claim> {
+    Some((by_prefix(peers, neighbour.peer)?, neighbour.cost.max(1)))
 }
 
 /// The number of the router that a neighbour names; none if two begin like this, so that nobody is taken for another.

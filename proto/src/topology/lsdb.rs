@@ -85,7 +85,10 @@ impl Entry {
             return;
         }
         let topic = record.topic();
-        match self.others.binary_search_by_key(&topic, |(other, _)| *other) {
+        match self
+            .others
+            .binary_search_by_key(&topic, |(other, _)| *other)
+        {
             Ok(at) => self.others[at] = (topic, record),
             Err(at) => self.others.insert(at, (topic, record)),
         }
@@ -185,6 +188,11 @@ impl Lsdb {
     pub fn links(&self, peer: &PeerId) -> &[Neighbour] {
         let record = self.get(RecordKey::new(*peer, Topic::LINKS));
         record.map_or(&[], SignedRecord::links)
+    }
+
+    /// Of each router, in ascending order, the record of its links, if there is one.
+    pub(super) fn links_of_all(&self) -> impl Iterator<Item = Option<&SignedRecord>> {
+        self.entries.values().map(|entry| entry.get(Topic::LINKS))
     }
 
     /// The containers of a router.

@@ -82,6 +82,22 @@ impl Routes {
         }
     }
 
+    /// All routers within reach, ascending, ourselves included, each with our children in its tree.
+    pub fn trees(&self) -> impl Iterator<Item = (PeerId, &[PeerId])> {
+        let spans = self.starts.iter().zip(self.starts.iter().skip(1));
+        let children = spans.map(|(from, to)| &self.children[*from..*to]);
+        let all = self.peers.iter().zip(&self.reached).zip(children);
+        all.filter(|((_, reached), _)| **reached)
+            .map(|((peer, _), children)| (*peer, children))
+    }
+
+    /// All routers within reach, ascending, ourselves included, each with the neighbour on the way there.
+    pub fn hops(&self) -> impl Iterator<Item = (PeerId, Option<PeerId>)> + '_ {
+        let all = self.peers.iter().zip(&self.reached).zip(&self.next);
+        all.filter(|((_, reached), _)| **reached)
+            .map(|((peer, _), hop)| (*peer, hop.map(|hop| hop.first)))
+    }
+
     /// The routers with which we have a link that both ends call established, ascending.
     pub fn neighbours(&self) -> &[PeerId] {
         &self.neighbours

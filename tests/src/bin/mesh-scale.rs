@@ -1,6 +1,6 @@
 //! `mesh-scale`: a large mesh of shipping routers in the simulator, measured beside its goals.
 //!
-//!     mesh-scale --routers 1000 --seed 1 [--scenario table|all|NAME] [--json] [--verbose]
+//!     mesh-scale --routers 1000 --seed 1 [--scenario table|all|NAME] [--only MEASURE,…] [--json] [--verbose]
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -8,14 +8,15 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result, bail};
 use mesh_tests::scale::{Outcome, Played, Scenario, Table, measure_all, play};
 
-const USAGE: &str =
-    "usage: mesh-scale [--routers N] [--seed N] [--scenario NAME] [--json] [--verbose]";
+const USAGE: &str = "usage: mesh-scale [--routers N] [--seed N] [--scenario NAME] [--only MEASURE,…] [--json] [--verbose]";
 
 struct Arguments {
     routers: usize,
     seed: u64,
     /// None for the table.
     scenarios: Vec<Scenario>,
+    /// Of the table; all, if empty.
+    only: Vec<String>,
     json: bool,
     verbose: bool,
 }
@@ -36,6 +37,7 @@ fn parse() -> Result<Arguments> {
         routers: 100,
         seed: 1,
         scenarios: Vec::new(),
+        only: Vec::new(),
         json: false,
         verbose: false,
     };
@@ -46,6 +48,7 @@ fn parse() -> Result<Arguments> {
             "--routers" => out.routers = value()?.parse()?,
             "--seed" => out.seed = value()?.parse()?,
             "--scenario" => out.scenarios = scenarios(&value()?)?,
+            "--only" => out.only = value()?.split(',').map(str::to_owned).collect(),
             "--json" => out.json = true,
             "--verbose" => out.verbose = true,
             _ => bail!(USAGE),
@@ -74,7 +77,12 @@ fn run(arguments: &Arguments) -> Result<bool> {
         let passed = begun.elapsed().as_secs_f64();
         let _ = writeln!(std::io::stderr(), "[{passed:6.1} s] {line}");
     };
-    let outcome = measure_all(arguments.routers, arguments.seed, &mut progress);
+    let outcome = measure_all(
+        arguments.routers,
+        arguments.seed,
+        &arguments.only,
+        &mut progress,
+    );
     if arguments.json {
         say(&serde_json::to_string_pretty(&outcome)?);
     } else {

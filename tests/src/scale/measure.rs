@@ -46,8 +46,9 @@ pub(crate) struct Measured {
     pub(crate) world: World,
 }
 
-/// Measures a mesh of `plan.hosts` routers; `say` is told how far it is.
-pub(crate) fn table(plan: Plan, say: &mut dyn FnMut(&str)) -> Measured {
+/// Measures a mesh of `plan.hosts` routers; only the measures whose names begin with one of `only`, unless that is empty.
+/// `say` is told how far it is.
+pub(crate) fn table(plan: Plan, only: &[String], say: &mut dyn FnMut(&str)) -> Measured {
     let before = resident();
     let mut measured = Measured {
         figures: Vec::new(),
@@ -57,7 +58,11 @@ pub(crate) fn table(plan: Plan, say: &mut dyn FnMut(&str)) -> Measured {
     let everybody: Vec<HostId> = (0..plan.hosts).collect();
     measured.world.start_all(&everybody, TOGETHER);
     let begun = measured.world.until_agreed(&everybody, PATIENCE);
-    say(&format!("started; agreed after {}", seconds(begun)));
+    let sent = measured.world.sent().total() as f64 / count(plan.hosts) / 1e6;
+    let begun = seconds(begun);
+    say(&format!(
+        "started; agreed after {begun}, {sent:.2} MB sent per router"
+    ));
     measured.world.run(REST);
     let steps: [Step; 8] = [
         ("idle", idle),
@@ -69,7 +74,11 @@ pub(crate) fn table(plan: Plan, say: &mut dyn FnMut(&str)) -> Measured {
         ("crash of 10 %", crash),
         ("partition", partition),
     ];
+    let is_wanted = |name: &str| only.is_empty() || only.iter().any(|o| name.starts_with(o));
     for (number, (name, step)) in steps.into_iter().enumerate() {
+        if !is_wanted(name) {
+            continue;
+        }
         let known = measured.figures.len();
         step(&mut measured);
         if number == 0 {

@@ -32,9 +32,15 @@ impl Outcome {
     }
 }
 
-/// Measures what the table asks for; `say` is told how far it is.
-pub fn measure_all(routers: usize, seed: u64, say: &mut dyn FnMut(&str)) -> Outcome {
-    let measured = measure::table(Plan::new(routers, seed), say);
+/// Measures what the table asks for, or of it only the measures whose names begin with one of `only`; `say` is told how
+/// far it is.
+pub fn measure_all(
+    routers: usize,
+    seed: u64,
+    only: &[String],
+    say: &mut dyn FnMut(&str),
+) -> Outcome {
+    let measured = measure::table(Plan::new(routers, seed), only, say);
     let each = |bytes: &Bytes, by: f64| {
         let kinds = bytes
             .iter()
