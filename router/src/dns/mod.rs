@@ -177,6 +177,12 @@ impl Dns {
         Ok(())
     }
 
+    /// Whether it answers within a namespace, or is about to.
+    pub fn is_inside(&self, netns: NetnsId) -> bool {
+        let listening = self.shared.listening();
+        listening.contains_key(&Spot::Inside(netns))
+    }
+
     /// Closes the sockets within a namespace, and ends what is under way there.
     pub fn leave(&self, netns: NetnsId) {
         if let Some(old) = self.shared.listening().remove(&Spot::Inside(netns)) {

@@ -104,30 +104,24 @@ impl Inside {
         let mut serving = lock(&self.serving);
         let wanted = self.wanted.borrow().clone();
         let mut told = Told::default();
+        // The server may have had to give one up; then it is begun anew.
+        serving.retain(|id| self.dns.is_inside(*id));
         let found = find(&wanted, &mut told);
-        let plan = plan(&serving, &found, MAX_DNS_NAMESPACES);
-        for netns in plan.end {
-            self.dns.leave(netns);
-            serving.remove(&netns);
+        for gone in leave(&mut serving, &found) {
+            self.dns.leave(gone);
         }
-        for id in plan.begin {
-            let Some(container) = found.get(&id) else {
-                continue;
-            };
+        let left_out = join(&mut serving, &found, MAX_DNS_NAMESPACES, |id, container| {
             match self.enter(id, &container.place) {
-                Ok(true) => {
-                    serving.insert(id);
-                }
-                Ok(false) => {}
+                Ok(entered) => return entered,
                 Err(error) if error.is_in_use() => told.taken.push(taken(&container.name)),
                 Err(error) => told.errors.push(unanswered(&container.name, &error)),
             }
-        }
-        if plan.left_out > 0 {
+            false
+        });
+        if left_out > 0 {
             told.errors.push(format!(
-                "names are not answered within {} more containers: {MAX_DNS_NAMESPACES} are as many as can be; \
-                 run those that ask for no names --without-dns",
-                plan.left_out
+                "names are not answered within {left_out} more containers: {MAX_DNS_NAMESPACES} are as many as can be; \
+                 run those that ask for no names --without-dns"
             ));
         }
         let served = found.iter().filter(|(id, _)| serving.contains(id));
@@ -221,32 +215,34 @@ fn is_gone(error: &SysError) -> bool {
     error.is_not_found() || error.raw().is_none()
 }
 
-/// What is to be done so that the server is where it should be.
-#[derive(Debug, PartialEq, Eq)]
-struct Plan<K> {
-    end: Vec<K>,
-    begin: Vec<K>,
-    /// For how many there is no room.
-    left_out: usize,
+/// Takes out those that are not there any more, and returns them.
+fn leave<K: Ord + Copy, V>(serving: &mut BTreeSet<K>, found: &BTreeMap<K, V>) -> Vec<K> {
+    let gone = |id: &&K| !found.contains_key(id);
+    let gone: Vec<K> = serving.iter().filter(gone).copied().collect();
+    serving.retain(|id| !gone.contains(id));
+    gone
 }
 
-/// Those that are served stay so, however many there are to begin with.
-fn plan<K: Ord + Copy, V>(serving: &BTreeSet<K>, found: &BTreeMap<K, V>, most: usize) -> Plan<K> {
-    let gone = |id: &&K| !found.contains_key(id);
-    let end: Vec<K> = serving.iter().filter(gone).copied().collect();
-    let mut begin: Vec<K> = found
-        .keys()
-        .filter(|id| !serving.contains(id))
-        .copied()
-        .collect();
-    let room = most.saturating_sub(serving.len() - end.len());
-    let left_out = begin.len().saturating_sub(room);
-    begin.truncate(room);
-    Plan {
-        end,
-        begin,
-        left_out,
+/// Puts in those that can be entered, as far as there is room; for how many there is none. Nobody gives way, and who cannot
+/// be entered takes no room.
+fn join<K: Ord + Copy, V>(
+    serving: &mut BTreeSet<K>,
+    found: &BTreeMap<K, V>,
+    most: usize,
+    mut enter: impl FnMut(K, &V) -> bool,
+) -> usize {
+    let mut left_out = 0;
+    for (id, container) in found {
+        if serving.contains(id) {
+            continue;
+        }
+        if serving.len() >= most {
+            left_out += 1;
+        } else if enter(*id, container) {
+            serving.insert(*id);
+        }
     }
+    left_out
 }
 
 fn taken(name: &str) -> String {
@@ -268,27 +264,30 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 mod tests {
     use super::*;
 
-    fn planned(serving: &[u8], found: &[u8], most: usize) -> (Vec<u8>, Vec<u8>, usize) {
-        let serving = serving.iter().copied().collect();
+    /// Who is left, who is served then, and for how many there is no room; 9 cannot be entered.
+    fn looked(serving: &[u8], found: &[u8], most: usize) -> (Vec<u8>, Vec<u8>, usize) {
+        let mut serving = serving.iter().copied().collect();
         let found = found.iter().map(|id| (*id, ())).collect();
-        let plan = plan(&serving, &found, most);
-        (plan.end, plan.begin, plan.left_out)
+        let gone = leave(&mut serving, &found);
+        let left_out = join(&mut serving, &found, most, |id, ()| id != 9);
+        (gone, serving.into_iter().collect(), left_out)
     }
 
     #[test]
     fn who_comes_is_served_and_who_goes_is_not() {
-        assert_eq!(planned(&[], &[], 4), (vec![], vec![], 0));
-        assert_eq!(planned(&[1, 2], &[2, 3], 4), (vec![1], vec![3], 0));
-        assert_eq!(planned(&[1, 2], &[], 4), (vec![1, 2], vec![], 0));
+        assert_eq!(looked(&[], &[], 4), (vec![], vec![], 0));
+        assert_eq!(looked(&[1, 2], &[2, 3], 4), (vec![1], vec![2, 3], 0));
+        assert_eq!(looked(&[1, 2], &[], 4), (vec![1, 2], vec![], 0));
     }
 
     #[test]
     fn no_more_than_the_bound_and_none_gives_way() {
-        assert_eq!(planned(&[], &[1, 2, 3], 2), (vec![], vec![1, 2], 1));
-        assert_eq!(planned(&[2, 3], &[1, 2, 3], 2), (vec![], vec![], 1));
+        assert_eq!(looked(&[], &[1, 2, 3], 2), (vec![], vec![1, 2], 1));
+        assert_eq!(looked(&[2, 3], &[1, 2, 3], 2), (vec![], vec![2, 3], 1));
         // Room that is given up is used in the same look.
-        assert_eq!(planned(&[2, 3], &[1, 3, 4], 2), (vec![2], vec![1], 1));
-        assert_eq!(planned(&[1, 2, 3], &[1, 2, 3, 4], 2), (vec![], vec![], 1));
+        assert_eq!(looked(&[2, 3], &[1, 3, 4], 2), (vec![2], vec![1, 3], 1));
+        // Who cannot be entered keeps nobody out.
+        assert_eq!(looked(&[], &[9, 10, 11], 2), (vec![], vec![10, 11], 0));
     }
 
     #[test]
