@@ -12,7 +12,7 @@ use ipnet::IpNet;
 use mesh_proto::api::Runtime;
 use mesh_proto::ids::PeerName;
 
-pub(crate) use dns::{DnsChangeArgs, DnsLookupArgs};
+pub(crate) use dns::{DnsArgsArgs, DnsChangeArgs, DnsLookupArgs};
 pub(crate) use host::{BridgeArgs, ExposeArgs, HideArgs};
 pub(crate) use views::{PsArgs, ReportArgs, StatusArgs, TopologyArgs};
 
@@ -106,9 +106,9 @@ pub(crate) enum Verb {
     /// Print the addresses of a name, or the names of an address
     #[command(after_help = dns::LOOKUP_HELP)]
     DnsLookup(DnsLookupArgs),
-    /// Print the flags of `docker run` by which a container asks this router for names
+    /// Print the flags of `docker run` or `podman run` by which a container asks this router for names
     #[command(after_help = dns::ARGS_HELP)]
-    DnsArgs,
+    DnsArgs(DnsArgsArgs),
     /// Show how the router is doing; targets, connections, peers, dns or ipam for detail
     #[command(
         after_help = "Exit status: 0 when the router is ready, 1 otherwise.\n\n\
@@ -165,6 +165,10 @@ The container always runs in the background.
 With docker the mesh comes beside docker's own network: the container reaches the Internet, and -p works. --network X
 takes another network of docker instead of the default one, --network none leaves the mesh only.
 With podman the container is on the mesh only; -p and the Internet want `podman run` and then `mesh attach`.
+
+Containers ask the router for names: with podman and --runtime process at 127.0.0.12, within their own network. Not with
+--without-dns, which is also for a container that serves DNS on port 53 of all its addresses. A process has an
+/etc/resolv.conf of its own for that, in a mount namespace of its own; with docker and podman, --dns of yours counts.
 
 Without an address the container gets the lowest free one of the default subnet (net:default), and keeps it until it is
 removed. net:10.32.5.0/24 gives one of that subnet; several addresses, of each kind, make several interfaces.
@@ -327,7 +331,7 @@ pub(crate) struct RunArgs {
     /// Seconds that the allocation of an address may take (default: 30)
     #[arg(long, value_name = "SECONDS")]
     pub(crate) timeout: Option<f64>,
-    /// Do not tell the container to ask the router for names
+    /// Do not tell the container to ask the router for names, and leave its port 53 alone
     #[arg(long)]
     pub(crate) without_dns: bool,
     /// Addresses, then what the engine is to run
@@ -379,6 +383,9 @@ pub(crate) struct ContainerArgs {
     /// Seconds that the allocation of an address may take (default: 30)
     #[arg(long, value_name = "SECONDS")]
     pub(crate) timeout: Option<f64>,
+    /// Do not answer DNS queries within the container (podman), which then has its port 53 for itself
+    #[arg(long)]
+    pub(crate) without_dns: bool,
     /// Addresses, then the container
     #[arg(required = true, value_name = "ADDRESS... CONTAINER")]
     pub(crate) rest: Vec<String>,

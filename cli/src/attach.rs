@@ -120,6 +120,7 @@ fn request_attach(
         runtime,
         multicast_route: !args.no_multicast_route,
         caller_pid: std::process::id(),
+        without_dns: args.without_dns,
         timeout: args.timeout,
     };
     Ok(ipam::post_waiting(

@@ -7,8 +7,9 @@ use anyhow::bail;
 use mesh_proto::api::{Addresses, DnsChange, DnsClient, DnsQuestion, DnsReport, Done};
 
 use crate::Outcome;
-use crate::args::{DnsChangeArgs, DnsLookupArgs};
+use crate::args::{DnsArgsArgs, DnsChangeArgs, DnsLookupArgs, RuntimeArg};
 use crate::client::Client;
+use crate::engine_args::EngineArgs;
 use crate::output;
 
 /// Adds a name.
@@ -40,27 +41,51 @@ pub(crate) fn lookup(client: &Client, args: &DnsLookupArgs) -> Outcome {
 }
 
 /// Prints the flags by which a container asks the router.
-pub(crate) fn args(client: &Client) -> Outcome {
+pub(crate) fn args(client: &Client, args: &DnsArgsArgs) -> Outcome {
     let dns: DnsClient = client.get("/dns/client")?;
-    if dns.servers.is_empty() && !dns.search.is_empty() {
-        bail!(
+    let flags = match args.runtime {
+        RuntimeArg::Process => bail!(
+            "a process is given no flags: `mesh run --runtime process` gives it an /etc/resolv.conf"
+        ),
+        RuntimeArg::Podman => flags_inside(&dns),
+        RuntimeArg::Docker if dns.servers.is_empty() && !dns.search.is_empty() => bail!(
             "the router answers on no address that a container could ask; `mesh status dns` says why"
-        );
-    }
-    let flags = flags(&dns);
+        ),
+        RuntimeArg::Docker => flags(&dns),
+    };
     if !flags.is_empty() {
         output::print_line(&flags.join(" "))?;
     }
     Ok(0)
 }
 
-/// The flags of `docker run` that make a container ask these servers.
+/// The flags of `docker run` that make a container ask the host.
 pub(crate) fn flags(dns: &DnsClient) -> Vec<String> {
-    if dns.servers.is_empty() {
+    flags_for(&dns.servers, &dns.search)
+}
+
+/// The flags of `podman run` that make a container ask within its own network.
+pub(crate) fn flags_inside(dns: &DnsClient) -> Vec<String> {
+    flags_for(dns.inside.as_slice(), &dns.search)
+}
+
+fn flags_for(servers: &[IpAddr], search: &str) -> Vec<String> {
+    if servers.is_empty() {
         return Vec::new();
     }
-    let mut flags: Vec<String> = dns.servers.iter().map(|ip| format!("--dns={ip}")).collect();
-    flags.push(format!("--dns-search={}", dns.search));
+    let mut flags: Vec<String> = servers.iter().map(|ip| format!("--dns={ip}")).collect();
+    flags.push(format!("--dns-search={search}"));
+    flags
+}
+
+/// Of these flags, those about which the user said nothing.
+pub(crate) fn unless_said(mut flags: Vec<String>, args: &EngineArgs) -> Vec<String> {
+    if args.has(&["dns"]) {
+        return Vec::new();
+    }
+    if args.has(&["dns-search"]) {
+        flags.retain(|flag| !flag.starts_with("--dns-search="));
+    }
     flags
 }
 
@@ -75,6 +100,12 @@ pub(crate) fn status(client: &Client, json: bool) -> Outcome {
     let mut remarks = report.problems.clone();
     if !report.enabled {
         remarks.push("this router answers no names (it runs with --no-dns)".to_owned());
+    }
+    if report.inside > 0 {
+        let containers = plural(report.inside);
+        remarks.push(format!(
+            "queries are answered within {containers} of podman or --runtime process, too"
+        ));
     }
     if report.hidden > 0 {
         let hidden = report.hidden;
@@ -92,6 +123,13 @@ pub(crate) fn status(client: &Client, json: bool) -> Outcome {
         output::complain(&remark);
     }
     Ok(0)
+}
+
+fn plural(containers: usize) -> String {
+    match containers {
+        1 => "1 container".to_owned(),
+        n => format!("{n} containers"),
+    }
 }
 
 fn table(report: &DnsReport) -> String {
@@ -177,5 +215,9 @@ mod tests {
         dns.servers = vec!["172.17.0.1".parse().unwrap()];
         dns.search = "mesh.local".into();
         assert_eq!(flags(&dns), ["--dns=172.17.0.1", "--dns-search=mesh.local"]);
+        assert!(flags_inside(&dns).is_empty());
+        dns.inside = Some("127.0.0.12".parse().unwrap());
+        let inside = ["--dns=127.0.0.12", "--dns-search=mesh.local"];
+        assert_eq!(flags_inside(&dns), inside);
     }
 }

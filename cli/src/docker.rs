@@ -68,14 +68,10 @@ pub(crate) fn run(preparation: Preparation<'_>, args: &EngineArgs, with_dns: boo
 /// What makes the container ask the router for names, as far as the user said nothing of it. On the mesh alone it could
 /// not reach the router.
 fn dns_flags(dns: &DnsClient, args: &EngineArgs) -> Vec<String> {
-    if args.wants_no_network() || args.has(&["dns"]) {
+    if args.wants_no_network() {
         return Vec::new();
     }
-    let mut flags = dns::flags(dns);
-    if args.has(&["dns-search"]) {
-        flags.retain(|flag| !flag.starts_with("--dns-search="));
-    }
-    flags
+    dns::unless_said(dns::flags(dns), args)
 }
 
 /// The step that failed and its status, if one did; docker has told the reason.

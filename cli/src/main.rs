@@ -25,6 +25,7 @@ mod ps;
 mod render;
 mod report;
 mod reset;
+mod resolv;
 mod router;
 mod run;
 mod status;
@@ -71,7 +72,7 @@ fn dispatch(cli: Cli) -> Outcome {
         Verb::DnsAdd(args) => dns::add(&client()?, &args),
         Verb::DnsRemove(args) => dns::remove(&client()?, &args),
         Verb::DnsLookup(args) => dns::lookup(&client()?, &args),
-        Verb::DnsArgs => dns::args(&client()?),
+        Verb::DnsArgs(args) => dns::args(&client()?, &args),
         Verb::Expose(args) => expose::expose(&client()?, &args),
         Verb::Hide(args) => expose::hide(&client()?, &args),
         Verb::AttachBridge(args) => expose::attach_bridge(&client()?, &args),

@@ -9,7 +9,7 @@ use crate::Outcome;
 use crate::engine::Engine;
 use crate::engine_args::EngineArgs;
 use crate::run::Preparation;
-use crate::{output, ps};
+use crate::{dns, output, ps};
 
 const PODMAN: Engine = Engine::Podman;
 
@@ -26,13 +26,15 @@ pub(crate) fn check(args: &EngineArgs) -> anyhow::Result<()> {
 
 /// Starts the container, has the router adopt it, and prints its id.
 pub(crate) fn run(preparation: Preparation<'_>, args: &EngineArgs) -> Outcome {
-    let Some(netns) = &preparation.prepared().netns else {
+    let prepared = preparation.prepared();
+    let Some(netns) = &prepared.netns else {
         bail!("the router prepared no namespace; are mesh and mesh-router of the same version?");
     };
     let cidfile = IdFile::new()?;
     let mut words = vec!["run".to_owned(), "-d".to_owned()];
     words.push(format!("--network=ns:{netns}"));
     words.push(format!("--cidfile={}", cidfile.path.display()));
+    words.extend(dns::unless_said(dns::flags_inside(&prepared.dns), args));
     words.extend(args.for_run());
     let finished = PODMAN.run(&words)?;
     if finished.status != 0 {

@@ -15,6 +15,7 @@ use nix::unistd::Pid;
 use crate::Outcome;
 use crate::engine::status_of;
 use crate::output;
+use crate::resolv::ResolvConf;
 use crate::run::Preparation;
 
 /// `[-d] [--name NAME] [--] command [argument…]`.
@@ -83,7 +84,8 @@ pub(crate) fn run(preparation: Preparation<'_>, command: &CommandLine) -> Outcom
     // Blocked before the command exists, so that no signal and no early end is missed.
     let signals = watched_signals();
     signals.thread_block().context("cannot block signals")?;
-    let mut child = spawn_in(&netns, command)?;
+    let resolv = ResolvConf::of(&preparation);
+    let mut child = spawn_in(&netns, resolv.as_ref(), command)?;
     if let Err(error) = adopt(&preparation, &child, command) {
         // One that has ended already needs no watching: it ran in its place, and the namespace goes with the preparation.
         return match child.try_wait()? {
@@ -114,14 +116,23 @@ fn watched_signals() -> SigSet {
     .collect()
 }
 
-/// A child inherits the namespace of the thread that makes it; the thread ends with that.
-fn spawn_in(netns: &str, command: &CommandLine) -> anyhow::Result<Child> {
+/// A child inherits the namespaces of the thread that makes it; the thread ends with that.
+fn spawn_in(
+    netns: &str,
+    resolv: Option<&ResolvConf>,
+    command: &CommandLine,
+) -> anyhow::Result<Child> {
     let namespace = File::open(netns).with_context(|| format!("cannot open {netns}"))?;
     thread::scope(|scope| {
         let spawned = scope.spawn(|| {
             setns(&namespace, CloneFlags::CLONE_NEWNET).map_err(|e| {
                 anyhow!("cannot enter the network namespace {netns}: {e}; run as root")
             })?;
+            if let Some(Err(error)) = resolv.map(ResolvConf::put) {
+                output::complain(&format!(
+                    "the command asks for names whom this host asks, not the router: {error:#}"
+                ));
+            }
             spawn(command)
         });
         spawned

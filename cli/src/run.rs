@@ -66,6 +66,7 @@ impl<'a> Preparation<'a> {
             multicast_route: !args.no_multicast_route,
             caller_pid: std::process::id(),
             name: name.to_owned(),
+            without_dns: args.without_dns,
             timeout: args.timeout,
         };
         Ok(Self {

@@ -101,6 +101,9 @@ pub struct PrepareRequest {
     /// Name of the container, if it was given one.
     #[serde(default)]
     pub name: String,
+    /// Whether no queries are answered within its namespace.
+    #[serde(default)]
+    pub without_dns: bool,
     /// Seconds that the allocation of addresses may take; the router's default when absent.
     #[serde(default)]
     pub timeout: Option<f64>,
@@ -166,6 +169,9 @@ pub struct AttachRequest {
     /// The process of the caller.
     #[serde(default)]
     pub caller_pid: u32,
+    /// Whether no queries are answered within its namespace.
+    #[serde(default)]
+    pub without_dns: bool,
     /// Seconds that the allocation of addresses may take; the router's default when absent.
     #[serde(default)]
     pub timeout: Option<f64>,

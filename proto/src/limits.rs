@@ -423,6 +423,9 @@ pub const MAX_DNS_TOLD: usize = 256;
 pub const MAX_DNS_CONNECTIONS: usize = 64;
 /// Such connections of one client.
 pub const MAX_DNS_CONNECTIONS_PER_SOURCE: usize = 16;
+/// Network namespaces of containers in which the DNS server listens, each with two sockets; containers beyond that are not
+/// told to ask there, and `status dns` says how many there are.
+pub const MAX_DNS_NAMESPACES: usize = 256;
 /// Time without a query after which such a connection is closed, and time to take an answer.
 pub const DNS_IDLE: Duration = Duration::from_secs(5);
 /// Slices the range of addresses is cut into, at most.

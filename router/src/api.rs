@@ -205,7 +205,10 @@ async fn forget(State(api): State<Api>, Json(request): Json<ForgetRequest>) -> A
 
 async fn prepare(State(api): State<Api>, Json(request): Json<PrepareRequest>) -> Answer<Prepared> {
     let mut prepared = api.attachments.prepare(&request).await?;
-    prepared.dns = api.naming.client();
+    prepared.dns = match prepared.netns {
+        Some(_) => api.naming.client_of(&prepared.id).await,
+        None => api.naming.client(),
+    };
     Ok(Json(prepared))
 }
 
@@ -220,11 +223,9 @@ async fn adopt(State(api): State<Api>, Json(request): Json<AdoptRequest>) -> Ans
 }
 
 async fn attach(State(api): State<Api>, Json(request): Json<AttachRequest>) -> Answer<Addresses> {
-    api.attachments
-        .attach(&request)
-        .await
-        .map(Json)
-        .map_err(Failure::from)
+    let attached = api.attachments.attach(&request).await?;
+    api.naming.look_inside().await;
+    Ok(Json(attached))
 }
 
 async fn detach(State(api): State<Api>, Json(request): Json<DetachRequest>) -> Answer<Addresses> {

@@ -48,6 +48,15 @@ impl Container {
         self.host.exec(&[&self.prefix(), command].concat())
     }
 
+    /// Runs a program of the host in the container's network, with the files that the container sees.
+    ///
+    /// # Errors
+    /// If it cannot be started; not if it fails.
+    pub fn exec_inside(&self, command: &[&str]) -> Result<Outcome> {
+        let prefix = [&self.prefix()[..], &["-m"]].concat();
+        self.host.exec(&[&prefix, command].concat())
+    }
+
     /// Starts a program of the host in the container's network.
     ///
     /// # Errors

@@ -2,6 +2,8 @@
 
 use clap::{ArgAction, Args};
 
+use super::RuntimeArg;
+
 /// `mesh dns-add`, `dns-remove`. `-h` is a name here, as it is with Docker.
 #[derive(Debug, Args)]
 #[command(disable_help_flag = true)]
@@ -25,6 +27,14 @@ pub(crate) struct DnsLookupArgs {
     pub(crate) json: bool,
     /// Name with or without the domain, or an address
     pub(crate) name: String,
+}
+
+/// `mesh dns-args`.
+#[derive(Debug, Args)]
+pub(crate) struct DnsArgsArgs {
+    /// What runs the container
+    #[arg(long, value_enum, default_value = "docker")]
+    pub(crate) runtime: RuntimeArg,
 }
 
 pub(super) const ADD_HELP: &str = "\
@@ -53,7 +63,9 @@ Example:
   mesh dns-lookup 10.2.1.1";
 
 pub(super) const ARGS_HELP: &str = "\
-`mesh run` gives them by itself. Prints nothing if the router runs with --no-dns.
+`mesh run` gives them by itself. Prints nothing if the router runs with --no-dns. With docker it is the address of its
+bridge; with podman one within the container's own network, where queries are answered once it is attached.
 
 Example:
+  podman run $(mesh dns-args --runtime podman) --name db -d postgres && mesh attach 10.2.1.2/24 db
   docker run $(mesh dns-args) --name web -d nginx && mesh attach 10.2.1.1/24 web";

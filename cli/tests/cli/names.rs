@@ -3,7 +3,9 @@
 use crate::support::{CONTAINER, Lab};
 
 const CLIENT: &str = r#"{"Servers": ["172.17.0.1"], "Search": "mesh.local"}"#;
-const REPORT: &str = r#"{"Enabled": true, "Domain": "mesh.local", "TTL": 1, "Listen": ["172.17.0.1:53"], "Upstreams": [],
+const INSIDE: &str =
+    r#"{"Servers": ["172.17.0.1"], "Inside": "127.0.0.12", "Search": "mesh.local"}"#;
+const REPORT: &str = r#"{"Enabled": true, "Domain": "mesh.local", "TTL": 1, "Listen": ["172.17.0.1:53"], "Inside": 2, "Upstreams": [],
     "Problems": ["DNS is hindered"], "Hidden": 2, "LeftOut": 0, "Counters": {"answered": 3}, "Entries": [
     {"Name": "shop", "Address": "10.2.1.1", "Container": "001122334455", "Peer": "7a:00:00:00:00:01(host1)"},
     {"Name": "web", "Address": "fd00::1", "Container": "", "Peer": "7a:00:00:00:00:02(host2)"}]}"#;
@@ -51,6 +53,8 @@ fn the_table_is_on_standard_output_and_remarks_are_not() {
         said.err.contains("hindered") && said.err.contains("2 names"),
         "{said:?}"
     );
+    let inside = "answered within 2 containers";
+    assert!(said.err.contains(inside), "{said:?}");
     assert!(
         lab.mesh("status dns --json")
             .out
@@ -72,6 +76,51 @@ fn flags_for_docker() {
         r#"{"Servers": [], "Search": "mesh.local"}"#,
     );
     lab.mesh("dns-args").failed(1, "mesh status dns");
+}
+
+#[test]
+fn flags_for_podman_lead_into_the_container() {
+    let lab = Lab::with_router();
+    lab.answer("/dns/client", 200, INSIDE);
+    let flags = "--dns=127.0.0.12 --dns-search=mesh.local\n";
+    assert_eq!(lab.mesh("dns-args --runtime podman").ok(), flags);
+    lab.mesh("dns-args --runtime process")
+        .failed(1, "/etc/resolv.conf");
+    lab.answer("/dns/client", 200, r#"{"Servers": [], "Search": ""}"#);
+    assert_eq!(lab.mesh("dns-args --runtime podman").ok(), "");
+}
+
+#[test]
+fn podman_is_told_of_the_server_within_unless_somebody_says_otherwise() {
+    let told = "--dns=127.0.0.12 --dns-search=mesh.local";
+    for (line, end) in [
+        ("u", format!("{told} u")),
+        (
+            "--dns-search x u",
+            "--dns=127.0.0.12 --dns-search x u".to_owned(),
+        ),
+        ("--dns none u", "--dns none u".to_owned()),
+    ] {
+        let (ran, request) = podman_ran(&format!("run 10.2.1.1/24 {line}"), INSIDE);
+        assert!(ran.ends_with(&format!(".cid {end}")), "{ran}");
+        assert_eq!(request["WithoutDns"], false, "{line}");
+    }
+    // A router that does not answer within the container says so.
+    let (ran, request) = podman_ran("run --without-dns 10.2.1.1/24 u", CLIENT);
+    assert!(ran.ends_with(".cid u"), "{ran}");
+    assert_eq!(request["WithoutDns"], true);
+}
+
+/// What podman was told to run, and what the router was asked for.
+fn podman_ran(line: &str, dns: &str) -> (String, serde_json::Value) {
+    let lab = Lab::with_router();
+    let prepared = format!(
+        r#"{{"Id": "p1", "Netns": "/run/netns/p1", "Addresses": ["10.2.1.1"], "Dns": {dns}}}"#
+    );
+    lab.answer("/prepare", 200, &prepared);
+    lab.program("podman", &format!("echo {CONTAINER}"));
+    lab.mesh(line).ok();
+    (lab.log()[0].clone(), lab.requests("/prepare")[0].clone())
 }
 
 #[test]

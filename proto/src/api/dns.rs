@@ -18,6 +18,9 @@ pub struct DnsReport {
     pub ttl: u32,
     /// Addresses on which queries are answered.
     pub listen: Vec<String>,
+    /// Containers in whose own network namespace queries are answered, too.
+    #[serde(default)]
+    pub inside: usize,
     /// Servers that are asked for what is not of the mesh.
     pub upstreams: Vec<String>,
     /// What hinders it, one line each.
@@ -75,6 +78,10 @@ pub struct DnsQuestion {
 pub struct DnsClient {
     /// Servers, for `--dns`; empty without a server.
     pub servers: Vec<IpAddr>,
+    /// The server within the network namespace of a podman container or a process; none without a server, or when it was
+    /// not asked for.
+    #[serde(default)]
+    pub inside: Option<IpAddr>,
     /// Domain in which single labels are looked up, for `--dns-search`; empty without a server.
     pub search: String,
 }

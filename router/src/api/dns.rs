@@ -51,6 +51,7 @@ async fn report(State(api): State<Api>) -> Answer<DnsReport> {
             .dns()
             .map(|d| texts(d.listening()))
             .unwrap_or_default(),
+        inside: naming.inside(),
         upstreams: naming
             .dns()
             .map(|d| texts(d.upstreams()))

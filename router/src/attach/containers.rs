@@ -60,9 +60,8 @@ impl Attachments {
         let _turn = self.operations.lock().await;
         // Looked up again: it may have ended meanwhile.
         let subject = self.subject(request.runtime, &request.container).await?;
-        let (new, woken) = self.change(|table| {
-            self.reserve_for(table, &subject, addresses, request.multicast_route)
-        })?;
+        let (new, woken) =
+            self.change(|table| self.reserve_for(table, &subject, addresses, request))?;
         if new.is_empty() && !woken {
             return Ok(Addresses {
                 addresses: texts(addresses),
@@ -230,7 +229,7 @@ impl Attachments {
         table: &mut Table,
         subject: &Subject,
         addresses: &[IpNet],
-        multicast_route: bool,
+        request: &AttachRequest,
     ) -> Result<(Vec<IpNet>, bool), AttachError> {
         let mut woken = false;
         if let Some((_, _, process)) = &subject.container {
@@ -242,7 +241,7 @@ impl Attachments {
                 new.push(*address);
             }
         }
-        let multicast = multicast_route && !table.has_multicast(&subject.owner);
+        let multicast = request.multicast_route && !table.has_multicast(&subject.owner);
         if let Some((name, runtime, process)) = &subject.container
             && !new.is_empty()
         {
@@ -251,6 +250,7 @@ impl Attachments {
                 runtime: *runtime,
                 home: Home::Container(Some(*process)),
                 ports: Vec::new(),
+                without_dns: false,
             };
             table
                 .members
@@ -259,6 +259,7 @@ impl Attachments {
         }
         if let Some(member) = table.members.get_mut(&subject.key) {
             member.ports.extend(ports(&new, multicast));
+            member.without_dns |= request.without_dns;
         }
         Ok((new, woken))
     }

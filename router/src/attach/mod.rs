@@ -20,6 +20,7 @@ mod expose;
 pub(crate) mod fake;
 mod holds;
 mod host;
+mod inside;
 pub mod kernel;
 mod namespaces;
 mod reconcile;
@@ -51,6 +52,7 @@ use table::{Endpoint, Home, Member, Table};
 pub use endpoints::{EndpointOptions, Late};
 pub use expose::ExposedName;
 pub use host::HostKernel;
+pub use inside::{Inside, Place};
 
 /// Addresses that one command may give to a container.
 const MAX_ADDRESSES: usize = 32;
@@ -168,6 +170,7 @@ pub struct Attachments {
     /// One operation of a user at a time, and none while the reconciler acts. The driver does not take it.
     operations: tokio::sync::Mutex<()>,
     announced: watch::Sender<Vec<Announced>>,
+    inside: watch::Sender<Vec<Inside>>,
     port_generation: watch::Sender<u64>,
     /// Since when an endpoint was seen without a container.
     unjoined: Mutex<BTreeMap<String, Instant>>,
@@ -211,6 +214,7 @@ impl Attachments {
             table: Mutex::new(table),
             operations: tokio::sync::Mutex::default(),
             announced: watch::Sender::default(),
+            inside: watch::Sender::default(),
             port_generation: watch::Sender::default(),
             unjoined: Mutex::default(),
             host_part: expose::HostPart::default(),
@@ -321,6 +325,7 @@ impl Attachments {
         let mut list: Vec<Announced> = announced.collect();
         list.sort();
         self.host_part.publish(&table);
+        self.publish_inside(&table);
         drop(table);
         self.announced.send_if_modified(|old| {
             let changed = *old != list;

@@ -188,6 +188,7 @@ impl Attachments {
                 holder: Holder::Caller(caller),
             },
             ports: ports(addresses, request.multicast_route),
+            without_dns: request.without_dns,
         };
         self.change(|table| self.reserve(table, &id, &member))?;
         match self.fill_namespace(&id, &netns).await {

@@ -124,6 +124,7 @@ impl Attachments {
                     runtime: engine.runtime(),
                     home: Home::Container(Some(process)),
                     ports: Vec::new(),
+                    without_dns: false,
                 });
             member.ports.push(port);
         });

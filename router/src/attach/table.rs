@@ -47,6 +47,9 @@ pub(super) struct Member {
     pub(super) runtime: Runtime,
     pub(super) home: Home,
     pub(super) ports: Vec<Port>,
+    /// Whether no queries are answered within its namespace.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) without_dns: bool,
 }
 
 /// Whose network namespace it is.

@@ -6,6 +6,7 @@
 mod counters;
 mod forward;
 mod places;
+mod spots;
 mod tcp;
 mod told;
 mod udp;
@@ -13,7 +14,7 @@ mod upstreams;
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread::JoinHandle;
 
@@ -22,12 +23,13 @@ use mesh_proto::limits::{
     MAX_DNS_FORWARDS_PER_SOURCE, MAX_DNS_TOLD,
 };
 use mesh_proto::names::{Names, Settings, Verdict, Way, answer};
+use mesh_sys::netns::NetnsId;
 use tokio::sync::mpsc;
-use tokio::task::AbortHandle;
 
 use crate::clock::{Clock, OsEntropy};
 use counters::Counters;
 use places::Places;
+use spots::{Client, Listening, Opened, Spot, open};
 
 pub use counters::Counts;
 pub use told::{Shown, Told};
@@ -88,22 +90,9 @@ struct Shared {
     upstreams: Upstreams,
     clock: Clock,
     counters: Counters,
-    /// By the address that was asked for: where it listens in truth, and how to end that.
-    listening: Mutex<BTreeMap<SocketAddr, Listening>>,
+    listening: Mutex<BTreeMap<Spot, Listening>>,
     forwards: Arc<Places>,
     connections: Arc<Places>,
-}
-
-struct Listening {
-    address: SocketAddr,
-    tasks: Vec<AbortHandle>,
-}
-
-/// Sockets of one address on their way to the thread.
-struct Opened {
-    wanted: SocketAddr,
-    udp: std::net::UdpSocket,
-    tcp: std::net::TcpListener,
 }
 
 impl Dns {
@@ -140,34 +129,29 @@ impl Dns {
         })
     }
 
-    /// Listens on these addresses, UDP and TCP, and on no others. What was listened on before stays open meanwhile. With port 0
+    /// Listens on these addresses of the host, UDP and TCP, and on no others. What was listened on before stays open meanwhile. With port 0
     /// the system chooses one, see [`Dns::listening`].
     ///
     /// Give addresses of interfaces, not unspecified ones: answers leave from the address the system prefers.
     pub fn listen(&self, wanted: &[SocketAddr]) -> Vec<ListenError> {
         let mut listening = self.shared.listening();
-        listening.retain(|address, old| {
-            let stays = wanted.contains(address);
+        listening.retain(|spot, old| {
+            let stays = match spot {
+                Spot::Host(address) => wanted.contains(address),
+                Spot::Inside(_) => true,
+            };
             if !stays {
-                old.tasks.iter().for_each(AbortHandle::abort);
+                old.end();
             }
             stays
         });
         let mut errors = Vec::new();
         for address in wanted {
-            if listening.contains_key(address) {
+            if listening.contains_key(&Spot::Host(*address)) {
                 continue;
             }
             match open(*address) {
-                Ok((opened, truth)) => {
-                    let entry = Listening {
-                        address: truth,
-                        tasks: Vec::new(),
-                    };
-                    listening.insert(*address, entry);
-                    let sent = self.sockets.as_ref().map(|s| s.send(opened));
-                    debug_assert!(matches!(sent, Some(Ok(()))), "the thread ends last");
-                }
+                Ok((opened, truth)) => self.begin(&mut listening, opened, truth),
                 Err(source) => errors.push(ListenError {
                     address: *address,
                     source,
@@ -177,18 +161,55 @@ impl Dns {
         errors
     }
 
+    /// Answers whoever asks at these sockets, which are within a network namespace and do not block; until
+    /// [`Dns::leave`].
+    ///
+    /// # Errors
+    /// They are no sockets any more.
+    pub fn serve_inside(&self, netns: NetnsId, udp: UdpSocket, tcp: TcpListener) -> io::Result<()> {
+        let address = udp.local_addr()?;
+        let spot = Spot::Inside(netns);
+        let mut listening = self.shared.listening();
+        if let Some(old) = listening.remove(&spot) {
+            old.end();
+        }
+        self.begin(&mut listening, Opened { spot, udp, tcp }, address);
+        Ok(())
+    }
+
+    /// Whether it answers within a namespace, or is about to.
+    pub fn is_inside(&self, netns: NetnsId) -> bool {
+        let listening = self.shared.listening();
+        listening.contains_key(&Spot::Inside(netns))
+    }
+
+    /// Closes the sockets within a namespace, and ends what is under way there.
+    pub fn leave(&self, netns: NetnsId) {
+        if let Some(old) = self.shared.listening().remove(&Spot::Inside(netns)) {
+            old.end();
+        }
+    }
+
+    fn begin(
+        &self,
+        listening: &mut BTreeMap<Spot, Listening>,
+        opened: Opened,
+        address: SocketAddr,
+    ) {
+        listening.insert(opened.spot, Listening::new(address));
+        let sent = self.sockets.as_ref().map(|s| s.send(opened));
+        debug_assert!(matches!(sent, Some(Ok(()))), "the thread ends last");
+    }
+
     /// Where news of names are told.
     pub fn told(&self) -> mpsc::Sender<Told> {
         self.told.clone()
     }
 
-    /// Where queries are answered.
+    /// Where queries are answered, of the host's addresses.
     pub fn listening(&self) -> Vec<SocketAddr> {
-        self.shared
-            .listening()
-            .values()
-            .map(|l| l.address)
-            .collect()
+        let listening = self.shared.listening();
+        on_host(&listening).map(|l| l.address).collect()
     }
 
     /// Who is asked for what is not of the mesh, in order.
@@ -213,16 +234,6 @@ impl Drop for Dns {
     }
 }
 
-/// Both sockets of an address, and the address with its port.
-fn open(wanted: SocketAddr) -> io::Result<(Opened, SocketAddr)> {
-    let udp = std::net::UdpSocket::bind(wanted)?;
-    let truth = udp.local_addr()?;
-    let tcp = std::net::TcpListener::bind(truth)?;
-    udp.set_nonblocking(true)?;
-    tcp.set_nonblocking(true)?;
-    Ok((Opened { wanted, udp, tcp }, truth))
-}
-
 async fn run(
     shared: Arc<Shared>,
     mut opened: mpsc::UnboundedReceiver<Opened>,
@@ -230,23 +241,23 @@ async fn run(
 ) {
     tokio::spawn(told::learn(shared.clone(), news));
     while let Some(opened) = opened.recv().await {
-        let wanted = opened.wanted;
-        if let Err(source) = serve(&shared, opened) {
-            let address = wanted;
+        let spot = opened.spot;
+        if let Err(source) = serve(&shared, opened)
+            && let Some(Listening { address, .. }) = shared.listening().remove(&spot)
+        {
             tracing::error!("{}", ListenError { address, source });
-            shared.listening().remove(&wanted);
         }
     }
 }
 
-/// Begins to answer on an address, if that is still wanted.
+/// Begins to answer at a spot, if that is still wanted.
 fn serve(shared: &Arc<Shared>, opened: Opened) -> io::Result<()> {
     let udp = tokio::net::UdpSocket::from_std(opened.udp)?;
     let tcp = tokio::net::TcpListener::from_std(opened.tcp)?;
     let mut listening = shared.listening();
-    if let Some(entry) = listening.get_mut(&opened.wanted) {
-        let udp = tokio::spawn(udp::serve(udp, shared.clone()));
-        let tcp = tokio::spawn(tcp::serve(tcp, shared.clone()));
+    if let Some(entry) = listening.get_mut(&opened.spot) {
+        let udp = tokio::spawn(udp::serve(udp, opened.spot, shared.clone()));
+        let tcp = tokio::spawn(tcp::serve(tcp, opened.spot, shared.clone()));
         entry.tasks = vec![udp.abort_handle(), tcp.abort_handle()];
     }
     Ok(())
@@ -267,11 +278,18 @@ impl Shared {
         )
     }
 
-    fn is_client(&self, from: IpAddr) -> bool {
-        (self.clients)(from)
+    /// Who asks from this address; none if he is not served.
+    fn client(&self, spot: Spot, from: SocketAddr) -> Option<Client> {
+        match spot {
+            Spot::Inside(netns) => Some(Client::Inside(netns)),
+            Spot::Host(_) => {
+                let ip = from.ip().to_canonical();
+                (self.clients)(ip).then_some(Client::Address(ip))
+            }
+        }
     }
 
-    fn listening(&self) -> std::sync::MutexGuard<'_, BTreeMap<SocketAddr, Listening>> {
+    fn listening(&self) -> std::sync::MutexGuard<'_, BTreeMap<Spot, Listening>> {
         self.listening
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -281,7 +299,7 @@ impl Shared {
     fn upstreams(&self) -> Vec<SocketAddr> {
         let mut servers = self.upstreams.now();
         let listening = self.listening();
-        servers.retain(|server| !listening.values().any(|l| l.address == *server));
+        servers.retain(|server| !on_host(&listening).any(|l| l.address == *server));
         servers
     }
 
@@ -290,6 +308,12 @@ impl Shared {
         let at = |l: &Listening| l.address.ip() == server.ip() || l.address.ip().is_unspecified();
         let is_port = |l: &Listening| l.address.port() == server.port();
         let listening = self.listening();
-        local == server.ip() && listening.values().any(|l| at(l) && is_port(l))
+        local == server.ip() && on_host(&listening).any(|l| at(l) && is_port(l))
     }
+}
+
+/// What listens on addresses of the host; the same address within a namespace is another one.
+fn on_host(all: &BTreeMap<Spot, Listening>) -> impl Iterator<Item = &Listening> {
+    let here = all.iter().filter(|(spot, _)| matches!(spot, Spot::Host(_)));
+    here.map(|(_, listening)| listening)
 }

@@ -1,22 +1,23 @@
 //! A bound in all and for each client on what goes on at once.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
+
+use super::spots::Client;
 
 /// Places that are taken and given back.
 #[derive(Debug)]
 pub(super) struct Places {
     all: usize,
     each: usize,
-    taken: Mutex<BTreeMap<IpAddr, usize>>,
+    taken: Mutex<BTreeMap<Client, usize>>,
 }
 
 /// A place, given back when dropped.
 #[derive(Debug)]
 pub(super) struct Place {
     of: Arc<Places>,
-    source: IpAddr,
+    client: Client,
 }
 
 impl Places {
@@ -30,16 +31,16 @@ impl Places {
     }
 
     /// A place for this client, if there is one.
-    pub(super) fn take(self: &Arc<Self>, source: IpAddr) -> Option<Place> {
+    pub(super) fn take(self: &Arc<Self>, client: Client) -> Option<Place> {
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        let of_source = taken.get(&source).copied().unwrap_or_default();
-        if taken.values().sum::<usize>() >= self.all || of_source >= self.each {
+        let of_client = taken.get(&client).copied().unwrap_or_default();
+        if taken.values().sum::<usize>() >= self.all || of_client >= self.each {
             return None;
         }
-        taken.insert(source, of_source + 1);
+        taken.insert(client, of_client + 1);
         Some(Place {
             of: self.clone(),
-            source,
+            client,
         })
     }
 }
@@ -47,10 +48,10 @@ impl Places {
 impl Drop for Place {
     fn drop(&mut self) {
         let mut taken = self.of.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = taken.get_mut(&self.source) {
+        if let Some(count) = taken.get_mut(&self.client) {
             *count -= 1;
             if *count == 0 {
-                taken.remove(&self.source);
+                taken.remove(&self.client);
             }
         }
     }
@@ -58,12 +59,15 @@ impl Drop for Place {
 
 #[cfg(test)]
 mod tests {
+    use std::net::IpAddr;
+
     use super::*;
 
     #[test]
     fn places_are_bounded_for_each_and_for_all() {
         let places = Places::new(3, 2);
         let (a, b) = (IpAddr::from([10, 0, 0, 1]), IpAddr::from([10, 0, 0, 2]));
+        let (a, b) = (Client::Address(a), Client::Address(b));
         let first = places.take(a).unwrap();
         let _second = places.take(a).unwrap();
         assert!(places.take(a).is_none());

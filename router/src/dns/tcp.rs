@@ -1,7 +1,6 @@
 //! Queries that come on connections, each with its length before it (RFC 7766).
 
 use std::io;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,41 +8,45 @@ use mesh_proto::limits::{DNS_IDLE, MAX_DNS_QUERY};
 use mesh_proto::names::{Verdict, Way};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::counters::count;
+use super::spots::{Client, Spot};
 use super::{Shared, forward};
 
 /// Wait after a connection could not be taken: descriptors are scarce.
 const SCARCE: Duration = Duration::from_millis(100);
 
-/// Takes connections for ever.
-pub(super) async fn serve(listener: TcpListener, shared: Arc<Shared>) {
+/// Takes connections for ever; they end with this.
+pub(super) async fn serve(listener: TcpListener, spot: Spot, shared: Arc<Shared>) {
+    let mut talks = JoinSet::new();
     loop {
+        // Those that have ended are let go; how many there can be is bounded by places.
+        while talks.try_join_next().is_some() {}
         let Ok((stream, from)) = listener.accept().await else {
             tokio::time::sleep(SCARCE).await;
             continue;
         };
-        let source = from.ip().to_canonical();
-        if !shared.is_client(source) {
+        let Some(client) = shared.client(spot, from) else {
             count(&shared.counters.strangers);
             continue;
-        }
-        let Some(place) = shared.connections.take(source) else {
+        };
+        let Some(place) = shared.connections.take(client) else {
             count(&shared.counters.overflowed);
             continue;
         };
         let shared = shared.clone();
-        tokio::spawn(async move {
+        talks.spawn(async move {
             let _place = place;
             // However it ends, the client knows as much as we do.
-            let _ = converse(stream, &shared, source).await;
+            let _ = converse(stream, &shared, client).await;
         });
     }
 }
 
 /// One query after another, until the client has no more.
-async fn converse(mut stream: TcpStream, shared: &Arc<Shared>, source: IpAddr) -> io::Result<()> {
+async fn converse(mut stream: TcpStream, shared: &Arc<Shared>, client: Client) -> io::Result<()> {
     let mut query = vec![0; MAX_DNS_QUERY];
     let mut out = Vec::new();
     loop {
@@ -59,7 +62,7 @@ async fn converse(mut stream: TcpStream, shared: &Arc<Shared>, source: IpAddr) -
                 count(&shared.counters.dropped);
                 return Ok(());
             }
-            Verdict::Forward(forwarded) => match shared.forwards.take(source) {
+            Verdict::Forward(forwarded) => match shared.forwards.take(client) {
                 Some(_place) => forward::ask(shared, &forwarded, &mut out).await,
                 None => {
                     count(&shared.counters.overflowed);

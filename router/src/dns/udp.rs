@@ -7,29 +7,46 @@ use std::sync::Arc;
 use mesh_proto::limits::MAX_DNS_QUERY;
 use mesh_proto::names::{Forwarded, Verdict, Way};
 use tokio::net::UdpSocket;
+use tokio::task::JoinSet;
 
 use super::counters::count;
 use super::places::Place;
+use super::spots::Spot;
 use super::{Shared, forward};
 
 /// Datagrams taken before others have their turn.
 const BATCH: usize = 64;
 
-/// Answers for ever.
-pub(super) async fn serve(socket: UdpSocket, shared: Arc<Shared>) {
-    let socket = Arc::new(socket);
+/// The socket of a spot, and the queries that came by it for which others are being asked.
+struct Server {
+    socket: Arc<UdpSocket>,
+    spot: Spot,
+    shared: Arc<Shared>,
+    /// How many there can be is bounded by places.
+    asking: JoinSet<()>,
+}
+
+/// Answers for ever; what is under way ends with this.
+pub(super) async fn serve(socket: UdpSocket, spot: Spot, shared: Arc<Shared>) {
+    let mut server = Server {
+        socket: Arc::new(socket),
+        spot,
+        shared,
+        asking: JoinSet::new(),
+    };
     // One byte more, so that a longer query shows.
     let mut query = vec![0; MAX_DNS_QUERY + 1];
     let mut out = Vec::new();
     loop {
-        if socket.readable().await.is_err() {
+        while server.asking.try_join_next().is_some() {}
+        if server.socket.readable().await.is_err() {
             return;
         }
         for _ in 0..BATCH {
-            match socket.try_recv_from(&mut query) {
+            match server.socket.try_recv_from(&mut query) {
                 Ok((len, from)) => {
                     let query = query.get(..len).unwrap_or_default();
-                    handle(&socket, &shared, query, from, &mut out);
+                    server.handle(query, from, &mut out);
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                 // What came back for an answer that nobody waited for.
@@ -40,35 +57,31 @@ pub(super) async fn serve(socket: UdpSocket, shared: Arc<Shared>) {
     }
 }
 
-fn handle(
-    socket: &Arc<UdpSocket>,
-    shared: &Arc<Shared>,
-    query: &[u8],
-    from: SocketAddr,
-    out: &mut Vec<u8>,
-) {
-    let counters = &shared.counters;
-    let source = from.ip().to_canonical();
-    if !shared.is_client(source) {
-        return count(&counters.strangers);
-    }
-    match shared.answer(query, Way::Udp, out) {
-        Verdict::Answer => {
-            count(&counters.answered);
-            send(socket, shared, out, from);
-        }
-        Verdict::Drop => count(&counters.dropped),
-        Verdict::Forward(forwarded) => match shared.forwards.take(source) {
-            Some(place) => {
-                let asking = ask(socket.clone(), shared.clone(), forwarded, from, place);
-                tokio::spawn(asking);
-            }
-            None => {
-                count(&counters.overflowed);
-                forwarded.fail(out);
+impl Server {
+    fn handle(&mut self, query: &[u8], from: SocketAddr, out: &mut Vec<u8>) {
+        let (socket, shared) = (&self.socket, &self.shared);
+        let counters = &shared.counters;
+        let Some(client) = shared.client(self.spot, from) else {
+            return count(&counters.strangers);
+        };
+        match shared.answer(query, Way::Udp, out) {
+            Verdict::Answer => {
+                count(&counters.answered);
                 send(socket, shared, out, from);
             }
-        },
+            Verdict::Drop => count(&counters.dropped),
+            Verdict::Forward(forwarded) => match shared.forwards.take(client) {
+                Some(place) => {
+                    let asking = ask(socket.clone(), shared.clone(), forwarded, from, place);
+                    self.asking.spawn(asking);
+                }
+                None => {
+                    count(&counters.overflowed);
+                    forwarded.fail(out);
+                    send(socket, shared, out, from);
+                }
+            },
+        }
     }
 }
 

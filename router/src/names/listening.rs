@@ -59,8 +59,8 @@ impl Listening {
         let mut problems = self.errors();
         if self.explicit.is_empty() && self.dns.listening().is_empty() && problems.is_empty() {
             problems.push(format!(
-                "DNS queries are answered nowhere: there is no {DOCKER_BRIDGE} with an address; \
-                 --dns-listen takes another address of this host"
+                "DNS queries are answered within podman containers and processes only: there is no {DOCKER_BRIDGE} \
+                 with an address; --dns-listen takes another address of this host"
             ));
         }
         problems

@@ -6,11 +6,13 @@
 //! | [`NamesFeed`] | from the control plane to the server: what other routers state, and whether they can be reached |
 //! | [`crate::dns`] (a thread) | the view of all names, answers |
 //! | [`listening`] (a task) | where the server listens: Docker's bridge may come and go |
+//! | [`inside`] (a task) | the server within containers that may have no way to the host |
 
 mod clients;
 mod details;
 mod feed;
 mod host;
+mod inside;
 mod listening;
 mod settings;
 
@@ -30,6 +32,7 @@ use crate::shell::Command;
 use crate::state::{StateError, Store};
 use clients::Clients;
 use host::{Host, Request};
+use inside::Inside;
 use listening::Listening;
 
 pub use feed::NamesFeed;
@@ -90,6 +93,7 @@ impl NamesError {
 pub struct Naming {
     settings: DnsSettings,
     server: Option<Server>,
+    inside: Option<Arc<Inside>>,
     requests: mpsc::Sender<Request>,
 }
 
@@ -179,14 +183,18 @@ impl Prepared {
         let (requests, receiver) = mpsc::channel(REQUESTS);
         let told = self.server.as_ref().map(|s| s.told.clone());
         let domain = self.settings.domain.clone();
+        let inside = self.server.as_ref().map(|server| {
+            let inside = Arc::new(Inside::new(server.dns.clone(), attachments.inside()));
+            tokio::spawn(inside.clone().run());
+            tokio::spawn(server.listening.clone().run());
+            inside
+        });
         let host = Host::new(attachments, store, commands, told, domain)?;
         tokio::spawn(host.run(receiver));
-        if let Some(server) = &self.server {
-            tokio::spawn(server.listening.clone().run());
-        }
         Ok(Naming {
             settings: self.settings,
             server: self.server,
+            inside,
             requests,
         })
     }
@@ -206,13 +214,39 @@ impl Naming {
     /// What hinders the server, one line each.
     pub fn problems(&self) -> Vec<String> {
         let server = self.server.as_ref();
-        server.map(|s| s.listening.problems()).unwrap_or_default()
+        let host = server.map(|s| s.listening.problems()).unwrap_or_default();
+        let inside = self.inside.as_ref().map(|i| i.problems());
+        [host, inside.unwrap_or_default()].concat()
     }
 
     /// Of these, what went wrong.
     pub fn errors(&self) -> Vec<String> {
         let server = self.server.as_ref();
-        server.map(|s| s.listening.errors()).unwrap_or_default()
+        let host = server.map(|s| s.listening.errors()).unwrap_or_default();
+        let inside = self.inside.as_ref().map(|i| i.errors());
+        [host, inside.unwrap_or_default()].concat()
+    }
+
+    /// In how many containers queries are answered within their own namespaces.
+    pub fn inside(&self) -> usize {
+        self.inside.as_ref().map(|i| i.count()).unwrap_or_default()
+    }
+
+    /// How a container that was just prepared asks this router, under its key of [`Attachments::inside`].
+    pub async fn client_of(&self, key: &str) -> DnsClient {
+        let mut client = self.client();
+        if let Some(inside) = &self.inside {
+            inside.look().await;
+            client.inside = client.inside.filter(|_| inside.serves(key));
+        }
+        client
+    }
+
+    /// Begins at once to answer within what was just attached.
+    pub async fn look_inside(&self) {
+        if let Some(inside) = &self.inside {
+            inside.look().await;
+        }
     }
 
     /// How containers ask this router.
@@ -225,6 +259,7 @@ impl Naming {
         let usable = listening.filter(|a| a.port() == settings::DNS_PORT && !a.ip().is_loopback());
         DnsClient {
             servers: usable.map(|a| a.ip()).collect(),
+            inside: Some(inside::ADDRESS),
             search: self.settings.domain.to_string(),
         }
     }

@@ -54,6 +54,11 @@ impl SysError {
         matches!(self.raw(), Some(Errno::EPERM | Errno::EACCES))
     }
 
+    /// Whether somebody else has the address (EADDRINUSE).
+    pub fn is_in_use(&self) -> bool {
+        self.raw() == Some(Errno::EADDRINUSE)
+    }
+
     /// The error number, if the kernel gave one.
     pub fn raw(&self) -> Option<Errno> {
         self.source.raw_os_error().map(Errno::from_raw)

@@ -11,6 +11,7 @@ pub mod error;
 pub mod ethtool;
 pub mod firewall;
 pub mod ifname;
+pub mod loopback;
 pub mod netlink;
 pub mod netns;
 pub mod packet;

@@ -45,6 +45,14 @@ impl Netns {
         Ok(Self { file, path })
     }
 
+    /// Opens the namespace that has this name, as `ip netns` and [`Netns::create_named`] give them.
+    ///
+    /// # Errors
+    /// As [`Netns::open`].
+    pub fn open_named(name: &str) -> Result<Self, SysError> {
+        Self::open(named_path(name)?)
+    }
+
     /// Opens the namespace of a process.
     ///
     /// # Errors
@@ -220,7 +228,7 @@ mod tests {
             return;
         }
         let named = NamedNetns::new();
-        let again = Netns::open(named.netns.path()).unwrap();
+        let again = Netns::open_named(&named.name).unwrap();
         assert_eq!(again.id().unwrap(), named.netns.id().unwrap());
         let here = Netns::current().unwrap().id().unwrap();
         assert_ne!(here, again.id().unwrap());

@@ -1,7 +1,7 @@
 //! podman, and hosts without any engine.
 
 use anyhow::{Result, ensure};
-use mesh_tests::{Setup, run as run_command, with_testbed};
+use mesh_tests::{Host, Setup, run as run_command, with_testbed};
 
 use crate::{full_mesh, is_id, run};
 
@@ -100,6 +100,66 @@ fn the_address_is_there_before_the_first_process_of_a_pod() -> Result<()> {
         let seen = host.exec(&["podman", "logs", &id])?.ok()?;
         ensure!(seen.contains("inet 10.2.1.1/24"), "{seen}");
         Ok(())
+    })
+}
+
+/// Waits until the image's own resolver finds a name within a container by this address.
+fn finds(host: &Host, pod: &str, name: &str, address: &str) -> Result<()> {
+    let within = std::time::Duration::from_secs(15);
+    mesh_tests::wait_until(within, &format!("{pod} finds {name}"), || {
+        let found = host
+            .exec(&["podman", "exec", pod, "nslookup", name])?
+            .ok()?;
+        ensure!(found.contains(address), "{found}");
+        Ok(())
+    })
+}
+
+#[test]
+fn pods_that_are_on_the_mesh_only_find_names() -> Result<()> {
+    if !installed()? {
+        return Ok(());
+    }
+    with_testbed(&Setup::hosts(2).engines(), |bed| {
+        full_mesh(bed)?;
+        let host = bed.host(1);
+        host.podman_images()?;
+        run(bed.host(2), "10.2.1.2/24", "far")?;
+        let podman = |words: &[&str]| host.exec(&[&["podman"], words].concat())?.ok();
+        let mesh_run = ["run", "--runtime", "podman", "10.2.1.1/24", "--name", "pod"];
+        let command = ["ubuntu", "sleep", "1000"];
+        host.mesh(&[&mesh_run[..], &command].concat())?.ok()?;
+        let conf = podman(&["exec", "pod", "cat", "/etc/resolv.conf"])?;
+        ensure!(conf.contains("nameserver 127.0.0.12"), "{conf}");
+        ensure!(conf.contains("search mesh.local"), "{conf}");
+        finds(host, "pod", "far.mesh.local", "10.2.1.2")?;
+
+        // One that podman has started, on a network of podman's.
+        let flags = host.mesh(&["dns-args", "--runtime", "podman"])?.ok()?;
+        let flags: Vec<&str> = flags.split_whitespace().collect();
+        let own = ["run", "-d", "--name", "own"];
+        podman(&[&own[..], &flags, &command].concat())?;
+        let attach = ["attach", "--runtime", "podman", "10.2.1.3/24", "own"];
+        host.mesh(&attach)?.ok()?;
+        finds(host, "own", "far.mesh.local", "10.2.1.2")?;
+        finds(host, "own", "pod.mesh.local", "10.2.1.1")?;
+
+        for pod in ["pod", "own"] {
+            podman(&["restart", "-t", "0", pod])?;
+            finds(host, pod, "far.mesh.local", "10.2.1.2")?;
+        }
+        host.kill_router()?;
+        host.launch(&["host2"])?;
+        for pod in ["pod", "own"] {
+            finds(host, pod, "far.mesh.local", "10.2.1.2")?;
+        }
+        podman(&["rm", "-f", "-t", "0", "pod", "own"])?;
+        let within = std::time::Duration::from_secs(15);
+        mesh_tests::wait_until(within, "nothing is answered within pods", || {
+            let status = host.mesh(&["status", "dns", "--json"])?.ok()?;
+            ensure!(status.contains("\"Inside\": 0,"), "{status}");
+            Ok(())
+        })
     })
 }
 

@@ -7,6 +7,7 @@ mod fastpath;
 mod faults;
 mod hygiene;
 mod idle;
+mod inside;
 mod ipam;
 mod mistakes;
 mod names;

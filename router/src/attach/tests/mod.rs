@@ -13,6 +13,7 @@ mod bridges;
 mod docker;
 mod expose;
 mod holds;
+mod inside;
 mod prepared;
 mod reconcile;
 mod requests;
@@ -100,6 +101,7 @@ impl Setup {
             runtime: None,
             multicast_route: true,
             caller_pid: 1000,
+            without_dns: false,
             timeout: None,
         };
         let done = self.attachments.attach(&request).await;
@@ -127,6 +129,7 @@ impl Setup {
             multicast_route: true,
             caller_pid: 1000,
             name: String::new(),
+            without_dns: false,
             timeout: None,
         };
         self.attachments

@@ -1,0 +1,149 @@
+//! An /etc/resolv.conf for one command: bound over the host's in a mount namespace in which nothing else is changed.
+
+use std::fs::{OpenOptions, Permissions};
+use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, anyhow};
+use mesh_proto::api::DnsClient;
+use nix::mount::{MsFlags, mount};
+use nix::sched::{CloneFlags, unshare};
+
+use crate::run::Preparation;
+
+const RESOLV_CONF: &str = "/etc/resolv.conf";
+const NONE: Option<&str> = None;
+
+/// What it is to say.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct ResolvConf {
+    text: String,
+    /// Where it is made: beside the router's socket, which is on a file system of this boot only.
+    dir: PathBuf,
+}
+
+impl ResolvConf {
+    /// The one of what was prepared; none if it is not to ask the router.
+    pub(crate) fn of(preparation: &Preparation<'_>) -> Option<Self> {
+        let dir = preparation.client().socket().parent();
+        Self::new(
+            &preparation.prepared().dns,
+            dir.unwrap_or(Path::new("/run")),
+        )
+    }
+
+    fn new(dns: &DnsClient, dir: &Path) -> Option<Self> {
+        let server = dns.inside?;
+        Some(Self {
+            text: format!("nameserver {server}\nsearch {}\n", dns.search),
+            dir: dir.to_owned(),
+        })
+    }
+
+    /// Gives it to the calling thread, and to what that starts from now on.
+    ///
+    /// Fails when the host has no such file that another one could be bound over.
+    pub(crate) fn put(&self) -> anyhow::Result<()> {
+        let draft = Draft::write(&self.dir, &self.text)?;
+        unshare(CloneFlags::CLONE_NEWNS)
+            .map_err(|e| anyhow!("cannot make a mount namespace: {e}"))?;
+        // What the host mounts from now on is seen, but ours is not seen on the host.
+        mount(NONE, "/", NONE, MsFlags::MS_SLAVE | MsFlags::MS_REC, NONE)
+            .map_err(|e| anyhow!("cannot have mounts of our own: {e}"))?;
+        mount(Some(&draft.path), RESOLV_CONF, NONE, MsFlags::MS_BIND, NONE).map_err(|e| {
+            anyhow!(
+                "cannot bind {} over {RESOLV_CONF}: {e}",
+                draft.path.display()
+            )
+        })
+    }
+}
+
+/// A file that nobody else knows. Its name goes on drop; where it is bound it stays, as long as that does.
+struct Draft {
+    path: PathBuf,
+}
+
+impl Draft {
+    fn write(dir: &Path, text: &str) -> anyhow::Result<Self> {
+        let random = getrandom::u64().map_err(|e| anyhow!("no randomness from the system: {e}"))?;
+        let path = dir.join(format!("resolv-{random:016x}.conf"));
+        let cannot = || format!("cannot make {}", path.display());
+        let mut options = OpenOptions::new();
+        let file = options.write(true).create_new(true).open(&path);
+        let mut file = file.with_context(cannot)?;
+        let draft = Self { path: path.clone() };
+        file.write_all(text.as_bytes()).with_context(cannot)?;
+        // Whoever the command runs as reads it, whatever the umask.
+        let all = Permissions::from_mode(0o644);
+        file.set_permissions(all).with_context(cannot)?;
+        Ok(draft)
+    }
+}
+
+impl Drop for Draft {
+    fn drop(&mut self) {
+        // Left behind it would be a few bytes until the next boot.
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(dir: &Path) -> usize {
+        std::fs::read_dir(dir).unwrap().count()
+    }
+
+    #[test]
+    fn it_names_the_server_within_and_the_domain() {
+        let mut dns = DnsClient {
+            servers: vec!["172.17.0.1".parse().unwrap()],
+            inside: None,
+            search: "mesh.local".into(),
+        };
+        assert_eq!(ResolvConf::new(&dns, Path::new("/run/mesh")), None);
+        dns.inside = Some("127.0.0.12".parse().unwrap());
+        let conf = ResolvConf::new(&dns, Path::new("/run/mesh")).unwrap();
+        assert_eq!(conf.text, "nameserver 127.0.0.12\nsearch mesh.local\n");
+        assert_eq!(conf.dir, Path::new("/run/mesh"));
+    }
+
+    #[test]
+    fn a_draft_is_readable_for_all_and_goes() {
+        let dir = tempfile::tempdir().unwrap();
+        let draft = Draft::write(dir.path(), "text").unwrap();
+        assert_eq!(std::fs::read_to_string(&draft.path).unwrap(), "text");
+        let mode = std::fs::metadata(&draft.path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o644);
+        drop(draft);
+        assert_eq!(names(dir.path()), 0);
+        let nowhere = dir.path().join("no");
+        let error = Draft::write(&nowhere, "text").err().unwrap();
+        assert!(error.to_string().contains("cannot make"), "{error}");
+    }
+
+    #[test]
+    fn it_is_seen_by_this_thread_only_and_leaves_no_file() {
+        if !nix::unistd::geteuid().is_root() {
+            return;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let conf = ResolvConf {
+            text: "nameserver 127.0.0.12\n".into(),
+            dir: dir.path().to_owned(),
+        };
+        let before = std::fs::read_to_string(RESOLV_CONF).unwrap();
+        std::thread::scope(|scope| {
+            let inside = scope.spawn(|| {
+                conf.put().unwrap();
+                std::fs::read_to_string(RESOLV_CONF).unwrap()
+            });
+            assert_eq!(inside.join().unwrap(), conf.text);
+        });
+        assert_eq!(std::fs::read_to_string(RESOLV_CONF).unwrap(), before);
+        assert_eq!(names(dir.path()), 0);
+    }
+}
