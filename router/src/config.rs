@@ -2,26 +2,18 @@
 //!
 //! A flag wins over the file, the file over the default. Unknown keys in the file are errors.
 
+mod settings;
+
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use clap::{Parser, ValueEnum};
 use ipnet::{IpNet, Ipv4Net};
-use mesh_proto::fastpath::Consent;
-use mesh_proto::ids::PeerName;
-use mesh_proto::limits::{DEFAULT_MTU, DEFAULT_PORT, MAX_NICKNAME, MTU_RANGE};
-use mesh_proto::wire::bounded::truncated;
 use serde::Deserialize;
 
+pub use self::settings::Settings;
 use crate::cipher::Cipher;
-use crate::ipam::Ipalloc;
-use crate::names::{DnsSettings, Typed};
-
-/// Most lanes in each direction.
-const MAX_LANES: usize = 16;
-/// Most lanes in each direction that nobody asked for: each holds a few MiB under load.
-const MAX_DEFAULT_LANES: usize = 4;
 
 /// The mesh router: one per host. Usually started by `mesh launch`.
 #[derive(Debug, Parser)]
@@ -156,49 +148,6 @@ pub enum Datapath {
     Pcap,
 }
 
-/// Options with every default filled in and every value checked.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// Address to listen on; `None` for all.
-    pub host: Option<IpAddr>,
-    /// TCP and UDP port.
-    pub port: u16,
-    /// Name given by the operator.
-    pub name: Option<PeerName>,
-    /// Human name.
-    pub nickname: String,
-    /// State directory.
-    pub state_dir: PathBuf,
-    /// API socket.
-    pub socket: PathBuf,
-    /// Bridge.
-    pub bridge: String,
-    /// MTU inside the mesh.
-    pub mtu: u16,
-    /// How frames enter and leave.
-    pub datapath: Datapath,
-    /// With whom frames may go unencrypted.
-    pub consent: Consent,
-    /// Lanes in each direction, where the port takes several.
-    pub lanes: usize,
-    /// Ciphers of data sessions.
-    pub cipher: Cipher,
-    /// Whether peers learnt by gossip are dialled.
-    pub discovery: bool,
-    /// How addresses are allocated.
-    pub ipalloc: Ipalloc,
-    /// How names are answered.
-    pub dns: DnsSettings,
-    /// Filter for the log.
-    pub log_level: String,
-    /// Key file.
-    pub key_file: Option<PathBuf>,
-    /// Password file.
-    pub password_file: Option<PathBuf>,
-    /// Peers to connect to.
-    pub peers: Vec<String>,
-}
-
 /// Default of `--state-dir`.
 pub const DEFAULT_STATE_DIR: &str = "/var/lib/mesh";
 /// Default of `--socket`.
@@ -206,52 +155,7 @@ pub const DEFAULT_SOCKET: &str = "/run/mesh/mesh.sock";
 /// Default of `--bridge`.
 pub const DEFAULT_BRIDGE: &str = "mesh";
 
-const LOG_LEVELS: [&str; 5] = ["error", "warn", "info", "debug", "trace"];
-
 impl Options {
-    /// Reads the file if one is named, fills in defaults, and checks every value.
-    ///
-    /// # Errors
-    /// One line that names the option and what is wrong with it.
-    pub fn settle(self) -> anyhow::Result<Settings> {
-        let merged = match &self.config {
-            Some(path) => self.clone().over(read_file(path)?),
-            None => self,
-        };
-        let settings = Settings {
-            host: merged.host,
-            port: merged.port.unwrap_or(DEFAULT_PORT),
-            name: merged.name.as_deref().map(parse_name).transpose()?,
-            nickname: merged.nickname.map_or_else(host_name, Ok)?,
-            state_dir: merged.state_dir.unwrap_or_else(|| DEFAULT_STATE_DIR.into()),
-            socket: merged.socket.unwrap_or_else(|| DEFAULT_SOCKET.into()),
-            bridge: merged.bridge.unwrap_or_else(|| DEFAULT_BRIDGE.to_owned()),
-            mtu: merged.mtu.unwrap_or(DEFAULT_MTU),
-            datapath: merged.datapath.unwrap_or(Datapath::Auto),
-            consent: consent(merged.no_encryption, merged.trusted_subnets)?,
-            lanes: merged.lanes.unwrap_or_else(lanes_here),
-            cipher: merged.cipher.unwrap_or(Cipher::Auto),
-            discovery: !merged.no_discovery,
-            ipalloc: Ipalloc::new(
-                merged.ipalloc_range.as_deref(),
-                merged.ipalloc_default_subnet,
-                merged.auto_reclaim.as_deref(),
-            )?,
-            dns: DnsSettings::settle(&Typed {
-                off: merged.no_dns,
-                domain: merged.dns_domain.as_deref(),
-                ttl: merged.dns_ttl,
-                listen: &merged.dns_listen,
-            })?,
-            log_level: merged.log_level.unwrap_or_else(|| "info".to_owned()),
-            key_file: merged.key_file,
-            password_file: merged.password_file,
-            peers: merged.peers,
-        };
-        settings.check()?;
-        Ok(settings)
-    }
-
     /// `self` where it says something, else `file`.
     fn over(self, file: Options) -> Options {
         // A secret on the command line replaces the file's, whichever kind it is.
@@ -301,72 +205,6 @@ impl Options {
     }
 }
 
-/// Half the processors, so that containers have the rest.
-fn lanes_here() -> usize {
-    let processors = std::thread::available_parallelism().map_or(1, usize::from);
-    (processors / 2).clamp(1, MAX_DEFAULT_LANES)
-}
-
-impl Settings {
-    fn check(&self) -> anyhow::Result<()> {
-        if self.port == 0 {
-            bail!(
-                "--port 0: peers could not know which port that is; give a number from 1 to 65535"
-            );
-        }
-        if !MTU_RANGE.contains(&self.mtu) {
-            bail!(
-                "--mtu {}: must be between {} and {}",
-                self.mtu,
-                MTU_RANGE.start(),
-                MTU_RANGE.end()
-            );
-        }
-        if !(1..=MAX_LANES).contains(&self.lanes) {
-            bail!("--lanes {}: must be between 1 and {MAX_LANES}", self.lanes);
-        }
-        if self.nickname.is_empty()
-            || self.nickname.len() > MAX_NICKNAME
-            || self.nickname.chars().any(char::is_control)
-        {
-            bail!(
-                "--nickname '{}': must be 1 to {MAX_NICKNAME} bytes of printable text",
-                self.nickname.escape_debug()
-            );
-        }
-        if !LOG_LEVELS.contains(&self.log_level.as_str()) {
-            bail!(
-                "--log-level {}: must be one of {}",
-                self.log_level.escape_debug(),
-                LOG_LEVELS.join(", ")
-            );
-        }
-        let name_ok = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
-        if self.bridge.is_empty() || self.bridge.len() > 15 || !self.bridge.bytes().all(name_ok) {
-            bail!(
-                "--bridge '{}': must be an interface name of at most 15 letters, digits, '-', '_' or '.'",
-                self.bridge.escape_debug()
-            );
-        }
-        if self.key_file.is_some() && self.password_file.is_some() {
-            bail!(
-                "both a key file and a password file are given; a mesh is guarded by one of them"
-            );
-        }
-        Ok(())
-    }
-}
-
-fn consent(everywhere: bool, subnets: Vec<IpNet>) -> anyhow::Result<Consent> {
-    if let Some(net) = subnets.iter().find(|net| net.trunc() != **net) {
-        bail!(
-            "--trusted-subnets {net}: has host bits set; write {}",
-            net.trunc()
-        );
-    }
-    Ok(Consent::new(everywhere, subnets))
-}
-
 fn read_file(path: &Path) -> anyhow::Result<Options> {
     let text = std::fs::read_to_string(path)
         .with_context(|| format!("cannot read the configuration {}", path.display()))?;
@@ -380,120 +218,4 @@ fn read_file(path: &Path) -> anyhow::Result<Options> {
             error.message().trim().replace('\n', " ")
         )
     })
-}
-
-fn parse_name(text: &str) -> anyhow::Result<PeerName> {
-    let name: PeerName = text.parse().map_err(|_| {
-        anyhow::anyhow!(
-            "--name '{}': write it like 7a:00:00:00:00:1c or ::1",
-            text.escape_debug()
-        )
-    })?;
-    if name.0[0] & 1 == 1 {
-        bail!("--name {name}: the first byte must be even (a unicast address)");
-    }
-    Ok(name)
-}
-
-fn host_name() -> anyhow::Result<String> {
-    let name = std::fs::read_to_string("/proc/sys/kernel/hostname")
-        .context("cannot read the host's name; give --nickname")?;
-    let name = truncated(name.trim(), MAX_NICKNAME).to_owned();
-    Ok(if name.is_empty() {
-        "host".to_owned()
-    } else {
-        name
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn options(args: &[&str]) -> Options {
-        let mut all = vec!["mesh-router"];
-        all.extend(args);
-        Args::try_parse_from(all).unwrap().options
-    }
-
-    fn with_file(text: &str, args: &[&str]) -> anyhow::Result<Settings> {
-        let dir = tempfile::tempdir().unwrap();
-        let file = dir.path().join("mesh.toml");
-        std::fs::write(&file, text).unwrap();
-        let mut all = vec!["--config", file.to_str().unwrap()];
-        all.extend(args);
-        options(&all).settle()
-    }
-
-    #[test]
-    fn flags_win_over_the_file_and_the_file_over_defaults() {
-        let s = with_file(
-            "port = 7000\nmtu = 1400\npeers = ['a']\nno-discovery = true\n",
-            &["--port", "7001"],
-        )
-        .unwrap();
-        assert_eq!((s.port, s.mtu, s.discovery), (7001, 1400, false));
-        assert_eq!(s.peers, ["a"]);
-        assert_eq!(
-            (s.bridge.as_str(), s.cipher),
-            (DEFAULT_BRIDGE, Cipher::Auto)
-        );
-        let file = "cipher = 'aes-256-gcm'";
-        let s = with_file(file, &[]).unwrap();
-        assert_eq!(s.cipher, Cipher::Aes256Gcm);
-        let s = with_file(file, &["--cipher", "chacha20-poly1305"]).unwrap();
-        assert_eq!(s.cipher, Cipher::ChaCha20Poly1305);
-        let s = with_file(
-            "peers = ['a']\nkey-file = '/k'",
-            &["b", "--password-file", "/p"],
-        )
-        .unwrap();
-        assert_eq!(s.peers, ["b"]);
-        assert_eq!((s.key_file, s.password_file), (None, Some("/p".into())));
-    }
-
-    #[test]
-    fn consent_is_none_unless_asked_for() {
-        let with = |text: &str, args: &[&str]| with_file(text, args).unwrap().consent;
-        assert!(with("", &[]).is_none());
-        let both = with(
-            "trusted-subnets = ['fd00::/8']",
-            &["--trusted-subnets", "10.0.0.0/8,192.0.2.0/24"],
-        );
-        for (address, trusted) in [("10.1.2.3", true), ("192.0.2.7", true), ("fd00::1", false)] {
-            assert_eq!(both.allows(address.parse().unwrap()), trusted, "{address}");
-        }
-        assert!(with("trusted-subnets = ['fd00::/8']", &[]).allows("fd00::1".parse().unwrap()));
-        assert!(with("no-encryption = true", &[]).allows("192.0.2.1".parse().unwrap()));
-    }
-
-    #[test]
-    fn mistakes_are_named() {
-        let error = |text: &str, args: &[&str]| format!("{:#}", with_file(text, args).unwrap_err());
-        assert!(
-            error("prot = 7000\n", &[]).contains("line 1: unknown field `prot`"),
-            "{}",
-            error("prot = 7000\n", &[])
-        );
-        assert!(error("\nport = 'x'\n", &[]).contains("line 2"));
-        assert!(error("cipher = 'rot13'", &[]).contains("aes-256-gcm"));
-        assert!(error("mtu = 100", &[]).contains("--mtu 100"));
-        assert!(error("lanes = 17", &[]).contains("--lanes 17"));
-        assert!(error("", &["--lanes", "0"]).contains("between 1 and 16"));
-        assert!(error("", &["--name", "7b::1"]).contains("must be even"));
-        assert!(!error("name = \"a\\u001bb\"", &[]).contains('\u{1b}'));
-        assert!(error("", &["--name", "x"]).contains("write it like"));
-        assert!(error("", &["--bridge", "a b"]).contains("--bridge"));
-        assert!(error("", &["--port", "0"]).contains("--port 0"));
-        assert!(error("", &["--log-level", "loud"]).contains("loud"));
-        assert!(error("", &["--trusted-subnets", "10.1.0.0/8"]).contains("write 10.0.0.0/8"));
-        assert!(error("trusted-subnets = ['10.0.0.0']", &[]).contains("line 1"));
-        assert!(
-            options(&["--config", "/nonexistent"])
-                .settle()
-                .unwrap_err()
-                .to_string()
-                .contains("/nonexistent")
-        );
-    }
 }

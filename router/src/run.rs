@@ -2,9 +2,10 @@
 //!
 //! Whatever can be refused is refused before the first kernel object is made, so that a failed start leaves nothing.
 
-use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::path::Path;
+mod opened;
+mod serve;
+
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::Duration;
@@ -12,35 +13,29 @@ use std::time::Duration;
 use anyhow::Context;
 use arc_swap::ArcSwap;
 use mesh_proto::control::{Config, Control, HeldAddresses};
-use mesh_proto::crypto::identity::Identity;
 use mesh_proto::crypto::secret::MeshSecret;
-use mesh_proto::entropy::Entropy;
 use mesh_proto::forward::{Forwarder, LaneEvent, Snapshot};
-use mesh_proto::ids::PeerName;
 use mesh_proto::topology::record::Ed25519;
 use mesh_sys::bridge::{BridgeConfig, PortKind};
-use mesh_sys::tcp::limit_segments;
-use mesh_sys::udp::Udp;
-use tokio::net::{TcpListener, UnixListener};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 
-use crate::api::{self, Api, SocketFile};
+use self::opened::Opened;
+use self::serve::{serve_api, serve_plugin};
 use crate::attach::Attachments;
 use crate::attach::HostKernel;
 use crate::attach::kernel::Kernel;
 use crate::cipher;
 use crate::clock::{Clock, OsEntropy};
 use crate::config::Settings;
-use crate::driver::{self, PluginSocket};
 use crate::engine::Engines;
 use crate::fastpath::{self, FastPath};
 use crate::host::{self, DatapathView, HostView};
 use crate::ipam::{Addresses, Allocator, Plan};
 use crate::lanes::{ControlSender, LANE_EVENTS, Lanes, Shared};
-use crate::names::{self, Naming};
-use crate::shell::{Accepts, Command, Shell};
+use crate::names;
+use crate::shell::{Accepts, Shell};
 use crate::state::{Change, Store, Writer};
-use crate::{ipam, log, port, resolve, secret};
+use crate::{ipam, log, port, secret};
 
 /// Commands that may wait for the control plane.
 const COMMANDS: usize = 64;
@@ -146,53 +141,6 @@ async fn start(settings: Settings, secret: MeshSecret) -> anyhow::Result<()> {
     lanes.stop();
     tracing::info!("stopped");
     Ok(())
-}
-
-/// What a router holds before the first kernel object is made.
-struct Opened {
-    api: UnixListener,
-    /// Removes the API's socket when the router ends.
-    _socket: SocketFile,
-    listener: TcpListener,
-    /// One socket for each lane, all of one port.
-    udp: Vec<Udp>,
-    store: Arc<Store>,
-    identity: Arc<Identity>,
-    epoch: u64,
-    name: PeerName,
-    endpoints: Vec<SocketAddr>,
-    pins: BTreeMap<PeerName, [u8; 32]>,
-}
-
-impl Opened {
-    async fn open(settings: &Settings) -> anyhow::Result<Self> {
-        resolve::check(&settings.peers, settings.port).await?;
-        let api = api::bind(&settings.socket).await?;
-        let socket = SocketFile(settings.socket.clone());
-        let listener = listen(settings).await?;
-        let udp = Udp::bind_group(settings.host, settings.port, settings.lanes)?;
-        for socket in &udp {
-            // Path MTU discovery is ours, and what is too long for a path we cut ourselves.
-            socket.set_dont_fragment(true)?;
-        }
-        let store = Arc::new(Store::open(&settings.state_dir)?);
-        let boot = store.boot(|| (OsEntropy.key(), OsEntropy.key()))?;
-        let identity = Arc::new(Identity::from_seeds(boot.sign, boot.dh));
-        Ok(Self {
-            api,
-            _socket: socket,
-            listener,
-            udp,
-            name: settings
-                .name
-                .unwrap_or_else(|| identity.id().derived_name()),
-            identity,
-            epoch: boot.epoch,
-            endpoints: host::endpoints(settings.host, settings.port, &settings.bridge)?,
-            pins: stored_pins(&store)?,
-            store,
-        })
-    }
 }
 
 fn build_control(
@@ -348,120 +296,10 @@ fn view(
     }
 }
 
-/// Serves the API, and ends the router when that, or a signal, says so.
-fn serve_api(
-    listener: UnixListener,
-    host: HostView,
-    (attachments, allocator, naming): (Arc<Attachments>, Allocator, Naming),
-    command_sender: mpsc::Sender<Command>,
-) {
-    let (stop_sender, stop) = mpsc::channel(1);
-    let api = Api {
-        commands: command_sender.clone(),
-        attachments,
-        allocator,
-        naming,
-        host: Arc::new(host),
-        stop: stop_sender,
-    };
-    tokio::spawn(async move {
-        if let Err(error) = api::serve(listener, api).await {
-            tracing::error!("the API ended: {error}");
-        }
-    });
-    tokio::spawn(until_stopped(stop, command_sender));
-}
-
 /// Starts the thread that writes state files.
 fn write_state(store: &Arc<Store>) -> anyhow::Result<Writer> {
     let disk = store.clone();
     Writer::start(move |change: &Change| change.store(&disk)).context("cannot start a thread")
-}
-
-/// Serves Docker until the answer is dropped. Without it the router still does everything else: another router of this
-/// host may be the one that Docker asks.
-fn serve_plugin(attachments: &Arc<Attachments>) -> Option<oneshot::Sender<()>> {
-    let socket = match PluginSocket::bind(Path::new(driver::DEFAULT_SOCKET)) {
-        Ok(socket) => socket,
-        Err(error) => {
-            tracing::warn!("{error}; Docker on this host will not use this router");
-            return None;
-        }
-    };
-    let (stop, stopped) = oneshot::channel::<()>();
-    let attachments = attachments.clone();
-    tokio::spawn(async move {
-        let stopped = async {
-            let _ = stopped.await;
-        };
-        if let Err(error) = socket.serve(attachments, stopped).await {
-            tracing::error!("the Docker driver ended: {error}");
-        }
-    });
-    Some(stop)
-}
-
-fn stored_pins(store: &Store) -> anyhow::Result<BTreeMap<PeerName, [u8; 32]>> {
-    let parse = |(name, key): (String, [u8; 32])| Ok((name.parse()?, key));
-    store.pins()?.into_iter().map(parse).collect()
-}
-
-/// A signal or the API ends the router.
-async fn until_stopped(mut stop: mpsc::Receiver<()>, commands: mpsc::Sender<Command>) {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut terminate), Ok(mut interrupt)) = (
-        signal(SignalKind::terminate()),
-        signal(SignalKind::interrupt()),
-    ) else {
-        tracing::error!("cannot listen for signals");
-        return;
-    };
-    tokio::select! {
-        _ = stop.recv() => {}
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
-    drop(commands.send(Command::Stop).await);
-}
-
-async fn listen(settings: &Settings) -> anyhow::Result<TcpListener> {
-    let mut last = None;
-    for ip in listen_addresses(settings.host) {
-        let address = SocketAddr::new(ip, settings.port);
-        match TcpListener::bind(address).await {
-            Ok(listener) => {
-                limit_segments(&listener)?;
-                return Ok(listener);
-            }
-            Err(error) => last = Some(in_use(&error, address)),
-        }
-    }
-    Err(last.unwrap_or_else(|| anyhow::anyhow!("no address to listen on")))
-}
-
-/// All addresses of both families, or of IPv4 alone on a host without IPv6, or the one that was asked for.
-fn listen_addresses(host: Option<IpAddr>) -> Vec<IpAddr> {
-    match host {
-        Some(host) => vec![host],
-        None => vec![Ipv6Addr::UNSPECIFIED.into(), Ipv4Addr::UNSPECIFIED.into()],
-    }
-}
-
-fn in_use(error: &std::io::Error, address: SocketAddr) -> anyhow::Error {
-    let text = error.to_string();
-    let text = text
-        .split(" (os error")
-        .next()
-        .unwrap_or_default()
-        .to_lowercase();
-    let hint = match error.kind() {
-        std::io::ErrorKind::AddrInUse => {
-            "; another router or program has it: mesh status tells, or choose another --port"
-        }
-        std::io::ErrorKind::AddrNotAvailable => "; that is no address of this host (--host)",
-        _ => "",
-    };
-    anyhow::anyhow!("cannot listen on TCP {address}: {text}{hint}")
 }
 
 async fn watch_addresses(settings: Settings, sender: watch::Sender<Vec<SocketAddr>>) {

@@ -133,7 +133,7 @@ impl Attachments {
         for arg in args {
             let found = self.exposed_as(arg)?;
             if found.is_empty() {
-                hidden.unknown.push(super::wanted(arg));
+                hidden.unknown.push(super::error::wanted(arg));
             }
             gone.extend(found);
         }

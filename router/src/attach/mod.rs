@@ -15,6 +15,7 @@ mod acquire;
 mod bridges;
 mod containers;
 mod endpoints;
+mod error;
 mod expose;
 #[cfg(test)]
 pub(crate) mod fake;
@@ -23,6 +24,7 @@ mod host;
 mod inside;
 pub mod kernel;
 mod namespaces;
+mod ps;
 mod reconcile;
 mod recover;
 mod revive;
@@ -36,13 +38,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
-use mesh_proto::address::{AddressArg, AddressError, mac_for};
-use mesh_proto::api::{Attached, AttachedInterface, EXPOSE, Runtime};
+use mesh_proto::address::{AddressArg, mac_for};
+use mesh_proto::api::EXPOSE;
 use mesh_proto::ids::Mac;
 use mesh_proto::limits::MAX_ATTACHED;
 use tokio::sync::{Notify, watch};
 
-use crate::engine::{EngineError, Engines};
+use crate::engine::Engines;
 use crate::ipam::Allocator;
 use crate::state::{StateError, Store};
 use holds::Holds;
@@ -50,6 +52,7 @@ use kernel::{Kernel, KernelError};
 use table::{Endpoint, Home, Member, Table};
 
 pub use endpoints::{EndpointOptions, Late};
+pub use error::AttachError;
 pub use expose::ExposedName;
 pub use host::HostKernel;
 pub use inside::{Inside, Place};
@@ -63,83 +66,6 @@ const RELEASE_POLLS: u32 = 15;
 /// Who has an address elsewhere in the mesh, in words that complete "… is already used by …", as
 /// `container web on 7a:…(host2)`; none when nobody has it. This router's own announcements are left out.
 pub type AddressBook = Arc<dyn Fn(IpAddr) -> Option<String> + Send + Sync>;
-
-/// Why it was not done; one line, ready to print. Nothing is left of the attempt.
-#[derive(Debug, thiserror::Error)]
-pub enum AttachError {
-    /// An address argument that cannot be used.
-    #[error(transparent)]
-    Address(#[from] AddressError),
-    /// An address cannot be allocated, or is not free.
-    #[error("{0}")]
-    Allocation(String),
-    /// More addresses than one container may have.
-    #[error("{0} addresses for one container; at most {MAX_ADDRESSES} are possible")]
-    TooManyAddresses(usize),
-    /// The table is full.
-    #[error("this host has {MAX_ATTACHED} addresses on the mesh already; detach some")]
-    Full,
-    /// Someone has the address.
-    #[error("{ip} is already used by {holder}")]
-    InUse {
-        /// The address.
-        ip: IpAddr,
-        /// Who has it, in words.
-        holder: String,
-    },
-    /// The container has the address in another subnet.
-    #[error("container {name} has {has} already; detach it first")]
-    OtherPrefix {
-        /// The container.
-        name: String,
-        /// Its address.
-        has: IpNet,
-    },
-    /// An address to be detached is not there.
-    #[error("{} is not attached to container {name}", wanted(*what))]
-    NotAttached {
-        /// The address, or the subnet.
-        what: AddressArg,
-        /// The container.
-        name: String,
-    },
-    /// A preparation that is not there, or not any more.
-    #[error("nothing is prepared under the id {0}; it may have been given up already")]
-    NotPrepared(String),
-    /// A process that is not there.
-    #[error("there is no process {0}")]
-    NoProcess(u32),
-    /// The host has the address in another subnet.
-    #[error("this host is exposed as {0} already; `mesh hide {0}` first")]
-    ExposedOtherwise(IpNet),
-    /// More addresses or names than the host may have.
-    #[error("this host has {0} on the mesh already; hide some")]
-    TooMuchExposed(String),
-    /// Something else that the caller did wrong.
-    #[error("{0}")]
-    Invalid(String),
-    /// The engine.
-    #[error(transparent)]
-    Engine(#[from] EngineError),
-    /// The kernel.
-    #[error(transparent)]
-    Kernel(#[from] KernelError),
-    /// The state could not be stored.
-    #[error(transparent)]
-    State(#[from] StateError),
-}
-
-impl AttachError {
-    /// Whether the caller can mend it (HTTP 4xx) rather than the operator of the host (5xx).
-    pub fn is_callers(&self) -> bool {
-        !matches!(
-            self,
-            Self::Kernel(_)
-                | Self::State(_)
-                | Self::Engine(EngineError::Unavailable(_) | EngineError::Refused { .. })
-        )
-    }
-}
 
 /// One address that this router announces to the mesh.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -239,35 +165,6 @@ impl Attachments {
     /// The engines of this host.
     pub fn engines(&self) -> &Engines {
         &self.engines
-    }
-
-    /// What is on the mesh on this host, by container.
-    pub fn ps(&self) -> Vec<Attached> {
-        let table = self.table();
-        let mut found: BTreeMap<&str, Attached> = BTreeMap::new();
-        for (key, member) in table.members.iter().filter(|(_, m)| m.is_live()) {
-            let owner = member.owner(key);
-            let row = found
-                .entry(owner)
-                .or_insert_with(|| row(owner, &member.name, member.runtime));
-            row.interfaces
-                .extend(member.ports.iter().map(|p| shown(&p.ifname, p.address)));
-        }
-        for (id, end) in &table.endpoints {
-            let owner = end.owner.as_ref().map_or(id, |o| &o.id);
-            let row = found
-                .entry(owner)
-                .or_insert_with(|| row(owner, &end.display_name(id), Runtime::Docker));
-            row.interfaces.push(shown(&end.ifname, end.address));
-        }
-        let host = self.host_row(&table);
-        let mut rows: Vec<Attached> = host.into_iter().chain(found.into_values()).collect();
-        for row in &mut rows {
-            row.interfaces
-                .sort_by(|a, b| (&a.name, &a.address).cmp(&(&b.name, &b.address)));
-        }
-        rows.retain(|row| !row.interfaces.is_empty());
-        rows
     }
 
     fn table(&self) -> MutexGuard<'_, Table> {
@@ -431,32 +328,7 @@ fn parse_addresses(args: &[String]) -> Result<Vec<AddressArg>, AttachError> {
     }
 }
 
-/// An argument as operators speak of it: an address without its subnet.
-fn wanted(arg: AddressArg) -> String {
-    match arg {
-        AddressArg::Ip(ip) => ip.addr().to_string(),
-        other => other.to_string(),
-    }
-}
-
 /// Addresses as `attach` and `detach` print them.
 fn texts(addresses: &[IpNet]) -> Vec<String> {
     addresses.iter().map(|a| a.addr().to_string()).collect()
-}
-
-fn row(container: &str, name: &str, runtime: Runtime) -> Attached {
-    Attached {
-        container: container.to_owned(),
-        name: name.to_owned(),
-        runtime,
-        interfaces: Vec::new(),
-    }
-}
-
-fn shown(ifname: &str, address: IpNet) -> AttachedInterface {
-    AttachedInterface {
-        name: ifname.to_owned(),
-        mac: mac_for(address.addr()).to_string(),
-        address: address.to_string(),
-    }
 }

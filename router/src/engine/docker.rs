@@ -1,18 +1,18 @@
 //! Docker Engine over its unix socket.
 
+mod answers;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bollard::errors::Error;
-use bollard::models::{
-    ContainerInspectResponse, ContainerSummary, EndpointSettings, Ipam, NetworkCreateRequest,
-    NetworkDisconnectRequest,
-};
+use bollard::models::{Ipam, NetworkCreateRequest, NetworkDisconnectRequest};
 use bollard::query_parameters::{ListContainersOptions, ListNetworksOptions};
 use bollard::{ClientVersion, Docker as Client};
 use mesh_proto::api::Runtime;
 use tokio::sync::mpsc;
 
+use self::answers::{container, has_process, plugs_by_name};
 use super::{
     Answer, Container, DRIVER, Engine, EngineError, EngineEvent, NetworkEndpoint, is_container_name,
 };
@@ -305,20 +305,6 @@ impl Engine for Docker {
     }
 }
 
-/// `running` and `paused` both have a process; the state is an enumeration we only compare.
-fn has_process(container: &ContainerSummary) -> bool {
-    let state = container.state.as_ref().map(ToString::to_string);
-    matches!(state.as_deref(), Some("running" | "paused"))
-}
-
-/// Seen with 20.10 (API 1.41) and 26.1 (1.45). Later engines may make the namespace first, and then join in any order.
-fn plugs_by_name(api_version: &str) -> bool {
-    let number = |text: &str| text.parse::<u32>().ok();
-    let parts = api_version.split_once('.');
-    let parts = parts.and_then(|(major, minor)| Some((number(major)?, number(minor)?)));
-    parts.is_some_and(|version| version < (1, 46))
-}
-
 fn check_name(name: &str) -> Result<(), EngineError> {
     if is_container_name(name) {
         Ok(())
@@ -331,52 +317,6 @@ fn refused(message: String) -> EngineError {
     EngineError::Refused {
         engine: "Docker",
         message,
-    }
-}
-
-fn container(answer: ContainerInspectResponse) -> Container {
-    let state = answer.state.unwrap_or_default();
-    let host = answer.host_config.unwrap_or_default();
-    let policy = host.restart_policy.and_then(|p| p.name);
-    let config = answer.config.unwrap_or_default();
-    let settings = answer.network_settings.unwrap_or_default();
-    let ends: Vec<EndpointSettings> = settings
-        .networks
-        .unwrap_or_default()
-        .into_values()
-        .collect();
-    let mut aliases: Vec<String> = ends
-        .iter()
-        .flat_map(|end| end.aliases.clone().unwrap_or_default())
-        .collect();
-    aliases.sort();
-    aliases.dedup();
-    let options = ends.into_iter().map(|c| c.driver_opts.unwrap_or_default());
-    Container {
-        id: answer.id.unwrap_or_default(),
-        name: answer
-            .name
-            .unwrap_or_default()
-            .trim_start_matches('/')
-            .to_owned(),
-        pid: state.pid.and_then(|p| u32::try_from(p).ok()).unwrap_or(0),
-        running: state.running.unwrap_or(false),
-        network_mode: host.network_mode.unwrap_or_default(),
-        restart_policy: policy.map(|p| p.to_string()).unwrap_or_default(),
-        error: state.error.unwrap_or_default(),
-        connections: options.map(|o| o.into_iter().collect()).collect(),
-        sandbox: settings.sandbox_key.unwrap_or_default(),
-        hostname: with_domain(config.hostname, config.domainname),
-        aliases,
-        exposed: config.exposed_ports.unwrap_or_default(),
-    }
-}
-
-/// Docker keeps `-h a.b` whole or in two parts, as its version has it.
-fn with_domain(host: Option<String>, domain: Option<String>) -> String {
-    match (host.unwrap_or_default(), domain.unwrap_or_default()) {
-        (host, domain) if host.is_empty() || domain.is_empty() => host,
-        (host, domain) => format!("{host}.{domain}"),
     }
 }
 
@@ -417,47 +357,5 @@ mod tests {
             let error = docker.inspect(name).await.unwrap_err();
             assert_eq!(error, EngineError::NoContainer(name.to_owned()));
         }
-    }
-
-    #[test]
-    fn old_engines_plug_by_name() {
-        for (version, expected) in [
-            ("1.41", true),
-            ("1.45", true),
-            ("1.46", false),
-            ("2.0", false),
-            ("x", false),
-        ] {
-            assert_eq!(plugs_by_name(version), expected, "{version}");
-        }
-    }
-
-    #[test]
-    fn an_inspection_is_read() {
-        let json = r#"{"Id":"0123","Name":"/web","State":{"Running":true,"Pid":42,"Error":"e"},
-            "HostConfig":{"NetworkMode":"mesh","RestartPolicy":{"Name":"unless-stopped"}},
-            "Config":{"Hostname":"www","Domainname":"mesh.local","ExposedPorts":{"80/tcp":{}}},
-            "NetworkSettings":{"SandboxKey":"/var/run/docker/netns/0","Networks":{"bridge":{"Aliases":null,"DriverOpts":null},
-            "mesh":{"Aliases":["shop","0123"],"DriverOpts":{"mesh.address":"10.32.0.1/12"}}}}}"#;
-        let mut got = container(serde_json::from_str(json).unwrap());
-        got.connections.retain(|options| !options.is_empty());
-        let want = Container {
-            id: "0123".into(),
-            name: "web".into(),
-            pid: 42,
-            running: true,
-            network_mode: "mesh".into(),
-            restart_policy: "unless-stopped".into(),
-            error: "e".into(),
-            sandbox: "/var/run/docker/netns/0".into(),
-            connections: vec![BTreeMap::from([(
-                "mesh.address".to_owned(),
-                "10.32.0.1/12".to_owned(),
-            )])],
-            hostname: "www.mesh.local".into(),
-            aliases: vec!["0123".into(), "shop".into()],
-            exposed: vec!["80/tcp".into()],
-        };
-        assert_eq!(got, want);
     }
 }

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use mesh_proto::api::{AbandonRequest, AdoptRequest, AttachRequest, DetachRequest, PrepareRequest};
+use mesh_proto::api::{
+    AbandonRequest, AdoptRequest, AttachRequest, DetachRequest, PrepareRequest, Runtime,
+};
 
 use super::fake::FakeKernel;
 use super::*;

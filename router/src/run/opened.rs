@@ -1,0 +1,110 @@
+//! What a router holds before the first kernel object is made: sockets, its state, who it is.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+
+use mesh_proto::crypto::identity::Identity;
+use mesh_proto::entropy::Entropy;
+use mesh_proto::ids::PeerName;
+use mesh_sys::tcp::limit_segments;
+use mesh_sys::udp::Udp;
+use tokio::net::{TcpListener, UnixListener};
+
+use crate::api::{self, SocketFile};
+use crate::clock::OsEntropy;
+use crate::config::Settings;
+use crate::state::Store;
+use crate::{host, resolve};
+
+/// What a router holds before the first kernel object is made.
+pub(super) struct Opened {
+    pub(super) api: UnixListener,
+    /// Removes the API's socket when the router ends.
+    _socket: SocketFile,
+    pub(super) listener: TcpListener,
+    /// One socket for each lane, all of one port.
+    pub(super) udp: Vec<Udp>,
+    pub(super) store: Arc<Store>,
+    pub(super) identity: Arc<Identity>,
+    pub(super) epoch: u64,
+    pub(super) name: PeerName,
+    pub(super) endpoints: Vec<SocketAddr>,
+    pub(super) pins: BTreeMap<PeerName, [u8; 32]>,
+}
+
+impl Opened {
+    pub(super) async fn open(settings: &Settings) -> anyhow::Result<Self> {
+        resolve::check(&settings.peers, settings.port).await?;
+        let api = api::bind(&settings.socket).await?;
+        let socket = SocketFile(settings.socket.clone());
+        let listener = listen(settings).await?;
+        let udp = Udp::bind_group(settings.host, settings.port, settings.lanes)?;
+        for socket in &udp {
+            // Path MTU discovery is ours, and what is too long for a path we cut ourselves.
+            socket.set_dont_fragment(true)?;
+        }
+        let store = Arc::new(Store::open(&settings.state_dir)?);
+        let boot = store.boot(|| (OsEntropy.key(), OsEntropy.key()))?;
+        let identity = Arc::new(Identity::from_seeds(boot.sign, boot.dh));
+        Ok(Self {
+            api,
+            _socket: socket,
+            listener,
+            udp,
+            name: settings
+                .name
+                .unwrap_or_else(|| identity.id().derived_name()),
+            identity,
+            epoch: boot.epoch,
+            endpoints: host::endpoints(settings.host, settings.port, &settings.bridge)?,
+            pins: stored_pins(&store)?,
+            store,
+        })
+    }
+}
+
+fn stored_pins(store: &Store) -> anyhow::Result<BTreeMap<PeerName, [u8; 32]>> {
+    let parse = |(name, key): (String, [u8; 32])| Ok((name.parse()?, key));
+    store.pins()?.into_iter().map(parse).collect()
+}
+
+async fn listen(settings: &Settings) -> anyhow::Result<TcpListener> {
+    let mut last = None;
+    for ip in listen_addresses(settings.host) {
+        let address = SocketAddr::new(ip, settings.port);
+        match TcpListener::bind(address).await {
+            Ok(listener) => {
+                limit_segments(&listener)?;
+                return Ok(listener);
+            }
+            Err(error) => last = Some(in_use(&error, address)),
+        }
+    }
+    Err(last.unwrap_or_else(|| anyhow::anyhow!("no address to listen on")))
+}
+
+/// All addresses of both families, or of IPv4 alone on a host without IPv6, or the one that was asked for.
+fn listen_addresses(host: Option<IpAddr>) -> Vec<IpAddr> {
+    match host {
+        Some(host) => vec![host],
+        None => vec![Ipv6Addr::UNSPECIFIED.into(), Ipv4Addr::UNSPECIFIED.into()],
+    }
+}
+
+fn in_use(error: &std::io::Error, address: SocketAddr) -> anyhow::Error {
+    let text = error.to_string();
+    let text = text
+        .split(" (os error")
+        .next()
+        .unwrap_or_default()
+        .to_lowercase();
+    let hint = match error.kind() {
+        std::io::ErrorKind::AddrInUse => {
+            "; another router or program has it: mesh status tells, or choose another --port"
+        }
+        std::io::ErrorKind::AddrNotAvailable => "; that is no address of this host (--host)",
+        _ => "",
+    };
+    anyhow::anyhow!("cannot listen on TCP {address}: {text}{hint}")
+}

@@ -1,0 +1,80 @@
+//! Who is served besides the mesh: users of the API, and Docker; and what ends a router.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use tokio::net::UnixListener;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::api::{self, Api};
+use crate::attach::Attachments;
+use crate::driver::{self, PluginSocket};
+use crate::host::HostView;
+use crate::ipam::Allocator;
+use crate::names::Naming;
+use crate::shell::Command;
+
+/// Serves the API, and ends the router when that, or a signal, says so.
+pub(super) fn serve_api(
+    listener: UnixListener,
+    host: HostView,
+    (attachments, allocator, naming): (Arc<Attachments>, Allocator, Naming),
+    command_sender: mpsc::Sender<Command>,
+) {
+    let (stop_sender, stop) = mpsc::channel(1);
+    let api = Api {
+        commands: command_sender.clone(),
+        attachments,
+        allocator,
+        naming,
+        host: Arc::new(host),
+        stop: stop_sender,
+    };
+    tokio::spawn(async move {
+        if let Err(error) = api::serve(listener, api).await {
+            tracing::error!("the API ended: {error}");
+        }
+    });
+    tokio::spawn(until_stopped(stop, command_sender));
+}
+
+/// A signal or the API ends the router.
+async fn until_stopped(mut stop: mpsc::Receiver<()>, commands: mpsc::Sender<Command>) {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut terminate), Ok(mut interrupt)) = (
+        signal(SignalKind::terminate()),
+        signal(SignalKind::interrupt()),
+    ) else {
+        tracing::error!("cannot listen for signals");
+        return;
+    };
+    tokio::select! {
+        _ = stop.recv() => {}
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    drop(commands.send(Command::Stop).await);
+}
+
+/// Serves Docker until the answer is dropped. Without it the router still does everything else: another router of this
+/// host may be the one that Docker asks.
+pub(super) fn serve_plugin(attachments: &Arc<Attachments>) -> Option<oneshot::Sender<()>> {
+    let socket = match PluginSocket::bind(Path::new(driver::DEFAULT_SOCKET)) {
+        Ok(socket) => socket,
+        Err(error) => {
+            tracing::warn!("{error}; Docker on this host will not use this router");
+            return None;
+        }
+    };
+    let (stop, stopped) = oneshot::channel::<()>();
+    let attachments = attachments.clone();
+    tokio::spawn(async move {
+        let stopped = async {
+            let _ = stopped.await;
+        };
+        if let Err(error) = socket.serve(attachments, stopped).await {
+            tracing::error!("the Docker driver ended: {error}");
+        }
+    });
+    Some(stop)
+}
