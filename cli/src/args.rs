@@ -1,19 +1,19 @@
 //! The command line: verbs, flags and their help.
 
+mod containers;
 mod dns;
 mod host;
+mod launch;
 mod views;
 
-use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use ipnet::IpNet;
-use mesh_proto::api::Runtime;
-use mesh_proto::ids::PeerName;
 
+pub(crate) use containers::{ContainerArgs, DetachArgs, RunArgs, RuntimeArg};
 pub(crate) use dns::{DnsArgsArgs, DnsChangeArgs, DnsLookupArgs};
 pub(crate) use host::{BridgeArgs, ExposeArgs, HideArgs};
+pub(crate) use launch::LaunchArgs;
 pub(crate) use views::{PsArgs, ReportArgs, StatusArgs, TopologyArgs};
 
 /// One virtual Ethernet switch for all containers on all hosts.
@@ -55,7 +55,7 @@ pub(crate) enum Verb {
     #[command(after_help = "Example:\n  mesh forget host2")]
     Forget(PeerArgs),
     /// Run a container with addresses on the mesh, and print its id
-    #[command(after_help = RUN_HELP)]
+    #[command(after_help = containers::RUN_HELP)]
     Run(RunArgs),
     /// Start a stopped container and attach it
     #[command(
@@ -158,30 +158,6 @@ pub(crate) enum Verb {
     Completions(CompletionsArgs),
 }
 
-const RUN_HELP: &str = "\
-Everything after the addresses goes to the engine as it is. Flags of mesh itself come before the first address.
-The container always runs in the background.
-
-With docker the mesh comes beside docker's own network: the container reaches the Internet, and -p works. --network X
-takes another network of docker instead of the default one, --network none leaves the mesh only.
-With podman the container is on the mesh only; -p and the Internet want `podman run` and then `mesh attach`.
-
-Containers ask the router for names: with podman and --runtime process at 127.0.0.12, within their own network. Not with
---without-dns, which is also for a container that serves DNS on port 53 of all its addresses. A process has an
-/etc/resolv.conf of its own for that, in a mount namespace of its own; with docker and podman, --dns of yours counts.
-
-Without an address the container gets the lowest free one of the default subnet (net:default), and keeps it until it is
-removed. net:10.32.5.0/24 gives one of that subnet; several addresses, of each kind, make several interfaces.
-
-Example:
-  mesh run --name web -p 80:80 nginx
-  mesh run net:10.32.5.0/24 nginx
-  mesh run 10.2.1.1/24 --name db postgres
-  mesh run 10.2.1.2/24 10.3.1.2/24 -ti ubuntu
-  mesh run --runtime process 10.2.1.3/24 -- ping 10.2.1.1
-
-With --runtime process: [-d] [--name NAME] [--] COMMAND [ARGUMENT]...; -d leaves it in the background without output.";
-
 const REPORT_HELP: &str = "\
 Extra template functions: json VALUE, keys MAP (sorted).
 
@@ -192,115 +168,6 @@ Example:
   mesh report -f '{{.Router.Name}}'
   mesh report -f '{{range .Router.Peers}}{{.NickName}} {{len .Connections}}{{println}}{{end}}'
   mesh report -f '{{json .Router.Targets}}'";
-
-/// `mesh launch`.
-#[derive(Debug, Default, Args)]
-pub(crate) struct LaunchArgs {
-    /// Peers to dial
-    pub(crate) peers: Vec<String>,
-    /// Stay in the foreground, log to standard error
-    #[arg(long)]
-    pub(crate) foreground: bool,
-    /// Address to listen on (default: all)
-    #[arg(long, value_name = "ADDRESS")]
-    pub(crate) host: Option<IpAddr>,
-    /// TCP and UDP port (default: 6783)
-    #[arg(long)]
-    pub(crate) port: Option<u16>,
-    /// Name of this peer, like 7a:00:00:00:00:01 or ::1 (default: from its key)
-    #[arg(long)]
-    pub(crate) name: Option<PeerName>,
-    /// Human name of this peer (default: the host name)
-    #[arg(long)]
-    pub(crate) nickname: Option<String>,
-    /// Where the router keeps its keys and targets (default: /var/lib/mesh)
-    #[arg(long, env = "MESH_STATE_DIR", value_name = "DIR")]
-    pub(crate) state_dir: Option<PathBuf>,
-    /// MTU inside the mesh
-    #[arg(long)]
-    pub(crate) mtu: Option<u16>,
-    /// How frames enter and leave
-    #[arg(long, value_enum)]
-    pub(crate) datapath: Option<Datapath>,
-    /// Threads in each direction with the tap datapath (default: half the processors, 4 at most)
-    #[arg(long)]
-    pub(crate) lanes: Option<usize>,
-    /// Let frames for peers in these subnets go by the kernel, unencrypted, if they agree
-    #[arg(long, value_name = "CIDR", value_delimiter = ',')]
-    pub(crate) trusted_subnets: Vec<IpNet>,
-    /// Let frames for every peer that agrees go by the kernel, unencrypted
-    #[arg(long)]
-    pub(crate) no_encryption: bool,
-    /// Cipher of data sessions; with one that is named no other is taken
-    #[arg(long, value_enum)]
-    pub(crate) cipher: Option<Cipher>,
-    /// Range of addresses that all hosts share; "" for none (default: 10.32.0.0/12)
-    #[arg(long, value_name = "CIDR")]
-    pub(crate) ipalloc_range: Option<String>,
-    /// Subnet of addresses that are allocated without naming one (default: the range)
-    #[arg(long, value_name = "CIDR")]
-    pub(crate) ipalloc_default_subnet: Option<String>,
-    /// Give the addresses of hosts that are gone for this long (10m or more) to others (default: never)
-    #[arg(long, value_name = "TIME")]
-    pub(crate) auto_reclaim: Option<String>,
-    /// Dial the explicit targets only
-    #[arg(long)]
-    pub(crate) no_discovery: bool,
-    /// Domain of the names of the mesh (default: mesh.local)
-    #[arg(long, value_name = "DOMAIN")]
-    pub(crate) dns_domain: Option<String>,
-    /// Seconds for which clients may keep an answer (default: 1)
-    #[arg(long, value_name = "SECONDS")]
-    pub(crate) dns_ttl: Option<u32>,
-    /// Answer DNS queries of containers and of this host here; may be given several times (default: docker0's address)
-    #[arg(long, value_name = "ADDRESS[:PORT]")]
-    pub(crate) dns_listen: Vec<String>,
-    /// Answer no DNS queries; names of this host's containers are told to other hosts all the same
-    #[arg(long)]
-    pub(crate) no_dns: bool,
-    /// Log level: error, warn, info, debug, trace
-    #[arg(long, value_name = "LEVEL")]
-    pub(crate) log_level: Option<String>,
-    /// TOML file with the same names as these flags
-    #[arg(long, value_name = "FILE")]
-    pub(crate) config: Option<PathBuf>,
-    /// Name of the bridge
-    #[arg(long)]
-    pub(crate) bridge: Option<String>,
-    /// Key of the mesh, see `mesh keygen`
-    #[arg(long, value_name = "FILE", conflicts_with = "password_file")]
-    pub(crate) key_file: Option<PathBuf>,
-    /// File with the password of the mesh
-    #[arg(long, value_name = "FILE")]
-    pub(crate) password_file: Option<PathBuf>,
-    /// Dial the stored targets; this is always done
-    #[arg(long, hide = true)]
-    pub(crate) resume: bool,
-}
-
-/// How frames enter and leave the router.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub(crate) enum Datapath {
-    /// The best that works here
-    Auto,
-    /// A TAP device on the bridge: fast
-    Tap,
-    /// libpcap on a veth into the bridge
-    Pcap,
-}
-
-/// Which ciphers the router takes for data.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub(crate) enum Cipher {
-    /// The fastest that both ends have
-    Auto,
-    /// On every processor
-    #[value(name = "chacha20-poly1305")]
-    ChaCha20Poly1305,
-    /// Best with instructions for AES
-    #[value(name = "aes-256-gcm")]
-    Aes256Gcm,
-}
 
 /// `mesh connect`.
 #[derive(Debug, Args)]
@@ -317,78 +184,6 @@ pub(crate) struct ConnectArgs {
 pub(crate) struct PeerArgs {
     #[arg(required = true, value_name = "PEER")]
     pub(crate) peers: Vec<String>,
-}
-
-/// `mesh run`.
-#[derive(Debug, Args)]
-#[command(override_usage = "mesh run [OPTIONS] [ADDRESS]... [ENGINE FLAGS] IMAGE [COMMAND]...")]
-pub(crate) struct RunArgs {
-    #[command(flatten)]
-    pub(crate) engine: EngineArg,
-    /// Do not route 224.0.0.0/4 to the mesh
-    #[arg(long)]
-    pub(crate) no_multicast_route: bool,
-    /// Seconds that the allocation of an address may take (default: 30)
-    #[arg(long, value_name = "SECONDS")]
-    pub(crate) timeout: Option<f64>,
-    /// Do not tell the container to ask the router for names, and leave its port 53 alone
-    #[arg(long)]
-    pub(crate) without_dns: bool,
-    /// Addresses, then what the engine is to run
-    #[arg(
-        trailing_var_arg = true,
-        allow_hyphen_values = true,
-        value_name = "ADDRESS... IMAGE"
-    )]
-    pub(crate) rest: Vec<String>,
-}
-
-/// Which engine.
-#[derive(Clone, Copy, Debug, Args)]
-pub(crate) struct EngineArg {
-    /// What runs the container (default: docker if its daemon answers, else podman)
-    #[arg(long, value_enum)]
-    pub(crate) runtime: Option<RuntimeArg>,
-}
-
-/// What runs the container, as typed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum RuntimeArg {
-    /// Docker Engine
-    Docker,
-    /// podman
-    Podman,
-    /// No engine: a command in a network namespace of its own
-    Process,
-}
-
-impl From<RuntimeArg> for Runtime {
-    fn from(arg: RuntimeArg) -> Self {
-        match arg {
-            RuntimeArg::Docker => Self::Docker,
-            RuntimeArg::Podman => Self::Podman,
-            RuntimeArg::Process => Self::Process,
-        }
-    }
-}
-
-/// `mesh start`, `restart`, `attach`.
-#[derive(Debug, Args)]
-pub(crate) struct ContainerArgs {
-    #[command(flatten)]
-    pub(crate) engine: EngineArg,
-    /// Do not route 224.0.0.0/4 to the mesh
-    #[arg(long)]
-    pub(crate) no_multicast_route: bool,
-    /// Seconds that the allocation of an address may take (default: 30)
-    #[arg(long, value_name = "SECONDS")]
-    pub(crate) timeout: Option<f64>,
-    /// Do not answer DNS queries within the container (podman), which then has its port 53 for itself
-    #[arg(long)]
-    pub(crate) without_dns: bool,
-    /// Addresses, then the container
-    #[arg(required = true, value_name = "ADDRESS... CONTAINER")]
-    pub(crate) rest: Vec<String>,
 }
 
 /// `mesh prime`.
@@ -408,16 +203,6 @@ pub(crate) struct RmpeerArgs {
     /// Names, human names or identities, as `mesh status ipam` shows them
     #[arg(required = true, value_name = "PEER")]
     pub(crate) peers: Vec<String>,
-}
-
-/// `mesh detach`.
-#[derive(Debug, Args)]
-pub(crate) struct DetachArgs {
-    #[command(flatten)]
-    pub(crate) engine: EngineArg,
-    /// Addresses, then the container
-    #[arg(required = true, value_name = "ADDRESS... CONTAINER")]
-    pub(crate) rest: Vec<String>,
 }
 
 /// `mesh reset`.

@@ -1,9 +1,9 @@
 //! The states of a link: each is consumed by the bytes it waits for and gives the next, and owns only what it needs.
 
 use super::channel::{Channel, RekeyAfter, kind};
+use super::config::{LinkConfig, LinkRole};
 use super::error::{AlertCode, LinkError};
 use super::hello::{self, HELLO};
-use super::machine::{LinkConfig, LinkRole};
 use crate::entropy::Entropy;
 use crate::limits::MAX_LINK_MESSAGE;
 use crate::noise::{Handshake, Pattern, Role};

@@ -2,42 +2,18 @@
 
 use core::fmt;
 use std::collections::VecDeque;
-use std::sync::Arc;
 
 use super::channel::{RekeyAfter, kind};
+use super::config::{LinkConfig, LinkRole, own_introduction};
 use super::error::{AlertCode, LinkError};
 use super::handshake::{Answer, Received, Secured, State, WaitHello};
 use super::hello::{self, HELLO, HELLO_START};
-use crate::crypto::identity::Identity;
-use crate::crypto::secret::MeshSecret;
 use crate::entropy::Entropy;
 use crate::ids::{PeerId, PeerName};
 use crate::limits::{HANDSHAKE_TIMEOUT, MAX_LINK_RECORD, MAX_LINK_SEND_QUEUE, MAX_PREAUTH_BUFFER};
 use crate::time::Instant;
-use crate::topology::record::{RecordError, SignedRecord};
+use crate::topology::record::SignedRecord;
 use crate::wire::message::LinkMessage;
-
-/// Who opened the TCP connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LinkRole {
-    /// We did.
-    Dialler,
-    /// The other side did.
-    Acceptor,
-}
-
-/// What a link needs to know of its own router.
-#[derive(Clone, Debug)]
-pub struct LinkConfig {
-    /// Our keys.
-    pub identity: Arc<Identity>,
-    /// What the operator gave all routers of the mesh.
-    pub secret: Arc<MeshSecret>,
-    /// Our introduction: what we say of ourselves about [`crate::topology::Topic::IDENTITY`].
-    pub record: SignedRecord,
-    /// Optional parts of the protocol we speak.
-    pub features: u64,
-}
 
 /// What a link tells its owner.
 #[derive(Debug, PartialEq, Eq)]
@@ -428,13 +404,4 @@ impl fmt::Debug for Link {
             .field("state", &self.state)
             .finish_non_exhaustive()
     }
-}
-/// Whether what is configured introduces the router whose keys are configured.
-fn own_introduction(config: &LinkConfig) -> Result<(), RecordError> {
-    let body = config.record.as_identity().ok_or(RecordError::NoIdentity)?;
-    let ours = &config.identity;
-    if body.sign_key != ours.sign_key() || body.dh_key != ours.dh_key() {
-        return Err(RecordError::OtherKeys);
-    }
-    Ok(())
 }

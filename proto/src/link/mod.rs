@@ -48,6 +48,7 @@
 //! [`LINK_REKEY_BYTES`]: crate::limits::LINK_REKEY_BYTES
 
 mod channel;
+mod config;
 mod error;
 mod handshake;
 mod hello;
@@ -55,6 +56,7 @@ mod machine;
 #[cfg(test)]
 mod tests;
 
+pub use config::{LinkConfig, LinkRole};
 pub use error::{AlertCode, LinkError, Stranger};
 pub use hello::VERSION;
-pub use machine::{Link, LinkConfig, LinkEvent, LinkRole};
+pub use machine::{Link, LinkEvent};

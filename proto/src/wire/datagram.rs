@@ -30,8 +30,13 @@
 //! the nonce). The tag of a Relay datagram is that of an empty message with [`Associated`] data: a hop can check where
 //! the datagram comes from and goes to, and cannot read what is inside.
 
+mod frames;
+mod relay;
+
 use core::fmt;
 
+pub use self::frames::{Frames, InnerFrame, MAX_PACKED, push_frame, push_frame_prefix};
+pub use self::relay::{Associated, split_relay};
 use crate::ids::{PeerId, SessionIndex};
 
 /// Bytes of the header.
@@ -173,64 +178,6 @@ impl Header {
     }
 }
 
-/// Splits the clear part of a Relay datagram in its destination and its inner datagram.
-///
-/// `None` when it is too short to hold a destination and a datagram header.
-pub fn split_relay(clear: &[u8]) -> Option<(PeerId, &[u8])> {
-    let (id, inner) = clear.split_first_chunk::<PEER_ID_LEN>()?;
-    (inner.len() >= HEADER_LEN).then_some((PeerId(*id), inner))
-}
-
-/// What the tag of a datagram covers besides its body.
-///
-/// That is header and clear part; but where the clear part holds a datagram that has a tag itself (a Relay of Data, Probe
-/// or Fragment), that tag stands for what it covers: header ‖ destination ‖ inner header ‖ length of the clear part `u16` ‖
-/// inner tag. So a hop need not look at the content, and whoever changes that on the way changes what its receiver
-/// refuses. What the inner tag does not vouch for, the hop limit and the destination, is covered here.
-#[derive(Debug)]
-pub enum Associated<'a> {
-    /// All of header and clear part.
-    Whole(&'a [u8]),
-    /// What stands for a Relay's content.
-    Ends([u8; RELAY_ASSOCIATED]),
-}
-
-/// Bytes of [`Associated::Ends`].
-const RELAY_ASSOCIATED: usize = RELAY_HEAD + 2 + TAG_LEN;
-/// Header, destination and inner header.
-const RELAY_HEAD: usize = 2 * HEADER_LEN + PEER_ID_LEN;
-
-impl<'a> Associated<'a> {
-    /// For a datagram of `kind` that begins with `head`, its header and clear part.
-    pub fn new(kind: Kind, head: &'a [u8]) -> Self {
-        Self::ends(kind, head).map_or(Self::Whole(head), Self::Ends)
-    }
-
-    /// The bytes.
-    pub fn bytes(&self) -> &[u8] {
-        match self {
-            Self::Whole(bytes) => bytes,
-            Self::Ends(bytes) => bytes,
-        }
-    }
-
-    fn ends(kind: Kind, head: &[u8]) -> Option<[u8; RELAY_ASSOCIATED]> {
-        let (begin, rest) = head.split_first_chunk::<RELAY_HEAD>()?;
-        let inner = Header::parse(&begin[HEADER_LEN + PEER_ID_LEN..]).ok()?;
-        if kind != Kind::Relay || inner.kind.is_handshake() {
-            return None;
-        }
-        let length = u16::try_from(head.len() - HEADER_LEN).ok()?;
-        let mut bytes = [0; RELAY_ASSOCIATED];
-        let (first, last) = bytes.split_first_chunk_mut::<RELAY_HEAD>()?;
-        *first = *begin;
-        let (len, tag) = last.split_first_chunk_mut::<2>()?;
-        *len = length.to_be_bytes();
-        tag.copy_from_slice(rest.last_chunk::<TAG_LEN>()?);
-        Some(bytes)
-    }
-}
-
 /// What begins the body of a Flood datagram: which broadcast of which router it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FloodPrefix {
@@ -261,81 +208,6 @@ impl FloodPrefix {
         out.extend_from_slice(&self.origin.0);
         out.extend_from_slice(&self.epoch.to_be_bytes());
         out.extend_from_slice(&self.sequence.to_be_bytes());
-    }
-}
-
-/// A frame on its way through the mesh.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct InnerFrame<'a> {
-    /// The Ethernet frame, without its checksum.
-    pub bytes: &'a [u8],
-    /// The TCP or UDP checksum holds the sum of the pseudo-header only.
-    pub partial: bool,
-}
-
-impl<'a> InnerFrame<'a> {
-    /// A frame with nothing left to do.
-    pub fn complete(bytes: &'a [u8]) -> Self {
-        Self {
-            bytes,
-            partial: false,
-        }
-    }
-}
-
-/// Longest frame that can be packed.
-pub const MAX_PACKED: usize = 0x7fff;
-const PARTIAL: u16 = 0x8000;
-
-/// Appends one packed frame to `out`; false, and nothing appended, when it is longer than [`MAX_PACKED`].
-pub fn push_frame(out: &mut Vec<u8>, frame: InnerFrame<'_>) -> bool {
-    if !push_frame_prefix(out, frame.bytes.len(), frame.partial) {
-        return false;
-    }
-    out.extend_from_slice(frame.bytes);
-    true
-}
-
-/// Appends what comes before a packed frame of `len` bytes, which the caller appends; false as [`push_frame`].
-pub fn push_frame_prefix(out: &mut Vec<u8>, len: usize, partial: bool) -> bool {
-    let Some(len) = u16::try_from(len).ok().filter(|n| n & PARTIAL == 0) else {
-        return false;
-    };
-    let flag = if partial { PARTIAL } else { 0 };
-    out.extend_from_slice(&(len | flag).to_be_bytes());
-    true
-}
-
-/// The packed frames of a body, in order. After the last whole frame comes `None`; see [`Frames::is_clean`].
-#[derive(Clone, Debug)]
-pub struct Frames<'a> {
-    rest: &'a [u8],
-}
-
-impl<'a> Frames<'a> {
-    /// The frames packed in `body`.
-    pub fn new(body: &'a [u8]) -> Self {
-        Self { rest: body }
-    }
-
-    /// Whether nothing is left over; false after the last frame means that the sender cut one short.
-    pub fn is_clean(&self) -> bool {
-        self.rest.is_empty()
-    }
-}
-
-impl<'a> Iterator for Frames<'a> {
-    type Item = InnerFrame<'a>;
-
-    fn next(&mut self) -> Option<InnerFrame<'a>> {
-        let (prefix, rest) = self.rest.split_first_chunk::<FRAME_PREFIX_LEN>()?;
-        let prefix = u16::from_be_bytes(*prefix);
-        let (bytes, rest) = rest.split_at_checked(usize::from(prefix & !PARTIAL))?;
-        self.rest = rest;
-        Some(InnerFrame {
-            bytes,
-            partial: prefix & PARTIAL != 0,
-        })
     }
 }
 
@@ -391,89 +263,6 @@ mod tests {
         assert_eq!(handshakes, [1, 2, 3]);
     }
 
-    #[test]
-    fn relay_needs_a_destination_and_a_header() {
-        let clear = [7; PEER_ID_LEN + HEADER_LEN];
-        for len in 0..clear.len() {
-            assert_eq!(split_relay(&clear[..len]), None);
-        }
-        assert_eq!(
-            split_relay(&clear),
-            Some((PeerId([7; 16]), &clear[PEER_ID_LEN..]))
-        );
-    }
-
-    #[test]
-    fn the_ends_of_a_relay_stand_for_what_its_inner_tag_covers() {
-        let inner = Header {
-            kind: Kind::Data,
-            hop_limit: 16,
-            receiver: SessionIndex(5),
-            counter: 9,
-        };
-        let head = |inner_kind, content: &[u8]| {
-            let header = Header {
-                kind: inner_kind,
-                ..inner
-            };
-            let outer = Header {
-                kind: Kind::Relay,
-                ..inner
-            };
-            [&outer.encode()[..], &[7; 16], &header.encode(), content].concat()
-        };
-        let associated = |head: &[u8]| Associated::new(Kind::Relay, head).bytes().to_vec();
-        let data = head(Kind::Data, &[1; 100]);
-        let short = associated(&data);
-        assert_eq!(short.len(), 66);
-        for at in 0..data.len() {
-            let mut changed = data.clone();
-            changed[at] ^= 0x40;
-            let is_covered = at < 48 || at >= data.len() - TAG_LEN;
-            assert_eq!(associated(&changed) != short, is_covered, "byte {at}");
-        }
-        assert_ne!(associated(&data[..data.len() - 1]), short);
-        assert_ne!(
-            associated(&head(Kind::Data, &[1; 99])),
-            short,
-            "the length counts"
-        );
-        // What has no tag of its own, or no room for one, is covered as it is.
-        for whole in [
-            head(Kind::Init, &[1; 100]),
-            head(Kind::Data, &[1; 15]),
-            vec![0; 20],
-        ] {
-            assert_eq!(associated(&whole), whole);
-        }
-        assert_eq!(Associated::new(Kind::Data, &data).bytes(), data);
-    }
-
-    #[test]
-    fn frames_stop_at_a_short_one() {
-        let mut body = Vec::new();
-        assert!(push_frame(&mut body, InnerFrame::complete(b"one")));
-        assert!(push_frame(&mut body, InnerFrame::complete(b"")));
-        assert!(push_frame(&mut body, InnerFrame::complete(b"three")));
-        let whole: Vec<&[u8]> = Frames::new(&body).map(|f| f.bytes).collect();
-        assert_eq!(whole, [&b"one"[..], b"", b"three"]);
-        for cut in 0..body.len() {
-            let mut frames = Frames::new(&body[..cut]);
-            let n = frames.by_ref().count();
-            assert!(n < 3);
-            assert_eq!(frames.is_clean(), [0, 5, 7].contains(&cut), "{cut}");
-        }
-    }
-
-    #[test]
-    fn a_frame_beyond_the_length_field_is_refused() {
-        let mut out = vec![1];
-        let long = vec![0; MAX_PACKED + 1];
-        assert!(!push_frame(&mut out, InnerFrame::complete(&long)));
-        assert_eq!(out, [1]);
-        assert!(push_frame(&mut out, InnerFrame::complete(&long[1..])));
-    }
-
     proptest! {
         #[test]
         fn headers_survive_the_wire(kind in 1u8..9, hop_limit: u8, index: u32, counter: u64) {
@@ -491,24 +280,6 @@ mod tests {
             if let Ok(header) = Header::parse(&bytes) {
                 prop_assert_eq!(&header.encode()[..], &bytes[..HEADER_LEN]);
             }
-        }
-
-        #[test]
-        fn packed_frames_survive(frames in prop::collection::vec((any::<bool>(), prop::collection::vec(any::<u8>(), 0..50)), 0..20)) {
-            let mut body = Vec::new();
-            for (partial, bytes) in &frames {
-                push_frame(&mut body, InnerFrame { bytes, partial: *partial });
-            }
-            let mut unpacked = Frames::new(&body);
-            let whole: Vec<_> = unpacked.by_ref().map(|f| (f.partial, f.bytes.to_vec())).collect();
-            prop_assert_eq!(whole, frames);
-            prop_assert!(unpacked.is_clean());
-        }
-
-        #[test]
-        fn any_body_unpacks_within_its_bounds(body in prop::collection::vec(any::<u8>(), 0..300)) {
-            let total: usize = Frames::new(&body).map(|f| f.bytes.len() + FRAME_PREFIX_LEN).sum();
-            prop_assert!(total <= body.len());
         }
 
         #[test]

@@ -5,27 +5,18 @@
 //! whichever the host uses. Packets have to be let pass by `iptables` in any case, where it is there: what one base chain
 //! drops, no other can save.
 
+mod wanted;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use ipnet::{IpNet, Ipv4Net, Ipv6Net};
-
+pub use self::wanted::Exposure;
+use self::wanted::{FAMILIES, Family, Part};
 use super::Changed;
 use super::chain::{Chain, Place};
 use super::nft::{self, Table};
 use crate::{SysError, ifname};
-
-/// What is wanted.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Exposure {
-    /// Subnets in which the host has an address on the bridge.
-    pub subnets: BTreeSet<IpNet>,
-    /// Of these, those whose addresses are translated on the way to and from elsewhere.
-    pub masqueraded: BTreeSet<IpNet>,
-    /// More subnets of the mesh: what comes from there into the mesh is not translated either.
-    pub inside: BTreeSet<IpNet>,
-}
 
 /// Which program translates addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,15 +43,6 @@ struct Kept {
     /// Places where nothing is wanted and nothing was found; nobody else puts anything there.
     clear: BTreeSet<String>,
 }
-
-/// IPv4 or IPv6.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Family {
-    V4,
-    V6,
-}
-
-const FAMILIES: [Family; 2] = [Family::V4, Family::V6];
 
 impl Backend {
     /// Its name for operators.
@@ -310,107 +292,6 @@ impl Rules {
 
     fn kept(&self) -> MutexGuard<'_, Kept> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Family {
-    fn program(self) -> &'static str {
-        match self {
-            Self::V4 => "iptables",
-            Self::V6 => "ip6tables",
-        }
-    }
-
-    fn has(self, net: &IpNet) -> bool {
-        (self == Self::V4) == matches!(net, IpNet::V4(_))
-    }
-}
-
-/// What is wanted of one IP version; subnets that contain one another are one.
-#[derive(Debug, Default, PartialEq, Eq)]
-struct Part {
-    subnets: Vec<IpNet>,
-    masqueraded: Vec<IpNet>,
-    inside: Vec<IpNet>,
-}
-
-impl Exposure {
-    fn of(&self, family: Family) -> Part {
-        let some = |nets: &BTreeSet<IpNet>| -> Vec<IpNet> {
-            let nets = nets.iter().filter(|net| family.has(net)).map(IpNet::trunc);
-            merged(&nets.collect::<Vec<_>>())
-        };
-        let subnets = some(&self.subnets);
-        let all: BTreeSet<IpNet> = self.subnets.union(&self.inside).copied().collect();
-        Part {
-            masqueraded: some(&self.masqueraded),
-            inside: some(&all),
-            subnets,
-        }
-    }
-}
-
-/// Without those that lie in others. Neighbours stay apart, so that operators find what they gave.
-fn merged(nets: &[IpNet]) -> Vec<IpNet> {
-    let outer = |net: &IpNet| {
-        !nets
-            .iter()
-            .any(|other| other != net && contains(other, net))
-    };
-    nets.iter().copied().filter(outer).collect()
-}
-
-fn contains(outer: &IpNet, inner: &IpNet) -> bool {
-    match (outer, inner) {
-        (IpNet::V4(o), IpNet::V4(i)) => Ipv4Net::contains(o, i),
-        (IpNet::V6(o), IpNet::V6(i)) => Ipv6Net::contains(o, i),
-        _ => false,
-    }
-}
-
-impl Part {
-    /// The content of our table.
-    fn nft(&self, family: Family, bridge: &str) -> String {
-        let ip = match family {
-            Family::V4 => "ip",
-            Family::V6 => "ip6",
-        };
-        let mut lines = vec!["type nat hook postrouting priority 100; policy accept;".to_owned()];
-        for net in &self.inside {
-            lines.push(format!("{ip} saddr {net} oifname \"{bridge}\" return"));
-        }
-        for net in &self.masqueraded {
-            lines.push(format!(
-                "{ip} saddr {net} oifname != \"{bridge}\" masquerade"
-            ));
-            lines.push(format!("{ip} daddr {net} oifname \"{bridge}\" masquerade"));
-        }
-        let lines: Vec<String> = lines.iter().map(|line| format!("    {line}\n")).collect();
-        format!("  chain postrouting {{\n{}  }}\n", lines.concat())
-    }
-
-    /// The same for `iptables`.
-    fn nat(&self, bridge: &str) -> Vec<String> {
-        let inside = self.inside.iter();
-        let mut rules: Vec<String> = inside
-            .map(|net| format!("-s {net} -o {bridge} -j RETURN"))
-            .collect();
-        for net in &self.masqueraded {
-            rules.push(format!("-s {net} ! -o {bridge} -j MASQUERADE"));
-            rules.push(format!("-d {net} -o {bridge} -j MASQUERADE"));
-        }
-        rules
-    }
-
-    /// What the host may forward.
-    fn filter(&self, bridge: &str) -> Vec<String> {
-        let both = self.subnets.iter().flat_map(|net| {
-            [
-                format!("-s {net} -i {bridge} -j ACCEPT"),
-                format!("-d {net} -o {bridge} -j ACCEPT"),
-            ]
-        });
-        both.collect()
     }
 }
 

@@ -1,3 +1,5 @@
+use ipnet::IpNet;
+
 use super::*;
 use crate::testing::{NamedNetns, needs_root};
 
