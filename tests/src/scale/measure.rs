@@ -33,6 +33,8 @@ const BROADCASTS: usize = 20;
 /// Names that are stated one after the other, and how long each is watched.
 const NAMED: usize = 10;
 const NAMES_WATCHED: Duration = Duration::from_secs(5);
+/// Bytes that a record of some 300 takes in a router, with what is read out of it; more than was found.
+const RECORD: usize = 700;
 const PARTITION: Duration = Duration::from_secs(600);
 
 /// A measure's name, and how it is taken.
@@ -105,14 +107,18 @@ impl Measured {
     }
 
     /// What the whole process holds more than before the first router, divided by the routers: connections and events of
-    /// the simulated network are in it.
+    /// the simulated network are in it. The records, which these routers share, are added for each.
     fn memory(&mut self, before: Option<u64>) {
         let n = count(self.world.len());
         let held = resident()
             .zip(before)
             .map(|(now, then)| now.saturating_sub(then));
-        let each = held.map(|bytes| bytes as f64 / n / f64::from(1 << 20));
-        let detail = "resident memory of the process / N".to_owned();
+        let mib = |bytes: f64| bytes / f64::from(1 << 20);
+        let tables = self.world.router(0).map(Router::tables);
+        let records = tables.and_then(|t| t.iter().find(|t| t.table == "records").map(|t| t.used));
+        let records = mib(count(records.unwrap_or(0) * RECORD));
+        let each = held.map(|bytes| mib(bytes as f64 / n) + records);
+        let detail = format!("resident memory of the process / N, and {records:.2} MiB of records");
         self.add(&MEMORY, each, detail);
     }
 }
