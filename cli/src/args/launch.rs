@@ -30,10 +30,10 @@ pub(crate) struct LaunchArgs {
     /// Where the router keeps its keys and targets (default: /var/lib/mesh)
     #[arg(long, env = "MESH_STATE_DIR", value_name = "DIR")]
     pub(crate) state_dir: Option<PathBuf>,
-    /// MTU inside the mesh
+    /// MTU inside the mesh (default: 1376)
     #[arg(long)]
     pub(crate) mtu: Option<u16>,
-    /// How frames enter and leave
+    /// How frames enter and leave (default: auto)
     #[arg(long, value_enum)]
     pub(crate) datapath: Option<Datapath>,
     /// Threads in each direction with the tap datapath (default: half the processors, 4 at most)
@@ -45,7 +45,7 @@ pub(crate) struct LaunchArgs {
     /// Let frames for every peer that agrees go by the kernel, unencrypted
     #[arg(long)]
     pub(crate) no_encryption: bool,
-    /// Cipher of data sessions; with one that is named no other is taken
+    /// Cipher of data sessions; with one that is named no other is taken (default: auto)
     #[arg(long, value_enum)]
     pub(crate) cipher: Option<Cipher>,
     /// Range of addresses that all hosts share; "" for none (default: 10.32.0.0/12)
@@ -72,13 +72,13 @@ pub(crate) struct LaunchArgs {
     /// Answer no DNS queries; names of this host's containers are told to other hosts all the same
     #[arg(long)]
     pub(crate) no_dns: bool,
-    /// Log level: error, warn, info, debug, trace
+    /// Log level: error, warn, info, debug, trace (default: info)
     #[arg(long, value_name = "LEVEL")]
     pub(crate) log_level: Option<String>,
     /// TOML file with the same names as these flags
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
-    /// Name of the bridge
+    /// Name of the bridge (default: mesh)
     #[arg(long)]
     pub(crate) bridge: Option<String>,
     /// Key of the mesh, see `mesh keygen`
