@@ -49,7 +49,7 @@ pub(crate) enum Verb {
     )]
     Launch(Box<LaunchArgs>),
     /// Add peers to the targets the router dials
-    #[command(after_help = "Example:\n  mesh connect host2 192.0.2.7:6783")]
+    #[command(after_help = "Example:\n  mesh connect host2 192.0.2.7:6783\n  mesh connect --replace host3")]
     Connect(ConnectArgs),
     /// Stop dialling peers; live connections stay
     #[command(after_help = "Example:\n  mesh forget host2")]
@@ -175,6 +175,7 @@ pub(crate) struct ConnectArgs {
     /// Replace the whole list of targets
     #[arg(long)]
     pub(crate) replace: bool,
+    /// Names or addresses of hosts, each with a port if that is not 6783: host2, 192.0.2.7:6783, [2001:db8::7]:6783
     #[arg(required_unless_present = "replace", value_name = "PEER")]
     pub(crate) peers: Vec<String>,
 }
@@ -182,6 +183,7 @@ pub(crate) struct ConnectArgs {
 /// `mesh forget`.
 #[derive(Debug, Args)]
 pub(crate) struct PeerArgs {
+    /// Targets as `mesh status targets` shows them
     #[arg(required = true, value_name = "PEER")]
     pub(crate) peers: Vec<String>,
 }
