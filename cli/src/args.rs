@@ -49,7 +49,9 @@ pub(crate) enum Verb {
     )]
     Launch(Box<LaunchArgs>),
     /// Add peers to the targets the router dials
-    #[command(after_help = "Example:\n  mesh connect host2 192.0.2.7:6783\n  mesh connect --replace host3")]
+    #[command(
+        after_help = "Example:\n  mesh connect host2 192.0.2.7:6783\n  mesh connect --replace host3"
+    )]
     Connect(ConnectArgs),
     /// Stop dialling peers; live connections stay
     #[command(after_help = "Example:\n  mesh forget host2")]
