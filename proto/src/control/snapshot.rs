@@ -41,8 +41,7 @@ impl Control {
     fn peer_paths(&self) -> BTreeMap<PeerId, PeerPath> {
         let mut directs: BTreeMap<PeerId, (Path, u16)> = BTreeMap::new();
         for (peer, address) in self.paths.directs() {
-            let datagram = self.sizes.datagram(peer).unwrap_or(BASE_DATAGRAM);
-            directs.insert(*peer, (Path::Direct(address), datagram));
+            directs.insert(*peer, (Path::Direct(address), self.datagram_of(peer)));
         }
         let relayed = |next: Option<PeerId>, peer: &PeerId| {
             let next = next.filter(|next| next != peer)?;

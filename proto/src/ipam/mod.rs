@@ -29,6 +29,7 @@
 mod allocate;
 mod ask;
 mod fault;
+mod hear;
 mod journal;
 mod lend;
 mod merge;

@@ -19,7 +19,6 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use mesh_proto::control::{Control, Output as ControlOutput};
-use mesh_proto::ids::PeerId;
 use mesh_proto::ipam::{Ipam, Output, RequestId};
 use mesh_proto::time::Instant;
 use mesh_proto::topology::topic::Topic;
@@ -117,41 +116,15 @@ impl Addresses {
 
     /// Something the control plane tells.
     pub fn hear(&mut self, output: &ControlOutput, control: &Control, now: Instant) {
-        match output {
-            ControlOutput::Said(key) if key.topic == TOPIC => {
-                if !self.names.know(&key.origin) {
-                    self.names.learn(control);
-                }
-                self.hear_statement(key.origin, control, now);
-            }
-            ControlOutput::Reach => {
-                self.names.learn(control);
-                for said in control.said(TOPIC) {
-                    self.ipam.set_reachable(said.origin, said.reachable, now);
-                }
-            }
-            ControlOutput::Told { from, topic, body } if *topic == TOPIC => {
-                let _ = self.ipam.handle_message(*from, body, now);
-            }
-            ControlOutput::Targets(targets) => {
-                self.ipam.set_expecting(!targets.is_empty(), now);
-            }
-            ControlOutput::Epoch(epoch) => self.ipam.raise_epoch(*epoch, now),
-            _ => {}
+        let has_names = match output {
+            ControlOutput::Said(key) => key.topic == TOPIC && !self.names.know(&key.origin),
+            ControlOutput::Reach => true,
+            _ => false,
+        };
+        if has_names {
+            self.names.learn(control);
         }
-    }
-
-    fn hear_statement(&mut self, origin: PeerId, control: &Control, now: Instant) {
-        let said = control.said_by(origin, TOPIC);
-        match said.filter(|said| !said.body.is_empty()) {
-            Some(said) => {
-                let (body, reachable) = (said.body, said.reachable);
-                // What is malformed is counted, and changes nothing.
-                let _ = self.ipam.handle_statement(origin, body, reachable, now);
-            }
-            // It was started anew and has not spoken yet, or takes no part any more.
-            None => self.ipam.set_reachable(origin, false, now),
-        }
+        self.ipam.hear(output, control, now);
     }
 
     /// When [`Addresses::handle_timeout`] is due.

@@ -4,7 +4,6 @@ use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
 use mesh_proto::control::{Control, Output as ControlOutput};
-use mesh_proto::ids::PeerId;
 use mesh_proto::ipam::{Config, Ipam, Output, RequestId, Statement, Want};
 use mesh_proto::time::Instant;
 use mesh_proto::topology::topic::Topic;
@@ -53,37 +52,10 @@ impl Addresses {
 
     /// Something the control plane tells.
     pub(crate) fn hear(&mut self, output: &ControlOutput, control: &Control, now: Instant) {
-        match output {
-            ControlOutput::Said(key) if key.topic == TOPIC => {
-                self.hear_statement(key.origin, control, now);
-            }
-            ControlOutput::Reach => {
-                for said in control.said(TOPIC) {
-                    self.ipam.set_reachable(said.origin, said.reachable, now);
-                }
-            }
-            ControlOutput::Told { from, topic, body } if *topic == TOPIC => {
-                let _ = self.ipam.handle_message(*from, body, now);
-            }
-            ControlOutput::Targets(targets) => {
-                self.ipam.set_expecting(!targets.is_empty(), now);
-            }
-            ControlOutput::Epoch(epoch) => self.ipam.raise_epoch(*epoch, now),
-            _ => {}
-        }
-    }
-
-    fn hear_statement(&mut self, origin: PeerId, control: &Control, now: Instant) {
-        if self.fault == Some(Planted::DeafToClaims) && !self.ipam.owners().is_empty() {
-            return;
-        }
-        let said = control.said_by(origin, TOPIC);
-        match said.filter(|said| !said.body.is_empty()) {
-            Some(said) => {
-                let (body, reachable) = (said.body, said.reachable);
-                let _ = self.ipam.handle_statement(origin, body, reachable, now);
-            }
-            None => self.ipam.set_reachable(origin, false, now),
+        let is_claim = matches!(output, ControlOutput::Said(key) if key.topic == TOPIC);
+        let is_deaf = self.fault == Some(Planted::DeafToClaims) && !self.ipam.owners().is_empty();
+        if !(is_claim && is_deaf) {
+            self.ipam.hear(output, control, now);
         }
     }
 
