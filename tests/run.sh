@@ -7,6 +7,7 @@
 set -uo pipefail
 cd "$(dirname "$0")/.."
 export PATH=$HOME/.cargo/bin:$PATH:/usr/sbin:/sbin
+export RUST_BACKTRACE=0              # what failed is said by the error; pages of frames only hide it
 layers=${1:-all}
 outside=(harness netns docker)       # test targets that need root and a testbed
 threads=2                            # more testbeds at once would measure the machine rather than mesh
@@ -60,9 +61,11 @@ else
     badly 'cargo build'
 fi
 
-# Names of failed tests, from the lists at the end of each run.
-names=$(sed -nE '/^failures:$/,/^test result:/s/^    ([A-Za-z_0-9:]+( - .*)?)$/\1/p' "$log" | sort -u)
-[ -z "$names" ] || printf 'failed:\n%s\n' "$(sed 's/^/  /' <<<"$names")"
+# Of each failed test its name and why: the tail of a long log is what is seen first, and sometimes all that is kept.
+awk '/^---- .* stdout ----$/          { print "failed: " $2; left = 0 }
+     /^Error: |panicked at /          { left = 12 }
+     /^failures:$|^test result:/      { left = 0 }
+     left > 0                         { print "    " substr($0, 1, 300); left-- }' "$log"
 failed=$(($(sum failed) + ended_badly))
 echo "$(sum passed) passed, $failed failed"
 [ "$failed" = 0 ]

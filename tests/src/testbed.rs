@@ -13,7 +13,7 @@ use crate::host::Host;
 pub struct Setup {
     hosts: u8,
     engines: bool,
-    ipv6_only: bool,
+    only: Option<&'static str>,
     links: Option<String>,
 }
 
@@ -23,7 +23,7 @@ impl Setup {
         Self {
             hosts: count,
             engines: false,
-            ipv6_only: false,
+            only: None,
             links: None,
         }
     }
@@ -35,10 +35,17 @@ impl Setup {
         self
     }
 
+    /// Without IPv6 on the underlay.
+    #[must_use]
+    pub fn ipv4_only(mut self) -> Self {
+        self.only = Some("--ipv4-only");
+        self
+    }
+
     /// Without IPv4 on the underlay.
     #[must_use]
     pub fn ipv6_only(mut self) -> Self {
-        self.ipv6_only = true;
+        self.only = Some("--ipv6-only");
         self
     }
 
@@ -55,9 +62,7 @@ impl Setup {
         if !self.engines {
             args.push("--no-engine".to_owned());
         }
-        if self.ipv6_only {
-            args.push("--ipv6-only".to_owned());
-        }
+        args.extend(self.only.map(str::to_owned));
         if let Some(pairs) = &self.links {
             args.extend(["--links".to_owned(), pairs.clone()]);
         }

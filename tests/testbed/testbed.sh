@@ -3,7 +3,7 @@
 # on one underlay switch, with its own /run, /etc/docker, /var/lib/mesh … at the usual paths and, if wanted, its own
 # Docker engine. Nothing outside is touched: a Docker that runs on the machine does not notice, and `stop` leaves nothing.
 #
-#   testbed.sh start [N] [--no-engine] [--ipv6-only] [--links 1-2,2-3] [--owner PID]
+#   testbed.sh start [N] [--no-engine] [--ipv4-only | --ipv6-only] [--links 1-2,2-3] [--owner PID]
 #                                    N hosts (3): host1 … hostN. With --links only the named pairs have a cable
 #                                    between them. With --owner the testbed counts as a leftover once PID has ended.
 #   testbed.sh stop                  end all hosts and remove every trace
@@ -107,7 +107,7 @@ plug() {
     ip link add name eth0 netns "$space" type veth peer name "$host" netns "$switch"
     ip -n "$switch" link set "$host" master sw0 up
     [ -e "$dir/ipv6-only" ] || ip -n "$space" addr add "$subnet4.$number/24" dev eth0
-    ip -n "$space" addr add "$subnet6$number/64" dev eth0 nodad
+    [ -e "$dir/ipv4-only" ] || ip -n "$space" addr add "$subnet6$number/64" dev eth0 nodad
     ip -n "$space" link set eth0 up
 }
 
@@ -249,11 +249,11 @@ make_image() {
 # ---- the whole -----------------------------------------------------------------------------------------------------
 
 start() {
-    local count=3 engine=yes links='' owner='' ipv6_only='' i
+    local count=3 engine=yes links='' owner='' only='' i
     while [ $# -gt 0 ]; do
         case $1 in
             --no-engine) engine=no ;;
-            --ipv6-only) ipv6_only=yes ;;
+            --ipv4-only | --ipv6-only) only=${1#--} ;;
             --links) links=${2:?--links wants pairs}; shift ;;
             --owner) owner=${2:?--owner wants a pid}; shift ;;
             [1-9] | [1-9][0-9]) count=$1 ;;
@@ -263,7 +263,7 @@ start() {
     done
     check_machine "$engine"
     make_room
-    [ -z "$ipv6_only" ] || touch "$dir/ipv6-only"
+    [ -z "$only" ] || touch "$dir/$only"
     write_names "$count"
     switch_up
     [ "$engine" = no ] || make_image
@@ -318,7 +318,7 @@ write_names() {
     { echo "127.0.0.1 localhost"; echo "::1 localhost"; } >"$dir/hosts-file"
     for ((i = 1; i <= $1; i++)); do
         [ -e "$dir/ipv6-only" ] || echo "$subnet4.$i host$i" >>"$dir/hosts-file"
-        echo "$subnet6$i host$i" >>"$dir/hosts-file"
+        [ -e "$dir/ipv4-only" ] || echo "$subnet6$i host$i" >>"$dir/hosts-file"
     done
     printf 'nameserver 127.0.0.1\noptions timeout:1 attempts:1\n' >"$dir/resolv.conf"
 }

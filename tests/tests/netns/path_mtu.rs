@@ -13,6 +13,11 @@ const SEARCHED: Duration = Duration::from_secs(30);
 const RECOVERED: Duration = Duration::from_secs(5);
 const MEGABYTE: u64 = 1_000_000;
 
+/// Two hosts with IPv4 alone: with IPv6 beside it a path may change over to that, which passes 20 bytes less.
+fn over_ipv4() -> Setup {
+    Setup::hosts(2).ipv4_only()
+}
+
 /// From now on the underlay loses IP packets longer than `mtu`, as a path does whose ICMP messages are filtered.
 fn lose_longer_than(bed: &Testbed, mtu: u16) -> Result<()> {
     for host in bed.hosts() {
@@ -99,28 +104,27 @@ fn black_hole(setup: &Setup, by: impl Fn(&Host) -> String, mtu: u16, inside: u16
 
 #[test]
 fn a_path_of_1400_bytes_loses_nothing() -> Result<()> {
-    black_hole(&Setup::hosts(2), Host::address, 1_400, 1_324)
+    black_hole(&over_ipv4(), Host::address, 1_400, 1_324)
 }
 
 #[test]
 fn a_path_of_1280_bytes_loses_nothing() -> Result<()> {
-    black_hole(&Setup::hosts(2), Host::address, 1_280, 1_280)
+    black_hole(&over_ipv4(), Host::address, 1_280, 1_280)
 }
 
 #[test]
 fn a_path_of_700_bytes_loses_nothing() -> Result<()> {
-    black_hole(&Setup::hosts(2), Host::address, 700, 1_280)
+    black_hole(&over_ipv4(), Host::address, 700, 1_280)
 }
 
 #[test]
 fn a_path_of_1400_bytes_over_ipv6_loses_nothing() -> Result<()> {
-    // With IPv4 beside it the path may change over to that, which passes 20 bytes more.
     black_hole(&Setup::hosts(2).ipv6_only(), Host::address6, 1_400, 1_304)
 }
 
 #[test]
 fn a_sender_that_forbids_fragments_is_told_what_passes() -> Result<()> {
-    with_testbed(&Setup::hosts(2), |bed| {
+    with_testbed(&over_ipv4(), |bed| {
         lose_longer_than(bed, 1_400)?;
         let [a, b] = pair(bed, &[])?;
         wait_mtu(bed, 1_324)?;
@@ -143,7 +147,7 @@ fn a_sender_that_forbids_fragments_is_told_what_passes() -> Result<()> {
 #[test]
 fn a_path_that_shrinks_under_a_transfer_recovers() -> Result<()> {
     for mtu in [1_400, 700] {
-        with_testbed(&Setup::hosts(2), |bed| {
+        with_testbed(&over_ipv4(), |bed| {
             let [a, b] = pair(bed, &[])?;
             let mut transfer = Transfer::start(&a, &b, 5_001, 60 * MEGABYTE, 40)?;
             wait_until(SEARCHED, "the transfer flows", || {
@@ -172,7 +176,7 @@ fn a_path_that_shrinks_under_a_transfer_recovers() -> Result<()> {
 
 #[test]
 fn an_interface_that_is_narrow_itself_is_no_other_case() -> Result<()> {
-    with_testbed(&Setup::hosts(2), |bed| {
+    with_testbed(&over_ipv4(), |bed| {
         bed.host(2).shell("ip link set eth0 mtu 1400")?.ok()?;
         let [a, b] = pair(bed, &[])?;
         big_ping(&a, &b)?;
@@ -185,7 +189,7 @@ fn an_interface_that_is_narrow_itself_is_no_other_case() -> Result<()> {
 
 #[test]
 fn jumbo_frames_are_carried_whole() -> Result<()> {
-    with_testbed(&Setup::hosts(2), |bed| {
+    with_testbed(&over_ipv4(), |bed| {
         for host in bed.hosts() {
             host.shell("ip link set eth0 mtu 9000")?.ok()?;
             on_switch(bed, &format!("ip link set {} mtu 9000", host.name()))?;
