@@ -133,8 +133,7 @@ impl Kernel for HostKernel {
         if add_address {
             address_when_covered(sandbox, interface.mac, interface.address, deadline)?;
         }
-        attach::finish_endpoint(sandbox, interface.mac, interface.multicast, deadline)
-            .map_err(error)
+        attach::finish_endpoint(sandbox, interface.mac, deadline).map_err(error)
     }
 
     fn create_netns(&self, name: &str) -> KernelResult<PathBuf> {

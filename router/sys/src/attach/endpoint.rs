@@ -45,18 +45,14 @@ pub fn make_endpoint(endpoint: &Endpoint<'_>) -> Result<String, AttachError> {
 }
 
 /// Waits until libnetwork has the interface with that MAC in the namespace at `netns` and up, then finishes it: kernel
-/// settings, multicast route, announcement of its addresses. Returns its name there.
+/// settings, announcement of its addresses. Returns its name there. Routes are libnetwork's: it is about to set those it
+/// was told, and one that is there already it takes for a failure of the container's start.
 ///
 /// # Errors
 /// [`AttachError::Timeout`] at the deadline; otherwise the kernel's.
-pub fn finish_endpoint(
-    netns: &Path,
-    mac: Mac,
-    multicast_route: bool,
-    deadline: Instant,
-) -> Result<String, AttachError> {
+pub fn finish_endpoint(netns: &Path, mac: Mac, deadline: Instant) -> Result<String, AttachError> {
     let (netns, link) = wait_for_link(netns, mac, deadline)?;
-    netns.run_in(|| configure(&link, multicast_route))??;
+    netns.run_in(|| configure(&link))??;
     let mut netlink = Netlink::open()?;
     let is_host_end = |l: &Link| {
         l.peer_index == Some(link.index) && link.peer_index == Some(l.index) && l.master.is_some()
@@ -138,13 +134,9 @@ fn poll_for_link(mac: Mac, deadline: Instant) -> Result<Option<Link>, SysError> 
 }
 
 /// Inside the namespace.
-fn configure(link: &Link, multicast_route: bool) -> Result<(), SysError> {
+fn configure(link: &Link) -> Result<(), SysError> {
     sysctl::set_if_present(Table::Ipv6Conf, &link.name, "accept_ra", "0")?;
-    inside::age_neighbours_fast(&link.name)?;
-    if multicast_route {
-        inside::add_multicast_route(&mut Netlink::open()?, link.index)?;
-    }
-    Ok(())
+    inside::age_neighbours_fast(&link.name)
 }
 
 /// Inside the namespace.

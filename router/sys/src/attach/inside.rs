@@ -124,7 +124,7 @@ pub(super) fn age_neighbours_fast(ifname: &str) -> Result<(), SysError> {
 }
 
 /// A container with several interfaces keeps the route to the first.
-pub(super) fn add_multicast_route(netlink: &mut Netlink, index: u32) -> Result<bool, SysError> {
+fn add_multicast_route(netlink: &mut Netlink, index: u32) -> Result<bool, SysError> {
     let multicast = Ipv4Net::new_assert(Ipv4Addr::new(224, 0, 0, 0), 4);
     netlink.add_link_route(index, IpNet::V4(multicast))
 }
