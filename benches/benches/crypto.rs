@@ -7,7 +7,7 @@ use mesh_benches::{identity, links, record};
 use mesh_proto::crypto::aead::{AeadKey, ChaChaKey, Forged, Suite};
 use mesh_proto::ids::{PeerId, SessionIndex};
 use mesh_proto::noise::{Handshake, Pattern, Role};
-use mesh_proto::session::transport::{Transport, TransportKeys};
+use mesh_proto::session::transport::{Ends, Transport, TransportKeys};
 use mesh_proto::time::Instant;
 use mesh_proto::topology::record::SignedRecord;
 use mesh_proto::topology::topic::Topic;
@@ -90,10 +90,15 @@ fn ends(suite: Suite) -> (Transport, Transport) {
         send: [send; 32],
         recv: [recv; 32],
     };
-    let (id, near, far) = (PeerId([1; 16]), SessionIndex(1), SessionIndex(2));
+    let ends = |local, remote| Ends {
+        peer: PeerId([1; 16]),
+        epoch: 1,
+        local: SessionIndex(local),
+        remote: SessionIndex(remote),
+    };
     (
-        Transport::new(id, near, far, keys(3, 4), true, NOW),
-        Transport::new(id, far, near, keys(4, 3), false, NOW),
+        Transport::new(ends(1, 2), keys(3, 4), true, NOW),
+        Transport::new(ends(2, 1), keys(4, 3), false, NOW),
     )
 }
 

@@ -10,7 +10,7 @@ use mesh_proto::forward::{Forwarder, LaneEvent, Outbox, Outgoing, Path, Scratch,
 use mesh_proto::ids::{Mac, PeerId, SessionIndex};
 use mesh_proto::limits::MTU_RANGE;
 use mesh_proto::offload::PortFrame;
-use mesh_proto::session::transport::{Transport, TransportKeys};
+use mesh_proto::session::transport::{Ends, Transport, TransportKeys};
 use mesh_proto::time::Instant;
 use mesh_proto::wire::datagram::InnerFrame;
 
@@ -92,8 +92,13 @@ fn plane(me: usize) -> (Forwarder, Snapshot, Scratch) {
         send: key(peer),
         recv: key(me),
     };
-    let transport = Transport::new(IDS[peer], index(me), index(peer), keys, me == 0, NOW);
-    let transport = Arc::new(transport);
+    let ends = Ends {
+        peer: IDS[peer],
+        epoch: 1,
+        local: index(me),
+        remote: index(peer),
+    };
+    let transport = Arc::new(Transport::new(ends, keys, me == 0, NOW));
     snapshot.by_index.insert(index(me), transport.clone());
     let path = snapshot.peers.entry(IDS[peer]).or_default();
     path.transport = Some(transport);

@@ -191,10 +191,9 @@ impl Control {
         if !self.verify(&record, from, now) {
             return;
         }
+        let epoch = record.version().epoch;
         let restarted = key.topic == Topic::IDENTITY
-            && self
-                .epoch_of(&origin)
-                .is_some_and(|epoch| epoch < record.version().epoch);
+            && self.epoch_of(&origin).is_some_and(|before| before < epoch);
         let before = if restarted {
             self.lsdb.topics(&origin)
         } else {
@@ -204,8 +203,8 @@ impl Control {
             Merge::Newer => {
                 self.gossip_counters.accepted += 1;
                 if restarted {
-                    // Its keys are gone; frames would go into a session nobody holds.
-                    self.sessions.forget(origin);
+                    // The keys of its earlier run are gone; frames would go into a session nobody holds.
+                    self.sessions.forget_before(origin, epoch);
                     // What it said before is void, until it says it again.
                     before
                         .iter()

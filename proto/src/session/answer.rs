@@ -6,7 +6,7 @@ use super::guard::Admission;
 use super::message::{self, CookieMessage, InitPayload, Message, ResponsePayload, Sealed};
 use super::peer::Attempt;
 use super::sessions::{LastInit, Sessions};
-use super::transport::{Transport, TransportKeys, TransportLimits};
+use super::transport::{Ends, Transport, TransportKeys, TransportLimits};
 use super::{Directory, Refused, SessionOutput, Via};
 use crate::crypto::aead::{Suite, Suites};
 use crate::entropy::Entropy;
@@ -148,7 +148,12 @@ impl Sessions {
             mut noise,
             header,
             dh_key,
-            says: InitPayload { peer: id, .. },
+            says:
+                InitPayload {
+                    peer: id,
+                    freshness: (epoch, _),
+                    ..
+                },
         } = offer;
         let index = self.indices.allocate(id, entropy);
         let mut bytes = message::header(Kind::Response, header.receiver, entropy)
@@ -157,6 +162,7 @@ impl Sessions {
         let payload = ResponsePayload {
             index,
             suite: suite.number(),
+            epoch: self.epoch,
         };
         let keys = noise
             .write_message(entropy.key(), &payload.encode(), &mut bytes)
@@ -165,7 +171,13 @@ impl Sessions {
         message::append_mac1(&mut bytes, &dh_key);
 
         let yielded = self.drop_pending(id);
-        let transport = self.transport(id, (index, header.receiver), suite, &keys, false, now);
+        let ends = Ends {
+            peer: id,
+            epoch,
+            local: index,
+            remote: header.receiver,
+        };
+        let transport = self.transport(ends, suite, &keys, false, now);
         let Some(peer) = self.peers.get_mut(&id) else {
             return Err(Refused::UnknownPeer);
         };
@@ -211,7 +223,13 @@ impl Sessions {
             .filter(|suite| self.suites.contains(*suite))
             .ok_or(Refused::NoCommonSuite)?;
         let keys = self.take_attempt(id, index)?.noise.split()?;
-        let transport = self.transport(id, (index, says.index), suite, &keys, true, now);
+        let ends = Ends {
+            peer: id,
+            epoch: says.epoch,
+            local: index,
+            remote: says.index,
+        };
+        let transport = self.transport(ends, suite, &keys, true, now);
         let peer = self.peers.get_mut(&id).ok_or(Refused::UnknownIndex)?;
         peer.begin_at = None;
         if let Some(dropped) = peer.slots.install_current(transport) {
@@ -275,8 +293,7 @@ impl Sessions {
 
     fn transport(
         &self,
-        peer: PeerId,
-        (local, remote): (SessionIndex, SessionIndex),
+        ends: Ends,
         suite: Suite,
         keys: &SplitKeys,
         initiator: bool,
@@ -290,9 +307,7 @@ impl Sessions {
         let limits = self
             .limits
             .unwrap_or_else(|| TransportLimits::for_suite(suite));
-        Arc::new(Transport::with_limits(
-            peer, local, remote, keys, initiator, now, limits,
-        ))
+        Arc::new(Transport::with_limits(ends, keys, initiator, now, limits))
     }
 }
 

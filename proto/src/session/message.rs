@@ -18,7 +18,7 @@ use crate::wire::datagram::{HEADER_LEN, Header, Kind};
 /// Bytes of an Init message.
 pub const INIT_LEN: usize = HEADER_LEN + 128 + limits::MAX_OFFERED_SUITES + 2 * MAC;
 /// Bytes of a Response message.
-pub const RESPONSE_LEN: usize = HEADER_LEN + 53 + MAC;
+pub const RESPONSE_LEN: usize = HEADER_LEN + 61 + MAC;
 /// Bytes of a Cookie message.
 pub const COOKIE_LEN: usize = HEADER_LEN + NONCE + SEALED_COOKIE;
 // No answer is longer than what it answers.
@@ -214,21 +214,24 @@ pub(super) struct ResponsePayload {
     pub(super) index: SessionIndex,
     /// Number of the suite it chose.
     pub(super) suite: u8,
+    /// The responder's boot epoch: the initiator learns which run of that router has the keys.
+    pub(super) epoch: u64,
 }
 
 impl ResponsePayload {
     pub(super) fn encode(self) -> Vec<u8> {
-        [&self.index.0.to_be_bytes()[..], &[self.suite]].concat()
+        let (index, epoch) = (self.index.0.to_be_bytes(), self.epoch.to_be_bytes());
+        [&index[..], &[self.suite], &epoch].concat()
     }
 
     pub(super) fn decode(payload: &[u8]) -> Option<Self> {
-        let (index, suite) = payload.split_first_chunk::<4>()?;
-        let (index, [suite]) = (u32::from_be_bytes(*index), suite) else {
-            return None;
-        };
+        let (index, rest) = payload.split_first_chunk::<4>()?;
+        let (suite, epoch) = rest.split_first()?;
+        let index = u32::from_be_bytes(*index);
         (index != 0).then_some(Self {
             index: SessionIndex(index),
             suite: *suite,
+            epoch: u64::from_be_bytes(epoch.try_into().ok()?),
         })
     }
 }

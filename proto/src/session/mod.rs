@@ -16,11 +16,11 @@
 //!   148 16  mac1
 //!   164 16  mac2
 //!
-//! Response, kind 2, 85 bytes
+//! Response, kind 2, 93 bytes
 //!   0   16  header; receiver index = the one of the Init
 //!   16  32  Noise message 2: ephemeral key
-//!   48  21  Noise message 2: payload ‖ tag; payload = the responder's index (4) ‖ suite (1)
-//!   69  16  mac1
+//!   48  29  Noise message 2: payload ‖ tag; payload = the responder's index (4) ‖ suite (1) ‖ boot epoch (8)
+//!   77  16  mac1
 //!
 //! Cookie, kind 3, 88 bytes
 //!   0   16  header; receiver index = the one of the Init that it answers

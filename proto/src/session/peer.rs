@@ -202,18 +202,27 @@ impl Slots {
 
     /// Drops the keys that died of age or use, and returns them.
     pub(super) fn expire(&mut self, now: Instant) -> Vec<Arc<Transport>> {
-        let mut dead: Vec<_> = [&mut self.previous, &mut self.current]
+        self.take(|transport| transport.is_dead(now))
+    }
+
+    /// Drops the keys that earlier runs of the peer have, and returns them.
+    pub(super) fn take_before(&mut self, epoch: u64) -> Vec<Arc<Transport>> {
+        self.take(|transport| transport.epoch() < epoch)
+    }
+
+    fn take(&mut self, goes: impl Fn(&Transport) -> bool) -> Vec<Arc<Transport>> {
+        let mut taken: Vec<_> = [&mut self.previous, &mut self.current]
             .into_iter()
-            .filter_map(|slot| slot.take_if(|t| t.is_dead(now)))
+            .filter_map(|slot| slot.take_if(|t| goes(t)))
             .collect();
         self.next.retain(|t| {
-            let keep = !t.is_dead(now);
+            let keep = !goes(t);
             if !keep {
-                dead.push(t.clone());
+                taken.push(t.clone());
             }
             keep
         });
-        dead
+        taken
     }
 
     /// When the first of the keys dies of age.

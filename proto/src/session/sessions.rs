@@ -108,9 +108,15 @@ impl Sessions {
     }
 
     /// Goes on with a higher boot epoch than the one at the start: that one turned out to be of an earlier run, and
-    /// peers refuse its Inits as replays. A lower `epoch` changes nothing.
+    /// peers refuse its Inits as replays. Keys agreed so far are dropped, as the peers drop theirs. A lower `epoch`
+    /// changes nothing.
     pub fn raise_epoch(&mut self, epoch: u64) {
-        self.epoch = self.epoch.max(epoch);
+        if epoch <= self.epoch {
+            return;
+        }
+        self.epoch = epoch;
+        let all: Vec<PeerId> = self.peers.keys().copied().collect();
+        all.into_iter().for_each(|peer| self.forget(peer));
     }
 
     /// Says that frames are to be sent to `peer`, whose X25519 key is `dh_key`: begins a handshake unless one is under
@@ -203,6 +209,7 @@ impl Sessions {
             }
             self.run_timers(id, now, entropy);
             self.settle(id);
+            debug_assert_ne!(self.timers.first(), Some(&(due, id)), "due for ever");
         }
     }
 
@@ -244,6 +251,22 @@ impl Sessions {
     /// Drops all keys and handshakes of `peer`. What it sent before stays a replay.
     pub fn forget(&mut self, peer: PeerId) {
         self.remove(peer);
+    }
+
+    /// Drops the keys that runs of `peer` before the one with this boot epoch have: the peer is known to have restarted.
+    /// Keys that its new run agreed on before we heard of it stay.
+    pub fn forget_before(&mut self, peer: PeerId, epoch: u64) {
+        let Some(known) = self.peers.get_mut(&peer) else {
+            return;
+        };
+        let dropped = known.slots.take_before(epoch);
+        for transport in &dropped {
+            self.indices.release(transport.local());
+        }
+        if !dropped.is_empty() {
+            self.outputs.push_back(SessionOutput::Changed(peer));
+        }
+        self.settle(peer);
     }
 
     /// All sessions and handshakes, ordered by router.

@@ -96,11 +96,22 @@ impl Draft {
     }
 }
 
+/// Between whom a session is, and by which index each finds it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ends {
+    /// The router at the other end.
+    pub peer: PeerId,
+    /// The boot epoch of its run that has the keys.
+    pub epoch: u64,
+    /// The index the peer puts in what it sends us.
+    pub local: SessionIndex,
+    /// The one we put in what we send.
+    pub remote: SessionIndex,
+}
+
 /// One pair of session keys in use.
 pub struct Transport {
-    peer: PeerId,
-    local: SessionIndex,
-    remote: SessionIndex,
+    ends: Ends,
     initiator: bool,
     established: Instant,
     /// When it is too old.
@@ -117,35 +128,22 @@ pub struct Transport {
 impl fmt::Debug for Transport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Transport")
-            .field("peer", &self.peer)
-            .field("local", &self.local)
-            .field("remote", &self.remote)
+            .field("ends", &self.ends)
             .field("suite", &self.suite())
             .finish_non_exhaustive()
     }
 }
 
 impl Transport {
-    /// A session with `peer` whose handshake was finished at `now`.
-    ///
-    /// `local` is the index the peer puts in what it sends us, `remote` the one we put in what we send.
-    pub fn new(
-        peer: PeerId,
-        local: SessionIndex,
-        remote: SessionIndex,
-        keys: TransportKeys,
-        initiator: bool,
-        now: Instant,
-    ) -> Self {
+    /// A session whose handshake was finished at `now`.
+    pub fn new(ends: Ends, keys: TransportKeys, initiator: bool, now: Instant) -> Self {
         let limits = TransportLimits::for_suite(keys.suite);
-        Self::with_limits(peer, local, remote, keys, initiator, now, limits)
+        Self::with_limits(ends, keys, initiator, now, limits)
     }
 
     /// [`Transport::new`] with other limits on the use of the keys.
     pub fn with_limits(
-        peer: PeerId,
-        local: SessionIndex,
-        remote: SessionIndex,
+        ends: Ends,
         keys: TransportKeys,
         initiator: bool,
         now: Instant,
@@ -157,9 +155,7 @@ impl Transport {
         );
         drop(keys);
         Self {
-            peer,
-            local,
-            remote,
+            ends,
             initiator,
             established: now,
             expires: now + limits::REJECT_AFTER,
@@ -175,17 +171,22 @@ impl Transport {
 
     /// The router at the other end.
     pub fn peer(&self) -> PeerId {
-        self.peer
+        self.ends.peer
+    }
+
+    /// The boot epoch of that router's run that has the keys.
+    pub fn epoch(&self) -> u64 {
+        self.ends.epoch
     }
 
     /// The index in the datagrams we receive.
     pub fn local(&self) -> SessionIndex {
-        self.local
+        self.ends.local
     }
 
     /// The index in the datagrams we send.
     pub fn remote(&self) -> SessionIndex {
-        self.remote
+        self.ends.remote
     }
 
     /// The cipher.
@@ -257,7 +258,7 @@ impl Transport {
         let header = Header {
             kind,
             hop_limit,
-            receiver: self.remote,
+            receiver: self.ends.remote,
             counter: 0,
         };
         out.extend_from_slice(&header.encode());
@@ -326,7 +327,7 @@ impl Transport {
     ) -> Result<Opened<'a>, OpenError> {
         let total = datagram.len();
         let header = Header::parse(datagram)?;
-        if header.receiver != self.local {
+        if header.receiver != self.ends.local {
             return Err(OpenError::WrongIndex);
         }
         self.usable(now).map_err(|dead| match dead {

@@ -85,6 +85,9 @@ impl Sessions {
             let seen = peer.watch.look(&stats, current.established(), now);
             begin |= seen.silence;
             answer = seen.unanswered;
+        } else {
+            // What was seen of keys that are gone must not be due for ever.
+            peer.watch = Watch::default();
         }
         // Silence is noticed at its time, not at the next look after it.
         let silence = peer.watch.silent_since.map(|s| s + limits::SESSION_SILENCE);

@@ -7,7 +7,7 @@ use mesh_proto::crypto::aead::{Suite, Suites};
 use mesh_proto::fastpath::Offer;
 use mesh_proto::ids::{PeerId, SessionIndex};
 use mesh_proto::limits::{HANDSHAKE_LOAD, MAX_HOPS};
-use mesh_proto::session::transport::{Transport, TransportKeys};
+use mesh_proto::session::transport::{Ends, Transport, TransportKeys};
 use mesh_proto::session::{Directory, Refused, SessionOutput, Sessions, Via};
 use mesh_proto::time::Instant;
 use mesh_proto::wire::datagram::{FloodPrefix, InnerFrame, Kind, push_frame};
@@ -174,8 +174,13 @@ fn to_neighbour() -> Transport {
         send: [6; 32],
         recv: [7; 32],
     };
-    let (local, remote) = (SessionIndex(0x0a0a_0a0a), SessionIndex(0x0b0b_0b0b));
-    Transport::new(PeerId([0xcc; 16]), local, remote, keys, true, NOW)
+    let ends = Ends {
+        peer: PeerId([0xcc; 16]),
+        epoch: 1,
+        local: SessionIndex(0x0a0a_0a0a),
+        remote: SessionIndex(0x0b0b_0b0b),
+    };
+    Transport::new(ends, keys, true, NOW)
 }
 
 fn sealed(transport: &Transport, kind: Kind, clear: &[u8], body: &[u8]) -> Vec<u8> {

@@ -13,7 +13,7 @@ use mesh_proto::ids::{Mac, PeerId, SessionIndex, Version};
 use mesh_proto::limits::DEFAULT_MTU;
 use mesh_proto::link::LinkConfig;
 use mesh_proto::offload::PortFrame;
-use mesh_proto::session::transport::{Transport, TransportKeys};
+use mesh_proto::session::transport::{Ends, Transport, TransportKeys};
 use mesh_proto::time::Instant;
 use mesh_proto::topology::bodies::{IdentityBody, Neighbour};
 use mesh_proto::topology::record::SignedRecord;
@@ -160,13 +160,19 @@ impl Plane {
 
 fn sessions(n: u8) -> (Transport, Transport) {
     let (near, far) = (SessionIndex(u32::from(n)), SessionIndex(100 + u32::from(n)));
+    let ends = |peer, local, remote| Ends {
+        peer: id(peer),
+        epoch: 1,
+        local,
+        remote,
+    };
     let keys = |send, recv| TransportKeys {
         suite: Suite::ChaCha20Poly1305,
         send: [send; 32],
         recv: [recv; 32],
     };
-    let ours = Transport::new(id(n), near, far, keys(n, n ^ 0x80), true, START);
-    let theirs = Transport::new(id(0), far, near, keys(n ^ 0x80, n), false, START);
+    let ours = Transport::new(ends(n, near, far), keys(n, n ^ 0x80), true, START);
+    let theirs = Transport::new(ends(0, far, near), keys(n ^ 0x80, n), false, START);
     (ours, theirs)
 }
 

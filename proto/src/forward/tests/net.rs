@@ -10,7 +10,7 @@ use crate::entropy::SeededEntropy;
 use crate::forward::*;
 use crate::ids::{Mac, PeerId, SessionIndex};
 use crate::offload::PortFrame;
-use crate::session::transport::{Transport, TransportKeys};
+use crate::session::transport::{Ends, Transport, TransportKeys};
 use crate::time::Instant;
 
 pub(super) const MTU: u16 = 1376;
@@ -91,8 +91,13 @@ impl Net {
                 recv: key(local),
             };
             let (local, remote) = (SessionIndex(local), SessionIndex(remote));
-            let transport = Transport::new(id(peer), local, remote, keys, me == a, self.now);
-            let transport = Arc::new(transport);
+            let ends = Ends {
+                peer: id(peer),
+                epoch: 1,
+                local,
+                remote,
+            };
+            let transport = Arc::new(Transport::new(ends, keys, me == a, self.now));
             let snap = &mut self.nodes[me].snap;
             snap.by_index.insert(local, Arc::clone(&transport));
             snap.peers.entry(id(peer)).or_default().transport = Some(transport);

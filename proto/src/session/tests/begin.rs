@@ -30,7 +30,7 @@ fn lengths_are_as_documented() {
     let net = established();
     let lengths: Vec<usize> = net.tape.iter().map(|(_, _, bytes)| bytes.len()).collect();
     assert_eq!(lengths, [INIT_LEN, RESPONSE_LEN]);
-    assert_eq!((INIT_LEN, RESPONSE_LEN, COOKIE_LEN), (180, 85, 88));
+    assert_eq!((INIT_LEN, RESPONSE_LEN, COOKIE_LEN), (180, 93, 88));
 }
 
 #[test]

@@ -141,6 +141,65 @@ fn a_restarted_peer_recovers_by_its_own_handshake() {
 }
 
 #[test]
+fn keys_that_the_new_run_agreed_on_stay_when_its_record_comes() {
+    for (restarted, begins) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
+        let mut net = established();
+        let other = 1 - restarted;
+        let (peer, id) = (
+            net.nodes[restarted].id(),
+            net.nodes[restarted].identity.clone(),
+        );
+        net.nodes[restarted].sessions = Sessions::new(id, 2, testing::PSK, Suites::AES_FIRST);
+        net.renew(begins);
+        net.run(SECOND);
+        // The newer keys, and those of the run before; both count as long as nothing says that it is over.
+        assert_eq!(net.nodes[other].sessions.receiving().count(), 2);
+        net.nodes[other].sessions.forget_before(peer, 2);
+        assert_eq!(net.nodes[other].sessions.receiving().count(), 1);
+        assert_eq!(net.current(other).unwrap().epoch(), 2);
+        assert_talk(&mut net);
+        net.nodes[other].sessions.forget_before(peer, 3);
+        assert_eq!(net.nodes[other].sessions.receiving().count(), 0);
+        assert_eq!(net.nodes[other].sessions.indices.len(), 0);
+    }
+}
+
+#[test]
+fn silence_of_keys_that_are_gone_is_nobodys_business() {
+    let mut net = established();
+    let id = net.nodes[0].identity.clone();
+    net.nodes[0].sessions = Sessions::new(id, 2, testing::PSK, Suites::AES_FIRST);
+    for _ in 0..6 {
+        net.send(1, b"hello?");
+        net.run(SECOND);
+    }
+    // The Response is on its way when the record comes.
+    net.renew(0);
+    net.run(Duration::from_millis(15));
+    let peer = net.nodes[0].id();
+    net.nodes[1].sessions.forget_before(peer, 2);
+    assert!(net.current(1).is_none() && net.nodes[1].sessions.receiving().count() == 1);
+    let other = net.nodes[1].id();
+    net.nodes[0].sessions.forget(other);
+    net.run(20 * SECOND);
+}
+
+#[test]
+fn a_raised_epoch_ends_what_was_agreed_before() {
+    let mut net = established();
+    net.nodes[0].sessions.raise_epoch(1);
+    assert!(net.current(0).is_some(), "no higher than before");
+    net.nodes[0].sessions.raise_epoch(7);
+    assert!(net.current(0).is_none());
+    let peer = net.nodes[0].id();
+    net.nodes[1].sessions.forget_before(peer, 7);
+    net.want(1);
+    net.run(SECOND);
+    assert_eq!(net.current(1).unwrap().epoch(), 7);
+    assert_talk(&mut net);
+}
+
+#[test]
 fn one_way_traffic_is_no_silence() {
     let mut net = established();
     for _ in 0..60 {

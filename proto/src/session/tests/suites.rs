@@ -111,7 +111,7 @@ fn answer(numbers: [u8; 4]) -> Result<Vec<u8>, Refused> {
 fn suites_of_later_versions_are_passed_over() {
     for (numbers, chosen) in [([200, 3, 1, 0], 1), ([9, 1, 2, 250], 2), ([0, 0, 0, 2], 2)] {
         let payload = answer(numbers).unwrap();
-        assert_eq!((payload.len(), payload[4]), (5, chosen));
+        assert_eq!((payload.len(), payload[4]), (13, chosen));
     }
     for numbers in [[0; 4], [3, 4, 5, 255]] {
         assert_eq!(answer(numbers), Err(Refused::NoCommonSuite));
@@ -153,7 +153,7 @@ fn respond(net: &mut Net, init: &[u8], number: u8) -> Vec<u8> {
     let header = message::header(Kind::Response, init.header.receiver, &mut net.entropy);
     let mut bytes = header.encode().to_vec();
     let ephemeral = net.entropy.key();
-    let payload = [0, 0, 0, 5, number];
+    let payload = [&[0, 0, 0, 5, number][..], &1u64.to_be_bytes()].concat();
     noise
         .write_message(ephemeral, &payload, &mut bytes)
         .unwrap();

@@ -16,10 +16,15 @@ fn pair_of(suite: Suite, limits: TransportLimits) -> (Transport, Transport) {
         send: [send; 32],
         recv: [recv; 32],
     };
-    let (a, b) = (SessionIndex(10), SessionIndex(20));
+    let ends = |peer, local, remote| Ends {
+        peer,
+        epoch: 1,
+        local: SessionIndex(local),
+        remote: SessionIndex(remote),
+    };
     (
-        Transport::with_limits(BOB, a, b, keys(3, 4), true, START, limits),
-        Transport::with_limits(ALICE, b, a, keys(4, 3), false, START, limits),
+        Transport::with_limits(ends(BOB, 10, 20), keys(3, 4), true, START, limits),
+        Transport::with_limits(ends(ALICE, 20, 10), keys(4, 3), false, START, limits),
     )
 }
 
