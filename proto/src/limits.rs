@@ -211,6 +211,9 @@ pub const MAX_FAST_PEERS: usize = 1_024;
 pub const FORGET_AFTER: Duration = Duration::from_secs(600);
 /// After a change of topology broadcasts are flooded (with duplicate suppression) for this long.
 pub const SETTLE: Duration = Duration::from_secs(2);
+/// Time after which a dial without an answer is begun once more beside it, or at the next address (RFC 8305 section 5
+/// advises 250 ms; the kernel would send a lost first segment again after a second).
+pub const DIAL_AGAIN: Duration = Duration::from_millis(300);
 /// First wait between two dials of one target; grows by half up to one of the two below.
 pub const REDIAL_MIN: Duration = Duration::from_millis(250);
 /// Longest wait between two dials of an explicit target: a healed cable is noticed within ten seconds.
@@ -229,6 +232,12 @@ pub const RANDOM_LINKS: usize = 2;
 pub const MAX_DEGREE: usize = 16;
 /// In a larger mesh: routers out of reach that a router dials.
 pub const UNREACHABLE_DIALS: usize = 4;
+/// Neighbours that a router remembers for its next start.
+pub const MAX_REMEMBERED: usize = 32;
+/// Time for which a router must have had the same neighbours before it remembers them.
+pub const REMEMBER_AFTER: Duration = Duration::from_secs(5);
+/// Time after its start for which a router that remembers its neighbours chooses no others.
+pub const RECALL: Duration = Duration::from_millis(1_500);
 /// Time for which a link must have been up, and not wanted, before one that neither end wants is ended.
 pub const SPARE_AFTER: Duration = Duration::from_secs(10);
 /// A router that had links enough is not drawn again for this long.

@@ -161,6 +161,11 @@ fn build_control(
         discovery: settings.discovery,
         mtu: settings.mtu,
         suites: cipher::suites(settings.cipher),
+        // Losing them costs a moment at most.
+        remembered: opened.store.neighbours().unwrap_or_else(|error| {
+            tracing::warn!("{error}");
+            Vec::new()
+        }),
         pins: opened.pins.clone(),
     };
     let mut control = Control::new(

@@ -88,6 +88,7 @@ impl Router {
             discovery: true,
             mtu: DEFAULT_MTU,
             suites: Suites::AES_FIRST,
+            remembered: Vec::new(),
             pins: BTreeMap::new(),
             identity,
         };

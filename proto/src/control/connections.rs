@@ -6,7 +6,7 @@ use super::dial::NO_ROOM;
 use super::links::{Due, Slot};
 use super::targets::Retry;
 use super::{Control, Note, Output};
-use crate::ids::ConnId;
+use crate::ids::{ConnId, PeerId};
 use crate::limits;
 use crate::link::{AlertCode, Link, LinkConfig, LinkError, LinkEvent, LinkRole};
 use crate::time::Instant;
@@ -174,11 +174,26 @@ impl Control {
         };
         if error.is_proven(AlertCode::Duplicate) {
             self.meet_duplicate(conn, now);
+            // The link that there is already is as good as the one that was dialled.
+            if let Some(peer) = self.linked_at(conn) {
+                self.targets.satisfied(conn, peer, now);
+            }
         }
         if error.is_proven(AlertCode::Full) {
             self.was_declined(conn, now);
         }
         self.drop_link(conn, &error.to_string(), retry, now);
+    }
+
+    /// The neighbour that `conn` was opened to. The other end may have ended it before it said who it is.
+    fn linked_at(&self, conn: ConnId) -> Option<PeerId> {
+        let slot = self.links.get(conn)?;
+        let is_it = |peer: &PeerId| match slot.peer {
+            Some(other) => *peer == other,
+            None => self.addresses_of(peer).contains(&slot.address),
+        };
+        let mut linked = self.links.neighbours().map(|(peer, _)| *peer);
+        linked.find(is_it)
     }
 
     fn is_at_own_address(&self, conn: ConnId) -> bool {

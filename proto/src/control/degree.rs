@@ -51,16 +51,26 @@ impl Degree {
         self.sparse
     }
 
-    /// Chooses among those within reach, `me` included, in ascending order: those on the ring, and so many at random.
-    fn choose(&mut self, me: PeerId, reachable: &[PeerId], random: usize, now: Instant) {
+    /// Chooses among those within reach, `me` included, in ascending order: those on the ring, and so many at random,
+    /// first of all those that were drawn `before`.
+    fn choose(
+        &mut self,
+        me: PeerId,
+        reachable: &[PeerId],
+        random: usize,
+        before: impl Fn(&PeerId) -> bool,
+        now: Instant,
+    ) {
         self.declined
             .retain(|_, since| now.since(*since) < DECLINED_FOR);
         self.chosen = ring_after(me, reachable).collect();
         let others = reachable.iter().filter(|peer| {
             **peer != me && !self.chosen.contains(peer) && !self.declined.contains_key(peer)
         });
-        let random = lottery(me, others, random);
-        self.chosen.extend(random);
+        let (again, new): (Vec<PeerId>, Vec<PeerId>) = others.partition(|peer| before(peer));
+        let again = lottery(me, again.iter(), random);
+        let new = lottery(me, new.iter(), random - again.len());
+        self.chosen.extend(again.into_iter().chain(new));
     }
 }
 
@@ -106,14 +116,21 @@ impl Control {
         let typed = self.targets.explicit_peers();
         let typed = typed.filter(|peer| self.routes.is_reachable(peer)).count();
         let random = RANDOM_LINKS.saturating_sub(typed);
-        self.degree.choose(self.me, &reachable, random, now);
+        let memory = &self.memory;
+        let before = |peer: &PeerId| memory.knows(peer);
+        self.degree.choose(self.me, &reachable, random, before, now);
+        if self.memory.recalled().next().is_some() {
+            self.degree.chosen = self.memory.recalled().collect();
+        }
         let wanted: Vec<PeerId> = if self.degree.is_sparse(known.clone().count()) {
             // Those that were cut off: whoever of us meets one of them first joins both halves.
             let gone: Vec<PeerId> = known.filter(|p| !self.routes.is_reachable(p)).collect();
             let gone = lottery(self.me, gone.iter(), UNREACHABLE_DIALS);
             self.degree.chosen.iter().copied().chain(gone).collect()
         } else {
-            known.collect()
+            let recalled = self.memory.recalled();
+            let all: BTreeSet<PeerId> = known.chain(recalled).collect();
+            all.into_iter().collect()
         };
         let unlinked = wanted
             .into_iter()
@@ -152,7 +169,7 @@ impl Control {
     }
 
     /// Whether this router wants a link to `peer`.
-    fn wants_link(&self, peer: &PeerId) -> bool {
+    pub(super) fn wants_link(&self, peer: &PeerId) -> bool {
         !self.degree.sparse
             || self.degree.chosen.contains(peer)
             || self.targets.explicit_peers().any(|p| p == *peer)
@@ -293,7 +310,7 @@ mod tests {
 
     fn chosen(me: PeerId, all: &[PeerId]) -> BTreeSet<PeerId> {
         let mut degree = Degree::default();
-        degree.choose(me, all, RANDOM_LINKS, Instant::ZERO);
+        degree.choose(me, all, RANDOM_LINKS, |_| false, Instant::ZERO);
         degree.chosen
     }
 
@@ -337,20 +354,40 @@ mod tests {
     }
 
     #[test]
+    fn who_was_drawn_before_is_drawn_again() {
+        let all = peers(100);
+        let (me, before) = (all[0], [all[50], all[60], all[70]]);
+        let mut degree = Degree::default();
+        let again = |peer: &PeerId| before.contains(peer);
+        degree.choose(me, &all, RANDOM_LINKS, again, Instant::ZERO);
+        let drawn = before.iter().filter(|p| degree.chosen.contains(p)).count();
+        assert_eq!(drawn, RANDOM_LINKS);
+        degree.choose(me, &all[..55], RANDOM_LINKS, again, Instant::ZERO);
+        assert!(degree.chosen.contains(&all[50]), "the one that is left");
+        assert_eq!(degree.chosen.len(), RING_LINKS + RANDOM_LINKS);
+    }
+
+    #[test]
     fn who_has_enough_is_not_drawn_again_for_a_while() {
         let all = peers(100);
         let mut degree = Degree::default();
-        degree.choose(all[0], &all, RANDOM_LINKS, Instant::ZERO);
+        degree.choose(all[0], &all, RANDOM_LINKS, |_| false, Instant::ZERO);
         let drawn = *degree
             .chosen
             .iter()
             .find(|p| **p != all[1] && **p != all[2])
             .unwrap();
         degree.declined.insert(drawn, Instant::ZERO);
-        degree.choose(all[0], &all, RANDOM_LINKS, Instant::ZERO);
+        degree.choose(all[0], &all, RANDOM_LINKS, |_| false, Instant::ZERO);
         assert!(!degree.chosen.contains(&drawn));
         assert_eq!(degree.chosen.len(), RING_LINKS + RANDOM_LINKS);
-        degree.choose(all[0], &all, RANDOM_LINKS, Instant::ZERO + DECLINED_FOR);
+        degree.choose(
+            all[0],
+            &all,
+            RANDOM_LINKS,
+            |_| false,
+            Instant::ZERO + DECLINED_FOR,
+        );
         assert!(degree.chosen.contains(&drawn));
     }
 

@@ -103,6 +103,7 @@ impl Control {
         self.next_probe = now + self.entropy.jitter(HEARTBEAT, 10);
         self.doubt_targets(now);
         self.prune_links(now);
+        self.remember_links(now);
         self.reconsider_costs(now);
         self.note_use();
         self.wanted

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use super::remembered::Remembered;
 use super::targets::DialTo;
 use crate::crypto::aead::Suites;
 use crate::crypto::identity::Identity;
@@ -35,6 +36,8 @@ pub struct Config {
     pub mtu: u16,
     /// Ciphers this router takes for data, in order of preference; at least one.
     pub suites: Suites,
+    /// The last [`Output::Neighbours`] of the run before; at most [`crate::limits::MAX_REMEMBERED`] of them count.
+    pub remembered: Vec<Remembered>,
     /// Names and the signing keys they were first seen with; at most [`crate::limits::MAX_PEERS`] of them count.
     pub pins: BTreeMap<PeerName, [u8; 32]>,
 }
@@ -78,6 +81,8 @@ pub enum Output {
     Unpin(PeerName),
     /// The explicit targets changed: keep them.
     Targets(Vec<String>),
+    /// Those this router is linked to changed for good: keep them, for its next start.
+    Neighbours(Vec<Remembered>),
     /// Who holds which address elsewhere in the mesh changed.
     Held(Arc<HeldAddresses>),
     /// Other peers than before are to be exchanged plain VXLAN with, or sent frames by it.

@@ -8,6 +8,7 @@
 //! |---|---|
 //! | `targets`, `dial` | whom to dial, and when again |
 //! | `costs` | what the links to neighbours are said to cost |
+//! | `remembered` | whom to dial first, at the next start |
 //! | `degree` | with whom to be linked, in a small mesh and in a large one |
 //! | `links`, `connections` | the table of TCP links; their life from opening to end |
 //! | `admission` | whether an authenticated peer is let in |
@@ -50,6 +51,7 @@ mod pace;
 pub mod paths;
 pub mod probe;
 mod publish;
+mod remembered;
 mod report;
 mod sizes;
 mod snapshot;
@@ -90,6 +92,8 @@ use self::observed::Observed;
 use self::own::OwnRecords;
 use self::pace::Pace;
 use self::paths::Paths;
+use self::remembered::Memory;
+pub use self::remembered::Remembered;
 use self::sizes::Sizes;
 use self::targets::{Retry, Targets};
 pub use self::topics::Said;
@@ -107,6 +111,7 @@ pub struct Control {
     links: Links,
     targets: Targets,
     degree: Degree,
+    memory: Memory,
     sessions: Sessions,
     paths: Paths,
     sizes: Sizes,
@@ -146,7 +151,7 @@ impl Control {
     /// # Errors
     /// When the configuration cannot be put into a record (nickname too long, too many endpoints).
     pub fn new(
-        config: Config,
+        mut config: Config,
         forwarder: Arc<Forwarder>,
         verifier: Arc<dyn Verifier + Send + Sync>,
         entropy: Box<dyn Entropy + Send>,
@@ -176,6 +181,7 @@ impl Control {
             links: Links::default(),
             targets: Targets::default(),
             degree: Degree::default(),
+            memory: Memory::new(core::mem::take(&mut config.remembered), now),
             sessions,
             paths: Paths::default(),
             sizes: Sizes::default(),
@@ -236,6 +242,7 @@ impl Control {
         offer(self.paths.next_ask(), "path heartbeat");
         offer(self.own.next_deadline(), "publish record");
         offer(self.targets.next_deadline(), "dial");
+        offer(self.memory.next_deadline(), "choice of links");
         offer(self.sessions.next_deadline().map(|(at, _)| at), "session");
         let routes = self.routes_pace.not_before(true).max(self.not_before);
         offer(self.topology_dirty.then_some(routes), "routes");
@@ -258,6 +265,7 @@ impl Control {
         self.tick_clones(now);
         self.tick_flaps(now);
         self.tick_asked(now);
+        self.tick_memory(now);
         self.sessions.handle_timeout(now, &mut *self.entropy);
         self.dial_due(now);
         self.flush(now);

@@ -222,13 +222,17 @@ impl Targets {
         }
     }
 
-    /// A link to `peer` is up: `conn`'s target needs no dial, nor does the peer's own.
+    /// A link to `peer` is up: `conn`'s target needs no dial, nor does the peer's own, nor one that waits and at which it
+    /// answered last.
     pub fn satisfied(&mut self, conn: ConnId, peer: PeerId, now: Instant) {
-        if let Some(target) = self.by_conn(conn) {
-            target.satisfy(peer, now);
-        }
-        if let Some(target) = self.targets.get_mut(&TargetKey::Discovered(peer)) {
-            target.satisfy(peer, now);
+        for (key, target) in &mut self.targets {
+            let waits = matches!(target.state, TargetState::Waiting(_));
+            if target.state == TargetState::Dialling(conn)
+                || *key == TargetKey::Discovered(peer)
+                || waits && target.peer == Some(peer)
+            {
+                target.satisfy(peer, now);
+            }
         }
     }
 

@@ -29,6 +29,7 @@ fn control(clock: Clock) -> Control {
         discovery: false,
         mtu: 1376,
         suites: Suites::AES_FIRST,
+        remembered: Vec::new(),
         pins: BTreeMap::new(),
     };
     let forwarder = Arc::new(Forwarder::new(&mut OsEntropy));

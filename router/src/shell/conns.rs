@@ -1,19 +1,19 @@
 //! TCP connections: one reader and one writer task each, and the dials that open them.
 
 use std::collections::HashMap;
-use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use mesh_proto::control::targets::DialTo;
 use mesh_proto::ids::ConnId;
-use mesh_sys::tcp::limit_segments;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::net::{TcpSocket, TcpStream, lookup_host};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
+
+use super::dial::{dial, plain};
 
 /// What happened on a connection.
 #[derive(Debug)]
@@ -36,8 +36,6 @@ pub(super) enum ConnEvent {
 const EVENTS: usize = 256;
 /// Bytes read at once.
 const READ: usize = 16 * 1024;
-/// Time for one address to answer a dial.
-const DIAL: Duration = Duration::from_secs(5);
 /// Time a closed connection has to deliver what was written to it.
 const LINGER: Duration = Duration::from_secs(2);
 
@@ -72,7 +70,7 @@ impl Conns {
     pub(super) fn dial(&mut self, conn: ConnId, to: DialTo) {
         let events = self.events.clone();
         tokio::spawn(async move {
-            let event = match connect(&to).await {
+            let event = match dial(&to).await {
                 Ok((stream, to)) => ConnEvent::Connected { conn, stream, to },
                 Err(error) => ConnEvent::Closed { conn, error },
             };
@@ -145,73 +143,6 @@ async fn wind_down(conn: Conn) {
     {
         writer.abort();
         reader.abort();
-    }
-}
-
-/// Tries each address of a target in turn; the last error is the one told.
-async fn connect(to: &DialTo) -> Result<(TcpStream, SocketAddr), String> {
-    let addresses: Vec<SocketAddr> = match to {
-        DialTo::Address(address) => vec![*address],
-        DialTo::Name { host, port } => {
-            match timeout(DIAL, lookup_host((host.as_str(), *port))).await {
-                Ok(Ok(addresses)) => addresses.collect(),
-                Ok(Err(error)) => return Err(format!("cannot resolve {host}: {}", plain(&error))),
-                Err(_) => {
-                    return Err(format!(
-                        "cannot resolve {host}: no answer from the resolver"
-                    ));
-                }
-            }
-        }
-    };
-    let mut last = "the name has no address".to_owned();
-    for address in addresses {
-        match timeout(DIAL, dial_address(address)).await {
-            Ok(Ok(stream)) => return Ok((stream, address)),
-            Ok(Err(error)) => {
-                last = format!("cannot reach {address}: {}{}", plain(&error), hint(&error));
-            }
-            Err(_) => {
-                last = format!(
-                    "cannot reach {address}: no answer in {} s; is TCP port {} open there?",
-                    DIAL.as_secs(),
-                    address.port()
-                );
-            }
-        }
-    }
-    Err(last)
-}
-
-async fn dial_address(address: SocketAddr) -> io::Result<TcpStream> {
-    let socket = match address {
-        SocketAddr::V4(_) => TcpSocket::new_v4()?,
-        SocketAddr::V6(_) => TcpSocket::new_v6()?,
-    };
-    limit_segments(&socket).map_err(io::Error::other)?;
-    socket.connect(address).await
-}
-
-/// The error without the number the system gives it.
-fn plain(error: &io::Error) -> String {
-    let text = error.to_string();
-    let text = text.split(" (os error").next().unwrap_or_default();
-    let text = text
-        .strip_prefix("failed to lookup address information: ")
-        .unwrap_or(text);
-    let mut chars = text.chars();
-    chars.next().map_or_else(String::new, |first| {
-        first.to_lowercase().chain(chars).collect()
-    })
-}
-
-fn hint(error: &io::Error) -> &'static str {
-    match error.kind() {
-        io::ErrorKind::ConnectionRefused => "; is mesh running there?",
-        io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => {
-            "; is that host up and routed to?"
-        }
-        _ => "",
     }
 }
 

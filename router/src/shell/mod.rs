@@ -2,6 +2,7 @@
 
 mod accept;
 mod conns;
+mod dial;
 mod turn;
 
 use std::collections::BTreeMap;
@@ -189,6 +190,7 @@ impl Shell {
                     self.save_pins();
                 }
                 Output::Targets(targets) => self.state.put(Change::Targets(targets)),
+                Output::Neighbours(all) => self.state.put(Change::Neighbours(all)),
                 Output::Held(held) => self.held.store(held),
                 Output::Said(key) => self.names.said(key),
                 Output::Reach => self.names.reach(&self.control),

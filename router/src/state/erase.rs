@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::{ATTACHMENTS, IDENTITY, LOCK, LOG, NAMES, OLD_LOG, PINS, TARGETS};
+use super::{ATTACHMENTS, IDENTITY, LOCK, LOG, NAMES, NEIGHBOURS, OLD_LOG, PINS, TARGETS};
 use crate::ipam;
 
 /// Removes every file of a state directory, and the directory when nothing else is in it. For `reset`; needs no lock,
@@ -17,6 +17,7 @@ pub fn erase(dir: &Path) -> io::Result<Vec<PathBuf>> {
     for name in [
         IDENTITY,
         TARGETS,
+        NEIGHBOURS,
         PINS,
         ATTACHMENTS,
         NAMES,

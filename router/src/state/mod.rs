@@ -1,4 +1,4 @@
-//! The router's state directory: identity and boot epoch, targets, pinned names, attachments.
+//! The router's state directory: identity and boot epoch, targets, neighbours, pinned names, attachments.
 //!
 //! One small file each, replaced as a whole (write, fsync, rename, fsync of the directory), with a checksum in the
 //! first line. A file that is damaged or not ours is an error that names the file and the remedy; it is never ignored
@@ -18,6 +18,7 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
+use mesh_proto::control::Remembered;
 use mesh_proto::names::Kept;
 use mesh_sys::process::LockFile;
 use serde::Serialize;
@@ -30,6 +31,7 @@ pub use self::writer::{Change, Writer};
 
 const IDENTITY: &str = "identity";
 const TARGETS: &str = "targets";
+const NEIGHBOURS: &str = "neighbours";
 const PINS: &str = "pins";
 const ATTACHMENTS: &str = "attachments";
 const NAMES: &str = "names";
@@ -95,6 +97,25 @@ impl Store {
     /// [`StateError::Io`]; the old ones stay.
     pub fn set_targets(&self, targets: &[String]) -> Result<(), StateError> {
         self.save(TARGETS, &targets)
+    }
+
+    /// Whom the router was linked to; nobody when nothing was stored.
+    ///
+    /// # Errors
+    /// [`StateError::Corrupt`], [`StateError::Io`].
+    pub fn neighbours(&self) -> Result<Vec<Remembered>, StateError> {
+        self.load(
+            NEIGHBOURS,
+            "remove it; the router finds others by its targets",
+        )
+    }
+
+    /// Replaces them.
+    ///
+    /// # Errors
+    /// [`StateError::Io`]; the old ones stay.
+    pub fn set_neighbours(&self, neighbours: &[Remembered]) -> Result<(), StateError> {
+        self.save(NEIGHBOURS, &neighbours)
     }
 
     /// Which signing key each peer name is bound to.

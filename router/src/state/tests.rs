@@ -1,5 +1,7 @@
 use std::os::unix::fs::PermissionsExt;
 
+use mesh_proto::ids::PeerId;
+
 use super::*;
 
 fn seeds() -> ([u8; 32], [u8; 32]) {
@@ -80,7 +82,7 @@ fn an_epoch_that_cannot_rise_is_refused() {
 }
 
 #[test]
-fn targets_and_pins_come_back() {
+fn targets_pins_and_neighbours_come_back() {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(dir.path()).unwrap();
     assert!(store.targets().unwrap().is_empty());
@@ -88,9 +90,19 @@ fn targets_and_pins_come_back() {
     store.set_targets(&targets).unwrap();
     let pins = BTreeMap::from([("7a::1".to_owned(), [3; 32])]);
     store.set_pins(&pins).unwrap();
+    assert!(store.neighbours().unwrap().is_empty());
+    let neighbours = [Remembered {
+        peer: PeerId([7; 16]),
+        addresses: vec![
+            "10.0.0.7:6783".parse().unwrap(),
+            "[fd00::7]:1".parse().unwrap(),
+        ],
+    }];
+    store.set_neighbours(&neighbours).unwrap();
     drop(store);
     let store = Store::open(dir.path()).unwrap();
     assert_eq!(store.targets().unwrap(), targets);
+    assert_eq!(store.neighbours().unwrap(), neighbours);
     assert_eq!(store.pins().unwrap(), pins);
 }
 
@@ -193,9 +205,10 @@ fn erase_leaves_nothing_of_ours_and_all_of_others() {
     let store = Store::open(&state).unwrap();
     store.boot(seeds).unwrap();
     store.set_targets(&[]).unwrap();
+    store.set_neighbours(&[]).unwrap();
     drop(store);
     fs::write(state.join("mesh.toml"), "port = 1").unwrap();
-    assert_eq!(erase(&state).unwrap().len(), 3);
+    assert_eq!(erase(&state).unwrap().len(), 4);
     assert!(state.join("mesh.toml").exists());
     fs::remove_file(state.join("mesh.toml")).unwrap();
     assert_eq!(erase(&state).unwrap(), std::slice::from_ref(&state));

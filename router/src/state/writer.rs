@@ -9,6 +9,8 @@ use std::mem::discriminant;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
+use mesh_proto::control::Remembered;
+
 use super::{StateError, Store};
 
 /// The new content of one file.
@@ -18,6 +20,8 @@ pub enum Change {
     Epoch(u64),
     /// Targets as typed.
     Targets(Vec<String>),
+    /// Whom the router is linked to.
+    Neighbours(Vec<Remembered>),
     /// Which signing key each peer name is bound to.
     Pins(BTreeMap<String, [u8; 32]>),
 }
@@ -31,6 +35,7 @@ impl Change {
         match self {
             Self::Epoch(epoch) => store.raise_epoch(*epoch),
             Self::Targets(targets) => store.set_targets(targets),
+            Self::Neighbours(all) => store.set_neighbours(all),
             Self::Pins(pins) => store.set_pins(pins),
         }
     }
@@ -39,6 +44,7 @@ impl Change {
         match self {
             Self::Epoch(_) => "the epoch",
             Self::Targets(_) => "the targets",
+            Self::Neighbours(_) => "the neighbours",
             Self::Pins(_) => "a peer's key",
         }
     }

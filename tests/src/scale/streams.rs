@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use mesh_proto::control::targets::DialTo;
 use mesh_proto::ids::ConnId;
+use mesh_proto::limits::DIAL_AGAIN;
 
 use super::bytes::segments;
 use super::node::{Around, EndKey, Node, What};
@@ -12,9 +13,16 @@ use super::tcp::{End, Segment, Stream};
 use super::underlay::{address, host_at};
 use crate::sim::network::HostId;
 
-/// When a first segment is sent again, as Linux does; then the shell loses its patience, 5 s after it began.
-const SYN_AGAIN: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(2)];
-const PATIENCE: Duration = Duration::from_secs(2);
+/// Waits after which a first segment is sent again: the shell dials once more after 300 ms, and Linux repeats each of the
+/// two after 1 s and 3 s. Then the shell loses its patience, 5 s after it began.
+const SYN_AGAIN: [Duration; 5] = [
+    DIAL_AGAIN,
+    Duration::from_millis(700),
+    DIAL_AGAIN,
+    Duration::from_millis(1_700),
+    DIAL_AGAIN,
+];
+const PATIENCE: Duration = Duration::from_millis(1_700);
 
 impl Node {
     // Opening

@@ -88,6 +88,7 @@ impl World {
                     .into_iter()
                     .map(|t| address(t).ip().to_string())
                     .collect(),
+                neighbours: Vec::new(),
                 pins: BTreeMap::new(),
             };
             let ahead = if id % 2 == 1 {

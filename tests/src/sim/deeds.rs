@@ -124,6 +124,7 @@ impl World {
             identity: Arc::new(identity),
             epoch: 0,
             targets: at.typed.clone(),
+            neighbours: Vec::new(),
             pins: Default::default(),
         };
     }
@@ -283,6 +284,7 @@ impl State {
             Keep::Unpin(name) => drop(self.pins.remove(&name)),
             Keep::Epoch(epoch) => self.epoch = self.epoch.max(epoch),
             Keep::Targets(targets) => self.targets = targets,
+            Keep::Neighbours(all) => self.neighbours = all,
         }
     }
 }

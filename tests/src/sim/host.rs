@@ -103,6 +103,7 @@ pub(crate) fn host(id: HostId, plan: &Plan, dice: &mut Dice) -> Host {
             identity: Arc::new(Identity::from_seeds(dice.key(), dice.key())),
             epoch: 0,
             targets: typed.clone(),
+            neighbours: Vec::new(),
             pins: BTreeMap::new(),
         },
         disk: Disk::default(),

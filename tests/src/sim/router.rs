@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use mesh_proto::control::{Config, Control, HeldAddresses, Note, Output};
+use mesh_proto::control::{Config, Control, HeldAddresses, Note, Output, Remembered};
 use mesh_proto::crypto::aead::Suites;
 use mesh_proto::crypto::identity::Identity;
 use mesh_proto::crypto::secret::MeshSecret;
@@ -40,6 +40,7 @@ pub(crate) struct State {
     pub(crate) identity: Arc<Identity>,
     pub(crate) epoch: u64,
     pub(crate) targets: Vec<String>,
+    pub(crate) neighbours: Vec<Remembered>,
     pub(crate) pins: BTreeMap<PeerName, [u8; 32]>,
 }
 
@@ -105,6 +106,7 @@ impl Router {
             discovery: setup.discovery,
             mtu: limits::DEFAULT_MTU,
             suites: setup.suites,
+            remembered: state.neighbours.clone(),
             pins: state.pins.clone(),
         };
         let forwarder = Arc::new(Forwarder::new(&mut dice.entropy()));
@@ -371,6 +373,7 @@ impl Router {
                 Output::Epoch(epoch) => Effect::Keep(Keep::Epoch(epoch)),
                 Output::Unpin(name) => Effect::Keep(Keep::Unpin(name)),
                 Output::Targets(targets) => Effect::Keep(Keep::Targets(targets)),
+                Output::Neighbours(all) => Effect::Keep(Keep::Neighbours(all)),
                 Output::Held(held) => {
                     self.held = held;
                     continue;

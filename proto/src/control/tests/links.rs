@@ -1,5 +1,6 @@
 //! Targets and the table of links.
 
+use super::super::targets::{TargetKey, TargetState};
 use super::*;
 
 #[test]
@@ -74,4 +75,41 @@ fn a_full_router_says_so() {
     let told = (0..100).filter(|_| control.handle_accepted(from, now).is_some());
     assert!(told.count() <= usize::try_from(limits::FULL_ALERTS).unwrap());
     assert_eq!(control.links.iter().count(), limits::MAX_LINKS);
+}
+
+#[test]
+fn targets_that_dial_each_other_at_once_are_both_reached() {
+    let mut net = Net::new(vec![open_mesh(1), open_mesh(2)]);
+    net.connect(0, 1);
+    net.connect(1, 0);
+    net.run(Duration::from_millis(100));
+    for n in 0..2 {
+        let peer = net.nodes[1 - n].control.me();
+        let targets = net.nodes[n].control.targets.iter();
+        let explicit = targets.filter(|(key, _)| matches!(key, TargetKey::Explicit(_)));
+        let states: Vec<_> = explicit.map(|(_, target)| target.state.clone()).collect();
+        assert_eq!(states, [TargetState::Satisfied(peer)], "{n}");
+    }
+}
+
+#[test]
+fn a_router_without_targets_finds_those_it_was_linked_to() {
+    let mut net = linked_pair();
+    net.run(limits::REMEMBER_AFTER + 2 * SECOND);
+    let remembered = net.nodes[1].neighbours.clone();
+    let expected = Remembered {
+        peer: net.nodes[0].control.me(),
+        addresses: vec![address(0)],
+    };
+    assert_eq!(remembered, [expected]);
+    // Who was dialled keeps the address that the other announces, not the port it dialled from.
+    assert_eq!(net.nodes[0].neighbours[0].addresses, [address(1)]);
+
+    let again = Setup {
+        remembered,
+        ..open_mesh(2)
+    };
+    let mut net = Net::new(vec![open_mesh(1), again]);
+    net.run(SECOND);
+    assert_eq!((net.established(0), net.established(1)), (1, 1));
 }

@@ -41,6 +41,8 @@ struct Node {
     address: SocketAddr,
     injected: Vec<Vec<u8>>,
     notes: Vec<String>,
+    /// Whom it wanted to be remembered.
+    neighbours: Vec<Remembered>,
     /// Epochs it wanted to be kept.
     epochs: Vec<u64>,
     /// Names it wanted to be kept with their keys.
@@ -68,6 +70,7 @@ struct Setup {
     secret: fn() -> MeshSecret,
     discovery: bool,
     name: Option<PeerName>,
+    remembered: Vec<Remembered>,
     seed: u8,
     suites: Suites,
 }
@@ -77,6 +80,7 @@ fn open_mesh(seed: u8) -> Setup {
         secret: MeshSecret::open,
         discovery: true,
         name: None,
+        remembered: Vec::new(),
         seed,
         suites: Suites::AES_FIRST,
     }
@@ -178,6 +182,7 @@ impl Net {
                 });
             }
             Output::Note(Note::Info(text) | Note::Warn(text)) => self.nodes[n].notes.push(text),
+            Output::Neighbours(all) => self.nodes[n].neighbours = all,
             Output::Epoch(epoch) => self.nodes[n].epochs.push(epoch),
             Output::Pin(name, _) => self.nodes[n].pinned.push(name),
             Output::Said(key) => self.nodes[n].said.push(key),
@@ -293,6 +298,7 @@ fn node(n: usize, setup: &Setup, now: Instant) -> Node {
         discovery: setup.discovery,
         mtu: limits::DEFAULT_MTU,
         suites: setup.suites,
+        remembered: setup.remembered.clone(),
         pins: BTreeMap::new(),
         identity,
     };
@@ -314,6 +320,7 @@ fn node(n: usize, setup: &Setup, now: Instant) -> Node {
         address: address(n),
         injected: Vec::new(),
         notes: Vec::new(),
+        neighbours: Vec::new(),
         epochs: Vec::new(),
         pinned: Vec::new(),
         said: Vec::new(),

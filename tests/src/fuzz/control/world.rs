@@ -73,6 +73,7 @@ impl World {
             discovery,
             mtu: limits::DEFAULT_MTU,
             suites: Suites::AES_FIRST,
+            remembered: Vec::new(),
             pins: BTreeMap::new(),
         };
         let mut entropy = SeededEntropy::new(17);
@@ -154,6 +155,7 @@ impl World {
                 | Output::Told { .. }
                 | Output::Reach => {}
                 Output::Targets(targets) => assert!(targets.len() <= limits::MAX_TARGETS),
+                Output::Neighbours(all) => assert!(all.len() <= limits::MAX_REMEMBERED),
                 Output::Note(Note::Info(text) | Note::Warn(text)) => {
                     assert!(!text.chars().any(char::is_control), "{text:?}");
                 }

@@ -1,0 +1,182 @@
+//! Opens TCP connections: each address of a target, some time apart, until one answers (RFC 8305 section 5).
+//!
+//! A first segment that was lost is sent again by the kernel after a second, which is long where a whole mesh waits for a
+//! link; so a lone address is dialled twice.
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use mesh_proto::control::targets::DialTo;
+use mesh_proto::limits::{DIAL_AGAIN, MAX_CANDIDATES};
+use mesh_sys::tcp::limit_segments;
+use tokio::net::{TcpSocket, TcpStream, lookup_host};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until, timeout};
+
+/// Time for a resolver, and for one address to answer a dial.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Resolves the target and connects to it; where to is told too.
+///
+/// # Errors
+/// A sentence: what failed last, and what to look at.
+pub(super) async fn dial(to: &DialTo) -> Result<(TcpStream, SocketAddr), String> {
+    let mut addresses = resolve(to).await?;
+    if let Some(only) = addresses.front().copied().filter(|_| addresses.len() == 1) {
+        addresses.push_back(only);
+    }
+    race(addresses).await
+}
+
+async fn resolve(to: &DialTo) -> Result<VecDeque<SocketAddr>, String> {
+    let (host, port) = match to {
+        DialTo::Address(address) => return Ok(VecDeque::from([*address])),
+        DialTo::Name { host, port } => (host, *port),
+    };
+    match timeout(PATIENCE, lookup_host((host.as_str(), port))).await {
+        Ok(Ok(addresses)) => Ok(addresses.take(MAX_CANDIDATES).collect()),
+        Ok(Err(error)) => Err(format!("cannot resolve {host}: {}", plain(&error))),
+        Err(_) => Err(format!(
+            "cannot resolve {host}: no answer from the resolver"
+        )),
+    }
+}
+
+/// Dials the addresses in their order: the next when one fails, or after [`DIAL_AGAIN`]. The first that answers is taken,
+/// and the others are given up.
+async fn race(mut addresses: VecDeque<SocketAddr>) -> Result<(TcpStream, SocketAddr), String> {
+    let mut running = JoinSet::new();
+    let mut next = Instant::now();
+    let mut last = "the name has no address".to_owned();
+    loop {
+        tokio::select! {
+            () = sleep_until(next), if !addresses.is_empty() => {
+                if let Some(address) = addresses.pop_front() {
+                    running.spawn(async move { (address, attempt(address).await) });
+                }
+                next = Instant::now() + DIAL_AGAIN;
+            }
+            Some(ended) = running.join_next() => match ended {
+                Ok((address, Ok(stream))) => return Ok((stream, address)),
+                Ok((address, Err(why))) => {
+                    last = why;
+                    addresses.retain(|other| *other != address);
+                    next = Instant::now();
+                }
+                Err(crashed) => last = format!("cannot dial: {crashed}"),
+            },
+            else => return Err(last),
+        }
+    }
+}
+
+async fn attempt(address: SocketAddr) -> Result<TcpStream, String> {
+    match timeout(PATIENCE, connect(address)).await {
+        Ok(connected) => connected.map_err(|error| {
+            let (why, hint) = (plain(&error), hint(&error));
+            format!("cannot reach {address}: {why}{hint}")
+        }),
+        Err(_) => Err(format!(
+            "cannot reach {address}: no answer in {} s; is TCP port {} open there?",
+            PATIENCE.as_secs(),
+            address.port()
+        )),
+    }
+}
+
+async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    limit_segments(&socket).map_err(io::Error::other)?;
+    socket.connect(address).await
+}
+
+/// The error without the number the system gives it.
+pub(super) fn plain(error: &io::Error) -> String {
+    let text = error.to_string();
+    let text = text.split(" (os error").next().unwrap_or_default();
+    let text = text
+        .strip_prefix("failed to lookup address information: ")
+        .unwrap_or(text);
+    let mut chars = text.chars();
+    chars.next().map_or_else(String::new, |first| {
+        first.to_lowercase().chain(chars).collect()
+    })
+}
+
+fn hint(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => "; is mesh running there?",
+        io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => {
+            "; is that host up and routed to?"
+        }
+        _ => "",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    async fn listener() -> (TcpListener, SocketAddr) {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        (listener, address)
+    }
+
+    /// Nobody listens there any more.
+    async fn dead() -> SocketAddr {
+        listener().await.1
+    }
+
+    #[tokio::test]
+    async fn one_that_refuses_makes_room_for_the_next_at_once() {
+        let (_listener, alive) = listener().await;
+        let begun = Instant::now();
+        let addresses = VecDeque::from([dead().await, dead().await, alive]);
+        assert_eq!(race(addresses).await.unwrap().1, alive);
+        assert!(begun.elapsed() < DIAL_AGAIN);
+    }
+
+    #[tokio::test]
+    async fn one_that_does_not_answer_is_not_waited_for() {
+        let (_listener, alive) = listener().await;
+        // A listener whose queue is full lets first segments fall, as a lossy path does.
+        let full = TcpSocket::new_v4().unwrap();
+        full.bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))
+            .unwrap();
+        let full = full.listen(1).unwrap();
+        let silent = full.local_addr().unwrap();
+        let mut held = Vec::new();
+        while let Ok(stream) = timeout(DIAL_AGAIN, TcpStream::connect(silent)).await {
+            held.push(stream.unwrap());
+            assert!(held.len() < 16, "the queue does not fill");
+        }
+        let begun = Instant::now();
+        let (_, to) = race(VecDeque::from([silent, alive])).await.unwrap();
+        assert_eq!(to, alive);
+        assert!((DIAL_AGAIN..PATIENCE).contains(&begun.elapsed()));
+    }
+
+    #[tokio::test]
+    async fn a_lone_address_that_refuses_is_not_dialled_again() {
+        let dead = dead().await;
+        let begun = Instant::now();
+        let error = dial(&DialTo::Address(dead)).await.unwrap_err();
+        assert_eq!(
+            error,
+            format!("cannot reach {dead}: connection refused; is mesh running there?")
+        );
+        assert!(begun.elapsed() < DIAL_AGAIN);
+        let error = race(VecDeque::new()).await.unwrap_err();
+        assert_eq!(error, "the name has no address");
+    }
+}
