@@ -12,10 +12,12 @@ for family in iptables ip6tables; do
 done
 nft list tables 2>/dev/null | grep mesh | sed 's/^/nft /'
 ls /run/netns 2>/dev/null | sed 's/^/namespace /'
-# What engines write for themselves is theirs: Docker takes a minute to remove the names of its namespaces.
+# What engines write for themselves is theirs: Docker takes a minute to remove the names of its namespaces. To whom a
+# router is linked it writes down some seconds later; a test that it is gone after a reset is in router/src/state.
 for path in docker containerd containers libpod crun runc lock testbed; do theirs="${theirs:-} -path /run/$path -o"; done
 # shellcheck disable=SC2086  # words
 find /run /var/lib/mesh /etc/mesh /etc/docker /etc/cni \( $theirs -name cni.lock \) -prune \
+    -o -path /var/lib/mesh/neighbours -prune \
     -o \( -type f -o -type s \) -print 2>/dev/null | sed 's/^/file /'
 ls /run/docker/plugins 2>/dev/null | sed 's/^/plugin /'
 docker network ls -q --no-trunc 2>/dev/null | sed 's/^/network /'

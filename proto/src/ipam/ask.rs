@@ -126,7 +126,8 @@ impl Ipam {
         let doubted = slices
             .clone()
             .find(|s| mine(s) && self.state.contests.contains_key(s));
-        let pending = slices.any(|s| mine(&s) && !self.state.owns(s));
+        let pending = self.is_to_change_hands(owners, subnet)
+            || slices.any(|s| mine(&s) && !self.state.owns(s));
         let absent = owners
             .iter()
             .filter(|id| **id != self.config.me && !self.is_member(id));
@@ -147,6 +148,21 @@ impl Ipam {
             Some(rival) => Wait::Contest(*rival),
             None => Wait::Space(absent.len(), absent.first().copied()),
         })
+    }
+
+    /// Whether a reachable router is to have space of the subnet, and does not say so itself yet: what it denied was asked
+    /// of what it had.
+    fn is_to_change_hands(&self, owners: &BTreeSet<PeerId>, subnet: Ipv4Net) -> bool {
+        let heirs: BTreeSet<&PeerId> = owners.iter().filter(|id| self.is_member(id)).collect();
+        let mut said = BTreeSet::new();
+        for heir in &heirs {
+            let own = self.statement_of(heir).map_or(&[][..], |s| &s.own);
+            let own = own.iter().flat_map(|run| self.state.existing(run));
+            said.extend(own.filter(|s| self.state.owner(*s).as_ref() == Some(*heir)));
+        }
+        let mut slices = self.state.slicing.slices_of(subnet);
+        let to_have = |s: &u16| self.state.owner(*s).is_some_and(|id| heirs.contains(&id));
+        slices.any(|s| to_have(&s) && !said.contains(&s))
     }
 
     pub(super) fn take_loan(

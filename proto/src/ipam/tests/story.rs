@@ -388,6 +388,37 @@ fn who_leaves_hands_over_and_others_use_it_at_once() {
     assert!(router.owners().iter().all(|o| o.reachable));
 }
 
+/// Who is to have the space of a router that is removed may be asked before it has heard of that.
+#[test]
+fn space_that_is_about_to_change_hands_is_waited_for() {
+    let mut asked_others = 0;
+    for seed in 0..100 {
+        let mut w = World::new(seed, "10.32.0.0/28", None);
+        w.loss = 0;
+        let ids: Vec<PeerId> = (0..3).map(|_| w.add(0)).collect();
+        let any = Want::Subnet(w.range);
+        w.run(secs(8)).unwrap();
+        for _ in 0..14 {
+            w.request(ids[0], any).unwrap();
+            w.run(secs(1)).unwrap();
+        }
+        w.destroy(ids[0]);
+        w.reconnect();
+        w.run(secs(2)).unwrap();
+        w.act(ids[1], |ipam, now| {
+            let removal = ipam.remove(ids[0], true, now).unwrap();
+            asked_others += usize::from(removal.beneficiary != ids[1]);
+        })
+        .unwrap();
+        w.request(ids[1], any).unwrap();
+        w.run(secs(8)).unwrap();
+        let host = &w.hosts[&ids[1]];
+        assert!(host.failures.is_empty(), "seed {seed}: {:?}", host.failures);
+        assert_eq!(host.containers.len(), 1, "seed {seed}");
+    }
+    assert!(asked_others > 20, "{asked_others}");
+}
+
 /// The rules of a removal: not of the living, not too soon, not by a minority; then by itself.
 #[test]
 fn removal_has_rules_and_happens_by_itself() {
