@@ -117,10 +117,12 @@ impl Control {
         let typed = typed.filter(|peer| self.routes.is_reachable(peer)).count();
         let random = RANDOM_LINKS.saturating_sub(typed);
         let memory = &self.memory;
-        let before = |peer: &PeerId| memory.knows(peer);
-        self.degree.choose(self.me, &reachable, random, before, now);
-        if self.memory.recalled().next().is_some() {
-            self.degree.chosen = self.memory.recalled().collect();
+        let recalled: BTreeSet<PeerId> = memory.recalled().collect();
+        if recalled.is_empty() {
+            let before = |peer: &PeerId| memory.knows(peer);
+            self.degree.choose(self.me, &reachable, random, before, now);
+        } else {
+            self.degree.chosen.clone_from(&recalled);
         }
         let wanted: Vec<PeerId> = if self.degree.is_sparse(known.clone().count()) {
             // Those that were cut off: whoever of us meets one of them first joins both halves.
@@ -128,7 +130,6 @@ impl Control {
             let gone = lottery(self.me, gone.iter(), UNREACHABLE_DIALS);
             self.degree.chosen.iter().copied().chain(gone).collect()
         } else {
-            let recalled = self.memory.recalled();
             let all: BTreeSet<PeerId> = known.chain(recalled).collect();
             all.into_iter().collect()
         };

@@ -119,12 +119,15 @@ impl Control {
             .failed(conn, error, retry, now, &mut *self.entropy);
     }
 
-    /// The addresses of a discovered peer, one after the other: where it answered before the start, its own, then those
-    /// others reach it at.
+    /// The addresses of a discovered peer, one after the other: its own, those others reach it at, then where it answered
+    /// before the start.
     fn discovered_address(&self, peer: &PeerId, tries: usize) -> Option<SocketAddr> {
-        let mut addresses = self.memory.addresses(peer).to_vec();
-        let others = self.addresses_of(peer).into_iter();
-        addresses.extend(others.filter(|a| !self.memory.addresses(peer).contains(a)));
+        let mut addresses = self.addresses_of(peer);
+        for before in self.memory.addresses(peer) {
+            if !addresses.contains(before) {
+                addresses.push(*before);
+            }
+        }
         addresses.get(tries.checked_rem(addresses.len())?).copied()
     }
 }

@@ -126,8 +126,8 @@ impl Ipam {
         let doubted = slices
             .clone()
             .find(|s| mine(s) && self.state.contests.contains_key(s));
-        let pending = self.is_to_change_hands(owners, subnet)
-            || slices.any(|s| mine(&s) && !self.state.owns(s));
+        let pending = slices.any(|s| mine(&s) && !self.state.owns(s))
+            || self.is_to_change_hands(owners, subnet);
         let absent = owners
             .iter()
             .filter(|id| **id != self.config.me && !self.is_member(id));
