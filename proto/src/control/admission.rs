@@ -77,6 +77,7 @@ impl Control {
         if let Some(slot) = self.links.get_mut(conn) {
             slot.peer = Some(peer);
         }
+        self.answered(conn, peer, now);
         let verdict = match self.judge(&record) {
             Verdict::Accept => match self.judge_duplicate(conn, peer, &record, now) {
                 Verdict::Accept if self.is_one_too_many(conn, &peer) => {

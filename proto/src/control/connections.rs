@@ -6,7 +6,7 @@ use super::dial::NO_ROOM;
 use super::links::{Due, Slot};
 use super::targets::Retry;
 use super::{Control, Note, Output};
-use crate::ids::{ConnId, PeerId};
+use crate::ids::ConnId;
 use crate::limits;
 use crate::link::{AlertCode, Link, LinkConfig, LinkError, LinkEvent, LinkRole};
 use crate::time::Instant;
@@ -172,28 +172,23 @@ impl Control {
             ) => Retry::Slowly,
             _ => Retry::Later,
         };
-        if error.is_proven(AlertCode::Duplicate) {
+        if let Some(peer) = error.refused_by(AlertCode::Duplicate) {
             self.meet_duplicate(conn, now);
             // The link that there is already is as good as the one that was dialled.
-            if let Some(peer) = self.linked_at(conn) {
+            if self.links.of_peer(&peer).is_some() {
+                self.answered(conn, peer, now);
                 self.targets.satisfied(conn, peer, now);
             }
         }
-        if error.is_proven(AlertCode::Full) {
-            self.was_declined(conn, now);
+        let declined = error.refused_by(AlertCode::Full);
+        if let Some(peer) = declined {
+            self.answered(conn, peer, now);
+            self.was_declined(conn, peer, now);
         }
         self.drop_link(conn, &error.to_string(), retry, now);
-    }
-
-    /// The neighbour that `conn` was opened to. The other end may have ended it before it said who it is.
-    fn linked_at(&self, conn: ConnId) -> Option<PeerId> {
-        let slot = self.links.get(conn)?;
-        let is_it = |peer: &PeerId| match slot.peer {
-            Some(other) => *peer == other,
-            None => self.addresses_of(peer).contains(&slot.address),
-        };
-        let mut linked = self.links.neighbours().map(|(peer, _)| *peer);
-        linked.find(is_it)
+        if declined.is_some() {
+            self.discover(now);
+        }
     }
 
     fn is_at_own_address(&self, conn: ConnId) -> bool {

@@ -201,10 +201,8 @@ impl Control {
     }
 
     /// The other end has links enough; it is within reach through others.
-    pub(super) fn was_declined(&mut self, conn: ConnId, now: Instant) {
-        if let Some(peer) = self.links.get(conn).and_then(|slot| slot.peer)
-            && self.routes.is_reachable(&peer)
-        {
+    pub(super) fn was_declined(&mut self, conn: ConnId, peer: PeerId, now: Instant) {
+        if self.routes.is_reachable(&peer) {
             self.degree.declined.insert(peer, now);
             self.targets.declined(conn, peer, now);
         }

@@ -119,15 +119,35 @@ impl Control {
             .failed(conn, error, retry, now, &mut *self.entropy);
     }
 
-    /// The addresses of a discovered peer, one after the other: its own, those others reach it at, then where it answered
-    /// before the start.
+    /// `peer` has proved that it is who answers at the address that `conn` dialled: it may live now where another router
+    /// was, or have an address that means another host elsewhere.
+    pub(super) fn answered(&mut self, conn: ConnId, peer: PeerId, now: Instant) {
+        let Some(TargetKey::Discovered(sought)) = self.targets.key_of(conn) else {
+            return;
+        };
+        if [*sought, self.me].contains(&peer) {
+            return;
+        }
+        let addresses = self.discovered_addresses(sought).len();
+        let others = self.routes.is_reachable(&peer).then_some(addresses);
+        self.targets
+            .answered_by_another(conn, peer, others, now, &mut *self.entropy);
+    }
+
+    /// One of the addresses of a discovered peer, at each try the next.
     fn discovered_address(&self, peer: &PeerId, tries: usize) -> Option<SocketAddr> {
+        let addresses = self.discovered_addresses(peer);
+        addresses.get(tries.checked_rem(addresses.len())?).copied()
+    }
+
+    /// The addresses of a discovered peer: its own, those others reach it at, then where it answered before the start.
+    fn discovered_addresses(&self, peer: &PeerId) -> Vec<SocketAddr> {
         let mut addresses = self.addresses_of(peer);
         for before in self.memory.addresses(peer) {
             if !addresses.contains(before) {
                 addresses.push(*before);
             }
         }
-        addresses.get(tries.checked_rem(addresses.len())?).copied()
+        addresses
     }
 }

@@ -38,6 +38,7 @@ mod costs;
 mod data;
 mod degree;
 mod dial;
+mod elsewhere;
 mod fast;
 mod gossip;
 mod heartbeat;

@@ -34,7 +34,7 @@ pub enum TargetState {
     Dialling(ConnId),
     /// A link to this peer is up, dialled by either side.
     Satisfied(PeerId),
-    /// This peer has links enough; it is dialled again only if it leaves reach.
+    /// This peer has links enough, or answers where the one sought should be; dialled again only if it leaves reach.
     Elsewhere(PeerId),
     /// Will not be dialled again until the operator says so.
     GivenUp,
@@ -49,11 +49,13 @@ pub struct Target {
     pub error: String,
     /// The last address tried, where one was reached.
     pub address: Option<SocketAddr>,
-    backoff: Duration,
-    tries: usize,
+    pub(super) backoff: Duration,
+    pub(super) tries: usize,
+    /// Dials in a row that another router answered than the one sought.
+    pub(super) strange: usize,
     delayed: bool,
     /// Who answered last.
-    peer: Option<PeerId>,
+    pub(super) peer: Option<PeerId>,
     /// When a link satisfied it.
     satisfied: Instant,
 }
@@ -61,7 +63,7 @@ pub struct Target {
 /// All targets of a router.
 #[derive(Debug, Default)]
 pub struct Targets {
-    targets: BTreeMap<TargetKey, Target>,
+    pub(super) targets: BTreeMap<TargetKey, Target>,
 }
 
 impl TargetKey {
@@ -236,50 +238,6 @@ impl Targets {
         }
     }
 
-    /// The peer has links enough, and is reached through others.
-    pub fn declined(&mut self, conn: ConnId, peer: PeerId, now: Instant) {
-        self.targets.remove(&TargetKey::Discovered(peer));
-        for target in self.targets.values_mut() {
-            let dialled = target.state == TargetState::Dialling(conn);
-            if dialled || target.state == TargetState::Satisfied(peer) {
-                target.satisfy(peer, now);
-                target.state = TargetState::Elsewhere(peer);
-            }
-        }
-    }
-
-    /// Dials those again that had links enough and are out of reach now.
-    pub fn reconsider(&mut self, is_reachable: impl Fn(&PeerId) -> bool, now: Instant) {
-        for target in self.targets.values_mut() {
-            if matches!(&target.state, TargetState::Elsewhere(peer) if !is_reachable(peer)) {
-                target.state = TargetState::Waiting(now);
-            }
-        }
-    }
-
-    /// These peers came within reach: who waits to be dialled again is so soon, for what kept it away is over.
-    pub fn came_within_reach(
-        &mut self,
-        is_one: impl Fn(&PeerId) -> bool,
-        spread: Duration,
-        now: Instant,
-        entropy: &mut dyn Entropy,
-    ) {
-        for (key, target) in &mut self.targets {
-            let peer = match key {
-                TargetKey::Explicit(_) => target.peer,
-                TargetKey::Discovered(peer) => Some(*peer),
-            };
-            if let TargetState::Waiting(at) = target.state
-                && target.tries > 0
-                && peer.as_ref().is_some_and(&is_one)
-            {
-                target.backoff = REDIAL_MIN;
-                target.state = TargetState::Waiting(at.min(now + entropy.jitter(spread, 100)));
-            }
-        }
-    }
-
     /// The peers that explicit targets turned out to be, but those that have links enough.
     pub fn explicit_peers(&self) -> impl Iterator<Item = PeerId> + '_ {
         self.targets
@@ -324,6 +282,7 @@ impl Targets {
             return;
         };
         target.error = error.to_owned();
+        target.strange = 0;
         target.state = match retry {
             Retry::Later => {
                 let wait = entropy.jitter(target.backoff, 25);
@@ -383,17 +342,19 @@ impl Target {
             address: None,
             backoff: REDIAL_MIN,
             tries: 0,
+            strange: 0,
             delayed: false,
             peer: None,
             satisfied: at,
         }
     }
 
-    fn satisfy(&mut self, peer: PeerId, now: Instant) {
+    pub(super) fn satisfy(&mut self, peer: PeerId, now: Instant) {
         self.state = TargetState::Satisfied(peer);
         self.peer = Some(peer);
         self.satisfied = now;
         self.error.clear();
+        self.strange = 0;
         self.backoff = REDIAL_MIN;
     }
 }

@@ -4,7 +4,7 @@ use core::fmt;
 
 use super::hello::VERSION;
 use crate::crypto::secret::SecretKind;
-use crate::ids::PeerName;
+use crate::ids::{PeerId, PeerName};
 use crate::limits::HANDSHAKE_TIMEOUT;
 use crate::topology::record::RecordError;
 
@@ -151,8 +151,8 @@ pub enum LinkError {
         code: AlertCode,
         /// Whose name is meant in a name conflict.
         name: PeerName,
-        /// Whether this came from the authenticated peer; otherwise it is a hint that anybody may have forged.
-        proven: bool,
+        /// Who refused, having proved it; otherwise this is a hint that anybody may have forged.
+        by: Option<PeerId>,
     },
     /// The handshake, admission included, took longer than [`HANDSHAKE_TIMEOUT`].
     #[error("handshake timed out after {} s", HANDSHAKE_TIMEOUT.as_secs())]
@@ -175,19 +175,19 @@ impl LinkError {
             Self::Tampered => Some(AlertCode::Tampered),
             Self::BadRecord(_) | Self::ForeignKey => Some(AlertCode::BadRecord),
             Self::Refused { code, .. } => Some(*code),
-            Self::RefusedByPeer { code, proven, .. } => {
-                (*proven || !code.needs_proof()).then_some(*code)
+            Self::RefusedByPeer { code, by, .. } => {
+                (by.is_some() || !code.needs_proof()).then_some(*code)
             }
             Self::NotMesh(_) | Self::OwnRecord(_) | Self::TimedOut | Self::Corrupt(_) => None,
         }
     }
 
-    /// Whether the peer refused us for this reason, having proved who it is.
-    pub fn is_proven(&self, reason: AlertCode) -> bool {
-        let Self::RefusedByPeer { code, proven, .. } = self else {
-            return false;
-        };
-        *proven && *code == reason
+    /// The peer that refused us for this reason, having proved who it is.
+    pub fn refused_by(&self, reason: AlertCode) -> Option<PeerId> {
+        match self {
+            Self::RefusedByPeer { code, by, .. } => by.filter(|_| *code == reason),
+            _ => None,
+        }
     }
 }
 
@@ -276,7 +276,7 @@ mod tests {
         let conflict = LinkError::RefusedByPeer {
             code: AlertCode::NameConflict,
             name,
-            proven: true,
+            by: Some(PeerId([1; 16])),
         };
         assert_eq!(
             text(conflict),
@@ -287,11 +287,11 @@ mod tests {
 
     #[test]
     fn a_forged_alert_cannot_make_us_give_up_a_peer() {
-        let by_peer = |code, proven| {
+        let by_peer = |code, by| {
             LinkError::RefusedByPeer {
                 code,
                 name: PeerName([0; 6]),
-                proven,
+                by,
             }
             .alert()
         };
@@ -300,11 +300,11 @@ mod tests {
             AlertCode::NameConflict,
             AlertCode::Duplicate,
         ] {
-            assert_eq!(by_peer(code, false), None);
-            assert_eq!(by_peer(code, true), Some(code));
+            assert_eq!(by_peer(code, None), None);
+            assert_eq!(by_peer(code, Some(PeerId([1; 16]))), Some(code));
         }
         assert_eq!(
-            by_peer(AlertCode::WrongSecret, false),
+            by_peer(AlertCode::WrongSecret, None),
             Some(AlertCode::WrongSecret)
         );
     }

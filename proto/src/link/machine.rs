@@ -43,6 +43,8 @@ pub struct Link {
     role: LinkRole,
     name: PeerName,
     peer: Option<PeerName>,
+    /// Who is at the other end, once it has proved that.
+    origin: Option<PeerId>,
     pub(super) state: State,
     pub(super) buffer: Vec<u8>,
     out: Vec<u8>,
@@ -83,6 +85,7 @@ impl Link {
                 .as_identity()
                 .map_or(PeerName([0; 6]), |body| body.name),
             peer: None,
+            origin: None,
             state: State::Closed,
             buffer: Vec::new(),
             out: Vec::new(),
@@ -284,7 +287,7 @@ impl Link {
             self.end(LinkError::RefusedByPeer {
                 code: AlertCode::from_byte(unit[2]),
                 name: self.name,
-                proven: false,
+                by: None,
             });
             return Ok(());
         }
@@ -340,7 +343,9 @@ impl Link {
         unit: &mut [u8],
         confirmed: fn(&mut Self, Secured),
     ) -> Result<(), LinkError> {
-        match secured.open(unit)? {
+        let answer = secured.open(unit)?;
+        self.origin = Some(secured.record.origin());
+        match answer {
             Answer::Confirm => confirmed(self, secured),
             Answer::Refusal(code) => self.refused(code),
         }
@@ -351,6 +356,7 @@ impl Link {
         let record = secured.record.clone();
         self.peer = record.as_identity().map(|body| body.name);
         let peer = record.origin();
+        self.origin = Some(peer);
         self.state = State::Deciding(secured);
         self.events
             .push_back(LinkEvent::Authenticated { record, peer });
@@ -366,7 +372,7 @@ impl Link {
         self.end(LinkError::RefusedByPeer {
             code,
             name: self.name,
-            proven: true,
+            by: self.origin,
         });
     }
 

@@ -113,3 +113,58 @@ fn a_router_without_targets_finds_those_it_was_linked_to() {
     net.run(SECOND);
     assert_eq!((net.established(0), net.established(1)), (1, 1));
 }
+
+/// Routers of a mesh that is too large for links to everybody, at rest.
+fn large_mesh() -> Net {
+    let mut net = Net::new((1..=36).map(open_mesh).collect());
+    for n in 1..net.nodes.len() {
+        net.connect(n, n / 2);
+    }
+    net.run(40 * SECOND);
+    net
+}
+
+#[test]
+fn who_is_told_of_links_enough_does_not_dial_again() {
+    let mut net = large_mesh();
+    for n in 1..net.nodes.len() {
+        net.connect(n, 0);
+    }
+    net.run(60 * SECOND);
+    let hub = net.nodes[0].control.me();
+    let linked = |node: &Node| node.control.links.of_peer(&hub).is_some();
+    let other = net.nodes[1..].iter().position(|node| !linked(node));
+    let (other, now) = (other.unwrap() + 1, net.now);
+    let dials_hub = |net: &Net| {
+        let mut targets = net.nodes[other].control.targets.iter();
+        targets.any(|(key, _)| *key == TargetKey::Discovered(hub))
+    };
+    let Control {
+        targets, entropy, ..
+    } = &mut net.nodes[other].control;
+    targets.set_discovered(&[hub], Duration::ZERO, now, &mut **entropy);
+    assert!(dials_hub(&net));
+    net.run(SECOND);
+    assert!(!dials_hub(&net));
+    assert!(!linked(&net.nodes[other]));
+}
+
+/// What was said of links since the last time.
+fn news_of_links(net: &mut Net) -> Vec<String> {
+    let notes = net.nodes.iter_mut().flat_map(|node| node.notes.drain(..));
+    notes.filter(|note| note.starts_with("link to")).collect()
+}
+
+#[test]
+fn who_was_set_up_anew_is_not_dialled_for_ever_as_who_it_was() {
+    let mut net = large_mesh();
+    news_of_links(&mut net);
+    net.run(20 * SECOND);
+    assert_eq!(news_of_links(&mut net), [""; 0], "at rest before");
+    net.replace(5, &open_mesh(99));
+    net.connect(5, 0);
+    net.run(30 * SECOND);
+    assert_ne!(news_of_links(&mut net), [""; 0]);
+    net.run(60 * SECOND);
+    assert_eq!(news_of_links(&mut net), [""; 0]);
+}

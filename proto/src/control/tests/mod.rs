@@ -115,6 +115,20 @@ impl Net {
             .unwrap();
     }
 
+    /// The machine of a router is set up anew: another router starts at its address.
+    fn replace(&mut self, n: usize, setup: &Setup) {
+        let now = self.now;
+        let ends = self.streams.iter().filter(|((near, _), _)| *near == n);
+        let far: Vec<FarEnd> = ends.map(|(_, far)| *far).collect();
+        self.streams.retain(|(near, _), _| *near != n);
+        self.nodes[n] = node(n, setup, now);
+        for (far, conn) in far {
+            self.streams.remove(&(far, conn));
+            let control = &mut self.nodes[far].control;
+            control.handle_closed(conn, "connection closed", now);
+        }
+    }
+
     /// Lets the time pass, and everything happen that is due in it.
     fn run(&mut self, time: Duration) {
         let end = self.now + time;

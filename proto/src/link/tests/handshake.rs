@@ -226,6 +226,14 @@ fn a_refusal_by_either_side_is_explained_on_both() {
             (code, code),
             "a refusal by a proven peer counts"
         );
+        let (refused, refuser) = if by_dialler {
+            (acceptor, &one)
+        } else {
+            (dialler, &two)
+        };
+        let by = refused.refused_by(AlertCode::NameConflict);
+        assert_eq!(by, Some(refuser.identity.id()));
+        assert_eq!(refused.refused_by(AlertCode::Full), None);
     }
 }
 
@@ -267,7 +275,7 @@ fn refusing_before_anybody_is_known_sends_a_plain_alert() {
         dialler,
         LinkError::RefusedByPeer {
             code: AlertCode::Full,
-            proven: false,
+            by: None,
             ..
         }
     ));
