@@ -321,6 +321,7 @@ impl Node {
                     Effect::Inject(frame) => self.injected.push(frame),
                     Effect::Keep(keep) => self.state.keep(keep),
                     Effect::Flooded(_)
+                    | Effect::Relayed(..)
                     | Effect::Note(_)
                     | Effect::Write(_)
                     | Effect::Answer(..) => {}

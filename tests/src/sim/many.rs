@@ -137,7 +137,8 @@ impl fmt::Display for Summary {
         )?;
         write!(
             f,
-            "{} seeds over {} scenarios: {} broken; {} events, {} frames, {} deliveries; \
+            "{} seeds over {} scenarios: {} broken; {} events, {} frames, {} deliveries, \
+             {} hops compared; \
              agreement after p50 {:.1} s, p99 {:.1} s, max {:.1} s",
             self.reports.len(),
             self.by_scenario().len(),
@@ -145,6 +146,7 @@ impl fmt::Display for Summary {
             sum(|r| r.events),
             sum(|r| r.frames as u64),
             sum(|r| r.deliveries as u64),
+            sum(|r| r.hops_compared),
             at(50),
             at(99),
             at(100),

@@ -2,6 +2,8 @@
 
 use std::str::FromStr;
 
+use mesh_proto::forward::{Path, Snapshot};
+
 use super::network::HostId;
 
 /// A fault of one router or of the instruments that watch it.
@@ -19,6 +21,8 @@ pub enum Planted {
     RelayTwice,
     /// A router drops what it should relay or flood (I6).
     BlackHole,
+    /// A router hands what is to be relayed to another neighbour than it should (I6).
+    Detour,
     /// A router's digest is read from a frozen database (I3).
     FrozenDigest,
     /// A router panics on a datagram shorter than a header (I12).
@@ -59,13 +63,14 @@ pub enum Planted {
 
 impl Planted {
     /// All of them, each with the invariants of which one must catch it.
-    pub const ALL: [(Planted, &'static [&'static str]); 24] = [
+    pub const ALL: [(Planted, &'static [&'static str]); 25] = [
         (Planted::CleartextCopy, &["I8"]),
         (Planted::CounterReuse, &["I9"]),
         (Planted::StaleSnapshot, &["I3", "I6"]),
         (Planted::DoubleDelivery, &["I5"]),
         (Planted::RelayTwice, &["I4"]),
         (Planted::BlackHole, &["I6"]),
+        (Planted::Detour, &["I6"]),
         (Planted::FrozenDigest, &["I3"]),
         (Planted::PanicOnRunt, &["I12"]),
         (Planted::OverfullTable, &["I10"]),
@@ -99,3 +104,18 @@ impl FromStr for Planted {
 
 /// The router that has the fault.
 pub(crate) const VICTIM: HostId = 1;
+
+/// The same view, but what is to be relayed goes to another neighbour than it should.
+pub(crate) fn detours(view: &Snapshot) -> Snapshot {
+    let mut wrong = view.clone();
+    for path in wrong.peers.values_mut() {
+        let Path::Via(right) = path.path else {
+            continue;
+        };
+        let mut others = view.neighbours.iter().filter(|peer| **peer != right);
+        if let Some(other) = others.find(|peer| view.peers.contains_key(peer)) {
+            path.path = Path::Via(*other);
+        }
+    }
+    wrong
+}

@@ -9,6 +9,8 @@ use mesh_proto::time::Instant;
 
 use super::disk::Write;
 use super::frames::FrameId;
+use super::invariants::forward_once::RelayKey;
+use super::invariants::ways::View;
 use super::router::Router;
 
 /// What a process does to the world.
@@ -29,6 +31,8 @@ pub(crate) enum Effect {
         to: SocketAddr,
         bytes: Vec<u8>,
     },
+    /// A lane relays this, and sees the mesh so.
+    Relayed(RelayKey, View),
     /// A frame enters the host's bridge.
     Inject(Vec<u8>),
     /// A broadcast that came from another router was sent on.

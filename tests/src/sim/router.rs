@@ -25,9 +25,11 @@ use super::addresses::Addresses;
 use super::dice::Dice;
 use super::frames::id_of;
 use super::invariants::bounds::Fill;
+use super::invariants::forward_once::relay_key;
+use super::invariants::ways::View;
 use super::names::NamesView;
 use super::offloads::{OffloadPort, Turn};
-use super::planted::Planted;
+use super::planted::{Planted, detours};
 use super::process::{Effect, Keep, Process};
 use super::verifier::Credulous;
 
@@ -266,13 +268,6 @@ impl Router {
         self.control.reachable()
     }
 
-    /// The length of its longest route.
-    pub(crate) fn longest_route(&self, now: Instant) -> usize {
-        let routes = self.control.report(self.local(now)).unicast_routes;
-        let longest = routes.iter().map(|r| r.hops).max().unwrap_or(0);
-        usize::try_from(longest).unwrap_or(usize::MAX)
-    }
-
     /// What it warns its operator of.
     pub(crate) fn warnings(&self, now: Instant) -> Vec<String> {
         self.control.report(self.local(now)).warnings
@@ -330,6 +325,11 @@ impl Router {
         }
         let injected = out.frames.into_iter().map(Effect::Inject);
         self.effects.extend(injected);
+        let relayed = datagrams
+            .iter()
+            .filter_map(|(_, bytes)| self.relayed(bytes));
+        let relayed: Vec<Effect> = relayed.collect();
+        self.effects.extend(relayed);
         self.effects.extend(
             datagrams
                 .into_iter()
@@ -338,6 +338,16 @@ impl Router {
         for event in out.events {
             self.control.handle_lane(event, self.local(now));
         }
+    }
+
+    /// What this router knows of the way of a relayed datagram.
+    fn relayed(&self, datagram: &[u8]) -> Option<Effect> {
+        let key = relay_key(datagram)?;
+        let view = View {
+            graph: self.control.graph(),
+            to_go: self.control.hops_to(&PeerId(key.0)),
+        };
+        Some(Effect::Relayed(key, view))
     }
 
     /// Carries out what control and addresses want, until they want nothing more.
@@ -389,7 +399,10 @@ impl Router {
         if self.deaf_to_snapshots {
             return;
         }
-        self.snapshot = snapshot;
+        self.snapshot = match self.fault {
+            Some(Planted::Detour) => Arc::new(detours(&snapshot)),
+            _ => snapshot,
+        };
         let mut out = Collected::default();
         let local = self.local(now);
         self.forwarder

@@ -22,6 +22,7 @@ use super::invariants::delivery::{Expectation, Hops};
 use super::invariants::follow::Places;
 use super::invariants::forward_once::Forwarded;
 use super::invariants::nonce::Nonces;
+use super::invariants::ways::Ways;
 use super::invariants::{Check, Violation};
 use super::layout::Joined;
 use super::network::{HostId, Network};
@@ -95,6 +96,7 @@ pub(crate) struct World {
     pub(crate) forwarded: Forwarded,
     pub(crate) nonces: Nonces,
     pub(crate) hops: Hops,
+    pub(crate) ways: Ways,
     pub(crate) places: Places,
     pub(crate) trace: Trace,
     pub(crate) planted: Option<Planted>,
@@ -141,6 +143,7 @@ impl World {
             forwarded: Forwarded::default(),
             nonces: Nonces::default(),
             hops: Hops::default(),
+            ways: Ways::default(),
             places: Places::default(),
             trace: Trace::new(sink),
             planted: plan.planted,
@@ -250,6 +253,10 @@ impl World {
             Effect::Send { conn, bytes } => self.send(host, conn, bytes),
             Effect::Close { conn } => self.close(host, conn),
             Effect::Datagram { to, bytes } => self.send_datagram(host, to, &bytes),
+            Effect::Relayed(key, view) => {
+                let check = self.ways.sent(host, key, view);
+                self.check(check);
+            }
             Effect::Inject(frame) => self.inject(host, frame),
             Effect::Flooded(frame) => {
                 let incarnation = self.hosts[host].incarnation;

@@ -1,5 +1,5 @@
-//! I6: when it is quiet, each router's unicast reaches each other router of its component in at most as many hops as
-//! the component is wide, and a broadcast reaches every one.
+//! I6: when it is quiet, each router's unicast reaches each other router of its component, and a broadcast reaches every
+//! one; where operators say who links to whom, in at most as many hops as the component is wide.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 

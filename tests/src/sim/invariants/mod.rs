@@ -7,6 +7,7 @@
 //! | `forward_once` | I4: no router forwards a frame or datagram twice | always |
 //! | `deliver_once` | I5: no frame enters a bridge twice, or changed | always |
 //! | `delivery` | I6: everybody reaches everybody, in few hops | when quiet |
+//! | `ways` | I6: with each hop a frame comes nearer, where routers see the same mesh | always |
 //! | `follow` | I7: a MAC address that moved is followed at once | always |
 //! | `secrecy` | I8: no frame in clear on any wire | always |
 //! | `nonce` | I9: no counter used twice under one key | always |
@@ -25,6 +26,7 @@ pub(crate) mod forward_once;
 pub(crate) mod names;
 pub(crate) mod nonce;
 pub(crate) mod secrecy;
+pub(crate) mod ways;
 
 use std::fmt;
 

@@ -1,0 +1,100 @@
+//! I6: with each hop a relayed frame comes nearer to where it goes, as far as routers see the same mesh.
+//!
+//! Each router sends a frame by its own newest view. While links change these differ, and a frame may lawfully go a longer
+//! way than any router ever saw. But of two routers with the same view the second on the way has fewer hops to go: so where
+//! nothing changes, no frame takes more hops than its first router counted.
+
+use std::collections::HashMap;
+
+use super::forward_once::RelayKey;
+use super::{Check, Violation};
+use crate::sim::network::HostId;
+
+const NAME: &str = "I6 ways";
+
+/// How a router sees the mesh when it sends a relayed datagram.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct View {
+    /// A hash of the routers within reach and of the links between them.
+    pub(crate) graph: [u8; 16],
+    /// Hops to go; none if the destination is out of reach.
+    pub(crate) to_go: Option<u16>,
+}
+
+/// Who sent each relayed datagram last, and with which view.
+#[derive(Debug, Default)]
+pub(crate) struct Ways {
+    last: HashMap<RelayKey, (HostId, View)>,
+    compared: u64,
+}
+
+impl Ways {
+    /// A router sent a relayed datagram.
+    pub(crate) fn sent(&mut self, from: HostId, key: RelayKey, view: View) -> Check {
+        let Some((before, seen)) = self.last.insert(key, (from, view)) else {
+            return Ok(());
+        };
+        if seen.graph != view.graph {
+            return Ok(());
+        }
+        self.compared += 1;
+        let hops = |to_go: Option<u16>| to_go.map_or(usize::MAX, usize::from);
+        if hops(view.to_go) < hops(seen.to_go) {
+            return Ok(());
+        }
+        let detail = format!(
+            "router {before} sent {key:?} on with {:?} hops to go, and router {from}, which sees the same mesh, with {:?}",
+            seen.to_go, view.to_go
+        );
+        Err(Violation::new(NAME, detail))
+    }
+
+    /// Hops that were compared with the one before.
+    pub(crate) fn compared(&self) -> u64 {
+        self.compared
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: RelayKey = ([1; 16], 2, 3);
+
+    fn view(graph: u8, to_go: Option<u16>) -> View {
+        View {
+            graph: [graph; 16],
+            to_go,
+        }
+    }
+
+    /// Whether the last router of a way may send the frame on, and the hops that were compared.
+    fn way(views: &[View]) -> (bool, u64) {
+        let mut ways = Ways::default();
+        let sent = views.iter().enumerate();
+        let checks: Vec<Check> = sent.map(|(h, v)| ways.sent(h, KEY, *v)).collect();
+        let (last, before) = checks.split_last().unwrap();
+        assert!(before.iter().all(Result::is_ok));
+        (last.is_ok(), ways.compared())
+    }
+
+    #[test]
+    fn detours_are_found_where_views_agree() {
+        let three = view(1, Some(3));
+        assert_eq!(way(&[three, view(1, Some(2)), view(1, Some(1))]), (true, 2));
+        assert_eq!(way(&[three, view(1, Some(3))]), (false, 1));
+        assert_eq!(way(&[three, view(1, None)]), (false, 1));
+        assert_eq!(way(&[three, view(2, Some(3))]), (true, 0), "another view");
+        let back = [three, view(2, Some(3)), view(2, Some(3))];
+        assert_eq!(way(&back), (false, 1));
+    }
+
+    #[test]
+    fn other_datagrams_are_other_ways() {
+        let mut ways = Ways::default();
+        let view = view(1, Some(3));
+        assert!(ways.sent(0, KEY, view).is_ok());
+        assert!(ways.sent(1, ([1; 16], 2, 4), view).is_ok());
+        assert!(ways.sent(1, KEY, view).is_err());
+    }
+}
