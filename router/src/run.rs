@@ -6,8 +6,8 @@ mod opened;
 mod serve;
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -88,7 +88,7 @@ async fn start(settings: Settings, secret: MeshSecret) -> anyhow::Result<()> {
         commands: command_sender.clone(),
     };
     let fast = fastpath::begin(&settings, &mut control, wiring)?;
-    let held = Arc::new(ArcSwap::from_pointee(HeldAddresses::new()));
+    let held = Arc::new(Mutex::new(HeldAddresses::default()));
     let attachments = open_attachments(
         &settings,
         &opened.store,
@@ -266,14 +266,17 @@ fn open_attachments(
     settings: &Settings,
     store: &Arc<Store>,
     kernel: HostKernel,
-    held: Arc<ArcSwap<HeldAddresses>>,
+    held: Arc<Mutex<HeldAddresses>>,
     allocator: Allocator,
 ) -> anyhow::Result<Arc<Attachments>> {
     Ok(Attachments::open(
         store.clone(),
         Arc::new(kernel),
         Engines::local(),
-        Arc::new(move |address| held.load().get(&address).cloned()),
+        Arc::new(move |address| {
+            let held = held.lock().unwrap_or_else(PoisonError::into_inner);
+            held.words(address)
+        }),
         allocator,
         &settings.bridge,
     )?)

@@ -158,6 +158,7 @@ impl Control {
         let who = self.display(&peer);
         self.note(Note::Info(format!("link to {who} at {address} is up")));
         self.topology_dirty = true;
+        self.neighbours_dirty = true;
     }
 
     fn link_failed(&mut self, conn: ConnId, error: &LinkError, now: Instant) {
@@ -220,6 +221,7 @@ impl Control {
                 self.refresh_endpoints();
             }
             self.topology_dirty = true;
+            self.neighbours_dirty = true;
         }
     }
 

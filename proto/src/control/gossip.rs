@@ -271,9 +271,13 @@ impl Control {
     /// What follows from something newly said, by topic.
     fn changed(&mut self, key: RecordKey) {
         match key.topic {
-            Topic::IDENTITY | Topic::LINKS => self.topology_dirty = true,
+            Topic::IDENTITY | Topic::LINKS => {
+                self.topology_dirty = true;
+                // Which of its addresses a neighbour says itself is not said for it.
+                self.neighbours_dirty |=
+                    key.topic == Topic::IDENTITY && self.links.of_peer(&key.origin).is_some();
+            }
             Topic::ATTACHED => {
-                self.held_dirty = true;
                 self.announced_dirty.insert(key.origin);
             }
             _ => self.tell_said(key),

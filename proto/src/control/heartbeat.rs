@@ -65,6 +65,7 @@ impl Control {
     ) {
         if self.paths.replied(peer, answer, from, now) {
             self.topology_dirty = true;
+            self.neighbours_dirty = true;
             self.snapshot_dirty = true;
             if let Some(slot) = self
                 .links
@@ -130,6 +131,7 @@ impl Control {
     fn path_died(&mut self, peer: PeerId, now: Instant) {
         self.follow_direct(peer, now);
         self.topology_dirty = true;
+        self.neighbours_dirty = true;
         self.snapshot_dirty = true;
         self.suggest_addresses(peer);
         if let Some(slot) = self

@@ -1,9 +1,10 @@
 //! What goes into the control plane at its start, and the effects that come out of it.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
+use super::held::Holder;
 use super::remembered::Remembered;
 use super::targets::DialTo;
 use crate::crypto::aead::Suites;
@@ -83,8 +84,8 @@ pub enum Output {
     Targets(Vec<String>),
     /// Those this router is linked to changed for good: keep them, for its next start.
     Neighbours(Vec<Remembered>),
-    /// Who holds which address elsewhere in the mesh changed.
-    Held(Arc<HeldAddresses>),
+    /// A router announces other containers than before, or came within reach or went.
+    Held(Holder),
     /// Other peers than before are to be exchanged plain VXLAN with, or sent frames by it.
     Fast(Arc<FastPeers>),
     /// A router says something else than before about a topic that is not the control plane's own, or nothing more.
@@ -103,9 +104,6 @@ pub enum Output {
     /// Something an operator may want to read; at most one line.
     Note(Note),
 }
-
-/// Addresses that other routers announce, each with words like `container web on 7a:…(host2)`.
-pub type HeldAddresses = BTreeMap<IpAddr, String>;
 
 /// A line for the log.
 #[derive(Clone, Debug, PartialEq, Eq)]

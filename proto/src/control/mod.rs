@@ -25,6 +25,7 @@
 //! | `sizes` | how long datagrams may be on each direct path |
 //! | `data` | what the lanes report, and the sessions they need |
 //! | `heartbeat` | which probes are due, and what follows from those that come or fail to |
+//! | `held` | who holds which address elsewhere |
 //! | `fast` | with which peers plain VXLAN is exchanged |
 //! | `publish` | routes, and what the host is told of others |
 //! | `snapshot` | the snapshot the lanes read |
@@ -42,6 +43,7 @@ mod elsewhere;
 mod fast;
 mod gossip;
 mod heartbeat;
+mod held;
 mod inspect;
 mod io;
 pub mod links;
@@ -86,7 +88,8 @@ use self::asked::Asked;
 use self::clones::Clones;
 use self::costs::Costs;
 use self::degree::Degree;
-pub use self::io::{Config, HeldAddresses, Note, Output};
+pub use self::held::{HeldAddresses, Holder};
+pub use self::io::{Config, Note, Output};
 use self::links::Links;
 use self::moves::Moves;
 use self::observed::Observed;
@@ -108,7 +111,7 @@ pub struct Control {
     me: PeerId,
     own: OwnRecords,
     lsdb: Lsdb,
-    routes: Routes,
+    routes: Arc<Routes>,
     links: Links,
     targets: Targets,
     degree: Degree,
@@ -127,8 +130,9 @@ pub struct Control {
     wanted: BTreeMap<PeerId, Instant>,
     next_probe: Instant,
     topology_dirty: bool,
+    /// The links are others than before, or what is said of them.
+    neighbours_dirty: bool,
     snapshot_dirty: bool,
-    held_dirty: bool,
     /// Routers whose announcements the lanes are to be told anew.
     announced_dirty: BTreeSet<PeerId>,
     moves: Moves,
@@ -168,7 +172,8 @@ impl Control {
             config.secret.session_psk(),
             config.suites,
         );
-        let routes = Routes::compute(&lsdb, me);
+        lsdb.take_relinked();
+        let routes = Arc::new(Routes::compute(&lsdb, me));
         lsdb.note_reach(&routes, now);
         let snapshot = Arc::new(Snapshot::alone(me, config.epoch, config.mtu, now));
         let mut control = Self {
@@ -195,8 +200,8 @@ impl Control {
             wanted: BTreeMap::new(),
             next_probe: now,
             topology_dirty: true,
+            neighbours_dirty: true,
             snapshot_dirty: true,
-            held_dirty: false,
             announced_dirty: BTreeSet::new(),
             moves: Moves::default(),
             not_before: now,
@@ -248,7 +253,7 @@ impl Control {
         let routes = self.routes_pace.not_before(true).max(self.not_before);
         offer(self.topology_dirty.then_some(routes), "routes");
         offer(self.asked.next_deadline(), "ask again");
-        let dirty = self.snapshot_dirty || self.has_announced();
+        let dirty = self.snapshot_dirty || !self.announced_dirty.is_empty();
         offer(dirty.then_some(self.not_before), "snapshot");
         for (_, slot) in self.links.iter() {
             offer(slot.next_due(), "link");
@@ -318,7 +323,7 @@ impl Control {
     /// Publishes what changed: the own record, the routes, the snapshot; sends what gossip has to send.
     pub(super) fn flush(&mut self, now: Instant) {
         self.drain_sessions(now);
-        if self.topology_dirty {
+        if core::mem::take(&mut self.neighbours_dirty) {
             self.refresh_neighbours(now);
         }
         match self.own.publish(now) {
@@ -329,16 +334,11 @@ impl Control {
         if (routes_due || self.snapshot_dirty) && now >= self.not_before {
             self.rebuild(now);
             self.not_before = now + limits::DEBOUNCE;
-        } else if self.has_announced() && now >= self.not_before {
+        } else if !self.announced_dirty.is_empty() && now >= self.not_before {
             self.tell_announced(now);
             self.not_before = now + limits::DEBOUNCE;
         }
         self.send_gossip(now);
-    }
-
-    /// Whether others announce something that was not told yet.
-    fn has_announced(&self) -> bool {
-        self.held_dirty || !self.announced_dirty.is_empty()
     }
 
     pub(super) fn note(&mut self, note: Note) {

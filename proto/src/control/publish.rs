@@ -10,10 +10,9 @@ use crate::ids::PeerId;
 use crate::limits::{MAX_CLAIMS, ROUTES_BURST, ROUTES_GAP, ROUTES_INTERVAL, SETTLE};
 use crate::time::Instant;
 use crate::topology::bodies::{Attached, Neighbour};
-use crate::topology::routes::Routes;
 
 use super::pace::Burst;
-use super::{Control, HeldAddresses, Note, Output};
+use super::{Control, Holder, Note, Output};
 
 /// A link that comes up changes the topology twice within milliseconds, and both ends wait for the second.
 const ROUTES: Burst = Burst {
@@ -87,11 +86,11 @@ impl Control {
     }
 
     fn recompute_routes(&mut self, now: Instant) {
-        let routes = Routes::compute(&self.lsdb, self.me);
+        let relinked = self.lsdb.take_relinked();
+        let routes = Arc::new(self.routes.follow(&self.lsdb, &relinked));
         self.lsdb.note_reach(&routes, now);
-        if routes.fingerprint() != self.routes.fingerprint() {
+        if !routes.has_links_of(&self.routes) {
             self.settle_until = now + SETTLE;
-            self.held_dirty = true;
             if !routes.reachable().eq(self.routes.reachable()) {
                 self.outputs.push_back(Output::Reach);
                 let is_new = |p: &PeerId| routes.is_reachable(p) && !self.routes.is_reachable(p);
@@ -120,17 +119,8 @@ impl Control {
         self.discover(now);
     }
 
-    /// Hands the host and the lanes what changed of what others announce.
+    /// Hands the host and the lanes what routers newly announce, or announce no more; those out of reach announce nothing.
     pub(super) fn tell_announced(&mut self, now: Instant) {
-        if core::mem::take(&mut self.held_dirty) {
-            let held = Arc::new(self.held_addresses());
-            self.outputs.push_back(Output::Held(held));
-        }
-        self.refresh_announced(now);
-    }
-
-    /// Hands the lanes what routers newly announce, or announce no more; those out of reach announce nothing.
-    fn refresh_announced(&mut self, now: Instant) {
         for peer in core::mem::take(&mut self.announced_dirty) {
             let is_there = peer == self.me || self.routes.is_reachable(&peer);
             let attached = match is_there {
@@ -144,22 +134,14 @@ impl Control {
                 );
                 self.note(Note::Warn(warning));
             }
+            if peer != self.me {
+                self.outputs.push_back(Output::Held(Holder {
+                    peer,
+                    name: self.display(&peer),
+                    containers: attached,
+                }));
+            }
         }
-    }
-
-    /// The addresses that reachable routers announce, this one left out.
-    fn held_addresses(&self) -> HeldAddresses {
-        let others = self.routes.reachable().filter(|peer| *peer != self.me);
-        others
-            .flat_map(|peer| {
-                let words =
-                    |a: &Attached| format!("container {} on {}", a.container, self.display(&peer));
-                let attached = self.lsdb.attached(&peer).iter();
-                attached
-                    .map(move |a| (a.addr.addr(), words(a)))
-                    .collect::<Vec<_>>()
-            })
-            .collect()
     }
 }
 

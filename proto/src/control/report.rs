@@ -277,8 +277,7 @@ impl Control {
             via: self
                 .routes
                 .flood(&origin)
-                .iter()
-                .map(|p| self.display(p))
+                .map(|p| self.display(&p))
                 .collect(),
         };
         self.routes.reachable().map(route).collect()

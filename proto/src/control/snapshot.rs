@@ -1,6 +1,6 @@
 //! The snapshot that the lanes read: sessions, paths and trees of one moment.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::forward::{Path, PeerPath, Snapshot};
 use crate::ids::PeerId;
@@ -16,14 +16,11 @@ const RELAYED: u16 = 48;
 const _: () = assert!(RELAYED as usize == RELAY_OVERHEAD);
 
 impl Control {
-    /// With a thousand routers made fifty times a second while the mesh changes: each peer is looked up once.
+    /// Made fifty times a second while the mesh changes: it costs what this router has sessions and links, however many
+    /// routers there are.
     pub(super) fn build_snapshot(&self, now: Instant) -> Snapshot {
         let works = |peer: &PeerId| self.paths.direct(peer).is_some();
         let neighbours = self.links.neighbours().map(|(peer, _)| *peer);
-        let flood = self.routes.trees().map(|(origin, children)| {
-            let children = children.iter().copied().filter(works);
-            (origin, children.collect::<Vec<_>>())
-        });
         let receiving = self.sessions.receiving();
         Snapshot {
             me: self.me,
@@ -34,42 +31,32 @@ impl Control {
             peers: self.peer_paths(),
             by_index: receiving.map(|(i, t)| (i, t.clone())).collect(),
             neighbours: neighbours.filter(works).collect(),
-            flood: flood.collect(),
+            routes: self.routes.clone(),
         }
     }
 
     fn peer_paths(&self) -> BTreeMap<PeerId, PeerPath> {
-        let mut directs: BTreeMap<PeerId, (Path, u16)> = BTreeMap::new();
-        for (peer, address) in self.paths.directs() {
-            directs.insert(*peer, (Path::Direct(address), self.datagram_of(peer)));
-        }
-        let relayed = |next: Option<PeerId>, peer: &PeerId| {
-            let next = next.filter(|next| next != peer)?;
-            let (_, datagram) = directs.get(&next)?;
-            Some((Path::Via(next), *datagram))
-        };
-        let path_to = |peer: &PeerId, next: Option<PeerId>| {
-            let found = directs.get(peer).copied();
-            let found = found.or_else(|| relayed(next, peer));
-            let (path, datagram) = found.unwrap_or((Path::None, self.datagram_of(peer)));
-            PeerPath {
-                transport: self.sessions.current(*peer).cloned(),
-                path,
-                datagram,
-                mtu: self.mtu_by(path, peer),
-            }
-        };
-        let routed = self.routes.hops().filter(|(peer, _)| *peer != self.me);
-        let mut peers: BTreeMap<PeerId, PeerPath> = routed
-            .map(|(peer, next)| (peer, path_to(&peer, next)))
-            .collect();
-        // Those that no route leads to yet, or any more.
         let with_session = self.sessions.statuses().map(|s| s.peer);
         let linked = self.links.neighbours().map(|(peer, _)| *peer);
-        for peer in with_session.chain(linked).filter(|p| *p != self.me) {
-            peers.entry(peer).or_insert_with(|| path_to(&peer, None));
+        let direct = self.paths.directs().map(|(peer, _)| *peer);
+        let peers: BTreeSet<PeerId> = with_session.chain(linked).chain(direct).collect();
+        let peers = peers.into_iter().filter(|peer| *peer != self.me);
+        peers.map(|peer| (peer, self.peer_path(peer))).collect()
+    }
+
+    fn peer_path(&self, peer: PeerId) -> PeerPath {
+        let path = self.path_to(&peer);
+        let hop = match path {
+            Path::Via(next) => next,
+            Path::Direct(_) | Path::None => peer,
+        };
+        PeerPath {
+            transport: self.sessions.current(peer).cloned(),
+            path,
+            datagram: self.datagram_of(&hop),
+            mtu: self.mtu_by(path, &peer),
+            mtu_behind: self.mtu_by(Path::Via(peer), &peer),
         }
-        peers
     }
 
     /// How datagrams for `peer` leave this router.

@@ -241,7 +241,7 @@ impl Control {
 
 /// Whether the neighbour `peer` is our child in the tree of `origin`, or there is no tree.
 fn is_child(routes: &Routes, origin: &PeerId, peer: &PeerId) -> bool {
-    !routes.is_reachable(origin) || routes.flood(origin).contains(peer)
+    !routes.is_reachable(origin) || routes.flood(origin).any(|child| child == *peer)
 }
 
 #[cfg(test)]

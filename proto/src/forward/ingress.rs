@@ -147,8 +147,7 @@ impl Forwarder {
         now: Instant,
         out: &mut dyn Outbox,
     ) {
-        let path = snap.peers.get(&peer).map(|p| p.path);
-        if path == Some(Path::Direct(address)) {
+        if snap.path(peer) == Path::Direct(address) {
             return;
         }
         if lock(&self.seen_endpoints).pass((peer, address), now) {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use crate::ids::{PeerId, SessionIndex};
 use crate::session::transport::Transport;
 use crate::time::Instant;
+use crate::topology::routes::Routes;
 
 /// How datagrams for a peer leave this router.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -33,6 +34,8 @@ pub struct PeerPath {
     /// The longest IP packet that is sent whole: a longer one is fragmented, or its sender told. What could not be told of
     /// the path yet is no reason to do so: then this is the MTU of the mesh.
     pub mtu: u16,
+    /// The same for packets to routers behind this peer, if its path is direct.
+    pub mtu_behind: u16,
 }
 
 impl Default for PeerPath {
@@ -43,11 +46,13 @@ impl Default for PeerPath {
             // Control always says what passes; a view made by hand has nothing cut.
             datagram: u16::MAX,
             mtu: u16::MAX,
+            mtu_behind: u16::MAX,
         }
     }
 }
 
-/// The view of one moment; control replaces it as a whole.
+/// The view of one moment; control replaces it as a whole. What it has of all routers is shared by those made between two
+/// changes of the topology, so that one costs what this router has sessions and links.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
     /// This router.
@@ -60,14 +65,14 @@ pub struct Snapshot {
     pub mtu: u16,
     /// Until then broadcasts go to all neighbours instead of along trees.
     pub settle_until: Instant,
-    /// The routers known.
+    /// The routers this one has a session, a link or a direct path with. Others are reached by `routes`.
     pub peers: BTreeMap<PeerId, PeerPath>,
     /// All sessions that may still open datagrams, by the index in those.
     pub by_index: BTreeMap<SessionIndex, Arc<Transport>>,
-    /// The routers with an established link.
+    /// The routers with an established link and a direct path, ascending.
     pub neighbours: Vec<PeerId>,
-    /// Origin → the neighbours to whom this router passes its broadcasts on; this router's own origin included.
-    pub flood: BTreeMap<PeerId, Vec<PeerId>>,
+    /// The ways to all routers, and to whom the broadcasts of each are passed on.
+    pub routes: Arc<Routes>,
 }
 
 /// The next router on the way, with the session that seals for it.
@@ -114,7 +119,7 @@ impl Snapshot {
             peers: BTreeMap::new(),
             by_index: BTreeMap::new(),
             neighbours: Vec::new(),
-            flood: BTreeMap::new(),
+            routes: Arc::new(Routes::none(me)),
         }
     }
 
@@ -125,13 +130,27 @@ impl Snapshot {
 
     /// The MTU on the way to `peer`, at most that of the mesh.
     pub(super) fn mtu_to(&self, peer: PeerId) -> u16 {
-        self.peers
-            .get(&peer)
-            .map_or(self.mtu, |p| p.mtu.min(self.mtu))
+        let mtu = match self.peers.get(&peer) {
+            Some(known) => Some(known.mtu),
+            None => self.through(peer).map(|(_, hop)| hop.mtu_behind),
+        };
+        mtu.map_or(self.mtu, |mtu| mtu.min(self.mtu))
     }
 
     fn peer(&self, peer: PeerId) -> Result<&PeerPath, Unreachable> {
-        self.peers.get(&peer).ok_or(Unreachable::UnknownPeer(peer))
+        self.peers
+            .get(&peer)
+            .ok_or_else(|| match self.routes.is_reachable(&peer) {
+                true => Unreachable::NoSession(peer),
+                false => Unreachable::UnknownPeer(peer),
+            })
+    }
+
+    /// How to reach a router this one has neither a session nor a link with: through the neighbour that leads there.
+    fn through(&self, peer: PeerId) -> Option<(PeerId, &PeerPath)> {
+        let (next, _) = self.routes.next_hop(&peer)?;
+        let hop = self.peers.get(&next).filter(|_| next != peer)?;
+        matches!(hop.path, Path::Direct(_)).then_some((next, hop))
     }
 
     /// The session that seals for `peer` end to end.
@@ -144,12 +163,24 @@ impl Snapshot {
     }
 
     /// How datagrams for `peer` leave.
+    pub fn path(&self, peer: PeerId) -> Path {
+        match self.peers.get(&peer) {
+            Some(known) => known.path,
+            None => self
+                .through(peer)
+                .map_or(Path::None, |(next, _)| Path::Via(next)),
+        }
+    }
+
+    /// How datagrams for `peer` leave, and in what length.
     pub(super) fn exit(&self, peer: PeerId, now: Instant) -> Result<Exit<'_>, Unreachable> {
-        let known = self.peer(peer)?;
-        match known.path {
-            Path::None => Err(Unreachable::NoRoute(peer)),
-            Path::Direct(address) => Ok(Exit::Direct(address, known.datagram.into())),
-            Path::Via(neighbour) => Ok(Exit::Through(self.neighbour(neighbour, now)?)),
+        match (self.path(peer), self.peers.get(&peer)) {
+            (Path::Direct(address), Some(known)) => {
+                Ok(Exit::Direct(address, known.datagram.into()))
+            }
+            (Path::Via(neighbour), _) => Ok(Exit::Through(self.neighbour(neighbour, now)?)),
+            (_, None) if !self.routes.is_reachable(&peer) => Err(Unreachable::UnknownPeer(peer)),
+            _ => Err(Unreachable::NoRoute(peer)),
         }
     }
 
@@ -185,8 +216,11 @@ impl Snapshot {
         sender: Option<PeerId>,
         now: Instant,
     ) -> impl Iterator<Item = PeerId> {
-        let tree = self.flood.get(&origin).filter(|_| now >= self.settle_until);
-        let targets = tree.unwrap_or(&self.neighbours).iter().copied();
+        let is_settled = now >= self.settle_until && self.routes.has_tree(&origin);
+        let works = move |peer: &PeerId| self.neighbours.binary_search(peer).is_ok();
+        let tree = is_settled.then(|| self.routes.flood(&origin).filter(works));
+        let all = (!is_settled).then(|| self.neighbours.iter().copied());
+        let targets = tree.into_iter().flatten().chain(all.into_iter().flatten());
         targets.filter(move |p| *p != origin && Some(*p) != sender && *p != self.me)
     }
 }

@@ -1,55 +1,127 @@
-//! The graph of links on which both ends agree, and distances in it.
+//! The graph of links on which both ends agree.
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::bodies::Neighbour;
 use super::lsdb::Lsdb;
-use super::record::SignedRecord;
 use crate::ids::{PeerId, PeerPrefix};
+use crate::limits::MAX_PEERS;
 
-/// Farther than anything: not connected.
-pub(super) const UNREACHABLE: u16 = u16::MAX;
+/// The number of a router: its place in the ascending order of all identities.
+pub(super) type Number = u16;
 
-/// Routers by number, in ascending order of their identities, and their symmetric links.
-#[derive(Debug, Default)]
+const _: () = assert!(MAX_PEERS <= Number::MAX as usize);
+
+/// Routers by number, and their symmetric links.
+#[derive(Clone, Debug, Default)]
 pub(super) struct Graph {
     pub(super) peers: Vec<PeerId>,
     /// Of router `i`: `edges[starts[i]..starts[i + 1]]`, ascending.
-    starts: Vec<usize>,
-    edges: Vec<usize>,
+    starts: Vec<u32>,
+    edges: Vec<Number>,
     /// By edge, the same in both directions.
     costs: Vec<u16>,
 }
 
-/// Distances in hops from one router, and the reached routers in the order of their distance.
-#[derive(Debug, Default)]
-pub(super) struct Distances {
-    pub(super) of: Vec<u16>,
-    pub(super) order: Vec<usize>,
-}
+/// The links of one router, ascending by the other end: that one's number, and the cost.
+type Row = Vec<(Number, u16)>;
 
 impl Graph {
     /// The links of `lsdb` that both ends call established.
     pub(super) fn of(lsdb: &Lsdb) -> Self {
         let peers: Vec<PeerId> = lsdb.origins().collect();
         let claims = Claims::of(lsdb, &peers);
-        let most = claims.all.len();
-        let mut graph = Self {
-            starts: Vec::with_capacity(peers.len() + 1),
-            edges: Vec::with_capacity(most),
-            costs: Vec::with_capacity(most),
-            peers,
-        };
-        graph.starts.push(0);
+        let mut graph = Self::with_room_for(peers, claims.all.len());
         for i in 0..graph.peers.len() {
-            for (j, cost) in claims.by(i).iter().filter(|(j, _)| *j != i) {
-                let theirs = claims.by(*j);
-                if let Ok(at) = theirs.binary_search_by_key(&i, |(k, _)| *k) {
+            let row = claims.by(i).iter().filter(|(j, _)| usize::from(*j) != i);
+            for (j, cost) in row {
+                let theirs = claims.by((*j).into());
+                if let Ok(at) = theirs.binary_search_by_key(&i, |(k, _)| usize::from(*k)) {
                     graph.edges.push(*j);
                     graph.costs.push(theirs[at].1.max(*cost));
                 }
             }
-            graph.starts.push(graph.edges.len());
+            graph.end_row();
         }
         graph
+    }
+
+    /// What [`Graph::of`] gives, from the graph before no other routers than `changed` said of their links something else.
+    pub(super) fn follow(&self, lsdb: &Lsdb, changed: &BTreeSet<PeerId>) -> Self {
+        let is_other = |peer: &PeerId| self.index(peer).is_some() != lsdb.knows(peer);
+        // New numbers for all, or work on much of it: then it is as well made anew.
+        if 8 * changed.len() > self.peers.len() || changed.iter().any(is_other) {
+            return Self::of(lsdb);
+        }
+        let changed: BTreeSet<usize> = changed.iter().filter_map(|p| self.index(p)).collect();
+        let mut rows: BTreeMap<usize, Row> = BTreeMap::new();
+        for i in changed {
+            let row = self.row(lsdb, i);
+            let before = self.neighbours(i).iter().copied();
+            let ends: BTreeSet<Number> = before.chain(row.iter().map(|(j, _)| *j)).collect();
+            for j in ends.into_iter().map(usize::from) {
+                rows.entry(j).or_insert_with(|| self.row(lsdb, j));
+            }
+            rows.insert(i, row);
+        }
+        self.with_rows(&rows)
+    }
+
+    /// Routers that have no links.
+    pub(super) fn without_links(peers: Vec<PeerId>) -> Self {
+        let mut graph = Self::with_room_for(peers, 0);
+        (0..graph.peers.len()).for_each(|_| graph.end_row());
+        graph
+    }
+
+    fn with_room_for(peers: Vec<PeerId>, edges: usize) -> Self {
+        let mut starts = Vec::with_capacity(peers.len() + 1);
+        starts.push(0);
+        Self {
+            starts,
+            edges: Vec::with_capacity(edges),
+            costs: Vec::with_capacity(edges),
+            peers,
+        }
+    }
+
+    fn end_row(&mut self) {
+        let end = u32::try_from(self.edges.len()).unwrap_or(u32::MAX);
+        self.starts.push(end);
+    }
+
+    /// This graph with some rows replaced.
+    fn with_rows(&self, rows: &BTreeMap<usize, Row>) -> Self {
+        let most = self.edges.len() + rows.values().map(Vec::len).sum::<usize>();
+        let mut graph = Self::with_room_for(self.peers.clone(), most);
+        for i in 0..self.peers.len() {
+            if let Some(row) = rows.get(&i) {
+                graph.edges.extend(row.iter().map(|(j, _)| *j));
+                graph.costs.extend(row.iter().map(|(_, cost)| *cost));
+            } else {
+                graph.edges.extend(self.neighbours(i));
+                graph.costs.extend(self.costs(i));
+            }
+            graph.end_row();
+        }
+        graph
+    }
+
+    /// The links of router `i` as `lsdb` has them now.
+    fn row(&self, lsdb: &Lsdb, i: usize) -> Row {
+        let mut row = claims(lsdb.links(&self.peers[i]), &self.peers);
+        let me = self.peers[i].prefix();
+        if by_prefix(&self.peers, me).is_none() {
+            return Row::new();
+        }
+        row.retain_mut(|(j, cost)| {
+            let theirs = lsdb.links(&self.peers[usize::from(*j)]).iter();
+            let about_me = theirs.filter(|n| n.established && n.peer == me);
+            let least = about_me.map(|n| n.cost.max(1)).min();
+            *cost = least.map_or(*cost, |least| least.max(*cost));
+            least.is_some() && usize::from(*j) != i
+        });
+        row
     }
 
     /// The number of a router.
@@ -58,74 +130,62 @@ impl Graph {
     }
 
     /// The neighbours of router `i`, in ascending order.
-    pub(super) fn neighbours(&self, i: usize) -> &[usize] {
-        &self.edges[self.starts[i]..self.starts[i + 1]]
+    pub(super) fn neighbours(&self, i: usize) -> &[Number] {
+        &self.edges[self.span(i)]
     }
 
     /// What the links to these neighbours cost, in the same order: of what both ends say, the more.
     pub(super) fn costs(&self, i: usize) -> &[u16] {
-        &self.costs[self.starts[i]..self.starts[i + 1]]
+        &self.costs[self.span(i)]
     }
 
-    /// Breadth-first search from `source`; `into` is overwritten.
-    pub(super) fn distances(&self, source: usize, into: &mut Distances) {
-        into.of.clear();
-        into.of.resize(self.peers.len(), UNREACHABLE);
-        into.order.clear();
-        into.of[source] = 0;
-        into.order.push(source);
-        let mut next = 0;
-        while let Some(&i) = into.order.get(next) {
-            next += 1;
-            let distance = into.of[i] + 1;
-            for &j in self.neighbours(i) {
-                if into.of[j] == UNREACHABLE {
-                    into.of[j] = distance;
-                    into.order.push(j);
-                }
-            }
-        }
+    fn span(&self, i: usize) -> core::ops::Range<usize> {
+        let place = |i: usize| usize::try_from(self.starts[i]).unwrap_or(usize::MAX);
+        place(i)..place(i + 1)
+    }
+
+    /// Whether both have the same routers, and the same links between them whatever these cost.
+    pub(super) fn has_links_of(&self, other: &Self) -> bool {
+        self.starts == other.starts && self.edges == other.edges && self.peers == other.peers
     }
 }
 
-/// Whom a router calls an established neighbour, and at what cost.
-type Claim = (usize, u16);
-
 /// What all routers claim, in one piece: each router's claims in ascending order, each neighbour once.
 struct Claims {
-    all: Vec<Claim>,
+    all: Row,
     starts: Vec<usize>,
 }
 
 impl Claims {
     fn of(lsdb: &Lsdb, peers: &[PeerId]) -> Self {
         let (mut all, mut starts) = (Vec::with_capacity(8 * peers.len()), vec![0]);
-        let mut known: Vec<Claim> = Vec::new();
-        for record in lsdb.links_of_all() {
-            let links = record.map_or(&[][..], SignedRecord::links).iter();
-            let established = links.filter(|n| n.established);
-            known.extend(established.filter_map(|n| claim(n, peers)));
-            known.sort_unstable();
-            known.dedup_by_key(|(i, _)| *i);
-            all.append(&mut known);
+        for links in lsdb.links_of_all() {
+            all.append(&mut claims(links, peers));
             starts.push(all.len());
         }
         Self { all, starts }
     }
 
     /// The claims of router `i`.
-    fn by(&self, i: usize) -> &[Claim] {
+    fn by(&self, i: usize) -> &[(Number, u16)] {
         &self.all[self.starts[i]..self.starts[i + 1]]
     }
 }
 
-fn claim(neighbour: &Neighbour, peers: &[PeerId]) -> Option<Claim> {
-    Some((by_prefix(peers, neighbour.peer)?, neighbour.cost.max(1)))
+/// Whom a router calls an established neighbour, and at what cost: of what it says twice, the least.
+fn claims(links: &[Neighbour], peers: &[PeerId]) -> Row {
+    let established = links.iter().filter(|n| n.established);
+    let claim = |n: &Neighbour| Some((by_prefix(peers, n.peer)?, n.cost.max(1)));
+    let mut claims: Row = established.filter_map(claim).collect();
+    claims.sort_unstable();
+    claims.dedup_by_key(|(j, _)| *j);
+    claims
 }
 
 /// The number of the router that a neighbour names; none if two begin like this, so that nobody is taken for another.
-fn by_prefix(peers: &[PeerId], prefix: PeerPrefix) -> Option<usize> {
+fn by_prefix(peers: &[PeerId], prefix: PeerPrefix) -> Option<Number> {
     let first = peers.partition_point(|peer| peer.prefix() < prefix);
     let is_meant = |at: usize| peers.get(at).is_some_and(|peer| peer.prefix() == prefix);
-    (is_meant(first) && !is_meant(first + 1)).then_some(first)
+    let is_one = is_meant(first) && !is_meant(first + 1);
+    Number::try_from(first).ok().filter(|_| is_one)
 }

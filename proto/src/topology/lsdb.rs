@@ -5,7 +5,7 @@
 //! or a lost state file) the one with the lower hash. A router's identity ends what its earlier runs said: records of a
 //! lower epoch than that of the identity are void. Nothing is kept of a router whose identity is not known.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::bodies::{Attached, IdentityBody, Neighbour};
 use super::record::SignedRecord;
@@ -23,6 +23,8 @@ pub struct Lsdb {
     pub(super) entries: BTreeMap<PeerId, Entry>,
     /// Routers out of reach, and since when.
     gone: BTreeMap<PeerId, Instant>,
+    /// Routers whose links may not be what they were; at most those that are or were there.
+    relinked: BTreeSet<PeerId>,
     pub(super) sums: Sums,
     records: usize,
     conflicts: u64,
@@ -110,6 +112,9 @@ impl Lsdb {
             self.refused += u64::from(matches!(verdict, Merge::Refused(_)));
             return verdict;
         }
+        if matches!(record.topic(), Topic::IDENTITY | Topic::LINKS) {
+            self.relinked.insert(peer);
+        }
         if let Some(entry) = self.entries.get_mut(&peer) {
             let (sum, len) = (entry.sum(), entry.others.len());
             entry.rate.take(now);
@@ -190,9 +195,20 @@ impl Lsdb {
         record.map_or(&[], SignedRecord::links)
     }
 
-    /// Of each router, in ascending order, the record of its links, if there is one.
-    pub(super) fn links_of_all(&self) -> impl Iterator<Item = Option<&SignedRecord>> {
-        self.entries.values().map(|entry| entry.get(Topic::LINKS))
+    /// The links of each router, in ascending order of these.
+    pub(super) fn links_of_all(&self) -> impl Iterator<Item = &[Neighbour]> {
+        let records = self.entries.values().map(|entry| entry.get(Topic::LINKS));
+        records.map(|record| record.map_or(&[][..], SignedRecord::links))
+    }
+
+    /// Whether the identity of a router is known.
+    pub fn knows(&self, peer: &PeerId) -> bool {
+        self.entries.contains_key(peer)
+    }
+
+    /// The routers that came, went, or said something else of their links, since this was asked last.
+    pub fn take_relinked(&mut self) -> BTreeSet<PeerId> {
+        core::mem::take(&mut self.relinked)
     }
 
     /// The containers of a router.
@@ -286,6 +302,7 @@ impl Lsdb {
         let mut dropped = Vec::new();
         for peer in &gone {
             self.gone.remove(peer);
+            self.relinked.insert(*peer);
             if let Some(entry) = self.entries.remove(peer) {
                 self.records -= 1 + entry.others.len();
                 dropped.extend(entry.records().map(SignedRecord::key));

@@ -5,12 +5,14 @@ mod graph;
 pub mod lsdb;
 pub mod record;
 pub mod routes;
+mod search;
 mod signed;
 pub mod sums;
 pub mod sync;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod topic;
+mod trees;
 pub mod unicast;
 
 pub use bodies::{Attached, IdentityBody, Neighbour};

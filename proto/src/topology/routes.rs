@@ -6,31 +6,33 @@
 //! own equals it takes, so nothing goes round. Broadcast from an origin follows one tree: a router's parent
 //! is, of its neighbours one hop nearer to the origin, the one with the lowest identity.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use sha2::{Digest, Sha256};
-
-use super::graph::{Distances, Graph, UNREACHABLE};
+use super::graph::{Graph, Number};
 use super::lsdb::Lsdb;
+use super::trees::Trees;
 use crate::ids::PeerId;
 
+/// Farther than anything: not connected.
+pub(super) const UNREACHABLE: u16 = u16::MAX;
+
 /// What one router needs to know of the topology.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Routes {
-    peers: Vec<PeerId>,
-    /// By router number; none for ourselves and for those out of reach.
-    next: Vec<Option<Hop>>,
-    reached: Vec<bool>,
+    graph: Graph,
+    me: PeerId,
     neighbours: Vec<PeerId>,
-    /// By router number: our children in the tree of that origin are `children[starts[i]..starts[i + 1]]`.
-    starts: Vec<usize>,
-    children: Vec<PeerId>,
-    fingerprint: [u8; 16],
+    /// By router number.
+    ways: Vec<Way>,
+    trees: Trees,
 }
 
+/// The way to a router.
 #[derive(Clone, Copy, Debug)]
-struct Hop {
-    first: PeerId,
+struct Way {
+    /// The neighbour it begins with; ourselves, for ourselves.
+    first: Number,
+    /// [`UNREACHABLE`] where there is none.
     hops: u16,
     cost: u32,
 }
@@ -38,64 +40,73 @@ struct Hop {
 impl Routes {
     /// The routes of router `me`, whose own record must be in `lsdb` for anything to be reachable.
     pub fn compute(lsdb: &Lsdb, me: PeerId) -> Self {
-        let graph = Graph::of(lsdb);
-        let Some(me) = graph.index(&me) else {
-            return Self::default();
-        };
-        let mut from_me = Distances::default();
-        graph.distances(me, &mut from_me);
-        let next = next_hops(&graph, &from_me);
-        let (starts, children) = flood_children(&graph, me, &from_me);
+        Self::in_graph(Graph::of(lsdb), me)
+    }
+
+    /// What [`Routes::compute`] gives, when no other routers than `changed` came, went, or said of their links something
+    /// else since these routes were computed.
+    pub fn follow(&self, lsdb: &Lsdb, changed: &BTreeSet<PeerId>) -> Self {
+        Self::in_graph(self.graph.follow(lsdb, changed), self.me)
+    }
+
+    /// The routes of a router that knows nobody, not even itself.
+    pub fn none(me: PeerId) -> Self {
+        Self::in_graph(Graph::default(), me)
+    }
+
+    fn in_graph(graph: Graph, me: PeerId) -> Self {
+        let number = graph.index(&me);
+        let (trees, order) = number.map_or_else(Default::default, |n| Trees::of(&graph, n));
+        let mine = number.map_or(&[][..], |n| graph.neighbours(n)).iter();
         Self {
-            next,
-            reached: from_me.of.iter().map(|d| *d != UNREACHABLE).collect(),
-            neighbours: graph
-                .neighbours(me)
-                .iter()
-                .map(|i| graph.peers[*i])
-                .collect(),
-            starts,
-            children,
-            fingerprint: fingerprint(&graph, &from_me),
-            peers: graph.peers,
+            ways: ways(&graph, &order),
+            neighbours: mine.map(|i| graph.peers[usize::from(*i)]).collect(),
+            trees,
+            graph,
+            me,
+        }
+    }
+
+    /// Trees alone, made by hand: origins, each with our children in its tree. For tests of the data plane.
+    pub fn by_hand(me: PeerId, trees: &BTreeMap<PeerId, Vec<PeerId>>) -> Self {
+        let children = trees.values().flatten();
+        let peers: BTreeSet<PeerId> = trees.keys().chain(children).copied().collect();
+        let graph = Graph::without_links(peers.into_iter().collect());
+        Self {
+            ways: ways(&graph, &[]),
+            neighbours: Vec::new(),
+            trees: Trees::by_hand(&graph.peers, trees),
+            graph,
+            me,
         }
     }
 
     /// The neighbour to which datagrams for `peer` go, and the number of hops in all; `None` for ourselves and for
     /// those out of reach. May exceed [`crate::limits::MAX_HOPS`], beyond which datagrams are dropped.
     pub fn next_hop(&self, peer: &PeerId) -> Option<(PeerId, u16)> {
-        let hop = self.next[self.index(peer)?]?;
-        Some((hop.first, hop.hops))
+        let way = self.way(peer)?;
+        Some((self.peer(way.first), way.hops))
     }
 
     /// What the way to `peer` costs: the round-trip times of its links in milliseconds, added up. `None` as above.
     pub fn cost(&self, peer: &PeerId) -> Option<u32> {
-        let hop = self.next[self.index(peer)?]?;
-        Some(hop.cost)
+        Some(self.way(peer)?.cost)
     }
 
-    /// Our children in the broadcast tree of `origin`, ascending; none when it is out of reach.
-    pub fn flood(&self, origin: &PeerId) -> &[PeerId] {
-        match self.index(origin) {
-            Some(i) => &self.children[self.starts[i]..self.starts[i + 1]],
-            None => &[],
-        }
+    fn way(&self, peer: &PeerId) -> Option<&Way> {
+        let way = self.ways.get(self.graph.index(peer)?)?;
+        (way.hops != UNREACHABLE && way.hops != 0).then_some(way)
     }
 
-    /// All routers within reach, ascending, ourselves included, each with our children in its tree.
-    pub fn trees(&self) -> impl Iterator<Item = (PeerId, &[PeerId])> {
-        let spans = self.starts.iter().zip(self.starts.iter().skip(1));
-        let children = spans.map(|(from, to)| &self.children[*from..*to]);
-        let all = self.peers.iter().zip(&self.reached).zip(children);
-        all.filter(|((_, reached), _)| **reached)
-            .map(|((peer, _), children)| (*peer, children))
+    fn peer(&self, number: Number) -> PeerId {
+        self.graph.peers[usize::from(number)]
     }
 
-    /// All routers within reach, ascending, ourselves included, each with the neighbour on the way there.
-    pub fn hops(&self) -> impl Iterator<Item = (PeerId, Option<PeerId>)> + '_ {
-        let all = self.peers.iter().zip(&self.reached).zip(&self.next);
-        all.filter(|((_, reached), _)| **reached)
-            .map(|((peer, _), hop)| (*peer, hop.map(|hop| hop.first)))
+    /// Our children in the broadcast tree of `origin`, ascending; none when it is out of reach, or not known.
+    pub fn flood<'a>(&'a self, origin: &PeerId) -> impl Iterator<Item = PeerId> + Clone + use<'a> {
+        let children = self.graph.index(origin).map(|i| self.trees.children(i));
+        let children = children.unwrap_or_default().iter();
+        children.map(|child| self.peer(*child))
     }
 
     /// The routers with which we have a link that both ends call established, ascending.
@@ -105,117 +116,80 @@ impl Routes {
 
     /// All routers within reach, ourselves included, ascending.
     pub fn reachable(&self) -> impl Iterator<Item = PeerId> + Clone + '_ {
-        let reached = self.peers.iter().zip(&self.reached);
-        reached
-            .filter(|(_, reached)| **reached)
+        let all = self.graph.peers.iter().zip(&self.ways);
+        all.filter(|(_, way)| way.hops != UNREACHABLE)
             .map(|(peer, _)| *peer)
     }
 
     /// Whether `peer` is within reach.
     pub fn is_reachable(&self, peer: &PeerId) -> bool {
-        self.index(peer).is_some_and(|i| self.reached[i])
+        let way = self.graph.index(peer).and_then(|i| self.ways.get(i));
+        way.is_some_and(|way| way.hops != UNREACHABLE)
+    }
+
+    /// Whether there is a tree of `origin`: it is within reach, or its tree was made by hand.
+    pub fn has_tree(&self, origin: &PeerId) -> bool {
+        let number = self.graph.index(origin);
+        number.is_some_and(|i| self.trees.has(i))
     }
 
     /// All routers of which there is a record, ascending.
     pub fn known(&self) -> impl Iterator<Item = PeerId> + Clone + '_ {
-        self.peers.iter().copied()
+        self.graph.peers.iter().copied()
     }
 
-    /// A hash of the routers within reach and the links between them, not of what these cost: equal as long as no tree
-    /// changes, and nobody comes within reach or goes.
-    pub fn fingerprint(&self) -> [u8; 16] {
-        self.fingerprint
+    /// Whether the same routers are within reach of both, with the same links between them, whatever these cost: then no
+    /// tree differs.
+    pub fn has_links_of(&self, other: &Self) -> bool {
+        let is_near = |way: &Way| way.hops != UNREACHABLE;
+        let here = self.ways.iter().map(is_near);
+        if self.graph.has_links_of(&other.graph) {
+            return here.eq(other.ways.iter().map(is_near));
+        }
+        self.links().eq(other.links())
     }
 
-    fn index(&self, peer: &PeerId) -> Option<usize> {
-        self.peers.binary_search(peer).ok()
+    /// Each router within reach, alone and then with each of its neighbours.
+    fn links(&self) -> impl Iterator<Item = (PeerId, Option<PeerId>)> + '_ {
+        let all = (0..self.ways.len()).filter(|i| self.ways[*i].hops != UNREACHABLE);
+        all.flat_map(move |i| {
+            let others = self.graph.neighbours(i).iter().map(|j| Some(self.peer(*j)));
+            let ends = core::iter::once(None).chain(others);
+            ends.map(move |end| (self.graph.peers[i], end))
+        })
     }
 }
 
-fn next_hops(graph: &Graph, from_me: &Distances) -> Vec<Option<Hop>> {
-    let mut next: Vec<Option<Hop>> = vec![None; graph.peers.len()];
-    for &i in from_me.order.iter().skip(1) {
-        let nearer = from_me.of[i].saturating_sub(1);
+impl Way {
+    const NONE: Self = Self {
+        first: 0,
+        hops: UNREACHABLE,
+        cost: 0,
+    };
+}
+
+/// The ways to all routers; `order` has those within reach, in the order of their distance, and how far it is.
+fn ways(graph: &Graph, order: &[(Number, u16)]) -> Vec<Way> {
+    let mut ways = vec![Way::NONE; graph.peers.len()];
+    for &(number, hops) in order {
+        let i = usize::from(number);
         let links = graph.neighbours(i).iter().zip(graph.costs(i));
         // Those one hop nearer were looked at before; the first of the least costs is the one with the lowest identity.
         let by = links
-            .filter(|(j, _)| from_me.of[**j] == nearer)
-            .map(|(j, cost)| (next[*j], u32::from(*cost)))
-            .min_by_key(|(hop, cost)| cost + hop.map_or(0, |hop| hop.cost));
-        let Some((parent, cost)) = by else { continue };
-        next[i] = Some(Hop {
-            first: parent.map_or(graph.peers[i], |hop| hop.first),
-            hops: from_me.of[i],
-            cost: cost + parent.map_or(0, |hop| hop.cost),
-        });
+            .map(|(j, cost)| (ways[usize::from(*j)], u32::from(*cost)))
+            .filter(|(parent, _)| parent.hops != UNREACHABLE && parent.hops + 1 == hops)
+            .min_by_key(|(parent, cost)| parent.cost + cost);
+        let parent_first = |parent: &Way| match parent.hops {
+            0 => number,
+            _ => parent.first,
+        };
+        ways[i] = Way {
+            first: by.map_or(number, |(parent, _)| parent_first(&parent)),
+            hops,
+            cost: by.map_or(0, |(parent, cost)| parent.cost + cost),
+        };
     }
-    next
-}
-
-/// Our children in the tree of every origin, without computing every tree: distances are symmetric, so searches from
-/// our neighbours and from theirs tell which of them have us as their parent.
-fn flood_children(graph: &Graph, me: usize, from_me: &Distances) -> (Vec<usize>, Vec<PeerId>) {
-    let neighbours = graph.neighbours(me);
-    let mut scratch = Distances::default();
-    let mut ours: Vec<Vec<bool>> = Vec::new();
-    // Farther from the origin than we are: a child, unless it has a better parent.
-    for &v in neighbours {
-        graph.distances(v, &mut scratch);
-        let pairs = scratch.of.iter().zip(&from_me.of);
-        ours.push(
-            pairs
-                .map(|(v, me)| *me != UNREACHABLE && *v == me + 1)
-                .collect(),
-        );
-    }
-    // A better parent is as near to the origin as we are, and has a lower identity.
-    for (rival, shared) in rivals(graph, me) {
-        graph.distances(rival, &mut scratch);
-        for &origin in &from_me.order {
-            if scratch.of[origin] == from_me.of[origin] {
-                shared.iter().for_each(|k| ours[*k][origin] = false);
-            }
-        }
-    }
-    let mut starts = vec![0];
-    let mut children = Vec::new();
-    for origin in 0..graph.peers.len() {
-        let mine = neighbours
-            .iter()
-            .zip(&ours)
-            .filter(|(_, ours)| ours[origin]);
-        children.extend(mine.map(|(v, _)| graph.peers[*v]));
-        starts.push(children.len());
-    }
-    (starts, children)
-}
-
-/// Routers of lower identity than `me` that are neighbours of our neighbours, each with the positions of those
-/// neighbours in our list.
-fn rivals(graph: &Graph, me: usize) -> BTreeMap<usize, Vec<usize>> {
-    let mut rivals: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
-    for (k, &v) in graph.neighbours(me).iter().enumerate() {
-        for &u in graph.neighbours(v).iter().take_while(|u| **u < me) {
-            rivals.entry(u).or_default().push(k);
-        }
-    }
-    rivals
-}
-
-fn fingerprint(graph: &Graph, from_me: &Distances) -> [u8; 16] {
-    let mut hash = Sha256::new();
-    let mut reached = from_me.order.clone();
-    reached.sort_unstable();
-    for i in reached {
-        hash.update(graph.peers[i].0);
-        for j in graph.neighbours(i).iter().filter(|j| **j > i) {
-            hash.update(graph.peers[*j].0);
-        }
-        hash.update([0xff]);
-    }
-    let mut out = [0; 16];
-    out.copy_from_slice(&hash.finalize()[..16]);
-    out
+    ways
 }
 
 #[cfg(test)]

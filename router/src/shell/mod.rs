@@ -7,7 +7,7 @@ mod turn;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 use mesh_proto::api::RouterReport;
@@ -83,7 +83,7 @@ pub struct Shell {
     /// The host's underlay addresses.
     pub endpoints: watch::Receiver<Vec<SocketAddr>>,
     /// Who holds which address elsewhere in the mesh, for whoever wants to give one out.
-    pub held: Arc<ArcSwap<HeldAddresses>>,
+    pub held: Arc<Mutex<HeldAddresses>>,
     /// Names and the keys they are bound to, as stored.
     pub pins: BTreeMap<PeerName, [u8; 32]>,
     /// The kernel's VXLAN, where it is consented to.
@@ -191,7 +191,10 @@ impl Shell {
                 }
                 Output::Targets(targets) => self.state.put(Change::Targets(targets)),
                 Output::Neighbours(all) => self.state.put(Change::Neighbours(all)),
-                Output::Held(held) => self.held.store(held),
+                Output::Held(holder) => {
+                    let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+                    held.set(holder);
+                }
                 Output::Said(key) => self.names.said(key),
                 Output::Reach => self.names.reach(&self.control),
                 // Whoever speaks about the topic has heard it.

@@ -8,6 +8,11 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result, bail};
 use mesh_tests::scale::{Outcome, Played, Scenario, Table, measure_all, play};
 
+/// A simulated mesh is hundreds of millions of small pieces that come and go; the C library's allocator spends half of the
+/// time looking for room among them.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const USAGE: &str = "usage: mesh-scale [--routers N] [--seed N] [--scenario NAME] [--only MEASURE,…] [--json] [--verbose]";
 
 struct Arguments {

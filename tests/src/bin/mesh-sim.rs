@@ -11,6 +11,11 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result, bail};
 use mesh_tests::sim::{Options, Planted, Scenario, hunt, replace, run, run_many};
 
+/// A simulated mesh is hundreds of millions of small pieces that come and go; the C library's allocator spends half of the
+/// time looking for room among them.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const USAGE: &str = "usage: mesh-sim --seed N [--verbose] | --from N --to N | --planted all|FAULT | --replace N \
                      [--scenario NAME]";
 /// A planted fault must be found within this many seeds.

@@ -17,6 +17,7 @@ use mesh_proto::session::transport::{Ends, Transport, TransportKeys};
 use mesh_proto::time::Instant;
 use mesh_proto::topology::bodies::{IdentityBody, Neighbour};
 use mesh_proto::topology::record::SignedRecord;
+use mesh_proto::topology::routes::Routes;
 use mesh_proto::topology::topic::Topic;
 
 /// When every run begins.
@@ -109,9 +110,11 @@ impl Plane {
         }
         snapshot.peers.entry(id(PEERS)).or_default().path = Path::Direct(address(PEERS));
         snapshot.neighbours = vec![id(1), id(2)];
-        snapshot.flood.insert(id(0), vec![id(1), id(2)]);
-        snapshot.flood.insert(id(1), vec![id(2)]);
-        snapshot.flood.insert(id(3), vec![id(2)]);
+        let trees = [(0, vec![id(1), id(2)]), (1, vec![id(2)]), (3, vec![id(2)])];
+        let trees = trees
+            .into_iter()
+            .map(|(origin, children)| (id(origin), children));
+        snapshot.routes = Arc::new(Routes::by_hand(id(0), &trees.collect()));
         Self {
             forwarder: Forwarder::new(&mut SeededEntropy::new(3)),
             snapshot,

@@ -84,7 +84,7 @@ pub(crate) struct Router {
     /// How frames leave it, where its port has offloads.
     port: Option<OffloadPort>,
     /// What it knows of addresses elsewhere.
-    held: Arc<HeldAddresses>,
+    held: HeldAddresses,
 }
 
 impl Router {
@@ -144,7 +144,7 @@ impl Router {
             fault: setup.fault,
             announced: setup.attached.clone(),
             port: dice.chance(500).then(OffloadPort::new),
-            held: Arc::default(),
+            held: HeldAddresses::default(),
         };
         router.control.set_attached(&setup.attached, local);
         router.control.connect(&state.targets, true, local)?;
@@ -236,26 +236,23 @@ impl Router {
 
     /// The peers whose frames it hands to `hop`.
     pub(crate) fn routed_via(&self, hop: &PeerId) -> Vec<PeerId> {
-        let peers = self.snapshot.peers.iter();
+        let mut peers = self.reachable();
+        peers.retain(|peer| self.snapshot.path(*peer) == Path::Via(*hop));
         peers
-            .filter(|(_, p)| matches!(&p.path, Path::Via(via) if via == hop))
-            .map(|(peer, _)| *peer)
-            .collect()
     }
 
     /// Whether frames for `peer` have a way that does not begin at `hop`.
     pub(crate) fn avoids(&self, hop: &PeerId, peer: &PeerId) -> bool {
-        let path = self.snapshot.peers.get(peer).map(|p| &p.path);
-        match path {
-            Some(Path::Via(via)) => via != hop,
-            Some(Path::Direct(_)) => true,
-            _ => false,
+        match self.snapshot.path(*peer) {
+            Path::Via(via) => via != *hop,
+            Path::Direct(_) => true,
+            Path::None => false,
         }
     }
 
     /// The addresses that it knows to be held elsewhere.
     pub(crate) fn held(&self) -> BTreeSet<IpAddr> {
-        self.held.keys().copied().collect()
+        self.held.addresses().collect()
     }
 
     /// The digest neighbours compare.
@@ -384,8 +381,8 @@ impl Router {
                 Output::Unpin(name) => Effect::Keep(Keep::Unpin(name)),
                 Output::Targets(targets) => Effect::Keep(Keep::Targets(targets)),
                 Output::Neighbours(all) => Effect::Keep(Keep::Neighbours(all)),
-                Output::Held(held) => {
-                    self.held = held;
+                Output::Held(holder) => {
+                    self.held.set(holder);
                     continue;
                 }
                 Output::Fast(_) | Output::Said(_) | Output::Told { .. } | Output::Reach => continue,

@@ -120,7 +120,7 @@ fn unknown_destinations_are_flooded_and_frames_share_a_datagram() {
 fn an_origin_without_a_tree_is_flooded() {
     let mut net = Net::wire(5, &RING);
     for node in &mut net.nodes {
-        node.snap.flood.clear();
+        node.forget_trees();
     }
     net.send(2, &[hello(2)]);
     assert_everyone_has(&mut net, 2, &[hello(2)]);
@@ -130,24 +130,18 @@ fn an_origin_without_a_tree_is_flooded() {
 fn trees_that_form_a_ring_pass_each_broadcast_once() {
     let mut net = Net::wire(5, &RING);
     for n in 0..5 {
-        net.nodes[n].snap.flood.insert(id(0), vec![id((n + 1) % 5)]);
+        net.nodes[n].set_tree(id(0), vec![id((n + 1) % 5)]);
     }
     net.send(0, &[hello(0)]);
     assert_everyone_has(&mut net, 0, &[hello(0)]);
     // The last router does not send it back to its origin.
     assert_eq!(net.log.len(), 4);
     for n in 1..5 {
-        net.nodes[n]
-            .snap
-            .flood
-            .insert(id(0), (1..5).filter(|i| *i != n).map(id).collect());
+        net.nodes[n].set_tree(id(0), (1..5).filter(|i| *i != n).map(id).collect());
     }
     let mut mesh = Net::wire(5, &full_mesh(5));
     for n in 0..5 {
-        mesh.nodes[n]
-            .snap
-            .flood
-            .insert(id(0), (0..5).filter(|i| *i != n).map(id).collect());
+        mesh.nodes[n].set_tree(id(0), (0..5).filter(|i| *i != n).map(id).collect());
     }
     mesh.send(0, &[hello(0)]);
     assert_everyone_has(&mut mesh, 0, &[hello(0)]);
@@ -253,7 +247,7 @@ proptest! {
         let mut net = Net::wire(6, &edges);
         for n in 0..6 {
             let tree = views[n].iter().filter(|p| **p != n).map(|p| id(*p)).collect();
-            net.nodes[n].snap.flood.insert(id(origin), tree);
+            net.nodes[n].set_tree(id(origin), tree);
             if settling[n] {
                 net.nodes[n].snap.settle_until = net.now + core::time::Duration::from_secs(1);
             }

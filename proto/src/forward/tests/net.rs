@@ -2,7 +2,7 @@
 
 use core::net::SocketAddr;
 use core::time::Duration;
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use crate::crypto::aead::Suite;
@@ -12,6 +12,7 @@ use crate::ids::{Mac, PeerId, SessionIndex};
 use crate::offload::PortFrame;
 use crate::session::transport::{Ends, Transport, TransportKeys};
 use crate::time::Instant;
+use crate::topology::routes::Routes;
 
 pub(super) const MTU: u16 = 1376;
 
@@ -25,6 +26,25 @@ pub(super) struct Node {
     pub(super) injected: Vec<Vec<u8>>,
     pub(super) partial: usize,
     pub(super) events: Vec<LaneEvent>,
+    /// Its children in the tree of each origin, as its snapshot has them.
+    trees: BTreeMap<PeerId, Vec<PeerId>>,
+}
+
+impl Node {
+    /// Whom it passes the broadcasts of `origin` on to.
+    pub(super) fn set_tree(&mut self, origin: PeerId, children: Vec<PeerId>) {
+        self.trees.insert(origin, children);
+        self.plant();
+    }
+
+    pub(super) fn forget_trees(&mut self) {
+        self.trees.clear();
+        self.plant();
+    }
+
+    fn plant(&mut self) {
+        self.snap.routes = Arc::new(Routes::by_hand(self.snap.me, &self.trees));
+    }
 }
 
 pub(super) struct Net {
@@ -64,6 +84,7 @@ impl Net {
             injected: Vec::new(),
             partial: 0,
             events: Vec::new(),
+            trees: BTreeMap::new(),
         };
         Self {
             nodes: (0..n).map(node).collect(),
@@ -110,6 +131,7 @@ impl Net {
         for (me, peer) in [(a, b), (b, a)] {
             self.path(me, peer, Path::Direct(address(peer)));
             self.nodes[me].snap.neighbours.push(id(peer));
+            self.nodes[me].snap.neighbours.sort_unstable();
         }
     }
 
@@ -132,11 +154,12 @@ impl Net {
                         net.session(node, root);
                     }
                 }
-                let children = net.nodes[parent].snap.flood.entry(id(root)).or_default();
+                let children = net.nodes[parent].trees.entry(id(root)).or_default();
                 children.push(id(node));
-                net.nodes[node].snap.flood.entry(id(root)).or_default();
+                net.nodes[node].trees.entry(id(root)).or_default();
             }
         }
+        net.nodes.iter_mut().for_each(Node::plant);
         net
     }
 

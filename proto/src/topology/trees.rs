@@ -1,0 +1,173 @@
+//! Our place in the broadcast trees of all origins, without computing any tree.
+//!
+//! A neighbour is our child in the tree of an origin if it is one hop farther from it than we are, and has no better
+//! parent: no other neighbour that is as near to the origin as we are and has a lower identity. Links are symmetric, so
+//! searches from our neighbours and from those rivals tell how far each is from every origin.
+
+use std::collections::BTreeMap;
+
+use super::graph::{Graph, Number};
+use super::routes::UNREACHABLE;
+use super::search::{AT_ONCE, Search};
+use crate::ids::PeerId;
+
+/// Our children in the tree of each router.
+#[derive(Debug, Default)]
+pub(super) struct Trees {
+    /// By router number: `children[starts[i]..starts[i + 1]]`.
+    starts: Vec<u32>,
+    children: Vec<Number>,
+    /// By router number: whether it has a tree.
+    rooted: Vec<bool>,
+}
+
+/// Routers in the order of their distance, each with that.
+type Order = Vec<(Number, u16)>;
+
+/// A neighbour is farther from the origin than we are; somebody else is a better parent.
+const FARTHER: u8 = 1;
+const TAKEN: u8 = 2;
+
+impl Trees {
+    /// Our children, and the routers within reach of router `me`.
+    pub(super) fn of(graph: &Graph, me: usize) -> (Self, Order) {
+        let neighbours = graph.neighbours(me);
+        let mut places = vec![vec![0; graph.peers.len()]; neighbours.len()];
+        let (mut search, mut round) = (Search::default(), Round::default());
+        let sources = sources(graph, me);
+        // Ours is the last bit of each round.
+        let mut rounds = sources.chunks(AT_ONCE - 1).collect::<Vec<_>>();
+        if rounds.is_empty() {
+            rounds.push(&[]);
+        }
+        for sources in rounds {
+            round.run(&mut search, graph, (me, sources));
+            for (neighbour, places) in neighbours.iter().zip(&mut places) {
+                round.judge(graph, (me, sources), *neighbour, places);
+            }
+        }
+        let rooted = round.hops.iter().map(|hops| *hops != UNREACHABLE).collect();
+        (Self::from_places(neighbours, &places, rooted), round.order)
+    }
+
+    fn from_places(neighbours: &[Number], places: &[Vec<u8>], rooted: Vec<bool>) -> Self {
+        let mut trees = Self::default();
+        trees.starts.push(0);
+        for origin in 0..rooted.len() {
+            let places = places.iter().map(|places| places[origin]);
+            let mine = neighbours.iter().zip(places);
+            let mine = mine.filter(|(_, place)| *place == FARTHER);
+            trees.end(mine.map(|(child, _)| *child));
+        }
+        trees.rooted = rooted;
+        trees
+    }
+
+    /// These trees, of routers that are numbered like this; see [`super::routes::Routes::by_hand`].
+    pub(super) fn by_hand(peers: &[PeerId], trees: &BTreeMap<PeerId, Vec<PeerId>>) -> Self {
+        let number = |peer: &PeerId| Number::try_from(peers.binary_search(peer).ok()?).ok();
+        let mut all = Self::default();
+        all.starts.push(0);
+        for origin in peers {
+            let children = trees.get(origin);
+            all.rooted.push(children.is_some());
+            all.end(children.into_iter().flatten().filter_map(number));
+        }
+        all
+    }
+
+    fn end(&mut self, children: impl Iterator<Item = Number>) {
+        self.children.extend(children);
+        let end = u32::try_from(self.children.len()).unwrap_or(u32::MAX);
+        self.starts.push(end);
+    }
+
+    /// Our children in the tree of an origin, ascending.
+    pub(super) fn children(&self, origin: usize) -> &[Number] {
+        let place = |i: usize| Some(usize::try_from(*self.starts.get(i)?).unwrap_or(usize::MAX));
+        let span = place(origin).zip(place(origin + 1));
+        span.and_then(|(from, to)| self.children.get(from..to))
+            .unwrap_or_default()
+    }
+
+    /// Whether the origin has a tree.
+    pub(super) fn has(&self, origin: usize) -> bool {
+        self.rooted.get(origin).copied().unwrap_or(false)
+    }
+}
+
+/// Our neighbours, and those of theirs that have a lower identity than we: who is to be searched from.
+fn sources(graph: &Graph, me: usize) -> Vec<Number> {
+    let neighbours = graph.neighbours(me);
+    let all = neighbours
+        .iter()
+        .flat_map(|v| graph.neighbours((*v).into()));
+    let rivals = all.filter(|u| usize::from(**u) < me);
+    let mut sources: Vec<Number> = neighbours.iter().chain(rivals).copied().collect();
+    sources.sort_unstable();
+    sources.dedup();
+    sources
+}
+
+/// What one search from us and others found out, by origin.
+#[derive(Default)]
+struct Round {
+    hops: Vec<u16>,
+    order: Order,
+    /// Who is one hop farther from it than we are, and who is as near.
+    farther: Vec<u64>,
+    equal: Vec<u64>,
+}
+
+impl Round {
+    fn run(&mut self, search: &mut Search, graph: &Graph, (me, sources): (usize, &[Number])) {
+        let Self {
+            hops,
+            order,
+            farther,
+            equal,
+        } = self;
+        hops.clear();
+        hops.resize(graph.peers.len(), UNREACHABLE);
+        order.clear();
+        for places in [&mut *farther, &mut *equal] {
+            places.clear();
+            places.resize(graph.peers.len(), 0);
+        }
+        let ours = 1 << sources.len();
+        let all: Vec<Number> = sources
+            .iter()
+            .copied()
+            .chain(Number::try_from(me))
+            .collect();
+        search.run(graph, &all, |distance, origin, by| {
+            if by & ours != 0 {
+                hops[origin] = distance;
+                order.extend(Number::try_from(origin).map(|origin| (origin, distance)));
+                equal[origin] = by & !ours;
+            } else if hops[origin].checked_add(1) == Some(distance) {
+                farther[origin] = by;
+            }
+        });
+    }
+
+    /// Of the tree of each origin: whether this neighbour may be our child there, as far as these sources tell.
+    fn judge(
+        &self,
+        graph: &Graph,
+        (me, sources): (usize, &[Number]),
+        neighbour: Number,
+        places: &mut [u8],
+    ) {
+        let bit = |source: &Number| sources.binary_search(source).map_or(0, |n| 1u64 << n);
+        let it = bit(&neighbour);
+        let others = graph.neighbours(neighbour.into()).iter();
+        let rivals = others.filter(|u| usize::from(**u) < me);
+        let rivals = rivals.fold(0, |all, rival| all | bit(rival));
+        let found = self.farther.iter().zip(&self.equal);
+        for (place, (farther, equal)) in places.iter_mut().zip(found) {
+            *place |= u8::from(farther & it != 0) * FARTHER;
+            *place |= u8::from(equal & rivals != 0) * TAKEN;
+        }
+    }
+}
