@@ -11,16 +11,6 @@ impl Control {
         self.routes.reachable().collect()
     }
 
-    /// A hash of the routers within reach and the links between them, by which frames are sent.
-    pub fn graph(&self) -> [u8; 16] {
-        self.routes.fingerprint()
-    }
-
-    /// Hops on the way to `peer`; `None` for this router itself and for those out of reach.
-    pub fn hops_to(&self, peer: &PeerId) -> Option<u16> {
-        Some(self.routes.next_hop(peer)?.1)
-    }
-
     /// Records taken from others so far.
     pub fn records_taken(&self) -> u64 {
         self.gossip_counters.accepted

@@ -150,7 +150,7 @@ impl Routes {
     }
 
     /// Each router within reach, alone and then with each of its neighbours.
-    fn links(&self) -> impl Iterator<Item = (PeerId, Option<PeerId>)> + '_ {
+    pub fn links(&self) -> impl Iterator<Item = (PeerId, Option<PeerId>)> + '_ {
         let all = (0..self.ways.len()).filter(|i| self.ways[*i].hops != UNREACHABLE);
         all.flat_map(move |i| {
             let others = self.graph.neighbours(i).iter().map(|j| Some(self.peer(*j)));

@@ -108,13 +108,13 @@ pub(crate) const VICTIM: HostId = 1;
 /// The same view, but what is to be relayed goes to another neighbour than it should.
 pub(crate) fn detours(view: &Snapshot) -> Snapshot {
     let mut wrong = view.clone();
-    for path in wrong.peers.values_mut() {
-        let Path::Via(right) = path.path else {
+    for peer in view.routes.reachable() {
+        let Path::Via(right) = view.path(peer) else {
             continue;
         };
-        let mut others = view.neighbours.iter().filter(|peer| **peer != right);
-        if let Some(other) = others.find(|peer| view.peers.contains_key(peer)) {
-            path.path = Path::Via(*other);
+        let mut others = view.neighbours.iter().filter(|other| **other != right);
+        if let Some(other) = others.next() {
+            wrong.peers.entry(peer).or_default().path = Path::Via(*other);
         }
     }
     wrong

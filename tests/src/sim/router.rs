@@ -26,7 +26,7 @@ use super::dice::Dice;
 use super::frames::id_of;
 use super::invariants::bounds::Fill;
 use super::invariants::forward_once::relay_key;
-use super::invariants::ways::View;
+use super::invariants::ways::{View, graph};
 use super::names::NamesView;
 use super::offloads::{OffloadPort, Turn};
 use super::planted::{Planted, detours};
@@ -72,6 +72,8 @@ pub(crate) struct Router {
     names: NamesView,
     forwarder: Arc<Forwarder>,
     snapshot: Arc<Snapshot>,
+    /// The mesh as the snapshot shows it, once asked for.
+    graph: Option<u64>,
     scratch: Scratch,
     clock: Duration,
     effects: Vec<Effect>,
@@ -137,6 +139,7 @@ impl Router {
             names: NamesView::new(me, setup.fault, local),
             forwarder,
             snapshot: Arc::new(Snapshot::alone(me, state.epoch, limits::DEFAULT_MTU, local)),
+            graph: None,
             scratch: Scratch::default(),
             clock: setup.clock,
             effects: Vec::new(),
@@ -338,11 +341,13 @@ impl Router {
     }
 
     /// What this router knows of the way of a relayed datagram.
-    fn relayed(&self, datagram: &[u8]) -> Option<Effect> {
+    fn relayed(&mut self, datagram: &[u8]) -> Option<Effect> {
         let key = relay_key(datagram)?;
+        let routes = &self.snapshot.routes;
+        let hops = routes.next_hop(&PeerId(key.0));
         let view = View {
-            graph: self.control.graph(),
-            to_go: self.control.hops_to(&PeerId(key.0)),
+            graph: *self.graph.get_or_insert_with(|| graph(routes)),
+            to_go: hops.map(|(_, hops)| hops),
         };
         Some(Effect::Relayed(key, view))
     }
@@ -395,6 +400,9 @@ impl Router {
     fn publish(&mut self, snapshot: Arc<Snapshot>, now: Instant) {
         if self.deaf_to_snapshots {
             return;
+        }
+        if !Arc::ptr_eq(&self.snapshot.routes, &snapshot.routes) {
+            self.graph = None;
         }
         self.snapshot = match self.fault {
             Some(Planted::Detour) => Arc::new(detours(&snapshot)),

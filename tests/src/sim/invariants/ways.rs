@@ -5,6 +5,9 @@
 //! nothing changes, no frame takes more hops than its first router counted.
 
 use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+
+use mesh_proto::topology::routes::Routes;
 
 use super::forward_once::RelayKey;
 use super::{Check, Violation};
@@ -15,10 +18,17 @@ const NAME: &str = "I6 ways";
 /// How a router sees the mesh when it sends a relayed datagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct View {
-    /// A hash of the routers within reach and of the links between them.
-    pub(crate) graph: [u8; 16],
+    /// As [`graph`] gives it.
+    pub(crate) graph: u64,
     /// Hops to go; none if the destination is out of reach.
     pub(crate) to_go: Option<u16>,
+}
+
+/// A hash of the routers within reach and of the links between them.
+pub(crate) fn graph(routes: &Routes) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    routes.links().for_each(|link| link.hash(&mut hasher));
+    hasher.finish()
 }
 
 /// Who sent each relayed datagram last, and with which view.
@@ -61,11 +71,8 @@ mod tests {
 
     const KEY: RelayKey = ([1; 16], 2, 3);
 
-    fn view(graph: u8, to_go: Option<u16>) -> View {
-        View {
-            graph: [graph; 16],
-            to_go,
-        }
+    fn view(graph: u64, to_go: Option<u16>) -> View {
+        View { graph, to_go }
     }
 
     /// Whether the last router of a way may send the frame on, and the hops that were compared.
