@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use mesh_proto::limits::REJECT_AFTER;
+use mesh_proto::limits::{REJECT_AFTER, SESSION_SILENCE, SESSION_UPKEEP};
 
 use super::invariants::Violation;
 use super::network::HostId;
@@ -38,6 +38,26 @@ impl World {
                     return self.check(Err(Violation::new(CLONES, detail)));
                 }
             }
+        }
+    }
+
+    /// A session that was made with the copy of a router outlives it, and nobody notices until frames stay unanswered: all
+    /// speak with the one that is left, and give it the time that it takes to begin a new one.
+    pub(crate) fn outlive_copies(&mut self) {
+        let Some(of) = self.copied else { return };
+        for other in self.running() {
+            for (from, to) in [(other, of), (of, other)] {
+                self.say(from, to);
+            }
+        }
+        self.step_to(self.now + SESSION_SILENCE + SESSION_UPKEEP * 2);
+    }
+
+    fn say(&mut self, from: HostId, to: HostId) {
+        let mac = |h: HostId| self.hosts[h].containers.first().map(|c| c.mac);
+        if let (true, Some(source), Some(target)) = (from != to, mac(from), mac(to)) {
+            let (_, bytes) = self.ledger.frame(from, source, target, 100);
+            self.speak(from, &[bytes]);
         }
     }
 

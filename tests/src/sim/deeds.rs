@@ -186,6 +186,7 @@ impl World {
         targets.retain(|t| !at.contains(t) && !names.contains(t));
         self.hosts[to].state = State { targets, ..copied };
         self.hosts[to].disk = self.hosts[of].disk.copy();
+        self.copied = Some(of);
         // Both give out the same addresses until one of them knows.
         self.guests.excuse([of, to]);
     }

@@ -227,6 +227,7 @@ impl World {
         let check = self.names_in_peace();
         self.check(check);
         self.talking = false;
+        self.outlive_copies();
         self.hops.counting = true;
         self.test_delivery();
         if self.broken.is_none() && !self.hosts.iter().all(Host::still_linked) {

@@ -112,6 +112,8 @@ pub(crate) struct World {
     pub(crate) guests: Guests,
     pub(crate) secret: Arc<MeshSecret>,
     pub(crate) joined: Joined,
+    /// The router of which there was a copy.
+    pub(crate) copied: Option<HostId>,
     verifier: Arc<Cache>,
 }
 
@@ -156,6 +158,7 @@ impl World {
             guests: Guests::new(plan.slicing),
             secret: Arc::new(secret),
             joined: plan.joined.clone(),
+            copied: None,
             verifier,
             dice,
         }
