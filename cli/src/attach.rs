@@ -118,15 +118,15 @@ fn request_attach(
         container: container.to_owned(),
         addresses: addresses.to_vec(),
         runtime,
-        multicast_route: !args.no_multicast_route,
+        multicast_route: !args.interfaces.no_multicast_route,
         caller_pid: std::process::id(),
         without_dns: args.without_dns,
-        timeout: args.timeout,
+        timeout: args.interfaces.timeout,
     };
     Ok(ipam::post_waiting(
         client,
         "/attach",
         &request,
-        args.timeout,
+        args.interfaces.timeout,
     )?)
 }

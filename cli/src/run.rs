@@ -63,15 +63,15 @@ impl<'a> Preparation<'a> {
         let request = PrepareRequest {
             runtime,
             addresses: addresses.to_vec(),
-            multicast_route: !args.no_multicast_route,
+            multicast_route: !args.interfaces.no_multicast_route,
             caller_pid: std::process::id(),
             name: name.to_owned(),
             without_dns: args.without_dns,
-            timeout: args.timeout,
+            timeout: args.interfaces.timeout,
         };
         Ok(Self {
             client,
-            prepared: ipam::post_waiting(client, "/prepare", &request, args.timeout)?,
+            prepared: ipam::post_waiting(client, "/prepare", &request, args.interfaces.timeout)?,
             kept: false,
         })
     }

@@ -33,12 +33,8 @@ With --runtime process: [-d] [--name NAME] [--] COMMAND [ARGUMENT]...; -d leaves
 pub(crate) struct RunArgs {
     #[command(flatten)]
     pub(crate) engine: EngineArg,
-    /// Do not route 224.0.0.0/4 to the mesh
-    #[arg(long)]
-    pub(crate) no_multicast_route: bool,
-    /// Seconds that the allocation of an address may take (default: 30)
-    #[arg(long, value_name = "SECONDS")]
-    pub(crate) timeout: Option<f64>,
+    #[command(flatten)]
+    pub(crate) interfaces: InterfaceArgs,
     /// Do not tell the container to ask the router for names, and leave its port 53 alone
     #[arg(long)]
     pub(crate) without_dns: bool,
@@ -57,6 +53,17 @@ pub(crate) struct EngineArg {
     /// What runs the container (default: docker if its daemon answers, else podman)
     #[arg(long, value_enum)]
     pub(crate) runtime: Option<RuntimeArg>,
+}
+
+/// How the container's interfaces are made.
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct InterfaceArgs {
+    /// Do not route 224.0.0.0/4 to the mesh
+    #[arg(long)]
+    pub(crate) no_multicast_route: bool,
+    /// Seconds that the allocation of an address may take (default: 30)
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) timeout: Option<f64>,
 }
 
 /// What runs the container, as typed.
@@ -85,12 +92,8 @@ impl From<RuntimeArg> for Runtime {
 pub(crate) struct ContainerArgs {
     #[command(flatten)]
     pub(crate) engine: EngineArg,
-    /// Do not route 224.0.0.0/4 to the mesh
-    #[arg(long)]
-    pub(crate) no_multicast_route: bool,
-    /// Seconds that the allocation of an address may take (default: 30)
-    #[arg(long, value_name = "SECONDS")]
-    pub(crate) timeout: Option<f64>,
+    #[command(flatten)]
+    pub(crate) interfaces: InterfaceArgs,
     /// Do not answer DNS queries within the container (podman), which then has its port 53 for itself
     #[arg(long)]
     pub(crate) without_dns: bool,

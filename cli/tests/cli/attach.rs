@@ -72,6 +72,30 @@ fn without_an_address_the_router_finds_one() {
 }
 
 #[test]
+fn all_verbs_that_give_addresses_take_the_same_flags() {
+    let lab = Lab::with_router();
+    lab.answer("/attach", 200, r#"{"Addresses": ["10.2.1.5"]}"#);
+    let prepared = r#"{"Id": "p1", "Networks": ["name=mesh"], "Addresses": ["10.2.1.5"]}"#;
+    lab.answer("/prepare", 200, prepared);
+    lab.program("docker", "echo id");
+    for (verb, request) in [
+        ("run", "/prepare"),
+        ("attach", "/attach"),
+        ("start", "/attach"),
+        ("restart", "/attach"),
+    ] {
+        lab.mesh(&format!(
+            "{verb} --no-multicast-route --timeout 2.5 10.2.1.5/24 web"
+        ))
+        .ok();
+        let sent = lab.requests(request).pop().unwrap();
+        assert_eq!(sent["MulticastRoute"], false, "{verb}");
+        assert_eq!(sent["Timeout"], 2.5, "{verb}");
+    }
+    assert_eq!(lab.requests("/attach").len(), 3);
+}
+
+#[test]
 fn start_attaches_what_is_given() {
     let lab = Lab::with_router();
     lab.answer("/attach", 200, r#"{"Addresses": []}"#);
