@@ -204,7 +204,7 @@ pub(crate) struct RmpeerArgs {
     /// Do not wait until it was silent for 10 minutes, and do without a majority of the routers
     #[arg(long)]
     pub(crate) force: bool,
-    /// Names, human names or identities, as `mesh status ipam` shows them
+    /// Names, nicknames or identities, as `mesh status ipam` shows them
     #[arg(required = true, value_name = "PEER")]
     pub(crate) peers: Vec<String>,
 }

@@ -256,7 +256,7 @@ pub struct RouterReport {
     pub protocol_max_version: u8,
     /// MAC-shaped name.
     pub name: String,
-    /// Human name.
+    /// Nickname.
     pub nick_name: String,
     /// Protocol identity.
     pub id: String,
@@ -363,7 +363,7 @@ pub struct ConnectionReport {
 pub struct PeerReport {
     /// MAC-shaped name.
     pub name: String,
-    /// Human name.
+    /// Nickname.
     pub nick_name: String,
     /// Protocol identity.
     pub id: String,

@@ -69,7 +69,7 @@ pub struct Options {
     /// This router's name, like 7a:00:00:00:00:1c or ::1 [default: derived from its key].
     #[arg(long)]
     pub name: Option<String>,
-    /// What people call this router [default: the host's name].
+    /// Nickname of this router [default: the host's name].
     #[arg(long)]
     pub nickname: Option<String>,
     /// Where state is kept [default: /var/lib/mesh].

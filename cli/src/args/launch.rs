@@ -24,7 +24,7 @@ pub(crate) struct LaunchArgs {
     /// Name of this peer, like 7a:00:00:00:00:01 or ::1 (default: from its key)
     #[arg(long)]
     pub(crate) name: Option<PeerName>,
-    /// Human name of this peer (default: the host name)
+    /// Nickname of this peer (default: the host name)
     #[arg(long)]
     pub(crate) nickname: Option<String>,
     /// Where the router keeps its keys and targets (default: /var/lib/mesh)

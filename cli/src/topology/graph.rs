@@ -9,7 +9,7 @@ use serde::Serialize;
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub(super) struct Graph {
-    /// Routers, in order of their human names.
+    /// Routers, in order of their nicknames.
     pub(super) routers: Vec<Router>,
     /// Links, the end that comes first in the list of routers first.
     pub(super) links: Vec<Link>,
@@ -21,7 +21,7 @@ pub(super) struct Graph {
 pub(super) struct Router {
     /// MAC-shaped name.
     pub(super) name: String,
-    /// Human name.
+    /// Nickname.
     pub(super) nick_name: String,
     pub(super) is_self: bool,
     /// How frames reach it: `self`, `direct <address>`, `via <name(nickname)>`, `none`.

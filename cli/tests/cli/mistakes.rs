@@ -100,6 +100,21 @@ fn every_verb_has_help_with_an_example() {
 }
 
 #[test]
+fn a_nickname_is_called_so_everywhere() {
+    let lab = Lab::new();
+    for (verb, told) in [
+        ("launch", "Nickname of this peer"),
+        ("status", "name, nickname, identity or address"),
+        ("rmpeer", "Names, nicknames or identities"),
+    ] {
+        let help = lab.mesh(&format!("{verb} --help")).ok();
+        let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(help.contains(told), "{help}");
+        assert!(!help.to_lowercase().contains("human"), "{help}");
+    }
+}
+
+#[test]
 fn completion_scripts() {
     for shell in ["bash", "zsh", "fish"] {
         let script = Lab::new().mesh(&format!("completions {shell}")).ok();

@@ -108,7 +108,7 @@ pub struct PrimeRequest {
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct RemoveRequest {
-    /// Who is gone: names, human names or identities.
+    /// Who is gone: names, nicknames or identities.
     pub peers: Vec<String>,
     /// Whether to do without waiting and without a majority.
     #[serde(default)]

@@ -25,7 +25,7 @@ pub struct Config {
     pub epoch: u64,
     /// Its name.
     pub name: PeerName,
-    /// Its human name; at most [`crate::limits::MAX_NICKNAME`] bytes.
+    /// Its nickname; at most [`crate::limits::MAX_NICKNAME`] bytes.
     pub nickname: String,
     /// TCP and UDP port.
     pub port: u16,

@@ -31,7 +31,7 @@ pub struct Settings {
     pub port: u16,
     /// Name given by the operator.
     pub name: Option<PeerName>,
-    /// Human name.
+    /// Nickname.
     pub nickname: String,
     /// State directory.
     pub state_dir: PathBuf,
@@ -202,7 +202,7 @@ fn host_name() -> anyhow::Result<String> {
 
 #[cfg(test)]
 mod tests {
-    use clap::Parser;
+    use clap::{CommandFactory, Parser};
 
     use super::*;
     use crate::config::Args;
@@ -220,6 +220,14 @@ mod tests {
         let mut all = vec!["--config", file.to_str().unwrap()];
         all.extend(args);
         options(&all).settle()
+    }
+
+    #[test]
+    fn a_nickname_is_called_so() {
+        let help = Args::command().render_long_help().to_string();
+        assert!(help.contains("Nickname of this router [default:"), "{help}");
+        let others = ["human name", "people call"];
+        assert!(!others.iter().any(|o| help.contains(o)), "{help}");
     }
 
     #[test]

@@ -29,7 +29,7 @@ impl Names {
         self.0.contains_key(id)
     }
 
-    /// The human name if no other router has it, else the name, else the identity: one that [`Names::find`] finds.
+    /// The nickname if no other router has it, else the name, else the identity: one that [`Names::find`] finds.
     pub(crate) fn of(&self, id: &PeerId) -> String {
         let Some((name, nickname)) = self.0.get(id) else {
             return id.to_string();
