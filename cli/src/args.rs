@@ -10,11 +10,11 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-pub(crate) use containers::{ContainerArgs, DetachArgs, RunArgs, RuntimeArg};
+pub(crate) use containers::{AttachArgs, ContainerArgs, DetachArgs, RunArgs, RuntimeArg};
 pub(crate) use dns::{DnsArgsArgs, DnsChangeArgs, DnsLookupArgs};
 pub(crate) use host::{BridgeArgs, ExposeArgs, HideArgs};
 pub(crate) use launch::LaunchArgs;
-pub(crate) use views::{PsArgs, ReportArgs, StatusArgs, TopologyArgs};
+pub(crate) use views::{PsArgs, ReportArgs, StatusArgs, TopologyArgs, VersionArgs};
 
 /// One virtual Ethernet switch for all containers on all hosts.
 #[derive(Debug, Parser)]
@@ -75,13 +75,13 @@ pub(crate) enum Verb {
     /// Give a running container addresses on the mesh (without any: a free one), and print them
     #[command(
         override_usage = "mesh attach [OPTIONS] [ADDRESS]... <CONTAINER>",
-        after_help = "Example:\n  mesh attach web\n  mesh attach net:10.32.5.0/24 10.2.1.5/24 web"
+        after_help = "Example:\n  mesh attach web\n  mesh attach --json net:10.32.5.0/24 10.2.1.5/24 web"
     )]
-    Attach(ContainerArgs),
+    Attach(AttachArgs),
     /// Take addresses from a container (all when none is given), and print them
     #[command(
         override_usage = "mesh detach [OPTIONS] [ADDRESS]... <CONTAINER>",
-        after_help = "Example:\n  mesh detach web\n  mesh detach net:10.32.5.0/24 10.2.1.5/24 web"
+        after_help = "Example:\n  mesh detach web\n  mesh detach --json net:10.32.5.0/24 10.2.1.5/24 web"
     )]
     Detach(DetachArgs),
     /// Give the host itself addresses on the mesh (without any: a free one), and print them
@@ -153,8 +153,8 @@ pub(crate) enum Verb {
     )]
     Keygen(KeygenArgs),
     /// Print the version of this command, and of the router if it runs
-    #[command(after_help = "Example:\n  mesh version")]
-    Version,
+    #[command(after_help = "Example:\n  mesh version\n  mesh version --json")]
+    Version(VersionArgs),
     /// Print a completion script for a shell
     #[command(after_help = "Example:\n  mesh completions bash > /etc/bash_completion.d/mesh")]
     Completions(CompletionsArgs),

@@ -1,23 +1,23 @@
 //! `mesh attach`, `detach`, `start` and `restart`.
 
 use anyhow::bail;
-use mesh_proto::api::{Addresses, AttachRequest, Attached, DetachRequest, Runtime};
+use mesh_proto::api::{AttachRequest, Attached, ContainerAddresses, DetachRequest, Runtime};
 
 use crate::Outcome;
-use crate::args::{ContainerArgs, DetachArgs, RuntimeArg};
+use crate::args::{AttachArgs, ContainerArgs, DetachArgs, RuntimeArg};
 use crate::client::Client;
 use crate::engine::Engine;
 use crate::{addresses, ipam, output, ps};
 
 /// Attaches a running container and prints the addresses.
-pub(crate) fn attach(client: &Client, args: &ContainerArgs) -> Outcome {
+pub(crate) fn attach(client: &Client, args: &AttachArgs) -> Outcome {
+    let (json, args) = (args.json, &args.container);
     let (addresses, after) = addresses::split(&args.rest);
     let container = addresses::only_container(after)?;
     addresses::check(addresses)?;
     let runtime = args.engine.runtime.map(Runtime::from);
     let attached = request_attach(client, args, container, addresses, runtime)?;
-    output::print_line(&attached.addresses.join(" "))?;
-    Ok(0)
+    print(&attached, json)
 }
 
 /// Detaches a container and prints the addresses it had.
@@ -30,8 +30,16 @@ pub(crate) fn detach(client: &Client, args: &DetachArgs) -> Outcome {
         addresses: addresses.to_vec(),
         runtime: args.engine.runtime.map(Runtime::from),
     };
-    let detached: Addresses = client.post("/detach", &request)?;
-    output::print_line(&detached.addresses.join(" "))?;
+    let detached: ContainerAddresses = client.post("/detach", &request)?;
+    print(&detached, args.json)
+}
+
+fn print(answer: &ContainerAddresses, json: bool) -> Outcome {
+    if json {
+        output::print_json(answer)?;
+    } else {
+        output::print_line(&answer.addresses.join(" "))?;
+    }
     Ok(0)
 }
 
@@ -113,7 +121,7 @@ fn request_attach(
     container: &str,
     addresses: &[String],
     runtime: Option<Runtime>,
-) -> anyhow::Result<Addresses> {
+) -> anyhow::Result<ContainerAddresses> {
     let request = AttachRequest {
         container: container.to_owned(),
         addresses: addresses.to_vec(),

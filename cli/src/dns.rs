@@ -53,7 +53,9 @@ pub(crate) fn args(client: &Client, args: &DnsArgsArgs) -> Outcome {
         ),
         RuntimeArg::Docker => flags(&dns),
     };
-    if !flags.is_empty() {
+    if args.json {
+        output::print_json(&flags)?;
+    } else if !flags.is_empty() {
         output::print_line(&flags.join(" "))?;
     }
     Ok(0)

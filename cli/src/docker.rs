@@ -27,7 +27,7 @@ pub(crate) fn check(args: &EngineArgs) -> anyhow::Result<()> {
 
 /// Creates the container on the networks that its flags say (Docker's default network if they say none), connects it to
 /// the mesh, starts it, and prints its id. `--network none` means: on the mesh only.
-pub(crate) fn run(preparation: Preparation<'_>, args: &EngineArgs, with_dns: bool) -> Outcome {
+pub(crate) fn run(mut preparation: Preparation<'_>, args: &EngineArgs, with_dns: bool) -> Outcome {
     let networks = &preparation.prepared().networks;
     let Some((first, others)) = networks.split_first() else {
         bail!("the router prepared no network; are mesh and mesh-router of the same version?");
@@ -53,6 +53,11 @@ pub(crate) fn run(preparation: Preparation<'_>, args: &EngineArgs, with_dns: boo
         return Ok(complain("create", created.status));
     }
     let container = created.last_line;
+    // Asked before the start: with --rm it may be gone soon after.
+    let name = match preparation.wants_json() {
+        true => DOCKER.name_of(&container),
+        false => String::new(),
+    };
     let started = connect_and_start(&container, &connects);
     if !matches!(started, Ok(None)) {
         DOCKER.remove(&container);
@@ -61,7 +66,7 @@ pub(crate) fn run(preparation: Preparation<'_>, args: &EngineArgs, with_dns: boo
         return Ok(complain(step, status));
     }
     preparation.keep();
-    output::print_line(&container)?;
+    preparation.print(&container, &name)?;
     Ok(0)
 }
 

@@ -5,8 +5,8 @@ use std::process::{Command, Output, Stdio};
 use anyhow::{Context as _, bail};
 use mesh_proto::api::Runtime;
 
-use crate::output;
 use crate::router::in_path;
+use crate::{output, ps};
 
 /// An engine whose client is a program with Docker's command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,6 +102,19 @@ impl Engine {
         self.command(args)
             .output()
             .with_context(|| format!("cannot start {}", self.program()))
+    }
+
+    /// The name of a container; the first characters of its id if the engine does not say.
+    pub(crate) fn name_of(self, container: &str) -> String {
+        let inspect = ["container", "inspect", "--format", "{{.Name}}", container];
+        match self.quietly(&inspect) {
+            Ok(result) if result.status.success() => {
+                let name = String::from_utf8_lossy(&result.stdout);
+                // Docker writes it as a path.
+                name.trim().trim_start_matches('/').to_owned()
+            }
+            _ => ps::short_id(container).to_owned(),
+        }
     }
 
     /// Removes a container that did not come to life, with its anonymous volumes; it may be gone already.

@@ -86,7 +86,7 @@ fn dispatch(cli: Cli) -> Outcome {
         Verb::Stop => stop::stop(&client()?),
         Verb::Reset(args) => reset::reset(&args, socket.as_deref()),
         Verb::Keygen(args) => keygen::keygen(&args),
-        Verb::Version => version::version(&client()?),
+        Verb::Version(args) => version::version(&client()?, &args),
         Verb::Completions(args) => completions::completions(&args),
     }
 }

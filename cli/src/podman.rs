@@ -9,7 +9,7 @@ use crate::Outcome;
 use crate::engine::Engine;
 use crate::engine_args::EngineArgs;
 use crate::run::Preparation;
-use crate::{dns, output, ps};
+use crate::{dns, output};
 
 const PODMAN: Engine = Engine::Podman;
 
@@ -25,7 +25,7 @@ pub(crate) fn check(args: &EngineArgs) -> anyhow::Result<()> {
 }
 
 /// Starts the container, has the router adopt it, and prints its id.
-pub(crate) fn run(preparation: Preparation<'_>, args: &EngineArgs) -> Outcome {
+pub(crate) fn run(mut preparation: Preparation<'_>, args: &EngineArgs) -> Outcome {
     let prepared = preparation.prepared();
     let Some(netns) = &prepared.netns else {
         bail!("the router prepared no namespace; are mesh and mesh-router of the same version?");
@@ -46,34 +46,25 @@ pub(crate) fn run(preparation: Preparation<'_>, args: &EngineArgs) -> Outcome {
         return Ok(finished.status);
     }
     let container = finished.last_line;
-    if let Err(error) = adopt(&preparation, &container) {
+    let name = PODMAN.name_of(&container);
+    if let Err(error) = adopt(&preparation, &container, &name) {
         PODMAN.remove(&container);
         return Err(error);
     }
     preparation.keep();
-    output::print_line(&container)?;
+    preparation.print(&container, &name)?;
     Ok(0)
 }
 
-fn adopt(preparation: &Preparation<'_>, container: &str) -> anyhow::Result<()> {
+fn adopt(preparation: &Preparation<'_>, container: &str, name: &str) -> anyhow::Result<()> {
     let request = AdoptRequest {
         id: preparation.prepared().id.clone(),
         container: Some(container.to_owned()),
         pid: None,
-        name: name_of(container),
+        name: name.to_owned(),
     };
     preparation.client().post::<Done>("/adopt", &request)?;
     Ok(())
-}
-
-fn name_of(container: &str) -> String {
-    let inspect = ["container", "inspect", "--format", "{{.Name}}", container];
-    match PODMAN.quietly(&inspect) {
-        Ok(result) if result.status.success() => {
-            String::from_utf8_lossy(&result.stdout).trim().to_owned()
-        }
-        _ => ps::short_id(container).to_owned(),
-    }
 }
 
 /// Where podman leaves the id also of a container that it made and could not start. Removed on drop.

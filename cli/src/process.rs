@@ -70,6 +70,11 @@ impl CommandLine {
         self.words.first().map_or("", String::as_str)
     }
 
+    /// Whether it is left in the background.
+    pub(crate) fn is_detached(&self) -> bool {
+        self.detach
+    }
+
     /// What `ps` calls it.
     pub(crate) fn name(&self) -> &str {
         &self.name
@@ -77,7 +82,7 @@ impl CommandLine {
 }
 
 /// Runs the command until it ends and exits with its status; detached, prints an id and leaves it running.
-pub(crate) fn run(preparation: Preparation<'_>, command: &CommandLine) -> Outcome {
+pub(crate) fn run(mut preparation: Preparation<'_>, command: &CommandLine) -> Outcome {
     let Some(netns) = preparation.prepared().netns.clone() else {
         bail!("the router prepared no namespace; are mesh and mesh-router of the same version?");
     };
@@ -97,8 +102,8 @@ pub(crate) fn run(preparation: Preparation<'_>, command: &CommandLine) -> Outcom
         };
     }
     if command.detach {
-        output::print_line(&preparation.prepared().id)?;
         preparation.keep();
+        preparation.print(&preparation.prepared().id, command.name())?;
         return Ok(0);
     }
     // The preparation is dropped at the end, which removes the namespace.
@@ -178,7 +183,7 @@ fn ended_early(
     status: ExitStatus,
 ) -> Outcome {
     if command.detach {
-        output::print_line(&preparation.prepared().id)?;
+        preparation.print(&preparation.prepared().id, command.name())?;
         return Ok(0);
     }
     Ok(status_of(status))

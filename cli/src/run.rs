@@ -1,6 +1,9 @@
 //! `mesh run`: has the router prepare the interfaces, then the engine start the container on them.
 
-use mesh_proto::api::{AbandonRequest, Done, PrepareRequest, Prepared, Runtime};
+use anyhow::bail;
+use mesh_proto::api::{
+    AbandonRequest, ContainerAddresses, Done, PrepareRequest, Prepared, Runtime,
+};
 
 use crate::Outcome;
 use crate::args::{RunArgs, RuntimeArg};
@@ -16,6 +19,9 @@ pub(crate) fn run(client: &Client, args: &RunArgs) -> Outcome {
     if args.engine.runtime == Some(RuntimeArg::Process) {
         let command = process::CommandLine::parse(rest)?;
         addresses::check_image(command.program())?;
+        if args.json && !command.is_detached() {
+            bail!("--json wants -d here: without it standard output is the command's");
+        }
         let name = command.name();
         let prepared = Preparation::new(client, Runtime::Process, addresses, args, name)?;
         return process::run(prepared, &command);
@@ -49,6 +55,7 @@ fn choose(runtime: Option<RuntimeArg>) -> anyhow::Result<Engine> {
 pub(crate) struct Preparation<'a> {
     client: &'a Client,
     prepared: Prepared,
+    json: bool,
     kept: bool,
 }
 
@@ -72,6 +79,7 @@ impl<'a> Preparation<'a> {
         Ok(Self {
             client,
             prepared: ipam::post_waiting(client, "/prepare", &request, args.interfaces.timeout)?,
+            json: args.json,
             kept: false,
         })
     }
@@ -86,9 +94,26 @@ impl<'a> Preparation<'a> {
         self.client
     }
 
+    /// Whether more than the id of the container will be printed.
+    pub(crate) fn wants_json(&self) -> bool {
+        self.json
+    }
+
     /// The container lives: what was prepared stays.
-    pub(crate) fn keep(mut self) {
+    pub(crate) fn keep(&mut self) {
         self.kept = true;
+    }
+
+    /// Prints the id of the container; as JSON its name and addresses, too.
+    pub(crate) fn print(&self, container: &str, name: &str) -> anyhow::Result<()> {
+        if !self.json {
+            return output::print_line(container);
+        }
+        output::print_json(&ContainerAddresses {
+            container: container.to_owned(),
+            name: name.to_owned(),
+            addresses: self.prepared.addresses.clone(),
+        })
     }
 }
 

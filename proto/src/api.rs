@@ -8,8 +8,8 @@
 //! | `POST /prepare` | [`PrepareRequest`] | [`Prepared`] |
 //! | `POST /abandon` | [`AbandonRequest`] | [`Done`] |
 //! | `POST /adopt` | [`AdoptRequest`] | [`Done`] |
-//! | `POST /attach` | [`AttachRequest`] | [`Addresses`] |
-//! | `POST /detach` | [`DetachRequest`] | [`Addresses`] |
+//! | `POST /attach` | [`AttachRequest`] | [`ContainerAddresses`] |
+//! | `POST /detach` | [`DetachRequest`] | [`ContainerAddresses`] |
 //! | `GET /ps` | – | [`Vec<Attached>`] |
 //! | `POST /expose` | [`ExposeRequest`] | [`Exposed`] |
 //! | `POST /hide` | [`HideRequest`] | [`Hidden`] |
@@ -190,11 +190,25 @@ pub struct DetachRequest {
     pub runtime: Option<Runtime>,
 }
 
-/// Addresses without prefix lengths, in the order asked for.
+/// Addresses that a container was given, or had. `run`, `attach` and `detach` print it with `--json`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct ContainerAddresses {
+    /// Full container id; for a process the id that `run` made up. Empty in what earlier versions say.
+    #[serde(default)]
+    pub container: String,
+    /// Container name or command. Empty in what earlier versions say.
+    #[serde(default)]
+    pub name: String,
+    /// Without prefix lengths, in the order asked for.
+    pub addresses: Vec<String>,
+}
+
+/// Where a name leads: addresses without prefix lengths; or the names of an address.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Addresses {
-    /// As printed by `attach` and `detach`.
+    /// As printed by `dns-lookup`.
     pub addresses: Vec<String>,
 }
 

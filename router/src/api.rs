@@ -15,7 +15,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use mesh_proto::api::{
-    AbandonRequest, Addresses, AdoptRequest, AttachRequest, Attached, ConnectRequest,
+    AbandonRequest, AdoptRequest, AttachRequest, Attached, ConnectRequest, ContainerAddresses,
     DetachRequest, Done, ErrorBody, ForgetRequest, PrepareRequest, Prepared, Report,
 };
 use tokio::net::{UnixListener, UnixStream};
@@ -222,13 +222,19 @@ async fn adopt(State(api): State<Api>, Json(request): Json<AdoptRequest>) -> Ans
     Ok(Json(Done {}))
 }
 
-async fn attach(State(api): State<Api>, Json(request): Json<AttachRequest>) -> Answer<Addresses> {
+async fn attach(
+    State(api): State<Api>,
+    Json(request): Json<AttachRequest>,
+) -> Answer<ContainerAddresses> {
     let attached = api.attachments.attach(&request).await?;
     api.naming.look_inside().await;
     Ok(Json(attached))
 }
 
-async fn detach(State(api): State<Api>, Json(request): Json<DetachRequest>) -> Answer<Addresses> {
+async fn detach(
+    State(api): State<Api>,
+    Json(request): Json<DetachRequest>,
+) -> Answer<ContainerAddresses> {
     api.attachments
         .detach(&request)
         .await

@@ -23,9 +23,11 @@ Example:
   mesh run net:10.32.5.0/24 nginx
   mesh run 10.2.1.1/24 --name db postgres
   mesh run 10.2.1.2/24 10.3.1.2/24 -ti ubuntu
+  mesh run --json net:default -d nginx
   mesh run --runtime process 10.2.1.3/24 -- ping 10.2.1.1
 
-With --runtime process: [-d] [--name NAME] [--] COMMAND [ARGUMENT]...; -d leaves it in the background without output.";
+With --runtime process: [-d] [--name NAME] [--] COMMAND [ARGUMENT]...; -d leaves it in the background without output.
+--json wants -d there: without it standard output is the command's.";
 
 /// `mesh run`.
 #[derive(Debug, Args)]
@@ -38,6 +40,9 @@ pub(crate) struct RunArgs {
     /// Do not tell the container to ask the router for names, and leave its port 53 alone
     #[arg(long)]
     pub(crate) without_dns: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
     /// Addresses, then what the engine is to run
     #[arg(
         trailing_var_arg = true,
@@ -87,7 +92,17 @@ impl From<RuntimeArg> for Runtime {
     }
 }
 
-/// `mesh start`, `restart`, `attach`.
+/// `mesh attach`.
+#[derive(Debug, Args)]
+pub(crate) struct AttachArgs {
+    #[command(flatten)]
+    pub(crate) container: ContainerArgs,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `mesh start`, `restart`, and most of `attach`.
 #[derive(Debug, Args)]
 pub(crate) struct ContainerArgs {
     #[command(flatten)]
@@ -107,6 +122,9 @@ pub(crate) struct ContainerArgs {
 pub(crate) struct DetachArgs {
     #[command(flatten)]
     pub(crate) engine: EngineArg,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
     /// Addresses, then the container
     #[arg(required = true, value_name = "ADDRESS... CONTAINER")]
     pub(crate) rest: Vec<String>,

@@ -35,6 +35,9 @@ pub(crate) struct DnsArgsArgs {
     /// What runs the container
     #[arg(long, value_enum, default_value = "docker")]
     pub(crate) runtime: RuntimeArg,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 pub(super) const ADD_HELP: &str = "\
@@ -68,4 +71,5 @@ bridge; with podman one within the container's own network, where queries are an
 
 Example:
   podman run $(mesh dns-args --runtime podman) --name db -d postgres && mesh attach 10.2.1.2/24 db
-  docker run $(mesh dns-args) --name web -d nginx && mesh attach 10.2.1.1/24 web";
+  docker run $(mesh dns-args) --name web -d nginx && mesh attach 10.2.1.1/24 web
+  mesh dns-args --json";

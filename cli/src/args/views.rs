@@ -13,6 +13,14 @@ pub(crate) struct PsArgs {
     pub(crate) containers: Vec<String>,
 }
 
+/// `mesh version`.
+#[derive(Debug, Args)]
+pub(crate) struct VersionArgs {
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
 /// `mesh topology`.
 #[derive(Debug, Args)]
 pub(crate) struct TopologyArgs {

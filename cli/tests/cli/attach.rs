@@ -1,6 +1,6 @@
 //! `attach`, `detach`, `start`, `restart`.
 
-use crate::support::Lab;
+use crate::support::{CONTAINER, Lab};
 
 #[test]
 fn attach_and_detach_print_addresses_on_one_line() {
@@ -31,6 +31,27 @@ fn attach_and_detach_print_addresses_on_one_line() {
         lab.requests("/detach")[0],
         serde_json::json!({"Container": "web", "Addresses": [], "Runtime": null})
     );
+}
+
+#[test]
+fn json_says_the_container_and_its_addresses() {
+    let lab = Lab::with_router();
+    let answer = serde_json::json!({"Container": CONTAINER, "Name": "web", "Addresses": ["10.2.1.5", "fd00::5"]});
+    lab.answer("/attach", 200, &answer.to_string());
+    lab.answer("/detach", 200, &answer.to_string());
+    for line in ["attach --json 10.2.1.5/24 web", "detach web --json"] {
+        let printed: serde_json::Value = serde_json::from_str(&lab.mesh(line).ok()).unwrap();
+        assert_eq!(printed, answer, "{line}");
+    }
+    let nothing = serde_json::json!({"Container": CONTAINER, "Name": "web", "Addresses": []});
+    lab.answer("/detach", 200, &nothing.to_string());
+    let printed: serde_json::Value =
+        serde_json::from_str(&lab.mesh("detach --json web").ok()).unwrap();
+    assert_eq!(printed, nothing);
+    let refusal = r#"{"Error": "10.2.1.5 is used elsewhere"}"#;
+    lab.answer("/attach", 400, refusal);
+    lab.mesh("attach --json 10.2.1.5/24 web")
+        .failed(1, "used elsewhere");
 }
 
 #[test]

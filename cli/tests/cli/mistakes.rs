@@ -100,6 +100,28 @@ fn every_verb_has_help_with_an_example() {
 }
 
 #[test]
+fn json_is_an_option_of_whatever_prints_data() {
+    let lab = Lab::new();
+    let verbs =
+        "run attach detach expose hide ps dns-lookup dns-args status topology report version";
+    for verb in verbs.split(' ') {
+        let help = lab.mesh(&format!("{verb} --help")).ok();
+        let words = help.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(words.contains("--json Print JSON"), "{help}");
+    }
+    for verb in ["run", "attach", "detach", "dns-args", "version"] {
+        let help = lab.mesh(&format!("{verb} --help")).ok();
+        let (_, example) = help.split_once("Example:\n").unwrap();
+        assert!(example.contains(&format!("mesh {verb} --json")), "{help}");
+    }
+    let script = lab.mesh("completions fish").ok();
+    for verb in verbs.split(' ') {
+        let is_offered = |l: &str| l.contains(&format!(" {verb}\"")) && l.contains("-l json");
+        assert!(script.lines().any(is_offered), "{verb}");
+    }
+}
+
+#[test]
 fn a_nickname_is_called_so_everywhere() {
     let lab = Lab::new();
     for (verb, told) in [

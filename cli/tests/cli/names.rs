@@ -79,6 +79,23 @@ fn flags_for_docker() {
 }
 
 #[test]
+fn flags_as_a_list() {
+    let lab = Lab::with_router();
+    lab.answer("/dns/client", 200, INSIDE);
+    for (runtime, server) in [("docker", "172.17.0.1"), ("podman", "127.0.0.12")] {
+        let printed = lab.mesh(&format!("dns-args --json --runtime {runtime}"));
+        let printed: Vec<String> = serde_json::from_str(&printed.ok()).unwrap();
+        let flags = [
+            format!("--dns={server}"),
+            "--dns-search=mesh.local".to_owned(),
+        ];
+        assert_eq!(printed, flags);
+    }
+    lab.answer("/dns/client", 200, r#"{"Servers": [], "Search": ""}"#);
+    assert_eq!(lab.mesh("dns-args --json").ok(), "[]\n");
+}
+
+#[test]
 fn flags_for_podman_lead_into_the_container() {
     let lab = Lab::with_router();
     lab.answer("/dns/client", 200, INSIDE);

@@ -124,6 +124,26 @@ fn detached_prints_an_id_and_returns() {
 }
 
 #[test]
+fn json_says_what_is_left_in_the_background() {
+    let Some(lab) = lab() else { return };
+    lab.program("tool", "exec /bin/sleep 0.1");
+    let line = "run --json --runtime process 10.2.1.3/24 -d --name web tool";
+    let printed: serde_json::Value = serde_json::from_str(&lab.mesh(line).ok()).unwrap();
+    let expected = serde_json::json!({"Container": "p1", "Name": "web", "Addresses": ["10.2.1.3"]});
+    assert_eq!(printed, expected);
+    assert!(lab.requests("/abandon").is_empty());
+}
+
+#[test]
+fn json_and_the_command_do_not_share_standard_output() {
+    let lab = Lab::with_router();
+    lab.program("tool", "echo out");
+    lab.mesh("run --json --runtime process 10.2.1.3/24 tool")
+        .failed(1, "--json wants -d");
+    assert!(lab.log().is_empty() && lab.requests("/prepare").is_empty());
+}
+
+#[test]
 fn a_command_that_is_not_adopted_is_ended() {
     let Some(lab) = lab() else { return };
     lab.answer("/adopt", 500, r#"{"Error": "no more"}"#);

@@ -175,6 +175,63 @@ fn a_container_that_is_not_adopted_does_not_stay() {
     assert_eq!(lab.requests("/abandon").len(), 1);
 }
 
+/// What `mesh` prints, read as JSON.
+fn json_of(lab: &Lab, line: &str) -> serde_json::Value {
+    serde_json::from_str(&lab.mesh(line).ok()).unwrap()
+}
+
+#[test]
+fn json_says_the_container_and_its_addresses() {
+    // Docker writes names as paths.
+    let body = format!("case $1 in create) echo {CONTAINER};; container) echo /calm_bose;; esac");
+    let lab = docker_lab(TWO, &body);
+    let mut expected = serde_json::json!({"Container": CONTAINER, "Name": "calm_bose", "Addresses": ["10.2.1.1", "10.3.1.1"]});
+    assert_eq!(json_of(&lab, "run --json --rm nginx"), expected);
+    let log = lab.log();
+    let place = |word: &str| log.iter().position(|l| l.starts_with(word)).unwrap();
+    let (asked, started) = (place("docker container inspect"), place("docker start"));
+    assert!(asked < started, "it may end at once: {log:?}");
+    assert!(lab.requests("/abandon").is_empty());
+
+    let lab = Lab::with_router();
+    lab.answer("/prepare", 200, NETNS);
+    let body = format!("case $1 in run) echo {CONTAINER};; container) echo calm_bose;; esac");
+    lab.program("podman", &body);
+    expected["Addresses"] = serde_json::json!(["10.2.1.1"]);
+    let line = "run --json --runtime podman 10.2.1.1/24 nginx";
+    assert_eq!(json_of(&lab, line), expected);
+
+    // An engine that does not say the name.
+    let lab = docker_lab(
+        ONE,
+        &format!("[ $1 != container ] || exit 1; echo {CONTAINER}"),
+    );
+    expected["Name"] = CONTAINER[..12].into();
+    assert_eq!(json_of(&lab, "run --json nginx"), expected);
+}
+
+#[test]
+fn json_changes_nothing_about_what_fails() {
+    let body = format!("case $1 in create) echo {CONTAINER};; start) exit 127;; esac");
+    let lab = docker_lab(ONE, &body);
+    lab.mesh("run --json 10.2.1.1/24 nginx nosuch")
+        .failed(127, "docker did not start");
+    lab.program("docker", "case $1 in create) exit 125;; esac");
+    lab.mesh("run --json 10.2.1.1/24 nginx")
+        .failed(125, "docker did not create");
+    assert_eq!(lab.requests("/abandon").len(), 2);
+
+    let lab = Lab::with_router();
+    lab.answer("/prepare", 200, NETNS);
+    lab.program("podman", "exit 126");
+    lab.mesh("run --json --runtime podman 10.2.1.1/24 nginx")
+        .failed(126, "podman did not start");
+    lab.program("podman", &printing_id());
+    lab.answer("/adopt", 404, r#"{"Error": "p1 is gone; run again"}"#);
+    lab.mesh("run --json --runtime podman 10.2.1.1/24 nginx")
+        .failed(1, "p1 is gone");
+}
+
 #[test]
 fn nothing_is_prepared_for_a_wrong_command_line() {
     let lab = docker_lab(ONE, &printing_id());

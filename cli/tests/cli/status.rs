@@ -262,3 +262,21 @@ fn version_with_and_without_a_router() {
         format!("{own}router 0.1.0\n")
     );
 }
+
+#[test]
+fn versions_as_json() {
+    let printed = |lab: &Lab| -> serde_json::Value {
+        serde_json::from_str(&lab.mesh("version --json").ok()).unwrap()
+    };
+    let own = env!("CARGO_PKG_VERSION");
+    let alone = serde_json::json!({"Mesh": own, "Router": null});
+    assert_eq!(printed(&Lab::new()), alone);
+    let lab = Lab::with_router();
+    let mut report: serde_json::Value = serde_json::from_str(REPORT).unwrap();
+    report["Version"] = "7.8.9".into();
+    lab.answer("/report", 200, &report.to_string());
+    let both = serde_json::json!({"Mesh": own, "Router": "7.8.9"});
+    assert_eq!(printed(&lab), both);
+    lab.answer("/report", 500, "boom");
+    lab.mesh("version --json").failed(1, "500");
+}

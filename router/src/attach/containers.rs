@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 use mesh_proto::address::AddressArg;
-use mesh_proto::api::{Addresses, AttachRequest, DetachRequest, Runtime};
+use mesh_proto::api::{AttachRequest, ContainerAddresses, DetachRequest, Runtime};
 
 use super::acquire::{Ask, patience};
 use super::kernel::Target;
@@ -20,9 +20,17 @@ struct Subject {
     key: String,
     /// Container id, as in [`Held::owner`].
     owner: String,
+    name: String,
     /// For a container of an engine: how its member begins.
-    container: Option<(String, Runtime, Process)>,
+    container: Option<(Runtime, Process)>,
     target: Target,
+}
+
+/// A process in a namespace of ours.
+struct FoundProcess {
+    key: String,
+    name: String,
+    netns: String,
 }
 
 impl Attachments {
@@ -34,7 +42,7 @@ impl Attachments {
     pub async fn attach(
         self: &Arc<Self>,
         request: &AttachRequest,
-    ) -> Result<Addresses, AttachError> {
+    ) -> Result<ContainerAddresses, AttachError> {
         let args = parse_addresses(&request.addresses)?;
         let subject = self.subject(request.runtime, &request.container).await?;
         let ask = Ask {
@@ -56,34 +64,35 @@ impl Attachments {
         self: &Arc<Self>,
         request: &AttachRequest,
         addresses: &[IpNet],
-    ) -> Result<Addresses, AttachError> {
+    ) -> Result<ContainerAddresses, AttachError> {
         let _turn = self.operations.lock().await;
         // Looked up again: it may have ended meanwhile.
         let subject = self.subject(request.runtime, &request.container).await?;
         let (new, woken) =
             self.change(|table| self.reserve_for(table, &subject, addresses, request))?;
+        let attached = ContainerAddresses {
+            container: subject.owner.clone(),
+            name: subject.name.clone(),
+            addresses: texts(addresses),
+        };
         if new.is_empty() && !woken {
-            return Ok(Addresses {
-                addresses: texts(addresses),
-            });
+            return Ok(attached);
         }
         if let Err(error) = self.plug_all(&subject.key, subject.target.clone()).await {
             self.take_out(&subject.key, &new).await;
             return Err(error);
         }
-        if let Some((_, _, process)) = &subject.container {
+        if let Some((_, process)) = &subject.container {
             self.watch(process.pid);
         }
-        Ok(Addresses {
-            addresses: texts(addresses),
-        })
+        Ok(attached)
     }
 
     /// Unplugs a container, running or not, from some or all of its addresses.
     ///
     /// # Errors
     /// A container that is not there, an address it does not have; then nothing is done.
-    pub async fn detach(&self, request: &DetachRequest) -> Result<Addresses, AttachError> {
+    pub async fn detach(&self, request: &DetachRequest) -> Result<ContainerAddresses, AttachError> {
         let mut wanted: Vec<AddressArg> = Vec::new();
         for arg in &request.addresses {
             wanted.push(arg.parse()?);
@@ -111,7 +120,9 @@ impl Attachments {
         // What nobody has any more is free.
         self.wake.notify_one();
         let gone: Vec<IpNet> = has.iter().map(|held| held.address).collect();
-        Ok(Addresses {
+        Ok(ContainerAddresses {
+            container: owner,
+            name,
             addresses: texts(&gone),
         })
     }
@@ -133,7 +144,7 @@ impl Attachments {
     /// Under which name what it is attached to is held.
     fn holder_of(&self, subject: &Subject) -> String {
         match &subject.container {
-            Some((_, runtime, _)) => holder(*runtime, "", &subject.owner),
+            Some((runtime, _)) => holder(*runtime, "", &subject.owner),
             None => holder(Runtime::Process, "", &subject.owner),
         }
     }
@@ -232,7 +243,7 @@ impl Attachments {
         request: &AttachRequest,
     ) -> Result<(Vec<IpNet>, bool), AttachError> {
         let mut woken = false;
-        if let Some((_, _, process)) = &subject.container {
+        if let Some((_, process)) = &subject.container {
             woken = self.wake_member(table, &subject.key, *process);
         }
         let mut new = Vec::new();
@@ -242,11 +253,11 @@ impl Attachments {
             }
         }
         let multicast = request.multicast_route && !table.has_multicast(&subject.owner);
-        if let Some((name, runtime, process)) = &subject.container
+        if let Some((runtime, process)) = &subject.container
             && !new.is_empty()
         {
             let member = || Member {
-                name: name.clone(),
+                name: subject.name.clone(),
                 runtime: *runtime,
                 home: Home::Container(Some(*process)),
                 ports: Vec::new(),
@@ -302,8 +313,9 @@ impl Attachments {
         let process = self.process(pid)?;
         Ok(Subject {
             key: container.id.clone(),
-            owner: container.id.clone(),
-            container: Some((container.name, engine.runtime(), process)),
+            owner: container.id,
+            name: container.name,
+            container: Some((engine.runtime(), process)),
             target: Target::Pid(pid),
         })
     }
@@ -314,24 +326,25 @@ impl Attachments {
         runtime: Option<Runtime>,
         name: &str,
     ) -> Result<Option<Subject>, AttachError> {
-        let Some((key, netns)) = self.find_process(runtime, name) else {
+        let Some(found) = self.find_process(runtime, name) else {
             return match runtime {
                 Some(Runtime::Process) => Err(EngineError::NoContainer(name.to_owned()).into()),
                 _ => Ok(None),
             };
         };
         let path = self
-            .on_kernel(move |kernel| kernel.create_netns(&netns))
+            .on_kernel(move |kernel| kernel.create_netns(&found.netns))
             .await?;
         Ok(Some(Subject {
-            owner: key.clone(),
-            key,
+            owner: found.key.clone(),
+            key: found.key,
+            name: found.name,
             container: None,
             target: Target::Path(path),
         }))
     }
 
-    fn find_process(&self, runtime: Option<Runtime>, name: &str) -> Option<(String, String)> {
+    fn find_process(&self, runtime: Option<Runtime>, name: &str) -> Option<FoundProcess> {
         if runtime.is_some_and(|r| r != Runtime::Process) {
             return None;
         }
@@ -342,7 +355,11 @@ impl Attachments {
         };
         let (key, member) = table.members.iter().find(|(key, m)| named(key, m))?;
         match &member.home {
-            Home::Namespace { netns, .. } => Some((key.clone(), netns.clone())),
+            Home::Namespace { netns, .. } => Some(FoundProcess {
+                key: key.clone(),
+                name: member.name.clone(),
+                netns: netns.clone(),
+            }),
             Home::Container(_) => None,
         }
     }
@@ -353,8 +370,8 @@ impl Attachments {
         runtime: Option<Runtime>,
         name: &str,
     ) -> Result<(String, String), AttachError> {
-        if let Some((key, _)) = self.find_process(runtime, name) {
-            return Ok((key, name.to_owned()));
+        if let Some(found) = self.find_process(runtime, name) {
+            return Ok((found.key, found.name));
         }
         let error = match self.engines.find(runtime, name).await {
             Ok((_, container)) => return Ok((container.id, container.name)),
@@ -365,9 +382,10 @@ impl Attachments {
             .members
             .iter()
             .find(|(key, m)| m.name == name || m.owner(key) == name);
-        let owner = known.map(|(key, m)| m.owner(key).to_owned());
-        owner
-            .map(|owner| (owner, name.to_owned()))
-            .ok_or(error.into())
+        let found = known.map(|(key, m)| {
+            let name = if m.name.is_empty() { name } else { &m.name };
+            (m.owner(key).to_owned(), name.to_owned())
+        });
+        found.ok_or(error.into())
     }
 }

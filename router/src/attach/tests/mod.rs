@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use mesh_proto::api::{
-    AbandonRequest, AdoptRequest, AttachRequest, DetachRequest, PrepareRequest, Runtime,
+    AbandonRequest, AdoptRequest, AttachRequest, ContainerAddresses, DetachRequest, PrepareRequest,
+    Runtime,
 };
 
 use super::fake::FakeKernel;
@@ -97,6 +98,15 @@ impl Setup {
     }
 
     async fn attach(&self, container: &str, addresses: &[&str]) -> Result<Vec<String>, String> {
+        let done = self.ask_attach(container, addresses).await;
+        done.map(|a| a.addresses)
+    }
+
+    async fn ask_attach(
+        &self,
+        container: &str,
+        addresses: &[&str],
+    ) -> Result<ContainerAddresses, String> {
         let request = AttachRequest {
             container: container.into(),
             addresses: strings(addresses),
@@ -107,17 +117,26 @@ impl Setup {
             timeout: None,
         };
         let done = self.attachments.attach(&request).await;
-        done.map(|a| a.addresses).map_err(|e| e.to_string())
+        done.map_err(|e| e.to_string())
     }
 
     async fn detach(&self, container: &str, addresses: &[&str]) -> Result<Vec<String>, String> {
+        let done = self.ask_detach(container, addresses).await;
+        done.map(|a| a.addresses)
+    }
+
+    async fn ask_detach(
+        &self,
+        container: &str,
+        addresses: &[&str],
+    ) -> Result<ContainerAddresses, String> {
         let request = DetachRequest {
             container: container.into(),
             addresses: strings(addresses),
             runtime: None,
         };
         let done = self.attachments.detach(&request).await;
-        done.map(|a| a.addresses).map_err(|e| e.to_string())
+        done.map_err(|e| e.to_string())
     }
 
     async fn prepare(

@@ -28,6 +28,35 @@ async fn attach_and_detach() {
 }
 
 #[tokio::test]
+async fn answers_say_which_container_it_is() {
+    let s = setup();
+    let says = |container: &str, name: &str, address: &str| ContainerAddresses {
+        container: container.into(),
+        name: name.into(),
+        addresses: strings(&[address]),
+    };
+    let web = says("id-web", "web", "10.2.1.1");
+    // The second time it has the address already.
+    for asked in ["web", "id-web"] {
+        let attached = s.ask_attach(asked, &["10.2.1.1/24"]).await;
+        assert_eq!(attached.unwrap(), web, "{asked}");
+    }
+    // A container that is gone from its engine is known here by what it was called.
+    s.kernel.end_process(10);
+    s.docker.remove("web");
+    assert_eq!(s.ask_detach("id-web", &[]).await.unwrap(), web);
+
+    let prepared = s.prepare(Runtime::Process, &["10.2.1.3/24"]).await.unwrap();
+    s.kernel.start_process(50);
+    s.adopt_process(&prepared.id, 50).await;
+    let attached = s.ask_attach(&prepared.id, &["10.2.1.4/24"]).await;
+    let sleep = says(&prepared.id, "sleep", "10.2.1.4");
+    assert_eq!(attached.unwrap(), sleep);
+    let detached = s.ask_detach(&prepared.id, &["10.2.1.4/24"]).await;
+    assert_eq!(detached.unwrap(), sleep);
+}
+
+#[tokio::test]
 async fn one_multicast_route_for_a_container() {
     let s = setup();
     s.attach("web", &["10.2.1.1/24", "10.2.2.1/24"])
