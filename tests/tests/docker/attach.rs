@@ -1,6 +1,7 @@
 //! `mesh attach` and `mesh detach`: containers that run already.
 
 use anyhow::{Result, ensure};
+use mesh_proto::api::ContainerAddresses;
 use mesh_tests::{Setup, Snapshot, with_testbed};
 
 use crate::{full_mesh, is_id, run};
@@ -42,6 +43,46 @@ fn by_name_by_short_and_by_full_id() -> Result<()> {
                 networks()?
             );
         }
+        Ok(())
+    })
+}
+
+#[test]
+fn json_says_id_name_and_addresses_as_the_engine_does() -> Result<()> {
+    with_testbed(&Setup::hosts(1).engines(), |bed| {
+        let host = bed.host(1);
+        host.launch(&[])?;
+        let said = |args: &[&str]| -> Result<ContainerAddresses> {
+            Ok(serde_json::from_str(&host.mesh(args)?.ok()?)?)
+        };
+        let of_engine = |id: &str, address: &str| -> Result<ContainerAddresses> {
+            let inspect = ["inspect", "-f", "{{.Id}} {{slice .Name 1}}", id];
+            let line = host.docker(&inspect)?.ok()?;
+            let (container, name) = line.split_once(' ').unwrap_or_default();
+            is_id(container)?;
+            Ok(ContainerAddresses {
+                container: container.to_owned(),
+                name: name.to_owned(),
+                addresses: vec![address.to_owned()],
+            })
+        };
+        // The engine makes up the name.
+        let ran = said(&["run", "--json", "10.2.1.1/24", "ubuntu", "sleep", "1000"])?;
+        let expected = of_engine(&ran.container, "10.2.1.1")?;
+        ensure!(ran == expected, "{ran:?}, {expected:?}");
+        ensure!(!ran.name.is_empty() && !ran.container.starts_with(&ran.name));
+
+        let line = ["run", "-d", "--name", "plain", "ubuntu", "sleep", "1000"];
+        let id = host.docker(&line)?.ok()?;
+        let expected = of_engine(&id, "10.2.1.2")?;
+        let attached = said(&["attach", "--json", "10.2.1.2/24", &id[..12]])?;
+        ensure!(attached == expected, "{attached:?}");
+        let detached = said(&["detach", "--json", &id[..12]])?;
+        ensure!(detached == expected, "{detached:?}");
+        let failing = ["run", "--json", "10.2.1.3/24", "ubuntu", "/no/such/program"];
+        let failed = host.mesh(&failing)?;
+        let told_nothing = failed.stdout.is_empty();
+        ensure!(matches!(failed.code, Some(1..)) && told_nothing, "{failed}");
         Ok(())
     })
 }
