@@ -53,16 +53,23 @@ impl Graph {
         if 8 * changed.len() > self.peers.len() || changed.iter().any(is_other) {
             return Self::of(lsdb);
         }
-        let changed: BTreeSet<usize> = changed.iter().filter_map(|p| self.index(p)).collect();
-        let mut rows: BTreeMap<usize, Row> = BTreeMap::new();
-        for i in changed {
-            let row = self.row(lsdb, i);
-            let before = self.neighbours(i).iter().copied();
+        let changed = changed.iter().filter_map(|peer| self.index(peer));
+        let said: BTreeMap<usize, Row> = changed.map(|i| (i, self.row(lsdb, i))).collect();
+        let mut rows = said.clone();
+        for (i, row) in &said {
+            let before = self.neighbours(*i).iter().copied();
             let ends: BTreeSet<Number> = before.chain(row.iter().map(|(j, _)| *j)).collect();
-            for j in ends.into_iter().map(usize::from) {
-                rows.entry(j).or_insert_with(|| self.row(lsdb, j));
+            for j in ends
+                .into_iter()
+                .filter(|j| !said.contains_key(&(*j).into()))
+            {
+                let other = rows
+                    .entry(j.into())
+                    .or_insert_with(|| self.known_row(j.into()));
+                // A link is the same from both ends.
+                let cost = row.binary_search_by_key(&j, |(end, _)| *end);
+                set_end(other, *i, cost.ok().map(|at| row[at].1));
             }
-            rows.insert(i, row);
         }
         self.with_rows(&rows)
     }
@@ -107,6 +114,12 @@ impl Graph {
         graph
     }
 
+    /// The links of router `i` as they were.
+    fn known_row(&self, i: usize) -> Row {
+        let links = self.neighbours(i).iter().zip(self.costs(i));
+        links.map(|(j, cost)| (*j, *cost)).collect()
+    }
+
     /// The links of router `i` as `lsdb` has them now.
     fn row(&self, lsdb: &Lsdb, i: usize) -> Row {
         let mut row = claims(lsdb.links(&self.peers[i]), &self.peers);
@@ -147,6 +160,16 @@ impl Graph {
     /// Whether both have the same routers, and the same links between them whatever these cost.
     pub(super) fn has_links_of(&self, other: &Self) -> bool {
         self.starts == other.starts && self.edges == other.edges && self.peers == other.peers
+    }
+}
+
+/// There is a link to router `i` at this cost, or none.
+fn set_end(row: &mut Row, i: usize, cost: Option<u16>) {
+    let Ok(i) = Number::try_from(i) else { return };
+    row.retain(|(end, _)| *end != i);
+    if let Some(cost) = cost {
+        let at = row.partition_point(|(end, _)| *end < i);
+        row.insert(at, (i, cost));
     }
 }
 
