@@ -4,7 +4,11 @@ use std::env;
 
 use mesh_tests::sim::{Options, Planted, hunt, replace, run, run_many};
 
-const SEEDS: u64 = 500;
+/// See `mesh-sim`: half of the time would go into looking for room.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+const SEEDS: u64 = 2_000;
 /// Routers that are replaced one after the other in one mesh.
 const ROUNDS: usize = 1_000;
 /// A planted fault must be found within this many seeds.
