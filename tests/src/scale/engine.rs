@@ -51,52 +51,59 @@ impl Ord for Queued {
 /// Every second host, and what will happen to them.
 pub(crate) struct Shard {
     pub(crate) nodes: Vec<Node>,
-    queue: BinaryHeap<Queued>,
+    /// Of each host.
+    queues: Vec<BinaryHeap<Queued>>,
 }
 
 impl Shard {
     pub(crate) fn new(nodes: Vec<Node>) -> Self {
-        Self {
-            nodes,
-            queue: BinaryHeap::new(),
-        }
+        let queues = nodes.iter().map(|_| BinaryHeap::new()).collect();
+        Self { nodes, queues }
     }
 
     pub(crate) fn take(&mut self, event: Event) {
-        self.queue.push(Queued(event));
+        if let Some(queue) = self.queues.get_mut(event.to / SHARDS) {
+            queue.push(Queued(event));
+        }
     }
 
-    /// Lets happen what is due before `end`; what concerns other shards is in `away`.
+    /// Lets happen what is due before `end`, host by host: what one does concerns no other before, and its tables are in
+    /// the processor's cache for all of it. What concerns other shards is in `away`.
     fn step(&mut self, end: Instant, hosts: usize, underlay: &Underlay, away: &mut Away) {
         let mut out = Vec::new();
-        while self.queue.peek().is_some_and(|next| next.0.at < end) {
-            let Some(Queued(mut event)) = self.queue.pop() else {
-                return;
-            };
-            let shard = event.to % SHARDS;
-            let Some(node) = self.nodes.get_mut(event.to / SHARDS) else {
-                continue;
-            };
-            if let Some(later) = node.frozen(event.at) {
-                event.at = later;
-                self.queue.push(Queued(event));
-                continue;
-            }
-            let mut around = Around {
-                now: event.at,
-                hosts,
-                underlay,
-                out: &mut out,
-            };
-            node.happen(event, &mut around);
-            for event in out.drain(..) {
-                if event.to % SHARDS == shard {
-                    self.queue.push(Queued(event));
-                } else {
-                    away.push(event);
+        for host in 0..self.nodes.len() {
+            while let Some(event) = self.due(host, end) {
+                let mut around = Around {
+                    now: event.at,
+                    hosts,
+                    underlay,
+                    out: &mut out,
+                };
+                let shard = event.to % SHARDS;
+                self.nodes[host].happen(event, &mut around);
+                for event in out.drain(..) {
+                    if event.to % SHARDS == shard {
+                        self.take(event);
+                    } else {
+                        away.push(event);
+                    }
                 }
             }
         }
+    }
+
+    /// The next event of a host before `end`; what it has no processor for waits.
+    fn due(&mut self, host: usize, end: Instant) -> Option<Event> {
+        let (queue, node) = (&mut self.queues[host], &self.nodes[host]);
+        while queue.peek().is_some_and(|next| next.0.at < end) {
+            let Queued(mut event) = queue.pop()?;
+            let Some(later) = node.frozen(event.at) else {
+                return Some(event);
+            };
+            event.at = later;
+            queue.push(Queued(event));
+        }
+        None
     }
 }
 
