@@ -6,7 +6,7 @@
 //!
 //! | file | what it decides |
 //! |---|---|
-//! | `targets`, `dial` | whom to dial, and when again |
+//! | `targets`, `dial`, `elsewhere` | whom to dial, when again, and whom not because of who is within reach |
 //! | `costs` | what the links to neighbours are said to cost |
 //! | `remembered` | whom to dial first, at the next start |
 //! | `degree` | with whom to be linked, in a small mesh and in a large one |
@@ -25,7 +25,7 @@
 //! | `sizes` | how long datagrams may be on each direct path |
 //! | `data` | what the lanes report, and the sessions they need |
 //! | `heartbeat` | which probes are due, and what follows from those that come or fail to |
-//! | `held` | who holds which address elsewhere |
+//! | `held` | which other router announces which address |
 //! | `fast` | with which peers plain VXLAN is exchanged |
 //! | `publish` | routes, and what the host is told of others |
 //! | `snapshot` | the snapshot the lanes read |
@@ -172,7 +172,6 @@ impl Control {
             config.secret.session_psk(),
             config.suites,
         );
-        lsdb.take_relinked();
         let routes = Arc::new(Routes::compute(&lsdb, me));
         lsdb.note_reach(&routes, now);
         let snapshot = Arc::new(Snapshot::alone(me, config.epoch, config.mtu, now));

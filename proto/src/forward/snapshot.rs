@@ -174,13 +174,17 @@ impl Snapshot {
 
     /// How datagrams for `peer` leave, and in what length.
     pub(super) fn exit(&self, peer: PeerId, now: Instant) -> Result<Exit<'_>, Unreachable> {
-        match (self.path(peer), self.peers.get(&peer)) {
-            (Path::Direct(address), Some(known)) => {
-                Ok(Exit::Direct(address, known.datagram.into()))
-            }
-            (Path::Via(neighbour), _) => Ok(Exit::Through(self.neighbour(neighbour, now)?)),
-            (_, None) if !self.routes.is_reachable(&peer) => Err(Unreachable::UnknownPeer(peer)),
-            _ => Err(Unreachable::NoRoute(peer)),
+        let Some(known) = self.peers.get(&peer) else {
+            return match self.through(peer) {
+                Some((next, _)) => Ok(Exit::Through(self.neighbour(next, now)?)),
+                None if self.routes.is_reachable(&peer) => Err(Unreachable::NoRoute(peer)),
+                None => Err(Unreachable::UnknownPeer(peer)),
+            };
+        };
+        match known.path {
+            Path::None => Err(Unreachable::NoRoute(peer)),
+            Path::Direct(address) => Ok(Exit::Direct(address, known.datagram.into())),
+            Path::Via(neighbour) => Ok(Exit::Through(self.neighbour(neighbour, now)?)),
         }
     }
 
@@ -216,7 +220,7 @@ impl Snapshot {
         sender: Option<PeerId>,
         now: Instant,
     ) -> impl Iterator<Item = PeerId> {
-        let is_settled = now >= self.settle_until && self.routes.has_tree(&origin);
+        let is_settled = now >= self.settle_until && self.routes.is_reachable(&origin);
         let works = move |peer: &PeerId| self.neighbours.binary_search(peer).is_ok();
         let tree = is_settled.then(|| self.routes.flood(&origin).filter(works));
         let all = (!is_settled).then(|| self.neighbours.iter().copied());

@@ -13,7 +13,7 @@ pub(super) type Number = u16;
 const _: () = assert!(MAX_PEERS <= Number::MAX as usize);
 
 /// Routers by number, and their symmetric links.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub(super) struct Graph {
     pub(super) peers: Vec<PeerId>,
     /// Of router `i`: `edges[starts[i]..starts[i + 1]]`, ascending.

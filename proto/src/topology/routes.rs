@@ -67,13 +67,21 @@ impl Routes {
         }
     }
 
-    /// Trees alone, made by hand: origins, each with our children in its tree. For tests of the data plane.
+    /// Trees alone, made by hand: origins, each with our children in its tree. They are within reach, but nothing leads
+    /// there. For tests of the data plane.
     pub fn by_hand(me: PeerId, trees: &BTreeMap<PeerId, Vec<PeerId>>) -> Self {
         let children = trees.values().flatten();
         let peers: BTreeSet<PeerId> = trees.keys().chain(children).copied().collect();
         let graph = Graph::without_links(peers.into_iter().collect());
+        let way_to = |peer: &PeerId| match trees.contains_key(peer) {
+            true => Way {
+                hops: 0,
+                ..Way::NONE
+            },
+            false => Way::NONE,
+        };
         Self {
-            ways: ways(&graph, &[]),
+            ways: graph.peers.iter().map(way_to).collect(),
             neighbours: Vec::new(),
             trees: Trees::by_hand(&graph.peers, trees),
             graph,
@@ -125,12 +133,6 @@ impl Routes {
     pub fn is_reachable(&self, peer: &PeerId) -> bool {
         let way = self.graph.index(peer).and_then(|i| self.ways.get(i));
         way.is_some_and(|way| way.hops != UNREACHABLE)
-    }
-
-    /// Whether there is a tree of `origin`: it is within reach, or its tree was made by hand.
-    pub fn has_tree(&self, origin: &PeerId) -> bool {
-        let number = self.graph.index(origin);
-        number.is_some_and(|i| self.trees.has(i))
     }
 
     /// All routers of which there is a record, ascending.

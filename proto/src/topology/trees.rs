@@ -17,8 +17,6 @@ pub(super) struct Trees {
     /// By router number: `children[starts[i]..starts[i + 1]]`.
     starts: Vec<u32>,
     children: Vec<Number>,
-    /// By router number: whether it has a tree.
-    rooted: Vec<bool>,
 }
 
 /// Routers in the order of their distance, each with that.
@@ -46,21 +44,15 @@ impl Trees {
                 round.judge(graph, (me, sources), *neighbour, places);
             }
         }
-        let rooted = round.hops.iter().map(|hops| *hops != UNREACHABLE).collect();
-        (Self::from_places(neighbours, &places, rooted), round.order)
-    }
-
-    fn from_places(neighbours: &[Number], places: &[Vec<u8>], rooted: Vec<bool>) -> Self {
         let mut trees = Self::default();
         trees.starts.push(0);
-        for origin in 0..rooted.len() {
+        for origin in 0..graph.peers.len() {
             let places = places.iter().map(|places| places[origin]);
             let mine = neighbours.iter().zip(places);
             let mine = mine.filter(|(_, place)| *place == FARTHER);
             trees.end(mine.map(|(child, _)| *child));
         }
-        trees.rooted = rooted;
-        trees
+        (trees, round.order)
     }
 
     /// These trees, of routers that are numbered like this; see [`super::routes::Routes::by_hand`].
@@ -69,9 +61,8 @@ impl Trees {
         let mut all = Self::default();
         all.starts.push(0);
         for origin in peers {
-            let children = trees.get(origin);
-            all.rooted.push(children.is_some());
-            all.end(children.into_iter().flatten().filter_map(number));
+            let children = trees.get(origin).into_iter().flatten();
+            all.end(children.filter_map(number));
         }
         all
     }
@@ -88,11 +79,6 @@ impl Trees {
         let span = place(origin).zip(place(origin + 1));
         span.and_then(|(from, to)| self.children.get(from..to))
             .unwrap_or_default()
-    }
-
-    /// Whether the origin has a tree.
-    pub(super) fn has(&self, origin: usize) -> bool {
-        self.rooted.get(origin).copied().unwrap_or(false)
     }
 }
 
