@@ -71,14 +71,16 @@ dnsbench:
 	$(if $(filter-out 0,$(shell id -u)),sudo) benches/compare/dnsbench.py --bin $(TARGET)/release \
 	    $(if $(SECS),--seconds $(SECS)) $(ARGS)
 
-# N=100 SEED=1 SCENARIO=table|all|NAME JSON=1 VERBOSE=1. Exit status 1: a goal is missed or a promise broken (docs/SCALE.md).
 # N=60 real routers in namespaces of this machine; some are killed, then all are started again.
 many:
 	tests/testbed/install-deps.sh
 	$(CARGO) build --release -p mesh-cli -p mesh-router -p mesh-tests --bins
 	$(if $(filter-out 0,$(shell id -u)),sudo) $(TARGET)/release/mesh-many $(N)
 
+# N=100 SEED=1 SCENARIO=table|all|NAME ONLY=restart,link JSON=1 VERBOSE=1. Exit status 1: a goal is missed or a promise
+# broken (docs/SCALE.md).
 sim:
+	@tests/testbed/install-deps.sh build
 	@$(CARGO) build --quiet --release -p mesh-tests --bin mesh-scale
 	@$(TARGET)/release/mesh-scale --routers $(or $(N),100) --seed $(or $(SEED),1) \
 	    --scenario $(or $(SCENARIO),table) $(if $(ONLY),--only '$(ONLY)') $(if $(JSON),--json) $(if $(VERBOSE),--verbose)

@@ -209,9 +209,9 @@ impl Control {
     }
 
     /// The other end of a link says whether it wants it.
-    pub(super) fn take_wanted(&mut self, conn: ConnId, wanted: bool) {
+    pub(super) fn take_wanted(&mut self, conn: ConnId, wanted: bool, now: Instant) {
         if let Some(slot) = self.links.get_mut(conn) {
-            slot.peer_wants = wanted;
+            slot.peer_unwanted_since = (!wanted).then(|| slot.peer_unwanted_since.unwrap_or(now));
         }
     }
 
@@ -231,8 +231,8 @@ impl Control {
             kept += usize::from(wanted && self.paths.direct(peer).is_some());
             if let Some(slot) = self.links.get_mut(*conn) {
                 slot.say_wanted(wanted, now);
-                if !wanted && slot.is_rested(now) {
-                    spare.push((*peer, *conn, slot.peer_wants));
+                if slot.is_unwanted(now) {
+                    spare.push((*peer, *conn, slot.is_unwanted_there(now)));
                 }
             }
             self.drain_link(*conn);
@@ -240,8 +240,9 @@ impl Control {
         if kept < ENOUGH {
             return;
         }
-        for (peer, conn, _) in spare.iter().filter(|(_, _, peer_wants)| !peer_wants) {
-            if self.has_others(peer) {
+        spare.retain(|(peer, _, _)| self.has_others(peer));
+        for (_, conn, unwanted_there) in &spare {
+            if *unwanted_there {
                 self.end_link(*conn, "both ends have links enough", now);
             }
         }
@@ -250,11 +251,10 @@ impl Control {
             let slowest = |(peer, _, _): &&(PeerId, ConnId, bool)| {
                 self.paths.direct(peer).map(|direct| direct.rtt)
             };
-            let declined = spare
+            let rest = spare
                 .iter()
-                .filter(|(peer, _, peer_wants)| *peer_wants && self.has_others(peer))
-                .max_by_key(slowest);
-            if let Some((_, conn, _)) = declined.copied() {
+                .filter(|(_, _, unwanted_there)| !unwanted_there);
+            if let Some((_, conn, _)) = rest.max_by_key(slowest).copied() {
                 if let Some(slot) = self.links.get_mut(conn) {
                     slot.link.refuse(AlertCode::Full);
                 }
@@ -283,12 +283,20 @@ impl Slot {
         }
     }
 
-    /// Whether the link is up, and not wanted, for so long that both ends have had time to want it, and the mesh to come
-    /// to rest: while it changes, spare links hold it together.
-    fn is_rested(&self, now: Instant) -> bool {
-        let long = |since: Option<Instant>| since.is_some_and(|at| now.since(at) >= SPARE_AFTER);
-        long(self.up_since()) && long(self.unwanted_since)
+    /// Whether the link is up, and not wanted here, for so long that both ends have had time to want it, and the mesh to
+    /// come to rest: while it changes, spare links hold it together.
+    fn is_unwanted(&self, now: Instant) -> bool {
+        is_long_ago(self.up_since(), now) && is_long_ago(self.unwanted_since, now)
     }
+
+    /// Whether the other end has not wanted it for as long as that.
+    fn is_unwanted_there(&self, now: Instant) -> bool {
+        is_long_ago(self.peer_unwanted_since, now)
+    }
+}
+
+fn is_long_ago(since: Option<Instant>, now: Instant) -> bool {
+    since.is_some_and(|at| now.since(at) >= SPARE_AFTER)
 }
 
 #[cfg(test)]

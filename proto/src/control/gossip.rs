@@ -68,7 +68,7 @@ impl Control {
                 }
             }
             LinkMessage::Have(held) => self.take_have(conn, &held, now),
-            LinkMessage::Wanted(wanted) => self.take_wanted(conn, wanted),
+            LinkMessage::Wanted(wanted) => self.take_wanted(conn, wanted, now),
             LinkMessage::Unicast { hops, bytes } => self.take_unicast(conn, hops, bytes, now),
             LinkMessage::Observed(address) => self.take_observed(conn, address, now),
             LinkMessage::Bye { reason } => {

@@ -38,12 +38,12 @@ pub struct Slot {
     pub rtt: Option<Duration>,
     /// What this neighbour is yet to be told.
     pub untold: Untold,
-    /// Whether the other end wants the link; it says so when it does not.
-    pub peer_wants: bool,
     /// What the other end was told last of whether the link is wanted here.
     pub told_wanted: bool,
     /// Since when it is not wanted here.
     pub unwanted_since: Option<Instant>,
+    /// Since when the other end does not want it; it says so.
+    pub peer_unwanted_since: Option<Instant>,
     opened: Instant,
     up_since: Option<Instant>,
     last_heard: Instant,
@@ -100,9 +100,9 @@ impl Slot {
             up: false,
             rtt: None,
             untold: Untold::default(),
-            peer_wants: true,
             told_wanted: true,
             unwanted_since: None,
+            peer_unwanted_since: None,
             opened: now,
             up_since: None,
             last_heard: now,

@@ -168,3 +168,21 @@ fn who_was_set_up_anew_is_not_dialled_for_ever_as_who_it_was() {
     net.run(60 * SECOND);
     assert_eq!(news_of_links(&mut net), [""; 0]);
 }
+
+#[test]
+fn a_link_that_one_end_has_not_wanted_for_long_stays_for_a_while_when_the_other_ceases_to() {
+    let mut net = large_mesh();
+    let hub = net.nodes[0].control.me();
+    let linked = |node: &Node| node.control.links.of_peer(&hub).is_some();
+    // Somebody to whom neither of the two wants a link of its own accord.
+    let other = net.nodes[1..].iter().position(|node| !linked(node));
+    let other = other.unwrap() + 1;
+    net.connect(other, 0);
+    net.run(2 * limits::SPARE_AFTER);
+    assert!(linked(&net.nodes[other]));
+    net.nodes[other].control.forget(&[address(0).to_string()]);
+    net.run(limits::SPARE_AFTER - 3 * limits::HEARTBEAT);
+    assert!(linked(&net.nodes[other]));
+    net.run(6 * limits::HEARTBEAT);
+    assert!(!linked(&net.nodes[other]));
+}
