@@ -80,7 +80,7 @@ many:
 # N=100 SEED=1 SCENARIO=table|all|NAME ONLY=restart,link JSON=1 VERBOSE=1. Exit status 1: a goal is missed or a promise
 # broken (docs/SCALE.md).
 sim:
-	@tests/testbed/install-deps.sh build
+	@tests/testbed/install-deps.sh build >&2
 	@$(CARGO) build --quiet --release -p mesh-tests --bin mesh-scale
 	@$(TARGET)/release/mesh-scale --routers $(or $(N),100) --seed $(or $(SEED),1) \
 	    --scenario $(or $(SCENARIO),table) $(if $(ONLY),--only '$(ONLY)') $(if $(JSON),--json) $(if $(VERBOSE),--verbose)

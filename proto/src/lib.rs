@@ -24,6 +24,7 @@ pub mod names;
 pub mod noise;
 pub mod offload;
 pub mod pmtu;
+mod room;
 pub mod session;
 pub mod source;
 pub mod time;

@@ -5,30 +5,29 @@ use std::net::IpAddr;
 
 use crate::ids::PeerId;
 use crate::topology::bodies::Attached;
+use crate::topology::record::SignedRecord;
 
 /// What the containers of a router within reach are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Holder {
     /// The router.
     pub peer: PeerId,
-    /// It in words: `7a:…(host2)`.
-    pub name: String,
-    /// Its containers; none when it is out of reach.
-    pub containers: Vec<Attached>,
+    /// Its own records of who it is and what its containers are; none when it is out of reach, or has no containers.
+    pub said: Option<(SignedRecord, SignedRecord)>,
 }
 
 /// The addresses that other routers announce: what [`super::Output::Held`] told, put together.
 #[derive(Debug, Default)]
-pub struct HeldAddresses(BTreeMap<PeerId, Holder>);
+pub struct HeldAddresses(BTreeMap<PeerId, (SignedRecord, SignedRecord)>);
 
 impl HeldAddresses {
     /// This is what a router announces now.
     pub fn set(&mut self, holder: Holder) {
-        if holder.containers.is_empty() {
-            self.0.remove(&holder.peer);
-        } else {
-            self.0.insert(holder.peer, holder);
-        }
+        let said = holder.said.filter(|(_, said)| !said.attached().is_empty());
+        match said {
+            Some(said) => self.0.insert(holder.peer, said),
+            None => self.0.remove(&holder.peer),
+        };
     }
 
     /// All of them.
@@ -39,13 +38,15 @@ impl HeldAddresses {
     /// Who has an address, in words like `container web on 7a:…(host2)`.
     pub fn words(&self, address: IpAddr) -> Option<String> {
         let mut all = self.all();
-        let (holder, attached) = all.find(|(_, attached)| attached.addr.addr() == address)?;
+        let (router, attached) = all.find(|(_, attached)| attached.addr.addr() == address)?;
         let container = &attached.container;
-        Some(format!("container {container} on {}", holder.name))
+        let router = router.as_identity()?;
+        Some(format!("container {container} on {router}"))
     }
 
-    fn all(&self) -> impl Iterator<Item = (&Holder, &Attached)> {
-        let holders = self.0.values();
-        holders.flat_map(|holder| holder.containers.iter().map(move |a| (holder, a)))
+    /// Each container with the identity of its router.
+    fn all(&self) -> impl Iterator<Item = (&SignedRecord, &Attached)> {
+        let routers = self.0.values();
+        routers.flat_map(|(router, said)| said.attached().iter().map(move |a| (router, a)))
     }
 }

@@ -76,6 +76,7 @@ use crate::forward::throttle::TokenBucket;
 use crate::forward::{Forwarder, Snapshot};
 use crate::ids::{ConnId, PeerId};
 use crate::limits;
+use crate::room;
 use crate::session::Sessions;
 use crate::time::Instant;
 use crate::topology::bodies::{Attached, IdentityBody};
@@ -231,6 +232,7 @@ impl Control {
 
     /// The next effect to carry out, in order.
     pub fn poll_output(&mut self) -> Option<Output> {
+        room::give_back_entries(&mut self.outputs);
         self.outputs.pop_front()
     }
 
@@ -351,7 +353,7 @@ impl Control {
     /// `name(nickname)`, or the bare identity of a peer whose record is not known.
     pub(super) fn display(&self, peer: &PeerId) -> String {
         match self.body_of(peer) {
-            Some(body) => format!("{}({})", body.name, body.nickname),
+            Some(body) => body.to_string(),
             None => peer.to_string(),
         }
     }

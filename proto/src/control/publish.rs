@@ -10,6 +10,8 @@ use crate::ids::PeerId;
 use crate::limits::{MAX_CLAIMS, ROUTES_BURST, ROUTES_GAP, ROUTES_INTERVAL, SETTLE};
 use crate::time::Instant;
 use crate::topology::bodies::{Attached, Neighbour};
+use crate::topology::record::SignedRecord;
+use crate::topology::topic::{RecordKey, Topic};
 
 use super::pace::Burst;
 use super::{Control, Holder, Note, Output};
@@ -123,11 +125,11 @@ impl Control {
     pub(super) fn tell_announced(&mut self, now: Instant) {
         for peer in core::mem::take(&mut self.announced_dirty) {
             let is_there = peer == self.me || self.routes.is_reachable(&peer);
-            let attached = match is_there {
-                true => self.lsdb.attached(&peer).to_vec(),
-                false => Vec::new(),
-            };
-            if !self.announce(peer, &attached, now) {
+            let said = |topic| self.lsdb.get(RecordKey::new(peer, topic)).cloned();
+            let containers = said(Topic::ATTACHED).filter(|_| is_there);
+            let router = said(Topic::IDENTITY);
+            let attached = containers.as_ref().map_or(&[][..], SignedRecord::attached);
+            if !self.announce(peer, attached, now) {
                 let warning = format!(
                     "the containers of {} are more than this router has room for ({MAX_CLAIMS} addresses in all); ARP for them goes to everybody",
                     self.display(&peer)
@@ -135,11 +137,8 @@ impl Control {
                 self.note(Note::Warn(warning));
             }
             if peer != self.me {
-                self.outputs.push_back(Output::Held(Holder {
-                    peer,
-                    name: self.display(&peer),
-                    containers: attached,
-                }));
+                let said = router.zip(containers);
+                self.outputs.push_back(Output::Held(Holder { peer, said }));
             }
         }
     }

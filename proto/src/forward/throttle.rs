@@ -43,6 +43,27 @@ impl TokenBucket {
     }
 }
 
+/// A token bucket of `RATE` tokens a second, at most `BURST` of them at once, for tables that have one for each entry: it
+/// is one moment, up to which the tokens that were taken are paid for (the generic cell rate algorithm, ITU-T I.371).
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct FixedBucket<const RATE: u64, const BURST: u64> {
+    paid_until: Instant,
+}
+
+impl<const RATE: u64, const BURST: u64> FixedBucket<RATE, BURST> {
+    const EACH: Duration = Duration::from_nanos(1_000_000_000 / RATE);
+
+    /// Takes one token; false when there is none.
+    pub(crate) fn take(&mut self, now: Instant) -> bool {
+        let paid_until = self.paid_until.max(now) + Self::EACH;
+        let has_one = paid_until.since(now) <= Duration::from_nanos(BURST * 1_000_000_000 / RATE);
+        if has_one {
+            self.paid_until = paid_until;
+        }
+        has_one
+    }
+}
+
 /// Lets equal events through at most once per interval.
 #[derive(Clone, Debug)]
 pub(super) struct Throttle<K> {
@@ -89,6 +110,7 @@ impl<K: Ord> Throttle<K> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn at(ms: u64) -> Instant {
         Instant::from_nanos(ms * 1_000_000)
@@ -114,6 +136,18 @@ mod tests {
         assert!(!bucket.take(at(50)));
         assert!(!bucket.take(at(100)));
         assert!(bucket.take(at(101)));
+    }
+
+    proptest! {
+        #[test]
+        fn a_fixed_bucket_gives_what_another_does(waits in prop::collection::vec(0u64..400, 1..300)) {
+            let mut fixed = FixedBucket::<8, 32>::default();
+            let (mut other, mut now) = (TokenBucket::new(8, 32), at(0));
+            for wait in waits {
+                now += Duration::from_millis(if wait < 200 { 0 } else { wait });
+                prop_assert_eq!(fixed.take(now), other.take(now));
+            }
+        }
     }
 
     #[test]

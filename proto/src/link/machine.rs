@@ -11,6 +11,7 @@ use super::hello::{self, HELLO, HELLO_START};
 use crate::entropy::Entropy;
 use crate::ids::{PeerId, PeerName};
 use crate::limits::{HANDSHAKE_TIMEOUT, MAX_LINK_RECORD, MAX_LINK_SEND_QUEUE, MAX_PREAUTH_BUFFER};
+use crate::room;
 use crate::time::Instant;
 use crate::topology::record::SignedRecord;
 use crate::wire::message::LinkMessage;
@@ -123,7 +124,7 @@ impl Link {
             };
             if self.buffer.len() < wanted {
                 if bytes.is_empty() {
-                    return;
+                    return room::give_back_bytes(&mut self.buffer);
                 }
                 let (piece, rest) = bytes.split_at(bytes.len().min(wanted - self.buffer.len()));
                 self.buffer.extend_from_slice(piece);
@@ -206,6 +207,7 @@ impl Link {
 
     /// The next event.
     pub fn poll_event(&mut self) -> Option<LinkEvent> {
+        room::give_back_entries(&mut self.events);
         self.events.pop_front()
     }
 

@@ -1,5 +1,6 @@
 //! What the records say whose topics the control plane knows: who a router is, its links, its containers.
 
+use core::fmt;
 use std::net::SocketAddr;
 
 use ipnet::IpNet;
@@ -116,6 +117,13 @@ impl IdentityBody {
         let identity: Self = codec::decode(body)?;
         fit_to_print(&identity.nickname)?;
         Ok(identity)
+    }
+}
+
+/// As people call the router: `7a:…(host2)`.
+impl fmt::Display for IdentityBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}({})", self.name, self.nickname)
     }
 }
 

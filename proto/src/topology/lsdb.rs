@@ -12,7 +12,7 @@ use super::record::SignedRecord;
 use super::routes::Routes;
 use super::sums::Sums;
 use super::topic::{RecordKey, Topic};
-use crate::forward::throttle::TokenBucket;
+use crate::forward::throttle::FixedBucket;
 use crate::ids::{PeerId, PeerPrefix};
 use crate::limits::{FORGET_AFTER, MAX_PEERS, RECORD_BURST, RECORD_RATE};
 use crate::time::Instant;
@@ -35,10 +35,12 @@ pub struct Lsdb {
 #[derive(Clone, Debug)]
 pub(super) struct Entry {
     identity: SignedRecord,
-    /// Its other records, in order of topics; these beside, for a look at a record is a look at another place in memory.
-    others: Vec<(Topic, SignedRecord)>,
+    links: Option<SignedRecord>,
+    attached: Option<SignedRecord>,
+    /// Its records about other topics, in order of these.
+    others: Box<[SignedRecord]>,
+    rate: FixedBucket<RECORD_RATE, RECORD_BURST>,
     pub(super) reachable: bool,
-    rate: TokenBucket,
 }
 
 /// What became of an inserted record.
@@ -64,36 +66,71 @@ pub enum Refusal {
 }
 
 impl Entry {
+    fn new(identity: SignedRecord) -> Self {
+        Self {
+            identity,
+            links: None,
+            attached: None,
+            others: Box::default(),
+            rate: FixedBucket::default(),
+            reachable: false,
+        }
+    }
+
+    /// Its records, in order of topics.
     pub(super) fn records(&self) -> impl Iterator<Item = &SignedRecord> {
-        let others = self.others.iter().map(|(_, record)| record);
-        core::iter::once(&self.identity).chain(others)
+        let own = self.links.iter().chain(&self.attached);
+        core::iter::once(&self.identity)
+            .chain(own)
+            .chain(&self.others)
     }
 
     fn get(&self, topic: Topic) -> Option<&SignedRecord> {
-        if topic == Topic::IDENTITY {
-            return Some(&self.identity);
+        match topic {
+            Topic::IDENTITY => Some(&self.identity),
+            Topic::LINKS => self.links.as_ref(),
+            Topic::ATTACHED => self.attached.as_ref(),
+            _ => self.others.iter().find(|record| record.topic() == topic),
         }
-        let (_, record) = self.others.iter().find(|(other, _)| *other == topic)?;
-        Some(record)
     }
 
     /// Puts a record in its place, and drops what it makes void.
     fn put(&mut self, record: SignedRecord) {
-        if record.topic() == Topic::IDENTITY {
-            let epoch = record.version().epoch;
-            self.others
-                .retain(|(_, other)| other.version().epoch >= epoch);
-            self.identity = record;
-            return;
+        match record.topic() {
+            Topic::IDENTITY => {
+                self.end_before(record.version().epoch);
+                self.identity = record;
+            }
+            Topic::LINKS => self.links = Some(record),
+            Topic::ATTACHED => self.attached = Some(record),
+            topic => match self
+                .others
+                .binary_search_by_key(&topic, SignedRecord::topic)
+            {
+                Ok(at) => self.others[at] = record,
+                Err(at) => {
+                    let mut others = core::mem::take(&mut self.others).into_vec();
+                    others.insert(at, record);
+                    self.others = others.into();
+                }
+            },
         }
-        let topic = record.topic();
-        match self
-            .others
-            .binary_search_by_key(&topic, |(other, _)| *other)
-        {
-            Ok(at) => self.others[at] = (topic, record),
-            Err(at) => self.others.insert(at, (topic, record)),
+    }
+
+    /// What was said in earlier runs than this is void.
+    fn end_before(&mut self, epoch: u64) {
+        let is_valid = |record: &SignedRecord| record.version().epoch >= epoch;
+        self.links.take_if(|record| !is_valid(record));
+        self.attached.take_if(|record| !is_valid(record));
+        if !self.others.iter().all(is_valid) {
+            let others = core::mem::take(&mut self.others).into_iter();
+            self.others = others.filter(is_valid).collect();
         }
+    }
+
+    /// Number of its records.
+    fn len(&self) -> usize {
+        self.records().count()
     }
 
     pub(super) fn sum(&self) -> u128 {
@@ -116,24 +153,18 @@ impl Lsdb {
             self.relinked.insert(peer);
         }
         if let Some(entry) = self.entries.get_mut(&peer) {
-            let (sum, len) = (entry.sum(), entry.others.len());
+            let (sum, len) = (entry.sum(), entry.len());
             entry.rate.take(now);
             entry.put(record);
-            self.records = self.records + entry.others.len() - len;
+            self.records = self.records + entry.len() - len;
             if entry.reachable {
                 self.sums.subtract(&peer, sum);
                 self.sums.add(&peer, entry.sum());
             }
             return verdict;
         }
-        let mut rate = TokenBucket::new(RECORD_RATE, RECORD_BURST);
-        rate.take(now);
-        let entry = Entry {
-            identity: record,
-            others: Vec::new(),
-            reachable: false,
-            rate,
-        };
+        let mut entry = Entry::new(record);
+        entry.rate.take(now);
         self.records += 1;
         self.entries.insert(peer, entry);
         self.gone.insert(peer, now);
@@ -304,7 +335,7 @@ impl Lsdb {
             self.gone.remove(peer);
             self.relinked.insert(*peer);
             if let Some(entry) = self.entries.remove(peer) {
-                self.records -= 1 + entry.others.len();
+                self.records -= entry.len();
                 dropped.extend(entry.records().map(SignedRecord::key));
             }
         }

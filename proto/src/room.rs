@@ -1,0 +1,44 @@
+//! Room that a burst took, given back once it is over: a router has many queues, and seldom needs more than one at once.
+
+use std::collections::VecDeque;
+
+use crate::limits::{KEPT_BYTES, KEPT_ENTRIES};
+
+/// An empty queue keeps room for [`KEPT_ENTRIES`] at most.
+pub(crate) fn give_back_entries<T>(queue: &mut VecDeque<T>) {
+    if queue.is_empty() && queue.capacity() > KEPT_ENTRIES {
+        *queue = VecDeque::new();
+    }
+}
+
+/// An empty buffer keeps room for [`KEPT_BYTES`] at most.
+pub(crate) fn give_back_bytes(buffer: &mut Vec<u8>) {
+    if buffer.is_empty() && buffer.capacity() > KEPT_BYTES {
+        *buffer = Vec::new();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_empty_keeps_little_room_and_what_is_used_all_of_it() {
+        let (mut small, mut large) = (Vec::with_capacity(100), Vec::with_capacity(10_000));
+        large.push(1);
+        give_back_bytes(&mut large);
+        assert!(large.capacity() >= 10_000);
+        large.clear();
+        give_back_bytes(&mut large);
+        give_back_bytes(&mut small);
+        assert_eq!(large.capacity(), 0);
+        assert!(small.capacity() >= 100);
+
+        let mut queue: VecDeque<u32> = (0..1_000).collect();
+        give_back_entries(&mut queue);
+        assert_eq!(queue.len(), 1_000);
+        queue.clear();
+        give_back_entries(&mut queue);
+        assert_eq!(queue.capacity(), 0);
+    }
+}
