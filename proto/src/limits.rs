@@ -256,10 +256,6 @@ pub const LINKS_GAP: Duration = Duration::from_millis(200);
 pub const RECORD_RATE: u64 = 8;
 /// Records of one router that are taken at once.
 pub const RECORD_BURST: u64 = 32;
-/// Bytes for which an empty buffer of a link keeps room.
-pub const KEPT_BYTES: usize = 1024;
-/// Entries for which an empty queue of the control plane keeps room.
-pub const KEPT_ENTRIES: usize = 32;
 /// Records with a wrong signature that one link may bring in a second; beyond that none of its records is verified: all
 /// are refused and counted.
 pub const FORGERY_RATE: u64 = 8;

@@ -2,7 +2,9 @@
 
 use std::collections::VecDeque;
 
-use crate::limits::{KEPT_BYTES, KEPT_ENTRIES};
+/// Entries, and bytes, for which what is empty keeps room: enough for a mesh at rest.
+const KEPT_ENTRIES: usize = 32;
+const KEPT_BYTES: usize = 1024;
 
 /// An empty queue keeps room for [`KEPT_ENTRIES`] at most.
 pub(crate) fn give_back_entries<T>(queue: &mut VecDeque<T>) {

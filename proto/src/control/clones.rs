@@ -107,8 +107,7 @@ impl Control {
         if self.own.signed(key.topic).is_some()
             && let Some(slot) = to.and_then(|conn| self.links.get_mut(conn))
         {
-            slot.untold.send(key);
-            slot.untold.wake(now);
+            slot.untold.send(key, now);
         }
     }
 

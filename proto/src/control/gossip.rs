@@ -63,8 +63,7 @@ impl Control {
                     let held = wanted
                         .into_iter()
                         .filter(|key| self.lsdb.get(*key).is_some());
-                    slot.untold.send_all(held);
-                    slot.untold.wake(now);
+                    slot.untold.send_all(held, now);
                 }
             }
             LinkMessage::Have(held) => self.take_have(conn, &held, now),
@@ -117,16 +116,14 @@ impl Control {
         self.send_to(conn, closer.hashes.into_iter().map(LinkMessage::Hashes));
         self.send_to(conn, closer.lists.into_iter().map(LinkMessage::Summary));
         if let Some(slot) = self.links.get_mut(conn) {
-            slot.untold.send_all(closer.send);
-            slot.untold.wake(now);
+            slot.untold.send_all(closer.send, now);
         }
     }
 
     fn take_summary(&mut self, conn: ConnId, summary: &Summary, now: Instant) {
         let missing = self.lsdb.missing(summary);
         if let Some(slot) = self.links.get_mut(conn) {
-            slot.untold.send_all(missing.send);
-            slot.untold.wake(now);
+            slot.untold.send_all(missing.send, now);
         }
         self.ask(conn, &missing.ask);
     }
@@ -246,7 +243,8 @@ impl Control {
         good
     }
 
-    /// The neighbour said something outdated: it gets what is newer, or what made it void.
+    /// The neighbour said something outdated: it is told of what is newer, or of what made it void. Mostly that is on its
+    /// way already, for what it said was overtaken.
     fn correct(&mut self, from: Option<ConnId>, key: RecordKey, now: Instant) {
         let newer = if self.lsdb.get(key).is_some() {
             key
@@ -254,8 +252,7 @@ impl Control {
             RecordKey::new(key.origin, Topic::IDENTITY)
         };
         if let Some(slot) = from.and_then(|conn| self.links.get_mut(conn)) {
-            slot.untold.send(newer);
-            slot.untold.wake(now);
+            slot.untold.mention(newer, now);
         }
     }
 

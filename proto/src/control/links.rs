@@ -19,7 +19,7 @@ use crate::source::Source;
 use crate::time::Instant;
 use crate::wire::message::LinkMessage;
 
-use super::spread::Untold;
+use super::untold::Untold;
 
 /// One TCP connection and what hangs on it.
 #[derive(Debug)]

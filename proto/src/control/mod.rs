@@ -13,7 +13,7 @@
 //! | `links`, `connections` | the table of TCP links; their life from opening to end |
 //! | `admission` | whether an authenticated peer is let in |
 //! | `gossip` | which records are taken, and how gaps are found |
-//! | `spread`, `asked` | which news go to which neighbour, and what is missed of them |
+//! | `spread`, `untold`, `asked` | which news go to which neighbour, what it is yet to be told, and what is missed |
 //! | `clones` | whether somebody else uses this router's key |
 //! | `own`, `pace` | what this router says of itself, and how soon anew |
 //! | `topics` | what others than the control plane say through it, to all |
@@ -58,11 +58,12 @@ mod remembered;
 mod report;
 mod sizes;
 mod snapshot;
-pub mod spread;
+mod spread;
 mod target_text;
 pub mod targets;
 mod topics;
 mod unicast;
+mod untold;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;

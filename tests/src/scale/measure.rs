@@ -46,6 +46,7 @@ pub(crate) struct Measured {
     /// Bytes of all routers by kind: what they were sent for, and for how many routers, seconds or changes.
     pub(crate) kinds: Vec<(&'static str, Bytes, f64)>,
     pub(crate) world: World,
+    idle: Option<f64>,
 }
 
 /// Measures a mesh of `plan.hosts` routers; only the measures whose names begin with one of `only`, unless that is empty.
@@ -56,6 +57,7 @@ pub(crate) fn table(plan: Plan, only: &[String], say: &mut dyn FnMut(&str)) -> M
         figures: Vec::new(),
         kinds: Vec::new(),
         world: World::new(plan),
+        idle: None,
     };
     let everybody: Vec<HostId> = (0..plan.hosts).collect();
     measured.world.start_all(&everybody, TOGETHER);
@@ -101,6 +103,22 @@ pub(crate) fn table(plan: Plan, only: &[String], say: &mut dyn FnMut(&str)) -> M
 }
 
 impl Measured {
+    /// Bytes that each router sends in a second while nothing changes; measured when it is asked for first.
+    fn idle_rate(&mut self) -> f64 {
+        if let Some(rate) = self.idle {
+            return rate;
+        }
+        let before = self.world.sent();
+        self.world.run(IDLE_FOR);
+        let sent = self.world.sent().since(&before);
+        let by = count(self.world.len()) * IDLE_FOR.as_secs_f64();
+        let rate = sent.total() as f64 / by;
+        self.kinds
+            .push(("idle, bytes per router and second", sent, by));
+        self.idle = Some(rate);
+        rate
+    }
+
     fn add(&mut self, goal: &super::figures::Goal, value: Option<f64>, detail: String) {
         let n = self.world.len();
         self.figures.push(figure(goal, n, value, detail));
@@ -125,16 +143,8 @@ impl Measured {
 
 fn idle(m: &mut Measured) {
     let n = count(m.world.len());
-    let before = m.world.sent();
-    m.world.run(IDLE_FOR);
-    let sent = m.world.sent().since(&before);
-    let rate = sent.total() as f64 / n / IDLE_FOR.as_secs_f64();
+    let rate = m.idle_rate();
     m.add(&IDLE, Some(rate / 1e3), String::new());
-    m.kinds.push((
-        "idle, bytes per router and second",
-        sent,
-        n * IDLE_FOR.as_secs_f64(),
-    ));
     let mut links: Vec<usize> = (0..m.world.len()).map(|h| m.world.links(h)).collect();
     let all: usize = links.iter().sum();
     let most = percentile(&mut links, 100).map(count);
@@ -227,8 +237,7 @@ fn changes(m: &mut Measured) {
     let n = m.world.len();
     let mut times: Vec<Duration> = Vec::new();
     let (mut all, mut unknown, mut spent) = (Bytes::default(), 0, 0.0);
-    let idle = m.figures.iter().find(|f| f.measure == IDLE.0);
-    let idle = idle.and_then(|f| f.value).unwrap_or(0.0) * 1e3 * WATCHED.as_secs_f64();
+    let idle = m.idle_rate() * WATCHED.as_secs_f64();
     for _ in 0..CHANGES {
         let a = m.world.dice.below(n);
         let neighbours = m.world.neighbours(a);
