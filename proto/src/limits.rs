@@ -273,8 +273,14 @@ pub const COALESCE: Duration = Duration::from_millis(20);
 pub const MENTION_AFTER: Duration = Duration::from_millis(100);
 /// Neighbours that are told so: the next on the ring of identities.
 pub const MENTION_TO: usize = 4;
-/// Time after which a record that a neighbour mentioned, and that did not come, is asked for elsewhere.
+/// Time after which a record that a neighbour said it has, and that did not come, is asked for elsewhere.
 pub const ASK_AGAIN: Duration = Duration::from_millis(200);
+/// Time by which it is longer for each record that is waited for.
+pub const ASK_EACH: Duration = Duration::from_micros(20);
+/// How many neighbours are asked for a record, one after the other.
+pub const ASK_TIMES: u32 = 4;
+/// Records that are asked for at once.
+pub const MAX_ASKED: usize = 65_536;
 /// Least time between two changes of what a router says a link costs.
 pub const COST_HOLD: Duration = Duration::from_secs(60);
 /// Milliseconds by which the round-trip time of a link may differ from what was said of it.

@@ -1,18 +1,26 @@
-//! What was asked for because a neighbour mentioned it: others need not send it too, and it may never come.
+//! What neighbours were asked for because they said that they have it: others need not send it too, and it may never come.
 
+use core::time::Duration;
 use std::collections::BTreeMap;
 
 use crate::ids::Version;
-use crate::limits::{ASK_AGAIN, MAX_WANT};
+use crate::limits::{ASK_AGAIN, ASK_EACH, ASK_TIMES, MAX_ASKED};
 use crate::time::Instant;
 use crate::topology::topic::RecordKey;
 
-/// The records that were asked for and are waited for, at most [`MAX_WANT`].
+/// The records that were asked for and are waited for, at most [`MAX_ASKED`].
 #[derive(Debug, Default)]
 pub(super) struct Asked {
-    records: BTreeMap<RecordKey, (Version, Instant)>,
+    records: BTreeMap<RecordKey, Request>,
     /// None is overdue before.
     next: Option<Instant>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Request {
+    version: Version,
+    at: Instant,
+    times: u32,
 }
 
 impl Asked {
@@ -20,19 +28,34 @@ impl Asked {
         self.records.len()
     }
 
-    /// Whether to ask for this now. With [`MAX_WANT`] records asked for, no more are: digests tell of them again.
+    /// Whether to ask a neighbour that has this version now. With [`MAX_ASKED`] records asked for, no more are: digests
+    /// tell of them again.
     pub(super) fn ask(&mut self, key: RecordKey, version: Version, now: Instant) -> bool {
-        let asked = self.records.get(&key);
-        if asked.is_some_and(|(asked, at)| *asked >= version && now.since(*at) < ASK_AGAIN) {
+        if let Some(request) = self.records.get_mut(&key) {
+            let is_newer = request.version < version;
+            // It stays overdue when it was: whoever names ever higher versions must not keep others from being asked.
+            request.version = request.version.max(version);
+            return is_newer;
+        }
+        if self.records.len() >= MAX_ASKED {
             return false;
         }
-        if asked.is_none() && self.records.len() >= MAX_WANT {
-            return false;
-        }
-        self.records.insert(key, (version, now));
-        let due = now + ASK_AGAIN;
-        self.next = Some(self.next.map_or(due, |at| at.min(due)));
+        let request = Request {
+            version,
+            at: now,
+            times: 1,
+        };
+        self.records.insert(key, request);
+        self.next.get_or_insert(now + self.wait());
         true
+    }
+
+    /// A record came.
+    pub(super) fn came(&mut self, key: &RecordKey, version: Version) {
+        let request = self.records.get(key);
+        if request.is_some_and(|request| request.version <= version) {
+            self.records.remove(key);
+        }
     }
 
     /// When [`Asked::overdue`] wants to be called.
@@ -40,26 +63,33 @@ impl Asked {
         self.next
     }
 
-    /// Forgets what has been waited for long enough; what of it did not come, as `held` tells of what there is.
-    pub(super) fn overdue(
-        &mut self,
-        held: impl Fn(&RecordKey) -> Option<Version>,
-        now: Instant,
-    ) -> Vec<RecordKey> {
+    /// What is to be asked for elsewhere, and how many times it was asked for before; it is waited for [`ASK_TIMES`].
+    pub(super) fn overdue(&mut self, now: Instant) -> Vec<(RecordKey, u32)> {
         if self.next.is_none_or(|at| now < at) {
             return Vec::new();
         }
-        let mut missing = Vec::new();
-        self.records.retain(|key, (version, at)| {
-            let waits = now.since(*at) < ASK_AGAIN;
-            if !waits && held(key) < Some(*version) {
-                missing.push(*key);
+        let (wait, mut overdue) = (self.wait(), Vec::new());
+        self.records.retain(|key, request| {
+            if now.since(request.at) < wait {
+                return true;
             }
-            waits
+            if request.times >= ASK_TIMES {
+                return false;
+            }
+            overdue.push((*key, request.times));
+            request.times += 1;
+            request.at = now;
+            true
         });
-        let oldest = self.records.values().map(|(_, at)| *at).min();
-        self.next = oldest.map(|at| at + ASK_AGAIN);
-        missing
+        let oldest = self.records.values().map(|request| request.at).min();
+        // Not one by one, when many were asked for one after the other.
+        self.next = oldest.map(|at| (at + wait).max(now + ASK_AGAIN / 4));
+        overdue
+    }
+
+    /// How long a record may take, with so many on their way.
+    fn wait(&self) -> Duration {
+        ASK_AGAIN + ASK_EACH * u32::try_from(self.records.len()).unwrap_or(u32::MAX)
     }
 }
 
@@ -77,50 +107,71 @@ mod tests {
         Version { epoch: 1, seq }
     }
 
+    fn at(millis: u64) -> Instant {
+        Instant::from_nanos(millis * 1_000_000)
+    }
+
     #[test]
     fn one_neighbour_is_asked_for_a_record_and_another_for_a_newer_one() {
         let mut asked = Asked::default();
-        let now = Instant::ZERO;
-        assert!(asked.ask(key(1), version(5), now));
-        assert!(!asked.ask(key(1), version(5), now));
-        assert!(!asked.ask(key(1), version(4), now));
-        assert!(asked.ask(key(1), version(6), now));
-        assert!(asked.ask(key(1), version(6), now + ASK_AGAIN));
+        assert!(asked.ask(key(1), version(5), at(0)));
+        assert!(!asked.ask(key(1), version(5), at(0)));
+        assert!(!asked.ask(key(1), version(4), at(0)));
+        assert!(asked.ask(key(1), version(6), at(0)));
+        asked.came(&key(1), version(5));
+        assert!(
+            !asked.ask(key(1), version(6), at(1)),
+            "the newer one did not"
+        );
+        asked.came(&key(1), version(6));
+        assert_eq!(asked.len(), 0);
     }
 
     #[test]
-    fn what_did_not_come_is_overdue_once() {
+    fn what_did_not_come_is_asked_for_elsewhere_a_few_times() {
         let mut asked = Asked::default();
-        let (now, later) = (Instant::ZERO, Instant::ZERO + ASK_AGAIN);
         for n in 1..=3 {
-            asked.ask(key(n), version(5), now);
+            asked.ask(key(n), version(5), at(0));
         }
-        asked.ask(key(4), version(5), now + ASK_AGAIN / 2);
-        let held = |k: &RecordKey| match *k {
-            k if k == key(1) => Some(version(5)),
-            k if k == key(2) => Some(version(4)),
-            _ => None,
-        };
-        assert_eq!(asked.next_deadline(), Some(later));
-        assert_eq!(asked.overdue(held, now + ASK_AGAIN / 2), []);
-        assert_eq!(asked.overdue(held, later), [key(2), key(3)]);
-        assert_eq!(asked.next_deadline(), Some(later + ASK_AGAIN / 2));
-        assert_eq!(asked.overdue(held, later + ASK_AGAIN / 2), [key(4)]);
-        assert_eq!((asked.next_deadline(), asked.len()), (None, 0));
+        asked.came(&key(1), version(5));
+        asked.ask(key(4), version(5), at(150));
+        assert_eq!(asked.overdue(at(150)), []);
+        assert_eq!(asked.overdue(at(201)), [(key(2), 1), (key(3), 1)]);
+        assert_eq!(asked.next_deadline(), Some(at(150) + asked.wait()));
+        assert_eq!(asked.overdue(at(351)), [(key(4), 1)]);
+        asked.came(&key(4), version(5));
+        let mut times = Vec::new();
+        while let Some(next) = asked.next_deadline() {
+            times.extend(asked.overdue(next).iter().map(|(_, times)| *times));
+        }
+        let mut expected: Vec<u32> = (2..ASK_TIMES).flat_map(|n| [n, n]).collect();
+        expected.sort_unstable();
+        assert_eq!(times, expected);
+        assert_eq!(asked.len(), 0, "then it is given up");
     }
 
     #[test]
-    fn so_many_are_asked_for_and_no_more() {
+    fn ever_newer_versions_do_not_keep_others_from_being_asked() {
         let mut asked = Asked::default();
-        let now = Instant::ZERO;
-        let many = (0..=u16::MAX).map(|n| {
+        for n in 0..20 {
+            assert!(asked.ask(key(1), version(n), at(10 * n)));
+        }
+        assert_eq!(asked.overdue(at(210)), [(key(1), 1)]);
+    }
+
+    #[test]
+    fn so_many_are_asked_for_and_no_more_and_have_longer_to_come() {
+        let mut asked = Asked::default();
+        let many = (0..=u32::try_from(MAX_ASKED).unwrap()).map(|n| {
             let mut id = [9; 16];
-            id[..2].copy_from_slice(&n.to_be_bytes());
+            id[..4].copy_from_slice(&n.to_be_bytes());
             RecordKey::new(PeerId(id), Topic::LINKS)
         });
-        let taken = many.filter(|key| asked.ask(*key, version(1), now)).count();
-        assert_eq!((taken, asked.len()), (MAX_WANT, MAX_WANT));
-        asked.overdue(|_| None, now + ASK_AGAIN);
-        assert!(asked.ask(key(2), version(1), now + ASK_AGAIN), "room again");
+        let taken = many
+            .filter(|key| asked.ask(*key, version(1), at(0)))
+            .count();
+        assert_eq!((taken, asked.len()), (MAX_ASKED, MAX_ASKED));
+        assert_eq!(asked.overdue(at(1_000)), []);
+        assert_eq!(asked.overdue(at(2_000)).len(), MAX_ASKED);
     }
 }

@@ -104,10 +104,8 @@ impl Control {
 
     /// The neighbour holds something older of ours: it gets what we say now.
     fn answer_with(&mut self, key: RecordKey, to: Option<ConnId>, now: Instant) {
-        if self.own.signed(key.topic).is_some()
-            && let Some(slot) = to.and_then(|conn| self.links.get_mut(conn))
-        {
-            slot.untold.send(key, now);
+        if self.own.signed(key.topic).is_some() {
+            self.send(to, key, now);
         }
     }
 

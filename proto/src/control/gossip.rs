@@ -1,13 +1,14 @@
 //! Records between neighbours: what a new link is told, which records are taken, and how gaps are found.
 //!
 //! Every few seconds the digests of both ends are compared, and where they differ hashes of ever smaller parts, until the
-//! differences are found. How news are passed on is in [`super::spread`].
+//! differences are found. What one of them lacks is not sent then, but named: the same may be on its way from another
+//! neighbour, and whoever lacks it asks one. How news are passed on is in [`super::spread`].
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use crate::ids::{ConnId, PeerId};
-use crate::limits::{COALESCE, MAX_WANT};
+use crate::ids::{ConnId, PeerId, Version};
+use crate::limits::COALESCE;
 use crate::time::Instant;
 use crate::topology::lsdb::{Merge, Refusal};
 use crate::topology::record::SignedRecord;
@@ -116,40 +117,35 @@ impl Control {
         self.send_to(conn, closer.hashes.into_iter().map(LinkMessage::Hashes));
         self.send_to(conn, closer.lists.into_iter().map(LinkMessage::Summary));
         if let Some(slot) = self.links.get_mut(conn) {
-            slot.untold.send_all(closer.send, now);
+            slot.lacks(closer.send, now);
         }
     }
 
     fn take_summary(&mut self, conn: ConnId, summary: &Summary, now: Instant) {
         let missing = self.lsdb.missing(summary);
         if let Some(slot) = self.links.get_mut(conn) {
-            slot.untold.send_all(missing.send, now);
+            slot.lacks(missing.send, now);
+            slot.untold.send_all(missing.forked, now);
         }
-        self.ask(conn, &missing.ask);
-    }
-
-    pub(super) fn ask(&mut self, conn: ConnId, keys: &[RecordKey]) {
-        let wants = keys
-            .chunks(MAX_WANT)
-            .map(|keys| LinkMessage::Want(keys.to_vec()));
-        self.send_to(conn, wants);
+        self.ask(conn, missing.ask, now);
     }
 
     fn take_records(&mut self, conn: ConnId, records: &[Vec<u8>], now: Instant) {
-        let mut strangers = BTreeSet::new();
+        let mut strangers = BTreeMap::new();
         for bytes in records {
             match self.verifier.parse(bytes) {
                 Ok(record) if self.is_stranger(&record) => {
                     // Who says that? Its identity will come first.
-                    strangers.insert(RecordKey::new(record.origin(), Topic::IDENTITY));
-                    strangers.insert(record.key());
+                    let identity = RecordKey::new(record.origin(), Topic::IDENTITY);
+                    strangers.insert(identity, Version::default());
+                    strangers.insert(record.key(), record.version());
                     self.gossip_counters.put_off += 1;
                 }
                 Ok(record) => self.take_record(record, Some(conn), now),
                 Err(_) => self.gossip_counters.refused += 1,
             }
         }
-        self.ask(conn, &strangers.into_iter().collect::<Vec<_>>());
+        self.ask(conn, strangers, now);
     }
 
     fn is_stranger(&self, record: &SignedRecord) -> bool {
@@ -174,6 +170,8 @@ impl Control {
                 self.gossip_counters.known += 1;
                 if same_or_older == Merge::Same {
                     self.has_it(from, key);
+                } else if self.is_fork(&record) {
+                    self.send(from, key, now);
                 } else {
                     self.correct(from, key, now);
                 }
@@ -188,7 +186,8 @@ impl Control {
         if !self.verify(&record, from, now) {
             return;
         }
-        let epoch = record.version().epoch;
+        let version = record.version();
+        let epoch = version.epoch;
         let restarted = key.topic == Topic::IDENTITY
             && self.epoch_of(&origin).is_some_and(|before| before < epoch);
         let before = if restarted {
@@ -199,6 +198,7 @@ impl Control {
         match self.lsdb.insert(record, now) {
             Merge::Newer => {
                 self.gossip_counters.accepted += 1;
+                self.asked.came(&key, version);
                 if restarted {
                     // The keys of its earlier run are gone; frames would go into a session nobody holds.
                     self.sessions.forget_before(origin, epoch);
@@ -245,14 +245,26 @@ impl Control {
 
     /// The neighbour said something outdated: it is told of what is newer, or of what made it void. Mostly that is on its
     /// way already, for what it said was overtaken.
-    fn correct(&mut self, from: Option<ConnId>, key: RecordKey, now: Instant) {
+    pub(super) fn correct(&mut self, from: Option<ConnId>, key: RecordKey, now: Instant) {
         let newer = if self.lsdb.get(key).is_some() {
             key
         } else {
             RecordKey::new(key.origin, Topic::IDENTITY)
         };
         if let Some(slot) = from.and_then(|conn| self.links.get_mut(conn)) {
-            slot.untold.mention(newer, now);
+            slot.is_behind(newer, now);
+        }
+    }
+
+    /// Whether there is another record of the same version: its origin's key is in use twice.
+    fn is_fork(&self, record: &SignedRecord) -> bool {
+        let held = self.lsdb.get(record.key());
+        held.is_some_and(|held| held.version() == record.version() && held != record)
+    }
+
+    pub(super) fn send(&mut self, to: Option<ConnId>, key: RecordKey, now: Instant) {
+        if let Some(slot) = to.and_then(|conn| self.links.get_mut(conn)) {
+            slot.untold.send(key, now);
         }
     }
 

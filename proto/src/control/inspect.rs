@@ -46,9 +46,9 @@ impl Control {
             (
                 "records that wait for one neighbour",
                 widest,
-                3 * limits::MAX_PEERS * usize::from(limits::MAX_TOPICS),
+                3 * limits::MAX_PEERS * usize::from(limits::MAX_TOPICS) + limits::MAX_ASKED,
             ),
-            ("records asked for", self.asked.len(), limits::MAX_WANT),
+            ("records asked for", self.asked.len(), limits::MAX_ASKED),
             (
                 "sessions",
                 self.sessions.statuses().count(),

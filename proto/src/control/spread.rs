@@ -9,7 +9,7 @@
 //! A neighbour of a moment ago is in no tree yet, and a router of which no link is known has none. When a mesh starts, all
 //! are so, and each would get everything from all of its neighbours: so only those that follow on the ring are sent it then.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::ids::{ConnId, PeerId, Version};
 use crate::limits::MENTION_TO;
@@ -79,41 +79,60 @@ impl Control {
 
     /// A neighbour mentions what it has: what is missing here is asked for.
     pub(super) fn take_have(&mut self, conn: ConnId, held: &[(RecordKey, Version)], now: Instant) {
-        let mut missing = BTreeSet::new();
+        let mut missing = BTreeMap::new();
         for (key, version) in held {
             if key.origin == self.me {
                 continue;
             }
             let ours = self.lsdb.get(*key).map(SignedRecord::version);
-            if ours == Some(*version) {
-                self.has_it(Some(conn), *key);
-            }
             let epoch = self.epoch_of(&key.origin);
             let is_void = epoch.is_some_and(|epoch| version.epoch < epoch);
-            if ours >= Some(*version) || is_void || !self.asked.ask(*key, *version, now) {
+            if ours == Some(*version) {
+                self.has_it(Some(conn), *key);
+                continue;
+            }
+            if ours > Some(*version) || is_void {
+                self.correct(Some(conn), *key, now);
                 continue;
             }
             if epoch.is_none() {
-                missing.insert(RecordKey::new(key.origin, Topic::IDENTITY));
+                let identity = RecordKey::new(key.origin, Topic::IDENTITY);
+                missing.entry(identity).or_default();
             }
-            missing.insert(*key);
+            missing.insert(*key, *version);
         }
-        self.ask(conn, &missing.into_iter().collect::<Vec<_>>());
+        self.ask(conn, missing, now);
     }
 
-    /// What was asked for and did not come is asked for elsewhere, once: the link may have ended meanwhile.
+    /// Asks a neighbour for what it says it has, as far as no other was asked for it.
+    pub(super) fn ask(
+        &mut self,
+        conn: ConnId,
+        held: impl IntoIterator<Item = (RecordKey, Version)>,
+        now: Instant,
+    ) {
+        let Some(slot) = self.links.get_mut(conn) else {
+            return;
+        };
+        let held = held.into_iter();
+        let wanted = held.filter(|(key, version)| self.asked.ask(*key, *version, now));
+        slot.untold.ask(wanted.map(|(key, _)| key));
+    }
+
+    /// What was asked for and did not come is asked for elsewhere: the link may have ended meanwhile.
     pub(super) fn tick_asked(&mut self, now: Instant) {
-        let lsdb = &self.lsdb;
-        let held = |key: &RecordKey| lsdb.get(*key).map(SignedRecord::version);
-        let overdue = self.asked.overdue(held, now);
+        let overdue = self.asked.overdue(now);
         if overdue.is_empty() {
             return;
         }
         let others = self.listeners().into_iter();
         let others: Vec<ConnId> = others.filter_map(|p| self.links.of_peer(&p)).collect();
-        for conn in others {
-            self.ask(conn, &overdue);
-            self.drain_link(conn);
+        for (key, times) in overdue {
+            let next = (times as usize).checked_rem(others.len());
+            let conn = next.and_then(|next| others.get(next));
+            if let Some(slot) = conn.and_then(|conn| self.links.get_mut(*conn)) {
+                slot.untold.ask([key]);
+            }
         }
     }
 }

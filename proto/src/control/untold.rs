@@ -32,6 +32,8 @@ pub struct Untold {
     news: BTreeSet<RecordKey>,
     /// What is sent: the neighbour is our child in the tree, or asked for it.
     send: BTreeSet<RecordKey>,
+    /// What the neighbour is asked for.
+    ask: BTreeSet<RecordKey>,
     /// What is mentioned when it is due, unless the neighbour shows before that it has it.
     mention: BTreeSet<RecordKey>,
     send_at: Option<Instant>,
@@ -41,7 +43,7 @@ pub struct Untold {
 impl Untold {
     /// Records that wait.
     pub fn len(&self) -> usize {
-        self.news.len() + self.send.len() + self.mention.len()
+        self.news.len() + self.send.len() + self.mention.len() + self.ask.len()
     }
 
     /// Whether nothing waits.
@@ -66,10 +68,14 @@ impl Untold {
         self.wake(now);
     }
 
-    /// The neighbour may lack this.
-    pub fn mention(&mut self, key: RecordKey, now: Instant) {
+    fn mention(&mut self, key: RecordKey, now: Instant) {
         self.mention.insert(key);
         self.mention_at.get_or_insert(now + MENTION_AFTER);
+    }
+
+    /// The neighbour has these, and they are missing here.
+    pub fn ask(&mut self, keys: impl IntoIterator<Item = RecordKey>) {
+        self.ask.extend(keys);
     }
 
     fn wake(&mut self, at: Instant) {
@@ -81,7 +87,8 @@ impl Untold {
         let waits = !(self.news.is_empty() && self.send.is_empty());
         let send = self.send_at.filter(|_| waits);
         let mention = self.mention_at.filter(|_| !self.mention.is_empty());
-        send.into_iter().chain(mention).min()
+        let ask = (!self.ask.is_empty()).then_some(Instant::ZERO);
+        [send, mention, ask].into_iter().flatten().min()
     }
 
     /// The neighbour has this.
@@ -154,6 +161,28 @@ impl Untold {
 }
 
 impl Slot {
+    /// The neighbour lacks these: it is told of them, as it may get them elsewhere. What is said in its own name it has to
+    /// see, for a copy of it may have said that.
+    pub(super) fn lacks(&mut self, keys: impl IntoIterator<Item = RecordKey>, now: Instant) {
+        for key in keys {
+            if self.peer == Some(key.origin) {
+                self.untold.send(key, now);
+            } else {
+                self.untold.mention.insert(key);
+                self.untold.mention_at = Some(now);
+            }
+        }
+    }
+
+    /// The neighbour has an older record of this, and the present one in a while, if it is not its own.
+    pub(super) fn is_behind(&mut self, key: RecordKey, now: Instant) {
+        if self.peer == Some(key.origin) {
+            self.untold.send(key, now);
+        } else {
+            self.untold.mention(key, now);
+        }
+    }
+
     /// Tells the neighbour what is due, as far as there is room for it.
     pub(super) fn tell(&mut self, lsdb: &Lsdb, now: Instant) {
         while self.room() > 0 && !self.untold.send.is_empty() {
@@ -161,6 +190,11 @@ impl Slot {
             if !records.is_empty() {
                 self.send(&LinkMessage::Records(records));
             }
+        }
+        while self.room() > 0 && !self.untold.ask.is_empty() {
+            let ask = core::iter::from_fn(|| self.untold.ask.pop_first());
+            let ask = LinkMessage::Want(ask.take(MAX_WANT).collect());
+            self.send(&ask);
         }
         while self.room() > 0 {
             let held = self.untold.take_mentions(lsdb, now);

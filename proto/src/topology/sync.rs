@@ -9,23 +9,25 @@ use super::lsdb::{Entry, Lsdb};
 use super::record::SignedRecord;
 use super::sums::Node;
 use super::topic::RecordKey;
-use crate::ids::PeerId;
+use crate::ids::{PeerId, Version};
 use crate::limits::{MAX_SUMMARY, SUMMARY_LEAF};
 use crate::wire::message::{Hashes, Held, Summary};
 
 /// What two routers lack of one another's records.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Missing {
-    /// Send our records of these.
+    /// They lack our records of these.
     pub send: Vec<RecordKey>,
-    /// Ask for theirs of these.
-    pub ask: Vec<RecordKey>,
+    /// They have others of the same version: one of the two is to win, and no version tells which.
+    pub forked: Vec<RecordKey>,
+    /// Ask for theirs of these, which have these versions.
+    pub ask: Vec<(RecordKey, Version)>,
 }
 
 /// What follows from a neighbour's hashes: one step nearer to the records that differ.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Closer {
-    /// Send our records of these: the neighbour has nothing there.
+    /// They lack our records of these: the neighbour has nothing there.
     pub send: Vec<RecordKey>,
     /// Parts that still differ in too much to be listed.
     pub hashes: Vec<Hashes>,
@@ -143,17 +145,20 @@ impl Lsdb {
                 ))
                 .is_some_and(|identity| identity.version().epoch > their.version.epoch);
             if their.reachable && !void {
-                missing.ask.push(their.key);
+                missing.ask.push((their.key, their.version));
             }
             return;
         };
         let newer = ours.version.cmp(&their.version);
         let fork = newer.is_eq() && ours.fingerprint != their.fingerprint;
-        if newer.is_gt() || fork {
+        if newer.is_gt() {
             missing.send.push(their.key);
         }
+        if fork {
+            missing.forked.push(their.key);
+        }
         if newer.is_lt() || fork {
-            missing.ask.push(their.key);
+            missing.ask.push((their.key, their.version));
         }
     }
 }

@@ -170,3 +170,30 @@ fn forgeries_cost_their_link_our_attention_and_nobody_else() {
     assert_eq!(control.gossip_counters.accepted, before.accepted + 2);
     assert_eq!((net.established(0), net.established(1)), (2, 2));
 }
+
+#[test]
+fn of_two_records_of_one_version_all_end_with_the_same() {
+    let stranger = Identity::from_seeds([7; 32], [8; 32]);
+    let version = Version { epoch: 1, seq: 1 };
+    let body = crate::topology::testing::body_of(&stranger).encode();
+    let identity = SignedRecord::sign(Topic::IDENTITY, version, &body, &stranger).unwrap();
+    let fork = |text: &[u8]| SignedRecord::sign(Topic::NAMES, version, text, &stranger).unwrap();
+    let forks = [fork(b"one"), fork(b"other")];
+    for (first, second) in [(0, 1), (1, 0)] {
+        let mut net = linked_pair();
+        let now = net.now;
+        for (n, news) in [(0, &forks[first]), (1, &forks[second])] {
+            for record in [&identity, news] {
+                net.nodes[n].control.take_record(record.clone(), None, now);
+            }
+        }
+        // One of them says nothing before it is told.
+        for (_, slot) in net.nodes[0].control.links.iter_mut() {
+            slot.untold = Default::default();
+        }
+        net.run(SECOND);
+        let held = |n: usize| net.nodes[n].control.lsdb.get(forks[0].key()).cloned();
+        assert_eq!(held(0), held(1), "{first}");
+        assert!(held(0).is_some());
+    }
+}
