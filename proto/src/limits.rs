@@ -281,6 +281,8 @@ pub const ASK_EACH: Duration = Duration::from_micros(20);
 pub const ASK_TIMES: u32 = 4;
 /// Records that are asked for at once.
 pub const MAX_ASKED: usize = 65_536;
+/// Those of them that one neighbour named: names of records that do not exist are not to take all the room.
+pub const MAX_ASKED_OF_ONE: usize = 16_384;
 /// Least time between two changes of what a router says a link costs.
 pub const COST_HOLD: Duration = Duration::from_secs(60);
 /// Milliseconds by which the round-trip time of a link may differ from what was said of it.

@@ -3,15 +3,18 @@
 use core::time::Duration;
 use std::collections::BTreeMap;
 
-use crate::ids::Version;
-use crate::limits::{ASK_AGAIN, ASK_EACH, ASK_TIMES, MAX_ASKED};
+use crate::ids::{ConnId, Version};
+use crate::limits::{ASK_AGAIN, ASK_EACH, ASK_TIMES, MAX_ASKED, MAX_ASKED_OF_ONE};
 use crate::time::Instant;
 use crate::topology::topic::RecordKey;
 
-/// The records that were asked for and are waited for, at most [`MAX_ASKED`].
+/// The records that were asked for and are waited for, at most [`MAX_ASKED`], of which one neighbour named at most
+/// [`MAX_ASKED_OF_ONE`].
 #[derive(Debug, Default)]
 pub(super) struct Asked {
     records: BTreeMap<RecordKey, Request>,
+    /// How many of them each link named first.
+    named: BTreeMap<ConnId, usize>,
     /// None is overdue before.
     next: Option<Instant>,
 }
@@ -19,6 +22,7 @@ pub(super) struct Asked {
 #[derive(Clone, Copy, Debug)]
 struct Request {
     version: Version,
+    named_by: ConnId,
     at: Instant,
     times: u32,
 }
@@ -28,20 +32,28 @@ impl Asked {
         self.records.len()
     }
 
-    /// Whether to ask a neighbour that has this version now. With [`MAX_ASKED`] records asked for, no more are: digests
-    /// tell of them again.
-    pub(super) fn ask(&mut self, key: RecordKey, version: Version, now: Instant) -> bool {
+    /// Whether to ask the neighbour at the other end of `conn`, which has this version, now. What there is no room for is not
+    /// asked for: digests tell of it again.
+    pub(super) fn ask(
+        &mut self,
+        conn: ConnId,
+        (key, version): (RecordKey, Version),
+        now: Instant,
+    ) -> bool {
         if let Some(request) = self.records.get_mut(&key) {
             let is_newer = request.version < version;
             // It stays overdue when it was: whoever names ever higher versions must not keep others from being asked.
             request.version = request.version.max(version);
             return is_newer;
         }
-        if self.records.len() >= MAX_ASKED {
+        let named = self.named.get(&conn).copied().unwrap_or_default();
+        if self.records.len() >= MAX_ASKED || named >= MAX_ASKED_OF_ONE {
             return false;
         }
+        self.named.insert(conn, named + 1);
         let request = Request {
             version,
+            named_by: conn,
             at: now,
             times: 1,
         };
@@ -52,9 +64,10 @@ impl Asked {
 
     /// A record came.
     pub(super) fn came(&mut self, key: &RecordKey, version: Version) {
-        let request = self.records.get(key);
-        if request.is_some_and(|request| request.version <= version) {
+        let request = self.records.get(key).copied();
+        if let Some(request) = request.filter(|request| request.version <= version) {
             self.records.remove(key);
+            forget(&mut self.named, request.named_by);
         }
     }
 
@@ -69,11 +82,13 @@ impl Asked {
             return Vec::new();
         }
         let (wait, mut overdue) = (self.wait(), Vec::new());
-        self.records.retain(|key, request| {
+        let Self { records, named, .. } = self;
+        records.retain(|key, request| {
             if now.since(request.at) < wait {
                 return true;
             }
             if request.times >= ASK_TIMES {
+                forget(named, request.named_by);
                 return false;
             }
             overdue.push((*key, request.times));
@@ -93,6 +108,16 @@ impl Asked {
     }
 }
 
+/// One record less is waited for that this link named.
+fn forget(named: &mut BTreeMap<ConnId, usize>, conn: ConnId) {
+    if let Some(count) = named.get_mut(&conn) {
+        *count -= 1;
+        if *count == 0 {
+            named.remove(&conn);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -102,6 +127,8 @@ mod tests {
     fn key(n: u8) -> RecordKey {
         RecordKey::new(PeerId([n; 16]), Topic::LINKS)
     }
+
+    const LINK: ConnId = ConnId(1);
 
     const fn version(seq: u64) -> Version {
         Version { epoch: 1, seq }
@@ -114,13 +141,13 @@ mod tests {
     #[test]
     fn one_neighbour_is_asked_for_a_record_and_another_for_a_newer_one() {
         let mut asked = Asked::default();
-        assert!(asked.ask(key(1), version(5), at(0)));
-        assert!(!asked.ask(key(1), version(5), at(0)));
-        assert!(!asked.ask(key(1), version(4), at(0)));
-        assert!(asked.ask(key(1), version(6), at(0)));
+        assert!(asked.ask(LINK, (key(1), version(5)), at(0)));
+        assert!(!asked.ask(LINK, (key(1), version(5)), at(0)));
+        assert!(!asked.ask(LINK, (key(1), version(4)), at(0)));
+        assert!(asked.ask(LINK, (key(1), version(6)), at(0)));
         asked.came(&key(1), version(5));
         assert!(
-            !asked.ask(key(1), version(6), at(1)),
+            !asked.ask(LINK, (key(1), version(6)), at(1)),
             "the newer one did not"
         );
         asked.came(&key(1), version(6));
@@ -131,10 +158,10 @@ mod tests {
     fn what_did_not_come_is_asked_for_elsewhere_a_few_times() {
         let mut asked = Asked::default();
         for n in 1..=3 {
-            asked.ask(key(n), version(5), at(0));
+            asked.ask(LINK, (key(n), version(5)), at(0));
         }
         asked.came(&key(1), version(5));
-        asked.ask(key(4), version(5), at(150));
+        asked.ask(LINK, (key(4), version(5)), at(150));
         assert_eq!(asked.overdue(at(150)), []);
         assert_eq!(asked.overdue(at(201)), [(key(2), 1), (key(3), 1)]);
         assert_eq!(asked.next_deadline(), Some(at(150) + asked.wait()));
@@ -154,7 +181,7 @@ mod tests {
     fn ever_newer_versions_do_not_keep_others_from_being_asked() {
         let mut asked = Asked::default();
         for n in 0..20 {
-            assert!(asked.ask(key(1), version(n), at(10 * n)));
+            assert!(asked.ask(LINK, (key(1), version(n)), at(10 * n)));
         }
         assert_eq!(asked.overdue(at(210)), [(key(1), 1)]);
     }
@@ -162,16 +189,29 @@ mod tests {
     #[test]
     fn so_many_are_asked_for_and_no_more_and_have_longer_to_come() {
         let mut asked = Asked::default();
-        let many = (0..=u32::try_from(MAX_ASKED).unwrap()).map(|n| {
-            let mut id = [9; 16];
-            id[..4].copy_from_slice(&n.to_be_bytes());
-            RecordKey::new(PeerId(id), Topic::LINKS)
-        });
-        let taken = many
-            .filter(|key| asked.ask(*key, version(1), at(0)))
-            .count();
-        assert_eq!((taken, asked.len()), (MAX_ASKED, MAX_ASKED));
+        let mut ask = |link: u64| {
+            let many = (0..=u32::try_from(MAX_ASKED).unwrap()).map(|n| {
+                let mut id = [u8::try_from(link).unwrap(); 16];
+                id[..4].copy_from_slice(&n.to_be_bytes());
+                RecordKey::new(PeerId(id), Topic::LINKS)
+            });
+            many.filter(|key| asked.ask(ConnId(link), (*key, version(1)), at(0)))
+                .count()
+        };
+        let links = MAX_ASKED / MAX_ASKED_OF_ONE;
+        assert!((0..links as u64).all(|link| ask(link) == MAX_ASKED_OF_ONE));
+        assert_eq!(ask(9), 0);
+        assert_eq!(asked.len(), MAX_ASKED);
         assert_eq!(asked.overdue(at(1_000)), []);
         assert_eq!(asked.overdue(at(2_000)).len(), MAX_ASKED);
+        while let Some(next) = asked.next_deadline() {
+            asked.overdue(next);
+        }
+        assert!(
+            asked.ask(ConnId(0), (key(1), version(1)), at(60_000)),
+            "room again"
+        );
+        asked.came(&key(1), version(1));
+        assert_eq!(asked.named, BTreeMap::new());
     }
 }

@@ -115,7 +115,7 @@ impl Control {
             return;
         };
         let held = held.into_iter();
-        let wanted = held.filter(|(key, version)| self.asked.ask(*key, *version, now));
+        let wanted = held.filter(|record| self.asked.ask(conn, *record, now));
         slot.untold.ask(wanted.map(|(key, _)| key));
     }
 
