@@ -204,6 +204,9 @@ pub(crate) struct RmpeerArgs {
     /// Do not wait until it was silent for 10 minutes, and do without a majority of the routers
     #[arg(long)]
     pub(crate) force: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
     /// Names, nicknames or identities, as `mesh status ipam` shows them
     #[arg(required = true, value_name = "PEER")]
     pub(crate) peers: Vec<String>,

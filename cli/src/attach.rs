@@ -129,12 +129,12 @@ fn request_attach(
         multicast_route: !args.interfaces.no_multicast_route,
         caller_pid: std::process::id(),
         without_dns: args.without_dns,
-        timeout: args.interfaces.timeout,
+        timeout: args.interfaces.allocation.timeout,
     };
     Ok(ipam::post_waiting(
         client,
         "/attach",
         &request,
-        args.interfaces.timeout,
+        args.interfaces.allocation.timeout,
     )?)
 }

@@ -15,9 +15,10 @@ pub(crate) fn expose(client: &Client, args: &ExposeArgs) -> Outcome {
         name: args.name.clone(),
         masquerade: !args.without_masquerade,
         caller_pid: std::process::id(),
-        timeout: args.timeout,
+        timeout: args.allocation.timeout,
     };
-    let exposed: Exposed = ipam::post_waiting(client, "/expose", &request, args.timeout)?;
+    let exposed: Exposed =
+        ipam::post_waiting(client, "/expose", &request, args.allocation.timeout)?;
     if args.json {
         output::print_json(&exposed)?;
         return Ok(0);

@@ -35,6 +35,10 @@ pub(crate) fn rmpeer(client: &Client, args: &RmpeerArgs) -> Outcome {
         force: args.force,
     };
     let removed: Removed = client.post("/ipam/remove", &request)?;
+    if args.json {
+        output::print_json(&removed)?;
+        return Ok(0);
+    }
     for line in removed.lines {
         output::print_line(&line)?;
     }

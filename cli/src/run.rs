@@ -74,11 +74,16 @@ impl<'a> Preparation<'a> {
             caller_pid: std::process::id(),
             name: name.to_owned(),
             without_dns: args.without_dns,
-            timeout: args.interfaces.timeout,
+            timeout: args.interfaces.allocation.timeout,
         };
         Ok(Self {
             client,
-            prepared: ipam::post_waiting(client, "/prepare", &request, args.interfaces.timeout)?,
+            prepared: ipam::post_waiting(
+                client,
+                "/prepare",
+                &request,
+                args.interfaces.allocation.timeout,
+            )?,
             json: args.json,
             kept: false,
         })

@@ -66,6 +66,13 @@ pub(crate) struct InterfaceArgs {
     /// Do not route 224.0.0.0/4 to the mesh
     #[arg(long)]
     pub(crate) no_multicast_route: bool,
+    #[command(flatten)]
+    pub(crate) allocation: AllocationArgs,
+}
+
+/// How an address that is not given is found.
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct AllocationArgs {
     /// Seconds that the allocation of an address may take (default: 30)
     #[arg(long, value_name = "SECONDS")]
     pub(crate) timeout: Option<f64>,

@@ -2,6 +2,8 @@
 
 use clap::{ArgAction, Args};
 
+use super::containers::AllocationArgs;
+
 /// `mesh expose`. `-h` is a name here, as it is with Docker.
 #[derive(Debug, Args)]
 #[command(disable_help_flag = true)]
@@ -12,9 +14,8 @@ pub(crate) struct ExposeArgs {
     /// Do not translate addresses between the mesh and what is behind the host
     #[arg(long)]
     pub(crate) without_masquerade: bool,
-    /// Seconds that the allocation of an address may take (default: 30)
-    #[arg(long, value_name = "SECONDS")]
-    pub(crate) timeout: Option<f64>,
+    #[command(flatten)]
+    pub(crate) allocation: AllocationArgs,
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,

@@ -236,6 +236,9 @@ fn prime_and_rmpeer_ask_the_router() {
     assert_eq!(lab.mesh("prime --timeout 5").ok(), "");
     assert_eq!(lab.requests("/ipam/prime")[0]["Timeout"], 5.0);
     assert_eq!(lab.mesh("rmpeer --force host3").ok(), "host3 is removed\n");
+    let json = lab.mesh("rmpeer --force --json host3").ok();
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(json, serde_json::json!({"Lines": ["host3 is removed"]}));
     let sent = &lab.requests("/ipam/remove")[0];
     assert_eq!(
         (&sent["Peers"][0], &sent["Force"]),
