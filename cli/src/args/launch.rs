@@ -21,10 +21,10 @@ pub(crate) struct LaunchArgs {
     /// TCP and UDP port (default: 6783)
     #[arg(long)]
     pub(crate) port: Option<u16>,
-    /// Name of this peer, like 7a:00:00:00:00:01 or ::1 (default: from its key)
+    /// Name of this router, like 7a:00:00:00:00:01 or ::1 (default: from its key)
     #[arg(long)]
     pub(crate) name: Option<PeerName>,
-    /// Nickname of this peer (default: the host name)
+    /// Nickname of this router (default: the host name)
     #[arg(long)]
     pub(crate) nickname: Option<String>,
     /// Where the router keeps its keys and targets (default: /var/lib/mesh)

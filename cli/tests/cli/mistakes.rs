@@ -125,7 +125,7 @@ fn json_is_an_option_of_whatever_prints_data() {
 fn a_nickname_is_called_so_everywhere() {
     let lab = Lab::new();
     for (verb, told) in [
-        ("launch", "Nickname of this peer"),
+        ("launch", "Nickname of this router"),
         ("status", "name, nickname, identity or address"),
         ("rmpeer", "Names, nicknames or identities"),
     ] {

@@ -7,7 +7,8 @@
 //! follows somebody on the ring, so nobody is left out. A comparison of digests finds whatever is missing even then.
 //!
 //! A neighbour of a moment ago is in no tree yet, and a router of which no link is known has none. When a mesh starts, all
-//! are so, and each would get everything from all of its neighbours: so only those that follow on the ring are sent it then.
+//! are so, and each would get everything from all of its neighbours: so only those that follow on the ring are sent it then,
+//! and the others are told its version.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -55,11 +56,10 @@ impl Control {
             let telling = |key: &RecordKey| match is_joined && routes.is_reachable(&key.origin) {
                 true if routes.flood(&key.origin).any(|child| child == peer) => Telling::Send,
                 true if listens => Telling::Mention,
-                // There is no tree.
-                false if listens => Telling::Send,
-                false if !is_joined && key.origin == me => Telling::Send,
-                false if !is_joined => Telling::Mention,
-                _ => Telling::Nothing,
+                true => Telling::Nothing,
+                // There is no tree, and there may be no ring: nobody is left to others.
+                false if listens || !is_joined && key.origin == me => Telling::Send,
+                false => Telling::Mention,
             };
             if let Some(slot) = self.links.get_mut(conn) {
                 slot.untold.sort(telling, now);

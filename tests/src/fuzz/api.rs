@@ -1,8 +1,11 @@
 //! The JSON that the command and the router exchange.
 
+use mesh_proto::api::ipam::{IpamWaiting, Left, PrimeRequest, RemoveRequest, Removed};
 use mesh_proto::api::{
-    AbandonRequest, AdoptRequest, AttachRequest, Attached, ConnectRequest, DetachRequest,
-    ErrorBody, ForgetRequest, PrepareRequest, Prepared, Report,
+    AbandonRequest, Addresses, AdoptRequest, AttachRequest, Attached, BridgeReport, BridgeRequest,
+    ConnectRequest, ContainerAddresses, DetachRequest, DnsChange, DnsClient, DnsQuestion,
+    ErrorBody, ExposeRequest, Exposed, ForgetRequest, Hidden, HideRequest, PrepareRequest,
+    Prepared, Report,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -19,8 +22,36 @@ pub(super) fn target(data: &[u8]) {
     survives::<AttachRequest>(data);
     survives::<DetachRequest>(data);
     survives::<Vec<Attached>>(data);
+    survives::<ContainerAddresses>(data);
+    survives::<Addresses>(data);
     survives::<ErrorBody>(data);
     survives::<Report>(data);
+    names(data);
+    host(data);
+    allocation(data);
+}
+
+fn names(data: &[u8]) {
+    survives::<DnsChange>(data);
+    survives::<DnsQuestion>(data);
+    survives::<DnsClient>(data);
+}
+
+fn host(data: &[u8]) {
+    survives::<ExposeRequest>(data);
+    survives::<Exposed>(data);
+    survives::<HideRequest>(data);
+    survives::<Hidden>(data);
+    survives::<BridgeRequest>(data);
+    survives::<Vec<BridgeReport>>(data);
+}
+
+fn allocation(data: &[u8]) {
+    survives::<Vec<IpamWaiting>>(data);
+    survives::<PrimeRequest>(data);
+    survives::<RemoveRequest>(data);
+    survives::<Removed>(data);
+    survives::<Left>(data);
 }
 
 fn survives<T: Serialize + DeserializeOwned>(data: &[u8]) {
@@ -70,6 +101,12 @@ pub(super) fn seeds() -> Vec<Vec<u8>> {
         json!([{"Container": "abc", "Name": "web", "Runtime": "podman", "Interfaces": [
             {"Name": "mesh0", "Mac": "02:6d:0a:02:01:01", "Address": "10.2.1.1/24"}]}]),
         json!({"Container": "abc", "Addresses": ["10.2.1.1/24"], "Runtime": "process", "Pid": 1}),
+        json!({"Container": "abc", "Name": "web", "Addresses": ["10.2.1.1", "fd00::1"]}),
+        json!({"Addresses": ["net:default"], "Name": "gateway", "Masquerade": true, "CallerPid": 7, "Timeout": 2.5}),
+        json!({"Addresses": [{"Address": "10.2.0.1/24", "Mac": "02:6d:0a:02:00:01", "Masquerade": true, "Names": ["a"]}]}),
+        json!({"Servers": ["172.17.0.1"], "Inside": "127.0.0.1", "Search": "mesh.local."}),
+        json!([{"CallerPid": 7, "Container": "web", "Want": "10.2.1.0/24", "Why": "nobody answers", "Left": 1.5}]),
+        json!({"Peers": ["host3"], "Force": true, "Timeout": 30.0, "Lines": ["host3 is removed"]}),
         connection,
     ];
     let mut seeds: Vec<Vec<u8>> = requests
