@@ -73,29 +73,3 @@ fn what_a_neighbour_mentions_is_asked_for_by_whoever_lacks_it() {
     mention(&mut net, own, 9);
     assert_eq!(net.nodes[0].control.asked.len(), asked);
 }
-
-#[test]
-fn where_there_is_no_tree_nobody_is_left_to_others() {
-    let leaf = |n: u8| Setup {
-        discovery: false,
-        ..open_mesh(n)
-    };
-    let mut net = Net::new((1..=8).map(leaf).collect());
-    (1..8).for_each(|n| net.connect(n, 0));
-    net.run(8 * SECOND);
-    assert_eq!(net.established(0), 7);
-    // Nobody is linked with this one: it is in no tree.
-    let stranger = Identity::from_seeds([7; 32], [8; 32]);
-    let version = Version { epoch: 1, seq: 1 };
-    let body = crate::topology::testing::body_of(&stranger).encode();
-    let identity = SignedRecord::sign(Topic::IDENTITY, version, &body, &stranger).unwrap();
-    let now = net.now;
-    net.nodes[1].control.take_record(identity, None, now);
-    net.run(SECOND);
-    for n in 0..8 {
-        assert!(
-            net.nodes[n].control.lsdb.knows(&stranger.id()),
-            "router {n}"
-        );
-    }
-}
