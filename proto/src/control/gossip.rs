@@ -117,14 +117,14 @@ impl Control {
         self.send_to(conn, closer.hashes.into_iter().map(LinkMessage::Hashes));
         self.send_to(conn, closer.lists.into_iter().map(LinkMessage::Summary));
         if let Some(slot) = self.links.get_mut(conn) {
-            slot.lacks(closer.send, now);
+            slot.lacks(closer.lacked, now);
         }
     }
 
     fn take_summary(&mut self, conn: ConnId, summary: &Summary, now: Instant) {
         let missing = self.lsdb.missing(summary);
         if let Some(slot) = self.links.get_mut(conn) {
-            slot.lacks(missing.send, now);
+            slot.lacks(missing.lacked, now);
             slot.untold.send_all(missing.forked, now);
         }
         self.ask(conn, missing.ask, now);

@@ -17,7 +17,7 @@ use crate::wire::message::{Hashes, Held, Summary};
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Missing {
     /// They lack our records of these.
-    pub send: Vec<RecordKey>,
+    pub lacked: Vec<RecordKey>,
     /// They have others of the same version: one of the two is to win, and no version tells which.
     pub forked: Vec<RecordKey>,
     /// Ask for theirs of these, which have these versions.
@@ -28,7 +28,7 @@ pub struct Missing {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Closer {
     /// They lack our records of these: the neighbour has nothing there.
-    pub send: Vec<RecordKey>,
+    pub lacked: Vec<RecordKey>,
     /// Parts that still differ in too much to be listed.
     pub hashes: Vec<Hashes>,
     /// Parts small enough to be listed.
@@ -73,7 +73,7 @@ impl Lsdb {
             }
             if *their == [0; 8] {
                 let (first, last) = child.range();
-                closer.send.extend(self.reachable_keys(first, last));
+                closer.lacked.extend(self.reachable_keys(first, last));
             } else if child.is_divisible() && self.within(child).nth(SUMMARY_LEAF).is_some() {
                 closer.hashes.push(self.hashes(child));
             } else {
@@ -130,7 +130,7 @@ impl Lsdb {
         if summary.first <= summary.last {
             let ours = self.reachable_keys(summary.first, summary.last);
             missing
-                .send
+                .lacked
                 .extend(ours.filter(|key| !theirs.contains_key(key)));
         }
         missing
@@ -152,7 +152,7 @@ impl Lsdb {
         let newer = ours.version.cmp(&their.version);
         let fork = newer.is_eq() && ours.fingerprint != their.fingerprint;
         if newer.is_gt() {
-            missing.send.push(their.key);
+            missing.lacked.push(their.key);
         }
         if fork {
             missing.forked.push(their.key);

@@ -61,11 +61,11 @@ fn talk(left: &mut Lsdb, right: &mut Lsdb) -> usize {
                         .map(LinkMessage::Summary)
                         .map(answer),
                 );
-                carry(to, from, closer.send);
+                carry(to, from, closer.lacked);
             }
             LinkMessage::Summary(summary) => {
                 let missing = to.missing(&summary);
-                carry(to, from, missing.send);
+                carry(to, from, missing.lacked);
                 carry(to, from, missing.forked);
                 carry(from, to, keys(missing.ask));
             }
@@ -167,7 +167,7 @@ fn who_is_out_of_reach_is_neither_volunteered_nor_asked_for() {
         last: PeerId([0xff; 16]),
         held: vec![],
     };
-    let sent = one.missing(&nothing).send;
+    let sent = one.missing(&nothing).lacked;
     assert_eq!(sent.len(), 6);
     assert!(sent.iter().all(|key| key.origin != IDENTITIES[9].id()));
     let listed = one.summaries(Node::ROOT).remove(0);
@@ -192,7 +192,7 @@ fn what_a_new_run_made_void_is_not_asked_for() {
     one.insert(record(who, 2, 1, "again"), Instant::ZERO);
     let missing = one.missing(&listed);
     assert_eq!(missing.ask, []);
-    assert_eq!(missing.send, [RecordKey::new(who.id(), Topic::IDENTITY)]);
+    assert_eq!(missing.lacked, [RecordKey::new(who.id(), Topic::IDENTITY)]);
 }
 
 #[test]
