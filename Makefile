@@ -77,13 +77,14 @@ many:
 	$(CARGO) build --release -p mesh-cli -p mesh-router -p mesh-tests --bins
 	$(if $(filter-out 0,$(shell id -u)),sudo) $(TARGET)/release/mesh-many $(N)
 
-# N=100 SEED=1 SCENARIO=table|all|NAME ONLY=restart,link JSON=1 VERBOSE=1. Exit status 1: a goal is missed or a promise
-# broken (docs/SCALE.md).
+# N=100 SEED=1 SCENARIO=table|all|NAME ONLY=restart,link AT_REST=1 JSON=1 VERBOSE=1. Exit status 1: a goal is missed or a
+# promise broken (docs/SCALE.md).
 sim:
 	@tests/testbed/install-deps.sh build >&2
 	@$(CARGO) build --quiet --release -p mesh-tests --bin mesh-scale
 	@$(TARGET)/release/mesh-scale --routers $(or $(N),100) --seed $(or $(SEED),1) \
-	    --scenario $(or $(SCENARIO),table) $(if $(ONLY),--only '$(ONLY)') $(if $(JSON),--json) $(if $(VERBOSE),--verbose)
+	    --scenario $(or $(SCENARIO),table) $(if $(ONLY),--only '$(ONLY)') \
+	    $(if $(AT_REST),--at-rest) $(if $(JSON),--json) $(if $(VERBOSE),--verbose)
 
 # Builds only what is not there: after `make build`, `sudo make install` leaves no file of root's in the checkout.
 install:

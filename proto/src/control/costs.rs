@@ -38,6 +38,11 @@ impl Costs {
         said.cost
     }
 
+    /// This was said of the link to `peer`.
+    pub(super) fn said(&mut self, peer: PeerId, cost: u16, now: Instant) {
+        self.0.insert(peer, Said { cost, since: now });
+    }
+
     /// Forgets the links to all but these.
     pub(super) fn retain(&mut self, is_neighbour: impl Fn(&PeerId) -> bool) {
         self.0.retain(|peer, _| is_neighbour(peer));

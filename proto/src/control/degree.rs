@@ -64,6 +64,9 @@ impl Degree {
         self.declined
             .retain(|_, since| now.since(*since) < DECLINED_FOR);
         self.chosen = ring_after(me, reachable).collect();
+        if random == 0 {
+            return;
+        }
         let others = reachable.iter().filter(|peer| {
             **peer != me && !self.chosen.contains(peer) && !self.declined.contains_key(peer)
         });
@@ -126,7 +129,11 @@ impl Control {
         }
         let wanted: Vec<PeerId> = if self.degree.is_sparse(known.clone().count()) {
             // Those that were cut off: whoever of us meets one of them first joins both halves.
-            let gone: Vec<PeerId> = known.filter(|p| !self.routes.is_reachable(p)).collect();
+            let gone: Vec<PeerId> = self
+                .routes
+                .unreachable()
+                .filter(|p| *p != self.me)
+                .collect();
             let gone = lottery(self.me, gone.iter(), UNREACHABLE_DIALS);
             self.degree.chosen.iter().copied().chain(gone).collect()
         } else {

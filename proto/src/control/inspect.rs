@@ -2,6 +2,8 @@
 
 use crate::ids::PeerId;
 use crate::limits;
+use crate::topology::record::SignedRecord;
+use crate::topology::topic::RecordKey;
 
 use super::Control;
 
@@ -9,6 +11,11 @@ impl Control {
     /// The routers this one has a route to, itself included, in order.
     pub fn reachable(&self) -> Vec<PeerId> {
         self.routes.reachable().collect()
+    }
+
+    /// A record, as it is held.
+    pub fn record(&self, key: RecordKey) -> Option<&SignedRecord> {
+        self.lsdb.get(key)
     }
 
     /// Records taken from others so far.

@@ -29,6 +29,7 @@
 //! | `fast` | with which peers plain VXLAN is exchanged |
 //! | `publish` | routes, and what the host is told of others |
 //! | `snapshot` | the snapshot the lanes read |
+//! | `resume` | how a router begins that is as if it had run before |
 //! | `report` | what `mesh status` and `mesh report` show |
 
 pub mod admission;
@@ -56,6 +57,7 @@ pub mod probe;
 mod publish;
 mod remembered;
 mod report;
+mod resume;
 mod sizes;
 mod snapshot;
 mod spread;
@@ -134,6 +136,8 @@ pub struct Control {
     topology_dirty: bool,
     /// The links are others than before, or what is said of them.
     neighbours_dirty: bool,
+    /// What is said of the links stays as it is until then.
+    links_said_until: Instant,
     snapshot_dirty: bool,
     /// Routers whose announcements the lanes are to be told anew.
     announced_dirty: BTreeSet<PeerId>,
@@ -202,6 +206,7 @@ impl Control {
             next_probe: now,
             topology_dirty: true,
             neighbours_dirty: true,
+            links_said_until: now,
             snapshot_dirty: true,
             announced_dirty: BTreeSet::new(),
             moves: Moves::default(),
@@ -249,6 +254,8 @@ impl Control {
         offer(self.paths.next_expiry(), "silent path");
         offer(self.paths.next_ask(), "path heartbeat");
         offer(self.own.next_deadline(), "publish record");
+        let links = self.neighbours_dirty.then_some(self.links_said_until);
+        offer(links, "links to say");
         offer(self.targets.next_deadline(), "dial");
         offer(self.memory.next_deadline(), "choice of links");
         offer(self.sessions.next_deadline().map(|(at, _)| at), "session");
@@ -325,7 +332,7 @@ impl Control {
     /// Publishes what changed: the own record, the routes, the snapshot; sends what gossip has to send.
     pub(super) fn flush(&mut self, now: Instant) {
         self.drain_sessions(now);
-        if core::mem::take(&mut self.neighbours_dirty) {
+        if self.neighbours_dirty && now >= self.links_said_until {
             self.refresh_neighbours(now);
         }
         match self.own.publish(now) {

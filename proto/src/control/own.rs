@@ -97,6 +97,17 @@ impl OwnRecords {
         })
     }
 
+    /// This was said in this run already.
+    pub(super) fn resume(&mut self, said: SignedRecord) {
+        let statement = self.topics.entry(said.topic()).or_default();
+        *statement = Statement {
+            body: said.body().to_vec(),
+            seq: said.version().seq,
+            signed: Some(said),
+            ..Statement::default()
+        };
+    }
+
     /// Who the router is, wanted changes included.
     pub fn body(&self) -> &IdentityBody {
         &self.body

@@ -1,5 +1,6 @@
 //! From what is known to what the host and the lanes are told: neighbours, routes, discovery, announcements.
 
+use core::time::Duration;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -7,24 +8,36 @@ use std::sync::Arc;
 use crate::announced::Claim;
 use crate::fdb::Owner;
 use crate::ids::PeerId;
-use crate::limits::{MAX_CLAIMS, ROUTES_BURST, ROUTES_GAP, ROUTES_INTERVAL, SETTLE};
+use crate::limits::{
+    MAX_CLAIMS, ROUTES_BURST, ROUTES_GAP, ROUTES_GAP_EACH, ROUTES_INTERVAL, ROUTES_INTERVAL_EACH,
+    SETTLE,
+};
 use crate::time::Instant;
 use crate::topology::bodies::{Attached, Neighbour};
 use crate::topology::record::SignedRecord;
+use crate::topology::routes::Routes;
 use crate::topology::topic::{RecordKey, Topic};
 
 use super::pace::Burst;
 use super::{Control, Holder, Note, Output};
 
-/// A link that comes up changes the topology twice within milliseconds, and both ends wait for the second.
-const ROUTES: Burst = Burst {
-    count: ROUTES_BURST,
-    gap: ROUTES_GAP,
-};
+/// How soon routes are computed again: the least time between two computations in the long run, and for a few of them. A
+/// link that comes up changes the topology twice within milliseconds, and both ends wait for the second. In a very large
+/// mesh it is what they cost that bounds how often they are computed.
+fn routes_pace(routers: usize) -> (Duration, Burst) {
+    let routers = u32::try_from(routers).unwrap_or(u32::MAX);
+    let burst = Burst {
+        count: ROUTES_BURST,
+        gap: ROUTES_GAP.max(ROUTES_GAP_EACH.saturating_mul(routers)),
+    };
+    let interval = ROUTES_INTERVAL.max(ROUTES_INTERVAL_EACH.saturating_mul(routers));
+    (interval, burst)
+}
 
 impl Control {
     /// Says in the own record which links carry data.
     pub(super) fn refresh_neighbours(&mut self, now: Instant) {
+        self.neighbours_dirty = false;
         let costs = self.link_costs(now);
         let announced = |peer: &PeerId, address: &SocketAddr| {
             self.body_of(peer)
@@ -60,6 +73,9 @@ impl Control {
 
     /// Says so if a link has come to cost something else.
     pub(super) fn reconsider_costs(&mut self, now: Instant) {
+        if now < self.links_said_until {
+            return;
+        }
         let costs = self.link_costs(now);
         let said = self.lsdb.links(&self.me).iter();
         let is_other = |said: &Neighbour| {
@@ -77,7 +93,8 @@ impl Control {
         if self.topology_dirty && now >= self.routes_pace.not_before(true) {
             self.recompute_routes(now);
             self.topology_dirty = false;
-            self.routes_pace.done(ROUTES_INTERVAL, ROUTES, now);
+            let (interval, burst) = routes_pace(self.lsdb.len());
+            self.routes_pace.done(interval, burst, now);
         }
         self.tell_announced(now);
         self.refresh_fast(now);
@@ -89,23 +106,17 @@ impl Control {
 
     fn recompute_routes(&mut self, now: Instant) {
         let relinked = self.lsdb.take_relinked();
-        let routes = Arc::new(self.routes.follow(&self.lsdb, &relinked));
-        self.lsdb.note_reach(&routes, now);
+        let routes = self.routes.follow(&self.lsdb, &relinked);
+        self.take_routes(routes, now);
+    }
+
+    /// These are the routes now: says so to whom it concerns.
+    pub(super) fn take_routes(&mut self, routes: Routes, now: Instant) {
         if !routes.has_links_of(&self.routes) {
             self.settle_until = now + SETTLE;
-            if !routes.reachable().eq(self.routes.reachable()) {
-                self.outputs.push_back(Output::Reach);
-                let is_new = |p: &PeerId| routes.is_reachable(p) && !self.routes.is_reachable(p);
-                let spread = self.dial_spread();
-                self.targets
-                    .came_within_reach(is_new, spread, now, &mut *self.entropy);
-            }
-            for peer in self.routes.reachable().filter(|p| !routes.is_reachable(p)) {
-                self.forwarder.fdb().forget_owner(Owner::Peer(peer));
-                self.announced_dirty.insert(peer);
-            }
-            let came = routes.reachable().filter(|p| !self.routes.is_reachable(p));
-            self.announced_dirty.extend(came);
+        }
+        if !routes.has_reach_of(&self.routes) {
+            self.note_reach(&routes, now);
         }
         for peer in routes.neighbours() {
             let is_new = self.routes.neighbours().binary_search(peer).is_err();
@@ -114,11 +125,27 @@ impl Control {
                 slot.joined(now);
             }
         }
-        self.routes = routes;
+        self.routes = Arc::new(routes);
         let routes = &self.routes;
         self.targets
             .reconsider(|peer| routes.is_reachable(peer), now);
         self.discover(now);
+    }
+
+    /// Others are within reach than before.
+    fn note_reach(&mut self, routes: &Routes, now: Instant) {
+        self.lsdb.note_reach(routes, now);
+        self.outputs.push_back(Output::Reach);
+        let is_new = |p: &PeerId| routes.is_reachable(p) && !self.routes.is_reachable(p);
+        let spread = self.dial_spread();
+        self.targets
+            .came_within_reach(is_new, spread, now, &mut *self.entropy);
+        for peer in self.routes.reachable().filter(|p| !routes.is_reachable(p)) {
+            self.forwarder.fdb().forget_owner(Owner::Peer(peer));
+            self.announced_dirty.insert(peer);
+        }
+        let came = routes.reachable().filter(|p| !self.routes.is_reachable(p));
+        self.announced_dirty.extend(came);
     }
 
     /// Hands the host and the lanes what routers newly announce, or announce no more; those out of reach announce nothing.

@@ -1,6 +1,7 @@
 //! The graph of links on which both ends agree.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::bodies::Neighbour;
 use super::lsdb::Lsdb;
@@ -15,7 +16,8 @@ const _: () = assert!(MAX_PEERS <= Number::MAX as usize);
 /// Routers by number, and their symmetric links.
 #[derive(Debug, Default)]
 pub(super) struct Graph {
-    pub(super) peers: Vec<PeerId>,
+    /// The next graph mostly has the same ones, and shares them.
+    pub(super) peers: Arc<[PeerId]>,
     /// Of router `i`: `edges[starts[i]..starts[i + 1]]`, ascending.
     starts: Vec<u32>,
     edges: Vec<Number>,
@@ -29,7 +31,7 @@ type Row = Vec<(Number, u16)>;
 impl Graph {
     /// The links of `lsdb` that both ends call established.
     pub(super) fn of(lsdb: &Lsdb) -> Self {
-        let peers: Vec<PeerId> = lsdb.origins().collect();
+        let peers: Arc<[PeerId]> = lsdb.origins().collect();
         let claims = Claims::of(lsdb, &peers);
         let mut graph = Self::with_room_for(peers, claims.all.len());
         for i in 0..graph.peers.len() {
@@ -76,12 +78,12 @@ impl Graph {
 
     /// Routers that have no links.
     pub(super) fn without_links(peers: Vec<PeerId>) -> Self {
-        let mut graph = Self::with_room_for(peers, 0);
+        let mut graph = Self::with_room_for(peers.into(), 0);
         (0..graph.peers.len()).for_each(|_| graph.end_row());
         graph
     }
 
-    fn with_room_for(peers: Vec<PeerId>, edges: usize) -> Self {
+    fn with_room_for(peers: Arc<[PeerId]>, edges: usize) -> Self {
         let mut starts = Vec::with_capacity(peers.len() + 1);
         starts.push(0);
         Self {

@@ -8,19 +8,20 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::bodies::{Attached, IdentityBody, Neighbour};
+use super::entry::Entry;
+use super::parts::Parts;
 use super::record::SignedRecord;
 use super::routes::Routes;
 use super::sums::Sums;
 use super::topic::{RecordKey, Topic};
-use crate::forward::throttle::FixedBucket;
 use crate::ids::{PeerId, PeerPrefix};
-use crate::limits::{FORGET_AFTER, MAX_PEERS, RECORD_BURST, RECORD_RATE};
+use crate::limits::{FORGET_AFTER, MAX_PEERS};
 use crate::time::Instant;
 
 /// The newest records of at most [`MAX_PEERS`] routers; when full, routers not yet known are refused.
 #[derive(Clone, Debug, Default)]
 pub struct Lsdb {
-    pub(super) entries: BTreeMap<PeerId, Entry>,
+    pub(super) entries: Parts,
     /// Routers out of reach, and since when.
     gone: BTreeMap<PeerId, Instant>,
     /// Routers whose links may not be what they were; at most those that are or were there.
@@ -29,18 +30,6 @@ pub struct Lsdb {
     records: usize,
     conflicts: u64,
     refused: u64,
-}
-
-/// What one router says.
-#[derive(Clone, Debug)]
-pub(super) struct Entry {
-    identity: SignedRecord,
-    links: Option<SignedRecord>,
-    attached: Option<SignedRecord>,
-    /// Its records about other topics, in order of these.
-    others: Box<[SignedRecord]>,
-    rate: FixedBucket<RECORD_RATE, RECORD_BURST>,
-    pub(super) reachable: bool,
 }
 
 /// What became of an inserted record.
@@ -63,80 +52,6 @@ pub enum Refusal {
     Full,
     /// Its origin's identity, with whose key it would be verified, is not known.
     Stranger,
-}
-
-impl Entry {
-    fn new(identity: SignedRecord) -> Self {
-        Self {
-            identity,
-            links: None,
-            attached: None,
-            others: Box::default(),
-            rate: FixedBucket::default(),
-            reachable: false,
-        }
-    }
-
-    /// Its records, in order of topics.
-    pub(super) fn records(&self) -> impl Iterator<Item = &SignedRecord> {
-        let own = self.links.iter().chain(&self.attached);
-        core::iter::once(&self.identity)
-            .chain(own)
-            .chain(&self.others)
-    }
-
-    fn get(&self, topic: Topic) -> Option<&SignedRecord> {
-        match topic {
-            Topic::IDENTITY => Some(&self.identity),
-            Topic::LINKS => self.links.as_ref(),
-            Topic::ATTACHED => self.attached.as_ref(),
-            _ => self.others.iter().find(|record| record.topic() == topic),
-        }
-    }
-
-    /// Puts a record in its place, and drops what it makes void.
-    fn put(&mut self, record: SignedRecord) {
-        match record.topic() {
-            Topic::IDENTITY => {
-                self.end_before(record.version().epoch);
-                self.identity = record;
-            }
-            Topic::LINKS => self.links = Some(record),
-            Topic::ATTACHED => self.attached = Some(record),
-            topic => match self
-                .others
-                .binary_search_by_key(&topic, SignedRecord::topic)
-            {
-                Ok(at) => self.others[at] = record,
-                Err(at) => {
-                    let mut others = core::mem::take(&mut self.others).into_vec();
-                    others.insert(at, record);
-                    self.others = others.into();
-                }
-            },
-        }
-    }
-
-    /// What was said in earlier runs than this is void.
-    fn end_before(&mut self, epoch: u64) {
-        let is_valid = |record: &SignedRecord| record.version().epoch >= epoch;
-        self.links.take_if(|record| !is_valid(record));
-        self.attached.take_if(|record| !is_valid(record));
-        if !self.others.iter().all(is_valid) {
-            let others = core::mem::take(&mut self.others).into_iter();
-            self.others = others.filter(is_valid).collect();
-        }
-    }
-
-    /// Number of its records.
-    fn len(&self) -> usize {
-        self.records().count()
-    }
-
-    pub(super) fn sum(&self) -> u128 {
-        let hashes = self.records().map(|r| u128::from_be_bytes(r.hash()));
-        hashes.fold(0, u128::wrapping_add)
-    }
 }
 
 impl Lsdb {
@@ -203,8 +118,9 @@ impl Lsdb {
         }
     }
 
-    /// Whether another record of this router may be taken now: [`RECORD_RATE`] a second and [`RECORD_BURST`] at once
-    /// are. Only records that were taken count, so that nobody uses up another's share with forgeries.
+    /// Whether another record of this router may be taken now: [`crate::limits::RECORD_RATE`] are in a second, and
+    /// [`crate::limits::RECORD_BURST`] at once. Only records that were taken count, so that nobody uses up another's
+    /// share with forgeries.
     pub fn is_within_rate(&self, peer: &PeerId, now: Instant) -> bool {
         let entry = self.entries.get(peer);
         entry.is_none_or(|e| e.rate.clone().take(now))
@@ -309,18 +225,22 @@ impl Lsdb {
 
     /// Takes note of who is within reach: that decides what is compared with neighbours and what is forgotten.
     pub fn note_reach(&mut self, routes: &Routes, now: Instant) {
-        for (peer, entry) in &mut self.entries {
+        let was_or_is = |(peer, entry): (&PeerId, &Entry)| {
             let reachable = routes.is_reachable(peer);
-            if entry.reachable == reachable {
+            (entry.reachable != reachable).then_some((*peer, reachable))
+        };
+        let changed: Vec<_> = self.entries.iter().filter_map(was_or_is).collect();
+        for (peer, reachable) in changed {
+            let Some(entry) = self.entries.get_mut(&peer) else {
                 continue;
-            }
+            };
             entry.reachable = reachable;
             if reachable {
-                self.gone.remove(peer);
-                self.sums.add(peer, entry.sum());
+                self.gone.remove(&peer);
+                self.sums.add(&peer, entry.sum());
             } else {
-                self.gone.insert(*peer, now);
-                self.sums.subtract(peer, entry.sum());
+                self.gone.insert(peer, now);
+                self.sums.subtract(&peer, entry.sum());
             }
         }
     }

@@ -1,6 +1,7 @@
 //! Merging, limits and forgetting.
 
 use super::*;
+use crate::limits::{RECORD_BURST, RECORD_RATE};
 use crate::topology::testing::{about, identity, insert_linked, linked, record};
 use proptest::prelude::*;
 use std::sync::LazyLock;

@@ -1,8 +1,10 @@
 //! Who is where: signed records of all routers, the database that merges them, and the routes that follow.
 
 pub mod bodies;
+mod entry;
 mod graph;
 pub mod lsdb;
+mod parts;
 pub mod record;
 pub mod routes;
 mod search;

@@ -7,6 +7,7 @@
 //! is, of its neighbours one hop nearer to the origin, the one with the lowest identity.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::graph::{Graph, Number};
 use super::lsdb::Lsdb;
@@ -19,7 +20,7 @@ pub(super) const UNREACHABLE: u16 = u16::MAX;
 /// What one router needs to know of the topology.
 #[derive(Debug)]
 pub struct Routes {
-    graph: Graph,
+    graph: Arc<Graph>,
     me: PeerId,
     neighbours: Vec<PeerId>,
     /// By router number.
@@ -40,21 +41,26 @@ struct Way {
 impl Routes {
     /// The routes of router `me`, whose own record must be in `lsdb` for anything to be reachable.
     pub fn compute(lsdb: &Lsdb, me: PeerId) -> Self {
-        Self::in_graph(Graph::of(lsdb), me)
+        Self::in_graph(Graph::of(lsdb).into(), me)
     }
 
     /// What [`Routes::compute`] gives, when no other routers than `changed` came, went, or said of their links something
     /// else since these routes were computed.
     pub fn follow(&self, lsdb: &Lsdb, changed: &BTreeSet<PeerId>) -> Self {
-        Self::in_graph(self.graph.follow(lsdb, changed), self.me)
+        Self::in_graph(self.graph.follow(lsdb, changed).into(), self.me)
     }
 
     /// The routes of a router that knows nobody, not even itself.
     pub fn none(me: PeerId) -> Self {
-        Self::in_graph(Graph::default(), me)
+        Self::in_graph(Arc::default(), me)
     }
 
-    fn in_graph(graph: Graph, me: PeerId) -> Self {
+    /// The routes of another router that holds the same records: what both see of the mesh they share.
+    pub fn seen_by(&self, other: PeerId) -> Self {
+        Self::in_graph(self.graph.clone(), other)
+    }
+
+    fn in_graph(graph: Arc<Graph>, me: PeerId) -> Self {
         let number = graph.index(&me);
         let (trees, order) = number.map_or_else(Default::default, |n| Trees::of(&graph, n));
         let mine = number.map_or(&[][..], |n| graph.neighbours(n)).iter();
@@ -84,7 +90,7 @@ impl Routes {
             ways: graph.peers.iter().map(way_to).collect(),
             neighbours: Vec::new(),
             trees: Trees::by_hand(&graph.peers, trees),
-            graph,
+            graph: graph.into(),
             me,
         }
     }
@@ -129,6 +135,13 @@ impl Routes {
             .map(|(peer, _)| *peer)
     }
 
+    /// All routers of which there is a record but no way to them, ascending.
+    pub fn unreachable(&self) -> impl Iterator<Item = PeerId> + '_ {
+        let all = self.graph.peers.iter().zip(&self.ways);
+        all.filter(|(_, way)| way.hops == UNREACHABLE)
+            .map(|(peer, _)| *peer)
+    }
+
     /// Whether `peer` is within reach.
     pub fn is_reachable(&self, peer: &PeerId) -> bool {
         let way = self.graph.index(peer).and_then(|i| self.ways.get(i));
@@ -143,12 +156,23 @@ impl Routes {
     /// Whether the same routers are within reach of both, with the same links between them, whatever these cost: then no
     /// tree differs.
     pub fn has_links_of(&self, other: &Self) -> bool {
-        let is_near = |way: &Way| way.hops != UNREACHABLE;
-        let here = self.ways.iter().map(is_near);
         if self.graph.has_links_of(&other.graph) {
-            return here.eq(other.ways.iter().map(is_near));
+            return self.are_near().eq(other.are_near());
         }
         self.links().eq(other.links())
+    }
+
+    /// Whether the same routers are within reach of both.
+    pub fn has_reach_of(&self, other: &Self) -> bool {
+        if self.graph.peers == other.graph.peers {
+            return self.are_near().eq(other.are_near());
+        }
+        self.reachable().eq(other.reachable())
+    }
+
+    /// Of each known router, whether it is within reach.
+    fn are_near(&self) -> impl Iterator<Item = bool> + '_ {
+        self.ways.iter().map(|way| way.hops != UNREACHABLE)
     }
 
     /// Each router within reach, alone and then with each of its neighbours.

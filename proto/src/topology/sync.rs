@@ -5,7 +5,8 @@
 
 use std::collections::BTreeMap;
 
-use super::lsdb::{Entry, Lsdb};
+use super::entry::Entry;
+use super::lsdb::Lsdb;
 use super::record::SignedRecord;
 use super::sums::Node;
 use super::topic::RecordKey;

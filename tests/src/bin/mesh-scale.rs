@@ -1,11 +1,12 @@
 //! `mesh-scale`: a large mesh of shipping routers in the simulator, measured beside its goals.
 //!
-//!     mesh-scale --routers 1000 --seed 1 [--scenario table|all|NAME] [--only MEASURE,…] [--json] [--verbose]
+//!     mesh-scale --routers 1000 --seed 1 [--scenario table|all|NAME] [--only MEASURE,…] [--at-rest] [--json] [--verbose]
 
 use std::io::Write as _;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, bail};
+use mesh_proto::limits::FULL_MESH;
 use mesh_tests::scale::{Outcome, Played, Scenario, Table, measure_all, play};
 
 /// A simulated mesh is hundreds of millions of small pieces that come and go; the C library's allocator spends half of the
@@ -13,7 +14,7 @@ use mesh_tests::scale::{Outcome, Played, Scenario, Table, measure_all, play};
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-const USAGE: &str = "usage: mesh-scale [--routers N] [--seed N] [--scenario NAME] [--only MEASURE,…] [--json] [--verbose]";
+const USAGE: &str = "usage: mesh-scale [--routers N] [--seed N] [--scenario NAME] [--only MEASURE,…] [--at-rest] [--json] [--verbose]";
 
 struct Arguments {
     routers: usize,
@@ -22,6 +23,7 @@ struct Arguments {
     scenarios: Vec<Scenario>,
     /// Of the table; all, if empty.
     only: Vec<String>,
+    at_rest: bool,
     json: bool,
     verbose: bool,
 }
@@ -43,6 +45,7 @@ fn parse() -> Result<Arguments> {
         seed: 1,
         scenarios: Vec::new(),
         only: Vec::new(),
+        at_rest: false,
         json: false,
         verbose: false,
     };
@@ -54,6 +57,7 @@ fn parse() -> Result<Arguments> {
             "--seed" => out.seed = value()?.parse()?,
             "--scenario" => out.scenarios = scenarios(&value()?)?,
             "--only" => out.only = value()?.split(',').map(str::to_owned).collect(),
+            "--at-rest" => out.at_rest = true,
             "--json" => out.json = true,
             "--verbose" => out.verbose = true,
             _ => bail!(USAGE),
@@ -61,6 +65,11 @@ fn parse() -> Result<Arguments> {
     }
     if out.routers < 2 {
         bail!("a mesh has at least two routers");
+    }
+    if out.at_rest && out.routers <= FULL_MESH {
+        bail!(
+            "--at-rest is for more than {FULL_MESH} routers: so many are all linked to one another"
+        );
     }
     Ok(out)
 }
@@ -85,6 +94,7 @@ fn run(arguments: &Arguments) -> Result<bool> {
     let outcome = measure_all(
         arguments.routers,
         arguments.seed,
+        arguments.at_rest,
         &arguments.only,
         &mut progress,
     );

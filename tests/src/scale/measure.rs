@@ -5,12 +5,13 @@ use std::time::Duration;
 use mesh_proto::ids::Mac;
 
 use super::bytes::Bytes;
+use super::faults;
 use super::figures::{
-    CHANGE, COPIES, CRASH, DEAD, DUPLICATES, Figure, HEAL, IDLE, KNOWN, LINKS, MEMORY, MISSES,
-    NAME, RESTART, RESTART_BYTES, figure,
+    CHANGE, COPIES, DUPLICATES, Figure, IDLE, KNOWN, LINKS, MISSES, NAME, figure,
 };
+use super::memory::resident;
 use super::observe::percentile;
-use super::world::{Plan, World, attached};
+use super::world::{MANY, Plan, World, attached};
 use crate::sim::network::HostId;
 use crate::sim::router::Router;
 
@@ -20,22 +21,22 @@ pub(crate) const TOGETHER: Duration = Duration::from_millis(500);
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 /// Time given to links, sessions and paths to be complete after records agree.
 pub(crate) const REST: Duration = Duration::from_secs(20);
+/// Time for links to be made in a mesh that begins at rest.
+const LINKED: Duration = Duration::from_secs(6);
 const IDLE_FOR: Duration = Duration::from_secs(30);
 /// Links that are torn down, how long each is watched, and the time before the next.
 const CHANGES: usize = 10;
 const WATCHED: Duration = Duration::from_millis(900);
 const APART: Duration = Duration::from_secs(8);
 const TICK: Duration = Duration::from_millis(10);
-/// Routers that lose power one by one, and how long their neighbours are watched.
-const DEATHS: usize = 5;
-const MOURNING: Duration = Duration::from_secs(12);
 const BROADCASTS: usize = 20;
 /// Names that are stated one after the other, and how long each is watched.
 const NAMED: usize = 10;
 const NAMES_WATCHED: Duration = Duration::from_secs(5);
-/// Bytes that a record of some 300 takes in a router, with what is read out of it; more than was found.
-const RECORD: usize = 700;
-const PARTITION: Duration = Duration::from_secs(600);
+
+/// What is taken of a very large mesh only when it is asked for: everybody says everything anew there, which is hours and
+/// more memory than most machines have.
+const HEAVY: [&str; 2] = ["restart of all", "partition"];
 
 /// A measure's name, and how it is taken.
 type Step = (&'static str, fn(&mut Measured));
@@ -59,26 +60,22 @@ pub(crate) fn table(plan: Plan, only: &[String], say: &mut dyn FnMut(&str)) -> M
         world: World::new(plan),
         idle: None,
     };
-    let everybody: Vec<HostId> = (0..plan.hosts).collect();
-    measured.world.start_all(&everybody, TOGETHER);
-    let begun = measured.world.until_agreed(&everybody, PATIENCE);
-    let sent = measured.world.sent().total() as f64 / count(plan.hosts) / 1e6;
-    let begun = seconds(begun);
-    say(&format!(
-        "started; agreed after {begun}, {sent:.2} MB sent per router"
-    ));
+    measured.begin(plan, say);
     measured.world.run(REST);
     let steps: [Step; 8] = [
         ("idle", idle),
         ("names", names),
         ("broadcasts", broadcasts),
         ("link changes", changes),
-        ("dead neighbours", deaths),
-        ("restart of all", restart),
-        ("crash of 10 %", crash),
-        ("partition", partition),
+        ("dead neighbours", faults::deaths),
+        ("restart of all", faults::restart),
+        ("crash of 10 %", faults::crash),
+        ("partition", faults::partition),
     ];
-    let is_wanted = |name: &str| only.is_empty() || only.iter().any(|o| name.starts_with(o));
+    let is_wanted = |name: &str| match only {
+        [] => plan.hosts <= MANY || !HEAVY.contains(&name),
+        _ => only.iter().any(|o| name.starts_with(o)),
+    };
     for (number, (name, step)) in steps.into_iter().enumerate() {
         if !is_wanted(name) {
             continue;
@@ -86,7 +83,7 @@ pub(crate) fn table(plan: Plan, only: &[String], say: &mut dyn FnMut(&str)) -> M
         let known = measured.figures.len();
         step(&mut measured);
         if number == 0 {
-            measured.memory(before);
+            measured.memory(before, plan.at_rest);
         }
         let now = measured.world.now.as_nanos() / 1_000_000_000;
         say(&format!("{name}: measured, virtual time {now} s"));
@@ -103,6 +100,36 @@ pub(crate) fn table(plan: Plan, only: &[String], say: &mut dyn FnMut(&str)) -> M
 }
 
 impl Measured {
+    /// Starts all routers, and waits until they agree.
+    fn begin(&mut self, plan: Plan, say: &mut dyn FnMut(&str)) {
+        let everybody: Vec<HostId> = (0..plan.hosts).collect();
+        self.world.start_all(&everybody, TOGETHER);
+        if plan.at_rest {
+            self.world.run(TOGETHER + LINKED);
+        }
+        let begun = self.world.until_agreed(&everybody, PATIENCE);
+        let sent = self.world.sent().total() as f64 / count(plan.hosts) / 1e6;
+        let how = if plan.at_rest {
+            "started as if it had run before"
+        } else {
+            "started"
+        };
+        let begun = seconds(begun);
+        say(&format!(
+            "{how}; agreed after {begun}, {sent:.2} MB sent per router"
+        ));
+    }
+
+    /// How often something is done that is usually done so many times: where there are very many routers to see it, less
+    /// often.
+    pub(super) fn rounds(&self, usual: usize) -> usize {
+        if self.world.len() > MANY {
+            usual.div_ceil(4)
+        } else {
+            usual
+        }
+    }
+
     /// Bytes that each router sends in a second while nothing changes; measured when it is asked for first.
     fn idle_rate(&mut self) -> f64 {
         if let Some(rate) = self.idle {
@@ -119,25 +146,9 @@ impl Measured {
         rate
     }
 
-    fn add(&mut self, goal: &super::figures::Goal, value: Option<f64>, detail: String) {
+    pub(super) fn add(&mut self, goal: &super::figures::Goal, value: Option<f64>, detail: String) {
         let n = self.world.len();
         self.figures.push(figure(goal, n, value, detail));
-    }
-
-    /// What the whole process holds more than before the first router, divided by the routers: connections and events of
-    /// the simulated network are in it. The records, which these routers share, are added for each.
-    fn memory(&mut self, before: Option<u64>) {
-        let n = count(self.world.len());
-        let held = resident()
-            .zip(before)
-            .map(|(now, then)| now.saturating_sub(then));
-        let mib = |bytes: f64| bytes / f64::from(1 << 20);
-        let tables = self.world.router(0).map(Router::tables);
-        let records = tables.and_then(|t| t.iter().find(|t| t.table == "records").map(|t| t.used));
-        let records = mib(count(records.unwrap_or(0) * RECORD));
-        let each = held.map(|bytes| mib(bytes as f64 / n) + records);
-        let detail = format!("resident memory of the process / N, and {records:.2} MiB of records");
-        self.add(&MEMORY, each, detail);
     }
 }
 
@@ -157,7 +168,7 @@ fn names(m: &mut Measured) {
     let n = m.world.len();
     let mut times: Vec<Duration> = Vec::new();
     let mut unknown = 0;
-    for number in 0..NAMED {
+    for number in 0..m.rounds(NAMED) {
         let from = m.world.dice.below(n);
         let Some(peer) = m.world.peer(from) else {
             continue;
@@ -204,7 +215,8 @@ fn broadcasts(m: &mut Measured) {
     let sent = m.world.sent();
     // Nobody sends a broadcast again: with loss this would measure the underlay.
     let loss = std::mem::take(&mut m.world.underlay.loss);
-    for _ in 0..BROADCASTS {
+    let rounds = m.rounds(BROADCASTS);
+    for _ in 0..rounds {
         let from = m.world.dice.below(n);
         let source = attached(from).mac;
         let (frame, bytes) = m.world.ledger.frame(from, source, Mac::BROADCAST, 100);
@@ -215,7 +227,7 @@ fn broadcasts(m: &mut Measured) {
     }
     m.world.underlay.loss = loss;
     let took = copies(&m.world) - before;
-    let others = count(BROADCASTS) * count(running.len().saturating_sub(1));
+    let others = count(rounds) * count(running.len().saturating_sub(1));
     let each = took as f64 / others;
     let detail = format!("of {others}; without loss in the underlay");
     m.add(&COPIES, Some(each), String::new());
@@ -238,7 +250,8 @@ fn changes(m: &mut Measured) {
     let mut times: Vec<Duration> = Vec::new();
     let (mut all, mut unknown, mut spent) = (Bytes::default(), 0, 0.0);
     let idle = m.idle_rate() * WATCHED.as_secs_f64();
-    for _ in 0..CHANGES {
+    let rounds = m.rounds(CHANGES);
+    for _ in 0..rounds {
         let a = m.world.dice.below(n);
         let neighbours = m.world.neighbours(a);
         let Some(b) = neighbours
@@ -287,135 +300,21 @@ fn changes(m: &mut Measured) {
     );
     let p99 = percentile(&mut times, 99).map(|t| t.as_secs_f64());
     m.add(&KNOWN, p99, detail);
-    let each = spent / count(CHANGES);
+    let each = spent / count(rounds);
     let detail = "both ends of a lost link say so; idle traffic taken off".to_owned();
     m.add(&CHANGE, Some(each / 1e3), detail);
     m.kinds.push((
         "a change, bytes per router (idle traffic in it)",
         all,
-        count(n * CHANGES),
+        count(n * rounds),
     ));
 }
 
-fn deaths(m: &mut Measured) {
-    let n = m.world.len();
-    let mut times = Vec::new();
-    let mut never = 0;
-    for _ in 0..DEATHS {
-        let dead = m.world.dice.below(n);
-        let Some(peer) = m.world.peer(dead) else {
-            continue;
-        };
-        let mut waiting = Vec::new();
-        for host in m.world.running().into_iter().filter(|h| *h != dead) {
-            let via = m.world.router(host).map(|r| r.routed_via(&peer));
-            waiting.extend(via.unwrap_or_default().into_iter().map(|to| (host, to)));
-        }
-        m.world.power_off(dead);
-        let begun = m.world.now;
-        while m.world.now.since(begun) < MOURNING && !waiting.is_empty() {
-            m.world.run(TICK * 5);
-            let passed = m.world.now.since(begun);
-            let world = &m.world;
-            waiting.retain(|(host, to)| {
-                let found = world.router(*host).is_some_and(|r| r.avoids(&peer, to));
-                if found {
-                    times.push(passed);
-                }
-                !found
-            });
-        }
-        never += waiting.len();
-        times.extend(waiting.iter().map(|_| PATIENCE));
-        m.world.start(dead, Duration::from_secs(1));
-        m.world.run(REST);
-    }
-    let worst = percentile(&mut times, 100);
-    let detail = format!(
-        "{} routes through {DEATHS} routers that lost power; worst {}; {never} never",
-        times.len(),
-        seconds(worst)
-    );
-    let detail = if times.is_empty() {
-        "not measured: no route led through a router that lost power".to_owned()
-    } else {
-        detail
-    };
-    let p99 = percentile(&mut times, 99).map(|t| t.as_secs_f64());
-    m.add(&DEAD, p99, detail);
-}
-
-fn restart(m: &mut Measured) {
-    let everybody: Vec<HostId> = (0..m.world.len()).collect();
-    everybody.iter().for_each(|h| m.world.kill(*h));
-    m.world.run(Duration::from_secs(1));
-    let before: Vec<u64> = m.world.nodes().map(|n| n.sent.total()).collect();
-    let all = m.world.sent();
-    m.world.start_all(&everybody, TOGETHER);
-    m.world.run(TOGETHER);
-    let took = m.world.until_agreed(&everybody, PATIENCE);
-    m.add(
-        &RESTART,
-        took.map(|t| t.as_secs_f64()),
-        format!("all up within {} s", TOGETHER.as_secs_f64()),
-    );
-    let each = m
-        .world
-        .nodes()
-        .zip(&before)
-        .map(|(n, b)| n.sent.total() - b);
-    let each: Vec<u64> = each.collect();
-    let n = count(each.len());
-    let mean = each.iter().sum::<u64>() as f64 / n / 1e6;
-    let most = each.iter().max().copied().unwrap_or(0) as f64 / 1e6;
-    m.add(&RESTART_BYTES, Some(mean), format!("most {most:.2} MB"));
-    m.kinds.push((
-        "restart of all, bytes per router",
-        m.world.sent().since(&all),
-        n,
-    ));
-}
-
-fn crash(m: &mut Measured) {
-    let mut hosts: Vec<HostId> = (0..m.world.len()).collect();
-    m.world.dice.shuffle(&mut hosts);
-    let dead = hosts.split_off(hosts.len() - hosts.len() / 10);
-    dead.iter().for_each(|h| m.world.power_off(*h));
-    hosts.sort_unstable();
-    let took = m.world.until_agreed(&hosts, PATIENCE);
-    m.add(
-        &CRASH,
-        took.map(|t| t.as_secs_f64()),
-        format!("{} lost power", dead.len()),
-    );
-    m.world.start_all(&dead, TOGETHER);
-    m.world.run(REST);
-}
-
-fn partition(m: &mut Measured) {
-    let n = m.world.len();
-    let sides = (0..n).map(|_| m.world.dice.chance(500)).collect();
-    m.world.underlay.sides = Some(sides);
-    m.world.run(PARTITION);
-    m.world.underlay.sides = None;
-    let everybody: Vec<HostId> = (0..n).collect();
-    let took = m.world.until_agreed(&everybody, PATIENCE);
-    m.add(&HEAL, took.map(|t| t.as_secs_f64()), String::new());
-}
-
-/// Bytes of memory the process has.
-fn resident() -> Option<u64> {
-    let text = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = text.lines().find_map(|l| l.strip_prefix("VmRSS:"))?;
-    let kib: u64 = line.trim().strip_suffix(" kB")?.trim().parse().ok()?;
-    Some(kib * 1024)
-}
-
-fn count(n: usize) -> f64 {
+pub(super) fn count(n: usize) -> f64 {
     u32::try_from(n).map_or(f64::MAX, f64::from)
 }
 
-fn seconds(time: Option<Duration>) -> String {
+pub(super) fn seconds(time: Option<Duration>) -> String {
     time.map_or_else(
         || "never".to_owned(),
         |t| format!("{:.2} s", t.as_secs_f64()),

@@ -8,15 +8,21 @@
 //! | `underlay`, `tcp`, `bytes` | the network, one end of a connection, what the wire carries |
 //! | `node`, `streams` | a host, and its kernel's connections |
 //! | `engine`, `world` | time; all hosts together |
+//! | `at_rest` | a mesh that begins as if it had run for long |
 //! | `observe` | who agrees, where frames go |
-//! | `measure`, `figures`, `model` | the measures; figures beside goals; what to compare with |
+//! | `measure`, `faults` | the measures: of a mesh at rest, and of what goes wrong |
+//! | `figures`, `model` | figures beside goals; what to compare with |
+//! | `memory` | what a run takes, and what of it is one router's |
 //! | `scenario`, `promises` | what goes wrong, and what must hold after it |
 //! | `run` | a run from outside |
 
+mod at_rest;
 mod bytes;
 mod engine;
+mod faults;
 mod figures;
 mod measure;
+mod memory;
 mod model;
 mod node;
 mod observe;
@@ -31,3 +37,4 @@ mod world;
 pub use figures::{Figure, Table};
 pub use run::{Outcome, Played, measure_all, play};
 pub use scenario::Scenario;
+pub use world::MANY;

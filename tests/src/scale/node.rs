@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use mesh_proto::ids::ConnId;
 use mesh_proto::time::Instant;
 use mesh_proto::wire::datagram::{Header, Kind};
 
+use super::at_rest::Known;
 use super::bytes::Bytes;
 use super::tcp::{End, Segment, Stream};
 use super::underlay::{LONGEST, Underlay, address, host_at};
@@ -74,6 +76,8 @@ pub(crate) struct Node {
     pub(crate) state: State,
     pub(crate) setup: Setup,
     pub(crate) dice: Dice,
+    /// What its router knows when it starts for the first time.
+    pub(crate) known: Option<Arc<Known>>,
     pub(crate) router: Option<Router>,
     /// Who runs in the router's place and means harm.
     pub(crate) hostile: Option<Box<Hostile>>,
@@ -104,6 +108,7 @@ impl Node {
             state,
             setup,
             dice,
+            known: None,
             router: None,
             hostile: None,
             powered: true,
@@ -176,7 +181,12 @@ impl Node {
         self.powered = true;
         self.armed = None;
         match Router::start(&self.state, &self.setup, &mut self.dice, around.now) {
-            Ok(router) => self.router = Some(router),
+            Ok(mut router) => {
+                if let Some(known) = self.known.take() {
+                    router.resume(&known.lsdb, &known.routes, around.now);
+                }
+                self.router = Some(router);
+            }
             Err(error) => self.broken = Some(error),
         }
         self.settle(around);

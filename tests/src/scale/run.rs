@@ -6,7 +6,7 @@ use super::bytes::Bytes;
 use super::figures::Figure;
 use super::measure;
 use super::scenario::{self, Scenario};
-use super::world::Plan;
+use super::world::{MANY, Plan};
 
 /// What came of a run.
 #[derive(Debug, Serialize)]
@@ -33,14 +33,20 @@ impl Outcome {
 }
 
 /// Measures what the table asks for, or of it only the measures whose names begin with one of `only`; `say` is told how
-/// far it is.
+/// far it is. The mesh begins as if it had run for long when that is asked for, or when there are more than
+/// [`MANY`] routers; then a restart of all and a partition are measured only when `only` has them.
 pub fn measure_all(
     routers: usize,
     seed: u64,
+    at_rest: bool,
     only: &[String],
     say: &mut dyn FnMut(&str),
 ) -> Outcome {
-    let measured = measure::table(Plan::new(routers, seed), only, say);
+    let plan = Plan {
+        at_rest: at_rest || routers > MANY,
+        ..Plan::new(routers, seed)
+    };
+    let measured = measure::table(plan, only, say);
     let each = |bytes: &Bytes, by: f64| {
         let kinds = bytes
             .iter()

@@ -16,6 +16,7 @@ use mesh_proto::topology::bodies::Attached;
 
 use super::bytes::Bytes;
 use super::engine::{self, SHARDS, Shard};
+use super::memory::shortage;
 use super::node::{Around, Event, Node, What};
 use super::underlay::{Underlay, address};
 use crate::sim::dice::Dice;
@@ -35,6 +36,10 @@ const CLOCKS: Duration = Duration::from_secs(3_600);
 /// Inside the mesh: a /8, so that every host has addresses of its own.
 const PREFIX: u8 = 8;
 
+/// A larger mesh than this begins at rest, and in it one in so many hosts has a container.
+pub const MANY: usize = 2_000;
+const CROWD: usize = 20;
+
 /// How a world begins.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Plan {
@@ -44,6 +49,8 @@ pub(crate) struct Plan {
     pub(crate) loss: u32,
     /// How far the clocks of odd hosts are ahead.
     pub(crate) ahead: Duration,
+    /// Whether it begins as if it had run for long.
+    pub(crate) at_rest: bool,
 }
 
 impl Plan {
@@ -53,7 +60,14 @@ impl Plan {
             seed,
             loss: 10,
             ahead: Duration::ZERO,
+            at_rest: false,
         }
+    }
+
+    /// Whether a host has a container. Where there are very many hosts few have, for what is announced is kept by each
+    /// router for itself.
+    fn has_container(&self, host: HostId) -> bool {
+        self.hosts <= MANY || host.is_multiple_of(CROWD)
     }
 }
 
@@ -103,14 +117,18 @@ impl World {
                 discovery: true,
                 secret: secret.clone(),
                 verifier: verifier.clone(),
-                attached: vec![attached(id)],
+                attached: plan
+                    .has_container(id)
+                    .then(|| attached(id))
+                    .into_iter()
+                    .collect(),
                 suites: Suites::CHACHA,
                 clock: ahead + dice.between(Duration::ZERO, CLOCKS),
                 fault: None,
             };
             shards[id % SHARDS].push(Node::new(id, state, setup, dice.fork()));
         }
-        Self {
+        let mut world = Self {
             now: Instant::ZERO,
             underlay: Underlay::new(dice.number(), plan.loss),
             dice,
@@ -120,7 +138,11 @@ impl World {
             who,
             shards: shards.into_iter().map(Shard::new).collect(),
             numbered: 0,
+        };
+        if plan.at_rest {
+            world.come_to_rest();
         }
+        world
     }
 
     // Time
@@ -135,6 +157,9 @@ impl World {
         self.now = end;
         if let Err(panic) = run {
             self.broken = Some(Violation::new("I12 no panic", panic));
+        }
+        if let Some(shortage) = shortage() {
+            self.broken = Some(Violation::new("memory", shortage));
         }
         self.collect();
     }

@@ -17,8 +17,10 @@ use mesh_proto::names::Container;
 use mesh_proto::offload::{PortFrame, VirtioHeader};
 use mesh_proto::time::Instant;
 use mesh_proto::topology::bodies::Attached;
-use mesh_proto::topology::record::{RecordError, Verifier};
-use mesh_proto::topology::topic::Topic;
+use mesh_proto::topology::lsdb::Lsdb;
+use mesh_proto::topology::record::{RecordError, SignedRecord, Verifier};
+use mesh_proto::topology::routes::Routes;
+use mesh_proto::topology::topic::{RecordKey, Topic};
 use mesh_proto::wire::datagram::{Header, Kind};
 
 use super::addresses::Addresses;
@@ -157,6 +159,17 @@ impl Router {
         }
         router.settle(now);
         Ok(router)
+    }
+
+    /// It had run before, and knew this; see [`Control::resume`].
+    pub(crate) fn resume(&mut self, lsdb: &Lsdb, routes: &Routes, now: Instant) {
+        self.control.resume(lsdb, routes, self.local(now));
+        self.settle(now);
+    }
+
+    /// A record, as it holds it.
+    pub(crate) fn record(&self, key: RecordKey) -> Option<&SignedRecord> {
+        self.control.record(key)
     }
 
     /// Containers sent frames.

@@ -29,6 +29,7 @@ mod gossip;
 mod links;
 mod meeting;
 mod paths;
+mod resume;
 mod sizes;
 mod spread;
 mod topics;

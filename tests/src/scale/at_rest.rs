@@ -1,0 +1,200 @@
+//! A mesh that begins as if it had run for long: every router knows all others, has chosen its links, and dials them.
+//!
+//! A first start of ten thousand routers is billions of records. What is measured afterwards in a mesh at rest does not
+//! depend on how that came to rest: links and sessions are made as ever, and what the routers say of their links is signed
+//! here as they would have said it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use mesh_proto::control::Remembered;
+use mesh_proto::ids::{PeerId, Version};
+use mesh_proto::limits::RING_LINKS;
+use mesh_proto::time::Instant;
+use mesh_proto::topology::bodies::{self, Neighbour};
+use mesh_proto::topology::lsdb::Lsdb;
+use mesh_proto::topology::record::SignedRecord;
+use mesh_proto::topology::routes::Routes;
+use mesh_proto::topology::topic::{RecordKey, Topic};
+
+use super::underlay::{Underlay, address, host_at};
+use super::world::World;
+use crate::sim::network::HostId;
+use crate::sim::router::Router;
+
+/// What takes part in a round trip beside the two ways, on average.
+const JITTER: Duration = Duration::from_millis(5);
+/// The first start of a router, and the first record about something.
+const FIRST: Version = Version { epoch: 1, seq: 1 };
+
+/// What a router at rest holds and sees.
+pub(crate) struct Known {
+    pub(crate) lsdb: Lsdb,
+    /// Of one of them.
+    pub(crate) routes: Routes,
+}
+
+impl World {
+    /// Each router will begin with this, when it starts for the first time.
+    pub(super) fn come_to_rest(&mut self) {
+        let chosen = self.choices();
+        let peers: Vec<PeerId> = (0..self.len()).filter_map(|h| self.peer(h)).collect();
+        let links = symmetric(&chosen);
+        let mut lsdb = Lsdb::default();
+        for host in 0..self.len() {
+            let said = self.first_words(host);
+            let mine = links.get(&host).into_iter().flatten();
+            let mine = mine.map(|other| self.link(host, *other, &chosen, &peers));
+            let links = self.signed_links(host, mine.collect());
+            for record in said.into_iter().chain(links) {
+                lsdb.insert(record, Instant::ZERO);
+            }
+        }
+        let Some(first) = peers.first() else { return };
+        let routes = Routes::compute(&lsdb, *first);
+        lsdb.note_reach(&routes, Instant::ZERO);
+        lsdb.take_relinked();
+        let known = Arc::new(Known { lsdb, routes });
+        for (host, chosen) in chosen.iter().enumerate() {
+            let neighbours = chosen.iter().map(|other| Remembered {
+                peer: peers[*other],
+                addresses: vec![address(*other)],
+            });
+            let neighbours = neighbours.collect();
+            if let Some(node) = self.node_mut(host) {
+                node.state.neighbours = neighbours;
+                node.known = Some(known.clone());
+            }
+        }
+    }
+
+    /// Whom each host chooses: the next ones on the ring, and those that its operator typed.
+    fn choices(&self) -> Vec<BTreeSet<HostId>> {
+        let ring: Vec<HostId> = self.who.values().copied().collect();
+        let mut chosen = vec![BTreeSet::new(); self.len()];
+        for (at, host) in ring.iter().enumerate() {
+            let next = ring.iter().cycle().skip(at + 1).take(RING_LINKS);
+            chosen[*host].extend(next);
+            let typed = self.node(*host).into_iter().flat_map(|n| &n.state.targets);
+            let typed = typed.filter_map(|t| {
+                let at = std::net::SocketAddr::new(t.parse().ok()?, address(0).port());
+                host_at(at, self.len())
+            });
+            chosen[*host].extend(typed);
+            chosen[*host].remove(host);
+        }
+        chosen
+    }
+
+    /// What a router says when it starts: who it is, and what its containers are.
+    fn first_words(&self, host: HostId) -> Vec<SignedRecord> {
+        let Some(node) = self.node(host) else {
+            return Vec::new();
+        };
+        let mut state = node.state.clone();
+        (state.epoch, state.targets) = (FIRST.epoch, Vec::new());
+        let router = Router::start(&state, &node.setup, &mut node.dice.clone(), self.now);
+        let Ok(router) = router else {
+            return Vec::new();
+        };
+        let key = |topic| RecordKey::new(state.identity.id(), topic);
+        let said = [Topic::IDENTITY, Topic::ATTACHED].map(|topic| router.record(key(topic)));
+        said.into_iter().flatten().cloned().collect()
+    }
+
+    fn link(
+        &self,
+        host: HostId,
+        other: HostId,
+        chosen: &[BTreeSet<HostId>],
+        peers: &[PeerId],
+    ) -> Neighbour {
+        let chose = |a: HostId, b: HostId| chosen[a].contains(&b);
+        Neighbour {
+            peer: peers[other].prefix(),
+            // Where both would, the lower identity dials.
+            outbound: chose(host, other) && (!chose(other, host) || peers[host] < peers[other]),
+            established: true,
+            cost: cost(&self.underlay, host, other),
+            address: None,
+        }
+    }
+
+    fn signed_links(&self, host: HostId, mut links: Vec<Neighbour>) -> Option<SignedRecord> {
+        links.sort_unstable_by_key(|link| link.peer);
+        let body = bodies::encode_links(&links);
+        let identity = &self.node(host)?.state.identity;
+        SignedRecord::sign(Topic::LINKS, FIRST, &body, identity).ok()
+    }
+}
+
+/// Whom each host is linked to: whoever of the two chose the other.
+fn symmetric(chosen: &[BTreeSet<HostId>]) -> BTreeMap<HostId, BTreeSet<HostId>> {
+    let mut links: BTreeMap<HostId, BTreeSet<HostId>> = BTreeMap::new();
+    for (host, others) in chosen.iter().enumerate() {
+        for other in others {
+            links.entry(host).or_default().insert(*other);
+            links.entry(*other).or_default().insert(host);
+        }
+    }
+    links
+}
+
+/// The round-trip time of two hosts in milliseconds.
+fn cost(underlay: &Underlay, a: HostId, b: HostId) -> u16 {
+    let millis = (underlay.latency(a, b) * 2 + JITTER).as_millis();
+    u16::try_from(millis).unwrap_or(u16::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scale::world::Plan;
+
+    const HOSTS: usize = 48;
+
+    fn begun(at_rest: bool) -> World {
+        let plan = Plan {
+            at_rest,
+            loss: 0,
+            ..Plan::new(HOSTS, 7)
+        };
+        let mut world = World::new(plan);
+        let everybody: Vec<HostId> = (0..HOSTS).collect();
+        world.start_all(&everybody, Duration::from_millis(500));
+        world
+    }
+
+    fn pairs(world: &World) -> BTreeSet<(HostId, HostId)> {
+        let all = 0..HOSTS;
+        all.flat_map(|a| world.neighbours(a).into_iter().map(move |b| (a, b)))
+            .collect()
+    }
+
+    #[test]
+    fn it_is_where_a_mesh_comes_to_that_begins_with_nothing() {
+        let [mut resumed, mut grown] = [begun(true), begun(false)];
+        resumed.run(Duration::from_secs(10));
+        grown.run(Duration::from_secs(60));
+        let everybody: Vec<HostId> = (0..HOSTS).collect();
+        assert!(resumed.agree(&everybody) && grown.agree(&everybody));
+        let (resumed, grown) = (pairs(&resumed), pairs(&grown));
+        let other: Vec<_> = resumed.symmetric_difference(&grown).collect();
+        // The first two hosts have fewer targets than they choose links at random: three links, of two ends each.
+        assert!(other.len() <= 6, "{other:?}");
+    }
+
+    #[test]
+    fn hardly_anybody_says_anew_what_was_said() {
+        let mut world = begun(true);
+        world.run(Duration::from_secs(10));
+        let said_anew = world.who.keys().filter(|peer| {
+            let key = RecordKey::new(**peer, Topic::LINKS);
+            let record = world.router(0).and_then(|router| router.record(key));
+            record.is_none_or(|record| record.version() != FIRST)
+        });
+        // Those first two and whom they chose; and of two that chose one another either may have dialled.
+        assert!(said_anew.count() <= HOSTS / 4);
+    }
+}
