@@ -150,7 +150,7 @@ fn cost(underlay: &Underlay, a: HostId, b: HostId) -> u16 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::scale::world::Plan;
+    use crate::scale::plan::Plan;
 
     const HOSTS: usize = 48;
 

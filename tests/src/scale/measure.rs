@@ -11,7 +11,8 @@ use super::figures::{
 };
 use super::memory::resident;
 use super::observe::percentile;
-use super::world::{MANY, Plan, World, attached};
+use super::plan::{MANY, Plan, attached};
+use super::world::World;
 use crate::sim::network::HostId;
 use crate::sim::router::Router;
 

@@ -7,7 +7,7 @@
 //! |---|---|
 //! | `underlay`, `tcp`, `bytes` | the network, one end of a connection, what the wire carries |
 //! | `node`, `streams` | a host, and its kernel's connections |
-//! | `engine`, `world` | time; all hosts together |
+//! | `plan`, `engine`, `world` | how a mesh begins; time; all hosts together |
 //! | `at_rest` | a mesh that begins as if it had run for long |
 //! | `observe` | who agrees, where frames go |
 //! | `measure`, `faults` | the measures: of a mesh at rest, and of what goes wrong |
@@ -26,6 +26,7 @@ mod memory;
 mod model;
 mod node;
 mod observe;
+mod plan;
 mod promises;
 mod run;
 mod scenario;
@@ -35,6 +36,6 @@ mod underlay;
 mod world;
 
 pub use figures::{Figure, Table};
+pub use plan::MANY;
 pub use run::{Outcome, Played, measure_all, play};
 pub use scenario::Scenario;
-pub use world::MANY;

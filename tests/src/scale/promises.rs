@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use mesh_proto::ids::Mac;
 
-use super::world::{World, attached};
+use super::plan::attached;
+use super::world::World;
 use crate::sim::invariants::agreement::{self, Belief};
 use crate::sim::invariants::bounds;
 use crate::sim::invariants::delivery::{self, Expectation};

@@ -5,8 +5,8 @@ use serde::Serialize;
 use super::bytes::Bytes;
 use super::figures::Figure;
 use super::measure;
+use super::plan::{MANY, Plan};
 use super::scenario::{self, Scenario};
-use super::world::{MANY, Plan};
 
 /// What came of a run.
 #[derive(Debug, Serialize)]

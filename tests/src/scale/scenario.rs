@@ -5,7 +5,8 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use super::measure::{REST, TOGETHER};
-use super::world::{Plan, World};
+use super::plan::Plan;
+use super::world::World;
 use crate::sim::hostile::Harm;
 use crate::sim::invariants::Violation;
 use crate::sim::network::HostId;

@@ -1,0 +1,102 @@
+//! How a large mesh begins: its size, what is lost, what its operators typed, where its containers are.
+
+use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use mesh_proto::address::mac_for;
+use mesh_proto::topology::bodies::Attached;
+
+use crate::sim::dice::Dice;
+use crate::sim::network::HostId;
+
+/// Targets that an operator types on each host, and how many others may type the same one.
+const TARGETS: usize = 2;
+const NAMED_BY: usize = 5;
+/// Inside the mesh: a /8, so that every host has addresses of its own.
+const PREFIX: u8 = 8;
+
+/// A larger mesh than this begins at rest, and in it one in so many hosts has a container.
+pub const MANY: usize = 2_000;
+const CROWD: usize = 20;
+
+/// How a world begins.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Plan {
+    pub(crate) hosts: usize,
+    pub(crate) seed: u64,
+    /// Segments and datagrams lost, per mille.
+    pub(crate) loss: u32,
+    /// How far the clocks of odd hosts are ahead.
+    pub(crate) ahead: Duration,
+    /// Whether it begins as if it had run for long.
+    pub(crate) at_rest: bool,
+}
+
+impl Plan {
+    pub(crate) fn new(hosts: usize, seed: u64) -> Self {
+        Self {
+            hosts,
+            seed,
+            loss: 10,
+            ahead: Duration::ZERO,
+            at_rest: false,
+        }
+    }
+
+    /// Whether a host has a container. Where there are very many hosts few have, for what is announced is kept by each
+    /// router for itself.
+    pub(super) fn has_container(&self, host: HostId) -> bool {
+        self.hosts <= MANY || host.is_multiple_of(CROWD)
+    }
+}
+
+/// The container of a host, as its router announces it.
+pub(crate) fn attached(host: HostId) -> Attached {
+    let ip = container(host);
+    Attached {
+        mac: mac_for(ip.into()),
+        addr: ipnet::Ipv4Net::new_assert(ip, PREFIX).into(),
+        container: format!("c{host}"),
+        moves: 0,
+    }
+}
+
+/// The address of a host's container.
+pub(crate) fn container(host: HostId) -> Ipv4Addr {
+    const FIRST: u32 = 0x0a00_0001;
+    Ipv4Addr::from(FIRST.saturating_add(u32::try_from(host).unwrap_or(0)))
+}
+
+/// Whom each of `n` hosts is told of: some of those before it, none of them told of to many.
+pub(super) fn targets(n: usize, dice: &mut Dice) -> Vec<BTreeSet<HostId>> {
+    let mut named = vec![0; n];
+    let mut out = Vec::with_capacity(n);
+    for host in 0..n {
+        let mut mine = BTreeSet::new();
+        while mine.len() < TARGETS.min(host) {
+            let to = dice.below(host);
+            if named[to] < NAMED_BY && mine.insert(to) {
+                named[to] += 1;
+            }
+        }
+        out.push(mine);
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_is_named_by_too_many() {
+        let targets = targets(300, &mut Dice::new(3));
+        let mut named = vec![0; 300];
+        for (host, mine) in targets.iter().enumerate() {
+            assert_eq!(mine.len(), TARGETS.min(host));
+            mine.iter().for_each(|t| named[*t] += 1);
+        }
+        assert!(named.iter().all(|n| *n <= NAMED_BY), "{named:?}");
+    }
+}
