@@ -114,7 +114,7 @@ impl Control {
             return;
         }
         let known = self.routes.known().filter(|peer| *peer != self.me);
-        let reachable: Vec<PeerId> = self.routes.reachable().collect();
+        let reachable = self.routes.all_reachable();
         // What the operator typed is as random as anything.
         let typed = self.targets.explicit_peers();
         let typed = typed.filter(|peer| self.routes.is_reachable(peer)).count();
@@ -185,7 +185,7 @@ impl Control {
 
     /// Whether the mesh could fall apart without a link between the two.
     fn is_on_ring(&self, peer: &PeerId) -> bool {
-        let reachable: Vec<PeerId> = self.routes.reachable().collect();
+        let reachable = self.routes.all_reachable();
         let after = |a: PeerId, b: PeerId| ring_after(a, &reachable).any(|p| p == b);
         after(self.me, *peer) || after(*peer, self.me)
     }

@@ -158,11 +158,6 @@ impl Graph {
         let place = |i: usize| usize::try_from(self.starts[i]).unwrap_or(usize::MAX);
         place(i)..place(i + 1)
     }
-
-    /// Whether both have the same routers, and the same links between them whatever these cost.
-    pub(super) fn has_links_of(&self, other: &Self) -> bool {
-        self.starts == other.starts && self.edges == other.edges && self.peers == other.peers
-    }
 }
 
 /// There is a link to router `i` at this cost, or none.

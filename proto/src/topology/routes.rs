@@ -6,6 +6,7 @@
 //! own equals it takes, so nothing goes round. Broadcast from an origin follows one tree: a router's parent
 //! is, of its neighbours one hop nearer to the origin, the one with the lowest identity.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -135,6 +136,15 @@ impl Routes {
             .map(|(peer, _)| *peer)
     }
 
+    /// The same, in one piece.
+    pub fn all_reachable(&self) -> Cow<'_, [PeerId]> {
+        if self.are_near().all(|near| near) {
+            Cow::Borrowed(&self.graph.peers)
+        } else {
+            Cow::Owned(self.reachable().collect())
+        }
+    }
+
     /// All routers of which there is a record but no way to them, ascending.
     pub fn unreachable(&self) -> impl Iterator<Item = PeerId> + '_ {
         let all = self.graph.peers.iter().zip(&self.ways);
@@ -156,10 +166,14 @@ impl Routes {
     /// Whether the same routers are within reach of both, with the same links between them, whatever these cost: then no
     /// tree differs.
     pub fn has_links_of(&self, other: &Self) -> bool {
-        if self.graph.has_links_of(&other.graph) {
-            return self.are_near().eq(other.are_near());
+        if self.graph.peers != other.graph.peers {
+            return self.links().eq(other.links());
         }
-        self.links().eq(other.links())
+        let mut all = self.are_near().zip(other.are_near()).enumerate();
+        all.all(|(i, near)| match near {
+            (true, true) => self.graph.neighbours(i) == other.graph.neighbours(i),
+            (here, there) => here == there,
+        })
     }
 
     /// Whether the same routers are within reach of both.
