@@ -9,11 +9,15 @@ pub(super) const AT_ONCE: usize = 64;
 
 /// Room for a search, used again by the next.
 #[derive(Debug, Default)]
-pub(super) struct Search {
-    seen: Vec<u64>,
-    /// Who was reached in this step, and by whom.
-    new: Vec<u64>,
-    next: Vec<u64>,
+pub(super) struct Search(Vec<Place>);
+
+/// By whom a router was reached: what is looked at together lies together.
+#[derive(Clone, Copy, Debug, Default)]
+struct Place {
+    seen: u64,
+    /// In this step, and in the next.
+    new: u64,
+    next: u64,
 }
 
 impl Search {
@@ -25,38 +29,41 @@ impl Search {
         sources: &[Number],
         mut visit: impl FnMut(u16, usize, u64),
     ) {
-        for room in [&mut self.seen, &mut self.new, &mut self.next] {
-            room.clear();
-            room.resize(graph.peers.len(), 0);
-        }
-        let mut reached: Vec<Number> = Vec::new();
+        self.0.clear();
+        self.0.resize(graph.peers.len(), Place::default());
+        let mut reached: Vec<Number> = Vec::with_capacity(self.0.len());
         for (n, source) in sources.iter().take(AT_ONCE).enumerate() {
-            self.reach(usize::from(*source), 1 << n, &mut reached);
+            self.reach(*source, 1 << n, &mut reached);
         }
         let mut hops = 0;
+        let mut here = Vec::with_capacity(self.0.len());
         while !reached.is_empty() {
-            for i in reached.iter().map(|i| usize::from(*i)) {
-                self.new[i] = core::mem::take(&mut self.next[i]);
-                self.seen[i] |= self.new[i];
-                visit(hops, i, self.new[i]);
+            core::mem::swap(&mut here, &mut reached);
+            for i in here.iter().map(|i| usize::from(*i)) {
+                let place = &mut self.0[i];
+                place.new = core::mem::take(&mut place.next);
+                place.seen |= place.new;
+                visit(hops, i, place.new);
             }
-            for i in core::mem::take(&mut reached).into_iter().map(usize::from) {
-                let by = self.new[i];
-                for j in graph.neighbours(i).iter().map(|j| usize::from(*j)) {
-                    self.reach(j, by & !self.seen[j], &mut reached);
+            for i in here.drain(..).map(usize::from) {
+                let by = self.0[i].new;
+                for j in graph.neighbours(i) {
+                    self.reach(*j, by, &mut reached);
                 }
             }
             hops = hops.saturating_add(1);
         }
     }
 
-    fn reach(&mut self, i: usize, by: u64, reached: &mut Vec<Number>) {
+    fn reach(&mut self, router: Number, by: u64, reached: &mut Vec<Number>) {
+        let place = &mut self.0[usize::from(router)];
+        let by = by & !place.seen;
         if by == 0 {
             return;
         }
-        if self.next[i] == 0 {
-            reached.extend(Number::try_from(i).ok());
+        if place.next == 0 {
+            reached.push(router);
         }
-        self.next[i] |= by;
+        place.next |= by;
     }
 }
