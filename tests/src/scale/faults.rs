@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::figures::{CRASH, DEAD, HEAL, RESTART, RESTART_BYTES};
-use super::measure::{Measured, PATIENCE, REST, TOGETHER, count, seconds};
+use super::measure::{Measured, PATIENCE, TOGETHER, count, seconds};
 use super::observe::percentile;
 use crate::sim::network::HostId;
 
@@ -18,7 +18,10 @@ pub(super) fn deaths(m: &mut Measured) {
     let mut times = Vec::new();
     let mut never = 0;
     let rounds = m.rounds(DEATHS);
-    for _ in 0..rounds {
+    for round in 0..rounds {
+        if round > 0 {
+            m.put_right();
+        }
         let dead = m.world.dice.below(n);
         let Some(peer) = m.world.peer(dead) else {
             continue;
@@ -44,8 +47,6 @@ pub(super) fn deaths(m: &mut Measured) {
         }
         never += waiting.len();
         times.extend(waiting.iter().map(|_| PATIENCE));
-        m.world.start(dead, Duration::from_secs(1));
-        m.world.run(REST);
     }
     let worst = percentile(&mut times, 100);
     let detail = format!(
@@ -105,8 +106,6 @@ pub(super) fn crash(m: &mut Measured) {
         took.map(|t| t.as_secs_f64()),
         format!("{} lost power", dead.len()),
     );
-    m.world.start_all(&dead, TOGETHER);
-    m.world.run(REST);
 }
 
 pub(super) fn partition(m: &mut Measured) {

@@ -77,13 +77,14 @@ pub(crate) fn table(plan: Plan, only: &[String], say: &mut dyn FnMut(&str)) -> M
         [] => plan.hosts <= MANY || !HEAVY.contains(&name),
         _ => only.iter().any(|o| name.starts_with(o)),
     };
-    for (number, (name, step)) in steps.into_iter().enumerate() {
-        if !is_wanted(name) {
-            continue;
+    let wanted = steps.into_iter().filter(|(name, _)| is_wanted(name));
+    for (number, (name, step)) in wanted.enumerate() {
+        if number > 0 {
+            measured.put_right();
         }
         let known = measured.figures.len();
         step(&mut measured);
-        if number == 0 {
+        if name == "idle" {
             measured.memory(before, plan.at_rest);
         }
         let now = measured.world.now.as_nanos() / 1_000_000_000;
@@ -95,7 +96,6 @@ pub(crate) fn table(plan: Plan, only: &[String], say: &mut dyn FnMut(&str)) -> M
         if measured.world.broken.is_some() {
             break;
         }
-        measured.world.run(REST);
     }
     measured
 }
@@ -119,6 +119,18 @@ impl Measured {
         say(&format!(
             "{how}; agreed after {begun}, {sent:.2} MB sent per router"
         ));
+    }
+
+    /// Starts the routers that lost power, and lets the mesh come to rest.
+    pub(super) fn put_right(&mut self) {
+        let running = self.world.running();
+        let stopped = (0..self.world.len()).filter(|h| running.binary_search(h).is_err());
+        let stopped: Vec<HostId> = stopped.collect();
+        if !stopped.is_empty() {
+            self.world.start_all(&stopped, TOGETHER);
+            self.world.run(REST);
+        }
+        self.world.run(REST);
     }
 
     /// How often something is done that is usually done so many times: where there are very many routers to see it, less
