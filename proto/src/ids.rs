@@ -1,5 +1,6 @@
 //! The names things have in the protocol: peers, MAC addresses, connections, sessions, record versions.
 
+use core::cmp::Ordering;
 use core::fmt;
 use core::str::FromStr;
 
@@ -8,11 +9,11 @@ use serde::{Deserialize, Serialize};
 /// Who a router is, to the protocol: the first 128 bits of a hash of its signing key (`docs/PROTOCOL.md`).
 ///
 /// Printed as 26 lower-case characters of unpadded base32 (RFC 4648).
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct PeerId(pub [u8; 16]);
 
 /// The first eight bytes of a [`PeerId`]: enough to tell the routers of one mesh apart, and half as long in a record.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct PeerPrefix(pub [u8; 8]);
 
 /// Who a router is, to people: six bytes shaped like a MAC address, derived from the [`PeerId`] or given by `--name`.
@@ -40,6 +41,31 @@ pub struct Version {
     pub epoch: u64,
     /// The number of the record within the epoch, from 1.
     pub seq: u64,
+}
+
+// As derived, but for numbers: tables are searched by identity all the time, and a comparison of bytes is a call.
+impl Ord for PeerId {
+    fn cmp(&self, other: &Self) -> Ordering {
+        u128::from_be_bytes(self.0).cmp(&u128::from_be_bytes(other.0))
+    }
+}
+
+impl PartialOrd for PeerId {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for PeerPrefix {
+    fn cmp(&self, other: &Self) -> Ordering {
+        u64::from_be_bytes(self.0).cmp(&u64::from_be_bytes(other.0))
+    }
+}
+
+impl PartialOrd for PeerPrefix {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
 }
 
 const BASE32: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
@@ -216,6 +242,7 @@ impl FromStr for Mac {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn peer_id_prints_as_rfc4648_base32() {
@@ -229,6 +256,19 @@ mod tests {
             PeerId([0xff; 16]).to_string(),
             "7777777777777777777777777".to_owned() + "4"
         );
+    }
+
+    proptest! {
+        #[test]
+        fn identities_are_in_the_order_of_their_bytes(a in any::<[u8; 16]>(), b in any::<[u8; 16]>(), same in 0..16usize) {
+            let mut b = b;
+            b[..same].copy_from_slice(&a[..same]);
+            let (x, y) = (PeerId(a), PeerId(b));
+            prop_assert_eq!(x.cmp(&y), a.cmp(&b));
+            prop_assert_eq!(x.partial_cmp(&y), Some(a.cmp(&b)));
+            prop_assert_eq!(x.prefix().cmp(&y.prefix()), a[..8].cmp(&b[..8]));
+            prop_assert_eq!(x.cmp(&x), Ordering::Equal);
+        }
     }
 
     #[test]

@@ -124,7 +124,8 @@ impl Graph {
 
     /// The links of router `i` as `lsdb` has them now.
     fn row(&self, lsdb: &Lsdb, i: usize) -> Row {
-        let mut row = claims(lsdb.links(&self.peers[i]), &self.peers);
+        let number = |prefix| by_prefix(&self.peers, prefix);
+        let mut row = claims(lsdb.links(&self.peers[i]), number);
         let me = self.peers[i].prefix();
         if by_prefix(&self.peers, me).is_none() {
             return Row::new();
@@ -179,8 +180,9 @@ struct Claims {
 impl Claims {
     fn of(lsdb: &Lsdb, peers: &[PeerId]) -> Self {
         let (mut all, mut starts) = (Vec::with_capacity(8 * peers.len()), vec![0]);
+        let prefixes = Prefixes::of(peers);
         for links in lsdb.links_of_all() {
-            all.append(&mut claims(links, peers));
+            all.append(&mut claims(links, |prefix| prefixes.number(prefix)));
             starts.push(all.len());
         }
         Self { all, starts }
@@ -192,20 +194,47 @@ impl Claims {
     }
 }
 
-/// Whom a router calls an established neighbour, and at what cost: of what it says twice, the least.
-fn claims(links: &[Neighbour], peers: &[PeerId]) -> Row {
+/// Whom a router calls an established neighbour, and at what cost: of what it says twice, the least. `number` gives the
+/// number of the router that a neighbour names, none if two begin like this, so that nobody is taken for another.
+fn claims(links: &[Neighbour], number: impl Fn(PeerPrefix) -> Option<Number>) -> Row {
     let established = links.iter().filter(|n| n.established);
-    let claim = |n: &Neighbour| Some((by_prefix(peers, n.peer)?, n.cost.max(1)));
+    let claim = |n: &Neighbour| Some((number(n.peer)?, n.cost.max(1)));
     let mut claims: Row = established.filter_map(claim).collect();
     claims.sort_unstable();
     claims.dedup_by_key(|(j, _)| *j);
     claims
 }
 
-/// The number of the router that a neighbour names; none if two begin like this, so that nobody is taken for another.
 fn by_prefix(peers: &[PeerId], prefix: PeerPrefix) -> Option<Number> {
     let first = peers.partition_point(|peer| peer.prefix() < prefix);
     let is_meant = |at: usize| peers.get(at).is_some_and(|peer| peer.prefix() == prefix);
     let is_one = is_meant(first) && !is_meant(first + 1);
     Number::try_from(first).ok().filter(|_| is_one)
+}
+
+/// How all identities begin, for whoever looks for many: what a router says of its links is read in one place of memory.
+struct Prefixes {
+    /// By number.
+    all: Vec<PeerPrefix>,
+    /// Where those with each first byte begin, and the end.
+    starts: Vec<usize>,
+}
+
+impl Prefixes {
+    fn of(peers: &[PeerId]) -> Self {
+        let all: Vec<PeerPrefix> = peers.iter().map(PeerId::prefix).collect();
+        let before = |byte| all.partition_point(|p| usize::from(p.0[0]) < byte);
+        let starts = (0..=256).map(before).collect();
+        Self { all, starts }
+    }
+
+    /// As [`by_prefix`].
+    fn number(&self, prefix: PeerPrefix) -> Option<Number> {
+        let byte = usize::from(prefix.0[0]);
+        let (from, to) = (self.starts[byte], self.starts[byte + 1]);
+        let at = from + self.all[from..to].partition_point(|p| *p < prefix);
+        let is_meant = |at: usize| self.all.get(at) == Some(&prefix);
+        let is_one = is_meant(at) && !is_meant(at + 1);
+        Number::try_from(at).ok().filter(|_| is_one)
+    }
 }
