@@ -35,9 +35,9 @@ const BROADCASTS: usize = 20;
 const NAMED: usize = 10;
 const NAMES_WATCHED: Duration = Duration::from_secs(5);
 
-/// What is taken of a very large mesh only when it is asked for: everybody says everything anew there, which is hours and
-/// more memory than most machines have.
-const HEAVY: [&str; 2] = ["restart of all", "partition"];
+/// What is taken of a very large mesh only when it is asked for: half of the routers or all say everything anew there, which
+/// takes hours and more memory than most machines have.
+const HEAVY: [&str; 3] = ["restart of all", "crash of 10 %", "partition"];
 
 /// A measure's name, and how it is taken.
 type Step = (&'static str, fn(&mut Measured));
@@ -77,6 +77,12 @@ pub(crate) fn table(plan: Plan, only: &[String], say: &mut dyn FnMut(&str)) -> M
         [] => plan.hosts <= MANY || !HEAVY.contains(&name),
         _ => only.iter().any(|o| name.starts_with(o)),
     };
+    if only.is_empty() && plan.hosts > MANY {
+        let left_out = HEAVY.join(", ");
+        say(&format!(
+            "of more than {MANY} routers only when asked for: {left_out}"
+        ));
+    }
     let wanted = steps.into_iter().filter(|(name, _)| is_wanted(name));
     for (number, (name, step)) in wanted.enumerate() {
         if number > 0 {

@@ -34,7 +34,7 @@ impl Outcome {
 
 /// Measures what the table asks for, or of it only the measures whose names begin with one of `only`; `say` is told how
 /// far it is. The mesh begins as if it had run for long when that is asked for, or when there are more than
-/// [`MANY`] routers; then a restart of all and a partition are measured only when `only` has them.
+/// [`MANY`] routers; then a restart of all, a crash and a partition are measured only when `only` has them.
 pub fn measure_all(
     routers: usize,
     seed: u64,
