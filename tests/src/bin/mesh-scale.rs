@@ -66,6 +66,9 @@ fn parse() -> Result<Arguments> {
     if out.routers < 2 {
         bail!("a mesh has at least two routers");
     }
+    if out.at_rest && !out.scenarios.is_empty() {
+        bail!("--at-rest is for the table: a scenario begins with nothing");
+    }
     if out.at_rest && out.routers <= FULL_MESH {
         bail!(
             "--at-rest is for more than {FULL_MESH} routers: so many are all linked to one another"
