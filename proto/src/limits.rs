@@ -69,11 +69,19 @@ pub const FLAP_SHOWN: Duration = Duration::from_secs(60);
 pub const ANSWER_RATE: u64 = 10_000;
 /// Such questions that are answered at once.
 pub const ANSWER_BURST: u64 = 10_000;
+/// Such questions that one interface of the bridge may send in a second where the port can tell interfaces apart: fewer
+/// than all together, so that one alone does not keep others from being answered. More are dropped and counted.
+pub const ANSWER_RATE_EACH: u32 = 7_500;
 
 /// Frames to groups (broadcast, multicast) that the local port may send in a second; more are dropped and counted.
 pub const BROADCAST_RATE: u64 = 4_000;
 /// Frames to groups that the local port may send at once.
 pub const BROADCAST_BURST: u64 = 4_000;
+/// Frames to groups, without questions for addresses, that one interface of the bridge may send in a second where the port
+/// can tell interfaces apart: fewer than all together. More are dropped and counted.
+pub const BROADCAST_RATE_EACH: u32 = 3_000;
+/// Frames to groups, and as many questions, that one interface may send at once then: half of what the port has room for.
+pub const GROUP_BURST_EACH: u32 = 128;
 /// Frames to unknown MACs that the local port may send in a second; more are dropped and counted.
 pub const UNKNOWN_RATE: u64 = 1_000;
 /// Frames to unknown MACs that the local port may send at once.

@@ -4,12 +4,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
+use mesh_proto::limits::{ANSWER_RATE_EACH, BROADCAST_RATE_EACH, GROUP_BURST_EACH};
 use mesh_proto::offload::VirtioHeader;
 use mesh_sys::bridge::{self, BridgeConfig, PortKind};
 use mesh_sys::ifname;
 use mesh_sys::port::{
-    FrameBatch, FramePort, FrameReader, FrameWriter, Offloads, PcapPort, PortError, TapPort,
-    TapSpec,
+    FrameBatch, FramePort, FrameReader, FrameWriter, Losses, Offloads, PcapPort, PortError,
+    StormLimits, TapPort, TapSpec,
 };
 
 use crate::config::Datapath;
@@ -76,6 +77,11 @@ fn open_tap(bridge: &str, lanes: usize) -> Result<Vec<TapPort>, mesh_sys::SysErr
         name: &name,
         queues: lanes,
         queue_len: Some(QUEUE),
+        storm: Some(StormLimits {
+            groups: BROADCAST_RATE_EACH,
+            questions: ANSWER_RATE_EACH,
+            burst: GROUP_BURST_EACH,
+        }),
     })
 }
 
@@ -209,8 +215,9 @@ impl FrameReader for ReopeningReader {
         result
     }
 
-    fn dropped(&mut self) -> u64 {
-        self.half.as_mut().map_or(0, |half| half.dropped())
+    fn losses(&mut self) -> Losses {
+        let half = self.half.as_mut();
+        half.map_or_else(Losses::default, |half| half.losses())
     }
 
     fn offloads(&self) -> Offloads {

@@ -28,6 +28,8 @@ macro_rules! counters {
 counters! {
     /// Why a frame or a datagram went no further.
     DropReason {
+        /// A frame that the local port had no room for: more came than the router takes.
+        PortQueue = "port_queue",
         /// A frame shorter than an Ethernet header.
         Runt = "runt_frame",
         /// A frame longer than the mesh carries.
@@ -42,7 +44,7 @@ counters! {
         LinkLocal = "link_local_group",
         /// A question for an address (ARP, neighbour solicitation) beyond what is answered.
         AnswerLimited = "answer_limited",
-        /// A frame to a group beyond what the port may send of those.
+        /// A frame to a group beyond what the port, or one interface behind it, may send of those.
         BroadcastLimited = "broadcast_limited",
         /// A frame to an unknown MAC beyond what the port may send of those.
         UnknownLimited = "unknown_limited",

@@ -214,6 +214,13 @@ impl Forwarder {
         &self.counters
     }
 
+    /// Counts frames that the local port lost before they came here: those it had no room for, and those to groups that
+    /// were beyond what one interface behind it may send.
+    pub fn lost_at_port(&self, queue: u64, storm: u64) {
+        self.counters.drop_many(DropReason::PortQueue, queue);
+        self.counters.drop_many(DropReason::BroadcastLimited, storm);
+    }
+
     /// Drops what is too old: MAC addresses, frames and pieces that waited in vain. To be called about once a second.
     pub fn sweep(&self, now: Instant) {
         self.fdb.sweep(now);

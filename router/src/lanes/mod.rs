@@ -4,6 +4,7 @@
 //! cannot decide goes to the control plane over a bounded queue that drops and counts.
 
 mod inject;
+mod losses;
 mod out;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -22,6 +23,7 @@ use crate::clock::Clock;
 use crate::port::{Halves, ReopeningReader};
 
 use self::inject::Injector;
+use self::losses::Losses;
 pub use self::out::ControlSender;
 use self::out::{LaneOut, PortSide, Sending};
 
@@ -78,10 +80,13 @@ impl Lanes {
                 shared.udp = socket.clone();
             }
             let port = Arc::new(Mutex::new(Injector::new(writer)));
+            // What the port lost, it tells for all lanes together.
+            let losses = (lane == 0).then(Losses::default);
             let egress = Egress {
                 shared: shared.clone(),
                 reader,
                 port: port.clone(),
+                losses,
             };
             let ingress = Ingress { shared, port };
             threads.push(spawn(format!("egress-{lane}"), move || egress.run())?);
@@ -125,6 +130,7 @@ struct Egress {
     reader: ReopeningReader,
     /// Written to rarely: when the sender of a frame is told something.
     port: Arc<Mutex<Injector>>,
+    losses: Option<Losses>,
 }
 
 impl Egress {
@@ -137,6 +143,9 @@ impl Egress {
                 tracing::debug!("cannot read from the port: {error}");
                 std::thread::sleep(WAIT / 5);
                 continue;
+            }
+            if let Some(losses) = &mut self.losses {
+                losses.count(&mut self.reader, &self.shared);
             }
             if frames.is_empty() {
                 continue;

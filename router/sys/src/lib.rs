@@ -6,6 +6,7 @@
 
 pub mod arp;
 pub mod attach;
+mod bpf;
 pub mod bridge;
 pub mod error;
 pub mod ethtool;

@@ -6,7 +6,7 @@ mod tap;
 
 pub use batch::{FrameBatch, MAX_BATCH_BYTES};
 pub use pcap::{PcapPort, PcapReader, PcapWriter};
-pub use tap::{TapPort, TapReader, TapSpec, TapWriter};
+pub use tap::{StormLimits, TapPort, TapReader, TapSpec, TapWriter};
 
 use std::time::Duration;
 
@@ -27,6 +27,15 @@ pub enum Offloads {
     ///
     /// [`Segmentation::Udp`]: mesh_proto::offload::virtio::Segmentation::Udp
     TcpUdp,
+}
+
+/// Frames for the reader of a port that it did not get.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Losses {
+    /// Those that nobody read in time.
+    pub queue: u64,
+    /// Those to groups beyond what one interface may send ([`StormLimits`]).
+    pub storm: u64,
 }
 
 /// Why a port gave or took no frame.
@@ -63,8 +72,8 @@ pub trait FrameReader: Send {
     /// [`PortError::Down`] when the port must be opened again.
     fn recv(&mut self, batch: &mut FrameBatch, wait: Duration) -> Result<(), PortError>;
 
-    /// Frames lost since the port was opened because nobody read them in time. May ask the kernel: not for every frame.
-    fn dropped(&mut self) -> u64;
+    /// What was lost since the port was opened. May ask the kernel: not for every frame.
+    fn losses(&mut self) -> Losses;
 
     /// What the frames it reads may leave undone.
     fn offloads(&self) -> Offloads;

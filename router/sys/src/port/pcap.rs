@@ -13,7 +13,7 @@ use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use pcap::{Active, Capture, Direction, Linktype};
 
-use super::{FrameBatch, FramePort, FrameReader, FrameWriter, Offloads, PortError};
+use super::{FrameBatch, FramePort, FrameReader, FrameWriter, Losses, Offloads, PortError};
 use crate::ifname;
 
 /// Bytes of frames the kernel keeps for the reader; when full, new frames are dropped and counted.
@@ -75,8 +75,11 @@ impl FrameReader for PcapReader {
         Ok(())
     }
 
-    fn dropped(&mut self) -> u64 {
-        self.capture.stats().map_or(0, |s| u64::from(s.dropped))
+    fn losses(&mut self) -> Losses {
+        Losses {
+            queue: self.capture.stats().map_or(0, |s| u64::from(s.dropped)),
+            storm: 0,
+        }
     }
 
     fn offloads(&self) -> Offloads {

@@ -4,6 +4,7 @@
 //! Linux, Documentation/networking/tuntap.rst; the header is that of VIRTIO 1.2 §5.1.6.
 
 mod device;
+mod storm;
 
 use std::fs::File;
 use std::io::{IoSlice, IoSliceMut};
@@ -18,7 +19,8 @@ use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::time::TimeSpec;
 use nix::sys::uio::{readv, writev};
 
-use super::{FrameBatch, FramePort, FrameReader, FrameWriter, Offloads, PortError};
+use self::storm::StormControl;
+use super::{FrameBatch, FramePort, FrameReader, FrameWriter, Losses, Offloads, PortError};
 use crate::SysError;
 use crate::netlink::Netlink;
 
@@ -34,6 +36,20 @@ pub struct TapSpec<'a> {
     pub queues: usize,
     /// Frames that may wait for the reader, in each queue; none leaves the kernel's choice (1,000 as of Linux 6).
     pub queue_len: Option<u32>,
+    /// How much each interface of the bridge may send to groups; none leaves it to the reader.
+    pub storm: Option<StormLimits>,
+}
+
+/// Frames to groups that one interface of a bridge may send a port in a second.
+#[derive(Clone, Copy, Debug)]
+pub struct StormLimits {
+    /// Broadcasts and multicasts, without those below; 1 to a billion.
+    pub groups: u32,
+    /// ARP, and what goes to the groups of neighbour solicitations; 1 to a billion.
+    pub questions: u32,
+    /// Frames of each of the two kinds that it may send at once; what takes more than two seconds at its rate counts as
+    /// that.
+    pub burst: u32,
 }
 
 /// One queue of a TAP device in the namespace of the thread that opened it.
@@ -48,6 +64,7 @@ pub struct TapPort {
 pub struct TapReader {
     queue: Queue,
     statistics: Netlink,
+    storm: Option<Arc<StormControl>>,
 }
 
 /// The half that writes what the bridge is to receive from the port.
@@ -75,6 +92,9 @@ impl TapPort {
             let index = netlink.require_link(spec.name)?.index;
             netlink.set_queue_len(index, length)?;
         }
+        let storm = spec
+            .storm
+            .and_then(|limits| start(queues.first()?, &limits));
         let interface: Arc<str> = spec.name.into();
         let port = |file| {
             let queue = Queue {
@@ -85,6 +105,7 @@ impl TapPort {
             let reader = TapReader {
                 queue: queue.clone(),
                 statistics: Netlink::open()?,
+                storm: storm.clone(),
             };
             let writer = TapWriter { queue };
             Ok(Self { reader, writer })
@@ -95,6 +116,19 @@ impl TapPort {
     /// The device's name.
     pub fn interface(&self) -> &str {
         &self.writer.queue.interface
+    }
+}
+
+/// Storm control, where the kernel has it; where not, the reader meets all that is sent.
+fn start(queue: &File, limits: &StormLimits) -> Option<Arc<StormControl>> {
+    match StormControl::start(queue, limits) {
+        Ok(control) => Some(Arc::new(control)),
+        Err(error) => {
+            tracing::info!(
+                "the kernel does not limit what containers send to groups, the router does: {error}"
+            );
+            None
+        }
     }
 }
 
@@ -118,10 +152,14 @@ impl FrameReader for TapReader {
     }
 
     /// Those of all queues of the device; 0 once it is gone.
-    fn dropped(&mut self) -> u64 {
-        self.statistics
-            .tx_dropped(&self.queue.interface)
-            .unwrap_or(0)
+    fn losses(&mut self) -> Losses {
+        let dropped = self.statistics.tx_dropped(&self.queue.interface);
+        let storm = self.storm.as_ref().map_or(0, |s| s.dropped());
+        Losses {
+            // The kernel counts both as one.
+            queue: dropped.unwrap_or(0).saturating_sub(storm),
+            storm,
+        }
     }
 
     fn offloads(&self) -> Offloads {

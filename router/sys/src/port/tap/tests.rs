@@ -29,6 +29,7 @@ fn spec(queues: usize, queue_len: Option<u32>) -> TapSpec<'static> {
         name: "mesh-t",
         queues,
         queue_len,
+        storm: None,
     }
 }
 
@@ -40,28 +41,36 @@ struct Host {
 
 impl Host {
     fn new(number: u8, spec: &TapSpec<'_>) -> (Self, Vec<TapPort>) {
-        let (host, container) = (NamedNetns::new(), NamedNetns::new());
+        let host = NamedNetns::new();
         let ports = host.run(|| {
             ensure_bridge(&config()).unwrap();
             let ports = TapPort::open(spec).unwrap();
             assert_eq!(ensure_tap_port(&config()).unwrap(), Outcome::Created);
-            let address: IpNet = format!("10.9.0.{number}/24").parse().unwrap();
-            let request = Plug {
-                bridge: "mesh",
-                netns: &container.netns,
-                ifname: None,
-                mac: Mac([2, 0, 0, 0, 9, number]),
-                mtu: MTU,
-                address,
-                multicast_route: false,
-                alias: "c",
-                offloads_off: false,
-            };
-            plug(&request).unwrap();
             ports
         });
+        let container = add_container(&host, number);
         (Self { host, container }, ports)
     }
+}
+
+fn add_container(host: &NamedNetns, number: u8) -> NamedNetns {
+    let container = NamedNetns::new();
+    host.run(|| {
+        let address: IpNet = format!("10.9.0.{number}/24").parse().unwrap();
+        let request = Plug {
+            bridge: "mesh",
+            netns: &container.netns,
+            ifname: None,
+            mac: Mac([2, 0, 0, 0, 9, number]),
+            mtu: MTU,
+            address,
+            multicast_route: false,
+            alias: "c",
+            offloads_off: false,
+        };
+        plug(&request).unwrap();
+    });
+    container
 }
 
 fn first(ports: Vec<TapPort>) -> (TapReader, TapWriter) {
@@ -183,7 +192,7 @@ fn a_deleted_device_is_noticed_and_one_that_is_down_comes_back() {
         assert_eq!(result, Err(down.clone()));
         assert!(begin.elapsed() < DEADLINE, "the wait ends with the device");
         assert_eq!(writer.send(&plain, &frame), Err(down));
-        assert_eq!(reader.dropped(), 0);
+        assert_eq!(reader.losses().queue, 0);
         TapPort::open(&spec(1, None)).unwrap();
     });
 }
@@ -215,19 +224,82 @@ fn what_nobody_reads_in_time_is_counted() {
     }
     let (host, ports) = Host::new(1, &spec(1, Some(16)));
     let (mut reader, _writer) = first(ports);
-    let before = reader.dropped();
-    host.container.run(|| {
-        let socket = std::net::UdpSocket::bind("10.9.0.1:0").unwrap();
-        socket.set_broadcast(true).unwrap();
-        for _ in 0..100 {
-            socket.send_to(&[1; 100], "10.9.0.255:9").unwrap();
-        }
-    });
-    let dropped = reader.dropped() - before;
+    let before = reader.losses().queue;
+    say(&host.container, [BROADCAST; 100]);
+    let dropped = reader.losses().queue - before;
     assert!((80..=110).contains(&dropped), "{dropped}");
     let mut batch = FrameBatch::with_capacity(64);
     reader.recv(&mut batch, WAIT).unwrap();
     assert_eq!(batch.len(), 16);
+}
+
+const BROADCAST: &str = "10.9.0.255:9";
+/// Bytes of a datagram of [`say`], and of the frame it travels in.
+const SAID: usize = 100;
+const SAID_FRAME: usize = 14 + 20 + 8 + SAID;
+
+fn say<'a>(container: &NamedNetns, to: impl IntoIterator<Item = &'a str> + Send) {
+    container.run(|| {
+        let socket = std::net::UdpSocket::bind("0.0.0.0:0").unwrap();
+        socket.set_broadcast(true).unwrap();
+        for to in to {
+            socket.send_to(&[1; SAID], to).unwrap();
+        }
+    });
+}
+
+/// What waits at the port: frames of [`say`], and ARP requests.
+fn waiting(reader: &mut TapReader) -> (u64, u64) {
+    let mut batch = FrameBatch::with_capacity(64);
+    let (mut said, mut asked) = (0, 0);
+    while reader.recv(&mut batch, Duration::ZERO).is_ok() && !batch.is_empty() {
+        for (_, frame) in batch.iter() {
+            said += u64::from(frame.len() == SAID_FRAME);
+            asked += u64::from(frame[12..14] == [8, 6]);
+        }
+    }
+    (said, asked)
+}
+
+#[test]
+fn a_storm_of_one_interface_is_limited_before_the_queue_and_others_pass() {
+    if needs_root("a_storm_of_one_interface_is_limited_before_the_queue_and_others_pass") {
+        return;
+    }
+    let limits = StormLimits {
+        groups: 50,
+        questions: 40,
+        burst: 50,
+    };
+    let limited = TapSpec {
+        storm: Some(limits),
+        ..spec(1, None)
+    };
+    let (host, ports) = Host::new(1, &limited);
+    let (mut reader, _writer) = first(ports);
+    let quiet = add_container(&host.host, 2);
+    /// Frames that the kernel sends for itself when interfaces come up.
+    const OTHER: u64 = 20;
+
+    let began = Instant::now();
+    say(&host.container, [BROADCAST; 300]);
+    let gained = began.elapsed().as_millis() as u64 / 20 + 1;
+    let (said, _) = waiting(&mut reader);
+    let losses = reader.losses();
+    assert_eq!(losses.queue, 0, "the queue was never full");
+    assert!((50 - OTHER..=50 + gained).contains(&said), "{said}");
+    assert!((300..=300 + OTHER).contains(&(said + losses.storm)));
+
+    let nobody: Vec<String> = (100..200).map(|n| format!("10.9.0.{n}:9")).collect();
+    say(&host.container, nobody.iter().map(String::as_str));
+    let (_, asked) = waiting(&mut reader);
+    assert!(
+        (50 - OTHER..=90).contains(&asked),
+        "questions have their own share: {asked}"
+    );
+
+    say(&quiet, [BROADCAST; 20]);
+    assert_eq!(waiting(&mut reader).0, 20, "as has another interface");
 }
 
 #[test]

@@ -1,0 +1,183 @@
+//! Storm control: what one interface of the bridge sends to groups beyond its share is dropped by the kernel, before it takes
+//! a place in the queue where the frames of all interfaces wait for the router, and before it costs the router anything.
+//!
+//! An eBPF program on the device keeps a moment for each interface, up to which its frames are paid for (the generic
+//! cell rate algorithm, ITU-T I.371).
+
+use std::fs::File;
+use std::os::fd::{AsRawFd, OwnedFd};
+
+use nix::errno::Errno;
+use nix::libc;
+
+use super::StormLimits;
+use crate::SysError;
+use crate::bpf::{Label, Map, MapKind, Program, Reg, Width, load_socket_filter};
+
+/// Interfaces, each for two kinds of frames, that are kept apart; beyond that the longest silent begins anew.
+const INTERFACES: u32 = 4_096;
+const SECOND: u32 = 1_000_000_000;
+
+/// Storm control of one device, while the device is there.
+#[derive(Debug)]
+pub(super) struct StormControl {
+    dropped: Map,
+}
+
+impl StormControl {
+    /// Begins it on the device of this queue.
+    ///
+    /// # Errors
+    /// EPERM without CAP_BPF and CAP_NET_ADMIN, ENOSYS or EINVAL where the kernel has no such thing (Linux 4.16).
+    pub(super) fn start(queue: &File, limits: &StormLimits) -> Result<Self, SysError> {
+        let paid = Map::create(MapKind::LruHash, INTERFACES)?;
+        let dropped = Map::create(MapKind::Array, 1)?;
+        let program = load_socket_filter(&program(limits, &paid, &dropped))?;
+        set_filter(queue, &program).map_err(|e| SysError::errno("filter on a TAP device", e))?;
+        Ok(Self { dropped })
+    }
+
+    /// Frames dropped since it began.
+    pub(super) fn dropped(&self) -> u64 {
+        self.dropped.get(0).ok().flatten().unwrap_or(0)
+    }
+}
+
+/// The device keeps the program until it is gone itself.
+fn set_filter(queue: &File, program: &OwnedFd) -> Result<(), Errno> {
+    let fd: libc::c_int = program.as_raw_fd();
+    // SAFETY: TUNSETFILTEREBPF reads one `int`, which outlives the call.
+    let result = unsafe { libc::ioctl(queue.as_raw_fd(), libc::TUNSETFILTEREBPF, &raw const fd) };
+    Errno::result(result).map(|_| ())
+}
+
+const PASS: Label = Label("pass");
+const DROP: Label = Label("drop");
+const QUESTION: Label = Label("question");
+const TAKE: Label = Label("take");
+const KNOWN: Label = Label("known");
+const PAID: Label = Label("paid");
+const END: Label = Label("end");
+
+const RESULT: Reg = Reg(0);
+const CONTEXT: Reg = Reg(6);
+/// First the interface, then the time.
+const WHO: Reg = Reg(7);
+const NOW: Reg = Reg(7);
+const EACH: Reg = Reg(8);
+const BURST: Reg = Reg(9);
+const STACK: Reg = Reg(10);
+const A1: Reg = Reg(1);
+const A2: Reg = Reg(2);
+const A3: Reg = Reg(3);
+const A4: Reg = Reg(4);
+
+/// Where a key and a value of a map are on the stack.
+const KEY: i16 = -4;
+const VALUE: i16 = -16;
+
+// Members of `struct __sk_buff`.
+const LENGTH: i16 = 0;
+const INGRESS_IFINDEX: i16 = 36;
+
+// `enum bpf_func_id`.
+const MAP_LOOKUP_ELEM: i32 = 1;
+const MAP_UPDATE_ELEM: i32 = 2;
+const KTIME_GET_NS: i32 = 5;
+
+const ETHERTYPE: i32 = 12;
+const ARP: i32 = 0x0806;
+/// First three bytes of the groups that neighbour solicitations go to (RFC 4291 §2.7.1, RFC 2464 §7).
+const SOLICITED: i32 = 0x3333_ff00;
+const SOLICITED_MASK: i32 = 0xffff_ff00_u32.cast_signed();
+/// Tells the two moments of one interface apart; no interface has so great a number.
+const QUESTION_BIT: i32 = i32::MIN;
+
+/// Returns the frame's length for what may pass, else 0.
+fn program(limits: &StormLimits, paid: &Map, dropped: &Map) -> Program {
+    let mut p = Program::default();
+    classify(&mut p, limits);
+    p.label(TAKE);
+    take(&mut p, paid);
+    p.label(PASS);
+    p.load(Width::Word, RESULT, CONTEXT, LENGTH);
+    p.exit();
+    p.label(DROP);
+    count(&mut p, dropped);
+    p.label(END);
+    p.set(RESULT, 0);
+    p.exit();
+    p
+}
+
+/// Frames to one station pass. Of others: whose moment it is, and what a frame costs.
+fn classify(p: &mut Program, limits: &StormLimits) {
+    p.copy(CONTEXT, A1);
+    p.packet(Width::Byte, 0);
+    p.and(RESULT, 1);
+    p.jump_if_equal(RESULT, 0, PASS);
+    p.load(Width::Word, WHO, CONTEXT, INGRESS_IFINDEX);
+    p.packet(Width::Half, ETHERTYPE);
+    p.jump_if_equal(RESULT, ARP, QUESTION);
+    p.packet(Width::Word, 0);
+    p.and(RESULT, SOLICITED_MASK);
+    p.jump_if_equal(RESULT, SOLICITED, QUESTION);
+    price(p, limits.groups, limits.burst);
+    p.jump(TAKE);
+    p.label(QUESTION);
+    p.or(WHO, QUESTION_BIT);
+    price(p, limits.questions, limits.burst);
+}
+
+/// What one frame costs, and how much an interface may owe: nanoseconds.
+fn price(p: &mut Program, rate: u32, burst: u32) {
+    let each = SECOND / rate.clamp(1, SECOND);
+    let whole = each.saturating_mul(burst);
+    p.set(EACH, each.cast_signed());
+    p.set(BURST, i32::try_from(whole).unwrap_or(i32::MAX));
+}
+
+/// Goes to [`PASS`] with the frame paid for, or to [`DROP`].
+fn take(p: &mut Program, paid: &Map) {
+    p.store(Width::Word, STACK, KEY, WHO);
+    p.call(KTIME_GET_NS);
+    p.copy(NOW, RESULT);
+    point_to_key(p, paid);
+    p.call(MAP_LOOKUP_ELEM);
+    p.copy(A2, NOW);
+    p.minus_reg(A2, BURST);
+    p.copy(A1, A2);
+    p.jump_if_not_equal(RESULT, 0, KNOWN);
+    p.plus_reg(A1, EACH);
+    p.store(Width::Double, STACK, VALUE, A1);
+    point_to_key(p, paid);
+    p.copy(A3, STACK);
+    p.plus(A3, VALUE.into());
+    p.set(A4, 0);
+    p.call(MAP_UPDATE_ELEM);
+    p.jump(PASS);
+    // Two processors may take the same moment: then one frame more passes.
+    p.label(KNOWN);
+    p.load(Width::Double, A1, RESULT, 0);
+    p.jump_if_at_least(A1, A2, PAID);
+    p.copy(A1, A2);
+    p.label(PAID);
+    p.jump_if_at_least(A1, NOW, DROP);
+    p.plus_reg(A1, EACH);
+    p.store(Width::Double, RESULT, 0, A1);
+}
+
+fn count(p: &mut Program, dropped: &Map) {
+    p.store_number(Width::Word, STACK, KEY, 0);
+    point_to_key(p, dropped);
+    p.call(MAP_LOOKUP_ELEM);
+    p.jump_if_equal(RESULT, 0, END);
+    p.set(A1, 1);
+    p.atomic_add(RESULT, 0, A1);
+}
+
+fn point_to_key(p: &mut Program, map: &Map) {
+    p.map(A1, map);
+    p.copy(A2, STACK);
+    p.plus(A2, KEY.into());
+}
