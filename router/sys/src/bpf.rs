@@ -5,7 +5,7 @@
 mod program;
 
 use std::io;
-use std::mem::{size_of, size_of_val};
+use std::mem::size_of_val;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 
 use nix::errno::Errno;
@@ -22,6 +22,10 @@ const PROG_LOAD: libc::c_int = 5;
 const PROG_TYPE_SOCKET_FILTER: u32 = 1;
 /// Nothing that only programs under the GPL may call is called; the verifier wants a text all the same.
 const LICENCE: &std::ffi::CStr = c"Apache-2.0";
+
+/// Bytes of all our keys and values.
+const KEY_SIZE: u32 = u32::BITS / 8;
+const VALUE_SIZE: u32 = u64::BITS / 8;
 
 /// What kind of table a map is.
 #[derive(Clone, Copy, Debug)]
@@ -55,8 +59,8 @@ impl Map {
         }
         let attributes = Attributes {
             kind: kind as u32,
-            key_size: size_of::<u32>() as u32,
-            value_size: size_of::<u64>() as u32,
+            key_size: KEY_SIZE,
+            value_size: VALUE_SIZE,
             max_entries: length,
             flags: 0,
         };
@@ -115,16 +119,16 @@ pub(crate) fn load_socket_filter(program: &Program) -> Result<OwnedFd, SysError>
         log_size: u32,
         log: u64,
     }
-    const LOG: usize = 64 * 1024;
+    const LOG: u32 = 64 * 1024;
     let code = program.assemble();
-    let mut log = vec![0_u8; LOG];
+    let mut log = vec![0_u8; LOG as usize];
     let attributes = Attributes {
         kind: PROG_TYPE_SOCKET_FILTER,
         instructions: u32::try_from(code.len()).unwrap_or(u32::MAX),
         code: code.as_ptr().expose_provenance() as u64,
         licence: LICENCE.as_ptr().expose_provenance() as u64,
         log_level: 1,
-        log_size: LOG as u32,
+        log_size: LOG,
         log: log.as_mut_ptr().expose_provenance() as u64,
     };
     // SAFETY: the kernel reads `instructions` words of code and a terminated text, and writes at most `log_size` bytes; all
