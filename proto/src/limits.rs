@@ -155,7 +155,7 @@ pub const LINK_REKEY_BYTES: u64 = 1 << 30;
 /// Bytes a link buffers before its peer is authenticated.
 pub const MAX_PREAUTH_BUFFER: usize = 4 * 1024;
 /// Bytes queued towards one neighbour before gossip waits (it waits as a set of origins, not as a queue).
-pub const MAX_LINK_SEND_QUEUE: usize = 256 * 1024;
+pub const MAX_LINK_SEND_QUEUE: usize = 64 * 1024;
 /// Time a TCP link has to authenticate.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Links that may be unauthenticated at once; when full the oldest of the source with most of them is closed.
@@ -308,7 +308,7 @@ pub const ROUTES_GAP_EACH: Duration = Duration::from_micros(20);
 /// Least time between two snapshots, so that a burst of changes costs one computation.
 pub const DEBOUNCE: Duration = Duration::from_millis(20);
 /// Bytes of records put into one gossip message.
-pub const MAX_GOSSIP_BATCH: usize = 64 * 1024;
+pub const MAX_GOSSIP_BATCH: usize = 16 * 1024;
 /// Underlay addresses probed for one peer.
 pub const MAX_CANDIDATES: usize = 8;
 /// Names bound to the keys they were first seen with; names beyond stay unbound.

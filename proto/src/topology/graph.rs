@@ -45,6 +45,8 @@ impl Graph {
             }
             graph.end_row();
         }
+        graph.edges.shrink_to_fit();
+        graph.costs.shrink_to_fit();
         graph
     }
 

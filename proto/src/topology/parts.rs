@@ -61,6 +61,10 @@ impl Parts {
         match place(part, &peer) {
             Ok(at) => Some(core::mem::replace(&mut part[at].1, entry)),
             Err(at) => {
+                // Twice as much room each time would be a third more memory for all.
+                if part.len() == part.capacity() {
+                    part.reserve_exact(part.len() / 8 + 2);
+                }
                 part.insert(at, (peer, entry));
                 self.len += 1;
                 None

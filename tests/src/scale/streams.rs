@@ -179,7 +179,7 @@ impl Node {
         let trip = around.underlay.latency(self.id, end.other) * 2;
         let taken = end.takes(len, around.now + trip, around.now);
         self.sent.acknowledged(alone);
-        self.push(key, Segment::Data(bytes), around);
+        self.push(key, Segment::Data(bytes.into()), around);
         if taken {
             let now = around.now;
             if let Some(process) = self.process() {

@@ -27,7 +27,8 @@ pub(crate) struct Stream {
 pub(crate) enum Segment {
     Syn,
     SynAck,
-    Data(Vec<u8>),
+    /// Exactly as long: much of a run's memory is what is on its way.
+    Data(Box<[u8]>),
     Fin,
     Rst,
 }
