@@ -11,11 +11,15 @@ pub(super) struct Entry {
     pub(super) identity: SignedRecord,
     links: Option<SignedRecord>,
     attached: Option<SignedRecord>,
-    /// Its records about other topics, in order of these.
-    others: Box<[SignedRecord]>,
+    /// Few routers say more than that.
+    others: Option<Box<Others>>,
     pub(super) rate: FixedBucket<RECORD_RATE, RECORD_BURST>,
     pub(super) reachable: bool,
 }
+
+/// Records about other topics, in order of these, at least one.
+#[derive(Clone, Debug)]
+struct Others(Vec<SignedRecord>);
 
 impl Entry {
     pub(super) fn new(identity: SignedRecord) -> Self {
@@ -23,7 +27,7 @@ impl Entry {
             identity,
             links: None,
             attached: None,
-            others: Box::default(),
+            others: None,
             rate: FixedBucket::default(),
             reachable: false,
         }
@@ -34,7 +38,11 @@ impl Entry {
         let own = self.links.iter().chain(&self.attached);
         core::iter::once(&self.identity)
             .chain(own)
-            .chain(&self.others)
+            .chain(self.others())
+    }
+
+    fn others(&self) -> &[SignedRecord] {
+        self.others.as_ref().map_or(&[], |others| &others.0)
     }
 
     pub(super) fn get(&self, topic: Topic) -> Option<&SignedRecord> {
@@ -42,7 +50,7 @@ impl Entry {
             Topic::IDENTITY => Some(&self.identity),
             Topic::LINKS => self.links.as_ref(),
             Topic::ATTACHED => self.attached.as_ref(),
-            _ => self.others.iter().find(|record| record.topic() == topic),
+            _ => self.others().iter().find(|record| record.topic() == topic),
         }
     }
 
@@ -55,17 +63,19 @@ impl Entry {
             }
             Topic::LINKS => self.links = Some(record),
             Topic::ATTACHED => self.attached = Some(record),
-            topic => match self
-                .others
-                .binary_search_by_key(&topic, SignedRecord::topic)
-            {
-                Ok(at) => self.others[at] = record,
-                Err(at) => {
-                    let mut others = core::mem::take(&mut self.others).into_vec();
-                    others.insert(at, record);
-                    self.others = others.into();
+            topic => {
+                let others = self
+                    .others
+                    .get_or_insert_with(|| Box::new(Others(Vec::new())));
+                let others = &mut others.0;
+                match others.binary_search_by_key(&topic, SignedRecord::topic) {
+                    Ok(at) => others[at] = record,
+                    Err(at) => {
+                        others.reserve_exact(1);
+                        others.insert(at, record);
+                    }
                 }
-            },
+            }
         }
     }
 
@@ -74,9 +84,9 @@ impl Entry {
         let is_valid = |record: &SignedRecord| record.version().epoch >= epoch;
         self.links.take_if(|record| !is_valid(record));
         self.attached.take_if(|record| !is_valid(record));
-        if !self.others.iter().all(is_valid) {
-            let others = core::mem::take(&mut self.others).into_iter();
-            self.others = others.filter(is_valid).collect();
+        if let Some(others) = &mut self.others {
+            others.0.retain(is_valid);
+            self.others.take_if(|others| others.0.is_empty());
         }
     }
 
