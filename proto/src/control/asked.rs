@@ -17,14 +17,27 @@ pub(super) struct Asked {
     named: BTreeMap<ConnId, usize>,
     /// None is overdue before.
     next: Option<Instant>,
+    gave_up: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Request {
     version: Version,
     named_by: ConnId,
+    /// Who named it too since it was asked for.
+    holder: Option<ConnId>,
     at: Instant,
     times: u32,
+}
+
+/// A record that did not come in time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Overdue {
+    pub(super) key: RecordKey,
+    /// Another neighbour that has it, if one said so.
+    pub(super) holder: Option<ConnId>,
+    /// How many times it was asked for before.
+    pub(super) times: u32,
 }
 
 impl Asked {
@@ -42,6 +55,11 @@ impl Asked {
     ) -> bool {
         if let Some(request) = self.records.get_mut(&key) {
             let is_newer = request.version < version;
+            if is_newer {
+                request.holder = None;
+            } else if request.version == version {
+                request.holder = Some(conn);
+            }
             // It stays overdue when it was: whoever names ever higher versions must not keep others from being asked.
             request.version = request.version.max(version);
             return is_newer;
@@ -54,6 +72,7 @@ impl Asked {
         let request = Request {
             version,
             named_by: conn,
+            holder: None,
             at: now,
             times: 1,
         };
@@ -76,22 +95,32 @@ impl Asked {
         self.next
     }
 
-    /// What is to be asked for elsewhere, and how many times it was asked for before; it is waited for [`ASK_TIMES`].
-    pub(super) fn overdue(&mut self, now: Instant) -> Vec<(RecordKey, u32)> {
+    /// What is to be asked for elsewhere; after [`ASK_TIMES`] it is given up.
+    pub(super) fn overdue(&mut self, now: Instant) -> Vec<Overdue> {
         if self.next.is_none_or(|at| now < at) {
             return Vec::new();
         }
         let (wait, mut overdue) = (self.wait(), Vec::new());
-        let Self { records, named, .. } = self;
+        let Self {
+            records,
+            named,
+            gave_up,
+            ..
+        } = self;
         records.retain(|key, request| {
             if now.since(request.at) < wait {
                 return true;
             }
             if request.times >= ASK_TIMES {
                 forget(named, request.named_by);
+                *gave_up = true;
                 return false;
             }
-            overdue.push((*key, request.times));
+            overdue.push(Overdue {
+                key: *key,
+                holder: request.holder.take(),
+                times: request.times,
+            });
             request.times += 1;
             request.at = now;
             true
@@ -100,6 +129,11 @@ impl Asked {
         // Not one by one, when many were asked for one after the other.
         self.next = oldest.map(|at| (at + wait).max(now + ASK_AGAIN / 4));
         overdue
+    }
+
+    /// Whether something was given up since this was asked last. Who named it while it was waited for does not name it again.
+    pub(super) fn take_gave_up(&mut self) -> bool {
+        core::mem::take(&mut self.gave_up)
     }
 
     /// How long a record may take, with so many on their way.
@@ -138,6 +172,25 @@ mod tests {
         Instant::from_nanos(millis * 1_000_000)
     }
 
+    fn overdue(asked: &mut Asked, millis: u64) -> Vec<(RecordKey, u32)> {
+        let all = asked.overdue(at(millis));
+        all.iter().map(|one| (one.key, one.times)).collect()
+    }
+
+    #[test]
+    fn who_named_it_too_is_asked_next() {
+        let (second, third) = (ConnId(2), ConnId(3));
+        let mut asked = Asked::default();
+        asked.ask(LINK, (key(1), version(5)), at(0));
+        assert!(!asked.ask(second, (key(1), version(5)), at(10)));
+        assert!(!asked.ask(third, (key(1), version(4)), at(20)), "older");
+        let first = asked.overdue(at(201));
+        assert_eq!(first[0].holder, Some(second));
+        assert!(asked.ask(third, (key(1), version(6)), at(210)), "asked now");
+        assert_eq!(asked.overdue(at(420))[0].holder, None);
+        assert!(!asked.take_gave_up());
+    }
+
     #[test]
     fn one_neighbour_is_asked_for_a_record_and_another_for_a_newer_one() {
         let mut asked = Asked::default();
@@ -163,18 +216,19 @@ mod tests {
         asked.came(&key(1), version(5));
         asked.ask(LINK, (key(4), version(5)), at(150));
         assert_eq!(asked.overdue(at(150)), []);
-        assert_eq!(asked.overdue(at(201)), [(key(2), 1), (key(3), 1)]);
+        assert_eq!(overdue(&mut asked, 201), [(key(2), 1), (key(3), 1)]);
         assert_eq!(asked.next_deadline(), Some(at(150) + asked.wait()));
-        assert_eq!(asked.overdue(at(351)), [(key(4), 1)]);
+        assert_eq!(overdue(&mut asked, 351), [(key(4), 1)]);
         asked.came(&key(4), version(5));
         let mut times = Vec::new();
         while let Some(next) = asked.next_deadline() {
-            times.extend(asked.overdue(next).iter().map(|(_, times)| *times));
+            times.extend(asked.overdue(next).iter().map(|one| one.times));
         }
         let mut expected: Vec<u32> = (2..ASK_TIMES).flat_map(|n| [n, n]).collect();
         expected.sort_unstable();
         assert_eq!(times, expected);
         assert_eq!(asked.len(), 0, "then it is given up");
+        assert!(asked.take_gave_up() && !asked.take_gave_up());
     }
 
     #[test]
@@ -183,7 +237,7 @@ mod tests {
         for n in 0..20 {
             assert!(asked.ask(LINK, (key(1), version(n)), at(10 * n)));
         }
-        assert_eq!(asked.overdue(at(210)), [(key(1), 1)]);
+        assert_eq!(overdue(&mut asked, 210), [(key(1), 1)]);
     }
 
     #[test]

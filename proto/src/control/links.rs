@@ -226,6 +226,11 @@ impl Slot {
         }
     }
 
+    /// What both ends hold is to be compared out of turn, a moment from now.
+    pub fn compare_soon(&mut self, now: Instant) {
+        self.compare_at.get_or_insert(now + ROUTES_INTERVAL);
+    }
+
     /// When what waits is to be sent, if there is room for it.
     pub fn next_gossip(&self) -> Option<Instant> {
         let due = self.untold.due()?;

@@ -19,6 +19,7 @@ use crate::topology::record::SignedRecord;
 use crate::topology::topic::{RecordKey, Topic};
 
 use super::Control;
+use super::asked::Overdue;
 use super::untold::Telling;
 
 impl Control {
@@ -119,18 +120,24 @@ impl Control {
         slot.untold.ask(wanted.map(|(key, _)| key));
     }
 
-    /// What was asked for and did not come is asked for elsewhere: the link may have ended meanwhile.
+    /// What was asked for and did not come is asked for elsewhere: the link may have ended meanwhile. What was given up is
+    /// found by a comparison, which need not wait for its turn.
     pub(super) fn tick_asked(&mut self, now: Instant) {
         let overdue = self.asked.overdue(now);
-        if overdue.is_empty() {
+        let gave_up = self.asked.take_gave_up();
+        if overdue.is_empty() && !gave_up {
             return;
         }
         let others = self.listeners().into_iter();
         let others: Vec<ConnId> = others.filter_map(|p| self.links.of_peer(&p)).collect();
-        for (key, times) in overdue {
+        if gave_up && let Some(slot) = others.first().and_then(|conn| self.links.get_mut(*conn)) {
+            slot.compare_soon(now);
+        }
+        for Overdue { key, holder, times } in overdue {
+            let holder = holder.filter(|conn| self.links.get(*conn).is_some_and(|slot| slot.up));
             let next = (times as usize).checked_rem(others.len());
-            let conn = next.and_then(|next| others.get(next));
-            if let Some(slot) = conn.and_then(|conn| self.links.get_mut(*conn)) {
+            let next = next.and_then(|next| others.get(next)).copied();
+            if let Some(slot) = holder.or(next).and_then(|conn| self.links.get_mut(conn)) {
                 slot.untold.ask([key]);
             }
         }
