@@ -302,7 +302,7 @@ pub const ROUTES_BURST: u32 = 4;
 /// Least time between those.
 pub const ROUTES_GAP: Duration = Duration::from_millis(20);
 /// [`ROUTES_INTERVAL`] for each known router, where that is more: routes cost what there is.
-pub const ROUTES_INTERVAL_EACH: Duration = Duration::from_micros(50);
+pub const ROUTES_INTERVAL_EACH: Duration = Duration::from_micros(100);
 /// [`ROUTES_GAP`] for each known router, where that is more.
 pub const ROUTES_GAP_EACH: Duration = Duration::from_micros(20);
 /// Least time between two snapshots, so that a burst of changes costs one computation.
