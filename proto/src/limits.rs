@@ -154,8 +154,10 @@ pub const LINK_REKEY_RECORDS: u64 = 1 << 20;
 pub const LINK_REKEY_BYTES: u64 = 1 << 30;
 /// Bytes a link buffers before its peer is authenticated.
 pub const MAX_PREAUTH_BUFFER: usize = 4 * 1024;
-/// Bytes queued towards one neighbour before gossip waits (it waits as a set of origins, not as a queue).
-pub const MAX_LINK_SEND_QUEUE: usize = 64 * 1024;
+/// Bytes queued towards one neighbour; messages beyond are dropped, and what they would have told is compared later.
+pub const MAX_LINK_SEND_QUEUE: usize = 256 * 1024;
+/// Bytes queued towards one neighbour before records wait for room (as a set of what to tell, not as a queue).
+pub const MAX_GOSSIP_QUEUE: usize = 64 * 1024;
 /// Time a TCP link has to authenticate.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Links that may be unauthenticated at once; when full the oldest of the source with most of them is closed.

@@ -11,8 +11,8 @@ use crate::forward::throttle::TokenBucket;
 use crate::ids::{ConnId, PeerId};
 use crate::limits::{
     ANTI_ENTROPY, DEAD_AFTER, FAILED_INBOUND_AGE, FORGERY_BURST, FORGERY_RATE, HEARTBEAT,
-    LINK_BEAT, LINK_DEAD_AFTER, MAX_FAILED_INBOUND, MAX_HALF_OPEN, MAX_HALF_OPEN_PER_SOURCE,
-    MAX_LINK_SEND_QUEUE, MAX_LINKS, ROUTES_INTERVAL, UNICAST_BURST, UNICAST_RATE,
+    LINK_BEAT, LINK_DEAD_AFTER, MAX_FAILED_INBOUND, MAX_GOSSIP_QUEUE, MAX_HALF_OPEN,
+    MAX_HALF_OPEN_PER_SOURCE, MAX_LINKS, ROUTES_INTERVAL, UNICAST_BURST, UNICAST_RATE,
 };
 use crate::link::Link;
 use crate::source::Source;
@@ -147,9 +147,9 @@ impl Slot {
         self.unwritten = self.unwritten.saturating_sub(bytes);
     }
 
-    /// Bytes that may still be queued for this neighbour.
+    /// Bytes that may still be queued for this neighbour, of what can wait.
     pub fn room(&self) -> usize {
-        MAX_LINK_SEND_QUEUE.saturating_sub(self.unwritten + self.link.pending_bytes())
+        MAX_GOSSIP_QUEUE.saturating_sub(self.unwritten + self.link.pending_bytes())
     }
 
     /// Whether records of this neighbour are worth verifying: it did not bring too many forged ones lately.

@@ -59,7 +59,7 @@ fn a_neighbour_that_asks_and_does_not_read_costs_bounded_memory() {
             }
         }
     }
-    assert!(queued <= 2 * limits::MAX_LINK_SEND_QUEUE, "{queued}");
+    assert!(queued <= 2 * limits::MAX_GOSSIP_QUEUE, "{queued}");
     assert!(control.links.get(conn).unwrap().untold.len() <= 4);
 }
 
