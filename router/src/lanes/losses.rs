@@ -2,10 +2,9 @@
 
 use std::time::Duration;
 
+use mesh_proto::forward::Forwarder;
 use mesh_proto::time::Instant;
 use mesh_sys::port::{self, FrameReader};
-
-use super::Shared;
 
 /// Time between two looks: the port asks the kernel.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -13,45 +12,73 @@ const INTERVAL: Duration = Duration::from_secs(1);
 /// What was counted, and when to look again.
 #[derive(Default)]
 pub(super) struct Losses {
-    counted: port::Losses,
+    last: port::Losses,
+    /// What all ports together lost that were open one after the other.
+    total: port::Losses,
+    /// Of that, what is counted as frames that found no room.
+    queue: u64,
     next: Instant,
 }
 
 impl Losses {
     /// Counts what came since the last look, if it is time for another.
-    pub(super) fn count(&mut self, reader: &mut impl FrameReader, shared: &Shared) {
-        let now = shared.clock.now();
+    pub(super) fn count(
+        &mut self,
+        reader: &mut impl FrameReader,
+        forwarder: &Forwarder,
+        now: Instant,
+    ) {
         if now < self.next {
             return;
         }
         self.next = now + INTERVAL;
         let (queue, storm) = self.since(reader.losses());
-        shared.forwarder.lost_at_port(queue, storm);
+        forwarder.lost_at_port(queue, storm);
     }
 
-    /// What is new in `all`, which begins at nothing again when the port was opened anew.
+    /// What is new in `all`: frames that found no room, and those of storms.
     fn since(&mut self, all: port::Losses) -> (u64, u64) {
-        let before = std::mem::replace(&mut self.counted, all);
-        if all.queue < before.queue || all.storm < before.storm {
-            return (all.queue, all.storm);
-        }
-        (all.queue - before.queue, all.storm - before.storm)
+        let last = std::mem::replace(&mut self.last, all);
+        let storm = grown(last.storm, all.storm);
+        self.total.storm += storm;
+        self.total.dropped += grown(last.dropped, all.dropped);
+        // The two are not of one moment: what is left may be less than it was a second ago, and is not counted twice.
+        let left = self.total.dropped.saturating_sub(self.total.storm);
+        let queue = left.saturating_sub(self.queue);
+        self.queue += queue;
+        (queue, storm)
     }
+}
+
+/// What a counter of the port grew by; it begins at nothing again when the port was opened anew.
+fn grown(before: u64, now: u64) -> u64 {
+    now.checked_sub(before).unwrap_or(now)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn all(dropped: u64, storm: u64) -> port::Losses {
+        port::Losses { dropped, storm }
+    }
+
     #[test]
     fn each_loss_is_counted_once_also_when_the_port_was_opened_anew() {
         let mut losses = Losses::default();
-        let all = |queue, storm| port::Losses { queue, storm };
-        assert_eq!(losses.since(all(3, 100)), (3, 100));
-        assert_eq!(losses.since(all(3, 100)), (0, 0));
-        assert_eq!(losses.since(all(5, 100)), (2, 0));
-        assert_eq!(losses.since(all(1, 120)), (1, 120));
-        assert_eq!(losses.since(all(2, 7)), (2, 7));
-        assert_eq!(losses.since(all(2, 9)), (0, 2));
+        assert_eq!(losses.since(all(103, 100)), (3, 100));
+        assert_eq!(losses.since(all(103, 100)), (0, 0));
+        assert_eq!(losses.since(all(105, 100)), (2, 0));
+        assert_eq!(losses.since(all(21, 20)), (1, 20));
+        assert_eq!(losses.since(all(0, 0)), (0, 0), "it is gone");
+        assert_eq!(losses.since(all(9, 7)), (2, 7));
+    }
+
+    #[test]
+    fn a_storm_that_is_counted_while_it_goes_on_is_counted_once() {
+        let mut losses = Losses::default();
+        assert_eq!(losses.since(all(1_010, 1_000)), (10, 1_000));
+        assert_eq!(losses.since(all(2_002, 2_000)), (0, 1_000), "8 are late");
+        assert_eq!(losses.since(all(3_025, 3_000)), (15, 1_000), "in all 25");
     }
 }

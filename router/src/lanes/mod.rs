@@ -144,8 +144,9 @@ impl Egress {
                 std::thread::sleep(WAIT / 5);
                 continue;
             }
+            let now = self.shared.clock.now();
             if let Some(losses) = &mut self.losses {
-                losses.count(&mut self.reader, &self.shared);
+                losses.count(&mut self.reader, &self.shared.forwarder, now);
             }
             if frames.is_empty() {
                 continue;
@@ -159,13 +160,9 @@ impl Egress {
                 port: PortSide::Shared(&self.port),
                 shared: &self.shared,
             };
-            self.shared.forwarder.egress(
-                &view,
-                &mut port_frames,
-                self.shared.clock.now(),
-                &mut scratch,
-                &mut out,
-            );
+            self.shared
+                .forwarder
+                .egress(&view, &mut port_frames, now, &mut scratch, &mut out);
             sending.flush();
         }
     }

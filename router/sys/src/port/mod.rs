@@ -32,9 +32,10 @@ pub enum Offloads {
 /// Frames for the reader of a port that it did not get.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Losses {
-    /// Those that nobody read in time.
-    pub queue: u64,
-    /// Those to groups beyond what one interface may send ([`StormLimits`]).
+    /// All of them: those that nobody read in time, and those below.
+    pub dropped: u64,
+    /// Those to groups beyond what one interface may send ([`StormLimits`]). Counted a moment before or after they are in
+    /// `dropped`.
     pub storm: u64,
 }
 

@@ -77,7 +77,7 @@ impl FrameReader for PcapReader {
 
     fn losses(&mut self) -> Losses {
         Losses {
-            queue: self.capture.stats().map_or(0, |s| u64::from(s.dropped)),
+            dropped: self.capture.stats().map_or(0, |s| u64::from(s.dropped)),
             storm: 0,
         }
     }

@@ -94,7 +94,7 @@ impl TapPort {
         }
         let storm = spec
             .storm
-            .and_then(|limits| start(queues.first()?, &limits));
+            .and_then(|limits| limit_storms(queues.first()?, &limits));
         let interface: Arc<str> = spec.name.into();
         let port = |file| {
             let queue = Queue {
@@ -120,7 +120,7 @@ impl TapPort {
 }
 
 /// Storm control, where the kernel has it; where not, the reader meets all that is sent.
-fn start(queue: &File, limits: &StormLimits) -> Option<Arc<StormControl>> {
+fn limit_storms(queue: &File, limits: &StormLimits) -> Option<Arc<StormControl>> {
     match StormControl::start(queue, limits) {
         Ok(control) => Some(Arc::new(control)),
         Err(error) => {
@@ -153,12 +153,10 @@ impl FrameReader for TapReader {
 
     /// Those of all queues of the device; 0 once it is gone.
     fn losses(&mut self) -> Losses {
-        let dropped = self.statistics.tx_dropped(&self.queue.interface);
         let storm = self.storm.as_ref().map_or(0, |s| s.dropped());
-        Losses {
-            // The kernel counts both as one.
-            queue: dropped.unwrap_or(0).saturating_sub(storm),
-            storm,
+        match self.statistics.tx_dropped(&self.queue.interface) {
+            Ok(dropped) => Losses { dropped, storm },
+            Err(_) => Losses::default(),
         }
     }
 
