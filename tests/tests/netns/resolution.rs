@@ -207,9 +207,12 @@ fn a_storm_of_broadcasts_is_limited_and_other_traffic_flows() -> Result<()> {
             ensure!(heard >= 19, "{heard} of 20");
             Ok(())
         })?;
-        wait_until(DEADLINE, "the storm ends", || storm.finished().map(drop))?;
+        let sent = wait_until(DEADLINE, "the storm ends", || storm.finished())?.stdout;
+        let sent = sent.trim().strip_prefix("sent ").unwrap_or_default();
+        let sent: u64 = sent.parse().context("what the storm sent")?;
         let flooded = counter(bed.host(1), "frames_flooded")?;
         ensure!(dropped()? > flooded, "{flooded} were flooded");
+        ensure!(dropped()? <= sent + 1_000, "of {sent}");
         Ok(())
     })
 }
