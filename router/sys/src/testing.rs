@@ -1,6 +1,7 @@
 //! What tests that need root share: namespaces of their own, gone when the test ends.
 
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
 use crate::netns::Netns;
 
@@ -11,6 +12,21 @@ pub(crate) fn needs_root(test: &str) -> bool {
         println!("{test}: skipped, it needs root");
     }
     !root
+}
+
+/// Whether it is so within five seconds. For what is free once its descriptors are closed: a process that another test
+/// is just starting holds all of them until it is executed.
+pub(crate) fn soon(mut is_so: impl FnMut() -> bool) -> bool {
+    let deadline = Instant::now() + Duration::from_secs(5);
+    loop {
+        if is_so() {
+            return true;
+        }
+        if Instant::now() >= deadline {
+            return false;
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
 }
 
 /// A namespace under a name nobody else uses, deleted on drop.

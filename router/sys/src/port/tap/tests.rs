@@ -9,7 +9,7 @@ use mesh_proto::ids::Mac;
 use super::*;
 use crate::attach::{Plug, plug};
 use crate::bridge::{BridgeConfig, Outcome, PortKind, ensure_bridge, ensure_tap_port, remove_all};
-use crate::testing::{NamedNetns, needs_root};
+use crate::testing::{NamedNetns, needs_root, soon};
 
 const WAIT: Duration = Duration::from_millis(500);
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -341,15 +341,6 @@ fn queues_share_the_flows_and_all_must_close() {
     assert!(host.host.run(present));
     halves.pop();
     assert!(host.host.run(|| soon(|| !present())));
-}
-
-/// A process that another test is just starting holds all descriptors of this one until it is executed.
-fn soon(is_so: impl Fn() -> bool) -> bool {
-    let deadline = Instant::now() + Duration::from_secs(5);
-    while !is_so() && Instant::now() < deadline {
-        std::thread::sleep(Duration::from_millis(2));
-    }
-    is_so()
 }
 
 #[test]
