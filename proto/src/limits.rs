@@ -283,6 +283,8 @@ pub const COALESCE: Duration = Duration::from_millis(20);
 pub const MENTION_AFTER: Duration = Duration::from_millis(100);
 /// Neighbours that are told so: the next on the ring of identities.
 pub const MENTION_TO: usize = 4;
+/// Records that wait for one neighbour beyond which it is sent none that others may send it as well, if it is not the next one.
+pub const BUSY_LINK: usize = 64;
 /// Time after which a record that a neighbour said it has, and that did not come, is asked for elsewhere.
 pub const ASK_AGAIN: Duration = Duration::from_millis(200);
 /// Time by which it is longer for each record that is waited for.

@@ -222,8 +222,13 @@ impl Slot {
     /// The other end came within reach by this link: what else did is compared once both ends have noticed.
     pub fn joined(&mut self, now: Instant) {
         if self.outbound {
-            self.compare_at = Some(now + ROUTES_INTERVAL);
+            self.compare_at(now + ROUTES_INTERVAL);
         }
+    }
+
+    /// What both ends hold is to be compared out of turn then, and not before.
+    pub fn compare_at(&mut self, at: Instant) {
+        self.compare_at = Some(at);
     }
 
     /// What both ends hold is to be compared out of turn, a moment from now.

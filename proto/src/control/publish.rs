@@ -144,7 +144,11 @@ impl Control {
             self.forwarder.fdb().forget_owner(Owner::Peer(peer));
             self.announced_dirty.insert(peer);
         }
-        let came = routes.reachable().filter(|p| !self.routes.is_reachable(p));
+        let came: Vec<PeerId> = routes.reachable().filter(is_new).collect();
+        if !came.is_empty() {
+            let (interval, _) = routes_pace(self.lsdb.len());
+            self.compare_when_quiet(interval, now);
+        }
         self.announced_dirty.extend(came);
     }
 

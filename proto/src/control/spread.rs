@@ -8,12 +8,15 @@
 //!
 //! A neighbour of a moment ago is in no tree yet, and a router of which no link is known has none. When a mesh starts, all
 //! are so, and each would get everything from all of its neighbours: so only those that follow on the ring are sent it then,
-//! and the others are told its version.
+//! and the others are told its version. Of a link on which much waits only the next one is sent it, so that copies take no
+//! room from what nobody has yet.
 
-use std::collections::{BTreeMap, BTreeSet};
+use core::time::Duration;
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::ids::{ConnId, PeerId, Version};
-use crate::limits::MENTION_TO;
+use crate::limits::{BUSY_LINK, MENTION_TO};
 use crate::time::Instant;
 use crate::topology::record::SignedRecord;
 use crate::topology::topic::{RecordKey, Topic};
@@ -47,21 +50,14 @@ impl Control {
         if due.is_empty() {
             return;
         }
-        let listeners = self.listeners();
+        let ring = self.ring();
         for conn in due {
-            let peer = self.links.get(conn).and_then(|slot| slot.peer);
-            let Some(peer) = peer else { continue };
-            let listens = listeners.contains(&peer);
-            let is_joined = self.routes.neighbours().binary_search(&peer).is_ok();
-            let (routes, me) = (&self.routes, self.me);
-            let telling = |key: &RecordKey| match is_joined && routes.is_reachable(&key.origin) {
-                true if routes.flood(&key.origin).any(|child| child == peer) => Telling::Send,
-                true if listens => Telling::Mention,
-                true => Telling::Nothing,
-                // There is no tree, and there may be no ring: nobody is left to others.
-                false if listens || !is_joined && key.origin == me => Telling::Send,
-                false => Telling::Mention,
+            let slot = self.links.get(conn);
+            let Some((peer, slot)) = slot.and_then(|slot| Some((slot.peer?, slot))) else {
+                continue;
             };
+            let is_busy = slot.untold.len() > BUSY_LINK;
+            let telling = self.telling(peer, &ring, is_busy);
             if let Some(slot) = self.links.get_mut(conn) {
                 slot.untold.sort(telling, now);
                 slot.tell(&self.lsdb, now);
@@ -70,12 +66,46 @@ impl Control {
         }
     }
 
-    /// The neighbours that are told what they may lack: the next ones on the ring of all neighbours.
-    fn listeners(&self) -> BTreeSet<PeerId> {
+    /// What becomes of news for `peer`.
+    fn telling(
+        &self,
+        peer: PeerId,
+        ring: &[PeerId],
+        is_busy: bool,
+    ) -> impl Fn(&RecordKey) -> Telling + use<> {
+        let (routes, me) = (Arc::clone(&self.routes), self.me);
+        let is_joined = routes.neighbours().binary_search(&peer).is_ok();
+        let copies = if is_busy { 1 } else { MENTION_TO };
+        let is_next = |count| ring.iter().take(count).any(|next| *next == peer);
+        let (listens, is_sent_all) = (is_next(MENTION_TO), is_next(copies));
+        move |key| match is_joined && routes.is_reachable(&key.origin) {
+            true if routes.flood(&key.origin).any(|child| child == peer) => Telling::Send,
+            true if listens => Telling::Mention,
+            true => Telling::Nothing,
+            // There is no tree, and there may be no ring: nobody is left to others.
+            false if is_sent_all || !is_joined && key.origin == me => Telling::Send,
+            false => Telling::Mention,
+        }
+    }
+
+    /// The neighbours in order of the ring of all, from the next one on: the first few are told what they may lack.
+    fn ring(&self) -> Vec<PeerId> {
         let all: Vec<PeerId> = self.links.neighbours().map(|(peer, _)| *peer).collect();
         let at = all.partition_point(|peer| *peer <= self.me);
-        let round = all[at..].iter().chain(&all[..at]);
-        round.take(MENTION_TO).copied().collect()
+        all[at..].iter().chain(&all[..at]).copied().collect()
+    }
+
+    /// Others came within reach: compares with the next neighbour on the ring once none has come for longer than routes
+    /// take to be computed again. What they said while they were not was passed on without a tree, to the links there
+    /// were; comparisons left it out.
+    pub(super) fn compare_when_quiet(&mut self, routes_interval: Duration, now: Instant) {
+        let next = self
+            .ring()
+            .first()
+            .and_then(|peer| self.links.of_peer(peer));
+        if let Some(slot) = next.and_then(|conn| self.links.get_mut(conn)) {
+            slot.compare_at(now + routes_interval * 5 / 4);
+        }
     }
 
     /// A neighbour mentions what it has: what is missing here is asked for.
@@ -128,7 +158,7 @@ impl Control {
         if overdue.is_empty() && !gave_up {
             return;
         }
-        let others = self.listeners().into_iter();
+        let others = self.ring().into_iter().take(MENTION_TO);
         let others: Vec<ConnId> = others.filter_map(|p| self.links.of_peer(&p)).collect();
         if gave_up && let Some(slot) = others.first().and_then(|conn| self.links.get_mut(*conn)) {
             slot.compare_soon(now);

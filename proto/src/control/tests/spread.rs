@@ -1,5 +1,6 @@
 //! News take a tree, and a mention beside it is enough for whoever is left out.
 
+use super::super::links::Slot;
 use super::*;
 
 const NEWS: Topic = Topic::NAMES;
@@ -72,4 +73,35 @@ fn what_a_neighbour_mentions_is_asked_for_by_whoever_lacks_it() {
     let own = RecordKey::new(net.nodes[0].control.me(), NEWS);
     mention(&mut net, own, 9);
     assert_eq!(net.nodes[0].control.asked.len(), asked);
+}
+
+#[test]
+fn what_passed_a_neighbour_by_while_its_router_was_out_of_reach_is_found_soon() {
+    let alone = |seed| Setup {
+        discovery: false,
+        ..open_mesh(seed)
+    };
+    let mut net = Net::new(vec![alone(1), alone(2), alone(3)]);
+    net.connect(0, 1);
+    net.run(8 * SECOND);
+    let (now, late, to_0) = (net.now, net.nodes[2].control.me(), net.conn(1, 0));
+    let news = b"late".to_vec();
+    net.nodes[2].control.say(NEWS, news.clone(), now).unwrap();
+    fn slot(net: &mut Net, conn: ConnId) -> &mut Slot {
+        net.nodes[1].control.links.get_mut(conn).unwrap()
+    }
+    // All that node 1 has to tell node 0 waits, and this gets lost.
+    slot(&mut net, to_0).queued(limits::MAX_GOSSIP_QUEUE);
+    net.connect(2, 1);
+    net.run(SECOND);
+    assert_eq!(said(&net, 1, late), Some(news.clone()));
+    slot(&mut net, to_0).untold.has(&RecordKey::new(late, NEWS));
+    slot(&mut net, to_0).written(limits::MAX_GOSSIP_QUEUE);
+    while !net.nodes[0].control.routes.is_reachable(&late) {
+        net.run(Duration::from_millis(1));
+    }
+    assert_eq!(said(&net, 0, late), None);
+    // Sooner than links are compared anyway.
+    net.run(SECOND / 2);
+    assert_eq!(said(&net, 0, late), Some(news));
 }
