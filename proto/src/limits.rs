@@ -158,6 +158,8 @@ pub const MAX_PREAUTH_BUFFER: usize = 4 * 1024;
 pub const MAX_LINK_SEND_QUEUE: usize = 256 * 1024;
 /// Bytes queued towards one neighbour before records wait for room (as a set of what to tell, not as a queue).
 pub const MAX_GOSSIP_QUEUE: usize = 64 * 1024;
+/// Bytes of a TCP link that the kernel takes before it has sent them for the first time.
+pub const MAX_LINK_UNSENT: u32 = 16 * 1024;
 /// Time a TCP link has to authenticate.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Links that may be unauthenticated at once; when full the oldest of the source with most of them is closed.

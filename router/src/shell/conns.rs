@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use mesh_proto::control::targets::DialTo;
 use mesh_proto::ids::ConnId;
+use mesh_sys::tcp::limit_unsent;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -82,6 +83,9 @@ impl Conns {
     pub(super) fn adopt(&mut self, conn: ConnId, stream: TcpStream) {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!("cannot set TCP_NODELAY: {error}");
+        }
+        if let Err(error) = limit_unsent(&stream) {
+            tracing::debug!("{error}");
         }
         let (read, write) = stream.into_split();
         let (to_write, queue) = mpsc::unbounded_channel();

@@ -2,7 +2,7 @@
 
 use std::os::fd::AsFd;
 
-use mesh_proto::limits::MIN_DATAGRAM;
+use mesh_proto::limits::{MAX_LINK_UNSENT, MIN_DATAGRAM};
 use socket2::SockRef;
 
 use crate::SysError;
@@ -22,9 +22,22 @@ pub fn limit_segments(socket: &impl AsFd) -> Result<(), SysError> {
         .map_err(|e| SysError::new("limit the segments of a TCP socket", e))
 }
 
+/// Has the kernel take no more bytes while [`MAX_LINK_UNSENT`] wait to be sent for the first time: on a slow path it would
+/// else hold megabytes, which arrive outdated and before any sign of life. Those that are on their way do not count.
+/// `tcp(7)`, `TCP_NOTSENT_LOWAT`; Linux 3.12.
+///
+/// # Errors
+/// The kernel's.
+pub fn limit_unsent(socket: &impl AsFd) -> Result<(), SysError> {
+    SockRef::from(socket)
+        .set_tcp_notsent_lowat(MAX_LINK_UNSENT)
+        .map_err(|e| SysError::new("limit what waits in a TCP socket", e))
+}
+
 #[cfg(test)]
 mod tests {
-    use std::net::TcpListener;
+    use std::io::Write as _;
+    use std::net::{TcpListener, TcpStream};
 
     use socket2::{Domain, Socket, Type};
 
@@ -52,5 +65,23 @@ mod tests {
                 assert!(segment(side) <= SEGMENT, "{}", segment(side));
             }
         }
+    }
+
+    #[test]
+    fn the_kernel_holds_little_for_who_does_not_read() {
+        let taken = |limited: bool| {
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let mut writer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+            let (_does_not_read, _) = listener.accept().unwrap();
+            if limited {
+                limit_unsent(&writer).unwrap();
+            }
+            writer.set_nonblocking(true).unwrap();
+            let chunk = [7; 4096];
+            core::iter::from_fn(|| writer.write(&chunk).ok()).sum::<usize>()
+        };
+        let (all, limited) = (taken(false), taken(true));
+        println!("{all} bytes, limited {limited}");
+        assert!(limited < all / 2);
     }
 }
