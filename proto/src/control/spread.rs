@@ -77,13 +77,13 @@ impl Control {
         let is_joined = routes.neighbours().binary_search(&peer).is_ok();
         let copies = if is_busy { 1 } else { MENTION_TO };
         let is_next = |count| ring.iter().take(count).any(|next| *next == peer);
-        let (listens, is_sent_all) = (is_next(MENTION_TO), is_next(copies));
+        let (listens, gets_copies) = (is_next(MENTION_TO), is_next(copies));
         move |key| match is_joined && routes.is_reachable(&key.origin) {
             true if routes.flood(&key.origin).any(|child| child == peer) => Telling::Send,
             true if listens => Telling::Mention,
             true => Telling::Nothing,
             // There is no tree, and there may be no ring: nobody is left to others.
-            false if is_sent_all || !is_joined && key.origin == me => Telling::Send,
+            false if gets_copies || !is_joined && key.origin == me => Telling::Send,
             false => Telling::Mention,
         }
     }

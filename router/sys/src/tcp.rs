@@ -24,7 +24,7 @@ pub fn limit_segments(socket: &impl AsFd) -> Result<(), SysError> {
 
 /// Has the kernel take no more bytes while [`MAX_LINK_UNSENT`] wait to be sent for the first time: on a slow path it would
 /// else hold megabytes, which arrive outdated and before any sign of life. Those that are on their way do not count.
-/// `tcp(7)`, `TCP_NOTSENT_LOWAT`; Linux 3.12.
+/// `TCP_NOTSENT_LOWAT`, Linux 3.12; the kernel's `ip-sysctl` on `tcp_notsent_lowat`.
 ///
 /// # Errors
 /// The kernel's.

@@ -16,10 +16,7 @@ fn an_epoch_raised_in_the_middle_of_a_run_is_kept() {
 
 #[test]
 fn both_of_two_clones_are_told_and_told_when_it_is_over() {
-    let clone = || Setup {
-        discovery: false,
-        ..open_mesh(1)
-    };
+    let clone = || without_discovery(1);
     let mut net = Net::new(vec![clone(), open_mesh(2), clone()]);
     net.connect(0, 1);
     net.run(3 * SECOND);

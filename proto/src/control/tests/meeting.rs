@@ -22,11 +22,7 @@ fn two_routers_meet_and_frames_flow() {
 
 #[test]
 fn a_chain_without_discovery_relays_and_stays_a_chain() {
-    let chain = |seed| Setup {
-        discovery: false,
-        ..open_mesh(seed)
-    };
-    let mut net = Net::new(vec![chain(1), chain(2), chain(3)]);
+    let mut net = Net::new([1, 2, 3].map(without_discovery).into());
     net.connect(0, 1);
     net.connect(1, 2);
     net.run(6 * SECOND);

@@ -87,6 +87,14 @@ fn open_mesh(seed: u8) -> Setup {
     }
 }
 
+/// Linked to whom it is told to connect, and to nobody else.
+fn without_discovery(seed: u8) -> Setup {
+    Setup {
+        discovery: false,
+        ..open_mesh(seed)
+    }
+}
+
 fn address(n: usize) -> SocketAddr {
     SocketAddr::from(([10, 0, 0, u8::try_from(n + 1).unwrap()], 6783))
 }

@@ -77,11 +77,7 @@ fn what_a_neighbour_mentions_is_asked_for_by_whoever_lacks_it() {
 
 #[test]
 fn what_passed_a_neighbour_by_while_its_router_was_out_of_reach_is_found_soon() {
-    let alone = |seed| Setup {
-        discovery: false,
-        ..open_mesh(seed)
-    };
-    let mut net = Net::new(vec![alone(1), alone(2), alone(3)]);
+    let mut net = Net::new([1, 2, 3].map(without_discovery).into());
     net.connect(0, 1);
     net.run(8 * SECOND);
     let (now, late, to_0) = (net.now, net.nodes[2].control.me(), net.conn(1, 0));

@@ -10,11 +10,7 @@ fn strange() -> Topic {
 
 /// Three in a row: what the first says passes the second.
 fn chain() -> Net {
-    let lonely = |seed| Setup {
-        discovery: false,
-        ..open_mesh(seed)
-    };
-    let mut net = Net::new(vec![lonely(1), lonely(2), lonely(3)]);
+    let mut net = Net::new([1, 2, 3].map(without_discovery).into());
     net.connect(0, 1);
     net.connect(1, 2);
     net.run(4 * SECOND);

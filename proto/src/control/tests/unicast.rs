@@ -5,11 +5,7 @@ use crate::topology::unicast::SignedUnicast;
 
 /// Each linked to the next only.
 fn chain(n: u8) -> Net {
-    let lonely = |seed| Setup {
-        discovery: false,
-        ..open_mesh(seed)
-    };
-    let mut net = Net::new((1..=n).map(lonely).collect());
+    let mut net = Net::new((1..=n).map(without_discovery).collect());
     for k in 1..usize::from(n) {
         net.connect(k - 1, k);
     }
