@@ -48,6 +48,7 @@ lint:
 bench:
 	tests/testbed/install-deps.sh build
 	$(MAKE) build
+	$(CARGO) build --release -p mesh-benches --bin mesh-rr
 	benches/compare/install-peers.sh $(TARGET)/bench-peers
 	$(if $(filter-out 0,$(shell id -u)),sudo) benches/compare/run.py --work $(TARGET)/bench \
 	    --bin $(TARGET)/release --bin $(TARGET)/bench-peers/bin \

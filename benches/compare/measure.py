@@ -12,12 +12,16 @@ import sys
 import time
 
 import machine
+from contenders import find
 from stats import percentile
 from topology import Failed, wait_for
 
 PORT = 5201
 UDPLOAD = os.path.join(os.path.dirname(os.path.abspath(__file__)), "udpload.py")
 PING_SPACING = 0.01       # seconds between the pings that go with a TCP stream
+IDLE_SPACING = 0.02       # between pings when nothing else flows; below 10 ms ping polls instead of sleeping
+IDLE_PINGS = 250
+RR_GAP = 2000             # microseconds that a blocking client sleeps between an answer and its next request
 MAX_LOSS = 0.01           # that a rate may have and still count
 SEARCH_STEPS = 7
 SEARCH_SECONDS = 0.8      # of each step
@@ -36,8 +40,18 @@ FIGURES = {
     "udp64_kpps": ("UDP 64 B, loss <= 1 %", "k packets/s"),
     "udp1400_mbps": ("UDP 1,400 B flood", "Mbit/s"),
     "udp1400_cpu": ("CPU, UDP 1,400 B", "s/GB"),
-    "idle_p50": ("RTT idle, p50", "µs"),
-    "idle_p99": ("RTT idle, p99", "µs"),
+    "udp_rr_p50": ("UDP, a request each 2 ms, p50", "µs"),
+    "udp_rr_p99": ("UDP, a request each 2 ms, p99", "µs"),
+    "tcp_rr_p50": ("TCP, a request each 2 ms, p50", "µs"),
+    "tcp_rr_p99": ("TCP, a request each 2 ms, p99", "µs"),
+    "udp_loop_rate": ("UDP closed loop", "requests/s"),
+    "udp_loop_p50": ("UDP closed loop, p50", "µs"),
+    "udp_loop_p99": ("UDP closed loop, p99", "µs"),
+    "tcp_loop_rate": ("TCP closed loop", "requests/s"),
+    "tcp_loop_p50": ("TCP closed loop, p50", "µs"),
+    "tcp_loop_p99": ("TCP closed loop, p99", "µs"),
+    "idle_p50": ("ping each 20 ms, p50", "µs"),
+    "idle_p99": ("ping each 20 ms, p99", "µs"),
     "loaded_p50": ("RTT while TCP runs, p50", "µs"),
     "loaded_p99": ("RTT while TCP runs, p99", "µs"),
     "rss_mb": ("peak RSS", "MB"),
@@ -55,8 +69,8 @@ class Measure:
 
     def tests(self):
         """Name and function of each."""
-        return {"idle": self.idle, "tcp1": self.tcp1, "tcp4": self.tcp4, "bidir": self.bidir,
-                "udp64": self.udp64, "udp1400": self.udp1400}
+        return {"idle": self.idle, "rr": self.request_response, "tcp1": self.tcp1, "tcp4": self.tcp4,
+                "bidir": self.bidir, "udp64": self.udp64, "udp1400": self.udp1400}
 
     # ---- latency ----------------------------------------------------------------------------------------------------
 
@@ -81,8 +95,34 @@ class Measure:
 
     def idle(self):
         """RTT with nothing else on the way."""
-        times = self.ping(1000, 0.002)
+        times = self.ping(IDLE_PINGS, IDLE_SPACING)
         return {"idle_p50": percentile(times, 50), "idle_p99": percentile(times, 99)}
+
+    def request_response(self):
+        """Clients that sleep until the answer is there: with a pause after it, and in a closed loop."""
+        figures = {}
+        for kind in ("udp", "tcp"):
+            for name, gap in (("rr", RR_GAP), ("loop", 0)):
+                sample = self.requests(kind, gap)
+                figures.update({f"{kind}_{name}_{key}": sample[key] for key in ("p50", "p99")})
+                if not gap:
+                    figures[f"{kind}_{name}_rate"] = sample["rate"]
+        return figures
+
+    def requests(self, kind, gap):
+        """One client for the seconds of a run."""
+        program = find("mesh-rr")
+        server = self.b.popen(program, "server", PORT, self.seconds + 2)
+        try:
+            if server.stdout.readline() != "ready\n":
+                raise Failed(f"mesh-rr: {server.stdout.read()[-400:]}")
+            client = self.a.popen(program, "client", kind, f"{self.b.address}:{PORT}", self.seconds, gap)
+            sample = output(client, self.seconds + 15)
+        finally:
+            stop(server)
+        if not sample["rate"]:
+            raise Failed(f"no {kind} request was answered")
+        return sample
 
     # ---- TCP --------------------------------------------------------------------------------------------------------
 

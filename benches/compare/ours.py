@@ -24,6 +24,7 @@ def usage():
 @register(name="mesh-chacha", note="the same, ChaCha20-Poly1305", cipher="ChaCha20-Poly1305",
           options=("--cipher=chacha20-poly1305",))
 @register(name="mesh-aes", note="the same, AES-256-GCM", cipher="AES-256-GCM", options=("--cipher=aes-256-gcm",))
+@register(name="mesh-latency-off", note="mesh without quick wake-ups", cipher="auto", options=("--latency=off",))
 @register(name="mesh-pcap", note="mesh by libpcap, which works everywhere; no offloads", cipher="auto",
           options=("--datapath=pcap",))
 @register(name="mesh-lanes2", note="mesh with two lanes in each direction", cipher="auto", options=("--lanes=2",))

@@ -17,11 +17,13 @@ BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
 TABLES = (
     ("TCP", ("tcp1_mbps", "tcp1_cpu", "tcp1_own", "tcp4_mbps", "tcp4_cpu", "bidir_mbps")),
     ("UDP and memory", ("udp64_kpps", "udp1400_mbps", "udp1400_cpu", "rss_mb", "start_s")),
-    ("Round trips", ("idle_p50", "idle_p99", "loaded_p50", "loaded_p99")),
+    ("Request and response", ("udp_rr_p50", "udp_rr_p99", "udp_loop_rate", "udp_loop_p50",
+                              "tcp_rr_p50", "tcp_rr_p99", "tcp_loop_rate", "tcp_loop_p50")),
+    ("Ping", ("idle_p50", "idle_p99", "loaded_p50", "loaded_p99")),
 )
 # What each contender is divided by, and in which figures.
 REFERENCES = ("bare", "vxlan")
-RATIOS = ("tcp1_mbps", "tcp1_cpu", "udp64_kpps", "udp1400_mbps")
+RATIOS = ("tcp1_mbps", "tcp1_cpu", "udp64_kpps", "udp1400_mbps", "udp_loop_rate", "tcp_loop_rate")
 
 
 def write(path, results):

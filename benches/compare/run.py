@@ -27,15 +27,15 @@ from results import Results
 from stats import number
 
 # The whole comparison; what is not installed is skipped.
-DEFAULT = ("mesh mesh-chacha mesh-aes mesh-kernel mesh-relay mesh-pcap bare vxlan tinc fastd fastd-aes vpncloud "
-           "vpncloud-aes wireguard-go weave weave-crypt").split()
+DEFAULT = ("mesh mesh-latency-off mesh-chacha mesh-aes mesh-kernel mesh-relay mesh-pcap bare vxlan tinc fastd fastd-aes "
+           "vpncloud vpncloud-aes wireguard-go weave weave-crypt").split()
 # Used by the measurements themselves.
-TOOLS = ("ip", "bridge", "sysctl", "nsenter", "unshare", "setpriv", "ping", "iperf3", "ethtool")
+TOOLS = ("ip", "bridge", "sysctl", "nsenter", "unshare", "setpriv", "ping", "iperf3", "ethtool", "mesh-rr")
 # What may go wrong with one contender and must not cost the others their run; LookupError and ValueError come from
 # output that does not read as expected.
 FAILURES = (topology.Failed, subprocess.SubprocessError, OSError, LookupError, ValueError)
 # Figures of the line on the terminal.
-BRIEF = ("tcp1_mbps", "tcp1_cpu", "udp64_kpps", "udp1400_mbps", "idle_p50", "loaded_p99")
+BRIEF = ("tcp1_mbps", "tcp1_cpu", "udp64_kpps", "udp1400_mbps", "udp_rr_p50", "udp_loop_rate", "loaded_p99")
 
 
 def main():
@@ -67,7 +67,7 @@ def parse():
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=int, default=5,
                         help="of each TCP run and of the 1,400-byte flood (at least 2)")
-    parser.add_argument("--tests", default="", help="some of: idle tcp1 tcp4 bidir udp64 udp1400 (default: all)")
+    parser.add_argument("--tests", default="", help="some of: idle rr tcp1 tcp4 bidir udp64 udp1400 (default: all)")
     parser.add_argument("--patience", type=int, default=60, metavar="SECONDS",
                         help="how long to wait for other processes to go quiet before and between measurements; "
                         "0: take the machine as it is")
@@ -117,7 +117,8 @@ def choose(options):
     options.skipped = {name: why for name, why in missing.items() if why}
     absent = [tool for tool in TOOLS if not contenders.find(tool)]
     if absent:
-        sys.exit(f"not installed: {' '.join(absent)} (install-peers.sh beside this program installs them)")
+        sys.exit(f"not installed: {' '.join(absent)} (install-peers.sh beside this program installs them; "
+                 "`make bench` builds mesh-rr)")
     if os.geteuid() != 0:
         sys.exit("needs root: it makes network namespaces")
     return [name for name in named if not missing[name]]

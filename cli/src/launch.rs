@@ -87,6 +87,8 @@ fn router_args(args: &LaunchArgs, socket: &Path, state_dir: &Path) -> anyhow::Re
         .collect();
     let subnets = Some(subnets.join(",")).filter(|s| !s.is_empty());
     option("trusted-subnets", subnets);
+    let latency = args.latency.and_then(|l| l.to_possible_value());
+    option("latency", latency.map(|v| v.get_name().to_owned()));
     let cipher = args.cipher.and_then(|c| c.to_possible_value());
     option("cipher", cipher.map(|v| v.get_name().to_owned()));
     option("ipalloc-range", args.ipalloc_range.clone());

@@ -298,6 +298,9 @@ pub struct RouterReport {
     pub datapath: String,
     /// Why that one.
     pub datapath_reason: String,
+    /// Whether processors are kept from sleeping deeply: `auto`, `on` or `off`, and what is done now.
+    #[serde(default)]
+    pub latency: String,
     /// MTU inside the mesh.
     pub mtu: u16,
     /// Explicit targets, as typed.

@@ -18,6 +18,7 @@ pub mod fragment;
 pub mod frame;
 pub mod ids;
 pub mod ipam;
+pub mod latency;
 pub mod limits;
 pub mod link;
 pub mod names;

@@ -14,6 +14,7 @@ use serde::Deserialize;
 
 pub use self::settings::Settings;
 use crate::cipher::Cipher;
+use crate::latency::LatencyMode;
 
 /// The mesh router: one per host. Usually started by `mesh launch`.
 #[derive(Debug, Parser)]
@@ -96,6 +97,9 @@ pub struct Options {
     /// Threads in each direction with the tap datapath, 1 to 16 [default: half the processors, 4 at most].
     #[arg(long)]
     pub lanes: Option<usize>,
+    /// Keep processors from sleeping deeply: while frames flow and are sparse, always, or never [default: auto].
+    #[arg(long)]
+    pub latency: Option<LatencyMode>,
     /// Cipher of data sessions; with one that is named no other is taken [default: auto].
     #[arg(long)]
     pub cipher: Option<Cipher>,
@@ -178,6 +182,7 @@ impl Options {
             },
             no_encryption: self.no_encryption || file.no_encryption,
             lanes: self.lanes.or(file.lanes),
+            latency: self.latency.or(file.latency),
             cipher: self.cipher.or(file.cipher),
             no_discovery: self.no_discovery || file.no_discovery,
             ipalloc_range: self.ipalloc_range.or(file.ipalloc_range),

@@ -13,6 +13,7 @@ use mesh_proto::limits::MAX_ENDPOINTS;
 
 use crate::clock::Clock;
 use crate::fastpath::Status;
+use crate::latency::Latency;
 
 /// The host side of a report.
 pub struct HostView {
@@ -24,6 +25,8 @@ pub struct HostView {
     pub bridge: String,
     /// How frames enter and leave.
     pub datapath: DatapathView,
+    /// The host's latency request.
+    pub latency: Arc<Latency>,
     /// The kernel's VXLAN, where it is consented to.
     pub fast_path: Option<Status>,
     /// The lanes' shared part.
@@ -52,6 +55,7 @@ impl HostView {
         report.bridge.clone_from(&self.bridge);
         report.datapath = self.datapath.name.to_owned();
         report.datapath_reason.clone_from(&self.datapath.reason);
+        report.latency = self.latency.words();
         report.fast_path = match &self.fast_path {
             Some(status) => status.words(),
             None => "off".to_owned(),

@@ -17,6 +17,7 @@ pub mod fastpath;
 pub mod host;
 pub mod ipam;
 pub mod lanes;
+pub mod latency;
 mod log;
 pub mod names;
 pub mod port;

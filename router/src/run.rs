@@ -32,6 +32,7 @@ use crate::fastpath::{self, FastPath};
 use crate::host::{self, DatapathView, HostView};
 use crate::ipam::{Addresses, Allocator, Plan};
 use crate::lanes::{ControlSender, LANE_EVENTS, Lanes, Shared};
+use crate::latency::Latency;
 use crate::names;
 use crate::shell::{Accepts, Shell};
 use crate::state::{Change, Store, Writer};
@@ -246,6 +247,7 @@ fn share(
 ) -> anyhow::Result<(Shared, mpsc::Receiver<LaneEvent>)> {
     let (events, lane_events) = mpsc::channel(LANE_EVENTS);
     let shared = Shared {
+        latency: Latency::start(settings.latency, &forwarder),
         forwarder,
         snapshot: Arc::new(ArcSwap::from_pointee(Snapshot::alone(
             control.me(),
@@ -297,6 +299,7 @@ fn view(
             .to_string(),
         bridge: settings.bridge.clone(),
         datapath,
+        latency: shared.latency.clone(),
         fast_path: fast.map(FastPath::status),
         forwarder: shared.forwarder.clone(),
         events_lost: shared.events_lost.clone(),

@@ -45,6 +45,9 @@ pub(crate) struct LaunchArgs {
     /// Let frames for every peer that agrees go by the kernel, unencrypted
     #[arg(long)]
     pub(crate) no_encryption: bool,
+    /// Keep processors from sleeping deeply (default: auto)
+    #[arg(long, value_enum)]
+    pub(crate) latency: Option<Latency>,
     /// Cipher of data sessions; with one that is named no other is taken (default: auto)
     #[arg(long, value_enum)]
     pub(crate) cipher: Option<Cipher>,
@@ -101,6 +104,17 @@ pub(crate) enum Datapath {
     Tap,
     /// libpcap on a veth into the bridge
     Pcap,
+}
+
+/// When processors are kept from sleeping deeply: shorter round trips for more power.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Latency {
+    /// While frames flow and are sparse
+    Auto,
+    /// As long as the router runs
+    On,
+    /// Never
+    Off,
 }
 
 /// Which ciphers the router takes for data.

@@ -52,6 +52,7 @@ impl Control {
             bridge: String::new(),
             datapath: String::new(),
             datapath_reason: String::new(),
+            latency: String::new(),
             mtu: self.config.mtu,
             targets: self.explicit_targets(),
             connections: self.connections(now),

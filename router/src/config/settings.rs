@@ -13,6 +13,7 @@ use mesh_proto::wire::bounded::truncated;
 use super::{DEFAULT_BRIDGE, DEFAULT_SOCKET, DEFAULT_STATE_DIR, Datapath, Options, read_file};
 use crate::cipher::Cipher;
 use crate::ipam::Ipalloc;
+use crate::latency::LatencyMode;
 use crate::names::{DnsSettings, Typed};
 
 /// Most lanes in each direction.
@@ -47,6 +48,8 @@ pub struct Settings {
     pub consent: Consent,
     /// Lanes in each direction, where the port takes several.
     pub lanes: usize,
+    /// When processors are kept from sleeping deeply.
+    pub latency: LatencyMode,
     /// Ciphers of data sessions.
     pub cipher: Cipher,
     /// Whether peers learnt by gossip are dialled.
@@ -87,6 +90,7 @@ impl Options {
             datapath: merged.datapath.unwrap_or(Datapath::Auto),
             consent: consent(merged.no_encryption, merged.trusted_subnets)?,
             lanes: merged.lanes.unwrap_or_else(lanes_here),
+            latency: merged.latency.unwrap_or_default(),
             cipher: merged.cipher.unwrap_or(Cipher::Auto),
             discovery: !merged.no_discovery,
             ipalloc: Ipalloc::new(

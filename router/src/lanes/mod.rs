@@ -20,6 +20,7 @@ use mesh_sys::udp::Udp;
 use tokio::sync::mpsc;
 
 use crate::clock::Clock;
+use crate::latency::Latency;
 use crate::port::{Halves, ReopeningReader};
 
 use self::inject::Injector;
@@ -51,10 +52,18 @@ pub struct Shared {
     pub events: mpsc::Sender<LaneEvent>,
     /// Events dropped because the control plane was behind.
     pub events_lost: Arc<AtomicU64>,
+    /// Told when frames were moved.
+    pub latency: Arc<Latency>,
     /// Time.
     pub clock: Clock,
     /// Set when the lanes are to end.
     pub stop: Arc<AtomicBool>,
+}
+
+impl Shared {
+    fn frames_moved(&self) {
+        self.latency.moved(self.forwarder.counters());
+    }
 }
 
 /// Running lanes.
@@ -164,6 +173,7 @@ impl Egress {
                 .forwarder
                 .egress(&view, &mut port_frames, now, &mut scratch, &mut out);
             sending.flush();
+            self.shared.frames_moved();
         }
     }
 }
@@ -203,6 +213,7 @@ impl Ingress {
             port.flush();
             drop(port);
             sending.flush();
+            self.shared.frames_moved();
         }
     }
 }

@@ -12,6 +12,7 @@ pub mod error;
 pub mod ethtool;
 pub mod firewall;
 pub mod ifname;
+pub mod latency;
 pub mod loopback;
 pub mod netlink;
 pub mod netns;

@@ -9,6 +9,7 @@ mod hygiene;
 mod idle;
 mod inside;
 mod ipam;
+mod latency;
 mod mistakes;
 mod names;
 mod nat;
