@@ -129,6 +129,8 @@ mod tests {
     #[test]
     fn a_lone_ping_and_its_answer_are_not_worth_it() {
         let (mut governor, mut total) = (LatencyGovernor::default(), 0);
+        let start = ticks(&mut governor, &mut total, &[0; 5]);
+        assert_eq!(start.last(), Some(&Demand::Rest));
         for _ in 0..10 {
             let all = ticks(&mut governor, &mut total, &[1, 0, 0, 0, 0, 0]);
             assert!(all.iter().all(|d| *d != Demand::Hold), "{all:?}");
