@@ -15,8 +15,9 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::Outcome;
-use crate::args::LaunchArgs;
+use crate::args::{Datapath, LaunchArgs};
 use crate::client::{Client, ClientError};
+use crate::output;
 use crate::router::{self, Config};
 
 /// How long the router may take until it answers.
@@ -35,7 +36,9 @@ pub(crate) fn launch(args: &LaunchArgs, socket: Option<&Path>) -> Outcome {
     let socket = absolute(&router::socket(socket, Some(&config)))?;
     let state_dir = absolute(&router::state_dir(args.state_dir.as_deref(), &config))?;
     let client = Client::new(socket.clone())?;
+    let remarks = args.weave.remarks()?;
     refuse_if_running(&client)?;
+    remarks.iter().for_each(|remark| output::complain(remark));
 
     let mut command = Command::new(router::program()?);
     command.args(router_args(args, &socket, &state_dir)?);
@@ -77,7 +80,8 @@ fn router_args(args: &LaunchArgs, socket: &Path, state_dir: &Path) -> anyhow::Re
     option("name", args.name.map(|v| v.to_string()));
     option("nickname", args.nickname.clone());
     option("mtu", args.mtu.map(|v| v.to_string()));
-    let datapath = args.datapath.and_then(|d| d.to_possible_value());
+    let pcap = args.weave.asks_for_pcap().then_some(Datapath::Pcap);
+    let datapath = args.datapath.or(pcap).and_then(|d| d.to_possible_value());
     option("datapath", datapath.map(|v| v.get_name().to_owned()));
     option("lanes", args.lanes.map(|v| v.to_string()));
     let subnets: Vec<String> = args
@@ -118,13 +122,16 @@ fn router_args(args: &LaunchArgs, socket: &Path, state_dir: &Path) -> anyhow::Re
     if args.no_dns {
         out.push("--no-dns".to_owned());
     }
+    if args.no_multicast_route {
+        out.push("--no-multicast-route".to_owned());
+    }
     if args.no_discovery {
         out.push("--no-discovery".to_owned());
     }
     if !args.foreground {
         out.push("--daemon".to_owned());
     }
-    out.extend(args.peers.iter().cloned());
+    out.extend(args.peers.iter().chain(&args.more_peers).cloned());
     Ok(out)
 }
 

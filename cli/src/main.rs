@@ -30,6 +30,7 @@ mod router;
 mod run;
 mod status;
 mod stop;
+mod suggest;
 mod template;
 mod template_text;
 mod topology;
@@ -46,7 +47,7 @@ use client::Client;
 type Outcome = anyhow::Result<u8>;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = Cli::try_parse().unwrap_or_else(|error| suggest::revise(error).exit());
     match dispatch(cli) {
         Ok(status) => ExitCode::from(status),
         Err(error) if output::is_broken_pipe(&error) => ExitCode::FAILURE,

@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 
 use crate::ipam;
 use mesh_proto::api::{
-    BridgeReport, ConnectionReport, ConnectionState, ExposedAddress, HostReport, PeerReport,
-    Report, RouterReport,
+    BridgeReport, ConnectionReport, ConnectionState, DnsSummary, ExposedAddress, HostReport,
+    PeerReport, Report, RouterReport,
 };
 
 /// States in the order in which they are counted.
@@ -44,6 +44,12 @@ pub(crate) fn overview(report: &Report) -> String {
     }
     if let Some(report) = &report.ipam {
         key(&mut out, "Addresses", &ipam::summary(report));
+        if report.off.is_empty() {
+            key(&mut out, "DefaultSubnet", &report.default_subnet);
+        }
+    }
+    if let Some(dns) = &report.dns {
+        key(&mut out, "Domain", &domain(dns));
     }
     if let Some(host) = report.host.as_ref().filter(|h| !h.exposed.is_empty()) {
         key(&mut out, "Exposed", &exposed(host));
@@ -95,6 +101,16 @@ fn resolution(router: &RouterReport) -> Option<String> {
         }
     }
     Some(text)
+}
+
+/// `mesh.local (answered at 172.17.0.1:53)`.
+fn domain(dns: &DnsSummary) -> String {
+    let how = match dns.listen.as_slice() {
+        _ if !dns.enabled => "not answered: --no-dns".to_owned(),
+        [] => "answered within containers only".to_owned(),
+        listen => format!("answered at {}", listen.join(", ")),
+    };
+    format!("{} ({how})", dns.domain)
 }
 
 fn protocol(router: &RouterReport) -> String {

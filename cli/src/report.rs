@@ -12,6 +12,7 @@ use crate::{output, template};
 pub(crate) fn report(client: &Client, args: &ReportArgs) -> Outcome {
     // Not parsed into the types known here: a newer router may tell more.
     let mut report: Value = client.get("/report")?;
+    add_names(client, &mut report)?;
     select(&mut report, &args.patterns);
     if args.summary {
         summarize(&mut report);
@@ -20,24 +21,34 @@ pub(crate) fn report(client: &Client, args: &ReportArgs) -> Outcome {
         None => output::print_json(&report)?,
         Some(format) => {
             let text = template::render(format, &report).context("cannot render the template")?;
-            output::print_line(&text)?;
+            output::print(&text)?;
         }
     }
     Ok(0)
 }
 
-/// The lists of the router's part that grow with the mesh.
-const LONG: [&str; 5] = [
+/// All names, which may be many: the router leaves them out of what `mesh status` asks for.
+fn add_names(client: &Client, report: &mut Value) -> anyhow::Result<()> {
+    if let Some(names) = report.get_mut("DNS") {
+        *names = client.get("/dns")?;
+    }
+    Ok(())
+}
+
+/// The lists that grow with the mesh.
+const LONG: [&str; 6] = [
     "Connections",
     "Peers",
     "UnicastRoutes",
     "BroadcastRoutes",
     "MACs",
+    "Entries",
 ];
 
 fn long_lists(report: &mut Value) -> impl Iterator<Item = &mut Value> {
-    let router = report.get_mut("Router").and_then(Value::as_object_mut);
-    let members = router.into_iter().flatten();
+    let parts = report.as_object_mut().into_iter().flatten();
+    let parts = parts.filter(|(name, _)| ["Router", "DNS"].contains(&name.as_str()));
+    let members = parts.filter_map(|(_, part)| part.as_object_mut()).flatten();
     members.filter_map(|(name, list)| LONG.contains(&name.as_str()).then_some(list))
 }
 

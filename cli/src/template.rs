@@ -6,6 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{anyhow, bail};
+use gtmpl::error::ExecError;
 use gtmpl::{Context, FuncError, Template, Value};
 use serde_json::Value as Json;
 
@@ -15,6 +16,8 @@ use crate::template_text;
 const MAPS: [&str; 2] = ["Drops", "Counters"];
 /// Longest error shown: the engine puts whole values into its messages.
 const MAX_ERROR: usize = 200;
+/// Longest list of field names shown.
+const MAX_NAMES: usize = 600;
 
 /// Longest a template may take: the engine never comes to an end of some malformed ones.
 const DEADLINE: Duration = Duration::from_secs(5);
@@ -46,14 +49,43 @@ fn render_now(format: String, data: Value) -> anyhow::Result<String> {
     template.add_func("text", text);
     template.parse(format).map_err(|e| short(&e.to_string()))?;
     let context = Context::from(data);
-    template.render(&context).map_err(|e| short(&e.to_string()))
+    template.render(&context).map_err(|error| match error {
+        ExecError::NoFiledFor(field, value) => no_field(&field, &value),
+        error => short(&error.to_string()),
+    })
 }
 
+/// What is there is shown: the next try is then the right one.
+fn no_field(field: &str, value: &Value) -> anyhow::Error {
+    let mut names: Vec<&str> = match value {
+        Value::Object(fields) | Value::Map(fields) => fields.keys().map(String::as_str).collect(),
+        _ => Vec::new(),
+    };
+    names.sort_unstable();
+    let said = match names.as_slice() {
+        [] => format!("no field {field} in a value without fields"),
+        names => format!("no field {field}; there are {}", names.join(", ")),
+    };
+    anyhow!("{}", one_line(&said, MAX_NAMES))
+}
+
+/// The engine puts whole values into its messages, in Rust's notation: what comes before them is enough.
 fn short(message: &str) -> anyhow::Error {
-    // The value that follows " for " is the whole object.
-    let message = message.split(" for Object(").next().unwrap_or(message);
-    let line: String = message.chars().take(MAX_ERROR).collect();
-    anyhow!("{}", line.replace('\n', " "))
+    let values = ["{\"", "Object(", "Map(", "Array(", "[String(", "[Number("];
+    let end = values.iter().filter_map(|v| message.find(v)).min();
+    let text = message[..end.unwrap_or(message.len())].trim_end();
+    let text = ["for", "in", "format"].iter().fold(text, |text, word| {
+        text.strip_suffix(word).map_or(text, str::trim_end)
+    });
+    anyhow!("{}", one_line(text, MAX_ERROR))
+}
+
+fn one_line(text: &str, length: usize) -> String {
+    let text = text.replace('\n', " ");
+    if text.chars().count() <= length {
+        return text;
+    }
+    text.chars().take(length).chain(['…']).collect()
 }
 
 fn to_value(json: &Json, is_map: bool) -> Value {
@@ -243,6 +275,12 @@ mod tests {
             "{{nope .}}",
             "{{range .Router.Port}}{{end}}",
             "{{index .Router.Targets 9}}",
+            "{{index .Router 1}}",
+            "{{printf \"%d\" .Router}}",
+            "{{.Router.Nope.Deeper}}",
+            "{{.Router.Name.Nope}}",
+            "{{range .Router}}{{.Nope}}{{end}}",
+            "{{.DNS.Domain}}",
         ] {
             let message = rendered(format);
             assert!(message.starts_with("error: "), "{format}: {message}");
@@ -250,8 +288,14 @@ mod tests {
                 message.len() < 250 && !message.contains('\n'),
                 "{format}: {message}"
             );
+            for debris in ["String(", "Number(", "Object(", "{\""] {
+                assert!(!message.contains(debris), "{format}: {message}");
+            }
         }
-        assert!(rendered("{{.Nope}}").contains("Nope"));
+        assert_eq!(
+            rendered("{{.DNS.Domain}}"),
+            "error: no field DNS; there are Ready, Router"
+        );
     }
 
     #[test]

@@ -32,7 +32,7 @@ pub mod ipam;
 
 use std::net::SocketAddr;
 
-pub use dns::{DnsChange, DnsClient, DnsEntry, DnsQuestion, DnsReport};
+pub use dns::{DnsChange, DnsClient, DnsEntry, DnsQuestion, DnsReport, DnsSummary};
 pub use host::{
     BridgeReport, BridgeRequest, EXPOSE, ExposeRequest, Exposed, ExposedAddress, Hidden,
     HideRequest, HostReport,
@@ -253,6 +253,9 @@ pub struct Report {
     /// Allocation of addresses; absent in what earlier versions say.
     #[serde(default, rename = "IPAM", skip_serializing_if = "Option::is_none")]
     pub ipam: Option<ipam::IpamReport>,
+    /// How names are answered; absent in what earlier versions say.
+    #[serde(default, rename = "DNS", skip_serializing_if = "Option::is_none")]
+    pub dns: Option<DnsSummary>,
     /// The host's part in the mesh; absent in what earlier versions say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host: Option<HostReport>,

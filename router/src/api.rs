@@ -176,6 +176,7 @@ async fn report(State(api): State<Api>) -> Answer<Report> {
         router,
         attachments,
         ipam: Some(ipam),
+        dns: Some(dns::summary(&api)),
         host: Some(api.attachments.host_report()),
     }))
 }
@@ -203,7 +204,11 @@ async fn forget(State(api): State<Api>, Json(request): Json<ForgetRequest>) -> A
     Ok(Json(Done {}))
 }
 
-async fn prepare(State(api): State<Api>, Json(request): Json<PrepareRequest>) -> Answer<Prepared> {
+async fn prepare(
+    State(api): State<Api>,
+    Json(mut request): Json<PrepareRequest>,
+) -> Answer<Prepared> {
+    request.multicast_route &= api.host.multicast_route;
     let mut prepared = api.attachments.prepare(&request).await?;
     prepared.dns = match prepared.netns {
         Some(_) => api.naming.client_of(&prepared.id).await,
@@ -224,8 +229,9 @@ async fn adopt(State(api): State<Api>, Json(request): Json<AdoptRequest>) -> Ans
 
 async fn attach(
     State(api): State<Api>,
-    Json(request): Json<AttachRequest>,
+    Json(mut request): Json<AttachRequest>,
 ) -> Answer<ContainerAddresses> {
+    request.multicast_route &= api.host.multicast_route;
     let attached = api.attachments.attach(&request).await?;
     api.naming.look_inside().await;
     Ok(Json(attached))

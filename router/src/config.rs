@@ -103,6 +103,9 @@ pub struct Options {
     /// Cipher of data sessions; with one that is named no other is taken [default: auto].
     #[arg(long)]
     pub cipher: Option<Cipher>,
+    /// Do not route 224.0.0.0/4 to the mesh in any container of this host.
+    #[arg(long)]
+    pub no_multicast_route: bool,
     /// Connect only to the peers that are named, not to those they know.
     #[arg(long)]
     pub no_discovery: bool,
@@ -184,6 +187,7 @@ impl Options {
             lanes: self.lanes.or(file.lanes),
             latency: self.latency.or(file.latency),
             cipher: self.cipher.or(file.cipher),
+            no_multicast_route: self.no_multicast_route || file.no_multicast_route,
             no_discovery: self.no_discovery || file.no_discovery,
             ipalloc_range: self.ipalloc_range.or(file.ipalloc_range),
             ipalloc_default_subnet: self.ipalloc_default_subnet.or(file.ipalloc_default_subnet),

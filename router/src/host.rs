@@ -25,6 +25,8 @@ pub struct HostView {
     pub bridge: String,
     /// How frames enter and leave.
     pub datapath: DatapathView,
+    /// Whether containers have a route for multicast unless they are attached without.
+    pub multicast_route: bool,
     /// The host's latency request.
     pub latency: Arc<Latency>,
     /// The kernel's VXLAN, where it is consented to.

@@ -299,6 +299,7 @@ fn view(
             .to_string(),
         bridge: settings.bridge.clone(),
         datapath,
+        multicast_route: settings.multicast_route,
         latency: shared.latency.clone(),
         fast_path: fast.map(FastPath::status),
         forwarder: shared.forwarder.clone(),

@@ -395,7 +395,7 @@ impl Host {
         let found = self.report()?.router.connections.into_iter().find(|c| {
             c.peer.ends_with(&named)
                 || wanted.iter().any(|w| c.address.starts_with(w.as_str()))
-                || c.address == peer.name
+                || c.address.starts_with(&format!("{}:", peer.name))
         });
         found.ok_or_else(|| anyhow!("{} has no connection to {}", self.name, peer.name))
     }

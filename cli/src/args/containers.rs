@@ -7,15 +7,15 @@ pub(super) const RUN_HELP: &str = "\
 Everything after the addresses goes to the engine as it is. Flags of mesh itself come before the first address.
 The container always runs in the background.
 
-With docker the mesh comes beside docker's own network: the container reaches the Internet, and -p works. --network X
+With docker the mesh comes beside docker's own network: the container reaches the Internet, and -p works. --network X \
 takes another network of docker instead of the default one, --network none leaves the mesh only.
 With podman the container is on the mesh only; -p and the Internet want `podman run` and then `mesh attach`.
 
-Containers ask the router for names: with podman and --runtime process at 127.0.0.12, within their own network. Not with
---without-dns, which is also for a container that serves DNS on port 53 of all its addresses. A process has an
+Containers ask the router for names: with podman and --runtime process at 127.0.0.12, within their own network. Not with \
+--without-dns, which is also for a container that serves DNS on port 53 of all its addresses. A process has an \
 /etc/resolv.conf of its own for that, in a mount namespace of its own; with docker and podman, --dns of yours counts.
 
-Without an address the container gets the lowest free one of the default subnet (net:default), and keeps it until it is
+Without an address the container gets the lowest free one of the default subnet (net:default), and keeps it until it is \
 removed. net:10.32.5.0/24 gives one of that subnet; several addresses, of each kind, make several interfaces.
 
 Example:

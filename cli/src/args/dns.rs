@@ -41,7 +41,7 @@ pub(crate) struct DnsArgsArgs {
 }
 
 pub(super) const ADD_HELP: &str = "\
-Without addresses the name leads to those of the container, wherever they are; without a container it is there until it
+Without addresses the name leads to those of the container, wherever they are; without a container it is there until it \
 is removed. Names are kept over restarts of the router, and end with their container.
 
 Example:
@@ -50,7 +50,7 @@ Example:
   mesh dns-add web              (its own name, after dns-remove)";
 
 pub(super) const REMOVE_HELP: &str = "\
-Takes all names of a container, or the one after -h; with addresses only those. A container's own name is back after
+Takes all names of a container, or the one after -h; with addresses only those. A container's own name is back after \
 `mesh dns-add CONTAINER`, or when the container is made anew.
 
 Example:
@@ -66,7 +66,7 @@ Example:
   mesh dns-lookup 10.2.1.1";
 
 pub(super) const ARGS_HELP: &str = "\
-`mesh run` gives them by itself. Prints nothing if the router runs with --no-dns. With docker it is the address of its
+`mesh run` gives them by itself. Prints nothing if the router runs with --no-dns. With docker it is the address of its \
 bridge; with podman one within the container's own network, where queries are answered once it is attached.
 
 Example:

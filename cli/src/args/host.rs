@@ -46,9 +46,9 @@ pub(crate) struct BridgeArgs {
 }
 
 pub(super) const ATTACH_BRIDGE_HELP: &str = "\
-What is on that bridge (containers, virtual machines, network cards) is on the mesh as if it were plugged into the same
-switch, and gets its broadcasts. Addresses on it are the operator's: they must differ from all others of the mesh, so do
-not attach the bridges of several hosts that all have the same addresses on them, like docker0. A bridge that leads to the
+What is on that bridge (containers, virtual machines, network cards) is on the mesh as if it were plugged into the same \
+switch, and gets its broadcasts. Addresses on it are the operator's: they must differ from all others of the mesh, so do \
+not attach the bridges of several hosts that all have the same addresses on them, like docker0. A bridge that leads to the \
 mesh already, by this host or another, is refused. It is kept over restarts, and joined again when it was away.
 
 Example:
@@ -56,9 +56,9 @@ Example:
   mesh attach-bridge lxdbr0";
 
 pub(super) const EXPOSE_HELP: &str = "\
-Processes of the host then reach containers and are reached by them, and the host forwards packets between the mesh and
-its other networks. Addresses are translated on the way: what comes from outside reaches containers with the host's
-address on the mesh, what containers send elsewhere leaves with the host's address there. With --without-masquerade
+Processes of the host then reach containers and are reached by them, and the host forwards packets between the mesh and \
+its other networks. Addresses are translated on the way: what comes from outside reaches containers with the host's \
+address on the mesh, what containers send elsewhere leaves with the host's address there. With --without-masquerade \
 addresses stay as they are, and the other side needs a route back through this host.
 
 An address that the host has already is printed again. It is kept until `mesh hide`, over restarts and reboots.

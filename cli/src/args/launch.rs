@@ -7,11 +7,16 @@ use clap::{Args, ValueEnum};
 use ipnet::IpNet;
 use mesh_proto::ids::PeerName;
 
+use super::weave::WeaveFlags;
+
 /// `mesh launch`.
 #[derive(Debug, Default, Args)]
 pub(crate) struct LaunchArgs {
     /// Peers to dial
     pub(crate) peers: Vec<String>,
+    /// Peers by the flag that other tools have for them
+    #[arg(long = "peer", alias = "peers", hide = true, value_name = "PEER")]
+    pub(crate) more_peers: Vec<String>,
     /// Stay in the foreground, log to standard error
     #[arg(long)]
     pub(crate) foreground: bool,
@@ -60,6 +65,9 @@ pub(crate) struct LaunchArgs {
     /// Give the addresses of hosts that are gone for this long (10m or more) to others (default: never)
     #[arg(long, value_name = "TIME")]
     pub(crate) auto_reclaim: Option<String>,
+    /// Do not route 224.0.0.0/4 to the mesh in any container
+    #[arg(long)]
+    pub(crate) no_multicast_route: bool,
     /// Dial the explicit targets only
     #[arg(long)]
     pub(crate) no_discovery: bool,
@@ -70,7 +78,7 @@ pub(crate) struct LaunchArgs {
     #[arg(long, value_name = "SECONDS")]
     pub(crate) dns_ttl: Option<u32>,
     /// Answer DNS queries of containers and of this host here; may be given several times (default: docker0's address)
-    #[arg(long, value_name = "ADDRESS[:PORT]")]
+    #[arg(long, alias = "dns-listen-address", value_name = "ADDRESS[:PORT]")]
     pub(crate) dns_listen: Vec<String>,
     /// Answer no DNS queries; names of this host's containers are told to other hosts all the same
     #[arg(long)]
@@ -93,6 +101,8 @@ pub(crate) struct LaunchArgs {
     /// Dial the stored targets; this is always done
     #[arg(long, hide = true)]
     pub(crate) resume: bool,
+    #[command(flatten)]
+    pub(crate) weave: WeaveFlags,
 }
 
 /// How frames enter and leave the router.

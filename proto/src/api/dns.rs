@@ -35,6 +35,20 @@ pub struct DnsReport {
     pub counters: BTreeMap<String, u64>,
 }
 
+/// What `mesh status` says of names; [`DnsReport`] has the names themselves.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct DnsSummary {
+    /// Whether there is a server; not with `--no-dns`.
+    pub enabled: bool,
+    /// The domain of the mesh.
+    pub domain: String,
+    /// Addresses on which queries are answered.
+    pub listen: Vec<String>,
+    /// Servers that are asked for what is not of the mesh.
+    pub upstreams: Vec<String>,
+}
+
 /// One line of `mesh status dns`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]

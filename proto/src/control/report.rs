@@ -20,7 +20,7 @@ use crate::topology::topic::{RecordKey, Topic};
 
 use super::Control;
 use super::links::Slot;
-use super::targets::{Target, TargetKey, TargetState};
+use super::targets::{DialTo, Target, TargetKey, TargetState, parse_target};
 
 /// In the place of the cipher where unicast frames are not encrypted.
 const PLAIN: &str = "vxlan";
@@ -158,7 +158,7 @@ impl Control {
         now: Instant,
     ) -> Option<ConnectionReport> {
         let address = match (target.address, key) {
-            (_, TargetKey::Explicit(text)) => text.clone(),
+            (_, TargetKey::Explicit(text)) => with_port(text, self.config.port),
             (Some(address), TargetKey::Discovered(_)) => address.to_string(),
             (None, TargetKey::Discovered(peer)) => self.addresses_of(peer).first()?.to_string(),
         };
@@ -370,5 +370,14 @@ fn secret_in_words(kind: SecretKind) -> &'static str {
         SecretKind::KeyFile => "key file",
         SecretKind::Password => "password",
         SecretKind::Open => "none (anyone who can reach this router may join)",
+    }
+}
+
+/// A target as it is dialled: a port that was not typed is shown, too.
+fn with_port(target: &str, default_port: u16) -> String {
+    match parse_target(target, default_port) {
+        Ok(DialTo::Address(address)) => address.to_string(),
+        Ok(DialTo::Name { host, port }) => format!("{host}:{port}"),
+        Err(_) => target.to_owned(),
     }
 }

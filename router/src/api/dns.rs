@@ -1,6 +1,7 @@
 //! The requests about names.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::extract::State;
@@ -8,7 +9,8 @@ use axum::http::StatusCode;
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use mesh_proto::api::{
-    Addresses, DnsChange, DnsClient, DnsEntry, DnsQuestion, DnsReport, Done, RouterReport,
+    Addresses, DnsChange, DnsClient, DnsEntry, DnsQuestion, DnsReport, DnsSummary, Done,
+    RouterReport,
 };
 use mesh_proto::names::Held;
 
@@ -37,25 +39,31 @@ impl From<NamesError> for Failure {
     }
 }
 
+/// What needs neither the names nor the server's thread.
+pub(super) fn summary(api: &Api) -> DnsSummary {
+    let settings = api.naming.settings();
+    let dns = api.naming.dns();
+    let texts = |list: Vec<SocketAddr>| list.iter().map(ToString::to_string).collect();
+    DnsSummary {
+        enabled: settings.enabled,
+        domain: settings.domain.to_string(),
+        listen: dns.map(|d| texts(d.listening())).unwrap_or_default(),
+        upstreams: dns.map(|d| texts(d.upstreams())).unwrap_or_default(),
+    }
+}
+
 async fn report(State(api): State<Api>) -> Answer<DnsReport> {
     let naming = &api.naming;
     let view = naming.view().await?;
     let router = ask(&api, Command::Report).await?;
-    let settings = naming.settings();
-    let texts = |list: Vec<std::net::SocketAddr>| list.iter().map(ToString::to_string).collect();
+    let summary = summary(&api);
     let mut report = DnsReport {
-        enabled: settings.enabled,
-        domain: settings.domain.to_string(),
-        ttl: settings.ttl,
-        listen: naming
-            .dns()
-            .map(|d| texts(d.listening()))
-            .unwrap_or_default(),
+        enabled: summary.enabled,
+        domain: summary.domain,
+        ttl: naming.settings().ttl,
+        listen: summary.listen,
         inside: naming.inside(),
-        upstreams: naming
-            .dns()
-            .map(|d| texts(d.upstreams()))
-            .unwrap_or_default(),
+        upstreams: summary.upstreams,
         problems: naming.problems(),
         entries: Vec::new(),
         hidden: 0,

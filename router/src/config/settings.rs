@@ -52,6 +52,8 @@ pub struct Settings {
     pub latency: LatencyMode,
     /// Ciphers of data sessions.
     pub cipher: Cipher,
+    /// Whether containers have a route for multicast to the mesh unless they are attached without.
+    pub multicast_route: bool,
     /// Whether peers learnt by gossip are dialled.
     pub discovery: bool,
     /// How addresses are allocated.
@@ -88,10 +90,11 @@ impl Options {
             bridge: merged.bridge.unwrap_or_else(|| DEFAULT_BRIDGE.to_owned()),
             mtu: merged.mtu.unwrap_or(DEFAULT_MTU),
             datapath: merged.datapath.unwrap_or(Datapath::Auto),
-            consent: consent(merged.no_encryption, merged.trusted_subnets)?,
+            consent: consent(merged.no_encryption, merged.trusted_subnets),
             lanes: merged.lanes.unwrap_or_else(lanes_here),
             latency: merged.latency.unwrap_or_default(),
             cipher: merged.cipher.unwrap_or(Cipher::Auto),
+            multicast_route: !merged.no_multicast_route,
             discovery: !merged.no_discovery,
             ipalloc: Ipalloc::new(
                 merged.ipalloc_range.as_deref(),
@@ -170,14 +173,11 @@ impl Settings {
     }
 }
 
-fn consent(everywhere: bool, subnets: Vec<IpNet>) -> anyhow::Result<Consent> {
-    if let Some(net) = subnets.iter().find(|net| net.trunc() != **net) {
-        bail!(
-            "--trusted-subnets {net}: has host bits set; write {}",
-            net.trunc()
-        );
-    }
-    Ok(Consent::new(everywhere, subnets))
+/// 192.168.78.2/24 means 192.168.78.0/24: an address that is copied from `ip addr` says which subnet is meant.
+fn consent(everywhere: bool, subnets: Vec<IpNet>) -> Consent {
+    let mut subnets: Vec<IpNet> = subnets.iter().map(IpNet::trunc).collect();
+    subnets.dedup();
+    Consent::new(everywhere, subnets)
 }
 
 fn parse_name(text: &str) -> anyhow::Result<PeerName> {
@@ -273,6 +273,8 @@ mod tests {
             assert_eq!(both.allows(address.parse().unwrap()), trusted, "{address}");
         }
         assert!(with("trusted-subnets = ['fd00::/8']", &[]).allows("fd00::1".parse().unwrap()));
+        let host_bits = with("", &["--trusted-subnets", "192.168.78.2/24"]);
+        assert_eq!(host_bits.to_string(), "192.168.78.0/24");
         assert!(with("no-encryption = true", &[]).allows("192.0.2.1".parse().unwrap()));
     }
 
@@ -295,7 +297,6 @@ mod tests {
         assert!(error("", &["--bridge", "a b"]).contains("--bridge"));
         assert!(error("", &["--port", "0"]).contains("--port 0"));
         assert!(error("", &["--log-level", "loud"]).contains("loud"));
-        assert!(error("", &["--trusted-subnets", "10.1.0.0/8"]).contains("write 10.0.0.0/8"));
         assert!(error("trusted-subnets = ['10.0.0.0']", &[]).contains("line 1"));
         assert!(
             options(&["--config", "/nonexistent"])

@@ -18,6 +18,7 @@ mod resolution;
 mod run;
 mod secrets;
 mod topology;
+mod weave;
 
 use anyhow::Result;
 use mesh_tests::Testbed;

@@ -1,0 +1,255 @@
+//! Flags of `weave launch` that mesh has no use for: scripts that give them go on working, and are told.
+
+use clap::{Arg, ArgAction, ArgMatches, Args, Command, Error, FromArgMatches};
+
+/// A flag of Weave Net's `launch`.
+struct Flag {
+    name: &'static str,
+    takes_value: bool,
+    outcome: Outcome,
+}
+
+/// What becomes of a flag.
+#[derive(Clone, Copy)]
+enum Outcome {
+    /// Nothing: why that is no loss, or what has its place.
+    Ignored(&'static str),
+    /// The same as `--datapath pcap`.
+    Pcap,
+    /// The start is refused: what was asked for would not be there.
+    Refused(&'static str),
+}
+
+use Outcome::{Ignored, Pcap, Refused};
+
+const PROXY: &str = "mesh has no Docker proxy; `mesh run` starts containers on the mesh";
+const PLUGIN: &str = "Docker's plugin is always served";
+const API: &str = "the router is spoken to by its unix socket (--socket)";
+const LOG: &str = "--log-level is what mesh has for that";
+const PLACES: &str = "the router is no container and needs no such path";
+const DISCOVERY: &str = "there is no discovery service; name a peer, as in `mesh launch host2`, and the others are found";
+
+/// All of them, `weave launch` 2.8 and what earlier versions had.
+const FLAGS: &[Flag] = &[
+    value(
+        "ipalloc-init",
+        Ignored("addresses need no initial agreement here"),
+    ),
+    value(
+        "init-peer-count",
+        Ignored("addresses need no initial agreement here"),
+    ),
+    flag("no-fastdp", Pcap),
+    flag("no-bridged-fastdp", Ignored("mesh has no such data path")),
+    value("bufsz", Ignored("the capture buffer has a fixed size")),
+    value(
+        "conn-limit",
+        Ignored("a router keeps some 8 links in a large mesh, 256 at most"),
+    ),
+    value(
+        "connlimit",
+        Ignored("a router keeps some 8 links in a large mesh, 256 at most"),
+    ),
+    value(
+        "min-protocol-version",
+        Ignored("there is one protocol version so far"),
+    ),
+    value(
+        "dns-fallback-timeout",
+        Ignored("other servers have 1.9 s to answer"),
+    ),
+    value(
+        "resolv-conf",
+        Ignored("other names are asked of the servers in /etc/resolv.conf"),
+    ),
+    flag(
+        "rewrite-hosts",
+        Ignored("/etc/hosts is a matter of `mesh run` and `mesh attach`"),
+    ),
+    flag(
+        "no-rewrite-hosts",
+        Ignored("say it to `mesh run` or `mesh attach`"),
+    ),
+    flag(
+        "without-dns",
+        Ignored("say it to `mesh run` or `mesh attach`"),
+    ),
+    flag("no-default-ipalloc", Ignored(PROXY)),
+    flag("rewrite-inspect", Ignored(PROXY)),
+    value("hostname-from-label", Ignored(PROXY)),
+    value("hostname-match", Ignored(PROXY)),
+    value("hostname-replacement", Ignored(PROXY)),
+    flag("proxy", Ignored(PROXY)),
+    flag("no-proxy", Ignored(PROXY)),
+    flag("no-detect-tls", Ignored(PROXY)),
+    flag("plugin", Ignored(PLUGIN)),
+    flag("no-plugin", Ignored(PLUGIN)),
+    flag("plugin-v2", Ignored(PLUGIN)),
+    flag("plugin-v2-multicast", Ignored(PLUGIN)),
+    value("plugin-socket", Ignored(PLUGIN)),
+    value("plugin-mesh-socket", Ignored(PLUGIN)),
+    value("http-addr", Ignored(API)),
+    value("status-addr", Ignored(API)),
+    value(
+        "metrics-addr",
+        Ignored("metrics are not served yet; `mesh report` has all counters"),
+    ),
+    value("profile", Ignored(LOG)),
+    flag("pkt-debug", Ignored(LOG)),
+    value(
+        "db-prefix",
+        Ignored("--state-dir is what mesh has for that"),
+    ),
+    value("host-root", Ignored(PLACES)),
+    value("proc-path", Ignored(PLACES)),
+    value(
+        "docker-api",
+        Ignored("the engine is asked by its usual socket"),
+    ),
+    flag("expect-npc", Ignored("mesh has no network policies")),
+    flag(
+        "no-masq-local",
+        Ignored("sources are kept between hosts of the mesh anyway"),
+    ),
+    flag(
+        "awsvpc",
+        Refused("mesh programs no routes of a VPC; start it without"),
+    ),
+    value("token", Refused(DISCOVERY)),
+    value("peer-discovery-url", Refused(DISCOVERY)),
+    value("advertise-address", Refused(DISCOVERY)),
+    value(
+        "password",
+        Refused(
+            "everybody on this host could read it; put it into MESH_PASSWORD, or a file and --password-file",
+        ),
+    ),
+];
+
+const fn flag(name: &'static str, outcome: Outcome) -> Flag {
+    Flag {
+        name,
+        takes_value: false,
+        outcome,
+    }
+}
+
+const fn value(name: &'static str, outcome: Outcome) -> Flag {
+    Flag {
+        name,
+        takes_value: true,
+        outcome,
+    }
+}
+
+/// Flags of Weave Net that were given. They are in no help text.
+#[derive(Debug, Default)]
+pub(crate) struct WeaveFlags {
+    given: Vec<&'static str>,
+}
+
+impl WeaveFlags {
+    /// Returns a line about each flag, in the order of the table.
+    ///
+    /// # Errors
+    /// A line about the first one that cannot be done without.
+    pub(crate) fn remarks(&self) -> anyhow::Result<Vec<String>> {
+        let mut remarks = Vec::new();
+        for flag in self.flags() {
+            let name = flag.name;
+            match flag.outcome {
+                Ignored(why) => remarks.push(format!("--{name} is ignored: {why}")),
+                Pcap => remarks.push(format!("--{name} is taken as --datapath pcap")),
+                Refused(why) => anyhow::bail!("--{name}: {why}"),
+            }
+        }
+        Ok(remarks)
+    }
+
+    /// Whether the data path without offloads was asked for.
+    pub(crate) fn asks_for_pcap(&self) -> bool {
+        self.flags().any(|flag| matches!(flag.outcome, Pcap))
+    }
+
+    fn flags(&self) -> impl Iterator<Item = &'static Flag> {
+        FLAGS.iter().filter(|flag| self.given.contains(&flag.name))
+    }
+}
+
+impl Args for WeaveFlags {
+    fn augment_args(command: Command) -> Command {
+        command.args(FLAGS.iter().map(|flag| {
+            let action = match flag.takes_value {
+                true => ArgAction::Append,
+                false => ArgAction::Count,
+            };
+            Arg::new(flag.name)
+                .long(flag.name)
+                .action(action)
+                .hide(true)
+        }))
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
+
+impl FromArgMatches for WeaveFlags {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, Error> {
+        let is_given = |flag: &&Flag| match flag.takes_value {
+            true => matches.contains_id(flag.name),
+            false => matches.get_count(flag.name) > 0,
+        };
+        let given = FLAGS.iter().filter(is_given).map(|flag| flag.name);
+        Ok(Self {
+            given: given.collect(),
+        })
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+    use crate::args::{Cli, Verb};
+
+    fn launch(line: &str) -> WeaveFlags {
+        let words = ["mesh", "launch"].into_iter().chain(line.split(' '));
+        match Cli::try_parse_from(words).unwrap().verb {
+            Verb::Launch(args) => args.weave,
+            verb => panic!("{verb:?}"),
+        }
+    }
+
+    #[test]
+    fn a_script_of_weave_goes_on_and_is_told() {
+        let flags = launch(
+            "--ipalloc-init consensus=3 --no-fastdp --conn-limit=30 --no-fastdp --plugin-v2 host2",
+        );
+        let remarks = flags.remarks().unwrap();
+        assert_eq!(remarks.len(), 4, "{remarks:?}");
+        assert!(remarks[0].starts_with("--ipalloc-init is ignored: "));
+        assert!(flags.asks_for_pcap());
+        assert!(launch("host2").remarks().unwrap().is_empty());
+        assert!(!launch("host2").asks_for_pcap());
+    }
+
+    #[test]
+    fn what_would_be_missed_is_refused() {
+        for (line, said) in [
+            ("--awsvpc", "--awsvpc: "),
+            ("--password secret", "MESH_PASSWORD"),
+            ("--token x --bufsz 8", "name a peer"),
+        ] {
+            let error = launch(line).remarks().unwrap_err().to_string();
+            assert!(error.contains(said), "{error}");
+        }
+    }
+}
