@@ -51,6 +51,7 @@ fn render_now(format: String, data: Value) -> anyhow::Result<String> {
     let context = Context::from(data);
     template.render(&context).map_err(|error| match error {
         ExecError::NoFiledFor(field, value) => no_field(&field, &value),
+        ExecError::InvalidRange(_) => anyhow!("range wants a list or a map"),
         error => short(&error.to_string()),
     })
 }
