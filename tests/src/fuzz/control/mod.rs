@@ -301,6 +301,7 @@ pub(super) fn sample_report() -> api::Report {
         router: world.control.report(world.now),
         attachments: Vec::new(),
         ipam: Some(api::ipam::IpamReport::default()),
+        dns: Some(api::DnsSummary::default()),
         host: Some(api::HostReport::default()),
     }
 }
