@@ -30,7 +30,9 @@ pub(crate) fn overview(report: &Report) -> String {
     key(&mut out, "Secret", &router.secret);
     key(&mut out, "PeerDiscovery", enabled(router.peer_discovery));
     key(&mut out, "Datapath", &datapath(router));
-    key(&mut out, "Latency", &router.latency);
+    if !router.latency.is_empty() {
+        key(&mut out, "Latency", &router.latency);
+    }
     key(&mut out, "MTU", &router.mtu.to_string());
     key(&mut out, "Targets", &router.targets.len().to_string());
     key(

@@ -162,7 +162,7 @@ fn a_report_is_summed_up_and_cut_down() {
     assert_eq!((peers.len(), &peers[0]["NickName"]), (1, &"host2".into()));
     assert_eq!(json("report --summary host2")["Router"]["Peers"], 1);
     let said = lab.mesh_words(&["report", "--summary", "-f", "{{.Router.Peers}}"]);
-    assert_eq!(said.ok(), "3\n");
+    assert_eq!(said.ok(), "3");
 }
 
 #[test]
@@ -173,7 +173,7 @@ fn templates() {
         "-f",
         "{{range .Router.Peers}}{{.NickName}} {{end}}",
     ]);
-    assert_eq!(said.ok(), "host1 host2 host3 \n");
+    assert_eq!(said.ok(), "host1 host2 host3 ");
     lab.mesh_words(&["report", "-f", "{{.Router.Nope}}"])
         .failed(1, "Nope");
     lab.mesh_words(&["report", "-f", "{{if}"])

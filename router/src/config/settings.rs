@@ -274,7 +274,8 @@ mod tests {
         }
         assert!(with("trusted-subnets = ['fd00::/8']", &[]).allows("fd00::1".parse().unwrap()));
         let host_bits = with("", &["--trusted-subnets", "192.168.78.2/24"]);
-        assert_eq!(host_bits.to_string(), "192.168.78.0/24");
+        assert!(host_bits.allows("192.168.78.77".parse().unwrap()));
+        assert_eq!(host_bits.to_string(), "peers that agree in 192.168.78.0/24");
         assert!(with("no-encryption = true", &[]).allows("192.0.2.1".parse().unwrap()));
     }
 
