@@ -14,6 +14,7 @@ pub(crate) fn expose(client: &Client, args: &ExposeArgs) -> Outcome {
         addresses: args.addresses.clone(),
         name: args.name.clone(),
         masquerade: !args.without_masquerade,
+        forward: args.forward,
         caller_pid: std::process::id(),
         timeout: args.allocation.timeout,
     };

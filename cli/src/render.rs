@@ -44,6 +44,9 @@ pub(crate) fn overview(report: &Report) -> String {
     if let Some(resolution) = resolution(router) {
         key(&mut out, "ARP and ND", &resolution);
     }
+    if let Some(storms) = storms(router) {
+        key(&mut out, "Storms", &storms);
+    }
     if let Some(report) = &report.ipam {
         key(&mut out, "Addresses", &ipam::summary(report));
         if report.off.is_empty() {
@@ -89,18 +92,13 @@ fn key(out: &mut String, key: &str, value: &str) {
     let _ = writeln!(out, "{key:>15}: {value}");
 }
 
-/// What was answered and what was held back on its way to everybody; nothing if a router does not say.
+/// What was asked of one container alone and what was held back on its way to everybody; nothing if a router does not say.
 fn resolution(router: &RouterReport) -> Option<String> {
     let count = |name: &str| router.counters.get(name);
-    let (arp, nd) = (count("arp_answered")?, count("nd_answered")?);
-    let mut text = format!("{arp} and {nd} answered here");
-    let limits = ["broadcast_limited", "unknown_limited", "answer_limited"];
-    let dropped = limits.into_iter().filter_map(|name| router.drops.get(name));
-    match dropped.sum::<u64>() {
-        0 => {}
-        dropped => {
-            let _ = write!(text, "; {dropped} frames beyond the limits dropped");
-        }
+    let (arp, nd) = (count("arp_directed")?, count("nd_directed")?);
+    let mut text = format!("{arp} and {nd} asked of one container, not of everybody");
+    if let Some(dropped) = router.drops.get("question_limited").filter(|n| **n > 0) {
+        let _ = write!(text, "; {dropped} beyond the limit dropped");
     }
     Some(text)
 }
@@ -113,6 +111,22 @@ fn domain(dns: &DnsSummary) -> String {
         listen => format!("answered at {}", listen.join(", ")),
     };
     format!("{} ({how})", dns.domain)
+}
+
+/// What containers sent to everybody beyond the limits, by kind; nothing if there was none.
+fn storms(router: &RouterReport) -> Option<String> {
+    let kinds = [
+        ("broadcast_limited", "broadcasts (launch --broadcast-limit)"),
+        ("multicast_limited", "multicasts (launch --multicast-limit)"),
+        ("unknown_limited", "to unknown MACs"),
+    ];
+    let dropped = kinds.into_iter().filter_map(|(name, words)| {
+        let number = router.drops.get(name).filter(|n| **n > 0)?;
+        Some(format!("{number} {words}"))
+    });
+    let dropped: Vec<String> = dropped.collect();
+    (!dropped.is_empty())
+        .then(|| format!("frames beyond the limits dropped: {}", dropped.join(", ")))
 }
 
 fn protocol(router: &RouterReport) -> String {
@@ -152,9 +166,18 @@ fn datapath(router: &RouterReport) -> String {
 
 /// `10.32.0.1/12 (masqueraded by nft), 10.2.1.254/24`.
 fn exposed(host: &HostReport) -> String {
-    let shown = |a: &ExposedAddress| match a.masquerade {
-        true => format!("{} (masqueraded by {})", a.address, host.firewall),
-        false => a.address.clone(),
+    let shown = |a: &ExposedAddress| {
+        let mut how = Vec::new();
+        if a.masquerade {
+            how.push(format!("masqueraded by {}", host.firewall));
+        }
+        if a.forward {
+            how.push("forwards to all".to_owned());
+        }
+        match how.is_empty() {
+            true => a.address.clone(),
+            false => format!("{} ({})", a.address, how.join(", ")),
+        }
     };
     let all: Vec<String> = host.exposed.iter().map(shown).collect();
     all.join(", ")

@@ -14,6 +14,9 @@ pub(crate) struct ExposeArgs {
     /// Do not translate addresses between the mesh and what is behind the host
     #[arg(long)]
     pub(crate) without_masquerade: bool,
+    /// Forward also from and to other subnets of the mesh, and containers on other bridges of this host
+    #[arg(long)]
+    pub(crate) forward: bool,
     #[command(flatten)]
     pub(crate) allocation: AllocationArgs,
     /// Print JSON
@@ -61,12 +64,17 @@ its other networks. Addresses are translated on the way: what comes from outside
 address on the mesh, what containers send elsewhere leaves with the host's address there. With --without-masquerade \
 addresses stay as they are, and the other side needs a route back through this host.
 
+Subnets of the mesh stay apart: the host does not forward from one to another. Nor do containers on other bridges of this
+host (docker0, podman, libvirt, LXC) get into the mesh through it, or containers of the mesh to them but for the ports
+that they publish. With --forward, it forwards these, too.
+
 An address that the host has already is printed again. It is kept until `mesh hide`, over restarts and reboots.
 
 Example:
   mesh expose
   mesh expose 10.2.1.254/24 -h gateway
   mesh expose --without-masquerade net:10.32.5.0/24
+  mesh expose --forward 10.2.1.254/24
   On another machine of the network:  ip route add 10.32.0.0/12 via THIS-HOST
   In a container:                     ip route add default via 10.2.1.254";
 

@@ -17,6 +17,10 @@ pub struct ExposeRequest {
     pub name: Option<String>,
     /// Whether addresses are translated between the mesh and what is behind the host.
     pub masquerade: bool,
+    /// Whether the host forwards also between these subnets and other subnets of the mesh, and containers on other bridges
+    /// of the host.
+    #[serde(default)]
+    pub forward: bool,
     /// The process of the caller.
     #[serde(default)]
     pub caller_pid: u32,
@@ -46,6 +50,10 @@ pub struct ExposedAddress {
     pub mac: String,
     /// Whether addresses are translated between its subnet and what is behind the host.
     pub masquerade: bool,
+    /// Whether the host forwards between its subnet and everything else, also other subnets of the mesh and containers on
+    /// other bridges of the host.
+    #[serde(default)]
+    pub forward: bool,
     /// Its names in the mesh, without the domain.
     pub names: Vec<String>,
 }

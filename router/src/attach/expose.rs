@@ -80,7 +80,8 @@ impl HostPart {
 }
 
 impl Attachments {
-    /// Gives the host addresses on the mesh; one it has already is success, and takes on what is said of masquerading.
+    /// Gives the host addresses on the mesh; one it has already is success, and takes on what is said of masquerading and
+    /// forwarding.
     ///
     /// # Errors
     /// An address that is used, or in the way of another interface's; no firewall program; the kernel's. Nothing is left of
@@ -107,7 +108,7 @@ impl Attachments {
         let acquired = self.acquire(&ask, &args).await?;
         self.await_release(&acquired.addresses).await;
         let exposed = self
-            .expose_with(&acquired.addresses, request.masquerade, name.as_ref())
+            .expose_with(&acquired.addresses, request, name.as_ref())
             .await;
         if exposed.is_err() {
             self.give_back(&ask.holder, &acquired.fresh).await;
@@ -215,15 +216,16 @@ impl Attachments {
     async fn expose_with(
         &self,
         addresses: &[IpNet],
-        masquerade: bool,
+        request: &ExposeRequest,
         name: Option<&MeshName>,
     ) -> Result<Exposed, AttachError> {
-        self.check_exposure(addresses.to_vec(), masquerade).await?;
+        self.check_exposure(addresses.to_vec(), request.masquerade)
+            .await?;
         let _kernel = self.host_part.kernel.lock().await;
         let before = self.table().exposed.clone();
         self.change(|table| {
             for address in addresses {
-                self.enter(table, *address, masquerade, name)?;
+                self.enter(table, *address, request, name)?;
             }
             Ok(())
         })?;
@@ -244,7 +246,7 @@ impl Attachments {
         &self,
         table: &mut Table,
         address: IpNet,
-        masquerade: bool,
+        request: &ExposeRequest,
         name: Option<&MeshName>,
     ) -> Result<(), AttachError> {
         let is_there = self.check_address(table, address, EXPOSE)?;
@@ -253,7 +255,8 @@ impl Attachments {
             return Err(AttachError::TooMuchExposed(what));
         }
         let exposure = table.exposed.entry(address).or_default();
-        exposure.masquerade = masquerade;
+        exposure.masquerade = request.masquerade;
+        exposure.forward = request.forward;
         exposure.names.extend(name.cloned());
         if exposure.names.len() > MAX_EXPOSED_NAMES {
             let what = format!("{MAX_EXPOSED_NAMES} names for {address}");
@@ -287,6 +290,7 @@ impl Attachments {
         let _kernel = self.host_part.kernel.lock().await;
         let mut rest = self.host_side();
         rest.addresses.retain(|address, _| !gone.contains(address));
+        rest.open.retain(|address| !gone.contains(address));
         let addresses = gone.to_vec();
         self.on_kernel(move |kernel| {
             kernel.hide(&addresses)?;
@@ -338,7 +342,9 @@ impl Attachments {
         let range = self.allocator.pool().ok().map(|pool| pool.range.into());
         let table = self.table();
         let addresses = table.exposed.iter();
+        let open = addresses.clone().filter(|(_, e)| e.forward);
         HostSide {
+            open: open.map(|(address, _)| *address).collect(),
             addresses: addresses.map(|(a, e)| (*a, e.masquerade)).collect(),
             range,
         }
@@ -394,6 +400,7 @@ impl Attachments {
                 address: address.to_string(),
                 mac: mac.clone().unwrap_or_default(),
                 masquerade: exposure.masquerade,
+                forward: exposure.forward,
                 names: names.map(ToString::to_string).collect(),
             })
         });

@@ -183,7 +183,8 @@ impl Kernel for HostKernel {
 
     fn expose(&self, side: &HostSide) -> KernelResult<HostExposed> {
         // Rules first: nothing leaves with an address that nobody outside knows.
-        let rules = self.rules.ensure(&exposure(side)).map_err(error)?;
+        let wanted = self.exposure(side)?;
+        let rules = self.rules.ensure(&wanted).map_err(error)?;
         let addresses: Vec<IpNet> = side.addresses.keys().copied().collect();
         let rules = rules == Changed::Yes;
         if addresses.is_empty() {
@@ -196,6 +197,13 @@ impl Kernel for HostKernel {
         let added = bridge::host::add_addresses(&self.bridge.name, &addresses).map_err(error)?;
         let mut notes = forward(&addresses)?;
         if !added.new.is_empty() {
+            if !self.rules.keeps_apart() {
+                notes.push(
+                    "neither nft nor iptables works here, so containers on other bridges of this host (docker0, …) get into \
+                     the mesh through it; install one of them"
+                        .to_owned(),
+                );
+            }
             let bridge = &self.bridge.name;
             let obstacles = self.rules.obstacles().into_iter();
             notes.extend(obstacles.map(|chain| {
@@ -268,16 +276,24 @@ impl Kernel for HostKernel {
     }
 }
 
-/// What the firewall has to do for the host's addresses.
-fn exposure(side: &HostSide) -> Exposure {
-    let all = side.addresses.iter();
-    Exposure {
-        subnets: all.clone().map(|(address, _)| address.trunc()).collect(),
-        masqueraded: all
-            .filter(|(_, masquerade)| **masquerade)
-            .map(|(address, _)| address.trunc())
-            .collect(),
-        inside: side.range.into_iter().collect(),
+impl HostKernel {
+    /// What the firewall has to do for the host's addresses.
+    fn exposure(&self, side: &HostSide) -> KernelResult<Exposure> {
+        if side.addresses.is_empty() {
+            return Ok(Exposure::default());
+        }
+        let all = side.addresses.iter();
+        Ok(Exposure {
+            subnets: all.clone().map(|(address, _)| address.trunc()).collect(),
+            masqueraded: all
+                .filter(|(_, masquerade)| **masquerade)
+                .map(|(address, _)| address.trunc())
+                .collect(),
+            inside: side.range.into_iter().collect(),
+            open: side.open.iter().map(IpNet::trunc).collect(),
+            apart: bridge::others::of_containers(&self.bridge.name).map_err(error)?,
+            mac: bridge::host::mac(&self.bridge.name).map_err(error)?,
+        })
     }
 }
 

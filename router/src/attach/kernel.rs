@@ -54,6 +54,9 @@ pub struct Mended {
 pub struct HostSide {
     /// Its addresses on the bridge, and whether addresses are translated between their subnets and elsewhere.
     pub addresses: BTreeMap<IpNet, bool>,
+    /// Those in whose subnets the host forwards from and to everything, other subnets of the mesh and containers on other
+    /// bridges of the host included.
+    pub open: BTreeSet<IpNet>,
     /// The range that routers share: what comes from there is of the mesh.
     pub range: Option<IpNet>,
 }

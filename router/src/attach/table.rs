@@ -34,6 +34,9 @@ pub(super) struct Table {
 pub(super) struct Exposure {
     /// Whether addresses are translated on the way out of its subnet and into it.
     pub(super) masquerade: bool,
+    /// Whether the host forwards between its subnet and everything else, not only what is outside.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) forward: bool,
     /// Its names in the mesh.
     pub(super) names: BTreeSet<MeshName>,
 }

@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use ipnet::IpNet;
+use mesh_sys::bridge::others;
 use mesh_sys::error::SysError;
-use mesh_sys::netlink::{Link, Netlink};
+use mesh_sys::netlink::Netlink;
 
 use super::settings::DNS_PORT;
 
@@ -50,7 +51,7 @@ impl Clients {
         let found = netlink.addresses()?.into_iter().filter_map(|entry| {
             let link = links.iter().find(|l| l.index == entry.link)?;
             let is_ours = link.name == self.bridge;
-            Some(match is_of_containers(link, &links) && !is_ours {
+            Some(match others::is_of_containers(link, &links) && !is_ours {
                 true => entry.address.trunc(),
                 false => IpNet::from(entry.address.addr()),
             })
@@ -71,14 +72,6 @@ impl Clients {
         }
         may
     }
-}
-
-/// A bridge without a way out of the host: only containers are on it.
-fn is_of_containers(link: &Link, links: &[Link]) -> bool {
-    let is_bridge = |l: &Link| l.kind.as_deref() == Some("bridge");
-    // A physical interface has no kind.
-    let leads_out = |port: &Link| port.master == Some(link.index) && port.kind.is_none();
-    is_bridge(link) && !links.iter().any(leads_out)
 }
 
 /// The address of Docker's bridge, of IPv4 if it has one; nothing while there is none.

@@ -15,6 +15,7 @@ use crate::{SysError, ifname};
 
 pub mod host;
 pub mod join;
+pub mod others;
 mod tap;
 
 pub use tap::ensure_tap_port;

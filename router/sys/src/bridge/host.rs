@@ -44,6 +44,15 @@ pub fn add_addresses(bridge: &str, addresses: &[IpNet]) -> Result<Added, SysErro
     Ok(Added { mac, new })
 }
 
+/// The bridge's MAC address; none without the bridge.
+///
+/// # Errors
+/// The kernel's.
+pub fn mac(bridge: &str) -> Result<Option<Mac>, SysError> {
+    let link = find_bridge(&mut Netlink::open()?, bridge)?;
+    Ok(link.and_then(|link| link.mac))
+}
+
 /// Takes addresses from the bridge, as far as it has them.
 ///
 /// # Errors

@@ -1,8 +1,9 @@
-//! What the firewall has to do for the host's own addresses on the bridge: translate addresses, and let packets pass that
-//! the host forwards.
+//! What the firewall has to do for the host's own addresses on the bridge: translate addresses, let packets pass that the
+//! host forwards, and keep apart what is not to meet through the host: subnets of the mesh, and the containers of other
+//! bridges.
 //!
-//! Addresses are translated by a table of our own (`nft`), or by a chain of our own in the table `nat` (`iptables`),
-//! whichever the host uses. Packets have to be let pass by `iptables` in any case, where it is there: what one base chain
+//! Addresses are translated, and others kept apart, by a table of our own (`nft`), or by chains of our own in the tables
+//! `nat` and `mangle` (`iptables`), whichever the host uses. Packets have to be let pass by `iptables` in any case, where it is there: what one base chain
 //! drops, no other can save.
 
 mod wanted;
@@ -93,6 +94,11 @@ impl Rules {
         self.kept().backend
     }
 
+    /// Whether what is to stay apart is kept apart: not without a program that can.
+    pub fn keeps_apart(&self) -> bool {
+        self.backend().is_ok()
+    }
+
     /// Chains of others that may drop what the host forwards, which nothing but a rule there can mend; as `inet filter
     /// forward`. Those of `iptables` are not among them: there our rule is.
     pub fn obstacles(&self) -> Vec<String> {
@@ -103,8 +109,8 @@ impl Rules {
         chains
     }
 
-    /// Makes the rules what is wanted; [`Changed::Yes`] when they were not. Called again it changes nothing, or mends what
-    /// somebody else changed.
+    /// Makes the rules what is wanted. Called again it changes nothing, or mends what somebody else changed;
+    /// [`Changed::Yes`] then, and when there were none of ours.
     ///
     /// # Errors
     /// As [`Rules::check`]; what the program says.
@@ -113,7 +119,7 @@ impl Rules {
         let mut changed = Changed::No;
         for family in FAMILIES {
             let part = wanted.of(family);
-            if self.translate(family, &part)? | self.let_pass(family, &part)? {
+            if self.guard(family, &part)? | self.let_pass(family, &part)? {
                 changed = Changed::Yes;
             }
         }
@@ -130,6 +136,7 @@ impl Rules {
         for family in FAMILIES {
             let mut done = vec![
                 self.nat_chain(family).remove(),
+                self.mangle_chain(family).remove(),
                 self.filter_chain(family).remove(),
             ];
             if has_nft {
@@ -146,15 +153,24 @@ impl Rules {
         result.map(|()| if any { Changed::Yes } else { Changed::No })
     }
 
-    fn translate(&self, family: Family, part: &Part) -> Result<bool, SysError> {
-        if part.masqueraded.is_empty() {
-            return self.forget_translation(family);
+    /// Translates addresses, and keeps apart what is to stay apart.
+    fn guard(&self, family: Family, part: &Part) -> Result<bool, SysError> {
+        if part.subnets.is_empty() {
+            return self.forget_guard(family);
         }
-        match self.backend()? {
+        let backend = match self.backend() {
+            Ok(backend) => backend,
+            // Without any firewall there is nothing to keep apart by; operators are told.
+            Err(_) if part.masqueraded.is_empty() => return Ok(false),
+            Err(error) => return Err(error),
+        };
+        match backend {
             Backend::Nft => {
                 let wanted = part.nft(family, &self.bridge);
                 let table = self.table(family);
-                self.kept().clear.remove(&key_of(&self.nat_chain(family)));
+                for chain in [self.nat_chain(family), self.mangle_chain(family)] {
+                    self.kept().clear.remove(&key_of(&chain));
+                }
                 self.keep(
                     &nft_key(&table),
                     wanted,
@@ -162,18 +178,32 @@ impl Rules {
                     |wanted| table.replace(wanted),
                 )
             }
-            Backend::Iptables => self.keep_chain(&self.nat_chain(family), &part.nat(&self.bridge)),
+            Backend::Iptables => {
+                let (nat, mangle) = (self.nat_chain(family), self.mangle_chain(family));
+                let translated = match part.masqueraded.is_empty() {
+                    true => self.clear(&key_of(&nat), || nat.remove())?,
+                    false => self.keep_chain(&nat, &part.nat(&self.bridge))?,
+                };
+                let apart =
+                    mangle.is_usable()? && self.keep_chain(&mangle, &part.apart(&self.bridge))?;
+                Ok(translated | apart)
+            }
         }
     }
 
-    /// No translation is wanted: takes the rules of it away.
-    fn forget_translation(&self, family: Family) -> Result<bool, SysError> {
-        let (table, chain) = (self.table(family), self.nat_chain(family));
+    /// Nothing is exposed: takes the rules of [`Rules::guard`] away.
+    fn forget_guard(&self, family: Family) -> Result<bool, SysError> {
+        let (table, nat, mangle) = (
+            self.table(family),
+            self.nat_chain(family),
+            self.mangle_chain(family),
+        );
         self.kept().applied.remove(&nft_key(&table));
-        self.clear(&key_of(&chain), || {
+        let translation = self.clear(&key_of(&nat), || {
             let nft = nft::is_usable() && table.remove()?;
-            Ok(chain.remove()? | nft)
-        })
+            Ok(nat.remove()? | nft)
+        })?;
+        Ok(self.clear(&key_of(&mangle), || mangle.remove())? | translation)
     }
 
     fn let_pass(&self, family: Family, part: &Part) -> Result<bool, SysError> {
@@ -229,12 +259,13 @@ impl Rules {
         {
             return Ok(false);
         }
+        let is_wanted_anew = before.is_some_and(|(before, _)| before != wanted);
         put(&wanted)?;
         let listed = list()?;
         let mut kept = self.kept();
         kept.clear.remove(key);
         kept.applied.insert(key.to_owned(), (wanted, listed));
-        Ok(true)
+        Ok(!is_wanted_anew)
     }
 
     fn backend(&self) -> Result<Backend, SysError> {
@@ -251,7 +282,10 @@ impl Rules {
         // An earlier run may have used the other one.
         for family in FAMILIES {
             match backend {
-                Backend::Nft => drop(self.nat_chain(family).remove()),
+                Backend::Nft => {
+                    let _ = self.nat_chain(family).remove();
+                    let _ = self.mangle_chain(family).remove();
+                }
                 Backend::Iptables if nft::is_usable() => drop(self.table(family).remove()),
                 Backend::Iptables => {}
             }
@@ -276,6 +310,16 @@ impl Rules {
             table: "nat",
             name: &self.name,
             from: "POSTROUTING",
+            place: Place::First,
+        }
+    }
+
+    fn mangle_chain(&self, family: Family) -> Chain<'_> {
+        Chain {
+            program: family.program(),
+            table: "mangle",
+            name: &self.name,
+            from: "FORWARD",
             place: Place::First,
         }
     }

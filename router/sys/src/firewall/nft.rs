@@ -46,9 +46,9 @@ fn dropping_in(listing: &str) -> Vec<String> {
 }
 
 impl Table<'_> {
-    /// The table as the program lists it; none without it.
+    /// The table as the program lists it, without what counters count; none without it.
     pub(super) fn list(&self) -> Result<Option<String>, SysError> {
-        let output = run(&["list", "table", self.family, self.name])
+        let output = run(&["--stateless", "list", "table", self.family, self.name])
             .map_err(|e| SysError::new(format!("run {PROGRAM}"), e))?;
         if output.status.success() {
             return Ok(Some(String::from_utf8_lossy(&output.stdout).into_owned()));

@@ -9,7 +9,7 @@ use super::{SOON, mesh};
 use crate::full_mesh;
 
 /// A bridge with one machine on it, a namespace of its own with this address.
-fn bridge_with_machine(host: &Host, bridge: &str, address: &str) -> Result<()> {
+pub(super) fn bridge_with_machine(host: &Host, bridge: &str, address: &str) -> Result<()> {
     let line = format!(
         "set -e
         ip link add {bridge} type bridge
@@ -23,7 +23,7 @@ fn bridge_with_machine(host: &Host, bridge: &str, address: &str) -> Result<()> {
     host.shell(&line)?.ok().map(drop)
 }
 
-fn pings(host: &Host, bridge: &str, address: &str) -> Result<()> {
+pub(super) fn pings(host: &Host, bridge: &str, address: &str) -> Result<()> {
     let space = format!("{bridge}-vm");
     let line = [
         "ip", "netns", "exec", &space, "ping", "-n", "-c", "1", "-W", "1", address,

@@ -1,5 +1,6 @@
 //! The host itself on the mesh, and through it the networks it is on.
 
+mod apart;
 mod bridges;
 mod firewall;
 mod mistakes;

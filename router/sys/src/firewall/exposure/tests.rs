@@ -1,4 +1,5 @@
 use ipnet::IpNet;
+use mesh_proto::ids::Mac;
 
 use super::*;
 use crate::testing::{NamedNetns, needs_root};
@@ -12,6 +13,9 @@ fn wanted() -> Exposure {
         subnets: nets(&["10.32.0.0/12", "10.32.5.0/24", "10.2.1.0/24", "fd00::/64"]),
         masqueraded: nets(&["10.32.5.0/24", "10.2.1.0/24"]),
         inside: nets(&["10.32.0.0/12"]),
+        open: nets(&["10.2.1.0/24"]),
+        apart: ["br\"x", "docker0", "-x"].map(str::to_owned).into(),
+        mac: Some(Mac([2, 0, 0, 0, 0, 1])),
     }
 }
 
@@ -49,6 +53,34 @@ fn each_ip_version_gets_its_subnets_once() {
 }
 
 #[test]
+fn subnets_and_other_bridges_are_kept_apart_but_where_it_is_asked_for() {
+    let four = wanted().of(Family::V4);
+    assert_eq!(
+        four.apart("mesh")[..8],
+        [
+            "-m conntrack --ctstate RELATED,ESTABLISHED -j RETURN",
+            "-m conntrack --ctstate DNAT -j RETURN",
+            "-s 10.2.1.0/24 -j RETURN",
+            "-d 10.2.1.0/24 -j RETURN",
+            "! -s 10.2.1.0/24 -d 10.2.1.0/24 -i mesh -o mesh -j DROP",
+            "! -s 10.32.0.0/12 -d 10.32.0.0/12 -i mesh -o mesh -j DROP",
+            "-i docker0 -o mesh -j DROP",
+            "-i mesh -o docker0 -j DROP",
+        ]
+    );
+    let text = four.nft(Family::V4, "mesh");
+    for line in [
+        "ip saddr 10.2.1.0/24 accept",
+        "iifname \"mesh\" oifname \"mesh\" ether daddr 02:00:00:00:00:01 counter drop",
+        "iifname \"docker0\" oifname \"mesh\" counter drop",
+        "iifname \"mesh\" oifname \"cali*\" counter drop",
+    ] {
+        assert!(text.contains(line), "{text}");
+    }
+    assert!(!text.contains("br\"x") && !text.contains("-x"), "{text}");
+}
+
+#[test]
 fn names_that_firewalls_take_for_patterns_are_refused() {
     for bad in ["mesh+", "mesh*", "me\"sh", "m{"] {
         let error = Rules::new(bad).check(false).unwrap_err().to_string();
@@ -66,7 +98,7 @@ fn rules_are_made_mended_and_taken_away_by_each_program() {
         (Backend::Nft, "nft flush ruleset"),
         (
             Backend::Iptables,
-            "iptables -t nat -F; iptables -t nat -X; iptables -F",
+            "iptables -t nat -F; iptables -t nat -X; iptables -t mangle -F; iptables -F",
         ),
     ] {
         NamedNetns::new().run(|| {
@@ -86,6 +118,13 @@ fn rules_are_made_mended_and_taken_away_by_each_program() {
             }
             shell("iptables -P FORWARD ACCEPT; iptables -D FORWARD -j REJECT");
             // A router that starts anew knows nothing of what is there.
+            // Another bridge is nothing that somebody else did.
+            let mut more = wanted();
+            more.apart.insert("br-more".to_owned());
+            assert_eq!(rules.ensure(&more).unwrap(), Changed::No);
+            assert!(shell(all).contains("br-more"));
+            assert_eq!(rules.ensure(&wanted()).unwrap(), Changed::No);
+            assert!(!shell(all).contains("br-more"));
             let again = rules_with(backend);
             assert_eq!(again.ensure(&wanted()).unwrap(), Changed::Yes);
             assert_eq!(

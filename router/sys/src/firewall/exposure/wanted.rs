@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use mesh_proto::ids::Mac;
 
 /// What is wanted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -13,7 +14,17 @@ pub struct Exposure {
     pub masqueraded: BTreeSet<IpNet>,
     /// More subnets of the mesh: what comes from there into the mesh is not translated either.
     pub inside: BTreeSet<IpNet>,
+    /// Of the first, those between which and everything else the host forwards. Else it forwards neither to other subnets of
+    /// the mesh, nor from and to the bridges below.
+    pub open: BTreeSet<IpNet>,
+    /// Other bridges of the host, with containers on them.
+    pub apart: BTreeSet<String>,
+    /// The MAC of the bridge: what goes to that and out by the bridge again is routed, not bridged.
+    pub mac: Option<Mac>,
 }
+
+/// How the interfaces begin by which a host routes to single containers, without a bridge: Calico, Cilium, systemd-nspawn.
+const ROUTED_TO_CONTAINERS: [&str; 3] = ["cali", "lxc", "ve-"];
 
 /// IPv4 or IPv6.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +54,9 @@ pub(super) struct Part {
     pub(super) subnets: Vec<IpNet>,
     pub(super) masqueraded: Vec<IpNet>,
     inside: Vec<IpNet>,
+    open: Vec<IpNet>,
+    apart: Vec<String>,
+    mac: Option<Mac>,
 }
 
 impl Exposure {
@@ -56,9 +70,17 @@ impl Exposure {
         Part {
             masqueraded: some(&self.masqueraded),
             inside: some(&all),
+            open: some(&self.open),
+            apart: self.apart.iter().filter(|n| is_plain(n)).cloned().collect(),
+            mac: self.mac,
             subnets,
         }
     }
+}
+
+/// Firewalls take some characters in the name of an interface for patterns or quotes; nobody names a bridge so.
+fn is_plain(name: &str) -> bool {
+    !name.starts_with(['-', '!']) && !name.contains(['"', '\'', '\\', '*', '+'])
 }
 
 /// Without those that lie in others. Neighbours stay apart, so that operators find what they gave.
@@ -86,6 +108,51 @@ impl Part {
             Family::V4 => "ip",
             Family::V6 => "ip6",
         };
+        let chain = |name: &str, lines: Vec<String>| {
+            let lines: Vec<String> = lines.iter().map(|line| format!("    {line}\n")).collect();
+            format!("  chain {name} {{\n{}  }}\n", lines.concat())
+        };
+        let mut chains = vec![chain("forward", self.nft_forward(ip, bridge))];
+        if !self.masqueraded.is_empty() {
+            chains.push(chain("postrouting", self.nft_postrouting(ip, bridge)));
+        }
+        chains.concat()
+    }
+
+    /// What the host does not forward. Dropped here it is dropped, whatever other chains accept.
+    fn nft_forward(&self, ip: &str, bridge: &str) -> Vec<String> {
+        let mut lines = vec![
+            "type filter hook forward priority -150; policy accept;".to_owned(),
+            "ct state established,related accept".to_owned(),
+            // Ports that containers of other bridges publish on the host.
+            "ct status dnat accept".to_owned(),
+        ];
+        for net in &self.open {
+            lines.push(format!("{ip} saddr {net} accept"));
+            lines.push(format!("{ip} daddr {net} accept"));
+        }
+        let again = format!("iifname \"{bridge}\" oifname \"{bridge}\"");
+        match self.mac {
+            Some(mac) => lines.push(format!("{again} ether daddr {mac} counter drop")),
+            None => {
+                lines.extend(self.subnets.iter().map(|net| {
+                    format!("{again} {ip} saddr != {net} {ip} daddr {net} counter drop")
+                }))
+            }
+        }
+        let names = self
+            .apart
+            .iter()
+            .map(|name| format!("\"{name}\""))
+            .chain(ROUTED_TO_CONTAINERS.map(|name| format!("\"{name}*\"")));
+        for name in names {
+            lines.push(format!("iifname {name} oifname \"{bridge}\" counter drop"));
+            lines.push(format!("iifname \"{bridge}\" oifname {name} counter drop"));
+        }
+        lines
+    }
+
+    fn nft_postrouting(&self, ip: &str, bridge: &str) -> Vec<String> {
         let mut lines = vec!["type nat hook postrouting priority 100; policy accept;".to_owned()];
         for net in &self.inside {
             lines.push(format!("{ip} saddr {net} oifname \"{bridge}\" return"));
@@ -96,8 +163,32 @@ impl Part {
             ));
             lines.push(format!("{ip} daddr {net} oifname \"{bridge}\" masquerade"));
         }
-        let lines: Vec<String> = lines.iter().map(|line| format!("    {line}\n")).collect();
-        format!("  chain postrouting {{\n{}  }}\n", lines.concat())
+        lines
+    }
+
+    /// What the host does not forward, for `iptables`: in `mangle`, before whatever others accept in `filter`.
+    ///
+    /// It cannot tell what is bridged from what is routed, so it goes by subnets.
+    pub(super) fn apart(&self, bridge: &str) -> Vec<String> {
+        let mut rules = vec![
+            "-m conntrack --ctstate RELATED,ESTABLISHED -j RETURN".to_owned(),
+            "-m conntrack --ctstate DNAT -j RETURN".to_owned(),
+        ];
+        for net in &self.open {
+            rules.push(format!("-s {net} -j RETURN"));
+            rules.push(format!("-d {net} -j RETURN"));
+        }
+        for net in &self.subnets {
+            rules.push(format!(
+                "! -s {net} -d {net} -i {bridge} -o {bridge} -j DROP"
+            ));
+        }
+        let names = self.apart.iter().cloned();
+        for name in names.chain(ROUTED_TO_CONTAINERS.map(|name| format!("{name}+"))) {
+            rules.push(format!("-i {name} -o {bridge} -j DROP"));
+            rules.push(format!("-i {bridge} -o {name} -j DROP"));
+        }
+        rules
     }
 
     /// The same for `iptables`.

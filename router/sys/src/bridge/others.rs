@@ -1,0 +1,28 @@
+//! Bridges of this host that are not ours.
+
+use std::collections::BTreeSet;
+
+use crate::SysError;
+use crate::netlink::{Link, Netlink};
+
+/// Whether a link is a bridge without a way out of the host: only containers and virtual machines are on it.
+pub fn is_of_containers(link: &Link, links: &[Link]) -> bool {
+    let is_bridge = |l: &Link| l.kind.as_deref() == Some("bridge");
+    let leads_out = |port: &Link| {
+        // Hardware has no kind; a bond, a VLAN or a tunnel leads to other hosts.
+        let ends_here = matches!(port.kind.as_deref(), Some("veth" | "tun" | "dummy"));
+        port.master == Some(link.index) && !ends_here
+    };
+    is_bridge(link) && !links.iter().any(leads_out)
+}
+
+/// The bridges of containers, without `ours`, in the namespace of the thread that calls.
+///
+/// # Errors
+/// The kernel's list of interfaces cannot be read.
+pub fn of_containers(ours: &str) -> Result<BTreeSet<String>, SysError> {
+    let links = Netlink::open()?.links()?;
+    let others = links.iter().filter(|link| link.name != ours);
+    let names = others.filter(|link| is_of_containers(link, &links));
+    Ok(names.map(|link| link.name.clone()).collect())
+}
