@@ -84,6 +84,10 @@ fn router_args(args: &LaunchArgs, socket: &Path, state_dir: &Path) -> anyhow::Re
     let datapath = args.datapath.or(pcap).and_then(|d| d.to_possible_value());
     option("datapath", datapath.map(|v| v.get_name().to_owned()));
     option("lanes", args.lanes.map(|v| v.to_string()));
+    let limit = args.broadcast_limit;
+    option("broadcast-limit", limit.map(|v| v.to_string()));
+    let limit = args.multicast_limit;
+    option("multicast-limit", limit.map(|v| v.to_string()));
     let subnets: Vec<String> = args
         .trusted_subnets
         .iter()
@@ -285,6 +289,7 @@ mod tests {
         let args = LaunchArgs {
             peers: vec!["host2".to_owned()],
             port: Some(7000),
+            multicast_limit: Some(0),
             no_discovery: true,
             no_encryption: true,
             trusted_subnets: vec!["10.0.0.0/8".parse().unwrap(), "fd00::/8".parse().unwrap()],
@@ -296,6 +301,7 @@ mod tests {
             "/s",
             "--state-dir=/d",
             "--port=7000",
+            "--multicast-limit=0",
             "--trusted-subnets=10.0.0.0/8,fd00::/8",
             "--no-encryption",
             "--no-discovery",

@@ -46,12 +46,29 @@ pub const FDB_HOLD: Duration = Duration::from_secs(1);
 pub const FDB_LATE: Duration = Duration::from_secs(1);
 
 /// Addresses that routers announce for their containers, all together; of a router for which there is no room none is
-/// answered for.
+/// known.
 pub const MAX_CLAIMS: usize = 131_072;
-/// Time in which an announced address is not answered for after somebody said that it lives at another MAC.
+/// Time for which everybody is asked for an announced address after somebody else said to have it; ends when its owner is
+/// heard.
 pub const CONTRADICTED_FOR: Duration = Duration::from_secs(600);
-/// Addresses about which somebody said so; when full the oldest is forgotten.
-pub const MAX_CONTRADICTED: usize = 4_096;
+/// The same after its owner did not answer.
+pub const UNANSWERED_FOR: Duration = Duration::from_secs(60);
+/// Announced addresses for which everybody is asked; when full the oldest is forgotten.
+pub const MAX_DOUBTED: usize = 4_096;
+/// Time in which the owner of an address may answer; whoever asks again later asks everybody.
+pub const ANSWER_WITHIN: Duration = Duration::from_millis(500);
+/// Time for which it is remembered who asked an owner and was not seen to be answered.
+pub const ASKED_MEMORY: Duration = Duration::from_secs(30);
+/// Questions remembered so; when full the oldest is forgotten. More than [`QUESTION_RATE`] lets through in the second after
+/// which Linux asks again.
+pub const MAX_UNANSWERED: usize = 16_384;
+/// Time for which two routers may announce one address because it moves. Of longer lasting claims none is believed, unless
+/// by the owner of the address's slice, and operators are told.
+pub const MOVE_SETTLES: Duration = Duration::from_secs(5);
+/// Addresses that several routers announce which are named to operators at once; of more only the number.
+pub const MAX_CONTESTS_SHOWN: usize = 16;
+/// Between two looks at who rightly has an address that several routers announce.
+pub const LOOK_AT_CONTESTS: Duration = Duration::from_secs(1);
 /// Moves of one MAC between routers, as records say or as frames show, within [`FLAP_WINDOW`] after which it flaps (RFC 7432 section 15.1).
 pub const FLAP_MOVES: u32 = 5;
 /// Time in which such moves are counted.
@@ -64,23 +81,29 @@ pub const MOVED_MEMORY: Duration = Duration::from_secs(600);
 pub const MAX_FLAPS: usize = 64;
 /// Time for which one is named after it last flapped.
 pub const FLAP_SHOWN: Duration = Duration::from_secs(60);
-/// Questions for addresses (ARP, neighbour solicitations) of the local port that are answered in a second in the place of
-/// containers elsewhere; more are dropped and counted.
-pub const ANSWER_RATE: u64 = 10_000;
-/// Such questions that are answered at once.
-pub const ANSWER_BURST: u64 = 10_000;
+/// Questions for addresses of containers elsewhere (ARP, neighbour solicitations) that the local port may send to these in
+/// a second; more are dropped and counted.
+pub const QUESTION_RATE: u64 = 10_000;
+/// Such questions that it may send at once.
+pub const QUESTION_BURST: u64 = 10_000;
 /// Such questions that one interface of the bridge may send in a second where the port can tell interfaces apart: fewer
-/// than all together, so that one alone does not keep others from being answered. More are dropped and counted.
-pub const ANSWER_RATE_EACH: u32 = 7_500;
+/// than all together, so that one alone does not keep others from asking. More are dropped and counted.
+pub const QUESTION_RATE_EACH: u32 = 7_500;
 
-/// Frames to groups (broadcast, multicast) that the local port may send in a second; more are dropped and counted.
+/// Broadcasts that the local port may send in a second, and at once; more are dropped and counted. With another limit for
+/// one interface, a third more than that.
 pub const BROADCAST_RATE: u64 = 4_000;
-/// Frames to groups that the local port may send at once.
-pub const BROADCAST_BURST: u64 = 4_000;
-/// Frames to groups, without questions for addresses, that one interface of the bridge may send in a second where the port
-/// can tell interfaces apart: fewer than all together. More are dropped and counted.
+/// The same of multicasts, without questions for addresses.
+pub const MULTICAST_RATE: u64 = 16_000;
+/// Broadcasts, without questions for addresses, that one interface of the bridge may send in a second where the port can
+/// tell interfaces apart, unless the operator says otherwise: fewer than all together. More are dropped and counted.
 pub const BROADCAST_RATE_EACH: u32 = 3_000;
-/// Frames to groups, and as many questions, that one interface may send at once then: half of what the port has room for.
+/// The same of multicasts: three streams of video of 40 Mbit/s.
+pub const MULTICAST_RATE_EACH: u32 = 12_000;
+/// The highest of these limits that an operator may give.
+pub const MAX_GROUP_RATE_EACH: u32 = 1_000_000;
+/// Broadcasts, and as many multicasts and questions, that one interface may send at once then: half of what the port has
+/// room for.
 pub const GROUP_BURST_EACH: u32 = 128;
 /// Frames to unknown MACs that the local port may send in a second; more are dropped and counted.
 pub const UNKNOWN_RATE: u64 = 1_000;

@@ -100,6 +100,12 @@ pub struct Options {
     /// Keep processors from sleeping deeply: while frames flow and are sparse, always, or never [default: auto].
     #[arg(long)]
     pub latency: Option<LatencyMode>,
+    /// Broadcasts a second that one container may send to the mesh; 0 for no limit [default: 3000].
+    #[arg(long, value_name = "FRAMES")]
+    pub broadcast_limit: Option<u32>,
+    /// Multicasts a second that one container may send to the mesh; 0 for no limit [default: 12000].
+    #[arg(long, value_name = "FRAMES")]
+    pub multicast_limit: Option<u32>,
     /// Cipher of data sessions; with one that is named no other is taken [default: auto].
     #[arg(long)]
     pub cipher: Option<Cipher>,
@@ -186,6 +192,8 @@ impl Options {
             no_encryption: self.no_encryption || file.no_encryption,
             lanes: self.lanes.or(file.lanes),
             latency: self.latency.or(file.latency),
+            broadcast_limit: self.broadcast_limit.or(file.broadcast_limit),
+            multicast_limit: self.multicast_limit.or(file.multicast_limit),
             cipher: self.cipher.or(file.cipher),
             no_multicast_route: self.no_multicast_route || file.no_multicast_route,
             no_discovery: self.no_discovery || file.no_discovery,

@@ -4,7 +4,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use mesh_proto::limits::{ANSWER_RATE_EACH, BROADCAST_RATE_EACH, GROUP_BURST_EACH};
+use mesh_proto::forward::GroupLimits;
+use mesh_proto::limits::{GROUP_BURST_EACH, QUESTION_RATE_EACH};
 use mesh_proto::offload::VirtioHeader;
 use mesh_sys::bridge::{self, BridgeConfig, PortKind};
 use mesh_sys::ifname;
@@ -27,6 +28,7 @@ pub struct Chosen {
     /// Why that.
     pub reason: String,
     tap: Vec<TapPort>,
+    limits: GroupLimits,
 }
 
 impl Chosen {
@@ -43,11 +45,17 @@ impl Chosen {
 ///
 /// # Errors
 /// When TAP is asked for and does not work.
-pub fn choose(asked: Datapath, bridge: &str, lanes: usize) -> anyhow::Result<Chosen> {
+pub fn choose(
+    asked: Datapath,
+    bridge: &str,
+    lanes: usize,
+    limits: GroupLimits,
+) -> anyhow::Result<Chosen> {
     let pcap = |reason| Chosen {
         kind: PortKind::Veth,
         reason,
         tap: Vec::new(),
+        limits,
     };
     let tap = |reason: &str, tap| Chosen {
         kind: PortKind::Tap,
@@ -56,8 +64,9 @@ pub fn choose(asked: Datapath, bridge: &str, lanes: usize) -> anyhow::Result<Cho
             _ => format!("{reason}; {lanes} lanes each way"),
         },
         tap,
+        limits,
     };
-    let open = || open_tap(bridge, lanes);
+    let open = || open_tap(bridge, lanes, limits);
     match asked {
         Datapath::Pcap => Ok(pcap("asked for".to_owned())),
         Datapath::Tap => Ok(tap(
@@ -71,15 +80,20 @@ pub fn choose(asked: Datapath, bridge: &str, lanes: usize) -> anyhow::Result<Cho
     }
 }
 
-fn open_tap(bridge: &str, lanes: usize) -> Result<Vec<TapPort>, mesh_sys::SysError> {
+fn open_tap(
+    bridge: &str,
+    lanes: usize,
+    limits: GroupLimits,
+) -> Result<Vec<TapPort>, mesh_sys::SysError> {
     let name = ifname::tap_port(bridge);
     TapPort::open(&TapSpec {
         name: &name,
         queues: lanes,
         queue_len: Some(QUEUE),
         storm: Some(StormLimits {
-            groups: BROADCAST_RATE_EACH,
-            questions: ANSWER_RATE_EACH,
+            broadcasts: limits.broadcasts,
+            multicasts: limits.multicasts,
+            questions: QUESTION_RATE_EACH,
             burst: GROUP_BURST_EACH,
         }),
     })
@@ -93,14 +107,20 @@ pub type Halves = Vec<(ReopeningReader, ReopeningWriter)>;
 /// # Errors
 /// When the interface cannot be captured on.
 pub fn open(chosen: Chosen, bridge: BridgeConfig) -> Result<Halves, PortError> {
+    let limits = chosen.limits;
     let (port, pairs) = match chosen.kind {
         PortKind::Tap => {
-            let port = Port::new(ifname::tap_port(&bridge.name), bridge, chosen.tap.len());
+            let port = Port::new(
+                ifname::tap_port(&bridge.name),
+                bridge,
+                chosen.tap.len(),
+                limits,
+            );
             let pairs: Vec<Pair> = chosen.tap.into_iter().map(split).collect();
             (port, pairs)
         }
         PortKind::Veth => {
-            let port = Port::new(ifname::port_pair(&bridge.name).1, bridge, 1);
+            let port = Port::new(ifname::port_pair(&bridge.name).1, bridge, 1, limits);
             let pair = split(PcapPort::open(&port.interface)?);
             (port, vec![pair])
         }
@@ -141,6 +161,7 @@ where
 struct Port {
     interface: String,
     bridge: BridgeConfig,
+    limits: GroupLimits,
     fresh: Mutex<Vec<Fresh>>,
 }
 
@@ -151,10 +172,11 @@ struct Fresh {
 }
 
 impl Port {
-    fn new(interface: String, bridge: BridgeConfig, lanes: usize) -> Self {
+    fn new(interface: String, bridge: BridgeConfig, lanes: usize, limits: GroupLimits) -> Self {
         Self {
             interface,
             bridge,
+            limits,
             fresh: Mutex::new((0..lanes).map(|_| Fresh::default()).collect()),
         }
     }
@@ -181,8 +203,8 @@ impl Port {
         match self.bridge.port {
             PortKind::Veth => Ok(vec![split(PcapPort::open(&self.interface)?)]),
             PortKind::Tap => {
-                let ports =
-                    open_tap(&self.bridge.name, lanes).map_err(|e| failed(e.to_string()))?;
+                let ports = open_tap(&self.bridge.name, lanes, self.limits)
+                    .map_err(|e| failed(e.to_string()))?;
                 bridge::ensure_tap_port(&self.bridge).map_err(|e| failed(e.to_string()))?;
                 tracing::info!("{} was opened again", self.interface);
                 Ok(ports.into_iter().map(split).collect())

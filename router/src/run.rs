@@ -64,7 +64,7 @@ pub fn run(settings: Settings, daemon: bool) -> anyhow::Result<()> {
 async fn start(settings: Settings, secret: MeshSecret) -> anyhow::Result<()> {
     let mut opened = Opened::open(&settings).await?;
     let clock = Clock::start();
-    let forwarder = Arc::new(Forwarder::new(&mut OsEntropy));
+    let forwarder = Arc::new(Forwarder::with_limits(settings.groups, &mut OsEntropy));
     let plan = settings.ipalloc.settle(&settings.bridge)?;
     let mut control = build_control(&settings, secret, &opened, &forwarder, clock)?;
     let (addresses, allocator) = open_addresses(plan, &opened, &control, clock)?;
@@ -220,7 +220,12 @@ struct Datapath {
 
 /// Makes the bridge and the router's port on it: the first kernel objects.
 fn build_host(settings: &Settings) -> anyhow::Result<(HostKernel, Datapath)> {
-    let chosen = port::choose(settings.datapath, &settings.bridge, settings.lanes)?;
+    let chosen = port::choose(
+        settings.datapath,
+        &settings.bridge,
+        settings.lanes,
+        settings.groups,
+    )?;
     let config = BridgeConfig {
         name: settings.bridge.clone(),
         mtu: settings.mtu,

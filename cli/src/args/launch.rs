@@ -44,6 +44,12 @@ pub(crate) struct LaunchArgs {
     /// Threads in each direction with the tap datapath (default: half the processors, 4 at most)
     #[arg(long)]
     pub(crate) lanes: Option<usize>,
+    /// Broadcasts a second that one container may send to the mesh; 0 for no limit (default: 3000)
+    #[arg(long, value_name = "FRAMES")]
+    pub(crate) broadcast_limit: Option<u32>,
+    /// Multicasts a second that one container may send to the mesh; 0 for no limit (default: 12000)
+    #[arg(long, value_name = "FRAMES")]
+    pub(crate) multicast_limit: Option<u32>,
     /// Let frames for peers in these subnets go by the kernel, unencrypted, if they agree
     #[arg(long, value_name = "CIDR", value_delimiter = ',')]
     pub(crate) trusted_subnets: Vec<IpNet>,

@@ -51,19 +51,29 @@ fn answers_and_storms_are_summed_up() {
     let lab = Lab::with_router();
     let mut report: serde_json::Value = serde_json::from_str(REPORT).unwrap();
     let router = &mut report["Router"];
-    router["Counters"] = serde_json::json!({"arp_answered": 12, "nd_answered": 3});
+    router["Counters"] = serde_json::json!({"arp_directed": 12, "nd_directed": 3});
     lab.answer("/report", 200, &report.to_string());
     let status = lab.mesh("status").ok();
     assert!(
-        status.contains("     ARP and ND: 12 and 3 answered here\n"),
+        status.contains("     ARP and ND: 12 and 3 asked of one container, not of everybody\n"),
         "{status}"
     );
-    report["Router"]["Drops"] =
-        serde_json::json!({"broadcast_limited": 5, "unknown_limited": 2, "forged": 9});
+    report["Router"]["Drops"] = serde_json::json!({"broadcast_limited": 5, "multicast_limited": 7, "unknown_limited": 2, "forged": 9});
     lab.answer("/report", 200, &report.to_string());
     let status = lab.mesh("status").ok();
     assert!(
-        status.contains("12 and 3 answered here; 7 frames beyond the limits dropped\n"),
+        status.contains("12 and 3 asked of one container, not of everybody\n"),
+        "{status}"
+    );
+    let line = "         Storms: frames beyond the limits dropped: 5 broadcasts (launch --broadcast-limit), \
+                7 multicasts (launch --multicast-limit), 2 to unknown MACs\n";
+    assert!(status.contains(line), "{status}");
+    report["Router"]["Drops"] = serde_json::json!({"question_limited": 4});
+    lab.answer("/report", 200, &report.to_string());
+    let status = lab.mesh("status").ok();
+    let line = "asked of one container, not of everybody; 4 beyond the limit dropped\n";
+    assert!(
+        status.contains(line) && !status.contains("Storms"),
         "{status}"
     );
 }

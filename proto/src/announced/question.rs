@@ -1,4 +1,4 @@
-//! Which questions are answered here in the place of a container that lives elsewhere.
+//! Which questions go to one container instead of to everybody, and what frames say of addresses.
 
 use std::net::IpAddr;
 
@@ -7,114 +7,87 @@ use crate::fdb::{Fdb, Owner};
 use crate::frame::arp::{ArpPacket, Operation};
 use crate::frame::ethernet::{self, EthernetView};
 use crate::frame::ndp::{self, NdpMessage};
-use crate::ids::Mac;
+use crate::ids::{Mac, PeerId};
 use crate::time::Instant;
 
-/// A frame for who asked.
+/// To whom a question goes alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Answer {
-    /// An ARP reply.
-    Arp([u8; ethernet::MIN_FRAME]),
-    /// A neighbour advertisement.
-    Ndp([u8; ndp::ADVERTISEMENT_FRAME]),
+pub struct Direction {
+    /// The router that announces the address.
+    pub peer: PeerId,
+    /// The MAC that it announces, which becomes the destination of the frame.
+    pub mac: Mac,
+    /// How the question is put.
+    pub protocol: Protocol,
+}
+
+/// How an address is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// ARP, for IPv4.
+    Arp,
+    /// Neighbour discovery, for IPv6.
+    Ndp,
 }
 
 /// What a frame says about addresses.
 struct Said {
     /// Where its sender says an address lives.
     told: Option<(IpAddr, Mac)>,
-    /// What it asks, if that can be answered for another.
-    asked: Option<Question>,
+    /// Which address it asks for, if one container alone can be asked.
+    asked: Option<(IpAddr, Protocol)>,
 }
 
-enum Question {
-    Arp(ArpPacket),
-    Ndp(ndp::Solicitation),
-}
-
-impl Answer {
-    /// The frame.
-    pub fn bytes(&self) -> &[u8] {
-        match self {
-            Self::Arp(frame) => frame,
-            Self::Ndp(frame) => frame,
-        }
-    }
-}
-
-/// Whether a frame may be about where addresses live: what costs a look, where all else costs two comparisons.
+/// Whether a frame may be about where addresses live: what costs a look, where all else costs a few comparisons.
 pub fn is_resolution(view: &EthernetView<'_>) -> bool {
-    view.destination().is_group() && matches!(view.ethertype(), ethernet::ARP | ethernet::IPV6)
-}
-
-/// Notes what a frame of the mesh says about where addresses live.
-pub fn observe(announced: &Announcements, view: &EthernetView<'_>, now: Instant) {
-    if let Some((ip, mac)) = said(view).told {
-        announced.saw(ip, mac, now);
+    match view.ethertype() {
+        ethernet::ARP => true,
+        ethernet::IPV6 => ndp::is_likely(view.payload()),
+        _ => false,
     }
 }
 
-/// The answer to a frame of the local port that asks where an announced address lives.
+/// Notes what a frame that came from `owner` says about where addresses live.
+pub fn observe(announced: &Announcements, owner: Owner, view: &EthernetView<'_>, now: Instant) {
+    if let Some((ip, mac)) = said(view).told {
+        announced.saw(ip, (owner, mac), now);
+    }
+}
+
+/// To whom a frame of the local port goes that asks everybody where an announced address lives; notes what it says.
 ///
 /// `None` when the frame is to go the way of all others: it is no such question; it has a VLAN tag, of which records say
 /// nothing; it asks whether an address is free (RFC 5227, RFC 4862) or tells where one is; its sender contradicts what
-/// is announced; or the address is behind the local port, where it is answered by its owner, or not where the MAC table
-/// has it.
-pub fn answer(
+/// is announced; the address is behind the local port, where it is answered by its owner, or not where the MAC table
+/// has it; or the owner did not answer the same asker a moment ago.
+pub fn direct(
     announced: &Announcements,
     fdb: &Fdb,
     view: &EthernetView<'_>,
     now: Instant,
-) -> Option<Answer> {
+) -> Option<Direction> {
     let said = said(view);
     if let Some((ip, mac)) = said.told
-        && announced.saw(ip, mac, now)
+        && announced.saw(ip, (Owner::Local, mac), now)
     {
         return None;
     }
-    let question = said.asked?;
-    let place = announced.place(question.target(), now)?;
-    let Owner::Peer(_) = place.owner else {
+    let (ip, protocol) = said.asked.filter(|_| view.destination().is_group())?;
+    let place = announced.place(ip, now)?;
+    let Owner::Peer(peer) = place.owner else {
         return None;
     };
-    match fdb.lookup(place.mac, now) {
-        Some(owner) if owner == place.owner => {}
-        Some(_) => return None,
-        // As the answer itself would have taught.
-        None => {
-            fdb.learn(place.mac, place.owner, now);
-        }
+    let is_elsewhere = |owner| owner != place.owner;
+    if fdb.lookup(place.mac, now).is_some_and(is_elsewhere) {
+        return None;
     }
-    Some(question.answer(place.mac))
-}
-
-impl Question {
-    fn target(&self) -> IpAddr {
-        match self {
-            Self::Arp(request) => request.target_ip.into(),
-            Self::Ndp(solicitation) => solicitation.target.into(),
-        }
-    }
-
-    fn answer(&self, mac: Mac) -> Answer {
-        match self {
-            Self::Arp(request) => {
-                let reply = ArpPacket {
-                    operation: Operation::Reply,
-                    sender_mac: mac,
-                    sender_ip: request.target_ip,
-                    target_mac: request.sender_mac,
-                    target_ip: request.sender_ip,
-                };
-                Answer::Arp(reply.to_frame(request.sender_mac))
-            }
-            Self::Ndp(asked) => {
-                // Checked where the question was found.
-                let asker = asked.source_mac.unwrap_or(Mac::BROADCAST);
-                Answer::Ndp(ndp::advertise(asked.target, mac, (asked.source, asker)))
-            }
-        }
-    }
+    let mac = place.mac;
+    let direction = Direction {
+        peer,
+        mac,
+        protocol,
+    };
+    announced.ask(ip, view.source(), now).then_some(direction)
 }
 
 fn said(view: &EthernetView<'_>) -> Said {
@@ -139,22 +112,24 @@ fn said_by_arp(view: &EthernetView<'_>, packet: ArpPacket) -> Said {
         && mac == view.source();
     Said {
         told: (!ip.is_unspecified()).then_some((ip.into(), mac)),
-        asked: asks.then_some(Question::Arp(packet)),
+        asked: asks.then_some((packet.target_ip.into(), Protocol::Arp)),
     }
 }
 
 fn said_by_ndp(view: &EthernetView<'_>, message: NdpMessage) -> Said {
     match message {
         NdpMessage::Advertisement(told) => Said {
-            told: told.target_mac.map(|mac| (told.target.into(), mac)),
+            // Whoever answers a question to one MAC need not say it again (RFC 4861 section 4.4).
+            told: Some((told.target.into(), told.target_mac.unwrap_or(view.source()))),
             asked: None,
         },
         NdpMessage::Solicitation(asked) => {
             let known = !asked.source.is_unspecified() && !asked.source.is_multicast();
             let mac = asked.source_mac.filter(|_| known);
+            let asks = mac == Some(view.source());
             Said {
                 told: mac.map(|mac| (asked.source.into(), mac)),
-                asked: (mac == Some(view.source())).then_some(Question::Ndp(asked)),
+                asked: asks.then_some((asked.target.into(), Protocol::Ndp)),
             }
         }
     }

@@ -1,87 +1,146 @@
-//! The table itself, without its lock. Trees, not hashes: whoever announces chooses the keys.
+//! The claims themselves, without their lock. Trees, not hashes: whoever announces chooses the keys.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use super::{AnnouncedLimits, Claim, Place};
+use super::{AnnouncedLimits, Claim, Contest, Place};
 use crate::fdb::Owner;
 use crate::ids::Mac;
-use crate::limits::CONTRADICTED_FOR;
+use crate::limits::MOVE_SETTLES;
 use crate::time::Instant;
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Table {
     limits: AnnouncedLimits,
     by_owner: BTreeMap<Owner, Vec<Claim>>,
-    by_ip: BTreeMap<(IpAddr, Owner), (Mac, u32)>,
-    by_mac: BTreeMap<(Mac, Owner), u32>,
-    /// Until when an address is contradicted.
-    contradicted: BTreeMap<IpAddr, Instant>,
+    by_ip: BTreeMap<(IpAddr, Owner), Said>,
+    by_mac: BTreeMap<(Mac, Owner), Said>,
+    /// Addresses that several owners claim.
+    contested: BTreeSet<IpAddr>,
+    /// Whose some of these rightly are.
+    rightful: BTreeMap<IpAddr, Owner>,
     claims: usize,
+}
+
+/// What one owner says of an address, or of a MAC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Said {
+    mac: Mac,
+    moves: u32,
+    since: Instant,
 }
 
 impl Table {
     pub(super) fn new(limits: AnnouncedLimits) -> Self {
         Self {
             limits,
-            ..Self::default()
+            by_owner: BTreeMap::new(),
+            by_ip: BTreeMap::new(),
+            by_mac: BTreeMap::new(),
+            contested: BTreeSet::new(),
+            rightful: BTreeMap::new(),
+            claims: 0,
         }
     }
 
-    pub(super) fn set(&mut self, owner: Owner, mut claims: Vec<Claim>) -> bool {
+    /// Addresses of which something new is said; `None` when there is no room.
+    pub(super) fn set(
+        &mut self,
+        owner: Owner,
+        mut claims: Vec<Claim>,
+        now: Instant,
+    ) -> Option<Vec<IpAddr>> {
         claims.sort_unstable();
         claims.dedup_by_key(|claim| claim.ip);
         let old = self.take(owner);
         if self.claims + claims.len() > self.limits.claims {
-            return false;
+            return None;
         }
+        let mut news = Vec::new();
         for claim in &claims {
-            self.by_ip
-                .insert((claim.ip, owner), (claim.mac, claim.moves));
-            let moves = self.by_mac.entry((claim.mac, owner)).or_default();
-            *moves = claim.moves.max(*moves);
-            // News about an address; what was seen before is not about this.
-            if old.binary_search(claim).is_err() {
-                self.contradicted.remove(&claim.ip);
+            let before = old.get(&claim.ip).filter(|said| said.says(claim));
+            if before.is_none() {
+                news.push(claim.ip);
             }
+            let since = before.map_or(now, |said| said.since);
+            self.enter(owner, claim, since);
         }
         self.claims += claims.len();
         if !claims.is_empty() {
             self.by_owner.insert(owner, claims);
         }
-        true
+        Some(news)
+    }
+
+    fn enter(&mut self, owner: Owner, claim: &Claim, since: Instant) {
+        let said = Said {
+            mac: claim.mac,
+            moves: claim.moves,
+            since,
+        };
+        self.by_ip.insert((claim.ip, owner), said);
+        let of_mac = self.by_mac.entry((claim.mac, owner)).or_insert(said);
+        of_mac.moves = of_mac.moves.max(claim.moves);
+        of_mac.since = of_mac.since.min(since);
+        self.note_contest(claim.ip);
     }
 
     /// Takes out what `owner` announces.
-    fn take(&mut self, owner: Owner) -> Vec<Claim> {
+    fn take(&mut self, owner: Owner) -> BTreeMap<IpAddr, Said> {
         let old = self.by_owner.remove(&owner).unwrap_or_default();
-        for claim in &old {
-            self.by_ip.remove(&(claim.ip, owner));
-            self.by_mac.remove(&(claim.mac, owner));
-        }
         self.claims -= old.len();
-        old
+        let mut said = BTreeMap::new();
+        for claim in old {
+            said.extend(self.by_ip.remove(&(claim.ip, owner)).map(|s| (claim.ip, s)));
+            self.by_mac.remove(&(claim.mac, owner));
+            self.note_contest(claim.ip);
+        }
+        said
+    }
+
+    fn note_contest(&mut self, ip: IpAddr) {
+        if self.of_ip(ip).nth(1).is_some() {
+            self.contested.insert(ip);
+        } else {
+            self.contested.remove(&ip);
+        }
     }
 
     pub(super) fn place(&self, ip: IpAddr, now: Instant) -> Option<Place> {
-        if self.contradicted.get(&ip).is_some_and(|until| now < *until) {
-            return None;
-        }
-        let claims = self.by_ip.range((ip, FIRST)..=(ip, LAST));
-        let claims = claims.map(|((_, owner), (mac, moves))| (*moves, (*owner, *mac)));
-        let (owner, mac) = newest(claims)?;
+        let (owner, said) = if self.contested.contains(&ip) {
+            self.right_one(ip, now)?
+        } else {
+            self.of_ip(ip).next()?
+        };
+        let mac = said.mac;
         Some(Place { owner, mac })
     }
 
-    pub(super) fn owner(&self, mac: Mac) -> Option<Owner> {
-        let claims = self.by_mac.range((mac, FIRST)..=(mac, LAST));
-        newest(claims.map(|((_, owner), moves)| (*moves, *owner)))
+    /// Which of several claims counts.
+    ///
+    /// Of claims of one MAC the one with the most moves, for as long as it takes until the others are withdrawn. Else,
+    /// that of the rightful owner; `moves` says nothing about two different MACs.
+    fn right_one(&self, ip: IpAddr, now: Instant) -> Option<(Owner, Said)> {
+        let claims = || self.of_ip(ip);
+        let (_, one) = claims().next()?;
+        if claims().all(|(_, said)| said.mac == one.mac) && is_fresh(claims(), now) {
+            return newest(claims());
+        }
+        let rightful = self.rightful.get(&ip)?;
+        claims().find(|(owner, _)| owner == rightful)
+    }
+
+    pub(super) fn owner(&self, mac: Mac, now: Instant) -> Option<Owner> {
+        let claims = || self.of_mac(mac);
+        let is_clear = claims().nth(1).is_none() || is_fresh(claims(), now);
+        let (owner, _) = newest(claims()).filter(|_| is_clear)?;
+        Some(owner)
     }
 
     pub(super) fn claim_of(&self, mac: Mac) -> Option<(Owner, u32)> {
-        let claims = self.by_mac.range((mac, FIRST)..=(mac, LAST));
-        let claims = claims.map(|((_, owner), moves)| (*owner, *moves));
-        claims.rev().max_by_key(|(_, moves)| *moves)
+        let claims: Vec<_> = self.of_mac(mac).collect();
+        let last = claims.into_iter().rev().max_by_key(|(_, said)| said.moves);
+        last.map(|(owner, said)| (owner, said.moves))
     }
 
     pub(super) fn said_by(&self, owner: Owner) -> Vec<(Mac, u32)> {
@@ -89,46 +148,51 @@ impl Table {
         claims.map(|claim| (claim.mac, claim.moves)).collect()
     }
 
-    pub(super) fn doubt(&mut self, mac: Mac, now: Instant) {
+    pub(super) fn addresses_at(&self, mac: Mac) -> Vec<IpAddr> {
         let claims = self.by_owner.values().flatten();
-        let ips: Vec<IpAddr> = claims.filter(|c| c.mac == mac).map(|c| c.ip).collect();
-        ips.into_iter().for_each(|ip| self.contradict(ip, now));
+        claims.filter(|c| c.mac == mac).map(|c| c.ip).collect()
     }
 
-    /// Whether nobody announces `ip`, or somebody announces it at `mac`.
-    pub(super) fn agrees(&self, ip: IpAddr, mac: Mac) -> bool {
-        let mut claims = self.by_ip.range((ip, FIRST)..=(ip, LAST)).peekable();
-        claims.peek().is_none() || claims.any(|(_, (announced, _))| *announced == mac)
+    pub(super) fn is_settled(&self, rightful: &BTreeMap<IpAddr, Owner>) -> bool {
+        self.rightful == *rightful
     }
 
-    /// Whether noting a contradiction again would change little.
-    pub(super) fn is_freshly_contradicted(&self, ip: IpAddr, now: Instant) -> bool {
-        let until = self.contradicted.get(&ip);
-        until.is_some_and(|until| until.since(now) > CONTRADICTED_FOR / 2)
+    pub(super) fn settle(&mut self, rightful: BTreeMap<IpAddr, Owner>) {
+        self.rightful = rightful;
     }
 
-    pub(super) fn contradict(&mut self, ip: IpAddr, now: Instant) {
-        if self.contradicted.len() >= self.limits.contradicted
-            && !self.contradicted.contains_key(&ip)
-        {
-            let oldest = self.contradicted.iter().min_by_key(|(_, until)| **until);
-            if let Some(oldest) = oldest.map(|(ip, _)| *ip) {
-                self.contradicted.remove(&oldest);
-            }
-        }
-        self.contradicted.insert(ip, now + CONTRADICTED_FOR);
+    pub(super) fn contested(&self) -> Vec<IpAddr> {
+        self.contested.iter().copied().collect()
     }
 
-    pub(super) fn has_old(&self, now: Instant) -> bool {
-        self.contradicted.values().any(|until| *until <= now)
-    }
-
-    pub(super) fn forget_old(&mut self, now: Instant) {
-        self.contradicted.retain(|_, until| *until > now);
+    pub(super) fn contests(&self, limit: usize, now: Instant) -> Vec<Contest> {
+        let lasting = self.contested.iter().copied();
+        let lasting = lasting.filter(|ip| !is_fresh(self.of_ip(*ip), now));
+        let contest = |ip| Contest {
+            ip,
+            places: self
+                .of_ip(ip)
+                .map(|(owner, said)| Place {
+                    owner,
+                    mac: said.mac,
+                })
+                .collect(),
+        };
+        lasting.take(limit).map(contest).collect()
     }
 
     pub(super) fn len(&self) -> usize {
         self.claims
+    }
+
+    fn of_ip(&self, ip: IpAddr) -> impl Iterator<Item = (Owner, Said)> {
+        let claims = self.by_ip.range((ip, FIRST)..=(ip, LAST));
+        claims.map(|((_, owner), said)| (*owner, *said))
+    }
+
+    fn of_mac(&self, mac: Mac) -> impl Iterator<Item = (Owner, Said)> {
+        let claims = self.by_mac.range((mac, FIRST)..=(mac, LAST));
+        claims.map(|((_, owner), said)| (*owner, *said))
     }
 
     /// Asserts that all indices tell the same story.
@@ -140,12 +204,14 @@ impl Table {
         };
         assert_eq!(self.claims, claims().count());
         assert!(self.claims <= self.limits.claims);
-        assert!(self.contradicted.len() <= self.limits.contradicted);
         assert_eq!(self.by_ip.len(), self.claims);
         for (owner, claim) in claims() {
-            assert_eq!(self.by_ip[&(claim.ip, owner)], (claim.mac, claim.moves));
-            assert!(self.by_mac[&(claim.mac, owner)] >= claim.moves);
+            assert!(self.by_ip[&(claim.ip, owner)].says(&claim));
+            assert!(self.by_mac[&(claim.mac, owner)].moves >= claim.moves);
+            let several = claims().filter(|(_, c)| c.ip == claim.ip).count() > 1;
+            assert_eq!(self.contested.contains(&claim.ip), several);
         }
+        assert!(self.contested.len() * 2 <= self.claims);
         let mut macs: Vec<_> = claims().map(|(owner, c)| (c.mac, owner)).collect();
         macs.sort_unstable();
         macs.dedup();
@@ -153,18 +219,31 @@ impl Table {
     }
 }
 
+impl Said {
+    fn says(&self, claim: &Claim) -> bool {
+        (self.mac, self.moves) == (claim.mac, claim.moves)
+    }
+}
+
 /// The lowest and the highest owner there can be.
 const FIRST: Owner = Owner::Local;
 const LAST: Owner = Owner::Peer(crate::ids::PeerId([0xff; 16]));
 
-/// What the claim with the most moves says; `None` when there is none, or another with as many.
-fn newest<T>(claims: impl Iterator<Item = (u32, T)>) -> Option<T> {
-    let mut best: Option<(u32, Option<T>)> = None;
-    for (moves, says) in claims {
+/// Whether the last of these claims was made a moment ago, so that others may be about to be withdrawn.
+fn is_fresh(claims: impl Iterator<Item = (Owner, Said)>, now: Instant) -> bool {
+    let last = claims.map(|(_, said)| said.since).max();
+    last.is_some_and(|last| now.since(last) < MOVE_SETTLES)
+}
+
+/// The claim with the most moves; `None` when there is none, or another with as many.
+fn newest(claims: impl Iterator<Item = (Owner, Said)>) -> Option<(Owner, Said)> {
+    let mut best: Option<(u32, Option<(Owner, Said)>)> = None;
+    for claim in claims {
+        let moves = claim.1.moves;
         best = match best {
             Some((most, kept)) if most > moves => Some((most, kept)),
             Some((most, _)) if most == moves => Some((most, None)),
-            _ => Some((moves, Some(says))),
+            _ => Some((moves, Some(claim))),
         };
     }
     best?.1

@@ -18,6 +18,7 @@
 //! | `own`, `pace` | what this router says of itself, and how soon anew |
 //! | `topics` | what others than the control plane say through it, to all |
 //! | `unicast` | what they say to one router |
+//! | `contests` | who is right about an address that several routers announce, and what operators are told |
 //! | `moves` | how often a container moved to another router, and which MACs flap |
 //! | `observed` | which of our addresses, as neighbours see them, to announce |
 //! | `paths` | which address reaches a peer directly |
@@ -36,6 +37,7 @@ pub mod admission;
 mod asked;
 mod clones;
 mod connections;
+mod contests;
 mod costs;
 mod data;
 mod degree;
@@ -90,6 +92,7 @@ use crate::wire::message::LinkMessage;
 
 use self::asked::Asked;
 use self::clones::Clones;
+use self::contests::Contests;
 use self::costs::Costs;
 use self::degree::Degree;
 pub use self::held::{HeldAddresses, Holder};
@@ -141,6 +144,7 @@ pub struct Control {
     snapshot_dirty: bool,
     /// Routers whose announcements the lanes are to be told anew.
     announced_dirty: BTreeSet<PeerId>,
+    contests: Contests,
     moves: Moves,
     /// No snapshot is made before, and no routes are computed before.
     not_before: Instant,
@@ -209,6 +213,7 @@ impl Control {
             links_said_until: now,
             snapshot_dirty: true,
             announced_dirty: BTreeSet::new(),
+            contests: Contests::default(),
             moves: Moves::default(),
             not_before: now,
             routes_pace: Pace::default(),
@@ -279,6 +284,7 @@ impl Control {
         self.tick_sizes(now);
         self.tick_clones(now);
         self.tick_flaps(now);
+        self.tick_contests(now);
         self.tick_asked(now);
         self.tick_memory(now);
         self.sessions.handle_timeout(now, &mut *self.entropy);

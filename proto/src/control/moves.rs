@@ -130,11 +130,7 @@ impl Control {
 
     /// Hands the lanes what a router newly announces, and notes what came and went.
     pub(super) fn announce(&mut self, peer: PeerId, attached: &[Attached], now: Instant) -> bool {
-        let owner = if peer == self.me {
-            Owner::Local
-        } else {
-            Owner::Peer(peer)
-        };
+        let owner = self.owner_of(peer);
         let claims = super::publish::claims(attached);
         let announced = self.forwarder.announced();
         let old: BTreeMap<Mac, u32> = announced.said_by(owner).collect();
@@ -150,7 +146,7 @@ impl Control {
             .filter(|mac| !old.contains_key(mac))
             .map(before)
             .collect();
-        let room = announced.set(owner, claims);
+        let room = announced.set(owner, claims, now);
         for (mac, moves) in old.iter().filter(|(mac, _)| !new.contains(mac)) {
             self.moves.went(*mac, peer, *moves, now);
         }
@@ -192,7 +188,7 @@ impl Control {
             .map(|(mac, flap)| self.flap_in_words(*mac, flap.between))
     }
 
-    fn peer_of(&self, owner: Owner) -> PeerId {
+    pub(super) fn peer_of(&self, owner: Owner) -> PeerId {
         match owner {
             Owner::Local => self.me,
             Owner::Peer(peer) => peer,

@@ -42,10 +42,12 @@ counters! {
         GroupSource = "group_source",
         /// A frame to a group that bridges must not forward (STP, LLDP, pause).
         LinkLocal = "link_local_group",
-        /// A question for an address (ARP, neighbour solicitation) beyond what is answered.
-        AnswerLimited = "answer_limited",
-        /// A frame to a group beyond what the port, or one interface behind it, may send of those.
+        /// A question for an address of a container elsewhere (ARP, neighbour solicitation) beyond what the port may send of those.
+        QuestionLimited = "question_limited",
+        /// A broadcast beyond what the port, or one interface behind it, may send of those.
         BroadcastLimited = "broadcast_limited",
+        /// A multicast beyond what the port, or one interface behind it, may send of those.
+        MulticastLimited = "multicast_limited",
         /// A frame to an unknown MAC beyond what the port may send of those.
         UnknownLimited = "unknown_limited",
         /// A frame for a peer that has no session, and too many wait already.
@@ -94,10 +96,10 @@ counters! {
         FramesLocal = "frames_local",
         /// Frames for everybody that were sent.
         FramesFlooded = "frames_flooded",
-        /// ARP requests answered for containers elsewhere, instead of asking everybody.
-        ArpAnswered = "arp_answered",
-        /// Neighbour solicitations (IPv6) answered so.
-        NdAnswered = "nd_answered",
+        /// ARP requests sent to the one container that is announced to have the address, instead of to everybody.
+        ArpDirected = "arp_directed",
+        /// Neighbour solicitations (IPv6) sent so.
+        NdDirected = "nd_directed",
         /// Frames to a MAC that was not known but announced, sent to its router instead of everybody.
         FramesLocated = "frames_located",
         /// Frames that waited for a session and were sent.

@@ -1,13 +1,10 @@
 //! Frames of the local port on their way out.
 
-use std::sync::Mutex;
-
 use super::relay::SendError;
 use super::snapshot::Snapshot;
-use super::throttle::TokenBucket;
 use super::turn::{Target, Turn, ready};
 use super::{Counter, DropReason, Forwarder, Outbox, Scratch, lock};
-use crate::announced::answer::{Answer, answer, is_resolution};
+use crate::announced::question::{Direction, direct, is_resolution, observe};
 use crate::fdb::Owner;
 use crate::frame::ethernet::EthernetView;
 use crate::ids::{Mac, PeerId};
@@ -31,7 +28,7 @@ impl Forwarder {
             self.counters.count(Counter::FramesIn);
             match self.classify(snap, &frame, now) {
                 Ok(Decision::Send(target)) => turn.pack(target, &frame),
-                Ok(Decision::Answer(answer)) => turn.answer(&answer),
+                Ok(Decision::Ask(direction)) => turn.ask(direction, frame.bytes),
                 Ok(Decision::Done) => {}
                 Err(reason) => self.counters.drop(reason),
             }
@@ -100,21 +97,24 @@ impl Forwarder {
             return Err(DropReason::LinkLocal);
         }
         self.learn(view.source(), Owner::Local, now);
+        let is_resolution = is_resolution(&view) && frame.header.is_plain();
         if !view.destination().is_group() {
+            if is_resolution {
+                observe(&self.announced, Owner::Local, &view, now);
+            }
             return self.classify_unicast(snap, view.destination(), now);
         }
-        if is_resolution(&view)
-            && frame.header.is_plain()
-            && let Some(answer) = answer(&self.announced, &self.fdb, &view, now)
-        {
-            return if lock(&self.answer_bucket).take(now) {
-                Ok(Decision::Answer(answer))
+        if is_resolution && let Some(direction) = direct(&self.announced, &self.fdb, &view, now) {
+            return if lock(&self.question_bucket).take(now) {
+                Ok(Decision::Ask(direction))
             } else {
-                Err(DropReason::AnswerLimited)
+                Err(DropReason::QuestionLimited)
             };
         }
-        let limit = (&self.broadcast_bucket, DropReason::BroadcastLimited);
-        to_everybody(snap, limit, now)
+        let frames = frame.bytes.len().div_ceil(snap.max_frame().max(1));
+        let frames = u64::try_from(frames).unwrap_or(u64::MAX);
+        let take = || self.groups.take(view.destination(), frames, now);
+        to_everybody(snap, take, now)
     }
 
     fn classify_unicast(
@@ -131,35 +131,36 @@ impl Forwarder {
             }
             None => {}
         }
-        if let Some(Owner::Peer(peer)) = self.announced.owner(destination) {
+        if let Some(Owner::Peer(peer)) = self.announced.owner(destination, now) {
             self.counters.count(Counter::FramesLocated);
             return Ok(Decision::Send(Target::Peer(peer)));
         }
-        let limit = (&self.unknown_bucket, DropReason::UnknownLimited);
-        to_everybody(snap, limit, now)
+        let take = || match lock(&self.unknown_bucket).take(now) {
+            true => Ok(()),
+            false => Err(DropReason::UnknownLimited),
+        };
+        to_everybody(snap, take, now)
     }
 }
 
 /// What becomes of a frame of the local port that is not dropped.
 enum Decision {
     Send(Target),
-    /// Its sender is told instead.
-    Answer(Answer),
+    /// A question that one container alone is asked.
+    Ask(Direction),
     /// Rightly nothing.
     Done,
 }
 
 fn to_everybody(
     snap: &Snapshot,
-    (bucket, reason): (&Mutex<TokenBucket>, DropReason),
+    take: impl FnOnce() -> Result<(), DropReason>,
     now: Instant,
 ) -> Result<Decision, DropReason> {
     if snap.flood_targets(snap.me, None, now).next().is_none() {
         return Ok(Decision::Done);
     }
-    if !lock(bucket).take(now) {
-        return Err(reason);
-    }
+    take()?;
     Ok(Decision::Send(Target::Everybody))
 }
 

@@ -5,7 +5,7 @@ use core::net::SocketAddr;
 use super::cut::PieceArrival;
 use super::snapshot::{Path, Snapshot};
 use super::{Counter, DropReason, Forwarder, LaneEvent, Outbox, Via, lock};
-use crate::announced::answer::{is_resolution, observe};
+use crate::announced::question::{is_resolution, observe};
 use crate::fdb::Owner;
 use crate::frame::ethernet::EthernetView;
 use crate::ids::{PeerId, SessionIndex};
@@ -163,7 +163,7 @@ impl Forwarder {
                 Ok(view) => {
                     self.learn(view.source(), owner, now);
                     if is_resolution(&view) {
-                        observe(&self.announced, &view, now);
+                        observe(&self.announced, owner, &view, now);
                     }
                     self.counters.count(Counter::FramesOut);
                     out.inject(frame);

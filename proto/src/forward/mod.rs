@@ -9,7 +9,8 @@
 //!   peer as far as they fit; sent straight to the peer, or inside a Relay datagram to the neighbour on the way;
 //! * behind the local port: nothing, the bridge delivered it;
 //! * unknown, but announced by a router: addressed to that one;
-//! * asking where an announced address lives (ARP, neighbour solicitation): answered here ([`crate::announced::answer`]);
+//! * asking where an announced address lives (ARP, neighbour solicitation): addressed to the container that is announced
+//!   to have it ([`crate::announced::question`]), as long as that answers;
 //! * else a group, or unknown: sealed in a Flood datagram for each neighbour down the tree of this router, as far as the
 //!   port may send such frames.
 //!
@@ -42,6 +43,7 @@ mod duplicates;
 mod egress;
 mod envelope;
 mod flood;
+mod groups;
 mod ingress;
 mod outgoing;
 mod pending;
@@ -57,6 +59,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 pub use collected::Collected;
 pub use counters::{Counter, Counters, DropReason};
+pub use groups::{GroupLimits, PortLosses};
 pub use outgoing::{Outgoing, Run};
 pub use relay::SendError;
 pub use snapshot::{Path, PeerPath, Snapshot, Unreachable};
@@ -67,12 +70,13 @@ use crate::fdb::{Fdb, Learn, Owner};
 use crate::fragment::Reassembly;
 use crate::ids::{Mac, PeerId, SessionIndex};
 use crate::limits::{
-    ANSWER_BURST, ANSWER_RATE, BROADCAST_BURST, BROADCAST_RATE, EVENT_INTERVAL, MAX_FLAPS,
-    MAX_THROTTLED_EVENTS, TOO_BIG_BURST, TOO_BIG_RATE, UNKNOWN_BURST, UNKNOWN_RATE,
+    EVENT_INTERVAL, MAX_FLAPS, MAX_THROTTLED_EVENTS, QUESTION_BURST, QUESTION_RATE, TOO_BIG_BURST,
+    TOO_BIG_RATE, UNKNOWN_BURST, UNKNOWN_RATE,
 };
 use crate::time::Instant;
 use crate::wire::datagram::InnerFrame;
 use duplicates::{Duplicates, RecentMessages};
+use groups::GroupBuckets;
 use pending::Pending;
 use throttle::{Throttle, TokenBucket};
 
@@ -158,8 +162,8 @@ pub struct Forwarder {
     counters: Counters,
     flood_sequence: AtomicU64,
     flood_seen: Mutex<Duplicates<PeerId>>,
-    answer_bucket: Mutex<TokenBucket>,
-    broadcast_bucket: Mutex<TokenBucket>,
+    question_bucket: Mutex<TokenBucket>,
+    groups: GroupBuckets,
     unknown_bucket: Mutex<TokenBucket>,
     relay_seen: Mutex<Duplicates<(PeerId, SessionIndex)>>,
     relayed_handshakes: Mutex<RecentMessages>,
@@ -177,14 +181,19 @@ pub struct Forwarder {
 impl Forwarder {
     /// A data plane that knows nothing; `entropy` gives the key of the MAC table's hash.
     pub fn new(entropy: &mut dyn Entropy) -> Self {
+        Self::with_limits(GroupLimits::default(), entropy)
+    }
+
+    /// The same, with limits of the operator.
+    pub fn with_limits(limits: GroupLimits, entropy: &mut dyn Entropy) -> Self {
         Self {
             fdb: Fdb::new(entropy),
             announced: Announcements::default(),
             counters: Counters::default(),
             flood_sequence: AtomicU64::new(0),
             flood_seen: Mutex::new(Duplicates::new()),
-            answer_bucket: Mutex::new(TokenBucket::new(ANSWER_RATE, ANSWER_BURST)),
-            broadcast_bucket: Mutex::new(TokenBucket::new(BROADCAST_RATE, BROADCAST_BURST)),
+            question_bucket: Mutex::new(TokenBucket::new(QUESTION_RATE, QUESTION_BURST)),
+            groups: GroupBuckets::new(limits),
             unknown_bucket: Mutex::new(TokenBucket::new(UNKNOWN_RATE, UNKNOWN_BURST)),
             relay_seen: Mutex::new(Duplicates::new()),
             relayed_handshakes: Mutex::new(RecentMessages::default()),
@@ -214,11 +223,9 @@ impl Forwarder {
         &self.counters
     }
 
-    /// Counts frames that the local port lost before they came here: those it had no room for, and those to groups that
-    /// were beyond what one interface behind it may send.
-    pub fn lost_at_port(&self, queue: u64, storm: u64) {
-        self.counters.drop_many(DropReason::PortQueue, queue);
-        self.counters.drop_many(DropReason::BroadcastLimited, storm);
+    /// Counts frames that the local port lost before they came here.
+    pub fn lost_at_port(&self, lost: PortLosses) {
+        lost.count(&self.counters);
     }
 
     /// Drops what is too old: MAC addresses, frames and pieces that waited in vain. To be called about once a second.

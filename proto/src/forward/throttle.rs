@@ -30,10 +30,15 @@ impl TokenBucket {
 
     /// Takes one token; false when there is none.
     pub(crate) fn take(&mut self, now: Instant) -> bool {
+        self.take_some(1, now)
+    }
+
+    /// Takes so many tokens; false when there are fewer.
+    pub(crate) fn take_some(&mut self, tokens: u64, now: Instant) -> bool {
         let gained = now.since(self.filled).as_nanos() * u128::from(self.rate);
         self.level = (self.level + gained).min(u128::from(self.burst) * NANOS);
         self.filled = self.filled.max(now);
-        match self.level.checked_sub(NANOS) {
+        match self.level.checked_sub(u128::from(tokens) * NANOS) {
             Some(rest) => {
                 self.level = rest;
                 true

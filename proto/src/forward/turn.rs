@@ -6,7 +6,7 @@ use super::pending::Waiting;
 use super::relay::SendError;
 use super::snapshot::{Snapshot, Unreachable};
 use super::{Counter, DropReason, Forwarder, Outbox, Scratch, lock};
-use crate::announced::answer::Answer;
+use crate::announced::question::{Direction, Protocol};
 use crate::frame::ethernet::{self, EthernetView};
 use crate::frame::fit::{Fit, fit};
 use crate::ids::PeerId;
@@ -106,13 +106,21 @@ impl<'a> Turn<'a> {
         }
     }
 
-    /// Tells the sender of a question its answer.
-    pub(super) fn answer(&mut self, answer: &Answer) {
-        self.forwarder.counters.count(match answer {
-            Answer::Arp(_) => Counter::ArpAnswered,
-            Answer::Ndp(_) => Counter::NdAnswered,
+    /// Sends a question for an address to the one MAC that is announced to have it. What is in the frame stays: ARP needs
+    /// no broadcast to be understood (RFC 1122 section 2.3.2.1), nor IPv6 a group as destination MAC (RFC 6085).
+    pub(super) fn ask(&mut self, to: Direction, frame: &[u8]) {
+        self.forwarder.counters.count(match to.protocol {
+            Protocol::Arp => Counter::ArpDirected,
+            Protocol::Ndp => Counter::NdDirected,
         });
-        self.out.inject(InnerFrame::complete(answer.bytes()));
+        let mut bytes = core::mem::take(&mut self.scratch.segment);
+        bytes.clear();
+        bytes.extend_from_slice(&to.mac.0);
+        bytes.extend_from_slice(frame.get(to.mac.0.len()..).unwrap_or_default());
+        let target = Target::Peer(to.peer);
+        let longest = self.longest_to(target, &bytes);
+        self.put_plain(target, &bytes, longest);
+        self.scratch.segment = bytes;
     }
 
     /// The longest frame that goes to `target` as it is, if it has the Ethernet header of `frame`.

@@ -61,6 +61,15 @@ pub enum NdpMessage {
     Advertisement(Advertisement),
 }
 
+/// Whether an IPv6 packet looks like a message of neighbour discovery: what costs a few comparisons.
+pub fn is_likely(packet: &[u8]) -> bool {
+    matches!(packet.get(6..8), Some([ipv6::ICMP, HOP_LIMIT]))
+        && matches!(
+            packet.get(ipv6::HEADER_LEN),
+            Some(&(SOLICITATION | ADVERTISEMENT))
+        )
+}
+
 impl NdpMessage {
     /// The message in a frame; `None` when there is none, or one that RFC 4861 sections 7.1.1 and 7.1.2 have a receiver
     /// drop: hop limit, checksum, code, length, a target that is a group, an option of length 0.

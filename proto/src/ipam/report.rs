@@ -88,6 +88,13 @@ impl Ipam {
         })
     }
 
+    /// The router that may hold an address of the range, as far as is known here: whom it is lent to, if it is of a slice of
+    /// this router; else the owner of its slice, who may have lent it to another.
+    pub fn rightful(&self, addr: Ipv4Addr) -> Option<PeerId> {
+        let lent = self.state.loans.get(&addr).map(|loan| loan.to);
+        lent.or_else(|| self.state.owner(self.state.slicing.slice_of(addr)?))
+    }
+
     /// Addresses of this router's slices that other routers hold, and which.
     pub fn loans(&self) -> impl Iterator<Item = (Ipv4Addr, PeerId)> {
         self.state.loans.iter().map(|(addr, loan)| (*addr, loan.to))

@@ -6,8 +6,12 @@ use std::path::PathBuf;
 use anyhow::{Context, bail};
 use ipnet::IpNet;
 use mesh_proto::fastpath::Consent;
+use mesh_proto::forward::GroupLimits;
 use mesh_proto::ids::PeerName;
-use mesh_proto::limits::{DEFAULT_MTU, DEFAULT_PORT, MAX_NICKNAME, MTU_RANGE};
+use mesh_proto::limits::{
+    BROADCAST_RATE_EACH, DEFAULT_MTU, DEFAULT_PORT, MAX_GROUP_RATE_EACH, MAX_NICKNAME, MTU_RANGE,
+    MULTICAST_RATE_EACH,
+};
 use mesh_proto::wire::bounded::truncated;
 
 use super::{DEFAULT_BRIDGE, DEFAULT_SOCKET, DEFAULT_STATE_DIR, Datapath, Options, read_file};
@@ -50,6 +54,8 @@ pub struct Settings {
     pub lanes: usize,
     /// When processors are kept from sleeping deeply.
     pub latency: LatencyMode,
+    /// How much one container may send to groups.
+    pub groups: GroupLimits,
     /// Ciphers of data sessions.
     pub cipher: Cipher,
     /// Whether containers have a route for multicast to the mesh unless they are attached without.
@@ -93,6 +99,10 @@ impl Options {
             consent: consent(merged.no_encryption, merged.trusted_subnets),
             lanes: merged.lanes.unwrap_or_else(lanes_here),
             latency: merged.latency.unwrap_or_default(),
+            groups: GroupLimits {
+                broadcasts: merged.broadcast_limit.unwrap_or(BROADCAST_RATE_EACH),
+                multicasts: merged.multicast_limit.unwrap_or(MULTICAST_RATE_EACH),
+            },
             cipher: merged.cipher.unwrap_or(Cipher::Auto),
             multicast_route: !merged.no_multicast_route,
             discovery: !merged.no_discovery,
@@ -137,6 +147,16 @@ impl Settings {
                 MTU_RANGE.start(),
                 MTU_RANGE.end()
             );
+        }
+        for (option, frames) in [
+            ("--broadcast-limit", self.groups.broadcasts),
+            ("--multicast-limit", self.groups.multicasts),
+        ] {
+            if frames > MAX_GROUP_RATE_EACH {
+                bail!(
+                    "{option} {frames}: must be 0 (no limit) to {MAX_GROUP_RATE_EACH} frames a second"
+                );
+            }
         }
         if !(1..=MAX_LANES).contains(&self.lanes) {
             bail!("--lanes {}: must be between 1 and {MAX_LANES}", self.lanes);

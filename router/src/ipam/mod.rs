@@ -153,6 +153,7 @@ impl Addresses {
 
     /// Carries out what the state machine wants; whether there was anything.
     pub fn carry_out(&mut self, control: &mut Control, now: Instant) -> bool {
+        control.settle_contests(|addr| self.ipam.rightful(addr), now);
         let mut any = false;
         let mut overflow = false;
         while let Some(output) = self.ipam.poll_output() {

@@ -87,7 +87,7 @@ impl Map {
         let attributes = Attributes {
             fd: self.number(),
             padding: 0,
-            key: (&raw const key).addr() as u64,
+            key: (&raw const key).expose_provenance() as u64,
             value: (&raw mut value).expose_provenance() as u64,
             flags: 0,
         };

@@ -1,8 +1,10 @@
 //! Questions for addresses (ARP, neighbour solicitations) from a container, and what others say of addresses.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
 
-use mesh_proto::announced::{Announcements, Claim, answer};
+use mesh_proto::announced::question::{self, Direction, Protocol};
+use mesh_proto::announced::{Announcements, Claim};
 use mesh_proto::entropy::SeededEntropy;
 use mesh_proto::fdb::{Fdb, Owner};
 use mesh_proto::frame::arp::{ArpPacket, Operation};
@@ -43,67 +45,58 @@ fn announced() -> Announcements {
                 moves: 0,
             })
         });
-        assert!(table.set(owner(first), claims.collect()));
+        assert!(table.set(owner(first), claims.collect(), START));
     }
     table
 }
 
-/// An answer goes to who asked, comes from the MAC that is announced behind another router, and says just that; nobody
-/// who says otherwise than the announcement gets one.
+/// A question goes to the container that is announced to have the address it asks for, behind another router; and none of
+/// somebody who says otherwise than the announcement.
 pub(super) fn target(data: &[u8]) {
     let mut input = Input::new(data);
     let table = announced();
     let fdb = Fdb::new(&mut SeededEntropy::new(1));
+    let mut now = START;
     while !input.is_empty() {
         let from_peer = input.flag();
         let frame = input.chunk();
+        now += Duration::from_millis(100);
         let Ok(view) = EthernetView::new_checked(frame) else {
             continue;
         };
-        if !answer::is_resolution(&view) {
+        if !question::is_resolution(&view) {
             continue;
         }
         if from_peer {
-            answer::observe(&table, &view, START);
-        } else if let Some(answer) = answer::answer(&table, &fdb, &view, START) {
-            check(&view, answer.bytes());
+            question::observe(&table, owner(2), &view, now);
+        } else if let Some(direction) = question::direct(&table, &fdb, &view, now) {
+            check(&view, direction);
         }
     }
     assert_eq!(table.len(), 2 * usize::from(CONTAINERS));
 }
 
-fn check(question: &EthernetView<'_>, bytes: &[u8]) {
-    assert_eq!(question.vlan(), None);
-    let answer = EthernetView::new_checked(bytes).expect("a whole frame");
-    assert_eq!(answer.destination(), question.source());
-    let (ip, mac): (IpAddr, Mac) = if let Some(reply) = ArpPacket::from_frame(&answer) {
-        let asked = ArpPacket::from_frame(question).expect("ARP is answered by ARP");
-        assert_eq!(
-            (asked.operation, reply.operation),
-            (Operation::Request, Operation::Reply)
-        );
-        assert!(!asked.is_gratuitous() && !asked.sender_ip.is_unspecified());
-        assert_eq!(
-            (reply.target_ip, reply.target_mac, reply.sender_ip),
-            (asked.sender_ip, question.source(), asked.target_ip)
-        );
-        (reply.sender_ip.into(), reply.sender_mac)
-    } else {
-        let message = NdpMessage::from_frame(&answer);
-        let Some(NdpMessage::Advertisement(told)) = message else {
-            panic!("neither ARP nor an advertisement");
-        };
-        let message = NdpMessage::from_frame(question);
-        let Some(NdpMessage::Solicitation(asked)) = message else {
-            panic!("an answer to no question");
-        };
-        assert!(!asked.source.is_unspecified());
-        assert_eq!(told.target, asked.target);
-        (told.target.into(), told.target_mac.expect("it says where"))
+fn check(question: &EthernetView<'_>, direction: Direction) {
+    assert!(question.destination().is_group() && question.vlan().is_none());
+    let (ip, protocol): (IpAddr, Protocol) = match ArpPacket::from_frame(question) {
+        Some(asked) => {
+            assert_eq!(asked.operation, Operation::Request);
+            assert!(!asked.is_gratuitous() && !asked.sender_ip.is_unspecified());
+            (asked.target_ip.into(), Protocol::Arp)
+        }
+        None => {
+            let message = NdpMessage::from_frame(question);
+            let Some(NdpMessage::Solicitation(asked)) = message else {
+                panic!("no question");
+            };
+            assert!(!asked.source.is_unspecified());
+            (asked.target.into(), Protocol::Ndp)
+        }
     };
-    assert_eq!(answer.source(), mac);
-    let n = mac.0[5];
-    assert!((2..CONTAINERS).contains(&n) && mac == fixture::mac(n));
+    assert_eq!(direction.protocol, protocol);
+    let n = direction.mac.0[5];
+    assert!((2..CONTAINERS).contains(&n) && direction.mac == fixture::mac(n));
+    assert_eq!(Owner::Peer(direction.peer), owner(n));
     assert!(ip == IpAddr::from(v4(n)) || ip == IpAddr::from(v6(n)));
 }
 

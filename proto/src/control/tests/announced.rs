@@ -78,6 +78,71 @@ fn a_container_that_moved_is_known_at_its_new_place_even_while_the_old_one_still
     assert_eq!(place(&net, 1), behind(&net, 0));
 }
 
+/// Another container with the address of [`web`].
+fn rival() -> Attached {
+    Attached {
+        mac: Mac([0x02, 0x6d, 6, 6, 6, 6]),
+        container: "rival".into(),
+        ..web()
+    }
+}
+
+#[test]
+fn an_address_that_two_routers_announce_is_nobodys_and_both_are_named() {
+    let mut net = linked_pair();
+    attach(&mut net, 0, &[web()]);
+    // However often it says that it moved.
+    let taken = Attached {
+        moves: u32::MAX,
+        ..rival()
+    };
+    attach(&mut net, 1, &[taken]);
+    let places = |net: &Net| (place(net, 0), place(net, 1));
+    assert_eq!(places(&net), (None, None));
+    net.run(limits::MOVE_SETTLES);
+    let first = "10.2.1.1 is announced by ";
+    for n in 0..2 {
+        let warnings = net.nodes[n].control.report(net.now).warnings;
+        let said = warnings.iter().find(|w| w.starts_with(first));
+        let said = said.unwrap_or_else(|| panic!("{warnings:?}"));
+        let names = said.contains("(host1) (MAC") && said.contains("(host2) (MAC");
+        assert!(names && said.contains("nobody is believed"), "{said}");
+        let notes = net.nodes[n].notes.iter();
+        assert_eq!(notes.filter(|note| note.contains(first)).count(), 1);
+    }
+    attach(&mut net, 1, &[]);
+    assert_eq!(place(&net, 1), behind(&net, 0));
+    let warnings = net.nodes[1].control.report(net.now).warnings;
+    assert!(!warnings.iter().any(|w| w.starts_with(first)));
+}
+
+#[test]
+fn whoever_rightly_has_a_contested_address_is_believed() {
+    let mut net = linked_pair();
+    attach(&mut net, 0, &[web()]);
+    attach(&mut net, 1, &[rival()]);
+    let right = net.nodes[0].control.me();
+    net.run(limits::LOOK_AT_CONTESTS);
+    for node in &mut net.nodes {
+        node.control.settle_contests(|_| Some(right), net.now);
+    }
+    assert_eq!(place(&net, 1), behind(&net, 0));
+    net.run(limits::MOVE_SETTLES);
+    let warnings = net.nodes[1].control.report(net.now).warnings;
+    let believed = |w: &String| w.contains("believed is ") && w.contains("(host1), which owns");
+    assert!(warnings.iter().any(believed), "{warnings:?}");
+}
+
+#[test]
+fn a_mac_that_two_routers_go_on_announcing_is_nobodys_whoever_moved_last() {
+    let mut net = linked_pair();
+    attach(&mut net, 0, &[web()]);
+    attach(&mut net, 1, &[web()]);
+    assert_eq!(place(&net, 0), behind(&net, 1));
+    net.run(limits::MOVE_SETTLES);
+    assert_eq!((place(&net, 0), place(&net, 1)), (None, None));
+}
+
 #[test]
 fn a_container_that_moves_to_and_fro_is_not_answered_for_and_named() {
     let mut net = linked_pair();

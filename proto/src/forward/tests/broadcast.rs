@@ -6,7 +6,7 @@ use super::net::*;
 use crate::fdb::Owner;
 use crate::forward::*;
 use crate::ids::Mac;
-use crate::limits::{BROADCAST_BURST, BROADCAST_RATE, MAX_HOPS};
+use crate::limits::{BROADCAST_RATE, MAX_HOPS, MULTICAST_RATE};
 use crate::wire::datagram::{FloodPrefix, Header, InnerFrame, Kind, push_frame};
 
 const RING: [(usize, usize); 5] = [(0, 1), (1, 2), (2, 3), (3, 4), (4, 0)];
@@ -172,7 +172,7 @@ fn the_hop_limit_ends_a_line_that_is_too_long() {
 fn a_port_may_flood_so_much_and_unicast_goes_on() {
     let mut net = Net::wire(2, &[(0, 1)]);
     net.knows(0, 1, 1);
-    let storm = usize::try_from(BROADCAST_BURST).unwrap() + 500;
+    let storm = usize::try_from(BROADCAST_RATE).unwrap() + 500;
     for _ in 0..storm {
         net.egress(0, &[hello(0)]);
         net.run();
@@ -189,6 +189,38 @@ fn a_port_may_flood_so_much_and_unicast_goes_on() {
         net.taken(1).len(),
         usize::try_from(BROADCAST_RATE / 10).unwrap()
     );
+}
+
+#[test]
+fn multicasts_have_a_limit_of_their_own_that_can_be_off() {
+    let group = Mac([0x01, 0, 0x5e, 1, 2, 3]);
+    let mut net = Net::wire(2, &[(0, 1)]);
+    let data = frame(mac(0), group, &[7; 1_300]);
+    let rate = usize::try_from(MULTICAST_RATE).unwrap();
+    for _ in 0..rate + 7 {
+        net.egress(0, std::slice::from_ref(&data));
+        net.run();
+        net.log.clear();
+    }
+    assert_eq!(net.taken(1).len(), rate);
+    assert_eq!(net.dropped(0), [("multicast_limited", 7)]);
+    net.send(0, &[hello(0)]);
+    assert_eq!(net.taken(1), [hello(0)], "broadcasts pass");
+
+    let off = GroupLimits {
+        broadcasts: 3,
+        multicasts: 0,
+    };
+    let entropy = &mut crate::entropy::SeededEntropy::new(5);
+    net.nodes[0].forwarder = Forwarder::with_limits(off, entropy);
+    net.nodes[0].snap.epoch = 2;
+    for _ in 0..rate + 7 {
+        net.egress(0, std::slice::from_ref(&data));
+        net.run();
+        net.log.clear();
+    }
+    assert_eq!(net.taken(1).len(), rate + 7);
+    assert!(net.dropped(0).is_empty());
 }
 
 #[test]

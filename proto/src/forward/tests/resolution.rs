@@ -1,4 +1,4 @@
-//! Questions for addresses: which are answered here, which go to everybody as before; and frames to unknown MACs.
+//! Questions for addresses: which go to one container, which to everybody as before; and frames to unknown MACs.
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -7,10 +7,9 @@ use crate::announced::Claim;
 use crate::fdb::Owner;
 use crate::forward::*;
 use crate::frame::arp::{ArpPacket, Operation};
-use crate::frame::ethernet::EthernetView;
-use crate::frame::ndp::{self, NdpMessage};
+use crate::frame::ndp;
 use crate::ids::Mac;
-use crate::limits::{ANSWER_BURST, CONTRADICTED_FOR, UNKNOWN_BURST, UNKNOWN_RATE};
+use crate::limits::{QUESTION_BURST, UNKNOWN_BURST, UNKNOWN_RATE};
 use crate::offload::checksum_of;
 
 /// The addresses of container number `c`.
@@ -35,7 +34,12 @@ fn announce(net: &Net, n: usize, c: u8, owner: usize) {
         moves: 0,
     };
     let claims = vec![claim(v4(c).into()), claim(v6(c).into())];
-    assert!(net.nodes[n].forwarder.announced().set(owner, claims));
+    assert!(
+        net.nodes[n]
+            .forwarder
+            .announced()
+            .set(owner, claims, net.now)
+    );
 }
 
 /// Two routers; container 1 is behind the first, 2 behind the second, and both know it.
@@ -97,50 +101,100 @@ fn solicitation(source: Ipv6Addr, target: Ipv6Addr) -> Vec<u8> {
     .concat()
 }
 
-fn answered(net: &Net, n: usize) -> (u64, u64) {
+fn directed(net: &Net, n: usize) -> (u64, u64) {
     let count = |counter| net.count(n, counter);
-    (count(Counter::ArpAnswered), count(Counter::NdAnswered))
+    (count(Counter::ArpDirected), count(Counter::NdDirected))
 }
 
 /// Sends a frame from the first router's port, and asserts that it went to the other as before.
 fn assert_crosses(net: &mut Net, frame: &[u8]) {
-    let before = answered(net, 0);
+    let before = directed(net, 0);
     net.send(0, &[frame.to_vec()]);
     assert_eq!(net.taken(1), [frame]);
     assert_eq!(net.taken(0), [[0u8; 0]; 0]);
-    assert_eq!(answered(net, 0), before);
+    assert_eq!(directed(net, 0), before);
+}
+
+/// What becomes of a question for the container at `mac(to)`.
+fn to_one(to: u8, question: &[u8]) -> Vec<u8> {
+    [&mac(to.into()).0, &question[6..]].concat()
+}
+
+/// Container 1 asks for container 2, and `n` alone hears it, at the MAC that is announced.
+fn assert_directed(net: &mut Net, question: &[u8], n: usize) {
+    let before = directed(net, 0);
+    net.send(0, &[question.to_vec()]);
+    for other in 0..net.nodes.len() {
+        let wanted = Vec::from_iter((other == n).then(|| to_one(2, question)));
+        assert_eq!(net.taken(other), wanted, "at {other}");
+    }
+    assert_ne!(directed(net, 0), before);
+}
+
+/// Container 2 answers container 1, from behind router `n`.
+fn answer(net: &mut Net, n: usize) {
+    let reply = ArpPacket {
+        operation: Operation::Reply,
+        target_mac: mac(1),
+        ..request(2, 1)
+    };
+    let reply = reply.to_frame(mac(1)).to_vec();
+    net.send(n, std::slice::from_ref(&reply));
+    assert_eq!(net.taken(0), [reply]);
 }
 
 #[test]
-fn a_request_for_a_container_elsewhere_is_answered_here_and_goes_nowhere() {
-    let mut net = pair();
-    net.send(0, &[broadcast(request(1, 2))]);
-    let reply = ArpPacket {
-        operation: Operation::Reply,
-        sender_mac: mac(2),
-        sender_ip: v4(2),
-        target_mac: mac(1),
-        target_ip: v4(1),
-    };
-    assert_eq!(net.taken(0), [reply.to_frame(mac(1))]);
-    assert!(net.log.is_empty(), "nothing was sent");
-    assert_eq!(answered(&net, 0), (1, 0));
-    // As the answer itself would have taught.
-    let known = net.nodes[0].forwarder.fdb().lookup(mac(2), net.now);
-    assert_eq!(known, Some(Owner::Peer(id(1))));
+fn a_question_for_a_container_elsewhere_is_put_to_that_one_alone() {
+    let mut net = Net::wire(3, &[(0, 1), (0, 2), (1, 2)]);
+    announce(&net, 0, 2, 1);
+    assert_directed(&mut net, &broadcast(request(1, 2)), 1);
+    assert_eq!(directed(&net, 0), (1, 0));
+    assert_directed(&mut net, &solicitation(v6(1), v6(2)), 1);
+    assert_eq!(directed(&net, 0), (1, 1));
+    assert_eq!(net.count(0, Counter::FramesFlooded), 0);
     assert!(net.dropped(0).is_empty());
 }
 
 #[test]
-fn a_solicitation_is_answered_here_too() {
-    let mut net = pair();
-    net.send(0, &[solicitation(v6(1), v6(2))]);
-    let answer = ndp::advertise(v6(2), mac(2), (v6(1), mac(1)));
-    assert_eq!(net.taken(0), [answer]);
-    assert!(net.log.is_empty());
-    assert_eq!(answered(&net, 0), (0, 1));
-    let view = EthernetView::new_checked(&answer).unwrap();
-    assert!(NdpMessage::from_frame(&view).is_some());
+fn an_owner_that_answers_is_asked_alone_for_ever_and_one_that_does_not_once() {
+    let mut net = Net::wire(3, &[(0, 1), (0, 2), (1, 2)]);
+    announce(&net, 0, 2, 1);
+    let question = broadcast(request(1, 2));
+    for _ in 0..3 {
+        assert_directed(&mut net, &question, 1);
+        answer(&mut net, 1);
+        net.wait(1_000);
+    }
+    // Its address is at another MAC behind the third router now, which nobody said.
+    assert_directed(&mut net, &question, 1);
+    net.wait(1_000);
+    net.send(0, std::slice::from_ref(&question));
+    assert_eq!((net.taken(1).len(), net.taken(2).len()), (1, 1));
+    // Others need not find out again.
+    let other = broadcast(request(7, 2));
+    net.send(0, std::slice::from_ref(&other));
+    assert_eq!(
+        (net.taken(1), net.taken(2)),
+        (vec![other.clone()], vec![other.clone()])
+    );
+    // It comes back, and says so.
+    answer(&mut net, 1);
+    assert_directed(&mut net, &other, 1);
+}
+
+#[test]
+fn a_solicitation_that_is_not_answered_goes_to_everybody_and_an_advertisement_ends_that() {
+    let mut net = Net::wire(3, &[(0, 1), (0, 2), (1, 2)]);
+    announce(&net, 0, 2, 1);
+    let question = solicitation(v6(1), v6(2));
+    assert_directed(&mut net, &question, 1);
+    net.wait(1_000);
+    net.send(0, std::slice::from_ref(&question));
+    assert_eq!((net.taken(1).len(), net.taken(2).len()), (1, 1));
+    let told = ndp::advertise(v6(2), mac(2), (v6(1), mac(1))).to_vec();
+    net.send(1, std::slice::from_ref(&told));
+    assert_eq!(net.taken(0), [told]);
+    assert_directed(&mut net, &question, 1);
 }
 
 #[test]
@@ -199,27 +253,24 @@ fn a_unicast_request_goes_to_whom_it_is_for() {
     let probe = request(1, 2).to_frame(mac(2)).to_vec();
     net.send(0, std::slice::from_ref(&probe));
     assert_eq!(net.taken(1), [probe]);
-    assert_eq!(answered(&net, 0), (0, 0));
+    assert_eq!(directed(&net, 0), (0, 0));
     assert_eq!(net.count(0, Counter::FramesLocated), 1);
 }
 
 #[test]
-fn a_router_that_is_gone_is_not_answered_for_and_a_move_is_answered_anew() {
+fn of_a_router_that_is_gone_nobody_is_asked_and_after_a_move_the_new_one() {
     let mut net = Net::wire(3, &[(0, 1), (0, 2)]);
     announce(&net, 0, 2, 1);
-    net.send(0, &[broadcast(request(1, 2))]);
-    assert_eq!(net.taken(0).len(), 1);
+    let question = broadcast(request(1, 2));
+    assert_directed(&mut net, &question, 1);
     let node = &net.nodes[0].forwarder;
-    node.announced().set(Owner::Peer(id(1)), Vec::new());
+    node.announced()
+        .set(Owner::Peer(id(1)), Vec::new(), net.now);
     node.fdb().forget_owner(Owner::Peer(id(1)));
-    net.send(0, &[broadcast(request(1, 2))]);
-    assert_eq!(net.taken(0).len(), 0);
+    net.send(0, std::slice::from_ref(&question));
     assert_eq!((net.taken(1).len(), net.taken(2).len()), (1, 1));
     announce(&net, 0, 2, 2);
-    net.send(0, &[broadcast(request(1, 2))]);
-    assert_eq!(net.taken(0).len(), 1);
-    let known = net.nodes[0].forwarder.fdb().lookup(mac(2), net.now);
-    assert_eq!(known, Some(Owner::Peer(id(2))));
+    assert_directed(&mut net, &question, 2);
 }
 
 #[test]
@@ -228,11 +279,37 @@ fn what_frames_show_is_believed_before_what_records_say() {
     announce(&net, 0, 2, 1);
     net.knows(0, 2, 2);
     net.send(0, &[broadcast(request(1, 2))]);
-    assert_eq!((net.taken(0).len(), net.taken(2).len()), (0, 1));
+    assert_eq!((net.taken(1).len(), net.taken(2).len()), (1, 1));
 }
 
 #[test]
-fn a_container_that_changed_its_mac_answers_for_itself() {
+fn an_address_that_another_says_it_has_is_asked_of_everybody_until_its_owner_is_heard() {
+    let mut net = Net::wire(3, &[(0, 1), (0, 2), (1, 2)]);
+    announce(&net, 0, 2, 1);
+    let question = broadcast(request(1, 2));
+    let taken = broadcast(ArpPacket::announcement(mac(77), v4(2)));
+    net.send(2, std::slice::from_ref(&taken));
+    assert_eq!(net.taken(0), [taken.as_slice()]);
+    let _ = net.taken(1);
+    net.send(0, std::slice::from_ref(&question));
+    assert_eq!((net.taken(1).len(), net.taken(2).len()), (1, 1));
+    // An answer to somebody is as good as an announcement.
+    answer(&mut net, 1);
+    assert_directed(&mut net, &question, 1);
+    answer(&mut net, 1);
+    let reply = ArpPacket {
+        operation: Operation::Reply,
+        sender_mac: mac(77),
+        ..request(2, 1)
+    };
+    net.send(2, &[reply.to_frame(mac(1)).to_vec()]);
+    assert_eq!(net.taken(0).len(), 1);
+    net.send(0, std::slice::from_ref(&question));
+    assert_eq!((net.taken(1).len(), net.taken(2).len()), (1, 1));
+}
+
+#[test]
+fn for_a_container_that_changed_its_mac_everybody_is_asked() {
     let mut net = pair();
     // Container 2 asks from another MAC than its record says: its question crosses, and everybody knows.
     let odd = ArpPacket {
@@ -242,20 +319,16 @@ fn a_container_that_changed_its_mac_answers_for_itself() {
     net.send(1, &[broadcast(odd)]);
     assert_eq!(net.taken(0), [broadcast(odd)]);
     assert_crosses(&mut net, &broadcast(request(1, 2)));
-    net.wait(u64::try_from(CONTRADICTED_FOR.as_millis()).unwrap());
-    net.send(0, &[broadcast(request(1, 2))]);
-    assert_eq!(net.taken(0).len(), 1);
 }
 
 #[test]
-fn so_many_questions_are_answered() {
+fn so_many_questions_are_put() {
     let mut net = pair();
-    for _ in 0..ANSWER_BURST + 5 {
+    for _ in 0..QUESTION_BURST + 5 {
         net.egress(0, &[broadcast(request(1, 2))]);
     }
-    assert_eq!(answered(&net, 0), (ANSWER_BURST, 0));
-    assert_eq!(net.dropped(0), [("answer_limited", 5)]);
-    assert!(net.log.is_empty());
+    assert_eq!(directed(&net, 0), (QUESTION_BURST, 0));
+    assert_eq!(net.dropped(0), [("question_limited", 5)]);
 }
 
 #[test]

@@ -36,7 +36,25 @@ pub struct Losses {
     pub dropped: u64,
     /// Those to groups beyond what one interface may send ([`StormLimits`]). Counted a moment before or after they are in
     /// `dropped`.
-    pub storm: u64,
+    pub storm: Storm,
+}
+
+/// Frames to groups that were dropped, by kind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Storm {
+    /// Broadcasts.
+    pub broadcasts: u64,
+    /// Multicasts.
+    pub multicasts: u64,
+    /// ARP, and what goes to the groups of neighbour solicitations.
+    pub questions: u64,
+}
+
+impl Storm {
+    /// All of them.
+    pub fn total(&self) -> u64 {
+        self.broadcasts + self.multicasts + self.questions
+    }
 }
 
 /// Why a port gave or took no frame.

@@ -11,9 +11,10 @@ use mesh_proto::offload::virtio::VirtioHeader;
 use nix::errno::Errno;
 use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::socket::{MsgFlags, send};
 use pcap::{Active, Capture, Direction, Linktype};
 
-use super::{FrameBatch, FramePort, FrameReader, FrameWriter, Losses, Offloads, PortError};
+use super::{FrameBatch, FramePort, FrameReader, FrameWriter, Losses, Offloads, PortError, Storm};
 use crate::ifname;
 
 /// Bytes of frames the kernel keeps for the reader; when full, new frames are dropped and counted.
@@ -78,7 +79,7 @@ impl FrameReader for PcapReader {
     fn losses(&mut self) -> Losses {
         Losses {
             dropped: self.capture.stats().map_or(0, |s| u64::from(s.dropped)),
-            storm: 0,
+            storm: Storm::default(),
         }
     }
 
@@ -122,11 +123,13 @@ impl FrameWriter for PcapWriter {
         if frame.is_empty() || frame.len() > MAX_FRAME || !header.is_plain() {
             return Err(PortError::Refused(frame.len()));
         }
-        if self.capture.sendpacket(frame).is_ok() {
+        // The one system call of pcap_inject; libpcap tells the reason of a failure in words only, and what it does to make
+        // these may overwrite the error number.
+        let sent = send(self.capture.as_raw_fd(), frame, MsgFlags::empty());
+        let Err(errno) = sent else {
             return Ok(());
-        }
-        // libpcap tells the reason in words only; the error number is still that of its one system call.
-        Err(match Errno::last() {
+        };
+        Err(match errno {
             Errno::ENOBUFS | Errno::EAGAIN | Errno::ENOMEM | Errno::EINTR => PortError::Full,
             Errno::EMSGSIZE | Errno::EINVAL => PortError::Refused(frame.len()),
             Errno::ENETDOWN | Errno::ENXIO | Errno::ENODEV => {

@@ -40,14 +40,16 @@ pub struct TapSpec<'a> {
     pub storm: Option<StormLimits>,
 }
 
-/// Frames to groups that one interface of a bridge may send a port in a second.
+/// Frames to groups that one interface of a bridge may send a port in a second: up to a billion; 0 for no limit.
 #[derive(Clone, Copy, Debug)]
 pub struct StormLimits {
-    /// Broadcasts and multicasts, without those below; 1 to a billion.
-    pub groups: u32,
-    /// ARP, and what goes to the groups of neighbour solicitations; 1 to a billion.
+    /// Broadcasts, without those below.
+    pub broadcasts: u32,
+    /// Multicasts, without those below.
+    pub multicasts: u32,
+    /// ARP, and what goes to the groups of neighbour solicitations.
     pub questions: u32,
-    /// Frames of each of the two kinds that it may send at once; what takes more than two seconds at its rate counts as
+    /// Frames of each of the three kinds that it may send at once; what takes more than two seconds at its rate counts as
     /// that.
     pub burst: u32,
 }
@@ -153,7 +155,7 @@ impl FrameReader for TapReader {
 
     /// Those of all queues of the device; 0 once it is gone.
     fn losses(&mut self) -> Losses {
-        let storm = self.storm.as_ref().map_or(0, |s| s.dropped());
+        let storm = self.storm.as_ref().map(|s| s.dropped()).unwrap_or_default();
         match self.statistics.tx_dropped(&self.queue.interface) {
             Ok(dropped) => Losses { dropped, storm },
             Err(_) => Losses::default(),

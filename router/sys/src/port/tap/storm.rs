@@ -13,9 +13,10 @@ use nix::libc;
 use super::StormLimits;
 use crate::SysError;
 use crate::bpf::{Label, Map, MapKind, Program, Reg, Width, load_socket_filter};
+use crate::port::Storm;
 
-/// Interfaces, each for two kinds of frames, that are kept apart; beyond that the longest silent begins anew.
-const INTERFACES: u32 = 4_096;
+/// Interfaces, each for three kinds of frames, that are kept apart; beyond that the longest silent begins anew.
+const INTERFACES: u32 = 6_144;
 const SECOND: u32 = 1_000_000_000;
 
 /// Storm control of one device, while the device is there.
@@ -31,15 +32,20 @@ impl StormControl {
     /// EPERM without CAP_BPF and CAP_NET_ADMIN, ENOSYS or EINVAL where the kernel has no such thing (Linux 4.16).
     pub(super) fn start(queue: &File, limits: &StormLimits) -> Result<Self, SysError> {
         let paid = Map::create(MapKind::LruHash, INTERFACES)?;
-        let dropped = Map::create(MapKind::Array, 1)?;
+        let dropped = Map::create(MapKind::Array, KINDS)?;
         let program = load_socket_filter(&program(limits, &paid, &dropped))?;
         set_filter(queue, &program).map_err(|e| SysError::errno("filter on a TAP device", e))?;
         Ok(Self { dropped })
     }
 
     /// Frames dropped since it began.
-    pub(super) fn dropped(&self) -> u64 {
-        self.dropped.get(0).ok().flatten().unwrap_or(0)
+    pub(super) fn dropped(&self) -> Storm {
+        let of = |kind: Kind| self.dropped.get(kind as u32).ok().flatten().unwrap_or(0);
+        Storm {
+            broadcasts: of(Kind::Broadcast),
+            multicasts: of(Kind::Multicast),
+            questions: of(Kind::Question),
+        }
     }
 }
 
@@ -54,6 +60,7 @@ fn set_filter(queue: &File, program: &OwnedFd) -> Result<(), Errno> {
 const PASS: Label = Label("pass");
 const DROP: Label = Label("drop");
 const QUESTION: Label = Label("question");
+const BROADCAST: Label = Label("broadcast");
 const TAKE: Label = Label("take");
 const KNOWN: Label = Label("known");
 const PAID: Label = Label("paid");
@@ -75,6 +82,8 @@ const A4: Reg = Reg(4);
 /// Where a key and a value of a map are on the stack.
 const KEY: i16 = -4;
 const VALUE: i16 = -16;
+/// Where the kind of the frame is.
+const KIND: i16 = -8;
 
 // Members of `struct __sk_buff`.
 const LENGTH: i16 = 0;
@@ -90,8 +99,22 @@ const ARP: i32 = 0x0806;
 /// First three bytes of the groups that neighbour solicitations go to (RFC 4291 §2.7.1, RFC 2464 §7).
 const SOLICITED: i32 = 0x3333_ff00;
 const SOLICITED_MASK: i32 = 0xffff_ff00_u32.cast_signed();
-/// Tells the two moments of one interface apart; no interface has so great a number.
+/// How a broadcast begins.
+const ALL_ONES: i32 = 0xffff;
+/// Tell the moments of one interface apart; no interface has so great a number.
 const QUESTION_BIT: i32 = i32::MIN;
+const MULTICAST_BIT: i32 = 1 << 30;
+
+/// What is counted and limited by itself.
+#[derive(Clone, Copy)]
+#[repr(u32)]
+enum Kind {
+    Broadcast,
+    Multicast,
+    Question,
+}
+
+const KINDS: u32 = 3;
 
 /// Returns the frame's length for what may pass, else 0.
 fn program(limits: &StormLimits, paid: &Map, dropped: &Map) -> Program {
@@ -122,15 +145,26 @@ fn classify(p: &mut Program, limits: &StormLimits) {
     p.packet(Width::Word, 0);
     p.and(RESULT, SOLICITED_MASK);
     p.jump_if_equal(RESULT, SOLICITED, QUESTION);
-    price(p, limits.groups, limits.burst);
+    p.packet(Width::Half, 0);
+    p.jump_if_equal(RESULT, ALL_ONES, BROADCAST);
+    p.or(WHO, MULTICAST_BIT);
+    price(p, Kind::Multicast, limits.multicasts, limits.burst);
     p.jump(TAKE);
     p.label(QUESTION);
     p.or(WHO, QUESTION_BIT);
-    price(p, limits.questions, limits.burst);
+    price(p, Kind::Question, limits.questions, limits.burst);
+    p.jump(TAKE);
+    p.label(BROADCAST);
+    price(p, Kind::Broadcast, limits.broadcasts, limits.burst);
 }
 
-/// What one frame costs, and how much an interface may owe: nanoseconds.
-fn price(p: &mut Program, rate: u32, burst: u32) {
+/// What one frame costs, and how much an interface may owe: nanoseconds. Without a limit it passes.
+fn price(p: &mut Program, kind: Kind, rate: u32, burst: u32) {
+    if rate == 0 {
+        p.jump(PASS);
+        return;
+    }
+    p.store_number(Width::Word, STACK, KIND, kind as i32);
     let each = SECOND / rate.clamp(1, SECOND);
     let whole = each.saturating_mul(burst);
     p.set(EACH, each.cast_signed());
@@ -168,7 +202,8 @@ fn take(p: &mut Program, paid: &Map) {
 }
 
 fn count(p: &mut Program, dropped: &Map) {
-    p.store_number(Width::Word, STACK, KEY, 0);
+    p.load(Width::Word, A1, STACK, KIND);
+    p.store(Width::Word, STACK, KEY, A1);
     point_to_key(p, dropped);
     p.call(MAP_LOOKUP_ELEM);
     p.jump_if_equal(RESULT, 0, END);

@@ -268,7 +268,8 @@ fn a_storm_of_one_interface_is_limited_before_the_queue_and_others_pass() {
         return;
     }
     let limits = StormLimits {
-        groups: 50,
+        broadcasts: 50,
+        multicasts: 100,
         questions: 40,
         burst: 50,
     };
@@ -284,12 +285,14 @@ fn a_storm_of_one_interface_is_limited_before_the_queue_and_others_pass() {
 
     let began = Instant::now();
     say(&host.container, [BROADCAST; 300]);
-    let gained = (began.elapsed().as_secs() + 1) * u64::from(limits.groups);
+    let gained = (began.elapsed().as_secs() + 1) * u64::from(limits.broadcasts);
     let (said, _) = waiting(&mut reader);
     let losses = reader.losses();
-    assert_eq!(losses.dropped, losses.storm, "the queue was never full");
+    let storm = losses.storm;
+    assert_eq!(losses.dropped, storm.total(), "the queue was never full");
     assert!((50 - OTHER..=50 + gained).contains(&said), "{said}");
-    assert!((300..=300 + OTHER).contains(&(said + losses.storm)));
+    assert!((300..=300 + OTHER).contains(&(said + storm.broadcasts)));
+    assert!(storm.multicasts + storm.questions <= OTHER, "{storm:?}");
 
     let nobody: Vec<String> = (100..200).map(|n| format!("10.9.0.{n}:9")).collect();
     say(&host.container, nobody.iter().map(String::as_str));
@@ -299,15 +302,59 @@ fn a_storm_of_one_interface_is_limited_before_the_queue_and_others_pass() {
         "questions have their own share: {asked}"
     );
 
+    add_route(&host.container);
+    say(&host.container, ["224.0.0.251:9"; 300]);
+    let (said, _) = waiting(&mut reader);
+    let multicasts = reader.losses().storm.multicasts;
+    assert!(
+        (50 - OTHER..290).contains(&said),
+        "as have multicasts: {said}"
+    );
+    assert!((300..=300 + 2 * OTHER).contains(&(said + multicasts)));
+
     say(&quiet, [BROADCAST; 20]);
     assert_eq!(waiting(&mut reader).0, 20, "as has another interface");
+}
+
+/// A way to groups.
+fn add_route(container: &NamedNetns) {
+    container.run(|| {
+        let status = std::process::Command::new("ip")
+            .args(["route", "add", "224.0.0.0/4", "dev", "mesh0"])
+            .status();
+        assert!(status.unwrap().success());
+    });
+}
+
+#[test]
+fn a_kind_without_a_limit_passes_however_much_it_is() {
+    if needs_root("a_kind_without_a_limit_passes_however_much_it_is") {
+        return;
+    }
+    let limited = TapSpec {
+        storm: Some(StormLimits {
+            broadcasts: 10,
+            multicasts: 0,
+            questions: 0,
+            burst: 10,
+        }),
+        ..spec(1, None)
+    };
+    let (host, ports) = Host::new(1, &limited);
+    let (mut reader, _writer) = first(ports);
+    add_route(&host.container);
+    say(&host.container, ["224.0.0.251:9"; 200]);
+    assert_eq!(waiting(&mut reader).0, 200);
+    let storm = reader.losses().storm;
+    assert_eq!((storm.multicasts, storm.questions), (0, 0));
 }
 
 #[test]
 fn a_port_opens_where_the_kernel_does_not_limit_storms() {
     let no_device = File::open("/dev/null").unwrap();
     let limits = StormLimits {
-        groups: 50,
+        broadcasts: 50,
+        multicasts: 100,
         questions: 40,
         burst: 50,
     };
