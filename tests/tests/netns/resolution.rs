@@ -189,8 +189,13 @@ fn finds(asker: &Container, address: &str) -> Result<String> {
 
 /// The MAC of a container's interface on the mesh, as it is.
 fn real_mac(container: &Container) -> Result<String> {
-    let text = container.exec(&["cat", "/sys/class/net/mesh0/address"])?;
-    Ok(text.ok()?.trim().to_owned())
+    let text = container
+        .exec(&["ip", "-o", "link", "show", "dev", "mesh0"])?
+        .ok()?;
+    let mut words = text
+        .split_whitespace()
+        .skip_while(|word| *word != "link/ether");
+    Ok(words.nth(1).context("no MAC address")?.to_owned())
 }
 
 /// What failover does by hand: the address goes from one container to another, without a word, and back with one.
