@@ -1,7 +1,7 @@
 //! `mesh attach`, `detach`, `start` and `restart`.
 
 use anyhow::bail;
-use mesh_proto::api::{AttachRequest, Attached, ContainerAddresses, DetachRequest, Runtime};
+use mesh_proto::api::{AttachRequest, Attached, ContainerAddresses, DetachRequest, Done, Runtime};
 
 use crate::Outcome;
 use crate::args::{AttachArgs, ContainerArgs, DetachArgs, RuntimeArg};
@@ -85,6 +85,10 @@ fn start_and_attach(
     // Asked before the container is touched: without a router it would come up without its addresses.
     client.pid()?;
     let engine = engine_for(args.engine.runtime, container)?;
+    if engine == Engine::Docker {
+        // A network that is gone keeps a stopped container from starting.
+        client.post::<Done>("/mend", &Done {})?;
+    }
     let finished = engine.run(&[verb.to_owned(), container.to_owned()])?;
     if finished.status != 0 {
         output::complain(&format!(

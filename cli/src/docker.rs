@@ -6,6 +6,7 @@ use anyhow::bail;
 use mesh_proto::api::DnsClient;
 
 use crate::Outcome;
+use crate::arrived;
 use crate::dns;
 use crate::engine::Engine;
 use crate::engine_args::EngineArgs;
@@ -64,6 +65,10 @@ pub(crate) fn run(mut preparation: Preparation<'_>, args: &EngineArgs, with_dns:
     }
     if let Some((step, status)) = started? {
         return Ok(complain(step, status));
+    }
+    if let Err(error) = arrived::check(&preparation, &container) {
+        DOCKER.remove(&container);
+        return Err(error);
     }
     preparation.keep();
     preparation.print(&container, &name)?;

@@ -5,6 +5,7 @@
 
 mod addresses;
 mod args;
+mod arrived;
 mod attach;
 mod client;
 mod completions;

@@ -6,6 +6,7 @@ use anyhow::{anyhow, bail};
 use mesh_proto::api::{AdoptRequest, Done};
 
 use crate::Outcome;
+use crate::arrived;
 use crate::engine::Engine;
 use crate::engine_args::EngineArgs;
 use crate::run::Preparation;
@@ -48,6 +49,10 @@ pub(crate) fn run(mut preparation: Preparation<'_>, args: &EngineArgs) -> Outcom
     let container = finished.last_line;
     let name = PODMAN.name_of(&container);
     if let Err(error) = adopt(&preparation, &container, &name) {
+        PODMAN.remove(&container);
+        return Err(error);
+    }
+    if let Err(error) = arrived::check(&preparation, &container) {
         PODMAN.remove(&container);
         return Err(error);
     }

@@ -136,6 +136,19 @@ pub struct AbandonRequest {
     pub id: String,
 }
 
+/// A container was started: are its addresses in it?
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct ArrivedRequest {
+    /// Its engine; none: whichever knows it.
+    #[serde(default)]
+    pub runtime: Option<Runtime>,
+    /// Its name or id.
+    pub container: String,
+    /// From [`Prepared`], without prefix lengths.
+    pub addresses: Vec<String>,
+}
+
 /// The container exists: from now on the namespace lives as long as it does.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]

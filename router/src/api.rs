@@ -15,16 +15,19 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use mesh_proto::api::{
-    AbandonRequest, AdoptRequest, AttachRequest, Attached, ConnectRequest, ContainerAddresses,
-    DetachRequest, Done, ErrorBody, ForgetRequest, PrepareRequest, Prepared, Report,
+    AbandonRequest, AdoptRequest, ArrivedRequest, AttachRequest, Attached, ConnectRequest,
+    ContainerAddresses, DetachRequest, Done, ErrorBody, ForgetRequest, PrepareRequest, Prepared,
+    Report,
 };
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::attach::{AttachError, Attachments};
+use crate::driver::{self, Backend};
 use crate::host::HostView;
 use crate::ipam::Allocator;
 use crate::names::Naming;
+use crate::plugin;
 use crate::shell::Command;
 
 /// What the handlers work with.
@@ -118,6 +121,8 @@ pub async fn serve(listener: UnixListener, api: Api) -> std::io::Result<()> {
         .route("/prepare", post(prepare))
         .route("/abandon", post(abandon))
         .route("/adopt", post(adopt))
+        .route("/arrived", post(arrived))
+        .route("/mend", post(mend))
         .route("/attach", post(attach))
         .route("/detach", post(detach))
         .route("/ps", get(ps))
@@ -125,6 +130,10 @@ pub async fn serve(listener: UnixListener, api: Api) -> std::io::Result<()> {
         .merge(host::routes())
         .route("/stop", post(stop))
         .merge(addresses::routes())
+        .nest_service(
+            plugin::ROUTER_PATH,
+            driver::routes(Backend::Router(api.attachments.clone())),
+        )
         .fallback(|| async {
             Failure(
                 StatusCode::NOT_FOUND,
@@ -224,6 +233,17 @@ async fn abandon(State(api): State<Api>, Json(request): Json<AbandonRequest>) ->
 
 async fn adopt(State(api): State<Api>, Json(request): Json<AdoptRequest>) -> Answer<Done> {
     api.attachments.adopt(&request).await?;
+    Ok(Json(Done {}))
+}
+
+async fn arrived(State(api): State<Api>, Json(request): Json<ArrivedRequest>) -> Answer<Done> {
+    api.attachments.arrived(&request).await?;
+    Ok(Json(Done {}))
+}
+
+/// What containers of Docker need before they can be started.
+async fn mend(State(api): State<Api>) -> Answer<Done> {
+    api.attachments.mend_networks().await?;
     Ok(Json(Done {}))
 }
 

@@ -13,8 +13,9 @@ use tokio::sync::oneshot;
 
 use crate::attach::kernel::Kernel;
 use crate::attach::{netns_prefix, stored_exposure};
-use crate::driver::PluginSocket;
+use crate::driver::{self, Backend, PluginSocket};
 use crate::engine::{Engine, EngineError, Engines};
+use crate::plugin;
 use crate::state::{StateError, Store, erase};
 
 /// What belongs to the router that is to be removed.
@@ -69,6 +70,10 @@ pub async fn reset(leftovers: &Leftovers) -> Result<Report, StateError> {
     // On a bridge that is not ours they would stay. Of a state that cannot be read the rest is removed all the same.
     let exposed = lock.as_ref().and_then(|store| stored_exposure(store).ok());
     remove_networks(leftovers, &mut report).await;
+    report.note(
+        "the driver of Docker",
+        plugin::end(&leftovers.plugin_socket).await,
+    );
     let hidden = leftovers.kernel.hide(&exposed.unwrap_or_default());
     report.note("addresses of this host", hidden);
     remove_kernel_objects(leftovers, &mut report);
@@ -104,10 +109,10 @@ async fn remove_networks(leftovers: &Leftovers, report: &mut Report) {
         return;
     }
     // Without a driver to ask, dockerd waits 15 s for each endpoint and network.
-    let driver = stand_in(&leftovers.plugin_socket);
-    if let Err(error) = &driver {
-        report.failed.push(error.to_string());
-    }
+    let driver = match is_served(&leftovers.plugin_socket) {
+        true => None,
+        false => report.note("driver", stand_in(&leftovers.plugin_socket)),
+    };
     for name in names {
         let removed = report.note(
             &format!("Docker network {name}"),
@@ -117,14 +122,26 @@ async fn remove_networks(leftovers: &Leftovers, report: &mut Report) {
             report.removed.push(format!("Docker network {name}"));
         }
     }
-    if let Ok(driver) = driver {
+    if let Some(driver) = driver {
         driver.await;
     }
 }
 
+/// Whether the plugin process outlives the router, and answers Docker meanwhile.
+fn is_served(path: &Path) -> bool {
+    std::os::unix::net::UnixStream::connect(path).is_ok()
+}
+
+/// Also from stopped containers, which could not be started without the network.
 async fn remove_network(docker: &dyn Engine, name: &str) -> Result<(), EngineError> {
     for end in docker.endpoints(name).await? {
         docker.disconnect(name, &end.container).await?;
+    }
+    for id in docker.on_mesh().await? {
+        let container = docker.inspect(&id).await?;
+        if container.networks.iter().any(|c| c.network == name) {
+            docker.disconnect(name, &id).await?;
+        }
     }
     docker.remove_network(name).await
 }
@@ -133,7 +150,7 @@ async fn remove_network(docker: &dyn Engine, name: &str) -> Result<(), EngineErr
 fn stand_in(path: &Path) -> io::Result<impl Future<Output = ()> + use<>> {
     let socket = PluginSocket::bind(path)?;
     let (stop, stopped) = oneshot::channel::<()>();
-    let serving = tokio::spawn(socket.serve_reset(async {
+    let serving = tokio::spawn(socket.serve(driver::routes(Backend::Reset), async {
         let _ = stopped.await;
     }));
     Ok(async move {

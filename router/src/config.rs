@@ -15,6 +15,7 @@ use serde::Deserialize;
 pub use self::settings::Settings;
 use crate::cipher::Cipher;
 use crate::latency::LatencyMode;
+use crate::plugin::PluginSettings;
 
 /// The mesh router: one per host. Usually started by `mesh launch`.
 #[derive(Debug, Parser)]
@@ -51,6 +52,8 @@ pub enum Command {
         #[arg(long)]
         bridge: Option<String>,
     },
+    /// Answer Docker for this host's router, or by itself while that is away (the router starts it).
+    Plugin(PluginSettings),
 }
 
 /// Options as given; the same names serve on the command line and in the file.

@@ -20,6 +20,7 @@ pub mod lanes;
 pub mod latency;
 mod log;
 pub mod names;
+pub mod plugin;
 pub mod port;
 pub mod reset;
 pub mod resolve;

@@ -13,6 +13,7 @@ fn main() -> ExitCode {
             socket,
             bridge,
         }) => mesh_router::reset::run(&state_dir, &socket, bridge.as_deref()),
+        Some(Command::Plugin(settings)) => mesh_router::plugin::run(settings),
         None => args
             .options
             .settle()

@@ -20,7 +20,7 @@ use mesh_sys::bridge::{BridgeConfig, PortKind};
 use tokio::sync::{mpsc, watch};
 
 use self::opened::Opened;
-use self::serve::{serve_api, serve_plugin};
+use self::serve::{keep_plugin, serve_api};
 use crate::attach::Attachments;
 use crate::attach::HostKernel;
 use crate::attach::kernel::Kernel;
@@ -38,6 +38,8 @@ use crate::shell::{Accepts, Shell};
 use crate::state::{Change, Store, Writer};
 use crate::{ipam, log, port, secret};
 
+/// How long steps on the kernel that are under way may take at the end.
+const LAST_STEPS: Duration = Duration::from_secs(1);
 /// Commands that may wait for the control plane.
 const COMMANDS: usize = 64;
 /// How often the host's addresses are looked at again.
@@ -58,7 +60,10 @@ pub fn run(settings: Settings, daemon: bool) -> anyhow::Result<()> {
         .enable_all()
         .build()
         .context("cannot start")?;
-    runtime.block_on(start(settings, secret))
+    let ended = runtime.block_on(start(settings, secret));
+    // What still waits on a thread for the kernel or for an engine is not waited for.
+    runtime.shutdown_timeout(LAST_STEPS);
+    ended
 }
 
 async fn start(settings: Settings, secret: MeshSecret) -> anyhow::Result<()> {
@@ -90,6 +95,7 @@ async fn start(settings: Settings, secret: MeshSecret) -> anyhow::Result<()> {
     };
     let fast = fastpath::begin(&settings, &mut control, wiring)?;
     let held = Arc::new(Mutex::new(HeldAddresses::default()));
+    let offloads_off = kernel.offloads_off;
     let attachments = open_attachments(
         &settings,
         &opened.store,
@@ -97,7 +103,6 @@ async fn start(settings: Settings, secret: MeshSecret) -> anyhow::Result<()> {
         held.clone(),
         allocator.clone(),
     )?;
-    let plugin = serve_plugin(&attachments);
     tokio::spawn(attachments.clone().run());
     tokio::spawn(attachments.clone().keep_exposed());
     let (endpoint_sender, endpoints) = watch::channel(opened.endpoints);
@@ -111,6 +116,7 @@ async fn start(settings: Settings, secret: MeshSecret) -> anyhow::Result<()> {
         command_sender.clone(),
     )?;
     let api = (attachments.clone(), allocator, naming);
+    keep_plugin(&settings, offloads_off).await;
     serve_api(opened.api, host_view, api, command_sender);
     let state = write_state(&opened.store)?;
     let shell = Shell {
@@ -138,7 +144,6 @@ async fn start(settings: Settings, secret: MeshSecret) -> anyhow::Result<()> {
         cipher::suites(settings.cipher)
     );
     shell.run().await;
-    drop(plugin);
     lanes.stop();
     tracing::info!("stopped");
     Ok(())

@@ -11,6 +11,7 @@ use super::kernel::Target;
 use super::namespaces::ports;
 use super::table::{Held, Process, Table, tag};
 use super::{AttachError, Attachments, Home, Member, parse_addresses, texts};
+use crate::driver::options;
 use crate::engine::EngineError;
 use crate::ipam::holder::holder;
 
@@ -101,6 +102,7 @@ impl Attachments {
         let (owner, name) = self.owner_of(request.runtime, &request.container).await?;
         self.resolve_owners().await;
         let mut has = self.held_by(&owner);
+        has.extend(self.promised_to(request.runtime, &owner).await);
         if !wanted.is_empty() {
             let all = std::mem::take(&mut has);
             for arg in wanted {
@@ -179,6 +181,27 @@ impl Attachments {
         has
     }
 
+    /// What Docker keeps for a stopped container, by the networks that it is to be on.
+    async fn promised_to(&self, runtime: Option<Runtime>, owner: &str) -> Vec<Held> {
+        let Ok((engine, container)) = self.engines.find(runtime, owner).await else {
+            return Vec::new();
+        };
+        if container.running || engine.runtime() != Runtime::Docker {
+            return Vec::new();
+        }
+        let connections = container.networks.iter();
+        let promised = connections.filter_map(|connection| {
+            let (address, _) = options::promise(&connection.options)?;
+            Some(Held {
+                owner: owner.to_owned(),
+                name: container.name.clone(),
+                address,
+                endpoint: Some(connection.network.clone()),
+            })
+        });
+        promised.collect()
+    }
+
     async fn detach_one(&self, held: &Held) -> Result<(), AttachError> {
         if let Some(id) = &held.endpoint {
             let network = self
@@ -186,8 +209,13 @@ impl Attachments {
                 .endpoints
                 .get(id)
                 .map(|end| end.network.clone());
-            if let (Some(network), Some(docker)) = (network, self.engines.of(Runtime::Docker)) {
-                docker.disconnect(&network, &held.owner).await?;
+            let network = network.unwrap_or_else(|| id.clone());
+            if let Some(docker) = self.engines.of(Runtime::Docker) {
+                match docker.disconnect(&network, &held.owner).await {
+                    // Not one of Docker's any more.
+                    Ok(()) | Err(EngineError::NoContainer(_)) => {}
+                    Err(error) => return Err(error.into()),
+                }
             }
             // Docker has told the driver by now; if it knew nothing of the endpoint, it goes all the same.
             self.delete_endpoint(id).await;
@@ -386,6 +414,11 @@ impl Attachments {
             let name = if m.name.is_empty() { name } else { &m.name };
             (m.owner(key).to_owned(), name.to_owned())
         });
+        // What `ps` lists of an endpoint whose container Docker does not tell, or not any more.
+        let listed = table
+            .held()
+            .find(|held| held.endpoint.is_some() && (held.owner == name || held.name == name));
+        let found = found.or(listed.map(|held| (held.owner, held.name)));
         found.ok_or(error.into())
     }
 }

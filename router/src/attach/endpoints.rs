@@ -1,20 +1,28 @@
 //! What the Docker network driver asks for. None of it waits for dockerd, which holds locks while it asks.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
+use mesh_proto::address::AddressArg;
 use mesh_proto::api::Runtime;
 use mesh_proto::ids::Mac;
 
+use super::acquire::Ask;
+use super::kernel::{Add, Kernel, KernelError};
 use super::table::{Owner, Table};
 use super::{AttachError, Attachments, Endpoint};
+use crate::driver::Joined;
 use crate::ipam::holder::holder;
 
 /// How long the start of a container may wait for what Docker does not do.
 const SETTLE_WAIT: Duration = Duration::from_secs(1);
 const SETTLE_POLL: Duration = Duration::from_millis(2);
+/// How long Docker may take from Join until the interface is in the container.
+const FINISH_WAIT: Duration = Duration::from_secs(30);
+/// How long Docker may take from one interface of a container to the last.
+const COVER_WAIT: Duration = Duration::from_secs(10);
 /// How long an address may take that nobody claimed before: another router may own its space.
 const CLAIM_WAIT: Duration = Duration::from_secs(5);
 
@@ -53,7 +61,60 @@ impl Attachments {
         &self,
         id: &str,
         network: &str,
-        wanted: EndpointOptions,
+        wanted: Option<EndpointOptions>,
+    ) -> Result<(EndpointOptions, Mac), AttachError> {
+        let Some(wanted) = wanted else {
+            return self.create_chosen(id, network).await;
+        };
+        let mac = self.create_wanted(id, network, &wanted).await?;
+        Ok((wanted, mac))
+    }
+
+    /// For a container that Docker connects without saying which address: the next one of the default subnet, as long as
+    /// the endpoint lasts.
+    async fn create_chosen(
+        &self,
+        id: &str,
+        network: &str,
+    ) -> Result<(EndpointOptions, Mac), AttachError> {
+        let wanted = self.choose(id).await?;
+        let made = self.create_wanted(id, network, &wanted).await;
+        if made.is_err() {
+            self.give_back(&wanted.holder, &[wanted.address]).await;
+        }
+        Ok((wanted, made?))
+    }
+
+    /// An address for an endpoint that was given none.
+    pub(super) async fn choose(&self, id: &str) -> Result<EndpointOptions, AttachError> {
+        let ask = Ask {
+            holder: holder(Runtime::Docker, "", id),
+            patience: CLAIM_WAIT,
+            caller: 0,
+        };
+        let acquired = self.acquire(&ask, &[AddressArg::Default]).await;
+        let without = |error: AttachError| {
+            AttachError::Allocation(format!(
+                "no address for the container ({error}); give it one with --driver-opt mesh.address=10.2.1.1/24, after \
+                 docker network disconnect of what is stopped"
+            ))
+        };
+        let acquired = acquired.map_err(without)?;
+        let address = acquired.addresses.first().copied();
+        Ok(EndpointOptions {
+            address: address.ok_or(AttachError::Allocation("no address".into()))?,
+            // The container may have the route already, and Docker takes that for a failure.
+            multicast: false,
+            late: Late::No,
+            holder: ask.holder,
+        })
+    }
+
+    async fn create_wanted(
+        &self,
+        id: &str,
+        network: &str,
+        wanted: &EndpointOptions,
     ) -> Result<Mac, AttachError> {
         self.drop_stale(wanted.address, id).await?;
         let holder = match wanted.holder.is_empty() {
@@ -105,13 +166,16 @@ impl Attachments {
         self: &Arc<Self>,
         id: &str,
         sandbox: PathBuf,
-    ) -> Result<(String, bool), AttachError> {
+    ) -> Result<Joined, AttachError> {
         let joined = self.change(|table| {
             let unknown =
                 || AttachError::Invalid(format!("the router does not know endpoint {id}"));
             let end = table.endpoints.get_mut(id).ok_or_else(unknown)?;
             end.sandbox = Some(sandbox.clone());
-            Ok((end.peer.clone(), end.multicast))
+            Ok(Joined {
+                peer: end.peer.clone(),
+                multicast: end.multicast,
+            })
         })?;
         self.finish_later(id, sandbox);
         Ok(joined)
@@ -216,30 +280,42 @@ impl Attachments {
 
     /// After Join: waits for the interface to arrive, does what Docker does not, and learns the container's name.
     async fn finish(&self, id: &str, sandbox: PathBuf) {
-        let Some(end) = self.table().endpoints.get(id).cloned() else {
-            return;
-        };
-        let interface = end.interface(id);
-        let done = self
-            .on_kernel(move |kernel| kernel.finish_endpoint(&sandbox, &interface, end.late))
-            .await;
-        match done {
-            Ok(ifname) => {
-                self.record(|table| table.endpoints.get_mut(id).map(|end| end.ifname = ifname));
-            }
-            // The container may have failed to start for reasons of its own, and has left the network then.
-            Err(error)
-                if self
-                    .table()
-                    .endpoints
-                    .get(id)
-                    .is_some_and(|e| e.sandbox.is_some()) =>
-            {
+        let began = Instant::now();
+        // The container may fail to start for reasons of its own; it leaves the network then.
+        while let Some(end) = self.joined(id, &sandbox) {
+            let waited = began.elapsed();
+            let add = match end.late {
+                false => Add::No,
+                true if waited < COVER_WAIT => Add::Covered,
+                true => Add::Now,
+            };
+            let (place, interface) = (sandbox.clone(), end.interface(id));
+            let step = move |kernel: &dyn Kernel| kernel.finish_endpoint(&place, &interface, add);
+            let error = match self.on_kernel(step).await {
+                Ok(Some(ifname)) => {
+                    self.record(|table| table.endpoints.get_mut(id).map(|end| end.ifname = ifname));
+                    break;
+                }
+                Ok(None) if waited < FINISH_WAIT => continue,
+                Ok(None) => KernelError(format!(
+                    "Docker moved no interface with {} into it in time",
+                    end.address
+                )),
+                Err(error) => error,
+            };
+            if self.joined(id, &sandbox).is_some() {
                 tracing::warn!(%error, endpoint = id, "an interface of a container is not finished");
             }
-            Err(_) => {}
+            break;
         }
         self.resolve_owners().await;
+    }
+
+    /// The endpoint, while it is joined to this namespace.
+    fn joined(&self, id: &str, sandbox: &Path) -> Option<Endpoint> {
+        let table = self.table();
+        let end = table.endpoints.get(id)?;
+        (end.sandbox.as_deref() == Some(sandbox)).then(|| end.clone())
     }
 
     /// An endpoint whose interface went with its container, while dockerd could not say so, holds no address.

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -12,7 +13,7 @@ use ipnet::IpNet;
 use mesh_proto::ids::Mac;
 
 use super::kernel::{
-    HostExposed, HostSide, Interface, Kernel, KernelError, KernelResult, Mended, Target,
+    Add, HostExposed, HostSide, Interface, Kernel, KernelError, KernelResult, Mended, Target,
 };
 
 #[derive(Default)]
@@ -152,6 +153,20 @@ impl Kernel for FakeKernel {
         Ok(self.enter("plugged")?.interfaces.keys().cloned().collect())
     }
 
+    fn arrived(&self) -> KernelResult<BTreeSet<String>> {
+        let world = self.enter("arrived")?;
+        let all = world.interfaces.iter();
+        let arrived = all.filter(|(_, (place, _))| place.is_some());
+        Ok(arrived.map(|(tag, _)| tag.clone()).collect())
+    }
+
+    fn addresses_in(&self, target: &Target) -> KernelResult<BTreeSet<IpAddr>> {
+        let world = self.enter("addresses_in")?;
+        let here = world.interfaces.values();
+        let here = here.filter(|(place, _)| place.as_ref() == Some(target));
+        Ok(here.map(|(_, i)| i.address.addr()).collect())
+    }
+
     fn make_endpoint(&self, interface: &Interface) -> KernelResult<String> {
         let mut world = self.enter("make_endpoint")?;
         world
@@ -164,14 +179,14 @@ impl Kernel for FakeKernel {
         &self,
         sandbox: &Path,
         interface: &Interface,
-        _: bool,
-    ) -> KernelResult<String> {
+        _: Add,
+    ) -> KernelResult<Option<String>> {
         let mut world = self.enter("finish_endpoint")?;
         let place = Target::Path(sandbox.to_owned());
         let entry = world.interfaces.get_mut(&interface.tag);
         let entry = entry.ok_or_else(|| KernelError("no such interface".into()))?;
         entry.0 = Some(place);
-        Ok("mesh0".into())
+        Ok(Some("mesh0".into()))
     }
 
     fn create_netns(&self, name: &str) -> KernelResult<PathBuf> {

@@ -13,13 +13,14 @@ use ipnet::{IpNet, Ipv4Net};
 use mesh_proto::api::Runtime;
 
 use super::acquire::Ask;
-use super::table::{Member, Process};
+use super::table::{Member, Process, Promise};
 use super::{AttachError, Attachments};
 use crate::driver::options;
 use crate::ipam::Held;
 use crate::ipam::holder::{HOST, holder, is_dockers};
 
-/// What was never seen in use since the start is free after this long: Docker or its containers may not be up yet.
+/// What was never seen in use since the start is free after this long: whatever uses it may not be up yet, and not be
+/// known to its engine.
 const GRACE: Duration = Duration::from_secs(30);
 /// How long the claim of an address in use may take; tried again by the next look.
 const MEND_WAIT: Duration = Duration::from_secs(2);
@@ -27,8 +28,8 @@ const MEND_WAIT: Duration = Duration::from_secs(2);
 /// What is known of addresses beyond the table.
 #[derive(Debug, Default)]
 pub(super) struct Holds {
-    /// Preparations: holder and caller, by id.
-    prepared: BTreeMap<String, (String, Process)>,
+    /// Addresses that were held before the start.
+    inherited: BTreeSet<Ipv4Addr>,
     /// Addresses that somebody used since the start.
     seen: BTreeSet<Ipv4Addr>,
     /// Since when nobody uses an address.
@@ -50,17 +51,22 @@ impl Attachments {
         let Ok(caller) = self.process(ask.caller) else {
             return;
         };
-        let mut holds = self.holds();
         let kernel = &self.kernel;
         let lives = |p: &Process| kernel.process_start(p.pid) == Some(p.started);
-        holds.prepared.retain(|_, (_, caller)| lives(caller));
-        let held = (ask.holder.clone(), caller);
-        holds.prepared.insert(id.to_owned(), held);
+        let promise = Promise {
+            holder: ask.holder.clone(),
+            caller,
+        };
+        self.record(|table| {
+            table.prepared.retain(|_, promise| lives(&promise.caller));
+            table.prepared.insert(id.to_owned(), promise);
+        });
     }
 
     /// The container of this preparation did not start: what it does not use is free.
     pub(super) async fn abandon_hold(&self, id: &str) {
-        let Some((holder, _)) = self.holds().prepared.remove(id) else {
+        let promise = self.record(|table| table.prepared.remove(id));
+        let Some(Promise { holder, .. }) = promise else {
             return;
         };
         let used = self.used();
@@ -97,6 +103,7 @@ impl Attachments {
         let promised = self.promised(&held).await;
         let used = self.used();
         for (addr, holder) in &held {
+            let is_told = promised.is_some() && is_dockers(holder);
             let is_kept = used.contains_key(addr)
                 || prepared.contains(holder)
                 || holder == HOST && self.is_exposing()
@@ -110,7 +117,7 @@ impl Attachments {
                 if used.contains_key(addr) {
                     holds.seen.insert(*addr);
                 }
-            } else if self.is_free_now(*addr) {
+            } else if is_told && self.is_inherited(*addr) || self.is_free_now(*addr) {
                 tracing::info!("{addr} is free: its container is gone");
                 self.allocator.release(*addr, holder).await;
             }
@@ -133,6 +140,16 @@ impl Attachments {
         };
         // What takes longer is for the next look.
         let _ = tokio::time::timeout(2 * MEND_WAIT, claiming).await;
+    }
+
+    /// Remembers what was held before this run: no request of this one waits for it.
+    pub(super) async fn note_inherited(&self) {
+        let held = self.allocator.held().await.into_iter();
+        self.holds().inherited = held.map(|held| held.addr).collect();
+    }
+
+    fn is_inherited(&self, addr: Ipv4Addr) -> bool {
+        self.holds().inherited.remove(&addr)
     }
 
     /// Whether an address that nobody uses was used before in this run, or not for long.
@@ -191,12 +208,13 @@ impl Attachments {
 
     /// Holders of preparations whose callers live.
     fn prepared(&self) -> BTreeSet<String> {
-        let holds = self.holds();
         let kernel = &self.kernel;
         let lives = |p: &Process| kernel.process_start(p.pid) == Some(p.started);
-        let prepared = holds.prepared.values();
-        let living = prepared.filter(|(_, caller)| lives(caller));
-        living.map(|(holder, _)| holder.clone()).collect()
+        self.record(|table| {
+            table.prepared.retain(|_, promise| lives(&promise.caller));
+            let prepared = table.prepared.values();
+            prepared.map(|promise| promise.holder.clone()).collect()
+        })
     }
 
     /// What Docker keeps for its containers; nothing when it cannot be asked. Also for those that run: one that is about to

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::future::Future;
 use std::io;
+use std::net::IpAddr;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
@@ -23,15 +24,13 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 use super::kernel::{
-    HostExposed, HostSide, Interface, Kernel, KernelError, KernelResult, Mended, Target,
+    Add, HostExposed, HostSide, Interface, Kernel, KernelError, KernelResult, Mended, Target,
 };
 
 /// Where named namespaces are.
 const NETNS_DIR: &str = "/run/netns";
-/// How long Docker may take from Join until the interface is in the container.
-const FINISH_WAIT: Duration = Duration::from_secs(30);
-/// How long Docker may take from one interface of a container to the last.
-const COVER_WAIT: Duration = Duration::from_secs(10);
+/// How long one call waits for Docker to move an interface: short, since a thread waits.
+const FINISH_STEP: Duration = Duration::from_millis(250);
 /// Time between two looks for an interface that Docker is about to move.
 const POLL: Duration = Duration::from_millis(2);
 
@@ -74,11 +73,7 @@ impl Kernel for HostKernel {
     }
 
     fn plug(&self, target: &Target, interface: &Interface) -> KernelResult<String> {
-        let netns = match target {
-            Target::Pid(pid) => Netns::of_pid(signed(*pid)?),
-            Target::Path(path) => Netns::open(path),
-        };
-        let netns = netns.map_err(error)?;
+        let netns = netns_of(target)?;
         let mut plug = Plug {
             bridge: &self.bridge.name,
             netns: &netns,
@@ -108,6 +103,20 @@ impl Kernel for HostKernel {
         Ok(found.into_iter().map(|a| a.alias).collect())
     }
 
+    fn arrived(&self) -> KernelResult<BTreeSet<String>> {
+        let found = attach::list(&self.bridge.name).map_err(error)?;
+        let arrived = found.into_iter().filter(|a| a.arrived);
+        Ok(arrived.map(|a| a.alias).collect())
+    }
+
+    fn addresses_in(&self, target: &Target) -> KernelResult<BTreeSet<IpAddr>> {
+        let addresses = netns_of(target)?
+            .run_in(|| Netlink::open()?.addresses())
+            .map_err(error)?
+            .map_err(error)?;
+        Ok(addresses.iter().map(|entry| entry.address.addr()).collect())
+    }
+
     fn make_endpoint(&self, interface: &Interface) -> KernelResult<String> {
         let endpoint = Endpoint {
             bridge: &self.bridge.name,
@@ -123,17 +132,30 @@ impl Kernel for HostKernel {
         &self,
         sandbox: &Path,
         interface: &Interface,
-        add_address: bool,
-    ) -> KernelResult<String> {
-        let deadline = Instant::now() + FINISH_WAIT;
+        add: Add,
+    ) -> KernelResult<Option<String>> {
+        let deadline = Instant::now() + FINISH_STEP;
         // Docker makes an empty file there before it mounts the namespace on it.
-        while !self.is_netns(sandbox) && Instant::now() < deadline {
+        while !self.is_netns(sandbox) {
+            if Instant::now() >= deadline {
+                return Ok(None);
+            }
             std::thread::sleep(POLL);
         }
-        if add_address {
-            address_when_covered(sandbox, interface.mac, interface.address, deadline)?;
+        if add != Add::No {
+            let needs_cover = add == Add::Covered;
+            while !give_address(sandbox, interface, needs_cover)? {
+                if Instant::now() >= deadline {
+                    return Ok(None);
+                }
+                std::thread::sleep(POLL);
+            }
         }
-        attach::finish_endpoint(sandbox, interface.mac, deadline).map_err(error)
+        match attach::finish_endpoint(sandbox, interface.mac, deadline) {
+            Ok(ifname) => Ok(Some(ifname)),
+            Err(AttachError::Timeout(_)) => Ok(None),
+            Err(e) => Err(error(e)),
+        }
     }
 
     fn create_netns(&self, name: &str) -> KernelResult<PathBuf> {
@@ -327,30 +349,14 @@ fn readable(watch: ProcessWatch) -> io::Result<AsyncFd<ProcessWatch>> {
 }
 
 /// For the second address of a subnet in one container, which Docker refuses to set with its subnet: sets it so once the
-/// first is there. Before that it would be the reason why Docker refuses the first.
-fn address_when_covered(
-    sandbox: &Path,
-    mac: Mac,
-    address: IpNet,
-    deadline: Instant,
-) -> KernelResult<()> {
-    let covered_by = Instant::now() + COVER_WAIT;
-    loop {
-        let needs_cover = Instant::now() < covered_by;
-        if let Ok(netns) = Netns::open(sandbox)
-            && netns
-                .run_in(|| add_if_up(mac, address, needs_cover))
-                .map_err(error)??
-        {
-            return Ok(());
-        }
-        if Instant::now() >= deadline {
-            return Err(KernelError(format!(
-                "no interface with the MAC {mac} came up in the container in time"
-            )));
-        }
-        std::thread::sleep(POLL);
-    }
+/// first is there. Before that it would be the reason why Docker refuses the first. Whether it was time to.
+fn give_address(sandbox: &Path, interface: &Interface, needs_cover: bool) -> KernelResult<bool> {
+    let Ok(netns) = Netns::open(sandbox) else {
+        return Ok(false);
+    };
+    netns
+        .run_in(|| add_if_up(interface.mac, interface.address, needs_cover))
+        .map_err(error)?
 }
 
 /// Inside the container's namespace; whether it was time to.
@@ -378,6 +384,14 @@ fn add_if_up(mac: Mac, address: IpNet, needs_cover: bool) -> KernelResult<bool> 
         netlink.del_address(link.index, alone).map_err(error)?;
     }
     Ok(true)
+}
+
+fn netns_of(target: &Target) -> KernelResult<Netns> {
+    let netns = match target {
+        Target::Pid(pid) => Netns::of_pid(signed(*pid)?),
+        Target::Path(path) => Netns::open(path),
+    };
+    netns.map_err(error)
 }
 
 fn signed(pid: u32) -> KernelResult<i32> {

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 
@@ -38,6 +39,18 @@ pub struct Interface {
     pub mac: Mac,
     /// Whether 224.0.0.0/4 goes to it.
     pub multicast: bool,
+}
+
+/// Whether an interface that Docker plugged is given its address by us, because Docker was not told of it, or of its
+/// subnet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Add {
+    /// Docker gives it.
+    No,
+    /// Once another address of the container brings the route of the subnet.
+    Covered,
+    /// Now, since no other address does so.
+    Now,
 }
 
 /// What [`Kernel::ensure_bridge`] found.
@@ -103,24 +116,35 @@ pub trait Kernel: Send + Sync {
     /// The kernel's list of interfaces cannot be read.
     fn plugged(&self) -> KernelResult<BTreeSet<String>>;
 
+    /// Tags of those interfaces whose far end is in another namespace: in a container.
+    ///
+    /// # Errors
+    /// The kernel's list of interfaces cannot be read.
+    fn arrived(&self) -> KernelResult<BTreeSet<String>>;
+
+    /// Addresses that the interfaces of a namespace have.
+    ///
+    /// # Errors
+    /// There is no such namespace.
+    fn addresses_in(&self, target: &Target) -> KernelResult<BTreeSet<IpAddr>>;
+
     /// Makes a pair whose far end Docker will move into a container; returns the name of the far end.
     ///
     /// # Errors
     /// The cause; nothing is left of the attempt.
     fn make_endpoint(&self, interface: &Interface) -> KernelResult<String>;
 
-    /// Waits, for at most 30 s, until Docker has moved the interface into the namespace at `sandbox`, then finishes it;
-    /// returns its name there. With `add_address` the address is added too, because Docker was not told of it, or of its
-    /// subnet.
+    /// Waits a moment until Docker has moved the interface into the namespace at `sandbox`, then finishes it; returns its
+    /// name there, or none while the interface is not there: to be called again.
     ///
     /// # Errors
-    /// The interface did not come, or the kernel's.
+    /// The kernel's.
     fn finish_endpoint(
         &self,
         sandbox: &Path,
         interface: &Interface,
-        add_address: bool,
-    ) -> KernelResult<String>;
+        add: Add,
+    ) -> KernelResult<Option<String>>;
 
     /// Whether the host could be given these addresses. Nothing is changed.
     ///

@@ -12,6 +12,7 @@
 //! the kernel, undo the reservation if that failed. [`Attachments::reconcile`] makes the kernel agree with the table.
 
 mod acquire;
+mod arrived;
 mod bridges;
 mod containers;
 mod endpoints;
@@ -24,6 +25,7 @@ mod host;
 mod inside;
 pub mod kernel;
 mod namespaces;
+mod networks;
 mod ps;
 mod reconcile;
 mod recover;
@@ -34,6 +36,7 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -56,6 +59,7 @@ pub use error::AttachError;
 pub use expose::ExposedName;
 pub use host::HostKernel;
 pub use inside::{Inside, Place};
+pub(crate) use table::{parse_tag, tag};
 
 /// Addresses that one command may give to a container.
 const MAX_ADDRESSES: usize = 32;
@@ -99,7 +103,9 @@ pub struct Attachments {
     inside: watch::Sender<Vec<Inside>>,
     port_generation: watch::Sender<u64>,
     /// Since when an endpoint was seen without a container.
-    unjoined: Mutex<BTreeMap<String, Instant>>,
+    half_made: Mutex<BTreeMap<String, Instant>>,
+    /// Something was done without us: Docker is to be asked by the next look.
+    again: AtomicBool,
     /// The host's own part in the mesh.
     host_part: expose::HostPart,
     /// Why bridges that should be joined are not.
@@ -142,7 +148,8 @@ impl Attachments {
             announced: watch::Sender::default(),
             inside: watch::Sender::default(),
             port_generation: watch::Sender::default(),
-            unjoined: Mutex::default(),
+            half_made: Mutex::default(),
+            again: AtomicBool::new(false),
             host_part: expose::HostPart::default(),
             apart: bridges::Apart::default(),
             wake: Notify::new(),

@@ -1,22 +1,26 @@
 //! Makes the kernel agree with the table: what someone deleted comes back, what has ended goes.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use mesh_proto::api::Runtime;
 
 use super::kernel::Target;
-use super::table::{Endpoint, Holder, Port, Process, Table};
+use super::table::{Endpoint, Holder, Owner, Port, Process, Table};
 use super::{AttachError, Attachments, Home, Member};
+use crate::engine::EngineError;
 
 /// Time between two looks at everything.
 const PERIOD: Duration = Duration::from_secs(3);
 /// Every so many looks podman is asked, too: it has no daemon, and each question costs a process.
 const PODMAN_EVERY: u32 = 3;
 
-/// An endpoint that no container has joined for this long is nobody's.
-const UNJOINED_FOR: Duration = Duration::from_secs(30);
+/// Docker is asked about an endpoint that has been in no container for this long.
+const HALF_MADE_FOR: Duration = Duration::from_secs(10);
+/// Every so many looks Docker is asked for what was connected or disconnected without us, and for networks that are gone.
+const DOCKER_EVERY: u32 = 10;
 
 /// All containers of an engine: full id → whether it runs. None: it was not asked, or could not answer.
 type Listing = Option<BTreeMap<String, bool>>;
@@ -44,8 +48,14 @@ impl Attachments {
         for pid in self.watched_pids() {
             self.watch(pid);
         }
+        self.note_inherited().await;
+        let mut is_settled = false;
         for round in 0u32.. {
             self.reconcile(round % PODMAN_EVERY == 0).await;
+            let again = self.again.swap(false, Ordering::Relaxed);
+            if again || !is_settled || round % DOCKER_EVERY == 0 {
+                is_settled = self.settle_docker().await;
+            }
             self.settle_holds().await;
             if round % PODMAN_EVERY == 0 {
                 self.revive().await;
@@ -197,31 +207,52 @@ impl Attachments {
         }
     }
 
+    /// What Docker did without us: endpoints of its own, and networks that stopped containers miss. Whether it could be
+    /// asked.
+    async fn settle_docker(self: &Arc<Self>) -> bool {
+        if self.is_retired() {
+            return true;
+        }
+        let bare = self.settle_bare_endpoints().await;
+        let networks = self.mend_networks().await;
+        for error in [bare.err(), networks.err()].into_iter().flatten() {
+            match error {
+                AttachError::Engine(EngineError::Unavailable(_)) => return false,
+                error => tracing::warn!(%error, "not all containers of Docker could be mended"),
+            }
+        }
+        true
+    }
+
     /// An interface that Docker plugged: put back if someone deleted it, forgotten if its container is gone.
     async fn mend_endpoint(self: &Arc<Self>, id: &str, end: &Endpoint, plugged: &BTreeSet<String>) {
-        let Some(sandbox) = &end.sandbox else {
-            if self.is_unjoined_for_long(id) {
+        let interface = end.interface(id);
+        let is_plugged = plugged.contains(&interface.tag);
+        let sandbox = end.sandbox.as_ref();
+        let Some(sandbox) = sandbox.filter(|path| self.kernel.is_netns(path)) else {
+            // Until Docker has moved the interface, the namespace may not be there yet.
+            let has_arrived = !end.ifname.is_empty() || !is_plugged;
+            if sandbox.is_some() && has_arrived {
+                // The container ended while we or dockerd were away, and nobody said Leave.
                 self.delete_endpoint(id).await;
+            } else if self.is_half_made_for_long(id) {
+                self.ask_about(id).await;
             }
             return;
         };
-        let interface = end.interface(id);
-        let is_plugged = plugged.contains(&interface.tag);
-        // Until Docker has moved the interface, the namespace may not be there yet.
-        let has_arrived = !end.ifname.is_empty() || !is_plugged;
-        if has_arrived && !self.kernel.is_netns(sandbox) {
-            // The container ended while we or dockerd were away, and nobody said Leave.
-            self.delete_endpoint(id).await;
-            return;
-        }
         if !self.is_joined(id) {
             return;
         }
         if is_plugged {
-            if end.ifname.is_empty() && self.kernel.is_netns(sandbox) {
+            if end.ifname.is_empty() {
                 // The router ended between Join and this, or finishing failed.
                 self.finish_later(id, sandbox.clone());
             }
+            return;
+        }
+        // Disconnected while we were away: then it is not to be put back.
+        if matches!(self.find_endpoint(id).await, Ok(None)) {
+            self.delete_endpoint(id).await;
             return;
         }
         let target = Target::Path(sandbox.clone());
@@ -243,6 +274,28 @@ impl Attachments {
         }
     }
 
+    /// An endpoint that is in no container as far as can be seen: Docker has joined it without us, or knows none.
+    async fn ask_about(self: &Arc<Self>, id: &str) {
+        let known = match self.find_endpoint(id).await {
+            Ok(Some(known)) => known,
+            Ok(None) => return self.delete_endpoint(id).await,
+            // While Docker cannot be asked, it counts as there.
+            Err(_) => return,
+        };
+        let Some(container) = known.container.filter(|c| c.running) else {
+            return;
+        };
+        self.record(|table| {
+            if let Some(end) = table.endpoints.get_mut(id) {
+                end.sandbox = Some(container.sandbox.into());
+                end.owner = Some(Owner {
+                    id: container.id,
+                    name: container.name,
+                });
+            }
+        });
+    }
+
     fn is_joined(&self, id: &str) -> bool {
         self.table()
             .endpoints
@@ -251,18 +304,19 @@ impl Attachments {
     }
 
     /// Docker joins within milliseconds what it creates, and deletes what has left; an endpoint that waits longer was
-    /// given up while the router was away.
-    fn is_unjoined_for_long(&self, id: &str) -> bool {
-        let mut unjoined = self.unjoined.lock().unwrap_or_else(PoisonError::into_inner);
+    /// given up, or joined, while the router was away.
+    fn is_half_made_for_long(&self, id: &str) -> bool {
+        let mut half_made = self
+            .half_made
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         let table = self.table();
-        unjoined.retain(|id, _| {
-            table
-                .endpoints
-                .get(id)
-                .is_some_and(|end| end.sandbox.is_none())
+        half_made.retain(|id, _| {
+            let end = table.endpoints.get(id);
+            end.is_some_and(|end| end.ifname.is_empty())
         });
-        let since = unjoined.entry(id.to_owned()).or_insert_with(Instant::now);
-        since.elapsed() > UNJOINED_FOR
+        let since = half_made.entry(id.to_owned()).or_insert_with(Instant::now);
+        since.elapsed() > HALF_MADE_FOR
     }
 
     fn is_kept(&self, holder: &Holder, runtime: Runtime, world: &World) -> bool {

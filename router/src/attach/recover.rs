@@ -7,8 +7,17 @@ use mesh_proto::api::Runtime;
 
 use crate::driver::options;
 
-use super::table::{Endpoint, Owner, Port};
-use super::{AttachError, Attachments, Home, Member};
+use super::table::{Endpoint, Owner, Port, parse_tag};
+use super::{AttachError, Attachments, EndpointOptions, Home, Late, Member};
+use crate::engine::{Container, EngineError};
+use crate::ipam::holder::holder;
+
+/// An endpoint of Docker.
+pub(super) struct Known {
+    network: String,
+    /// None before it is joined.
+    pub(super) container: Option<Container>,
+}
 
 /// What became of one stray interface.
 enum Fate {
@@ -67,39 +76,97 @@ impl Attachments {
         }
     }
 
+    /// Takes an endpoint that Docker knows into the table, if it does.
     async fn adopt_endpoint(&self, id: &str, address: IpNet) -> Result<bool, AttachError> {
-        let Some(docker) = self.engines.of(Runtime::Docker) else {
+        let Some(known) = self.find_endpoint(id).await? else {
             return Ok(false);
+        };
+        // Before it is joined nobody knows whose it is.
+        if let Some(container) = &known.container {
+            let mut kept = container.connections.iter().filter_map(options::kept);
+            let kept = kept.find(|kept| kept.address == address);
+            let wanted = kept.unwrap_or_else(|| EndpointOptions {
+                address,
+                multicast: false,
+                late: Late::No,
+                holder: holder(Runtime::Docker, "", id),
+            });
+            self.enter_endpoint(id, &known.network, container, wanted);
+        }
+        Ok(true)
+    }
+
+    /// What Docker says of an endpoint; none when it knows no such one.
+    pub(super) async fn find_endpoint(&self, id: &str) -> Result<Option<Known>, AttachError> {
+        let Some(docker) = self.engines.of(Runtime::Docker) else {
+            return Ok(None);
         };
         for network in docker.networks().await? {
             let ends = docker.endpoints(&network).await?;
-            if let Some(end) = ends.into_iter().find(|end| end.endpoint == id) {
-                let container = docker.inspect(&end.container).await?;
-                let mut promises = container.connections.iter().filter_map(options::promise);
-                let promise = promises.find(|(promised, _)| *promised == address);
-                let holder = promise.map(|(_, holder)| holder).unwrap_or_default();
-                let sandbox = container.sandbox;
-                let endpoint = Endpoint {
-                    network,
-                    address,
-                    multicast: false,
-                    late: false,
-                    peer: String::new(),
-                    sandbox: Some(sandbox.into()),
-                    owner: Some(Owner {
-                        id: end.container,
-                        name: end.name,
-                    }),
-                    ifname: String::new(),
-                    holder,
+            let Some(end) = ends.into_iter().find(|end| end.endpoint == id) else {
+                continue;
+            };
+            let container = match docker.inspect(&end.container).await {
+                Ok(container) => Some(container),
+                Err(EngineError::NoContainer(_)) => None,
+                Err(error) => return Err(error.into()),
+            };
+            return Ok(Some(Known { network, container }));
+        }
+        Ok(None)
+    }
+
+    /// Enters an endpoint that was made and joined without the router.
+    fn enter_endpoint(
+        &self,
+        id: &str,
+        network: &str,
+        container: &Container,
+        wanted: EndpointOptions,
+    ) {
+        let endpoint = Endpoint {
+            network: network.to_owned(),
+            address: wanted.address,
+            multicast: wanted.multicast,
+            late: wanted.late != Late::No,
+            peer: String::new(),
+            sandbox: Some(container.sandbox.clone().into()),
+            owner: Some(Owner {
+                id: container.id.clone(),
+                name: container.name.clone(),
+            }),
+            ifname: String::new(),
+            holder: wanted.holder,
+        };
+        self.record(|table| {
+            table.endpoints.entry(id.to_owned()).or_insert(endpoint);
+        });
+    }
+
+    /// Gives an address to containers that Docker connected while no router could choose one; the next look plugs them.
+    pub(super) async fn settle_bare_endpoints(&self) -> Result<(), AttachError> {
+        let Some(docker) = self.engines.of(Runtime::Docker) else {
+            return Ok(());
+        };
+        for network in docker.networks().await? {
+            for end in docker.endpoints(&network).await? {
+                if self.table().endpoints.contains_key(&end.endpoint) {
+                    continue;
+                }
+                let Ok(container) = docker.inspect(&end.container).await else {
+                    continue;
                 };
-                self.record(|table| {
-                    table.endpoints.entry(id.to_owned()).or_insert(endpoint);
-                });
-                return Ok(true);
+                let mut connections = container.networks.iter();
+                let is_bare = connections
+                    .any(|c| c.endpoint == end.endpoint && options::kept(&c.options).is_none());
+                if is_bare && container.running {
+                    let wanted = self.choose(&end.endpoint).await?;
+                    self.enter_endpoint(&end.endpoint, &network, &container, wanted);
+                    self.wake.notify_one();
+                }
             }
         }
-        Ok(false)
+        Ok(())
     }
 
     async fn adopt_container(&self, id: &str, address: IpNet) -> Result<bool, AttachError> {
@@ -152,16 +219,10 @@ impl Attachments {
     }
 }
 
-/// Key and address of a tag.
-fn parse_tag(tag: &str) -> Option<(&str, IpNet)> {
-    let (key, address) = tag.split_once('/')?;
-    Some((key, address.parse().ok()?))
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::table::tag;
-    use super::*;
+    use super::super::table::{parse_tag, tag};
+    use ipnet::IpNet;
 
     #[test]
     fn a_tag_tells_whose_it_is() {

@@ -23,6 +23,12 @@ pub(super) struct Table {
     /// Addresses of the host itself.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(super) exposed: BTreeMap<IpNet, Exposure>,
+    /// Addresses acquired for containers that are not there yet, by preparation.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) prepared: BTreeMap<String, Promise>,
+    /// Ids of Docker networks that are or were ours: stopped containers may still want them.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub(super) networks: BTreeSet<String>,
     /// Other bridges of the host that are joined to ours.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub(super) bridges: BTreeSet<String>,
@@ -63,6 +69,16 @@ pub(super) enum Home {
     Container(Option<Process>),
     /// Ours, under this name; it ends with its holder.
     Namespace { netns: String, holder: Holder },
+}
+
+/// For what a preparation keeps its addresses.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Promise {
+    /// Under which name they are held.
+    pub(super) holder: String,
+    /// As long as it lives.
+    pub(super) caller: Process,
 }
 
 /// A process that no reuse of its pid deceives.
@@ -258,8 +274,14 @@ impl Endpoint {
 }
 
 /// The name under which the kernel knows one address of one member or endpoint.
-pub(super) fn tag(key: &str, address: IpNet) -> String {
+pub(crate) fn tag(key: &str, address: IpNet) -> String {
     format!("{key}/{address}")
+}
+
+/// Key and address of a tag.
+pub(crate) fn parse_tag(tag: &str) -> Option<(&str, IpNet)> {
+    let (key, address) = tag.split_once('/')?;
+    Some((key, address.parse().ok()?))
 }
 
 fn interface(key: &str, name: &str, address: IpNet, multicast: bool) -> Interface {

@@ -29,7 +29,7 @@ pub(super) struct EndpointInterface {
     pub(super) mac_address: String,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub(super) struct CreateEndpointResponse {
     pub(super) interface: EndpointInterface,

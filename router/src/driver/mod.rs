@@ -3,7 +3,8 @@
 //!
 //! Docker starts a container only after CreateEndpoint and Join have been answered, and moves the interface into it
 //! with its address before the first process runs. dockerd holds locks while it asks: nothing here asks dockerd back,
-//! and each answer takes milliseconds.
+//! and each answer takes milliseconds. The socket belongs to a process of its own ([`crate::plugin`]), which asks the
+//! router while that answers.
 
 mod messages;
 pub(crate) mod options;
@@ -17,95 +18,167 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, State};
-use axum::http::header::CONTENT_TYPE;
+use axum::http::header::{CONNECTION, CONTENT_TYPE};
+use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
-use axum::routing::post;
 use ipnet::IpNet;
 use mesh_proto::ids::Mac;
+use mesh_sys::process;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use crate::attach::{Attachments, Late};
+use crate::attach::{Attachments, EndpointOptions, Late};
+use crate::plugin::{Alone, FRESH_FOR, SENT};
 use messages::{
     CreateEndpointRequest, CreateEndpointResponse, EndpointInterface, EndpointRequest,
     InterfaceName, JoinResponse, StaticRoute,
 };
 
-pub use socket::{DEFAULT_SOCKET, PluginSocket};
+pub use socket::DEFAULT_SOCKET;
+pub(crate) use socket::PluginSocket;
 
 /// Interfaces in containers are named by this and a number.
 const INTERFACE_PREFIX: &str = "mesh";
 /// Longest request read; Docker's are some hundred bytes.
-const MAX_REQUEST: usize = 64 * 1024;
+pub(crate) const MAX_REQUEST: usize = 64 * 1024;
 /// Longest id accepted; Docker's have 64 characters.
 const MAX_ID: usize = 128;
 
-/// Who answers: the router, or `reset`, which agrees to whatever Docker gives up.
-type Backend = Option<Arc<Attachments>>;
+/// Who answers.
+#[derive(Clone)]
+pub(crate) enum Backend {
+    /// The router.
+    Router(Arc<Attachments>),
+    /// The plugin process itself, while no router answers it.
+    Alone(Arc<Alone>),
+    /// `reset`, which agrees to whatever Docker gives up.
+    Reset,
+}
+
 /// What a call answers, or the text of its error.
 type Reply = Result<Value, String>;
 
-fn routes(backend: Backend) -> Router {
-    let mut router = Router::new()
-        .route(
-            "/Plugin.Activate",
-            fixed(json!({"Implements": ["NetworkDriver"]})),
-        )
-        .route(
-            "/NetworkDriver.GetCapabilities",
-            fixed(json!({"Scope": "local", "ConnectivityScope": "global"})),
-        )
-        .route("/NetworkDriver.EndpointOperInfo", post(describe))
-        .route("/NetworkDriver.CreateEndpoint", post(create_endpoint))
-        .route("/NetworkDriver.Join", post(join))
-        .route("/NetworkDriver.Leave", post(leave))
-        .route("/NetworkDriver.DeleteEndpoint", post(delete_endpoint));
-    // Docker keeps the networks; to us they are names only.
-    for nothing_to_do in [
-        "CreateNetwork",
-        "DeleteNetwork",
-        "AllocateNetwork",
-        "FreeNetwork",
-        "DiscoverNew",
-        "DiscoverDelete",
-        "ProgramExternalConnectivity",
-        "RevokeExternalConnectivity",
-    ] {
-        router = router.route(&format!("/NetworkDriver.{nothing_to_do}"), fixed(json!({})));
-    }
-    router
-        .fallback(|| async { answer(Err("the driver does not know this call".into())) })
+/// An interface that Docker is about to move.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Joined {
+    /// Its name on the host; empty when the container starts without.
+    pub(crate) peer: String,
+    /// Whether 224.0.0.0/4 goes to it.
+    pub(crate) multicast: bool,
+}
+
+/// Answers Docker's calls, one path each.
+pub(crate) fn routes(backend: Backend) -> Router {
+    let route = |State(backend): State<Backend>, uri: Uri, headers: HeaderMap, body: Bytes| async move {
+        if !is_fresh(&headers) {
+            let late = "whoever asked has given up by now";
+            return (StatusCode::SERVICE_UNAVAILABLE, late).into_response();
+        }
+        let call = uri.path().trim_start_matches('/');
+        respond(&answer(&backend, call, &body).await)
+    };
+    Router::new()
+        .fallback(route)
         .layer(DefaultBodyLimit::max(MAX_REQUEST))
         .with_state(backend)
 }
 
-fn fixed(value: Value) -> axum::routing::MethodRouter<Backend> {
-    post(move || async move { answer(Ok(value)) })
+/// A call that lay about while this process was stopped has been answered by the plugin process itself.
+fn is_fresh(headers: &HeaderMap) -> bool {
+    let sent = headers.get(SENT).and_then(|value| value.to_str().ok());
+    let sent = sent.and_then(|text| text.parse().ok());
+    let age = sent
+        .and_then(|sent| process::uptime()?.checked_sub(std::time::Duration::from_millis(sent)));
+    age.is_none_or(|age| age < FRESH_FOR)
 }
 
-async fn create_endpoint(State(backend): State<Backend>, body: Bytes) -> Response {
-    answer(try_create_endpoint(backend, &body).await)
+/// The answer to one call, as Docker reads it.
+pub(crate) async fn answer(backend: &Backend, call: &str, body: &[u8]) -> Value {
+    let reply = match call {
+        "Plugin.Activate" => Ok(json!({"Implements": ["NetworkDriver"]})),
+        "NetworkDriver.GetCapabilities" => {
+            Ok(json!({"Scope": "local", "ConnectivityScope": "global"}))
+        }
+        "NetworkDriver.CreateEndpoint" => create_endpoint(backend, body).await,
+        "NetworkDriver.Join" => join(backend, body).await,
+        "NetworkDriver.EndpointOperInfo" => describe(backend, body).await,
+        "NetworkDriver.Leave" => leave(backend, body),
+        "NetworkDriver.DeleteEndpoint" => delete_endpoint(backend, body).await,
+        "NetworkDriver.DeleteNetwork" => {
+            if let Backend::Router(attachments) = backend {
+                attachments.network_deleted().await;
+            }
+            Ok(json!({}))
+        }
+        // Docker keeps the networks; to us they are names only.
+        "NetworkDriver.CreateNetwork"
+        | "NetworkDriver.AllocateNetwork"
+        | "NetworkDriver.FreeNetwork"
+        | "NetworkDriver.DiscoverNew"
+        | "NetworkDriver.DiscoverDelete"
+        | "NetworkDriver.ProgramExternalConnectivity"
+        | "NetworkDriver.RevokeExternalConnectivity" => Ok(json!({})),
+        "Mesh.Alive" => {
+            if let Backend::Router(attachments) = backend {
+                attachments.look_again();
+            }
+            Ok(json!({}))
+        }
+        _ => Err("the driver does not know this call".into()),
+    };
+    // Docker expects an error in a 200, as `Err`, and shows it to its user.
+    reply.unwrap_or_else(|error| json!({ "Err": error }))
 }
 
-async fn try_create_endpoint(backend: Backend, body: &[u8]) -> Reply {
-    let attachments = backend.ok_or("mesh is being reset")?;
+/// Each connection serves one call, so that none is left open to a process that ends.
+pub(crate) fn respond(body: &Value) -> Response {
+    let kind = "application/vnd.docker.plugins.v1.2+json";
+    (
+        [(CONTENT_TYPE, kind), (CONNECTION, "close")],
+        body.to_string(),
+    )
+        .into_response()
+}
+
+/// The endpoint that CreateEndpoint asks for, and what it is to be; none when an address is to be chosen.
+pub(crate) fn wanted(body: &[u8]) -> Result<(String, Option<EndpointOptions>), String> {
     let request: CreateEndpointRequest = parse(body)?;
     check_id(&request.endpoint)?;
     check_id(&request.network)?;
-    let wanted = options::parse(&request.options.unwrap_or_default())?;
     let given = request.interface.unwrap_or_default();
     if !given.mac_address.is_empty() {
         return Err("the MAC address follows from the address; leave --mac-address out".into());
     }
-    let shown = match wanted.late {
-        Late::No => Some(wanted.address),
-        Late::Subnet => Some(IpNet::from(wanted.address.addr())),
+    let wanted = options::parse(&request.options.unwrap_or_default())?;
+    Ok((request.endpoint, wanted))
+}
+
+/// The endpoint that a call is about.
+pub(crate) fn endpoint_of(body: &[u8]) -> Result<String, String> {
+    let request: EndpointRequest = parse(body)?;
+    Ok(request.endpoint)
+}
+
+async fn create_endpoint(backend: &Backend, body: &[u8]) -> Reply {
+    let (id, wanted) = wanted(body)?;
+    let request: CreateEndpointRequest = parse(body)?;
+    let made = match backend {
+        Backend::Router(attachments) => {
+            let made = attachments.create_endpoint(&id, &request.network, wanted);
+            Some(made.await.map_err(|e| e.to_string())?)
+        }
+        Backend::Alone(alone) => alone.create_endpoint(&id, wanted).await?,
+        Backend::Reset => return Err("mesh is being reset".into()),
+    };
+    let Some((options, mac)) = made else {
+        return to_json(&CreateEndpointResponse::default());
+    };
+    let shown = match options.late {
+        Late::No => Some(options.address),
+        Late::Subnet => Some(IpNet::from(options.address.addr())),
         Late::Whole => None,
     };
-    let mac = attachments
-        .create_endpoint(&request.endpoint, &request.network, wanted)
-        .await
-        .map_err(|e| e.to_string())?;
+    let given = request.interface.unwrap_or_default();
     to_json(&CreateEndpointResponse {
         interface: filled_in(&given, shown, mac),
     })
@@ -127,62 +200,61 @@ fn filled_in(given: &EndpointInterface, address: Option<IpNet>, mac: Mac) -> End
     interface
 }
 
-async fn join(State(backend): State<Backend>, body: Bytes) -> Response {
-    answer(try_join(backend, &body))
-}
-
-fn try_join(backend: Backend, body: &[u8]) -> Reply {
-    let attachments = backend.ok_or("mesh is being reset")?;
+async fn join(backend: &Backend, body: &[u8]) -> Reply {
     let request: EndpointRequest = parse(body)?;
     let sandbox = PathBuf::from(&request.sandbox);
     if !sandbox.is_absolute() {
         return Err(format!("the sandbox key '{}' is no path", request.sandbox));
     }
-    let joined = attachments.join(&request.endpoint, sandbox);
-    let (peer, multicast) = joined.map_err(|e| e.to_string())?;
+    let joined = match backend {
+        Backend::Router(attachments) => {
+            let joined = attachments.join(&request.endpoint, sandbox);
+            joined.map_err(|e| e.to_string())?
+        }
+        Backend::Alone(alone) => alone.join(&request.endpoint, sandbox).await?,
+        Backend::Reset => return Err("mesh is being reset".into()),
+    };
     let route = StaticRoute {
         destination: "224.0.0.0/4".into(),
         route_type: 1,
     };
     to_json(&JoinResponse {
         interface_name: InterfaceName {
-            src_name: peer,
+            src_name: joined.peer,
             dst_prefix: INTERFACE_PREFIX.into(),
         },
-        static_routes: if multicast { vec![route] } else { Vec::new() },
+        static_routes: match joined.multicast {
+            true => vec![route],
+            false => Vec::new(),
+        },
         disable_gateway_service: true,
     })
 }
 
-async fn describe(State(backend): State<Backend>, body: Bytes) -> Response {
-    let request: Result<EndpointRequest, String> = parse(&body);
-    if let (Some(attachments), Ok(request)) = (backend, &request) {
-        attachments.settled(&request.endpoint).await;
+async fn describe(backend: &Backend, body: &[u8]) -> Reply {
+    let endpoint = endpoint_of(body)?;
+    if let Backend::Router(attachments) = backend {
+        attachments.settled(&endpoint).await;
     }
-    answer(request.map(|_| json!({"Value": {}})))
+    Ok(json!({"Value": {}}))
 }
 
-async fn leave(State(backend): State<Backend>, body: Bytes) -> Response {
-    let request: Result<EndpointRequest, String> = parse(&body);
-    if let (Some(attachments), Ok(request)) = (backend, &request) {
-        attachments.leave(&request.endpoint);
+fn leave(backend: &Backend, body: &[u8]) -> Reply {
+    let endpoint = endpoint_of(body)?;
+    if let Backend::Router(attachments) = backend {
+        attachments.leave(&endpoint);
     }
-    answer(request.map(|_| json!({})))
+    Ok(json!({}))
 }
 
-async fn delete_endpoint(State(backend): State<Backend>, body: Bytes) -> Response {
-    let request: Result<EndpointRequest, String> = parse(&body);
-    if let (Some(attachments), Ok(request)) = (backend, &request) {
-        attachments.delete_endpoint(&request.endpoint).await;
+async fn delete_endpoint(backend: &Backend, body: &[u8]) -> Reply {
+    let endpoint = endpoint_of(body)?;
+    match backend {
+        Backend::Router(attachments) => attachments.delete_endpoint(&endpoint).await,
+        Backend::Alone(alone) => alone.delete_endpoint(&endpoint).await,
+        Backend::Reset => {}
     }
-    answer(request.map(|_| json!({})))
-}
-
-/// Docker expects an error in a 200, as `Err`, and shows it to its user.
-fn answer(reply: Reply) -> Response {
-    let body = reply.unwrap_or_else(|error| json!({ "Err": error }));
-    let kind = "application/vnd.docker.plugins.v1.2+json";
-    ([(CONTENT_TYPE, kind)], body.to_string()).into_response()
+    Ok(json!({}))
 }
 
 fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, String> {

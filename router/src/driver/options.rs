@@ -49,20 +49,26 @@ pub(crate) fn promise(options: &BTreeMap<String, String>) -> Option<(IpNet, Stri
     Some((address, holder))
 }
 
-/// Reads the `Options` of CreateEndpoint, where driver options stand beside Docker's own; the error is for the user.
-pub(super) fn parse(options: &BTreeMap<String, Value>) -> Result<EndpointOptions, String> {
+/// What an endpoint was to be by the options that Docker keeps of its connection.
+pub(crate) fn kept(options: &BTreeMap<String, String>) -> Option<EndpointOptions> {
+    let values = options.iter();
+    let options = values.map(|(key, value)| (key.clone(), Value::from(value.clone())));
+    parse(&options.collect()).ok().flatten()
+}
+
+/// Reads the `Options` of CreateEndpoint, where driver options stand beside Docker's own; none without an address. The
+/// error is for the user.
+pub(super) fn parse(options: &BTreeMap<String, Value>) -> Result<Option<EndpointOptions>, String> {
     let Some(address) = text(options, ADDRESS)? else {
-        return Err(format!(
-            "no address for the container: use `mesh run`, or --network name=mesh,driver-opt={ADDRESS}=10.2.1.1/24"
-        ));
+        return Ok(None);
     };
     let address = address.parse::<AddressArg>().and_then(AddressArg::explicit);
-    Ok(EndpointOptions {
+    Ok(Some(EndpointOptions {
         address: address.map_err(|e| e.to_string())?,
         multicast: flag(options, MULTICAST)?,
         late: late(options)?,
         holder: holder(options)?,
-    })
+    }))
 }
 
 fn holder(options: &BTreeMap<String, Value>) -> Result<String, String> {
@@ -125,12 +131,12 @@ mod tests {
                 let options = formatted.map(|(k, v)| (k, Value::from(v))).collect();
                 assert_eq!(
                     parse(&options),
-                    Ok(EndpointOptions {
+                    Ok(Some(EndpointOptions {
                         address,
                         multicast,
                         late,
                         holder
-                    })
+                    }))
                 );
             }
         }
@@ -138,7 +144,7 @@ mod tests {
 
     #[test]
     fn mistakes_are_explained() {
-        assert!(parse(&map(&[])).unwrap_err().contains("use `mesh run`"));
+        assert_eq!(parse(&map(&[])), Ok(None));
         for (name, value) in [
             (ADDRESS, "10.2.1.0/24"),
             (ADDRESS, "net:default"),

@@ -3,24 +3,22 @@
 use std::fs;
 use std::future::Future;
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
+use axum::Router;
 use tokio::net::UnixListener;
-
-use super::routes;
-use crate::attach::Attachments;
 
 /// Where dockerd looks for the driver `mesh`.
 pub const DEFAULT_SOCKET: &str = "/run/docker/plugins/mesh.sock";
 
-/// The bound socket; its file is removed when this is dropped.
+/// The bound socket; its file is removed when this is dropped, unless another has taken its place.
 #[derive(Debug)]
-pub struct PluginSocket {
+pub(crate) struct PluginSocket {
     listener: Option<UnixListener>,
     path: PathBuf,
+    inode: u64,
 }
 
 impl PluginSocket {
@@ -28,77 +26,76 @@ impl PluginSocket {
     ///
     /// # Errors
     /// Somebody listens there; the directory cannot be written. The message names the path.
-    pub fn bind(path: &Path) -> io::Result<Self> {
-        let named = |e: io::Error| {
-            io::Error::new(
-                e.kind(),
-                format!("Docker plugin socket {}: {e}", path.display()),
-            )
-        };
-        if let Some(dir) = path.parent() {
-            fs::DirBuilder::new()
-                .recursive(true)
-                .mode(0o755)
-                .create(dir)
-                .map_err(named)?;
-        }
+    pub(crate) fn bind(path: &Path) -> io::Result<Self> {
         if UnixStream::connect(path).is_ok() {
-            return Err(named(io::Error::new(
-                io::ErrorKind::AddrInUse,
-                "another router serves it",
-            )));
+            let error = io::Error::new(io::ErrorKind::AddrInUse, "another router serves it");
+            return Err(named(path, &error));
         }
-        match fs::remove_file(path) {
-            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(named(e)),
-            _ => {}
-        }
-        let listener = UnixListener::bind(path).map_err(named)?;
-        fs::set_permissions(path, fs::Permissions::from_mode(0o600)).map_err(named)?;
-        Ok(Self {
-            listener: Some(listener),
-            path: path.to_owned(),
-        })
+        Self::bind_over(path)
     }
 
-    /// Answers Docker until `stop` resolves, then removes the socket.
+    /// The same, also where somebody listens: from now on nobody comes to that one any more.
+    pub(crate) fn bind_over(path: &Path) -> io::Result<Self> {
+        Self::try_bind(path).map_err(|e| named(path, &e))
+    }
+
+    fn try_bind(path: &Path) -> io::Result<Self> {
+        if let Some(dir) = path.parent() {
+            let mut builder = fs::DirBuilder::new();
+            builder.recursive(true).mode(0o755).create(dir)?;
+        }
+        // Made beside and moved there, so that at no time there is none.
+        let beside = path.with_extension(format!("{}.new", std::process::id()));
+        match fs::remove_file(&beside) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+            _ => {}
+        }
+        let listener = UnixListener::bind(&beside)?;
+        let moved = fs::set_permissions(&beside, fs::Permissions::from_mode(0o600))
+            .and_then(|()| fs::metadata(&beside))
+            .and_then(|meta| fs::rename(&beside, path).map(|()| meta.ino()));
+        match moved {
+            Ok(inode) => Ok(Self {
+                listener: Some(listener),
+                path: path.to_owned(),
+                inode,
+            }),
+            Err(e) => {
+                let _ = fs::remove_file(&beside);
+                Err(e)
+            }
+        }
+    }
+
+    /// Answers Docker until `stop` resolves and what is under way is answered, then removes the socket.
     ///
     /// # Errors
     /// The listener fails for good.
-    pub async fn serve(
-        self,
-        attachments: Arc<Attachments>,
-        stop: impl Future<Output = ()> + Send + 'static,
-    ) -> io::Result<()> {
-        self.serve_as(Some(attachments), stop).await
-    }
-
-    /// Answers for a mesh that is being removed: agrees to all that Docker gives up, refuses what it wants to make.
-    pub(crate) async fn serve_reset(
-        self,
-        stop: impl Future<Output = ()> + Send + 'static,
-    ) -> io::Result<()> {
-        self.serve_as(None, stop).await
-    }
-
-    async fn serve_as(
+    pub(crate) async fn serve(
         mut self,
-        backend: Option<Arc<Attachments>>,
+        routes: Router,
         stop: impl Future<Output = ()> + Send + 'static,
     ) -> io::Result<()> {
         let Some(listener) = self.listener.take() else {
             return Ok(());
         };
-        let serving = axum::serve(listener, routes(backend)).into_future();
-        // Not a graceful shutdown: dockerd keeps idle connections open for as long as it likes.
-        tokio::select! {
-            result = serving => result,
-            () = stop => Ok(()),
-        }
+        axum::serve(listener, routes)
+            .with_graceful_shutdown(stop)
+            .await
     }
+}
+
+fn named(path: &Path, error: &io::Error) -> io::Error {
+    let text = format!("Docker plugin socket {}: {error}", path.display());
+    io::Error::new(error.kind(), text)
 }
 
 impl Drop for PluginSocket {
     fn drop(&mut self) {
+        let is_ours = fs::metadata(&self.path).is_ok_and(|meta| meta.ino() == self.inode);
+        if !is_ours {
+            return;
+        }
         if let Err(error) = fs::remove_file(&self.path) {
             tracing::debug!(%error, path = %self.path.display(), "the plugin socket was gone already");
         }

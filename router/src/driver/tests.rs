@@ -48,9 +48,11 @@ fn setup() -> Setup {
     .unwrap();
     let bound = PluginSocket::bind(&socket).unwrap();
     let (stop, stopped) = oneshot::channel();
-    let serving = tokio::spawn(bound.serve(attachments.clone(), async {
-        let _ = stopped.await;
-    }));
+    let serving = tokio::spawn(
+        bound.serve(routes(Backend::Router(attachments.clone())), async {
+            let _ = stopped.await;
+        }),
+    );
     Setup {
         _dir: dir,
         socket,
@@ -241,7 +243,7 @@ async fn errors_reach_the_user_and_leave_nothing() {
         &create_body(&BTreeMap::new()),
     )
     .await;
-    assert!(error(none).contains("use `mesh run`"));
+    assert!(error(none).contains("nothing is allocated here"));
     let used = create(&s, "10.9.9.9/24").await;
     assert_eq!(
         error(used),

@@ -1,6 +1,7 @@
 //! Docker Engine over its unix socket.
 
 mod answers;
+mod networks;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,7 +15,8 @@ use tokio::sync::mpsc;
 
 use self::answers::{container, has_process, plugs_by_name};
 use super::{
-    Answer, Container, DRIVER, Engine, EngineError, EngineEvent, NetworkEndpoint, is_container_name,
+    Answer, Connection, Container, DRIVER, Engine, EngineError, EngineEvent, NetworkEndpoint,
+    is_container_name,
 };
 
 const DEFAULT_SOCKET: &str = "/var/run/docker.sock";
@@ -148,7 +150,7 @@ impl Docker {
             .collect())
     }
 
-    async fn our_networks(&self) -> Result<Vec<String>, EngineError> {
+    pub(super) async fn our_networks(&self) -> Result<Vec<String>, EngineError> {
         let filters = HashMap::from([("driver".to_owned(), vec![DRIVER.to_owned()])]);
         let options = ListNetworksOptions {
             filters: Some(filters),
@@ -171,16 +173,7 @@ impl Docker {
             return Ok(());
         }
         let client = self.client().await?;
-        let request = NetworkCreateRequest {
-            name: name.to_owned(),
-            driver: Some(DRIVER.to_owned()),
-            ipam: Some(Ipam {
-                driver: Some("null".to_owned()),
-                ..Ipam::default()
-            }),
-            ..NetworkCreateRequest::default()
-        };
-        match client.create_network(request).await {
+        match client.create_network(network_request(name)).await {
             Ok(_) => Ok(()),
             Err(e) => {
                 // Someone else may have made it in between; a network of that name with another driver is an error.
@@ -192,7 +185,11 @@ impl Docker {
         }
     }
 
-    async fn disconnect_from(&self, network: &str, container: &str) -> Result<(), EngineError> {
+    pub(super) async fn disconnect_from(
+        &self,
+        network: &str,
+        container: &str,
+    ) -> Result<(), EngineError> {
         let client = self.client().await?;
         let request = NetworkDisconnectRequest {
             container: container.to_owned(),
@@ -248,10 +245,8 @@ impl Engine for Docker {
 
     fn on_mesh(&self) -> Answer<'_, BTreeSet<String>> {
         Box::pin(async move {
-            let networks = self.our_networks().await?;
-            if networks.is_empty() {
-                return Ok(BTreeSet::new());
-            }
+            // Also of one whose network is gone: what it was promised stays promised.
+            let networks = self.names_of_networks().await?;
             let options = ListContainersOptions {
                 all: true,
                 filters: Some(HashMap::from([("network".to_owned(), networks)])),
@@ -280,6 +275,18 @@ impl Engine for Docker {
         Box::pin(self.our_networks())
     }
 
+    fn network_ids(&self) -> Answer<'_, BTreeSet<String>> {
+        Box::pin(self.ids_of_networks(Some(DRIVER)))
+    }
+
+    fn stranded(&self) -> Answer<'_, Vec<String>> {
+        Box::pin(self.stranded_containers())
+    }
+
+    fn connect<'a>(&'a self, container: &'a str, connection: &'a Connection) -> Answer<'a, ()> {
+        Box::pin(self.connect_as(container, connection))
+    }
+
     fn ensure_network<'a>(&'a self, network: &'a str) -> Answer<'a, ()> {
         Box::pin(self.make_network(network))
     }
@@ -302,6 +309,19 @@ impl Engine for Docker {
                 answer => answer.map_err(|e| self.error(e, None)),
             }
         })
+    }
+}
+
+/// A network with our driver and no address management.
+fn network_request(name: &str) -> NetworkCreateRequest {
+    NetworkCreateRequest {
+        name: name.to_owned(),
+        driver: Some(DRIVER.to_owned()),
+        ipam: Some(Ipam {
+            driver: Some("null".to_owned()),
+            ..Ipam::default()
+        }),
+        ..NetworkCreateRequest::default()
     }
 }
 

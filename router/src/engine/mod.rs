@@ -69,12 +69,29 @@ pub struct Container {
     pub sandbox: String,
     /// Driver options of each of its connections to Docker networks.
     pub connections: Vec<BTreeMap<String, String>>,
+    /// Its connections to Docker networks, whether these exist or not.
+    pub networks: Vec<Connection>,
     /// What it calls itself, with or without a domain.
     pub hostname: String,
     /// Further names that it has on networks of its engine.
     pub aliases: Vec<String>,
     /// What it exposes, like `80/tcp`.
     pub exposed: Vec<String>,
+}
+
+/// A container's connection to a Docker network, running or not.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Connection {
+    /// Name of the network.
+    pub network: String,
+    /// Id of the network.
+    pub network_id: String,
+    /// Id of the endpoint; empty while the container does not run.
+    pub endpoint: String,
+    /// Driver options.
+    pub options: BTreeMap<String, String>,
+    /// Further names of the container on this network.
+    pub aliases: Vec<String>,
 }
 
 /// What an engine tells by itself.
@@ -158,6 +175,23 @@ pub trait Engine: Send + Sync {
 
     /// Unplugs a container by force; success if it was not there.
     fn disconnect<'a>(&'a self, network: &'a str, container: &'a str) -> Answer<'a, ()>;
+
+    /// Ids of the Docker networks whose driver is ours.
+    fn network_ids(&self) -> Answer<'_, BTreeSet<String>> {
+        Box::pin(std::future::ready(Ok(BTreeSet::new())))
+    }
+
+    /// Stopped containers with a connection to a network of a name that ours have, which does not exist any more.
+    fn stranded(&self) -> Answer<'_, Vec<String>> {
+        Box::pin(std::future::ready(Ok(Vec::new())))
+    }
+
+    /// Connects a container as it was; in place of a connection of the same name whose network is gone.
+    fn connect<'a>(&'a self, container: &'a str, _: &'a Connection) -> Answer<'a, ()> {
+        Box::pin(std::future::ready(Err(EngineError::NoContainer(
+            container.to_owned(),
+        ))))
+    }
 
     /// Removes a Docker network; success if it was not there.
     fn remove_network<'a>(&'a self, network: &'a str) -> Answer<'a, ()>;

@@ -186,6 +186,7 @@ fn parse(text: &str) -> Result<Option<Container>, EngineError> {
         error: c.state.error,
         sandbox: String::new(),
         connections: Vec::new(),
+        networks: Vec::new(),
         hostname: c.config.hostname,
         aliases: Vec::new(),
         exposed: c

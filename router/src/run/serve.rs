@@ -1,17 +1,18 @@
 //! Who is served besides the mesh: users of the API, and Docker; and what ends a router.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use tokio::net::UnixListener;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 
 use crate::api::{self, Api};
 use crate::attach::Attachments;
-use crate::driver::{self, PluginSocket};
+use crate::config::Settings;
+use crate::driver;
 use crate::host::HostView;
 use crate::ipam::Allocator;
 use crate::names::Naming;
+use crate::plugin::{PluginSettings, keeper};
 use crate::shell::Command;
 
 /// Serves the API, and ends the router when that, or a signal, says so.
@@ -56,25 +57,15 @@ async fn until_stopped(mut stop: mpsc::Receiver<()>, commands: mpsc::Sender<Comm
     drop(commands.send(Command::Stop).await);
 }
 
-/// Serves Docker until the answer is dropped. Without it the router still does everything else: another router of this
-/// host may be the one that Docker asks.
-pub(super) fn serve_plugin(attachments: &Arc<Attachments>) -> Option<oneshot::Sender<()>> {
-    let socket = match PluginSocket::bind(Path::new(driver::DEFAULT_SOCKET)) {
-        Ok(socket) => socket,
-        Err(error) => {
-            tracing::warn!("{error}; Docker on this host will not use this router");
-            return None;
-        }
-    };
-    let (stop, stopped) = oneshot::channel::<()>();
-    let attachments = attachments.clone();
-    tokio::spawn(async move {
-        let stopped = async {
-            let _ = stopped.await;
-        };
-        if let Err(error) = socket.serve(attachments, stopped).await {
-            tracing::error!("the Docker driver ended: {error}");
-        }
+/// Sees to it that Docker is answered. Without that the router still does everything else: another router of this host
+/// may be the one that Docker asks.
+pub(super) async fn keep_plugin(settings: &Settings, offloads_off: bool) {
+    let keeping = keeper::keep(PluginSettings {
+        plugin_socket: driver::DEFAULT_SOCKET.into(),
+        socket: settings.socket.clone(),
+        bridge: settings.bridge.clone(),
+        mtu: settings.mtu,
+        offloads_off,
     });
-    Some(stop)
+    tokio::spawn(keeping.await);
 }

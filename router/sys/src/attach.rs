@@ -45,6 +45,9 @@ pub enum AttachError {
     /// The engine did not move the interface in time.
     #[error("no interface with the MAC {0} came up in the container in time")]
     Timeout(Mac),
+    /// Such an endpoint was made before, and is in a container now.
+    #[error("the endpoint {0} is in a container already")]
+    InContainer(String),
 }
 
 /// The host's end of a container's pair.
@@ -56,6 +59,8 @@ pub struct Attachment {
     pub alias: String,
     /// Whether it is in the bridge and up, as it should be.
     pub connected: bool,
+    /// Whether the other end is in another network namespace: in a container.
+    pub arrived: bool,
 }
 
 /// All attachments of a bridge, by the aliases of the interfaces in the thread's namespace.
@@ -73,6 +78,7 @@ pub fn list(bridge: &str) -> Result<Vec<Attachment>, SysError> {
                 host_ifname: link.name.clone(),
                 alias: caller_alias(link, bridge)?.to_owned(),
                 connected: link.up && master.is_some() && link.master == master,
+                arrived: link.peer_netns.is_some(),
             })
         })
         .collect())

@@ -172,6 +172,45 @@ pub fn check_capabilities() -> Result<(), SysError> {
     ))
 }
 
+/// Gives up, for this thread and what it starts, all capabilities but those that acting on networks and entering network
+/// namespaces need; for good, also in programs that are executed.
+///
+/// # Errors
+/// EPERM without CAP_SETPCAP; then all is as it was.
+pub fn keep_network_capabilities() -> Result<(), SysError> {
+    let what = "give up capabilities";
+    let keep = NEEDED
+        .iter()
+        .fold(0u64, |all, (number, _)| all | 1 << number);
+    for number in (0..64u32).filter(|number| keep >> number & 1 == 0) {
+        // SAFETY: prctl takes integers here and touches no memory of ours.
+        let dropped = unsafe { libc::prctl(libc::PR_CAPBSET_DROP, libc::c_ulong::from(number)) };
+        match Errno::result(dropped) {
+            Ok(_) => {}
+            // The kernel knows no more of them.
+            Err(Errno::EINVAL) => break,
+            Err(e) => return Err(SysError::errno(what, e)),
+        }
+    }
+    #[repr(C)]
+    struct Header {
+        version: u32,
+        pid: i32,
+    }
+    // Version 3 of linux/capability.h: effective, permitted, inheritable; 32 bits each, twice.
+    let mut header = Header {
+        version: 0x2008_0522,
+        pid: 0,
+    };
+    let (low, high) = (keep & 0xffff_ffff, keep >> 32);
+    let word = |bits: u64| u32::try_from(bits).unwrap_or_default();
+    let sets = [word(low), word(low), 0, word(high), word(high), 0];
+    // SAFETY: the kernel reads both, which have the sizes that this version says, and writes at most the header.
+    let set = unsafe { libc::syscall(libc::SYS_capset, &raw mut header, sets.as_ptr()) };
+    Errno::result(set).map_err(|e| SysError::errno(what, e))?;
+    Ok(())
+}
+
 fn parse_effective(status: &str) -> Option<u64> {
     let line = status.lines().find_map(|l| l.strip_prefix("CapEff:"))?;
     u64::from_str_radix(line.trim(), 16).ok()
@@ -209,6 +248,13 @@ impl LockFile {
     }
 }
 
+/// Time since the machine was started, the same for all its processes, to 10 ms; none when `/proc` does not say.
+pub fn uptime() -> Option<Duration> {
+    let text = std::fs::read_to_string("/proc/uptime").ok()?;
+    let seconds: f64 = text.split_ascii_whitespace().next()?.parse().ok()?;
+    Duration::try_from_secs_f64(seconds).ok()
+}
+
 /// Resident memory of this process, in bytes (0 when `/proc` does not say).
 pub fn resident_bytes() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
@@ -224,6 +270,24 @@ fn parse_resident(status: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_what_networks_need_is_kept() {
+        if crate::testing::needs_root("only_what_networks_need_is_kept") {
+            return;
+        }
+        // Of a thread of its own, which ends with the test.
+        let kept = std::thread::spawn(|| {
+            keep_network_capabilities().unwrap();
+            std::fs::read_to_string("/proc/thread-self/status").unwrap()
+        });
+        let status = kept.join().unwrap();
+        let expected = 1u64 << 12 | 1 << 13 | 1 << 21;
+        assert_eq!(parse_effective(&status), Some(expected));
+        let bound = status.replace("CapEff:", "").replace("CapBnd:", "CapEff:");
+        assert_eq!(parse_effective(&bound), Some(expected));
+        assert!(uptime().unwrap() > Duration::ZERO);
+    }
 
     #[test]
     fn a_command_name_with_brackets_does_not_deceive() {

@@ -84,7 +84,7 @@ async fn an_endpoint_whose_interface_is_gone_does_not_keep_its_address() {
     let wanted = options("10.2.1.1/24");
     let error = s
         .attachments
-        .create_endpoint("e2", "mesh", wanted.clone())
+        .create_endpoint("e2", "mesh", Some(wanted.clone()))
         .await
         .unwrap_err()
         .to_string();
@@ -94,7 +94,7 @@ async fn an_endpoint_whose_interface_is_gone_does_not_keep_its_address() {
     );
     s.kernel.remove_sandbox("/docker/sandbox");
     s.attachments
-        .create_endpoint("e2", "mesh", wanted)
+        .create_endpoint("e2", "mesh", Some(wanted))
         .await
         .unwrap();
 }
@@ -122,7 +122,7 @@ async fn the_driver_answers_while_a_user_waits_for_docker() {
     let wanted = options("10.2.1.1/24");
     let create = async {
         s.attachments
-            .create_endpoint("e1", "mesh", wanted)
+            .create_endpoint("e1", "mesh", Some(wanted))
             .await
             .unwrap();
         s.attachments.delete_endpoint("e1").await;

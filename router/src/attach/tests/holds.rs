@@ -108,7 +108,10 @@ async fn plug(s: &Setup, id: &str, network: &str) -> Result<(), String> {
         holder,
         ..super::options(&address.to_string())
     };
-    let made = s.attachments.create_endpoint(id, "mesh", wanted).await;
+    let made = s
+        .attachments
+        .create_endpoint(id, "mesh", Some(wanted))
+        .await;
     made.map(drop).map_err(|e| e.to_string())
 }
 

@@ -173,7 +173,7 @@ impl Setup {
     async fn plug_by_docker(&self, id: &str, container: &str, address: &str, sandbox: &str) {
         let wanted = options(address);
         self.attachments
-            .create_endpoint(id, "mesh", wanted)
+            .create_endpoint(id, "mesh", Some(wanted))
             .await
             .unwrap();
         self.kernel.add_sandbox(sandbox);
@@ -182,6 +182,7 @@ impl Setup {
             container: format!("id-{container}"),
             name: container.into(),
         };
+        self.docker.world().networks.insert("mesh".into());
         self.docker
             .world()
             .endpoints

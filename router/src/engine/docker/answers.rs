@@ -2,7 +2,7 @@
 
 use bollard::models::{ContainerInspectResponse, ContainerSummary, EndpointSettings};
 
-use crate::engine::Container;
+use crate::engine::{Connection, Container};
 
 pub(super) fn container(answer: ContainerInspectResponse) -> Container {
     let state = answer.state.unwrap_or_default();
@@ -10,11 +10,10 @@ pub(super) fn container(answer: ContainerInspectResponse) -> Container {
     let policy = host.restart_policy.and_then(|p| p.name);
     let config = answer.config.unwrap_or_default();
     let settings = answer.network_settings.unwrap_or_default();
-    let ends: Vec<EndpointSettings> = settings
-        .networks
-        .unwrap_or_default()
-        .into_values()
-        .collect();
+    let ends = settings.networks.unwrap_or_default();
+    let mut networks: Vec<Connection> = ends.iter().map(|(k, v)| connection(k, v)).collect();
+    networks.sort_by(|a, b| a.network.cmp(&b.network));
+    let ends: Vec<EndpointSettings> = ends.into_values().collect();
     let mut aliases: Vec<String> = ends
         .iter()
         .flat_map(|end| end.aliases.clone().unwrap_or_default())
@@ -35,10 +34,22 @@ pub(super) fn container(answer: ContainerInspectResponse) -> Container {
         restart_policy: policy.map(|p| p.to_string()).unwrap_or_default(),
         error: state.error.unwrap_or_default(),
         connections: options.map(|o| o.into_iter().collect()).collect(),
+        networks,
         sandbox: settings.sandbox_key.unwrap_or_default(),
         hostname: with_domain(config.hostname, config.domainname),
         aliases,
         exposed: config.exposed_ports.unwrap_or_default(),
+    }
+}
+
+fn connection(network: &str, end: &EndpointSettings) -> Connection {
+    let options = end.driver_opts.clone().unwrap_or_default();
+    Connection {
+        network: network.to_owned(),
+        network_id: end.network_id.clone().unwrap_or_default(),
+        endpoint: end.endpoint_id.clone().unwrap_or_default(),
+        options: options.into_iter().collect(),
+        aliases: end.aliases.clone().unwrap_or_default(),
     }
 }
 
@@ -89,9 +100,12 @@ mod tests {
             "HostConfig":{"NetworkMode":"mesh","RestartPolicy":{"Name":"unless-stopped"}},
             "Config":{"Hostname":"www","Domainname":"mesh.local","ExposedPorts":{"80/tcp":{}}},
             "NetworkSettings":{"SandboxKey":"/var/run/docker/netns/0","Networks":{"bridge":{"Aliases":null,"DriverOpts":null},
-            "mesh":{"Aliases":["shop","0123"],"DriverOpts":{"mesh.address":"10.32.0.1/12"}}}}}"#;
+            "mesh":{"Aliases":["shop","0123"],"NetworkID":"7a","EndpointID":"e0","DriverOpts":{"mesh.address":"10.32.0.1/12"}}}}}"#;
         let mut got = container(serde_json::from_str(json).unwrap());
         got.connections.retain(|options| !options.is_empty());
+        let names = got.networks.iter().map(|c| c.network.as_str());
+        assert_eq!(names.collect::<Vec<_>>(), ["bridge", "mesh"]);
+        got.networks.retain(|c| c.network == "mesh");
         let want = Container {
             id: "0123".into(),
             name: "web".into(),
@@ -105,6 +119,13 @@ mod tests {
                 "mesh.address".to_owned(),
                 "10.32.0.1/12".to_owned(),
             )])],
+            networks: vec![Connection {
+                network: "mesh".into(),
+                network_id: "7a".into(),
+                endpoint: "e0".into(),
+                options: BTreeMap::from([("mesh.address".to_owned(), "10.32.0.1/12".to_owned())]),
+                aliases: vec!["shop".into(), "0123".into()],
+            }],
             hostname: "www.mesh.local".into(),
             aliases: vec!["0123".into(), "shop".into()],
             exposed: vec!["80/tcp".into()],

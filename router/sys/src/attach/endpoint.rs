@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use mesh_proto::ids::Mac;
 
-use super::{AttachError, POLL, inside, reconnect};
+use super::{AttachError, POLL, caller_alias, inside, reconnect};
 use crate::SysError;
 use crate::bridge::{Role, alias, delete_later, delete_stale, find_bridge, wait_forwarding};
 use crate::ethtool::disable_offloads;
@@ -33,7 +33,7 @@ pub struct Endpoint<'a> {
 
 /// Makes the pair on the host and connects the host's end; returns the name of the other end, for libnetwork to move.
 ///
-/// A pair left over from an earlier endpoint with the same alias is replaced.
+/// A pair left over from an earlier attempt with the same alias is replaced, unless it is in a container by now.
 ///
 /// # Errors
 /// See [`AttachError`]; nothing is left of the attempt.
@@ -72,6 +72,10 @@ pub(super) fn make(endpoint: &Endpoint<'_>, plan: &mut Plan) -> Result<String, A
     let peer_ifname = ifname::hashed(&[&host_ifname, "container"]);
     for name in [&host_ifname, &peer_ifname] {
         if let Some(stale) = netlink.link_by_name(name)? {
+            let is_same = caller_alias(&stale, endpoint.bridge) == Some(endpoint.alias);
+            if is_same && stale.peer_netns.is_some() {
+                return Err(AttachError::InContainer(endpoint.alias.to_owned()));
+            }
             delete_stale(&mut netlink, &stale, endpoint.bridge)?;
         }
     }

@@ -128,6 +128,7 @@ fn a_container_is_plugged_and_unplugged() {
             host_ifname: plugged.host_ifname.clone(),
             alias: "c1".to_owned(),
             connected: true,
+            arrived: true,
         };
         assert_eq!(list("mesh").unwrap(), [expected]);
         assert_eq!(list("mes").unwrap(), []);

@@ -1,0 +1,211 @@
+//! What the plugin process does by itself: what Docker needs at once, in the kernel alone. The router enters it into its
+//! table when it is back.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use mesh_proto::address::mac_for;
+use mesh_proto::ids::Mac;
+use mesh_proto::limits::MAX_ATTACHED;
+use serde_json::Value;
+
+use crate::attach::kernel::{Add, Interface, Kernel, KernelError};
+use crate::attach::{EndpointOptions, Late, parse_tag, tag};
+use crate::driver::{self, Joined};
+
+/// How long Docker may take to move an interface.
+const FINISH_WAIT: Duration = Duration::from_secs(30);
+/// After this an address is set with its subnet also when no other address brings its route.
+const COVER_WAIT: Duration = Duration::from_secs(10);
+
+/// Endpoints between CreateEndpoint and DeleteEndpoint, and the kernel.
+pub(crate) struct Alone {
+    kernel: Arc<dyn Kernel>,
+    /// At most [`MAX_ATTACHED`].
+    ends: Mutex<BTreeMap<String, End>>,
+}
+
+#[derive(Clone)]
+struct End {
+    /// None: it has no address before the router gives it one.
+    wanted: Option<EndpointOptions>,
+    /// The end of the pair that Docker moves; empty when the router made it.
+    peer: String,
+}
+
+impl Alone {
+    pub(super) fn new(kernel: Arc<dyn Kernel>) -> Self {
+        Self {
+            kernel,
+            ends: Mutex::default(),
+        }
+    }
+
+    /// Remembers what the router has answered.
+    pub(super) fn note(&self, call: &str, body: &[u8], answer: &Value) {
+        if answer.get("Err").is_some() {
+            return;
+        }
+        match call {
+            "NetworkDriver.CreateEndpoint" => {
+                if let Ok((id, Some(wanted))) = driver::wanted(body) {
+                    let peer = String::new();
+                    let wanted = Some(wanted);
+                    drop(self.enter(&id, End { wanted, peer }));
+                }
+            }
+            "NetworkDriver.DeleteEndpoint" => {
+                if let Ok(id) = driver::endpoint_of(body) {
+                    self.ends().remove(&id);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Makes the pair. Without an address there is none yet: the container starts without, and the router plugs it in.
+    ///
+    /// # Errors
+    /// The address is used on this host; the kernel's. Nothing is left of the attempt.
+    pub(crate) async fn create_endpoint(
+        &self,
+        id: &str,
+        wanted: Option<EndpointOptions>,
+    ) -> Result<Option<(EndpointOptions, Mac)>, String> {
+        let mut peer = String::new();
+        if let Some(wanted) = &wanted {
+            let (id, interface) = (id.to_owned(), interface(id, wanted));
+            peer = self
+                .on_kernel(move |kernel| make(kernel, &id, &interface))
+                .await?;
+        }
+        let made = wanted.clone();
+        self.enter(id, End { wanted, peer })?;
+        Ok(made.map(|wanted| {
+            let mac = mac_for(wanted.address.addr());
+            (wanted, mac)
+        }))
+    }
+
+    /// Names the end that Docker moves, and finishes it once it is there.
+    ///
+    /// # Errors
+    /// The endpoint is not known; the kernel's.
+    pub(crate) async fn join(&self, id: &str, sandbox: PathBuf) -> Result<Joined, String> {
+        let Some(end) = self.ends().get(id).cloned() else {
+            return Err(format!(
+                "endpoint {id} is not known; start the container again"
+            ));
+        };
+        let Some(wanted) = end.wanted else {
+            return Ok(Joined::default());
+        };
+        let interface = interface(id, &wanted);
+        let mut peer = end.peer;
+        if peer.is_empty() {
+            // The router made one, and has not said what it is called.
+            let again = interface.clone();
+            peer = self
+                .on_kernel(move |kernel| kernel.make_endpoint(&again))
+                .await?;
+        }
+        let kernel = self.kernel.clone();
+        let late = wanted.late != Late::No;
+        tokio::task::spawn_blocking(move || finish(&*kernel, &sandbox, &interface, late));
+        let multicast = wanted.multicast;
+        Ok(Joined { peer, multicast })
+    }
+
+    /// Removes the pair; what resists is left to the router.
+    pub(crate) async fn delete_endpoint(&self, id: &str) {
+        self.ends().remove(id);
+        let id = id.to_owned();
+        let removed = self.on_kernel(move |kernel| {
+            let mut tags = kernel.plugged()?;
+            tags.retain(|tag| parse_tag(tag).is_some_and(|(key, _)| key == id));
+            tags.iter().try_for_each(|tag| kernel.unplug(tag).map(drop))
+        });
+        if let Err(error) = removed.await {
+            tracing::warn!(error, "an interface of a container that is gone is left");
+        }
+    }
+
+    fn enter(&self, id: &str, end: End) -> Result<(), String> {
+        let mut ends = self.ends();
+        if ends.len() >= MAX_ATTACHED && !ends.contains_key(id) {
+            return Err(format!(
+                "there are {MAX_ATTACHED} endpoints on this host already; no more are made without the router"
+            ));
+        }
+        ends.insert(id.to_owned(), end);
+        Ok(())
+    }
+
+    fn ends(&self) -> MutexGuard<'_, BTreeMap<String, End>> {
+        self.ends.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn on_kernel<T: Send + 'static>(
+        &self,
+        f: impl FnOnce(&dyn Kernel) -> Result<T, KernelError> + Send + 'static,
+    ) -> Result<T, String> {
+        let kernel = self.kernel.clone();
+        let done = tokio::task::spawn_blocking(move || f(&*kernel)).await;
+        let done = done.map_err(|e| format!("the operation was cut short: {e}"))?;
+        done.map_err(|e| e.to_string())
+    }
+}
+
+fn interface(id: &str, wanted: &EndpointOptions) -> Interface {
+    Interface {
+        tag: tag(id, wanted.address),
+        name: String::new(),
+        address: wanted.address,
+        mac: mac_for(wanted.address.addr()),
+        multicast: wanted.multicast,
+    }
+}
+
+/// Makes a pair unless a container of this host has the address. What an earlier one left is removed.
+fn make(kernel: &dyn Kernel, id: &str, interface: &Interface) -> Result<String, KernelError> {
+    let ip = interface.address.addr();
+    let arrived = kernel.arrived()?;
+    for other in kernel.plugged()? {
+        match parse_tag(&other) {
+            Some((key, address)) if key != id && address.addr() == ip => {}
+            _ => continue,
+        }
+        if arrived.contains(&other) {
+            return Err(KernelError(format!(
+                "{ip} is already used by another container on this host"
+            )));
+        }
+        kernel.unplug(&other)?;
+    }
+    kernel.make_endpoint(interface).or_else(|_| {
+        // After a boot there is no bridge before the first router.
+        kernel.ensure_bridge()?;
+        kernel.make_endpoint(interface)
+    })
+}
+
+fn finish(kernel: &dyn Kernel, sandbox: &std::path::Path, interface: &Interface, late: bool) {
+    let began = Instant::now();
+    while began.elapsed() < FINISH_WAIT {
+        let add = match late {
+            false => Add::No,
+            true if began.elapsed() < COVER_WAIT => Add::Covered,
+            true => Add::Now,
+        };
+        match kernel.finish_endpoint(sandbox, interface, add) {
+            Ok(None) => {}
+            Ok(Some(_)) => return,
+            Err(error) => {
+                tracing::warn!(%error, "an interface of a container is not finished");
+                return;
+            }
+        }
+    }
+}

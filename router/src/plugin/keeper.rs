@@ -1,0 +1,162 @@
+//! The router's care for the plugin process: there is one, for this router, of the same version.
+
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use axum::body::Bytes;
+use tokio::net::UnixStream;
+
+use super::forward::Peer;
+use super::{DESCRIBE, Described, PluginSettings, program};
+
+/// Time between two looks at it.
+const PERIOD: Duration = Duration::from_secs(2);
+/// How long it may take to answer what it is; then it counts as hung.
+const ANSWER: Duration = Duration::from_secs(1);
+/// How long it may take to come up.
+const START: Duration = Duration::from_secs(5);
+const POLL: Duration = Duration::from_millis(10);
+
+/// Sees to it that Docker is answered for this router, now and as long as this is polled. Returns once it is so, or
+/// cannot be; the rest is the task that is returned.
+pub(crate) async fn keep(settings: PluginSettings) -> impl Future<Output = ()> {
+    let mut keeper = Keeper {
+        wanted: Described {
+            settings,
+            program: program(),
+        },
+        told: String::new(),
+    };
+    keeper.look().await;
+    async move {
+        loop {
+            tokio::time::sleep(PERIOD).await;
+            keeper.look().await;
+        }
+    }
+}
+
+struct Keeper {
+    wanted: Described,
+    /// The failure that was told last.
+    told: String,
+}
+
+impl Keeper {
+    async fn look(&mut self) {
+        let failure = self.ensure().await.err().unwrap_or_default();
+        if failure != self.told {
+            self.told.clone_from(&failure);
+            if !failure.is_empty() {
+                tracing::warn!("{failure}; Docker on this host will not use this router");
+            }
+        }
+    }
+
+    async fn ensure(&self) -> Result<(), String> {
+        let wanted = &self.wanted;
+        let path = &wanted.settings.plugin_socket;
+        match describe(path).await {
+            Some(found) if found == *wanted => return Ok(()),
+            Some(found)
+                if found.settings.socket != wanted.settings.socket
+                    && UnixStream::connect(&found.settings.socket).await.is_ok() =>
+            {
+                return Err(taken(path));
+            }
+            Some(_) => {}
+            None if is_of_another(path).await => return Err(taken(path)),
+            None if !is_docker_here() => return Ok(()),
+            None => {}
+        }
+        self.start()?;
+        let up = async {
+            while describe(path).await.as_ref() != Some(wanted) {
+                tokio::time::sleep(POLL).await;
+            }
+        };
+        let up = tokio::time::timeout(START, up).await;
+        up.map_err(|_| {
+            format!(
+                "what should answer Docker on {} did not come up",
+                path.display()
+            )
+        })
+    }
+
+    fn start(&self) -> Result<(), String> {
+        let failed = |e: std::io::Error| format!("cannot start what answers Docker: {e}");
+        let settings = &self.wanted.settings;
+        let mut command = Command::new(executable().map_err(failed)?);
+        command.arg0(super::NAME).arg("plugin");
+        for (name, value) in [
+            ("--plugin-socket", settings.plugin_socket.as_os_str()),
+            ("--socket", settings.socket.as_os_str()),
+            ("--bridge", settings.bridge.as_ref()),
+            ("--mtu", settings.mtu.to_string().as_ref()),
+        ] {
+            command.arg(name).arg(value);
+        }
+        if settings.offloads_off {
+            command.arg("--offloads-off");
+        }
+        // Not the environment: it may hold the password of the mesh.
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let spawned = command
+            .env_clear()
+            .env("PATH", path)
+            .current_dir("/")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .spawn();
+        let mut child = spawned.map_err(failed)?;
+        // Its end is to be asked for, or it stays a zombie.
+        let waiting = std::thread::Builder::new().name("plugin".into());
+        waiting.spawn(move || child.wait()).map_err(failed)?;
+        Ok(())
+    }
+}
+
+/// Whether Docker runs or may run on this host; without it there is nobody to be answered.
+fn is_docker_here() -> bool {
+    let in_path = std::env::var_os("PATH").unwrap_or_default();
+    let usual = ["/usr/bin", "/usr/sbin", "/usr/local/bin", "/snap/bin"];
+    let mut places = std::env::split_paths(&in_path).chain(usual.map(PathBuf::from));
+    Path::new("/var/run/docker.sock").exists()
+        || std::env::var_os("DOCKER_HOST").is_some()
+        || places.any(|dir| dir.join("dockerd").is_file())
+}
+
+/// The file that this process runs, also when another has been put in its place.
+fn executable() -> std::io::Result<PathBuf> {
+    let link = Path::new("/proc/self/exe");
+    std::fs::metadata(link).map(|_| link.to_owned())
+}
+
+/// What serves the socket, if it is a plugin process that answers.
+pub(super) async fn describe(path: &Path) -> Option<Described> {
+    let asked = async {
+        let peer = Peer::connect(path).await.ok()?;
+        let answer = peer.ask(DESCRIBE, Bytes::new()).await.ok()?;
+        serde_json::from_value(answer).ok()
+    };
+    tokio::time::timeout(ANSWER, asked).await.ok().flatten()
+}
+
+/// Whether somebody answers there who is no plugin process.
+async fn is_of_another(path: &Path) -> bool {
+    let asked = async {
+        let peer = Peer::connect(path).await.ok()?;
+        peer.ask("Plugin.Activate", Bytes::new()).await.ok()
+    };
+    matches!(tokio::time::timeout(ANSWER, asked).await, Ok(Some(_)))
+}
+
+fn taken(path: &Path) -> String {
+    format!(
+        "Docker plugin socket {}: another router serves it",
+        path.display()
+    )
+}
