@@ -1,6 +1,8 @@
 //! Real routers beside real container engines: what a user of `docker` gets.
 
 mod attach;
+mod away;
+mod engine;
 mod ipam;
 mod lifecycle;
 mod names;

@@ -1,0 +1,152 @@
+//! Docker while the router is away: stopped, hung, killed. dockerd asks the driver for each container that stops, starts
+//! or is removed, and waits for half a minute when nobody answers.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+use mesh_tests::{Host, Setup, tell, wait_until, with_testbed};
+
+use crate::{again, run};
+
+/// By how much longer a container of the mesh may take than one of Docker's own network. On a machine that does nothing
+/// else it is a tenth of a second, and one second once when the router hangs; without an answer it is 15 to 46.
+const SLACK: Duration = Duration::from_secs(6);
+/// What is done to a container, in order.
+const STEPS: [&[&str]; 4] = [
+    &["stop", "-t", "0"],
+    &["start"],
+    &["restart", "-t", "0"],
+    &["rm", "-f"],
+];
+
+#[test]
+fn containers_stop_and_start_at_once_whatever_the_router_does() -> Result<()> {
+    with_testbed(&Setup::hosts(1).engines(), |bed| {
+        let host = bed.host(1);
+        host.launch(&[])?;
+        let near = run(host, "10.2.1.1/24", "near")?;
+        tell("router   network  stop   start  restart  rm   (seconds)");
+        for state in ["runs", "stopped", "hung", "killed"] {
+            run(host, "10.2.1.2/24", "meshed")?;
+            run_on_bridge(host, "bridged")?;
+            let pid = host.router_pid()?;
+            match state {
+                "stopped" => drop(host.mesh(&["stop"])?.ok()?),
+                "hung" => drop(host.exec(&["kill", "-STOP", &pid])?.ok()?),
+                "killed" => host.kill_router()?,
+                _ => {}
+            }
+            let bridged = times(host, "bridged", || Ok(()))?;
+            let meshed = times(host, "meshed", || {
+                // It is on the mesh at once, not when the router is back.
+                let meshed = again(host, "meshed", "10.2.1.2/24")?;
+                near.reaches(&meshed)
+            })?;
+            for (name, times) in [("bridge", &bridged), ("mesh", &meshed)] {
+                let seconds = times.iter().map(|t| format!("{:5.2}", t.as_secs_f64()));
+                let seconds: Vec<String> = seconds.collect();
+                tell(&format!("{state:8} {name:8} {}", seconds.join("  ")));
+            }
+            for (step, (meshed, bridged)) in STEPS.iter().zip(meshed.iter().zip(&bridged)) {
+                ensure!(
+                    *meshed <= *bridged + SLACK,
+                    "router {state}: docker {step:?} took {meshed:?}, on a bridge {bridged:?}"
+                );
+            }
+            match state {
+                "hung" => drop(host.exec(&["kill", "-CONT", &pid])?.ok()?),
+                "runs" => {}
+                _ => host.launch(&[])?,
+            }
+            wait_until(Duration::from_secs(20), "it is no longer listed", || {
+                let listed: Vec<String> = host.ps()?.into_iter().map(|c| c.name).collect();
+                ensure!(listed == ["near"], "{listed:?}");
+                Ok(())
+            })?;
+        }
+        comes_back_right(host)?;
+        is_replaced_and_comes_back(host)
+    })
+}
+
+/// Does each step, `look`s at what runs, and returns how long the steps took.
+fn times(host: &Host, name: &str, look: impl Fn() -> Result<()>) -> Result<Vec<Duration>> {
+    let mut all = Vec::new();
+    for step in STEPS {
+        let began = Instant::now();
+        host.docker(&[step, &[name]].concat())?.ok()?;
+        all.push(began.elapsed());
+        if matches!(step[0], "start" | "restart") {
+            look()?;
+        }
+    }
+    Ok(all)
+}
+
+fn run_on_bridge(host: &Host, name: &str) -> Result<()> {
+    let line = ["run", "-d", "--name", name, "ubuntu", "sleep", "1000"];
+    host.docker(&line)?.ok().map(drop)
+}
+
+/// What Docker does without the router is in its table later: restarted, disconnected, connected, removed.
+fn comes_back_right(host: &Host) -> Result<()> {
+    for (name, address) in [
+        ("again", "10.2.1.3/24"),
+        ("cut", "10.2.1.4/24"),
+        ("gone", "10.2.1.5/24"),
+    ] {
+        run(host, address, name)?;
+    }
+    run_on_bridge(host, "late")?;
+    host.kill_router()?;
+    host.docker(&["restart", "-t", "0", "again"])?.ok()?;
+    host.docker(&["network", "disconnect", "mesh", "cut"])?
+        .ok()?;
+    host.docker(&["rm", "-f", "gone"])?.ok()?;
+    host.docker(&["network", "connect", "mesh", "late"])?.ok()?;
+    host.launch(&[])?;
+    let expected = ["again", "late", "near"];
+    wait_until(Duration::from_secs(30), "all is listed as it is", || {
+        let mut listed: Vec<String> = host.ps()?.into_iter().map(|c| c.name).collect();
+        listed.sort();
+        ensure!(listed == expected, "{listed:?}");
+        Ok(())
+    })?;
+    let near = host.container("near", "10.2.1.1/24")?;
+    near.reaches(&again(host, "again", "10.2.1.3/24")?)?;
+    let address = host.address_of("late")?;
+    again(host, "late", &address)?;
+    let addresses = host.docker(&["exec", "cut", "ip", "-o", "-4", "addr"])?;
+    let addresses = addresses.ok()?;
+    ensure!(!addresses.contains("mesh"), "{addresses}");
+    host.docker(&["rm", "-f", "again", "cut", "late"])?
+        .ok()
+        .map(drop)
+}
+
+/// The process that answers Docker is replaced when the router has other settings (or is another version), is started
+/// again when it is killed, and ends with `mesh reset` only.
+fn is_replaced_and_comes_back(host: &Host) -> Result<()> {
+    let pid = || host.exec(&["pgrep", "-x", "mesh-plugin"])?.ok();
+    let first = pid()?;
+    host.mesh(&["stop"])?.ok()?;
+    ensure!(pid()? == first, "it does not outlive the router");
+    host.launch(&["--mtu", "1300"])?;
+    let second = wait_until(Duration::from_secs(20), "it is replaced", || {
+        let now = pid()?;
+        ensure!(now != first && !now.contains('\n'), "{now}");
+        Ok(now)
+    })?;
+    host.exec(&["kill", "-KILL", &second])?.ok()?;
+    wait_until(Duration::from_secs(20), "it is started again", || {
+        let now = pid()?;
+        ensure!(now != second, "{now}");
+        Ok(())
+    })?;
+    host.docker(&["restart", "-t", "0", "near"])?.ok()?;
+    again(host, "near", "10.2.1.1/24")?;
+    host.mesh(&["stop"])?.ok()?;
+    host.mesh(&["reset"])?.ok()?;
+    ensure!(pid().is_err(), "it is there after a reset");
+    Ok(())
+}
