@@ -146,6 +146,26 @@ pub const MAX_EXPOSED_NAMES: usize = 16;
 pub const MAX_TOPICS: u8 = 16;
 /// Bytes of one signed record.
 pub const MAX_RECORD: usize = 160 * 1024;
+/// Bytes of one record about a topic that this version does not know; a longer one is refused.
+pub const MAX_UNKNOWN_RECORD: usize = 8 * 1024;
+/// Bytes that all records together count, each [`RECORD_COST`] more than it has. When full those of routers out of reach
+/// go first, then of those that came last; a router that is not known yet is refused, unless it has a link here.
+pub const MAX_DATABASE: usize = 32 * 1024 * 1024;
+/// Bytes of the records of routers that one neighbour made known; further ones are refused.
+pub const MAX_DATABASE_PER_LINK: usize = 24 * 1024 * 1024;
+/// Bytes of the records of routers that were never within reach; further ones are refused, and other records than those
+/// about identities and links beyond half of it.
+pub const MAX_UNREACHED: usize = 4 * 1024 * 1024;
+/// Time after which such routers are forgotten where half of that is taken.
+pub const UNREACHED_FOR: Duration = Duration::from_secs(10);
+/// What a record counts beyond its bytes.
+pub const RECORD_COST: usize = 128;
+/// Time for which no room is looked for after there was none.
+pub const FULL_FOR: Duration = Duration::from_millis(100);
+/// Time for which `mesh status` says that there was no room for a record.
+pub const FULL_SHOWN: Duration = Duration::from_secs(60);
+/// Records of routers that are not known which are asked for at once while there is no room.
+pub const MAX_ASKED_WHEN_FULL: usize = 64;
 /// Bytes of one record about an identity: it fits the handshake of a link.
 pub const MAX_IDENTITY_RECORD: usize = 1_024;
 /// Bytes of one record about links.
@@ -189,10 +209,41 @@ pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 pub const MAX_HALF_OPEN: usize = 64;
 /// Unauthenticated links from one IPv4 address or IPv6 /64; beyond that the oldest of them is closed.
 pub const MAX_HALF_OPEN_PER_SOURCE: usize = 4;
-/// Links in all.
+/// Links to peers in all, dials included; who dials beyond is told so, unless it is known: then the youngest link of the
+/// source with most of them is closed, of those that others dialled and that are not known.
 pub const MAX_LINKS: usize = 256;
-/// Connections in a second that are told that there is no room for them; further ones are closed without a word.
-pub const FULL_ALERTS: u64 = 8;
+/// Links that peers from one IPv4 address or IPv6 /64 dialled; further ones are told that there is no room, unless they
+/// are known: targets, and those this router was linked to before.
+pub const MAX_LINKS_PER_SOURCE: usize = 16;
+/// Connections in a second that those who are not known may open, all together; further ones are reset.
+pub const ACCEPT_RATE: u64 = 256;
+/// Connections that they may open at once.
+pub const ACCEPT_BURST: u64 = 512;
+/// Connections in a second from one IPv4 address or IPv6 /64; further ones are reset, unless a known router is there.
+pub const ACCEPT_RATE_PER_SOURCE: u64 = 32;
+/// Connections from there at once.
+pub const ACCEPT_BURST_PER_SOURCE: u64 = 64;
+/// Sources of connections about which something is known; for another one the one is forgotten that has waited out its
+/// penalty the longest.
+pub const MAX_SOURCES: usize = 1_024;
+/// Time for which a source is not let in after a handshake with a wrong secret; each further one doubles it.
+pub const PENALTY_MIN: Duration = Duration::from_secs(1);
+/// Longest such time.
+pub const MAX_PENALTY: Duration = Duration::from_secs(60);
+/// Time without a wrong secret after which a source begins anew.
+pub const PENALTY_MEMORY: Duration = Duration::from_secs(600);
+/// Wrong secrets in a row after which a source at which a known router is waits too.
+pub const WRONG_SECRETS_FORGIVEN: u32 = 8;
+/// Handshakes with a wrong secret in a second, from all sources, beyond which nobody is let in who is not known.
+pub const WRONG_SECRET_RATE: u64 = 8;
+/// Such handshakes at once.
+pub const WRONG_SECRET_BURST: u64 = 64;
+/// Connections in a second that are told of a penalty; further ones are reset without a word.
+pub const PENALTY_ALERTS: u64 = 8;
+/// Time for which a link must have been up for its other end to be known when it comes back.
+pub const FAMILIAR_AFTER: Duration = Duration::from_secs(5);
+/// Routers that are known so; when full no more are, until one has been gone for [`FORGET_AFTER`].
+pub const MAX_FAMILIAR: usize = 256;
 /// Explicit targets (`mesh connect`).
 pub const MAX_TARGETS: usize = 1_024;
 

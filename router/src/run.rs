@@ -42,6 +42,8 @@ use crate::{ipam, log, port, secret};
 const LAST_STEPS: Duration = Duration::from_secs(1);
 /// Commands that may wait for the control plane.
 const COMMANDS: usize = 64;
+/// Descriptors that links that come in never take, or a quarter where there are few.
+const KEPT_DESCRIPTORS: u64 = 1_024;
 /// How often the host's addresses are looked at again.
 const ADDRESSES: Duration = Duration::from_secs(5);
 
@@ -64,6 +66,18 @@ pub fn run(settings: Settings, daemon: bool) -> anyhow::Result<()> {
     // What still waits on a thread for the kernel or for an engine is not waited for.
     runtime.shutdown_timeout(LAST_STEPS);
     ended
+}
+
+/// Raises the limit of descriptors, and says how many of these links that come in may take: not those that a router needs
+/// to answer the operator, to speak with the kernel, and to resolve names. More are never needed than so many links.
+fn for_links() -> u64 {
+    match mesh_sys::descriptors::raise_limit() {
+        Ok(limit) => limit - (limit / 4).min(KEPT_DESCRIPTORS),
+        Err(error) => {
+            tracing::warn!("{error}");
+            u64::MAX
+        }
+    }
 }
 
 async fn start(settings: Settings, secret: MeshSecret) -> anyhow::Result<()> {
@@ -125,6 +139,7 @@ async fn start(settings: Settings, secret: MeshSecret) -> anyhow::Result<()> {
         snapshot: shared.snapshot.clone(),
         sender: ControlSender::new(shared),
         links: Accepts::new(opened.listener),
+        descriptors: for_links(),
         lane_events,
         commands,
         attached: attachments.announced(),

@@ -96,6 +96,11 @@ impl Host {
         &self.programs.probe
     }
 
+    /// The same for a test that runs it with arguments of its own.
+    pub fn probe_path(&self) -> String {
+        self.programs.probe.clone()
+    }
+
     /// `mesh launch` with these arguments.
     ///
     /// # Errors

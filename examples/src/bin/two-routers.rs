@@ -151,7 +151,7 @@ impl Net {
                         .handle_bytes(*far_conn, &bytes, now);
                 }
             }
-            Output::Close { conn } => {
+            Output::Close { conn, .. } => {
                 if let Some(far_conn) = self.conns.remove(&(n, conn)) {
                     self.routers[far]
                         .control

@@ -1,15 +1,17 @@
 //! Whether an authenticated peer is let in.
 //!
-//! Only what the peer proves about itself decides, and whether its name is already another's; nothing learnt by gossip
-//! from third parties refuses a link, except that name.
+//! Only what the peer proves about itself decides; nothing learnt by gossip from third parties refuses a link. Where
+//! anyone may join, a name belongs to the key that it was first seen with, or else to the neighbour that bears it. Where a
+//! secret guards the mesh, two routers of one name are an operator's mistake, of which `mesh status` warns.
 
 use std::collections::BTreeMap;
 
 use crate::crypto::identity::peer_id;
 use crate::crypto::secret::SecretKind;
 use crate::ids::{ConnId, PeerId, PeerName};
-use crate::limits::{HANDSHAKE_TIMEOUT, MAX_PINS};
+use crate::limits::{HANDSHAKE_TIMEOUT, MAX_LINKS_PER_SOURCE, MAX_PINS};
 use crate::link::AlertCode;
+use crate::source::Source;
 use crate::time::Instant;
 use crate::topology::record::SignedRecord;
 
@@ -32,9 +34,9 @@ pub struct NameClaims<'a> {
     pub me: (PeerName, PeerId),
     /// Keys that names were first seen with.
     pub pins: &'a BTreeMap<PeerName, [u8; 32]>,
-    /// The reachable router that bears the name now, if any.
+    /// The neighbour that bears the name now, if any.
     pub holder: Option<PeerId>,
-    /// Whether a pinned key is binding: where anyone may join it is, where a secret guards the mesh the secret is.
+    /// Whether names are bound: where anyone may join they are, where a secret guards the mesh that decides.
     pub strict: bool,
 }
 
@@ -44,13 +46,18 @@ pub fn judge_name(name: PeerName, sign_key: &[u8; 32], claims: &NameClaims<'_>) 
     if peer == claims.me.1 {
         return Verdict::Refuse(AlertCode::SelfConnection);
     }
-    let taken = name == claims.me.0 || claims.holder.is_some_and(|holder| holder != peer);
-    let pinned_elsewhere =
-        claims.strict && claims.pins.get(&name).is_some_and(|key| key != sign_key);
-    if taken || pinned_elsewhere {
-        Verdict::Refuse(AlertCode::NameConflict)
-    } else {
+    if !claims.strict {
+        return Verdict::Accept;
+    }
+    let belongs_to_it = match claims.pins.get(&name) {
+        _ if name == claims.me.0 => false,
+        Some(key) => key == sign_key,
+        None => claims.holder.is_none_or(|holder| holder == peer),
+    };
+    if belongs_to_it {
         Verdict::Accept
+    } else {
+        Verdict::Refuse(AlertCode::NameConflict)
     }
 }
 
@@ -74,13 +81,15 @@ pub struct Existing {
 impl Control {
     /// A peer has proved who it is: let it in or refuse it.
     pub(super) fn admit(&mut self, conn: ConnId, peer: PeerId, record: SignedRecord, now: Instant) {
+        // Asked before it counts itself.
+        let has_place = self.has_place(conn, peer, now);
         if let Some(slot) = self.links.get_mut(conn) {
             slot.peer = Some(peer);
         }
         self.answered(conn, peer, now);
         let verdict = match self.judge(&record) {
             Verdict::Accept => match self.judge_duplicate(conn, peer, &record, now) {
-                Verdict::Accept if self.is_one_too_many(conn, &peer) => {
+                Verdict::Accept if !has_place || self.is_one_too_many(conn, &peer) => {
                     Verdict::Refuse(AlertCode::Full)
                 }
                 verdict => verdict,
@@ -105,6 +114,22 @@ impl Control {
         }
     }
 
+    /// Whether there is a place for a peer that dialled us. One that is known gets that of another.
+    pub(super) fn has_place(&mut self, conn: ConnId, peer: PeerId, now: Instant) -> bool {
+        let Some(slot) = self.links.get(conn).filter(|slot| !slot.outbound) else {
+            return true;
+        };
+        // In place of its own, which goes.
+        if self.links.of_peer(&peer).is_some() {
+            return true;
+        }
+        let source = Source::of(slot.address);
+        if self.is_familiar(&peer, now) {
+            return self.links.has_room() || self.make_room(now);
+        }
+        self.links.has_room() && self.links.of_source(source) < MAX_LINKS_PER_SOURCE
+    }
+
     /// Whether somebody dialled us who finds us through others just as well.
     fn is_one_too_many(&self, conn: ConnId, peer: &PeerId) -> bool {
         let inbound = self.links.get(conn).is_some_and(|slot| !slot.outbound);
@@ -115,7 +140,8 @@ impl Control {
         let Some(body) = record.as_identity() else {
             return Verdict::Refuse(AlertCode::BadRecord);
         };
-        let holder = self.routes.reachable().find(|peer| {
+        let mut neighbours = self.links.neighbours().map(|(peer, _)| *peer);
+        let holder = neighbours.find(|peer| {
             self.body_of(peer)
                 .is_some_and(|b| b.name == body.name && b.sign_key != body.sign_key)
         });
@@ -236,16 +262,27 @@ mod tests {
             Verdict::Refuse(AlertCode::SelfConnection)
         );
         assert_eq!(
-            judge_name(PeerName([2; 6]), &key, &claims(&pins, None, false)),
+            judge_name(PeerName([2; 6]), &key, &claims(&pins, None, true)),
+            conflict
+        );
+        assert_eq!(
+            judge_name(name, &key, &claims(&pins, Some(peer_id(&[7; 32])), true)),
             conflict
         );
         assert_eq!(
             judge_name(name, &key, &claims(&pins, Some(peer_id(&[7; 32])), false)),
-            conflict
+            Verdict::Accept,
+            "the secret decides"
         );
         assert_eq!(
-            judge_name(name, &key, &claims(&pins, Some(peer_id(&key)), false)),
+            judge_name(name, &key, &claims(&pins, Some(peer_id(&key)), true)),
             Verdict::Accept
+        );
+        let pinned = BTreeMap::from([(name, key)]);
+        assert_eq!(
+            judge_name(name, &key, &claims(&pinned, Some(peer_id(&[7; 32])), true)),
+            Verdict::Accept,
+            "it was there first"
         );
         pins.insert(name, [8; 32]);
         assert_eq!(judge_name(name, &key, &claims(&pins, None, true)), conflict);

@@ -4,37 +4,40 @@ use std::net::SocketAddr;
 
 use super::dial::NO_ROOM;
 use super::links::{Due, Slot};
-use super::targets::Retry;
-use super::{Control, Note, Output};
+use super::strangers::Entry;
+use super::targets::{Retry, TargetKey};
+use super::{Control, Ending, Note, Output};
 use crate::ids::ConnId;
 use crate::limits;
 use crate::link::{AlertCode, Link, LinkConfig, LinkError, LinkEvent, LinkRole};
+use crate::source::Source;
 use crate::time::Instant;
 use crate::wire::message::LinkMessage;
 
 impl Control {
-    /// Somebody dialled us. The shell gets a handle, or `None` when there is no room even to say so: close it at once.
+    /// Somebody dialled us. The shell gets a handle, or `None` when nothing is to be had here: reset it at once.
     pub fn handle_accepted(&mut self, from: SocketAddr, now: Instant) -> Option<ConnId> {
-        let conn = self.new_conn();
-        if !self.links.has_room() {
-            return self
-                .full_alerts
-                .take(now)
-                .then(|| self.refuse_full(conn, now));
+        match self.knock(from, now) {
+            Entry::Open => {
+                let conn = self.new_conn();
+                self.open_link(conn, from, LinkRole::Acceptor, now);
+                Some(conn)
+            }
+            Entry::Penalised if self.penalty_alerts.take(now) => Some(self.tell_penalty(now)),
+            Entry::Penalised | Entry::Refused => None,
         }
-        self.open_link(conn, from, LinkRole::Acceptor, now);
-        Some(conn)
     }
 
-    /// Tells whoever dialled that there is no room for another link; nothing is kept of the connection.
-    fn refuse_full(&mut self, conn: ConnId, now: Instant) -> ConnId {
-        let config = self.link_config();
+    /// Tells whoever dialled that it is to wait; nothing is kept of the connection.
+    fn tell_penalty(&mut self, now: Instant) -> ConnId {
+        let (conn, config) = (self.new_conn(), self.link_config());
         let mut link = Link::new(LinkRole::Acceptor, &config, now, &mut *self.entropy);
-        link.refuse(AlertCode::Full);
+        link.refuse(AlertCode::Penalty);
         while let Some(bytes) = link.poll_transmit() {
             self.outputs.push_back(Output::Send { conn, bytes });
         }
-        self.outputs.push_back(Output::Close { conn });
+        let ending = Ending::Told;
+        self.outputs.push_back(Output::Close { conn, ending });
         conn
     }
 
@@ -50,16 +53,18 @@ impl Control {
     /// A dial succeeded. Many may be under way at once: one that finds no room is closed.
     pub fn handle_connected(&mut self, conn: ConnId, to: SocketAddr, now: Instant) {
         self.targets.reached(conn, to);
-        if self.links.has_room() {
+        let explicit = matches!(self.targets.key_of(conn), Some(TargetKey::Explicit(_)));
+        if self.links.has_room() || explicit && self.make_room(now) {
             self.open_link(conn, to, LinkRole::Dialler, now);
             return;
         }
-        self.outputs.push_back(Output::Close { conn });
+        let ending = Ending::Abort;
+        self.outputs.push_back(Output::Close { conn, ending });
         self.dial_failed(conn, NO_ROOM, Retry::Slowly, now);
         self.flush(now);
     }
 
-    fn open_link(&mut self, conn: ConnId, address: SocketAddr, role: LinkRole, now: Instant) {
+    pub(super) fn open_link(&mut self, conn: ConnId, address: SocketAddr, role: LinkRole, now: Instant) {
         let config = self.link_config();
         let outbound = matches!(role, LinkRole::Dialler);
         let link = Link::new(role, &config, now, &mut *self.entropy);
@@ -127,14 +132,18 @@ impl Control {
         self.drain_link(conn);
     }
 
-    pub(super) fn drain_link(&mut self, conn: ConnId) {
+    /// Hands over what a link has to say; whether there was something.
+    pub(super) fn drain_link(&mut self, conn: ConnId) -> bool {
         let Some(slot) = self.links.get_mut(conn) else {
-            return;
+            return false;
         };
+        let mut any = false;
         while let Some(bytes) = slot.link.poll_transmit() {
             slot.queued(bytes.len());
             self.outputs.push_back(Output::Send { conn, bytes });
+            any = true;
         }
+        any
     }
 
     fn link_up(&mut self, conn: ConnId, now: Instant) {
@@ -162,6 +171,10 @@ impl Control {
     }
 
     fn link_failed(&mut self, conn: ConnId, error: &LinkError, now: Instant) {
+        if *error == LinkError::WrongSecret {
+            let source = self.links.get(conn).map(|slot| Source::of(slot.address));
+            source.map(|source| self.strangers.failed(source, now));
+        }
         let retry = match error.alert() {
             Some(AlertCode::SelfConnection) if self.is_at_own_address(conn) => Retry::Never,
             // Elsewhere than at our own addresses it is a clone of this router, and will be somebody else again.
@@ -169,7 +182,8 @@ impl Control {
                 AlertCode::SelfConnection
                 | AlertCode::NameConflict
                 | AlertCode::Version
-                | AlertCode::WrongSecret,
+                | AlertCode::WrongSecret
+                | AlertCode::Penalty,
             ) => Retry::Slowly,
             _ => Retry::Later,
         };
@@ -192,6 +206,21 @@ impl Control {
         }
     }
 
+    /// Ends the link that is needed least, for a router that is known; whether there was one.
+    pub(super) fn make_room(&mut self, now: Instant) -> bool {
+        let Some(conn) = self.least_needed(now) else {
+            return false;
+        };
+        let reason = "made room for a router that was linked before".to_owned();
+        if let Some(slot) = self.links.get_mut(conn) {
+            slot.send(&LinkMessage::Bye {
+                reason: reason.clone(),
+            });
+        }
+        self.drop_link(conn, &reason, Retry::Later, now);
+        true
+    }
+
     fn is_at_own_address(&self, conn: ConnId) -> bool {
         let address = self.links.get(conn).map(|slot| slot.address.ip());
         let own = &self.own.body().endpoints;
@@ -200,17 +229,23 @@ impl Control {
 
     /// Ends a link: tells the shell, its target, and whoever routed through it.
     pub(super) fn drop_link(&mut self, conn: ConnId, error: &str, retry: Retry, now: Instant) {
-        self.drain_link(conn);
+        let told = self.drain_link(conn);
         let Some((slot, lost)) = self.links.remove(conn) else {
             return;
         };
-        self.outputs.push_back(Output::Close { conn });
+        let ending = match slot.peer {
+            None if !slot.outbound && !told => Ending::Abort,
+            None => Ending::Told,
+            Some(_) => Ending::Orderly,
+        };
+        self.outputs.push_back(Output::Close { conn, ending });
         self.dial_failed(conn, error, retry, now);
         if !slot.outbound && !slot.up {
             self.links
                 .remember_failed(slot.address, error.to_owned(), now);
         }
         if let Some(peer) = lost {
+            self.familiar.parted(peer, &slot, now);
             let who = self.display(&peer);
             self.note(Note::Info(format!(
                 "link to {who} at {} ended: {error}",

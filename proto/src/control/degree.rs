@@ -113,7 +113,9 @@ impl Control {
         if !self.config.discovery {
             return;
         }
-        let known = self.routes.known().filter(|peer| *peer != self.me);
+        // A router that is only said to be there counts for nothing: anybody may say so of any number.
+        let known = self.routes.known();
+        let known = known.filter(|peer| *peer != self.me && self.lsdb.was_reachable(peer));
         let reachable = self.routes.all_reachable();
         // What the operator typed is as random as anything.
         let typed = self.targets.explicit_peers();
@@ -137,7 +139,11 @@ impl Control {
             let gone = lottery(self.me, gone.iter(), UNREACHABLE_DIALS);
             self.degree.chosen.iter().copied().chain(gone).collect()
         } else {
-            let all: BTreeSet<PeerId> = known.chain(recalled).collect();
+            let only_said = self.routes.unreachable();
+            let only_said = only_said.filter(|peer| !self.lsdb.was_reachable(peer));
+            let only_said: Vec<PeerId> = only_said.collect();
+            let few = lottery(self.me, only_said.iter(), UNREACHABLE_DIALS);
+            let all: BTreeSet<PeerId> = known.chain(recalled).chain(few).collect();
             all.into_iter().collect()
         };
         let unlinked = wanted

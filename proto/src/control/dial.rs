@@ -81,7 +81,10 @@ impl Control {
             let conn = self.new_conn();
             self.targets.dialling(&key, conn);
             match to {
-                Some(to) if self.links.has_room() => {
+                Some(to)
+                    if self.links.has_room()
+                        || matches!(key, TargetKey::Explicit(_)) && self.least_needed(now).is_some() =>
+                {
                     self.outputs.push_back(Output::Dial { conn, to });
                 }
                 Some(_) => self.dial_failed(conn, NO_ROOM, Retry::Slowly, now),

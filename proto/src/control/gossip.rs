@@ -8,8 +8,9 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use crate::ids::{ConnId, PeerId, Version};
-use crate::limits::COALESCE;
+use crate::limits::{COALESCE, MAX_ASKED_WHEN_FULL};
 use crate::time::Instant;
+use crate::topology::budget::Giver;
 use crate::topology::lsdb::{Merge, Refusal};
 use crate::topology::record::SignedRecord;
 use crate::topology::sums::Node;
@@ -122,7 +123,21 @@ impl Control {
     }
 
     fn take_summary(&mut self, conn: ConnId, summary: &Summary, now: Instant) {
-        let missing = self.lsdb.missing(summary);
+        let mut missing = self.lsdb.missing(summary);
+        if self.lsdb.is_full(now) {
+            // There is hardly room for what is not known: a few at a time, whoever these are.
+            let (known, mut unknown): (Vec<_>, Vec<_>) = missing
+                .ask
+                .into_iter()
+                .partition(|(key, _)| self.lsdb.get(*key).is_some());
+            let spare = unknown.len().saturating_sub(MAX_ASKED_WHEN_FULL);
+            if spare > 0 {
+                let first = usize::try_from(self.entropy.u64() % spare as u64).unwrap_or_default();
+                unknown.rotate_left(first);
+                unknown.truncate(MAX_ASKED_WHEN_FULL);
+            }
+            missing.ask = known.into_iter().chain(unknown).collect();
+        }
         if let Some(slot) = self.links.get_mut(conn) {
             slot.lacks(missing.lacked, now);
             slot.untold.send_all(missing.forked, now);
@@ -145,7 +160,9 @@ impl Control {
                 Err(_) => self.gossip_counters.refused += 1,
             }
         }
-        self.ask(conn, strangers, now);
+        if !self.lsdb.is_full(now) {
+            self.ask(conn, strangers, now);
+        }
     }
 
     fn is_stranger(&self, record: &SignedRecord) -> bool {
@@ -178,6 +195,12 @@ impl Control {
                 return;
             }
         }
+        let neighbour = from.and_then(|conn| self.links.get(conn)?.peer);
+        let giver = neighbour.map_or(Giver::Origin, Giver::Neighbour);
+        if self.lsdb.is_hopeless(&record, giver) {
+            self.lsdb.refuse_for_room(now);
+            return;
+        }
         // What a neighbour says of itself while it links costs it a handshake; everything else is free for its sender.
         if from.is_some() && !self.lsdb.is_within_rate(&origin, now) {
             self.gossip_counters.put_off += 1;
@@ -195,7 +218,9 @@ impl Control {
         } else {
             Vec::new()
         };
-        match self.lsdb.insert(record, now) {
+        let merged = self.lsdb.take(record, giver, now);
+        self.drop_evicted();
+        match merged {
             Merge::Newer => {
                 self.gossip_counters.accepted += 1;
                 self.asked.came(&key, version);
@@ -302,6 +327,15 @@ impl Control {
     /// Drops what routers said that have been gone for long.
     pub(super) fn forget_the_gone(&mut self, now: Instant) {
         let gone = self.lsdb.expire(now);
+        self.dropped(gone);
+    }
+
+    fn drop_evicted(&mut self) {
+        let evicted = self.lsdb.take_evicted();
+        self.dropped(evicted);
+    }
+
+    fn dropped(&mut self, gone: Vec<RecordKey>) {
         if gone.is_empty() {
             return;
         }

@@ -38,8 +38,19 @@ impl Control {
                 self.lsdb.records(),
                 limits::MAX_PEERS * usize::from(limits::MAX_TOPICS),
             ),
+            (
+                "bytes of records",
+                self.lsdb.bytes(),
+                limits::MAX_DATABASE + limits::MAX_RECORD * usize::from(limits::MAX_TOPICS),
+            ),
             ("pinned names", self.config.pins.len(), limits::MAX_PEERS),
-            ("links", self.links.iter().count(), limits::MAX_LINKS),
+            (
+                "links",
+                self.links.iter().count(),
+                limits::MAX_LINKS + limits::MAX_HALF_OPEN,
+            ),
+            ("sources", self.strangers.len(), limits::MAX_SOURCES),
+            ("routers that were linked", self.familiar.len(), limits::MAX_FAMILIAR),
             (
                 "explicit targets",
                 self.targets.explicit().count(),

@@ -60,10 +60,12 @@ pub enum Output {
         /// What.
         bytes: Vec<u8>,
     },
-    /// Close a connection after what was written; no answer is wanted.
+    /// Close a connection; no answer is wanted.
     Close {
         /// Which connection.
         conn: ConnId,
+        /// What becomes of what was written to it.
+        ending: Ending,
     },
     /// Send a UDP datagram.
     Datagram {
@@ -103,6 +105,17 @@ pub enum Output {
     },
     /// Something an operator may want to read; at most one line.
     Note(Note),
+}
+
+/// How a connection is closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// What was written before still arrives.
+    Orderly,
+    /// It ends a link with somebody who is not known, who was told why: that still arrives where there is room for it.
+    Told,
+    /// Nothing need arrive: the connection is reset, and costs nothing from then on (RFC 9293 section 3.10.5, ABORT).
+    Abort,
 }
 
 /// A line for the log.

@@ -281,9 +281,18 @@ impl Slot {
 }
 
 impl Links {
-    /// Whether one more connection may be opened.
+    /// Whether there may be one more link to a peer, or dial. Half-open ones that others dialled have bounds of their own.
     pub fn has_room(&self) -> bool {
-        self.slots.len() < MAX_LINKS
+        let counted = self.slots.values();
+        let counted = counted.filter(|slot| slot.outbound || slot.peer.is_some());
+        counted.count() < MAX_LINKS
+    }
+
+    /// How many peers from this source have dialled links that are there.
+    pub fn of_source(&self, source: Source) -> usize {
+        let inbound = self.slots.values().filter(|slot| !slot.outbound);
+        let peers = inbound.filter(|slot| slot.peer.is_some());
+        peers.filter(|slot| Source::of(slot.address) == source).count()
     }
 
     /// Adds a connection; returns one that must be closed for it: the oldest half-open one of a source that has more

@@ -11,6 +11,7 @@
 //! | `remembered` | whom to dial first, at the next start |
 //! | `degree` | with whom to be linked, in a small mesh and in a large one |
 //! | `links`, `connections` | the table of TCP links; their life from opening to end |
+//! | `strangers` | how many that are not known may dial, and how long they wait after a wrong secret |
 //! | `admission` | whether an authenticated peer is let in |
 //! | `gossip` | which records are taken, and how gaps are found |
 //! | `spread`, `untold`, `asked` | which news go to which neighbour, what it is yet to be told, and what is missed |
@@ -63,6 +64,7 @@ mod resume;
 mod sizes;
 mod snapshot;
 mod spread;
+mod strangers;
 mod target_text;
 pub mod targets;
 mod topics;
@@ -96,7 +98,7 @@ use self::contests::Contests;
 use self::costs::Costs;
 use self::degree::Degree;
 pub use self::held::{HeldAddresses, Holder};
-pub use self::io::{Config, Note, Output};
+pub use self::io::{Config, Ending, Note, Output};
 use self::links::Links;
 use self::moves::Moves;
 use self::observed::Observed;
@@ -106,6 +108,7 @@ use self::paths::Paths;
 use self::remembered::Memory;
 pub use self::remembered::Remembered;
 use self::sizes::Sizes;
+use self::strangers::{Familiar, Strangers};
 use self::targets::{Retry, Targets};
 pub use self::topics::Said;
 
@@ -157,7 +160,9 @@ pub struct Control {
     clones: Clones,
     /// Whether it was said that no further names are bound to keys.
     pins_full: bool,
-    full_alerts: TokenBucket,
+    penalty_alerts: TokenBucket,
+    strangers: Strangers,
+    familiar: Familiar,
 }
 
 impl Control {
@@ -224,7 +229,9 @@ impl Control {
             observed: Observed::default(),
             clones: Clones::default(),
             pins_full: false,
-            full_alerts: TokenBucket::new(limits::FULL_ALERTS, limits::FULL_ALERTS),
+            penalty_alerts: TokenBucket::new(limits::PENALTY_ALERTS, limits::PENALTY_ALERTS),
+            strangers: Strangers::default(),
+            familiar: Familiar::default(),
             config,
         };
         control.flush(now);

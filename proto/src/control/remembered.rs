@@ -66,6 +66,11 @@ impl Memory {
         self.before.get(peer).map_or(&[], Vec::as_slice)
     }
 
+    /// Where those of before the start may answer.
+    pub(super) fn all_addresses(&self) -> impl Iterator<Item = SocketAddr> + '_ {
+        self.before.values().flatten().copied()
+    }
+
     /// When the time of those from before is over.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
         self.until

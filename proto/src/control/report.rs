@@ -27,6 +27,9 @@ const PLAIN: &str = "vxlan";
 /// The datapath of those frames.
 const KERNEL: &str = "kernel";
 
+/// Names that several routers bear which are warned of, and routers named for each.
+const MAX_NAMES_WARNED: usize = 8;
+
 impl Control {
     /// The control plane's part of the report; the shell fills in what the host adds (bridge, datapath, MACs, drops).
     pub fn report(&self, now: Instant) -> RouterReport {
@@ -298,6 +301,9 @@ impl Control {
             ("gossip records accepted", c.accepted),
             ("gossip records known", c.known),
             ("gossip records refused", c.refused),
+            ("gossip records refused for want of room", self.lsdb.refused_full()),
+            ("connections refused: too many", self.strangers.refused().0),
+            ("connections refused: wrong secrets before", self.strangers.refused().1),
             ("gossip records not verified", c.unverified),
             ("gossip records put off", c.put_off),
             ("gossip messages unknown", c.unknown),
@@ -320,20 +326,30 @@ impl Control {
         warnings.extend(self.clones.warning());
         warnings.extend(self.flap_warnings(now));
         warnings.extend(self.contest_warnings(now));
+        if self.lsdb.is_full(now) {
+            warnings.push(format!(
+                "there is no room for all that is said in the mesh ({} KiB of records of {} routers): newcomers may not be \
+                 known here; look for a member that makes up routers (mesh report, \"peers\")",
+                self.lsdb.bytes() / 1024,
+                self.lsdb.len()
+            ));
+        }
         warnings
     }
 
     fn duplicate_names(&self) -> Vec<String> {
         let mut by_name: BTreeMap<_, Vec<PeerId>> = BTreeMap::new();
-        for peer in self.routes.known() {
+        for peer in self.routes.reachable() {
             if let Some(body) = self.body_of(&peer) {
                 by_name.entry(body.name).or_default().push(peer);
             }
         }
         let shared = by_name.into_iter().filter(|(_, peers)| peers.len() > 1);
         shared
+            .take(MAX_NAMES_WARNED)
             .map(|(name, peers)| {
-                let who: Vec<String> = peers.iter().map(|p| self.display(p)).collect();
+                let who = peers.iter().take(MAX_NAMES_WARNED);
+                let who: Vec<String> = who.map(|p| self.display(p)).collect();
                 format!(
                     "{} routers bear the name {name}: {}; give each its own --name",
                     peers.len(),

@@ -29,6 +29,8 @@ pub enum AlertCode {
     Tampered,
     /// 9: the record in the handshake is not acceptable.
     BadRecord,
+    /// 10: connections with a wrong secret came from the refused router's address: it is to wait.
+    Penalty,
     /// Any other number: the reason of a later version.
     Other(u8),
 }
@@ -46,6 +48,7 @@ impl AlertCode {
             Self::Duplicate => 7,
             Self::Tampered => 8,
             Self::BadRecord => 9,
+            Self::Penalty => 10,
             Self::Other(code) => code,
         }
     }
@@ -62,6 +65,7 @@ impl AlertCode {
             7 => Self::Duplicate,
             8 => Self::Tampered,
             9 => Self::BadRecord,
+            10 => Self::Penalty,
             other => Self::Other(other),
         }
     }
@@ -193,6 +197,8 @@ impl LinkError {
 
 const WRONG_SECRET: &str = "wrong password or key: this router and that one have different secrets";
 
+const PENALTY: &str = "that router takes no connection from this address for up to 60 s: a wrong password or key came from here";
+
 fn range(min: u8, max: u8) -> String {
     if min == max {
         min.to_string()
@@ -230,6 +236,7 @@ fn refusal(code: AlertCode, name: Option<PeerName>) -> String {
         AlertCode::Duplicate => "the two routers are connected already".to_owned(),
         AlertCode::Tampered => LinkError::Tampered.to_string(),
         AlertCode::BadRecord => "the router introduced itself wrongly".to_owned(),
+        AlertCode::Penalty => PENALTY.to_owned(),
         AlertCode::Other(code) => {
             format!("refused for a reason this version does not know ({code})")
         }

@@ -1,6 +1,7 @@
 //! All names of the mesh, as this router sees them: what each router states, merged. Those of routers that cannot be
 //! reached are kept and not shown, so that they are back the moment the routers are.
 
+use core::cmp::Reverse;
 use core::net::IpAddr;
 use core::ops::Bound;
 use std::collections::BTreeMap;
@@ -27,6 +28,8 @@ struct Origin {
     entries: Vec<Arc<Entry>>,
     pairs: usize,
     is_reachable: bool,
+    /// How many stated something before it.
+    born: u64,
 }
 
 /// The merged view.
@@ -35,6 +38,8 @@ pub struct Zone {
     origins: BTreeMap<PeerId, Origin>,
     /// Pairs of name and address of all origins but the one that is never refused.
     pairs: usize,
+    /// Origins that came so far.
+    born: u64,
     /// By name, its labels in reverse order: what lies below a name follows it.
     forward: BTreeMap<Box<str>, Vec<Held>>,
     reverse: BTreeMap<IpAddr, Vec<Held>>,
@@ -45,8 +50,8 @@ impl Zone {
     /// there is always room. Returns whether the view changed.
     ///
     /// # Errors
-    /// [`StatementError::Full`]: nothing of the origin is known any more, as the older statement is not true any more;
-    /// [`StatementError::TooManyOrigins`].
+    /// [`StatementError::Full`]: what the origin stated before stays. For a router within reach those out of reach go, and
+    /// then those that came after it; nobody else does. [`StatementError::TooManyOrigins`].
     pub fn replace(
         &mut self,
         origin: PeerId,
@@ -60,12 +65,21 @@ impl Zone {
         if known.version >= version {
             return Ok(false);
         }
-        known.version = version;
+        let (before, born, is_reachable) = (known.pairs, known.born, known.is_reachable);
         let pairs: usize = entries.iter().map(|e| e.addresses.len()).sum();
-        let changed = self.clear(&origin);
-        if !own && self.pairs + pairs > MAX_NAME_PAIRS {
-            return Err(StatementError::Full);
+        let mut changed = false;
+        if !own && self.pairs - before + pairs > MAX_NAME_PAIRS {
+            if is_reachable {
+                changed = self.make_room(origin, born, pairs.saturating_sub(before));
+            }
+            if self.pairs - before + pairs > MAX_NAME_PAIRS {
+                return Err(StatementError::Full);
+            }
         }
+        if let Some(known) = self.origins.get_mut(&origin) {
+            known.version = version;
+        }
+        changed |= self.clear(&origin);
         self.pairs += if own { 0 } else { pairs };
         let entries: Vec<Arc<Entry>> = entries.into_iter().map(Arc::new).collect();
         let Some(known) = self.origins.get_mut(&origin) else {
@@ -155,7 +169,41 @@ impl Zone {
         if is_full && !self.origins.contains_key(&origin) {
             return None;
         }
-        Some(self.origins.entry(origin).or_default())
+        let born = self.born;
+        self.born += u64::from(!self.origins.contains_key(&origin));
+        let known = self.origins.entry(origin);
+        Some(known.or_insert_with(|| Origin {
+            born,
+            ..Origin::default()
+        }))
+    }
+
+    /// Drops the names of origins out of reach, then of those that came after `born`, the last ones first, until there is
+    /// room for so many more pairs; nobody's if that would not do. Returns whether any was shown.
+    fn make_room(&mut self, origin: PeerId, born: u64, pairs: usize) -> bool {
+        let others = self.origins.iter().filter(|(peer, known)| {
+            **peer != origin && known.pairs > 0 && (!known.is_reachable || known.born > born)
+        });
+        let mut others: Vec<_> = others
+            .map(|(peer, known)| (known.is_reachable, Reverse(known.born), known.pairs, *peer))
+            .collect();
+        let gain: usize = others.iter().map(|(_, _, pairs, _)| pairs).sum();
+        if self.pairs - gain + pairs > MAX_NAME_PAIRS {
+            return false;
+        }
+        others.sort_unstable();
+        let mut changed = false;
+        for (_, _, _, victim) in others {
+            if self.pairs + pairs <= MAX_NAME_PAIRS {
+                break;
+            }
+            changed |= self.clear(&victim);
+            if let Some(known) = self.origins.get_mut(&victim) {
+                // What it states is taken again when there is room.
+                known.version = Version::default();
+            }
+        }
+        changed
     }
 
     /// Drops the names of an origin. Returns whether any was shown.

@@ -1,8 +1,10 @@
 //! What one router says: its records, and how often they came.
 
+use super::budget::cost;
 use super::record::SignedRecord;
 use super::topic::Topic;
 use crate::forward::throttle::FixedBucket;
+use crate::ids::PeerId;
 use crate::limits::{RECORD_BURST, RECORD_RATE};
 
 /// What one router says.
@@ -15,6 +17,12 @@ pub(super) struct Entry {
     others: Option<Box<Others>>,
     pub(super) rate: FixedBucket<RECORD_RATE, RECORD_BURST>,
     pub(super) reachable: bool,
+    /// Whether it ever was.
+    pub(super) reached: bool,
+    /// How many came before it.
+    pub(super) born: u64,
+    /// The neighbour that brought it first; itself if that has a link to this router.
+    pub(super) via: Option<PeerId>,
 }
 
 /// Records about other topics, in order of these, at least one.
@@ -22,7 +30,7 @@ pub(super) struct Entry {
 struct Others(Vec<SignedRecord>);
 
 impl Entry {
-    pub(super) fn new(identity: SignedRecord) -> Self {
+    pub(super) fn new(identity: SignedRecord, born: u64, via: Option<PeerId>) -> Self {
         Self {
             identity,
             links: None,
@@ -30,6 +38,9 @@ impl Entry {
             others: None,
             rate: FixedBucket::default(),
             reachable: false,
+            reached: false,
+            born,
+            via,
         }
     }
 
@@ -88,6 +99,18 @@ impl Entry {
             others.0.retain(is_valid);
             self.others.take_if(|others| others.0.is_empty());
         }
+    }
+
+    /// Drops all but what it says of itself and of its links; what that was about.
+    pub(super) fn strip(&mut self) -> Vec<Topic> {
+        let dropped = self.attached.take();
+        let others = self.others.take().map_or_else(Vec::new, |others| others.0);
+        dropped.iter().chain(&others).map(SignedRecord::topic).collect()
+    }
+
+    /// Bytes that its records count.
+    pub(super) fn bytes(&self) -> usize {
+        self.records().map(cost).sum()
     }
 
     /// Number of its records.

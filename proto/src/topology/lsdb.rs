@@ -8,6 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::bodies::{Attached, IdentityBody, Neighbour};
+use super::budget::Giver;
 use super::entry::Entry;
 use super::parts::Parts;
 use super::record::SignedRecord;
@@ -15,21 +16,36 @@ use super::routes::Routes;
 use super::sums::Sums;
 use super::topic::{RecordKey, Topic};
 use crate::ids::{PeerId, PeerPrefix};
-use crate::limits::{FORGET_AFTER, MAX_PEERS};
+use crate::limits::{FORGET_AFTER, MAX_UNREACHED, UNREACHED_FOR};
+#[cfg(doc)]
+use crate::limits::MAX_PEERS;
 use crate::time::Instant;
 
-/// The newest records of at most [`MAX_PEERS`] routers; when full, routers not yet known are refused.
+/// The newest records of at most [`MAX_PEERS`] routers and [`crate::limits::MAX_DATABASE`] bytes; what goes when it is full
+/// is said in `budget`.
 #[derive(Clone, Debug, Default)]
 pub struct Lsdb {
     pub(super) entries: Parts,
     /// Routers out of reach, and since when.
-    gone: BTreeMap<PeerId, Instant>,
+    pub(super) gone: BTreeMap<PeerId, Instant>,
     /// Routers whose links may not be what they were; at most those that are or were there.
     relinked: BTreeSet<PeerId>,
     pub(super) sums: Sums,
-    records: usize,
+    pub(super) records: usize,
+    /// Bytes that all of them count; those of routers that were never within reach; those of whom each neighbour brought.
+    pub(super) bytes: usize,
+    pub(super) unreached: usize,
+    pub(super) by_link: BTreeMap<PeerId, usize>,
+    /// What went for others.
+    pub(super) evicted: Vec<RecordKey>,
+    /// Until then nobody looks for room, as there was none.
+    pub(super) full_until: Instant,
+    pub(super) told_full_until: Instant,
+    /// Routers that came so far.
+    born: u64,
     conflicts: u64,
     refused: u64,
+    pub(super) refused_full: u64,
 }
 
 /// What became of an inserted record.
@@ -48,18 +64,27 @@ pub enum Merge {
 /// Why a record cannot be kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// There are records of [`MAX_PEERS`] other routers.
+    /// There is no room.
     Full,
     /// Its origin's identity, with whose key it would be verified, is not known.
     Stranger,
 }
 
 impl Lsdb {
-    /// Merges a record, whose signature the caller has verified.
+    /// Merges a record of this router itself.
     pub fn insert(&mut self, record: SignedRecord, now: Instant) -> Merge {
+        self.take(record, Giver::Own, now)
+    }
+
+    /// Merges a record, whose signature the caller has verified. Others may go for it: [`Lsdb::take_evicted`].
+    pub fn take(&mut self, record: SignedRecord, giver: Giver, now: Instant) -> Merge {
         let peer = record.origin();
-        let verdict = self.compare(&record);
+        let mut verdict = self.compare(&record);
         self.conflicts += u64::from(self.conflicts_with(&record));
+        if verdict == Merge::Newer && !self.make_room(&record, giver, now) {
+            verdict = Merge::Refused(Refusal::Full);
+            self.refuse_for_room(now);
+        }
         if verdict != Merge::Newer {
             self.refused += u64::from(matches!(verdict, Merge::Refused(_)));
             return verdict;
@@ -68,7 +93,7 @@ impl Lsdb {
             self.relinked.insert(peer);
         }
         if let Some(entry) = self.entries.get_mut(&peer) {
-            let (sum, len) = (entry.sum(), entry.len());
+            let (sum, len, bytes) = (entry.sum(), entry.len(), entry.bytes());
             entry.rate.take(now);
             entry.put(record);
             self.records = self.records + entry.len() - len;
@@ -76,12 +101,22 @@ impl Lsdb {
                 self.sums.subtract(&peer, sum);
                 self.sums.add(&peer, entry.sum());
             }
+            let bytes_now = entry.bytes();
+            self.count(&peer, bytes, bytes_now);
             return verdict;
         }
-        let mut entry = Entry::new(record);
+        let via = match giver {
+            Giver::Own => None,
+            Giver::Origin => Some(peer),
+            Giver::Neighbour(neighbour) => Some(neighbour),
+        };
+        let mut entry = Entry::new(record, self.born, via);
+        self.born += 1;
         entry.rate.take(now);
         self.records += 1;
+        let bytes = entry.bytes();
         self.entries.insert(peer, entry);
+        self.count(&peer, 0, bytes);
         self.gone.insert(peer, now);
         verdict
     }
@@ -95,8 +130,7 @@ impl Lsdb {
     pub fn compare(&self, record: &SignedRecord) -> Merge {
         let Some(entry) = self.entries.get(&record.origin()) else {
             return match record.topic() {
-                Topic::IDENTITY if self.entries.len() < MAX_PEERS => Merge::Newer,
-                Topic::IDENTITY => Merge::Refused(Refusal::Full),
+                Topic::IDENTITY => Merge::Newer,
                 _ => Merge::Refused(Refusal::Stranger),
             };
         };
@@ -218,6 +252,11 @@ impl Lsdb {
         self.refused
     }
 
+    /// Whether a router was within reach at any time since it is known.
+    pub fn was_reachable(&self, peer: &PeerId) -> bool {
+        self.entries.get(peer).is_some_and(|entry| entry.reached)
+    }
+
     /// Whether a router was within reach when the routes were last noted.
     pub fn is_reachable(&self, peer: &PeerId) -> bool {
         self.entries.get(peer).is_some_and(|entry| entry.reachable)
@@ -235,6 +274,10 @@ impl Lsdb {
                 continue;
             };
             entry.reachable = reachable;
+            if reachable && !entry.reached {
+                entry.reached = true;
+                self.unreached -= entry.bytes();
+            }
             if reachable {
                 self.gone.remove(&peer);
                 self.sums.add(&peer, entry.sum());
@@ -245,21 +288,33 @@ impl Lsdb {
         }
     }
 
-    /// Drops the records of routers that have not been within reach for [`FORGET_AFTER`]; which those were.
+    /// Drops the records of routers that have not been within reach for [`FORGET_AFTER`], and sooner of those that never
+    /// were where room for such ones is scarce; which those were.
     pub fn expire(&mut self, now: Instant) -> Vec<RecordKey> {
-        let old = |since: &Instant| now.since(*since) >= FORGET_AFTER;
-        let gone = self.gone.iter().filter(|(_, since)| old(since));
-        let gone: Vec<PeerId> = gone.map(|(peer, _)| *peer).collect();
-        let mut dropped = Vec::new();
-        for peer in &gone {
-            self.gone.remove(peer);
-            self.relinked.insert(*peer);
-            if let Some(entry) = self.entries.remove(peer) {
-                self.records -= entry.len();
-                dropped.extend(entry.records().map(SignedRecord::key));
-            }
+        let scarce = self.unreached > MAX_UNREACHED / 2;
+        let old = |(peer, since): &(&PeerId, &Instant)| {
+            let age = now.since(**since);
+            let never = || self.entries.get(peer).is_some_and(|entry| !entry.reached);
+            age >= FORGET_AFTER || scarce && age >= UNREACHED_FOR && never()
+        };
+        let gone: Vec<PeerId> = self.gone.iter().filter(old).map(|(peer, _)| *peer).collect();
+        gone.iter().flat_map(|peer| self.remove(peer)).collect()
+    }
+
+    /// Drops all records of a router; which those were.
+    pub(super) fn remove(&mut self, peer: &PeerId) -> Vec<RecordKey> {
+        let bytes = self.entries.get(peer).map_or(0, Entry::bytes);
+        self.count(peer, bytes, 0);
+        self.gone.remove(peer);
+        self.relinked.insert(*peer);
+        let Some(entry) = self.entries.remove(peer) else {
+            return Vec::new();
+        };
+        if entry.reachable {
+            self.sums.subtract(peer, entry.sum());
         }
-        dropped
+        self.records -= entry.len();
+        entry.records().map(SignedRecord::key).collect()
     }
 
     fn conflicts_with(&self, record: &SignedRecord) -> bool {

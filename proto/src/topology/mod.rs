@@ -1,6 +1,7 @@
 //! Who is where: signed records of all routers, the database that merges them, and the routes that follow.
 
 pub mod bodies;
+pub mod budget;
 mod entry;
 mod graph;
 pub mod lsdb;

@@ -7,7 +7,8 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::ids::PeerId;
 use crate::limits::{
-    HOLD_DOWN, MAX_IDENTITY_RECORD, MAX_LINKS_RECORD, MAX_RECORD, MAX_TOPICS, NAMES_HOLD_DOWN,
+    HOLD_DOWN, MAX_IDENTITY_RECORD, MAX_LINKS_RECORD, MAX_RECORD, MAX_TOPICS, MAX_UNKNOWN_RECORD,
+    NAMES_HOLD_DOWN,
 };
 
 /// What a record is about: 1 to [`MAX_TOPICS`]. A router keeps and passes on the topics it does not know, so that later
@@ -55,7 +56,8 @@ impl Topic {
         match self {
             Self::IDENTITY => MAX_IDENTITY_RECORD,
             Self::LINKS => MAX_LINKS_RECORD,
-            _ => MAX_RECORD,
+            Self::ATTACHED | Self::NAMES | Self::ADDRESSES => MAX_RECORD,
+            _ => MAX_UNKNOWN_RECORD,
         }
     }
 }

@@ -3,6 +3,8 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
@@ -11,17 +13,20 @@ use tokio::time::{Instant, sleep_until};
 /// Time between a refusal and the next question.
 const PAUSE: Duration = Duration::from_millis(100);
 
+/// A link that came in, and where from.
+pub type Accepted = (TcpStream, SocketAddr);
+
 /// Where links come from.
 pub trait Source {
     /// The next link.
     ///
     /// # Errors
     /// When the system has none to give: out of file descriptors, or of memory.
-    fn accept(&self) -> impl Future<Output = io::Result<(TcpStream, SocketAddr)>>;
+    fn accept(&self) -> impl Future<Output = io::Result<Accepted>>;
 }
 
 impl Source for TcpListener {
-    async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
+    async fn accept(&self) -> io::Result<Accepted> {
         TcpListener::accept(self).await
     }
 }
@@ -42,7 +47,7 @@ impl<S: Source> Accepts<S> {
     }
 
     /// The next link. May be cancelled: a pause goes on when it is called again.
-    pub async fn next(&mut self) -> (TcpStream, SocketAddr) {
+    pub async fn next(&mut self) -> Accepted {
         loop {
             if let Some(until) = self.paused_until {
                 sleep_until(until).await;
@@ -50,12 +55,30 @@ impl<S: Source> Accepts<S> {
             }
             match self.source.accept().await {
                 Ok(accepted) => return accepted,
-                Err(error) => {
-                    tracing::warn!("cannot accept a link: {error}");
-                    self.paused_until = Some(Instant::now() + PAUSE);
-                }
+                Err(error) => self.pause(&error),
             }
         }
+    }
+
+    /// The next link, if one is there by now.
+    pub fn next_now(&mut self) -> Option<Accepted> {
+        if self.paused_until.is_some() {
+            return None;
+        }
+        let mut context = Context::from_waker(Waker::noop());
+        match pin!(self.source.accept()).poll(&mut context) {
+            Poll::Ready(Ok(accepted)) => Some(accepted),
+            Poll::Ready(Err(error)) => {
+                self.pause(&error);
+                None
+            }
+            Poll::Pending => None,
+        }
+    }
+
+    fn pause(&mut self, error: &io::Error) {
+        tracing::warn!("cannot accept a link: {error}");
+        self.paused_until = Some(Instant::now() + PAUSE);
     }
 }
 
@@ -75,7 +98,7 @@ mod tests {
     }
 
     impl Source for Scarce {
-        async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
+        async fn accept(&self) -> io::Result<Accepted> {
             self.asked.set(self.asked.get() + 1);
             if self.failures.get() > 0 {
                 self.failures.set(self.failures.get() - 1);

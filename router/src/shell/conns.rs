@@ -1,15 +1,17 @@
 //! TCP connections: one reader and one writer task each, and the dials that open them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
+use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
+use mesh_proto::control::Ending;
 use mesh_proto::control::targets::DialTo;
 use mesh_proto::ids::ConnId;
-use mesh_sys::tcp::limit_unsent;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use mesh_proto::limits::{MAX_HALF_OPEN, MAX_LINKS};
+use mesh_sys::tcp::{abort_on_close, finish, limit_unsent};
 use tokio::net::TcpStream;
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -35,8 +37,8 @@ pub(super) enum ConnEvent {
 
 /// Events that may wait for the control plane; beyond that, readers stop reading and TCP pushes back.
 const EVENTS: usize = 256;
-/// Bytes read at once.
-const READ: usize = 16 * 1024;
+/// Bytes read at once: as few as a handshake has, and twice as many each time that so many were there.
+const READ: core::ops::RangeInclusive<usize> = 4 * 1024..=16 * 1024;
 /// Time a closed connection has to deliver what was written to it.
 const LINGER: Duration = Duration::from_secs(2);
 
@@ -44,10 +46,14 @@ const LINGER: Duration = Duration::from_secs(2);
 pub(super) struct Conns {
     events: mpsc::Sender<ConnEvent>,
     open: HashMap<ConnId, Conn>,
-    closing: Vec<JoinHandle<()>>,
+    /// Those that are told why they are not let in, the oldest first: at most [`MAX_HALF_OPEN`].
+    told: VecDeque<JoinHandle<()>>,
+    /// Those of peers, the oldest first: at most [`MAX_LINKS`].
+    closing: VecDeque<JoinHandle<()>>,
 }
 
 struct Conn {
+    stream: Arc<TcpStream>,
     /// Bounded by the control plane, which counts what is not written yet.
     to_write: mpsc::UnboundedSender<Vec<u8>>,
     reader: JoinHandle<()>,
@@ -61,7 +67,8 @@ impl Conns {
             Self {
                 events,
                 open: HashMap::new(),
-                closing: Vec::new(),
+                told: VecDeque::new(),
+                closing: VecDeque::new(),
             },
             receiver,
         )
@@ -87,13 +94,15 @@ impl Conns {
         if let Err(error) = limit_unsent(&stream) {
             tracing::debug!("{error}");
         }
-        let (read, write) = stream.into_split();
+        let stream = Arc::new(stream);
         let (to_write, queue) = mpsc::unbounded_channel();
-        let reader = tokio::spawn(read_all(conn, read, self.events.clone()));
-        let writer = tokio::spawn(write_all(conn, write, queue, self.events.clone()));
+        let reader = tokio::spawn(read_all(conn, stream.clone(), self.events.clone()));
+        let writer = write_all(conn, stream.clone(), queue, self.events.clone());
+        let writer = tokio::spawn(writer);
         self.open.insert(
             conn,
             Conn {
+                stream,
                 to_write,
                 reader,
                 writer,
@@ -108,65 +117,95 @@ impl Conns {
         }
     }
 
-    /// What was written before still goes out.
-    pub(super) fn close(&mut self, conn: ConnId) {
-        if let Some(open) = self.open.remove(&conn) {
-            self.closing.retain(|task| !task.is_finished());
-            self.closing.push(tokio::spawn(wind_down(open)));
+    /// Closes a connection. Where there is no more room for those on which something is still to arrive, the oldest of
+    /// them is reset.
+    pub(super) fn close(&mut self, conn: ConnId, ending: Ending) {
+        let Some(open) = self.open.remove(&conn) else {
+            return;
+        };
+        open.reader.abort();
+        let (waiting, max) = match ending {
+            Ending::Orderly => (&mut self.closing, MAX_LINKS),
+            Ending::Told => (&mut self.told, MAX_HALF_OPEN),
+            Ending::Abort => {
+                will_be_reset(&open.stream);
+                open.writer.abort();
+                return;
+            }
+        };
+        waiting.retain(|task| !task.is_finished());
+        if waiting.len() >= max
+            && let Some(oldest) = waiting.pop_front()
+        {
+            oldest.abort();
         }
-    }
-
-    /// The connection reported its own end.
-    pub(super) fn forget(&mut self, conn: ConnId) {
-        self.close(conn);
+        waiting.push_back(tokio::spawn(wind_down(open)));
     }
 
     /// Waits until closed connections have delivered what they can.
     pub(super) async fn finish(self) {
-        for task in self.closing {
+        for task in self.closing.into_iter().chain(self.told) {
             drop(task.await);
         }
     }
 }
 
-/// Lets the last bytes go out, and reads on until the other side has seen them: closing a socket with unread bytes
-/// would reset it and swallow the alert that says why.
-async fn wind_down(conn: Conn) {
-    let Conn {
-        to_write,
-        mut reader,
-        mut writer,
-    } = conn;
-    drop(to_write);
-    if timeout(LINGER, async {
-        drop((&mut writer).await);
-        drop((&mut reader).await);
-    })
-    .await
-    .is_err()
-    {
-        writer.abort();
-        reader.abort();
+/// Closes the socket of somebody who gets no link, without a trace.
+pub(super) fn reset(stream: TcpStream) {
+    will_be_reset(&stream);
+    drop(stream);
+}
+
+fn will_be_reset(stream: &TcpStream) {
+    if let Err(error) = abort_on_close(stream) {
+        tracing::debug!("{error}");
     }
 }
 
-async fn read_all(conn: ConnId, mut read: OwnedReadHalf, events: mpsc::Sender<ConnEvent>) {
-    let mut buffer = vec![0; READ];
+/// Lets the last bytes go out, for a while. Whoever gives this up gives the connection up.
+async fn wind_down(conn: Conn) {
+    let Conn {
+        stream,
+        to_write,
+        writer,
+        ..
+    } = conn;
+    drop((to_write, stream));
+    let mut writer = AbortOnDrop(writer);
+    drop(timeout(LINGER, &mut writer.0).await);
+}
+
+/// Ends a task with whoever waits for it.
+struct AbortOnDrop(JoinHandle<()>);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+async fn read_all(conn: ConnId, read: Arc<TcpStream>, events: mpsc::Sender<ConnEvent>) {
+    let mut size = *READ.start();
     let error = loop {
-        match read.read(&mut buffer).await {
+        // Room is made when something is there: a link that is quiet has none.
+        if let Err(error) = read.readable().await {
+            break plain(&error);
+        }
+        let mut bytes = Vec::with_capacity(size);
+        match read.try_read_buf(&mut bytes) {
             Ok(0) => break "that router closed the connection".to_owned(),
             Ok(n) => {
+                size = if n == size { 2 * size } else { n }.clamp(*READ.start(), *READ.end());
+                bytes.shrink_to_fit();
                 if events
-                    .send(ConnEvent::Bytes {
-                        conn,
-                        bytes: buffer[..n].to_vec(),
-                    })
+                    .send(ConnEvent::Bytes { conn, bytes })
                     .await
                     .is_err()
                 {
                     return;
                 }
             }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(error) => break plain(&error),
         }
     };
@@ -175,12 +214,12 @@ async fn read_all(conn: ConnId, mut read: OwnedReadHalf, events: mpsc::Sender<Co
 
 async fn write_all(
     conn: ConnId,
-    mut write: OwnedWriteHalf,
+    write: Arc<TcpStream>,
     mut queue: mpsc::UnboundedReceiver<Vec<u8>>,
     events: mpsc::Sender<ConnEvent>,
 ) {
     while let Some(bytes) = queue.recv().await {
-        if let Err(error) = write.write_all(&bytes).await {
+        if let Err(error) = write_bytes(&write, &bytes).await {
             drop(
                 events
                     .send(ConnEvent::Closed {
@@ -203,5 +242,33 @@ async fn write_all(
             );
         }
     }
-    drop(write.shutdown().await);
+    if finish(&*write).is_ok() {
+        discard(&write).await;
+    }
+}
+
+async fn write_bytes(stream: &TcpStream, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        stream.writable().await?;
+        match stream.try_write(bytes) {
+            Ok(n) => bytes = bytes.get(n..).unwrap_or_default(),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// Reads on until the other end has seen what was written: to close a socket with unread bytes would reset it and swallow
+/// the alert that says why.
+async fn discard(stream: &TcpStream) {
+    let mut buffer = [0; 512];
+    while stream.readable().await.is_ok() {
+        match stream.try_read(&mut buffer) {
+            Ok(0) => return,
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(_) => return,
+        }
+    }
 }

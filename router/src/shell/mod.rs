@@ -7,6 +7,7 @@ mod turn;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::os::fd::AsRawFd as _;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
@@ -18,7 +19,7 @@ use mesh_proto::ids::PeerName;
 use mesh_proto::time::Instant;
 use mesh_proto::topology::bodies::Attached;
 use mesh_proto::topology::topic::Topic;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::attach::Announced;
@@ -29,8 +30,9 @@ use crate::lanes::ControlSender;
 use crate::names::NamesFeed;
 use crate::state::{Change, Writer};
 
+use self::accept::Accepted;
 pub use self::accept::Accepts;
-use self::conns::{ConnEvent, Conns};
+use self::conns::{ConnEvent, Conns, reset};
 use self::turn::Turn;
 
 /// What the API and the host side ask of the control plane.
@@ -74,6 +76,8 @@ pub struct Shell {
     pub sender: ControlSender,
     /// Links come in here.
     pub links: Accepts<TcpListener>,
+    /// Descriptors below this number may be links that come in; those from there on are for the API, the kernel, names.
+    pub descriptors: u64,
     /// What the lanes report.
     pub lane_events: mpsc::Receiver<LaneEvent>,
     /// What the API asks.
@@ -114,7 +118,7 @@ impl Shell {
                 },
                 Some(event) = self.lane_events.recv() => self.handle_lanes(event),
                 Some(event) = conn_events.recv() => self.handle_conns(event, &mut conn_events, &mut conns),
-                (stream, from) = self.links.next() => self.handle_accept(stream, from, &mut conns),
+                first = self.links.next() => self.handle_accepts(first, &mut conns),
                 Ok(()) = self.attached.changed() => {
                     let attached: Vec<Attached> =
                         self.attached.borrow_and_update().iter().map(to_record).collect();
@@ -174,7 +178,7 @@ impl Shell {
             match output {
                 Output::Dial { conn, to } => conns.dial(conn, to),
                 Output::Send { conn, bytes } => conns.send(conn, bytes),
-                Output::Close { conn } => conns.close(conn),
+                Output::Close { conn, ending } => conns.close(conn, ending),
                 Output::Datagram { to, bytes } => self.sender.send(to, &bytes),
                 Output::Publish(snapshot) => {
                     self.snapshot.store(snapshot.clone());
@@ -287,17 +291,32 @@ impl Shell {
             }
             ConnEvent::Bytes { conn, bytes } => self.control.handle_bytes(conn, &bytes, now),
             ConnEvent::Written { conn, bytes } => self.control.handle_written(conn, bytes, now),
-            ConnEvent::Closed { conn, error } => {
-                conns.forget(conn);
-                self.control.handle_closed(conn, &error, now);
-            }
+            ConnEvent::Closed { conn, error } => self.control.handle_closed(conn, &error, now),
         }
     }
 
-    fn handle_accept(&mut self, stream: TcpStream, from: SocketAddr, conns: &mut Conns) {
+    fn handle_accepts(&mut self, first: Accepted, conns: &mut Conns) {
+        let mut turn = Turn::begin(self.clock.now());
+        let mut next = Some(first);
+        while let Some(accepted) = next {
+            turn.count();
+            self.handle_accept(accepted, conns);
+            next = (!turn.is_over(self.clock.now()))
+                .then(|| self.links.next_now())
+                .flatten();
+        }
+    }
+
+    fn handle_accept(&mut self, (stream, from): Accepted, conns: &mut Conns) {
         let from = mesh_sys::udp::normalise(from);
-        if let Some(conn) = self.control.handle_accepted(from, self.clock.now()) {
-            conns.adopt(conn, stream);
+        // The lowest free one is given out: beyond this few are left, which are not for links.
+        let is_spare = u64::try_from(stream.as_raw_fd()).is_ok_and(|fd| fd < self.descriptors);
+        let conn = is_spare
+            .then(|| self.control.handle_accepted(from, self.clock.now()))
+            .flatten();
+        match conn {
+            Some(conn) => conns.adopt(conn, stream),
+            None => reset(stream),
         }
     }
 }

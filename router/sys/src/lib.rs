@@ -9,6 +9,7 @@ pub mod attach;
 mod bpf;
 pub mod bridge;
 pub mod error;
+pub mod descriptors;
 pub mod ethtool;
 pub mod firewall;
 pub mod ifname;

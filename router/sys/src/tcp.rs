@@ -1,6 +1,8 @@
 //! Options of TCP sockets.
 
+use std::net::Shutdown;
 use std::os::fd::AsFd;
+use std::time::Duration;
 
 use mesh_proto::limits::{MAX_LINK_UNSENT, MIN_DATAGRAM};
 use socket2::SockRef;
@@ -34,9 +36,30 @@ pub fn limit_unsent(socket: &impl AsFd) -> Result<(), SysError> {
         .map_err(|e| SysError::new("limit what waits in a TCP socket", e))
 }
 
+/// Tells the other end that nothing more comes, after what was written.
+///
+/// # Errors
+/// The kernel's: the connection has ended.
+pub fn finish(socket: &impl AsFd) -> Result<(), SysError> {
+    SockRef::from(socket)
+        .shutdown(Shutdown::Write)
+        .map_err(|e| SysError::new("end a TCP connection", e))
+}
+
+/// Has the kernel forget the connection when the socket is closed: nothing that waits is sent, the other end is told by a
+/// reset, and no state stays behind. `SO_LINGER` with no time, RFC 9293 section 3.10.5 (ABORT).
+///
+/// # Errors
+/// The kernel's.
+pub fn abort_on_close(socket: &impl AsFd) -> Result<(), SysError> {
+    SockRef::from(socket)
+        .set_linger(Some(Duration::ZERO))
+        .map_err(|e| SysError::new("have a TCP socket reset", e))
+}
+
 #[cfg(test)]
 mod tests {
-    use std::io::Write as _;
+    use std::io::{Read as _, Write as _};
     use std::net::{TcpListener, TcpStream};
 
     use socket2::{Domain, Socket, Type};
@@ -65,6 +88,17 @@ mod tests {
                 assert!(segment(side) <= SEGMENT, "{}", segment(side));
             }
         }
+    }
+
+    #[test]
+    fn what_is_aborted_is_reset_and_nothing_arrives() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut dialler = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (accepted, _) = listener.accept().unwrap();
+        abort_on_close(&accepted).unwrap();
+        drop(accepted);
+        let error = dialler.read(&mut [0]).unwrap_err();
+        assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
     }
 
     #[test]

@@ -5,13 +5,17 @@
 //!     meshprobe listen ADDRESS PORT [GROUP]        prints each datagram that arrives, until it is killed
 //!     meshprobe cast ADDRESS TARGET LABEL COUNT    datagrams to a broadcast or multicast address
 //!     meshprobe storm ADDRESS TARGET MILLISECONDS  datagrams to a broadcast address as fast as it goes; prints how many
+//!     meshprobe knock TARGET MILLISECONDS SOURCE…  TCP connections of a stranger from these addresses as fast as it goes,
+//!                                                  each with a hello and then silence; prints how many
 
+use std::collections::VecDeque;
 use std::io::{self, Read as _, Write as _};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 use sha2::{Digest as _, Sha256};
+use socket2::{Domain, Socket, Type};
 
 const CHUNK: usize = 32 * 1024;
 /// A program that a test forgot ends by itself.
@@ -29,7 +33,11 @@ fn main() -> Result<()> {
         }
         ["cast", from, to, label, count] => cast(from.parse()?, to.parse()?, label, count.parse()?),
         ["storm", from, to, millis] => storm(from.parse()?, to.parse()?, millis.parse()?),
-        _ => bail!("usage: meshprobe receive|send|listen|cast|storm …"),
+        ["knock", to, millis, from @ ..] if !from.is_empty() => {
+            let from: Result<Vec<IpAddr>, _> = from.iter().map(|from| from.parse()).collect();
+            knock(to.parse()?, millis.parse()?, &from?)
+        }
+        _ => bail!("usage: meshprobe receive|send|listen|cast|storm|knock …"),
     }
 }
 
@@ -134,6 +142,40 @@ fn storm(from: Ipv4Addr, to: SocketAddr, millis: u64) -> Result<()> {
         sent += u64::from(socket.send_to(b"storm", to).is_ok());
     }
     say(&format!("sent {sent}"))
+}
+
+/// Connections that [`knock`] keeps open at once, the oldest of which it closes for a new one: a program has 1,024
+/// descriptors.
+const KEPT: usize = 900;
+
+fn knock(to: SocketAddr, millis: u64, from: &[IpAddr]) -> Result<()> {
+    let (mut opened, mut kept, began) = (0_u64, VecDeque::new(), Instant::now());
+    for source in from.iter().cycle() {
+        if began.elapsed() >= Duration::from_millis(millis).min(LONGEST) {
+            break;
+        }
+        // Who is refused, or not answered in time, knocks again.
+        let Ok(stream) = connect_from(*source, to) else {
+            continue;
+        };
+        opened += 1;
+        kept.push_back(stream);
+        if kept.len() > KEPT {
+            kept.pop_front();
+        }
+    }
+    say(&format!("knocked {opened}"))
+}
+
+/// A connection on which a router has said hello, of the first version and with a secret.
+fn connect_from(source: IpAddr, to: SocketAddr) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(to), Type::STREAM, None)?;
+    socket.bind(&SocketAddr::new(source, 0).into())?;
+    socket.connect_timeout(&to.into(), Duration::from_millis(500))?;
+    let mut hello = [0; 64];
+    hello[..7].copy_from_slice(b"mesh\x01\x01\x01");
+    (&socket).write_all(&hello)?;
+    Ok(socket)
 }
 
 fn say(line: &str) -> Result<()> {

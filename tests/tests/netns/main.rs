@@ -17,6 +17,7 @@ mod path_mtu;
 mod resolution;
 mod run;
 mod secrets;
+mod strangers;
 mod topology;
 mod weave;
 

@@ -69,12 +69,55 @@ fn a_full_router_says_so() {
             .any(|(_, e)| e.contains("as many links as it may")),
         "{states:?}"
     );
-    // A crowd is not told one by one.
+    // A crowd gets no further than its half-open links, and most of it is reset.
     let from = SocketAddr::from(([172, 17, 0, 1], 1));
     let control = &mut net.nodes[1].control;
-    let told = (0..100).filter(|_| control.handle_accepted(from, now).is_some());
-    assert!(told.count() <= usize::try_from(limits::FULL_ALERTS).unwrap());
-    assert_eq!(control.links.iter().count(), limits::MAX_LINKS);
+    let taken = (0..1_000).filter(|_| control.handle_accepted(from, now).is_some());
+    assert_eq!(taken.count() as u64, limits::ACCEPT_BURST_PER_SOURCE);
+    let aborted = core::iter::from_fn(|| control.poll_output()).filter(|output| {
+        matches!(output, Output::Close { ending, .. } if *ending == Ending::Abort)
+    });
+    assert_eq!(
+        aborted.count(),
+        usize::try_from(limits::ACCEPT_BURST_PER_SOURCE).unwrap() - limits::MAX_HALF_OPEN_PER_SOURCE
+    );
+    let rest = limits::MAX_LINKS + limits::MAX_HALF_OPEN_PER_SOURCE;
+    assert!(control.links.iter().count() <= rest);
+}
+
+#[test]
+fn one_host_takes_few_links_and_a_known_router_finds_room() {
+    let mut net = Net::new(vec![open_mesh(1), open_mesh(2)]);
+    net.connect(1, 0);
+    net.run(limits::FAMILIAR_AFTER + SECOND);
+    let (now, known) = (net.now, net.nodes[1].control.me());
+    let control = &mut net.nodes[0].control;
+    assert!(!control.is_familiar(&known, now), "a stranger dialled");
+    // Made-up routers from few hosts: whoever is known finds the place of one of them.
+    let conn = control.links.of_peer(&known).unwrap();
+    control.drop_link(conn, "a restart", Retry::Later, now);
+    assert!(control.is_familiar(&known, now));
+    let mut refused = 0;
+    for n in 0..u32::try_from(2 * limits::MAX_LINKS).unwrap() {
+        let [_, _, a, b] = n.to_be_bytes();
+        let source = u8::try_from(n % 20).unwrap();
+        let from = SocketAddr::from(([172, 16, 0, source], 1));
+        let conn = control.new_conn();
+        control.open_link(conn, from, crate::link::LinkRole::Acceptor, now);
+        let peer = PeerId([a, b, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1]);
+        if control.has_place(conn, peer, now) {
+            control.links.get_mut(conn).unwrap().peer = Some(peer);
+        } else {
+            refused += 1;
+            control.drop_link(conn, "no place", Retry::Later, now);
+        }
+        assert!(control.links.of_source(crate::source::Source::of(from)) <= limits::MAX_LINKS_PER_SOURCE);
+    }
+    assert!(refused >= limits::MAX_LINKS && !control.links.has_room());
+    let conn = control.new_conn();
+    control.open_link(conn, address(1), crate::link::LinkRole::Acceptor, now);
+    assert!(control.has_place(conn, known, now), "the known one");
+    assert!(control.links.has_room(), "somebody went for it");
 }
 
 #[test]

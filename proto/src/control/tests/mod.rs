@@ -188,7 +188,7 @@ impl Net {
                     self.nodes[far].control.handle_bytes(far_conn, &bytes, now);
                 }
             }
-            Output::Close { conn } => {
+            Output::Close { conn, .. } => {
                 if let Some((far, far_conn)) = self.streams.remove(&(n, conn)) {
                     self.streams.remove(&(far, far_conn));
                     self.nodes[far]

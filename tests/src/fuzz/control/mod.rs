@@ -9,7 +9,7 @@ use mesh_proto::api;
 use mesh_proto::control::targets::DialTo;
 use mesh_proto::forward::{LaneEvent, Via};
 use mesh_proto::ids::{PeerId, SessionIndex};
-use mesh_proto::limits::{MAX_ATTACHED, MAX_LINKS};
+use mesh_proto::limits::{MAX_ATTACHED, MAX_HALF_OPEN, MAX_LINKS};
 use mesh_proto::link::LinkRole;
 use mesh_proto::topology::bodies::Attached;
 use mesh_proto::wire::datagram::Kind;
@@ -269,7 +269,7 @@ fn check_tables(world: &World) {
         );
     }
     assert!(
-        world.conns.len() <= MAX_LINKS,
+        world.conns.len() <= MAX_LINKS + MAX_HALF_OPEN,
         "connections the router forgot"
     );
 }

@@ -1,0 +1,103 @@
+//! What those who do not belong to the mesh cost a router that they can reach.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+use mesh_tests::{Host, Setup, wait_until, with_testbed};
+
+/// Time for which strangers knock; the flood of an attacker has no end.
+const FLOOD: Duration = Duration::from_secs(6);
+/// Descriptors that strangers may cost: half-open links, those that are told why, and a few.
+const DESCRIPTORS: u64 = 150;
+/// KiB that strangers may cost.
+const MEMORY: u64 = 12 * 1024;
+/// Time in which `mesh status` answers meanwhile: 0.2 s on an idle machine, and this one may be busy.
+const ANSWER: Duration = Duration::from_millis(1_500);
+
+/// What the router costs its host.
+#[derive(Clone, Copy, Debug)]
+struct Cost {
+    descriptors: u64,
+    kib: u64,
+}
+
+fn cost(host: &Host) -> Result<Cost> {
+    let pid = host.router_pid()?;
+    let line = format!("ls /proc/{pid}/fd | wc -l; awk '/^VmRSS/ {{print $2}}' /proc/{pid}/status");
+    let text = host.shell(&line)?.ok()?;
+    let mut numbers = text.split_whitespace().map(str::parse::<u64>);
+    let mut next = || Ok::<_, anyhow::Error>(numbers.next().context("a short answer")??);
+    Ok(Cost {
+        descriptors: next()?,
+        kib: next()?,
+    })
+}
+
+/// Knocks at `victim` from one host, under several addresses, and looks at the victim all the while.
+fn flood(from: &Host, victim: &Host) -> Result<()> {
+    let sources: Vec<String> = (20..60).map(|n| format!("192.168.77.{n}")).collect();
+    for source in &sources {
+        let add = format!("ip -o addr show to {source} | grep -q . || ip addr add {source}/24 dev eth0");
+        from.shell(&add)?.ok()?;
+    }
+    let before = cost(victim)?;
+    let (probe, target) = (from.probe_path(), format!("{}:6783", victim.address()));
+    let millis = FLOOD.as_millis().to_string();
+    let sources: Vec<&str> = sources.iter().map(String::as_str).collect();
+    let command = [&[probe.as_str(), "knock", &target, &millis], &sources[..]].concat();
+    let mut knocker = from.spawn(&command)?;
+    let began = Instant::now();
+    while began.elapsed() < FLOOD {
+        let now = cost(victim)?;
+        ensure!(
+            now.descriptors < before.descriptors + DESCRIPTORS,
+            "{before:?}, after {:?}: {now:?}",
+            began.elapsed()
+        );
+        ensure!(now.kib < before.kib + MEMORY, "{before:?}, then {now:?}");
+        let asked = Instant::now();
+        victim.mesh(&["status"])?.ok()?;
+        let answered = asked.elapsed();
+        ensure!(answered < ANSWER, "mesh status took {answered:?}");
+    }
+    let told = knocker.finished()?.ok()?;
+    let knocked = told.trim().strip_prefix("knocked ").unwrap_or_default();
+    ensure!(knocked.parse::<u64>()? > 200, "that was no flood: {told}");
+    Ok(())
+}
+
+#[test]
+fn a_flood_of_connections_costs_little_and_a_known_router_gets_in() -> Result<()> {
+    with_testbed(&Setup::hosts(3).ipv4_only(), |bed| {
+        let [one, two, three] = [bed.host(1), bed.host(2), bed.host(3)];
+        // The limit of a program that a shell starts may be as low as this; the router lives with it.
+        one.shell("umask 077; echo 'correct horse battery' >/etc/mesh/password; ulimit -n 256; mesh launch --password-file /etc/mesh/password")?
+            .ok()?;
+        two.shell("umask 077; echo 'correct horse battery' >/etc/mesh/password")?
+            .ok()?;
+        two.launch(&["--password-file", "/etc/mesh/password", "host1"])?;
+        two.wait_connections(1)?;
+        flood(three, one)?;
+        ensure!(two.established()?.len() == 1, "the link that was up is down");
+        let log = one.shell("cat /var/lib/mesh/router.log")?.ok()?;
+        ensure!(!log.contains("Too many open files"), "{log}");
+
+        let mut more = three.spawn(&[
+            three.probe_path().as_str(),
+            "knock",
+            &format!("{}:6783", one.address()),
+            "20000",
+            "192.168.77.20",
+            "192.168.77.21",
+        ])?;
+        two.kill_router()?;
+        two.launch(&["--password-file", "/etc/mesh/password"])?;
+        wait_until(Duration::from_secs(10), "a known router gets in", || {
+            ensure!(two.established()?.len() == 1);
+            Ok(())
+        })?;
+        ensure!(more.output()?.is_empty(), "the flood was over by then");
+        more.stop()?;
+        Ok(())
+    })
+}
