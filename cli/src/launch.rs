@@ -110,6 +110,7 @@ fn router_args(args: &LaunchArgs, socket: &Path, state_dir: &Path) -> anyhow::Re
     for address in &args.dns_listen {
         option("dns-listen", Some(address.clone()));
     }
+    option("mesh-name", args.mesh_name.clone());
     option("log-level", args.log_level.clone());
     option("bridge", args.bridge.clone());
     for (name, file) in [

@@ -156,7 +156,7 @@ pub const MAX_DATABASE_PER_LINK: usize = 24 * 1024 * 1024;
 /// Bytes of the records of routers that were never within reach; further ones are refused, and other records than those
 /// about identities and links beyond half of it.
 pub const MAX_UNREACHED: usize = 4 * 1024 * 1024;
-/// Time after which such routers are forgotten where half of that is taken.
+/// Time after which such routers are forgotten where a quarter of that is taken, unless they have a link to this one.
 pub const UNREACHED_FOR: Duration = Duration::from_secs(10);
 /// What a record counts beyond its bytes.
 pub const RECORD_COST: usize = 128;

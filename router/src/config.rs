@@ -148,6 +148,9 @@ pub struct Options {
     /// Guard the mesh with the password in this file (or in MESH_PASSWORD).
     #[arg(long, value_name = "FILE")]
     pub password_file: Option<PathBuf>,
+    /// What the mesh is called, the same on all routers: its passwords are hashed with it [default: no name].
+    #[arg(long, value_name = "NAME")]
+    pub mesh_name: Option<String>,
     /// Peers to connect to: host or host:port.
     pub peers: Vec<String>,
 }
@@ -216,6 +219,7 @@ impl Options {
             password_file: self
                 .password_file
                 .or(file.password_file.filter(|_| !own_secret)),
+            mesh_name: self.mesh_name.or(file.mesh_name),
             peers: if self.peers.is_empty() {
                 file.peers
             } else {

@@ -4,7 +4,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use anyhow::{Context, bail};
-use mesh_proto::crypto::secret::MeshSecret;
+use mesh_proto::crypto::secret::{MeshName, MeshSecret};
 use zeroize::Zeroizing;
 
 use crate::config::Settings;
@@ -20,23 +20,27 @@ const MAX_FILE: u64 = 4096;
 /// One line that names the file and what is wrong with it.
 pub fn load(settings: &Settings) -> anyhow::Result<MeshSecret> {
     if let Some(path) = &settings.key_file {
-        return key_from(path);
+        return Ok(key_from(path)?.of_mesh(&settings.mesh_name));
     }
     if let Some(path) = &settings.password_file {
         let text = read(path)
             .with_context(|| format!("cannot read the password file {}", path.display()))?;
         let text = std::str::from_utf8(&text)
             .with_context(|| format!("{} is not text", path.display()))?;
-        return password(text, &path.display().to_string());
+        return password(text, &path.display().to_string(), &settings.mesh_name);
     }
     match std::env::var(PASSWORD_VARIABLE) {
-        Ok(text) if !text.is_empty() => password(&Zeroizing::new(text), PASSWORD_VARIABLE),
-        _ => Ok(MeshSecret::open()),
+        Ok(text) if !text.is_empty() => password(
+            &Zeroizing::new(text),
+            PASSWORD_VARIABLE,
+            &settings.mesh_name,
+        ),
+        _ => Ok(MeshSecret::open().of_mesh(&settings.mesh_name)),
     }
 }
 
-fn password(text: &str, source: &str) -> anyhow::Result<MeshSecret> {
-    MeshSecret::from_password(text.trim_end_matches(['\r', '\n']))
+fn password(text: &str, source: &str, mesh: &MeshName) -> anyhow::Result<MeshSecret> {
+    MeshSecret::from_password(text.trim_end_matches(['\r', '\n']), mesh)
         .with_context(|| format!("the password in {source}"))
 }
 

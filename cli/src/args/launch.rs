@@ -104,6 +104,9 @@ pub(crate) struct LaunchArgs {
     /// File with the password of the mesh
     #[arg(long, value_name = "FILE")]
     pub(crate) password_file: Option<PathBuf>,
+    /// What the mesh is called, the same on all routers: its passwords are hashed with it (default: no name)
+    #[arg(long, value_name = "NAME")]
+    pub(crate) mesh_name: Option<String>,
     /// Dial the stored targets; this is always done
     #[arg(long, hide = true)]
     pub(crate) resume: bool,

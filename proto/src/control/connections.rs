@@ -64,7 +64,13 @@ impl Control {
         self.flush(now);
     }
 
-    pub(super) fn open_link(&mut self, conn: ConnId, address: SocketAddr, role: LinkRole, now: Instant) {
+    pub(super) fn open_link(
+        &mut self,
+        conn: ConnId,
+        address: SocketAddr,
+        role: LinkRole,
+        now: Instant,
+    ) {
         let config = self.link_config();
         let outbound = matches!(role, LinkRole::Dialler);
         let link = Link::new(role, &config, now, &mut *self.entropy);

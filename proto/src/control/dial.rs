@@ -83,7 +83,8 @@ impl Control {
             match to {
                 Some(to)
                     if self.links.has_room()
-                        || matches!(key, TargetKey::Explicit(_)) && self.least_needed(now).is_some() =>
+                        || matches!(key, TargetKey::Explicit(_))
+                            && self.least_needed(now).is_some() =>
                 {
                     self.outputs.push_back(Output::Dial { conn, to });
                 }

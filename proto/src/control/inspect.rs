@@ -50,7 +50,11 @@ impl Control {
                 limits::MAX_LINKS + limits::MAX_HALF_OPEN,
             ),
             ("sources", self.strangers.len(), limits::MAX_SOURCES),
-            ("routers that were linked", self.familiar.len(), limits::MAX_FAMILIAR),
+            (
+                "routers that were linked",
+                self.familiar.len(),
+                limits::MAX_FAMILIAR,
+            ),
             (
                 "explicit targets",
                 self.targets.explicit().count(),

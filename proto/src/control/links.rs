@@ -292,7 +292,9 @@ impl Links {
     pub fn of_source(&self, source: Source) -> usize {
         let inbound = self.slots.values().filter(|slot| !slot.outbound);
         let peers = inbound.filter(|slot| slot.peer.is_some());
-        peers.filter(|slot| Source::of(slot.address) == source).count()
+        peers
+            .filter(|slot| Source::of(slot.address) == source)
+            .count()
     }
 
     /// Adds a connection; returns one that must be closed for it: the oldest half-open one of a source that has more

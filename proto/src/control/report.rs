@@ -301,9 +301,15 @@ impl Control {
             ("gossip records accepted", c.accepted),
             ("gossip records known", c.known),
             ("gossip records refused", c.refused),
-            ("gossip records refused for want of room", self.lsdb.refused_full()),
+            (
+                "gossip records refused for want of room",
+                self.lsdb.refused_full(),
+            ),
             ("connections refused: too many", self.strangers.refused().0),
-            ("connections refused: wrong secrets before", self.strangers.refused().1),
+            (
+                "connections refused: wrong secrets before",
+                self.strangers.refused().1,
+            ),
             ("gossip records not verified", c.unverified),
             ("gossip records put off", c.put_off),
             ("gossip messages unknown", c.unknown),

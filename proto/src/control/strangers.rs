@@ -11,8 +11,8 @@ use crate::forward::throttle::{FixedBucket, TokenBucket};
 use crate::ids::PeerId;
 use crate::limits::{
     ACCEPT_BURST, ACCEPT_BURST_PER_SOURCE, ACCEPT_RATE, ACCEPT_RATE_PER_SOURCE, FAMILIAR_AFTER,
-    FORGET_AFTER, MAX_FAMILIAR, MAX_LINKS_PER_SOURCE, MAX_PENALTY, MAX_SOURCES,
-    PENALTY_MEMORY, PENALTY_MIN, WRONG_SECRET_BURST, WRONG_SECRET_RATE, WRONG_SECRETS_FORGIVEN,
+    FORGET_AFTER, MAX_FAMILIAR, MAX_LINKS_PER_SOURCE, MAX_PENALTY, MAX_SOURCES, PENALTY_MEMORY,
+    PENALTY_MIN, WRONG_SECRET_BURST, WRONG_SECRET_RATE, WRONG_SECRETS_FORGIVEN,
 };
 use crate::source::Source;
 use crate::time::Instant;
@@ -85,9 +85,7 @@ impl Strangers {
         let seen = self.seen(source, now);
         let (waits, failed) = (now < seen.waits_until, seen.wrong_secrets);
         let own_share = !waits && seen.accepts.take(now);
-        let shared = own_share
-            && self.wrong_secrets.clone().take(now)
-            && self.accepts.take(now);
+        let shared = own_share && self.wrong_secrets.clone().take(now) && self.accepts.take(now);
         if shared || (!waits || failed <= WRONG_SECRETS_FORGIVEN) && is_known() {
             return Entry::Open;
         }
@@ -155,8 +153,7 @@ impl Familiar {
         self.gone
             .retain(|_, (_, since)| now.since(*since) < FORGET_AFTER);
         let of_source = self.gone.values().filter(|(other, _)| *other == source);
-        let has_room =
-            self.gone.len() < MAX_FAMILIAR && of_source.count() < MAX_LINKS_PER_SOURCE;
+        let has_room = self.gone.len() < MAX_FAMILIAR && of_source.count() < MAX_LINKS_PER_SOURCE;
         if has_room || self.gone.contains_key(&peer) {
             self.gone.insert(peer, (source, now));
         }
@@ -207,7 +204,9 @@ impl Control {
 
     /// Whether this router was told to be linked to that one, or was before.
     pub(super) fn is_familiar(&self, peer: &PeerId, now: Instant) -> bool {
-        self.targets.explicit_peers().any(|explicit| explicit == *peer)
+        self.targets
+            .explicit_peers()
+            .any(|explicit| explicit == *peer)
             || self.memory.knows(peer)
             || self.familiar.knows(peer, now)
     }

@@ -88,6 +88,12 @@ fn guesses_from_many_sources_share_a_budget() {
             guesses += 1;
         }
     }
-    assert!(guesses <= WRONG_SECRET_BURST + 10 * WRONG_SECRET_RATE + 1, "{guesses}");
-    assert_eq!(strangers.knock(source(99_999), known, at(10_000)), Entry::Open);
+    assert!(
+        guesses <= WRONG_SECRET_BURST + 10 * WRONG_SECRET_RATE + 1,
+        "{guesses}"
+    );
+    assert_eq!(
+        strangers.knock(source(99_999), known, at(10_000)),
+        Entry::Open
+    );
 }

@@ -4,7 +4,7 @@ use core::fmt;
 
 use argon2::{Algorithm, Argon2, Block, Params, Version};
 use hkdf::Hkdf;
-use sha2::Sha256;
+use sha2::{Digest as _, Sha256};
 use zeroize::{Zeroize, Zeroizing};
 
 /// Fewest characters of a password.
@@ -13,7 +13,7 @@ pub const MIN_PASSWORD: usize = 12;
 const ARGON2_KIB: u32 = 64 * 1024;
 const ARGON2_PASSES: u32 = 3;
 const ARGON2_LANES: u32 = 1;
-// One salt for all meshes: a router must reach the same key from the password alone.
+// Followed by the name of the mesh: a router must reach the same key from what the operator gives it.
 const ARGON2_SALT: &[u8] = b"mesh password v1";
 // No 32-byte key can collide with it: the lengths differ.
 const OPEN_KEY: &[u8] = b"mesh open v1";
@@ -31,8 +31,38 @@ pub enum SecretKind {
     Open,
 }
 
+/// Bytes of the name of a mesh, at most.
+pub const MAX_MESH_NAME: usize = 63;
+
+const MESH_TAG: &[u8] = b"mesh name v1";
+
+/// What a mesh is called, so that the hashes of passwords which were prepared for another one are of no use for it.
+/// Letters, digits, `-`, `_` and `.`; empty where the operator gave none.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct MeshName(String);
+
+impl MeshName {
+    /// The name, if it is one.
+    pub fn new(name: &str) -> Option<Self> {
+        let is_right = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
+        let is_name = name.len() <= MAX_MESH_NAME && name.bytes().all(is_right);
+        is_name.then(|| Self(name.to_owned()))
+    }
+
+    /// What hellos carry of it: 8 bytes of a hash, or zeros for none.
+    fn tag(&self) -> [u8; 8] {
+        if self.0.is_empty() {
+            return [0; 8];
+        }
+        let hash = Sha256::new().chain_update(MESH_TAG).chain_update(&self.0);
+        let [a, b, c, d, e, f, g, h, ..] = <[u8; 32]>::from(hash.finalize());
+        [a, b, c, d, e, f, g, h]
+    }
+}
+
 /// What the members of a mesh know and nobody else; erased when dropped, never printed.
 pub struct MeshSecret {
+    mesh_tag: [u8; 8],
     kind: SecretKind,
     key: Zeroizing<Vec<u8>>,
 }
@@ -53,27 +83,44 @@ impl MeshSecret {
     pub fn from_key_bytes(key: [u8; 32]) -> Self {
         let key = Zeroizing::new(key);
         Self {
+            mesh_tag: [0; 8],
             kind: SecretKind::KeyFile,
             key: Zeroizing::new(key.to_vec()),
         }
     }
 
-    /// The secret that follows from a password: Argon2id (RFC 9106), 64 MiB, 3 passes, 1 lane. Takes some 0.1 s to 1 s
+    /// The secret that follows from a password: Argon2id (RFC 9106), 64 MiB, 3 passes, 1 lane, with the name of the mesh in
+    /// its salt. Takes some 0.1 s to 1 s
     /// and that much memory, so call it once at start and not where others wait.
-    pub fn from_password(password: &str) -> Result<Self, SecretError> {
+    pub fn from_password(password: &str, mesh: &MeshName) -> Result<Self, SecretError> {
         let characters = password.chars().count();
         if characters < MIN_PASSWORD {
             return Err(SecretError::TooShort(characters));
         }
+        let key = hash_password(password.as_bytes(), mesh, ARGON2_KIB);
         Ok(Self {
+            mesh_tag: mesh.tag(),
             kind: SecretKind::Password,
-            key: hash_password(password.as_bytes(), ARGON2_KIB).ok_or(SecretError::Unhashable)?,
+            key: key.ok_or(SecretError::Unhashable)?,
         })
+    }
+
+    /// The same secret in the mesh of this name.
+    #[must_use]
+    pub fn of_mesh(mut self, mesh: &MeshName) -> Self {
+        self.mesh_tag = mesh.tag();
+        self
+    }
+
+    /// What hellos carry of the name of the mesh.
+    pub fn mesh_tag(&self) -> [u8; 8] {
+        self.mesh_tag
     }
 
     /// No secret: fixed, public keys, so that the same handshakes run.
     pub fn open() -> Self {
         Self {
+            mesh_tag: [0; 8],
             kind: SecretKind::Open,
             key: Zeroizing::new(OPEN_KEY.to_vec()),
         }
@@ -108,12 +155,13 @@ impl fmt::Debug for MeshSecret {
     }
 }
 
-fn hash_password(password: &[u8], kib: u32) -> Option<Zeroizing<Vec<u8>>> {
+fn hash_password(password: &[u8], mesh: &MeshName, kib: u32) -> Option<Zeroizing<Vec<u8>>> {
     let params = Params::new(kib, ARGON2_PASSES, ARGON2_LANES, Some(32)).ok()?;
+    let salt = [ARGON2_SALT, mesh.0.as_bytes()].concat();
     let mut memory = vec![Block::default(); params.block_count()];
     let mut key = Zeroizing::new(vec![0; 32]);
     let done = Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
-        .hash_password_into_with_memory(password, ARGON2_SALT, &mut key, &mut memory);
+        .hash_password_into_with_memory(password, &salt, &mut key, &mut memory);
     // The last block is as good as the key.
     memory.iter_mut().for_each(Zeroize::zeroize);
     done.ok().map(|()| key)
@@ -125,24 +173,40 @@ mod tests {
 
     #[test]
     fn short_passwords_are_refused_with_their_length() {
-        let error = MeshSecret::from_password("elevenchars").unwrap_err();
+        let error = MeshSecret::from_password("elevenchars", &MeshName::default()).unwrap_err();
         assert_eq!(error, SecretError::TooShort(11));
         assert!(error.to_string().contains("at least 12"), "{error}");
         // Characters count, not bytes.
         assert_eq!(
-            MeshSecret::from_password("ééééééééééé").unwrap_err(),
+            MeshSecret::from_password("ééééééééééé", &MeshName::default()).unwrap_err(),
             SecretError::TooShort(11)
         );
     }
 
     #[test]
     fn a_password_gives_the_same_keys_everywhere() {
-        let a = MeshSecret::from_password("correct horse battery").unwrap();
-        let b = MeshSecret::from_password("correct horse battery").unwrap();
-        let c = MeshSecret::from_password("correct horse batterY").unwrap();
+        let a = MeshSecret::from_password("correct horse battery", &MeshName::default()).unwrap();
+        let b = MeshSecret::from_password("correct horse battery", &MeshName::default()).unwrap();
+        let c = MeshSecret::from_password("correct horse batterY", &MeshName::default()).unwrap();
         assert_eq!(a.kind(), SecretKind::Password);
         assert_eq!(a.link_psk(), b.link_psk());
         assert_ne!(a.link_psk(), c.link_psk());
+    }
+
+    #[test]
+    fn a_password_gives_other_keys_in_a_mesh_of_another_name() {
+        let keys = |name| {
+            let name = MeshName::new(name).unwrap();
+            let secret = MeshSecret::from_password("correct horse battery", &name).unwrap();
+            (secret.link_psk(), secret.mesh_tag())
+        };
+        let all = [keys(""), keys("blue"), keys("green")];
+        assert!(
+            all[0].1 == [0; 8] && all[0] != all[1] && all[1].0 != all[2].0 && all[1].1 != all[2].1
+        );
+        for wrong in ["with space", "é", &"x".repeat(MAX_MESH_NAME + 1)] {
+            assert_eq!(MeshName::new(wrong), None);
+        }
     }
 
     #[test]

@@ -125,6 +125,9 @@ pub enum LinkError {
         /// Byte 6 of its hello.
         theirs: u8,
     },
+    /// The other end's mesh has another name.
+    #[error("that router belongs to a mesh of another name; start both with the same --mesh-name")]
+    OtherMesh,
     /// The secrets differ.
     #[error("{WRONG_SECRET}")]
     WrongSecret,
@@ -182,7 +185,11 @@ impl LinkError {
             Self::RefusedByPeer { code, by, .. } => {
                 (by.is_some() || !code.needs_proof()).then_some(*code)
             }
-            Self::NotMesh(_) | Self::OwnRecord(_) | Self::TimedOut | Self::Corrupt(_) => None,
+            Self::NotMesh(_)
+            | Self::OtherMesh
+            | Self::OwnRecord(_)
+            | Self::TimedOut
+            | Self::Corrupt(_) => None,
         }
     }
 

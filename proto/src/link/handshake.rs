@@ -73,7 +73,7 @@ impl WaitHello {
         out: &mut Vec<u8>,
     ) -> Result<(State, u64), LinkError> {
         let secret = &self.config.secret;
-        let features = hello::check_rest(theirs, secret.kind())? & self.config.features;
+        let features = hello::check_rest(theirs, secret)? & self.config.features;
         let (role, prologue) = match self.role {
             LinkRole::Dialler => (Role::Initiator, [self.hello, *theirs].concat()),
             LinkRole::Acceptor => (Role::Responder, [*theirs, self.hello].concat()),

@@ -1,7 +1,7 @@
 //! The first 64 bytes in each direction.
 
 use super::error::{LinkError, Stranger};
-use crate::crypto::secret::SecretKind;
+use crate::crypto::secret::{MeshSecret, SecretKind};
 use crate::entropy::Entropy;
 
 /// The protocol version spoken, lowest and highest.
@@ -16,16 +16,18 @@ const MAGIC: &[u8; 4] = b"mesh";
 const AUTH: usize = 6;
 const FEATURES: core::ops::Range<usize> = 8..16;
 const NONCE: core::ops::Range<usize> = 16..32;
+const MESH: core::ops::Range<usize> = 32..40;
 
 /// Our hello for a new link.
-pub(super) fn write(secret: SecretKind, features: u64, entropy: &mut dyn Entropy) -> [u8; HELLO] {
+pub(super) fn write(secret: &MeshSecret, features: u64, entropy: &mut dyn Entropy) -> [u8; HELLO] {
     let mut hello = [0; HELLO];
     hello[..4].copy_from_slice(MAGIC);
     hello[4] = VERSION;
     hello[5] = VERSION;
-    hello[AUTH] = auth_kind(secret);
+    hello[AUTH] = auth_kind(secret.kind());
     hello[FEATURES].copy_from_slice(&features.to_be_bytes());
     entropy.fill(&mut hello[NONCE]);
+    hello[MESH].copy_from_slice(&secret.mesh_tag());
     hello
 }
 
@@ -44,10 +46,13 @@ pub(super) fn check_start(start: &[u8]) -> Result<(), LinkError> {
 }
 
 /// Looks at the rest of a hello whose start is right; returns the features the other side speaks.
-pub(super) fn check_rest(hello: &[u8; HELLO], ours: SecretKind) -> Result<u64, LinkError> {
-    let theirs = hello[AUTH];
+pub(super) fn check_rest(hello: &[u8; HELLO], secret: &MeshSecret) -> Result<u64, LinkError> {
+    let (ours, theirs) = (secret.kind(), hello[AUTH]);
     if theirs != auth_kind(ours) {
         return Err(LinkError::Authentication { ours, theirs });
+    }
+    if hello[MESH] != secret.mesh_tag() {
+        return Err(LinkError::OtherMesh);
     }
     let mut features = [0; 8];
     features.copy_from_slice(&hello[FEATURES]);
@@ -74,15 +79,26 @@ fn stranger(start: &[u8]) -> Stranger {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::crypto::secret::MeshName;
     use crate::entropy::SeededEntropy;
+
+    fn key() -> MeshSecret {
+        MeshSecret::from_key_bytes([5; 32])
+    }
+
+    #[test]
+    fn meshes_of_different_names_are_told_apart() {
+        let of = |name| key().of_mesh(&MeshName::new(name).unwrap());
+        let hello = write(&of("blue"), 0, &mut SeededEntropy::new(1));
+        assert_eq!(check_rest(&hello, &of("blue")), Ok(0));
+        for other in ["green", ""] {
+            assert_eq!(check_rest(&hello, &of(other)), Err(LinkError::OtherMesh));
+        }
+    }
 
     #[test]
     fn layout() {
-        let hello = write(
-            SecretKind::KeyFile,
-            0x0102_0304_0506_0708,
-            &mut SeededEntropy::new(1),
-        );
+        let hello = write(&key(), 0x0102_0304_0506_0708, &mut SeededEntropy::new(1));
         assert_eq!(
             hello[..16],
             [b'm', b'e', b's', b'h', 1, 1, 1, 0, 1, 2, 3, 4, 5, 6, 7, 8]
@@ -90,10 +106,7 @@ mod tests {
         assert_ne!(hello[16..32], [0; 16]);
         assert_eq!(hello[32..], [0; 32]);
         assert_eq!(check_start(&hello), Ok(()));
-        assert_eq!(
-            check_rest(&hello, SecretKind::Password),
-            Ok(0x0102_0304_0506_0708)
-        );
+        assert_eq!(check_rest(&hello, &key()), Ok(0x0102_0304_0506_0708));
     }
 
     #[test]
@@ -119,9 +132,9 @@ mod tests {
 
     #[test]
     fn kinds_of_authentication_must_agree() {
-        let open = write(SecretKind::Open, 0, &mut SeededEntropy::new(1));
-        assert!(check_rest(&open, SecretKind::Open).is_ok());
-        let error = check_rest(&open, SecretKind::KeyFile).unwrap_err();
+        let open = write(&MeshSecret::open(), 0, &mut SeededEntropy::new(1));
+        assert!(check_rest(&open, &MeshSecret::open()).is_ok());
+        let error = check_rest(&open, &key()).unwrap_err();
         assert_eq!(
             error,
             LinkError::Authentication {

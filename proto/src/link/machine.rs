@@ -98,7 +98,7 @@ impl Link {
         };
         match own_introduction(config) {
             Ok(()) => {
-                let hello = hello::write(config.secret.kind(), config.features, entropy);
+                let hello = hello::write(&config.secret, config.features, entropy);
                 link.out.extend_from_slice(&hello);
                 let config = config.clone();
                 link.state = State::Hello(WaitHello {

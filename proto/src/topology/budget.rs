@@ -10,7 +10,8 @@ use super::record::SignedRecord;
 use super::topic::{RecordKey, Topic};
 use crate::ids::PeerId;
 use crate::limits::{
-    FULL_FOR, FULL_SHOWN, MAX_DATABASE, MAX_DATABASE_PER_LINK, MAX_PEERS, MAX_UNREACHED, RECORD_COST,
+    FULL_FOR, FULL_SHOWN, MAX_DATABASE, MAX_DATABASE_PER_LINK, MAX_PEERS, MAX_UNREACHED,
+    RECORD_COST,
 };
 use crate::time::Instant;
 
@@ -65,7 +66,11 @@ impl Lsdb {
         }
         let is_basic = matches!(record.topic(), Topic::IDENTITY | Topic::LINKS);
         if !is_old && !introduced {
-            let share = if is_basic { MAX_UNREACHED } else { MAX_UNREACHED / 2 };
+            let share = if is_basic {
+                MAX_UNREACHED
+            } else {
+                MAX_UNREACHED / 2
+            };
             if self.unreached + grow > share {
                 return false;
             }
@@ -138,7 +143,8 @@ impl Lsdb {
 
     /// Drops what a router says; of one that has a link to this router only what is not about itself.
     fn evict_one(&mut self, victim: PeerId) {
-        let is_neighbour = |entry: &super::entry::Entry| entry.reachable && entry.via == Some(victim);
+        let is_neighbour =
+            |entry: &super::entry::Entry| entry.reachable && entry.via == Some(victim);
         if self.entries.get(&victim).is_some_and(is_neighbour) {
             self.strip(victim);
             return;

@@ -105,7 +105,11 @@ impl Entry {
     pub(super) fn strip(&mut self) -> Vec<Topic> {
         let dropped = self.attached.take();
         let others = self.others.take().map_or_else(Vec::new, |others| others.0);
-        dropped.iter().chain(&others).map(SignedRecord::topic).collect()
+        dropped
+            .iter()
+            .chain(&others)
+            .map(SignedRecord::topic)
+            .collect()
     }
 
     /// Bytes that its records count.

@@ -16,9 +16,9 @@ use super::routes::Routes;
 use super::sums::Sums;
 use super::topic::{RecordKey, Topic};
 use crate::ids::{PeerId, PeerPrefix};
-use crate::limits::{FORGET_AFTER, MAX_UNREACHED, UNREACHED_FOR};
 #[cfg(doc)]
 use crate::limits::MAX_PEERS;
+use crate::limits::{FORGET_AFTER, MAX_UNREACHED, UNREACHED_FOR};
 use crate::time::Instant;
 
 /// The newest records of at most [`MAX_PEERS`] routers and [`crate::limits::MAX_DATABASE`] bytes; what goes when it is full
@@ -291,13 +291,22 @@ impl Lsdb {
     /// Drops the records of routers that have not been within reach for [`FORGET_AFTER`], and sooner of those that never
     /// were where room for such ones is scarce; which those were.
     pub fn expire(&mut self, now: Instant) -> Vec<RecordKey> {
-        let scarce = self.unreached > MAX_UNREACHED / 2;
+        let scarce = self.unreached > MAX_UNREACHED / 4;
         let old = |(peer, since): &(&PeerId, &Instant)| {
             let age = now.since(**since);
-            let never = || self.entries.get(peer).is_some_and(|entry| !entry.reached);
+            // A neighbour may have a link that carries no frames.
+            let never = || {
+                let entry = self.entries.get(peer);
+                entry.is_some_and(|entry| !entry.reached && entry.via != Some(**peer))
+            };
             age >= FORGET_AFTER || scarce && age >= UNREACHED_FOR && never()
         };
-        let gone: Vec<PeerId> = self.gone.iter().filter(old).map(|(peer, _)| *peer).collect();
+        let gone: Vec<PeerId> = self
+            .gone
+            .iter()
+            .filter(old)
+            .map(|(peer, _)| *peer)
+            .collect();
         gone.iter().flat_map(|peer| self.remove(peer)).collect()
     }
 

@@ -139,7 +139,11 @@ mod tests {
     use proptest::prelude::*;
 
     fn entry() -> Entry {
-        Entry::new(testing::record(&testing::identity(1), 1, 1, "host"), 0, None)
+        Entry::new(
+            testing::record(&testing::identity(1), 1, 1, "host"),
+            0,
+            None,
+        )
     }
 
     /// Few first bytes, so that parts hold several.

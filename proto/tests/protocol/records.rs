@@ -1,6 +1,6 @@
 //! Identities, secrets, link messages and records.
 
-use mesh_proto::crypto::secret::MeshSecret;
+use mesh_proto::crypto::secret::{MeshName, MeshSecret};
 use mesh_proto::ids::{PeerId, Version};
 use mesh_proto::topology::record::SignedRecord;
 use mesh_proto::topology::sums::{CHILDREN, Node};
@@ -24,7 +24,10 @@ pub(crate) fn identities() -> Vectors {
 
 pub(crate) fn secrets() -> Vectors {
     let key = routers::secret();
-    let password = MeshSecret::from_password("correct horse battery").unwrap();
+    let password =
+        MeshSecret::from_password("correct horse battery", &MeshName::default()).unwrap();
+    let named = MeshName::new("blue").unwrap();
+    let named = MeshSecret::from_password("correct horse battery", &named).unwrap();
     let open = MeshSecret::open();
     Vectors::from([
         ("link psk of the key file", key.link_psk().to_vec()),
@@ -33,6 +36,14 @@ pub(crate) fn secrets() -> Vectors {
         (
             "session psk of the password",
             password.session_psk().to_vec(),
+        ),
+        (
+            "link psk of the password in the mesh named blue",
+            named.link_psk().to_vec(),
+        ),
+        (
+            "bytes 32 to 39 of a hello in the mesh named blue",
+            named.mesh_tag().to_vec(),
         ),
         ("link psk of an open mesh", open.link_psk().to_vec()),
         ("session psk of an open mesh", open.session_psk().to_vec()),

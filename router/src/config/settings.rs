@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, bail};
 use ipnet::IpNet;
+use mesh_proto::crypto::secret::{MAX_MESH_NAME, MeshName};
 use mesh_proto::fastpath::Consent;
 use mesh_proto::forward::GroupLimits;
 use mesh_proto::ids::PeerName;
@@ -72,6 +73,8 @@ pub struct Settings {
     pub key_file: Option<PathBuf>,
     /// Password file.
     pub password_file: Option<PathBuf>,
+    /// What the mesh is called.
+    pub mesh_name: MeshName,
     /// Peers to connect to.
     pub peers: Vec<String>,
 }
@@ -120,11 +123,21 @@ impl Options {
             log_level: merged.log_level.unwrap_or_else(|| "info".to_owned()),
             key_file: merged.key_file,
             password_file: merged.password_file,
+            mesh_name: mesh_name(merged.mesh_name.as_deref().unwrap_or_default())?,
             peers: merged.peers,
         };
         settings.check()?;
         Ok(settings)
     }
+}
+
+fn mesh_name(text: &str) -> anyhow::Result<MeshName> {
+    MeshName::new(text).ok_or_else(|| {
+        anyhow::anyhow!(
+            "--mesh-name '{}': must be at most {MAX_MESH_NAME} letters, digits, '-', '_' or '.'",
+            text.escape_debug()
+        )
+    })
 }
 
 /// Half the processors, so that containers have the rest.

@@ -66,7 +66,8 @@ impl<S: Source> Accepts<S> {
             return None;
         }
         let mut context = Context::from_waker(Waker::noop());
-        match pin!(self.source.accept()).poll(&mut context) {
+        let polled = pin!(self.source.accept()).poll(&mut context);
+        match polled {
             Poll::Ready(Ok(accepted)) => Some(accepted),
             Poll::Ready(Err(error)) => {
                 self.pause(&error);

@@ -197,11 +197,7 @@ async fn read_all(conn: ConnId, read: Arc<TcpStream>, events: mpsc::Sender<ConnE
             Ok(n) => {
                 size = if n == size { 2 * size } else { n }.clamp(*READ.start(), *READ.end());
                 bytes.shrink_to_fit();
-                if events
-                    .send(ConnEvent::Bytes { conn, bytes })
-                    .await
-                    .is_err()
-                {
+                if events.send(ConnEvent::Bytes { conn, bytes }).await.is_err() {
                     return;
                 }
             }

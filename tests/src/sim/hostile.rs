@@ -21,6 +21,7 @@ use mesh_proto::wire::message::{Hashes, Held, LinkMessage, Summary};
 use super::dice::Dice;
 use super::process::{Effect, Process};
 use super::router::Router;
+use super::sybils::Sybils;
 
 /// Time between two messages.
 const PACE: Duration = Duration::from_millis(150);
@@ -36,6 +37,8 @@ pub(crate) enum Harm {
     Forge,
     /// Ten thousand valid records of its own in a second.
     Flood,
+    /// Routers that it makes up, and what these have to say.
+    Sybils,
 }
 
 /// Time between two messages of a flood.
@@ -51,6 +54,7 @@ pub(crate) struct Hostile {
     next: Instant,
     seq: u64,
     loot: Vec<Vec<u8>>,
+    sybils: Sybils,
     effects: Vec<Effect>,
     /// The only harm it does; any otherwise.
     only: Option<Harm>,
@@ -72,6 +76,7 @@ impl Hostile {
             next: Instant::ZERO,
             seq: 0,
             loot: Vec::new(),
+            sybils: Sybils::default(),
             effects: Vec::new(),
             only: None,
         };
@@ -161,7 +166,8 @@ impl Hostile {
         let kind = match self.only {
             Some(Harm::Forge) => 1,
             Some(Harm::Flood) => 9,
-            None => self.dice.below(14),
+            Some(Harm::Sybils) => 13 + self.dice.below(2),
+            None => self.dice.below(16),
         };
         Ok(match kind {
             0 => LinkMessage::Records(vec![self.dice.bytes(0, 400), self.dice.bytes(0, 4)]),
@@ -179,6 +185,8 @@ impl Hostile {
             10 => LinkMessage::Hashes(self.hashes()),
             12 => LinkMessage::Wanted(self.dice.chance(500)),
             11 => LinkMessage::Records(self.prattle().into_iter().collect()),
+            13 => LinkMessage::Records(self.sybils.records(self.identity.id(), &mut self.dice)),
+            14 => LinkMessage::Records(self.reach_of_sybils().into_iter().collect()),
             _ => return Err(self.raw()),
         })
     }
@@ -233,6 +241,13 @@ impl Hostile {
         });
         let neighbours: Vec<Neighbour> = neighbours.collect();
         let record = self.own_record(Topic::LINKS, &encode_links(&neighbours))?;
+        Some(record.bytes().to_vec())
+    }
+
+    /// Its own links: to routers that it made up.
+    fn reach_of_sybils(&mut self) -> Option<Vec<u8>> {
+        let links = encode_links(&self.sybils.links());
+        let record = self.own_record(Topic::LINKS, &links)?;
         Some(record.bytes().to_vec())
     }
 

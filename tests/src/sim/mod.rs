@@ -13,7 +13,7 @@
 //! | `checks` | what is checked in the middle of some scenarios |
 //! | `world`, `host`, `queue`, `trace` | the world, its hosts, events in order, the trace |
 //! | `network`, `stream`, `transfer` | the underlay, TCP, and what is on its way |
-//! | `process`, `router`, `hostile` | what runs on hosts |
+//! | `process`, `router`, `hostile`, `sybils` | what runs on hosts, and what a hostile one makes up |
 //! | `addresses`, `disk`, `guests` | who gives addresses, where it is written, who asks for them |
 //! | `names` | what routers say and know of names |
 //! | `frames`, `traffic`, `offloads` | what containers say, one by one and in super-frames |
@@ -44,6 +44,7 @@ pub(crate) mod router;
 mod run;
 mod scenario;
 mod stream;
+mod sybils;
 mod trace;
 mod traffic;
 mod transfer;

@@ -31,6 +31,7 @@ use super::process::{Effect, Process};
 use super::queue::Queue;
 use super::router::{Router, Setup};
 use super::stream::{StreamId, Streams};
+use super::sybils::SYBILS;
 use super::trace::{Sink, Trace};
 use super::verifier::Cache;
 
@@ -333,7 +334,7 @@ impl World {
             };
             let mut tables = router.tables();
             let taken = router.records_taken();
-            tables.push(bounds::records(taken, self.who.len(), self.now));
+            tables.push(bounds::records(taken, self.who.len() + SYBILS, self.now));
             if self.plant(host, Planted::OverfullTable)
                 && let Some(table) = tables.first_mut()
             {

@@ -37,7 +37,8 @@ fn cost(host: &Host) -> Result<Cost> {
 fn flood(from: &Host, victim: &Host) -> Result<()> {
     let sources: Vec<String> = (20..60).map(|n| format!("192.168.77.{n}")).collect();
     for source in &sources {
-        let add = format!("ip -o addr show to {source} | grep -q . || ip addr add {source}/24 dev eth0");
+        let add =
+            format!("ip -o addr show to {source} | grep -q . || ip addr add {source}/24 dev eth0");
         from.shell(&add)?.ok()?;
     }
     let before = cost(victim)?;
@@ -78,7 +79,10 @@ fn a_flood_of_connections_costs_little_and_a_known_router_gets_in() -> Result<()
         two.launch(&["--password-file", "/etc/mesh/password", "host1"])?;
         two.wait_connections(1)?;
         flood(three, one)?;
-        ensure!(two.established()?.len() == 1, "the link that was up is down");
+        ensure!(
+            two.established()?.len() == 1,
+            "the link that was up is down"
+        );
         let log = one.shell("cat /var/lib/mesh/router.log")?.ok()?;
         ensure!(!log.contains("Too many open files"), "{log}");
 

@@ -74,12 +74,13 @@ fn a_full_router_says_so() {
     let control = &mut net.nodes[1].control;
     let taken = (0..1_000).filter(|_| control.handle_accepted(from, now).is_some());
     assert_eq!(taken.count() as u64, limits::ACCEPT_BURST_PER_SOURCE);
-    let aborted = core::iter::from_fn(|| control.poll_output()).filter(|output| {
-        matches!(output, Output::Close { ending, .. } if *ending == Ending::Abort)
-    });
+    let aborted = core::iter::from_fn(|| control.poll_output()).filter(
+        |output| matches!(output, Output::Close { ending, .. } if *ending == Ending::Abort),
+    );
     assert_eq!(
         aborted.count(),
-        usize::try_from(limits::ACCEPT_BURST_PER_SOURCE).unwrap() - limits::MAX_HALF_OPEN_PER_SOURCE
+        usize::try_from(limits::ACCEPT_BURST_PER_SOURCE).unwrap()
+            - limits::MAX_HALF_OPEN_PER_SOURCE
     );
     let rest = limits::MAX_LINKS + limits::MAX_HALF_OPEN_PER_SOURCE;
     assert!(control.links.iter().count() <= rest);
@@ -111,7 +112,10 @@ fn one_host_takes_few_links_and_a_known_router_finds_room() {
             refused += 1;
             control.drop_link(conn, "no place", Retry::Later, now);
         }
-        assert!(control.links.of_source(crate::source::Source::of(from)) <= limits::MAX_LINKS_PER_SOURCE);
+        assert!(
+            control.links.of_source(crate::source::Source::of(from))
+                <= limits::MAX_LINKS_PER_SOURCE
+        );
     }
     assert!(refused >= limits::MAX_LINKS && !control.links.has_room());
     let conn = control.new_conn();

@@ -151,7 +151,8 @@ fn no_changed_byte_of_the_handshake_lets_both_come_up() {
 
 #[test]
 fn wrong_secrets_are_called_so_on_both_sides() {
-    let password = |text: &str| Arc::new(MeshSecret::from_password(text).unwrap());
+    let password =
+        |text: &str| Arc::new(MeshSecret::from_password(text, &MeshName::default()).unwrap());
     let (right, wrong) = (
         password("correct horse battery"),
         password("incorrect horse battery"),

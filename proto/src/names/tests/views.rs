@@ -138,6 +138,48 @@ fn the_mesh_has_a_bound_and_this_host_has_its_place() {
 }
 
 #[test]
+fn what_was_stated_before_stays_when_others_fill_the_table() {
+    let mut names = names();
+    let web = |address: &str| stated(&[container("a", &["web"], &[address])]);
+    names.set_reachable(B, true);
+    names
+        .handle_statement(B, seq(1), &web("10.32.0.1"))
+        .unwrap();
+    let many = (0..MAX_HOST_NAMES).map(|n| container("c", &[&format!("n{n}")], &["10.32.9.9"]));
+    let full = stated(&many.collect::<Vec<_>>());
+    // Made-up routers, out of reach first, then within.
+    for (first, reachable) in [(100, false), (150, true)] {
+        for n in first..first + 40 {
+            let peer = PeerId([n; 16]);
+            names.set_reachable(peer, reachable);
+            let _ = names.handle_statement(peer, seq(1), &full);
+        }
+    }
+    assert!(names.zone().pairs() > MAX_NAME_PAIRS - MAX_HOST_NAMES);
+    assert_eq!(leads(&names, "web").len(), 1, "whoever was there is known");
+    // It may say more, for which whoever came last goes.
+    let two = stated(&[
+        container("a", &["web"], &["10.32.0.1", "10.32.0.2"]),
+        container("b", &["db"], &["10.32.0.3"]),
+    ]);
+    for n in 200..220 {
+        let peer = PeerId([n; 16]);
+        names.set_reachable(peer, true);
+        let _ = names.handle_statement(peer, seq(1), &full);
+    }
+    assert_eq!(names.handle_statement(B, seq(2), &two), Ok(true));
+    assert_eq!(leads(&names, "db").len(), 1);
+    // Who came last and finds no room keeps what it said before.
+    let late = PeerId([250; 16]);
+    names.set_reachable(late, true);
+    assert_eq!(
+        names.handle_statement(late, seq(1), &full),
+        Err(StatementError::Full)
+    );
+    assert!(names.zone().pairs() <= MAX_NAME_PAIRS);
+}
+
+#[test]
 fn what_lies_below_a_name_is_found() {
     let mut names = names();
     own(

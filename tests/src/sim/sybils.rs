@@ -1,0 +1,84 @@
+//! Routers that a hostile member makes up: each has a key, says that it is linked to the member, and has much to say.
+
+use std::sync::Arc;
+
+use mesh_proto::crypto::identity::Identity;
+use mesh_proto::ids::{PeerId, Version};
+use mesh_proto::limits::{MAX_TOPICS, MAX_UNKNOWN_RECORD, RECORD_OVERHEAD};
+use mesh_proto::topology::bodies::{IdentityBody, Neighbour, encode_links};
+use mesh_proto::topology::record::SignedRecord;
+use mesh_proto::topology::topic::Topic;
+
+use super::dice::Dice;
+
+/// Routers one member makes up.
+pub(crate) const SYBILS: usize = 48;
+/// Records of them that it sends at once.
+const AT_ONCE: usize = 12;
+
+/// Those of one member, made when they are needed.
+#[derive(Default)]
+pub(crate) struct Sybils {
+    all: Vec<Arc<Identity>>,
+    seq: u64,
+}
+
+impl Sybils {
+    /// The links that the member says it has to them.
+    pub(crate) fn links(&self) -> Vec<Neighbour> {
+        self.all.iter().map(|sybil| link_to(sybil.id())).collect()
+    }
+
+    /// What some of them say: who they are, that they are linked to the member, or as much as they may about anything.
+    pub(crate) fn records(&mut self, member: PeerId, dice: &mut Dice) -> Vec<Vec<u8>> {
+        (0..AT_ONCE)
+            .filter_map(|_| self.record(member, dice))
+            .map(|record| record.bytes().to_vec())
+            .collect()
+    }
+
+    fn record(&mut self, member: PeerId, dice: &mut Dice) -> Option<SignedRecord> {
+        if self.all.len() < SYBILS && dice.chance(500) {
+            let seeds = [dice.bytes(32, 32), dice.bytes(32, 32)];
+            let [sign, dh] = seeds.map(|seed| <[u8; 32]>::try_from(seed).unwrap_or([7; 32]));
+            let sybil = Arc::new(Identity::from_seeds(sign, dh));
+            let who = IdentityBody::new(&sybil, sybil.id().derived_name(), "nobody".to_owned());
+            let record = self.sign(&sybil, Topic::IDENTITY, &who.encode());
+            self.all.push(sybil);
+            return record;
+        }
+        let at = usize::try_from(dice.below(self.all.len().max(1) as u64)).ok()?;
+        let sybil = self.all.get(at)?.clone();
+        let topic = Topic::new(1 + u8::try_from(dice.below(MAX_TOPICS.into())).ok()?)?;
+        match topic {
+            Topic::IDENTITY | Topic::LINKS => {
+                let links = encode_links(&[link_to(member)]);
+                self.sign(&sybil, Topic::LINKS, &links)
+            }
+            Topic::ATTACHED => None,
+            _ => {
+                let bytes = vec![0x5b; MAX_UNKNOWN_RECORD - RECORD_OVERHEAD];
+                self.sign(&sybil, topic, &bytes)
+            }
+        }
+    }
+
+    fn sign(&mut self, sybil: &Identity, topic: Topic, body: &[u8]) -> Option<SignedRecord> {
+        self.seq += 1;
+        let version = Version {
+            epoch: 1,
+            seq: self.seq,
+        };
+        SignedRecord::sign(topic, version, body, sybil).ok()
+    }
+}
+
+fn link_to(peer: PeerId) -> Neighbour {
+    Neighbour {
+        peer: peer.prefix(),
+        outbound: true,
+        established: true,
+        cost: 1,
+        address: None,
+    }
+}
