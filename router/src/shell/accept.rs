@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep_until};
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// A link that came in, and where from.
-pub type Accepted = (TcpStream, SocketAddr);
+pub(super) type Accepted = (TcpStream, SocketAddr);
 
 /// Where links come from.
 pub trait Source {

@@ -37,8 +37,6 @@ pub(crate) enum Harm {
     Forge,
     /// Ten thousand valid records of its own in a second.
     Flood,
-    /// Routers that it makes up, and what these have to say.
-    Sybils,
 }
 
 /// Time between two messages of a flood.
@@ -166,7 +164,6 @@ impl Hostile {
         let kind = match self.only {
             Some(Harm::Forge) => 1,
             Some(Harm::Flood) => 9,
-            Some(Harm::Sybils) => 13 + self.dice.below(2),
             None => self.dice.below(16),
         };
         Ok(match kind {

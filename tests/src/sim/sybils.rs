@@ -47,7 +47,7 @@ impl Sybils {
             self.all.push(sybil);
             return record;
         }
-        let at = usize::try_from(dice.below(self.all.len().max(1) as u64)).ok()?;
+        let at = dice.below(self.all.len().max(1));
         let sybil = self.all.get(at)?.clone();
         let topic = Topic::new(1 + u8::try_from(dice.below(MAX_TOPICS.into())).ok()?)?;
         match topic {
