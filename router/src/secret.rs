@@ -4,7 +4,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use anyhow::{Context, bail};
-use mesh_proto::crypto::secret::{MeshName, MeshSecret};
+use mesh_proto::crypto::secret::{MeshSecret, Realm};
 use zeroize::Zeroizing;
 
 use crate::config::Settings;
@@ -39,7 +39,7 @@ pub fn load(settings: &Settings) -> anyhow::Result<MeshSecret> {
     }
 }
 
-fn password(text: &str, source: &str, mesh: &MeshName) -> anyhow::Result<MeshSecret> {
+fn password(text: &str, source: &str, mesh: &Realm) -> anyhow::Result<MeshSecret> {
     MeshSecret::from_password(text.trim_end_matches(['\r', '\n']), mesh)
         .with_context(|| format!("the password in {source}"))
 }

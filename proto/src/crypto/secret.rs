@@ -36,12 +36,12 @@ pub const MAX_MESH_NAME: usize = 63;
 
 const MESH_TAG: &[u8] = b"mesh name v1";
 
-/// What a mesh is called, so that the hashes of passwords which were prepared for another one are of no use for it.
+/// The name of a mesh (`--mesh-name`), as the realm of a password: it is a part of the salt, so that the hashes of passwords which were prepared for another one are of no use for it.
 /// Letters, digits, `-`, `_` and `.`; empty where the operator gave none.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct MeshName(String);
+pub struct Realm(String);
 
-impl MeshName {
+impl Realm {
     /// The name, if it is one.
     pub fn new(name: &str) -> Option<Self> {
         let is_right = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
@@ -92,7 +92,7 @@ impl MeshSecret {
     /// The secret that follows from a password: Argon2id (RFC 9106), 64 MiB, 3 passes, 1 lane, with the name of the mesh in
     /// its salt. Takes some 0.1 s to 1 s
     /// and that much memory, so call it once at start and not where others wait.
-    pub fn from_password(password: &str, mesh: &MeshName) -> Result<Self, SecretError> {
+    pub fn from_password(password: &str, mesh: &Realm) -> Result<Self, SecretError> {
         let characters = password.chars().count();
         if characters < MIN_PASSWORD {
             return Err(SecretError::TooShort(characters));
@@ -107,7 +107,7 @@ impl MeshSecret {
 
     /// The same secret in the mesh of this name.
     #[must_use]
-    pub fn of_mesh(mut self, mesh: &MeshName) -> Self {
+    pub fn of_mesh(mut self, mesh: &Realm) -> Self {
         self.mesh_tag = mesh.tag();
         self
     }
@@ -155,7 +155,7 @@ impl fmt::Debug for MeshSecret {
     }
 }
 
-fn hash_password(password: &[u8], mesh: &MeshName, kib: u32) -> Option<Zeroizing<Vec<u8>>> {
+fn hash_password(password: &[u8], mesh: &Realm, kib: u32) -> Option<Zeroizing<Vec<u8>>> {
     let params = Params::new(kib, ARGON2_PASSES, ARGON2_LANES, Some(32)).ok()?;
     let salt = [ARGON2_SALT, mesh.0.as_bytes()].concat();
     let mut memory = vec![Block::default(); params.block_count()];
@@ -173,21 +173,21 @@ mod tests {
 
     #[test]
     fn short_passwords_are_refused_with_their_length() {
-        let error = MeshSecret::from_password("elevenchars", &MeshName::default()).unwrap_err();
+        let error = MeshSecret::from_password("elevenchars", &Realm::default()).unwrap_err();
         assert_eq!(error, SecretError::TooShort(11));
         assert!(error.to_string().contains("at least 12"), "{error}");
         // Characters count, not bytes.
         assert_eq!(
-            MeshSecret::from_password("ééééééééééé", &MeshName::default()).unwrap_err(),
+            MeshSecret::from_password("ééééééééééé", &Realm::default()).unwrap_err(),
             SecretError::TooShort(11)
         );
     }
 
     #[test]
     fn a_password_gives_the_same_keys_everywhere() {
-        let a = MeshSecret::from_password("correct horse battery", &MeshName::default()).unwrap();
-        let b = MeshSecret::from_password("correct horse battery", &MeshName::default()).unwrap();
-        let c = MeshSecret::from_password("correct horse batterY", &MeshName::default()).unwrap();
+        let a = MeshSecret::from_password("correct horse battery", &Realm::default()).unwrap();
+        let b = MeshSecret::from_password("correct horse battery", &Realm::default()).unwrap();
+        let c = MeshSecret::from_password("correct horse batterY", &Realm::default()).unwrap();
         assert_eq!(a.kind(), SecretKind::Password);
         assert_eq!(a.link_psk(), b.link_psk());
         assert_ne!(a.link_psk(), c.link_psk());
@@ -196,7 +196,7 @@ mod tests {
     #[test]
     fn a_password_gives_other_keys_in_a_mesh_of_another_name() {
         let keys = |name| {
-            let name = MeshName::new(name).unwrap();
+            let name = Realm::new(name).unwrap();
             let secret = MeshSecret::from_password("correct horse battery", &name).unwrap();
             (secret.link_psk(), secret.mesh_tag())
         };
@@ -205,7 +205,7 @@ mod tests {
             all[0].1 == [0; 8] && all[0] != all[1] && all[1].0 != all[2].0 && all[1].1 != all[2].1
         );
         for wrong in ["with space", "é", &"x".repeat(MAX_MESH_NAME + 1)] {
-            assert_eq!(MeshName::new(wrong), None);
+            assert_eq!(Realm::new(wrong), None);
         }
     }
 

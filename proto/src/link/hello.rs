@@ -79,7 +79,7 @@ fn stranger(start: &[u8]) -> Stranger {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::crypto::secret::MeshName;
+    use crate::crypto::secret::Realm;
     use crate::entropy::SeededEntropy;
 
     fn key() -> MeshSecret {
@@ -88,7 +88,7 @@ mod tests {
 
     #[test]
     fn meshes_of_different_names_are_told_apart() {
-        let of = |name| key().of_mesh(&MeshName::new(name).unwrap());
+        let of = |name| key().of_mesh(&Realm::new(name).unwrap());
         let hello = write(&of("blue"), 0, &mut SeededEntropy::new(1));
         assert_eq!(check_rest(&hello, &of("blue")), Ok(0));
         for other in ["green", ""] {

@@ -1,6 +1,6 @@
 //! Identities, secrets, link messages and records.
 
-use mesh_proto::crypto::secret::{MeshName, MeshSecret};
+use mesh_proto::crypto::secret::{MeshSecret, Realm};
 use mesh_proto::ids::{PeerId, Version};
 use mesh_proto::topology::record::SignedRecord;
 use mesh_proto::topology::sums::{CHILDREN, Node};
@@ -24,9 +24,8 @@ pub(crate) fn identities() -> Vectors {
 
 pub(crate) fn secrets() -> Vectors {
     let key = routers::secret();
-    let password =
-        MeshSecret::from_password("correct horse battery", &MeshName::default()).unwrap();
-    let named = MeshName::new("blue").unwrap();
+    let password = MeshSecret::from_password("correct horse battery", &Realm::default()).unwrap();
+    let named = Realm::new("blue").unwrap();
     let named = MeshSecret::from_key_bytes([5; 32]).of_mesh(&named);
     let open = MeshSecret::open();
     Vectors::from([

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, bail};
 use ipnet::IpNet;
-use mesh_proto::crypto::secret::{MAX_MESH_NAME, MeshName};
+use mesh_proto::crypto::secret::{MAX_MESH_NAME, Realm};
 use mesh_proto::fastpath::Consent;
 use mesh_proto::forward::GroupLimits;
 use mesh_proto::ids::PeerName;
@@ -74,7 +74,7 @@ pub struct Settings {
     /// Password file.
     pub password_file: Option<PathBuf>,
     /// What the mesh is called.
-    pub mesh_name: MeshName,
+    pub mesh_name: Realm,
     /// Peers to connect to.
     pub peers: Vec<String>,
 }
@@ -131,8 +131,8 @@ impl Options {
     }
 }
 
-fn mesh_name(text: &str) -> anyhow::Result<MeshName> {
-    MeshName::new(text).ok_or_else(|| {
+fn mesh_name(text: &str) -> anyhow::Result<Realm> {
+    Realm::new(text).ok_or_else(|| {
         anyhow::anyhow!(
             "--mesh-name '{}': must be at most {MAX_MESH_NAME} letters, digits, '-', '_' or '.'",
             text.escape_debug()

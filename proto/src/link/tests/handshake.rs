@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::crypto::identity::Identity;
-use crate::crypto::secret::SecretKind;
+use crate::crypto::secret::Realm;
 use crate::limits::HANDSHAKE_TIMEOUT;
 use crate::link::hello::{self, HELLO};
 use crate::noise::{Handshake, Pattern, Role};
@@ -152,7 +152,7 @@ fn no_changed_byte_of_the_handshake_lets_both_come_up() {
 #[test]
 fn wrong_secrets_are_called_so_on_both_sides() {
     let password =
-        |text: &str| Arc::new(MeshSecret::from_password(text, &MeshName::default()).unwrap());
+        |text: &str| Arc::new(MeshSecret::from_password(text, &Realm::default()).unwrap());
     let (right, wrong) = (
         password("correct horse battery"),
         password("incorrect horse battery"),
@@ -340,7 +340,7 @@ fn present(record: &SignedRecord) -> LinkError {
     let mut entropy = SeededEntropy::new(5);
     let mut acceptor = Link::new(LinkRole::Acceptor, &config(2, &key(1)), NOW, &mut entropy);
     let thief = identity(9);
-    let ours = hello::write(SecretKind::KeyFile, 0, &mut entropy);
+    let ours = hello::write(&key(1), 0, &mut entropy);
     let theirs = acceptor.poll_transmit().unwrap();
     let prologue = [&ours[..], &theirs].concat();
     let mut noise = Handshake::new(
