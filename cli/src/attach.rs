@@ -134,6 +134,8 @@ fn request_attach(
         caller_pid: std::process::id(),
         without_dns: args.without_dns,
         timeout: args.interfaces.allocation.timeout,
+        no_rewrite_hosts: args.no_rewrite_hosts,
+        add_host: args.add_host.clone(),
     };
     Ok(ipam::post_waiting(
         client,

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use anyhow::bail;
 use mesh_proto::api::{Addresses, DnsChange, DnsClient, DnsQuestion, DnsReport, Done};
+use mesh_proto::names::{Domain, MeshName};
 
 use crate::Outcome;
 use crate::args::{DnsArgsArgs, DnsChangeArgs, DnsLookupArgs, RuntimeArg};
@@ -63,21 +64,34 @@ pub(crate) fn args(client: &Client, args: &DnsArgsArgs) -> Outcome {
 
 /// The flags of `docker run` that make a container ask the host.
 pub(crate) fn flags(dns: &DnsClient) -> Vec<String> {
-    flags_for(&dns.servers, &dns.search)
+    flags_for(&dns.servers, dns)
 }
 
 /// The flags of `podman run` that make a container ask within its own network.
 pub(crate) fn flags_inside(dns: &DnsClient) -> Vec<String> {
-    flags_for(dns.inside.as_slice(), &dns.search)
+    flags_for(dns.inside.as_slice(), dns)
 }
 
-fn flags_for(servers: &[IpAddr], search: &str) -> Vec<String> {
+fn flags_for(servers: &[IpAddr], dns: &DnsClient) -> Vec<String> {
     if servers.is_empty() {
         return Vec::new();
     }
     let mut flags: Vec<String> = servers.iter().map(|ip| format!("--dns={ip}")).collect();
-    flags.push(format!("--dns-search={search}"));
+    let domains = [&dns.search].into_iter().chain(&dns.also);
+    flags.extend(domains.map(|domain| format!("--dns-search={domain}")));
     flags
+}
+
+/// Complains of names by which no other container will find this one.
+pub(crate) fn warn_of_names<'a>(dns: &DnsClient, names: impl Iterator<Item = &'a str>) {
+    let Ok(domain) = Domain::parse(&dns.search) else {
+        return;
+    };
+    for error in names.filter_map(|name| MeshName::given(name, &domain).err()) {
+        output::complain(&format!(
+            "others will not find the container by one of its names: {error}"
+        ));
+    }
 }
 
 /// Of these flags, those about which the user said nothing.
@@ -85,10 +99,28 @@ pub(crate) fn unless_said(mut flags: Vec<String>, args: &EngineArgs) -> Vec<Stri
     if args.has(&["dns"]) {
         return Vec::new();
     }
+    let is_search = |flag: &String| flag.starts_with("--dns-search=");
     if args.has(&["dns-search"]) {
-        flags.retain(|flag| !flag.starts_with("--dns-search="));
+        flags.retain(|flag| !is_search(flag));
+    } else if let Some(at) = flags.iter().position(is_search)
+        && let Some(own) = own_domain(args.host_name().unwrap_or_default(), &flags[at])
+    {
+        flags.insert(at, own);
     }
     flags
+}
+
+/// The flag for the domain that a host name is in, if that is below the one of the mesh: names beside it are looked up there
+/// first.
+fn own_domain(host_name: &str, search: &str) -> Option<String> {
+    let (_, mesh) = search.split_once('=')?;
+    let host_name = host_name.trim_end_matches('.').to_ascii_lowercase();
+    let (_, domain) = host_name.split_once('.')?;
+    let is_below = domain
+        .strip_suffix(mesh)?
+        .strip_suffix('.')
+        .is_some_and(|sub| !sub.is_empty());
+    is_below.then(|| format!("--dns-search={domain}"))
 }
 
 /// `mesh status dns`: one line for each name, address and container.
@@ -217,6 +249,27 @@ mod tests {
         dns.servers = vec!["172.17.0.1".parse().unwrap()];
         dns.search = "mesh.local".into();
         assert_eq!(flags(&dns), ["--dns=172.17.0.1", "--dns-search=mesh.local"]);
+        dns.also = vec!["corp.example".into()];
+        let said = |line: &str| {
+            let words: Vec<String> = line.split_whitespace().map(ToOwned::to_owned).collect();
+            unless_said(flags(&dns), &EngineArgs::parse(&words).unwrap()).join(" ")
+        };
+        let usual = "--dns=172.17.0.1 --dns-search=mesh.local --dns-search=corp.example";
+        let own = "--dns=172.17.0.1 --dns-search=b.mesh.local --dns-search=mesh.local --dns-search=corp.example";
+        for (line, expected) in [
+            ("image", usual),
+            ("-h a.mesh.local image", usual),
+            ("-h a.example.org image", usual),
+            ("-h a.xmesh.local image", usual),
+            ("-h A.b.Mesh.local. image", own),
+            ("--hostname=a.b.mesh.local image", own),
+            ("-ith a.b.mesh.local image", own),
+            ("--dns-search x -h a.b.mesh.local image", "--dns=172.17.0.1"),
+            ("--dns 1.1.1.1 image", ""),
+        ] {
+            assert_eq!(said(line), expected, "{line}");
+        }
+        dns.also.clear();
         assert!(flags_inside(&dns).is_empty());
         dns.inside = Some("127.0.0.12".parse().unwrap());
         let inside = ["--dns=127.0.0.12", "--dns-search=mesh.local"];

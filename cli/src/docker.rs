@@ -3,7 +3,7 @@
 use std::str::FromStr;
 
 use anyhow::bail;
-use mesh_proto::api::DnsClient;
+use mesh_proto::api::{DnsQuestion, Done};
 
 use crate::Outcome;
 use crate::arrived;
@@ -14,6 +14,17 @@ use crate::output;
 use crate::run::Preparation;
 
 const DOCKER: Engine = Engine::Docker;
+/// The label by which the router leaves a container's `/etc/hosts` alone.
+const LEAVE_HOSTS: &str = "mesh.rewrite-hosts=false";
+
+/// What the container is not to be given.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wishes {
+    /// To ask the router for names.
+    pub(crate) without_dns: bool,
+    /// Its address in the mesh first in its `/etc/hosts`.
+    pub(crate) no_rewrite_hosts: bool,
+}
 
 /// Fails when the flags put the container into a network namespace that is not its own.
 pub(crate) fn check(args: &EngineArgs) -> anyhow::Result<()> {
@@ -28,7 +39,7 @@ pub(crate) fn check(args: &EngineArgs) -> anyhow::Result<()> {
 
 /// Creates the container on the networks that its flags say (Docker's default network if they say none), connects it to
 /// the mesh, starts it, and prints its id. `--network none` means: on the mesh only.
-pub(crate) fn run(mut preparation: Preparation<'_>, args: &EngineArgs, with_dns: bool) -> Outcome {
+pub(crate) fn run(mut preparation: Preparation<'_>, args: &EngineArgs, wishes: Wishes) -> Outcome {
     let networks = &preparation.prepared().networks;
     let Some((first, others)) = networks.split_first() else {
         bail!("the router prepared no network; are mesh and mesh-router of the same version?");
@@ -39,8 +50,12 @@ pub(crate) fn run(mut preparation: Preparation<'_>, args: &EngineArgs, with_dns:
     } else {
         (words(&["create"]), networks.as_slice())
     };
-    if with_dns {
-        create.extend(dns_flags(&preparation.prepared().dns, args));
+    if !wishes.without_dns {
+        let flags = dns::flags(&preparation.prepared().dns);
+        create.extend(dns::unless_said(flags, args));
+    }
+    if wishes.no_rewrite_hosts {
+        create.push(format!("--label={LEAVE_HOSTS}"));
     }
     create.extend(args.for_create());
     // Made before the container is, since they may fail.
@@ -59,7 +74,7 @@ pub(crate) fn run(mut preparation: Preparation<'_>, args: &EngineArgs, with_dns:
         true => DOCKER.name_of(&container),
         false => String::new(),
     };
-    let started = connect_and_start(&container, &connects);
+    let started = connect_and_start(&preparation, &container, &connects);
     if !matches!(started, Ok(None)) {
         DOCKER.remove(&container);
     }
@@ -71,21 +86,24 @@ pub(crate) fn run(mut preparation: Preparation<'_>, args: &EngineArgs, with_dns:
         return Err(error);
     }
     preparation.keep();
+    // Its queries come to the router now, and it knows its own address.
+    tell(&preparation, "/dns/settle", &container);
     preparation.print(&container, &name)?;
     Ok(0)
 }
 
-/// What makes the container ask the router for names, as far as the user said nothing of it. On the mesh alone it could
-/// not reach the router.
-fn dns_flags(dns: &DnsClient, args: &EngineArgs) -> Vec<String> {
-    if args.wants_no_network() {
-        return Vec::new();
-    }
-    dns::unless_said(dns::flags(dns), args)
+/// Tells the router of a container and waits until it has done what is to be done.
+fn tell(preparation: &Preparation<'_>, path: &str, container: &str) {
+    let question = DnsQuestion {
+        name: container.to_owned(),
+    };
+    // The container runs in any case; what is amiss is in `mesh status`.
+    let _ = preparation.client().post::<Done>(path, &question);
 }
 
 /// The step that failed and its status, if one did; docker has told the reason.
 fn connect_and_start(
+    preparation: &Preparation<'_>,
     container: &str,
     connects: &[Connect],
 ) -> anyhow::Result<Option<(&'static str, u8)>> {
@@ -95,6 +113,7 @@ fn connect_and_start(
             return Ok(Some(("connect", finished.status)));
         }
     }
+    tell(preparation, "/dns/expect", container);
     let finished = DOCKER.run(&words(&["start", container]))?;
     Ok((finished.status != 0).then_some(("start", finished.status)))
 }

@@ -37,6 +37,10 @@ const RUN_ONLY: [&str; 3] = ["detach", "detach-keys", "sig-proxy"];
 /// The flag that names a network, and its other spelling.
 const NETWORK: [&str; 2] = ["network", "net"];
 
+/// The flag that names the host within, beside `-h`.
+const HOST_NAME: [&str; 1] = ["hostname"];
+/// The flags that give it further names on a network.
+const ALIAS: [&str; 2] = ["network-alias", "net-alias"];
 /// The flag that names the container.
 const NAME: [&str; 1] = ["name"];
 
@@ -94,6 +98,25 @@ impl EngineArgs {
     pub(crate) fn container_name(&self) -> Option<&str> {
         let named = self.flags.iter().filter(|f| f.is_long(&NAME));
         named.map(Flag::value).next_back()
+    }
+
+    /// The host name that the container is to have, if the flags say one.
+    pub(crate) fn host_name(&self) -> Option<&str> {
+        let named = self
+            .flags
+            .iter()
+            .filter_map(|f| match f.is_long(&HOST_NAME) {
+                true => Some(f.value()),
+                false => f.short_value('h'),
+            });
+        named.last()
+    }
+
+    /// All that others may call the container by, as the flags say.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        let aliases = self.flags.iter().filter(|f| f.is_long(&ALIAS));
+        let one = self.container_name().into_iter().chain(self.host_name());
+        one.chain(aliases.map(Flag::value))
     }
 
     /// Whether one of these long flags was given.
@@ -164,6 +187,17 @@ impl Flag {
         let inside = self.words[0].split_once('=').map(|(_, value)| value);
         let next = self.words.get(1).map(String::as_str);
         inside.or(next).unwrap_or_default()
+    }
+
+    /// The value of the one flag of a cluster that takes one, if it is this.
+    fn short_value(&self, flag: char) -> Option<&str> {
+        let cluster = self.words[0].strip_prefix('-')?;
+        let at = cluster.find(|c| !SHORT_SWITCHES.contains(c))?;
+        let value = cluster[at..].strip_prefix(flag)?;
+        match value.is_empty() {
+            true => self.words.get(1).map(String::as_str),
+            false => Some(value.strip_prefix('=').unwrap_or(value)),
+        }
     }
 
     /// The flag without the `d` of a cluster of short switches; nothing if nothing is left.

@@ -2,6 +2,7 @@
 
 use std::fs::{OpenOptions, Permissions};
 use std::io::Write as _;
+use std::net::IpAddr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
@@ -36,7 +37,7 @@ impl ResolvConf {
     fn new(dns: &DnsClient, dir: &Path) -> Option<Self> {
         let server = dns.inside?;
         Some(Self {
-            text: format!("nameserver {server}\nsearch {}\n", dns.search),
+            text: text(server, dns),
             dir: dir.to_owned(),
         })
     }
@@ -58,6 +59,19 @@ impl ResolvConf {
             )
         })
     }
+}
+
+fn text(server: IpAddr, dns: &DnsClient) -> String {
+    let domains: Vec<&str> = [&dns.search]
+        .into_iter()
+        .chain(&dns.also)
+        .map(String::as_str)
+        .collect();
+    let mut text = format!("nameserver {server}\nsearch {}\n", domains.join(" "));
+    if !dns.options.is_empty() {
+        text += &format!("options {}\n", dns.options.join(" "));
+    }
+    text
 }
 
 /// A file that nobody else knows. Its name goes on drop; where it is bound it stays, as long as that does.
@@ -103,12 +117,18 @@ mod tests {
             servers: vec!["172.17.0.1".parse().unwrap()],
             inside: None,
             search: "mesh.local".into(),
+            ..DnsClient::default()
         };
         assert_eq!(ResolvConf::new(&dns, Path::new("/run/mesh")), None);
         dns.inside = Some("127.0.0.12".parse().unwrap());
         let conf = ResolvConf::new(&dns, Path::new("/run/mesh")).unwrap();
         assert_eq!(conf.text, "nameserver 127.0.0.12\nsearch mesh.local\n");
         assert_eq!(conf.dir, Path::new("/run/mesh"));
+        dns.also = vec!["corp.example".into()];
+        dns.options = vec!["ndots:2".into()];
+        let conf = ResolvConf::new(&dns, Path::new("/run/mesh")).unwrap();
+        let expected = "nameserver 127.0.0.12\nsearch mesh.local corp.example\noptions ndots:2\n";
+        assert_eq!(conf.text, expected);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use crate::args::{RunArgs, RuntimeArg};
 use crate::client::Client;
 use crate::engine::Engine;
 use crate::engine_args::EngineArgs;
-use crate::{addresses, docker, ipam, output, podman, process};
+use crate::{addresses, dns, docker, ipam, output, podman, process};
 
 /// Runs a container, or a command without an engine.
 pub(crate) fn run(client: &Client, args: &RunArgs) -> Outcome {
@@ -24,6 +24,7 @@ pub(crate) fn run(client: &Client, args: &RunArgs) -> Outcome {
         }
         let name = command.name();
         let prepared = Preparation::new(client, Runtime::Process, addresses, args, name)?;
+        dns::warn_of_names(&prepared.prepared().dns, [name].into_iter());
         return process::run(prepared, &command);
     }
     let engine_args = EngineArgs::parse(rest)?;
@@ -35,8 +36,15 @@ pub(crate) fn run(client: &Client, args: &RunArgs) -> Outcome {
     }
     let name = engine_args.container_name().unwrap_or_default();
     let prepared = Preparation::new(client, engine.runtime(), addresses, args, name)?;
+    dns::warn_of_names(&prepared.prepared().dns, engine_args.names());
     match engine {
-        Engine::Docker => docker::run(prepared, &engine_args, !args.without_dns),
+        Engine::Docker => {
+            let wishes = docker::Wishes {
+                without_dns: args.without_dns,
+                no_rewrite_hosts: args.no_rewrite_hosts,
+            };
+            docker::run(prepared, &engine_args, wishes)
+        }
         Engine::Podman => podman::run(prepared, &engine_args),
     }
 }

@@ -17,6 +17,8 @@
 //! | `POST /detach-bridge` | [`BridgeRequest`] | [`Done`] |
 //! | `GET /dns` | – | [`DnsReport`] |
 //! | `GET /dns/client` | – | [`DnsClient`] |
+//! | `POST /dns/expect` | [`DnsQuestion`]: full id of a container of Docker that is about to be started | [`Done`] |
+//! | `POST /dns/settle` | [`DnsQuestion`]: full id of a container of Docker | [`Done`], when it asks for names and knows its address, or after 3 s |
 //! | `POST /dns/lookup` | [`DnsQuestion`] | [`Addresses`] |
 //! | `POST /dns/add` | [`DnsChange`] | [`Done`] |
 //! | `POST /dns/remove` | [`DnsChange`] | [`Done`] |
@@ -188,6 +190,12 @@ pub struct AttachRequest {
     /// Seconds that the allocation of addresses may take; the router's default when absent.
     #[serde(default)]
     pub timeout: Option<f64>,
+    /// Whether its `/etc/hosts` is left alone.
+    #[serde(default)]
+    pub no_rewrite_hosts: bool,
+    /// Names for its `/etc/hosts`, each with an address, like `db:10.2.1.7`.
+    #[serde(default)]
+    pub add_host: Vec<String>,
 }
 
 /// `mesh detach`.

@@ -488,8 +488,9 @@ pub const MAX_HOST_NAMES: usize = 4_096;
 pub const MAX_HOST_NAME_PAIRS: usize = 8_192;
 /// Bytes of one router's statement of names; names for which there is no room are left out and counted.
 pub const MAX_NAMES_STATEMENT: usize = 128 * 1024;
-/// Addresses of one entry of a statement of names.
-pub const MAX_NAME_ADDRESSES: usize = 32;
+/// Addresses of one entry of a statement of names, so of one name of one container; further ones are refused if asked for by
+/// hand, and left out of a container's own names.
+pub const MAX_NAME_ADDRESSES: usize = 256;
 /// Ports of one entry of a statement of names; further ones are left out.
 pub const MAX_NAME_PORTS: usize = 16;
 /// Bytes of the name of a service (RFC 6335 section 5.1).

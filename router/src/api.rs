@@ -221,7 +221,10 @@ async fn prepare(
     let mut prepared = api.attachments.prepare(&request).await?;
     prepared.dns = match prepared.netns {
         Some(_) => api.naming.client_of(&prepared.id).await,
-        None => api.naming.client(),
+        None => {
+            api.naming.admit().await;
+            api.naming.client()
+        }
     };
     Ok(Json(prepared))
 }
@@ -254,6 +257,9 @@ async fn attach(
     request.multicast_route &= api.host.multicast_route;
     let attached = api.attachments.attach(&request).await?;
     api.naming.look_inside().await;
+    if api.attachments.is_of_docker(&attached.container) {
+        api.naming.settle(&attached.container).await;
+    }
     Ok(Json(attached))
 }
 

@@ -86,6 +86,7 @@ async fn start(settings: Settings, secret: MeshSecret) -> anyhow::Result<()> {
     let forwarder = Arc::new(Forwarder::with_limits(settings.groups, &mut OsEntropy));
     let plan = settings.ipalloc.settle(&settings.bridge)?;
     let mut control = build_control(&settings, secret, &opened, &forwarder, clock)?;
+    let range = plan.as_ref().ok().map(|plan| plan.pool.range.into());
     let (addresses, allocator) = open_addresses(plan, &opened, &control, clock)?;
     let is_alone = !control.has_targets();
     let names = names::Prepared::start(
@@ -94,6 +95,7 @@ async fn start(settings: Settings, secret: MeshSecret) -> anyhow::Result<()> {
         control.me(),
         is_alone,
         clock,
+        range.into_iter().collect(),
     )?;
     let (kernel, datapath) = build_host(&settings)?;
     let (shared, lane_events) = share(&settings, &opened, &control, forwarder, clock)?;

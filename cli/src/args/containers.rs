@@ -40,6 +40,9 @@ pub(crate) struct RunArgs {
     /// Do not tell the container to ask the router for names, and leave its port 53 alone
     #[arg(long)]
     pub(crate) without_dns: bool,
+    /// Leave the container's /etc/hosts alone (Docker): there its name leads to its address in the mesh first
+    #[arg(long)]
+    pub(crate) no_rewrite_hosts: bool,
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
@@ -119,6 +122,12 @@ pub(crate) struct ContainerArgs {
     /// Do not answer DNS queries within the container (podman), which then has its port 53 for itself
     #[arg(long)]
     pub(crate) without_dns: bool,
+    /// Leave the container's /etc/hosts alone (Docker): there its name leads to its address in the mesh first
+    #[arg(long)]
+    pub(crate) no_rewrite_hosts: bool,
+    /// Put a name into the container's /etc/hosts (Docker), like db:10.2.1.7; may be given several times
+    #[arg(long, value_name = "NAME:ADDRESS", conflicts_with = "no_rewrite_hosts")]
+    pub(crate) add_host: Vec<String>,
     /// Addresses, then the container
     #[arg(required = true, value_name = "ADDRESS... CONTAINER")]
     pub(crate) rest: Vec<String>,

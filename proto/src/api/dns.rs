@@ -98,4 +98,10 @@ pub struct DnsClient {
     pub inside: Option<IpAddr>,
     /// Domain in which single labels are looked up, for `--dns-search`; empty without a server.
     pub search: String,
+    /// Domains in which this host looks them up, which come after that.
+    #[serde(default)]
+    pub also: Vec<String>,
+    /// How this host asks (`ndots:2`), for a `resolv.conf` that is written anew.
+    #[serde(default)]
+    pub options: Vec<String>,
 }

@@ -63,6 +63,7 @@ pub fn answer(
     };
     let name = query.name();
     let known = Known {
+        names,
         zone: names.zone(),
         is_settled: names.is_settled(now),
         settings,
@@ -83,7 +84,7 @@ pub fn answer(
 pub(super) struct Found {
     pub(super) code: Rcode,
     pub(super) addresses: Vec<IpAddr>,
-    /// Names of an address, without the domain.
+    /// Names of an address, without the domain, in order.
     pub(super) names: Vec<String>,
     pub(super) services: Vec<Service>,
     /// Whether it is the domain itself that was asked for.
@@ -99,6 +100,7 @@ pub(super) struct Service {
 }
 
 struct Known<'a> {
+    names: &'a Names,
     zone: &'a Zone,
     is_settled: bool,
     settings: &'a Settings,
@@ -114,7 +116,7 @@ impl Known<'_> {
                 ..Found::default()
             },
             Subject::Name(name) => self.name(name),
-            Subject::Single(name) if self.is_for_us(name) => self.name(name),
+            Subject::Single(name) if self.is_for_us(name) => self.single(name),
             Subject::Service(service, transport, name) => self.service(service, transport, name),
             Subject::Address(name, ip) => self.address(name, ip),
             Subject::Localhost => self.addresses(vec![
@@ -126,10 +128,26 @@ impl Known<'_> {
         })
     }
 
-    /// Single labels are also the names of the top-level domains: what is asked of those is not asked of containers.
+    /// A single label that the mesh does not know may be a name of the site: its servers are asked. Not while the mesh may
+    /// not be known yet, and not for a name that was taken away by hand. Single labels are also the names of the top-level
+    /// domains: what is asked of those is not asked of containers.
     fn is_for_us(&self, name: &str) -> bool {
         let types = [Rtype::A, Rtype::AAAA, Rtype::SRV, Rtype::ANY];
-        types.contains(&self.rtype) || !self.zone.holders(name).is_empty()
+        let is_of_containers = types.contains(&self.rtype);
+        let may_come = is_of_containers && !self.is_settled;
+        may_come || !self.zone.holders(name).is_empty() || self.is_denied(name)
+    }
+
+    fn is_denied(&self, name: &str) -> bool {
+        let denied = self.names.denied();
+        denied.iter().any(|denied| denied.as_str() == name)
+    }
+
+    fn single(&self, name: &str) -> Found {
+        match self.zone.holders(name).is_empty() {
+            true => self.missing(),
+            false => self.name(name),
+        }
     }
 
     fn name(&self, name: &str) -> Found {
@@ -174,15 +192,13 @@ impl Known<'_> {
     fn reverse(&self, ip: IpAddr) -> Option<Found> {
         let holders = self.zone.named(ip);
         if holders.is_empty() {
-            let is_ours = self.settings.ranges.iter().any(|net| net.contains(&ip));
-            return is_ours.then(|| self.missing());
+            let is_of_range = self.settings.ranges.iter().any(|net| net.contains(&ip));
+            return (is_of_range || self.names.is_here(ip)).then(|| self.missing());
         }
         let mut found = Found::default();
         if matches!(self.rtype, Rtype::PTR | Rtype::ANY) {
-            let names = sample(holders).map(|h| h.name().as_str().to_owned());
-            found.names = names.collect();
-            found.names.sort_unstable();
-            found.names.dedup();
+            let names = self.zone.names_of(ip).into_iter();
+            found.names = names.map(|name| name.as_str().to_owned()).collect();
         }
         Some(found)
     }
@@ -272,11 +288,10 @@ impl Service {
 }
 
 impl Found {
-    /// Random order, and no more than one answer has.
+    /// Addresses and services in random order, and no more than one answer has.
     fn mix(&mut self, entropy: &mut impl Entropy) {
         shuffle(&mut self.addresses, entropy);
         shuffle(&mut self.services, entropy);
-        shuffle(&mut self.names, entropy);
         self.addresses.truncate(MAX_DNS_RECORDS);
         self.services.truncate(MAX_DNS_RECORDS);
         self.names.truncate(MAX_DNS_RECORDS);

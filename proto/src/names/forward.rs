@@ -2,11 +2,15 @@
 //!
 //! Options of EDNS are for one hop only, so what the client sent is made anew, not passed on.
 
+use core::net::IpAddr;
+
+use domain::base::Message;
 use domain::base::iana::Rcode;
+use domain::rdata::{A, Aaaa};
 
 use super::query::{Edns, HEADER, Query, Way, max_answer};
 use super::write::fail;
-use crate::limits::MAX_DNS_UDP;
+use crate::limits::{MAX_DNS_RECORDS, MAX_DNS_UDP};
 
 /// Positions and bits in a header (RFC 1035 section 4.1.1, RFC 4035 section 3.2).
 const QR: u8 = 0x80;
@@ -54,6 +58,12 @@ impl Forwarded {
             edns: query.edns,
             way: query.way,
         }
+    }
+
+    /// Whether a single label is asked for: a name that the mesh has not, and perhaps nobody.
+    pub fn is_single(&self) -> bool {
+        let first = self.question.first().copied().map_or(0, usize::from);
+        first != 0 && self.question.get(first + 1) == Some(&0)
     }
 
     /// How the client asked.
@@ -126,10 +136,42 @@ impl Forwarded {
         }
     }
 
+    /// Whether an answer leads to an address, or an address's name is one, for which `is_known` holds. What cannot be read
+    /// leads nowhere.
+    pub fn leads_to(message: &[u8], is_known: impl Fn(IpAddr) -> bool) -> bool {
+        let Ok(message) = Message::from_slice(message) else {
+            return false;
+        };
+        let Ok(answer) = message.answer() else {
+            return false;
+        };
+        answer.take(MAX_DNS_RECORDS).flatten().any(|record| {
+            let v4 = record.to_record::<A>().ok().flatten();
+            let v6 = record.to_record::<Aaaa>().ok().flatten();
+            v4.is_some_and(|r| is_known(r.data().addr().into()))
+                || v6.is_some_and(|r| is_known(r.data().addr().into()))
+        })
+    }
+
     /// Writes into `out` that there is no answer.
     pub fn fail(&self, out: &mut Vec<u8>) {
+        self.refuse(Rcode::SERVFAIL, out);
+    }
+
+    /// The same when nobody knew one: then a single label, which the mesh has not, is no name.
+    pub fn give_up(&self, out: &mut Vec<u8>) {
+        self.refuse(
+            match self.is_single() {
+                true => Rcode::NXDOMAIN,
+                false => Rcode::SERVFAIL,
+            },
+            out,
+        );
+    }
+
+    fn refuse(&self, code: Rcode, out: &mut Vec<u8>) {
         let query = self.query(self.id);
-        if fail(&query, Rcode::SERVFAIL.into(), out).is_none() {
+        if fail(&query, code.into(), out).is_none() {
             out.clear();
         }
     }

@@ -1,20 +1,22 @@
 //! The names of this host: those its containers have by themselves, those added by hand, those taken away by hand.
 
 use core::net::IpAddr;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
 use super::name::MeshName;
 use super::statement::{self, Entry, Port};
-use crate::limits::{MAX_KEPT_NAMES, MAX_NAME_ADDRESSES, MAX_NAME_CONTAINER, MAX_NAME_PORTS};
+use crate::limits::{
+    MAX_HOST_NAME_PAIRS, MAX_KEPT_NAMES, MAX_NAME_ADDRESSES, MAX_NAME_CONTAINER, MAX_NAME_PORTS,
+};
 
 /// A container of this host.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Container {
     /// Its full id.
     pub id: String,
-    /// Name, hostname, aliases.
+    /// Host name, name, aliases: reverse answers have them in this order.
     pub names: Vec<MeshName>,
     /// In the mesh.
     pub addresses: Vec<IpAddr>,
@@ -57,6 +59,16 @@ pub enum AddError {
     /// The table is full.
     #[error("{MAX_KEPT_NAMES} names were changed by hand on this host already; remove some")]
     Full,
+    /// More addresses than all names added by hand may have.
+    #[error(
+        "the names added by hand on this host have {0} addresses then; at most {MAX_HOST_NAME_PAIRS} are possible"
+    )]
+    TooManyPairs(usize),
+    /// What this host states of its names would be too long for it.
+    #[error(
+        "{0} finds no room among the names that this host tells others; remove some (`mesh dns-remove`)"
+    )]
+    NoRoom(MeshName),
 }
 
 /// The names of this host, and the statement of them.
@@ -110,9 +122,15 @@ impl LocalNames {
         let mut kept = self.kept.clone();
         kept.removed
             .remove(&(added.container.clone(), added.name.clone()));
+        let name = added.name.clone();
         kept.insert(added)?;
-        self.kept = kept;
-        Ok(self.refresh())
+        let (before, left_out) = (core::mem::replace(&mut self.kept, kept), self.left_out);
+        let changed = self.refresh();
+        if self.left_out > left_out {
+            self.set_kept(before);
+            return Err(AddError::NoRoom(name));
+        }
+        Ok(changed)
     }
 
     /// Takes names away: of `container` (empty: of none), with this name or all, leading to one of these addresses or
@@ -183,6 +201,19 @@ impl LocalNames {
         self.refresh();
     }
 
+    /// Names that were taken away by hand from containers that are here: nothing else is to be found by them either.
+    pub fn denied(&self) -> BTreeSet<MeshName> {
+        let is_here = |id: &str| self.containers.iter().any(|c| c.id == id);
+        let removed = self.kept.removed.iter().filter(|(id, _)| is_here(id));
+        removed.map(|(_, name)| name.clone()).collect()
+    }
+
+    /// The addresses of this host's containers, with a name or without.
+    pub fn addresses(&self) -> BTreeSet<IpAddr> {
+        let all = self.containers.iter().flat_map(|c| &c.addresses);
+        all.copied().collect()
+    }
+
     /// What is to be kept over a restart.
     pub fn kept(&self) -> &Kept {
         &self.kept
@@ -208,30 +239,39 @@ impl LocalNames {
 
     /// Makes the statement anew; says whether it changed.
     fn refresh(&mut self) -> bool {
-        let mut all = BTreeSet::new();
+        // By entry: its place among the names of its container. What is added by hand comes last.
+        let mut all: BTreeMap<Entry, usize> = BTreeMap::new();
         for container in &self.containers {
-            let taken = |name: &&MeshName| {
+            let taken = |(_, name): &(usize, &MeshName)| {
                 let key = (container.id.clone(), (*name).clone());
                 !self.kept.removed.contains(&key)
             };
-            for name in container.names.iter().filter(taken) {
-                all.extend(entry(name, Some(container), &container.addresses));
+            for (place, name) in container.names.iter().enumerate().filter(taken) {
+                if let Some(entry) = entry(name, Some(container), &container.addresses) {
+                    all.entry(entry).or_insert(place);
+                }
             }
         }
         for added in &self.kept.added {
             let container = self.containers.iter().find(|c| c.id == added.container);
             let addresses: Vec<IpAddr> = added.addresses.iter().copied().collect();
-            all.extend(match container {
+            let entry = match container {
                 Some(c) if addresses.is_empty() => entry(&added.name, Some(c), &c.addresses),
                 Some(c) => entry(&added.name, Some(c), &addresses),
                 None if added.container.is_empty() => entry(&added.name, None, &addresses),
                 None => None,
-            });
+            };
+            if let Some(entry) = entry {
+                all.entry(entry).or_insert(usize::MAX);
+            }
         }
-        let all: Vec<Entry> = all.into_iter().collect();
+        let mut all: Vec<(Entry, usize)> = all.into_iter().collect();
+        // Names that containers are known by come first: they have room before others have.
+        all.sort_by_key(|(_, place)| *place);
+        let all: Vec<Entry> = all.into_iter().map(|(entry, _)| entry).collect();
         let (bytes, stated) = statement::encode(&all);
         self.left_out = all.len() - stated.len();
-        self.entries = stated.to_vec();
+        self.entries = stated;
         let changed = bytes != self.bytes;
         self.bytes = bytes;
         changed
@@ -283,6 +323,11 @@ impl Kept {
         }
         if self.len() >= MAX_KEPT_NAMES {
             return Err(AddError::Full);
+        }
+        let pairs: usize = self.added.iter().map(|a| a.addresses.len()).sum();
+        let pairs = pairs + added.addresses.len();
+        if pairs > MAX_HOST_NAME_PAIRS {
+            return Err(AddError::TooManyPairs(pairs));
         }
         self.added.insert(added);
         Ok(())

@@ -27,9 +27,12 @@ pub use forward::{Forwarded, Judgement};
 pub use local::{AddError, Added, Container, Kept, LocalNames};
 pub use name::{Domain, MeshName, NameError};
 pub use query::Way;
-pub use resolv::{Upstreams, upstreams};
+pub use resolv::{Upstreams, options, search_domains, upstreams};
 pub use statement::{Entry, Port, StatementError, Transport, decode};
 pub use zone::{Held, Zone};
+
+use core::net::IpAddr;
+use std::collections::BTreeSet;
 
 use crate::ids::{PeerId, Version};
 use crate::limits::NAMES_SETTLE;
@@ -45,6 +48,10 @@ pub struct Names {
     /// Until when names that are not there may only be unknown yet.
     settles: Instant,
     refused: u64,
+    /// Single labels of which nobody else is asked.
+    denied: BTreeSet<MeshName>,
+    /// Addresses of containers of this host, with a name or without.
+    here: BTreeSet<IpAddr>,
 }
 
 impl Names {
@@ -56,6 +63,8 @@ impl Names {
             changes: 0,
             settles: now + NAMES_SETTLE,
             refused: 0,
+            denied: BTreeSet::new(),
+            here: BTreeSet::new(),
         };
         names.zone.set_reachable(me, true);
         names
@@ -72,6 +81,26 @@ impl Names {
         self.zone
             .replace(self.me, version, entries, true)
             .unwrap_or_default()
+    }
+
+    /// Replaces the names that are not to be found elsewhere either ([`LocalNames::denied`]).
+    pub fn deny(&mut self, denied: BTreeSet<MeshName>) {
+        self.denied = denied;
+    }
+
+    /// Replaces the addresses that containers of this host have in the mesh, with a name or without: of their names nobody
+    /// else knows the truth.
+    pub fn set_here(&mut self, addresses: BTreeSet<IpAddr>) {
+        self.here = addresses;
+    }
+
+    /// Whether a container of this host has this address in the mesh.
+    pub fn is_here(&self, ip: IpAddr) -> bool {
+        self.here.contains(&ip)
+    }
+
+    pub(crate) fn denied(&self) -> &BTreeSet<MeshName> {
+        &self.denied
     }
 
     /// Takes what another router states; nothing at all, if it took that back. `version` is that of what carried it; one

@@ -28,7 +28,7 @@ pub enum NameError {
     )]
     Malformed(String),
     /// Of another domain.
-    #[error("'{name}' is not in the domain {domain}; write {first}.{domain}", first = first_label(.name))]
+    #[error("'{name}' is not in the domain {domain}; write {name}.{domain}", name = .name.trim_end_matches('.'))]
     Outside {
         /// What was given.
         name: String,
@@ -48,6 +48,17 @@ impl MeshName {
             true => Ok(Self(name.into())),
             false => Err(NameError::Malformed(text.to_owned())),
         }
+    }
+
+    /// Reads a name that a container was given: one with the domain at its end is that name, any other one is relative to
+    /// the domain.
+    ///
+    /// # Errors
+    /// [`NameError::Malformed`].
+    pub fn given(text: &str, domain: &Domain) -> Result<Self, NameError> {
+        let name = text.strip_suffix('.').unwrap_or(text).to_ascii_lowercase();
+        let relative = domain.strip(&name).unwrap_or(&name);
+        Self::relative(relative).map_err(|_| NameError::Malformed(text.to_owned()))
     }
 
     /// Reads a name as people write it: one label, or a name with the domain at its end. A final dot is taken.
@@ -117,10 +128,6 @@ fn is_label(label: &str) -> bool {
             .is_some_and(|b| b.is_ascii_alphanumeric())
 }
 
-fn first_label(name: &str) -> &str {
-    name.split('.').next().unwrap_or_default()
-}
-
 impl fmt::Display for MeshName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
@@ -166,11 +173,29 @@ mod tests {
     }
 
     #[test]
+    fn a_name_that_a_container_was_given_is_not_doubled() {
+        for (text, name) in [
+            ("shop.mesh.local", "shop"),
+            ("Shop.Mesh.Local.", "shop"),
+            ("a.b.mesh.local", "a.b"),
+            ("a.b", "a.b"),
+            ("shop", "shop"),
+            ("xmesh.local", "xmesh.local"),
+        ] {
+            assert_eq!(MeshName::given(text, &domain()).unwrap().as_str(), name);
+        }
+        for text in [".mesh.local", "a..b", "a..mesh.local", ""] {
+            assert!(MeshName::given(text, &domain()).is_err(), "{text}");
+        }
+    }
+
+    #[test]
     fn names_of_other_domains_are_told_what_to_write() {
         for text in ["web.example.org", "a.b", "mesh.local", "webmesh.local"] {
             let error = MeshName::parse(text, &domain()).unwrap_err();
             assert!(matches!(error, NameError::Outside { .. }), "{text}");
-            assert!(error.to_string().contains(".mesh.local"), "{error}");
+            let write = format!("write {text}.mesh.local");
+            assert!(error.to_string().ends_with(&write), "{error}");
         }
     }
 

@@ -6,6 +6,10 @@ use crate::limits::MAX_UPSTREAMS;
 
 /// Port of DNS.
 const PORT: u16 = 53;
+/// Search domains that are taken; the C library takes six, newer ones any number.
+const MAX_SEARCH: usize = 8;
+/// Options that are taken.
+const MAX_OPTIONS: usize = 16;
 
 /// Servers to ask, in order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -43,6 +47,53 @@ pub fn upstreams(text: &str, is_ours: impl Fn(SocketAddr) -> bool) -> Upstreams 
     found
 }
 
+/// The domains in which the host looks single labels up, in order, from the text of a `resolv.conf`: the last line that names
+/// them counts, as for the C library. What is no domain is left out.
+pub fn search_domains(text: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for line in text.lines() {
+        let mut words = line.split_whitespace();
+        let most = match words.next() {
+            Some("search") => MAX_SEARCH,
+            Some("domain") => 1,
+            _ => continue,
+        };
+        found = words.take_while(|w| !w.starts_with(['#', ';'])).collect();
+        found.truncate(most);
+    }
+    let is_domain = |word: &&str| {
+        let name = word.strip_suffix('.').unwrap_or(word);
+        let label = |label: &str| {
+            let fit = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
+            !label.is_empty() && label.len() <= 63 && label.bytes().all(fit)
+        };
+        name.len() <= 253 && !name.starts_with('-') && name.split('.').all(label)
+    };
+    found
+        .into_iter()
+        .filter(is_domain)
+        .map(|w| w.trim_end_matches('.').to_ascii_lowercase())
+        .collect()
+}
+
+/// How the host asks, from the lines `options` of a `resolv.conf`; words of letters, digits, `:` and `-`.
+pub fn options(text: &str) -> Vec<String> {
+    let lines = text.lines().filter_map(|line| {
+        let mut words = line.split_whitespace();
+        (words.next() == Some("options")).then_some(words)
+    });
+    let is_option = |word: &&str| {
+        let fit = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b':' || b == b'_';
+        word.len() <= 32 && word.bytes().all(fit)
+    };
+    lines
+        .flatten()
+        .filter(is_option)
+        .take(MAX_OPTIONS)
+        .map(ToOwned::to_owned)
+        .collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -60,10 +111,22 @@ mod tests {
         assert_eq!(found.unusable, 3);
     }
 
+    #[test]
+    fn the_last_search_list_counts_and_options_add_up() {
+        let text = "search old.example\nsearch Corp.example. b.corp.example  a/b # x\noptions ndots:2\noptions edns0 a;b timeout:1\n";
+        assert_eq!(search_domains(text), ["corp.example", "b.corp.example"]);
+        assert_eq!(options(text), ["ndots:2", "edns0", "timeout:1"]);
+        assert_eq!(search_domains("search a b\ndomain c.d e\n"), ["c.d"]);
+        assert!(search_domains("search .\nnameserver 1.1.1.1\n").is_empty());
+        let many: String = (0..20).map(|n| format!(" d{n}.example")).collect();
+        assert_eq!(search_domains(&format!("search{many}")).len(), MAX_SEARCH);
+    }
+
     proptest! {
         #[test]
         fn any_text_is_read(text in "(nameserver [0-9.:a-f]{0,12}\n|.{0,20}\n){0,40}") {
             prop_assert!(upstreams(&text, |_| false).servers.len() <= MAX_UPSTREAMS);
+            prop_assert!(search_domains(&text).len() <= MAX_SEARCH && options(&text).len() <= MAX_OPTIONS);
         }
     }
 }

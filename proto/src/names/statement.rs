@@ -1,7 +1,7 @@
 //! What one router says of the names of its containers: replaced as a whole, by whoever carries it, when a newer one comes.
 //!
-//! `01`, then the list of [`Entry`], as [`crate::wire::codec`] writes it. Bounds are those in [`crate::limits`]; a
-//! statement beyond them is refused.
+//! `01`, then the list of [`Entry`], as [`crate::wire::codec`] writes it. Of the names of one address that which comes first is
+//! the first in reverse answers. Bounds are those in [`crate::limits`]; a statement beyond them is refused.
 
 use core::net::IpAddr;
 
@@ -77,27 +77,32 @@ pub enum StatementError {
     TooManyOrigins,
 }
 
-/// The encoding of as many of these entries as one statement holds, with those that it holds.
-pub(super) fn encode(entries: &[Entry]) -> (Vec<u8>, &[Entry]) {
+/// The encoding of as many of these entries as one statement holds, with those that it holds: one that does not fit is
+/// left out, and those behind it are tried.
+pub(super) fn encode(entries: &[Entry]) -> (Vec<u8>, Vec<Entry>) {
     let mut bodies = Vec::new();
-    let (mut kept, mut pairs) = (0, 0);
-    for entry in entries.iter().take(MAX_HOST_NAMES) {
-        let before = bodies.len();
-        pairs += entry.addresses.len();
-        let written = codec::encode(entry, &mut bodies);
-        // The head takes at most ten bytes.
-        let fits = bodies.len() + 10 <= MAX_NAMES_STATEMENT && pairs <= MAX_HOST_NAME_PAIRS;
-        if written.is_err() || !fits {
-            bodies.truncate(before);
+    let (mut kept, mut pairs) = (Vec::new(), 0);
+    for entry in entries {
+        if kept.len() == MAX_HOST_NAMES {
             break;
         }
-        kept += 1;
+        let before = bodies.len();
+        let with = pairs + entry.addresses.len();
+        let written = codec::encode(entry, &mut bodies);
+        // The head takes at most ten bytes.
+        let fits = bodies.len() + 10 <= MAX_NAMES_STATEMENT && with <= MAX_HOST_NAME_PAIRS;
+        if written.is_err() || !fits {
+            bodies.truncate(before);
+            continue;
+        }
+        pairs = with;
+        kept.push(entry.clone());
     }
     let mut out = vec![FORMAT];
     // A list is its length and its elements.
-    let _ = codec::encode(&kept, &mut out);
+    let _ = codec::encode(&kept.len(), &mut out);
     out.extend_from_slice(&bodies);
-    (out, entries.get(..kept).unwrap_or_default())
+    (out, kept)
 }
 
 /// Reads a statement.

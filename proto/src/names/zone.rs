@@ -4,13 +4,13 @@
 use core::cmp::Reverse;
 use core::net::IpAddr;
 use core::ops::Bound;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::name::MeshName;
 use super::statement::{Entry, StatementError};
 use crate::ids::{PeerId, Version};
-use crate::limits::{MAX_NAME_PAIRS, MAX_PEERS};
+use crate::limits::{MAX_DNS_RECORDS, MAX_NAME_PAIRS, MAX_PEERS};
 
 /// An entry, and who states it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -136,6 +136,22 @@ impl Zone {
     pub fn named(&self, ip: IpAddr) -> &[Held] {
         let found = self.reverse.get(&ip);
         found.map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// The names of an address, each once, in the same order on every host: of each router in the order in which it states
+    /// them, and of several routers by turns, those with the lesser name first.
+    pub fn names_of(&self, ip: IpAddr) -> Vec<&MeshName> {
+        let mut places: BTreeMap<PeerId, usize> = BTreeMap::new();
+        let ranked = self.named(ip).iter().take(MAX_DNS_RECORDS).map(|held| {
+            let place = places.entry(held.origin).or_default();
+            *place += 1;
+            (*place, held.name())
+        });
+        let mut ranked: Vec<(usize, &MeshName)> = ranked.collect();
+        ranked.sort_unstable();
+        let mut seen = BTreeSet::new();
+        let names = ranked.into_iter().map(|(_, name)| name);
+        names.filter(|name| seen.insert(*name)).collect()
     }
 
     /// Everything shown, by name.

@@ -23,6 +23,8 @@ pub(super) fn routes() -> Router<Api> {
     Router::new()
         .route("/dns", get(report))
         .route("/dns/client", get(client))
+        .route("/dns/expect", post(expect))
+        .route("/dns/settle", post(settle))
         .route("/dns/lookup", post(lookup))
         .route("/dns/add", post(add))
         .route("/dns/remove", post(remove))
@@ -64,7 +66,7 @@ async fn report(State(api): State<Api>) -> Answer<DnsReport> {
         listen: summary.listen,
         inside: naming.inside(),
         upstreams: summary.upstreams,
-        problems: naming.problems(),
+        problems: [naming.problems(), view.unusable.clone()].concat(),
         entries: Vec::new(),
         hidden: 0,
         left_out: view.left_out,
@@ -128,6 +130,16 @@ fn counters(counts: Counts) -> BTreeMap<String, u64> {
 
 async fn client(State(api): State<Api>) -> Json<DnsClient> {
     Json(api.naming.client())
+}
+
+async fn expect(State(api): State<Api>, Json(question): Json<DnsQuestion>) -> Json<Done> {
+    api.naming.expect(&question.name).await;
+    Json(Done {})
+}
+
+async fn settle(State(api): State<Api>, Json(question): Json<DnsQuestion>) -> Json<Done> {
+    api.naming.settle(&question.name).await;
+    Json(Done {})
 }
 
 async fn lookup(State(api): State<Api>, Json(question): Json<DnsQuestion>) -> Answer<Addresses> {

@@ -9,11 +9,44 @@ use mesh_proto::api::{AttachRequest, ContainerAddresses, DetachRequest, Runtime}
 use super::acquire::{Ask, patience};
 use super::kernel::Target;
 use super::namespaces::ports;
-use super::table::{Held, Process, Table, tag};
+use super::table::{Held, HostsWish, MAX_ADDED_HOSTS, Process, Table, tag};
 use super::{AttachError, Attachments, Home, Member, parse_addresses, texts};
 use crate::driver::options;
 use crate::engine::EngineError;
 use crate::ipam::holder::holder;
+
+/// `--no-rewrite-hosts`, and `--add-host NAME:ADDRESS`, checked.
+fn hosts_wish(request: &AttachRequest) -> Result<HostsWish, AttachError> {
+    let parse = |text: &String| {
+        let (name, ip) = text.split_once(':')?;
+        let fit = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
+        let is_name = !name.is_empty() && name.len() <= 253 && name.bytes().all(fit);
+        let ip = ip
+            .trim_start_matches('[')
+            .trim_end_matches(']')
+            .parse()
+            .ok()?;
+        is_name.then(|| (name.to_owned(), ip))
+    };
+    let wrong = |text: &String| {
+        AttachError::Invalid(format!(
+            "--add-host '{}': must be a name and an address, like db:10.2.1.7",
+            text.escape_debug()
+        ))
+    };
+    if request.add_host.len() > MAX_ADDED_HOSTS {
+        let message = format!("--add-host: at most {MAX_ADDED_HOSTS} names are possible");
+        return Err(AttachError::Invalid(message));
+    }
+    let all = request
+        .add_host
+        .iter()
+        .map(|text| parse(text).ok_or_else(|| wrong(text)));
+    Ok(HostsWish {
+        leave: request.no_rewrite_hosts,
+        added: all.collect::<Result<_, _>>()?,
+    })
+}
 
 /// What `attach` plugs into.
 struct Subject {
@@ -270,6 +303,7 @@ impl Attachments {
         addresses: &[IpNet],
         request: &AttachRequest,
     ) -> Result<(Vec<IpNet>, bool), AttachError> {
+        let hosts = hosts_wish(request)?;
         let mut woken = false;
         if let Some((_, process)) = &subject.container {
             woken = self.wake_member(table, &subject.key, *process);
@@ -290,6 +324,7 @@ impl Attachments {
                 home: Home::Container(Some(*process)),
                 ports: Vec::new(),
                 without_dns: false,
+                hosts: HostsWish::default(),
             };
             table
                 .members
@@ -299,6 +334,7 @@ impl Attachments {
         if let Some(member) = table.members.get_mut(&subject.key) {
             member.ports.extend(ports(&new, multicast));
             member.without_dns |= request.without_dns;
+            member.hosts.take(hosts);
         }
         Ok((new, woken))
     }

@@ -192,6 +192,7 @@ impl Attachments {
     /// and starts the container's first process after the answers: they wait until all is done that can be done for that
     /// container now, for a second at most.
     pub(crate) async fn settled(&self, id: &str) {
+        self.tell_before_start(id).await;
         let sandbox = self
             .table()
             .endpoints
@@ -203,6 +204,30 @@ impl Attachments {
         let deadline = Instant::now() + SETTLE_WAIT;
         while self.table().is_unfinished(&sandbox) && Instant::now() < deadline {
             tokio::time::sleep(SETTLE_POLL).await;
+        }
+    }
+
+    /// From now on, whoever asks is told of each container of Docker before its first process runs.
+    pub(crate) fn before_start(&self, told: impl Fn(&[(String, IpNet)]) + Send + Sync + 'static) {
+        // The first counts; there is one.
+        let _ = self.before_start.set(Arc::new(told));
+    }
+
+    async fn tell_before_start(&self, id: &str) {
+        let Some(told) = self.before_start.get().cloned() else {
+            return;
+        };
+        let joined: Vec<(String, IpNet)> = {
+            let table = self.table();
+            let sandbox = table.endpoints.get(id).and_then(|end| end.sandbox.clone());
+            let ends = table.endpoints.values();
+            let ends = ends.filter(|end| sandbox.is_some() && end.sandbox == sandbox);
+            ends.map(|end| (end.holder.clone(), end.address)).collect()
+        };
+        // It writes a file.
+        let done = tokio::task::spawn_blocking(move || told(&joined)).await;
+        if let Err(error) = done {
+            tracing::error!("a container that starts was not looked after: {error}");
         }
     }
 

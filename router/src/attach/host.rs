@@ -286,9 +286,10 @@ impl Kernel for HostKernel {
         // After the devices that it guards.
         let guard = firewall::sources::remove(name).map_err(error);
         let exposed = self.rules.remove().map_err(error);
+        let queries = firewall::service::remove(name).map_err(error);
         let mut removed = Vec::new();
-        let (rules, links, guard, exposed) = (rules?, links?, guard?, exposed?);
-        if [rules.ipv4, rules.ipv6, guard, exposed].contains(&Changed::Yes) {
+        let (rules, links, guard) = (rules?, links?, guard?);
+        if [rules.ipv4, rules.ipv6, guard, exposed?, queries?].contains(&Changed::Yes) {
             removed.push(format!("firewall rules for {name}"));
         }
         if links > 0 {

@@ -37,7 +37,7 @@ mod tests;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
@@ -59,6 +59,7 @@ pub use error::AttachError;
 pub use expose::ExposedName;
 pub use host::HostKernel;
 pub use inside::{Inside, Place};
+pub use table::HostsWish;
 pub(crate) use table::{parse_tag, tag};
 
 /// Addresses that one command may give to a container.
@@ -70,6 +71,9 @@ const RELEASE_POLLS: u32 = 15;
 /// Who has an address elsewhere in the mesh, in words that complete "… is already used by …", as
 /// `container web on 7a:…(host2)`; none when nobody has it. This router's own announcements are left out.
 pub type AddressBook = Arc<dyn Fn(IpAddr) -> Option<String> + Send + Sync>;
+
+/// Told of the addresses of a container of Docker, each with the name under which it is held.
+type BeforeStart = dyn Fn(&[(String, IpNet)]) + Send + Sync;
 
 /// One address that this router announces to the mesh.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -108,6 +112,8 @@ pub struct Attachments {
     again: AtomicBool,
     /// The host's own part in the mesh.
     host_part: expose::HostPart,
+    /// Told of a container of Docker before its first process runs.
+    before_start: OnceLock<Arc<BeforeStart>>,
     /// Why bridges that should be joined are not.
     apart: bridges::Apart,
     /// Wakes the reconciler.
@@ -151,6 +157,7 @@ impl Attachments {
             half_made: Mutex::default(),
             again: AtomicBool::new(false),
             host_part: expose::HostPart::default(),
+            before_start: OnceLock::new(),
             apart: bridges::Apart::default(),
             wake: Notify::new(),
             started: Instant::now(),

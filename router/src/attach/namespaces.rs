@@ -8,7 +8,7 @@ use mesh_proto::api::{AbandonRequest, AdoptRequest, PrepareRequest, Prepared, Ru
 
 use super::acquire::{Ask, patience};
 use super::kernel::Target;
-use super::table::{Holder, Port, Process, Table};
+use super::table::{Holder, HostsWish, Port, Process, Table};
 use super::{AttachError, Attachments, Home, Late, Member, parse_addresses, texts};
 use crate::driver::options;
 use crate::engine::{DRIVER, EngineError};
@@ -189,6 +189,7 @@ impl Attachments {
             },
             ports: ports(addresses, request.multicast_route),
             without_dns: request.without_dns,
+            hosts: HostsWish::default(),
         };
         self.change(|table| self.reserve(table, &id, &member))?;
         match self.fill_namespace(&id, &netns).await {

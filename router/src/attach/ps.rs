@@ -6,9 +6,25 @@ use ipnet::IpNet;
 use mesh_proto::address::mac_for;
 use mesh_proto::api::{Attached, AttachedInterface, Runtime};
 
-use super::Attachments;
+use super::{Attachments, HostsWish};
 
 impl Attachments {
+    /// Whether this container, by its full id, is Docker's.
+    pub(crate) fn is_of_docker(&self, container: &str) -> bool {
+        let rows = self.ps();
+        let mut rows = rows.iter().filter(|row| row.container == container);
+        rows.any(|row| row.runtime == Runtime::Docker)
+    }
+
+    /// What users want of the `/etc/hosts` of containers that were attached.
+    pub(crate) fn hosts_wishes(&self) -> BTreeMap<String, HostsWish> {
+        let table = self.table();
+        let members = table.members.iter();
+        members
+            .map(|(key, m)| (m.owner(key).to_owned(), m.hosts.clone()))
+            .collect()
+    }
+
     /// What is on the mesh on this host, by container.
     pub fn ps(&self) -> Vec<Attached> {
         let table = self.table();

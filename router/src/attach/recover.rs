@@ -8,7 +8,7 @@ use mesh_proto::api::Runtime;
 use crate::driver::options;
 
 use super::table::{Endpoint, Owner, Port, parse_tag};
-use super::{AttachError, Attachments, EndpointOptions, Home, Late, Member};
+use super::{AttachError, Attachments, EndpointOptions, Home, HostsWish, Late, Member};
 use crate::engine::{Container, EngineError};
 use crate::ipam::holder::holder;
 
@@ -192,6 +192,7 @@ impl Attachments {
                     home: Home::Container(Some(process)),
                     ports: Vec::new(),
                     without_dns: false,
+                    hosts: HostsWish::default(),
                 });
             member.ports.push(port);
         });

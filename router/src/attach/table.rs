@@ -12,6 +12,9 @@ use serde::{Deserialize, Serialize};
 
 use super::kernel::Interface;
 
+/// Names that are put into the `/etc/hosts` of one container; further ones are refused.
+pub(super) const MAX_ADDED_HOSTS: usize = 256;
+
 /// Everything on the mesh on this host.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -59,6 +62,35 @@ pub(super) struct Member {
     /// Whether no queries are answered within its namespace.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(super) without_dns: bool,
+    /// What becomes of its `/etc/hosts`.
+    #[serde(default, skip_serializing_if = "HostsWish::is_usual")]
+    pub(super) hosts: HostsWish,
+}
+
+/// What the user wants of the `/etc/hosts` of a container that is attached.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HostsWish {
+    /// It is left alone.
+    pub(crate) leave: bool,
+    /// Names that are put into it.
+    pub(crate) added: Vec<(String, IpAddr)>,
+}
+
+impl HostsWish {
+    fn is_usual(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Adds what another request wants; the last word counts.
+    pub(super) fn take(&mut self, later: Self) {
+        self.leave = later.leave;
+        for (name, ip) in later.added {
+            if !self.added.contains(&(name.clone(), ip)) && self.added.len() < MAX_ADDED_HOSTS {
+                self.added.push((name, ip));
+            }
+        }
+    }
 }
 
 /// Whose network namespace it is.

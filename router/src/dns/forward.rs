@@ -10,12 +10,14 @@ use std::sync::Arc;
 use mesh_proto::entropy::Entropy;
 use mesh_proto::limits::{DNS_DEADLINE, DNS_PATIENCE, MAX_DNS_STRAYS, MAX_DNS_TRIES};
 use mesh_proto::names::{Forwarded, Judgement, Way};
+use mesh_sys::resolver::{tcp_to, udp_to};
 use tokio::net::{TcpStream, UdpSocket};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::Shared;
 use super::counters::count;
+use super::spots::{Spot, Within};
 use super::tcp::{read_message, write_message};
 use super::udp::any_address;
 use crate::clock::OsEntropy;
@@ -26,40 +28,56 @@ const MAX_REPLY: usize = 4_096;
 /// What a server said, and whether it is an answer.
 type Said = (Judgement, Vec<u8>);
 
+/// Who is asked.
+#[derive(Clone, Debug)]
+pub(super) enum Server {
+    /// One that this host asks, too.
+    Host(SocketAddr),
+    /// One within a container.
+    Within(Within),
+}
+
 /// Writes into `out` what the client gets, at the latest at the deadline.
-pub(super) async fn ask(shared: &Arc<Shared>, forwarded: &Forwarded, out: &mut Vec<u8>) {
+pub(super) async fn ask(
+    shared: &Arc<Shared>,
+    forwarded: &Forwarded,
+    spot: Spot,
+    out: &mut Vec<u8>,
+) {
     count(&shared.counters.forwarded);
     let deadline = Instant::now() + DNS_DEADLINE;
-    let servers = shared.upstreams();
+    let servers = shared.servers(spot);
     let asking = ask_all(shared, forwarded, &servers);
     match timeout_at(deadline, asking).await {
-        Ok(Some(message)) => forwarded.reply(&message, out),
+        // A single label that no server knows, for whatever reason, is no name: the mesh has none either.
+        Ok(Some((Judgement::Failure, _))) if forwarded.is_single() => forwarded.give_up(out),
+        Ok(Some((_, message))) => forwarded.reply(&message, out),
         Ok(None) | Err(_) => {
             count(&shared.counters.failed);
-            forwarded.fail(out);
+            forwarded.give_up(out);
         }
     }
 }
 
 /// The first answer; else what the last server said that could not answer, if one said anything.
-async fn ask_all(
-    shared: &Arc<Shared>,
-    forwarded: &Forwarded,
-    servers: &[SocketAddr],
-) -> Option<Vec<u8>> {
-    let mut next = servers.iter().cycle().take(MAX_DNS_TRIES);
+async fn ask_all(shared: &Arc<Shared>, forwarded: &Forwarded, servers: &[Server]) -> Option<Said> {
+    let (within, host): (Vec<&Server>, Vec<&Server>) =
+        servers.iter().partition(|s| matches!(s, Server::Within(_)));
+    let mut next = within
+        .into_iter()
+        .chain(host.into_iter().cycle().take(MAX_DNS_TRIES));
     let mut tries: JoinSet<io::Result<Said>> = JoinSet::new();
     let mut failure = None;
     loop {
         let server = next.next();
         if let Some(server) = server {
-            tries.spawn(ask_one(shared.clone(), forwarded.clone(), *server));
+            tries.spawn(ask_one(shared.clone(), forwarded.clone(), server.clone()));
         }
         let patience = Instant::now() + DNS_PATIENCE;
         tokio::select! {
             said = tries.join_next() => match said {
-                Some(Ok(Ok((Judgement::Failure, message)))) => failure = Some(message),
-                Some(Ok(Ok((_, message)))) => return Some(message),
+                Some(Ok(Ok(said @ (Judgement::Failure, _)))) => failure = Some(said),
+                Some(Ok(Ok(said))) => return Some(said),
                 // The next one is asked at once.
                 Some(_) => {}
                 None => return failure,
@@ -69,17 +87,52 @@ async fn ask_all(
     }
 }
 
-async fn ask_one(
-    shared: Arc<Shared>,
-    forwarded: Forwarded,
-    server: SocketAddr,
-) -> io::Result<Said> {
+async fn ask_one(shared: Arc<Shared>, forwarded: Forwarded, server: Server) -> io::Result<Said> {
+    match server {
+        Server::Host(server) => ask_host(&shared, &forwarded, server).await,
+        Server::Within(within) => {
+            let said = ask_within(&forwarded, &within).await?;
+            // Of addresses in the mesh it knows a part, and the mesh all.
+            if shared.leads_here(&said.1) {
+                return Err(io::Error::other("not its business"));
+            }
+            Ok(said)
+        }
+    }
+}
+
+async fn ask_within(forwarded: &Forwarded, within: &Within) -> io::Result<Said> {
+    let (netns, server) = (within.netns.clone(), within.resolver.udp);
+    // Entering a namespace takes a thread of its own.
+    let made = tokio::task::spawn_blocking(move || udp_to(&netns, server)).await;
+    let socket = UdpSocket::from_std(made.map_err(io::Error::other)??)?;
+    let judged = converse(forwarded, &socket).await?;
+    if judged.0 != Judgement::Truncated || forwarded.way() != Way::Tcp {
+        return Ok(judged);
+    }
+    let (netns, server) = (within.netns.clone(), within.resolver.tcp);
+    let made = tokio::task::spawn_blocking(move || tcp_to(&netns, server, DNS_DEADLINE)).await;
+    let stream = TcpStream::from_std(made.map_err(io::Error::other)??)?;
+    ask_by_tcp(forwarded, stream).await
+}
+
+async fn ask_host(shared: &Shared, forwarded: &Forwarded, server: SocketAddr) -> io::Result<Said> {
     let socket = UdpSocket::bind(any_address(server.ip())).await?;
     // From now on the system takes messages of this server only.
     socket.connect(server).await?;
     if shared.is_ours(server, socket.local_addr()?.ip()) {
         return Err(io::Error::other("this server asks itself"));
     }
+    let judged = converse(forwarded, &socket).await?;
+    // A client that takes datagrams only asks again by TCP.
+    if judged.0 == Judgement::Truncated && forwarded.way() == Way::Tcp {
+        return ask_by_tcp(forwarded, TcpStream::connect(server).await?).await;
+    }
+    Ok(judged)
+}
+
+/// Asks by datagrams, and takes the first that is about that.
+async fn converse(forwarded: &Forwarded, socket: &UdpSocket) -> io::Result<Said> {
     let id = random_id();
     socket.send(&forwarded.query(id)).await?;
     let mut reply = vec![0; MAX_REPLY];
@@ -88,19 +141,14 @@ async fn ask_one(
         let message = reply.get(..len).unwrap_or_default();
         match forwarded.judge(id, message) {
             Judgement::Other => {}
-            // A client that takes datagrams only asks again by TCP.
-            Judgement::Truncated if forwarded.way() == Way::Tcp => {
-                return ask_by_tcp(&forwarded, server).await;
-            }
             judgement => return Ok((judgement, message.to_vec())),
         }
     }
     Err(io::Error::other("somebody guesses"))
 }
 
-async fn ask_by_tcp(forwarded: &Forwarded, server: SocketAddr) -> io::Result<Said> {
+async fn ask_by_tcp(forwarded: &Forwarded, mut stream: TcpStream) -> io::Result<Said> {
     let id = random_id();
-    let mut stream = TcpStream::connect(server).await?;
     write_message(&mut stream, &forwarded.query(id)).await?;
     let mut reply = vec![0; usize::from(u16::MAX)];
     let len = read_message(&mut stream, &mut reply).await?;

@@ -22,7 +22,7 @@ use mesh_proto::limits::{
     MAX_DNS_CONNECTIONS, MAX_DNS_CONNECTIONS_PER_SOURCE, MAX_DNS_FORWARDS,
     MAX_DNS_FORWARDS_PER_SOURCE, MAX_DNS_TOLD,
 };
-use mesh_proto::names::{Names, Settings, Verdict, Way, answer};
+use mesh_proto::names::{Forwarded, Names, Settings, Verdict, Way, answer};
 use mesh_sys::netns::NetnsId;
 use tokio::sync::mpsc;
 
@@ -32,8 +32,9 @@ use places::Places;
 use spots::{Client, Listening, Opened, Spot, open};
 
 pub use counters::Counts;
-pub use told::{Shown, Told};
-pub use upstreams::Upstreams;
+pub use spots::Within;
+pub use told::{Own, Shown, Told};
+pub use upstreams::{Upstreams, read_resolv_conf};
 
 /// What a server is started with.
 pub struct Config {
@@ -162,11 +163,17 @@ impl Dns {
     }
 
     /// Answers whoever asks at these sockets, which are within a network namespace and do not block; until
-    /// [`Dns::leave`].
+    /// [`Dns::leave`]. What is not of the mesh is asked of `within` first, if there is one.
     ///
     /// # Errors
     /// They are no sockets any more.
-    pub fn serve_inside(&self, netns: NetnsId, udp: UdpSocket, tcp: TcpListener) -> io::Result<()> {
+    pub fn serve_inside(
+        &self,
+        netns: NetnsId,
+        udp: UdpSocket,
+        tcp: TcpListener,
+        within: Option<Within>,
+    ) -> io::Result<()> {
         let address = udp.local_addr()?;
         let spot = Spot::Inside(netns);
         let mut listening = self.shared.listening();
@@ -174,6 +181,9 @@ impl Dns {
             old.end();
         }
         self.begin(&mut listening, Opened { spot, udp, tcp }, address);
+        if let Some(begun) = listening.get_mut(&spot) {
+            begun.within = within;
+        }
         Ok(())
     }
 
@@ -301,6 +311,20 @@ impl Shared {
         let listening = self.listening();
         servers.retain(|server| !on_host(&listening).any(|l| l.address == *server));
         servers
+    }
+
+    /// Who is asked at this spot for what is not of the mesh, in order.
+    fn servers(&self, spot: Spot) -> Vec<forward::Server> {
+        let within = self.listening().get(&spot).and_then(|l| l.within.clone());
+        let within = within.map(forward::Server::Within);
+        let upstreams = self.upstreams().into_iter().map(forward::Server::Host);
+        within.into_iter().chain(upstreams).collect()
+    }
+
+    /// Whether a container of this host has an address in the mesh to which this answer leads.
+    fn leads_here(&self, answer: &[u8]) -> bool {
+        let names = self.names.read().unwrap_or_else(PoisonError::into_inner);
+        Forwarded::leads_to(answer, |ip| names.is_here(ip))
     }
 
     /// Whether what is sent to `server` from `local` comes back here: an address of this host at a port we listen on.

@@ -2,8 +2,10 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
+use std::sync::Arc;
 
-use mesh_sys::netns::NetnsId;
+use mesh_sys::netns::{Netns, NetnsId};
+use mesh_sys::resolver::Resolver;
 use tokio::task::AbortHandle;
 
 /// A place to listen at.
@@ -30,6 +32,17 @@ pub(super) struct Listening {
     pub(super) address: SocketAddr,
     /// How to end that; empty until the thread has begun.
     pub(super) tasks: Vec<AbortHandle>,
+    /// Who is asked first there for what is not of the mesh.
+    pub(super) within: Option<Within>,
+}
+
+/// A resolver within the namespace of a container, which knows more than the servers of the host.
+#[derive(Clone, Debug)]
+pub struct Within {
+    /// The namespace.
+    pub netns: Arc<Netns>,
+    /// Its sockets there.
+    pub resolver: Resolver,
 }
 
 /// Sockets of one spot on their way to the thread.
@@ -44,6 +57,7 @@ impl Listening {
         Self {
             address,
             tasks: Vec::new(),
+            within: None,
         }
     }
 

@@ -40,13 +40,18 @@ pub(super) async fn serve(listener: TcpListener, spot: Spot, shared: Arc<Shared>
         talks.spawn(async move {
             let _place = place;
             // However it ends, the client knows as much as we do.
-            let _ = converse(stream, &shared, client).await;
+            let _ = converse(stream, &shared, client, spot).await;
         });
     }
 }
 
 /// One query after another, until the client has no more.
-async fn converse(mut stream: TcpStream, shared: &Arc<Shared>, client: Client) -> io::Result<()> {
+async fn converse(
+    mut stream: TcpStream,
+    shared: &Arc<Shared>,
+    client: Client,
+    spot: Spot,
+) -> io::Result<()> {
     let mut query = vec![0; MAX_DNS_QUERY];
     let mut out = Vec::new();
     loop {
@@ -63,7 +68,7 @@ async fn converse(mut stream: TcpStream, shared: &Arc<Shared>, client: Client) -
                 return Ok(());
             }
             Verdict::Forward(forwarded) => match shared.forwards.take(client) {
-                Some(_place) => forward::ask(shared, &forwarded, &mut out).await,
+                Some(_place) => forward::ask(shared, &forwarded, spot, &mut out).await,
                 None => {
                     count(&shared.counters.overflowed);
                     forwarded.fail(&mut out);

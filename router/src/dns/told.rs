@@ -1,6 +1,7 @@
 //! What the thread is told about names. The view is its own, so that neither the control plane nor a query ever waits
 //! for the other.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::{Arc, PoisonError};
 
@@ -13,8 +14,8 @@ use super::Shared;
 /// News, or a question of the router itself.
 #[derive(Debug)]
 pub enum Told {
-    /// What this router states.
-    Own(Vec<Entry>),
+    /// What this router states, and knows beside.
+    Own(Own),
     /// What another one states.
     Said {
         /// Who.
@@ -34,8 +35,19 @@ pub enum Told {
     Show(oneshot::Sender<Shown>),
     /// Where does this name lead?
     Lookup(MeshName, oneshot::Sender<Vec<IpAddr>>),
-    /// Which names has this address?
+    /// Which names has this address, in order?
     Reverse(IpAddr, oneshot::Sender<Vec<MeshName>>),
+}
+
+/// What this router knows of its own host.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Own {
+    /// What it states.
+    pub entries: Vec<Entry>,
+    /// Names that were taken away by hand: nobody else is asked for them.
+    pub denied: BTreeSet<MeshName>,
+    /// Addresses of its containers, with a name or without.
+    pub addresses: BTreeSet<IpAddr>,
 }
 
 /// All that is known of names.
@@ -60,8 +72,10 @@ impl Shared {
     fn learn(&self, told: Told) {
         let mut names = self.names.write().unwrap_or_else(PoisonError::into_inner);
         match told {
-            Told::Own(entries) => {
-                names.set_own(entries);
+            Told::Own(own) => {
+                names.set_own(own.entries);
+                names.deny(own.denied);
+                names.set_here(own.addresses);
             }
             Told::Said {
                 origin,
@@ -94,8 +108,8 @@ impl Shared {
                 let _ = answer.send(sorted(found.collect()));
             }
             Told::Reverse(ip, answer) => {
-                let held = names.zone().named(ip).iter();
-                let _ = answer.send(sorted(held.map(|h| h.name().clone()).collect()));
+                let names = names.zone().names_of(ip).into_iter();
+                let _ = answer.send(names.cloned().collect());
             }
         }
     }

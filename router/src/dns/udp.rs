@@ -72,7 +72,8 @@ impl Server {
             Verdict::Drop => count(&counters.dropped),
             Verdict::Forward(forwarded) => match shared.forwards.take(client) {
                 Some(place) => {
-                    let asking = ask(socket.clone(), shared.clone(), forwarded, from, place);
+                    let to = (from, self.spot);
+                    let asking = ask(socket.clone(), shared.clone(), forwarded, to, place);
                     self.asking.spawn(asking);
                 }
                 None => {
@@ -89,11 +90,11 @@ async fn ask(
     socket: Arc<UdpSocket>,
     shared: Arc<Shared>,
     forwarded: Forwarded,
-    from: SocketAddr,
+    (from, spot): (SocketAddr, Spot),
     _place: Place,
 ) {
     let mut out = Vec::new();
-    forward::ask(&shared, &forwarded, &mut out).await;
+    forward::ask(&shared, &forwarded, spot, &mut out).await;
     send(&socket, &shared, &out, from);
 }
 

@@ -79,7 +79,7 @@ impl Known {
         if self.stamp == Some(stamp) {
             return;
         }
-        match read(path) {
+        match read_resolv_conf(path) {
             Ok(text) => {
                 let found = upstreams(&text, |_| false);
                 let servers: Vec<String> = found.servers.iter().map(ToString::to_string).collect();
@@ -108,7 +108,8 @@ fn stamp(path: &Path) -> io::Result<Stamp> {
     Ok((data.ino(), data.len(), data.mtime(), data.mtime_nsec()))
 }
 
-fn read(path: &Path) -> io::Result<String> {
+/// The beginning of a `resolv.conf`, as far as it is taken.
+pub fn read_resolv_conf(path: &Path) -> io::Result<String> {
     let mut bytes = Vec::new();
     File::open(path)?
         .take(MAX_RESOLV_CONF)

@@ -8,6 +8,7 @@ mod podman;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -77,6 +78,14 @@ pub struct Container {
     pub aliases: Vec<String>,
     /// What it exposes, like `80/tcp`.
     pub exposed: Vec<String>,
+    /// The servers that it was told to ask for names (`--dns`).
+    pub dns: Vec<IpAddr>,
+    /// The domains in which it was told to look single labels up (`--dns-search`).
+    pub dns_search: Vec<String>,
+    /// Path of its `/etc/hosts` on this host; empty if the engine does not say.
+    pub hosts_file: String,
+    /// Whether its user wants its `/etc/hosts` left alone ([`LEAVE_HOSTS`]).
+    pub leave_hosts: bool,
 }
 
 /// A container's connection to a Docker network, running or not.
@@ -93,6 +102,9 @@ pub struct Connection {
     /// Further names of the container on this network.
     pub aliases: Vec<String>,
 }
+
+/// The label of a container whose `/etc/hosts` is left alone, and its value.
+pub const LEAVE_HOSTS: (&str, &str) = ("mesh.rewrite-hosts", "false");
 
 /// What an engine tells by itself.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -195,6 +195,7 @@ fn parse(text: &str) -> Result<Option<Container>, EngineError> {
             .unwrap_or_default()
             .into_keys()
             .collect(),
+        ..Container::default()
     }))
 }
 

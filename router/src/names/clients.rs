@@ -1,5 +1,6 @@
 //! Where queries are answered, and to whom: the containers of this host and the host itself, nobody else.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -44,20 +45,25 @@ impl Clients {
         self.may_look() && self.look().is_ok() && self.knows(ip)
     }
 
-    /// Looks at the host's addresses.
-    pub(super) fn look(&self) -> Result<(), SysError> {
+    /// Looks at the host's addresses; returns the bridges by which containers come.
+    pub(super) fn look(&self) -> Result<BTreeSet<String>, SysError> {
         let mut netlink = Netlink::open()?;
         let links = netlink.links()?;
+        let mut bridges = BTreeSet::new();
         let found = netlink.addresses()?.into_iter().filter_map(|entry| {
             let link = links.iter().find(|l| l.index == entry.link)?;
             let is_ours = link.name == self.bridge;
             Some(match others::is_of_containers(link, &links) && !is_ours {
-                true => entry.address.trunc(),
+                true => {
+                    bridges.insert(link.name.clone());
+                    entry.address.trunc()
+                }
                 false => IpNet::from(entry.address.addr()),
             })
         });
-        self.nets.store(std::sync::Arc::new(found.collect()));
-        Ok(())
+        let found: Vec<IpNet> = found.collect();
+        self.nets.store(std::sync::Arc::new(found));
+        Ok(bridges)
     }
 
     fn knows(&self, ip: IpAddr) -> bool {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
-use mesh_proto::names::{Domain, MeshName, Port, Transport};
+use mesh_proto::names::{Domain, MeshName, NameError, Port, Transport};
 
 use crate::engine::Container;
 
@@ -15,8 +15,17 @@ const SERVICES: &str = "/etc/services";
 pub(super) struct Details {
     /// The one that everybody knows: it may have another one since its attachment was told.
     pub(super) name: String,
+    /// Host name and aliases, as far as they can be names.
     pub(super) names: Vec<MeshName>,
+    /// Whether the first of them is the host name.
+    pub(super) has_hostname: bool,
+    /// Those that cannot.
+    pub(super) unusable: Vec<NameError>,
     pub(super) ports: Vec<Port>,
+    /// All that its engine said.
+    pub(super) container: Container,
+    /// Grows with each time it said something.
+    pub(super) heard: u64,
 }
 
 impl Details {
@@ -25,15 +34,29 @@ impl Details {
         let is_own = |name: &&String| !name.is_empty() && !container.id.starts_with(name.as_str());
         let hostname = [&container.hostname].into_iter().filter(is_own);
         // A host name of another domain is none of ours.
-        let mut names: Vec<MeshName> = hostname
-            .filter_map(|name| MeshName::parse(name, domain).ok())
-            .collect();
+        let hostname = hostname.map(|name| MeshName::parse(name, domain));
+        let hostname = hostname.filter(|name| !matches!(name, Err(NameError::Outside { .. })));
         let aliases = container.aliases.iter().filter(is_own);
-        names.extend(aliases.filter_map(|name| MeshName::relative(name).ok()));
+        let aliases = aliases.map(|name| MeshName::given(name, domain));
+        let (mut names, mut unusable) = (Vec::new(), Vec::new());
+        let hostname = hostname.collect::<Vec<_>>();
+        let has_hostname = matches!(hostname.first(), Some(Ok(_)));
+        for name in hostname.into_iter().chain(aliases) {
+            match name {
+                Ok(name) if names.contains(&name) => {}
+                Ok(name) => names.push(name),
+                Err(error) if unusable.contains(&error) => {}
+                Err(error) => unusable.push(error),
+            }
+        }
         Self {
             name: container.name.clone(),
             names,
+            has_hostname,
+            unusable,
             ports: container.exposed.iter().filter_map(|p| port(p)).collect(),
+            container: container.clone(),
+            heard: 0,
         }
     }
 }
@@ -96,11 +119,27 @@ mod tests {
         for (hostname, aliases, names) in [
             ("www", &["shop", "0123456789ab"][..], &["www", "shop"][..]),
             ("WWW.mesh.local", &["a.b"], &["www", "a.b"]),
+            ("www", &["shop.mesh.local", "WWW", "Shop"], &["www", "shop"]),
             ("www.example.org", &["a b", ""], &[]),
             ("0123456789ab", &[], &[]),
         ] {
             assert_eq!(of(hostname, aliases, &[]).0, names, "{hostname}");
         }
+    }
+
+    #[test]
+    fn the_host_name_comes_first_and_what_cannot_be_a_name_is_told() {
+        let container = Container {
+            id: "0123456789abcdef".into(),
+            hostname: "www".into(),
+            aliases: vec!["a..b".into(), "x".repeat(70), "a..b".into(), "aaa".into()],
+            ..Container::default()
+        };
+        let details = Details::of(&container, &Domain::parse("mesh.local").unwrap());
+        let names: Vec<String> = details.names.iter().map(ToString::to_string).collect();
+        assert_eq!(names, ["www", "aaa"]);
+        assert!(details.has_hostname);
+        assert_eq!(details.unusable.len(), 2, "{:?}", details.unusable);
     }
 
     #[test]

@@ -4,18 +4,23 @@
 //! its engine, which may take its time: until it answers, the first is stated alone.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use mesh_proto::api::{Attached, DnsChange, EXPOSE, Runtime};
-use mesh_proto::names::{Added, Container, Domain, Entry, LocalNames, MeshName};
+use mesh_proto::names::{Added, Container, Domain, LocalNames, MeshName};
 use mesh_proto::topology::topic::Topic;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::NamesError;
 use super::details::Details;
-use crate::attach::{Announced, Attachments, ExposedName};
-use crate::dns::Told;
+use super::expected::Expected;
+use super::guests::Guest;
+use super::hosts_file::{Lines, path_of};
+use crate::attach::{Announced, Attachments, ExposedName, HostsWish};
+use crate::dns::{Own, Told};
 use crate::engine::{Engine, EngineError, EngineEvent};
 use crate::shell::Command;
 use crate::state::{StateError, Store};
@@ -31,15 +36,15 @@ const TRIES: usize = 5;
 pub(super) enum Request {
     Add(DnsChange, oneshot::Sender<Result<(), NamesError>>),
     Remove(DnsChange, oneshot::Sender<Result<(), NamesError>>),
-    /// How many names have no room in the statement.
-    LeftOut(oneshot::Sender<usize>),
+    /// How many names have no room in the statement, and which texts are no names.
+    LeftOut(oneshot::Sender<(usize, Vec<String>)>),
 }
 
 /// What engines say.
 enum Word {
     Event(EngineEvent),
     /// About a container; none if it cannot be asked.
-    Details(String, Option<Details>),
+    Details(String, Option<Box<Details>>),
 }
 
 /// The task.
@@ -59,8 +64,16 @@ pub(super) struct Host {
     announced: watch::Receiver<Vec<Announced>>,
     /// Names of the host itself.
     exposed: watch::Receiver<Vec<ExposedName>>,
-    /// What was stated last.
-    stated: Vec<Entry>,
+    /// What was said last of this host.
+    own: Own,
+    /// What containers are called and cannot be called here, one line each.
+    unusable: Vec<String>,
+    /// Containers of Docker, for who looks after them.
+    guests: watch::Sender<Vec<Guest>>,
+    /// Those that may start.
+    expected: Arc<Expected>,
+    /// How many times engines have told of a container.
+    inspections: u64,
 }
 
 impl Host {
@@ -70,6 +83,7 @@ impl Host {
         commands: mpsc::Sender<Command>,
         told: Option<mpsc::Sender<Told>>,
         domain: Domain,
+        (guests, expected): (watch::Sender<Vec<Guest>>, Arc<Expected>),
     ) -> Result<Self, StateError> {
         let kept = store.names()?;
         let (words, heard) = mpsc::channel(EVENTS);
@@ -86,7 +100,11 @@ impl Host {
             asked: BTreeMap::new(),
             words,
             heard,
-            stated: Vec::new(),
+            own: Own::default(),
+            unusable: Vec::new(),
+            guests,
+            expected,
+            inspections: 0,
         })
     }
 
@@ -116,6 +134,7 @@ impl Host {
                 self.attachments.resolve_owners().await;
                 let known: Vec<String> = self.details.keys().cloned().collect();
                 known.iter().for_each(|id| self.inquire(id));
+                self.learn_of_all();
             }
             Word::Event(EngineEvent::Changed(id)) => {
                 self.attachments.resolve_owners().await;
@@ -124,9 +143,15 @@ impl Host {
                 }
             }
             Word::Event(EngineEvent::Renamed(id, name)) => self.attachments.rename(&id, &name),
-            Word::Event(EngineEvent::Removed(id)) => self.forget(|container| container != id),
+            Word::Event(EngineEvent::Removed(id)) => {
+                self.expected.forget(&id);
+                self.forget(|container| container != id);
+            }
             Word::Details(id, details) => {
-                let details = details.unwrap_or_default();
+                let mut details = details.map(|d| *d).unwrap_or_default();
+                self.expected.learn(&details.container);
+                self.inspections += 1;
+                details.heard = self.inspections;
                 if !details.name.is_empty() {
                     self.attachments.rename(&id, &details.name);
                 }
@@ -157,38 +182,112 @@ impl Host {
         let named = rows
             .iter()
             .filter(|row| row.container == EXPOSE || is_named(row));
+        let lines: BTreeSet<String> = rows.iter().flat_map(|row| self.unusable(row)).collect();
         let containers = named.map(|row| self.container(row));
         let containers = containers.chain(exposed.into_iter().map(host_name));
         self.local.set_containers(containers.collect());
+        for line in lines.iter().filter(|line| !self.unusable.contains(line)) {
+            tracing::warn!("{line}");
+        }
+        self.unusable = lines.into_iter().collect();
+        self.publish_guests(&rows);
         // What was changed by hand for a process ends with it; engines tell of their containers' ends.
         self.forget(|id| !attached_only(id) || here.contains(id));
     }
 
+    /// Tells of the containers of Docker that are on the mesh.
+    fn publish_guests(&self, rows: &[Attached]) {
+        let wishes = self.attachments.hosts_wishes();
+        let docker = rows.iter().filter(|row| row.runtime == Runtime::Docker);
+        let guests = docker.filter_map(|row| {
+            let details = self.details.get(&row.container)?;
+            let wish = wishes.get(&row.container).cloned().unwrap_or_default();
+            Some(self.guest(row, details, wish))
+        });
+        let guests: Vec<Guest> = guests.collect();
+        self.guests.send_if_modified(|old| {
+            let changed = *old != guests;
+            *old = guests;
+            changed
+        });
+    }
+
+    fn guest(&self, row: &Attached, details: &Details, wish: HostsWish) -> Guest {
+        let engine = &details.container;
+        let is_ours = |domain: &String| domain.eq_ignore_ascii_case(self.domain.as_str());
+        let is_told = engine.dns_search.iter().any(is_ours);
+        let path = path_of(&row.container, &engine.hosts_file);
+        let path = path.filter(|_| !engine.leave_hosts && !wish.leave);
+        let lines = Lines::new(&engine.hostname, addresses(row).collect(), wish.added);
+        Guest {
+            id: row.container.clone(),
+            name: row.name.clone(),
+            sandbox: PathBuf::from(&engine.sandbox),
+            asks: engine.dns.clone(),
+            is_told,
+            hosts: path.map(|path| (path, lines)),
+            heard: details.heard,
+        }
+    }
+
     fn container(&self, row: &Attached) -> Container {
         let details = self.details.get(&row.container);
-        let mut names: Vec<MeshName> = MeshName::relative(&row.name).into_iter().collect();
-        names.extend(details.into_iter().flat_map(|d| d.names.iter().cloned()));
-        let addresses = row.interfaces.iter().filter_map(|i| {
-            let text = i.address.split('/').next().unwrap_or_default();
-            text.parse().ok()
-        });
+        // Until its engine answers it is known by its name alone; that of a process is all it has.
+        let mut names = details.map(|d| d.names.clone()).unwrap_or_default();
+        if let Ok(name) = MeshName::given(&row.name, &self.domain)
+            && !names.contains(&name)
+        {
+            let behind_hostname = details.is_some_and(|d| d.has_hostname);
+            names.insert(usize::from(behind_hostname), name);
+        }
         Container {
             id: row.container.clone(),
             names,
-            addresses: addresses.collect(),
+            addresses: addresses(row).collect(),
             ports: details.map(|d| d.ports.clone()).unwrap_or_default(),
         }
     }
 
+    /// Why a container is not known by all that it is called, one line each.
+    fn unusable(&self, row: &Attached) -> Vec<String> {
+        let mut errors = match self.details.get(&row.container) {
+            Some(details) => details.unusable.clone(),
+            None => Vec::new(),
+        };
+        if row.container != EXPOSE && is_named(row) {
+            let error = MeshName::given(&row.name, &self.domain).err();
+            let error = error.filter(|error| !errors.contains(error));
+            errors.extend(error);
+        }
+        let lines = errors.iter();
+        lines
+            .map(|error| {
+                format!(
+                    "container {} is not known by one of its names: {error}",
+                    row.name
+                )
+            })
+            .collect()
+    }
+
     /// Says what changed: to the server of this host at once, to all others by the control plane.
     async fn state(&mut self) {
-        if self.stated == self.local.entries() {
+        let own = Own {
+            entries: self.local.entries().to_vec(),
+            denied: self.local.denied(),
+            addresses: self.local.addresses(),
+        };
+        if self.own == own {
             return;
         }
-        self.stated = self.local.entries().to_vec();
+        let is_stated = self.own.entries == own.entries;
+        self.own = own;
         if let Some(told) = &self.told {
             // A server that has ended answers nobody.
-            let _ = told.send(Told::Own(self.stated.clone())).await;
+            let _ = told.send(Told::Own(self.own.clone())).await;
+        }
+        if is_stated {
+            return;
         }
         let body = self.local.statement().to_vec();
         // A control plane that has ended tells nobody.
@@ -211,8 +310,24 @@ impl Host {
                 Some(engine) => ask(&*engine, &id, &domain).await,
                 None => None,
             };
+            let details = details.map(Box::new);
             // The task has ended.
             let _ = words.send(Word::Details(id, details)).await;
+        });
+    }
+
+    /// Asks Docker about all containers that it may start on the mesh.
+    fn learn_of_all(&self) {
+        let Some(docker) = self.attachments.engines().of(Runtime::Docker) else {
+            return;
+        };
+        let expected = self.expected.clone();
+        tokio::spawn(async move {
+            for id in docker.on_mesh().await.unwrap_or_default() {
+                if let Ok(container) = docker.inspect(&id).await {
+                    expected.learn(&container);
+                }
+            }
         });
     }
 
@@ -237,7 +352,7 @@ impl Host {
                 let _ = done.send(result);
             }
             Request::LeftOut(answer) => {
-                let _ = answer.send(self.local.left_out());
+                let _ = answer.send((self.local.left_out(), self.unusable.clone()));
             }
         }
     }
@@ -263,7 +378,7 @@ impl Host {
             return Err(NamesError::Nothing);
         }
         let name = change.name.as_deref();
-        let name = name.map(|n| MeshName::parse(n, &self.domain)).transpose()?;
+        let name = name.map(|n| self.known(n)).transpose()?;
         let addresses = change.addresses.iter().copied().collect();
         let (id, whose) = match &subject {
             Some(subject) => (subject.id.as_str(), subject.name.clone()),
@@ -293,9 +408,19 @@ impl Host {
     ) -> Result<Option<MeshName>, NamesError> {
         Ok(match (&change.name, subject) {
             (Some(text), _) => Some(MeshName::parse(text, &self.domain)?),
-            (None, Some(subject)) => Some(MeshName::relative(&subject.name)?),
+            (None, Some(subject)) => Some(MeshName::given(&subject.name, &self.domain)?),
             (None, None) => None,
         })
+    }
+
+    /// A name as people write it; one of this host may be written as `status dns` lists it.
+    fn known(&self, text: &str) -> Result<MeshName, NamesError> {
+        let listed = MeshName::relative(text).ok();
+        let listed = listed.filter(|name| self.local.entries().iter().any(|e| e.name == *name));
+        match listed {
+            Some(name) => Ok(name),
+            None => Ok(MeshName::parse(text, &self.domain)?),
+        }
     }
 
     async fn subject(&self, change: &DnsChange) -> Result<Option<Subject>, NamesError> {
@@ -339,6 +464,14 @@ fn host_name((name, addresses): ExposedName) -> Container {
         addresses,
         ports: Vec::new(),
     }
+}
+
+/// Its addresses in the mesh, in the order of its interfaces.
+fn addresses(row: &Attached) -> impl Iterator<Item = IpAddr> + '_ {
+    row.interfaces.iter().filter_map(|i| {
+        let text = i.address.split('/').next().unwrap_or_default();
+        text.parse().ok()
+    })
 }
 
 /// Whether what is shown as the name is one: until an owner is known, it is a part of an id of ours.

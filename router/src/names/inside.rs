@@ -136,7 +136,7 @@ impl Inside {
         };
         let address = SocketAddr::new(ADDRESS, DNS_PORT);
         let (udp, tcp) = listen_in(&netns, address)?;
-        let served = self.dns.serve_inside(id, udp, tcp);
+        let served = self.dns.serve_inside(id, udp, tcp, None);
         served.map_err(|e| SysError::new(format!("answer on {address}"), e))?;
         Ok(true)
     }

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::clients::{Clients, DOCKER_BRIDGE, docker_address};
+use super::doors::Doors;
 use crate::dns::Dns;
 
 /// Time between two looks at the host's addresses.
@@ -16,15 +17,23 @@ pub(super) struct Listening {
     clients: Arc<Clients>,
     /// As the operator said; empty for Docker's bridge.
     explicit: Vec<SocketAddr>,
+    doors: Doors,
     problems: Mutex<Vec<String>>,
 }
 
 impl Listening {
-    pub(super) fn new(dns: Arc<Dns>, clients: Arc<Clients>, explicit: Vec<SocketAddr>) -> Self {
+    /// On behalf of a bridge of the mesh.
+    pub(super) fn new(
+        dns: Arc<Dns>,
+        clients: Arc<Clients>,
+        explicit: Vec<SocketAddr>,
+        bridge: &str,
+    ) -> Self {
         Self {
             dns,
             clients,
             explicit,
+            doors: Doors::new(bridge),
             problems: Mutex::default(),
         }
     }
@@ -41,16 +50,29 @@ impl Listening {
         Ok(())
     }
 
+    /// A container is about to be pointed here, maybe on a bridge that was made a moment ago.
+    pub(super) async fn admit(self: &Arc<Self>) {
+        let this = self.clone();
+        let looked = tokio::task::spawn_blocking(move || {
+            let bridges = this.clients.look()?;
+            this.doors.keep_if_changed(&bridges, &this.dns.listening());
+            Ok::<(), mesh_sys::error::SysError>(())
+        });
+        if let Ok(Err(error)) = looked.await {
+            tracing::debug!("cannot look by which bridges containers come: {error}");
+        }
+    }
+
     /// Looks again and again.
     pub(super) async fn run(self: Arc<Self>) {
         loop {
-            tokio::time::sleep(PERIOD).await;
             let this = self.clone();
-            // Netlink may take its time.
+            // Netlink and firewall programs may take their time.
             let looked = tokio::task::spawn_blocking(move || this.look()).await;
             if let Ok(Err(error)) = looked {
                 tracing::debug!("cannot look where to listen for DNS queries: {error}");
             }
+            tokio::time::sleep(PERIOD).await;
         }
     }
 
@@ -68,13 +90,14 @@ impl Listening {
 
     /// Of these, what went wrong.
     pub(super) fn errors(&self) -> Vec<String> {
-        self.lock().clone()
+        [self.lock().clone(), self.doors.problems()].concat()
     }
 
     fn look(&self) -> Result<(), mesh_sys::error::SysError> {
-        self.clients.look()?;
+        let bridges = self.clients.look()?;
         let wanted = self.wanted()?;
         let errors = self.dns.listen(&wanted);
+        self.doors.keep(&bridges, &self.dns.listening());
         self.note(errors.iter().map(ToString::to_string).collect());
         Ok(())
     }

@@ -5,32 +5,42 @@
 //! | [`host`] (a task) | the names of this host's containers, from attachments, engines and the operator; states them |
 //! | [`NamesFeed`] | from the control plane to the server: what other routers state, and whether they can be reached |
 //! | [`crate::dns`] (a thread) | the view of all names, answers |
-//! | [`listening`] (a task) | where the server listens: Docker's bridge may come and go |
+//! | [`listening`] (a task) | where the server listens: Docker's bridge may come and go; [`doors`] in the firewall to it |
+//! | [`guests`] (a task) | Docker's containers from within: whom they ask, and [`hosts_file`]: what they call themselves |
 //! | [`inside`] (a task) | the server within containers that may have no way to the host |
 
 mod clients;
 mod details;
+mod doors;
+mod expected;
 mod feed;
+mod guests;
 mod host;
+mod hosts_file;
 mod inside;
 mod listening;
 mod settings;
 
 use std::net::IpAddr;
+use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
-use mesh_proto::api::{DnsChange, DnsClient};
+use ipnet::IpNet;
+use mesh_proto::api::{DnsChange, DnsClient, Runtime};
 use mesh_proto::ids::PeerId;
-use mesh_proto::names::{AddError, MeshName, NameError, Names, Settings};
-use tokio::sync::{mpsc, oneshot};
+use mesh_proto::names::{AddError, MeshName, NameError, Names, Settings, options, search_domains};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::attach::Attachments;
 use crate::clock::Clock;
-use crate::dns::{Config, Dns, Shown, Told, Upstreams};
-use crate::engine::EngineError;
+use crate::dns::{Config, Dns, Shown, Told, Upstreams, read_resolv_conf};
+use crate::engine::{EngineError, Engines};
 use crate::shell::Command;
 use crate::state::{StateError, Store};
 use clients::Clients;
+use expected::Expected;
+use guests::Guests;
 use host::{Host, Request};
 use inside::Inside;
 use listening::Listening;
@@ -41,6 +51,9 @@ pub use settings::{DEFAULT_DOMAIN, DEFAULT_TTL, DnsSettings};
 
 /// Requests of the operator that wait for the task.
 const REQUESTS: usize = 64;
+/// How long a container that was started is waited for.
+const GUEST_WAIT: Duration = Duration::from_secs(3);
+const GUEST_POLL: Duration = Duration::from_millis(10);
 /// Which servers the host asks.
 const RESOLV_CONF: &str = "/etc/resolv.conf";
 
@@ -94,6 +107,9 @@ pub struct Naming {
     settings: DnsSettings,
     server: Option<Server>,
     inside: Option<Arc<Inside>>,
+    guests: Arc<Guests>,
+    expected: Arc<Expected>,
+    engines: Engines,
     requests: mpsc::Sender<Request>,
 }
 
@@ -110,6 +126,8 @@ pub struct NamesView {
     pub shown: Option<Shown>,
     /// Names of this host that its statement has no room for.
     pub left_out: usize,
+    /// What containers of this host are called and cannot be called here, one line each.
+    pub unusable: Vec<String>,
 }
 
 /// The server, before anything of the host is changed.
@@ -119,7 +137,7 @@ pub struct Prepared {
 }
 
 impl Prepared {
-    /// Starts the server and listens.
+    /// Starts the server and listens. Of `ranges`, which are the mesh's, nobody else is asked who has an address.
     ///
     /// # Errors
     /// When an address is taken or not of this host.
@@ -129,6 +147,7 @@ impl Prepared {
         me: PeerId,
         is_alone: bool,
         clock: Clock,
+        ranges: Vec<IpNet>,
     ) -> anyhow::Result<Self> {
         let mut prepared = Self {
             settings: settings.clone(),
@@ -149,13 +168,13 @@ impl Prepared {
             settings: Settings {
                 domain: settings.domain.clone(),
                 ttl: settings.ttl,
-                ranges: Vec::new(),
+                ranges,
             },
             clients: Arc::new(move |ip| who.allows(ip)),
             upstreams: Upstreams::file(RESOLV_CONF),
             clock,
         })?);
-        let listening = Listening::new(dns.clone(), clients, settings.listen.clone());
+        let listening = Listening::new(dns.clone(), clients, settings.listen.clone(), bridge);
         listening.begin()?;
         prepared.server = Some(Server {
             told: dns.told(),
@@ -189,12 +208,24 @@ impl Prepared {
             tokio::spawn(server.listening.clone().run());
             inside
         });
-        let host = Host::new(attachments, store, commands, told, domain)?;
+        let (known, wanted) = watch::channel(Vec::new());
+        let dns = self.server.as_ref().map(|server| server.dns.clone());
+        let guests = Arc::new(Guests::new(dns, wanted));
+        let expected = Arc::new(Expected::default());
+        let engines = attachments.engines().clone();
+        let starting = expected.clone();
+        attachments.before_start(move |joined| starting.before_start(joined));
+        let looked_after = (known, expected.clone());
+        let host = Host::new(attachments, store, commands, told, domain, looked_after)?;
         tokio::spawn(host.run(receiver));
+        tokio::spawn(guests.clone().run());
         Ok(Naming {
             settings: self.settings,
             server: self.server,
             inside,
+            guests,
+            expected,
+            engines,
             requests,
         })
     }
@@ -216,7 +247,7 @@ impl Naming {
         let server = self.server.as_ref();
         let host = server.map(|s| s.listening.problems()).unwrap_or_default();
         let inside = self.inside.as_ref().map(|i| i.problems());
-        [host, inside.unwrap_or_default()].concat()
+        [host, inside.unwrap_or_default(), self.guests.errors()].concat()
     }
 
     /// Of these, what went wrong.
@@ -224,12 +255,30 @@ impl Naming {
         let server = self.server.as_ref();
         let host = server.map(|s| s.listening.errors()).unwrap_or_default();
         let inside = self.inside.as_ref().map(|i| i.errors());
-        [host, inside.unwrap_or_default()].concat()
+        [host, inside.unwrap_or_default(), self.guests.errors()].concat()
     }
 
     /// In how many containers queries are answered within their own namespaces.
     pub fn inside(&self) -> usize {
         self.inside.as_ref().map(|i| i.count()).unwrap_or_default()
+    }
+
+    /// A container of Docker, by its full id, was made and is about to be started.
+    pub async fn expect(&self, container: &str) {
+        if let Some(docker) = self.engines.of(Runtime::Docker)
+            && let Ok(container) = docker.inspect(container).await
+        {
+            self.expected.learn(&container);
+        }
+    }
+
+    /// Waits until a container of Docker that was just started, by its full id, asks here and knows its own address, or for
+    /// [`GUEST_WAIT`].
+    pub async fn settle(&self, container: &str) {
+        let deadline = tokio::time::Instant::now() + GUEST_WAIT;
+        while !self.guests.is_done(container) && tokio::time::Instant::now() < deadline {
+            tokio::time::sleep(GUEST_POLL).await;
+        }
     }
 
     /// How a container that was just prepared asks this router, under its key of [`Attachments::inside`].
@@ -240,6 +289,13 @@ impl Naming {
             client.inside = client.inside.filter(|_| inside.serves(key));
         }
         client
+    }
+
+    /// Sees to it that a container that is about to be pointed at an address of this host reaches it.
+    pub async fn admit(&self) {
+        if let Some(server) = &self.server {
+            server.listening.admit().await;
+        }
     }
 
     /// Begins at once to answer within what was just attached.
@@ -257,10 +313,17 @@ impl Naming {
         // An address in which only this host believes, or a port that no client asks, is of no use to them.
         let listening = dns.listening().into_iter();
         let usable = listening.filter(|a| a.port() == settings::DNS_PORT && !a.ip().is_loopback());
+        let search = self.settings.domain.to_string();
+        // What the host resolved before is resolved afterwards, too.
+        let text = read_resolv_conf(Path::new(RESOLV_CONF)).unwrap_or_default();
+        let mut also = search_domains(&text);
+        also.retain(|domain| *domain != search);
         DnsClient {
             servers: usable.map(|a| a.ip()).collect(),
             inside: Some(inside::ADDRESS),
-            search: self.settings.domain.to_string(),
+            search,
+            also,
+            options: options(&text),
         }
     }
 
@@ -269,12 +332,16 @@ impl Naming {
     /// # Errors
     /// [`NamesError::Stopping`].
     pub async fn view(&self) -> Result<NamesView, NamesError> {
-        let left_out = self.ask(Request::LeftOut).await?;
+        let (left_out, unusable) = self.ask(Request::LeftOut).await?;
         let shown = match &self.server {
             Some(_) => Some(self.look(Told::Show).await?),
             None => None,
         };
-        Ok(NamesView { shown, left_out })
+        Ok(NamesView {
+            shown,
+            left_out,
+            unusable,
+        })
     }
 
     /// Where a name leads, or how an address is called.
@@ -287,8 +354,16 @@ impl Naming {
             let names = self.look(|answer| Told::Reverse(ip, answer)).await?;
             names.iter().map(|name| name.full(domain)).collect()
         } else {
-            let name = MeshName::parse(question, domain)?;
-            let ips = self.look(|answer| Told::Lookup(name, answer)).await?;
+            // As `status dns` lists it: without the domain, of however many labels.
+            let listed = MeshName::relative(question).ok();
+            let mut ips = match listed {
+                Some(name) => self.look(|answer| Told::Lookup(name, answer)).await?,
+                None => Vec::new(),
+            };
+            if ips.is_empty() {
+                let name = MeshName::parse(question, domain)?;
+                ips = self.look(|answer| Told::Lookup(name, answer)).await?;
+            }
             ips.iter().map(ToString::to_string).collect()
         };
         match found.is_empty() {

@@ -1,6 +1,7 @@
-//! Rules of the host's firewall. [`sources`] keeps strangers from a UDP port, [`exposure`] lets packets between the mesh and
-//! what is behind the host pass; the rest lets frames between the ports of our bridge pass where dockerd has set the
-//! FORWARD chain to DROP and br_netfilter sends bridged packets through it.
+//! Rules of the host's firewall. [`sources`] keeps strangers from a UDP port, [`service`] lets containers reach a service of
+//! this host, [`exposure`] lets packets between the mesh and what is behind the host pass; the rest lets frames between the
+//! ports of our bridge pass where dockerd has set the FORWARD chain to DROP and br_netfilter sends bridged packets through
+//! it.
 
 use std::io::{self, Write as _};
 use std::process::{Command, Output, Stdio};
@@ -10,6 +11,8 @@ use crate::{SysError, ifname};
 mod chain;
 pub mod exposure;
 mod nft;
+pub(crate) mod redirect;
+pub mod service;
 pub mod sources;
 
 /// What was done for one of the two programs.

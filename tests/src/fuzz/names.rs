@@ -7,8 +7,8 @@ use mesh_proto::entropy::SeededEntropy;
 use mesh_proto::ids::{PeerId, Version};
 use mesh_proto::limits::{MAX_DNS_UDP, MAX_UPSTREAMS};
 use mesh_proto::names::{
-    Container, Domain, Judgement, LocalNames, MeshName, Names, Port, Settings, Transport, Verdict,
-    Way, answer, decode, upstreams,
+    Container, Domain, Forwarded, Judgement, LocalNames, MeshName, Names, Port, Settings,
+    Transport, Verdict, Way, answer, decode, options, search_domains, upstreams,
 };
 
 use super::fixture::{START, id};
@@ -65,6 +65,13 @@ pub(super) fn target(data: &[u8]) {
             let ours: SocketAddr = ([10, 0, 0, 1], 53).into();
             let found = upstreams(&text, |server| server == ours);
             assert!(found.servers.len() <= MAX_UPSTREAMS && !found.servers.contains(&ours));
+            let domains = search_domains(&text);
+            assert!(
+                domains
+                    .iter()
+                    .chain(&options(&text))
+                    .all(|word| !word.contains(['\n', ' ']))
+            );
         }
     }
 }
@@ -122,6 +129,7 @@ fn check_reply(reply: &[u8]) {
     };
     let judgement = forwarded.judge(ID, reply);
     let mut out = Vec::new();
+    let _ = Forwarded::leads_to(reply, |ip| ip.is_loopback());
     forwarded.reply(reply, &mut out);
     assert!(out.len() <= 512);
     if judgement == Judgement::Answer {

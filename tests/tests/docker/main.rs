@@ -9,6 +9,7 @@ mod names;
 mod podman;
 mod run;
 mod sixty;
+mod truth;
 
 use std::time::Duration;
 

@@ -14,6 +14,7 @@ mod mistakes;
 mod names;
 mod nat;
 mod path_mtu;
+mod queries;
 mod resolution;
 mod run;
 mod secrets;

@@ -114,7 +114,6 @@ fn names_that_are_there_differ_from_those_that_are_not() {
     }
     for (qname, rtype) in [
         ("nobody.mesh.local", Rtype::A),
-        ("nobody", Rtype::A),
         ("y.deep.mesh.local", Rtype::A),
         ("web.web.mesh.local", Rtype::A),
         ("we?b.mesh.local", Rtype::A),
@@ -164,6 +163,57 @@ fn addresses_lead_back_to_names() {
     assert_eq!(asked(&names, "1.0.32.10.in-addr.arpa", Rtype::A), NOTHING);
     let v6 = format!("1.{}d.f.ip6.arpa", "0.".repeat(29));
     assert_eq!(asked(&names, &v6, Rtype::PTR).0.len(), 2);
+}
+
+/// The names that an answer has, in its order.
+fn order(names: &Names, qname: &str) -> Vec<String> {
+    let out = ask(names, &query(qname, Rtype::PTR));
+    let message = Message::from_slice(&out).unwrap();
+    let all = texts(message.answer().unwrap());
+    let last = |text: &String| text.rsplit(' ').next().unwrap_or_default().to_owned();
+    all.iter().map(last).collect()
+}
+
+#[test]
+fn the_names_of_an_address_come_in_one_order_on_every_host() {
+    let here = vec![container("a", &["www", "aaa"], &["10.32.0.1"])];
+    let printer = [container("", &["printer"], &["10.32.0.1"])];
+    let reverse = "1.0.32.10.in-addr.arpa";
+    let expected = ["printer.mesh.local", "www.mesh.local", "aaa.mesh.local"];
+    let mut one = names();
+    own(&mut one, here.clone());
+    assert_eq!(order(&one, reverse), expected[1..]);
+    one.set_reachable(B, true);
+    one.handle_statement(B, seq(1), &stated(&printer)).unwrap();
+    let mut other = names();
+    for (origin, said) in [(C, stated(&here)), (B, stated(&printer))] {
+        other.set_reachable(origin, true);
+        other.handle_statement(origin, seq(1), &said).unwrap();
+    }
+    for _ in 0..5 {
+        assert_eq!(order(&one, reverse), expected);
+        assert_eq!(order(&other, reverse), expected);
+    }
+}
+
+#[test]
+fn a_single_label_that_the_mesh_has_not_is_asked_of_the_site() {
+    let mut names = mesh();
+    let verdict = |names: &Names, now| ask_at(names, &query("printer", Rtype::A), Way::Udp, now).0;
+    let Verdict::Forward(forwarded) = verdict(&names, LATER) else {
+        panic!("it is answered");
+    };
+    assert!(forwarded.is_single());
+    let mut out = Vec::new();
+    forwarded.give_up(&mut out);
+    let message = Message::from_slice(&out).unwrap();
+    assert_eq!(message.header().rcode(), Rcode::NXDOMAIN);
+    // Nobody else is asked for what may only be unknown yet, nor for what was taken away.
+    let young = super::names();
+    assert_eq!(verdict(&young, START), Verdict::Answer);
+    names.deny([name("printer")].into());
+    assert_eq!(asked(&names, "printer", Rtype::A), ABSENT);
+    assert_eq!(asked(&names, "printer", Rtype::TXT), ABSENT);
 }
 
 #[test]
@@ -228,6 +278,7 @@ fn the_host_itself_and_what_others_answer() {
         ("", Rtype::NS),
         ("com", Rtype::NS),
         ("8.8.8.8.in-addr.arpa", Rtype::PTR),
+        ("printer", Rtype::A),
         ("32.10.in-addr.arpa", Rtype::NS),
         ("mesh.local.example.org", Rtype::A),
     ] {

@@ -1,8 +1,10 @@
 //! The names of one host.
 
+use std::collections::BTreeSet;
+
 use super::super::local::LocalNames;
 use super::*;
-use crate::limits::{MAX_HOST_NAMES, MAX_KEPT_NAMES, MAX_NAME_ADDRESSES};
+use crate::limits::{MAX_HOST_NAME_PAIRS, MAX_HOST_NAMES, MAX_KEPT_NAMES, MAX_NAME_ADDRESSES};
 
 fn listed(local: &LocalNames) -> Vec<String> {
     let text = |e: &Entry| {
@@ -122,7 +124,7 @@ fn mistakes_are_refused_and_change_nothing() {
     );
     let wide = Added {
         addresses: (0..=MAX_NAME_ADDRESSES)
-            .map(|n| IpAddr::from([10, 32, 1, u8::try_from(n).unwrap()]))
+            .map(|n| IpAddr::from((0x0a20_0000 + u32::try_from(n).unwrap()).to_be_bytes()))
             .collect(),
         ..added("", "web", &[])
     };
@@ -140,6 +142,65 @@ fn mistakes_are_refused_and_change_nothing() {
         Err(AddError::Full)
     );
     assert_eq!(local.entries().len(), MAX_KEPT_NAMES);
+}
+
+/// Addresses 10.32.`block`.0 and on, as many as one name may have.
+fn block(block: usize) -> BTreeSet<IpAddr> {
+    let first = 0x0a20_0000 + 256 * u32::try_from(block).unwrap();
+    let all = (first..).take(MAX_NAME_ADDRESSES);
+    all.map(|a| IpAddr::from(a.to_be_bytes())).collect()
+}
+
+#[test]
+fn a_name_has_room_for_many_addresses_and_all_names_of_a_host_for_a_bound() {
+    let mut local = LocalNames::default();
+    let wide = |n: usize| Added {
+        container: String::new(),
+        name: name(&format!("n{n}")),
+        addresses: block(n),
+    };
+    let most = MAX_HOST_NAME_PAIRS / MAX_NAME_ADDRESSES;
+    for n in 0..most {
+        assert_eq!(local.add(wide(n)), Ok(true));
+    }
+    assert_eq!(local.entries().len(), most);
+    let beyond = MAX_HOST_NAME_PAIRS + MAX_NAME_ADDRESSES;
+    let refused = Err(AddError::TooManyPairs(beyond));
+    assert_eq!(local.add(wide(most)), refused);
+    assert_eq!(local.kept().added.len(), most, "nothing is changed");
+}
+
+#[test]
+fn a_name_for_which_the_statement_has_no_room_is_refused() {
+    let mut local = LocalNames::default();
+    let most = MAX_HOST_NAME_PAIRS / MAX_NAME_ADDRESSES;
+    let full = |n: usize| Container {
+        addresses: block(n).into_iter().collect(),
+        ..container(&format!("{n:012}"), &[&format!("n{n}")], &[])
+    };
+    local.set_containers((0..most).map(full).collect());
+    let more = added("", "more", &["10.33.0.1"]);
+    assert_eq!(local.add(more), Err(AddError::NoRoom(name("more"))));
+    assert!(local.kept().added.is_empty() && local.left_out() == 0);
+}
+
+#[test]
+fn names_come_in_the_order_in_which_an_address_is_to_be_called() {
+    let mut local = LocalNames::default();
+    local.set_containers(vec![container(
+        ID,
+        &["zeta", "alpha", "zeta"],
+        &["10.32.0.9"],
+    )]);
+    local.add(added(ID, "aaa", &[])).unwrap();
+    local.add(added(ID, "alpha", &[])).unwrap();
+    let names: Vec<&str> = local.entries().iter().map(|e| e.name.as_str()).collect();
+    assert_eq!(names, ["zeta", "alpha", "aaa"], "each once");
+    assert!(local.denied().is_empty());
+    local.remove(ID, Some(&name("alpha")), &[].into()).unwrap();
+    assert_eq!(local.denied(), [name("alpha")].into());
+    local.set_containers(Vec::new());
+    assert!(local.denied().is_empty(), "its container is not here");
 }
 
 #[test]

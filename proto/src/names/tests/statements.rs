@@ -36,7 +36,7 @@ proptest! {
     #[test]
     fn what_is_stated_is_read(entries in vec(entry(), 0..30)) {
         let (bytes, stated) = encode(&entries);
-        prop_assert_eq!(stated, &entries[..]);
+        prop_assert_eq!(&stated, &entries);
         prop_assert_eq!(decode(&bytes), Ok(entries));
     }
 
@@ -116,7 +116,7 @@ fn each_bound_is_kept_by_who_states_and_by_who_reads() {
     assert_eq!(decode(&bytes).unwrap().len(), stated.len());
 
     let wide: Vec<IpAddr> = (0..MAX_NAME_ADDRESSES)
-        .map(|n| IpAddr::from([10, 32, 0, u8::try_from(n + 1).unwrap()]))
+        .map(|n| IpAddr::from([10, 32, 1, u8::try_from(n).unwrap()]))
         .collect();
     let wide = Entry {
         addresses: wide,
@@ -126,6 +126,13 @@ fn each_bound_is_kept_by_who_states_and_by_who_reads() {
     let (bytes, stated) = encode(&wides);
     assert_eq!(stated.len(), wides.len() - 1);
     assert_eq!(decode(&bytes).unwrap().len(), stated.len());
+    let mut mixed = wides[1..].to_vec();
+    mixed.insert(1, one("small", &["10.32.0.1"]));
+    let (bytes, stated) = encode(&mixed);
+    assert_eq!(stated.len(), mixed.len() - 1, "the last has no room");
+    mixed.push(one("last", &["10.32.0.1"]));
+    assert_eq!(encode(&mixed).1.last().unwrap().name.as_str(), "last");
+    assert_eq!(decode(&bytes).unwrap(), stated);
 
     let mut wider = wide;
     wider.addresses.push(ip("10.33.0.1"));

@@ -2,7 +2,7 @@
 
 use bollard::models::{ContainerInspectResponse, ContainerSummary, EndpointSettings};
 
-use crate::engine::{Connection, Container};
+use crate::engine::{Connection, Container, LEAVE_HOSTS};
 
 pub(super) fn container(answer: ContainerInspectResponse) -> Container {
     let state = answer.state.unwrap_or_default();
@@ -20,6 +20,7 @@ pub(super) fn container(answer: ContainerInspectResponse) -> Container {
         .collect();
     aliases.sort();
     aliases.dedup();
+    let labels = config.labels.unwrap_or_default();
     let options = ends.into_iter().map(|c| c.driver_opts.unwrap_or_default());
     Container {
         id: answer.id.unwrap_or_default(),
@@ -39,6 +40,17 @@ pub(super) fn container(answer: ContainerInspectResponse) -> Container {
         hostname: with_domain(config.hostname, config.domainname),
         aliases,
         exposed: config.exposed_ports.unwrap_or_default(),
+        dns: host
+            .dns
+            .unwrap_or_default()
+            .iter()
+            .filter_map(|ip| ip.parse().ok())
+            .collect(),
+        dns_search: host.dns_search.unwrap_or_default(),
+        hosts_file: answer.hosts_path.unwrap_or_default(),
+        leave_hosts: labels
+            .get(LEAVE_HOSTS.0)
+            .is_some_and(|v| v == LEAVE_HOSTS.1),
     }
 }
 
@@ -96,9 +108,9 @@ mod tests {
 
     #[test]
     fn an_inspection_is_read() {
-        let json = r#"{"Id":"0123","Name":"/web","State":{"Running":true,"Pid":42,"Error":"e"},
-            "HostConfig":{"NetworkMode":"mesh","RestartPolicy":{"Name":"unless-stopped"}},
-            "Config":{"Hostname":"www","Domainname":"mesh.local","ExposedPorts":{"80/tcp":{}}},
+        let json = r#"{"Id":"0123","Name":"/web","HostsPath":"/var/lib/docker/containers/0123/hosts","State":{"Running":true,"Pid":42,"Error":"e"},
+            "HostConfig":{"NetworkMode":"mesh","Dns":["172.17.0.1","x"],"DnsSearch":["mesh.local"],"RestartPolicy":{"Name":"unless-stopped"}},
+            "Config":{"Labels":{"mesh.rewrite-hosts":"false"},"Hostname":"www","Domainname":"mesh.local","ExposedPorts":{"80/tcp":{}}},
             "NetworkSettings":{"SandboxKey":"/var/run/docker/netns/0","Networks":{"bridge":{"Aliases":null,"DriverOpts":null},
             "mesh":{"Aliases":["shop","0123"],"NetworkID":"7a","EndpointID":"e0","DriverOpts":{"mesh.address":"10.32.0.1/12"}}}}}"#;
         let mut got = container(serde_json::from_str(json).unwrap());
@@ -129,6 +141,10 @@ mod tests {
             hostname: "www.mesh.local".into(),
             aliases: vec!["0123".into(), "shop".into()],
             exposed: vec!["80/tcp".into()],
+            dns: vec!["172.17.0.1".parse().unwrap()],
+            dns_search: vec!["mesh.local".into()],
+            hosts_file: "/var/lib/docker/containers/0123/hosts".into(),
+            leave_hosts: true,
         };
         assert_eq!(got, want);
     }

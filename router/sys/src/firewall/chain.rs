@@ -22,8 +22,10 @@ pub(super) struct Chain<'a> {
 /// Where the jump is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Place {
-    /// Before all others, when it is put in.
+    /// Before all others, when it is put in; and before whatever drops all.
     First,
+    /// Before all others, always.
+    Front,
     /// Behind all others, so that these decide first; but before one that drops whatever comes.
     Last,
 }
@@ -75,6 +77,15 @@ impl Chain<'_> {
         Ok(is_there || !jumps.is_empty())
     }
 
+    /// Makes the chain have no rules; false if there is no such chain, or no program.
+    pub(super) fn flush(&self) -> Result<bool, SysError> {
+        match run(self.program, &["-t", self.table, "-F", self.name]) {
+            Ok(output) => Ok(output.status.success()),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(e) => Err(SysError::new(format!("run {}", self.program), e)),
+        }
+    }
+
     fn jump(&self) -> Result<(), SysError> {
         let from = self.list_from()?.unwrap_or_default();
         let mut old = self.jumps(&from);
@@ -98,8 +109,15 @@ impl Chain<'_> {
     fn target(&self, from: &str) -> Target {
         let first = self.jumps(from).first().copied();
         match self.place {
-            Place::First if first.is_some() => Target::InPlace,
-            Place::First => Target::At(1),
+            Place::First => match (first, end_of_all(from)) {
+                (Some(jump), Some(end)) if jump > end => Target::At(1),
+                (Some(_), _) => Target::InPlace,
+                (None, _) => Target::At(1),
+            },
+            Place::Front => match first {
+                Some(1) => Target::InPlace,
+                _ => Target::At(1),
+            },
             Place::Last => match (first, end_of_all(from)) {
                 (Some(jump), Some(end)) if jump > end => Target::At(end),
                 (Some(_), _) => Target::InPlace,
@@ -216,6 +234,13 @@ mod tests {
         };
         assert_eq!(first.target(&listing(&[docker])), Target::At(1));
         assert_eq!(first.target(&listing(&[docker, ours])), Target::InPlace);
+        assert_eq!(first.target(&listing(&[rest, ours])), Target::At(1));
+        let front = Chain {
+            place: Place::Front,
+            ..CHAIN
+        };
+        assert_eq!(front.target(&listing(&[docker, ours])), Target::At(1));
+        assert_eq!(front.target(&listing(&[ours, docker])), Target::InPlace);
         assert_eq!(CHAIN.jumps(&listing(&[ours, docker, ours])), [1, 3]);
     }
 }

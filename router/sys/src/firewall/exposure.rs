@@ -102,7 +102,7 @@ impl Rules {
     /// Chains of others that may drop what the host forwards, which nothing but a rule there can mend; as `inet filter
     /// forward`. Those of `iptables` are not among them: there our rule is.
     pub fn obstacles(&self) -> Vec<String> {
-        let mut chains = nft::dropping_chains();
+        let mut chains = nft::dropping_chains(nft::Hook::Forward);
         if iptables_version().is_some() {
             chains.retain(|chain| chain != "ip filter FORWARD" && chain != "ip6 filter FORWARD");
         }

@@ -1,5 +1,6 @@
 //! A table of our own, by `nft`.
 
+use std::collections::BTreeMap;
 use std::process::{Command, Output};
 
 use super::{feed, one_line};
@@ -20,16 +21,89 @@ pub(super) fn is_usable() -> bool {
     run(&["list", "tables"]).is_ok_and(|output| output.status.success())
 }
 
-/// The base chains that drop by their policy what the host forwards and they do not accept, as `inet filter forward`; none
+/// Where a base chain sits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Hook {
+    /// What comes to this host.
+    Input,
+    /// What this host forwards.
+    Forward,
+}
+
+/// The base chains that drop by their policy what comes by this hook and they do not accept, as `inet filter forward`; none
 /// without the program.
-pub(super) fn dropping_chains() -> Vec<String> {
+pub(super) fn dropping_chains(hook: Hook) -> Vec<String> {
     match run(&["list", "chains"]) {
-        Ok(output) => dropping_in(&String::from_utf8_lossy(&output.stdout)),
+        Ok(output) => base_chains(&String::from_utf8_lossy(&output.stdout), hook, true),
         Err(_) => Vec::new(),
     }
 }
 
-fn dropping_in(listing: &str) -> Vec<String> {
+/// The same, and those that end with a rule that drops or refuses the rest.
+pub(super) fn guarding_chains(hook: Hook) -> Vec<String> {
+    let Ok(output) = run(&["list", "chains"]) else {
+        return Vec::new();
+    };
+    let listing = String::from_utf8_lossy(&output.stdout);
+    let mut chains = base_chains(&listing, hook, false);
+    let dropping = base_chains(&listing, hook, true);
+    chains.retain(|chain| {
+        let words: Vec<&str> = chain.split(' ').collect();
+        dropping.contains(chain) || list_chain(&words).is_some_and(|text| ends_with_drop(&text))
+    });
+    chains
+}
+
+/// A chain as the program lists it; none without it.
+pub(super) fn list_chain(chain: &[&str]) -> Option<String> {
+    let output = run(&[&["list", "chain"], chain].concat()).ok()?;
+    let listing = String::from_utf8_lossy(&output.stdout).into_owned();
+    output.status.success().then_some(listing)
+}
+
+/// The chains of a table with their rules; none without it.
+pub(super) fn chains_of(family: &str, table: &str) -> BTreeMap<String, Vec<String>> {
+    let mut chains: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    let Ok(output) = run(&["list", "table", family, table]) else {
+        return chains;
+    };
+    let mut chain = String::new();
+    for line in String::from_utf8_lossy(&output.stdout).lines() {
+        let line = line.trim();
+        if let Some(name) = line.strip_prefix("chain ") {
+            name.trim_end_matches(" {").clone_into(&mut chain);
+        } else if !chain.is_empty() && line != "}" {
+            chains
+                .entry(chain.clone())
+                .or_default()
+                .push(line.to_owned());
+        } else {
+            chain.clear();
+        }
+    }
+    chains
+}
+
+/// Whether the last rule of a chain is one without a condition that drops or refuses.
+fn ends_with_drop(listing: &str) -> bool {
+    let mut rules = listing.lines().map(str::trim);
+    let last = rules.rfind(|line| !line.is_empty() && !line.starts_with('}'));
+    last.is_some_and(|rule| {
+        let words: Vec<&str> = rule.split(' ').collect();
+        // Between `counter` and what follows are two numbers with their names.
+        let words = match words.as_slice() {
+            ["counter", "packets", _, "bytes", _, rest @ ..] => rest,
+            all => all,
+        };
+        matches!(words.first(), Some(&"drop" | &"reject"))
+    })
+}
+
+fn base_chains(listing: &str, hook: Hook, only_dropping: bool) -> Vec<String> {
+    let hook = match hook {
+        Hook::Input => " hook input ",
+        Hook::Forward => " hook forward ",
+    };
     let (mut table, mut chain) = ("", "");
     let mut found = Vec::new();
     for line in listing.lines().map(str::trim) {
@@ -37,11 +111,16 @@ fn dropping_in(listing: &str) -> Vec<String> {
             table = name.trim_end_matches(" {");
         } else if let Some(name) = line.strip_prefix("chain ") {
             chain = name.trim_end_matches(" {");
-        } else if line.contains(" hook forward ") && line.contains("policy drop") {
+        } else if line.contains(hook) && (line.contains("policy drop") || !only_dropping) {
             found.push(format!("{table} {chain}"));
         }
     }
-    found.retain(|chain| !chain.starts_with("bridge "));
+    let is_ip = |chain: &String| {
+        ["ip ", "ip6 ", "inet "]
+            .iter()
+            .any(|f| chain.starts_with(f))
+    };
+    found.retain(is_ip);
     found
 }
 
@@ -100,6 +179,28 @@ mod tests {
             table ip ok {\n\tchain f {\n\t\ttype filter hook forward priority filter; policy accept;\n\t}\n}\n\
             table bridge b {\n\tchain f {\n\t\ttype filter hook forward priority filter; policy drop;\n\t}\n}\n";
         let expected = ["inet filter forward", "ip filter FORWARD"];
-        assert_eq!(dropping_in(listing), expected);
+        assert_eq!(base_chains(listing, Hook::Forward, true), expected);
+        let input = ["inet filter input"];
+        assert_eq!(base_chains(listing, Hook::Input, true), input);
+        assert_eq!(base_chains(listing, Hook::Forward, false).len(), 3);
+    }
+
+    #[test]
+    fn a_chain_that_refuses_the_rest_is_told_by_its_last_rule() {
+        let chain = |last: &str| {
+            format!(
+                "table inet t {{\n\tchain c {{\n\t\ttype filter hook input priority 0; policy accept;\n\t\t\
+                 ct state invalid drop\n\t\t{last}\n\t}}\n}}\n"
+            )
+        };
+        for (last, expected) in [
+            ("reject with icmpx admin-prohibited", true),
+            ("counter packets 0 bytes 0 drop", true),
+            ("drop", true),
+            ("tcp dport 22 drop", false),
+            ("accept", false),
+        ] {
+            assert_eq!(ends_with_drop(&chain(last)), expected, "{last}");
+        }
     }
 }

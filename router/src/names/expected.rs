@@ -1,0 +1,116 @@
+//! The `/etc/hosts` of containers that are about to start: Docker has written it by the time it asks our network driver the
+//! last time before the first process runs, and that process is to find its address in the mesh there.
+//!
+//! At that time Docker cannot be asked whose connection that is, so it is learnt before, from the names under which the
+//! addresses of a connection are held.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use ipnet::IpNet;
+
+use super::hosts_file::{Lines, path_of};
+use crate::driver::options::promise;
+use crate::engine::Container;
+
+/// Connections that are remembered; containers of others have their file changed right after they have started.
+const MAX_EXPECTED: usize = 4_096;
+
+/// By the name under which an address is held: the container that has it while it runs.
+#[derive(Debug, Default)]
+pub(super) struct Expected(Mutex<BTreeMap<String, Known>>);
+
+#[derive(Debug)]
+struct Known {
+    id: String,
+    hostname: String,
+    file: PathBuf,
+}
+
+impl Expected {
+    /// Docker told of a container, running or not.
+    pub(super) fn learn(&self, container: &Container) {
+        let mut known = self.lock();
+        known.retain(|_, k| k.id != container.id);
+        let file = path_of(&container.id, &container.hosts_file);
+        let Some(file) = file.filter(|_| !container.leave_hosts) else {
+            return;
+        };
+        let promises = container.connections.iter().filter_map(promise);
+        for (_, holder) in promises.filter(|(_, holder)| !holder.is_empty()) {
+            if known.len() >= MAX_EXPECTED {
+                return;
+            }
+            let expected = Known {
+                id: container.id.clone(),
+                hostname: container.hostname.clone(),
+                file: file.clone(),
+            };
+            known.insert(holder, expected);
+        }
+    }
+
+    /// There is no such container any more.
+    pub(super) fn forget(&self, id: &str) {
+        self.lock().retain(|_, known| known.id != id);
+    }
+
+    /// A container is about to run with these addresses, each held under a name.
+    pub(super) fn before_start(&self, joined: &[(String, IpNet)]) {
+        let known = self.lock();
+        let Some(container) = joined.iter().find_map(|(holder, _)| known.get(holder)) else {
+            return;
+        };
+        let addresses = joined.iter().map(|(_, address)| address.addr()).collect();
+        let lines = Lines::new(&container.hostname, addresses, Vec::new());
+        if let Err(error) = lines.put(&container.file) {
+            tracing::debug!("the first process may take Docker's address for its own: {error}");
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Known>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_container_that_starts_finds_its_address_in_its_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("0123/hosts");
+        std::fs::create_dir(dir.path().join("0123")).unwrap();
+        std::fs::write(&file, "172.17.0.5\tc\n").unwrap();
+        let options = [
+            ("mesh.address", "10.2.1.1/24"),
+            ("mesh.holder", "docker:c:1"),
+        ];
+        let options = options.map(|(key, value)| (key.to_owned(), value.to_owned()));
+        let mut container = Container {
+            id: "0123".into(),
+            hostname: "c".into(),
+            hosts_file: file.to_string_lossy().into_owned(),
+            connections: vec![BTreeMap::from(options)],
+            ..Container::default()
+        };
+        let joined = [("docker:c:1".to_owned(), "10.2.1.1/24".parse().unwrap())];
+        let expected = Expected::default();
+        let text = || std::fs::read_to_string(&file).unwrap();
+        expected.before_start(&joined);
+        expected.learn(&container);
+        expected.forget("0123");
+        expected.before_start(&joined);
+        container.leave_hosts = true;
+        expected.learn(&container);
+        expected.before_start(&joined);
+        assert_eq!(text(), "172.17.0.5\tc\n");
+        container.leave_hosts = false;
+        expected.learn(&container);
+        expected.before_start(&[("other".to_owned(), "10.2.1.9/24".parse().unwrap())]);
+        expected.before_start(&joined);
+        assert_eq!(text(), "10.2.1.1\tc\t# mesh\n172.17.0.5\tc\n");
+    }
+}

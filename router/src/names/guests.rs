@@ -1,0 +1,316 @@
+//! Containers of Docker on the mesh, from within: whom they ask for names, and what they call themselves.
+//!
+//! Where Docker has a resolver of its own in a container, it would answer first, with what it knows of this host. What such
+//! a container asks is led to the router's server, which asks Docker's for the rest; so no port of the container is
+//! taken, and no way to an address of the host is needed. Docker makes namespaces and files anew at each start, so both are
+//! looked at whenever Docker tells of a container, and every 3 s.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use mesh_proto::limits::MAX_DNS_NAMESPACES;
+use mesh_sys::error::SysError;
+use mesh_sys::loopback::listen_in;
+use mesh_sys::netns::{Netns, NetnsId};
+use mesh_sys::resolver;
+use tokio::sync::watch;
+
+use super::hosts_file::Lines;
+use super::settings::DNS_PORT;
+use crate::dns::{Dns, Within};
+
+/// Where the server listens in each of them, at a port of the system's choice.
+const ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(127, 0, 0, 12)), 0);
+/// Time between two looks.
+const PERIOD: Duration = Duration::from_secs(3);
+/// Tries to have one port for UDP and for TCP.
+const PORT_TRIES: usize = 4;
+
+/// A container of Docker on the mesh.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Guest {
+    /// Full id.
+    pub(super) id: String,
+    pub(super) name: String,
+    /// Its network namespace.
+    pub(super) sandbox: PathBuf,
+    /// The servers that it was told to ask.
+    pub(super) asks: Vec<IpAddr>,
+    /// Whether it was told to look names up in the domain of the mesh, so it was to ask the router, whatever its address was.
+    pub(super) is_told: bool,
+    /// Its `/etc/hosts` on this host, and what of it is ours; none if it is left alone.
+    pub(super) hosts: Option<(PathBuf, Lines)>,
+    /// Grows whenever Docker has told of it.
+    pub(super) heard: u64,
+}
+
+/// Keeps them as they should be.
+pub(super) struct Guests {
+    dns: Option<Arc<Dns>>,
+    wanted: watch::Receiver<Vec<Guest>>,
+    kept: Mutex<Kept>,
+    told: Mutex<Told>,
+}
+
+/// What was done so far; held during a look.
+#[derive(Default)]
+struct Kept {
+    serving: BTreeMap<NetnsId, Serving>,
+    /// Files that have lines of ours, by container.
+    files: BTreeMap<String, PathBuf>,
+}
+
+/// A namespace whose queries come to us.
+struct Serving {
+    within: Within,
+    address: SocketAddr,
+    heard: u64,
+}
+
+/// What the last look found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Told {
+    errors: Vec<String>,
+    /// Containers that were looked at, and how much had been heard of them.
+    done: BTreeMap<String, u64>,
+    /// Those whose queries come to us.
+    served: BTreeSet<String>,
+}
+
+impl Guests {
+    pub(super) fn new(dns: Option<Arc<Dns>>, wanted: watch::Receiver<Vec<Guest>>) -> Self {
+        Self {
+            dns,
+            wanted,
+            kept: Mutex::default(),
+            told: Mutex::default(),
+        }
+    }
+
+    /// Looks again and again, as long as there is somebody who tells of them.
+    pub(super) async fn run(self: Arc<Self>) {
+        let mut wanted = self.wanted.clone();
+        loop {
+            wanted.mark_unchanged();
+            let this = self.clone();
+            let looked = tokio::task::spawn_blocking(move || this.look_now()).await;
+            if let Err(error) = looked {
+                tracing::error!("cannot look after containers of Docker: {error}");
+            }
+            if let Ok(Err(_)) = tokio::time::timeout(PERIOD, wanted.changed()).await {
+                return;
+            }
+        }
+    }
+
+    /// Whether all that was known of a container when it was last heard of is done.
+    pub(super) fn is_done(&self, id: &str) -> bool {
+        let wanted = self.wanted.borrow();
+        let guest = wanted.iter().find(|guest| guest.id == id);
+        let done = lock(&self.told).done.get(id).copied();
+        guest.is_some_and(|guest| done == Some(guest.heard))
+    }
+
+    /// What went wrong, one line each.
+    pub(super) fn errors(&self) -> Vec<String> {
+        lock(&self.told).errors.clone()
+    }
+
+    /// In how many containers queries come to us.
+    pub(super) fn count(&self) -> usize {
+        lock(&self.told).served.len()
+    }
+
+    fn look_now(&self) {
+        let wanted = self.wanted.borrow().clone();
+        let mut kept = lock(&self.kept);
+        let mut told = Told::default();
+        self.look_at_files(&wanted, &mut kept.files, &mut told);
+        if let Some(dns) = &self.dns {
+            look_at_queries(dns, &wanted, &mut kept.serving, &mut told);
+        }
+        told.done = wanted
+            .iter()
+            .map(|guest| (guest.id.clone(), guest.heard))
+            .collect();
+        let mut known = lock(&self.told);
+        for line in told
+            .errors
+            .iter()
+            .filter(|line| !known.errors.contains(line))
+        {
+            tracing::warn!("{line}");
+        }
+        *known = told;
+    }
+
+    fn look_at_files(
+        &self,
+        wanted: &[Guest],
+        files: &mut BTreeMap<String, PathBuf>,
+        told: &mut Told,
+    ) {
+        for guest in wanted {
+            let Some((path, lines)) = &guest.hosts else {
+                continue;
+            };
+            match lines.put(path) {
+                Ok(_) => drop(files.insert(guest.id.clone(), path.clone())),
+                Err(error) if error.is_not_found() => {}
+                Err(error) => told.errors.push(format!(
+                    "container {} may take Docker's address for its own: {error}",
+                    guest.name
+                )),
+            }
+        }
+        // One that left the mesh has its file as Docker made it.
+        files.retain(|id, path| {
+            let stays = wanted
+                .iter()
+                .any(|guest| guest.id == *id && guest.hosts.is_some());
+            if !stays && let Err(error) = Lines::default().put(path) {
+                tracing::debug!("lines of a container that left the mesh stay: {error}");
+            }
+            stays
+        });
+    }
+}
+
+fn look_at_queries(
+    dns: &Dns,
+    wanted: &[Guest],
+    serving: &mut BTreeMap<NetnsId, Serving>,
+    told: &mut Told,
+) {
+    let own = Netns::current().and_then(|netns| netns.id()).ok();
+    let mut found = BTreeSet::new();
+    serving.retain(|id, _| dns.is_inside(*id));
+    let listening: Vec<IpAddr> = dns.listening().iter().map(SocketAddr::ip).collect();
+    let asks_here = |guest: &&Guest| {
+        let is_here = guest.asks.iter().any(|ip| listening.contains(ip));
+        is_here || (guest.is_told && !guest.asks.is_empty())
+    };
+    for guest in wanted.iter().filter(asks_here) {
+        // It may have ended just now.
+        let Ok(netns) = Netns::open(&guest.sandbox) else {
+            continue;
+        };
+        let Ok(id) = netns.id() else { continue };
+        if Some(id) == own || !found.insert(id) {
+            continue;
+        }
+        match serve(dns, guest, netns, id, serving) {
+            Ok(true) => drop(told.served.insert(guest.id.clone())),
+            Ok(false) => told.errors.extend(astray(dns, guest)),
+            Err(error) => told.errors.push(format!(
+                "container {} asks Docker's server first, which knows the names of this host only: {error}",
+                guest.name
+            )),
+        }
+    }
+    let gone: Vec<NetnsId> = serving
+        .keys()
+        .filter(|id| !found.contains(id))
+        .copied()
+        .collect();
+    for id in gone {
+        if let Some(serving) = serving.remove(&id) {
+            let _ = resolver::give_back(&serving.within.netns);
+        }
+        dns.leave(id);
+    }
+}
+
+/// Whether the queries of a container come to us; not if Docker has no server in it, so that it asks us itself.
+fn serve(
+    dns: &Dns,
+    guest: &Guest,
+    netns: Netns,
+    id: NetnsId,
+    serving: &mut BTreeMap<NetnsId, Serving>,
+) -> Result<bool, SysError> {
+    if serving.get(&id).is_some_and(|now| now.heard == guest.heard) {
+        return Ok(true);
+    }
+    let Some(found) = resolver::find(&netns)? else {
+        return Ok(false);
+    };
+    if let Some(now) = serving.get_mut(&id)
+        && now.within.resolver == found
+    {
+        resolver::lead_to(&netns, now.address)?;
+        now.heard = guest.heard;
+        return Ok(true);
+    }
+    if serving.len() >= MAX_DNS_NAMESPACES {
+        return Err(SysError::other(
+            "answer within one more container",
+            format!("{MAX_DNS_NAMESPACES} are as many as can be"),
+        ));
+    }
+    let within = Within {
+        netns: Arc::new(netns),
+        resolver: found,
+    };
+    let (udp, tcp) = listen(&within.netns)?;
+    let failed = |e| SysError::new("answer within the container", e);
+    let address = udp.local_addr().map_err(failed)?;
+    dns.serve_inside(id, udp, tcp, Some(within.clone()))
+        .map_err(failed)?;
+    if let Err(error) = resolver::lead_to(&within.netns, address) {
+        dns.leave(id);
+        return Err(error);
+    }
+    let heard = guest.heard;
+    serving.insert(
+        id,
+        Serving {
+            within,
+            address,
+            heard,
+        },
+    );
+    Ok(true)
+}
+
+/// Both sockets at one port.
+fn listen(netns: &Netns) -> Result<(std::net::UdpSocket, std::net::TcpListener), SysError> {
+    let mut tries = 1;
+    loop {
+        match listen_in(netns, ADDRESS) {
+            Err(error) if error.is_in_use() && tries < PORT_TRIES => tries += 1,
+            done => return done,
+        }
+    }
+}
+
+/// Why a container that asks us itself gets no answer, if it asks where nobody listens any more.
+fn astray(dns: &Dns, guest: &Guest) -> Option<String> {
+    let listening = dns.listening();
+    let is_there = |ip: &IpAddr| listening.contains(&SocketAddr::new(*ip, DNS_PORT));
+    if listening.is_empty() || guest.asks.iter().any(is_there) {
+        return None;
+    }
+    let first = guest.asks.first()?;
+    let now = listening.first()?.ip();
+    Some(format!(
+        "container {} asks {first} for names, where nobody answers any more: make it anew, then it asks {now}",
+        guest.name
+    ))
+}
+
+impl Drop for Guests {
+    fn drop(&mut self) {
+        // While no router runs Docker's server answers with what it knows.
+        for serving in lock(&self.kept).serving.values() {
+            let _ = resolver::give_back(&serving.within.netns);
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,320 @@
+//! Lets containers reach a service of this host: a chain of its own, jumped to in INPUT before what others decide.
+//!
+//! The rules name one address, one port and one interface each, so nothing else is opened. A base chain of nft that drops
+//! what it does not accept cannot be overruled from another table: [`obstacles`] tells of those.
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, SocketAddr};
+use std::process::Command;
+use std::sync::LazyLock;
+
+use super::chain::{Chain, Place};
+use super::{Changed, nft};
+use crate::{SysError, ifname};
+
+/// The tables of the older `iptables` that are in use in the namespace of the calling thread.
+const LEGACY_TABLES: [(&str, &str); 2] = [
+    ("/proc/thread-self/net/ip_tables_names", "iptables-legacy"),
+    ("/proc/thread-self/net/ip6_tables_names", "ip6tables-legacy"),
+];
+/// Chains of nft that `iptables` and `ip6tables` show.
+const OF_IPTABLES: [&str; 2] = ["ip filter INPUT", "ip6 filter INPUT"];
+
+/// Who may reach what, by UDP and TCP.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Door {
+    /// The interface by which they come.
+    pub interface: String,
+    /// Address and port of the service.
+    pub service: SocketAddr,
+}
+
+impl Door {
+    /// Whether its interface can be named in a rule; to firewalls `+` and `*` stand for whatever follows.
+    fn is_sound(&self) -> bool {
+        let is_plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
+        ifname::check(&self.interface).is_ok() && self.interface.bytes().all(is_plain)
+    }
+
+    /// Its rules, as the programs list them.
+    fn rules(&self) -> [String; 2] {
+        let length = if self.service.is_ipv6() { 128 } else { 32 };
+        let (ip, port, interface) = (self.service.ip(), self.service.port(), &self.interface);
+        ["udp", "tcp"].map(|protocol| {
+            format!(
+                "-d {ip}/{length} -i {interface} -p {protocol} -m {protocol} --dport {port} -j ACCEPT"
+            )
+        })
+    }
+
+    /// What the operator writes for it in a chain of nft, like `inet filter input`.
+    pub fn nft_rule(&self, chain: &str) -> String {
+        let family = match self.service.ip() {
+            IpAddr::V4(_) => "ip",
+            IpAddr::V6(_) => "ip6",
+        };
+        let (ip, port, interface) = (self.service.ip(), self.service.port(), &self.interface);
+        format!(
+            "nft insert rule {chain} iifname {interface} {family} daddr {ip} meta l4proto {{ tcp, udp }} th dport {port} accept"
+        )
+    }
+}
+
+/// Makes the firewall let exactly these pass; none: without any rule. Called again it changes nothing, or mends what
+/// somebody else changed. On behalf of `bridge`, which names the chain.
+///
+/// # Errors
+/// What a program says, after the others were tried.
+pub fn ensure(bridge: &str, doors: &BTreeSet<Door>) -> Result<Changed, SysError> {
+    ifname::check(bridge)?;
+    let name = chain_name(bridge);
+    let (mut changed, mut result) = (Changed::Absent, Ok(()));
+    for (program, is_v6) in programs() {
+        let some = doors
+            .iter()
+            .filter(|door| door.service.is_ipv6() == is_v6 && door.is_sound());
+        let rules: Vec<String> = some.flat_map(Door::rules).collect();
+        match put(&chain(program, &name), &rules) {
+            Ok(Changed::Absent) => {}
+            Ok(Changed::No) if changed == Changed::Yes => {}
+            Ok(done) => changed = done,
+            Err(error) => result = result.and(Err(error)),
+        }
+    }
+    result.map(|()| changed)
+}
+
+/// Takes the rules away.
+///
+/// # Errors
+/// As [`ensure`].
+pub fn remove(bridge: &str) -> Result<Changed, SysError> {
+    ensure(bridge, &BTreeSet::new())
+}
+
+/// Base chains that may drop what comes to this host and that no rule of [`ensure`] overrules, as `inet filter input`.
+pub fn obstacles() -> Vec<String> {
+    let mut chains = nft::guarding_chains(nft::Hook::Input);
+    let programs: Vec<&str> = programs().into_iter().map(|(program, _)| program).collect();
+    let nft_variants = [["iptables", "iptables-nft"], ["ip6tables", "ip6tables-nft"]];
+    for (chain, variants) in OF_IPTABLES.iter().zip(nft_variants) {
+        if variants.iter().any(|v| programs.contains(v)) {
+            chains.retain(|other| other != chain);
+        }
+    }
+    chains
+}
+
+/// Whether a base chain of nft, or one that it jumps to, accepts anything of this door by name: then it is taken for open.
+pub fn mentions(chain: &str, door: &Door) -> bool {
+    let words: Vec<&str> = chain.split(' ').collect();
+    let [family, table, name] = words.as_slice() else {
+        return false;
+    };
+    let chains = nft::chains_of(family, table);
+    let ip = door.service.ip().to_string();
+    let port = format!("dport {}", door.service.port());
+    let (mut seen, mut waiting) = (BTreeSet::new(), vec![(*name).to_owned()]);
+    while let Some(name) = waiting.pop() {
+        let rules = chains.get(&name).map(Vec::as_slice).unwrap_or_default();
+        if !seen.insert(name) {
+            continue;
+        }
+        for rule in rules {
+            let is_about = rule.contains(&format!("\"{}\"", door.interface))
+                || rule.contains(&ip)
+                || rule.contains(&port);
+            let passes = ["accept", "jump", "goto"]
+                .iter()
+                .any(|verdict| rule.contains(verdict));
+            if is_about && passes {
+                return true;
+            }
+            let mut words = rule.split(' ');
+            if words.any(|word| matches!(word, "jump" | "goto")) {
+                waiting.extend(words.next().map(ToOwned::to_owned));
+            }
+        }
+    }
+    false
+}
+
+/// At most 24 bytes; 28 are allowed.
+fn chain_name(bridge: &str) -> String {
+    format!("mesh-dns-{bridge}")
+}
+
+fn chain<'a>(program: &'static str, name: &'a str) -> Chain<'a> {
+    Chain {
+        program,
+        table: "filter",
+        name,
+        from: "INPUT",
+        place: Place::First,
+    }
+}
+
+fn put(chain: &Chain<'_>, rules: &[String]) -> Result<Changed, SysError> {
+    if !chain.is_usable()? {
+        return Ok(Changed::Absent);
+    }
+    if rules.is_empty() {
+        return Ok(match chain.remove()? {
+            true => Changed::Yes,
+            false => Changed::No,
+        });
+    }
+    let wanted: Vec<String> = rules
+        .iter()
+        .map(|rule| format!("-A {} {rule}", chain.name))
+        .collect();
+    let listing = chain.list()?.unwrap_or_default();
+    let there = listing.lines().filter(|line| line.starts_with("-A "));
+    if there.eq(wanted.iter().map(String::as_str)) {
+        return Ok(Changed::No);
+    }
+    chain.put(rules)?;
+    Ok(Changed::Yes)
+}
+
+/// The programs that rule here, and whether IPv6: the host's, and that of the other variant if it has rules, too, as a
+/// packet must pass both.
+fn programs() -> Vec<(&'static str, bool)> {
+    let mut programs = vec![("iptables", false), ("ip6tables", true)];
+    static IS_NFT: LazyLock<bool> =
+        LazyLock::new(|| version("iptables").is_none_or(|v| v.contains("nf_tables")));
+    let is_nft = *IS_NFT;
+    if is_nft {
+        for (is_v6, (path, program)) in [false, true].into_iter().zip(LEGACY_TABLES) {
+            let tables = std::fs::read_to_string(path).unwrap_or_default();
+            if tables.lines().any(|table| table == "filter") {
+                programs.push((program, is_v6));
+            }
+        }
+    } else {
+        let chains = nft::guarding_chains(nft::Hook::Input);
+        let others = [("iptables-nft", false), ("ip6tables-nft", true)];
+        let used = OF_IPTABLES.iter().zip(others);
+        let used = used.filter(|(chain, _)| chains.iter().any(|c| c == *chain));
+        programs.extend(used.map(|(_, program)| program));
+    }
+    programs
+}
+
+fn version(program: &str) -> Option<String> {
+    let output = Command::new(program).arg("-V").output().ok()?;
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    output.status.success().then_some(said)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{change, list};
+    use super::*;
+    use crate::testing::{NamedNetns, needs_root};
+
+    fn door(interface: &str, service: &str) -> Door {
+        Door {
+            interface: interface.to_owned(),
+            service: service.parse().unwrap(),
+        }
+    }
+
+    #[test]
+    fn an_operator_is_told_the_very_rule() {
+        assert_eq!(
+            door("docker0", "172.17.0.1:53").nft_rule("inet filter input"),
+            "nft insert rule inet filter input iifname docker0 ip daddr 172.17.0.1 meta l4proto { tcp, udp } th dport 53 accept"
+        );
+        let six = door("br-1", "[fd00::1]:53").nft_rule("ip6 t c");
+        assert!(six.contains("ip6 daddr fd00::1"), "{six}");
+        assert!(!door("eth+", "172.17.0.1:53").is_sound());
+    }
+
+    #[test]
+    fn the_rules_are_as_wanted_come_back_and_go() {
+        if needs_root("the_rules_are_as_wanted_come_back_and_go") {
+            return;
+        }
+        NamedNetns::new().run(|| {
+            let four = door("docker0", "172.17.0.1:53");
+            let one = BTreeSet::from([four.clone(), door("docker0", "[fd00::1]:53")]);
+            if ensure("mesh", &one).unwrap() == Changed::Absent {
+                println!("the_rules_are_as_wanted_come_back_and_go: skipped, no iptables here");
+                return;
+            }
+            assert_eq!(ensure("mesh", &one).unwrap(), Changed::No);
+            let six = list("ip6tables", "mesh-dns-mesh").unwrap().unwrap();
+            assert_eq!(six.matches("ACCEPT").count(), 2, "{six}");
+            let two = BTreeSet::from([four.clone(), door("br-1", "172.17.0.1:53")]);
+            assert_eq!(ensure("mesh", &two).unwrap(), Changed::Yes);
+            // Somebody flushes; somebody drops all before our rules.
+            change("iptables", &["-F"]).unwrap();
+            assert_eq!(ensure("mesh", &two).unwrap(), Changed::Yes);
+            change("iptables", &["-I", "INPUT", "1", "-j", "DROP"]).unwrap();
+            assert_eq!(ensure("mesh", &two).unwrap(), Changed::Yes);
+            let input = list("iptables", "INPUT").unwrap().unwrap();
+            let first = input.lines().find(|line| line.starts_with("-A"));
+            assert_eq!(first, Some("-A INPUT -j mesh-dns-mesh"));
+            assert_eq!(remove("mesh").unwrap(), Changed::Yes);
+            assert_eq!(remove("mesh").unwrap(), Changed::No);
+            let input = list("iptables", "INPUT").unwrap().unwrap();
+            assert!(!input.contains("mesh"), "{input}");
+        });
+    }
+
+    #[test]
+    fn both_variants_of_the_program_are_served_where_both_rule() {
+        if needs_root("both_variants_of_the_program_are_served_where_both_rule") {
+            return;
+        }
+        NamedNetns::new().run(|| {
+            if version("iptables-legacy").is_none() || version("iptables-nft").is_none() {
+                println!("skipped: one of the variants is not here");
+                return;
+            }
+            for program in ["iptables-legacy", "iptables-nft"] {
+                if change(program, &["-P", "INPUT", "DROP"]).is_err() {
+                    println!("skipped: {program} does not work here");
+                    return;
+                }
+            }
+            let doors = BTreeSet::from([door("docker0", "172.17.0.1:53")]);
+            assert_eq!(ensure("mesh", &doors).unwrap(), Changed::Yes);
+            for program in ["iptables-legacy", "iptables-nft"] {
+                let rules = list(program, "mesh-dns-mesh").unwrap().unwrap();
+                assert_eq!(rules.matches("ACCEPT").count(), 2, "{program}: {rules}");
+            }
+            assert_eq!(ensure("mesh", &doors).unwrap(), Changed::No);
+            assert_eq!(remove("mesh").unwrap(), Changed::Yes);
+        });
+    }
+
+    #[test]
+    fn a_table_of_nft_that_drops_is_told_of_unless_it_speaks_of_the_door() {
+        if needs_root("a_table_of_nft_that_drops_is_told_of_unless_it_speaks_of_the_door") {
+            return;
+        }
+        NamedNetns::new().run(|| {
+            if !nft::is_usable() {
+                println!("skipped: no nft here");
+                return;
+            }
+            assert!(obstacles().is_empty());
+            let nft = |line: &str| {
+                let words: Vec<&str> = line.split(' ').collect();
+                assert!(Command::new("nft").args(words).status().unwrap().success());
+            };
+            nft("add table inet filter");
+            nft(
+                "add chain inet filter input { type filter hook input priority 0 ; policy drop ; }",
+            );
+            assert_eq!(obstacles(), ["inet filter input"]);
+            let door = door("docker0", "172.17.0.1:53");
+            assert!(!mentions("inet filter input", &door));
+            let rule = door.nft_rule("inet filter input");
+            nft(rule.strip_prefix("nft ").unwrap());
+            assert!(mentions("inet filter input", &door));
+        });
+    }
+}

@@ -1,0 +1,162 @@
+//! Docker's own resolver in the network namespace of a container, and queries to it led elsewhere.
+//!
+//! Docker answers at 127.0.0.11 in each container that is on a network other than its default one: its sockets have ports
+//! of the system's choice, and rules in the namespace lead port 53 there. A chain of our own before those rules leads it to
+//! another socket, so that no port is taken from the container.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
+use std::time::Duration;
+
+use crate::SysError;
+use crate::firewall::redirect;
+use crate::netns::Netns;
+
+/// Where containers ask Docker.
+pub const DOCKER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 11);
+/// Port at which they ask.
+const DNS_PORT: u16 = 53;
+/// The state of a TCP socket that listens, as `/proc/net/tcp` has it.
+const LISTEN: &str = "0A";
+
+/// The sockets of Docker's resolver.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Resolver {
+    /// For datagrams.
+    pub udp: SocketAddr,
+    /// For connections.
+    pub tcp: SocketAddr,
+}
+
+/// Docker's resolver in a namespace; none if there is none.
+///
+/// # Errors
+/// The namespace cannot be entered.
+pub fn find(netns: &Netns) -> Result<Option<Resolver>, SysError> {
+    netns.run_in(|| {
+        let read = |name: &str| {
+            std::fs::read_to_string(format!("/proc/thread-self/net/{name}")).unwrap_or_default()
+        };
+        let udp = port_of(&read("udp"), None)?;
+        let tcp = port_of(&read("tcp"), Some(LISTEN))?;
+        let at = |port| SocketAddr::new(IpAddr::V4(DOCKER), port);
+        Some(Resolver {
+            udp: at(udp),
+            tcp: at(tcp),
+        })
+    })
+}
+
+/// The port of the first socket at Docker's address in a table of `/proc/net`.
+fn port_of(table: &str, state: Option<&str>) -> Option<u16> {
+    let address = format!("{:08X}", u32::from_ne_bytes(DOCKER.octets()));
+    table.lines().skip(1).find_map(|line| {
+        let mut words = line.split_whitespace().skip(1);
+        let (ip, port) = words.next()?.split_once(':')?;
+        let is_wanted = state.is_none_or(|state| words.nth(1) == Some(state));
+        let port = u16::from_str_radix(port, 16).ok()?;
+        (ip == address && is_wanted && port != DNS_PORT).then_some(port)
+    })
+}
+
+/// Leads what containers ask Docker to another address of their namespace. Called again it changes nothing, or mends what
+/// somebody else changed.
+///
+/// # Errors
+/// No firewall program translates addresses here; what it says.
+pub fn lead_to(netns: &Netns, to: SocketAddr) -> Result<(), SysError> {
+    let from = SocketAddr::new(IpAddr::V4(DOCKER), DNS_PORT);
+    netns.run_in(|| redirect::ensure(from, to))?
+}
+
+/// Lets containers ask Docker again.
+///
+/// # Errors
+/// What the program says.
+pub fn give_back(netns: &Netns) -> Result<(), SysError> {
+    netns.run_in(redirect::remove)?
+}
+
+/// A socket of a namespace that takes messages of one server there only; it does not block.
+///
+/// # Errors
+/// The kernel's.
+pub fn udp_to(netns: &Netns, server: SocketAddr) -> io::Result<UdpSocket> {
+    let made = netns.run_in(|| {
+        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
+        socket.connect(server)?;
+        socket.set_nonblocking(true)?;
+        Ok(socket)
+    });
+    made.map_err(io::Error::other)?
+}
+
+/// A connection to a server in a namespace; it does not block.
+///
+/// # Errors
+/// The kernel's; the time is over.
+pub fn tcp_to(netns: &Netns, server: SocketAddr, within: Duration) -> io::Result<TcpStream> {
+    let made = netns.run_in(|| {
+        let stream = TcpStream::connect_timeout(&server, within)?;
+        stream.set_nonblocking(true)?;
+        Ok(stream)
+    });
+    made.map_err(io::Error::other)?
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+    use crate::loopback::listen_in;
+    use crate::testing::{NamedNetns, needs_root};
+
+    #[test]
+    fn what_is_asked_of_docker_comes_to_us_and_goes_back() {
+        if needs_root("what_is_asked_of_docker_comes_to_us_and_goes_back") {
+            return;
+        }
+        let named = NamedNetns::new();
+        let netns = &named.netns;
+        assert_eq!(find(netns).unwrap(), None);
+        let (ours, _tcp) = listen_in(netns, "127.0.0.12:0".parse().unwrap()).unwrap();
+        let docker = netns.run_in(|| {
+            let udp = UdpSocket::bind((DOCKER, 0)).unwrap();
+            (udp, TcpListener::bind((DOCKER, 0)).unwrap())
+        });
+        let (udp, tcp) = docker.unwrap();
+        let found = find(netns).unwrap().unwrap();
+        assert_eq!(found.udp, udp.local_addr().unwrap());
+        assert_eq!(found.tcp, tcp.local_addr().unwrap());
+        if let Err(error) = lead_to(netns, ours.local_addr().unwrap()) {
+            println!("skipped: {error}");
+            return;
+        }
+        lead_to(netns, ours.local_addr().unwrap()).unwrap();
+        let client = netns
+            .run_in(|| UdpSocket::bind("127.0.0.1:0").unwrap())
+            .unwrap();
+        client
+            .set_read_timeout(Some(Duration::from_secs(10)))
+            .unwrap();
+        client.send_to(b"asked", (DOCKER, 53)).unwrap();
+        ours.set_nonblocking(false).unwrap();
+        ours.set_read_timeout(Some(Duration::from_secs(10)))
+            .unwrap();
+        let mut heard = [0; 16];
+        let (len, from) = ours.recv_from(&mut heard).unwrap();
+        assert_eq!(&heard[..len], b"asked");
+        // The answer comes from where the question went.
+        ours.send_to(b"said", from).unwrap();
+        let (len, from) = client.recv_from(&mut heard).unwrap();
+        assert_eq!((&heard[..len], from), (&b"said"[..], (DOCKER, 53).into()));
+        give_back(netns).unwrap();
+        give_back(netns).unwrap();
+        let socket = udp_to(netns, found.udp).unwrap();
+        socket.send(b"on").unwrap();
+        udp.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        assert_eq!(udp.recv(&mut heard).unwrap(), 2);
+        tcp_to(netns, found.tcp, Duration::from_secs(5)).unwrap();
+    }
+}
