@@ -38,6 +38,7 @@ const VERSIONS: [ClientVersion; 2] = [
 pub struct Docker {
     address: String,
     client: Mutex<Option<Arc<Client>>>,
+    root: Mutex<Option<String>>,
 }
 
 impl Docker {
@@ -51,6 +52,7 @@ impl Docker {
         Self {
             address: address.into(),
             client: Mutex::new(None),
+            root: Mutex::new(None),
         }
     }
 
@@ -131,7 +133,27 @@ impl Docker {
         check_name(name)?;
         let client = self.client().await?;
         let answer = client.inspect_container(name, None).await;
-        answer.map(container).map_err(|e| self.error(e, Some(name)))
+        let mut found = answer
+            .map(container)
+            .map_err(|e| self.error(e, Some(name)))?;
+        // Docker tells the path only of a container that has run; it is the same before.
+        if found.hosts_file.is_empty()
+            && let Some(root) = self.root(&client).await
+        {
+            found.hosts_file = format!("{root}/containers/{}/hosts", found.id);
+        }
+        Ok(found)
+    }
+
+    /// Where Docker keeps what it has, if it says so.
+    async fn root(&self, client: &Client) -> Option<String> {
+        let lock = || self.root.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(root) = lock().clone() {
+            return Some(root);
+        }
+        let root = client.info().await.ok()?.docker_root_dir?;
+        *lock() = Some(root.clone());
+        Some(root)
     }
 
     async fn endpoints_of(&self, network: &str) -> Result<Vec<NetworkEndpoint>, EngineError> {

@@ -93,6 +93,8 @@ async fn who_asks_for_no_names_is_left_alone_also_after_a_restart() {
         caller_pid: 1000,
         without_dns: true,
         timeout: None,
+        no_rewrite_hosts: false,
+        add_host: Vec::new(),
     };
     s.attachments.attach(&attach).await.unwrap();
     assert!(s.inside().is_empty());

@@ -115,6 +115,8 @@ impl Setup {
             caller_pid: 1000,
             without_dns: false,
             timeout: None,
+            no_rewrite_hosts: false,
+            add_host: Vec::new(),
         };
         let done = self.attachments.attach(&request).await;
         done.map_err(|e| e.to_string())
