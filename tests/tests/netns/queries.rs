@@ -92,3 +92,102 @@ fn a_guarded_host_lets_its_containers_ask_for_names_and_nothing_else() -> Result
         Ok(())
     })
 }
+
+/// The server of a site: it knows one name of one label, and says of all others that there are none.
+const SITE: &str = r#"
+import socket
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.bind(("127.0.0.2", 53))
+while True:
+    q, who = s.recvfrom(4096)
+    end = q.index(b"\0", 12) + 5
+    known = q[12:end].lower() == b"\x08intranet\0\0\x01\0\x01"
+    head = q[:2] + (b"\x81\x80" if known else b"\x81\x83") + b"\0\x01\0" + bytes([known]) + bytes(4)
+    s.sendto(head + q[12:end] + (b"\xc0\x0c\0\x01\0\x01\0\0\0\x01\0\x04\xc0\0\x02\x09" if known else b""), who)
+"#;
+
+fn dig(host: &Host, words: &str) -> Result<String> {
+    host.shell(&format!("dig @127.0.0.1 +tries=1 +time=3 {words}"))?
+        .ok()
+}
+
+#[test]
+fn what_the_host_resolved_before_is_resolved_on_the_mesh() -> Result<()> {
+    with_testbed(&Setup::hosts(1), |bed| {
+        let host = bed.host(1);
+        host.shell(&format!("cat >/run/site.py <<'END'{SITE}END"))?
+            .ok()?;
+        let conf = "search corp.example\\noptions ndots:2\\nnameserver 127.0.0.2\\n";
+        host.shell(&format!(
+            "printf '{conf}' >/run/site.conf && mount --bind /run/site.conf /etc/resolv.conf"
+        ))?
+        .ok()?;
+        let site = host.spawn(&["python3", "/run/site.py"])?;
+        host.launch(&["--dns-listen", "127.0.0.1"])?;
+        wait_until(SOON, "a name of the site is found", || {
+            let found = dig(host, "+short intranet")?;
+            ensure!(found == "192.0.2.9", "{found}");
+            Ok(())
+        })?;
+        ensure!(dig(host, "nosuch")?.contains("NXDOMAIN"));
+        // Nobody else is asked who has a free address of the mesh.
+        ensure!(dig(host, "-x 10.40.1.1")?.contains("flags: qr aa"));
+        let run = [
+            "run",
+            "--runtime",
+            "process",
+            "10.2.1.1/24",
+            "--name",
+            "my_app.v1",
+            "--",
+            "cat",
+        ];
+        let text = host
+            .mesh(&[&run[..], &["/etc/resolv.conf"]].concat())?
+            .ok()?;
+        ensure!(text.contains("search mesh.local corp.example"), "{text}");
+        ensure!(text.contains("options ndots:2"), "{text}");
+
+        // A name is looked up as it is listed; one that can be none is told of.
+        host.run_named("10.2.1.2/24", "my_app.v1")?;
+        wait_until(SOON, "a name of two labels is looked up", || {
+            let found = host.mesh(&["dns-lookup", "my_app.v1"])?.ok()?;
+            ensure!(found == "10.2.1.2", "{found}");
+            Ok(())
+        })?;
+        let said = host.mesh(&[
+            "run",
+            "--runtime",
+            "process",
+            "10.2.1.3/24",
+            "--name",
+            "a..b",
+            "--",
+            "true",
+        ])?;
+        ensure!(said.stderr.contains("'a..b' is not a name"), "{said}");
+        // A name with many addresses.
+        let many: Vec<String> = (1..=200).map(|n| format!("10.9.9.{n}")).collect();
+        let mut add = vec!["dns-add"];
+        add.extend(many.iter().map(String::as_str));
+        add.extend(["-h", "many"]);
+        host.mesh(&add)?.ok()?;
+        wait_until(SOON, "all addresses are told", || {
+            let count = dig(host, "+short +tcp many.mesh.local")?.lines().count();
+            ensure!(count == 200, "{count}");
+            Ok(())
+        })?;
+        drop(site);
+        host.shell("kill $(pgrep -f '/run/[s]ite.py') || true")?
+            .ok()?;
+        wait_until(
+            SOON,
+            "a name of the site is none without its server",
+            || {
+                let found = dig(host, "intranet")?;
+                ensure!(found.contains("NXDOMAIN"), "{found}");
+                Ok(())
+            },
+        )
+    })
+}
