@@ -102,14 +102,14 @@ impl EngineArgs {
 
     /// The host name that the container is to have, if the flags say one.
     pub(crate) fn host_name(&self) -> Option<&str> {
-        let named = self
+        let mut named = self
             .flags
             .iter()
             .filter_map(|f| match f.is_long(&HOST_NAME) {
                 true => Some(f.value()),
                 false => f.short_value('h'),
             });
-        named.last()
+        named.next_back()
     }
 
     /// All that others may call the container by, as the flags say.

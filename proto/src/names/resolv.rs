@@ -76,7 +76,8 @@ pub fn search_domains(text: &str) -> Vec<String> {
         .collect()
 }
 
-/// How the host asks, from the lines `options` of a `resolv.conf`; words of letters, digits, `:` and `-`.
+/// What the host asks and takes for an answer, from the lines `options` of a `resolv.conf`; words of letters, digits, `:` and
+/// `-`. How long it waits for whom is left out: that is about servers of its own.
 pub fn options(text: &str) -> Vec<String> {
     let lines = text.lines().filter_map(|line| {
         let mut words = line.split_whitespace();
@@ -84,7 +85,9 @@ pub fn options(text: &str) -> Vec<String> {
     });
     let is_option = |word: &&str| {
         let fit = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b':' || b == b'_';
-        word.len() <= 32 && word.bytes().all(fit)
+        let is_about_servers = ["timeout:", "attempts:", "rotate"];
+        let is_about_servers = is_about_servers.iter().any(|start| word.starts_with(start));
+        word.len() <= 32 && word.bytes().all(fit) && !is_about_servers
     };
     lines
         .flatten()
@@ -113,9 +116,9 @@ mod tests {
 
     #[test]
     fn the_last_search_list_counts_and_options_add_up() {
-        let text = "search old.example\nsearch Corp.example. b.corp.example  a/b # x\noptions ndots:2\noptions edns0 a;b timeout:1\n";
+        let text = "search old.example\nsearch Corp.example. b.corp.example  a/b # x\noptions ndots:2\noptions edns0 a;b timeout:1 no-aaaa\n";
         assert_eq!(search_domains(text), ["corp.example", "b.corp.example"]);
-        assert_eq!(options(text), ["ndots:2", "edns0", "timeout:1"]);
+        assert_eq!(options(text), ["ndots:2", "edns0", "no-aaaa"]);
         assert_eq!(search_domains("search a b\ndomain c.d e\n"), ["c.d"]);
         assert!(search_domains("search .\nnameserver 1.1.1.1\n").is_empty());
         let many: String = (0..20).map(|n| format!(" d{n}.example")).collect();
