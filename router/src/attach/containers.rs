@@ -304,6 +304,14 @@ impl Attachments {
         request: &AttachRequest,
     ) -> Result<(Vec<IpNet>, bool), AttachError> {
         let hosts = hosts_wish(request)?;
+        let is_docker = matches!(subject.container, Some((Runtime::Docker, _)));
+        if !is_docker && !hosts.added.is_empty() {
+            let message = format!(
+                "--add-host: {} has no /etc/hosts that the router changes; only Docker's containers have",
+                subject.name
+            );
+            return Err(AttachError::Invalid(message));
+        }
         let mut woken = false;
         if let Some((_, process)) = &subject.container {
             woken = self.wake_member(table, &subject.key, *process);
