@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::crypto::identity::Identity;
-use crate::crypto::secret::Realm;
+use crate::crypto::secret::{Realm, SecretKind};
 use crate::limits::HANDSHAKE_TIMEOUT;
 use crate::link::hello::{self, HELLO};
 use crate::noise::{Handshake, Pattern, Role};
