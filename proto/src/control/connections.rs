@@ -179,7 +179,9 @@ impl Control {
     fn link_failed(&mut self, conn: ConnId, error: &LinkError, now: Instant) {
         if *error == LinkError::WrongSecret {
             let source = self.links.get(conn).map(|slot| Source::of(slot.address));
-            source.map(|source| self.strangers.failed(source, now));
+            if let Some(source) = source {
+                self.strangers.failed(source, now);
+            }
         }
         let retry = match error.alert() {
             Some(AlertCode::SelfConnection) if self.is_at_own_address(conn) => Retry::Never,

@@ -99,7 +99,7 @@ impl Options {
             bridge: merged.bridge.unwrap_or_else(|| DEFAULT_BRIDGE.to_owned()),
             mtu: merged.mtu.unwrap_or(DEFAULT_MTU),
             datapath: merged.datapath.unwrap_or(Datapath::Auto),
-            consent: consent(merged.no_encryption, merged.trusted_subnets),
+            consent: consent(merged.no_encryption, &merged.trusted_subnets),
             lanes: merged.lanes.unwrap_or_else(lanes_here),
             latency: merged.latency.unwrap_or_default(),
             groups: GroupLimits {
@@ -207,7 +207,7 @@ impl Settings {
 }
 
 /// 192.168.78.2/24 means 192.168.78.0/24: an address that is copied from `ip addr` says which subnet is meant.
-fn consent(everywhere: bool, subnets: Vec<IpNet>) -> Consent {
+fn consent(everywhere: bool, subnets: &[IpNet]) -> Consent {
     let mut subnets: Vec<IpNet> = subnets.iter().map(IpNet::trunc).collect();
     subnets.dedup();
     Consent::new(everywhere, subnets)

@@ -137,7 +137,7 @@ impl Part {
             None => {
                 lines.extend(self.subnets.iter().map(|net| {
                     format!("{again} {ip} saddr != {net} {ip} daddr {net} counter drop")
-                }))
+                }));
             }
         }
         let names = self
