@@ -29,7 +29,7 @@ pub(crate) struct Cli {
 }
 
 const TOP_HELP: &str = "\
-Peers:      HOST | HOST:PORT | [IPV6]:PORT
+Peers:      HOST | HOST:PORT | [IPV6]:PORT | fe80::1%IFACE
 Addresses:  none or net:default | net:10.32.5.0/24 | 10.2.1.1/24 or ip:10.2.1.1/24
 
 Example, on two hosts:

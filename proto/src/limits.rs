@@ -77,6 +77,13 @@ pub const FLAP_WINDOW: Duration = Duration::from_secs(180);
 pub const MAX_MOVED: usize = 4_096;
 /// Time after which that is forgotten when there is no room.
 pub const MOVED_MEMORY: Duration = Duration::from_secs(600);
+/// Underlay addresses that lead through the mesh itself which are named at once; further ones are only counted.
+pub const MAX_LOOPED: usize = 64;
+/// Time for which one is named after a packet for it last came in by the port.
+pub const LOOPED_SHOWN: Duration = Duration::from_secs(60);
+/// Underlay addresses of others for which the address of this host is remembered that they send to; the kernel chooses it
+/// for further ones.
+pub const MAX_SOURCES: usize = 4_096;
 /// MACs that flap which are named at once; further ones are only counted.
 pub const MAX_FLAPS: usize = 64;
 /// Time for which one is named after it last flapped.

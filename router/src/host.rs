@@ -10,10 +10,12 @@ use mesh_proto::fdb::Owner;
 use mesh_proto::forward::Forwarder;
 use mesh_proto::ids::PeerId;
 use mesh_proto::limits::MAX_ENDPOINTS;
+use mesh_sys::netlink::{AddressEntry, Link};
 
 use crate::clock::Clock;
 use crate::fastpath::Status;
 use crate::latency::Latency;
+use crate::ways::Inside;
 
 /// The host side of a report.
 pub struct HostView {
@@ -117,30 +119,57 @@ const NOT_UNDERLAY: [&str; 8] = [
     "docker", "br-", "veth", "virbr", "podman", "cni", "lxc", "flannel",
 ];
 
-/// The addresses others may dial this router at: those of its underlay interfaces, or the one it listens on.
+/// What a host has of addresses and interfaces, as far as routers are concerned.
+#[derive(Debug, Default)]
+pub struct Underlay {
+    /// The addresses others may dial this router at: those of its underlay interfaces, or the one it listens on.
+    pub endpoints: Vec<SocketAddr>,
+    /// All its addresses but those of the loopback interface.
+    pub addresses: Vec<IpAddr>,
+    /// The interfaces that lead into the mesh.
+    pub inside: Inside,
+}
+
+/// Looks at the host's interfaces and addresses.
 ///
 /// # Errors
-/// When the kernel does not tell its addresses.
-pub fn endpoints(
+/// When the kernel does not tell them.
+pub fn underlay(
     host: Option<IpAddr>,
     port: u16,
     bridge: &str,
-) -> Result<Vec<SocketAddr>, mesh_sys::error::SysError> {
-    if let Some(host) = host.filter(|h| !h.is_unspecified()) {
-        return Ok(vec![SocketAddr::new(host, port)]);
-    }
+) -> Result<Underlay, mesh_sys::error::SysError> {
     let mut netlink = mesh_sys::netlink::Netlink::open()?;
     let links = netlink.links()?;
+    let addresses = netlink.addresses()?;
+    let inside = Inside::find(bridge, &links, &addresses);
+    let endpoints = match host.filter(|h| !h.is_unspecified()) {
+        Some(host) => vec![SocketAddr::new(host, port)],
+        None => endpoints(port, &links, &addresses, &inside),
+    };
+    let all = addresses.iter().map(|entry| entry.address.addr());
+    Ok(Underlay {
+        endpoints,
+        addresses: all.filter(|ip| !ip.is_loopback()).collect(),
+        inside,
+    })
+}
+
+fn endpoints(
+    port: u16,
+    links: &[Link],
+    addresses: &[AddressEntry],
+    inside: &Inside,
+) -> Vec<SocketAddr> {
     let usable = |index: u32| {
         links.iter().find(|l| l.index == index).is_some_and(|l| {
             l.name != "lo"
-                && l.name != bridge
+                && !inside.has(index)
                 && !NOT_UNDERLAY.iter().any(|p| l.name.starts_with(p))
         })
     };
-    let mut addresses: Vec<SocketAddr> = netlink
-        .addresses()?
-        .into_iter()
+    let mut addresses: Vec<SocketAddr> = addresses
+        .iter()
         .filter(|entry| usable(entry.link))
         .map(|entry| entry.address.addr())
         .filter(|ip| is_routable(*ip))
@@ -149,7 +178,7 @@ pub fn endpoints(
     addresses.sort_by_key(|a| (a.is_ipv6(), *a));
     addresses.dedup();
     addresses.truncate(MAX_ENDPOINTS - 4);
-    Ok(addresses)
+    addresses
 }
 
 fn is_routable(ip: IpAddr) -> bool {

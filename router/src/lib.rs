@@ -28,3 +28,4 @@ pub mod run;
 pub mod secret;
 pub mod shell;
 pub mod state;
+pub mod ways;

@@ -18,6 +18,10 @@ pub async fn check(targets: &[String], default_port: u16) -> anyhow::Result<()> 
         let DialTo::Name { host, port } = to else {
             continue;
         };
+        // The interface may come later.
+        if host.contains('%') {
+            continue;
+        }
         match tokio::time::timeout(DEADLINE, tokio::net::lookup_host((host.as_str(), port))).await {
             Ok(Ok(mut addresses)) => {
                 anyhow::ensure!(

@@ -14,7 +14,7 @@ use anyhow::Context;
 use arc_swap::ArcSwap;
 use mesh_proto::control::{Config, Control, HeldAddresses};
 use mesh_proto::crypto::secret::MeshSecret;
-use mesh_proto::forward::{Forwarder, LaneEvent, Snapshot};
+use mesh_proto::forward::{Forwarder, Snapshot};
 use mesh_proto::topology::record::Ed25519;
 use mesh_sys::bridge::{BridgeConfig, PortKind};
 use tokio::sync::{mpsc, watch};
@@ -31,11 +31,12 @@ use crate::engine::Engines;
 use crate::fastpath::{self, FastPath};
 use crate::host::{self, DatapathView, HostView};
 use crate::ipam::{Addresses, Allocator, Plan};
-use crate::lanes::{ControlSender, LANE_EVENTS, Lanes, Shared};
+use crate::lanes::{ControlSender, LANE_EVENTS, Lanes, Reported, Shared};
 use crate::latency::Latency;
 use crate::names;
 use crate::shell::{Accepts, Shell};
 use crate::state::{Change, Store, Writer};
+use crate::ways::{HostWays, Inside};
 use crate::{ipam, log, port, secret};
 
 /// How long steps on the kernel that are under way may take at the end.
@@ -98,7 +99,9 @@ async fn start(settings: Settings, secret: MeshSecret) -> anyhow::Result<()> {
         range.into_iter().collect(),
     )?;
     let (kernel, datapath) = build_host(&settings)?;
-    let (shared, lane_events) = share(&settings, &opened, &control, forwarder, clock)?;
+    let (shared, lane_events) = share(&settings, &mut opened, &control, forwarder, clock)?;
+    let ways = HostWays::open(shared.inside.clone())?;
+    control.set_ways(Box::new(ways.clone()));
     // A port that takes fewer lanes: a socket that nobody reads would lose what comes in by it.
     opened.udp.truncate(datapath.halves.len());
     let lanes =
@@ -121,8 +124,14 @@ async fn start(settings: Settings, secret: MeshSecret) -> anyhow::Result<()> {
     )?;
     tokio::spawn(attachments.clone().run());
     tokio::spawn(attachments.clone().keep_exposed());
-    let (endpoint_sender, endpoints) = watch::channel(opened.endpoints);
-    tokio::spawn(watch_addresses(settings.clone(), endpoint_sender));
+    let (endpoint_sender, endpoints) = watch::channel(opened.underlay.endpoints);
+    let watched = Watched {
+        settings: settings.clone(),
+        forwarder: shared.forwarder.clone(),
+        inside: shared.inside.clone(),
+        endpoints: endpoint_sender,
+    };
+    tokio::spawn(watched.watch());
     tokio::spawn(sweep(shared.forwarder.clone(), clock));
     let host_view = view(&settings, &shared, datapath.view, fast.as_ref());
     let feed = names.feed();
@@ -146,6 +155,7 @@ async fn start(settings: Settings, secret: MeshSecret) -> anyhow::Result<()> {
         commands,
         attached: attachments.announced(),
         endpoints,
+        ways,
         held,
         pins: opened.pins,
         fast,
@@ -180,7 +190,7 @@ fn build_control(
         name: opened.name,
         nickname: settings.nickname.clone(),
         port: settings.port,
-        endpoints: opened.endpoints.clone(),
+        endpoints: opened.underlay.endpoints.clone(),
         discovery: settings.discovery,
         mtu: settings.mtu,
         suites: cipher::suites(settings.cipher),
@@ -267,15 +277,21 @@ fn build_host(settings: &Settings) -> anyhow::Result<(HostKernel, Datapath)> {
 /// What the lanes and the control plane share.
 fn share(
     settings: &Settings,
-    opened: &Opened,
+    opened: &mut Opened,
     control: &Control,
     forwarder: Arc<Forwarder>,
     clock: Clock,
-) -> anyhow::Result<(Shared, mpsc::Receiver<LaneEvent>)> {
+) -> anyhow::Result<(Shared, mpsc::Receiver<Reported>)> {
     let (events, lane_events) = mpsc::channel(LANE_EVENTS);
+    forwarder
+        .underlay()
+        .set_host(&opened.underlay.addresses, settings.port);
     let shared = Shared {
         latency: Latency::start(settings.latency, &forwarder),
         forwarder,
+        inside: Arc::new(ArcSwap::from_pointee(std::mem::take(
+            &mut opened.underlay.inside,
+        ))),
         snapshot: Arc::new(ArcSwap::from_pointee(Snapshot::alone(
             control.me(),
             opened.epoch,
@@ -341,14 +357,32 @@ fn write_state(store: &Arc<Store>) -> anyhow::Result<Writer> {
     Writer::start(move |change: &Change| change.store(&disk)).context("cannot start a thread")
 }
 
-async fn watch_addresses(settings: Settings, sender: watch::Sender<Vec<SocketAddr>>) {
-    loop {
-        tokio::time::sleep(ADDRESSES).await;
-        match host::endpoints(settings.host, settings.port, &settings.bridge) {
-            Ok(endpoints) => {
-                sender.send_if_modified(|old| {
-                    let changed = *old != endpoints;
-                    *old = endpoints;
+/// Who is told of the host's addresses and interfaces.
+struct Watched {
+    settings: Settings,
+    forwarder: Arc<Forwarder>,
+    inside: Arc<ArcSwap<Inside>>,
+    endpoints: watch::Sender<Vec<SocketAddr>>,
+}
+
+impl Watched {
+    async fn watch(self) {
+        loop {
+            tokio::time::sleep(ADDRESSES).await;
+            self.look();
+        }
+    }
+
+    fn look(&self) {
+        let (host, port) = (self.settings.host, self.settings.port);
+        match host::underlay(host, port, &self.settings.bridge) {
+            Ok(found) => {
+                let lanes = self.forwarder.underlay();
+                lanes.set_host(&found.addresses, port);
+                self.inside.store(Arc::new(found.inside));
+                self.endpoints.send_if_modified(|old| {
+                    let changed = *old != found.endpoints;
+                    *old = found.endpoints;
                     changed
                 });
             }

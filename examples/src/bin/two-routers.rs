@@ -158,7 +158,7 @@ impl Net {
                         .handle_closed(far_conn, "closed", now);
                 }
             }
-            Output::Datagram { to, bytes } => {
+            Output::Datagram { to, bytes, .. } => {
                 let mut out = Collected::default();
                 out.outgoing.push(to, &bytes);
                 self.deliver(n, out, now);

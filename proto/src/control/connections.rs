@@ -28,6 +28,11 @@ impl Control {
         }
     }
 
+    /// Somebody dialled us by a way that is none; only said to the operator.
+    pub fn handle_refused(&mut self, from: SocketAddr, why: &str, now: Instant) {
+        self.links.remember_failed(from, why.to_owned(), now);
+    }
+
     /// Tells whoever dialled that it is to wait; nothing is kept of the connection.
     fn tell_penalty(&mut self, now: Instant) -> ConnId {
         let (conn, config) = (self.new_conn(), self.link_config());
@@ -85,6 +90,7 @@ impl Control {
                 now,
             );
         }
+        self.tell_linked();
         self.pump_link(conn, now);
         self.flush(now);
     }
@@ -162,6 +168,7 @@ impl Control {
             return;
         }
         self.links.set_up(conn, peer, now);
+        self.tell_linked();
         let direct = self.paths.direct(&peer).is_some();
         if let Some(slot) = self.links.get_mut(conn) {
             slot.set_direct(direct, now);
@@ -241,6 +248,7 @@ impl Control {
         let Some((slot, lost)) = self.links.remove(conn) else {
             return;
         };
+        self.tell_linked();
         let ending = match slot.peer {
             None if !slot.outbound && !told => Ending::Abort,
             None => Ending::Told,

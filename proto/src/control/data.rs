@@ -12,6 +12,7 @@ use crate::topology::lsdb::Lsdb;
 use crate::wire::datagram::Kind;
 
 use super::probe::Probe;
+use super::publish::is_link_local;
 use super::{Control, Output};
 
 struct KnownKeys<'a>(&'a Lsdb);
@@ -115,7 +116,7 @@ impl Control {
             }
         }
         let ours = &self.own.body().endpoints;
-        addresses.retain(|a| !ours.contains(a));
+        addresses.retain(|a| !ours.contains(a) && !is_link_local(a.ip()) && self.leads_out(*a));
         addresses
     }
 
@@ -145,7 +146,9 @@ impl Control {
         }
         let announced = self.body_of(peer).and_then(|b| b.endpoints.first());
         let port = announced.map_or(self.config.port, SocketAddr::port);
-        SocketAddr::new(tcp.ip(), port)
+        let mut address = tcp;
+        address.set_port(port);
+        address
     }
 
     /// Carries out what the session machine asks for.
@@ -156,7 +159,7 @@ impl Control {
                     self.send_handshake(peer, via, &bytes, now);
                 }
                 SessionOutput::Challenge { to, bytes } => {
-                    self.outputs.push_back(Output::Datagram { to, bytes });
+                    self.send_datagram(to, bytes);
                 }
                 SessionOutput::Changed(peer) => {
                     self.rebuild(now);
@@ -171,23 +174,24 @@ impl Control {
     /// An answer goes back the way its question came; a first message goes wherever the peer may be.
     fn send_handshake(&mut self, peer: PeerId, via: Option<Via>, bytes: &[u8], now: Instant) {
         match via {
-            Some(Via::Direct(to)) => self.send_datagram(to, bytes),
+            Some(Via::Direct(to)) => self.send_datagram(to, bytes.to_vec()),
             Some(Via::Relayed) => self.send_by_path(peer, bytes, now),
             None if self.paths.direct(&peer).is_some() => self.send_by_path(peer, bytes, now),
             None => {
                 for to in self.paths.candidates(&peer).to_vec() {
-                    self.send_datagram(to, bytes);
+                    if self.leads_out(to) {
+                        self.send_datagram(to, bytes.to_vec());
+                    }
                 }
                 self.send_by_path(peer, bytes, now);
             }
         }
     }
 
-    fn send_datagram(&mut self, to: SocketAddr, bytes: &[u8]) {
-        self.outputs.push_back(Output::Datagram {
-            to,
-            bytes: bytes.to_vec(),
-        });
+    fn send_datagram(&mut self, to: SocketAddr, bytes: Vec<u8>) {
+        let source = self.sources.of(to);
+        self.outputs
+            .push_back(Output::Datagram { to, source, bytes });
     }
 
     /// Sends a complete datagram by the path the lanes would take; without one it is lost, and repeated in time.
@@ -197,9 +201,9 @@ impl Control {
             .forwarder
             .send_to_peer(&self.snapshot, peer, bytes, now, &mut out);
         if sent.is_ok() {
-            let datagrams = out.datagrams().into_iter();
-            let outputs = datagrams.map(|(to, bytes)| Output::Datagram { to, bytes });
-            self.outputs.extend(outputs);
+            for (to, bytes) in out.datagrams() {
+                self.send_datagram(to, bytes);
+            }
         }
     }
 
@@ -218,12 +222,15 @@ impl Control {
         let Some(transport) = self.sessions.current(*peer) else {
             return;
         };
+        if !self.leads_out(to) {
+            return;
+        }
         let mut bytes = Vec::with_capacity(64);
         if transport
             .seal(Kind::Probe, 1, &[], payload, now, &mut bytes)
             .is_ok()
         {
-            self.outputs.push_back(Output::Datagram { to, bytes });
+            self.send_datagram(to, bytes);
         }
     }
 

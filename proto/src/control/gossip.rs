@@ -303,10 +303,11 @@ impl Control {
     }
 
     /// What follows from something newly said, by topic.
-    fn changed(&mut self, key: RecordKey) {
+    pub(super) fn changed(&mut self, key: RecordKey) {
         match key.topic {
             Topic::IDENTITY | Topic::LINKS => {
                 self.topology_dirty = true;
+                self.tell_underlay(key.origin);
                 // Which of its addresses a neighbour says itself is not said for it.
                 self.neighbours_dirty |=
                     key.topic == Topic::IDENTITY && self.links.of_peer(&key.origin).is_some();

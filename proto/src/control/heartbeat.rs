@@ -125,6 +125,7 @@ impl Control {
         }
         self.refresh_fast(now);
         self.forget_the_gone(now);
+        self.tick_sources(now);
     }
 
     /// The peer does not answer where it did: another address, a relay or a new handshake may reach it.

@@ -1,7 +1,7 @@
 //! What goes into the control plane at its start, and the effects that come out of it.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use super::held::Holder;
@@ -71,6 +71,8 @@ pub enum Output {
     Datagram {
         /// Where to.
         to: SocketAddr,
+        /// From which address of this host; none: the kernel chooses.
+        source: Option<IpAddr>,
         /// What.
         bytes: Vec<u8>,
     },

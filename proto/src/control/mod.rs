@@ -23,6 +23,8 @@
 //! | `moves` | how often a container moved to another router, and which MACs flap |
 //! | `observed` | which of our addresses, as neighbours see them, to announce |
 //! | `paths` | which address reaches a peer directly |
+//! | `underlay` | which ways lead through the mesh itself, and are none |
+//! | `sources` | from which address of this host datagrams leave |
 //! | `probe` | the bodies of probes |
 //! | `sizes` | how long datagrams may be on each direct path |
 //! | `data` | what the lanes report, and the sessions they need |
@@ -63,11 +65,13 @@ mod report;
 mod resume;
 mod sizes;
 mod snapshot;
+mod sources;
 mod spread;
 mod strangers;
 mod target_text;
 pub mod targets;
 mod topics;
+mod underlay;
 mod unicast;
 mod untold;
 
@@ -108,9 +112,12 @@ use self::paths::Paths;
 use self::remembered::Memory;
 pub use self::remembered::Remembered;
 use self::sizes::Sizes;
+use self::sources::Sources;
 use self::strangers::{Familiar, Strangers};
 use self::targets::{Retry, Targets};
 pub use self::topics::Said;
+use self::underlay::{AllOut, Looped};
+pub use self::underlay::{Way, Ways};
 
 /// The control plane of one router.
 pub struct Control {
@@ -157,6 +164,9 @@ pub struct Control {
     unicasts: unicast::Counters,
     asked: Asked,
     observed: Observed,
+    ways: Box<dyn Ways + Send>,
+    looped: Looped,
+    sources: Sources,
     clones: Clones,
     /// Whether it was said that no further names are bound to keys.
     pins_full: bool,
@@ -227,6 +237,9 @@ impl Control {
             unicasts: unicast::Counters::default(),
             asked: Asked::default(),
             observed: Observed::default(),
+            ways: Box::new(AllOut),
+            looped: Looped::default(),
+            sources: Sources::default(),
             clones: Clones::default(),
             pins_full: false,
             penalty_alerts: TokenBucket::new(limits::PENALTY_ALERTS, limits::PENALTY_ALERTS),
@@ -292,6 +305,7 @@ impl Control {
         self.tick_clones(now);
         self.tick_flaps(now);
         self.tick_contests(now);
+        self.tick_looped(now);
         self.tick_asked(now);
         self.tick_memory(now);
         self.sessions.handle_timeout(now, &mut *self.entropy);
@@ -312,6 +326,8 @@ impl Control {
     pub fn set_endpoints(&mut self, endpoints: Vec<SocketAddr>, now: Instant) {
         self.config.endpoints = endpoints;
         self.refresh_endpoints();
+        // What there was no route to may be reached now.
+        self.targets.try_again(now);
         self.flush(now);
     }
 
@@ -321,7 +337,8 @@ impl Control {
             self.observed
                 .addresses()
                 .into_iter()
-                .filter(|a| !self.config.endpoints.contains(a)),
+                // A neighbour may see us at an address that leads through the mesh.
+                .filter(|a| !self.config.endpoints.contains(a) && self.leads_out(*a)),
         );
         all.truncate(limits::MAX_ENDPOINTS);
         self.own.set_endpoints(all);

@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use crate::announced::Claim;
@@ -52,8 +52,10 @@ impl Control {
                     outbound: slot.outbound,
                     established: true,
                     cost: *costs.get(peer)?,
-                    // Where it was dialled is news only if it does not say so itself; an inbound address is of no use.
-                    address: Some(slot.address).filter(|a| slot.outbound && !announced(peer, a)),
+                    // Where it was dialled is news only if it does not say so itself; an inbound address is of no use,
+                    // and a link-local one none to others.
+                    address: Some(slot.address)
+                        .filter(|a| slot.outbound && !announced(peer, a) && !is_link_local(a.ip())),
                 })
             })
             .collect();
@@ -183,4 +185,9 @@ pub(super) fn claims(attached: &[Attached]) -> Vec<Claim> {
         moves: a.moves,
     };
     attached.iter().map(claim).collect()
+}
+
+/// Whether the address means something only together with an interface.
+pub(super) fn is_link_local(ip: IpAddr) -> bool {
+    matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local())
 }

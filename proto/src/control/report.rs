@@ -1,6 +1,7 @@
 //! What `mesh status` and `mesh report` show of the control plane.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 
 use core::time::Duration;
 
@@ -18,9 +19,9 @@ use crate::topology::bodies::Neighbour;
 use crate::topology::record::SignedRecord;
 use crate::topology::topic::{RecordKey, Topic};
 
-use super::Control;
 use super::links::Slot;
 use super::targets::{DialTo, Target, TargetKey, TargetState, parse_target};
+use super::{Control, Way};
 
 /// In the place of the cipher where unicast frames are not encrypted.
 const PLAIN: &str = "vxlan";
@@ -131,6 +132,9 @@ impl Control {
                 self.sessions.suites()
             );
         }
+        if let Some(looped) = self.why_looped(slot.address, now) {
+            return looped;
+        }
         let since = slot.up_since().max(self.paths.lost(&peer));
         if since.is_some_and(|since| now.since(since) >= UDP_PATIENCE) {
             let frames = match self.path_to(&peer) {
@@ -160,6 +164,9 @@ impl Control {
         target: &Target,
         now: Instant,
     ) -> Option<ConnectionReport> {
+        if self.is_linked_otherwise(key) || self.needs_no_link(key) {
+            return None;
+        }
         let address = match (target.address, key) {
             (_, TargetKey::Explicit(text)) => with_port(text, self.config.port),
             (Some(address), TargetKey::Discovered(_)) => address.to_string(),
@@ -179,12 +186,66 @@ impl Control {
             TargetKey::Discovered(peer) => self.display(peer),
             TargetKey::Explicit(_) => String::new(),
         };
+        let at = target.address.or_else(|| self.typed_address(key));
+        let looped = at.and_then(|at| self.why_looped(at, now));
+        let nowhere = at.filter(|at| self.ways.way(*at) == Way::None);
+        let state = if nowhere.is_some() {
+            ConnectionState::Failed
+        } else {
+            state
+        };
+        let nowhere = nowhere.map(|at| format!("this host has no route to {}", at.ip()));
+        let error = looped.or(nowhere).unwrap_or_else(|| target.error.clone());
         Some(ConnectionReport {
-            error: target.error.clone(),
+            error: self.and_meanwhile(key, error),
             retry_in,
             peer,
             ..empty_row(address, true, state)
         })
+    }
+
+    /// Whether the address that was typed is one of a router that is linked already, by whatever address.
+    fn is_linked_otherwise(&self, key: &TargetKey) -> bool {
+        let typed = self.typed_address(key);
+        let mut linked = self.links.neighbours().map(|(peer, _)| peer);
+        typed.is_some_and(|typed| {
+            linked.any(|peer| {
+                self.body_of(peer)
+                    .is_some_and(|body| body.endpoints.contains(&typed))
+            })
+        })
+    }
+
+    /// Whether a discovered router is reached through others, and this host has no route to any of its addresses.
+    fn needs_no_link(&self, key: &TargetKey) -> bool {
+        let TargetKey::Discovered(peer) = key else {
+            return false;
+        };
+        let nowhere = |at: &SocketAddr| self.ways.way(*at) == Way::None;
+        matches!(self.path_to(peer), Path::Via(_)) && self.addresses_of(peer).iter().all(nowhere)
+    }
+
+    fn typed_address(&self, key: &TargetKey) -> Option<SocketAddr> {
+        let TargetKey::Explicit(text) = key else {
+            return None;
+        };
+        match parse_target(text, self.config.port) {
+            Ok(DialTo::Address(address)) => Some(address),
+            _ => None,
+        }
+    }
+
+    /// The error, and how frames get to a discovered router all the same.
+    fn and_meanwhile(&self, key: &TargetKey, error: String) -> String {
+        let TargetKey::Discovered(peer) = key else {
+            return error;
+        };
+        match self.path_to(peer) {
+            Path::Via(next) if !error.is_empty() => {
+                format!("{error}; meanwhile frames go via {}", self.display(&next))
+            }
+            _ => error,
+        }
     }
 
     /// The routers that can be reached, and those with a link that carries no data yet.
@@ -340,6 +401,7 @@ impl Control {
                 self.lsdb.len()
             ));
         }
+        warnings.extend(self.looped_warnings(now));
         warnings
     }
 

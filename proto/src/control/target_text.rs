@@ -1,13 +1,13 @@
 //! Targets as operators type them.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 /// Where to dial: the shell resolves names, again at each try.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DialTo {
     /// A host name or address with a port.
     Name {
-        /// Name or literal address.
+        /// Name, or a link-local address with its interface (`fe80::1%eth0`).
         host: String,
         /// TCP port.
         port: u16,
@@ -16,7 +16,8 @@ pub enum DialTo {
     Address(SocketAddr),
 }
 
-/// Splits a target as typed into host and port: `host`, `host:port`, `1.2.3.4:5`, `::1`, `[::1]:5`.
+/// Splits a target as typed into host and port: `host`, `host:port`, `1.2.3.4:5`, `::1`, `[::1]:5`, `fe80::1%eth0`,
+/// `[fe80::1%eth0]:5`.
 ///
 /// # Errors
 /// A sentence that says what is wrong with it.
@@ -27,18 +28,42 @@ pub fn parse_target(text: &str, default_port: u16) -> Result<DialTo, String> {
         ))
     };
     if let Ok(addr) = text.parse::<SocketAddr>() {
-        return if addr.port() == 0 {
-            bad("port 0")
-        } else {
-            Ok(DialTo::Address(addr))
+        let zone = matches!(addr, SocketAddr::V6(v6) if v6.scope_id() != 0);
+        return match addr.ip() {
+            _ if addr.port() == 0 => bad("port 0"),
+            IpAddr::V6(ip) if ip.is_unicast_link_local() && !zone => Err(needs_zone(text, ip)),
+            _ => Ok(DialTo::Address(addr)),
         };
     }
-    let bare = text
-        .strip_prefix('[')
-        .and_then(|t| t.strip_suffix(']'))
-        .unwrap_or(text);
-    if let Ok(ip) = bare.parse() {
-        return Ok(DialTo::Address(SocketAddr::new(ip, default_port)));
+    let (bare, port) = match text.strip_prefix('[').and_then(|t| t.split_once(']')) {
+        None => (text, None),
+        Some((bare, "")) => (bare, None),
+        Some((bare, rest)) => match rest.strip_prefix(':') {
+            Some(port) => (bare, Some(port)),
+            None => return bad("behind ']' there is no port"),
+        },
+    };
+    if let Some((ip, zone)) = bare.split_once('%') {
+        let port = port.map_or(Ok(default_port), str::parse);
+        return match (ip.parse::<Ipv6Addr>(), port) {
+            (Err(_), _) => bad("only an IPv6 address has an interface behind '%'"),
+            (Ok(ip), _) if !ip.is_unicast_link_local() => {
+                bad("only a link-local address (fe80::…) has an interface behind '%'")
+            }
+            _ if !is_interface(zone) => bad("what follows '%' is not the name of an interface"),
+            (_, Err(_) | Ok(0)) => bad("the part after ':' is not a port"),
+            // Only the host knows the number of the interface.
+            (_, Ok(port)) => Ok(DialTo::Name {
+                host: bare.to_owned(),
+                port,
+            }),
+        };
+    }
+    if let (Ok(ip), None) = (bare.parse(), port) {
+        return match ip {
+            IpAddr::V6(ip) if ip.is_unicast_link_local() => Err(needs_zone(text, ip)),
+            _ => Ok(DialTo::Address(SocketAddr::new(ip, default_port))),
+        };
     }
     let (host, port) = match text.rsplit_once(':') {
         None => (text, default_port),
@@ -63,4 +88,16 @@ pub fn parse_target(text: &str, default_port: u16) -> Result<DialTo, String> {
         host: host.to_owned(),
         port,
     })
+}
+
+fn needs_zone(text: &str, ip: Ipv6Addr) -> String {
+    format!(
+        "'{text}' is not a peer: a link-local address is one of each interface; say which, as in {ip}%eth0"
+    )
+}
+
+/// Whether an interface may be named so: 1 to 15 bytes, neither '/' nor ':' nor white space (dev_valid_name of the kernel).
+fn is_interface(zone: &str) -> bool {
+    let valid = |b: u8| b.is_ascii_graphic() && !matches!(b, b'/' | b':' | b'%' | b'[' | b']');
+    (1..=15).contains(&zone.len()) && zone.bytes().all(valid)
 }

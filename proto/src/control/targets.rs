@@ -189,6 +189,18 @@ impl Targets {
         }
     }
 
+    /// Targets that failed are dialled soon: the host has other addresses than before.
+    pub fn try_again(&mut self, now: Instant) {
+        for target in self.targets.values_mut() {
+            if let TargetState::Waiting(at) = target.state
+                && !target.error.is_empty()
+            {
+                target.state = TargetState::Waiting(at.min(now + REDIAL_MIN));
+                target.backoff = REDIAL_MIN;
+            }
+        }
+    }
+
     /// Targets that are due, each with how many tries went before (to walk through its addresses).
     pub fn due(&self, now: Instant) -> Vec<(TargetKey, usize)> {
         self.targets

@@ -145,3 +145,50 @@ fn the_list_is_bounded() {
     assert_eq!(refused, 7);
     assert_eq!(targets.explicit().count(), MAX_TARGETS);
 }
+
+#[test]
+fn link_local_peers_need_their_interface() {
+    let name = |host: &str, port| {
+        Ok(DialTo::Name {
+            host: host.to_owned(),
+            port,
+        })
+    };
+    assert_eq!(
+        parse_target("fe80::1%eth0", 6783),
+        name("fe80::1%eth0", 6783)
+    );
+    assert_eq!(
+        parse_target("[fe80::1%eth0]", 6783),
+        name("fe80::1%eth0", 6783)
+    );
+    assert_eq!(
+        parse_target("[fe80::1%br-lan.7]:99", 6783),
+        name("fe80::1%br-lan.7", 99)
+    );
+    let DialTo::Address(SocketAddr::V6(numbered)) = parse_target("[fe80::1%3]:99", 1).unwrap()
+    else {
+        panic!("a number needs no resolver");
+    };
+    assert_eq!((numbered.scope_id(), numbered.port()), (3, 99));
+    for without in ["fe80::1", "[fe80::1]", "[fe80::1]:99", "febf::1"] {
+        let error = parse_target(without, 6783).unwrap_err();
+        assert!(error.contains("%eth0"), "{error}");
+    }
+    for bad in [
+        "fe80::1%",
+        "fe80::1%a/b",
+        "fe80::1%eth0:99",
+        "[fe80::1%eth0]99",
+        "[fe80::1%eth0]:0",
+        "[fe80::1%eth0]:x",
+        "[fe80::1%eth0",
+        "fe80::1%sixteen-letters-",
+        "fd00::1%eth0",
+        "10.0.0.1%eth0",
+        "host%eth0",
+        "[fd00::1]x",
+    ] {
+        assert!(parse_target(bad, 6783).is_err(), "{bad}");
+    }
+}

@@ -42,6 +42,8 @@ counters! {
         GroupSource = "group_source",
         /// A frame to a group that bridges must not forward (STP, LLDP, pause).
         LinkLocal = "link_local_group",
+        /// A datagram or link between routers of this mesh that would have gone through the mesh itself.
+        Underlay = "underlay",
         /// A question for an address of a container elsewhere (ARP, neighbour solicitation) beyond what the port may send of those.
         QuestionLimited = "question_limited",
         /// A broadcast beyond what the port, or one interface behind it, may send of those.

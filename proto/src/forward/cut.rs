@@ -105,7 +105,7 @@ impl Forwarder {
         match kind {
             Kind::Relay => self.relayed(snap, (sender, hop_limit), &mut content, now, out),
             Kind::Flood => self.flooded(snap, (sender, hop_limit), &content, now, out),
-            _ => self.deliver(Owner::Peer(sender), &content, now, out),
+            _ => self.deliver(snap, Owner::Peer(sender), &content, now, out),
         }
     }
 }

@@ -96,6 +96,9 @@ impl Forwarder {
         if view.is_link_local() {
             return Err(DropReason::LinkLocal);
         }
+        if self.underlay.carries(snap, &view) {
+            return Err(DropReason::Underlay);
+        }
         self.learn(view.source(), Owner::Local, now);
         let is_resolution = is_resolution(&view) && frame.header.is_plain();
         if !view.destination().is_group() {

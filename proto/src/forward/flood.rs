@@ -79,7 +79,7 @@ impl Forwarder {
             self.counters.drop(DropReason::FloodDuplicate);
             return;
         }
-        self.deliver(Owner::Peer(origin), frames, now, out);
+        self.deliver(snap, Owner::Peer(origin), frames, now, out);
 
         let mut targets = snap.flood_targets(origin, Some(sender), now).peekable();
         if targets.peek().is_none() {

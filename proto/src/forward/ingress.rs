@@ -73,7 +73,7 @@ impl Forwarder {
             return;
         };
         match kind {
-            Kind::Data => self.deliver(Owner::Peer(peer), opened.body, now, out),
+            Kind::Data => self.deliver(snap, Owner::Peer(peer), opened.body, now, out),
             Kind::Fragment => {
                 let came = PieceArrival {
                     sender: peer,
@@ -156,10 +156,21 @@ impl Forwarder {
     }
 
     /// Hands packed frames to the local port and learns their sources.
-    pub(super) fn deliver(&self, owner: Owner, body: &[u8], now: Instant, out: &mut dyn Outbox) {
+    pub(super) fn deliver(
+        &self,
+        snap: &Snapshot,
+        owner: Owner,
+        body: &[u8],
+        now: Instant,
+        out: &mut dyn Outbox,
+    ) {
         let mut frames = Frames::new(body);
         for frame in frames.by_ref() {
             match check(frame.bytes) {
+                // Whoever let it in did not know that address yet.
+                Ok(view) if self.underlay.carries(snap, &view) => {
+                    self.counters.drop(DropReason::Underlay);
+                }
                 Ok(view) => {
                     self.learn(view.source(), owner, now);
                     if is_resolution(&view) {

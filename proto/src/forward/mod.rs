@@ -2,8 +2,8 @@
 //!
 //! # Life of a frame
 //!
-//! *Egress* ([`Forwarder::egress`]) takes frames of the local port; a super-frame is cut first. It learns the source as local, and looks the
-//! destination up in the MAC table once; from then on the frame is addressed to a peer:
+//! *Egress* ([`Forwarder::egress`]) takes frames of the local port; a super-frame is cut first. What passes between routers of this mesh is
+//! dropped ([`Underlay`]). It learns the source as local, and looks the destination up in the MAC table once; from then on the frame is addressed to a peer:
 //!
 //! * behind a peer: sealed end to end in a Data datagram, together with the frames before and after it for the same
 //!   peer as far as they fit; sent straight to the peer, or inside a Relay datagram to the neighbour on the way;
@@ -51,6 +51,7 @@ mod relay;
 mod snapshot;
 pub(crate) mod throttle;
 mod turn;
+mod underlay;
 
 use core::net::SocketAddr;
 use core::sync::atomic::{AtomicU32, AtomicU64};
@@ -63,6 +64,7 @@ pub use groups::{GroupLimits, PortLosses};
 pub use outgoing::{Outgoing, Run};
 pub use relay::SendError;
 pub use snapshot::{Path, PeerPath, Snapshot, Unreachable};
+pub use underlay::Underlay;
 
 use crate::announced::Announcements;
 use crate::entropy::Entropy;
@@ -159,6 +161,7 @@ pub struct Scratch {
 pub struct Forwarder {
     fdb: Fdb,
     announced: Announcements,
+    underlay: Underlay,
     counters: Counters,
     flood_sequence: AtomicU64,
     flood_seen: Mutex<Duplicates<PeerId>>,
@@ -189,6 +192,7 @@ impl Forwarder {
         Self {
             fdb: Fdb::new(entropy),
             announced: Announcements::default(),
+            underlay: Underlay::default(),
             counters: Counters::default(),
             flood_sequence: AtomicU64::new(0),
             flood_seen: Mutex::new(Duplicates::new()),
@@ -218,6 +222,11 @@ impl Forwarder {
         &self.announced
     }
 
+    /// The underlay addresses of routers.
+    pub fn underlay(&self) -> &Underlay {
+        &self.underlay
+    }
+
     /// What was counted so far.
     pub fn counters(&self) -> &Counters {
         &self.counters
@@ -226,6 +235,11 @@ impl Forwarder {
     /// Counts frames that the local port lost before they came here.
     pub fn lost_at_port(&self, lost: PortLosses) {
         lost.count(&self.counters);
+    }
+
+    /// Counts a datagram of another router that came by an interface of the mesh.
+    pub fn came_through_mesh(&self) {
+        self.counters.drop(DropReason::Underlay);
     }
 
     /// Drops what is too old: MAC addresses, frames and pieces that waited in vain. To be called about once a second.

@@ -1,7 +1,7 @@
 //! What control tells the data plane: an immutable view of peers, sessions, paths and broadcast trees.
 
-use core::net::SocketAddr;
-use std::collections::BTreeMap;
+use core::net::{IpAddr, SocketAddr};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::ids::{PeerId, SessionIndex};
@@ -69,6 +69,10 @@ pub struct Snapshot {
     pub peers: BTreeMap<PeerId, PeerPath>,
     /// All sessions that may still open datagrams, by the index in those.
     pub by_index: BTreeMap<SessionIndex, Arc<Transport>>,
+    /// The handles that the receivers of our datagrams gave our sessions.
+    pub sealing: BTreeSet<SessionIndex>,
+    /// From which address of this host datagrams leave, by where they go; where nothing stands the kernel chooses.
+    pub sources: Arc<BTreeMap<SocketAddr, IpAddr>>,
     /// The routers with an established link and a direct path, ascending.
     pub neighbours: Vec<PeerId>,
     /// The ways to all routers, and to whom the broadcasts of each are passed on.
@@ -118,6 +122,8 @@ impl Snapshot {
             settle_until: now,
             peers: BTreeMap::new(),
             by_index: BTreeMap::new(),
+            sealing: BTreeSet::new(),
+            sources: Arc::default(),
             neighbours: Vec::new(),
             routes: Arc::new(Routes::none(me)),
         }

@@ -9,3 +9,4 @@ pub mod ipv4;
 pub mod ipv4_fragment;
 pub mod ipv6;
 pub mod ndp;
+pub mod transport;

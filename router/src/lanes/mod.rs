@@ -7,6 +7,7 @@ mod inject;
 mod losses;
 mod out;
 
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -22,6 +23,7 @@ use tokio::sync::mpsc;
 use crate::clock::Clock;
 use crate::latency::Latency;
 use crate::port::{Halves, ReopeningReader};
+use crate::ways::Inside;
 
 use self::inject::Injector;
 use self::losses::Losses;
@@ -48,8 +50,10 @@ pub struct Shared {
     pub snapshot: Arc<ArcSwap<Snapshot>>,
     /// The UDP socket; each lane has its own, control that of the first.
     pub udp: Udp,
+    /// The interfaces that lead into the mesh.
+    pub inside: Arc<ArcSwap<Inside>>,
     /// Where rare events go.
-    pub events: mpsc::Sender<LaneEvent>,
+    pub events: mpsc::Sender<Reported>,
     /// Events dropped because the control plane was behind.
     pub events_lost: Arc<AtomicU64>,
     /// Told when frames were moved.
@@ -64,6 +68,15 @@ impl Shared {
     fn frames_moved(&self) {
         self.latency.moved(self.forwarder.counters());
     }
+}
+
+/// What a lane tells the control plane.
+#[derive(Debug)]
+pub struct Reported {
+    /// What happened.
+    pub event: LaneEvent,
+    /// The address of this host that the datagram came to which led to it.
+    pub local: Option<IpAddr>,
 }
 
 /// Running lanes.
@@ -168,11 +181,12 @@ impl Egress {
                 sending: &mut sending,
                 port: PortSide::Shared(&self.port),
                 shared: &self.shared,
+                local: None,
             };
             self.shared
                 .forwarder
                 .egress(&view, &mut port_frames, now, &mut scratch, &mut out);
-            sending.flush();
+            sending.flush(&view.sources);
             self.shared.frames_moved();
         }
     }
@@ -200,19 +214,25 @@ impl Ingress {
             let view = self.shared.snapshot.load();
             let now = self.shared.clock.now();
             let mut port = lock(&self.port);
-            for (from, datagram) in receiver.datagrams() {
+            let inside = self.shared.inside.load();
+            for (arrival, datagram) in receiver.datagrams() {
+                if inside.has(arrival.link) {
+                    self.shared.forwarder.came_through_mesh();
+                    continue;
+                }
                 let mut out = LaneOut {
                     sending: &mut sending,
                     port: PortSide::Held(&mut port),
                     shared: &self.shared,
+                    local: arrival.local,
                 };
                 self.shared
                     .forwarder
-                    .ingress(&view, from, datagram, now, &mut out);
+                    .ingress(&view, arrival.from, datagram, now, &mut out);
             }
             port.flush();
             drop(port);
-            sending.flush();
+            sending.flush(&view.sources);
             self.shared.frames_moved();
         }
     }

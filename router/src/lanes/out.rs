@@ -1,6 +1,7 @@
 //! Where a lane's effects go: datagrams into the socket, frames into the port, events to the control plane.
 
-use std::net::SocketAddr;
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Mutex;
 use std::sync::atomic::Ordering;
 
@@ -10,7 +11,7 @@ use mesh_proto::wire::datagram::InnerFrame;
 use mesh_sys::udp::{Udp, UdpSender};
 
 use super::inject::Injector;
-use super::{Shared, lock};
+use super::{Reported, Shared, lock};
 
 /// Datagrams of one turn, and the half of the socket that sends them.
 pub(super) struct Sending {
@@ -26,14 +27,14 @@ impl Sending {
         }
     }
 
-    /// Sends what was built. What the kernel refuses is lost, as datagrams are; the next ones still go.
-    pub(super) fn flush(&mut self) {
+    /// Sends what was built, from the address of this host that `sources` has for where it goes. What the kernel refuses is lost, as datagrams are; the next ones still go.
+    pub(super) fn flush(&mut self, sources: &BTreeMap<SocketAddr, IpAddr>) {
         if self.outgoing.is_empty() {
             return;
         }
         let sent = self
             .sender
-            .send(self.outgoing.bytes(), self.outgoing.runs());
+            .send_from(self.outgoing.bytes(), self.outgoing.runs(), sources);
         if sent.dropped > 0 {
             tracing::trace!("{} datagrams were refused by the kernel", sent.dropped);
         }
@@ -56,6 +57,8 @@ pub(super) struct LaneOut<'a> {
     pub(super) sending: &'a mut Sending,
     pub(super) port: PortSide<'a>,
     pub(super) shared: &'a Shared,
+    /// The address of this host that the datagram came to which is being taken.
+    pub(super) local: Option<IpAddr>,
 }
 
 impl Outbox for LaneOut<'_> {
@@ -76,7 +79,9 @@ impl Outbox for LaneOut<'_> {
     }
 
     fn event(&mut self, event: LaneEvent) {
-        if self.shared.events.try_send(event).is_err() {
+        let local = self.local;
+        let reported = Reported { event, local };
+        if self.shared.events.try_send(reported).is_err() {
             self.shared.events_lost.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -99,10 +104,11 @@ impl ControlSender {
         }
     }
 
-    /// Sends one datagram; a failure is the network's business, as with any datagram.
-    pub fn send(&mut self, to: SocketAddr, bytes: &[u8]) {
+    /// Sends one datagram, from this address of the host if one is given; a failure is the network's business, as with any datagram.
+    pub fn send(&mut self, to: SocketAddr, source: Option<IpAddr>, bytes: &[u8]) {
         self.sending.outgoing.push(to, bytes);
-        self.sending.flush();
+        let sources = source.map(|source| (to, source));
+        self.sending.flush(&sources.into_iter().collect());
     }
 
     /// Sends the frames that waited for a session which this snapshot has.
@@ -112,10 +118,11 @@ impl ControlSender {
             // Frames that waited are never answered.
             port: PortSide::None,
             shared: &self.shared,
+            local: None,
         };
         self.shared
             .forwarder
             .flush_pending(snapshot, now, &mut self.scratch, &mut out);
-        self.sending.flush();
+        self.sending.flush(&snapshot.sources);
     }
 }

@@ -29,7 +29,7 @@ pub(super) struct Opened {
     pub(super) identity: Arc<Identity>,
     pub(super) epoch: u64,
     pub(super) name: PeerName,
-    pub(super) endpoints: Vec<SocketAddr>,
+    pub(super) underlay: host::Underlay,
     pub(super) pins: BTreeMap<PeerName, [u8; 32]>,
 }
 
@@ -57,7 +57,7 @@ impl Opened {
                 .unwrap_or_else(|| identity.id().derived_name()),
             identity,
             epoch: boot.epoch,
-            endpoints: host::endpoints(settings.host, settings.port, &settings.bridge)?,
+            underlay: host::underlay(settings.host, settings.port, &settings.bridge)?,
             pins: stored_pins(&store)?,
             store,
         })

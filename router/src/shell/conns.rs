@@ -17,6 +17,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::dial::{dial, plain};
+use crate::ways::HostWays;
 
 /// What happened on a connection.
 #[derive(Debug)]
@@ -75,10 +76,10 @@ impl Conns {
     }
 
     /// Resolves and connects in the background.
-    pub(super) fn dial(&mut self, conn: ConnId, to: DialTo) {
+    pub(super) fn dial(&mut self, conn: ConnId, to: DialTo, ways: HostWays) {
         let events = self.events.clone();
         tokio::spawn(async move {
-            let event = match dial(&to).await {
+            let event = match dial(&to, &ways).await {
                 Ok((stream, to)) => ConnEvent::Connected { conn, stream, to },
                 Err(error) => ConnEvent::Closed { conn, error },
             };

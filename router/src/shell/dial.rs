@@ -15,6 +15,8 @@ use tokio::net::{TcpSocket, TcpStream, lookup_host};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 
+use crate::ways::HostWays;
+
 /// Time for a resolver, and for one address to answer a dial.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -22,8 +24,18 @@ const PATIENCE: Duration = Duration::from_secs(5);
 ///
 /// # Errors
 /// A sentence: what failed last, and what to look at.
-pub(super) async fn dial(to: &DialTo) -> Result<(TcpStream, SocketAddr), String> {
+pub(super) async fn dial(to: &DialTo, ways: &HostWays) -> Result<(TcpStream, SocketAddr), String> {
     let mut addresses = resolve(to).await?;
+    let mut refused = None;
+    addresses.retain(|address| {
+        let why = ways.refuse(None, *address);
+        let keeps = why.is_none();
+        refused = refused.take().or(why);
+        keeps
+    });
+    if let Some(why) = refused.filter(|_| addresses.is_empty()) {
+        return Err(why);
+    }
     if let Some(only) = addresses.front().copied().filter(|_| addresses.len() == 1) {
         addresses.push_back(only);
     }
@@ -37,6 +49,12 @@ async fn resolve(to: &DialTo) -> Result<VecDeque<SocketAddr>, String> {
     };
     match timeout(PATIENCE, lookup_host((host.as_str(), port))).await {
         Ok(Ok(addresses)) => Ok(addresses.take(MAX_CANDIDATES).collect()),
+        Ok(Err(_)) if host.contains('%') => {
+            let interface = host.split('%').nth(1).unwrap_or_default();
+            Err(format!(
+                "cannot reach {host}: this host has no interface {interface}"
+            ))
+        }
         Ok(Err(error)) => Err(format!("cannot resolve {host}: {}", plain(&error))),
         Err(_) => Err(format!(
             "cannot resolve {host}: no answer from the resolver"
@@ -126,6 +144,10 @@ mod tests {
 
     use super::*;
 
+    fn ways() -> HostWays {
+        HostWays::open(std::sync::Arc::default()).unwrap()
+    }
+
     async fn listener() -> (TcpListener, SocketAddr) {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -170,7 +192,7 @@ mod tests {
     async fn a_lone_address_that_refuses_is_not_dialled_again() {
         let dead = dead().await;
         let begun = Instant::now();
-        let error = dial(&DialTo::Address(dead)).await.unwrap_err();
+        let error = dial(&DialTo::Address(dead), &ways()).await.unwrap_err();
         assert_eq!(
             error,
             format!("cannot reach {dead}: connection refused; is mesh running there?")

@@ -14,7 +14,7 @@ use arc_swap::ArcSwap;
 use mesh_proto::api::RouterReport;
 use mesh_proto::control::{Control, HeldAddresses, Note, Output};
 use mesh_proto::fastpath::Beat;
-use mesh_proto::forward::{LaneEvent, Snapshot};
+use mesh_proto::forward::Snapshot;
 use mesh_proto::ids::PeerName;
 use mesh_proto::time::Instant;
 use mesh_proto::topology::bodies::Attached;
@@ -26,9 +26,10 @@ use crate::attach::Announced;
 use crate::clock::Clock;
 use crate::fastpath::FastPath;
 use crate::ipam::{Addresses, Stir};
-use crate::lanes::ControlSender;
+use crate::lanes::{ControlSender, Reported};
 use crate::names::NamesFeed;
 use crate::state::{Change, Writer};
+use crate::ways::HostWays;
 
 use self::accept::Accepted;
 pub use self::accept::Accepts;
@@ -79,13 +80,15 @@ pub struct Shell {
     /// Descriptors below this number may be links that come in; those from there on are for the API, the kernel, names.
     pub descriptors: u64,
     /// What the lanes report.
-    pub lane_events: mpsc::Receiver<LaneEvent>,
+    pub lane_events: mpsc::Receiver<Reported>,
     /// What the API asks.
     pub commands: mpsc::Receiver<Command>,
     /// What is attached on this host.
     pub attached: watch::Receiver<Vec<Announced>>,
     /// The host's underlay addresses.
     pub endpoints: watch::Receiver<Vec<SocketAddr>>,
+    /// By which way packets leave the host.
+    pub ways: HostWays,
     /// Who holds which address elsewhere in the mesh, for whoever wants to give one out.
     pub held: Arc<Mutex<HeldAddresses>>,
     /// Names and the keys they are bound to, as stored.
@@ -176,10 +179,10 @@ impl Shell {
                 addresses.hear(&output, &self.control, self.clock.now());
             }
             match output {
-                Output::Dial { conn, to } => conns.dial(conn, to),
+                Output::Dial { conn, to } => conns.dial(conn, to, self.ways.clone()),
                 Output::Send { conn, bytes } => conns.send(conn, bytes),
                 Output::Close { conn, ending } => conns.close(conn, ending),
-                Output::Datagram { to, bytes } => self.sender.send(to, &bytes),
+                Output::Datagram { to, source, bytes } => self.sender.send(to, source, &bytes),
                 Output::Publish(snapshot) => {
                     self.snapshot.store(snapshot.clone());
                     self.sender.flush_waiting(&snapshot, self.clock.now());
@@ -251,13 +254,13 @@ impl Shell {
         }
     }
 
-    fn handle_lanes(&mut self, first: LaneEvent) {
+    fn handle_lanes(&mut self, first: Reported) {
         let mut now = self.clock.now();
         let mut turn = Turn::begin(now);
         let mut next = Some(first);
-        while let Some(event) = next {
+        while let Some(Reported { event, local }) = next {
             turn.count_lane(&event);
-            self.control.handle_lane(event, now);
+            self.control.handle_lane_at(event, local, now);
             now = self.clock.now();
             next = (!turn.is_over(now))
                 .then(|| self.lane_events.try_recv().ok())
@@ -309,6 +312,12 @@ impl Shell {
 
     fn handle_accept(&mut self, (stream, from): Accepted, conns: &mut Conns) {
         let from = mesh_sys::udp::normalise(from);
+        let local = stream.local_addr().ok().map(|local| local.ip());
+        if let Some(why) = self.ways.refuse(local, from) {
+            self.control.handle_refused(from, &why, self.clock.now());
+            reset(stream);
+            return;
+        }
         // The lowest free one is given out: beyond this few are left, which are not for links.
         let is_spare = u64::try_from(stream.as_raw_fd()).is_ok_and(|fd| fd < self.descriptors);
         let conn = is_spare

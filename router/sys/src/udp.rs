@@ -16,6 +16,8 @@ use nix::errno::Errno;
 use nix::libc;
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
+use self::message::Source;
+
 use crate::SysError;
 
 mod message;
@@ -23,7 +25,7 @@ mod receive;
 mod send;
 
 pub use mesh_proto::forward::Run;
-pub use receive::{MAX_SLOTS, UdpReceiver};
+pub use receive::{Arrival, MAX_SLOTS, UdpReceiver};
 pub use send::{MAX_SEGMENTS, Sent, UdpSender};
 
 /// Bytes of buffer asked for in each direction; the kernel may allow less, and doubles it for its own needs. More would
@@ -151,6 +153,30 @@ impl Udp {
 
     fn raw(&self) -> libc::c_int {
         self.socket.as_raw_fd()
+    }
+
+    /// Has the kernel say of each datagram to which address it came, and by which interface; one that does not is asked in
+    /// vain, and answers leave from the address that its routes choose.
+    fn ask_for_arrivals(&self) {
+        let _ = match self.families {
+            Families::V4 => set_option(&self.socket, libc::IPPROTO_IP, libc::IP_PKTINFO, 1),
+            Families::V6 | Families::Both => {
+                let name = libc::IPV6_RECVPKTINFO;
+                set_option(&self.socket, libc::IPPROTO_IPV6, name, 1)
+            }
+        };
+    }
+
+    /// The address to send from as this socket's family writes it; none when that is not one to send from to `to`.
+    fn source(&self, local: IpAddr, to: SocketAddr) -> Option<Source> {
+        match (local.to_canonical(), to.ip().to_canonical(), self.families) {
+            (IpAddr::V4(ip), IpAddr::V4(_), Families::V4) => Some(Source::v4(ip)),
+            (IpAddr::V4(ip), IpAddr::V4(_), Families::Both) => {
+                Some(Source::v6(ip.to_ipv6_mapped()))
+            }
+            (IpAddr::V6(ip), IpAddr::V6(_), Families::V6 | Families::Both) => Some(Source::v6(ip)),
+            _ => None,
+        }
     }
 
     /// The address as this socket's family writes it; none when it cannot reach that family.

@@ -389,7 +389,7 @@ impl Router {
                 Output::Dial { conn, to } => Effect::Dial { conn, to },
                 Output::Send { conn, bytes } => Effect::Send { conn, bytes },
                 Output::Close { conn, .. } => Effect::Close { conn },
-                Output::Datagram { to, bytes } => Effect::Datagram { to, bytes },
+                Output::Datagram { to, bytes, .. } => Effect::Datagram { to, bytes },
                 Output::Publish(snapshot) => {
                     self.publish(snapshot, now);
                     continue;

@@ -1,5 +1,6 @@
 //! Real routers on hosts without engines: each host is a set of namespaces, each container a process.
 
+mod addresses;
 mod broadcast;
 mod datapath;
 mod expose;
@@ -10,6 +11,7 @@ mod idle;
 mod inside;
 mod ipam;
 mod latency;
+mod loops;
 mod mistakes;
 mod names;
 mod nat;

@@ -196,7 +196,7 @@ impl Net {
                         .handle_closed(far_conn, "closed", now);
                 }
             }
-            Output::Datagram { to, bytes } => self.datagram(n, to, bytes),
+            Output::Datagram { to, bytes, .. } => self.datagram(n, to, bytes),
             Output::Publish(snapshot) => {
                 self.nodes[n].snapshot = snapshot;
                 self.lane(n, |node, now, scratch, lane| {

@@ -1,6 +1,11 @@
 //! Direct paths: found, blocked, moved, silent; and which of our addresses are announced.
 
+use std::net::IpAddr;
+
 use super::*;
+use crate::control::{Way, Ways};
+use crate::forward::{LaneEvent, Via};
+use crate::ids::SessionIndex;
 
 #[test]
 fn a_pair_without_udp_stays_pending_and_talks_through_the_third() {
@@ -128,4 +133,104 @@ fn a_silent_link_is_left_at_once_when_its_time_is_over() {
     assert!(net.nodes[0].control.links.get(conn).is_none());
     let notes = &net.nodes[0].notes;
     assert!(notes.iter().any(|n| n.contains("nothing heard for 10.0 s")));
+}
+
+/// A host whose routes send packets for this address into the mesh, or nowhere.
+struct Leads(SocketAddr, Way);
+
+impl Ways for Leads {
+    fn way(&self, to: SocketAddr) -> Way {
+        if to.ip() == self.0.ip() {
+            self.1
+        } else {
+            Way::Out
+        }
+    }
+}
+
+#[test]
+fn an_address_behind_the_mesh_is_neither_probed_nor_dialled_nor_announced() {
+    let mut net = Net::new(vec![open_mesh(1), open_mesh(2)]);
+    let there = Leads(address(1), Way::Mesh);
+    net.nodes[0].control.set_ways(Box::new(there));
+    net.connect(1, 0);
+    net.run(5 * SECOND);
+    let peer = net.nodes[1].control.me();
+    let control = &mut net.nodes[0].control;
+    assert_eq!(control.paths.direct(&peer), None);
+    assert!(control.addresses_of(&peer).is_empty());
+    let now = net.now;
+    let seen = SocketAddr::new(address(1).ip(), 9);
+    assert!(
+        control
+            .observed
+            .saw(peer, seen, true, now + limits::OBSERVED_HOLD)
+    );
+    control.refresh_endpoints();
+    assert!(!control.own.body().endpoints.contains(&seen));
+    let (state, why) = net.states(0).remove(0);
+    assert_eq!(state, ConnectionState::Pending);
+    assert!(why.contains("through the mesh itself"), "{why}");
+}
+
+#[test]
+fn an_address_without_a_route_is_not_retried_where_its_router_is_linked() {
+    let mut net = linked_pair();
+    let nowhere: SocketAddr = "[fd00::9]:6783".parse().unwrap();
+    net.nodes[0]
+        .control
+        .set_ways(Box::new(Leads(nowhere, Way::None)));
+    let now = net.now;
+    net.nodes[0]
+        .control
+        .connect(&[nowhere.to_string()], false, now)
+        .unwrap();
+    net.run(SECOND);
+    let failed = |net: &Net| {
+        let states = net.states(0).into_iter();
+        states
+            .filter(|(state, _)| *state == ConnectionState::Failed)
+            .map(|(_, why)| why)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(failed(&net), ["this host has no route to fd00::9"]);
+    let mut all = net.nodes[1].control.own.body().endpoints.clone();
+    all.push(nowhere);
+    let now = net.now;
+    net.nodes[1].control.set_endpoints(all, now);
+    net.run(3 * SECOND);
+    assert_eq!(failed(&net), Vec::<String>::new(), "it is linked");
+    assert_eq!(net.states(0).len(), 1);
+}
+
+#[test]
+fn answers_leave_from_where_the_question_came_to() {
+    let mut net = linked_pair();
+    net.run(SECOND);
+    let (peer, now) = (net.nodes[1].control.me(), net.now);
+    let asked: IpAddr = "192.0.2.22".parse().unwrap();
+    let control = &mut net.nodes[0].control;
+    let probe = LaneEvent::Probe {
+        peer,
+        via: Via::Direct(address(1)),
+        index: SessionIndex(1),
+        body: probe::Probe::Request {
+            nonce: 5,
+            answer: None,
+        }
+        .encode(),
+    };
+    control.handle_lane_at(probe, Some(asked), now);
+    let mut sources = Vec::new();
+    while let Some(output) = control.poll_output() {
+        if let Output::Datagram { to, source, .. } = output {
+            sources.push((to, source));
+        }
+    }
+    assert_eq!(sources, [(address(1), Some(asked))]);
+    net.run(limits::DEBOUNCE);
+    assert_eq!(
+        net.nodes[0].control.snapshot.sources.get(&address(1)),
+        Some(&asked)
+    );
 }

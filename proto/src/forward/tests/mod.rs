@@ -7,4 +7,5 @@ mod narrow;
 mod net;
 mod offload;
 mod resolution;
+mod underlay;
 mod unicast;

@@ -5,6 +5,7 @@
 mod address;
 mod fdb;
 mod link;
+mod lookup;
 mod queue;
 mod socket;
 mod vxlan;
@@ -12,5 +13,6 @@ mod vxlan;
 pub use address::{AddressEntry, RouteEntry};
 pub use fdb::{FdbRow, Known, Remote};
 pub use link::{BridgeSpec, Link, VethSpec};
+pub use lookup::Lookup;
 pub use socket::Netlink;
 pub use vxlan::{PortFlags, VxlanSpec};

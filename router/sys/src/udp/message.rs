@@ -1,4 +1,7 @@
-//! The C structures of one message: its header, and the control message with the length of its segments.
+//! The C structures of one message: its header, and the control messages with the length of its segments, its address on
+//! this host and its interface.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use nix::libc;
 
@@ -14,10 +17,11 @@ pub(super) const EMPTY_PART: libc::iovec = libc::iovec {
     iov_len: 0,
 };
 
-/// Bytes of one control message of an `int`, which is as much as one of a `u16` takes: 16 of header, 8 with padding.
-const CONTROL_LEN: usize = 24;
+/// Bytes of two control messages: one of an `int` (24 with its header and padding), one with an address and an interface
+/// (40).
+const CONTROL_LEN: usize = 64;
 
-/// Room for one control message, aligned as its header must be.
+/// Room for the control messages of one message, aligned as their headers must be.
 #[derive(Clone, Copy)]
 #[repr(C, align(8))]
 pub(super) struct Control([u8; CONTROL_LEN]);
@@ -25,24 +29,58 @@ pub(super) struct Control([u8; CONTROL_LEN]);
 impl Control {
     pub(super) const EMPTY: Self = Self([0; CONTROL_LEN]);
 
-    /// Writes `UDP_SEGMENT` and points the header at it.
-    pub(super) fn ask_to_cut(&mut self, header: &mut libc::msghdr, segment: u16) {
-        self.attach(header);
-        let payload = libc::c_uint::from(u16::BITS / 8);
-        // SAFETY: `header` leads to `self`, which is aligned for a `cmsghdr` and longer than one with a `u16`; the macros
-        // compute addresses inside it only, and all writes are within those 24 bytes.
-        unsafe {
-            let message = libc::CMSG_FIRSTHDR(header);
-            if let Some(message) = message.as_mut() {
-                message.cmsg_level = libc::SOL_UDP;
-                message.cmsg_type = libc::UDP_SEGMENT;
-                message.cmsg_len = libc::CMSG_LEN(payload) as _;
-                libc::CMSG_DATA(message)
-                    .cast::<u16>()
-                    .write_unaligned(segment);
-            }
-            header.msg_controllen = libc::CMSG_SPACE(payload) as _;
+    /// Asks the kernel to cut the message in segments of this length, if one is given, and to send it from this address.
+    pub(super) fn ask(
+        &mut self,
+        header: &mut libc::msghdr,
+        segment: Option<u16>,
+        source: Option<Source>,
+    ) {
+        let mut used = 0;
+        if let Some(segment) = segment {
+            used = self.push(used, (libc::SOL_UDP, libc::UDP_SEGMENT), segment);
         }
+        match source {
+            Some(Source::V4(info)) => {
+                used = self.push(used, (libc::IPPROTO_IP, libc::IP_PKTINFO), info);
+            }
+            Some(Source::V6(info)) => {
+                used = self.push(used, (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO), info);
+            }
+            None => {}
+        }
+        if used > 0 {
+            self.attach(header);
+            header.msg_controllen = used as _;
+        }
+    }
+
+    /// Writes a control message behind the `used` bytes; how many are used then.
+    fn push<T: Copy>(
+        &mut self,
+        used: usize,
+        (level, kind): (libc::c_int, libc::c_int),
+        value: T,
+    ) -> usize {
+        let Ok(payload) = libc::c_uint::try_from(size_of::<T>()) else {
+            return used;
+        };
+        // SAFETY: the macros compute lengths.
+        let (length, space) = unsafe { (libc::CMSG_LEN(payload), libc::CMSG_SPACE(payload)) };
+        let end = used + usize::try_from(space).unwrap_or(usize::MAX - used);
+        if end > CONTROL_LEN {
+            return used;
+        }
+        // SAFETY: `used` is a sum of `CMSG_SPACE`s, so the place is aligned for a `cmsghdr` as the array is, and the header
+        // with its payload ends at or before `end`, which is within the array.
+        unsafe {
+            let message = self.0.as_mut_ptr().add(used).cast::<libc::cmsghdr>();
+            (*message).cmsg_level = level;
+            (*message).cmsg_type = kind;
+            (*message).cmsg_len = length as _;
+            libc::CMSG_DATA(message).cast::<T>().write_unaligned(value);
+        }
+        end
     }
 
     /// Points the header at this room, for the kernel to write into.
@@ -52,27 +90,95 @@ impl Control {
     }
 }
 
-/// The length of the segments the kernel merged (`UDP_GRO`), in bytes; none when the message is one datagram.
+/// The address a message is to leave from, as the socket's family writes it.
+#[derive(Clone, Copy)]
+pub(super) enum Source {
+    V4(libc::in_pktinfo),
+    V6(libc::in6_pktinfo),
+}
+
+impl Source {
+    pub(super) fn v4(ip: Ipv4Addr) -> Self {
+        Self::V4(libc::in_pktinfo {
+            ipi_ifindex: 0,
+            ipi_spec_dst: libc::in_addr {
+                s_addr: u32::from_ne_bytes(ip.octets()),
+            },
+            ipi_addr: libc::in_addr { s_addr: 0 },
+        })
+    }
+
+    pub(super) fn v6(ip: Ipv6Addr) -> Self {
+        Self::V6(libc::in6_pktinfo {
+            ipi6_addr: libc::in6_addr {
+                s6_addr: ip.octets(),
+            },
+            ipi6_ifindex: 0,
+        })
+    }
+}
+
+/// What the kernel says of a message beside its bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Said {
+    /// The length of the segments it merged (`UDP_GRO`), in bytes; none when the message is one datagram.
+    pub(super) segment: Option<usize>,
+    /// The address of this host it came to.
+    pub(super) local: Option<IpAddr>,
+    /// The interface it came by; 0 when that is not known.
+    pub(super) link: u32,
+}
+
+/// Reads the control messages of a received message.
 ///
 /// # Safety
 /// The header's control pointer and length are as the kernel left them, and that memory is still there.
-pub(super) unsafe fn merged_segment(header: &libc::msghdr) -> Option<usize> {
+pub(super) unsafe fn said(header: &libc::msghdr) -> Said {
+    let mut said = Said::default();
     // SAFETY: the caller vouches for the memory; the kernel wrote whole control messages into it, and the macros do not
-    // leave the length it gave.
+    // leave the length it gave. What is read of each is as long as its type has it, which its length is compared with.
     unsafe {
         let mut next = libc::CMSG_FIRSTHDR(header);
         while let Some(message) = next.as_ref() {
-            let is_int = message.cmsg_len >= libc::CMSG_LEN(4) as _;
-            if (message.cmsg_level, message.cmsg_type) == (libc::SOL_UDP, libc::UDP_GRO) && is_int {
-                let segment = libc::CMSG_DATA(message)
-                    .cast::<libc::c_int>()
-                    .read_unaligned();
-                return usize::try_from(segment).ok().filter(|s| *s > 0);
+            match (message.cmsg_level, message.cmsg_type) {
+                (libc::SOL_UDP, libc::UDP_GRO) => {
+                    let segment = payload::<libc::c_int>(message);
+                    said.segment = segment.and_then(|s| usize::try_from(s).ok());
+                    said.segment = said.segment.filter(|s| *s > 0);
+                }
+                (libc::IPPROTO_IP, libc::IP_PKTINFO) => {
+                    if let Some(info) = payload::<libc::in_pktinfo>(message) {
+                        let octets = info.ipi_spec_dst.s_addr.to_ne_bytes();
+                        said.local = Some(IpAddr::from(octets));
+                        said.link = u32::try_from(info.ipi_ifindex).unwrap_or(0);
+                    }
+                }
+                (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO) => {
+                    if let Some(info) = payload::<libc::in6_pktinfo>(message) {
+                        let ip = IpAddr::from(info.ipi6_addr.s6_addr);
+                        said.local = Some(ip.to_canonical());
+                        said.link = info.ipi6_ifindex;
+                    }
+                }
+                _ => {}
             }
             next = libc::CMSG_NXTHDR(header, message);
         }
     }
-    None
+    said
+}
+
+/// The payload of a control message as a `T`; none when it is shorter.
+///
+/// # Safety
+/// The message is whole, and every pattern of bytes is a `T`.
+unsafe fn payload<T: Copy>(message: &libc::cmsghdr) -> Option<T> {
+    let length = libc::c_uint::try_from(size_of::<T>()).ok()?;
+    // SAFETY: the caller vouches for the message, whose length is looked at before its payload is read.
+    unsafe {
+        let is_there = message.cmsg_len >= libc::CMSG_LEN(length) as _;
+        is_there.then(|| libc::CMSG_DATA(message).cast::<T>().read_unaligned())
+    }
 }
 
 #[cfg(test)]
@@ -80,19 +186,33 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_control_message_has_the_room_it_needs() {
+    fn control_messages_have_the_room_they_need() {
+        let address = libc::c_uint::try_from(size_of::<libc::in6_pktinfo>()).unwrap();
         // SAFETY: the macro computes a length.
-        let needed = unsafe { libc::CMSG_SPACE(4) };
-        assert_eq!(usize::try_from(needed), Ok(CONTROL_LEN));
+        let needed = unsafe { libc::CMSG_SPACE(4) + libc::CMSG_SPACE(address) };
+        assert!(usize::try_from(needed).unwrap() <= CONTROL_LEN);
     }
 
     #[test]
-    fn only_a_merged_message_has_a_segment() {
+    fn what_is_asked_can_be_read_and_only_a_merged_message_has_a_segment() {
         let (mut header, mut control) = (empty_header(), Control::EMPTY);
         // SAFETY: the header leads nowhere.
-        assert_eq!(unsafe { merged_segment(&header.msg_hdr) }, None);
-        control.ask_to_cut(&mut header.msg_hdr, 1_400);
-        // SAFETY: the header leads to `control`, which holds one whole control message of another type.
-        assert_eq!(unsafe { merged_segment(&header.msg_hdr) }, None);
+        assert_eq!(unsafe { said(&header.msg_hdr) }, Said::default());
+        for ip in ["192.0.2.1", "2001:db8::1"] {
+            let ip: IpAddr = ip.parse().unwrap();
+            let source = match ip {
+                IpAddr::V4(ip) => Source::v4(ip),
+                IpAddr::V6(ip) => Source::v6(ip),
+            };
+            for segment in [None, Some(1_400)] {
+                control.ask(&mut header.msg_hdr, segment, Some(source));
+                let expected = Said {
+                    local: Some(ip),
+                    ..Said::default()
+                };
+                // SAFETY: the header leads to `control`, which holds whole control messages.
+                assert_eq!(unsafe { said(&header.msg_hdr) }, expected);
+            }
+        }
     }
 }

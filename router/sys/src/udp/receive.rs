@@ -1,7 +1,7 @@
 //! Datagrams out of the socket, many per system call and many per packet.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use mesh_proto::limits::MAX_DATAGRAM;
@@ -9,7 +9,7 @@ use nix::errno::Errno;
 use nix::libc;
 use socket2::SockAddrStorage;
 
-use super::message::{Control, EMPTY_PART, empty_header, merged_segment};
+use super::message::{Control, EMPTY_PART, Said, empty_header, said};
 use super::{Udp, normalise, set_option};
 use crate::SysError;
 
@@ -38,7 +38,18 @@ pub struct UdpReceiver {
 struct Received {
     length: usize,
     segment: usize,
-    from: SocketAddr,
+    arrival: Arrival,
+}
+
+/// How a datagram came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Arrival {
+    /// Who sent it.
+    pub from: SocketAddr,
+    /// The address of this host it was sent to.
+    pub local: Option<IpAddr>,
+    /// The index of the interface it came by; 0 when that is not known.
+    pub link: u32,
 }
 
 impl UdpReceiver {
@@ -46,6 +57,7 @@ impl UdpReceiver {
         let slots = slots.clamp(1, MAX_SLOTS);
         // A kernel that does not know it hands over each datagram alone.
         let _ = set_option(&udp.socket, libc::SOL_UDP, libc::UDP_GRO, 1);
+        udp.ask_for_arrivals();
         Self {
             udp,
             bytes: vec![0; slots * SLOT],
@@ -71,14 +83,14 @@ impl UdpReceiver {
         Ok(self.received.iter().map(Received::datagrams).sum())
     }
 
-    /// The datagrams of the last [`UdpReceiver::recv`] in the order of their arrival, to be opened in place, and their
-    /// senders.
-    pub fn datagrams(&mut self) -> impl Iterator<Item = (SocketAddr, &mut [u8])> {
+    /// The datagrams of the last [`UdpReceiver::recv`] in the order of their arrival, to be opened in place, and how they
+    /// came.
+    pub fn datagrams(&mut self) -> impl Iterator<Item = (Arrival, &mut [u8])> {
         let slots = self.bytes.chunks_exact_mut(SLOT).zip(&self.received);
         slots.flat_map(|(slot, packet)| {
             slot[..packet.length]
                 .chunks_mut(packet.segment.max(1))
-                .map(|datagram| (packet.from, datagram))
+                .map(|datagram| (packet.arrival, datagram))
         })
     }
 
@@ -118,7 +130,7 @@ impl UdpReceiver {
         let count = libc::c_uint::try_from(self.addresses.len()).map_err(io::Error::other)?;
         let flags = libc::MSG_WAITFORONE | if at_once { libc::MSG_DONTWAIT } else { 0 };
         // SAFETY: the first `count` headers are filled; each leads to one slot of `bytes` (longer than MAX_PACKET), one
-        // address storage and one control message, all of them alive and not otherwise used during the call.
+        // address storage and room for control messages, all of them alive and not otherwise used during the call.
         let result = unsafe {
             libc::recvmmsg(
                 self.udp.raw(),
@@ -134,9 +146,9 @@ impl UdpReceiver {
             Err(e) => return Err(e.into()),
         };
         for (header, address) in headers.iter().zip(&self.addresses).take(received) {
-            // SAFETY: the kernel has filled the header's control message, which is in `controls`.
-            let segment = unsafe { merged_segment(&header.msg_hdr) };
-            let mut packet = packet(header, segment, sender(address));
+            // SAFETY: the kernel has filled the header's control messages, which are in `controls`.
+            let said = unsafe { said(&header.msg_hdr) };
+            let mut packet = packet(header, said, sender(address));
             if packet.segment > MAX_DATAGRAM {
                 self.oversized += packet.datagrams() as u64;
                 packet.length = 0;
@@ -153,7 +165,7 @@ impl Received {
     }
 }
 
-fn packet(header: &libc::mmsghdr, segment: Option<usize>, from: Option<SocketAddr>) -> Received {
+fn packet(header: &libc::mmsghdr, said: Said, from: Option<SocketAddr>) -> Received {
     let whole = header.msg_hdr.msg_flags & libc::MSG_TRUNC == 0;
     let length = usize::try_from(header.msg_len).unwrap_or(0);
     let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
@@ -163,8 +175,12 @@ fn packet(header: &libc::mmsghdr, segment: Option<usize>, from: Option<SocketAdd
         } else {
             0
         },
-        segment: segment.unwrap_or(length),
-        from: from.unwrap_or(nowhere),
+        segment: said.segment.unwrap_or(length),
+        arrival: Arrival {
+            from: from.unwrap_or(nowhere),
+            local: said.local,
+            link: said.link,
+        },
     }
 }
 

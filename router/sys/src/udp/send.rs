@@ -1,5 +1,7 @@
 //! Datagrams into the socket, many per system call and many per packet.
 
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
 
 use mesh_proto::forward::Run;
@@ -8,7 +10,7 @@ use nix::libc;
 use socket2::SockAddr;
 
 use super::Udp;
-use super::message::{Control, EMPTY_PART, empty_header};
+use super::message::{Control, EMPTY_PART, Source, empty_header};
 
 /// Most datagrams in one packet that the kernel cuts: `UDP_MAX_SEGMENTS` of kernels before 6.9, half of the later ones'.
 pub const MAX_SEGMENTS: usize = 64;
@@ -41,6 +43,8 @@ pub struct UdpSender {
 #[derive(Clone)]
 struct Message {
     to: SockAddr,
+    /// None: the kernel chooses.
+    source: Option<Source>,
     range: Range<usize>,
     /// None: one datagram.
     segment: Option<u16>,
@@ -65,6 +69,17 @@ impl UdpSender {
     /// Sends the datagrams that lie in `buffer`, in order, of any number and length; those of one run are cut by the
     /// kernel if it can. What the kernel refuses is counted and the rest go on.
     pub fn send(&mut self, buffer: &[u8], runs: &[Run]) -> Sent {
+        self.send_from(buffer, runs, &BTreeMap::new())
+    }
+
+    /// As [`UdpSender::send`], from the address of this host that `sources` has for where a run goes. If that is none of
+    /// this host's any more, the kernel chooses one.
+    pub fn send_from(
+        &mut self,
+        buffer: &[u8],
+        runs: &[Run],
+        sources: &BTreeMap<SocketAddr, IpAddr>,
+    ) -> Sent {
         let mut total = Sent::default();
         let mut messages = std::mem::take(&mut self.messages);
         for run in runs {
@@ -76,7 +91,9 @@ impl UdpSender {
             if !self.cuts && run.datagrams() > 1 {
                 total.singly += run.datagrams();
             }
-            self.plan(run, &to, |sender, message| {
+            let source = sources.get(&run.to);
+            let source = source.and_then(|ip| self.udp.source(*ip, run.to));
+            self.plan(run, (&to, source), |sender, message| {
                 messages.push(message);
                 if messages.len() == PER_CALL {
                     sender.flush(buffer, &messages, &mut total);
@@ -91,7 +108,12 @@ impl UdpSender {
     }
 
     /// Cuts a run in packets the kernel takes.
-    fn plan(&mut self, run: &Run, to: &SockAddr, mut emit: impl FnMut(&mut Self, Message)) {
+    fn plan(
+        &mut self,
+        run: &Run,
+        (to, source): (&SockAddr, Option<Source>),
+        mut emit: impl FnMut(&mut Self, Message),
+    ) {
         let length = if run.datagrams() > 1 { run.segment } else { 0 };
         let cut = u16::try_from(length).ok().filter(|_| length > 0);
         let Range { mut start, end } = run.range;
@@ -106,7 +128,15 @@ impl UdpSender {
             let segment = segment.filter(|_| range.len() > length);
             start = range.end;
             let to = to.clone();
-            emit(self, Message { to, range, segment });
+            emit(
+                self,
+                Message {
+                    to,
+                    source,
+                    range,
+                    segment,
+                },
+            );
             if start >= end {
                 break;
             }
@@ -125,7 +155,13 @@ impl UdpSender {
                 }
                 Err(Errno::EINTR) => {}
                 Err(e) => {
-                    if first.segment.is_some() && is_about_cutting(e) {
+                    if first.source.is_some() && is_about_source(e) {
+                        let unbound = Message {
+                            source: None,
+                            ..first.clone()
+                        };
+                        self.flush(buffer, &[unbound], total);
+                    } else if first.segment.is_some() && is_about_cutting(e) {
                         self.cuts &= !is_for_good(e);
                         self.send_singly(buffer, first, total);
                     } else {
@@ -143,6 +179,7 @@ impl UdpSender {
         let ranges = message.range.clone().step_by(step);
         let single = |start: usize| Message {
             to: message.to.clone(),
+            source: message.source,
             range: start..message.range.end.min(start + step),
             segment: None,
         };
@@ -167,13 +204,11 @@ impl UdpSender {
             header.msg_namelen = message.to.len();
             header.msg_iov = part;
             header.msg_iovlen = 1;
-            if let Some(segment) = message.segment {
-                control.ask_to_cut(header, segment);
-            }
+            control.ask(header, message.segment, message.source);
         }
         let count = libc::c_uint::try_from(messages.len().min(PER_CALL)).unwrap_or(0);
         // SAFETY: the first `count` headers are filled; each leads to one address, one part of the caller's buffer and at
-        // most one control message, which live for longer than this call and which the kernel only reads.
+        // most two control messages, which live for longer than this call and which the kernel only reads.
         let result = unsafe { libc::sendmmsg(self.udp.raw(), headers.as_mut_ptr(), count, 0) };
         Errno::result(result).map(|taken| usize::try_from(taken).unwrap_or(0))
     }
@@ -190,6 +225,18 @@ fn count(length: usize, segment: usize) -> usize {
 /// Whether this refusal of a packet to be cut does not concern its datagrams one by one (`udp_send_skb` of the kernel).
 fn is_about_cutting(e: Errno) -> bool {
     is_for_good(e) || matches!(e, Errno::EINVAL | Errno::EMSGSIZE)
+}
+
+/// Whether the kernel may have refused the address to send from: it is not this host's any more, or has no route.
+fn is_about_source(e: Errno) -> bool {
+    matches!(
+        e,
+        Errno::EINVAL
+            | Errno::EADDRNOTAVAIL
+            | Errno::ENODEV
+            | Errno::ENETUNREACH
+            | Errno::EHOSTUNREACH
+    )
 }
 
 /// Whether it is the way out that cannot: no checksums in the network card, or a transformation such as IPsec.
@@ -218,15 +265,13 @@ fn knows_segments(udp: &Udp) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::net::SocketAddr;
-
     use super::*;
 
     /// The packets of one run, as (range, segment).
     fn packets(sender: &mut UdpSender, run: &Run) -> Vec<(Range<usize>, Option<u16>)> {
         let to = sender.udp.to_kernel(run.to).unwrap();
         let mut packets = Vec::new();
-        sender.plan(run, &to, |_, m| packets.push((m.range, m.segment)));
+        sender.plan(run, (&to, None), |_, m| packets.push((m.range, m.segment)));
         packets
     }
 

@@ -1,4 +1,6 @@
+use std::collections::BTreeMap;
 use std::ops::Range;
+use std::str::FromStr as _;
 
 use super::*;
 use crate::testing::{NamedNetns, needs_root};
@@ -12,7 +14,7 @@ fn localhost(port: u16) -> SocketAddr {
 fn collect(receiver: &mut UdpReceiver, count: usize) -> Vec<(SocketAddr, Vec<u8>)> {
     let mut all = Vec::new();
     while all.len() < count && receiver.recv(WAIT).unwrap() > 0 {
-        all.extend(receiver.datagrams().map(|(from, d)| (from, d.to_vec())));
+        all.extend(receiver.datagrams().map(|(a, d)| (a.from, d.to_vec())));
     }
     all
 }
@@ -240,8 +242,8 @@ fn runs_are_cut_merged_and_arrive_in_order() {
         while got.len() < all.sent && receiver.recv(WAIT).unwrap() > 0 {
             calls += 1;
             let from = |from: SocketAddr| assert_eq!(from.ip().is_ipv4(), to.is_ipv4());
-            got.extend(receiver.datagrams().map(|(f, d)| {
-                from(f);
+            got.extend(receiver.datagrams().map(|(a, d)| {
+                from(a.from);
                 d.to_vec()
             }));
         }
@@ -323,4 +325,59 @@ fn no_wait_is_no_wait() {
     assert_eq!(receiver.recv(WAIT).unwrap(), 1);
     assert_eq!(receiver.recv(Duration::ZERO).unwrap(), 0);
     assert_eq!(receiver.datagrams().count(), 0);
+}
+
+/// Two addresses of each family; each is asked, and must answer.
+#[test]
+fn answers_leave_from_the_address_that_was_asked() {
+    if needs_root("answers_leave_from_the_address_that_was_asked") {
+        return;
+    }
+    NamedNetns::new().run(|| {
+        let mut netlink = crate::netlink::Netlink::open().unwrap();
+        let lo = netlink.require_link("lo").unwrap().index;
+        netlink.set_up(lo).unwrap();
+        let locals = ["192.0.2.1", "192.0.2.2", "fd00::1", "fd00::2"];
+        for local in locals {
+            let local = IpAddr::from_str(local).unwrap();
+            netlink.add_address(lo, local.into()).unwrap();
+        }
+        for all_families in [true, false] {
+            for local in locals.map(|local| IpAddr::from_str(local).unwrap()) {
+                let any = IpAddr::from(Ipv4Addr::UNSPECIFIED);
+                let bind = (!all_families && local.is_ipv4()).then_some(any);
+                answers_from(&Udp::bind(bind, 0).unwrap(), local, lo);
+            }
+        }
+    });
+}
+
+fn answers_from(server: &Udp, local: IpAddr, link: u32) {
+    let mut receiver = server.receiver(4);
+    let peer = Udp::bind(None, 0).unwrap();
+    let to = SocketAddr::new(local, server.local_port().unwrap());
+    assert!(peer.send_to(to, b"asked"));
+    assert_eq!(receiver.recv(WAIT).unwrap(), 1);
+    let (arrival, _) = receiver.datagrams().next().unwrap();
+    assert_eq!((arrival.local, arrival.link), (Some(local), link));
+    let mut answers = peer.receiver(4);
+    let strange = if local.is_ipv4() {
+        "198.51.100.1"
+    } else {
+        "fd01::1"
+    };
+    // A strange one is not this host's: the kernel chooses.
+    for (source, expected) in [(local, Some(local)), (strange.parse().unwrap(), None)] {
+        let sources = BTreeMap::from([(arrival.from, source)]);
+        for segment in [100, 10] {
+            let runs = [run(arrival.from, 0..100, segment)];
+            let count = runs[0].datagrams();
+            let sent = server.sender().send_from(&[7; 100], &runs, &sources);
+            assert_eq!((sent.sent, sent.dropped), (count, 0));
+            let got = collect(&mut answers, count);
+            assert_eq!(got.len(), count);
+            let is_right = |ip: IpAddr| expected.is_none_or(|expected| ip == expected);
+            assert!(got.iter().all(|(from, _)| is_right(from.ip())), "{got:?}");
+        }
+    }
 }

@@ -1,0 +1,229 @@
+//! Which of the host's interfaces lead into the mesh, and by which of them packets leave: what goes through the mesh is no
+//! way between its routers.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use mesh_proto::control::{Way, Ways};
+use mesh_sys::SysError;
+use mesh_sys::netlink::{AddressEntry, Link, Lookup, Netlink};
+
+/// How long an answer of the kernel is believed.
+const BELIEVED: Duration = Duration::from_secs(1);
+/// Answers kept; beyond, all are asked for anew.
+const MAX_ANSWERS: usize = 1_024;
+
+/// The interfaces of the host that lead into the mesh and nowhere else, and the addresses on them.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Inside {
+    links: BTreeSet<u32>,
+    addresses: BTreeSet<IpAddr>,
+}
+
+impl Inside {
+    /// Finds them: the bridge itself, what is stacked on it (VLAN, macvlan), a veth whose other end is a port of it, and
+    /// another bridge whose ports all lead there.
+    pub fn find(bridge: &str, links: &[Link], addresses: &[AddressEntry]) -> Self {
+        let graph = Graph::new(links);
+        let mut found = BTreeSet::new();
+        // What leads to one that was found is found in the next round.
+        loop {
+            let before = found.len();
+            for link in links {
+                if link.name == bridge || graph.leads_to(link, &found) {
+                    found.insert(link.index);
+                }
+            }
+            if found.len() == before {
+                break;
+            }
+        }
+        let links = found;
+        let addresses = addresses.iter().filter(|a| links.contains(&a.link));
+        let addresses = addresses.map(|a| a.address.addr()).collect();
+        Self { links, addresses }
+    }
+
+    /// Whether the interface of this index is one.
+    pub fn has(&self, link: u32) -> bool {
+        self.links.contains(&link)
+    }
+
+    /// Whether this is an address of such an interface.
+    pub fn has_address(&self, ip: IpAddr) -> bool {
+        self.addresses.contains(&ip.to_canonical())
+    }
+}
+
+/// The host's interfaces, and which are ports of which.
+struct Graph<'a> {
+    by_index: BTreeMap<u32, &'a Link>,
+    ports: BTreeMap<u32, Vec<u32>>,
+}
+
+impl<'a> Graph<'a> {
+    fn new(links: &'a [Link]) -> Self {
+        let mut ports = BTreeMap::<u32, Vec<u32>>::new();
+        for link in links {
+            if let Some(master) = link.master {
+                ports.entry(master).or_default().push(link.index);
+            }
+        }
+        let by_index = links.iter().map(|l| (l.index, l)).collect();
+        Self { by_index, ports }
+    }
+
+    /// Whether what leaves by `link` gets to one of `found` and nowhere else.
+    fn leads_to(&self, link: &Link, found: &BTreeSet<u32>) -> bool {
+        let other = link.peer_index.filter(|_| link.peer_netns.is_none());
+        match link.kind.as_deref() {
+            Some("vlan" | "macvlan" | "macvtap" | "ipvlan") => {
+                other.is_some_and(|lower| found.contains(&lower))
+            }
+            Some("veth") => other
+                .and_then(|end| self.by_index.get(&end)?.master)
+                .is_some_and(|bridge| found.contains(&bridge)),
+            Some("bridge") => self
+                .ports
+                .get(&link.index)
+                .is_some_and(|ports| ports.iter().all(|port| found.contains(port))),
+            _ => false,
+        }
+    }
+}
+
+/// Answers [`Ways`] by the host's routes.
+#[derive(Debug, Clone)]
+pub struct HostWays {
+    inside: Arc<ArcSwap<Inside>>,
+    asked: Arc<Mutex<Asked>>,
+}
+
+#[derive(Debug)]
+struct Asked {
+    netlink: Netlink,
+    answers: BTreeMap<IpAddr, (Way, Instant)>,
+}
+
+impl HostWays {
+    /// Opens a socket to the kernel.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn open(inside: Arc<ArcSwap<Inside>>) -> Result<Self, SysError> {
+        let asked = Asked {
+            netlink: Netlink::open()?,
+            answers: BTreeMap::new(),
+        };
+        Ok(Self {
+            inside,
+            asked: Arc::new(Mutex::new(asked)),
+        })
+    }
+
+    /// Why a connection between these two ends does not count as one between hosts; none if it does.
+    pub fn refuse(&self, local: Option<IpAddr>, remote: SocketAddr) -> Option<String> {
+        let inside = self.inside.load();
+        let by_address = local.is_some_and(|ip| inside.has_address(ip));
+        (by_address || self.way(remote) == Way::Mesh).then(|| {
+            let remote = remote.ip();
+            format!(
+                "{remote} is reached through the mesh itself, which is no way between its routers"
+            )
+        })
+    }
+
+    fn ask(&self, asked: &mut Asked, to: IpAddr) -> Way {
+        match asked.netlink.lookup(to) {
+            Ok(Lookup::Link(link)) if self.inside.load().has(link) => Way::Mesh,
+            Ok(Lookup::Link(_)) => Way::Out,
+            Ok(Lookup::Local) if self.inside.load().has_address(to) => Way::Mesh,
+            Ok(Lookup::Local) => Way::Out,
+            Ok(Lookup::Nowhere) => Way::None,
+            Err(error) => {
+                tracing::debug!("{error}");
+                Way::Out
+            }
+        }
+    }
+}
+
+impl Ways for HostWays {
+    fn way(&self, to: SocketAddr) -> Way {
+        // A link-local address says itself by which interface.
+        if let SocketAddr::V6(v6) = to
+            && v6.scope_id() != 0
+        {
+            return match self.inside.load().has(v6.scope_id()) {
+                true => Way::Mesh,
+                false => Way::Out,
+            };
+        }
+        let to = to.ip().to_canonical();
+        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        if let Some((way, at)) = asked.answers.get(&to)
+            && now.duration_since(*at) < BELIEVED
+        {
+            return *way;
+        }
+        if asked.answers.len() >= MAX_ANSWERS {
+            asked.answers.clear();
+        }
+        let way = self.ask(&mut asked, to);
+        asked.answers.insert(to, (way, now));
+        way
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn link(index: u32, name: &str, kind: &str, master: u32, other: u32) -> Link {
+        Link {
+            index,
+            name: name.to_owned(),
+            kind: (!kind.is_empty()).then(|| kind.to_owned()),
+            master: (master != 0).then_some(master),
+            peer_index: (other != 0).then_some(other),
+            ..Link::default()
+        }
+    }
+
+    fn inside(links: &[Link]) -> Vec<u32> {
+        Inside::find("mesh", links, &[]).links.into_iter().collect()
+    }
+
+    #[test]
+    fn the_bridge_and_what_leads_only_to_it_are_inside() {
+        let mut links = vec![
+            link(1, "eth0", "", 0, 0),
+            link(2, "mesh", "bridge", 0, 0),
+            link(3, "mesh-t", "tun", 2, 0),
+            link(4, "mesh.7", "vlan", 0, 2),
+            link(5, "eth0.7", "vlan", 0, 1),
+            link(6, "lan0", "bridge", 0, 0),
+            link(7, "mv0", "veth", 6, 8),
+            link(8, "mv1", "veth", 2, 7),
+            link(9, "v0", "veth", 0, 10),
+            link(10, "v1", "veth", 2, 9),
+            link(11, "empty", "bridge", 0, 0),
+            link(12, "br0", "bridge", 0, 0),
+            link(13, "mv2", "veth", 12, 14),
+            link(14, "mv3", "veth", 2, 13),
+            link(15, "eth1", "", 12, 0),
+            link(16, "lan0.5", "vlan", 0, 6),
+        ];
+        assert_eq!(inside(&links), [2, 4, 6, 7, 8, 9, 13, 16]);
+        // An uplink whose other end is in another namespace is a way out.
+        links.push(Link {
+            peer_netns: Some(0),
+            ..link(17, "eth2", "veth", 6, 8)
+        });
+        assert_eq!(inside(&links), [2, 4, 7, 9, 13]);
+    }
+}
