@@ -368,8 +368,9 @@ struct Watched {
 impl Watched {
     async fn watch(self) {
         loop {
-            tokio::time::sleep(ADDRESSES).await;
+            // At once: the bridge was not there yet when the host was looked at first.
             self.look();
+            tokio::time::sleep(ADDRESSES).await;
         }
     }
 
