@@ -462,6 +462,7 @@ fn secret_in_words(kind: SecretKind) -> &'static str {
 fn with_port(target: &str, default_port: u16) -> String {
     match parse_target(target, default_port) {
         Ok(DialTo::Address(address)) => address.to_string(),
+        Ok(DialTo::Name { host, port }) if host.contains('%') => format!("[{host}]:{port}"),
         Ok(DialTo::Name { host, port }) => format!("{host}:{port}"),
         Err(_) => target.to_owned(),
     }
