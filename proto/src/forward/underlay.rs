@@ -160,9 +160,9 @@ impl Table {
     }
 
     fn remove(&mut self, address: SocketAddr) {
-        one_less(&mut self.endpoints, address);
-        one_less(&mut self.ips, address.ip());
-        one_less(&mut self.ports, address.port());
+        one_less(&mut self.endpoints, &address);
+        one_less(&mut self.ips, &address.ip());
+        one_less(&mut self.ports, &address.port());
     }
 
     fn names_one(&self, packet: &TransportView<'_>) -> bool {
@@ -182,11 +182,11 @@ impl Table {
     }
 }
 
-fn one_less<K: Ord>(counts: &mut BTreeMap<K, u32>, key: K) {
-    if let Some(count) = counts.get_mut(&key) {
+fn one_less<K: Ord>(counts: &mut BTreeMap<K, u32>, key: &K) {
+    if let Some(count) = counts.get_mut(key) {
         *count -= 1;
         if *count == 0 {
-            counts.remove(&key);
+            counts.remove(key);
         }
     }
 }
