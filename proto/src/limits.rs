@@ -298,6 +298,10 @@ pub const LINK_DEAD_AFTER: Duration = Duration::from_secs(10);
 pub const DEAD_AFTER: Duration = Duration::from_millis(3_500);
 /// Time without a direct path to a neighbour after which UDP between the two counts as blocked, in words.
 pub const UDP_PATIENCE: Duration = Duration::from_secs(10);
+/// Time without an answer from any address of a peer after which it is asked from another UDP port as well.
+pub const FLOW_PATIENCE: Duration = Duration::from_secs(5);
+/// Time after which that port is given up for another one if nothing is answered there either.
+pub const FLOW_RENEW: Duration = Duration::from_secs(20);
 /// Peers that plain VXLAN is exchanged with; frames for further ones stay in user space.
 pub const MAX_FAST_PEERS: usize = 1_024;
 /// The records of a router that was not within reach for this long are dropped.

@@ -31,7 +31,7 @@ use crate::engine::Engines;
 use crate::fastpath::{self, FastPath};
 use crate::host::{self, DatapathView, HostView};
 use crate::ipam::{Addresses, Allocator, Plan};
-use crate::lanes::{ControlSender, LANE_EVENTS, Lanes, Reported, Shared};
+use crate::lanes::{ControlSender, LANE_EVENTS, Lanes, Reported, Shared, Spare};
 use crate::latency::Latency;
 use crate::names;
 use crate::shell::{Accepts, Shell};
@@ -299,6 +299,7 @@ fn share(
             clock.now(),
         ))),
         udp: opened.udp.first().context("no UDP socket")?.clone(),
+        spare: Arc::new(Spare::new(settings.host)),
         events,
         events_lost: Arc::new(AtomicU64::new(0)),
         clock,

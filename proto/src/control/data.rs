@@ -129,6 +129,7 @@ impl Control {
         now: Instant,
     ) {
         self.suggest_addresses(peer);
+        self.paths.search_anew(&peer);
         let udp = self.udp_address(&peer, tcp, outbound);
         if self.paths.direct(&peer).is_none() {
             self.paths.prefer(peer, udp);
@@ -181,6 +182,7 @@ impl Control {
                 for to in self.paths.candidates(&peer).to_vec() {
                     if self.leads_out(to) {
                         self.send_datagram(to, bytes.to_vec());
+                        self.send_spare(&peer, to, bytes, now);
                     }
                 }
                 self.send_by_path(peer, bytes, now);
@@ -219,19 +221,20 @@ impl Control {
         payload: &[u8],
         now: Instant,
     ) {
-        let Some(transport) = self.sessions.current(*peer) else {
-            return;
-        };
         if !self.leads_out(to) {
             return;
         }
-        let mut bytes = Vec::with_capacity(64);
-        if transport
-            .seal(Kind::Probe, 1, &[], payload, now, &mut bytes)
-            .is_ok()
-        {
+        if let Some(bytes) = self.sealed(peer, payload, now) {
             self.send_datagram(to, bytes);
         }
+    }
+
+    /// A datagram of kind Probe with this payload.
+    pub(super) fn sealed(&self, peer: &PeerId, payload: &[u8], now: Instant) -> Option<Vec<u8>> {
+        let transport = self.sessions.current(*peer)?;
+        let mut bytes = Vec::with_capacity(64);
+        let sealed = transport.seal(Kind::Probe, 1, &[], payload, now, &mut bytes);
+        sealed.is_ok().then_some(bytes)
     }
 
     /// Probes what must be probed, drops what fell silent, lets go of what nobody uses.

@@ -119,10 +119,12 @@ impl Control {
         for peer in probed {
             if self.paths.direct(&peer).is_none() {
                 self.probe(&peer, now);
+                self.try_spare(&peer, now);
             }
             self.confirm_size(&peer, now);
             self.offer_fast(&peer, now);
         }
+        self.keep_spare(now);
         self.refresh_fast(now);
         self.forget_the_gone(now);
         self.tick_sources(now);

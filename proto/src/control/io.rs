@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use super::flows::SparePort;
 use super::held::Holder;
 use super::remembered::Remembered;
 use super::targets::DialTo;
@@ -76,6 +77,15 @@ pub enum Output {
         /// What.
         bytes: Vec<u8>,
     },
+    /// Send a UDP datagram from the spare port; without one it is lost.
+    SpareDatagram {
+        /// Where to.
+        to: SocketAddr,
+        /// What.
+        bytes: Vec<u8>,
+    },
+    /// The spare port is to be like this: opened, replaced or closed, and used for datagrams to these addresses.
+    SparePort(Arc<SparePort>),
     /// The lanes are to read this from now on.
     Publish(Arc<Snapshot>),
     /// The boot epoch was raised in the middle of a run: keep it, so that the next start begins above it.

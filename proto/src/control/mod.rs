@@ -25,6 +25,7 @@
 //! | `paths` | which address reaches a peer directly |
 //! | `underlay` | which ways lead through the mesh itself, and are none |
 //! | `sources` | from which address of this host datagrams leave |
+//! | `flows` | which datagrams leave from a second port |
 //! | `probe` | the bodies of probes |
 //! | `sizes` | how long datagrams may be on each direct path |
 //! | `data` | what the lanes report, and the sessions they need |
@@ -47,6 +48,7 @@ mod degree;
 mod dial;
 mod elsewhere;
 mod fast;
+mod flows;
 mod gossip;
 mod heartbeat;
 mod held;
@@ -101,6 +103,8 @@ use self::clones::Clones;
 use self::contests::Contests;
 use self::costs::Costs;
 use self::degree::Degree;
+use self::flows::Flows;
+pub use self::flows::SparePort;
 pub use self::held::{HeldAddresses, Holder};
 pub use self::io::{Config, Ending, Note, Output};
 use self::links::Links;
@@ -136,6 +140,7 @@ pub struct Control {
     sessions: Sessions,
     paths: Paths,
     sizes: Sizes,
+    flows: Flows,
     costs: Costs,
     fast: FastPaths,
     /// What the host was told last.
@@ -215,6 +220,7 @@ impl Control {
             sessions,
             paths: Paths::default(),
             sizes: Sizes::default(),
+            flows: Flows::default(),
             costs: Costs::default(),
             fast: FastPaths::default(),
             fast_peers: Arc::default(),

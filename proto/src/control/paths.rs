@@ -28,6 +28,8 @@ pub struct Direct {
     pub address: SocketAddr,
     /// Smoothed round-trip time (RFC 6298 weights).
     pub rtt: Duration,
+    /// Whether it answers what leaves from the spare port ([`super::flows`]), not from the router's own.
+    pub spare: bool,
     last_reply: Instant,
     asked: Instant,
     /// When to ask next.
@@ -51,6 +53,8 @@ struct PeerPath {
     roamed: Option<Instant>,
     /// When the last direct path fell silent.
     lost: Option<Instant>,
+    /// Since when addresses are probed and none answers.
+    searched: Option<Instant>,
     /// What the last reply asked, and when it came.
     owed: Option<(u64, Instant)>,
 }
@@ -61,18 +65,20 @@ struct Sent {
     nonce: u64,
     to: SocketAddr,
     at: Instant,
+    how: How,
+}
+
+/// How a probe was sent.
+#[derive(Clone, Copy, Debug, Default)]
+struct How {
     /// The peer sends from there: when it answers there too, that is its path now.
     roam: bool,
+    /// From the spare port.
+    spare: bool,
 }
 
 impl PeerPath {
-    fn ask(
-        &mut self,
-        to: SocketAddr,
-        roam: bool,
-        now: Instant,
-        entropy: &mut dyn Entropy,
-    ) -> Probe {
+    fn ask(&mut self, to: SocketAddr, how: How, now: Instant, entropy: &mut dyn Entropy) -> Probe {
         if self.outstanding.len() >= MAX_OUTSTANDING_PROBES {
             self.outstanding.pop_front();
         }
@@ -81,13 +87,19 @@ impl PeerPath {
             nonce,
             to,
             at: now,
-            roam,
+            how,
         });
         let answer = self.owed.map(|(ask, came)| Answer {
             ask,
             held: u16::try_from(now.since(came).as_millis()).unwrap_or(u16::MAX),
         });
         Probe::Request { nonce, answer }
+    }
+
+    /// How whatever is sent to `to` leaves.
+    fn how(&self, to: SocketAddr) -> How {
+        let spare = self.direct.is_some_and(|d| d.address == to && d.spare);
+        How { roam: false, spare }
     }
 }
 
@@ -181,8 +193,47 @@ impl Paths {
             None => path.candidates.clone(),
         };
         to.into_iter()
-            .map(|address| (address, path.ask(address, false, now, entropy)))
+            .map(|to| (to, path.ask(to, path.how(to), now, entropy)))
             .collect()
+    }
+
+    /// The probes to send to the candidates of `peer` from the spare port.
+    pub fn spare_probes(
+        &mut self,
+        peer: &PeerId,
+        now: Instant,
+        entropy: &mut dyn Entropy,
+    ) -> Vec<(SocketAddr, Probe)> {
+        let Some(path) = self.peers.get_mut(peer) else {
+            return Vec::new();
+        };
+        let how = How {
+            roam: false,
+            spare: true,
+        };
+        let to = path.candidates.clone().into_iter();
+        to.map(|to| (to, path.ask(to, how, now, entropy))).collect()
+    }
+
+    /// How long the addresses of `peer` have been probed, now too, and none answers.
+    pub fn searching(&mut self, peer: &PeerId, now: Instant) -> Duration {
+        let path = self.peers.get_mut(peer).filter(|p| p.direct.is_none());
+        path.map_or(Duration::ZERO, |path| {
+            now.since(*path.searched.get_or_insert(now))
+        })
+    }
+
+    /// The search for an address of `peer` that answers begins anew.
+    pub fn search_anew(&mut self, peer: &PeerId) {
+        if let Some(path) = self.peers.get_mut(peer) {
+            path.searched = None;
+        }
+    }
+
+    /// The direct paths that datagrams take from the spare port.
+    pub fn on_spare(&self) -> impl Iterator<Item = SocketAddr> {
+        let directs = self.peers.values().filter_map(|path| path.direct);
+        directs.filter(|d| d.spare).map(|d| d.address)
     }
 
     /// When [`Paths::due`] wants to be called.
@@ -223,7 +274,7 @@ impl Paths {
         let Some(path) = self.peers.get_mut(peer) else {
             return 0;
         };
-        match path.ask(to, false, now, entropy) {
+        match path.ask(to, path.how(to), now, entropy) {
             Probe::Request { nonce, .. } => nonce,
             _ => 0,
         }
@@ -245,7 +296,7 @@ impl Paths {
     ) -> Option<(SocketAddr, Probe)> {
         let path = self.peers.get_mut(peer)?;
         let to = path.direct?.address;
-        Some((to, path.ask(to, false, now, entropy)))
+        Some((to, path.ask(to, path.how(to), now, entropy)))
     }
 
     /// The peer was seen at `address`: the probe to send there at once, unless it is the direct path already or
@@ -263,7 +314,11 @@ impl Paths {
             return None;
         }
         path.roamed = Some(now);
-        Some(path.ask(address, true, now, entropy))
+        let how = How {
+            roam: true,
+            spare: false,
+        };
+        Some(path.ask(address, how, now, entropy))
     }
 
     /// A reply from `peer`, or the answer in its request, came directly from `from`, `held` after it could have come.
@@ -283,7 +338,9 @@ impl Paths {
             return false;
         };
         let sample = now.since(sent.at).saturating_sub(held);
-        let moved = sent.roam && sent.to == from;
+        let moved = sent.how.roam && sent.to == from;
+        let spare = sent.how.spare;
+        path.searched = None;
         // Whoever leads has asked a moment ago; the other need not as long as answers come.
         let next = if held.is_zero() {
             (sent.at + PATH_BEAT).max(now)
@@ -291,7 +348,7 @@ impl Paths {
             now + PATH_DOUBT
         };
         match &mut path.direct {
-            Some(direct) if direct.address == from => {
+            Some(direct) if (direct.address, direct.spare) == (from, spare) => {
                 direct.rtt = (direct.rtt * 7 + sample) / 8;
                 direct.last_reply = now;
                 direct.asked = direct.asked.max(sent.at);
@@ -305,6 +362,7 @@ impl Paths {
                 *other = Some(Direct {
                     address: from,
                     rtt: sample,
+                    spare,
                     last_reply: now,
                     asked: sent.at,
                     next,

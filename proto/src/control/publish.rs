@@ -101,6 +101,7 @@ impl Control {
         self.tell_announced(now);
         self.refresh_fast(now);
         self.snapshot_dirty = false;
+        self.keep_spare(now);
         self.snapshot = Arc::new(self.build_snapshot(now));
         self.outputs
             .push_back(Output::Publish(self.snapshot.clone()));

@@ -142,7 +142,8 @@ impl Control {
                 Path::Direct(_) | Path::None => "until then no frames get through".to_owned(),
             };
             return format!(
-                "UDP between the two is blocked; open UDP port {} both ways, {frames}",
+                "UDP between the two is blocked: open UDP port {} both ways, or a NAT box or firewall on the way holds on \
+                 to an old state and other source ports are tried; {frames}",
                 self.udp_address(&peer, slot.address, slot.outbound).port()
             );
         }

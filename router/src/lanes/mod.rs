@@ -6,6 +6,7 @@
 mod inject;
 mod losses;
 mod out;
+mod spare;
 
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -29,6 +30,7 @@ use self::inject::Injector;
 use self::losses::Losses;
 pub use self::out::ControlSender;
 use self::out::{LaneOut, PortSide, Sending};
+pub use self::spare::Spare;
 
 /// Events that may wait for the control plane; beyond that they are dropped and counted.
 pub const LANE_EVENTS: usize = 1024;
@@ -52,6 +54,8 @@ pub struct Shared {
     pub udp: Udp,
     /// The interfaces that lead into the mesh.
     pub inside: Arc<ArcSwap<Inside>>,
+    /// Another UDP port, where one is wanted.
+    pub spare: Arc<Spare>,
     /// Where rare events go.
     pub events: mpsc::Sender<Reported>,
     /// Events dropped because the control plane was behind.
@@ -82,6 +86,7 @@ pub struct Reported {
 /// Running lanes.
 pub struct Lanes {
     stop: Arc<AtomicBool>,
+    spare: Arc<Spare>,
     threads: Vec<JoinHandle<()>>,
 }
 
@@ -110,12 +115,19 @@ impl Lanes {
                 port: port.clone(),
                 losses,
             };
-            let ingress = Ingress { shared, port };
+            shared.spare.set_port(port.clone());
+            let ingress = Ingress {
+                from: shared.udp.clone(),
+                shared,
+                port,
+                ended: None,
+            };
             threads.push(spawn(format!("egress-{lane}"), move || egress.run())?);
             threads.push(spawn(format!("ingress-{lane}"), move || ingress.run())?);
         }
         Ok(Self {
             stop: shared.stop.clone(),
+            spare: shared.spare.clone(),
             threads,
         })
     }
@@ -123,6 +135,8 @@ impl Lanes {
     /// Ends the lanes and waits for them.
     pub fn stop(self) {
         self.stop.store(true, Ordering::Relaxed);
+        self.spare.end();
+        self.spare.join();
         for thread in self.threads {
             if thread.join().is_err() {
                 tracing::error!("a lane had crashed");
@@ -159,7 +173,7 @@ impl Egress {
     fn run(mut self) {
         let mut scratch = Scratch::default();
         let mut frames = FrameBatch::with_capacity(FRAMES);
-        let mut sending = Sending::new(&self.shared.udp);
+        let mut sending = Sending::new(&self.shared);
         while !self.shared.stop.load(Ordering::Relaxed) {
             if let Err(error) = self.reader.recv(&mut frames, WAIT) {
                 tracing::debug!("cannot read from the port: {error}");
@@ -194,14 +208,19 @@ impl Egress {
 
 struct Ingress {
     shared: Shared,
+    /// The socket it reads.
+    from: Udp,
     port: Arc<Mutex<Injector>>,
+    /// Set when this lane alone is to end.
+    ended: Option<Arc<AtomicBool>>,
 }
 
 impl Ingress {
     fn run(self) {
-        let mut sending = Sending::new(&self.shared.udp);
-        let mut receiver = self.shared.udp.receiver(SLOTS);
-        while !self.shared.stop.load(Ordering::Relaxed) {
+        let mut sending = Sending::new(&self.shared);
+        let mut receiver = self.from.receiver(SLOTS);
+        let is_set = |flag: &AtomicBool| flag.load(Ordering::Relaxed);
+        while !is_set(&self.shared.stop) && !self.ended.as_deref().is_some_and(is_set) {
             match receiver.recv(WAIT) {
                 Ok(0) => continue,
                 Ok(_) => {}

@@ -2,27 +2,34 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Mutex;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
 
-use mesh_proto::forward::{LaneEvent, Outbox, Outgoing, Scratch, Snapshot};
+use mesh_proto::control::SparePort;
+use mesh_proto::forward::{LaneEvent, Outbox, Outgoing, Run, Scratch, Snapshot};
 use mesh_proto::time::Instant;
 use mesh_proto::wire::datagram::InnerFrame;
-use mesh_sys::udp::{Udp, UdpSender};
+use mesh_sys::udp::UdpSender;
 
 use super::inject::Injector;
+use super::spare::{Spare, SpareSocket};
 use super::{Reported, Shared, lock};
 
 /// Datagrams of one turn, and the half of the socket that sends them.
 pub(super) struct Sending {
     sender: UdpSender,
+    spare: Arc<Spare>,
+    /// A sender over the spare port, and that port's number.
+    spare_sender: Option<(u64, UdpSender)>,
     outgoing: Outgoing,
 }
 
 impl Sending {
-    pub(super) fn new(udp: &Udp) -> Self {
+    pub(super) fn new(shared: &Shared) -> Self {
         Self {
-            sender: udp.sender(),
+            sender: shared.udp.sender(),
+            spare: shared.spare.clone(),
+            spare_sender: None,
             outgoing: Outgoing::default(),
         }
     }
@@ -32,13 +39,39 @@ impl Sending {
         if self.outgoing.is_empty() {
             return;
         }
-        let sent = self
-            .sender
-            .send_from(self.outgoing.bytes(), self.outgoing.runs(), sources);
-        if sent.dropped > 0 {
-            tracing::trace!("{} datagrams were refused by the kernel", sent.dropped);
+        let spare = self.spare.current();
+        let dropped = match spare.as_deref().filter(|spare| !spare.to.is_empty()) {
+            None => {
+                let (bytes, runs) = (self.outgoing.bytes(), self.outgoing.runs());
+                self.sender.send_from(bytes, runs, sources).dropped
+            }
+            Some(spare) => self.send_apart(spare, sources),
+        };
+        if dropped > 0 {
+            tracing::trace!("{dropped} datagrams were refused by the kernel");
         }
         self.outgoing.clear();
+    }
+
+    /// Sends each run from the port that leads there.
+    fn send_apart(
+        &mut self,
+        spare: &SpareSocket,
+        sources: &BTreeMap<SocketAddr, IpAddr>,
+    ) -> usize {
+        let bytes = self.outgoing.bytes();
+        let runs = self.outgoing.runs().iter().cloned();
+        let (away, own): (Vec<Run>, Vec<Run>) = runs.partition(|run| spare.to.contains(&run.to));
+        let mut sender = match self.spare_sender.take() {
+            Some((number, sender)) if number == spare.number => sender,
+            _ => spare.udp.sender(),
+        };
+        let own = self.sender.send_from(bytes, &own, sources);
+        // Another port is another flow: the kernel chooses its address.
+        let away = sender.send(bytes, &away);
+        let dropped = own.dropped + away.dropped;
+        self.spare_sender = Some((spare.number, sender));
+        dropped
     }
 }
 
@@ -99,7 +132,7 @@ impl ControlSender {
     pub fn new(shared: Shared) -> Self {
         Self {
             scratch: Scratch::default(),
-            sending: Sending::new(&shared.udp),
+            sending: Sending::new(&shared),
             shared,
         }
     }
@@ -109,6 +142,16 @@ impl ControlSender {
         self.sending.outgoing.push(to, bytes);
         let sources = source.map(|source| (to, source));
         self.sending.flush(&sources.into_iter().collect());
+    }
+
+    /// Sends one datagram from the spare port.
+    pub fn send_spare(&self, to: SocketAddr, bytes: &[u8]) {
+        self.shared.spare.send(to, bytes);
+    }
+
+    /// The spare port is to be like this.
+    pub fn set_spare(&self, wanted: &SparePort) {
+        self.shared.spare.set(wanted, &self.shared);
     }
 
     /// Sends the frames that waited for a session which this snapshot has.

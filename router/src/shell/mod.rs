@@ -183,6 +183,8 @@ impl Shell {
                 Output::Send { conn, bytes } => conns.send(conn, bytes),
                 Output::Close { conn, ending } => conns.close(conn, ending),
                 Output::Datagram { to, source, bytes } => self.sender.send(to, source, &bytes),
+                Output::SpareDatagram { to, bytes } => self.sender.send_spare(to, &bytes),
+                Output::SparePort(wanted) => self.sender.set_spare(&wanted),
                 Output::Publish(snapshot) => {
                     self.snapshot.store(snapshot.clone());
                     self.sender.flush_waiting(&snapshot, self.clock.now());

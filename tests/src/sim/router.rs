@@ -389,7 +389,9 @@ impl Router {
                 Output::Dial { conn, to } => Effect::Dial { conn, to },
                 Output::Send { conn, bytes } => Effect::Send { conn, bytes },
                 Output::Close { conn, .. } => Effect::Close { conn },
-                Output::Datagram { to, bytes, .. } => Effect::Datagram { to, bytes },
+                Output::Datagram { to, bytes, .. } | Output::SpareDatagram { to, bytes } => {
+                    Effect::Datagram { to, bytes }
+                }
                 Output::Publish(snapshot) => {
                     self.publish(snapshot, now);
                     continue;
@@ -403,7 +405,11 @@ impl Router {
                     self.held.set(holder);
                     continue;
                 }
-                Output::Fast(_) | Output::Said(_) | Output::Told { .. } | Output::Reach => continue,
+                Output::Fast(_)
+                | Output::SparePort(_)
+                | Output::Said(_)
+                | Output::Told { .. }
+                | Output::Reach => continue,
                 Output::Note(Note::Info(text) | Note::Warn(text)) => Effect::Note(text),
             };
             self.effects.push(effect);

@@ -1,9 +1,9 @@
 //! Hosts behind address translation: who can dial out is in.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use mesh_tests::{Host, Setup, all_reach_all, transfer, with_testbed};
+use mesh_tests::{Host, Setup, all_reach_all, tell, transfer, wait_until, with_testbed};
 
 /// What a NAT box in front of `host` does: nothing comes in that nothing went out for, and UDP leaves from other ports
 /// than it was sent from.
@@ -56,6 +56,77 @@ fn a_host_behind_nat_dials_out_and_everyone_reaches_its_containers() -> Result<(
             .as_deref()
             .is_some_and(|p| p.starts_with("direct 192.168.77.3:2"));
         ensure!(direct, "{path:?}");
+        Ok(())
+    })
+}
+
+/// Time in which a mapping that a NAT box keeps wrong must be left, the loss noticed and the link dialled anew included.
+const LEFT_WITHIN: Duration = Duration::from_secs(45);
+
+/// What the NAT box in front of `host` says is its address, instead of that.
+fn translate_to(host: &Host, address: &str, instead_of: Option<&str>) -> Result<()> {
+    let (rule, old) = match instead_of {
+        None => ("-A POSTROUTING", String::new()),
+        Some(old) => (
+            "-R POSTROUTING 1",
+            format!("ip addr del {old}/32 dev eth0;"),
+        ),
+    };
+    let line = format!(
+        "set -e; ip addr add {address}/32 dev eth0; \
+         iptables -t nat {rule} -o eth0 -s {} -j SNAT --to-source {address}; {old}",
+        host.address()
+    );
+    host.shell(&line)?.ok()?;
+    Ok(())
+}
+
+#[test]
+fn a_mapping_that_both_ends_keep_alive_is_left_when_the_outer_address_changes() -> Result<()> {
+    const OUTER: [&str; 2] = ["192.168.77.102", "192.168.77.103"];
+    with_testbed(&Setup::hosts(2).ipv4_only(), |bed| {
+        let [one, two] = [bed.host(1), bed.host(2)];
+        two.shell(
+            "set -e; iptables -A INPUT -i eth0 -m conntrack --ctstate ESTABLISHED,RELATED -j ACCEPT; \
+             iptables -A INPUT -i eth0 -p tcp -j DROP; iptables -A INPUT -i eth0 -p udp -j DROP",
+        )?
+        .ok()?;
+        translate_to(two, OUTER[0], None)?;
+        one.launch(&[])?;
+        two.launch(&["host1"])?;
+        let path = || -> Result<String> {
+            let peers = one.report()?.router.peers;
+            let two = peers.into_iter().find(|p| p.nick_name == "host2");
+            Ok(two.map(|p| p.path).unwrap_or_default())
+        };
+        one.wait_connections(1)?;
+        let (a, b) = (one.run("10.2.1.1/24")?, two.run("10.2.1.2/24")?);
+        a.reaches(&b)?;
+        ensure!(
+            path()? == format!("direct {}:6783", OUTER[0]),
+            "{}",
+            path()?
+        );
+
+        // The provider gives the box another address, and lets nothing out that has the old one. The box keeps what it
+        // translates already as it is.
+        one.shell(&format!("iptables -A INPUT -s {} -j DROP", OUTER[0]))?
+            .ok()?;
+        translate_to(two, OUTER[1], Some(OUTER[0]))?;
+        let changed = Instant::now();
+        wait_until(LEFT_WITHIN, "traffic by the new outer address", || {
+            a.ping(b.address())
+        })?;
+        tell(&format!(
+            "traffic after the outer address of a NAT box changed: {:.1?}",
+            changed.elapsed()
+        ));
+        ensure!(
+            path()?.starts_with(&format!("direct {}:", OUTER[1])),
+            "{}",
+            path()?
+        );
+        transfer(&b, &a, 5_000_000, Duration::from_secs(60))?;
         Ok(())
     })
 }

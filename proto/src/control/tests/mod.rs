@@ -25,6 +25,7 @@ mod announced;
 mod ciphers;
 mod clones;
 mod fastpath;
+mod flows;
 mod gossip;
 mod links;
 mod meeting;
@@ -52,6 +53,16 @@ struct Node {
     said: Vec<RecordKey>,
     /// What others said to it alone: who, and what.
     told: Vec<(PeerId, Topic, Vec<u8>)>,
+    /// The spare port it wants.
+    spare: Arc<SparePort>,
+}
+
+impl Node {
+    /// No two spare ports have one number, and none is the router's own.
+    fn spare_address(&self) -> SocketAddr {
+        let number = u16::try_from(self.spare.number).unwrap();
+        SocketAddr::new(self.address.ip(), 50_000 + number)
+    }
 }
 
 /// Where the far end of a connection is.
@@ -63,6 +74,8 @@ struct Net {
     streams: BTreeMap<(usize, ConnId), FarEnd>,
     /// Pairs whose UDP is lost, in both directions.
     no_udp: Vec<(usize, usize)>,
+    /// Pairs, the lower first, and pairs of ports, the lower first, of flows that are lost.
+    stuck: Vec<(usize, usize, (u16, u16))>,
     /// Longest datagram that arrives anywhere; longer ones are lost without a word.
     longest: usize,
 }
@@ -112,6 +125,7 @@ impl Net {
             nodes,
             streams: BTreeMap::new(),
             no_udp: Vec::new(),
+            stuck: Vec::new(),
             longest: limits::MAX_DATAGRAM,
         }
     }
@@ -197,6 +211,8 @@ impl Net {
                 }
             }
             Output::Datagram { to, bytes, .. } => self.datagram(n, to, bytes),
+            Output::SpareDatagram { to, bytes } => self.datagram_from(n, true, to, bytes),
+            Output::SparePort(spare) => self.nodes[n].spare = spare,
             Output::Publish(snapshot) => {
                 self.nodes[n].snapshot = snapshot;
                 self.lane(n, |node, now, scratch, lane| {
@@ -233,12 +249,24 @@ impl Net {
         self.nodes[n].control.handle_connected(conn, to, now);
     }
 
-    fn datagram(&mut self, n: usize, to: SocketAddr, mut bytes: Vec<u8>) {
-        let from = self.nodes[n].address;
-        let Some(far) = self.nodes.iter().position(|node| node.address == to) else {
+    fn datagram(&mut self, n: usize, to: SocketAddr, bytes: Vec<u8>) {
+        let spare = self.nodes[n].spare.to.contains(&to);
+        self.datagram_from(n, spare, to, bytes);
+    }
+
+    fn datagram_from(&mut self, n: usize, spare: bool, to: SocketAddr, mut bytes: Vec<u8>) {
+        let from = match spare {
+            true => self.nodes[n].spare_address(),
+            false => self.nodes[n].address,
+        };
+        let is_there = |node: &Node| node.address == to || node.spare_address() == to;
+        let Some(far) = self.nodes.iter().position(is_there) else {
             return;
         };
-        let is_blocked = self.no_udp.contains(&(n, far)) || self.no_udp.contains(&(far, n));
+        let ports = (from.port().min(to.port()), from.port().max(to.port()));
+        let is_stuck = self.stuck.contains(&(n.min(far), n.max(far), ports));
+        let no_udp = self.no_udp.contains(&(n, far)) || self.no_udp.contains(&(far, n));
+        let is_blocked = no_udp || is_stuck;
         if is_blocked || bytes.len() > self.longest {
             return;
         }
@@ -348,6 +376,7 @@ fn node(n: usize, setup: &Setup, now: Instant) -> Node {
         pinned: Vec::new(),
         said: Vec::new(),
         told: Vec::new(),
+        spare: Arc::default(),
     }
 }
 

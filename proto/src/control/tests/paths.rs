@@ -7,6 +7,9 @@ use crate::control::{Way, Ways};
 use crate::forward::{LaneEvent, Via};
 use crate::ids::SessionIndex;
 
+const BLOCKED: &str = "UDP between the two is blocked: open UDP port 6783 both ways, or a NAT box or firewall on the way \
+                       holds on to an old state and other source ports are tried";
+
 #[test]
 fn a_pair_without_udp_stays_pending_and_talks_through_the_third() {
     let mut net = Net::new(vec![open_mesh(1), open_mesh(2), open_mesh(3)]);
@@ -22,10 +25,9 @@ fn a_pair_without_udp_stays_pending_and_talks_through_the_third() {
     assert_eq!(pending(&net), "probing the UDP path");
     net.run(10 * SECOND);
     let middle = net.nodes[0].control.display(&net.nodes[1].control.me());
-    let blocked = "UDP between the two is blocked; open UDP port 6783 both ways";
     assert_eq!(
         pending(&net),
-        format!("{blocked}, until then frames go via {middle}")
+        format!("{BLOCKED}; until then frames go via {middle}")
     );
     net.send_frame(0, &frame([0xff; 6], 1, b"x"));
     net.send_frame(2, &frame([2, 0, 0, 0, 0, 1], 3, b"y"));
@@ -77,10 +79,9 @@ fn a_pair_alone_without_udp_is_told_that_nothing_passes() {
     net.run(5 * SECOND);
     assert_eq!(error(&net), "probing the UDP path");
     net.run(10 * SECOND);
-    let blocked = "UDP between the two is blocked; open UDP port 6783 both ways";
     assert_eq!(
         error(&net),
-        format!("{blocked}, until then no frames get through")
+        format!("{BLOCKED}; until then no frames get through")
     );
     net.no_udp.clear();
     net.run(5 * SECOND);

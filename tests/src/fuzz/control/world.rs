@@ -141,7 +141,9 @@ impl World {
                 Output::Dial { conn, to } => self.dials.push((conn, to)),
                 Output::Send { conn, bytes } => self.send(conn, &bytes),
                 Output::Close { conn, .. } => self.close(conn),
-                Output::Datagram { to, bytes, .. } => self.datagram(to, &bytes),
+                Output::Datagram { to, bytes, .. } | Output::SpareDatagram { to, bytes } => {
+                    self.datagram(to, &bytes);
+                }
                 Output::Publish(snapshot) => self.publish(snapshot),
                 Output::Pin(name, _) => {
                     self.pins.insert(name);
@@ -151,6 +153,7 @@ impl World {
                 Output::Held(_)
                 | Output::Epoch(_)
                 | Output::Fast(_)
+                | Output::SparePort(_)
                 | Output::Said(_)
                 | Output::Told { .. }
                 | Output::Reach => {}
