@@ -179,6 +179,10 @@ pub const MAX_IDENTITY_RECORD: usize = 1_024;
 pub const MAX_LINKS_RECORD: usize = 40 * 1024;
 /// Bytes of a record around its body, at most.
 pub const RECORD_OVERHEAD: usize = 128;
+/// Settings in one record about them; further ones are passed over.
+pub const MAX_SETTINGS: usize = 16;
+/// Bytes of the name and of the value of one setting (UTF-8); longer ones are passed over.
+pub const MAX_SETTING: usize = 128;
 /// Bytes of a nickname (UTF-8).
 pub const MAX_NICKNAME: usize = 63;
 /// Bytes of a container's name in a record (UTF-8); longer ones are cut.
@@ -302,6 +306,22 @@ pub const UDP_PATIENCE: Duration = Duration::from_secs(10);
 pub const FLOW_PATIENCE: Duration = Duration::from_secs(5);
 /// Time after which that port is given up for another one if nothing is answered there either.
 pub const FLOW_RENEW: Duration = Duration::from_secs(20);
+/// Time between questions to an address beside the direct path, of which one end of the two asks one at a time.
+pub const COMPARE_EVERY: Duration = Duration::from_secs(10);
+/// Longest such time, for an address that never answered.
+pub const COMPARE_SELDOM: Duration = Duration::from_secs(120);
+/// Answers in a row by which an address must be better for data to go there.
+pub const COMPARE_TIMES: u8 = 4;
+/// Round-trip time by which it must be better at least; and by a third.
+pub const COMPARE_SLACK: Duration = Duration::from_millis(2);
+/// Time for which it is remembered what a path had come to when it was left; doubled each time.
+pub const COMPARE_MEMORY: Duration = Duration::from_secs(600);
+/// Time for which an address where a path fell silent is not taken for better; doubled each time.
+pub const COMPARE_HOLD: Duration = Duration::from_secs(15);
+/// Time after a move in which the peer may still send from where it was without being followed there.
+pub const FOLLOW_WITHIN: Duration = Duration::from_secs(5);
+/// Round-trip time that a question on the direct path which was lost counts as, where addresses are compared.
+pub const LOST_AS: Duration = Duration::from_millis(500);
 /// Peers that plain VXLAN is exchanged with; frames for further ones stay in user space.
 pub const MAX_FAST_PEERS: usize = 1_024;
 /// The records of a router that was not within reach for this long are dropped.
@@ -311,6 +331,10 @@ pub const SETTLE: Duration = Duration::from_secs(2);
 /// Time after which a dial without an answer is begun once more beside it, or at the next address (RFC 8305 section 5
 /// advises 250 ms; the kernel would send a lost first segment again after a second).
 pub const DIAL_AGAIN: Duration = Duration::from_millis(300);
+/// Time in which a peer whose link broke off must answer by UDP, twice the round-trip time aside, to stay a neighbour.
+pub const KEEP_PROOF: Duration = Duration::from_millis(500);
+/// Time for which a peer that goes on answering by UDP stays a neighbour without a link.
+pub const KEEP_ROUTE: Duration = Duration::from_secs(15);
 /// First wait between two dials of one target; grows by half up to one of the two below.
 pub const REDIAL_MIN: Duration = Duration::from_millis(250);
 /// Longest wait between two dials of an explicit target: a healed cable is noticed within ten seconds.

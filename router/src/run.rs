@@ -16,6 +16,8 @@ use mesh_proto::control::{Config, Control, HeldAddresses};
 use mesh_proto::crypto::secret::MeshSecret;
 use mesh_proto::forward::{Forwarder, Snapshot};
 use mesh_proto::topology::record::Ed25519;
+use mesh_proto::topology::settings as shared;
+use mesh_proto::topology::topic::Topic;
 use mesh_sys::bridge::{BridgeConfig, PortKind};
 use tokio::sync::{mpsc, watch};
 
@@ -30,7 +32,7 @@ use crate::config::Settings;
 use crate::engine::Engines;
 use crate::fastpath::{self, FastPath};
 use crate::host::{self, DatapathView, HostView};
-use crate::ipam::{Addresses, Allocator, Plan};
+use crate::ipam::{Addresses, Allocator, Ipalloc, Plan};
 use crate::lanes::{ControlSender, LANE_EVENTS, Lanes, Reported, Shared, Spare};
 use crate::latency::Latency;
 use crate::names;
@@ -208,6 +210,11 @@ fn build_control(
         Box::new(OsEntropy),
         clock.now(),
     )?;
+    control.say(
+        Topic::SETTINGS,
+        said_settings(settings).encode(),
+        clock.now(),
+    )?;
     let mut targets = opened.store.targets()?;
     targets.extend(
         settings
@@ -221,6 +228,19 @@ fn build_control(
         .connect(&targets, false, clock.now())
         .map_err(anyhow::Error::msg)?;
     Ok(control)
+}
+
+/// What all routers must have alike.
+fn said_settings(settings: &Settings) -> shared::Settings {
+    let mut said = shared::Settings::default().with(shared::MTU, &settings.mtu.to_string());
+    if settings.dns.enabled {
+        said = said.with(shared::DNS_DOMAIN, &settings.dns.domain.to_string());
+    }
+    if let Ipalloc::On(plan, _) = &settings.ipalloc {
+        let subnet = plan.pool.default_subnet.to_string();
+        said = said.with(shared::DEFAULT_SUBNET, &subnet);
+    }
+    said
 }
 
 /// The journal of addresses, before anybody is spoken to; without a plan nothing is allocated.

@@ -136,6 +136,7 @@ impl Net {
             Output::Dial {
                 conn,
                 to: DialTo::Address(to),
+                ..
             } => self.dial(n, conn, to, now),
             Output::Dial { conn, .. } => {
                 let error = "names are not resolved here";

@@ -120,6 +120,7 @@ impl Control {
     /// A connection ended, or a dial failed.
     pub fn handle_closed(&mut self, conn: ConnId, error: &str, now: Instant) {
         if self.links.get(conn).is_some() {
+            self.keep_route(conn, now);
             self.drop_link(conn, error, Retry::Later, now);
         } else {
             self.dial_failed(conn, error, Retry::Later, now);
@@ -169,6 +170,7 @@ impl Control {
         }
         self.links.set_up(conn, peer, now);
         self.tell_linked();
+        self.keep_no_longer(&peer);
         let direct = self.paths.direct(&peer).is_some();
         if let Some(slot) = self.links.get_mut(conn) {
             slot.set_direct(direct, now);
@@ -295,6 +297,7 @@ impl Control {
             Due::Silent => {
                 let silence = self.links.get(conn).map(|slot| slot.silence(now));
                 let silence = silence.unwrap_or(limits::DEAD_AFTER).as_secs_f32();
+                self.keep_route(conn, now);
                 self.drop_link(
                     conn,
                     &format!("nothing heard for {silence:.1} s"),

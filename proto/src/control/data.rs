@@ -87,7 +87,7 @@ impl Control {
 
     /// Without discovery only explicit links carry data, so that a chain stays a chain.
     pub(super) fn may_go_direct(&self, peer: &PeerId) -> bool {
-        self.config.discovery || self.links.of_peer(peer).is_some()
+        self.config.discovery || self.is_beside(peer)
     }
 
     pub(super) fn suggest_addresses(&mut self, peer: PeerId) {
@@ -252,7 +252,7 @@ impl Control {
             .filter(|s| is_idle(s, now))
             .map(|s| s.peer)
             .collect();
-        idle.retain(|peer| self.links.of_peer(peer).is_none() && !self.wanted.contains_key(peer));
+        idle.retain(|peer| !self.is_beside(peer) && !self.wanted.contains_key(peer));
         for peer in idle {
             self.sessions.forget(peer);
             self.paths.forget(&peer);

@@ -71,13 +71,8 @@ impl Control {
     }
 
     pub(super) fn dial_due(&mut self, now: Instant) {
-        for (key, tries) in self.targets.due(now) {
-            let to = match &key {
-                TargetKey::Explicit(text) => targets::parse_target(text, self.config.port).ok(),
-                TargetKey::Discovered(peer) => {
-                    self.discovered_address(peer, tries).map(DialTo::Address)
-                }
-            };
+        for (key, row) in self.targets.due(now) {
+            let (to, others) = self.ways_to(&key, row);
             let conn = self.new_conn();
             self.targets.dialling(&key, conn);
             match to {
@@ -86,7 +81,7 @@ impl Control {
                         || matches!(key, TargetKey::Explicit(_))
                             && self.least_needed(now).is_some() =>
                 {
-                    self.outputs.push_back(Output::Dial { conn, to });
+                    self.outputs.push_back(Output::Dial { conn, to, others });
                 }
                 Some(_) => self.dial_failed(conn, NO_ROOM, Retry::Slowly, now),
                 None => self.dial_failed(
@@ -138,14 +133,33 @@ impl Control {
             .answered_by_another(conn, peer, others, now, &mut *self.entropy);
     }
 
-    /// One of the addresses of a discovered peer, at each try the next.
-    fn discovered_address(&self, peer: &PeerId, tries: usize) -> Option<SocketAddr> {
-        let addresses = self.discovered_addresses(peer);
-        addresses.get(tries.checked_rem(addresses.len())?).copied()
+    /// Where to dial a target, and where else. Where its router answers by UDP it most likely answers by TCP.
+    fn ways_to(&self, key: &TargetKey, row: usize) -> (Option<DialTo>, Vec<SocketAddr>) {
+        match key {
+            TargetKey::Explicit(text) => {
+                let peer = self.targets.peer_at(key);
+                let answering = peer.and_then(|peer| self.answering_address(&peer));
+                let to = targets::parse_target(text, self.config.port).ok();
+                (to, answering.into_iter().collect())
+            }
+            TargetKey::Discovered(peer) => {
+                let mut addresses = self.discovered_addresses(peer);
+                if let Some(first) = self.answering_address(peer) {
+                    addresses.retain(|address| *address != first);
+                    addresses.insert(0, first);
+                }
+                // At each try another one comes first: one that answers may be a router that is not sought.
+                let first = row.checked_rem(addresses.len()).unwrap_or(0);
+                addresses.rotate_left(first);
+                addresses.truncate(limits::MAX_CANDIDATES);
+                let mut addresses = addresses.into_iter();
+                (addresses.next().map(DialTo::Address), addresses.collect())
+            }
+        }
     }
 
     /// The addresses of a discovered peer: its own, those others reach it at, then where it answered before the start.
-    fn discovered_addresses(&self, peer: &PeerId) -> Vec<SocketAddr> {
+    pub(super) fn discovered_addresses(&self, peer: &PeerId) -> Vec<SocketAddr> {
         let mut addresses = self.addresses_of(peer);
         for before in self.memory.addresses(peer) {
             if !addresses.contains(before) {

@@ -43,6 +43,9 @@ impl Control {
         self.flows.tried = Some(now);
         self.open_spare(now);
         for (to, probe) in self.paths.spare_probes(peer, now, &mut *self.entropy) {
+            if !self.leads_out(to) {
+                continue;
+            }
             if let Some(bytes) = self.sealed(peer, &probe.encode(), now) {
                 self.outputs.push_back(Output::SpareDatagram { to, bytes });
             }

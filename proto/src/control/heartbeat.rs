@@ -7,8 +7,8 @@ use crate::ids::PeerId;
 use crate::limits::{HEARTBEAT, MAX_SESSIONS, PROBE_WHILE_USED, SESSION_IDLE};
 use crate::time::Instant;
 
-use super::Control;
 use super::probe::{Answer, Probe};
+use super::{Control, Note};
 
 impl Control {
     pub(super) fn take_probe(&mut self, peer: PeerId, from: SocketAddr, body: &[u8], now: Instant) {
@@ -44,6 +44,19 @@ impl Control {
                     self.refresh_endpoints();
                 }
             }
+            Some(Probe::Compare { nonce }) => {
+                self.seal_probe(&peer, from, Probe::Compared { nonce }, now);
+            }
+            Some(Probe::Compared { nonce }) => {
+                if self.paths.compared(peer, nonce, from, now) {
+                    let who = self.display(&peer);
+                    self.note(Note::Info(format!("{from} is the better path to {who}")));
+                    self.path_moved(peer, now);
+                    self.follow_direct(peer, now);
+                    // The peer follows to where this comes from.
+                    self.probe(&peer, now);
+                }
+            }
             Some(Probe::SizeRequest { nonce, size }) => {
                 self.seal_probe(&peer, from, Probe::SizeReply { nonce, size }, now);
             }
@@ -64,18 +77,23 @@ impl Control {
         now: Instant,
     ) {
         if self.paths.replied(peer, answer, from, now) {
-            self.topology_dirty = true;
-            self.neighbours_dirty = true;
-            self.snapshot_dirty = true;
-            if let Some(slot) = self
-                .links
-                .of_peer(&peer)
-                .and_then(|c| self.links.get_mut(c))
-            {
-                slot.set_direct(true, now);
-            }
+            self.path_moved(peer, now);
         }
         self.small_answered(peer, now);
+    }
+
+    /// The direct path to `peer` is there, or elsewhere than before.
+    fn path_moved(&mut self, peer: PeerId, now: Instant) {
+        self.topology_dirty = true;
+        self.neighbours_dirty = true;
+        self.snapshot_dirty = true;
+        if let Some(slot) = self
+            .links
+            .of_peer(&peer)
+            .and_then(|c| self.links.get_mut(c))
+        {
+            slot.set_direct(true, now);
+        }
     }
 
     pub(super) fn probe(&mut self, peer: &PeerId, now: Instant) {
@@ -111,15 +129,22 @@ impl Control {
             .retain(|_, used| now.since(*used) < SESSION_IDLE);
         self.keep_sessions(now);
         let mut probed: Vec<PeerId> = self.links.neighbours().map(|(peer, _)| *peer).collect();
+        probed.extend(self.kept.iter().map(|(peer, _)| *peer));
         probed.extend(
             self.wanted
                 .keys()
-                .filter(|peer| self.links.of_peer(peer).is_none() && self.needs_path(peer, now)),
+                .filter(|peer| !self.is_beside(peer) && self.needs_path(peer, now)),
         );
         for peer in probed {
             if self.paths.direct(&peer).is_none() {
                 self.probe(&peer, now);
                 self.try_spare(&peer, now);
+            }
+            // One of the two compares, and the other follows.
+            if self.me < peer
+                && let Some((to, probe)) = self.paths.compare(&peer, now, &mut *self.entropy)
+            {
+                self.seal_probe(&peer, to, probe, now);
             }
             self.confirm_size(&peer, now);
             self.offer_fast(&peer, now);
@@ -133,6 +158,7 @@ impl Control {
     /// The peer does not answer where it did: another address, a relay or a new handshake may reach it.
     fn path_died(&mut self, peer: PeerId, now: Instant) {
         self.follow_direct(peer, now);
+        self.keep_no_longer(&peer);
         self.topology_dirty = true;
         self.neighbours_dirty = true;
         self.snapshot_dirty = true;
@@ -154,7 +180,7 @@ impl Control {
 
     /// Whether a direct path to this peer is worth being asked for: it is a neighbour, or frames went there lately.
     pub(super) fn needs_path(&self, peer: &PeerId, now: Instant) -> bool {
-        self.links.of_peer(peer).is_some()
+        self.is_beside(peer)
             || (self.may_go_direct(peer)
                 && self
                     .wanted

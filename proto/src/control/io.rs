@@ -53,6 +53,9 @@ pub enum Output {
         conn: ConnId,
         /// Where to; names are resolved now.
         to: DialTo,
+        /// Where to as well if that does not answer at once, in this order, each [`crate::limits::DIAL_AGAIN`] after
+        /// the one before; who answers first is taken, and the others are given up.
+        others: Vec<SocketAddr>,
     },
     /// Write to a connection; answer with `handle_written`.
     Send {

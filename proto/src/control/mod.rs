@@ -6,7 +6,9 @@
 //!
 //! | file | what it decides |
 //! |---|---|
+//! | `agreement` | which settings others have otherwise |
 //! | `targets`, `dial`, `elsewhere` | whom to dial, when again, and whom not because of who is within reach |
+//! | `kept` | whose routes stay while their link is dialled anew |
 //! | `costs` | what the links to neighbours are said to cost |
 //! | `remembered` | whom to dial first, at the next start |
 //! | `degree` | with whom to be linked, in a small mesh and in a large one |
@@ -25,6 +27,7 @@
 //! | `paths` | which address reaches a peer directly |
 //! | `underlay` | which ways lead through the mesh itself, and are none |
 //! | `sources` | from which address of this host datagrams leave |
+//! | `compare` | whether another address of a peer is better than the one in use |
 //! | `flows` | which datagrams leave from a second port |
 //! | `probe` | the bodies of probes |
 //! | `sizes` | how long datagrams may be on each direct path |
@@ -38,8 +41,10 @@
 //! | `report` | what `mesh status` and `mesh report` show |
 
 pub mod admission;
+mod agreement;
 mod asked;
 mod clones;
+mod compare;
 mod connections;
 mod contests;
 mod costs;
@@ -54,6 +59,7 @@ mod heartbeat;
 mod held;
 mod inspect;
 mod io;
+mod kept;
 pub mod links;
 mod moves;
 mod observed;
@@ -107,6 +113,7 @@ use self::flows::Flows;
 pub use self::flows::SparePort;
 pub use self::held::{HeldAddresses, Holder};
 pub use self::io::{Config, Ending, Note, Output};
+use self::kept::Kept;
 use self::links::Links;
 use self::moves::Moves;
 use self::observed::Observed;
@@ -134,6 +141,7 @@ pub struct Control {
     lsdb: Lsdb,
     routes: Arc<Routes>,
     links: Links,
+    kept: Kept,
     targets: Targets,
     degree: Degree,
     memory: Memory,
@@ -214,6 +222,7 @@ impl Control {
             lsdb,
             routes,
             links: Links::default(),
+            kept: Kept::default(),
             targets: Targets::default(),
             degree: Degree::default(),
             memory: Memory::new(core::mem::take(&mut config.remembered), now),
@@ -284,6 +293,7 @@ impl Control {
         offer(Some(self.sizes.next_deadline()), "path MTU");
         offer(self.paths.next_expiry(), "silent path");
         offer(self.paths.next_ask(), "path heartbeat");
+        offer(self.kept.next_deadline(), "route without a link");
         offer(self.own.next_deadline(), "publish record");
         let links = self.neighbours_dirty.then_some(self.links_said_until);
         offer(links, "links to say");
@@ -307,6 +317,7 @@ impl Control {
     pub fn handle_timeout(&mut self, now: Instant) {
         self.tick_links(now);
         self.tick_paths(now);
+        self.tick_kept(now);
         self.tick_sizes(now);
         self.tick_clones(now);
         self.tick_flaps(now);

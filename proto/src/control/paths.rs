@@ -14,11 +14,12 @@ use core::time::Duration;
 use crate::entropy::Entropy;
 use crate::ids::PeerId;
 use crate::limits::{
-    DEAD_AFTER, MAX_CANDIDATES, MAX_OUTSTANDING_PROBES, MAX_SESSIONS, PATH_BEAT, PATH_DOUBT,
-    PATH_RETRY, ROAM_INTERVAL,
+    DEAD_AFTER, FOLLOW_WITHIN, LOST_AS, MAX_CANDIDATES, MAX_OUTSTANDING_PROBES, MAX_SESSIONS,
+    PATH_BEAT, PATH_DOUBT, PATH_RETRY, ROAM_INTERVAL,
 };
 use crate::time::Instant;
 
+use super::compare::Others;
 use super::probe::{Answer, Probe};
 
 /// A working direct path.
@@ -30,6 +31,8 @@ pub struct Direct {
     pub rtt: Duration,
     /// Whether it answers what leaves from the spare port ([`super::flows`]), not from the router's own.
     pub spare: bool,
+    /// Its round-trip time with questions that were lost: what data meets with there.
+    strain: Duration,
     last_reply: Instant,
     asked: Instant,
     /// When to ask next.
@@ -55,6 +58,9 @@ struct PeerPath {
     lost: Option<Instant>,
     /// Since when addresses are probed and none answers.
     searched: Option<Instant>,
+    others: Others,
+    /// The address that was left for a better one, and when: the peer still sends from there for a moment.
+    left: Option<(SocketAddr, Instant)>,
     /// What the last reply asked, and when it came.
     owed: Option<(u64, Instant)>,
 }
@@ -75,6 +81,10 @@ struct How {
     roam: bool,
     /// From the spare port.
     spare: bool,
+    /// Only to know how good the address is.
+    compare: bool,
+    /// To the direct path, whose loss counts.
+    beat: bool,
 }
 
 impl PeerPath {
@@ -96,10 +106,25 @@ impl PeerPath {
         Probe::Request { nonce, answer }
     }
 
+    /// Questions without an answer are given up; lost on the direct path they count as slow ones.
+    fn forget_lost(&mut self, now: Instant) {
+        let lost = |sent: &Sent| now.since(sent.at) >= DEAD_AFTER;
+        if let Some(direct) = &mut self.direct {
+            let beats = self.outstanding.iter().filter(|s| lost(s) && s.how.beat);
+            for _ in beats.filter(|s| s.to == direct.address) {
+                direct.strain = (direct.strain * 3 + LOST_AS) / 4;
+            }
+        }
+        self.outstanding.retain(|sent| !lost(sent));
+    }
+
     /// How whatever is sent to `to` leaves.
     fn how(&self, to: SocketAddr) -> How {
         let spare = self.direct.is_some_and(|d| d.address == to && d.spare);
-        How { roam: false, spare }
+        How {
+            spare,
+            ..How::default()
+        }
     }
 }
 
@@ -180,8 +205,7 @@ impl Paths {
         let Some(path) = self.peers.get_mut(peer) else {
             return Vec::new();
         };
-        path.outstanding
-            .retain(|sent| now.since(sent.at) < DEAD_AFTER);
+        path.forget_lost(now);
         let to = match &mut path.direct {
             Some(direct) => {
                 let doubt = direct.last_reply + PATH_DOUBT;
@@ -192,9 +216,69 @@ impl Paths {
             }
             None => path.candidates.clone(),
         };
+        let beat = path.direct.is_some();
         to.into_iter()
-            .map(|to| (to, path.ask(to, path.how(to), now, entropy)))
+            .map(|to| {
+                let how = How {
+                    beat,
+                    ..path.how(to)
+                };
+                (to, path.ask(to, how, now, entropy))
+            })
             .collect()
+    }
+
+    /// The question to another address of `peer` than its direct path's, if one is due.
+    pub fn compare(
+        &mut self,
+        peer: &PeerId,
+        now: Instant,
+        entropy: &mut dyn Entropy,
+    ) -> Option<(SocketAddr, Probe)> {
+        let path = self.peers.get_mut(peer)?;
+        let current = path.direct?.address;
+        let to = path.others.due(&path.candidates, current, now, entropy)?;
+        let how = How {
+            compare: true,
+            ..How::default()
+        };
+        match path.ask(to, how, now, entropy) {
+            Probe::Request { nonce, .. } => Some((to, Probe::Compare { nonce })),
+            _ => None,
+        }
+    }
+
+    /// Another address of `peer` answered such a question. Whether the direct path moved there.
+    pub fn compared(&mut self, peer: PeerId, nonce: u64, from: SocketAddr, now: Instant) -> bool {
+        let Some(path) = self.peers.get_mut(&peer) else {
+            return false;
+        };
+        let is_it = |s: &Sent| s.nonce == nonce && s.how.compare && s.to == from;
+        let at = path.outstanding.iter().position(is_it);
+        let Some(sent) = at.and_then(|at| path.outstanding.remove(at)) else {
+            return false;
+        };
+        let Some(old) = path.direct.filter(|direct| direct.address != from) else {
+            return false;
+        };
+        let sample = now.since(sent.at);
+        if !path.others.answered(from, sample, old.strain, now) {
+            return false;
+        }
+        path.others.left(old.address, old.strain, now);
+        path.left = Some((old.address, now));
+        path.direct = Some(Direct {
+            address: from,
+            rtt: sample,
+            spare: false,
+            strain: sample,
+            last_reply: now,
+            asked: sent.at,
+            next: now,
+        });
+        self.next_ask = Some(now);
+        self.prefer(peer, from);
+        true
     }
 
     /// The probes to send to the candidates of `peer` from the spare port.
@@ -208,8 +292,8 @@ impl Paths {
             return Vec::new();
         };
         let how = How {
-            roam: false,
             spare: true,
+            ..How::default()
         };
         let to = path.candidates.clone().into_iter();
         to.map(|to| (to, path.ask(to, how, now, entropy))).collect()
@@ -310,13 +394,15 @@ impl Paths {
     ) -> Option<Probe> {
         let path = self.peers.get_mut(peer)?;
         let known = path.direct.is_some_and(|d| d.address == address);
-        if known || path.roamed.is_some_and(|at| now.since(at) < ROAM_INTERVAL) {
+        let left = path.direct.and(path.left);
+        let left = left.is_some_and(|(a, at)| a == address && now.since(at) < FOLLOW_WITHIN);
+        if known || left || path.roamed.is_some_and(|at| now.since(at) < ROAM_INTERVAL) {
             return None;
         }
         path.roamed = Some(now);
         let how = How {
             roam: true,
-            spare: false,
+            ..How::default()
         };
         Some(path.ask(address, how, now, entropy))
     }
@@ -333,7 +419,8 @@ impl Paths {
         let Some(path) = self.peers.get_mut(&peer) else {
             return false;
         };
-        let at = path.outstanding.iter().position(|s| s.nonce == nonce);
+        let is_it = |s: &Sent| s.nonce == nonce && !s.how.compare;
+        let at = path.outstanding.iter().position(is_it);
         let Some(sent) = at.and_then(|at| path.outstanding.remove(at)) else {
             return false;
         };
@@ -350,6 +437,7 @@ impl Paths {
         match &mut path.direct {
             Some(direct) if (direct.address, direct.spare) == (from, spare) => {
                 direct.rtt = (direct.rtt * 7 + sample) / 8;
+                direct.strain = (direct.strain * 3 + sample) / 4;
                 direct.last_reply = now;
                 direct.asked = direct.asked.max(sent.at);
                 direct.next = next;
@@ -362,6 +450,7 @@ impl Paths {
                 *other = Some(Direct {
                     address: from,
                     rtt: sample,
+                    strain: sample,
                     spare,
                     last_reply: now,
                     asked: sent.at,
@@ -401,7 +490,9 @@ impl Paths {
                 continue;
             };
             if silent <= now {
-                path.direct = None;
+                if let Some(direct) = path.direct.take() {
+                    path.others.fell(direct.address, now);
+                }
                 path.lost = Some(now);
                 dead.push(*peer);
             } else {

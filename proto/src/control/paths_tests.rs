@@ -123,7 +123,9 @@ fn nonce(probe: Probe) -> u64 {
     let (Probe::Request { nonce, .. }
     | Probe::Reply { nonce, .. }
     | Probe::SizeRequest { nonce, .. }
-    | Probe::SizeReply { nonce, .. }) = probe;
+    | Probe::SizeReply { nonce, .. }
+    | Probe::Compare { nonce }
+    | Probe::Compared { nonce }) = probe;
     nonce
 }
 
@@ -191,4 +193,40 @@ fn candidates_are_bounded_and_ordered() {
     paths.prefer(PEER, addr(200));
     assert_eq!(paths.candidates(&PEER)[0], addr(200));
     assert_eq!(paths.candidates(&PEER).len(), MAX_CANDIDATES);
+}
+
+#[test]
+fn a_better_address_is_moved_to_and_not_left_for_what_the_peer_still_sends() {
+    let mut entropy = SeededEntropy::new(3);
+    let mut paths = Paths::default();
+    let mut now = Instant::ZERO;
+    paths.suggest(PEER, &[addr(1), addr(2)]);
+    let slow = nonce(paths.probes(&PEER, now, &mut entropy)[0].1);
+    now += Duration::from_millis(60);
+    assert!(paths.replied(PEER, at_once(slow), addr(1), now));
+    let mut moved = false;
+    for _ in 0..60 {
+        now += Duration::from_secs(1);
+        let beat = nonce(paths.probes(&PEER, now, &mut entropy)[0].1);
+        let asked = paths.compare(&PEER, now, &mut entropy);
+        now += Duration::from_millis(1);
+        if let Some((to, probe)) = asked {
+            assert_eq!(to, addr(2));
+            assert!(
+                !paths.compared(PEER, nonce(probe), addr(1), now),
+                "not from there"
+            );
+            moved |= paths.compared(PEER, nonce(probe), addr(2), now);
+        }
+        if moved {
+            break;
+        }
+        now += Duration::from_millis(59);
+        paths.replied(PEER, at_once(beat), addr(1), now);
+    }
+    assert!(moved);
+    assert_eq!(paths.direct(&PEER).unwrap().address, addr(2));
+    assert_eq!(paths.roam(&PEER, addr(1), now, &mut entropy), None);
+    now += FOLLOW_WITHIN;
+    assert!(paths.roam(&PEER, addr(1), now, &mut entropy).is_some());
 }

@@ -1,7 +1,7 @@
 //! Bodies of Probe datagrams: is this address the peer, and do datagrams of this size arrive there?
 //!
 //! ```text
-//! byte  0      0 request, 1 reply, 3 request of a size, 4 reply to that
+//! byte  0      0 request, 1 reply, 3 request of a size, 4 reply to that, 5 question that compares, 6 reply to that
 //! bytes 1–8    nonce, in a reply that of the request
 //! then         request: nothing, or the answer to what the last reply asked: its ask (8), milliseconds since it came (2)
 //!              reply: ask (8), answered by the next request; 0 asks nothing
@@ -14,7 +14,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use crate::wire::datagram::{HEADER_LEN, TAG_LEN};
+use crate::wire::datagram::{HEADER_LEN, PROBE_COMPARE, PROBE_COMPARED, TAG_LEN};
 
 /// A probe's body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +41,16 @@ pub enum Probe {
         nonce: u64,
         /// Bytes of the datagram it is sealed in, header and tag included; at least [`MIN_SIZE_REQUEST`].
         size: u16,
+    },
+    /// Asks for a reply as a request does, to know how good an address is: where it comes from is no matter.
+    Compare {
+        /// Comes back in the reply.
+        nonce: u64,
+    },
+    /// Answers that.
+    Compared {
+        /// From the question.
+        nonce: u64,
     },
     /// Answers a request of a size.
     SizeReply {
@@ -111,11 +121,19 @@ impl Probe {
                 out.resize(usize::from(*size).saturating_sub(SEALED).max(SIZED_LEN), 0);
             }
             Self::SizeReply { nonce, size } => sized(SIZE_REPLY, *nonce, *size, &mut out),
+            Self::Compare { nonce } => {
+                out.push(PROBE_COMPARE);
+                out.extend_from_slice(&nonce.to_be_bytes());
+            }
+            Self::Compared { nonce } => {
+                out.push(PROBE_COMPARED);
+                out.extend_from_slice(&nonce.to_be_bytes());
+            }
         }
         out
     }
 
-    /// Reads a body; `None` for anything else than the four forms (an empty one included).
+    /// Reads a body; `None` for anything else than the six forms (an empty one included).
     pub fn decode(body: &[u8]) -> Option<Self> {
         let (kind, rest) = body.split_first()?;
         let (nonce, rest) = rest.split_first_chunk::<8>()?;
@@ -150,6 +168,8 @@ impl Probe {
                 (is_padded && padding.iter().all(|byte| *byte == 0))
                     .then_some(Self::SizeRequest { nonce, size })
             }
+            (PROBE_COMPARE, []) => Some(Self::Compare { nonce }),
+            (PROBE_COMPARED, []) => Some(Self::Compared { nonce }),
             (SIZE_REPLY, [hi, lo]) => Some(Self::SizeReply {
                 nonce,
                 size: u16::from_be_bytes([*hi, *lo]),
@@ -210,7 +230,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_body_decodes_or_not_but_never_panics(mut body in proptest::collection::vec(any::<u8>(), 0..40), kind in 0u8..6) {
+        fn any_body_decodes_or_not_but_never_panics(mut body in proptest::collection::vec(any::<u8>(), 0..40), kind in 0u8..8) {
             if let Some(first) = body.first_mut() {
                 *first = kind;
             }
@@ -228,6 +248,8 @@ mod tests {
                 Probe::Reply { nonce, ask, observed: (ip, port).into() },
                 Probe::SizeRequest { nonce, size },
                 Probe::SizeReply { nonce, size },
+                Probe::Compare { nonce },
+                Probe::Compared { nonce },
             ] {
                 prop_assert_eq!(Probe::decode(&probe.encode()), Some(probe));
             }

@@ -43,32 +43,40 @@ impl Control {
             self.body_of(peer)
                 .is_some_and(|body| body.endpoints.contains(address))
         };
-        let neighbours: Vec<Neighbour> = self
-            .links
-            .neighbours()
-            .filter_map(|(peer, slot)| {
-                Some(Neighbour {
-                    peer: peer.prefix(),
-                    outbound: slot.outbound,
-                    established: true,
-                    cost: *costs.get(peer)?,
-                    // Where it was dialled is news only if it does not say so itself; an inbound address is of no use,
-                    // and a link-local one none to others.
-                    address: Some(slot.address)
-                        .filter(|a| slot.outbound && !announced(peer, a) && !is_link_local(a.ip())),
-                })
-            })
+        let linked = self.links.neighbours();
+        let linked = linked.map(|(peer, slot)| (peer, slot.address, slot.outbound));
+        let kept = self.kept.iter();
+        let kept = kept.map(|(peer, link)| (peer, link.address, link.outbound));
+        let beside: BTreeMap<&PeerId, (SocketAddr, bool)> = kept
+            .chain(linked)
+            .map(|(peer, address, outbound)| (peer, (address, outbound)))
             .collect();
+        let neighbour = |(peer, (address, outbound)): (&PeerId, (SocketAddr, bool))| {
+            Some(Neighbour {
+                peer: peer.prefix(),
+                outbound,
+                established: true,
+                cost: *costs.get(peer)?,
+                // Where it was dialled is news only if it does not say so itself; an inbound address is of no use,
+                // and a link-local one none to others.
+                address: Some(address)
+                    .filter(|a| outbound && !announced(peer, a) && !is_link_local(a.ip())),
+            })
+        };
+        let neighbours: Vec<Neighbour> = beside.into_iter().filter_map(neighbour).collect();
         self.own.set_neighbours(&neighbours, now);
     }
 
     /// What the links that carry frames cost. That there are others is this router's own business.
     fn link_costs(&mut self, now: Instant) -> BTreeMap<PeerId, u16> {
-        let (links, paths) = (&self.links, &self.paths);
-        self.costs.retain(|peer| links.of_peer(peer).is_some());
-        let direct = links.neighbours().filter_map(|(peer, _)| {
-            let rtt = paths.direct(peer)?.rtt;
-            Some((*peer, self.costs.cost(*peer, rtt, now)))
+        let (links, kept, paths) = (&self.links, &self.kept, &self.paths);
+        self.costs
+            .retain(|peer| links.of_peer(peer).is_some() || kept.has(peer));
+        let linked = links.neighbours().map(|(peer, _)| *peer);
+        let beside = linked.chain(kept.iter().map(|(peer, _)| *peer));
+        let direct = beside.filter_map(|peer| {
+            let rtt = paths.direct(&peer)?.rtt;
+            Some((peer, self.costs.cost(peer, rtt, now)))
         });
         direct.collect()
     }

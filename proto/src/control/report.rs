@@ -391,6 +391,7 @@ impl Control {
             );
         }
         warnings.extend(self.duplicate_names());
+        warnings.extend(self.setting_warnings());
         warnings.extend(self.clones.warning());
         warnings.extend(self.flap_warnings(now));
         warnings.extend(self.contest_warnings(now));

@@ -20,7 +20,10 @@ impl Control {
     /// routers there are.
     pub(super) fn build_snapshot(&self, now: Instant) -> Snapshot {
         let works = |peer: &PeerId| self.paths.direct(peer).is_some();
-        let neighbours = self.links.neighbours().map(|(peer, _)| *peer);
+        let linked = self.links.neighbours().map(|(peer, _)| *peer);
+        let neighbours: BTreeSet<PeerId> =
+            linked.chain(self.kept.iter().map(|(p, _)| *p)).collect();
+        let receiving = self.sessions.receiving();
         let sealing = self.sessions.receiving().map(|(_, t)| t.remote());
         Snapshot {
             me: self.me,
@@ -29,14 +32,10 @@ impl Control {
             mtu: self.config.mtu,
             settle_until: self.settle_until,
             peers: self.peer_paths(),
-            by_index: self
-                .sessions
-                .receiving()
-                .map(|(i, t)| (i, t.clone()))
-                .collect(),
+            by_index: receiving.map(|(i, t)| (i, t.clone())).collect(),
             sealing: sealing.collect(),
             sources: self.sources.shared(),
-            neighbours: neighbours.filter(works).collect(),
+            neighbours: neighbours.into_iter().filter(works).collect(),
             routes: self.routes.clone(),
         }
     }

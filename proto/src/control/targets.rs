@@ -51,6 +51,8 @@ pub struct Target {
     pub address: Option<SocketAddr>,
     pub(super) backoff: Duration,
     pub(super) tries: usize,
+    /// Dials since there was a link.
+    row: usize,
     /// Dials in a row that another router answered than the one sought.
     pub(super) strange: usize,
     delayed: bool,
@@ -201,13 +203,18 @@ impl Targets {
         }
     }
 
-    /// Targets that are due, each with how many tries went before (to walk through its addresses).
+    /// Targets that are due, each with how many dials there were since its last link (to walk through its addresses).
     pub fn due(&self, now: Instant) -> Vec<(TargetKey, usize)> {
         self.targets
             .iter()
             .filter(|(_, t)| matches!(t.state, TargetState::Waiting(at) if at <= now))
-            .map(|(key, t)| (key.clone(), t.tries))
+            .map(|(key, t)| (key.clone(), t.row))
             .collect()
+    }
+
+    /// Who answered at this target last.
+    pub fn peer_at(&self, key: &TargetKey) -> Option<PeerId> {
+        self.targets.get(key)?.peer
     }
 
     /// When the next target is due.
@@ -226,6 +233,7 @@ impl Targets {
         if let Some(target) = self.targets.get_mut(key) {
             target.state = TargetState::Dialling(conn);
             target.tries += 1;
+            target.row += 1;
         }
     }
 
@@ -354,6 +362,7 @@ impl Target {
             address: None,
             backoff: REDIAL_MIN,
             tries: 0,
+            row: 0,
             strange: 0,
             delayed: false,
             peer: None,
@@ -367,6 +376,7 @@ impl Target {
         self.satisfied = now;
         self.error.clear();
         self.strange = 0;
+        self.row = 0;
         self.backoff = REDIAL_MIN;
     }
 }

@@ -34,6 +34,8 @@ counters! {
         Runt = "runt_frame",
         /// A frame longer than the mesh carries.
         TooBig = "frame_too_big",
+        /// A frame of another router longer than the mesh carries here: that router has another MTU.
+        OverMtu = "frame_over_mtu",
         /// A frame longer than its path takes, that must not be fragmented; its sender is told.
         PathMtu = "path_mtu",
         /// A frame whose offloads (segmentation, checksum) do not fit what it is.

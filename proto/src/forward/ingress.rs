@@ -12,7 +12,7 @@ use crate::ids::{PeerId, SessionIndex};
 use crate::limits::{MAX_DATAGRAM, MAX_FRAME, MAX_HANDSHAKE};
 use crate::session::transport::{OpenError, Opened};
 use crate::time::Instant;
-use crate::wire::datagram::{Frames, Header, Kind};
+use crate::wire::datagram::{Frames, Header, Kind, PROBE_COMPARE, PROBE_COMPARED};
 
 /// How a datagram came, and which session it names.
 #[derive(Clone, Copy, Debug)]
@@ -133,6 +133,7 @@ impl Forwarder {
         }
         if let Via::Direct(address) = via
             && opened.newest
+            && !is_comparison(&opened)
         {
             self.endpoint_seen(snap, peer, address, now, out);
         }
@@ -171,6 +172,9 @@ impl Forwarder {
                 Ok(view) if self.underlay.carries(snap, &view) => {
                     self.counters.drop(DropReason::Underlay);
                 }
+                Ok(_) if frame.bytes.len() > snap.max_frame() => {
+                    self.counters.drop(DropReason::OverMtu);
+                }
                 Ok(view) => {
                     self.learn(view.source(), owner, now);
                     if is_resolution(&view) {
@@ -186,6 +190,12 @@ impl Forwarder {
             self.counters.drop(DropReason::Malformed);
         }
     }
+}
+
+/// Whether the datagram tests an address beside the path: the peer has not moved there.
+fn is_comparison(opened: &Opened<'_>) -> bool {
+    opened.header.kind == Kind::Probe
+        && matches!(opened.body.first(), Some(&(PROBE_COMPARE | PROBE_COMPARED)))
 }
 
 /// Whether a frame from another router may enter the local port.

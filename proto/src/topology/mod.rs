@@ -9,6 +9,7 @@ mod parts;
 pub mod record;
 pub mod routes;
 mod search;
+pub mod settings;
 mod signed;
 pub mod sums;
 pub mod sync;

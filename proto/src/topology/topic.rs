@@ -27,6 +27,8 @@ impl Topic {
     pub const NAMES: Self = Self(4);
     /// Ranges of addresses that their origin allocates from.
     pub const ADDRESSES: Self = Self(5);
+    /// Settings that all routers must share: [`super::settings::Settings`].
+    pub const SETTINGS: Self = Self(6);
 
     /// The topic of this number, if there can be one.
     pub fn new(number: u8) -> Option<Self> {
@@ -70,6 +72,7 @@ impl fmt::Display for Topic {
             Self::ATTACHED => f.write_str("attached"),
             Self::NAMES => f.write_str("names"),
             Self::ADDRESSES => f.write_str("addresses"),
+            Self::SETTINGS => f.write_str("settings"),
             Self(number) => write!(f, "topic {number}"),
         }
     }
@@ -128,7 +131,7 @@ mod tests {
         let key = |n, topic| RecordKey::new(PeerId([n; 16]), topic);
         assert!(key(1, Topic::IDENTITY) < key(1, Topic::LINKS));
         assert!(key(1, Topic::ADDRESSES) < key(2, Topic::IDENTITY));
-        let words: Vec<String> = (1..=6)
+        let words: Vec<String> = (1..=7)
             .filter_map(Topic::new)
             .map(|t| t.to_string())
             .collect();
@@ -140,7 +143,8 @@ mod tests {
                 "attached",
                 "names",
                 "addresses",
-                "topic 6"
+                "settings",
+                "topic 7"
             ]
         );
         assert!(Topic::ATTACHED.is_built_in() && !Topic::NAMES.is_built_in());

@@ -39,6 +39,11 @@ pub use self::frames::{Frames, InnerFrame, MAX_PACKED, push_frame, push_frame_pr
 pub use self::relay::{Associated, split_relay};
 use crate::ids::{PeerId, SessionIndex};
 
+/// First byte of the payload of a Probe that only compares addresses: it says nothing of where its sender is.
+pub const PROBE_COMPARE: u8 = 5;
+/// The same of the answer.
+pub const PROBE_COMPARED: u8 = 6;
+
 /// Bytes of the header.
 pub const HEADER_LEN: usize = 16;
 /// Bytes of an authentication tag.

@@ -76,10 +76,16 @@ impl Conns {
     }
 
     /// Resolves and connects in the background.
-    pub(super) fn dial(&mut self, conn: ConnId, to: DialTo, ways: HostWays) {
+    pub(super) fn dial(
+        &mut self,
+        conn: ConnId,
+        to: DialTo,
+        others: Vec<SocketAddr>,
+        ways: HostWays,
+    ) {
         let events = self.events.clone();
         tokio::spawn(async move {
-            let event = match dial(&to, &ways).await {
+            let event = match dial(&to, others.into(), &ways).await {
                 Ok((stream, to)) => ConnEvent::Connected { conn, stream, to },
                 Err(error) => ConnEvent::Closed { conn, error },
             };

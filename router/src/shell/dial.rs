@@ -20,26 +20,74 @@ use crate::ways::HostWays;
 /// Time for a resolver, and for one address to answer a dial.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Resolves the target and connects to it; where to is told too.
+/// Resolves the target and connects to it, or to one of the `others`; where to is told too.
+///
+/// The next address is dialled when one fails, or after [`DIAL_AGAIN`]. The first that answers is taken, and the others are
+/// given up. A resolver that keeps its answer to itself does not hold up the others either.
 ///
 /// # Errors
 /// A sentence: what failed last, and what to look at.
-pub(super) async fn dial(to: &DialTo, ways: &HostWays) -> Result<(TcpStream, SocketAddr), String> {
-    let mut addresses = resolve(to).await?;
-    let mut refused = None;
-    addresses.retain(|address| {
-        let why = ways.refuse(None, *address);
-        let keeps = why.is_none();
-        refused = refused.take().or(why);
-        keeps
-    });
-    if let Some(why) = refused.filter(|_| addresses.is_empty()) {
-        return Err(why);
+pub(super) async fn dial(
+    to: &DialTo,
+    others: VecDeque<SocketAddr>,
+    ways: &HostWays,
+) -> Result<(TcpStream, SocketAddr), String> {
+    let resolving = resolve(to);
+    tokio::pin!(resolving);
+    let (mut is_resolved, mut left) = (false, others);
+    let mut running = JoinSet::new();
+    let mut next = Instant::now() + DIAL_AGAIN;
+    let mut last = "the name has no address".to_owned();
+    loop {
+        tokio::select! {
+            found = &mut resolving, if !is_resolved => {
+                is_resolved = true;
+                next = Instant::now();
+                match found {
+                    Ok(addresses) => put_first(addresses, &mut left, !running.is_empty()),
+                    Err(why) => last = why,
+                }
+            }
+            () = sleep_until(next), if !left.is_empty() => {
+                next = Instant::now() + DIAL_AGAIN;
+                match left.pop_front().map(|address| (address, ways.refuse(None, address))) {
+                    Some((address, None)) => {
+                        running.spawn(async move { (address, attempt(address).await) });
+                    }
+                    Some((_, Some(why))) => {
+                        last = why;
+                        next = Instant::now();
+                    }
+                    None => {}
+                }
+            }
+            Some(ended) = running.join_next() => match ended {
+                Ok((address, Ok(stream))) => return Ok((stream, address)),
+                Ok((address, Err(why))) => {
+                    last = why;
+                    left.retain(|other| *other != address);
+                    next = Instant::now();
+                }
+                Err(crashed) => last = format!("cannot dial: {crashed}"),
+            },
+            else => return Err(last),
+        }
     }
-    if let Some(only) = addresses.front().copied().filter(|_| addresses.len() == 1) {
-        addresses.push_back(only);
+}
+
+/// The addresses of the target come before those it may have as well; a lone one is dialled twice.
+fn put_first(addresses: VecDeque<SocketAddr>, left: &mut VecDeque<SocketAddr>, running: bool) {
+    left.retain(|other| !addresses.contains(other));
+    for address in addresses.into_iter().rev() {
+        left.push_front(address);
     }
-    race(addresses).await
+    if let Some(only) = left
+        .front()
+        .copied()
+        .filter(|_| left.len() == 1 && !running)
+    {
+        left.push_back(only);
+    }
 }
 
 async fn resolve(to: &DialTo) -> Result<VecDeque<SocketAddr>, String> {
@@ -59,34 +107,6 @@ async fn resolve(to: &DialTo) -> Result<VecDeque<SocketAddr>, String> {
         Err(_) => Err(format!(
             "cannot resolve {host}: no answer from the resolver"
         )),
-    }
-}
-
-/// Dials the addresses in their order: the next when one fails, or after [`DIAL_AGAIN`]. The first that answers is taken,
-/// and the others are given up.
-async fn race(mut addresses: VecDeque<SocketAddr>) -> Result<(TcpStream, SocketAddr), String> {
-    let mut running = JoinSet::new();
-    let mut next = Instant::now();
-    let mut last = "the name has no address".to_owned();
-    loop {
-        tokio::select! {
-            () = sleep_until(next), if !addresses.is_empty() => {
-                if let Some(address) = addresses.pop_front() {
-                    running.spawn(async move { (address, attempt(address).await) });
-                }
-                next = Instant::now() + DIAL_AGAIN;
-            }
-            Some(ended) = running.join_next() => match ended {
-                Ok((address, Ok(stream))) => return Ok((stream, address)),
-                Ok((address, Err(why))) => {
-                    last = why;
-                    addresses.retain(|other| *other != address);
-                    next = Instant::now();
-                }
-                Err(crashed) => last = format!("cannot dial: {crashed}"),
-            },
-            else => return Err(last),
-        }
     }
 }
 
@@ -148,6 +168,12 @@ mod tests {
         HostWays::open(std::sync::Arc::default()).unwrap()
     }
 
+    /// Dials these in their order.
+    async fn race(mut addresses: VecDeque<SocketAddr>) -> Result<(TcpStream, SocketAddr), String> {
+        let first = addresses.pop_front().unwrap();
+        dial(&DialTo::Address(first), addresses, &ways()).await
+    }
+
     async fn listener() -> (TcpListener, SocketAddr) {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -189,16 +215,25 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_name_that_leads_nowhere_is_no_matter_where_another_address_answers() {
+        let (_listener, alive) = listener().await;
+        let to = DialTo::Name {
+            host: "no-such-host.invalid".to_owned(),
+            port: 6783,
+        };
+        assert_eq!(dial(&to, VecDeque::from([alive])).await.unwrap().1, alive);
+        assert!(dial(&to, VecDeque::new()).await.is_err());
+    }
+
+    #[tokio::test]
     async fn a_lone_address_that_refuses_is_not_dialled_again() {
         let dead = dead().await;
         let begun = Instant::now();
-        let error = dial(&DialTo::Address(dead), &ways()).await.unwrap_err();
+        let error = race(VecDeque::from([dead])).await.unwrap_err();
         assert_eq!(
             error,
             format!("cannot reach {dead}: connection refused; is mesh running there?")
         );
         assert!(begun.elapsed() < DIAL_AGAIN);
-        let error = race(VecDeque::new()).await.unwrap_err();
-        assert_eq!(error, "the name has no address");
     }
 }

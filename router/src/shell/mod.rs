@@ -179,7 +179,9 @@ impl Shell {
                 addresses.hear(&output, &self.control, self.clock.now());
             }
             match output {
-                Output::Dial { conn, to } => conns.dial(conn, to, self.ways.clone()),
+                Output::Dial { conn, to, others } => {
+                    conns.dial(conn, to, others, self.ways.clone());
+                }
                 Output::Send { conn, bytes } => conns.send(conn, bytes),
                 Output::Close { conn, ending } => conns.close(conn, ending),
                 Output::Datagram { to, source, bytes } => self.sender.send(to, source, &bytes),

@@ -6,6 +6,7 @@ use mesh_proto::limits::{
 };
 use mesh_proto::topology::bodies::{self, Attached, IdentityBody};
 use mesh_proto::topology::record::SignedRecord;
+use mesh_proto::topology::settings::Settings;
 use mesh_proto::topology::topic::Topic;
 
 use super::fixture;
@@ -51,6 +52,11 @@ fn check_content(record: &SignedRecord) {
     }
     let again = bodies::decode_attached(&bodies::encode_attached(attached));
     assert_eq!(again.as_deref(), Ok(attached));
+    // Any body is one of settings; what cannot be shown is not in it.
+    let settings = Settings::decode(record.body());
+    let text = String::from_utf8(settings.encode()).expect("text");
+    assert!(text.split('\n').all(printable));
+    assert_eq!(Settings::decode(text.as_bytes()), settings);
 }
 
 /// One record about each topic there is a name for, and one about another.

@@ -386,7 +386,7 @@ impl Router {
                 addresses.hear(&output, &self.control, local);
             }
             let effect = match output {
-                Output::Dial { conn, to } => Effect::Dial { conn, to },
+                Output::Dial { conn, to, .. } => Effect::Dial { conn, to },
                 Output::Send { conn, bytes } => Effect::Send { conn, bytes },
                 Output::Close { conn, .. } => Effect::Close { conn },
                 Output::Datagram { to, bytes, .. } | Output::SpareDatagram { to, bytes } => {

@@ -22,6 +22,7 @@ mod run;
 mod secrets;
 mod strangers;
 mod topology;
+mod two_cards;
 mod weave;
 
 use anyhow::Result;

@@ -21,12 +21,14 @@ use crate::topology::record::{Ed25519, SignedRecord};
 use crate::topology::topic::{RecordKey, Topic};
 
 mod admission;
+mod agreement;
 mod announced;
 mod ciphers;
 mod clones;
 mod fastpath;
 mod flows;
 mod gossip;
+mod kept;
 mod links;
 mod meeting;
 mod paths;
@@ -53,6 +55,8 @@ struct Node {
     said: Vec<RecordKey>,
     /// What others said to it alone: who, and what.
     told: Vec<(PeerId, Topic, Vec<u8>)>,
+    /// Where it dialled, and where else it would have.
+    dialled: Vec<(SocketAddr, Vec<SocketAddr>)>,
     /// The spare port it wants.
     spare: Arc<SparePort>,
 }
@@ -76,6 +80,8 @@ struct Net {
     no_udp: Vec<(usize, usize)>,
     /// Pairs, the lower first, and pairs of ports, the lower first, of flows that are lost.
     stuck: Vec<(usize, usize, (u16, u16))>,
+    /// Nobody can be dialled.
+    no_tcp: bool,
     /// Longest datagram that arrives anywhere; longer ones are lost without a word.
     longest: usize,
 }
@@ -126,6 +132,7 @@ impl Net {
             streams: BTreeMap::new(),
             no_udp: Vec::new(),
             stuck: Vec::new(),
+            no_tcp: false,
             longest: limits::MAX_DATAGRAM,
         }
     }
@@ -190,7 +197,11 @@ impl Net {
             Output::Dial {
                 conn,
                 to: DialTo::Address(to),
-            } => self.dial(n, conn, to),
+                others,
+            } => {
+                self.nodes[n].dialled.push((to, others));
+                self.dial(n, conn, to);
+            }
             Output::Dial { conn, .. } => {
                 self.nodes[n]
                     .control
@@ -236,7 +247,8 @@ impl Net {
 
     fn dial(&mut self, n: usize, conn: ConnId, to: SocketAddr) {
         let now = self.now;
-        let Some(far) = self.nodes.iter().position(|node| node.address == to) else {
+        let far = self.nodes.iter().position(|node| node.address == to);
+        let Some(far) = far.filter(|_| !self.no_tcp) else {
             self.nodes[n]
                 .control
                 .handle_closed(conn, "no such host", now);
@@ -376,6 +388,7 @@ fn node(n: usize, setup: &Setup, now: Instant) -> Node {
         pinned: Vec::new(),
         said: Vec::new(),
         told: Vec::new(),
+        dialled: Vec::new(),
         spare: Arc::default(),
     }
 }

@@ -138,7 +138,7 @@ impl World {
                 return;
             };
             match output {
-                Output::Dial { conn, to } => self.dials.push((conn, to)),
+                Output::Dial { conn, to, .. } => self.dials.push((conn, to)),
                 Output::Send { conn, bytes } => self.send(conn, &bytes),
                 Output::Close { conn, .. } => self.close(conn),
                 Output::Datagram { to, bytes, .. } | Output::SpareDatagram { to, bytes } => {

@@ -1,0 +1,99 @@
+//! Settings that all routers of a mesh must share, as each says what it has: the body of a record about
+//! [`super::topic::Topic::SETTINGS`].
+//!
+//! Lines of UTF-8 text, `name=value`, the name as on the command line. What a later version adds is passed over.
+
+use std::collections::BTreeMap;
+
+use crate::limits::{MAX_SETTING, MAX_SETTINGS};
+
+/// The MTU inside the mesh, in decimal.
+pub const MTU: &str = "mtu";
+/// The domain of names.
+pub const DNS_DOMAIN: &str = "dns-domain";
+/// The subnet of containers that ask for none.
+pub const DEFAULT_SUBNET: &str = "ipalloc-default-subnet";
+
+/// What one router has.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Settings(BTreeMap<String, String>);
+
+impl Settings {
+    /// This router has it so; a value longer than [`MAX_SETTING`], or with control characters, is left out.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: &str) -> Self {
+        self.add(name, value);
+        self
+    }
+
+    fn add(&mut self, name: &str, value: &str) {
+        let fits = |text: &str| text.len() <= MAX_SETTING && !text.chars().any(char::is_control);
+        if self.0.len() < MAX_SETTINGS && fits(name) && fits(value) && !name.contains('=') {
+            self.0.entry(name.to_owned()).or_insert(value.to_owned());
+        }
+    }
+
+    /// The body of the record.
+    pub fn encode(&self) -> Vec<u8> {
+        let line = |(name, value): (&String, &String)| format!("{name}={value}\n");
+        self.0.iter().map(line).collect::<String>().into_bytes()
+    }
+
+    /// Reads such a body. What is not a line of this form is passed over, and so are lines beyond [`MAX_SETTINGS`].
+    pub fn decode(body: &[u8]) -> Self {
+        let most = MAX_SETTINGS * (2 * MAX_SETTING + 2);
+        let body = body.get(..most).unwrap_or(body);
+        let mut settings = Self::default();
+        for line in body.split(|byte| *byte == b'\n') {
+            let line = core::str::from_utf8(line).unwrap_or_default();
+            if let Some((name, value)) = line.split_once('=') {
+                settings.add(name, value);
+            }
+        }
+        settings
+    }
+
+    /// The settings that both name and that differ: name, ours, theirs.
+    pub fn differences<'a>(
+        &'a self,
+        other: &'a Self,
+    ) -> impl Iterator<Item = (&'a str, &'a str, &'a str)> {
+        self.0.iter().filter_map(|(name, ours)| {
+            let theirs = other.0.get(name).filter(|theirs| *theirs != ours)?;
+            Some((name.as_str(), ours.as_str(), theirs.as_str()))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn only_what_both_say_can_differ() {
+        let ours = Settings::default().with(MTU, "8876").with("new", "1");
+        let theirs = Settings::default().with(MTU, "1376").with("other", "2");
+        let theirs = Settings::decode(&theirs.encode());
+        let all: Vec<_> = ours.differences(&theirs).collect();
+        assert_eq!(all, [(MTU, "8876", "1376")]);
+        assert_eq!(ours.differences(&ours).count(), 0);
+    }
+
+    #[test]
+    fn nothing_is_taken_that_cannot_be_shown() {
+        let bad = Settings::decode(b"mtu=13\x1b[2J76\nmtu\n=\xff\ndns-domain=a\rb\n");
+        assert_eq!(bad, Settings::default());
+        let long = "x".repeat(MAX_SETTING + 1);
+        assert_eq!(Settings::default().with(MTU, &long), Settings::default());
+    }
+
+    proptest! {
+        #[test]
+        fn any_body_is_read_and_what_was_read_survives(body in proptest::collection::vec(prop_oneof![Just(b'='), Just(b'\n'), any::<u8>()], 0..300)) {
+            let settings = Settings::decode(&body);
+            prop_assert!(settings.0.len() <= MAX_SETTINGS);
+            prop_assert_eq!(Settings::decode(&settings.encode()), settings);
+        }
+    }
+}
