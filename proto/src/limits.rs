@@ -236,7 +236,7 @@ pub const ACCEPT_RATE_PER_SOURCE: u64 = 32;
 pub const ACCEPT_BURST_PER_SOURCE: u64 = 64;
 /// Sources of connections about which something is known; for another one the one is forgotten that has waited out its
 /// penalty the longest.
-pub const MAX_SOURCES: usize = 1_024;
+pub const MAX_CALLERS: usize = 1_024;
 /// Time for which a source is not let in after a handshake with a wrong secret; each further one doubles it.
 pub const PENALTY_MIN: Duration = Duration::from_secs(1);
 /// Longest such time.

@@ -49,7 +49,7 @@ impl Control {
                 self.links.iter().count(),
                 limits::MAX_LINKS + limits::MAX_HALF_OPEN,
             ),
-            ("sources", self.strangers.len(), limits::MAX_SOURCES),
+            ("sources", self.strangers.len(), limits::MAX_CALLERS),
             (
                 "routers that were linked",
                 self.familiar.len(),

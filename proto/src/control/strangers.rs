@@ -11,7 +11,7 @@ use crate::forward::throttle::{FixedBucket, TokenBucket};
 use crate::ids::PeerId;
 use crate::limits::{
     ACCEPT_BURST, ACCEPT_BURST_PER_SOURCE, ACCEPT_RATE, ACCEPT_RATE_PER_SOURCE, FAMILIAR_AFTER,
-    FORGET_AFTER, MAX_FAMILIAR, MAX_LINKS_PER_SOURCE, MAX_PENALTY, MAX_SOURCES, PENALTY_MEMORY,
+    FORGET_AFTER, MAX_CALLERS, MAX_FAMILIAR, MAX_LINKS_PER_SOURCE, MAX_PENALTY, PENALTY_MEMORY,
     PENALTY_MIN, WRONG_SECRET_BURST, WRONG_SECRET_RATE, WRONG_SECRETS_FORGIVEN,
 };
 use crate::source::Source;
@@ -32,7 +32,7 @@ pub(super) enum Entry {
     Penalised,
 }
 
-/// What is known of sources, at most [`MAX_SOURCES`]; when full the one is forgotten that has waited out its penalty the
+/// What is known of sources, at most [`MAX_CALLERS`]; when full the one is forgotten that has waited out its penalty the
 /// longest.
 #[derive(Debug)]
 pub(super) struct Strangers {
@@ -120,7 +120,7 @@ impl Strangers {
     }
 
     fn seen(&mut self, source: Source, now: Instant) -> &mut Seen {
-        if self.sources.len() >= MAX_SOURCES && !self.sources.contains_key(&source) {
+        if self.sources.len() >= MAX_CALLERS && !self.sources.contains_key(&source) {
             let rested = |seen: &Seen| seen.waits_until.max(seen.last);
             let longest = self.sources.iter().min_by_key(|(_, seen)| rested(seen));
             if let Some(longest) = longest.map(|(source, _)| *source) {

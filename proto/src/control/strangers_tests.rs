@@ -34,7 +34,7 @@ fn many_sources_share_a_budget_and_the_table_is_bounded() {
     let mut strangers = Strangers::default();
     let open = (0..10_000).filter(|n| strangers.knock(source(*n), stranger, at(0)) == Entry::Open);
     assert_eq!(open.count() as u64, ACCEPT_BURST);
-    assert_eq!(strangers.len(), MAX_SOURCES);
+    assert_eq!(strangers.len(), MAX_CALLERS);
     assert_eq!(strangers.knock(source(99_999), known, at(0)), Entry::Open);
 }
 

@@ -54,11 +54,7 @@ impl Sending {
     }
 
     /// Sends each run from the port that leads there.
-    fn send_apart(
-        &mut self,
-        spare: &SpareSocket,
-        sources: &BTreeMap<SocketAddr, IpAddr>,
-    ) -> usize {
+    fn send_apart(&mut self, spare: &SpareSocket, sources: &BTreeMap<SocketAddr, IpAddr>) -> usize {
         let bytes = self.outgoing.bytes();
         let runs = self.outgoing.runs().iter().cloned();
         let (away, own): (Vec<Run>, Vec<Run>) = runs.partition(|run| spare.to.contains(&run.to));

@@ -221,8 +221,11 @@ mod tests {
             host: "no-such-host.invalid".to_owned(),
             port: 6783,
         };
-        assert_eq!(dial(&to, VecDeque::from([alive])).await.unwrap().1, alive);
-        assert!(dial(&to, VecDeque::new()).await.is_err());
+        assert_eq!(
+            dial(&to, VecDeque::from([alive]), &ways()).await.unwrap().1,
+            alive
+        );
+        assert!(dial(&to, VecDeque::new(), &ways()).await.is_err());
     }
 
     #[tokio::test]
