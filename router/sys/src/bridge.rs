@@ -223,10 +223,10 @@ fn configure(netlink: &mut Netlink, link: &Link, config: &BridgeConfig) -> Resul
         ("autoconf", "0"),
         ("addr_gen_mode", "1"),
     ] {
-        sysctl::set_if_present(Table::Ipv6Conf, &config.name, key, value)?;
+        sysctl::prefer(Table::Ipv6Conf, &config.name, key, value);
     }
     // Or the host would answer containers that ask for addresses of its other interfaces.
-    sysctl::set_if_present(Table::Ipv4Conf, &config.name, "arp_ignore", "1")?;
+    sysctl::prefer(Table::Ipv4Conf, &config.name, "arp_ignore", "1");
     Ok(())
 }
 
@@ -299,7 +299,7 @@ fn configure_port(
     }
     netlink.set_noarp(outer.index)?;
     // Strict reverse-path filtering on an interface without addresses drops every IPv4 packet.
-    sysctl::set_if_present(Table::Ipv4Conf, &outer.name, "rp_filter", "1")?;
+    sysctl::prefer(Table::Ipv4Conf, &outer.name, "rp_filter", "1");
     Ok(())
 }
 
@@ -308,7 +308,7 @@ fn without_ip_stack(netlink: &mut Netlink, port: &Link, mtu: u16) -> Result<(), 
     if port.mtu != u32::from(mtu) {
         netlink.set_mtu(port.index, mtu)?;
     }
-    sysctl::set_if_present(Table::Ipv6Conf, &port.name, "disable_ipv6", "1")?;
+    sysctl::prefer(Table::Ipv6Conf, &port.name, "disable_ipv6", "1");
     Ok(())
 }
 

@@ -36,6 +36,11 @@ impl SysError {
         &self.what
     }
 
+    /// The reason alone, for whoever says what was tried in words of its own.
+    pub fn into_reason(self) -> io::Error {
+        self.source
+    }
+
     /// Whether the thing acted on does not exist (ENODEV, ENOENT, ENXIO, ESRCH).
     pub fn is_not_found(&self) -> bool {
         matches!(
@@ -81,7 +86,8 @@ impl fmt::Display for SysError {
 
 impl std::error::Error for SysError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        Some(&self.source)
+        // The reason itself is in our own words already, and would be told twice.
+        self.source.source()
     }
 }
 

@@ -4,8 +4,10 @@
 //! it.
 
 use std::io::{self, Write as _};
-use std::process::{Command, Output, Stdio};
+use std::process::{Output, Stdio};
 
+use self::chain::{Chain, Place};
+use crate::environment::command;
 use crate::{SysError, ifname};
 
 mod chain;
@@ -60,7 +62,7 @@ pub fn remove_forward_accept(bridge: &str) -> Result<Report, SysError> {
     })
 }
 
-fn ensure(program: &str, bridge: &str) -> Result<Changed, SysError> {
+fn ensure(program: &'static str, bridge: &str) -> Result<Changed, SysError> {
     let Some(chain) = list(program, "FORWARD")? else {
         return Ok(Changed::Absent);
     };
@@ -68,19 +70,34 @@ fn ensure(program: &str, bridge: &str) -> Result<Changed, SysError> {
     if ours == [1] {
         return Ok(Changed::No);
     }
+    if ours.is_empty()
+        && uncommented(program, &uncommented_name(bridge))
+            .list()?
+            .is_some()
+    {
+        return Ok(Changed::No);
+    }
     let rule = rule(bridge);
     // In first, then out with the rest: at no moment are frames dropped.
-    change(
+    let put = change(
         program,
         &[&["-I", "FORWARD", "1"], rule.as_slice()].concat(),
-    )?;
+    );
+    if let Err(why) = put {
+        // A kernel or a program without the match `comment`: then our rule is known by the chain that it is in.
+        let rule = format!("-i {bridge} -o {bridge} -j ACCEPT");
+        uncommented(program, &uncommented_name(bridge))
+            .put(&[rule])
+            .map_err(|_| why)?;
+        return Ok(Changed::Yes);
+    }
     for position in ours.iter().rev() {
         change(program, &["-D", "FORWARD", &(position + 1).to_string()])?;
     }
     Ok(Changed::Yes)
 }
 
-fn remove(program: &str, bridge: &str) -> Result<Changed, SysError> {
+fn remove(program: &'static str, bridge: &str) -> Result<Changed, SysError> {
     let Some(chain) = list(program, "FORWARD")? else {
         return Ok(Changed::Absent);
     };
@@ -88,11 +105,28 @@ fn remove(program: &str, bridge: &str) -> Result<Changed, SysError> {
     for position in ours.iter().rev() {
         change(program, &["-D", "FORWARD", &position.to_string()])?;
     }
-    Ok(if ours.is_empty() {
+    let had_chain = uncommented(program, &uncommented_name(bridge)).remove()?;
+    Ok(if ours.is_empty() && !had_chain {
         Changed::No
     } else {
         Changed::Yes
     })
+}
+
+/// At most 28 bytes.
+fn uncommented_name(bridge: &str) -> String {
+    format!("mesh-forward-{bridge}")
+}
+
+/// The place of the rule where rules cannot have comments.
+fn uncommented<'a>(program: &'static str, name: &'a str) -> Chain<'a> {
+    Chain {
+        program,
+        table: "filter",
+        name,
+        from: "FORWARD",
+        place: Place::First,
+    }
 }
 
 fn rule(bridge: &str) -> Vec<&str> {
@@ -151,19 +185,14 @@ fn change(program: &str, arguments: &[&str]) -> Result<(), SysError> {
 
 /// `-w`: wait for the lock that dockerd may hold, at most 5 seconds.
 fn run(program: &str, arguments: &[&str]) -> io::Result<Output> {
-    Command::new(program)
-        .args(["-w", "5"])
-        .args(arguments)
-        .env("LC_ALL", "C")
-        .output()
+    command(program).args(["-w", "5"]).args(arguments).output()
 }
 
 /// Hands `text` to a program that applies it as one transaction: all of it or nothing.
 fn feed(program: &str, arguments: &[&str], text: &str) -> Result<(), SysError> {
     let failed = |e| SysError::new(format!("run {program}"), e);
-    let mut child = Command::new(program)
+    let mut child = command(program)
         .args(arguments)
-        .env("LC_ALL", "C")
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .stderr(Stdio::piped())

@@ -9,6 +9,7 @@ pub mod attach;
 mod bpf;
 pub mod bridge;
 pub mod descriptors;
+pub mod environment;
 pub mod error;
 pub mod ethtool;
 pub mod firewall;
@@ -26,6 +27,7 @@ pub mod resolver;
 pub mod sysctl;
 pub mod tcp;
 pub mod udp;
+pub mod unix;
 pub mod vxlan;
 
 #[cfg(test)]

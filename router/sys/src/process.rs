@@ -1,8 +1,10 @@
 //! Processes: watching one end, rights, the lock file, memory.
 
+use std::ffi::CString;
 use std::fs::{File, OpenOptions};
-use std::io;
+use std::io::{self, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::time::Duration;
 
@@ -10,8 +12,12 @@ use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::unistd::Pid;
 
 use crate::SysError;
+
+/// Flag of open(2): a symbolic link is not followed, and is an error (ELOOP).
+pub const NO_FOLLOW: i32 = libc::O_NOFOLLOW;
 
 /// Has the calling thread, and no other, run before those of ordinary priority when both want the processor.
 ///
@@ -128,6 +134,30 @@ pub fn setsid() -> Result<(), SysError> {
         .map_err(|e| SysError::errno("begin a new session", e))
 }
 
+/// Names this process in listings like those of `ps` and `pgrep`; of more than 15 bytes the rest is cut off.
+///
+/// # Errors
+/// `name` has a zero byte.
+pub fn set_name(name: &str) -> Result<(), SysError> {
+    let what = || format!("name this process {name}");
+    let text = CString::new(name).map_err(|_| SysError::errno(what(), Errno::EINVAL))?;
+    nix::sys::prctl::set_name(&text).map_err(|e| SysError::errno(what(), e))
+}
+
+/// Asks a process to end (SIGTERM).
+///
+/// # Errors
+/// ESRCH when it has ended already.
+pub fn terminate(pid: i32) -> Result<(), SysError> {
+    nix::sys::signal::kill(Pid::from_raw(pid), nix::sys::signal::Signal::SIGTERM)
+        .map_err(|e| SysError::errno(format!("end process {pid}"), e))
+}
+
+/// The process that started this one, or the one that took its place when that ended.
+pub fn parent() -> i32 {
+    Pid::parent().as_raw()
+}
+
 /// A second handle of the file that standard error goes to.
 ///
 /// # Errors
@@ -142,6 +172,34 @@ pub fn stderr_file() -> io::Result<File> {
 /// When the system refuses.
 pub fn set_stderr(file: &File) -> io::Result<()> {
     Ok(nix::unistd::dup2_stderr(file)?)
+}
+
+/// Least room for state: less is as good as none.
+const ROOM: u64 = 64 * 1024;
+
+/// What hinders writing files into a directory, in words: it is gone, on a read-only file system, or there is no room.
+pub fn hindrance(dir: &Path) -> Option<String> {
+    let stat = match nix::sys::statvfs::statvfs(dir) {
+        Ok(stat) => stat,
+        Err(Errno::ENOENT) => return Some("the directory is gone".to_owned()),
+        Err(error) => return Some(error.desc().to_owned()),
+    };
+    let free = stat.blocks_free().saturating_mul(stat.fragment_size());
+    // Some file systems do not count blocks or files.
+    if stat.flags().contains(nix::sys::statvfs::FsFlags::ST_RDONLY) {
+        Some("the file system is read-only".to_owned())
+    } else if stat.blocks() > 0 && free < ROOM {
+        Some("the disk is full".to_owned())
+    } else if stat.files() > 0 && stat.files_free() == 0 {
+        Some("the file system has room for no more files".to_owned())
+    } else {
+        None
+    }
+}
+
+/// Whether a file of this user is as safe as one of our own: root's, and that of the user we are.
+pub fn is_trusted(uid: u32) -> bool {
+    uid == 0 || uid == nix::unistd::geteuid().as_raw()
 }
 
 /// The capabilities a router needs: number (linux/capability.h) and name.
@@ -224,7 +282,7 @@ fn missing_capabilities(effective: u64) -> Vec<&'static str> {
 /// An exclusive lock on a file, released when dropped or when the process ends; the file stays.
 #[derive(Debug)]
 pub struct LockFile {
-    _lock: Flock<File>,
+    lock: Flock<File>,
 }
 
 impl LockFile {
@@ -234,17 +292,36 @@ impl LockFile {
     /// The kernel's, as when the directory does not exist.
     pub fn try_lock(path: &Path) -> Result<Option<Self>, SysError> {
         let what = || format!("lock {}", path.display());
-        let file = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(path)
-            .map_err(|e| SysError::new(what(), e))?;
-        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-            Ok(lock) => Ok(Some(Self { _lock: lock })),
-            Err((_, Errno::EWOULDBLOCK)) => Ok(None),
-            Err((_, e)) => Err(SysError::errno(what(), e)),
+        loop {
+            let file = OpenOptions::new()
+                .create(true)
+                .truncate(false)
+                .write(true)
+                .mode(0o600)
+                .custom_flags(NO_FOLLOW)
+                .open(path)
+                .map_err(|e| SysError::new(what(), e))?;
+            let lock = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+                Ok(lock) => lock,
+                Err((_, Errno::EWOULDBLOCK)) => return Ok(None),
+                Err((_, e)) => return Err(SysError::errno(what(), e)),
+            };
+            let locked = lock.metadata().map_err(|e| SysError::new(what(), e))?;
+            let there = std::fs::metadata(path).ok();
+            // Whoever had it may have removed the file in between: a lock of that one would keep nobody out.
+            if there.is_some_and(|t| (t.dev(), t.ino()) == (locked.dev(), locked.ino())) {
+                return Ok(Some(Self { lock }));
+            }
         }
+    }
+
+    /// Replaces the content of the file.
+    ///
+    /// # Errors
+    /// The kernel's, as on a full disk.
+    pub fn write(&self, text: &str) -> io::Result<()> {
+        self.lock.set_len(0)?;
+        (&*self.lock).write_all(text.as_bytes())
     }
 }
 

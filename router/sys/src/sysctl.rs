@@ -5,6 +5,7 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::{SysError, ifname};
 
@@ -63,6 +64,28 @@ pub fn set_if_present(
         Err(e) if e.is_not_found() => Ok(false),
         Err(e) => Err(e),
     }
+}
+
+/// What could not be set of what a host is better off with, since it was last taken.
+static NOT_SET: Mutex<Option<String>> = Mutex::new(None);
+
+/// As [`set_if_present`], for a setting without which everything works all the same, if not as well: where `/proc/sys` is
+/// read-only, as in some containers, that is noted for [`take_not_set`] and is no error.
+pub fn prefer(table: Table, interface: &str, key: &str, value: &str) {
+    if let Err(error) = set_if_present(table, interface, key, value) {
+        tracing::debug!("{error}");
+        *not_set() = Some(error.to_string());
+    }
+}
+
+/// What [`prefer`] could not set last, since this was asked last.
+pub fn take_not_set() -> Option<String> {
+    not_set().take()
+}
+
+/// Nothing that panics happens under this lock.
+fn not_set() -> MutexGuard<'static, Option<String>> {
+    NOT_SET.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Reads one setting of an interface, without the end of the line.

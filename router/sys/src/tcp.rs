@@ -1,16 +1,48 @@
-//! Options of TCP sockets.
+//! TCP sockets: listening, and options.
 
-use std::net::Shutdown;
+use std::io;
+use std::net::{Shutdown, SocketAddr, TcpListener};
 use std::os::fd::AsFd;
 use std::time::Duration;
 
 use mesh_proto::limits::{MAX_LINK_UNSENT, MIN_DATAGRAM};
-use socket2::SockRef;
+use socket2::{Domain, SockRef, Socket, Type};
 
 use crate::SysError;
 
+/// Connections that may wait to be taken.
+const BACKLOG: i32 = 1_024;
+
 /// Payload bytes of a segment over IPv4 whose packet is no longer than that of [`MIN_DATAGRAM`], less 12 of timestamps.
 const SEGMENT: u32 = MIN_DATAGRAM as u32 + 28 - 40 - 12;
+
+/// Listens, without blocking. On an address that is not this host's (yet) nobody is heard until it is; `::` takes IPv4, too.
+///
+/// # Errors
+/// The port is taken; there is no such family.
+pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(!address.ip().is_unspecified())?;
+    }
+    socket.set_reuse_address(true)?;
+    bind_early(&socket, address)?;
+    socket.listen(BACKLOG)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket.into())
+}
+
+/// Binds, also to an address that this host is yet to get (`IP_FREEBIND`, ip(7)).
+pub(crate) fn bind_early(socket: &Socket, address: SocketAddr) -> io::Result<()> {
+    if !address.ip().is_unspecified() {
+        // An old kernel without the option: then the address must be there.
+        let _ = match address {
+            SocketAddr::V4(_) => socket.set_freebind_v4(true),
+            SocketAddr::V6(_) => socket.set_freebind_v6(true),
+        };
+    }
+    socket.bind(&address.into())
+}
 
 /// Keeps segments in both directions so short that the narrowest path passes them: the kernel notices late or never that
 /// a path shrank whose ICMP messages are filtered. To be called before the socket connects, or on the one that listens,
@@ -62,9 +94,42 @@ mod tests {
     use std::io::{Read as _, Write as _};
     use std::net::{TcpListener, TcpStream};
 
-    use socket2::{Domain, Socket, Type};
-
     use super::*;
+
+    #[test]
+    fn an_address_may_come_after_the_socket() {
+        use crate::testing::{NamedNetns, needs_root};
+        if needs_root("an_address_may_come_after_the_socket") {
+            return;
+        }
+        NamedNetns::new().run(|| {
+            let ip = |args: &[&str]| {
+                assert!(
+                    std::process::Command::new("ip")
+                        .args(args)
+                        .status()
+                        .unwrap()
+                        .success()
+                );
+            };
+            ip(&["link", "set", "lo", "up"]);
+            for address in ["192.0.2.9:6783", "[2001:db8::9]:6783"] {
+                let address: SocketAddr = address.parse().unwrap();
+                let listener = listen(address).unwrap();
+                assert!(TcpStream::connect(address).is_err());
+                let bits = if address.is_ipv4() { 32 } else { 128 };
+                let with_length = format!("{}/{bits}", address.ip());
+                ip(&["addr", "add", &with_length, "dev", "lo", "nodad"]
+                    [..5 + usize::from(address.is_ipv6())]);
+                TcpStream::connect(address).unwrap();
+                assert!(listener.accept().is_ok());
+                assert_eq!(
+                    listen(address).unwrap_err().kind(),
+                    io::ErrorKind::AddrInUse
+                );
+            }
+        });
+    }
 
     fn segment(socket: &impl AsFd) -> u32 {
         SockRef::from(socket).tcp_mss().unwrap()

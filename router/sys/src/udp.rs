@@ -53,7 +53,7 @@ impl Udp {
     /// Binds to `ip` (none: every address of both families, or of IPv4 where IPv6 is switched off) and `port` (0: any).
     ///
     /// # Errors
-    /// EADDRINUSE when the port is taken; EADDRNOTAVAIL when the address is not this host's.
+    /// EADDRINUSE when the port is taken. An address that this host does not have yet is none.
     pub fn bind(ip: Option<IpAddr>, port: u16) -> Result<Self, SysError> {
         let Some(ip) = ip else {
             let any = SocketAddr::from((Ipv6Addr::UNSPECIFIED, port));
@@ -244,7 +244,7 @@ fn bind_as(address: SocketAddr, shared: bool) -> io::Result<Udp> {
     enlarge(&socket);
     socket.set_write_timeout(Some(SEND_WAIT))?;
     socket.set_reuse_port(shared)?;
-    socket.bind(&address.into())?;
+    crate::tcp::bind_early(&socket, address)?;
     Ok(Udp {
         socket: Arc::new(socket),
         families,

@@ -109,7 +109,7 @@ pub fn ensure(config: &VxlanConfig, family: Family) -> Result<Device, SysError> 
         netlink.set_mtu(link.index, config.mtu)?;
     }
     if !link.up {
-        sysctl::set_if_present(Table::Ipv6Conf, &link.name, "disable_ipv6", "1")?;
+        sysctl::prefer(Table::Ipv6Conf, &link.name, "disable_ipv6", "1");
         netlink.set_up(link.index)?;
         bridge::wait_forwarding(&mut netlink, &link.name)?;
     }

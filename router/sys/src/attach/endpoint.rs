@@ -52,7 +52,7 @@ pub fn make_endpoint(endpoint: &Endpoint<'_>) -> Result<String, AttachError> {
 /// [`AttachError::Timeout`] at the deadline; otherwise the kernel's.
 pub fn finish_endpoint(netns: &Path, mac: Mac, deadline: Instant) -> Result<String, AttachError> {
     let (netns, link) = wait_for_link(netns, mac, deadline)?;
-    netns.run_in(|| configure(&link))??;
+    netns.run_in(|| configure(&link))?;
     let mut netlink = Netlink::open()?;
     let is_host_end = |l: &Link| {
         l.peer_index == Some(link.index) && link.peer_index == Some(l.index) && l.master.is_some()
@@ -96,9 +96,7 @@ pub(super) fn make(endpoint: &Endpoint<'_>, plan: &mut Plan) -> Result<String, A
             plan.step("switch offloads off", || disable_offloads(name))?;
         }
     }
-    plan.step("silence host end", || {
-        sysctl::set_if_present(Table::Ipv6Conf, &host_ifname, "disable_ipv6", "1")
-    })?;
+    sysctl::prefer(Table::Ipv6Conf, &host_ifname, "disable_ipv6", "1");
     let host = netlink.require_link(&host_ifname)?;
     plan.step("connect host end", || {
         reconnect(&mut netlink, &host, bridge.index)
@@ -138,9 +136,9 @@ fn poll_for_link(mac: Mac, deadline: Instant) -> Result<Option<Link>, SysError> 
 }
 
 /// Inside the namespace.
-fn configure(link: &Link) -> Result<(), SysError> {
-    sysctl::set_if_present(Table::Ipv6Conf, &link.name, "accept_ra", "0")?;
-    inside::age_neighbours_fast(&link.name)
+fn configure(link: &Link) {
+    sysctl::prefer(Table::Ipv6Conf, &link.name, "accept_ra", "0");
+    inside::age_neighbours_fast(&link.name);
 }
 
 /// Inside the namespace.

@@ -98,29 +98,29 @@ fn rename_to_free(netlink: &mut Netlink, index: u32) -> Result<String, SysError>
 
 /// Addresses come from us alone, and a neighbour that moved is noticed within seconds.
 fn configure(ifname: &str, ipv6: bool) -> Result<(), SysError> {
-    sysctl::set_if_present(Table::Ipv6Conf, ifname, "accept_ra", "0")?;
+    sysctl::prefer(Table::Ipv6Conf, ifname, "accept_ra", "0");
     if ipv6 {
         sysctl::set(Table::Ipv6Conf, ifname, "disable_ipv6", "0")?;
-        sysctl::set(Table::Ipv6Conf, ifname, "autoconf", "0")?;
+        sysctl::prefer(Table::Ipv6Conf, ifname, "autoconf", "0");
         // Duplicate address detection would keep the address unusable for a second.
-        sysctl::set(Table::Ipv6Conf, ifname, "accept_dad", "0")?;
+        sysctl::prefer(Table::Ipv6Conf, ifname, "accept_dad", "0");
     } else {
-        sysctl::set_if_present(Table::Ipv6Conf, ifname, "disable_ipv6", "1")?;
+        sysctl::prefer(Table::Ipv6Conf, ifname, "disable_ipv6", "1");
     }
-    age_neighbours_fast(ifname)
+    age_neighbours_fast(ifname);
+    Ok(())
 }
 
-pub(super) fn age_neighbours_fast(ifname: &str) -> Result<(), SysError> {
+pub(super) fn age_neighbours_fast(ifname: &str) {
     for table in [Table::Ipv4Neigh, Table::Ipv6Neigh] {
         for (key, value) in [
             ("base_reachable_time_ms", "5000"),
             ("delay_first_probe_time", "2"),
             ("ucast_solicit", "1"),
         ] {
-            sysctl::set_if_present(table, ifname, key, value)?;
+            sysctl::prefer(table, ifname, key, value);
         }
     }
-    Ok(())
 }
 
 /// A container with several interfaces keeps the route to the first.

@@ -163,9 +163,7 @@ fn connect_host_end(
     let link = netlink.require_link(host_ifname)?;
     let alias = alias(request.bridge, Role::Host, request.alias);
     plan.step("mark host end", || netlink.set_alias(link.index, &alias))?;
-    plan.step("silence host end", || {
-        sysctl::set_if_present(Table::Ipv6Conf, host_ifname, "disable_ipv6", "1")
-    })?;
+    sysctl::prefer(Table::Ipv6Conf, host_ifname, "disable_ipv6", "1");
     if request.offloads_off {
         plan.step("switch offloads of host end off", || {
             disable_offloads(host_ifname)

@@ -9,7 +9,6 @@
 mod wanted;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::process::Command;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 pub use self::wanted::Exposure;
@@ -17,6 +16,7 @@ use self::wanted::{FAMILIES, Family, Part};
 use super::Changed;
 use super::chain::{Chain, Place};
 use super::nft::{self, Table};
+use crate::environment::command;
 use crate::{SysError, ifname};
 
 /// Which program translates addresses.
@@ -362,7 +362,7 @@ fn check_name(bridge: &str) -> Result<(), SysError> {
 
 /// What `iptables -V` says; none when there is no such program.
 fn iptables_version() -> Option<String> {
-    let output = Command::new("iptables").arg("-V").output().ok()?;
+    let output = command("iptables").arg("-V").output().ok()?;
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     output.status.success().then_some(said)
 }

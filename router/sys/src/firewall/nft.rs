@@ -1,10 +1,11 @@
 //! A table of our own, by `nft`.
 
 use std::collections::BTreeMap;
-use std::process::{Command, Output};
+use std::process::Output;
 
 use super::{feed, one_line};
 use crate::SysError;
+use crate::environment::command;
 
 const PROGRAM: &str = "nft";
 
@@ -161,10 +162,7 @@ impl Table<'_> {
 }
 
 fn run(arguments: &[&str]) -> std::io::Result<Output> {
-    Command::new(PROGRAM)
-        .args(arguments)
-        .env("LC_ALL", "C")
-        .output()
+    command(PROGRAM).args(arguments).output()
 }
 
 #[cfg(test)]
