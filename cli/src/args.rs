@@ -44,7 +44,8 @@ Example, on two hosts:
 pub(crate) enum Verb {
     /// Start the router on this host
     #[command(
-        after_help = "Stored targets are always dialled; the peers given are added to them.\n\
+        after_help = "The peers given are dialled in place of those stored; without any the stored ones are.\n\
+        In the background, a router that crashes is started again.\n\
         A password for the whole mesh may be given in MESH_PASSWORD.\n\n\
         Example:\n  mesh launch --key-file /etc/mesh/key host2 host3:6783"
     )]
@@ -54,7 +55,7 @@ pub(crate) enum Verb {
         after_help = "Example:\n  mesh connect host2 192.0.2.7:6783\n  mesh connect --replace host3"
     )]
     Connect(ConnectArgs),
-    /// Stop dialling peers; live connections stay
+    /// Stop dialling peers, by discovery too, until they are connected again; live connections stay
     #[command(after_help = "Example:\n  mesh forget host2")]
     Forget(PeerArgs),
     /// Run a container with addresses on the mesh, and print its id

@@ -1,24 +1,38 @@
 //! `mesh connect` and `mesh forget`.
 
-use mesh_proto::api::{ConnectRequest, Done, ForgetRequest};
+use mesh_proto::api::{ConnectRequest, Done, ForgetRequest, Forgotten};
 
 use crate::Outcome;
 use crate::args::{ConnectArgs, PeerArgs};
 use crate::client::Client;
+use crate::lookup::Lookup;
+use crate::output;
 
 /// Adds targets, or replaces them all.
 pub(crate) fn connect(client: &Client, args: ConnectArgs) -> Outcome {
+    let lookup = Lookup::begin(&args.peers);
     let request = ConnectRequest {
         peers: args.peers,
         replace: args.replace,
     };
     client.post::<Done>("/connect", &request)?;
+    lookup.finish();
     Ok(0)
 }
 
-/// Removes targets.
+/// Has the router dial these no more.
 pub(crate) fn forget(client: &Client, args: PeerArgs) -> Outcome {
     let request = ForgetRequest { peers: args.peers };
-    client.post::<Done>("/forget", &request)?;
+    let done: Forgotten = client.post("/forget", &request)?;
+    for peer in done.linked {
+        output::complain(&format!(
+            "{peer} is linked, and stays so until that link ends; this router does not dial it any more, but it may dial this one"
+        ));
+    }
+    for peer in done.unknown {
+        output::complain(&format!(
+            "{peer} is no target and no router that is known here; `mesh status targets` and `status peers` list them"
+        ));
+    }
     Ok(0)
 }

@@ -49,9 +49,12 @@ fn write_new(file: &Path, text: &str) -> anyhow::Result<()> {
         ),
         Err(e) => return Err(e).with_context(|| format!("cannot make {}", file.display())),
     };
-    out.write_all(text.as_bytes())
-        .and_then(|()| out.sync_all())
-        .with_context(|| format!("cannot write {}", file.display()))
+    let written = out.write_all(text.as_bytes()).and_then(|()| out.sync_all());
+    if written.is_err() {
+        // Half a key is none, and would be in the way of the next try.
+        let _ = std::fs::remove_file(file);
+    }
+    written.with_context(|| format!("cannot write {}", file.display()))
 }
 
 #[cfg(test)]

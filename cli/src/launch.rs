@@ -1,8 +1,10 @@
 //! `mesh launch`: starts the router and waits until it answers.
 
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::{DirBuilder, File, OpenOptions, Permissions};
 use std::io::{IsTerminal as _, Read as _, Seek as _, SeekFrom, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{
+    DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _,
+};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -11,17 +13,21 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, anyhow, bail};
 use clap::ValueEnum as _;
+use nix::fcntl::OFlag;
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::unistd::{Pid, geteuid};
 
 use crate::Outcome;
 use crate::args::{Datapath, LaunchArgs};
 use crate::client::{Client, ClientError};
+use crate::lookup::Lookup;
 use crate::output;
 use crate::router::{self, Config};
+use crate::supervisor;
+use crate::unit::Unit;
 
 /// How long the router may take until it answers.
-const START_DEADLINE: Duration = Duration::from_secs(20);
+const START_DEADLINE: Duration = Duration::from_secs(120);
 const POLL: Duration = Duration::from_millis(50);
 /// When to tell a person at a terminal that we are still waiting.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -39,6 +45,8 @@ pub(crate) fn launch(args: &LaunchArgs, socket: Option<&Path>) -> Outcome {
     let remarks = args.weave.remarks()?;
     refuse_if_running(&client)?;
     remarks.iter().for_each(|remark| output::complain(remark));
+    let unit = Unit::installed().filter(|_| !args.foreground);
+    refuse_if_starting(unit.as_ref(), &socket)?;
 
     let mut command = Command::new(router::program()?);
     command.args(router_args(args, &socket, &state_dir)?);
@@ -47,9 +55,52 @@ pub(crate) fn launch(args: &LaunchArgs, socket: Option<&Path>) -> Outcome {
         return Err(anyhow!("cannot start {}: {error}", router::PROGRAM));
     }
     let log = Log::open(&state_dir)?;
+    let typed = args.peers.iter().chain(&args.more_peers);
+    let mut peers: Vec<String> = typed.cloned().collect();
+    if peers.is_empty() && !args.resume {
+        peers.clone_from(&config.peers);
+    }
+    let lookup = Lookup::begin(&peers);
     let child = spawn(command, &log)?;
     wait_until_up(child, &client, &log)?;
+    lookup.finish();
+    tell_notices(&client, unit.as_ref());
     Ok(0)
+}
+
+/// What whoever starts a router should know of this host.
+fn tell_notices(client: &Client, unit: Option<&Unit>) {
+    // A router that does not say has nothing to say.
+    for notice in client.get::<Vec<String>>("/notices").unwrap_or_default() {
+        output::complain(&format!("warning: {notice}"));
+    }
+    if let Some(unit) = unit.filter(|unit| unit.is_enabled()) {
+        output::complain(&format!(
+            "{} is enabled, too: at the next boot systemd starts the router with the options of that unit; to have it do so \
+             now: mesh stop; systemctl start {}",
+            unit.name(),
+            unit.name()
+        ));
+    }
+}
+
+/// Two that start the same router would hinder each other.
+fn refuse_if_starting(unit: Option<&Unit>, socket: &Path) -> anyhow::Result<()> {
+    if let Some(pid) = supervisor::find(socket) {
+        bail!(
+            "mesh is being started again after a crash (by process {pid}); `mesh stop` ends that"
+        );
+    }
+    if let Some(unit) = unit.filter(|unit| unit.is_starting())
+        && socket == Path::new(router::DEFAULT_SOCKET)
+    {
+        bail!(
+            "systemd is starting the router ({}); `systemctl status {}` says how it does, `mesh stop` ends that",
+            unit.name(),
+            unit.name()
+        );
+    }
+    Ok(())
 }
 
 fn refuse_if_running(client: &Client) -> anyhow::Result<()> {
@@ -135,6 +186,12 @@ fn router_args(args: &LaunchArgs, socket: &Path, state_dir: &Path) -> anyhow::Re
     }
     if !args.foreground {
         out.push("--daemon".to_owned());
+        if !args.no_restart {
+            out.push("--restart".to_owned());
+        }
+    }
+    if args.resume {
+        out.push("--resume".to_owned());
     }
     out.extend(args.peers.iter().chain(&args.more_peers).cloned());
     Ok(out)
@@ -143,6 +200,35 @@ fn router_args(args: &LaunchArgs, socket: &Path, state_dir: &Path) -> anyhow::Re
 fn text(path: &Path) -> anyhow::Result<String> {
     let text = path.to_str().map(ToOwned::to_owned);
     text.ok_or_else(|| anyhow!("'{}' is not valid UTF-8; use another path", path.display()))
+}
+
+/// Whoever may write the directory could have the log written elsewhere; the router refuses it, too.
+fn check_directory(dir: &Path) -> anyhow::Result<()> {
+    let meta =
+        std::fs::metadata(dir).with_context(|| format!("cannot look at {}", dir.display()))?;
+    if meta.uid() != 0 && meta.uid() != geteuid().as_raw() {
+        bail!(
+            "the state directory {} belongs to user {}; run: chown root {}",
+            dir.display(),
+            meta.uid(),
+            dir.display()
+        );
+    }
+    let mode = meta.mode() & 0o7777;
+    if mode & 0o022 == 0 {
+        return Ok(());
+    }
+    // A fresh tmpfs has the mode of /tmp.
+    let is_empty = || std::fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_none());
+    let tighten = || std::fs::set_permissions(dir, Permissions::from_mode(0o700)).is_ok();
+    if mode & 0o1000 == 0 || !is_empty() || !tighten() || !is_empty() {
+        bail!(
+            "the state directory {} can be written by others (mode {mode:04o}); run: chmod 700 {}",
+            dir.display(),
+            dir.display()
+        );
+    }
+    Ok(())
 }
 
 /// The router's log file, and where in it this start begins.
@@ -160,11 +246,13 @@ impl Log {
             .mode(0o700)
             .create(state_dir)
             .map_err(|e| anyhow!("cannot make {}: {e}; {advice}", state_dir.display()))?;
+        check_directory(state_dir)?;
         let path = state_dir.join(router::LOG);
         let file = OpenOptions::new()
             .create(true)
             .append(true)
             .mode(0o600)
+            .custom_flags(OFlag::O_NOFOLLOW.bits())
             .open(&path)
             .map_err(|e| anyhow!("cannot write {}: {e}; {advice}", path.display()))?;
         let start = file.metadata()?.len();
@@ -307,6 +395,7 @@ mod tests {
             "--no-encryption",
             "--no-discovery",
             "--daemon",
+            "--restart",
             "host2",
         ];
         assert_eq!(words, expected);

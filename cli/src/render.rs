@@ -25,6 +25,9 @@ pub(crate) fn overview(report: &Report) -> String {
     out.push('\n');
     key(&mut out, "Service", "router");
     key(&mut out, "Protocol", &protocol(router));
+    if !router.restart.is_empty() {
+        key(&mut out, "Restart", &router.restart);
+    }
     key(&mut out, "Name", &named(&router.name, &router.nick_name));
     key(&mut out, "Encryption", &encryption(router));
     key(&mut out, "Secret", &router.secret);
@@ -35,6 +38,9 @@ pub(crate) fn overview(report: &Report) -> String {
     }
     key(&mut out, "MTU", &router.mtu.to_string());
     key(&mut out, "Targets", &router.targets.len().to_string());
+    if !router.forgotten.is_empty() {
+        key(&mut out, "Forgotten", &router.forgotten.join(", "));
+    }
     key(
         &mut out,
         "Connections",

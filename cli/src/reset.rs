@@ -15,6 +15,8 @@ use crate::client::{Client, ClientError};
 use crate::output;
 use crate::router::{self, Config};
 use crate::stop;
+use crate::supervisor;
+use crate::unit::Unit;
 
 const DEFAULT_BRIDGE: &str = "mesh";
 /// Where a router that allocated addresses keeps them.
@@ -54,6 +56,13 @@ pub(crate) fn reset(args: &ResetArgs, socket: Option<&Path>) -> Outcome {
             result.status
         ));
         return Ok(1);
+    }
+    if let Some(unit) = Unit::installed().filter(Unit::is_enabled) {
+        output::complain(&format!(
+            "{} is enabled, so systemd starts a new router at the next boot; `systemctl disable {}` if it is not to",
+            unit.name(),
+            unit.name()
+        ));
     }
     Ok(0)
 }
@@ -110,6 +119,9 @@ fn stop_or_kill(client: &Client, force: bool) -> anyhow::Result<()> {
         Err(error) => return Err(forcible(error)),
     };
     output::complain(&format!("{error:#}; killing it"));
+    if let Some(supervisor) = supervisor::find(client.socket()) {
+        supervisor::kill_at_once(supervisor);
+    }
     // The listener on the router's own socket is the router; 0 and 1 would be this group and init.
     if let Ok(pid) = client.pid()
         && pid > 1

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, anyhow};
 use serde::Deserialize;
 
-const DEFAULT_SOCKET: &str = "/run/mesh/mesh.sock";
+/// Where the router listens unless it is told otherwise.
+pub(crate) const DEFAULT_SOCKET: &str = "/run/mesh/mesh.sock";
 const DEFAULT_STATE_DIR: &str = "/var/lib/mesh";
 /// The router's program.
 pub(crate) const PROGRAM: &str = "mesh-router";
@@ -18,6 +19,9 @@ pub(crate) const LOG: &str = "router.log";
 pub(crate) struct Config {
     socket: Option<PathBuf>,
     state_dir: Option<PathBuf>,
+    /// Peers to dial.
+    #[serde(default)]
+    pub(crate) peers: Vec<String>,
     /// Name of the bridge.
     pub(crate) bridge: Option<String>,
 }

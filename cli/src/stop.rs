@@ -9,6 +9,8 @@ use mesh_proto::api::Done;
 use crate::Outcome;
 use crate::client::{Client, ClientError};
 use crate::output;
+use crate::supervisor;
+use crate::unit::Unit;
 
 /// How long the router may take to end.
 const STOP_DEADLINE: Duration = Duration::from_secs(20);
@@ -22,20 +24,58 @@ pub(crate) fn stop(client: &Client) -> Outcome {
     Ok(0)
 }
 
-/// Stops the router if one runs; says whether one did.
+/// Stops the router if one runs, and whatever would start it again; says whether there was anything.
 pub(crate) fn stop_if_running(client: &Client) -> anyhow::Result<bool> {
-    let pid = match client.pid() {
-        Ok(pid) => pid,
-        Err(ClientError::NotRunning { .. }) => return Ok(false),
-        Err(error) => return Err(error.into()),
-    };
-    match client.post::<Done>("/stop", &Done {}) {
-        // The router may end before its answer is through.
-        Ok(Done {}) | Err(ClientError::NotRunning { .. } | ClientError::Broken { .. }) => {}
-        Err(error) => return Err(error.into()),
+    let pid = running(client)?;
+    let unit = Unit::of(pid, client.socket());
+    if let Some(unit) = &unit {
+        unit.stop()?;
+        if let (Some(pid), None) = (pid, running(client)?) {
+            wait_until_gone(client, pid)?;
+        }
     }
-    wait_until_gone(client, pid)?;
-    Ok(true)
+    let supervisor = supervisor::find(client.socket());
+    let pid = running(client)?;
+    if pid.is_some() {
+        match client.post::<Done>("/stop", &Done {}) {
+            // The router may end before its answer is through.
+            Ok(Done {}) | Err(ClientError::NotRunning { .. } | ClientError::Broken { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    if let Some(supervisor) = supervisor {
+        // It ends with the router; but that may have crashed just now, and would be started again.
+        supervisor::terminate(supervisor);
+    }
+    if let Some(pid) = pid {
+        wait_until_gone(client, pid)?;
+    }
+    if let Some(supervisor) = supervisor {
+        wait_for_supervisor(supervisor)?;
+    }
+    Ok(pid.is_some() || supervisor.is_some() || unit.is_some())
+}
+
+fn running(client: &Client) -> anyhow::Result<Option<i32>> {
+    match client.pid() {
+        Ok(pid) => Ok(Some(pid)),
+        Err(ClientError::NotRunning { .. }) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn wait_for_supervisor(pid: i32) -> anyhow::Result<()> {
+    let began = Instant::now();
+    while supervisor::is_one(pid) && is_alive(pid) {
+        if began.elapsed() >= STOP_DEADLINE {
+            bail!(
+                "the process that starts the router again (pid {pid}) did not end within {} s; `kill {pid}`",
+                STOP_DEADLINE.as_secs()
+            );
+        }
+        thread::sleep(POLL);
+    }
+    Ok(())
 }
 
 fn wait_until_gone(client: &Client, pid: i32) -> anyhow::Result<()> {

@@ -4,7 +4,8 @@
 //! |---|---|---|
 //! | `GET /report` | – | [`Report`] |
 //! | `POST /connect` | [`ConnectRequest`] | [`Done`] |
-//! | `POST /forget` | [`ForgetRequest`] | [`Done`] |
+//! | `POST /forget` | [`ForgetRequest`] | [`Forgotten`] |
+//! | `GET /notices` | – | `Vec<String>`: what is to be known of the host, one line each |
 //! | `POST /prepare` | [`PrepareRequest`] | [`Prepared`] |
 //! | `POST /abandon` | [`AbandonRequest`] | [`Done`] |
 //! | `POST /adopt` | [`AdoptRequest`] | [`Done`] |
@@ -72,6 +73,16 @@ pub struct ConnectRequest {
 pub struct ForgetRequest {
     /// Targets as typed, or names of peers whose pinned key is to be forgotten.
     pub peers: Vec<String>,
+}
+
+/// What became of the words of `mesh forget`; those that are named nowhere are simply not dialled any more.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct Forgotten {
+    /// There is a link, which stays while it lives.
+    pub linked: Vec<String>,
+    /// No target and no router is called so.
+    pub unknown: Vec<String>,
 }
 
 /// What runs the container.
@@ -329,6 +340,12 @@ pub struct RouterReport {
     pub mtu: u16,
     /// Explicit targets, as typed.
     pub targets: Vec<String>,
+    /// What is not dialled any more, as typed for `mesh forget`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub forgotten: Vec<String>,
+    /// Who starts this router again after a crash.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub restart: String,
     /// Links, established or not.
     pub connections: Vec<ConnectionReport>,
     /// Every router of which a record is held, within reach or not, this one included.

@@ -257,6 +257,8 @@ pub const FAMILIAR_AFTER: Duration = Duration::from_secs(5);
 pub const MAX_FAMILIAR: usize = 256;
 /// Explicit targets (`mesh connect`).
 pub const MAX_TARGETS: usize = 1_024;
+/// Words of `mesh forget` that are kept; of more the oldest go.
+pub const MAX_FORGOTTEN: usize = 256;
 
 /// Width of the replay window of a session, in datagrams.
 pub const REPLAY_WINDOW: u64 = 8_192;

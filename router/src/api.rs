@@ -4,7 +4,6 @@ mod addresses;
 mod dns;
 mod host;
 
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -16,9 +15,10 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use mesh_proto::api::{
     AbandonRequest, AdoptRequest, ArrivedRequest, AttachRequest, Attached, ConnectRequest,
-    ContainerAddresses, DetachRequest, Done, ErrorBody, ForgetRequest, PrepareRequest, Prepared,
-    Report,
+    ContainerAddresses, DetachRequest, Done, ErrorBody, ForgetRequest, Forgotten, PrepareRequest,
+    Prepared, Report,
 };
+use mesh_proto::control::Forgot;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{mpsc, oneshot};
 
@@ -102,11 +102,8 @@ pub async fn bind(path: &Path) -> anyhow::Result<UnixListener> {
         }
         _ => {}
     }
-    let listener =
-        UnixListener::bind(path).with_context(|| format!("cannot listen on {}", path.display()))?;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))
-        .with_context(|| format!("cannot guard {}", path.display()))?;
-    Ok(listener)
+    let listener = mesh_sys::unix::listen(path).and_then(UnixListener::from_std);
+    listener.with_context(|| format!("cannot listen on {}", path.display()))
 }
 
 /// Serves until the runtime ends; removes the socket when dropped.
@@ -116,6 +113,7 @@ pub async fn bind(path: &Path) -> anyhow::Result<UnixListener> {
 pub async fn serve(listener: UnixListener, api: Api) -> std::io::Result<()> {
     let routes = Router::new()
         .route("/report", get(report))
+        .route("/notices", get(notices))
         .route("/connect", post(connect))
         .route("/forget", post(forget))
         .route("/prepare", post(prepare))
@@ -191,26 +189,47 @@ async fn report(State(api): State<Api>) -> Answer<Report> {
 }
 
 async fn connect(State(api): State<Api>, Json(request): Json<ConnectRequest>) -> Answer<Done> {
-    crate::resolve::check(&request.peers, api.host.port)
-        .await
-        .map_err(refused)?;
-    ask(&api, |done| Command::Connect {
+    crate::resolve::check(&request.peers, api.host.port).map_err(refused)?;
+    let stored = ask(&api, |done| Command::Connect {
         targets: request.peers,
         replace: request.replace,
         done,
     })
     .await?
     .map_err(refused)?;
+    stored.await.map_err(|_| stopping())?.map_err(unstored)?;
     Ok(Json(Done {}))
 }
 
-async fn forget(State(api): State<Api>, Json(request): Json<ForgetRequest>) -> Answer<Done> {
-    ask(&api, |done| Command::Forget {
-        targets: request.peers,
-        done,
-    })
-    .await?;
-    Ok(Json(Done {}))
+/// What was asked for is done, and will be forgotten.
+fn unstored(error: String) -> Failure {
+    Failure(
+        StatusCode::INSUFFICIENT_STORAGE,
+        format!("done, but it cannot be stored and is forgotten at the next start: {error}"),
+    )
+}
+
+async fn forget(State(api): State<Api>, Json(request): Json<ForgetRequest>) -> Answer<Forgotten> {
+    let targets = request.peers.clone();
+    let (became, stored) = ask(&api, |done| Command::Forget { targets, done }).await?;
+    stored.await.map_err(|_| stopping())?.map_err(unstored)?;
+    let of = |which: Forgot| {
+        let pairs = request.peers.iter().zip(&became);
+        pairs
+            .filter(|(_, b)| **b == which)
+            .map(|(word, _)| word.clone())
+            .collect()
+    };
+    Ok(Json(Forgotten {
+        linked: of(Forgot::Linked),
+        unknown: of(Forgot::Unknown),
+    }))
+}
+
+async fn notices(State(api): State<Api>) -> Json<Vec<String>> {
+    let mut lines = api.host.notices();
+    lines.extend(api.naming.errors());
+    Json(lines)
 }
 
 async fn prepare(

@@ -17,6 +17,7 @@ use crate::driver::{self, Backend, PluginSocket};
 use crate::engine::{Engine, EngineError, Engines};
 use crate::plugin;
 use crate::state::{StateError, Store, erase};
+use crate::supervise::lock_path;
 
 /// What belongs to the router that is to be removed.
 pub struct Leftovers {
@@ -77,7 +78,8 @@ pub async fn reset(leftovers: &Leftovers) -> Result<Report, StateError> {
     let hidden = leftovers.kernel.hide(&exposed.unwrap_or_default());
     report.note("addresses of this host", hidden);
     remove_kernel_objects(leftovers, &mut report);
-    for socket in [&leftovers.api_socket, &leftovers.plugin_socket] {
+    let supervisor = lock_path(&leftovers.api_socket);
+    for socket in [&leftovers.api_socket, &leftovers.plugin_socket, &supervisor] {
         let removed = report.note(&socket.display().to_string(), remove_file(socket));
         if removed == Some(true) {
             report.removed.push(socket.display().to_string());
@@ -221,6 +223,7 @@ mod tests {
             .set_targets(&["host1".into()])
             .unwrap();
         std::fs::write(&what.api_socket, "").unwrap();
+        std::fs::write(lock_path(&what.api_socket), "7\n").unwrap();
 
         let report = reset(&what).await.unwrap();
         assert!(report.failed.is_empty(), "{report:?}");
@@ -231,6 +234,7 @@ mod tests {
         assert!(!kernel.world().bridge);
         let namespaces: Vec<_> = kernel.world().namespaces.iter().cloned().collect();
         assert_eq!(namespaces, [Path::new("/run/netns/other")]);
+        assert!(!lock_path(&what.api_socket).exists());
         for path in [&what.state_dir, &what.api_socket, &what.plugin_socket] {
             assert!(!path.exists(), "{}", path.display());
         }

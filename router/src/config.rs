@@ -35,6 +35,18 @@ pub struct Args {
     /// Detach from the terminal (mesh launch does this).
     #[arg(long, hide = true)]
     pub daemon: bool,
+    /// Dial the stored targets and no others.
+    #[arg(long, conflicts_with = "peers")]
+    pub resume: bool,
+    /// Run the router in a process of its own, and start it again after a crash (mesh launch does this).
+    #[arg(long, hide = true)]
+    pub restart: bool,
+    /// Such a process started this one.
+    #[arg(long, hide = true)]
+    pub supervised: bool,
+    /// The router ran with these options already, and crashed.
+    #[arg(long, hide = true)]
+    pub again: bool,
 }
 
 /// What the router can do besides routing.
@@ -220,11 +232,7 @@ impl Options {
                 .password_file
                 .or(file.password_file.filter(|_| !own_secret)),
             mesh_name: self.mesh_name.or(file.mesh_name),
-            peers: if self.peers.is_empty() {
-                file.peers
-            } else {
-                self.peers
-            },
+            peers: file.peers,
         }
     }
 }

@@ -16,6 +16,8 @@ use crate::clock::Clock;
 use crate::fastpath::Status;
 use crate::latency::Latency;
 use crate::ways::Inside;
+use crate::run::Restart;
+use crate::warnings::Warnings;
 
 /// The host side of a report.
 pub struct HostView {
@@ -39,6 +41,10 @@ pub struct HostView {
     pub events_lost: Arc<AtomicU64>,
     /// Time.
     pub clock: Clock,
+    /// Who starts this router again after a crash.
+    pub restart: Restart,
+    /// What is to be known of this host.
+    pub warnings: Warnings,
 }
 
 /// How frames enter and leave.
@@ -57,6 +63,8 @@ impl HostView {
     pub fn complete(&self, report: &mut RouterReport) {
         report.host.clone_from(&self.listen);
         report.bridge.clone_from(&self.bridge);
+        report.restart = self.restart.words();
+        report.warnings.extend(self.notices());
         report.datapath = self.datapath.name.to_owned();
         report.datapath_reason.clone_from(&self.datapath.reason);
         report.latency = self.latency.words();
@@ -84,6 +92,13 @@ impl HostView {
             "lane events lost".to_owned(),
             self.events_lost.load(Ordering::Relaxed),
         );
+    }
+
+    /// What is to be known of this host, one line each.
+    pub fn notices(&self) -> Vec<String> {
+        let mut lines = self.warnings.lines();
+        lines.extend(self.restart.warning());
+        lines
     }
 
     fn macs(&self, names: &BTreeMap<String, String>) -> Vec<MacReport> {
@@ -118,6 +133,17 @@ impl HostView {
 const NOT_UNDERLAY: [&str; 8] = [
     "docker", "br-", "veth", "virbr", "podman", "cni", "lxc", "flannel",
 ];
+
+/// Whether this address is one of the host's.
+///
+/// # Errors
+/// When the kernel does not tell its addresses.
+pub fn has_address(ip: IpAddr) -> Result<bool, mesh_sys::error::SysError> {
+    let addresses = mesh_sys::netlink::Netlink::open()?.addresses()?;
+    // All of 127.0.0.0/8 is this host's.
+    let is_loopback = matches!(ip, IpAddr::V4(v4) if v4.is_loopback());
+    Ok(is_loopback || addresses.iter().any(|entry| entry.address.addr() == ip))
+}
 
 /// What a host has of addresses and interfaces, as far as routers are concerned.
 #[derive(Debug, Default)]

@@ -28,4 +28,6 @@ pub mod run;
 pub mod secret;
 pub mod shell;
 pub mod state;
+pub mod supervise;
+pub mod warnings;
 pub mod ways;

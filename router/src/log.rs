@@ -12,6 +12,7 @@ use std::sync::Mutex;
 use tracing_subscriber::fmt::writer::BoxMakeWriter;
 
 use crate::state::{LOG, OLD_LOG};
+use crate::supervise::LogByName;
 
 /// Bytes of the log beyond which it is put aside; with the old one twice as many are kept.
 const MAX_LOG: u64 = 10 << 20;
@@ -24,6 +25,20 @@ pub(crate) fn init(level: &str, daemon: bool, state_dir: &Path) {
         Some(log) => BoxMakeWriter::new(Mutex::new(log)),
         None => BoxMakeWriter::new(io::stderr),
     };
+    start(level, writer);
+}
+
+/// Begins to log for a process beside the router, which writes to the same log.
+pub(crate) fn init_beside(level: &str, state_dir: &Path) {
+    let path = state_dir.to_owned();
+    let writer = match LogByName::new(&path).is_stderr() {
+        true => BoxMakeWriter::new(move || LogByName::new(&path)),
+        false => BoxMakeWriter::new(io::stderr),
+    };
+    start(level, writer);
+}
+
+fn start(level: &str, writer: BoxMakeWriter) {
     tracing_subscriber::fmt()
         .with_env_filter(tracing_subscriber::EnvFilter::new(level))
         .with_writer(writer)

@@ -4,23 +4,34 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use mesh_router::config::{Args, Command};
+use mesh_router::run::Manner;
+use mesh_router::secret::Password;
+use mesh_router::supervise;
 
 fn main() -> ExitCode {
     let args = Args::parse();
+    // Before there is a second thread.
+    let password = Password::take();
+    let manner = Manner::of(&args);
     let result = match args.command {
         Some(Command::Reset {
             state_dir,
             socket,
             bridge,
-        }) => mesh_router::reset::run(&state_dir, &socket, bridge.as_deref()),
-        Some(Command::Plugin(settings)) => mesh_router::plugin::run(settings),
-        None => args
-            .options
-            .settle()
-            .and_then(|settings| mesh_router::run::run(settings, args.daemon)),
+        }) => mesh_router::reset::run(&state_dir, &socket, bridge.as_deref())
+            .map(|()| ExitCode::SUCCESS),
+        Some(Command::Plugin(settings)) => {
+            mesh_router::plugin::run(settings).map(|()| ExitCode::SUCCESS)
+        }
+        None => args.options.settle().and_then(|settings| {
+            if args.restart {
+                return supervise::run(&settings, password);
+            }
+            mesh_router::run::run(settings, manner, password).map(|()| ExitCode::SUCCESS)
+        }),
     };
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             // One line, whatever the chain: mesh launch shows it to the user.
             let line = format!("{error:#}").replace('\n', " ");

@@ -2,10 +2,13 @@
 //!
 //! Whatever can be refused is refused before the first kernel object is made, so that a failed start leaves nothing.
 
+mod manner;
 mod opened;
 mod serve;
+mod targets;
+mod watch;
 
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -19,10 +22,12 @@ use mesh_proto::topology::record::Ed25519;
 use mesh_proto::topology::settings as shared;
 use mesh_proto::topology::topic::Topic;
 use mesh_sys::bridge::{BridgeConfig, PortKind};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 
+pub use self::manner::{Manner, Restart};
 use self::opened::Opened;
 use self::serve::{keep_plugin, serve_api};
+pub use self::targets::Given;
 use crate::attach::Attachments;
 use crate::attach::HostKernel;
 use crate::attach::kernel::Kernel;
@@ -31,13 +36,15 @@ use crate::clock::{Clock, OsEntropy};
 use crate::config::Settings;
 use crate::engine::Engines;
 use crate::fastpath::{self, FastPath};
-use crate::host::{self, DatapathView, HostView};
+use crate::host::{DatapathView, HostView};
 use crate::ipam::{Addresses, Allocator, Ipalloc, Plan};
 use crate::lanes::{ControlSender, LANE_EVENTS, Lanes, Reported, Shared, Spare};
 use crate::latency::Latency;
 use crate::names;
+use crate::secret::Password;
 use crate::shell::{Accepts, Shell};
 use crate::state::{Change, Store, Writer};
+use crate::warnings::Warnings;
 use crate::ways::{HostWays, Inside};
 use crate::{ipam, log, port, secret};
 
@@ -47,25 +54,29 @@ const LAST_STEPS: Duration = Duration::from_secs(1);
 const COMMANDS: usize = 64;
 /// Descriptors that links that come in never take, or a quarter where there are few.
 const KEPT_DESCRIPTORS: u64 = 1_024;
-/// How often the host's addresses are looked at again.
-const ADDRESSES: Duration = Duration::from_secs(5);
 
 /// Runs a router until it is told to stop.
 ///
 /// # Errors
 /// One line that says what stands in the way and what to do.
-pub fn run(settings: Settings, daemon: bool) -> anyhow::Result<()> {
-    if daemon {
+pub fn run(
+    mut settings: Settings,
+    manner: Manner,
+    password: Option<Password>,
+) -> anyhow::Result<()> {
+    settings.dns.by_hand = manner.is_by_hand();
+    if manner.daemon {
         mesh_sys::process::setsid()?;
     }
-    log::init(&settings.log_level, daemon, &settings.state_dir);
+    log::init(&settings.log_level, manner.daemon, &settings.state_dir);
     mesh_sys::process::check_capabilities()?;
-    let secret = secret::load(&settings)?;
+    let warnings = Warnings::default();
+    let secret = secret::load(&settings, password, &warnings)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .context("cannot start")?;
-    let ended = runtime.block_on(start(settings, secret));
+    let ended = runtime.block_on(start(settings, manner, secret, warnings));
     // What still waits on a thread for the kernel or for an engine is not waited for.
     runtime.shutdown_timeout(LAST_STEPS);
     ended
@@ -83,14 +94,23 @@ fn for_links() -> u64 {
     }
 }
 
-async fn start(settings: Settings, secret: MeshSecret) -> anyhow::Result<()> {
-    let mut opened = Opened::open(&settings).await?;
+async fn start(
+    settings: Settings,
+    manner: Manner,
+    secret: MeshSecret,
+    warnings: Warnings,
+) -> anyhow::Result<()> {
+    let mut opened = Opened::open(&settings, &warnings).await?;
     let clock = Clock::start();
     let forwarder = Arc::new(Forwarder::with_limits(settings.groups, &mut OsEntropy));
-    let plan = settings.ipalloc.settle(&settings.bridge)?;
-    let mut control = build_control(&settings, secret, &opened, &forwarder, clock)?;
-    let range = plan.as_ref().ok().map(|plan| plan.pool.range.into());
+    let plan = settings
+        .ipalloc
+        .settle(&settings.bridge, manner.is_by_hand())?;
+    let mut control = build_control(&settings, manner, secret, &opened, &forwarder, clock)?;
+    let pool = plan.as_ref().ok().map(|plan| plan.pool.range.into());
     let (addresses, allocator) = open_addresses(plan, &opened, &control, clock)?;
+    let range = watch::Range::new(&settings, allocator.clone(), warnings.clone());
+    range.look();
     let is_alone = !control.has_targets();
     let names = names::Prepared::start(
         &settings.dns,
@@ -98,9 +118,9 @@ async fn start(settings: Settings, secret: MeshSecret) -> anyhow::Result<()> {
         control.me(),
         is_alone,
         clock,
-        range.into_iter().collect(),
+        pool.into_iter().collect(),
     )?;
-    let (kernel, datapath) = build_host(&settings)?;
+    let (kernel, datapath) = build_host(&settings, &warnings)?;
     let (shared, lane_events) = share(&settings, &mut opened, &control, forwarder, clock)?;
     let ways = HostWays::open(shared.inside.clone())?;
     control.set_ways(Box::new(ways.clone()));
@@ -126,16 +146,22 @@ async fn start(settings: Settings, secret: MeshSecret) -> anyhow::Result<()> {
     )?;
     tokio::spawn(attachments.clone().run());
     tokio::spawn(attachments.clone().keep_exposed());
-    let (endpoint_sender, endpoints) = watch::channel(opened.underlay.endpoints);
-    let watched = Watched {
+    let (endpoint_sender, endpoints) = tokio::sync::watch::channel(opened.underlay.endpoints);
+    let host = watch::Host {
         settings: settings.clone(),
+        warnings: warnings.clone(),
+        store: opened.store.clone(),
         forwarder: shared.forwarder.clone(),
         inside: shared.inside.clone(),
-        endpoints: endpoint_sender,
     };
-    tokio::spawn(watched.watch());
-    tokio::spawn(sweep(shared.forwarder.clone(), clock));
-    let host_view = view(&settings, &shared, datapath.view, fast.as_ref());
+    tokio::spawn(host.run(endpoint_sender));
+    tokio::spawn(range.run());
+    tokio::spawn(watch::sweep(shared.forwarder.clone(), clock));
+    let host_view = HostView {
+        restart: manner.restart(),
+        warnings: warnings.clone(),
+        ..view(&settings, &shared, datapath.view, fast.as_ref())
+    };
     let feed = names.feed();
     let naming = names.run(
         attachments.clone(),
@@ -145,7 +171,7 @@ async fn start(settings: Settings, secret: MeshSecret) -> anyhow::Result<()> {
     let api = (attachments.clone(), allocator, naming);
     keep_plugin(&settings, offloads_off).await;
     serve_api(opened.api, host_view, api, command_sender);
-    let state = write_state(&opened.store)?;
+    let state = write_state(&opened.store, &warnings)?;
     let shell = Shell {
         control,
         clock,
@@ -164,6 +190,7 @@ async fn start(settings: Settings, secret: MeshSecret) -> anyhow::Result<()> {
         names: feed,
         state,
         addresses,
+        unstored: Vec::new(),
     };
     tracing::info!(
         "mesh router {} ({}) listens on port {}; ciphers of data, in order of preference: {}",
@@ -172,14 +199,23 @@ async fn start(settings: Settings, secret: MeshSecret) -> anyhow::Result<()> {
         settings.port,
         cipher::suites(settings.cipher)
     );
+    ready();
     shell.run().await;
     lanes.stop();
     tracing::info!("stopped");
     Ok(())
 }
 
+/// Tells a service manager that waits for it.
+fn ready() {
+    if let Err(error) = sd_notify::notify(&[sd_notify::NotifyState::Ready]) {
+        tracing::warn!("the service manager is not told that this router is up: {error}");
+    }
+}
+
 fn build_control(
     settings: &Settings,
+    manner: Manner,
     secret: MeshSecret,
     opened: &Opened,
     forwarder: &Arc<Forwarder>,
@@ -201,6 +237,7 @@ fn build_control(
             tracing::warn!("{error}");
             Vec::new()
         }),
+        forgotten: opened.store.forgotten()?,
         pins: opened.pins.clone(),
     };
     let mut control = Control::new(
@@ -215,18 +252,14 @@ fn build_control(
         said_settings(settings).encode(),
         clock.now(),
     )?;
-    let mut targets = opened.store.targets()?;
-    targets.extend(
-        settings
-            .peers
-            .iter()
-            .filter(|p| !targets.contains(p))
-            .cloned()
-            .collect::<Vec<_>>(),
-    );
+    let last = opened.store.given()?;
+    let settled = targets::settle(settings, manner, opened.store.targets()?, last.clone());
     control
-        .connect(&targets, false, clock.now())
+        .connect(&settled.targets, false, clock.now())
         .map_err(anyhow::Error::msg)?;
+    if settled.given != last {
+        opened.store.set_given(&settled.given)?;
+    }
     Ok(control)
 }
 
@@ -271,7 +304,7 @@ struct Datapath {
 }
 
 /// Makes the bridge and the router's port on it: the first kernel objects.
-fn build_host(settings: &Settings) -> anyhow::Result<(HostKernel, Datapath)> {
+fn build_host(settings: &Settings, warnings: &Warnings) -> anyhow::Result<(HostKernel, Datapath)> {
     let chosen = port::choose(
         settings.datapath,
         &settings.bridge,
@@ -284,7 +317,8 @@ fn build_host(settings: &Settings) -> anyhow::Result<(HostKernel, Datapath)> {
         mac: None,
         port: chosen.kind,
     };
-    let kernel = HostKernel::new(config, chosen.kind == PortKind::Veth);
+    let mut kernel = HostKernel::new(config, chosen.kind == PortKind::Veth);
+    kernel.warnings = warnings.clone();
     let view = DatapathView {
         name: chosen.name(),
         reason: chosen.reason.clone(),
@@ -369,54 +403,14 @@ fn view(
         forwarder: shared.forwarder.clone(),
         events_lost: shared.events_lost.clone(),
         clock: shared.clock,
+        restart: Restart::Nobody,
+        warnings: Warnings::default(),
     }
 }
 
 /// Starts the thread that writes state files.
-fn write_state(store: &Arc<Store>) -> anyhow::Result<Writer> {
+fn write_state(store: &Arc<Store>, warnings: &Warnings) -> anyhow::Result<Writer> {
     let disk = store.clone();
-    Writer::start(move |change: &Change| change.store(&disk)).context("cannot start a thread")
-}
-
-/// Who is told of the host's addresses and interfaces.
-struct Watched {
-    settings: Settings,
-    forwarder: Arc<Forwarder>,
-    inside: Arc<ArcSwap<Inside>>,
-    endpoints: watch::Sender<Vec<SocketAddr>>,
-}
-
-impl Watched {
-    async fn watch(self) {
-        loop {
-            // At once: the bridge was not there yet when the host was looked at first.
-            self.look();
-            tokio::time::sleep(ADDRESSES).await;
-        }
-    }
-
-    fn look(&self) {
-        let (host, port) = (self.settings.host, self.settings.port);
-        match host::underlay(host, port, &self.settings.bridge) {
-            Ok(found) => {
-                let lanes = self.forwarder.underlay();
-                lanes.set_host(&found.addresses, port);
-                self.inside.store(Arc::new(found.inside));
-                self.endpoints.send_if_modified(|old| {
-                    let changed = *old != found.endpoints;
-                    *old = found.endpoints;
-                    changed
-                });
-            }
-            Err(error) => tracing::debug!("{error}"),
-        }
-    }
-}
-
-/// Forgets MAC addresses that were not seen for long.
-async fn sweep(forwarder: Arc<Forwarder>, clock: Clock) {
-    loop {
-        tokio::time::sleep(Duration::from_secs(10)).await;
-        forwarder.sweep(clock.now());
-    }
+    Writer::start(warnings.clone(), move |change: &Change| change.store(&disk))
+        .context("cannot start a thread")
 }

@@ -65,6 +65,15 @@ impl Host {
         self.exec(&["env", &path, "sh", "-c", line])
     }
 
+    /// Starts a line of shell on the host, with `mesh` in its PATH.
+    ///
+    /// # Errors
+    /// If it cannot be started.
+    pub fn shell_in_background(&self, line: &str) -> Result<Background> {
+        let path = format!("PATH={}:{}", self.programs.dir, std::env::var("PATH")?);
+        self.spawn(&["env", &path, "sh", "-c", line])
+    }
+
     /// Starts a command on the host.
     ///
     /// # Errors
@@ -320,13 +329,14 @@ impl Host {
         Ok((ticks()? + ticks()?) / TICKS)
     }
 
-    /// SIGKILL to the router, and waits until it is gone.
+    /// SIGKILL to the router and to whatever would start it again, and waits until it is gone.
     ///
     /// # Errors
     /// If it does not run.
     pub fn kill_router(&self) -> Result<()> {
         let pid = self.router_pid()?;
-        self.exec(&["kill", "-KILL", &pid])?.ok()?;
+        let line = format!("pkill -KILL -x mesh-supervisor; kill -KILL {pid}");
+        self.exec(&["sh", "-c", &line])?.ok()?;
         wait_until(Duration::from_secs(5), "the killed router is gone", || {
             require(self.router_pid().is_err(), || "it is there".to_owned())
         })

@@ -12,7 +12,7 @@ use super::weave::WeaveFlags;
 /// `mesh launch`.
 #[derive(Debug, Default, Args)]
 pub(crate) struct LaunchArgs {
-    /// Peers to dial
+    /// Peers to dial, in place of those that are stored
     pub(crate) peers: Vec<String>,
     /// Peers by the flag that other tools have for them
     #[arg(long = "peer", alias = "peers", hide = true, value_name = "PEER")]
@@ -107,11 +107,14 @@ pub(crate) struct LaunchArgs {
     /// What the mesh is called, the same on all routers: its passwords are hashed with it (default: no name)
     #[arg(long, value_name = "NAME")]
     pub(crate) mesh_name: Option<String>,
-    /// Dial the stored targets; this is always done
-    #[arg(long, hide = true)]
+    /// Dial the stored targets and no others
+    #[arg(long, conflicts_with_all = ["peers", "more_peers"])]
     pub(crate) resume: bool,
     #[command(flatten)]
     pub(crate) weave: WeaveFlags,
+    /// Do not start the router again when it crashes; with --foreground that is left to whoever started it
+    #[arg(long)]
+    pub(crate) no_restart: bool,
 }
 
 /// How frames enter and leave the router.

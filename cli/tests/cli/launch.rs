@@ -29,12 +29,12 @@ fn the_router_is_told_what_was_given_and_its_last_error_is_shown() {
         "mesh-router",
         "echo starting >&2; echo \"ERROR port $PORT is taken\" >&2; exit 3",
     );
-    let said = lab.mesh("launch --port 7000 --name ::1 --datapath pcap --cipher aes-256-gcm --no-discovery --resume --key-file k host2 host3:1");
+    let said = lab.mesh("launch --port 7000 --name ::1 --datapath pcap --cipher aes-256-gcm --no-discovery --key-file k host2 host3:1");
     said.failed(1, "ERROR port");
     let (socket, state) = (lab.socket(), lab.path("state"));
     let key = std::env::current_dir().unwrap().join("k");
     let expected = format!(
-        "mesh-router --socket {} --state-dir={} --port=7000 --name=00:00:00:00:00:01 --datapath=pcap --cipher=aes-256-gcm --key-file={} --no-discovery --daemon host2 host3:1",
+        "mesh-router --socket {} --state-dir={} --port=7000 --name=00:00:00:00:00:01 --datapath=pcap --cipher=aes-256-gcm --key-file={} --no-discovery --daemon --restart host2 host3:1",
         socket.display(),
         state.display(),
         key.display()

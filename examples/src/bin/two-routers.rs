@@ -89,6 +89,7 @@ impl Router {
             mtu: DEFAULT_MTU,
             suites: Suites::AES_FIRST,
             remembered: Vec::new(),
+            forgotten: Vec::new(),
             pins: BTreeMap::new(),
             identity,
         };

@@ -176,6 +176,7 @@ impl Control {
             slot.set_direct(direct, now);
         }
         self.links.forget_failed(address);
+        self.remember_peer(conn, peer);
         self.targets.satisfied(conn, peer, now);
         self.begin_paths(peer, address, outbound, now);
         self.greet(conn);

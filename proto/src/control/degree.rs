@@ -148,7 +148,7 @@ impl Control {
         };
         let unlinked = wanted
             .into_iter()
-            .filter(|peer| self.links.of_peer(peer).is_none());
+            .filter(|peer| self.links.of_peer(peer).is_none() && !self.forgotten.has(peer));
         let (first, second): (Vec<_>, Vec<_>) = unlinked.partition(|peer| self.me < *peer);
         // Both ends would dial at once; the higher identity lets the lower one begin. In a large mesh hardly anybody is
         // chosen by whom it chooses.

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use super::targets::{self, DialTo, Retry, TargetKey};
 use super::{Control, Output};
-use crate::ids::{ConnId, PeerId, PeerName};
+use crate::ids::{ConnId, PeerId};
 use crate::limits;
 use crate::time::Instant;
 
@@ -39,25 +39,12 @@ impl Control {
         if replace {
             self.targets.retain_explicit(targets);
         }
+        self.remember_targets(targets);
         self.targets.add_explicit(targets.iter().cloned(), now);
         self.save_targets();
         self.dial_due(now);
         self.flush(now);
         Ok(())
-    }
-
-    /// `mesh forget`: stops dialling these targets (live links stay), or forgets the key pinned to a name.
-    pub fn forget(&mut self, targets: &[String]) {
-        for text in targets {
-            self.targets.forget(text);
-            if let Ok(name) = text.parse::<PeerName>()
-                && self.config.pins.remove(&name).is_some()
-            {
-                self.pins_full = false;
-                self.outputs.push_back(Output::Unpin(name));
-            }
-        }
-        self.save_targets();
     }
 
     /// The explicit targets, as typed.
@@ -161,8 +148,10 @@ impl Control {
     /// The addresses of a discovered peer: its own, those others reach it at, then where it answered before the start.
     pub(super) fn discovered_addresses(&self, peer: &PeerId) -> Vec<SocketAddr> {
         let mut addresses = self.addresses_of(peer);
+        let port = self.config.port;
+        addresses.retain(|a| !self.forgotten.has_address(*a, port));
         for before in self.memory.addresses(peer) {
-            if !addresses.contains(before) {
+            if !addresses.contains(before) && !self.forgotten.has_address(*before, port) {
                 addresses.push(*before);
             }
         }

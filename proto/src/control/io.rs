@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use super::flows::SparePort;
+use super::forgotten::Forgotten;
 use super::held::Holder;
 use super::remembered::Remembered;
 use super::targets::DialTo;
@@ -40,6 +41,8 @@ pub struct Config {
     pub suites: Suites,
     /// The last [`Output::Neighbours`] of the run before; at most [`crate::limits::MAX_REMEMBERED`] of them count.
     pub remembered: Vec<Remembered>,
+    /// The last [`Output::Forgotten`] of the run before; at most [`crate::limits::MAX_FORGOTTEN`] of them count.
+    pub forgotten: Vec<Forgotten>,
     /// Names and the signing keys they were first seen with; at most [`crate::limits::MAX_PEERS`] of them count.
     pub pins: BTreeMap<PeerName, [u8; 32]>,
 }
@@ -99,6 +102,8 @@ pub enum Output {
     Unpin(PeerName),
     /// The explicit targets changed: keep them.
     Targets(Vec<String>),
+    /// What is not to be dialled changed: keep it.
+    Forgotten(Vec<Forgotten>),
     /// Those this router is linked to changed for good: keep them, for its next start.
     Neighbours(Vec<Remembered>),
     /// A router announces other containers than before, or came within reach or went.

@@ -54,6 +54,7 @@ mod dial;
 mod elsewhere;
 mod fast;
 mod flows;
+mod forgotten;
 mod gossip;
 mod heartbeat;
 mod held;
@@ -111,6 +112,8 @@ use self::costs::Costs;
 use self::degree::Degree;
 use self::flows::Flows;
 pub use self::flows::SparePort;
+use self::forgotten::Forgets;
+pub use self::forgotten::{Forgot, Forgotten};
 pub use self::held::{HeldAddresses, Holder};
 pub use self::io::{Config, Ending, Note, Output};
 use self::kept::Kept;
@@ -144,6 +147,7 @@ pub struct Control {
     kept: Kept,
     targets: Targets,
     degree: Degree,
+    forgotten: Forgets,
     memory: Memory,
     sessions: Sessions,
     paths: Paths,
@@ -225,6 +229,7 @@ impl Control {
             kept: Kept::default(),
             targets: Targets::default(),
             degree: Degree::default(),
+            forgotten: Forgets::new(core::mem::take(&mut config.forgotten)),
             memory: Memory::new(core::mem::take(&mut config.remembered), now),
             sessions,
             paths: Paths::default(),

@@ -59,6 +59,8 @@ impl Control {
             latency: String::new(),
             mtu: self.config.mtu,
             targets: self.explicit_targets(),
+            forgotten: self.forgotten_words(),
+            restart: String::new(),
             connections: self.connections(now),
             peers: self.peer_reports(),
             unicast_routes: self.unicast_routes(),

@@ -120,6 +120,21 @@ impl Targets {
             .is_some()
     }
 
+    /// The same for a peer learnt by gossip; a dial that is under way goes on.
+    pub fn forget_discovered(&mut self, peer: PeerId) {
+        let key = TargetKey::Discovered(peer);
+        let dials = |t: &Target| matches!(t.state, TargetState::Dialling(_));
+        if self.targets.get(&key).is_some_and(|t| !dials(t)) {
+            self.targets.remove(&key);
+        }
+    }
+
+    /// Who answered last for an explicit target.
+    pub fn answered(&self, text: &str) -> Option<PeerId> {
+        let target = self.targets.get(&TargetKey::Explicit(text.to_owned()))?;
+        target.peer
+    }
+
     /// The explicit targets, as typed.
     pub fn explicit(&self) -> impl Iterator<Item = &str> {
         self.targets.keys().filter_map(|key| match key {

@@ -1,6 +1,7 @@
 //! The secret that all routers of a mesh share, and the pre-shared keys of links and sessions that follow from it.
 
 use core::fmt;
+use std::collections::BTreeSet;
 
 use argon2::{Algorithm, Argon2, Block, Params, Version};
 use hkdf::Hkdf;
@@ -9,6 +10,10 @@ use zeroize::{Zeroize, Zeroizing};
 
 /// Fewest characters of a password.
 pub const MIN_PASSWORD: usize = 12;
+/// Fewest different characters of a password, white space left out.
+pub const MIN_VARIETY: usize = 4;
+/// Fewest different bytes of a key. Of 32 random bytes fewer are the same less than once in 10^30 keys.
+pub const MIN_KEY_VARIETY: usize = 8;
 
 const ARGON2_KIB: u32 = 64 * 1024;
 const ARGON2_PASSES: u32 = 3;
@@ -73,6 +78,16 @@ pub enum SecretError {
     /// Short passwords are guessed in no time.
     #[error("the password has {0} characters; it must have at least {MIN_PASSWORD}")]
     TooShort(usize),
+    /// White space, one letter twelve times, …: the first guesses of whoever guesses.
+    #[error(
+        "the password consists of fewer than {MIN_VARIETY} different characters (spaces do not count)"
+    )]
+    TooPlain,
+    /// A file of zeros, a placeholder.
+    #[error(
+        "the key is not random: its 32 bytes are of fewer than {MIN_KEY_VARIETY} different values"
+    )]
+    NotRandom,
     /// The memory-hard hash refused its input (a password of 4 GiB).
     #[error("the password cannot be hashed")]
     Unhashable,
@@ -89,6 +104,18 @@ impl MeshSecret {
         }
     }
 
+    /// The same, for bytes of which it is not known where they come from.
+    ///
+    /// # Errors
+    /// [`SecretError::NotRandom`].
+    pub fn from_key_file(key: [u8; 32]) -> Result<Self, SecretError> {
+        let values: BTreeSet<u8> = key.into_iter().collect();
+        if values.len() < MIN_KEY_VARIETY {
+            return Err(SecretError::NotRandom);
+        }
+        Ok(Self::from_key_bytes(key))
+    }
+
     /// The secret that follows from a password: Argon2id (RFC 9106), 64 MiB, 3 passes, 1 lane, with the name of the mesh in
     /// its salt. Takes some 0.1 s to 1 s
     /// and that much memory, so call it once at start and not where others wait.
@@ -96,6 +123,12 @@ impl MeshSecret {
         let characters = password.chars().count();
         if characters < MIN_PASSWORD {
             return Err(SecretError::TooShort(characters));
+        }
+        let visible = password
+            .chars()
+            .filter(|c| !c.is_whitespace() && !c.is_control());
+        if visible.collect::<BTreeSet<char>>().len() < MIN_VARIETY {
+            return Err(SecretError::TooPlain);
         }
         let key = hash_password(password.as_bytes(), mesh, ARGON2_KIB);
         Ok(Self {
@@ -181,6 +214,28 @@ mod tests {
             MeshSecret::from_password("ééééééééééé", &Realm::default()).unwrap_err(),
             SecretError::TooShort(11)
         );
+    }
+
+    #[test]
+    fn what_is_guessed_first_is_refused() {
+        for plain in [
+            " ".repeat(12),
+            "a".repeat(40),
+            "ab".repeat(6),
+            "a b c a b c a b c".to_owned(),
+            "\0".repeat(12),
+            "\u{a0}\t".repeat(12),
+        ] {
+            let error = MeshSecret::from_password(&plain).unwrap_err();
+            assert_eq!(error, SecretError::TooPlain, "{plain:?}");
+        }
+        assert!(MeshSecret::from_password("abcdabcdabcd").is_ok());
+        for byte in [0, 0x30, 0xff] {
+            let error = MeshSecret::from_key_file([byte; 32]).unwrap_err();
+            assert_eq!(error, SecretError::NotRandom);
+        }
+        let random = core::array::from_fn(|i| u8::try_from(i * 7).unwrap());
+        assert!(MeshSecret::from_key_file(random).is_ok());
     }
 
     #[test]

@@ -23,10 +23,15 @@ use mesh_sys::sysctl::{self, Table};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
+use crate::warnings::Warnings;
+
 use super::kernel::{
     Add, HostExposed, HostSide, Interface, Kernel, KernelError, KernelResult, Mended, Target,
 };
 
+/// Subjects of warnings.
+const FIREWALL: &str = "firewall";
+const SETTINGS: &str = "settings";
 /// Where named namespaces are.
 const NETNS_DIR: &str = "/run/netns";
 /// How long one call waits for Docker to move an interface: short, since a thread waits.
@@ -41,6 +46,8 @@ pub struct HostKernel {
     pub bridge: BridgeConfig,
     /// Whether offloads are switched off on what is plugged, as a pcap port needs.
     pub offloads_off: bool,
+    /// What this host does without is told there.
+    pub warnings: Warnings,
     /// The firewall's part of exposing the host.
     rules: Arc<Rules>,
 }
@@ -52,6 +59,32 @@ impl HostKernel {
             rules: Arc::new(Rules::new(&bridge.name)),
             bridge,
             offloads_off,
+            warnings: Warnings::default(),
+        }
+    }
+}
+
+impl HostKernel {
+    /// Has the firewall let frames between containers of this host pass; whether that was to be done. Most firewalls do so
+    /// by themselves, so one that cannot be told is no reason not to run.
+    fn let_pass(&self) -> bool {
+        let rules = firewall::ensure_forward_accept(&self.bridge.name);
+        self.warnings.note(FIREWALL, &rules, |e| {
+            format!(
+                "{e}; where a firewall drops what bridges forward (as with Docker), containers of this host do not reach \
+                 one another"
+            )
+        });
+        rules.is_ok_and(|done| [done.ipv4, done.ipv6].contains(&Changed::Yes))
+    }
+
+    fn tell_not_set(&self) {
+        match sysctl::take_not_set() {
+            Some(why) => self.warnings.set(
+                SETTINGS,
+                format!("{why}; this host and its containers run with the kernel's own settings"),
+            ),
+            None => self.warnings.clear(SETTINGS),
         }
     }
 }
@@ -61,8 +94,8 @@ impl Kernel for HostKernel {
         let name = &self.bridge.name;
         let ensured = bridge::ensure_bridge(&self.bridge).map_err(error)?;
         let reconnected = attach::reconnect_all(name).map_err(error)?;
-        let rules = firewall::ensure_forward_accept(name).map_err(error)?;
-        let rule = [rules.ipv4, rules.ipv6].contains(&Changed::Yes);
+        let rule = self.let_pass();
+        self.tell_not_set();
         Ok(Mended {
             anything: ensured.bridge == Outcome::Created
                 || ensured.port == Outcome::Created

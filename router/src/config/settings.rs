@@ -75,8 +75,10 @@ pub struct Settings {
     pub password_file: Option<PathBuf>,
     /// What the mesh is called.
     pub mesh_name: Realm,
-    /// Peers to connect to.
+    /// Peers on the command line.
     pub peers: Vec<String>,
+    /// Peers in the file; they count when there are none on the command line.
+    pub configured: Vec<String>,
 }
 
 impl Options {
@@ -85,9 +87,13 @@ impl Options {
     /// # Errors
     /// One line that names the option and what is wrong with it.
     pub fn settle(self) -> anyhow::Result<Settings> {
+        let own_peers = self.peers.clone();
         let merged = match &self.config {
             Some(path) => self.clone().over(read_file(path)?),
-            None => self,
+            None => Options {
+                peers: Vec::new(),
+                ..self
+            },
         };
         let settings = Settings {
             host: merged.host,
@@ -124,7 +130,8 @@ impl Options {
             key_file: merged.key_file,
             password_file: merged.password_file,
             mesh_name: mesh_name(merged.mesh_name.as_deref().unwrap_or_default())?,
-            peers: merged.peers,
+            peers: own_peers,
+            configured: merged.peers,
         };
         settings.check()?;
         Ok(settings)
@@ -196,6 +203,14 @@ impl Settings {
                 "--bridge '{}': must be an interface name of at most 15 letters, digits, '-', '_' or '.'",
                 self.bridge.escape_debug()
             );
+        }
+        for (name, file) in [
+            ("key-file", &self.key_file),
+            ("password-file", &self.password_file),
+        ] {
+            if file.as_ref().is_some_and(|f| f.as_os_str().is_empty()) {
+                bail!("--{name} '': name a file, or leave it out for a mesh without a secret");
+            }
         }
         if self.key_file.is_some() && self.password_file.is_some() {
             bail!(
@@ -275,7 +290,8 @@ mod tests {
         )
         .unwrap();
         assert_eq!((s.port, s.mtu, s.discovery), (7001, 1400, false));
-        assert_eq!(s.peers, ["a"]);
+        assert!(s.peers.is_empty());
+        assert_eq!(s.configured, ["a"]);
         assert_eq!(
             (s.bridge.as_str(), s.cipher),
             (DEFAULT_BRIDGE, Cipher::Auto)

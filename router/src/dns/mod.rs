@@ -63,6 +63,13 @@ pub struct ListenError {
     pub source: io::Error,
 }
 
+impl ListenError {
+    /// Whether the host has no such address at this moment.
+    pub fn is_absent(&self) -> bool {
+        self.source.kind() == io::ErrorKind::AddrNotAvailable
+    }
+}
+
 fn hint(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::AddrInUse => {

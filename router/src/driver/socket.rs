@@ -3,7 +3,7 @@
 use std::fs;
 use std::future::Future;
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
@@ -50,9 +50,8 @@ impl PluginSocket {
             Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
             _ => {}
         }
-        let listener = UnixListener::bind(&beside)?;
-        let moved = fs::set_permissions(&beside, fs::Permissions::from_mode(0o600))
-            .and_then(|()| fs::metadata(&beside))
+        let listener = mesh_sys::unix::listen(&beside).and_then(UnixListener::from_std)?;
+        let moved = fs::metadata(&beside)
             .and_then(|meta| fs::rename(&beside, path).map(|()| meta.ino()));
         match moved {
             Ok(inode) => Ok(Self {

@@ -1,6 +1,7 @@
 //! How the rest of the router asks for addresses.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use ipnet::{IpNet, Ipv4Net};
@@ -82,6 +83,8 @@ pub struct Pool {
 #[derive(Clone, Debug)]
 pub struct Allocator {
     pool: Result<Pool, String>,
+    /// Why no address is to be chosen at this moment.
+    hindrance: Arc<Mutex<Option<String>>>,
     requests: mpsc::Sender<Request>,
 }
 
@@ -92,6 +95,7 @@ impl Allocator {
     pub(crate) fn new(pool: Pool, requests: mpsc::Sender<Request>) -> Self {
         Self {
             pool: Ok(pool),
+            hindrance: Arc::default(),
             requests,
         }
     }
@@ -100,12 +104,28 @@ impl Allocator {
     pub(crate) fn off(why: impl Into<String>) -> Self {
         let pool = Err(why.into());
         let (requests, _) = mpsc::channel(1);
-        Self { pool, requests }
+        Self {
+            pool,
+            hindrance: Arc::default(),
+            requests,
+        }
+    }
+
+    /// Has no address chosen while there is a reason; addresses that are named or given back are kept all the same.
+    pub(crate) fn hinder(&self, why: Option<String>) {
+        *self.lock() = why;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<String>> {
+        self.hindrance
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The range, or why there is none.
     pub(crate) fn pool(&self) -> Result<Pool, String> {
-        self.pool.clone()
+        let hindrance = self.lock().clone();
+        hindrance.map_or_else(|| self.pool.clone(), Err)
     }
 
     /// Whether the address is kept here; any other is the operator's business.
@@ -128,6 +148,9 @@ impl Allocator {
         patience: Duration,
         caller: u32,
     ) -> Result<IpNet, String> {
+        if matches!(want, Want::Subnet(_)) {
+            self.pool()?;
+        }
         let holder = holder.to_owned();
         let answered = self.ask(|answer| Request::Acquire {
             holder,
@@ -155,7 +178,13 @@ impl Allocator {
     /// For `status ipam`.
     pub(crate) async fn report(&self) -> IpamReport {
         match &self.pool {
-            Ok(_) => self.ask(Request::Report).await.unwrap_or_default(),
+            Ok(_) => {
+                let report = self.ask(Request::Report).await.unwrap_or_default();
+                IpamReport {
+                    off: self.lock().clone().unwrap_or_default(),
+                    ..report
+                }
+            }
             Err(why) => IpamReport {
                 off: why.clone(),
                 ..IpamReport::default()
@@ -200,7 +229,7 @@ impl Allocator {
         &self,
         request: impl FnOnce(oneshot::Sender<T>) -> Request,
     ) -> Result<T, String> {
-        self.pool()?;
+        self.pool.clone()?;
         let (answer, receiver) = oneshot::channel();
         let sent = self.requests.send(request(answer)).await;
         sent.map_err(|_| STOPPING.to_owned())?;

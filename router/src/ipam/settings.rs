@@ -79,11 +79,11 @@ impl Ipalloc {
         ))
     }
 
-    /// The plan, if routes of this host other than to `bridge` allow it; else why there is none.
+    /// The plan; or why there is none, as the operator said.
     ///
     /// # Errors
-    /// The operator named a range that collides with a route.
-    pub fn settle(&self, bridge: &str) -> anyhow::Result<Result<Plan, String>> {
+    /// Whoever starts this router by hand named a range that collides with a route of this host, other than to `bridge`.
+    pub fn settle(&self, bridge: &str, by_hand: bool) -> anyhow::Result<Result<Plan, String>> {
         let (plan, named) = match self {
             Self::On(plan, named) => (plan, *named),
             Self::Off => {
@@ -93,24 +93,44 @@ impl Ipalloc {
             }
         };
         let range = plan.pool.range;
-        let Some(route) = colliding(range, bridge)? else {
-            return Ok(Ok(plan.clone()));
-        };
-        match named {
-            Named::Yes => bail!(
-                "{RANGE} {range}: this host has a route to {route}, which collides; choose another range, the same on all \
+        if named == Named::Yes
+            && by_hand
+            && let Some(other) = colliding(range, bridge)?
+        {
+            bail!(
+                "{RANGE} {range}: this host has a {other}, which collides; choose another range, the same on all \
                  hosts, or \"\" for none"
-            ),
-            Named::No => Ok(Err(format!(
-                "this router allocates no addresses: its default range, {range}, collides with this host's route to {route} \
-                 (launch with {RANGE} and a free range, the same on all hosts)"
-            ))),
+            );
         }
+        Ok(Ok(plan.clone()))
+    }
+
+    /// Why no addresses can be allocated at this moment, if so: a route or an address of this host may come and go while
+    /// the router runs.
+    ///
+    /// # Errors
+    /// The kernel does not tell its routes.
+    pub fn collision(&self, bridge: &str) -> anyhow::Result<Option<String>> {
+        let Self::On(plan, named) = self else {
+            return Ok(None);
+        };
+        let range = plan.pool.range;
+        let which = match named {
+            Named::Yes => "its range",
+            Named::No => "its default range",
+        };
+        Ok(colliding(range, bridge)?.map(|other| {
+            format!(
+                "this router allocates no addresses: {which}, {range}, collides with this host's {other} (take that away, or \
+                 launch with {RANGE} and a free range, the same on all hosts)"
+            )
+        }))
     }
 }
 
-/// A route of this host into or around the range; default routes and those to our bridge do no harm.
-fn colliding(range: Ipv4Net, bridge: &str) -> anyhow::Result<Option<Ipv4Net>> {
+/// A route or an address of this host into or around the range, in words; default routes and what is on our bridge do no
+/// harm.
+fn colliding(range: Ipv4Net, bridge: &str) -> anyhow::Result<Option<String>> {
     let mut netlink = Netlink::open()?;
     let bridge = netlink.link_by_name(bridge)?.map(|link| link.index);
     let routes = netlink.routes()?.into_iter();
@@ -119,7 +139,16 @@ fn colliding(range: Ipv4Net, bridge: &str) -> anyhow::Result<Option<Ipv4Net>> {
         IpNet::V4(v4) if v4.prefix_len() > 0 => Some(v4),
         _ => None,
     });
-    Ok(destinations.find(|route| collide(range, *route)))
+    if let Some(route) = destinations.find(|route| collide(range, *route)) {
+        return Ok(Some(format!("route to {route}")));
+    }
+    let addresses = netlink.addresses()?.into_iter();
+    let mut others = addresses.filter(|entry| Some(entry.link) != bridge);
+    let found = others.find(|entry| match entry.address {
+        IpNet::V4(v4) => range.contains(&v4.addr()),
+        IpNet::V6(_) => false,
+    });
+    Ok(found.map(|entry| format!("address {}", entry.address)))
 }
 
 fn collide(one: Ipv4Net, other: Ipv4Net) -> bool {

@@ -30,6 +30,7 @@ fn control(clock: Clock) -> Control {
         mtu: 1376,
         suites: Suites::AES_FIRST,
         remembered: Vec::new(),
+        forgotten: Vec::new(),
         pins: BTreeMap::new(),
     };
     let forwarder = Arc::new(Forwarder::new(&mut OsEntropy));

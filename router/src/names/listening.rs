@@ -39,12 +39,15 @@ impl Listening {
     }
 
     /// Listens for the first time: now the operator is there to read what is wrong.
-    pub(super) fn begin(&self) -> anyhow::Result<()> {
+    /// What others have is refused then; an address that is not there yet may come, and a service is better up without.
+    pub(super) fn begin(&self, by_hand: bool) -> anyhow::Result<()> {
         let wanted = self.wanted()?;
-        if let Some(error) = self.dns.listen(&wanted).into_iter().next() {
-            return Err(error.into());
+        let errors = self.dns.listen(&wanted);
+        if let Some(error) = errors.iter().find(|e| by_hand && !e.is_absent()) {
+            anyhow::bail!("{error}");
         }
-        for address in &wanted {
+        self.note(errors.iter().map(ToString::to_string).collect());
+        for address in self.dns.listening() {
             tracing::info!("DNS queries of containers and of this host are answered on {address}");
         }
         Ok(())

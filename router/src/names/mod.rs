@@ -175,7 +175,7 @@ impl Prepared {
             clock,
         })?);
         let listening = Listening::new(dns.clone(), clients, settings.listen.clone(), bridge);
-        listening.begin()?;
+        listening.begin(settings.by_hand)?;
         prepared.server = Some(Server {
             told: dns.told(),
             dns,

@@ -17,6 +17,8 @@ pub(super) const DNS_PORT: u16 = 53;
 /// How names are answered on this host.
 #[derive(Clone, Debug)]
 pub struct DnsSettings {
+    /// Whether a person waits for the start, and can mend what is told.
+    pub by_hand: bool,
     /// Whether there is a server; the names of this host's containers are told to others in any case.
     pub enabled: bool,
     /// The domain of the mesh.
@@ -52,6 +54,7 @@ impl DnsSettings {
         }
         let listen = typed.listen.iter().map(|text| address(text));
         Ok(Self {
+            by_hand: false,
             enabled: !typed.off,
             domain,
             ttl,

@@ -14,7 +14,9 @@ use tokio::net::{TcpListener, UnixListener};
 use crate::api::{self, SocketFile};
 use crate::clock::OsEntropy;
 use crate::config::Settings;
+use crate::run::watch;
 use crate::state::Store;
+use crate::warnings::Warnings;
 use crate::{host, resolve};
 
 /// What a router holds before the first kernel object is made.
@@ -34,11 +36,13 @@ pub(super) struct Opened {
 }
 
 impl Opened {
-    pub(super) async fn open(settings: &Settings) -> anyhow::Result<Self> {
-        resolve::check(&settings.peers, settings.port).await?;
+    pub(super) async fn open(settings: &Settings, warnings: &Warnings) -> anyhow::Result<Self> {
+        let given = settings.peers.iter().chain(&settings.configured);
+        resolve::check(given, settings.port)?;
         let api = api::bind(&settings.socket).await?;
         let socket = SocketFile(settings.socket.clone());
-        let listener = listen(settings).await?;
+        let listener = listen(settings)?;
+        watch::look_at_listening(settings.host, warnings);
         let udp = Udp::bind_group(settings.host, settings.port, settings.lanes)?;
         for socket in &udp {
             // Path MTU discovery is ours, and what is too long for a path we cut ourselves.
@@ -69,11 +73,11 @@ fn stored_pins(store: &Store) -> anyhow::Result<BTreeMap<PeerName, [u8; 32]>> {
     store.pins()?.into_iter().map(parse).collect()
 }
 
-async fn listen(settings: &Settings) -> anyhow::Result<TcpListener> {
+fn listen(settings: &Settings) -> anyhow::Result<TcpListener> {
     let mut last = None;
     for ip in listen_addresses(settings.host) {
         let address = SocketAddr::new(ip, settings.port);
-        match TcpListener::bind(address).await {
+        match mesh_sys::tcp::listen(address).and_then(TcpListener::from_std) {
             Ok(listener) => {
                 limit_segments(&listener)?;
                 return Ok(listener);
@@ -103,7 +107,6 @@ fn in_use(error: &std::io::Error, address: SocketAddr) -> anyhow::Error {
         std::io::ErrorKind::AddrInUse => {
             "; another router or program has it: mesh status tells, or choose another --port"
         }
-        std::io::ErrorKind::AddrNotAvailable => "; that is no address of this host (--host)",
         _ => "",
     };
     anyhow::anyhow!("cannot listen on TCP {address}: {text}{hint}")

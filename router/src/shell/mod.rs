@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 use mesh_proto::api::RouterReport;
-use mesh_proto::control::{Control, HeldAddresses, Note, Output};
+use mesh_proto::control::{Control, Forgot, HeldAddresses, Note, Output};
 use mesh_proto::fastpath::Beat;
 use mesh_proto::forward::Snapshot;
 use mesh_proto::ids::PeerName;
@@ -47,15 +47,15 @@ pub enum Command {
         targets: Vec<String>,
         /// Replace the list.
         replace: bool,
-        /// Whether it was done, or what is wrong.
-        done: oneshot::Sender<Result<(), String>>,
+        /// Whether it was done, and whether it is stored then; or what is wrong.
+        done: oneshot::Sender<Result<Stored, String>>,
     },
     /// `mesh forget`.
     Forget {
         /// Targets or names.
         targets: Vec<String>,
-        /// When it was done.
-        done: oneshot::Sender<()>,
+        /// What became of each, and whether it is stored.
+        done: oneshot::Sender<(Vec<Forgot>, Stored)>,
     },
     /// Say this about a topic from now on.
     Say(Topic, Vec<u8>),
@@ -101,7 +101,12 @@ pub struct Shell {
     pub state: Writer,
     /// Addresses that routers allocate, where that is wanted.
     pub addresses: Option<Addresses>,
+    /// Who waits until what was changed is stored.
+    pub unstored: Vec<oneshot::Sender<Result<(), String>>>,
 }
+
+/// Whether something is stored, or why not; told once that was tried.
+pub type Stored = oneshot::Receiver<Result<(), String>>;
 
 impl Shell {
     /// Runs until [`Command::Stop`].
@@ -111,6 +116,9 @@ impl Shell {
             self.carry_out(&mut conns);
             self.run_timers();
             self.carry_out(&mut conns);
+            for waiting in self.unstored.drain(..) {
+                self.state.confirm(waiting);
+            }
             self.names.tell(&self.control);
             let sleep = tokio::time::sleep_until(self.clock.to_tokio(self.next_deadline()));
             // The sources come in random order, so that none starves another; due timers do not depend on it.
@@ -201,6 +209,7 @@ impl Shell {
                     self.save_pins();
                 }
                 Output::Targets(targets) => self.state.put(Change::Targets(targets)),
+                Output::Forgotten(all) => self.state.put(Change::Forgotten(all)),
                 Output::Neighbours(all) => self.state.put(Change::Neighbours(all)),
                 Output::Held(holder) => {
                     let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
@@ -219,6 +228,13 @@ impl Shell {
                 Output::Note(Note::Warn(text)) => tracing::warn!("{text}"),
             }
         }
+    }
+
+    /// Tells whether what changed just now is stored, once that was tried.
+    fn stored(&mut self) -> Stored {
+        let (sender, stored) = oneshot::channel();
+        self.unstored.push(sender);
+        stored
     }
 
     fn save_pins(&self) {
@@ -242,11 +258,12 @@ impl Shell {
                 replace,
                 done,
             } => {
-                let _ = done.send(self.control.connect(&targets, replace, now));
+                let connected = self.control.connect(&targets, replace, now);
+                let _ = done.send(connected.map(|()| self.stored()));
             }
             Command::Forget { targets, done } => {
-                self.control.forget(&targets);
-                let _ = done.send(());
+                let became = self.control.forget(&targets);
+                let _ = done.send((became, self.stored()));
             }
             Command::Say(topic, body) => {
                 if let Err(error) = self.control.say(topic, body, now) {

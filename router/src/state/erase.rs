@@ -2,10 +2,51 @@
 
 use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use super::{ATTACHMENTS, IDENTITY, LOCK, LOG, NAMES, NEIGHBOURS, OLD_LOG, PINS, TARGETS};
+use mesh_sys::process::is_trusted;
+
+use super::{
+    ATTACHMENTS, FORGOTTEN, GIVEN, IDENTITY, LOCK, LOG, NAMES, NEIGHBOURS, OLD_LOG, PINS, TARGETS,
+};
 use crate::ipam;
+
+/// All but the journal of addresses.
+const FILES: [&str; 11] = [
+    IDENTITY,
+    TARGETS,
+    GIVEN,
+    FORGOTTEN,
+    NEIGHBOURS,
+    PINS,
+    ATTACHMENTS,
+    NAMES,
+    LOCK,
+    LOG,
+    OLD_LOG,
+];
+
+/// Whether nothing is in a directory but what a router keeps there, all of it files of ours.
+pub(super) fn holds_only_state(dir: &Path) -> io::Result<bool> {
+    let addresses = addresses(dir)?;
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        let (path, meta) = (entry.path(), entry.metadata()?);
+        if !meta.is_file() || !is_trusted(meta.uid()) {
+            return Ok(false);
+        }
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let name = name
+            .strip_prefix('.')
+            .and_then(|n| n.strip_suffix(".tmp"))
+            .unwrap_or(&name);
+        if !FILES.contains(&name) && !addresses.contains(&path) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
 
 /// Removes every file of a state directory, and the directory when nothing else is in it. For `reset`; needs no lock,
 /// no sound content and no running router. Returns what was removed.
@@ -14,17 +55,7 @@ use crate::ipam;
 /// The first file that could not be removed.
 pub fn erase(dir: &Path) -> io::Result<Vec<PathBuf>> {
     let mut removed = Vec::new();
-    for name in [
-        IDENTITY,
-        TARGETS,
-        NEIGHBOURS,
-        PINS,
-        ATTACHMENTS,
-        NAMES,
-        LOCK,
-        LOG,
-        OLD_LOG,
-    ] {
+    for name in FILES {
         for path in [dir.join(name), dir.join(format!(".{name}.tmp"))] {
             match fs::remove_file(&path) {
                 Ok(()) => removed.push(path),

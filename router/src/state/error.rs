@@ -15,14 +15,14 @@ pub enum StateError {
         pid: Option<u32>,
     },
     /// The system refused something (permissions, disk full, …); the old content is still there.
-    #[error("{what} {}: {source}", path.display())]
+    #[error("{what} {}: {}", path.display(), plain(cause))]
     Io {
         /// What was tried.
         what: &'static str,
         /// On which file.
         path: PathBuf,
-        /// The cause.
-        source: io::Error,
+        /// The cause; not a source, which would be told a second time.
+        cause: io::Error,
     },
     /// Damaged, or not ours.
     #[error("state file {} cannot be used: {why}; {remedy}", path.display())]
@@ -34,6 +34,14 @@ pub enum StateError {
         /// What to do.
         remedy: &'static str,
     },
+    /// Others could change the state.
+    #[error("the state directory {} {why} {}", dir.display(), dir.display())]
+    Unsafe {
+        /// The directory.
+        dir: PathBuf,
+        /// What is wrong with it, and the beginning of the remedy.
+        why: String,
+    },
     /// The identity may be read by others.
     #[error("{} holds secret keys but has mode {mode:04o}; run: chmod 600 {}", path.display(), path.display())]
     TooOpen {
@@ -44,12 +52,21 @@ pub enum StateError {
     },
 }
 
+/// The error without the number that the system gives it.
+pub(crate) fn plain(error: &io::Error) -> String {
+    let text = error.to_string();
+    text.split(" (os error")
+        .next()
+        .unwrap_or_default()
+        .to_owned()
+}
+
 impl StateError {
-    pub(super) fn io(what: &'static str, path: &Path, source: io::Error) -> Self {
+    pub(super) fn io(what: &'static str, path: &Path, cause: io::Error) -> Self {
         Self::Io {
             what,
             path: path.to_owned(),
-            source,
+            cause,
         }
     }
 

@@ -14,15 +14,16 @@ mod writer;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use mesh_proto::control::Remembered;
+use mesh_proto::control::{Forgotten, Remembered};
 use mesh_proto::names::Kept;
-use mesh_sys::process::LockFile;
+use mesh_sys::process::{LockFile, is_trusted};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+
+use crate::run::Given;
 
 pub use self::erase::erase;
 pub use self::error::StateError;
@@ -31,11 +32,17 @@ pub use self::writer::{Change, Writer};
 
 const IDENTITY: &str = "identity";
 const TARGETS: &str = "targets";
+/// Peers that the last start was given.
+const GIVEN: &str = "given";
+/// What is not to be dialled.
+const FORGOTTEN: &str = "forgotten";
 const NEIGHBOURS: &str = "neighbours";
 const PINS: &str = "pins";
 const ATTACHMENTS: &str = "attachments";
 const NAMES: &str = "names";
 const LOCK: &str = "lock";
+/// Mode bit of a directory in which everybody removes files of their own only.
+const STICKY: u32 = 0o1000;
 /// Written by `mesh launch`, with what the router says.
 pub(crate) const LOG: &str = "router.log";
 /// What was in it before it grew too long.
@@ -57,10 +64,11 @@ impl Store {
             .recursive(true)
             .mode(0o700)
             .create(dir)
-            .map_err(|e| StateError::io("cannot make state directory", dir, e))?;
+            .map_err(|e| StateError::io("cannot make the state directory", dir, e))?;
+        check_directory(dir)?;
         let path = dir.join(LOCK);
         let lock = LockFile::try_lock(&path)
-            .map_err(|e| StateError::io("cannot lock", &path, io::Error::other(e)))?;
+            .map_err(|e| StateError::io("cannot lock", &path, e.into_reason()))?;
         let Some(lock) = lock else {
             let pid = fs::read_to_string(&path)
                 .ok()
@@ -70,7 +78,7 @@ impl Store {
                 pid,
             });
         };
-        fs::write(&path, format!("{}\n", std::process::id()))
+        lock.write(&format!("{}\n", std::process::id()))
             .map_err(|e| StateError::io("cannot write", &path, e))?;
         Ok(Self {
             dir: dir.to_owned(),
@@ -97,6 +105,46 @@ impl Store {
     /// [`StateError::Io`]; the old ones stay.
     pub fn set_targets(&self, targets: &[String]) -> Result<(), StateError> {
         self.save(TARGETS, &targets)
+    }
+
+    /// Peers that the last start was given; none when nothing was stored.
+    ///
+    /// # Errors
+    /// [`StateError::Corrupt`], [`StateError::Io`].
+    pub fn given(&self) -> Result<Given, StateError> {
+        self.load(
+            GIVEN,
+            "remove it; peers of the configuration that were forgotten come back",
+        )
+    }
+
+    /// Replaces them.
+    ///
+    /// # Errors
+    /// [`StateError::Io`]; the old ones stay.
+    pub fn set_given(&self, given: &Given) -> Result<(), StateError> {
+        self.save(GIVEN, given)
+    }
+
+    /// What is not to be dialled; nothing when nothing was stored.
+    ///
+    /// # Errors
+    /// [`StateError::Corrupt`], [`StateError::Io`].
+    pub fn forgotten(&self) -> Result<Vec<Forgotten>, StateError> {
+        self.load(FORGOTTEN, "remove it and run `mesh forget` again")
+    }
+
+    /// Replaces it.
+    ///
+    /// # Errors
+    /// [`StateError::Io`]; the old content stays.
+    pub fn set_forgotten(&self, forgotten: &[Forgotten]) -> Result<(), StateError> {
+        self.save(FORGOTTEN, &forgotten)
+    }
+
+    /// What hinders this router to write here: the directory is gone, read-only or full.
+    pub fn hindrance(&self) -> Option<String> {
+        mesh_sys::process::hindrance(&self.dir)
     }
 
     /// Whom the router was linked to; nobody when nothing was stored.
@@ -203,6 +251,37 @@ impl Store {
         let path = self.dir.join(name);
         file::write(&path, &to_json(value))
     }
+}
+
+/// Whoever may write the directory could have this router write elsewhere, and run as another one.
+fn check_directory(dir: &Path) -> Result<(), StateError> {
+    let failed = |e| StateError::io("cannot look at the state directory", dir, e);
+    let meta = fs::metadata(dir).map_err(failed)?;
+    let unsafe_because = |why: String| StateError::Unsafe {
+        dir: dir.to_owned(),
+        why,
+    };
+    if !is_trusted(meta.uid()) {
+        let why = format!("belongs to user {}; run: chown root", meta.uid());
+        return Err(unsafe_because(why));
+    }
+    let mode = meta.mode() & 0o7777;
+    // One that holds other things, too, has the mode that these need; files of the router are for its owner in any case. A
+    // fresh tmpfs has the mode of /tmp.
+    let is_fresh = mode & 0o022 == 0 || mode & STICKY != 0;
+    let tighten = || fs::set_permissions(dir, fs::Permissions::from_mode(0o700)).map_err(failed);
+    let is_ours = || erase::holds_only_state(dir).map_err(failed);
+    if mode & 0o077 != 0 && is_fresh && is_ours()? {
+        tighten()?;
+        if is_ours()? {
+            return Ok(());
+        }
+    }
+    if mode & 0o022 != 0 {
+        let why = format!("can be written by others (mode {mode:04o}); run: chmod 700");
+        return Err(unsafe_because(why));
+    }
+    Ok(())
 }
 
 /// Our own types always serialize: maps have string keys and nothing fails on the way.

@@ -1,3 +1,4 @@
+use std::io;
 use std::os::unix::fs::PermissionsExt;
 
 use mesh_proto::ids::PeerId;
@@ -213,4 +214,53 @@ fn erase_leaves_nothing_of_ours_and_all_of_others() {
     fs::remove_file(state.join("mesh.toml")).unwrap();
     assert_eq!(erase(&state).unwrap(), std::slice::from_ref(&state));
     assert!(erase(&state).unwrap().is_empty());
+}
+
+#[test]
+fn a_directory_that_others_may_change_is_refused_and_one_they_may_read_is_closed() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path().join("state");
+    drop(Store::open(&dir).unwrap());
+    let mode = |mode| fs::set_permissions(&dir, fs::Permissions::from_mode(mode)).unwrap();
+    let now = || fs::metadata(&dir).unwrap().permissions().mode() & 0o7777;
+    for bad in [0o777, 0o775, 0o720] {
+        mode(bad);
+        let error = Store::open(&dir).unwrap_err();
+        assert!(matches!(error, StateError::Unsafe { .. }), "{error}");
+        assert!(error.to_string().contains("chmod 700"), "{error}");
+    }
+    for loose in [0o755, 0o750, 0o1777] {
+        mode(loose);
+        drop(Store::open(&dir).unwrap());
+        assert_eq!(now(), 0o700, "{loose:o}");
+    }
+    // Where there is something of others, their mode stays, and nothing of theirs is trusted.
+    fs::write(dir.join("mesh.toml"), "").unwrap();
+    mode(0o755);
+    drop(Store::open(&dir).unwrap());
+    assert_eq!(now(), 0o755);
+    mode(0o1777);
+    assert!(Store::open(&dir).is_err());
+}
+
+#[test]
+fn a_link_in_place_of_a_temporary_file_is_not_followed() {
+    let dir = tempfile::tempdir().unwrap();
+    let elsewhere = dir.path().join("elsewhere");
+    fs::write(&elsewhere, "kept").unwrap();
+    let store = Store::open(&dir.path().join("state")).unwrap();
+    std::os::unix::fs::symlink(&elsewhere, store.dir().join(".targets.tmp")).unwrap();
+    store.set_targets(&["a".into()]).unwrap();
+    assert_eq!(fs::read_to_string(&elsewhere).unwrap(), "kept");
+    assert_eq!(store.targets().unwrap(), ["a"]);
+}
+
+#[test]
+fn a_full_disk_is_told_once_and_without_numbers() {
+    let full = io::Error::from_raw_os_error(28);
+    let error = anyhow::Error::from(StateError::io("cannot write", "/x/targets".as_ref(), full));
+    assert_eq!(
+        format!("{error:#}"),
+        "cannot write /x/targets: No space left on device"
+    );
 }

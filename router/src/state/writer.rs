@@ -1,17 +1,26 @@
 //! A thread that writes state files, so that a slow disk holds up nobody.
 //!
 //! It keeps the newest value of each file, never a queue of old ones, and writes in the order in which files first
-//! changed. A file that cannot be written costs memory over a restart, never forwarding.
+//! changed. A file that cannot be written is tried again while the router runs, and its operator is warned meanwhile: it
+//! costs memory over a restart, never forwarding.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::mem::discriminant;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
-use mesh_proto::control::Remembered;
+use mesh_proto::control::{Forgotten, Remembered};
+use tokio::sync::oneshot;
 
 use super::{StateError, Store};
+use crate::warnings::Warnings;
+
+/// Time until what could not be written is tried again.
+const RETRY: Duration = Duration::from_secs(5);
+/// The subject of the warning about it.
+const STATE: &str = "state";
 
 /// The new content of one file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,6 +29,8 @@ pub enum Change {
     Epoch(u64),
     /// Targets as typed.
     Targets(Vec<String>),
+    /// What is not to be dialled.
+    Forgotten(Vec<Forgotten>),
     /// Whom the router is linked to.
     Neighbours(Vec<Remembered>),
     /// Which signing key each peer name is bound to.
@@ -35,6 +46,7 @@ impl Change {
         match self {
             Self::Epoch(epoch) => store.raise_epoch(*epoch),
             Self::Targets(targets) => store.set_targets(targets),
+            Self::Forgotten(all) => store.set_forgotten(all),
             Self::Neighbours(all) => store.set_neighbours(all),
             Self::Pins(pins) => store.set_pins(pins),
         }
@@ -44,6 +56,7 @@ impl Change {
         match self {
             Self::Epoch(_) => "the epoch",
             Self::Targets(_) => "the targets",
+            Self::Forgotten(_) => "what was forgotten",
             Self::Neighbours(_) => "the neighbours",
             Self::Pins(_) => "a peer's key",
         }
@@ -67,7 +80,46 @@ struct Shared {
 #[derive(Debug, Default)]
 struct Queue {
     changes: VecDeque<Change>,
+    /// Those that could not be written.
+    failed: Vec<Change>,
+    /// Why.
+    error: Option<String>,
+    /// Who waits until everything was tried.
+    waiting: Vec<oneshot::Sender<Result<(), String>>>,
     closed: bool,
+}
+
+impl Queue {
+    /// Takes a newer value in place of one of the same kind.
+    fn put(&mut self, change: Change) {
+        let same = |c: &Change| discriminant(c) == discriminant(&change);
+        self.failed.retain(|c| !same(c));
+        match self.changes.iter_mut().find(|c| same(c)) {
+            Some(waiting) => *waiting = change,
+            None => self.changes.push_back(change),
+        }
+    }
+
+    /// What was tried and failed, unless there is a newer value.
+    fn fail(&mut self, change: Change, error: String) {
+        let same = |c: &Change| discriminant(c) == discriminant(&change);
+        if !self.changes.iter().any(same) {
+            self.failed.push(change);
+        }
+        self.error = Some(error);
+    }
+
+    /// Everything was tried once: tells those who wait.
+    fn tell(&mut self) {
+        if self.failed.is_empty() {
+            self.error = None;
+        }
+        let result = self.error.clone().map_or(Ok(()), Err);
+        for waiting in self.waiting.drain(..) {
+            // Who hung up does not want to know.
+            let _ = waiting.send(result.clone());
+        }
+    }
 }
 
 impl Writer {
@@ -76,6 +128,7 @@ impl Writer {
     /// # Errors
     /// When the thread cannot be started.
     pub fn start(
+        warnings: Warnings,
         mut write: impl FnMut(&Change) -> Result<(), StateError> + Send + 'static,
     ) -> io::Result<Self> {
         let shared = Arc::<Shared>::default();
@@ -83,12 +136,14 @@ impl Writer {
         let thread = std::thread::Builder::new()
             .name("state".into())
             .spawn(move || {
-                while let Some(change) = queue.next() {
+                while let Some(change) = queue.next(&warnings) {
                     if let Err(error) = write(&change) {
                         let what = change.what();
-                        tracing::error!(
-                            "cannot store {what}: {error}; it will be forgotten at the next start"
+                        warnings.set(
+                            STATE,
+                            format!("cannot store {what}: {error}; it is tried again, and forgotten at the next start until then"),
                         );
+                        queue.lock().fail(change, error.to_string());
                     }
                 }
             })?;
@@ -100,12 +155,17 @@ impl Writer {
 
     /// Has `change` written soon, in place of one of the same kind that still waits. Returns at once.
     pub fn put(&self, change: Change) {
+        self.shared.lock().put(change);
+        self.shared.changed.notify_one();
+    }
+
+    /// Tells when everything that was put by now has been tried, and whether all of it is stored. Returns at once.
+    pub fn confirm(&self, waiting: oneshot::Sender<Result<(), String>>) {
         let mut queue = self.shared.lock();
-        let same = |c: &&mut Change| discriminant(*c) == discriminant(&change);
-        match queue.changes.iter_mut().find(same) {
-            Some(waiting) => *waiting = change,
-            None => queue.changes.push_back(change),
-        }
+        // What failed before is tried for them, too.
+        let failed = std::mem::take(&mut queue.failed);
+        queue.changes.extend(failed);
+        queue.waiting.push(waiting);
         self.shared.changed.notify_one();
     }
 }
@@ -121,20 +181,34 @@ impl Drop for Writer {
 }
 
 impl Shared {
-    /// Waits for a change; `None` when all is written and no more will come.
-    fn next(&self) -> Option<Change> {
+    /// Waits for a change; `None` when all was tried and no more will come.
+    fn next(&self, warnings: &Warnings) -> Option<Change> {
         let mut queue = self.lock();
         loop {
             if let Some(change) = queue.changes.pop_front() {
                 return Some(change);
             }
+            queue.tell();
+            if queue.failed.is_empty() {
+                warnings.clear(STATE);
+            }
             if queue.closed {
                 return None;
             }
-            queue = self
-                .changed
-                .wait(queue)
-                .unwrap_or_else(PoisonError::into_inner);
+            if queue.failed.is_empty() {
+                queue = self
+                    .changed
+                    .wait(queue)
+                    .unwrap_or_else(PoisonError::into_inner);
+                continue;
+            }
+            let waited = self.changed.wait_timeout(queue, RETRY);
+            let (woken, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
+            queue = woken;
+            if timeout.timed_out() {
+                let failed = std::mem::take(&mut queue.failed);
+                queue.changes.extend(failed);
+            }
         }
     }
 
@@ -160,7 +234,7 @@ mod tests {
         let (release, released) = mpsc::channel::<()>();
         let written = Arc::new(Mutex::new(Vec::new()));
         let disk = written.clone();
-        let writer = Writer::start(move |change| {
+        let writer = Writer::start(Warnings::default(), move |change| {
             began.send(()).unwrap();
             released.recv().unwrap();
             disk.lock().unwrap().push(change.clone());
@@ -194,7 +268,7 @@ mod tests {
         store.boot(|| ([1; 32], [2; 32])).unwrap();
         let disk = store.clone();
         let mut first = true;
-        let writer = Writer::start(move |change| {
+        let writer = Writer::start(Warnings::default(), move |change| {
             if std::mem::take(&mut first) {
                 let full = io::Error::from(io::ErrorKind::StorageFull);
                 return Err(StateError::io("cannot write", disk.dir(), full));
@@ -212,5 +286,39 @@ mod tests {
         drop(writer);
         assert_eq!(store.targets().unwrap(), ["2"]);
         assert_eq!(store.identity().unwrap().unwrap().epoch, 5);
+    }
+
+    #[test]
+    fn who_waits_is_told_whether_it_is_stored_and_a_full_disk_is_told_while_it_lasts() {
+        let full = Arc::new(Mutex::new(true));
+        let disk = full.clone();
+        let warnings = Warnings::default();
+        let writer = Writer::start(warnings.clone(), move |_| match *disk.lock().unwrap() {
+            true => {
+                let full = io::Error::from(io::ErrorKind::StorageFull);
+                Err(StateError::io("cannot write", "targets".as_ref(), full))
+            }
+            false => Ok(()),
+        })
+        .unwrap();
+        let confirmed = || {
+            let (sender, stored) = oneshot::channel();
+            writer.confirm(sender);
+            stored.blocking_recv().unwrap()
+        };
+        assert_eq!(confirmed(), Ok(()), "nothing was to be stored");
+        writer.put(targets(1));
+        assert!(confirmed().unwrap_err().contains("targets"));
+        let told = warnings.lines().concat();
+        assert!(told.contains("cannot store the targets"), "{told}");
+        *full.lock().unwrap() = false;
+        // The old change is tried again, too.
+        writer.put(Change::Epoch(2));
+        assert_eq!(confirmed(), Ok(()));
+        let deadline = std::time::Instant::now() + Duration::from_secs(30);
+        while !warnings.lines().is_empty() {
+            assert!(std::time::Instant::now() < deadline);
+            std::thread::yield_now();
+        }
     }
 }

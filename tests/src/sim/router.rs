@@ -113,6 +113,7 @@ impl Router {
             mtu: limits::DEFAULT_MTU,
             suites: setup.suites,
             remembered: state.neighbours.clone(),
+            forgotten: Vec::new(),
             pins: state.pins.clone(),
         };
         let forwarder = Arc::new(Forwarder::new(&mut dice.entropy()));
@@ -401,6 +402,8 @@ impl Router {
                 Output::Unpin(name) => Effect::Keep(Keep::Unpin(name)),
                 Output::Targets(targets) => Effect::Keep(Keep::Targets(targets)),
                 Output::Neighbours(all) => Effect::Keep(Keep::Neighbours(all)),
+                // Nobody forgets here.
+                Output::Forgotten(_) => continue,
                 Output::Held(holder) => {
                     self.held.set(holder);
                     continue;

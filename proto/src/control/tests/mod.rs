@@ -27,6 +27,7 @@ mod ciphers;
 mod clones;
 mod fastpath;
 mod flows;
+mod forgotten;
 mod gossip;
 mod kept;
 mod links;
@@ -239,6 +240,7 @@ impl Net {
             Output::Told { from, topic, body } => self.nodes[n].told.push((from, topic, body)),
             Output::Unpin(_)
             | Output::Targets(_)
+            | Output::Forgotten(_)
             | Output::Held(_)
             | Output::Fast(_)
             | Output::Reach => {}
@@ -362,6 +364,7 @@ fn node(n: usize, setup: &Setup, now: Instant) -> Node {
         mtu: limits::DEFAULT_MTU,
         suites: setup.suites,
         remembered: setup.remembered.clone(),
+        forgotten: Vec::new(),
         pins: BTreeMap::new(),
         identity,
     };

@@ -74,6 +74,7 @@ impl World {
             mtu: limits::DEFAULT_MTU,
             suites: Suites::AES_FIRST,
             remembered: Vec::new(),
+            forgotten: Vec::new(),
             pins: BTreeMap::new(),
         };
         let mut entropy = SeededEntropy::new(17);
@@ -158,6 +159,7 @@ impl World {
                 | Output::Told { .. }
                 | Output::Reach => {}
                 Output::Targets(targets) => assert!(targets.len() <= limits::MAX_TARGETS),
+                Output::Forgotten(all) => assert!(all.len() <= limits::MAX_FORGOTTEN),
                 Output::Neighbours(all) => assert!(all.len() <= limits::MAX_REMEMBERED),
                 Output::Note(Note::Info(text) | Note::Warn(text)) => {
                     assert!(!text.chars().any(char::is_control), "{text:?}");

@@ -1,0 +1,145 @@
+//! The router as a service of systemd: it is systemd then that starts and ends it, and is to be asked.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context as _, bail};
+
+use crate::router::DEFAULT_SOCKET;
+
+/// The unit of `make install`.
+const DEFAULT: &str = "mesh.service";
+/// There where systemd is process 1 (`sd_booted(3)`).
+const BOOTED: &str = "/run/systemd/system";
+
+/// A unit, and what systemd says of it.
+#[derive(Debug)]
+pub(crate) struct Unit {
+    name: String,
+    properties: BTreeMap<String, String>,
+}
+
+impl Unit {
+    /// The unit of `make install`, where there is one.
+    pub(crate) fn installed() -> Option<Self> {
+        let unit = Self::ask(DEFAULT)?;
+        (unit.property("LoadState") == "loaded").then_some(unit)
+    }
+
+    /// The unit that is to be ended when the router on `socket` is: the one whose main process the router (`pid`) is, or
+    /// the installed one while it starts that router or waits to start it again.
+    pub(crate) fn of(pid: Option<i32>, socket: &Path) -> Option<Self> {
+        let of_pid = pid.and_then(unit_of_process);
+        let names = of_pid.iter().map(String::as_str).chain([DEFAULT]);
+        let units = names.filter_map(Self::ask);
+        units.into_iter().find(|unit| {
+            let main: Option<i32> = unit.property("MainPID").parse().ok();
+            let is_main = pid.is_some() && main == pid;
+            is_main || unit.is_starting() && unit.name == DEFAULT && is_default(socket)
+        })
+    }
+
+    fn ask(name: &str) -> Option<Self> {
+        if !Path::new(BOOTED).exists() {
+            return None;
+        }
+        let output = Command::new("systemctl")
+            .args([
+                "show",
+                "--property=LoadState,ActiveState,UnitFileState,MainPID",
+            ])
+            .arg(name)
+            .stdin(Stdio::null())
+            .output()
+            .ok()
+            .filter(|output| output.status.success())?;
+        Some(Self {
+            name: name.to_owned(),
+            properties: parse(&String::from_utf8_lossy(&output.stdout)),
+        })
+    }
+
+    fn property(&self, name: &str) -> &str {
+        self.properties.get(name).map_or("", String::as_str)
+    }
+
+    /// Its name, like `mesh.service`.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Whether systemd starts it at boot.
+    pub(crate) fn is_enabled(&self) -> bool {
+        self.property("UnitFileState").starts_with("enabled")
+    }
+
+    /// Whether it is being started, or waits to be started again.
+    pub(crate) fn is_starting(&self) -> bool {
+        matches!(self.property("ActiveState"), "activating" | "reloading")
+    }
+
+    /// Has systemd end it, and waits until it has.
+    pub(crate) fn stop(&self) -> anyhow::Result<()> {
+        let output = Command::new("systemctl")
+            .args(["stop", &self.name])
+            .stdin(Stdio::null())
+            .output()
+            .context("cannot run systemctl")?;
+        if !output.status.success() {
+            let said = String::from_utf8_lossy(&output.stderr);
+            bail!(
+                "the router is {}, which systemd does not stop: {}; try `systemctl stop {}`",
+                self.name,
+                said.trim(),
+                self.name
+            );
+        }
+        Ok(())
+    }
+}
+
+fn is_default(socket: &Path) -> bool {
+    socket == Path::new(DEFAULT_SOCKET)
+}
+
+fn parse(text: &str) -> BTreeMap<String, String> {
+    let pairs = text.lines().filter_map(|line| line.split_once('='));
+    pairs
+        .map(|(name, value)| (name.to_owned(), value.trim().to_owned()))
+        .collect()
+}
+
+/// The service that a process belongs to. Whoever is logged in by it belongs to it, too, so its main process must be
+/// asked for.
+fn unit_of_process(pid: i32) -> Option<String> {
+    let cgroup = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
+    let mut parts = cgroup.lines().flat_map(|line| line.rsplit('/'));
+    parts
+        .find(|part| part.ends_with(".service"))
+        .map(ToOwned::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_systemd_says_is_understood() {
+        let unit = Unit {
+            name: "mesh.service".to_owned(),
+            properties: parse(
+                "MainPID=812\nLoadState=loaded\nActiveState=activating\nUnitFileState=enabled-runtime\n",
+            ),
+        };
+        assert!(unit.is_enabled() && unit.is_starting());
+        assert_eq!(unit.property("MainPID"), "812");
+        let other = Unit {
+            properties: parse(
+                "MainPID=0\nLoadState=not-found\nActiveState=inactive\nUnitFileState=\n",
+            ),
+            ..unit
+        };
+        assert!(!other.is_enabled() && !other.is_starting());
+    }
+}

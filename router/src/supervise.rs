@@ -1,0 +1,361 @@
+//! Starts the router again after a crash where no service manager does: what `mesh launch` runs in the background,
+//! unless it is given `--no-restart`.
+//!
+//! A process of its own, which does nothing but wait: it has no socket, no state and no threads, so nothing that brings
+//! the router down brings it down. A start that is refused is not tried again, a router that ends by itself was told to.
+
+use std::ffi::OsString;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitCode, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use mesh_sys::process::{self, LockFile};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::config::Settings;
+use crate::log;
+use crate::secret::{PASSWORD_VARIABLE, Password};
+use crate::state::LOG;
+
+/// The name in `ps`; at most 15 bytes.
+const NAME: &str = "mesh-supervisor";
+/// The first wait before the router is started again; each is twice as long as the one before.
+const FIRST_WAIT: Duration = Duration::from_millis(200);
+/// The longest wait.
+const LONGEST_WAIT: Duration = Duration::from_secs(30);
+/// A router that ran for so long is started again as quickly as at first.
+const SETTLED: Duration = Duration::from_secs(60);
+/// The exit status of a router whose start was refused.
+const REFUSED: i32 = 1;
+/// Between two looks at the router, should the signal of its end be missed.
+const POLL: Duration = Duration::from_secs(10);
+
+/// Its file beside the API's socket: locked while it lives, with its pid.
+pub fn lock_path(socket: &Path) -> PathBuf {
+    let mut name = socket.as_os_str().to_owned();
+    name.push(".supervisor");
+    name.into()
+}
+
+/// Runs the router with this process's own arguments until it is told to end, or refuses to start.
+///
+/// # Errors
+/// Another one does so already, or the router cannot be started at all.
+pub fn run(settings: &Settings, password: Option<Password>) -> anyhow::Result<ExitCode> {
+    process::setsid()?;
+    process::set_name(NAME)?;
+    let lock = Lock::take(&lock_path(&settings.socket))?;
+    log::init_beside(&settings.log_level, &settings.state_dir);
+    let supervisor = Supervisor {
+        program: std::env::current_exe().context("cannot tell which program this is")?,
+        arguments: std::env::args_os()
+            .skip(1)
+            .filter(|a| a != "--restart")
+            .collect(),
+        log: settings.state_dir.join(LOG),
+        password,
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start")?;
+    let ended = runtime.block_on(supervisor.run());
+    drop(lock);
+    ended
+}
+
+/// Taken while this process lives; the file goes with it.
+struct Lock {
+    path: PathBuf,
+    _lock: LockFile,
+}
+
+impl Lock {
+    fn take(path: &Path) -> anyhow::Result<Self> {
+        if let Some(dir) = path.parent() {
+            fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
+        }
+        let Some(lock) = LockFile::try_lock(path)? else {
+            let pid = fs::read_to_string(path).unwrap_or_default();
+            bail!(
+                "a router that crashed is being started again here (by process {}); `mesh stop` ends that",
+                pid.trim()
+            );
+        };
+        lock.write(&format!("{}\n", std::process::id()))
+            .with_context(|| format!("cannot write {}", path.display()))?;
+        Ok(Self {
+            path: path.to_owned(),
+            _lock: lock,
+        })
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Still locked, so it is nobody else's.
+        if let Err(error) = fs::remove_file(&self.path) {
+            tracing::debug!("cannot remove {}: {error}", self.path.display());
+        }
+    }
+}
+
+/// What the router is started with.
+struct Supervisor {
+    program: PathBuf,
+    arguments: Vec<OsString>,
+    log: PathBuf,
+    password: Option<Password>,
+}
+
+/// How a run of the router ended.
+#[derive(Debug, PartialEq, Eq)]
+enum Ended {
+    /// It was told to end.
+    Stopped,
+    /// It refuses to run.
+    Refused,
+    /// It crashed.
+    Crashed(String),
+}
+
+impl Supervisor {
+    async fn run(self) -> anyhow::Result<ExitCode> {
+        let mut orders = Orders::new()?;
+        let mut wait = FIRST_WAIT;
+        let mut again = false;
+        loop {
+            let began = Instant::now();
+            let ended = match self.start(again) {
+                Ok(child) => orders.watch(child, again).await,
+                Err(error) if again => Ended::Crashed(format!("cannot be started: {error}")),
+                Err(error) => {
+                    return Err(error)
+                        .with_context(|| format!("cannot start {}", self.program.display()));
+                }
+            };
+            let how = match ended {
+                Ended::Stopped => return Ok(ExitCode::SUCCESS),
+                Ended::Refused => return Ok(ExitCode::FAILURE),
+                Ended::Crashed(how) => how,
+            };
+            if began.elapsed() >= SETTLED {
+                wait = FIRST_WAIT;
+            }
+            tracing::error!(
+                "the router {how}; it is started again in {} s",
+                wait.as_secs_f32()
+            );
+            if orders.come_within(wait).await {
+                return Ok(ExitCode::SUCCESS);
+            }
+            wait = (wait * 2).min(LONGEST_WAIT);
+            again = true;
+        }
+    }
+
+    fn start(&self, again: bool) -> io::Result<Child> {
+        let mut command = Command::new(&self.program);
+        command
+            .arg("--supervised")
+            .args(again.then_some("--again"))
+            .args(&self.arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null());
+        if let Some(password) = &self.password {
+            let value = std::ffi::OsStr::from_bytes(password.as_bytes());
+            command.env(PASSWORD_VARIABLE, value);
+        }
+        // The log may have been put aside since the last start.
+        if again && let Ok(log) = open_log(&self.log) {
+            command.stderr(log);
+        }
+        command.spawn()
+    }
+}
+
+/// The log by its name, made if need be.
+fn open_log(path: &Path) -> io::Result<File> {
+    let mut open = OpenOptions::new();
+    let open = open.create(true).append(true).mode(0o600);
+    open.custom_flags(process::NO_FOLLOW).open(path)
+}
+
+/// Signals that this process gets.
+struct Orders {
+    terminate: Signal,
+    interrupt: Signal,
+    hang_up: Signal,
+    child: Signal,
+}
+
+impl Orders {
+    fn new() -> anyhow::Result<Self> {
+        let listen = |kind| signal(kind).context("cannot listen for signals");
+        Ok(Self {
+            terminate: listen(SignalKind::terminate())?,
+            interrupt: listen(SignalKind::interrupt())?,
+            hang_up: listen(SignalKind::hangup())?,
+            child: listen(SignalKind::child())?,
+        })
+    }
+
+    /// Waits for an order to end.
+    async fn come(&mut self) {
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return,
+                _ = self.interrupt.recv() => return,
+                // A terminal that closes is no reason.
+                _ = self.hang_up.recv() => {}
+            }
+        }
+    }
+
+    /// Whether one comes within this time.
+    async fn come_within(&mut self, time: Duration) -> bool {
+        tokio::time::timeout(time, self.come()).await.is_ok()
+    }
+
+    /// Waits until the router ends; orders to end are passed on to it.
+    async fn watch(&mut self, mut child: Child, again: bool) -> Ended {
+        let mut ordered = false;
+        loop {
+            if let Some(status) = child.try_wait().transpose() {
+                return judge(status, again, ordered);
+            }
+            let is_order = tokio::select! {
+                // Also when it ended before somebody listened for that.
+                _ = tokio::time::sleep(POLL) => false,
+                _ = self.child.recv() => false,
+                _ = self.terminate.recv() => true,
+                _ = self.interrupt.recv() => true,
+                // A terminal that closes is no reason.
+                _ = self.hang_up.recv() => false,
+            };
+            if let Some(pid) = i32::try_from(child.id()).ok().filter(|_| is_order) {
+                ordered = true;
+                // It may have ended just now.
+                let _ = process::terminate(pid);
+            }
+        }
+    }
+}
+
+/// What the end of the router means. `ordered`: this process told it to end.
+fn judge(status: io::Result<ExitStatus>, again: bool, ordered: bool) -> Ended {
+    let status = match status {
+        Ok(status) => status,
+        Err(error) => return Ended::Crashed(format!("cannot be waited for: {error}")),
+    };
+    let by_order = matches!(status.signal(), Some(2 | 15));
+    if status.success() || by_order || ordered {
+        return Ended::Stopped;
+    }
+    match (status.code(), status.signal()) {
+        // What was refused at first will be refused again; later what stands in the way may go.
+        (Some(REFUSED), _) if !again => Ended::Refused,
+        (Some(code), _) => Ended::Crashed(format!("ended with status {code}")),
+        (None, Some(signal)) => Ended::Crashed(format!("was ended by signal {signal}")),
+        (None, None) => Ended::Crashed("ended".to_owned()),
+    }
+}
+
+/// Writes each line to the log by its name: the router puts the log aside when it has grown long.
+pub(crate) struct LogByName {
+    path: PathBuf,
+}
+
+impl LogByName {
+    /// The log in this directory.
+    pub(crate) fn new(state_dir: &Path) -> Self {
+        Self {
+            path: state_dir.join(LOG),
+        }
+    }
+
+    /// Whether standard error was that log when this process began.
+    pub(crate) fn is_stderr(&self) -> bool {
+        let ours = process::stderr_file().and_then(|f| f.metadata());
+        let there = fs::metadata(&self.path);
+        ours.ok()
+            .zip(there.ok())
+            .is_some_and(|(a, b)| (a.dev(), a.ino()) == (b.dev(), b.ino()))
+    }
+}
+
+impl Write for LogByName {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        open_log(&self.path)?.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_crash_is_followed_by_a_start() {
+        let exit = |code: i32| Ok(ExitStatus::from_raw(code << 8));
+        let killed = |signal: i32| Ok(ExitStatus::from_raw(signal));
+        assert_eq!(judge(exit(0), false, false), Ended::Stopped);
+        assert_eq!(judge(exit(0), true, false), Ended::Stopped);
+        assert_eq!(judge(killed(15), true, false), Ended::Stopped);
+        assert_eq!(judge(killed(9), true, true), Ended::Stopped);
+        assert_eq!(judge(exit(1), false, false), Ended::Refused);
+        for crash in [
+            judge(exit(1), true, false),
+            judge(exit(101), false, false),
+            judge(killed(9), false, false),
+            judge(killed(11), true, false),
+        ] {
+            assert!(matches!(crash, Ended::Crashed(_)), "{crash:?}");
+        }
+    }
+
+    #[test]
+    fn there_is_one_for_each_socket() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = lock_path(&dir.path().join("mesh.sock"));
+        let first = Lock::take(&path).unwrap();
+        let error = Lock::take(&path).err().unwrap().to_string();
+        assert!(error.contains(&std::process::id().to_string()), "{error}");
+        assert!(error.contains("mesh stop"), "{error}");
+        drop(first);
+        assert!(!path.exists());
+        // One that was killed leaves its file, and hinders nobody.
+        fs::write(&path, "1\n").unwrap();
+        drop(Lock::take(&path).unwrap());
+    }
+
+    fn supervisor(dir: &Path, script: &str) -> Supervisor {
+        Supervisor {
+            program: "/bin/sh".into(),
+            // As options of sh these would be errors: what is run reads them as its arguments.
+            arguments: vec!["-c".into(), script.into()],
+            log: dir.join(LOG),
+            password: None,
+        }
+    }
+
+    #[tokio::test]
+    async fn the_first_start_that_cannot_be_is_an_error() {
+        let dir = tempfile::tempdir().unwrap();
+        let missing = Supervisor {
+            program: dir.path().join("missing"),
+            ..supervisor(dir.path(), "")
+        };
+        let error = missing.run().await.unwrap_err().to_string();
+        assert!(error.contains("missing"), "{error}");
+    }
+}
