@@ -20,6 +20,7 @@ mod queries;
 mod resolution;
 mod run;
 mod secrets;
+mod start;
 mod strangers;
 mod topology;
 mod two_cards;

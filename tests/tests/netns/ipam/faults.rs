@@ -56,7 +56,7 @@ fn killed_again_and_again_under_allocation_it_forgets_nothing() -> Result<()> {
     with_testbed(&Setup::hosts(1), |bed| {
         let host = bed.host(1);
         // Whoever holds an address goes on running through all of it.
-        host.launch(&[])?;
+        host.launch(&["--no-restart"])?;
         let kept = host.run_free(&["net:10.32.5.0/24"], "kept")?;
         let (wanted, most) = kills_wanted();
         let (began, mut kills) = (Instant::now(), 0);
@@ -77,7 +77,7 @@ fn killed_again_and_again_under_allocation_it_forgets_nothing() -> Result<()> {
                 ensure!(host.router_pid().is_err());
                 Ok(())
             })?;
-            host.launch(&[])?;
+            host.launch(&["--no-restart"])?;
             kills += 1;
             let held = host.ipam()?;
             ensure!(held.advice.is_empty(), "after {kills}: {:?}", held.advice);

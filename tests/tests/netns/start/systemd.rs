@@ -1,0 +1,77 @@
+//! A router that is a service of systemd, which is played by a script here.
+
+use anyhow::{Result, ensure};
+use mesh_tests::{Host, Setup, wait_until, with_testbed};
+
+use super::{SOON, program, with_programs};
+
+/// `show` says what is in files; `stop` ends the main process, as systemd does.
+fn play_systemd(host: &Host) -> Result<()> {
+    host.shell("mkdir -p /run/systemd/system; echo 0 >/run/testbed/main; echo inactive >/run/testbed/active")?
+        .ok()?;
+    program(
+        host,
+        "systemctl",
+        "cd /run/testbed; echo \"$*\" >>asked
+         case $1 in
+         show) echo LoadState=loaded; echo UnitFileState=enabled; echo MainPID=$(cat main); echo ActiveState=$(cat active);;
+         stop) [ $(cat main) = 0 ] || kill $(cat main); echo inactive >active; echo 0 >main;;
+         esac",
+    )
+}
+
+/// The unit's process, as `Type=notify` has it.
+fn start_service(host: &Host) -> Result<mesh_tests::Background> {
+    let line = "echo $$ >/run/testbed/main; echo active >/run/testbed/active; \
+                SYSTEMD_EXEC_PID=$$ exec mesh launch --foreground 2>/dev/null";
+    let service = host.shell_in_background(line)?;
+    wait_until(SOON, "the service answers", || host.report().map(drop))?;
+    Ok(service)
+}
+
+#[test]
+fn stop_and_reset_end_the_unit_and_launch_says_that_there_is_one() -> Result<()> {
+    with_testbed(&Setup::hosts(1), |bed| {
+        let host = bed.host(1);
+        play_systemd(host)?;
+        let asked = || {
+            host.shell("cat /run/testbed/asked; : >/run/testbed/asked")?
+                .ok()
+        };
+        for verb in ["stop", "reset"] {
+            let service = start_service(host)?;
+            let message = host.shell(&with_programs("mesh launch"))?.refused()?;
+            ensure!(message.contains("already running"), "{message}");
+            let ended = host.shell(&with_programs(&format!("mesh {verb}")))?;
+            ended.clone().ok()?;
+            ensure!(asked()?.contains("stop mesh.service"), "{verb}");
+            ensure!(host.router_pid().is_err(), "{verb}");
+            ensure!(
+                ended.stderr.contains("enabled") == (verb == "reset"),
+                "{ended}"
+            );
+            drop(service);
+        }
+        // Between a crash and the next start systemd waits.
+        host.shell("echo activating >/run/testbed/active")?.ok()?;
+        let message = host.shell(&with_programs("mesh launch"))?.refused()?;
+        ensure!(
+            message.contains("systemd is starting the router"),
+            "{message}"
+        );
+        let ended = host.shell(&with_programs("mesh stop"))?;
+        ensure!(ended.code == Some(0) && ended.stderr.is_empty(), "{ended}");
+        ensure!(asked()?.contains("stop mesh.service"));
+
+        // One that was started by hand is nobody's unit.
+        let launched = host.shell(&with_programs("mesh launch"))?;
+        launched.clone().ok()?;
+        ensure!(
+            launched.stderr.contains("mesh.service is enabled, too"),
+            "{launched}"
+        );
+        host.shell(&with_programs("mesh stop"))?.ok()?;
+        ensure!(!asked()?.contains("stop"));
+        Ok(())
+    })
+}
