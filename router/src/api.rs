@@ -197,12 +197,15 @@ async fn connect(State(api): State<Api>, Json(request): Json<ConnectRequest>) ->
     })
     .await?
     .map_err(refused)?;
-    stored.await.map_err(|_| stopping())?.map_err(unstored)?;
+    stored
+        .await
+        .map_err(|_| stopping())?
+        .map_err(|e| unstored(&e))?;
     Ok(Json(Done {}))
 }
 
 /// What was asked for is done, and will be forgotten.
-fn unstored(error: String) -> Failure {
+fn unstored(error: &str) -> Failure {
     Failure(
         StatusCode::INSUFFICIENT_STORAGE,
         format!("done, but it cannot be stored and is forgotten at the next start: {error}"),
@@ -212,7 +215,10 @@ fn unstored(error: String) -> Failure {
 async fn forget(State(api): State<Api>, Json(request): Json<ForgetRequest>) -> Answer<Forgotten> {
     let targets = request.peers.clone();
     let (became, stored) = ask(&api, |done| Command::Forget { targets, done }).await?;
-    stored.await.map_err(|_| stopping())?.map_err(unstored)?;
+    stored
+        .await
+        .map_err(|_| stopping())?
+        .map_err(|e| unstored(&e))?;
     let of = |which: Forgot| {
         let pairs = request.peers.iter().zip(&became);
         pairs
