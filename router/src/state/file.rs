@@ -96,10 +96,16 @@ pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<File> {
 }
 
 fn write_new(path: &Path, bytes: &[u8]) -> io::Result<File> {
-    // Left behind by a crash; or a link that leads elsewhere.
-    match fs::remove_file(path) {
-        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
-        _ => {}
+    match fs::symlink_metadata(path) {
+        // Left behind by a crash.
+        Ok(meta) if meta.is_file() => fs::remove_file(path)?,
+        // Somebody put it there, and would have us write where it leads.
+        Ok(_) => {
+            let why = format!("{} was no file, and is taken away", path.display());
+            return Err(io::Error::other(why));
+        }
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+        Err(e) => return Err(e),
     }
     let mut file = OpenOptions::new()
         .write(true)

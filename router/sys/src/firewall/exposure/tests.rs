@@ -26,7 +26,10 @@ fn rules_with(backend: Backend) -> Rules {
 }
 
 fn shell(line: &str) -> String {
-    let output = std::process::Command::new("sh").args(["-c", line]).output().unwrap();
+    let output = std::process::Command::new("sh")
+        .args(["-c", line])
+        .output()
+        .unwrap();
     assert!(output.status.success(), "{line}: {output:?}");
     String::from_utf8(output.stdout).unwrap()
 }
