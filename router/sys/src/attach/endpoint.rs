@@ -96,7 +96,10 @@ pub(super) fn make(endpoint: &Endpoint<'_>, plan: &mut Plan) -> Result<String, A
             plan.step("switch offloads off", || disable_offloads(name))?;
         }
     }
-    sysctl::prefer(Table::Ipv6Conf, &host_ifname, "disable_ipv6", "1");
+    plan.step("silence host end", || {
+        sysctl::prefer(Table::Ipv6Conf, &host_ifname, "disable_ipv6", "1");
+        Ok(())
+    })?;
     let host = netlink.require_link(&host_ifname)?;
     plan.step("connect host end", || {
         reconnect(&mut netlink, &host, bridge.index)

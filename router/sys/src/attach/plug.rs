@@ -163,7 +163,10 @@ fn connect_host_end(
     let link = netlink.require_link(host_ifname)?;
     let alias = alias(request.bridge, Role::Host, request.alias);
     plan.step("mark host end", || netlink.set_alias(link.index, &alias))?;
-    sysctl::prefer(Table::Ipv6Conf, host_ifname, "disable_ipv6", "1");
+    plan.step("silence host end", || {
+        sysctl::prefer(Table::Ipv6Conf, host_ifname, "disable_ipv6", "1");
+        Ok(())
+    })?;
     if request.offloads_off {
         plan.step("switch offloads of host end off", || {
             disable_offloads(host_ifname)
