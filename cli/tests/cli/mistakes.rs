@@ -51,13 +51,16 @@ fn a_router_that_speaks_otherwise() {
 #[test]
 fn connect_and_forget() {
     let lab = Lab::with_router();
-    assert_eq!(lab.mesh("connect --replace a b:7").ok(), "");
+    // A name that does not resolve is told in a line, and is no failure.
+    let said = lab.mesh("connect --replace 192.0.2.1 no-such-host.invalid:7");
+    assert_eq!(said.status, 0);
+    assert!(said.err.contains("no-such-host.invalid:7") && said.err.lines().count() == 1);
     assert_eq!(lab.mesh("forget a").ok(), "");
     assert_eq!(lab.mesh("connect --replace").ok(), "");
     let sent = lab.requests("/connect");
     assert_eq!(
         sent[0],
-        serde_json::json!({"Peers": ["a", "b:7"], "Replace": true})
+        serde_json::json!({"Peers": ["192.0.2.1", "no-such-host.invalid:7"], "Replace": true})
     );
     assert_eq!(sent[1]["Peers"], serde_json::json!([]));
     assert_eq!(lab.requests("/forget")[0]["Peers"][0], "a");
