@@ -121,7 +121,12 @@ mod tests {
                 let with_length = format!("{}/{bits}", address.ip());
                 ip(&["addr", "add", &with_length, "dev", "lo", "nodad"]
                     [..5 + usize::from(address.is_ipv6())]);
-                TcpStream::connect(address).unwrap();
+                let began = std::time::Instant::now();
+                // Routes to a new IPv6 address come a moment later.
+                while let Err(error) = TcpStream::connect(address) {
+                    assert!(began.elapsed().as_secs() < 20, "{error}");
+                    std::thread::yield_now();
+                }
                 assert!(listener.accept().is_ok());
                 assert_eq!(
                     listen(address).unwrap_err().kind(),
