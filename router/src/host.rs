@@ -15,9 +15,9 @@ use mesh_sys::netlink::{AddressEntry, Link};
 use crate::clock::Clock;
 use crate::fastpath::Status;
 use crate::latency::Latency;
-use crate::ways::Inside;
 use crate::run::Restart;
 use crate::warnings::Warnings;
+use crate::ways::Inside;
 
 /// The host side of a report.
 pub struct HostView {

@@ -45,7 +45,7 @@ use crate::secret::Password;
 use crate::shell::{Accepts, Shell};
 use crate::state::{Change, Store, Writer};
 use crate::warnings::Warnings;
-use crate::ways::{HostWays, Inside};
+use crate::ways::HostWays;
 use crate::{ipam, log, port, secret};
 
 /// How long steps on the kernel that are under way may take at the end.

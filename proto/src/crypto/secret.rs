@@ -226,10 +226,10 @@ mod tests {
             "\0".repeat(12),
             "\u{a0}\t".repeat(12),
         ] {
-            let error = MeshSecret::from_password(&plain).unwrap_err();
+            let error = MeshSecret::from_password(&plain, &Realm::default()).unwrap_err();
             assert_eq!(error, SecretError::TooPlain, "{plain:?}");
         }
-        assert!(MeshSecret::from_password("abcdabcdabcd").is_ok());
+        assert!(MeshSecret::from_password("abcdabcdabcd", &Realm::default()).is_ok());
         for byte in [0, 0x30, 0xff] {
             let error = MeshSecret::from_key_file([byte; 32]).unwrap_err();
             assert_eq!(error, SecretError::NotRandom);

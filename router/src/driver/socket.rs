@@ -51,8 +51,8 @@ impl PluginSocket {
             _ => {}
         }
         let listener = mesh_sys::unix::listen(&beside).and_then(UnixListener::from_std)?;
-        let moved = fs::metadata(&beside)
-            .and_then(|meta| fs::rename(&beside, path).map(|()| meta.ino()));
+        let moved =
+            fs::metadata(&beside).and_then(|meta| fs::rename(&beside, path).map(|()| meta.ino()));
         match moved {
             Ok(inode) => Ok(Self {
                 listener: Some(listener),

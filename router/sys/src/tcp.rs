@@ -168,7 +168,7 @@ mod tests {
         abort_on_close(&accepted).unwrap();
         drop(accepted);
         let error = dialler.read(&mut [0]).unwrap_err();
-        assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
     }
 
     #[test]
