@@ -55,23 +55,35 @@ impl Ipam {
     }
 
     /// The lowest free address of a subnet in slices that may be used. In a subnet of several slices each router begins
-    /// at another one: two that allocate before they meet then rarely give out the same.
+    /// at another one: two that allocate before they meet then rarely give out the same. Never one that people, and some
+    /// software, take for a network or a broadcast address.
     pub(super) fn find_free(&self, subnet: Ipv4Net) -> Option<Ipv4Addr> {
-        let size = self.state.slicing.size();
         let slices = self.state.slicing.slices_of(subnet);
         let home = home(&self.config.me, &slices);
         let slices = (home..slices.end).chain(slices.start..home);
         for slice in slices.filter(|s| self.may_use(*s)) {
-            let is_full = self.state.used[usize::from(slice)] >= size;
-            if is_full && !self.has_fault(Fault::NoPins) {
+            if self.left_in(slice) == 0 && !self.has_fault(Fault::NoPins) {
                 continue;
             }
-            let mut hosts = hosts(&self.state, slice, subnet);
-            if let Some(addr) = hosts.find(|addr| !self.excludes(Ipv4Addr::from(*addr))) {
-                return Some(Ipv4Addr::from(addr));
+            let mut hosts = hosts(&self.state, slice, subnet).map(Ipv4Addr::from);
+            if let Some(addr) = hosts.find(|addr| !is_odd(*addr) && !self.excludes(*addr)) {
+                return Some(addr);
             }
         }
         None
+    }
+
+    /// How many addresses of a slice may be allocated and are neither held nor lent.
+    pub(super) fn left_in(&self, slice: u16) -> u32 {
+        let (mut odd, mut odd_in_use) = (0, 0);
+        for addr in odd_of(self.state.slicing.net(slice)) {
+            odd += 1;
+            odd_in_use += u32::from(self.excludes(addr));
+        }
+        let used = self.state.used.get(usize::from(slice)).copied();
+        let used = used.unwrap_or_default().saturating_sub(odd_in_use);
+        let all = self.state.slicing.size().saturating_sub(odd);
+        all.saturating_sub(used)
     }
 
     pub(super) fn may_use(&self, slice: u16) -> bool {
@@ -167,6 +179,21 @@ fn home(me: &PeerId, slices: &Range<u16>) -> u16 {
     let count = u64::try_from(slices.len()).unwrap_or(1).max(1);
     let offset = u64::from_be_bytes(first) % count;
     slices.start + u16::try_from(offset).unwrap_or(0)
+}
+
+/// Whether an address looks like that of a network or like a broadcast address: x.x.x.0, x.x.x.255. A container may claim
+/// it in a larger subnet, but is not given it.
+fn is_odd(addr: Ipv4Addr) -> bool {
+    matches!(addr.octets()[3], 0 | 255)
+}
+
+/// The addresses of a slice that are not allocated.
+fn odd_of(slice: Ipv4Net) -> impl Iterator<Item = Ipv4Addr> {
+    let (first, last) = (u32::from(slice.network()), u32::from(slice.broadcast()));
+    let blocks = (first >> 8)..=(last >> 8);
+    let odd = blocks.flat_map(|block| [block << 8, block << 8 | 255]);
+    odd.filter(move |addr| (first..=last).contains(addr))
+        .map(Ipv4Addr::from)
 }
 
 /// The addresses of a slice that a host of `subnet` may have, as numbers.

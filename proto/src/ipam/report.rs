@@ -138,9 +138,8 @@ impl Ipam {
 
     /// What is free here and elsewhere, for a warning when it is little.
     pub fn space(&self) -> Space {
-        let size = u64::from(self.state.slicing.size());
         let usable = self.state.slices().filter(|s| self.state.usable(*s));
-        let free = usable.map(|s| size.saturating_sub(self.state.used[usize::from(s)].into()));
+        let free = usable.map(|s| u64::from(self.left_in(s)));
         let owners = self.owners();
         Space {
             free: free.sum(),

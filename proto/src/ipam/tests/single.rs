@@ -102,8 +102,13 @@ fn in_a_large_subnet_each_router_begins_elsewhere_and_takes_the_lowest_there() {
         let got: Vec<u32> = (0..300)
             .map(|n| one.ask(&n.to_string(), "10.32.0.0/12").unwrap().into())
             .collect();
-        // One after the other, on into the next slice.
-        assert!(got.windows(2).all(|pair| pair[1] == pair[0] + 1));
+        // One after the other from a .1, on into the next slice; .255 and .0 between them are left out.
+        let step = |addr: u32| if addr % 256 == 254 { 3 } else { 1 };
+        assert_eq!(got[0] % 256, 1);
+        assert!(
+            got.windows(2)
+                .all(|pair| pair[1] == pair[0] + step(pair[0]))
+        );
         one.ipam.release("7", NOW);
         let again = one.ask("again", "10.32.0.0/12").unwrap();
         assert_eq!(u32::from(again), got[7]);
@@ -134,6 +139,40 @@ fn never_the_first_or_last_of_a_subnet_and_exhaustion_is_said() {
         one.ask("c", "10.2.0.0/24"),
         Err(Refusal::OutsideRange(..))
     ));
+}
+
+/// In each range, and in subnets of it, all that is given out until nothing is left.
+#[test]
+fn what_looks_like_a_network_or_a_broadcast_address_is_not_given_out() {
+    for (range, subnet, count) in [
+        ("10.32.0.0/12", "10.32.4.0/22", 4 * 254),
+        ("10.32.0.0/12", "10.32.4.0/23", 2 * 254),
+        ("10.32.0.0/12", "10.32.4.0/24", 254),
+        ("10.32.0.0/12", "10.32.4.128/25", 126),
+        ("10.0.0.0/8", "10.5.16.0/22", 4 * 254),
+        ("10.32.0.0/16", "10.32.0.0/21", 8 * 254),
+        ("10.32.0.0/22", "10.32.0.0/22", 4 * 254),
+        ("10.32.0.0/23", "10.32.0.0/23", 2 * 254),
+    ] {
+        for me in 1..3 {
+            let mut one = One::start_as(PeerId([me; 16]), range, 1, Vec::new());
+            let claim = "10.32.5.0/22";
+            let claimed = subnet == "10.32.4.0/22" && one.claim("odd", claim).is_ok();
+            let given = (0..).map_while(|n: u32| one.ask(&n.to_string(), subnet).ok());
+            let given: std::collections::BTreeSet<Ipv4Addr> = given.collect();
+            assert_eq!(given.len(), count, "{subnet} of {range}");
+            let odd = |addr: &&Ipv4Addr| matches!(addr.octets()[3], 0 | 255);
+            assert_eq!(given.iter().find(odd), None, "{subnet} of {range}");
+            assert_eq!(
+                one.ask("more", subnet),
+                Err(Refusal::Exhausted(net(subnet)))
+            );
+            if range == subnet {
+                assert_eq!(one.ipam.space().free, 0, "{range}");
+            }
+            assert_eq!(claimed, subnet == "10.32.4.0/22", "a claim may have it");
+        }
+    }
 }
 
 #[test]
