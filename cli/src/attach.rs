@@ -30,7 +30,7 @@ pub(crate) fn detach(client: &Client, args: &DetachArgs) -> Outcome {
         addresses: addresses.to_vec(),
         runtime: args.engine.runtime.map(Runtime::from),
     };
-    let detached: ContainerAddresses = client.post("/detach", &request)?;
+    let detached: ContainerAddresses = ipam::post_waiting(client, "/detach", &request, None)?;
     print(&detached, args.json)
 }
 

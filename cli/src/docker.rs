@@ -26,15 +26,38 @@ pub(crate) struct Wishes {
     pub(crate) no_rewrite_hosts: bool,
 }
 
-/// Fails when the flags put the container into a network namespace that is not its own.
+/// Flags about Docker's own network, which a container with `--network none` does not have: both spellings.
+const OF_DOCKERS_NETWORK: [(&[&str], Option<char>); 6] = [
+    (&["publish"], Some('p')),
+    (&["publish-all"], Some('P')),
+    (&["ip", "ip6"], None),
+    (&["mac-address"], None),
+    (&["network-alias", "net-alias"], None),
+    (&["link"], None),
+];
+
+/// Fails when the flags put the container into a network namespace that is not its own, or cannot work.
 pub(crate) fn check(args: &EngineArgs) -> anyhow::Result<()> {
     let is_shared = |n: &&str| *n == "host" || n.starts_with("container:");
-    match args.networks().find(is_shared) {
-        Some(network) => bail!(
+    if let Some(network) = args.networks().find(is_shared) {
+        bail!(
             "a container with --network {network} has no network of its own that could be put on the mesh"
-        ),
-        None => Ok(()),
+        );
     }
+    if let Some(flag) = args.given(&["timeout"], None) {
+        bail!("docker has no {flag}; the --timeout of mesh comes before the first address");
+    }
+    if !args.wants_no_network() {
+        return Ok(());
+    }
+    for (long, short) in OF_DOCKERS_NETWORK {
+        if let Some(flag) = args.given(long, short) {
+            bail!(
+                "with --network none the container is on the mesh only, so {flag} cannot work; leave one of them out"
+            );
+        }
+    }
+    Ok(())
 }
 
 /// Creates the container on the networks that its flags say (Docker's default network if they say none), connects it to

@@ -1,10 +1,11 @@
 //! Container engines by their command-line clients.
 
-use std::process::{Command, Output, Stdio};
+use std::process::Command;
 
 use anyhow::{Context as _, bail};
 use mesh_proto::api::Runtime;
 
+use crate::engine_wait::{self, Limits, Said};
 use crate::router::in_path;
 use crate::{output, ps};
 
@@ -55,10 +56,17 @@ impl Engine {
     /// Docker if its daemon answers, else podman if it is there.
     pub(crate) fn detect() -> anyhow::Result<Self> {
         let docker = Self::Docker.check();
+        let (has_docker, has_podman) = (in_path("docker").is_some(), in_path("podman").is_some());
         match docker {
             Ok(()) => Ok(Self::Docker),
-            Err(_) if in_path("podman").is_some() => Ok(Self::Podman),
-            Err(error) if in_path("docker").is_some() => Err(error),
+            // One that hangs has the user's containers; the other engine is not what was meant.
+            Err(error) if engine_wait::is_silent(&error) => Err(error),
+            Err(error) if has_docker && has_podman => {
+                output::complain(&format!("podman is taken: {error:#}"));
+                Ok(Self::Podman)
+            }
+            Err(_) if has_podman => Ok(Self::Podman),
+            Err(error) if has_docker => Err(error),
             Err(_) => bail!("there is no container engine (docker, podman) in PATH; {NO_ENGINE}"),
         }
     }
@@ -69,11 +77,18 @@ impl Engine {
             .into_iter()
             .filter(|engine| in_path(engine.program()).is_some())
             .collect();
+        let mut silent = None;
         for engine in &present {
             let inspect = ["container", "inspect", "--format", "{{.Id}}", container];
-            if engine.quietly(&inspect)?.status.success() {
-                return Ok(*engine);
+            match engine.quietly(&inspect) {
+                Ok(said) if said.status.success() => return Ok(*engine),
+                Ok(_) => {}
+                // Perhaps the other one has it; if not, this one may.
+                Err(error) => silent = Some(error),
             }
+        }
+        if let Some(error) = silent {
+            return Err(error);
         }
         if present.is_empty() {
             bail!("there is no container engine (docker, podman) in PATH");
@@ -84,24 +99,43 @@ impl Engine {
 
     /// Runs the client; standard error goes to the user, standard output is returned.
     pub(crate) fn run(self, args: &[String]) -> anyhow::Result<Finished> {
-        let result = self
-            .command(args)
-            .stderr(Stdio::inherit())
-            .output()
-            .with_context(|| format!("cannot start {}", self.program()))?;
+        let has_daemon = self == Self::Docker;
+        let result = engine_wait::have_done(self.command(args), self.whom(), has_daemon)
+            .with_context(|| self.failed(args))?;
         let stdout = String::from_utf8_lossy(&result.stdout);
         let last_line = stdout.lines().next_back().unwrap_or_default().trim();
         Ok(Finished {
-            status: exit_status(&result),
+            status: status_of(result.status),
             last_line: last_line.to_owned(),
         })
     }
 
     /// Runs the client and keeps all it says.
-    pub(crate) fn quietly<S: AsRef<str>>(self, args: &[S]) -> anyhow::Result<Output> {
-        self.command(args)
-            .output()
-            .with_context(|| format!("cannot start {}", self.program()))
+    pub(crate) fn quietly<S: AsRef<str>>(self, args: &[S]) -> anyhow::Result<Said> {
+        self.within(args, engine_wait::QUESTION)
+    }
+
+    /// As [`quietly`](Self::quietly), for what may take as long as a container takes to end.
+    pub(crate) fn removing<S: AsRef<str>>(self, args: &[S]) -> anyhow::Result<Said> {
+        self.within(args, engine_wait::REMOVAL)
+    }
+
+    fn within<S: AsRef<str>>(self, args: &[S], limits: Limits) -> anyhow::Result<Said> {
+        engine_wait::ask(self.command(args), self.whom(), limits)
+            .with_context(|| self.failed(args))
+    }
+
+    /// Whom its client waits for.
+    fn whom(self) -> &'static str {
+        match self {
+            Self::Docker => "the docker daemon",
+            Self::Podman => "podman",
+        }
+    }
+
+    fn failed<S: AsRef<str>>(self, args: &[S]) -> String {
+        let verb = args.first().map_or("", AsRef::as_ref);
+        format!("`{} {verb}` failed", self.program())
     }
 
     /// The name of a container; the first characters of its id if the engine does not say.
@@ -122,7 +156,7 @@ impl Engine {
         if container.is_empty() {
             return;
         }
-        let gone = match self.quietly(&["rm", "-f", "-v", container]) {
+        let gone = match self.removing(&["rm", "-f", "-v", container]) {
             // With --rm the engine removes it, too.
             Ok(result) => result.status.success() || says_it_goes(&result.stderr),
             Err(_) => false,
@@ -137,9 +171,7 @@ impl Engine {
 
     fn command<S: AsRef<str>>(self, args: &[S]) -> Command {
         let mut command = Command::new(self.program());
-        command
-            .args(args.iter().map(AsRef::as_ref))
-            .stdin(Stdio::null());
+        command.args(args.iter().map(AsRef::as_ref));
         command
     }
 }
@@ -162,10 +194,6 @@ pub(crate) struct Finished {
     pub(crate) status: u8,
     /// Last line of standard output: where an id is printed.
     pub(crate) last_line: String,
-}
-
-fn exit_status(result: &Output) -> u8 {
-    status_of(result.status)
 }
 
 /// The exit status as a shell would tell it: 128 + signal for a process that was killed.

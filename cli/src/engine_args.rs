@@ -3,7 +3,7 @@
 use anyhow::bail;
 
 /// Long flags of `docker run` and `podman run` that take no value of their own word.
-const SWITCHES: [&str; 25] = [
+const SWITCHES: [&str; 26] = [
     "detach",
     "disable-content-trust",
     "env-host",
@@ -28,6 +28,7 @@ const SWITCHES: [&str; 25] = [
     "sig-proxy",
     "tls-verify",
     "tty",
+    "unsetenv-all",
     "use-api-socket",
 ];
 /// Short flags that take no value and may be clustered.
@@ -43,6 +44,8 @@ const HOST_NAME: [&str; 1] = ["hostname"];
 const ALIAS: [&str; 2] = ["network-alias", "net-alias"];
 /// The flag that names the container.
 const NAME: [&str; 1] = ["name"];
+/// Flags that concern the container which takes the place of another one, and no other.
+const OF_REPLACEMENT: [&str; 4] = ["replace", "name", "cidfile", "pod-id-file"];
 
 /// `[flags] image [cmd…]`, cut in two.
 #[derive(Debug, PartialEq, Eq)]
@@ -69,18 +72,14 @@ impl EngineArgs {
             flags.push(flag);
         }
         if rest.is_empty() {
-            bail!("no image: give it after the addresses and the engine's flags");
+            bail!(
+                "no image: give it after the addresses and the engine's flags; see `mesh run --help`"
+            );
         }
         Ok(Self {
             flags,
             image: rest.to_vec(),
         })
-    }
-
-    /// As typed, but for `--network none`.
-    pub(crate) fn for_run(&self) -> Vec<String> {
-        let words = self.flags_but_none().flat_map(|f| &f.words);
-        words.chain(&self.image).cloned().collect()
     }
 
     /// What it runs.
@@ -96,8 +95,7 @@ impl EngineArgs {
 
     /// The name that the container is to have, if the flags say one.
     pub(crate) fn container_name(&self) -> Option<&str> {
-        let named = self.flags.iter().filter(|f| f.is_long(&NAME));
-        named.map(Flag::value).next_back()
+        self.value_of(NAME[0])
     }
 
     /// The host name that the container is to have, if the flags say one.
@@ -124,14 +122,36 @@ impl EngineArgs {
         self.flags.iter().any(|f| f.is_long(names))
     }
 
+    /// The flag as it was typed, if it was given in one of these spellings and not switched off.
+    pub(crate) fn given(&self, long: &[&str], short: Option<char>) -> Option<String> {
+        let is_meant = |f: &&Flag| f.is_long(long) || short.is_some_and(|s| f.has_short(s));
+        let mut meant = self.flags.iter().filter(is_meant);
+        let flag = meant.rfind(|f| !f.words[0].ends_with("=false"))?;
+        Some(flag.words.join(" "))
+    }
+
+    /// The value of a long flag; the last one counts.
+    pub(crate) fn value_of(&self, name: &str) -> Option<&str> {
+        let named = self.flags.iter().filter(|f| f.is_long(&[name]));
+        named.map(Flag::value).next_back()
+    }
+
     /// Whether the one network that the flags name is `none`.
     pub(crate) fn wants_no_network(&self) -> bool {
         self.networks().eq(["none"])
     }
 
-    /// As [`for_run`](Self::for_run), without what only `run` understands.
+    /// As typed, without what only `run` understands, and without `--network none`.
     pub(crate) fn for_create(&self) -> Vec<String> {
         let flags = self.flags_but_none().filter(|f| !f.is_long(&RUN_ONLY));
+        let words = flags.flat_map(Flag::without_detach);
+        words.chain(self.image.iter().cloned()).collect()
+    }
+
+    /// As [`for_create`](Self::for_create), for a container that is made only to see whether it can be.
+    pub(crate) fn for_rehearsal(&self) -> Vec<String> {
+        let flags = self.flags_but_none().filter(|f| !f.is_long(&RUN_ONLY));
+        let flags = flags.filter(|f| !f.is_long(&OF_REPLACEMENT));
         let words = flags.flat_map(Flag::without_detach);
         words.chain(self.image.iter().cloned()).collect()
     }
@@ -154,7 +174,7 @@ fn take_flag(rest: &mut &[String]) -> Option<Flag> {
     if !first.starts_with('-') || first == "-" {
         return None;
     }
-    let words = if wants_value(first) { 2 } else { 1 };
+    let words = if takes_next_word(first) { 2 } else { 1 };
     let (taken, left) = rest.split_at(words.min(rest.len()));
     *rest = left;
     Some(Flag {
@@ -162,8 +182,8 @@ fn take_flag(rest: &mut &[String]) -> Option<Flag> {
     })
 }
 
-/// Whether the value of `word` is the next word.
-fn wants_value(word: &str) -> bool {
+/// Whether the value of the flag `word` is the next word.
+pub(crate) fn takes_next_word(word: &str) -> bool {
     if let Some(long) = word.strip_prefix("--") {
         return !long.contains('=') && !SWITCHES.contains(&long);
     }
@@ -180,6 +200,22 @@ impl Flag {
         let long = self.words[0].strip_prefix("--").unwrap_or_default();
         let name = long.split('=').next().unwrap_or_default();
         names.contains(&name)
+    }
+
+    /// Whether this short flag is in its cluster.
+    fn has_short(&self, short: char) -> bool {
+        let word = &self.words[0];
+        if word.starts_with("--") {
+            return false;
+        }
+        let cluster = word.trim_start_matches('-');
+        let end = cluster.find(|c| !SHORT_SWITCHES.contains(c));
+        // The first one that takes a value has the rest of the word.
+        let flags = end.map_or(cluster, |at| {
+            let length = cluster[at..].chars().next().map_or(0, char::len_utf8);
+            &cluster[..at + length]
+        });
+        flags.contains(short)
     }
 
     /// Its value, in this word or the next; empty if there is none.
@@ -250,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn run_keeps_all_and_create_drops_detach() {
+    fn create_drops_detach() {
         for (line, create) in [
             ("-d u", "u"),
             ("-dti u -d", "-ti u -d"),
@@ -261,7 +297,6 @@ mod tests {
             ("-d=true -td=true -dt=true u", "-t -t=true u"),
         ] {
             let args = parse(line).unwrap();
-            assert_eq!(args.for_run().join(" "), line);
             assert_eq!(args.for_create().join(" "), create, "{line}");
         }
     }
@@ -288,8 +323,31 @@ mod tests {
             let named: Vec<_> = args.networks().collect();
             assert_eq!(named.join(" "), networks, "{line}");
             assert_eq!(args.for_create().join(" "), create, "{line}");
-            assert_eq!(args.for_run().join(" "), create, "{line}");
         }
+    }
+
+    #[test]
+    fn a_flag_is_found_in_each_spelling() {
+        let long = ["publish"];
+        for (line, given) in [
+            ("-p 80:80 u", Some("-p 80:80")),
+            ("-p80:80 u", Some("-p80:80")),
+            ("-tip 80:80 u", Some("-tip 80:80")),
+            ("--publish=80 u", Some("--publish=80")),
+            ("--publish 80 u", Some("--publish 80")),
+            ("-e p=1 -ep -v /p:/p --name p u -p 80", None),
+            ("--publish=false u", None),
+        ] {
+            let found = parse(line).unwrap().given(&long, Some('p'));
+            assert_eq!(found.as_deref(), given, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_rehearsal_is_another_container() {
+        let line = "-dti --replace --name q --cidfile /x -v /a:/b --network none u sh";
+        let words = parse(line).unwrap().for_rehearsal();
+        assert_eq!(words.join(" "), "-ti -v /a:/b u sh");
     }
 
     #[test]

@@ -3,20 +3,22 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use mesh_proto::api::Done;
 use mesh_proto::api::ipam::{
     IpamOwner, IpamReport, IpamWaiting, PrimeRequest, RemoveRequest, Removed,
 };
+use mesh_proto::api::{Done, EngineWaiting, Waiting};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::Outcome;
 use crate::args::{PrimeArgs, RmpeerArgs};
 use crate::client::{Client, ClientError};
-use crate::output;
+use crate::{engine_wait, output};
 
 /// Seconds that an allocation or `prime` may take unless `--timeout` says otherwise; the router has the same default.
 const TIMEOUT: f64 = 30.0;
+/// Seconds after which the user is told of an engine that has not answered the router.
+const PATIENCE: f64 = 0.5;
 /// Time that the rest of a request may take.
 const REST: Duration = Duration::from_secs(60);
 
@@ -45,7 +47,7 @@ pub(crate) fn rmpeer(client: &Client, args: &RmpeerArgs) -> Outcome {
     Ok(0)
 }
 
-/// Sends a request that may have to wait for an address, and tells what it waits for.
+/// Sends a request that may have to wait for an address or an engine, and tells what it waits for.
 pub(crate) fn post_waiting<T: DeserializeOwned>(
     client: &Client,
     path: &str,
@@ -53,9 +55,19 @@ pub(crate) fn post_waiting<T: DeserializeOwned>(
     timeout: Option<f64>,
 ) -> Result<T, ClientError> {
     let mut told = String::new();
-    let mut tell = |waiting: Vec<IpamWaiting>| {
+    let mut tell = |waiting: Waiting| {
         let ours = |w: &&IpamWaiting| w.caller_pid == std::process::id();
-        let Some(waiting) = waiting.iter().find(ours).filter(|w| w.why != told) else {
+        let is_late = |e: &&EngineWaiting| e.since >= PATIENCE;
+        if let Some(engine) = waiting.engines.iter().find(is_late) {
+            let limit = Duration::try_from_secs_f64(engine.limit).unwrap_or_default();
+            engine_wait::say_once(&engine.engine, limit);
+        }
+        let Some(waiting) = waiting
+            .addresses
+            .iter()
+            .find(ours)
+            .filter(|w| w.why != told)
+        else {
             return;
         };
         let (want, why) = (&waiting.want, &waiting.why);
@@ -63,7 +75,7 @@ pub(crate) fn post_waiting<T: DeserializeOwned>(
         output::complain(&format!("waiting for {want}: {why} (for {left} s at most)"));
         told.clone_from(why);
     };
-    client.post_patiently(path, body, deadline(timeout), "/ipam/waiting", &mut tell)
+    client.post_patiently(path, body, deadline(timeout), "/waiting", &mut tell)
 }
 
 fn deadline(timeout: Option<f64>) -> Duration {

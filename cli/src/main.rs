@@ -14,6 +14,7 @@ mod dns;
 mod docker;
 mod engine;
 mod engine_args;
+mod engine_wait;
 mod expose;
 mod ipam;
 mod keygen;
@@ -30,6 +31,7 @@ mod reset;
 mod resolv;
 mod router;
 mod run;
+mod run_words;
 mod status;
 mod stop;
 mod suggest;
@@ -51,7 +53,8 @@ use client::Client;
 type Outcome = anyhow::Result<u8>;
 
 fn main() -> ExitCode {
-    let cli = Cli::try_parse().unwrap_or_else(|error| suggest::revise(error).exit());
+    let words = run_words::sorted(std::env::args_os().collect());
+    let cli = Cli::try_parse_from(words).unwrap_or_else(|error| suggest::revise(error).exit());
     match dispatch(cli) {
         Ok(status) => ExitCode::from(status),
         Err(error) if output::is_broken_pipe(&error) => ExitCode::FAILURE,

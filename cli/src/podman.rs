@@ -14,15 +14,78 @@ use crate::{dns, output};
 
 const PODMAN: Engine = Engine::Podman;
 
-/// Fails when the flags name a network: a podman container joins the namespace that the router has made, or one of its
-/// own, and cannot do both.
+/// Flags that podman does not heed, or refuses, for a container in a namespace that it did not make: both spellings, and
+/// what to do instead.
+const CANNOT_WORK: [(&[&str], Option<char>, &str); 6] = [
+    (&["publish"], Some('p'), BESIDE),
+    (&["publish-all"], Some('P'), BESIDE),
+    (&["pod", "pod-id-file"], None, BESIDE),
+    (
+        &["ip", "ip6"],
+        None,
+        "give its address on the mesh in front, like 10.2.1.1/24",
+    ),
+    (
+        &["mac-address"],
+        None,
+        "leave it out: the MAC follows from the address",
+    ),
+    (
+        &["network-alias", "net-alias"],
+        None,
+        "give it further names with `mesh dns-add`",
+    ),
+];
+const BESIDE: &str = "run it with podman and then `mesh attach` it";
+
+/// Fails when flags cannot work: a podman container joins the namespace that the router has made, or one of its own, and
+/// cannot do both.
 pub(crate) fn check(args: &EngineArgs) -> anyhow::Result<()> {
-    if args.networks().all(|network| network == "none") {
+    if !args.networks().all(|network| network == "none") {
+        bail!(
+            "with podman, a container of `mesh run` is on the mesh only; to have another network as well, run it with podman and then `mesh attach` it"
+        )
+    }
+    for (long, short, instead) in CANNOT_WORK {
+        if let Some(flag) = args.given(long, short) {
+            bail!(
+                "with podman, a container of `mesh run` is on the mesh only, so {flag} cannot work; {instead}"
+            );
+        }
+    }
+    Ok(())
+}
+
+/// With `--replace`: removes the container of that name, which may have the address that is asked for. That the new one can be
+/// made is seen first, so that a mistake does not cost the old one.
+pub(crate) fn make_room(args: &EngineArgs) -> anyhow::Result<()> {
+    let name = args.container_name().filter(|name| !name.is_empty());
+    let (Some(_), Some(name)) = (args.given(&["replace"], None), name) else {
+        return Ok(());
+    };
+    if !PODMAN
+        .quietly(&["container", "exists", name])?
+        .status
+        .success()
+    {
         return Ok(());
     }
-    bail!(
-        "with podman, a container of `mesh run` is on the mesh only; to have another network as well, run it with podman and then `mesh attach` it"
-    )
+    let mut rehearsal = vec!["create".to_owned(), "--network=none".to_owned()];
+    rehearsal.extend(args.for_rehearsal());
+    let made = PODMAN.run(&rehearsal)?;
+    if made.status != 0 {
+        bail!(
+            "podman cannot make such a container (status {}), so {name} is not replaced",
+            made.status
+        );
+    }
+    PODMAN.remove(&made.last_line);
+    let removed = PODMAN.removing(&["rm", "-f", name])?;
+    if !removed.status.success() {
+        let told = String::from_utf8_lossy(&removed.stderr);
+        bail!("podman does not remove {name}: {}", told.trim());
+    }
+    Ok(())
 }
 
 /// Starts the container, has the router adopt it, and prints its id.
@@ -31,12 +94,15 @@ pub(crate) fn run(mut preparation: Preparation<'_>, args: &EngineArgs) -> Outcom
     let Some(netns) = &prepared.netns else {
         bail!("the router prepared no namespace; are mesh and mesh-router of the same version?");
     };
-    let cidfile = IdFile::new()?;
+    let cidfile = IdFile::new(args.value_of("cidfile"))?;
     let mut words = vec!["run".to_owned(), "-d".to_owned()];
     words.push(format!("--network=ns:{netns}"));
-    words.push(format!("--cidfile={}", cidfile.path.display()));
+    if cidfile.is_ours {
+        words.push(format!("--cidfile={}", cidfile.path.display()));
+    }
     words.extend(dns::unless_said(dns::flags_inside(&prepared.dns), args));
-    words.extend(args.for_run());
+    // It runs in the background, whatever else was said of that.
+    words.extend(args.for_create());
     let finished = PODMAN.run(&words)?;
     if finished.status != 0 {
         PODMAN.remove(&cidfile.read());
@@ -72,17 +138,29 @@ fn adopt(preparation: &Preparation<'_>, container: &str, name: &str) -> anyhow::
     Ok(())
 }
 
-/// Where podman leaves the id also of a container that it made and could not start. Removed on drop.
+/// Where podman leaves the id also of a container that it made and could not start. Removed on drop, if the user did not ask
+/// for it.
 struct IdFile {
     path: PathBuf,
+    is_ours: bool,
 }
 
 impl IdFile {
-    fn new() -> anyhow::Result<Self> {
+    fn new(of_user: Option<&str>) -> anyhow::Result<Self> {
+        if let Some(path) = of_user {
+            let path = path.into();
+            return Ok(Self {
+                path,
+                is_ours: false,
+            });
+        }
         // podman refuses a file that exists, so a guessed name can only make the run fail.
         let random = getrandom::u64().map_err(|e| anyhow!("no randomness from the system: {e}"))?;
         let path = std::env::temp_dir().join(format!("mesh-run-{random:016x}.cid"));
-        Ok(Self { path })
+        Ok(Self {
+            path,
+            is_ours: true,
+        })
     }
 
     fn read(&self) -> String {
@@ -93,6 +171,9 @@ impl IdFile {
 
 impl Drop for IdFile {
     fn drop(&mut self) {
+        if !self.is_ours {
+            return;
+        }
         // It is not there when podman failed before it made a container.
         let _ = std::fs::remove_file(&self.path);
     }

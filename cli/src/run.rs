@@ -32,7 +32,12 @@ pub(crate) fn run(client: &Client, args: &RunArgs) -> Outcome {
     let engine = choose(args.engine.runtime)?;
     match engine {
         Engine::Docker => docker::check(&engine_args)?,
-        Engine::Podman => podman::check(&engine_args)?,
+        Engine::Podman => {
+            podman::check(&engine_args)?;
+            // Asked first: without a router the old container would be gone for nothing.
+            client.pid()?;
+            podman::make_room(&engine_args)?;
+        }
     }
     let name = engine_args.container_name().unwrap_or_default();
     let prepared = Preparation::new(client, engine.runtime(), addresses, args, name)?;

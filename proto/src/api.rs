@@ -23,6 +23,7 @@
 //! | `POST /dns/lookup` | [`DnsQuestion`] | [`Addresses`] |
 //! | `POST /dns/add` | [`DnsChange`] | [`Done`] |
 //! | `POST /dns/remove` | [`DnsChange`] | [`Done`] |
+//! | `GET /waiting` | – | [`Waiting`] |
 //! | `POST /stop` | – | [`Done`] |
 //! | `/ipam…` | | see [`ipam`] |
 //!
@@ -32,6 +33,7 @@
 mod dns;
 mod host;
 pub mod ipam;
+mod waiting;
 
 use std::net::SocketAddr;
 
@@ -40,6 +42,7 @@ pub use host::{
     BridgeReport, BridgeRequest, EXPOSE, ExposeRequest, Exposed, ExposedAddress, Hidden,
     HideRequest, HostReport,
 };
+pub use waiting::{EngineWaiting, Waiting};
 
 use serde::{Deserialize, Serialize};
 

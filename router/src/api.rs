@@ -177,6 +177,7 @@ async fn report(State(api): State<Api>) -> Answer<Report> {
     let problem = api.attachments.host_problem();
     let problem = problem.map(|p| format!("this host is not exposed as it should be: {p}"));
     router.warnings.extend(problem);
+    router.warnings.extend(api.attachments.meddling());
     Ok(Json(Report {
         ready: true,
         version: env!("CARGO_PKG_VERSION").to_owned(),

@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 use crate::attach::kernel::Kernel;
 use crate::attach::{netns_prefix, stored_exposure};
 use crate::driver::{self, Backend, PluginSocket};
-use crate::engine::{Engine, EngineError, Engines};
+use crate::engine::{Engine, EngineError, Engines, OwnNetwork};
 use crate::plugin;
 use crate::state::{StateError, Store, erase};
 use crate::supervise::lock_path;
@@ -98,8 +98,8 @@ async fn remove_networks(leftovers: &Leftovers, report: &mut Report) {
     let Some(docker) = leftovers.engines.of(Runtime::Docker) else {
         return;
     };
-    let names = match docker.networks().await {
-        Ok(names) => names,
+    let networks = match docker.networks().await {
+        Ok(networks) => networks,
         // No Docker, no networks of Docker.
         Err(EngineError::Unavailable(_)) => return,
         Err(error) => {
@@ -107,7 +107,12 @@ async fn remove_networks(leftovers: &Leftovers, report: &mut Report) {
             return;
         }
     };
-    if names.is_empty() {
+    let (ours, others): (Vec<_>, Vec<_>) = networks.into_iter().partition(|n| n.made_by_us);
+    report.removed.extend(others.iter().map(|network| {
+        let name = &network.name;
+        format!("nothing of Docker network {name}, which somebody made with the driver mesh: docker network rm {name}")
+    }));
+    if ours.is_empty() {
         return;
     }
     // Without a driver to ask, dockerd waits 15 s for each endpoint and network.
@@ -115,10 +120,11 @@ async fn remove_networks(leftovers: &Leftovers, report: &mut Report) {
         true => None,
         false => report.note("driver", stand_in(&leftovers.plugin_socket)),
     };
-    for name in names {
+    for network in ours {
+        let name = &network.name;
         let removed = report.note(
             &format!("Docker network {name}"),
-            remove_network(&*docker, &name).await,
+            remove_network(&*docker, &network).await,
         );
         if removed.is_some() {
             report.removed.push(format!("Docker network {name}"));
@@ -135,17 +141,19 @@ fn is_served(path: &Path) -> bool {
 }
 
 /// Also from stopped containers, which could not be started without the network.
-async fn remove_network(docker: &dyn Engine, name: &str) -> Result<(), EngineError> {
-    for end in docker.endpoints(name).await? {
-        docker.disconnect(name, &end.container).await?;
+async fn remove_network(docker: &dyn Engine, network: &OwnNetwork) -> Result<(), EngineError> {
+    let OwnNetwork { id, name, .. } = network;
+    for end in docker.endpoints(id).await? {
+        docker.disconnect(id, &end.container).await?;
     }
-    for id in docker.on_mesh().await? {
-        let container = docker.inspect(&id).await?;
-        if container.networks.iter().any(|c| c.network == name) {
-            docker.disconnect(name, &id).await?;
+    for container in docker.on_mesh().await? {
+        let container = docker.inspect(&container).await?;
+        let mut connections = container.networks.iter();
+        if connections.any(|c| c.network_id == *id || c.network == *name) {
+            docker.disconnect(id, &container.id).await?;
         }
     }
-    docker.remove_network(name).await
+    docker.remove_network(id).await
 }
 
 /// Serves as the driver until the future that is returned is awaited.
@@ -214,7 +222,7 @@ mod tests {
             name: "web".into(),
         };
         docker.world().endpoints.insert("mesh".into(), vec![end]);
-        kernel.ensure_bridge().unwrap();
+        kernel.ensure_bridge(&Default::default()).unwrap();
         kernel.create_netns("mesh-ns-0123").unwrap();
         kernel.create_netns("other").unwrap();
         let what = leftovers(dir.path(), &kernel, &docker);
@@ -248,7 +256,7 @@ mod tests {
     async fn a_running_router_is_not_pulled_away() {
         let dir = tempfile::tempdir().unwrap();
         let (kernel, docker) = (FakeKernel::new(), FakeEngine::new(Runtime::Docker));
-        kernel.ensure_bridge().unwrap();
+        kernel.ensure_bridge(&Default::default()).unwrap();
         let what = leftovers(dir.path(), &kernel, &docker);
         let _router = Store::open(&what.state_dir).unwrap();
         assert!(matches!(reset(&what).await, Err(StateError::InUse { .. })));

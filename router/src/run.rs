@@ -101,6 +101,7 @@ async fn start(
     warnings: Warnings,
 ) -> anyhow::Result<()> {
     let mut opened = Opened::open(&settings, &warnings).await?;
+    mesh_sys::bridge::check_usable(&settings.bridge)?;
     let clock = Clock::start();
     let forwarder = Arc::new(Forwarder::with_limits(settings.groups, &mut OsEntropy));
     let plan = settings
@@ -323,7 +324,7 @@ fn build_host(settings: &Settings, warnings: &Warnings) -> anyhow::Result<(HostK
         name: chosen.name(),
         reason: chosen.reason.clone(),
     };
-    kernel.ensure_bridge()?;
+    kernel.ensure_bridge(&Default::default())?;
     let halves = port::open(chosen, kernel.bridge.clone())?;
     Ok((kernel, Datapath { halves, view }))
 }

@@ -1,10 +1,11 @@
 //! Verbs about containers: run, start, restart, attach, detach.
 
-use clap::{Args, ValueEnum};
+use clap::{ArgAction, Args, ValueEnum};
 use mesh_proto::api::Runtime;
 
 pub(super) const RUN_HELP: &str = "\
-Everything after the addresses goes to the engine as it is. Flags of mesh itself come before the first address.
+Flags of mesh stand anywhere before the image; all others, like -h for the host name, go to the engine as they are, and \
+so do --runtime with any other value (an OCI runtime) and a --timeout behind the addresses (podman's).
 The container always runs in the background.
 
 With docker the mesh comes beside docker's own network: the container reaches the Internet, and -p works. --network X \
@@ -15,8 +16,9 @@ Containers ask the router for names: with podman and --runtime process at 127.0.
 --without-dns, which is also for a container that serves DNS on port 53 of all its addresses. A process has an \
 /etc/resolv.conf of its own for that, in a mount namespace of its own; with docker and podman, --dns of yours counts.
 
-Without an address the container gets the lowest free one of the default subnet (net:default), and keeps it until it is \
-removed. net:10.32.5.0/24 gives one of that subnet; several addresses, of each kind, make several interfaces.
+Without an address the container gets a free one of the default subnet (net:default), and keeps it until it is removed: \
+the lowest of this host's part of it, never x.x.x.0 or x.x.x.255. net:10.32.5.0/24 gives one of that subnet; several \
+addresses, of each kind, make several interfaces.
 
 Example:
   mesh run --name web -p 80:80 nginx
@@ -29,9 +31,12 @@ Example:
 With --runtime process: [-d] [--name NAME] [--] COMMAND [ARGUMENT]...; -d leaves it in the background without output.
 --json wants -d there: without it standard output is the command's.";
 
-/// `mesh run`.
+/// `mesh run`. `-h` is a host name here, as it is with the engines.
 #[derive(Debug, Args)]
-#[command(override_usage = "mesh run [OPTIONS] [ADDRESS]... [ENGINE FLAGS] IMAGE [COMMAND]...")]
+#[command(
+    override_usage = "mesh run [OPTIONS] [ADDRESS]... [ENGINE FLAGS] IMAGE [COMMAND]...",
+    disable_help_flag = true
+)]
 pub(crate) struct RunArgs {
     #[command(flatten)]
     pub(crate) engine: EngineArg,
@@ -46,6 +51,9 @@ pub(crate) struct RunArgs {
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
+    /// Print help (-h is the engine's: the host name)
+    #[arg(long, action = ArgAction::Help)]
+    pub(crate) help: Option<bool>,
     /// Addresses, then what the engine is to run
     #[arg(
         trailing_var_arg = true,

@@ -12,3 +12,4 @@ mod process;
 mod run;
 mod status;
 mod support;
+mod words;

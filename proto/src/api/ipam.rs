@@ -3,7 +3,6 @@
 //! | request | body | answer |
 //! |---|---|---|
 //! | `GET /ipam` | – | [`IpamReport`] |
-//! | `GET /ipam/waiting` | – | [`Vec<IpamWaiting>`] |
 //! | `POST /ipam/prime` | [`PrimeRequest`] | [`super::Done`] |
 //! | `POST /ipam/remove` | [`RemoveRequest`] | [`Removed`] |
 //! | `POST /ipam/leave` | – | [`Left`] |

@@ -5,8 +5,8 @@ use std::time::Duration;
 use axum::extract::State;
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use mesh_proto::api::Done;
-use mesh_proto::api::ipam::{IpamReport, IpamWaiting, Left, PrimeRequest, RemoveRequest, Removed};
+use mesh_proto::api::ipam::{IpamReport, Left, PrimeRequest, RemoveRequest, Removed};
+use mesh_proto::api::{Done, Waiting};
 
 use super::{Answer, Api, refused};
 
@@ -18,7 +18,7 @@ const LAST_WORDS: Duration = Duration::from_millis(300);
 pub(super) fn routes() -> Router<Api> {
     Router::new()
         .route("/ipam", get(report))
-        .route("/ipam/waiting", get(waiting))
+        .route("/waiting", get(waiting))
         .route("/ipam/prime", post(prime))
         .route("/ipam/remove", post(remove))
         .route("/ipam/leave", post(leave))
@@ -28,8 +28,11 @@ async fn report(State(api): State<Api>) -> Json<IpamReport> {
     Json(api.allocator.report().await)
 }
 
-async fn waiting(State(api): State<Api>) -> Json<Vec<IpamWaiting>> {
-    Json(api.allocator.waiting().await)
+async fn waiting(State(api): State<Api>) -> Json<Waiting> {
+    Json(Waiting {
+        addresses: api.allocator.waiting().await,
+        engines: api.attachments.engines().waiting(),
+    })
 }
 
 async fn prime(State(api): State<Api>, Json(request): Json<PrimeRequest>) -> Answer<Done> {

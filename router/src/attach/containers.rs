@@ -85,6 +85,7 @@ impl Attachments {
             caller: request.caller_pid,
         };
         let args = self.known_of(&subject.owner, &args)?;
+        self.look_at_holders(&args).await?;
         let acquired = self.acquire(&ask, &args).await?;
         self.await_release(&acquired.addresses).await;
         let attached = self.attach_to(request, &acquired.addresses).await;
@@ -102,6 +103,10 @@ impl Attachments {
         let _turn = self.operations.lock().await;
         // Looked up again: it may have ended meanwhile.
         let subject = self.subject(request.runtime, &request.container).await?;
+        // It runs, whatever was seen last.
+        for key in self.sleepers_of(&subject.owner) {
+            self.rouse(&key).await?;
+        }
         let (new, woken) =
             self.change(|table| self.reserve_for(table, &subject, addresses, request))?;
         let attached = ContainerAddresses {
@@ -203,7 +208,8 @@ impl Attachments {
     fn held_by(&self, owner: &str) -> Vec<Held> {
         let table = self.table();
         let mut has: Vec<Held> = table.held().filter(|held| held.owner == owner).collect();
-        if let Some(member) = table.members.get(owner).filter(|m| !m.is_live()) {
+        let members = table.members.iter();
+        for (_, member) in members.filter(|(key, m)| m.owner(key) == owner && !m.is_live()) {
             has.extend(member.ports.iter().map(|port| Held {
                 owner: owner.to_owned(),
                 name: member.name.clone(),
@@ -333,6 +339,7 @@ impl Attachments {
                 ports: Vec::new(),
                 without_dns: false,
                 hosts: HostsWish::default(),
+                asleep: false,
             };
             table
                 .members

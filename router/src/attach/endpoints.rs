@@ -289,6 +289,7 @@ impl Attachments {
 
     /// A container has another name now.
     pub(crate) fn rename(&self, container: &str, name: &str) {
+        self.rename_keeper(container, name);
         self.record(|table| {
             for end in table.endpoints.values_mut() {
                 if let Some(owner) = end.owner.as_mut().filter(|o| o.id == container) {

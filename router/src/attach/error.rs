@@ -83,7 +83,11 @@ impl AttachError {
             self,
             Self::Kernel(_)
                 | Self::State(_)
-                | Self::Engine(EngineError::Unavailable(_) | EngineError::Refused { .. })
+                | Self::Engine(
+                    EngineError::Unavailable(_)
+                        | EngineError::Silent(_)
+                        | EngineError::Refused { .. }
+                )
         )
     }
 }

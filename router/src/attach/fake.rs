@@ -24,6 +24,10 @@ pub(crate) struct World {
     /// Processes and when they began.
     pub(crate) processes: BTreeMap<u32, u64>,
     pub(crate) bridge: bool,
+    /// Tags of interfaces without carrier.
+    pub(crate) resting: BTreeSet<String>,
+    /// Settings of ports that somebody changed.
+    pub(crate) changed: Vec<String>,
     /// What the host has on the bridge.
     pub(crate) host: BTreeSet<IpNet>,
     /// Other bridges, and whether they are joined.
@@ -113,13 +117,24 @@ impl FakeKernel {
 }
 
 impl Kernel for FakeKernel {
-    fn ensure_bridge(&self) -> KernelResult<Mended> {
+    fn ensure_bridge(&self, resting: &BTreeSet<String>) -> KernelResult<Mended> {
         let mut world = self.enter("ensure_bridge")?;
         let was = std::mem::replace(&mut world.bridge, true);
+        world.resting.clone_from(resting);
         Ok(Mended {
             anything: !was,
             port: !was,
+            changed: std::mem::take(&mut world.changed),
         })
+    }
+
+    fn rest(&self, tag: &str, resting: bool) -> KernelResult<bool> {
+        let mut world = self.enter("rest")?;
+        match resting {
+            true => world.resting.insert(tag.to_owned()),
+            false => world.resting.remove(tag),
+        };
+        Ok(world.interfaces.contains_key(tag))
     }
 
     fn plug(&self, target: &Target, interface: &Interface) -> KernelResult<String> {

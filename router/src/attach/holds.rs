@@ -13,11 +13,11 @@ use ipnet::{IpNet, Ipv4Net};
 use mesh_proto::api::Runtime;
 
 use super::acquire::Ask;
-use super::table::{Member, Process, Promise};
+use super::table::{Member, Owner, Process, Promise};
 use super::{AttachError, Attachments};
 use crate::driver::options;
 use crate::ipam::Held;
-use crate::ipam::holder::{HOST, holder, is_dockers};
+use crate::ipam::holder::{HOST, holder, id, is_dockers};
 
 /// What was never seen in use since the start is free after this long: whatever uses it may not be up yet, and not be
 /// known to its engine.
@@ -40,6 +40,8 @@ pub(super) struct Holds {
     asked: (BTreeSet<String>, BTreeSet<Ipv4Addr>),
     has_asked: bool,
     promised: BTreeMap<Ipv4Addr, (Ipv4Net, String)>,
+    /// Whose promises they are, by the id in the holder.
+    pub(super) keepers: BTreeMap<String, Owner>,
     /// The space is handed over; nothing is attached any more.
     retired: bool,
 }
@@ -240,8 +242,9 @@ impl Attachments {
             return Some(self.holds().promised.clone());
         }
         let mut promised = BTreeMap::new();
-        for id in &question.0 {
-            let Ok(container) = docker.inspect(id).await else {
+        let mut keepers = BTreeMap::new();
+        for container in &question.0 {
+            let Ok(container) = docker.inspect(container).await else {
                 // Gone meanwhile, or Docker is: the next look will tell.
                 return None;
             };
@@ -249,10 +252,16 @@ impl Attachments {
                 if let Some((IpNet::V4(v4), holder)) = options::promise(options)
                     && self.allocator.covers(IpAddr::V4(v4.addr()))
                 {
+                    let keeper = Owner {
+                        id: container.id.clone(),
+                        name: container.name.clone(),
+                    };
+                    keepers.extend(id(&holder).map(|id| (id.to_owned(), keeper)));
                     promised.insert(v4.addr(), (v4, holder));
                 }
             }
         }
+        self.set_keepers(keepers);
         let mut holds = self.holds();
         holds.has_asked = true;
         holds.asked = question;
@@ -287,7 +296,7 @@ impl Attachments {
         self.holds().retired
     }
 
-    fn holds(&self) -> MutexGuard<'_, Holds> {
+    pub(super) fn holds(&self) -> MutexGuard<'_, Holds> {
         self.holds.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -90,10 +90,11 @@ impl HostKernel {
 }
 
 impl Kernel for HostKernel {
-    fn ensure_bridge(&self) -> KernelResult<Mended> {
+    fn ensure_bridge(&self, resting: &BTreeSet<String>) -> KernelResult<Mended> {
         let name = &self.bridge.name;
         let ensured = bridge::ensure_bridge(&self.bridge).map_err(error)?;
-        let reconnected = attach::reconnect_all(name).map_err(error)?;
+        let reconnected = attach::reconnect_all(name, resting).map_err(error)?;
+        let changed = bridge::ports::set_back(name).map_err(error)?;
         let rule = self.let_pass();
         self.tell_not_set();
         Ok(Mended {
@@ -102,7 +103,12 @@ impl Kernel for HostKernel {
                 || reconnected > 0
                 || rule,
             port: ensured.port == Outcome::Created,
+            changed,
         })
+    }
+
+    fn rest(&self, tag: &str, resting: bool) -> KernelResult<bool> {
+        attach::rest(&self.bridge.name, tag, resting).map_err(error)
     }
 
     fn plug(&self, target: &Target, interface: &Interface) -> KernelResult<String> {

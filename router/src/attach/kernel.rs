@@ -54,12 +54,14 @@ pub enum Add {
 }
 
 /// What [`Kernel::ensure_bridge`] found.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Mended {
     /// The bridge, an interface in it, or the firewall rule was missing and is back.
     pub anything: bool,
     /// The router's port is new and must be opened again.
     pub port: bool,
+    /// Settings of ports of the bridge that somebody else had changed; a line for each port.
+    pub changed: Vec<String>,
 }
 
 /// The host's own part in the mesh.
@@ -91,11 +93,19 @@ pub struct HostExposed {
 ///
 /// Calls block for milliseconds unless said otherwise; they are made off the control thread.
 pub trait Kernel: Send + Sync {
-    /// Makes or mends the bridge, the router's port, the firewall rule, and what was taken out of the bridge.
+    /// Makes or mends the bridge, the router's port, the firewall rule, what was taken out of the bridge, and settings of
+    /// ports. Interfaces with the tags in `resting` have no carrier.
     ///
     /// # Errors
     /// What could not be mended; the rest was tried.
-    fn ensure_bridge(&self) -> KernelResult<Mended>;
+    fn ensure_bridge(&self, resting: &BTreeSet<String>) -> KernelResult<Mended>;
+
+    /// Takes the carrier from an interface, which keeps its address in the container, or gives it back; whether there is
+    /// such an interface.
+    ///
+    /// # Errors
+    /// The kernel's.
+    fn rest(&self, tag: &str, resting: bool) -> KernelResult<bool>;
 
     /// Plugs an interface into a namespace under the name it had, or else the first free of `mesh0`, `mesh1`, …; returns
     /// the name. Success if it is there already.

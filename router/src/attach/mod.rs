@@ -14,6 +14,7 @@
 mod acquire;
 mod arrived;
 mod bridges;
+mod called;
 mod containers;
 mod endpoints;
 mod error;
@@ -24,11 +25,13 @@ mod holds;
 mod host;
 mod inside;
 pub mod kernel;
+mod meddling;
 mod namespaces;
 mod networks;
 mod ps;
 mod reconcile;
 mod recover;
+mod rest;
 mod revive;
 mod table;
 #[cfg(test)]
@@ -118,6 +121,10 @@ pub struct Attachments {
     apart: bridges::Apart,
     /// Wakes the reconciler.
     wake: Notify,
+    /// Whether podman is to be asked by the next look at everything.
+    ask_podman: AtomicBool,
+    /// What others changed at ports of the bridge.
+    meddling: meddling::Meddling,
     started: Instant,
 }
 
@@ -160,6 +167,8 @@ impl Attachments {
             before_start: OnceLock::new(),
             apart: bridges::Apart::default(),
             wake: Notify::new(),
+            ask_podman: AtomicBool::new(false),
+            meddling: meddling::Meddling::default(),
             started: Instant::now(),
         });
         attachments.publish();
@@ -237,6 +246,7 @@ impl Attachments {
         list.sort();
         self.host_part.publish(&table);
         self.publish_inside(&table);
+        self.publish_called(&table);
         drop(table);
         self.announced.send_if_modified(|old| {
             let changed = *old != list;

@@ -11,7 +11,7 @@ use super::kernel::Target;
 use super::table::{Holder, HostsWish, Port, Process, Table};
 use super::{AttachError, Attachments, Home, Late, Member, parse_addresses, texts};
 use crate::driver::options;
-use crate::engine::{DRIVER, EngineError};
+use crate::engine::EngineError;
 use crate::ipam::holder::holder;
 
 impl Attachments {
@@ -30,6 +30,7 @@ impl Attachments {
             patience: patience(request.timeout)?,
             caller: request.caller_pid,
         };
+        self.look_at_holders(&args).await?;
         self.prepare_hold(&id, &ask);
         let acquired = self.acquire(&ask, &args).await?;
         let addresses = &acquired.addresses;
@@ -79,6 +80,9 @@ impl Attachments {
         })?;
         if let Some(pid) = request.pid {
             self.watch(pid);
+        } else {
+            // It may have ended already.
+            self.look_at_podman();
         }
         Ok(())
     }
@@ -149,7 +153,8 @@ impl Attachments {
         }
         let by_name = docker.plugs_by_name().await?;
         let mut networks = Vec::new();
-        for (name, k, late) in connections(addresses, by_name) {
+        let base = docker.network_base().await?;
+        for (name, k, late) in connections(addresses, by_name, base) {
             docker.ensure_network(&name).await?;
             let multicast = request.multicast_route && is_first_ipv4(addresses, k);
             let held = self.allocator.covers(addresses[k].addr());
@@ -190,6 +195,7 @@ impl Attachments {
             ports: ports(addresses, request.multicast_route),
             without_dns: request.without_dns,
             hosts: HostsWish::default(),
+            asleep: false,
         };
         self.change(|table| self.reserve(table, &id, &member))?;
         match self.fill_namespace(&id, &netns).await {
@@ -275,7 +281,7 @@ fn is_first_ipv4(addresses: &[IpNet], k: usize) -> bool {
 
 /// The network of each address, given by its index, and what Docker is not told of it. Where Docker goes by the names of
 /// networks, addresses without their subnets get the first names.
-fn connections(addresses: &[IpNet], by_name: bool) -> Vec<(String, usize, Late)> {
+fn connections(addresses: &[IpNet], by_name: bool, base: &str) -> Vec<(String, usize, Late)> {
     let late = |k: usize| match addresses[k] {
         _ if !is_in_other_subnet(addresses, k) => Late::No,
         // Of an IPv6 address there is a route even without its subnet.
@@ -284,7 +290,7 @@ fn connections(addresses: &[IpNet], by_name: bool) -> Vec<(String, usize, Late)>
     };
     let mut order: Vec<usize> = (0..addresses.len()).collect();
     order.sort_by_key(|k| late(*k) != Late::Subnet);
-    let mut names: Vec<String> = order.iter().map(|k| network_name(*k)).collect();
+    let mut names: Vec<String> = order.iter().map(|k| network_name(base, *k)).collect();
     names.sort();
     let pairs = names.into_iter().zip(order);
     pairs.map(|(name, k)| (name, k, late(k))).collect()
@@ -300,10 +306,10 @@ fn is_in_other_subnet(addresses: &[IpNet], k: usize) -> bool {
 }
 
 /// The Docker network of the k-th address of a container: it can be on each network once only.
-pub(super) fn network_name(k: usize) -> String {
+fn network_name(base: &str, k: usize) -> String {
     match k {
-        0 => DRIVER.to_owned(),
-        k => format!("{DRIVER}-{k}"),
+        0 => base.to_owned(),
+        k => format!("{base}-{k}"),
     }
 }
 
@@ -322,7 +328,7 @@ mod tests {
     /// `10.2.1.2` for an address that Docker is to set without its subnet, `-` for one that it is not to set.
     fn shown(addresses: &[&str], by_name: bool) -> Vec<String> {
         let addresses: Vec<IpNet> = addresses.iter().map(|a| a.parse().unwrap()).collect();
-        let all = connections(&addresses, by_name).into_iter();
+        let all = connections(&addresses, by_name, "mesh").into_iter();
         all.map(|(name, k, late)| match late {
             Late::No => format!("{name} {}", addresses[k]),
             Late::Subnet => format!("{name} {}", addresses[k].addr()),

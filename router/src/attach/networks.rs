@@ -11,7 +11,7 @@ use mesh_proto::api::Runtime;
 use super::table::Table;
 use super::{AttachError, Attachments};
 use crate::driver::options;
-use crate::engine::{Connection, Container, Engine};
+use crate::engine::{Connection, Container, Engine, EngineError, OwnNetwork};
 
 /// How often, and after how long, it is looked whether a network is gone that Docker was about to delete.
 const LOOKS: u32 = 20;
@@ -62,7 +62,8 @@ impl Attachments {
         let Some(docker) = self.engines.of(Runtime::Docker) else {
             return Ok(0);
         };
-        let ours = self.known_networks(docker.network_ids().await?);
+        let existing = docker.networks().await?.into_iter();
+        let ours = self.known_networks(existing.map(|network| network.id).collect());
         let (mut mended, mut failed) = (0, None);
         for id in docker.stranded().await? {
             let Ok(container) = docker.inspect(&id).await else {
@@ -98,21 +99,25 @@ impl Attachments {
     }
 }
 
-/// Connects a stopped container to networks of the names that it has; how many were missing.
+/// Connects a stopped container to the networks that it had; how many were missing.
 async fn reconnect(
     docker: &dyn Engine,
     container: &Container,
     ours: &BTreeSet<String>,
-) -> Result<usize, crate::engine::EngineError> {
-    let existing = docker.network_ids().await?;
+) -> Result<usize, EngineError> {
+    let existing = docker.networks().await?;
     let is_lost = |c: &&Connection| {
         let was_ours = ours.contains(&c.network_id) || options::promise(&c.options).is_some();
-        was_ours && !existing.contains(&c.network_id)
+        let leads_to = |network: &OwnNetwork| match c.network_id.is_empty() {
+            // It never ran.
+            true => network.name == c.network,
+            false => network.id == c.network_id,
+        };
+        was_ours && !existing.iter().any(leads_to)
     };
     let mut count = 0;
     for connection in container.networks.iter().filter(is_lost) {
-        docker.ensure_network(&connection.network).await?;
-        docker.connect(&container.id, connection).await?;
+        docker.reconnect(&container.id, connection).await?;
         count += 1;
     }
     Ok(count)

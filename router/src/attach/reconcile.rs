@@ -51,7 +51,9 @@ impl Attachments {
         self.note_inherited().await;
         let mut is_settled = false;
         for round in 0u32.. {
-            self.reconcile(round % PODMAN_EVERY == 0).await;
+            let is_due = round % PODMAN_EVERY == 0;
+            let ask_podman = self.ask_podman.swap(false, Ordering::Relaxed) || is_due;
+            self.reconcile(ask_podman).await;
             let again = self.again.swap(false, Ordering::Relaxed);
             if again || !is_settled || round % DOCKER_EVERY == 0 {
                 is_settled = self.settle_docker().await;
@@ -71,8 +73,11 @@ impl Attachments {
         }
         let world = self.look(ask_podman).await;
         let _turn = self.operations.lock().await;
-        match self.on_kernel(|kernel| kernel.ensure_bridge()).await {
+        let resting = self.resting();
+        let ensured = self.on_kernel(move |kernel| kernel.ensure_bridge(&resting));
+        match ensured.await {
             Ok(mended) => {
+                self.meddling.note(&mended.changed);
                 if mended.anything {
                     tracing::info!(
                         "the bridge, its ports or its firewall rule were made or mended"
@@ -142,11 +147,16 @@ impl Attachments {
         let missing = member.ports.iter().any(is_missing);
         match &member.home {
             Home::Namespace { netns, holder } => {
-                if !self.is_kept(holder, member.runtime, world) {
+                let Some(runs) = self.state_of(holder, member, world).await else {
                     return self.remove_member(key).await;
-                }
+                };
                 if missing {
                     self.fill_namespace(key, netns).await?;
+                }
+                match runs {
+                    true if member.asleep => self.rouse(key).await?,
+                    false if missing || !member.asleep => self.put_to_rest(key).await?,
+                    _ => {}
                 }
             }
             Home::Container(Some(process)) if self.is_alive(*process) => {
@@ -217,7 +227,9 @@ impl Attachments {
         let networks = self.mend_networks().await;
         for error in [bare.err(), networks.err()].into_iter().flatten() {
             match error {
-                AttachError::Engine(EngineError::Unavailable(_)) => return false,
+                AttachError::Engine(EngineError::Unavailable(_) | EngineError::Silent(_)) => {
+                    return false;
+                }
                 error => tracing::warn!(%error, "not all containers of Docker could be mended"),
             }
         }
@@ -319,11 +331,23 @@ impl Attachments {
         since.elapsed() > HALF_MADE_FOR
     }
 
-    fn is_kept(&self, holder: &Holder, runtime: Runtime, world: &World) -> bool {
-        match holder {
-            Holder::Caller(process) | Holder::Process(process) => self.is_alive(*process),
-            // While the engine cannot be asked, the container counts as there.
-            Holder::Container(id) => world.of(runtime).is_none_or(|list| list.contains_key(id)),
+    /// Whether the holder of a namespace runs; none when there is none any more.
+    async fn state_of(&self, holder: &Holder, member: &Member, world: &World) -> Option<bool> {
+        let id = match holder {
+            Holder::Caller(process) | Holder::Process(process) => {
+                return self.is_alive(*process).then_some(true);
+            }
+            Holder::Container(id) => id,
+        };
+        // While the engine cannot be asked, the container counts as it was.
+        let Some(list) = world.of(member.runtime) else {
+            return Some(!member.asleep);
+        };
+        match list.get(id) {
+            Some(true) => Some(true),
+            listed if member.asleep && listed.is_some() => Some(false),
+            // The list is older than the member may be.
+            listed => self.asked_again(member, id, listed.is_some()).await,
         }
     }
 

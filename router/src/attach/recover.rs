@@ -14,6 +14,7 @@ use crate::ipam::holder::holder;
 
 /// An endpoint of Docker.
 pub(super) struct Known {
+    /// Id of its network.
     network: String,
     /// None before it is joined.
     pub(super) container: Option<Container>,
@@ -102,7 +103,7 @@ impl Attachments {
             return Ok(None);
         };
         for network in docker.networks().await? {
-            let ends = docker.endpoints(&network).await?;
+            let ends = docker.endpoints(&network.id).await?;
             let Some(end) = ends.into_iter().find(|end| end.endpoint == id) else {
                 continue;
             };
@@ -111,7 +112,10 @@ impl Attachments {
                 Err(EngineError::NoContainer(_)) => None,
                 Err(error) => return Err(error.into()),
             };
-            return Ok(Some(Known { network, container }));
+            return Ok(Some(Known {
+                network: network.id,
+                container,
+            }));
         }
         Ok(None)
     }
@@ -149,7 +153,7 @@ impl Attachments {
             return Ok(());
         };
         for network in docker.networks().await? {
-            for end in docker.endpoints(&network).await? {
+            for end in docker.endpoints(&network.id).await? {
                 if self.table().endpoints.contains_key(&end.endpoint) {
                     continue;
                 }
@@ -161,7 +165,7 @@ impl Attachments {
                     .any(|c| c.endpoint == end.endpoint && options::kept(&c.options).is_none());
                 if is_bare && container.running {
                     let wanted = self.choose(&end.endpoint).await?;
-                    self.enter_endpoint(&end.endpoint, &network, &container, wanted);
+                    self.enter_endpoint(&end.endpoint, &network.id, &container, wanted);
                     self.wake.notify_one();
                 }
             }
@@ -193,6 +197,7 @@ impl Attachments {
                     ports: Vec::new(),
                     without_dns: false,
                     hosts: HostsWish::default(),
+                    asleep: false,
                 });
             member.ports.push(port);
         });

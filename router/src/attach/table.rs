@@ -65,6 +65,10 @@ pub(super) struct Member {
     /// What becomes of its `/etc/hosts`.
     #[serde(default, skip_serializing_if = "HostsWish::is_usual")]
     pub(super) hosts: HostsWish,
+    /// Of a container in a namespace of ours: whether it is stopped. Its addresses are free then, and its interfaces have no
+    /// carrier.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) asleep: bool,
 }
 
 /// What the user wants of the `/etc/hosts` of a container that is attached.
@@ -128,7 +132,7 @@ pub(super) enum Holder {
     Caller(Process),
     /// The command that runs in it.
     Process(Process),
-    /// The podman container that joined it, running or not.
+    /// The podman container that joined it, running or asleep.
     Container(String),
 }
 
@@ -257,9 +261,9 @@ impl Member {
         }
     }
 
-    /// Whether it has a namespace now.
+    /// Whether it runs, and has its addresses.
     pub(super) fn is_live(&self) -> bool {
-        self.home != Home::Container(None)
+        !self.asleep && self.home != Home::Container(None)
     }
 }
 
@@ -271,10 +275,17 @@ impl Held {
 
     /// Who it is, in words that complete "… is already used by …".
     pub(super) fn words(&self) -> String {
-        match self.is_host() {
-            true => "this host itself (mesh expose)".to_owned(),
-            false => format!("container {} on this host", self.name),
+        if self.is_host() {
+            return "this host itself (mesh expose)".to_owned();
         }
+        // Its id is one of Docker's endpoints until Docker says whose that is.
+        if self.endpoint.as_deref() == Some(self.owner.as_str()) {
+            return "a container on this host that Docker is starting or stopping".to_owned();
+        }
+        if self.name == self.owner {
+            return "a container on this host that is being started".to_owned();
+        }
+        format!("container {} on this host", self.name)
     }
 }
 

@@ -2,25 +2,28 @@
 
 mod answers;
 mod networks;
+mod stranded;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bollard::errors::Error;
-use bollard::models::{Ipam, NetworkCreateRequest, NetworkDisconnectRequest};
-use bollard::query_parameters::{ListContainersOptions, ListNetworksOptions};
+use bollard::models::NetworkDisconnectRequest;
+use bollard::query_parameters::ListContainersOptions;
 use bollard::{ClientVersion, Docker as Client};
-use mesh_proto::api::Runtime;
+use mesh_proto::api::{EngineWaiting, Runtime};
 use tokio::sync::mpsc;
 
 use self::answers::{container, has_process, plugs_by_name};
+use super::patience::Patience;
 use super::{
-    Answer, Connection, Container, DRIVER, Engine, EngineError, EngineEvent, NetworkEndpoint,
+    Answer, Connection, Container, Engine, EngineError, EngineEvent, NetworkEndpoint, OwnNetwork,
     is_container_name,
 };
 
 const DEFAULT_SOCKET: &str = "/var/run/docker.sock";
-/// Longest wait for an answer, in seconds; `network connect` waits for other operations on the container.
+/// Longest wait for what dockerd does, in seconds: it may wait for other operations on the container. Questions have less
+/// time, see [`patience`](super::patience).
 const TIMEOUT: u64 = 60;
 /// API versions to try: the first is spoken by 20.10 to 28, the second by 25 and later.
 const VERSIONS: [ClientVersion; 2] = [
@@ -39,6 +42,7 @@ pub struct Docker {
     address: String,
     client: Mutex<Option<Arc<Client>>>,
     root: Mutex<Option<String>>,
+    patience: Patience,
 }
 
 impl Docker {
@@ -53,6 +57,7 @@ impl Docker {
             address: address.into(),
             client: Mutex::new(None),
             root: Mutex::new(None),
+            patience: Patience::default(),
         }
     }
 
@@ -172,41 +177,6 @@ impl Docker {
             .collect())
     }
 
-    pub(super) async fn our_networks(&self) -> Result<Vec<String>, EngineError> {
-        let filters = HashMap::from([("driver".to_owned(), vec![DRIVER.to_owned()])]);
-        let options = ListNetworksOptions {
-            filters: Some(filters),
-        };
-        let client = self.client().await?;
-        let found = client.list_networks(Some(options)).await;
-        let mut names: Vec<String> = found
-            .map_err(|e| self.error(e, None))?
-            .into_iter()
-            // Engines differ in how they match the filter.
-            .filter(|n| n.driver.as_deref() == Some(DRIVER))
-            .filter_map(|n| n.name)
-            .collect();
-        names.sort();
-        Ok(names)
-    }
-
-    async fn make_network(&self, name: &str) -> Result<(), EngineError> {
-        if self.our_networks().await?.iter().any(|n| n == name) {
-            return Ok(());
-        }
-        let client = self.client().await?;
-        match client.create_network(network_request(name)).await {
-            Ok(_) => Ok(()),
-            Err(e) => {
-                // Someone else may have made it in between; a network of that name with another driver is an error.
-                if self.our_networks().await?.iter().any(|n| n == name) {
-                    return Ok(());
-                }
-                Err(self.error(e, None))
-            }
-        }
-    }
-
     pub(super) async fn disconnect_from(
         &self,
         network: &str,
@@ -234,7 +204,7 @@ impl Engine for Docker {
     }
 
     fn inspect<'a>(&'a self, name: &'a str) -> Answer<'a, Container> {
-        Box::pin(self.inspect_named(name))
+        Box::pin(self.patience.within(self.inspect_named(name)))
     }
 
     fn start<'a>(&'a self, name: &'a str) -> Answer<'a, ()> {
@@ -247,7 +217,7 @@ impl Engine for Docker {
     }
 
     fn list(&self) -> Answer<'_, BTreeMap<String, bool>> {
-        Box::pin(async move {
+        Box::pin(self.patience.within(async move {
             let options = ListContainersOptions {
                 all: true,
                 ..ListContainersOptions::default()
@@ -262,59 +232,51 @@ impl Engine for Docker {
                     Some((c.id?, runs))
                 })
                 .collect())
-        })
+        }))
     }
 
     fn on_mesh(&self) -> Answer<'_, BTreeSet<String>> {
-        Box::pin(async move {
-            // Also of one whose network is gone: what it was promised stays promised.
-            let networks = self.names_of_networks().await?;
-            let options = ListContainersOptions {
-                all: true,
-                filters: Some(HashMap::from([("network".to_owned(), networks)])),
-                ..ListContainersOptions::default()
-            };
-            let client = self.client().await?;
-            let found = client.list_containers(Some(options)).await;
-            let found = found.map_err(|e| self.error(e, None))?;
-            Ok(found.into_iter().filter_map(|c| c.id).collect())
-        })
+        Box::pin(self.patience.within(self.containers_of_ours()))
     }
 
     fn follow(&self, events: mpsc::Sender<EngineEvent>) -> Answer<'_, ()> {
         Box::pin(self.tell(events))
     }
 
+    fn waiting(&self) -> Option<EngineWaiting> {
+        self.patience.waiting()
+    }
+
     fn plugs_by_name(&self) -> Answer<'_, bool> {
-        Box::pin(async move {
+        Box::pin(self.patience.within(async move {
             let client = self.client().await?;
             let version = client.version().await.map_err(|e| self.error(e, None))?;
             Ok(plugs_by_name(&version.api_version.unwrap_or_default()))
-        })
+        }))
     }
 
-    fn networks(&self) -> Answer<'_, Vec<String>> {
-        Box::pin(self.our_networks())
+    fn networks(&self) -> Answer<'_, Vec<OwnNetwork>> {
+        Box::pin(self.patience.within(self.our_networks()))
     }
 
-    fn network_ids(&self) -> Answer<'_, BTreeSet<String>> {
-        Box::pin(self.ids_of_networks(Some(DRIVER)))
+    fn network_base(&self) -> Answer<'_, &'static str> {
+        Box::pin(self.patience.within(self.base()))
     }
 
     fn stranded(&self) -> Answer<'_, Vec<String>> {
-        Box::pin(self.stranded_containers())
+        Box::pin(self.patience.within(self.stranded_containers()))
     }
 
-    fn connect<'a>(&'a self, container: &'a str, connection: &'a Connection) -> Answer<'a, ()> {
-        Box::pin(self.connect_as(container, connection))
+    fn reconnect<'a>(&'a self, container: &'a str, connection: &'a Connection) -> Answer<'a, ()> {
+        Box::pin(self.connect_again(container, connection))
     }
 
     fn ensure_network<'a>(&'a self, network: &'a str) -> Answer<'a, ()> {
-        Box::pin(self.make_network(network))
+        Box::pin(self.patience.within(self.make_network(network)))
     }
 
     fn endpoints<'a>(&'a self, network: &'a str) -> Answer<'a, Vec<NetworkEndpoint>> {
-        Box::pin(self.endpoints_of(network))
+        Box::pin(self.patience.within(self.endpoints_of(network)))
     }
 
     fn disconnect<'a>(&'a self, network: &'a str, container: &'a str) -> Answer<'a, ()> {
@@ -322,28 +284,7 @@ impl Engine for Docker {
     }
 
     fn remove_network<'a>(&'a self, network: &'a str) -> Answer<'a, ()> {
-        Box::pin(async move {
-            let client = self.client().await?;
-            match client.remove_network(network).await {
-                Err(Error::DockerResponseServerError {
-                    status_code: 404, ..
-                }) => Ok(()),
-                answer => answer.map_err(|e| self.error(e, None)),
-            }
-        })
-    }
-}
-
-/// A network with our driver and no address management.
-fn network_request(name: &str) -> NetworkCreateRequest {
-    NetworkCreateRequest {
-        name: name.to_owned(),
-        driver: Some(DRIVER.to_owned()),
-        ipam: Some(Ipam {
-            driver: Some("null".to_owned()),
-            ..Ipam::default()
-        }),
-        ..NetworkCreateRequest::default()
+        Box::pin(self.remove(network))
     }
 }
 

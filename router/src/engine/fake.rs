@@ -5,12 +5,14 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use mesh_proto::api::Runtime;
 
-use super::{Answer, Container, Engine, EngineError, NetworkEndpoint};
+use super::{Answer, Container, Engine, EngineError, NetworkEndpoint, OwnNetwork};
 
 #[derive(Default)]
 pub(crate) struct World {
     pub(crate) containers: BTreeMap<String, Container>,
     pub(crate) networks: BTreeSet<String>,
+    /// What names of our networks begin with, if not with `mesh`.
+    pub(crate) base: Option<&'static str>,
     pub(crate) endpoints: BTreeMap<String, Vec<NetworkEndpoint>>,
     /// What was asked that changes something, in order.
     pub(crate) log: Vec<String>,
@@ -132,8 +134,17 @@ impl Engine for FakeEngine {
         self.answer(|w| Ok(!w.modern))
     }
 
-    fn networks(&self) -> Answer<'_, Vec<String>> {
-        self.answer(|w| Ok(w.networks.iter().cloned().collect()))
+    fn networks(&self) -> Answer<'_, Vec<OwnNetwork>> {
+        let own = |name: &String| OwnNetwork {
+            id: name.clone(),
+            name: name.clone(),
+            made_by_us: name.starts_with("mesh"),
+        };
+        self.answer(move |w| Ok(w.networks.iter().map(own).collect()))
+    }
+
+    fn network_base(&self) -> Answer<'_, &'static str> {
+        self.answer(|w| Ok(w.base.unwrap_or("mesh")))
     }
 
     fn ensure_network<'a>(&'a self, network: &'a str) -> Answer<'a, ()> {

@@ -4,6 +4,7 @@ mod docker;
 mod events;
 #[cfg(test)]
 pub(crate) mod fake;
+mod patience;
 mod podman;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,7 +13,7 @@ use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use mesh_proto::api::Runtime;
+use mesh_proto::api::{EngineWaiting, Runtime};
 use tokio::sync::mpsc;
 
 pub use docker::Docker;
@@ -33,6 +34,9 @@ pub enum EngineError {
     /// The engine cannot be reached or is not installed.
     #[error("{0}")]
     Unavailable(String),
+    /// The engine is there, and answers nothing.
+    #[error("{0}")]
+    Silent(String),
     /// The engine said no.
     #[error("{engine}: {message}")]
     Refused {
@@ -135,6 +139,17 @@ impl Container {
     }
 }
 
+/// A Docker network whose driver is ours.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OwnNetwork {
+    /// Full id.
+    pub id: String,
+    /// Name, which networks of others may have, too.
+    pub name: String,
+    /// Whether the router made it; else somebody did by hand.
+    pub made_by_us: bool,
+}
+
 /// A container's end of a Docker network.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NetworkEndpoint {
@@ -161,10 +176,11 @@ pub trait Engine: Send + Sync {
     /// Every container, stopped ones included: full id → whether it runs.
     fn list(&self) -> Answer<'_, BTreeMap<String, bool>>;
 
-    /// Containers that are on Docker networks of ours, running or not, by full id.
+    /// Containers that are on Docker networks of ours, running or not, by full id. Also of networks that are gone: what
+    /// their containers were promised stays promised.
     fn on_mesh(&self) -> Answer<'_, BTreeSet<String>>;
 
-    /// Tells what happens, until the engine goes away or nobody listens. Podman, which has no daemon, tells nothing.
+    /// Tells what happens, until the engine goes away or nobody listens.
     fn follow(&self, events: mpsc::Sender<EngineEvent>) -> Answer<'_, ()> {
         Box::pin(async move {
             events.closed().await;
@@ -172,40 +188,47 @@ pub trait Engine: Send + Sync {
         })
     }
 
+    /// A question that it has not answered yet, if there is one.
+    fn waiting(&self) -> Option<EngineWaiting> {
+        None
+    }
+
     /// Whether Docker plugs the networks of a container that starts in the order of their names, and nobody can act in
     /// between. Otherwise the order is any, and the driver is asked about each endpoint once it is plugged.
     fn plugs_by_name(&self) -> Answer<'_, bool>;
 
-    /// Names of the Docker networks whose driver is ours.
-    fn networks(&self) -> Answer<'_, Vec<String>>;
+    /// The Docker networks whose driver is ours, by name.
+    fn networks(&self) -> Answer<'_, Vec<OwnNetwork>>;
 
-    /// Makes a Docker network with our driver and no address management; success if it is there already.
+    /// What names of our Docker networks begin with, so that none is a name that somebody else's network has.
+    fn network_base(&self) -> Answer<'_, &'static str> {
+        Box::pin(std::future::ready(Ok(DRIVER)))
+    }
+
+    /// Makes a Docker network with our driver and no address management; success if it is there already. One of that name
+    /// with another driver is an error.
     fn ensure_network<'a>(&'a self, network: &'a str) -> Answer<'a, ()>;
 
-    /// Who is on a Docker network now.
+    /// Who is on a Docker network, given by its id or name, now.
     fn endpoints<'a>(&'a self, network: &'a str) -> Answer<'a, Vec<NetworkEndpoint>>;
 
     /// Unplugs a container by force; success if it was not there.
     fn disconnect<'a>(&'a self, network: &'a str, container: &'a str) -> Answer<'a, ()>;
 
-    /// Ids of the Docker networks whose driver is ours.
-    fn network_ids(&self) -> Answer<'_, BTreeSet<String>> {
-        Box::pin(std::future::ready(Ok(BTreeSet::new())))
-    }
-
-    /// Stopped containers with a connection to a network of a name that ours have, which does not exist any more.
+    /// Stopped containers with a connection to a network of ours that does not exist any more.
     fn stranded(&self) -> Answer<'_, Vec<String>> {
         Box::pin(std::future::ready(Ok(Vec::new())))
     }
 
-    /// Connects a container as it was; in place of a connection of the same name whose network is gone.
-    fn connect<'a>(&'a self, container: &'a str, _: &'a Connection) -> Answer<'a, ()> {
+    /// Makes the network of a connection again, and connects a stopped container to it as it was. The network gets another
+    /// name if somebody else has a network of its name now.
+    fn reconnect<'a>(&'a self, container: &'a str, _: &'a Connection) -> Answer<'a, ()> {
         Box::pin(std::future::ready(Err(EngineError::NoContainer(
             container.to_owned(),
         ))))
     }
 
-    /// Removes a Docker network; success if it was not there.
+    /// Removes a Docker network, given by its id or name; success if it was not there.
     fn remove_network<'a>(&'a self, network: &'a str) -> Answer<'a, ()>;
 }
 
@@ -227,6 +250,14 @@ impl Engines {
         ])
     }
 
+    /// Engines that were asked something and have not answered yet.
+    pub fn waiting(&self) -> Vec<EngineWaiting> {
+        self.0
+            .iter()
+            .filter_map(|engine| engine.waiting())
+            .collect()
+    }
+
     /// The engine of a runtime; none for processes.
     pub fn of(&self, runtime: Runtime) -> Option<Arc<dyn Engine>> {
         self.0.iter().find(|e| e.runtime() == runtime).cloned()
@@ -235,13 +266,14 @@ impl Engines {
     /// The container called `name`: asked of the given engine, or of each until one knows it.
     ///
     /// # Errors
-    /// [`EngineError::NoContainer`] if an engine could be asked; else why the first could not.
+    /// [`EngineError::NoContainer`] if all engines that are there answered; else why the first could not.
     pub async fn find(
         &self,
         runtime: Option<Runtime>,
         name: &str,
     ) -> Result<(Arc<dyn Engine>, Container), EngineError> {
         let mut unavailable = None;
+        let mut silent = None;
         let mut asked = false;
         for engine in &self.0 {
             if runtime.is_some_and(|r| r != engine.runtime()) {
@@ -253,8 +285,13 @@ impl Engines {
                 Err(e @ EngineError::Unavailable(_)) => {
                     unavailable.get_or_insert(e);
                 }
+                // Perhaps the other one has it; if not, this one may.
+                Err(e @ EngineError::Silent(_)) => silent = Some(e),
                 Err(e) => return Err(e),
             }
+        }
+        if let Some(silent) = silent {
+            return Err(silent);
         }
         match unavailable {
             Some(e) if !asked => Err(e),

@@ -1,5 +1,7 @@
 //! podman through its command line: it has no daemon to ask.
 
+mod events;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -9,7 +11,12 @@ use std::time::{Duration, Instant};
 use mesh_proto::api::Runtime;
 use serde::Deserialize;
 
-use super::{Answer, Container, Engine, EngineError, NetworkEndpoint, is_container_name};
+use tokio::sync::mpsc;
+
+use super::{
+    Answer, Container, Engine, EngineError, EngineEvent, NetworkEndpoint, OwnNetwork,
+    is_container_name,
+};
 
 /// Longest time one command may take before it is killed.
 const TIMEOUT: Duration = Duration::from_secs(20);
@@ -88,6 +95,10 @@ impl Engine for Podman {
         })
     }
 
+    fn follow(&self, events: mpsc::Sender<EngineEvent>) -> Answer<'_, ()> {
+        Box::pin(self.tell(events))
+    }
+
     // podman's networks are not ours: its containers join namespaces that the router made.
 
     fn on_mesh(&self) -> Answer<'_, BTreeSet<String>> {
@@ -98,7 +109,7 @@ impl Engine for Podman {
         Box::pin(std::future::ready(Ok(false)))
     }
 
-    fn networks(&self) -> Answer<'_, Vec<String>> {
+    fn networks(&self) -> Answer<'_, Vec<OwnNetwork>> {
         Box::pin(async { Ok(Vec::new()) })
     }
 
@@ -147,6 +158,8 @@ struct InspectedState {
     #[serde(default)]
     running: bool,
     #[serde(default)]
+    paused: bool,
+    #[serde(default)]
     error: String,
 }
 
@@ -180,7 +193,8 @@ fn parse(text: &str) -> Result<Option<Container>, EngineError> {
         id: c.id,
         name: c.name,
         pid: c.state.pid,
-        running: c.state.running,
+        // A paused one has its process, and its addresses.
+        running: c.state.running || c.state.paused,
         network_mode: c.host_config.network_mode,
         restart_policy: c.host_config.restart_policy.name,
         error: c.state.error,
@@ -203,7 +217,7 @@ fn parse_list(text: &str) -> Result<BTreeMap<String, bool>, EngineError> {
     // A template would print the state in other words in some versions.
     let found: Vec<Listed> = serde_json::from_str(text)
         .map_err(|e| refused(format!("cannot read the output of `ps`: {e}")))?;
-    let runs = |state: &str| matches!(state, "running" | "paused");
+    let runs = |state: &str| matches!(state, "running" | "paused" | "stopping");
     Ok(found.into_iter().map(|c| (c.id, runs(&c.state))).collect())
 }
 
@@ -285,7 +299,7 @@ mod tests {
     use super::*;
 
     /// A `podman` that answers with `script`.
-    fn fake(script: &str) -> (tempfile::TempDir, Podman) {
+    pub(super) fn fake(script: &str) -> (tempfile::TempDir, Podman) {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("podman");
         std::fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
@@ -332,9 +346,11 @@ mod tests {
     async fn the_list_tells_who_runs() {
         let (_dir, podman) = fake(
             r#"echo '[{"Id":"a","State":"running","Status":"Up 2 seconds"},{"Id":"b","State":"exited"},
-            {"Id":"c","State":"paused"}]'"#,
+            {"Id":"c","State":"paused"},{"Id":"d","State":"created"},{"Id":"e","State":"stopping"}]'"#,
         );
-        let want = BTreeMap::from([("a".into(), true), ("b".into(), false), ("c".into(), true)]);
+        let runs = ["a", "c", "e"].map(|id| (id.into(), true));
+        let rest = ["b", "d"].map(|id| (id.into(), false));
+        let want: BTreeMap<String, bool> = runs.into_iter().chain(rest).collect();
         assert_eq!(podman.list().await.unwrap(), want);
         let (_dir, podman) = fake("echo '[]'");
         assert!(podman.list().await.unwrap().is_empty());

@@ -9,6 +9,8 @@ use mesh_proto::api::ipam::{IpamReport, IpamWaiting, Left};
 use mesh_proto::ipam::Want;
 use tokio::sync::{mpsc, oneshot};
 
+use super::Called;
+
 /// Requests that may wait for the control thread.
 pub(crate) const REQUESTS: usize = 1_024;
 
@@ -86,17 +88,19 @@ pub struct Allocator {
     /// Why no address is to be chosen at this moment.
     hindrance: Arc<Mutex<Option<String>>>,
     requests: mpsc::Sender<Request>,
+    called: Called,
 }
 
 const STOPPING: &str = "the router is stopping";
 
 impl Allocator {
     /// One that asks by `requests`.
-    pub(crate) fn new(pool: Pool, requests: mpsc::Sender<Request>) -> Self {
+    pub(crate) fn new(pool: Pool, requests: mpsc::Sender<Request>, called: Called) -> Self {
         Self {
             pool: Ok(pool),
             hindrance: Arc::default(),
             requests,
+            called,
         }
     }
 
@@ -108,6 +112,7 @@ impl Allocator {
             pool,
             hindrance: Arc::default(),
             requests,
+            called: Called::default(),
         }
     }
 
@@ -126,6 +131,11 @@ impl Allocator {
     pub(crate) fn pool(&self) -> Result<Pool, String> {
         let hindrance = self.lock().clone();
         hindrance.map_or_else(|| self.pool.clone(), Err)
+    }
+
+    /// What containers are called, for whoever shows holders.
+    pub(crate) fn called(&self) -> &Called {
+        &self.called
     }
 
     /// Whether the address is kept here; any other is the operator's business.

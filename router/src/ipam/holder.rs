@@ -31,16 +31,32 @@ pub(crate) fn is_dockers(holder: &str) -> bool {
     holder.starts_with("docker:")
 }
 
-/// What operators call it: the name, or the beginning of the id.
+/// What operators call it: the name that it was given, or the beginning of its engine's id. See [`super::Called`] for the
+/// name that it has now.
 pub(crate) fn words(holder: &str) -> String {
     if holder == HOST {
         return EXPOSE.to_owned();
     }
     let mut parts = holder.splitn(3, ':').skip(1);
     match (parts.next(), parts.next()) {
-        (Some(""), Some(id)) => id.chars().take(SHORT_ID).collect(),
+        (Some(""), Some(id)) if id.len() >= FULL_ID => id.chars().take(SHORT_ID).collect(),
+        // The id of a preparation, which nobody else knows.
+        (Some(""), Some(_)) => format!("a container of {}", engine(holder)),
         (Some(name), Some(_)) => name.to_owned(),
         _ => holder.chars().filter(|c| !c.is_control()).collect(),
+    }
+}
+
+/// The id in it, of a container or of its preparation.
+pub(crate) fn id(holder: &str) -> Option<&str> {
+    holder.splitn(3, ':').nth(2)
+}
+
+fn engine(holder: &str) -> &'static str {
+    match holder.split(':').next() {
+        Some("docker") => "Docker's",
+        Some("podman") => "podman's",
+        _ => "this host's",
     }
 }
 
@@ -77,6 +93,8 @@ mod tests {
         let nameless = holder(Runtime::Podman, "", &id);
         assert_eq!(words(&nameless), "0123456789ab");
         assert!(!is_dockers(&nameless));
+        let unknown = holder(Runtime::Docker, "", "0a1b");
+        assert_eq!(words(&unknown), "a container of Docker's");
         let long = holder(Runtime::Process, &"n:\n".repeat(200), &id);
         assert_eq!(long.len(), MAX_CONTAINER_ID);
         assert!(long.ends_with(&id));

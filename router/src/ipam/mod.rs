@@ -3,6 +3,7 @@
 //! [`Addresses`] moves what the state machine says: entries to the disk, statements and messages to the control plane,
 //! answers to whoever asked by an [`Allocator`]. It decides nothing.
 
+mod called;
 mod client;
 mod disk;
 pub(crate) mod holder;
@@ -24,6 +25,7 @@ use mesh_proto::time::Instant;
 use mesh_proto::topology::topic::Topic;
 use tokio::sync::{mpsc, watch};
 
+pub(crate) use called::Called;
 pub use client::{Allocator, Pool};
 pub(crate) use client::{Held, Request};
 pub use journal::Damage;
@@ -57,6 +59,7 @@ pub struct Addresses {
     priming: Vec<Priming>,
     leaving: Option<Leaving>,
     names: Names,
+    called: Called,
     /// Bytes of the journal when it was last made anew; none while that is under way.
     made_with: Option<usize>,
     /// The journal is to be made anew.

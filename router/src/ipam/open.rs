@@ -9,6 +9,7 @@ use mesh_proto::ipam::{Config, Ipam, JournalError, Slicing};
 use mesh_proto::time::Instant;
 use tokio::sync::mpsc;
 
+use super::Called;
 use super::client::{Allocator, REQUESTS};
 use super::disk::Disk;
 use super::journal::{self, Journal};
@@ -51,6 +52,7 @@ pub fn open(
         priming: Vec::new(),
         leaving: None,
         names: Names::default(),
+        called: Called::default(),
         made_with: None,
         // Also cuts off what a crash left at the end.
         is_long: true,
@@ -58,7 +60,8 @@ pub fn open(
         next_tick: now + TICK,
     };
     addresses.names.learn(control);
-    Ok((addresses, Allocator::new(plan.pool, sender)))
+    let allocator = Allocator::new(plan.pool, sender, addresses.called.clone());
+    Ok((addresses, allocator))
 }
 
 fn load(config: &Config, dir: &Path, now: Instant) -> anyhow::Result<(Ipam, Option<String>)> {

@@ -5,7 +5,7 @@ use mesh_proto::ids::PeerId;
 use mesh_proto::ipam::Want;
 use mesh_proto::time::Instant;
 
-use super::{Addresses, holder};
+use super::Addresses;
 
 impl Addresses {
     pub(super) fn report(&self, me: PeerId, now: Instant) -> IpamReport {
@@ -21,7 +21,7 @@ impl Addresses {
         });
         let allocations = self.ipam.allocations().map(|a| IpamAllocation {
             address: format!("{}/{}", a.addr, a.prefix),
-            container: holder::words(a.container),
+            container: self.called.words(a.container),
             explicit: a.explicit,
             lent_by: a.lent_by.as_ref().map(name).unwrap_or_default(),
         });
@@ -44,7 +44,9 @@ impl Addresses {
             loans: loans.collect(),
             waiting: self.waiting(now),
             advice: advice
-                .chain(self.ipam.advice(&name, &holder::release))
+                .chain(self.ipam.advice(&name, &|holder, address| {
+                    self.called.release(holder, address)
+                }))
                 .collect(),
         }
     }
@@ -56,7 +58,7 @@ impl Addresses {
                 .asking
                 .get(&w.request)
                 .map_or(0, |asking| asking.caller),
-            container: holder::words(w.container),
+            container: self.called.words(w.container),
             want: match w.want {
                 Want::Subnet(subnet) => format!("an address of {subnet}"),
                 Want::Address(addr) => addr.to_string(),
@@ -71,7 +73,7 @@ impl Addresses {
                 waiting.retain(|w| w.caller_pid != asking.caller);
                 waiting.push(IpamWaiting {
                     caller_pid: asking.caller,
-                    container: holder::words(&asking.holder),
+                    container: self.called.words(&asking.holder),
                     want: "an address".to_owned(),
                     why: format!("the journal of addresses cannot be written: {error}"),
                     left: 0.0,

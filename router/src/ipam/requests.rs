@@ -11,7 +11,7 @@ use mesh_proto::limits::IPAM_LEAVE_WAIT;
 use mesh_proto::time::Instant;
 use tokio::sync::oneshot;
 
-use super::{Addresses, Held, Request, TICK, TOPIC, holder};
+use super::{Addresses, Held, Request, TICK, TOPIC};
 
 /// Somebody who waits for an address.
 #[derive(Debug)]
@@ -131,9 +131,9 @@ impl Addresses {
     fn words(&self, why: &Refusal) -> String {
         let names = |id: &PeerId| self.names.of(id);
         let why = match why {
-            Refusal::Held(addr, container) => Refusal::Held(*addr, holder::words(container)),
+            Refusal::Held(addr, container) => Refusal::Held(*addr, self.called.words(container)),
             Refusal::HeldThere(addr, container, peer) => {
-                Refusal::HeldThere(*addr, holder::words(container), *peer)
+                Refusal::HeldThere(*addr, self.called.words(container), *peer)
             }
             other => other.clone(),
         };

@@ -7,30 +7,27 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use mesh_proto::api::{Attached, DnsChange, EXPOSE, Runtime};
 use mesh_proto::names::{Added, Container, Domain, LocalNames, MeshName};
 use mesh_proto::topology::topic::Topic;
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::AbortHandle;
 
 use super::NamesError;
 use super::details::Details;
+use super::engines::{AGAIN, PODMAN_AGAIN, Word, ask, follow};
 use super::expected::Expected;
 use super::guests::Guest;
 use super::hosts_file::{Lines, path_of};
 use crate::attach::{Announced, Attachments, ExposedName, HostsWish};
 use crate::dns::{Own, Told};
-use crate::engine::{Engine, EngineError, EngineEvent};
+use crate::engine::{EngineError, EngineEvent};
 use crate::shell::Command;
 use crate::state::{StateError, Store};
 
 /// Answers and events of engines that wait for the task.
 const EVENTS: usize = 256;
-/// Time after which an engine that went away, or did not answer, is asked again.
-const AGAIN: Duration = Duration::from_secs(1);
-/// Questions about one container that an engine leaves unanswered before it is given up until something happens to it.
-const TRIES: usize = 5;
 
 /// What the operator asks.
 pub(super) enum Request {
@@ -38,13 +35,6 @@ pub(super) enum Request {
     Remove(DnsChange, oneshot::Sender<Result<(), NamesError>>),
     /// How many names have no room in the statement, and which texts are no names.
     LeftOut(oneshot::Sender<(usize, Vec<String>)>),
-}
-
-/// What engines say.
-enum Word {
-    Event(EngineEvent),
-    /// About a container; none if it cannot be asked.
-    Details(String, Option<Box<Details>>),
 }
 
 /// The task.
@@ -74,6 +64,8 @@ pub(super) struct Host {
     expected: Arc<Expected>,
     /// How many times engines have told of a container.
     inspections: u64,
+    /// Listens to podman, while containers of podman are on the mesh: each listener is a process.
+    podman: Option<AbortHandle>,
 }
 
 impl Host {
@@ -105,13 +97,14 @@ impl Host {
             guests,
             expected,
             inspections: 0,
+            podman: None,
         })
     }
 
     /// Runs until nobody asks any more.
     pub(super) async fn run(mut self, mut requests: mpsc::Receiver<Request>) {
         if let Some(docker) = self.attachments.engines().of(Runtime::Docker) {
-            tokio::spawn(follow(docker, self.words.clone()));
+            tokio::spawn(follow(docker, self.words.clone(), AGAIN));
         }
         loop {
             self.refresh();
@@ -128,24 +121,36 @@ impl Host {
         }
     }
 
+    /// Listens to podman as long as that is of use.
+    fn listen_to_podman(&mut self) {
+        let is_needed = self.attachments.has_podman();
+        match (is_needed, &self.podman) {
+            (true, None) => {
+                let podman = self.attachments.engines().of(Runtime::Podman);
+                self.podman = podman.map(|podman| {
+                    let listening = follow(podman, self.words.clone(), PODMAN_AGAIN);
+                    tokio::spawn(listening).abort_handle()
+                });
+            }
+            (false, Some(listener)) => {
+                listener.abort();
+                self.podman = None;
+            }
+            _ => {}
+        }
+    }
+
     async fn handle_word(&mut self, word: Word) {
         match word {
-            Word::Event(EngineEvent::Connected) => {
-                self.attachments.resolve_owners().await;
-                let known: Vec<String> = self.details.keys().cloned().collect();
-                known.iter().for_each(|id| self.inquire(id));
-                self.learn_of_all();
+            Word::Event(Runtime::Podman, event) => {
+                self.attachments.look_at_podman();
+                self.handle_event(event).await;
             }
-            Word::Event(EngineEvent::Changed(id)) => {
-                self.attachments.resolve_owners().await;
-                if self.details.contains_key(&id) || self.asked.contains_key(&id) {
-                    self.inquire(&id);
+            Word::Event(runtime, event) => {
+                if runtime == Runtime::Docker && event == EngineEvent::Connected {
+                    self.learn_of_all();
                 }
-            }
-            Word::Event(EngineEvent::Renamed(id, name)) => self.attachments.rename(&id, &name),
-            Word::Event(EngineEvent::Removed(id)) => {
-                self.expected.forget(&id);
-                self.forget(|container| container != id);
+                self.handle_event(event).await;
             }
             Word::Details(id, details) => {
                 let mut details = details.map(|d| *d).unwrap_or_default();
@@ -163,9 +168,31 @@ impl Host {
         }
     }
 
+    async fn handle_event(&mut self, event: EngineEvent) {
+        match event {
+            EngineEvent::Connected => {
+                self.attachments.resolve_owners().await;
+                let known: Vec<String> = self.details.keys().cloned().collect();
+                known.iter().for_each(|id| self.inquire(id));
+            }
+            EngineEvent::Changed(id) => {
+                self.attachments.resolve_owners().await;
+                if self.details.contains_key(&id) || self.asked.contains_key(&id) {
+                    self.inquire(&id);
+                }
+            }
+            EngineEvent::Renamed(id, name) => self.attachments.rename(&id, &name),
+            EngineEvent::Removed(id) => {
+                self.expected.forget(&id);
+                self.forget(|container| container != id);
+            }
+        }
+    }
+
     /// Makes the containers those that are attached now.
     fn refresh(&mut self) {
         self.announced.mark_unchanged();
+        self.listen_to_podman();
         let rows = self.attachments.ps();
         let here: BTreeSet<&str> = rows.iter().map(|row| row.container.as_str()).collect();
         self.details.retain(|id, _| here.contains(id.as_str()));
@@ -482,40 +509,4 @@ fn is_named(row: &Attached) -> bool {
 /// Whether this is the id of something that is known by its attachment only. Engines' ids have 64 digits.
 fn attached_only(id: &str) -> bool {
     id.len() < 64
-}
-
-/// What the engine says of a container; none when it does not know it, or after a while of silence.
-async fn ask(engine: &dyn Engine, id: &str, domain: &Domain) -> Option<Details> {
-    for _ in 0..TRIES {
-        match engine.inspect(id).await {
-            Ok(container) => return Some(Details::of(&container, domain)),
-            Err(EngineError::NoContainer(_)) => return None,
-            Err(_) => tokio::time::sleep(AGAIN).await,
-        }
-    }
-    None
-}
-
-/// Passes on what an engine tells, and asks again when it was away. Ends with the task.
-async fn follow(engine: Arc<dyn Engine>, words: mpsc::Sender<Word>) {
-    let (sender, mut events) = mpsc::channel(EVENTS);
-    let pass = async {
-        while let Some(event) = events.recv().await {
-            if words.send(Word::Event(event)).await.is_err() {
-                return;
-            }
-        }
-    };
-    let tell = async {
-        loop {
-            if let Err(error) = engine.follow(sender.clone()).await {
-                tracing::debug!("no news of containers: {error}");
-            }
-            tokio::time::sleep(AGAIN).await;
-        }
-    };
-    tokio::select! {
-        () = pass => {}
-        () = tell => {}
-    }
 }

@@ -12,6 +12,7 @@
 mod clients;
 mod details;
 mod doors;
+mod engines;
 mod expected;
 mod feed;
 mod guests;
@@ -96,7 +97,9 @@ impl NamesError {
     pub fn is_callers(&self) -> bool {
         !matches!(
             self,
-            Self::State(_) | Self::Stopping | Self::Engine(EngineError::Unavailable(_))
+            Self::State(_)
+                | Self::Stopping
+                | Self::Engine(EngineError::Unavailable(_) | EngineError::Silent(_))
         )
     }
 }

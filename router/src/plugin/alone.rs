@@ -1,7 +1,7 @@
 //! What the plugin process does by itself: what Docker needs at once, in the kernel alone. The router enters it into its
 //! table when it is back.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -186,7 +186,7 @@ fn make(kernel: &dyn Kernel, id: &str, interface: &Interface) -> Result<String, 
     }
     kernel.make_endpoint(interface).or_else(|_| {
         // After a boot there is no bridge before the first router.
-        kernel.ensure_bridge()?;
+        kernel.ensure_bridge(&BTreeSet::new())?;
         kernel.make_endpoint(interface)
     })
 }

@@ -7,6 +7,7 @@ mod plug;
 pub use endpoint::{Endpoint, finish_endpoint, make_endpoint};
 pub use plug::{Plug, Plugged, plug};
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -106,22 +107,48 @@ pub fn unplug(bridge: &str, alias_or_host_ifname: &str) -> Result<usize, SysErro
     result
 }
 
-/// Puts every attachment that someone took out of the bridge, or set down, back; how many there were.
+/// Puts every attachment that someone took out of the bridge, or set down, back; how many there were. Those whose aliases
+/// are in `resting` are to be down.
 ///
 /// # Errors
 /// The kernel's.
-pub fn reconnect_all(bridge: &str) -> Result<usize, SysError> {
+pub fn reconnect_all(bridge: &str, resting: &BTreeSet<String>) -> Result<usize, SysError> {
     let mut netlink = Netlink::open()?;
     let Some(master) = netlink.link_by_name(bridge)? else {
         return Ok(0);
     };
     let mut mended = 0;
     for link in netlink.links()? {
-        if caller_alias(&link, bridge).is_some() && reconnect(&mut netlink, &link, master.index)? {
-            mended += 1;
-        }
+        let Some(alias) = caller_alias(&link, bridge) else {
+            continue;
+        };
+        let needed = match resting.contains(alias) {
+            true if link.up => netlink.set_down(link.index).map(|()| true)?,
+            true => false,
+            false => reconnect(&mut netlink, &link, master.index)?,
+        };
+        mended += usize::from(needed);
     }
     Ok(mended)
+}
+
+/// Takes the carrier from an attachment, which keeps its address and routes in the container, or gives it back; whether there
+/// is such an attachment.
+///
+/// # Errors
+/// The kernel's.
+pub fn rest(bridge: &str, alias: &str, resting: bool) -> Result<bool, SysError> {
+    let mut netlink = Netlink::open()?;
+    let mut links = netlink.links()?;
+    links.retain(|l| caller_alias(l, bridge) == Some(alias));
+    for link in &links {
+        match resting {
+            true if link.up => netlink.set_down(link.index)?,
+            false if !link.up => netlink.set_up(link.index)?,
+            _ => {}
+        }
+    }
+    Ok(!links.is_empty())
 }
 
 /// Puts one host end into the bridge and up; whether that was needed.

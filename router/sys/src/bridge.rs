@@ -13,9 +13,11 @@ use crate::plan::Plan;
 use crate::sysctl::{self, Table};
 use crate::{SysError, ifname};
 
+mod foreign;
 pub mod host;
 pub mod join;
 pub mod others;
+pub mod ports;
 mod tap;
 
 pub use tap::ensure_tap_port;
@@ -99,16 +101,29 @@ impl Role {
 
 /// Makes the bridge and its port, or mends what is missing of them. Safe to call again and again.
 ///
-/// A bridge that somebody else made is used as it is, and is never deleted by us.
+/// A bridge that somebody else made for us is used as it is, and is never deleted by us.
 ///
 /// # Errors
-/// The name belongs to an interface that is no bridge, or is invalid; EPERM without CAP_NET_ADMIN. What was made before
+/// The name belongs to an interface that is no bridge, to a bridge of an engine or one that somebody uses, or is invalid; EPERM without CAP_NET_ADMIN. What was made before
 /// the failure is undone.
 pub fn ensure_bridge(config: &BridgeConfig) -> Result<Ensured, SysError> {
     let mut plan = Plan::new();
     let ensured = ensure(config, &mut plan)?;
     plan.commit();
     Ok(ensured)
+}
+
+/// Refuses what [`ensure_bridge`] would refuse because somebody else has it. Nothing is changed.
+///
+/// # Errors
+/// As those of [`ensure_bridge`].
+pub fn check_usable(name: &str) -> Result<(), SysError> {
+    let mut netlink = Netlink::open()?;
+    match find_bridge(&mut netlink, name)? {
+        Some(link) if is_ours(&link, name) => Ok(()),
+        Some(link) => foreign::check(&mut netlink, &link, name),
+        None => foreign::check_name(name),
+    }
 }
 
 /// Deletes every interface of the thread's namespace that is ours by its alias, and with them the other ends in
@@ -119,6 +134,12 @@ pub fn ensure_bridge(config: &BridgeConfig) -> Result<Ensured, SysError> {
 pub fn remove_all(bridge: &str) -> Result<usize, SysError> {
     let mut netlink = Netlink::open()?;
     let mut ours = netlink.links()?;
+    if let Some(borrowed) = ours
+        .iter()
+        .find(|l| l.name == bridge && l.alias.as_deref() == Some(foreign::MARK))
+    {
+        netlink.set_alias(borrowed.index, "")?;
+    }
     ours.retain(|link| is_ours(link, bridge));
     // The bridge last: until then its ports have carrier and local containers talk.
     ours.sort_by_key(|link| link.kind.as_deref() == Some("bridge"));
@@ -168,8 +189,15 @@ fn ensure(config: &BridgeConfig, plan: &mut Plan) -> Result<Ensured, SysError> {
     let mut netlink = Netlink::open()?;
     let (link, bridge) = match find_bridge(&mut netlink, &config.name)? {
         Some(link) => (link, Outcome::Existing),
-        None => (create(&mut netlink, config, plan)?, Outcome::Created),
+        None => {
+            foreign::check_name(&config.name)?;
+            (create(&mut netlink, config, plan)?, Outcome::Created)
+        }
     };
+    if bridge == Outcome::Existing && !is_ours(&link, &config.name) {
+        foreign::check(&mut netlink, &link, &config.name)?;
+        plan.step("mark bridge", || borrow(&mut netlink, &link))?;
+    }
     if is_ours(&link, &config.name) || bridge == Outcome::Created {
         plan.step("configure bridge", || {
             configure(&mut netlink, &link, config)
@@ -211,6 +239,17 @@ fn create(netlink: &mut Netlink, config: &BridgeConfig, plan: &mut Plan) -> Resu
         plan.step("fix MAC of bridge", || netlink.set_mac(link.index, mac))?;
     }
     Ok(link)
+}
+
+/// Marks a bridge of somebody else as used, and fixes its MTU, which would follow our ports if it was never set.
+fn borrow(netlink: &mut Netlink, link: &Link) -> Result<(), SysError> {
+    if let Ok(mtu) = u16::try_from(link.mtu) {
+        netlink.set_mtu(link.index, mtu)?;
+    }
+    match link.alias {
+        Some(_) => Ok(()),
+        None => netlink.set_alias(link.index, foreign::MARK),
+    }
 }
 
 fn configure(netlink: &mut Netlink, link: &Link, config: &BridgeConfig) -> Result<(), SysError> {

@@ -5,7 +5,9 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::process::CommandExt as _;
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -30,6 +32,17 @@ pub fn set_thread_priority(nice: i32) -> Result<(), SysError> {
     let result = unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, nice) };
     Errno::result(result).map_err(|e| SysError::errno("set a thread's priority", e))?;
     Ok(())
+}
+
+/// Has the kernel kill the child that `command` will start when the thread that starts it ends, however that ends.
+pub fn end_with_parent(command: &mut Command) {
+    let ask = || {
+        // SAFETY: prctl with these arguments is a system call that touches no memory of ours.
+        let result = unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
+        Errno::result(result).map(drop).map_err(io::Error::from)
+    };
+    // SAFETY: between fork and exec only that system call is made, which is async-signal-safe, and nothing is allocated.
+    unsafe { command.pre_exec(ask) };
 }
 
 /// A handle of one process, which the reuse of its pid does not deceive; the descriptor becomes readable when it ends.

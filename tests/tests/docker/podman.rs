@@ -7,7 +7,7 @@ use crate::{full_mesh, is_id, run};
 
 /// Whether podman is there; says so when it is not.
 #[allow(clippy::print_stdout)]
-fn installed() -> Result<bool> {
+pub(crate) fn installed() -> Result<bool> {
     let found = run_command("sh", &["-c", "command -v podman"])?.code == Some(0);
     if !found {
         println!("skipped: podman is not installed");

@@ -16,6 +16,7 @@ mod mistakes;
 mod names;
 mod nat;
 mod path_mtu;
+mod ports;
 mod queries;
 mod resolution;
 mod run;

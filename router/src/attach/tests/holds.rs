@@ -28,7 +28,10 @@ pub(super) fn pool() -> (Allocator, Book) {
             answer(&mut entries.lock().unwrap(), request);
         }
     });
-    (Allocator::new(pool, sender), book)
+    (
+        Allocator::new(pool, sender, crate::ipam::Called::default()),
+        book,
+    )
 }
 
 fn answer(book: &mut BTreeMap<Ipv4Addr, String>, request: Request) {

@@ -20,6 +20,7 @@ mod inside;
 mod prepared;
 mod reconcile;
 mod requests;
+mod rest;
 
 struct Setup {
     dir: tempfile::TempDir,

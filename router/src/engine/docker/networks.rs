@@ -1,97 +1,148 @@
-//! Networks of ours that containers have, whether they exist or not.
+//! Docker networks of ours, told from other people's by driver, label and id: a name may be anybody's.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 
 use bollard::errors::Error;
-use bollard::models::{EndpointSettings, NetworkConnectRequest};
-use bollard::query_parameters::{ListContainersOptions, ListNetworksOptions};
+use bollard::models::{Ipam, Network, NetworkCreateRequest};
 
-use super::Docker;
-use super::answers::has_process;
-use crate::engine::{Connection, DRIVER, EngineError};
+use super::{Docker, refused};
+use crate::engine::{DRIVER, EngineError, OwnNetwork};
 
-/// Networks of one container have at most so many names: `mesh`, `mesh-1`, …
-const NAMES: usize = 32;
+/// The label of networks that we made.
+const LABEL: &str = "mesh.network";
+/// What the names of our networks begin with: the first of these under which nobody else has one.
+const BASES: [&str; 4] = [DRIVER, "mesh-net", "mesh-own", "mesh-docker"];
 
 impl Docker {
-    /// Names that networks of ours have, made or not: by them Docker finds containers also when the network is gone.
-    pub(super) async fn names_of_networks(&self) -> Result<Vec<String>, EngineError> {
-        let numbered = (1..NAMES).map(|k| format!("{DRIVER}-{k}"));
-        let mut names: BTreeSet<String> = numbered.collect();
-        names.insert(DRIVER.to_owned());
-        names.extend(self.our_networks().await?);
-        Ok(names.into_iter().collect())
+    /// Networks whose driver is ours, sorted by name.
+    pub(super) async fn our_networks(&self) -> Result<Vec<OwnNetwork>, EngineError> {
+        let all = self.all_networks().await?.into_iter();
+        let mut ours: Vec<OwnNetwork> = all.filter(has_our_driver).filter_map(own).collect();
+        ours.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(ours)
     }
 
-    pub(super) async fn ids_of_networks(
-        &self,
-        driver: Option<&str>,
-    ) -> Result<BTreeSet<String>, EngineError> {
-        let client = self.client().await?;
-        let found = client.list_networks(None::<ListNetworksOptions>).await;
-        let found = found.map_err(|e| self.error(e, None))?.into_iter();
-        let ours = found.filter(|n| driver.is_none() || n.driver.as_deref() == driver);
-        Ok(ours.filter_map(|n| n.id).collect())
+    /// What the names of our networks begin with.
+    pub(super) async fn base(&self) -> Result<&'static str, EngineError> {
+        let all = self.all_networks().await?;
+        let others = all.iter().filter(|n| !has_our_driver(n));
+        let names: Vec<&str> = others.filter_map(|n| n.name.as_deref()).collect();
+        free_base(&names).ok_or_else(|| {
+            refused(format!(
+                "networks of other drivers have all names that mesh would give to its own ({}); rename one: docker \
+                 network rm, and create",
+                BASES.join(", ")
+            ))
+        })
     }
 
-    pub(super) async fn stranded_containers(&self) -> Result<Vec<String>, EngineError> {
-        let names = self.names_of_networks().await?;
-        let options = ListContainersOptions {
-            all: true,
-            filters: Some(HashMap::from([("network".to_owned(), names.clone())])),
-            ..ListContainersOptions::default()
-        };
-        let client = self.client().await?;
-        let found = client.list_containers(Some(options)).await;
-        let found = found.map_err(|e| self.error(e, None))?;
-        // After the containers: what is made in between exists for both.
-        let existing = self.ids_of_networks(None).await?;
-        let is_lost = |(name, end): (&String, &EndpointSettings)| {
-            let id = end.network_id.as_deref().unwrap_or_default();
-            names.contains(name) && !id.is_empty() && !existing.contains(id)
-        };
-        let stranded = found.into_iter().filter(|c| {
-            let networks = c
-                .network_settings
-                .as_ref()
-                .and_then(|s| s.networks.as_ref());
-            !has_process(c) && networks.is_some_and(|all| all.iter().any(is_lost))
-        });
-        Ok(stranded.filter_map(|c| c.id).collect())
-    }
-
-    pub(super) async fn connect_as(
-        &self,
-        container: &str,
-        connection: &Connection,
-    ) -> Result<(), EngineError> {
-        let client = self.client().await?;
-        let request = || NetworkConnectRequest {
-            container: container.to_owned(),
-            endpoint_config: Some(EndpointSettings {
-                driver_opts: Some(connection.options.clone().into_iter().collect()),
-                aliases: Some(own_aliases(container, &connection.aliases)),
-                ..EndpointSettings::default()
-            }),
-        };
-        let network = connection.network.as_str();
-        match client.connect_network(network, request()).await {
-            Ok(()) => Ok(()),
-            // An engine that does not replace what leads nowhere.
-            Err(Error::DockerResponseServerError { .. }) => {
-                self.disconnect_from(network, container).await?;
-                let again = client.connect_network(network, request()).await;
-                again.map_err(|e| self.error(e, Some(container)))
-            }
-            Err(e) => Err(self.error(e, Some(container))),
+    /// Makes a network of that name, unless it is there.
+    pub(super) async fn make_network(&self, name: &str) -> Result<(), EngineError> {
+        if self.is_there(name).await? {
+            return Ok(());
         }
+        let client = self.client().await?;
+        let request = NetworkCreateRequest {
+            name: name.to_owned(),
+            driver: Some(DRIVER.to_owned()),
+            ipam: Some(Ipam {
+                driver: Some("null".to_owned()),
+                ..Ipam::default()
+            }),
+            labels: Some(HashMap::from([(LABEL.to_owned(), "1".to_owned())])),
+            ..NetworkCreateRequest::default()
+        };
+        match client.create_network(request).await {
+            // Older engines make a second one of a name without a word.
+            Ok(made) => match self.is_there(name).await {
+                Err(taken) => {
+                    let removed = client.remove_network(&made.id).await;
+                    removed.map_err(|e| self.error(e, None))?;
+                    Err(taken)
+                }
+                Ok(_) => Ok(()),
+            },
+            // Someone else may have made it in between.
+            Err(e) => match self.is_there(name).await? {
+                true => Ok(()),
+                false => Err(self.error(e, None)),
+            },
+        }
+    }
+
+    /// Removes a network by its id.
+    pub(super) async fn remove(&self, id: &str) -> Result<(), EngineError> {
+        let client = self.client().await?;
+        match client.remove_network(id).await {
+            Err(Error::DockerResponseServerError {
+                status_code: 404, ..
+            }) => Ok(()),
+            answer => answer.map_err(|e| self.error(e, None)),
+        }
+    }
+
+    /// Whether the one network of that name is ours; one that is somebody else's is an error.
+    async fn is_there(&self, name: &str) -> Result<bool, EngineError> {
+        let all = self.all_networks().await?;
+        let mut called = all.iter().filter(|n| n.name.as_deref() == Some(name));
+        let other = called.clone().find(|n| !has_our_driver(n));
+        match other {
+            Some(other) => {
+                let driver = other.driver.as_deref().unwrap_or("another driver");
+                Err(refused(format!(
+                    "there is a network {name} of the driver {driver}, which is not mesh's; rename it: docker network rm, \
+                     and create"
+                )))
+            }
+            None => Ok(called.next().is_some()),
+        }
+    }
+
+    /// All networks of this engine, whoever made them.
+    pub(super) async fn all_networks(&self) -> Result<Vec<Network>, EngineError> {
+        let client = self.client().await?;
+        let all = client.list_networks(None).await;
+        all.map_err(|e| self.error(e, None))
     }
 }
 
-/// Without the short id, which Docker adds by itself.
-fn own_aliases(container: &str, aliases: &[String]) -> Vec<String> {
-    let is_own = |alias: &&String| !container.starts_with(alias.as_str());
-    aliases.iter().filter(is_own).cloned().collect()
+pub(super) fn has_our_driver(network: &Network) -> bool {
+    network.driver.as_deref() == Some(DRIVER)
+}
+
+fn own(network: Network) -> Option<OwnNetwork> {
+    let name = network.name?;
+    let has_label = network.labels.unwrap_or_default().contains_key(LABEL);
+    Some(OwnNetwork {
+        id: network.id?,
+        // What earlier versions made has no label.
+        made_by_us: has_label || may_be_ours(&name),
+        name,
+    })
+}
+
+/// Whether a name is one of those that begin with a base: `mesh`, `mesh-1`, ….
+fn is_of(base: &str, name: &str) -> bool {
+    let is_number = |n: &str| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit());
+    name.strip_prefix(base)
+        .is_some_and(|rest| rest.is_empty() || rest.strip_prefix('-').is_some_and(is_number))
+}
+
+/// Whether we may have given a network this name.
+pub(super) fn may_be_ours(name: &str) -> bool {
+    BASES.iter().any(|base| is_of(base, name))
+}
+
+/// The name that a network gets when it is made again: it begins with this base now.
+pub(super) fn renamed(name: &str, base: &str) -> String {
+    let old = BASES.iter().find(|old| is_of(old, name));
+    let number = old.and_then(|old| name.strip_prefix(old));
+    number.map_or_else(|| name.to_owned(), |number| format!("{base}{number}"))
+}
+
+fn free_base(others: &[&str]) -> Option<&'static str> {
+    let is_free = |base: &&str| !others.iter().any(|name| is_of(base, name));
+    BASES.iter().copied().find(is_free)
 }
 
 #[cfg(test)]
@@ -99,8 +150,45 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_short_id_is_dockers() {
-        let aliases = ["shop".to_owned(), "3491a7345a44".to_owned()];
-        assert_eq!(own_aliases("3491a7345a44b4ce", &aliases), ["shop"]);
+    fn names_are_chosen_beside_other_peoples() {
+        for (others, base) in [
+            (
+                &["bridge", "meshed", "mesh-", "mesh-x", "my-mesh"][..],
+                Some("mesh"),
+            ),
+            (&["mesh"], Some("mesh-net")),
+            (&["mesh-1"], Some("mesh-net")),
+            (&["mesh-12", "mesh-net"], Some("mesh-own")),
+            (&["mesh", "mesh-net-3", "mesh-own", "mesh-docker"], None),
+        ] {
+            assert_eq!(free_base(others), base, "{others:?}");
+        }
+    }
+
+    #[test]
+    fn a_network_that_is_made_again_keeps_its_number() {
+        for (name, base, want) in [
+            ("mesh", "mesh", "mesh"),
+            ("mesh-1", "mesh", "mesh-1"),
+            ("mesh", "mesh-net", "mesh-net"),
+            ("mesh-12", "mesh-net", "mesh-net-12"),
+            ("mesh-net-3", "mesh", "mesh-3"),
+            ("shop", "mesh-net", "shop"),
+        ] {
+            assert_eq!(renamed(name, base), want, "{name} on {base}");
+        }
+    }
+
+    #[test]
+    fn ours_are_told_by_driver_and_label() {
+        let read = |json: &str| -> Network { serde_json::from_str(json).unwrap() };
+        let labelled =
+            read(r#"{"Id":"1","Name":"any","Driver":"mesh","Labels":{"mesh.network":"1"}}"#);
+        let old = read(r#"{"Id":"2","Name":"mesh-1","Driver":"mesh"}"#);
+        let by_hand = read(r#"{"Id":"3","Name":"shop","Driver":"mesh","Labels":{}}"#);
+        let other = read(r#"{"Id":"4","Name":"mesh","Driver":"bridge"}"#);
+        assert!(!has_our_driver(&other));
+        let made = [labelled, old, by_hand].map(|n| own(n).map(|n| n.made_by_us));
+        assert_eq!(made, [Some(true), Some(true), Some(false)]);
     }
 }

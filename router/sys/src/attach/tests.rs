@@ -161,8 +161,17 @@ fn plugging_again_changes_nothing() {
         let mut netlink = Netlink::open().unwrap();
         let host = netlink.require_link(&first.host_ifname).unwrap();
         netlink.set_nomaster(host.index).unwrap();
-        assert_eq!(reconnect_all("mesh").unwrap(), 1);
-        assert_eq!(reconnect_all("mesh").unwrap(), 0);
+        assert_eq!(reconnect_all("mesh", &BTreeSet::new()).unwrap(), 1);
+        assert_eq!(reconnect_all("mesh", &BTreeSet::new()).unwrap(), 0);
+        // At rest it stays down, and is back when it is no more.
+        let are_down = || list("mesh").unwrap().iter().all(|a| !a.connected);
+        assert!(rest("mesh", "c1", true).unwrap() && are_down());
+        let resting = BTreeSet::from(["c1".to_owned()]);
+        assert_eq!(reconnect_all("mesh", &resting).unwrap(), 0);
+        assert!(rest("mesh", "c1", false).unwrap() && !are_down());
+        assert_eq!(reconnect_all("mesh", &resting).unwrap(), 2);
+        assert_eq!(reconnect_all("mesh", &BTreeSet::new()).unwrap(), 2);
+        assert!(!rest("mesh", "nobody", true).unwrap());
         netlink.set_down(host.index).unwrap();
     });
     assert_eq!(f.plug("10.2.1.1/24").unwrap().outcome, Outcome::Existing);

@@ -128,8 +128,18 @@ fn what_is_not_ours_stays() {
         assert!(netlink.create_bridge(&spec).unwrap_err().is_exists());
         let used = ensure_bridge(&config("theirs")).unwrap();
         assert_eq!(used.bridge, Outcome::Existing);
-        assert_eq!(link("theirs").alias, None);
+        let theirs = || link("theirs");
+        assert_eq!(
+            (theirs().alias.as_deref(), theirs().mtu),
+            (Some("mesh"), 1500)
+        );
+        // Known again, whatever somebody did with it meanwhile.
+        netlink
+            .add_address(theirs().index, "10.9.0.1/24".parse().unwrap())
+            .unwrap();
+        ensure_bridge(&config("theirs")).unwrap();
         assert_eq!(remove_all("theirs").unwrap(), 2);
+        assert_eq!(theirs().alias, None);
         assert!(names().contains(&"theirs".to_owned()));
         let error = ensure_bridge(&config("lo")).unwrap_err();
         assert!(error.to_string().contains("no bridge"), "{error}");
@@ -155,5 +165,97 @@ fn a_failure_at_any_step_leaves_nothing() {
             steps += 1;
         }
         assert!(steps >= 8, "{steps}");
+    });
+}
+
+#[test]
+fn a_bridge_that_somebody_uses_is_refused_unless_it_is_meant() {
+    if needs_root("a_bridge_that_somebody_uses_is_refused_unless_it_is_meant") {
+        return;
+    }
+    NamedNetns::new().run(|| {
+        let mut netlink = Netlink::open().unwrap();
+        for name in ["docker0", "br-0123456789ab", "theirs", "full"] {
+            let mtu = 1500;
+            let spec = BridgeSpec {
+                name,
+                mtu,
+                mac: None,
+            };
+            netlink.create_bridge(&spec).unwrap();
+        }
+        let address = "10.9.0.1/24".parse().unwrap();
+        netlink.add_address(link("theirs").index, address).unwrap();
+        let pair = VethSpec {
+            name: "a",
+            peer_name: "b",
+            peer_netns: None,
+            peer_mac: None,
+            mtu: 1500,
+        };
+        netlink.create_veth(&pair).unwrap();
+        netlink
+            .set_master(link("a").index, link("full").index)
+            .unwrap();
+        let before = names();
+        for (name, told) in [
+            ("docker0", "Docker's"),
+            ("br-0123456789ab", "Docker network's"),
+            ("virbr7", "libvirt's"),
+            ("theirs", "it has an address, 10.9.0.1/24"),
+            ("full", "it has a port, a"),
+        ] {
+            let error = ensure_bridge(&config(name)).unwrap_err().to_string();
+            assert!(error.contains(told), "{error}");
+            assert!(
+                error.contains(&format!("mesh attach-bridge {name}")),
+                "{error}"
+            );
+        }
+        assert_eq!(names(), before);
+        assert!(
+            ["docker0", "theirs", "full"]
+                .iter()
+                .all(|n| link(n).mtu == 1500)
+        );
+        netlink.set_alias(link("full").index, "mesh").unwrap();
+        ensure_bridge(&config("full")).unwrap();
+        assert_eq!(link("full").mtu, 1500);
+    });
+}
+
+#[test]
+fn what_others_set_at_our_ports_is_set_back_and_told() {
+    if needs_root("what_others_set_at_our_ports_is_set_back_and_told") {
+        return;
+    }
+    NamedNetns::new().run(|| {
+        ensure_bridge(&config("mesh")).unwrap();
+        let none: Vec<String> = Vec::new();
+        assert_eq!(ports::set_back("mesh").unwrap(), none);
+        for (option, told) in [
+            ("hairpin on", "hairpin on"),
+            ("isolated on", "isolated"),
+            ("learning off", "learning off"),
+            ("flood off", "unicast flood off"),
+            ("mcast_flood off", "multicast flood off"),
+            ("guard on", "BPDU guard on"),
+            ("root_block on", "root block on"),
+            ("fastleave on", "fast leave on"),
+            ("neigh_suppress on", "neighbour suppression on"),
+        ] {
+            let words = format!("link set dev mesh-p {option}");
+            let done = std::process::Command::new("bridge")
+                .args(words.split(' '))
+                .output();
+            assert!(done.unwrap().status.success(), "{option}");
+            assert_eq!(
+                ports::set_back("mesh").unwrap(),
+                [format!("{told} at mesh-p")]
+            );
+            assert_eq!(ports::set_back("mesh").unwrap(), none);
+        }
+        remove_all("mesh").unwrap();
+        assert_eq!(ports::set_back("mesh").unwrap(), none);
     });
 }

@@ -10,7 +10,7 @@ use netlink_packet_route::link::{
     InfoVeth, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
 };
 
-use super::Netlink;
+use super::{Changed, Netlink};
 use crate::netns::Netns;
 use crate::{SysError, ifname};
 
@@ -27,6 +27,8 @@ pub struct Link {
     pub master: Option<u32>,
     /// Whether its bridge forwards frames through it: some time after it is up and has carrier.
     pub forwarding: bool,
+    /// Of a port of a bridge: settings that are not as the kernel makes them.
+    pub changed: Vec<Changed>,
     /// MAC address, for Ethernet interfaces.
     pub mac: Option<Mac>,
     /// MTU in bytes, without the Ethernet header.
@@ -374,6 +376,7 @@ fn parse_info(infos: Vec<LinkInfo>, link: &mut Link) {
             LinkInfo::Kind(kind) => link.kind = Some(kind.to_string()),
             LinkInfo::PortData(InfoPortData::BridgePort(port)) => {
                 link.forwarding = port.contains(&forwards);
+                link.changed = Changed::of(&port);
             }
             _ => {}
         }

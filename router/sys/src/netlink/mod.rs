@@ -3,6 +3,7 @@
 //! A [`Netlink`] belongs to the network namespace of the thread that opened it and may be used from any other.
 
 mod address;
+mod brport;
 mod fdb;
 mod link;
 mod lookup;
@@ -11,6 +12,7 @@ mod socket;
 mod vxlan;
 
 pub use address::{AddressEntry, RouteEntry};
+pub use brport::Changed;
 pub use fdb::{FdbRow, Known, Remote};
 pub use link::{BridgeSpec, Link, VethSpec};
 pub use lookup::Lookup;

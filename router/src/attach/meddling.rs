@@ -1,0 +1,97 @@
+//! What others change at ports of the bridge, and is set back by each look: told in the log, and in `status` for a while.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::Attachments;
+
+/// How long `status` speaks of it after the last time.
+const TOLD_FOR: Duration = Duration::from_secs(600);
+/// Time between two lines of the log about the same.
+const LOG_EVERY: Duration = Duration::from_secs(60);
+
+/// The last time that something had to be set back.
+#[derive(Debug, Default)]
+pub(super) struct Meddling(Mutex<Option<Seen>>);
+
+#[derive(Clone, Debug)]
+struct Seen {
+    what: String,
+    times: u64,
+    last: Instant,
+    logged: Instant,
+}
+
+impl Meddling {
+    /// What was set back just now; a line for each port.
+    pub(super) fn note(&self, changed: &[String]) {
+        if changed.is_empty() {
+            return;
+        }
+        let what = changed.join("; ");
+        let now = Instant::now();
+        let mut seen = self.lock();
+        let before = seen.take();
+        let is_news = before
+            .as_ref()
+            .is_none_or(|b| b.what != what || b.logged.elapsed() >= LOG_EVERY);
+        if is_news {
+            tracing::warn!(
+                "somebody else changed ports of the mesh's bridge, which loses frames; set back: {what}"
+            );
+        }
+        let times = before.as_ref().map_or(0, |b| b.times) + 1;
+        let logged = match before {
+            Some(before) if !is_news => before.logged,
+            _ => now,
+        };
+        *seen = Some(Seen {
+            what,
+            times,
+            last: now,
+            logged,
+        });
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Seen>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Attachments {
+    /// What somebody else did to ports of the bridge lately, as a warning.
+    pub fn meddling(&self) -> Option<String> {
+        let seen = self.meddling.lock().clone()?;
+        let ago = seen.last.elapsed();
+        (ago < TOLD_FOR).then(|| {
+            format!(
+                "somebody else changes ports of the bridge {} (a kubelet with its hairpin mode?): {} was set back {} s ago, {} \
+                 times in all; frames are lost in between",
+                self.bridge,
+                seen.what,
+                ago.as_secs(),
+                seen.times
+            )
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_time_counts_and_nothing_is_nothing() {
+        let meddling = Meddling::default();
+        meddling.note(&[]);
+        assert!(meddling.lock().is_none());
+        for _ in 0..3 {
+            meddling.note(&["hairpin on at mesh-t".into(), "isolated at x".into()]);
+        }
+        let seen = meddling.lock().clone().unwrap();
+        assert_eq!(
+            (seen.what.as_str(), seen.times),
+            ("hairpin on at mesh-t; isolated at x", 3)
+        );
+    }
+}

@@ -1,0 +1,152 @@
+//! Containers whose networks of ours are gone, and how they get them back.
+
+use std::collections::BTreeSet;
+
+use bollard::errors::Error;
+use bollard::models::{ContainerSummary, EndpointSettings, Network, NetworkConnectRequest};
+use bollard::query_parameters::ListContainersOptions;
+
+use super::Docker;
+use super::answers::has_process;
+use super::networks::{has_our_driver, may_be_ours, renamed};
+use crate::engine::{Connection, EngineError};
+
+/// Where a container's connection leads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Leads {
+    /// To a network of ours.
+    ToOurs,
+    /// To one that is gone, and may have been ours.
+    Nowhere,
+    /// To somebody else's.
+    Elsewhere,
+}
+
+impl Docker {
+    /// Containers that are on networks of ours, or were when these were there.
+    pub(super) async fn containers_of_ours(&self) -> Result<BTreeSet<String>, EngineError> {
+        let (containers, networks) = self.containers_and_networks().await?;
+        let is_ours = |c: &ContainerSummary| leads(c, &networks).any(|to| to != Leads::Elsewhere);
+        let ours = containers.into_iter().filter(is_ours);
+        Ok(ours.filter_map(|c| c.id).collect())
+    }
+
+    /// Stopped containers that were on networks of ours which are gone.
+    pub(super) async fn stranded_containers(&self) -> Result<Vec<String>, EngineError> {
+        let (containers, networks) = self.containers_and_networks().await?;
+        let is_stranded = |c: &ContainerSummary| {
+            !has_process(c) && leads(c, &networks).any(|to| to == Leads::Nowhere)
+        };
+        let stranded = containers.into_iter().filter(is_stranded);
+        Ok(stranded.filter_map(|c| c.id).collect())
+    }
+
+    async fn containers_and_networks(
+        &self,
+    ) -> Result<(Vec<ContainerSummary>, Vec<Network>), EngineError> {
+        let options = ListContainersOptions {
+            all: true,
+            ..ListContainersOptions::default()
+        };
+        let client = self.client().await?;
+        let found = client.list_containers(Some(options)).await;
+        let containers = found.map_err(|e| self.error(e, None))?;
+        // After the containers: what is made in between exists for both.
+        Ok((containers, self.all_networks().await?))
+    }
+
+    pub(super) async fn connect_again(
+        &self,
+        container: &str,
+        connection: &Connection,
+    ) -> Result<(), EngineError> {
+        let old = connection.network.as_str();
+        let network = renamed(old, self.patience.within(self.base()).await?);
+        self.patience.within(self.make_network(&network)).await?;
+        if network != old {
+            self.disconnect_from(old, container).await?;
+        }
+        let request = || NetworkConnectRequest {
+            container: container.to_owned(),
+            endpoint_config: Some(EndpointSettings {
+                driver_opts: Some(connection.options.clone().into_iter().collect()),
+                aliases: Some(own_aliases(container, &connection.aliases)),
+                ..EndpointSettings::default()
+            }),
+        };
+        let client = self.client().await?;
+        match client.connect_network(&network, request()).await {
+            Ok(()) => Ok(()),
+            // An engine that does not replace what leads nowhere.
+            Err(Error::DockerResponseServerError { .. }) => {
+                self.disconnect_from(&network, container).await?;
+                let again = client.connect_network(&network, request()).await;
+                again.map_err(|e| self.error(e, Some(container)))
+            }
+            Err(e) => Err(self.error(e, Some(container))),
+        }
+    }
+}
+
+fn leads(container: &ContainerSummary, existing: &[Network]) -> impl Iterator<Item = Leads> {
+    let settings = container.network_settings.as_ref();
+    let ends = settings.and_then(|s| s.networks.as_ref());
+    let ends = ends.into_iter().flatten();
+    ends.map(move |(name, end)| leads_to(name, end.network_id.as_deref(), existing))
+}
+
+/// By the id of the network; a container that never ran may have its name only.
+fn leads_to(name: &str, id: Option<&str>, existing: &[Network]) -> Leads {
+    let called = existing.iter().find(|n| n.name.as_deref() == Some(name));
+    let id = id.filter(|id| !id.is_empty());
+    let network = match id {
+        Some(id) => existing.iter().find(|n| n.id.as_deref() == Some(id)),
+        None => called,
+    };
+    match network {
+        Some(network) if has_our_driver(network) => Leads::ToOurs,
+        Some(_) => Leads::Elsewhere,
+        None if may_be_ours(name) || called.is_some_and(has_our_driver) => Leads::Nowhere,
+        None => Leads::Elsewhere,
+    }
+}
+
+/// Without the short id, which Docker adds by itself.
+fn own_aliases(container: &str, aliases: &[String]) -> Vec<String> {
+    let is_own = |alias: &&String| !container.starts_with(alias.as_str());
+    aliases.iter().filter(is_own).cloned().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_short_id_is_dockers() {
+        let aliases = ["shop".to_owned(), "3491a7345a44".to_owned()];
+        assert_eq!(own_aliases("3491a7345a44b4ce", &aliases), ["shop"]);
+    }
+
+    #[test]
+    fn connections_lead_where_their_ids_say() {
+        let existing: Vec<Network> = serde_json::from_str(
+            r#"[{"Id":"1","Name":"mesh-net","Driver":"mesh"},{"Id":"2","Name":"mesh","Driver":"bridge"},
+                {"Id":"3","Name":"shop","Driver":"mesh"}]"#,
+        )
+        .unwrap();
+        for (name, id, want) in [
+            ("mesh-net", Some("1"), Leads::ToOurs),
+            ("mesh", Some("2"), Leads::Elsewhere),
+            // Somebody has taken the name of the one that is gone.
+            ("mesh", Some("0"), Leads::Nowhere),
+            ("shop", Some("0"), Leads::Nowhere),
+            ("mesh-net-1", Some("0"), Leads::Nowhere),
+            ("other", Some("0"), Leads::Elsewhere),
+            ("mesh", Some(""), Leads::Elsewhere),
+            ("mesh-net", None, Leads::ToOurs),
+            ("mesh-1", None, Leads::Nowhere),
+        ] {
+            assert_eq!(leads_to(name, id, &existing), want, "{name} {id:?}");
+        }
+    }
+}

@@ -1,0 +1,222 @@
+//! What belongs to engines and to their users: names, networks, bridges, the state of containers.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+use mesh_proto::api::Attached;
+use mesh_tests::{Host, Setup, wait_until, with_testbed};
+
+use crate::podman::installed;
+use crate::run;
+
+const SOON: Duration = Duration::from_secs(25);
+
+/// Waits until `ps` lists exactly these names with the address 10.2.1.1, and names lead there, or not.
+fn who_has_it(host: &Host, names: &[&str], others: &[&str]) -> Result<()> {
+    wait_until(SOON, &format!("10.2.1.1 is of {names:?}"), || {
+        let rows = host.ps()?;
+        let has = |row: &&Attached| row.interfaces.iter().any(|i| i.address == "10.2.1.1/24");
+        let listed: Vec<&str> = rows.iter().filter(has).map(|r| r.name.as_str()).collect();
+        ensure!(listed == names, "{listed:?}");
+        for name in names {
+            let found = host.mesh(&["dns-lookup", name])?.ok()?;
+            ensure!(found == "10.2.1.1", "{name}: {found}");
+        }
+        for name in others {
+            ensure!(
+                host.mesh(&["dns-lookup", name])?.code != Some(0),
+                "{name} is answered"
+            );
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn a_pod_that_is_stopped_is_off_the_mesh_and_one_that_is_renamed_has_its_new_name() -> Result<()> {
+    if !installed()? {
+        return Ok(());
+    }
+    with_testbed(&Setup::hosts(1).engines(), |bed| {
+        let host = bed.host(1);
+        host.launch(&[])?;
+        host.podman_images()?;
+        let podman = |words: &[&str]| host.exec(&[&["podman"], words].concat())?.ok();
+        let start = |flags: &[&str], name: &str| {
+            let words = ["run", "--runtime", "podman", "10.2.1.1/24", "--name", name];
+            let command = ["ubuntu", "sleep", "1000"];
+            host.mesh(&[&words[..], flags, &command].concat())
+        };
+        let id = start(&[], "q")?.ok()?;
+        let near = run(host, "10.2.1.2/24", "near")?;
+        near.ping("10.2.1.1")?;
+        podman(&["rename", "q", "r"])?;
+        who_has_it(host, &["r"], &["q"])?;
+        podman(&["pause", "r"])?;
+        who_has_it(host, &["r"], &["q"])?;
+        podman(&["unpause", "r"])?;
+
+        podman(&["stop", "-t", "0", "r"])?;
+        who_has_it(host, &[], &["q", "r"])?;
+        ensure!(
+            near.ping("10.2.1.1").is_err(),
+            "a stopped container answers"
+        );
+        // What its first process sees after a restart.
+        podman(&["start", "r"])?;
+        who_has_it(host, &["r"], &["q"])?;
+        wait_until(SOON, "it is reached", || near.ping("10.2.1.1"))?;
+        let seen = podman(&["exec", "r", "ip", "-o", "-4", "addr"])?;
+        ensure!(seen.contains("inet 10.2.1.1/24"), "{seen}");
+
+        // Its address is used, but not by the one that takes its place.
+        start(&[], "other")?.refused()?;
+        ensure!(start(&["--replace", "--no-such-flag"], "r")?.code != Some(0));
+        who_has_it(host, &["r"], &[])?;
+        let next = start(&["--replace"], "r")?.ok()?;
+        ensure!(next != id);
+        who_has_it(host, &["r"], &[])?;
+        wait_until(SOON, "the next is reached", || near.ping("10.2.1.1"))?;
+
+        // While one is stopped its address is free, and it does without when it was taken.
+        podman(&["stop", "-t", "0", "r"])?;
+        start(&[], "taker")?.ok()?;
+        podman(&["start", "r"])?;
+        who_has_it(host, &["taker"], &["r"])?;
+        let seen = podman(&["exec", "r", "ip", "-o", "-4", "addr"])?;
+        ensure!(!seen.contains("10.2.1.1"), "{seen}");
+        let told = start(&["-p", "80:80"], "web")?.refused()?;
+        ensure!(told.contains("mesh attach"), "{told}");
+        Ok(())
+    })
+}
+
+#[test]
+fn what_is_called_mesh_and_what_is_dockers_stays_its_owners() -> Result<()> {
+    with_testbed(&Setup::hosts(1).engines(), |bed| {
+        let host = bed.host(1);
+        let told = host.mesh(&["launch", "--bridge", "docker0"])?.refused()?;
+        ensure!(told.contains("mesh attach-bridge docker0"), "{told}");
+        let mtu = host.exec(&["cat", "/sys/class/net/docker0/mtu"])?;
+        ensure!(mtu.code != Some(0) || mtu.stdout.trim() == "1500", "{mtu}");
+
+        host.docker(&["network", "create", "mesh"])?.ok()?;
+        host.docker(&[
+            "network",
+            "create",
+            "--label",
+            "mesh.network=1",
+            "mesh-net-1",
+        ])?
+        .ok()?;
+        host.launch(&[])?;
+        let two = [
+            "run",
+            "10.2.1.1/24",
+            "10.3.1.1/24",
+            "--name",
+            "two",
+            "ubuntu",
+            "sleep",
+            "1000",
+        ];
+        host.mesh(&two)?.ok()?;
+        let networks = || {
+            let names = ["network", "ls", "--format", "{{.Name}} {{.Driver}}"];
+            let names = host.docker(&names)?.ok()?;
+            let mut names: Vec<String> = names.lines().map(str::to_owned).collect();
+            names.retain(|name| name.starts_with("mesh"));
+            names.sort();
+            anyhow::Ok(names.join(", "))
+        };
+        let made = "mesh bridge, mesh-net-1 bridge, mesh-own mesh, mesh-own-1 mesh";
+        ensure!(networks()? == made, "{}", networks()?);
+        let two = host.container("two", "10.2.1.1")?;
+        run(host, "10.2.1.2/24", "near")?.reaches(&two)?;
+
+        // Of a container without a name of ours Docker's is shown, the one of now.
+        let id = host
+            .mesh(&["run", "10.32.9.9/12", "ubuntu", "sleep", "1000"])?
+            .ok()?;
+        let again = || {
+            host.mesh(&["run", "10.32.9.9/12", "ubuntu", "true"])?
+                .refused()
+        };
+        let name = host.docker(&["inspect", "-f", "{{.Name}}", &id])?.ok()?;
+        let name = name.trim_start_matches('/');
+        let told = again()?;
+        ensure!(told.contains(name), "{name}: {told}");
+        host.docker(&["rename", &id, "shop"])?.ok()?;
+        wait_until(SOON, "it is called shop", || {
+            let told = again()?;
+            ensure!(told.contains("shop"), "{told}");
+            let status = host.mesh(&["status", "ipam"])?.ok()?;
+            ensure!(status.contains(" shop,"), "{status}");
+            Ok(())
+        })?;
+        host.docker(&["stop", "-t", "0", "shop"])?.ok()?;
+        host.docker(&["rename", "shop", "store"])?.ok()?;
+        wait_until(SOON, "it is called store", || {
+            let status = host.mesh(&["status", "ipam"])?.ok()?;
+            ensure!(status.contains(" store,"), "{status}");
+            Ok(())
+        })?;
+
+        host.mesh(&["reset"])?.ok()?;
+        let left = "mesh bridge, mesh-net-1 bridge";
+        ensure!(networks()? == left, "{}", networks()?);
+        Ok(())
+    })
+}
+
+#[test]
+fn an_engine_that_hangs_is_named_and_given_up() -> Result<()> {
+    with_testbed(&Setup::hosts(1).engines(), |bed| {
+        let host = bed.host(1);
+        host.launch(&[])?;
+        host.docker(&["run", "-d", "--name", "web", "ubuntu", "sleep", "1000"])?
+            .ok()?;
+        host.mesh(&["attach", "10.2.1.1/24", "web"])?.ok()?;
+        host.shell("kill -STOP $(cat /run/docker.pid)")?.ok()?;
+        let began = Instant::now();
+        let lines = [
+            &["mesh", "attach", "10.2.1.2/24", "web"][..],
+            &["mesh", "detach", "web"],
+            &["mesh", "run", "10.2.1.3/24", "ubuntu", "true"],
+        ];
+        let mut asked = Vec::new();
+        for line in lines {
+            asked.push(host.spawn(line)?);
+        }
+        ensure!(host.ps()?.len() == 1, "ps waits for nobody");
+        for process in &mut asked {
+            let outcome = wait_until(Duration::from_secs(90), "it is given up", || {
+                process.finished()
+            })?;
+            let told: Vec<&str> = outcome.stderr.lines().collect();
+            ensure!(
+                told[0].contains("waiting for") && told[0].to_lowercase().contains("docker"),
+                "{outcome}"
+            );
+            // What is on the mesh is known, so it is taken off without Docker.
+            let is_detach = outcome.line.contains("detach");
+            let expected = if is_detach {
+                (Some(0), 1)
+            } else {
+                (Some(1), 2)
+            };
+            ensure!((outcome.code, told.len()) == expected, "{outcome}");
+            ensure!(is_detach || told[1].contains("answer"), "{outcome}");
+        }
+        ensure!(
+            began.elapsed() < Duration::from_secs(60),
+            "{:?}",
+            began.elapsed()
+        );
+        host.shell("kill -CONT $(cat /run/docker.pid)")?.ok()?;
+        wait_until(SOON, "docker is asked again", || {
+            host.mesh(&["attach", "10.2.1.2/24", "web"])?.ok()
+        })?;
+        Ok(())
+    })
+}
