@@ -212,6 +212,8 @@ fn that_podman_is_taken_is_told() {
 fn a_daemon_that_hangs_is_named_after_a_second_and_given_up() {
     let lab = lab("docker", ONE, "exec /bin/sleep 300");
     lab.program("podman", &format!("echo {CONTAINER}"));
+    let attached = format!(r#"{{"Container": "{CONTAINER}", "Name": "web", "Addresses": []}}"#);
+    lab.answer("/attach", 200, &attached);
     let lines = ["run 10.2.1.1/24 nginx", "start web", "restart web"];
     let mut running: Vec<_> = lines
         .iter()
