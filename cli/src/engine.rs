@@ -53,19 +53,21 @@ impl Engine {
         Ok(())
     }
 
-    /// Docker if its daemon answers, else podman if it is there.
-    pub(crate) fn detect() -> anyhow::Result<Self> {
+    /// Docker if its daemon answers, else podman if it is there; and what is to be said of that.
+    pub(crate) fn detect() -> anyhow::Result<(Self, Option<String>)> {
         let docker = Self::Docker.check();
         let (has_docker, has_podman) = (in_path("docker").is_some(), in_path("podman").is_some());
         match docker {
-            Ok(()) => Ok(Self::Docker),
+            Ok(()) => Ok((Self::Docker, None)),
             // One that hangs has the user's containers; the other engine is not what was meant.
             Err(error) if engine_wait::is_silent(&error) => Err(error),
             Err(error) if has_docker && has_podman => {
-                output::complain(&format!("podman is taken: {error:#}"));
-                Ok(Self::Podman)
+                // What to do about it is for those who have no engine at all.
+                let told = error.to_string();
+                let why = told.split("; start it").next().unwrap_or_default();
+                Ok((Self::Podman, Some(format!("podman is taken: {why}"))))
             }
-            Err(_) if has_podman => Ok(Self::Podman),
+            Err(_) if has_podman => Ok((Self::Podman, None)),
             Err(error) if has_docker => Err(error),
             Err(_) => bail!("there is no container engine (docker, podman) in PATH; {NO_ENGINE}"),
         }
@@ -121,8 +123,7 @@ impl Engine {
     }
 
     fn within<S: AsRef<str>>(self, args: &[S], limits: Limits) -> anyhow::Result<Said> {
-        engine_wait::ask(self.command(args), self.whom(), limits)
-            .with_context(|| self.failed(args))
+        engine_wait::ask(self.command(args), self.whom(), limits).with_context(|| self.failed(args))
     }
 
     /// Whom its client waits for.

@@ -29,7 +29,7 @@ pub(crate) fn run(client: &Client, args: &RunArgs) -> Outcome {
     }
     let engine_args = EngineArgs::parse(rest)?;
     addresses::check_image(engine_args.image())?;
-    let engine = choose(args.engine.runtime)?;
+    let (engine, note) = choose(args.engine.runtime)?;
     match engine {
         Engine::Docker => docker::check(&engine_args)?,
         Engine::Podman => {
@@ -38,6 +38,9 @@ pub(crate) fn run(client: &Client, args: &RunArgs) -> Outcome {
             client.pid()?;
             podman::make_room(&engine_args)?;
         }
+    }
+    if let Some(note) = note {
+        output::complain(&note);
     }
     let name = engine_args.container_name().unwrap_or_default();
     let prepared = Preparation::new(client, engine.runtime(), addresses, args, name)?;
@@ -54,14 +57,14 @@ pub(crate) fn run(client: &Client, args: &RunArgs) -> Outcome {
     }
 }
 
-fn choose(runtime: Option<RuntimeArg>) -> anyhow::Result<Engine> {
+fn choose(runtime: Option<RuntimeArg>) -> anyhow::Result<(Engine, Option<String>)> {
     let engine = match runtime {
         Some(RuntimeArg::Docker) => Engine::Docker,
         Some(RuntimeArg::Podman) => Engine::Podman,
         Some(RuntimeArg::Process) | None => return Engine::detect(),
     };
     engine.check()?;
-    Ok(engine)
+    Ok((engine, None))
 }
 
 /// What the router made for a container that does not exist yet; undone on drop unless [`kept`](Self::keep).

@@ -180,19 +180,19 @@ fn an_engine_that_hangs_is_named_and_given_up() -> Result<()> {
         host.shell("kill -STOP $(cat /run/docker.pid)")?.ok()?;
         let began = Instant::now();
         let lines = [
-            &["mesh", "attach", "10.2.1.2/24", "web"][..],
-            &["mesh", "detach", "web"],
-            &["mesh", "run", "10.2.1.3/24", "ubuntu", "true"],
+            &["attach", "10.2.1.2/24", "web"][..],
+            &["detach", "web"],
+            &["run", "10.2.1.3/24", "ubuntu", "true"],
         ];
-        let mut asked = Vec::new();
-        for line in lines {
-            asked.push(host.spawn(line)?);
-        }
-        ensure!(host.ps()?.len() == 1, "ps waits for nobody");
-        for process in &mut asked {
-            let outcome = wait_until(Duration::from_secs(90), "it is given up", || {
-                process.finished()
-            })?;
+        let outcomes = std::thread::scope(|scope| {
+            let asked = lines.map(|line| scope.spawn(move || host.mesh(line)));
+            let listed = host.ps().map(|rows| rows.len());
+            let outcomes = asked.map(|asking| asking.join());
+            ensure!(listed? == 1, "ps waits for nobody");
+            Ok(outcomes)
+        })?;
+        for outcome in outcomes {
+            let outcome = outcome.map_err(|_| anyhow::anyhow!("a thread panicked"))??;
             let told: Vec<&str> = outcome.stderr.lines().collect();
             ensure!(
                 told[0].contains("waiting for") && told[0].to_lowercase().contains("docker"),
