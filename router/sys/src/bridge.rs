@@ -196,7 +196,9 @@ fn ensure(config: &BridgeConfig, plan: &mut Plan) -> Result<Ensured, SysError> {
     };
     if bridge == Outcome::Existing && !is_ours(&link, &config.name) {
         foreign::check(&mut netlink, &link, &config.name)?;
-        plan.step("mark bridge", || borrow(&mut netlink, &link))?;
+        plan.step("mark bridge", || {
+            foreign::borrow(&mut netlink, &link, &config.name)
+        })?;
     }
     if is_ours(&link, &config.name) || bridge == Outcome::Created {
         plan.step("configure bridge", || {
@@ -239,17 +241,6 @@ fn create(netlink: &mut Netlink, config: &BridgeConfig, plan: &mut Plan) -> Resu
         plan.step("fix MAC of bridge", || netlink.set_mac(link.index, mac))?;
     }
     Ok(link)
-}
-
-/// Marks a bridge of somebody else as used, and fixes its MTU, which would follow our ports if it was never set.
-fn borrow(netlink: &mut Netlink, link: &Link) -> Result<(), SysError> {
-    if let Ok(mtu) = u16::try_from(link.mtu) {
-        netlink.set_mtu(link.index, mtu)?;
-    }
-    match link.alias {
-        Some(_) => Ok(()),
-        None => netlink.set_alias(link.index, foreign::MARK),
-    }
 }
 
 fn configure(netlink: &mut Netlink, link: &Link, config: &BridgeConfig) -> Result<(), SysError> {

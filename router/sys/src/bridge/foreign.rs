@@ -67,6 +67,23 @@ pub(super) fn check(netlink: &mut Netlink, link: &Link, name: &str) -> Result<()
     }
 }
 
+/// Marks a bridge of somebody else as used, and fixes its MTU, which would follow our ports if it was never set.
+pub(super) fn borrow(netlink: &mut Netlink, link: &Link, name: &str) -> Result<(), SysError> {
+    let links = netlink.links()?;
+    let mut ports = links.iter().filter(|l| l.master == Some(link.index));
+    if let Ok(mtu) = u16::try_from(link.mtu)
+        && !ports.any(|port| is_ours(port, name))
+    {
+        // The kernel does not take note of a value that is there already.
+        netlink.set_mtu(link.index, mtu.saturating_sub(1))?;
+        netlink.set_mtu(link.index, mtu)?;
+    }
+    match link.alias {
+        Some(_) => Ok(()),
+        None => netlink.set_alias(link.index, MARK),
+    }
+}
+
 fn engine_of(name: &str) -> Option<&'static str> {
     let is_id = |rest: &str| rest.len() == ID_DIGITS && rest.bytes().all(|b| b.is_ascii_hexdigit());
     let is_number = |rest: &str| rest.bytes().all(|b| b.is_ascii_digit());
