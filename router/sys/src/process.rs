@@ -406,7 +406,7 @@ mod tests {
 
     #[test]
     fn a_process_that_nobody_has_waited_for_yet_has_ended() {
-        let mut child = std::process::Command::new("true").spawn().unwrap();
+        let mut child = Command::new("true").spawn().unwrap();
         let pid = i32::try_from(child.id()).unwrap();
         if let Ok(watch) = ProcessWatch::open(pid) {
             assert!(watch.wait(Duration::from_secs(10)));
@@ -418,10 +418,7 @@ mod tests {
 
     #[test]
     fn the_end_of_a_process_is_seen() {
-        let mut child = std::process::Command::new("sleep")
-            .arg("30")
-            .spawn()
-            .unwrap();
+        let mut child = Command::new("sleep").arg("30").spawn().unwrap();
         let pid = i32::try_from(child.id()).unwrap();
         let watch = ProcessWatch::open(pid).unwrap();
         assert!(!watch.has_ended());
