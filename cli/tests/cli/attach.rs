@@ -21,7 +21,8 @@ fn attach_and_detach_print_addresses_on_one_line() {
     assert_eq!(
         sent[0],
         serde_json::json!({"Container": "web", "Addresses": ["10.2.1.5/24", "10.3.1.5/24"], "Runtime": null,
-            "MulticastRoute": true, "CallerPid": null, "WithoutDns": false, "Timeout": null})
+            "MulticastRoute": true, "CallerPid": null, "WithoutDns": false, "NoRewriteHosts": false, "AddHost": [],
+            "Timeout": null})
     );
     assert_eq!(
         (&sent[1]["Runtime"], &sent[1]["MulticastRoute"]),

@@ -150,7 +150,8 @@ fn containers_are_told_unless_somebody_says_otherwise() {
         assert_eq!(created(&format!("run 10.2.1.1/24 {line}")), create);
     }
     assert_eq!(created("run --without-dns 10.2.1.1/24 u"), "u");
-    let alone = "--network name=mesh,driver-opt=a=0 u";
+    // On the mesh only: its queries are answered there, too.
+    let alone = "--network name=mesh,driver-opt=a=0 --dns=172.17.0.1 --dns-search=mesh.local u";
     assert_eq!(created("run 10.2.1.1/24 --network none u"), alone);
 }
 
