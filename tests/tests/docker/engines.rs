@@ -187,7 +187,7 @@ fn an_engine_that_hangs_is_named_and_given_up() -> Result<()> {
         let outcomes = std::thread::scope(|scope| {
             let asked = lines.map(|line| scope.spawn(move || host.mesh(line)));
             let listed = host.ps().map(|rows| rows.len());
-            let outcomes = asked.map(|asking| asking.join());
+            let outcomes = asked.map(std::thread::ScopedJoinHandle::join);
             ensure!(listed? == 1, "ps waits for nobody");
             Ok(outcomes)
         })?;
