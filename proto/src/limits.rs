@@ -97,13 +97,9 @@ pub const QUESTION_BURST: u64 = 10_000;
 /// than all together, so that one alone does not keep others from asking. More are dropped and counted.
 pub const QUESTION_RATE_EACH: u32 = 7_500;
 
-/// Broadcasts that the local port may send in a second, and at once; more are dropped and counted. With another limit for
-/// one interface, a third more than that.
-pub const BROADCAST_RATE: u64 = 4_000;
-/// The same of multicasts, without questions for addresses.
-pub const MULTICAST_RATE: u64 = 16_000;
 /// Broadcasts, without questions for addresses, that one interface of the bridge may send in a second where the port can
-/// tell interfaces apart, unless the operator says otherwise: fewer than all together. More are dropped and counted.
+/// tell interfaces apart, unless the operator says otherwise. All interfaces together may send a third more, and as many at
+/// once. What is beyond is dropped and counted.
 pub const BROADCAST_RATE_EACH: u32 = 3_000;
 /// The same of multicasts: three streams of video of 40 Mbit/s.
 pub const MULTICAST_RATE_EACH: u32 = 12_000;

@@ -6,7 +6,7 @@ use super::net::*;
 use crate::fdb::Owner;
 use crate::forward::*;
 use crate::ids::Mac;
-use crate::limits::{BROADCAST_RATE, MAX_HOPS, MULTICAST_RATE};
+use crate::limits::{BROADCAST_RATE_EACH, MAX_HOPS, MULTICAST_RATE_EACH};
 use crate::wire::datagram::{FloodPrefix, Header, InnerFrame, Kind, push_frame};
 
 const RING: [(usize, usize); 5] = [(0, 1), (1, 2), (2, 3), (3, 4), (4, 0)];
@@ -168,11 +168,16 @@ fn the_hop_limit_ends_a_line_that_is_too_long() {
     assert_eq!(limits, (0..=MAX_HOPS).rev().collect::<Vec<_>>());
 }
 
+/// What all interfaces behind a port may send together.
+fn together(each: u32) -> usize {
+    usize::try_from(each + each / 3).unwrap()
+}
+
 #[test]
 fn a_port_may_flood_so_much_and_unicast_goes_on() {
     let mut net = Net::wire(2, &[(0, 1)]);
     net.knows(0, 1, 1);
-    let storm = usize::try_from(BROADCAST_RATE).unwrap() + 500;
+    let storm = together(BROADCAST_RATE_EACH) + 500;
     for _ in 0..storm {
         net.egress(0, &[hello(0)]);
         net.run();
@@ -182,13 +187,10 @@ fn a_port_may_flood_so_much_and_unicast_goes_on() {
     net.send(0, &[frame(mac(0), mac(1), b"unicast")]);
     assert_eq!(net.taken(1).len(), 1);
     net.wait(100);
-    for _ in 0..BROADCAST_RATE {
+    for _ in 0..together(BROADCAST_RATE_EACH) {
         net.send(0, &[hello(0)]);
     }
-    assert_eq!(
-        net.taken(1).len(),
-        usize::try_from(BROADCAST_RATE / 10).unwrap()
-    );
+    assert_eq!(net.taken(1).len(), together(BROADCAST_RATE_EACH) / 10);
 }
 
 #[test]
@@ -196,7 +198,7 @@ fn multicasts_have_a_limit_of_their_own_that_can_be_off() {
     let group = Mac([0x01, 0, 0x5e, 1, 2, 3]);
     let mut net = Net::wire(2, &[(0, 1)]);
     let data = frame(mac(0), group, &[7; 1_300]);
-    let rate = usize::try_from(MULTICAST_RATE).unwrap();
+    let rate = together(MULTICAST_RATE_EACH);
     for _ in 0..rate + 7 {
         net.egress(0, std::slice::from_ref(&data));
         net.run();
