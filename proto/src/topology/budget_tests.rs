@@ -142,7 +142,7 @@ fn so_many_routers_and_no_more() {
     let mut lsdb = three();
     let giver = Giver::Neighbour(identity(3).id());
     let mut last = Merge::Newer;
-    for n in 0..12_000 {
+    for n in 0..15_000 {
         last = lsdb.take(record(&identity(100 + n), 1, 1, "x"), giver, NOW);
     }
     assert_eq!(last, FULL);

@@ -73,7 +73,8 @@ fn the_address_that_answers_by_udp_is_dialled_first_and_the_others_beside_it() {
     let announced = vec![dead(1), dead(2), address(1)];
     net.nodes[1].control.set_endpoints(announced, now);
     net.run(3 * SECOND);
-    net.nodes[0].control.forget(&[address(1).to_string()]);
+    let now = net.now;
+    net.nodes[0].control.connect(&[], true, now).unwrap();
     net.nodes[0].dialled.clear();
     let conn = net.conn(0, 1);
     net.no_tcp = true;
