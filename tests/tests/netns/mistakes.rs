@@ -262,7 +262,7 @@ fn names() -> Result<()> {
                 ),
                 (
                     &["dns-add", "web", "-h", "web.example.org"],
-                    "web.mesh.local",
+                    "not in the domain mesh.local",
                 ),
                 (&["dns-add", "web", "-h", "a_b!"], "a_b!"),
                 (

@@ -130,7 +130,7 @@ fn a_route_in_the_range_and_a_full_disk_are_told_while_they_last() -> Result<()>
         ensure!(host.report()?.router.targets == ["192.0.2.1"]);
         host.mesh(&["stop"])?.ok()?;
         wait_until(Duration::from_secs(10), "the disk is free", || {
-            host.exec(&["umount", "/var/lib/mesh"])?.ok()
+            host.exec(&["umount", "--lazy", "/var/lib/mesh"])?.ok()
         })
         .map(drop)
     })
