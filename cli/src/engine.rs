@@ -126,7 +126,7 @@ impl Engine {
         engine_wait::ask(self.command(args), self.whom(), limits).with_context(|| self.failed(args))
     }
 
-    /// Whom its client waits for.
+    /// The daemon that its client waits for.
     fn whom(self) -> &'static str {
         match self {
             Self::Docker => "the docker daemon",

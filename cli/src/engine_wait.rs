@@ -12,7 +12,7 @@ use crate::output;
 /// How long something may take.
 #[derive(Clone, Copy)]
 pub(crate) struct Limits {
-    /// When the user is told whom we wait for.
+    /// When the user is told what the command waits for.
     said_after: Duration,
     /// When it is given up.
     given_up_after: Duration,
@@ -140,7 +140,7 @@ pub(crate) fn is_silent(error: &anyhow::Error) -> bool {
     causes.any(|e| e.kind() == io::ErrorKind::TimedOut)
 }
 
-/// Tells, once in this process, whom it waits for.
+/// Tells, once in this process, what it waits for.
 pub(crate) fn say_once(whom: &str, limit: Duration) {
     static SAID: AtomicBool = AtomicBool::new(false);
     if !SAID.swap(true, Ordering::Relaxed) {

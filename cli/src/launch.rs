@@ -68,7 +68,7 @@ pub(crate) fn launch(args: &LaunchArgs, socket: Option<&Path>) -> Outcome {
     Ok(0)
 }
 
-/// What whoever starts a router should know of this host.
+/// What the starter of a router should know of this host.
 fn tell_notices(client: &Client, unit: Option<&Unit>) {
     // A router that does not say has nothing to say.
     for notice in client.get::<Vec<String>>("/notices").unwrap_or_default() {
@@ -202,7 +202,7 @@ fn text(path: &Path) -> anyhow::Result<String> {
     text.ok_or_else(|| anyhow!("'{}' is not valid UTF-8; use another path", path.display()))
 }
 
-/// Whoever may write the directory could have the log written elsewhere; the router refuses it, too.
+/// Users who may write the directory could have the log written elsewhere; the router refuses it, too.
 fn check_directory(dir: &Path) -> anyhow::Result<()> {
     let meta =
         std::fs::metadata(dir).with_context(|| format!("cannot look at {}", dir.display()))?;

@@ -1,4 +1,4 @@
-//! Whether the names of peers resolve: most likely a slip of the pen if not, so whoever typed them is told.
+//! Whether the names of peers resolve: most likely a slip of the pen if not, so the user is told.
 
 use std::net::ToSocketAddrs as _;
 use std::sync::mpsc::{Receiver, channel};

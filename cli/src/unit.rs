@@ -110,7 +110,7 @@ fn parse(text: &str) -> BTreeMap<String, String> {
         .collect()
 }
 
-/// The service that a process belongs to. Whoever is logged in by it belongs to it, too, so its main process must be
+/// The service that a process belongs to. Login sessions that it opened belong to it, too, so its main process must be
 /// asked for.
 fn unit_of_process(pid: i32) -> Option<String> {
     let cgroup = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;

@@ -135,7 +135,7 @@ async fn remove_networks(leftovers: &Leftovers, report: &mut Report) {
     }
 }
 
-/// Whether the plugin process outlives the router, and answers Docker meanwhile.
+/// Whether the plugin process outlives the router and answers Docker without it.
 fn is_served(path: &Path) -> bool {
     std::os::unix::net::UnixStream::connect(path).is_ok()
 }

@@ -41,7 +41,7 @@ impl From<OsString> for Password {
     }
 }
 
-/// The secret the settings or the environment name. Only where nothing is named at all the mesh is open: whoever names a
+/// The secret the settings or the environment name. The mesh is open only where nothing is named at all: an operator who names a
 /// secret that cannot be used wants one.
 ///
 /// # Errors
@@ -147,7 +147,7 @@ fn read(path: &Path, warnings: &Warnings) -> anyhow::Result<Zeroizing<Vec<u8>>> 
     Ok(bytes)
 }
 
-/// Whoever may write the file decides who joins.
+/// Users who may write the file decide who joins.
 fn check_owner(path: &Path, meta: &Metadata) -> anyhow::Result<()> {
     if meta.mode() & 0o022 != 0 {
         bail!(

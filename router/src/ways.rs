@@ -13,7 +13,7 @@ use mesh_sys::netlink::{AddressEntry, Link, Lookup, Netlink};
 
 /// How long an answer of the kernel is believed.
 const BELIEVED: Duration = Duration::from_secs(1);
-/// Answers kept; beyond, all are asked for anew.
+/// Answers kept; beyond, all are asked for again.
 const MAX_ANSWERS: usize = 1_024;
 
 /// The interfaces of the host that lead into the mesh and nowhere else, and the addresses on them.

@@ -76,7 +76,7 @@ impl Evidence {
         }
     }
 
-    /// `ip` is announced anew: what was seen before is not about this.
+    /// `ip` is announced again: what was seen before is not about this.
     pub(super) fn forget(&mut self, ip: IpAddr) {
         self.doubts.remove(&ip);
         self.asked.remove_range((ip, FIRST)..=(ip, LAST));

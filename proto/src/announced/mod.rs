@@ -105,7 +105,7 @@ impl Announcements {
         true
     }
 
-    /// Says of contested addresses to whom they rightly belong; replaces what was said before.
+    /// Sets the rightful owners of contested addresses; replaces what was said before.
     pub fn settle(&self, rightful: BTreeMap<IpAddr, Owner>) {
         let is_same = self.read().is_settled(&rightful);
         if !is_same {
@@ -120,7 +120,7 @@ impl Announcements {
         (!self.evidence().is_doubted(ip, now)).then_some(place)
     }
 
-    /// Behind whom `mac` lives; `None` when nobody announces it, and when it is not clear which of several routers is right.
+    /// The router behind which `mac` lives; `None` when nobody announces it, and when it is not clear which of several routers is right.
     pub fn owner(&self, mac: Mac, now: Instant) -> Option<Owner> {
         self.read().owner(mac, now)
     }
@@ -145,7 +145,7 @@ impl Announcements {
         self.read().contested()
     }
 
-    /// Everybody is asked for the addresses at `mac` for [`limits::CONTRADICTED_FOR`], or until they are announced anew
+    /// Everybody is asked for the addresses at `mac` for [`limits::CONTRADICTED_FOR`], or until they are announced again
     /// by somebody else: it moves too often.
     pub fn doubt(&self, mac: Mac, now: Instant) {
         let addresses = self.read().addresses_at(mac);

@@ -10,7 +10,7 @@ use crate::frame::ndp::{self, NdpMessage};
 use crate::ids::{Mac, PeerId};
 use crate::time::Instant;
 
-/// To whom a question goes alone.
+/// The one router that a question goes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Direction {
     /// The router that announces the address.
@@ -54,7 +54,7 @@ pub fn observe(announced: &Announcements, owner: Owner, view: &EthernetView<'_>,
     }
 }
 
-/// To whom a frame of the local port goes that asks everybody where an announced address lives; notes what it says.
+/// The owner of the announced address that a frame of the local port asks everybody for; notes what the frame says.
 ///
 /// `None` when the frame is to go the way of all others: it is no such question; it has a VLAN tag, of which records say
 /// nothing; it asks whether an address is free (RFC 5227, RFC 4862) or tells where one is; its sender contradicts what
@@ -119,7 +119,7 @@ fn said_by_arp(view: &EthernetView<'_>, packet: ArpPacket) -> Said {
 fn said_by_ndp(view: &EthernetView<'_>, message: NdpMessage) -> Said {
     match message {
         NdpMessage::Advertisement(told) => Said {
-            // Whoever answers a question to one MAC need not say it again (RFC 4861 section 4.4).
+            // The owner that answers a question to one MAC need not say it again (RFC 4861 section 4.4).
             told: Some((told.target.into(), told.target_mac.unwrap_or(view.source()))),
             asked: None,
         },

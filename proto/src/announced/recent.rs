@@ -5,7 +5,7 @@ use std::ops::RangeBounds;
 
 use crate::time::Instant;
 
-/// Keys, each with a moment and what else is known; trees, not hashes, since whoever sends frames chooses the keys.
+/// Keys, each with a moment and what else is known; trees, not hashes, since senders of frames choose the keys.
 #[derive(Debug)]
 pub(super) struct Recent<K, V> {
     limit: usize,

@@ -1,4 +1,4 @@
-//! The claims themselves, without their lock. Trees, not hashes: whoever announces chooses the keys.
+//! The claims themselves, without their lock. Trees, not hashes: announcers choose the keys.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;

@@ -101,7 +101,7 @@ pub struct DnsClient {
     /// Domains in which this host looks them up, which come after that.
     #[serde(default)]
     pub also: Vec<String>,
-    /// How this host asks (`ndots:2`), for a `resolv.conf` that is written anew.
+    /// How this host asks (`ndots:2`), for a `resolv.conf` that is written again.
     #[serde(default)]
     pub options: Vec<String>,
 }

@@ -32,7 +32,7 @@ struct Other {
     strained: Option<(Duration, Instant)>,
     moves: u32,
     falls: u32,
-    /// It answered once: it may again, so it is not asked ever more seldom.
+    /// It answered once: it may again, so the pause between questions does not grow.
     is_known: bool,
     /// Not to be trusted before.
     hold: Instant,

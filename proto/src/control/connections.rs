@@ -33,7 +33,7 @@ impl Control {
         self.links.remember_failed(from, why.to_owned(), now);
     }
 
-    /// Tells whoever dialled that it is to wait; nothing is kept of the connection.
+    /// Tells the dialler that it is to wait; nothing is kept of the connection.
     fn tell_penalty(&mut self, now: Instant) -> ConnId {
         let (conn, config) = (self.new_conn(), self.link_config());
         let mut link = Link::new(LinkRole::Acceptor, &config, now, &mut *self.entropy);

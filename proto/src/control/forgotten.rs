@@ -1,6 +1,6 @@
-//! Whom the operator wants no longer dialled: `mesh forget` holds for targets and for discovery, until `mesh connect`.
+//! Routers that are no longer dialled because the operator said so: `mesh forget` holds for targets and for discovery, until `mesh connect`.
 //!
-//! It is about dialling only. A link that is up stays, and whoever is forgotten may dial this router.
+//! It is about dialling only. A link that is up stays, and a forgotten router may dial this one.
 
 use std::net::SocketAddr;
 
@@ -122,7 +122,7 @@ impl Control {
         }
     }
 
-    /// Whom an operator means: the router that answered for a target, or that is linked at an address, or of a name or
+    /// The router that an operator means: the one that answered for a target, or that is linked at an address, or of a name or
     /// nickname.
     fn called(&self, text: &str) -> Vec<PeerId> {
         let answered = self.targets.answered(text);

@@ -125,7 +125,7 @@ impl Control {
     fn take_summary(&mut self, conn: ConnId, summary: &Summary, now: Instant) {
         let mut missing = self.lsdb.missing(summary);
         if self.lsdb.is_full(now) {
-            // There is hardly room for what is not known: a few at a time, whoever these are.
+            // There is hardly room for what is not known: a few at a time, of any origin.
             let (known, mut unknown): (Vec<_>, Vec<_>) = missing
                 .ask
                 .into_iter()

@@ -1,4 +1,4 @@
-//! Routes that stay while the link is dialled anew: datagrams still go both ways, only the TCP connection ended.
+//! Routes that stay while the link is dialled again: datagrams still go both ways, only the TCP connection ended.
 //!
 //! A link that fell silent or was reset says little of the way that data takes. As long as the peer goes on answering
 //! probes, both ends keep saying that they are neighbours; who does not answer at once is let go at once.
@@ -86,7 +86,7 @@ impl Control {
         self.links.of_peer(peer).is_some() || self.kept.has(peer)
     }
 
-    /// Lets go of those who do not answer any more, and of those to whom no link came up in time.
+    /// Drops routes to peers that no longer answer, and to those without a link in time.
     pub(super) fn tick_kept(&mut self, now: Instant) {
         let mut gone = Vec::new();
         for (peer, kept) in &mut self.kept.0 {

@@ -8,7 +8,7 @@
 //! |---|---|
 //! | `agreement` | which settings others have otherwise |
 //! | `targets`, `dial`, `elsewhere` | whom to dial, when again, and whom not because of who is within reach |
-//! | `kept` | whose routes stay while their link is dialled anew |
+//! | `kept` | whose routes stay while their link is dialled again |
 //! | `costs` | what the links to neighbours are said to cost |
 //! | `remembered` | whom to dial first, at the next start |
 //! | `degree` | with whom to be linked, in a small mesh and in a large one |

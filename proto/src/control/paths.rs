@@ -307,7 +307,7 @@ impl Paths {
         })
     }
 
-    /// The search for an address of `peer` that answers begins anew.
+    /// The search for an address of `peer` that answers begins again.
     pub fn search_anew(&mut self, peer: &PeerId) {
         if let Some(path) = self.peers.get_mut(peer) {
             path.searched = None;

@@ -1,7 +1,7 @@
 //! From which address of this host datagrams leave: the one that was asked.
 //!
 //! A host may have several addresses, and a firewall on the way lets answers pass that come from where the question went.
-//! So whoever sends to one of them is answered from there, and what is sent to it later leaves from there, too, as long as
+//! So a peer that sends to one of them is answered from there, and what is sent to it later leaves from there, too, as long as
 //! datagrams come to it. Where nobody asked yet the kernel's routes choose.
 
 use std::collections::BTreeMap;

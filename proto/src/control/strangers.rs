@@ -1,7 +1,7 @@
 //! Those who dial and are not known: how many are let in as far as a handshake, and how long a source waits after a
 //! handshake with a wrong secret.
 //!
-//! Whoever is known by its address takes nothing from what strangers share, and waits only after many wrong secrets.
+//! A source that is known by its address takes nothing from what strangers share, and waits only after many wrong secrets.
 
 use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};

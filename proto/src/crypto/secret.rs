@@ -78,7 +78,7 @@ pub enum SecretError {
     /// Short passwords are guessed in no time.
     #[error("the password has {0} characters; it must have at least {MIN_PASSWORD}")]
     TooShort(usize),
-    /// White space, one letter twelve times, …: the first guesses of whoever guesses.
+    /// White space, one letter twelve times, …: the first guesses of an attacker.
     #[error(
         "the password consists of fewer than {MIN_VARIETY} different characters (spaces do not count)"
     )]

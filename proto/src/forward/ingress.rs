@@ -168,7 +168,7 @@ impl Forwarder {
         let mut frames = Frames::new(body);
         for frame in frames.by_ref() {
             match check(frame.bytes) {
-                // Whoever let it in did not know that address yet.
+                // The router that let it in did not know that address yet.
                 Ok(view) if self.underlay.carries(snap, &view) => {
                     self.counters.drop(DropReason::Underlay);
                 }

@@ -1,4 +1,4 @@
-//! TCP and UDP: between whom a packet goes, and what it carries.
+//! TCP and UDP: the two ends of a packet, and what it carries.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -18,7 +18,7 @@ pub struct TransportView<'a> {
     pub udp: bool,
     /// Who sent it.
     pub source: SocketAddr,
-    /// Whom it is for.
+    /// Its destination.
     pub destination: SocketAddr,
     /// What follows the UDP header; nothing for TCP.
     pub payload: &'a [u8],

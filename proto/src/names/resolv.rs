@@ -77,7 +77,7 @@ pub fn search_domains(text: &str) -> Vec<String> {
 }
 
 /// What the host asks and takes for an answer, from the lines `options` of a `resolv.conf`; words of letters, digits, `:` and
-/// `-`. How long it waits for whom is left out: that is about servers of its own.
+/// `-`. Its time-outs are left out: that is about servers of its own.
 pub fn options(text: &str) -> Vec<String> {
     let lines = text.lines().filter_map(|line| {
         let mut words = line.split_whitespace();

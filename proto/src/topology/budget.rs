@@ -1,7 +1,7 @@
 //! What there is room for in the database, in bytes, and what goes when there is none.
 //!
-//! Identities cost nothing, so no share may depend on how many there are. Whoever came first keeps its place: when all is
-//! full, those out of reach go first, the longest gone before others, then whoever came last. A router that nobody has
+//! Identities cost nothing, so no share may depend on how many there are. The first to come keeps its place: when all is
+//! full, those out of reach go first, the longest gone before others, then the last to come. A router that nobody has
 //! been seen to reach yet gets a place only out of a small share, and is soon forgotten when that is scarce; and no
 //! neighbour brings all there is room for. A neighbour itself always has room to say who it is.
 
@@ -15,7 +15,7 @@ use crate::limits::{
 };
 use crate::time::Instant;
 
-/// By whom a record came.
+/// The giver of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Giver {
     /// This router says it.
@@ -34,7 +34,7 @@ pub(super) fn cost(record: &SignedRecord) -> usize {
     record.bytes().len() + RECORD_COST
 }
 
-/// Who may go for whom.
+/// What may be evicted for a record.
 #[derive(Clone, Copy, Debug)]
 struct Claim {
     origin: PeerId,
@@ -121,7 +121,7 @@ impl Lsdb {
         self.by_link.get(via).copied().unwrap_or_default()
     }
 
-    /// Those out of reach go, then whoever came last.
+    /// Those out of reach go, then the last to come.
     fn evict(&mut self, claim: Claim) -> bool {
         let gone = self.gone.iter().filter(|(peer, _)| **peer != claim.origin);
         let mut gone: Vec<(Instant, PeerId)> = gone.map(|(peer, at)| (*at, *peer)).collect();

@@ -32,7 +32,7 @@ pub struct Lsdb {
     relinked: BTreeSet<PeerId>,
     pub(super) sums: Sums,
     pub(super) records: usize,
-    /// Bytes that all of them count; those of routers that were never within reach; those of whom each neighbour brought.
+    /// Bytes that all of them count; those of routers that were never within reach; those that each neighbour brought.
     pub(super) bytes: usize,
     pub(super) unreached: usize,
     pub(super) by_link: BTreeMap<PeerId, usize>,

@@ -207,7 +207,7 @@ impl Attachments {
         }
     }
 
-    /// From now on, whoever asks is told of each container of Docker before its first process runs.
+    /// From now on, the caller is told of each container of Docker before its first process runs.
     pub(crate) fn before_start(&self, told: impl Fn(&[(String, IpNet)]) + Send + Sync + 'static) {
         // The first counts; there is one.
         let _ = self.before_start.set(Arc::new(told));

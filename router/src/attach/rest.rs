@@ -1,5 +1,5 @@
 //! Containers in namespaces of ours, podman's: one that is stopped keeps its namespace, with the interface and its address
-//! in it, so that all is there before its first process when it is started again. Meanwhile the interface has no carrier, and
+//! in it, so that all is there before its first process when it is started again. Until then the interface has no carrier, and
 //! the address is free, unannounced and without a name.
 
 use std::collections::BTreeSet;
@@ -49,7 +49,7 @@ impl Attachments {
         self.set_resting(key, true).await
     }
 
-    /// The container runs: it has those of its addresses that nobody took meanwhile.
+    /// The container runs: it has those of its addresses that nobody took in the meantime.
     pub(super) async fn rouse(&self, key: &str) -> Result<(), AttachError> {
         let lost = self.record(|table| {
             let Some(member) = table.members.get(key) else {

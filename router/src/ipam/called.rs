@@ -8,7 +8,7 @@ use ipnet::Ipv4Net;
 
 use super::holder;
 
-/// Names by the ids in holders. Cheap to clone; attachments keep it, whoever shows a holder reads it.
+/// Names by the ids in holders. Cheap to clone; attachments keep it, all that shows a holder reads it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Called(Arc<Mutex<BTreeMap<String, String>>>);
 

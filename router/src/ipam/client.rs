@@ -133,7 +133,7 @@ impl Allocator {
         hindrance.map_or_else(|| self.pool.clone(), Err)
     }
 
-    /// What containers are called, for whoever shows holders.
+    /// What containers are called, where holders are shown.
     pub(crate) fn called(&self) -> &Called {
         &self.called
     }

@@ -82,7 +82,7 @@ impl Ipalloc {
     /// The plan; or why there is none, as the operator said.
     ///
     /// # Errors
-    /// Whoever starts this router by hand named a range that collides with a route of this host, other than to `bridge`.
+    /// The operator who starts this router by hand named a range that collides with a route of this host, other than to `bridge`.
     pub fn settle(&self, bridge: &str, by_hand: bool) -> anyhow::Result<Result<Plan, String>> {
         let (plan, named) = match self {
             Self::On(plan, named) => (plan, *named),

@@ -1,8 +1,8 @@
-//! Containers of Docker on the mesh, from within: whom they ask for names, and what they call themselves.
+//! Containers of Docker on the mesh, from within: the server they ask for names, and what they call themselves.
 //!
 //! Where Docker has a resolver of its own in a container, it would answer first, with what it knows of this host. What such
 //! a container asks is led to the router's server, which asks Docker's for the rest; so no port of the container is
-//! taken, and no way to an address of the host is needed. Docker makes namespaces and files anew at each start, so both are
+//! taken, and no way to an address of the host is needed. Docker makes new namespaces and files at each start, so both are
 //! looked at whenever Docker tells of a container, and every 3 s.
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -104,7 +104,7 @@ impl Inside {
         let mut serving = lock(&self.serving);
         let wanted = self.wanted.borrow().clone();
         let mut told = Told::default();
-        // The server may have had to give one up; then it is begun anew.
+        // The server may have had to give one up; then it is begun again.
         serving.retain(|id| self.dns.is_inside(*id));
         let found = find(&wanted, &mut told);
         for gone in leave(&mut serving, &found) {

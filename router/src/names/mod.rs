@@ -6,7 +6,7 @@
 //! | [`NamesFeed`] | from the control plane to the server: what other routers state, and whether they can be reached |
 //! | [`crate::dns`] (a thread) | the view of all names, answers |
 //! | [`listening`] (a task) | where the server listens: Docker's bridge may come and go; [`doors`] in the firewall to it |
-//! | [`guests`] (a task) | Docker's containers from within: whom they ask, and [`hosts_file`]: what they call themselves |
+//! | [`guests`] (a task) | Docker's containers from within: the server they ask, and [`hosts_file`]: what they call themselves |
 //! | [`inside`] (a task) | the server within containers that may have no way to the host |
 
 mod clients;

@@ -3,7 +3,7 @@
 //! dockerd asks for each container that starts, stops or is removed, and asks again for half a minute when nobody
 //! answers. So that no container waits for a router that is being upgraded, has ended or hangs, the socket belongs to
 //! this small process. It hands each call to the router ([`forward`]) and answers by itself ([`alone`]) when that does
-//! not answer at once; the router finds what was done meanwhile in the kernel and in Docker. The router starts it, and
+//! not answer at once; the router finds what was done without it in the kernel and in Docker. The router starts it, and
 //! replaces it by its own version without a gap ([`keeper`]); `mesh reset` ends it.
 
 mod alone;
@@ -50,7 +50,7 @@ const LAST_CALLERS: Duration = Duration::from_millis(100);
 /// How long calls that are under way may take when it ends.
 const LAST_ANSWERS: Duration = Duration::from_secs(12);
 
-/// For whom the process answers, and with what.
+/// The router and bridge that the process answers for.
 #[derive(Clone, Debug, PartialEq, Eq, Args, Serialize, Deserialize)]
 pub struct PluginSettings {
     /// Where Docker looks for it.
@@ -188,7 +188,7 @@ impl Plugin {
             | "NetworkDriver.Leave"
             | "NetworkDriver.DeleteEndpoint"
             | "NetworkDriver.DeleteNetwork" => self.ask(call, body).await,
-            // The same whoever answers.
+            // The same with and without the router.
             _ => driver::answer(&self.backend, call, &body).await,
         };
         driver::respond(&answer)

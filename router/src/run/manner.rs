@@ -22,7 +22,7 @@ pub enum Restart {
     Supervisor(i32),
     /// A unit of systemd.
     Unit(String),
-    /// Whoever started it in the foreground, or nobody.
+    /// The caller that started it in the foreground, or nobody.
     Foreground,
     /// Nobody, as the operator said.
     Nobody,

@@ -1,4 +1,4 @@
-//! Whom a router that starts is to dial: those that it was told before, and what it is told now.
+//! The peers that a starting router dials: those it was told before, and those it is told now.
 
 use serde::{Deserialize, Serialize};
 

@@ -169,7 +169,7 @@ fn will_be_reset(stream: &TcpStream) {
     }
 }
 
-/// Lets the last bytes go out, for a while. Whoever gives this up gives the connection up.
+/// Lets the last bytes go out, for a while. Dropping this drops the connection.
 async fn wind_down(conn: Conn) {
     let Conn {
         stream,
@@ -182,7 +182,7 @@ async fn wind_down(conn: Conn) {
     drop(timeout(LINGER, &mut writer.0).await);
 }
 
-/// Ends a task with whoever waits for it.
+/// Ends a task together with its waiter.
 struct AbortOnDrop(JoinHandle<()>);
 
 impl Drop for AbortOnDrop {

@@ -253,7 +253,7 @@ impl Store {
     }
 }
 
-/// Whoever may write the directory could have this router write elsewhere, and run as another one.
+/// Users who may write the directory could have this router write elsewhere, and run as another one.
 fn check_directory(dir: &Path) -> Result<(), StateError> {
     let failed = |e| StateError::io("cannot look at the state directory", dir, e);
     let meta = fs::metadata(dir).map_err(failed)?;

@@ -1,7 +1,7 @@
 //! A thread that writes state files, so that a slow disk holds up nobody.
 //!
 //! It keeps the newest value of each file, never a queue of old ones, and writes in the order in which files first
-//! changed. A file that cannot be written is tried again while the router runs, and its operator is warned meanwhile: it
+//! changed. A file that cannot be written is tried again while the router runs, and its operator is warned until then: it
 //! costs memory over a restart, never forwarding.
 
 use std::collections::{BTreeMap, VecDeque};

@@ -36,7 +36,7 @@ impl SysError {
         &self.what
     }
 
-    /// The reason alone, for whoever says what was tried in words of its own.
+    /// The reason alone, for callers that say what was tried in words of their own.
     pub fn into_reason(self) -> io::Error {
         self.source
     }

@@ -10,7 +10,7 @@ use nix::fcntl::OFlag;
 use crate::SysError;
 
 /// Gives the content of a file to `change` and writes what that returns; nothing if it returns none, or the same. Returns
-/// whether the file was written. Who reads it meanwhile sees the old or the new text, if that is no longer than a page.
+/// whether the file was written. A reader sees during that time the old or the new text, if that is no longer than a page.
 ///
 /// # Errors
 /// It is a link, no plain file, longer than `most` bytes, or not UTF-8; the kernel's.

@@ -321,7 +321,7 @@ impl LockFile {
             };
             let locked = lock.metadata().map_err(|e| SysError::new(what(), e))?;
             let there = std::fs::metadata(path).ok();
-            // Whoever had it may have removed the file in between: a lock of that one would keep nobody out.
+            // The previous holder may have removed the file in between: a lock of that one would keep nobody out.
             if there.is_some_and(|t| (t.dev(), t.ino()) == (locked.dev(), locked.ino())) {
                 return Ok(Some(Self { lock }));
             }

@@ -8,7 +8,7 @@ use nix::sys::stat::{Mode, umask};
 
 /// Listens on `path`, for the owner only from the first moment: the file is never there with other rights.
 ///
-/// The mode of files that other threads make meanwhile is narrowed, too.
+/// The mode of files that other threads make at that time is narrowed, too.
 ///
 /// # Errors
 /// There is something already, or the directory cannot be written.

@@ -67,7 +67,7 @@ macro_rules! targets {
 pub const TARGETS: &[Target] = targets! {
     datagram, 300_000, "datagram headers, packed frames, Flood prefixes, Relay envelopes";
     frame, 300_000, "Ethernet and ARP views";
-    resolution, 200_000, "questions for addresses (ARP, neighbour solicitations), and whom they go to";
+    resolution, 200_000, "questions for addresses (ARP, neighbour solicitations), and the router they go to";
     fit, 100_000, "frames that are too long: ICMP to their sender, or IPv4 fragments";
     fragment, 20_000, "pieces of datagrams and their reassembly";
     offload, 300_000, "virtio headers and super-frames, frames to be merged";

@@ -115,7 +115,7 @@ fn containers_hear_the_mesh_first_and_know_their_own_address() -> Result<()> {
         let text = wait_until(SOON, "the first process has copied its file", copy)?;
         ensure!(text.contains("10.2.1.6"), "{text}");
 
-        // Docker makes namespace and file anew.
+        // Docker makes a new namespace and a new file.
         host.docker(&["restart", "-t", "0", "cl"])?.ok()?;
         is_called(host, "cl", "10.2.1.2")?;
         hears(host, "cl", "-x 10.2.1.1", "svc.mesh.local.")?;

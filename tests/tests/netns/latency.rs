@@ -1,4 +1,4 @@
-//! The latency request to the kernel: held while frames flow and are sparse, and by whom it is wanted.
+//! The latency request to the kernel: held while frames flow and are sparse, and the option that says when.
 
 use std::time::Duration;
 

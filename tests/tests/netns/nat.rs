@@ -60,7 +60,7 @@ fn a_host_behind_nat_dials_out_and_everyone_reaches_its_containers() -> Result<(
     })
 }
 
-/// Time in which a mapping that a NAT box keeps wrong must be left, the loss noticed and the link dialled anew included.
+/// Time in which a mapping that a NAT box keeps wrong must be left, the loss noticed and the new dial of the link included.
 const LEFT_WITHIN: Duration = Duration::from_secs(45);
 
 /// What the NAT box in front of `host` says is its address, instead of that.

@@ -50,7 +50,7 @@ fn a_guarded_host_lets_its_containers_ask_for_names_and_nothing_else() -> Result
         };
         ensure!(ours.len() == 2 && ours.iter().all(narrow), "{rules}");
 
-        // Another tool begins anew.
+        // Another tool begins again.
         host.shell("iptables -F INPUT")?.ok()?;
         finds(host, "web.mesh.local", "10.2.1.1")?;
 

@@ -11,7 +11,7 @@ const FLOOD: Duration = Duration::from_secs(6);
 const DESCRIPTORS: u64 = 150;
 /// KiB that strangers may cost.
 const MEMORY: u64 = 12 * 1024;
-/// Time in which `mesh status` answers meanwhile: 0.2 s on an idle machine, and this one may be busy.
+/// Time in which `mesh status` answers during the flood: 0.2 s on an idle machine, and this one may be busy.
 const ANSWER: Duration = Duration::from_millis(1_500);
 
 /// What the router costs its host.

@@ -84,7 +84,7 @@ fn data_moves_once_when_a_card_fails_and_back_when_it_is_well() -> Result<()> {
             || (0..3).try_for_each(|_| a.ping(b.address())),
         )?;
         tell(&format!("data by the second card: {:.1?}", cut.elapsed()));
-        // The link by the first card is given up meanwhile, and dialled anew: data does not notice.
+        // The link by the first card is given up during that time, and dialled again: data does not notice.
         let (mut lost, begun) = (0, Instant::now());
         while begun.elapsed() < Duration::from_secs(14) {
             lost += 25 - a.count_answers(&b, 25)?;

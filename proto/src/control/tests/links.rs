@@ -94,7 +94,7 @@ fn one_host_takes_few_links_and_a_known_router_finds_room() {
     let (now, known) = (net.now, net.nodes[1].control.me());
     let control = &mut net.nodes[0].control;
     assert!(!control.is_familiar(&known, now), "a stranger dialled");
-    // Made-up routers from few hosts: whoever is known finds the place of one of them.
+    // Made-up routers from few hosts: a known router takes the place of one of them.
     let conn = control.links.of_peer(&known).unwrap();
     control.drop_link(conn, "a restart", Retry::Later, now);
     assert!(control.is_familiar(&known, now));

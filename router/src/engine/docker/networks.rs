@@ -98,7 +98,7 @@ impl Docker {
         }
     }
 
-    /// All networks of this engine, whoever made them.
+    /// All networks of this engine, their makers aside.
     pub(super) async fn all_networks(&self) -> Result<Vec<Network>, EngineError> {
         let client = self.client().await?;
         let all = client.list_networks(None).await;

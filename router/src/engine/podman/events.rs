@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use super::{Podman, refused};
 use crate::engine::{EngineError, EngineEvent};
 
-/// Longest line of an event; image names and labels are in it. What is longer ends the stream, which is begun anew.
+/// Longest line of an event; image names and labels are in it. What is longer ends the stream, which is begun again.
 const MAX_LINE: u64 = 256 * 1024;
 /// What a container goes through that matters here.
 const STATES: [&str; 6] = ["start", "restart", "died", "stop", "rename", "remove"];

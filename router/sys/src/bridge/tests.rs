@@ -133,7 +133,7 @@ fn what_is_not_ours_stays() {
             (theirs().alias.as_deref(), theirs().mtu),
             (Some("mesh"), 1500)
         );
-        // Known again, whatever somebody did with it meanwhile.
+        // Known again, whatever somebody did with it.
         netlink
             .add_address(theirs().index, "10.9.0.1/24".parse().unwrap())
             .unwrap();

@@ -15,7 +15,7 @@ use crate::SysError;
 use crate::bpf::{Label, Map, MapKind, Program, Reg, Width, load_socket_filter};
 use crate::port::Storm;
 
-/// Interfaces, each for three kinds of frames, that are kept apart; beyond that the longest silent begins anew.
+/// Interfaces, each for three kinds of frames, that are kept apart; beyond that the longest silent begins again.
 const INTERFACES: u32 = 6_144;
 const SECOND: u32 = 1_000_000_000;
 
