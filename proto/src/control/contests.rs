@@ -19,7 +19,7 @@ pub(super) struct Contests {
 }
 
 impl Control {
-    /// The owners of addresses that several routers announce, as the allocation of addresses knows them. Looks once a
+    /// Believes the rightful owners of addresses that several routers announce; asks `rightful` for them once a
     /// second; to be called whenever that may have changed.
     pub fn settle_contests(&mut self, rightful: impl Fn(Ipv4Addr) -> Option<PeerId>, now: Instant) {
         if now < self.contests.next_look {
