@@ -153,6 +153,19 @@ pub(crate) fn wanted(body: &[u8]) -> Result<(String, Option<EndpointOptions>), S
     Ok((request.endpoint, wanted))
 }
 
+/// What the router chose for an endpoint without an address, by its answer to CreateEndpoint.
+pub(crate) fn chosen(answer: &Value) -> Option<EndpointOptions> {
+    let interface = answer.get("Interface")?;
+    let mut texts = ["Address", "AddressIPv6"].iter();
+    let address = texts.find_map(|name| interface.get(name)?.as_str()?.parse().ok())?;
+    Some(EndpointOptions {
+        address,
+        multicast: false,
+        late: Late::No,
+        holder: String::new(),
+    })
+}
+
 /// The endpoint that a call is about.
 pub(crate) fn endpoint_of(body: &[u8]) -> Result<String, String> {
     let request: EndpointRequest = parse(body)?;

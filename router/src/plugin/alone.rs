@@ -29,7 +29,7 @@ pub(crate) struct Alone {
 
 #[derive(Clone)]
 struct End {
-    /// None: it has no address before the router gives it one.
+    /// None: it was made without the router, and has no address before that gives it one.
     wanted: Option<EndpointOptions>,
     /// The end of the pair that Docker moves; empty when the router made it.
     peer: String,
@@ -50,7 +50,10 @@ impl Alone {
         }
         match call {
             "NetworkDriver.CreateEndpoint" => {
-                if let Ok((id, Some(wanted))) = driver::wanted(body) {
+                let Ok((id, wanted)) = driver::wanted(body) else {
+                    return;
+                };
+                if let Some(wanted) = wanted.or_else(|| driver::chosen(answer)) {
                     let peer = String::new();
                     let wanted = Some(wanted);
                     drop(self.enter(&id, End { wanted, peer }));
@@ -63,6 +66,18 @@ impl Alone {
             }
             _ => {}
         }
+    }
+
+    /// Whether there is such an endpoint, whoever made it.
+    pub(super) fn knows(&self, id: &str) -> bool {
+        self.ends().contains_key(id)
+    }
+
+    /// Whether the endpoint was made without the router.
+    pub(super) fn made(&self, id: &str) -> bool {
+        let ends = self.ends();
+        let end = ends.get(id);
+        end.is_some_and(|end| end.wanted.is_none() || !end.peer.is_empty())
     }
 
     /// Makes the pair. Without an address there is none yet: the container starts without, and the router plugs it in.

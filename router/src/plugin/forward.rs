@@ -43,8 +43,6 @@ struct Way {
     socket: PathBuf,
     /// It hung when it was last asked, and is asked nothing until it says that it lives.
     hangs: AtomicBool,
-    /// Something was answered without it.
-    missed: AtomicBool,
 }
 
 impl Forward {
@@ -52,7 +50,6 @@ impl Forward {
         Self(Arc::new(Way {
             socket,
             hangs: AtomicBool::new(false),
-            missed: AtomicBool::new(false),
         }))
     }
 
@@ -80,11 +77,6 @@ impl Forward {
             tokio::spawn(self.0.clone().watch());
         }
         None
-    }
-
-    /// Something is answered without the router.
-    pub(super) fn note_missed(&self) {
-        self.0.missed.store(true, Ordering::Relaxed);
     }
 }
 

@@ -195,16 +195,23 @@ impl Plugin {
     }
 
     async fn ask(&self, call: &str, body: Bytes) -> Value {
-        match self.forward.ask(call, body.clone()).await {
-            Some(answer) => {
-                self.alone.note(call, &body, &answer);
-                answer
+        let without_router = driver::answer(&self.backend, call, &body);
+        let Some(answer) = self.forward.ask(call, body.clone()).await else {
+            return without_router.await;
+        };
+        let endpoint = driver::endpoint_of(&body).unwrap_or_default();
+        let is_refused = answer.get("Err").is_some();
+        match call {
+            // A router that has come back since, or lost its table, does not know what was made before.
+            "NetworkDriver.Join" if is_refused && self.alone.knows(&endpoint) => {
+                return without_router.await;
             }
-            None => {
-                self.forward.note_missed();
-                driver::answer(&self.backend, call, &body).await
+            "NetworkDriver.DeleteEndpoint" if self.alone.made(&endpoint) => {
+                self.alone.delete_endpoint(&endpoint).await;
             }
+            _ => self.alone.note(call, &body, &answer),
         }
+        answer
     }
 
     fn end_soon(&self) {

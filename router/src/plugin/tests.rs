@@ -193,6 +193,28 @@ async fn a_router_that_hangs_costs_docker_a_moment_once() {
 }
 
 #[tokio::test]
+async fn a_router_that_comes_back_in_the_middle_of_a_start_does_not_fail_it() {
+    let s = setup();
+    let docker = FakeEngine::new(Runtime::Docker);
+    s.create("10.2.1.1/24").await;
+    s.kernel.add_sandbox(SANDBOX);
+    let attachments = s.attachments(&docker);
+    let stop = s.start_router(&attachments);
+    let joined = s.join().await;
+    assert_eq!(joined["InterfaceName"]["SrcName"], "peer0", "{joined}");
+    s.delete().await;
+    assert!(s.kernel.plugged_addresses().is_empty());
+
+    // It is another one by then, which has no table.
+    s.create("10.2.1.2/24").await;
+    attachments.delete_endpoint(ID).await;
+    let joined = s.join().await;
+    assert_ne!(joined["InterfaceName"]["SrcName"], "", "{joined}");
+    s.delete().await;
+    drop(stop);
+}
+
+#[tokio::test]
 async fn what_was_made_without_the_router_is_in_its_table_later() {
     let s = setup();
     let docker = FakeEngine::new(Runtime::Docker);
