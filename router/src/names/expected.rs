@@ -1,8 +1,8 @@
 //! The `/etc/hosts` of containers that are about to start: Docker has written it by the time it asks our network driver the
 //! last time before the first process runs, and that process is to find its address in the mesh there.
 //!
-//! At that time Docker cannot be asked whose connection that is, so it is learnt before, from the names under which the
-//! addresses of a connection are held.
+//! At that time Docker cannot be asked whose connection that is, so it is learnt before: from the name under which the
+//! address of a connection is held, or from the address where it has none.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -17,9 +17,9 @@ use crate::engine::Container;
 /// Connections that are remembered; containers of others have their file changed right after they have started.
 const MAX_EXPECTED: usize = 4_096;
 
-/// By the name under which an address is held: the container that has it while it runs.
+/// Containers that may start, by what their connections promise: [`key`].
 #[derive(Debug, Default)]
-pub(super) struct Expected(Mutex<BTreeMap<String, Known>>);
+pub(super) struct Expected(Mutex<BTreeMap<String, Vec<Known>>>);
 
 #[derive(Debug)]
 struct Known {
@@ -32,14 +32,13 @@ impl Expected {
     /// Docker told of a container, running or not.
     pub(super) fn learn(&self, container: &Container) {
         let mut known = self.lock();
-        known.retain(|_, k| k.id != container.id);
+        forget(&mut known, &container.id);
         let file = path_of(&container.id, &container.hosts_file);
         let Some(file) = file.filter(|_| !container.leave_hosts) else {
             return;
         };
-        let promises = container.connections.iter().filter_map(promise);
-        for (_, holder) in promises.filter(|(_, holder)| !holder.is_empty()) {
-            if known.len() >= MAX_EXPECTED {
+        for (address, holder) in container.connections.iter().filter_map(promise) {
+            if known.values().map(Vec::len).sum::<usize>() >= MAX_EXPECTED {
                 return;
             }
             let expected = Known {
@@ -47,19 +46,26 @@ impl Expected {
                 hostname: container.hostname.clone(),
                 file: file.clone(),
             };
-            known.insert(holder, expected);
+            known
+                .entry(key(&holder, address))
+                .or_default()
+                .push(expected);
         }
     }
 
     /// There is no such container any more.
     pub(super) fn forget(&self, id: &str) {
-        self.lock().retain(|_, known| known.id != id);
+        forget(&mut self.lock(), id);
     }
 
-    /// A container is about to run with these addresses, each held under a name.
+    /// A container is about to run with these addresses, each held under a name. Where several may be meant nothing is done.
     pub(super) fn before_start(&self, joined: &[(String, IpNet)]) {
         let known = self.lock();
-        let Some(container) = joined.iter().find_map(|(holder, _)| known.get(holder)) else {
+        let promised = |(holder, address): &(String, IpNet)| {
+            let by_holder = known.get(holder);
+            by_holder.or_else(|| known.get(&key("", *address)))
+        };
+        let Some([container]) = joined.iter().find_map(promised).map(Vec::as_slice) else {
             return;
         };
         let addresses = joined.iter().map(|(_, address)| address.addr()).collect();
@@ -69,9 +75,24 @@ impl Expected {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Known>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Vec<Known>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What tells one connection from others: an address outside the range that routers share is held under no name of its own.
+fn key(holder: &str, address: IpNet) -> String {
+    match holder.is_empty() {
+        true => address.to_string(),
+        false => holder.to_owned(),
+    }
+}
+
+fn forget(known: &mut BTreeMap<String, Vec<Known>>, id: &str) {
+    known.retain(|_, all| {
+        all.retain(|known| known.id != id);
+        !all.is_empty()
+    });
 }
 
 #[cfg(test)]
@@ -110,6 +131,21 @@ mod tests {
         container.leave_hosts = false;
         expected.learn(&container);
         expected.before_start(&[("other".to_owned(), "10.2.1.9/24".parse().unwrap())]);
+        expected.before_start(&joined);
+        assert_eq!(text(), "10.2.1.1\tc\t# mesh\n172.17.0.5\tc\n");
+
+        // Outside the range that routers share there is no name; two that promise the same cannot be told apart.
+        std::fs::write(&file, "172.17.0.5\tc\n").unwrap();
+        container.connections[0].remove("mesh.holder");
+        expected.learn(&container);
+        let mut twin = container.clone();
+        twin.id = "4567".into();
+        twin.hosts_file = "/nowhere/4567/hosts".into();
+        expected.learn(&twin);
+        let joined = [("docker::net".to_owned(), joined[0].1)];
+        expected.before_start(&joined);
+        assert_eq!(text(), "172.17.0.5\tc\n");
+        expected.forget("4567");
         expected.before_start(&joined);
         assert_eq!(text(), "10.2.1.1\tc\t# mesh\n172.17.0.5\tc\n");
     }
