@@ -15,8 +15,8 @@ pub const MIN_VARIETY: usize = 4;
 /// Fewest different bytes of a key. Of 32 random bytes fewer are the same less than once in 10^30 keys.
 pub const MIN_KEY_VARIETY: usize = 8;
 
-const ARGON2_KIB: u32 = 64 * 1024;
-const ARGON2_PASSES: u32 = 3;
+const ARGON2_KIB: u32 = 32 * 1024;
+const ARGON2_PASSES: u32 = 6;
 const ARGON2_LANES: u32 = 1;
 // Followed by the name of the mesh: a router must reach the same key from what the operator gives it.
 const ARGON2_SALT: &[u8] = b"mesh password v1";
@@ -116,7 +116,7 @@ impl MeshSecret {
         Ok(Self::from_key_bytes(key))
     }
 
-    /// The secret that follows from a password: Argon2id (RFC 9106), 64 MiB, 3 passes, 1 lane, with the name of the mesh in
+    /// The secret that follows from a password: Argon2id (RFC 9106), 32 MiB, 6 passes, 1 lane, with the name of the mesh in
     /// its salt. Takes some 0.1 s to 1 s
     /// and that much memory, so call it once at start and not where others wait.
     pub fn from_password(password: &str, mesh: &Realm) -> Result<Self, SecretError> {

@@ -51,14 +51,16 @@ pub(super) struct Conns {
     told: VecDeque<JoinHandle<()>>,
     /// Those of peers, the oldest first: at most [`MAX_LINKS`].
     closing: VecDeque<JoinHandle<()>>,
+    /// Whether tasks were told to end that may hold their sockets still.
+    ending: bool,
 }
 
 struct Conn {
     stream: Arc<TcpStream>,
     /// Bounded by the control plane, which counts what is not written yet.
     to_write: mpsc::UnboundedSender<Vec<u8>>,
-    reader: JoinHandle<()>,
-    writer: JoinHandle<()>,
+    reader: AbortOnDrop,
+    writer: AbortOnDrop,
 }
 
 impl Conns {
@@ -70,6 +72,7 @@ impl Conns {
                 open: HashMap::new(),
                 told: VecDeque::new(),
                 closing: VecDeque::new(),
+                ending: false,
             },
             receiver,
         )
@@ -111,8 +114,8 @@ impl Conns {
             Conn {
                 stream,
                 to_write,
-                reader,
-                writer,
+                reader: AbortOnDrop(reader),
+                writer: AbortOnDrop(writer),
             },
         );
     }
@@ -130,13 +133,13 @@ impl Conns {
         let Some(open) = self.open.remove(&conn) else {
             return;
         };
-        open.reader.abort();
+        open.reader.0.abort();
+        self.ending = true;
         let (waiting, max) = match ending {
             Ending::Orderly => (&mut self.closing, MAX_LINKS),
             Ending::Told => (&mut self.told, MAX_HALF_OPEN),
             Ending::Abort => {
                 will_be_reset(&open.stream);
-                open.writer.abort();
                 return;
             }
         };
@@ -147,6 +150,13 @@ impl Conns {
             oldest.abort();
         }
         waiting.push_back(tokio::spawn(wind_down(open)));
+    }
+
+    /// Gives tasks that were told to end their turn: each holds a descriptor until it has had it.
+    pub(super) async fn let_go(&mut self) {
+        if std::mem::take(&mut self.ending) {
+            tokio::task::yield_now().await;
+        }
     }
 
     /// Waits until closed connections have delivered what they can.
@@ -174,15 +184,14 @@ async fn wind_down(conn: Conn) {
     let Conn {
         stream,
         to_write,
-        writer,
+        mut writer,
         ..
     } = conn;
     drop((to_write, stream));
-    let mut writer = AbortOnDrop(writer);
     drop(timeout(LINGER, &mut writer.0).await);
 }
 
-/// Ends a task together with its waiter.
+/// Ends a task together with what waits for it, also when that has not begun to wait.
 struct AbortOnDrop(JoinHandle<()>);
 
 impl Drop for AbortOnDrop {
@@ -273,5 +282,40 @@ async fn discard(stream: &TcpStream) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(_) => return,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Weak;
+
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn of_many_that_are_told_at_once_the_oldest_hold_no_socket() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let to = listener.local_addr().unwrap();
+        let (mut conns, _events) = Conns::new();
+        let (mut sockets, mut strangers) = (Vec::new(), Vec::new());
+        for conn in (0..2 * MAX_HALF_OPEN as u64).map(ConnId) {
+            strangers.push(TcpStream::connect(to).await.unwrap());
+            let (stream, _) = listener.accept().await.unwrap();
+            conns.adopt(conn, stream);
+            sockets.push((conn, Arc::downgrade(&conns.open[&conn].stream)));
+        }
+        // The strangers read nothing, and nothing else has its turn between these.
+        for (conn, _) in &sockets {
+            conns.close(*conn, Ending::Told);
+        }
+        let held = || sockets.iter().filter_map(|(_, s)| Weak::upgrade(s)).count();
+        let few = async {
+            while held() > MAX_HALF_OPEN {
+                tokio::task::yield_now().await;
+            }
+        };
+        let waited = timeout(Duration::from_secs(10), few).await;
+        assert!(waited.is_ok(), "{} sockets are held", held());
     }
 }

@@ -116,6 +116,7 @@ impl Shell {
             self.carry_out(&mut conns);
             self.run_timers();
             self.carry_out(&mut conns);
+            conns.let_go().await;
             for waiting in self.unstored.drain(..) {
                 self.state.confirm(waiting);
             }
@@ -323,7 +324,7 @@ impl Shell {
         let mut turn = Turn::begin(self.clock.now());
         let mut next = Some(first);
         while let Some(accepted) = next {
-            turn.count();
+            turn.count_accept();
             self.handle_accept(accepted, conns);
             next = (!turn.is_over(self.clock.now()))
                 .then(|| self.links.next_now())

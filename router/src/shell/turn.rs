@@ -9,6 +9,8 @@ use core::time::Duration;
 const EVENTS: usize = 64;
 /// Handshake datagrams of one turn: each may cost key agreements.
 const HANDSHAKES: usize = 8;
+/// Accepted connections of one turn: what is closed to make room for them is closed after it.
+const ACCEPTS: usize = 16;
 /// Time after which a turn ends; far below a heartbeat.
 const TIME: Duration = Duration::from_millis(20);
 
@@ -18,6 +20,7 @@ pub(super) struct Turn {
     began: Instant,
     events: usize,
     handshakes: usize,
+    accepts: usize,
 }
 
 impl Turn {
@@ -26,6 +29,7 @@ impl Turn {
             began: now,
             events: 0,
             handshakes: 0,
+            accepts: 0,
         }
     }
 
@@ -35,6 +39,12 @@ impl Turn {
         self.handshakes += usize::from(matches!(event, LaneEvent::Handshake { .. }));
     }
 
+    /// Counts a connection that somebody opened.
+    pub(super) fn count_accept(&mut self) {
+        self.count();
+        self.accepts += 1;
+    }
+
     /// Counts any other event.
     pub(super) fn count(&mut self) {
         self.events += 1;
@@ -42,7 +52,10 @@ impl Turn {
 
     /// Whether it is the turn of others.
     pub(super) fn is_over(&self, now: Instant) -> bool {
-        self.events >= EVENTS || self.handshakes >= HANDSHAKES || now.since(self.began) >= TIME
+        self.events >= EVENTS
+            || self.handshakes >= HANDSHAKES
+            || self.accepts >= ACCEPTS
+            || now.since(self.began) >= TIME
     }
 }
 
@@ -74,6 +87,11 @@ mod tests {
         };
         assert_eq!(taken(&handshake), HANDSHAKES);
         assert_eq!(taken(&LaneEvent::NeedSession(PeerId([1; 16]))), EVENTS);
+        let mut turn = Turn::begin(NOW);
+        (1..ACCEPTS).for_each(|_| turn.count_accept());
+        assert!(!turn.is_over(NOW));
+        turn.count_accept();
+        assert!(turn.is_over(NOW));
         let turn = Turn::begin(NOW);
         assert!(!turn.is_over(NOW));
         assert!(turn.is_over(NOW + TIME));
