@@ -59,6 +59,7 @@ pub fn run(settings: &Settings, password: Option<Password>) -> anyhow::Result<Ex
             .filter(|a| a != "--restart")
             .collect(),
         log: settings.state_dir.join(LOG),
+        socket: settings.socket.clone(),
         password,
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -111,6 +112,8 @@ struct Supervisor {
     program: PathBuf,
     arguments: Vec<OsString>,
     log: PathBuf,
+    /// What the router makes when it is up.
+    socket: PathBuf,
     password: Option<Password>,
 }
 
@@ -130,6 +133,7 @@ impl Supervisor {
         let mut orders = Orders::new()?;
         let mut wait = FIRST_WAIT;
         let mut again = false;
+        let before = identity(&self.socket);
         loop {
             let began = Instant::now();
             let ended = match self.start(again) {
@@ -145,6 +149,11 @@ impl Supervisor {
                 Ended::Refused => return Ok(ExitCode::FAILURE),
                 Ended::Crashed(how) => how,
             };
+            // Whoever started it still waits, and is told rather than left to wait.
+            if !again && identity(&self.socket) == before {
+                tracing::error!("the router {how} before it was up; it is not started again");
+                return Ok(ExitCode::FAILURE);
+            }
             if began.elapsed() >= SETTLED {
                 wait = FIRST_WAIT;
             }
@@ -178,6 +187,12 @@ impl Supervisor {
         }
         command.spawn()
     }
+}
+
+/// Which file has this name now: one made in its place has another device, inode or time.
+fn identity(path: &Path) -> Option<(u64, u64, i64, i64)> {
+    let meta = fs::symlink_metadata(path).ok()?;
+    Some((meta.dev(), meta.ino(), meta.ctime(), meta.ctime_nsec()))
 }
 
 /// The log by its name, made if need be.
@@ -344,8 +359,30 @@ mod tests {
             // As options of sh these would be errors: what is run reads them as its arguments.
             arguments: vec!["-c".into(), script.into()],
             log: dir.join(LOG),
+            socket: dir.join("mesh.sock"),
             password: None,
         }
+    }
+
+    #[tokio::test]
+    async fn a_router_that_crashes_before_it_is_up_is_not_started_again() {
+        let dir = tempfile::tempdir().unwrap();
+        // One that was there before says nothing of this one.
+        fs::write(dir.path().join("mesh.sock"), "").unwrap();
+        let killed = dir.path().join("killed");
+        fs::write(&killed, "#!/bin/sh\nkill -KILL $$\n").unwrap();
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o700);
+        fs::set_permissions(&killed, mode).unwrap();
+        let killed = Supervisor {
+            program: killed,
+            ..supervisor(dir.path(), "")
+        };
+        assert_eq!(judge_of(killed).await, format!("{:?}", ExitCode::FAILURE));
+    }
+
+    async fn judge_of(supervisor: Supervisor) -> String {
+        let ended = tokio::time::timeout(Duration::from_secs(60), supervisor.run());
+        format!("{:?}", ended.await.unwrap().unwrap())
     }
 
     #[tokio::test]
