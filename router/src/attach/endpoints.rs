@@ -124,17 +124,7 @@ impl Attachments {
         };
         // Held already, when the container was prepared or ran before.
         self.claim(wanted.address, &holder, CLAIM_WAIT, 0).await?;
-        let endpoint = Endpoint {
-            network: network.to_owned(),
-            address: wanted.address,
-            multicast: wanted.multicast,
-            late: wanted.late != Late::No,
-            peer: String::new(),
-            sandbox: None,
-            owner: None,
-            ifname: String::new(),
-            holder,
-        };
+        let endpoint = Endpoint::new(network, wanted, holder);
         let interface = endpoint.interface(id);
         let mac = interface.mac;
         self.change(|table| {

@@ -92,7 +92,7 @@ impl Attachments {
                 late: Late::No,
                 holder: holder(Runtime::Docker, "", id),
             });
-            self.enter_endpoint(id, &known.network, container, wanted);
+            self.enter_endpoint(id, &known.network, container, &wanted);
         }
         Ok(true)
     }
@@ -126,21 +126,15 @@ impl Attachments {
         id: &str,
         network: &str,
         container: &Container,
-        wanted: EndpointOptions,
+        wanted: &EndpointOptions,
     ) {
         let endpoint = Endpoint {
-            network: network.to_owned(),
-            address: wanted.address,
-            multicast: wanted.multicast,
-            late: wanted.late != Late::No,
-            peer: String::new(),
             sandbox: Some(container.sandbox.clone().into()),
             owner: Some(Owner {
                 id: container.id.clone(),
                 name: container.name.clone(),
             }),
-            ifname: String::new(),
-            holder: wanted.holder,
+            ..Endpoint::new(network, wanted, wanted.holder.clone())
         };
         self.record(|table| {
             table.endpoints.entry(id.to_owned()).or_insert(endpoint);
@@ -165,7 +159,7 @@ impl Attachments {
                     .any(|c| c.endpoint == end.endpoint && options::kept(&c.options).is_none());
                 if is_bare && container.running {
                     let wanted = self.choose(&end.endpoint).await?;
-                    self.enter_endpoint(&end.endpoint, &network.id, &container, wanted);
+                    self.enter_endpoint(&end.endpoint, &network.id, &container, &wanted);
                     self.wake.notify_one();
                 }
             }

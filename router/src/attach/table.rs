@@ -11,6 +11,7 @@ use mesh_proto::names::MeshName;
 use serde::{Deserialize, Serialize};
 
 use super::kernel::Interface;
+use super::{EndpointOptions, Late};
 
 /// Names that are put into the `/etc/hosts` of one container; further ones are refused.
 pub(super) const MAX_ADDED_HOSTS: usize = 256;
@@ -167,6 +168,23 @@ pub(super) struct Endpoint {
     /// Under which name its address is held; empty in what earlier versions stored.
     #[serde(default)]
     pub(super) holder: String,
+}
+
+impl Endpoint {
+    /// One that is not made yet, on the Docker network with this id.
+    pub(super) fn new(network: &str, wanted: &EndpointOptions, holder: String) -> Self {
+        Self {
+            network: network.to_owned(),
+            address: wanted.address,
+            multicast: wanted.multicast,
+            late: wanted.late != Late::No,
+            peer: String::new(),
+            sandbox: None,
+            owner: None,
+            ifname: String::new(),
+            holder,
+        }
+    }
 }
 
 /// A Docker container.
