@@ -10,7 +10,7 @@ export PATH=$HOME/.cargo/bin:$PATH:/usr/sbin:/sbin
 export RUST_BACKTRACE=0              # what failed is said by the error; pages of frames only hide it
 layers=${1:-all}
 outside=(harness netns docker)       # test targets that need root and a testbed
-threads=2                            # more testbeds at once would measure the machine rather than mesh
+threads=3                            # testbeds at once: they mostly wait; more would measure the machine, not mesh
 ended_badly=0
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT

@@ -94,8 +94,8 @@ fn find(faults: &[Planted]) -> bool {
             Some((seeds, report)) => {
                 let broken = report.broken.as_ref().map_or("", |b| b.invariant);
                 say(&format!(
-                    "{fault:?}: seed {}, after {seeds} seeds: {broken}",
-                    report.seed
+                    "{fault:?}: seed {} ({:?}), after {seeds} seeds: {broken}",
+                    report.seed, report.scenario
                 ));
             }
             None => say(&format!("{fault:?}: NOT FOUND within {BITE} seeds")),

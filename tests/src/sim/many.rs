@@ -58,12 +58,14 @@ pub fn hunt(planted: Planted, most: u64) -> Option<(usize, Report)> {
         .find(|(fault, _)| *fault == planted)?;
     let options = Options {
         planted: Some(planted),
+        scenario: planted.scenario(),
         ..Options::default()
     };
     // The same run in all but the fault.
     let without = Options {
+        planted: None,
         small: true,
-        ..Options::default()
+        ..options
     };
     for from in (0..most).step_by(AT_ONCE) {
         let summary = run_many(from..(from + AT_ONCE as u64).min(most), options, true);

@@ -5,6 +5,7 @@ use std::str::FromStr;
 use mesh_proto::forward::{Path, Snapshot};
 
 use super::network::HostId;
+use super::scenario::Scenario;
 
 /// A fault of one router or of the instruments that watch it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,6 +91,17 @@ impl Planted {
         (Planted::ShownOutOfReach, &["D2"]),
         (Planted::OldNames, &["D1"]),
     ];
+}
+
+impl Planted {
+    /// The trouble in which the fault shows, where most seeds never come to it.
+    pub(crate) fn scenario(self) -> Option<Scenario> {
+        match self {
+            Planted::PanicOnRunt => Some(Scenario::Garbage),
+            Planted::SkippedSignature => Some(Scenario::Hostile),
+            _ => None,
+        }
+    }
 }
 
 impl FromStr for Planted {

@@ -83,8 +83,11 @@ fn a_pod_that_is_stopped_is_off_the_mesh_and_one_that_is_renamed_has_its_new_nam
         start(&[], "taker")?.ok()?;
         podman(&["start", "r"])?;
         who_has_it(host, &["taker"], &["r"])?;
-        let seen = podman(&["exec", "r", "ip", "-o", "-4", "addr"])?;
-        ensure!(!seen.contains("10.2.1.1"), "{seen}");
+        wait_until(SOON, "it has lost its address", || {
+            let seen = podman(&["exec", "r", "ip", "-o", "-4", "addr"])?;
+            ensure!(!seen.contains("10.2.1.1"), "{seen}");
+            Ok(())
+        })?;
         let told = start(&["-p", "80:80"], "web")?.refused()?;
         ensure!(told.contains("mesh attach"), "{told}");
         Ok(())

@@ -47,7 +47,7 @@ fn kills_wanted() -> (usize, Duration) {
         .and_then(|n| n.parse().ok());
     match wanted {
         Some(kills) => (kills, Duration::MAX),
-        None => (200, Duration::from_secs(25)),
+        None => (200, Duration::from_secs(15)),
     }
 }
 
