@@ -36,4 +36,4 @@ pub use snapshot::Snapshot;
 pub use testbed::{Setup, Testbed, with_testbed};
 pub use times::Times;
 pub use traffic::{Heard, Transfer, cast, transfer};
-pub use wait::{stays, tell, wait_until};
+pub use wait::{here, stays, tell, wait_until};

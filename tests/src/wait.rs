@@ -8,10 +8,14 @@ use anyhow::{Context, Result, anyhow};
 /// Time between two looks at a condition.
 const POLL: Duration = Duration::from_millis(50);
 
+/// How many times as long a time may be on a busy machine.
+const MOST_TIMES: f64 = 4.0;
+
 /// Tries `attempt` until it succeeds and returns what it returned.
 ///
 /// # Errors
-/// After `deadline`: `what`, and why the last attempt failed. The attempt that was begun before is waited for.
+/// After `deadline`, as long as it is [`here`]: `what`, and why the last attempt failed. The attempt that was begun before is
+/// waited for.
 pub fn wait_until<T>(
     deadline: Duration,
     what: &str,
@@ -21,12 +25,25 @@ pub fn wait_until<T>(
     loop {
         match attempt() {
             Ok(value) => return Ok(value),
-            Err(error) if began.elapsed() >= deadline => {
+            Err(error) if began.elapsed() >= here(deadline) => {
                 return Err(error.context(format!("not within {deadline:?}: {what}")));
             }
             Err(_) => thread::sleep(POLL),
         }
     }
+}
+
+/// A time on an idle machine, on this one as it is now: longer by the number of tasks that want to run, for each core.
+pub fn here(time: Duration) -> Duration {
+    let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let load: f64 = load
+        .split(' ')
+        .next()
+        .and_then(|word| word.parse().ok())
+        .unwrap_or_default();
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    let cores = u32::try_from(cores).map_or(1.0, f64::from);
+    time.mul_f64((load / cores).clamp(1.0, MOST_TIMES))
 }
 
 /// Looks at `condition` again and again for the whole of `period`; for what must not change.

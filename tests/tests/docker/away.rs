@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use mesh_tests::{Host, Setup, tell, wait_until, with_testbed};
+use mesh_tests::{Host, Setup, here, tell, wait_until, with_testbed};
 
 use crate::{again, run};
 
@@ -49,7 +49,7 @@ fn containers_stop_and_start_at_once_whatever_the_router_does() -> Result<()> {
             }
             for (step, (meshed, bridged)) in STEPS.iter().zip(meshed.iter().zip(&bridged)) {
                 ensure!(
-                    *meshed <= *bridged + SLACK,
+                    *meshed <= *bridged + here(SLACK),
                     "router {state}: docker {step:?} took {meshed:?}, on a bridge {bridged:?}"
                 );
             }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use mesh_tests::{Host, Outcome, Setup, Times, wait_until, with_testbed};
+use mesh_tests::{Host, Outcome, Setup, Times, here, wait_until, with_testbed};
 
 use crate::{full_mesh, run, run_with};
 
@@ -139,7 +139,7 @@ fn names_follow_what_engines_do() -> Result<()> {
         soon("later", "10.2.1.9")?;
         two.docker(&["kill", "later"])?.ok()?;
         soon("later", "")?;
-        times.usually_within(USUALLY)
+        times.usually_within(here(USUALLY))
     })
 }
 

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use mesh_tests::{Host, Setup, Times, tell, wait_until, with_testbed};
+use mesh_tests::{Host, Setup, Times, here, tell, wait_until, with_testbed};
 
 use crate::full_mesh;
 
@@ -93,8 +93,8 @@ fn a_container_is_known_everywhere_within_a_second_and_as_soon_forgotten() -> Re
                 is_denied(other, "web.mesh.local")?;
             }
         }
-        come.usually_within(USUALLY)?;
-        gone.usually_within(USUALLY)
+        come.usually_within(here(USUALLY))?;
+        gone.usually_within(here(USUALLY))
     })
 }
 
@@ -109,7 +109,7 @@ fn several_that_start_one_after_another_are_as_fast() -> Result<()> {
             bed.host(1).run_named(&format!("{address}/24"), &name)?;
             times.of(|| leads(bed.host(2), SOON, &name, &[&address]))?;
         }
-        times.usually_within(IN_A_ROW)
+        times.usually_within(here(IN_A_ROW))
     })
 }
 
@@ -132,7 +132,7 @@ fn answers_are_as_the_rules_of_dns_have_them() -> Result<()> {
             // The servers of the machine are out of reach from here: the client is told, and in time.
             let began = Instant::now();
             ensure!(code(host, &["www.example.org"])? == "SERVFAIL");
-            ensure!(began.elapsed() < Duration::from_millis(2_500));
+            ensure!(began.elapsed() < here(Duration::from_millis(2_500)));
         }
         Ok(())
     })

@@ -16,6 +16,7 @@ fn a_script_of_weave_runs_and_is_told_what_is_different() -> Result<()> {
         launches(one, two)?;
         shows(one)?;
         names(one)?;
+        gives_back(one, two)?;
         says_what_is_not_there(one)?;
         weave(one, "weave stop")?.ok()?;
         weave(one, "weave reset --force")?.ok()?;
@@ -105,6 +106,33 @@ fn names(one: &Host) -> Result<()> {
     let exposed = weave(one, "weave ps mesh:expose")?.ok()?;
     ensure!(exposed.contains("10.2.1.254/24"), "{exposed}");
     ensure!(weave(one, "weave hide 10.2.1.254/24")?.ok()? == "10.2.1.254");
+    Ok(())
+}
+
+/// What takes away works as the list of differences says.
+fn gives_back(one: &Host, two: &Host) -> Result<()> {
+    let taken = one.run_named("10.2.1.1/24", "taken")?;
+    weave(one, "weave attach 10.33.1.1/24 taken")?.ok()?;
+    let left = weave(one, "weave detach taken")?.ok()?;
+    let left: Vec<&str> = left.split_whitespace().collect();
+    ensure!(left == ["10.2.1.1", "10.33.1.1"], "{left:?}");
+    ensure!(one.address_of("taken").is_err(), "it has an address");
+    taken.kill()?;
+
+    let line = format!("weave rmpeer {}", two.name());
+    let refused = weave(one, &line)?;
+    let said = refused.stderr.contains("can be reached");
+    ensure!(refused.code == Some(1) && said, "{refused}");
+
+    // Without a name it is Docker's bridge, which the wrapper says to mesh in as many words.
+    let none = weave(one, "weave attach-bridge")?;
+    let said = none.stderr.contains("docker0");
+    ensure!(none.code == Some(1) && said, "{none}");
+    one.shell("ip link add lan0 type bridge && ip link set lan0 up")?
+        .ok()?;
+    weave(one, "weave attach-bridge lan0")?.ok()?;
+    let listed = weave(one, "weave status")?.ok()?;
+    ensure!(listed.contains("lan0"), "{listed}");
     Ok(())
 }
 

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
-use mesh_tests::{Host, Setup, Testbed, all_reach_all, wait_until, with_testbed};
+use mesh_tests::{Host, Setup, Testbed, all_reach_all, here, wait_until, with_testbed};
 
 use crate::full_mesh;
 
@@ -87,7 +87,10 @@ fn who_allocates_before_it_connects_keeps_what_it_has_and_goes_on() -> Result<()
             let began = Instant::now();
             containers.push(host.run_free(&[], "early")?);
             let took = began.elapsed();
-            ensure!(took < Duration::from_secs(3), "a lone router took {took:?}");
+            ensure!(
+                took < here(Duration::from_secs(3)),
+                "a lone router took {took:?}"
+            );
         }
         two.mesh(&["connect", "host1"])?.ok()?;
         two.wait_connections(1)?;
