@@ -113,7 +113,9 @@ impl Attachments {
         let acquired = self
             .allocator
             .acquire(&ask.holder, want, prefix, patience, caller);
-        acquired.await.map_err(AttachError::Allocation)
+        acquired
+            .await
+            .map_err(|why| AttachError::Allocation(why.text))
     }
 
     /// What an argument asks of the allocator.
@@ -162,11 +164,11 @@ impl Attachments {
             .await;
         match (claimed, holder_there) {
             (Ok(_), _) => Ok(()),
-            (Err(why), Some(there)) if why.contains("is already used by") => {
+            (Err(why), Some(there)) if why.is_held => {
                 let ip = address.addr();
                 Err(AttachError::InUse { ip, holder: there })
             }
-            (Err(why), _) => Err(AttachError::Allocation(why)),
+            (Err(why), _) => Err(AttachError::Allocation(why.text)),
         }
     }
 

@@ -30,7 +30,7 @@ pub(crate) enum Request {
         /// The process that asked; 0 if it is not known.
         caller: u32,
         /// The address.
-        answer: oneshot::Sender<Result<Ipv4Net, String>>,
+        answer: oneshot::Sender<Result<Ipv4Net, NotGiven>>,
     },
     /// The address is free, if this holder has it.
     Release {
@@ -70,6 +70,24 @@ pub(crate) enum Request {
 pub(crate) struct Held {
     pub(crate) addr: Ipv4Addr,
     pub(crate) holder: String,
+}
+
+/// Why no address is given.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct NotGiven {
+    /// Whether a container has the address that was asked for.
+    pub(crate) is_held: bool,
+    /// One line that says why, and what to do.
+    pub(crate) text: String,
+}
+
+impl From<String> for NotGiven {
+    fn from(text: String) -> Self {
+        Self {
+            is_held: false,
+            text,
+        }
+    }
 }
 
 /// The range and the default subnet.
@@ -149,7 +167,7 @@ impl Allocator {
     /// An address for a container. One outside the range is granted without asking anybody.
     ///
     /// # Errors
-    /// One line that says why not, and what to do.
+    /// It is not free, or none is; nothing is allocated; the router is stopping.
     pub(crate) async fn acquire(
         &self,
         holder: &str,
@@ -157,7 +175,7 @@ impl Allocator {
         prefix: u8,
         patience: Duration,
         caller: u32,
-    ) -> Result<IpNet, String> {
+    ) -> Result<IpNet, NotGiven> {
         if matches!(want, Want::Subnet(_)) {
             self.pool()?;
         }

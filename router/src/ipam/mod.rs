@@ -27,7 +27,7 @@ use tokio::sync::{mpsc, watch};
 
 pub(crate) use called::Called;
 pub use client::{Allocator, Pool};
-pub(crate) use client::{Held, Request};
+pub(crate) use client::{Held, NotGiven, Request};
 pub use journal::Damage;
 pub(crate) use journal::{FILE, SET_ASIDE};
 pub use open::open;

@@ -11,14 +11,14 @@ use mesh_proto::limits::IPAM_LEAVE_WAIT;
 use mesh_proto::time::Instant;
 use tokio::sync::oneshot;
 
-use super::{Addresses, Held, Request, TICK, TOPIC};
+use super::{Addresses, Held, NotGiven, Request, TICK, TOPIC};
 
 /// Somebody who waits for an address.
 #[derive(Debug)]
 pub(super) struct Asking {
     pub(super) caller: u32,
     pub(super) holder: String,
-    pub(super) answer: oneshot::Sender<Result<Ipv4Net, String>>,
+    pub(super) answer: oneshot::Sender<Result<Ipv4Net, NotGiven>>,
 }
 
 /// Somebody who waits for the range to have an owner.
@@ -100,7 +100,7 @@ impl Addresses {
                 self.asking.insert(id, asking);
             }
             Err(why) => {
-                let _ = asking.answer.send(Err(self.words(&why)));
+                let _ = asking.answer.send(Err(self.not_given(&why)));
             }
         }
     }
@@ -115,7 +115,7 @@ impl Addresses {
         let Some(asking) = self.asking.remove(&request) else {
             return;
         };
-        let net = Ipv4Net::new(addr, prefix).map_err(|e| e.to_string());
+        let net = Ipv4Net::new(addr, prefix).map_err(|e| e.to_string().into());
         if asking.answer.send(net).is_err() {
             // Nobody waits for it any more.
             self.ipam.release_address(&asking.holder, addr, now);
@@ -124,7 +124,14 @@ impl Addresses {
 
     pub(super) fn failed(&mut self, request: RequestId, why: &Refusal) {
         if let Some(asking) = self.asking.remove(&request) {
-            let _ = asking.answer.send(Err(self.words(why)));
+            let _ = asking.answer.send(Err(self.not_given(why)));
+        }
+    }
+
+    fn not_given(&self, why: &Refusal) -> NotGiven {
+        NotGiven {
+            is_held: matches!(why, Refusal::Held(..) | Refusal::HeldThere(..)),
+            text: self.words(why),
         }
     }
 

@@ -80,7 +80,8 @@ impl Router {
         };
         let patience = Duration::from_secs(10);
         let acquired = self.allocator.acquire(holder, want, prefix, patience, 1);
-        acquired.await.map(|net| net.addr().to_string())
+        let acquired = acquired.await.map_err(|why| why.text)?;
+        Ok(acquired.addr().to_string())
     }
 
     /// Ends it; what waited is on disk then.

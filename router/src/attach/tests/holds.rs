@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 
 use super::*;
 use crate::driver::options as driver_options;
-use crate::ipam::{Held, Pool, Request};
+use crate::ipam::{Held, NotGiven, Pool, Request};
 
 /// Addresses and their holders, as the allocator has them; 10.32.7.7 is held elsewhere.
 pub(super) type Book = Arc<Mutex<BTreeMap<Ipv4Addr, String>>>;
@@ -66,21 +66,29 @@ fn acquire(
     book: &mut BTreeMap<Ipv4Addr, String>,
     holder: &str,
     want: Want,
-) -> Result<Ipv4Addr, String> {
+) -> Result<Ipv4Addr, NotGiven> {
+    let is_held = |text| NotGiven {
+        is_held: true,
+        text,
+    };
     let addr = match want {
         Want::Address(addr) if addr == Ipv4Addr::new(10, 32, 7, 7) => {
-            return Err(format!("{addr} is already used by a container on host9"));
+            let text = format!("{addr} is already used by a container on host9");
+            return Err(is_held(text));
         }
         Want::Address(addr) => addr,
         Want::Subnet(subnet) => {
             let mut hosts = subnet.hosts();
-            hosts.find(|addr| !book.contains_key(addr)).ok_or("full")?
+            let free = hosts.find(|addr| !book.contains_key(addr));
+            free.ok_or("full".to_owned())?
         }
     };
     let holds = book.entry(addr).or_insert_with(|| holder.to_owned());
     match holds == holder {
         true => Ok(addr),
-        false => Err(format!("{addr} is already used by container {holds}")),
+        false => Err(is_held(format!(
+            "{addr} is already used by container {holds}"
+        ))),
     }
 }
 
