@@ -3,10 +3,10 @@
 use anyhow::bail;
 use mesh_proto::api::{AttachRequest, Attached, ContainerAddresses, DetachRequest, Done, Runtime};
 
-use crate::Outcome;
 use crate::args::{AttachArgs, ContainerArgs, DetachArgs, RuntimeArg};
 use crate::client::Client;
 use crate::engine::Engine;
+use crate::output::Outcome;
 use crate::{addresses, ipam, output, ps};
 
 /// Attaches a running container and prints the addresses.

@@ -3,9 +3,9 @@
 use clap::CommandFactory as _;
 use clap_complete::Shell as Generator;
 
-use crate::Outcome;
 use crate::args::{Cli, CompletionsArgs, Shell};
 use crate::output;
+use crate::output::Outcome;
 
 /// Prints the completion script of a shell.
 pub(crate) fn completions(args: &CompletionsArgs) -> Outcome {

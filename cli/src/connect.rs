@@ -2,11 +2,11 @@
 
 use mesh_proto::api::{ConnectRequest, Done, ForgetRequest, Forgotten};
 
-use crate::Outcome;
 use crate::args::{ConnectArgs, PeerArgs};
 use crate::client::Client;
 use crate::lookup::Lookup;
 use crate::output;
+use crate::output::Outcome;
 
 /// Adds targets, or replaces them all.
 pub(crate) fn connect(client: &Client, args: ConnectArgs) -> Outcome {

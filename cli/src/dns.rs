@@ -7,11 +7,11 @@ use anyhow::bail;
 use mesh_proto::api::{Addresses, DnsChange, DnsClient, DnsQuestion, DnsReport, Done};
 use mesh_proto::names::{Domain, MeshName};
 
-use crate::Outcome;
 use crate::args::{DnsArgsArgs, DnsChangeArgs, DnsLookupArgs, RuntimeArg};
 use crate::client::Client;
 use crate::engine_args::EngineArgs;
 use crate::output;
+use crate::output::Outcome;
 
 /// Adds a name.
 pub(crate) fn add(client: &Client, args: &DnsChangeArgs) -> Outcome {

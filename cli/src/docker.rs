@@ -5,12 +5,12 @@ use std::str::FromStr;
 use anyhow::bail;
 use mesh_proto::api::{DnsQuestion, Done};
 
-use crate::Outcome;
 use crate::arrived;
 use crate::dns;
 use crate::engine::Engine;
 use crate::engine_args::EngineArgs;
 use crate::output;
+use crate::output::Outcome;
 use crate::run::Preparation;
 
 const DOCKER: Engine = Engine::Docker;

@@ -2,9 +2,9 @@
 
 use mesh_proto::api::{BridgeRequest, Done, ExposeRequest, Exposed, Hidden, HideRequest};
 
-use crate::Outcome;
 use crate::args::{BridgeArgs, ExposeArgs, HideArgs};
 use crate::client::Client;
+use crate::output::Outcome;
 use crate::{addresses, ipam, output};
 
 /// Gives the host addresses and prints them; what was changed besides goes to standard error.

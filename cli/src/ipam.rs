@@ -10,9 +10,9 @@ use mesh_proto::api::{Done, EngineWaiting, Waiting};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::Outcome;
 use crate::args::{PrimeArgs, RmpeerArgs};
 use crate::client::{Client, ClientError};
+use crate::output::Outcome;
 use crate::{engine_wait, output};
 
 /// Seconds that an allocation or `prime` may take unless `--timeout` says otherwise; the router has the same default.

@@ -8,9 +8,9 @@ use std::path::Path;
 
 use anyhow::{Context as _, anyhow, bail};
 
-use crate::Outcome;
 use crate::args::KeygenArgs;
 use crate::output;
+use crate::output::Outcome;
 
 /// Writes 32 random bytes as 64 hexadecimal characters and a newline.
 pub(crate) fn keygen(args: &KeygenArgs) -> Outcome {

@@ -17,11 +17,11 @@ use nix::fcntl::OFlag;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, geteuid};
 
-use crate::Outcome;
 use crate::args::{Datapath, LaunchArgs};
 use crate::client::{Client, ClientError};
 use crate::lookup::Lookup;
 use crate::output;
+use crate::output::Outcome;
 use crate::router::{self, Config};
 use crate::supervisor;
 use crate::unit::Unit;

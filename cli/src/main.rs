@@ -48,9 +48,7 @@ use clap::Parser as _;
 
 use args::{Cli, Verb};
 use client::Client;
-
-/// The exit status of a verb, or the error that is printed as one line and exits with 1.
-type Outcome = anyhow::Result<u8>;
+use output::Outcome;
 
 fn main() -> ExitCode {
     let words = run_words::sorted(std::env::args_os().collect());

@@ -1,8 +1,11 @@
-//! Standard output and standard error.
+//! Standard output, standard error and the exit status.
 
 use std::io::{self, Write as _};
 
 use serde::Serialize;
+
+/// The exit status of a verb, or the error that is printed as one line and exits with 1.
+pub(crate) type Outcome = anyhow::Result<u8>;
 
 /// Writes `text` as it is to standard output.
 pub(crate) fn print(text: &str) -> anyhow::Result<()> {

@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use anyhow::{anyhow, bail};
 use mesh_proto::api::{AdoptRequest, Done};
 
-use crate::Outcome;
 use crate::arrived;
 use crate::engine::Engine;
 use crate::engine_args::EngineArgs;
+use crate::output::Outcome;
 use crate::run::Preparation;
 use crate::{dns, output};
 

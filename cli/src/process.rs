@@ -12,9 +12,9 @@ use nix::sched::{CloneFlags, setns};
 use nix::sys::signal::{SigSet, Signal, kill};
 use nix::unistd::Pid;
 
-use crate::Outcome;
 use crate::engine::status_of;
 use crate::output;
+use crate::output::Outcome;
 use crate::resolv::ResolvConf;
 use crate::run::Preparation;
 

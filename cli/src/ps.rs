@@ -2,10 +2,10 @@
 
 use mesh_proto::api::Attached;
 
-use crate::Outcome;
 use crate::args::PsArgs;
 use crate::client::Client;
 use crate::output;
+use crate::output::Outcome;
 
 /// How many characters of a container id are shown.
 const SHORT_ID: usize = 12;

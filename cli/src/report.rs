@@ -3,9 +3,9 @@
 use anyhow::Context as _;
 use serde_json::Value;
 
-use crate::Outcome;
 use crate::args::ReportArgs;
 use crate::client::Client;
+use crate::output::Outcome;
 use crate::{output, template};
 
 /// Prints the report.

@@ -9,10 +9,10 @@ use mesh_proto::api::{Done, Report};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::Outcome;
 use crate::args::ResetArgs;
 use crate::client::{Client, ClientError};
 use crate::output;
+use crate::output::Outcome;
 use crate::router::{self, Config};
 use crate::stop;
 use crate::supervisor;

@@ -5,11 +5,11 @@ use mesh_proto::api::{
     AbandonRequest, ContainerAddresses, Done, PrepareRequest, Prepared, Runtime,
 };
 
-use crate::Outcome;
 use crate::args::{RunArgs, RuntimeArg};
 use crate::client::Client;
 use crate::engine::Engine;
 use crate::engine_args::EngineArgs;
+use crate::output::Outcome;
 use crate::{addresses, dns, docker, ipam, output, podman, process};
 
 /// Runs a container, or a command without an engine.

@@ -3,9 +3,9 @@
 use mesh_proto::api::Report;
 use mesh_proto::api::ipam::IpamReport;
 
-use crate::Outcome;
 use crate::args::StatusArgs;
 use crate::client::Client;
+use crate::output::Outcome;
 use crate::peers::Filter;
 use crate::{dns, ipam, output, peers, render};
 

@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 use anyhow::bail;
 use mesh_proto::api::Done;
 
-use crate::Outcome;
 use crate::client::{Client, ClientError};
 use crate::output;
+use crate::output::Outcome;
 use crate::supervisor;
 use crate::unit::Unit;
 

@@ -3,10 +3,10 @@
 use mesh_proto::api::Report;
 use serde::Serialize;
 
-use crate::Outcome;
 use crate::args::VersionArgs;
 use crate::client::{Client, ClientError};
 use crate::output;
+use crate::output::Outcome;
 
 /// What `--json` prints.
 #[derive(Debug, Serialize)]

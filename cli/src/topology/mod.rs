@@ -6,10 +6,10 @@ mod text;
 
 use mesh_proto::api::Report;
 
-use crate::Outcome;
 use crate::args::TopologyArgs;
 use crate::client::Client;
 use crate::output;
+use crate::output::Outcome;
 
 use graph::Graph;
 
