@@ -4,6 +4,8 @@
 //! `mesh_proto::control`, `api` answers the `mesh` command, `driver` Docker. The data plane is plain threads (`lanes`).
 //! They share one snapshot, the fdb and the sessions' counters, nothing else.
 
+#![forbid(unsafe_code)]
+
 pub mod api;
 pub mod attach;
 pub mod cipher;
