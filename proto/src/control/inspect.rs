@@ -43,7 +43,6 @@ impl Control {
                 self.lsdb.bytes(),
                 limits::MAX_DATABASE + limits::MAX_RECORD * usize::from(limits::MAX_TOPICS),
             ),
-            ("pinned names", self.config.pins.len(), limits::MAX_PEERS),
             (
                 "links",
                 self.links.iter().count(),

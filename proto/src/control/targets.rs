@@ -343,7 +343,7 @@ impl Targets {
         }
     }
 
-    /// The peer behind an explicit target turned out to be this one, which is linked already.
+    /// Returns the target that this connection dials.
     pub fn key_of(&self, conn: ConnId) -> Option<&TargetKey> {
         self.targets
             .iter()
