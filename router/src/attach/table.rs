@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::kernel::Interface;
 use super::{EndpointOptions, Late};
+use crate::engine::SHORT_ID;
 
 /// Names that are put into the `/etc/hosts` of one container; further ones are refused.
 pub(super) const MAX_ADDED_HOSTS: usize = 256;
@@ -329,7 +330,7 @@ impl Endpoint {
     pub(super) fn display_name(&self, id: &str) -> String {
         match &self.owner {
             Some(owner) => owner.name.clone(),
-            None => id.chars().take(12).collect(),
+            None => id.chars().take(SHORT_ID).collect(),
         }
     }
 }

@@ -25,6 +25,14 @@ pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, EngineError>> + S
 /// Name of the Docker network driver, and of the first network that uses it.
 pub const DRIVER: &str = "mesh";
 
+/// Digits of an id that stand for a name where there is none, as engines show them.
+pub(crate) const SHORT_ID: usize = 12;
+
+/// Whether what is shown as a name is the beginning of the container's id. A short name may begin it by chance: `db`, `a`.
+pub(crate) fn is_part_of_id(name: &str, id: &str) -> bool {
+    name.len() >= SHORT_ID && id.starts_with(name)
+}
+
 /// Why an engine did not do what it was asked; ready to print.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EngineError {

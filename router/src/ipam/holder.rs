@@ -4,8 +4,8 @@ use ipnet::Ipv4Net;
 use mesh_proto::api::{EXPOSE, Runtime};
 use mesh_proto::limits::MAX_CONTAINER_ID;
 
-/// Characters of an id that are shown.
-const SHORT_ID: usize = 12;
+use crate::engine::SHORT_ID;
+
 /// Characters of the id of an engine's container.
 const FULL_ID: usize = 64;
 

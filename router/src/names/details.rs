@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 
 use mesh_proto::names::{Domain, MeshName, NameError, Port, Transport};
 
-use crate::engine::Container;
+use crate::engine::{Container, is_part_of_id};
 
 /// Where the host keeps the names of services.
 const SERVICES: &str = "/etc/services";
@@ -31,7 +31,7 @@ pub(super) struct Details {
 impl Details {
     pub(super) fn of(container: &Container, domain: &Domain) -> Self {
         // Engines call every container by the beginning of its id, too; nobody else does.
-        let is_own = |name: &&String| !name.is_empty() && !container.id.starts_with(name.as_str());
+        let is_own = |name: &&String| !name.is_empty() && !is_part_of_id(name, &container.id);
         let hostname = [&container.hostname].into_iter().filter(is_own);
         // A host name of another domain is none of ours.
         let hostname = hostname.map(|name| MeshName::parse(name, domain));
@@ -122,6 +122,8 @@ mod tests {
             ("www", &["shop.mesh.local", "WWW", "Shop"], &["www", "shop"]),
             ("www.example.org", &["a b", ""], &[]),
             ("0123456789ab", &[], &[]),
+            // By chance the id begins like these.
+            ("0", &["012345"], &["0", "012345"]),
         ] {
             assert_eq!(of(hostname, aliases, &[]).0, names, "{hostname}");
         }

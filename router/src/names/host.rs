@@ -22,7 +22,7 @@ use super::guests::Guest;
 use super::hosts_file::{Lines, path_of};
 use crate::attach::{Announced, Attachments, ExposedName, HostsWish};
 use crate::dns::{Own, Told};
-use crate::engine::{EngineError, EngineEvent};
+use crate::engine::{EngineError, EngineEvent, is_part_of_id};
 use crate::shell::Command;
 use crate::state::{StateError, Store};
 
@@ -503,10 +503,31 @@ fn addresses(row: &Attached) -> impl Iterator<Item = IpAddr> + '_ {
 
 /// Whether what is shown as the name is one: until an owner is known, it is a part of an id of ours.
 fn is_named(row: &Attached) -> bool {
-    !row.container.starts_with(&row.name)
+    !is_part_of_id(&row.name, &row.container)
 }
 
 /// Whether this is the id of something that is known by its attachment only. Engines' ids have 64 digits.
 fn attached_only(id: &str) -> bool {
     id.len() < 64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_that_begins_an_id_by_chance_is_a_name() {
+        let row = |name: &str| Attached {
+            container: "c7a90b1122334455".to_owned(),
+            name: name.to_owned(),
+            runtime: Runtime::Process,
+            interfaces: Vec::new(),
+        };
+        for name in ["c", "c7", "web", "c7a90b11223"] {
+            assert!(is_named(&row(name)), "{name}");
+        }
+        for id in ["c7a90b112233", "c7a90b1122334455"] {
+            assert!(!is_named(&row(id)), "{id}");
+        }
+    }
 }
