@@ -20,6 +20,7 @@ mod command;
 mod container;
 pub mod fuzz;
 mod host;
+pub mod house;
 pub mod scale;
 pub mod sim;
 mod snapshot;

@@ -1,0 +1,441 @@
+//! The walk through the syntax of one file that collects its [`Facts`].
+
+use std::ops::RangeInclusive;
+
+use anyhow::{Result, anyhow};
+use proc_macro2::{Span, TokenStream};
+use syn::spanned::Spanned as _;
+use syn::visit::{self, Visit};
+use syn::{Attribute, Expr, Item, Type, UseTree};
+
+use super::facts::{
+    DocFact, Facts, FunctionFact, ImplFact, ModuleFact, PathFact, Scope, TypeFact, UseFact,
+};
+use super::lines::CodeLines;
+use super::syntax::{attributes_of, ident_of, is_test, segments, value_of};
+use super::tokens::{self, Named};
+
+/// Parses one file.
+///
+/// # Errors
+/// Fails, with the line, if `text` is not Rust.
+pub(crate) fn read(text: &str) -> Result<Facts> {
+    let parsed = syn::parse_file(text).map_err(|e| anyhow!("line {}: {e}", line(e.span())));
+    let mut reader = Reader::default();
+    if let Ok(file) = &parsed {
+        reader.visit_file(file);
+    }
+    // The parser keeps each text for its spans; the reader has turned them into lines.
+    proc_macro2::extra::invalidate_current_thread_spans();
+    parsed?;
+    Ok(reader.finish(text))
+}
+
+/// Returns the line where a span begins.
+fn line(span: Span) -> usize {
+    span.start().line
+}
+
+/// The walk through one file.
+#[derive(Default)]
+struct Reader {
+    facts: Facts,
+    scope: Scope,
+    /// The number of functions around the present place: their items belong to no module.
+    depth: usize,
+    /// The impl around the present place, by index.
+    owner: Option<usize>,
+    tests: Vec<RangeInclusive<usize>>,
+    /// Lines of doc comments.
+    doc_lines: Vec<(usize, String)>,
+}
+
+impl Reader {
+    /// Returns the facts of a file whose text is `text`.
+    fn finish(mut self, text: &str) -> Facts {
+        self.facts.lines = CodeLines::of(text, &self.tests);
+        self.facts.docs = self.docs();
+        self.facts
+    }
+
+    /// Returns whether `attributes` make their node test code, and leaves out its lines if so.
+    fn leave_out(&mut self, attributes: &[Attribute], span: impl Fn() -> Span) -> bool {
+        let is_test = attributes.iter().any(is_test);
+        if is_test {
+            let span = span();
+            self.tests.push(line(span)..=span.end().line);
+        }
+        is_test
+    }
+
+    fn add_item(&mut self, item: &Item) {
+        let Some(ident) = ident_of(item) else { return };
+        let name = ident.to_string();
+        if self.depth == 0 {
+            self.facts.items.push((self.scope.clone(), name.clone()));
+        }
+        let fields = match item {
+            Item::Struct(item) => {
+                let is_product = |field: &&syn::Field| !field.attrs.iter().any(is_test);
+                item.fields.iter().filter(is_product).count()
+            }
+            Item::Enum(_) | Item::Trait(_) | Item::Type(_) | Item::Union(_) => 0,
+            _ => return,
+        };
+        let line = line(ident.span());
+        let scope = self.scope.clone();
+        self.facts.types.push(TypeFact {
+            scope,
+            name,
+            line,
+            fields,
+        });
+    }
+
+    fn add_function(&mut self, signature: &syn::Signature, block: &syn::Block) {
+        let last = block.brace_token.span.close().end().line;
+        self.facts.functions.push(FunctionFact {
+            name: signature.ident.to_string(),
+            lines: line(signature.fn_token.span)..=last,
+        });
+    }
+
+    fn add_call(&mut self, method: String, line: usize) {
+        if let Some(owner) = self.owner {
+            self.facts.impls[owner].calls.push((method, line));
+        }
+    }
+
+    fn add_path(&mut self, path: Vec<String>, line: usize) {
+        if path.len() > 1 {
+            let scope = self.scope.clone();
+            self.facts.paths.push(PathFact { scope, path, line });
+        }
+    }
+
+    fn add_use(&mut self, tree: &UseTree, prefix: &[String]) {
+        let (alias, name) = match tree {
+            UseTree::Path(inner) => {
+                let prefix = [prefix, &[inner.ident.to_string()]].concat();
+                return self.add_use(&inner.tree, &prefix);
+            }
+            UseTree::Group(group) => {
+                for tree in &group.items {
+                    self.add_use(tree, prefix);
+                }
+                return;
+            }
+            UseTree::Name(name) => (Some(name.ident.to_string()), Some(&name.ident)),
+            UseTree::Rename(name) => (Some(name.rename.to_string()), Some(&name.ident)),
+            _ => (None, None),
+        };
+        let mut path = prefix.to_vec();
+        path.extend(name.filter(|name| *name != "self").map(ToString::to_string));
+        let is_self = alias.as_deref() == Some("self");
+        let alias = if is_self { path.last().cloned() } else { alias };
+        let line = line(tree.span());
+        let scope = self.scope.clone();
+        self.facts.uses.push(UseFact {
+            scope,
+            alias,
+            path,
+            line,
+        });
+    }
+
+    /// Reads what a macro is given: the parser leaves it as tokens.
+    fn read_tokens(&mut self, tokens: TokenStream) {
+        for named in tokens::named(tokens) {
+            let line = line(named.span);
+            match named.what {
+                Named::Path(path) => self.add_path(path, line),
+                Named::MethodOfSelf(method) => self.add_call(method, line),
+            }
+        }
+    }
+
+    /// Joins lines of doc comments that follow one another.
+    fn docs(&mut self) -> Vec<DocFact> {
+        self.doc_lines.sort();
+        let mut docs: Vec<DocFact> = Vec::new();
+        let mut last = 0;
+        for (line, text) in self.doc_lines.drain(..) {
+            let text = text.trim().to_owned();
+            match docs.last_mut() {
+                Some(doc) if line == last + 1 => {
+                    if doc.text.is_empty() {
+                        doc.text = text;
+                    }
+                }
+                _ => docs.push(DocFact { line, text }),
+            }
+            last = line;
+        }
+        docs
+    }
+}
+
+/// Leaves out a node if it is test code, and visits it otherwise.
+macro_rules! unless_test {
+    ($($method:ident: $node:ty),* $(,)?) => {$(
+        fn $method(&mut self, node: &'a $node) {
+            if !self.leave_out(&node.attrs, || node.span()) {
+                visit::$method(self, node);
+            }
+        }
+    )*};
+}
+
+impl<'a> Visit<'a> for Reader {
+    unless_test! {
+        visit_field: syn::Field,
+        visit_variant: syn::Variant,
+        visit_field_value: syn::FieldValue,
+        visit_arm: syn::Arm,
+        visit_local: syn::Local,
+        visit_expr_return: syn::ExprReturn,
+        visit_expr_block: syn::ExprBlock,
+        visit_expr_if: syn::ExprIf,
+    }
+
+    fn visit_item(&mut self, item: &'a Item) {
+        if !self.leave_out(attributes_of(item), || item.span()) {
+            self.add_item(item);
+            visit::visit_item(self, item);
+        }
+    }
+
+    fn visit_item_mod(&mut self, item: &'a syn::ItemMod) {
+        self.facts.modules.push(ModuleFact {
+            scope: self.scope.clone(),
+            name: item.ident.to_string(),
+            path: item.attrs.iter().find_map(|a| value_of(a, "path")),
+            is_inline: item.content.is_some(),
+        });
+        self.scope.push(item.ident.to_string());
+        visit::visit_item_mod(self, item);
+        self.scope.pop();
+    }
+
+    fn visit_item_use(&mut self, item: &'a syn::ItemUse) {
+        for attribute in &item.attrs {
+            self.visit_attribute(attribute);
+        }
+        if item.leading_colon.is_none() {
+            self.add_use(&item.tree, &[]);
+        }
+    }
+
+    fn visit_item_fn(&mut self, item: &'a syn::ItemFn) {
+        self.add_function(&item.sig, &item.block);
+        self.depth += 1;
+        visit::visit_item_fn(self, item);
+        self.depth -= 1;
+    }
+
+    fn visit_item_impl(&mut self, item: &'a syn::ItemImpl) {
+        let before = self.owner.take();
+        if let Type::Path(of) = &*item.self_ty {
+            self.owner = Some(self.facts.impls.len());
+            self.facts.impls.push(ImplFact {
+                scope: self.scope.clone(),
+                of: segments(&of.path),
+                is_inherent: item.trait_.is_none(),
+                lines: line(item.impl_token.span)..=item.brace_token.span.close().end().line,
+                methods: Vec::new(),
+                calls: Vec::new(),
+            });
+        }
+        visit::visit_item_impl(self, item);
+        self.owner = before;
+    }
+
+    fn visit_impl_item_fn(&mut self, item: &'a syn::ImplItemFn) {
+        if self.leave_out(&item.attrs, || item.span()) {
+            return;
+        }
+        self.add_function(&item.sig, &item.block);
+        if let Some(owner) = self.owner {
+            let method = item.sig.ident.to_string();
+            self.facts.impls[owner].methods.push(method);
+        }
+        self.depth += 1;
+        visit::visit_impl_item_fn(self, item);
+        self.depth -= 1;
+    }
+
+    fn visit_trait_item_fn(&mut self, item: &'a syn::TraitItemFn) {
+        if let Some(block) = &item.default {
+            self.add_function(&item.sig, block);
+        }
+        visit::visit_trait_item_fn(self, item);
+    }
+
+    fn visit_expr_method_call(&mut self, call: &'a syn::ExprMethodCall) {
+        if matches!(&*call.receiver, Expr::Path(this) if this.path.is_ident("self")) {
+            self.add_call(call.method.to_string(), line(call.method.span()));
+        }
+        visit::visit_expr_method_call(self, call);
+    }
+
+    fn visit_path(&mut self, path: &'a syn::Path) {
+        if path.leading_colon.is_none() {
+            let first = path.segments.first();
+            self.add_path(segments(path), first.map_or(0, |s| line(s.ident.span())));
+        }
+        visit::visit_path(self, path);
+    }
+
+    fn visit_macro(&mut self, called: &'a syn::Macro) {
+        self.visit_path(&called.path);
+        self.read_tokens(called.tokens.clone());
+    }
+
+    fn visit_attribute(&mut self, attribute: &'a Attribute) {
+        if let Some(text) = value_of(attribute, "doc") {
+            self.doc_lines
+                .push((line(attribute.pound_token.span), text));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str = r#"
+use crate::wire::{self, Message as Wire, codec::*};
+
+/// What it is.
+///
+/// More of it.
+pub struct Thing {
+    /// A field.
+    a: u8,
+    #[cfg(test)]
+    b: u8,
+}
+
+impl Thing {
+    fn one(&self) -> u8 {
+        println!("{} {}", self.two(), wire::SIZE);
+        self.a.max(self.three())
+    }
+
+    #[cfg(test)]
+    fn four(&self) -> u8 {
+        self.one()
+    }
+}
+
+impl Default for Thing {
+    fn default() -> Self {
+        #[cfg(test)]
+        return super::b::make();
+        #[cfg(not(test))]
+        super::a::make()
+    }
+}
+
+mod inner {
+    enum Inside {}
+}
+mod other;
+
+#[cfg(any(test, feature = "testing"))]
+mod testing;
+
+#[cfg(test)]
+mod tests {
+    /// Nobody counts this.
+    struct Probe;
+}
+"#;
+
+    fn facts() -> Facts {
+        read(TEXT).expect("this is Rust")
+    }
+
+    #[test]
+    fn types_have_a_scope_and_fields_outside_tests() {
+        let facts = facts();
+        let types = facts.types.iter();
+        let types: Vec<_> = types
+            .map(|t| (t.scope.join("::"), t.name.as_str(), t.fields))
+            .collect();
+        assert_eq!(
+            types,
+            [
+                (String::new(), "Thing", 1),
+                ("inner".to_owned(), "Inside", 0)
+            ]
+        );
+    }
+
+    #[test]
+    fn calls_on_self_are_found_in_macros_too() {
+        let thing = &facts().impls[0];
+        let calls: Vec<_> = thing
+            .calls
+            .iter()
+            .map(|(name, line)| (name.as_str(), *line))
+            .collect();
+        assert_eq!(calls, [("two", 16), ("three", 17)]);
+        assert_eq!(thing.methods, ["one"]);
+        assert!(thing.is_inherent && !facts().impls[1].is_inherent);
+    }
+
+    #[test]
+    fn uses_and_paths_are_flat() {
+        let facts = facts();
+        let uses: Vec<_> = facts
+            .uses
+            .iter()
+            .map(|u| (u.alias.as_deref(), u.path.join("::")))
+            .collect();
+        assert_eq!(
+            uses,
+            [
+                (Some("wire"), "crate::wire".to_owned()),
+                (Some("Wire"), "crate::wire::Message".to_owned()),
+                (None, "crate::wire::codec".to_owned()),
+            ]
+        );
+        let paths: Vec<_> = facts.paths.iter().map(|p| p.path.join("::")).collect();
+        assert_eq!(paths, ["wire::SIZE", "super::a::make"]);
+    }
+
+    #[test]
+    fn a_doc_comment_is_one_however_long() {
+        let facts = facts();
+        let docs: Vec<_> = facts
+            .docs
+            .iter()
+            .map(|d| (d.line, d.text.as_str()))
+            .collect();
+        assert_eq!(docs, [(4, "What it is."), (8, "A field.")]);
+    }
+
+    #[test]
+    fn modules_of_tests_are_left_out_and_their_lines() {
+        let facts = facts();
+        let modules: Vec<_> = facts
+            .modules
+            .iter()
+            .map(|m| (m.name.as_str(), m.is_inline))
+            .collect();
+        assert_eq!(modules, [("inner", true), ("other", false)]);
+        assert_eq!(facts.lines.count(&(35..=60)), 4);
+    }
+
+    #[test]
+    fn functions_end_with_their_brace() {
+        let facts = facts();
+        let functions: Vec<_> = facts
+            .functions
+            .iter()
+            .map(|f| (f.name.as_str(), f.lines.clone()))
+            .collect();
+        assert_eq!(functions, [("one", 15..=18), ("default", 27..=32)]);
+    }
+}
