@@ -55,12 +55,12 @@ const MAX_CODE: usize = 600;
 const MIN_PURE_PERCENT: usize = 53;
 /// Fields, lines and files of the largest types.
 const MAX_LARGEST: [(&str, usize, usize, usize); 3] = [
-    ("Control", 48, 3203, 29),
-    ("Attachments", 22, 2533, 18),
+    ("Control", 48, 3202, 29),
+    ("Attachments", 22, 2535, 18),
     ("Ipam", 19, 1751, 12),
 ];
 /// Lines of the impls of any type.
-const MAX_TYPE_LINES: usize = 3203;
+const MAX_TYPE_LINES: usize = 3202;
 /// Files with impls of any type.
 const MAX_TYPE_FILES: usize = 29;
 /// Types of too many lines or files.
