@@ -130,7 +130,10 @@ impl Addresses {
 
     fn not_given(&self, why: &Refusal) -> NotGiven {
         NotGiven {
-            is_held: matches!(why, Refusal::Held(..) | Refusal::HeldThere(..)),
+            is_held: matches!(
+                why,
+                Refusal::Held(..) | Refusal::HeldThere(..) | Refusal::HeldBy(..)
+            ),
             text: self.words(why),
         }
     }
