@@ -112,8 +112,10 @@ fn names(one: &Host) -> Result<()> {
 /// What takes away works as the list of differences says.
 fn gives_back(one: &Host, two: &Host) -> Result<()> {
     let taken = one.run_named("10.2.1.1/24", "taken")?;
-    weave(one, "weave attach 10.33.1.1/24 taken")?.ok()?;
-    let left = weave(one, "weave detach taken")?.ok()?;
+    // What is no engine's is meant by its id.
+    let id = one.ps()?[0].container.clone();
+    weave(one, &format!("weave attach 10.33.1.1/24 {id}"))?.ok()?;
+    let left = weave(one, &format!("weave detach {id}"))?.ok()?;
     let left: Vec<&str> = left.split_whitespace().collect();
     ensure!(left == ["10.2.1.1", "10.33.1.1"], "{left:?}");
     ensure!(one.address_of("taken").is_err(), "it has an address");
