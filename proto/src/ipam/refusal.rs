@@ -62,6 +62,14 @@ pub enum Wait {
 }
 
 impl Refusal {
+    /// Whether a container has the address that was asked for.
+    pub fn is_held(&self) -> bool {
+        matches!(
+            self,
+            Self::Held(..) | Self::HeldThere(..) | Self::HeldBy(..)
+        )
+    }
+
     /// One line, with what to do; routers as `name` calls them.
     pub fn words(&self, name: Namer<'_>) -> String {
         match self {

@@ -130,10 +130,7 @@ impl Addresses {
 
     fn not_given(&self, why: &Refusal) -> NotGiven {
         NotGiven {
-            is_held: matches!(
-                why,
-                Refusal::Held(..) | Refusal::HeldThere(..) | Refusal::HeldBy(..)
-            ),
+            is_held: why.is_held(),
             text: self.words(why),
         }
     }
