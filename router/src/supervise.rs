@@ -149,7 +149,7 @@ impl Supervisor {
                 Ended::Refused => return Ok(ExitCode::FAILURE),
                 Ended::Crashed(how) => how,
             };
-            // Whoever started it still waits, and is told rather than left to wait.
+            // `mesh launch` still waits for it, and tells the reason.
             if !again && identity(&self.socket) == before {
                 tracing::error!("the router {how} before it was up; it is not started again");
                 return Ok(ExitCode::FAILURE);

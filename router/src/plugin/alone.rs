@@ -68,7 +68,7 @@ impl Alone {
         }
     }
 
-    /// Whether there is such an endpoint, whoever made it.
+    /// Whether the endpoint is known, made here or by the router.
     pub(super) fn knows(&self, id: &str) -> bool {
         self.ends().contains_key(id)
     }
