@@ -329,6 +329,19 @@ impl Host {
         Ok((ticks()? + ticks()?) / TICKS)
     }
 
+    /// How often the router's threads have gone to sleep: each of their wake-ups, whatever it then cost.
+    ///
+    /// # Errors
+    /// If it does not run.
+    pub fn router_wakeups(&self) -> Result<u64> {
+        let line = format!("cat /proc/{}/task/*/status", self.router_pid()?);
+        let status = self.exec(&["sh", "-c", &line])?.ok()?;
+        let counts = status
+            .lines()
+            .filter_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+        counts.map(|count| Ok(count.trim().parse::<u64>()?)).sum()
+    }
+
     /// SIGKILL to the router and to whatever would start it again, and waits until it is gone.
     ///
     /// # Errors

@@ -8,6 +8,8 @@ use mesh_tests::{Host, Setup, all_reach_all, with_testbed};
 use crate::full_mesh;
 
 const PERIOD: Duration = Duration::from_secs(10);
+/// Wake-ups in a second. Processor time depends on how the program was built and on what else runs here.
+const MAX_WAKEUPS: u64 = 100;
 
 #[test]
 fn an_idle_router_is_small_and_quiet() -> Result<()> {
@@ -19,15 +21,20 @@ fn an_idle_router_is_small_and_quiet() -> Result<()> {
         ];
         all_reach_all(&containers)?;
         let host = bed.host(1);
-        let before = host.router_cpu_seconds()?;
+        let before = host.router_wakeups()?;
+        let used_before = host.router_cpu_seconds()?;
         std::thread::sleep(PERIOD);
-        let share = (host.router_cpu_seconds()? - before) / PERIOD.as_secs_f64();
+        let wakeups = (host.router_wakeups()? - before) / PERIOD.as_secs();
+        let used = (host.router_cpu_seconds()? - used_before) / PERIOD.as_secs_f64();
         let (resident, own) = (memory_kib(host, "VmRSS:")?, memory_kib(host, "RssAnon:")?);
         println!(
-            "idle router: {:.2} % of a core, {resident} KiB resident, {own} KiB of it its own",
-            share * 100.0
+            "idle router: {wakeups} wake-ups a second, {:.2} % of a core, {resident} KiB resident, {own} KiB its own",
+            used * 100.0
         );
-        ensure!(share <= 0.01, "{:.2} % of a core when idle", share * 100.0);
+        ensure!(
+            wakeups <= MAX_WAKEUPS,
+            "{wakeups} wake-ups a second when idle"
+        );
         // The rest is its program, which is larger the less it was optimised.
         ensure!(own <= 4 * 1024, "{own} KiB of its own when idle");
         Ok(())
