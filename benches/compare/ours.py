@@ -7,16 +7,16 @@ their interfaces have the MTU and the offloads that mesh gives them. A variant t
 
 import functools
 import os
+import shutil
 
 import machine
-from contenders import Contender, OURS, find, register
+from contenders import Contender, OURS, REGISTER, find, register
 from topology import Container, NETWORK, run, wait_for
 
 
 @functools.cache
-def usage():
+def usage(program):
     """What `mesh-router --help` prints, or nothing without one."""
-    program = find("mesh-router")
     return run(program, "--help", check=False) if program else ""
 
 
@@ -35,17 +35,25 @@ class Mesh(Contender):
 
     kind, options = OURS, ()
     programs, version_of = ("mesh", "mesh-router"), ("mesh-router", "--version")
+    build = ""              # directory of its programs; empty: where all programs are searched
+
+    def find(self, name):
+        """Path of a program of this build, or None."""
+        return shutil.which(name, path=self.build) if self.build else find(name)
 
     def missing(self):
-        unknown = [option for option in self.options if option.split("=")[0] not in usage()]
-        return super().missing() or (f"this mesh-router has no {' '.join(unknown)}" if unknown else "")
+        absent = [program for program in self.programs if not self.find(program)]
+        if absent:
+            return f"no {', '.join(absent)} in {self.build or 'PATH'}"
+        unknown = [option for option in self.options if option.split("=")[0] not in usage(self.find("mesh-router"))]
+        return f"this mesh-router has no {' '.join(unknown)}" if unknown else ""
 
     def containers(self, topology):
         """The routers make them."""
 
     def prepare(self, topology):
         key = topology.a.path("mesh.key")
-        run(find("mesh"), "keygen", key)
+        run(self.find("mesh"), "keygen", key)
         with open(key, encoding="ascii") as file:
             text = file.read()
         for host in topology.hosts[1:]:
@@ -54,7 +62,7 @@ class Mesh(Contender):
     def start(self, topology):
         for host in topology.hosts:
             secret = () if "--no-encryption" in self.options else (f"--key-file={host.path('mesh.key')}",)
-            topology.spawn(host, find("mesh-router"), "--state-dir", host.path("state"), "--nickname", host.letter,
+            topology.spawn(host, self.find("mesh-router"), "--state-dir", host.path("state"), "--nickname", host.letter,
                            "--log-level", "warn", *secret, *self.options, *host.neighbours)
         for host in (topology.a, topology.b):
             self.attach(topology, host)
@@ -63,10 +71,10 @@ class Mesh(Contender):
         """Starts a container; its interface is there before its command."""
         def answers():
             topology.check()
-            return host.succeeds(find("mesh"), "status")
+            return host.succeeds(self.find("mesh"), "status")
         wait_for(answers, f"the router of host {host.letter} answers")
         address = NETWORK.format(host.index)
-        host.run(find("mesh"), "run", "--runtime", "process", f"{address}/24", "-d", "--", "sleep", "infinity")
+        host.run(self.find("mesh"), "run", "--runtime", "process", f"{address}/24", "-d", "--", "sleep", "infinity")
         pid = wait_for(lambda: command_on_the_mesh(host), f"the container of host {host.letter}")
         host.container = Container(pid, "mesh0")
         host.container.address = address
@@ -78,8 +86,20 @@ class Kernel(Mesh):
 
     def settle(self, topology):
         for host in topology.hosts:
-            wait_for(lambda host=host: " kernel " in host.run(find("mesh"), "status", "connections"),
+            wait_for(lambda host=host: " kernel " in host.run(self.find("mesh"), "status", "connections"),
                      f"the kernel's path of host {host.letter}")
+
+
+def add_build(spec):
+    """Registers `NAME=DIRECTORY`, mesh as another build has it; returns its name."""
+    name, _, directory = spec.partition("=")
+    if not name or not directory:
+        raise ValueError(f"'{spec}' is not NAME=DIRECTORY")
+    build = os.path.abspath(directory)
+    REGISTER[name] = type("Build", (Mesh,), {
+        "name": name, "note": f"mesh, the build in {build}", "cipher": "auto", "build": build,
+        "version_of": (os.path.join(build, "mesh-router"), "--version")})
+    return name
 
 
 def command_on_the_mesh(host):

@@ -18,7 +18,7 @@ import time
 
 import contenders
 import machine
-import ours  # registers mesh
+import ours
 import peers
 import report
 import topology
@@ -78,6 +78,8 @@ def parse():
     parser.add_argument("--command-tap", action="store_true", help="it makes tap0, to be put into the bridge")
     parser.add_argument("--command-no-offloads", action="store_true",
                         help="it captures frames: containers send packets that are cut and have checksums")
+    parser.add_argument("--build", action="append", default=[], metavar="NAME=DIR",
+                        help="one more contender: mesh with the programs in DIR, as a build of the commit before")
     parser.add_argument("--bin", action="append", default=[], metavar="DIR",
                         help="where to look for programs before PATH")
     parser.add_argument("--work", default="target/bench", metavar="DIR", help="for raw results, logs and scratch files")
@@ -102,8 +104,12 @@ def words(text):
 def choose(options):
     """Names of the contenders that can run here; says which cannot, and why."""
     named = words(options.contenders)
-    named += [peers.add_command(spec, options.command_mtu, options.command_tap, not options.command_no_offloads)
-              for spec in options.command]
+    try:
+        named += [peers.add_command(spec, options.command_mtu, options.command_tap, not options.command_no_offloads)
+                  for spec in options.command]
+        named += [ours.add_build(spec) for spec in options.build]
+    except ValueError as error:
+        sys.exit(str(error))
     unknown = [name for name in named if name not in contenders.REGISTER]
     if unknown:
         sys.exit(f"no contender {', '.join(unknown)}; there are: {' '.join(contenders.REGISTER)}")

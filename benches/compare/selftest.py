@@ -9,7 +9,7 @@ import xml.etree.ElementTree
 import chart
 import contenders
 import goals
-import ours  # registers mesh
+import ours
 import peers
 import report
 import run
@@ -164,7 +164,7 @@ class Contenders(unittest.TestCase):
             self.assertTrue(contender.note)
 
     def test_options_that_the_router_does_not_have_are_a_reason_to_skip(self):
-        known, ours.usage = ours.usage, lambda: "--datapath <DATAPATH>"
+        known, ours.usage = ours.usage, lambda _program: "--datapath <DATAPATH>"
         try:
             contender = contenders.REGISTER["mesh-pcap"]()
             contender.programs = ()
@@ -173,6 +173,23 @@ class Contenders(unittest.TestCase):
             self.assertEqual(contender.missing(), "this mesh-router has no --cipher=rot13")
         finally:
             ours.usage = known
+
+    def test_another_build_of_mesh(self):
+        with tempfile.TemporaryDirectory() as directory:
+            name = ours.add_build(f"before={directory}")
+            try:
+                build = contenders.REGISTER[name]()
+                self.assertIn("no mesh, mesh-router in", build.missing())
+                for program in build.programs:
+                    path = os.path.join(directory, program)
+                    with open(path, "w", encoding="ascii") as file:
+                        file.write("#!/bin/sh\n")
+                    os.chmod(path, 0o755)
+                self.assertEqual(build.missing(), "")
+                self.assertEqual(build.find("mesh"), os.path.join(directory, "mesh"))
+            finally:
+                del contenders.REGISTER[name]
+        self.assertRaises(ValueError, ours.add_build, "before=")
 
     def test_a_command_of_the_caller(self):
         try:
