@@ -12,12 +12,12 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, anyhow, bail};
-use clap::ValueEnum as _;
+use mesh_options::{DEFAULT_SOCKET, Datapath, Options};
 use nix::fcntl::OFlag;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, geteuid};
 
-use crate::args::{Datapath, LaunchArgs};
+use crate::args::LaunchArgs;
 use crate::client::{Client, ClientError};
 use crate::lookup::Lookup;
 use crate::output;
@@ -38,9 +38,12 @@ const LOG_LINES: usize = 3;
 
 /// Starts the router unless one runs already.
 pub(crate) fn launch(args: &LaunchArgs, socket: Option<&Path>) -> Outcome {
-    let config = Config::read(args.config.as_deref())?;
+    let config = Config::read(args.router.config.as_deref())?;
     let socket = absolute(&router::socket(socket, Some(&config)))?;
-    let state_dir = absolute(&router::state_dir(args.state_dir.as_deref(), &config))?;
+    let state_dir = absolute(&router::state_dir(
+        args.router.state_dir.as_deref(),
+        &config,
+    ))?;
     let client = Client::new(socket.clone())?;
     let remarks = args.weave.remarks()?;
     refuse_if_running(&client)?;
@@ -49,13 +52,13 @@ pub(crate) fn launch(args: &LaunchArgs, socket: Option<&Path>) -> Outcome {
     refuse_if_starting(unit.as_ref(), &socket)?;
 
     let mut command = Command::new(router::program()?);
-    command.args(router_args(args, &socket, &state_dir)?);
+    command.args(router_words(args, &socket, &state_dir)?);
     if args.foreground {
         let error = command.exec();
         return Err(anyhow!("cannot start {}: {error}", router::PROGRAM));
     }
     let log = Log::open(&state_dir)?;
-    let typed = args.peers.iter().chain(&args.more_peers);
+    let typed = args.router.peers.iter().chain(&args.more_peers);
     let mut peers: Vec<String> = typed.cloned().collect();
     if peers.is_empty() && !args.resume {
         peers.clone_from(&config.peers);
@@ -92,7 +95,7 @@ fn refuse_if_starting(unit: Option<&Unit>, socket: &Path) -> anyhow::Result<()> 
         );
     }
     if let Some(unit) = unit.filter(|unit| unit.is_starting())
-        && socket == Path::new(router::DEFAULT_SOCKET)
+        && socket == Path::new(DEFAULT_SOCKET)
     {
         bail!(
             "systemd is starting the router ({}); `systemctl status {}` says how it does, `mesh stop` ends that",
@@ -117,84 +120,35 @@ fn absolute(path: &Path) -> anyhow::Result<PathBuf> {
 }
 
 /// The router's command line.
-fn router_args(args: &LaunchArgs, socket: &Path, state_dir: &Path) -> anyhow::Result<Vec<String>> {
-    let mut out = vec!["--socket".to_owned(), text(socket)?];
-    let mut option = |name: &str, value: Option<String>| {
-        if let Some(value) = value {
-            // One word, so that a value may start with a dash.
-            out.push(format!("--{name}={value}"));
-        }
-    };
-    option("state-dir", Some(text(state_dir)?));
-    option("host", args.host.map(|v| v.to_string()));
-    option("port", args.port.map(|v| v.to_string()));
-    option("name", args.name.map(|v| v.to_string()));
-    option("nickname", args.nickname.clone());
-    option("mtu", args.mtu.map(|v| v.to_string()));
-    let pcap = args.weave.asks_for_pcap().then_some(Datapath::Pcap);
-    let datapath = args.datapath.or(pcap).and_then(|d| d.to_possible_value());
-    option("datapath", datapath.map(|v| v.get_name().to_owned()));
-    option("lanes", args.lanes.map(|v| v.to_string()));
-    let limit = args.broadcast_limit;
-    option("broadcast-limit", limit.map(|v| v.to_string()));
-    let limit = args.multicast_limit;
-    option("multicast-limit", limit.map(|v| v.to_string()));
-    let subnets: Vec<String> = args
-        .trusted_subnets
-        .iter()
-        .map(ToString::to_string)
-        .collect();
-    let subnets = Some(subnets.join(",")).filter(|s| !s.is_empty());
-    option("trusted-subnets", subnets);
-    let latency = args.latency.and_then(|l| l.to_possible_value());
-    option("latency", latency.map(|v| v.get_name().to_owned()));
-    let cipher = args.cipher.and_then(|c| c.to_possible_value());
-    option("cipher", cipher.map(|v| v.get_name().to_owned()));
-    option("ipalloc-range", args.ipalloc_range.clone());
-    option(
-        "ipalloc-default-subnet",
-        args.ipalloc_default_subnet.clone(),
-    );
-    option("auto-reclaim", args.auto_reclaim.clone());
-    option("dns-domain", args.dns_domain.clone());
-    option("dns-ttl", args.dns_ttl.map(|v| v.to_string()));
-    for address in &args.dns_listen {
-        option("dns-listen", Some(address.clone()));
+fn router_words(args: &LaunchArgs, socket: &Path, state_dir: &Path) -> anyhow::Result<Vec<String>> {
+    let mut words = vec!["--socket".to_owned(), text(socket)?];
+    let starts: [(&str, bool); 3] = [
+        ("--daemon", !args.foreground),
+        ("--restart", !args.foreground && !args.no_restart),
+        ("--resume", args.resume),
+    ];
+    let given = starts.iter().filter(|(_, given)| *given);
+    words.extend(given.map(|(flag, _)| (*flag).to_owned()));
+    words.extend(router_options(args, state_dir)?.to_words()?);
+    Ok(words)
+}
+
+/// Options that the router is started with: paths are absolute, and flags of other tools have become ours.
+fn router_options(args: &LaunchArgs, state_dir: &Path) -> anyhow::Result<Options> {
+    let mut options = args.router.clone();
+    options.state_dir = Some(state_dir.to_owned());
+    options.peers.extend(args.more_peers.iter().cloned());
+    if args.weave.asks_for_pcap() {
+        options.datapath.get_or_insert(Datapath::Pcap);
     }
-    option("mesh-name", args.mesh_name.clone());
-    option("log-level", args.log_level.clone());
-    option("bridge", args.bridge.clone());
-    for (name, file) in [
-        ("config", &args.config),
-        ("key-file", &args.key_file),
-        ("password-file", &args.password_file),
+    for file in [
+        &mut options.config,
+        &mut options.key_file,
+        &mut options.password_file,
     ] {
-        let file = file.as_deref().map(|f| text(&absolute(f)?)).transpose()?;
-        option(name, file);
+        *file = file.as_deref().map(absolute).transpose()?;
     }
-    if args.no_encryption {
-        out.push("--no-encryption".to_owned());
-    }
-    if args.no_dns {
-        out.push("--no-dns".to_owned());
-    }
-    if args.no_multicast_route {
-        out.push("--no-multicast-route".to_owned());
-    }
-    if args.no_discovery {
-        out.push("--no-discovery".to_owned());
-    }
-    if !args.foreground {
-        out.push("--daemon".to_owned());
-        if !args.no_restart {
-            out.push("--restart".to_owned());
-        }
-    }
-    if args.resume {
-        out.push("--resume".to_owned());
-    }
-    out.extend(args.peers.iter().chain(&args.more_peers).cloned());
-    Ok(out)
+    Ok(options)
 }
 
 fn text(path: &Path) -> anyhow::Result<String> {
@@ -376,26 +330,30 @@ mod tests {
     #[test]
     fn only_what_was_given_is_passed_on() {
         let args = LaunchArgs {
-            peers: vec!["host2".to_owned()],
-            port: Some(7000),
-            multicast_limit: Some(0),
-            no_discovery: true,
-            no_encryption: true,
-            trusted_subnets: vec!["10.0.0.0/8".parse().unwrap(), "fd00::/8".parse().unwrap()],
+            router: Options {
+                peers: vec!["host2".to_owned()],
+                port: Some(7000),
+                multicast_limit: Some(0),
+                no_discovery: true,
+                no_encryption: true,
+                trusted_subnets: vec!["10.0.0.0/8".parse().unwrap(), "fd00::/8".parse().unwrap()],
+                ..Options::default()
+            },
             ..LaunchArgs::default()
         };
-        let words = router_args(&args, Path::new("/s"), Path::new("/d")).unwrap();
+        let words = router_words(&args, Path::new("/s"), Path::new("/d")).unwrap();
         let expected = [
             "--socket",
             "/s",
-            "--state-dir=/d",
-            "--port=7000",
-            "--multicast-limit=0",
-            "--trusted-subnets=10.0.0.0/8,fd00::/8",
-            "--no-encryption",
-            "--no-discovery",
             "--daemon",
             "--restart",
+            "--multicast-limit=0",
+            "--no-discovery",
+            "--no-encryption",
+            "--port=7000",
+            "--state-dir=/d",
+            "--trusted-subnets=10.0.0.0/8",
+            "--trusted-subnets=fd00::/8",
             "host2",
         ];
         assert_eq!(words, expected);

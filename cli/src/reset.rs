@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use anyhow::Context as _;
+use mesh_options::DEFAULT_BRIDGE;
 use mesh_proto::api::ipam::Left;
 use mesh_proto::api::{Done, Report};
 use nix::sys::signal::{Signal, kill};
@@ -18,7 +19,6 @@ use crate::stop;
 use crate::supervisor;
 use crate::unit::Unit;
 
-const DEFAULT_BRIDGE: &str = "mesh";
 /// Where a router that allocated addresses keeps them.
 const JOURNAL: &str = "addresses";
 /// What to do where others are, when a router that owned addresses is gone.

@@ -3,11 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, anyhow};
+use mesh_options::{DEFAULT_SOCKET, DEFAULT_STATE_DIR};
 use serde::Deserialize;
 
-/// Where the router listens unless it is told otherwise.
-pub(crate) const DEFAULT_SOCKET: &str = "/run/mesh/mesh.sock";
-const DEFAULT_STATE_DIR: &str = "/var/lib/mesh";
 /// The router's program.
 pub(crate) const PROGRAM: &str = "mesh-router";
 /// The log of a router in the background, in its state directory.

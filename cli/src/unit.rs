@@ -5,8 +5,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, bail};
-
-use crate::router::DEFAULT_SOCKET;
+use mesh_options::DEFAULT_SOCKET;
 
 /// The unit of `make install`.
 const DEFAULT: &str = "mesh.service";

@@ -1,24 +1,7 @@
 //! Which ciphers the router takes for data: what the operator asks for, and what the processor is good at.
 
-use clap::ValueEnum;
+use mesh_options::Cipher;
 use mesh_proto::crypto::aead::{Suite, Suites};
-use serde::Deserialize;
-
-/// What the operator asks for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Deserialize)]
-pub enum Cipher {
-    /// AES-256-GCM where both processors have instructions for it, else ChaCha20-Poly1305.
-    #[serde(rename = "auto")]
-    Auto,
-    /// ChaCha20-Poly1305 and no other.
-    #[value(name = "chacha20-poly1305")]
-    #[serde(rename = "chacha20-poly1305")]
-    ChaCha20Poly1305,
-    /// AES-256-GCM and no other.
-    #[value(name = "aes-256-gcm")]
-    #[serde(rename = "aes-256-gcm")]
-    Aes256Gcm,
-}
 
 /// The ciphers to offer and to take on this machine, in order of preference.
 pub fn suites(asked: Cipher) -> Suites {
@@ -56,6 +39,8 @@ fn has_aes() -> bool {
 
 #[cfg(test)]
 mod tests {
+    use clap::ValueEnum as _;
+
     use super::*;
 
     #[test]

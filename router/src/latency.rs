@@ -7,24 +7,10 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread::Thread;
 
-use clap::ValueEnum;
+use mesh_options::LatencyMode;
 use mesh_proto::forward::{Counter, Counters, Forwarder};
 use mesh_proto::latency::{Demand, LatencyGovernor, TICK, Traffic};
 use mesh_sys::latency::LatencyRequest;
-use serde::Deserialize;
-
-/// Whether the kernel is asked for quick wake-ups.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum LatencyMode {
-    /// While frames flow and are sparse.
-    #[default]
-    Auto,
-    /// As long as the router runs.
-    On,
-    /// Never.
-    Off,
-}
 
 /// The latency request, as lanes and reports see it.
 pub struct Latency {

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use mesh_router::config::{Args, Command};
+use mesh_router::config::{Args, Command, Settings};
 use mesh_router::run::Manner;
 use mesh_router::secret::Password;
 use mesh_router::supervise;
@@ -13,6 +13,7 @@ fn main() -> ExitCode {
     // Before there is a second thread.
     let password = Password::take();
     let manner = Manner::of(&args);
+    let options = args.options();
     let result = match args.command {
         Some(Command::Reset {
             state_dir,
@@ -23,7 +24,7 @@ fn main() -> ExitCode {
         Some(Command::Plugin(settings)) => {
             mesh_router::plugin::run(settings).map(|()| ExitCode::SUCCESS)
         }
-        None => args.options.settle().and_then(|settings| {
+        None => Settings::of(options).and_then(|settings| {
             if args.restart {
                 return supervise::run(&settings, password);
             }

@@ -14,7 +14,7 @@ use mesh_sys::port::{
     StormLimits, TapPort, TapSpec,
 };
 
-use crate::config::Datapath;
+use mesh_options::Datapath;
 
 /// Frames that may wait in the kernel for an egress lane; at a hundred thousand a second that is 2.5 ms.
 const QUEUE: u32 = 256;

@@ -10,9 +10,9 @@ use mesh_sys::bridge::{BridgeConfig, PortKind};
 
 use crate::attach::HostKernel;
 use crate::cleanup::{self, Leftovers};
-use crate::config::DEFAULT_BRIDGE;
 use crate::driver;
 use crate::engine::Engines;
+use mesh_options::DEFAULT_BRIDGE;
 
 /// Removes everything a router made on this host, and prints a line for each thing removed.
 ///

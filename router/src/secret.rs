@@ -213,7 +213,7 @@ mod tests {
     #[test]
     fn a_password_that_is_set_is_used_or_stops_the_start() {
         let load = |variable: Option<&[u8]>| {
-            let settings = crate::config::Options::default().settle().unwrap();
+            let settings = Settings::of(mesh_options::Options::default()).unwrap();
             let variable = variable.map(|v| Password(Zeroizing::new(v.to_vec())));
             load(&settings, variable, &Warnings::default())
         };

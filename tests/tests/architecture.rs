@@ -27,14 +27,21 @@ const IMPURE: [&str; 14] = [
     "tokio",
 ];
 /// Who may use whom, of our own crates.
-const ARROWS: [(&str, &[&str]); 7] = [
+const ARROWS: [(&str, &[&str]); 8] = [
     ("mesh-proto", &[]),
+    ("mesh-options", &["mesh-proto"]),
     ("mesh-sys", &["mesh-proto"]),
-    ("mesh-router", &["mesh-proto", "mesh-sys"]),
-    ("mesh-cli", &["mesh-proto"]),
+    ("mesh-router", &["mesh-options", "mesh-proto", "mesh-sys"]),
+    ("mesh-cli", &["mesh-options", "mesh-proto"]),
     (
         "mesh-tests",
-        &["mesh-proto", "mesh-sys", "mesh-router", "mesh-cli"],
+        &[
+            "mesh-options",
+            "mesh-proto",
+            "mesh-sys",
+            "mesh-router",
+            "mesh-cli",
+        ],
     ),
     (
         "mesh-benches",

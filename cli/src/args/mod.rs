@@ -14,7 +14,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 pub(crate) use containers::{AttachArgs, ContainerArgs, DetachArgs, RunArgs, RuntimeArg};
 pub(crate) use dns::{DnsArgsArgs, DnsChangeArgs, DnsLookupArgs};
 pub(crate) use host::{BridgeArgs, ExposeArgs, HideArgs};
-pub(crate) use launch::{Datapath, LaunchArgs};
+pub(crate) use launch::LaunchArgs;
 pub(crate) use views::{PsArgs, ReportArgs, StatusArgs, TopologyArgs, VersionArgs};
 
 /// One virtual Ethernet switch for all containers on all hosts.

@@ -34,10 +34,10 @@ fn the_router_is_told_what_was_given_and_its_last_error_is_shown() {
     let (socket, state) = (lab.socket(), lab.path("state"));
     let key = std::env::current_dir().unwrap().join("k");
     let expected = format!(
-        "mesh-router --socket {} --state-dir={} --port=7000 --name=00:00:00:00:00:01 --datapath=pcap --cipher=aes-256-gcm --key-file={} --no-discovery --daemon --restart host2 host3:1",
+        "mesh-router --socket {} --daemon --restart --cipher=aes-256-gcm --datapath=pcap --key-file={} --name=00:00:00:00:00:01 --no-discovery --port=7000 --state-dir={} host2 host3:1",
         socket.display(),
-        state.display(),
-        key.display()
+        key.display(),
+        state.display()
     );
     assert_eq!(lab.log(), [expected]);
     assert!(

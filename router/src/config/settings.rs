@@ -5,6 +5,9 @@ use std::path::PathBuf;
 
 use anyhow::{Context, bail};
 use ipnet::IpNet;
+use mesh_options::{
+    Cipher, DEFAULT_BRIDGE, DEFAULT_SOCKET, DEFAULT_STATE_DIR, Datapath, LatencyMode, Options,
+};
 use mesh_proto::crypto::secret::{MAX_MESH_NAME, Realm};
 use mesh_proto::fastpath::Consent;
 use mesh_proto::forward::GroupLimits;
@@ -15,10 +18,8 @@ use mesh_proto::limits::{
 };
 use mesh_proto::wire::bounded::truncated;
 
-use super::{DEFAULT_BRIDGE, DEFAULT_SOCKET, DEFAULT_STATE_DIR, Datapath, Options, read_file};
-use crate::cipher::Cipher;
+use super::read_file;
 use crate::ipam::Ipalloc;
-use crate::latency::LatencyMode;
 use crate::names::{DnsSettings, Typed};
 
 /// Most lanes in each direction.
@@ -81,21 +82,22 @@ pub struct Settings {
     pub configured: Vec<String>,
 }
 
-impl Options {
-    /// Reads the file if one is named, fills in defaults, and checks every value.
+impl Settings {
+    /// Settings of the options and of the file that they name, with defaults and every value checked.
     ///
     /// # Errors
     /// One line that names the option and what is wrong with it.
-    pub fn settle(self) -> anyhow::Result<Settings> {
-        let own_peers = self.peers.clone();
-        let merged = match &self.config {
-            Some(path) => self.clone().over(read_file(path)?),
-            None => Options {
-                peers: Vec::new(),
-                ..self
-            },
+    pub fn of(options: Options) -> anyhow::Result<Self> {
+        let peers = options.peers.clone();
+        let (merged, configured) = match &options.config {
+            Some(path) => {
+                let file = read_file(path)?;
+                let configured = file.peers.clone();
+                (options.over(file)?, configured)
+            }
+            None => (options, Vec::new()),
         };
-        let settings = Settings {
+        let settings = Self {
             host: merged.host,
             port: merged.port.unwrap_or(DEFAULT_PORT),
             name: merged.name.as_deref().map(parse_name).transpose()?,
@@ -130,30 +132,13 @@ impl Options {
             key_file: merged.key_file,
             password_file: merged.password_file,
             mesh_name: mesh_name(merged.mesh_name.as_deref().unwrap_or_default())?,
-            peers: own_peers,
-            configured: merged.peers,
+            peers,
+            configured,
         };
         settings.check()?;
         Ok(settings)
     }
-}
 
-fn mesh_name(text: &str) -> anyhow::Result<Realm> {
-    Realm::new(text).ok_or_else(|| {
-        anyhow::anyhow!(
-            "--mesh-name '{}': must be at most {MAX_MESH_NAME} letters, digits, '-', '_' or '.'",
-            text.escape_debug()
-        )
-    })
-}
-
-/// Half the processors, so that containers have the rest.
-fn lanes_here() -> usize {
-    let processors = std::thread::available_parallelism().map_or(1, usize::from);
-    (processors / 2).clamp(1, MAX_DEFAULT_LANES)
-}
-
-impl Settings {
     fn check(&self) -> anyhow::Result<()> {
         if self.port == 0 {
             bail!(
@@ -221,6 +206,21 @@ impl Settings {
     }
 }
 
+fn mesh_name(text: &str) -> anyhow::Result<Realm> {
+    Realm::new(text).ok_or_else(|| {
+        anyhow::anyhow!(
+            "--mesh-name '{}': must be at most {MAX_MESH_NAME} letters, digits, '-', '_' or '.'",
+            text.escape_debug()
+        )
+    })
+}
+
+/// Half the processors, so that containers have the rest.
+fn lanes_here() -> usize {
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    (processors / 2).clamp(1, MAX_DEFAULT_LANES)
+}
+
 /// 192.168.78.2/24 means 192.168.78.0/24: an address that is copied from `ip addr` says which subnet is meant.
 fn consent(everywhere: bool, subnets: &[IpNet]) -> Consent {
     let mut subnets: Vec<IpNet> = subnets.iter().map(IpNet::trunc).collect();
@@ -262,7 +262,7 @@ mod tests {
     fn options(args: &[&str]) -> Options {
         let mut all = vec!["mesh-router"];
         all.extend(args);
-        Args::try_parse_from(all).unwrap().options
+        Args::try_parse_from(all).unwrap().options()
     }
 
     fn with_file(text: &str, args: &[&str]) -> anyhow::Result<Settings> {
@@ -271,13 +271,13 @@ mod tests {
         std::fs::write(&file, text).unwrap();
         let mut all = vec!["--config", file.to_str().unwrap()];
         all.extend(args);
-        options(&all).settle()
+        Settings::of(options(&all))
     }
 
     #[test]
     fn a_nickname_is_called_so() {
         let help = Args::command().render_long_help().to_string();
-        assert!(help.contains("Nickname of this router [default:"), "{help}");
+        assert!(help.contains("Nickname of this router (default:"), "{help}");
         let others = ["human name", "people call"];
         assert!(!others.iter().any(|o| help.contains(o)), "{help}");
     }
@@ -349,8 +349,7 @@ mod tests {
         assert!(error("", &["--log-level", "loud"]).contains("loud"));
         assert!(error("trusted-subnets = ['10.0.0.0']", &[]).contains("line 1"));
         assert!(
-            options(&["--config", "/nonexistent"])
-                .settle()
+            Settings::of(options(&["--config", "/nonexistent"]))
                 .unwrap_err()
                 .to_string()
                 .contains("/nonexistent")

@@ -57,10 +57,10 @@ pub struct PluginSettings {
     #[arg(long, default_value = driver::DEFAULT_SOCKET)]
     pub plugin_socket: PathBuf,
     /// The router's socket.
-    #[arg(long, env = "MESH_SOCKET", default_value = crate::config::DEFAULT_SOCKET)]
+    #[arg(long, env = "MESH_SOCKET", default_value = mesh_options::DEFAULT_SOCKET)]
     pub socket: PathBuf,
     /// The bridge.
-    #[arg(long, default_value = crate::config::DEFAULT_BRIDGE)]
+    #[arg(long, default_value = mesh_options::DEFAULT_BRIDGE)]
     pub bridge: String,
     /// MTU of the mesh, in bytes.
     #[arg(long, default_value_t = mesh_proto::limits::DEFAULT_MTU)]

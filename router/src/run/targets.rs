@@ -73,7 +73,7 @@ fn distinct(targets: Vec<String>) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Options;
+    use mesh_options::Options;
 
     /// A host with its stored targets, over several starts.
     #[derive(Default)]
@@ -102,7 +102,7 @@ mod tests {
             let settings = Settings {
                 peers: words(command),
                 configured: words(file),
-                ..Options::default().settle().unwrap()
+                ..Settings::of(Options::default()).unwrap()
             };
             let settled = settle(&settings, manner, self.stored.clone(), self.given.clone());
             self.given = settled.given;

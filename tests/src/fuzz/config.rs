@@ -1,7 +1,8 @@
 //! The router's configuration file.
 
+use mesh_options::Options;
 use mesh_proto::limits::{MAX_NICKNAME, MTU_RANGE};
-use mesh_router::config::Options;
+use mesh_router::config::Settings;
 
 use super::scratch;
 
@@ -14,7 +15,7 @@ pub(super) fn target(data: &[u8]) {
             config: Some(path),
             ..Options::default()
         };
-        match options.settle() {
+        match Settings::of(options) {
             Ok(settings) => {
                 assert!(MTU_RANGE.contains(&settings.mtu) && settings.port != 0);
                 assert!((1..=MAX_NICKNAME).contains(&settings.nickname.len()));

@@ -1,0 +1,17 @@
+//! Errors of options.
+
+/// Options that cannot be read or handed on.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum OptionsError {
+    /// The configuration file is no TOML, or has an unknown key or a value of the wrong type.
+    #[error("line {line}: {message}")]
+    File {
+        /// Line of the file, from 1.
+        line: usize,
+        /// Reason in one line.
+        message: String,
+    },
+    /// A path that is not UTF-8 cannot be written into a command line or merged with a file.
+    #[error("a path is not valid UTF-8; use another one ({0})")]
+    Path(String),
+}
