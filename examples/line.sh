@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Three hosts in a line, host1 - host2 - host3: host2 relays what it cannot read. Run as root, with mesh in PATH, from
+# Three hosts in a line, host1 - host2 - host3: host2 relays frames that it cannot read. Run as root, with mesh in PATH, from
 # anywhere in a checkout; the hosts are namespaces of this machine and gone at the end.
 set -euo pipefail
 here=$(dirname "$(readlink -f "$0")")

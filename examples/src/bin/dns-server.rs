@@ -53,7 +53,7 @@ fn main() -> anyhow::Result<()> {
             ttl: 1,
             ranges: vec!["10.32.0.0/12".parse()?],
         },
-        // Only this machine, whoever else reaches the address.
+        // Only this machine, even if others reach the address.
         clients: Arc::new(move |ip| ip.is_loopback() || ip == listen.ip()),
         upstreams: file.map_or_else(|| Upstreams::fixed(servers), Upstreams::file),
         clock,
@@ -66,7 +66,7 @@ fn main() -> anyhow::Result<()> {
         writeln!(stdout, "answers on {address}")?;
     }
     std::io::stdin().read_to_end(&mut Vec::new())?;
-    // Whoever started it may have gone already.
+    // The process that started it may be gone.
     let _ = writeln!(stdout, "{:?}", dns.counts());
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! Two whole routers in one process, without a socket, a thread or a clock: how to drive the protocol crate.
 //!
 //! Each router is a [`Control`] (control plane) and a [`Forwarder`] (data plane). Control says what it wants done
-//! ([`Output`]); whoever drives it does that and tells it what came of it. Here the "network" hands bytes over at once.
+//! ([`Output`]); its caller does that and reports the result. Here the "network" hands bytes over at once.
 //!
 //!     cargo run -p mesh-examples --bin two-routers
 

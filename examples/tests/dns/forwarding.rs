@@ -139,7 +139,7 @@ fn changes_of_resolv_conf_are_followed() {
     std::thread::sleep(Duration::from_millis(1_100));
     assert_eq!(read(&server.ask(&example()).unwrap()).2, ["192.0.2.0"]);
     assert_eq!(upstream.count(), 1);
-    // Gone for a moment: whoever replaces it makes it anew.
+    // Gone for a moment, as when a program replaces it.
     std::fs::remove_file(&file).unwrap();
     std::thread::sleep(Duration::from_millis(1_100));
     assert_eq!(read(&server.ask(&example()).unwrap()).0, Rcode::NOERROR);
