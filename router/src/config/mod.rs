@@ -1,4 +1,4 @@
-//! What the operator asked for: flags, environment, and a TOML file with the same names.
+//! Options of the operator: flags, environment, and a TOML file with the same names.
 //!
 //! A flag wins over the file, the file over the default. Unknown keys in the file are errors.
 
@@ -26,10 +26,10 @@ use crate::plugin::PluginSettings;
     after_help = "Example:\n  mesh-router --state-dir /var/lib/mesh 10.0.0.7"
 )]
 pub struct Args {
-    /// Something else than routing.
+    /// Other task than routing.
     #[command(subcommand)]
     pub command: Option<Command>,
-    /// What to run with.
+    /// Options of the router.
     #[command(flatten)]
     pub options: Options,
     /// Detach from the terminal (mesh launch does this).
@@ -38,37 +38,37 @@ pub struct Args {
     /// Dial the stored targets and no others.
     #[arg(long, conflicts_with = "peers")]
     pub resume: bool,
-    /// Run the router in a process of its own, and start it again after a crash (mesh launch does this).
+    /// Run the router in a child process, and restart it after a crash (mesh launch does this).
     #[arg(long, hide = true)]
     pub restart: bool,
-    /// Such a process started this one.
+    /// This process is such a child.
     #[arg(long, hide = true)]
     pub supervised: bool,
-    /// The router ran with these options already, and crashed.
+    /// This is a restart after a crash, with the same options.
     #[arg(long, hide = true)]
     pub again: bool,
 }
 
-/// What the router can do besides routing.
+/// Tasks of the program besides routing.
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
-    /// Remove everything mesh made on this host: links, rules, namespaces, Docker networks, files.
+    /// Remove everything mesh created on this host: interfaces, rules, namespaces, Docker networks, files.
     Reset {
-        /// Where the router kept its state.
+        /// State directory of the router.
         #[arg(long, env = "MESH_STATE_DIR", default_value = DEFAULT_STATE_DIR)]
         state_dir: PathBuf,
-        /// The router's socket.
+        /// API socket of the router.
         #[arg(long, env = "MESH_SOCKET", default_value = DEFAULT_SOCKET)]
         socket: PathBuf,
-        /// The bridge; taken from the state when absent.
+        /// Name of the bridge [default: as in the state].
         #[arg(long)]
         bridge: Option<String>,
     },
-    /// Answer Docker for this host's router, or by itself while that is away (the router starts it).
+    /// Serve Docker's network plugin socket, with or without a running router (the router starts it).
     Plugin(PluginSettings),
 }
 
-/// Options as given; the same names serve on the command line and in the file.
+/// Options as given; the command line and the file use the same names.
 #[derive(Clone, Debug, Default, Parser, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct Options {
@@ -76,106 +76,106 @@ pub struct Options {
     #[arg(long, value_name = "FILE")]
     #[serde(skip)]
     pub config: Option<PathBuf>,
-    /// Listen on this address only (TCP and UDP).
+    /// Address to listen on, TCP and UDP [default: all].
     #[arg(long)]
     pub host: Option<IpAddr>,
     /// TCP and UDP port [default: 6783].
     #[arg(long)]
     pub port: Option<u16>,
-    /// This router's name, like 7a:00:00:00:00:1c or ::1 [default: derived from its key].
+    /// Name of this router, like 7a:00:00:00:00:1c or ::1 [default: derived from its key].
     #[arg(long)]
     pub name: Option<String>,
-    /// Nickname of this router [default: the host's name].
+    /// Nickname of this router [default: the host name].
     #[arg(long)]
     pub nickname: Option<String>,
-    /// Where state is kept [default: /var/lib/mesh].
+    /// Directory of keys, targets and other state [default: /var/lib/mesh].
     #[arg(long, env = "MESH_STATE_DIR")]
     pub state_dir: Option<PathBuf>,
-    /// The socket that the mesh command speaks to [default: /run/mesh/mesh.sock].
+    /// Unix socket of the API [default: /run/mesh/mesh.sock].
     #[arg(long, env = "MESH_SOCKET")]
     pub socket: Option<PathBuf>,
-    /// The bridge; made if absent [default: mesh].
+    /// Name of the bridge, created if absent [default: mesh].
     #[arg(long)]
     pub bridge: Option<String>,
-    /// MTU inside the mesh [default: 1376].
+    /// MTU inside the mesh in bytes [default: 1376].
     #[arg(long)]
     pub mtu: Option<u16>,
-    /// How frames enter and leave.
+    /// Interface to the bridge that frames pass through [default: auto].
     #[arg(long)]
     pub datapath: Option<Datapath>,
-    /// Let frames for peers in these subnets go by the kernel, unencrypted, if they agree: CIDR[,CIDR...].
+    /// Use unencrypted kernel VXLAN (fast path) with peers in these subnets that agree: CIDR[,CIDR...].
     #[arg(long, value_name = "CIDR", value_delimiter = ',')]
     pub trusted_subnets: Vec<IpNet>,
-    /// Let frames for every peer that agrees go by the kernel, unencrypted.
+    /// Use unencrypted kernel VXLAN (fast path) with every peer that agrees.
     #[arg(long)]
     pub no_encryption: bool,
-    /// Threads in each direction with the tap datapath, 1 to 16 [default: half the processors, 4 at most].
+    /// Threads per direction with the tap datapath, 1 to 16 [default: half the CPUs, at most 4].
     #[arg(long)]
     pub lanes: Option<usize>,
-    /// Keep processors from sleeping deeply: while frames flow and are sparse, always, or never [default: auto].
+    /// Keep CPUs out of deep idle states while frames flow at a low rate, always, or never [default: auto].
     #[arg(long)]
     pub latency: Option<LatencyMode>,
-    /// Broadcasts a second that one container may send to the mesh; 0 for no limit [default: 3000].
+    /// Broadcast frames per second that each container may send into the mesh; 0: unlimited [default: 3000].
     #[arg(long, value_name = "FRAMES")]
     pub broadcast_limit: Option<u32>,
-    /// Multicasts a second that one container may send to the mesh; 0 for no limit [default: 12000].
+    /// Multicast frames per second that each container may send into the mesh; 0: unlimited [default: 12000].
     #[arg(long, value_name = "FRAMES")]
     pub multicast_limit: Option<u32>,
-    /// Cipher of data sessions; with one that is named no other is taken [default: auto].
+    /// Cipher of data sessions; any but auto excludes the other [default: auto].
     #[arg(long)]
     pub cipher: Option<Cipher>,
     /// Do not route 224.0.0.0/4 to the mesh in any container of this host.
     #[arg(long)]
     pub no_multicast_route: bool,
-    /// Connect only to the peers that are named, not to those they know.
+    /// Dial only the given peers, no discovered ones.
     #[arg(long)]
     pub no_discovery: bool,
-    /// Range of addresses that routers share and allocate from; "" for none [default: 10.32.0.0/12].
+    /// Address range shared by all routers; "" turns allocation off [default: 10.32.0.0/12].
     #[arg(long, value_name = "CIDR")]
     pub ipalloc_range: Option<String>,
-    /// Subnet of addresses that are allocated without naming one [default: the range].
+    /// Subnet for allocations that name none [default: the whole range].
     #[arg(long, value_name = "CIDR")]
     pub ipalloc_default_subnet: Option<Ipv4Net>,
-    /// Give the space of routers that are gone for this long to others, like 30m or 2h; 10m at least [default: never].
+    /// Reclaim addresses of routers that are unreachable for this time, like 30m or 2h; at least 10m [default: never].
     #[arg(long, value_name = "TIME")]
     pub auto_reclaim: Option<String>,
-    /// Domain of the names of the mesh [default: mesh.local].
+    /// DNS domain of the mesh [default: mesh.local].
     #[arg(long, value_name = "DOMAIN")]
     pub dns_domain: Option<String>,
-    /// Seconds for which clients may keep an answer [default: 1].
+    /// TTL of DNS answers in seconds [default: 1].
     #[arg(long, value_name = "SECONDS")]
     pub dns_ttl: Option<u32>,
-    /// Answer DNS queries of containers and of this host here; may be given several times [default: docker0's address].
+    /// Address to answer DNS queries of containers and of this host on; may be repeated [default: docker0's address].
     #[arg(long, value_name = "ADDRESS[:PORT]")]
     pub dns_listen: Vec<String>,
-    /// Answer no DNS queries.
+    /// Do not answer DNS queries.
     #[arg(long)]
     pub no_dns: bool,
-    /// error, warn, info, debug or trace [default: info].
+    /// Log level: error, warn, info, debug or trace [default: info].
     #[arg(long)]
     pub log_level: Option<String>,
-    /// Guard the mesh with the key in this file (mesh keygen makes one).
+    /// File with the key of the mesh (mesh keygen creates one).
     #[arg(long, value_name = "FILE", conflicts_with = "password_file")]
     pub key_file: Option<PathBuf>,
-    /// Guard the mesh with the password in this file (or in MESH_PASSWORD).
+    /// File with the password of the mesh (or set MESH_PASSWORD).
     #[arg(long, value_name = "FILE")]
     pub password_file: Option<PathBuf>,
-    /// What the mesh is called, the same on all routers: its passwords are hashed with it [default: no name].
+    /// Name of the mesh, the same on all routers: salt of the password hash [default: none].
     #[arg(long, value_name = "NAME")]
     pub mesh_name: Option<String>,
-    /// Peers to connect to: host or host:port.
+    /// Peers to dial: host or host:port.
     pub peers: Vec<String>,
 }
 
-/// How frames enter and leave the router.
+/// Device through which frames enter and leave the router.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Datapath {
     /// The fastest that works on this host.
     Auto,
-    /// A TAP device on the bridge: 64 KiB at a time, containers keep their offloads.
+    /// TAP device on the bridge: up to 64 KiB per read, containers keep their offloads.
     Tap,
-    /// libpcap on a veth; works everywhere.
+    /// libpcap on a veth pair; works everywhere.
     Pcap,
 }
 
@@ -187,9 +187,9 @@ pub const DEFAULT_SOCKET: &str = "/run/mesh/mesh.sock";
 pub const DEFAULT_BRIDGE: &str = "mesh";
 
 impl Options {
-    /// `self` where it says something, else `file`.
+    /// Returns `self`, with unset options taken from `file`.
     fn over(self, file: Options) -> Options {
-        // A secret on the command line replaces the file's, whichever kind it is.
+        // A secret on the command line replaces that of the file, of either kind.
         let own_secret = self.key_file.is_some() || self.password_file.is_some();
         Options {
             config: None,
