@@ -5,8 +5,7 @@
 //! | [`host`] (a task) | names of this host's containers, from attachments, engines and the operator |
 //! | [`NamesFeed`] | announcements and reachability of other routers, from the control plane to the server |
 //! | [`crate::dns`] (a thread) | view of all names; answers |
-//! | [`listening`] (a task) | listening addresses of the server, which follow Docker's bridge; [`doors`]: firewall
-//! rules for them |
+//! | [`listening`] (a task) | listening addresses of the server; [`doors`]: firewall rules for them |
 //! | [`guests`] (a task) | Docker containers: redirection of their queries, and [`hosts_file`]: their `/etc/hosts` |
 //! | [`inside`] (a task) | server inside containers that may have no route to the host |
 
