@@ -94,7 +94,7 @@ async fn ask_one(shared: Arc<Shared>, forwarded: Forwarded, server: Server) -> i
             let said = ask_within(&forwarded, &within).await?;
             // Docker's resolver knows only part of the addresses in the mesh; the mesh knows all.
             if shared.leads_here(&said.1) {
-                return Err(io::Error::other("not its business"));
+                return Err(io::Error::other("the address is of the mesh"));
             }
             Ok(said)
         }
@@ -121,7 +121,7 @@ async fn ask_host(shared: &Shared, forwarded: &Forwarded, server: SocketAddr) ->
     // From now on the kernel accepts datagrams of this server only.
     socket.connect(server).await?;
     if shared.is_ours(server, socket.local_addr()?.ip()) {
-        return Err(io::Error::other("this server asks itself"));
+        return Err(io::Error::other("the upstream is this server"));
     }
     let judged = converse(forwarded, &socket).await?;
     // A client over UDP gets the truncated reply and retries over TCP.
@@ -144,7 +144,7 @@ async fn converse(forwarded: &Forwarded, socket: &UdpSocket) -> io::Result<Said>
             judgement => return Ok((judgement, message.to_vec())),
         }
     }
-    Err(io::Error::other("somebody guesses"))
+    Err(io::Error::other("too many forged replies"))
 }
 
 async fn ask_by_tcp(forwarded: &Forwarded, mut stream: TcpStream) -> io::Result<Said> {

@@ -52,7 +52,7 @@ pub(super) async fn follow(engine: Arc<dyn Engine>, words: mpsc::Sender<Word>, a
     let tell = async {
         loop {
             if let Err(error) = engine.follow(sender.clone()).await {
-                tracing::debug!("no news of containers: {error}");
+                tracing::debug!("no container events: {error}");
             }
             tokio::time::sleep(again).await;
         }

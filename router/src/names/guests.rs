@@ -97,7 +97,7 @@ impl Guests {
             let this = self.clone();
             let looked = tokio::task::spawn_blocking(move || this.look_now()).await;
             if let Err(error) = looked {
-                tracing::error!("cannot look after containers of Docker: {error}");
+                tracing::error!("cannot check Docker containers: {error}");
             }
             if let Ok(Err(_)) = tokio::time::timeout(PERIOD, wanted.changed()).await {
                 return;

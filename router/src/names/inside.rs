@@ -96,7 +96,7 @@ impl Inside {
         // Entering a namespace requires a separate thread, and netlink blocks.
         let looked = tokio::task::spawn_blocking(move || this.look_now()).await;
         if let Err(error) = looked {
-            tracing::error!("cannot look where to answer within containers: {error}");
+            tracing::error!("cannot check the DNS servers in containers: {error}");
         }
     }
 

@@ -63,7 +63,7 @@ impl Listening {
             Ok::<(), mesh_sys::error::SysError>(())
         });
         if let Ok(Err(error)) = looked.await {
-            tracing::debug!("cannot look by which bridges containers come: {error}");
+            tracing::debug!("cannot read the bridges of containers: {error}");
         }
     }
 
@@ -74,7 +74,7 @@ impl Listening {
             // Netlink and firewall programs may block.
             let looked = tokio::task::spawn_blocking(move || this.look()).await;
             if let Ok(Err(error)) = looked {
-                tracing::debug!("cannot look where to listen for DNS queries: {error}");
+                tracing::debug!("cannot read the addresses for DNS queries: {error}");
             }
             tokio::time::sleep(PERIOD).await;
         }

@@ -80,14 +80,14 @@ impl Keeper {
         let up = tokio::time::timeout(START, up).await;
         up.map_err(|_| {
             format!(
-                "what should answer Docker on {} did not come up",
+                "the plugin process for Docker does not answer on {}",
                 path.display()
             )
         })
     }
 
     fn start(&self) -> Result<(), String> {
-        let failed = |e: std::io::Error| format!("cannot start what answers Docker: {e}");
+        let failed = |e: std::io::Error| format!("cannot start the plugin process for Docker: {e}");
         let settings = &self.wanted.settings;
         let mut command = Command::new(executable().map_err(failed)?);
         command.arg0(super::NAME).arg("plugin");

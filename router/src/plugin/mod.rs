@@ -246,6 +246,6 @@ pub(crate) async fn end(path: &Path) -> anyhow::Result<bool> {
         }
     };
     let waited = tokio::time::timeout(Duration::from_secs(5), gone).await;
-    waited.with_context(|| format!("what serves {} did not end", path.display()))?;
+    waited.with_context(|| format!("the plugin process on {} did not end", path.display()))?;
     Ok(true)
 }

@@ -269,7 +269,7 @@ impl Shell {
             }
             Command::Say(topic, body) => {
                 if let Err(error) = self.control.say(topic, body, now) {
-                    tracing::error!("{topic} cannot be told to others: {error}");
+                    tracing::error!("{topic} cannot be announced: {error}");
                 }
             }
             Command::Beat(beat) => self.control.handle_beat(beat, now),

@@ -56,7 +56,7 @@ async fn line(lines: &mut (impl AsyncBufRead + Unpin)) -> Result<Vec<u8>, Engine
     match line.ends_with(b"\n") {
         true => Ok(line),
         false => Err(EngineError::Unavailable(
-            "podman tells no events any more".into(),
+            "the event stream of podman ended".into(),
         )),
     }
 }
