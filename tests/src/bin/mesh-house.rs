@@ -1,7 +1,7 @@
-//! `mesh-house`: the state of the sources in figures, beside the goals for them.
+//! `mesh-house`: metrics of the source code, next to their goals.
 //!
 //!     mesh-house                      # the table
-//!     mesh-house --list cycles        # where to mend
+//!     mesh-house --list cycles        # places to improve
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
