@@ -1,5 +1,5 @@
-//! The state of the sources in figures: [`House`] is the workspace as `syn` reads it, each measure is a function of it,
-//! and [`table`] holds the measures against their goals.
+//! Metrics of the source code: [`House`] is the workspace as parsed by `syn`, each measure is a function of it, and
+//! [`table`] compares the measures with their goals.
 //!
 //! | module | subject |
 //! |---|---|
@@ -142,7 +142,7 @@ impl House {
     }
 }
 
-/// Parses each file, on all processors.
+/// Parses each file, on all CPUs.
 fn parse(texts: &BTreeMap<String, String>, paths: &[&String]) -> Result<BTreeMap<String, Facts>> {
     let workers = thread::available_parallelism().map_or(1, usize::from);
     let one = |path: &String| -> Result<(String, Facts)> {
@@ -163,7 +163,7 @@ fn parse(texts: &BTreeMap<String, String>, paths: &[&String]) -> Result<BTreeMap
     })
 }
 
-/// Reads every text below a directory whose words or code count.
+/// Reads all text files below a directory that the measures need.
 fn collect(dir: &Path, prefix: &str, texts: &mut BTreeMap<String, String>) -> Result<()> {
     let entries = fs::read_dir(dir).with_context(|| dir.display().to_string())?;
     for entry in entries {

@@ -5,7 +5,7 @@ use super::layout::Layout;
 use super::run::Options;
 use super::scenario::Scenario;
 
-/// Every such seed runs a mesh of the largest size, with the scenario `Everything`.
+/// Interval of seeds that run a mesh of the largest size, with the scenario `Everything`.
 const LARGE_EVERY: u64 = 50;
 /// Routers in the largest meshes.
 const LARGE: usize = 50;

@@ -29,7 +29,7 @@ impl Sybils {
         self.all.iter().map(|sybil| link_to(sybil.id())).collect()
     }
 
-    /// Returns records of some sybils: identity, a link to the member, or a body of maximal size for any topic.
+    /// Returns records of some sybils: identity, a link to the member, or a body of maximal size for another topic.
     pub(crate) fn records(&mut self, member: PeerId, dice: &mut Dice) -> Vec<Vec<u8>> {
         (0..AT_ONCE)
             .filter_map(|_| self.record(member, dice))
