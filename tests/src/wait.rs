@@ -62,7 +62,7 @@ pub fn stays(
     Ok(())
 }
 
-/// Tells whoever runs the tests a figure, even when the test passes and its output is swallowed.
+/// Prints a figure to standard error even if the test passes, when its captured output is discarded.
 pub fn tell(text: &str) {
     use std::io::Write as _;
     // A figure that cannot be printed fails no test.

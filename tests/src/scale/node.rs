@@ -284,7 +284,7 @@ impl Node {
         });
     }
 
-    // What the router is told and what it wants
+    // Inputs and effects of the router
 
     /// Gives an input to the router, if that start of it still runs.
     pub(crate) fn tell(

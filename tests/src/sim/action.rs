@@ -82,7 +82,7 @@ pub(crate) enum Action {
         host: HostId,
         force: bool,
     },
-    /// Where no router owns the range yet, a container requests an address, and a router takes the range.
+    /// A container in each component without an owner of the range requests an address, so that a router takes the range.
     Found,
     /// Starts or stops the churn of containers that request addresses.
     Guests(bool),

@@ -1,4 +1,4 @@
-//! What is refused, in words, with nothing half-done.
+//! Refused requests: clear messages, and no partial changes.
 
 use anyhow::{Result, ensure};
 use mesh_tests::{Setup, Snapshot, wait_until, with_testbed};
