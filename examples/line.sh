@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Three hosts in a line, host1 - host2 - host3: host2 relays what it cannot read. Run as root, with mesh in PATH, from
-# anywhere in a checkout; the hosts are namespaces of this machine and gone at the end.
+# Three hosts in a line, host1 - host2 - host3: host2 relays encrypted frames. Run as root, with mesh in PATH, from
+# anywhere in a checkout; the hosts are namespaces of this machine, removed at the end.
 set -euo pipefail
 here=$(dirname "$(readlink -f "$0")")
 export TESTBED=line
