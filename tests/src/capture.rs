@@ -20,7 +20,7 @@ impl Capture {
     /// Starts to record every frame on the switch of `bed`.
     ///
     /// # Errors
-    /// If tcpdump does not start.
+    /// tcpdump does not start.
     pub fn start(bed: &Testbed) -> Result<Self> {
         let dir = tempfile::tempdir()?;
         let file = Self::file(&dir);
@@ -48,7 +48,7 @@ impl Capture {
     /// Ends the capture and returns its contents in pcap format.
     ///
     /// # Errors
-    /// If the file cannot be read.
+    /// The file cannot be read.
     pub fn stop(self) -> Result<Vec<u8>> {
         self.tcpdump.stop()?;
         std::fs::read(Self::file(&self.dir)).context("cannot read the capture")

@@ -65,11 +65,11 @@ pub fn stays(
 /// Prints a figure to standard error even if the test passes, when its captured output is discarded.
 pub fn tell(text: &str) {
     use std::io::Write as _;
-    // A figure that cannot be printed fails no test.
+    // A failed write must not fail the test.
     let _ = writeln!(std::io::stderr(), "{text}");
 }
 
-/// An error unless `condition` holds; for attempts.
+/// Returns an error with the text of `otherwise`, unless `condition` holds.
 pub(crate) fn require(condition: bool, otherwise: impl FnOnce() -> String) -> Result<()> {
     if condition {
         Ok(())

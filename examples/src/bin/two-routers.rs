@@ -1,4 +1,4 @@
-//! Two whole routers in one process, without a socket, a thread or a clock: how to drive the protocol crate.
+//! Two complete routers in one process, without sockets, threads or clock: shows how to drive the protocol crate.
 //!
 //! Each router is a [`Control`] (control plane) and a [`Forwarder`] (data plane). Control returns its effects as
 //! [`Output`]; the caller carries them out and reports the results. Here the "network" delivers bytes at once.

@@ -1,8 +1,7 @@
 //! Firewall rules that let containers reach the DNS server on an address of this host.
 //!
 //! They accept queries from the bridges of containers to the listening addresses, and nothing else. If other rules
-//! still drop the queries, a message tells the operator which rule to add.
-//! rules cannot overrule is told, with the rule that the operator is to put.
+//! still drop the queries, a warning contains the rule that the operator must add.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;

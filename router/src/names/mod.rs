@@ -357,7 +357,7 @@ impl Naming {
             let names = self.look(|answer| Told::Reverse(ip, answer)).await?;
             names.iter().map(|name| name.full(domain)).collect()
         } else {
-            // As `status dns` lists it: without the domain, of however many labels.
+            // As `status dns` lists it: without the domain, with any number of labels.
             let listed = MeshName::relative(question).ok();
             let mut ips = match listed {
                 Some(name) => self.look(|answer| Told::Lookup(name, answer)).await?,

@@ -9,7 +9,7 @@ pub enum StateError {
     /// Another router holds the lock.
     #[error("state directory {} is in use by another router{}", dir.display(), pid.map(|p| format!(" (pid {p})")).unwrap_or_default())]
     InUse {
-        /// The directory.
+        /// Path of the state directory.
         dir: PathBuf,
         /// Pid of the lock's holder, if the lock file has it.
         pid: Option<u32>,
@@ -27,7 +27,7 @@ pub enum StateError {
     /// The file is damaged, or not a state file.
     #[error("state file {} cannot be used: {why}; {remedy}", path.display())]
     Corrupt {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
         /// Problem with the content.
         why: String,
@@ -37,7 +37,7 @@ pub enum StateError {
     /// Other users could change the state.
     #[error("the state directory {} {why} {}", dir.display(), dir.display())]
     Unsafe {
-        /// The directory.
+        /// Path of the state directory.
         dir: PathBuf,
         /// Problem, and the start of the remedy.
         why: String,
@@ -45,7 +45,7 @@ pub enum StateError {
     /// Other users may read the identity.
     #[error("{} holds secret keys but has mode {mode:04o}; run: chmod 600 {}", path.display(), path.display())]
     TooOpen {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
         /// Permission bits of the file.
         mode: u32,

@@ -12,7 +12,7 @@ use clap::Parser;
 use mesh_tests::house::House;
 use mesh_tests::house::table::{Measure, Scorecard};
 
-/// Counts in the sources of the workspace what makes them hard to read, and prints it beside the goals.
+/// Measures the readability of the workspace's sources, and prints the results with their goals.
 #[derive(Debug, Parser)]
 #[command(name = "mesh-house", after_help = EXAMPLE)]
 struct Arguments {

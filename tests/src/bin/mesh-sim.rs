@@ -2,8 +2,8 @@
 //!
 //!     mesh-sim --seed 7 --verbose
 //!     mesh-sim --from 1 --to 1000 [--scenario Partition]
-//!     mesh-sim --replace 1000         # routers of one mesh, one after the other
-//!     mesh-sim --planted all          # or one fault: the seed that finds it
+//!     mesh-sim --replace 1000         # replaces 1,000 routers of one mesh, one after another
+//!     mesh-sim --planted all          # or the name of a fault: searches a seed that detects it
 
 use std::io::Write as _;
 use std::process::ExitCode;

@@ -4,7 +4,7 @@
 //! | module | subject |
 //! |---|---|
 //! | [`facts`] | data that the measures need of one file |
-//! | [`reader`], [`syntax`], [`tokens`] | the walk through its syntax |
+//! | [`reader`], [`syntax`], [`tokens`] | walk through its syntax |
 //! | [`lines`] | lines of code |
 //! | [`tree`] | modules of a crate, found as the compiler finds them |
 //! | [`resolve`] | paths, followed through imports and re-exports |
@@ -12,7 +12,7 @@
 //! | [`types`] | fields, lines and files of each type |
 //! | [`calls`] | files of one type that call each other |
 //! | [`cycles`] | cycles between modules of one level |
-//! | [`names`] | type names in use twice |
+//! | [`names`] | type names that are used twice |
 //! | [`wording`] | doc comments and words of a private language |
 //! | [`table`] | rows, goals, text |
 //!
@@ -44,7 +44,7 @@ use anyhow::{Context as _, Result};
 use facts::Facts;
 use tree::Tree;
 
-/// Directories without sources of ours.
+/// Directories without sources of the project.
 const FOREIGN: [&str; 3] = ["target", "corpus", "__pycache__"];
 /// Crates outside the workspace.
 const OUTSIDE: &str = "tests/fuzz/";

@@ -2,10 +2,10 @@
 
 use super::tree::{Module, Tree};
 
-/// A chain of imports longer than this goes in a circle, or out of the crate.
+/// Longest chain of imports that is followed; a longer one is a cycle, or leads out of the crate.
 const MAX_DEPTH: usize = 16;
 
-/// The place that a path leads to.
+/// The target of a path.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct ResolvedPath {
     pub(crate) module: Vec<String>,
@@ -64,7 +64,7 @@ impl Tree {
         })
     }
 
-    /// Returns what `name` stands for by an import of the module `here` at `at`.
+    /// Returns the target of `name` by an import of the module `here` at `at`.
     fn imported(
         &self,
         here: &Module,

@@ -38,13 +38,13 @@ pub enum Measure {
 /// One line of the table.
 #[derive(Clone, Debug, Serialize)]
 pub struct ScoreRow {
-    /// The measure that lists its offenders.
+    /// The measure that lists its places.
     pub measure: Measure,
     /// The thing measured.
     pub what: String,
-    /// The value, in words.
+    /// The value as text.
     pub now: String,
-    /// The goal, in words.
+    /// The goal as text.
     pub goal: String,
     /// True if the goal is met.
     pub is_met: bool,

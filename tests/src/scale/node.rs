@@ -168,7 +168,7 @@ impl Node {
         }
     }
 
-    // Life and death
+    // Start and stop
 
     /// Starts the router with a raised epoch, unless it runs.
     pub(crate) fn start(&mut self, around: &mut Around<'_>) {
