@@ -78,8 +78,8 @@ many:
 	$(CARGO) build --release -p mesh-cli -p mesh-router -p mesh-tests --bins
 	$(if $(filter-out 0,$(shell id -u)),sudo) $(TARGET)/release/mesh-many $(N)
 
-# N=100 SEED=1 SCENARIO=table|all|NAME ONLY=restart,link AT_REST=1 JSON=1 VERBOSE=1. Exit status 1 if a goal is missed or
-# a promise broken (docs/SCALE.md).
+# N=100 SEED=1 SCENARIO=table|all|NAME ONLY=restart,link AT_REST=1 JSON=1 VERBOSE=1. Exit status 1 if a goal is missed
+# or a promise broken (docs/SCALE.md).
 sim:
 	@tests/testbed/install-deps.sh build >&2
 	@$(CARGO) build --quiet --release -p mesh-tests --bin mesh-scale

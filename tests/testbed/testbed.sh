@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Several "Docker hosts" on one machine. A host is a set of private namespaces (network, mount, pid, UTS) on one underlay
-# switch, with its own /run, /etc/docker, /var/lib/mesh … at the usual paths and, if wanted, its own Docker engine.
-# Nothing outside is touched: a Docker on the machine is not affected, and `stop` leaves nothing behind.
+# Several "Docker hosts" on one machine. A host is a set of private namespaces (network, mount, pid, UTS) on one
+# underlay switch, with its own /run, /etc/docker, /var/lib/mesh … at the usual paths and, if wanted, its own Docker
+# engine. Nothing outside is touched: a Docker on the machine is not affected, and `stop` leaves nothing behind.
 #
 #   testbed.sh start [N] [--no-engine] [--ipv4-only | --ipv6-only] [--links 1-2,2-3] [--owner PID]
 #                                    N hosts (default: 3): host1 … hostN. With --links only the named pairs are

@@ -185,7 +185,7 @@ fn needs(package: &PackageId) -> Vec<&'static PackageId> {
         .collect()
 }
 
-/// Returns true for ring's source of randomness; [`proto_names_nothing_of_std_that_does_io`] checks that it is not used.
+/// True for ring's source of randomness; [`proto_names_nothing_of_std_that_does_io`] checks that it is not used.
 fn is_unused(package: &PackageId, on: &PackageId) -> bool {
     METADATA[package].name.as_str() == "ring" && METADATA[on].name.as_str() == "getrandom"
 }

@@ -241,7 +241,7 @@ async fn write_all(
             );
             return;
         }
-        // The channel is closed with the connection; the send fails at the end of the shell.
+        // After a close the control plane does not count bytes any more; at the end of the shell the send fails.
         if !queue.is_closed() {
             drop(
                 events

@@ -82,7 +82,7 @@ pub(crate) enum Action {
         host: HostId,
         force: bool,
     },
-    /// A container in each component without an owner of the range requests an address, so that a router takes the range.
+    /// In each component without an owner of the range, a container requests an address, so that a router takes it.
     Found,
     /// Starts or stops the churn of containers that request addresses.
     Guests(bool),

@@ -78,7 +78,7 @@ fn a_guarded_host_lets_its_containers_ask_for_names_and_nothing_else() -> Result
         host.mesh(&["stop"])?.ok()?;
         let rules = host.shell("iptables -S")?.ok()?;
         ensure!(!rules.contains("mesh-dns"), "{rules}");
-        // Rules of a killed router are restored, too.
+        // `reset` removes the rules of a killed router as well.
         host.launch(&[])?;
         wait_until(SOON, "the rules are back", || {
             let rules = host.shell("iptables -S")?.ok()?;

@@ -60,7 +60,7 @@ fn a_wait_has_a_reason_a_line_and_an_end() -> Result<()> {
         for n in 0..14 {
             three.run_free(&[], &format!("c{n}"))?;
         }
-        // The router was given space before it would request a single address.
+        // From space that the router was given, before it had to request single addresses.
         let first = three.address_of("c0")?;
         let full = one
             .mesh(&["run", "--runtime", "process", "--", "true"])?
