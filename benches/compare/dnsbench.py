@@ -31,7 +31,7 @@ class Named(ours.Mesh):
 
 
 def main():
-    """Measures names of local containers, names of the other host, and addresses."""
+    """Measures names of router A, names of router B, and reverse queries."""
     options = parse()
     os.environ["PATH"] = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
     contenders.BINARIES[:] = [os.path.abspath(directory) for directory in options.bin]

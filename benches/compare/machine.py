@@ -40,7 +40,7 @@ def peak_rss(pid):
 
 
 def busy():
-    """Returns the CPU seconds since boot of all cores, interrupts included."""
+    """Returns the busy CPU seconds of all cores since boot, interrupts included."""
     fields = [int(ticks) for ticks in read("/proc/stat").splitlines()[0].split()[1:]]
     user, nice, system, _idle, _iowait, irq, softirq = fields[:7]
     return (user + nice + system + irq + softirq) / TICK
