@@ -34,7 +34,7 @@ class Contender:
     version_of = ()         # command line that prints the version
 
     def missing(self):
-        """Returns the reason for which it cannot run here; empty if it can."""
+        """Returns why it cannot run here; empty if it can."""
         absent = [program for program in self.programs if not find(program)]
         return f"{', '.join(absent)} not installed" if absent else ""
 

@@ -30,7 +30,7 @@ pub(crate) struct Client {
     runtime: Runtime,
 }
 
-/// Reason for which a request failed.
+/// Error of a request to the router.
 #[derive(Debug)]
 pub(crate) enum ClientError {
     /// There is no socket, or no process listens on it.

@@ -289,7 +289,7 @@ fn live_info(connection: &ConnectionReport) -> String {
     if !connection.fast_path_doubt.is_empty() {
         let _ = write!(info, " (encrypted: {})", connection.fast_path_doubt);
     }
-    // Reason for which the data path of a pending connection is not up.
+    // The error says why the data path of a pending connection is down.
     if !connection.error.is_empty() {
         let _ = write!(info, " {}", connection.error);
     }

@@ -29,7 +29,7 @@ pub enum LatencyMode {
 /// The latency request, shared with lanes and reports.
 pub struct Latency {
     mode: LatencyMode,
-    /// Reason for which this host does not allow a request; empty if it does.
+    /// Error, if this host allows no latency request; else empty.
     missing: String,
     state: AtomicU8,
     /// True while the thread waits for the first frame.

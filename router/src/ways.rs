@@ -124,7 +124,7 @@ impl HostWays {
         })
     }
 
-    /// Returns the reason for which a connection between these ends runs through the mesh; `None` if it does not.
+    /// Returns an error text if a connection between these ends runs through the mesh itself; `None` if it does not.
     pub fn refuse(&self, local: Option<IpAddr>, remote: SocketAddr) -> Option<String> {
         let inside = self.inside.load();
         let by_address = local.is_some_and(|ip| inside.has_address(ip));

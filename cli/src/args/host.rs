@@ -64,8 +64,8 @@ other networks, with masquerading (source NAT) in both directions: packets from 
 mesh address as source, packets from containers leave with the host's address on the other network. With \
 --without-masquerade, sources are kept, and the other side needs a route back through this host.
 
-Subnets of the mesh stay isolated: the host does not forward from one to another. Nor does it forward between the mesh
-and containers on other bridges of this host (docker0, podman, libvirt, LXC), except to ports that they publish.
+Subnets of the mesh stay isolated: the host does not forward from one to another. Nor does it forward between the mesh \
+and containers on other bridges of this host (docker0, podman, libvirt, LXC), except to ports that they publish. \
 --forward allows both.
 
 An address that the host already has is printed again. Addresses stay until `mesh hide`, across restarts and reboots.

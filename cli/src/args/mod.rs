@@ -64,7 +64,7 @@ pub(crate) enum Verb {
     /// Start a stopped container and attach it
     #[command(
         override_usage = "mesh start [OPTIONS] [ADDRESS]... <CONTAINER>",
-        after_help = "A container created by `mesh run` gets its addresses back without being given them.\n\n\
+        after_help = "A container created by `mesh run` gets its addresses back by itself: none need to be given.\n\n\
         Example:\n  mesh start 10.2.1.5/24 web\n  mesh start net:default db"
     )]
     Start(ContainerArgs),

@@ -53,7 +53,7 @@ pub struct Config {
 /// Predicate on the source address of a client: true if it is answered.
 pub type Clients = Arc<dyn Fn(IpAddr) -> bool + Send + Sync>;
 
-/// Reason for which the server cannot listen on an address.
+/// Failure to listen on an address.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot answer DNS queries on {address}: {}{}", .source, hint(.source))]
 pub struct ListenError {

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Reason for which the state is unusable. The message names the file and the remedy.
+/// Error that makes the state unusable. The message names the file and the remedy.
 #[derive(Debug, thiserror::Error)]
 pub enum StateError {
     /// Another router holds the lock.

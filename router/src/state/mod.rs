@@ -142,7 +142,7 @@ impl Store {
         self.save(FORGOTTEN, &forgotten)
     }
 
-    /// Returns the reason for which files cannot be written here, if any: the directory is missing, read-only or full.
+    /// Returns the problem if files cannot be written here: the directory is missing, read-only or full.
     pub fn hindrance(&self) -> Option<String> {
         mesh_sys::process::hindrance(&self.dir)
     }
