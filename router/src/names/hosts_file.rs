@@ -1,5 +1,5 @@
-//! A container's `/etc/hosts`: Docker puts a Docker address after the container's own name, and the mesh address must
-//! come first.
+//! A container's `/etc/hosts`: Docker maps the container's own name to a Docker address; the mesh address must come
+//! first.
 //!
 //! Lines of ours end with a mark, so that they can be found again. All other lines are kept, except those with the same
 //! content.
