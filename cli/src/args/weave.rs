@@ -96,10 +96,7 @@ const FLAGS: &[Flag] = &[
     ),
     value("profile", Ignored(LOG)),
     flag("pkt-debug", Ignored(LOG)),
-    value(
-        "db-prefix",
-        Ignored("mesh has --state-dir for that"),
-    ),
+    value("db-prefix", Ignored("mesh has --state-dir for that")),
     value("host-root", Ignored(PLACES)),
     value("proc-path", Ignored(PLACES)),
     value(

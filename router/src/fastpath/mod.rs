@@ -38,7 +38,7 @@ use kernel::Kernel;
 const VNI: u32 = 0x6d_6573;
 /// Interval of checks for keepalives and for changes of the MAC table.
 const POLL: Duration = Duration::from_millis(100);
-/// The same without fast-path peers.
+/// Interval of these checks without fast-path peers.
 const IDLE: Duration = Duration::from_secs(1);
 /// Interval of audits of the kernel's tables.
 const AUDIT: Duration = Duration::from_secs(4);
