@@ -1,11 +1,11 @@
 # make demo       three Docker hosts on this machine, one network for their containers
-# make test       everything; ends with `N passed, N failed`
+# make test       all tests; ends with `N passed, N failed`
 # make bench      mesh and other overlays side by side; the report is target/bench/report.md
-# make soak       10 GB through each port of mesh, and whether they arrive unchanged
-# make dnsbench   how many DNS queries a router answers, asked by dnsperf
-# make sim        a large mesh in the simulator, measured beside its goals: N=1000 SEED=1 SCENARIO=table JSON=1
-# make many       60 real routers on this machine: agreement, idle cost, killed and restarted at once; N=60
-# make install    to PREFIX (/usr/local) under DESTDIR
+# make soak       10 GB through each datapath of mesh, with checksums
+# make dnsbench   DNS queries per second of a router, measured with dnsperf
+# make sim        a large mesh in the simulator, measured against its goals: N=1000 SEED=1 SCENARIO=table JSON=1
+# make many       60 real routers on this machine: agreement, idle cost, crash and restart of many at once; N=60
+# make install    installs to PREFIX (default: /usr/local) under DESTDIR
 PREFIX  ?= /usr/local
 DESTDIR ?=
 CARGO   ?= cargo
@@ -44,7 +44,7 @@ lint:
 	else echo 'cargo-deny is not installed: licences and advisories were not checked'; fi
 
 # ROUNDS=3 SECS=5 UNDERLAY='veth nic' CONTENDERS='mesh vxlan …' PATIENCE=60 REPORT=docs/PERFORMANCE.md; ARGS for other
-# options of benches/compare/run.py. Options that are not given are its own defaults.
+# options of benches/compare/run.py, which has the defaults.
 bench:
 	tests/testbed/install-deps.sh build
 	$(MAKE) build
@@ -56,14 +56,14 @@ bench:
 	    $(if $(UNDERLAY),--underlay '$(UNDERLAY)') $(if $(CONTENDERS),--contenders '$(CONTENDERS)') \
 	    $(if $(REPORT),--report $(REPORT)) $(ARGS)
 
-# GB=10 gigabytes through each port, checksums compared; ARGS for other options of benches/compare/soak.py.
+# GB=10 gigabytes through each datapath; ARGS for other options of benches/compare/soak.py.
 soak:
 	tests/testbed/install-deps.sh build
 	$(MAKE) build
 	$(if $(filter-out 0,$(shell id -u)),sudo) benches/compare/soak.py --bin $(TARGET)/release \
 	    $(if $(GB),--gigabytes $(GB)) $(ARGS)
 
-# SECS=10 seconds each for local names, names of another host, and names of addresses; ARGS for other options of
+# SECS=10 seconds each for local names, names of another host, and reverse queries; ARGS for other options of
 # benches/compare/dnsbench.py.
 dnsbench:
 	tests/testbed/install-deps.sh build
@@ -72,14 +72,14 @@ dnsbench:
 	$(if $(filter-out 0,$(shell id -u)),sudo) benches/compare/dnsbench.py --bin $(TARGET)/release \
 	    $(if $(SECS),--seconds $(SECS)) $(ARGS)
 
-# N=60 real routers in namespaces of this machine; some are killed, then all are started again.
+# N=60 real routers in namespaces on this machine; some are killed, then all are restarted.
 many:
 	tests/testbed/install-deps.sh
 	$(CARGO) build --release -p mesh-cli -p mesh-router -p mesh-tests --bins
 	$(if $(filter-out 0,$(shell id -u)),sudo) $(TARGET)/release/mesh-many $(N)
 
-# N=100 SEED=1 SCENARIO=table|all|NAME ONLY=restart,link AT_REST=1 JSON=1 VERBOSE=1. Exit status 1: a goal is missed or a
-# promise broken (docs/SCALE.md).
+# N=100 SEED=1 SCENARIO=table|all|NAME ONLY=restart,link AT_REST=1 JSON=1 VERBOSE=1. Exit status 1 if a goal is missed
+# or a promise broken (docs/SCALE.md).
 sim:
 	@tests/testbed/install-deps.sh build >&2
 	@$(CARGO) build --quiet --release -p mesh-tests --bin mesh-scale
@@ -87,7 +87,7 @@ sim:
 	    --scenario $(or $(SCENARIO),table) $(if $(ONLY),--only '$(ONLY)') \
 	    $(if $(AT_REST),--at-rest) $(if $(JSON),--json) $(if $(VERBOSE),--verbose)
 
-# Builds only what is not there: after `make build`, `sudo make install` leaves no file of root's in the checkout.
+# Builds only if binaries are missing: after `make build`, `sudo make install` leaves no file of root's in the checkout.
 install:
 	@test -x $(TARGET)/release/mesh-router || { tests/testbed/install-deps.sh build && $(MAKE) build; }
 	install -D -m 755 $(TARGET)/release/mesh $(bin)/mesh
@@ -102,12 +102,12 @@ install:
 	install -D -m 644 packaging/systemd-networkd.network $(etc)/systemd/network/10-mesh.network
 	test -e $(etc)/mesh/mesh.toml || install -D -m 600 packaging/mesh.toml $(etc)/mesh/mesh.toml
 
-# /etc/mesh stays: it may hold the secret of the mesh. State of the router is removed by `mesh reset`, before this.
+# /etc/mesh stays: it may hold the secret of the mesh. Run `mesh reset` first to remove the router's state.
 uninstall:
 	rm -f $(bin)/mesh $(bin)/mesh-router $(completion) $(units)/mesh.service
 	rm -f $(etc)/NetworkManager/conf.d/mesh.conf $(etc)/systemd/network/10-mesh.network
 
-# Ends testbeds whose test or demo was killed.
+# Removes testbeds whose test or demo was killed.
 clean-testbed:
 	tests/testbed/testbed.sh sweep
 	-TESTBED=demo tests/testbed/testbed.sh stop

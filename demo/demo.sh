@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# The demo of README.md on one machine: three hosts with a Docker engine each, containers that ping one another, a
-# checked transfer, and a cable that is cut while traffic goes on. The commands are those of README.md, taken from the
-# blocks that are marked `<!-- demo HOST -->`. Ends with `demo: ok` and leaves nothing behind.
+# The demo of README.md on one machine: three hosts with a Docker engine each, containers that ping each other, a
+# transfer with a checksum, and a cable that is cut under traffic. The commands are taken from the blocks of README.md
+# that are marked `<!-- demo HOST -->`. Ends with `demo: ok` and leaves nothing behind.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export PATH=$HOME/.cargo/bin:$PATH:/usr/sbin:/sbin
@@ -11,7 +11,7 @@ export TESTBED=${TESTBED:-demo}
 title() { printf '\n\033[1m== %s\033[0m\n' "$*"; }
 die()   { echo "demo: $*" >&2; exit 1; }
 
-# Runs a command on a host and shows both.
+# Runs a command on a host, and prints it with its output.
 on() {
     local host=$1; shift
     printf '\033[36m%s$\033[0m %s\n' "$host" "$*"
@@ -27,7 +27,7 @@ readme_commands() {
          inside { print host, $0 }' README.md
 }
 
-# Tries a command on a host until it succeeds, for at most so many seconds.
+# Repeats a command on a host until it succeeds, for at most so many seconds.
 within() {
     local seconds=$1 deadline; shift
     deadline=$((SECONDS + seconds))
@@ -57,7 +57,7 @@ trap 'exit 130' INT TERM
 title 'The commands of README.md'
 while read -r host command <&3; do on "$host" "$command"; done 3< <(readme_commands)
 
-# The address that a container got by itself.
+# Prints the address allocated for a container.
 address() { "$testbed" exec "$1" mesh ps "$2" | sed -E 's|.* ([0-9.]+)/[0-9]+.*|\1|'; }
 first=$(address host1 first) web=$(address host2 web) third=$(address host3 third)
 
@@ -75,7 +75,7 @@ done
 title '100 MB from web on host2 to third on host3, with checksum'
 quietly host2 docker exec web dd if=/dev/urandom of=/www/file bs=1M count=100
 sent=$("$testbed" docker host2 exec web sha256sum /www/file | cut -d' ' -f1)
-# What follows the empty line of the answer is the file.
+# The file follows the empty line after the response header.
 fetch='printf "GET /file HTTP/1.0\r\n\r\n" | nc '$web' 80 |
        { while read -r line && [ "${#line}" -gt 1 ]; do :; done; sha256sum; }'
 began=$(date +%s%N)

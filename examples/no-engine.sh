@@ -1,5 +1,5 @@
 #!/bin/sh
-# Two commands on the mesh of one host, without any container engine: a web server and its client.
+# Two processes on the mesh of one host, without any container engine: a web server and its client.
 # Run as root, with mesh and busybox in PATH.
 set -eu
 

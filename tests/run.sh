@@ -1,16 +1,16 @@
 #!/usr/bin/env bash
-# Runs every test of mesh: unit, property and simulator tests first, then the outside-in tests on a testbed of namespaces
+# Runs every test of mesh: unit, property and simulator tests first, then the external tests on a testbed of namespaces
 # and Docker engines. The last line is `N passed, N failed`; the exit status is 1 if a test failed.
 #
-#   tests/run.sh            all (asks sudo for root where the testbed needs it)
+#   tests/run.sh            all tests (uses sudo where the testbed needs root)
 #   tests/run.sh unit       without the testbed; needs no root
 set -uo pipefail
 cd "$(dirname "$0")/.."
 export PATH=$HOME/.cargo/bin:$PATH:/usr/sbin:/sbin
-export RUST_BACKTRACE=0              # what failed is said by the error; pages of frames only hide it
+export RUST_BACKTRACE=0              # the error names the failure; long backtraces would hide it
 layers=${1:-all}
 outside=(harness netns docker)       # test targets that need root and a testbed
-threads=3                            # testbeds at once: they mostly wait; more would measure the machine, not mesh
+threads=3                            # parallel testbeds: they mostly wait; with more, CPU load distorts timings
 ended_badly=0
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
@@ -23,7 +23,7 @@ inside_targets() {
     done | grep -vxF "$(printf '%s\n' "${outside[@]}")"
 }
 
-# Always the whole workspace with a choice of targets: another choice of packages would build dependencies anew.
+# Always the whole workspace with a choice of targets: another choice of packages would rebuild dependencies.
 run() {
     local before after
     before=$(sum failed)
@@ -61,7 +61,7 @@ else
     badly 'cargo build'
 fi
 
-# Of each failed test its name and why: the tail of a long log is what is seen first, and sometimes all that is kept.
+# Names and reasons of failed tests at the end: the tail of a long log is read first, and may be all that is kept.
 awk '/^---- .* stdout ----$/          { print "failed: " $2; left = 0 }
      /^Error: |panicked at /          { left = 12 }
      /^failures:$|^test result:/      { left = 0 }

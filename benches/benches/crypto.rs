@@ -13,11 +13,11 @@ use mesh_proto::topology::record::SignedRecord;
 use mesh_proto::topology::topic::Topic;
 use mesh_proto::wire::datagram::Kind;
 
-/// A small datagram, a full one, and one on an underlay with jumbo frames.
+/// Payload sizes in bytes: small, full, and full on an underlay with jumbo frames.
 const SIZES: [usize; 3] = [64, 1_400, 8_900];
 const NOW: Instant = Instant::from_nanos(1);
 
-/// Sealing and opening in place, with each cipher of each library.
+/// Measures sealing and opening in place, with each cipher of each library.
 fn aead(c: &mut Criterion) {
     let reference = ChaChaKey::new([7; 32]);
     let open = |body: &mut [u8], tag: &_| reference.open(1, &[0; 16], body, tag);
@@ -47,7 +47,7 @@ fn measure(
         let mut sealed = vec![1; size];
         let tag = seal(&mut sealed);
         let mut opened = sealed.clone();
-        // The copy of the ciphertext is measured too: opening is in place.
+        // Opening is in place, so the copy of the ciphertext is measured as well.
         group.bench_with_input(BenchmarkId::new("open", size), &size, |b, _| {
             b.iter(|| {
                 opened.copy_from_slice(&sealed);
@@ -58,7 +58,7 @@ fn measure(
     group.finish();
 }
 
-/// What a lane pays for one datagram: header, counters and replay window besides the cipher.
+/// Measures the cost of one datagram in a lane: cipher, header, counters and replay window.
 fn transport(c: &mut Criterion) {
     for suite in Suite::ALL {
         let mut group = c.benchmark_group(format!("transport/{suite}"));
@@ -70,7 +70,7 @@ fn transport(c: &mut Criterion) {
                 let mut out = Vec::with_capacity(size + 64);
                 b.iter(|| {
                     out.clear();
-                    // A key stands fewer datagrams than a benchmark makes.
+                    // A benchmark sends more datagrams than a key allows, so renew it.
                     if ours.seal(Kind::Data, 1, &[], &body, NOW, &mut out).is_err() {
                         (ours, theirs) = ends(suite);
                         return;
@@ -119,7 +119,7 @@ fn records(c: &mut Criterion) {
     group.finish();
 }
 
-/// Both sides of a whole handshake.
+/// Measures both sides of a complete handshake.
 fn handshakes(c: &mut Criterion) {
     let mut group = c.benchmark_group("handshake");
     for (name, pattern, messages) in [("xx", Pattern::XxPsk3, 3), ("ik", Pattern::IkPsk2, 2)] {

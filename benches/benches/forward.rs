@@ -9,7 +9,7 @@ use mesh_proto::fdb::{Fdb, Owner};
 use mesh_proto::ids::{Mac, PeerId};
 use mesh_proto::time::Instant;
 
-/// Frames and how many of them at once.
+/// Loads: frame size in bytes, and frames per batch.
 const LOADS: [(usize, usize); 4] = [(64, 1), (1_390, 1), (64, 32), (1_390, 32)];
 
 fn egress(c: &mut Criterion) {
@@ -38,7 +38,7 @@ fn ingress(c: &mut Criterion) {
         let mut received = Sink::default();
         let frames = vec![frame(size); count];
         group.bench_function(BenchmarkId::new(size.to_string(), count), |b| {
-            // A datagram counts once: each run needs new ones.
+            // A datagram is accepted once, so each iteration needs new ones.
             b.iter_custom(|runs| {
                 let mut spent = core::time::Duration::ZERO;
                 let mut sent = Sink::default();
@@ -60,7 +60,7 @@ fn ingress(c: &mut Criterion) {
 
 fn take_all(pair: &mut Pair, sent: &Sink, received: &mut Sink) {
     for (_, datagram) in sent.outgoing.datagrams() {
-        // Opened in place: each needs its own copy.
+        // Opened in place, so each iteration needs its own copy.
         pair.ingress(&mut datagram.to_vec(), received);
     }
 }

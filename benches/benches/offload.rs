@@ -1,4 +1,4 @@
-//! Super-frames cut and merged, and the checksum of a frame.
+//! Splitting and merging of super-frames, and the checksum of a frame.
 
 use std::hint::black_box;
 
@@ -6,10 +6,10 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use mesh_benches::{segment, super_frame};
 use mesh_proto::offload::{Merger, Segments, VirtioHeader, checksum, finish_checksum};
 
-/// Longest frame at the default MTU, and the TCP payload of it with time stamps.
+/// Longest frame at the default MTU, and its TCP payload with timestamps, in bytes.
 const MAX_FRAME: usize = 1_390;
 const SEGMENT: usize = 1_324;
-/// Segments that a merge is given: 60 KiB.
+/// Segments per merge: 60 KiB.
 const MERGED: usize = 46;
 
 fn cut(c: &mut Criterion) {

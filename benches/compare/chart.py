@@ -1,4 +1,4 @@
-"""The report's chart: for each underlay, Mbit/s and CPU seconds per GB of one TCP stream, as bars with ranges. SVG."""
+"""Chart of the report: Mbit/s and CPU seconds per GB of one TCP stream for each underlay, as bars with ranges. SVG."""
 
 import math
 from xml.sax.saxutils import escape
@@ -12,14 +12,14 @@ COLOURS = {OURS: "#1f6feb", REFERENCE: "#8c959f"}
 PEERS = "#c9ced6"
 INK, FAINT = "#24292f", "#d8dee4"
 
-ROW, BAR = 24, 15          # height of a line, and of the bar in it
-NAMES, PLOT, VALUES = 104, 250, 66   # widths: names, bars, the numbers at their right
+ROW, BAR = 24, 15          # heights of a row, and of the bar in it
+NAMES, PLOT, VALUES = 104, 250, 66   # widths of names, bars, and the numbers to their right
 PANEL = PLOT + VALUES
 MARGIN, HEAD, FOOT = 16, 58, 30
 
 
 def chart(results):
-    """The whole picture as text."""
+    """Returns the whole picture as text."""
     underlays = results.underlays()
     rows = {underlay: results.contenders(underlay) for underlay in underlays}
     heights = [HEAD + ROW * len(rows[underlay]) + FOOT for underlay in underlays]
@@ -43,7 +43,7 @@ def chart(results):
 
 
 def panel(results, underlay, names, figure, title, left, top):
-    """One figure on one underlay."""
+    """Returns the panel of one figure on one underlay."""
     values = [results.values(underlay, name, figure) for name in names]
     bottom = line(top, len(names))
     step, end = axis(max((max(entry) for entry in values if entry), default=1.0))
@@ -62,7 +62,7 @@ def panel(results, underlay, names, figure, title, left, top):
 
 
 def bar(left, y, values, scale, colour):
-    """A bar to the median, a whisker over the range, and the median as a number."""
+    """Returns a bar up to the median, a whisker over the range, and the median as a number."""
     middle, low, high = median(values), min(values), max(values)
     centre = y + BAR / 2
     parts = [rect(left, y, middle * scale, BAR, colour)]
@@ -74,7 +74,7 @@ def bar(left, y, values, scale, colour):
 
 
 def axis(highest):
-    """Distance of the lines of the scale (1, 2 or 5 times a power of ten), and where it ends."""
+    """Returns the spacing of the scale's lines (1, 2 or 5 times a power of ten), and its end."""
     rough = max(highest, 1e-9) / 5
     power = 10 ** math.floor(math.log10(rough))
     step = next(power * factor for factor in (1, 2, 5, 10) if power * factor >= rough * 0.999)
@@ -82,21 +82,21 @@ def axis(highest):
 
 
 def line(top, index):
-    """Upper edge of the bar number `index`."""
+    """Returns the upper edge of bar number `index`."""
     return top + HEAD + ROW * index + (ROW - BAR) // 2
 
 
 def weight(results, name):
-    """Our own are set in bold."""
+    """Returns the font weight: mesh's own variants are bold."""
     return "bold" if results.row(name)["kind"] == OURS else "normal"
 
 
 def rect(x, y, width, height, colour):
-    """A filled rectangle."""
+    """Returns a filled rectangle."""
     return f'<rect x="{x:.1f}" y="{y:.1f}" width="{max(width, 0.5):.1f}" height="{height}" fill="{colour}"/>'
 
 
 def text(x, y, content, anchor="start", size=12, weight="normal"):
-    """A line of text."""
+    """Returns a line of text."""
     return (f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" font-size="{size}" font-weight="{weight}" '
             f'fill="{INK}">{escape(content)}</text>')

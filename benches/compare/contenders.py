@@ -1,4 +1,4 @@
-"""What a contender is, the register of them, and those that are the kernel itself."""
+"""Base class of contenders, their register, and the reference contenders, which are the kernel itself."""
 
 import os
 import shutil
@@ -6,55 +6,55 @@ import shutil
 REGISTER = {}
 REFERENCE, PEER, OURS = "reference", "peer", "mesh"
 
-# Directories that are searched before PATH; the main program fills it.
+# Directories searched before PATH; set by the main program.
 BINARIES = []
 
 
 def find(name):
-    """Path of a program, or None."""
+    """Returns the path of a program, or None."""
     return shutil.which(name, path=os.pathsep.join([*BINARIES, os.environ.get("PATH", "")]))
 
 
 class Contender:
-    """One way to join the containers of two hosts.
+    """A way to connect the containers of two hosts.
 
-    A subclass sets the attributes, and `start`; `prepare` is for what is not timed (keys, certificates). Processes
-    that it starts with `topology.spawn` are ended by the caller.
+    A subclass defines the attributes and `start`; `prepare` is for steps that are not timed (keys, certificates). The
+    caller ends processes that were started with `topology.spawn`.
     """
 
     name = ""
-    note = ""               # one line for the report
+    note = ""               # description in the report
     cipher = "none"
     kind = PEER
     layer = 2               # 2: joins the bridges; 3: routes between subnets
-    mtu = 1500              # of the containers; what fits an underlay of 1500
-    offloads = True         # False: containers must not send partial checksums nor GSO frames
+    mtu = 1500              # of the containers in bytes; fits an underlay of 1500
+    offloads = True         # False: containers must send neither partial checksums nor GSO frames
     line = False            # True: three hosts in a line
-    programs = ()           # what must be installed
+    programs = ()           # required programs
     version_of = ()         # command line that prints the version
 
     def missing(self):
-        """Why it cannot run here; empty if it can."""
+        """Returns why it cannot run here; empty if it can."""
         absent = [program for program in self.programs if not find(program)]
         return f"{', '.join(absent)} not installed" if absent else ""
 
     def prepare(self, topology):
-        """What is not timed."""
+        """Does preparations that are not timed."""
 
     def start(self, topology):
-        """Starts it; returns when the rest is up to the daemons."""
+        """Starts the contender; returns once the daemons need no further help."""
         raise NotImplementedError
 
     def settle(self, topology):
-        """Waits, after the first packet, for what it does better a little later; not part of the time to the first ping."""
+        """Waits, after the first packet, for optimisations that take longer; not part of the time to the first ping."""
 
     def containers(self, topology):
-        """Makes the containers, before `start`."""
+        """Creates the containers, before `start`."""
         topology.containers(self.mtu, self.layer, self.offloads)
 
 
 def register(**attributes):
-    """Class decorator: a contender in the register, once for each set of attributes it is decorated with."""
+    """Class decorator: registers a contender once for each set of attributes."""
     def add(cls):
         entry = type(cls.__name__, (cls,), attributes) if attributes else cls
         REGISTER[entry.name] = entry
@@ -64,7 +64,7 @@ def register(**attributes):
 
 @register()
 class Bare(Contender):
-    """The two bridges joined by a veth pair: no tunnel at all."""
+    """The two bridges joined by a veth pair, without a tunnel."""
 
     name, note, kind = "bare", "the bridges joined by a veth pair, super-frames pass whole", REFERENCE
 
@@ -77,7 +77,7 @@ class Bare(Contender):
 
 @register()
 class Vxlan(Contender):
-    """VXLAN by the kernel, one default entry in its forwarding table."""
+    """Kernel VXLAN with a single default entry in its forwarding table."""
 
     name, note, kind, mtu = "vxlan", "kernel VXLAN", REFERENCE, 1450
 

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Asks a real router's DNS server as fast as one client can, with dnsperf: answers a second, and a second of processor.
+"""Measures a real router's DNS server with dnsperf: answers per second, and per second of CPU time.
 
     dnsbench.py [--seconds 10] [--names 1000] [--clients 8] --bin DIR
 
-Two routers, each with half of the names; dnsperf on host A asks router A for all of them, and for their addresses'
-names. Exit status 1 below the goal of 20,000 answers a second of one core, or if any query was lost or answered wrongly.
-Needs root; all traffic is in network namespaces.
+Two routers, each with half of the names; dnsperf on host A queries router A for all of them, and for the names of their
+addresses. Exit status 1 below the goal of 20,000 answers per second of one core, or if any query was lost or answered
+wrongly. Needs root; all traffic is in network namespaces.
 """
 
 import argparse
@@ -19,7 +19,7 @@ import machine
 import ours  # registers mesh
 import topology
 
-GOAL = 20_000       # answers per second of processor time
+GOAL = 20_000       # answers per second of CPU time
 DOMAIN = "mesh.local"
 LISTEN = ("--dns-listen", "127.0.0.1")
 
@@ -31,7 +31,7 @@ class Named(ours.Mesh):
 
 
 def main():
-    """One run for local names, one for names of the other host."""
+    """Measures names of router A, names of router B, and reverse queries."""
     options = parse()
     os.environ["PATH"] = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
     contenders.BINARIES[:] = [os.path.abspath(directory) for directory in options.bin]
@@ -50,22 +50,22 @@ def main():
 
 
 def parse():
-    """The command line."""
+    """Parses the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=int, default=10)
-    parser.add_argument("--names", type=int, default=1000, help="names on each host, 1000 at most")
+    parser.add_argument("--names", type=int, default=1000, help="names on each host, at most 1000")
     parser.add_argument("--clients", type=int, default=8)
-    parser.add_argument("--bin", action="append", default=[], metavar="DIR", help="where mesh and mesh-router are")
+    parser.add_argument("--bin", action="append", default=[], metavar="DIR", help="directory of mesh and mesh-router")
     return parser.parse_args()
 
 
 def address(host, number):
-    """The address that a name leads to."""
+    """Returns the address of a name."""
     return f"10.9{host.index}.{number // 250}.{number % 250 + 1}"
 
 
 def measure(space, options, what):
-    """One run of dnsperf; whether it reached the goal."""
+    """Runs dnsperf once. Returns true if the goal was met."""
     asked = space.b if what == "remote" else space.a
     state_names(space, asked, options.names)
     questions = queries(asked, options.names, what)
@@ -88,7 +88,7 @@ def measure(space, options, what):
 
 
 def state_names(space, host, names):
-    """Names of no container, each with an address, once; waits until router A answers for the last."""
+    """Adds names with addresses but without containers, once; waits until router A knows the last one."""
     program = contenders.find("mesh")
     if not host.succeeds(program, "dns-lookup", "n0"):
         commands = [f"{program} dns-add {address(host, n)} -h n{n}-{host.letter.lower()}.{DOMAIN}" for n in range(names)]
@@ -101,7 +101,7 @@ def state_names(space, host, names):
 
 
 def queries(host, names, what):
-    """The lines of dnsperf's input."""
+    """Returns the lines of dnsperf's input."""
     if what != "addresses":
         return [f"n{n}-{host.letter.lower()}.{DOMAIN} A" for n in range(names)]
     reverse = (".".join(reversed(address(host, n).split("."))) for n in range(names))
@@ -109,13 +109,13 @@ def queries(host, names, what):
 
 
 def count(text, word, pattern=None):
-    """A number that dnsperf prints."""
+    """Returns a number from dnsperf's output."""
     found = re.search(pattern or rf"Queries {word}:\s+(\d+)", text)
     return int(found.group(1)) if found else 0
 
 
 def latency(text):
-    """Mean and most, in seconds."""
+    """Returns the mean and the maximum, in seconds."""
     mean = re.search(r"Average Latency \(s\):\s+([\d.]+)", text)
     most = re.search(r"\(min [\d.]+, max ([\d.]+)\)", text)
     return float(mean.group(1)), float(most.group(1))

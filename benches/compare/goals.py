@@ -1,9 +1,9 @@
-"""What mesh sets out to reach, and whether it did."""
+"""Goals of mesh, and the comparison of results with them."""
 
 from contenders import PEER
 from stats import number
 
-# Figure, of which contender, "<=" or ">=", and the value for each underlay.
+# Figure, contender, "<=" or ">=", and the limit for each underlay.
 ABSOLUTE = (
     ("tcp1_mbps", "mesh", ">=", {"veth": 5000, "nic": 4200}),
     ("tcp1_cpu", "mesh-chacha", "<=", {"veth": 3.0, "nic": 3.5}),
@@ -16,7 +16,7 @@ ABSOLUTE = (
 
 BEST_L2, BEST = "the best layer-2 peer", "the best peer"
 
-# Figure, of which contender, "<=" or ">=", how many times which figure of which other.
+# Figure, contender, "<=" or ">=", factor, figure and contender of the base.
 RELATIVE = (
     ("tcp1_mbps", "mesh", ">=", 9.0, "tcp1_mbps", BEST_L2),
     ("tcp4_mbps", "mesh", ">=", 1.0, "tcp1_mbps", "mesh"),
@@ -36,7 +36,7 @@ RELATIVE = (
 
 
 def judge(results, figures):
-    """Rows of a table: goal, then for each underlay `value (met)`, `value (missed)` or `not measured`."""
+    """Returns table rows: goal, then per underlay `value (met)`, `value (missed)` or `not measured`."""
     underlays = results.underlays()
     rows = []
     for figure, name, relation, values in ABSOLUTE:
@@ -52,7 +52,7 @@ def judge(results, figures):
 
 
 def absolute(results, underlay, name, figure, relation, goal):
-    """One cell."""
+    """Returns one cell for a goal with a fixed limit."""
     value = results.median(underlay, name, figure)
     if value is None:
         return "not measured"
@@ -60,7 +60,7 @@ def absolute(results, underlay, name, figure, relation, goal):
 
 
 def relative(results, underlay, name, figure, relation, factor, base, other):
-    """One cell."""
+    """Returns one cell for a goal relative to another contender."""
     if other in (BEST_L2, BEST):
         other = results.best(underlay, PEER, figure, layer=2 if other == BEST_L2 else None)
     ratio = results.ratio(underlay, name, other, figure, base) if other else None
@@ -70,10 +70,10 @@ def relative(results, underlay, name, figure, relation, factor, base, other):
 
 
 def holds(value, relation, goal):
-    """Whether `value <= goal`, or `>=`."""
+    """Returns true if `value <= goal`, or `>=`."""
     return value <= goal if relation == "<=" else value >= goal
 
 
 def verdict(text, met):
-    """The value and whether it will do."""
+    """Returns the value with its verdict."""
     return f"{text} ({'met' if met else 'missed'})"

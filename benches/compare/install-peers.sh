@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# Installs what `make bench` compares mesh with, and what it measures with. What cannot be had is left out with a
-# remark; the run skips it. From the distribution (Debian, Ubuntu): tinc, fastd, wireguard-go and the tools. From
-# crates.io: VpnCloud, into the directory given as the first argument (default: target/bench-peers).
+# Installs the contenders and tools of `make bench`. Unavailable ones are reported and left out; the benchmark skips
+# them. From the distribution (Debian, Ubuntu): tinc, fastd, wireguard-go and the tools. From crates.io: VpnCloud, into
+# the directory given as the first argument (default: target/bench-peers).
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 root=${1:-${CARGO_TARGET_DIR:-target}/bench-peers}
 vpncloud=2.3.0
 export PATH=$HOME/.cargo/bin:$PATH:/usr/sbin:/sbin
 
-# Command, and the package that has it.
+# Commands and their packages.
 wanted=(python3:python3 ip:iproute2 sysctl:procps setpriv:util-linux ping:iputils-ping iperf3:iperf3 ethtool:ethtool
         tincd:tinc fastd:fastd wireguard-go:wireguard-go wg:wireguard-tools)
 
@@ -24,7 +24,7 @@ install_packages() {
     [ "$(id -u)" = 0 ] || sudo=sudo
     $sudo apt-get update -q || true
     for pair in "${packages[@]}"; do
-        # One by one: a package that this release does not have must not cost the others.
+        # One by one: a package that this release lacks must not prevent the others.
         $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "$pair" ||
             without "$pair"
     done

@@ -1,4 +1,4 @@
-"""This machine as /proc shows it: processes, CPU time, and how much of it others use."""
+"""This machine, read from /proc: processes, CPU time, and the share of other processes."""
 
 import os
 import time
@@ -7,32 +7,32 @@ TICK = os.sysconf("SC_CLK_TCK")
 
 
 def processes():
-    """{pid: (parent's pid, CPU seconds of it and of the children it has waited for)}."""
+    """Returns {pid: (parent's pid, CPU seconds of the process and its reaped children)}."""
     table = {}
     for entry in os.listdir("/proc"):
         if not entry.isdigit():
             continue
         try:
             fields = read(f"/proc/{entry}/stat").rsplit(")", 1)[1].split()
-        except OSError:  # it has ended meanwhile
+        except OSError:  # it has just ended
             continue
         table[int(entry)] = (int(fields[1]), sum(int(ticks) for ticks in fields[11:15]) / TICK)
     return table
 
 
 def children(pid):
-    """Pids of the processes that `pid` started and that still run."""
+    """Returns the pids of running children of `pid`."""
     return [child for child, (parent, _) in processes().items() if parent == pid]
 
 
 def process_cpu(pid):
-    """CPU seconds that a process has used, all its threads together."""
+    """Returns the CPU seconds of a process, all threads included."""
     fields = read(f"/proc/{pid}/stat").rsplit(")", 1)[1].split()
     return (int(fields[11]) + int(fields[12])) / TICK
 
 
 def peak_rss(pid):
-    """The most memory a process has had resident, in megabytes (2^20 bytes)."""
+    """Returns the peak resident memory of a process in megabytes (2^20 bytes)."""
     for line in read(f"/proc/{pid}/status").splitlines():
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) / 1024
@@ -40,14 +40,14 @@ def peak_rss(pid):
 
 
 def busy():
-    """CPU seconds since boot in which any core did anything, interrupts included."""
+    """Returns the busy CPU seconds of all cores since boot, interrupts included."""
     fields = [int(ticks) for ticks in read("/proc/stat").splitlines()[0].split()[1:]]
     user, nice, system, _idle, _iowait, irq, softirq = fields[:7]
     return (user + nice + system + irq + softirq) / TICK
 
 
 def used_by_others():
-    """CPU seconds used so far by what is neither this program, nor of its making, nor a kernel thread."""
+    """Returns the CPU seconds of all processes except this program, its descendants and kernel threads."""
     table = processes()
     mine = {os.getpid()}
     while True:
@@ -61,7 +61,7 @@ def used_by_others():
 
 
 def wait_until_quiet(seconds, limit=0.1):
-    """Waits, at most so many seconds, until others use less than `limit` of a core for one second."""
+    """Waits until others use less than `limit` of a core for one second; at most `seconds`."""
     end, quiet = time.monotonic() + seconds, 0
     while quiet < 2 and time.monotonic() < end:
         before = used_by_others()
@@ -70,7 +70,7 @@ def wait_until_quiet(seconds, limit=0.1):
 
 
 def describe():
-    """One line: processor, cores, memory, kernel."""
+    """Returns one line: CPU, cores, memory, kernel."""
     lines = read("/proc/cpuinfo").splitlines()
     models = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
     memory = int(read("/proc/meminfo").split()[1]) / 2**20
@@ -79,6 +79,6 @@ def describe():
 
 
 def read(path):
-    """The text of a small file."""
+    """Returns the text of a small file."""
     with open(path, encoding="utf-8", errors="replace") as file:
         return file.read()

@@ -1,6 +1,6 @@
-"""The measurements: each sends one bounded load from container A to container B and returns figures.
+"""Measurements: each sends one bounded load from container A to container B and returns figures.
 
-Figures are a flat dictionary; FIGURES says what each is. One GB is 10^9 bytes that arrived.
+Figures are a flat dictionary, described by FIGURES. One GB is 10^9 bytes received.
 """
 
 import json
@@ -18,18 +18,18 @@ from topology import Failed, wait_for
 
 PORT = 5201
 UDPLOAD = os.path.join(os.path.dirname(os.path.abspath(__file__)), "udpload.py")
-PING_SPACING = 0.01       # seconds between the pings that go with a TCP stream
-IDLE_SPACING = 0.02       # between pings when nothing else flows; below 10 ms ping polls instead of sleeping
+PING_SPACING = 0.01       # seconds between the pings during a TCP stream
+IDLE_SPACING = 0.02       # between pings on an idle path; below 10 ms ping polls instead of sleeping
 IDLE_PINGS = 250
-RR_GAP = 2000             # microseconds that a blocking client sleeps between an answer and its next request
-MAX_LOSS = 0.01           # that a rate may have and still count
+RR_GAP = 2000             # microseconds that a blocking client sleeps between an answer and the next request
+MAX_LOSS = 0.01           # highest loss at which a rate counts
 SEARCH_STEPS = 7
-SEARCH_SECONDS = 0.8      # of each step
-FIRST_PING = 20.0         # seconds that a contender may take until it passes packets
-NOISE = 0.12              # cores that others may use before a measurement is repeated
+SEARCH_SECONDS = 0.8      # of each search step
+FIRST_PING = 20.0         # timeout in seconds of the first packet
+NOISE = 0.12              # cores used by others above which a measurement is repeated
 TRIES = 3
 
-# Name of each figure: (what it is, unit).
+# Name of each figure: (description, unit).
 FIGURES = {
     "tcp1_mbps": ("TCP 1 stream", "Mbit/s"),
     "tcp1_cpu": ("CPU, TCP 1 stream", "s/GB"),
@@ -60,33 +60,33 @@ FIGURES = {
 
 
 class Measure:
-    """Measurements on a topology whose contender has been started."""
+    """Measurements on a topology with a running contender."""
 
     def __init__(self, topology, seconds):
         self.topology, self.seconds = topology, seconds
         self.a, self.b = topology.a.container, topology.b.container
-        self.payload = min(1400, self.a.mtu() - 28)  # IPv4 and UDP headers
+        self.payload = min(1400, self.a.mtu() - 28)  # minus IPv4 and UDP headers
 
     def tests(self):
-        """Name and function of each."""
+        """Returns the tests by name."""
         return {"idle": self.idle, "rr": self.request_response, "tcp1": self.tcp1, "tcp4": self.tcp4,
                 "bidir": self.bidir, "udp64": self.udp64, "udp1400": self.udp1400}
 
     # ---- latency ----------------------------------------------------------------------------------------------------
 
     def first_ping(self):
-        """Waits until a packet comes back."""
+        """Waits for the first answered ping."""
         def answered():
             self.topology.check()
             return self.a.succeeds("ping", "-nqc1", "-W0.2", self.b.address)
         wait_for(answered, "a first ping", FIRST_PING)
 
     def full_size_passes(self):
-        """Whether a packet of the containers' MTU passes unfragmented."""
+        """Returns true if a packet of the containers' MTU passes unfragmented."""
         return self.a.succeeds("ping", "-nqc3", "-i0.05", "-W1", "-Mdo", f"-s{self.a.mtu() - 28}", self.b.address)
 
     def ping(self, count, spacing):
-        """Round-trip times in microseconds."""
+        """Returns round-trip times in microseconds."""
         out = self.a.run("ping", "-n", "-c", count, "-i", spacing, "-W", "1", self.b.address, check=False)
         times = [float(text) * 1000 for text in re.findall(r"time=([\d.]+) ms", out)]
         if not times:
@@ -94,12 +94,12 @@ class Measure:
         return times
 
     def idle(self):
-        """RTT with nothing else on the way."""
+        """Measures the RTT without other traffic."""
         times = self.ping(IDLE_PINGS, IDLE_SPACING)
         return {"idle_p50": percentile(times, 50), "idle_p99": percentile(times, 99)}
 
     def request_response(self):
-        """Clients that sleep until the answer is there: with a pause after it, and in a closed loop."""
+        """Measures clients that block on each answer: with a pause after it, and in a closed loop."""
         figures = {}
         for kind in ("udp", "tcp"):
             for name, gap in (("rr", RR_GAP), ("loop", 0)):
@@ -110,7 +110,7 @@ class Measure:
         return figures
 
     def requests(self, kind, gap):
-        """One client for the seconds of a run."""
+        """Runs one client for the duration of a run."""
         program = find("mesh-rr")
         server = self.b.popen(program, "server", PORT, self.seconds + 2)
         try:
@@ -127,23 +127,23 @@ class Measure:
     # ---- TCP --------------------------------------------------------------------------------------------------------
 
     def tcp1(self):
-        """One stream, and pings through it."""
+        """Measures one stream, and pings during it."""
         def pings():
-            time.sleep(0.5)  # slow start is over
+            time.sleep(0.5)  # skip slow start
             return self.ping(max(20, int((self.seconds - 1) / PING_SPACING)), PING_SPACING)
         figures, times = self.tcp("tcp1", [], pings)
         return {**figures, "loaded_p50": percentile(times, 50), "loaded_p99": percentile(times, 99)}
 
     def tcp4(self):
-        """Four streams."""
+        """Measures four streams."""
         return self.tcp("tcp4", ["-P", 4])[0]
 
     def bidir(self):
-        """One stream each way, at once."""
+        """Measures one stream in each direction at once."""
         return self.tcp("bidir", ["--bidir"])[0]
 
     def tcp(self, name, options, meanwhile=lambda: None):
-        """iperf3 with these options: figures, and the value of meanwhile(), which runs beside it."""
+        """Runs iperf3. Returns its figures, and the value of meanwhile(), which runs during the transfer."""
         server = self.b.popen("iperf3", "-s", "-1", "-p", PORT)
         try:
             wait_for(lambda: listens(self.b.pid, PORT), "iperf3 listens")
@@ -161,9 +161,9 @@ class Measure:
     # ---- UDP --------------------------------------------------------------------------------------------------------
 
     def udp64(self):
-        """Highest rate of 64-byte payloads with at most 1 % loss: bisection from what survives a flood.
+        """Searches the highest rate of 64-byte payloads with at most 1 % loss: bisection, starting from a flood.
 
-        A rate that loses more is tried once again before it counts as too high.
+        A rate with more loss is measured a second time before it counts as too high.
         """
         low, high, best = 0.0, None, 0.0
         rate = max(1000.0, self.udp(64, 0, SEARCH_SECONDS)["rate"])
@@ -173,7 +173,7 @@ class Measure:
                 sample = self.udp(64, rate, SEARCH_SECONDS)
             if sample["loss"] <= MAX_LOSS:
                 best, low = max(best, sample["rate"]), rate
-                if sample["offered"] < 0.93 * rate:  # the sender can do no more
+                if sample["offered"] < 0.93 * rate:  # the sender is the limit
                     break
             else:
                 high = rate
@@ -183,7 +183,7 @@ class Measure:
         return {"udp64_kpps": best / 1000}
 
     def udp1400(self):
-        """What arrives of a flood of full-size packets."""
+        """Measures the throughput of a flood of full-size packets."""
         with Cost(self.topology) as cost:
             sample = self.udp(self.payload, 0, self.seconds)
         gigabytes = sample["received"] * self.payload / 1e9
@@ -191,7 +191,7 @@ class Measure:
         return {"udp1400_mbps": rate, "udp1400_loss": sample["loss"], **cost.figures("udp1400", gigabytes)}
 
     def udp(self, size, rate, seconds):
-        """One burst: packets/s that arrived and that were offered, and the share that was lost."""
+        """Sends one burst. Returns received and offered packets/s, and the fraction lost."""
         receiver = self.b.popen(sys.executable, UDPLOAD, "recv", PORT, seconds + 0.5)
         try:
             if receiver.stdout.readline() != "ready\n":
@@ -201,7 +201,7 @@ class Measure:
             into = output(receiver, seconds + 10)
         finally:
             stop(receiver)
-        # A queue that drains after the last packet was sent does not count as rate.
+        # The time to drain a queue after the last packet does not increase the rate.
         duration = max(out["seconds"], into["seconds"])
         return {"rate": into["received"] / duration, "offered": out["sent"] / out["seconds"],
                 "received": into["received"], "loss": 1 - into["received"] / max(1, out["sent"])}
@@ -209,11 +209,11 @@ class Measure:
     # ---- the rest ---------------------------------------------------------------------------------------------------
 
     def memory(self):
-        """Peak RSS since the start of the contender, of the process that had most."""
+        """Returns the peak RSS since the contender's start, of its largest process."""
         return {"rss_mb": max((machine.peak_rss(daemon.pid()) for daemon in self.topology.daemons), default=0.0)}
 
     def quietly(self, test, patience):
-        """Runs a test, again if others used the machine meanwhile; the least disturbed result, and their cores."""
+        """Runs a test, again if others were active; returns the least disturbed result, and their cores."""
         best = None
         for attempt in range(TRIES if patience else 1):
             if attempt:
@@ -229,7 +229,7 @@ class Measure:
 
 
 class Cost:
-    """CPU time between entry and exit: of the whole machine without other people's, and of the contender."""
+    """CPU time between entry and exit: of the whole machine except other processes, and of the contender."""
 
     def __init__(self, topology):
         self.daemons = topology.daemons
@@ -241,29 +241,29 @@ class Cost:
 
     def __exit__(self, *_):
         spent = [after - before for before, after in zip(self.start, self.now())]
-        # Time of a process that nobody waited for vanishes with it, so that others' may seem to shrink.
+        # The time of an unreaped process vanishes when it ends, so the others' time may seem to decrease.
         self.machine, self.own = spent[0] - max(0.0, spent[2]), spent[1]
 
     def now(self):
-        """Busy time, the contender's, and others'."""
+        """Returns the CPU time of the machine, of the contender, and of others."""
         own = sum(machine.process_cpu(daemon.pid()) for daemon in self.daemons)
         return machine.busy(), own, machine.used_by_others()
 
     def figures(self, name, gigabytes):
-        """Seconds per GB, under the names of a test."""
+        """Returns CPU seconds per GB, under the figure names of a test."""
         if not gigabytes:
             return {}
         return {f"{name}_cpu": self.machine / gigabytes, f"{name}_own": self.own / gigabytes}
 
 
 def listens(pid, port):
-    """Whether something in that process's network listens on a TCP port."""
+    """Returns true if a socket in the process's network namespace listens on the TCP port."""
     tables = machine.read(f"/proc/{pid}/net/tcp") + machine.read(f"/proc/{pid}/net/tcp6")
     return re.search(rf":{port:04X} \S+ 0A ", tables)
 
 
 def result_of(iperf3, seconds):
-    """The `end` of an iperf3 client's report."""
+    """Returns the `end` object of an iperf3 client's report."""
     report = output(iperf3, seconds)
     if "error" in report or "sum_received" not in report.get("end", {}):
         raise Failed(f"iperf3: {report.get('error', 'no result')}")
@@ -271,7 +271,7 @@ def result_of(iperf3, seconds):
 
 
 def output(process, seconds):
-    """Waits for a process that prints JSON."""
+    """Waits for a process and parses its JSON output."""
     try:
         text = process.communicate(timeout=seconds)[0]
         return json.loads(text[text.index("{"):])
@@ -284,7 +284,7 @@ def output(process, seconds):
 
 
 def stop(process):
-    """Ends a process of ours and collects it."""
+    """Ends a child process and reaps it."""
     if process.poll() is None:
         process.kill()
     process.wait()

@@ -1,8 +1,7 @@
-"""mesh itself, in its variants.
+"""mesh in its variants.
 
-Real routers, started as `mesh launch` would start them, and containers put on the mesh by `mesh run --runtime process`:
-their interfaces have the MTU and the offloads that mesh gives them. A variant that needs an option which this
-`mesh-router` does not know is skipped.
+Real routers, started as by `mesh launch`, and containers attached by `mesh run --runtime process`, whose interfaces
+have the MTU and offloads that mesh sets. A variant is skipped if this `mesh-router` lacks an option that it needs.
 """
 
 import functools
@@ -49,7 +48,7 @@ class Mesh(Contender):
         return f"this mesh-router has no {' '.join(unknown)}" if unknown else ""
 
     def containers(self, topology):
-        """The routers make them."""
+        """Does nothing: containers are created after the routers."""
 
     def prepare(self, topology):
         key = topology.a.path("mesh.key")
@@ -68,7 +67,7 @@ class Mesh(Contender):
             self.attach(topology, host)
 
     def attach(self, topology, host):
-        """Starts a container; its interface is there before its command."""
+        """Starts a container, whose interface exists before its command runs."""
         def answers():
             topology.check()
             return host.succeeds(self.find("mesh"), "status")
@@ -82,7 +81,7 @@ class Mesh(Contender):
 
 @register(name="mesh-kernel", note="mesh without encryption: the kernel forwards", options=("--no-encryption",))
 class Kernel(Mesh):
-    """Two routers that leave frames to the kernel, once both have tried its path."""
+    """Two routers with the kernel fast path, after both have tested it."""
 
     def settle(self, topology):
         for host in topology.hosts:
@@ -103,7 +102,7 @@ def add_build(spec):
 
 
 def command_on_the_mesh(host):
-    """Pid of the command that `mesh run -d` left to the host's first process; it is in a network of its own."""
+    """Returns the pid of the command of `mesh run -d`: the child of process 1 that has its own network."""
     def network(pid):
         try:
             return os.readlink(f"/proc/{pid}/ns/net")

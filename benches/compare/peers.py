@@ -1,6 +1,6 @@
-"""The other overlays: tinc, fastd, VpnCloud, wireguard-go, Weave Net, and any program the caller names.
+"""Other overlays: tinc, fastd, VpnCloud, wireguard-go, Weave Net, and any program given on the command line.
 
-MTUs are what fits an underlay of 1500 without fragments. Settings are the defaults, or what a manual recommends.
+MTUs fit an underlay of 1500 without fragmentation. Settings are the defaults, or recommendations of the manuals.
 """
 
 import shlex
@@ -70,7 +70,7 @@ class VpnCloud(Contender):
 
     def start(self, topology):
         for host in topology.hosts:
-            # It asks the kernel for its own address by connecting to a public one.
+            # It determines its own address by connecting to a public one.
             host.link("route", "add", "default", "dev", "ul0", "src", host.address)
         for host in topology.hosts:
             topology.spawn(host, find("vpncloud"), "-t", "tap", "-m", "switch", "-d", "tap0",
@@ -82,7 +82,7 @@ class VpnCloud(Contender):
 
 @register()
 class WireguardGo(Contender):
-    """wireguard-go; layer 3, so that each host routes a subnet."""
+    """wireguard-go, at layer 3: each host routes a subnet."""
 
     name, note, layer, mtu = "wireguard-go", "wireguard-go; layer 3: routes, no Ethernet", 3, 1440
     cipher = "ChaCha20-Poly1305"
@@ -113,7 +113,7 @@ class WireguardGo(Contender):
 @register(name="weave-crypt", note="the same with a password", mtu=1414, cipher="XSalsa20-Poly1305",
           password="password-of-the-benchmark")
 class Weave(Contender):
-    """Weave Net's own data plane, for whoever has its `weaver`."""
+    """Weave Net's own data plane, if its `weaver` is installed."""
 
     password, offloads = "", False
     programs, version_of = ("weaver", "iptables"), ("weaver", "--version")
@@ -131,10 +131,10 @@ class Weave(Contender):
 
 
 class Command(Contender):
-    """A daemon that the caller names: one process per host, given as a command line.
+    """A daemon given on the command line: one process per host.
 
-    `{bridge}`, `{address}`, `{peer}` (underlay addresses), `{host}` (A or B) and `{dir}` (files of that host) are
-    filled in.
+    `{bridge}`, `{address}`, `{peer}` (underlay addresses), `{host}` (A or B) and `{dir}` (scratch directory of that
+    host) are substituted.
     """
 
     template, tap = "", False
@@ -149,7 +149,7 @@ class Command(Contender):
 
 
 def add_command(spec, mtu, tap, offloads):
-    """Registers `NAME=COMMAND LINE`, with the containers' MTU; whether its `tap0` is put into the bridge; its name."""
+    """Registers `NAME=COMMAND LINE`; with `tap`, its `tap0` is added to the bridge. Returns the name."""
     name, _, template = spec.partition("=")
     if not name or not template.strip():
         raise ValueError(f"'{spec}' is not NAME=COMMAND")

@@ -1,7 +1,7 @@
-"""The report: Markdown tables of a run's results, with the chart beside it.
+"""The report: Markdown tables of a run's results, with the chart.
 
-A file that has the two markers keeps all that stands outside them, so that a page with the method can be given new
-figures.
+In an existing file with the two markers, only the text between them is replaced, so that a page about the method can
+get new figures.
 """
 
 import os
@@ -13,7 +13,7 @@ from stats import median, number, spread
 
 BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
 
-# Title, and the figures that are its columns.
+# Title of each table, and the figures in its columns.
 TABLES = (
     ("TCP", ("tcp1_mbps", "tcp1_cpu", "tcp1_own", "tcp4_mbps", "tcp4_cpu", "bidir_mbps")),
     ("UDP and memory", ("udp64_kpps", "udp1400_mbps", "udp1400_cpu", "rss_mb", "start_s")),
@@ -21,13 +21,13 @@ TABLES = (
                               "tcp_rr_p50", "tcp_rr_p99", "tcp_loop_rate", "tcp_loop_p50")),
     ("Ping", ("idle_p50", "idle_p99", "loaded_p50", "loaded_p99")),
 )
-# What each contender is divided by, and in which figures.
+# Divisors of the ratios, and the figures that ratios are computed for.
 REFERENCES = ("bare", "vxlan")
 RATIOS = ("tcp1_mbps", "tcp1_cpu", "udp64_kpps", "udp1400_mbps", "udp_loop_rate", "tcp_loop_rate")
 
 
 def write(path, results):
-    """Writes the report to `path` and the chart next to it, with the same name but for `.svg`."""
+    """Writes the report to `path`, and the chart next to it with the extension `.svg`."""
     picture = os.path.splitext(path)[0] + ".svg"
     body = render(results, os.path.basename(picture))
     old = read_or_nothing(path)
@@ -43,7 +43,7 @@ def write(path, results):
 
 
 def read_or_nothing(path):
-    """A file's text; none if there is no file."""
+    """Returns the text of a file; empty if it does not exist."""
     try:
         with open(path, encoding="utf-8") as file:
             return file.read()
@@ -52,7 +52,7 @@ def read_or_nothing(path):
 
 
 def render(results, picture):
-    """The report as text; `picture` is where the chart is."""
+    """Returns the report as text; `picture` is the path of the chart."""
     chart_line = f"![One TCP stream: Mbit/s and CPU seconds per GB]({picture})"
     parts = [results.heading, *disturbed(results), chart_line, "### Goals", goal_table(results)]
     for underlay in results.underlays():
@@ -67,13 +67,13 @@ def render(results, picture):
 
 
 def goal_table(results):
-    """What was to be reached, and what was."""
+    """Returns the table of goals and results."""
     heads = ["figure", "goal", *(f"`{underlay}`" for underlay in results.underlays())]
     return table(heads, goals.judge(results, FIGURES))
 
 
 def figure_table(results, underlay, columns):
-    """Median and range of each contender."""
+    """Returns the table of medians and ranges."""
     heads = [f"{what}, {unit}" for what, unit in (FIGURES[column] for column in columns)]
     rows = [[name, *(spread(results.values(underlay, name, column)) for column in columns)]
             for name in results.contenders(underlay)]
@@ -81,7 +81,7 @@ def figure_table(results, underlay, columns):
 
 
 def ratio_table(results, underlay):
-    """Medians of the ratios of each round."""
+    """Returns the table of ratios: medians of the ratio in each round."""
     names = results.contenders(underlay)
     columns = [(figure, other) for other in REFERENCES if other in names for figure in RATIOS]
     heads = [f"{FIGURES[figure][0]} / {other}" for figure, other in columns]
@@ -91,7 +91,7 @@ def ratio_table(results, underlay):
 
 
 def contender_table(results):
-    """What each one is."""
+    """Returns the table that describes the contenders."""
     rows = []
     for name in results.contenders():
         row = results.row(name)
@@ -100,16 +100,16 @@ def contender_table(results):
 
 
 def disturbed(results):
-    """A warning, if more than half of all measurements had others beside them."""
+    """Returns a warning if more than half of all measurements were disturbed by other processes."""
     usual = median([cores for row in results.rows for cores in row["noise"].values()])
     if usual is None or usual <= NOISE:
         return []
-    return [f"**A disturbed run**: other processes used {usual:.1f} of the machine's cores meanwhile (median). Rates "
-            "and round trips say little, and ratios not much more."]
+    return [f"**A disturbed run**: other processes used {usual:.1f} of the machine's cores during it (median). Rates "
+            "and round-trip times are unreliable, and ratios little better."]
 
 
 def remark_list(results):
-    """What failed or disturbed a measurement."""
+    """Returns the list of failed and disturbed measurements."""
     lines = []
     for row in results.rows:
         noisy = {test: cores for test, cores in row["noise"].items() if cores > NOISE}
@@ -120,7 +120,7 @@ def remark_list(results):
 
 
 def table(heads, rows):
-    """A Markdown table; a bar inside a cell would end it."""
+    """Returns a Markdown table, with escaped bars."""
     def clean(cell):
         return cell.replace("|", "\\|").replace("\n", " ")
     lines = [heads, ["---"] * len(heads), *rows]

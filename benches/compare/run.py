@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Runs mesh and other overlays side by side on this machine, and writes a report with a chart.
 
-Contenders run one after the other; a round is each of them once on each underlay, and each round starts with another
-one. Needs root. All traffic is in network namespaces that end with this program, even if it is killed.
+Contenders run one after another; a round runs each of them once on each underlay, and each round starts with another
+contender. Needs root. All traffic is in network namespaces that end with this program, even if it is killed.
 """
 
 import argparse
@@ -26,20 +26,20 @@ from measure import Measure
 from results import Results
 from stats import number
 
-# The whole comparison; what is not installed is skipped.
+# The full comparison; contenders that are not installed are skipped.
 DEFAULT = ("mesh mesh-latency-off mesh-chacha mesh-aes mesh-kernel mesh-relay mesh-pcap bare vxlan tinc fastd fastd-aes "
            "vpncloud vpncloud-aes wireguard-go weave weave-crypt").split()
-# Used by the measurements themselves.
+# Programs that the measurements need.
 TOOLS = ("ip", "bridge", "sysctl", "nsenter", "unshare", "setpriv", "ping", "iperf3", "ethtool", "mesh-rr")
-# What may go wrong with one contender and must not cost the others their run; LookupError and ValueError come from
-# output that does not read as expected.
+# Errors that fail one contender and not the whole run; LookupError and ValueError come from
+# unexpected program output.
 FAILURES = (topology.Failed, subprocess.SubprocessError, OSError, LookupError, ValueError)
-# Figures of the line on the terminal.
+# Figures in the terminal's progress line.
 BRIEF = ("tcp1_mbps", "tcp1_cpu", "udp64_kpps", "udp1400_mbps", "udp_rr_p50", "udp_loop_rate", "loaded_p99")
 
 
 def main():
-    """Measures, or only renders what was measured before."""
+    """Measures, or only renders earlier results."""
     options = parse()
     if options.render:
         report.write(options.report, Results.load(options.render))
@@ -60,33 +60,33 @@ def main():
 
 
 def parse():
-    """The command line."""
+    """Parses the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--contenders", default=" ".join(DEFAULT), help="names, separated by spaces or commas")
     parser.add_argument("--underlay", default="veth nic", help="veth, nic or both")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=int, default=5,
-                        help="of each TCP run and of the 1,400-byte flood (at least 2)")
+                        help="duration of each TCP run and of the 1,400-byte flood (at least 2)")
     parser.add_argument("--tests", default="", help="some of: idle rr tcp1 tcp4 bidir udp64 udp1400 (default: all)")
     parser.add_argument("--patience", type=int, default=60, metavar="SECONDS",
-                        help="how long to wait for other processes to go quiet before and between measurements; "
-                        "0: take the machine as it is")
+                        help="longest wait for other processes to become idle before and between measurements; "
+                        "0: do not wait")
     parser.add_argument("--command", action="append", default=[], metavar="NAME='COMMAND'",
-                        help="one more contender: a daemon for each host; {bridge} {address} {peer} {host} {dir} "
-                        "are filled in")
+                        help="further contender: a daemon for each host; {bridge} {address} {peer} {host} {dir} "
+                        "are substituted")
     parser.add_argument("--command-mtu", type=int, default=1400, help="MTU of its containers")
-    parser.add_argument("--command-tap", action="store_true", help="it makes tap0, to be put into the bridge")
+    parser.add_argument("--command-tap", action="store_true", help="it creates tap0, to be added to the bridge")
     parser.add_argument("--command-no-offloads", action="store_true",
                         help="it captures frames: containers send packets that are cut and have checksums")
     parser.add_argument("--build", action="append", default=[], metavar="NAME=DIR",
                         help="one more contender: mesh with the programs in DIR, as a build of the commit before")
     parser.add_argument("--bin", action="append", default=[], metavar="DIR",
-                        help="where to look for programs before PATH")
+                        help="directory to search for programs before PATH")
     parser.add_argument("--work", default="target/bench", metavar="DIR", help="for raw results, logs and scratch files")
-    parser.add_argument("--report", metavar="FILE", help="default: report.md in the former")
+    parser.add_argument("--report", metavar="FILE", help="default: report.md in the --work directory")
     parser.add_argument("--render", metavar="ROWS",
-                        help="measure nothing: make the report from the rows of a former run")
-    parser.add_argument("--list", action="store_true", help="say what would run and what would be skipped")
+                        help="measure nothing: create the report from the rows of an earlier run")
+    parser.add_argument("--list", action="store_true", help="list the contenders that would run or be skipped")
     options = parser.parse_args()
     options.work = os.path.abspath(options.work)
     options.report = options.report or os.path.join(options.work, "report.md")
@@ -97,12 +97,12 @@ def parse():
 
 
 def words(text):
-    """Words that spaces or commas separate."""
+    """Splits a text at spaces and commas."""
     return text.replace(",", " ").split()
 
 
 def choose(options):
-    """Names of the contenders that can run here; says which cannot, and why."""
+    """Returns the contenders that can run here; prints the reasons for the others."""
     named = words(options.contenders)
     try:
         named += [peers.add_command(spec, options.command_mtu, options.command_tap, not options.command_no_offloads)
@@ -131,12 +131,12 @@ def choose(options):
 
 
 def raw_path(options):
-    """Where the rows go."""
+    """Returns the path of the raw results."""
     return os.path.join(options.work, "rows.jsonl")
 
 
 def measure_all(names, options):
-    """All rounds; rows are written as they come."""
+    """Runs all rounds; rows are written as they are measured."""
     rows, top = [], heading(options)
     with open(raw_path(options), "w", encoding="utf-8") as file:
         file.write(json.dumps({"heading": top}) + "\n")
@@ -153,7 +153,7 @@ def measure_all(names, options):
 
 
 def measure_one(name, underlay, options):
-    """One contender once on one underlay: a result row, whatever fails."""
+    """Measures one contender once on one underlay. Returns a result row, even after a failure."""
     contender = contenders.REGISTER[name]()
     row = {"contender": name, "underlay": underlay, "kind": contender.kind, "layer": contender.layer,
            "mtu": contender.mtu, "cipher": contender.cipher, "note": contender.note, "version": version(contender),
@@ -180,7 +180,7 @@ def measure_one(name, underlay, options):
 
 
 def run_tests(measure, row, options):
-    """Each test by itself: one that fails does not cost the others."""
+    """Runs each test separately: a failure does not affect the others."""
     for name, test in measure.tests().items():
         if options.tests and name not in options.tests:
             continue
@@ -195,7 +195,7 @@ def run_tests(measure, row, options):
 
 
 def in_short(error, options):
-    """An error's text on one line, without the paths of this machine, and not without end."""
+    """Formats an error as one line of limited length, without paths of this machine."""
     text = f"{type(error).__name__}: {error}" if isinstance(error, LookupError) else str(error)
     for directory in (*contenders.BINARIES, options.work, os.getcwd()):
         text = text.replace(directory + os.sep, "")
@@ -203,7 +203,7 @@ def in_short(error, options):
 
 
 def version(contender):
-    """What the program says of its version: the first line that has a number, shortened."""
+    """Returns the version that the program prints: the first line with a number, shortened."""
     if not contender.version_of:
         return platform.release() if contender.kind == contenders.REFERENCE else "?"
     program, *arguments = contender.version_of
@@ -216,7 +216,7 @@ def version(contender):
 
 
 def say(row, options):
-    """One line on the terminal."""
+    """Prints one line of progress."""
     brief = "  ".join(f"{name} {number(row['figures'].get(name))}" for name in BRIEF)
     failed = "; ".join(remark for remark in row["remarks"] if "failed" in remark)
     print(f"[{row['round'] + 1}/{options.rounds}] {row['underlay']:4} {row['contender']:12} {brief}  {failed}",
@@ -224,7 +224,7 @@ def say(row, options):
 
 
 def heading(options):
-    """Where the figures come from: day, machine, and what would measure them again."""
+    """Returns the origin of the figures: day, machine, and the command that reproduces them."""
     variables = {"ROUNDS": options.rounds, "SECS": options.seconds, "PATIENCE": options.patience,
                  "UNDERLAY": " ".join(options.underlay), "CONTENDERS": " ".join(words(options.contenders))}
     again = " ".join(["make bench", *(f"{name}={shlex.quote(str(value))}" for name, value in variables.items())])

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Tests of what turns measurements into a report. They need neither root nor any contender."""
+"""Tests of the code that turns measurements into a report. They need neither root nor any contender."""
 
 import os
 import tempfile
@@ -19,7 +19,7 @@ from results import Results
 
 
 def row(contender, index=0, underlay="veth", kind=contenders.PEER, layer=2, remarks=(), **figures):
-    """A result row with a few figures."""
+    """Returns a result row with a few figures."""
     place = ["mesh", "vxlan", "tinc", "wireguard-go"].index(contender)
     return {"contender": contender, "place": place, "underlay": underlay, "round": index, "kind": kind,
             "layer": layer, "mtu": 1400, "cipher": "none", "note": "a | b", "version": "1", "figures": figures,
@@ -27,7 +27,7 @@ def row(contender, index=0, underlay="veth", kind=contenders.PEER, layer=2, rema
 
 
 def sample():
-    """Two rounds of four contenders; the second round is twice as fast for all."""
+    """Returns two rounds of four contenders; in the second round all are twice as fast."""
     rows = []
     for index, speed in ((0, 1), (1, 2)):
         rows += [
@@ -40,7 +40,7 @@ def sample():
 
 
 class Stats(unittest.TestCase):
-    """Numbers."""
+    """Tests of number formats and statistics."""
 
     def test_median(self):
         self.assertIsNone(stats.median([]))
@@ -68,7 +68,7 @@ class Stats(unittest.TestCase):
 
 
 class Rows(unittest.TestCase):
-    """What is asked of result rows."""
+    """Tests of queries on result rows."""
 
     def test_ratios_are_taken_within_a_round(self):
         results = sample()
@@ -98,7 +98,7 @@ class Rows(unittest.TestCase):
 
 
 class Report(unittest.TestCase):
-    """The page and the chart."""
+    """Tests of the report and the chart."""
 
     def test_tables(self):
         text = report.render(sample(), "report.svg")
@@ -153,7 +153,7 @@ class Report(unittest.TestCase):
 
 
 class Contenders(unittest.TestCase):
-    """The register."""
+    """Tests of the register."""
 
     def test_what_is_run_by_default_is_known(self):
         self.assertLessEqual(set(run.DEFAULT), set(contenders.REGISTER))

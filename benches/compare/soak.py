@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Sends many gigabytes through each port of mesh and compares checksums: nothing may be lost but what TCP itself repairs.
+"""Sends many gigabytes through each datapath of mesh and compares checksums: TCP must repair every loss.
 
     soak.py [--gigabytes 10] [--contenders 'mesh mesh-pcap mesh-kernel mesh-relay'] [--underlay veth] --bin DIR
 
-One line for each: what arrived, whether its SHA-256 is that of what was sent, the rate, and what the routers dropped.
-Exit status 1 if anything arrived changed or short. Needs root; all traffic is in network namespaces.
+Prints one line for each: bytes received, the comparison of SHA-256 checksums, the rate, and the routers' drops. Exit
+status 1 if data arrived modified or incomplete. Needs root; all traffic is in network namespaces.
 """
 
 import argparse
@@ -23,13 +23,13 @@ import topology
 from measure import Measure, PORT, listens
 
 BLOCK = 1 << 20
-BLOCKS = 61            # of random bytes, sent over and over; no power of two, so that nothing lines up with them
-STALL = 20.0           # seconds without a byte that count as lost
+BLOCKS = 61            # random blocks, sent repeatedly; not a power of two, so that errors do not align with them
+STALL = 20.0           # seconds without data after which a transfer fails
 GB = 10 ** 9
 
 
 def main():
-    """All contenders, one after the other; or one end of a transfer, where this program started itself."""
+    """Runs all contenders one after another; with --end, one end of a transfer."""
     if sys.argv[1:2] == ["--end"]:
         end, *arguments = sys.argv[2:]
         print(json.dumps(receive(*arguments) if end == "receive" else send(*arguments)))
@@ -45,17 +45,17 @@ def main():
 
 
 def parse():
-    """The command line."""
+    """Parses the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--gigabytes", type=float, default=10)
     parser.add_argument("--contenders", default="mesh mesh-pcap mesh-kernel mesh-relay")
     parser.add_argument("--underlay", default="veth", choices=("veth", "nic"))
-    parser.add_argument("--bin", action="append", default=[], metavar="DIR", help="where mesh and mesh-router are")
+    parser.add_argument("--bin", action="append", default=[], metavar="DIR", help="directory of mesh and mesh-router")
     return parser.parse_args()
 
 
 def soak(name, options):
-    """One transfer; whether it arrived as it was sent."""
+    """Runs one transfer. Returns true if the data arrived unmodified."""
     contender = contenders.REGISTER[name]()
     with tempfile.TemporaryDirectory() as scratch, topology.Topology(scratch, options.underlay, contender.line) as space:
         contender.containers(space)
@@ -74,7 +74,7 @@ def soak(name, options):
 
 
 def transfer(measure, size):
-    """What both ends say of a transfer of so many bytes from A to B."""
+    """Transfers `size` bytes from A to B. Returns the results of both ends."""
     receiver = measure.b.popen(sys.executable, __file__, "--end", "receive", PORT, size)
     topology.wait_for(lambda: listens(measure.b.pid, PORT), "B listens")
     sender = measure.a.popen(sys.executable, __file__, "--end", "send", measure.b.address, PORT, size)
@@ -89,7 +89,7 @@ def transfer(measure, size):
 
 
 def drops(host):
-    """The reasons a host's router names, with their numbers; none is the rule."""
+    """Returns the drop counters of a host's router that are not zero."""
     report = json.loads(host.run(contenders.find("mesh"), "report"))
     reasons = report["Router"]["Drops"]
     counted = {reason: count for reason, count in reasons.items() if count}
@@ -97,7 +97,7 @@ def drops(host):
 
 
 def send(address, port, size):
-    """Sends, and says what."""
+    """Sends the data. Returns its size, its checksum and the retransmitted segments."""
     blocks = [os.urandom(BLOCK) for _ in range(BLOCKS)]
     digest, left, index = hashlib.sha256(), int(size), 0
     with socket.create_connection((address, int(port)), timeout=STALL) as connection:
@@ -107,19 +107,19 @@ def send(address, port, size):
             digest.update(block)
             left, index = left - len(block), index + 1
         connection.shutdown(socket.SHUT_WR)
-        connection.recv(1)  # until all of it has been read
+        connection.recv(1)  # returns once the receiver has read everything
         again = retransmitted(connection)
     return {"bytes": int(size), "sha256": digest.hexdigest(), "retransmitted": again}
 
 
 def retransmitted(connection):
-    """`tcpi_total_retrans` of linux/tcp.h: eight bytes and 23 words into it."""
+    """Returns `tcpi_total_retrans` of linux/tcp.h, at an offset of eight bytes and 23 words."""
     info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104)
     return int.from_bytes(info[100:104], sys.byteorder)
 
 
 def receive(port, size):
-    """Receives, and says what."""
+    """Receives the data. Returns its size, its checksum and the duration."""
     digest, got, buffer = hashlib.sha256(), 0, bytearray(BLOCK)
     with socket.create_server(("", int(port))) as server:
         server.settimeout(STALL)

@@ -1,10 +1,10 @@
-"""Medians, ranges and percentiles, and how numbers are written. Pure: no clock, no files."""
+"""Medians, ranges and percentiles, and number formats. Pure: no clock, no files."""
 
 import math
 
 
 def median(values):
-    """Median of a list; the mean of the middle two for an even count; None for an empty one."""
+    """Returns the median of a list; the mean of the middle two for an even count; None for an empty list."""
     ordered = sorted(values)
     if not ordered:
         return None
@@ -15,7 +15,7 @@ def median(values):
 
 
 def percentile(values, percent):
-    """Nearest-rank percentile (0 < percent <= 100): a value that did occur; None for an empty list."""
+    """Returns the nearest-rank percentile (0 < percent <= 100), an element of the list; None for an empty list."""
     ordered = sorted(values)
     if not ordered:
         return None
@@ -24,7 +24,7 @@ def percentile(values, percent):
 
 
 def number(value):
-    """Three significant digits, or whole numbers from 100 on; `-` for None."""
+    """Formats with three significant digits, or as an integer from 100 on; `-` for None."""
     if value is None:
         return "-"
     if value == 0 or abs(value) >= 99.95:
@@ -33,7 +33,7 @@ def number(value):
 
 
 def spread(values):
-    """`median [min-max]`, or the value alone if there is but one."""
+    """Formats `median [min-max]`, or the value alone if there is only one."""
     if not values:
         return "-"
     if len(values) == 1:

@@ -2,12 +2,12 @@
 
     container A --- [bridge  host A  ul0] === underlay === [ul0  host B  bridge] --- container B
 
-A host has its own network, mounts (an empty /run), and processes; a container has its own network. Namespaces have no
-names: they last as long as the process that holds them, and all holders end with this program, even if it is killed
-with SIGKILL. So nothing can be left over, and two runs cannot meet.
+A host has its own network, mount (an empty /run) and pid namespaces; a container has its own network namespace.
+Namespaces have no names: they last as long as the process that holds them, and all holders end with this program, even
+on SIGKILL. So nothing can be left over, and two runs cannot interfere.
 
 Underlays, MTU 1500:
-- `veth`: a veth pair as it is; GSO super-frames and UDP_SEGMENT trains pass whole, which no wire does.
+- `veth`: a plain veth pair; GSO super-frames and UDP_SEGMENT batches pass unsegmented, unlike on any wire.
 - `nic`:  every packet leaves MTU-sized (segmented in software), and arriving packets are coalesced by GRO.
 
 `line=True` puts a third host in the middle: A - R - B, two underlays and no route between them.
@@ -27,11 +27,11 @@ START_DEADLINE = 10.0
 
 
 class Failed(Exception):
-    """Something that must work did not; the text says what."""
+    """A required operation failed; the text says which."""
 
 
 def run(*argv, check=True, **options):
-    """Runs a short command and returns what it printed."""
+    """Runs a short command and returns its output."""
     argv = [str(word) for word in argv]
     done = subprocess.run(
         argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=60, check=False,
@@ -42,13 +42,13 @@ def run(*argv, check=True, **options):
 
 
 def start(*argv):
-    """Starts a command, whose output is the caller's to read; it is killed when this program ends, however it ends."""
+    """Starts a command with a pipe for its output; it is killed when this program ends in any way."""
     argv = ["setpriv", "--pdeathsig", "KILL", *map(str, argv)]
     return subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
 def wait_for(condition, what, seconds=START_DEADLINE):
-    """Waits until condition() is true; its value."""
+    """Waits until condition() is true, and returns its value."""
     end = time.monotonic() + seconds
     while True:
         value = condition()
@@ -60,7 +60,7 @@ def wait_for(condition, what, seconds=START_DEADLINE):
 
 
 class Namespace:
-    """A network namespace that a process holds; `prefix` is the command line that enters it."""
+    """A network namespace held by a process; `prefix` is the command line that enters it."""
 
     def __init__(self, pid):
         self.pid = pid
@@ -72,7 +72,7 @@ class Namespace:
         return run(*self.prefix, *argv, **options)
 
     def succeeds(self, *argv):
-        """Whether a short command inside does."""
+        """Returns true if a short command inside succeeds."""
         try:
             self.run(*argv)
         except Failed:
@@ -80,25 +80,25 @@ class Namespace:
         return True
 
     def popen(self, *argv):
-        """Starts a command inside, for the caller to end."""
+        """Starts a command inside, which the caller must end."""
         return start(*self.prefix, *argv)
 
     def link(self, *argv, **options):
-        """`ip …` inside; pids in it are this program's numbering, so that links can be moved."""
+        """Runs `ip …` inside. Pids are those of this program's namespace, so that links can be moved."""
         return run(*self.net, "ip", *argv, **options)
 
     def links(self):
-        """Names of the interfaces."""
+        """Returns the names of the interfaces."""
         lines = machine.read(f"/proc/{self.pid}/net/dev").splitlines()
         return [line.split(":")[0].strip() for line in lines if ":" in line]
 
     def sysctl(self, *settings):
-        """Sets what exists of `key=value …`."""
+        """Sets those of `key=value …` that exist."""
         run(*self.net, "sysctl", "-qw", *settings, check=False)
 
 
 class Host(Namespace):
-    """One machine: A, B, or R for the one in between."""
+    """A machine: A, B, or R between them."""
 
     def __init__(self, letter, pid, scratch):
         super().__init__(pid)
@@ -106,17 +106,17 @@ class Host(Namespace):
         self.prefix = ["nsenter", "-t", str(pid), "-n", "-m", "-p", "--"]
         self.index = "ABR".index(letter) + 1
         self.address = None      # on the underlay
-        self.neighbours = []     # underlay addresses of the hosts it has a cable to
+        self.neighbours = []     # underlay addresses of the directly connected hosts
         self.bridge = "br0"
         self.container = None
         os.makedirs(scratch, mode=0o700)
 
     def path(self, name):
-        """A file of this host's own."""
+        """Returns the path of a file that belongs to this host."""
         return os.path.join(self.scratch, name)
 
     def write(self, name, text):
-        """Writes such a file, readable by root alone."""
+        """Writes such a file with mode 0600."""
         path = self.path(name)
         os.makedirs(os.path.dirname(path), exist_ok=True)
         with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
@@ -125,7 +125,7 @@ class Host(Namespace):
 
 
 class Daemon:
-    """A process of the contender; its CPU time and memory count as the contender's."""
+    """A process of the contender, whose CPU time and memory are measured."""
 
     def __init__(self, host, argv, environment):
         self.argv = [str(word) for word in argv]
@@ -136,21 +136,21 @@ class Daemon:
                 env={**os.environ, **environment})
 
     def pid(self):
-        """Its pid here: nsenter stays as its parent when it enters a pid namespace."""
+        """Returns its pid: nsenter remains as its parent when it enters a pid namespace."""
         return next(iter(machine.children(self.entry.pid)), self.entry.pid)
 
     def check(self):
-        """Fails if it has ended."""
+        """Fails if the process has ended."""
         if self.entry.poll() is not None:
             raise Failed(f"{shlex.join(self.argv)} ended with status {self.entry.returncode}: {self.tail()}")
 
     def tail(self):
-        """The end of its log."""
+        """Returns the end of its log."""
         return machine.read(self.log)[-600:].strip()
 
 
 class Topology:
-    """Everything that one contender is measured on; use as a context, the end of which removes it."""
+    """Hosts and containers of one contender, as a context manager that removes them."""
 
     def __init__(self, scratch, underlay="veth", line=False):
         self.scratch, self.underlay, self.line = scratch, underlay, line
@@ -171,7 +171,7 @@ class Topology:
             process.wait()
 
     def build(self):
-        """Hosts and the cables between them."""
+        """Creates the hosts and the cables between them."""
         shutil.rmtree(self.scratch, ignore_errors=True)
         letters = "ABR" if self.line else "AB"
         self.hosts = [Host(letter, self.hold_host(), os.path.join(self.scratch, letter)) for letter in letters]
@@ -186,7 +186,7 @@ class Topology:
     # ---- namespaces -------------------------------------------------------------------------------------------------
 
     def hold(self, *argv):
-        """Starts a process that says `ready` once it holds its namespaces; its pid."""
+        """Starts a process that prints `ready` once it holds its namespaces. Returns its pid."""
         holder = start(*argv)
         self.holders.append(holder)
         ready = holder.stdout.readline()
@@ -195,20 +195,20 @@ class Topology:
         return holder.pid
 
     def hold_host(self):
-        """Network, mounts and processes of a new host; the pid of its first process, with which all its others end."""
+        """Creates a host's network, mount and pid namespaces. Returns the pid of its process 1."""
         script = "mount -t sysfs sysfs /sys && mount -t tmpfs tmpfs /run && echo ready && exec sleep infinity"
         outer = self.hold("unshare", "--net", "--mount", "--pid", "--fork", "--kill-child=KILL", "--mount-proc",
                           "sh", "-c", script)
         return machine.children(outer)[0]
 
     def hold_network(self):
-        """A new network and nothing else."""
+        """Creates a network namespace alone."""
         return self.hold("unshare", "--net", "sh", "-c", "echo ready && exec sleep infinity")
 
     # ---- underlay and containers ------------------------------------------------------------------------------------
 
     def cable(self, one, other):
-        """Joins two hosts, each given as (host, interface, address)."""
+        """Connects two hosts, each given as (host, interface, address)."""
         (host, device, _), (peer, peer_device, _) = one, other
         host.link("link", "add", device, "mtu", MTU, "type", "veth",
                   "peer", "name", peer_device, "mtu", MTU, "netns", peer.pid)
@@ -225,7 +225,7 @@ class Topology:
                 end.run("ethtool", "-K", name, "gro", "on", "rx-udp-gro-forwarding", "off")
 
     def containers(self, mtu, layer=2, offloads=True):
-        """A bridge on A and B with one container each; of a layer-3 contender each host has a subnet and routes."""
+        """Creates a bridge with a container on A and B; at layer 3 also a subnet and routes per host."""
         for host in (self.a, self.b):
             host.link("link", "add", host.bridge, "type", "bridge", "forward_delay", "0", "mcast_snooping", "0")
             host.link("link", "set", host.bridge, "up")
@@ -247,24 +247,24 @@ class Topology:
     # ---- what contenders need ---------------------------------------------------------------------------------------
 
     def other(self, host):
-        """The host at the other end."""
+        """Returns the host at the other end."""
         return self.b if host is self.a else self.a
 
     def spawn(self, host, *argv, **environment):
-        """Starts a daemon, in the foreground, on a host."""
+        """Starts a daemon in the foreground on a host."""
         daemon = Daemon(host, argv, environment)
         self.daemons.append(daemon)
         return daemon
 
     def wait_for_device(self, host, device):
-        """Waits until a daemon has made its interface."""
+        """Waits until a daemon has created its interface."""
         def there():
             self.check()
             return device in host.links()
         wait_for(there, f"{device} on host {host.letter}")
 
     def plug(self, host, device, mtu):
-        """Puts an interface that a contender made into the bridge."""
+        """Adds an interface of a contender to the bridge."""
         self.wait_for_device(host, device)
         host.link("link", "set", device, "mtu", mtu, "master", host.bridge, "up")
 
@@ -275,7 +275,7 @@ class Topology:
 
 
 class Container(Namespace):
-    """Where traffic starts and ends."""
+    """Source or destination of traffic."""
 
     def __init__(self, pid, interface):
         super().__init__(pid)
@@ -283,6 +283,6 @@ class Container(Namespace):
         self.address = None
 
     def mtu(self):
-        """MTU of its interface."""
+        """Returns the MTU of its interface."""
         words = self.link("-o", "link", "show", self.interface).split()
         return int(words[words.index("mtu") + 1])

@@ -1,9 +1,9 @@
-"""UDP load in batches of `sendmmsg` and `recvmmsg`, so that Python is not what limits the rate.
+"""UDP load in batches of `sendmmsg` and `recvmmsg`, so that Python does not limit the rate.
 
     udpload.py recv PORT SECONDS                  prints `ready`, then {"received": packets, "seconds": first to last}
     udpload.py send ADDRESS PORT SIZE RATE SECONDS     {"sent": packets, "seconds": …}
 
-SIZE is the UDP payload in bytes, RATE in packets/s (0: as fast as it goes).
+SIZE is the UDP payload in bytes, RATE in packets/s (0: unlimited).
 """
 
 import ctypes
@@ -39,7 +39,7 @@ class Mmsghdr(ctypes.Structure):
 
 
 class Batch:
-    """Messages of one size each, with their memory."""
+    """Messages of one size, with their memory."""
 
     def __init__(self, count, size):
         self.buffers = [ctypes.create_string_buffer(size) for _ in range(count)]
@@ -51,7 +51,7 @@ class Batch:
 
 
 def receive(port, seconds):
-    """Counts what arrives."""
+    """Receives datagrams and counts them."""
     inlet = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     inlet.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 32 << 20)
     inlet.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", 0, 100_000))
@@ -70,7 +70,7 @@ def receive(port, seconds):
 
 
 def send(address, port, size, rate, seconds):
-    """Sends at a rate, making up for what it is late."""
+    """Sends at a rate, and makes up for delays."""
     libc.prctl(PR_SET_TIMERSLACK, 1, 0, 0, 0)
     outlet = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     outlet.connect((address, port))

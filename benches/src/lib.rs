@@ -1,6 +1,6 @@
-//! What the micro-benchmarks stand on: data planes with live sessions, super-frames, and topologies of any size.
+//! Setup for the micro-benchmarks: data planes with live sessions, super-frames, and topologies of any size.
 //!
-//! `cargo bench -p mesh-benches` runs all of them; `-- forward` those whose name contains that.
+//! `cargo bench -p mesh-benches` runs all of them; `-- forward` runs those with that text in their name.
 
 mod plane;
 mod tcp;

@@ -17,17 +17,17 @@ use mesh_proto::wire::datagram::InnerFrame;
 const NOW: Instant = Instant::from_nanos(1_000_000_000);
 const IDS: [PeerId; 2] = [PeerId([1; 16]), PeerId([2; 16])];
 
-/// Keeps the datagrams it is given, and counts the rest.
+/// Output that keeps datagrams and counts frames.
 #[derive(Debug, Default)]
 pub struct Sink {
-    /// The datagrams.
+    /// Datagrams to send.
     pub outgoing: Outgoing,
-    /// Frames handed to the local port.
+    /// Frames delivered to the local port.
     pub frames: usize,
 }
 
 impl Sink {
-    /// Empties it; the buffers stay.
+    /// Removes the contents and keeps the buffers.
     pub fn clear(&mut self) {
         self.outgoing.clear();
         self.frames = 0;
@@ -44,7 +44,7 @@ impl Outbox for Sink {
     fn event(&mut self, _event: LaneEvent) {}
 }
 
-/// Router 0, which sends, and router 1, which receives.
+/// Sending router 0 and receiving router 1.
 pub struct Pair {
     planes: [(Forwarder, Snapshot, Scratch); 2],
 }
@@ -56,7 +56,7 @@ impl Default for Pair {
 }
 
 impl Pair {
-    /// Two routers that know where container 1 and 2 live.
+    /// Returns two routers whose MAC tables know containers 1 and 2.
     pub fn new() -> Self {
         Self {
             planes: [0, 1].map(plane),
@@ -70,7 +70,7 @@ impl Pair {
         forwarder.egress(snapshot, &mut frames, NOW, scratch, out);
     }
 
-    /// Hands a datagram to router 1.
+    /// Delivers a datagram to router 1.
     pub fn ingress(&mut self, datagram: &mut [u8], out: &mut Sink) {
         let (forwarder, snapshot, _) = &mut self.planes[1];
         forwarder.ingress(snapshot, address(0), datagram, NOW, out);
@@ -116,7 +116,7 @@ fn mac(n: u8) -> Mac {
     Mac([2, 0, 0, 0, 0, n])
 }
 
-/// A frame of `size` bytes from container 1 to container 2.
+/// Returns a frame of `size` bytes from container 1 to container 2.
 pub fn frame(size: usize) -> Vec<u8> {
     let mut frame = [&mac(2).0[..], &mac(1).0, &[0x08, 0x00]].concat();
     frame.resize(size.max(frame.len()), 0x5a);

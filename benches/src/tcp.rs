@@ -1,4 +1,4 @@
-//! TCP over IPv4 with time stamps, as ports with offloads hand it over.
+//! TCP over IPv4 with timestamps, as delivered by ports with offloads.
 
 use mesh_proto::offload::{Segmentation, Segments, VirtioHeader, checksum};
 
@@ -6,10 +6,10 @@ const NETWORK: usize = 14;
 const TRANSPORT: usize = NETWORK + 20;
 const PAYLOAD: usize = TRANSPORT + 32;
 
-/// A super-frame with `payload` bytes, to be cut into segments of `segment` bytes.
+/// Returns a super-frame with `payload` bytes, to be split into segments of `segment` bytes.
 ///
 /// # Panics
-/// When `payload` is more than 65,483.
+/// If `payload` is more than 65,483.
 pub fn super_frame(payload: usize, segment: usize) -> (VirtioHeader, Vec<u8>) {
     let mut frame = vec![2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 0x08, 0x00];
     frame.extend([0x45, 0, 0, 0, 0, 1, 0x40, 0, 64, 6, 0, 0]);
@@ -38,10 +38,10 @@ pub fn super_frame(payload: usize, segment: usize) -> (VirtioHeader, Vec<u8>) {
     (header, frame)
 }
 
-/// Segment `n` of a super-frame of 46 segments with `size` bytes each, partial.
+/// Returns segment `n` of a super-frame of 46 segments with `size` payload bytes each, with an unfinished checksum.
 ///
 /// # Panics
-/// When those make more than 65,483 bytes.
+/// If the segments have more than 65,483 bytes together.
 pub fn segment(n: usize, size: usize) -> Vec<u8> {
     let (header, frame) = super_frame(46 * size, size);
     let segments = Segments::new(&frame, &header, PAYLOAD + size).expect("a super-frame");

@@ -8,10 +8,10 @@ use mesh_proto::topology::lsdb::Lsdb;
 use mesh_proto::topology::record::SignedRecord;
 use mesh_proto::topology::topic::Topic;
 
-/// Links of each router, about.
+/// Approximate number of links per router.
 const DEGREE: usize = 8;
 
-/// The identity of router `n`.
+/// Returns the identity of router `n`.
 pub fn identity(n: usize) -> Identity {
     let mut seed = [0x5a; 32];
     seed[..8].copy_from_slice(&n.to_be_bytes());
@@ -20,7 +20,7 @@ pub fn identity(n: usize) -> Identity {
     Identity::from_seeds(seed, dh)
 }
 
-/// Who a router is.
+/// Returns the encoded identity record of a router.
 fn who(identity: &Identity) -> Vec<u8> {
     let name = identity.id().derived_name();
     let mut body = IdentityBody::new(identity, name, "host".to_owned());
@@ -28,7 +28,7 @@ fn who(identity: &Identity) -> Vec<u8> {
     body.encode()
 }
 
-/// What a router with these neighbours says of its links.
+/// Returns the encoded links record of a router with these neighbours.
 pub fn links(neighbours: &[PeerId]) -> Vec<u8> {
     let neighbour = |peer: &PeerId| Neighbour {
         peer: peer.prefix(),
@@ -41,19 +41,19 @@ pub fn links(neighbours: &[PeerId]) -> Vec<u8> {
     encode_links(&neighbours)
 }
 
-/// The first record of a router about a topic.
+/// Returns the first record of a router for a topic.
 ///
 /// # Panics
-/// When the body is not one of that topic.
+/// If the body is invalid for the topic.
 pub fn record(identity: &Identity, topic: Topic, body: &[u8]) -> SignedRecord {
     let version = Version { epoch: 1, seq: 1 };
     SignedRecord::sign(topic, version, body, identity).expect("a small record can be signed")
 }
 
-/// The records of `n` routers that form a ring with chords; and one of them.
+/// Returns the records of `n` routers that form a ring with chords, and the id of one of them.
 ///
 /// # Panics
-/// When `n` is 0.
+/// If `n` is 0.
 pub fn lsdb(n: usize) -> (Lsdb, PeerId) {
     let identities: Vec<Identity> = (0..n).map(identity).collect();
     let ids: Vec<PeerId> = identities.iter().map(Identity::id).collect();

@@ -1,4 +1,4 @@
-//! The side-by-side benchmark (`make bench`): what turns its measurements into a report.
+//! The side-by-side benchmark (`make bench`): unit tests of its report.
 
 use std::path::Path;
 use std::process::Command;
@@ -13,6 +13,6 @@ fn the_harness_tests_itself() {
         .expect("python3 is installed (tests/testbed/install-deps.sh)");
     let report = String::from_utf8_lossy(&run.stderr);
     assert!(run.status.success(), "{report}");
-    // Python calls a file without any test a success.
+    // Python reports success for a file without tests.
     assert!(!report.contains("Ran 0 tests"), "{report}");
 }

@@ -1,16 +1,16 @@
-//! Address arguments: the leading ones of `run`, `attach` and their like.
+//! Address arguments: the leading arguments of `run`, `attach`, `start` and so on.
 
 use anyhow::bail;
 use mesh_proto::address::AddressArg;
 
-/// Splits leading address arguments from what follows them.
+/// Splits the leading address arguments from the arguments after them.
 pub(crate) fn split(rest: &[String]) -> (&[String], &[String]) {
     let is_other = |arg: &String| !AddressArg::looks_like(arg);
     let end = rest.iter().position(is_other).unwrap_or(rest.len());
     rest.split_at(end)
 }
 
-/// Checks that each of `addresses` is an address or a subnet, so that a typing mistake is told before anything happens.
+/// Checks that each of `addresses` is an address or a subnet, so that a typo is reported before anything is done.
 pub(crate) fn check(addresses: &[String]) -> anyhow::Result<()> {
     for address in addresses {
         address.parse::<AddressArg>()?;
@@ -18,7 +18,7 @@ pub(crate) fn check(addresses: &[String]) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Refuses an image, or a command, that is an address in the wrong place.
+/// Refuses an image or a command that looks like an address: addresses come first.
 pub(crate) fn check_image(image: &str) -> anyhow::Result<()> {
     if AddressArg::looks_like(image) {
         bail!("'{image}' is an address, and addresses come first, before the engine's flags");
@@ -26,7 +26,7 @@ pub(crate) fn check_image(image: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The container of `[addr…] ctr`.
+/// Returns the container of `[addr…] ctr`: the only argument after the addresses.
 pub(crate) fn only_container(after: &[String]) -> anyhow::Result<&str> {
     match after {
         [container] => Ok(container),

@@ -1,10 +1,10 @@
-//! Whether a container that was started has its addresses: only then is that told.
+//! Confirmation that a started container has its addresses, before its id is printed.
 
 use mesh_proto::api::{ArrivedRequest, Done};
 
 use crate::run::Preparation;
 
-/// Fails when a container runs without an address that was prepared for it.
+/// Fails if a running container lacks an address that was prepared for it.
 pub(crate) fn check(preparation: &Preparation<'_>, container: &str) -> anyhow::Result<()> {
     let request = ArrivedRequest {
         runtime: None,

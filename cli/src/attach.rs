@@ -9,7 +9,7 @@ use crate::engine::Engine;
 use crate::output::Outcome;
 use crate::{addresses, ipam, output, ps};
 
-/// Attaches a running container and prints the addresses.
+/// Attaches a running container and prints its addresses.
 pub(crate) fn attach(client: &Client, args: &AttachArgs) -> Outcome {
     let (json, args) = (args.json, &args.container);
     let (addresses, after) = addresses::split(&args.rest);
@@ -20,7 +20,7 @@ pub(crate) fn attach(client: &Client, args: &AttachArgs) -> Outcome {
     print(&attached, json)
 }
 
-/// Detaches a container and prints the addresses it had.
+/// Detaches a container and prints the addresses that it had.
 pub(crate) fn detach(client: &Client, args: &DetachArgs) -> Outcome {
     let (addresses, after) = addresses::split(&args.rest);
     let container = addresses::only_container(after)?;
@@ -51,7 +51,7 @@ pub(crate) fn start(client: &Client, args: &ContainerArgs) -> Outcome {
     start_and_attach(client, args, "start", container, addresses)
 }
 
-/// Restarts a container, then attaches it to the addresses given, or else to those it had.
+/// Restarts a container, then attaches it to the given addresses, by default to those that it had.
 pub(crate) fn restart(client: &Client, args: &ContainerArgs) -> Outcome {
     let (addresses, after) = addresses::split(&args.rest);
     let container = addresses::only_container(after)?;
@@ -64,7 +64,7 @@ pub(crate) fn restart(client: &Client, args: &ContainerArgs) -> Outcome {
     start_and_attach(client, args, "restart", container, &addresses)
 }
 
-/// The addresses the container has now; none if it is not on the mesh.
+/// Returns the current addresses of the container; empty if it is not on the mesh.
 fn addresses_of(client: &Client, container: &str) -> anyhow::Result<Vec<String>> {
     let attached: Vec<Attached> = client.get("/ps")?;
     let interfaces = ps::find(&attached, container).map(|c| c.interfaces.as_slice());
@@ -82,11 +82,11 @@ fn start_and_attach(
     container: &str,
     addresses: &[String],
 ) -> Outcome {
-    // Asked before the container is touched: without a router it would come up without its addresses.
+    // Fail before the container is touched: without a router it would start without its addresses.
     client.pid()?;
     let engine = engine_for(args.engine.runtime, container)?;
     if engine == Engine::Docker {
-        // A network that is gone keeps a stopped container from starting.
+        // A stopped container does not start while one of its networks is missing.
         client.post::<Done>("/mend", &Done {})?;
     }
     let finished = engine.run(&[verb.to_owned(), container.to_owned()])?;
@@ -99,7 +99,7 @@ fn start_and_attach(
         return Ok(finished.status);
     }
     if !addresses.is_empty() {
-        // Attaching an address that the container has already changes nothing.
+        // Attaching an address that the container already has is a no-op.
         request_attach(client, args, container, addresses, Some(engine.runtime()))?;
     }
     output::print_line(container)?;

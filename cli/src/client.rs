@@ -1,4 +1,4 @@
-//! HTTP/1.1 over the router's unix socket.
+//! HTTP/1.1 over the router's Unix socket.
 
 use std::fmt;
 use std::future::Future;
@@ -17,50 +17,50 @@ use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 use tokio::runtime::{Builder, Runtime};
 
-/// Longest wait for one answer: `prepare` may have to make a network in the engine first.
+/// Longest wait for one answer. It is long because `prepare` may have to create a network in the engine.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(60);
-/// When to tell what is waited for, and how often.
+/// Delay before the first progress message, and interval between messages.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// Longest answer read; the report of a thousand routers is a few MiB.
+/// Largest answer in bytes; the report of a thousand routers has a few MiB.
 const MAX_ANSWER: usize = 256 << 20;
 
-/// A router, by its socket. Connects anew for each request.
+/// Client of the router on a socket. Each request opens a new connection.
 pub(crate) struct Client {
     socket: PathBuf,
     runtime: Runtime,
 }
 
-/// Why a request did not succeed.
+/// Error of a request to the router.
 #[derive(Debug)]
 pub(crate) enum ClientError {
-    /// No socket, or nobody listens on it.
+    /// There is no socket, or no process listens on it.
     NotRunning { socket: PathBuf, why: &'static str },
-    /// The socket may not be opened by this user.
+    /// This user may not open the socket.
     Denied { socket: PathBuf, group: String },
-    /// The router said no, and why.
+    /// The router refused the request. Carries its message.
     Refused(String),
-    /// Anything else between here and the answer.
+    /// Any other failure to send the request or read the answer.
     Broken { socket: PathBuf, why: String },
 }
 
 impl Client {
-    /// A client for the router at `socket`. Does not connect yet.
+    /// Returns a client for the router on `socket`, without connecting.
     pub(crate) fn new(socket: PathBuf) -> io::Result<Self> {
         let runtime = Builder::new_current_thread().enable_all().build()?;
         Ok(Self { socket, runtime })
     }
 
-    /// Where the router is.
+    /// Returns the path of the router's socket.
     pub(crate) fn socket(&self) -> &Path {
         &self.socket
     }
 
-    /// `GET path`.
+    /// Sends `GET path` and parses the JSON answer.
     pub(crate) fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
         self.request(Method::GET, path, Bytes::new(), ANSWER_DEADLINE)
     }
 
-    /// `POST path` with `body` as JSON.
+    /// Sends `POST path` with `body` as JSON, and parses the JSON answer.
     pub(crate) fn post<T: DeserializeOwned>(
         &self,
         path: &str,
@@ -70,7 +70,7 @@ impl Client {
         self.request(Method::POST, path, body.into(), ANSWER_DEADLINE)
     }
 
-    /// As [`Client::post`], waiting `deadline` at most.
+    /// Like [`Client::post`], with a timeout of `deadline`.
     pub(crate) fn post_within<T: DeserializeOwned>(
         &self,
         path: &str,
@@ -81,7 +81,7 @@ impl Client {
         self.request(Method::POST, path, body.into(), deadline)
     }
 
-    /// As [`Client::post_within`]; while it waits, tells every second what `GET meanwhile` answers.
+    /// Like [`Client::post_within`]; while waiting, calls `tell` every second with the answer to a `GET` of progress.
     pub(crate) fn post_patiently<T: DeserializeOwned, P: DeserializeOwned>(
         &self,
         path: &str,
@@ -106,14 +106,14 @@ impl Client {
         })
     }
 
-    /// Whether the router answers requests, waiting `deadline` at most. An error answer counts as an answer.
+    /// True if the router answers a request within `deadline`. An error answer counts.
     pub(crate) fn answers(&self, deadline: Duration) -> bool {
         let answer =
             self.request::<serde_json::Value>(Method::GET, "/report", Bytes::new(), deadline);
         matches!(answer, Ok(_) | Err(ClientError::Refused(_)))
     }
 
-    /// The pid of whoever listens on the socket, 0 if it is in another pid namespace.
+    /// Returns the pid of the process that listens on the socket; 0 if it is in another pid namespace.
     pub(crate) fn pid(&self) -> Result<i32, ClientError> {
         let stream = self.runtime.block_on(self.connect())?;
         let cred = stream.peer_cred().map_err(|e| self.broken(&e))?;
@@ -227,7 +227,7 @@ impl Client {
     }
 }
 
-/// The name of the group that may open `socket`; empty for root's or when it cannot be told.
+/// Returns the name of the group that may open `socket`; empty if it is root's or unknown.
 fn owning_group(socket: &Path) -> String {
     let Ok(metadata) = std::fs::metadata(socket) else {
         return String::new();

@@ -8,7 +8,7 @@ use crate::lookup::Lookup;
 use crate::output;
 use crate::output::Outcome;
 
-/// Adds targets, or replaces them all.
+/// Adds targets, or replaces the list of targets.
 pub(crate) fn connect(client: &Client, args: ConnectArgs) -> Outcome {
     let lookup = Lookup::begin(&args.peers);
     let request = ConnectRequest {
@@ -20,7 +20,7 @@ pub(crate) fn connect(client: &Client, args: ConnectArgs) -> Outcome {
     Ok(0)
 }
 
-/// Has the router dial these no more.
+/// Makes the router stop dialling these peers.
 pub(crate) fn forget(client: &Client, args: PeerArgs) -> Outcome {
     let request = ForgetRequest { peers: args.peers };
     let done: Forgotten = client.post("/forget", &request)?;

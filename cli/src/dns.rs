@@ -19,13 +19,13 @@ pub(crate) fn add(client: &Client, args: &DnsChangeArgs) -> Outcome {
     Ok(0)
 }
 
-/// Takes names away.
+/// Removes names.
 pub(crate) fn remove(client: &Client, args: &DnsChangeArgs) -> Outcome {
     client.post::<Done>("/dns/remove", &change(args)?)?;
     Ok(0)
 }
 
-/// Prints where a name leads, one address in a line; or the names of an address.
+/// Prints the addresses of a name, or the names of an address, one per line.
 pub(crate) fn lookup(client: &Client, args: &DnsLookupArgs) -> Outcome {
     let question = DnsQuestion {
         name: args.name.clone(),
@@ -41,7 +41,7 @@ pub(crate) fn lookup(client: &Client, args: &DnsLookupArgs) -> Outcome {
     Ok(0)
 }
 
-/// Prints the flags by which a container asks the router.
+/// Prints the engine flags that make a container use the router for DNS.
 pub(crate) fn args(client: &Client, args: &DnsArgsArgs) -> Outcome {
     let dns: DnsClient = client.get("/dns/client")?;
     let flags = match args.runtime {
@@ -62,12 +62,12 @@ pub(crate) fn args(client: &Client, args: &DnsArgsArgs) -> Outcome {
     Ok(0)
 }
 
-/// The flags of `docker run` that make a container ask the host.
+/// Returns the `docker run` flags that make a container query the host.
 pub(crate) fn flags(dns: &DnsClient) -> Vec<String> {
     flags_for(&dns.servers, dns)
 }
 
-/// The flags of `podman run` that make a container ask within its own network.
+/// Returns the `podman run` flags that make a container query the resolver in its own network namespace.
 pub(crate) fn flags_inside(dns: &DnsClient) -> Vec<String> {
     flags_for(dns.inside.as_slice(), dns)
 }
@@ -82,7 +82,7 @@ fn flags_for(servers: &[IpAddr], dns: &DnsClient) -> Vec<String> {
     flags
 }
 
-/// Complains of names by which no other container will find this one.
+/// Warns about names by which no other container can find this one.
 pub(crate) fn warn_of_names<'a>(dns: &DnsClient, names: impl Iterator<Item = &'a str>) {
     let Ok(domain) = Domain::parse(&dns.search) else {
         return;
@@ -94,7 +94,7 @@ pub(crate) fn warn_of_names<'a>(dns: &DnsClient, names: impl Iterator<Item = &'a
     }
 }
 
-/// Of these flags, those about which the user said nothing.
+/// Returns those of `flags` that the user did not set.
 pub(crate) fn unless_said(mut flags: Vec<String>, args: &EngineArgs) -> Vec<String> {
     if args.has(&["dns"]) {
         return Vec::new();
@@ -110,7 +110,7 @@ pub(crate) fn unless_said(mut flags: Vec<String>, args: &EngineArgs) -> Vec<Stri
     flags
 }
 
-/// The flag for the domain that a host name is in, if that is below the one of the mesh: names beside it are looked up there
+/// Returns the search flag for the domain of a host name below the mesh's domain: short names are looked up there
 /// first.
 fn own_domain(host_name: &str, search: &str) -> Option<String> {
     let (_, mesh) = search.split_once('=')?;
@@ -123,7 +123,7 @@ fn own_domain(host_name: &str, search: &str) -> Option<String> {
     is_below.then(|| format!("--dns-search={domain}"))
 }
 
-/// `mesh status dns`: one line for each name, address and container.
+/// `mesh status dns`: prints one line per name, address and container.
 pub(crate) fn status(client: &Client, json: bool) -> Outcome {
     let report: DnsReport = client.get("/dns")?;
     if json {
@@ -179,7 +179,7 @@ fn table(report: &DnsReport) -> String {
     out
 }
 
-/// `[address…] [container] [-h name]`.
+/// Parses `[address…] [container] [-h name]`.
 fn change(args: &DnsChangeArgs) -> anyhow::Result<DnsChange> {
     let mut addresses = Vec::new();
     let mut container = None;

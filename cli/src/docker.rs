@@ -1,4 +1,4 @@
-//! `mesh run` with Docker: the router is a network driver, the container is started on its network.
+//! `mesh run` with Docker: the router is a network driver, and the container is started on its network.
 
 use std::str::FromStr;
 
@@ -14,19 +14,19 @@ use crate::output::Outcome;
 use crate::run::Preparation;
 
 const DOCKER: Engine = Engine::Docker;
-/// The label by which the router leaves a container's `/etc/hosts` alone.
+/// Label that makes the router leave a container's `/etc/hosts` alone.
 const LEAVE_HOSTS: &str = "mesh.rewrite-hosts=false";
 
-/// What the container is not to be given.
+/// Features that the user turned off for the container.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Wishes {
-    /// To ask the router for names.
+    /// True if the container's DNS must not be configured.
     pub(crate) without_dns: bool,
-    /// Its address in the mesh first in its `/etc/hosts`.
+    /// True if its mesh address must not come first in its `/etc/hosts`.
     pub(crate) no_rewrite_hosts: bool,
 }
 
-/// Flags about Docker's own network, which a container with `--network none` does not have: both spellings.
+/// Long and short names of flags about Docker's own network, which a container with `--network none` lacks.
 const OF_DOCKERS_NETWORK: [(&[&str], Option<char>); 6] = [
     (&["publish"], Some('p')),
     (&["publish-all"], Some('P')),
@@ -36,7 +36,7 @@ const OF_DOCKERS_NETWORK: [(&[&str], Option<char>); 6] = [
     (&["link"], None),
 ];
 
-/// Fails when the flags put the container into a network namespace that is not its own, or cannot work.
+/// Fails if the flags contradict each other, or put the container into a network namespace that is not its own.
 pub(crate) fn check(args: &EngineArgs) -> anyhow::Result<()> {
     let is_shared = |n: &&str| *n == "host" || n.starts_with("container:");
     if let Some(network) = args.networks().find(is_shared) {
@@ -60,15 +60,15 @@ pub(crate) fn check(args: &EngineArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Creates the container on the networks that its flags say (Docker's default network if they say none), connects it to
-/// the mesh, starts it, and prints its id. `--network none` means: on the mesh only.
+/// Creates the container on the networks of its flags (default: Docker's), connects it to the mesh, starts it and
+/// prints its id. With `--network none` it is on the mesh only.
 pub(crate) fn run(mut preparation: Preparation<'_>, args: &EngineArgs, wishes: Wishes) -> Outcome {
     let networks = &preparation.prepared().networks;
     let Some((first, others)) = networks.split_first() else {
         bail!("the router prepared no network; are mesh and mesh-router of the same version?");
     };
     let (mut create, connected) = if args.wants_no_network() {
-        // A container on no network cannot be connected to another one later.
+        // Docker connects no further network to a container that has none.
         (words(&["create", "--network", first]), others)
     } else {
         (words(&["create"]), networks.as_slice())
@@ -81,7 +81,7 @@ pub(crate) fn run(mut preparation: Preparation<'_>, args: &EngineArgs, wishes: W
         create.push(format!("--label={LEAVE_HOSTS}"));
     }
     create.extend(args.for_create());
-    // Made before the container is, since they may fail.
+    // Parsed before the container is created, because parsing may fail.
     let connects: Vec<Connect> = connected
         .iter()
         .map(|n| n.parse())
@@ -92,7 +92,7 @@ pub(crate) fn run(mut preparation: Preparation<'_>, args: &EngineArgs, wishes: W
         return Ok(complain("create", created.status));
     }
     let container = created.last_line;
-    // Asked before the start: with --rm it may be gone soon after.
+    // Read before the start: with --rm the container may be gone soon after.
     let name = match preparation.wants_json() {
         true => DOCKER.name_of(&container),
         false => String::new(),
@@ -109,22 +109,22 @@ pub(crate) fn run(mut preparation: Preparation<'_>, args: &EngineArgs, wishes: W
         return Err(error);
     }
     preparation.keep();
-    // Its queries come to the router now, and it knows its own address.
+    // The router answers the container's queries from now on, and knows its addresses.
     tell(&preparation, "/dns/settle", &container);
     preparation.print(&container, &name)?;
     Ok(0)
 }
 
-/// Tells the router of a container and waits until it has done what is to be done.
+/// Posts the container to `path`, and waits until the router has handled it.
 fn tell(preparation: &Preparation<'_>, path: &str, container: &str) {
     let question = DnsQuestion {
         name: container.to_owned(),
     };
-    // The container runs in any case; what is amiss is in `mesh status`.
+    // The container runs anyway; a failure shows in `mesh status`.
     let _ = preparation.client().post::<Done>(path, &question);
 }
 
-/// The step that failed and its status, if one did; docker has told the reason.
+/// Returns the failed step and its exit status, if one failed; docker has printed the reason.
 fn connect_and_start(
     preparation: &Preparation<'_>,
     container: &str,
@@ -152,7 +152,7 @@ fn words(words: &[&str]) -> Vec<String> {
     words.iter().map(ToString::to_string).collect()
 }
 
-/// `docker network connect` for a value of `docker run --network`: the same options, in other words.
+/// Arguments of `docker network connect`, from the value of a `docker run --network` flag.
 #[derive(Debug)]
 struct Connect {
     flags: Vec<String>,
@@ -192,7 +192,7 @@ impl FromStr for Connect {
     }
 }
 
-/// Fields between commas; one in double quotes may hold commas.
+/// Splits a line at its commas, except those in double quotes.
 fn csv_fields(line: &str) -> Vec<String> {
     let mut fields = vec![String::new()];
     let mut quoted = false;

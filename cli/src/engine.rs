@@ -1,4 +1,4 @@
-//! Container engines by their command-line clients.
+//! Container engines, driven through their command-line clients.
 
 use std::process::Command;
 
@@ -9,18 +9,18 @@ use crate::engine_wait::{self, Limits, Said};
 use crate::router::in_path;
 use crate::{output, ps};
 
-/// An engine whose client is a program with Docker's command line.
+/// Engine with a client that has Docker's command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Engine {
     Docker,
     Podman,
 }
 
-/// Said when no engine can be used.
+/// Advice when no engine is usable.
 const NO_ENGINE: &str = "install docker or podman, or run a command without an engine: `mesh run --runtime process 10.2.1.3/24 -- COMMAND`";
 
 impl Engine {
-    /// The name of the client program.
+    /// Returns the name of the client program.
     pub(crate) fn program(self) -> &'static str {
         match self {
             Self::Docker => "docker",
@@ -28,7 +28,7 @@ impl Engine {
         }
     }
 
-    /// The engine as the router knows it.
+    /// Returns the engine as the API names it.
     pub(crate) fn runtime(self) -> Runtime {
         match self {
             Self::Docker => Runtime::Docker,
@@ -36,7 +36,7 @@ impl Engine {
         }
     }
 
-    /// Fails with what to do unless the client is there and (docker) its daemon answers.
+    /// Fails with a remedy if the client is missing or (docker) its daemon does not answer.
     pub(crate) fn check(self) -> anyhow::Result<()> {
         let program = self.program();
         if in_path(program).is_none() {
@@ -53,16 +53,16 @@ impl Engine {
         Ok(())
     }
 
-    /// Docker if its daemon answers, else podman if it is there; and what is to be said of that.
+    /// Returns Docker if its daemon answers, else podman if installed, with a message for the user if one is due.
     pub(crate) fn detect() -> anyhow::Result<(Self, Option<String>)> {
         let docker = Self::Docker.check();
         let (has_docker, has_podman) = (in_path("docker").is_some(), in_path("podman").is_some());
         match docker {
             Ok(()) => Ok((Self::Docker, None)),
-            // One that hangs has the user's containers; the other engine is not what was meant.
+            // A daemon that hangs may have the user's containers, so do not fall back to the other engine.
             Err(error) if engine_wait::is_silent(&error) => Err(error),
             Err(error) if has_docker && has_podman => {
-                // What to do about it is for those who have no engine at all.
+                // Drop the advice: it is for users without any engine.
                 let told = error.to_string();
                 let why = told.split("; start it").next().unwrap_or_default();
                 Ok((Self::Podman, Some(format!("podman is taken: {why}"))))
@@ -73,7 +73,7 @@ impl Engine {
         }
     }
 
-    /// The engine that has `container`.
+    /// Returns the engine that has `container`.
     pub(crate) fn of(container: &str) -> anyhow::Result<Self> {
         let present: Vec<_> = [Self::Docker, Self::Podman]
             .into_iter()
@@ -85,7 +85,7 @@ impl Engine {
             match engine.quietly(&inspect) {
                 Ok(said) if said.status.success() => return Ok(*engine),
                 Ok(_) => {}
-                // Perhaps the other one has it; if not, this one may.
+                // The other engine may have the container; if not, this one may.
                 Err(error) => silent = Some(error),
             }
         }
@@ -99,7 +99,7 @@ impl Engine {
         bail!("no container '{container}' (asked {})", asked.join(" and "))
     }
 
-    /// Runs the client; standard error goes to the user, standard output is returned.
+    /// Runs the client with the user's standard error, and captures its standard output.
     pub(crate) fn run(self, args: &[String]) -> anyhow::Result<Finished> {
         let has_daemon = self == Self::Docker;
         let result = engine_wait::have_done(self.command(args), self.whom(), has_daemon)
@@ -112,12 +112,12 @@ impl Engine {
         })
     }
 
-    /// Runs the client and keeps all it says.
+    /// Runs the client and captures both of its outputs.
     pub(crate) fn quietly<S: AsRef<str>>(self, args: &[S]) -> anyhow::Result<Said> {
         self.within(args, engine_wait::QUESTION)
     }
 
-    /// As [`quietly`](Self::quietly), for what may take as long as a container takes to end.
+    /// Like [`quietly`](Self::quietly), with a timeout long enough for a container to stop.
     pub(crate) fn removing<S: AsRef<str>>(self, args: &[S]) -> anyhow::Result<Said> {
         self.within(args, engine_wait::REMOVAL)
     }
@@ -126,7 +126,7 @@ impl Engine {
         engine_wait::ask(self.command(args), self.whom(), limits).with_context(|| self.failed(args))
     }
 
-    /// The daemon that its client waits for.
+    /// Returns the name of the daemon that the client waits for, for messages.
     fn whom(self) -> &'static str {
         match self {
             Self::Docker => "the docker daemon",
@@ -139,26 +139,26 @@ impl Engine {
         format!("`{} {verb}` failed", self.program())
     }
 
-    /// The name of a container; the first characters of its id if the engine does not say.
+    /// Returns the name of a container, or the start of its id if the engine does not answer.
     pub(crate) fn name_of(self, container: &str) -> String {
         let inspect = ["container", "inspect", "--format", "{{.Name}}", container];
         match self.quietly(&inspect) {
             Ok(result) if result.status.success() => {
                 let name = String::from_utf8_lossy(&result.stdout);
-                // Docker writes it as a path.
+                // Docker puts a slash in front.
                 name.trim().trim_start_matches('/').to_owned()
             }
             _ => ps::short_id(container).to_owned(),
         }
     }
 
-    /// Removes a container that did not come to life, with its anonymous volumes; it may be gone already.
+    /// Removes a container that failed to start, with its anonymous volumes. It may be gone already.
     pub(crate) fn remove(self, container: &str) {
         if container.is_empty() {
             return;
         }
         let gone = match self.removing(&["rm", "-f", "-v", container]) {
-            // With --rm the engine removes it, too.
+            // With --rm the engine removes it as well.
             Ok(result) => result.status.success() || says_it_goes(&result.stderr),
             Err(_) => false,
         };
@@ -177,7 +177,7 @@ impl Engine {
     }
 }
 
-/// Whether a client that failed to remove a container says that it is gone, or about to be.
+/// True if the client's error says that the container is gone or being removed.
 fn says_it_goes(stderr: &[u8]) -> bool {
     let told = String::from_utf8_lossy(stderr).to_lowercase();
     [
@@ -189,15 +189,15 @@ fn says_it_goes(stderr: &[u8]) -> bool {
     .any(|t| told.contains(t))
 }
 
-/// What is left of a client that ended.
+/// Result of a client that ended.
 pub(crate) struct Finished {
-    /// Exit status; 128 + signal, as a shell says it.
+    /// Exit status; 128 + signal if it was killed, as in a shell.
     pub(crate) status: u8,
-    /// Last line of standard output: where an id is printed.
+    /// Last line of standard output: the container id, if one was printed.
     pub(crate) last_line: String,
 }
 
-/// The exit status as a shell would tell it: 128 + signal for a process that was killed.
+/// Returns the exit status as in a shell: 128 + signal for a process that was killed.
 pub(crate) fn status_of(status: std::process::ExitStatus) -> u8 {
     use std::os::unix::process::ExitStatusExt as _;
     let code = status

@@ -1,8 +1,8 @@
-//! The engine's own command line, as far as `mesh run` must understand it: where its flags end and the image begins.
+//! Parser of the engine's command line, as far as `mesh run` needs it: it finds the end of the flags and the image.
 
 use anyhow::bail;
 
-/// Long flags of `docker run` and `podman run` that take no value of their own word.
+/// Long flags of `docker run` and `podman run` that take no value as a separate word.
 const SWITCHES: [&str; 26] = [
     "detach",
     "disable-content-trust",
@@ -31,40 +31,40 @@ const SWITCHES: [&str; 26] = [
     "unsetenv-all",
     "use-api-socket",
 ];
-/// Short flags that take no value and may be clustered.
+/// Short flags without a value, which may be clustered.
 const SHORT_SWITCHES: &str = "diPqt";
-/// Flags of `run` that `create` does not know.
+/// Flags that `run` knows and `create` does not.
 const RUN_ONLY: [&str; 3] = ["detach", "detach-keys", "sig-proxy"];
-/// The flag that names a network, and its other spelling.
+/// Flag that names a network, in both spellings.
 const NETWORK: [&str; 2] = ["network", "net"];
 
-/// The flag that names the host within, beside `-h`.
+/// Flag that sets the host name, beside `-h`.
 const HOST_NAME: [&str; 1] = ["hostname"];
-/// The flags that give it further names on a network.
+/// Flags that add aliases on a network.
 const ALIAS: [&str; 2] = ["network-alias", "net-alias"];
-/// The flag that names the container.
+/// Flag that names the container.
 const NAME: [&str; 1] = ["name"];
-/// Flags that concern the container which takes the place of another one, and no other.
+/// Flags about replacing an existing container; they must not apply to a trial creation.
 const OF_REPLACEMENT: [&str; 4] = ["replace", "name", "cidfile", "pod-id-file"];
 
-/// `[flags] image [cmd…]`, cut in two.
+/// `[flags] image [cmd…]`, split at the image.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct EngineArgs {
     flags: Vec<Flag>,
-    /// The image and its command.
+    /// Image and its command.
     image: Vec<String>,
 }
 
-/// One flag with its value, as it was typed.
+/// One flag with its value, as typed.
 #[derive(Debug, PartialEq, Eq)]
 struct Flag {
     words: Vec<String>,
 }
 
 impl EngineArgs {
-    /// Finds the image.
+    /// Splits the arguments at the image.
     ///
-    /// Fails when there is none.
+    /// Fails if there is none.
     pub(crate) fn parse(args: &[String]) -> anyhow::Result<Self> {
         let mut flags = Vec::new();
         let mut rest = args;
@@ -82,23 +82,23 @@ impl EngineArgs {
         })
     }
 
-    /// What it runs.
+    /// Returns the image, or an empty string.
     pub(crate) fn image(&self) -> &str {
         self.image.first().map_or("", String::as_str)
     }
 
-    /// Values of the flags that name a network.
+    /// Returns the values of the network flags.
     pub(crate) fn networks(&self) -> impl Iterator<Item = &str> {
         let flags = self.flags.iter().filter(|f| f.is_long(&NETWORK));
         flags.map(Flag::value)
     }
 
-    /// The name that the container is to have, if the flags say one.
+    /// Returns the container name that the flags set, if any.
     pub(crate) fn container_name(&self) -> Option<&str> {
         self.value_of(NAME[0])
     }
 
-    /// The host name that the container is to have, if the flags say one.
+    /// Returns the host name that the flags set, if any.
     pub(crate) fn host_name(&self) -> Option<&str> {
         let mut named = self
             .flags
@@ -110,19 +110,19 @@ impl EngineArgs {
         named.next_back()
     }
 
-    /// All that others may call the container by, as the flags say.
+    /// Returns all names that the flags set: container name, host name and aliases.
     pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
         let aliases = self.flags.iter().filter(|f| f.is_long(&ALIAS));
         let one = self.container_name().into_iter().chain(self.host_name());
         one.chain(aliases.map(Flag::value))
     }
 
-    /// Whether one of these long flags was given.
+    /// True if one of these long flags was given.
     pub(crate) fn has(&self, names: &[&str]) -> bool {
         self.flags.iter().any(|f| f.is_long(names))
     }
 
-    /// The flag as it was typed, if it was given in one of these spellings and not switched off.
+    /// Returns the flag as typed, if it was given in one of these spellings and not with `=false`.
     pub(crate) fn given(&self, long: &[&str], short: Option<char>) -> Option<String> {
         let is_meant = |f: &&Flag| f.is_long(long) || short.is_some_and(|s| f.has_short(s));
         let mut meant = self.flags.iter().filter(is_meant);
@@ -130,25 +130,25 @@ impl EngineArgs {
         Some(flag.words.join(" "))
     }
 
-    /// The value of a long flag; the last one counts.
+    /// Returns the value of a long flag; of several the last.
     pub(crate) fn value_of(&self, name: &str) -> Option<&str> {
         let named = self.flags.iter().filter(|f| f.is_long(&[name]));
         named.map(Flag::value).next_back()
     }
 
-    /// Whether the one network that the flags name is `none`.
+    /// True if `none` is the only network of the flags.
     pub(crate) fn wants_no_network(&self) -> bool {
         self.networks().eq(["none"])
     }
 
-    /// As typed, without what only `run` understands, and without `--network none`.
+    /// Returns the words for `create`: as typed, but without flags of `run` alone and without `--network none`.
     pub(crate) fn for_create(&self) -> Vec<String> {
         let flags = self.flags_but_none().filter(|f| !f.is_long(&RUN_ONLY));
         let words = flags.flat_map(Flag::without_detach);
         words.chain(self.image.iter().cloned()).collect()
     }
 
-    /// As [`for_create`](Self::for_create), for a container that is made only to see whether it can be.
+    /// Like [`for_create`](Self::for_create), for a trial creation of the container.
     pub(crate) fn for_rehearsal(&self) -> Vec<String> {
         let flags = self.flags_but_none().filter(|f| !f.is_long(&RUN_ONLY));
         let flags = flags.filter(|f| !f.is_long(&OF_REPLACEMENT));
@@ -164,7 +164,7 @@ impl EngineArgs {
     }
 }
 
-/// Takes one flag and its value off the front; nothing when the image is reached.
+/// Takes one flag with its value off the front; `None` at the image.
 fn take_flag(rest: &mut &[String]) -> Option<Flag> {
     let first = rest.first()?;
     if first == "--" {
@@ -182,12 +182,12 @@ fn take_flag(rest: &mut &[String]) -> Option<Flag> {
     })
 }
 
-/// Whether the value of the flag `word` is the next word.
+/// True if the next word is the value of the flag `word`.
 pub(crate) fn takes_next_word(word: &str) -> bool {
     if let Some(long) = word.strip_prefix("--") {
         return !long.contains('=') && !SWITCHES.contains(&long);
     }
-    // In a cluster the first flag that takes a value takes what is left of the word, or else the next word.
+    // In a cluster, the first flag with a value takes the rest of the word, or else the next word.
     let cluster = &word[1..];
     match cluster.find(|c| !SHORT_SWITCHES.contains(c)) {
         Some(at) => cluster[at..].chars().count() == 1,
@@ -202,7 +202,7 @@ impl Flag {
         names.contains(&name)
     }
 
-    /// Whether this short flag is in its cluster.
+    /// True if this short flag is in the cluster.
     fn has_short(&self, short: char) -> bool {
         let word = &self.words[0];
         if word.starts_with("--") {
@@ -210,7 +210,7 @@ impl Flag {
         }
         let cluster = word.trim_start_matches('-');
         let end = cluster.find(|c| !SHORT_SWITCHES.contains(c));
-        // The first one that takes a value has the rest of the word.
+        // The first flag with a value takes the rest of the word.
         let flags = end.map_or(cluster, |at| {
             let length = cluster[at..].chars().next().map_or(0, char::len_utf8);
             &cluster[..at + length]
@@ -218,14 +218,14 @@ impl Flag {
         flags.contains(short)
     }
 
-    /// Its value, in this word or the next; empty if there is none.
+    /// Returns the value of the flag, from this word or the next; empty if there is none.
     fn value(&self) -> &str {
         let inside = self.words[0].split_once('=').map(|(_, value)| value);
         let next = self.words.get(1).map(String::as_str);
         inside.or(next).unwrap_or_default()
     }
 
-    /// The value of the one flag of a cluster that takes one, if it is this.
+    /// Returns the value of short flag `flag`, if that is the one in the cluster that takes a value.
     fn short_value(&self, flag: char) -> Option<&str> {
         let cluster = self.words[0].strip_prefix('-')?;
         let at = cluster.find(|c| !SHORT_SWITCHES.contains(c))?;
@@ -236,7 +236,7 @@ impl Flag {
         }
     }
 
-    /// The flag without the `d` of a cluster of short switches; nothing if nothing is left.
+    /// Returns the flag without the `d` of a cluster of short switches; empty if nothing remains.
     fn without_detach(&self) -> Vec<String> {
         let first = &self.words[0];
         if first.starts_with("--") {

@@ -1,4 +1,4 @@
-//! Waiting for an engine's client, and for the daemon behind it, without keeping the user in the dark.
+//! Waiting for an engine's client and its daemon, with a message to the user when they are slow.
 
 use std::io::{self, Read, Write as _};
 use std::os::unix::net::UnixStream;
@@ -9,43 +9,43 @@ use std::time::{Duration, Instant};
 
 use crate::output;
 
-/// How long something may take.
+/// Time limits of a command.
 #[derive(Clone, Copy)]
 pub(crate) struct Limits {
-    /// When the user is told what the command waits for.
+    /// Time after which the user is told what the command waits for.
     said_after: Duration,
-    /// When it is given up.
+    /// Time after which the client is killed.
     given_up_after: Duration,
 }
 
-/// A question needs nothing but the engine itself.
+/// Limits of a query, which needs only the daemon itself.
 pub(crate) const QUESTION: Limits = Limits {
     said_after: Duration::from_secs(1),
     given_up_after: Duration::from_secs(20),
 };
-/// A container has ten seconds to end before it is killed, or what its flags say.
+/// Limits of a removal: a container has 10 s to stop (or as its flags say) before it is killed.
 pub(crate) const REMOVAL: Limits = Limits {
     said_after: Duration::from_secs(15),
     given_up_after: Duration::from_secs(60),
 };
-/// Time between two looks whether the client has ended.
+/// Interval of polling for the end of the client.
 const POLL: Duration = Duration::from_millis(5);
-/// Time between two looks whether the daemon answers while it does something that may take long.
+/// Interval of daemon pings during a command that may take long.
 const PING_EVERY: Duration = Duration::from_secs(1);
-/// Where Docker's daemon listens unless `DOCKER_HOST` says otherwise.
+/// Docker's socket unless `DOCKER_HOST` is set.
 const DOCKER_SOCKET: &str = "/var/run/docker.sock";
 
-/// What a client said, and how it ended.
+/// Output and exit status of a client.
 pub(crate) struct Said {
     pub(crate) status: ExitStatus,
     pub(crate) stdout: Vec<u8>,
     pub(crate) stderr: Vec<u8>,
 }
 
-/// Has a client say something, within limits.
+/// Runs a client within limits, and captures its output.
 ///
 /// # Errors
-/// The client cannot be started, or does not answer in time.
+/// The client cannot be started, or does not end in time.
 pub(crate) fn ask(mut command: Command, whom: &str, limits: Limits) -> io::Result<Said> {
     let mut child = command.stderr(Stdio::piped()).spawn_piped()?;
     let (stdout, stderr) = (drain(child.stdout.take()), drain(child.stderr.take()));
@@ -71,8 +71,8 @@ pub(crate) fn ask(mut command: Command, whom: &str, limits: Limits) -> io::Resul
     }
 }
 
-/// Has the engine do something that may take as long as it takes, like fetching an image; its standard error is the user's.
-/// Given up when Docker's daemon has not answered a ping for [`QUESTION`], of which the user is told after a second.
+/// Runs a client that may take arbitrarily long (to pull an image, for example), with the user's standard error. It is
+/// killed when Docker's daemon has answered no ping for [`QUESTION`]; the user is told after a second.
 ///
 /// # Errors
 /// The client cannot be started, or its daemon hangs.
@@ -107,7 +107,7 @@ pub(crate) fn have_done(mut command: Command, whom: &str, has_daemon: bool) -> i
     }
 }
 
-/// Whether dockerd answers within a second. Where that cannot be told it counts as yes: its client will say what is wrong.
+/// True if dockerd answers within a second, or if that cannot be determined: the client then reports the problem.
 fn answers_ping() -> bool {
     let host = std::env::var("DOCKER_HOST").unwrap_or_default();
     let path = match host.as_str() {
@@ -134,13 +134,13 @@ fn answers_ping() -> bool {
     }
 }
 
-/// Whether this says that an engine is there and does not answer.
+/// True if the error means that an engine is installed and does not answer.
 pub(crate) fn is_silent(error: &anyhow::Error) -> bool {
     let mut causes = error.chain().filter_map(|e| e.downcast_ref::<io::Error>());
     causes.any(|e| e.kind() == io::ErrorKind::TimedOut)
 }
 
-/// Tells, once in this process, what it waits for.
+/// Tells the user, once per process, what the command waits for.
 pub(crate) fn say_once(whom: &str, limit: Duration) {
     static SAID: AtomicBool = AtomicBool::new(false);
     if !SAID.swap(true, Ordering::Relaxed) {
@@ -152,24 +152,24 @@ pub(crate) fn say_once(whom: &str, limit: Duration) {
 }
 
 fn give_up(child: &mut Child, whom: &str, limit: Duration) -> io::Error {
-    // It may have ended just now.
+    // The client may have ended just now.
     let _ = child.kill();
     let _ = child.wait();
     let limit = limit.as_secs();
     io::Error::new(
         io::ErrorKind::TimedOut,
         format!(
-            "{whom} has not answered for {limit} s; see its log, or restart it. What it was asked last it may still do"
+            "{whom} has not answered for {limit} s; see its log, or restart it. Its last request may still complete"
         ),
     )
 }
 
-/// Reads to the end, so that the client never waits for us.
+/// Reads the pipe to its end, so that the client never blocks on it.
 fn drain(pipe: Option<impl Read + Send + 'static>) -> thread::JoinHandle<Vec<u8>> {
     thread::spawn(move || {
         let mut all = Vec::new();
         if let Some(mut pipe) = pipe {
-            // A broken pipe ends what it says like its end does.
+            // A broken pipe is treated as the end of the output.
             let _ = pipe.read_to_end(&mut all);
         }
         all

@@ -1,4 +1,4 @@
-//! `mesh expose`, `hide`, `attach-bridge` and `detach-bridge`: the host's part in the mesh.
+//! `mesh expose`, `hide`, `attach-bridge` and `detach-bridge`: the host's own connection to the mesh.
 
 use mesh_proto::api::{BridgeRequest, Done, ExposeRequest, Exposed, Hidden, HideRequest};
 
@@ -7,7 +7,7 @@ use crate::client::Client;
 use crate::output::Outcome;
 use crate::{addresses, ipam, output};
 
-/// Gives the host addresses and prints them; what was changed besides goes to standard error.
+/// Gives the host addresses and prints them; other changes are reported on standard error.
 pub(crate) fn expose(client: &Client, args: &ExposeArgs) -> Outcome {
     addresses::check(&args.addresses)?;
     let request = ExposeRequest {
@@ -33,7 +33,7 @@ pub(crate) fn expose(client: &Client, args: &ExposeArgs) -> Outcome {
     Ok(0)
 }
 
-/// Takes addresses from the host and prints them.
+/// Removes addresses from the host and prints them.
 pub(crate) fn hide(client: &Client, args: &HideArgs) -> Outcome {
     addresses::check(&args.addresses)?;
     let request = HideRequest {
@@ -49,19 +49,19 @@ pub(crate) fn hide(client: &Client, args: &HideArgs) -> Outcome {
     }
     for argument in &hidden.unknown {
         output::complain(&format!(
-            "{argument}: this host is not exposed so; `mesh ps mesh:expose` shows how it is"
+            "{argument}: the host does not have this address on the mesh; `mesh ps mesh:expose` lists its addresses"
         ));
     }
     Ok(0)
 }
 
-/// Joins another bridge to the mesh.
+/// Attaches a bridge to the mesh.
 pub(crate) fn attach_bridge(client: &Client, args: &BridgeArgs) -> Outcome {
     client.post::<Done>("/attach-bridge", &request(args))?;
     Ok(0)
 }
 
-/// Takes another bridge off the mesh.
+/// Detaches a bridge from the mesh.
 pub(crate) fn detach_bridge(client: &Client, args: &BridgeArgs) -> Outcome {
     client.post::<Done>("/detach-bridge", &request(args))?;
     Ok(0)

@@ -1,4 +1,4 @@
-//! `mesh prime`, `mesh rmpeer`, what `mesh status ipam` shows, and the wait for an address.
+//! `mesh prime`, `mesh rmpeer`, the text of `mesh status ipam`, and requests that wait for an address.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -15,14 +15,14 @@ use crate::client::{Client, ClientError};
 use crate::output::Outcome;
 use crate::{engine_wait, output};
 
-/// Seconds that an allocation or `prime` may take unless `--timeout` says otherwise; the router has the same default.
+/// Default timeout of an allocation or of `prime`, in seconds; the same as the router's.
 const TIMEOUT: f64 = 30.0;
-/// Seconds after which the user is told of an engine that has not answered the router.
+/// Time in seconds after which the user is told that an engine has not answered the router.
 const PATIENCE: f64 = 0.5;
-/// Time that the rest of a request may take.
+/// Time allowed for the other steps of a request.
 const REST: Duration = Duration::from_secs(60);
 
-/// Waits until the range of addresses has an owner.
+/// Waits until the address range has an owner.
 pub(crate) fn prime(client: &Client, args: &PrimeArgs) -> Outcome {
     let timeout = args.timeout.unwrap_or(TIMEOUT);
     let request = PrimeRequest { timeout };
@@ -30,7 +30,7 @@ pub(crate) fn prime(client: &Client, args: &PrimeArgs) -> Outcome {
     Ok(0)
 }
 
-/// Removes routers that are gone for good; their space is others'.
+/// Removes routers that are gone for good; other routers take over their address space.
 pub(crate) fn rmpeer(client: &Client, args: &RmpeerArgs) -> Outcome {
     let request = RemoveRequest {
         peers: args.peers.clone(),
@@ -47,7 +47,7 @@ pub(crate) fn rmpeer(client: &Client, args: &RmpeerArgs) -> Outcome {
     Ok(0)
 }
 
-/// Sends a request that may have to wait for an address or an engine, and tells what it waits for.
+/// Sends a request that may wait for an address or an engine, and tells the user what it waits for.
 pub(crate) fn post_waiting<T: DeserializeOwned>(
     client: &Client,
     path: &str,
@@ -80,11 +80,11 @@ pub(crate) fn post_waiting<T: DeserializeOwned>(
 
 fn deadline(timeout: Option<f64>) -> Duration {
     let timeout = Duration::try_from_secs_f64(timeout.unwrap_or(TIMEOUT));
-    // What is no time the router refuses.
+    // The router refuses a timeout that is not a valid time.
     REST + timeout.unwrap_or_default().min(Duration::from_secs(86_400))
 }
 
-/// `mesh status ipam`.
+/// Returns the text of `mesh status ipam`.
 pub(crate) fn text(report: &IpamReport) -> String {
     if !report.off.is_empty() {
         return format!("{}\n", report.off);
@@ -157,7 +157,7 @@ fn owner_line(owner: &IpamOwner, all: u64) -> String {
     line
 }
 
-/// The line of `mesh status`.
+/// Returns the line of `mesh status` about addresses.
 pub(crate) fn summary(report: &IpamReport) -> String {
     if !report.off.is_empty() {
         return "off".to_owned();

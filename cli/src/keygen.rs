@@ -34,7 +34,7 @@ fn hex_line(bytes: &[u8]) -> String {
     text
 }
 
-/// Makes `file` with mode 0600; an existing key is never overwritten, since a mesh may depend on it.
+/// Creates `file` with mode 0600; an existing key is never overwritten, since a mesh may depend on it.
 fn write_new(file: &Path, text: &str) -> anyhow::Result<()> {
     let opened = OpenOptions::new()
         .write(true)
@@ -51,7 +51,7 @@ fn write_new(file: &Path, text: &str) -> anyhow::Result<()> {
     };
     let written = out.write_all(text.as_bytes()).and_then(|()| out.sync_all());
     if written.is_err() {
-        // Half a key is none, and would be in the way of the next try.
+        // A partial key is useless, and would block the next attempt.
         let _ = std::fs::remove_file(file);
     }
     written.with_context(|| format!("cannot write {}", file.display()))

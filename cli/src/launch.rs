@@ -26,17 +26,17 @@ use crate::router::{self, Config};
 use crate::supervisor;
 use crate::unit::Unit;
 
-/// How long the router may take until it answers.
+/// Time within which the router must answer.
 const START_DEADLINE: Duration = Duration::from_secs(120);
 const POLL: Duration = Duration::from_millis(50);
-/// When to tell a person at a terminal that we are still waiting.
+/// Delay after which a user at a terminal sees that the command still waits.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// How much of the end of its log is looked at when the router ends early.
+/// Bytes at the end of the log that are read when the router ends early.
 const LOG_TAIL: u64 = 16 << 10;
-/// How many lines of it are shown.
+/// Lines of the log that are shown.
 const LOG_LINES: usize = 3;
 
-/// Starts the router unless one runs already.
+/// Starts the router unless it already runs.
 pub(crate) fn launch(args: &LaunchArgs, socket: Option<&Path>) -> Outcome {
     let config = Config::read(args.router.config.as_deref())?;
     let socket = absolute(&router::socket(socket, Some(&config)))?;
@@ -71,9 +71,9 @@ pub(crate) fn launch(args: &LaunchArgs, socket: Option<&Path>) -> Outcome {
     Ok(0)
 }
 
-/// What the starter of a router should know of this host.
+/// Prints the router's notices about this host.
 fn tell_notices(client: &Client, unit: Option<&Unit>) {
-    // A router that does not say has nothing to say.
+    // A router that does not answer has no notices.
     for notice in client.get::<Vec<String>>("/notices").unwrap_or_default() {
         output::complain(&format!("warning: {notice}"));
     }
@@ -87,7 +87,7 @@ fn tell_notices(client: &Client, unit: Option<&Unit>) {
     }
 }
 
-/// Two that start the same router would hinder each other.
+/// Fails if another start of this router is under way: the two would conflict.
 fn refuse_if_starting(unit: Option<&Unit>, socket: &Path) -> anyhow::Result<()> {
     if let Some(pid) = supervisor::find(socket) {
         bail!(
@@ -98,7 +98,7 @@ fn refuse_if_starting(unit: Option<&Unit>, socket: &Path) -> anyhow::Result<()> 
         && socket == Path::new(DEFAULT_SOCKET)
     {
         bail!(
-            "systemd is starting the router ({}); `systemctl status {}` says how it does, `mesh stop` ends that",
+            "systemd is starting the router ({}); `systemctl status {}` shows its progress, `mesh stop` ends it",
             unit.name(),
             unit.name()
         );
@@ -114,7 +114,7 @@ fn refuse_if_running(client: &Client) -> anyhow::Result<()> {
     }
 }
 
-/// Paths are made absolute, since a daemon may change its directory.
+/// Makes a path absolute, since a daemon may change its directory.
 fn absolute(path: &Path) -> anyhow::Result<PathBuf> {
     std::path::absolute(path).with_context(|| format!("'{}' is not a path", path.display()))
 }
@@ -156,7 +156,7 @@ fn text(path: &Path) -> anyhow::Result<String> {
     text.ok_or_else(|| anyhow!("'{}' is not valid UTF-8; use another path", path.display()))
 }
 
-/// Users who may write the directory could have the log written elsewhere; the router refuses it, too.
+/// Fails if other users may write the directory, since they could redirect the log. The router checks this, too.
 fn check_directory(dir: &Path) -> anyhow::Result<()> {
     let meta =
         std::fs::metadata(dir).with_context(|| format!("cannot look at {}", dir.display()))?;
@@ -172,7 +172,7 @@ fn check_directory(dir: &Path) -> anyhow::Result<()> {
     if mode & 0o022 == 0 {
         return Ok(());
     }
-    // A fresh tmpfs has the mode of /tmp.
+    // A new tmpfs has the mode of /tmp.
     let is_empty = || std::fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_none());
     let tighten = || std::fs::set_permissions(dir, Permissions::from_mode(0o700)).is_ok();
     if mode & 0o1000 == 0 || !is_empty() || !tighten() || !is_empty() {
@@ -185,7 +185,7 @@ fn check_directory(dir: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The router's log file, and where in it this start begins.
+/// Log file of the router, and the offset at which this start begins.
 struct Log {
     path: PathBuf,
     file: File,
@@ -213,15 +213,15 @@ impl Log {
         Ok(Self { path, file, start })
     }
 
-    /// The last lines of this start, errors before others.
+    /// Returns the last lines of this start, errors in preference to others.
     fn last_lines(&self) -> String {
         let mut bytes = Vec::new();
         if let Ok(mut file) = File::open(&self.path) {
             let end = file.metadata().map_or(0, |m| m.len());
-            // A log that grew too long was put aside meanwhile, and all that is there now is new.
+            // A log that grew too long was rotated: all of the current file is new.
             let start = if self.start > end { 0 } else { self.start };
             let from = start.max(end.saturating_sub(LOG_TAIL));
-            // A log that cannot be read has nothing to tell; the caller names the file.
+            // An unreadable log yields no lines; the caller names the file.
             let _ = file.seek(SeekFrom::Start(from));
             let _ = file.take(LOG_TAIL).read_to_end(&mut bytes);
         }
@@ -268,7 +268,7 @@ fn wait_until_up(mut child: Child, client: &Client, log: &Log) -> anyhow::Result
         thread::sleep(POLL);
     }
     progress.end();
-    // Leave nothing half-started: another launch must find the socket and the state free.
+    // Leave no partial start behind: another launch must find the socket and the state free.
     let pid = i32::try_from(child.id()).map(Pid::from_raw);
     if let Ok(pid) = pid {
         let _ = kill(pid, Signal::SIGTERM);
@@ -294,7 +294,7 @@ fn ended_early(status: std::process::ExitStatus, log: &Log) -> anyhow::Error {
     anyhow!("{} ended at once ({status}): {lines}", router::PROGRAM)
 }
 
-/// Dots on standard error while a person waits.
+/// Dots on standard error while a user waits.
 #[derive(Default)]
 struct Progress {
     steps: u32,

@@ -1,4 +1,4 @@
-//! Whether the names of peers resolve: most likely a slip of the pen if not, so the user is told.
+//! DNS check of peer names. A name that does not resolve is most likely a typo, so the user is told.
 
 use std::net::ToSocketAddrs as _;
 use std::sync::mpsc::{Receiver, channel};
@@ -10,12 +10,12 @@ use mesh_proto::limits::DEFAULT_PORT;
 
 use crate::output;
 
-/// Time that all names together have.
+/// Time limit for all names together.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// Names that are looked up at once; further ones are not.
+/// Most names that are looked up, all at once; further ones are skipped.
 const MAX_NAMES: usize = 64;
 
-/// Look-ups that are under way.
+/// Look-ups in progress.
 pub(crate) struct Lookup {
     waiting: Vec<String>,
     answers: Receiver<(String, bool)>,
@@ -23,7 +23,7 @@ pub(crate) struct Lookup {
 }
 
 impl Lookup {
-    /// Begins; nothing waits for it.
+    /// Starts the look-ups in threads of their own.
     pub(crate) fn begin(targets: &[String]) -> Self {
         let (sender, answers) = channel();
         let mut waiting = Vec::new();
@@ -37,7 +37,7 @@ impl Lookup {
             let (sender, name) = (sender.clone(), target.clone());
             let looked = thread::Builder::new().spawn(move || {
                 let resolves = (host.as_str(), port).to_socket_addrs();
-                // Nobody waits any more.
+                // The receiver is gone after the time limit.
                 let _ = sender.send((name, resolves.is_ok_and(|mut all| all.next().is_some())));
             });
             if looked.is_ok() {
@@ -51,7 +51,7 @@ impl Lookup {
         }
     }
 
-    /// Tells of each name that does not resolve, or not in time, in a line.
+    /// Prints a line for each name that does not resolve, or not in time.
     pub(crate) fn finish(mut self) {
         while !self.waiting.is_empty() {
             let left = self.deadline.saturating_duration_since(Instant::now());

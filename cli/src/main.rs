@@ -1,5 +1,5 @@
-//! The `mesh` command: thin. It parses the command line, asks the router over its unix socket, calls the container
-//! engine, and prints. Whatever needs a decision is decided by the router.
+//! The `mesh` command: thin. It parses the command line, calls the router over its Unix socket and the container
+//! engine, and prints. All decisions are the router's.
 
 #![forbid(unsafe_code)]
 

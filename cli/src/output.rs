@@ -4,10 +4,10 @@ use std::io::{self, Write as _};
 
 use serde::Serialize;
 
-/// The exit status of a verb, or the error that is printed as one line and exits with 1.
+/// Exit status of a verb, or the error that is printed as one line with exit status 1.
 pub(crate) type Outcome = anyhow::Result<u8>;
 
-/// Writes `text` as it is to standard output.
+/// Writes `text` to standard output as it is.
 pub(crate) fn print(text: &str) -> anyhow::Result<()> {
     let mut out = io::stdout().lock();
     out.write_all(text.as_bytes())?;
@@ -27,11 +27,11 @@ pub(crate) fn print_json(value: &impl Serialize) -> anyhow::Result<()> {
 
 /// Writes `mesh: message` to standard error.
 pub(crate) fn complain(message: &str) {
-    // Nobody is left to be told when standard error is gone.
+    // A failure is ignored: with standard error gone, nobody can be told.
     let _ = writeln!(io::stderr(), "mesh: {message}");
 }
 
-/// Whether the reader of standard output went away (`mesh report | head -1`), which is not worth a message.
+/// True if the reader of standard output is gone (`mesh report | head -1`), which is not worth a message.
 pub(crate) fn is_broken_pipe(error: &anyhow::Error) -> bool {
     error
         .downcast_ref::<io::Error>()

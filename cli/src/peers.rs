@@ -1,4 +1,4 @@
-//! `mesh status peers` and `mesh status connections`: which rows are shown, and routers with a summary first.
+//! `mesh status peers` and `mesh status connections`: selection of rows, and a summary above the peers.
 
 use std::fmt::Write as _;
 
@@ -7,33 +7,33 @@ use mesh_proto::api::{ConnectionReport, PeerReport, RouterReport};
 
 use crate::render::{self, announced_state};
 
-/// Up to so many routers are shown with their links; more get one line each, unless links are asked for.
+/// Most routers that are shown with their links; with more, each gets one line unless `--links` is given.
 const WITH_LINKS: usize = 50;
 
-/// Which rows to show.
+/// Selection of rows.
 #[derive(Debug, Default)]
 pub(crate) struct Filter {
-    /// Parts of names, identities or addresses, in lower case; a row with any of them is shown.
+    /// Lower-case substrings of names, identities or addresses; a row that contains any of them is shown.
     patterns: Vec<String>,
     state: Option<String>,
 }
 
-/// How a router is reached, in the words of `--state`, in the order in which they are counted.
+/// Values of `--state` for routers, in the order in which they are counted.
 const WAYS: [&str; 4] = ["self", "direct", "relayed", "unreachable"];
 
 impl Filter {
-    /// A filter for routers.
+    /// Returns a filter for routers.
     ///
     /// # Errors
-    /// When a router cannot be in this state.
+    /// `state` is not a state of routers.
     pub(crate) fn for_peers(patterns: &[String], state: Option<&str>) -> anyhow::Result<Self> {
         Self::new(patterns, state, &WAYS)
     }
 
-    /// A filter for connections.
+    /// Returns a filter for connections.
     ///
     /// # Errors
-    /// When a connection cannot be in this state.
+    /// `state` is not a state of connections.
     pub(crate) fn for_connections(
         patterns: &[String],
         state: Option<&str>,
@@ -54,7 +54,7 @@ impl Filter {
         })
     }
 
-    /// Whether all rows are shown.
+    /// True if all rows are shown.
     fn is_open(&self) -> bool {
         self.patterns.is_empty() && self.state.is_none()
     }
@@ -68,10 +68,10 @@ impl Filter {
             && (self.patterns.is_empty() || self.patterns.iter().any(is_named))
     }
 
-    /// The routers to show.
+    /// Returns the routers to show.
     pub(crate) fn peers<'a>(&self, router: &'a RouterReport) -> Vec<&'a PeerReport> {
         let passes = |peer: &&PeerReport| {
-            // Not the router that relays: that is asked for by its own name.
+            // Only direct paths: a relaying router is found by its own name.
             let address = peer.path.strip_prefix("direct ").unwrap_or_default();
             let texts = [&peer.name, &peer.nick_name, &peer.id, address];
             self.passes(way(peer), &texts)
@@ -79,7 +79,7 @@ impl Filter {
         router.peers.iter().filter(passes).collect()
     }
 
-    /// The connections to show.
+    /// Returns the connections to show.
     pub(crate) fn connections<'a>(&self, router: &'a RouterReport) -> Vec<&'a ConnectionReport> {
         let passes = |row: &&ConnectionReport| {
             let state = render::state_name(row.state);
@@ -89,7 +89,7 @@ impl Filter {
     }
 }
 
-/// The routers, a summary first.
+/// Returns the list of routers, below a summary.
 pub(crate) fn text(router: &RouterReport, filter: &Filter, links: bool) -> String {
     let shown = filter.peers(router);
     let mut out = summary(&router.peers);
@@ -129,7 +129,7 @@ fn summary(peers: &[PeerReport]) -> String {
     )
 }
 
-/// Each router, with the links it announces.
+/// Returns each router with the links that it announces.
 fn with_links(peers: &[&PeerReport]) -> String {
     let mut out = String::new();
     for peer in peers {

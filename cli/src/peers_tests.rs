@@ -2,8 +2,8 @@ use mesh_proto::api::{PeerConnectionReport, Report};
 
 use super::*;
 
-/// A mesh of `n` routers as the first of them reports it: every second one is reached by the one before, every
-/// fiftieth not at all.
+/// Returns the report of a mesh of `n` routers by the first of them: every second router is relayed by the one before
+/// it, every fiftieth is unreachable.
 fn mesh(n: usize) -> RouterReport {
     let golden = include_str!("../tests/report.json");
     let report: Report = serde_json::from_str(golden).unwrap();

@@ -1,4 +1,4 @@
-//! `mesh run` with podman: the router has made the network namespace, the container joins it.
+//! `mesh run` with podman: the router has created the network namespace, and the container joins it.
 
 use std::path::PathBuf;
 
@@ -14,8 +14,8 @@ use crate::{dns, output};
 
 const PODMAN: Engine = Engine::Podman;
 
-/// Flags that podman does not heed, or refuses, for a container in a namespace that it did not make: both spellings, and
-/// what to do instead.
+/// Long and short names of flags that podman ignores or refuses for a container in an existing network namespace, and
+/// the alternative.
 const CANNOT_WORK: [(&[&str], Option<char>, &str); 6] = [
     (&["publish"], Some('p'), BESIDE),
     (&["publish-all"], Some('P'), BESIDE),
@@ -38,8 +38,7 @@ const CANNOT_WORK: [(&[&str], Option<char>, &str); 6] = [
 ];
 const BESIDE: &str = "run it with podman and then `mesh attach` it";
 
-/// Fails when flags cannot work: a podman container joins the namespace that the router has made, or one of its own, and
-/// cannot do both.
+/// Fails if flags cannot work: a podman container joins either the router's namespace or one of its own.
 pub(crate) fn check(args: &EngineArgs) -> anyhow::Result<()> {
     if !args.networks().all(|network| network == "none") {
         bail!(
@@ -56,8 +55,8 @@ pub(crate) fn check(args: &EngineArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// With `--replace`: removes the container of that name, which may have the address that is asked for. That the new one can be
-/// made is seen first, so that a mistake does not cost the old one.
+/// With `--replace`: removes the container of that name, which may hold the requested address. A trial creation comes
+/// first, so that a mistake in the flags does not cost the old container.
 pub(crate) fn make_room(args: &EngineArgs) -> anyhow::Result<()> {
     let name = args.container_name().filter(|name| !name.is_empty());
     let (Some(_), Some(name)) = (args.given(&["replace"], None), name) else {
@@ -101,7 +100,7 @@ pub(crate) fn run(mut preparation: Preparation<'_>, args: &EngineArgs) -> Outcom
         words.push(format!("--cidfile={}", cidfile.path.display()));
     }
     words.extend(dns::unless_said(dns::flags_inside(&prepared.dns), args));
-    // It runs in the background, whatever else was said of that.
+    // Always in the background, whatever the flags say.
     words.extend(args.for_create());
     let finished = PODMAN.run(&words)?;
     if finished.status != 0 {
@@ -138,8 +137,8 @@ fn adopt(preparation: &Preparation<'_>, container: &str, name: &str) -> anyhow::
     Ok(())
 }
 
-/// Where podman leaves the id also of a container that it made and could not start. Removed on drop, if the user did not ask
-/// for it.
+/// File that podman writes the container id to, even if the container cannot be started. Removed on drop unless the
+/// user asked for it.
 struct IdFile {
     path: PathBuf,
     is_ours: bool,
@@ -154,7 +153,7 @@ impl IdFile {
                 is_ours: false,
             });
         }
-        // podman refuses a file that exists, so a guessed name can only make the run fail.
+        // podman refuses an existing file, so a guessed name can only make the run fail.
         let random = getrandom::u64().map_err(|e| anyhow!("no randomness from the system: {e}"))?;
         let path = std::env::temp_dir().join(format!("mesh-run-{random:016x}.cid"));
         Ok(Self {
@@ -174,7 +173,7 @@ impl Drop for IdFile {
         if !self.is_ours {
             return;
         }
-        // It is not there when podman failed before it made a container.
+        // Missing if podman failed before it created a container.
         let _ = std::fs::remove_file(&self.path);
     }
 }

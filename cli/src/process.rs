@@ -1,4 +1,4 @@
-//! `mesh run --runtime process`: a command in a network namespace of its own, without an engine.
+//! `mesh run --runtime process`: a command in its own network namespace, without an engine.
 
 use std::fs::File;
 use std::io::IsTerminal as _;
@@ -27,7 +27,7 @@ pub(crate) struct CommandLine {
 }
 
 impl CommandLine {
-    /// Reads what follows the addresses.
+    /// Parses the words after the addresses.
     pub(crate) fn parse(rest: &[String]) -> anyhow::Result<Self> {
         let mut detach = false;
         let mut name = None;
@@ -65,23 +65,23 @@ impl CommandLine {
 }
 
 impl CommandLine {
-    /// What it runs.
+    /// Returns the program to run, or an empty string.
     pub(crate) fn program(&self) -> &str {
         self.words.first().map_or("", String::as_str)
     }
 
-    /// Whether it is left in the background.
+    /// True if the command stays in the background.
     pub(crate) fn is_detached(&self) -> bool {
         self.detach
     }
 
-    /// What `ps` calls it.
+    /// Returns the name that `ps` shows.
     pub(crate) fn name(&self) -> &str {
         &self.name
     }
 }
 
-/// Runs the command until it ends and exits with its status; detached, prints an id and leaves it running.
+/// Runs the command until it ends, and exits with its status; with `-d`, prints an id and leaves it running.
 pub(crate) fn run(mut preparation: Preparation<'_>, command: &CommandLine) -> Outcome {
     let Some(netns) = preparation.prepared().netns.clone() else {
         bail!("the router prepared no namespace; are mesh and mesh-router of the same version?");
@@ -92,7 +92,7 @@ pub(crate) fn run(mut preparation: Preparation<'_>, command: &CommandLine) -> Ou
     let resolv = ResolvConf::of(&preparation);
     let mut child = spawn_in(&netns, resolv.as_ref(), command)?;
     if let Err(error) = adopt(&preparation, &child, command) {
-        // One that has ended already needs no watching: it ran in its place, and the namespace goes with the preparation.
+        // A command that has already ended needs no watching; the namespace goes with the preparation.
         return match child.try_wait()? {
             Some(status) => ended_early(&preparation, command, status),
             None => {
@@ -106,7 +106,7 @@ pub(crate) fn run(mut preparation: Preparation<'_>, command: &CommandLine) -> Ou
         preparation.print(&preparation.prepared().id, command.name())?;
         return Ok(0);
     }
-    // The preparation is dropped at the end, which removes the namespace.
+    // Dropping the preparation at the end removes the namespace.
     wait(&mut child, &signals)
 }
 
@@ -121,7 +121,7 @@ fn watched_signals() -> SigSet {
     .collect()
 }
 
-/// A child inherits the namespaces of the thread that makes it; the thread ends with that.
+/// Starts the command in the namespace. A child inherits the namespaces of its thread, so a thread of its own makes it.
 fn spawn_in(
     netns: &str,
     resolv: Option<&ResolvConf>,
@@ -135,7 +135,7 @@ fn spawn_in(
             })?;
             if let Some(Err(error)) = resolv.map(ResolvConf::put) {
                 output::complain(&format!(
-                    "the command asks for names whom this host asks, not the router: {error:#}"
+                    "the command uses this host's DNS servers, not the router: {error:#}"
                 ));
             }
             spawn(command)
@@ -190,14 +190,14 @@ fn ended_early(
 }
 
 fn end(child: &mut Child) {
-    // It may have ended by itself.
+    // The command may have ended by itself.
     let _ = child.kill();
     let _ = child.wait();
 }
 
 fn wait(child: &mut Child, signals: &SigSet) -> Outcome {
     let pid = Pid::from_raw(i32::try_from(child.id()).context("pid out of range")?);
-    // A terminal sends its interrupt to the command as well; twice would be once too often.
+    // A terminal sends SIGINT to the command as well; do not send it twice.
     let by_terminal = std::io::stdin().is_terminal();
     loop {
         if let Some(status) = child.try_wait()? {
@@ -206,7 +206,7 @@ fn wait(child: &mut Child, signals: &SigSet) -> Outcome {
         match signals.wait()? {
             Signal::SIGCHLD => {}
             Signal::SIGINT if by_terminal => {}
-            // The command may have ended just now; the next round sees it.
+            // The command may have ended just now; the next iteration notices.
             signal => drop(kill(pid, signal)),
         }
     }

@@ -7,10 +7,10 @@ use crate::client::Client;
 use crate::output;
 use crate::output::Outcome;
 
-/// How many characters of a container id are shown.
+/// Characters of a container id that are shown.
 const SHORT_ID: usize = 12;
 
-/// Prints `<id12> <mac> cidr…` for each container, or for those named, with the name as given.
+/// Prints `<id12> <mac> cidr…` for each container, or for those in `args`, which are shown by the name given.
 pub(crate) fn ps(client: &Client, args: &PsArgs) -> Outcome {
     let attached: Vec<Attached> = client.get("/ps")?;
     let mut status = 0;
@@ -39,7 +39,7 @@ pub(crate) fn ps(client: &Client, args: &PsArgs) -> Outcome {
     Ok(status)
 }
 
-/// The container called `name`: its name, its id, or the only one whose id starts so.
+/// Returns the container with this name or id, or the only one whose id starts with `name`.
 pub(crate) fn find<'a>(attached: &'a [Attached], name: &str) -> Option<&'a Attached> {
     let exact = |c: &&Attached| c.name == name || c.container == name;
     if let Some(container) = attached.iter().find(exact) {
@@ -52,7 +52,7 @@ pub(crate) fn find<'a>(attached: &'a [Attached], name: &str) -> Option<&'a Attac
     }
 }
 
-/// The first characters of a container id.
+/// Returns the first 12 characters of a container id.
 pub(crate) fn short_id(id: &str) -> &str {
     id.get(..SHORT_ID).unwrap_or(id)
 }

@@ -8,7 +8,7 @@ use mesh_proto::api::{
     PeerReport, Report, RouterReport,
 };
 
-/// States in the order in which they are counted.
+/// States of connections, in the order in which they are counted.
 pub(crate) const STATES: [ConnectionState; 5] = [
     ConnectionState::Established,
     ConnectionState::Pending,
@@ -17,7 +17,7 @@ pub(crate) const STATES: [ConnectionState; 5] = [
     ConnectionState::Connecting,
 ];
 
-/// `mesh status`: blocks of right-aligned keys.
+/// `mesh status`: returns blocks of lines with right-aligned keys.
 pub(crate) fn overview(report: &Report) -> String {
     let router = &report.router;
     let mut out = String::from("\n");
@@ -98,7 +98,8 @@ fn key(out: &mut String, key: &str, value: &str) {
     let _ = writeln!(out, "{key:>15}: {value}");
 }
 
-/// What was asked of one container alone and what was held back on its way to everybody; nothing if a router does not say.
+/// Returns the line about ARP and ND requests sent to one container, and those dropped by the rate limit; `None`
+/// without counters of them.
 fn resolution(router: &RouterReport) -> Option<String> {
     let count = |name: &str| router.counters.get(name);
     let (arp, nd) = (count("arp_directed")?, count("nd_directed")?);
@@ -109,7 +110,7 @@ fn resolution(router: &RouterReport) -> Option<String> {
     Some(text)
 }
 
-/// `mesh.local (answered at 172.17.0.1:53)`.
+/// Formats the domain, as in `mesh.local (answered at 172.17.0.1:53)`.
 fn domain(dns: &DnsSummary) -> String {
     let how = match dns.listen.as_slice() {
         _ if !dns.enabled => "not answered: --no-dns".to_owned(),
@@ -119,7 +120,7 @@ fn domain(dns: &DnsSummary) -> String {
     format!("{} ({how})", dns.domain)
 }
 
-/// What containers sent to everybody beyond the limits, by kind; nothing if there was none.
+/// Formats the frames dropped by storm control, by kind; `None` if there are none.
 fn storms(router: &RouterReport) -> Option<String> {
     let kinds = [
         ("broadcast_limited", "broadcasts (launch --broadcast-limit)"),
@@ -152,7 +153,7 @@ fn enabled(on: bool) -> &'static str {
     if on { "enabled" } else { "disabled" }
 }
 
-/// What goes plain is said beside what does not.
+/// Formats the encryption, with what goes unencrypted.
 fn encryption(router: &RouterReport) -> String {
     if router.encryption {
         return "enabled".to_owned();
@@ -170,7 +171,7 @@ fn datapath(router: &RouterReport) -> String {
     format!("{} ({})", router.datapath, router.datapath_reason)
 }
 
-/// `10.32.0.1/12 (masqueraded by nft), 10.2.1.254/24`.
+/// Formats the host's addresses, as in `10.32.0.1/12 (masqueraded by nft), 10.2.1.254/24`.
 fn exposed(host: &HostReport) -> String {
     let shown = |a: &ExposedAddress| {
         let mut how = Vec::new();
@@ -189,7 +190,7 @@ fn exposed(host: &HostReport) -> String {
     all.join(", ")
 }
 
-/// `br0, virbr0 (not joined: cannot …)`.
+/// Formats the bridges, as in `br0, virbr0 (not joined: cannot …)`.
 fn bridges(host: &HostReport) -> String {
     let shown = |b: &BridgeReport| match b.problem.is_empty() {
         true => b.bridge.clone(),
@@ -216,7 +217,7 @@ fn peer_counts(peers: &[PeerReport]) -> String {
     format!("{} (with {counts} connections)", peers.len())
 }
 
-/// `5 established, 1 pending`; states that do not occur are left out.
+/// Formats counts by state, as in `5 established, 1 pending`; states without connections are left out.
 pub(crate) fn counted(states: impl Iterator<Item = ConnectionState>) -> String {
     let states: Vec<_> = states.collect();
     let count = |state| states.iter().filter(|s| **s == state).count();
@@ -288,7 +289,7 @@ fn live_info(connection: &ConnectionReport) -> String {
     if !connection.fast_path_doubt.is_empty() {
         let _ = write!(info, " (encrypted: {})", connection.fast_path_doubt);
     }
-    // Why the data path of a pending connection is not up.
+    // The error says why the data path of a pending connection is down.
     if !connection.error.is_empty() {
         let _ = write!(info, " {}", connection.error);
     }
@@ -298,7 +299,7 @@ fn live_info(connection: &ConnectionReport) -> String {
 fn dead_info(connection: &ConnectionReport) -> String {
     let retry = match connection.retry_in {
         Some(seconds) => format!("retry in {:.0}s", seconds.max(0.0).ceil()),
-        // Whether an inbound connection is tried again is for the other side to say.
+        // Only the other end knows if an inbound connection is retried.
         None if !connection.outbound => return connection.error.clone(),
         None => "no retry".to_owned(),
     };

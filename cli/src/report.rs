@@ -10,7 +10,7 @@ use crate::{output, template};
 
 /// Prints the report.
 pub(crate) fn report(client: &Client, args: &ReportArgs) -> Outcome {
-    // Not parsed into the types known here: a newer router may tell more.
+    // Kept as untyped JSON: a newer router may report more fields.
     let mut report: Value = client.get("/report")?;
     add_names(client, &mut report)?;
     select(&mut report, &args.patterns);
@@ -27,7 +27,7 @@ pub(crate) fn report(client: &Client, args: &ReportArgs) -> Outcome {
     Ok(0)
 }
 
-/// All names, which may be many: the router leaves them out of what `mesh status` asks for.
+/// Adds all DNS names. The router leaves them out of `/report`, since they may be many.
 fn add_names(client: &Client, report: &mut Value) -> anyhow::Result<()> {
     if let Some(names) = report.get_mut("DNS") {
         *names = client.get("/dns")?;
@@ -35,7 +35,7 @@ fn add_names(client: &Client, report: &mut Value) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The lists that grow with the mesh.
+/// Lists that grow with the mesh.
 const LONG: [&str; 6] = [
     "Connections",
     "Peers",
@@ -52,7 +52,7 @@ fn long_lists(report: &mut Value) -> impl Iterator<Item = &mut Value> {
     members.filter_map(|(name, list)| LONG.contains(&name.as_str()).then_some(list))
 }
 
-/// Keeps, of the long lists, what has one of the patterns in a text of its own; those of the lists in it do not count.
+/// Keeps those entries of the long lists that contain a pattern in a text field; nested lists are not searched.
 fn select(report: &mut Value, patterns: &[String]) {
     if patterns.is_empty() {
         return;
@@ -68,7 +68,7 @@ fn select(report: &mut Value, patterns: &[String]) {
     }
 }
 
-/// Puts the number of entries in the place of each long list.
+/// Replaces each long list by its length.
 fn summarize(report: &mut Value) {
     for list in long_lists(report) {
         if let Some(entries) = list.as_array() {

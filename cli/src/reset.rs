@@ -1,4 +1,4 @@
-//! `mesh reset`: stops the router and has it remove what it made.
+//! `mesh reset`: stops the router and makes it remove what it created.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -21,10 +21,10 @@ use crate::unit::Unit;
 
 /// Where a router that allocated addresses keeps them.
 const JOURNAL: &str = "addresses";
-/// What to do where others are, when a router that owned addresses is gone.
+/// Command for the other hosts when a router that owns addresses is gone.
 const REMOVE: &str = "mesh rmpeer, with the name of this one";
 
-/// Stops the router if it runs, then runs `mesh-router reset`.
+/// Stops the router if it runs, then executes `mesh-router reset`.
 pub(crate) fn reset(args: &ResetArgs, socket: Option<&Path>) -> Outcome {
     let config = Config::read(args.config.as_deref())?;
     let socket = router::socket(socket, Some(&config));
@@ -51,7 +51,7 @@ pub(crate) fn reset(args: &ResetArgs, socket: Option<&Path>) -> Outcome {
     }
     if !result.status.success() {
         output::complain(&format!(
-            "{} reset failed ({}); mend what it says and reset again",
+            "{} reset failed ({}); fix the reported problem and reset again",
             router::PROGRAM,
             result.status
         ));
@@ -67,7 +67,7 @@ pub(crate) fn reset(args: &ResetArgs, socket: Option<&Path>) -> Outcome {
     Ok(0)
 }
 
-/// As given, else as configured, else the running router's, else the default.
+/// Returns the bridge: as given, else as configured, else the running router's, else the default.
 fn bridge(args: &ResetArgs, config: &Config, client: &Client) -> String {
     let given = args.bridge.clone().or_else(|| config.bridge.clone());
     given.unwrap_or_else(|| match client.get::<Report>("/report") {
@@ -76,11 +76,11 @@ fn bridge(args: &ResetArgs, config: &Config, client: &Client) -> String {
     })
 }
 
-/// Has the router give its addresses to others before it goes, if it runs.
+/// Makes the router, if it runs, hand its addresses over to others.
 fn hand_over(client: &Client, state_dir: &Path, force: bool) -> anyhow::Result<()> {
     let name = match client.get::<Report>("/report") {
         Ok(report) => report.router.nick_name,
-        // Nobody is there to ask; what it had stays its own until it is removed elsewhere.
+        // No router runs; its addresses stay its own until it is removed elsewhere.
         Err(ClientError::NotRunning { .. }) => {
             if state_dir.join(JOURNAL).exists() {
                 output::complain(&format!(
@@ -122,7 +122,7 @@ fn stop_or_kill(client: &Client, force: bool) -> anyhow::Result<()> {
     if let Some(supervisor) = supervisor::find(client.socket()) {
         supervisor::kill_at_once(supervisor);
     }
-    // The listener on the router's own socket is the router; 0 and 1 would be this group and init.
+    // The listener on the socket is the router. A pid of 0 or 1 would signal this process group or init.
     if let Ok(pid) = client.pid()
         && pid > 1
     {

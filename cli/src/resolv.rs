@@ -1,4 +1,4 @@
-//! An /etc/resolv.conf for one command: bound over the host's in a mount namespace in which nothing else is changed.
+//! An /etc/resolv.conf for one command, bind-mounted over the host's in a private mount namespace.
 
 use std::fs::{OpenOptions, Permissions};
 use std::io::Write as _;
@@ -16,16 +16,16 @@ use crate::run::Preparation;
 const RESOLV_CONF: &str = "/etc/resolv.conf";
 const NONE: Option<&str> = None;
 
-/// What it is to say.
+/// Text of the file, and the directory to create it in.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct ResolvConf {
     text: String,
-    /// Where it is made: beside the router's socket, which is on a file system of this boot only.
+    /// Directory of the router's socket, a file system that lasts until the next boot.
     dir: PathBuf,
 }
 
 impl ResolvConf {
-    /// The one of what was prepared; none if it is not to ask the router.
+    /// Returns the resolv.conf for a preparation; `None` if the command is not to query the router.
     pub(crate) fn of(preparation: &Preparation<'_>) -> Option<Self> {
         let dir = preparation.client().socket().parent();
         Self::new(
@@ -42,16 +42,16 @@ impl ResolvConf {
         })
     }
 
-    /// Gives it to the calling thread, and to what that starts from now on.
+    /// Mounts the file for the calling thread and its future children.
     ///
-    /// Fails when the host has no such file that another one could be bound over.
+    /// Fails if the host has no such file to mount over.
     pub(crate) fn put(&self) -> anyhow::Result<()> {
         let draft = Draft::write(&self.dir, &self.text)?;
         unshare(CloneFlags::CLONE_NEWNS)
             .map_err(|e| anyhow!("cannot make a mount namespace: {e}"))?;
-        // What the host mounts from now on is seen, but ours is not seen on the host.
+        // Mounts of the host propagate into the namespace, but ours do not propagate back.
         mount(NONE, "/", NONE, MsFlags::MS_SLAVE | MsFlags::MS_REC, NONE)
-            .map_err(|e| anyhow!("cannot have mounts of our own: {e}"))?;
+            .map_err(|e| anyhow!("cannot make mounts private: {e}"))?;
         mount(Some(&draft.path), RESOLV_CONF, NONE, MsFlags::MS_BIND, NONE).map_err(|e| {
             anyhow!(
                 "cannot bind {} over {RESOLV_CONF}: {e}",
@@ -74,7 +74,7 @@ fn text(server: IpAddr, dns: &DnsClient) -> String {
     text
 }
 
-/// A file that nobody else knows. Its name goes on drop; where it is bound it stays, as long as that does.
+/// Temporary file with a random name. The name is removed on drop; a bind mount of it stays.
 struct Draft {
     path: PathBuf,
 }
@@ -89,7 +89,7 @@ impl Draft {
         let mut file = file.with_context(cannot)?;
         let draft = Self { path: path.clone() };
         file.write_all(text.as_bytes()).with_context(cannot)?;
-        // Whoever the command runs as reads it, whatever the umask.
+        // Readable by any user that the command runs as, whatever the umask.
         let all = Permissions::from_mode(0o644);
         file.set_permissions(all).with_context(cannot)?;
         Ok(draft)
@@ -98,7 +98,7 @@ impl Draft {
 
 impl Drop for Draft {
     fn drop(&mut self) {
-        // Left behind it would be a few bytes until the next boot.
+        // If it remains, it is a few bytes until the next boot.
         let _ = std::fs::remove_file(&self.path);
     }
 }

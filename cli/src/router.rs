@@ -1,4 +1,4 @@
-//! Where things of the router are: its socket, its state, its program.
+//! Paths of the router: socket, state directory, program.
 
 use std::path::{Path, PathBuf};
 
@@ -8,10 +8,10 @@ use serde::Deserialize;
 
 /// The router's program.
 pub(crate) const PROGRAM: &str = "mesh-router";
-/// The log of a router in the background, in its state directory.
+/// Log of a background router, in its state directory.
 pub(crate) const LOG: &str = "router.log";
 
-/// What this command must know of the router's configuration file; the router itself checks the rest.
+/// Keys of the router's configuration file that this command needs; the router checks the rest.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct Config {
@@ -25,7 +25,7 @@ pub(crate) struct Config {
 }
 
 impl Config {
-    /// Reads the file, if there is one to read.
+    /// Reads the file, if one is given.
     pub(crate) fn read(file: Option<&Path>) -> anyhow::Result<Self> {
         let Some(file) = file else {
             return Ok(Self::default());
@@ -37,7 +37,7 @@ impl Config {
     }
 }
 
-/// The socket: as given (flag or environment), else from the configuration, else the default.
+/// Returns the socket: as given (flag or environment), else as configured, else the default.
 pub(crate) fn socket(given: Option<&Path>, config: Option<&Config>) -> PathBuf {
     let configured = config.and_then(|c| c.socket.as_deref());
     given
@@ -46,7 +46,7 @@ pub(crate) fn socket(given: Option<&Path>, config: Option<&Config>) -> PathBuf {
         .to_owned()
 }
 
-/// The state directory, by the same rule.
+/// Returns the state directory: as given, else as configured, else the default.
 pub(crate) fn state_dir(given: Option<&Path>, config: &Config) -> PathBuf {
     given
         .or(config.state_dir.as_deref())
@@ -54,7 +54,7 @@ pub(crate) fn state_dir(given: Option<&Path>, config: &Config) -> PathBuf {
         .to_owned()
 }
 
-/// The router's program: beside this one, else in PATH.
+/// Returns the path of the router's program: in the directory of this one, else in PATH.
 pub(crate) fn program() -> anyhow::Result<PathBuf> {
     let beside = std::env::current_exe()
         .ok()
@@ -65,7 +65,7 @@ pub(crate) fn program() -> anyhow::Result<PathBuf> {
     })
 }
 
-/// The first file called `program` in PATH.
+/// Returns the first file called `program` in PATH.
 pub(crate) fn in_path(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
     std::env::split_paths(&path)

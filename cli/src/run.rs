@@ -1,4 +1,4 @@
-//! `mesh run`: has the router prepare the interfaces, then the engine start the container on them.
+//! `mesh run`: has the router prepare the interfaces, then has the engine start the container on them.
 
 use anyhow::bail;
 use mesh_proto::api::{
@@ -34,7 +34,7 @@ pub(crate) fn run(client: &Client, args: &RunArgs) -> Outcome {
         Engine::Docker => docker::check(&engine_args)?,
         Engine::Podman => {
             podman::check(&engine_args)?;
-            // Asked first: without a router the old container would be gone for nothing.
+            // Fail first if no router runs: otherwise the old container would be removed for nothing.
             client.pid()?;
             podman::make_room(&engine_args)?;
         }
@@ -67,7 +67,8 @@ fn choose(runtime: Option<RuntimeArg>) -> anyhow::Result<(Engine, Option<String>
     Ok((engine, None))
 }
 
-/// What the router made for a container that does not exist yet; undone on drop unless [`kept`](Self::keep).
+/// Interfaces and addresses that the router prepared for a container to come; undone on drop unless
+/// [`keep`](Self::keep) was called.
 pub(crate) struct Preparation<'a> {
     client: &'a Client,
     prepared: Prepared,
@@ -105,27 +106,27 @@ impl<'a> Preparation<'a> {
         })
     }
 
-    /// The router's handle, and what the engine is to be given.
+    /// Returns the router's handle of the preparation, and what to pass to the engine.
     pub(crate) fn prepared(&self) -> &Prepared {
         &self.prepared
     }
 
-    /// For requests about what was prepared.
+    /// Returns the client for further requests about the preparation.
     pub(crate) fn client(&self) -> &Client {
         self.client
     }
 
-    /// Whether more than the id of the container will be printed.
+    /// True if JSON will be printed rather than the id alone.
     pub(crate) fn wants_json(&self) -> bool {
         self.json
     }
 
-    /// The container lives: what was prepared stays.
+    /// Makes the preparation permanent: the container runs.
     pub(crate) fn keep(&mut self) {
         self.kept = true;
     }
 
-    /// Prints the id of the container; as JSON its name and addresses, too.
+    /// Prints the id of the container; as JSON, its name and addresses as well.
     pub(crate) fn print(&self, container: &str, name: &str) -> anyhow::Result<()> {
         if !self.json {
             return output::print_line(container);

@@ -1,7 +1,7 @@
-//! Whose word is it? The command line of `mesh run` has words of mesh and words of the engine in one line. Words of mesh
-//! stand anywhere before the image (or before `--`); all others, `-h` among them, are the engine's.
+//! Separation of the words of mesh and of the engine on the command line of `mesh run`. Flags of mesh may stand
+//! anywhere before the image (or before `--`); all others, `-h` among them, are the engine's.
 //!
-//! A word that both have is mesh's in front of the first address and of the engine's first flag, the engine's behind.
+//! A flag that both have is mesh's before the first address and the first engine flag, and the engine's after that.
 
 use std::ffi::OsString;
 
@@ -11,18 +11,18 @@ use mesh_proto::address::AddressArg;
 use crate::args::{Cli, RuntimeArg};
 use crate::engine_args::takes_next_word;
 
-/// The verb whose command line is shared.
+/// Verb with the shared command line.
 const RUN: &str = "run";
-/// Which engine it is, or what an engine uses to run it: the value tells.
+/// A flag of both: an engine for mesh, or an OCI runtime for the engine; the value decides.
 const RUNTIME: &str = "runtime";
-/// Flags that podman has, too.
+/// Flags that podman has as well.
 const SHARED: [&str; 1] = ["timeout"];
 
-/// The arguments of the process with the words of mesh in `run` moved to the front, and `--` before all others, so that the
-/// parser takes nothing that is the engine's. What is no `run` stays as it is.
+/// Moves the words of mesh in the arguments of `run` to the front and puts `--` before all others, so that the parser
+/// does not touch the engine's. Other verbs are left as they are.
 pub(crate) fn sorted(args: Vec<OsString>) -> Vec<OsString> {
     let texts: Option<Vec<&str>> = args.iter().map(|arg| arg.to_str()).collect();
-    // The parser tells what is wrong with a word that is no text.
+    // The parser reports arguments that are not UTF-8.
     let Some((texts, verb)) = texts.and_then(|t| verb_of(&t).map(|at| (t, at))) else {
         return args;
     };
@@ -36,7 +36,7 @@ pub(crate) fn sorted(args: Vec<OsString>) -> Vec<OsString> {
     all.map(OsString::from).collect()
 }
 
-/// Where the verb stands: behind `--socket` and the like.
+/// Returns the index of the verb, after `--socket` and the like.
 fn verb_of(words: &[&str]) -> Option<usize> {
     let mut at = 1;
     loop {
@@ -48,7 +48,7 @@ fn verb_of(words: &[&str]) -> Option<usize> {
     }
 }
 
-/// The long flags of `mesh run`, and whether each takes a value.
+/// Long flags of `mesh run`, each with true if it takes a value.
 struct OwnFlags(Vec<(String, bool)>);
 
 impl OwnFlags {
@@ -61,7 +61,7 @@ impl OwnFlags {
         Self(flags.collect())
     }
 
-    /// How many words the flag at the front has, if it is one of these.
+    /// Returns the number of words of the flag at the front of `line`, if it is one of these.
     fn words(&self, line: &[&str], is_front: bool) -> Option<usize> {
         let word = line.first()?.strip_prefix("--")?;
         let (name, inside) = match word.split_once('=') {
@@ -83,7 +83,7 @@ impl OwnFlags {
     }
 }
 
-/// Words of mesh; addresses, and all that is the engine's.
+/// Splits the line into the words of mesh, and the addresses with the words of the engine.
 fn cut<'a>(mut line: &[&'a str], flags: &OwnFlags) -> (Vec<&'a str>, Vec<&'a str>) {
     let (mut own, mut rest) = (Vec::new(), Vec::new());
     let mut has_flags = false;
@@ -97,7 +97,7 @@ fn cut<'a>(mut line: &[&'a str], flags: &OwnFlags) -> (Vec<&'a str>, Vec<&'a str
         let is_address = !has_flags && AddressArg::looks_like(word);
         let is_flag = word.starts_with('-') && !matches!(*word, "-" | "--");
         if !is_address && !is_flag {
-            // The image, or the end of all options.
+            // The image, or `--`.
             break;
         }
         has_flags |= is_flag;

@@ -1,4 +1,4 @@
-//! `mesh status` and its sub-commands: views of the report.
+//! `mesh status` and its subcommands: views of the report.
 
 use mesh_proto::api::Report;
 use mesh_proto::api::ipam::IpamReport;
@@ -11,7 +11,7 @@ use crate::{dns, ipam, output, peers, render};
 
 const USAGE: &str = "Usage: mesh status [--json] [--state STATE] [--links] [targets|connections|peers|dns|ipam] [PATTERN]...";
 
-/// What to show.
+/// View to print.
 enum View {
     Overview,
     Targets,
@@ -20,7 +20,7 @@ enum View {
     Ipam,
 }
 
-/// Prints a view. The status is 1 when the router is not ready.
+/// Prints a view. The exit status is 1 if the router is not ready.
 pub(crate) fn status(client: &Client, args: &StatusArgs) -> Outcome {
     let (patterns, state) = (&args.patterns, args.state.as_deref());
     let has_filter = !patterns.is_empty() || state.is_some() || args.links;
@@ -62,7 +62,7 @@ pub(crate) fn status(client: &Client, args: &StatusArgs) -> Outcome {
     Ok(0)
 }
 
-/// What a router says that is too old to say anything.
+/// Returns the report for a router that is too old to send one.
 fn none() -> IpamReport {
     IpamReport {
         off: "this router is of a version that allocates no addresses".to_owned(),

@@ -12,11 +12,11 @@ use crate::output::Outcome;
 use crate::supervisor;
 use crate::unit::Unit;
 
-/// How long the router may take to end.
+/// Time within which the router must end.
 const STOP_DEADLINE: Duration = Duration::from_secs(20);
 const POLL: Duration = Duration::from_millis(50);
 
-/// Stops the router and waits until it is gone. That none runs is said, and is no failure.
+/// Stops the router and waits until it is gone. If none runs, a message says so; that is not a failure.
 pub(crate) fn stop(client: &Client) -> Outcome {
     if !stop_if_running(client)? {
         output::complain("mesh is not running");
@@ -24,7 +24,7 @@ pub(crate) fn stop(client: &Client) -> Outcome {
     Ok(0)
 }
 
-/// Stops the router if one runs, and whatever would start it again; says whether there was anything.
+/// Stops the router, and the supervisor or unit that would restart it. Returns true if any of them ran.
 pub(crate) fn stop_if_running(client: &Client) -> anyhow::Result<bool> {
     let pid = running(client)?;
     let unit = Unit::of(pid, client.socket());
@@ -38,13 +38,13 @@ pub(crate) fn stop_if_running(client: &Client) -> anyhow::Result<bool> {
     let pid = running(client)?;
     if pid.is_some() {
         match client.post::<Done>("/stop", &Done {}) {
-            // The router may end before its answer is through.
+            // The router may end before its answer arrives.
             Ok(Done {}) | Err(ClientError::NotRunning { .. } | ClientError::Broken { .. }) => {}
             Err(error) => return Err(error.into()),
         }
     }
     if let Some(supervisor) = supervisor {
-        // It ends with the router; but that may have crashed just now, and would be started again.
+        // The supervisor ends with the router; but the router may have just crashed, and would be restarted.
         supervisor::terminate(supervisor);
     }
     if let Some(pid) = pid {
@@ -93,7 +93,7 @@ fn wait_until_gone(client: &Client, pid: i32) -> anyhow::Result<()> {
     )
 }
 
-/// Whether the process still holds anything: one that only waits to be reaped does not.
+/// True if the process still holds resources: a zombie does not.
 fn is_alive(pid: i32) -> bool {
     if pid <= 0 || pid.unsigned_abs() == std::process::id() {
         return false;

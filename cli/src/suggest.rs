@@ -1,13 +1,13 @@
-//! What a mistyped word was meant to be: only what is close to it, and verbs after `help`, too.
+//! Suggestions for mistyped words: only close ones, and verbs after `help` as well.
 //!
-//! The parser compares by the Jaro distance, to which `--peer` is like `--cipher`, and `lauch` like `detach`.
+//! The parser compares by the Jaro distance, by which `--peer` is like `--cipher`, and `lauch` like `detach`.
 
 use clap::error::{ContextKind, ContextValue, Error, ErrorKind};
 use clap::{Command, CommandFactory as _};
 
 use crate::args::Cli;
 
-/// Replaces the parser's suggestions by those that are close to what was typed.
+/// Replaces the parser's suggestions by words that are close to the typed one.
 pub(crate) fn revise(mut error: Error) -> Error {
     match error.kind() {
         ErrorKind::InvalidSubcommand => suggest_verbs(&mut error),
@@ -57,7 +57,7 @@ fn text_of(error: &Error, kind: ContextKind) -> Option<String> {
     }
 }
 
-/// A slip or two of the pen, or a beginning.
+/// True if the words differ by a typo or two, or `typed` is a prefix of `meant`.
 fn is_close(typed: &str, meant: &str) -> bool {
     let slips = match typed.len() {
         0..=2 => 0,

@@ -1,42 +1,42 @@
-//! The process that starts the router again after a crash, where `mesh launch` was not told otherwise.
+//! The supervisor: a process that restarts the router after a crash, unless `mesh launch` is told otherwise.
 
 use std::path::{Path, PathBuf};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-/// Its name in `ps`.
+/// Process name in `ps`.
 const NAME: &str = "mesh-supervisor";
 
-/// Where it says who it is, beside the router's socket.
+/// Returns the path of the supervisor's pid file, next to the router's socket.
 fn file(socket: &Path) -> PathBuf {
     let mut name = socket.as_os_str().to_owned();
     name.push(".supervisor");
     name.into()
 }
 
-/// The pid of the one that lives for the router on this socket. One that was killed leaves its file behind.
+/// Returns the pid of the live supervisor of the router on this socket. A killed one leaves its file behind.
 pub(crate) fn find(socket: &Path) -> Option<i32> {
     let text = std::fs::read_to_string(file(socket)).ok()?;
     let pid: i32 = text.trim().parse().ok().filter(|pid| *pid > 1)?;
     is_one(pid).then_some(pid)
 }
 
-/// Whether the process is still there, and still that.
+/// True if the pid is still that of a supervisor.
 pub(crate) fn is_one(pid: i32) -> bool {
     let name = std::fs::read_to_string(format!("/proc/{pid}/comm"));
     name.is_ok_and(|name| name.trim_end() == NAME)
 }
 
-/// Has it end, and the router with it.
+/// Asks the supervisor to end, with its router.
 pub(crate) fn terminate(pid: i32) {
-    // It may have ended just now.
+    // The supervisor may have ended just now.
     let _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
 }
 
-/// Ends it alone, so that it starts nothing any more.
+/// Kills the supervisor alone, so that it starts nothing any more.
 pub(crate) fn kill_at_once(pid: i32) {
-    // It may have ended just now.
+    // The supervisor may have ended just now.
     let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
 }
 

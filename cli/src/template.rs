@@ -12,19 +12,19 @@ use serde_json::Value as Json;
 
 use crate::template_text;
 
-/// Objects whose keys are data rather than fields: a missing key is no mistake.
+/// Objects that are maps rather than structs: a missing key is not an error.
 const MAPS: [&str; 2] = ["Drops", "Counters"];
-/// Longest error shown: the engine puts whole values into its messages.
+/// Longest error shown, in characters: the engine puts whole values into its messages.
 const MAX_ERROR: usize = 200;
-/// Longest list of field names shown.
+/// Longest list of field names shown, in characters.
 const MAX_NAMES: usize = 600;
 
-/// Longest a template may take: the engine never comes to an end of some malformed ones.
+/// Time limit of rendering: with some malformed templates the engine never ends.
 const DEADLINE: Duration = Duration::from_secs(5);
 
-/// Renders `format` with `data` as the dot. Functions besides Go's own: `json VALUE`, `keys MAP`.
+/// Renders `format` with `data` as the dot. Functions beyond those of Go: `json VALUE`, `keys MAP`.
 ///
-/// After the deadline a thread is left behind, which ends with the process.
+/// After the time limit a thread is left behind, which ends with the process.
 pub(crate) fn render(format: &str, data: &Json) -> anyhow::Result<String> {
     let Some(format) = template_text::rewrite(format) else {
         bail!("a {{{{ has no }}}}");
@@ -32,7 +32,7 @@ pub(crate) fn render(format: &str, data: &Json) -> anyhow::Result<String> {
     let data = to_value(data, false);
     let (sender, receiver) = mpsc::channel();
     thread::spawn(move || {
-        // Nobody listens any more after the deadline.
+        // The receiver is gone after the time limit.
         let _ = sender.send(render_now(format, data));
     });
     match receiver.recv_timeout(DEADLINE) {
@@ -56,7 +56,7 @@ fn render_now(format: String, data: Value) -> anyhow::Result<String> {
     })
 }
 
-/// What is there is shown: the next try is then the right one.
+/// Returns the error about an unknown field, with the list of existing ones.
 fn no_field(field: &str, value: &Value) -> anyhow::Error {
     let mut names: Vec<&str> = match value {
         Value::Object(fields) | Value::Map(fields) => fields.keys().map(String::as_str).collect(),
@@ -70,7 +70,7 @@ fn no_field(field: &str, value: &Value) -> anyhow::Error {
     anyhow!("{}", one_line(&said, MAX_NAMES))
 }
 
-/// The engine puts whole values into its messages, in Rust's notation: what comes before them is enough.
+/// Shortens an engine error to the part before the values, which are in Rust's notation.
 fn short(message: &str) -> anyhow::Error {
     let values = ["{\"", "Object(", "Map(", "Array(", "[String(", "[Number("];
     let end = values.iter().filter_map(|v| message.find(v)).min();
@@ -142,7 +142,7 @@ fn json(args: &[Value]) -> Result<Value, FuncError> {
     }
 }
 
-/// What an action prints, where that is not what the engine itself would print.
+/// Prints the value of an action as Go does, where the engine would print it otherwise.
 fn text(args: &[Value]) -> Result<Value, FuncError> {
     match args {
         [value] => Ok(Value::String(go_text(value))),
@@ -150,7 +150,7 @@ fn text(args: &[Value]) -> Result<Value, FuncError> {
     }
 }
 
-/// Go's `%v`: `[a b]`, `map[k:v]` with the keys in order.
+/// Formats a value as Go's `%v`: `[a b]`, `map[k:v]` with sorted keys.
 fn go_text(value: &Value) -> String {
     match value {
         Value::Array(items) => {
@@ -169,7 +169,7 @@ fn go_text(value: &Value) -> String {
     }
 }
 
-/// The keys of a map in order: `range` over the map itself visits it in any order.
+/// Returns the sorted keys of a map: `range` over the map itself has no fixed order.
 fn keys(args: &[Value]) -> Result<Value, FuncError> {
     let [Value::Object(fields) | Value::Map(fields)] = args else {
         return Err(FuncError::Generic("keys wants one map".to_owned()));

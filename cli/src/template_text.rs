@@ -1,15 +1,15 @@
-//! Rewrites a Go template so that the template engine does with it what Go does.
+//! Rewriting of Go templates for a template engine that differs from Go.
 //!
-//! The engine runs the `else` of a `range` also after elements, and prints lists and maps in Rust's notation. So
+//! The engine runs the `else` of a `range` even after elements, and prints lists and maps in Rust's notation. So
 //! `{{range P}}A{{else}}B{{end}}` becomes `{{if P}}{{range P}}A{{end}}{{else}}B{{end}}`, and `{{P}}` becomes
 //! `{{P | text}}`.
 
-/// Words that begin an action which prints nothing of its own.
+/// Keywords of actions that print nothing themselves.
 const KEYWORDS: [&str; 9] = [
     "if", "range", "with", "else", "end", "template", "define", "block", "/*",
 ];
 
-/// Text, or an action in the three parts `{{- `, body, ` -}}`.
+/// Literal text, or an action in three parts: `{{- `, body, ` -}}`.
 enum Piece<'a> {
     Text(&'a str),
     Action {
@@ -19,15 +19,15 @@ enum Piece<'a> {
     },
 }
 
-/// A block that is not closed yet: where it begins in the output, and where its `else` is.
+/// An open block: its start in the output, and the place of its `else`.
 struct Block {
     begin: usize,
     pipeline: Option<String>,
     otherwise: Option<usize>,
 }
 
-/// The rewritten template; nothing if a `{{` has no `}}`, on which the engine does not come to an end. What is malformed
-/// otherwise comes out malformed, for the engine to complain of.
+/// Returns the rewritten template; `None` if a `{{` has no `}}`, with which the engine never ends. Other errors remain
+/// in the output, for the engine to report.
 pub(crate) fn rewrite(template: &str) -> Option<String> {
     let mut out: Vec<String> = Vec::new();
     let mut blocks: Vec<Block> = Vec::new();
@@ -76,7 +76,7 @@ pub(crate) fn rewrite(template: &str) -> Option<String> {
     Some(out.concat())
 }
 
-/// The `range` behind an `if`, which takes over the trim mark on its left.
+/// Puts an `if` around a `range`; the `if` takes over the left trim marker.
 fn guarded(range: &str, pipeline: &str) -> String {
     match range.strip_prefix("{{- ") {
         Some(rest) => format!("{{{{- if {pipeline}}}}}{{{{{rest}"),
@@ -98,7 +98,7 @@ fn pieces(mut template: &str) -> Option<Vec<Piece<'_>>> {
     Some(pieces)
 }
 
-/// Where the action at the start of `text` ends; `}}` in quotes and comments does not count.
+/// Returns the end of the action at the start of `text`; `}}` in quotes and comments does not count.
 fn action_end(text: &str) -> Option<usize> {
     let inner = text[2..].trim_start_matches('-').trim_start();
     if inner.starts_with("/*") {
@@ -137,7 +137,7 @@ fn first_word(body: &str) -> &str {
     body.split_whitespace().next().unwrap_or_default()
 }
 
-/// What a `range` ranges over, without its variables.
+/// Returns the pipeline of a `range`, without its variables.
 fn pipeline(body: &str) -> &str {
     let rest = body.trim().strip_prefix("range").unwrap_or_default().trim();
     match rest.split_once(":=") {

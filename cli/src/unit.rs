@@ -1,4 +1,4 @@
-//! The router as a service of systemd: it is systemd then that starts and ends it, and is to be asked.
+//! The router as a systemd service: systemd then starts and stops it, and must be asked to.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -7,12 +7,12 @@ use std::process::{Command, Stdio};
 use anyhow::{Context as _, bail};
 use mesh_options::DEFAULT_SOCKET;
 
-/// The unit of `make install`.
+/// Unit that `make install` installs.
 const DEFAULT: &str = "mesh.service";
-/// There where systemd is process 1 (`sd_booted(3)`).
+/// Exists if systemd is process 1 (`sd_booted(3)`).
 const BOOTED: &str = "/run/systemd/system";
 
-/// A unit, and what systemd says of it.
+/// A unit with its properties from systemd.
 #[derive(Debug)]
 pub(crate) struct Unit {
     name: String,
@@ -20,14 +20,14 @@ pub(crate) struct Unit {
 }
 
 impl Unit {
-    /// The unit of `make install`, where there is one.
+    /// Returns the unit that `make install` installs, if loaded.
     pub(crate) fn installed() -> Option<Self> {
         let unit = Self::ask(DEFAULT)?;
         (unit.property("LoadState") == "loaded").then_some(unit)
     }
 
-    /// The unit that is to be ended when the router on `socket` is: the one whose main process the router (`pid`) is, or
-    /// the installed one while it starts that router or waits to start it again.
+    /// Returns the unit to stop along with the router on `socket`: the one whose main process is the router (`pid`), or
+    /// the installed one while it starts or restarts the router.
     pub(crate) fn of(pid: Option<i32>, socket: &Path) -> Option<Self> {
         let of_pid = pid.and_then(unit_of_process);
         let names = of_pid.iter().map(String::as_str).chain([DEFAULT]);
@@ -63,22 +63,22 @@ impl Unit {
         self.properties.get(name).map_or("", String::as_str)
     }
 
-    /// Its name, like `mesh.service`.
+    /// Returns the name of the unit, like `mesh.service`.
     pub(crate) fn name(&self) -> &str {
         &self.name
     }
 
-    /// Whether systemd starts it at boot.
+    /// True if systemd starts the unit at boot.
     pub(crate) fn is_enabled(&self) -> bool {
         self.property("UnitFileState").starts_with("enabled")
     }
 
-    /// Whether it is being started, or waits to be started again.
+    /// True if the unit is starting, or waits for a restart.
     pub(crate) fn is_starting(&self) -> bool {
         matches!(self.property("ActiveState"), "activating" | "reloading")
     }
 
-    /// Has systemd end it, and waits until it has.
+    /// Stops the unit through systemd, and waits until it has stopped.
     pub(crate) fn stop(&self) -> anyhow::Result<()> {
         let output = Command::new("systemctl")
             .args(["stop", &self.name])
@@ -109,8 +109,8 @@ fn parse(text: &str) -> BTreeMap<String, String> {
         .collect()
 }
 
-/// The service that a process belongs to. Login sessions that it opened belong to it, too, so its main process must be
-/// asked for.
+/// Returns the service whose cgroup the process is in. Login sessions opened by the service are in it, too, so callers
+/// must check the main process.
 fn unit_of_process(pid: i32) -> Option<String> {
     let cgroup = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
     let mut parts = cgroup.lines().flat_map(|line| line.rsplit('/'));

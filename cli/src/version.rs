@@ -8,13 +8,13 @@ use crate::client::{Client, ClientError};
 use crate::output;
 use crate::output::Outcome;
 
-/// What `--json` prints.
+/// JSON output of `mesh version`.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct Versions {
-    /// Of this command.
+    /// Version of this command.
     mesh: &'static str,
-    /// Of the router; `null` if none runs.
+    /// Version of the running router; `null` if none runs.
     router: Option<String>,
 }
 
@@ -22,7 +22,7 @@ struct Versions {
 pub(crate) fn version(client: &Client, args: &VersionArgs) -> Outcome {
     let mesh = env!("CARGO_PKG_VERSION");
     if !args.json {
-        // Before the router is asked, which may fail.
+        // Printed before the router is asked, since that may fail.
         output::print_line(&format!("mesh {mesh}"))?;
     }
     let router = match client.get::<Report>("/report") {

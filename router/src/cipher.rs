@@ -1,9 +1,9 @@
-//! Which ciphers the router takes for data: what the operator asks for, and what the processor is good at.
+//! Ciphers that the router accepts for data: the operator's choice, and the capabilities of the CPU.
 
 use mesh_options::Cipher;
 use mesh_proto::crypto::aead::{Suite, Suites};
 
-/// The ciphers to offer and to take on this machine, in order of preference.
+/// Returns the ciphers to offer and accept on this machine, in order of preference.
 pub fn suites(asked: Cipher) -> Suites {
     choose(asked, has_aes())
 }
@@ -17,21 +17,21 @@ fn choose(asked: Cipher, has_aes: bool) -> Suites {
     }
 }
 
-/// Whether the processor has instructions for AES and for the carry-less products of GCM. Without both, AES-256-GCM is
+/// True if the CPU has instructions for AES and for the carry-less multiplication of GCM. Without both, AES-256-GCM is
 /// several times slower than ChaCha20-Poly1305.
 #[cfg(target_arch = "x86_64")]
 fn has_aes() -> bool {
     std::arch::is_x86_feature_detected!("aes") && std::arch::is_x86_feature_detected!("pclmulqdq")
 }
 
-/// Whether the processor has instructions for AES and for the carry-less products of GCM.
+/// True if the CPU has instructions for AES and for the carry-less multiplication of GCM.
 #[cfg(target_arch = "aarch64")]
 fn has_aes() -> bool {
     std::arch::is_aarch64_feature_detected!("aes")
         && std::arch::is_aarch64_feature_detected!("pmull")
 }
 
-/// Of other processors it is not known.
+/// Returns false: other CPUs are not probed.
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 fn has_aes() -> bool {
     false

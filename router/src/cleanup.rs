@@ -1,7 +1,7 @@
-//! `mesh reset`: takes away all that a router leaves on a host, whether it was stopped, killed or lost its state.
+//! `mesh reset`: removes everything that a router leaves on a host, even if it was killed or lost its state.
 //!
-//! Works without a running router and refuses to work beside one. Order: what Docker knows first, since it wants an
-//! answer from the driver for each endpoint it gives up; then what the kernel has; files last.
+//! Works without a running router, and refuses to run next to one. Docker's networks and endpoints go first, since
+//! Docker calls the driver for each endpoint that it deletes; then kernel objects; files last.
 
 use std::future::Future;
 use std::io;
@@ -19,28 +19,28 @@ use crate::plugin;
 use crate::state::{StateError, Store, erase};
 use crate::supervise::lock_path;
 
-/// What belongs to the router that is to be removed.
+/// Everything that identifies the router to be removed.
 pub struct Leftovers {
-    /// Its kernel objects.
+    /// Kernel objects of the router.
     pub kernel: Arc<dyn Kernel>,
-    /// The engines of this host.
+    /// Container engines of this host.
     pub engines: Engines,
-    /// Name of its bridge.
+    /// Name of the bridge.
     pub bridge: String,
-    /// Its state directory.
+    /// State directory.
     pub state_dir: PathBuf,
-    /// Its API socket.
+    /// API socket.
     pub api_socket: PathBuf,
-    /// Its Docker plugin socket.
+    /// Docker plugin socket.
     pub plugin_socket: PathBuf,
 }
 
-/// What was done, and what could not be.
+/// Results of a reset.
 #[derive(Debug, Default)]
 pub struct Report {
-    /// One line for each thing removed.
+    /// One line per removed object.
     pub removed: Vec<String>,
-    /// One line for each failure; empty when nothing of the router is left.
+    /// One line per failure; empty if nothing of the router is left.
     pub failed: Vec<String>,
 }
 
@@ -56,19 +56,19 @@ impl Report {
     }
 }
 
-/// Removes everything. Each part is tried whatever became of the others.
+/// Removes everything. Each part is attempted even if others fail.
 ///
 /// # Errors
-/// [`StateError::InUse`] when a router runs on this state directory; nothing is touched then.
+/// [`StateError::InUse`] if a router runs on this state directory; nothing is touched then.
 pub async fn reset(leftovers: &Leftovers) -> Result<Report, StateError> {
-    // Not opened when absent: that would make it, only to remove it.
+    // Not opened when absent: that would create it, only to remove it.
     let lock = if leftovers.state_dir.exists() {
         Some(Store::open(&leftovers.state_dir)?)
     } else {
         None
     };
     let mut report = Report::default();
-    // On a bridge that is not ours they would stay. Of a state that cannot be read the rest is removed all the same.
+    // Addresses on a bridge that is not ours go only by name. If the state is unreadable, the rest is removed anyway.
     let exposed = lock.as_ref().and_then(|store| stored_exposure(store).ok());
     remove_networks(leftovers, &mut report).await;
     report.note(
@@ -100,7 +100,7 @@ async fn remove_networks(leftovers: &Leftovers, report: &mut Report) {
     };
     let networks = match docker.networks().await {
         Ok(networks) => networks,
-        // No Docker, no networks of Docker.
+        // Without Docker there are no Docker networks.
         Err(EngineError::Unavailable(_)) => return,
         Err(error) => {
             report.failed.push(format!("Docker networks: {error}"));
@@ -115,7 +115,7 @@ async fn remove_networks(leftovers: &Leftovers, report: &mut Report) {
     if ours.is_empty() {
         return;
     }
-    // Without a driver to ask, dockerd waits 15 s for each endpoint and network.
+    // Without a driver that answers, dockerd waits 15 s per endpoint and network.
     let driver = match is_served(&leftovers.plugin_socket) {
         true => None,
         false => report.note("driver", stand_in(&leftovers.plugin_socket)),
@@ -135,12 +135,12 @@ async fn remove_networks(leftovers: &Leftovers, report: &mut Report) {
     }
 }
 
-/// Whether the plugin process outlives the router and answers Docker without it.
+/// True if a plugin process answers Docker; it outlives the router.
 fn is_served(path: &Path) -> bool {
     std::os::unix::net::UnixStream::connect(path).is_ok()
 }
 
-/// Also from stopped containers, which could not be started without the network.
+/// Removes a network, after disconnecting its containers. Stopped ones, too: they could not be started without it.
 async fn remove_network(docker: &dyn Engine, network: &OwnNetwork) -> Result<(), EngineError> {
     let OwnNetwork { id, name, .. } = network;
     for end in docker.endpoints(id).await? {
@@ -156,7 +156,7 @@ async fn remove_network(docker: &dyn Engine, network: &OwnNetwork) -> Result<(),
     docker.remove_network(id).await
 }
 
-/// Serves as the driver until the future that is returned is awaited.
+/// Serves as the network driver until the returned future is awaited.
 fn stand_in(path: &Path) -> io::Result<impl Future<Output = ()> + use<>> {
     let socket = PluginSocket::bind(path)?;
     let (stop, stopped) = oneshot::channel::<()>();
@@ -246,7 +246,7 @@ mod tests {
         for path in [&what.state_dir, &what.api_socket, &what.plugin_socket] {
             assert!(!path.exists(), "{}", path.display());
         }
-        // A second time there is nothing to do, and that is success.
+        // A second reset has nothing to do, and succeeds.
         let report = reset(&what).await.unwrap();
         assert!(report.failed.is_empty(), "{report:?}");
         assert!(!what.state_dir.exists());

@@ -1,29 +1,29 @@
-//! The only place that reads the operating system's monotonic clock.
+//! The only reader of the operating system's monotonic clock.
 
 use std::time::Instant as OsInstant;
 
 use mesh_proto::time::Instant;
 
-/// Monotonic time since the router's start, as the state machines want it.
+/// Monotonic time since the start of the router, in the type of the state machines.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
     start: OsInstant,
 }
 
 impl Clock {
-    /// A clock that begins now, a little above zero so that "long ago" can be told from "at the start".
+    /// Returns a clock that starts now. It starts above zero, so that "long ago" differs from "at the start".
     pub fn start() -> Self {
         Self {
             start: OsInstant::now(),
         }
     }
 
-    /// The present moment.
+    /// Returns the current time.
     pub fn now(&self) -> Instant {
         Instant::ZERO + HEAD_START + self.start.elapsed()
     }
 
-    /// The same moment as the runtime's timers count it.
+    /// Converts a time to the clock of the runtime's timers.
     pub fn to_tokio(self, at: Instant) -> tokio::time::Instant {
         tokio::time::Instant::from_std(
             self.start
@@ -34,16 +34,16 @@ impl Clock {
 }
 
 const HEAD_START: std::time::Duration = std::time::Duration::from_secs(3600);
-/// Far deadlines are slept for in pieces.
+/// Longest sleep; the caller sleeps again for a later deadline.
 const LONGEST_SLEEP: std::time::Duration = std::time::Duration::from_secs(3600);
 
-/// Randomness from the operating system.
+/// Random numbers of the operating system.
 #[derive(Debug)]
 pub struct OsEntropy;
 
 impl mesh_proto::entropy::Entropy for OsEntropy {
     fn fill(&mut self, out: &mut [u8]) {
-        // Without randomness there are no keys: nothing sensible can go on.
+        // Keys need randomness: without it the router cannot continue.
         #[allow(clippy::expect_used)]
         getrandom::fill(out).expect("the operating system has no random numbers");
     }

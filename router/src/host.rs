@@ -1,4 +1,4 @@
-//! What the host adds to the report: bridge, datapath, MAC table, counters; and the host's underlay addresses.
+//! Host part of the report (bridge, datapath, MAC table, counters), and the host's underlay addresses.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -19,47 +19,47 @@ use crate::run::Restart;
 use crate::warnings::Warnings;
 use crate::ways::Inside;
 
-/// The host side of a report.
+/// Host side of a report.
 pub struct HostView {
     /// TCP and UDP port.
     pub port: u16,
-    /// Address listened on.
+    /// Listening address, as shown.
     pub listen: String,
-    /// The bridge.
+    /// Name of the bridge.
     pub bridge: String,
-    /// How frames enter and leave.
+    /// Device through which frames enter and leave.
     pub datapath: DatapathView,
-    /// Whether containers have a route for multicast unless they are attached without.
+    /// True if containers get a multicast route into the mesh, unless attached without one.
     pub multicast_route: bool,
-    /// The host's latency request.
+    /// Latency request of the host.
     pub latency: Arc<Latency>,
-    /// The kernel's VXLAN, where it is consented to.
+    /// State of the fast path, if enabled.
     pub fast_path: Option<Status>,
-    /// The lanes' shared part.
+    /// Forwarder, for its MAC table and counters.
     pub forwarder: Arc<Forwarder>,
-    /// Events the control plane was too busy for.
+    /// Events that were dropped because the control plane was busy.
     pub events_lost: Arc<AtomicU64>,
-    /// Time.
+    /// Clock of the router.
     pub clock: Clock,
-    /// Who starts this router again after a crash.
+    /// Restart policy after a crash.
     pub restart: Restart,
-    /// What is to be known of this host.
+    /// Warnings about this host.
     pub warnings: Warnings,
 }
 
-/// How frames enter and leave.
+/// The chosen datapath.
 pub struct DatapathView {
     /// `tap` or `pcap`.
     pub name: &'static str,
-    /// Why that one.
+    /// Reason for the choice.
     pub reason: String,
 }
 
-/// MAC addresses shown in a report; the table may hold many more.
+/// Most MAC addresses in a report; the table may hold many more.
 const MAX_MACS: usize = 1_000;
 
 impl HostView {
-    /// Fills in what the control plane does not know.
+    /// Fills in the parts of the report that the control plane does not know.
     pub fn complete(&self, report: &mut RouterReport) {
         report.host.clone_from(&self.listen);
         report.bridge.clone_from(&self.bridge);
@@ -94,7 +94,7 @@ impl HostView {
         );
     }
 
-    /// What is to be known of this host, one line each.
+    /// Returns the notices about this host, one line each.
     pub fn notices(&self) -> Vec<String> {
         let mut lines = self.warnings.lines();
         lines.extend(self.restart.warning());
@@ -129,37 +129,38 @@ impl HostView {
     }
 }
 
-/// Interfaces whose addresses are the same on many hosts, or reach only this one.
+/// Prefixes of interfaces whose addresses repeat on many hosts, or reach only this one.
 const NOT_UNDERLAY: [&str; 8] = [
     "docker", "br-", "veth", "virbr", "podman", "cni", "lxc", "flannel",
 ];
 
-/// Whether this address is one of the host's.
+/// True if the host has this address.
 ///
 /// # Errors
-/// When the kernel does not tell its addresses.
+/// The kernel does not list its addresses.
 pub fn has_address(ip: IpAddr) -> Result<bool, mesh_sys::error::SysError> {
     let addresses = mesh_sys::netlink::Netlink::open()?.addresses()?;
-    // All of 127.0.0.0/8 is this host's.
+    // All of 127.0.0.0/8 belongs to this host.
     let is_loopback = matches!(ip, IpAddr::V4(v4) if v4.is_loopback());
     Ok(is_loopback || addresses.iter().any(|entry| entry.address.addr() == ip))
 }
 
-/// What a host has of addresses and interfaces, as far as routers are concerned.
+/// Addresses and interfaces of the host, as far as routers need them.
 #[derive(Debug, Default)]
 pub struct Underlay {
-    /// The addresses others may dial this router at: those of its underlay interfaces, or the one it listens on.
+    /// Endpoints at which others may dial this router: those of underlay interfaces, or the configured listening
+    /// address.
     pub endpoints: Vec<SocketAddr>,
-    /// All its addresses but those of the loopback interface.
+    /// All addresses of the host except loopback.
     pub addresses: Vec<IpAddr>,
-    /// The interfaces that lead into the mesh.
+    /// Interfaces that lead into the mesh.
     pub inside: Inside,
 }
 
-/// Looks at the host's interfaces and addresses.
+/// Reads the interfaces and addresses of the host.
 ///
 /// # Errors
-/// When the kernel does not tell them.
+/// The kernel does not list them.
 pub fn underlay(
     host: Option<IpAddr>,
     port: u16,
@@ -210,7 +211,7 @@ fn endpoints(
 fn is_routable(ip: IpAddr) -> bool {
     match ip {
         IpAddr::V4(ip) => !ip.is_loopback() && !ip.is_link_local() && !ip.is_unspecified(),
-        // A link-local address means nothing to another host without its interface.
+        // A link-local address is useless to other hosts without its interface.
         IpAddr::V6(ip) => {
             !ip.is_loopback() && !ip.is_unspecified() && (ip.segments()[0] & 0xffc0) != 0xfe80
         }

@@ -1,7 +1,7 @@
-//! The host's latency request, held by a thread of its own while frames flow and are sparse.
+//! The host's latency request, held by a thread while frames flow at a low rate.
 //!
-//! When and why: [`mesh_proto::latency`]. Lanes only wake the thread, at the first frame after a rest; it reads the
-//! counters that lanes keep anyway. While nothing flows it sleeps without a time-out.
+//! The reasons are in [`mesh_proto::latency`]. Lanes only wake the thread, at the first frame after an idle period; it
+//! then reads the counters that lanes keep anyway. While idle it sleeps without a timeout.
 
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -12,24 +12,23 @@ use mesh_proto::forward::{Counter, Counters, Forwarder};
 use mesh_proto::latency::{Demand, LatencyGovernor, TICK, Traffic};
 use mesh_sys::latency::LatencyRequest;
 
-/// The latency request, as lanes and reports see it.
+/// The latency request, shared with lanes and reports.
 pub struct Latency {
     mode: LatencyMode,
-    /// Why no request can be made on this host; empty if one can.
+    /// Error, if this host allows no latency request; else empty.
     missing: String,
     state: AtomicU8,
-    /// Whether the thread waits for the first frame.
+    /// True while the thread waits for the first frame.
     rests: AtomicBool,
-    /// Frames when the rest began.
+    /// Frame count at the start of the idle period.
     rested_at: AtomicU64,
     thread: OnceLock<Thread>,
-    /// With `on`, held until the router ends.
+    /// Request of mode `on`, held until the router ends.
     _held: Option<LatencyRequest>,
 }
 
 impl Latency {
-    /// Begins to do what `mode` says. Without the device, or the right to use it, wake-ups are as slow as they are, and
-    /// [`Latency::words`] says so.
+    /// Starts the mode. Without the device, or the right to use it, wake-ups stay slow, and [`Latency::words`] says so.
     pub fn start(mode: LatencyMode, forwarder: &Arc<Forwarder>) -> Arc<Self> {
         let held = match mode {
             LatencyMode::Auto => LatencyRequest::check().map(|()| None),
@@ -59,7 +58,7 @@ impl Latency {
         latency
     }
 
-    /// Starts the thread. It ends with the process, and so does what it holds.
+    /// Starts the thread. It ends with the process, which releases the request.
     fn govern(self: Arc<Self>, forwarder: Arc<Forwarder>) {
         let run = {
             let latency = self.clone();
@@ -70,7 +69,7 @@ impl Latency {
             .spawn(run)
         {
             Ok(thread) => {
-                // The only place that sets it.
+                // The only place that sets it, so it cannot fail.
                 let _ = self.thread.set(thread.thread().clone());
             }
             Err(error) => tracing::warn!("cannot start a thread: {error}; wake-ups stay slow"),
@@ -102,7 +101,7 @@ impl Latency {
         }
     }
 
-    /// Returns when frames were moved since the counters were read last.
+    /// Blocks until frames have moved since the last reading of the counters.
     fn rest(&self, counters: &Counters) {
         let frames = traffic(counters).frames;
         self.rested_at.store(frames, Ordering::Relaxed);
@@ -113,9 +112,10 @@ impl Latency {
         self.rests.store(false, Ordering::Relaxed);
     }
 
-    /// A lane has moved what it had: ends the rest if there was a frame among it.
+    /// Called by a lane after a batch: ends the idle period if frames were moved.
     ///
-    /// While frames flow that is one load. A lane that sees the rest too late tells with its next frame.
+    /// Outside idle periods this is one atomic load. A lane that misses the start of an idle period wakes the thread
+    /// with its next frame.
     pub fn moved(&self, counters: &Counters) {
         if self.rests.load(Ordering::Relaxed)
             && traffic(counters).frames != self.rested_at.load(Ordering::Relaxed)
@@ -129,7 +129,7 @@ impl Latency {
         self.state.store(state as u8, Ordering::Relaxed);
     }
 
-    /// What a report says: the mode and, for `auto`, what it does now and why.
+    /// Returns the state for reports: the mode and, for `auto`, the current state and its reason.
     pub fn words(&self) -> String {
         let mode = match self.mode {
             LatencyMode::Auto => "auto",
@@ -159,7 +159,7 @@ enum State {
     Busy,
 }
 
-/// The request could be made at the start; if it cannot now, the next tick tries again.
+/// Makes the request. It was possible at the start; if it fails now, the next tick retries.
 fn hold() -> Option<LatencyRequest> {
     LatencyRequest::hold()
         .inspect_err(|error| tracing::debug!("{error}"))

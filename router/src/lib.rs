@@ -1,8 +1,8 @@
 //! The mesh router: one per host, moves frames between the local bridge and its peers.
 //!
-//! Two planes. The control plane is one single-threaded tokio runtime: `shell` moves bytes for
-//! `mesh_proto::control`, `api` answers the `mesh` command, `driver` Docker. The data plane is plain threads (`lanes`).
-//! They share one snapshot, the fdb and the sessions' counters, nothing else.
+//! Two planes. The control plane is one single-threaded tokio runtime: `shell` moves bytes for `mesh_proto::control`,
+//! `api` answers the `mesh` command, `driver` answers Docker. The data plane consists of plain threads (`lanes`). They
+//! share the snapshot, the MAC table and the sessions' counters, nothing else.
 
 #![forbid(unsafe_code)]
 

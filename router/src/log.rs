@@ -1,7 +1,7 @@
-//! Where the router's log goes: standard error. Started in the background, that is a file, which is kept bounded: what
-//! grows beyond [`MAX_LOG`] is put aside as `router.log.1`, and the one put aside before is gone.
+//! The router's log on standard error. In the background that is a file of bounded size: beyond [`MAX_LOG`] it is
+//! renamed to `router.log.1`, which replaces the previous one.
 //!
-//! Standard error itself is turned to the new file, so that panics and libraries write there, too.
+//! Standard error itself is redirected to the new file, so that panics and libraries write there, too.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -14,11 +14,11 @@ use tracing_subscriber::fmt::writer::BoxMakeWriter;
 use crate::state::{LOG, OLD_LOG};
 use crate::supervise::LogByName;
 
-/// Bytes of the log beyond which it is put aside; with the old one twice as many are kept.
+/// Size in bytes at which the log is rotated; together with the old one twice as much is kept.
 const MAX_LOG: u64 = 10 << 20;
 
-/// Begins to log, at `level` and above. In the background (`daemon`) the log in `state_dir` is kept bounded, provided
-/// that standard error goes there.
+/// Starts logging at `level` and above. With `daemon`, the log in `state_dir` is rotated, provided that standard error
+/// goes there.
 pub(crate) fn init(level: &str, daemon: bool, state_dir: &Path) {
     let rotating = daemon.then(|| Rotating::of_stderr(state_dir)).flatten();
     let writer = match rotating {
@@ -28,7 +28,7 @@ pub(crate) fn init(level: &str, daemon: bool, state_dir: &Path) {
     start(level, writer);
 }
 
-/// Begins to log for a process beside the router, which writes to the same log.
+/// Starts logging for a process next to the router, which writes to the same log.
 pub(crate) fn init_beside(level: &str, state_dir: &Path) {
     let path = state_dir.to_owned();
     let writer = match LogByName::new(&path).is_stderr() {
@@ -47,18 +47,18 @@ fn start(level: &str, writer: BoxMakeWriter) {
         .init();
 }
 
-/// A file that is put aside when it has grown large.
+/// A log file with rotation.
 struct Rotating {
     path: PathBuf,
     aside: PathBuf,
     file: File,
     max: u64,
-    /// Told of the new file.
+    /// Redirects standard error to the new file.
     turn: fn(&File) -> io::Result<()>,
 }
 
 impl Rotating {
-    /// The log in `state_dir`, if that is where standard error goes.
+    /// Returns the log in `state_dir`, if standard error goes there.
     fn of_stderr(state_dir: &Path) -> Option<Self> {
         let file = mesh_sys::process::stderr_file().ok()?;
         let path = state_dir.join(LOG);
@@ -90,7 +90,7 @@ impl Write for Rotating {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let full = self.file.metadata().is_ok_and(|m| m.len() >= self.max);
         if full && self.rotate().is_err() {
-            // It cannot be put aside, perhaps because the disk is full: that makes a bound no less needed.
+            // It cannot be renamed, perhaps because the disk is full: truncate it, to keep the bound.
             self.file.set_len(0)?;
         }
         self.file.write(bytes)
@@ -127,7 +127,7 @@ mod tests {
             log.write_all(line.as_bytes()).unwrap();
             assert!(read(LOG).len() < 120 && read(OLD_LOG).len() < 120);
         }
-        // Six lines fill it; the seventh begins the next one.
+        // Six lines fill it; the seventh starts the next file.
         assert!(read(LOG).ends_with("line 0000000000024\n"));
         assert!(
             read(OLD_LOG).starts_with("line 0000000000018\n"),

@@ -1,4 +1,4 @@
-//! The router process: reads its options, detaches if asked, and runs.
+//! The router process: parses its options, detaches if requested, and runs.
 
 use std::process::ExitCode;
 
@@ -10,7 +10,7 @@ use mesh_router::supervise;
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    // Before there is a second thread.
+    // Must run before a second thread exists.
     let password = Password::take();
     let manner = Manner::of(&args);
     let options = args.options();
@@ -34,7 +34,7 @@ fn main() -> ExitCode {
     match result {
         Ok(code) => code,
         Err(error) => {
-            // One line, whatever the chain: mesh launch shows it to the user.
+            // On one line, since mesh launch shows it to the user.
             let line = format!("{error:#}").replace('\n', " ");
             drop(std::io::Write::write_all(
                 &mut std::io::stderr(),

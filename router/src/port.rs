@@ -1,4 +1,4 @@
-//! The router's port on its bridge: opened in the fastest way that works, and again after somebody deleted or downed it.
+//! The router's port on its bridge: opened in the fastest way that works, and reopened when it was deleted or set down.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -16,23 +16,23 @@ use mesh_sys::port::{
 
 use mesh_options::Datapath;
 
-/// Frames that may wait in the kernel for an egress lane; at a hundred thousand a second that is 2.5 ms.
+/// Frames that may queue in the kernel per egress lane; at 100,000 frames per second that is 2.5 ms.
 const QUEUE: u32 = 256;
-/// Time between two attempts to open a port that is gone: the host side brings it back within a few seconds.
+/// Interval of attempts to reopen a port: the host side restores the interface within seconds.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// The port, chosen and not yet on the bridge.
+/// The chosen port, not yet on the bridge.
 pub struct Chosen {
-    /// What joins the router to its bridge.
+    /// Device that joins the router to its bridge.
     pub kind: PortKind,
-    /// Why that.
+    /// Reason for the choice.
     pub reason: String,
     tap: Vec<TapPort>,
     limits: GroupLimits,
 }
 
 impl Chosen {
-    /// What users call it.
+    /// Returns the name of the datapath, as users know it.
     pub fn name(&self) -> &'static str {
         match self.kind {
             PortKind::Tap => "tap",
@@ -41,10 +41,10 @@ impl Chosen {
     }
 }
 
-/// Chooses the port: a TAP device with offloads unless pcap is asked for or TAP does not work here.
+/// Chooses the port: a TAP device with offloads, unless pcap is requested or TAP does not work here.
 ///
 /// # Errors
-/// When TAP is asked for and does not work.
+/// TAP is requested and does not work.
 pub fn choose(
     asked: Datapath,
     bridge: &str,
@@ -99,13 +99,13 @@ fn open_tap(
     })
 }
 
-/// The halves of the port, one pair for each lane.
+/// Halves of the port, one pair per lane.
 pub type Halves = Vec<(ReopeningReader, ReopeningWriter)>;
 
-/// Opens the chosen port, whose bridge is there.
+/// Opens the chosen port. The bridge must exist.
 ///
 /// # Errors
-/// When the interface cannot be captured on.
+/// The interface cannot be captured on.
 pub fn open(chosen: Chosen, bridge: BridgeConfig) -> Result<Halves, PortError> {
     let limits = chosen.limits;
     let (port, pairs) = match chosen.kind {
@@ -157,7 +157,8 @@ where
     (Box::new(reader), Box::new(writer))
 }
 
-/// What both halves need to open the port anew. Whichever finds it gone opens all of it and leaves the others theirs.
+/// State for reopening the port. The first half that finds it gone reopens all of it, and leaves the others' halves
+/// here.
 struct Port {
     interface: String,
     bridge: BridgeConfig,
@@ -181,7 +182,7 @@ impl Port {
         }
     }
 
-    /// Takes a half that another lane opened, or opens the port for all.
+    /// Takes a half that another lane has reopened, or reopens the port for all lanes.
     fn renew<T>(&self, take: impl Fn(&mut Vec<Fresh>) -> Option<T>) -> Result<T, PortError> {
         let mut fresh = self.fresh.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(half) = take(&mut fresh) {
@@ -213,7 +214,7 @@ impl Port {
     }
 }
 
-/// The reading half of one lane.
+/// Reading half of one lane.
 pub struct ReopeningReader {
     port: Arc<Port>,
     lane: usize,
@@ -247,7 +248,7 @@ impl FrameReader for ReopeningReader {
     }
 }
 
-/// The writing half of one lane.
+/// Writing half of one lane.
 pub struct ReopeningWriter {
     port: Arc<Port>,
     lane: usize,

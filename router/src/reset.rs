@@ -1,4 +1,4 @@
-//! `mesh-router reset`: the command around [`crate::cleanup`].
+//! `mesh-router reset`: command-line wrapper of [`crate::cleanup`].
 
 use std::io::Write;
 use std::path::Path;
@@ -14,10 +14,10 @@ use crate::driver;
 use crate::engine::Engines;
 use mesh_options::DEFAULT_BRIDGE;
 
-/// Removes everything a router made on this host, and prints a line for each thing removed.
+/// Removes everything a router created on this host, and prints one line per removed object.
 ///
 /// # Errors
-/// A router still runs on this state directory, or something could not be removed: one line that names it.
+/// A router runs on this state directory, or an object could not be removed: one line that names it.
 pub fn run(state_dir: &Path, api_socket: &Path, bridge: Option<&str>) -> anyhow::Result<()> {
     mesh_sys::process::check_capabilities()?;
     let bridge = bridge.unwrap_or(DEFAULT_BRIDGE);

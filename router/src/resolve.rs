@@ -1,12 +1,12 @@
-//! Checks of targets at the time they are given. A name is not looked up: one that does not resolve now may do so later,
-//! and is dialled until then.
+//! Syntax check of targets when they are given. Names are not resolved: a name that does not resolve now may do so
+//! later, and is retried until then.
 
 use mesh_proto::control::targets::parse_target;
 
-/// Parses each target.
+/// Checks the syntax of each target.
 ///
 /// # Errors
-/// One line that names the first target that is malformed.
+/// One line that names the first malformed target.
 pub fn check<'a>(
     targets: impl IntoIterator<Item = &'a String>,
     default_port: u16,

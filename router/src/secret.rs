@@ -1,4 +1,4 @@
-//! Reading what guards the mesh: a key file, a password file, or the environment.
+//! Reading of the mesh's secret: a key file, a password file, or the environment.
 
 use std::ffi::OsString;
 use std::fs::{File, Metadata};
@@ -14,22 +14,22 @@ use zeroize::Zeroizing;
 use crate::config::Settings;
 use crate::warnings::Warnings;
 
-/// The environment variable that may hold the password.
+/// Environment variable that may hold the password.
 pub const PASSWORD_VARIABLE: &str = "MESH_PASSWORD";
-/// Longest file read for a secret; a longer one is no key and no password.
+/// Largest secret file in bytes; a longer one is neither a key nor a password.
 const MAX_FILE: u64 = 4096;
 
-/// What [`PASSWORD_VARIABLE`] held, if it was set, be it to nothing; erased when dropped.
+/// Value of [`PASSWORD_VARIABLE`], possibly empty, if it was set; erased on drop.
 pub struct Password(Zeroizing<Vec<u8>>);
 
 impl Password {
-    /// Takes it out of the environment, so that neither `/proc` nor programs that are run show it. To be called before
-    /// there is a second thread.
+    /// Removes the password from the environment, so that neither `/proc` nor child processes show it. Must be called
+    /// before a second thread exists.
     pub fn take() -> Option<Self> {
         mesh_sys::environment::take(PASSWORD_VARIABLE).map(Self::from)
     }
 
-    /// As it was.
+    /// Returns the raw value.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
@@ -41,11 +41,11 @@ impl From<OsString> for Password {
     }
 }
 
-/// The secret the settings or the environment name. The mesh is open only where nothing is named at all: an operator who names a
-/// secret that cannot be used wants one.
+/// Returns the secret that the settings or the environment name. Only if none is named is the mesh open: an unusable
+/// secret is an error, since the operator wants one.
 ///
 /// # Errors
-/// One line that names the file or the variable and what is wrong with it.
+/// One line that names the file or the variable and the problem.
 pub fn load(
     settings: &Settings,
     variable: Option<Password>,
@@ -79,7 +79,7 @@ fn password(text: &[u8], source: &str, mesh: &Realm) -> anyhow::Result<MeshSecre
         .with_context(|| source.to_owned())
 }
 
-/// A key file holds 32 raw bytes, or 64 hexadecimal characters and white space.
+/// Reads a key file: 32 raw bytes, or 64 hexadecimal characters and white space.
 fn key_from(path: &Path, warnings: &Warnings) -> anyhow::Result<MeshSecret> {
     let bytes = read(path, warnings)
         .with_context(|| format!("cannot read the key file {}", path.display()))?;
@@ -141,13 +141,13 @@ fn read(path: &Path, warnings: &Warnings) -> anyhow::Result<Zeroizing<Vec<u8>>> 
             ),
         );
     }
-    // Enough room from the start: no copy is left behind by growing.
+    // Enough capacity from the start: reallocation would leave copies in memory.
     let mut bytes = Zeroizing::new(Vec::with_capacity(usize::try_from(MAX_FILE)? + 1));
     file.take(MAX_FILE).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
-/// Users who may write the file decide who joins.
+/// Fails if other users may write the file, since they would decide who joins.
 fn check_owner(path: &Path, meta: &Metadata) -> anyhow::Result<()> {
     if meta.mode() & 0o022 != 0 {
         bail!(

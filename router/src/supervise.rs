@@ -1,8 +1,8 @@
-//! Starts the router again after a crash where no service manager does: what `mesh launch` runs in the background,
-//! unless it is given `--no-restart`.
+//! Supervisor: restarts the router after a crash where no service manager does. `mesh launch` runs it in the
+//! background, unless `--no-restart` is given.
 //!
-//! A process of its own, which does nothing but wait: it has no socket, no state and no threads, so nothing that brings
-//! the router down brings it down. A start that is refused is not tried again, a router that ends by itself was told to.
+//! It is a process without state or threads that does nothing but wait, so that a fault that kills the router does not
+//! kill it. A refused start is not retried, and a router that ends by itself was told to.
 
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
@@ -23,30 +23,30 @@ use crate::log;
 use crate::secret::{PASSWORD_VARIABLE, Password};
 use crate::state::LOG;
 
-/// The name in `ps`; at most 15 bytes.
+/// Process name, at most 15 bytes.
 const NAME: &str = "mesh-supervisor";
-/// The first wait before the router is started again; each is twice as long as the one before.
+/// First delay before a restart; it doubles each time.
 const FIRST_WAIT: Duration = Duration::from_millis(200);
-/// The longest wait.
+/// Longest delay before a restart.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
-/// A router that ran for so long is started again as quickly as at first.
+/// Run time after which the delay is reset.
 const SETTLED: Duration = Duration::from_secs(60);
-/// The exit status of a router whose start was refused.
+/// Exit status of a router that refused to start.
 const REFUSED: i32 = 1;
-/// Between two looks at the router, should the signal of its end be missed.
+/// Interval of polling the router, in case SIGCHLD is missed.
 const POLL: Duration = Duration::from_secs(10);
 
-/// Its file beside the API's socket: locked while it lives, with its pid.
+/// Returns the path of the lock file next to the API's socket: locked while the supervisor lives, with its pid.
 pub fn lock_path(socket: &Path) -> PathBuf {
     let mut name = socket.as_os_str().to_owned();
     name.push(".supervisor");
     name.into()
 }
 
-/// Runs the router with this process's own arguments until it is told to end, or refuses to start.
+/// Runs the router with this process's own arguments until told to end, or until it refuses to start.
 ///
 /// # Errors
-/// Another one does so already, or the router cannot be started at all.
+/// Another supervisor runs already, or the router cannot be started at all.
 pub fn run(settings: &Settings, password: Option<Password>) -> anyhow::Result<ExitCode> {
     process::setsid()?;
     process::set_name(NAME)?;
@@ -71,7 +71,7 @@ pub fn run(settings: &Settings, password: Option<Password>) -> anyhow::Result<Ex
     ended
 }
 
-/// Taken while this process lives; the file goes with it.
+/// Lock of a live supervisor; the file is removed on drop.
 struct Lock {
     path: PathBuf,
     _lock: LockFile,
@@ -100,31 +100,31 @@ impl Lock {
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        // Still locked, so it is nobody else's.
+        // Still locked, so the file is ours.
         if let Err(error) = fs::remove_file(&self.path) {
             tracing::debug!("cannot remove {}: {error}", self.path.display());
         }
     }
 }
 
-/// What the router is started with.
+/// Parameters for starting the router.
 struct Supervisor {
     program: PathBuf,
     arguments: Vec<OsString>,
     log: PathBuf,
-    /// What the router makes when it is up.
+    /// Socket that the router creates when it is up.
     socket: PathBuf,
     password: Option<Password>,
 }
 
-/// How a run of the router ended.
+/// Outcome of a run of the router.
 #[derive(Debug, PartialEq, Eq)]
 enum Ended {
-    /// It was told to end.
+    /// The router was told to end.
     Stopped,
-    /// It refuses to run.
+    /// The router refuses to run.
     Refused,
-    /// It crashed.
+    /// The router crashed; carries a description.
     Crashed(String),
 }
 
@@ -149,7 +149,7 @@ impl Supervisor {
                 Ended::Refused => return Ok(ExitCode::FAILURE),
                 Ended::Crashed(how) => how,
             };
-            // `mesh launch` still waits for it, and tells the reason.
+            // `mesh launch` still waits for it, and reports the reason.
             if !again && identity(&self.socket) == before {
                 tracing::error!("the router {how} before it was up; it is not started again");
                 return Ok(ExitCode::FAILURE);
@@ -181,7 +181,7 @@ impl Supervisor {
             let value = std::ffi::OsStr::from_bytes(password.as_bytes());
             command.env(PASSWORD_VARIABLE, value);
         }
-        // The log may have been put aside since the last start.
+        // The log may have been rotated since the last start.
         if again && let Ok(log) = open_log(&self.log) {
             command.stderr(log);
         }
@@ -189,20 +189,20 @@ impl Supervisor {
     }
 }
 
-/// Which file has this name now: one made in its place has another device, inode or time.
+/// Returns the identity of the file at `path`; a file created in its place has another device, inode or time.
 fn identity(path: &Path) -> Option<(u64, u64, i64, i64)> {
     let meta = fs::symlink_metadata(path).ok()?;
     Some((meta.dev(), meta.ino(), meta.ctime(), meta.ctime_nsec()))
 }
 
-/// The log by its name, made if need be.
+/// Opens the log by its path; creates it if missing.
 fn open_log(path: &Path) -> io::Result<File> {
     let mut open = OpenOptions::new();
     let open = open.create(true).append(true).mode(0o600);
     open.custom_flags(process::NO_FOLLOW).open(path)
 }
 
-/// Signals that this process gets.
+/// Signals to this process.
 struct Orders {
     terminate: Signal,
     interrupt: Signal,
@@ -221,24 +221,24 @@ impl Orders {
         })
     }
 
-    /// Waits for an order to end.
+    /// Waits for a signal to end.
     async fn come(&mut self) {
         loop {
             tokio::select! {
                 _ = self.terminate.recv() => return,
                 _ = self.interrupt.recv() => return,
-                // A terminal that closes is no reason.
+                // A closed terminal is no reason to end.
                 _ = self.hang_up.recv() => {}
             }
         }
     }
 
-    /// Whether one comes within this time.
+    /// True if a signal to end arrives within this time.
     async fn come_within(&mut self, time: Duration) -> bool {
         tokio::time::timeout(time, self.come()).await.is_ok()
     }
 
-    /// Waits until the router ends; orders to end are passed on to it.
+    /// Waits until the router ends; signals to end are passed on to it.
     async fn watch(&mut self, mut child: Child, again: bool) -> Ended {
         let mut ordered = false;
         loop {
@@ -246,24 +246,24 @@ impl Orders {
                 return judge(status, again, ordered);
             }
             let is_order = tokio::select! {
-                // Also when it ended before somebody listened for that.
+                // Polls as well: the router may have ended before SIGCHLD was handled.
                 _ = tokio::time::sleep(POLL) => false,
                 _ = self.child.recv() => false,
                 _ = self.terminate.recv() => true,
                 _ = self.interrupt.recv() => true,
-                // A terminal that closes is no reason.
+                // A closed terminal is no reason to end.
                 _ = self.hang_up.recv() => false,
             };
             if let Some(pid) = i32::try_from(child.id()).ok().filter(|_| is_order) {
                 ordered = true;
-                // It may have ended just now.
+                // The router may have ended just now.
                 let _ = process::terminate(pid);
             }
         }
     }
 }
 
-/// What the end of the router means. `ordered`: this process told it to end.
+/// Classifies the end of the router. `ordered`: this process told it to end.
 fn judge(status: io::Result<ExitStatus>, again: bool, ordered: bool) -> Ended {
     let status = match status {
         Ok(status) => status,
@@ -274,7 +274,7 @@ fn judge(status: io::Result<ExitStatus>, again: bool, ordered: bool) -> Ended {
         return Ended::Stopped;
     }
     match (status.code(), status.signal()) {
-        // What was refused at first will be refused again; later what stands in the way may go.
+        // A start that is refused at first will be refused again; after a crash the cause may go away.
         (Some(REFUSED), _) if !again => Ended::Refused,
         (Some(code), _) => Ended::Crashed(format!("ended with status {code}")),
         (None, Some(signal)) => Ended::Crashed(format!("was ended by signal {signal}")),
@@ -282,20 +282,20 @@ fn judge(status: io::Result<ExitStatus>, again: bool, ordered: bool) -> Ended {
     }
 }
 
-/// Writes each line to the log by its name: the router puts the log aside when it has grown long.
+/// Writes each line to the log by its path, since the router rotates the log.
 pub(crate) struct LogByName {
     path: PathBuf,
 }
 
 impl LogByName {
-    /// The log in this directory.
+    /// Returns the log in this directory.
     pub(crate) fn new(state_dir: &Path) -> Self {
         Self {
             path: state_dir.join(LOG),
         }
     }
 
-    /// Whether standard error was that log when this process began.
+    /// True if standard error was that log when this process started.
     pub(crate) fn is_stderr(&self) -> bool {
         let ours = process::stderr_file().and_then(|f| f.metadata());
         let there = fs::metadata(&self.path);
@@ -348,7 +348,7 @@ mod tests {
         assert!(error.contains("mesh stop"), "{error}");
         drop(first);
         assert!(!path.exists());
-        // One that was killed leaves its file, and hinders nobody.
+        // A killed supervisor leaves its file, which blocks no one.
         fs::write(&path, "1\n").unwrap();
         drop(Lock::take(&path).unwrap());
     }
@@ -356,7 +356,7 @@ mod tests {
     fn supervisor(dir: &Path, script: &str) -> Supervisor {
         Supervisor {
             program: "/bin/sh".into(),
-            // As options of sh these would be errors: what is run reads them as its arguments.
+            // As options of sh these would be errors; the script gets them as its arguments.
             arguments: vec!["-c".into(), script.into()],
             log: dir.join(LOG),
             socket: dir.join("mesh.sock"),
@@ -367,7 +367,7 @@ mod tests {
     #[tokio::test]
     async fn a_router_that_crashes_before_it_is_up_is_not_started_again() {
         let dir = tempfile::tempdir().unwrap();
-        // One that was there before says nothing of this one.
+        // A socket that existed before says nothing about this router.
         fs::write(dir.path().join("mesh.sock"), "").unwrap();
         let killed = dir.path().join("killed");
         fs::write(&killed, "#!/bin/sh\nkill -KILL $$\n").unwrap();

@@ -1,17 +1,17 @@
-//! What operators should know of this host while it lasts: one line for each subject, shown by `mesh status`.
+//! Current warnings about this host: one line per subject, shown by `mesh status`.
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// The lines, shared by all that may add one. A subject has one line at most, so there are no more than subjects.
+/// Shared warnings. Each subject has at most one line, so their number is bounded.
 #[derive(Clone, Debug, Default)]
 pub struct Warnings {
     lines: Arc<Mutex<BTreeMap<&'static str, String>>>,
 }
 
 impl Warnings {
-    /// Replaces the line of `subject`; a new one is logged.
+    /// Sets the line of `subject`; a new line is logged.
     pub fn set(&self, subject: &'static str, line: impl Into<String>) {
         let line = line.into();
         let mut lines = self.lock();
@@ -21,14 +21,14 @@ impl Warnings {
         }
     }
 
-    /// Takes the line of `subject` away; that it is over is logged.
+    /// Removes the line of `subject`; the end of the condition is logged.
     pub fn clear(&self, subject: &'static str) {
         if let Some(line) = self.lock().remove(subject) {
             tracing::info!("over: {line}");
         }
     }
 
-    /// [`Warnings::set`] for an error, [`Warnings::clear`] for success.
+    /// Calls [`Warnings::set`] for an error, [`Warnings::clear`] for success.
     pub fn note<T, E: Display>(
         &self,
         subject: &'static str,
@@ -41,12 +41,12 @@ impl Warnings {
         }
     }
 
-    /// All lines, by subject.
+    /// Returns all lines, by subject.
     pub fn lines(&self) -> Vec<String> {
         self.lock().values().cloned().collect()
     }
 
-    /// Nothing that panics happens under this lock.
+    /// Ignores poisoning: no code panics under this lock.
     fn lock(&self) -> MutexGuard<'_, BTreeMap<&'static str, String>> {
         self.lines.lock().unwrap_or_else(PoisonError::into_inner)
     }

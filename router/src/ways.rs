@@ -1,5 +1,5 @@
-//! Which of the host's interfaces lead into the mesh, and by which of them packets leave: what goes through the mesh is no
-//! way between its routers.
+//! Interfaces of the host that lead into the mesh, and route lookups: a path through the mesh itself must not carry
+//! traffic between its routers.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
@@ -11,12 +11,12 @@ use mesh_proto::control::{Way, Ways};
 use mesh_sys::SysError;
 use mesh_sys::netlink::{AddressEntry, Link, Lookup, Netlink};
 
-/// How long an answer of the kernel is believed.
+/// Lifetime of a cached route lookup.
 const BELIEVED: Duration = Duration::from_secs(1);
-/// Answers kept; beyond, all are asked for again.
+/// Most cached lookups; beyond, the cache is cleared.
 const MAX_ANSWERS: usize = 1_024;
 
-/// The interfaces of the host that lead into the mesh and nowhere else, and the addresses on them.
+/// Interfaces that lead into the mesh and nowhere else, and the addresses on them.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Inside {
     links: BTreeSet<u32>,
@@ -24,12 +24,12 @@ pub struct Inside {
 }
 
 impl Inside {
-    /// Finds them: the bridge itself, what is stacked on it (VLAN, macvlan), a veth whose other end is a port of it, and
-    /// another bridge whose ports all lead there.
+    /// Finds these interfaces: the bridge, interfaces stacked on it (VLAN, macvlan), a veth whose other end is a port
+    /// of it, and another bridge whose ports all lead to it.
     pub fn find(bridge: &str, links: &[Link], addresses: &[AddressEntry]) -> Self {
         let graph = Graph::new(links);
         let mut found = BTreeSet::new();
-        // What leads to one that was found is found in the next round.
+        // Repeat: an interface that leads to a new one is found in the next pass.
         loop {
             let before = found.len();
             for link in links {
@@ -47,18 +47,18 @@ impl Inside {
         Self { links, addresses }
     }
 
-    /// Whether the interface of this index is one.
+    /// True if the interface with this index leads into the mesh.
     pub fn has(&self, link: u32) -> bool {
         self.links.contains(&link)
     }
 
-    /// Whether this is an address of such an interface.
+    /// True if this is an address of such an interface.
     pub fn has_address(&self, ip: IpAddr) -> bool {
         self.addresses.contains(&ip.to_canonical())
     }
 }
 
-/// The host's interfaces, and which are ports of which.
+/// Interfaces of the host, and the ports of each bridge.
 struct Graph<'a> {
     by_index: BTreeMap<u32, &'a Link>,
     ports: BTreeMap<u32, Vec<u32>>,
@@ -76,7 +76,7 @@ impl<'a> Graph<'a> {
         Self { by_index, ports }
     }
 
-    /// Whether what leaves by `link` gets to one of `found` and nowhere else.
+    /// True if frames sent over `link` reach one of `found` and nothing else.
     fn leads_to(&self, link: &Link, found: &BTreeSet<u32>) -> bool {
         let other = link.peer_index.filter(|_| link.peer_netns.is_none());
         match link.kind.as_deref() {
@@ -95,7 +95,7 @@ impl<'a> Graph<'a> {
     }
 }
 
-/// Answers [`Ways`] by the host's routes.
+/// Implements [`Ways`] by the host's routes.
 #[derive(Debug, Clone)]
 pub struct HostWays {
     inside: Arc<ArcSwap<Inside>>,
@@ -109,10 +109,10 @@ struct Asked {
 }
 
 impl HostWays {
-    /// Opens a socket to the kernel.
+    /// Opens a netlink socket.
     ///
     /// # Errors
-    /// The kernel's.
+    /// The kernel refuses.
     pub fn open(inside: Arc<ArcSwap<Inside>>) -> Result<Self, SysError> {
         let asked = Asked {
             netlink: Netlink::open()?,
@@ -124,7 +124,7 @@ impl HostWays {
         })
     }
 
-    /// Why a connection between these two ends does not count as one between hosts; none if it does.
+    /// Returns an error text if a connection between these ends runs through the mesh itself; `None` if it does not.
     pub fn refuse(&self, local: Option<IpAddr>, remote: SocketAddr) -> Option<String> {
         let inside = self.inside.load();
         let by_address = local.is_some_and(|ip| inside.has_address(ip));
@@ -153,7 +153,7 @@ impl HostWays {
 
 impl Ways for HostWays {
     fn way(&self, to: SocketAddr) -> Way {
-        // A link-local address says itself by which interface.
+        // A link-local address contains its interface.
         if let SocketAddr::V6(v6) = to
             && v6.scope_id() != 0
         {
@@ -219,7 +219,7 @@ mod tests {
             link(16, "lan0.5", "vlan", 0, 6),
         ];
         assert_eq!(inside(&links), [2, 4, 6, 7, 8, 9, 13, 16]);
-        // An uplink whose other end is in another namespace is a way out.
+        // A veth whose other end is in another network namespace leads out of the host.
         links.push(Link {
             peer_netns: Some(0),
             ..link(17, "eth2", "veth", 6, 8)

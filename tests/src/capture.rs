@@ -1,4 +1,4 @@
-//! What passes over the underlay, as an eavesdropper on the switch sees it.
+//! Capture of the underlay traffic, as seen by an eavesdropper on the switch.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ impl Capture {
     /// Starts to record every frame on the switch of `bed`.
     ///
     /// # Errors
-    /// If tcpdump does not start.
+    /// tcpdump does not start.
     pub fn start(bed: &Testbed) -> Result<Self> {
         let dir = tempfile::tempdir()?;
         let file = Self::file(&dir);
@@ -38,17 +38,17 @@ impl Capture {
             &file,
         ])?;
         wait_until(Duration::from_secs(10), "tcpdump records", || {
-            // The file's header is written once the capture is open.
+            // tcpdump writes the file header once the capture is open.
             ensure!(std::fs::metadata(&file)?.len() >= 24, "no header yet");
             Ok(())
         })?;
         Ok(Self { dir, tcpdump })
     }
 
-    /// Ends the capture and returns its bytes.
+    /// Ends the capture and returns its contents in pcap format.
     ///
     /// # Errors
-    /// If the file cannot be read.
+    /// The file cannot be read.
     pub fn stop(self) -> Result<Vec<u8>> {
         self.tcpdump.stop()?;
         std::fs::read(Self::file(&self.dir)).context("cannot read the capture")

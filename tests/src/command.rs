@@ -1,4 +1,4 @@
-//! Commands: run to their end with a time limit, or in the background until dropped.
+//! Commands, run to their end with a time limit, or in the background until dropped.
 
 use std::fs::File;
 use std::io::{Read as _, Seek as _};
@@ -7,10 +7,10 @@ use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context as _, Result, bail, ensure};
 
-/// Longest time that a command in a test may take, in seconds; then it is killed and counts as failed.
+/// Time limit of a command in seconds; after that it is killed and counts as failed.
 const TIME_LIMIT: &str = "120";
 
-/// What a command said, and how it ended.
+/// Output and exit status of a command.
 #[derive(Clone, Debug)]
 pub struct Outcome {
     /// The command line, for messages.
@@ -24,21 +24,22 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    /// Standard output without white space at its ends.
+    /// Returns standard output without leading and trailing white space.
     ///
     /// # Errors
-    /// If the exit status is not 0; with what the command said.
+    /// The exit status is not 0; with the command's output.
     pub fn ok(self) -> Result<String> {
         ensure!(self.code == Some(0), "{self}");
         Ok(self.stdout.trim().to_owned())
     }
 
-    /// The message of a command that refuses: exit status neither 0 nor that of a crash, and one line of error.
+    /// Returns the error message of a refusal: exit status neither 0 nor that of a crash, and one line on standard
+    /// error.
     ///
     /// # Errors
-    /// If the command succeeded, crashed, or said less or more.
+    /// The command succeeded, crashed, or printed another number of lines.
     pub fn refused(self) -> Result<String> {
-        // 101 is a Rust panic; 124 and 137 a command that had to be stopped.
+        // 101 is a Rust panic; 124 and 137 a command that hit the time limit.
         let decent = matches!(self.code, Some(code) if !matches!(code, 0 | 101 | 124 | 137));
         ensure!(decent, "should have refused: {self}");
         let message = self.stderr.trim_end();
@@ -70,16 +71,16 @@ impl std::fmt::Display for Outcome {
     }
 }
 
-/// Runs a program to its end, with closed standard input.
+/// Runs a program to its end, with empty standard input.
 ///
 /// # Errors
-/// If it cannot be started.
+/// The program cannot be started.
 pub fn run(program: &str, args: &[&str]) -> Result<Outcome> {
     run_with_env(program, args, &[])
 }
 
 pub(crate) fn run_with_env(program: &str, args: &[&str], env: &[(&str, &str)]) -> Result<Outcome> {
-    // Files, not pipes: a daemon that keeps the output open must not keep the test waiting.
+    // Files rather than pipes: a daemon that inherits the output must not block the test.
     let (mut stdout, mut stderr) = (tempfile::tempfile()?, tempfile::tempfile()?);
     let status = Command::new("timeout")
         .args(["--kill-after=2", TIME_LIMIT, program])
@@ -98,10 +99,10 @@ pub(crate) fn run_with_env(program: &str, args: &[&str], env: &[(&str, &str)]) -
     })
 }
 
-/// Starts a program in a process group of its own.
+/// Starts a program in its own process group.
 ///
 /// # Errors
-/// If it cannot be started.
+/// The program cannot be started.
 pub fn spawn(program: &str, args: &[&str]) -> Result<Background> {
     spawn_with_env(program, args, &[])
 }
@@ -129,7 +130,7 @@ pub(crate) fn spawn_with_env(
     })
 }
 
-/// A program that runs beside the test. It and its children are ended on drop.
+/// A background program. It and its children are killed on drop.
 #[derive(Debug)]
 pub struct Background {
     line: String,
@@ -139,26 +140,26 @@ pub struct Background {
 }
 
 impl Background {
-    /// What it has written to standard output so far.
+    /// Returns its standard output so far.
     ///
     /// # Errors
-    /// If its output cannot be read.
+    /// The output cannot be read.
     pub fn output(&mut self) -> Result<String> {
         contents(&mut self.stdout)
     }
 
-    /// What it has written to standard error so far.
+    /// Returns its standard error so far.
     ///
     /// # Errors
-    /// If its output cannot be read.
+    /// The output cannot be read.
     pub fn errors(&mut self) -> Result<String> {
         contents(&mut self.stderr)
     }
 
-    /// Its outcome.
+    /// Returns the outcome of a program that has ended.
     ///
     /// # Errors
-    /// If it runs still.
+    /// The program is still running.
     pub fn finished(&mut self) -> Result<Outcome> {
         let Some(status) = self.child.try_wait()? else {
             bail!("`{}` runs still", self.line);
@@ -171,10 +172,10 @@ impl Background {
         })
     }
 
-    /// Ends it and returns what it had written to standard output.
+    /// Ends the program and returns its standard output.
     ///
     /// # Errors
-    /// If its output cannot be read.
+    /// The output cannot be read.
     pub fn stop(mut self) -> Result<String> {
         self.end();
         self.output()
@@ -184,7 +185,7 @@ impl Background {
         if matches!(self.child.try_wait(), Ok(Some(_))) {
             return;
         }
-        // The group is the child's own: nothing else is hit.
+        // The process group is the child's own, so no other process is killed.
         let group = format!("-{}", self.child.id());
         for signal in ["-TERM", "-KILL"] {
             let _ = Command::new("kill")
@@ -212,7 +213,7 @@ fn line_of(program: &str, args: &[&str]) -> String {
 }
 
 fn contents(file: &mut File) -> Result<String> {
-    // Read through the descriptor that the child writes to: its position is moved back to the end afterwards.
+    // Reads through the descriptor that the child writes to, and so restores the position at the end.
     let mut bytes = Vec::new();
     file.rewind()?;
     file.read_to_end(&mut bytes)?;

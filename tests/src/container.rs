@@ -1,4 +1,4 @@
-//! One container, of whatever runtime: a process whose network is on the mesh.
+//! One container of any runtime: a process with its network on the mesh.
 
 use std::time::Duration;
 
@@ -8,10 +8,10 @@ use crate::command::{Background, Outcome};
 use crate::host::Host;
 use crate::wait::wait_until;
 
-/// How long an address may take to answer; the first frames open sessions.
+/// Timeout of the first answer from an address, which opens sessions.
 const FIRST_ANSWER: Duration = Duration::from_secs(15);
 
-/// A process on a host, by whose network namespace commands of the host can be run.
+/// A process on a host, in whose network namespace commands can be run.
 #[derive(Clone, Debug)]
 pub struct Container {
     host: Host,
@@ -30,42 +30,42 @@ impl Container {
         Self { host, pid, address }
     }
 
-    /// Its address on the mesh, without prefix length.
+    /// Returns its address on the mesh, without prefix length.
     pub fn address(&self) -> &str {
         &self.address
     }
 
-    /// The host it runs on.
+    /// Returns its host.
     pub fn host(&self) -> &Host {
         &self.host
     }
 
-    /// Runs a program of the host in the container's network.
+    /// Runs a program of the host in the container's network namespace.
     ///
     /// # Errors
-    /// If it cannot be started; not if it fails.
+    /// The program cannot be started. A failing program is not an error.
     pub fn exec(&self, command: &[&str]) -> Result<Outcome> {
         self.host.exec(&[&self.prefix(), command].concat())
     }
 
-    /// Runs a program of the host in the container's network, with the files that the container sees.
+    /// Runs a program of the host in the container's network and mount namespaces.
     ///
     /// # Errors
-    /// If it cannot be started; not if it fails.
+    /// The program cannot be started. A failing program is not an error.
     pub fn exec_inside(&self, command: &[&str]) -> Result<Outcome> {
         let prefix = [&self.prefix()[..], &["-m"]].concat();
         self.host.exec(&[&prefix, command].concat())
     }
 
-    /// Starts a program of the host in the container's network.
+    /// Starts a program of the host in the container's network namespace.
     ///
     /// # Errors
-    /// If it cannot be started.
+    /// The program cannot be started.
     pub fn spawn(&self, command: &[&str]) -> Result<Background> {
         self.host.spawn(&[&self.prefix(), command].concat())
     }
 
-    /// Starts the helper program for traffic in the container's network.
+    /// Starts the traffic generator in the container's network namespace.
     pub(crate) fn spawn_probe(&self, args: &[&str]) -> Result<Background> {
         self.spawn(&[&[self.host.probe()], args].concat())
     }
@@ -74,10 +74,10 @@ impl Container {
         ["nsenter", "-t", &self.pid, "-n"]
     }
 
-    /// One echo to an address, which must come back within one second.
+    /// Sends one ICMP echo to an address, which must be answered within one second.
     ///
     /// # Errors
-    /// If it does not.
+    /// There is no answer.
     pub fn ping(&self, address: &str) -> Result<()> {
         self.exec(&["ping", "-n", "-c", "1", "-W", "1", address])?
             .ok()
@@ -87,7 +87,7 @@ impl Container {
     /// Waits until `other` answers.
     ///
     /// # Errors
-    /// If it does not within 15 s.
+    /// There is no answer within 15 s.
     pub fn reaches(&self, other: &Self) -> Result<()> {
         self.reaches_within(FIRST_ANSWER, other)
     }
@@ -95,7 +95,7 @@ impl Container {
     /// Waits until `other` answers.
     ///
     /// # Errors
-    /// If it does not within `deadline`.
+    /// There is no answer within `deadline`.
     pub fn reaches_within(&self, deadline: Duration, other: &Self) -> Result<()> {
         let what = format!(
             "{} on {} answers {}",
@@ -106,10 +106,10 @@ impl Container {
         wait_until(deadline, &what, || self.ping(&other.address))
     }
 
-    /// Three echoes to `other`, none of which may come back.
+    /// Sends three ICMP echoes to `other`, none of which may be answered.
     ///
     /// # Errors
-    /// If one does.
+    /// One of them is answered.
     pub fn does_not_reach(&self, other: &Self) -> Result<()> {
         let outcome = self.exec(&[
             "ping",
@@ -130,10 +130,10 @@ impl Container {
         Ok(())
     }
 
-    /// `count` echoes in quick succession; returns how many came back.
+    /// Sends `count` ICMP echoes in quick succession, and returns the number of answers.
     ///
     /// # Errors
-    /// If ping does not run.
+    /// ping does not run.
     pub fn count_answers(&self, other: &Self, count: u32) -> Result<u32> {
         let outcome = self.exec(&[
             "ping",
@@ -155,19 +155,19 @@ impl Container {
             .ok_or_else(|| anyhow::anyhow!("{outcome}"))
     }
 
-    /// Starts to send datagrams to a broadcast address, as fast as it goes, for this long.
+    /// Starts to send datagrams to a broadcast address at full speed, for this time.
     ///
     /// # Errors
-    /// If the program does not start.
+    /// The program does not start.
     pub fn storm(&self, target: &str, duration: Duration) -> Result<Background> {
         let millis = duration.as_millis().to_string();
         self.spawn_probe(&["storm", &self.address, target, &millis])
     }
 
-    /// Ends the container's process.
+    /// Kills the container's process.
     ///
     /// # Errors
-    /// If it had ended before.
+    /// The process has already ended.
     pub fn kill(&self) -> Result<()> {
         self.host
             .exec(&["kill", "-KILL", &self.pid])?
@@ -176,10 +176,10 @@ impl Container {
     }
 }
 
-/// Waits until each of `containers` answers each other.
+/// Waits until each of `containers` answers each other one.
 ///
 /// # Errors
-/// At the first pair that does not.
+/// The first pair without an answer.
 pub fn all_reach_all(containers: &[Container]) -> Result<()> {
     for from in containers {
         for to in containers.iter().filter(|to| to.address != from.address) {

@@ -11,7 +11,7 @@ use crate::container::Container;
 use crate::testbed::{Programs, Script};
 use crate::wait::{require, wait_until};
 
-/// How long routers may take to find one another; generous, since the machine may be busy.
+/// Timeout for routers to connect; generous, since the machine may be busy.
 const CONNECT: Duration = Duration::from_secs(20);
 
 /// A host: its own network, processes, host name and disks.
@@ -33,17 +33,17 @@ impl Host {
         }
     }
 
-    /// `host1` for the first; also its host name, which all others resolve.
+    /// Returns its host name, which all others resolve; `host1` for the first.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Its IPv4 address on the underlay.
+    /// Returns its IPv4 address on the underlay.
     pub fn address(&self) -> String {
         format!("192.168.77.{}", self.number)
     }
 
-    /// Its IPv6 address on the underlay.
+    /// Returns its IPv6 address on the underlay.
     pub fn address6(&self) -> String {
         format!("fd77::{}", self.number)
     }
@@ -51,24 +51,24 @@ impl Host {
     /// Runs a command on the host.
     ///
     /// # Errors
-    /// If it cannot be started; not if it fails.
+    /// The command cannot be started. A failing command is not an error.
     pub fn exec(&self, command: &[&str]) -> Result<Outcome> {
         self.script.run(&[&["exec", &self.name], command].concat())
     }
 
-    /// Runs a line of shell on the host, with `mesh` in its PATH.
+    /// Runs a shell command line on the host, with `mesh` in PATH.
     ///
     /// # Errors
-    /// If it cannot be started; not if it fails.
+    /// The shell cannot be started. A failing command is not an error.
     pub fn shell(&self, line: &str) -> Result<Outcome> {
         let path = format!("PATH={}:{}", self.programs.dir, std::env::var("PATH")?);
         self.exec(&["env", &path, "sh", "-c", line])
     }
 
-    /// Starts a line of shell on the host, with `mesh` in its PATH.
+    /// Starts a shell command line on the host, with `mesh` in PATH.
     ///
     /// # Errors
-    /// If it cannot be started.
+    /// The shell cannot be started.
     pub fn shell_in_background(&self, line: &str) -> Result<Background> {
         let path = format!("PATH={}:{}", self.programs.dir, std::env::var("PATH")?);
         self.spawn(&["env", &path, "sh", "-c", line])
@@ -77,7 +77,7 @@ impl Host {
     /// Starts a command on the host.
     ///
     /// # Errors
-    /// If it cannot be started.
+    /// The command cannot be started.
     pub fn spawn(&self, command: &[&str]) -> Result<Background> {
         self.script
             .spawn(&[&["exec", &self.name], command].concat())
@@ -86,7 +86,7 @@ impl Host {
     /// Runs `mesh` on the host.
     ///
     /// # Errors
-    /// If it cannot be started; not if it fails.
+    /// `mesh` cannot be started. A failing command is not an error.
     pub fn mesh(&self, args: &[&str]) -> Result<Outcome> {
         self.programs.check()?;
         self.exec(&[&[self.programs.mesh.as_str()], args].concat())
@@ -95,60 +95,60 @@ impl Host {
     /// Runs the docker client against the host's engine.
     ///
     /// # Errors
-    /// If it cannot be started; not if it fails.
+    /// The client cannot be started. A failing command is not an error.
     pub fn docker(&self, args: &[&str]) -> Result<Outcome> {
         self.exec(&[&["docker"], args].concat())
     }
 
-    /// The helper program for traffic, as a path that is valid on the host.
+    /// Returns the path of the traffic generator on the host.
     pub(crate) fn probe(&self) -> &str {
         &self.programs.probe
     }
 
-    /// The same for a test that runs it with arguments of its own.
+    /// Returns the path of the traffic generator, for tests that pass their own arguments.
     pub fn probe_path(&self) -> String {
         self.programs.probe.clone()
     }
 
-    /// `mesh launch` with these arguments.
+    /// Runs `mesh launch` with these arguments.
     ///
     /// # Errors
-    /// If the router does not start.
+    /// The router does not start.
     pub fn launch(&self, args: &[&str]) -> Result<()> {
         self.mesh(&[&["launch"], args].concat())?.ok()?;
         Ok(())
     }
 
-    /// What the router knows.
+    /// Returns the router's report.
     ///
     /// # Errors
-    /// If it does not run, or its report is not as documented.
+    /// The router does not run, or its report does not match the schema.
     pub fn report(&self) -> Result<Report> {
         let text = self.mesh(&["report"])?.ok()?;
         serde_json::from_str(&text).with_context(|| format!("the report of {}", self.name))
     }
 
-    /// The containers that `mesh ps --json` shows.
+    /// Returns the containers in `mesh ps --json`.
     ///
     /// # Errors
-    /// If the router does not run.
+    /// The router does not run.
     pub fn ps(&self) -> Result<Vec<Attached>> {
         let text = self.mesh(&["ps", "--json"])?.ok()?;
         serde_json::from_str(&text).with_context(|| format!("mesh ps --json on {}", self.name))
     }
 
-    /// Runs a command without end in a network namespace on the mesh.
+    /// Runs an endless command in a network namespace on the mesh.
     ///
     /// # Errors
-    /// If `mesh run` fails.
+    /// `mesh run` fails.
     pub fn run(&self, address: &str) -> Result<Container> {
         self.run_named(address, &format!("c{}", address.replace(['.', '/'], "-")))
     }
 
-    /// The same, under a name of the caller's choice.
+    /// Like [`Host::run`], with this name for the container.
     ///
     /// # Errors
-    /// If `mesh run` fails.
+    /// `mesh run` fails.
     pub fn run_named(&self, address: &str, name: &str) -> Result<Container> {
         let file = format!("/run/testbed/{name}.pid");
         let line = format!("echo $$ >{file}.new; mv {file}.new {file}; exec sleep infinity");
@@ -174,10 +174,10 @@ impl Host {
         Ok(Container::new(self.clone(), pid, address))
     }
 
-    /// The same with an address that the router allocates; `args` are the arguments for addresses.
+    /// Like [`Host::run_named`], with an address that the router allocates; `args` are the address arguments.
     ///
     /// # Errors
-    /// If `mesh run` fails.
+    /// `mesh run` fails.
     pub fn run_free(&self, args: &[&str], name: &str) -> Result<Container> {
         let file = format!("/run/testbed/{name}.pid");
         let line = format!("echo $$ >{file}.new; mv {file}.new {file}; exec sleep infinity");
@@ -193,10 +193,10 @@ impl Host {
         Ok(Container::new(self.clone(), pid, &address))
     }
 
-    /// The first address of a container, with its prefix length, as `mesh ps` shows it.
+    /// Returns the first address of a container in `mesh ps`, with prefix length.
     ///
     /// # Errors
-    /// If it is not on the mesh.
+    /// The container is not on the mesh.
     pub fn address_of(&self, name: &str) -> Result<String> {
         let all = self.ps()?;
         let container = all.iter().find(|c| c.name == name);
@@ -205,21 +205,21 @@ impl Host {
         address.ok_or_else(|| anyhow!("{name} is not on the mesh on {}: {all:?}", self.name))
     }
 
-    /// What `mesh status ipam` says.
+    /// Returns the report of `mesh status ipam`.
     ///
     /// # Errors
-    /// If the router does not run.
+    /// The router does not run.
     pub fn ipam(&self) -> Result<IpamReport> {
         let text = self.mesh(&["status", "ipam", "--json"])?.ok()?;
         serde_json::from_str(&text).with_context(|| format!("status ipam of {}", self.name))
     }
 
-    /// The host's own network as if it were a container's: to measure the underlay, and to test the harness.
+    /// Returns the host's own network in the form of a container, to measure the underlay and to test the harness.
     ///
     /// # Errors
-    /// If the host is down.
+    /// The host is down.
     pub fn underlay(&self) -> Result<Container> {
-        // Process 1 shares the host's network.
+        // Process 1 is in the host's network namespace.
         self.exec(&["true"])?.ok()?;
         Ok(Container::new(
             self.clone(),
@@ -228,19 +228,19 @@ impl Host {
         ))
     }
 
-    /// The same under another of its addresses.
+    /// Like [`Host::underlay`], with another address of the host.
     ///
     /// # Errors
-    /// If the host is down.
+    /// The host is down.
     pub fn underlay_as(&self, address: &str) -> Result<Container> {
         self.exec(&["true"])?.ok()?;
         Ok(Container::new(self.clone(), "1".to_owned(), address))
     }
 
-    /// A Docker container that runs on this host, by name or id, with the address it has on the mesh.
+    /// Returns a running Docker container on this host, by name or id, with its address on the mesh.
     ///
     /// # Errors
-    /// If it does not run.
+    /// The container does not run.
     pub fn container(&self, name: &str, address: &str) -> Result<Container> {
         let pid = self
             .docker(&["inspect", "-f", "{{.State.Pid}}", name])?
@@ -249,20 +249,20 @@ impl Host {
         Ok(Container::new(self.clone(), pid, address))
     }
 
-    /// Established connections of the router.
+    /// Returns the established connections of the router.
     ///
     /// # Errors
-    /// If it does not run.
+    /// The router does not run.
     pub fn established(&self) -> Result<Vec<ConnectionReport>> {
         let mut connections = self.report()?.router.connections;
         connections.retain(|c| c.state == ConnectionState::Established);
         Ok(connections)
     }
 
-    /// Waits until the router has exactly so many established connections.
+    /// Waits until the router has exactly `count` established connections.
     ///
     /// # Errors
-    /// If it has not within 20 s.
+    /// The number differs after 20 s.
     pub fn wait_connections(&self, count: usize) -> Result<()> {
         wait_until(
             CONNECT,
@@ -278,10 +278,10 @@ impl Host {
         )
     }
 
-    /// Waits until the router knows exactly so many routers, itself included.
+    /// Waits until the router knows exactly `count` routers, itself included.
     ///
     /// # Errors
-    /// If it does not within 20 s.
+    /// The number differs after 20 s.
     pub fn wait_peers(&self, count: usize) -> Result<()> {
         wait_until(
             CONNECT,
@@ -295,10 +295,10 @@ impl Host {
         )
     }
 
-    /// The router's pid, in the host's numbering.
+    /// Returns the router's pid in the host's pid namespace.
     ///
     /// # Errors
-    /// If it does not run, or more than once.
+    /// No router or more than one runs.
     pub fn router_pid(&self) -> Result<String> {
         let pids = self.exec(&["pgrep", "-x", "mesh-router"])?.ok()?;
         ensure!(
@@ -309,12 +309,12 @@ impl Host {
         Ok(pids)
     }
 
-    /// Seconds of processor time that the router has used.
+    /// Returns the CPU time of the router in seconds.
     ///
     /// # Errors
-    /// If it does not run.
+    /// The router does not run.
     pub fn router_cpu_seconds(&self) -> Result<f64> {
-        /// Clock ticks a second in /proc, the same on every Linux.
+        /// Clock ticks per second in /proc, the same on every Linux.
         const TICKS: f64 = 100.0;
         let stat = self.exec(&["cat", &format!("/proc/{}/stat", self.router_pid()?)])?;
         let stat = stat.ok()?;
@@ -329,10 +329,10 @@ impl Host {
         Ok((ticks()? + ticks()?) / TICKS)
     }
 
-    /// How often the router's threads have gone to sleep: each of their wake-ups, whatever it then cost.
+    /// Returns the number of times that threads of the router went to sleep, which is the number of their wake-ups.
     ///
     /// # Errors
-    /// If it does not run.
+    /// The router does not run.
     pub fn router_wakeups(&self) -> Result<u64> {
         let line = format!("cat /proc/{}/task/*/status", self.router_pid()?);
         let status = self.exec(&["sh", "-c", &line])?.ok()?;
@@ -342,10 +342,10 @@ impl Host {
         counts.map(|count| Ok(count.trim().parse::<u64>()?)).sum()
     }
 
-    /// SIGKILL to the router and to whatever would start it again, and waits until it is gone.
+    /// Sends SIGKILL to the supervisor and the router, and waits until the router is gone.
     ///
     /// # Errors
-    /// If it does not run.
+    /// The router does not run.
     pub fn kill_router(&self) -> Result<()> {
         let pid = self.router_pid()?;
         let line = format!("pkill -KILL -x mesh-supervisor; kill -KILL {pid}");
@@ -355,18 +355,18 @@ impl Host {
         })
     }
 
-    /// Power cut: everything on the host is killed.
+    /// Simulates a power failure: kills everything on the host.
     ///
     /// # Errors
-    /// If the testbed cannot do it.
+    /// The testbed fails to do it.
     pub fn crash(&self) -> Result<()> {
         self.script.run(&["crash", &self.name])?.ok().map(drop)
     }
 
-    /// Powers a crashed host up again, with its engine started or not.
+    /// Boots a crashed host, with or without its engine.
     ///
     /// # Errors
-    /// If it does not come up.
+    /// The host does not come up.
     pub fn boot(&self, engine: bool) -> Result<()> {
         let flag: &[&str] = if engine { &[] } else { &["--no-engine"] };
         self.script
@@ -375,18 +375,18 @@ impl Host {
             .map(drop)
     }
 
-    /// Starts the engine of a host that was booted without.
+    /// Starts the engine of a host that was booted without one.
     ///
     /// # Errors
-    /// If it does not come up.
+    /// The engine does not come up.
     pub fn start_engine(&self) -> Result<()> {
         self.script.run(&["engine", &self.name])?.ok().map(drop)
     }
 
-    /// Gives podman on this host the images `ubuntu` and `nginx`.
+    /// Loads the images `ubuntu` and `nginx` into podman on this host.
     ///
     /// # Errors
-    /// If podman is not installed or refuses.
+    /// podman is not installed, or refuses.
     pub fn podman_images(&self) -> Result<()> {
         self.script
             .run(&["podman-images", &self.name])?
@@ -394,26 +394,26 @@ impl Host {
             .map(drop)
     }
 
-    /// Pulls the host's cable.
+    /// Disconnects the host from the underlay.
     ///
     /// # Errors
-    /// If the testbed cannot do it.
+    /// The testbed fails to do it.
     pub fn cut(&self) -> Result<()> {
         self.script.run(&["cut", &self.name])?.ok().map(drop)
     }
 
-    /// Plugs the host's cable in again.
+    /// Reconnects the host to the underlay.
     ///
     /// # Errors
-    /// If the testbed cannot do it.
+    /// The testbed fails to do it.
     pub fn heal(&self) -> Result<()> {
         self.script.run(&["heal", &self.name])?.ok().map(drop)
     }
 
-    /// The connection of this router to the peer with this nickname, whatever its state.
+    /// Returns the connection of this router to the peer, in any state.
     ///
     /// # Errors
-    /// If there is none.
+    /// There is no such connection.
     pub fn connection_to(&self, peer: &Host) -> Result<ConnectionReport> {
         let wanted = [
             format!("{}:", peer.address()),

@@ -1,5 +1,5 @@
-//! What tests of mesh from outside stand on: [`sim`], a virtual world; and, for the others, hosts on one machine,
-//! containers in them, traffic between those, and conditions with a deadline.
+//! Infrastructure for external tests of mesh: [`sim`], a simulator; and, for real processes, hosts on one machine,
+//! containers in them, traffic between them, and conditions with a deadline.
 //!
 //! ```no_run
 //! use mesh_tests::{Setup, with_testbed};

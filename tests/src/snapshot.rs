@@ -1,4 +1,4 @@
-//! What a host's kernel and disks hold, to be compared before and after.
+//! Objects in a host's kernel and on its disks, to be compared before and after a test.
 
 use std::collections::BTreeSet;
 
@@ -6,18 +6,18 @@ use anyhow::{Result, ensure};
 
 use crate::host::Host;
 
-/// Prints one object a line.
+/// Script that prints one object per line.
 const LISTING: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/testbed/objects.sh");
 
-/// The objects of one host at one moment.
+/// Objects of one host at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Snapshot(BTreeSet<String>);
 
 impl Snapshot {
-    /// Looks at a host.
+    /// Lists the objects of a host.
     ///
     /// # Errors
-    /// If the host is down.
+    /// The host is down.
     pub fn take(host: &Host) -> Result<Self> {
         let listing = host.exec(&[LISTING])?.ok()?;
         Ok(Self(
@@ -25,13 +25,15 @@ impl Snapshot {
         ))
     }
 
-    /// Objects that are in `self` and were not in `before`.
+    /// Returns the objects in `self` that are not in `before`.
     pub fn added_since(&self, before: &Self) -> Vec<String> {
         self.0.difference(&before.0).cloned().collect()
     }
 
+    /// Fails unless both have the same objects.
+    ///
     /// # Errors
-    /// If something is there that was not there before, or is gone that was.
+    /// The objects that were added and removed.
     pub fn same_as(&self, before: &Self) -> Result<()> {
         let (more, less) = (self.added_since(before), before.added_since(self));
         ensure!(

@@ -1,4 +1,4 @@
-//! A testbed: hosts made by `tests/testbed/testbed.sh`, gone when the value is dropped.
+//! A testbed: hosts made by `tests/testbed/testbed.sh`, removed on drop.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result, anyhow, ensure};
 use crate::command::{Background, Outcome, run_with_env, spawn_with_env};
 use crate::host::Host;
 
-/// What a testbed is to look like.
+/// Layout of a testbed.
 #[derive(Clone, Debug)]
 pub struct Setup {
     hosts: u8,
@@ -18,7 +18,7 @@ pub struct Setup {
 }
 
 impl Setup {
-    /// `count` hosts without engines, each with a cable to each other, IPv4 and IPv6.
+    /// Returns a layout of `count` hosts without engines, all connected to each other, with IPv4 and IPv6.
     pub fn hosts(count: u8) -> Self {
         Self {
             hosts: count,
@@ -28,28 +28,28 @@ impl Setup {
         }
     }
 
-    /// With a Docker engine on each host.
+    /// Adds a Docker engine to each host.
     #[must_use]
     pub fn engines(mut self) -> Self {
         self.engines = true;
         self
     }
 
-    /// Without IPv6 on the underlay.
+    /// Removes IPv6 from the underlay.
     #[must_use]
     pub fn ipv4_only(mut self) -> Self {
         self.only = Some("--ipv4-only");
         self
     }
 
-    /// Without IPv4 on the underlay.
+    /// Removes IPv4 from the underlay.
     #[must_use]
     pub fn ipv6_only(mut self) -> Self {
         self.only = Some("--ipv6-only");
         self
     }
 
-    /// With cables between these pairs only, like `1-2,2-3`.
+    /// Connects only these pairs of hosts, like `1-2,2-3`.
     #[must_use]
     pub fn links(mut self, pairs: &str) -> Self {
         self.links = Some(pairs.to_owned());
@@ -70,10 +70,10 @@ impl Setup {
     }
 }
 
-/// Runs a test on a fresh testbed. When it fails, the routers' logs and states are printed.
+/// Runs a test on a new testbed. If it fails, the logs and states of the routers are printed.
 ///
 /// # Errors
-/// Those of the test, or why there is no testbed.
+/// The test fails, or the testbed cannot be created.
 pub fn with_testbed(setup: &Setup, test: impl FnOnce(&Testbed) -> Result<()>) -> Result<()> {
     let bed = Testbed::start(setup)?;
     let result = test(&bed);
@@ -91,11 +91,11 @@ pub struct Testbed {
 }
 
 impl Testbed {
-    /// Brings up the hosts. Its name is unique, so testbeds run side by side; one whose test was killed is removed by
-    /// the next start of any.
+    /// Creates the hosts. The name is unique, so testbeds can run in parallel; the next start removes testbeds whose
+    /// test was killed.
     ///
     /// # Errors
-    /// If programs are missing, or not run as root.
+    /// Programs are missing, or the user is not root.
     pub fn start(setup: &Setup) -> Result<Self> {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let serial = NEXT.fetch_add(1, Ordering::Relaxed);
@@ -105,7 +105,7 @@ impl Testbed {
         let programs = Programs::find()?;
         let arguments = setup.arguments();
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-        // Made before the start, so that a start that fails half-way is cleaned up too.
+        // Created before the start, so that a partial start is cleaned up as well.
         let hosts = (1..=setup.hosts)
             .map(|n| Host::new(script.clone(), n, programs.clone()))
             .collect();
@@ -117,36 +117,36 @@ impl Testbed {
         Ok(bed)
     }
 
-    /// Its unique name, a part of the names of its network namespaces.
+    /// Returns its unique name, which is part of the names of its network namespaces.
     pub fn name(&self) -> &str {
         &self.script.testbed
     }
 
-    /// Host `number`, counted from 1 as in its name `host1`.
+    /// Returns host `number`, counted from 1 as in its name `host1`.
     ///
     /// # Panics
-    /// If there is no such host: a mistake in the test.
+    /// If there is no such host, which is a bug in the test.
     pub fn host(&self, number: usize) -> &Host {
         &self.hosts[number - 1]
     }
 
-    /// All hosts, in order.
+    /// Returns all hosts, in order.
     pub fn hosts(&self) -> &[Host] {
         &self.hosts
     }
 
-    /// Drops all that passes between two hosts.
+    /// Drops all traffic between two hosts.
     ///
     /// # Errors
-    /// If the switch refuses.
+    /// The switch refuses.
     pub fn cut_pair(&self, a: usize, b: usize) -> Result<()> {
         self.pair("cut-pair", a, b)
     }
 
-    /// Lets two hosts see each other again.
+    /// Restores the traffic between two hosts.
     ///
     /// # Errors
-    /// If the switch refuses, as when they were not cut.
+    /// The switch refuses, for example because the pair was not cut.
     pub fn heal_pair(&self, a: usize, b: usize) -> Result<()> {
         self.pair("heal-pair", a, b)
     }
@@ -161,12 +161,12 @@ impl Testbed {
     /// Starts a command in the network namespace of the underlay switch.
     ///
     /// # Errors
-    /// If it cannot be started.
+    /// The command cannot be started.
     pub fn spawn_on_switch(&self, command: &[&str]) -> Result<Background> {
         self.script.spawn(&[&["switch"], command].concat())
     }
 
-    /// Prints what the routers say and have logged.
+    /// Prints the states and logs of the routers.
     #[allow(clippy::print_stdout)]
     pub fn explain(&self) {
         for host in &self.hosts {
@@ -190,12 +190,12 @@ impl Testbed {
 
 impl Drop for Testbed {
     fn drop(&mut self) {
-        // Nothing can be done about an error here; the next start of a testbed tries again.
+        // An error is ignored; the next start of a testbed tries again.
         let _ = self.script.run(&["stop"]);
     }
 }
 
-/// The testbed's script, for one testbed.
+/// The testbed script, bound to one testbed.
 #[derive(Clone, Debug)]
 pub(crate) struct Script {
     testbed: String,
@@ -215,7 +215,7 @@ impl Script {
     }
 }
 
-/// Where the programs under test and their helper are.
+/// Paths of the programs under test and of their helper.
 #[derive(Clone, Debug)]
 pub(crate) struct Programs {
     pub(crate) dir: String,
@@ -225,7 +225,8 @@ pub(crate) struct Programs {
 }
 
 impl Programs {
-    /// Cargo builds all programs of the workspace into one directory, and tests into one below.
+    /// Locates the programs: Cargo builds those of the workspace into one directory, and tests into a subdirectory of
+    /// it.
     fn find() -> Result<Self> {
         let this = std::env::current_exe()?;
         let mut dirs = this.ancestors().skip(1).take(2);
@@ -243,7 +244,7 @@ impl Programs {
         })
     }
 
-    /// Cargo does not build the programs of other crates for a test by itself.
+    /// Fails if programs are missing: Cargo does not build those of other crates for a test.
     pub(crate) fn check(&self) -> Result<()> {
         for program in [&self.mesh, &self.router] {
             ensure!(

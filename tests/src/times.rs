@@ -1,19 +1,19 @@
-//! Times of things that must usually be fast: what a busy machine delays once is no defect, what is slow every time is.
+//! Durations of operations that must usually be fast: a single delay on a busy machine is no defect, a slow median is.
 
 use std::cell::RefCell;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 
-/// How long things of one kind took.
+/// Durations of one kind of operation.
 #[derive(Debug, Default)]
 pub struct Times(RefCell<Vec<Duration>>);
 
 impl Times {
-    /// Does something and notes how long it took.
+    /// Runs `work` and records its duration.
     ///
     /// # Errors
-    /// Its own.
+    /// `work` fails.
     pub fn of<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
         let began = Instant::now();
         let result = work()?;
@@ -21,10 +21,10 @@ impl Times {
         Ok(result)
     }
 
-    /// Whether the median is at most `limit`.
+    /// Checks that the median is at most `limit`.
     ///
     /// # Errors
-    /// When it is more, or nothing was noted; with all times, in order.
+    /// The median is larger, or nothing was recorded; with all durations in order.
     pub fn usually_within(&self, limit: Duration) -> Result<()> {
         let mut times = self.0.borrow().clone();
         times.sort_unstable();

@@ -1,4 +1,4 @@
-//! Traffic between containers: TCP with a checksum, datagrams to many.
+//! Traffic between containers: TCP with a checksum, broadcast and multicast datagrams.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -18,10 +18,10 @@ pub struct Transfer {
 }
 
 impl Transfer {
-    /// Starts to send `bytes` from one container to another, at most `mbit` million bits per second (0: no limit).
+    /// Starts to send `bytes` from one container to another, with at most `mbit` Mbit/s (0: no limit).
     ///
     /// # Errors
-    /// If the programs do not start.
+    /// The programs do not start.
     pub fn start(
         from: &Container,
         to: &Container,
@@ -40,10 +40,10 @@ impl Transfer {
         })
     }
 
-    /// Bytes that have arrived so far.
+    /// Returns the number of bytes received so far.
     ///
     /// # Errors
-    /// If the receiver's output cannot be read.
+    /// The receiver's output cannot be read.
     pub fn received(&mut self) -> Result<u64> {
         let output = self.receiver.output()?;
         let last = output
@@ -56,7 +56,7 @@ impl Transfer {
     /// Waits for the end and returns the time since the start.
     ///
     /// # Errors
-    /// If it does not end within `deadline`, or what arrived is not what was sent.
+    /// It does not end within `deadline`, or the received bytes differ from the sent ones.
     pub fn finish(mut self, deadline: Duration) -> Result<Duration> {
         let sent = wait_until(deadline, "the sender ends", || self.sender.finished())?.ok()?;
         let got = wait_until(deadline, "the receiver ends", || self.receiver.finished())?.ok()?;
@@ -69,10 +69,10 @@ impl Transfer {
     }
 }
 
-/// Sends `bytes` over TCP as fast as it goes and compares checksums.
+/// Sends `bytes` over TCP at full speed and compares checksums.
 ///
 /// # Errors
-/// If it takes longer than `deadline`, or they differ.
+/// It takes longer than `deadline`, or the checksums differ.
 pub fn transfer(
     from: &Container,
     to: &Container,
@@ -82,17 +82,17 @@ pub fn transfer(
     Transfer::start(from, to, 5001, bytes, 0)?.finish(deadline)
 }
 
-/// How often one container heard each datagram.
+/// Number of times that one container received each datagram.
 #[derive(Debug)]
 pub struct Heard {
     listener: Background,
 }
 
 impl Heard {
-    /// Starts to listen on a UDP port; for a multicast group also joins it.
+    /// Starts to listen on a UDP port, and joins a multicast group if given.
     ///
     /// # Errors
-    /// If the program does not start.
+    /// The program does not start.
     pub fn start(at: &Container, port: u16, group: Option<&str>) -> Result<Self> {
         let port = port.to_string();
         let mut args = vec!["listen", at.address(), &port];
@@ -102,10 +102,10 @@ impl Heard {
         Ok(Self { listener })
     }
 
-    /// Datagram texts with the number of times each has arrived so far.
+    /// Returns the texts of the datagrams received so far, each with its count.
     ///
     /// # Errors
-    /// If the listener's output cannot be read.
+    /// The listener's output cannot be read.
     pub fn counts(&mut self) -> Result<BTreeMap<String, u32>> {
         let mut counts = BTreeMap::new();
         for text in self
@@ -123,7 +123,7 @@ impl Heard {
 /// Sends `count` datagrams to a broadcast or multicast address; their texts are `<label>-0`, `<label>-1`, …
 ///
 /// # Errors
-/// If they cannot be sent.
+/// The datagrams cannot be sent.
 pub fn cast(from: &Container, to: &str, port: u16, label: &str, count: u32) -> Result<()> {
     let target = format!("{to}:{port}");
     let mut sender =

@@ -1,21 +1,20 @@
-//! Conditions with a deadline: a test waits for what it needs, and no longer.
+//! Conditions with a deadline: a test waits no longer than it must.
 
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow};
 
-/// Time between two looks at a condition.
+/// Interval of checking a condition.
 const POLL: Duration = Duration::from_millis(50);
 
-/// How many times as long a time may be on a busy machine.
+/// Largest factor by which a busy machine may stretch a time.
 const MOST_TIMES: f64 = 4.0;
 
-/// Tries `attempt` until it succeeds and returns what it returned.
+/// Repeats `attempt` until it succeeds, and returns its value.
 ///
 /// # Errors
-/// After `deadline`, as long as it is [`here`]: `what`, and why the last attempt failed. The attempt that was begun before is
-/// waited for.
+/// `what` and the last failure, after `deadline` scaled by [`here`]. A running attempt is not interrupted.
 pub fn wait_until<T>(
     deadline: Duration,
     what: &str,
@@ -33,7 +32,7 @@ pub fn wait_until<T>(
     }
 }
 
-/// A time on an idle machine, on this one as it is now: longer by the number of tasks that want to run, for each core.
+/// Scales a time for this machine under its present load: by the number of runnable tasks per core.
 pub fn here(time: Duration) -> Duration {
     let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
     let load: f64 = load
@@ -46,7 +45,7 @@ pub fn here(time: Duration) -> Duration {
     time.mul_f64((load / cores).clamp(1.0, MOST_TIMES))
 }
 
-/// Looks at `condition` again and again for the whole of `period`; for what must not change.
+/// Checks `condition` repeatedly during the whole of `period`; for conditions that must not change.
 ///
 /// # Errors
 /// The first failure of `condition`, with `what`.
@@ -63,14 +62,14 @@ pub fn stays(
     Ok(())
 }
 
-/// Tells whoever runs the tests a figure, even when the test passes and its output is swallowed.
+/// Prints a figure to standard error even if the test passes, when its captured output is discarded.
 pub fn tell(text: &str) {
     use std::io::Write as _;
-    // A figure that cannot be printed fails no test.
+    // A failed write must not fail the test.
     let _ = writeln!(std::io::stderr(), "{text}");
 }
 
-/// An error unless `condition` holds; for attempts.
+/// Returns an error with the text of `otherwise`, unless `condition` holds.
 pub(crate) fn require(condition: bool, otherwise: impl FnOnce() -> String) -> Result<()> {
     if condition {
         Ok(())

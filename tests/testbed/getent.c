@@ -1,4 +1,4 @@
-/* `getent hosts NAME-OR-ADDRESS` as musl's own has it: for containers whose C library is not glibc.
+/* `getent hosts NAME-OR-ADDRESS` like musl's own, for containers whose C library is not glibc.
  *
  *     musl-gcc -static -o getent getent.c && ./getent hosts web.mesh.local
  */

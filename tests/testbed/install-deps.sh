@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Installs what building and testing mesh needs on Debian and Ubuntu (with `build`: what building alone needs). Says
-# nothing when all is there.
+# Installs the dependencies of building and testing mesh on Debian and Ubuntu (with `build`: of building alone). Silent
+# if all are installed.
 set -euo pipefail
 
-# What is looked for, and the package that has it. A name with a slash is a file, the others are commands.
+# Commands, or files (with a slash), and their packages.
 needed=(
     cc:build-essential
     /usr/include/pcap/pcap.h:libpcap-dev
@@ -18,7 +18,7 @@ needed=(
     dig:bind9-dnsutils
     dockerd:docker.io
 )
-# Tested when they are there: podman, and the resolver of musl. A machine without skips those tests and says so.
+# Optional: podman, and the resolver of musl. Without them their tests are skipped with a message.
 optional=(podman:podman runc:runc musl-gcc:musl-tools)
 if [ "${1:-}" = build ]; then
     needed=(cc:build-essential /usr/include/pcap/pcap.h:libpcap-dev)
@@ -45,7 +45,7 @@ extras=$(missing "${optional[@]}")
 [ -n "$packages$extras" ] || exit 0
 if ! command -v apt-get >/dev/null; then
     [ -n "$packages" ] || exit 0
-    echo "install-deps: this is not Debian or Ubuntu; install what these packages of theirs hold: $(echo $packages)" >&2
+    echo "install-deps: this is not Debian or Ubuntu; install the equivalents of these packages: $(echo $packages)" >&2
     exit 1
 fi
 sudo=''
@@ -56,4 +56,4 @@ install() { $sudo apt-get install -y -q --no-install-recommends $1; }
 echo "install-deps: installing $(echo $packages $extras)"
 $sudo apt-get update -q
 [ -z "$packages" ] || install "$packages"
-[ -z "$extras" ] || install "$extras" || echo "install-deps: went on without $(echo $extras)" >&2
+[ -z "$extras" ] || install "$extras" || echo "install-deps: not installed, their tests are skipped: $(echo $extras)" >&2

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Prints what a host's kernel and disks hold, one object a line: links, addresses, routes, rules, namespaces, files,
-# networks of the engine, processes, mounts. Compared before and after by tests that nothing is left behind.
+# Prints the objects in a host's kernel and on its disks, one per line: links, addresses, routes, rules, namespaces,
+# files, networks of the engine, processes, mounts. Tests compare them before and after to find leftovers.
 ip -o link | awk -F'[:@]' '{ print "link" $2 }'
 # Docker's bridges get a link-local address with their first container, and keep it.
 ip -o addr | grep -v -e ' docker0 .* fe80:' -e ' br-[0-9a-f]* .* fe80:' | awk '{ print "address", $2, $4 }'
@@ -12,8 +12,8 @@ for family in iptables ip6tables; do
 done
 nft list tables 2>/dev/null | grep mesh | sed 's/^/nft /'
 ls /run/netns 2>/dev/null | sed 's/^/namespace /'
-# What engines write for themselves is theirs: Docker takes a minute to remove the names of its namespaces. To whom a
-# router is linked it writes down some seconds later; a test that it is gone after a reset is in router/src/state.
+# Files of the engines are excluded: Docker takes a minute to remove the names of its namespaces. So is the file of
+# neighbours, which is written some seconds later; a test in router/src/state checks that a reset removes it.
 for path in docker containerd containers libpod crun runc lock testbed; do theirs="${theirs:-} -path /run/$path -o"; done
 # shellcheck disable=SC2086  # words
 find /run /var/lib/mesh /etc/mesh /etc/docker /etc/cni \( $theirs -name cni.lock \) -prune \

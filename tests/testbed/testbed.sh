@@ -1,27 +1,27 @@
 #!/usr/bin/env bash
-# Several "Docker hosts" on one machine. A host is a set of private namespaces (network, mounts, processes, host name)
-# on one underlay switch, with its own /run, /etc/docker, /var/lib/mesh … at the usual paths and, if wanted, its own
-# Docker engine. Nothing outside is touched: a Docker that runs on the machine does not notice, and `stop` leaves nothing.
+# Several "Docker hosts" on one machine. A host is a set of private namespaces (network, mount, pid, UTS) on one
+# underlay switch, with its own /run, /etc/docker, /var/lib/mesh … at the usual paths and, if wanted, its own Docker
+# engine. Nothing outside is touched: a Docker on the machine is not affected, and `stop` leaves nothing behind.
 #
 #   testbed.sh start [N] [--no-engine] [--ipv4-only | --ipv6-only] [--links 1-2,2-3] [--owner PID]
-#                                    N hosts (3): host1 … hostN. With --links only the named pairs have a cable
-#                                    between them. With --owner the testbed counts as a leftover once PID has ended.
+#                                    N hosts (default: 3): host1 … hostN. With --links only the named pairs are
+#                                    connected. With --owner the testbed counts as a leftover once PID has ended.
 #   testbed.sh stop                  end all hosts and remove every trace
 #   testbed.sh status                hosts, addresses, engines
 #   testbed.sh exec HOST CMD…        run a command on a host
 #   testbed.sh docker HOST ARG…      the docker client against a host's engine
-#   testbed.sh crash HOST            power cut: SIGKILL for everything on the host
-#   testbed.sh boot HOST [--no-engine]    power it up again: /run is empty, disks are as they were
-#   testbed.sh engine HOST           start the engine of a host that was booted without
-#   testbed.sh podman-images HOST    give the host's podman the images that its Docker has
-#   testbed.sh cut HOST | heal HOST  pull and plug a host's cable
-#   testbed.sh cut-pair A B | heal-pair A B    drop all that passes between two hosts
+#   testbed.sh crash HOST            simulate a power failure: SIGKILL for everything on the host
+#   testbed.sh boot HOST [--no-engine]    boot it again: /run is empty, disks are unchanged
+#   testbed.sh engine HOST           start the engine of a host that was booted without one
+#   testbed.sh podman-images HOST    load the images of the host's Docker into its podman
+#   testbed.sh cut HOST | heal HOST  disconnect or reconnect a host
+#   testbed.sh cut-pair A B | heal-pair A B    drop or pass all traffic between two hosts
 #   testbed.sh switch CMD…           run a command in the switch's network namespace (its ports are named after the hosts)
 #   testbed.sh sweep                 remove every testbed whose owner has ended
 #
-# Environment: TESTBED (name, `mesh`; several testbeds run side by side), TESTBED_ROOT (/tmp/mesh-testbed),
-# DOCKERD_ARGS (more flags for the engines). Addresses are 192.168.77.N and fd77::N in every testbed: each underlay is
-# a network of its own. Images in each engine: `ubuntu` (a busybox shell) and `nginx` (a busybox web server).
+# Environment: TESTBED (name, default `mesh`; several testbeds can run in parallel), TESTBED_ROOT (default
+# /tmp/mesh-testbed), DOCKERD_ARGS (further flags for the engines). Addresses are 192.168.77.N and fd77::N in every
+# testbed: underlays are isolated. Images in each engine: `ubuntu` (a busybox shell) and `nginx` (a busybox web server).
 set -euo pipefail
 
 self=$(readlink -f "$0")
@@ -41,14 +41,14 @@ hosts() { [ -d "$dir/hosts" ] && ls -v "$dir/hosts" || true; }
 
 # ---- processes -----------------------------------------------------------------------------------------------------
 
-# Prints the pids of all processes in a network namespace, by its name.
+# Prints the pids of all processes in the network namespace with this name.
 processes_in() {
     local inode
     inode=$(stat -Lc %i "/run/netns/$1" 2>/dev/null) || return 0
     find /proc/[0-9]*/ns/net -maxdepth 0 -lname "net:\\[$inode\\]" 2>/dev/null | cut -d/ -f3 || true
 }
 
-# Prints the pid of a host's first process; fails if the host is down or the pid is someone else's by now.
+# Prints the pid of a host's first process; fails if the host is down or the pid has been reused.
 pid_of() {
     local pid inode
     pid=$(cat "$dir/hosts/$1/init.pid" 2>/dev/null) || return 1
@@ -56,19 +56,19 @@ pid_of() {
     [ "$(readlink "/proc/$pid/ns/net" 2>/dev/null)" = "net:[$inode]" ] && echo "$pid"
 }
 
-# Prints "PID START": a pid that is used again has another start time. Fails for a process that has ended.
+# Prints "PID START": a reused pid has another start time. Fails for a process that has ended.
 fingerprint() {
     local stat
     stat=$(cat "/proc/$1/stat" 2>/dev/null) || return 1
-    # shellcheck disable=SC2086  # the words after the command's name are wanted
+    # shellcheck disable=SC2086  # split into the words after the command's name
     set -- "$1" ${stat##*) }
     [ "$2" != Z ] && echo "$1 ${21}"
 }
 
-# Never an empty file: to a sweep that would be an owner that has ended.
+# Never leaves an empty file: a sweep would take that for an owner that has ended.
 set_owner() { fingerprint "$1" >"$dir/owner.new" && mv "$dir/owner.new" "$dir/owner"; }
 
-# Whether the testbed in directory $1 has an owner that still runs.
+# True if the owner of the testbed in directory $1 still runs.
 owned() {
     local recorded
     recorded=$(cat "$1/owner" 2>/dev/null) && [ "$(fingerprint "${recorded%% *}")" = "$recorded" ]
@@ -114,7 +114,7 @@ plug() {
 cut_pair()  { in_switch nft add element bridge cables cut "{ \"$1\" . \"$2\", \"$2\" . \"$1\" }"; }
 heal_pair() { in_switch nft delete element bridge cables cut "{ \"$1\" . \"$2\", \"$2\" . \"$1\" }"; }
 
-# Cuts every pair that is not in the list `1-2,2-3`.
+# Disconnects every pair that is not in the list `1-2,2-3`.
 keep_links() {
     local list=,$1, count=$2 a b
     for ((a = 1; a <= count; a++)); do for ((b = a + 1; b <= count; b++)); do
@@ -140,7 +140,7 @@ power_on() {
     pgrep -P "$unshare" >"$dir/hosts/$host/init.pid"
 }
 
-# The directories that are mounted over must exist on the machine; the ones made here go with the last testbed.
+# Mount points must exist on the machine; those created here are removed with the last testbed.
 make_mount_points() {
     local path
     (
@@ -156,7 +156,7 @@ make_mount_points() {
     ) 9<"${root%/*}"
 }
 
-# Runs as process 1 of a host: gives it its own view of the file system, then collects orphans for ever.
+# Runs as process 1 of a host: sets up its own view of the file system, then reaps orphans forever.
 first_process() {
     local host=$1 disk=$dir/hosts/$1/disk path
     hostname "$host"
@@ -165,14 +165,14 @@ first_process() {
     mount -t sysfs sysfs /sys
     mount --move "$dir/hosts/$host/cgroup" /sys/fs/cgroup
     umount /sys/fs/cgroup/unified 2>/dev/null || true       # crun refuses a hybrid of cgroup v1 and v2
-    # A resolver that says no at once: a name that is not in /etc/hosts must not cost a test ten seconds.
+    # An unreachable DNS server: names missing from /etc/hosts must fail at once, not after ten seconds.
     mount --bind "$dir/resolv.conf" "$(readlink -f /etc/resolv.conf)" 2>/dev/null || true
     mount --bind "$dir/hosts-file" /etc/hosts
     for path in "${private_dirs[@]}"; do
         [ "$path" = /run ] || mount --bind "$disk$path" "$path"
     done
-    mkdir -p "$disk/run/lock" "$disk/run/testbed"             # the latter for what tests leave behind
-    mount --bind "$disk/run" /run                            # last: it hides what the paths above may lead through
+    mkdir -p "$disk/run/lock" "$disk/run/testbed"             # the latter for files of tests
+    mount --bind "$disk/run" /run                            # last: it may hide the source paths above
     touch /run/booted
     trap : TERM INT HUP
     while :; do sleep infinity & wait || true; done
@@ -230,7 +230,7 @@ import_images() {
     in_host "$host" "$client" import -c "$serve" -c "$path" - nginx <"$dir/image.tar" >>"$log" 2>&1
 }
 
-# A 2 MB userland around busybox: there may be no registry to pull one from.
+# A 2 MB image around busybox, since a registry may be unreachable.
 make_image() {
     local tree=$dir/image applet
     mkdir -p "$tree"/{bin,etc,proc,sys,dev,tmp,root,run,usr/bin,var,www}
@@ -246,7 +246,7 @@ make_image() {
     rm -rf "$tree"
 }
 
-# ---- the whole -----------------------------------------------------------------------------------------------------
+# ---- the testbed ---------------------------------------------------------------------------------------------------
 
 start() {
     local count=3 engine=yes links='' owner='' only='' i
@@ -270,7 +270,7 @@ start() {
     for ((i = 1; i <= count; i++)); do power_on "host$i"; done
     [ -z "$links" ] || keep_links "$links" "$count"
     [ "$engine" = no ] || for ((i = 1; i <= count; i++)); do engine_up "host$i"; done
-    # Until here the owner was this script, so that a start that was killed counts as a leftover.
+    # Until here this script was the owner, so that a killed start counts as a leftover.
     if [ -z "$owner" ]; then
         rm "$dir/owner"
     elif ! set_owner "$owner"; then
@@ -290,7 +290,7 @@ check_machine() {
     [ -z "$missing" ] || die "not installed:$missing (tests/testbed/install-deps.sh installs them)"
 }
 
-# Removes what a run that ended badly has left; refuses if the testbed is in use.
+# Removes the leftovers of an aborted run; refuses if the testbed is in use.
 make_room() {
     mkdir -p "$root" && [ -O "$root" ] || die "$root belongs to someone else"
     sweep
@@ -302,7 +302,7 @@ make_room() {
         echo "testbed: removing what an earlier run left" >&2
         stop
     fi
-    # Not while the end of another testbed, which was the last one, takes the directory of all away.
+    # Not while another testbed, as the last one, removes the common directory.
     (
         flock 9
         mkdir -p "$dir/hosts"

@@ -52,7 +52,7 @@ const ARROWS: [(&str, &[&str]); 8] = [
         &["mesh-proto", "mesh-sys", "mesh-router", "mesh-cli"],
     ),
 ];
-/// What the graph of crates is looked at for; it decides nothing about our own.
+/// Platform of the inspected crate graph; the project's own crates do not depend on it.
 const PLATFORM: &str = "x86_64-unknown-linux-gnu";
 /// Lines of code a file may have before its tests.
 const MAX_CODE: usize = 600;
@@ -192,8 +192,7 @@ fn needs(package: &PackageId) -> Vec<&'static PackageId> {
         .collect()
 }
 
-/// ring has a source of randomness beside its ciphers; [`proto_names_nothing_of_std_that_does_io`] sees to it
-/// that nothing of it is named.
+/// True for ring's source of randomness; [`proto_names_nothing_of_std_that_does_io`] checks that it is not used.
 fn is_unused(package: &PackageId, on: &PackageId) -> bool {
     METADATA[package].name.as_str() == "ring" && METADATA[on].name.as_str() == "getrandom"
 }

@@ -1,7 +1,7 @@
 //! Replays the corpus of every fuzz target, then runs a seeded mutator for a bounded number of inputs.
 //!
-//! `MESH_FUZZ_SEED` chooses another run, `MESH_FUZZ_FACTOR` a longer one. An input that breaks a promise is written to a
-//! file whose name is told; put it into `tests/fuzz/corpus/<target>/` as `crash-…` once it is mended.
+//! `MESH_FUZZ_SEED` selects another run, `MESH_FUZZ_FACTOR` a longer one. A failing input is written to a file, whose
+//! name is printed; add it to `tests/fuzz/corpus/<target>/` as `crash-…` with the fix.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 use mesh_tests::fuzz::{Mutator, TARGETS, Target, by_name};
 
-/// Bounds of the committed corpus.
+/// Limits on the committed corpus.
 const MAX_FILES: usize = 40;
 const MAX_FILE: usize = 2048;
 

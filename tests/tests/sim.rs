@@ -1,17 +1,17 @@
-//! Many seeds of the simulator, and the proof that its checks can fail.
+//! Many seeds of the simulator, and fault injection as proof that its checks can fail.
 
 use std::env;
 
 use mesh_tests::sim::{Options, Planted, hunt, replace, run, run_many};
 
-/// See `mesh-sim`: half of the time would go into looking for room.
+/// Faster with many small allocations, see `mesh-sim`.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const SEEDS: u64 = 2_000;
-/// Routers that are replaced one after the other in one mesh.
+/// Routers that are replaced in one mesh, one after another.
 const ROUNDS: usize = 1_000;
-/// A planted fault must be found within this many seeds.
+/// Number of seeds within which each injected fault must be found.
 const BITE: u64 = 1_000;
 
 #[test]

@@ -1,11 +1,11 @@
-//! Request and response between two hosts: how long a client that sleeps waits for an answer.
+//! Request and response between two hosts: latency as seen by a client that sleeps between requests.
 //!
 //! `mesh-rr server PORT SECONDS` answers over UDP and TCP until the time is over; it prints `ready` first.
 //! `mesh-rr client udp|tcp ADDRESS:PORT SECONDS GAP` sends a request of 64 bytes, waits for the answer, then sleeps for
-//! GAP microseconds (0: a closed loop), and prints a line of JSON: requests answered per second, percentiles in
-//! microseconds, requests without an answer.
+//! GAP microseconds (0: a closed loop). It prints a line of JSON: answered requests per second, percentiles in
+//! microseconds, and unanswered requests.
 //!
-//! A client of its own, since `ping` at intervals below 10 ms does not sleep but polls, and so keeps a processor awake.
+//! `ping` is unsuitable: at intervals below 10 ms it polls instead of sleeping, and so keeps a CPU awake.
 #![allow(clippy::print_stdout, reason = "a program that prints its result")]
 
 use std::io::{self, ErrorKind, Read as _, Write as _};
@@ -15,7 +15,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 const SIZE: usize = 64;
-/// Time without an answer after which a request counts as lost.
+/// Time after which an unanswered request counts as lost.
 const PATIENCE: Duration = Duration::from_millis(500);
 const USAGE: &str = "usage: mesh-rr server PORT SECONDS | mesh-rr client udp|tcp ADDRESS:PORT SECONDS GAP_MICROSECONDS";
 
@@ -53,7 +53,7 @@ fn seconds_of(word: &str) -> io::Result<Duration> {
     Duration::try_from_secs_f64(number(word)?).map_err(io::Error::other)
 }
 
-/// Answers requests of both kinds until the time is over.
+/// Answers UDP and TCP requests until the time is over.
 fn server(port: u16, time: Duration) -> io::Result<()> {
     let udp = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, port))?;
     let tcp = TcpListener::bind((Ipv4Addr::UNSPECIFIED, port))?;
@@ -96,7 +96,7 @@ fn client(kind: &str, address: &str, time: Duration, gap: Duration) -> io::Resul
             measure(time, gap, |request| {
                 socket.send(request)?;
                 let mut answer = [0; SIZE];
-                // An answer that comes too late belongs to an older request.
+                // Skip late answers to earlier requests.
                 while socket.recv(&mut answer)? != request.len() || answer != *request {}
                 Ok(())
             })
@@ -114,7 +114,7 @@ fn client(kind: &str, address: &str, time: Duration, gap: Duration) -> io::Resul
     }
 }
 
-/// Asks again and again; `ask` sends the request and returns when its answer has come.
+/// Repeats requests until the time is over; `ask` sends one and returns once it is answered.
 fn measure(
     time: Duration,
     gap: Duration,
@@ -162,7 +162,7 @@ impl Times {
         )
     }
 
-    /// Nearest rank; 0 without an answer.
+    /// Returns a percentile by the nearest-rank method; 0 without any answer.
     fn percentile(&self, percent: usize) -> f64 {
         let rank = (self.micros.len() * percent).div_ceil(100);
         self.micros

@@ -1,24 +1,24 @@
-//! Verbs about containers: run, start, restart, attach, detach.
+//! Arguments of the verbs about containers: run, start, restart, attach, detach.
 
 use clap::{ArgAction, Args, ValueEnum};
 use mesh_proto::api::Runtime;
 
 pub(super) const RUN_HELP: &str = "\
-Flags of mesh stand anywhere before the image; all others, like -h for the host name, go to the engine as they are, and \
-so do --runtime with any other value (an OCI runtime) and a --timeout behind the addresses (podman's).
+Flags of mesh may stand anywhere before the image. All other flags, -h (host name) among them, are passed to the engine \
+unchanged; so are a --runtime with another value (an OCI runtime) and a --timeout after the addresses (podman's).
 The container always runs in the background.
 
-With docker the mesh comes beside docker's own network: the container reaches the Internet, and -p works. --network X \
-takes another network of docker instead of the default one, --network none leaves the mesh only.
-With podman the container is on the mesh only; -p and the Internet want `podman run` and then `mesh attach`.
+With docker, the container is on the mesh and on docker's default network: it has Internet access, and -p works. \
+--network X replaces the default network; with --network none it is on the mesh only.
+With podman, the container is on the mesh only; for -p and Internet access, use `podman run` and then `mesh attach`.
 
-Containers ask the router for names: with podman and --runtime process at 127.0.0.12, within their own network. Not with \
---without-dns, which is also for a container that serves DNS on port 53 of all its addresses. A process has an \
-/etc/resolv.conf of its own for that, in a mount namespace of its own; with docker and podman, --dns of yours counts.
+Containers use the router for DNS; with podman and --runtime process it listens on 127.0.0.12 in their network \
+namespace. --without-dns turns this off, for example for a container that serves DNS on port 53 of all its addresses. \
+A process gets its own /etc/resolv.conf, in a private mount namespace. With docker and podman, your --dns takes precedence.
 
-Without an address the container gets a free one of the default subnet (net:default), and keeps it until it is removed: \
-the lowest of this host's part of it, never x.x.x.0 or x.x.x.255. net:10.32.5.0/24 gives one of that subnet; several \
-addresses, of each kind, make several interfaces.
+Without an address the container gets a free one of the default subnet (net:default): the lowest free address of this \
+host's share, never x.x.x.0 or x.x.x.255. It keeps the address until it is removed. net:10.32.5.0/24 allocates from that \
+subnet. Several addresses, of either kind, create several interfaces.
 
 Example:
   mesh run --name web -p 80:80 nginx
@@ -28,10 +28,10 @@ Example:
   mesh run --json net:default -d nginx
   mesh run --runtime process 10.2.1.3/24 -- ping 10.2.1.1
 
-With --runtime process: [-d] [--name NAME] [--] COMMAND [ARGUMENT]...; -d leaves it in the background without output.
---json wants -d there: without it standard output is the command's.";
+With --runtime process: [-d] [--name NAME] [--] COMMAND [ARGUMENT]...; -d runs it in the background without output.
+--json then requires -d, because standard output is the command's otherwise.";
 
-/// `mesh run`. `-h` is a host name here, as it is with the engines.
+/// `mesh run`. `-h` is the host name here, as with the engines.
 #[derive(Debug, Args)]
 #[command(
     override_usage = "mesh run [OPTIONS] [ADDRESS]... [ENGINE FLAGS] IMAGE [COMMAND]...",
@@ -42,19 +42,19 @@ pub(crate) struct RunArgs {
     pub(crate) engine: EngineArg,
     #[command(flatten)]
     pub(crate) interfaces: InterfaceArgs,
-    /// Do not tell the container to ask the router for names, and leave its port 53 alone
+    /// Do not set up DNS for the container, and do not listen on its port 53
     #[arg(long)]
     pub(crate) without_dns: bool,
-    /// Leave the container's /etc/hosts alone (Docker): there its name leads to its address in the mesh first
+    /// Do not put the mesh address of the container first in its /etc/hosts (Docker)
     #[arg(long)]
     pub(crate) no_rewrite_hosts: bool,
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
-    /// Print help (-h is the engine's: the host name)
+    /// Print help (-h is the engine's flag for the host name)
     #[arg(long, action = ArgAction::Help)]
     pub(crate) help: Option<bool>,
-    /// Addresses, then what the engine is to run
+    /// Addresses, then the engine's flags, the image and its command
     #[arg(
         trailing_var_arg = true,
         allow_hyphen_values = true,
@@ -63,15 +63,15 @@ pub(crate) struct RunArgs {
     pub(crate) rest: Vec<String>,
 }
 
-/// Which engine.
+/// Choice of the engine.
 #[derive(Clone, Copy, Debug, Args)]
 pub(crate) struct EngineArg {
-    /// What runs the container (default: docker if its daemon answers, else podman)
+    /// Engine that runs the container (default: docker if its daemon answers, else podman)
     #[arg(long, value_enum)]
     pub(crate) runtime: Option<RuntimeArg>,
 }
 
-/// How the container's interfaces are made.
+/// Options of the container's interfaces.
 #[derive(Clone, Copy, Debug, Args)]
 pub(crate) struct InterfaceArgs {
     /// Do not route 224.0.0.0/4 to the mesh
@@ -81,22 +81,22 @@ pub(crate) struct InterfaceArgs {
     pub(crate) allocation: AllocationArgs,
 }
 
-/// How an address that is not given is found.
+/// Options of address allocation.
 #[derive(Clone, Copy, Debug, Args)]
 pub(crate) struct AllocationArgs {
-    /// Seconds that the allocation of an address may take (default: 30)
+    /// Timeout of the address allocation in seconds (default: 30)
     #[arg(long, value_name = "SECONDS")]
     pub(crate) timeout: Option<f64>,
 }
 
-/// What runs the container, as typed.
+/// Runtime of the container, as typed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum RuntimeArg {
     /// Docker Engine
     Docker,
-    /// podman
+    /// Podman
     Podman,
-    /// No engine: a command in a network namespace of its own
+    /// No engine: runs a command in its own network namespace
     Process,
 }
 
@@ -120,20 +120,20 @@ pub(crate) struct AttachArgs {
     pub(crate) json: bool,
 }
 
-/// `mesh start`, `restart`, and most of `attach`.
+/// `mesh start`, `restart`, and most options of `attach`.
 #[derive(Debug, Args)]
 pub(crate) struct ContainerArgs {
     #[command(flatten)]
     pub(crate) engine: EngineArg,
     #[command(flatten)]
     pub(crate) interfaces: InterfaceArgs,
-    /// Do not answer DNS queries within the container (podman), which then has its port 53 for itself
+    /// Do not answer DNS queries in the container's network namespace (podman); its port 53 stays free
     #[arg(long)]
     pub(crate) without_dns: bool,
-    /// Leave the container's /etc/hosts alone (Docker): there its name leads to its address in the mesh first
+    /// Do not put the mesh address of the container first in its /etc/hosts (Docker)
     #[arg(long)]
     pub(crate) no_rewrite_hosts: bool,
-    /// Put a name into the container's /etc/hosts (Docker), like db:10.2.1.7; may be given several times
+    /// Add an entry to the container's /etc/hosts (Docker), like db:10.2.1.7; may be repeated
     #[arg(long, value_name = "NAME:ADDRESS", conflicts_with = "no_rewrite_hosts")]
     pub(crate) add_host: Vec<String>,
     /// Addresses, then the container

@@ -1,20 +1,20 @@
-//! Verbs about names.
+//! Arguments of the verbs about names.
 
 use clap::{ArgAction, Args};
 
 use super::RuntimeArg;
 
-/// `mesh dns-add`, `dns-remove`. `-h` is a name here, as it is with Docker.
+/// `mesh dns-add`, `dns-remove`. `-h` is a name here, as with Docker.
 #[derive(Debug, Args)]
 #[command(disable_help_flag = true)]
 pub(crate) struct DnsChangeArgs {
-    /// Name in the mesh, with or without its domain
+    /// Name in the mesh, with or without the domain
     #[arg(short = 'h', long = "hostname", value_name = "NAME")]
     pub(crate) name: Option<String>,
     /// Print help
     #[arg(long, action = ArgAction::Help)]
     pub(crate) help: Option<bool>,
-    /// Addresses, then a container of this host
+    /// Addresses, then a container on this host
     #[arg(value_name = "ADDRESS... CONTAINER")]
     pub(crate) rest: Vec<String>,
 }
@@ -25,14 +25,14 @@ pub(crate) struct DnsLookupArgs {
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
-    /// Name with or without the domain, or an address
+    /// Name, with or without the domain, or address
     pub(crate) name: String,
 }
 
 /// `mesh dns-args`.
 #[derive(Debug, Args)]
 pub(crate) struct DnsArgsArgs {
-    /// What runs the container
+    /// Runtime of the container
     #[arg(long, value_enum, default_value = "docker")]
     pub(crate) runtime: RuntimeArg,
     /// Print JSON
@@ -41,17 +41,17 @@ pub(crate) struct DnsArgsArgs {
 }
 
 pub(super) const ADD_HELP: &str = "\
-Without addresses the name leads to those of the container, wherever they are; without a container it is there until it \
-is removed. Names are kept over restarts of the router, and end with their container.
+Without addresses, the name resolves to the current addresses of the container. Without a container, it stays until it is \
+removed. Names survive restarts of the router; names of a container end with it.
 
 Example:
   mesh dns-add web -h shop
   mesh dns-add 10.2.1.7 10.2.1.8 -h printer.mesh.local
-  mesh dns-add web              (its own name, after dns-remove)";
+  mesh dns-add web              (restores its own name after dns-remove)";
 
 pub(super) const REMOVE_HELP: &str = "\
-Takes all names of a container, or the one after -h; with addresses only those. A container's own name is back after \
-`mesh dns-add CONTAINER`, or when the container is made anew.
+Removes all names of a container, or only the one after -h; with addresses, only the names of these. A container's own \
+name comes back with `mesh dns-add CONTAINER`, or when the container is created again.
 
 Example:
   mesh dns-remove web -h shop

@@ -1,20 +1,20 @@
-//! Verbs about the host's own part in the mesh.
+//! Arguments of the verbs that connect the host itself to the mesh.
 
 use clap::{ArgAction, Args};
 
 use super::containers::AllocationArgs;
 
-/// `mesh expose`. `-h` is a name here, as it is with Docker.
+/// `mesh expose`. `-h` is a name here, as with Docker.
 #[derive(Debug, Args)]
 #[command(disable_help_flag = true)]
 pub(crate) struct ExposeArgs {
-    /// Name in the mesh that leads to these addresses, with or without its domain
+    /// Name in the mesh for these addresses, with or without the domain
     #[arg(short = 'h', long = "hostname", value_name = "NAME")]
     pub(crate) name: Option<String>,
-    /// Do not translate addresses between the mesh and what is behind the host
+    /// Do not masquerade (NAT) traffic between the mesh and the host's other networks
     #[arg(long)]
     pub(crate) without_masquerade: bool,
-    /// Forward also from and to other subnets of the mesh, and containers on other bridges of this host
+    /// Also forward between subnets of the mesh, and from and to other bridges of this host
     #[arg(long)]
     pub(crate) forward: bool,
     #[command(flatten)]
@@ -44,31 +44,31 @@ pub(crate) struct HideArgs {
 /// `mesh attach-bridge`, `mesh detach-bridge`.
 #[derive(Debug, Args)]
 pub(crate) struct BridgeArgs {
-    /// A bridge of this host, as `ip link` shows it
+    /// Bridge on this host, as in `ip link`
     pub(crate) bridge: String,
 }
 
 pub(super) const ATTACH_BRIDGE_HELP: &str = "\
-What is on that bridge (containers, virtual machines, network cards) is on the mesh as if it were plugged into the same \
-switch, and gets its broadcasts. Addresses on it are the operator's: they must differ from all others of the mesh, so do \
-not attach the bridges of several hosts that all have the same addresses on them, like docker0. A bridge that leads to the \
-mesh already, by this host or another, is refused. It is kept over restarts, and joined again when it was away.
+All ports of that bridge (containers, virtual machines, network cards) join the mesh as if plugged into the same switch, \
+and receive its broadcasts. Their addresses are not managed by mesh and must be unique in the mesh, so do not attach \
+bridges that have the same addresses on several hosts, like docker0. A bridge that already leads to the mesh, through \
+this host or another, is refused. The attachment survives restarts, and is restored when a deleted bridge comes back.
 
 Example:
   mesh attach-bridge virbr0
   mesh attach-bridge lxdbr0";
 
 pub(super) const EXPOSE_HELP: &str = "\
-Processes of the host then reach containers and are reached by them, and the host forwards packets between the mesh and \
-its other networks. Addresses are translated on the way: what comes from outside reaches containers with the host's \
-address on the mesh, what containers send elsewhere leaves with the host's address there. With --without-masquerade \
-addresses stay as they are, and the other side needs a route back through this host.
+Processes on the host and containers can then reach each other, and the host forwards packets between the mesh and its \
+other networks, with masquerading (source NAT) in both directions: packets from outside reach containers with the host's \
+mesh address as source, packets from containers leave with the host's address on the other network. With \
+--without-masquerade, sources are kept, and the other side needs a route back through this host.
 
-Subnets of the mesh stay apart: the host does not forward from one to another. Nor do containers on other bridges of this
-host (docker0, podman, libvirt, LXC) get into the mesh through it, or containers of the mesh to them but for the ports
-that they publish. With --forward, it forwards these, too.
+Subnets of the mesh stay isolated: the host does not forward from one to another. Nor does it forward between the mesh \
+and containers on other bridges of this host (docker0, podman, libvirt, LXC), except to ports that they publish. \
+--forward allows both.
 
-An address that the host has already is printed again. It is kept until `mesh hide`, over restarts and reboots.
+An address that the host already has is printed again. Addresses stay until `mesh hide`, across restarts and reboots.
 
 Example:
   mesh expose
@@ -79,7 +79,7 @@ Example:
   In a container:                     ip route add default via 10.2.1.254";
 
 pub(super) const HIDE_HELP: &str = "\
-Names given with `expose -h` go with their addresses. An address that the host does not have is no error.
+Names set with `expose -h` are removed with their addresses. An address that the host does not have is no error.
 
 Example:
   mesh hide

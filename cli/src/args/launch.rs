@@ -13,7 +13,7 @@ pub(crate) struct LaunchArgs {
     /// Peers by the flag that other tools have for them
     #[arg(long = "peer", alias = "peers", hide = true, value_name = "PEER")]
     pub(crate) more_peers: Vec<String>,
-    /// Stay in the foreground, log to standard error
+    /// Stay in the foreground and log to standard error
     #[arg(long)]
     pub(crate) foreground: bool,
     /// Dial the stored targets and no others

@@ -39,116 +39,116 @@ Example, on two hosts:
   host2$ mesh launch host1
   host2$ mesh run ubuntu ping ADDRESS-OF-WEB";
 
-/// What to do.
+/// Verb to run.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
     /// Start the router on this host
     #[command(
-        after_help = "The peers given are dialled in place of those stored; without any the stored ones are.\n\
-        In the background, a router that crashes is started again.\n\
-        A password for the whole mesh may be given in MESH_PASSWORD.\n\n\
+        after_help = "The given peers replace the stored targets; without any, the stored targets are dialled.\n\
+        A background router is restarted after a crash.\n\
+        The environment variable MESH_PASSWORD may hold the password of the mesh.\n\n\
         Example:\n  mesh launch --key-file /etc/mesh/key host2 host3:6783"
     )]
     Launch(Box<LaunchArgs>),
-    /// Add peers to the targets the router dials
+    /// Add peers to the targets that the router dials
     #[command(
         after_help = "Example:\n  mesh connect host2 192.0.2.7:6783\n  mesh connect --replace host3"
     )]
     Connect(ConnectArgs),
-    /// Stop dialling peers, by discovery too, until they are connected again; live connections stay
+    /// Stop dialling peers, discovered ones included, until `connect`; existing links stay
     #[command(after_help = "Example:\n  mesh forget host2")]
     Forget(PeerArgs),
-    /// Run a container with addresses on the mesh, and print its id
+    /// Run a container with addresses on the mesh and print its id
     #[command(after_help = containers::RUN_HELP)]
     Run(RunArgs),
     /// Start a stopped container and attach it
     #[command(
         override_usage = "mesh start [OPTIONS] [ADDRESS]... <CONTAINER>",
-        after_help = "A container of `mesh run` has its addresses again by itself.\n\n\
+        after_help = "A container created by `mesh run` gets its addresses back by itself: none need to be given.\n\n\
         Example:\n  mesh start 10.2.1.5/24 web\n  mesh start net:default db"
     )]
     Start(ContainerArgs),
-    /// Restart a container and attach it again, by default with the addresses it had
+    /// Restart a container and attach it again (default: with its previous addresses)
     #[command(
         override_usage = "mesh restart [OPTIONS] [ADDRESS]... <CONTAINER>",
         after_help = "Example:\n  mesh restart web"
     )]
     Restart(ContainerArgs),
-    /// Give a running container addresses on the mesh (without any: a free one), and print them
+    /// Attach a running container to the mesh (default: with a free address) and print its addresses
     #[command(
         override_usage = "mesh attach [OPTIONS] [ADDRESS]... <CONTAINER>",
         after_help = "Example:\n  mesh attach web\n  mesh attach --json net:10.32.5.0/24 10.2.1.5/24 web"
     )]
     Attach(AttachArgs),
-    /// Take addresses from a container (all when none is given), and print them
+    /// Detach a container from the mesh (default: all its addresses) and print the addresses
     #[command(
         override_usage = "mesh detach [OPTIONS] [ADDRESS]... <CONTAINER>",
         after_help = "Example:\n  mesh detach web\n  mesh detach --json net:10.32.5.0/24 10.2.1.5/24 web"
     )]
     Detach(DetachArgs),
-    /// Give the host itself addresses on the mesh (without any: a free one), and print them
+    /// Give the host addresses on the mesh (default: a free one) and print them
     #[command(after_help = host::EXPOSE_HELP)]
     Expose(ExposeArgs),
-    /// Take addresses from the host (all when none is given), and print them
+    /// Remove the host's addresses on the mesh (default: all) and print them
     #[command(after_help = host::HIDE_HELP)]
     Hide(HideArgs),
-    /// Join another Linux bridge of this host to the mesh
+    /// Attach another Linux bridge of this host to the mesh
     #[command(after_help = host::ATTACH_BRIDGE_HELP)]
     AttachBridge(BridgeArgs),
-    /// Take another bridge off the mesh
+    /// Detach a bridge from the mesh
     #[command(after_help = "Example:\n  mesh detach-bridge virbr0")]
     DetachBridge(BridgeArgs),
-    /// List attached containers: id, MAC address, addresses; the host itself as mesh:expose
+    /// List attached containers: id, MAC address, addresses; the host is mesh:expose
     #[command(after_help = "Example:\n  mesh ps\n  mesh ps web db\n  mesh ps mesh:expose")]
     Ps(PsArgs),
-    /// Give a container, or an address, a name in the mesh
+    /// Add a DNS name for a container or an address
     #[command(override_usage = "mesh dns-add [ADDRESS]... [CONTAINER] [-h NAME]", after_help = dns::ADD_HELP)]
     DnsAdd(DnsChangeArgs),
-    /// Take names of a container, or of an address, out of the mesh
+    /// Remove DNS names of a container or an address
     #[command(override_usage = "mesh dns-remove [ADDRESS]... [CONTAINER] [-h NAME]", after_help = dns::REMOVE_HELP)]
     DnsRemove(DnsChangeArgs),
     /// Print the addresses of a name, or the names of an address
     #[command(after_help = dns::LOOKUP_HELP)]
     DnsLookup(DnsLookupArgs),
-    /// Print the flags of `docker run` or `podman run` by which a container asks this router for names
+    /// Print the `docker run` or `podman run` flags that make a container use this router for DNS
     #[command(after_help = dns::ARGS_HELP)]
     DnsArgs(DnsArgsArgs),
-    /// Show how the router is doing; targets, connections, peers, dns or ipam for detail
+    /// Show the state of the router; details with targets, connections, peers, dns or ipam
     #[command(
         after_help = "Exit status: 0 when the router is ready, 1 otherwise.\n\n\
         Example:\n  mesh status\n  mesh status connections\n  mesh status connections --state retrying\n  \
         mesh status peers host7\n  mesh status peers --state unreachable\n  mesh status dns\n  mesh status ipam"
     )]
     Status(StatusArgs),
-    /// Draw the mesh: routers, links, and the ways from here
+    /// Draw the mesh: routers, links, and the paths from this router
     #[command(
-        after_help = "Red and dashed links are not established at both ends; frames do not pass by them.\n\n\
+        after_help = "Red or dashed links are not established at both ends, and carry no frames.\n\n\
         Example:\n  mesh topology\n  mesh topology --svg > mesh.svg\n  mesh topology --dot | neato -Tpng > mesh.png"
     )]
     Topology(TopologyArgs),
-    /// See to it that the range of addresses has an owner; the first allocation does so, too
+    /// Initialise the address range (done implicitly by the first allocation)
     #[command(
-        after_help = "For scripts that bring up several hosts and want to know that all agree before they allocate.\n\n\
+        after_help = "For scripts that start several hosts and must wait until all agree before they allocate.\n\n\
         Example:\n  mesh prime --timeout 60"
     )]
     Prime(PrimeArgs),
-    /// Give the addresses of routers that are gone for good to the others
+    /// Reassign the address space of routers that are gone for good
     #[command(
         after_help = "A router that can be reached is not removed: `mesh reset` there hands its addresses over. One that is \
-        only cut off must not be removed: it would go on giving out addresses that others give out, too.\n\n\
+        only cut off must not be removed: it would keep allocating addresses that others allocate, too.\n\n\
         Example:\n  mesh rmpeer host3\n  mesh rmpeer --force host3"
     )]
     Rmpeer(RmpeerArgs),
-    /// Print everything the router knows, as JSON or through a Go template
+    /// Print the full state of the router, as JSON or through a Go template
     #[command(after_help = REPORT_HELP)]
     Report(ReportArgs),
-    /// Stop the router; containers of this host keep talking to each other
+    /// Stop the router; containers on this host stay connected to each other
     #[command(after_help = "Example:\n  mesh stop")]
     Stop,
-    /// Stop the router and remove everything it made on this host
+    /// Stop the router and remove everything that it created on this host
     #[command(after_help = "Example:\n  mesh reset -v")]
     Reset(ResetArgs),
-    /// Make a random key for `launch --key-file`
+    /// Generate a random key for `launch --key-file`
     #[command(
         after_help = "The key is 64 hexadecimal characters and a newline. The router also takes 32 raw bytes.\n\n\
         Example:\n  mesh keygen /etc/mesh/key"
@@ -179,7 +179,7 @@ pub(crate) struct ConnectArgs {
     /// Replace the whole list of targets
     #[arg(long)]
     pub(crate) replace: bool,
-    /// Names or addresses of hosts, each with a port if that is not 6783: host2, 192.0.2.7:6783, [2001:db8::7]:6783
+    /// Host names or addresses, with a port if it is not 6783: host2, 192.0.2.7:6783, [2001:db8::7]:6783
     #[arg(required_unless_present = "replace", value_name = "PEER")]
     pub(crate) peers: Vec<String>,
 }
@@ -187,7 +187,7 @@ pub(crate) struct ConnectArgs {
 /// `mesh forget`.
 #[derive(Debug, Args)]
 pub(crate) struct PeerArgs {
-    /// Targets as `mesh status targets` shows them
+    /// Targets, as in `mesh status targets`
     #[arg(required = true, value_name = "PEER")]
     pub(crate) peers: Vec<String>,
 }
@@ -195,7 +195,7 @@ pub(crate) struct PeerArgs {
 /// `mesh prime`.
 #[derive(Debug, Args)]
 pub(crate) struct PrimeArgs {
-    /// Seconds it may take (default: 30)
+    /// Timeout in seconds (default: 30)
     #[arg(long, value_name = "SECONDS")]
     pub(crate) timeout: Option<f64>,
 }
@@ -203,13 +203,13 @@ pub(crate) struct PrimeArgs {
 /// `mesh rmpeer`.
 #[derive(Debug, Args)]
 pub(crate) struct RmpeerArgs {
-    /// Do not wait until it was silent for 10 minutes, and do without a majority of the routers
+    /// Do not wait for 10 minutes of silence, nor for a majority of the routers
     #[arg(long)]
     pub(crate) force: bool,
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
-    /// Names, nicknames or identities, as `mesh status ipam` shows them
+    /// Names, nicknames or identities, as in `mesh status ipam`
     #[arg(required = true, value_name = "PEER")]
     pub(crate) peers: Vec<String>,
 }
@@ -217,19 +217,19 @@ pub(crate) struct RmpeerArgs {
 /// `mesh reset`.
 #[derive(Debug, Args)]
 pub(crate) struct ResetArgs {
-    /// Go on when the router does not stop: kill it
+    /// Kill the router if it does not stop
     #[arg(long)]
     pub(crate) force: bool,
-    /// Print what was removed
+    /// Print what is removed
     #[arg(short, long)]
     pub(crate) verbose: bool,
-    /// Where the router keeps its keys and targets (default: /var/lib/mesh)
+    /// Directory of keys, targets and other state (default: /var/lib/mesh)
     #[arg(long, env = "MESH_STATE_DIR", value_name = "DIR")]
     pub(crate) state_dir: Option<PathBuf>,
     /// Name of the bridge (default: the running router's, else mesh)
     #[arg(long)]
     pub(crate) bridge: Option<String>,
-    /// The configuration file `launch` was given
+    /// Configuration file that `launch` was given
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
 }
@@ -237,14 +237,14 @@ pub(crate) struct ResetArgs {
 /// `mesh keygen`.
 #[derive(Debug, Args)]
 pub(crate) struct KeygenArgs {
-    /// File to make (default: standard output); never overwritten
+    /// File to create, never overwritten (default: standard output)
     pub(crate) file: Option<PathBuf>,
 }
 
 /// `mesh completions`.
 #[derive(Debug, Args)]
 pub(crate) struct CompletionsArgs {
-    /// The shell
+    /// Shell to print the script for
     pub(crate) shell: Shell,
 }
 

@@ -1,4 +1,4 @@
-//! Arguments of the commands that show something.
+//! Arguments of the verbs that show state.
 
 use clap::Args;
 
@@ -8,7 +8,7 @@ pub(crate) struct PsArgs {
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
-    /// Only these containers
+    /// Containers to list (default: all)
     #[arg(value_name = "CONTAINER")]
     pub(crate) containers: Vec<String>,
 }
@@ -24,7 +24,7 @@ pub(crate) struct VersionArgs {
 /// `mesh topology`.
 #[derive(Debug, Args)]
 pub(crate) struct TopologyArgs {
-    /// Print DOT, for graphviz
+    /// Print DOT, for Graphviz
     #[arg(long, conflicts_with_all = ["svg", "json"])]
     pub(crate) dot: bool,
     /// Print SVG, for a browser
@@ -41,17 +41,17 @@ pub(crate) struct StatusArgs {
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
-    /// Only those in this state. Peers: self, direct, relayed, unreachable; connections: established, pending, retrying,
+    /// Only rows in this state. Peers: self, direct, relayed, unreachable; connections: established, pending, retrying,
     /// failed, connecting
     #[arg(long)]
     pub(crate) state: Option<String>,
-    /// Peers: show the links of each, however many peers there are
+    /// Peers: list the links of each peer, however many there are
     #[arg(long)]
     pub(crate) links: bool,
-    /// targets, connections, peers, dns or ipam
+    /// Detail to show: targets, connections, peers, dns or ipam
     #[arg(value_name = "SUB-COMMAND")]
     pub(crate) what: Option<String>,
-    /// Peers and connections: only those with one of these in their name, nickname, identity or address
+    /// Peers and connections: only rows with one of these texts in their name, nickname, identity or address
     #[arg(value_name = "PATTERN")]
     pub(crate) patterns: Vec<String>,
 }
@@ -65,10 +65,10 @@ pub(crate) struct ReportArgs {
     /// Print JSON (the default)
     #[arg(long)]
     pub(crate) json: bool,
-    /// Print numbers in the place of long lists: peers, routes, MACs
+    /// Print the lengths of long lists (peers, routes, MACs) in place of their entries
     #[arg(long)]
     pub(crate) summary: bool,
-    /// Of those lists, only entries with one of these in them
+    /// Only entries of those lists that contain one of these texts
     #[arg(value_name = "PATTERN")]
     pub(crate) patterns: Vec<String>,
 }

@@ -1,4 +1,4 @@
-//! Flags of `weave launch` that mesh has no use for: scripts that give them go on working, and are told.
+//! Flags of `weave launch` that mesh does not have. Scripts that pass them keep working, and get a remark for each.
 
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, Error, FromArgMatches};
 
@@ -9,14 +9,14 @@ struct Flag {
     outcome: Outcome,
 }
 
-/// What becomes of a flag.
+/// Handling of a flag.
 #[derive(Clone, Copy)]
 enum Outcome {
-    /// Nothing: why that is no loss, or what has its place.
+    /// The flag is ignored. Carries the reason, or what replaces it.
     Ignored(&'static str),
     /// The same as `--datapath pcap`.
     Pcap,
-    /// The start is refused: what was asked for would not be there.
+    /// The start is refused, because ignoring the flag would mislead. Carries the remedy.
     Refused(&'static str),
 }
 
@@ -24,12 +24,12 @@ use Outcome::{Ignored, Pcap, Refused};
 
 const PROXY: &str = "mesh has no Docker proxy; `mesh run` starts containers on the mesh";
 const PLUGIN: &str = "Docker's plugin is always served";
-const API: &str = "the router is spoken to by its unix socket (--socket)";
-const LOG: &str = "--log-level is what mesh has for that";
+const API: &str = "the router has its API on a Unix socket (--socket)";
+const LOG: &str = "mesh has --log-level for that";
 const PLACES: &str = "the router is no container and needs no such path";
 const DISCOVERY: &str = "there is no discovery service; name a peer, as in `mesh launch host2`, and the others are found";
 
-/// All of them, `weave launch` 2.8 and what earlier versions had.
+/// All flags of `weave launch` 2.8 and of earlier versions.
 const FLAGS: &[Flag] = &[
     value(
         "ipalloc-init",
@@ -60,19 +60,19 @@ const FLAGS: &[Flag] = &[
     ),
     value(
         "resolv-conf",
-        Ignored("other names are asked of the servers in /etc/resolv.conf"),
+        Ignored("other names are forwarded to the servers in /etc/resolv.conf"),
     ),
     flag(
         "rewrite-hosts",
-        Ignored("/etc/hosts is a matter of `mesh run` and `mesh attach`"),
+        Ignored("`mesh run` and `mesh attach` set up /etc/hosts"),
     ),
     flag(
         "no-rewrite-hosts",
-        Ignored("say it to `mesh run` or `mesh attach`"),
+        Ignored("it is an option of `mesh run` and `mesh attach`"),
     ),
     flag(
         "without-dns",
-        Ignored("say it to `mesh run` or `mesh attach`"),
+        Ignored("it is an option of `mesh run` and `mesh attach`"),
     ),
     flag("no-default-ipalloc", Ignored(PROXY)),
     flag("rewrite-inspect", Ignored(PROXY)),
@@ -96,15 +96,12 @@ const FLAGS: &[Flag] = &[
     ),
     value("profile", Ignored(LOG)),
     flag("pkt-debug", Ignored(LOG)),
-    value(
-        "db-prefix",
-        Ignored("--state-dir is what mesh has for that"),
-    ),
+    value("db-prefix", Ignored("mesh has --state-dir for that")),
     value("host-root", Ignored(PLACES)),
     value("proc-path", Ignored(PLACES)),
     value(
         "docker-api",
-        Ignored("the engine is asked by its usual socket"),
+        Ignored("mesh uses the default socket of the engine"),
     ),
     flag("expect-npc", Ignored("mesh has no network policies")),
     flag(
@@ -149,10 +146,10 @@ pub(crate) struct WeaveFlags {
 }
 
 impl WeaveFlags {
-    /// Returns a line about each flag, in the order of the table.
+    /// Returns a remark for each given flag, in the order of the table.
     ///
     /// # Errors
-    /// A line about the first one that cannot be done without.
+    /// A message about the first flag that cannot be ignored.
     pub(crate) fn remarks(&self) -> anyhow::Result<Vec<String>> {
         let mut remarks = Vec::new();
         for flag in self.flags() {
@@ -166,7 +163,7 @@ impl WeaveFlags {
         Ok(remarks)
     }
 
-    /// Whether the data path without offloads was asked for.
+    /// True if the data path without offloads was requested.
     pub(crate) fn asks_for_pcap(&self) -> bool {
         self.flags().any(|flag| matches!(flag.outcome, Pcap))
     }

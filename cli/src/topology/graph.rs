@@ -1,17 +1,17 @@
-//! Routers and the links between them, from what each router says of its own.
+//! Routers and the links between them, from each router's own record.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use mesh_proto::api::PeerReport;
 use serde::Serialize;
 
-/// The mesh.
+/// Graph of the mesh.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub(super) struct Graph {
-    /// Routers, in order of their nicknames.
+    /// Routers, sorted by nickname.
     pub(super) routers: Vec<Router>,
-    /// Links, the end that comes first in the list of routers first.
+    /// Links; `a` is the end that is first in the list of routers.
     pub(super) links: Vec<Link>,
 }
 
@@ -24,32 +24,32 @@ pub(super) struct Router {
     /// Nickname.
     pub(super) nick_name: String,
     pub(super) is_self: bool,
-    /// How frames reach it: `self`, `direct <address>`, `via <name(nickname)>`, `none`.
+    /// Path of frames to it: `self`, `direct <address>`, `via <name(nickname)>`, `none`.
     pub(super) path: String,
-    /// Containers it announces.
+    /// Number of containers that it announces.
     pub(super) attached: usize,
 }
 
-/// One link; ends are places in the list of routers.
+/// One link; its ends are indexes into the list of routers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub(super) struct Link {
     pub(super) a: usize,
     pub(super) b: usize,
-    /// Whether both ends call it established; frames pass by no other.
+    /// True if both ends call it established. Frames pass over no other links.
     pub(super) established: bool,
 }
 
-/// A router's place in the tree of shortest ways from this router.
+/// Position of a router in the tree of shortest paths from this router.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Place {
     pub(super) router: usize,
-    /// None for this router.
+    /// Next router towards this one; `None` for this router itself.
     pub(super) parent: Option<usize>,
 }
 
 impl Graph {
-    /// What these reports say. A link to a router of which there is none is left out.
+    /// Builds the graph from reports. A link to a router without a report is left out.
     pub(super) fn of(peers: &[PeerReport]) -> Self {
         let mut peers: Vec<&PeerReport> = peers.iter().collect();
         peers.sort_by_key(|p| (&p.nick_name, &p.name));
@@ -58,7 +58,7 @@ impl Graph {
             .zip(&peers)
             .map(|(place, peer)| (named(peer), place))
             .collect();
-        // Of each pair: which of its ends call it established.
+        // For each pair of routers, the ends that call their link established.
         let mut said: BTreeMap<(usize, usize), BTreeSet<usize>> = BTreeMap::new();
         for (me, peer) in (0..).zip(&peers) {
             for connection in &peer.connections {
@@ -82,7 +82,7 @@ impl Graph {
         }
     }
 
-    /// Neighbours of each router by established links, in order.
+    /// Returns the neighbours of each router over established links, in order.
     fn neighbours(&self) -> Vec<Vec<usize>> {
         let mut neighbours = vec![Vec::new(); self.routers.len()];
         for link in self.links.iter().filter(|link| link.established) {
@@ -95,7 +95,7 @@ impl Graph {
         neighbours
     }
 
-    /// The routers that established links lead to from this one, nearer ones first, each once.
+    /// Returns the routers that established links lead to from this one: each once, nearest first.
     pub(super) fn tree(&self) -> Vec<Place> {
         let neighbours = self.neighbours();
         let mut seen = vec![false; self.routers.len()];
@@ -141,8 +141,8 @@ pub(super) mod tests {
 
     use super::*;
 
-    /// Routers `a`, `b`, …; of each its path, and to whom it says it has links, with a capital letter where not
-    /// established.
+    /// Builds a graph of routers `a`, `b`, … from the path and the announced links of each; a capital letter is a link
+    /// that is not established.
     pub(in crate::topology) fn mesh(routers: &[(&str, &str)]) -> Graph {
         let name = |n: usize| format!("7a:00:00:00:00:{n:02x}");
         let letter = |n: usize| char::from(b'a' + u8::try_from(n).unwrap()).to_string();

@@ -13,7 +13,7 @@ use crate::output::Outcome;
 
 use graph::Graph;
 
-/// Prints the drawing that was asked for.
+/// Prints the drawing in the requested format.
 pub(crate) fn topology(client: &Client, args: &TopologyArgs) -> Outcome {
     let report: Report = client.get("/report")?;
     let graph = Graph::of(&report.router.peers);

@@ -1,16 +1,16 @@
-//! The mesh as a picture: DOT for graphviz, and SVG with all routers on a circle.
+//! The mesh as a picture: DOT for Graphviz, and SVG with all routers on a circle.
 
 use std::f64::consts::TAU;
 use std::fmt::Write as _;
 
 use super::graph::{Graph, Router};
 
-/// Least room between two routers on the circle, and round it, in pixels.
+/// Least distance in pixels between two routers on the circle, and around it.
 const ROOM: f64 = 36.0;
 const MARGIN: f64 = 160.0;
 const LEAST_RADIUS: f64 = 120.0;
 
-/// For `dot`, `neato` and the like (<https://graphviz.org/doc/info/lang.html>). Links that are not established are dashed.
+/// Returns DOT source (<https://graphviz.org/doc/info/lang.html>). Links that are not established are dashed.
 pub(super) fn dot(graph: &Graph) -> String {
     let mut out = String::from("graph mesh {\n  node [shape=box];\n");
     for router in &graph.routers {
@@ -36,7 +36,7 @@ pub(super) fn dot(graph: &Graph) -> String {
     out
 }
 
-/// A DOT string: quotes and backslashes are escaped, a line's end is `\n`.
+/// Quotes a DOT string: quotes and backslashes are escaped, a newline becomes `\n`.
 fn quoted(text: &str) -> String {
     let text = text
         .replace('\\', "\\\\")
@@ -45,7 +45,7 @@ fn quoted(text: &str) -> String {
     format!("\"{text}\"")
 }
 
-/// A picture by itself, for a browser.
+/// Returns a self-contained SVG picture.
 pub(super) fn svg(graph: &Graph) -> String {
     let radius = (as_f64(graph.routers.len()) * ROOM / TAU).max(LEAST_RADIUS);
     let size = 2.0 * (radius + MARGIN);
@@ -104,7 +104,7 @@ fn title(router: &Router) -> String {
     )
 }
 
-/// Names come from other hosts: nothing in them may end a text or an attribute.
+/// Escapes a text for XML. Names come from other hosts, so they must not end a text or an attribute.
 fn escaped(text: &str) -> String {
     text.replace('&', "&amp;")
         .replace('<', "&lt;")
@@ -112,7 +112,7 @@ fn escaped(text: &str) -> String {
         .replace('"', "&quot;")
 }
 
-/// Exact: there are never so many routers that it would not be.
+/// Converts exactly: the number of routers fits into 32 bits.
 fn as_f64(n: usize) -> f64 {
     f64::from(u32::try_from(n).unwrap_or(u32::MAX))
 }

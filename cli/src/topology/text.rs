@@ -1,4 +1,4 @@
-//! The mesh as text: a summary, the tree of shortest ways from this router, then what is in no tree.
+//! The mesh as text: a summary, the tree of shortest paths from this router, then everything outside the tree.
 
 use std::fmt::Write as _;
 
@@ -6,10 +6,10 @@ use mesh_proto::limits::MAX_HOPS;
 
 use super::graph::{Graph, Link, Router};
 
-/// Links beyond the tree in one line.
+/// Links outside the tree that fit on one line.
 const PER_LINE: usize = 4;
 
-/// The drawing.
+/// Returns the drawing.
 pub(super) fn text(graph: &Graph) -> String {
     let tree = graph.tree();
     let mut children = vec![Vec::new(); graph.routers.len()];
@@ -36,7 +36,7 @@ pub(super) fn text(graph: &Graph) -> String {
     );
     list(
         &mut out,
-        "Links that one end only calls established, or none",
+        "Links that are established at one end only, or at none",
         graph,
         more.iter().filter(|l| !l.established),
     );
@@ -77,7 +77,7 @@ fn count(n: usize, what: &str) -> String {
     }
 }
 
-/// The routers below one, each under those that lead to it; not deeper than a frame may go.
+/// Draws the routers below one, recursively, down to the hop limit of frames.
 fn branch(out: &mut String, graph: &Graph, children: &[Vec<usize>], of: (usize, u8), indent: &str) {
     let (below, depth) = (&children[of.0], of.1);
     if depth == MAX_HOPS && !below.is_empty() {
@@ -157,7 +157,7 @@ mod tests {
 Other links:
   b -- c
 
-Links that one end only calls established, or none:
+Links that are established at one end only, or at none:
   a -- e
 
 Out of reach:

@@ -131,11 +131,11 @@ fn router_process() {
     let lab = Lab::at(dir.into());
     lab.answer("/report", 200, REPORT);
     lab.serve().join().unwrap();
-    // Later than the socket, as a router that still flushes its state.
+    // Ends later than its socket, like a router that still flushes its state.
     thread::sleep(Duration::from_millis(100));
 }
 
-/// A process that ends with the test, also with one that fails.
+/// A process that is killed when the test ends, even if the test fails.
 struct RouterProcess(Child);
 
 impl RouterProcess {

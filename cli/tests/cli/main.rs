@@ -1,6 +1,6 @@
-//! The `mesh` program as a user meets it: its output, its exit status, what it asks of the router and of the engines.
+//! The `mesh` program from outside: output, exit status, and requests to the router and the engines.
 
-// All of this crate is tests: a failed unwrap is a failed test.
+// This crate contains only tests: a failed unwrap is a failed test.
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 mod attach;

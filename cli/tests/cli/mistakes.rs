@@ -1,4 +1,4 @@
-//! What is said when something is wrong, and the small verbs.
+//! Messages about mistakes, and the small verbs.
 
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::os::unix::net::UnixListener;
@@ -51,7 +51,7 @@ fn a_router_that_speaks_otherwise() {
 #[test]
 fn connect_and_forget() {
     let lab = Lab::with_router();
-    // A name that does not resolve is told in a line, and is no failure.
+    // A name that does not resolve is reported in a line; that is not a failure.
     let said = lab.mesh("connect --replace 192.0.2.1 no-such-host.invalid:7");
     assert_eq!(said.status, 0);
     assert!(said.err.contains("no-such-host.invalid:7") && said.err.lines().count() == 1);

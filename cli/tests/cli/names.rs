@@ -1,4 +1,4 @@
-//! `mesh dns-…`, `status dns`, and what `run` tells containers of names.
+//! `mesh dns-…`, `status dns`, and the DNS flags that `run` passes to engines.
 
 use crate::support::{CONTAINER, Lab};
 
@@ -122,13 +122,13 @@ fn podman_is_told_of_the_server_within_unless_somebody_says_otherwise() {
         assert!(ran.ends_with(&format!(".cid {end}")), "{ran}");
         assert_eq!(request["WithoutDns"], false, "{line}");
     }
-    // A router that does not answer within the container says so.
+    // A router that runs no resolver in the container's namespace says so.
     let (ran, request) = podman_ran("run --without-dns 10.2.1.1/24 u", CLIENT);
     assert!(ran.ends_with(".cid u"), "{ran}");
     assert_eq!(request["WithoutDns"], true);
 }
 
-/// What podman was told to run, and what the router was asked for.
+/// Returns the words that podman was run with, and the request to the router.
 fn podman_ran(line: &str, dns: &str) -> (String, serde_json::Value) {
     let lab = Lab::with_router();
     let prepared = format!(
@@ -150,12 +150,12 @@ fn containers_are_told_unless_somebody_says_otherwise() {
         assert_eq!(created(&format!("run 10.2.1.1/24 {line}")), create);
     }
     assert_eq!(created("run --without-dns 10.2.1.1/24 u"), "u");
-    // On the mesh only: its queries are answered there, too.
+    // On the mesh only: queries are still answered in the container's namespace.
     let alone = "--network name=mesh,driver-opt=a=0 --dns=172.17.0.1 --dns-search=mesh.local u";
     assert_eq!(created("run 10.2.1.1/24 --network none u"), alone);
 }
 
-/// What follows `docker create`.
+/// Returns the words after `docker create`.
 fn created(line: &str) -> String {
     let lab = Lab::with_router();
     let prepared = format!(

@@ -1,4 +1,5 @@
-//! `mesh run --runtime process`. The namespace is this process's own, which needs root and changes nothing.
+//! `mesh run --runtime process`. The network namespace is the test process's own; entering it needs root and changes
+//! nothing.
 
 use std::fs;
 use std::path::PathBuf;
@@ -13,7 +14,7 @@ use crate::support::{Lab, appears};
 
 fn lab() -> Option<Lab> {
     if !Uid::effective().is_root() {
-        // Nothing else would tell that these tests did not run.
+        // Without this line nobody would notice that these tests did not run.
         println!("skipped: entering a network namespace needs root");
         return None;
     }

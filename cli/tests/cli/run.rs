@@ -1,4 +1,4 @@
-//! `mesh run` with docker and podman made of shell scripts.
+//! `mesh run` with docker and podman replaced by shell scripts.
 
 use crate::support::{CONTAINER, Lab};
 
@@ -140,7 +140,7 @@ fn podman_joins_the_namespace_and_is_adopted() {
 
 #[test]
 fn what_podman_could_not_start_is_removed() {
-    // The last line runs for `run` only: it leaves the id in the file named by the fourth argument.
+    // The last line runs for `run` only: it writes the id to the file named by the fourth argument.
     let body =
         format!("[ \"$1\" = run ] || exit 0\necho {CONTAINER} > \"${{4#--cidfile=}}\"; exit 125");
     let lab = Lab::with_router();
@@ -175,14 +175,14 @@ fn a_container_that_is_not_adopted_does_not_stay() {
     assert_eq!(lab.requests("/abandon").len(), 1);
 }
 
-/// What `mesh` prints, read as JSON.
+/// Returns the output of `mesh`, parsed as JSON.
 fn json_of(lab: &Lab, line: &str) -> serde_json::Value {
     serde_json::from_str(&lab.mesh(line).ok()).unwrap()
 }
 
 #[test]
 fn json_says_the_container_and_its_addresses() {
-    // Docker writes names as paths.
+    // Docker puts a slash in front of names.
     let body = format!("case $1 in create) echo {CONTAINER};; container) echo /calm_bose;; esac");
     let lab = docker_lab(TWO, &body);
     let mut expected = serde_json::json!({"Container": CONTAINER, "Name": "calm_bose", "Addresses": ["10.2.1.1", "10.3.1.1"]});
@@ -201,7 +201,7 @@ fn json_says_the_container_and_its_addresses() {
     let line = "run --json --runtime podman 10.2.1.1/24 nginx";
     assert_eq!(json_of(&lab, line), expected);
 
-    // An engine that does not say the name.
+    // An engine that does not tell the name.
     let lab = docker_lab(
         ONE,
         &format!("[ $1 != container ] || exit 1; echo {CONTAINER}"),
@@ -265,7 +265,7 @@ fn nothing_is_prepared_for_a_wrong_command_line() {
         lab.mesh(line).failed(1, part);
     }
     assert!(lab.requests("/prepare").is_empty());
-    // docker is asked at most whether it is there.
+    // docker is run for its version at most.
     let asked = lab.log();
     assert!(
         asked.iter().all(|l| l.starts_with("docker version")),

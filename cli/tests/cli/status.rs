@@ -1,4 +1,4 @@
-//! `status`, `report`, `ps`, `version` against a fixed report. `MESH_BLESS=1` writes the golden files anew.
+//! `status`, `report`, `ps`, `version` against a fixed report. `MESH_BLESS=1` rewrites the golden files.
 
 use crate::support::{Lab, REPORT};
 

@@ -1,4 +1,4 @@
-//! A router made of canned answers, engines made of shell scripts, and `mesh` run against them.
+//! A router with canned answers, engines made of shell scripts, and `mesh` run against them.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -18,17 +18,17 @@ pub(crate) const CONTAINER: &str =
 
 type Answer = (String, u16, String);
 
-/// A directory with a socket, a PATH, and a log of what the fake engines were told.
+/// A directory with a socket, a PATH, and a log of the calls to the fake engines.
 pub(crate) struct Lab {
     root: PathBuf,
     mesh: PathBuf,
-    /// Removed at the end, unless another process made it.
+    /// Removed on drop, unless another process created it.
     _dir: Option<TempDir>,
     answers: Arc<Mutex<Vec<Answer>>>,
     requests: Arc<Mutex<Vec<(String, String)>>>,
 }
 
-/// What `mesh` said and how it ended.
+/// Output and exit status of `mesh`.
 #[derive(Debug)]
 pub(crate) struct Said {
     pub(crate) status: i32,
@@ -37,7 +37,7 @@ pub(crate) struct Said {
 }
 
 impl Lab {
-    /// No router, no engine.
+    /// Returns a lab without a router and without engines.
     pub(crate) fn new() -> Self {
         let dir = TempDir::new().unwrap();
         let mut lab = Self::at(dir.path().to_owned());
@@ -46,7 +46,7 @@ impl Lab {
         lab
     }
 
-    /// As [`new`](Self::new), with a `mesh` that no real `mesh-router` lies beside.
+    /// Like [`new`](Self::new), with a copy of `mesh` that has no real `mesh-router` next to it.
     pub(crate) fn apart() -> Self {
         let mut lab = Self::new();
         let (built, apart) = (env!("CARGO_BIN_EXE_mesh"), lab.path("mesh"));
@@ -57,7 +57,7 @@ impl Lab {
         lab
     }
 
-    /// In a directory that another process made.
+    /// Returns a lab in a directory that another process created.
     pub(crate) fn at(root: PathBuf) -> Self {
         Self {
             root,
@@ -68,7 +68,7 @@ impl Lab {
         }
     }
 
-    /// A router that answers `Done` to whatever it has no other answer for.
+    /// Returns a lab with a router that answers `Done` to requests without a canned answer.
     pub(crate) fn with_router() -> Self {
         let lab = Self::new();
         lab.answer("/report", 200, REPORT);
@@ -85,13 +85,13 @@ impl Lab {
         self.path("mesh.sock")
     }
 
-    /// What the router answers to `path` from now on.
+    /// Sets the router's answer to `path`.
     pub(crate) fn answer(&self, path: &str, status: u16, body: &str) {
         let answer = (path.to_owned(), status, body.to_owned());
         self.answers.lock().unwrap().insert(0, answer);
     }
 
-    /// The bodies of the requests for `path` so far.
+    /// Returns the bodies of the requests for `path` so far.
     pub(crate) fn requests(&self, path: &str) -> Vec<serde_json::Value> {
         let requests = self.requests.lock().unwrap();
         let bodies = requests.iter().filter(|(p, _)| p == path);
@@ -100,7 +100,7 @@ impl Lab {
             .collect()
     }
 
-    /// A program in PATH. It logs its arguments, a line each run, then runs `body` (shell, no other programs).
+    /// Creates a program in PATH. It logs its arguments as one line, then runs `body` (shell, no other programs).
     pub(crate) fn program(&self, name: &str, body: &str) {
         let file = self.path("bin").join(name);
         let log = self.path("log");
@@ -112,13 +112,13 @@ impl Lab {
         fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).unwrap();
     }
 
-    /// What the programs were told, a line each.
+    /// Returns the logged calls, one per line.
     pub(crate) fn log(&self) -> Vec<String> {
         let log = fs::read_to_string(self.path("log")).unwrap_or_default();
         log.lines().map(ToOwned::to_owned).collect()
     }
 
-    /// Runs `mesh`, whose words are separated by blanks.
+    /// Runs `mesh` with words that are separated by blanks.
     pub(crate) fn mesh(&self, line: &str) -> Said {
         self.mesh_words(&line.split_whitespace().collect::<Vec<_>>())
     }
@@ -145,7 +145,7 @@ impl Lab {
         command
     }
 
-    /// Answers on the socket until told to stop; then the socket is removed.
+    /// Answers on the socket until a stop request, then removes the socket.
     pub(crate) fn serve(&self) -> JoinHandle<()> {
         let socket = self.socket();
         let listener = UnixListener::bind(&socket).unwrap();
@@ -163,7 +163,7 @@ impl Lab {
     }
 }
 
-/// One request and its answer; the path asked for, unless the client only looked whether we are there.
+/// Handles one request and returns its path; `None` if the client only connected.
 fn exchange(
     stream: UnixStream,
     answers: &Mutex<Vec<Answer>>,
@@ -209,14 +209,14 @@ fn read_head(reader: &mut BufReader<UnixStream>) -> Option<(String, usize)> {
 }
 
 impl Said {
-    /// Ended well, saying nothing on standard error; gives standard output.
+    /// Asserts exit status 0 and an empty standard error; returns standard output.
     #[track_caller]
     pub(crate) fn ok(self) -> String {
         assert_eq!((self.status, self.err.as_str()), (0, ""), "{self:?}");
         self.out
     }
 
-    /// Ended with `status` and one line on standard error, which holds `part`; nothing on standard output.
+    /// Asserts exit status `status`, empty standard output, and one line on standard error that contains `part`.
     #[track_caller]
     pub(crate) fn failed(&self, status: i32, part: &str) {
         assert_eq!(self.status, status, "{self:?}");
@@ -229,7 +229,7 @@ impl Said {
     }
 }
 
-/// Whether `path` comes to exist within five seconds.
+/// Returns true if `path` exists within five seconds.
 pub(crate) fn appears(path: &Path) -> bool {
     (0..500).any(|_| {
         thread::sleep(std::time::Duration::from_millis(10));

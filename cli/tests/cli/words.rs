@@ -1,4 +1,4 @@
-//! Whose word is it, mesh's or the engine's; words that cannot work; engines that do not answer.
+//! Words of mesh and words of the engine on one command line; words that cannot work; engines that do not answer.
 
 use std::io::{BufRead as _, BufReader};
 use std::process::Stdio;
@@ -16,7 +16,7 @@ fn lab(engine: &str, prepared: &str, body: &str) -> Lab {
     lab
 }
 
-/// The line of the log that begins so, of a run that went well.
+/// Returns the log line that starts with `verb`, of a successful run.
 #[track_caller]
 fn told(engine: &str, prepared: &str, line: &str, verb: &str) -> String {
     let lab = lab(engine, prepared, &format!("echo {CONTAINER}"));
@@ -171,7 +171,7 @@ fn what_is_replaced_makes_room_before_its_address_is_asked_for() {
         "{log:?}"
     );
 
-    // One that cannot be made does not cost the old one; one that is not there costs nothing.
+    // A container that cannot be created does not cost the old one; a missing old one is no problem.
     let lab = self::lab("podman", NETNS, "[ $1 != create ] || exit 125");
     let said = lab.mesh(run);
     assert!(
@@ -207,7 +207,7 @@ fn that_podman_is_taken_is_told() {
     assert!(said.err.starts_with(told), "{said:?}");
 }
 
-/// dockerd that hangs: its client waits for ever.
+/// A dockerd that hangs: its client waits forever.
 #[test]
 fn a_daemon_that_hangs_is_named_after_a_second_and_given_up() {
     let lab = lab("docker", ONE, "exec /bin/sleep 300");

@@ -1,10 +1,10 @@
-//! The router's DNS server alone, with names from the command line: to try clients with, and to measure.
+//! The router's DNS server alone, with names from the command line: for trying out clients, and for measurements.
 //!
 //!     cargo run --release -p mesh-examples --bin dns-server -- 127.0.0.1:5300 web=10.32.0.1 web=10.32.0.2
 //!     dig -p 5300 @127.0.0.1 web.mesh.local
 //!
-//! `many=N` makes the names `n1` to `nN`. A word without `=` after the first is a server that is asked for other names; `FILE` of
-//! the form `/path` is a `resolv.conf`. The server ends with its standard input.
+//! `many=N` creates the names `n1` to `nN`. Further words without `=` are upstream servers for other names; a `/path`
+//! is a `resolv.conf` to read them from. The server ends when its standard input is closed.
 
 use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, SocketAddr};
@@ -71,7 +71,7 @@ fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A container with this name and address, that serves HTTP.
+/// Returns a container with this name and address that serves HTTP.
 fn container(number: usize, name: &str, address: IpAddr) -> anyhow::Result<Container> {
     Ok(Container {
         id: format!("{number:012}"),

@@ -1,4 +1,4 @@
-//! Two whole routers in one process, without a socket, a thread or a clock: how to drive the protocol crate.
+//! Two complete routers in one process, without sockets, threads or clock: shows how to drive the protocol crate.
 //!
 //! Each router is a [`Control`] (control plane) and a [`Forwarder`] (data plane). Control says what it wants done
 //! ([`Output`]); its caller does that and reports the result. Here the "network" hands bytes over at once.
@@ -33,7 +33,7 @@ fn main() {
     let connected = net.routers[0].control.connect(&[target], false, now);
     connected.expect("an address is a target");
 
-    // Three seconds: a TCP link, its handshake, records, a session by UDP, and probes of the path.
+    // Within three seconds: a TCP link, its handshake, records, a UDP session, and path probes.
     let end = now + Duration::from_secs(3);
     while now < end {
         while (0..2).any(|n| net.carry_out(n, now)) {}
@@ -62,7 +62,7 @@ fn main() {
     }
 }
 
-/// One router: its two planes, and what the lanes read.
+/// One router: its two planes, and the snapshot that the lanes read.
 struct Router {
     control: Control,
     forwarder: Arc<Forwarder>,
@@ -111,7 +111,7 @@ impl Router {
         }
     }
 
-    /// Runs a piece of the data plane and returns what it wants done.
+    /// Runs a data-plane step and returns its effects.
     fn lane(&self, work: impl FnOnce(&Self, &mut Scratch, &mut Collected)) -> Collected {
         let mut lane = Collected::default();
         work(self, &mut Scratch::default(), &mut lane);
@@ -119,15 +119,15 @@ impl Router {
     }
 }
 
-/// Two routers and what lies between them.
+/// Two routers and the network between them.
 struct Net {
     routers: [Router; 2],
-    /// Each end of a TCP connection, by router and handle, and the handle of the other end.
+    /// Ends of TCP connections: router and handle, each with the handle of the other end.
     conns: BTreeMap<(usize, ConnId), ConnId>,
 }
 
 impl Net {
-    /// Does the next thing that router `n` wants done; whether there was one.
+    /// Carries out the next effect of router `n`. Returns false if there is none.
     fn carry_out(&mut self, n: usize, now: Instant) -> bool {
         let Some(output) = self.routers[n].control.poll_output() else {
             return false;
@@ -175,7 +175,7 @@ impl Net {
             Output::Note(Note::Info(text) | Note::Warn(text)) => {
                 say(&format!("{}: {text}", self.routers[n].name));
             }
-            // A real router keeps these on disk, or shows them.
+            // A real router stores or shows these.
             _ => {}
         }
         true
@@ -191,7 +191,7 @@ impl Net {
         self.routers[n].control.handle_connected(conn, to, now);
     }
 
-    /// Hands datagrams to the other router, frames to the bridge (here: the terminal), and events to control.
+    /// Delivers datagrams to the other router, frames to the bridge (here: the terminal), and events to control.
     fn deliver(&mut self, n: usize, lane: Collected, now: Instant) {
         let datagrams = lane.datagrams();
         for frame in lane.frames {

@@ -1,4 +1,4 @@
-//! Clients that others wrote.
+//! Third-party DNS clients.
 
 use std::process::Command;
 
@@ -18,7 +18,7 @@ fn server() -> Server {
     Server::start(&words)
 }
 
-/// What dig says, sorted by lines.
+/// Returns the output of dig as sorted lines.
 fn dig(server: &Server, words: &[&str]) -> Option<Vec<String>> {
     let at = format!("@{}", server.address.ip());
     let port = server.address.port().to_string();
@@ -114,7 +114,7 @@ fn many_queries_on_one_connection() {
     }
 }
 
-/// The C library's resolver, in a network of its own where the server has port 53.
+/// The C library's resolver, in a network namespace in which the server has port 53.
 #[test]
 fn the_c_library_finds_names() {
     let dir = tempfile::tempdir().unwrap();

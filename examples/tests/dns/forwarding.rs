@@ -1,4 +1,4 @@
-//! Names that are not of the mesh.
+//! Forwarding of names outside the mesh.
 
 use std::time::{Duration, Instant};
 
@@ -31,7 +31,7 @@ fn other_names_are_asked_of_others_and_only_those() {
         server.ask(&query(ours, Rtype::A)).unwrap();
     }
     assert_eq!(upstream.count(), 2);
-    // A name of one label that the mesh has not may be the site's.
+    // A single-label name that the mesh lacks may be one of the site.
     server.ask(&query("nobody", Rtype::A)).unwrap();
     assert_eq!(upstream.count(), 3);
 }
@@ -104,8 +104,8 @@ fn long_answers_come_by_tcp() {
 
 #[test]
 fn a_server_never_asks_itself() {
-    // The port is known only when it listens, so it is told by a file, which knows port 53 only: on another address, and where
-    // that is not allowed there is nothing to be tested.
+    // The upstream's port is not known in advance, and a resolv.conf can name port 53 only: so it listens on port 53 of
+    // another loopback address. If that is not allowed, nothing is tested.
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("resolv.conf");
     std::fs::write(&file, "nameserver 127.0.53.1\n").unwrap();

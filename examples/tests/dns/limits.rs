@@ -1,4 +1,4 @@
-//! Too many, too long, and those who are not served.
+//! Limits on numbers and sizes, and clients that are not served.
 
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,7 @@ fn strangers_get_nothing() {
     let server = Server::start(&["web=10.32.0.1"]);
     let web = query("web.mesh.local", Rtype::A);
     let brief = Duration::from_millis(300);
-    // The example serves the loopback network and itself; a stranger is made by an address that is neither.
+    // The example serves the loopback network and its own address; a stranger needs an address that is neither.
     let Some(stranger) = own_address() else {
         println!("skipped: this machine has the loopback interface only");
         return;
@@ -24,7 +24,7 @@ fn strangers_get_nothing() {
     assert!(open.ask(&web).is_some());
 }
 
-/// An address of this machine that is not of the loopback interface; nothing is sent to find it.
+/// Returns an address of this machine that is not a loopback address; no packet is sent to find it.
 fn own_address() -> Option<std::net::IpAddr> {
     let socket = std::net::UdpSocket::bind("0.0.0.0:0").ok()?;
     socket.connect("192.0.2.1:9").ok()?;
@@ -77,7 +77,7 @@ fn a_flood_of_names_of_others_holds_up_nobody() {
     let (code, _, found) = read(&server.ask(&query("web.mesh.local", Rtype::A)).unwrap());
     assert_eq!((code, found.len()), (Rcode::NOERROR, 1));
     assert!(started.elapsed() < Duration::from_millis(500));
-    // Beyond the bound clients are told at once, below it at the deadline.
+    // Clients beyond the limit are refused at once, the others get their answer at the deadline.
     let mut told = 0;
     let mut reply = [0; 600];
     let patience = Some(Duration::from_millis(2_500));

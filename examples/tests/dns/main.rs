@@ -1,7 +1,7 @@
-//! The DNS server as clients see it, on the loopback interface: by the `dns-server` example, `dig`, the C library's
-//! resolver, and bytes of our own.
+//! The DNS server as seen by clients, on the loopback interface: the `dns-server` example with `dig`, the C library's
+//! resolver, and hand-written messages.
 
-// All of this crate is tests: a failed unwrap is a failed test.
+// This crate contains only tests: a failed unwrap is a failed test.
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 mod clients;

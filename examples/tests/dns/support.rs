@@ -1,4 +1,4 @@
-//! A server, a client of our own, and servers that are asked.
+//! A server, a client, and upstream servers for the tests.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
@@ -9,7 +9,7 @@ use domain::base::iana::{Rcode, Rtype};
 use domain::base::{Message, ParsedName};
 use domain::rdata::AllRecordData;
 
-/// The example server; it ends when this is dropped.
+/// The example server; it ends on drop.
 pub(crate) struct Server {
     child: Child,
     _stdin: Option<ChildStdin>,
@@ -17,12 +17,12 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Starts it with these words after the address, on a free port.
+    /// Starts the server on a free port, with `words` after the address.
     pub(crate) fn start(words: &[&str]) -> Self {
         Self::start_on("127.0.0.1:0", words).expect("a free port")
     }
 
-    /// Starts it here; nothing if it may not listen there.
+    /// Starts the server on this address; `None` if that is not allowed.
     pub(crate) fn start_on(address: &str, words: &[&str]) -> Option<Self> {
         let mut child = Command::new(env!("CARGO_BIN_EXE_dns-server"))
             .arg(address)
@@ -43,7 +43,7 @@ impl Server {
         address.parse().ok().map(server)
     }
 
-    /// Asks by UDP, from 127.0.0.1.
+    /// Queries over UDP, from 127.0.0.1.
     pub(crate) fn ask(&self, query: &[u8]) -> Option<Vec<u8>> {
         self.ask_from(IpAddr::from([127, 0, 0, 1]), query, Duration::from_secs(3))
     }
@@ -57,7 +57,7 @@ impl Server {
         self.exchange(from, self.address, query, patience)
     }
 
-    /// Asks an address of this machine at the server's port, from that address itself.
+    /// Queries the server's port on an address of this machine, from that same address.
     pub(crate) fn ask_at(&self, at: IpAddr, query: &[u8], patience: Duration) -> Option<Vec<u8>> {
         self.exchange(
             at,
@@ -91,7 +91,7 @@ impl Server {
         stream
     }
 
-    /// Asks by TCP.
+    /// Queries over TCP.
     pub(crate) fn ask_by_tcp(&self, query: &[u8]) -> Option<Vec<u8>> {
         let mut stream = self.connect();
         write_message(&mut stream, query);
@@ -119,7 +119,7 @@ pub(crate) fn read_message(stream: &mut TcpStream) -> Option<Vec<u8>> {
     Some(message)
 }
 
-/// A query as a client writes it.
+/// Returns an encoded query.
 pub(crate) fn query(name: &str, rtype: Rtype) -> Vec<u8> {
     let mut out = vec![0xab, 0xcd, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
     for label in name.split('.').filter(|l| !l.is_empty()) {
@@ -132,7 +132,7 @@ pub(crate) fn query(name: &str, rtype: Rtype) -> Vec<u8> {
     out
 }
 
-/// Code, whether it was cut, and the data of the answers in order.
+/// Returns the response code, true if truncated, and the data of the answers in order.
 pub(crate) fn read(message: &[u8]) -> (Rcode, bool, Vec<String>) {
     let message = Message::from_slice(message).unwrap();
     let answers = message.answer().unwrap();
@@ -144,19 +144,19 @@ pub(crate) fn read(message: &[u8]) -> (Rcode, bool, Vec<String>) {
     (message.header().rcode(), message.header().tc(), answers)
 }
 
-/// A server that is asked. Stays until the test ends.
+/// An upstream server. It lives until the test ends.
 pub(crate) struct Upstream {
     pub(crate) address: String,
     pub(crate) asked: std::sync::Arc<std::sync::Mutex<Vec<Vec<u8>>>>,
 }
 
 impl Upstream {
-    /// One that answers by UDP and TCP as `answer` has it; nothing means silence.
+    /// Starts a server that replies over UDP and TCP as `answer` returns; `None` is no reply.
     pub(crate) fn start(answer: fn(&[u8], bool) -> Option<Vec<u8>>) -> Self {
         Self::start_on("127.0.0.1:0", answer).expect("a free port")
     }
 
-    /// The same on this address; nothing if that may not be taken.
+    /// Like [`start`](Self::start), on this address; `None` if it is not available.
     pub(crate) fn start_on(
         address: &str,
         answer: fn(&[u8], bool) -> Option<Vec<u8>>,
@@ -193,9 +193,9 @@ impl Upstream {
     }
 }
 
-/// The answer to a query with this code and as many addresses.
+/// Returns the response to a query, with this code and number of addresses.
 pub(crate) fn answer_with(query: &[u8], code: u8, addresses: u8) -> Vec<u8> {
-    // Name, type and class; whatever follows is left out.
+    // Keeps name, type and class of the question, and drops the rest.
     let end = 12 + query[12..].iter().position(|b| *b == 0).unwrap() + 5;
     let mut out = query[..end].to_vec();
     out[2] |= 0x80;
@@ -207,7 +207,7 @@ pub(crate) fn answer_with(query: &[u8], code: u8, addresses: u8) -> Vec<u8> {
     out
 }
 
-/// Runs a command; nothing if it is not there.
+/// Runs a command; `None` if it is not installed.
 pub(crate) fn run(command: &str, words: &[&str]) -> Option<String> {
     let done = Command::new(command).args(words).output();
     let Ok(done) = done else {

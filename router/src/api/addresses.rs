@@ -1,4 +1,4 @@
-//! Requests about the allocation of addresses, as `mesh_proto::api::ipam` lists them.
+//! Handlers of requests about address allocation (`mesh_proto::api::ipam`).
 
 use std::time::Duration;
 
@@ -10,9 +10,9 @@ use mesh_proto::api::{Done, Waiting};
 
 use super::{Answer, Api, refused};
 
-/// Longest time that `prime` may take.
+/// Longest timeout that `prime` accepts.
 const MAX_PRIME: Duration = Duration::from_secs(3_600);
-/// Time that the last words of a router that leaves need to reach its neighbours.
+/// Delay for the last messages of a leaving router to reach its neighbours.
 const LAST_WORDS: Duration = Duration::from_millis(300);
 
 pub(super) fn routes() -> Router<Api> {
@@ -57,7 +57,8 @@ async fn remove(State(api): State<Api>, Json(request): Json<RemoveRequest>) -> A
     Ok(Json(Removed { lines }))
 }
 
-/// The first half of `mesh reset`: nothing of this host is on the mesh any more, and its space is others'.
+/// First half of `mesh reset`: takes everything on this host off the mesh, and hands its address space over to other
+/// routers.
 async fn leave(State(api): State<Api>) -> Answer<Left> {
     api.attachments.retire().await?;
     let left = match api.allocator.pool() {

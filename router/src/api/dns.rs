@@ -1,4 +1,4 @@
-//! The requests about names.
+//! Handlers of requests about names.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -41,7 +41,7 @@ impl From<NamesError> for Failure {
     }
 }
 
-/// What needs neither the names nor the server's thread.
+/// Returns the part of the report that needs neither the names nor the DNS thread.
 pub(super) fn summary(api: &Api) -> DnsSummary {
     let settings = api.naming.settings();
     let dns = api.naming.dns();
@@ -86,7 +86,7 @@ async fn report(State(api): State<Api>) -> Answer<DnsReport> {
     Ok(Json(report))
 }
 
-/// One line for each name, container and address, in order.
+/// Returns one row per name, container and address, in order.
 fn entries(held: &[Held], router: &RouterReport) -> Vec<DnsEntry> {
     let peers: BTreeMap<&str, Arc<str>> = router
         .peers

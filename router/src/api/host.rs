@@ -1,4 +1,4 @@
-//! The requests about the host's own part in the mesh.
+//! Handlers of requests about the host's own connection to the mesh.
 
 use axum::extract::State;
 use axum::routing::post;

@@ -1,4 +1,4 @@
-//! The router's API: JSON over HTTP/1.1 on a unix socket, as `mesh_proto::api` lists it.
+//! The router's API: JSON over HTTP/1.1 on a Unix socket. `mesh_proto::api` lists the requests.
 
 mod addresses;
 mod dns;
@@ -30,24 +30,24 @@ use crate::names::Naming;
 use crate::plugin;
 use crate::shell::Command;
 
-/// What the handlers work with.
+/// State of the handlers.
 #[derive(Clone)]
 pub struct Api {
-    /// To the control plane.
+    /// Commands to the control plane.
     pub commands: mpsc::Sender<Command>,
-    /// What is attached on this host.
+    /// Attachments of this host.
     pub attachments: Arc<Attachments>,
-    /// Addresses that routers allocate.
+    /// Allocator of addresses.
     pub allocator: Allocator,
     /// Names of the mesh.
     pub naming: Naming,
-    /// Bridge, datapath, MAC table, counters.
+    /// Bridge, datapath, MAC table and counters.
     pub host: Arc<HostView>,
-    /// Ends the router.
+    /// Stops the router.
     pub stop: mpsc::Sender<()>,
 }
 
-/// An error as the caller gets it.
+/// Error response: HTTP status and message.
 struct Failure(StatusCode, String);
 
 type Answer<T> = Result<Json<T>, Failure>;
@@ -58,12 +58,12 @@ impl IntoResponse for Failure {
     }
 }
 
-/// The caller asked for something that cannot be: the message says what to do.
+/// Returns a 400 response. The message must name the remedy.
 fn refused(error: impl std::fmt::Display) -> Failure {
     Failure(StatusCode::BAD_REQUEST, format!("{error:#}"))
 }
 
-/// What attachments refuse: the caller's to mend, or the host's.
+/// Maps an attachment error to a 4xx status if the caller can fix it, else to 5xx.
 impl From<AttachError> for Failure {
     fn from(error: AttachError) -> Self {
         let status = if error.is_callers() {
@@ -82,10 +82,10 @@ fn stopping() -> Failure {
     )
 }
 
-/// Binds the socket; a stale one of a dead router is replaced, a live one is an error.
+/// Binds the socket. A stale socket file is replaced.
 ///
 /// # Errors
-/// When another router answers on it, or it cannot be made.
+/// Another router answers on the socket, or it cannot be created.
 pub async fn bind(path: &Path) -> anyhow::Result<UnixListener> {
     if UnixStream::connect(path).await.is_ok() {
         bail!(
@@ -106,10 +106,10 @@ pub async fn bind(path: &Path) -> anyhow::Result<UnixListener> {
     listener.with_context(|| format!("cannot listen on {}", path.display()))
 }
 
-/// Serves until the runtime ends; removes the socket when dropped.
+/// Serves until the runtime ends. The socket file is removed on drop.
 ///
 /// # Errors
-/// When the socket fails.
+/// The socket fails.
 pub async fn serve(listener: UnixListener, api: Api) -> std::io::Result<()> {
     let routes = Router::new()
         .route("/report", get(report))
@@ -142,7 +142,7 @@ pub async fn serve(listener: UnixListener, api: Api) -> std::io::Result<()> {
     axum::serve(listener, routes).await
 }
 
-/// Removes the socket file at the end.
+/// Removes the socket file on drop.
 pub struct SocketFile(pub PathBuf);
 
 impl Drop for SocketFile {
@@ -205,7 +205,7 @@ async fn connect(State(api): State<Api>, Json(request): Json<ConnectRequest>) ->
     Ok(Json(Done {}))
 }
 
-/// What was asked for is done, and will be forgotten.
+/// Returns the error for a change that was applied but could not be stored, and is lost at the next start.
 fn unstored(error: &str) -> Failure {
     Failure(
         StatusCode::INSUFFICIENT_STORAGE,
@@ -270,7 +270,7 @@ async fn arrived(State(api): State<Api>, Json(request): Json<ArrivedRequest>) ->
     Ok(Json(Done {}))
 }
 
-/// What containers of Docker need before they can be started.
+/// Recreates the networks that Docker containers need before they can be started.
 async fn mend(State(api): State<Api>) -> Answer<Done> {
     api.attachments.mend_networks().await?;
     Ok(Json(Done {}))

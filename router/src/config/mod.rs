@@ -1,4 +1,4 @@
-//! What the operator asked for: flags, environment, and a TOML file with the same names.
+//! Options of the operator: flags, environment, and a TOML file with the same names.
 //!
 //! A flag wins over the file, the file over the default. Unknown keys in the file are errors.
 
@@ -22,7 +22,7 @@ use crate::plugin::PluginSettings;
     after_help = "Example:\n  mesh-router --state-dir /var/lib/mesh 10.0.0.7"
 )]
 pub struct Args {
-    /// Something else than routing.
+    /// Other task than routing.
     #[command(subcommand)]
     pub command: Option<Command>,
     /// Options of the router.
@@ -37,33 +37,33 @@ pub struct Args {
     /// Dial the stored targets and no others.
     #[arg(long, conflicts_with = "peers")]
     pub resume: bool,
-    /// Run the router in a process of its own, and start it again after a crash (mesh launch does this).
+    /// Run the router in a child process, and restart it after a crash (mesh launch does this).
     #[arg(long, hide = true)]
     pub restart: bool,
-    /// Such a process started this one.
+    /// This process is such a child.
     #[arg(long, hide = true)]
     pub supervised: bool,
-    /// The router ran with these options already, and crashed.
+    /// This is a restart after a crash, with the same options.
     #[arg(long, hide = true)]
     pub again: bool,
 }
 
-/// What the router can do besides routing.
+/// Tasks of the program besides routing.
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
-    /// Remove everything mesh made on this host: links, rules, namespaces, Docker networks, files.
+    /// Remove everything mesh created on this host: interfaces, rules, namespaces, Docker networks, files.
     Reset {
-        /// Where the router kept its state.
+        /// State directory of the router.
         #[arg(long, env = "MESH_STATE_DIR", default_value = DEFAULT_STATE_DIR)]
         state_dir: PathBuf,
-        /// The router's socket.
+        /// API socket of the router.
         #[arg(long, env = "MESH_SOCKET", default_value = DEFAULT_SOCKET)]
         socket: PathBuf,
-        /// The bridge; taken from the state when absent.
+        /// Name of the bridge [default: as in the state].
         #[arg(long)]
         bridge: Option<String>,
     },
-    /// Answer Docker for this host's router, or by itself while that is away (the router starts it).
+    /// Serve Docker's network plugin socket, with or without a running router (the router starts it).
     Plugin(PluginSettings),
 }
 

@@ -1,4 +1,4 @@
-//! What the router runs with: options with every default filled in and every value checked.
+//! Settings of the router: options with defaults filled in and values checked.
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -24,61 +24,61 @@ use crate::names::{DnsSettings, Typed};
 
 /// Most lanes in each direction.
 const MAX_LANES: usize = 16;
-/// Most lanes in each direction that nobody asked for: each holds a few MiB under load.
+/// Most lanes in each direction by default: each takes a few MiB under load.
 const MAX_DEFAULT_LANES: usize = 4;
 
 const LOG_LEVELS: [&str; 5] = ["error", "warn", "info", "debug", "trace"];
 
-/// Options with every default filled in and every value checked.
+/// Options with defaults filled in and values checked.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// Address to listen on; `None` for all.
     pub host: Option<IpAddr>,
     /// TCP and UDP port.
     pub port: u16,
-    /// Name given by the operator.
+    /// Name given by the operator; `None` derives it from the key.
     pub name: Option<PeerName>,
-    /// Nickname.
+    /// Nickname shown to users.
     pub nickname: String,
     /// State directory.
     pub state_dir: PathBuf,
-    /// API socket.
+    /// Path of the API socket.
     pub socket: PathBuf,
-    /// Bridge.
+    /// Name of the bridge.
     pub bridge: String,
-    /// MTU inside the mesh.
+    /// MTU inside the mesh, in bytes.
     pub mtu: u16,
-    /// How frames enter and leave.
+    /// Device through which frames enter and leave.
     pub datapath: Datapath,
-    /// With whom frames may go unencrypted.
+    /// Peers with which traffic may go unencrypted.
     pub consent: Consent,
-    /// Lanes in each direction, where the port takes several.
+    /// Lanes in each direction, if the port supports several.
     pub lanes: usize,
-    /// When processors are kept from sleeping deeply.
+    /// Mode of the latency request, which keeps CPUs out of deep idle states.
     pub latency: LatencyMode,
-    /// How much one container may send to groups.
+    /// Rate limits on frames to groups, per container.
     pub groups: GroupLimits,
-    /// Ciphers of data sessions.
+    /// Choice of ciphers for data sessions.
     pub cipher: Cipher,
-    /// Whether containers have a route for multicast to the mesh unless they are attached without.
+    /// True if containers get a multicast route into the mesh, unless attached without one.
     pub multicast_route: bool,
-    /// Whether peers learnt by gossip are dialled.
+    /// True if peers learnt by gossip are dialled.
     pub discovery: bool,
-    /// How addresses are allocated.
+    /// Settings of address allocation.
     pub ipalloc: Ipalloc,
-    /// How names are answered.
+    /// Settings of name resolution.
     pub dns: DnsSettings,
-    /// Filter for the log.
+    /// Log filter.
     pub log_level: String,
-    /// Key file.
+    /// Path of the key file, if given.
     pub key_file: Option<PathBuf>,
-    /// Password file.
+    /// Path of the password file, if given.
     pub password_file: Option<PathBuf>,
-    /// What the mesh is called.
+    /// Name of the mesh.
     pub mesh_name: Realm,
     /// Peers on the command line.
     pub peers: Vec<String>,
-    /// Peers in the file; they count when there are none on the command line.
+    /// Peers in the file; used if there are none on the command line.
     pub configured: Vec<String>,
 }
 

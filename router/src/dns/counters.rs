@@ -1,4 +1,4 @@
-//! What the DNS server counts.
+//! Counters of the DNS server.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -9,7 +9,7 @@ macro_rules! counters {
             $(pub(super) $name: AtomicU64,)*
         }
 
-        /// What happened since the start.
+        /// Totals since the start.
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
         pub struct Counts {
             $(#[doc = $about] pub $name: u64,)*
@@ -35,7 +35,7 @@ counters! {
     unsent: "Answers that the system had no room for.",
 }
 
-/// One more.
+/// Adds one to a counter.
 pub(super) fn count(counter: &AtomicU64) {
     counter.fetch_add(1, Ordering::Relaxed);
 }

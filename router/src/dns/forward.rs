@@ -1,7 +1,7 @@
-//! Asking other servers.
+//! Forwarding of queries to upstream servers.
 //!
-//! Each try has a socket of its own, so a port that nobody can guess. A server that is silent for a while stays asked
-//! while the next one is asked too; the first answer counts.
+//! Each attempt has its own socket, and thus an unpredictable port. If a server is slow, the next one is queried as
+//! well; the first answer wins.
 
 use std::io;
 use std::net::SocketAddr;
@@ -22,22 +22,22 @@ use super::tcp::{read_message, write_message};
 use super::udp::any_address;
 use crate::clock::OsEntropy;
 
-/// Longest datagram that is taken; nobody was told that more is welcome than [`mesh_proto::limits::MAX_DNS_UDP`].
+/// Longest reply accepted, in bytes. Queries advertise [`mesh_proto::limits::MAX_DNS_UDP`] only.
 const MAX_REPLY: usize = 4_096;
 
-/// What a server said, and whether it is an answer.
+/// Reply of a server, with the verdict on it.
 type Said = (Judgement, Vec<u8>);
 
-/// Who is asked.
+/// Upstream server.
 #[derive(Clone, Debug)]
 pub(super) enum Server {
-    /// One that this host asks, too.
+    /// Server that the host uses, too.
     Host(SocketAddr),
-    /// One within a container.
+    /// Resolver in the network namespace of a container.
     Within(Within),
 }
 
-/// Writes into `out` what the client gets, at the latest at the deadline.
+/// Writes the reply for the client into `out`, at the latest at the deadline.
 pub(super) async fn ask(
     shared: &Arc<Shared>,
     forwarded: &Forwarded,
@@ -49,7 +49,7 @@ pub(super) async fn ask(
     let servers = shared.servers(spot);
     let asking = ask_all(shared, forwarded, &servers);
     match timeout_at(deadline, asking).await {
-        // A single label that no server knows, for whatever reason, is no name: the mesh has none either.
+        // A single label that no server knows does not exist: the mesh has none of that name either.
         Ok(Some((Judgement::Failure, _))) if forwarded.is_single() => forwarded.give_up(out),
         Ok(Some((_, message))) => forwarded.reply(&message, out),
         Ok(None) | Err(_) => {
@@ -59,7 +59,7 @@ pub(super) async fn ask(
     }
 }
 
-/// The first answer; else what the last server said that could not answer, if one said anything.
+/// Returns the first answer; else the last failure that a server replied with; `None` without any reply.
 async fn ask_all(shared: &Arc<Shared>, forwarded: &Forwarded, servers: &[Server]) -> Option<Said> {
     let (within, host): (Vec<&Server>, Vec<&Server>) =
         servers.iter().partition(|s| matches!(s, Server::Within(_)));
@@ -78,7 +78,7 @@ async fn ask_all(shared: &Arc<Shared>, forwarded: &Forwarded, servers: &[Server]
             said = tries.join_next() => match said {
                 Some(Ok(Ok(said @ (Judgement::Failure, _)))) => failure = Some(said),
                 Some(Ok(Ok(said))) => return Some(said),
-                // The next one is asked at once.
+                // Query the next server at once.
                 Some(_) => {}
                 None => return failure,
             },
@@ -92,9 +92,9 @@ async fn ask_one(shared: Arc<Shared>, forwarded: Forwarded, server: Server) -> i
         Server::Host(server) => ask_host(&shared, &forwarded, server).await,
         Server::Within(within) => {
             let said = ask_within(&forwarded, &within).await?;
-            // Of addresses in the mesh it knows a part, and the mesh all.
+            // Docker's resolver knows only part of the addresses in the mesh; the mesh knows all.
             if shared.leads_here(&said.1) {
-                return Err(io::Error::other("not its business"));
+                return Err(io::Error::other("the address is of the mesh"));
             }
             Ok(said)
         }
@@ -103,7 +103,7 @@ async fn ask_one(shared: Arc<Shared>, forwarded: Forwarded, server: Server) -> i
 
 async fn ask_within(forwarded: &Forwarded, within: &Within) -> io::Result<Said> {
     let (netns, server) = (within.netns.clone(), within.resolver.udp);
-    // Entering a namespace takes a thread of its own.
+    // Entering a namespace requires a separate thread.
     let made = tokio::task::spawn_blocking(move || udp_to(&netns, server)).await;
     let socket = UdpSocket::from_std(made.map_err(io::Error::other)??)?;
     let judged = converse(forwarded, &socket).await?;
@@ -118,20 +118,20 @@ async fn ask_within(forwarded: &Forwarded, within: &Within) -> io::Result<Said> 
 
 async fn ask_host(shared: &Shared, forwarded: &Forwarded, server: SocketAddr) -> io::Result<Said> {
     let socket = UdpSocket::bind(any_address(server.ip())).await?;
-    // From now on the system takes messages of this server only.
+    // From now on the kernel accepts datagrams of this server only.
     socket.connect(server).await?;
     if shared.is_ours(server, socket.local_addr()?.ip()) {
-        return Err(io::Error::other("this server asks itself"));
+        return Err(io::Error::other("the upstream is this server"));
     }
     let judged = converse(forwarded, &socket).await?;
-    // A client that takes datagrams only asks again by TCP.
+    // A client over UDP gets the truncated reply and retries over TCP.
     if judged.0 == Judgement::Truncated && forwarded.way() == Way::Tcp {
         return ask_by_tcp(forwarded, TcpStream::connect(server).await?).await;
     }
     Ok(judged)
 }
 
-/// Asks by datagrams, and takes the first that is about that.
+/// Sends the query over UDP, and returns the first reply that matches it.
 async fn converse(forwarded: &Forwarded, socket: &UdpSocket) -> io::Result<Said> {
     let id = random_id();
     socket.send(&forwarded.query(id)).await?;
@@ -144,7 +144,7 @@ async fn converse(forwarded: &Forwarded, socket: &UdpSocket) -> io::Result<Said>
             judgement => return Ok((judgement, message.to_vec())),
         }
     }
-    Err(io::Error::other("somebody guesses"))
+    Err(io::Error::other("too many forged replies"))
 }
 
 async fn ask_by_tcp(forwarded: &Forwarded, mut stream: TcpStream) -> io::Result<Said> {

@@ -1,7 +1,7 @@
-//! The DNS server: sockets around [`mesh_proto::names::answer`], and a forwarder for what is not of the mesh.
+//! The DNS server: sockets around [`mesh_proto::names::answer`], and a forwarder for names outside the mesh.
 //!
-//! It has a thread of its own, so that a container that asks without end does not hold up the control plane, and the
-//! view of all names is that thread's: it is told what changed ([`Told`]), and nobody else touches it.
+//! It has its own thread, so that a container that sends many queries does not delay the control plane. The thread owns
+//! the view of all names and receives updates ([`Told`]).
 
 mod counters;
 mod forward;
@@ -36,35 +36,35 @@ pub use spots::Within;
 pub use told::{Own, Shown, Told};
 pub use upstreams::{Upstreams, read_resolv_conf};
 
-/// What a server is started with.
+/// Configuration of a server.
 pub struct Config {
-    /// The names known at the start.
+    /// Names known at the start.
     pub names: Names,
-    /// Domain and time to live.
+    /// Domain and TTL.
     pub settings: Settings,
-    /// Whether somebody with this address is answered: containers of this host, and the host.
+    /// Decides which source addresses are answered: containers of this host, and the host.
     pub clients: Clients,
-    /// Who is asked for the rest.
+    /// Servers for other names.
     pub upstreams: Upstreams,
-    /// Time.
+    /// Clock of the router.
     pub clock: Clock,
 }
 
-/// Says who is answered.
+/// Predicate on the source address of a client: true if it is answered.
 pub type Clients = Arc<dyn Fn(IpAddr) -> bool + Send + Sync>;
 
-/// Why an address is not listened on.
+/// Failure to listen on an address.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot answer DNS queries on {address}: {}{}", .source, hint(.source))]
 pub struct ListenError {
-    /// Which one.
+    /// Address that failed.
     pub address: SocketAddr,
-    /// The system's reason.
+    /// Error of the system.
     pub source: io::Error,
 }
 
 impl ListenError {
-    /// Whether the host has no such address at this moment.
+    /// True if the host does not have the address at this moment.
     pub fn is_absent(&self) -> bool {
         self.source.kind() == io::ErrorKind::AddrNotAvailable
     }
@@ -80,18 +80,18 @@ fn hint(error: &io::Error) -> &'static str {
     }
 }
 
-/// A running server; it ends when this is dropped.
+/// A running server. It ends on drop.
 pub struct Dns {
     shared: Arc<Shared>,
-    /// Sockets for the thread; closed to end it.
+    /// New sockets for the thread; closed to end it.
     sockets: Option<mpsc::UnboundedSender<Opened>>,
     told: mpsc::Sender<Told>,
     thread: Option<JoinHandle<()>>,
 }
 
-/// What the tasks of the server share.
+/// State shared by the tasks of the server.
 struct Shared {
-    /// Locked by tasks of the thread only, of which one runs at a time.
+    /// Locked only by tasks of the server's thread, of which one runs at a time.
     names: RwLock<Names>,
     settings: Settings,
     clients: Clients,
@@ -104,10 +104,10 @@ struct Shared {
 }
 
 impl Dns {
-    /// Starts the thread, which listens nowhere yet.
+    /// Starts the thread. It does not listen yet.
     ///
     /// # Errors
-    /// When there can be no thread.
+    /// The thread cannot be started.
     pub fn start(config: Config) -> io::Result<Self> {
         let shared = Arc::new(Shared {
             names: RwLock::new(config.names),
@@ -137,10 +137,11 @@ impl Dns {
         })
     }
 
-    /// Listens on these addresses of the host, UDP and TCP, and on no others. What was listened on before stays open meanwhile. With port 0
-    /// the system chooses one, see [`Dns::listening`].
+    /// Listens on exactly these addresses of the host, UDP and TCP. Unchanged addresses stay open throughout. With port
+    /// 0 the system chooses a port, see [`Dns::listening`].
     ///
-    /// Give addresses of interfaces, not unspecified ones: answers leave from the address the system prefers.
+    /// Pass addresses of interfaces, not unspecified ones: replies would leave from the address that the system
+    /// prefers.
     pub fn listen(&self, wanted: &[SocketAddr]) -> Vec<ListenError> {
         let mut listening = self.shared.listening();
         listening.retain(|spot, old| {
@@ -169,11 +170,11 @@ impl Dns {
         errors
     }
 
-    /// Answers whoever asks at these sockets, which are within a network namespace and do not block; until
-    /// [`Dns::leave`]. What is not of the mesh is asked of `within` first, if there is one.
+    /// Answers all queries on these non-blocking sockets in a network namespace, until [`Dns::leave`]. Names outside
+    /// the mesh are forwarded to `within` first, if given.
     ///
     /// # Errors
-    /// They are no sockets any more.
+    /// The sockets are no longer valid.
     pub fn serve_inside(
         &self,
         netns: NetnsId,
@@ -194,13 +195,13 @@ impl Dns {
         Ok(())
     }
 
-    /// Whether it answers within a namespace, or is about to.
+    /// True if the server answers in the namespace, or is about to.
     pub fn is_inside(&self, netns: NetnsId) -> bool {
         let listening = self.shared.listening();
         listening.contains_key(&Spot::Inside(netns))
     }
 
-    /// Closes the sockets within a namespace, and ends what is under way there.
+    /// Closes the sockets in a namespace, and aborts its pending queries.
     pub fn leave(&self, netns: NetnsId) {
         if let Some(old) = self.shared.listening().remove(&Spot::Inside(netns)) {
             old.end();
@@ -218,23 +219,23 @@ impl Dns {
         debug_assert!(matches!(sent, Some(Ok(()))), "the thread ends last");
     }
 
-    /// Where news of names are told.
+    /// Returns a sender for updates of names.
     pub fn told(&self) -> mpsc::Sender<Told> {
         self.told.clone()
     }
 
-    /// Where queries are answered, of the host's addresses.
+    /// Returns the host's addresses that the server listens on.
     pub fn listening(&self) -> Vec<SocketAddr> {
         let listening = self.shared.listening();
         on_host(&listening).map(|l| l.address).collect()
     }
 
-    /// Who is asked for what is not of the mesh, in order.
+    /// Returns the upstream servers for names outside the mesh, in order.
     pub fn upstreams(&self) -> Vec<SocketAddr> {
         self.shared.upstreams()
     }
 
-    /// What happened since the start.
+    /// Returns the counters since the start.
     pub fn counts(&self) -> Counts {
         self.shared.counters.read()
     }
@@ -267,7 +268,7 @@ async fn run(
     }
 }
 
-/// Begins to answer at a spot, if that is still wanted.
+/// Starts to answer on new sockets, unless they are no longer wanted.
 fn serve(shared: &Arc<Shared>, opened: Opened) -> io::Result<()> {
     let udp = tokio::net::UdpSocket::from_std(opened.udp)?;
     let tcp = tokio::net::TcpListener::from_std(opened.tcp)?;
@@ -281,7 +282,7 @@ fn serve(shared: &Arc<Shared>, opened: Opened) -> io::Result<()> {
 }
 
 impl Shared {
-    /// Answers a query of a client into `out`, or says what else becomes of it.
+    /// Writes the answer to a query into `out`, or returns how else to handle it.
     fn answer(&self, query: &[u8], way: Way, out: &mut Vec<u8>) -> Verdict {
         let names = self.names.read().unwrap_or_else(PoisonError::into_inner);
         answer(
@@ -295,7 +296,7 @@ impl Shared {
         )
     }
 
-    /// Who asks from this address; none if he is not served.
+    /// Returns the client for a source address; `None` if it is not served.
     fn client(&self, spot: Spot, from: SocketAddr) -> Option<Client> {
         match spot {
             Spot::Inside(netns) => Some(Client::Inside(netns)),
@@ -312,7 +313,7 @@ impl Shared {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The servers to ask, none of which is this one.
+    /// Returns the upstream servers, without this server itself.
     fn upstreams(&self) -> Vec<SocketAddr> {
         let mut servers = self.upstreams.now();
         let listening = self.listening();
@@ -320,7 +321,7 @@ impl Shared {
         servers
     }
 
-    /// Who is asked at this spot for what is not of the mesh, in order.
+    /// Returns the servers for names outside the mesh for queries received at `spot`, in order.
     fn servers(&self, spot: Spot) -> Vec<forward::Server> {
         let within = self.listening().get(&spot).and_then(|l| l.within.clone());
         let within = within.map(forward::Server::Within);
@@ -328,13 +329,13 @@ impl Shared {
         within.into_iter().chain(upstreams).collect()
     }
 
-    /// Whether a container of this host has an address in the mesh to which this answer leads.
+    /// True if the answer contains the mesh address of a container on this host.
     fn leads_here(&self, answer: &[u8]) -> bool {
         let names = self.names.read().unwrap_or_else(PoisonError::into_inner);
         Forwarded::leads_to(answer, |ip| names.is_here(ip))
     }
 
-    /// Whether what is sent to `server` from `local` comes back here: an address of this host at a port we listen on.
+    /// True if a query to `server` from `local` would come back here: a local address and a port we listen on.
     fn is_ours(&self, server: SocketAddr, local: IpAddr) -> bool {
         let at = |l: &Listening| l.address.ip() == server.ip() || l.address.ip().is_unspecified();
         let is_port = |l: &Listening| l.address.port() == server.port();
@@ -343,7 +344,7 @@ impl Shared {
     }
 }
 
-/// What listens on addresses of the host; the same address within a namespace is another one.
+/// Returns the listeners on host addresses. Equal addresses in namespaces are different ones.
 fn on_host(all: &BTreeMap<Spot, Listening>) -> impl Iterator<Item = &Listening> {
     let here = all.iter().filter(|(spot, _)| matches!(spot, Spot::Host(_)));
     here.map(|(_, listening)| listening)

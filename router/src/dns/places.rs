@@ -1,11 +1,11 @@
-//! A bound in all and for each client on what goes on at once.
+//! Concurrency limits, in total and per client.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::spots::Client;
 
-/// Places that are taken and given back.
+/// Slots that are acquired and released.
 #[derive(Debug)]
 pub(super) struct Places {
     all: usize,
@@ -13,7 +13,7 @@ pub(super) struct Places {
     taken: Mutex<BTreeMap<Client, usize>>,
 }
 
-/// A place, given back when dropped.
+/// An acquired slot, released on drop.
 #[derive(Debug)]
 pub(super) struct Place {
     of: Arc<Places>,
@@ -21,7 +21,7 @@ pub(super) struct Place {
 }
 
 impl Places {
-    /// `all` places, of which one client takes at most `each`.
+    /// Returns a limit of `all` slots, of which one client gets at most `each`.
     pub(super) fn new(all: usize, each: usize) -> Arc<Self> {
         Arc::new(Self {
             all,
@@ -30,7 +30,7 @@ impl Places {
         })
     }
 
-    /// A place for this client, if there is one.
+    /// Acquires a slot for the client; `None` if a limit is reached.
     pub(super) fn take(self: &Arc<Self>, client: Client) -> Option<Place> {
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
         let of_client = taken.get(&client).copied().unwrap_or_default();

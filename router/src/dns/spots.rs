@@ -1,4 +1,4 @@
-//! Where the server listens, and whom it takes a client for because of that.
+//! Listening addresses of the server, and the client identity that follows from them.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
@@ -8,44 +8,44 @@ use mesh_sys::netns::{Netns, NetnsId};
 use mesh_sys::resolver::Resolver;
 use tokio::task::AbortHandle;
 
-/// A place to listen at.
+/// Key of a listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Spot {
-    /// The address of this host that was asked for.
+    /// Address of this host, as requested.
     Host(SocketAddr),
-    /// Within the network namespace of a container, of which everybody is served.
+    /// Network namespace of a container. All queries in it are answered.
     Inside(NetnsId),
 }
 
-/// Who asks, as far as bounds for each client go.
+/// Client, as the key of per-client limits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Client {
-    /// Somebody with this address.
+    /// Client with this address.
     Address(IpAddr),
-    /// Somebody in this namespace.
+    /// Any client in this namespace.
     Inside(NetnsId),
 }
 
-/// What is kept of a spot.
+/// State of a listener.
 pub(super) struct Listening {
-    /// Where it listens in truth, if the system chose the port.
+    /// Actual address; it differs from the requested one if the system chose the port.
     pub(super) address: SocketAddr,
-    /// How to end that; empty until the thread has begun.
+    /// Tasks to abort; empty until the thread has started them.
     pub(super) tasks: Vec<AbortHandle>,
-    /// Who is asked first there for what is not of the mesh.
+    /// Resolver in the same namespace that is queried first for names outside the mesh.
     pub(super) within: Option<Within>,
 }
 
-/// A resolver within the namespace of a container, which knows more than the servers of the host.
+/// Resolver in the network namespace of a container, which knows more names than the host's servers.
 #[derive(Clone, Debug)]
 pub struct Within {
-    /// The namespace.
+    /// Namespace to enter.
     pub netns: Arc<Netns>,
-    /// Its sockets there.
+    /// Socket addresses of the resolver in the namespace.
     pub resolver: Resolver,
 }
 
-/// Sockets of one spot on their way to the thread.
+/// Sockets of one listener, on their way to the thread.
 pub(super) struct Opened {
     pub(super) spot: Spot,
     pub(super) udp: UdpSocket,
@@ -66,7 +66,7 @@ impl Listening {
     }
 }
 
-/// Both sockets of an address of this host, and the address with its port.
+/// Opens both sockets on an address of this host; returns them with the actual address.
 pub(super) fn open(wanted: SocketAddr) -> io::Result<(Opened, SocketAddr)> {
     let udp = UdpSocket::bind(wanted)?;
     let truth = udp.local_addr()?;

@@ -1,4 +1,4 @@
-//! Queries that come on connections, each with its length before it (RFC 7766).
+//! Queries over TCP, each with a length prefix (RFC 7766).
 
 use std::io;
 use std::sync::Arc;
@@ -15,14 +15,14 @@ use super::counters::count;
 use super::spots::{Client, Spot};
 use super::{Shared, forward};
 
-/// Wait after a connection could not be taken: descriptors are scarce.
+/// Pause after a failed accept: file descriptors are scarce.
 const SCARCE: Duration = Duration::from_millis(100);
 
-/// Takes connections for ever; they end with this.
+/// Accepts connections forever. They are aborted when this future is dropped.
 pub(super) async fn serve(listener: TcpListener, spot: Spot, shared: Arc<Shared>) {
     let mut talks = JoinSet::new();
     loop {
-        // Those that have ended are let go; how many there can be is bounded by places.
+        // Reap finished connections; slots limit the number of live ones.
         while talks.try_join_next().is_some() {}
         let Ok((stream, from)) = listener.accept().await else {
             tokio::time::sleep(SCARCE).await;
@@ -39,13 +39,13 @@ pub(super) async fn serve(listener: TcpListener, spot: Spot, shared: Arc<Shared>
         let shared = shared.clone();
         talks.spawn(async move {
             let _place = place;
-            // However it ends, the client knows as much as we do.
+            // Errors are ignored: the client notices them itself.
             let _ = converse(stream, &shared, client, spot).await;
         });
     }
 }
 
-/// One query after another, until the client has no more.
+/// Answers one query after another, until the client closes.
 async fn converse(
     mut stream: TcpStream,
     shared: &Arc<Shared>,
@@ -83,7 +83,7 @@ async fn converse(
     }
 }
 
-/// Reads a message into the beginning of `into`; one that does not fit is an error.
+/// Reads one message into the start of `into`; an error if it does not fit.
 pub(super) async fn read_message(stream: &mut TcpStream, into: &mut [u8]) -> io::Result<usize> {
     let len = usize::from(stream.read_u16().await?);
     let Some(into) = into.get_mut(..len) else {
@@ -92,7 +92,7 @@ pub(super) async fn read_message(stream: &mut TcpStream, into: &mut [u8]) -> io:
     stream.read_exact(into).await
 }
 
-/// Writes a message in one piece, length and all.
+/// Writes a message with its length prefix in one call.
 pub(super) async fn write_message(stream: &mut TcpStream, message: &[u8]) -> io::Result<()> {
     let len = u16::try_from(message.len()).map_err(|_| io::ErrorKind::InvalidData)?;
     stream

@@ -1,5 +1,5 @@
-//! What the thread is told about names. The view is its own, so that neither the control plane nor a query ever waits
-//! for the other.
+//! Messages to the DNS thread about names. The thread owns its view, so that neither the control plane nor a query
+//! waits for the other.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -11,57 +11,57 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::Shared;
 
-/// News, or a question of the router itself.
+/// An update of names, or a query of the router itself.
 #[derive(Debug)]
 pub enum Told {
-    /// What this router states, and knows beside.
+    /// Names that this router announces, with its local settings.
     Own(Own),
-    /// What another one states.
+    /// Announcement of another router.
     Said {
-        /// Who.
+        /// Router that announces.
         origin: PeerId,
-        /// How new it is.
+        /// Version of the announcement.
         version: Version,
-        /// The statement; empty if it was taken back.
+        /// Encoded announcement; empty if withdrawn.
         body: Vec<u8>,
     },
-    /// Whether another router can be reached.
+    /// Reachability of another router: true if reachable.
     Reachable(PeerId, bool),
-    /// Nothing is kept of another router any more.
+    /// Another router was removed, with all its names.
     Forgotten(PeerId),
-    /// There is nobody to wait for.
+    /// There is no router to wait for.
     Settled,
-    /// What is shown?
+    /// Requests everything that is known.
     Show(oneshot::Sender<Shown>),
-    /// Where does this name lead?
+    /// Requests the addresses of a name.
     Lookup(MeshName, oneshot::Sender<Vec<IpAddr>>),
-    /// Which names has this address, in order?
+    /// Requests the names of an address, in order.
     Reverse(IpAddr, oneshot::Sender<Vec<MeshName>>),
 }
 
-/// What this router knows of its own host.
+/// Names of this router's own host.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Own {
-    /// What it states.
+    /// Entries that it announces.
     pub entries: Vec<Entry>,
-    /// Names that were taken away by hand: nobody else is asked for them.
+    /// Names removed by the operator: they are not forwarded upstream either.
     pub denied: BTreeSet<MeshName>,
-    /// Addresses of its containers, with a name or without.
+    /// Addresses of its containers, named or not.
     pub addresses: BTreeSet<IpAddr>,
 }
 
-/// All that is known of names.
+/// Everything that is known of names.
 #[derive(Debug)]
 pub struct Shown {
-    /// Everything that is answered, by name.
+    /// All answered entries, by name.
     pub held: Vec<Held>,
-    /// Names of routers that cannot be reached.
+    /// Number of names hidden because their router is unreachable.
     pub hidden: usize,
-    /// Statements that were not taken.
+    /// Number of rejected announcements.
     pub refused: u64,
 }
 
-/// Listens to news until nobody has any more.
+/// Processes messages until all senders are gone.
 pub(super) async fn learn(shared: Arc<Shared>, mut told: mpsc::Receiver<Told>) {
     while let Some(news) = told.recv().await {
         shared.learn(news);
@@ -93,7 +93,7 @@ impl Shared {
                 names.forget(&origin);
             }
             Told::Settled => names.settle(),
-            // Who hung up does not want its answer.
+            // A failed send means that the caller is gone.
             Told::Show(answer) => {
                 let zone = names.zone();
                 let _ = answer.send(Shown {

@@ -1,4 +1,4 @@
-//! Queries that come as datagrams.
+//! Queries over UDP.
 
 use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr};
@@ -14,19 +14,19 @@ use super::places::Place;
 use super::spots::Spot;
 use super::{Shared, forward};
 
-/// Datagrams taken before others have their turn.
+/// Datagrams handled before other tasks get a turn.
 const BATCH: usize = 64;
 
-/// The socket of a spot, and the queries that came by it for which others are being asked.
+/// Socket of a listener, and its queries that were forwarded and wait for a reply.
 struct Server {
     socket: Arc<UdpSocket>,
     spot: Spot,
     shared: Arc<Shared>,
-    /// How many there can be is bounded by places.
+    /// Forwarded queries; slots limit their number.
     asking: JoinSet<()>,
 }
 
-/// Answers for ever; what is under way ends with this.
+/// Answers forever. Pending queries are aborted when this future is dropped.
 pub(super) async fn serve(socket: UdpSocket, spot: Spot, shared: Arc<Shared>) {
     let mut server = Server {
         socket: Arc::new(socket),
@@ -34,7 +34,7 @@ pub(super) async fn serve(socket: UdpSocket, spot: Spot, shared: Arc<Shared>) {
         shared,
         asking: JoinSet::new(),
     };
-    // One byte more, so that a longer query shows.
+    // One byte more, to detect longer queries.
     let mut query = vec![0; MAX_DNS_QUERY + 1];
     let mut out = Vec::new();
     loop {
@@ -49,7 +49,7 @@ pub(super) async fn serve(socket: UdpSocket, spot: Spot, shared: Arc<Shared>) {
                     server.handle(query, from, &mut out);
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
-                // What came back for an answer that nobody waited for.
+                // An ICMP error about an earlier answer.
                 Err(_) => {}
             }
         }
@@ -98,14 +98,14 @@ async fn ask(
     send(&socket, &shared, &out, from);
 }
 
-/// An answer that does not leave at once is lost: the client asks again.
+/// Sends without waiting. An answer that cannot be sent at once is lost: the client retries.
 fn send(socket: &UdpSocket, shared: &Shared, out: &[u8], to: SocketAddr) {
     if socket.try_send_to(out, to).is_err() {
         count(&shared.counters.unsent);
     }
 }
 
-/// The address to send from for a destination of this family.
+/// Returns the unspecified address of the same family, for binding.
 pub(super) fn any_address(like: IpAddr) -> SocketAddr {
     match like {
         IpAddr::V4(_) => SocketAddr::from(([0; 4], 0)),

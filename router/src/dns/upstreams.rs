@@ -1,4 +1,4 @@
-//! Which servers are asked: those that the host asks, as `resolv.conf` says it now.
+//! Upstream servers: those that the host uses, from the current `resolv.conf`.
 
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -11,7 +11,7 @@ use std::time::Instant;
 use mesh_proto::limits::{MAX_RESOLV_CONF, RESOLV_CONF_INTERVAL};
 use mesh_proto::names::upstreams;
 
-/// The servers to ask.
+/// Source of the upstream servers.
 #[derive(Debug)]
 pub struct Upstreams(Source);
 
@@ -21,7 +21,7 @@ enum Source {
     File(PathBuf, Mutex<Known>),
 }
 
-/// What is known of the file.
+/// Last known content of the file.
 #[derive(Debug, Default)]
 struct Known {
     looked: Option<Instant>,
@@ -29,21 +29,21 @@ struct Known {
     servers: Vec<SocketAddr>,
 }
 
-/// By what a changed file is told: inode, length, time of change in seconds and nanoseconds.
+/// Identity of the file's content: inode, length, modification time in seconds and nanoseconds.
 type Stamp = (u64, u64, i64, i64);
 
 impl Upstreams {
-    /// These, and no others.
+    /// Returns a fixed list of servers.
     pub fn fixed(servers: Vec<SocketAddr>) -> Self {
         Self(Source::Fixed(servers))
     }
 
-    /// Those in this file, usually `/etc/resolv.conf`; it is looked at again while queries come.
+    /// Returns the servers in a file, usually `/etc/resolv.conf`; it is checked for changes while queries arrive.
     pub fn file(path: impl Into<PathBuf>) -> Self {
         Self(Source::File(path.into(), Mutex::default()))
     }
 
-    /// Those to be asked now, in order.
+    /// Returns the current servers, in order.
     pub(super) fn now(&self) -> Vec<SocketAddr> {
         match &self.0 {
             Source::Fixed(servers) => servers.clone(),
@@ -66,7 +66,7 @@ impl Known {
         }
         let is_first = self.looked.is_none();
         self.looked = Some(Instant::now());
-        // A file that is gone for a moment (it is being replaced) takes no server away.
+        // A file that is missing for a moment (while being replaced) removes no server.
         let Ok(stamp) = stamp(path) else {
             if is_first {
                 tracing::warn!(
@@ -108,7 +108,7 @@ fn stamp(path: &Path) -> io::Result<Stamp> {
     Ok((data.ino(), data.len(), data.mtime(), data.mtime_nsec()))
 }
 
-/// The beginning of a `resolv.conf`, as far as it is taken.
+/// Reads the start of a `resolv.conf`, up to the size limit.
 pub fn read_resolv_conf(path: &Path) -> io::Result<String> {
     let mut bytes = Vec::new();
     File::open(path)?

@@ -1,4 +1,4 @@
-//! What Docker tells of by itself: containers that start, end, are renamed or removed, or come to a network.
+//! Docker's event stream: containers that start, end, are renamed or removed, or change networks.
 
 use std::future::poll_fn;
 use std::pin::pin;
@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use super::docker::Docker;
 use super::{EngineError, EngineEvent};
 
-/// Which events of containers and networks matter.
+/// Actions of containers and networks to subscribe to.
 const ACTIONS: [&str; 7] = [
     "start",
     "die",
@@ -23,7 +23,7 @@ const ACTIONS: [&str; 7] = [
 ];
 
 impl Docker {
-    /// Tells `events` what happens, until dockerd goes away or nobody listens.
+    /// Sends events to `events`, until dockerd goes away or the receiver is dropped.
     pub(super) async fn tell(&self, events: mpsc::Sender<EngineEvent>) -> Result<(), EngineError> {
         let filters = [
             ("type", &["container", "network"][..]),
@@ -39,7 +39,7 @@ impl Docker {
         };
         let client = self.client().await?;
         let mut stream = pin!(client.events(Some(options)));
-        // From now on nothing is missed; what happened before is to be looked at.
+        // From here on no event is missed; earlier changes must be looked up.
         let mut next = Some(EngineEvent::Connected);
         loop {
             if let Some(event) = next
@@ -56,7 +56,7 @@ impl Docker {
     }
 }
 
-/// What a message of dockerd says about a container, if it says anything.
+/// Converts a message of dockerd; `None` if it is not about a container.
 fn event(message: EventMessage) -> Option<EngineEvent> {
     let actor = message.actor?;
     let mut attributes = actor.attributes.unwrap_or_default();
@@ -80,7 +80,7 @@ mod tests {
         event(serde_json::from_str(json).unwrap())
     }
 
-    /// As dockerd 20.10 writes them.
+    /// Messages in the format of dockerd 20.10.
     #[test]
     fn events_are_read() {
         let json = r#"{"Type":"container","Action":"rename","Actor":{"ID":"ab",

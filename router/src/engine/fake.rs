@@ -1,4 +1,4 @@
-//! An engine in memory, for the tests of what stands on engines.
+//! In-memory engine for tests.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -11,13 +11,13 @@ use super::{Answer, Container, Engine, EngineError, NetworkEndpoint, OwnNetwork}
 pub(crate) struct World {
     pub(crate) containers: BTreeMap<String, Container>,
     pub(crate) networks: BTreeSet<String>,
-    /// What names of our networks begin with, if not with `mesh`.
+    /// Prefix of network names, if not `mesh`.
     pub(crate) base: Option<&'static str>,
     pub(crate) endpoints: BTreeMap<String, Vec<NetworkEndpoint>>,
-    /// What was asked that changes something, in order.
+    /// Modifying requests, in order.
     pub(crate) log: Vec<String>,
     down: bool,
-    /// An engine of today; else one that plugs in the order of names.
+    /// True for current engines; false for those that connect networks in the order of their names.
     pub(crate) modern: bool,
 }
 
@@ -38,7 +38,7 @@ impl FakeEngine {
         self.world.lock().unwrap()
     }
 
-    /// A running container whose id is `id-<name>`.
+    /// Adds a container with the id `id-<name>`; it runs if `pid` is not 0.
     pub(crate) fn add(&self, name: &str, pid: u32) {
         let container = Container {
             id: format!("id-{name}"),

@@ -1,4 +1,4 @@
-//! Container engines: what the router asks of Docker and of podman.
+//! Container engines: the interface of the router to Docker and podman.
 
 mod docker;
 mod events;
@@ -19,88 +19,88 @@ use tokio::sync::mpsc;
 pub use docker::Docker;
 pub use podman::Podman;
 
-/// The answer of an engine, still to come.
+/// Pending answer of an engine.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, EngineError>> + Send + 'a>>;
 
-/// Name of the Docker network driver, and of the first network that uses it.
+/// Name of the Docker network driver, and of the first network with it.
 pub const DRIVER: &str = "mesh";
 
-/// Digits of an id that stand for a name where there is none, as engines show them.
+/// Length of a short container id, which engines show in place of a missing name.
 pub(crate) const SHORT_ID: usize = 12;
 
-/// Whether what is shown as a name is the beginning of the container's id. A short name may begin it by chance: `db`, `a`.
+/// True if the displayed name is a prefix of the container's id. Shorter names may be a prefix by chance: `db`, `a`.
 pub(crate) fn is_part_of_id(name: &str, id: &str) -> bool {
     name.len() >= SHORT_ID && id.starts_with(name)
 }
 
-/// Why an engine did not do what it was asked; ready to print.
+/// Error of an engine, ready to print.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EngineError {
-    /// No engine on this host has such a container.
+    /// No engine on this host has the container.
     #[error("no container named {0} on this host")]
     NoContainer(String),
-    /// The engine cannot be reached or is not installed.
+    /// The engine is unreachable or not installed.
     #[error("{0}")]
     Unavailable(String),
-    /// The engine is there, and answers nothing.
+    /// The engine is there but does not answer in time.
     #[error("{0}")]
     Silent(String),
-    /// The engine said no.
+    /// The engine refused the request.
     #[error("{engine}: {message}")]
     Refused {
         /// `Docker` or `podman`.
         engine: &'static str,
-        /// Its own words.
+        /// Message of the engine.
         message: String,
     },
-    /// The container has no process, hence no network namespace.
+    /// The container has no process, and thus no network namespace.
     #[error("container {0} is not running; start it first")]
     NotRunning(String),
-    /// The container shares the host's network.
+    /// The container uses the host's network namespace.
     #[error("container {0} uses the host's network; it cannot be attached")]
     HostNetwork(String),
 }
 
-/// What an engine knows of a container.
+/// A container, as its engine describes it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Container {
     /// Full id (64 hexadecimal digits).
     pub id: String,
     /// Name without a leading slash.
     pub name: String,
-    /// First process, as seen from the router's pid namespace; 0 when not running.
+    /// Pid of its first process in the router's pid namespace; 0 if it is not running.
     pub pid: u32,
-    /// Whether it runs.
+    /// True if it runs.
     pub running: bool,
     /// `host`, `none`, `container:<id>`, `default`, or the name of a network.
     pub network_mode: String,
     /// `no`, `always`, `unless-stopped`, `on-failure`, or empty.
     pub restart_policy: String,
-    /// Why it could not be started the last time; empty if it could.
+    /// Error of the last attempt to start it; empty if it started.
     pub error: String,
-    /// Path of its network namespace; empty if the engine does not say.
+    /// Path of its network namespace; empty if unknown.
     pub sandbox: String,
     /// Driver options of each of its connections to Docker networks.
     pub connections: Vec<BTreeMap<String, String>>,
-    /// Its connections to Docker networks, whether these exist or not.
+    /// Its connections to Docker networks, including networks that do not exist any more.
     pub networks: Vec<Connection>,
-    /// What it calls itself, with or without a domain.
+    /// Host name, with or without a domain.
     pub hostname: String,
-    /// Further names that it has on networks of its engine.
+    /// Its aliases on networks of the engine.
     pub aliases: Vec<String>,
-    /// What it exposes, like `80/tcp`.
+    /// Exposed ports, like `80/tcp`.
     pub exposed: Vec<String>,
-    /// The servers that it was told to ask for names (`--dns`).
+    /// DNS servers that it was given (`--dns`).
     pub dns: Vec<IpAddr>,
-    /// The domains in which it was told to look single labels up (`--dns-search`).
+    /// DNS search domains that it was given (`--dns-search`).
     pub dns_search: Vec<String>,
-    /// Path of its `/etc/hosts` on this host; empty if the engine does not say.
+    /// Path of its `/etc/hosts` on this host; empty if unknown.
     pub hosts_file: String,
-    /// Whether its user wants its `/etc/hosts` left alone ([`LEAVE_HOSTS`]).
+    /// True if its `/etc/hosts` must not be changed ([`LEAVE_HOSTS`]).
     pub leave_hosts: bool,
 }
 
-/// A container's connection to a Docker network, running or not.
+/// Connection of a container to a Docker network; the container need not run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Connection {
     /// Name of the network.
@@ -111,28 +111,28 @@ pub struct Connection {
     pub endpoint: String,
     /// Driver options.
     pub options: BTreeMap<String, String>,
-    /// Further names of the container on this network.
+    /// Aliases of the container on this network.
     pub aliases: Vec<String>,
 }
 
-/// The label of a container whose `/etc/hosts` is left alone, and its value.
+/// Label and value of containers whose `/etc/hosts` must not be changed.
 pub const LEAVE_HOSTS: (&str, &str) = ("mesh.rewrite-hosts", "false");
 
-/// What an engine tells by itself.
+/// Notification from an engine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum EngineEvent {
-    /// It can be asked (again): anything may have happened before.
+    /// The engine is connected (again): earlier changes must be looked up.
     Connected,
-    /// Something about this container (full id) is not as it was.
+    /// The container (full id) has changed.
     Changed(String),
-    /// The container has this name now.
+    /// The container (full id) has a new name.
     Renamed(String, String),
-    /// There is no such container any more.
+    /// The container (full id) was removed.
     Removed(String),
 }
 
 impl Container {
-    /// The pid whose network namespace may be attached to.
+    /// Returns the pid whose network namespace the container may be attached through.
     ///
     /// # Errors
     /// [`EngineError::NotRunning`], [`EngineError::HostNetwork`].
@@ -147,21 +147,21 @@ impl Container {
     }
 }
 
-/// A Docker network whose driver is ours.
+/// A Docker network with our driver.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OwnNetwork {
     /// Full id.
     pub id: String,
-    /// Name, which networks of others may have, too.
+    /// Name; networks of other drivers may have the same one.
     pub name: String,
-    /// Whether the router made it; else somebody did by hand.
+    /// True if the router created it, false if a user did.
     pub made_by_us: bool,
 }
 
-/// A container's end of a Docker network.
+/// Endpoint of a container on a Docker network.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NetworkEndpoint {
-    /// Endpoint id, as the driver knows it.
+    /// Endpoint id, as Docker passes it to the driver.
     pub endpoint: String,
     /// Full container id.
     pub container: String,
@@ -169,26 +169,26 @@ pub struct NetworkEndpoint {
     pub name: String,
 }
 
-/// An engine on this host. Names are checked before they are sent; a name that cannot exist is
+/// An engine on this host. Names are validated before they are sent; an impossible name is
 /// [`EngineError::NoContainer`].
 pub trait Engine: Send + Sync {
-    /// Which one.
+    /// Returns the runtime that this engine stands for.
     fn runtime(&self) -> Runtime;
 
-    /// The container with this name, short id or full id.
+    /// Returns the container with this name, short id or full id.
     fn inspect<'a>(&'a self, container: &'a str) -> Answer<'a, Container>;
 
-    /// Starts a container that exists; success if it runs already.
+    /// Starts an existing container; success if it already runs.
     fn start<'a>(&'a self, container: &'a str) -> Answer<'a, ()>;
 
-    /// Every container, stopped ones included: full id → whether it runs.
+    /// Returns all containers by full id, stopped ones included, with true for those that run.
     fn list(&self) -> Answer<'_, BTreeMap<String, bool>>;
 
-    /// Containers that are on Docker networks of ours, running or not, by full id. Also of networks that are gone: what
-    /// their containers were promised stays promised.
+    /// Returns the full ids of containers on Docker networks of ours, running or not. Removed networks count: their
+    /// containers keep their addresses.
     fn on_mesh(&self) -> Answer<'_, BTreeSet<String>>;
 
-    /// Tells what happens, until the engine goes away or nobody listens.
+    /// Sends events, until the engine goes away or the receiver is dropped.
     fn follow(&self, events: mpsc::Sender<EngineEvent>) -> Answer<'_, ()> {
         Box::pin(async move {
             events.closed().await;
@@ -196,61 +196,62 @@ pub trait Engine: Send + Sync {
         })
     }
 
-    /// A question that it has not answered yet, if there is one.
+    /// Returns the oldest unanswered request, if any.
     fn waiting(&self) -> Option<EngineWaiting> {
         None
     }
 
-    /// Whether Docker plugs the networks of a container that starts in the order of their names, and nobody can act in
-    /// between. Otherwise the order is any, and the driver is asked about each endpoint once it is plugged.
+    /// True if Docker connects the networks of a starting container in the order of their names, without a chance to
+    /// act in between. Otherwise the order is arbitrary, and the driver is called for each endpoint after its
+    /// connection.
     fn plugs_by_name(&self) -> Answer<'_, bool>;
 
-    /// The Docker networks whose driver is ours, by name.
+    /// Returns the Docker networks with our driver, sorted by name.
     fn networks(&self) -> Answer<'_, Vec<OwnNetwork>>;
 
-    /// What names of our Docker networks begin with, so that none is a name that somebody else's network has.
+    /// Returns the prefix for names of our Docker networks, which no network of another driver uses.
     fn network_base(&self) -> Answer<'_, &'static str> {
         Box::pin(std::future::ready(Ok(DRIVER)))
     }
 
-    /// Makes a Docker network with our driver and no address management; success if it is there already. One of that name
-    /// with another driver is an error.
+    /// Creates a Docker network with our driver and without address management; success if it exists. A network of that
+    /// name with another driver is an error.
     fn ensure_network<'a>(&'a self, network: &'a str) -> Answer<'a, ()>;
 
-    /// Who is on a Docker network, given by its id or name, now.
+    /// Returns the current endpoints on a Docker network, given by its id or name.
     fn endpoints<'a>(&'a self, network: &'a str) -> Answer<'a, Vec<NetworkEndpoint>>;
 
-    /// Unplugs a container by force; success if it was not there.
+    /// Disconnects a container by force; success if it was not connected.
     fn disconnect<'a>(&'a self, network: &'a str, container: &'a str) -> Answer<'a, ()>;
 
-    /// Stopped containers with a connection to a network of ours that does not exist any more.
+    /// Returns the stopped containers with a connection to a removed network of ours.
     fn stranded(&self) -> Answer<'_, Vec<String>> {
         Box::pin(std::future::ready(Ok(Vec::new())))
     }
 
-    /// Makes the network of a connection again, and connects a stopped container to it as it was. The network gets another
-    /// name if somebody else has a network of its name now.
+    /// Creates the network of a connection again, and connects a stopped container to it with the same options. The
+    /// network gets another name if its own is taken by now.
     fn reconnect<'a>(&'a self, container: &'a str, _: &'a Connection) -> Answer<'a, ()> {
         Box::pin(std::future::ready(Err(EngineError::NoContainer(
             container.to_owned(),
         ))))
     }
 
-    /// Removes a Docker network, given by its id or name; success if it was not there.
+    /// Removes a Docker network, given by its id or name; success if it does not exist.
     fn remove_network<'a>(&'a self, network: &'a str) -> Answer<'a, ()>;
 }
 
-/// The engines to ask, in order.
+/// Engines, in the order in which they are queried.
 #[derive(Clone)]
 pub struct Engines(Vec<Arc<dyn Engine>>);
 
 impl Engines {
-    /// These, in this order.
+    /// Returns a list of engines, in this order.
     pub fn new(engines: Vec<Arc<dyn Engine>>) -> Self {
         Self(engines)
     }
 
-    /// Docker at `DOCKER_HOST` or its usual socket, then podman. Neither needs to be there.
+    /// Returns Docker at `DOCKER_HOST` or its default socket, then podman. Neither needs to be present.
     pub fn local() -> Self {
         Self(vec![
             Arc::new(Docker::from_env()),
@@ -258,7 +259,7 @@ impl Engines {
         ])
     }
 
-    /// Engines that were asked something and have not answered yet.
+    /// Returns the oldest unanswered request of each engine.
     pub fn waiting(&self) -> Vec<EngineWaiting> {
         self.0
             .iter()
@@ -266,15 +267,15 @@ impl Engines {
             .collect()
     }
 
-    /// The engine of a runtime; none for processes.
+    /// Returns the engine of a runtime; `None` for processes.
     pub fn of(&self, runtime: Runtime) -> Option<Arc<dyn Engine>> {
         self.0.iter().find(|e| e.runtime() == runtime).cloned()
     }
 
-    /// The container called `name`: asked of the given engine, or of each until one knows it.
+    /// Finds the container called `name`, in the given engine, or else in the first engine that has it.
     ///
     /// # Errors
-    /// [`EngineError::NoContainer`] if all engines that are there answered; else why the first could not.
+    /// [`EngineError::NoContainer`] if all present engines answered; else the error of the first one that did not.
     pub async fn find(
         &self,
         runtime: Option<Runtime>,
@@ -293,7 +294,7 @@ impl Engines {
                 Err(e @ EngineError::Unavailable(_)) => {
                     unavailable.get_or_insert(e);
                 }
-                // Perhaps the other one has it; if not, this one may.
+                // The other engine may have the container; if not, this one may.
                 Err(e @ EngineError::Silent(_)) => silent = Some(e),
                 Err(e) => return Err(e),
             }
@@ -308,7 +309,7 @@ impl Engines {
     }
 }
 
-/// Whether `name` can be a container's name or id, in Docker and in podman; keeps paths, queries and flags out of
+/// True if `name` is possible as a container name or id in Docker and podman. Keeps paths, queries and flags out of
 /// requests and command lines.
 fn is_container_name(name: &str) -> bool {
     let mut bytes = name.bytes();

@@ -1,7 +1,7 @@
-//! How long an engine may take for an answer, and for how long it has said nothing.
+//! Timeouts of requests to an engine.
 //!
-//! dockerd that hangs takes connections and answers nothing. Who asks it is told so after a bounded time; and while it is
-//! known to be silent, questions wait for a short time only, so that those that stand in line do not wait one after another.
+//! A dockerd that hangs accepts connections and never answers. Callers get an error after a bounded time. While the
+//! engine is known to be silent, the timeout is shorter, so that queued requests do not add up their waits.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -12,25 +12,25 @@ use mesh_proto::api::EngineWaiting;
 
 use super::EngineError;
 
-/// Longest wait for an answer that needs nothing but dockerd itself.
+/// Timeout of a query that needs only dockerd itself.
 const QUESTION: Duration = Duration::from_secs(15);
-/// The same while it has left another question unanswered.
+/// Timeout while another query is unanswered.
 const WHILE_SILENT: Duration = Duration::from_secs(5);
 
-/// Questions under way.
+/// Pending requests.
 #[derive(Debug, Default)]
 pub(super) struct Patience(Mutex<Pending>);
 
 #[derive(Debug, Default)]
 struct Pending {
     next: u64,
-    /// Since when, and until when.
+    /// Start and deadline of each request.
     asked: BTreeMap<u64, (Instant, Instant)>,
     is_silent: bool,
 }
 
 impl Patience {
-    /// Waits for the answer to a question, but not for ever.
+    /// Waits for the answer to a request, up to the timeout.
     pub(super) async fn within<T>(
         &self,
         answer: impl Future<Output = Result<T, EngineError>>,
@@ -48,7 +48,7 @@ impl Patience {
         })
     }
 
-    /// The question that waits longest, if any does.
+    /// Returns the oldest pending request, if any.
     pub(super) fn waiting(&self) -> Option<EngineWaiting> {
         let pending = self.lock();
         let (since, until) = pending.asked.values().min()?;
@@ -81,7 +81,7 @@ impl Patience {
     }
 }
 
-/// One question; over when dropped, also by a caller that hung up.
+/// A pending request. Dropping it ends it, even if the caller was cancelled.
 struct Question<'a> {
     patience: &'a Patience,
     id: u64,

@@ -1,4 +1,4 @@
-//! The kernel's side: devices, rules and tables as the worker wants them.
+//! Kernel side of the fast path: devices, firewall rules and forwarding tables.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -14,18 +14,18 @@ use mesh_sys::vxlan::{self, Device, Family, VxlanConfig};
 
 use super::table::{Exit, Found, Links, Step, Table, found, remote, steps};
 
-/// Beats taken from one device in one turn; a flood of forged ones may not keep the worker from its work.
+/// Most keepalives read from one device per turn, so that a flood of forged ones does not stall the worker.
 const BEATS_PER_TURN: usize = 2_048;
 
-/// One family's device, in use.
+/// VXLAN device of one address family, in use.
 struct Port {
     device: Device,
     socket: PacketSocket,
-    /// Where its beats go.
+    /// Remotes that keepalives are sent to.
     group: BTreeSet<Remote>,
 }
 
-/// What was made in the kernel.
+/// Kernel objects of the fast path.
 pub(super) struct Kernel {
     config: VxlanConfig,
     netlink: Netlink,
@@ -43,18 +43,18 @@ impl Kernel {
         })
     }
 
-    /// Whether frames can be sent to `remote`.
+    /// True if there is a device for the family of `remote`.
     pub(super) fn can_reach(&self, remote: &Remote) -> bool {
         self.ports.contains_key(&Family::of(remote.address))
     }
 
-    /// From whom an earlier run accepts VXLAN.
+    /// Returns the addresses that VXLAN is accepted from, including those of an earlier run.
     pub(super) fn accepted(&self) -> Result<BTreeSet<IpAddr>, SysError> {
         sources::allowed(&self.config.bridge)
     }
 
-    /// Makes or mends rules and devices: VXLAN is accepted from the addresses in `accepted`, and beats go to the peers.
-    /// A device that nobody needs is removed. A family that fails is out of use: the error of the last one.
+    /// Creates or repairs rules and devices: VXLAN is accepted from `accepted`, and keepalives go to the peers.
+    /// Unneeded devices are removed. A family that fails is not used; the last error is returned.
     pub(super) fn prepare(
         &mut self,
         peers: &FastPeers,
@@ -87,7 +87,7 @@ impl Kernel {
             port: self.config.port,
             ipv6: family == Family::V6,
         };
-        // Before the device: nobody else may ever be heard.
+        // Rules before the device, so that no other host can inject frames at any time.
         sources::ensure(&guard, accepted)?;
         let device = vxlan::ensure(&self.config, family)?;
         let same = |port: &Port| port.device == device;
@@ -113,13 +113,13 @@ impl Kernel {
         Ok(())
     }
 
-    /// What was put into the tables.
+    /// Returns the entries that were installed.
     pub(super) fn installed(&self) -> &Table {
         &self.installed
     }
 
-    /// Makes the tables agree with `wanted`. A step that fails is logged, and tried again after the next audit.
-    /// Nothing happens while there is no device: then the bridge learns by itself.
+    /// Changes the tables to `wanted`. A failed step is logged, and retried after the next audit. Without a device
+    /// nothing is done: the bridge then learns by itself.
     pub(super) fn apply(&mut self, wanted: &Table) {
         if self.ports.is_empty() {
             return;
@@ -138,7 +138,8 @@ impl Kernel {
         }
     }
 
-    /// The new way is there before the bridge is pointed to it, and the old one until after.
+    /// Applies one step, make before break: the new remote exists before the bridge entry is switched, the old one goes
+    /// last.
     fn take(&mut self, step: Step) -> Result<(), SysError> {
         let (mac, old) = (step.mac, step.from.and_then(|exit| self.link(exit)));
         let new = step.to.and_then(|exit| self.link(exit));
@@ -168,7 +169,7 @@ impl Kernel {
         }
     }
 
-    /// Looks at what the kernel really has, so that the next [`Kernel::apply`] mends what others changed.
+    /// Reads the actual kernel tables, so that the next [`Kernel::apply`] repairs foreign changes.
     pub(super) fn audit(&mut self, used_within: Duration) -> Result<Found, SysError> {
         let Some(router) = self.link(Exit::Router) else {
             return Ok(Found::default());
@@ -186,7 +187,7 @@ impl Kernel {
         Ok(found)
     }
 
-    /// Sends a beat to every peer.
+    /// Sends a keepalive to every peer.
     pub(super) fn beat(&self, beat: Beat) -> Result<(), SysError> {
         let mut result = Ok(());
         for port in self.ports.values() {
@@ -195,7 +196,7 @@ impl Kernel {
         result
     }
 
-    /// The beats that have come in.
+    /// Returns the keepalives received.
     pub(super) fn hear(&self) -> Vec<Beat> {
         let mut beats = Vec::new();
         let mut buffer = [0; 128];
@@ -203,7 +204,7 @@ impl Kernel {
             for _ in 0..BEATS_PER_TURN {
                 match port.socket.recv(&mut buffer) {
                     Ok(Some(frame)) => beats.extend(Beat::from_frame(frame)),
-                    // Down or gone: the next audit brings it back.
+                    // The device is down or gone: the next audit restores it.
                     Ok(None) | Err(_) => break,
                 }
             }
@@ -211,7 +212,7 @@ impl Kernel {
         beats
     }
 
-    /// Takes everything down; running flows go on through the router.
+    /// Removes everything; running flows continue through the router.
     pub(super) fn clear(&mut self) -> Result<(), SysError> {
         self.ports.clear();
         self.installed.clear();
@@ -219,9 +220,9 @@ impl Kernel {
     }
 }
 
-/// Takes down what is there of a bridge's fast path, whoever made it; whether there was a device.
+/// Removes the fast path of a bridge, including that of another process. Returns true if there was a device.
 pub(super) fn clear(bridge: &str) -> Result<bool, SysError> {
-    // The bridge floods what it does not know, also to the router: from here on no frame is lost.
+    // The bridge floods unknown addresses, also to the router: from here on no frame is lost.
     vxlan::release_port(bridge)?;
     let mut had = false;
     for family in Family::ALL {
@@ -234,7 +235,7 @@ pub(super) fn clear(bridge: &str) -> Result<bool, SysError> {
     Ok(had)
 }
 
-/// Entries that a program made do not age: those behind the router's port would stay for ever.
+/// Removes entries behind the router's port that a program added: they do not age.
 fn forget_external(bridge: &str) -> Result<(), SysError> {
     let mut netlink = Netlink::open()?;
     let Some(port) = vxlan::router_port_index(bridge)? else {

@@ -1,13 +1,13 @@
-//! Frames between containers of consenting peers go by the kernel: VXLAN ports of the bridge, and the tables that say
-//! which address is behind which.
+//! The fast path: the kernel carries frames between containers of consenting peers, by VXLAN ports of the bridge and
+//! forwarding entries.
 //!
-//! `mesh_proto::fastpath` decides with whom; this makes the kernel agree, on a thread of its own (`fastpath`), since
-//! netlink and `iptables` block. The router's MAC table says which peer an address is behind; it goes on learning from
-//! what still comes through the router, and what the kernel used is kept in it.
+//! `mesh_proto::fastpath` selects the peers; this module configures the kernel, on a thread of its own (`fastpath`),
+//! since netlink and `iptables` block. The router's MAC table tells the peer of each address. It keeps learning from
+//! frames that still pass the router; entries used by the kernel are refreshed in it.
 //!
 //! | file | what |
 //! |---|---|
-//! | `table` | which entries should be there, and the steps to them |
+//! | `table` | required entries, and the steps to reach them |
 //! | `kernel` | devices, rules and entries |
 
 mod kernel;
@@ -34,33 +34,33 @@ use crate::config::Settings;
 use crate::shell::Command;
 use kernel::Kernel;
 
-/// VXLAN network identifier of every mesh: the port tells meshes on one host apart.
+/// VXLAN network identifier of every mesh: meshes on one host differ by UDP port.
 const VNI: u32 = 0x6d_6573;
-/// How often the worker looks for beats and for changes of the MAC table.
+/// Interval of checks for keepalives and for changes of the MAC table.
 const POLL: Duration = Duration::from_millis(100);
-/// How often it looks while there is no peer.
+/// Interval of these checks without fast-path peers.
 const IDLE: Duration = Duration::from_secs(1);
-/// How often it looks at what the kernel has.
+/// Interval of audits of the kernel's tables.
 const AUDIT: Duration = Duration::from_secs(4);
-/// Addresses that VXLAN is accepted from; beyond that, those of former peers are shut out at once.
+/// Most addresses that VXLAN is accepted from; beyond it, those of former peers are removed at once.
 const MAX_ACCEPTED: usize = 2 * MAX_FAST_PEERS;
-/// An address that frames went to within this time is in use.
+/// Time after the last frame until which an address counts as in use.
 const USED: Duration = Duration::from_secs(8);
 
-/// What has a fast path tell and be told. Dropped, it leaves the kernel as it is: flows between two hosts go on while
-/// one of their routers restarts.
+/// Handle of the fast path. Dropping it leaves the kernel as it is: flows between two hosts continue while one of their
+/// routers restarts.
 pub struct FastPath {
     peers: Arc<ArcSwap<FastPeers>>,
     wake: SyncSender<()>,
     status: Status,
 }
 
-/// How the kernel's part does, in words for `mesh status`.
+/// State of the kernel part, as text for `mesh status`.
 #[derive(Clone, Debug)]
 pub struct Status(Arc<Mutex<String>>);
 
 impl Status {
-    /// The words.
+    /// Returns the text.
     pub fn words(&self) -> String {
         self.lock().clone()
     }
@@ -75,34 +75,34 @@ impl Status {
 }
 
 impl FastPath {
-    /// Other peers than before.
+    /// Sets the fast-path peers.
     pub fn set(&self, peers: Arc<FastPeers>) {
         self.peers.store(peers);
-        // Full: it has been woken already.
+        // If the channel is full, a wake-up is already pending.
         let _ = self.wake.try_send(());
     }
 
-    /// How it does.
+    /// Returns the state of the kernel part.
     pub fn status(&self) -> Status {
         self.status.clone()
     }
 }
 
-/// What the worker is wired to.
+/// Connections of the worker to other parts.
 pub struct Wiring {
-    /// The lanes' shared part, for its MAC table.
+    /// Forwarder, for its MAC table.
     pub forwarder: Arc<Forwarder>,
-    /// Time.
+    /// Clock of the router.
     pub clock: Clock,
-    /// Where beats that were heard go.
+    /// Receiver of incoming keepalives.
     pub commands: mpsc::Sender<Command>,
 }
 
-/// Begins to offer plain VXLAN if the operator consents to it with anybody. Otherwise takes down what an earlier run
-/// with other settings left.
+/// Starts to offer plain VXLAN if the operator consents to it with any peer. Otherwise removes the fast path of an
+/// earlier run.
 ///
 /// # Errors
-/// When the thread cannot be started or netlink not opened.
+/// The thread cannot be started, or netlink cannot be opened.
 pub fn begin(
     settings: &Settings,
     control: &mut Control,
@@ -120,7 +120,7 @@ pub fn begin(
         consent: settings.consent.clone(),
         port: vxlan_port(settings.port),
         vni: VNI,
-        // 0 stands for "nothing heard".
+        // 0 means "nothing received".
         nonce: OsEntropy.u64().max(1),
     };
     let kernel = Kernel::open(VxlanConfig {
@@ -138,12 +138,12 @@ pub fn begin(
     Worker::start(kernel, beat, wiring).map(Some)
 }
 
-/// The port beside the router's own, so that two routers on one host do not meet.
+/// Returns the UDP port next to the router's own, so that two routers on one host do not collide.
 fn vxlan_port(port: u16) -> u16 {
     port.checked_add(1).unwrap_or(port - 1)
 }
 
-/// The thread.
+/// State of the thread.
 struct Worker {
     kernel: Kernel,
     beat: Beat,
@@ -151,12 +151,12 @@ struct Worker {
     next_peers: Arc<ArcSwap<FastPeers>>,
     peers: Arc<FastPeers>,
     status: Status,
-    /// The state of the MAC table that the kernel agrees with.
+    /// Change counter of the MAC table that the kernel agrees with.
     changes: Option<u64>,
     next_beat: Instant,
     next_audit: Instant,
-    /// From whom VXLAN is accepted: the peers, and until [`DEAD_AFTER`] after it those that were, also those of an
-    /// earlier run. They may not know yet, and still send.
+    /// Addresses that VXLAN is accepted from, with the time at which each was last a peer's. Former peers, also of an
+    /// earlier run, stay for [`DEAD_AFTER`]: they may not know yet, and still send.
     accepted: BTreeMap<IpAddr, Instant>,
 }
 
@@ -166,7 +166,7 @@ impl Worker {
         let peers: Arc<ArcSwap<FastPeers>> = Arc::default();
         let status = Status(Arc::new(Mutex::new(String::new())));
         let (wake, woken) = sync_channel(1);
-        // Without the program that would tell there are no rules, and so no device either.
+        // If the firewall cannot be read, there are no rules, and thus no device.
         let earlier = kernel.accepted().unwrap_or_default();
         let worker = Self {
             kernel,
@@ -207,7 +207,7 @@ impl Worker {
         let moved = !Arc::ptr_eq(&peers, &self.peers);
         if moved {
             self.peers = peers;
-            // First of all nothing more goes to a peer that is no longer fast; rules and devices take their time.
+            // First stop sending to peers that lost the fast path; rules and devices take longer.
             self.synchronise(now);
             self.next_beat = now;
         }
@@ -221,14 +221,14 @@ impl Worker {
             self.synchronise(now);
         }
         for beat in self.kernel.hear() {
-            // Control is busy: the next beat will do.
+            // If control is busy, the next keepalive will do.
             let _ = self.wiring.commands.try_send(Command::Beat(beat));
         }
         if now >= self.next_beat {
             self.next_beat = now + HEARTBEAT;
             if let Err(error) = self.kernel.beat(self.beat) {
                 tracing::debug!(%error, "no beat could be sent");
-                // The device is down or gone: look at once.
+                // The device is down or gone: audit at once.
                 self.next_audit = self.next_audit.min(now);
             }
         }
@@ -238,12 +238,12 @@ impl Worker {
         }
     }
 
-    /// Whether others are to be accepted than before.
+    /// Updates the accepted addresses. Returns true if they changed.
     fn renew_accepted(&mut self, now: Instant) -> bool {
         let before: BTreeSet<IpAddr> = self.accepted.keys().copied().collect();
         let renewed = self.peers.values().map(|peer| (peer.address, now));
         self.accepted.extend(renewed);
-        // Peers that change addresses faster than that are not waited for.
+        // Beyond the limit, addresses of former peers are dropped at once.
         let wait = match self.accepted.len() {
             0..=MAX_ACCEPTED => DEAD_AFTER,
             _ => Duration::ZERO,
@@ -252,7 +252,7 @@ impl Worker {
         !self.accepted.keys().eq(before.iter())
     }
 
-    /// Makes rules, devices and entries as they should be now.
+    /// Brings rules, devices and entries up to date.
     fn prepare(&mut self, now: Instant) {
         let done = if self.accepted.is_empty() {
             self.kernel.clear()
@@ -266,7 +266,7 @@ impl Worker {
 
     fn synchronise(&mut self, now: Instant) {
         let fdb = self.wiring.forwarder.fdb();
-        // The number first: what changes meanwhile is seen by the next turn.
+        // The counter is read first, so that concurrent changes are seen in the next turn.
         self.changes = Some(fdb.changes());
         let can = |remote: &_| self.kernel.can_reach(remote);
         let held = self.kernel.installed();
@@ -274,7 +274,7 @@ impl Worker {
         self.kernel.apply(&wanted);
     }
 
-    /// Mends what somebody else changed, and keeps what is in use.
+    /// Repairs foreign changes to the kernel, and refreshes entries in use.
     fn audit(&mut self, now: Instant) {
         self.prepare(now);
         let found = match self.kernel.audit(USED) {
@@ -292,7 +292,7 @@ impl Worker {
         self.changes = Some(fdb.changes());
         let can = |remote: &_| self.kernel.can_reach(remote);
         let mut wanted = table::wanted(&fdb.snapshot(now), &held, &self.peers, can);
-        // The bridge saw it at a container's port: it knows better, until the MAC table changes again.
+        // The bridge learnt these at local ports: trust it until the MAC table changes again.
         wanted.retain(|mac, _| !found.elsewhere.contains(mac));
         self.kernel.apply(&wanted);
     }

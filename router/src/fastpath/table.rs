@@ -1,4 +1,4 @@
-//! Which address leaves the bridge where: what it should be, what it is, and the steps between. Pure.
+//! Forwarding table of the fast path: required entries, present entries, and the steps between them. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -9,16 +9,16 @@ use mesh_proto::ids::{Mac, PeerId};
 use mesh_proto::limits::MAX_FDB;
 use mesh_sys::netlink::{FdbRow, Known, Remote};
 
-/// Where frames for an address of a peer leave the bridge.
+/// Next hop of frames to an address of a peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Exit {
-    /// By the router's port.
+    /// The router's port.
     Router,
-    /// By VXLAN.
+    /// VXLAN to a remote.
     Vxlan(Remote),
 }
 
-/// The exits of all peers' addresses; as bounded as the router's MAC table is.
+/// Next hops of all addresses behind peers; bounded like the router's MAC table.
 pub(super) type Table = BTreeMap<Mac, Exit>;
 
 /// One change of the kernel's tables.
@@ -29,10 +29,10 @@ pub(super) struct Step {
     pub(super) to: Option<Exit>,
 }
 
-/// What the router's MAC table asks for; VXLAN only to remotes for which `can` holds.
+/// Returns the required entries for the router's MAC table; VXLAN only to remotes for which `can` holds.
 ///
-/// An address in `held` that the table does not know stays by VXLAN as long as that is to a fast peer: the router may
-/// have forgotten a peer that restarts, or be the one that did.
+/// An address in `held` that the MAC table does not know keeps its VXLAN entry while that leads to a fast peer: after a
+/// restart of this router or the peer the MAC table is incomplete.
 pub(super) fn wanted(
     entries: &[FdbEntry],
     held: &Table,
@@ -61,7 +61,7 @@ pub(super) fn wanted(
     wanted
 }
 
-/// Where a peer receives VXLAN.
+/// Returns the VXLAN remote of a peer.
 pub(super) fn remote(peer: &FastPeer) -> Remote {
     Remote {
         address: peer.address,
@@ -70,7 +70,8 @@ pub(super) fn remote(peer: &FastPeer) -> Remote {
     }
 }
 
-/// From one table to another. What comes off VXLAN comes first: somebody may no longer be allowed to see it.
+/// Returns the steps from one table to another. Removals from VXLAN come first: a peer may no longer be allowed to see
+/// frames.
 pub(super) fn steps(from: &Table, to: &Table) -> Vec<Step> {
     let macs: BTreeSet<&Mac> = from.keys().chain(to.keys()).collect();
     let step = |mac: &Mac| Step {
@@ -84,31 +85,31 @@ pub(super) fn steps(from: &Table, to: &Table) -> Vec<Step> {
     steps
 }
 
-/// The interfaces that matter, by their indices.
+/// Relevant interfaces, by index.
 #[derive(Clone, Debug)]
 pub(super) struct Links {
-    /// The router's port.
+    /// Port of the router.
     pub(super) router: u32,
-    /// The VXLAN devices.
+    /// VXLAN devices.
     pub(super) vxlan: Vec<u32>,
-    /// UDP port and network identifier of the devices.
+    /// UDP port and VNI of the devices.
     pub(super) own: (u16, u32),
 }
 
-/// What the kernel has.
+/// Entries found in the kernel.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Found {
-    /// Addresses that were put there.
+    /// Entries that a program installed.
     pub(super) table: Table,
-    /// VXLAN devices that know where to send an address which no bridge sends them.
+    /// VXLAN entries (device, address) that no bridge entry leads to.
     pub(super) orphans: Vec<(u32, Mac)>,
-    /// Addresses that the bridge has behind other ports: of containers here, and of the host itself.
+    /// Addresses that the bridge learnt on other ports: of local containers, and of the host itself.
     pub(super) elsewhere: BTreeSet<Mac>,
-    /// Addresses that frames were sent to by VXLAN within the time asked for.
+    /// Addresses to which frames were sent by VXLAN recently.
     pub(super) used: BTreeSet<Mac>,
 }
 
-/// Reads the kernel's rows.
+/// Classifies the rows of the kernel's tables; `within` is the time that counts as recent.
 pub(super) fn found(rows: &[FdbRow], links: &Links, within: Duration) -> Found {
     let mut found = Found::default();
     let mut remotes: BTreeMap<(u32, Mac), Remote> = BTreeMap::new();

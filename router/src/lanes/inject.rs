@@ -1,4 +1,4 @@
-//! Frames into the port: merged to super-frames where the port takes those, with finished checksums where it does not.
+//! Injection of frames into the port: merged into super-frames if the port supports them, else with finished checksums.
 
 use mesh_proto::offload::{Merger, VirtioHeader, finish_checksum};
 use mesh_proto::wire::datagram::InnerFrame;
@@ -6,11 +6,11 @@ use mesh_sys::port::{FrameWriter, Offloads, PortError};
 
 use crate::port::ReopeningWriter;
 
-/// The writing half of the port, with what a lane does before it.
+/// Writing half of the port, with the preparation of frames.
 pub(super) struct Injector {
     writer: ReopeningWriter,
     merger: Option<Merger>,
-    /// A frame whose checksum is being finished.
+    /// Buffer of a frame whose checksum is being finished.
     frame: Vec<u8>,
 }
 
@@ -25,7 +25,7 @@ impl Injector {
         }
     }
 
-    /// Takes a frame; with a port that takes super-frames it may wait for its successors until [`Injector::flush`].
+    /// Takes a frame. If the port supports super-frames, the frame may be held for merging until [`Injector::flush`].
     pub(super) fn inject(&mut self, frame: InnerFrame<'_>) {
         let writer = &mut self.writer;
         if let Some(merger) = &mut self.merger {
@@ -44,7 +44,7 @@ impl Injector {
         }
     }
 
-    /// Writes what waits.
+    /// Writes all held frames.
     pub(super) fn flush(&mut self) {
         let writer = &mut self.writer;
         if let Some(merger) = &mut self.merger {

@@ -1,4 +1,4 @@
-//! What the port lost before a lane could take it, counted with the other drops.
+//! Frames that the port lost before a lane read them, counted with the other drops.
 
 use std::time::Duration;
 
@@ -6,23 +6,23 @@ use mesh_proto::forward::{Forwarder, PortLosses};
 use mesh_proto::time::Instant;
 use mesh_sys::port::{self, FrameReader};
 
-/// Time between two looks: the port asks the kernel.
+/// Interval of reading the port's counters, which needs the kernel.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// What was counted, and when to look again.
+/// Totals so far, and the time of the next reading.
 #[derive(Default)]
 pub(super) struct Losses {
     last: port::Losses,
-    /// What all ports together lost that were open one after the other; and of that, to groups.
+    /// Frames lost by all successive ports together; `storm` is the part dropped by storm control.
     dropped: u64,
     storm: u64,
-    /// Of that, what is counted as frames that found no room.
+    /// The part of `dropped` counted as lost for lack of room.
     queue: u64,
     next: Instant,
 }
 
 impl Losses {
-    /// Counts what came since the last look, if it is time for another.
+    /// Adds new losses to the counters, if a reading is due.
     pub(super) fn count(
         &mut self,
         reader: &mut impl FrameReader,
@@ -36,7 +36,7 @@ impl Losses {
         forwarder.lost_at_port(self.since(reader.losses()));
     }
 
-    /// What is new in `all`.
+    /// Returns the losses since the previous reading.
     fn since(&mut self, all: port::Losses) -> PortLosses {
         let last = std::mem::replace(&mut self.last, all);
         let (before, now) = (last.storm, all.storm);
@@ -48,7 +48,7 @@ impl Losses {
         };
         self.storm += new.broadcasts + new.multicasts + new.questions;
         self.dropped += grown(last.dropped, all.dropped);
-        // The two are not of one moment: what is left may be less than it was a second ago, and is not counted twice.
+        // The two counters are not read at the same moment: the difference may shrink, and must not be counted twice.
         let left = self.dropped.saturating_sub(self.storm);
         new.queue = left.saturating_sub(self.queue);
         self.queue += new.queue;
@@ -56,7 +56,7 @@ impl Losses {
     }
 }
 
-/// What a counter of the port grew by; it begins at nothing again when the port was opened anew.
+/// Returns the growth of a counter, which restarts at zero when the port is reopened.
 fn grown(before: u64, now: u64) -> u64 {
     now.checked_sub(before).unwrap_or(now)
 }
@@ -73,7 +73,7 @@ mod tests {
         port::Losses { dropped, storm }
     }
 
-    /// What is new: frames that found no room, and broadcasts.
+    /// Returns the new losses for lack of room, and of broadcasts.
     fn since(losses: &mut Losses, all: port::Losses) -> (u64, u64) {
         let new = losses.since(all);
         assert_eq!((new.multicasts, new.questions), (0, 0));

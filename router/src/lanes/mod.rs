@@ -1,7 +1,7 @@
-//! The data plane's threads: `egress` moves frames from the port to UDP, `ingress` from UDP to the port.
+//! Threads of the data plane: `egress` lanes move frames from the port to UDP, `ingress` lanes from UDP to the port.
 //!
-//! Each runs a batch to completion: no queue between read and write, one load of the snapshot per batch. What a lane
-//! cannot decide goes to the control plane over a bounded queue that drops and counts.
+//! Each runs a batch to completion: no queue between read and write, and one load of the snapshot per batch. Events
+//! that a lane cannot handle go to the control plane through a bounded queue; overflow is counted.
 
 mod inject;
 mod losses;
@@ -32,39 +32,39 @@ pub use self::out::ControlSender;
 use self::out::{LaneOut, PortSide, Sending};
 pub use self::spare::Spare;
 
-/// Events that may wait for the control plane; beyond that they are dropped and counted.
+/// Capacity of the event queue to the control plane; overflow is dropped and counted.
 pub const LANE_EVENTS: usize = 1024;
-/// How long a lane waits for work before it looks whether it is to stop.
+/// Longest wait of a lane for work before it checks whether to stop.
 const WAIT: Duration = Duration::from_millis(500);
-/// Priority of the lanes (`nice`): before containers, after what the host cannot do without.
+/// Nice value of the lanes: above containers, below essential host services.
 const PRIORITY: i32 = -10;
-/// Frames taken in one turn: enough to share the cost of a wake-up, few enough to stay in the cache.
+/// Frames per batch: enough to share the cost of a wake-up, few enough to stay in the cache.
 const FRAMES: usize = 64;
-/// Receive buffers of 64 KiB, each for one datagram or for what the kernel coalesced.
+/// Receive buffers of 64 KiB, each for one datagram or one GRO batch.
 const SLOTS: usize = 8;
 
-/// What the lanes share.
+/// State shared by the lanes.
 #[derive(Clone)]
 pub struct Shared {
-    /// The fdb, duplicate windows and counters.
+    /// MAC table, duplicate windows and counters.
     pub forwarder: Arc<Forwarder>,
-    /// The view the control plane publishes.
+    /// Snapshot that the control plane publishes.
     pub snapshot: Arc<ArcSwap<Snapshot>>,
-    /// The UDP socket; each lane has its own, control that of the first.
+    /// UDP socket. Each lane has its own; the control plane uses that of the first lane.
     pub udp: Udp,
-    /// The interfaces that lead into the mesh.
+    /// Interfaces that lead into the mesh.
     pub inside: Arc<ArcSwap<Inside>>,
-    /// Another UDP port, where one is wanted.
+    /// Second UDP port, if needed.
     pub spare: Arc<Spare>,
-    /// Where rare events go.
+    /// Queue of rare events to the control plane.
     pub events: mpsc::Sender<Reported>,
-    /// Events dropped because the control plane was behind.
+    /// Events dropped because the queue was full.
     pub events_lost: Arc<AtomicU64>,
-    /// Told when frames were moved.
+    /// Latency request, told when frames were moved.
     pub latency: Arc<Latency>,
-    /// Time.
+    /// Clock of the router.
     pub clock: Clock,
-    /// Set when the lanes are to end.
+    /// Set when the lanes must end.
     pub stop: Arc<AtomicBool>,
 }
 
@@ -74,12 +74,12 @@ impl Shared {
     }
 }
 
-/// What a lane tells the control plane.
+/// Event of a lane for the control plane.
 #[derive(Debug)]
 pub struct Reported {
-    /// What happened.
+    /// The event.
     pub event: LaneEvent,
-    /// The address of this host that the datagram came to which led to it.
+    /// Local address of the datagram that caused the event.
     pub local: Option<IpAddr>,
 }
 
@@ -91,14 +91,14 @@ pub struct Lanes {
 }
 
 impl Lanes {
-    /// Starts one lane in each direction for each pair of halves of the port and for each of the `sockets`, of which
-    /// there are as many and which share a UDP port.
+    /// Starts one lane per direction for each pair of port halves. `sockets` has one socket per pair, all on the same
+    /// UDP port.
     ///
-    /// A flow stays in its lane: the kernel gives what one peer sends to one socket, and chooses the queue of a TAP device
-    /// by flow.
+    /// A flow stays in its lane: the kernel delivers datagrams of one peer to one socket, and selects the queue of a
+    /// TAP device by flow.
     ///
     /// # Errors
-    /// When a thread cannot be started.
+    /// A thread cannot be started.
     pub fn start(shared: &Shared, halves: Halves, sockets: &[Udp]) -> std::io::Result<Self> {
         let mut threads = Vec::with_capacity(2 * halves.len());
         for (lane, (reader, writer)) in halves.into_iter().enumerate() {
@@ -107,7 +107,7 @@ impl Lanes {
                 shared.udp = socket.clone();
             }
             let port = Arc::new(Mutex::new(Injector::new(writer)));
-            // What the port lost, it tells for all lanes together.
+            // The port counts losses for all lanes together.
             let losses = (lane == 0).then(Losses::default);
             let egress = Egress {
                 shared: shared.clone(),
@@ -132,7 +132,7 @@ impl Lanes {
         })
     }
 
-    /// Ends the lanes and waits for them.
+    /// Stops the lanes and waits for them.
     pub fn stop(self) {
         self.stop.store(true, Ordering::Relaxed);
         self.spare.end();
@@ -147,7 +147,7 @@ impl Lanes {
 
 fn spawn(name: String, run: impl FnOnce() + Send + 'static) -> std::io::Result<JoinHandle<()>> {
     let lane = move || {
-        // A lane that waits for the processor is a queue that nobody sees. Without the right to it, it only is slower.
+        // A descheduled lane adds invisible queueing. Without CAP_SYS_NICE it is merely slower.
         if let Err(error) = mesh_sys::process::set_thread_priority(PRIORITY) {
             tracing::debug!("{error}");
         }
@@ -156,7 +156,7 @@ fn spawn(name: String, run: impl FnOnce() + Send + 'static) -> std::io::Result<J
     std::thread::Builder::new().name(name).spawn(lane)
 }
 
-/// A lane that panicked leaves the port in order, but for frames that waited to be merged.
+/// Ignores poisoning: a panicking lane leaves the port consistent, except for frames that were held for merging.
 fn lock(port: &Mutex<Injector>) -> MutexGuard<'_, Injector> {
     port.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -164,7 +164,7 @@ fn lock(port: &Mutex<Injector>) -> MutexGuard<'_, Injector> {
 struct Egress {
     shared: Shared,
     reader: ReopeningReader,
-    /// Written to rarely: when the sender of a frame is told something.
+    /// Rarely used: for replies to the sender of a frame.
     port: Arc<Mutex<Injector>>,
     losses: Option<Losses>,
 }
@@ -208,10 +208,10 @@ impl Egress {
 
 struct Ingress {
     shared: Shared,
-    /// The socket it reads.
+    /// Socket that the lane reads.
     from: Udp,
     port: Arc<Mutex<Injector>>,
-    /// Set when this lane alone is to end.
+    /// Set when only this lane must end.
     ended: Option<Arc<AtomicBool>>,
 }
 

@@ -1,4 +1,4 @@
-//! Where a lane's effects go: datagrams into the socket, frames into the port, events to the control plane.
+//! Effects of a lane: datagrams to the socket, frames to the port, events to the control plane.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -15,11 +15,11 @@ use super::inject::Injector;
 use super::spare::{Spare, SpareSocket};
 use super::{Reported, Shared, lock};
 
-/// Datagrams of one turn, and the half of the socket that sends them.
+/// Datagrams of one batch, and the sending half of the socket.
 pub(super) struct Sending {
     sender: UdpSender,
     spare: Arc<Spare>,
-    /// A sender over the spare port, and that port's number.
+    /// Sender of the spare port, with the number of that port.
     spare_sender: Option<(u64, UdpSender)>,
     outgoing: Outgoing,
 }
@@ -34,7 +34,8 @@ impl Sending {
         }
     }
 
-    /// Sends what was built, from the address of this host that `sources` has for where it goes. What the kernel refuses is lost, as datagrams are; the next ones still go.
+    /// Sends the batch, each datagram from the local address that `sources` has for its destination. Datagrams that the
+    /// kernel refuses are lost; the others are still sent.
     pub(super) fn flush(&mut self, sources: &BTreeMap<SocketAddr, IpAddr>) {
         if self.outgoing.is_empty() {
             return;
@@ -53,7 +54,7 @@ impl Sending {
         self.outgoing.clear();
     }
 
-    /// Sends each run from the port that leads there.
+    /// Sends each run from the port for its destination.
     fn send_apart(&mut self, spare: &SpareSocket, sources: &BTreeMap<SocketAddr, IpAddr>) -> usize {
         let bytes = self.outgoing.bytes();
         let runs = self.outgoing.runs().iter().cloned();
@@ -63,7 +64,7 @@ impl Sending {
             _ => spare.udp.sender(),
         };
         let own = self.sender.send_from(bytes, &own, sources);
-        // Another port is another flow: the kernel chooses its address.
+        // Another port is another flow: the kernel chooses its source address.
         let away = sender.send(bytes, &away);
         let dropped = own.dropped + away.dropped;
         self.spare_sender = Some((spare.number, sender));
@@ -71,22 +72,22 @@ impl Sending {
     }
 }
 
-/// The writing half of the port, as a lane has it.
+/// Access of a lane to the writing half of the port.
 pub(super) enum PortSide<'a> {
-    /// Held for the whole turn.
+    /// Held for the whole batch.
     Held(&'a mut Injector),
-    /// Taken for each frame, and flushed.
+    /// Locked and flushed for each frame.
     Shared(&'a Mutex<Injector>),
-    /// Not at all: frames are dropped.
+    /// No access: frames are dropped.
     None,
 }
 
-/// One lane's outbox for the time of one turn.
+/// Outputs of one lane during one batch.
 pub(super) struct LaneOut<'a> {
     pub(super) sending: &'a mut Sending,
     pub(super) port: PortSide<'a>,
     pub(super) shared: &'a Shared,
-    /// The address of this host that the datagram came to which is being taken.
+    /// Local address of the datagram being processed.
     pub(super) local: Option<IpAddr>,
 }
 
@@ -116,7 +117,7 @@ impl Outbox for LaneOut<'_> {
     }
 }
 
-/// How the control plane sends datagrams of its own.
+/// Sender of the control plane's own datagrams.
 pub struct ControlSender {
     shared: Shared,
     scratch: Scratch,
@@ -124,7 +125,7 @@ pub struct ControlSender {
 }
 
 impl ControlSender {
-    /// A sender over the lanes' socket.
+    /// Returns a sender over the lanes' socket.
     pub fn new(shared: Shared) -> Self {
         Self {
             scratch: Scratch::default(),
@@ -133,7 +134,7 @@ impl ControlSender {
         }
     }
 
-    /// Sends one datagram, from this address of the host if one is given; a failure is the network's business, as with any datagram.
+    /// Sends one datagram, from the local address `source` if given. Failures are ignored, as with any datagram.
     pub fn send(&mut self, to: SocketAddr, source: Option<IpAddr>, bytes: &[u8]) {
         self.sending.outgoing.push(to, bytes);
         let sources = source.map(|source| (to, source));
@@ -145,16 +146,16 @@ impl ControlSender {
         self.shared.spare.send(to, bytes);
     }
 
-    /// The spare port is to be like this.
+    /// Opens, changes or closes the spare port.
     pub fn set_spare(&self, wanted: &SparePort) {
         self.shared.spare.set(wanted, &self.shared);
     }
 
-    /// Sends the frames that waited for a session which this snapshot has.
+    /// Sends the frames that waited for a session in this snapshot.
     pub fn flush_waiting(&mut self, snapshot: &Snapshot, now: Instant) {
         let mut out = LaneOut {
             sending: &mut self.sending,
-            // Frames that waited are never answered.
+            // Frames that waited get no replies (ICMP).
             port: PortSide::None,
             shared: &self.shared,
             local: None,

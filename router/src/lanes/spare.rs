@@ -1,5 +1,5 @@
-//! The spare port: a second UDP socket, which control wants where the flow of the first is remembered wrong on the way
-//! ([`mesh_proto::control::SparePort`]). It has a lane of its own for what comes in; mostly there is none.
+//! The spare port: a second UDP socket, used when a NAT or firewall on the path has a wrong state for the flow of the
+//! first ([`mesh_proto::control::SparePort`]). It has an ingress lane of its own. Usually it is closed.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
@@ -14,14 +14,14 @@ use mesh_sys::udp::Udp;
 use super::inject::Injector;
 use super::{Ingress, Shared, spawn};
 
-/// What the lanes know of it.
+/// State of the spare port for the lanes.
 pub(super) struct SpareSocket {
     pub(super) number: u64,
     pub(super) udp: Udp,
     pub(super) to: BTreeSet<SocketAddr>,
 }
 
-/// The spare port of a router.
+/// Spare port of a router.
 pub struct Spare {
     host: Option<IpAddr>,
     current: ArcSwapOption<SpareSocket>,
@@ -35,7 +35,7 @@ struct Lane {
 }
 
 impl Spare {
-    /// None yet; it will be bound to the address `host`, or to all.
+    /// Returns a closed spare port, to be bound to the address `host` or to all.
     pub fn new(host: Option<IpAddr>) -> Self {
         Self {
             host,
@@ -45,24 +45,24 @@ impl Spare {
         }
     }
 
-    /// What comes in is for this port.
+    /// Sets the port that received frames go to.
     pub(super) fn set_port(&self, port: Arc<Mutex<Injector>>) {
         let _ = self.port.set(port);
     }
 
-    /// The socket, if there is one.
+    /// Returns the socket, if open.
     pub(super) fn current(&self) -> Guard<Option<Arc<SpareSocket>>> {
         self.current.load()
     }
 
-    /// Sends one datagram from it; without a socket it is lost.
+    /// Sends one datagram from the spare port; it is lost if the port is closed.
     pub(super) fn send(&self, to: SocketAddr, bytes: &[u8]) {
         if let Some(spare) = &*self.current() {
             spare.udp.send_to(to, bytes);
         }
     }
 
-    /// It is to be like this. Without another socket the router goes on with the one it has.
+    /// Opens, changes or closes the port. If the socket cannot be opened, the router continues with the main one.
     pub fn set(&self, wanted: &SparePort, shared: &Shared) {
         let current = self.current.load_full();
         let udp = match current.filter(|old| old.number == wanted.number) {
@@ -80,7 +80,7 @@ impl Spare {
         self.current.store(socket.map(Arc::new));
     }
 
-    /// Ends its lane and closes it.
+    /// Closes the port and stops its lane.
     pub(super) fn end(&self) {
         self.current.store(None);
         for lane in &*self.lanes() {
@@ -88,7 +88,7 @@ impl Spare {
         }
     }
 
-    /// Waits for its lanes, which were ended.
+    /// Waits for lanes that were stopped.
     pub(super) fn join(&self) {
         for lane in core::mem::take(&mut *self.lanes()) {
             if lane.thread.join().is_err() {

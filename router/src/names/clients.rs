@@ -1,4 +1,4 @@
-//! Where queries are answered, and to whom: the containers of this host and the host itself, nobody else.
+//! Clients of the DNS server: the containers of this host and the host itself, no others.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
@@ -13,15 +13,15 @@ use mesh_sys::netlink::Netlink;
 
 use super::settings::DNS_PORT;
 
-/// Docker's bridge for containers that were not put on another network.
+/// Docker's default bridge.
 pub(super) const DOCKER_BRIDGE: &str = "docker0";
-/// Least time between two looks at the host's addresses because of a client that is not known.
+/// Least interval between reads of the host's addresses that unknown clients cause.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
-/// Whom the server answers.
+/// Set of clients that the server answers.
 #[derive(Debug)]
 pub(super) struct Clients {
-    /// The mesh's own bridge.
+    /// Name of the mesh's own bridge.
     bridge: String,
     nets: ArcSwap<Vec<IpNet>>,
     looked: Mutex<Option<Instant>>,
@@ -36,16 +36,16 @@ impl Clients {
         }
     }
 
-    /// Whether this address is the host's, or of a container that is on one of its bridges.
+    /// True if the address is the host's, or that of a container on one of its bridges.
     pub(super) fn allows(&self, ip: IpAddr) -> bool {
         if ip.is_loopback() || self.knows(ip) {
             return true;
         }
-        // It may be on a network that Docker made a moment ago.
+        // It may be on a network that Docker has just created.
         self.may_look() && self.look().is_ok() && self.knows(ip)
     }
 
-    /// Looks at the host's addresses; returns the bridges by which containers come.
+    /// Reads the host's addresses. Returns the bridges that containers are on.
     pub(super) fn look(&self) -> Result<BTreeSet<String>, SysError> {
         let mut netlink = Netlink::open()?;
         let links = netlink.links()?;
@@ -80,7 +80,7 @@ impl Clients {
     }
 }
 
-/// The address of Docker's bridge, of IPv4 if it has one; nothing while there is none.
+/// Returns the address of Docker's bridge, IPv4 if it has one; `None` while there is none.
 pub(super) fn docker_address() -> Result<Option<SocketAddr>, SysError> {
     let mut netlink = Netlink::open()?;
     let Some(link) = netlink.link_by_name(DOCKER_BRIDGE)? else {
@@ -97,7 +97,7 @@ pub(super) fn docker_address() -> Result<Option<SocketAddr>, SysError> {
     Ok(ips.first().map(|ip| SocketAddr::new(*ip, DNS_PORT)))
 }
 
-/// Not without an interface.
+/// True for IPv6 link-local addresses, which are useless without an interface.
 fn is_link_local(ip: IpAddr) -> bool {
     matches!(ip, IpAddr::V6(v6) if (v6.segments()[0] & 0xffc0) == 0xfe80)
 }

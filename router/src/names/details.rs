@@ -1,4 +1,4 @@
-//! What a container is called and exposes, as its engine tells it.
+//! Names and exposed ports of a container, from its engine.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -7,33 +7,33 @@ use mesh_proto::names::{Domain, MeshName, NameError, Port, Transport};
 
 use crate::engine::{Container, is_part_of_id};
 
-/// Where the host keeps the names of services.
+/// System file with the names of services.
 const SERVICES: &str = "/etc/services";
 
-/// Names and ports.
+/// Names and ports of a container.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Details {
-    /// The one that everybody knows: it may have another one since its attachment was told.
+    /// Container name; it may have changed since the attachment was announced.
     pub(super) name: String,
-    /// Host name and aliases, as far as they can be names.
+    /// Host name and aliases that are valid names.
     pub(super) names: Vec<MeshName>,
-    /// Whether the first of them is the host name.
+    /// True if the first of `names` is the host name.
     pub(super) has_hostname: bool,
-    /// Those that cannot.
+    /// Errors of those that are not.
     pub(super) unusable: Vec<NameError>,
     pub(super) ports: Vec<Port>,
-    /// All that its engine said.
+    /// The full answer of the engine.
     pub(super) container: Container,
-    /// Grows with each time it said something.
+    /// Number of the answer; later answers have higher numbers.
     pub(super) heard: u64,
 }
 
 impl Details {
     pub(super) fn of(container: &Container, domain: &Domain) -> Self {
-        // Engines call every container by the beginning of its id, too; nobody else does.
+        // Engines add the start of the container's id as an alias; it is not a name in the mesh.
         let is_own = |name: &&String| !name.is_empty() && !is_part_of_id(name, &container.id);
         let hostname = [&container.hostname].into_iter().filter(is_own);
-        // A host name of another domain is none of ours.
+        // A host name in another domain is not a name in the mesh.
         let hostname = hostname.map(|name| MeshName::parse(name, domain));
         let hostname = hostname.filter(|name| !matches!(name, Err(NameError::Outside { .. })));
         let aliases = container.aliases.iter().filter(is_own);
@@ -61,7 +61,7 @@ impl Details {
     }
 }
 
-/// `80/tcp`.
+/// Parses a port like `80/tcp`.
 fn port(text: &str) -> Option<Port> {
     static KNOWN: LazyLock<BTreeMap<String, String>> =
         LazyLock::new(|| services(&std::fs::read_to_string(SERVICES).unwrap_or_default()));
@@ -78,7 +78,7 @@ fn port(text: &str) -> Option<Port> {
     })
 }
 
-/// `80/tcp` → `http`, from lines like `http 80/tcp www # WorldWideWeb`.
+/// Parses lines like `http 80/tcp www # WorldWideWeb` to entries `80/tcp` → `http`.
 fn services(text: &str) -> BTreeMap<String, String> {
     let mut known = BTreeMap::new();
     for line in text.lines() {
@@ -122,7 +122,7 @@ mod tests {
             ("www", &["shop.mesh.local", "WWW", "Shop"], &["www", "shop"]),
             ("www.example.org", &["a b", ""], &[]),
             ("0123456789ab", &[], &[]),
-            // By chance the id begins like these.
+            // These happen to be prefixes of the id.
             ("0", &["012345"], &["0", "012345"]),
         ] {
             assert_eq!(of(hostname, aliases, &[]).0, names, "{hostname}");

@@ -1,7 +1,7 @@
-//! That containers reach the server through the firewall of this host: they are pointed at an address of it.
+//! Firewall rules that let containers reach the DNS server on an address of this host.
 //!
-//! Rules of our own let them in, from the bridges of containers to the addresses listened on, and nothing else. What such
-//! rules cannot overrule is told, with the rule that the operator is to put.
+//! They accept queries from the bridges of containers to the listening addresses, and nothing else. If other rules
+//! still drop the queries, a warning contains the rule that the operator must add.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -11,16 +11,16 @@ use mesh_sys::error::SysError;
 use mesh_sys::firewall::Changed;
 use mesh_sys::firewall::service::{self, Door};
 
-/// Pairs of bridge and address for which there are rules; containers on further bridges are at the mercy of others' rules.
+/// Most pairs of bridge and address with rules. Containers on further bridges depend on the host's other rules.
 const MAX_DOORS: usize = 256;
 
-/// The rules on behalf of one bridge of the mesh; gone when this is dropped.
+/// Rules of one mesh bridge, removed on drop.
 pub(super) struct Doors {
     bridge: String,
     kept: Mutex<Kept>,
 }
 
-/// What was wanted at the last look, and what is in the way of it.
+/// Rules wanted at the last check, and the problems found.
 #[derive(Debug, Default)]
 struct Kept {
     wanted: BTreeSet<Door>,
@@ -36,11 +36,11 @@ impl Doors {
         }
     }
 
-    /// Makes the firewall let containers on these bridges reach these addresses, whatever somebody else did to the rules.
+    /// Installs the rules for these bridges and addresses, and restores them if they were removed.
     pub(super) fn keep(&self, bridges: &BTreeSet<String>, listening: &[SocketAddr]) {
         let wanted = wanted(bridges, listening);
         let mut kept = self.lock();
-        // Where nobody comes from there is nothing to look at again and again.
+        // Without rules there is nothing to check periodically.
         if wanted.is_empty() && kept.wanted.is_empty() && kept.is_known {
             return;
         }
@@ -73,7 +73,7 @@ impl Doors {
         };
     }
 
-    /// The same, if other bridges or addresses are wanted than at the last look.
+    /// Like [`Doors::keep`], if bridges or addresses have changed since the last check.
     pub(super) fn keep_if_changed(&self, bridges: &BTreeSet<String>, listening: &[SocketAddr]) {
         let is_same = self.lock().wanted == wanted(bridges, listening);
         if !is_same {
@@ -81,7 +81,7 @@ impl Doors {
         }
     }
 
-    /// What is in the way, one line each.
+    /// Returns the current problems, one line each.
     pub(super) fn problems(&self) -> Vec<String> {
         self.lock().problems.clone()
     }
@@ -112,7 +112,7 @@ fn wanted(bridges: &BTreeSet<String>, listening: &[SocketAddr]) -> BTreeSet<Door
     doors.collect()
 }
 
-/// One line for each chain that may drop what our rules accept.
+/// Returns one line per chain that may drop packets which our rules accept.
 fn obstructed(doors: &BTreeSet<Door>) -> Vec<String> {
     if doors.is_empty() {
         return Vec::new();

@@ -1,4 +1,4 @@
-//! What engines say of containers: asked, and told by themselves.
+//! Queries to engines about containers, and their event streams.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,23 +10,23 @@ use tokio::sync::mpsc;
 use super::details::Details;
 use crate::engine::{Engine, EngineError, EngineEvent};
 
-/// Events of an engine that wait for the task.
+/// Capacity of an engine's event channel.
 const EVENTS: usize = 256;
-/// Time after which an engine that went away, or did not answer, is asked again.
+/// Delay before an unavailable engine is contacted again.
 pub(super) const AGAIN: Duration = Duration::from_secs(1);
-/// The same for podman's events, which cost a process each time: it is looked at every few seconds anyway.
+/// The same for podman's events, where each attempt costs a process; podman is polled every few seconds anyway.
 pub(super) const PODMAN_AGAIN: Duration = Duration::from_secs(30);
-/// Questions about one container that an engine leaves unanswered before it is given up until something happens to it.
+/// Failed queries about one container after which it is left alone until its next event.
 const TRIES: usize = 5;
 
-/// What engines say.
+/// Message from an engine.
 pub(super) enum Word {
     Event(Runtime, EngineEvent),
-    /// About a container; none if it cannot be asked.
+    /// Details of a container; `None` if they are unavailable.
     Details(String, Option<Box<Details>>),
 }
 
-/// What the engine says of a container; none when it does not know it, or after a while of silence.
+/// Queries the engine about a container; `None` if it does not know the container, or stays silent.
 pub(super) async fn ask(engine: &dyn Engine, id: &str, domain: &Domain) -> Option<Details> {
     for _ in 0..TRIES {
         match engine.inspect(id).await {
@@ -38,7 +38,7 @@ pub(super) async fn ask(engine: &dyn Engine, id: &str, domain: &Domain) -> Optio
     None
 }
 
-/// Passes on what an engine tells, and asks again when it was away. Ends with the task.
+/// Forwards the events of an engine, and reconnects when it was away. Ends with the receiving task.
 pub(super) async fn follow(engine: Arc<dyn Engine>, words: mpsc::Sender<Word>, again: Duration) {
     let runtime = engine.runtime();
     let (sender, mut events) = mpsc::channel(EVENTS);
@@ -52,7 +52,7 @@ pub(super) async fn follow(engine: Arc<dyn Engine>, words: mpsc::Sender<Word>, a
     let tell = async {
         loop {
             if let Err(error) = engine.follow(sender.clone()).await {
-                tracing::debug!("no news of containers: {error}");
+                tracing::debug!("no container events: {error}");
             }
             tokio::time::sleep(again).await;
         }

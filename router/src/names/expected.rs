@@ -1,8 +1,8 @@
-//! The `/etc/hosts` of containers that are about to start: Docker has written it by the time it asks our network driver the
-//! last time before the first process runs, and that process is to find its address in the mesh there.
+//! The `/etc/hosts` of containers that are about to start. Docker has written the file before its last call to our
+//! network driver, and the first process must find its mesh address in it.
 //!
-//! At that time Docker cannot be asked whose connection that is, so it is learnt before: from the name under which the
-//! address of a connection is held, or from the address where it has none.
+//! During that call Docker cannot be asked which container a connection belongs to, so this is recorded before: by the
+//! lease name of the connection's address, or by the address if it has none.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -14,10 +14,10 @@ use super::hosts_file::{Lines, path_of};
 use crate::driver::options::promise;
 use crate::engine::Container;
 
-/// Connections that are remembered; containers of others have their file changed right after they have started.
+/// Most connections that are recorded. Other containers get their file changed right after the start.
 const MAX_EXPECTED: usize = 4_096;
 
-/// Containers that may start, by what their connections promise: [`key`].
+/// Containers that may start, by [`key`] of their connections.
 #[derive(Debug, Default)]
 pub(super) struct Expected(Mutex<BTreeMap<String, Vec<Known>>>);
 
@@ -29,7 +29,7 @@ struct Known {
 }
 
 impl Expected {
-    /// Docker told of a container, running or not.
+    /// Records a container that Docker described, running or not.
     pub(super) fn learn(&self, container: &Container) {
         let mut known = self.lock();
         forget(&mut known, &container.id);
@@ -53,12 +53,12 @@ impl Expected {
         }
     }
 
-    /// There is no such container any more.
+    /// Removes a container.
     pub(super) fn forget(&self, id: &str) {
         forget(&mut self.lock(), id);
     }
 
-    /// A container is about to run with these addresses, each held under a name. Where several may be meant nothing is done.
+    /// Changes the file of the container that starts with these leases and addresses. Does nothing if several match.
     pub(super) fn before_start(&self, joined: &[(String, IpNet)]) {
         let known = self.lock();
         let promised = |(holder, address): &(String, IpNet)| {
@@ -80,7 +80,7 @@ impl Expected {
     }
 }
 
-/// What tells one connection from others: an address outside the range that routers share is held under no name of its own.
+/// Returns the key of a connection: its lease name, or for an address outside the shared range the address.
 fn key(holder: &str, address: IpNet) -> String {
     match holder.is_empty() {
         true => address.to_string(),
@@ -134,7 +134,7 @@ mod tests {
         expected.before_start(&joined);
         assert_eq!(text(), "10.2.1.1\tc\t# mesh\n172.17.0.5\tc\n");
 
-        // Outside the range that routers share there is no name; two that promise the same cannot be told apart.
+        // Outside the shared range there is no lease name; two connections with equal addresses are ambiguous.
         std::fs::write(&file, "172.17.0.5\tc\n").unwrap();
         container.connections[0].remove("mesh.holder");
         expected.learn(&container);

@@ -1,4 +1,5 @@
-//! What other routers say of names, from the control plane to the DNS server's thread: of each router the newest only.
+//! Announcements of names by other routers, on their way from the control plane to the DNS thread; only the newest of
+//! each router.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,19 +10,19 @@ use tokio::sync::mpsc;
 
 use crate::dns::Told;
 
-/// The control plane's end.
+/// Control plane's end of the feed.
 #[derive(Debug)]
 pub struct NamesFeed {
-    /// None where there is no server.
+    /// Sender to the server; `None` without a server.
     told: Option<mpsc::Sender<Told>>,
-    /// Routers about which there may be news; at most as many as the control plane knows.
+    /// Routers with possible updates; at most as many as the control plane knows.
     waiting: BTreeSet<PeerId>,
-    /// What was told last.
+    /// Version and reachability of each router as last sent.
     known: BTreeMap<PeerId, (Version, bool)>,
 }
 
 impl NamesFeed {
-    /// To this server, if there is one.
+    /// Returns a feed to this server, if there is one.
     pub fn new(told: Option<mpsc::Sender<Told>>) -> Self {
         Self {
             told,
@@ -30,14 +31,14 @@ impl NamesFeed {
         }
     }
 
-    /// Something else is said about a topic.
+    /// Marks a router whose record was updated, if the topic is names.
     pub fn said(&mut self, key: RecordKey) {
         if key.topic == Topic::NAMES && self.told.is_some() {
             self.waiting.insert(key.origin);
         }
     }
 
-    /// Others are within reach than before.
+    /// Marks routers whose reachability changed.
     pub fn reach(&mut self, control: &Control) {
         if self.told.is_none() {
             return;
@@ -50,20 +51,20 @@ impl NamesFeed {
         }
     }
 
-    /// Whether there are news for which there was no room.
+    /// True if updates wait for room in the channel.
     pub fn waits(&self) -> bool {
         !self.waiting.is_empty()
     }
 
-    /// Returns when there is room again.
+    /// Waits until the channel has room.
     pub async fn room(&self) {
         if let Some(told) = &self.told {
-            // An error is the end of the server: there is room for nothing that anybody will read.
+            // An error means that the server has ended, so the caller may continue.
             let _ = told.reserve().await;
         }
     }
 
-    /// Tells as much as there is room for.
+    /// Sends updates until the channel is full.
     pub fn tell(&mut self, control: &Control) {
         while let Some(origin) = self.waiting.pop_first() {
             if origin != control.me() && !self.tell_of(origin, control) {
@@ -73,7 +74,7 @@ impl NamesFeed {
         }
     }
 
-    /// Whether there was room for all of it.
+    /// Sends the update of one router. Returns false if the channel is full.
     fn tell_of(&mut self, origin: PeerId, control: &Control) -> bool {
         let Some(told) = &self.told else {
             return true;
@@ -111,7 +112,7 @@ impl NamesFeed {
     }
 }
 
-/// A server that has ended takes everything.
+/// True if the message was sent, or the server has ended.
 fn has_room<T>(sent: &Result<(), mpsc::error::TrySendError<T>>) -> bool {
     !matches!(sent, Err(mpsc::error::TrySendError::Full(_)))
 }

@@ -1,9 +1,9 @@
-//! Containers of Docker on the mesh, from within: the server they ask for names, and what they call themselves.
+//! Docker containers on the mesh, from inside: their DNS server and their `/etc/hosts`.
 //!
-//! Where Docker has a resolver of its own in a container, it would answer first, with what it knows of this host. What such
-//! a container asks is led to the router's server, which asks Docker's for the rest; so no port of the container is
-//! taken, and no way to an address of the host is needed. Docker makes new namespaces and files at each start, so both are
-//! looked at whenever Docker tells of a container, and every 3 s.
+//! Docker's embedded resolver in a container would answer first, with the names of this host only. Queries of such
+//! containers are redirected to the router's server, which forwards to Docker's resolver. So no port of the container
+//! is taken, and no route to an address of the host is needed. Docker creates new namespaces and files at each start,
+//! so both are checked at each event of a container, and every 3 s.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -22,32 +22,33 @@ use super::hosts_file::Lines;
 use super::settings::DNS_PORT;
 use crate::dns::{Dns, Within};
 
-/// Where the server listens in each of them, at a port of the system's choice.
+/// Listening address in each namespace; the system chooses the port.
 const ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(127, 0, 0, 12)), 0);
-/// Time between two looks.
+/// Interval of checks.
 const PERIOD: Duration = Duration::from_secs(3);
-/// Tries to have one port for UDP and for TCP.
+/// Attempts to get the same port for UDP and TCP.
 const PORT_TRIES: usize = 4;
 
-/// A container of Docker on the mesh.
+/// A Docker container on the mesh.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Guest {
     /// Full id.
     pub(super) id: String,
     pub(super) name: String,
-    /// Its network namespace.
+    /// Path of its network namespace.
     pub(super) sandbox: PathBuf,
-    /// The servers that it was told to ask.
+    /// DNS servers that it was configured with.
     pub(super) asks: Vec<IpAddr>,
-    /// Whether it was told to look names up in the domain of the mesh, so it was to ask the router, whatever its address was.
+    /// True if its search list has the domain of the mesh: it was meant to use the router, even if the address has
+    /// changed.
     pub(super) is_told: bool,
-    /// Its `/etc/hosts` on this host, and what of it is ours; none if it is left alone.
+    /// Its `/etc/hosts` on this host, and our lines in it; `None` if the file must not be changed.
     pub(super) hosts: Option<(PathBuf, Lines)>,
-    /// Grows whenever Docker has told of it.
+    /// Number of Docker's last answer about it.
     pub(super) heard: u64,
 }
 
-/// Keeps them as they should be.
+/// Maintains the redirection and files of all such containers.
 pub(super) struct Guests {
     dns: Option<Arc<Dns>>,
     wanted: watch::Receiver<Vec<Guest>>,
@@ -55,26 +56,26 @@ pub(super) struct Guests {
     told: Mutex<Told>,
 }
 
-/// What was done so far; held during a look.
+/// Applied state; locked during a check.
 #[derive(Default)]
 struct Kept {
     serving: BTreeMap<NetnsId, Serving>,
-    /// Files that have lines of ours, by container.
+    /// Files with lines of ours, by container.
     files: BTreeMap<String, PathBuf>,
 }
 
-/// A namespace whose queries come to us.
+/// A namespace with redirected queries.
 struct Serving {
     within: Within,
     address: SocketAddr,
     heard: u64,
 }
 
-/// What the last look found.
+/// Results of the last check.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Told {
     errors: Vec<String>,
-    /// Containers that were looked at, and how much had been heard of them.
+    /// Checked containers, with the number of the answer that was applied.
     done: BTreeMap<String, u64>,
 }
 
@@ -88,7 +89,7 @@ impl Guests {
         }
     }
 
-    /// Looks again and again, as long as there is somebody who tells of them.
+    /// Checks periodically and at each change, until the sender of containers is gone.
     pub(super) async fn run(self: Arc<Self>) {
         let mut wanted = self.wanted.clone();
         loop {
@@ -96,7 +97,7 @@ impl Guests {
             let this = self.clone();
             let looked = tokio::task::spawn_blocking(move || this.look_now()).await;
             if let Err(error) = looked {
-                tracing::error!("cannot look after containers of Docker: {error}");
+                tracing::error!("cannot check Docker containers: {error}");
             }
             if let Ok(Err(_)) = tokio::time::timeout(PERIOD, wanted.changed()).await {
                 return;
@@ -104,7 +105,7 @@ impl Guests {
         }
     }
 
-    /// Whether all that was known of a container when it was last heard of is done.
+    /// True if the latest answer about a container has been applied.
     pub(super) fn is_done(&self, id: &str) -> bool {
         let wanted = self.wanted.borrow();
         let guest = wanted.iter().find(|guest| guest.id == id);
@@ -112,7 +113,7 @@ impl Guests {
         guest.is_some_and(|guest| done == Some(guest.heard))
     }
 
-    /// What went wrong, one line each.
+    /// Returns the errors of the last check, one line each.
     pub(super) fn errors(&self) -> Vec<String> {
         lock(&self.told).errors.clone()
     }
@@ -159,7 +160,7 @@ impl Guests {
                 )),
             }
         }
-        // One that left the mesh has its file as Docker made it.
+        // Restore the file of containers that left the mesh.
         files.retain(|id, path| {
             let stays = wanted
                 .iter()
@@ -187,7 +188,7 @@ fn look_at_queries(
         is_here || (guest.is_told && !guest.asks.is_empty())
     };
     for guest in wanted.iter().filter(asks_here) {
-        // It may have ended just now.
+        // The container may have ended just now.
         let Ok(netns) = Netns::open(&guest.sandbox) else {
             continue;
         };
@@ -217,7 +218,8 @@ fn look_at_queries(
     }
 }
 
-/// Whether the queries of a container come to us; not if Docker has no server in it, so that it asks us itself.
+/// Redirects the queries of a container to our server. Returns false if there is no resolver of Docker in it: it then
+/// queries us directly.
 fn serve(
     dns: &Dns,
     guest: &Guest,
@@ -269,7 +271,7 @@ fn serve(
     Ok(true)
 }
 
-/// Both sockets at one port.
+/// Opens UDP and TCP sockets on the same port.
 fn listen(netns: &Netns) -> Result<(std::net::UdpSocket, std::net::TcpListener), SysError> {
     let mut tries = 1;
     loop {
@@ -280,7 +282,7 @@ fn listen(netns: &Netns) -> Result<(std::net::UdpSocket, std::net::TcpListener),
     }
 }
 
-/// Why a container that asks us itself gets no answer, if it asks where nobody listens any more.
+/// Returns the problem of a container that queries a host address on which the server no longer listens.
 fn astray(dns: &Dns, guest: &Guest) -> Option<String> {
     let listening = dns.listening();
     let is_there = |ip: &IpAddr| listening.contains(&SocketAddr::new(*ip, DNS_PORT));
@@ -290,14 +292,14 @@ fn astray(dns: &Dns, guest: &Guest) -> Option<String> {
     let first = guest.asks.first()?;
     let now = listening.first()?.ip();
     Some(format!(
-        "container {} asks {first} for names, where nobody answers any more: make it anew, then it asks {now}",
+        "container {} asks {first} for names, where nobody answers any more: create it again, then it asks {now}",
         guest.name
     ))
 }
 
 impl Drop for Guests {
     fn drop(&mut self) {
-        // While no router runs Docker's server answers with what it knows.
+        // While no router runs, Docker's resolver answers.
         for serving in lock(&self.kept).serving.values() {
             let _ = resolver::give_back(&serving.within.netns);
         }

@@ -1,7 +1,7 @@
-//! The names of this host's containers: stated when they change, within milliseconds of what happens.
+//! Names of this host's containers, announced within milliseconds of a change.
 //!
-//! The name that everybody knows a container by comes with its attachment. Host name, aliases and ports are asked of
-//! its engine, which may take its time: until it answers, the first is stated alone.
+//! The container name comes with its attachment. Host name, aliases and ports come from the engine, which may take
+//! longer: until it answers, the container name is announced alone.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -26,18 +26,18 @@ use crate::engine::{EngineError, EngineEvent, is_part_of_id};
 use crate::shell::Command;
 use crate::state::{StateError, Store};
 
-/// Answers and events of engines that wait for the task.
+/// Capacity of the channel of engine answers and events.
 const EVENTS: usize = 256;
 
-/// What the operator asks.
+/// Request of the operator.
 pub(super) enum Request {
     Add(DnsChange, oneshot::Sender<Result<(), NamesError>>),
     Remove(DnsChange, oneshot::Sender<Result<(), NamesError>>),
-    /// How many names have no room in the statement, and which texts are no names.
+    /// Requests the number of names that do not fit into the announcement, and the texts that are not valid names.
     LeftOut(oneshot::Sender<(usize, Vec<String>)>),
 }
 
-/// The task.
+/// State of the task.
 pub(super) struct Host {
     attachments: Arc<Attachments>,
     store: Arc<Store>,
@@ -45,26 +45,26 @@ pub(super) struct Host {
     told: Option<mpsc::Sender<Told>>,
     domain: Domain,
     local: LocalNames,
-    /// By container: what its engine said last.
+    /// Last answer of the engine, by container.
     details: BTreeMap<String, Details>,
-    /// Containers of which an engine is asked, and whether it must be asked again.
+    /// Pending queries by container; true if another one must follow.
     asked: BTreeMap<String, bool>,
     words: mpsc::Sender<Word>,
     heard: mpsc::Receiver<Word>,
     announced: watch::Receiver<Vec<Announced>>,
     /// Names of the host itself.
     exposed: watch::Receiver<Vec<ExposedName>>,
-    /// What was said last of this host.
+    /// Last announcement of this host.
     own: Own,
-    /// What containers are called and cannot be called here, one line each.
+    /// Names of containers that are not valid in the mesh, one line each.
     unusable: Vec<String>,
-    /// Containers of Docker, for who looks after them.
+    /// Docker containers, published to [`Guests`](super::guests::Guests).
     guests: watch::Sender<Vec<Guest>>,
-    /// Those that may start.
+    /// Docker containers that may start.
     expected: Arc<Expected>,
-    /// How many times engines have told of a container.
+    /// Number of answers from engines so far.
     inspections: u64,
-    /// Listens to podman, while containers of podman are on the mesh: each listener is a process.
+    /// Listener on podman's events, while podman containers are on the mesh: each listener costs a process.
     podman: Option<AbortHandle>,
 }
 
@@ -101,7 +101,7 @@ impl Host {
         })
     }
 
-    /// Runs until nobody asks any more.
+    /// Runs until all senders of requests are gone.
     pub(super) async fn run(mut self, mut requests: mpsc::Receiver<Request>) {
         if let Some(docker) = self.attachments.engines().of(Runtime::Docker) {
             tokio::spawn(follow(docker, self.words.clone(), AGAIN));
@@ -121,7 +121,7 @@ impl Host {
         }
     }
 
-    /// Listens to podman as long as that is of use.
+    /// Starts or stops the listener on podman's events, as needed.
     fn listen_to_podman(&mut self) {
         let is_needed = self.attachments.has_podman();
         match (is_needed, &self.podman) {
@@ -189,7 +189,7 @@ impl Host {
         }
     }
 
-    /// Makes the containers those that are attached now.
+    /// Updates the containers to those that are attached now.
     fn refresh(&mut self) {
         self.announced.mark_unchanged();
         self.listen_to_podman();
@@ -205,7 +205,7 @@ impl Host {
             }
         }
         let exposed = self.exposed.borrow_and_update().clone();
-        // The host's line leads what is added to it by hand to all of its addresses.
+        // The host's row lets names added by the operator resolve to all addresses of the host.
         let named = rows
             .iter()
             .filter(|row| row.container == EXPOSE || is_named(row));
@@ -218,11 +218,11 @@ impl Host {
         }
         self.unusable = lines.into_iter().collect();
         self.publish_guests(&rows);
-        // What was changed by hand for a process ends with it; engines tell of their containers' ends.
+        // Changes to the names of a process end with it. For containers, engines report the end.
         self.forget(|id| !attached_only(id) || here.contains(id));
     }
 
-    /// Tells of the containers of Docker that are on the mesh.
+    /// Publishes the Docker containers on the mesh.
     fn publish_guests(&self, rows: &[Attached]) {
         let wishes = self.attachments.hosts_wishes();
         let docker = rows.iter().filter(|row| row.runtime == Runtime::Docker);
@@ -259,7 +259,7 @@ impl Host {
 
     fn container(&self, row: &Attached) -> Container {
         let details = self.details.get(&row.container);
-        // Until its engine answers it is known by its name alone; that of a process is all it has.
+        // Until the engine answers, only the container name is known; processes have no other.
         let mut names = details.map(|d| d.names.clone()).unwrap_or_default();
         if let Ok(name) = MeshName::given(&row.name, &self.domain)
             && !names.contains(&name)
@@ -275,7 +275,7 @@ impl Host {
         }
     }
 
-    /// Why a container is not known by all that it is called, one line each.
+    /// Returns the names of a container that are not valid in the mesh, one line each.
     fn unusable(&self, row: &Attached) -> Vec<String> {
         let mut errors = match self.details.get(&row.container) {
             Some(details) => details.unusable.clone(),
@@ -297,7 +297,7 @@ impl Host {
             .collect()
     }
 
-    /// Says what changed: to the server of this host at once, to all others by the control plane.
+    /// Publishes changes: to the server of this host at once, and to other routers through the control plane.
     async fn state(&mut self) {
         let own = Own {
             entries: self.local.entries().to_vec(),
@@ -310,18 +310,18 @@ impl Host {
         let is_stated = self.own.entries == own.entries;
         self.own = own;
         if let Some(told) = &self.told {
-            // A server that has ended answers nobody.
+            // Fails if the server has ended.
             let _ = told.send(Told::Own(self.own.clone())).await;
         }
         if is_stated {
             return;
         }
         let body = self.local.statement().to_vec();
-        // A control plane that has ended tells nobody.
+        // Fails if the control plane has ended.
         let _ = self.commands.send(Command::Say(Topic::NAMES, body)).await;
     }
 
-    /// Asks the engine about a container.
+    /// Starts a query to the engine about a container.
     fn inquire(&mut self, id: &str) {
         if let Some(again) = self.asked.get_mut(id) {
             *again = true;
@@ -338,12 +338,12 @@ impl Host {
                 None => None,
             };
             let details = details.map(Box::new);
-            // The task has ended.
+            // Fails if the task has ended.
             let _ = words.send(Word::Details(id, details)).await;
         });
     }
 
-    /// Asks Docker about all containers that it may start on the mesh.
+    /// Queries Docker about all containers that may start on the mesh.
     fn learn_of_all(&self) {
         let Some(docker) = self.attachments.engines().of(Runtime::Docker) else {
             return;
@@ -358,7 +358,7 @@ impl Host {
         });
     }
 
-    /// Forgets what was changed by hand for containers that are not there any more.
+    /// Forgets the operator's changes for containers that are gone.
     fn forget(&mut self, exists: impl Fn(&str) -> bool) {
         if self.local.retain(exists)
             && let Err(error) = self.store.set_names(self.local.kept())
@@ -368,7 +368,7 @@ impl Host {
     }
 
     async fn handle_request(&mut self, request: Request) {
-        // A caller that hung up does not want its answer.
+        // A failed send means that the caller is gone.
         match request {
             Request::Add(change, done) => {
                 let result = self.add(change).await;
@@ -418,7 +418,7 @@ impl Host {
         }
     }
 
-    /// Stores what was changed by hand, or has it as `before`.
+    /// Persists the operator's changes; rolls back to `before` on failure.
     fn keep(&mut self, before: mesh_proto::names::Kept) -> Result<(), NamesError> {
         if let Err(error) = self.store.set_names(self.local.kept()) {
             self.local.set_kept(before);
@@ -427,7 +427,7 @@ impl Host {
         Ok(())
     }
 
-    /// The name that is meant; a container's own one if none is given.
+    /// Returns the name in the request; by default the container's own name.
     fn name(
         &self,
         change: &DnsChange,
@@ -440,7 +440,7 @@ impl Host {
         })
     }
 
-    /// A name as people write it; one of this host may be written as `status dns` lists it.
+    /// Parses a name as users write it; names of this host also in the form of `status dns`.
     fn known(&self, text: &str) -> Result<MeshName, NamesError> {
         let listed = MeshName::relative(text).ok();
         let listed = listed.filter(|name| self.local.entries().iter().any(|e| e.name == *name));
@@ -462,7 +462,7 @@ impl Host {
                 name: row.name,
             }));
         }
-        // One that is not on the mesh now: its names are there when it is.
+        // Not on the mesh now: its names apply once it is.
         let found = self.attachments.engines().find(None, wanted).await;
         let (_, container) = match found {
             Err(EngineError::Unavailable(_)) => {
@@ -477,13 +477,13 @@ impl Host {
     }
 }
 
-/// A container of this host.
+/// A container of this host, as the target of a request.
 struct Subject {
     id: String,
     name: String,
 }
 
-/// One name of the host, as a container of its own.
+/// Returns one name of the host in the form of a container.
 fn host_name((name, addresses): ExposedName) -> Container {
     Container {
         id: EXPOSE.to_owned(),
@@ -493,7 +493,7 @@ fn host_name((name, addresses): ExposedName) -> Container {
     }
 }
 
-/// Its addresses in the mesh, in the order of its interfaces.
+/// Returns its mesh addresses, in the order of its interfaces.
 fn addresses(row: &Attached) -> impl Iterator<Item = IpAddr> + '_ {
     row.interfaces.iter().filter_map(|i| {
         let text = i.address.split('/').next().unwrap_or_default();
@@ -501,12 +501,12 @@ fn addresses(row: &Attached) -> impl Iterator<Item = IpAddr> + '_ {
     })
 }
 
-/// Whether what is shown as the name is one: until an owner is known, it is a part of an id of ours.
+/// True if the displayed name is a real one: while the owner is unknown, it is a prefix of the id.
 fn is_named(row: &Attached) -> bool {
     !is_part_of_id(&row.name, &row.container)
 }
 
-/// Whether this is the id of something that is known by its attachment only. Engines' ids have 64 digits.
+/// True for ids of attachments without an engine; engines' ids have 64 digits.
 fn attached_only(id: &str) -> bool {
     id.len() < 64
 }

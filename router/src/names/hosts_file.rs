@@ -1,6 +1,8 @@
-//! What a container calls itself: in its `/etc/hosts` Docker gives it an address of Docker's, and the mesh's is to be first.
+//! A container's `/etc/hosts`: Docker maps the container's own name to a Docker address; the mesh address must come
+//! first.
 //!
-//! Lines of ours end with a mark, so that they are found again; all others stay as they are, but for those that say the same.
+//! Lines of ours end with a mark, so that they can be found again. All other lines are kept, except those with the same
+//! content.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -9,24 +11,24 @@ use std::path::{Path, PathBuf};
 use mesh_sys::error::SysError;
 use mesh_sys::inplace::rewrite;
 
-/// Longest file that is changed, in bytes.
+/// Largest file that is changed, in bytes.
 const MAX_HOSTS: u64 = 256 * 1024;
-/// What our lines end with.
+/// End of our lines.
 const MARK: &str = "\t# mesh";
 
-/// The lines that one file is to have.
+/// Lines to put into a file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Lines {
-    /// What the container calls itself: whole, and its first label.
+    /// Own names of the container: the host name and its first label.
     pub(super) own: Vec<String>,
     /// Its addresses in the mesh, in order.
     pub(super) addresses: Vec<IpAddr>,
-    /// Further names, as `--add-host` gives them.
+    /// Further names, from `--add-host`.
     pub(super) added: Vec<(String, IpAddr)>,
 }
 
 impl Lines {
-    /// For a container with this host name.
+    /// Returns the lines for a container with this host name.
     pub(super) fn new(
         hostname: &str,
         addresses: Vec<IpAddr>,
@@ -46,12 +48,12 @@ impl Lines {
         }
     }
 
-    /// Makes the file have them.
+    /// Puts the lines into the file. Returns true if it changed.
     pub(super) fn put(&self, path: &Path) -> Result<bool, SysError> {
         rewrite(path, MAX_HOSTS, |text| Some(self.in_place_of(text)))
     }
 
-    /// The text with these lines, in place of those that were put before.
+    /// Returns `text` with these lines in place of our earlier ones.
     fn in_place_of(&self, text: &str) -> String {
         let is_other = |line: &&str| !line.ends_with(MARK) && !self.says(line);
         let mut lines: Vec<String> = text
@@ -74,7 +76,7 @@ impl Lines {
         lines.iter().map(|line| format!("{line}\n")).collect()
     }
 
-    /// Whether a line of Docker's says what one of ours will say.
+    /// True if a line of Docker's says the same as one of ours.
     fn says(&self, line: &str) -> bool {
         let mut words = line.split_whitespace();
         let ip = words.next().and_then(|word| word.parse().ok());
@@ -87,7 +89,7 @@ impl Lines {
     }
 }
 
-/// The path, if it is one where Docker keeps the file of this container.
+/// Returns the path, if Docker keeps the file of this container there.
 pub(super) fn path_of(container: &str, path: &str) -> Option<PathBuf> {
     let path = PathBuf::from(path);
     let is_its = path
@@ -139,7 +141,7 @@ mod tests {
             text,
             "127.0.0.1 localhost\n10.2.1.1\t0123456789ab\t# mesh\n10.2.1.7\tdb\t# mesh\n"
         );
-        // A name that cannot be one is written nowhere.
+        // An invalid name is not written.
         assert_eq!(lines("a\nb", &["10.2.1.1"]).in_place_of("x\n"), "x\n");
     }
 

@@ -1,8 +1,8 @@
-//! The server within the network namespaces of podman containers and processes, which may be on the mesh only and then
+//! The DNS server in the network namespaces of podman containers and processes. They may be on the mesh only, and then
 //! reach no address of the host.
 //!
-//! Each has the server at the same loopback address. Looked at whenever containers come and go, and every 3 s: so sockets
-//! are there again after a restart of the router, and where a port becomes free.
+//! The server listens on the same loopback address in each. Namespaces are checked whenever containers come and go, and
+//! every 3 s, so that sockets are opened again after a restart of the router, and once a port becomes free.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -20,29 +20,29 @@ use super::settings::DNS_PORT;
 use crate::attach::{Inside as Wanted, Place};
 use crate::dns::Dns;
 
-/// Where the server is found in each of them: neither where Docker has its own (.11) nor systemd-resolved (.53, .54), which
-/// may run in a container.
+/// Listening address in each namespace: neither Docker's (.11) nor systemd-resolved's (.53, .54), which may run in a
+/// container.
 pub(super) const ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 12));
-/// Time between two looks.
+/// Interval of checks.
 const PERIOD: Duration = Duration::from_secs(3);
 
-/// Keeps the server in the namespaces where it should be.
+/// Maintains the server in the namespaces of containers.
 pub(super) struct Inside {
     dns: Arc<Dns>,
     wanted: watch::Receiver<Vec<Wanted>>,
-    /// Where it answers now; held during a look.
+    /// Namespaces in which it answers now; locked during a check.
     serving: Mutex<BTreeSet<NetnsId>>,
     told: Mutex<Told>,
 }
 
-/// What the last look found; one line each.
+/// Results of the last check; one line per problem.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Told {
-    /// Containers with a DNS server of their own.
+    /// Containers with a DNS server of their own on that port.
     taken: Vec<String>,
-    /// What went wrong.
+    /// Failures.
     errors: Vec<String>,
-    /// Keys of the containers that are answered.
+    /// Keys of the containers with a server.
     served: BTreeSet<String>,
 }
 
@@ -56,47 +56,47 @@ impl Inside {
         }
     }
 
-    /// Looks again and again, as long as there are attachments.
+    /// Checks periodically and at each change, until attachments are gone.
     pub(super) async fn run(self: Arc<Self>) {
         let mut wanted = self.wanted.clone();
         loop {
             wanted.mark_unchanged();
             self.look().await;
-            // A receiver that has ended means: nothing is attached any more.
+            // The sender has ended: nothing is attached any more.
             if let Ok(Err(_)) = tokio::time::timeout(PERIOD, wanted.changed()).await {
                 return;
             }
         }
     }
 
-    /// Whether this container was answered within its namespace at the last look.
+    /// True if the container had a server in its namespace at the last check.
     pub(super) fn serves(&self, key: &str) -> bool {
         lock(&self.told).served.contains(key)
     }
 
-    /// In how many containers it answers.
+    /// Returns the number of containers with a server.
     pub(super) fn count(&self) -> usize {
         lock(&self.told).served.len()
     }
 
-    /// What hinders it, one line each.
+    /// Returns all problems, one line each.
     pub(super) fn problems(&self) -> Vec<String> {
         let told = lock(&self.told);
         told.errors.iter().chain(&told.taken).cloned().collect()
     }
 
-    /// Of these, what went wrong.
+    /// Returns the failures, without the containers that have a server of their own.
     pub(super) fn errors(&self) -> Vec<String> {
         lock(&self.told).errors.clone()
     }
 
-    /// Looks now.
+    /// Checks now.
     pub(super) async fn look(self: &Arc<Self>) {
         let this = self.clone();
-        // Entering a namespace takes a thread of its own, and netlink.
+        // Entering a namespace requires a separate thread, and netlink blocks.
         let looked = tokio::task::spawn_blocking(move || this.look_now()).await;
         if let Err(error) = looked {
-            tracing::error!("cannot look where to answer within containers: {error}");
+            tracing::error!("cannot check the DNS servers in containers: {error}");
         }
     }
 
@@ -104,7 +104,7 @@ impl Inside {
         let mut serving = lock(&self.serving);
         let wanted = self.wanted.borrow().clone();
         let mut told = Told::default();
-        // The server may have had to give one up; then it is begun again.
+        // The server may have dropped a namespace: start it there again.
         serving.retain(|id| self.dns.is_inside(*id));
         let found = find(&wanted, &mut told);
         for gone in leave(&mut serving, &found) {
@@ -129,7 +129,7 @@ impl Inside {
         self.tell(told);
     }
 
-    /// Begins to answer in a namespace; not if that has gone meanwhile.
+    /// Starts to answer in a namespace. Returns false if it is gone by now.
     fn enter(&self, id: NetnsId, place: &Place) -> Result<bool, SysError> {
         let Some((_, netns)) = open(place)?.filter(|(now, _)| *now == id) else {
             return Ok(false);
@@ -141,7 +141,7 @@ impl Inside {
         Ok(true)
     }
 
-    /// Keeps what was found; warns of each thing once.
+    /// Stores the results, and logs each new problem.
     fn tell(&self, told: Told) {
         let mut known = lock(&self.told);
         let lines = |told: &Told| [told.errors.clone(), told.taken.clone()].concat();
@@ -153,14 +153,14 @@ impl Inside {
     }
 }
 
-/// A namespace, and who is in it: the containers of a pod share one. None is kept open, for there may be thousands.
+/// A namespace and the containers in it: those of a pod share one. None is kept open, since there may be thousands.
 struct Container {
     place: Place,
     name: String,
     keys: Vec<String>,
 }
 
-/// The namespaces there are, each once; the router's own is none of a container.
+/// Returns the existing namespaces, each once and without the router's own.
 fn find(wanted: &[Wanted], told: &mut Told) -> BTreeMap<NetnsId, Container> {
     let own = Netns::current().and_then(|netns| netns.id()).ok();
     let mut found: BTreeMap<NetnsId, Container> = BTreeMap::new();
@@ -186,7 +186,7 @@ fn find(wanted: &[Wanted], told: &mut Told) -> BTreeMap<NetnsId, Container> {
     found
 }
 
-/// Opens a namespace; none if it is not there yet, or not any more.
+/// Opens a namespace; `None` if it does not exist yet, or any more.
 fn open(place: &Place) -> Result<Option<(NetnsId, Netns)>, SysError> {
     let opened = || {
         let netns = match place {
@@ -195,7 +195,7 @@ fn open(place: &Place) -> Result<Option<(NetnsId, Netns)>, SysError> {
                 let pid = i32::try_from(*pid)
                     .map_err(|_| SysError::other(format!("open process {pid}"), "no pid"))?;
                 let netns = Netns::of_pid(pid)?;
-                // The pid was this process's when the namespace was opened, if it still is.
+                // If the start time matches, the pid still belonged to the process when the namespace was opened.
                 if start_time(pid)? != *started {
                     return Ok(None);
                 }
@@ -210,12 +210,12 @@ fn open(place: &Place) -> Result<Option<(NetnsId, Netns)>, SysError> {
     }
 }
 
-/// A name whose namespace is being made, or was removed, is a plain file for a moment.
+/// True if the namespace is missing: its name is a plain file during creation and after removal.
 fn is_gone(error: &SysError) -> bool {
     error.is_not_found() || error.raw().is_none()
 }
 
-/// Takes out those that are not there any more, and returns them.
+/// Removes namespaces that are gone, and returns them.
 fn leave<K: Ord + Copy, V>(serving: &mut BTreeSet<K>, found: &BTreeMap<K, V>) -> Vec<K> {
     let gone = |id: &&K| !found.contains_key(id);
     let gone: Vec<K> = serving.iter().filter(gone).copied().collect();
@@ -223,8 +223,8 @@ fn leave<K: Ord + Copy, V>(serving: &mut BTreeSet<K>, found: &BTreeMap<K, V>) ->
     gone
 }
 
-/// Puts in those that can be entered, as far as there is room; for how many there is none. Nobody gives way, and who cannot
-/// be entered takes no room.
+/// Enters new namespaces up to the limit, and returns the number left out. Existing ones are never displaced, and one
+/// that cannot be entered does not count.
 fn join<K: Ord + Copy, V>(
     serving: &mut BTreeSet<K>,
     found: &BTreeMap<K, V>,
@@ -264,7 +264,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 mod tests {
     use super::*;
 
-    /// Who is left, who is served then, and for how many there is no room; 9 cannot be entered.
+    /// Returns the removed namespaces, those served afterwards, and the number left out; 9 cannot be entered.
     fn looked(serving: &[u8], found: &[u8], most: usize) -> (Vec<u8>, Vec<u8>, usize) {
         let mut serving = serving.iter().copied().collect();
         let found = found.iter().map(|id| (*id, ())).collect();
@@ -284,9 +284,9 @@ mod tests {
     fn no_more_than_the_bound_and_none_gives_way() {
         assert_eq!(looked(&[], &[1, 2, 3], 2), (vec![], vec![1, 2], 1));
         assert_eq!(looked(&[2, 3], &[1, 2, 3], 2), (vec![], vec![2, 3], 1));
-        // Room that is given up is used in the same look.
+        // A slot that becomes free is used in the same check.
         assert_eq!(looked(&[2, 3], &[1, 3, 4], 2), (vec![2], vec![1, 3], 1));
-        // Who cannot be entered keeps nobody out.
+        // A namespace that cannot be entered blocks no other.
         assert_eq!(looked(&[], &[9, 10, 11], 2), (vec![], vec![10, 11], 0));
     }
 
@@ -299,7 +299,7 @@ mod tests {
             pid: me,
             started: 1,
         };
-        assert!(open(&another).unwrap().is_none(), "the pid was given anew");
+        assert!(open(&another).unwrap().is_none(), "the pid was reused");
         let ended = Place::Process {
             pid: u32::MAX >> 1,
             started: 1,

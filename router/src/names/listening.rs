@@ -1,4 +1,5 @@
-//! Where the server listens. Docker's bridge may come after the router, go, or get another address.
+//! Listening addresses of the DNS server. Docker's bridge may be created after the router starts, be removed, or change
+//! its address.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,21 +9,21 @@ use super::clients::{Clients, DOCKER_BRIDGE, docker_address};
 use super::doors::Doors;
 use crate::dns::Dns;
 
-/// Time between two looks at the host's addresses.
+/// Interval of checks of the host's addresses.
 const PERIOD: Duration = Duration::from_secs(5);
 
-/// Keeps the server where it should be.
+/// Keeps the server on the right addresses.
 pub(super) struct Listening {
     dns: Arc<Dns>,
     clients: Arc<Clients>,
-    /// As the operator said; empty for Docker's bridge.
+    /// Addresses from the operator; empty for Docker's bridge.
     explicit: Vec<SocketAddr>,
     doors: Doors,
     problems: Mutex<Vec<String>>,
 }
 
 impl Listening {
-    /// On behalf of a bridge of the mesh.
+    /// Returns the state for a bridge of the mesh.
     pub(super) fn new(
         dns: Arc<Dns>,
         clients: Arc<Clients>,
@@ -38,8 +39,8 @@ impl Listening {
         }
     }
 
-    /// Listens for the first time: now the operator is there to read what is wrong.
-    /// What others have is refused then; an address that is not there yet may come, and a service is better up without.
+    /// Listens for the first time. With `by_hand`, an address that is in use is an error, since the operator reads it.
+    /// An address that the host does not have yet is not, since it may come.
     pub(super) fn begin(&self, by_hand: bool) -> anyhow::Result<()> {
         let wanted = self.wanted()?;
         let errors = self.dns.listen(&wanted);
@@ -53,7 +54,7 @@ impl Listening {
         Ok(())
     }
 
-    /// A container is about to be pointed here, maybe on a bridge that was made a moment ago.
+    /// Prepares for a container that will use the server, perhaps on a bridge that was just created.
     pub(super) async fn admit(self: &Arc<Self>) {
         let this = self.clone();
         let looked = tokio::task::spawn_blocking(move || {
@@ -62,24 +63,24 @@ impl Listening {
             Ok::<(), mesh_sys::error::SysError>(())
         });
         if let Ok(Err(error)) = looked.await {
-            tracing::debug!("cannot look by which bridges containers come: {error}");
+            tracing::debug!("cannot read the bridges of containers: {error}");
         }
     }
 
-    /// Looks again and again.
+    /// Checks periodically.
     pub(super) async fn run(self: Arc<Self>) {
         loop {
             let this = self.clone();
-            // Netlink and firewall programs may take their time.
+            // Netlink and firewall programs may block.
             let looked = tokio::task::spawn_blocking(move || this.look()).await;
             if let Ok(Err(error)) = looked {
-                tracing::debug!("cannot look where to listen for DNS queries: {error}");
+                tracing::debug!("cannot read the addresses for DNS queries: {error}");
             }
             tokio::time::sleep(PERIOD).await;
         }
     }
 
-    /// What hinders it, one line each.
+    /// Returns all problems, one line each.
     pub(super) fn problems(&self) -> Vec<String> {
         let mut problems = self.errors();
         if self.explicit.is_empty() && self.dns.listening().is_empty() && problems.is_empty() {
@@ -91,7 +92,7 @@ impl Listening {
         problems
     }
 
-    /// Of these, what went wrong.
+    /// Returns the failures only.
     pub(super) fn errors(&self) -> Vec<String> {
         [self.lock().clone(), self.doors.problems()].concat()
     }
@@ -112,7 +113,7 @@ impl Listening {
         Ok(self.explicit.clone())
     }
 
-    /// Keeps problems; tells each once.
+    /// Stores the problems, and logs each new one.
     fn note(&self, problems: Vec<String>) {
         let mut known = self.lock();
         for problem in problems.iter().filter(|p| !known.contains(p)) {

@@ -1,13 +1,13 @@
-//! Names of containers: what this host states of its own, and the DNS server for its containers.
+//! Names of containers: the announcement of this host's own, and the DNS server for its containers.
 //!
-//! | who | what |
+//! | part | role |
 //! |---|---|
-//! | [`host`] (a task) | the names of this host's containers, from attachments, engines and the operator; states them |
-//! | [`NamesFeed`] | from the control plane to the server: what other routers state, and whether they can be reached |
-//! | [`crate::dns`] (a thread) | the view of all names, answers |
-//! | [`listening`] (a task) | where the server listens: Docker's bridge may come and go; [`doors`] in the firewall to it |
-//! | [`guests`] (a task) | Docker's containers from within: the server they ask, and [`hosts_file`]: what they call themselves |
-//! | [`inside`] (a task) | the server within containers that may have no way to the host |
+//! | [`host`] (a task) | names of this host's containers, from attachments, engines and the operator |
+//! | [`NamesFeed`] | announcements and reachability of other routers, from the control plane to the server |
+//! | [`crate::dns`] (a thread) | view of all names; answers |
+//! | [`listening`] (a task) | listening addresses of the server; [`doors`]: firewall rules for them |
+//! | [`guests`] (a task) | Docker containers: redirection of their queries, and [`hosts_file`]: their `/etc/hosts` |
+//! | [`inside`] (a task) | server inside containers that may have no route to the host |
 
 mod clients;
 mod details;
@@ -50,50 +50,50 @@ pub use feed::NamesFeed;
 pub(crate) use settings::Typed;
 pub use settings::{DEFAULT_DOMAIN, DEFAULT_TTL, DnsSettings};
 
-/// Requests of the operator that wait for the task.
+/// Capacity of the channel of operator requests.
 const REQUESTS: usize = 64;
-/// How long a container that was started is waited for.
+/// Longest wait for a started container.
 const GUEST_WAIT: Duration = Duration::from_secs(3);
 const GUEST_POLL: Duration = Duration::from_millis(10);
-/// Which servers the host asks.
+/// File with the DNS servers of the host.
 const RESOLV_CONF: &str = "/etc/resolv.conf";
 
-/// Why names are not as the operator asked; one line, ready to print.
+/// Error of a request about names; one line, ready to print.
 #[derive(Debug, thiserror::Error)]
 pub enum NamesError {
-    /// Not a name of the mesh.
+    /// Not a valid name in the mesh.
     #[error(transparent)]
     Name(#[from] NameError),
-    /// A name that cannot be added.
+    /// The name cannot be added.
     #[error(transparent)]
     Add(#[from] AddError),
-    /// Neither a container nor an address with a name.
+    /// The request has neither a container nor an address with a name.
     #[error(
         "nothing to go by: give a container, or an address and -h NAME, like `mesh dns-add 10.2.1.1 -h web`"
     )]
     Nothing,
-    /// Nothing was taken away.
+    /// The name to remove does not exist.
     #[error("{0} has no such name; `mesh status dns` lists what there is")]
     NotThere(String),
-    /// The name leads nowhere.
+    /// The name does not exist.
     #[error("{0} is not known; `mesh status dns` lists the names of the mesh")]
     Unknown(String),
-    /// There is no server.
+    /// The server is turned off.
     #[error("this router answers no names (it runs with --no-dns)")]
     Off,
-    /// The engine.
+    /// Error of the engine.
     #[error(transparent)]
     Engine(#[from] EngineError),
-    /// The state could not be stored.
+    /// The state cannot be stored or read.
     #[error(transparent)]
     State(#[from] StateError),
-    /// The router ends.
+    /// The router is stopping.
     #[error("the router is stopping")]
     Stopping,
 }
 
 impl NamesError {
-    /// Whether the caller can mend it (HTTP 4xx) rather than the operator of the host (5xx).
+    /// True if the caller can fix it (HTTP 4xx), false if the operator of the host must (5xx).
     pub fn is_callers(&self) -> bool {
         !matches!(
             self,
@@ -104,7 +104,7 @@ impl NamesError {
     }
 }
 
-/// What the API asks about names.
+/// Interface of the API to names.
 #[derive(Clone)]
 pub struct Naming {
     settings: DnsSettings,
@@ -123,27 +123,27 @@ struct Server {
     listening: Arc<Listening>,
 }
 
-/// What is known of names on this host, and of the server.
+/// View of names on this host, and of the server.
 pub struct NamesView {
-    /// All that is answered; none without a server.
+    /// All answered names; `None` without a server.
     pub shown: Option<Shown>,
-    /// Names of this host that its statement has no room for.
+    /// Number of names of this host that do not fit into its announcement.
     pub left_out: usize,
-    /// What containers of this host are called and cannot be called here, one line each.
+    /// Names of containers on this host that are not valid in the mesh, one line each.
     pub unusable: Vec<String>,
 }
 
-/// The server, before anything of the host is changed.
+/// The server, before anything on the host is changed.
 pub struct Prepared {
     settings: DnsSettings,
     server: Option<Server>,
 }
 
 impl Prepared {
-    /// Starts the server and listens. Of `ranges`, which are the mesh's, nobody else is asked who has an address.
+    /// Starts the server and listens. Reverse queries for addresses in `ranges` are not forwarded: they are the mesh's.
     ///
     /// # Errors
-    /// When an address is taken or not of this host.
+    /// An address is in use, or the host does not have it.
     pub fn start(
         settings: &DnsSettings,
         bridge: &str,
@@ -187,15 +187,15 @@ impl Prepared {
         Ok(prepared)
     }
 
-    /// The control plane's end.
+    /// Returns the control plane's end of the feed.
     pub fn feed(&self) -> NamesFeed {
         NamesFeed::new(self.server.as_ref().map(|s| s.told.clone()))
     }
 
-    /// Begins to state the names of this host.
+    /// Starts to announce the names of this host.
     ///
     /// # Errors
-    /// The names changed by hand cannot be read.
+    /// The stored changes of names cannot be read.
     pub fn run(
         self,
         attachments: Arc<Attachments>,
@@ -235,17 +235,17 @@ impl Prepared {
 }
 
 impl Naming {
-    /// What the operator said.
+    /// Returns the settings.
     pub fn settings(&self) -> &DnsSettings {
         &self.settings
     }
 
-    /// The server, if there is one.
+    /// Returns the server, if there is one.
     pub fn dns(&self) -> Option<&Dns> {
         self.server.as_ref().map(|s| &*s.dns)
     }
 
-    /// What hinders the server, one line each.
+    /// Returns all problems of the server, one line each.
     pub fn problems(&self) -> Vec<String> {
         let server = self.server.as_ref();
         let host = server.map(|s| s.listening.problems()).unwrap_or_default();
@@ -253,7 +253,7 @@ impl Naming {
         [host, inside.unwrap_or_default(), self.guests.errors()].concat()
     }
 
-    /// Of these, what went wrong.
+    /// Returns the failures only.
     pub fn errors(&self) -> Vec<String> {
         let server = self.server.as_ref();
         let host = server.map(|s| s.listening.errors()).unwrap_or_default();
@@ -261,12 +261,12 @@ impl Naming {
         [host, inside.unwrap_or_default(), self.guests.errors()].concat()
     }
 
-    /// In how many containers queries are answered within their own namespaces.
+    /// Returns the number of containers with a server in their own namespace.
     pub fn inside(&self) -> usize {
         self.inside.as_ref().map(|i| i.count()).unwrap_or_default()
     }
 
-    /// A container of Docker, by its full id, was made and is about to be started.
+    /// Prepares for the start of a Docker container (full id) that was just created.
     pub async fn expect(&self, container: &str) {
         if let Some(docker) = self.engines.of(Runtime::Docker)
             && let Ok(container) = docker.inspect(container).await
@@ -275,8 +275,8 @@ impl Naming {
         }
     }
 
-    /// Waits until a container of Docker that was just started, by its full id, asks here and knows its own address, or for
-    /// [`GUEST_WAIT`].
+    /// Waits until a started Docker container (full id) uses the server and has its own address in its `/etc/hosts`,
+    /// for at most [`GUEST_WAIT`].
     pub async fn settle(&self, container: &str) {
         let deadline = tokio::time::Instant::now() + GUEST_WAIT;
         while !self.guests.is_done(container) && tokio::time::Instant::now() < deadline {
@@ -284,7 +284,7 @@ impl Naming {
         }
     }
 
-    /// How a container that was just prepared asks this router, under its key of [`Attachments::inside`].
+    /// Returns the DNS configuration for a prepared container, by its key in [`Attachments::inside`].
     pub async fn client_of(&self, key: &str) -> DnsClient {
         let mut client = self.client();
         if let Some(inside) = &self.inside {
@@ -294,30 +294,30 @@ impl Naming {
         client
     }
 
-    /// Sees to it that a container that is about to be pointed at an address of this host reaches it.
+    /// Makes sure that a container that will use an address of this host for DNS can reach it.
     pub async fn admit(&self) {
         if let Some(server) = &self.server {
             server.listening.admit().await;
         }
     }
 
-    /// Begins at once to answer within what was just attached.
+    /// Starts the server at once in the namespaces of new attachments.
     pub async fn look_inside(&self) {
         if let Some(inside) = &self.inside {
             inside.look().await;
         }
     }
 
-    /// How containers ask this router.
+    /// Returns the DNS configuration for containers.
     pub fn client(&self) -> DnsClient {
         let Some(dns) = self.dns() else {
             return DnsClient::default();
         };
-        // An address in which only this host believes, or a port that no client asks, is of no use to them.
+        // Loopback addresses and ports other than 53 are useless to containers.
         let listening = dns.listening().into_iter();
         let usable = listening.filter(|a| a.port() == settings::DNS_PORT && !a.ip().is_loopback());
         let search = self.settings.domain.to_string();
-        // What the host resolved before is resolved afterwards, too.
+        // Names that the host resolves must resolve in containers, too.
         let text = read_resolv_conf(Path::new(RESOLV_CONF)).unwrap_or_default();
         let mut also = search_domains(&text);
         also.retain(|domain| *domain != search);
@@ -330,7 +330,7 @@ impl Naming {
         }
     }
 
-    /// All names.
+    /// Returns all names.
     ///
     /// # Errors
     /// [`NamesError::Stopping`].
@@ -347,17 +347,17 @@ impl Naming {
         })
     }
 
-    /// Where a name leads, or how an address is called.
+    /// Returns the addresses of a name, or the names of an address.
     ///
     /// # Errors
-    /// A name of another domain, or one that is not there; [`NamesError::Off`].
+    /// The name is in another domain or does not exist; [`NamesError::Off`].
     pub async fn lookup(&self, question: &str) -> Result<Vec<String>, NamesError> {
         let domain = &self.settings.domain;
         let found: Vec<String> = if let Ok(ip) = question.parse::<IpAddr>() {
             let names = self.look(|answer| Told::Reverse(ip, answer)).await?;
             names.iter().map(|name| name.full(domain)).collect()
         } else {
-            // As `status dns` lists it: without the domain, of however many labels.
+            // As `status dns` lists it: without the domain, with any number of labels.
             let listed = MeshName::relative(question).ok();
             let mut ips = match listed {
                 Some(name) => self.look(|answer| Told::Lookup(name, answer)).await?,
@@ -375,18 +375,18 @@ impl Naming {
         }
     }
 
-    /// `mesh dns-add`.
+    /// Handles `mesh dns-add`.
     ///
     /// # Errors
-    /// What is wrong with it; nothing is changed.
+    /// The request is invalid, or the result cannot be stored; nothing is changed.
     pub async fn add(&self, change: DnsChange) -> Result<(), NamesError> {
         self.ask(|done| Request::Add(change, done)).await?
     }
 
-    /// `mesh dns-remove`.
+    /// Handles `mesh dns-remove`.
     ///
     /// # Errors
-    /// What is wrong with it, [`NamesError::NotThere`]; nothing is changed.
+    /// [`NamesError::NotThere`], the request is invalid, or the result cannot be stored; nothing is changed.
     pub async fn remove(&self, change: DnsChange) -> Result<(), NamesError> {
         self.ask(|done| Request::Remove(change, done)).await?
     }

@@ -1,4 +1,4 @@
-//! What the operator says of names, checked.
+//! Settings of name resolution, checked.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -7,29 +7,29 @@ use mesh_proto::names::Domain;
 
 /// Default of `--dns-domain`.
 pub const DEFAULT_DOMAIN: &str = "mesh.local";
-/// Default of `--dns-ttl`, in seconds: who has asked may be wrong for so long about a container that has gone.
+/// Default of `--dns-ttl`, in seconds. A client may use the address of a removed container for so long.
 pub const DEFAULT_TTL: u32 = 1;
-/// A day, in seconds.
+/// Largest TTL in seconds: a day.
 const MAX_TTL: u32 = 86_400;
 /// Port of DNS.
 pub(super) const DNS_PORT: u16 = 53;
 
-/// How names are answered on this host.
+/// Settings of name resolution on this host.
 #[derive(Clone, Debug)]
 pub struct DnsSettings {
-    /// Whether a person waits for the start, and can mend what is told.
+    /// True if a user started the router and sees its errors.
     pub by_hand: bool,
-    /// Whether there is a server; the names of this host's containers are told to others in any case.
+    /// True if there is a server. The names of this host's containers are announced in any case.
     pub enabled: bool,
     /// The domain of the mesh.
     pub domain: Domain,
-    /// How long clients may keep an answer, in seconds.
+    /// TTL of answers, in seconds.
     pub ttl: u32,
-    /// Where to listen; empty for the address of Docker's bridge.
+    /// Addresses to listen on; empty for the address of Docker's bridge.
     pub listen: Vec<SocketAddr>,
 }
 
-/// The same as typed.
+/// Settings as typed.
 pub(crate) struct Typed<'a> {
     pub(crate) off: bool,
     pub(crate) domain: Option<&'a str>,
@@ -41,7 +41,7 @@ impl DnsSettings {
     /// Fills in defaults and checks.
     ///
     /// # Errors
-    /// One line that names the option and what is wrong with it.
+    /// One line that names the option and the problem.
     pub(crate) fn settle(typed: &Typed<'_>) -> anyhow::Result<Self> {
         let domain = typed.domain.unwrap_or(DEFAULT_DOMAIN);
         let domain = Domain::parse(domain).with_context(|| "--dns-domain".to_owned())?;
@@ -72,7 +72,7 @@ fn address(text: &str) -> anyhow::Result<SocketAddr> {
     let Ok(address) = with_port.or_else(alone) else {
         bail!("--dns-listen {text}: must be an address of this host, like 172.17.0.1");
     };
-    // Answers would leave from whatever address the system prefers, and clients would not take them.
+    // Replies would leave from an address that the system chooses, and clients would drop them.
     if address.ip().is_unspecified() || address.port() == 0 {
         bail!("--dns-listen {text}: must be one address and port; give the option several times");
     }

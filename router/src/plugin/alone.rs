@@ -1,5 +1,5 @@
-//! What the plugin process does by itself: what Docker needs at once, in the kernel alone. The router enters it into its
-//! table when it is back.
+//! Calls that the plugin process handles without the router: kernel operations that Docker needs at once. The router
+//! enters the results into its table when it is back.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -15,23 +15,23 @@ use crate::attach::kernel::{Add, Interface, Kernel, KernelError};
 use crate::attach::{EndpointOptions, Late, parse_tag, tag};
 use crate::driver::{self, Joined};
 
-/// How long Docker may take to move an interface.
+/// Time within which Docker must move an interface.
 const FINISH_WAIT: Duration = Duration::from_secs(30);
-/// After this an address is set with its subnet also when no other address brings its route.
+/// Time after which an address is set with its subnet, even if another address was expected to bring the route.
 const COVER_WAIT: Duration = Duration::from_secs(10);
 
 /// Endpoints between CreateEndpoint and DeleteEndpoint, and the kernel.
 pub(crate) struct Alone {
     kernel: Arc<dyn Kernel>,
-    /// At most [`MAX_ATTACHED`].
+    /// Endpoints by id; at most [`MAX_ATTACHED`].
     ends: Mutex<BTreeMap<String, End>>,
 }
 
 #[derive(Clone)]
 struct End {
-    /// None: it was made without the router, and has no address before that gives it one.
+    /// Options; `None` if created without the router and without an address, which the router assigns later.
     wanted: Option<EndpointOptions>,
-    /// The end of the pair that Docker moves; empty when the router made it.
+    /// Name of the veth end that Docker moves; empty if the router created it.
     peer: String,
 }
 
@@ -43,7 +43,7 @@ impl Alone {
         }
     }
 
-    /// Remembers what the router has answered.
+    /// Records the result of a call that the router answered.
     pub(super) fn note(&self, call: &str, body: &[u8], answer: &Value) {
         if answer.get("Err").is_some() {
             return;
@@ -68,22 +68,23 @@ impl Alone {
         }
     }
 
-    /// Whether the endpoint is known, made here or by the router.
+    /// True if the endpoint is known, created here or by the router.
     pub(super) fn knows(&self, id: &str) -> bool {
         self.ends().contains_key(id)
     }
 
-    /// Whether the endpoint was made without the router.
+    /// True if the endpoint was created without the router.
     pub(super) fn made(&self, id: &str) -> bool {
         let ends = self.ends();
         let end = ends.get(id);
         end.is_some_and(|end| end.wanted.is_none() || !end.peer.is_empty())
     }
 
-    /// Makes the pair. Without an address there is none yet: the container starts without, and the router plugs it in.
+    /// Creates the veth pair. Without an address nothing is created: the container starts without an interface, and the
+    /// router adds it later.
     ///
     /// # Errors
-    /// The address is used on this host; the kernel's. Nothing is left of the attempt.
+    /// The address is in use on this host, or the kernel refuses. Nothing remains of the attempt.
     pub(crate) async fn create_endpoint(
         &self,
         id: &str,
@@ -104,10 +105,10 @@ impl Alone {
         }))
     }
 
-    /// Names the end that Docker moves, and finishes it once it is there.
+    /// Returns the name of the end that Docker moves, and completes the interface once it is moved.
     ///
     /// # Errors
-    /// The endpoint is not known; the kernel's.
+    /// The endpoint is unknown, or the kernel refuses.
     pub(crate) async fn join(&self, id: &str, sandbox: PathBuf) -> Result<Joined, String> {
         let Some(end) = self.ends().get(id).cloned() else {
             return Err(format!(
@@ -120,7 +121,7 @@ impl Alone {
         let interface = interface(id, &wanted);
         let mut peer = end.peer;
         if peer.is_empty() {
-            // The router made one, and has not said what it is called.
+            // The router created one, with a name that is not known here.
             let again = interface.clone();
             peer = self
                 .on_kernel(move |kernel| kernel.make_endpoint(&again))
@@ -133,7 +134,7 @@ impl Alone {
         Ok(Joined { peer, multicast })
     }
 
-    /// Removes the pair; what resists is left to the router.
+    /// Removes the veth pair; a failure is left to the router.
     pub(crate) async fn delete_endpoint(&self, id: &str) {
         self.ends().remove(id);
         let id = id.to_owned();
@@ -183,7 +184,7 @@ fn interface(id: &str, wanted: &EndpointOptions) -> Interface {
     }
 }
 
-/// Makes a pair unless a container of this host has the address. What an earlier one left is removed.
+/// Creates a veth pair, unless a container of this host has the address. Remains of an earlier attempt are removed.
 fn make(kernel: &dyn Kernel, id: &str, interface: &Interface) -> Result<String, KernelError> {
     let ip = interface.address.addr();
     let arrived = kernel.arrived()?;
@@ -200,7 +201,7 @@ fn make(kernel: &dyn Kernel, id: &str, interface: &Interface) -> Result<String, 
         kernel.unplug(&other)?;
     }
     kernel.make_endpoint(interface).or_else(|_| {
-        // After a boot there is no bridge before the first router.
+        // After a boot the bridge does not exist until a router has run.
         kernel.ensure_bridge(&BTreeSet::new())?;
         kernel.make_endpoint(interface)
     })

@@ -1,4 +1,4 @@
-//! Hands calls to the router, for as long as that answers.
+//! Forwarding of calls to the router, while it answers.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -19,29 +19,29 @@ use tokio::net::UnixStream;
 use super::ROUTER_PATH;
 use crate::driver::MAX_REQUEST;
 
-/// When a call was sent, in milliseconds since the machine started.
+/// Header with the time of sending, in milliseconds since boot.
 pub(crate) const SENT: &str = "mesh-sent";
-/// The router begins no call that was sent longer ago; shorter than any time after which it is given up.
+/// Age beyond which the router ignores a call; shorter than any timeout of the sender.
 pub(crate) const FRESH_FOR: Duration = Duration::from_millis(450);
-/// How long a router may take for a call before it is asked whether it lives.
+/// Wait for the router's answer before it is asked for a sign of life.
 const PATIENCE: Duration = Duration::from_millis(500);
-/// How long it may take to say so.
+/// Timeout of the sign of life.
 const SIGN_OF_LIFE: Duration = Duration::from_millis(400);
-/// How long a call may take with a router that lives; the claim of an address from another router takes seconds.
+/// Timeout of a call to a live router; claiming an address from another router takes seconds.
 const LONGEST: Duration = Duration::from_secs(10);
-/// Time between two looks whether a router that hung is back.
+/// Interval of checks of a router that hung.
 const PROBE: Duration = Duration::from_millis(250);
-/// How long one such look waits: there is one at a time, since each fills the router's queue.
+/// Timeout of one such check. There is one at a time, since each takes a place in the router's queue.
 const PROBE_WAIT: Duration = Duration::from_secs(30);
-/// Whether the router lives; it looks at Docker and the kernel again then.
+/// Call that asks for a sign of life; the router then checks Docker and the kernel again.
 const ALIVE: &str = "Mesh.Alive";
 
-/// The way to the router.
+/// Connection to the router.
 pub(super) struct Forward(Arc<Way>);
 
 struct Way {
     socket: PathBuf,
-    /// It hung when it was last asked, and is asked nothing until it says that it lives.
+    /// True after the router hung, until it shows a sign of life; no calls are forwarded then.
     hangs: AtomicBool,
 }
 
@@ -53,7 +53,7 @@ impl Forward {
         }))
     }
 
-    /// The router's answer; none when it does not run, or hangs.
+    /// Returns the router's answer; `None` if it does not run, or hangs.
     pub(super) async fn ask(&self, call: &str, body: Bytes) -> Option<Value> {
         if self.0.hangs.load(Ordering::Relaxed) {
             return None;
@@ -91,13 +91,13 @@ impl Way {
         matches!(tokio::time::timeout(SIGN_OF_LIFE, asked).await, Ok(Ok(_)))
     }
 
-    /// Until the router lives, or has ended.
+    /// Waits until the router is alive, or has ended.
     async fn watch(self: Arc<Self>) {
         loop {
             let asked = tokio::time::timeout(PROBE_WAIT, self.ask(ALIVE, Bytes::new())).await;
             match asked {
                 Ok(Ok(_)) => break,
-                // A connection that is refused takes no time when it is asked the next call either.
+                // A refused connection costs nothing, so the next call may try it.
                 Ok(Err(error)) if is_gone(&error) => break,
                 _ => tokio::time::sleep(PROBE).await,
             }
@@ -111,7 +111,7 @@ fn is_gone(error: &io::Error) -> bool {
     matches!(error.kind(), ConnectionRefused | NotFound)
 }
 
-/// One connection, for one question.
+/// One connection, for one request.
 pub(super) struct Peer(SendRequest<Full<Bytes>>);
 
 impl Peer {
@@ -124,7 +124,7 @@ impl Peer {
         Ok(Self(sender))
     }
 
-    /// Posts a body to a path; the answer must be JSON with status 200.
+    /// Posts a body to a path. The answer must be JSON with status 200.
     pub(super) async fn ask(mut self, path: &str, body: Bytes) -> io::Result<Value> {
         let now = process::uptime().unwrap_or_default().as_millis();
         let path = path.trim_start_matches('/');

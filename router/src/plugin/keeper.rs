@@ -1,4 +1,4 @@
-//! The router's care for the plugin process: there is one, for this router, of the same version.
+//! The router's supervision of the plugin process: one process, for this router, of the same version.
 
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -11,16 +11,16 @@ use tokio::net::UnixStream;
 use super::forward::Peer;
 use super::{DESCRIBE, Described, PluginSettings, program};
 
-/// Time between two looks at it.
+/// Interval of checks.
 const PERIOD: Duration = Duration::from_secs(2);
-/// How long it may take to answer what it is; then it counts as hung.
+/// Timeout of the process's self-description; after that it counts as hung.
 const ANSWER: Duration = Duration::from_secs(1);
-/// How long it may take to come up.
+/// Time within which it must start.
 const START: Duration = Duration::from_secs(5);
 const POLL: Duration = Duration::from_millis(10);
 
-/// Sees to it that Docker is answered for this router, now and as long as this is polled. Returns once it is so, or
-/// cannot be; the rest is the task that is returned.
+/// Starts the plugin process if needed, and returns once it answers or cannot. The returned future supervises the
+/// process while it is polled.
 pub(crate) async fn keep(settings: PluginSettings) -> impl Future<Output = ()> {
     let mut keeper = Keeper {
         wanted: Described {
@@ -40,7 +40,7 @@ pub(crate) async fn keep(settings: PluginSettings) -> impl Future<Output = ()> {
 
 struct Keeper {
     wanted: Described,
-    /// The failure that was told last.
+    /// Failure that was logged last.
     told: String,
 }
 
@@ -80,14 +80,14 @@ impl Keeper {
         let up = tokio::time::timeout(START, up).await;
         up.map_err(|_| {
             format!(
-                "what should answer Docker on {} did not come up",
+                "the plugin process for Docker does not answer on {}",
                 path.display()
             )
         })
     }
 
     fn start(&self) -> Result<(), String> {
-        let failed = |e: std::io::Error| format!("cannot start what answers Docker: {e}");
+        let failed = |e: std::io::Error| format!("cannot start the plugin process for Docker: {e}");
         let settings = &self.wanted.settings;
         let mut command = Command::new(executable().map_err(failed)?);
         command.arg0(super::NAME).arg("plugin");
@@ -102,7 +102,7 @@ impl Keeper {
         if settings.offloads_off {
             command.arg("--offloads-off");
         }
-        // Not the environment: it may hold the password of the mesh.
+        // The environment is not passed on: it may hold the password of the mesh.
         let path = std::env::var_os("PATH").unwrap_or_default();
         let spawned = command
             .env_clear()
@@ -112,14 +112,14 @@ impl Keeper {
             .stdout(Stdio::null())
             .spawn();
         let mut child = spawned.map_err(failed)?;
-        // Its end is to be asked for, or it stays a zombie.
+        // It must be waited for, or it stays a zombie.
         let waiting = std::thread::Builder::new().name("plugin".into());
         waiting.spawn(move || child.wait()).map_err(failed)?;
         Ok(())
     }
 }
 
-/// Whether Docker runs or may run on this host; without it there is nobody to be answered.
+/// True if Docker runs or may run on this host; otherwise no plugin is needed.
 fn is_docker_here() -> bool {
     let in_path = std::env::var_os("PATH").unwrap_or_default();
     let usual = ["/usr/bin", "/usr/sbin", "/usr/local/bin", "/snap/bin"];
@@ -129,13 +129,13 @@ fn is_docker_here() -> bool {
         || places.any(|dir| dir.join("dockerd").is_file())
 }
 
-/// The file that this process runs, also when another has been put in its place.
+/// Returns a path to this process's program file, even if it was replaced on disk.
 fn executable() -> std::io::Result<PathBuf> {
     let link = Path::new("/proc/self/exe");
     std::fs::metadata(link).map(|_| link.to_owned())
 }
 
-/// What serves the socket, if it is a plugin process that answers.
+/// Returns the description of the process on the socket, if it is a plugin process that answers.
 pub(super) async fn describe(path: &Path) -> Option<Described> {
     let asked = async {
         let peer = Peer::connect(path).await.ok()?;
@@ -145,7 +145,7 @@ pub(super) async fn describe(path: &Path) -> Option<Described> {
     tokio::time::timeout(ANSWER, asked).await.ok().flatten()
 }
 
-/// Whether somebody answers there who is no plugin process.
+/// True if another program answers on the socket.
 async fn is_of_another(path: &Path) -> bool {
     let asked = async {
         let peer = Peer::connect(path).await.ok()?;

@@ -1,10 +1,10 @@
-//! The plugin process: owns the socket by which dockerd asks the driver `mesh`, and outlives the router.
+//! The plugin process: owns the socket through which dockerd calls the driver `mesh`, and outlives the router.
 //!
-//! dockerd asks for each container that starts, stops or is removed, and asks again for half a minute when nobody
-//! answers. So that no container waits for a router that is being upgraded, has ended or hangs, the socket belongs to
-//! this small process. It hands each call to the router ([`forward`]) and answers by itself ([`alone`]) when that does
-//! not answer at once; the router finds what was done without it in the kernel and in Docker. The router starts it, and
-//! replaces it by its own version without a gap ([`keeper`]); `mesh reset` ends it.
+//! dockerd calls the driver for each container that starts, stops or is removed, and retries for half a minute without
+//! an answer. So that no container waits for a router that is being upgraded, has ended or hangs, the socket belongs to
+//! this small process. It forwards each call to the router ([`forward`]), and handles it itself ([`alone`]) if the
+//! router does not answer in time; the router later finds the results in the kernel and in Docker. The router starts
+//! the process, and replaces it by its own version without a gap ([`keeper`]); `mesh reset` ends it.
 
 mod alone;
 mod forward;
@@ -37,23 +37,23 @@ pub(crate) use alone::Alone;
 use forward::Forward;
 pub(crate) use forward::{FRESH_FOR, SENT};
 
-/// Where the router answers calls that are handed on, on its API socket.
+/// Path of forwarded calls on the router's API socket.
 pub(crate) const ROUTER_PATH: &str = "/driver";
-/// The name of the process, of 15 bytes at most.
+/// Process name, at most 15 bytes.
 const NAME: &str = "mesh-plugin";
-/// What the process says of itself.
+/// Call that returns a description of the process.
 const DESCRIBE: &str = "Mesh.Describe";
-/// Ends it.
+/// Call that ends the process.
 const END: &str = "Mesh.End";
-/// After another process has taken the place of its socket, who came before that is still let in for this long.
+/// Time for which a replaced process still accepts connections that were made before.
 const LAST_CALLERS: Duration = Duration::from_millis(100);
-/// How long calls that are under way may take when it ends.
+/// Time limit of pending calls at the end.
 const LAST_ANSWERS: Duration = Duration::from_secs(12);
 
-/// The router and bridge that the process answers for.
+/// Router and bridge that the process serves.
 #[derive(Clone, Debug, PartialEq, Eq, Args, Serialize, Deserialize)]
 pub struct PluginSettings {
-    /// Where Docker looks for it.
+    /// Socket that Docker calls the plugin on.
     #[arg(long, default_value = driver::DEFAULT_SOCKET)]
     pub plugin_socket: PathBuf,
     /// The router's socket.
@@ -62,23 +62,23 @@ pub struct PluginSettings {
     /// The bridge.
     #[arg(long, default_value = mesh_options::DEFAULT_BRIDGE)]
     pub bridge: String,
-    /// MTU of the mesh, in bytes.
+    /// MTU of the mesh in bytes.
     #[arg(long, default_value_t = mesh_proto::limits::DEFAULT_MTU)]
     pub mtu: u16,
-    /// Switch checksum and segmentation offloads of containers' interfaces off, as a router with pcap needs.
+    /// Turn off checksum and segmentation offloads of containers' interfaces, as a router with pcap needs.
     #[arg(long)]
     pub offloads_off: bool,
 }
 
-/// What a plugin process says of itself.
+/// Description of a plugin process.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Described {
     settings: PluginSettings,
-    /// Which file it runs, as [`program`] says.
+    /// Identity of its program file, see [`program`].
     program: String,
 }
 
-/// The file that this process runs: an upgrade puts another in its place.
+/// Returns the identity of this process's program file: an upgrade replaces the file.
 fn program() -> String {
     use std::os::unix::fs::MetadataExt;
     match std::fs::metadata("/proc/self/exe") {
@@ -87,17 +87,17 @@ fn program() -> String {
     }
 }
 
-/// Answers Docker until it is told to end. A process that serves the socket already is replaced.
+/// Serves Docker until told to end. Replaces a process that already serves the socket.
 ///
 /// # Errors
-/// One line that says what stands in the way.
+/// One line with the cause.
 pub fn run(settings: PluginSettings) -> anyhow::Result<()> {
-    // A terminal that is closed does not end it; one that leads a group already has none to lose.
+    // A closed terminal must not end the process. Fails in a process group leader, which has no terminal to lose.
     let _ = mesh_sys::process::setsid();
-    // It is started as /proc/self/exe, which names no program; a wrong name does no harm.
+    // Started as /proc/self/exe, the process has a meaningless name. A wrong name does no harm.
     let _ = std::fs::write("/proc/self/comm", NAME);
     log::init("info", false, Path::new("/"));
-    // Before there are other threads. Without the right to give up rights it has few.
+    // Before there are other threads. If capabilities cannot be dropped, the process has few anyway.
     if let Err(error) = mesh_sys::process::keep_network_capabilities() {
         tracing::warn!("{error}");
     }
@@ -121,7 +121,7 @@ async fn serve(settings: PluginSettings) -> anyhow::Result<()> {
     let path = settings.plugin_socket.clone();
     let plugin = Plugin::new(settings, Arc::new(kernel));
     let end = plugin.end.clone();
-    // Before it is replaced, or it could not be told.
+    // Connect before the socket is replaced: afterwards the old process is unreachable.
     let before = forward::Peer::connect(&path).await;
     let socket = PluginSocket::bind_over(&path)?;
     if let Ok(before) = before {
@@ -137,14 +137,14 @@ async fn serve(settings: PluginSettings) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The process's parts.
+/// Parts of the process.
 struct Plugin {
     described: Described,
     forward: Forward,
     alone: Arc<Alone>,
     backend: Backend,
     end: Arc<Notify>,
-    /// Told with `end`, for the limit on what is under way.
+    /// Notified with `end`, to start the time limit of pending calls.
     ending: Arc<Notify>,
 }
 
@@ -188,7 +188,7 @@ impl Plugin {
             | "NetworkDriver.Leave"
             | "NetworkDriver.DeleteEndpoint"
             | "NetworkDriver.DeleteNetwork" => self.ask(call, body).await,
-            // The same with and without the router.
+            // Independent of the router.
             _ => driver::answer(&self.backend, call, &body).await,
         };
         driver::respond(&answer)
@@ -202,7 +202,7 @@ impl Plugin {
         let endpoint = driver::endpoint_of(&body).unwrap_or_default();
         let is_refused = answer.get("Err").is_some();
         match call {
-            // A router that has come back since, or lost its table, does not know what was made before.
+            // A router that has been restarted since, or lost its table, does not know the endpoint.
             "NetworkDriver.Join" if is_refused && self.alone.knows(&endpoint) => {
                 return without_router.await;
             }
@@ -223,17 +223,17 @@ impl Plugin {
         });
     }
 
-    /// Resolves some time after the end was asked for, whatever is under way.
+    /// Resolves a fixed time after the end was requested, even if calls are pending.
     async fn end_of_time(&self) {
         self.ending.notified().await;
         tokio::time::sleep(LAST_ANSWERS).await;
     }
 }
 
-/// Ends the process that serves the socket, if it is one of ours; whether there was one.
+/// Ends the process on the socket, if it is a plugin process. Returns true if there was one.
 ///
 /// # Errors
-/// It does not end.
+/// The process does not end.
 pub(crate) async fn end(path: &Path) -> anyhow::Result<bool> {
     if keeper::describe(path).await.is_none() {
         return Ok(false);
@@ -246,6 +246,6 @@ pub(crate) async fn end(path: &Path) -> anyhow::Result<bool> {
         }
     };
     let waited = tokio::time::timeout(Duration::from_secs(5), gone).await;
-    waited.with_context(|| format!("what serves {} did not end", path.display()))?;
+    waited.with_context(|| format!("the plugin process on {} did not end", path.display()))?;
     Ok(true)
 }

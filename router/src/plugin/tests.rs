@@ -1,4 +1,4 @@
-//! The plugin process before a router that answers, hangs, or is not there.
+//! The plugin process with a router that answers, hangs, or is missing.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -22,7 +22,7 @@ use mesh_proto::api::Runtime;
 
 const ID: &str = "5b0c43e433f2ff5e2271633e882134e15debfafffa9f792d174187ce59851c3d";
 const SANDBOX: &str = "/var/run/docker/netns/6ad91c1e61e2";
-/// A test machine may be busy; half a minute, which Docker waits without a plugin, it is not.
+/// Allows for a busy test machine, but is less than the half minute that Docker waits without a plugin.
 const SOON: Duration = Duration::from_secs(8);
 
 struct Setup {
@@ -58,7 +58,7 @@ impl Setup {
         }
     }
 
-    /// Another plugin process, in place of the one before.
+    /// Starts another plugin process in place of the previous one.
     fn serve(&self) {
         let plugin = Plugin::new(self.settings(), self.kernel.clone());
         let socket = PluginSocket::bind_over(&self.path).unwrap();
@@ -131,7 +131,7 @@ async fn without_a_router_containers_come_and_go() {
     assert_eq!(s.kernel.plugged_addresses(), ["10.2.1.1/24"]);
     assert_eq!(s.delete().await, json!({}));
     assert!(s.kernel.plugged_addresses().is_empty());
-    // What is not known is deleted with success, too, and networks are Docker's.
+    // Deleting an unknown endpoint succeeds, too; networks are Docker's.
     for call in ["Leave", "DeleteEndpoint", "DeleteNetwork", "CreateNetwork"] {
         let answer = s.call(&format!("NetworkDriver.{call}"), &endpoint()).await;
         assert_eq!(answer, json!({}), "{call}");
@@ -153,7 +153,7 @@ async fn an_address_in_a_container_is_not_given_to_a_second() {
     let answer = s.call("NetworkDriver.CreateEndpoint", &other).await;
     let error = answer["Err"].as_str().unwrap();
     assert!(error.contains("10.2.1.1 is already used"), "{error}");
-    // A pair that no container has got is nobody's.
+    // A pair that no container has received is removed.
     s.kernel.remove_sandbox(SANDBOX);
     s.create("10.2.1.1/24").await;
     let answer = s.call("NetworkDriver.CreateEndpoint", &other).await;
@@ -173,7 +173,7 @@ async fn a_container_without_an_address_starts_without_an_interface() {
 #[tokio::test]
 async fn a_router_that_hangs_costs_docker_a_moment_once() {
     let s = setup();
-    // Connections are made, and nobody ever answers.
+    // Accepts connections and never answers.
     let hung = UnixListener::bind(&s.router).unwrap();
     let began = Instant::now();
     s.create("10.2.1.1/24").await;
@@ -205,7 +205,7 @@ async fn a_router_that_comes_back_in_the_middle_of_a_start_does_not_fail_it() {
     s.delete().await;
     assert!(s.kernel.plugged_addresses().is_empty());
 
-    // It is another one by then, which has no table.
+    // A new router by then, without a table.
     s.create("10.2.1.2/24").await;
     attachments.delete_endpoint(ID).await;
     let joined = s.join().await;
@@ -249,11 +249,11 @@ async fn what_was_made_without_the_router_is_in_its_table_later() {
     assert_eq!(ps[0].name, "web");
     assert_eq!(ps[0].interfaces[0].address, "10.2.1.1/24");
 
-    // With the router there it is asked, and the end of the container is its business.
+    // A running router handles the call, and ends the container's attachment.
     let stop = s.start_router(&attachments);
     s.delete().await;
     assert!(attachments.ps().is_empty());
-    // It goes in the middle of a start.
+    // The router ends in the middle of a start.
     s.create("10.2.1.2/24").await;
     assert_eq!(attachments.ps()[0].interfaces[0].address, "10.2.1.2/24");
     stop.send(()).unwrap();

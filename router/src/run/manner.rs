@@ -1,35 +1,35 @@
-//! How this router was started, and who starts it again after a crash.
+//! The way in which this router was started, and the restart policy after a crash.
 
 use crate::config::Args;
 
-/// Who started this router, and how.
+/// Way in which this router was started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Manner {
-    /// In the background, by `mesh launch`.
+    /// True if it runs in the background (`mesh launch`).
     pub daemon: bool,
-    /// With the stored targets and no others.
+    /// True if only the stored targets are used.
     pub resume: bool,
-    /// By a process that starts it again after a crash: its pid.
+    /// Pid of the supervisor, which restarts the router after a crash.
     pub supervisor: Option<i32>,
-    /// After a crash.
+    /// True if this is a restart after a crash.
     pub again: bool,
 }
 
-/// Who starts this router again after a crash.
+/// Restart policy after a crash.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Restart {
-    /// A process of its own, by its pid.
+    /// By the supervisor, with its pid.
     Supervisor(i32),
-    /// A unit of systemd.
+    /// By systemd, with the name of the unit.
     Unit(String),
-    /// The caller that started it in the foreground, or nobody.
+    /// Left to the caller, which started it in the foreground.
     Foreground,
-    /// Nobody, as the operator said.
+    /// None, by the operator's choice.
     Nobody,
 }
 
 impl Manner {
-    /// As the command line says.
+    /// Returns the way that the command line tells.
     pub fn of(args: &Args) -> Self {
         Self {
             daemon: args.daemon,
@@ -39,13 +39,13 @@ impl Manner {
         }
     }
 
-    /// Whether a person waits for the start, and can mend what is told: slips of the pen are refused then, while a machine
-    /// that starts by itself is better up with a warning.
+    /// True if a user waits for the start and can fix errors: mistakes are then refused. An automatic start goes on
+    /// with a warning instead.
     pub fn is_by_hand(&self) -> bool {
         self.daemon && !self.again
     }
 
-    /// Who starts this router again.
+    /// Returns the restart policy.
     pub fn restart(&self) -> Restart {
         if let Some(pid) = self.supervisor {
             return Restart::Supervisor(pid);
@@ -62,18 +62,18 @@ impl Manner {
 }
 
 impl Restart {
-    /// In words, for `mesh status`.
+    /// Returns the policy as text, for `mesh status`.
     pub fn words(&self) -> String {
         match self {
             Self::Supervisor(pid) if self.is_there() => format!("after a crash (by process {pid})"),
             Self::Supervisor(_) => "none (the process that did it is gone)".to_owned(),
             Self::Unit(unit) => format!("by systemd ({unit})"),
-            Self::Foreground => "left to whoever started it (--foreground)".to_owned(),
+            Self::Foreground => "left to the process that started it (--foreground)".to_owned(),
             Self::Nobody => "none (--no-restart)".to_owned(),
         }
     }
 
-    /// What is to be known of it.
+    /// Returns a warning if the supervisor is gone.
     pub fn warning(&self) -> Option<String> {
         (!self.is_there()).then(|| {
             "the process that starts this router again after a crash is gone; `mesh stop` and `mesh launch` start both"
@@ -83,14 +83,15 @@ impl Restart {
 
     fn is_there(&self) -> bool {
         match self {
-            // One that ends leaves its children to another.
+            // Orphans get another parent.
             Self::Supervisor(pid) => mesh_sys::process::parent() == *pid,
             _ => true,
         }
     }
 }
 
-/// Whether systemd started this very process (systemd.exec(5); versions before 248 do not say so, but are process 1).
+/// True if systemd started this very process (systemd.exec(5); versions before 248 set no pid, but are its parent,
+/// process 1).
 fn is_main_process() -> bool {
     let own = std::process::id().to_string();
     match std::env::var("SYSTEMD_EXEC_PID") {
@@ -99,7 +100,7 @@ fn is_main_process() -> bool {
     }
 }
 
-/// The service in `/proc/PID/cgroup`: the last part of systemd's path.
+/// Returns the service from `/proc/PID/cgroup`: the last part of systemd's path.
 fn unit_of(cgroup: &str) -> Option<&str> {
     let paths = cgroup.lines().filter_map(|line| {
         let (_, rest) = line.split_once(':')?;

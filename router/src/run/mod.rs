@@ -1,6 +1,6 @@
-//! The order of a router's life: check, bind, build the host side, run, take down.
+//! Phases of a router's life: check, bind, build the host side, run, take down.
 //!
-//! Whatever can be refused is refused before the first kernel object is made, so that a failed start leaves nothing.
+//! All refusals come before the first kernel object is created, so that a failed start leaves nothing behind.
 
 mod manner;
 mod opened;
@@ -48,17 +48,17 @@ use crate::warnings::Warnings;
 use crate::ways::HostWays;
 use crate::{ipam, log, port, secret};
 
-/// How long steps on the kernel that are under way may take at the end.
+/// Time limit for pending kernel operations at the end.
 const LAST_STEPS: Duration = Duration::from_secs(1);
-/// Commands that may wait for the control plane.
+/// Capacity of the command channel of the control plane.
 const COMMANDS: usize = 64;
-/// Descriptors that links that come in never take, or a quarter where there are few.
+/// File descriptors reserved for other uses than incoming links; a quarter of the limit if that is less.
 const KEPT_DESCRIPTORS: u64 = 1_024;
 
 /// Runs a router until it is told to stop.
 ///
 /// # Errors
-/// One line that says what stands in the way and what to do.
+/// One line with the cause and the remedy.
 pub fn run(
     mut settings: Settings,
     manner: Manner,
@@ -77,13 +77,13 @@ pub fn run(
         .build()
         .context("cannot start")?;
     let ended = runtime.block_on(start(settings, manner, secret, warnings));
-    // What still waits on a thread for the kernel or for an engine is not waited for.
+    // Threads that still wait for the kernel or an engine are abandoned.
     runtime.shutdown_timeout(LAST_STEPS);
     ended
 }
 
-/// Raises the limit of descriptors, and says how many of these links that come in may take: not those that a router needs
-/// to answer the operator, to speak with the kernel, and to resolve names. More are never needed than so many links.
+/// Raises the limit of file descriptors. Returns the number that incoming links may use; the others are for the API,
+/// the kernel and name resolution.
 fn for_links() -> u64 {
     match mesh_sys::descriptors::raise_limit() {
         Ok(limit) => limit - (limit / 4).min(KEPT_DESCRIPTORS),
@@ -125,7 +125,7 @@ async fn start(
     let (shared, lane_events) = share(&settings, &mut opened, &control, forwarder, clock)?;
     let ways = HostWays::open(shared.inside.clone())?;
     control.set_ways(Box::new(ways.clone()));
-    // A port that takes fewer lanes: a socket that nobody reads would lose what comes in by it.
+    // If the port has fewer lanes, close the other sockets: datagrams to a socket that nobody reads are lost.
     opened.udp.truncate(datapath.halves.len());
     let lanes =
         Lanes::start(&shared, datapath.halves, &opened.udp).context("cannot start a thread")?;
@@ -207,7 +207,7 @@ async fn start(
     Ok(())
 }
 
-/// Tells a service manager that waits for it.
+/// Notifies a service manager that waits for readiness.
 fn ready() {
     if let Err(error) = sd_notify::notify(&[sd_notify::NotifyState::Ready]) {
         tracing::warn!("the service manager is not told that this router is up: {error}");
@@ -264,7 +264,7 @@ fn build_control(
     Ok(control)
 }
 
-/// What all routers must have alike.
+/// Returns the settings that must be the same on all routers.
 fn said_settings(settings: &Settings) -> shared::Settings {
     let mut said = shared::Settings::default().with(shared::MTU, &settings.mtu.to_string());
     if settings.dns.enabled {
@@ -277,7 +277,7 @@ fn said_settings(settings: &Settings) -> shared::Settings {
     said
 }
 
-/// The journal of addresses, before anybody is spoken to; without a plan nothing is allocated.
+/// Opens the journal of addresses, before any communication; without a plan nothing is allocated.
 fn open_addresses(
     plan: Result<Plan, String>,
     opened: &Opened,
@@ -298,13 +298,13 @@ fn open_addresses(
     Ok((Some(addresses), allocator))
 }
 
-/// How frames enter and leave, and what the report says of it.
+/// The datapath: halves of the port, and its description for reports.
 struct Datapath {
     halves: port::Halves,
     view: DatapathView,
 }
 
-/// Makes the bridge and the router's port on it: the first kernel objects.
+/// Creates the bridge and the router's port on it: the first kernel objects.
 fn build_host(settings: &Settings, warnings: &Warnings) -> anyhow::Result<(HostKernel, Datapath)> {
     let chosen = port::choose(
         settings.datapath,
@@ -329,7 +329,7 @@ fn build_host(settings: &Settings, warnings: &Warnings) -> anyhow::Result<(HostK
     Ok((kernel, Datapath { halves, view }))
 }
 
-/// What the lanes and the control plane share.
+/// Returns the state that the lanes share with the control plane.
 fn share(
     settings: &Settings,
     opened: &mut Opened,
@@ -383,7 +383,7 @@ fn open_attachments(
     )?)
 }
 
-/// The host's side of reports.
+/// Returns the host side of reports.
 fn view(
     settings: &Settings,
     shared: &Shared,

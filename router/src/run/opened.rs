@@ -1,4 +1,4 @@
-//! What a router holds before the first kernel object is made: sockets, its state, who it is.
+//! Resources acquired before the first kernel object is created: sockets, state, identity.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -19,13 +19,13 @@ use crate::state::Store;
 use crate::warnings::Warnings;
 use crate::{host, resolve};
 
-/// What a router holds before the first kernel object is made.
+/// Resources acquired before the first kernel object is created.
 pub(super) struct Opened {
     pub(super) api: UnixListener,
-    /// Removes the API's socket when the router ends.
+    /// Removes the API socket on drop.
     _socket: SocketFile,
     pub(super) listener: TcpListener,
-    /// One socket for each lane, all of one port.
+    /// One socket per lane, all on one port.
     pub(super) udp: Vec<Udp>,
     pub(super) store: Arc<Store>,
     pub(super) identity: Arc<Identity>,
@@ -45,7 +45,7 @@ impl Opened {
         watch::look_at_listening(settings.host, warnings);
         let udp = Udp::bind_group(settings.host, settings.port, settings.lanes)?;
         for socket in &udp {
-            // Path MTU discovery is ours, and what is too long for a path we cut ourselves.
+            // The router does its own path MTU discovery and fragmentation.
             socket.set_dont_fragment(true)?;
         }
         let store = Arc::new(Store::open(&settings.state_dir)?);
@@ -88,7 +88,7 @@ fn listen(settings: &Settings) -> anyhow::Result<TcpListener> {
     Err(last.unwrap_or_else(|| anyhow::anyhow!("no address to listen on")))
 }
 
-/// All addresses of both families, or of IPv4 alone on a host without IPv6, or the one that was asked for.
+/// Returns the wildcard addresses of both families (IPv4 alone on a host without IPv6), or the requested address.
 fn listen_addresses(host: Option<IpAddr>) -> Vec<IpAddr> {
     match host {
         Some(host) => vec![host],

@@ -1,4 +1,4 @@
-//! Who is served besides the mesh: users of the API, and Docker; and what ends a router.
+//! Servers besides the mesh (API, Docker plugin), and the conditions that end a router.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use crate::names::Naming;
 use crate::plugin::{PluginSettings, keeper};
 use crate::shell::Command;
 
-/// Serves the API, and ends the router when that, or a signal, says so.
+/// Serves the API, and stops the router on request or on a signal.
 pub(super) fn serve_api(
     listener: UnixListener,
     host: HostView,
@@ -39,7 +39,7 @@ pub(super) fn serve_api(
     tokio::spawn(until_stopped(stop, command_sender));
 }
 
-/// A signal or the API ends the router.
+/// Waits for a signal or a stop request, and ends the router.
 async fn until_stopped(mut stop: mpsc::Receiver<()>, commands: mpsc::Sender<Command>) {
     use tokio::signal::unix::{SignalKind, signal};
     let (Ok(mut terminate), Ok(mut interrupt)) = (
@@ -57,8 +57,7 @@ async fn until_stopped(mut stop: mpsc::Receiver<()>, commands: mpsc::Sender<Comm
     drop(commands.send(Command::Stop).await);
 }
 
-/// Sees to it that Docker is answered. Without that the router still does everything else: another router of this host
-/// may be the one that Docker asks.
+/// Supervises the plugin process for Docker. Failures are not fatal: Docker may be using another router of this host.
 pub(super) async fn keep_plugin(settings: &Settings, offloads_off: bool) {
     let keeping = keeper::keep(PluginSettings {
         plugin_socket: driver::DEFAULT_SOCKET.into(),

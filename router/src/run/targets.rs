@@ -1,29 +1,29 @@
-//! The peers that a starting router dials: those it was told before, and those it is told now.
+//! Peers that a starting router dials: stored targets, and targets given now.
 
 use serde::{Deserialize, Serialize};
 
 use super::Manner;
 use crate::config::Settings;
 
-/// Peers that a start was given, kept for the next one.
+/// Peers given to a start, stored for the next one.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Given {
-    /// On the command line.
+    /// Peers on the command line.
     pub command: Vec<String>,
-    /// In the configuration.
+    /// Peers in the configuration file.
     pub file: Vec<String>,
 }
 
-/// The targets to begin with, and what is to be kept of this start.
+/// Targets of this start, and the given peers to store.
 pub(super) struct Settled {
     pub(super) targets: Vec<String>,
     pub(super) given: Given,
 }
 
-/// Peers on the command line replace the stored targets. A service has the same command line and the same file at each of
-/// its starts: of those only what changed since the last start counts, so that what `mesh connect` and `mesh forget` did
-/// in between stands.
+/// Merges given peers with the stored targets. Peers on the command line replace the stored ones. A service has the
+/// same command line and file at each start: of these, only changes since the last start count, so that `mesh connect`
+/// and `mesh forget` stay in effect.
 pub(super) fn settle(
     settings: &Settings,
     manner: Manner,
@@ -43,7 +43,7 @@ pub(super) fn settle(
             targets: distinct(if is_same { stored } else { command.clone() }),
             given: Given {
                 command: command.clone(),
-                // They were not asked: next time all of them count.
+                // The file was not used: next time all its peers count.
                 file: Vec::new(),
             },
         };

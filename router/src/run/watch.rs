@@ -1,4 +1,4 @@
-//! What is looked at again and again while a router runs: addresses of the host, and whether it may write its state.
+//! Periodic checks while a router runs: addresses of the host, state directory, routes that overlap the address range.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -16,22 +16,22 @@ use crate::state::Store;
 use crate::warnings::Warnings;
 use crate::ways::Inside;
 
-/// How often the host is looked at.
+/// Interval of checks of the host.
 const PERIOD: Duration = Duration::from_secs(5);
-/// How often MAC addresses that were not seen for long are forgotten.
+/// Interval of removing aged MAC addresses.
 const SWEEP: Duration = Duration::from_secs(10);
 
-/// The subject of a warning about `--host`.
+/// Subject of the warning about `--host`.
 const HOST: &str = "host";
-/// The subject of a warning about the room for the state.
+/// Subject of the warning about the state directory.
 const ROOM: &str = "room";
 
-/// The subject of a warning about the range of addresses.
+/// Subject of the warning about the address range.
 const RANGE: &str = "range";
-/// A look at the routes takes one part in so many of the time.
+/// A check of the routes uses at most this fraction (1/n) of the time.
 const SPARE: u32 = 100;
 
-/// What looks, and where it says what it found.
+/// Checks of the host, and the receivers of their results.
 pub(super) struct Host {
     pub(super) settings: Settings,
     pub(super) warnings: Warnings,
@@ -41,10 +41,10 @@ pub(super) struct Host {
 }
 
 impl Host {
-    /// Looks for ever.
+    /// Checks forever.
     pub(super) async fn run(self, endpoints: watch::Sender<Vec<SocketAddr>>) {
         loop {
-            // At once: the bridge was not there yet when the host was looked at first.
+            // Immediately: the bridge did not exist at the first check.
             self.look_at_addresses(&endpoints);
             look_at_listening(self.settings.host, &self.warnings);
             look_at_state(&self.store, &self.warnings);
@@ -69,7 +69,7 @@ impl Host {
     }
 }
 
-/// The sockets are bound to the address that was asked for before the host has it, and work as soon as it does.
+/// Warns while the host lacks the address of `--host`. Sockets are bound to it even before, and work once it exists.
 pub(super) fn look_at_listening(host: Option<IpAddr>, warnings: &Warnings) {
     let Some(ip) = host.filter(|ip| !ip.is_unspecified()) else {
         return;
@@ -86,7 +86,7 @@ pub(super) fn look_at_listening(host: Option<IpAddr>, warnings: &Warnings) {
     }
 }
 
-/// A state directory that is full or cannot be written is told before somebody wants to store something.
+/// Warns while the state directory is full or not writable, before anything must be stored.
 pub(super) fn look_at_state(store: &Store, warnings: &Warnings) {
     match store.hindrance() {
         None => warnings.clear(ROOM),
@@ -100,7 +100,7 @@ pub(super) fn look_at_state(store: &Store, warnings: &Warnings) {
     }
 }
 
-/// Whether the host's routes allow that addresses are allocated.
+/// Check of the host's routes against the address range.
 #[derive(Clone)]
 pub(super) struct Range {
     ipalloc: Ipalloc,
@@ -119,13 +119,13 @@ impl Range {
         }
     }
 
-    /// Looks for ever.
+    /// Checks forever.
     pub(super) async fn run(self) {
         let mut pause = PERIOD;
         loop {
             tokio::time::sleep(pause).await;
             let (this, began) = (self.clone(), Instant::now());
-            // A host may have very many routes.
+            // In a thread, since a host may have very many routes.
             let looked = tokio::task::spawn_blocking(move || this.look()).await;
             if let Err(error) = looked {
                 tracing::debug!("{error}");
@@ -134,7 +134,7 @@ impl Range {
         }
     }
 
-    /// Looks once.
+    /// Checks once, and stops or resumes allocation.
     pub(super) fn look(&self) {
         match self.ipalloc.collision(&self.bridge) {
             Ok(None) => {
@@ -145,13 +145,13 @@ impl Range {
                 self.warnings.set(RANGE, why.clone());
                 self.allocator.hinder(Some(why));
             }
-            // As it was.
+            // Unknown: keep the previous result.
             Err(error) => tracing::debug!("{error}"),
         }
     }
 }
 
-/// Forgets MAC addresses that were not seen for long.
+/// Removes aged MAC addresses periodically.
 pub(super) async fn sweep(forwarder: Arc<Forwarder>, clock: Clock) {
     loop {
         tokio::time::sleep(SWEEP).await;

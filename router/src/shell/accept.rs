@@ -1,5 +1,5 @@
-//! Links that come in. When the system refuses to hand one out (no file descriptors are left, usually) it is asked again
-//! a little later: asking at once would spin.
+//! Incoming links. If the system refuses an accept (usually for lack of file descriptors), the next one is delayed: an
+//! immediate retry would spin.
 
 use std::io;
 use std::net::SocketAddr;
@@ -10,18 +10,18 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, sleep_until};
 
-/// Time between a refusal and the next question.
+/// Delay after a failed accept.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// A link that came in, and where from.
+/// Stream and remote address of an incoming link.
 pub(super) type Accepted = (TcpStream, SocketAddr);
 
-/// Where links come from.
+/// Source of incoming links.
 pub trait Source {
-    /// The next link.
+    /// Accepts the next link.
     ///
     /// # Errors
-    /// When the system has none to give: out of file descriptors, or of memory.
+    /// Out of file descriptors, or of memory.
     fn accept(&self) -> impl Future<Output = io::Result<Accepted>>;
 }
 
@@ -38,7 +38,7 @@ pub struct Accepts<S> {
 }
 
 impl<S: Source> Accepts<S> {
-    /// Takes links from `source`.
+    /// Returns a listener on `source`.
     pub fn new(source: S) -> Self {
         Self {
             source,
@@ -46,7 +46,7 @@ impl<S: Source> Accepts<S> {
         }
     }
 
-    /// The next link. May be cancelled: a pause goes on when it is called again.
+    /// Returns the next link. Cancel-safe: an interrupted pause continues at the next call.
     pub async fn next(&mut self) -> Accepted {
         loop {
             if let Some(until) = self.paused_until {
@@ -60,7 +60,7 @@ impl<S: Source> Accepts<S> {
         }
     }
 
-    /// The next link, if one is there by now.
+    /// Returns the next link if one is ready.
     pub fn next_now(&mut self) -> Option<Accepted> {
         if self.paused_until.is_some() {
             return None;
@@ -91,7 +91,7 @@ mod tests {
 
     use super::*;
 
-    /// Fails so many times, then works.
+    /// Source that fails a number of times, then works.
     struct Scarce {
         listener: TcpListener,
         failures: Cell<u32>,
@@ -121,7 +121,7 @@ mod tests {
             asked: Cell::new(0),
         });
         let began = Instant::now();
-        // The shell's loop does other work meanwhile and asks again and again.
+        // The shell's loop does other work in between, and polls again and again.
         let mut turns = 0;
         loop {
             turns += 1;

@@ -1,4 +1,4 @@
-//! TCP connections: one reader and one writer task each, and the dials that open them.
+//! TCP connections: a reader and a writer task each, and the dials that open them.
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
@@ -19,7 +19,7 @@ use tokio::time::timeout;
 use super::dial::{dial, plain};
 use crate::ways::HostWays;
 
-/// What happened on a connection.
+/// Event of a connection.
 #[derive(Debug)]
 pub(super) enum ConnEvent {
     /// A dial succeeded.
@@ -30,34 +30,34 @@ pub(super) enum ConnEvent {
     },
     /// Bytes arrived.
     Bytes { conn: ConnId, bytes: Vec<u8> },
-    /// So many bytes were written.
+    /// Bytes were written.
     Written { conn: ConnId, bytes: usize },
     /// A dial failed or the connection ended.
     Closed { conn: ConnId, error: String },
 }
 
-/// Events that may wait for the control plane; beyond that, readers stop reading and TCP pushes back.
+/// Capacity of the event queue to the control plane; when it is full, readers stop and TCP pushes back.
 const EVENTS: usize = 256;
-/// Bytes read at once: as few as a handshake has, and twice as many each time that so many were there.
+/// Size of a read in bytes: starts at that of a handshake, and doubles each time the buffer was filled.
 const READ: core::ops::RangeInclusive<usize> = 4 * 1024..=16 * 1024;
-/// Time a closed connection has to deliver what was written to it.
+/// Time for a closed connection to deliver what was written to it.
 const LINGER: Duration = Duration::from_secs(2);
 
-/// The tasks of all connections.
+/// Tasks of all connections.
 pub(super) struct Conns {
     events: mpsc::Sender<ConnEvent>,
     open: HashMap<ConnId, Conn>,
-    /// Those that are told why they are not let in, the oldest first: at most [`MAX_HALF_OPEN`].
+    /// Rejected connections that still deliver the reason, oldest first; at most [`MAX_HALF_OPEN`].
     told: VecDeque<JoinHandle<()>>,
-    /// Those of peers, the oldest first: at most [`MAX_LINKS`].
+    /// Connections of peers that still deliver their last messages, oldest first; at most [`MAX_LINKS`].
     closing: VecDeque<JoinHandle<()>>,
-    /// Whether tasks were told to end that may hold their sockets still.
+    /// True if aborted tasks may still hold their sockets.
     ending: bool,
 }
 
 struct Conn {
     stream: Arc<TcpStream>,
-    /// Bounded by the control plane, which counts what is not written yet.
+    /// Bounded by the control plane, which counts unwritten bytes.
     to_write: mpsc::UnboundedSender<Vec<u8>>,
     reader: AbortOnDrop,
     writer: AbortOnDrop,
@@ -96,7 +96,7 @@ impl Conns {
         });
     }
 
-    /// Starts reading and writing a stream.
+    /// Starts reading from and writing to a stream.
     pub(super) fn adopt(&mut self, conn: ConnId, stream: TcpStream) {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!("cannot set TCP_NODELAY: {error}");
@@ -122,13 +122,12 @@ impl Conns {
 
     pub(super) fn send(&mut self, conn: ConnId, bytes: Vec<u8>) {
         if let Some(open) = self.open.get(&conn) {
-            // The writer is gone only when the socket failed, which it has reported.
+            // The writer is gone only after a socket error, which it has reported.
             drop(open.to_write.send(bytes));
         }
     }
 
-    /// Closes a connection. Where there is no more room for those on which something is still to arrive, the oldest of
-    /// them is reset.
+    /// Closes a connection. Beyond the limit of connections that still deliver data, the oldest one is reset.
     pub(super) fn close(&mut self, conn: ConnId, ending: Ending) {
         let Some(open) = self.open.remove(&conn) else {
             return;
@@ -152,14 +151,14 @@ impl Conns {
         waiting.push_back(tokio::spawn(wind_down(open)));
     }
 
-    /// Gives tasks that were told to end their turn: each holds a descriptor until it has had it.
+    /// Lets aborted tasks run: each holds a file descriptor until it is polled.
     pub(super) async fn let_go(&mut self) {
         if std::mem::take(&mut self.ending) {
             tokio::task::yield_now().await;
         }
     }
 
-    /// Waits until closed connections have delivered what they can.
+    /// Waits until closed connections have delivered their data.
     pub(super) async fn finish(self) {
         for task in self.closing.into_iter().chain(self.told) {
             drop(task.await);
@@ -167,7 +166,7 @@ impl Conns {
     }
 }
 
-/// Closes the socket of somebody who gets no link, without a trace.
+/// Resets the socket of a connection that gets no link.
 pub(super) fn reset(stream: TcpStream) {
     will_be_reset(&stream);
     drop(stream);
@@ -179,7 +178,7 @@ fn will_be_reset(stream: &TcpStream) {
     }
 }
 
-/// Lets the last bytes go out, for a while. Dropping this drops the connection.
+/// Lets the last bytes go out, for a limited time. Dropping the future drops the connection.
 async fn wind_down(conn: Conn) {
     let Conn {
         stream,
@@ -191,7 +190,7 @@ async fn wind_down(conn: Conn) {
     drop(timeout(LINGER, &mut writer.0).await);
 }
 
-/// Ends a task together with what waits for it, also when that has not begun to wait.
+/// Aborts a task on drop, even if the holder was never polled.
 struct AbortOnDrop(JoinHandle<()>);
 
 impl Drop for AbortOnDrop {
@@ -203,7 +202,7 @@ impl Drop for AbortOnDrop {
 async fn read_all(conn: ConnId, read: Arc<TcpStream>, events: mpsc::Sender<ConnEvent>) {
     let mut size = *READ.start();
     let error = loop {
-        // Room is made when something is there: a link that is quiet has none.
+        // The buffer is allocated once data is there: idle links have none.
         if let Err(error) = read.readable().await {
             break plain(&error);
         }
@@ -242,7 +241,7 @@ async fn write_all(
             );
             return;
         }
-        // Once closed nobody counts any more, and at the end nobody listens.
+        // After a close the control plane does not count bytes any more; at the end of the shell the send fails.
         if !queue.is_closed() {
             drop(
                 events
@@ -271,8 +270,8 @@ async fn write_bytes(stream: &TcpStream, mut bytes: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-/// Reads on until the other end has seen what was written: to close a socket with unread bytes would reset it and swallow
-/// the alert that says why.
+/// Reads until the other end closes. Closing a socket with unread bytes would reset it, and lose the alert with the
+/// reason.
 async fn discard(stream: &TcpStream) {
     let mut buffer = [0; 512];
     while stream.readable().await.is_ok() {
@@ -305,7 +304,7 @@ mod tests {
             conns.adopt(conn, stream);
             sockets.push((conn, Arc::downgrade(&conns.open[&conn].stream)));
         }
-        // The strangers read nothing, and nothing else has its turn between these.
+        // The remote ends read nothing, and no other task runs between these calls.
         for (conn, _) in &sockets {
             conns.close(*conn, Ending::Told);
         }

@@ -1,7 +1,7 @@
-//! Opens TCP connections: each address of a target, some time apart, until one answers (RFC 8305 section 5).
+//! Opens TCP connections: dials each address of a target, staggered, until one answers (RFC 8305 section 5).
 //!
-//! A first segment that was lost is sent again by the kernel after a second, which is long where a whole mesh waits for a
-//! link; so a lone address is dialled twice.
+//! The kernel retransmits a lost SYN only after a second, which is long while a whole mesh waits for a link; so a
+//! single address is dialled twice.
 
 use std::collections::VecDeque;
 use std::io;
@@ -17,16 +17,16 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::ways::HostWays;
 
-/// Time for a resolver, and for one address to answer a dial.
+/// Timeout of name resolution, and of a dial of one address.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Resolves the target and connects to it, or to one of the `others`; where to is told too.
+/// Resolves the target and connects to it, or to one of the `others`. Returns the stream and the address that answered.
 ///
-/// The next address is dialled when one fails, or after [`DIAL_AGAIN`]. The first that answers is taken, and the others are
-/// given up. A resolver that keeps its answer to itself does not hold up the others either.
+/// The next address is dialled when one fails, or after [`DIAL_AGAIN`]. The first that answers is taken, and the others
+/// are aborted. A slow resolver does not delay the `others`.
 ///
 /// # Errors
-/// A sentence: what failed last, and what to look at.
+/// A sentence: the last failure, and a hint at the cause.
 pub(super) async fn dial(
     to: &DialTo,
     others: VecDeque<SocketAddr>,
@@ -75,7 +75,7 @@ pub(super) async fn dial(
     }
 }
 
-/// The addresses of the target come before those it may have as well; a lone one is dialled twice.
+/// Puts the resolved addresses before the other ones; a single address is dialled twice.
 fn put_first(addresses: VecDeque<SocketAddr>, left: &mut VecDeque<SocketAddr>, running: bool) {
     left.retain(|other| !addresses.contains(other));
     for address in addresses.into_iter().rev() {
@@ -133,7 +133,7 @@ async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
     socket.connect(address).await
 }
 
-/// The error without the number the system gives it.
+/// Formats the error without the system's error number.
 pub(super) fn plain(error: &io::Error) -> String {
     let text = error.to_string();
     let text = text.split(" (os error").next().unwrap_or_default();
@@ -168,7 +168,7 @@ mod tests {
         HostWays::open(std::sync::Arc::default()).unwrap()
     }
 
-    /// Dials these in their order.
+    /// Dials these addresses in order.
     async fn race(mut addresses: VecDeque<SocketAddr>) -> Result<(TcpStream, SocketAddr), String> {
         let first = addresses.pop_front().unwrap();
         dial(&DialTo::Address(first), addresses, &ways()).await
@@ -180,7 +180,7 @@ mod tests {
         (listener, address)
     }
 
-    /// Nobody listens there any more.
+    /// Returns an address that nobody listens on.
     async fn dead() -> SocketAddr {
         listener().await.1
     }
@@ -197,7 +197,7 @@ mod tests {
     #[tokio::test]
     async fn one_that_does_not_answer_is_not_waited_for() {
         let (_listener, alive) = listener().await;
-        // A listener whose queue is full lets first segments fall, as a lossy path does.
+        // A listener with a full queue drops SYN segments, like a lossy path.
         let full = TcpSocket::new_v4().unwrap();
         full.bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))
             .unwrap();

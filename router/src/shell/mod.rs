@@ -1,4 +1,4 @@
-//! The control plane's shell: moves bytes and arms one timer. It decides nothing; `mesh_proto::control` does.
+//! Shell around the control plane: moves bytes and sets one timer. All decisions are in `mesh_proto::control`.
 
 mod accept;
 mod conns;
@@ -36,76 +36,77 @@ pub use self::accept::Accepts;
 use self::conns::{ConnEvent, Conns, reset};
 use self::turn::Turn;
 
-/// What the API and the host side ask of the control plane.
+/// Command of the API or the host side to the control plane.
 #[derive(Debug)]
 pub enum Command {
-    /// The control plane's part of the report.
+    /// Requests the control plane's part of the report.
     Report(oneshot::Sender<RouterReport>),
-    /// `mesh connect`.
+    /// Adds targets (`mesh connect`).
     Connect {
         /// Targets as typed.
         targets: Vec<String>,
-        /// Replace the list.
+        /// True if the list of targets is replaced.
         replace: bool,
-        /// Whether it was done, and whether it is stored then; or what is wrong.
+        /// Receives the result, and then whether it is stored; or the error.
         done: oneshot::Sender<Result<Stored, String>>,
     },
-    /// `mesh forget`.
+    /// Removes targets (`mesh forget`).
     Forget {
         /// Targets or names.
         targets: Vec<String>,
-        /// What became of each, and whether it is stored.
+        /// Receives the result for each, and whether it is stored.
         done: oneshot::Sender<(Vec<Forgot>, Stored)>,
     },
-    /// Say this about a topic from now on.
+    /// Announces a record for a topic, in place of the previous one.
     Say(Topic, Vec<u8>),
-    /// A beat came by VXLAN.
+    /// Handles a keepalive that arrived by VXLAN.
     Beat(Beat),
-    /// End in good order.
+    /// Stops the control plane in good order.
     Stop,
 }
 
-/// The shell and what it is wired to.
+/// The shell and its connections to other parts.
 pub struct Shell {
     /// The control plane.
     pub control: Control,
-    /// Time.
+    /// Clock of the router.
     pub clock: Clock,
-    /// Where new snapshots go.
+    /// Published snapshot.
     pub snapshot: Arc<ArcSwap<Snapshot>>,
-    /// How datagrams of the control plane leave, and frames that waited for a session.
+    /// Sender of control datagrams, and of frames that waited for a session.
     pub sender: ControlSender,
-    /// Links come in here.
+    /// Incoming links.
     pub links: Accepts<TcpListener>,
-    /// Descriptors below this number may be links that come in; those from there on are for the API, the kernel, names.
+    /// File descriptors below this number may be used by incoming links; the others are for the API, the kernel and
+    /// name resolution.
     pub descriptors: u64,
-    /// What the lanes report.
+    /// Events of the lanes.
     pub lane_events: mpsc::Receiver<Reported>,
-    /// What the API asks.
+    /// Commands of the API.
     pub commands: mpsc::Receiver<Command>,
-    /// What is attached on this host.
+    /// Addresses attached on this host.
     pub attached: watch::Receiver<Vec<Announced>>,
-    /// The host's underlay addresses.
+    /// Underlay endpoints of the host.
     pub endpoints: watch::Receiver<Vec<SocketAddr>>,
-    /// By which way packets leave the host.
+    /// Route lookups of the host.
     pub ways: HostWays,
-    /// Who holds which address elsewhere in the mesh, for whoever wants to give one out.
+    /// Addresses held elsewhere in the mesh, for the allocator.
     pub held: Arc<Mutex<HeldAddresses>>,
-    /// Names and the keys they are bound to, as stored.
+    /// Stored pins: names and the keys that they are bound to.
     pub pins: BTreeMap<PeerName, [u8; 32]>,
-    /// The kernel's VXLAN, where it is consented to.
+    /// Kernel part of the fast path, if enabled.
     pub fast: Option<FastPath>,
-    /// Where what others say of names goes.
+    /// Receiver of other routers' announcements of names.
     pub names: NamesFeed,
-    /// Where the epoch, targets and pins are kept.
+    /// Writer of the state files for epoch, targets and pins.
     pub state: Writer,
-    /// Addresses that routers allocate, where that is wanted.
+    /// Address allocation, if enabled.
     pub addresses: Option<Addresses>,
-    /// Who waits until what was changed is stored.
+    /// Callers that wait until a change is stored.
     pub unstored: Vec<oneshot::Sender<Result<(), String>>>,
 }
 
-/// Whether something is stored, or why not; told once that was tried.
+/// Receives the result of storing a change, once it was attempted.
 pub type Stored = oneshot::Receiver<Result<(), String>>;
 
 impl Shell {
@@ -122,7 +123,7 @@ impl Shell {
             }
             self.names.tell(&self.control);
             let sleep = tokio::time::sleep_until(self.clock.to_tokio(self.next_deadline()));
-            // The sources come in random order, so that none starves another; due timers do not depend on it.
+            // Polled in random order, so that no source starves another; due timers do not depend on it.
             tokio::select! {
                 command = self.commands.recv() => match command {
                     None | Some(Command::Stop) => break,
@@ -170,7 +171,7 @@ impl Shell {
         addresses.map_or(deadline, |at| at.min(deadline))
     }
 
-    /// What one wants done may give the other something to do.
+    /// Carries out effects of control and of address allocation, until neither has any left.
     fn carry_out(&mut self, conns: &mut Conns) {
         loop {
             self.carry_out_control(conns);
@@ -218,7 +219,7 @@ impl Shell {
                 }
                 Output::Said(key) => self.names.said(key),
                 Output::Reach => self.names.reach(&self.control),
-                // Whoever speaks about the topic has heard it.
+                // The topic's own module has handled it.
                 Output::Told { .. } => {}
                 Output::Fast(peers) => {
                     if let Some(fast) = &self.fast {
@@ -231,7 +232,7 @@ impl Shell {
         }
     }
 
-    /// Tells whether what changed just now is stored, once that was tried.
+    /// Returns a receiver for the result of storing the latest change.
     fn stored(&mut self) -> Stored {
         let (sender, stored) = oneshot::channel();
         self.unstored.push(sender);
@@ -249,7 +250,7 @@ impl Shell {
 
     fn handle_command(&mut self, command: Command) {
         let now = self.clock.now();
-        // A caller that hung up does not want its answer.
+        // A failed send means that the caller is gone.
         match command {
             Command::Report(answer) => {
                 let _ = answer.send(self.control.report(now));
@@ -268,7 +269,7 @@ impl Shell {
             }
             Command::Say(topic, body) => {
                 if let Err(error) = self.control.say(topic, body, now) {
-                    tracing::error!("{topic} cannot be told to others: {error}");
+                    tracing::error!("{topic} cannot be announced: {error}");
                 }
             }
             Command::Beat(beat) => self.control.handle_beat(beat, now),
@@ -340,7 +341,7 @@ impl Shell {
             reset(stream);
             return;
         }
-        // The lowest free one is given out: beyond this few are left, which are not for links.
+        // The kernel assigns the lowest free number: above the limit, few are left, and not for links.
         let is_spare = u64::try_from(stream.as_raw_fd()).is_ok_and(|fd| fd < self.descriptors);
         let conn = is_spare
             .then(|| self.control.handle_accepted(from, self.clock.now()))
@@ -352,7 +353,7 @@ impl Shell {
     }
 }
 
-/// Waits for ever where no addresses are allocated.
+/// Waits forever if no addresses are allocated.
 async fn stirred(addresses: &mut Option<Addresses>) -> Stir {
     match addresses {
         Some(addresses) => addresses.stirred().await,
@@ -365,7 +366,7 @@ fn to_record(announced: &Announced) -> Attached {
         mac: announced.mac,
         addr: announced.address,
         container: announced.container.clone(),
-        // Control knows where it was before.
+        // Control knows the previous location.
         moves: 0,
     }
 }

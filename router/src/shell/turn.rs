@@ -1,20 +1,20 @@
-//! How much of one source the control plane takes before the others get their turn.
+//! Budget of the control plane per source, after which the other sources are served.
 
 use mesh_proto::forward::LaneEvent;
 use mesh_proto::time::Instant;
 
 use core::time::Duration;
 
-/// Events of one turn.
+/// Events per turn.
 const EVENTS: usize = 64;
-/// Handshake datagrams of one turn: each may cost key agreements.
+/// Handshake datagrams per turn: each may cost key agreements.
 const HANDSHAKES: usize = 8;
-/// Accepted connections of one turn: what is closed to make room for them is closed after it.
+/// Accepted connections per turn: connections closed to make room are released after it.
 const ACCEPTS: usize = 16;
-/// Time after which a turn ends; far below a heartbeat.
+/// Time limit of a turn; far below a heartbeat.
 const TIME: Duration = Duration::from_millis(20);
 
-/// One turn of one source.
+/// Budget of one source for one turn.
 #[derive(Debug)]
 pub(super) struct Turn {
     began: Instant,
@@ -39,7 +39,7 @@ impl Turn {
         self.handshakes += usize::from(matches!(event, LaneEvent::Handshake { .. }));
     }
 
-    /// Counts a connection that somebody opened.
+    /// Counts an accepted connection.
     pub(super) fn count_accept(&mut self) {
         self.count();
         self.accepts += 1;
@@ -50,7 +50,7 @@ impl Turn {
         self.events += 1;
     }
 
-    /// Whether it is the turn of others.
+    /// True if the budget is used up.
     pub(super) fn is_over(&self, now: Instant) -> bool {
         self.events >= EVENTS
             || self.handshakes >= HANDSHAKES
@@ -68,7 +68,7 @@ mod tests {
 
     const NOW: Instant = Instant::from_nanos(1);
 
-    /// How many of these events one turn takes.
+    /// Returns the number of such events in one turn.
     fn taken(event: &LaneEvent) -> usize {
         let mut turn = Turn::begin(NOW);
         let mut taken = 0;

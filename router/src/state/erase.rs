@@ -1,4 +1,4 @@
-//! Removal of all state, for `reset`.
+//! Removal of the whole state, for `reset`.
 
 use std::fs;
 use std::io;
@@ -12,7 +12,7 @@ use super::{
 };
 use crate::ipam;
 
-/// All but the journal of addresses.
+/// State files, except the journal of addresses.
 const FILES: [&str; 11] = [
     IDENTITY,
     TARGETS,
@@ -27,7 +27,7 @@ const FILES: [&str; 11] = [
     OLD_LOG,
 ];
 
-/// Whether nothing is in a directory but what a router keeps there, all of it files of ours.
+/// True if the directory contains only files of a router, with trusted owners.
 pub(super) fn holds_only_state(dir: &Path) -> io::Result<bool> {
     let addresses = addresses(dir)?;
     for entry in fs::read_dir(dir)? {
@@ -48,8 +48,8 @@ pub(super) fn holds_only_state(dir: &Path) -> io::Result<bool> {
     Ok(true)
 }
 
-/// Removes every file of a state directory, and the directory when nothing else is in it. For `reset`; needs no lock,
-/// no sound content and no running router. Returns what was removed.
+/// Removes every file of a state directory, and the directory if it is then empty. Needs no lock, no valid content and
+/// no running router. Returns the removed paths.
 ///
 /// # Errors
 /// The first file that could not be removed.
@@ -68,14 +68,14 @@ pub fn erase(dir: &Path) -> io::Result<Vec<PathBuf>> {
         fs::remove_file(&path).map_err(|e| named(&path, &e))?;
         removed.push(path);
     }
-    // A directory that holds something of others (a key file, a configuration) stays.
+    // A directory with other files (a key file, a configuration) stays.
     if fs::remove_dir(dir).is_ok() {
         removed.push(dir.to_owned());
     }
     Ok(removed)
 }
 
-/// The journal of addresses, and earlier ones that were set aside.
+/// Returns the journal of addresses, and earlier journals that were set aside.
 fn addresses(dir: &Path) -> io::Result<Vec<PathBuf>> {
     let entries = match fs::read_dir(dir) {
         Ok(entries) => entries,

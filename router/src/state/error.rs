@@ -1,58 +1,58 @@
-//! Why the state of a router cannot be used.
+//! Errors of the state directory.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Why the state cannot be used; the message names the file and what to do.
+/// Error that makes the state unusable. The message names the file and the remedy.
 #[derive(Debug, thiserror::Error)]
 pub enum StateError {
     /// Another router holds the lock.
     #[error("state directory {} is in use by another router{}", dir.display(), pid.map(|p| format!(" (pid {p})")).unwrap_or_default())]
     InUse {
-        /// The directory.
+        /// Path of the state directory.
         dir: PathBuf,
-        /// Who holds it, if the lock file says so.
+        /// Pid of the lock's holder, if the lock file has it.
         pid: Option<u32>,
     },
-    /// The system refused something (permissions, disk full, …); the old content is still there.
+    /// The system refused an operation (permissions, disk full, …); the old content is intact.
     #[error("{what} {}: {}", path.display(), plain(cause))]
     Io {
-        /// What was tried.
+        /// The failed operation, as the start of the message.
         what: &'static str,
-        /// On which file.
+        /// File of the operation.
         path: PathBuf,
-        /// The cause; not a source, which would be told a second time.
+        /// Error of the system. Not a `source`, which would be printed a second time.
         cause: io::Error,
     },
-    /// Damaged, or not ours.
+    /// The file is damaged, or not a state file.
     #[error("state file {} cannot be used: {why}; {remedy}", path.display())]
     Corrupt {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// Problem with the content.
         why: String,
-        /// What to do.
+        /// Remedy for the operator.
         remedy: &'static str,
     },
-    /// Others could change the state.
+    /// Other users could change the state.
     #[error("the state directory {} {why} {}", dir.display(), dir.display())]
     Unsafe {
-        /// The directory.
+        /// Path of the state directory.
         dir: PathBuf,
-        /// What is wrong with it, and the beginning of the remedy.
+        /// Problem, and the start of the remedy.
         why: String,
     },
-    /// The identity may be read by others.
+    /// Other users may read the identity.
     #[error("{} holds secret keys but has mode {mode:04o}; run: chmod 600 {}", path.display(), path.display())]
     TooOpen {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// Its permission bits.
+        /// Permission bits of the file.
         mode: u32,
     },
 }
 
-/// The error without the number that the system gives it.
+/// Formats the error without the system's error number.
 pub(crate) fn plain(error: &io::Error) -> String {
     let text = error.to_string();
     text.split(" (os error")

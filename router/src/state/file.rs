@@ -1,4 +1,4 @@
-//! One small file that is either whole or refused: a first line with a checksum, then text.
+//! A small file with a checksum: a first line with the checksum, then text.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -9,19 +9,19 @@ use sha2::{Digest, Sha256};
 
 use super::StateError;
 
-/// What the first line begins with; the number is the version of the format.
+/// Start of the first line, with the version of the format.
 const MAGIC: &str = "mesh-state 1 ";
-/// Longest file read; ours are far smaller, and a foreign one must not fill the memory.
+/// Largest file read, in bytes; real ones are far smaller, and a foreign file must not exhaust memory.
 pub(super) const MAX_FILE: u64 = 16 * 1024 * 1024;
 
-/// Puts the checksum line before `body`.
+/// Returns `body` with the checksum line in front.
 pub(super) fn seal(body: &str) -> Vec<u8> {
     let mut out = format!("{MAGIC}{}\n", digest(body.as_bytes())).into_bytes();
     out.extend_from_slice(body.as_bytes());
     out
 }
 
-/// The body of a sealed file, or what is wrong with it.
+/// Returns the body of a sealed file, or the problem with it.
 pub(super) fn unseal(bytes: &[u8]) -> Result<&str, &'static str> {
     let text = std::str::from_utf8(bytes).map_err(|_| "it is not text")?;
     let (head, body) = text.split_once('\n').ok_or("its first line is cut off")?;
@@ -49,7 +49,7 @@ fn digest(body: &[u8]) -> String {
     hex
 }
 
-/// Reads the body of `path`; none when there is no such file.
+/// Reads the body of `path`; `None` if the file does not exist.
 pub(super) fn read(path: &Path, remedy: &'static str) -> Result<Option<String>, StateError> {
     let file = match File::open(path) {
         Ok(file) => file,
@@ -66,7 +66,7 @@ pub(super) fn read(path: &Path, remedy: &'static str) -> Result<Option<String>, 
     }
 }
 
-/// Replaces `path` so that a crash or a full disk leaves either the old content or the new. Mode 0600.
+/// Replaces `path` atomically: after a crash or with a full disk, the content is either old or new. Mode 0600.
 pub(super) fn write(path: &Path, body: &str) -> Result<(), StateError> {
     match replace(path, &seal(body)) {
         Ok(_) => Ok(()),
@@ -74,10 +74,10 @@ pub(super) fn write(path: &Path, body: &str) -> Result<(), StateError> {
     }
 }
 
-/// Puts a new file with these bytes in place of any old one: a crash leaves the old or the new. Mode 0600.
+/// Replaces `path` by a new file with these bytes: a crash leaves the old or the new one. Mode 0600.
 ///
 /// # Errors
-/// The system's; the old file is still there, unless the last step failed.
+/// Error of the system; the old file remains, unless the last step failed.
 pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<File> {
     let dir = path.parent().unwrap_or(Path::new("."));
     let name = path.file_name().unwrap_or_default().to_string_lossy();
@@ -87,7 +87,7 @@ pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<File> {
         Ok(file)
     });
     if written.is_err() {
-        // The error that is reported is the first one.
+        // Report the first error, not one of the cleanup.
         let _ = fs::remove_file(&temporary);
     }
     let file = written?;
@@ -99,7 +99,7 @@ fn write_new(path: &Path, bytes: &[u8]) -> io::Result<File> {
     match fs::symlink_metadata(path) {
         // Left behind by a crash.
         Ok(meta) if meta.is_file() => fs::remove_file(path)?,
-        // Somebody put it there, and would have us write where it leads.
+        // Not a plain file: a symbolic link, for example, would redirect the write.
         Ok(_) => {
             let why = format!("{} was no file, and is taken away", path.display());
             return Err(io::Error::other(why));
@@ -117,7 +117,7 @@ fn write_new(path: &Path, bytes: &[u8]) -> io::Result<File> {
     Ok(file)
 }
 
-/// Refuses a file that others may read or write.
+/// Fails if other users may read or write the file.
 pub(super) fn check_private(path: &Path) -> Result<(), StateError> {
     let mode = match fs::metadata(path) {
         Ok(meta) => meta.mode() & 0o777,

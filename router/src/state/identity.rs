@@ -1,4 +1,4 @@
-//! The stored identity: the keys a router is known by, and how often it has started.
+//! Stored identity: the keys of the router, and its number of starts (epoch).
 
 use serde::{Deserialize, Serialize};
 use zeroize::{Zeroize, ZeroizeOnDrop};
@@ -8,14 +8,14 @@ use super::{IDENTITY, StateError, Store, file, hex, to_json, unhex};
 const IDENTITY_REMEDY: &str =
     "restore it from a backup, or remove it and this router joins as a new peer";
 
-/// The secret seeds of a router's identity, and how often it has started. Zeroized when dropped; `Debug` prints nothing.
+/// Secret seeds of a router's identity, and its number of starts. Zeroized on drop; `Debug` prints nothing.
 #[derive(Clone, PartialEq, Eq, Zeroize, ZeroizeOnDrop)]
 pub struct IdentitySeeds {
     /// Ed25519 seed.
     pub sign: [u8; 32],
     /// X25519 secret.
     pub dh: [u8; 32],
-    /// Starts so far; 0 before the first [`Store::boot`].
+    /// Number of starts; 0 before the first [`Store::boot`].
     pub epoch: u64,
 }
 
@@ -36,10 +36,10 @@ struct IdentityFile {
 }
 
 impl Store {
-    /// The identity, as of the last start; none before the first [`Store::boot`].
+    /// Returns the identity as of the last start; `None` before the first [`Store::boot`].
     ///
     /// # Errors
-    /// [`StateError::TooOpen`] when others may read it, [`StateError::Corrupt`], [`StateError::Io`].
+    /// [`StateError::TooOpen`] if other users may read it, [`StateError::Corrupt`], [`StateError::Io`].
     pub fn identity(&self) -> Result<Option<IdentitySeeds>, StateError> {
         let path = self.dir.join(IDENTITY);
         file::check_private(&path)?;
@@ -64,11 +64,11 @@ impl Store {
         }
     }
 
-    /// One more start: raises the epoch and stores it before anything is signed with it. The first time the identity
-    /// is made from `fresh` (called once, for two independent random seeds).
+    /// Raises the epoch and stores it before anything is signed with it. On the first start the identity is created
+    /// from `fresh` (called once, for two independent random seeds).
     ///
     /// # Errors
-    /// As [`Store::identity`]; the router must not start without a stored epoch.
+    /// Same as [`Store::identity`]; the router must not start without a stored epoch.
     pub fn boot(
         &self,
         fresh: impl FnOnce() -> ([u8; 32], [u8; 32]),
@@ -79,7 +79,7 @@ impl Store {
             let (sign, dh) = fresh();
             IdentitySeeds { sign, dh, epoch: 0 }
         };
-        // An epoch that does not rise would make peers take our handshakes for replays.
+        // With an unchanged epoch, peers would take our handshakes for replays.
         seeds.epoch = seeds.epoch.checked_add(1).ok_or_else(|| {
             StateError::corrupt(
                 &self.dir.join(IDENTITY),
@@ -90,11 +90,11 @@ impl Store {
         self.set_identity(&seeds).map(|()| seeds)
     }
 
-    /// Stores an epoch that was raised in the middle of a run, so that the next start begins above it. A lower one than
-    /// is stored changes nothing.
+    /// Stores an epoch that was raised during a run, so that the next start is above it. A lower epoch than the stored
+    /// one is ignored.
     ///
     /// # Errors
-    /// As [`Store::identity`]; the old content stays.
+    /// Same as [`Store::identity`]; the old content stays.
     pub fn raise_epoch(&self, epoch: u64) -> Result<(), StateError> {
         match self.identity()? {
             Some(mut seeds) if seeds.epoch < epoch => {

@@ -1,8 +1,8 @@
 //! The router's state directory: identity and boot epoch, targets, neighbours, pinned names, attachments.
 //!
-//! One small file each, replaced as a whole (write, fsync, rename, fsync of the directory), with a checksum in the
-//! first line. A file that is damaged or not ours is an error that names the file and the remedy; it is never ignored
-//! and never overwritten. A lock keeps two routers from sharing a directory.
+//! Each is a small file, replaced as a whole (write, fsync, rename, fsync of the directory), with a checksum in the
+//! first line. A damaged or foreign file is an error that names the file and the remedy; it is never ignored and never
+//! overwritten. A lock keeps two routers from sharing a directory.
 
 mod erase;
 mod error;
@@ -32,22 +32,22 @@ pub use self::writer::{Change, Writer};
 
 const IDENTITY: &str = "identity";
 const TARGETS: &str = "targets";
-/// Peers that the last start was given.
+/// Peers given to the last start.
 const GIVEN: &str = "given";
-/// What is not to be dialled.
+/// Targets that must not be dialled.
 const FORGOTTEN: &str = "forgotten";
 const NEIGHBOURS: &str = "neighbours";
 const PINS: &str = "pins";
 const ATTACHMENTS: &str = "attachments";
 const NAMES: &str = "names";
 const LOCK: &str = "lock";
-/// Mode bit of a directory in which everybody removes files of their own only.
+/// Mode bit of a directory in which users may remove their own files only.
 const STICKY: u32 = 0o1000;
-/// Written by `mesh launch`, with what the router says.
+/// Log file, created by `mesh launch`.
 pub(crate) const LOG: &str = "router.log";
-/// What was in it before it grew too long.
+/// Previous log file after rotation.
 pub(crate) const OLD_LOG: &str = "router.log.1";
-/// The state directory, locked for as long as this lives.
+/// The state directory, locked while this lives.
 #[derive(Debug)]
 pub struct Store {
     dir: PathBuf,
@@ -55,10 +55,10 @@ pub struct Store {
 }
 
 impl Store {
-    /// Opens `dir`, made with mode 0700 if absent, and locks it.
+    /// Opens and locks `dir`; creates it with mode 0700 if absent.
     ///
     /// # Errors
-    /// [`StateError::InUse`] when another router has it; [`StateError::Io`].
+    /// [`StateError::InUse`] if another router has it; [`StateError::Unsafe`]; [`StateError::Io`].
     pub fn open(dir: &Path) -> Result<Self, StateError> {
         fs::DirBuilder::new()
             .recursive(true)
@@ -86,12 +86,12 @@ impl Store {
         })
     }
 
-    /// The directory.
+    /// Returns the path of the directory.
     pub fn dir(&self) -> &Path {
         &self.dir
     }
 
-    /// Targets given with `launch` or `connect`, as typed.
+    /// Returns the targets given with `launch` or `connect`, as typed.
     ///
     /// # Errors
     /// [`StateError::Corrupt`], [`StateError::Io`].
@@ -107,7 +107,7 @@ impl Store {
         self.save(TARGETS, &targets)
     }
 
-    /// Peers that the last start was given; none when nothing was stored.
+    /// Returns the peers given to the last start; empty if none are stored.
     ///
     /// # Errors
     /// [`StateError::Corrupt`], [`StateError::Io`].
@@ -118,7 +118,7 @@ impl Store {
         )
     }
 
-    /// Replaces them.
+    /// Replaces the peers given to the last start.
     ///
     /// # Errors
     /// [`StateError::Io`]; the old ones stay.
@@ -126,7 +126,7 @@ impl Store {
         self.save(GIVEN, given)
     }
 
-    /// What is not to be dialled; nothing when nothing was stored.
+    /// Returns the targets that must not be dialled; empty if none are stored.
     ///
     /// # Errors
     /// [`StateError::Corrupt`], [`StateError::Io`].
@@ -134,7 +134,7 @@ impl Store {
         self.load(FORGOTTEN, "remove it and run `mesh forget` again")
     }
 
-    /// Replaces it.
+    /// Replaces the targets that must not be dialled.
     ///
     /// # Errors
     /// [`StateError::Io`]; the old content stays.
@@ -142,12 +142,12 @@ impl Store {
         self.save(FORGOTTEN, &forgotten)
     }
 
-    /// What hinders this router to write here: the directory is gone, read-only or full.
+    /// Returns the problem if files cannot be written here: the directory is missing, read-only or full.
     pub fn hindrance(&self) -> Option<String> {
         mesh_sys::process::hindrance(&self.dir)
     }
 
-    /// Whom the router was linked to; nobody when nothing was stored.
+    /// Returns the neighbours to reconnect to; empty if none are stored.
     ///
     /// # Errors
     /// [`StateError::Corrupt`], [`StateError::Io`].
@@ -158,7 +158,7 @@ impl Store {
         )
     }
 
-    /// Replaces them.
+    /// Replaces the neighbours.
     ///
     /// # Errors
     /// [`StateError::Io`]; the old ones stay.
@@ -166,12 +166,12 @@ impl Store {
         self.save(NEIGHBOURS, &neighbours)
     }
 
-    /// Which signing key each peer name is bound to.
+    /// Returns the signing key that each peer name is bound to.
     ///
     /// # Errors
     /// [`StateError::Corrupt`], [`StateError::Io`].
     pub fn pins(&self) -> Result<BTreeMap<String, [u8; 32]>, StateError> {
-        const REMEDY: &str = "remove it and names are bound anew to the keys seen first";
+        const REMEDY: &str = "remove it; names are then bound to the first keys seen";
         let hexed: BTreeMap<String, String> = self.load(PINS, REMEDY)?;
         hexed
             .into_iter()
@@ -196,7 +196,7 @@ impl Store {
         self.save(PINS, &hexed)
     }
 
-    /// What is on the mesh on this host; the default when nothing was stored.
+    /// Returns the attachments of this host; the default if none are stored.
     ///
     /// # Errors
     /// [`StateError::Corrupt`], [`StateError::Io`].
@@ -207,7 +207,7 @@ impl Store {
         )
     }
 
-    /// Replaces what is on the mesh on this host.
+    /// Replaces the attachments of this host.
     ///
     /// # Errors
     /// [`StateError::Io`]; the old content stays.
@@ -215,7 +215,7 @@ impl Store {
         self.save(ATTACHMENTS, table)
     }
 
-    /// Names changed by hand; none when nothing was stored.
+    /// Returns the operator's changes of names; empty if none are stored.
     ///
     /// # Errors
     /// [`StateError::Corrupt`], [`StateError::Io`].
@@ -226,7 +226,7 @@ impl Store {
         )
     }
 
-    /// Replaces the names changed by hand.
+    /// Replaces the operator's changes of names.
     ///
     /// # Errors
     /// [`StateError::Io`]; the old content stays.
@@ -253,7 +253,7 @@ impl Store {
     }
 }
 
-/// Users who may write the directory could have this router write elsewhere, and run as another one.
+/// Fails if other users may write the directory: they could redirect the router's writes, and replace its identity.
 fn check_directory(dir: &Path) -> Result<(), StateError> {
     let failed = |e| StateError::io("cannot look at the state directory", dir, e);
     let meta = fs::metadata(dir).map_err(failed)?;
@@ -266,8 +266,8 @@ fn check_directory(dir: &Path) -> Result<(), StateError> {
         return Err(unsafe_because(why));
     }
     let mode = meta.mode() & 0o7777;
-    // One that holds other things, too, has the mode that these need; files of the router are for its owner in any case. A
-    // fresh tmpfs has the mode of /tmp.
+    // A directory with other files keeps its mode; the router's files are private in any case. A new tmpfs has the mode
+    // of /tmp.
     let is_fresh = mode & 0o022 == 0 || mode & STICKY != 0;
     let tighten = || fs::set_permissions(dir, fs::Permissions::from_mode(0o700)).map_err(failed);
     let is_ours = || erase::holds_only_state(dir).map_err(failed);
@@ -284,7 +284,7 @@ fn check_directory(dir: &Path) -> Result<(), StateError> {
     Ok(())
 }
 
-/// Our own types always serialize: maps have string keys and nothing fails on the way.
+/// Cannot fail for our types: maps have string keys.
 fn to_json<T: Serialize>(value: &T) -> String {
     serde_json::to_string_pretty(value).unwrap_or_default() + "\n"
 }

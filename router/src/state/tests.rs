@@ -173,7 +173,7 @@ fn a_full_disk_leaves_the_old_state() {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(dir.path()).unwrap();
     store.set_targets(&["old".to_owned()]).unwrap();
-    // What is in the way of the temporary file stands for a disk that is full; one that is, is in the tests of whole hosts.
+    // An obstacle for the temporary file stands in for a full disk; tests of whole hosts use a really full one.
     std::os::unix::fs::symlink("/dev/full", dir.path().join(".targets.tmp")).unwrap();
     let message = store
         .set_targets(&["new".to_owned()])
@@ -234,7 +234,7 @@ fn a_directory_that_others_may_change_is_refused_and_one_they_may_read_is_closed
         drop(Store::open(&dir).unwrap());
         assert_eq!(now(), 0o700, "{loose:o}");
     }
-    // Where there is something of others, their mode stays, and nothing of theirs is trusted.
+    // With other files in it, the directory keeps its mode, and those files are not trusted.
     fs::write(dir.join("mesh.toml"), "").unwrap();
     mode(0o755);
     drop(Store::open(&dir).unwrap());
@@ -254,7 +254,7 @@ fn a_link_in_place_of_a_temporary_file_is_not_followed() {
     assert!(error.contains(".targets.tmp was no file"), "{error}");
     assert_eq!(fs::read_to_string(&elsewhere).unwrap(), "kept");
     assert!(store.targets().unwrap().is_empty());
-    // What a crash left is replaced.
+    // A remnant of a crash is replaced.
     fs::write(store.dir().join(".targets.tmp"), "half").unwrap();
     store.set_targets(&["a".into()]).unwrap();
     assert_eq!(store.targets().unwrap(), ["a"]);

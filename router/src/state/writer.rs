@@ -1,8 +1,8 @@
-//! A thread that writes state files, so that a slow disk holds up nobody.
+//! Thread that writes state files, so that a slow disk blocks no other part.
 //!
-//! It keeps the newest value of each file, never a queue of old ones, and writes in the order in which files first
-//! changed. A file that cannot be written is tried again while the router runs, and its operator is warned until then: it
-//! costs memory over a restart, never forwarding.
+//! It keeps only the newest value of each file, and writes files in the order of their first change. A failed write is
+//! retried while the router runs, with a warning to the operator: a failure costs state at the next start, never
+//! forwarding.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
@@ -17,28 +17,28 @@ use tokio::sync::oneshot;
 use super::{StateError, Store};
 use crate::warnings::Warnings;
 
-/// Time until what could not be written is tried again.
+/// Delay before a failed write is retried.
 const RETRY: Duration = Duration::from_secs(5);
-/// The subject of the warning about it.
+/// Subject of the warning about failed writes.
 const STATE: &str = "state";
 
-/// The new content of one file.
+/// New content of one file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// The boot epoch, raised in the middle of a run.
+    /// Boot epoch, raised during a run.
     Epoch(u64),
     /// Targets as typed.
     Targets(Vec<String>),
-    /// What is not to be dialled.
+    /// Targets that must not be dialled.
     Forgotten(Vec<Forgotten>),
-    /// Whom the router is linked to.
+    /// Neighbours to reconnect to.
     Neighbours(Vec<Remembered>),
-    /// Which signing key each peer name is bound to.
+    /// Signing key that each peer name is bound to.
     Pins(BTreeMap<String, [u8; 32]>),
 }
 
 impl Change {
-    /// Writes it.
+    /// Writes the file.
     ///
     /// # Errors
     /// [`StateError::Io`]; the old content stays.
@@ -63,7 +63,7 @@ impl Change {
     }
 }
 
-/// The running thread. When this is dropped, what waits is still written.
+/// Handle of the thread. On drop, pending changes are still written.
 #[derive(Debug)]
 pub struct Writer {
     shared: Arc<Shared>,
@@ -76,21 +76,21 @@ struct Shared {
     changed: Condvar,
 }
 
-/// At most one change of each kind.
+/// Pending changes; at most one of each kind.
 #[derive(Debug, Default)]
 struct Queue {
     changes: VecDeque<Change>,
-    /// Those that could not be written.
+    /// Changes that could not be written.
     failed: Vec<Change>,
-    /// Why.
+    /// Last error.
     error: Option<String>,
-    /// Who waits until everything was tried.
+    /// Callers that wait until every change was attempted.
     waiting: Vec<oneshot::Sender<Result<(), String>>>,
     closed: bool,
 }
 
 impl Queue {
-    /// Takes a newer value in place of one of the same kind.
+    /// Adds a change, in place of an older one of the same kind.
     fn put(&mut self, change: Change) {
         let same = |c: &Change| discriminant(c) == discriminant(&change);
         self.failed.retain(|c| !same(c));
@@ -100,7 +100,7 @@ impl Queue {
         }
     }
 
-    /// What was tried and failed, unless there is a newer value.
+    /// Records a failed change, unless a newer value is pending.
     fn fail(&mut self, change: Change, error: String) {
         let same = |c: &Change| discriminant(c) == discriminant(&change);
         if !self.changes.iter().any(same) {
@@ -109,24 +109,24 @@ impl Queue {
         self.error = Some(error);
     }
 
-    /// Everything was tried once: tells those who wait.
+    /// Reports the result to waiting callers, after every change was attempted.
     fn tell(&mut self) {
         if self.failed.is_empty() {
             self.error = None;
         }
         let result = self.error.clone().map_or(Ok(()), Err);
         for waiting in self.waiting.drain(..) {
-            // Who hung up does not want to know.
+            // A failed send means that the caller is gone.
             let _ = waiting.send(result.clone());
         }
     }
 }
 
 impl Writer {
-    /// Starts the thread; `write` stores one change ([`Change::store`]).
+    /// Starts the thread. `write` stores one change ([`Change::store`]).
     ///
     /// # Errors
-    /// When the thread cannot be started.
+    /// The thread cannot be started.
     pub fn start(
         warnings: Warnings,
         mut write: impl FnMut(&Change) -> Result<(), StateError> + Send + 'static,
@@ -153,16 +153,16 @@ impl Writer {
         })
     }
 
-    /// Has `change` written soon, in place of one of the same kind that still waits. Returns at once.
+    /// Queues a change, in place of a pending one of the same kind. Returns at once.
     pub fn put(&self, change: Change) {
         self.shared.lock().put(change);
         self.shared.changed.notify_one();
     }
 
-    /// Tells when everything that was put by now has been tried, and whether all of it is stored. Returns at once.
+    /// Sends the result to `waiting` once every change queued so far was attempted. Returns at once.
     pub fn confirm(&self, waiting: oneshot::Sender<Result<(), String>>) {
         let mut queue = self.shared.lock();
-        // What failed before is tried for them, too.
+        // Changes that failed before are retried as well.
         let failed = std::mem::take(&mut queue.failed);
         queue.changes.extend(failed);
         queue.waiting.push(waiting);
@@ -181,7 +181,7 @@ impl Drop for Writer {
 }
 
 impl Shared {
-    /// Waits for a change; `None` when all was tried and no more will come.
+    /// Waits for a change; `None` once everything was attempted and no more will come.
     fn next(&self, warnings: &Warnings) -> Option<Change> {
         let mut queue = self.lock();
         loop {
@@ -212,7 +212,7 @@ impl Shared {
         }
     }
 
-    /// Nothing that panics happens under this lock.
+    /// Ignores poisoning: no code panics under this lock.
     fn lock(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -277,7 +277,7 @@ mod tests {
         })
         .unwrap();
         writer.put(targets(1));
-        // The first may be taken before the second comes, or give way to it.
+        // The first may be written before the second arrives, or be replaced by it.
         while !writer.shared.lock().changes.is_empty() {
             std::thread::yield_now();
         }
@@ -312,7 +312,7 @@ mod tests {
         let told = warnings.lines().concat();
         assert!(told.contains("cannot store the targets"), "{told}");
         *full.lock().unwrap() = false;
-        // The old change is tried again, too.
+        // The old change is retried as well.
         writer.put(Change::Epoch(2));
         assert_eq!(confirmed(), Ok(()));
         let deadline = std::time::Instant::now() + Duration::from_secs(30);

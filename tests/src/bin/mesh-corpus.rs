@@ -1,6 +1,6 @@
-//! Writes the corpus of each fuzz target anew: `cargo run -p mesh-tests --bin mesh-corpus`.
+//! Generates the corpus of each fuzz target: `cargo run -p mesh-tests --bin mesh-corpus`.
 //!
-//! Files it did not make (`crash-…`, kept as regressions) stay as they are.
+//! Other files (`crash-…`, kept as regressions) are not touched.
 
 use std::fs;
 

@@ -1,7 +1,7 @@
-//! `mesh-house`: the state of the sources in figures, beside the goals for them.
+//! `mesh-house`: metrics of the source code, next to their goals.
 //!
 //!     mesh-house                      # the table
-//!     mesh-house --list cycles        # where to mend
+//!     mesh-house --list cycles        # places to improve
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use clap::Parser;
 use mesh_tests::house::House;
 use mesh_tests::house::table::{Measure, Scorecard};
 
-/// Counts in the sources of the workspace what makes them hard to read, and prints it beside the goals.
+/// Measures the readability of the workspace's sources, and prints the results with their goals.
 #[derive(Debug, Parser)]
 #[command(name = "mesh-house", after_help = EXAMPLE)]
 struct Arguments {

@@ -1,10 +1,10 @@
-//! `mesh-many`: many real routers on one machine, each on a host of its own made of namespaces.
+//! `mesh-many`: many real routers on one machine, each on its own host made of namespaces.
 //!
 //!     mesh-many [ROUTERS]
 //!
-//! Starts them together, waits until all agree and each has few links, measures what they use when nothing happens,
-//! kills a tenth at once, then restarts all at once. Prints each figure, with its goal where it has one; exit status 1
-//! when a goal is missed.
+//! Starts all at once, waits until they agree and each has few links, measures their idle cost, kills a tenth of them
+//! at once, then restarts all at once. Prints each figure, with its goal if there is one; exit status 1 if a goal is
+//! missed.
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -13,13 +13,13 @@ use anyhow::{Result, ensure};
 use mesh_proto::limits::MAX_DEGREE;
 use mesh_tests::{Host, Setup, Testbed, tell, wait_until, with_testbed};
 
-/// All routers share the processors of this machine, while they start above all.
+/// Timeout of each step; all routers share the CPUs of this machine, above all while they start.
 const PATIENCE: Duration = Duration::from_secs(120);
-/// How long the idle mesh is watched, again and again until it has come to rest.
+/// Length of each measurement of the idle mesh, repeated until it is idle.
 const WATCHED: Duration = Duration::from_secs(10);
-/// What all together may use of one processor when nothing happens.
+/// Limit of the CPU share of all idle routers together, as a fraction of one CPU.
 const IDLE_SHARE: f64 = 0.2;
-/// Hosts that one thread looks after.
+/// Hosts per thread.
 const PORTION: usize = 15;
 
 fn main() -> ExitCode {
@@ -67,7 +67,7 @@ fn run(bed: &Testbed) -> Result<()> {
     Ok(())
 }
 
-/// All dial the first, as whoever follows the README has it; it may not be there yet.
+/// Starts all routers with the first one as target, as in the README. The first may not be up yet.
 fn start(hosts: &[&Host]) -> Result<()> {
     at_once(hosts, |host| {
         let first = host.name() == "host1";
@@ -75,7 +75,7 @@ fn start(hosts: &[&Host]) -> Result<()> {
     })
 }
 
-/// Waits until each of these routers has a way to each of them, and to no other; how long that took.
+/// Waits until each of these routers can reach exactly these. Returns the time taken.
 fn agree(hosts: &[&Host], when: &str) -> Result<Duration> {
     let began = Instant::now();
     at_once(hosts, |host| {
@@ -94,7 +94,7 @@ fn agree(hosts: &[&Host], when: &str) -> Result<Duration> {
     Ok(began.elapsed())
 }
 
-/// Waits until nobody has more links than are good for it; how long that took.
+/// Waits until no router has more links than intended. Returns the time taken.
 fn few_links(hosts: &[&Host]) -> Result<Duration> {
     let began = Instant::now();
     wait_until(PATIENCE, "nobody has too many links", || {
@@ -117,7 +117,7 @@ fn range(all: &[usize]) -> String {
     format!("{} to {}", least.unwrap_or(&0), most.unwrap_or(&0))
 }
 
-/// What all use together while nothing happens, once what came before has come to rest.
+/// Measures the CPU share of all routers together, once earlier activity has settled.
 fn idle(hosts: &[&Host]) -> Result<()> {
     let used = || -> Result<f64> { hosts.iter().map(|host| host.router_cpu_seconds()).sum() };
     let share = wait_until(PATIENCE, "the mesh is idle", || {
@@ -138,7 +138,7 @@ fn idle(hosts: &[&Host]) -> Result<()> {
     Ok(())
 }
 
-/// Does this on all hosts, on several at a time.
+/// Runs `work` on all hosts, on several in parallel.
 fn at_once(hosts: &[&Host], work: impl Fn(&Host) -> Result<()> + Sync) -> Result<()> {
     let work = &work;
     std::thread::scope(|scope| {
@@ -146,7 +146,7 @@ fn at_once(hosts: &[&Host], work: impl Fn(&Host) -> Result<()> + Sync) -> Result
         let running: Vec<_> = portions
             .map(|portion| scope.spawn(move || portion.iter().try_for_each(|host| work(host))))
             .collect();
-        // All are joined before the first failure is told.
+        // Join all threads before the first failure is returned.
         let ended: Vec<_> = running
             .into_iter()
             .map(std::thread::ScopedJoinHandle::join)

@@ -1,4 +1,4 @@
-//! `mesh-scale`: a large mesh of shipping routers in the simulator, measured beside its goals.
+//! `mesh-scale`: a large mesh of real routers in the simulator, measured against its goals.
 //!
 //!     mesh-scale --routers 1000 --seed 1 [--scenario table|all|NAME] [--only MEASURE,…] [--at-rest] [--json] [--verbose]
 
@@ -9,8 +9,8 @@ use anyhow::{Context as _, Result, bail};
 use mesh_proto::limits::FULL_MESH;
 use mesh_tests::scale::{Outcome, Played, Scenario, Table, measure_all, play};
 
-/// A simulated mesh is hundreds of millions of small pieces that come and go; the C library's allocator spends half of the
-/// time looking for room among them.
+/// A simulated mesh has hundreds of millions of small allocations; glibc's allocator would spend half of the run time
+/// on them.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -19,9 +19,9 @@ const USAGE: &str = "usage: mesh-scale [--routers N] [--seed N] [--scenario NAME
 struct Arguments {
     routers: usize,
     seed: u64,
-    /// None for the table.
+    /// Scenarios to run; empty for the table.
     scenarios: Vec<Scenario>,
-    /// Of the table; all, if empty.
+    /// Measures of the table to run; empty for all.
     only: Vec<String>,
     at_rest: bool,
     json: bool,
@@ -167,7 +167,7 @@ fn show(outcome: &Outcome, verbose: bool) {
     }
 }
 
-/// A line for whoever started us; a closed pipe is no reason to panic.
+/// Prints a line; a closed pipe must not panic.
 fn say(line: &str) {
     let _ = writeln!(std::io::stdout().lock(), "{line}");
 }

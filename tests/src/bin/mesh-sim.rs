@@ -1,9 +1,9 @@
-//! `mesh-sim`: replays one seed of the simulator, or runs a range of them.
+//! `mesh-sim`: replays one seed of the simulator, or runs a range of seeds.
 //!
 //!     mesh-sim --seed 7 --verbose
 //!     mesh-sim --from 1 --to 1000 [--scenario Partition]
-//!     mesh-sim --replace 1000         # routers of one mesh, one after the other
-//!     mesh-sim --planted all          # or one fault: the seed that finds it
+//!     mesh-sim --replace 1000         # replaces 1,000 routers of one mesh, one after another
+//!     mesh-sim --planted all          # or the name of a fault: searches a seed that detects it
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -11,14 +11,14 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result, bail};
 use mesh_tests::sim::{Options, Planted, Scenario, hunt, replace, run, run_many};
 
-/// A simulated mesh is hundreds of millions of small pieces that come and go; the C library's allocator spends half of the
-/// time looking for room among them.
+/// A simulated mesh has hundreds of millions of small allocations; glibc's allocator would spend half of the run time
+/// on them.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const USAGE: &str = "usage: mesh-sim --seed N [--verbose] | --from N --to N | --planted all|FAULT | --replace N \
                      [--scenario NAME]";
-/// A planted fault must be found within this many seeds.
+/// Number of seeds within which each planted fault must be found.
 const BITE: u64 = 1_000;
 
 #[derive(Default)]
@@ -84,7 +84,7 @@ fn planted(name: &str) -> Result<Vec<Planted>> {
     }
 }
 
-/// Whether every planted fault is found.
+/// Returns true if every planted fault is found.
 fn find(faults: &[Planted]) -> bool {
     let mut all = true;
     for fault in faults {
@@ -136,7 +136,7 @@ fn play(arguments: &Arguments) -> Result<bool> {
     Ok(report.broken.is_none())
 }
 
-/// A line for whoever started us; a closed pipe is no reason to panic.
+/// Prints a line; a closed pipe must not panic.
 fn say(line: &str) {
     let _ = writeln!(std::io::stdout().lock(), "{line}");
 }

@@ -1,12 +1,12 @@
-//! Traffic for tests: runs in the network namespace of a container.
+//! Traffic generator for tests. It runs in the network namespace of a container.
 //!
-//!     meshprobe receive ADDRESS:PORT               one TCP connection to its end; prints its length and SHA-256
-//!     meshprobe send ADDRESS:PORT BYTES MBIT       bytes that depend on their position; MBIT 0 is as fast as it goes
-//!     meshprobe listen ADDRESS PORT [GROUP]        prints each datagram that arrives, until it is killed
-//!     meshprobe cast ADDRESS TARGET LABEL COUNT    datagrams to a broadcast or multicast address
-//!     meshprobe storm ADDRESS TARGET MILLISECONDS  datagrams to a broadcast address as fast as it goes; prints how many
-//!     meshprobe knock TARGET MILLISECONDS SOURCE…  TCP connections of a stranger from these addresses as fast as it goes,
-//!                                                  each with a hello and then silence; prints how many
+//!     meshprobe receive ADDRESS:PORT               reads one TCP connection; prints its length and SHA-256
+//!     meshprobe send ADDRESS:PORT BYTES MBIT       sends pseudo-random bytes over TCP; MBIT 0: no rate limit
+//!     meshprobe listen ADDRESS PORT [GROUP]        prints each datagram that arrives, until killed
+//!     meshprobe cast ADDRESS TARGET LABEL COUNT    sends datagrams to a broadcast or multicast address
+//!     meshprobe storm ADDRESS TARGET MILLISECONDS  sends broadcast datagrams at full speed; prints their number
+//!     meshprobe knock TARGET MILLISECONDS SOURCE…  opens TCP connections from these addresses at full speed, each with
+//!                                                  a hello and then silence; prints their number
 
 use std::collections::VecDeque;
 use std::io::{self, Read as _, Write as _};
@@ -18,7 +18,7 @@ use sha2::{Digest as _, Sha256};
 use socket2::{Domain, Socket, Type};
 
 const CHUNK: usize = 32 * 1024;
-/// A program that a test forgot ends by itself.
+/// Time limit, so that a leaked process ends by itself.
 const LONGEST: Duration = Duration::from_secs(300);
 
 fn main() -> Result<()> {
@@ -86,7 +86,7 @@ fn send(to: SocketAddr, bytes: u64, mbit: u64) -> Result<()> {
     finish(total, hash)
 }
 
-/// Bytes that do not repeat (xorshift64): a block that is lost, doubled or moved changes the checksum.
+/// Returns bytes that do not repeat (xorshift64): a lost, duplicated or reordered block changes the checksum.
 fn noise(state: &mut u64) -> Vec<u8> {
     let mut chunk = Vec::with_capacity(CHUNK);
     while chunk.len() < CHUNK {
@@ -108,7 +108,7 @@ fn finish(total: u64, hash: Sha256) -> Result<()> {
 }
 
 fn listen(address: Ipv4Addr, port: u16, group: Option<Ipv4Addr>) -> Result<()> {
-    // Bound to all addresses: a broadcast does not arrive at a socket that is bound to a unicast address.
+    // Bound to all addresses, since a socket bound to a unicast address receives no broadcasts.
     let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, port))?;
     if let Some(group) = group {
         socket.join_multicast_v4(&group, &address)?;
@@ -138,14 +138,13 @@ fn storm(from: Ipv4Addr, to: SocketAddr, millis: u64) -> Result<()> {
     socket.set_broadcast(true)?;
     let (mut sent, began) = (0_u64, Instant::now());
     while began.elapsed() < Duration::from_millis(millis).min(LONGEST) {
-        // What the interface has no room for now is as good as sent.
+        // A datagram dropped by a full interface queue counts as sent.
         sent += u64::from(socket.send_to(b"storm", to).is_ok());
     }
     say(&format!("sent {sent}"))
 }
 
-/// Connections that [`knock`] keeps open at once, the oldest of which it closes for a new one: a program has 1,024
-/// descriptors.
+/// Most connections that [`knock`] keeps open; beyond, it closes the oldest. A process has 1,024 file descriptors.
 const KEPT: usize = 900;
 
 fn knock(to: SocketAddr, millis: u64, from: &[IpAddr]) -> Result<()> {
@@ -154,7 +153,7 @@ fn knock(to: SocketAddr, millis: u64, from: &[IpAddr]) -> Result<()> {
         if began.elapsed() >= Duration::from_millis(millis).min(LONGEST) {
             break;
         }
-        // Who is refused, or not answered in time, knocks again.
+        // A refused or timed-out connection is retried.
         let Ok(stream) = connect_from(*source, to) else {
             continue;
         };
@@ -167,7 +166,7 @@ fn knock(to: SocketAddr, millis: u64, from: &[IpAddr]) -> Result<()> {
     say(&format!("knocked {opened}"))
 }
 
-/// A connection on which a router has said hello, of the first version and with a secret.
+/// Opens a connection and sends a hello of protocol version 1, with a secret.
 fn connect_from(source: IpAddr, to: SocketAddr) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(to), Type::STREAM, None)?;
     socket.bind(&SocketAddr::new(source, 0).into())?;

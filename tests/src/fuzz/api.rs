@@ -1,4 +1,4 @@
-//! The JSON that the command and the router exchange.
+//! JSON between the command and the router.
 
 use mesh_proto::api::ipam::{IpamWaiting, Left, PrimeRequest, RemoveRequest, Removed};
 use mesh_proto::api::{
@@ -11,7 +11,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-/// Whatever is read as one of the types writes something that is read as the same.
+/// Any text that parses as one of the types serializes to JSON that parses as the same value.
 pub(super) fn target(data: &[u8]) {
     survives::<ConnectRequest>(data);
     survives::<ForgetRequest>(data);
@@ -65,7 +65,7 @@ fn survives<T: Serialize + DeserializeOwned>(data: &[u8]) {
     assert!(same(&written, &rewritten), "{written} became {rewritten}");
 }
 
-/// Equality, but for the last digit of numbers that are no integers.
+/// Returns true if the values are equal, except for the last digit of non-integers.
 fn same(a: &Value, b: &Value) -> bool {
     match (a, b) {
         (Value::Number(a), Value::Number(b)) if a.is_f64() && b.is_f64() => {

@@ -6,7 +6,7 @@ use mesh_router::config::Settings;
 
 use super::scratch;
 
-/// A file is refused in one line that names it, or gives settings that are within their ranges.
+/// A file is rejected with a single line that names it, or yields settings within their ranges.
 pub(super) fn target(data: &[u8]) {
     scratch::with_dir(|dir| {
         let path = dir.join("mesh.toml");

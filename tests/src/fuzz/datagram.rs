@@ -6,7 +6,7 @@ use mesh_proto::wire::datagram::{
     push_frame, split_relay,
 };
 
-/// Whatever is accepted encodes to the bytes it was read from.
+/// Any accepted input encodes to the bytes that it was parsed from.
 pub(super) fn target(data: &[u8]) {
     if let Ok(header) = Header::parse(data) {
         assert_eq!(header.encode()[..], data[..HEADER_LEN]);

@@ -1,4 +1,4 @@
-//! Frames of the local port, as any container may send them.
+//! Frames on the local port, as any container may send them.
 
 use mesh_proto::fdb::Owner;
 use mesh_proto::forward::Collected;
@@ -13,7 +13,7 @@ use super::input::{Input, Script};
 
 const STEPS: usize = 16;
 
-/// Every frame that leaves is one that came in, at the peer it is for, sealed for that peer.
+/// Every outgoing frame is one that came in, sent to the right peer, and sealed for that peer.
 pub(super) fn target(data: &[u8]) {
     let mut input = Input::new(data);
     let mut plane = Plane::new();

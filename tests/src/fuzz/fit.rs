@@ -1,4 +1,4 @@
-//! Frames on a path that is too narrow for them.
+//! Frames that are longer than the path MTU.
 
 use mesh_proto::frame::ethernet::EthernetView;
 use mesh_proto::frame::fit::{Fit, fit};
@@ -9,7 +9,7 @@ use mesh_proto::offload::checksum_of;
 use super::fixture;
 use super::input::Input;
 
-/// Fragments fit, are whole and carry the payload of the packet once; what goes back goes to the sender, and is not
+/// Fragments fit, are valid, and carry the packet's payload exactly once; an ICMP answer goes to the sender, and is not
 /// itself answered.
 pub(super) fn target(data: &[u8]) {
     let mut input = Input::new(data);

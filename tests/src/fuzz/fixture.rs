@@ -1,4 +1,4 @@
-//! Routers, records and data planes that the targets are run against; the same in every run.
+//! Routers, records and data planes for the targets; the same in every run.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -20,32 +20,32 @@ use mesh_proto::topology::record::SignedRecord;
 use mesh_proto::topology::routes::Routes;
 use mesh_proto::topology::topic::Topic;
 
-/// When every run begins.
+/// Start time of every run.
 pub(crate) const START: Instant = Instant::from_nanos(1_000_000_000_000);
 
-/// The identity of router `n`.
+/// Returns the identity of router `n`.
 pub(crate) fn identity(n: u8) -> Identity {
     Identity::from_seeds([n.wrapping_add(1); 32], [n ^ 0x80; 32])
 }
 
-/// The underlay address of router `n`.
+/// Returns the underlay address of router `n`.
 pub(crate) fn address(n: u8) -> SocketAddr {
     SocketAddr::from(([10, 0, 0, n.wrapping_add(1)], 6783))
 }
 
-/// Who router `identity` is.
+/// Returns the body of `identity`'s identity record.
 pub(crate) fn body_of(identity: &Identity) -> IdentityBody {
     IdentityBody::new(identity, identity.id().derived_name(), "host".to_owned())
 }
 
-/// The introduction of router `identity`, with this version.
+/// Returns the identity record of `identity`, with this version.
 pub(crate) fn introduction(identity: &Identity, version: Version) -> SignedRecord {
     let body = body_of(identity).encode();
     SignedRecord::sign(Topic::IDENTITY, version, &body, identity)
         .expect("a small record can be signed")
 }
 
-/// An established link to `peer`.
+/// Returns an established link to `peer`.
 pub(crate) fn neighbour(peer: PeerId) -> Neighbour {
     Neighbour {
         peer: peer.prefix(),
@@ -56,7 +56,7 @@ pub(crate) fn neighbour(peer: PeerId) -> Neighbour {
     }
 }
 
-/// What router `n` brings to a link; all have the same secret.
+/// Returns the link configuration of router `n`; all have the same secret.
 pub(crate) fn link_config(n: u8) -> LinkConfig {
     let identity = identity(n);
     let record = introduction(&identity, Version { epoch: 1, seq: 1 });
@@ -71,22 +71,22 @@ pub(crate) fn link_config(n: u8) -> LinkConfig {
 /// Peers of a [`Plane`]: two neighbours, one behind the first of them, and one without a session.
 pub(crate) const PEERS: u8 = 4;
 
-/// The identity of peer `n` of a [`Plane`]; 0 is the router itself.
+/// Returns the id of peer `n` of a [`Plane`]; 0 is the router itself.
 pub(crate) fn id(n: u8) -> PeerId {
     PeerId([n.wrapping_add(1); 16])
 }
 
-/// The MAC of container `n`.
+/// Returns the MAC address of container `n`.
 pub(crate) fn mac(n: u8) -> Mac {
     Mac([2, 0, 0, 0, 0, n])
 }
 
-/// A data plane with live sessions, and the other ends of those.
+/// A data plane with live sessions, and the far ends of these.
 pub(crate) struct Plane {
     pub(crate) forwarder: Forwarder,
     pub(crate) snapshot: Snapshot,
     pub(crate) scratch: Scratch,
-    /// The ends of peers 1 to 3.
+    /// Far ends of peers 1 to 3.
     pub(crate) ends: Vec<Transport>,
     pub(crate) now: Instant,
 }
@@ -124,7 +124,7 @@ impl Plane {
         }
     }
 
-    /// The far end of the session with peer `n`, from 1.
+    /// Returns the far end of the session with peer `n`, from 1.
     pub(crate) fn end(&self, n: u8) -> &Transport {
         &self.ends[usize::from(n.clamp(1, PEERS - 1)) - 1]
     }
@@ -179,7 +179,7 @@ fn sessions(n: u8) -> (Transport, Transport) {
     (ours, theirs)
 }
 
-/// An Ethernet frame between two containers.
+/// Returns an Ethernet frame between two containers.
 pub(crate) fn frame(from: u8, to: Mac, payload: &[u8]) -> Vec<u8> {
     [&to.0[..], &mac(from).0, &[0x08, 0x00], payload].concat()
 }

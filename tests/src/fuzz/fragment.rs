@@ -1,4 +1,4 @@
-//! Pieces of datagrams, from any number of sessions.
+//! Fragments of datagrams, from any number of sessions.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use mesh_proto::wire::datagram::Kind;
 use super::fixture::START;
 use super::input::{Input, Script};
 
-/// Bounds hold whatever comes, a whole is what its pieces were, and nothing stays for ever.
+/// Bounds hold for any input, a reassembled datagram equals its fragments, and nothing is kept forever.
 pub(super) fn target(data: &[u8]) {
     let mut input = Input::new(data);
     let mut reassembly = Reassembly::default();

@@ -8,7 +8,7 @@ use mesh_proto::ids::Mac;
 
 use super::fixture;
 
-/// Views stay within their frame, and an ARP packet survives being written.
+/// Views stay within their frame, and an ARP packet survives encoding and parsing.
 pub(super) fn target(data: &[u8]) {
     let Ok(view) = EthernetView::new_checked(data) else {
         assert!(data.len() < HEADER_LEN);

@@ -1,4 +1,4 @@
-//! Datagrams on their way into a router with live sessions: strangers' bytes, and what peers seal, well or badly.
+//! Datagrams received by a router with live sessions: arbitrary bytes, and validly or invalidly sealed ones of peers.
 
 use mesh_proto::forward::{Collected, LaneEvent};
 use mesh_proto::frame::ethernet::EthernetView;
@@ -11,7 +11,7 @@ use super::input::{Input, Script};
 
 const STEPS: usize = 32;
 
-/// What no peer sealed enters no port and leads to no datagram; what one sealed stays within bounds.
+/// A datagram that no peer sealed yields no frame and no datagram; sealed ones stay within bounds.
 pub(super) fn target(data: &[u8]) {
     let mut input = Input::new(data);
     let mut plane = Plane::new();
@@ -81,12 +81,12 @@ fn peer_says(input: &mut Input<'_>, plane: &Plane, from: u8, operation: usize) -
             end.seal(Kind::Relay, hop_limit, &clear, &[], now, &mut out)
         }
     };
-    // Keys die of age; then nothing was sent.
+    // A key may be too old; then nothing was sent.
     let _ = sealed;
     out
 }
 
-/// A relayed datagram: one that peer 3 sealed, or any bytes.
+/// Returns the body of a relay envelope: a datagram sealed by peer 3, or arbitrary bytes.
 fn envelope(input: &mut Input<'_>, plane: &Plane, to: PeerId) -> Vec<u8> {
     let mut clear = to.0.to_vec();
     if input.flag() {
@@ -101,7 +101,7 @@ fn envelope(input: &mut Input<'_>, plane: &Plane, to: PeerId) -> Vec<u8> {
     clear
 }
 
-/// Packed frames, or any bytes.
+/// Returns packed frames, or arbitrary bytes.
 fn body(input: &mut Input<'_>) -> Vec<u8> {
     if input.flag() {
         return input.long_chunk().to_vec();

@@ -1,6 +1,6 @@
-//! The bytes of one run, read as choices.
+//! Input bytes of one run, read as choices.
 
-/// A reader that never fails: when the bytes are used up it goes on with zeros and empty slices.
+/// An infallible reader: at the end of the input it returns zeros and empty slices.
 #[derive(Clone, Debug)]
 pub(crate) struct Input<'a>(&'a [u8]);
 
@@ -33,25 +33,25 @@ impl<'a> Input<'a> {
         u64::from_be_bytes(core::array::from_fn(|_| self.byte()))
     }
 
-    /// A number below `n`, which is at least 1.
+    /// Returns a number below `n`, which must be at least 1.
     pub(crate) fn below(&mut self, n: usize) -> usize {
         usize::from(self.byte()) % n
     }
 
-    /// Up to `n` bytes; fewer at the end.
+    /// Returns `n` bytes; fewer at the end.
     pub(crate) fn bytes(&mut self, n: usize) -> &'a [u8] {
         let (taken, rest) = self.0.split_at(n.min(self.0.len()));
         self.0 = rest;
         taken
     }
 
-    /// A slice whose length (one byte) comes first.
+    /// Returns a slice with a length prefix of one byte.
     pub(crate) fn chunk(&mut self) -> &'a [u8] {
         let length = usize::from(self.byte());
         self.bytes(length)
     }
 
-    /// As [`Input::chunk`], with two bytes of length.
+    /// Like [`Input::chunk`], with a length prefix of two bytes.
     pub(crate) fn long_chunk(&mut self) -> &'a [u8] {
         let length = usize::from(self.u16());
         self.bytes(length)
@@ -62,7 +62,7 @@ impl<'a> Input<'a> {
     }
 }
 
-/// Writes what [`Input`] reads; seeds of the corpus are made with it.
+/// Writer for the format of [`Input`], for seeds of the corpus.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Script(Vec<u8>);
 

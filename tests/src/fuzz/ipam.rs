@@ -1,4 +1,4 @@
-//! Addresses: what other routers say, and what the journal says.
+//! Address allocation: announcements of other routers, and the journal.
 
 use core::time::Duration;
 
@@ -24,7 +24,7 @@ fn start<'a>(journal: impl IntoIterator<Item = &'a [u8]>) -> Option<Ipam> {
     Ipam::new(config, journal, Instant::ZERO).ok()
 }
 
-/// What is read is written as what reads the same; nothing panics; what was journalled leads to the same map.
+/// Anything parsed is encoded so that it parses the same; nothing panics; the journal restores the same map.
 pub(super) fn target(data: &[u8]) {
     if let Ok(statement) = Statement::decode(data) {
         assert_eq!(Statement::decode(&statement.encode()), Ok(statement));
@@ -51,7 +51,7 @@ pub(super) fn target(data: &[u8]) {
                 let subnet = "10.32.0.0/28".parse().expect("a subnet");
                 drop(ipam.allocate(RequestId(n), "c", subnet, now, now));
             }
-            // An entry of a journal, behind a good beginning.
+            // An arbitrary journal entry after valid ones.
             _ => {
                 let entry = input.long_chunk();
                 let all = journal.iter().map(Vec::as_slice);
@@ -130,7 +130,8 @@ pub(super) fn seeds() -> Vec<Vec<u8>> {
         },
     ];
     let messages: Vec<Vec<u8>> = messages.iter().map(Message::encode).collect();
-    // A neighbour states its space, a container asks for an address, and the neighbour says each thing in turn.
+    // A neighbour announces its space, a container requests an address, and the neighbour sends one message of each
+    // kind.
     let step = |what: u8, bytes: &[u8]| {
         let length = u16::try_from(bytes.len()).expect("a short message");
         [&[200, 2, what], &length.to_be_bytes()[..], bytes].concat()

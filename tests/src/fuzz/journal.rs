@@ -1,4 +1,4 @@
-//! The file of the journal of addresses.
+//! The journal file of allocated addresses.
 
 use mesh_proto::ids::PeerId;
 use mesh_proto::ipam::{Config, Ipam, Output, RequestId, Slicing};
@@ -15,7 +15,7 @@ fn config() -> Config {
     }
 }
 
-/// Whatever a file says can be written again, and leads to a state or is refused.
+/// A file that can be parsed can be written again, and restores a state or is rejected.
 pub(super) fn target(data: &[u8]) {
     let Ok(all) = entries(data) else {
         return;
@@ -29,7 +29,7 @@ pub(super) fn target(data: &[u8]) {
     }
 }
 
-/// A file, and one with an entry more that is not one.
+/// Returns a valid file, and one with an invalid entry at its end.
 pub(super) fn seeds() -> Vec<Vec<u8>> {
     let mut ipam = Ipam::new(config(), [], Instant::ZERO).expect("a new journal");
     let subnet = "10.32.0.0/28".parse().expect("a subnet");

@@ -1,4 +1,4 @@
-//! Two routers on one TCP link whose bytes are cut anywhere, and changed where the input says so.
+//! Two routers on a TCP link whose bytes are split anywhere, and modified as the input says.
 
 use mesh_proto::entropy::SeededEntropy;
 use mesh_proto::limits::{MAX_LINK_RECORD, MAX_LINK_SEND_QUEUE};
@@ -13,7 +13,7 @@ const STEPS: usize = 48;
 
 struct Side {
     link: Link,
-    /// Bytes on their way to this side.
+    /// Bytes in flight to this side.
     stream: Vec<u8>,
     sent: Vec<LinkMessage>,
     heard: Vec<LinkMessage>,
@@ -21,7 +21,7 @@ struct Side {
     closed: bool,
 }
 
-/// What arrives is what was sent, from the start and in order; a changed stream ends the link or stops it.
+/// Messages arrive unmodified, completely and in order; a modified stream ends or stalls the link.
 pub(super) fn target(data: &[u8]) {
     let mut input = Input::new(data);
     let mut entropy = SeededEntropy::new(9);

@@ -1,4 +1,4 @@
-//! A stranger's bytes on a TCP link, in pieces of any size.
+//! Bytes of a stranger on a TCP link, in segments of any size.
 
 use mesh_proto::entropy::SeededEntropy;
 use mesh_proto::limits::MAX_PREAUTH_BUFFER;
@@ -7,7 +7,7 @@ use mesh_proto::link::{Link, LinkEvent, LinkRole};
 use super::fixture::{self, START};
 use super::input::Input;
 
-/// No stranger gets further than the handshake, or makes a router say more than that.
+/// A stranger gets no further than the handshake, and gets no more answers than the handshake has.
 pub(super) fn target(data: &[u8]) {
     let mut input = Input::new(data);
     let (piece, role) = (usize::from(input.byte()).max(1), input.byte());

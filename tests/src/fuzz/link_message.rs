@@ -10,7 +10,7 @@ use mesh_proto::wire::message::{Hashes, Held, LinkMessage, Summary};
 
 use super::{record, unicast};
 
-/// A message that is read is within its bounds, and survives being written.
+/// A parsed message is within its bounds, and survives encoding.
 pub(super) fn target(data: &[u8]) {
     let Ok(message) = LinkMessage::decode(data) else {
         return;
@@ -22,7 +22,7 @@ pub(super) fn target(data: &[u8]) {
         return;
     }
     let bytes = message.encode().expect("what was read can be written");
-    // Numbers may have been written longer than needed, never shorter.
+    // Numbers may have been encoded longer than necessary, never shorter.
     assert!(bytes.len() <= data.len());
     assert_eq!(LinkMessage::decode(&bytes), Ok(message));
 }
@@ -42,7 +42,7 @@ fn check_bounds(message: &LinkMessage) {
     }
 }
 
-/// One message of each kind.
+/// Returns one message of each kind.
 pub(super) fn samples() -> Vec<LinkMessage> {
     let key = |n| RecordKey::new(PeerId([n; 16]), Topic::LINKS);
     let held = |n: u64| Held {

@@ -1,7 +1,7 @@
-//! Fuzz targets: one plain function for each decoder of outside bytes, and one for the whole control plane.
+//! Fuzz targets: one function for each decoder of outside bytes, and one for the whole control plane.
 //!
-//! A target takes any bytes, and panics when a promise is broken. `tests/fuzz.rs` replays the committed corpus and runs a
-//! seeded mutator for a while; `tests/fuzz/` runs the same functions under libFuzzer.
+//! A target accepts any bytes, and panics if a promise is broken. `tests/fuzz.rs` replays the committed corpus and runs
+//! a seeded mutator for a while; `tests/fuzz/` runs the same functions under libFuzzer.
 
 mod api;
 mod config;
@@ -39,15 +39,15 @@ pub use mutate::Mutator;
 /// One fuzz target.
 #[derive(Clone, Copy, Debug)]
 pub struct Target {
-    /// Its name: that of its corpus and of its libFuzzer binary.
+    /// Name of the target, of its corpus and of its libFuzzer binary.
     pub name: &'static str,
-    /// What it decodes, for people.
+    /// Description of the decoded input.
     pub about: &'static str,
-    /// Runs it on one input; panics when a promise is broken.
+    /// Runs the target on one input; panics if a promise is broken.
     pub run: fn(&[u8]),
-    /// Valid inputs to begin with.
+    /// Valid inputs as a starting point.
     pub seeds: fn() -> Vec<Vec<u8>>,
-    /// Mutated inputs in the test command: some two seconds' worth.
+    /// Number of mutated inputs in the test suite, for about two seconds.
     pub iterations: u32,
 }
 
@@ -91,23 +91,23 @@ pub const TARGETS: &[Target] = targets! {
     control, 200, "the control plane: connections, messages, datagrams, timers";
 };
 
-/// The target with this name.
+/// Returns the target with this name.
 pub fn by_name(name: &str) -> Option<&'static Target> {
     TARGETS.iter().find(|target| target.name == name)
 }
 
 impl Target {
-    /// Where its committed inputs are.
+    /// Returns the directory of its committed inputs.
     pub fn corpus_dir(&self) -> PathBuf {
         PathBuf::from(env!("CARGO_MANIFEST_DIR"))
             .join("fuzz/corpus")
             .join(self.name)
     }
 
-    /// Its committed inputs with their file names, in the order of those.
+    /// Returns its committed inputs with their paths, sorted by file name.
     ///
     /// # Errors
-    /// When the directory or a file cannot be read.
+    /// The directory or a file cannot be read.
     pub fn corpus(&self) -> std::io::Result<Vec<(PathBuf, Vec<u8>)>> {
         let mut files = Vec::new();
         for entry in std::fs::read_dir(self.corpus_dir())? {

@@ -1,10 +1,10 @@
-//! A small seeded mutator, so that the test command fuzzes a little without libFuzzer.
+//! A small seeded mutator, so that the test suite fuzzes without libFuzzer.
 
 use mesh_proto::entropy::{Entropy, SeededEntropy};
 
-/// Longest input made.
+/// Longest generated input in bytes.
 const MAX_INPUT: usize = 4096;
-/// Values at which lengths and numbers change their form or their meaning.
+/// Boundary values of lengths and numbers.
 const NUMBERS: [u64; 14] = [
     0,
     1,
@@ -22,19 +22,19 @@ const NUMBERS: [u64; 14] = [
     u64::MAX,
 ];
 
-/// Makes inputs out of others: flips, lengths, cuts, splices and repetitions.
+/// Generates inputs from others by bit flips, length changes, truncation, splicing and repetition.
 #[derive(Debug)]
 pub struct Mutator(SeededEntropy);
 
 impl Mutator {
-    /// A mutator whose whole output follows from `seed`.
+    /// Returns a mutator whose output is determined by `seed`.
     pub fn new(seed: u64) -> Self {
         let mut entropy = SeededEntropy::new(seed);
         let jumped = entropy.u64() ^ seed.rotate_left(32);
         Self(SeededEntropy::new(jumped))
     }
 
-    /// The next input: one of the corpus, changed once or more.
+    /// Returns the next input: one of the corpus, mutated at least once.
     pub fn next(&mut self, corpus: &[Vec<u8>]) -> Vec<u8> {
         let mut input = self.pick(corpus).to_vec();
         for _ in 0..1 << self.below(4) {
@@ -114,7 +114,7 @@ impl Mutator {
         self.0.u64().to_le_bytes()[0]
     }
 
-    /// A number below `n`, which is at least 1.
+    /// Returns a number below `n`, which must be at least 1.
     fn below(&mut self, n: usize) -> usize {
         let n = u64::try_from(n).unwrap_or(u64::MAX);
         usize::try_from(self.0.u64() % n).unwrap_or(0)

@@ -1,4 +1,4 @@
-//! Everything about names that comes from outside. The first byte says what the rest is.
+//! All inputs about names from outside. The first byte selects the decoder.
 
 use core::net::SocketAddr;
 use std::sync::LazyLock;
@@ -13,7 +13,7 @@ use mesh_proto::names::{
 
 use super::fixture::{START, id};
 
-/// What a server is asked in this target.
+/// Transaction id of queries in this target.
 const ID: u16 = 0x1234;
 
 static SETTINGS: LazyLock<Settings> = LazyLock::new(|| Settings {
@@ -50,7 +50,7 @@ fn view() -> Names {
     names
 }
 
-/// No input does harm; what is said is of the form of the protocol and no longer than promised.
+/// No input panics; answers are well-formed DNS messages within the length limits.
 pub(super) fn target(data: &[u8]) {
     let Some((kind, data)) = data.split_first() else {
         return;
@@ -122,7 +122,7 @@ fn check_statement(bytes: &[u8]) {
     assert_eq!(names.zone().pairs(), 0);
 }
 
-/// A server answers a query for example.org with these bytes.
+/// Checks a server's reply to a query for example.org.
 fn check_reply(reply: &[u8]) {
     let (Verdict::Forward(forwarded), _) = ask(&query("example.org", 1), Way::Udp) else {
         panic!("example.org is not of the mesh");

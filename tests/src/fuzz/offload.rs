@@ -1,4 +1,4 @@
-//! Frames of ports with offloads: any virtio header in front of any frame, and any frames into a merge.
+//! Frames of ports with offloads: any virtio header in front of any frame, and any frames into the merger.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use mesh_proto::offload::{
 use super::fixture;
 use super::input::{Input, Script};
 
-/// Longest frame that comes out of a cut: that of the default MTU.
+/// Longest frame after segmentation, in bytes: that of the default MTU.
 const MAX_FRAME: usize = 1_390;
 const STEPS: usize = 64;
 
@@ -21,7 +21,7 @@ const CUT: u8 = 2;
 const PUSH: u8 = 1;
 const PUSH_PARTIAL: u8 = 3;
 
-/// What is cut fits, and what is merged is cut into what was pushed.
+/// Segments fit, and merged frames split into the frames that were pushed.
 pub(super) fn target(data: &[u8]) {
     let mut input = Input::new(data);
     let mut merge = Merge::new(input.flag());
@@ -69,12 +69,12 @@ fn frames(segments: &Segments<'_>) -> Vec<Vec<u8>> {
     (0..segments.len()).map(frame).collect()
 }
 
-/// A merge, and how often each ordinary frame went in and came out.
+/// A merger, with the number of times each ordinary frame went in and came out.
 struct Merge {
     merger: Merger,
     pushed: BTreeMap<Vec<u8>, usize>,
     emitted: BTreeMap<Vec<u8>, usize>,
-    /// The sum of a pseudo-header that is wrong is set right on the way: what comes out may be another frame.
+    /// True if a frame had an unfinished checksum. A wrong pseudo-header sum is corrected, so the output may differ.
     any_partial: bool,
 }
 
@@ -114,7 +114,7 @@ fn take(emitted: &mut BTreeMap<Vec<u8>, usize>, header: &VirtioHeader, frame: &[
     assert!(segments.is_partial());
     if header.segmentation != Segmentation::None {
         assert!(segments.len() > 1 && frame.len() <= MAX_SUPER_FRAME);
-        // Each sum was verified before the merge, or is made by it.
+        // Each checksum was verified before the merge, or is computed by it.
         for mut segment in frames(&segments) {
             finish_checksum(&mut segment).expect("a segment of ours");
             assert!(has_valid_checksum(&segment));
@@ -123,7 +123,7 @@ fn take(emitted: &mut BTreeMap<Vec<u8>, usize>, header: &VirtioHeader, frame: &[
     }
 }
 
-/// The frame without padding, and without an IPv4 identification that has no meaning (RFC 6864).
+/// Returns the frame without padding, and without a meaningless IPv4 identification (RFC 6864).
 fn normal(frame: &[u8]) -> Vec<u8> {
     let Ok(view) = EthernetView::new_checked(frame) else {
         return frame.to_vec();
@@ -150,7 +150,7 @@ fn number(high: u8, low: u8) -> usize {
     usize::from(u16::from_be_bytes([high, low]))
 }
 
-/// TCP or UDP over IPv4 to container 2, complete.
+/// Returns a complete TCP or UDP packet over IPv4 to container 2.
 fn packet(tcp: bool, sequence: u32, id: u8, payload: &[u8]) -> Vec<u8> {
     let mut transport = vec![0x9c, 0x40, 0x14, 0x51];
     if tcp {
@@ -175,7 +175,7 @@ fn packet(tcp: bool, sequence: u32, id: u8, payload: &[u8]) -> Vec<u8> {
     frame
 }
 
-/// Puts the sum of the pseudo-header into the checksum field, then the checksum.
+/// Puts the sum of the pseudo-header into the checksum field, then computes the checksum.
 fn finish(frame: &mut [u8], tcp: bool) {
     let (pseudo, at) = pseudo(frame, tcp);
     frame[at..at + 2].copy_from_slice(&pseudo);

@@ -1,9 +1,9 @@
-//! Bodies of probes, and of the offers that travel as such.
+//! Bodies of probes, and of fast-path offers that travel as probes.
 
 use mesh_proto::control::probe::{Answer, Probe};
 use mesh_proto::fastpath::Offer;
 
-/// Whatever is accepted encodes to the bytes it was read from.
+/// Any accepted input encodes to the bytes that it was parsed from.
 pub(super) fn target(data: &[u8]) {
     if let Some(probe) = Probe::decode(data) {
         assert_eq!(probe.encode(), data);

@@ -11,7 +11,7 @@ use mesh_proto::topology::topic::Topic;
 
 use super::fixture;
 
-/// A record that is read is within its bounds, fit to print, and travels as the bytes it came in.
+/// A parsed record is within its bounds, contains no control characters in texts, and keeps its bytes.
 pub(super) fn target(data: &[u8]) {
     let Ok(record) = SignedRecord::parse(data) else {
         return;
@@ -31,7 +31,7 @@ pub(super) fn target(data: &[u8]) {
     }
 }
 
-/// What was read within its bounds, and written again is read as the same.
+/// Checks that parsed content is within its bounds, and survives encoding.
 fn check_content(record: &SignedRecord) {
     let printable = |text: &str| !text.chars().any(char::is_control);
     if let Some(body) = record.as_identity() {
@@ -52,14 +52,14 @@ fn check_content(record: &SignedRecord) {
     }
     let again = bodies::decode_attached(&bodies::encode_attached(attached));
     assert_eq!(again.as_deref(), Ok(attached));
-    // Any body is one of settings; what cannot be shown is not in it.
+    // Any body parses as settings; text that cannot be printed is left out.
     let settings = Settings::decode(record.body());
     let text = String::from_utf8(settings.encode()).expect("text");
     assert!(text.split('\n').all(printable));
     assert_eq!(Settings::decode(text.as_bytes()), settings);
 }
 
-/// One record about each topic there is a name for, and one about another.
+/// Returns one record of each known topic, and one of another topic.
 pub(super) fn seeds() -> Vec<Vec<u8>> {
     let identity = fixture::identity(1);
     let mut who = fixture::body_of(&identity);

@@ -1,4 +1,4 @@
-//! Questions for addresses (ARP, neighbour solicitations) from a container, and what others say of addresses.
+//! ARP requests and neighbour solicitations of a container, and announcements of addresses by other routers.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
@@ -15,7 +15,7 @@ use mesh_proto::ids::Mac;
 use super::fixture::{self, START};
 use super::input::{Input, Script};
 
-/// Containers that are announced: the first two behind the local port, the others behind peers.
+/// Announced containers: the first two behind the local port, the others behind peers.
 const CONTAINERS: u8 = 6;
 
 fn v4(n: u8) -> Ipv4Addr {
@@ -50,8 +50,8 @@ fn announced() -> Announcements {
     table
 }
 
-/// A question goes to the container that is announced to have the address it asks for, behind another router; and none of
-/// somebody who says otherwise than the announcement.
+/// A request goes to the router of the container that is announced with the requested address; a request that
+/// contradicts the announcements does not.
 pub(super) fn target(data: &[u8]) {
     let mut input = Input::new(data);
     let table = announced();
@@ -138,7 +138,7 @@ pub(super) fn seeds() -> Vec<Vec<u8>> {
     ]
 }
 
-/// A solicitation of container 0 for `target`.
+/// Returns a solicitation of container 0 for `target`.
 fn solicitation(source: Ipv6Addr, target: Ipv6Addr) -> Vec<u8> {
     let [.., x, y, z] = target.octets();
     let mac = fixture::mac(0);

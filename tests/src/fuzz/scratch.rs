@@ -1,4 +1,4 @@
-//! A directory for targets that read files: one per thread, in memory where the system has such a place.
+//! A directory for targets that read files: one per thread, in memory if the system has a tmpfs.
 
 use std::path::Path;
 
@@ -12,7 +12,7 @@ fn new() -> std::io::Result<TempDir> {
     TempDir::new_in("/dev/shm").or_else(|_| TempDir::new())
 }
 
-/// Runs `work` on the directory; what it leaves there the next run finds.
+/// Runs `work` on the directory; files stay for the next run.
 pub(super) fn with_dir<T>(work: impl FnOnce(&Path) -> T) -> T {
     DIR.with(|dir| work(dir.path()))
 }

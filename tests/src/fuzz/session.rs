@@ -1,4 +1,4 @@
-//! Session handshakes between two routers on a network that loses, repeats, changes and invents datagrams.
+//! Session handshakes between two routers on a network that drops, duplicates, modifies and forges datagrams.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use super::fixture::{self, START};
 use super::input::{Input, Script};
 
 const STEPS: usize = 40;
-/// Where mac2 of an Init begins: without a cookie it is not looked at.
+/// Offset of mac2 in an Init; without a cookie it is not checked.
 const MAC2: usize = INIT_LEN - 16;
 
 struct Book([([u8; 32], PeerId); 2]);
@@ -32,14 +32,14 @@ impl Directory for Book {
 struct Net {
     identities: [Arc<Identity>; 2],
     sessions: [Sessions; 2],
-    /// Datagrams on their way to each side.
+    /// Datagrams in flight to each side.
     flying: [VecDeque<Vec<u8>>; 2],
     book: Book,
     now: Instant,
     entropy: SeededEntropy,
 }
 
-/// Changed messages are refused, answers are never longer than questions, and keys agree wherever both sides have them.
+/// Modified messages are rejected, responses are never longer than requests, and keys match where both sides have them.
 pub(super) fn target(data: &[u8]) {
     let mut input = Input::new(data);
     let mut net = Net::new();
@@ -104,7 +104,7 @@ impl Net {
         self.collect(side);
     }
 
-    /// Delivers the next datagram changed, and keeps it as it was.
+    /// Delivers the next datagram modified, and keeps the original in flight.
     fn damaged(&mut self, side: usize, at: u16, mask: u8) {
         let Some(mut bytes) = self.flying[side].front().cloned() else {
             return;
@@ -123,7 +123,7 @@ impl Net {
         );
     }
 
-    /// Gives a datagram to a side as its lanes would; whether it was a handshake message that had an effect.
+    /// Delivers a datagram as a lane would. Returns true if it was a handshake message that had an effect.
     fn hand_over(&mut self, side: usize, bytes: &[u8]) -> bool {
         let Ok(header) = Header::parse(bytes) else {
             return self.handshake(side, bytes);
@@ -169,7 +169,7 @@ impl Net {
         all.find(|(i, _)| *i == index).map(|(_, t)| t.clone())
     }
 
-    /// Launches what a side wants to send; the lengths of it.
+    /// Puts the datagrams of a side in flight. Returns their lengths.
     fn collect(&mut self, side: usize) -> Vec<usize> {
         let mut lengths = Vec::new();
         while let Some(output) = self.sessions[side].poll_output() {
@@ -191,7 +191,7 @@ impl Net {
         lengths
     }
 
-    /// What one side seals with the keys it uses, the other opens, unless it has let go of them.
+    /// Checks that one side opens what the other seals, unless it has discarded the keys.
     fn check_keys(&mut self) {
         for side in 0..2 {
             let peer = self.identities[1 - side].id();
@@ -224,10 +224,10 @@ pub(super) fn seeds() -> Vec<Vec<u8>> {
     vec![
         handshake.to_vec(),
         after(&[OTHER, 10, OTHER | 10, 10, OTHER | 10]),
-        // Both at once, in both orders.
+        // Simultaneous initiation, in both orders.
         vec![0, OTHER, 10, OTHER | 10, 10, OTHER | 10, 10, OTHER | 10],
         vec![OTHER, 0, OTHER | 10, 10, OTHER | 10, 10, OTHER | 10, 10],
-        // Lost, repeated and changed.
+        // Lost, duplicated and modified messages.
         vec![0, OTHER | 6, 5, 1, 0, OTHER | 10, 10, OTHER | 10],
         vec![0, OTHER | 9, OTHER | 10, OTHER | 10, 10, 10, OTHER | 10],
         vec![

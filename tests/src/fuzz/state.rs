@@ -14,9 +14,9 @@ use super::scratch;
 
 const FILES: [&str; 4] = ["identity", "targets", "pins", "attachments"];
 
-/// A file that is damaged or not ours is refused with its name and stays; one that is read survives being written.
+/// A damaged or foreign file is rejected with its name and kept; one that parses survives writing.
 ///
-/// The first byte chooses the file, and whether the rest is the file or the text behind a right checksum.
+/// The first byte selects the file, and if the rest is the file itself or text behind a valid checksum.
 pub(super) fn target(data: &[u8]) {
     let Some((choice, content)) = data.split_first() else {
         return;
@@ -84,7 +84,7 @@ fn write_private(path: &Path, bytes: &[u8]) {
     fs::set_permissions(path, fs::Permissions::from_mode(0o600)).expect("the file is ours");
 }
 
-/// The file with this text, as its first line promises it.
+/// Returns a file with this text and a valid first line.
 fn sealed(text: &str) -> Vec<u8> {
     let mut line = "mesh-state 1 ".to_owned();
     for byte in Sha256::digest(text.as_bytes()) {

@@ -1,4 +1,4 @@
-//! What people type: addresses, targets, names, MAC addresses.
+//! User input: addresses, targets, names, MAC addresses.
 
 use core::fmt::{Debug, Display};
 use core::str::FromStr;
@@ -8,7 +8,7 @@ use mesh_proto::control::targets::{DialTo, parse_target};
 use mesh_proto::ids::{Mac, PeerName};
 use mesh_proto::limits::DEFAULT_PORT;
 
-/// Whatever is accepted prints as something that is read as the same.
+/// Any accepted text prints as text that parses to the same value.
 pub(super) fn target(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     if let Some(address) = survives::<AddressArg>(&text) {

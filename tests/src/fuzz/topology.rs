@@ -1,4 +1,4 @@
-//! The link-state database and the routes in it, for records of a dozen routers that say what they like.
+//! The link-state database and its routes, with arbitrary records of a dozen routers.
 
 use std::collections::BTreeSet;
 
@@ -19,7 +19,8 @@ use super::input::Input;
 const ROUTERS: u8 = 12;
 const RECORDS: usize = 24;
 
-/// The order of records does not matter, every router computes the same trees, and each router gets each broadcast once.
+/// The order of records does not matter, every router computes the same trees, and each router gets each broadcast
+/// once.
 pub(super) fn target(data: &[u8]) {
     let mut input = Input::new(data);
     let identities: Vec<Identity> = (0..ROUTERS).map(fixture::identity).collect();
@@ -27,7 +28,7 @@ pub(super) fn target(data: &[u8]) {
     while !input.is_empty() && records.len() < RECORDS {
         records.extend(record(&mut input, &identities));
     }
-    // A record that comes before the identity of its origin comes again, as it does in life.
+    // A record that precedes the identity record of its origin arrives again, as in a real mesh.
     let forwards = merged(records.iter().chain(&records));
     let mut backwards = merged(records.iter().rev().chain(records.iter().rev()));
     let all = |lsdb: &Lsdb| -> Vec<PeerId> { lsdb.origins().collect() };
@@ -111,7 +112,7 @@ fn check_routes(me: PeerId, routes: &Routes, lsdb: &Lsdb) {
     assert_eq!(lsdb.closer(&lsdb.hashes(Node::ROOT)), Closer::default());
 }
 
-/// Sums that were kept while the reach changed are those of a database that never had another one.
+/// Checks that incrementally updated digests equal those of a fresh database.
 fn check_sums(own: &Routes, fresh: &Lsdb, kept: &Lsdb) {
     let mut fresh = fresh.clone();
     fresh.note_reach(own, START);
@@ -121,7 +122,7 @@ fn check_sums(own: &Routes, fresh: &Lsdb, kept: &Lsdb) {
     assert_eq!(listed.collect::<BTreeSet<_>>(), reachable);
 }
 
-/// Follows a broadcast of `origin` down the trees that all routers computed for themselves.
+/// Follows a broadcast of `origin` down the trees, each hop by the router's own computation.
 fn check_tree(origin: PeerId, own: &Routes, routes: &[(PeerId, Routes)]) {
     let mut reached = BTreeSet::from([origin]);
     let mut queue = vec![origin];

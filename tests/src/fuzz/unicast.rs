@@ -11,7 +11,7 @@ use mesh_proto::topology::unicast::SignedUnicast;
 static AUTHOR: LazyLock<Identity> = LazyLock::new(|| Identity::from_seeds([1; 32], [2; 32]));
 static GENUINE: LazyLock<Vec<Vec<u8>>> = LazyLock::new(seeds);
 
-/// A message that is read keeps its bytes; only one that the author made is the author's.
+/// A parsed message keeps its bytes; only a message signed by the author verifies.
 pub(super) fn target(data: &[u8]) {
     let Ok(message) = SignedUnicast::parse(data.to_vec()) else {
         return;

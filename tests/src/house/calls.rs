@@ -54,7 +54,7 @@ pub fn mutual(house: &House) -> Vec<Mutual> {
     out
 }
 
-/// Counts the pairs by type, the most first.
+/// Counts the pairs by type, in descending order.
 pub fn by_type(pairs: &[Mutual]) -> Vec<(&str, usize)> {
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     for pair in pairs {

@@ -37,7 +37,7 @@ pub(crate) struct TypeFact {
     pub(crate) scope: Scope,
     pub(crate) name: String,
     pub(crate) line: usize,
-    /// The fields of a struct; none for others.
+    /// The fields of a struct; 0 for other types.
     pub(crate) fields: usize,
 }
 
@@ -62,7 +62,7 @@ pub(crate) struct FunctionFact {
 #[derive(Debug)]
 pub(crate) struct UseFact {
     pub(crate) scope: Scope,
-    /// The name that it gives; none if it is a glob.
+    /// The name that it introduces; `None` for a glob.
     pub(crate) alias: Option<String>,
     pub(crate) path: Vec<String>,
     pub(crate) line: usize,

@@ -1,10 +1,10 @@
-//! The state of the sources in figures: [`House`] is the workspace as `syn` reads it, each measure is a function of it,
-//! and [`table`] holds the measures against their goals.
+//! Metrics of the source code: [`House`] is the workspace as parsed by `syn`, each measure is a function of it, and
+//! [`table`] compares the measures with their goals.
 //!
 //! | module | subject |
 //! |---|---|
 //! | [`facts`] | data that the measures need of one file |
-//! | [`reader`], [`syntax`], [`tokens`] | the walk through its syntax |
+//! | [`reader`], [`syntax`], [`tokens`] | walk through its syntax |
 //! | [`lines`] | lines of code |
 //! | [`tree`] | modules of a crate, found as the compiler finds them |
 //! | [`resolve`] | paths, followed through imports and re-exports |
@@ -12,7 +12,7 @@
 //! | [`types`] | fields, lines and files of each type |
 //! | [`calls`] | files of one type that call each other |
 //! | [`cycles`] | cycles between modules of one level |
-//! | [`names`] | type names in use twice |
+//! | [`names`] | type names that are used twice |
 //! | [`wording`] | doc comments and words of a private language |
 //! | [`table`] | rows, goals, text |
 //!
@@ -44,7 +44,7 @@ use anyhow::{Context as _, Result};
 use facts::Facts;
 use tree::Tree;
 
-/// Directories without sources of ours.
+/// Directories without sources of the project.
 const FOREIGN: [&str; 3] = ["target", "corpus", "__pycache__"];
 /// Crates outside the workspace.
 const OUTSIDE: &str = "tests/fuzz/";
@@ -142,7 +142,7 @@ impl House {
     }
 }
 
-/// Parses each file, on all processors.
+/// Parses each file, on all CPUs.
 fn parse(texts: &BTreeMap<String, String>, paths: &[&String]) -> Result<BTreeMap<String, Facts>> {
     let workers = thread::available_parallelism().map_or(1, usize::from);
     let one = |path: &String| -> Result<(String, Facts)> {
@@ -163,7 +163,7 @@ fn parse(texts: &BTreeMap<String, String>, paths: &[&String]) -> Result<BTreeMap
     })
 }
 
-/// Reads every text below a directory whose words or code count.
+/// Reads all text files below a directory that the measures need.
 fn collect(dir: &Path, prefix: &str, texts: &mut BTreeMap<String, String>) -> Result<()> {
     let entries = fs::read_dir(dir).with_context(|| dir.display().to_string())?;
     for entry in entries {

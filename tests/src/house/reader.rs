@@ -1,4 +1,4 @@
-//! The walk through the syntax of one file that collects its [`Facts`].
+//! Walk through the syntax of one file, which collects its [`Facts`].
 
 use std::ops::RangeInclusive;
 
@@ -41,9 +41,9 @@ fn line(span: Span) -> usize {
 struct Reader {
     facts: Facts,
     scope: Scope,
-    /// The number of functions around the present place: their items belong to no module.
+    /// The number of enclosing functions: their items belong to no module.
     depth: usize,
-    /// The impl around the present place, by index.
+    /// The index of the enclosing impl.
     owner: Option<usize>,
     tests: Vec<RangeInclusive<usize>>,
     /// Lines of doc comments.
@@ -143,7 +143,7 @@ impl Reader {
         });
     }
 
-    /// Reads what a macro is given: the parser leaves it as tokens.
+    /// Reads the arguments of a macro, which the parser leaves as tokens.
     fn read_tokens(&mut self, tokens: TokenStream) {
         for named in tokens::named(tokens) {
             let line = line(named.span);

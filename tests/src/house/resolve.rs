@@ -2,19 +2,19 @@
 
 use super::tree::{Module, Tree};
 
-/// A chain of imports longer than this goes in a circle, or out of the crate.
+/// Longest chain of imports that is followed; a longer one is a cycle, or leads out of the crate.
 const MAX_DEPTH: usize = 16;
 
-/// The place that a path leads to.
+/// The target of a path.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct ResolvedPath {
     pub(crate) module: Vec<String>,
-    /// The item in it; none for the module itself.
+    /// The item in it; `None` for the module itself.
     pub(crate) item: Option<String>,
 }
 
 impl Tree {
-    /// Returns where `path` leads that is written in `module`; none if out of the crate.
+    /// Returns the target of `path` as written in `module`; `None` if it is outside the crate.
     pub(crate) fn resolve(&self, module: &[String], path: &[String]) -> Option<ResolvedPath> {
         self.follow(module, path, MAX_DEPTH)
     }
@@ -46,9 +46,9 @@ impl Tree {
                 match self.imported(here, &at, name, depth) {
                     Some(target) if target.item.is_none() => at = target.module,
                     Some(target) => return Some(target),
-                    // Of another crate, or of the language.
+                    // From another crate, or from the language.
                     None if is_local => return None,
-                    // Made by a macro, say.
+                    // Defined by a macro, for example.
                     None => {
                         let item = Some(name.clone());
                         return Some(ResolvedPath { module: at, item });
@@ -64,7 +64,7 @@ impl Tree {
         })
     }
 
-    /// Returns what `name` stands for by an import of the module `here` at `at`.
+    /// Returns the target of `name` by an import of the module `here` at `at`.
     fn imported(
         &self,
         here: &Module,

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use super::{Finding, House};
 
-/// Lines of code of a function that is not long.
+/// Lines of code above which a function is long.
 pub const FUNCTION: usize = 60;
-/// Lines of code of a file that is not long.
+/// Lines of code above which a file is long.
 pub const FILE: usize = 400;
 /// Pure code: no input or output, no clock, no thread.
 const PURE: &str = "proto/";

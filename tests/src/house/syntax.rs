@@ -1,4 +1,4 @@
-//! Small questions to the syntax of an item.
+//! Helpers that inspect the syntax of items.
 
 use proc_macro2::{TokenStream, TokenTree};
 use syn::{Attribute, Expr, Item, Lit, Meta};

@@ -1,4 +1,4 @@
-//! The table: each measure beside its goal.
+//! The table: each measure next to its goal.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -25,7 +25,7 @@ pub enum Measure {
     Folders,
     /// Type names that stand for more than one type
     Names,
-    /// Doc comments that begin with a question
+    /// Doc comments that begin with a question word
     Docs,
     /// Words of a private language
     Words,
@@ -38,13 +38,13 @@ pub enum Measure {
 /// One line of the table.
 #[derive(Clone, Debug, Serialize)]
 pub struct ScoreRow {
-    /// The measure that lists its offenders.
+    /// The measure that lists its places.
     pub measure: Measure,
     /// The thing measured.
     pub what: String,
-    /// The value, in words.
+    /// The value as text.
     pub now: String,
-    /// The goal, in words.
+    /// The goal as text.
     pub goal: String,
     /// True if the goal is met.
     pub is_met: bool,
@@ -56,7 +56,7 @@ pub struct ScoreRow {
 #[derive(Clone, Debug, Serialize)]
 #[serde(transparent)]
 pub struct Scorecard {
-    /// One row a measure, and one a type that is shown.
+    /// One row per measure, and one per listed type.
     pub rows: Vec<ScoreRow>,
 }
 
@@ -64,7 +64,7 @@ pub struct Scorecard {
 const FOLDER: usize = 12;
 /// Type names that may stand for more than one type.
 const REUSED: usize = 20;
-/// Doc comments that may begin with a question, in per cent.
+/// Share of doc comments that may begin with a question word, in per cent.
 const QUESTIONS: usize = 5;
 /// Pure code, in per cent.
 const PURE: usize = 70;
@@ -72,7 +72,7 @@ const PURE: usize = 70;
 const LONG_FUNCTIONS: usize = 8;
 
 impl Scorecard {
-    /// Takes all measures.
+    /// Computes all measures.
     pub fn of(house: &House) -> Self {
         let mut rows = vec![pure_share(house)];
         let shapes = types::shapes(house);
@@ -257,7 +257,7 @@ fn long(measure: Measure, what: String, found: &[Finding], most: usize) -> Score
     count(measure, what, found.len(), "", most)
 }
 
-/// A row of one number that may be `most`.
+/// Returns a row for a count with the limit `most`.
 fn count(measure: Measure, what: String, count: usize, detail: &str, most: usize) -> ScoreRow {
     let now = if detail.is_empty() {
         count.to_string()

@@ -1,8 +1,8 @@
-//! Names in the tokens that a macro is given: the parser does not know their syntax.
+//! Names in the arguments of macros, which the parser leaves as tokens.
 
 use proc_macro2::{Delimiter, Span, TokenStream, TokenTree};
 
-/// Something named among tokens.
+/// A name among tokens, with its position.
 pub(crate) struct Spot {
     pub(crate) what: Named,
     pub(crate) span: Span,

@@ -35,7 +35,7 @@ fn directory(path: &str) -> &str {
     path.rsplit_once('/').map_or("", |(directory, _)| directory)
 }
 
-/// The crate's directory, and which program if it is not the library or the only one.
+/// Returns the crate's directory, with the program's name unless it is the library or the only program.
 fn name_of(root: &str) -> String {
     let (package, file) = root.split_once("/src/").unwrap_or(("", root));
     match file {

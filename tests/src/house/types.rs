@@ -24,7 +24,7 @@ pub struct Shape {
     pub file: String,
     /// The line of its definition.
     pub line: usize,
-    /// The fields of a struct; none for others.
+    /// The fields of a struct; 0 for other types.
     pub fields: usize,
     /// Lines of code of all its impls.
     pub lines: usize,

@@ -1,12 +1,12 @@
-//! Wording: doc comments that are no sentences, and words that only this project uses.
+//! Wording: doc comments that begin with a question word, and words that only this project uses.
 
 use std::collections::BTreeMap;
 
 use super::{Finding, House};
 
-/// The first words of doc comments that name a question instead of a thing.
+/// First words of doc comments that ask a question instead of naming a thing.
 const QUESTIONS: [&str; 5] = ["What", "Whether", "Who", "How", "Where"];
-/// Words that plain English has others for, in two halves: this file is searched, too.
+/// Words with plain alternatives, split in two: this file is searched, too.
 const PRIVATE: [(&str, &str); 6] = [
     ("who", "ever"),
     ("who", "m"),
@@ -16,7 +16,7 @@ const PRIVATE: [(&str, &str); 6] = [
     ("mean", "while"),
 ];
 
-/// Doc comments, and those of them that begin with a question.
+/// All doc comments, and those that begin with a question word.
 #[derive(Debug)]
 pub struct Docs {
     /// All doc comments outside tests.
@@ -61,7 +61,8 @@ pub(crate) fn is_document(path: &str) -> bool {
     }
 }
 
-/// Returns each place of a private word in sources and documents, tests included. The word is the finding's `what`.
+/// Returns each occurrence of a private word in sources and documents, tests included. The word is the finding's
+/// `what`.
 pub fn private_words(house: &House) -> Vec<Finding> {
     let private: Vec<String> = PRIVATE.iter().map(|(a, b)| format!("{a}{b}")).collect();
     let mut out = Vec::new();
@@ -80,7 +81,7 @@ pub fn private_words(house: &House) -> Vec<Finding> {
     out
 }
 
-/// Counts the places by word, in the order of the list.
+/// Counts the occurrences by word, in the order of the list.
 pub fn by_word(findings: &[Finding]) -> Vec<(String, usize)> {
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     for finding in findings {

@@ -1,8 +1,7 @@
-//! A mesh that begins as if it had run for long: every router knows all others, has chosen its links, and dials them.
+//! A mesh that starts in a settled state: every router knows all others, has selected its links, and dials them.
 //!
-//! A first start of ten thousand routers is billions of records. What is measured afterwards in a mesh at rest does not
-//! depend on how that came to rest: links and sessions are made as ever, and what the routers say of their links is signed
-//! here as they would have said it.
+//! A cold start of ten thousand routers exchanges billions of records. Measures of a settled mesh do not depend on
+//! that: links and sessions are made as usual, and the routers' links records are signed here as they would have been.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -23,20 +22,20 @@ use super::world::World;
 use crate::sim::network::HostId;
 use crate::sim::router::Router;
 
-/// What takes part in a round trip beside the two ways, on average.
+/// Average round-trip time beyond the latency of the two directions.
 const JITTER: Duration = Duration::from_millis(5);
-/// The first start of a router, and the first record about something.
+/// Version of the first record of a topic, in a router's first start.
 const FIRST: Version = Version { epoch: 1, seq: 1 };
 
-/// What a router at rest holds and sees.
+/// Knowledge of a router in a settled mesh.
 pub(crate) struct Known {
     pub(crate) lsdb: Lsdb,
-    /// Of one of them.
+    /// Routes of one router.
     pub(crate) routes: Routes,
 }
 
 impl World {
-    /// Each router will begin with this, when it starts for the first time.
+    /// Gives each router this knowledge for its first start.
     pub(super) fn come_to_rest(&mut self) {
         let chosen = self.choices();
         let peers: Vec<PeerId> = (0..self.len()).filter_map(|h| self.peer(h)).collect();
@@ -69,7 +68,7 @@ impl World {
         }
     }
 
-    /// Whom each host chooses: the next ones on the ring, and those that its operator typed.
+    /// Returns the hosts that each host selects: the next ones on the ring, and those typed by its operator.
     fn choices(&self) -> Vec<BTreeSet<HostId>> {
         let ring: Vec<HostId> = self.who.values().copied().collect();
         let mut chosen = vec![BTreeSet::new(); self.len()];
@@ -87,7 +86,7 @@ impl World {
         chosen
     }
 
-    /// What a router says when it starts: who it is, and what its containers are.
+    /// Returns the first records of a router: its identity and its containers.
     fn first_words(&self, host: HostId) -> Vec<SignedRecord> {
         let Some(node) = self.node(host) else {
             return Vec::new();
@@ -113,7 +112,7 @@ impl World {
         let chose = |a: HostId, b: HostId| chosen[a].contains(&b);
         Neighbour {
             peer: peers[other].prefix(),
-            // Where both would, the lower identity dials.
+            // If both selected each other, the lower identity dials.
             outbound: chose(host, other) && (!chose(other, host) || peers[host] < peers[other]),
             established: true,
             cost: cost(&self.underlay, host, other),
@@ -129,7 +128,7 @@ impl World {
     }
 }
 
-/// Whom each host is linked to: whoever of the two chose the other.
+/// Returns the links of each host: pairs of which either selected the other.
 fn symmetric(chosen: &[BTreeSet<HostId>]) -> BTreeMap<HostId, BTreeSet<HostId>> {
     let mut links: BTreeMap<HostId, BTreeSet<HostId>> = BTreeMap::new();
     for (host, others) in chosen.iter().enumerate() {
@@ -141,7 +140,7 @@ fn symmetric(chosen: &[BTreeSet<HostId>]) -> BTreeMap<HostId, BTreeSet<HostId>> 
     links
 }
 
-/// The round-trip time of two hosts in milliseconds.
+/// Returns the round-trip time of two hosts in milliseconds.
 fn cost(underlay: &Underlay, a: HostId, b: HostId) -> u16 {
     let millis = (underlay.latency(a, b) * 2 + JITTER).as_millis();
     u16::try_from(millis).unwrap_or(u16::MAX)
@@ -181,7 +180,7 @@ mod tests {
         assert!(resumed.agree(&everybody) && grown.agree(&everybody));
         let (resumed, grown) = (pairs(&resumed), pairs(&grown));
         let other: Vec<_> = resumed.symmetric_difference(&grown).collect();
-        // The first two hosts have fewer targets than they choose links at random: three links, of two ends each.
+        // The first two hosts have fewer targets than random links: three links, of two ends each.
         assert!(other.len() <= 6, "{other:?}");
     }
 
@@ -194,7 +193,7 @@ mod tests {
             let record = world.router(0).and_then(|router| router.record(key));
             record.is_none_or(|record| record.version() != FIRST)
         });
-        // Those first two and whom they chose; and of two that chose one another either may have dialled.
+        // The first two hosts and those they selected; if two selected each other, either may have dialled.
         assert!(said_anew.count() <= HOSTS / 4);
     }
 }

@@ -1,21 +1,21 @@
-//! Bytes as the wire carries them: IPv4, UDP and TCP headers, acknowledgements and repetitions included.
+//! Bytes on the wire: IPv4, UDP and TCP headers, acknowledgements and retransmissions included.
 
 use std::collections::BTreeMap;
 
 use mesh_proto::wire::datagram::{Header, Kind};
 
-/// IPv4 and UDP around a datagram.
+/// IPv4 and UDP headers of a datagram.
 const UDP: u64 = 28;
-/// IPv4, TCP and its timestamps around a segment; also the length of a bare acknowledgement.
+/// IPv4 and TCP headers with timestamps of a segment; also the length of a bare acknowledgement.
 pub(crate) const TCP: u64 = 52;
-/// The options of a first segment add this much.
+/// Further bytes of options in a SYN.
 const SYN_OPTIONS: u64 = 8;
-/// Probes as long as this ask for a size.
+/// Length from which a probe is one of the path MTU.
 const LONG_PROBE: usize = 500;
-/// Bytes of one segment on Ethernet, timestamps taken off.
+/// Payload of a full segment on Ethernet, with timestamps.
 pub(crate) const SEGMENT: usize = 1448;
 
-/// What one router sent, by kind.
+/// Bytes sent by one router, by kind.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Bytes {
     by_kind: BTreeMap<&'static str, u64>,
@@ -38,7 +38,7 @@ impl Bytes {
         self.add("tcp: open and close", TCP);
     }
 
-    /// One write to a connection, `lost` of its segments sent twice.
+    /// Counts one write to a connection; `lost` of its segments are sent twice.
     pub(crate) fn written(&mut self, bytes: usize, lost: usize) {
         let segments = segments(bytes) as u64;
         self.add("tcp: payload", bytes as u64);
@@ -61,7 +61,7 @@ impl Bytes {
         }
     }
 
-    /// What was sent since `earlier`.
+    /// Returns the bytes sent since `earlier`.
     pub(crate) fn since(&self, earlier: &Self) -> Self {
         let left = |(kind, bytes): (&&'static str, &u64)| {
             let before = earlier.by_kind.get(kind).copied().unwrap_or(0);
@@ -77,7 +77,7 @@ impl Bytes {
     }
 }
 
-/// Segments a write is cut into.
+/// Returns the number of segments of a write.
 pub(crate) fn segments(bytes: usize) -> usize {
     bytes.div_ceil(SEGMENT)
 }

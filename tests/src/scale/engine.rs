@@ -1,7 +1,8 @@
-//! Time: two halves of the hosts step side by side, each as far as no word from the other half can arrive.
+//! Clock: two halves of the hosts step in parallel, each up to the time at which a message from the other half can
+//! arrive.
 //!
-//! A step is as long as the nearest two hosts are apart. What a host does depends on its own events alone, and those
-//! are in an order that no thread makes: a seed gives one run, whatever the machine does meanwhile.
+//! A step is as long as the latency of the nearest two hosts. A host depends on its own events alone, whose order does
+//! not depend on threads: a seed determines the run, however the threads are scheduled.
 
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
@@ -16,7 +17,7 @@ use super::node::{Around, Event, Node};
 use super::underlay::{NEAREST, Underlay};
 use crate::sim::network::HostId;
 
-/// Shards, and threads.
+/// Number of shards and threads.
 pub(crate) const SHARDS: usize = 2;
 
 struct Queued(Event);
@@ -42,16 +43,16 @@ impl PartialOrd for Queued {
 }
 
 impl Ord for Queued {
-    // The heap gives its greatest first.
+    // The heap returns its greatest element first.
     fn cmp(&self, other: &Self) -> Ordering {
         other.key().cmp(&self.key())
     }
 }
 
-/// Every second host, and what will happen to them.
+/// Every second host, with its future events.
 pub(crate) struct Shard {
     pub(crate) nodes: Vec<Node>,
-    /// Of each host.
+    /// Event queue of each host.
     queues: Vec<BinaryHeap<Queued>>,
 }
 
@@ -67,8 +68,8 @@ impl Shard {
         }
     }
 
-    /// Lets happen what is due before `end`, host by host: what one does concerns no other before, and its tables are in
-    /// the processor's cache for all of it. What concerns other shards is in `away`.
+    /// Handles the events due before `end`, host by host: hosts do not affect each other within a step, and this keeps
+    /// each host's tables in the CPU cache. Events for other shards go to `away`.
     fn step(&mut self, end: Instant, hosts: usize, underlay: &Underlay, away: &mut Away) {
         let mut out = Vec::new();
         for host in 0..self.nodes.len() {
@@ -92,7 +93,7 @@ impl Shard {
         }
     }
 
-    /// The next event of a host before `end`; what it has no processor for waits.
+    /// Returns the next event of a host before `end`; events of a starved host are postponed.
     fn due(&mut self, host: usize, end: Instant) -> Option<Event> {
         let (queue, node) = (&mut self.queues[host], &self.nodes[host]);
         while queue.peek().is_some_and(|next| next.0.at < end) {
@@ -110,7 +111,8 @@ impl Shard {
 /// Events for another shard.
 type Away = Vec<Event>;
 
-/// Steps all shards from `now` to `end`. A panic of the code under test ends it: whose, and when.
+/// Steps all shards from `now` to `end`. A panic of the code under test ends the run; the error names the host and
+/// time.
 pub(crate) fn run(
     shards: &mut [Shard],
     underlay: &Underlay,
@@ -144,7 +146,7 @@ pub(crate) fn run(
             from = until;
             step += 1;
         }
-        // What the other shard sent in its last step.
+        // Messages that the other shard sent in its last step.
         barrier.wait();
         for event in locked(&inboxes[number]).drain(..) {
             shard.take(event);

@@ -1,4 +1,4 @@
-//! The measures of what goes wrong: routers that lose power, all of them started anew, a partition.
+//! Measures of disruptions: routers that lose power, a restart of all, a partition.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use super::measure::{Measured, PATIENCE, TOGETHER, count, seconds};
 use super::observe::percentile;
 use crate::sim::network::HostId;
 
-/// Routers that lose power one by one, how long their neighbours are watched, and how finely.
+/// Number of routers that lose power one by one, time for which their neighbours are watched, and its resolution.
 const DEATHS: usize = 5;
 const MOURNING: Duration = Duration::from_secs(12);
 const STEP: Duration = Duration::from_millis(50);

@@ -1,4 +1,4 @@
-//! The figures of a run beside their goals.
+//! Figures of a run, with their goals.
 
 use std::fmt;
 
@@ -9,25 +9,25 @@ use super::model;
 /// One measured figure.
 #[derive(Clone, Debug, Serialize)]
 pub struct Figure {
-    /// What was measured.
+    /// Name of the measure.
     pub measure: &'static str,
-    /// The value; none when it never happened within the time given.
+    /// Value; `None` if the event did not happen within the time limit.
     pub value: Option<f64>,
-    /// Its unit; empty for counts.
+    /// Unit; empty for counts.
     pub unit: &'static str,
-    /// The most it may be.
+    /// Upper limit for the value.
     pub goal: f64,
-    /// Whether the goal is reached.
+    /// True if the goal is met.
     pub met: bool,
-    /// The model of the design, where there is one.
+    /// Prediction of the design's model, if there is one.
     pub model: Option<f64>,
-    /// What Weave's algorithm would need at this size, computed.
+    /// Computed requirement of Weave's algorithm at this size.
     pub weave: Option<f64>,
-    /// What else was seen.
+    /// Further observations.
     pub detail: String,
 }
 
-/// Goals are given for these sizes; other sizes have those of the next larger one.
+/// Sizes with goals; other sizes use those of the next larger one.
 const SIZES: [usize; 3] = [100, 1_000, 10_000];
 
 /// Name, unit and goals by size.
@@ -76,7 +76,7 @@ pub(crate) const MISSES: Goal = ("broadcast: misses", "", [0.0, 0.0, 0.0]);
 pub(crate) const DUPLICATES: Goal = ("broadcast: duplicates delivered", "", [0.0, 0.0, 0.0]);
 pub(crate) const LINKS: Goal = ("links per router, most", "", [16.0, 16.0, 16.0]);
 
-/// A figure for `n` routers beside its goal.
+/// Returns a figure for `n` routers with its goal.
 pub(crate) fn figure(goal: &Goal, n: usize, value: Option<f64>, detail: String) -> Figure {
     let (measure, unit, goals) = *goal;
     let size = SIZES.iter().position(|size| n <= *size).unwrap_or(2);
@@ -94,7 +94,7 @@ pub(crate) fn figure(goal: &Goal, n: usize, value: Option<f64>, detail: String) 
 }
 
 impl Figure {
-    /// The columns of the table: measure, value, goal, verdict, model, Weave, detail.
+    /// Returns the columns of the table: measure, value, goal, verdict, model, Weave, detail.
     fn columns(&self) -> [String; 7] {
         let with_unit = |v: f64| format!("{} {}", short(v), self.unit).trim_end().to_owned();
         let other = |v: Option<f64>| v.map_or_else(|| "–".to_owned(), with_unit);
@@ -117,7 +117,7 @@ impl fmt::Display for Figure {
     }
 }
 
-/// Three digits that matter.
+/// Formats a value with three significant digits.
 fn short(value: f64) -> String {
     let places = match value.abs() {
         v if v >= 100.0 || v == v.trunc() => 0,

@@ -1,4 +1,4 @@
-//! The measures of the table, one after the other on one mesh.
+//! Measures of the table, taken one after another on one mesh.
 
 use std::time::Duration;
 
@@ -16,43 +16,43 @@ use super::world::World;
 use crate::sim::network::HostId;
 use crate::sim::router::Router;
 
-/// Within this time after one another all routers start.
+/// Time span in which all routers start.
 pub(crate) const TOGETHER: Duration = Duration::from_millis(500);
-/// Time in which a mesh must come to rest, whatever happened.
+/// Time limit for a mesh to settle after any disruption.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
-/// Time given to links, sessions and paths to be complete after records agree.
+/// Time for links, sessions and paths to be complete after records agree.
 pub(crate) const REST: Duration = Duration::from_secs(20);
-/// Time for links to be made in a mesh that begins at rest.
+/// Time for links to be made in a mesh that starts settled.
 const LINKED: Duration = Duration::from_secs(6);
 const IDLE_FOR: Duration = Duration::from_secs(30);
-/// Links that are torn down, how long each is watched, and the time before the next.
+/// Links that are torn down, time for which each is watched, and pause before the next.
 const CHANGES: usize = 10;
 const WATCHED: Duration = Duration::from_millis(900);
 const APART: Duration = Duration::from_secs(8);
 const TICK: Duration = Duration::from_millis(10);
 const BROADCASTS: usize = 20;
-/// Names that are stated one after the other, and how long each is watched.
+/// Names that are announced one after another, and time for which each is watched.
 const NAMED: usize = 10;
 const NAMES_WATCHED: Duration = Duration::from_secs(5);
 
-/// What is taken of a very large mesh only when it is asked for: half of the routers or all say everything anew there, which
-/// takes hours and more memory than most machines have.
+/// Measures of a very large mesh that must be requested: many or all routers announce all records again, which takes
+/// hours and more memory than most machines have.
 const HEAVY: [&str; 3] = ["restart of all", "crash of 10 %", "partition"];
 
-/// A measure's name, and how it is taken.
+/// Name of a measure, and its function.
 type Step = (&'static str, fn(&mut Measured));
 
-/// What was measured, and what was sent meanwhile by kind.
+/// Results, and the bytes sent for each by kind.
 pub(crate) struct Measured {
     pub(crate) figures: Vec<Figure>,
-    /// Bytes of all routers by kind: what they were sent for, and for how many routers, seconds or changes.
+    /// Bytes of all routers by kind, with their purpose, and the number of routers, seconds or changes to divide by.
     pub(crate) kinds: Vec<(&'static str, Bytes, f64)>,
     pub(crate) world: World,
     idle: Option<f64>,
 }
 
-/// Measures a mesh of `plan.hosts` routers; only the measures whose names begin with one of `only`, unless that is empty.
-/// `say` is told how far it is.
+/// Measures a mesh of `plan.hosts` routers; only the measures whose names start with one of `only`, unless that is
+/// empty. `say` receives the progress.
 pub(crate) fn table(plan: Plan, only: &[String], say: &mut dyn FnMut(&str)) -> Measured {
     let before = resident();
     let mut measured = Measured {
@@ -95,7 +95,7 @@ pub(crate) fn table(plan: Plan, only: &[String], say: &mut dyn FnMut(&str)) -> M
         }
         let now = measured.world.now.as_nanos() / 1_000_000_000;
         say(&format!("{name}: measured, virtual time {now} s"));
-        // A run that is ended early has told something all the same.
+        // Printed at once, so that an interrupted run has shown its results.
         for figure in measured.figures.iter().skip(known) {
             say(&format!("  {figure}"));
         }
@@ -127,7 +127,7 @@ impl Measured {
         ));
     }
 
-    /// Starts the routers that lost power, and lets the mesh come to rest.
+    /// Starts the routers that lost power, and lets the mesh settle.
     pub(super) fn put_right(&mut self) {
         let running = self.world.running();
         let stopped = (0..self.world.len()).filter(|h| running.binary_search(h).is_err());
@@ -139,8 +139,7 @@ impl Measured {
         self.world.run(REST);
     }
 
-    /// How often something is done that is usually done so many times: where there are very many routers to see it, less
-    /// often.
+    /// Returns the number of repetitions, lower than `usual` in a very large mesh, where many routers observe each.
     pub(super) fn rounds(&self, usual: usize) -> usize {
         if self.world.len() > MANY {
             usual.div_ceil(4)
@@ -149,7 +148,7 @@ impl Measured {
         }
     }
 
-    /// Bytes that each router sends in a second while nothing changes; measured when it is asked for first.
+    /// Returns the bytes that each router sends per second while nothing changes; measured at the first call.
     fn idle_rate(&mut self) -> f64 {
         if let Some(rate) = self.idle {
             return rate;
@@ -182,7 +181,7 @@ fn idle(m: &mut Measured) {
     m.add(&LINKS, most, detail);
 }
 
-/// Containers start on hosts here and there; how long until the router of each other host can answer for their names.
+/// Measures the time from the start of a named container until the router of each other host can answer for it.
 fn names(m: &mut Measured) {
     let n = m.world.len();
     let mut times: Vec<Duration> = Vec::new();
@@ -232,7 +231,7 @@ fn broadcasts(m: &mut Measured) {
     let copies = |w: &World| w.nodes().map(|n| n.copies).sum::<u64>();
     let (before, mut misses) = (copies(&m.world), 0);
     let sent = m.world.sent();
-    // Nobody sends a broadcast again: with loss this would measure the underlay.
+    // Broadcasts are not retransmitted: with loss this would measure the underlay.
     let loss = std::mem::take(&mut m.world.underlay.loss);
     let rounds = m.rounds(BROADCASTS);
     for _ in 0..rounds {
@@ -294,7 +293,7 @@ fn changes(m: &mut Measured) {
         all.merge(&sent);
         let last = digests[a].last().copied();
         for seen in &digests {
-            // Since when it is what it is for good: what both ends of the link came to hold.
+            // Time since which both ends of the link have their final state.
             let since = seen
                 .iter()
                 .rposition(|d| Some(*d) != last)

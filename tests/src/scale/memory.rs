@@ -1,4 +1,4 @@
-//! The memory that a run takes, and what of it one router would take alone.
+//! Memory of a run, and the part of it that a single router would need.
 
 use std::fs;
 
@@ -6,18 +6,18 @@ use super::figures::MEMORY;
 use super::measure::{Measured, count};
 use crate::sim::router::Router;
 
-/// Bytes that a record of some 300 takes in a router, with what is read out of it; more than was found.
+/// Bytes in memory of a record of about 300 bytes, with its parsed content; an upper estimate.
 const RECORD: usize = 700;
-/// Bytes for each router in the database and in the graph, which the routers of a mesh that begins at rest share.
+/// Bytes per router in the database and the graph, which routers in a mesh that starts settled share.
 const SHARED: usize = 160;
-/// A run that has taken so much ends when the machine has no more than this left, before the kernel ends something.
+/// Memory of a run above which it stops when the machine has little left, before the kernel's OOM killer acts.
 const MUCH: u64 = 1 << 30;
 const LEAST: u64 = 512 << 20;
 
 impl Measured {
-    /// What the whole process holds more than before the first router, divided by the routers: connections and events of
-    /// the simulated network are in it. The records, which these routers share, are added for each; so are tables that
-    /// they share because they began with them.
+    /// Measures memory per router: the growth of the process since the first router, divided by the routers. It
+    /// includes connections and events of the simulated network. Records, which these routers share, are added for each
+    /// router, and so are tables that they share from the start.
     pub(super) fn memory(&mut self, before: Option<u64>, at_rest: bool) {
         let n = count(self.world.len());
         let held = resident()
@@ -42,12 +42,12 @@ impl Measured {
     }
 }
 
-/// Bytes of memory the process has.
+/// Returns the resident memory of the process in bytes.
 pub(super) fn resident() -> Option<u64> {
     value("/proc/self/status", "VmRSS:")
 }
 
-/// Why a run cannot go on, if so little memory is left that it will not.
+/// Returns the reason to stop, if too little memory is left to continue.
 pub(super) fn shortage() -> Option<String> {
     let taken = resident()?;
     let left = value("/proc/meminfo", "MemAvailable:")?;
@@ -61,7 +61,7 @@ pub(super) fn shortage() -> Option<String> {
     })
 }
 
-/// A value that a file of the kernel has in kB, in bytes.
+/// Reads a value in kB from a file in /proc, and returns it in bytes.
 fn value(file: &str, name: &str) -> Option<u64> {
     let text = fs::read_to_string(file).ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix(name))?;

@@ -1,20 +1,20 @@
-//! Large meshes: a thousand shipping routers on a virtual clock and network, measured.
+//! Large meshes: a thousand real routers with a virtual clock and network, measured.
 //!
-//! `make sim N=1000 SEED=1` prints what docs/SCALE.md explains. The routers are those of [`crate::sim`]; their world is
-//! leaner: it opens no frame, and hosts step in two halves on two threads.
+//! `make sim N=1000 SEED=1` prints the figures that docs/SCALE.md explains. The routers are those of [`crate::sim`];
+//! the world is leaner: frames are not inspected, and hosts step in two halves on two threads.
 //!
 //! | file | subject |
 //! |---|---|
-//! | `underlay`, `tcp`, `bytes` | the network, one end of a connection, what the wire carries |
+//! | `underlay`, `tcp`, `bytes` | the network, one end of a connection, bytes on the wire |
 //! | `node`, `streams` | a host, and its kernel's connections |
-//! | `plan`, `engine`, `world` | how a mesh begins; time; all hosts together |
-//! | `at_rest` | a mesh that begins as if it had run for long |
-//! | `observe` | who agrees, where frames go |
-//! | `measure`, `faults` | the measures: of a mesh at rest, and of what goes wrong |
-//! | `figures`, `model` | figures beside goals; what to compare with |
-//! | `memory` | what a run takes, and what of it is one router's |
-//! | `scenario`, `promises` | what goes wrong, and what must hold after it |
-//! | `run` | a run from outside |
+//! | `plan`, `engine`, `world` | initial state of a mesh; clock; all hosts together |
+//! | `at_rest` | a mesh that starts settled |
+//! | `observe` | agreement, and paths of frames |
+//! | `measure`, `faults` | measures of a settled mesh, and of disruptions |
+//! | `figures`, `model` | figures with goals; predictions for comparison |
+//! | `memory` | memory of a run, and the part of one router |
+//! | `scenario`, `promises` | disruptions, and checks after them |
+//! | `run` | public interface of a run |
 
 mod at_rest;
 mod bytes;

@@ -1,17 +1,18 @@
-//! What to compare with: the model of the design, and what Weave Net's algorithm sends, both computed.
+//! Predictions for comparison: the model of the design, and the requirements of Weave Net's algorithm.
 
 use super::figures::{CHANGE, CRASH, IDLE, KNOWN, MEMORY, RESTART, RESTART_BYTES};
 
-/// Routers of a mesh for which the design was modelled by events: N, then by measure (ms, KB, s, MB, s).
+/// Results of an event-based model of the design: N, then by measure (ms, KB, s, MB, s).
 const MODELLED: [(usize, [f64; 5]); 2] = [
     (100, [318.0, 1.06, 1.2, 0.26, 5.16]),
     (1_000, [380.0, 1.62, 1.0, 4.7, 5.31]),
 ];
-/// Degree of the design above a full mesh.
+/// Degree of the design in meshes larger than a full mesh.
 const DEGREE: f64 = 8.0;
 
-/// The model of the design at this size: flooding in a random graph of degree 8 (6 for N = 100), links of 10–50 ms, 1 %
-/// of segments 200 ms late, records held back 50 ms. Where there was no such run, its formulas.
+/// Returns the prediction of the design's model at this size: flooding in a random graph of degree 8 (6 for N = 100),
+/// links of 10–50 ms, 1 % of segments 200 ms late, records batched for 50 ms. Without a model run, its formulas are
+/// used.
 pub(crate) fn design(measure: &str, n: usize) -> Option<f64> {
     let column = [KNOWN, CHANGE, RESTART, RESTART_BYTES, CRASH];
     let column = column.iter().position(|goal| goal.0 == measure);
@@ -33,22 +34,22 @@ pub(crate) fn design(measure: &str, n: usize) -> Option<f64> {
     (measure == MEMORY.0).then(|| n * 1200.0 / f64::from(1 << 20))
 }
 
-/// Links of a router of Weave by default: everybody, up to its limit of connections.
+/// Default number of links of a Weave router: all others, up to its connection limit.
 const CONN_LIMIT: usize = 200;
-/// Time between two rounds of its gossip.
+/// Interval of its gossip rounds in seconds.
 const ROUND: f64 = 30.0;
-/// Longest message it sends; a longer one ends the connection.
+/// Largest message in bytes; a larger one ends the connection.
 const MESSAGE: f64 = 10.0 * 1024.0 * 1024.0;
-/// Time until its routers call a neighbour dead that does not say goodbye: six missed heartbeats of ten seconds.
+/// Time in seconds until its routers declare a silent neighbour dead: six missed heartbeats of ten seconds.
 const SILENCE: f64 = 60.0;
 
-/// Bytes of one of its records on the wire, which is the least it takes in memory.
+/// Returns the bytes of one of its records on the wire, a lower estimate of its size in memory.
 fn weave_record(links: f64) -> f64 {
     60.0 + 30.0 * links
 }
 
-/// What Weave's algorithm would need: a whole state to `2·log2 N` neighbours every 30 s, and one's own record to as many
-/// on each change, by each router that it is news to.
+/// Returns the requirement of Weave's algorithm: the full state to `2·log2 N` neighbours every 30 s, and a changed
+/// record to as many, by each router that learns of it.
 pub(crate) fn weave(measure: &str, n: usize) -> Option<f64> {
     let links = size(n.saturating_sub(1).min(CONN_LIMIT));
     let record = weave_record(links);

@@ -1,4 +1,4 @@
-//! One host: its kernel's ends of connections, its state, and the shipping router that runs on it.
+//! One host: its kernel's ends of connections, its state, and the real router on it.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -18,21 +18,21 @@ use crate::sim::network::HostId;
 use crate::sim::process::{Effect, Process};
 use crate::sim::router::{Router, Setup, State};
 
-/// Time-outs of one router at one moment; more mean that it spins.
+/// Most timer events of one router at one time; more mean a busy loop.
 const MAX_SPINS: u32 = 64;
 
-/// Something that happens to a host.
+/// An event of a host.
 #[derive(Debug)]
 pub(crate) struct Event {
     pub(crate) at: Instant,
-    /// With the number: the order among events of one moment, whatever thread made them.
+    /// Orders events of the same time together with `number`, independently of threads.
     pub(crate) from: HostId,
     pub(crate) number: u64,
     pub(crate) to: HostId,
     pub(crate) what: What,
 }
 
-/// What happens.
+/// Kind of event.
 #[derive(Debug)]
 pub(crate) enum What {
     Start,
@@ -40,11 +40,11 @@ pub(crate) enum What {
     Datagram(Vec<u8>),
     Segment {
         stream: Stream,
-        /// Whether it goes to the end that dialled.
+        /// True if it goes to the end that dialled.
         to_dialler: bool,
         segment: Segment,
     },
-    /// The first segment of this connection went unanswered.
+    /// The SYN of this connection was not answered.
     SynAgain(Stream, usize),
     Retry(EndKey),
     Written {
@@ -59,10 +59,10 @@ pub(crate) enum What {
     },
 }
 
-/// An end of a connection on this host: the connection, and whether this end dialled.
+/// End of a connection on this host: the connection, and true for the dialler's end.
 pub(crate) type EndKey = (Stream, bool);
 
-/// What a host sees of the world while something happens to it.
+/// Environment of a host while it handles an event.
 pub(crate) struct Around<'a> {
     pub(crate) now: Instant,
     pub(crate) hosts: usize,
@@ -70,28 +70,28 @@ pub(crate) struct Around<'a> {
     pub(crate) out: &'a mut Vec<Event>,
 }
 
-/// A host.
+/// State of a host.
 pub(crate) struct Node {
     pub(crate) id: HostId,
     pub(crate) state: State,
     pub(crate) setup: Setup,
     pub(crate) dice: Dice,
-    /// What its router knows when it starts for the first time.
+    /// Knowledge of its router at its first start.
     pub(crate) known: Option<Arc<Known>>,
     pub(crate) router: Option<Router>,
-    /// Who runs in the router's place and means harm.
+    /// Malicious member that runs in place of the router.
     pub(crate) hostile: Option<Box<Hostile>>,
     pub(crate) powered: bool,
     pub(crate) incarnation: u64,
-    /// The share of every second in which the router gets no processor, per mille.
+    /// Fraction of every second in which the router gets no CPU, per mille.
     pub(crate) starved: u32,
     pub(crate) sent: Bytes,
-    /// Frames that entered the bridge since somebody asked.
+    /// Frames injected into the bridge since they were last collected.
     pub(crate) injected: Vec<Vec<u8>>,
-    /// Copies of broadcasts that arrived.
+    /// Copies of broadcasts received.
     pub(crate) copies: u64,
     pub(crate) events: u64,
-    /// Why the run is over: something no router may do.
+    /// Violation that ends the run.
     pub(crate) broken: Option<String>,
     pub(crate) ends: BTreeMap<EndKey, End>,
     pub(super) by_conn: BTreeMap<ConnId, EndKey>,
@@ -128,7 +128,7 @@ impl Node {
         }
     }
 
-    /// When a starved router gets the processor again; `None` when it has it.
+    /// Returns the time at which a starved router gets the CPU again; `None` if it has it.
     pub(crate) fn frozen(&self, at: Instant) -> Option<Instant> {
         const TURN: u64 = 1_000_000_000;
         let begun = at.as_nanos() / TURN * TURN;
@@ -168,9 +168,9 @@ impl Node {
         }
     }
 
-    // Life and death
+    // Start and stop
 
-    /// Starts the router with a raised epoch, if it does not run.
+    /// Starts the router with a raised epoch, unless it runs.
     pub(crate) fn start(&mut self, around: &mut Around<'_>) {
         if self.router.is_some() {
             return;
@@ -192,7 +192,7 @@ impl Node {
         self.settle(around);
     }
 
-    /// A process that means harm runs instead of the router from now on.
+    /// Replaces the router by a malicious member.
     pub(crate) fn turn(&mut self, hostile: Hostile, around: &mut Around<'_>) {
         self.kill(around);
         self.armed = None;
@@ -208,7 +208,7 @@ impl Node {
         }
     }
 
-    /// The router is killed; its host's kernel says so to whoever was connected.
+    /// Kills the router; its host's kernel closes the connections.
     pub(crate) fn kill(&mut self, around: &mut Around<'_>) {
         self.router = None;
         self.hostile = None;
@@ -218,7 +218,7 @@ impl Node {
         self.forget_connections();
     }
 
-    /// The host loses power: nobody is told.
+    /// Cuts the host's power: peers are not notified.
     pub(crate) fn power_off(&mut self) {
         self.router = None;
         self.hostile = None;
@@ -284,9 +284,9 @@ impl Node {
         });
     }
 
-    // What the router is told and what it wants
+    // Inputs and effects of the router
 
-    /// An input for the router, if that very start of it still runs.
+    /// Gives an input to the router, if that start of it still runs.
     pub(crate) fn tell(
         &mut self,
         incarnation: u64,
@@ -302,8 +302,8 @@ impl Node {
         }
     }
 
-    /// Carries out what the router wants, until it wants nothing more. What it says to a neighbour in one go is one
-    /// write, as with the shell's queue.
+    /// Carries out the effects of the router, until none are left. Consecutive messages to a neighbour are one write,
+    /// as in the shell's queue.
     fn settle(&mut self, around: &mut Around<'_>) {
         loop {
             let effects = self.process().map(Process::drain).unwrap_or_default();
@@ -346,7 +346,7 @@ impl Node {
     // Datagrams
 
     fn send_datagram(&mut self, to: SocketAddr, bytes: Vec<u8>, around: &mut Around<'_>) {
-        // The host's kernel refuses it: no byte leaves.
+        // The host's kernel rejects it, so no byte is sent.
         if bytes.len() > LONGEST {
             return;
         }

@@ -1,4 +1,4 @@
-//! What a watcher sees of a large mesh: who agrees with whom, who has how many links, where frames go.
+//! Observations of a large mesh: agreement, numbers of links, paths of frames.
 
 use std::time::Duration;
 
@@ -8,11 +8,11 @@ use super::world::World;
 use crate::sim::network::HostId;
 use crate::sim::router::Router;
 
-/// How finely agreement is looked for.
+/// Resolution of the time to agreement.
 const STEP: Duration = Duration::from_millis(50);
 
 impl World {
-    /// Whether all these routers reach one another and nobody else, and hold the same records.
+    /// True if these routers reach exactly each other, and hold the same records.
     pub(crate) fn agree(&self, hosts: &[HostId]) -> bool {
         let Some(first) = hosts.first().and_then(|h| self.router(*h)) else {
             return hosts.is_empty();
@@ -26,7 +26,7 @@ impl World {
         })
     }
 
-    /// Runs until these routers agree; how long that took.
+    /// Runs until these routers agree. Returns the time taken.
     pub(crate) fn until_agreed(&mut self, hosts: &[HostId], most: Duration) -> Option<Duration> {
         self.run_while(STEP, most, |world| world.agree(hosts))
     }
@@ -37,7 +37,7 @@ impl World {
         links.map_or(0, |t| t.used)
     }
 
-    /// The hosts to which a host has a connection.
+    /// Returns the hosts to which a host has a connection.
     pub(crate) fn neighbours(&self, host: HostId) -> Vec<HostId> {
         let ends = self.node(host).into_iter().flat_map(|n| n.ends.values());
         let mut others: Vec<HostId> = ends.filter(|e| e.open).map(|e| e.other).collect();
@@ -47,7 +47,7 @@ impl World {
     }
 }
 
-/// The value that `per_cent` of all are at or below; `None` of none.
+/// Returns the `per_cent` percentile; `None` if there are no values.
 pub(crate) fn percentile<T: Copy + Ord>(values: &mut [T], per_cent: usize) -> Option<T> {
     values.sort_unstable();
     let rank = (values.len() * per_cent).div_ceil(100);

@@ -1,4 +1,4 @@
-//! How a large mesh begins: its size, what is lost, what its operators typed, where its containers are.
+//! Initial state of a large mesh: size, loss, targets typed by operators, containers.
 
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
@@ -10,26 +10,26 @@ use mesh_proto::topology::bodies::Attached;
 use crate::sim::dice::Dice;
 use crate::sim::network::HostId;
 
-/// Targets that an operator types on each host, and how many others may type the same one.
+/// Targets that an operator types on each host, and most hosts that have the same target.
 const TARGETS: usize = 2;
 const NAMED_BY: usize = 5;
-/// Inside the mesh: a /8, so that every host has addresses of its own.
+/// Prefix length inside the mesh: a /8, so that every host has its own addresses.
 const PREFIX: u8 = 8;
 
-/// A larger mesh than this begins at rest, and in it one in so many hosts has a container.
+/// Size above which a mesh starts settled, and only a fraction of its hosts has a container.
 pub const MANY: usize = 2_000;
 const CROWD: usize = 20;
 
-/// How a world begins.
+/// Parameters of a world.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Plan {
     pub(crate) hosts: usize,
     pub(crate) seed: u64,
-    /// Segments and datagrams lost, per mille.
+    /// Lost segments and datagrams, per mille.
     pub(crate) loss: u32,
-    /// How far the clocks of odd hosts are ahead.
+    /// Clock offset of odd hosts.
     pub(crate) ahead: Duration,
-    /// Whether it begins as if it had run for long.
+    /// True if the mesh starts settled.
     pub(crate) at_rest: bool,
 }
 
@@ -44,14 +44,14 @@ impl Plan {
         }
     }
 
-    /// Whether a host has a container. Where there are very many hosts few have, for what is announced is kept by each
-    /// router for itself.
+    /// True if a host has a container. In very large meshes few hosts have, since each router keeps its own copy of all
+    /// announced addresses.
     pub(super) fn has_container(&self, host: HostId) -> bool {
         self.hosts <= MANY || host.is_multiple_of(CROWD)
     }
 }
 
-/// The container of a host, as its router announces it.
+/// Returns the container of a host, as its router announces it.
 pub(crate) fn attached(host: HostId) -> Attached {
     let ip = container(host);
     Attached {
@@ -62,13 +62,13 @@ pub(crate) fn attached(host: HostId) -> Attached {
     }
 }
 
-/// The address of a host's container.
+/// Returns the address of a host's container.
 pub(crate) fn container(host: HostId) -> Ipv4Addr {
     const FIRST: u32 = 0x0a00_0001;
     Ipv4Addr::from(FIRST.saturating_add(u32::try_from(host).unwrap_or(0)))
 }
 
-/// Whom each of `n` hosts is told of: some of those before it, none of them told of to many.
+/// Returns the targets of each of `n` hosts: earlier hosts, none of them named too often.
 pub(super) fn targets(n: usize, dice: &mut Dice) -> Vec<BTreeSet<HostId>> {
     let mut named = vec![0; n];
     let mut out = Vec::with_capacity(n);

@@ -1,5 +1,5 @@
-//! What must hold when a scenario is over, with the checks of [`crate::sim`]: agreement (I3), delivery to everybody
-//! once (I5, I6), tables within their bounds (I10). That nothing panics (I12) is watched all the time.
+//! Checks after a scenario, by those of [`crate::sim`]: agreement (I3), delivery to everybody once (I5, I6), tables
+//! within their bounds (I10). Panics (I12) are detected at any time.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -15,16 +15,17 @@ use crate::sim::invariants::{Check, Violation};
 use crate::sim::network::HostId;
 use crate::sim::router::Router;
 
-/// Time after the last fault by which all must agree, as in the small simulator: redials, handshakes, silence noticed.
+/// Time after the last disruption within which all must agree, as in the small simulator: redials, handshakes,
+/// dead-peer detection.
 const QUIET: Duration = Duration::from_secs(15);
-/// Trees are used again this long after the last change (2 s), and sessions are made within it.
+/// Time until broadcast trees are used again after the last change (2 s), sessions included.
 const SETTLED: Duration = Duration::from_secs(5);
 const GRACE: Duration = Duration::from_secs(4);
 const BROADCASTS: usize = 10;
 const PAIRS: usize = 200;
 
 impl World {
-    /// Checks everything; how long the routers that run took to agree.
+    /// Checks everything. Returns the time that the running routers took to agree.
     pub(crate) fn keeps_its_promises(&mut self) -> Result<Duration, Violation> {
         let hosts = self.running();
         let agreed = self.until_agreed(&hosts, QUIET);
@@ -65,7 +66,7 @@ impl World {
             Some(Belief {
                 router: *host,
                 digest: router.digest(),
-                // A peer that is no host of ours is host number MAX: in no component.
+                // An unknown peer gets a number that is in no component.
                 reachable: reachable
                     .map(|p| self.who.get(&p).copied().unwrap_or(HostId::MAX))
                     .collect(),
@@ -96,7 +97,7 @@ impl World {
         out
     }
 
-    /// Containers that have announced themselves say something to one another.
+    /// Sends frames between containers that have announced themselves.
     fn unicast(&mut self, hosts: &[HostId]) -> Vec<Expectation> {
         let mut out = Vec::new();
         for _ in 0..PAIRS {
@@ -109,7 +110,7 @@ impl World {
             let (frame, bytes) = self.ledger.frame(from, source, target, 200);
             self.speak(from, &[bytes]);
             let mut expected = expectation(frame, from, &[to]);
-            // A place that nobody has learnt yet is looked for everywhere.
+            // An unknown destination is flooded.
             expected.only = false;
             out.push(expected);
             self.run(Duration::from_millis(10));

@@ -1,4 +1,4 @@
-//! A run from outside: its size, its seed, and what comes of it.
+//! Public interface of a run: size, seed, results.
 
 use serde::Serialize;
 
@@ -8,33 +8,33 @@ use super::measure;
 use super::plan::{MANY, Plan};
 use super::scenario::{self, Scenario};
 
-/// What came of a run.
+/// Results of a run.
 #[derive(Debug, Serialize)]
 pub struct Outcome {
-    /// Routers.
+    /// Number of routers.
     pub routers: usize,
-    /// The seed that gives this run again.
+    /// Seed that reproduces the run.
     pub seed: u64,
-    /// What was measured.
+    /// Measured figures.
     pub figures: Vec<Figure>,
-    /// What was sent for what, by kind: bytes each.
+    /// Bytes sent by purpose and kind.
     pub kinds: Vec<(String, Vec<(String, f64)>)>,
-    /// The promise that was broken, if one was.
+    /// Violated promise, if any.
     pub broken: Option<String>,
-    /// Events that happened.
+    /// Number of events.
     pub events: u64,
 }
 
 impl Outcome {
-    /// Whether every goal is reached and every promise kept.
+    /// True if every goal is met and every promise kept.
     pub fn is_good(&self) -> bool {
         self.broken.is_none() && self.figures.iter().all(|f| f.met)
     }
 }
 
-/// Measures what the table asks for, or of it only the measures whose names begin with one of `only`; `say` is told how
-/// far it is. The mesh begins as if it had run for long when that is asked for, or when there are more than
-/// [`MANY`] routers; then a restart of all, a crash and a partition are measured only when `only` has them.
+/// Takes the measures of the table, or only those whose names start with one of `only`; `say` receives the progress.
+/// The mesh starts settled if requested, or if there are more than [`MANY`] routers; then a restart of all, a crash and
+/// a partition are measured only if named in `only`.
 pub fn measure_all(
     routers: usize,
     seed: u64,
@@ -66,30 +66,30 @@ pub fn measure_all(
     }
 }
 
-/// How a scenario went.
+/// Result of a scenario.
 #[derive(Debug, Serialize)]
 pub struct Played {
-    /// Its name.
+    /// Name of the scenario.
     pub scenario: String,
-    /// Routers.
+    /// Number of routers.
     pub routers: usize,
-    /// The seed that gives this run again.
+    /// Seed that reproduces the run.
     pub seed: u64,
-    /// Virtual seconds it took.
+    /// Duration in virtual seconds.
     pub seconds: f64,
-    /// Virtual seconds from the last fault until all agreed.
+    /// Virtual seconds from the last disruption to agreement.
     pub agreed_after: Option<f64>,
-    /// Kilobytes that each router sent, on average.
+    /// Kilobytes sent per router, on average.
     pub sent: f64,
-    /// The most links of a router at the end.
+    /// Largest number of links of a router at the end.
     pub links: usize,
-    /// The promise that was broken, if one was.
+    /// Violated promise, if any.
     pub broken: Option<String>,
-    /// Events that happened.
+    /// Number of events.
     pub events: u64,
 }
 
-/// Plays a scenario and checks the promises after it.
+/// Plays a scenario, and checks the promises after it.
 pub fn play(scenario: Scenario, routers: usize, seed: u64) -> Played {
     let played = scenario::play(scenario, Plan::new(routers, seed));
     let world = &played.world;

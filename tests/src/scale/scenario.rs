@@ -1,4 +1,4 @@
-//! What goes wrong in a large mesh; after each, [`super::promises`] are checked.
+//! Disruptions of a large mesh; [`super::promises`] are checked after each.
 
 use std::fmt;
 use std::str::FromStr;
@@ -11,37 +11,37 @@ use crate::sim::hostile::Harm;
 use crate::sim::invariants::Violation;
 use crate::sim::network::HostId;
 
-/// A kind of trouble.
+/// Kind of disruption.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scenario {
-    /// Routers join one after the other, all within 150 s.
+    /// Routers join one after another, all within 150 s.
     OneByOne,
     /// All routers start within half a second.
     AllAtOnce,
-    /// Each router is killed and started in turn, all within 200 s.
+    /// Each router is killed and restarted in turn, all within 200 s.
     RollingRestart,
-    /// Six of ten routers are killed and started together, three times.
+    /// Six out of ten routers are killed and restarted together, three times.
     RestartStorm,
     /// For an hour, a tenth of the routers is replaced by new ones each minute.
     Churn,
-    /// Links stop one by one and come back in another order.
+    /// Links fail one by one and come back in another order.
     SwizzleClog,
     /// One link goes up and down twenty times.
     Flapping,
-    /// The underlay falls in two halves for a minute and heals.
+    /// The underlay splits into two halves for a minute and heals.
     Partition,
-    /// A member publishes ten thousand valid records a second.
+    /// A member publishes ten thousand valid records per second.
     Flood,
-    /// A member passes on changed records of others.
+    /// A member forwards modified records of others.
     Forge,
-    /// Clocks are twenty years apart, which must change nothing at all.
+    /// Clocks are twenty years apart, which must have no effect at all.
     Clocks,
-    /// A tenth of the routers gets a twentieth of a processor for a minute.
+    /// A tenth of the routers gets a twentieth of a CPU for a minute.
     Starved,
 }
 
 impl Scenario {
-    /// All of them.
+    /// All scenarios.
     pub const ALL: [Scenario; 12] = [
         Scenario::OneByOne,
         Scenario::AllAtOnce,
@@ -83,15 +83,15 @@ impl FromStr for Scenario {
     }
 }
 
-/// How a scenario went.
+/// Result of a scenario.
 pub(crate) struct Played {
     pub(crate) world: World,
-    /// Time from the last fault to agreement.
+    /// Time from the last disruption to agreement.
     pub(crate) agreed: Option<Duration>,
     pub(crate) broken: Option<Violation>,
 }
 
-/// Plays a scenario on a mesh and checks the promises.
+/// Plays a scenario on a mesh, and checks the promises.
 pub(crate) fn play(scenario: Scenario, plan: Plan) -> Played {
     let mut world = World::new(plan);
     let everybody: Vec<HostId> = (0..plan.hosts).collect();
@@ -141,7 +141,7 @@ fn trouble(scenario: Scenario, world: &mut World) {
     }
 }
 
-/// The share of `whole` that one of `n` gets.
+/// Returns the share of `whole` of each of `n` steps.
 fn each(whole: Duration, n: usize) -> Duration {
     whole / u32::try_from(n.max(1)).unwrap_or(u32::MAX)
 }
@@ -232,7 +232,7 @@ fn flapping(world: &mut World) {
     }
 }
 
-/// The last router means harm for half a minute, and is still there when promises are checked.
+/// Makes the last router malicious for half a minute; it remains during the checks.
 fn hostile(world: &mut World, harm: Harm) {
     world.turn(world.len() - 1, harm);
     world.run(Duration::from_secs(30));
@@ -252,7 +252,7 @@ fn set_starved(world: &mut World, per_mille: u32) {
     }
 }
 
-/// The same run with clocks twenty years apart, event for event.
+/// Compares runs with equal clocks and with clocks twenty years apart, event by event.
 fn clocks(plan: Plan) -> Played {
     let played = [Duration::ZERO, Duration::from_secs(20 * 365 * 86_400)].map(|ahead| {
         let mut world = World::new(Plan { ahead, ..plan });

@@ -1,4 +1,4 @@
-//! What a host's kernel does with connections: opens, carries, closes them.
+//! Connections in a host's kernel: opening, transfer, closing.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -13,8 +13,8 @@ use super::tcp::{End, Segment, Stream};
 use super::underlay::{address, host_at};
 use crate::sim::network::HostId;
 
-/// Waits after which a first segment is sent again: the shell dials once more after 300 ms, and Linux repeats each of the
-/// two after 1 s and 3 s. Then the shell loses its patience, 5 s after it began.
+/// Delays of SYN retransmissions: the shell dials a second time after 300 ms, and Linux retransmits each of the two
+/// after 1 s and 3 s. The shell gives up 5 s after it began.
 const SYN_AGAIN: [Duration; 5] = [
     DIAL_AGAIN,
     Duration::from_millis(700),
@@ -140,18 +140,18 @@ impl Node {
         self.by_conn.insert(conn, key);
         self.sent.first_segment();
         self.push(key, Segment::SynAck, around);
-        // What the router wants to say at once.
+        // Carries out what the router wants to send at once.
         self.tell(self.incarnation, around, |_, _| {});
     }
 
-    /// Tells the other end that here is none of its kind.
+    /// Tells the other end that this host does not know the connection.
     fn reset(&mut self, (stream, was_dialler): EndKey, around: &mut Around<'_>) {
         let other = if was_dialler {
             None
         } else {
             Some(stream.dialler)
         };
-        // An acceptor that lost its end is not known to the one that dialled: it finds out when it writes.
+        // A dialler's host does not know the acceptor any more; the acceptor notices when it writes.
         let Some(other) = other else { return };
         self.sent.last_segment();
         if around.underlay.carries(self.id, other) {
@@ -202,7 +202,7 @@ impl Node {
         }
     }
 
-    /// Puts a segment on its way, behind all before it; while the underlay carries none they wait.
+    /// Sends a segment, after all earlier ones; segments queue while the underlay is cut.
     pub(super) fn push(&mut self, key: EndKey, segment: Segment, around: &mut Around<'_>) {
         let Some(end) = self.ends.get_mut(&key) else {
             return;
@@ -252,7 +252,7 @@ impl Node {
         }
     }
 
-    /// The connections to another host are torn down by somebody on the way, at both ends.
+    /// Resets the connections to another host at both ends, like a middlebox.
     pub(crate) fn cut_off(&mut self, other: HostId, around: &mut Around<'_>) {
         let ends = self.ends.iter().filter(|(_, end)| end.other == other);
         let gone: Vec<(EndKey, ConnId)> = ends.map(|(key, end)| (*key, end.conn)).collect();

@@ -1,4 +1,4 @@
-//! One end of a TCP connection, as its host's kernel keeps it: bytes in order, late when lost, stalled by a cut.
+//! One end of a TCP connection in its host's kernel: bytes in order, late after loss, stalled by a cut.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -8,48 +8,48 @@ use mesh_proto::time::Instant;
 
 use crate::sim::network::HostId;
 
-/// Bytes the kernel takes before it makes the router wait.
+/// Bytes that the kernel buffers before the router must wait.
 const SEND_BUFFER: usize = 64 * 1024;
-/// How long an acknowledgement waits for bytes to ride on.
+/// Delayed-acknowledgement timeout.
 const DELAYED_ACK: Duration = Duration::from_millis(40);
 const FIRST_RETRY: Duration = Duration::from_millis(300);
 const LAST_RETRY: Duration = Duration::from_secs(5);
 
-/// A connection: who dialled, and which of its dials it was.
+/// Identity of a connection: the dialler, and the number of its dial.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Stream {
     pub(crate) dialler: HostId,
     pub(crate) number: u64,
 }
 
-/// What one kernel sends to another.
+/// Segment between two kernels.
 #[derive(Debug)]
 pub(crate) enum Segment {
     Syn,
     SynAck,
-    /// Exactly as long: much of a run's memory is what is on its way.
+    /// A boxed slice without spare capacity: data in flight takes much of a run's memory.
     Data(Box<[u8]>),
     Fin,
     Rst,
 }
 
-/// One end.
+/// State of one end.
 #[derive(Debug)]
 pub(crate) struct End {
     pub(crate) stream: Stream,
     pub(crate) other: HostId,
     pub(crate) conn: ConnId,
-    /// Whether bytes may be sent.
+    /// True if data may be sent.
     pub(crate) open: bool,
-    /// What waits for the underlay to carry again.
+    /// Segments that wait for the underlay to work again.
     pub(crate) stalled: VecDeque<Segment>,
     pub(crate) retry: Duration,
-    /// When the last segment arrives; none overtakes it.
+    /// Arrival time of the last segment, before which no later one may arrive.
     last: Instant,
-    /// Bytes on their way, and when their acknowledgement is back.
+    /// Bytes in flight, each with the arrival time of its acknowledgement.
     unacknowledged: VecDeque<(Instant, usize)>,
     in_flight: usize,
-    /// When an acknowledgement must leave that nothing else carried.
+    /// Time at which an acknowledgement must be sent, if no data carries it before.
     owed: Option<Instant>,
 }
 
@@ -69,13 +69,13 @@ impl End {
         }
     }
 
-    /// When a segment arrives that would take until `due` alone.
+    /// Returns the arrival time of a segment that would arrive at `due` alone.
     pub(crate) fn in_order(&mut self, due: Instant) -> Instant {
         self.last = self.last.max(due);
         self.last
     }
 
-    /// Bytes leave whose acknowledgement will be back at `back`. Whether the kernel took them at once.
+    /// Sends data that is acknowledged at `back`. Returns true if the kernel buffered it at once.
     pub(crate) fn takes(&mut self, bytes: usize, back: Instant, now: Instant) -> bool {
         while let Some((at, bytes)) = self.unacknowledged.front().copied() {
             if at > now {
@@ -89,20 +89,20 @@ impl End {
         self.in_flight <= SEND_BUFFER
     }
 
-    /// Bytes leave: an acknowledgement that is owed rides on them. How many left alone before.
+    /// Sends data, which carries an acknowledgement that is due. Returns the number of bare ones sent before.
     pub(crate) fn rides(&mut self, now: Instant) -> u64 {
         u64::from(self.owed.take().is_some_and(|at| at < now))
     }
 
-    /// Segments arrived: how many bare acknowledgements that made so far. One for two full segments, and one for the
-    /// rest unless bytes go back within 40 ms.
+    /// Receives segments. Returns the number of bare acknowledgements so far: one per two full segments, and one for
+    /// the rest unless data goes back within 40 ms.
     pub(crate) fn arrived(&mut self, segments: usize, now: Instant) -> u64 {
         let late = self.rides(now);
         self.owed = Some(now + DELAYED_ACK);
         late + (segments as u64).saturating_sub(1).div_ceil(2)
     }
 
-    /// How long to wait before the next try to send what is stalled.
+    /// Returns the delay before the next attempt to send stalled segments.
     pub(crate) fn next_retry(&mut self) -> Duration {
         let wait = self.retry;
         self.retry = (wait * 2).min(LAST_RETRY);

@@ -1,5 +1,4 @@
-//! The underlay of a large mesh: who reaches whom, how long it takes, what is lost. Read by all routers, changed only
-//! between steps.
+//! Underlay of a large mesh: connectivity, latency, loss. Read by all routers, changed only between steps.
 
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -10,26 +9,26 @@ use mesh_proto::limits::DEFAULT_PORT;
 use crate::sim::dice::Dice;
 use crate::sim::network::HostId;
 
-/// No two hosts are nearer: what one does at a moment concerns no other before this has passed.
+/// Least latency of two hosts: hosts cannot affect each other within this time.
 pub(crate) const NEAREST: Duration = Duration::from_millis(10);
 const SPREAD: u64 = 40_000_000;
 const JITTER: u64 = 5;
-/// How much later a segment comes that was lost and sent again.
+/// Additional delay in milliseconds of a retransmitted segment.
 const SENT_AGAIN: (u64, u64) = (200, 400);
-/// The longest UDP payload that leaves a host, with DF on Ethernet.
+/// Longest UDP payload that leaves a host, with DF set on Ethernet.
 pub(crate) const LONGEST: usize = 1472;
 /// 100.64.0.0: shared address space, with room for four million hosts.
 const FIRST: u32 = 0x6440_0000;
 
-/// The state of the underlay.
+/// State of the underlay.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Underlay {
     seed: u64,
-    /// Datagrams and segments lost, per mille.
+    /// Lost datagrams and segments, per mille.
     pub(crate) loss: u32,
-    /// The side of a partition each host is on.
+    /// Side of a partition that each host is on.
     pub(crate) sides: Option<Vec<bool>>,
-    /// Pairs that cannot reach one another, the lower host first.
+    /// Pairs that cannot reach each other, lower host first.
     pub(crate) cut: BTreeSet<(HostId, HostId)>,
 }
 
@@ -47,18 +46,19 @@ impl Underlay {
         !self.sides.as_ref().is_some_and(apart) && !self.cut.contains(&(a.min(b), a.max(b)))
     }
 
-    /// 10 to 50 ms, the same for a pair at all times.
+    /// Returns the latency of a pair: 10 to 50 ms, constant.
     pub(crate) fn latency(&self, a: HostId, b: HostId) -> Duration {
         let pair = (a.min(b) as u64) << 32 | a.max(b) as u64;
         NEAREST + Duration::from_nanos(Dice::new(pair ^ self.seed).number() % SPREAD)
     }
 
-    /// How long the next segment or datagram takes.
+    /// Returns the delay of the next segment or datagram.
     pub(crate) fn delay(&self, a: HostId, b: HostId, dice: &mut Dice) -> Duration {
         self.latency(a, b) + dice.millis(0, JITTER)
     }
 
-    /// How long `segments` segments of a connection take, and how many of them were lost: that costs time, no bytes.
+    /// Returns the delay of `segments` segments of a connection, and the number of lost ones: loss costs time, no
+    /// bytes.
     pub(crate) fn stream_delay(
         &self,
         (a, b): (HostId, HostId),
@@ -74,14 +74,14 @@ impl Underlay {
     }
 }
 
-/// The address of a host.
+/// Returns the address of a host.
 pub(crate) fn address(host: HostId) -> SocketAddr {
     let offset = u32::try_from(host).unwrap_or(u32::MAX);
     let ip = Ipv4Addr::from(FIRST.saturating_add(offset));
     SocketAddr::new(ip.into(), DEFAULT_PORT)
 }
 
-/// The host at an address, out of `hosts`.
+/// Returns the host at an address, if it is one of `hosts`.
 pub(crate) fn host_at(address: SocketAddr, hosts: usize) -> Option<HostId> {
     let SocketAddr::V4(v4) = address else {
         return None;

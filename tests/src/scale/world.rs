@@ -1,4 +1,4 @@
-//! A large mesh: its hosts, its underlay, its clock, and what is done to it from outside.
+//! A large mesh: hosts, underlay, clock, and actions from outside.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -26,9 +26,9 @@ use crate::sim::network::HostId;
 use crate::sim::router::{Router, Setup, State};
 use crate::sim::verifier::Cache;
 
-/// Hosts' monotonic clocks are up to an hour apart.
+/// Largest offset between the hosts' monotonic clocks.
 const CLOCKS: Duration = Duration::from_secs(3_600);
-/// The world.
+/// State of the world.
 pub(crate) struct World {
     pub(crate) now: Instant,
     pub(crate) dice: Dice,
@@ -104,7 +104,7 @@ impl World {
 
     // Time
 
-    /// Lets `time` pass, or less when a promise is broken.
+    /// Advances the clock by `time`, or less if a promise is broken.
     pub(crate) fn run(&mut self, time: Duration) {
         if self.broken.is_some() {
             return;
@@ -121,7 +121,7 @@ impl World {
         self.collect();
     }
 
-    /// What happened on the hosts that concerns the whole: frames that came, and promises that were broken.
+    /// Collects results from the hosts: delivered frames, and violations.
     fn collect(&mut self) {
         let Self {
             shards,
@@ -144,7 +144,7 @@ impl World {
         }
     }
 
-    /// Runs in steps until `done` says so; how long that took, or `None` after `most`.
+    /// Runs in steps until `done` returns true. Returns the time taken, or `None` after `most`.
     pub(crate) fn run_while(
         &mut self,
         step: Duration,
@@ -183,7 +183,7 @@ impl World {
         (0..self.len()).filter_map(|h| self.node(h))
     }
 
-    /// Hosts on which a router runs.
+    /// Returns the hosts with a running router.
     pub(crate) fn running(&self) -> Vec<HostId> {
         let running = self.nodes().filter(|n| n.router.is_some());
         running.map(|n| n.id).collect()
@@ -193,7 +193,7 @@ impl World {
         Some(self.node(host)?.state.identity.id())
     }
 
-    /// What all hosts have sent so far.
+    /// Returns the bytes sent by all hosts so far.
     pub(crate) fn sent(&self) -> Bytes {
         let mut all = Bytes::default();
         self.nodes().for_each(|n| all.merge(&n.sent));
@@ -204,9 +204,9 @@ impl World {
         self.nodes().map(|n| n.events).sum()
     }
 
-    // What is done from outside
+    // Actions from outside
 
-    /// Something happens to a host between two steps.
+    /// Runs `deed` on a host between two steps.
     pub(crate) fn act(&mut self, host: HostId, deed: impl FnOnce(&mut Node, &mut Around<'_>)) {
         let mut out = Vec::new();
         let hosts = self.len();
@@ -234,7 +234,7 @@ impl World {
         self.shards[event.to % SHARDS].take(event);
     }
 
-    /// The router of a host starts after a while.
+    /// Starts the router of a host after a delay.
     pub(crate) fn start(&mut self, host: HostId, after: Duration) {
         self.numbered += 1;
         self.take(Event {
@@ -246,7 +246,7 @@ impl World {
         });
     }
 
-    /// All routers of `hosts` start within `spread`.
+    /// Starts all routers of `hosts` within `spread`.
     pub(crate) fn start_all(&mut self, hosts: &[HostId], spread: Duration) {
         for host in hosts {
             let after = self.dice.between(Duration::ZERO, spread);
@@ -262,7 +262,7 @@ impl World {
         self.act(host, |node, _| node.power_off());
     }
 
-    /// Another router takes the place of one, with keys of its own.
+    /// Replaces a router by one with new keys.
     pub(crate) fn replace(&mut self, host: HostId, after: Duration) {
         let identity = Arc::new(Identity::from_seeds(self.dice.key(), self.dice.key()));
         self.who.retain(|_, h| *h != host);
@@ -275,7 +275,7 @@ impl World {
         self.start(host, after);
     }
 
-    /// A member of the mesh becomes somebody who means harm.
+    /// Turns a member of the mesh into a malicious one.
     pub(crate) fn turn(&mut self, host: HostId, harm: Harm) {
         let dice = self.dice.fork();
         self.act(host, |node, around| {
@@ -286,7 +286,7 @@ impl World {
         });
     }
 
-    /// Containers on a host send frames.
+    /// Sends frames from containers on a host.
     pub(crate) fn speak(&mut self, host: HostId, frames: &[Vec<u8>]) {
         self.act(host, |node, around| {
             let incarnation = node.incarnation;
@@ -299,7 +299,7 @@ impl World {
         self.collect();
     }
 
-    /// A container of this name starts on a host, and is its only one with a name.
+    /// Starts a container with this name on a host, as its only named one.
     pub(crate) fn state_name(&mut self, host: HostId, name: &str) {
         let named = Container {
             id: name.to_owned(),
@@ -318,7 +318,7 @@ impl World {
         self.collect();
     }
 
-    /// The TCP connections between two hosts are torn down.
+    /// Tears down the TCP connections between two hosts.
     pub(crate) fn reset_link(&mut self, a: HostId, b: HostId) {
         self.act(a, |node, around| node.cut_off(b, around));
         self.act(b, |node, around| node.cut_off(a, around));

@@ -1,4 +1,4 @@
-//! What a scenario does to the world.
+//! Actions of a scenario on the world.
 
 use mesh_proto::ids::Mac;
 
@@ -6,90 +6,90 @@ use super::disk::Crash;
 use super::host::Container;
 use super::network::{Conditions, HostId};
 
-/// One deed at one moment.
+/// One action, at one moment.
 #[derive(Clone, Debug)]
 pub(crate) enum Action {
-    /// The host's router starts, with a raised epoch.
+    /// Starts the host's router, with a raised epoch.
     Start(HostId),
-    /// `kill -9`: the process is gone, its host answers for it.
+    /// `kill -9`: the process is gone, and its host's kernel refuses traffic for it.
     Kill(HostId),
-    /// Power failure: the process is gone and nobody answers.
+    /// Power failure: the host does not respond any more.
     PowerOff(HostId),
-    /// The state directory is lost while the router is down: it comes back as somebody else.
+    /// The state directory is lost while the router is down: it restarts with a new identity.
     LoseState(HostId),
-    /// The state directory is an old one: the epoch of long ago comes back.
+    /// The state directory is restored from an old backup, with an old epoch.
     RestoreBackup(HostId),
-    /// Nothing passes in this direction.
+    /// Blocks all traffic in this direction.
     Cut(HostId, HostId),
     Heal(HostId, HostId),
-    /// No datagram passes in this direction, TCP does.
+    /// Blocks UDP in this direction; TCP passes.
     CutUdp(HostId, HostId),
-    /// The MTU between two hosts is this from now on, and nobody says so.
+    /// Reduces the MTU between two hosts. Longer datagrams are dropped silently (PMTU black hole).
     Narrow(HostId, HostId, u16),
-    /// Every cut is gone and the underlay is clean.
+    /// Removes all cuts, and makes the underlay reliable again.
     HealAll,
     Conditions(Conditions),
-    /// The host gets another address.
+    /// Gives the host another underlay address.
     MoveHost(HostId),
-    /// A container stops, to go to another host with its address.
+    /// Stops a container; it moves to another host with its address.
     MoveContainer {
         from: HostId,
         to: HostId,
     },
-    /// A container that moves starts again.
+    /// Starts a moved container at its new host.
     Arrive {
         at: HostId,
         container: Container,
     },
-    /// Somebody says something to a container that moved.
+    /// Sends a frame to a container that moved.
     SayTo(Mac),
-    /// The machine is copied: another host's router comes back with its key and state.
+    /// Clones a machine: another host's router restarts with a copy of its key and state.
     Clone {
         of: HostId,
         to: HostId,
     },
-    /// By now a holder of a key in use twice has noticed, and all others still reach one another.
+    /// Checks that a holder of the duplicate key has noticed, and that all other routers still reach each other.
     CloneNoticed {
         of: HostId,
         copy: HostId,
     },
-    /// From now on some traffic is steady, and none of it may be lost.
+    /// Starts steady traffic, of which no frame may be lost.
     Steady,
-    /// By now every key in use was replaced lately.
+    /// Checks that every key in use was replaced recently.
     Renewed,
-    /// Random and damaged datagrams arrive at the host.
+    /// Sends random and damaged datagrams to the host.
     Garbage(HostId),
-    /// A stranger dials the host and writes random bytes.
+    /// A stranger connects to the host by TCP and writes random bytes.
     GarbageStream(HostId),
-    /// A byte on the way to the host is changed, on some stream.
+    /// Injects bytes into some TCP stream to the host.
     DamageStream(HostId),
-    /// A container sends frames from a great many addresses.
+    /// A container sends frames with a very large number of source addresses.
     MacFlood(HostId),
-    /// The host's router starts if it does not run.
+    /// Starts the host's router if it does not run.
     Revive(HostId),
-    /// The host crashes in the middle of a write of its journal, `after` so many others.
+    /// Crashes the host in the middle of a write to its journal, after `after` further writes.
     CrashAtWrite {
         host: HostId,
         after: usize,
         crash: Crash,
     },
-    /// No host crashes at a write any more.
+    /// Disarms all pending crashes at writes.
     DisarmDisks,
-    /// An operator removes, at one host, the router of another one: the identities that it lost, or, by force, the one it
-    /// has.
+    /// An operator removes the router of another host at one host: its lost identities, or, with `force`, its current
+    /// one.
     Remove {
         at: HostId,
         host: HostId,
         force: bool,
     },
-    /// Where nobody has the range yet, a container asks for an address, and a router takes it.
+    /// In each component without an owner of the range, a container requests an address, so that a router takes it.
     Found,
-    /// From now on containers come and go, or no more.
+    /// Starts or stops the churn of containers that request addresses.
     Guests(bool),
-    /// From now on addresses may be held twice, as said in the documents: but not without being reported.
+    /// From now on, addresses may be held twice, within the documented limits, but not without being reported.
     Overlap,
-    /// By now both sides of every address that is held twice say so, and no more of them may come.
+    /// Checks that both holders of every duplicate address report it; from now on there must be no new ones.
     Reported,
-    /// A member that means harm joins at this host.
+    /// Starts a hostile member at this host.
     Hostile(HostId),
 }

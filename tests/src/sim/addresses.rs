@@ -1,4 +1,5 @@
-//! A router's addresses: the shipping state machine between control plane and disk, wired as in `mesh_router::ipam`.
+//! Address allocation of a router: the real state machine between control plane and disk, wired as in
+//! `mesh_router::ipam`.
 
 use std::net::Ipv4Addr;
 
@@ -13,11 +14,11 @@ use super::planted::Planted;
 use super::process::Effect;
 
 const TOPIC: Topic = Topic::ADDRESSES;
-/// A journal shorter than this is not made anew. The router's own bound is a thousand times as large.
+/// Journal length in bytes below which it is not compacted; the router's own limit is a thousand times as large.
 const COMPACT_FROM: usize = 1024;
 const COMPACT_AT: usize = 4;
 
-/// The state machine and what it is wired to.
+/// The state machine and its inputs.
 pub(crate) struct Addresses {
     ipam: Ipam,
     made_with: Option<usize>,
@@ -50,7 +51,7 @@ impl Addresses {
         &self.ipam
     }
 
-    /// Something the control plane tells.
+    /// Passes an output of the control plane to the state machine.
     pub(crate) fn hear(&mut self, output: &ControlOutput, control: &Control, now: Instant) {
         let is_claim = matches!(output, ControlOutput::Said(key) if key.topic == TOPIC);
         let is_deaf = self.fault == Some(Planted::DeafToClaims) && !self.ipam.owners().is_empty();
@@ -59,7 +60,7 @@ impl Addresses {
         }
     }
 
-    /// Wants an address for a container.
+    /// Requests an address for a container.
     pub(crate) fn ask(
         &mut self,
         id: u64,
@@ -79,7 +80,7 @@ impl Addresses {
         opened.is_ok()
     }
 
-    /// Frees what is held for nobody.
+    /// Frees addresses without a live container.
     pub(crate) fn mend(&mut self, lives: impl Fn(&str, Ipv4Addr) -> bool, now: Instant) {
         let held = self.ipam.allocations();
         let gone = held.filter(|a| !lives(a.container, a.addr));
@@ -90,21 +91,21 @@ impl Addresses {
         }
     }
 
-    /// All entries up to `position` are synced, and the file has `length` bytes.
+    /// Reports that all entries up to `position` are synced, and that the file has `length` bytes.
     pub(crate) fn synced(&mut self, position: u64, length: usize, now: Instant) {
         self.ipam.persisted(position, now);
         let made_with = *self.made_with.get_or_insert(length);
         self.is_long |= length > COMPACT_FROM.max(COMPACT_AT * made_with);
     }
 
-    /// A container is gone.
+    /// Frees the addresses of a removed container.
     pub(crate) fn release(&mut self, container: &str, now: Instant) {
         if self.fault != Some(Planted::LeakedAddress) {
             self.ipam.release(container, now);
         }
     }
 
-    /// Planted fault: what it says does not name the addresses that it holds of others' space.
+    /// Injected fault `ForgottenPins`: the announcement omits the held addresses in other owners' space.
     fn perhaps_without_pins(&self, bytes: Vec<u8>) -> Vec<u8> {
         match Statement::decode(&bytes) {
             Ok(mut statement) if self.fault == Some(Planted::ForgottenPins) => {
@@ -115,14 +116,14 @@ impl Addresses {
         }
     }
 
-    /// Time went by.
+    /// Runs the timers that are due.
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
         if self.ipam.next_deadline() <= now {
             self.ipam.handle_timeout(now);
         }
     }
 
-    /// Carries out what the state machine wants; whether there was anything.
+    /// Carries out the effects of the state machine. Returns true if there were any.
     pub(crate) fn carry_out(
         &mut self,
         control: &mut Control,

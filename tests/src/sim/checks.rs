@@ -1,4 +1,4 @@
-//! What is checked in the middle of some scenarios.
+//! Checks in the middle of some scenarios.
 
 use std::collections::BTreeSet;
 
@@ -12,8 +12,8 @@ const CLONES: &str = "S4 clones are noticed";
 const RENEWED: &str = "S5 keys are renewed";
 
 impl World {
-    /// Of two holders of one key the mesh keeps one, or both in turn: one at least says so, and all others reach one
-    /// another as before.
+    /// Checks a duplicate identity: at least one of the two routers must report it, and all other routers must reach
+    /// each other as before.
     pub(crate) fn check_clone(&mut self, of: HostId, copy: HostId) {
         let now = self.now;
         let warnings = [of, copy].map(|h| self.router(h).map(|r| r.warnings(now)));
@@ -41,8 +41,8 @@ impl World {
         }
     }
 
-    /// A session that was made with the copy of a router outlives it, and nobody notices until frames stay unanswered: all
-    /// speak with the one that is left, and give it the time that it takes to begin a new one.
+    /// Ends sessions with a clone, which outlive it unnoticed until frames get no reply: sends frames between all
+    /// routers and the remaining one, and waits for new sessions.
     pub(crate) fn outlive_copies(&mut self) {
         let Some(of) = self.copied else { return };
         for other in self.running() {
@@ -61,7 +61,7 @@ impl World {
         }
     }
 
-    /// Every session in use is younger than the age at which keys are refused.
+    /// Checks that every session in use is younger than the age at which its keys are rejected.
     pub(crate) fn check_renewed(&mut self) {
         let now = self.now;
         for host in self.running() {

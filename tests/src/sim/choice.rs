@@ -1,17 +1,17 @@
-//! What a seed chooses: the trouble, the shape, the size.
+//! Choices by seed: scenario, layout, size.
 
 use super::dice::Dice;
 use super::layout::Layout;
 use super::run::Options;
 use super::scenario::Scenario;
 
-/// Every so many seeds a mesh is as large as meshes get here, and everything goes wrong in it.
+/// Interval of seeds that run a mesh of the largest size, with the scenario `Everything`.
 const LARGE_EVERY: u64 = 50;
-/// Routers of the largest meshes.
+/// Routers in the largest meshes.
 const LARGE: usize = 50;
 
-/// Discovery links everybody to everybody up to 32 routers: twenty times as many events as elsewhere. One large mesh in
-/// ten has it.
+/// Returns the layout of a large mesh. Discovery connects everybody up to 32 routers, and costs twenty times as many
+/// events as other layouts, so only one large mesh in ten has it.
 fn large_layout(seed: u64) -> Layout {
     match seed / LARGE_EVERY % 10 {
         0 => Layout::Discovery,
@@ -20,7 +20,7 @@ fn large_layout(seed: u64) -> Layout {
     }
 }
 
-/// What a seed chooses.
+/// Parameters of a run.
 pub(crate) struct Choice {
     pub(crate) scenario: Scenario,
     pub(crate) layout: Layout,
@@ -54,10 +54,10 @@ impl Choice {
             85..98 => 8 + dice.below(7),
             _ => 15 + dice.below(36),
         };
-        // A datagram may take 16 hops: longer chains are not meshes we promise anything about.
+        // Datagrams have a hop limit of 16: longer chains are outside the promises.
         let routers = match layout {
             Layout::Line => routers.min(12),
-            // A ring of which a pair is blocked is a line.
+            // A ring with a blocked pair is a line.
             Layout::Ring if scenario == Scenario::UdpBlocked => routers.min(12),
             Layout::Ring => routers.min(24),
             _ => routers,

@@ -1,4 +1,4 @@
-//! The deeds of a scenario, done to the world.
+//! Execution of a scenario's actions on the world.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,15 +17,15 @@ use super::router::State;
 use super::stream::Item;
 use super::world::{Event, World};
 
-/// How long a container that moves is nowhere.
+/// Downtime of a moving container.
 const STOPPED: Duration = Duration::from_millis(500);
-/// What is said to a container that moved, and how often.
+/// Number of frames sent to a container that moved, and their interval.
 const SAID: u32 = 40;
 const SAY_PACE: Duration = Duration::from_millis(50);
 /// Source addresses of a MAC flood.
 const FLOODED_MACS: u64 = 3_000;
 
-/// What a disk loses that said it was synced.
+/// Bytes that a lying disk loses although they were synced.
 const LOST_BYTES: usize = 200;
 
 impl World {
@@ -108,7 +108,7 @@ impl World {
         }
     }
 
-    /// The machine is set up anew: its identity and its journal are gone, and the containers that had addresses.
+    /// Reinstalls the machine: identity, journal and containers with allocated addresses are gone.
     fn lose_state(&mut self, host: HostId) {
         let identity = Identity::from_seeds(self.dice.key(), self.dice.key());
         self.who.insert(identity.id(), host);
@@ -178,7 +178,8 @@ impl World {
         let at = [of, to].map(|h| self.hosts[h].address);
         let at = at.map(|a| a.ip().to_string());
         let names = [of, to].map(|h| format!("h{h}"));
-        // What either was told to dial, but not one another: the two would meet themselves and learn nothing.
+        // Targets of both, except each other's addresses: dialling each other they would meet their own key, and learn
+        // nothing.
         let mut targets = copied.targets.clone();
         targets.extend(own);
         targets.sort();
@@ -187,7 +188,7 @@ impl World {
         self.hosts[to].state = State { targets, ..copied };
         self.hosts[to].disk = self.hosts[of].disk.copy();
         self.copied = Some(of);
-        // Both give out the same addresses until one of them knows.
+        // Both allocate the same addresses until one notices.
         self.guests.excuse([of, to]);
     }
 
@@ -200,7 +201,7 @@ impl World {
                 let at = self.dice.below(self.recent.len());
                 self.recent[at].clone()
             };
-            // One in four is a replay, as it was.
+            // One in four is an unmodified replay.
             if !self.dice.chance(250) {
                 self.dice.mutate(&mut bytes);
             }

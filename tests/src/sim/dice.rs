@@ -1,27 +1,27 @@
-//! Random choices of a run, all from one seed.
+//! Random number generator of a run, with one seed.
 
 use std::time::Duration;
 
 use mesh_proto::entropy::{Entropy, SeededEntropy};
 
-/// A seeded source of choices.
+/// A seeded generator.
 #[derive(Clone, Debug)]
 pub(crate) struct Dice(SeededEntropy);
 
 impl Dice {
     pub(crate) fn new(seed: u64) -> Self {
         let mut entropy = SeededEntropy::new(seed);
-        // Neighbouring seeds of SplitMix64 are neighbouring states: jump away from them.
+        // SplitMix64 maps neighbouring seeds to neighbouring states: jump away from them.
         let jumped = entropy.u64() ^ seed.rotate_left(32);
         Self(SeededEntropy::new(jumped))
     }
 
-    /// A generator of its own, so that its user does not disturb our later choices.
+    /// Returns an independent generator, whose use does not affect later choices of this one.
     pub(crate) fn fork(&mut self) -> Dice {
         Dice::new(self.0.u64())
     }
 
-    /// A generator for a router's keys and timers.
+    /// Returns a generator for a router's keys and timers.
     pub(crate) fn entropy(&mut self) -> SeededEntropy {
         SeededEntropy::new(self.0.u64())
     }
@@ -34,13 +34,13 @@ impl Dice {
         self.0.key()
     }
 
-    /// A number below `n`; 0 when `n` is 0.
+    /// Returns a number below `n`; 0 if `n` is 0.
     pub(crate) fn below(&mut self, n: usize) -> usize {
         let n = n as u64;
         usize::try_from(self.0.u64().checked_rem(n).unwrap_or(0)).unwrap_or(0)
     }
 
-    /// True `per_mille` times in a thousand.
+    /// Returns true with a probability of `per_mille` / 1000.
     pub(crate) fn chance(&mut self, per_mille: u32) -> bool {
         self.0.u64() % 1000 < u64::from(per_mille)
     }
@@ -61,14 +61,14 @@ impl Dice {
         }
     }
 
-    /// Random bytes, `low` to `high` of them.
+    /// Returns `low` to `high` random bytes.
     pub(crate) fn bytes(&mut self, low: usize, high: usize) -> Vec<u8> {
         let mut out = vec![0; low + self.below(high - low + 1)];
         self.0.fill(&mut out);
         out
     }
 
-    /// Changes, cuts or lengthens `bytes` at random.
+    /// Modifies, truncates or extends `bytes` at random.
     pub(crate) fn mutate(&mut self, bytes: &mut Vec<u8>) {
         match self.below(4) {
             0 => bytes.truncate(self.below(bytes.len() + 1)),

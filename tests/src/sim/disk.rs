@@ -1,7 +1,7 @@
-//! A host's disk, as far as the journal of addresses goes: what is synced stays, what is being written may be torn.
+//! A host's disk with the journal of addresses: synced bytes stay, an unfinished write may be torn.
 //!
-//! It writes as the router's disk thread does: what came since the last sync goes with the next one, a new file is
-//! complete before it takes the old one's place. The bytes are the shipping journal's.
+//! Writes are batched as by the router's disk thread: everything queued since the last sync is in the next one, and a
+//! new file is complete before it replaces the old one. The bytes are those of the real journal.
 
 use std::time::Duration;
 
@@ -10,47 +10,47 @@ use mesh_router::ipam::{entries, file, frame};
 use super::dice::Dice;
 use super::invariants::{Check, Violation};
 
-/// A page that a power failure may lose alone.
+/// Unit in bytes that a power failure may lose separately.
 const SECTOR: usize = 512;
 const TORN: &str = "I13 old or new, never a third";
 
-/// What a router has its disk do.
+/// Write request of a router.
 #[derive(Clone, Debug)]
 pub(crate) enum Write {
     /// Append an entry.
     Entry { position: u64, entry: Vec<u8> },
-    /// Make the file anew; it says all that entries up to `position` said.
+    /// Replace the file by a snapshot that includes all entries up to `position`.
     Replace {
         position: u64,
         entries: Vec<Vec<u8>>,
     },
 }
 
-/// How a process ends.
+/// Kind of crash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Crash {
-    /// `kill -9`: what was handed to the kernel is written.
+    /// `kill -9`: everything handed to the kernel is written.
     Kill,
-    /// Power failure: of what is not synced any part may be written.
+    /// Power failure: any part of the unsynced data may be written.
     Power,
 }
 
-/// The write that a crash waits for.
+/// A crash armed for a certain write.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Trap {
-    /// How many writes begin before it.
+    /// Number of writes that start before it.
     pub(crate) after: usize,
     pub(crate) crash: Crash,
 }
 
-/// What is being written.
+/// Write in progress.
 #[derive(Clone, Debug)]
 enum Writing {
     Append(Vec<u8>),
     Replace(Vec<u8>),
 }
 
-/// The disk.
+/// State of the disk.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Disk {
     file: Option<Vec<u8>>,
@@ -59,12 +59,12 @@ pub(crate) struct Disk {
     waiting: Vec<Vec<u8>>,
     position: u64,
     pub(crate) trap: Option<Trap>,
-    /// What a crash may have left: entries before and after the write that it cut short.
+    /// Permitted contents after a crash: the entries before and after the interrupted write.
     left: Option<[Vec<Vec<u8>>; 2]>,
 }
 
 impl Disk {
-    /// Takes over what the process wants written; of a snapshot all earlier entries are part.
+    /// Queues a write; a snapshot replaces all earlier queued entries.
     pub(crate) fn push(&mut self, write: Write) {
         match write {
             Write::Entry { position, entry } => {
@@ -79,8 +79,8 @@ impl Disk {
         }
     }
 
-    /// Begins the next write, if there is one and none is under way: how long it takes, and whether it is the one that a
-    /// crash waits for.
+    /// Starts the next write, unless one is in progress. Returns its duration, and the armed crash if it is due at this
+    /// write.
     pub(crate) fn begin(&mut self, dice: &mut Dice) -> Option<(Duration, Option<Crash>)> {
         if self.writing.is_some() {
             return None;
@@ -108,7 +108,7 @@ impl Disk {
         self.trap.take().map(|trap| trap.crash)
     }
 
-    /// The write under way is synced: the position that is durable, and the length of the file.
+    /// Completes the write in progress. Returns the durable position, and the length of the file.
     pub(crate) fn finish(&mut self) -> Option<(u64, usize)> {
         let (position, writing) = self.writing.take()?;
         self.file = Some(self.after(&writing));
@@ -126,7 +126,7 @@ impl Disk {
         }
     }
 
-    /// The process is gone, in the middle of a write perhaps.
+    /// Crashes, perhaps in the middle of a write.
     pub(crate) fn crash(&mut self, how: Crash, dice: &mut Dice) {
         self.waiting.clear();
         self.snapshot = None;
@@ -155,14 +155,14 @@ impl Disk {
         }
     }
 
-    /// The last bytes of the file are gone, although they were synced: a disk that lies.
+    /// Loses the last bytes of the file although they were synced: a lying disk.
     pub(crate) fn lose_end(&mut self, bytes: usize) {
         if let Some(file) = &mut self.file {
             file.truncate(file.len().saturating_sub(bytes));
         }
     }
 
-    /// Everything is gone.
+    /// Loses all content.
     pub(crate) fn lose(&mut self) {
         *self = Self {
             trap: self.trap,
@@ -170,7 +170,7 @@ impl Disk {
         };
     }
 
-    /// What a copy of the whole disk has.
+    /// Returns a copy of the disk's synced content.
     pub(crate) fn copy(&self) -> Self {
         Self {
             file: self.file.clone(),
@@ -178,10 +178,10 @@ impl Disk {
         }
     }
 
-    /// The file as the next start reads it.
+    /// Returns the entries that the next start reads.
     ///
     /// # Errors
-    /// I13, when it says neither what it said before the last write nor what it should say after.
+    /// I13, if the content is neither that before nor that after the interrupted write.
     pub(crate) fn read(&mut self) -> Result<Vec<Vec<u8>>, Violation> {
         let left = self.left.take();
         let Some(bytes) = &self.file else {
@@ -208,12 +208,12 @@ fn check_left(left: Option<&[Vec<Vec<u8>>; 2]>, said: &Vec<Vec<u8>>) -> Check {
     }
 }
 
-/// What is there of an append that was cut short.
+/// Returns the part of an interrupted append that is in the file.
 fn torn(mut frame: Vec<u8>, how: Crash, dice: &mut Dice) -> Vec<u8> {
     match (how, dice.below(4)) {
         (_, 0) => frame,
         (Crash::Power, 1) => {
-            // The file is longer, and of its sectors any are there.
+            // The file has its new length, and an arbitrary subset of its sectors.
             for sector in frame.chunks_mut(SECTOR) {
                 if dice.chance(500) {
                     sector.fill(0);

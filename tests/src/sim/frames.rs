@@ -1,4 +1,4 @@
-//! The frames containers send: each has a number of its own and a text that must never be seen outside.
+//! Frames of containers: each has a unique number, and a marker that must never be visible outside.
 
 use std::collections::BTreeMap;
 
@@ -7,15 +7,15 @@ use mesh_proto::ids::Mac;
 use super::network::HostId;
 use super::offloads::{self, Pair};
 
-/// In every frame; on no wire.
+/// Marker in every frame, which must not appear on any wire.
 pub(crate) const MARKER: &[u8; 16] = b"\xf7cleartext-frame";
 
-/// The number of a frame.
+/// Unique number of a frame.
 pub(crate) type FrameId = u64;
 
 const ETHERNET: usize = 14;
 const ARP: usize = 28;
-/// IEEE 802 local experimental.
+/// IEEE 802 local experimental EtherType.
 const ETHERTYPE: [u8; 2] = [0x88, 0xb5];
 const ETHERTYPE_ARP: [u8; 2] = [0x08, 0x06];
 const ETHERTYPE_IPV4: [u8; 2] = [0x08, 0x00];
@@ -27,7 +27,7 @@ pub(crate) struct Sent {
     pub(crate) bytes: Vec<u8>,
 }
 
-/// All frames that containers sent.
+/// All frames sent by containers.
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
     sent: BTreeMap<FrameId, Sent>,
@@ -35,7 +35,7 @@ pub(crate) struct Ledger {
 }
 
 impl Ledger {
-    /// A frame of `size` bytes or a little more, noted as sent.
+    /// Returns a frame of at least `size` bytes, recorded as sent.
     pub(crate) fn frame(
         &mut self,
         from: HostId,
@@ -48,7 +48,7 @@ impl Ledger {
         self.note(from, bytes)
     }
 
-    /// A gratuitous ARP announcement (RFC 5227), its number in the padding.
+    /// Returns a gratuitous ARP announcement (RFC 5227) with its number in the padding.
     pub(crate) fn announcement(
         &mut self,
         from: HostId,
@@ -65,7 +65,8 @@ impl Ledger {
         self.note(from, bytes)
     }
 
-    /// `count` TCP segments of `size` bytes of payload or a little more, noted as sent; the payloads of all.
+    /// Returns the payloads and frames of `count` TCP segments with at least `size` bytes of payload each, recorded as
+    /// sent.
     pub(crate) fn burst(
         &mut self,
         from: HostId,
@@ -121,7 +122,7 @@ fn ethernet(source: Mac, to: Mac, ethertype: [u8; 2]) -> Vec<u8> {
     bytes
 }
 
-/// The number of a frame that a container sent; `None` for any other bytes.
+/// Returns the number of a container's frame; `None` for any other bytes.
 pub(crate) fn id_of(frame: &[u8]) -> Option<FrameId> {
     let ethertype = frame.get(12..14)?;
     let skip = if ethertype == ETHERTYPE_ARP {

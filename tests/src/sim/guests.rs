@@ -1,4 +1,4 @@
-//! Containers that come, ask for an address, and go.
+//! Workload of containers that start, request an address, and stop.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
@@ -15,42 +15,42 @@ use super::network::HostId;
 use super::router::Router;
 use super::world::{Event, World};
 
-/// Time between two containers that come or go.
+/// Interval between starts or stops of containers.
 const PACE: Duration = Duration::from_millis(150);
-/// How long a container waits for its address.
+/// Timeout of a container's request for an address.
 const PATIENCE: Duration = Duration::from_secs(4);
-/// The same for the first one: a router that was told of others waits 5 s for them before it takes the range.
+/// The same for the first request: a router with peers waits 5 s for them before it takes the range.
 const FOUNDERS_PATIENCE: Duration = Duration::from_secs(7);
-/// How many of a thousand go, where there are any.
+/// Probability per mille that an existing container stops instead of a new one starting.
 const GO: u32 = 450;
-/// Machines that operators remember to have lost.
+/// Number of lost machines that operators remember.
 const REMEMBERED: usize = 8;
-/// Addresses that are asked for by themselves lie at the beginning of the range, so that several ask for one.
+/// Explicitly requested addresses are among the first of the range, so that several containers request the same one.
 const POPULAR: usize = 64;
 
-/// A container that was given an address, or waits for one.
+/// A container that has an address or waits for one.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Guest {
     pub(crate) addr: Option<Ipv4Addr>,
     request: Option<u64>,
 }
 
-/// What holds for all of them.
+/// State of the workload.
 #[derive(Debug)]
 pub(crate) struct Guests {
     pub(crate) slicing: Slicing,
     busy: bool,
     serial: u64,
-    /// Identities whose disks are gone.
+    /// Identities whose disks are lost.
     pub(crate) dead: Vec<PeerId>,
-    /// Hosts that gave out one another's addresses, being one router.
+    /// Hosts that allocated each other's addresses while they were clones.
     excused: BTreeSet<HostId>,
-    /// Whether addresses may be held twice now, and which were when that was over.
+    /// True while duplicate addresses are permitted; `known` holds those that existed when that ended.
     overlaps: bool,
     known: BTreeSet<Ipv4Addr>,
-    /// Whether operators removed all of those.
+    /// True if operators removed all `dead` routers.
     removed: bool,
-    /// Addresses that were given.
+    /// Number of addresses allocated.
     pub(crate) given: usize,
 }
 
@@ -81,14 +81,14 @@ impl Guests {
         self.overlaps = true;
     }
 
-    /// Whether each slice has one owner that gives out of it, at most.
+    /// True if each slice must have at most one owner that allocates from it.
     fn is_strict(&self) -> bool {
         !self.overlaps && self.excused.is_empty()
     }
 }
 
 impl World {
-    /// Somewhere a container comes or goes, and soon another one.
+    /// Starts or stops a container somewhere, and schedules the next step.
     pub(crate) fn guests_live(&mut self) {
         self.queue.push(self.now + PACE, Event::Guests);
         if !self.guests.busy {
@@ -103,7 +103,8 @@ impl World {
             let name = &names[self.dice.below(names.len())];
             return self.guest_goes(host, name);
         }
-        // Who never heard of the range's owner takes the range after a while: two meshes, which is another story.
+        // A router that never heard of the range's owner takes the range after a while: two meshes, a scenario of its
+        // own.
         let ipam = self.ipam(host);
         let has_map = ipam.is_some_and(|ipam| !ipam.owners().is_empty());
         if has_map {
@@ -156,7 +157,7 @@ impl World {
         self.tell_names(host);
     }
 
-    /// Has the router state the names of its containers.
+    /// Makes the router announce the names of its containers.
     pub(crate) fn tell_names(&mut self, host: HostId) {
         let guests = self.hosts[host].guests.iter();
         let named = guests.filter_map(|(name, guest)| {
@@ -171,7 +172,7 @@ impl World {
         self.tell_router(host, |router, now| router.set_named(named, now));
     }
 
-    /// D2, and in peace D1: DNS.
+    /// Checks the DNS promises: D2 always, D1 when quiet.
     pub(crate) fn check_names(&self) -> Check {
         for (host, router) in self.routers() {
             let reachable: BTreeSet<PeerId> = router.reachable().into_iter().collect();
@@ -202,8 +203,8 @@ impl World {
         hosts.filter_map(|(host, at)| Some((host, at.process.as_ref()?.as_router()?)))
     }
 
-    /// In each component that has no map yet one container asks, for which the range is taken. Not several: while a mesh
-    /// comes up two may not know of one another, and both take it, which is another story.
+    /// In each component without an owner of the range, one container requests an address, by which the range is taken.
+    /// Only one: during start-up two routers may not know each other, and both take it, a scenario of its own.
     pub(crate) fn found(&mut self) {
         let range = self.guests.slicing.range();
         for component in self.components() {
@@ -216,7 +217,7 @@ impl World {
         }
     }
 
-    /// The router of a host answers.
+    /// Handles the router's answer to a request.
     pub(crate) fn answered(
         &mut self,
         host: HostId,
@@ -241,7 +242,7 @@ impl World {
                 let (addr, request) = (Some(*addr), None);
                 guests.insert(name, Guest { addr, request });
                 self.guests.given += 1;
-                // Not from within: what the router wants sent meanwhile comes first.
+                // Scheduled rather than called: effects of the router come first.
                 self.queue.push(self.now, Event::Named(host));
                 let check = self.check_addresses();
                 self.check(check);
@@ -250,12 +251,12 @@ impl World {
         }
     }
 
-    /// The router is gone: who waits for it fails to start.
+    /// The router ended: pending requests fail.
     pub(crate) fn requests_end(&mut self, host: HostId) {
         self.hosts[host].guests.retain(|_, g| g.addr.is_some());
     }
 
-    /// A router has started: what was told to containers is on its disk (I13), and what nobody uses is freed.
+    /// Checks after a start that all confirmed addresses are on the disk (I13), and frees unused ones.
     pub(crate) fn mend(&mut self, host: HostId) {
         let Some(ipam) = self.ipam(host) else {
             return;
@@ -285,7 +286,7 @@ impl World {
         self.tell_names(host);
     }
 
-    /// An operator types `mesh rmpeer`.
+    /// Runs `mesh rmpeer` as an operator.
     pub(crate) fn remove(&mut self, at: HostId, host: HostId, force: bool) {
         let dead = self.guests.dead.iter().rev().take(REMEMBERED);
         let mut dead: Vec<PeerId> = dead.copied().collect();
@@ -296,8 +297,8 @@ impl World {
         let mut said = Vec::new();
         self.tell_router(at, |router, now| {
             for peer in dead {
-                // Nobody waits ten minutes here, so it is always forced; a majority is what keeps the parts of a mesh
-                // from removing one another, where operators do not know better.
+                // Always forced, since the simulator does not wait ten minutes. The majority rule would keep the parts
+                // of a partition from removing each other; here the operators know better.
                 let done = router.with_addresses(now, |addresses, local| {
                     Some(addresses.ipam().remove(peer, true, local))
                 });
@@ -320,7 +321,7 @@ impl World {
         })
     }
 
-    /// I1, and I2 where nothing excuses it.
+    /// Checks I1, and I2 unless exempted.
     pub(crate) fn check_addresses(&self) -> Check {
         let doubles = addresses::doubles(self.holders());
         for (first, second) in &doubles {
@@ -345,7 +346,7 @@ impl World {
         (0..self.hosts.len()).filter_map(|host| Some((host, self.ipam(host)?)))
     }
 
-    /// Both sides of every address that is held twice say so; others are not to be held twice from here on.
+    /// Checks that both holders of every duplicate address report it; from now on new ones are violations.
     pub(crate) fn check_reported(&mut self) {
         let doubles = addresses::doubles(self.holders());
         let reports = |host: HostId, addr: Ipv4Addr| {
@@ -365,7 +366,8 @@ impl World {
         self.check(check);
     }
 
-    /// In peace all routers of a component have one map, what is taken is what is held, and all of it can be used.
+    /// Checks, when quiet, that all routers of a component have one map, and that allocated space equals held space and
+    /// is all usable.
     pub(crate) fn addresses_in_peace(&mut self) -> Check {
         if !self.guests.is_strict() {
             return Ok(());

@@ -1,4 +1,4 @@
-//! Hosts: what they keep, and where they are.
+//! Hosts: their persistent state and their addresses.
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -22,56 +22,56 @@ use super::planted::Planted;
 use super::process::Process;
 use super::router::State;
 
-/// A container: its address, and the MAC address that follows from it.
+/// A container: its address, and the MAC address derived from it.
 #[derive(Clone, Debug)]
 pub(crate) struct Container {
     pub(crate) ip: Ipv4Addr,
     pub(crate) mac: Mac,
 }
 
-/// A host and what it keeps.
+/// A host with its persistent state.
 pub(crate) struct Host {
     pub(crate) address: SocketAddr,
     pub(crate) powered: bool,
     pub(crate) process: Option<Box<dyn Process>>,
-    /// Which start of the process it is.
+    /// Number of the process's start.
     pub(crate) incarnation: u64,
     pub(crate) state: State,
     pub(crate) disk: Disk,
-    /// Containers that ask for their addresses, by name.
+    /// Containers of the workload, by name.
     pub(crate) guests: BTreeMap<String, Guest>,
-    /// The targets its operator typed, which come back with the machine when the state is lost.
+    /// Targets typed by the operator, which are used again after the state is lost.
     pub(crate) typed: Vec<String>,
     pub(crate) containers: Vec<Container>,
     pub(crate) clock: Duration,
-    /// When its timer is set to.
+    /// Time that its timer is set to.
     pub(crate) armed: Option<Instant>,
-    /// When its timer fired last, and how often at that moment.
+    /// Time of the last timer event, and the number of events at that time.
     pub(crate) fired: (Instant, u32),
 }
 
-/// How a world begins.
+/// Initial parameters of a world.
 pub(crate) struct Plan {
     pub(crate) hosts: usize,
     pub(crate) targets: Vec<Vec<HostId>>,
     pub(crate) joined: Joined,
-    /// Whether targets are typed as names rather than as addresses.
+    /// True if targets are names rather than addresses.
     pub(crate) names: bool,
     pub(crate) open: bool,
-    /// How far apart the hosts' clocks may be.
+    /// Largest offset between the hosts' clocks.
     pub(crate) clocks: Duration,
     pub(crate) planted: Option<Planted>,
-    /// Of which containers are given addresses.
+    /// Address range of containers.
     pub(crate) slicing: Slicing,
 }
 
 impl Host {
-    /// Whether the process is not a hostile member that lost its link.
+    /// False if the process is a hostile member without a link.
     pub(crate) fn still_linked(&self) -> bool {
         self.process.as_ref().is_none_or(|p| p.still_linked())
     }
 
-    /// The containers as their router announces them.
+    /// Returns the containers as their router announces them.
     pub(crate) fn attached(&self) -> Vec<Attached> {
         let announce = |c: &Container| Attached {
             mac: c.mac,
@@ -120,7 +120,7 @@ fn byte(n: usize) -> u8 {
     u8::try_from(n & 0xff).unwrap_or_default()
 }
 
-/// The underlay address of a host after it has moved `moves` times.
+/// Returns the underlay address of a host after `moves` moves.
 pub(crate) fn address(host: HostId, moves: usize) -> SocketAddr {
     let ip = Ipv4Addr::new(192, 168, byte(moves), byte(host + 1));
     SocketAddr::new(ip.into(), DEFAULT_PORT)

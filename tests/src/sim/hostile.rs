@@ -1,4 +1,4 @@
-//! A member of the mesh that means harm: it knows the secret, keeps its link alive, and says whatever it likes.
+//! A malicious member of the mesh: it knows the secret, keeps its link alive, and sends arbitrary messages.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -23,26 +23,26 @@ use super::process::{Effect, Process};
 use super::router::Router;
 use super::sybils::Sybils;
 
-/// Time between two messages.
+/// Interval of messages.
 const PACE: Duration = Duration::from_millis(150);
-/// Valid records it publishes at once.
+/// Valid records per flood message.
 const FLOOD: usize = 300;
-/// Records of others it has seen and may damage.
+/// Records of other routers that it keeps for forging.
 const LOOT: usize = 32;
 
-/// A kind of harm.
+/// Kind of attack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Harm {
-    /// Records of others, changed.
+    /// Modified records of other routers.
     Forge,
-    /// Ten thousand valid records of its own in a second.
+    /// Ten thousand valid records of its own per second.
     Flood,
 }
 
-/// Time between two messages of a flood.
+/// Interval of messages in a flood.
 const FLOOD_PACE: Duration = Duration::from_millis(30);
 
-/// The process.
+/// State of the process.
 pub(crate) struct Hostile {
     identity: Arc<Identity>,
     secret: Arc<MeshSecret>,
@@ -54,7 +54,7 @@ pub(crate) struct Hostile {
     loot: Vec<Vec<u8>>,
     sybils: Sybils,
     effects: Vec<Effect>,
-    /// The only harm it does; any otherwise.
+    /// The only attack; `None` for all kinds.
     only: Option<Harm>,
 }
 
@@ -88,7 +88,7 @@ impl Hostile {
         hostile
     }
 
-    /// Does this harm and no other.
+    /// Limits the process to this attack.
     pub(crate) fn only(mut self, harm: Harm) -> Self {
         self.only = Some(harm);
         self
@@ -111,7 +111,7 @@ impl Hostile {
         self.pump(conn);
     }
 
-    /// A record of its own that says what it likes.
+    /// Returns a signed record of its own with an arbitrary body.
     fn own_record(&mut self, topic: Topic, body: &[u8]) -> Option<SignedRecord> {
         self.seq += 1;
         let version = Version {
@@ -154,7 +154,7 @@ impl Hostile {
         }
     }
 
-    /// Whether a link is up: nothing it said may have cost it that.
+    /// True if a link is up: none of its messages may have cost it the link.
     pub(crate) fn is_linked(&self) -> bool {
         self.links.values().any(|(_, up)| *up)
     }
@@ -199,7 +199,7 @@ impl Hostile {
         )
     }
 
-    /// Bytes that no encoder makes: an unknown tag, a body cut short or damaged, a message too long.
+    /// Returns bytes that no encoder produces: an unknown tag, a truncated or damaged body, a message that is too long.
     fn raw(&mut self) -> Vec<u8> {
         match self.dice.below(4) {
             0 => {
@@ -218,7 +218,7 @@ impl Hostile {
         }
     }
 
-    /// Records of others, changed.
+    /// Returns modified records of other routers.
     fn forged(&mut self) -> Vec<Vec<u8>> {
         let mut records = self.loot.clone();
         for record in &mut records {
@@ -227,7 +227,7 @@ impl Hostile {
         records
     }
 
-    /// A record of its own, well signed, with neighbours that know nothing of it.
+    /// Returns a signed record of its own, with invented neighbours.
     fn lies(&mut self) -> Option<Vec<u8>> {
         let neighbours = (0..5).map(|_| Neighbour {
             peer: self.peer().prefix(),
@@ -241,14 +241,14 @@ impl Hostile {
         Some(record.bytes().to_vec())
     }
 
-    /// Its own links: to routers that it made up.
+    /// Returns a links record of its own, with links to its sybils.
     fn reach_of_sybils(&mut self) -> Option<Vec<u8>> {
         let links = encode_links(&self.sybils.links());
         let record = self.own_record(Topic::LINKS, &links)?;
         Some(record.bytes().to_vec())
     }
 
-    /// Something about any topic, perhaps about none there is.
+    /// Returns a record with random content, for a topic that may not exist.
     fn prattle(&mut self) -> Option<Vec<u8>> {
         let topic = Topic::new(1 + u8::try_from(self.dice.below(MAX_TOPICS.into())).ok()?)?;
         let body = self.dice.bytes(0, 200);
@@ -263,7 +263,7 @@ impl Hostile {
         }
     }
 
-    /// Many records of its own in a row, each valid and newer than the one before.
+    /// Returns many records of its own, each valid and newer than the previous one.
     fn flood(&mut self) -> Vec<Vec<u8>> {
         (0..FLOOD).filter_map(|_| self.lies()).collect()
     }
@@ -329,7 +329,7 @@ impl Process for Hostile {
                     Ok(message) => link.send(&message),
                     Err(bytes) => link.send_encoded(&bytes),
                 };
-                // Silence would end the link, harm must not.
+                // Silence would end the link; attacks must not.
                 link.send(&LinkMessage::Ping { nonce: 1 });
             }
             self.pump(conn);

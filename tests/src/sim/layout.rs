@@ -1,18 +1,18 @@
-//! Who is told to dial whom.
+//! Layouts of meshes: the pairs of routers that dial each other.
 
 use std::collections::BTreeSet;
 
 use super::dice::Dice;
 use super::network::HostId;
 
-/// The shape of a mesh.
+/// Shape of a mesh.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Layout {
-    /// Each router dials one that started before it and finds the others by gossip.
+    /// Each router dials an earlier one, and finds the others by gossip.
     Discovery,
-    /// A chain, nothing beside it.
+    /// A chain without further links.
     Line,
-    /// A chain whose ends meet.
+    /// A chain with connected ends.
     Ring,
     /// A random tree.
     Tree,
@@ -33,7 +33,7 @@ impl Layout {
         self == Layout::Discovery
     }
 
-    /// Pairs of dialler and dialled for `n` routers; as a graph they are connected.
+    /// Returns pairs of dialler and dialled for `n` routers; the graph is connected.
     pub(crate) fn targets(self, n: usize, dice: &mut Dice) -> BTreeSet<(HostId, HostId)> {
         let mut out = BTreeSet::new();
         for host in 1..n {
@@ -61,12 +61,12 @@ impl Layout {
     }
 }
 
-/// Who may link to whom, as far as operators are concerned.
+/// Pairs that may have links by configuration.
 #[derive(Clone, Debug)]
 pub(crate) struct Joined {
     /// Pairs of dialler and dialled.
     pub(crate) pairs: BTreeSet<(HostId, HostId)>,
-    /// Whether routers find others by themselves.
+    /// True if routers find further peers by themselves.
     pub(crate) discovery: bool,
 }
 
@@ -76,7 +76,7 @@ impl Joined {
     }
 }
 
-/// Groups of hosts that are joined by edges, each group in order.
+/// Returns the connected components of the hosts, each in order.
 pub(crate) fn components(
     hosts: &[HostId],
     joined: impl Fn(HostId, HostId) -> bool,
@@ -99,7 +99,7 @@ pub(crate) fn components(
     out
 }
 
-/// The longest of all shortest ways between two hosts of `group`, in hops.
+/// Returns the diameter of `group` in hops.
 pub(crate) fn diameter(group: &BTreeSet<HostId>, joined: impl Fn(HostId, HostId) -> bool) -> usize {
     let mut longest = 0;
     for start in group {

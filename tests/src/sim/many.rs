@@ -1,4 +1,4 @@
-//! Many seeds on all cores.
+//! Runs of many seeds on all cores.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,14 +12,14 @@ use super::planted::Planted;
 use super::run::{Options, Report, run};
 use super::scenario::Scenario;
 
-/// What came of many seeds.
+/// Results of many seeds.
 #[derive(Debug, Default)]
 pub struct Summary {
-    /// Every run, in order of seeds.
+    /// Reports of all runs, in order of seeds.
     pub reports: Vec<Report>,
 }
 
-/// Runs all seeds; with `stop_early` none is begun after one has failed.
+/// Runs all seeds; with `stop_early` no run starts after one has failed.
 pub fn run_many(seeds: Range<u64>, options: Options, stop_early: bool) -> Summary {
     let next = AtomicU64::new(seeds.start);
     let reports = Mutex::new(Vec::new());
@@ -49,8 +49,8 @@ pub fn run_many(seeds: Range<u64>, options: Options, stop_early: bool) -> Summar
     Summary { reports }
 }
 
-/// Runs seeds until one finds a planted fault: how many were run, and the report of the first seed that breaks one of the
-/// fault's promises, and none without the fault.
+/// Runs seeds until one finds an injected fault. Returns the number of runs, and the report of the first seed that
+/// violates one of the fault's invariants but passes without the fault.
 pub fn hunt(planted: Planted, most: u64) -> Option<(usize, Report)> {
     const AT_ONCE: usize = 16;
     let (_, invariants) = Planted::ALL
@@ -61,7 +61,7 @@ pub fn hunt(planted: Planted, most: u64) -> Option<(usize, Report)> {
         scenario: planted.scenario(),
         ..Options::default()
     };
-    // The same run in all but the fault.
+    // The same run without the fault.
     let without = Options {
         planted: None,
         small: true,
@@ -73,7 +73,7 @@ pub fn hunt(planted: Planted, most: u64) -> Option<(usize, Report)> {
         let found = summary.reports.into_iter().find(|report| {
             let broken = report.broken.as_ref();
             let number = broken.and_then(|b| b.invariant.split(' ').next());
-            // A seed that fails anyway has found nothing.
+            // A seed that fails without the fault proves nothing.
             number.is_some_and(|n| invariants.contains(&n))
                 && run(report.seed, without, None).broken.is_none()
         });
@@ -85,19 +85,19 @@ pub fn hunt(planted: Planted, most: u64) -> Option<(usize, Report)> {
 }
 
 impl Summary {
-    /// The runs that broke a promise.
+    /// Returns the failed runs.
     pub fn failures(&self) -> impl Iterator<Item = &Report> {
         self.reports.iter().filter(|r| r.broken.is_some())
     }
 
-    /// Times from the last fault to agreement, in order.
+    /// Returns the times from the last disruption to agreement, sorted.
     pub fn agreement_times(&self) -> Vec<Duration> {
         let mut times: Vec<_> = self.reports.iter().filter_map(|r| r.agreed_after).collect();
         times.sort_unstable();
         times
     }
 
-    /// Runs by their number of routers.
+    /// Returns the number of runs by number of routers.
     pub fn by_size(&self) -> BTreeMap<usize, usize> {
         let mut out = BTreeMap::new();
         for report in &self.reports {
@@ -106,7 +106,7 @@ impl Summary {
         out
     }
 
-    /// Runs and the slowest agreement, by scenario.
+    /// Returns the number of runs and the slowest agreement, by scenario.
     pub fn by_scenario(&self) -> BTreeMap<Scenario, (usize, Duration)> {
         let mut out = BTreeMap::new();
         for report in &self.reports {

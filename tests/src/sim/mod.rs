@@ -1,23 +1,23 @@
-//! The simulator: shipping routers in a virtual world of hosts, underlay, clock and mishaps.
+//! The simulator: real router code in a virtual world of hosts, underlay, clock and failures.
 //!
-//! One seed decides everything and reproduces a run exactly: `cargo run -p mesh-tests --bin mesh-sim -- --seed 7
-//! --verbose`. What must hold is in `invariants`, what goes wrong in [`Scenario`]; [`Planted`] faults prove that the
-//! checks can fail.
+//! One seed determines everything, and reproduces a run exactly:
+//! `cargo run -p mesh-tests --bin mesh-sim -- --seed 7 --verbose`. Promises are in `invariants`, disruptions in
+//! [`Scenario`]; fault injection with [`Planted`] proves that the checks can fail.
 //!
 //! | file | subject |
 //! |---|---|
-//! | `choice`, `run` | what a seed chooses; one seed from start to end |
-//! | `replace` | one mesh in which a thousand routers are replaced |
-//! | `many` | many seeds on all cores, and what came of them |
-//! | `scenario`, `action`, `deeds` | what goes wrong: when, what, and how it is done |
-//! | `checks` | what is checked in the middle of some scenarios |
-//! | `world`, `host`, `queue`, `trace` | the world, its hosts, events in order, the trace |
-//! | `network`, `stream`, `transfer` | the underlay, TCP, and what is on its way |
-//! | `process`, `router`, `hostile`, `sybils` | what runs on hosts, and what a hostile one makes up |
-//! | `addresses`, `disk`, `guests` | who gives addresses, where it is written, who asks for them |
-//! | `names` | what routers say and know of names |
-//! | `frames`, `traffic`, `offloads` | what containers say, one by one and in super-frames |
-//! | `layout` | who dials whom |
+//! | `choice`, `run` | parameters by seed; one seed from start to end |
+//! | `replace` | a mesh in which a thousand routers are replaced |
+//! | `many` | many seeds on all cores, and their results |
+//! | `scenario`, `action`, `deeds` | disruptions: schedule, kinds, execution |
+//! | `checks` | checks in the middle of some scenarios |
+//! | `world`, `host`, `queue`, `trace` | world, hosts, event queue, trace |
+//! | `network`, `stream`, `transfer` | underlay, TCP, data in flight |
+//! | `process`, `router`, `hostile`, `sybils` | processes on hosts: routers, a malicious member and its sybils |
+//! | `addresses`, `disk`, `guests` | address allocation, its journal, the workload of containers |
+//! | `names` | announced and known names |
+//! | `frames`, `traffic`, `offloads` | traffic of containers, as frames and super-frames |
+//! | `layout` | pairs that dial each other |
 
 mod action;
 mod addresses;

@@ -1,4 +1,4 @@
-//! A router's names: what it states of its containers, and its view of all others', fed as `mesh_router::names` feeds it.
+//! Names of a router: its announcement, and its view of all others', fed as `mesh_router::names` feeds it.
 
 use std::collections::BTreeMap;
 
@@ -12,13 +12,13 @@ use super::planted::Planted;
 
 const TOPIC: Topic = Topic::NAMES;
 
-/// The state machines and what they were told last.
+/// The state machines, with their last inputs.
 pub(crate) struct NamesView {
     local: LocalNames,
     names: Names,
     known: BTreeMap<PeerId, (Version, bool)>,
     fault: Option<Planted>,
-    /// Planted fault: what each router said first, and how many times it was said.
+    /// Injected fault `OldNames`: the first announcement of each router, and the number of announcements.
     first: BTreeMap<PeerId, (Vec<u8>, u64)>,
 }
 
@@ -33,12 +33,12 @@ impl NamesView {
         }
     }
 
-    /// What it knows.
+    /// Returns the known names.
     pub(crate) fn names(&self) -> &Names {
         &self.names
     }
 
-    /// The containers of the host; what is to be stated, if that changed.
+    /// Sets the containers of the host. Returns the announcement if it changed.
     pub(crate) fn set_containers(&mut self, mut containers: Vec<Container>) -> Option<Vec<u8>> {
         if self.fault == Some(Planted::ForgottenName) {
             containers.extend(self.stale(&containers));
@@ -50,7 +50,7 @@ impl NamesView {
         Some(self.local.statement().to_vec())
     }
 
-    /// Planted fault: containers that are gone, as the statement has them.
+    /// Injected fault `ForgottenName`: returns removed containers that are still in the announcement.
     fn stale(&self, containers: &[Container]) -> Vec<Container> {
         let entries = self.local.entries().iter();
         let gone = entries.filter(|e| !containers.iter().any(|c| c.names.contains(&e.name)));
@@ -63,7 +63,7 @@ impl NamesView {
         .collect()
     }
 
-    /// Something the control plane tells.
+    /// Handles an output of the control plane.
     pub(crate) fn hear(&mut self, output: &Output, control: &Control) {
         match output {
             Output::Said(key) if key.topic == TOPIC => self.look(key.origin, control),
@@ -98,10 +98,10 @@ impl NamesView {
     }
 
     fn take(&mut self, origin: PeerId, version: Version, body: &[u8]) {
-        // What is malformed is counted, and hides what was said before.
+        // A malformed announcement is counted, and hides the previous one.
         let _ = match self.fault {
             Some(Planted::OldNames) => {
-                // Each second statement is the first that was ever heard, as a copy that was late would be.
+                // Every second announcement is replaced by the first one, as if a delayed copy had arrived.
                 let (first, times) = self.first.entry(origin).or_default();
                 if first.is_empty() {
                     *first = body.to_vec();

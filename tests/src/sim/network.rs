@@ -1,19 +1,19 @@
-//! The underlay between hosts: who can reach whom, how long it takes, and what happens to a datagram on its way.
+//! The underlay between hosts: connectivity, delay, and disturbance of datagrams.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::dice::Dice;
 
-/// MTU of every pair of hosts that was not made narrower.
+/// Default MTU in bytes.
 const MTU: u16 = 1500;
-/// Bytes of IPv4 and UDP around a datagram.
+/// Bytes of IPv4 and UDP headers.
 const OVERHEAD: u16 = 28;
 
-/// A host, by its number in the run.
+/// Number of a host in the run.
 pub(crate) type HostId = usize;
 
-/// What the underlay does to datagrams; chances are per mille.
+/// Disturbances of datagrams; probabilities are per mille.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Conditions {
     pub(crate) loss: u32,
@@ -37,7 +37,7 @@ impl Conditions {
     };
 }
 
-/// The state of the underlay. Cuts have a direction: from, to.
+/// State of the underlay. Cuts are directed pairs (from, to).
 #[derive(Debug)]
 pub(crate) struct Network {
     dice: Dice,
@@ -45,7 +45,7 @@ pub(crate) struct Network {
     latency: BTreeMap<(HostId, HostId), Duration>,
     cut: BTreeSet<(HostId, HostId)>,
     udp_cut: BTreeSet<(HostId, HostId)>,
-    /// MTU of narrow pairs, the lower host first; what is longer vanishes without a word.
+    /// MTU of narrow pairs, lower host first; longer datagrams are dropped silently.
     narrow: BTreeMap<(HostId, HostId), u16>,
 }
 
@@ -77,12 +77,12 @@ impl Network {
         self.udp_cut.insert((from, to));
     }
 
-    /// Makes the MTU between two hosts this one.
+    /// Sets the MTU between two hosts.
     pub(crate) fn narrow(&mut self, a: HostId, b: HostId, mtu: u16) {
         self.narrow.insert((a.min(b), a.max(b)), mtu);
     }
 
-    /// The longest datagram that passes between two hosts.
+    /// Returns the longest datagram that passes between two hosts, in bytes.
     pub(crate) fn longest(&self, a: HostId, b: HostId) -> u16 {
         self.narrow.get(&(a.min(b), a.max(b))).unwrap_or(&MTU) - OVERHEAD
     }
@@ -101,12 +101,12 @@ impl Network {
         self.carries_tcp(from, to) && !self.udp_cut.contains(&(from, to))
     }
 
-    /// Whether two hosts can hold a link that carries data.
+    /// True if two hosts can have a link and direct data.
     pub(crate) fn joins(&self, a: HostId, b: HostId) -> bool {
         self.carries_udp(a, b) && self.carries_udp(b, a)
     }
 
-    /// How long the next segment or datagram takes: 10 to 50 ms by pair, and up to 5 ms of jitter.
+    /// Returns the delay of the next segment or datagram: 10 to 50 ms by pair, and up to 5 ms of jitter.
     pub(crate) fn delay(&mut self, a: HostId, b: HostId) -> Duration {
         let pair = (a.min(b), a.max(b));
         let dice = &mut self.dice;
@@ -117,7 +117,7 @@ impl Network {
         base + dice.millis(0, 5)
     }
 
-    /// A segment of a TCP connection: loss costs a retransmission, never bytes.
+    /// Returns the delay of a TCP segment: loss costs a retransmission, never bytes.
     pub(crate) fn segment_delay(&mut self, a: HostId, b: HostId) -> Duration {
         let retransmission = if self.dice.chance(self.conditions.loss) {
             self.dice.millis(200, 400)
@@ -127,7 +127,7 @@ impl Network {
         self.delay(a, b) + retransmission
     }
 
-    /// The copies of a datagram that will arrive, and after how long.
+    /// Returns the copies of a datagram that will arrive, each with its delay.
     pub(crate) fn datagram(
         &mut self,
         from: HostId,

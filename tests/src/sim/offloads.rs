@@ -1,5 +1,5 @@
-//! Super-frames, as a port with offloads hands them over and takes them: what goes in as one comes out as segments that
-//! are known one by one, whatever was cut and merged on the way.
+//! Super-frames of a port with offloads. A super-frame enters as one and leaves as segments that can be identified,
+//! however they were split and merged on the way.
 
 use std::net::Ipv4Addr;
 
@@ -11,18 +11,18 @@ use mesh_proto::wire::datagram::InnerFrame;
 const ETHERNET: usize = 14;
 const IP: usize = 20;
 const TCP: usize = 20;
-/// Bytes before the payload of each segment.
+/// Bytes of headers in each segment.
 pub(crate) const HEADERS: usize = ETHERNET + IP + TCP;
 const CHECKSUM_AT: usize = ETHERNET + IP + 16;
 
-/// Who speaks to whom in a burst.
+/// Sender and receiver of a burst.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Pair {
     pub(crate) source: (Mac, Ipv4Addr),
     pub(crate) target: (Mac, Ipv4Addr),
 }
 
-/// A TCP segment over IPv4, complete: number `index` of a burst whose payloads before it have `before` bytes in all.
+/// Returns a complete TCP segment over IPv4: number `index` of a burst, after `before` bytes of payload.
 pub(crate) fn segment(pair: &Pair, index: u16, before: usize, payload: &[u8]) -> Vec<u8> {
     let mut frame = headers(pair, index, before, payload.len());
     frame.extend_from_slice(payload);
@@ -31,7 +31,7 @@ pub(crate) fn segment(pair: &Pair, index: u16, before: usize, payload: &[u8]) ->
     frame
 }
 
-/// The same payloads as one frame, its checksum left to whoever cuts it.
+/// Returns the same payloads as one frame with an unfinished checksum.
 pub(crate) fn super_frame(pair: &Pair, payloads: &[Vec<u8>]) -> (VirtioHeader, Vec<u8>) {
     let all = payloads.concat();
     let mut frame = headers(pair, 0, 0, all.len());
@@ -70,7 +70,7 @@ fn headers(pair: &Pair, index: u16, before: usize, payload: usize) -> Vec<u8> {
     frame
 }
 
-/// The sum over the addresses, the protocol and the length (RFC 9293 §3.1).
+/// Returns the sum over addresses, protocol and length (RFC 9293 §3.1).
 fn pseudo(pair: &Pair, length: usize) -> u64 {
     sum(&pair.source.1.octets()) + sum(&pair.target.1.octets()) + 6 + length as u64
 }
@@ -91,7 +91,7 @@ fn as_u16(value: usize) -> u16 {
     u16::try_from(value).unwrap_or(u16::MAX)
 }
 
-/// The writing half of a port with offloads, and the kernel behind it, which cuts what it is given for its containers.
+/// Writing half of a port with offloads, and the kernel behind it, which segments frames for its containers.
 #[derive(Debug)]
 pub(crate) struct OffloadPort {
     merger: Merger,
@@ -114,7 +114,7 @@ impl OffloadPort {
             });
     }
 
-    /// The end of a turn: the frames that reach the containers, complete.
+    /// Ends a batch. Returns the complete frames that reach the containers.
     pub(crate) fn flush(&mut self) -> Vec<Vec<u8>> {
         let taken = &mut self.taken;
         self.merger.flush(&mut |header, bytes| {
@@ -140,7 +140,7 @@ fn cut(header: &VirtioHeader, bytes: &[u8]) -> Vec<Vec<u8>> {
     (0..segments.len()).map(frame).collect()
 }
 
-/// The outbox of one turn of a router whose port may have offloads.
+/// Outputs of one batch of a router whose port may have offloads.
 pub(crate) struct Turn<'a> {
     out: Collected,
     port: Option<&'a mut OffloadPort>,
@@ -154,7 +154,7 @@ impl<'a> Turn<'a> {
         }
     }
 
-    /// What the turn led to.
+    /// Returns the effects of the batch.
     pub(crate) fn end(mut self) -> Collected {
         if let Some(port) = &mut self.port {
             self.out.frames.extend(port.flush());

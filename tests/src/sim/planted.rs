@@ -1,4 +1,4 @@
-//! Faults planted on purpose, to prove that the checkers can fail.
+//! Fault injection, to prove that the checkers can fail.
 
 use std::str::FromStr;
 
@@ -7,63 +7,63 @@ use mesh_proto::forward::{Path, Snapshot};
 use super::network::HostId;
 use super::scenario::Scenario;
 
-/// A fault of one router or of the instruments that watch it.
+/// An injected fault of one router, or of the instruments that observe it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Planted {
-    /// A router sends the frames of its containers in clear beside the sealed ones (I8).
+    /// A router also sends the frames of its containers in clear text (I8).
     CleartextCopy,
-    /// A router uses a counter again for other bytes, as a cloned transport would (I9).
+    /// A router reuses a counter for other bytes, like a cloned transport (I9).
     CounterReuse,
-    /// A router's lanes never read a new snapshot after trouble (I3, I6).
+    /// A router's lanes ignore new snapshots after the disruptions (I3, I6).
     StaleSnapshot,
-    /// A router puts a broadcast on its bridge twice (I5).
+    /// A router injects a broadcast into its bridge twice (I5).
     DoubleDelivery,
-    /// A router's lane forwards what it has forwarded before (I4).
+    /// A router forwards a datagram twice (I4).
     RelayTwice,
-    /// A router drops what it should relay or flood (I6).
+    /// A router drops frames that it must relay or flood (I6).
     BlackHole,
-    /// A router hands what is to be relayed to another neighbour than it should (I6).
+    /// A router relays to a wrong neighbour (I6).
     Detour,
-    /// A router's digest is read from a frozen database (I3).
+    /// A router computes its digest from a frozen database (I3).
     FrozenDigest,
     /// A router panics on a datagram shorter than a header (I12).
     PanicOnRunt,
     /// A table holds one more than its bound (I10).
     OverfullTable,
-    /// A router changes a byte of frames it delivers (I5).
+    /// A router modifies a byte of frames that it delivers (I5).
     ChangedFrame,
-    /// A router forgets which broadcasts it has seen (I4, I5).
+    /// A router forgets the broadcasts that it has seen (I4, I5).
     SkippedDedup,
-    /// A router takes records without a look at their signature (I3).
+    /// A router accepts records without a check of their signature (I3).
     SkippedSignature,
-    /// A router never does what is due by time: no heartbeat, no silence noticed, no dial repeated (I3, I6).
+    /// A router ignores its timers: no heartbeat, no dead-peer detection, no redial (I3, I6).
     DeafTimer,
     /// A router loses the last byte of a long read (I3).
     ShortRead,
-    /// A router never takes back that a container is on its host (S5).
+    /// A router never withdraws the announcement of a container (S5).
     ForgottenTombstone,
-    /// A router throws handshakes of sessions away (I3, I6).
+    /// A router drops session handshakes (I3, I6).
     DeafToHandshakes,
-    /// A router gives addresses out before they are on its disk (I1, I13).
+    /// A router confirms addresses before they are on its disk (I1, I13).
     GrantBeforeSync,
-    /// A router that has a map does not hear who else owns space (I1, I2, I3, S6).
+    /// A router with a map ignores the claims of other owners (I1, I2, I3, S6).
     DeafToClaims,
-    /// A router does not say which addresses of others' space it holds, so they are lent again (I1).
+    /// A router does not announce its held addresses in other owners' space, so they are allocated again (I1).
     ForgottenPins,
     /// A router's disk loses synced bytes in a crash (I1, I13).
     LyingDisk,
-    /// A router never frees what a container had (S6).
+    /// A router never frees the addresses of a container (S6).
     LeakedAddress,
-    /// A router goes on stating names of containers that are gone (D1).
+    /// A router keeps announcing names of removed containers (D1).
     ForgottenName,
-    /// A router shows names of routers that are out of reach (D2).
+    /// A router answers names of unreachable routers (D2).
     ShownOutOfReach,
-    /// A router lets old statements of names replace newer ones (D1).
+    /// A router lets old announcements of names replace newer ones (D1).
     OldNames,
 }
 
 impl Planted {
-    /// All of them, each with the invariants of which one must catch it.
+    /// All faults, each with the invariants of which at least one must catch it.
     pub const ALL: [(Planted, &'static [&'static str]); 25] = [
         (Planted::CleartextCopy, &["I8"]),
         (Planted::CounterReuse, &["I9"]),
@@ -94,7 +94,7 @@ impl Planted {
 }
 
 impl Planted {
-    /// The trouble in which the fault shows, where most seeds never come to it.
+    /// Returns the scenario that triggers the fault, if most seeds do not.
     pub(crate) fn scenario(self) -> Option<Scenario> {
         match self {
             Planted::PanicOnRunt => Some(Scenario::Garbage),
@@ -114,10 +114,10 @@ impl FromStr for Planted {
     }
 }
 
-/// The router that has the fault.
+/// Router with the fault.
 pub(crate) const VICTIM: HostId = 1;
 
-/// The same view, but what is to be relayed goes to another neighbour than it should.
+/// Returns the snapshot with wrong next hops for relayed destinations.
 pub(crate) fn detours(view: &Snapshot) -> Snapshot {
     let mut wrong = view.clone();
     for peer in view.routes.reachable() {

@@ -1,4 +1,4 @@
-//! What runs on a host: a router, or somebody who means harm.
+//! Processes on a host: a router, or a malicious member.
 
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -13,7 +13,7 @@ use super::invariants::forward_once::RelayKey;
 use super::invariants::ways::View;
 use super::router::Router;
 
-/// What a process does to the world.
+/// Effect of a process on the world.
 #[derive(Debug)]
 pub(crate) enum Effect {
     Dial {
@@ -31,22 +31,22 @@ pub(crate) enum Effect {
         to: SocketAddr,
         bytes: Vec<u8>,
     },
-    /// A lane relays this, and sees the mesh so.
+    /// A lane relays a datagram, with the router's view of the mesh.
     Relayed(RelayKey, View),
-    /// A frame enters the host's bridge.
+    /// A frame is injected into the host's bridge.
     Inject(Vec<u8>),
-    /// A broadcast that came from another router was sent on.
+    /// A received broadcast is forwarded.
     Flooded(FrameId),
     Keep(Keep),
-    /// The journal of addresses goes on.
+    /// A write to the journal of addresses.
     Write(Write),
-    /// A request of a container has come to its end.
+    /// A container's request is answered.
     Answer(u64, Result<Ipv4Addr, String>),
-    /// A line of the log.
+    /// A line for the log.
     Note(String),
 }
 
-/// What survives a crash.
+/// State that survives a crash.
 #[derive(Debug)]
 pub(crate) enum Keep {
     Pin(PeerName, [u8; 32]),
@@ -56,7 +56,7 @@ pub(crate) enum Keep {
     Epoch(u64),
 }
 
-/// A process with a socket for UDP and one for TCP; after each call its effects are drained.
+/// A process with a UDP and a TCP socket. The caller drains its effects after each call.
 pub(crate) trait Process {
     fn accepted(&mut self, from: SocketAddr, now: Instant) -> Option<ConnId>;
     fn connected(&mut self, conn: ConnId, to: SocketAddr, now: Instant);
@@ -67,13 +67,13 @@ pub(crate) trait Process {
     fn timeout(&mut self, now: Instant);
     fn next_deadline(&self) -> Instant;
     fn drain(&mut self) -> Vec<Effect>;
-    /// The router, if the process is one.
+    /// Returns the router, if the process is one.
     fn router(&mut self) -> Option<&mut Router>;
-    /// The same, to look at.
+    /// Returns a shared reference to the router, if the process is one.
     fn as_router(&self) -> Option<&Router> {
         None
     }
-    /// Whether a hostile member still has a link; true for everybody else.
+    /// False if the process is a hostile member without a link.
     fn still_linked(&self) -> bool {
         true
     }

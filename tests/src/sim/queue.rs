@@ -1,4 +1,4 @@
-//! What will happen, in order of time and, at one moment, in order of its entry.
+//! Event queue, ordered by time, and by insertion among equal times.
 
 use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
@@ -38,7 +38,7 @@ impl<E> Ord for Entry<E> {
     }
 }
 
-/// The events of a run that have not happened yet.
+/// Pending events of a run.
 #[derive(Debug)]
 pub(crate) struct Queue<E> {
     heap: BinaryHeap<Reverse<Entry<E>>>,
@@ -59,7 +59,7 @@ impl<E> Queue<E> {
         self.heap.push(Reverse(Entry { at, number, event }));
     }
 
-    /// The next event, if it is due at `end` or before.
+    /// Returns the next event, if it is due at `end` or earlier.
     pub(crate) fn pop_until(&mut self, end: Instant) -> Option<(Instant, E)> {
         if self.heap.peek()?.0.at > end {
             return None;

@@ -1,4 +1,4 @@
-//! One small mesh in which machine after machine is lost and replaced: space, tables and names must not run out.
+//! A small mesh whose machines are lost and replaced one after another: space, tables and names must not run out.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -18,24 +18,24 @@ use super::world::{Event, World};
 
 const ROUTERS: usize = 3;
 const WARM_UP: Duration = Duration::from_secs(8);
-/// From a machine's loss to the start of the one in its place, and to its removal, typed on all others.
+/// Time from the loss of a machine to the start of its replacement, and to its removal on all others.
 const BACK: Duration = Duration::from_millis(300);
 const REMOVED: Duration = Duration::from_secs(4);
-/// Time of a round, and of the peace every so many rounds in which everything is counted.
+/// Duration of a round, and of the quiet period every so many rounds in which everything is checked.
 const ROUND: Duration = Duration::from_millis(5_500);
 const COUNTED: usize = 25;
 const PEACE: Duration = Duration::from_secs(12);
 
-/// Replaces routers, `rounds` times: how many addresses were given, or the promise that was broken.
+/// Replaces routers `rounds` times. Returns the number of addresses allocated.
 ///
 /// # Errors
-/// The broken promise.
+/// The violated invariant.
 pub fn replace(seed: u64, rounds: usize) -> Result<usize, Violation> {
     let mut dice = Dice::new(seed);
     let pairs = Layout::Discovery.targets(ROUTERS, &mut dice);
     let plan = Plan {
         hosts: ROUTERS,
-        // The first one must find the others when it is the one that is new.
+        // The first host needs targets as well, for when it is the one replaced.
         targets: (0..ROUTERS)
             .map(|h| vec![(h + 1) % ROUTERS, (h + 2) % ROUTERS])
             .collect(),

@@ -1,4 +1,4 @@
-//! One router as it ships: `Control` and `Forwarder`, with memory in place of sockets and of the bridge.
+//! One real router: `Control` and `Forwarder`, with memory in place of sockets and bridge.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
@@ -35,10 +35,10 @@ use super::planted::{Planted, detours};
 use super::process::{Effect, Keep, Process};
 use super::verifier::Credulous;
 
-/// A read from which a planted fault takes a byte is longer than this.
+/// The fault `ShortRead` takes a byte from reads longer than this.
 const LONG_READ: usize = 900;
 
-/// What a router keeps on disk.
+/// State that a router keeps on disk.
 #[derive(Clone)]
 pub(crate) struct State {
     pub(crate) identity: Arc<Identity>,
@@ -48,7 +48,7 @@ pub(crate) struct State {
     pub(crate) pins: BTreeMap<PeerName, [u8; 32]>,
 }
 
-/// What a router is started with beside its state.
+/// Parameters of a start besides the state.
 pub(crate) struct Setup {
     pub(crate) nickname: String,
     pub(crate) address: SocketAddr,
@@ -56,38 +56,38 @@ pub(crate) struct Setup {
     pub(crate) secret: Arc<MeshSecret>,
     pub(crate) verifier: Arc<dyn Verifier + Send + Sync>,
     pub(crate) attached: Vec<Attached>,
-    /// The range of addresses and what the journal says of it, if the router allocates.
+    /// Address range and journal entries, if the router allocates.
     pub(crate) range: Option<(Slicing, Vec<Vec<u8>>)>,
-    /// Ciphers that its processor is good at.
+    /// Ciphers that its CPU supports well.
     pub(crate) suites: Suites,
-    /// How far the host's clock is ahead of the world's.
+    /// Offset of the host's clock from that of the world.
     pub(crate) clock: Duration,
-    /// A fault it is planted with.
+    /// Injected fault.
     pub(crate) fault: Option<Planted>,
 }
 
 /// A running router.
 pub(crate) struct Router {
     control: Control,
-    /// None where `--ipalloc` is off.
+    /// `None` if allocation is off.
     addresses: Option<Addresses>,
     names: NamesView,
     forwarder: Arc<Forwarder>,
     snapshot: Arc<Snapshot>,
-    /// The mesh as the snapshot shows it, once asked for.
+    /// Hash of the snapshot's graph, computed on demand.
     graph: Option<u64>,
     scratch: Scratch,
     clock: Duration,
     effects: Vec<Effect>,
-    /// Planted fault: snapshots are ignored.
+    /// Injected fault: snapshots are ignored.
     pub(crate) deaf_to_snapshots: bool,
-    /// A fault of the router itself.
+    /// Injected fault of the router itself.
     fault: Option<Planted>,
-    /// What it announced last.
+    /// Last announced attachments.
     announced: Vec<Attached>,
-    /// How frames leave it, where its port has offloads.
+    /// Port with offloads; `None` for one without.
     port: Option<OffloadPort>,
-    /// What it knows of addresses elsewhere.
+    /// Known addresses elsewhere.
     held: HeldAddresses,
 }
 
@@ -162,23 +162,23 @@ impl Router {
         Ok(router)
     }
 
-    /// It had run before, and knew this; see [`Control::resume`].
+    /// Gives the router the knowledge of an earlier run, see [`Control::resume`].
     pub(crate) fn resume(&mut self, lsdb: &Lsdb, routes: &Routes, now: Instant) {
         self.control.resume(lsdb, routes, self.local(now));
         self.settle(now);
     }
 
-    /// A record, as it holds it.
+    /// Returns a record from its database.
     pub(crate) fn record(&self, key: RecordKey) -> Option<&SignedRecord> {
         self.control.record(key)
     }
 
-    /// Containers sent frames.
+    /// Handles frames from containers.
     pub(crate) fn frames(&mut self, frames: &[Vec<u8>], now: Instant) {
         self.egress(&mut frames.iter().map(|f| PortFrame::plain(f)), now);
     }
 
-    /// A container sent a super-frame.
+    /// Handles a super-frame from a container.
     pub(crate) fn super_frame(&mut self, header: VirtioHeader, bytes: &[u8], now: Instant) {
         self.egress(&mut [PortFrame { header, bytes }].into_iter(), now);
     }
@@ -193,7 +193,7 @@ impl Router {
         self.settle(now);
     }
 
-    /// The containers of the host changed.
+    /// Sets the containers of the host.
     pub(crate) fn set_attached(&mut self, mut attached: Vec<Attached>, now: Instant) {
         if self.fault == Some(Planted::ForgottenTombstone) {
             let old = self.announced.drain(..).filter(|a| !attached.contains(a));
@@ -205,18 +205,18 @@ impl Router {
         self.settle(now);
     }
 
-    /// The address of the host changed.
+    /// Sets the underlay address of the host.
     pub(crate) fn set_address(&mut self, address: SocketAddr, now: Instant) {
         self.control.set_endpoints(vec![address], self.local(now));
         self.settle(now);
     }
 
-    /// What its operators see of addresses.
+    /// Returns its allocation state, as operators see it.
     pub(crate) fn ipam(&self) -> Option<&Ipam> {
         self.addresses.as_ref().map(Addresses::state)
     }
 
-    /// Something happens to its addresses, at its own time; nothing if it has none.
+    /// Runs `deed` on its allocation at its local time; does nothing if allocation is off.
     pub(crate) fn with_addresses<T: Default>(
         &mut self,
         now: Instant,
@@ -229,12 +229,12 @@ impl Router {
         done
     }
 
-    /// Its view of names.
+    /// Returns its view of names.
     pub(crate) fn names(&self) -> &NamesView {
         &self.names
     }
 
-    /// Containers with names came or went.
+    /// Sets the containers with names.
     pub(crate) fn set_named(&mut self, containers: Vec<Container>, now: Instant) {
         let local = self.local(now);
         if let Some(statement) = self.names.set_containers(containers) {
@@ -245,20 +245,20 @@ impl Router {
         self.settle(now);
     }
 
-    /// The longest datagram its lanes are told passes to `peer`, if its path is direct.
+    /// Returns the longest datagram that its lanes send to `peer`, if the path is direct.
     pub(crate) fn datagram_to(&self, peer: &PeerId) -> Option<u16> {
         let peer = self.snapshot.peers.get(peer)?;
         matches!(peer.path, Path::Direct(_)).then_some(peer.datagram)
     }
 
-    /// The peers whose frames it hands to `hop`.
+    /// Returns the peers with next hop `hop`.
     pub(crate) fn routed_via(&self, hop: &PeerId) -> Vec<PeerId> {
         let mut peers = self.reachable();
         peers.retain(|peer| self.snapshot.path(*peer) == Path::Via(*hop));
         peers
     }
 
-    /// Whether frames for `peer` have a way that does not begin at `hop`.
+    /// True if frames for `peer` have a path whose next hop is not `hop`.
     pub(crate) fn avoids(&self, hop: &PeerId, peer: &PeerId) -> bool {
         match self.snapshot.path(*peer) {
             Path::Via(via) => via != *hop,
@@ -267,39 +267,39 @@ impl Router {
         }
     }
 
-    /// The addresses that it knows to be held elsewhere.
+    /// Returns the addresses that it knows to be held elsewhere.
     pub(crate) fn held(&self) -> BTreeSet<IpAddr> {
         self.held.addresses().collect()
     }
 
-    /// The digest neighbours compare.
+    /// Returns the digest that neighbours compare.
     pub(crate) fn digest(&self) -> [u8; 16] {
         self.control.digest()
     }
 
-    /// The routers this one has a route to, itself included.
+    /// Returns the routers it has a route to, itself included.
     pub(crate) fn reachable(&self) -> Vec<PeerId> {
         self.control.reachable()
     }
 
-    /// What it warns its operator of.
+    /// Returns its warnings to the operator.
     pub(crate) fn warnings(&self, now: Instant) -> Vec<String> {
         self.control.report(self.local(now)).warnings
     }
 
-    /// The age of the oldest key it seals with.
+    /// Returns the age of the oldest key it seals with.
     pub(crate) fn oldest_key(&self, now: Instant) -> Option<Duration> {
         let local = self.local(now);
         let sessions = self.snapshot.peers.values().flat_map(|p| &p.transport);
         sessions.map(|t| local.since(t.established())).max()
     }
 
-    /// Records it has taken from others.
+    /// Returns the number of records accepted from others.
     pub(crate) fn records_taken(&self) -> u64 {
         self.control.records_taken()
     }
 
-    /// Its tables beside their bounds.
+    /// Returns the sizes of its tables with their bounds.
     pub(crate) fn tables(&self) -> Vec<Fill> {
         let (partials, bytes) = self.forwarder.partials();
         let partials = [
@@ -327,7 +327,7 @@ impl Router {
         local - self.clock
     }
 
-    /// What a lane produced; a broadcast that came in and went out again is told apart.
+    /// Takes the effects of a lane; a received broadcast that is sent again is reported separately.
     fn take(&mut self, out: Collected, now: Instant) {
         let datagrams = out.datagrams();
         let on = |(_, bytes): &(SocketAddr, Vec<u8>)| {
@@ -354,7 +354,7 @@ impl Router {
         }
     }
 
-    /// What this router knows of the way of a relayed datagram.
+    /// Returns the router's view of the path of a relayed datagram.
     fn relayed(&mut self, datagram: &[u8]) -> Option<Effect> {
         let key = relay_key(datagram)?;
         let routes = &self.snapshot.routes;
@@ -366,7 +366,7 @@ impl Router {
         Some(Effect::Relayed(key, view))
     }
 
-    /// Carries out what control and addresses want, until they want nothing more.
+    /// Carries out the effects of control and allocation, until none are left.
     fn settle(&mut self, now: Instant) {
         let local = self.local(now);
         loop {
@@ -402,7 +402,7 @@ impl Router {
                 Output::Unpin(name) => Effect::Keep(Keep::Unpin(name)),
                 Output::Targets(targets) => Effect::Keep(Keep::Targets(targets)),
                 Output::Neighbours(all) => Effect::Keep(Keep::Neighbours(all)),
-                // Nobody forgets here.
+                // The simulator keeps all names.
                 Output::Forgotten(_) => continue,
                 Output::Held(holder) => {
                     self.held.set(holder);

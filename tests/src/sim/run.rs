@@ -1,4 +1,4 @@
-//! One seed from start to end: choose, start, break, wait, check.
+//! One seed from start to end: choose, start, disrupt, wait, check.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -28,54 +28,54 @@ use super::trace::Sink;
 use super::verifier::Cache;
 use super::world::{Event, World};
 
-/// Virtual time after the last fault by which every component must agree: the slowest redial of an explicit target
-/// (8 s and a quarter), a handshake, and dead links noticed after 3.5 s.
+/// Virtual time after the last disruption within which every component must agree: the slowest redial of an explicit
+/// target (8.25 s), a handshake, and the detection of dead links after 3.5 s.
 const QUIET: Duration = Duration::from_secs(15);
-/// How finely the time to agreement is measured, and how often tables are measured.
+/// Resolution of the time to agreement, and interval of checking table sizes.
 const STEP: Duration = Duration::from_millis(100);
-/// Time that test frames are given, handshakes of new sessions included.
+/// Time for test frames to arrive, including handshakes of new sessions.
 const GRACE: Duration = Duration::from_secs(4);
-/// Ordered pairs that are tested in a large mesh.
+/// Most ordered pairs that are tested in a large mesh.
 const MAX_PAIRS: usize = 150;
 
 const PATH_MTU: &str = "S4 path MTU";
 const HELD: &str = "S5 held addresses";
 
-/// What to run.
+/// Options of a run.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Options {
-    /// Plant this fault.
+    /// Injects this fault.
     pub planted: Option<Planted>,
-    /// Leave large meshes out, as with a planted fault.
+    /// Leaves large meshes out, as with an injected fault.
     pub small: bool,
-    /// Run this scenario rather than the seed's own.
+    /// Runs this scenario rather than the seed's own.
     pub scenario: Option<Scenario>,
 }
 
-/// How a run went.
+/// Result of a run.
 #[derive(Clone, Debug)]
 pub struct Report {
     /// Its seed.
     pub seed: u64,
-    /// What went wrong in it.
+    /// Scenario of the run.
     pub scenario: Scenario,
-    /// The shape of the mesh.
+    /// Layout of the mesh.
     pub layout: Layout,
-    /// Its routers.
+    /// Number of routers.
     pub routers: usize,
-    /// A hash of everything that happened.
+    /// Hash of all events.
     pub trace: u64,
-    /// Events that happened.
+    /// Number of events.
     pub events: u64,
-    /// Frames that containers sent.
+    /// Number of frames sent by containers.
     pub frames: usize,
-    /// Deliveries of them.
+    /// Number of their deliveries.
     pub deliveries: usize,
-    /// Hops of relayed datagrams whose sender saw the same mesh as the one before it.
+    /// Number of relay hops with the same view of the mesh as the previous hop.
     pub hops_compared: u64,
     /// Virtual time from the last fault to agreement.
     pub agreed_after: Option<Duration>,
-    /// The promise that was broken, if one was.
+    /// Violated invariant, if any.
     pub broken: Option<Violation>,
 }
 
@@ -122,7 +122,7 @@ impl Report {
     }
 }
 
-/// Runs one seed. A panic of the code under test is a broken promise, too.
+/// Runs one seed. A panic of the code under test is a violation, too.
 pub fn run(seed: u64, options: Options, sink: Option<Sink>) -> Report {
     let choice = Choice::of(seed, options);
     let mut report = Report::new(seed, &choice);
@@ -149,7 +149,7 @@ pub fn run(seed: u64, options: Options, sink: Option<Sink>) -> Report {
     report
 }
 
-/// Ranges in which space is plenty, and some in which it is scarce.
+/// Returns an address range: mostly with plenty of space, sometimes scarce.
 pub(crate) fn slicing(dice: &mut Dice) -> Slicing {
     let bits = [20, 24, 24, 26][dice.below(4)];
     let range = Ipv4Net::new_assert(Ipv4Addr::new(10, 32, 0, 0), bits);
@@ -237,7 +237,7 @@ impl World {
         Some(agreed)
     }
 
-    /// The victim reads no snapshot any more while all others start anew: its routes and keys are stale.
+    /// Makes the faulty router ignore snapshots while all others restart: its routes and keys become stale.
     fn go_deaf(&mut self) {
         if let Some(router) = self.router(VICTIM) {
             router.deaf_to_snapshots = true;
@@ -260,7 +260,7 @@ impl World {
         }
     }
 
-    /// Waits until every component agrees; the check that failed when it took too long.
+    /// Waits until every component agrees; the last failed check is a violation if that takes too long.
     fn wait_for_agreement(&mut self, since: Instant) -> Option<Duration> {
         let mut agreed: Option<Instant> = None;
         while self.now < since + QUIET && self.broken.is_none() {
@@ -285,12 +285,12 @@ impl World {
         self.components_of(&running)
     }
 
-    /// Which of these routers can reach one another without the others.
+    /// Returns the components of these routers without any others.
     pub(crate) fn components_of(&self, hosts: &[HostId]) -> Vec<BTreeSet<HostId>> {
         components(hosts, |a, b| self.holds(a, b))
     }
 
-    /// Whether two routers can hold a link that carries data, as far as operators and underlay are concerned.
+    /// True if two routers can have a link and direct data, by configuration and underlay.
     fn holds(&self, a: HostId, b: HostId) -> bool {
         self.joined.may(a, b) && self.network.joins(a, b)
     }
@@ -303,7 +303,7 @@ impl World {
         Ok(())
     }
 
-    /// No router takes a path to pass what it does not.
+    /// Checks that no router assumes a larger path MTU than the underlay has.
     fn path_mtus(&mut self) -> Check {
         let running = self.running();
         for from in &running {
@@ -320,7 +320,7 @@ impl World {
         Ok(())
     }
 
-    /// Every router knows which addresses the others' containers have, and no more.
+    /// Checks that every router knows exactly the addresses of the others' containers.
     fn held_addresses(&mut self) -> Check {
         for component in self.components() {
             for me in &component {
@@ -347,7 +347,7 @@ impl World {
         }
         let reachable = router.reachable();
         let reachable = reachable.iter().map(|p| self.who.get(p).copied());
-        // A peer that is no host of ours is host number MAX: in no component.
+        // An unknown peer gets a number that is in no component.
         let reachable = reachable.map(|h| h.unwrap_or(HostId::MAX)).collect();
         Some(Belief {
             router: host,
@@ -356,7 +356,7 @@ impl World {
         })
     }
 
-    /// Every router says something to every other, and to all.
+    /// Sends a frame from every router to every other, and a broadcast from each.
     fn test_delivery(&mut self) {
         let components = self.components();
         let everyone: BTreeSet<HostId> = components.iter().flatten().copied().collect();
@@ -371,7 +371,7 @@ impl World {
         self.step_to(self.now + GRACE);
         let check = delivery::check(&expected, &self.deliveries, &everyone);
         self.check(check);
-        // With discovery links form and go as routers choose.
+        // With discovery, routers choose links by themselves, so the number of hops varies.
         if !self.joined.discovery {
             let widest = components.iter().map(|c| self.widest(c)).max();
             let check = delivery::check_hops(self.hops.taken(), widest.unwrap_or(0));
@@ -379,7 +379,7 @@ impl World {
         }
     }
 
-    /// Every container says where it is.
+    /// Sends an announcement of every container.
     fn test_broadcasts(&mut self, component: &BTreeSet<HostId>, expected: &mut Vec<Expectation>) {
         for from in component {
             for container in self.hosts[*from].containers.clone() {
@@ -415,13 +415,13 @@ impl World {
         self.ledger.frame(from, source, to, 200)
     }
 
-    /// The hops that are enough where operators say who links to whom.
+    /// Returns the largest permitted number of hops, if discovery is off.
     fn widest(&self, component: &BTreeSet<HostId>) -> usize {
         diameter(component, |a, b| self.holds(a, b))
     }
 }
 
-/// A frame that all of `to` must get, and nobody else.
+/// Returns the expectation that exactly the hosts in `to` get the frame.
 pub(crate) fn expectation(
     frame: u64,
     from: HostId,

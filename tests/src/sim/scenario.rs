@@ -1,4 +1,4 @@
-//! What goes wrong in a run, and when.
+//! Scenarios: the disruptions of a run and their schedule.
 
 use std::time::Duration;
 
@@ -10,88 +10,88 @@ use super::disk::Crash;
 use super::layout::Layout;
 use super::network::{Conditions, HostId};
 
-/// A kind of trouble.
+/// Kind of disruption.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Scenario {
-    /// Routers join one after the other.
+    /// Routers join one after another.
     OneByOne,
-    /// All routers start at one moment.
+    /// All routers start at once.
     AllAtOnce,
-    /// Each router is killed and started in turn.
+    /// Each router is killed and restarted in turn.
     RollingRestart,
-    /// Many routers are killed and started together, several times.
+    /// Many routers are killed and restarted together, several times.
     RestartStorm,
     /// Hosts lose power and come back.
     PowerCut,
-    /// The underlay falls in two and heals.
+    /// The underlay splits into two parts and heals.
     Partition,
-    /// Links stop one by one and come back in another order.
+    /// Links fail one by one and come back in another order.
     SwizzleClog,
     /// One link goes up and down every second or so.
     Flapping,
-    /// Links carry one direction only for a while.
+    /// Links work in one direction only for a while.
     AsymmetricCut,
-    /// A pair has TCP and no UDP, for good.
+    /// A pair has TCP and no UDP, permanently.
     UdpBlocked,
-    /// The underlay loses, repeats, delays and damages datagrams.
+    /// The underlay drops, duplicates, delays and damages datagrams.
     Lossy,
-    /// A router's host gets another address.
+    /// A router's host changes its address.
     Moved,
     /// The hosts' clocks are up to ten years apart.
     Clocks,
-    /// A member sends garbage, forgeries and lies.
+    /// A member sends garbage, forged records and false claims.
     Hostile,
     /// Strangers send random, damaged and replayed bytes.
     Garbage,
-    /// A container uses thousands of source addresses.
+    /// A container uses thousands of source MAC addresses.
     MacFlood,
     /// Containers move between hosts.
     ContainersMove,
     /// A router comes back with a new key.
     LostState,
-    /// A router comes back with the epoch of long ago.
+    /// A router comes back with an old epoch.
     OldBackup,
-    /// Paths have all sorts of MTUs and drop what is longer.
+    /// Paths have various MTUs and silently drop longer datagrams.
     NarrowPath,
-    /// Two hosts run routers with one key, until one of them is reset.
+    /// Two hosts run routers with the same key, until one of them is reset.
     Clone,
-    /// Keys grow old and are replaced, under steady traffic.
+    /// Keys are replaced by age, under steady traffic.
     Rekey,
-    /// Hosts crash while they write their journals, at any write and in the middle of it.
+    /// Hosts crash during writes to their journals, at any point.
     CrashAtWrite,
-    /// Machines are lost and set up anew, one after the other; operators remove the old ones, at several hosts at once.
+    /// Machines are lost and reinstalled one after another; operators remove the old routers, at several hosts at once.
     Replaced,
-    /// Routers that live are removed by force on both sides of a cut, and come back.
+    /// Live routers are removed by force on both sides of a partition, and come back.
     ForcedRemoval,
-    /// Two meshes that both gave addresses out meet.
+    /// Two meshes that both allocated addresses are joined.
     Meet,
-    /// A bad underlay, a partition, power cuts and restarts, all at once.
+    /// A bad underlay, a partition, power failures and restarts, all at once.
     Everything,
 }
 
-/// What will happen in a run.
+/// Schedule of a run.
 pub(crate) struct Script {
     pub(crate) actions: Vec<(Duration, Action)>,
-    /// When the last fault is over.
+    /// Time at which the last disruption is over.
     pub(crate) last_fault: Duration,
 }
 
-/// How often, per mille, a scenario that takes long is kept when it is drawn.
+/// Probability per mille of keeping a slow scenario when it is drawn.
 const RARE: u32 = 250;
-/// Milliseconds in which of two routers with one key one must have noticed.
+/// Milliseconds within which one of two routers with the same key must notice.
 const CLONE_NOTICED: u64 = 10_000;
-/// Time a mesh is given to come up before trouble begins.
+/// Milliseconds for a mesh to start before the disruptions.
 const WARM_UP: u64 = 8_000;
-/// Milliseconds before trouble at which addresses are first asked for.
+/// Milliseconds before the disruptions at which addresses are first requested.
 const FOUND: u64 = 3_000;
-/// Milliseconds after a machine is lost at which operators remove it: by then all have noticed.
+/// Milliseconds from the loss of a machine to its removal by operators: by then all routers have noticed.
 const REMOVED: u64 = 10_000;
-/// Milliseconds after the underlay is whole by which both sides of each address held twice say so: redials (8 s and a
-/// quarter), and 5 s.
+/// Milliseconds from the healing of the underlay within which both holders of each duplicate address report it: redials
+/// (8.25 s) and 5 s.
 const REPORTED: u64 = 15_000;
 
 impl Scenario {
-    /// All of them.
+    /// All scenarios.
     pub const ALL: [Scenario; 27] = [
         Scenario::OneByOne,
         Scenario::AllAtOnce,
@@ -122,7 +122,7 @@ impl Scenario {
         Scenario::Everything,
     ];
 
-    /// One of them; those that take long are rare.
+    /// Draws a scenario; slow ones are rare.
     pub(crate) fn drawn(dice: &mut Dice) -> Self {
         loop {
             let drawn = Self::ALL[dice.below(Self::ALL.len())];
@@ -132,22 +132,22 @@ impl Scenario {
         }
     }
 
-    /// The layouts in which routers can find one another again after it.
+    /// True if routers can reconnect after the scenario in this layout.
     pub(crate) fn suits(self, layout: Layout) -> bool {
-        // Elsewhere the copy is a wedge between its neighbours, who are told of one router and not of the other.
+        // In other layouts the clone separates its neighbours, which know only one of the two routers.
         if self == Scenario::Clone {
             return layout == Layout::Discovery;
         }
-        // A pair without UDP splits a mesh that may use only the links it was told of.
+        // A pair without UDP splits a mesh whose links are all configured.
         !matches!(self, Scenario::UdpBlocked) || matches!(layout, Layout::Discovery | Layout::Ring)
     }
 
-    /// Whether targets must be names: an address typed once is not where a moved router is.
+    /// True if targets must be names: after a move, a configured address is wrong.
     pub(crate) fn needs_names(self) -> bool {
         self == Scenario::Moved
     }
 
-    /// How far apart clocks may be.
+    /// Returns the largest offset between clocks.
     pub(crate) fn clocks(self) -> Duration {
         match self {
             Scenario::Clocks => Duration::from_secs(10 * 365 * 86_400),
@@ -155,7 +155,7 @@ impl Scenario {
         }
     }
 
-    /// The script for `n` routers; host `n` is free for a hostile member.
+    /// Returns the schedule for `n` routers; host `n` is free for a hostile member.
     pub(crate) fn script(self, n: usize, layout: Layout, dice: &mut Dice) -> Script {
         let mut script = Script {
             actions: Vec::new(),
@@ -219,7 +219,7 @@ impl Scenario {
                 remove(script, start + REMOVED, host, n, dice);
             }
             Scenario::OldBackup => {
-                // The epoch must have been raised, or the backup is not old.
+                // The epoch must be raised first, or the backup is not old.
                 let host = dice.below(n);
                 for round in 0..2 {
                     script.restart(start + round * 4_000, 500, host);
@@ -237,7 +237,7 @@ impl Script {
         self.actions.push((Duration::from_millis(at), action));
     }
 
-    /// When the last action so far happens, in milliseconds.
+    /// Returns the time of the last action so far, in milliseconds.
     fn end(&self) -> u64 {
         let end = self.actions.iter().map(|(at, _)| at.as_millis()).max();
         u64::try_from(end.unwrap_or(0)).unwrap_or(u64::MAX)
@@ -264,7 +264,7 @@ fn some(low: u64, high: u64, dice: &mut Dice) -> u64 {
     low + dice.below(high) as u64
 }
 
-/// Two different hosts.
+/// Returns two different hosts.
 fn pair(n: usize, dice: &mut Dice) -> (HostId, HostId) {
     let a = dice.below(n);
     (a, (a + 1 + dice.below(n - 1)) % n)
@@ -398,7 +398,7 @@ fn clone(script: &mut Script, start: u64, n: usize, dice: &mut Dice) {
     script.add(start + 13_000, Action::Start(copy));
 }
 
-/// Long enough for keys to be replaced and for the old ones to be refused.
+/// Waits until keys have been replaced and the old ones are rejected.
 fn rekey(script: &mut Script, start: u64) {
     script.add(start, Action::Steady);
     let end = start + u64::try_from(REJECT_AFTER.as_millis()).unwrap_or(u64::MAX);
@@ -412,7 +412,7 @@ fn everything(script: &mut Script, start: u64, n: usize, dice: &mut Dice) {
     power_cut(script, start + 3_000, n, dice);
     rolling_restart(script, start + 5_000, n, dice);
     script.add(script.end(), Action::HealAll);
-    // Loss may have left one side of a session alone with its keys; silence shows it that (`SESSION_SILENCE`).
+    // Loss may leave one end of a session with keys that the other lacks; it notices by silence (`SESSION_SILENCE`).
     script.add(script.end() + 12_000, Action::HealAll);
 }
 
@@ -430,7 +430,7 @@ fn come_back(
     host
 }
 
-/// Operators at several other hosts type `mesh rmpeer`, at one moment or nearly.
+/// Operators at several other hosts run `mesh rmpeer`, at almost the same time.
 fn remove(script: &mut Script, at: u64, host: HostId, n: usize, dice: &mut Dice) {
     for other in (0..n).filter(|h| *h != host) {
         if other == (host + 1) % n || dice.chance(500) {
@@ -486,7 +486,7 @@ fn forced_removal(script: &mut Script, start: u64, n: usize, dice: &mut Dice) {
     script.add(cut + 14_000 + REPORTED + 3_000, Action::HealAll);
 }
 
-/// Nobody of one half hears of the other one before both have given addresses out.
+/// Keeps the halves apart until both have allocated addresses.
 fn meet(script: &mut Script, start: u64, n: usize, dice: &mut Dice) {
     script.add(0, Action::Overlap);
     partition(script, 0, n, start + 5_000, dice);

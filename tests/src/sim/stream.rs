@@ -1,4 +1,4 @@
-//! TCP as routers see it: ordered bytes, cut at random boundaries, stalled by a cut underlay, never lost.
+//! TCP as routers see it: ordered bytes, split at random boundaries, delayed by a cut underlay, never lost.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
@@ -8,30 +8,30 @@ use mesh_proto::time::Instant;
 
 use super::network::HostId;
 
-/// A TCP connection of the run.
+/// Number of a TCP connection in the run.
 pub(crate) type StreamId = u64;
 
-/// Bytes the sending host's kernel takes before it makes the router wait.
+/// Bytes that the sending kernel buffers before the router must wait.
 pub(crate) const SEND_BUFFER: usize = 64 * 1024;
 
 /// One end of a stream.
 #[derive(Clone, Debug)]
 pub(crate) struct End {
     pub(crate) host: HostId,
-    /// The start of the host's process that holds the end; a later one knows nothing of it.
+    /// Start of the process that holds the end; later starts do not know the connection.
     pub(crate) incarnation: u64,
     pub(crate) conn: ConnId,
     pub(crate) address: SocketAddr,
-    /// Whether the process still holds its socket.
+    /// True while the process holds its socket.
     pub(crate) open: bool,
 }
 
-/// What arrives next in one direction.
+/// Item in flight in one direction.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Item {
-    /// The dial succeeded.
+    /// The connection is established.
     Connected,
-    /// Bytes; `reported` when the sender was told that they are written.
+    /// Data; `reported` once the sender was told that it is written.
     Bytes { bytes: Vec<u8>, reported: bool },
     /// The other end closed its socket.
     Closed,
@@ -41,16 +41,16 @@ pub(crate) enum Item {
 pub(crate) struct Direction {
     items: VecDeque<(Instant, Item)>,
     last: Instant,
-    /// Whether a delivery is scheduled.
+    /// True if a delivery is scheduled.
     pub(crate) busy: bool,
-    /// Bytes on the way.
+    /// Bytes in flight.
     pub(crate) buffered: usize,
-    /// The last bytes written, so that a pattern across two writes is seen too.
+    /// The last bytes written, to find patterns across two writes.
     pub(crate) tail: Vec<u8>,
 }
 
 impl Direction {
-    /// Adds what arrives at `due` or when all before it has arrived. Whether the kernel took it at once.
+    /// Adds an item that arrives at `due`, or after all earlier ones. Returns true if the kernel buffered it at once.
     pub(crate) fn push(&mut self, due: Instant, mut item: Item) -> bool {
         let mut taken = true;
         if let Item::Bytes { bytes, reported } = &mut item {
@@ -63,12 +63,12 @@ impl Direction {
         taken
     }
 
-    /// When the next item is due.
+    /// Returns the time at which the next item is due.
     pub(crate) fn due(&self) -> Option<Instant> {
         self.items.front().map(|(due, _)| *due)
     }
 
-    /// The next item; of bytes at most `most`.
+    /// Takes the next item; of data at most `most` bytes.
     pub(crate) fn pop(&mut self, most: usize) -> Option<Item> {
         let (due, item) = self.items.pop_front()?;
         let Item::Bytes {
@@ -92,7 +92,7 @@ impl Direction {
     }
 }
 
-/// A stream between two hosts; direction 0 goes from end 0 (which dialled) to end 1.
+/// A stream between two hosts; direction 0 goes from end 0 (the dialler) to end 1.
 #[derive(Debug)]
 pub(crate) struct Stream {
     pub(crate) ends: [End; 2],
@@ -127,7 +127,7 @@ impl Streams {
         self.streams.get_mut(&id)
     }
 
-    /// The stream and side a process knows as `conn`.
+    /// Returns the stream and side that a process knows as `conn`.
     pub(crate) fn find(
         &self,
         host: HostId,
@@ -137,7 +137,7 @@ impl Streams {
         self.by_end.get(&(host, incarnation, conn)).copied()
     }
 
-    /// The streams on which a process holds an end.
+    /// Returns the streams that a process has an end of.
     pub(crate) fn of_host(&self, host: HostId, incarnation: u64) -> Vec<(StreamId, usize)> {
         self.by_end
             .range((host, incarnation, ConnId(0))..=(host, incarnation, ConnId(u64::MAX)))
@@ -153,7 +153,7 @@ impl Streams {
         }
     }
 
-    /// The most bytes that wait in one direction of one stream.
+    /// Returns the largest number of bytes in flight in one direction of a stream.
     pub(crate) fn fullest(&self) -> usize {
         let directions = self.streams.values().flat_map(|s| &s.directions);
         directions.map(|d| d.buffered).max().unwrap_or(0)

@@ -1,4 +1,4 @@
-//! Routers that a hostile member makes up: each has a key, says that it is linked to the member, and has much to say.
+//! Sybils of a malicious member: invented routers with keys of their own, which announce links to it and many records.
 
 use std::sync::Arc;
 
@@ -11,12 +11,12 @@ use mesh_proto::topology::topic::Topic;
 
 use super::dice::Dice;
 
-/// Routers one member makes up.
+/// Sybils per member.
 pub(crate) const SYBILS: usize = 48;
-/// Records of them that it sends at once.
+/// Sybil records per message.
 const AT_ONCE: usize = 12;
 
-/// Those of one member, made when they are needed.
+/// Sybils of one member, created on demand.
 #[derive(Default)]
 pub(crate) struct Sybils {
     all: Vec<Arc<Identity>>,
@@ -24,12 +24,12 @@ pub(crate) struct Sybils {
 }
 
 impl Sybils {
-    /// The links that the member says it has to them.
+    /// Returns the member's announced links to them.
     pub(crate) fn links(&self) -> Vec<Neighbour> {
         self.all.iter().map(|sybil| link_to(sybil.id())).collect()
     }
 
-    /// What some of them say: who they are, that they are linked to the member, or as much as they may about anything.
+    /// Returns records of some sybils: identity, a link to the member, or a body of maximal size for another topic.
     pub(crate) fn records(&mut self, member: PeerId, dice: &mut Dice) -> Vec<Vec<u8>> {
         (0..AT_ONCE)
             .filter_map(|_| self.record(member, dice))

@@ -1,10 +1,10 @@
-//! The trace of a run: a hash of every event, and lines for people when they are wanted.
+//! Trace of a run: a hash of every event, and optional lines of text.
 
 use std::fmt::Arguments;
 
 use mesh_proto::time::Instant;
 
-/// A 64-bit hash, good enough to tell runs and datagrams apart (FNV-1a over eight bytes at a time).
+/// Returns a 64-bit hash that distinguishes runs and datagrams (FNV-1a over eight bytes at a time).
 pub(crate) fn fingerprint(bytes: &[u8]) -> u64 {
     let mut hash = 0xcbf2_9ce4_8422_2325;
     for chunk in bytes.chunks(8) {
@@ -19,10 +19,10 @@ fn mix(hash: u64, word: u64) -> u64 {
     (hash.rotate_left(23) ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 
-/// Where verbose lines go.
+/// Receiver of verbose lines.
 pub(crate) type Sink = Box<dyn FnMut(&str)>;
 
-/// What happened so far.
+/// Hash and number of events so far.
 #[derive(Default)]
 pub(crate) struct Trace {
     hash: u64,
@@ -38,7 +38,7 @@ impl Trace {
         }
     }
 
-    /// Something happened; `parts` tell it apart from anything else that could have.
+    /// Records an event; `parts` identify it.
     pub(crate) fn event(&mut self, at: Instant, parts: &[u64]) {
         self.events += 1;
         self.hash = mix(self.hash, at.as_nanos());
@@ -47,7 +47,7 @@ impl Trace {
         }
     }
 
-    /// A line for people.
+    /// Writes a line of text.
     pub(crate) fn line(&mut self, at: Instant, line: Arguments<'_>) {
         if let Some(sink) = &mut self.sink {
             let seconds = at.as_nanos() as f64 / 1e9;

@@ -1,4 +1,4 @@
-//! What containers say while the mesh is in trouble.
+//! Traffic of containers during the disruptions.
 
 use std::time::Duration;
 
@@ -12,16 +12,16 @@ use super::planted::Planted;
 use super::run::expectation;
 use super::world::{Event, World};
 
-/// Time between two containers that speak.
+/// Interval of frames.
 const PACE: Duration = Duration::from_millis(60);
-/// Segments of a super-frame, and bytes of payload of each: no path is so narrow that they would be cut again.
+/// Segments of a super-frame, and bytes of payload of each: small enough for all paths, so that none is fragmented.
 const SEGMENTS: usize = 40;
 const SEGMENT: usize = 400;
-/// Longest frame sent; the mesh's MTU and the Ethernet header are longer.
+/// Longest frame in bytes, less than the mesh's MTU with the Ethernet header.
 const LONGEST: usize = 1_300;
 
 impl World {
-    /// Somebody says something, and soon somebody else.
+    /// Sends a frame from some container, and schedules the next one.
     pub(crate) fn traffic(&mut self) {
         self.queue.push(self.now + PACE, Event::Traffic);
         if !self.talking {
@@ -47,7 +47,7 @@ impl World {
         }
     }
 
-    /// One container says something to one elsewhere, and that must arrive.
+    /// Sends a frame from one container to another host, which must arrive.
     fn say_steadily(&mut self) {
         let running = self.running();
         let from = running[self.dice.below(running.len())];
@@ -59,12 +59,12 @@ impl World {
         let (frame, bytes) = self.ledger.frame(from, source, target, 100);
         self.speak(from, &[bytes]);
         let mut promise = expectation(frame, from, [to].into_iter());
-        // Until everybody has heard of everybody a frame may reach others as well.
+        // Until the destination is learnt everywhere, the frame may be flooded to others.
         promise.only = false;
         self.promised.push(promise);
     }
 
-    /// A container sends a super-frame to another one.
+    /// Sends a super-frame from a container to another one.
     fn burst(&mut self, from: HostId) {
         let here = self.hosts[from].containers.len();
         let at = self.dice.below(here);
@@ -110,13 +110,13 @@ impl World {
         there.get(self.dice.below(there.len())).cloned()
     }
 
-    /// A container says where it is.
+    /// Returns a gratuitous ARP announcement of a container.
     pub(crate) fn announcement(&mut self, from: HostId, source: &Container) -> (FrameId, Vec<u8>) {
         let ip = source.ip.octets();
         self.ledger.announcement(from, source.mac, ip)
     }
 
-    /// Frames arrive at a router from its bridge.
+    /// Delivers frames from the bridge to a router.
     pub(crate) fn speak(&mut self, from: HostId, frames: &[Vec<u8>]) {
         if self.plant(from, Planted::CleartextCopy)
             && let Some(frame) = frames.first()

@@ -1,4 +1,4 @@
-//! Datagrams and streams on their way through the world.
+//! Datagrams and streams in flight.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -17,7 +17,7 @@ use super::world::{Event, World};
 
 /// Datagrams kept for replay.
 const RECENT: usize = 64;
-/// When a dial is tried again whose first segment was lost, as Linux does, and how often before it fails.
+/// Milliseconds between retries of a lost SYN as on Linux, before the dial fails.
 const SYN_AGAIN: [u64; 3] = [1_000, 2_000, 2_000];
 
 impl World {
@@ -86,7 +86,7 @@ impl World {
         self.hops.done();
     }
 
-    /// A frame enters the bridge of a host.
+    /// Delivers a frame to the bridge of a host.
     pub(crate) fn inject(&mut self, host: HostId, mut frame: Vec<u8>) {
         if self.plant(host, Planted::ChangedFrame)
             && let Some(last) = frame.last_mut()
@@ -150,7 +150,7 @@ impl World {
         self.queue.push(self.now + delay, event);
     }
 
-    /// A first segment arrives, or does not.
+    /// Delivers a SYN, or loses it.
     pub(crate) fn dial(&mut self, end: (HostId, u64, ConnId), to: SocketAddr, tries: u32) {
         let (host, incarnation, conn) = end;
         if self.hosts[host].incarnation != incarnation {
@@ -254,7 +254,7 @@ impl World {
         }
     }
 
-    /// Puts an item on its way; whether the kernel took it at once.
+    /// Puts an item in flight. Returns true if the kernel buffered it at once.
     fn push(&mut self, id: StreamId, side: usize, item: Item) -> bool {
         let Some(stream) = self.streams.get_mut(id) else {
             return true;
@@ -270,7 +270,7 @@ impl World {
         taken
     }
 
-    /// The next item of a direction arrives, unless the underlay is cut or nobody is there.
+    /// Delivers the next item of a direction, unless the underlay is cut or the receiver is gone.
     pub(crate) fn stream_arrives(&mut self, id: StreamId, side: usize) {
         let Some(stream) = self.streams.get_mut(id) else {
             return;
@@ -283,7 +283,7 @@ impl World {
         let receiver = &self.hosts[to.host];
         let gone = receiver.incarnation != to.incarnation || receiver.process.is_none();
         if gone && to.open {
-            // The host came back and knows nothing of the connection.
+            // The host was restarted and does not know the connection.
             self.streams.remove(id);
             let delay = self.network.delay(to.host, from.host);
             let end = (from.host, from.incarnation, from.conn);
@@ -341,12 +341,12 @@ impl World {
         }
     }
 
-    /// Somebody on the way adds bytes to a direction.
+    /// Adds forged bytes to a direction.
     pub(crate) fn inject_bytes(&mut self, id: StreamId, side: usize, item: Item) {
         self.push(id, side, item);
     }
 
-    /// The frame in clear, as a router with the planted fault sends it.
+    /// Sends a frame in clear text, for the injected fault.
     pub(crate) fn leak(&mut self, host: HostId, frame: &[u8]) {
         debug_assert!(frame.windows(MARKER.len()).any(|w| w == MARKER));
         let to = SocketAddr::new(IpAddr::from([192, 0, 2, 1]), 9);

@@ -1,4 +1,4 @@
-//! Records read, and signatures checked, once per record, not once per record and router.
+//! Cache that parses records and verifies signatures once per record, instead of once per record and router.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -6,23 +6,23 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use mesh_proto::crypto::identity::BadSignature;
 use mesh_proto::topology::record::{Ed25519, RecordError, SignedRecord, Verifier};
 
-/// What is remembered at most; then all is forgotten, and found anew.
+/// Largest number of cached records; then the cache is cleared.
 const MOST: usize = 100_000;
 
-/// Remembers what it found, for all routers of a run.
+/// Cache shared by all routers of a run.
 #[derive(Default)]
 pub(crate) struct Cache {
-    /// By the record's bytes, and so all routers share one copy.
+    /// Keyed by the record's bytes, so that all routers share one copy.
     known: Mutex<HashMap<Box<[u8]>, Known>>,
 }
 
 struct Known {
     record: SignedRecord,
-    /// Whether its signature is right, once somebody has asked.
+    /// Result of the signature check, once it was needed.
     good: Option<bool>,
 }
 
-/// A planted fault: every signature is right.
+/// Injected fault: a verifier that accepts every signature.
 pub(crate) struct Credulous;
 
 impl Verifier for Credulous {

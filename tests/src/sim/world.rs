@@ -1,4 +1,4 @@
-//! The world of one run: hosts, underlay, clock, and the loop that makes one thing happen after the other.
+//! The world of one run: hosts, underlay, clock, and the event loop.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -35,11 +35,11 @@ use super::sybils::SYBILS;
 use super::trace::{Sink, Trace};
 use super::verifier::Cache;
 
-/// Time-outs of one router at one moment; more mean that it spins.
+/// Most timer events of one router at one time; more mean a busy loop.
 const MAX_SPINS: u32 = 64;
 const SPIN: &str = "S1 no spinning";
 
-/// Something that happens.
+/// Kind of event.
 #[derive(Debug)]
 pub(crate) enum Event {
     Timer(HostId),
@@ -72,9 +72,9 @@ pub(crate) enum Event {
     },
     Action(Action),
     Traffic,
-    /// A container comes or goes.
+    /// A container of the workload starts or stops.
     Guests,
-    /// A router states the names of its containers.
+    /// A router announces the names of its containers.
     Named(HostId),
     /// A write to the disk is synced.
     Synced {
@@ -83,7 +83,7 @@ pub(crate) enum Event {
     },
 }
 
-/// The world.
+/// State of the world.
 pub(crate) struct World {
     pub(crate) now: Instant,
     pub(crate) queue: Queue<Event>,
@@ -102,18 +102,18 @@ pub(crate) struct World {
     pub(crate) trace: Trace,
     pub(crate) planted: Option<Planted>,
     pub(crate) broken: Option<Violation>,
-    /// Datagrams of late, for those who replay and damage them.
+    /// Recent datagrams, for replay and damage.
     pub(crate) recent: Vec<Vec<u8>>,
     pub(crate) dialled: u16,
-    /// Whether containers talk.
+    /// True while containers send traffic.
     pub(crate) talking: bool,
-    /// Whether some of it is steady traffic, of which nothing may be lost.
+    /// True while steady traffic flows, of which no frame may be lost.
     pub(crate) steady: bool,
     pub(crate) promised: Vec<Expectation>,
     pub(crate) guests: Guests,
     pub(crate) secret: Arc<MeshSecret>,
     pub(crate) joined: Joined,
-    /// The router of which there was a copy.
+    /// Router that was cloned.
     pub(crate) copied: Option<HostId>,
     verifier: Arc<Cache>,
 }
@@ -165,7 +165,7 @@ impl World {
         }
     }
 
-    /// Lets everything happen that is due up to `end`, or until a promise is broken.
+    /// Handles all events due up to `end`, or until an invariant is violated.
     pub(crate) fn run_until(&mut self, end: Instant) {
         while self.broken.is_none() {
             let Some((at, event)) = self.queue.pop_until(end) else {
@@ -212,7 +212,7 @@ impl World {
         }
     }
 
-    /// An input for a process, if that very start of it still runs.
+    /// Gives an input to a process, if that start of it still runs.
     pub(crate) fn tell(
         &mut self,
         host: HostId,
@@ -230,7 +230,7 @@ impl World {
         }
     }
 
-    /// An input for whatever runs on a host.
+    /// Gives an input to the router on a host, if one runs.
     pub(crate) fn tell_router(&mut self, host: HostId, input: impl FnOnce(&mut Router, Instant)) {
         let incarnation = self.hosts[host].incarnation;
         self.tell(host, incarnation, |process, now| {
@@ -240,7 +240,7 @@ impl World {
         });
     }
 
-    /// Carries out what a process wants and arms its timer.
+    /// Carries out the effects of a process and sets its timer.
     pub(crate) fn settle(&mut self, host: HostId) {
         let Some(process) = &mut self.hosts[host].process else {
             return;
@@ -315,7 +315,7 @@ impl World {
         self.tell(host, incarnation, |process, now| process.timeout(now));
     }
 
-    /// Notes the first promise that is broken.
+    /// Records the first violated invariant.
     pub(crate) fn check(&mut self, check: Check) {
         if let Err(violation) = check
             && self.broken.is_none()
@@ -326,7 +326,7 @@ impl World {
         }
     }
 
-    /// Checks what is too dear to check at every event.
+    /// Runs the checks that are too expensive for every event.
     pub(crate) fn check_bounds(&mut self) {
         for host in 0..self.hosts.len() {
             let Some(router) = self.router(host) else {
@@ -352,7 +352,7 @@ impl World {
         self.check(bounds::check(usize::MAX, &[queue]));
     }
 
-    /// Has the disk begin its next write; it may be the one at which the host crashes.
+    /// Starts the disk's next write, at which the host may crash.
     fn write(&mut self, host: HostId) {
         let at = &mut self.hosts[host];
         let Some((time, crash)) = at.disk.begin(&mut self.dice) else {
@@ -390,7 +390,7 @@ impl World {
         self.hosts[host].process.as_mut()?.router()
     }
 
-    /// Whether a router with this planted fault is this one.
+    /// True if this router has this injected fault.
     pub(crate) fn plant(&self, host: HostId, fault: Planted) -> bool {
         host == VICTIM && self.planted == Some(fault)
     }
@@ -399,7 +399,7 @@ impl World {
         self.hosts.iter().position(|h| h.address == address)
     }
 
-    /// Hosts on which a router runs.
+    /// Returns the hosts with a running router.
     pub(crate) fn running(&mut self) -> Vec<HostId> {
         (0..self.hosts.len())
             .filter(|h| self.router(*h).is_some())
@@ -408,7 +408,7 @@ impl World {
 
     /// Starts the router of a host, with a raised epoch.
     pub(crate) fn start(&mut self, host: HostId) {
-        // Two scripts at once may start what runs: that is a restart.
+        // Two overlapping scripts may start a running router: that is a restart.
         self.kill(host);
         let journal = match self.hosts[host].disk.read() {
             Ok(journal) => journal,
@@ -422,7 +422,7 @@ impl World {
             verifier: self.verifier.clone(),
             attached: self.hosts[host].attached(),
             range: Some((self.guests.slicing, journal)),
-            // Every third host is without instructions for AES.
+            // Every third host has no AES instructions.
             suites: if host % 3 == 2 {
                 Suites::CHACHA
             } else {

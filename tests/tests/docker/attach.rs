@@ -1,4 +1,4 @@
-//! `mesh attach` and `mesh detach`: containers that run already.
+//! `mesh attach` and `mesh detach` with running containers.
 
 use anyhow::{Result, ensure};
 use mesh_proto::api::ContainerAddresses;
@@ -28,7 +28,7 @@ fn by_name_by_short_and_by_full_id() -> Result<()> {
                 "attach prints the addresses: {printed}"
             );
             far.reaches(&host.container("plain", "10.2.1.1")?)?;
-            // Once more changes nothing.
+            // Attaching again changes nothing.
             ensure!(host.mesh(&["attach", "10.2.1.1/24", handle])?.ok()? == "10.2.1.1");
             ensure!(host.ps()?.len() == 1, "{:?}", host.ps()?);
 
@@ -66,7 +66,7 @@ fn json_says_id_name_and_addresses_as_the_engine_does() -> Result<()> {
                 addresses: vec![address.to_owned()],
             })
         };
-        // The engine makes up the name.
+        // The engine generates the name.
         let ran = said(&["run", "--json", "10.2.1.1/24", "ubuntu", "sleep", "1000"])?;
         let expected = of_engine(&ran.container, "10.2.1.1")?;
         ensure!(ran == expected, "{ran:?}, {expected:?}");

@@ -1,5 +1,5 @@
-//! Docker while the router is away: stopped, hung, killed. dockerd asks the driver for each container that stops, starts
-//! or is removed, and waits for half a minute when nobody answers.
+//! Docker without its router: stopped, hung, killed. dockerd calls the driver for each container that stops, starts or
+//! is removed, and waits for half a minute without an answer.
 
 use std::time::{Duration, Instant};
 
@@ -8,10 +8,10 @@ use mesh_tests::{Host, Setup, here, tell, wait_until, with_testbed};
 
 use crate::{again, run};
 
-/// By how much longer a container of the mesh may take than one of Docker's own network. On a machine that does nothing
-/// else it is a tenth of a second, and one second once when the router hangs; without an answer it is 15 to 46.
+/// Most time that a mesh container may take beyond one on Docker's own network. On an idle machine the difference is
+/// 0.1 s, and once 1 s when the router hangs; without an answer it would be 15 to 46 s.
 const SLACK: Duration = Duration::from_secs(6);
-/// What is done to a container, in order.
+/// Docker operations on a container, in order.
 const STEPS: [&[&str]; 4] = [
     &["stop", "-t", "0"],
     &["start"],
@@ -38,7 +38,7 @@ fn containers_stop_and_start_at_once_whatever_the_router_does() -> Result<()> {
             }
             let bridged = times(host, "bridged", || Ok(()))?;
             let meshed = times(host, "meshed", || {
-                // It is on the mesh at once, not when the router is back.
+                // It is on the mesh at once, before the router is back.
                 let meshed = again(host, "meshed", "10.2.1.2/24")?;
                 near.reaches(&meshed)
             })?;
@@ -69,7 +69,7 @@ fn containers_stop_and_start_at_once_whatever_the_router_does() -> Result<()> {
     })
 }
 
-/// Does each step, `look`s at what runs, and returns how long the steps took.
+/// Runs each step, calls `look` on running containers, and returns the durations of the steps.
 fn times(host: &Host, name: &str, look: impl Fn() -> Result<()>) -> Result<Vec<Duration>> {
     let mut all = Vec::new();
     for step in STEPS {
@@ -88,7 +88,8 @@ fn run_on_bridge(host: &Host, name: &str) -> Result<()> {
     host.docker(&line)?.ok().map(drop)
 }
 
-/// What Docker does without the router is in its table later: restarted, disconnected, connected, removed.
+/// Containers that Docker restarted, disconnected, connected or removed without the router are correct in its table
+/// later.
 fn comes_back_right(host: &Host) -> Result<()> {
     for (name, address) in [
         ("again", "10.2.1.3/24"),
@@ -124,8 +125,8 @@ fn comes_back_right(host: &Host) -> Result<()> {
         .map(drop)
 }
 
-/// The process that answers Docker is replaced when the router has other settings (or is another version), is started
-/// again when it is killed, and ends with `mesh reset` only.
+/// The plugin process is replaced when the router has other settings (or another version), is restarted when it is
+/// killed, and ends only with `mesh reset`.
 fn is_replaced_and_comes_back(host: &Host) -> Result<()> {
     let pid = || host.exec(&["pgrep", "-x", "mesh-plugin"])?.ok();
     let first = pid()?;

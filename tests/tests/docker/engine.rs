@@ -1,4 +1,4 @@
-//! What Docker does behind the router's back, and what of it stays usable.
+//! Changes made in Docker without the router's knowledge, and their repair.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ fn containers_stay_usable_whatever_is_done_with_docker_alone() -> Result<()> {
     })
 }
 
-/// `docker network prune` takes networks that stopped containers want.
+/// `docker network prune` removes networks that stopped containers need.
 fn networks_are_there_for_stopped_containers(host: &Host) -> Result<()> {
     run(host, "10.2.1.1/24", "one")?;
     run_with(host, "10.2.1.2/24", "two", &["--network", "none"])?;
@@ -33,7 +33,7 @@ fn networks_are_there_for_stopped_containers(host: &Host) -> Result<()> {
     docker(&["network", "rm", "mesh"])?;
     docker(&["start", "one"])?;
     again(host, "one", "10.2.1.1/24")?;
-    // While no router runs nobody makes it again; the next one does.
+    // While no router runs, the network stays missing; the next router creates it.
     docker(&["stop", "-t", "0", "one"])?;
     host.mesh(&["stop"])?.ok()?;
     docker(&["network", "prune", "-f"])?;
@@ -42,7 +42,7 @@ fn networks_are_there_for_stopped_containers(host: &Host) -> Result<()> {
     let one = again(host, "one", "10.2.1.1/24")?;
     docker(&["start", "two"])?;
     one.reaches(&again(host, "two", "10.2.1.2/24")?)?;
-    // A stopped one can be taken off, and started without.
+    // A stopped container can be detached, and then starts without the mesh.
     docker(&["stop", "-t", "0", "one"])?;
     let printed = host.mesh(&["detach", "one"])?.ok()?;
     ensure!(printed == "10.2.1.1", "{printed}");
@@ -67,7 +67,7 @@ fn an_address_that_is_not_there_is_no_success(host: &Host) -> Result<()> {
         Ok(())
     })?;
     is_id(&host.mesh(&line(&[]))?.ok()?)?;
-    // One that ends at once was there all the same.
+    // A container that ends at once counts as started.
     let short = ["run", "10.2.1.9/24", "--rm", "ubuntu", "true"];
     is_id(&host.mesh(&short)?.ok()?)?;
     host.docker(&["rm", "-f", "six"])?.ok().map(drop)

@@ -1,4 +1,4 @@
-//! What belongs to engines and to their users: names, networks, bridges, the state of containers.
+//! Objects of engines and their users: names, networks, bridges, states of containers.
 
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,7 @@ use crate::run;
 
 const SOON: Duration = Duration::from_secs(25);
 
-/// Waits until `ps` lists exactly these names with the address 10.2.1.1, and names lead there, or not.
+/// Waits until `ps` lists exactly the containers `names` with 10.2.1.1, and until only their names resolve to it.
 fn who_has_it(host: &Host, names: &[&str], others: &[&str]) -> Result<()> {
     wait_until(SOON, &format!("10.2.1.1 is of {names:?}"), || {
         let rows = host.ps()?;
@@ -62,14 +62,14 @@ fn a_pod_that_is_stopped_is_off_the_mesh_and_one_that_is_renamed_has_its_new_nam
             near.ping("10.2.1.1").is_err(),
             "a stopped container answers"
         );
-        // What its first process sees after a restart.
+        // The first process after a restart sees the address.
         podman(&["start", "r"])?;
         who_has_it(host, &["r"], &["q"])?;
         wait_until(SOON, "it is reached", || near.ping("10.2.1.1"))?;
         let seen = podman(&["exec", "r", "ip", "-o", "-4", "addr"])?;
         ensure!(seen.contains("inet 10.2.1.1/24"), "{seen}");
 
-        // Its address is used, but not by the one that takes its place.
+        // The address is in use, but the container that replaces the holder may have it.
         start(&[], "other")?.refused()?;
         ensure!(start(&["--replace", "--no-such-flag"], "r")?.code != Some(0));
         who_has_it(host, &["r"], &[])?;
@@ -78,7 +78,7 @@ fn a_pod_that_is_stopped_is_off_the_mesh_and_one_that_is_renamed_has_its_new_nam
         who_has_it(host, &["r"], &[])?;
         wait_until(SOON, "the next is reached", || near.ping("10.2.1.1"))?;
 
-        // While one is stopped its address is free, and it does without when it was taken.
+        // While the container is stopped its address is free; if another one takes it, the container starts without.
         podman(&["stop", "-t", "0", "r"])?;
         start(&[], "taker")?.ok()?;
         podman(&["start", "r"])?;
@@ -137,7 +137,7 @@ fn what_is_called_mesh_and_what_is_dockers_stays_its_owners() -> Result<()> {
         let two = host.container("two", "10.2.1.1")?;
         run(host, "10.2.1.2/24", "near")?.reaches(&two)?;
 
-        // Of a container without a name of ours Docker's is shown, the one of now.
+        // For a container without a name in the mesh, Docker's current name is shown.
         let id = host
             .mesh(&["run", "10.32.9.9/12", "ubuntu", "sleep", "1000"])?
             .ok()?;
@@ -201,7 +201,7 @@ fn an_engine_that_hangs_is_named_and_given_up() -> Result<()> {
                 told[0].contains("waiting for") && told[0].to_lowercase().contains("docker"),
                 "{outcome}"
             );
-            // What is on the mesh is known, so it is taken off without Docker.
+            // Attachments are known without Docker, so detaching works.
             let is_detach = outcome.line.contains("detach");
             let expected = if is_detach {
                 (Some(0), 1)

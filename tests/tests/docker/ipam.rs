@@ -1,4 +1,4 @@
-//! Containers of Docker without an address: each gets its own, and keeps it as long as it exists.
+//! Docker containers without a given address: each gets its own, and keeps it as long as it exists.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -8,14 +8,14 @@ use mesh_tests::{Container, Host, Setup, all_reach_all, wait_until, with_testbed
 
 use crate::{again, full_mesh, is_id};
 
-/// Containers on each host. More would show no more, and take longer than a test may.
+/// Containers on each host, limited by the time that a test may take.
 const EACH: usize = 5;
 
-/// `mesh run ARGS --name NAME FLAGS ubuntu sleep`.
+/// Runs `mesh run ARGS --name NAME FLAGS ubuntu sleep`.
 fn run(host: &Host, args: &[&str], name: &str, flags: &[&str]) -> Result<Container> {
     let named = ["--name", name];
     let image = ["ubuntu", "sleep", "1000"];
-    // A line on standard error may say what is waited for.
+    // Standard error may have a line about waiting.
     let outcome = host.mesh(&[&["run"], args, &named, flags, &image].concat())?;
     is_id(&outcome.ok()?)?;
     let address = wait_until(Duration::from_secs(5), "it is listed by name", || {
@@ -32,7 +32,7 @@ fn held(host: &Host) -> Result<Vec<String>> {
 #[test]
 fn on_three_engines_all_are_distinct_and_reach_one_another() -> Result<()> {
     with_testbed(&Setup::hosts(3).engines(), |bed| {
-        // The order of somebody who tries it out: launch, run, run, and only then connect.
+        // The order of a first trial: launch, run, run, and only then connect.
         let mut containers = Vec::new();
         for host in &bed.hosts()[..2] {
             host.launch(&[])?;
@@ -55,7 +55,7 @@ fn on_three_engines_all_are_distinct_and_reach_one_another() -> Result<()> {
             .docker(&["exec", "c0", "ip", "-o", "-4", "addr"])?
             .ok()?;
         ensure!(seen.contains("/12 "), "{seen}");
-        // Its space is usable as soon as it is gone.
+        // Its space is usable as soon as the router is gone.
         let reset = bed.host(3).mesh(&["reset"])?;
         ensure!(reset.code == Some(0) && reset.stderr.is_empty(), "{reset}");
         wait_until(Duration::from_secs(5), "two owners are left", || {
@@ -84,7 +84,7 @@ fn an_address_is_kept_over_every_restart_and_free_when_its_container_is_destroye
         host.docker(&["restart", "-t", "0", "web"])?.ok()?;
         let web = again(host, "web", "10.32.5.1/24")?;
         far.reaches(&web).context("restarted")?;
-        // While it is stopped nobody else gets it, not even who asks for it.
+        // While it is stopped, its address is not given to others, even on explicit request.
         host.docker(&["stop", "-t", "0", "web"])?.ok()?;
         let next = run(host, &net, "next", &[])?;
         ensure!(next.address() == "10.32.5.3", "{}", next.address());
@@ -95,12 +95,12 @@ fn an_address_is_kept_over_every_restart_and_free_when_its_container_is_destroye
             "{refused}"
         );
         let refused = bed.host(2).mesh(&claim)?.refused()?;
-        // Whoever lent it knows the router only.
+        // The lending router knows only the other router, not the container.
         ensure!(
             refused.contains("10.32.5.1 is already used by") && refused.contains("host1"),
             "{refused}"
         );
-        // Also over the router's end, with its container stopped and running.
+        // After a crash of the router, with the container stopped and running.
         host.kill_router()?;
         host.launch(&["host2"])?;
         host.wait_connections(1)?;
@@ -115,7 +115,7 @@ fn an_address_is_kept_over_every_restart_and_free_when_its_container_is_destroye
             "{:?}",
             held(host)?
         );
-        // And over the end of the host.
+        // After a crash of the host.
         host.crash()?;
         host.boot(false)?;
         host.launch(&[])?;
@@ -123,7 +123,7 @@ fn an_address_is_kept_over_every_restart_and_free_when_its_container_is_destroye
         host.wait_connections(1)?;
         let web = again(host, "web", "10.32.5.1/24")?;
         far.reaches(&web).context("after the host's end")?;
-        // Destroyed, running and stopped.
+        // Removal of a running and of a stopped container.
         host.docker(&["rm", "-f", "web"])?.ok()?;
         host.docker(&["rm", "next"])?.ok()?;
         wait_until(Duration::from_secs(40), "all is free", || {
@@ -156,7 +156,7 @@ fn attach_and_detach_take_subnets_too() -> Result<()> {
         ensure!(attach(&[])? == first, "the same again");
         let both = attach(&["net:10.32.5.0/24", "10.2.1.1/24"])?;
         ensure!(both == "10.32.5.1 10.2.1.1", "{both}");
-        // Over a restart of the container it has all of them again.
+        // After a restart, the container has all its addresses again.
         host.docker(&["restart", "-t", "0", "plain"])?.ok()?;
         wait_until(Duration::from_secs(15), "all three are back", || {
             let all = host.ps()?;

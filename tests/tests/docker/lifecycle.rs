@@ -1,4 +1,4 @@
-//! Containers, routers, engines and hosts that end and come back.
+//! Containers, routers, engines and hosts that end and restart.
 
 use std::time::Duration;
 
@@ -58,7 +58,7 @@ fn containers_outlive_their_router() -> Result<()> {
         near.reaches(&far)?;
         ensure!(host.ps()?.len() == 1, "{:?}", host.ps()?);
 
-        // A container that is removed while the router is away.
+        // A container removed while the router is down.
         host.kill_router()?;
         host.docker(&["rm", "-f", "near"])?;
         host.launch(&[])?;
@@ -84,7 +84,7 @@ fn after_a_power_cut_containers_with_restart_always_are_back_on_the_mesh() -> Re
         )?)?;
         two.crash()?;
         two.boot(false)?;
-        // The order of the systemd unit: first the router, then the engine.
+        // The order of the systemd units: first the router, then the engine.
         two.launch(&[])?;
         two.start_engine()?;
         far.reaches(&again(two, "web", "10.2.1.2/24")?)
@@ -117,7 +117,7 @@ fn what_the_engine_gave_up_without_its_driver_is_started() -> Result<()> {
         run_with(two, "10.2.1.2/24", "web", &["--restart", "always"])?;
         two.crash()?;
         two.boot(true)?;
-        // dockerd tries for 15 s or more, or has given up by now.
+        // dockerd retries for 15 s or more, or has already given up.
         two.launch(&[])?;
         let runs = || again(two, "web", "10.2.1.2/24");
         far.reaches(&wait_until(Duration::from_secs(60), "web is back", runs)?)
@@ -146,7 +146,7 @@ fn an_attached_container_is_back_on_the_mesh_after_each_restart() -> Result<()> 
             restarted?.ok()?;
             near.reaches(&again(host, "plain", "10.2.1.2/24")?)?;
         }
-        // One that is stopped is started with an address of its own.
+        // A stopped container can be started with another address.
         host.docker(&["stop", "-t", "0", "plain"])?.ok()?;
         host.mesh(&["detach", "plain"])?.ok()?;
         host.mesh(&["start", "10.2.1.3/24", "plain"])?.ok()?;
@@ -195,7 +195,7 @@ fn reset_beside_running_containers_takes_what_is_of_the_mesh_only() -> Result<()
             }
             host.mesh(&["reset"])?.ok()?;
             ensure!(addresses("plain")? == own, "{}", addresses("plain")?);
-            // It lives on, on Docker's own network.
+            // It keeps running on Docker's own network.
             let left = addresses("web")?;
             ensure!(left.contains("eth0") && !left.contains("mesh"), "{left}");
             host.docker(&["rm", "-f", "web"])?.ok()?;

@@ -1,4 +1,4 @@
-//! Real routers beside real container engines: what a user of `docker` gets.
+//! Real routers with real container engines, as used through `docker`.
 
 mod attach;
 mod away;
@@ -17,7 +17,7 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use mesh_tests::{Container, Host, Testbed, wait_until};
 
-/// Starts a router on each host, all dialling the first, and waits until they are connected.
+/// Starts a router on each host, all with the first as target, and waits until they are connected.
 fn full_mesh(bed: &Testbed) -> Result<()> {
     for (index, host) in bed.hosts().iter().enumerate() {
         let peers: &[&str] = if index == 0 { &[] } else { &["host1"] };
@@ -29,12 +29,12 @@ fn full_mesh(bed: &Testbed) -> Result<()> {
     Ok(())
 }
 
-/// `mesh run ADDRESS --name NAME ubuntu sleep`, checking that exactly the container's full id is printed.
+/// Runs `mesh run ADDRESS --name NAME ubuntu sleep`, and checks that exactly the container's full id is printed.
 fn run(host: &Host, address: &str, name: &str) -> Result<Container> {
     run_with(host, address, name, &[])
 }
 
-/// The same with further flags for the engine.
+/// Like [`run`], with further flags for the engine.
 fn run_with(host: &Host, address: &str, name: &str, flags: &[&str]) -> Result<Container> {
     let args = [
         &["run", address, "--name", name],
@@ -43,7 +43,7 @@ fn run_with(host: &Host, address: &str, name: &str, flags: &[&str]) -> Result<Co
     ]
     .concat();
     let outcome = host.mesh(&args)?;
-    // On a busy machine the engine may take longer than people should be left without a word.
+    // On a busy machine the engine may be so slow that a progress line is printed.
     let mut told = outcome.stderr.lines();
     let is_wait = |line: &str| line.starts_with("mesh: waiting for ");
     ensure!(told.all(is_wait), "more than an id: {outcome}");
@@ -59,7 +59,7 @@ fn is_id(text: &str) -> Result<()> {
     Ok(())
 }
 
-/// Waits until the container runs with this address, and returns it: its process may have changed.
+/// Waits until the container runs with this address. Returns it with its new process.
 fn again(host: &Host, name: &str, address: &str) -> Result<Container> {
     wait_until(
         Duration::from_secs(20),

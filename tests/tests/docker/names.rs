@@ -1,4 +1,4 @@
-//! Containers of real engines by their names, as they ask for them: with the files that their engine gave them.
+//! Names as resolved inside containers of real engines, with the files that the engine created.
 
 use std::time::Duration;
 
@@ -7,26 +7,27 @@ use mesh_tests::{Host, Outcome, Setup, Times, here, wait_until, with_testbed};
 
 use crate::{full_mesh, run, run_with};
 
-/// In this time all hosts know that a container has come, has another name, or has gone, at the latest.
+/// Time limit for all hosts to learn of a container's start, renaming or end.
 const SOON: Duration = Duration::from_secs(4);
-/// And usually in this.
+/// Usual time for that.
 const USUALLY: Duration = Duration::from_secs(1);
-/// After a restart, of which Docker alone takes some.
+/// Time limit after a restart, which Docker slows down.
 const RESTART: Duration = Duration::from_secs(20);
 
-/// Runs a line on the host with the network and the `resolv.conf` of a container: the images have no C library.
+/// Runs a command line of the host in a container's network namespace and with its `resolv.conf`, since the images have
+/// no C library.
 pub(crate) fn inside(host: &Host, container: &str, line: &str) -> Result<Outcome> {
     let pid = host
         .docker(&["inspect", "-f", "{{.State.Pid}}", container])?
         .ok()?;
-    // A file of another mount namespace cannot be bound, only a copy of it.
+    // Files of another mount namespace cannot be bind-mounted, so mount a copy.
     let conf = format!("/run/resolv-{container}.conf");
     host.shell(&format!(
         "cat /proc/{pid}/root/etc/resolv.conf >{conf}; nsenter -t {pid} -n unshare -m sh -c 'mount --bind {conf} /etc/resolv.conf && {line}'"
     ))
 }
 
-/// Waits until the mesh of this host knows a name by these addresses; by none, if it is to be gone.
+/// Waits until this host resolves a name to these addresses; empty means that the name is gone.
 fn known(host: &Host, within: Duration, name: &str, addresses: &str) -> Result<()> {
     let what = format!("{name} is '{addresses}' on {}", host.name());
     wait_until(within, &what, || {
@@ -36,7 +37,7 @@ fn known(host: &Host, within: Duration, name: &str, addresses: &str) -> Result<(
     })
 }
 
-/// From each container, each other by its name, with and without the domain.
+/// Checks that each container reaches each other by name, with and without the domain.
 fn all_reach_all_by_name(hosts: &[Host], names: &[&str]) -> Result<()> {
     for (host, from) in hosts.iter().zip(names) {
         for to in names {
@@ -71,7 +72,7 @@ fn containers_reach_one_another_by_name_from_every_host() -> Result<()> {
             }
         }
         all_reach_all_by_name(bed.hosts(), &names)?;
-        // The resolver of the image itself, and what only our server knows: a service on another host.
+        // The image's own resolver finds a name that only the mesh knows: a service on another host.
         let host = bed.host(1);
         let said = host
             .docker(&["exec", "web1", "nslookup", "web3.mesh.local"])?
@@ -84,7 +85,7 @@ fn containers_reach_one_another_by_name_from_every_host() -> Result<()> {
         ensure!(said.starts_with("10.2.1.2"), "{said}");
         let said = inside(host, "web1", "dig +short -x 10.2.1.2")?.ok()?;
         ensure!(said.contains("web2.mesh.local."), "{said}");
-        // The host itself asks where its containers do.
+        // The host can query the same address as its containers.
         let said = host
             .exec(&["dig", "+short", "@172.17.0.1", "web2.mesh.local"])?
             .ok()?;
@@ -120,7 +121,7 @@ fn names_follow_what_engines_do() -> Result<()> {
         one.docker(&["start", "front"])?.ok()?;
         soon("front", "10.2.1.1")?;
 
-        // Renamed while the router was away.
+        // Renamed while the router is down.
         one.kill_router()?;
         known(two, SOON, "front", "")?;
         one.docker(&["rename", "front", "back"])?.ok()?;
@@ -130,7 +131,7 @@ fn names_follow_what_engines_do() -> Result<()> {
         one.docker(&["rm", "-f", "back"])?.ok()?;
         soon("back", "")?;
 
-        // One that is attached while it runs.
+        // Attached while it runs.
         two.docker(&["run", "-d", "--name", "late", "ubuntu", "sleep", "1000"])?
             .ok()?;
         two.mesh(&["attach", "10.2.1.9/24", "late"])?.ok()?;
@@ -170,7 +171,7 @@ fn whoever_is_told_or_tells_otherwise() -> Result<()> {
         ensure!(settings("not")? == "[] []", "{}", settings("not")?);
         run_with(host, "10.2.1.3/24", "own", &["--dns", "192.0.2.1"])?;
         ensure!(settings("own")? == "[192.0.2.1] []", "{}", settings("own")?);
-        // A plain container of Docker asks it as well, if it is told to; names of the mesh and of nobody else.
+        // A plain Docker container can use the server if configured to; it resolves mesh names, and no others.
         let line = format!("docker run -d --name plain {args} ubuntu sleep 1000");
         host.shell(&line)?.ok()?;
         let said = inside(host, "plain", "dig +short told.mesh.local")?.ok()?;
@@ -194,7 +195,7 @@ fn strangers_are_not_answered() -> Result<()> {
             "web.mesh.local",
         ];
         ensure!(one.exec(&ask)?.ok()? == "10.2.1.1");
-        // The other host sends its queries for that address to this one.
+        // Routes the other host's queries for that address to this one.
         two.exec(&["ip", "link", "del", "docker0"])?.ok()?;
         two.exec(&["ip", "route", "add", "172.17.0.1/32", "via", &one.address()])?
             .ok()?;
@@ -211,7 +212,7 @@ fn strangers_are_not_answered() -> Result<()> {
     })
 }
 
-/// The resolver of musl asks all servers at once and knows no options of glibc: what images of Alpine have.
+/// The resolver of musl, as in Alpine images, queries all servers at once and ignores options of glibc.
 #[test]
 fn the_c_library_musl_finds_names_inside_containers() -> Result<()> {
     if !musl_is_there()? {
@@ -242,7 +243,7 @@ fn the_c_library_musl_finds_names_inside_containers() -> Result<()> {
     })
 }
 
-/// Whether there is a compiler for musl; says so when there is none.
+/// Returns true if there is a compiler for musl; prints a message if not.
 #[allow(clippy::print_stdout)]
 fn musl_is_there() -> Result<bool> {
     let found = mesh_tests::run("sh", &["-c", "command -v musl-gcc"])?.code == Some(0);

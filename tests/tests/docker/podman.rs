@@ -5,7 +5,7 @@ use mesh_tests::{Host, Setup, run as run_command, with_testbed};
 
 use crate::{full_mesh, is_id, run};
 
-/// Whether podman is there; says so when it is not.
+/// Returns true if podman is installed; prints a message if not.
 #[allow(clippy::print_stdout)]
 pub(crate) fn installed() -> Result<bool> {
     let found = run_command("sh", &["-c", "command -v podman"])?.code == Some(0);
@@ -33,7 +33,7 @@ fn podman_and_docker_share_the_mesh() -> Result<()> {
                 "10.2.1.1/24",
                 "--name",
                 "pod",
-                // For this image's ping, which does not know the sockets that everyone may use.
+                // Needed by this image's ping, which does not use unprivileged ICMP sockets.
                 "--cap-add=NET_RAW",
                 "ubuntu",
                 "sleep",
@@ -103,7 +103,7 @@ fn the_address_is_there_before_the_first_process_of_a_pod() -> Result<()> {
     })
 }
 
-/// Waits until the image's own resolver finds a name within a container by this address.
+/// Waits until the image's own resolver in a container resolves a name to this address.
 fn finds(host: &Host, pod: &str, name: &str, address: &str) -> Result<()> {
     let within = std::time::Duration::from_secs(15);
     mesh_tests::wait_until(within, &format!("{pod} finds {name}"), || {
@@ -134,7 +134,7 @@ fn pods_that_are_on_the_mesh_only_find_names() -> Result<()> {
         ensure!(conf.contains("search mesh.local"), "{conf}");
         finds(host, "pod", "far.mesh.local", "10.2.1.2")?;
 
-        // One that podman has started, on a network of podman's.
+        // A container started by podman, on a network of podman's.
         let flags = host.mesh(&["dns-args", "--runtime", "podman"])?.ok()?;
         let flags: Vec<&str> = flags.split_whitespace().collect();
         let own = ["run", "-d", "--name", "own"];

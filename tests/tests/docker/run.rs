@@ -34,7 +34,7 @@ fn the_scenario_of_the_readme() -> Result<()> {
             two.docker(&["exec", "web", "ping", "-c", "1", "-W", "1", "10.2.1.1"])?
                 .ok()
         })?;
-        // A third host that connects to either sees both.
+        // A third host that connects to one of them reaches both.
         three.launch(&["host2"])?;
         let third = run(three, "10.2.1.3/24", "third")?;
         let (first, web) = (
@@ -79,7 +79,7 @@ fn several_addresses_of_one_subnet_are_there_before_the_first_process_too() -> R
         host.launch(&[])?;
         for round in 1..=10 {
             let seen = first_process_sees(host, &["10.2.1.8/24", "10.2.1.9/24", "10.3.1.9/24"])?;
-            // Of the second, the first process may see the address before its subnet.
+            // The first process may see the second address before its subnet is set.
             for part in ["inet 10.2.1.8/24", "inet 10.2.1.9/", "inet 10.3.1.9/24"] {
                 ensure!(seen.contains(part), "round {round}: no {part} in {seen}");
             }
@@ -104,7 +104,7 @@ fn several_addresses_of_one_subnet_are_there_before_the_first_process_too() -> R
     })
 }
 
-/// Addresses and routes as the first process of a container with these addresses sees them.
+/// Returns addresses and routes as seen by the first process of a container with these addresses.
 fn first_process_sees(host: &Host, addresses: &[&str]) -> Result<String> {
     let look = ["ubuntu", "sh", "-c", "ip -o -4 addr show up; ip route"];
     let id = host.mesh(&[&["run"], addresses, &look].concat())?.ok()?;
@@ -167,7 +167,7 @@ fn the_user_chooses_the_network_beside_the_mesh() -> Result<()> {
         let near = run_with(host, "10.2.1.1/24", "near", &["--network", "back"])?;
         let other = run_with(host, "10.2.1.2/24", "other", &["--net=back"])?;
         near.reaches(&other)?;
-        // Docker finds names on networks that its user made.
+        // Docker resolves names on user-defined networks.
         host.docker(&["exec", "near", "ping", "-c", "1", "-W", "2", "other"])?
             .ok()?;
 

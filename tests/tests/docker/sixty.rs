@@ -1,4 +1,5 @@
-//! Sixty containers without an address on three engines: all distinct, each reaches each by its name.
+//! Sixty containers without given addresses on three engines: all addresses are distinct, and each container reaches
+//! each by name.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -9,7 +10,7 @@ use mesh_tests::{Host, Setup, tell, wait_until, with_testbed};
 use crate::names::inside;
 use crate::{full_mesh, is_id};
 
-/// Containers on each of three hosts.
+/// Containers on each of the three hosts.
 const EACH: usize = 20;
 
 #[test]
@@ -52,7 +53,7 @@ fn names_of(host: &Host) -> Vec<String> {
     (0..EACH).map(|n| format!("{}-{n}", host.name())).collect()
 }
 
-/// Does this on all hosts at once.
+/// Runs `work` on all hosts in parallel.
 fn on_each(hosts: &[Host], work: impl Fn(&Host) -> Result<()> + Sync) -> Result<()> {
     std::thread::scope(|scope| {
         let running: Vec<_> = hosts
@@ -70,7 +71,7 @@ fn run(host: &Host, name: &str) -> Result<()> {
     is_id(&host.mesh(&words)?.ok()?).with_context(|| name.to_owned())
 }
 
-/// A ping from the container `name` to each of `all` by name; those that do not answer are told.
+/// Pings each of `all` by name from the container `name`; the error lists those that do not answer.
 fn reaches_all(host: &Host, name: &str, all: &[String]) -> Result<()> {
     let line = format!(
         "for to in {}; do ping -n -q -c 1 -W 2 $to >/dev/null 2>&1 || echo $to; done",

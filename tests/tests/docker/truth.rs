@@ -1,5 +1,5 @@
-//! What containers of Docker are told of names, and of themselves, is what the mesh says: Docker has a server of its own in
-//! each, and writes its own addresses into `/etc/hosts`.
+//! Mesh names in Docker containers, despite Docker's own resolver in each, and despite the Docker addresses that it
+//! writes into `/etc/hosts`.
 
 use std::time::Duration;
 
@@ -9,12 +9,12 @@ use mesh_tests::{Host, Setup, wait_until, with_testbed};
 use crate::names::inside;
 use crate::run_with;
 
-/// In this time the router knows of a change, on a machine that is busy with other things.
+/// Time limit for the router to notice a change on a busy machine.
 const SOON: Duration = Duration::from_secs(30);
-/// What an operator of a guarded host has.
+/// Firewall of a host with a default-drop policy.
 const GUARDED: &str = "iptables -A INPUT -i lo -j ACCEPT && iptables -P INPUT DROP";
 
-/// Waits until a container, asking with its own `resolv.conf`, hears this.
+/// Waits until a query of a container, with its own `resolv.conf`, gets this answer.
 fn hears(host: &Host, container: &str, ask: &str, expected: &str) -> Result<()> {
     wait_until(
         SOON,
@@ -31,7 +31,7 @@ fn hears(host: &Host, container: &str, ask: &str, expected: &str) -> Result<()> 
     )
 }
 
-/// Waits until a container takes this for its own address.
+/// Waits until the container resolves its own name to this address.
 fn is_called(host: &Host, container: &str, address: &str) -> Result<()> {
     wait_until(SOON, &format!("{container} is {address}"), || {
         let said = host.docker(&["exec", container, "hostname", "-i"])?.ok()?;
@@ -59,12 +59,12 @@ fn containers_hear_the_mesh_first_and_know_their_own_address() -> Result<()> {
         ]
         .concat();
         run_with(host, "10.2.1.2/24", "cl", &named)?;
-        // At once, as `mesh run` has said that it runs.
+        // Immediately after `mesh run` has returned.
         let said = host.docker(&["exec", "cl", "hostname", "-i"])?.ok()?;
         ensure!(said.starts_with("10.2.1.2"), "{said}");
         hears(host, "cl", "svc", "10.2.1.1")?;
         hears(host, "cl", "-x 10.2.1.1", "svc.mesh.local.")?;
-        // The host name, the name, the alias: none of them doubled.
+        // Host name, name and alias, each once.
         hears(
             host,
             "svc",
@@ -72,7 +72,7 @@ fn containers_hear_the_mesh_first_and_know_their_own_address() -> Result<()> {
             "www.mesh.local.\ncl.mesh.local.\nshop.mesh.local.",
         )?;
 
-        // What Docker alone knows is there as before.
+        // Names that only Docker knows still resolve.
         let db = [
             "run",
             "-d",
@@ -89,7 +89,7 @@ fn containers_hear_the_mesh_first_and_know_their_own_address() -> Result<()> {
         let address = host.docker(&["inspect", "-f", format, "db"])?.ok()?;
         hears(host, "cl", "db", &address)?;
 
-        // What is changed by hand counts, also for what Docker knows.
+        // The operator's changes take precedence over Docker's names.
         host.mesh(&["dns-add", "svc", "-h", "extra"])?.ok()?;
         hears(host, "cl", "extra", "10.2.1.1")?;
         host.mesh(&["dns-remove", "svc"])?.ok()?;
@@ -99,7 +99,7 @@ fn containers_hear_the_mesh_first_and_know_their_own_address() -> Result<()> {
         host.mesh(&["dns-add", "svc"])?.ok()?;
         hears(host, "cl", "svc", "10.2.1.1")?;
 
-        // Its first process, too, and after a restart.
+        // The first process, too, and after a restart.
         let first = [
             "run",
             "10.2.1.6/24",
@@ -120,11 +120,11 @@ fn containers_hear_the_mesh_first_and_know_their_own_address() -> Result<()> {
             host.docker(&["restart", "-t", "0", "first"])?.ok()?;
         }
 
-        // Docker makes a new namespace and a new file.
+        // Docker creates a new namespace and a new file.
         host.docker(&["restart", "-t", "0", "cl"])?.ok()?;
         is_called(host, "cl", "10.2.1.2")?;
         hears(host, "cl", "-x 10.2.1.1", "svc.mesh.local.")?;
-        // One that is on the mesh only has no way to its host, and asks all the same.
+        // A container on the mesh only has no route to its host, and can still resolve names.
         run_with(host, "10.2.1.3/24", "only", &["--network", "none"])?;
         hears(host, "only", "svc", "10.2.1.1")?;
 
@@ -141,7 +141,7 @@ fn containers_hear_the_mesh_first_and_know_their_own_address() -> Result<()> {
         .ok()?;
         let text = hosts_file(host, "left")?;
         ensure!(!text.contains("# mesh"), "{text}");
-        // Attached and detached: as it was before.
+        // Attach and detach restore the file.
         let before = hosts_file(host, "db")?;
         host.mesh(&[
             "attach",

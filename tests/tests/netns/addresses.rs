@@ -1,5 +1,5 @@
-//! Hosts with several addresses behind filters that let answers pass only from where the question went; link-local
-//! addresses; and addresses that a host has no route for.
+//! Hosts with several addresses behind stateful firewalls, which pass replies only from the address that was contacted;
+//! link-local addresses; and addresses without a route.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, ensure};
 use mesh_proto::api::ConnectionState;
 use mesh_tests::{Host, Setup, transfer, wait_until, with_testbed};
 
-/// Nothing leaves for the underlay but to `only`, and nothing comes in but answers.
+/// Blocks underlay traffic except to `only`, and incoming traffic except replies.
 fn speak_to(host: &Host, tables: &str, only: &str) -> Result<()> {
     let line = format!(
         "set -e

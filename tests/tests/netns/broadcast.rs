@@ -1,4 +1,4 @@
-//! One to all: each container hears each datagram, and hears it once.
+//! Broadcast and multicast: each container gets each datagram exactly once.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -39,7 +39,7 @@ fn in_a_ring_without_discovery_too() -> Result<()> {
     })
 }
 
-/// One container on each host, and a second one on the first: local copies count as well.
+/// Starts one container on each host, and a second one on the first, so that local copies are checked as well.
 fn containers(bed: &Testbed) -> Result<Vec<Container>> {
     let mut containers = vec![bed.host(1).run("10.2.1.100/24")?];
     for (index, host) in bed.hosts().iter().enumerate() {
@@ -83,8 +83,8 @@ fn everyone_hears_everything_once(containers: &[Container]) -> Result<()> {
     Ok(())
 }
 
-/// Each datagram of each other container, once. A broadcast comes back to its sender from its own kernel, a multicast
-/// does not.
+/// Returns the expected datagrams: each of each other container, once. The sender's own kernel loops a broadcast back,
+/// but not a multicast.
 fn expected_at(at: &Container, all: &[Container], group: Option<&str>) -> BTreeMap<String, u32> {
     all.iter()
         .filter(|from| group.is_none() || from.address() != at.address())

@@ -1,4 +1,4 @@
-//! The port a router uses, alone and beside another: bytes arrive whole, and what is deleted comes back.
+//! Both datapaths, with each other and with themselves: data arrives intact, and deleted interfaces are restored.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use mesh_tests::{
 const BYTES: u64 = 20_000_000;
 const DEADLINE: Duration = Duration::from_secs(30);
 
-/// Launches a router with each port, and connects them.
+/// Launches routers with these datapaths, and connects them.
 fn launch(bed: &Testbed, datapaths: [&str; 2]) -> Result<()> {
     for (host, datapath) in bed.hosts().iter().zip(datapaths) {
         host.launch(&["--datapath", datapath])?;
@@ -20,7 +20,7 @@ fn launch(bed: &Testbed, datapaths: [&str; 2]) -> Result<()> {
     bed.hosts().iter().try_for_each(|h| h.wait_connections(1))
 }
 
-/// The report says which port, and that it was asked for.
+/// Checks that the report names the datapath, and that it was requested.
 fn says(host: &Host, datapath: &str) -> Result<()> {
     let router = host.report()?.router;
     let told = format!("{} ({})", router.datapath, router.datapath_reason);
@@ -43,7 +43,7 @@ fn bytes_arrive_both_ways(datapaths: [&'static str; 2]) -> Result<()> {
             let took = transfer(from, to, BYTES, DEADLINE)?;
             tell(&format!("{datapaths:?}: {BYTES} bytes whole in {took:?}"));
         }
-        // Datagrams of 10,000 bytes come in fragments, which no port may merge.
+        // Pings of 10,000 bytes arrive as fragments, which no port may merge.
         a.exec(&[
             "ping",
             "-c",

@@ -1,4 +1,4 @@
-//! Plain VXLAN between hosts that consent: who gets it, who does not, and that changing over costs nothing.
+//! Plain VXLAN between consenting hosts: the right peers use it, and switching loses no frames.
 
 use std::time::Duration;
 
@@ -10,9 +10,9 @@ use mesh_tests::{
 
 use crate::full_mesh;
 
-/// Offers and beats take a second each way; the machine may be busy.
+/// Offers and keepalives take a second in each direction; allows for a busy machine.
 const AGREE: Duration = Duration::from_secs(20);
-/// What somebody deleted is back within this time.
+/// Time limit for restoring deleted objects.
 const REPAIR: Duration = Duration::from_secs(5);
 const KERNEL: &str = "kernel";
 
@@ -38,7 +38,7 @@ fn both_fast(bed: &Testbed) -> Result<()> {
     wait_fast(bed.host(2), bed.host(1))
 }
 
-/// Two hosts, each with a container, that reach one another by the kernel.
+/// Starts two hosts with a container each, and waits until these use the fast path.
 fn pair(bed: &Testbed, flags: &[&str]) -> Result<[Container; 2]> {
     full_mesh(bed, flags)?;
     let containers = [
@@ -50,7 +50,7 @@ fn pair(bed: &Testbed, flags: &[&str]) -> Result<[Container; 2]> {
     Ok(containers)
 }
 
-/// Bytes sent by VXLAN, whichever IP version the routers met by; an error without a device.
+/// Returns the bytes sent by VXLAN, over IPv4 or IPv6; an error without a device.
 fn sent_by_vxlan(host: &Host) -> Result<u64> {
     let text = host
         .shell("cat /sys/class/net/mesh-x[46]/statistics/tx_bytes")?
@@ -71,7 +71,7 @@ fn frames_in(host: &Host) -> Result<u64> {
     frames.context("no counter frames_in")
 }
 
-/// Echoes sent and answered.
+/// Returns the numbers of pings sent and answered.
 fn echoes(outcome: &Outcome) -> Result<(u32, u32)> {
     let mut numbers = outcome.stdout.split(", ").filter_map(|part| {
         let words: Vec<&str> = part.split_whitespace().collect();
@@ -88,7 +88,7 @@ fn unicast_goes_by_the_kernel_and_broadcast_through_the_router() -> Result<()> {
     with_testbed(&Setup::hosts(2), |bed| {
         let before = Snapshot::take(bed.host(1))?;
         let [a, b] = pair(bed, &["--no-encryption"])?;
-        // The addresses have to be in the tables: the first echoes put them there.
+        // The first pings put the addresses into the tables.
         wait_until(AGREE, "an echo goes by the kernel", || {
             let sent = sent_by_vxlan(bed.host(1))?;
             a.exec(&["ping", "-n", "-q", "-c", "1", "-s", "1000", b.address()])?
@@ -122,7 +122,7 @@ fn unicast_goes_by_the_kernel_and_broadcast_through_the_router() -> Result<()> {
             "{status}"
         );
 
-        // Broadcasts: an address that is new must be asked for.
+        // A new address must be resolved by broadcast first.
         let c = bed.host(2).run("10.2.1.3/24")?;
         a.reaches(&c)?;
         bed.host(1).mesh(&["reset"])?.ok()?;
@@ -150,7 +150,7 @@ fn one_side_that_does_not_consent_keeps_everything_encrypted() -> Result<()> {
     with_testbed(&Setup::hosts(2), |bed| {
         bed.host(1)
             .launch(&["--trusted-subnets", "192.168.77.0/24,fd77::/64"])?;
-        // It consents, but not with an address like that of host1.
+        // It consents, but not to addresses like host1's.
         bed.host(2)
             .launch(&["--trusted-subnets", "192.168.99.0/24", "host1"])?;
         let (a, b) = (
@@ -192,7 +192,7 @@ fn strangers_are_not_heard_and_the_rules_come_back() -> Result<()> {
         a.reaches(&b)?;
         both_fast(bed)?;
 
-        // host3 knows all there is to know, but it is no peer.
+        // host3 knows all parameters, but is not a peer.
         let vni = 0x6d_6573;
         bed.host(3)
             .shell(&format!(
@@ -228,7 +228,7 @@ fn strangers_are_not_heard_and_the_rules_come_back() -> Result<()> {
             heard < 10,
             "{heard} of a stranger's 50 frames were delivered"
         );
-        // Without the rules they would be; and the rules come back.
+        // Without the rules the frames would be accepted; the rules are then restored.
         wait_until(2 * REPAIR, "frames come while there is no rule", || {
             bed.host(2).exec(&["iptables", "-F", "INPUT"])?.ok()?;
             let heard = stranger_sends()?;
@@ -252,7 +252,7 @@ fn changing_over_to_the_kernel_costs_nothing_and_withdrawn_consent_ends_it() -> 
             bed.host(2).run("10.2.1.2/24")?,
         );
         both_fast(bed)?;
-        // host2 comes back without what it knew: the way is made anew, under echoes.
+        // host2 restarts without its tables: the fast path is restored under traffic.
         bed.host(2).mesh(&["stop"])?.ok()?;
         delete_devices(bed.host(2))?;
         bed.host(2).launch(&["--no-encryption", "host1"])?;
@@ -277,7 +277,7 @@ fn changing_over_to_the_kernel_costs_nothing_and_withdrawn_consent_ends_it() -> 
         tell(&format!(
             "changing over to the kernel: {back} of {sent} echoes came back"
         ));
-        // Two, for a busy machine; an entry that is missing for a moment would cost more.
+        // Two may be lost on a busy machine; a missing entry would cost more.
         ensure!(
             sent == 500 && back >= 498,
             "{back} of {sent} echoes came back"

@@ -1,4 +1,4 @@
-//! Routers that die, cables that are cut, hosts that lose power.
+//! Crashed routers, cut cables, power failures of hosts.
 
 use std::time::{Duration, Instant};
 
@@ -7,7 +7,7 @@ use mesh_tests::{Setup, Transfer, here, tell, transfer, wait_until, with_testbed
 
 use crate::full_mesh;
 
-/// A neighbour that is dead or cut off is routed round within this time.
+/// Time limit for routing around a dead or isolated neighbour.
 const REROUTE: Duration = Duration::from_secs(5);
 
 #[test]
@@ -43,7 +43,7 @@ fn a_router_killed_under_traffic_returns_as_the_same_and_disturbs_nobody() -> Re
             took < here(Duration::from_secs(12)),
             "8 s of traffic between the others took {took:?}"
         );
-        // The container of the killed router is where it was, and so are its connections.
+        // The container of the killed router and its connections are unaffected.
         survivor.finish(Duration::from_secs(60))?;
         b.reaches(&c)
     })
@@ -62,7 +62,7 @@ fn a_cut_cable_is_routed_round_and_used_again_when_it_heals() -> Result<()> {
 
         bed.cut_pair(1, 3)?;
         let cut = Instant::now();
-        // Echoes in flight may be lost: recovered means that three in a row come back.
+        // Pings in flight may be lost: three answers in a row count as recovered.
         wait_until(REROUTE, "traffic goes through host2", || {
             (0..3).try_for_each(|_| a.ping(c.address()))
         })?;

@@ -1,4 +1,4 @@
-//! What the router makes on a host: kept while it is wanted, and gone without a trace after `reset`.
+//! Objects that the router creates on a host: restored while needed, and removed without a trace by `reset`.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ fn reset_leaves_nothing() -> Result<()> {
         );
         host.mesh(&["reset"])?.ok()?;
         Snapshot::take(host)?.same_as(&before)?;
-        // And a second time, when there is nothing to do.
+        // A second reset has nothing to do.
         host.mesh(&["reset"])?.ok()?;
         Snapshot::take(host)?.same_as(&before)
     })

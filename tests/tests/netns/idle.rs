@@ -1,4 +1,4 @@
-//! What a router costs when nothing happens.
+//! Cost of an idle router.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use mesh_tests::{Host, Setup, all_reach_all, with_testbed};
 use crate::full_mesh;
 
 const PERIOD: Duration = Duration::from_secs(10);
-/// Wake-ups in a second. Processor time depends on how the program was built and on what else runs here.
+/// Limit of wake-ups per second. CPU time would depend on the build profile and on other load.
 const MAX_WAKEUPS: u64 = 100;
 
 #[test]
@@ -35,13 +35,13 @@ fn an_idle_router_is_small_and_quiet() -> Result<()> {
             wakeups <= MAX_WAKEUPS,
             "{wakeups} wake-ups a second when idle"
         );
-        // The rest is its program, which is larger the less it was optimised.
+        // Anonymous memory only: the program itself depends on the build profile.
         ensure!(own <= 4 * 1024, "{own} KiB of its own when idle");
         Ok(())
     })
 }
 
-/// A line of the router's `/proc/PID/status`.
+/// Returns a field of the router's `/proc/PID/status`, in KiB.
 fn memory_kib(host: &Host, field: &str) -> Result<u64> {
     let status = host
         .shell(&format!("cat /proc/{}/status", host.router_pid()?))?

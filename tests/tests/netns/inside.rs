@@ -1,5 +1,5 @@
-//! Names as programs within a container find them that is on the mesh only: with the `resolv.conf` that it was given, of a
-//! server in its own network.
+//! Names as resolved inside a container that is on the mesh only: with its own `resolv.conf`, by a server in its
+//! network namespace.
 
 use std::time::{Duration, Instant};
 
@@ -8,14 +8,14 @@ use mesh_tests::{Container, Host, Setup, here, wait_until, with_testbed};
 
 use crate::full_mesh;
 
-/// In this time a name of another host is known, at the latest.
+/// Time limit for learning a name of another host.
 const SOON: Duration = Duration::from_secs(4);
-/// In this, what the router looks at every 3 s is as it should be.
+/// Time limit for state that the router checks every 3 s.
 const LOOKED: Duration = Duration::from_secs(8);
-/// After a restart of the router.
+/// Time limit after a restart of the router.
 const RESTART: Duration = Duration::from_secs(20);
 
-/// Waits until the C library within finds a name by this address.
+/// Waits until the C library in the container resolves a name to this address.
 fn finds(container: &Container, within: Duration, name: &str, address: &str) -> Result<()> {
     wait_until(within, &format!("{name} is found within"), || {
         let found = container.exec_inside(&["getent", "ahostsv4", name])?.ok()?;
@@ -24,7 +24,7 @@ fn finds(container: &Container, within: Duration, name: &str, address: &str) -> 
     })
 }
 
-/// The code of the answer to dig within, as it writes it.
+/// Returns the response code that dig prints in the container.
 fn code(container: &Container, words: &[&str]) -> Result<String> {
     let dig = ["dig", "+tries=1", "+time=3"];
     let text = container.exec_inside(&[&dig, words].concat())?.ok()?;
@@ -33,13 +33,13 @@ fn code(container: &Container, words: &[&str]) -> Result<String> {
     Ok(status.unwrap_or_default().to_owned())
 }
 
-/// What `mesh status dns` says.
+/// Returns the report of `mesh status dns`.
 fn status(host: &Host) -> Result<serde_json::Value> {
     let text = host.mesh(&["status", "dns", "--json"])?.ok()?;
     Ok(serde_json::from_str(&text)?)
 }
 
-/// Waits until the router says that it answers within so many containers.
+/// Waits until the router reports that it answers in this many containers.
 fn serves(host: &Host, containers: u64) -> Result<()> {
     let what = format!("it answers within {containers} containers");
     wait_until(LOOKED, &what, || {
@@ -49,7 +49,7 @@ fn serves(host: &Host, containers: u64) -> Result<()> {
     })
 }
 
-/// Sockets of the router, in whatever namespace.
+/// Returns the number of sockets of the router, in any namespace.
 fn sockets(host: &Host) -> Result<usize> {
     let pid = host.router_pid()?;
     let line = format!("ls -l /proc/{pid}/fd | grep -c 'socket:'");
@@ -72,7 +72,7 @@ fn a_process_finds_names_of_other_hosts_before_and_after_the_router_is_killed() 
             Ok(())
         })?;
         ensure!(code(&client, &["+tcp", "web.mesh.local"])? == "NOERROR");
-        // The servers of the machine are out of reach from here: the client is told, and in time.
+        // The upstream servers are unreachable here: the client gets an error in time.
         let began = Instant::now();
         ensure!(code(&client, &["www.example.org"])? == "SERVFAIL");
         ensure!(began.elapsed() < here(Duration::from_millis(2_500)));
@@ -126,7 +126,7 @@ fn what_is_within_a_container_ends_with_it_and_changes_nothing_on_the_host() -> 
 
         one.kill()?;
         serves(host, 1)?;
-        // Detached from all addresses it is no part of the mesh, and attached again it is.
+        // Detached from all addresses it is not on the mesh; attached again it is.
         host.mesh(&["detach", "--runtime", "process", "two"])?
             .ok()?;
         serves(host, 0)?;
@@ -149,14 +149,14 @@ fn a_container_with_a_dns_server_of_its_own_runs_all_the_same() -> Result<()> {
         let host = bed.host(1);
         host.launch(&[])?;
         let conf = host.exec(&["cat", "/etc/resolv.conf"])?.ok()?;
-        // Told so, the port is left alone, and names are asked of whom the host asks.
+        // With --without-dns, the port stays free and names are resolved by the host's servers.
         let own = host.run_free(&["--without-dns", "10.2.1.1/24"], "own")?;
         serves(host, 0)?;
         let given = own.exec_inside(&["cat", "/etc/resolv.conf"])?.ok()?;
         ensure!(given == conf, "{given}");
         let _server = own.spawn(&["busybox", "nc", "-l", "-p", "53"])?;
 
-        // Not told so, and the server is there first: that is said, and nothing fails.
+        // Without the option, a server of the container's own takes precedence: that is reported, and nothing fails.
         let late = host.run_named("10.2.1.2/24", "late")?;
         serves(host, 1)?;
         host.kill_router()?;

@@ -1,11 +1,11 @@
-//! The latency request to the kernel: held while frames flow and are sparse, and the option that says when.
+//! The latency request to the kernel: held while frames flow at a low rate, and the option that controls it.
 
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use mesh_tests::{Host, Setup, wait_until, with_testbed};
 
-/// The thread looks each 10 ms; a machine that is busy with other tests may keep it waiting.
+/// The thread checks every 10 ms; allows for a busy machine.
 const SOON: Duration = Duration::from_secs(10);
 
 #[test]
@@ -48,7 +48,7 @@ fn says(host: &Host, latency: &str) -> Result<()> {
     Ok(())
 }
 
-/// Whether the router has the kernel's device open, which is what holds the request.
+/// Returns true if the router has the kernel's device open, which is what holds the request.
 fn holds(host: &Host) -> Result<bool> {
     let files = format!("ls -l /proc/{}/fd", host.router_pid()?);
     Ok(host.shell(&files)?.ok()?.contains("/dev/cpu_dma_latency"))

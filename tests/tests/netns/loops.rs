@@ -1,14 +1,14 @@
-//! Underlay addresses that are reached through the mesh itself: no way between its routers, and never a storm.
+//! Underlay addresses that are reached through the mesh itself: unusable between its routers, and never a storm.
 
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use mesh_tests::{Host, Setup, wait_until, with_testbed};
 
-/// A router notices within this time what changed on its host.
+/// Time limit for a router to notice changes on its host.
 const SOON: Duration = Duration::from_secs(30);
 
-/// A bridge with addresses of both families, and a port that is not the mesh's.
+/// Creates a bridge with addresses of both families, and a port that is not the mesh's.
 fn lan(host: &Host, n: u8) -> Result<()> {
     let line = format!(
         "set -e
@@ -39,7 +39,7 @@ fn data_sent(host: &Host) -> Result<u64> {
     Ok(counters.get("data_sent").copied().unwrap_or(0))
 }
 
-/// Few datagrams leave while nobody sends, and frames go where they should.
+/// Checks that few datagrams are sent while idle, and that frames arrive.
 fn is_calm(hosts: [&Host; 2], frames: impl Fn() -> Result<()>) -> Result<()> {
     let before = [data_sent(hosts[0])?, data_sent(hosts[1])?];
     for _ in 0..4 {
@@ -76,7 +76,7 @@ fn an_address_behind_the_mesh_is_no_way_between_its_routers() -> Result<()> {
         mesh(one, "attach-bridge lan0")?;
         mesh(two, "attach-bridge lan0")?;
         mesh(one, "connect [fd05::2]:6783")?;
-        // Everything else of the hosts goes through the mesh there.
+        // All other traffic of the hosts uses the mesh there.
         for address in ["192.168.5.2", "fd05::2"] {
             wait_until(SOON, "the bridges are joined", || {
                 let ping = ["ping", "-n", "-c", "1", "-W", "1", address];
@@ -96,7 +96,7 @@ fn an_address_behind_the_mesh_is_no_way_between_its_routers() -> Result<()> {
         let drops = one.report()?.router.drops;
         ensure!(drops.get("underlay").is_some_and(|n| *n > 0), "{drops:?}");
 
-        // An exposed host is reached by the mesh's bridge, as its routes say.
+        // The routes to an exposed host lead to the mesh's bridge.
         mesh(one, "expose 10.2.1.101/24")?;
         mesh(two, "expose 10.2.1.102/24")?;
         mesh(one, "connect 10.2.1.102")?;

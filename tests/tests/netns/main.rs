@@ -30,7 +30,7 @@ mod weave;
 use anyhow::Result;
 use mesh_tests::Testbed;
 
-/// Starts a router on each host, all dialling the first, and waits until each has a connection to each other.
+/// Starts a router on each host, all with the first as target, and waits until all are connected to each other.
 fn full_mesh(bed: &Testbed, flags: &[&str]) -> Result<()> {
     for (index, host) in bed.hosts().iter().enumerate() {
         let peers: &[&str] = if index == 0 { &[] } else { &["host1"] };

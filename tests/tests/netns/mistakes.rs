@@ -1,9 +1,9 @@
-//! What people get wrong: each mistake gets one line that names it, a bad exit status, and leaves nothing behind.
+//! User mistakes: each gets one line that names it, a non-zero exit status, and leaves nothing behind.
 
 use anyhow::{Context as _, Result, ensure};
 use mesh_tests::{Host, Setup, Snapshot, with_testbed};
 
-/// A command, and a word that its message must have.
+/// A command, and a text that its message must contain.
 type Mistake<'a> = (&'a [&'a str], &'a str);
 
 fn each_is_refused(host: &Host, mistakes: &[Mistake<'_>]) -> Result<()> {
@@ -119,7 +119,7 @@ fn launches() -> Result<()> {
                     .ok()
             },
         )?;
-        // The log of a launch that failed is kept on purpose.
+        // The log of a failed launch is kept on purpose.
         host.shell("touch /var/lib/mesh/router.log")?.ok()?;
         each_is_refused(
             host,
@@ -187,7 +187,7 @@ fn state_that_was_damaged_is_named_and_not_thrown_away() -> Result<()> {
                 "cp {file} /run/testbed/saved; echo rubbish >{file}"
             ))?
             .ok()?;
-            // A router may do without some file, but must not change what it could not read.
+            // A router may run without some of the files, but must not change one that it could not read.
             let outcome = host.mesh(&["launch"])?;
             if outcome.code == Some(0) {
                 host.mesh(&["stop"])?.ok()?;
@@ -245,7 +245,7 @@ fn names() -> Result<()> {
             "7000",
         ];
         let listens = |address| [&second[..], &["--dns-listen", address]].concat();
-        // What a launch leaves in its own state directory is no trace on the host.
+        // Files in the router's own state directory do not count as traces.
         host.mesh(&listens("127.0.0.1"))?.refused()?;
         each_is_refused(
             host,

@@ -1,4 +1,4 @@
-//! Names of containers, asked of real routers by dig and by the C library.
+//! Names of containers, resolved through real routers by dig and by the C library.
 
 use std::time::{Duration, Instant};
 
@@ -7,18 +7,18 @@ use mesh_tests::{Host, Setup, Times, here, tell, wait_until, with_testbed};
 
 use crate::full_mesh;
 
-/// In this time all hosts know that a container has come, or gone, at the latest.
+/// Time limit for all hosts to learn of a container's start or end.
 const SOON: Duration = Duration::from_secs(4);
-/// And usually in this.
+/// Usual time for that.
 const USUALLY: Duration = Duration::from_secs(1);
-/// And this, if the names before were as fast: with a hold-down of a second it would be more.
+/// Usual time if the previous changes were as fast; a hold-down of a second would take longer.
 const IN_A_ROW: Duration = Duration::from_millis(600);
-/// A router that is cut off is given up after some 3.5 s.
+/// Time limit for giving up an isolated router, which takes about 3.5 s.
 const CUT_OFF: Duration = Duration::from_secs(8);
-/// The routers of these hosts answer here: without Docker there is no bridge to listen on.
+/// Address on which these routers answer: without Docker there is no default bridge to listen on.
 const LISTEN: [&str; 2] = ["--dns-listen", "127.0.0.1"];
 
-/// What dig says in short, in order.
+/// Returns the lines of `dig +short`, in order.
 fn dig(host: &Host, words: &[&str]) -> Result<Vec<String>> {
     let words = [
         &["dig", "@127.0.0.1", "+short", "+tries=1", "+time=2"],
@@ -31,12 +31,12 @@ fn dig(host: &Host, words: &[&str]) -> Result<Vec<String>> {
     Ok(lines)
 }
 
-/// Waits until the name leads to these addresses.
+/// Waits until the name resolves to these addresses.
 fn leads(host: &Host, within: Duration, name: &str, addresses: &[&str]) -> Result<()> {
     finds(host, within, &[name], addresses)
 }
 
-/// Waits until dig, asked with these words, finds this.
+/// Waits until dig with these arguments prints this.
 fn finds(host: &Host, within: Duration, words: &[&str], expected: &[&str]) -> Result<()> {
     let what = format!("{words:?} on {} finds {expected:?}", host.name());
     wait_until(within, &what, || {
@@ -46,7 +46,7 @@ fn finds(host: &Host, within: Duration, words: &[&str], expected: &[&str]) -> Re
     })
 }
 
-/// The code of the answer, as dig writes it.
+/// Returns the response code that dig prints.
 fn code(host: &Host, words: &[&str]) -> Result<String> {
     let all = [&["dig", "@127.0.0.1", "+tries=1", "+time=3"], words].concat();
     let text = host.exec(&all)?.ok()?;
@@ -57,7 +57,7 @@ fn code(host: &Host, words: &[&str]) -> Result<String> {
     Ok(status.unwrap_or_default().to_owned())
 }
 
-/// Waits until the router says that there is no such name: in its first two seconds it does not know all of them.
+/// Waits for NXDOMAIN: during its first two seconds the router does not know all names.
 fn is_denied(host: &Host, name: &str) -> Result<()> {
     wait_until(Duration::from_secs(3), &format!("{name} is denied"), || {
         let code = code(host, &[name])?;
@@ -129,7 +129,7 @@ fn answers_are_as_the_rules_of_dns_have_them() -> Result<()> {
             ensure!(dig(host, &["+tcp", "six.mesh.local", "AAAA"])? == ["fd00::2"]);
             ensure!(code(host, &["AAAA", "web.mesh.local"])? == "NOERROR");
             is_denied(host, "nobody.mesh.local")?;
-            // The servers of the machine are out of reach from here: the client is told, and in time.
+            // The upstream servers are unreachable here: the client gets an error in time.
             let began = Instant::now();
             ensure!(code(host, &["www.example.org"])? == "SERVFAIL");
             ensure!(began.elapsed() < here(Duration::from_millis(2_500)));
@@ -200,7 +200,7 @@ fn a_router_that_was_cut_off_brings_nothing_back() -> Result<()> {
         three.cut()?;
         leads(two, CUT_OFF, "far", &[])?;
         leads(three, CUT_OFF, "ends", &[])?;
-        // Its own names are there all the time.
+        // Its own names resolve throughout.
         leads(three, SOON, "far", &["10.2.1.3"])?;
         ends.kill()?;
         leads(two, SOON, "ends", &[])?;

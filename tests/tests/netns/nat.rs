@@ -1,12 +1,11 @@
-//! Hosts behind address translation: who can dial out is in.
+//! Hosts behind NAT: a host that can dial out is connected.
 
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use mesh_tests::{Host, Setup, all_reach_all, tell, transfer, wait_until, with_testbed};
 
-/// What a NAT box in front of `host` does: nothing comes in that nothing went out for, and UDP leaves from other ports
-/// than it was sent from.
+/// Simulates a NAT box in front of `host`: only replies come in, and UDP source ports are rewritten.
 fn put_behind_nat(host: &Host) -> Result<()> {
     let rules = "
         iptables -A INPUT -i eth0 -m conntrack --ctstate ESTABLISHED,RELATED -j ACCEPT
@@ -44,7 +43,7 @@ fn a_host_behind_nat_dials_out_and_everyone_reaches_its_containers() -> Result<(
             5_000_000,
             Duration::from_secs(60),
         )?;
-        // Host2 cannot dial host3; host3 dialled it, and its data comes from a port that NAT chose.
+        // host2 cannot dial host3; host3 dialled it, and its data comes from a port that NAT chose.
         let to_three = two.connection_to(three)?;
         ensure!(!to_three.outbound, "{to_three:?}");
         let peers = two.report()?.router.peers;
@@ -60,10 +59,10 @@ fn a_host_behind_nat_dials_out_and_everyone_reaches_its_containers() -> Result<(
     })
 }
 
-/// Time in which a mapping that a NAT box keeps wrong must be left, the loss noticed and the new dial of the link included.
+/// Time limit for abandoning a NAT mapping that has become wrong, including loss detection and the redial of the link.
 const LEFT_WITHIN: Duration = Duration::from_secs(45);
 
-/// What the NAT box in front of `host` says is its address, instead of that.
+/// Makes the NAT box in front of `host` translate to this address, in place of another one.
 fn translate_to(host: &Host, address: &str, instead_of: Option<&str>) -> Result<()> {
     let (rule, old) = match instead_of {
         None => ("-A POSTROUTING", String::new()),
@@ -108,8 +107,8 @@ fn a_mapping_that_both_ends_keep_alive_is_left_when_the_outer_address_changes() 
             path()?
         );
 
-        // The provider gives the box another address, and lets nothing out that has the old one. The box keeps what it
-        // translates already as it is.
+        // The provider changes the box's address, and drops packets from the old one. Existing translations of the box
+        // stay as they are.
         one.shell(&format!("iptables -A INPUT -s {} -j DROP", OUTER[0]))?
             .ok()?;
         translate_to(two, OUTER[1], Some(OUTER[0]))?;

@@ -1,4 +1,4 @@
-//! Underlays that carry less than 1,500 bytes, lose what is longer without a word, shrink under way, or carry more.
+//! Underlays with an MTU below 1,500 bytes, with a PMTU black hole, with an MTU that shrinks, or with jumbo frames.
 
 use std::time::Duration;
 
@@ -7,21 +7,21 @@ use mesh_tests::{
     Container, Host, Setup, Testbed, Transfer, tell, transfer, wait_until, with_testbed,
 };
 
-/// A search takes some seconds, on a machine that is busy.
+/// Time limit of a path MTU search on a busy machine.
 const SEARCHED: Duration = Duration::from_secs(30);
-/// What the project promises of a path that shrinks.
+/// Promised time limit after the path MTU shrinks.
 const RECOVERED: Duration = Duration::from_secs(5);
 const MEGABYTE: u64 = 1_000_000;
 
-/// Two hosts with IPv4 alone: with IPv6 beside it a path may change over to that, which passes 20 bytes less.
+/// Returns two hosts with IPv4 only: with IPv6 the path could switch to it, whose headers are 20 bytes longer.
 fn over_ipv4() -> Setup {
     Setup::hosts(2).ipv4_only()
 }
 
-/// From now on the underlay loses IP packets longer than `mtu`, as a path does whose ICMP messages are filtered.
+/// Makes the underlay drop IP packets longer than `mtu` silently, like a path that filters ICMP.
 fn lose_longer_than(bed: &Testbed, mtu: u16) -> Result<()> {
     for host in bed.hosts() {
-        // A run of datagrams must be cut where the host's network card would do it, or the switch sees one long packet.
+        // Datagrams of a GSO run must be segmented before the switch, which would otherwise see one long packet.
         host.shell("ip link set eth0 gso_max_segs 1")?.ok()?;
     }
     on_switch(
@@ -40,12 +40,12 @@ fn on_switch(bed: &Testbed, line: &str) -> Result<()> {
     outcome.ok().map(drop)
 }
 
-/// Routers that met by IPv4, and a container on each host.
+/// Starts routers connected over IPv4, and a container on each host.
 fn pair(bed: &Testbed, flags: &[&str]) -> Result<[Container; 2]> {
     pair_by(bed, &bed.host(1).address(), flags)
 }
 
-/// Routers that met by this address of the first, and a container on each host.
+/// Starts routers connected by this address of the first, and a container on each host.
 fn pair_by(bed: &Testbed, address: &str, flags: &[&str]) -> Result<[Container; 2]> {
     let (first, second) = (bed.host(1), bed.host(2));
     first.launch(flags)?;
@@ -62,14 +62,14 @@ fn pair_by(bed: &Testbed, address: &str, flags: &[&str]) -> Result<[Container; 2
     Ok(containers)
 }
 
-/// A ping of so many bytes, fragmented by its sender.
+/// Sends pings of 10,000 bytes, fragmented by the sender.
 fn big_ping(a: &Container, b: &Container) -> Result<()> {
     let ping = ["ping", "-n", "-q", "-c", "3", "-i", "0.2", "-s", "10000"];
     a.exec(&[&ping[..], &[b.address()]].concat())?.ok()?;
     Ok(())
 }
 
-/// What `mesh status` says of the path between the two hosts, once it is this on both.
+/// Waits until `mesh status` shows this path MTU on both hosts.
 fn wait_mtu(bed: &Testbed, mtu: u16) -> Result<()> {
     for (from, to) in [(1, 2), (2, 1)] {
         let what = format!("host{from} finds the MTU {mtu}");
@@ -87,7 +87,7 @@ fn counter(bed: &Testbed, name: &str) -> Result<u64> {
     Ok(counters.get(name).copied().unwrap_or(0))
 }
 
-/// A mesh over an underlay of this MTU from its first packet on; the MTU inside is found to be `inside`.
+/// Runs a mesh on an underlay that has this MTU from the start; the MTU found inside must be `inside`.
 fn black_hole(setup: &Setup, by: impl Fn(&Host) -> String, mtu: u16, inside: u16) -> Result<()> {
     with_testbed(setup, |bed| {
         lose_longer_than(bed, mtu)?;
@@ -132,7 +132,7 @@ fn a_sender_that_forbids_fragments_is_told_what_passes() -> Result<()> {
             let ping = ["ping", "-n", "-c", "2", "-W", "1", "-M", "do", "-s", size];
             a.exec(&[&ping[..], &[b.address()]].concat())
         };
-        // A machine that is busy may lose a probe, and the path counts as narrower for a while.
+        // A probe lost on a busy machine makes the path count as narrower for a while.
         wait_until(SEARCHED, "the sender is told 1324", || {
             a.exec(&["ip", "route", "flush", "cache"])?.ok()?;
             let told = ping("1348")?;

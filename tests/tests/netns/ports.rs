@@ -1,4 +1,4 @@
-//! What others do to ports of the bridge, and to bridges that the mesh is asked to use.
+//! Changes by others to ports of the bridge, and to bridges that the mesh must use.
 
 use std::time::Duration;
 

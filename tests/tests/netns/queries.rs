@@ -1,23 +1,23 @@
-//! Containers ask at an address of their host, whose firewall lets nothing in that it does not know.
+//! DNS queries of containers to an address of their host, whose firewall drops unknown traffic.
 
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use mesh_tests::{Host, Setup, wait_until, with_testbed};
 
-/// In this time the router has looked again, on a machine that is busy with other things.
+/// Time limit for the router's next check on a busy machine.
 const SOON: Duration = Duration::from_secs(30);
-/// A bridge of an engine with one container on it, and no way out.
+/// Creates an engine's bridge with one container on it, without a way out.
 const BRIDGE: &str = "ip link add docker0 type bridge && ip addr add 172.17.0.1/16 dev docker0 && ip link set docker0 up && \
     ip netns add c && ip link add vc type veth peer name eth0 netns c && ip link set vc master docker0 up && \
     ip -n c addr add 172.17.0.2/16 dev eth0 && ip -n c link set eth0 up && ip -n c link set lo up";
-/// What an operator of a guarded host has.
+/// Firewall of a host with a default-drop policy.
 const GUARDED: &str = "iptables -A INPUT -i lo -j ACCEPT && iptables -A INPUT -p icmp -j ACCEPT && \
     iptables -A INPUT -m conntrack --ctstate ESTABLISHED,RELATED -j ACCEPT && \
     iptables -A INPUT -p tcp --dport 6783 -j ACCEPT && iptables -A INPUT -p udp --dport 6783 -j ACCEPT && \
     iptables -P INPUT DROP";
 
-/// Waits until the container finds a name, by UDP and by TCP.
+/// Waits until the container resolves a name over UDP and over TCP.
 fn finds(host: &Host, name: &str, address: &str) -> Result<()> {
     for way in ["+notcp", "+tcp"] {
         wait_until(SOON, &format!("the container finds {name} {way}"), || {
@@ -50,11 +50,11 @@ fn a_guarded_host_lets_its_containers_ask_for_names_and_nothing_else() -> Result
         };
         ensure!(ours.len() == 2 && ours.iter().all(narrow), "{rules}");
 
-        // Another tool begins again.
+        // Another tool flushes the rules.
         host.shell("iptables -F INPUT")?.ok()?;
         finds(host, "web.mesh.local", "10.2.1.1")?;
 
-        // What no rule of ours can overrule is told, with the very rule.
+        // For a chain that our rules cannot override, the warning contains the rule to add.
         host.shell("nft add table inet filter && nft 'add chain inet filter input { type filter hook input priority 0 ; policy drop ; }'")?
             .ok()?;
         let told = wait_until(SOON, "the chain of nft is told of", || {
@@ -66,7 +66,7 @@ fn a_guarded_host_lets_its_containers_ask_for_names_and_nothing_else() -> Result
             ensure!(rule.ends_with("accept"), "{status}");
             Ok(rule.to_owned())
         })?;
-        // As an operator pastes it into a shell.
+        // Run it like an operator who pastes it into a shell.
         host.shell(&told)?.ok()?;
         finds(host, "web.mesh.local", "10.2.1.1")?;
         wait_until(SOON, "nothing is told any more", || {
@@ -78,7 +78,7 @@ fn a_guarded_host_lets_its_containers_ask_for_names_and_nothing_else() -> Result
         host.mesh(&["stop"])?.ok()?;
         let rules = host.shell("iptables -S")?.ok()?;
         ensure!(!rules.contains("mesh-dns"), "{rules}");
-        // Also of a router that had no time for it.
+        // `reset` removes the rules of a killed router as well.
         host.launch(&[])?;
         wait_until(SOON, "the rules are back", || {
             let rules = host.shell("iptables -S")?.ok()?;
@@ -93,7 +93,7 @@ fn a_guarded_host_lets_its_containers_ask_for_names_and_nothing_else() -> Result
     })
 }
 
-/// The server of a site: it knows one name of one label, and says of all others that there are none.
+/// A site's DNS server: it knows one single-label name, and denies all others.
 const SITE: &str = r#"
 import socket
 s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -130,7 +130,7 @@ fn what_the_host_resolved_before_is_resolved_on_the_mesh() -> Result<()> {
             Ok(())
         })?;
         ensure!(dig(host, "nosuch")?.contains("NXDOMAIN"));
-        // Nobody else is asked who has a free address of the mesh.
+        // Reverse queries for free addresses of the mesh are not forwarded.
         ensure!(dig(host, "-x 10.40.1.1")?.contains("flags: qr aa"));
         let run = [
             "run",
@@ -148,7 +148,7 @@ fn what_the_host_resolved_before_is_resolved_on_the_mesh() -> Result<()> {
         ensure!(text.contains("search mesh.local corp.example"), "{text}");
         ensure!(text.contains("options ndots:2"), "{text}");
 
-        // A name is looked up as it is listed; one that can be none is told of.
+        // A name can be looked up as it is listed; an invalid one is reported.
         host.run_named("10.2.1.2/24", "my_app.v1")?;
         wait_until(SOON, "a name of two labels is looked up", || {
             let found = host.mesh(&["dns-lookup", "my_app.v1"])?.ok()?;

@@ -1,4 +1,5 @@
-//! ARP and neighbour solicitations for containers elsewhere go to these alone, as long as they answer; and storms.
+//! ARP requests and neighbour solicitations for containers elsewhere are sent to these alone, while they answer; and
+//! storms.
 
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use crate::full_mesh;
 
 const DEADLINE: Duration = Duration::from_secs(20);
 
-/// What passes the bridge of a host, one frame a line.
+/// Capture of a host's bridge, one line per frame.
 struct Watch(Background);
 
 impl Watch {
@@ -25,7 +26,7 @@ impl Watch {
         Ok(Self(tcpdump))
     }
 
-    /// The lines so far that hold all of these words.
+    /// Returns the lines so far that contain all of these words.
     fn lines(&mut self, words: &[&str]) -> Result<Vec<String>> {
         let seen = self.0.output()?;
         let all = |line: &&str| words.iter().all(|word| line.contains(word));
@@ -38,7 +39,7 @@ fn counter(host: &Host, name: &str) -> Result<u64> {
     Ok(counters.get(name).copied().unwrap_or_default())
 }
 
-/// Waits until each router has heard of the other's container.
+/// Waits until each router knows the other's containers.
 fn wait_announced(bed: &Testbed, each: usize) -> Result<()> {
     for host in bed.hosts() {
         wait_until(DEADLINE, "all routers announce their containers", || {
@@ -50,7 +51,7 @@ fn wait_announced(bed: &Testbed, each: usize) -> Result<()> {
     Ok(())
 }
 
-/// The MAC that `mesh ps` shows for a container's address.
+/// Returns the MAC address that `mesh ps` shows for a container.
 fn mac_of(container: &Container) -> Result<String> {
     let all = container.host().ps()?;
     let mut interfaces = all.iter().flat_map(|c| &c.interfaces);
@@ -59,8 +60,8 @@ fn mac_of(container: &Container) -> Result<String> {
     Ok(interface.context("not on the mesh")?.mac.clone())
 }
 
-/// The first container asks for the second, and no question to everybody reaches the other host's bridge; then for one that
-/// nobody has, and that question does.
+/// Checks that a request for the second container does not reach the other host's bridge as a broadcast, and that a
+/// request for an address that nobody has does.
 fn asks_one_only(
     [a, b]: &[Container; 2],
     nobody: &str,
@@ -85,7 +86,7 @@ fn asks_one_only(
         ensure!(!seen.is_empty(), "nothing seen");
         Ok(())
     })?;
-    // Probes to the one MAC it has are no question to everybody, and go to that container.
+    // Unicast probes of a known neighbour are not broadcast, and go to that container.
     let crossed = watch.lines(&[&asked(b.address())])?;
     let to_b = format!("> {mac}");
     let to_all: Vec<_> = crossed.iter().filter(|l| !l.contains(&to_b)).collect();
@@ -119,7 +120,7 @@ fn solicitations_for_a_container_elsewhere_are_put_to_it_alone() -> Result<()> {
         let question = "neighbor solicitation, who has";
         asks_one_only(&pair, "fd00:2:1::77", "icmp6", question, "nd_directed")?;
 
-        // Whoever looks whether an address is free asks everybody, and hears its owner.
+        // Duplicate address detection is broadcast, and the owner answers.
         let [a, b] = &pair;
         let look = "echo 1 >/proc/sys/net/ipv6/conf/mesh0/accept_dad";
         a.exec(&["sh", "-c", look])?.ok()?;
@@ -169,7 +170,7 @@ fn of_a_container_that_went_nobody_is_asked_and_one_that_moved_is() -> Result<()
             );
             Ok(())
         })?;
-        // Its announcement may have come to a failed entry; asking is what is tested here.
+        // Its announcement may have arrived at a failed entry; the test is about requests.
         a.exec(&["ip", "neigh", "flush", "all"])?.ok()?;
         a.reaches(&moved)?;
         ensure!(
@@ -180,14 +181,14 @@ fn of_a_container_that_went_nobody_is_asked_and_one_that_moved_is() -> Result<()
     })
 }
 
-/// Which container has the address now, as `asker` finds it when it knows nothing.
+/// Returns the neighbour entry of the address at `asker`, resolved from an empty cache.
 fn finds(asker: &Container, address: &str) -> Result<String> {
     asker.exec(&["ip", "neigh", "flush", "all"])?.ok()?;
     asker.ping(address)?;
     asker.exec(&["ip", "neigh", "show", address])?.ok()
 }
 
-/// The MAC of a container's interface on the mesh, as it is.
+/// Returns the actual MAC address of a container's interface on the mesh.
 fn real_mac(container: &Container) -> Result<String> {
     let text = container
         .exec(&["ip", "-o", "link", "show", "dev", "mesh0"])?
@@ -198,7 +199,7 @@ fn real_mac(container: &Container) -> Result<String> {
     Ok(words.nth(1).context("no MAC address")?.to_owned())
 }
 
-/// What failover does by hand: the address goes from one container to another, without a word, and back with one.
+/// Moves an address from one container to another as failover does: silently, and back with an announcement.
 fn moves_by_hand(
     asker: &Container,
     (from, to): (&Container, &Container),
@@ -211,7 +212,7 @@ fn moves_by_hand(
     ensure!(known.contains(&old), "{known}, not {old}");
     let change = |place: &Container, verb: &str| -> Result<()> {
         let mut words = vec!["ip", "addr", verb, &whole, "dev", "mesh0"];
-        // Without a look whether the address is free, which everybody would hear.
+        // Skip duplicate address detection, which would be broadcast.
         if verb == "add" && address.contains(':') {
             words.push("nodad");
         }
@@ -219,7 +220,7 @@ fn moves_by_hand(
     };
     change(from, "del")?;
     change(to, "add")?;
-    // One question that the old owner does not answer, and the next a second later.
+    // The old owner does not answer the first request; the next one follows after a second.
     wait_until(Duration::from_secs(5), "the address is found again", || {
         let known = finds(asker, &address)?;
         ensure!(known.contains(&new), "{known}, not {new}");
@@ -261,7 +262,7 @@ fn an_address_that_moves_to_another_mac_is_found_in_a_few_seconds() -> Result<()
         }
         moves_by_hand(&sixes[0], (&sixes[1], &sixes[2]), "64")?;
 
-        // The owner changes its MAC, and says nothing.
+        // The owner changes its MAC address without an announcement.
         let change = "ip link set mesh0 down && ip link set mesh0 address 02:00:00:00:07:07 && ip link set mesh0 up";
         owner.exec(&["sh", "-c", change])?.ok()?;
         wait_until(Duration::from_secs(5), "the new MAC is found", || {
@@ -334,7 +335,8 @@ fn multicast_has_a_limit_of_its_own_that_operators_set() -> Result<()> {
             status.contains("multicasts (launch --multicast-limit)"),
             "{status}"
         );
-        // Without a limit none is dropped by one: what the lanes cannot take is counted as that.
+        // Without a limit, no frame is counted as dropped by one; frames beyond the lanes' capacity have their own
+        // counter.
         one.kill_router()?;
         one.launch(&["--multicast-limit", "0", "host2"])?;
         loud.reaches(&far)?;

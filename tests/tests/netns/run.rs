@@ -1,4 +1,4 @@
-//! `mesh run --runtime process`, `ps`, and what a container sees of its interface.
+//! `mesh run --runtime process`, `ps`, and the interface as seen in a container.
 
 use anyhow::{Result, ensure};
 use mesh_tests::{Setup, Snapshot, wait_until, with_testbed};
@@ -118,7 +118,7 @@ fn a_container_that_ends_is_forgotten_everywhere() -> Result<()> {
             ensure!(listed.is_empty(), "{listed:?}");
             Ok(())
         })?;
-        // The address is free for another container on another host at once.
+        // The address is free at once for a container on another host.
         let moved = bed.host(1).run_named("10.2.1.2/24", "moved")?;
         a.reaches(&moved)
     })

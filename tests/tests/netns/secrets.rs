@@ -1,4 +1,4 @@
-//! Who may join, who is who, and what an eavesdropper learns.
+//! Admission, identity, and secrecy on the wire.
 
 use std::time::Duration;
 
@@ -7,14 +7,14 @@ use mesh_tests::{Capture, Host, Setup, cast, stays, wait_until, with_testbed};
 
 use crate::full_mesh;
 
-/// Writes a password file on a host and launches with it.
+/// Writes a password file on a host, and launches the router with it.
 fn launch_with_password(host: &Host, password: &str, peers: &[&str]) -> Result<()> {
     host.shell(&format!("umask 077; echo '{password}' >/etc/mesh/password"))?
         .ok()?;
     host.launch(&[&["--password-file", "/etc/mesh/password"], peers].concat())
 }
 
-/// Waits until the status of `host` says of its connection to `peer` that something is wrong, in one of `words`.
+/// Waits until the status of `host` shows an error with one of `words` for its connection to `peer`.
 fn complains(host: &Host, peer: &Host, words: &[&str]) -> Result<()> {
     wait_until(
         Duration::from_secs(20),
@@ -155,7 +155,7 @@ fn an_eavesdropper_on_the_underlay_sees_no_plaintext() -> Result<()> {
             "only {} bytes on the underlay: is this the right wire?",
             bytes.len()
         );
-        // The text, an inner IPv4 header's addresses, the peers' nickname, and a container's name.
+        // The payload, the addresses of an inner IPv4 header, the peer's nickname, and a container's name.
         let secrets: [&[u8]; 4] = [
             b"needle-in-the-hay",
             &[10, 2, 1, 1, 10, 2, 1, 2],

@@ -1,21 +1,21 @@
-//! What those who do not belong to the mesh cost a router that they can reach.
+//! Cost to a router of hosts outside the mesh that can reach it.
 
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use mesh_tests::{Host, Setup, here, tell, wait_until, with_testbed};
 
-/// Time for which strangers knock; the flood of an attacker has no end.
+/// Duration of the connection flood; an attacker's would have no end.
 const FLOOD: Duration = Duration::from_secs(6);
-/// Descriptors that strangers may cost: 64 half-open links, 64 that are told why, those accepted at once, twice: until
-/// their tasks have ended what was closed is open.
+/// File descriptors that strangers may cost: 64 half-open links, 64 that get a reason, and twice those accepted in one
+/// turn, since closed sockets stay open until their tasks have ended.
 const DESCRIPTORS: u64 = 2 * 64 + 2 * 16;
-/// KiB that strangers may cost.
+/// Memory in KiB that strangers may cost.
 const MEMORY: u64 = 12 * 1024;
-/// Time in which `mesh status` answers during the flood: 0.2 s on an idle machine, and this one may be busy.
+/// Time limit of `mesh status` during the flood: 0.2 s on an idle machine, plus a margin for a busy one.
 const ANSWER: Duration = Duration::from_millis(1_500);
 
-/// What the router costs its host.
+/// Resources that the router uses.
 #[derive(Clone, Copy, Debug)]
 struct Cost {
     descriptors: u64,
@@ -35,7 +35,7 @@ fn cost(host: &Host) -> Result<Cost> {
     })
 }
 
-/// Knocks at `victim` from one host, under several addresses, and looks at the victim all the while.
+/// Opens connections to `victim` from several addresses of one host, and observes the victim throughout.
 fn flood(from: &Host, victim: &Host) -> Result<()> {
     let sources: Vec<String> = (20..60).map(|n| format!("192.168.77.{n}")).collect();
     for source in &sources {
@@ -71,14 +71,14 @@ fn flood(from: &Host, victim: &Host) -> Result<()> {
     Ok(())
 }
 
-/// Puts the shell that runs this, and what it starts, under a limit of 64 MiB. Prints where, or nothing where the machine
-/// has no memory controller.
+/// Puts the shell that runs this, and its children, under a memory limit of 64 MiB. Prints the cgroup; nothing if there
+/// is no memory controller.
 const IN_64_MIB: &str = "for d in /sys/fs/cgroup/memory /sys/fs/cgroup; do \
     g=$d/mesh-test-$NAME; mkdir $g 2>/dev/null || continue; \
     for f in memory.limit_in_bytes memory.max; do \
     if [ -w $g/$f ] && echo 64M >$g/$f && echo $$ >$g/cgroup.procs; then echo $g; break 2; fi; done; rmdir $g; done";
 
-/// Whether something in the group was killed for want of memory; removes the group.
+/// Returns true if a process in the group was killed for lack of memory; removes the group.
 fn killed_in(host: &Host, group: &str) -> Result<bool> {
     let line = format!(
         "cat {group}/memory.oom_control {group}/memory.events 2>/dev/null | awk '$1 == \"oom_kill\" {{print $2}}'; \
@@ -91,7 +91,7 @@ fn killed_in(host: &Host, group: &str) -> Result<bool> {
 fn a_flood_of_connections_costs_little_and_a_known_router_gets_in() -> Result<()> {
     with_testbed(&Setup::hosts(3).ipv4_only(), |bed| {
         let [one, two, three] = [bed.host(1), bed.host(2), bed.host(3)];
-        // The limit of a program that a shell starts may be as low as this; the router lives with it.
+        // A shell may set a file descriptor limit this low; the router must cope.
         let launch = format!(
             "NAME={}; {IN_64_MIB}; umask 077; echo 'correct horse battery' >/etc/mesh/password; ulimit -n 256; \
              mesh launch --password-file /etc/mesh/password",

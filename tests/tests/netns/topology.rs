@@ -1,4 +1,4 @@
-//! Who is connected to whom, and what that means for traffic.
+//! Topologies of links, and their effect on traffic.
 
 use std::time::Duration;
 
@@ -118,7 +118,7 @@ fn connect_forget_and_replace_change_the_targets() -> Result<()> {
         ensure!(targets()? == ["host2"], "{:?}", targets()?);
         one.wait_connections(1)?;
 
-        // A live connection stays when its target is forgotten, and does not come back after it has ended.
+        // A live connection stays when its target is forgotten, and is not restored after it ends.
         one.mesh(&["forget", "host2"])?.ok()?;
         ensure!(targets()?.is_empty());
         stays(Duration::from_secs(2), "the connection", || {
@@ -141,7 +141,7 @@ fn connect_forget_and_replace_change_the_targets() -> Result<()> {
             },
         )?;
 
-        // Targets are kept over a restart.
+        // Targets survive a restart.
         one.mesh(&["stop"])?.ok()?;
         one.launch(&["--no-discovery"])?;
         ensure!(targets()? == ["host3"], "{:?}", targets()?);

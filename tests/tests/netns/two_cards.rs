@@ -1,4 +1,4 @@
-//! Hosts with two networks between them: one fails and comes back, one is slow under load; and settings that do not agree.
+//! Hosts with two networks between them: one fails and comes back, one is slow under load; and conflicting settings.
 
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, ensure};
 use mesh_tests::{Host, Setup, Testbed, tell, wait_until, with_testbed};
 
-/// A second card in each of the first two hosts, and a cable between them that takes 1 Mbit/s: a busy machine can fill it.
+/// Adds a second card to each of the first two hosts, with a cable of 1 Mbit/s, which even a busy machine can fill.
 fn second_cards(bed: &Testbed) -> Result<()> {
     let space = |n: u8| format!("tb-{}-host{n}", bed.name());
     let cable = Command::new("ip")
@@ -24,7 +24,7 @@ fn second_cards(bed: &Testbed) -> Result<()> {
     Ok(())
 }
 
-/// The first card's switch drops everything, or does not any more. Nobody is told.
+/// Makes the first card's switch drop everything, or pass it again. The hosts are not notified.
 fn first_card_drops(host: &Host, drops: bool) -> Result<()> {
     let how = if drops { "-I" } else { "-D" };
     host.shell(&format!(
@@ -59,7 +59,7 @@ fn data_moves_once_when_a_card_fails_and_back_when_it_is_well() -> Result<()> {
                 Ok(())
             })?;
         }
-        // What is too long for the other side is counted there, not lost without a word.
+        // Frames that are too long for the other side are counted there.
         let long = b.exec(&[
             "ping",
             "-n",
@@ -84,7 +84,7 @@ fn data_moves_once_when_a_card_fails_and_back_when_it_is_well() -> Result<()> {
             || (0..3).try_for_each(|_| a.ping(b.address())),
         )?;
         tell(&format!("data by the second card: {:.1?}", cut.elapsed()));
-        // The link by the first card is given up during that time, and dialled again: data does not notice.
+        // During that time the link over the first card is given up and redialled, without an effect on data.
         let (mut lost, begun) = (0, Instant::now());
         while begun.elapsed() < Duration::from_secs(14) {
             lost += 25 - a.count_answers(&b, 25)?;
@@ -101,7 +101,7 @@ fn data_moves_once_when_a_card_fails_and_back_when_it_is_well() -> Result<()> {
             first_card_drops(host, false)?;
         }
         let healed = Instant::now();
-        // More than the slow card takes.
+        // More than the slow card can carry.
         let _load = a.spawn(&["ping", "-n", "-q", "-i", "0.001", "-s", "1200", b.address()])?;
         wait_until(
             Duration::from_secs(120),

@@ -1,9 +1,9 @@
-//! Scripts that were written for Weave Net, by way of `examples/weave`.
+//! Scripts written for Weave Net, run through `examples/weave`.
 
 use anyhow::{Context as _, Result, ensure};
 use mesh_tests::{Host, Outcome, Setup, with_testbed};
 
-/// A line of a script, as it stands in one.
+/// Runs a line of such a script.
 fn weave(host: &Host, line: &str) -> Result<Outcome> {
     let program = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/weave");
     host.shell(&format!("weave() {{ sh {program} \"$@\"; }}; {line}"))
@@ -24,7 +24,7 @@ fn a_script_of_weave_runs_and_is_told_what_is_different() -> Result<()> {
     })
 }
 
-/// Flags and variables of both, and what is said of those that mean nothing.
+/// Flags and variables of both, and the remarks about ignored ones.
 fn launches(one: &Host, two: &Host) -> Result<()> {
     let line = "WEAVE_MTU=1300 weave launch --password wfvAwt7sj9Zq --ipalloc-init consensus=2 --no-fastdp \
                 --conn-limit 30 --trusted-subnets 192.168.78.2/24 --plugin=false";
@@ -109,10 +109,10 @@ fn names(one: &Host) -> Result<()> {
     Ok(())
 }
 
-/// What takes away works as the list of differences says.
+/// Commands that remove things work as in the documented list of differences.
 fn gives_back(one: &Host, two: &Host) -> Result<()> {
     let taken = one.run_named("10.2.1.1/24", "taken")?;
-    // What is no engine's is meant by its id.
+    // Containers without an engine are given by id.
     let id = one.ps()?[0].container.clone();
     weave(one, &format!("weave attach 10.33.1.1/24 {id}"))?.ok()?;
     let left = weave(one, &format!("weave detach {id}"))?.ok()?;
@@ -126,7 +126,7 @@ fn gives_back(one: &Host, two: &Host) -> Result<()> {
     let said = refused.stderr.contains("can be reached");
     ensure!(refused.code == Some(1) && said, "{refused}");
 
-    // Without a name it is Docker's bridge, which the wrapper says to mesh in as many words.
+    // The default is Docker's bridge, which the wrapper passes to mesh explicitly.
     let none = weave(one, "weave attach-bridge")?;
     let said = none.stderr.contains("docker0");
     ensure!(none.code == Some(1) && said, "{none}");

@@ -1,4 +1,4 @@
-//! What Docker's answers say of a container, and of the engine.
+//! Interpretation of Docker's answers about containers and the engine.
 
 use bollard::models::{ContainerInspectResponse, ContainerSummary, EndpointSettings};
 
@@ -65,7 +65,7 @@ fn connection(network: &str, end: &EndpointSettings) -> Connection {
     }
 }
 
-/// Docker keeps `-h a.b` whole or in two parts, as its version has it.
+/// Joins host and domain name: depending on its version, Docker stores `-h a.b` whole or split.
 fn with_domain(host: Option<String>, domain: Option<String>) -> String {
     match (host.unwrap_or_default(), domain.unwrap_or_default()) {
         (host, domain) if host.is_empty() || domain.is_empty() => host,
@@ -73,13 +73,14 @@ fn with_domain(host: Option<String>, domain: Option<String>) -> String {
     }
 }
 
-/// `running` and `paused` both have a process; the state is an enumeration we only compare.
+/// True if the container has a process: `running` or `paused`.
 pub(super) fn has_process(container: &ContainerSummary) -> bool {
     let state = container.state.as_ref().map(ToString::to_string);
     matches!(state.as_deref(), Some("running" | "paused"))
 }
 
-/// Seen with 20.10 (API 1.41) and 26.1 (1.45). Later engines may make the namespace first, and then join in any order.
+/// True if the engine connects networks in the order of their names, as 20.10 (API 1.41) and 26.1 (1.45) do. Later
+/// engines may create the namespace first, and connect in any order.
 pub(super) fn plugs_by_name(api_version: &str) -> bool {
     let number = |text: &str| text.parse::<u32>().ok();
     let parts = api_version.split_once('.');

@@ -1,4 +1,4 @@
-//! Docker Engine over its unix socket.
+//! Docker Engine over its Unix socket.
 
 mod answers;
 mod networks;
@@ -22,10 +22,10 @@ use super::{
 };
 
 const DEFAULT_SOCKET: &str = "/var/run/docker.sock";
-/// Longest wait for what dockerd does, in seconds: it may wait for other operations on the container. Questions have less
-/// time, see [`patience`](super::patience).
+/// Timeout of dockerd's operations in seconds: they may wait for other operations on the container. Queries have
+/// shorter timeouts, see [`patience`](super::patience).
 const TIMEOUT: u64 = 60;
-/// API versions to try: the first is spoken by 20.10 to 28, the second by 25 and later.
+/// API versions to try: 20.10 to 28 support the first, 25 and later the second.
 const VERSIONS: [ClientVersion; 2] = [
     ClientVersion {
         major_version: 1,
@@ -37,7 +37,7 @@ const VERSIONS: [ClientVersion; 2] = [
     },
 ];
 
-/// Docker Engine, connected to when first asked and again after it was away.
+/// Docker Engine. Connects on first use, and again after a failure.
 pub struct Docker {
     address: String,
     client: Mutex<Option<Arc<Client>>>,
@@ -46,12 +46,13 @@ pub struct Docker {
 }
 
 impl Docker {
-    /// At `DOCKER_HOST` (only `unix://` works: containers must be on this host), else the usual socket.
+    /// Returns the engine at `DOCKER_HOST` (only `unix://` works: containers must be on this host), else at the default
+    /// socket.
     pub fn from_env() -> Self {
         Self::new(std::env::var("DOCKER_HOST").unwrap_or_else(|_| DEFAULT_SOCKET.to_owned()))
     }
 
-    /// At a socket path, with or without `unix://`.
+    /// Returns the engine at a socket path, with or without `unix://`.
     pub fn new(address: impl Into<String>) -> Self {
         Self {
             address: address.into(),
@@ -141,7 +142,7 @@ impl Docker {
         let mut found = answer
             .map(container)
             .map_err(|e| self.error(e, Some(name)))?;
-        // Docker tells the path only of a container that has run; it is the same before.
+        // Docker reports the path only once a container has run, but it is the same before.
         if found.hosts_file.is_empty()
             && let Some(root) = self.root(&client).await
         {
@@ -150,7 +151,7 @@ impl Docker {
         Ok(found)
     }
 
-    /// Where Docker keeps what it has, if it says so.
+    /// Returns Docker's data directory, if reported.
     async fn root(&self, client: &Client) -> Option<String> {
         let lock = || self.root.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(root) = lock().clone() {

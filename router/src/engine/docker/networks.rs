@@ -1,4 +1,4 @@
-//! Docker networks of ours, told from other people's by driver, label and id: a name may be anybody's.
+//! Docker networks of mesh. They are recognised by driver, label and id, since anyone may use their names.
 
 use std::collections::HashMap;
 
@@ -8,13 +8,13 @@ use bollard::models::{Ipam, Network, NetworkCreateRequest};
 use super::{Docker, refused};
 use crate::engine::{DRIVER, EngineError, OwnNetwork};
 
-/// The label of networks that we made.
+/// Label of networks that the router created.
 const LABEL: &str = "mesh.network";
-/// What the names of our networks begin with: the first of these under which nobody else has one.
+/// Prefixes for names of our networks, in order of preference: the first one that no other driver's network uses.
 const BASES: [&str; 4] = [DRIVER, "mesh-net", "mesh-own", "mesh-docker"];
 
 impl Docker {
-    /// Networks whose driver is ours, sorted by name.
+    /// Returns the networks with our driver, sorted by name.
     pub(super) async fn our_networks(&self) -> Result<Vec<OwnNetwork>, EngineError> {
         let all = self.all_networks().await?.into_iter();
         let mut ours: Vec<OwnNetwork> = all.filter(has_our_driver).filter_map(own).collect();
@@ -22,7 +22,7 @@ impl Docker {
         Ok(ours)
     }
 
-    /// What the names of our networks begin with.
+    /// Returns the prefix for names of our networks.
     pub(super) async fn base(&self) -> Result<&'static str, EngineError> {
         let all = self.all_networks().await?;
         let others = all.iter().filter(|n| !has_our_driver(n));
@@ -36,7 +36,7 @@ impl Docker {
         })
     }
 
-    /// Makes a network of that name, unless it is there.
+    /// Creates a network of that name, unless it exists.
     pub(super) async fn make_network(&self, name: &str) -> Result<(), EngineError> {
         if self.is_there(name).await? {
             return Ok(());
@@ -53,7 +53,7 @@ impl Docker {
             ..NetworkCreateRequest::default()
         };
         match client.create_network(request).await {
-            // Older engines make a second one of a name without a word.
+            // Older engines silently create a second network of the same name.
             Ok(made) => match self.is_there(name).await {
                 Err(taken) => {
                     let removed = client.remove_network(&made.id).await;
@@ -62,7 +62,7 @@ impl Docker {
                 }
                 Ok(_) => Ok(()),
             },
-            // Someone else may have made it in between.
+            // It may have been created concurrently.
             Err(e) => match self.is_there(name).await? {
                 true => Ok(()),
                 false => Err(self.error(e, None)),
@@ -70,7 +70,7 @@ impl Docker {
         }
     }
 
-    /// Removes a network by its id.
+    /// Removes a network by its id; success if it does not exist.
     pub(super) async fn remove(&self, id: &str) -> Result<(), EngineError> {
         let client = self.client().await?;
         match client.remove_network(id).await {
@@ -81,7 +81,7 @@ impl Docker {
         }
     }
 
-    /// Whether the one network of that name is ours; one that is somebody else's is an error.
+    /// True if a network of that name exists and is ours; an error if it has another driver.
     async fn is_there(&self, name: &str) -> Result<bool, EngineError> {
         let all = self.all_networks().await?;
         let mut called = all.iter().filter(|n| n.name.as_deref() == Some(name));
@@ -98,7 +98,7 @@ impl Docker {
         }
     }
 
-    /// All networks of this engine, their makers aside.
+    /// Returns all networks of this engine, of any driver.
     pub(super) async fn all_networks(&self) -> Result<Vec<Network>, EngineError> {
         let client = self.client().await?;
         let all = client.list_networks(None).await;
@@ -115,25 +115,25 @@ fn own(network: Network) -> Option<OwnNetwork> {
     let has_label = network.labels.unwrap_or_default().contains_key(LABEL);
     Some(OwnNetwork {
         id: network.id?,
-        // What earlier versions made has no label.
+        // Networks of earlier versions have no label.
         made_by_us: has_label || may_be_ours(&name),
         name,
     })
 }
 
-/// Whether a name is one of those that begin with a base: `mesh`, `mesh-1`, ….
+/// True for `base` itself and for `base-<number>`: `mesh`, `mesh-1`, ….
 fn is_of(base: &str, name: &str) -> bool {
     let is_number = |n: &str| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit());
     name.strip_prefix(base)
         .is_some_and(|rest| rest.is_empty() || rest.strip_prefix('-').is_some_and(is_number))
 }
 
-/// Whether we may have given a network this name.
+/// True if the router could have chosen this network name.
 pub(super) fn may_be_ours(name: &str) -> bool {
     BASES.iter().any(|base| is_of(base, name))
 }
 
-/// The name that a network gets when it is made again: it begins with this base now.
+/// Returns the name for a network that is created again, with the current prefix.
 pub(super) fn renamed(name: &str, base: &str) -> String {
     let old = BASES.iter().find(|old| is_of(old, name));
     let number = old.and_then(|old| name.strip_prefix(old));

@@ -1,4 +1,4 @@
-//! Containers whose networks of ours are gone, and how they get them back.
+//! Containers whose mesh network was removed, and the restoration of these networks.
 
 use std::collections::BTreeSet;
 
@@ -11,19 +11,19 @@ use super::answers::has_process;
 use super::networks::{has_our_driver, may_be_ours, renamed};
 use crate::engine::{Connection, EngineError};
 
-/// Where a container's connection leads.
+/// Target of a container's network connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Leads {
-    /// To a network of ours.
+    /// A network of ours.
     ToOurs,
-    /// To one that is gone, and may have been ours.
+    /// A network that does not exist any more, and may have been ours.
     Nowhere,
-    /// To somebody else's.
+    /// A network of another driver.
     Elsewhere,
 }
 
 impl Docker {
-    /// Containers that are on networks of ours, or were when these were there.
+    /// Returns the containers on networks of ours, existing or removed.
     pub(super) async fn containers_of_ours(&self) -> Result<BTreeSet<String>, EngineError> {
         let (containers, networks) = self.containers_and_networks().await?;
         let is_ours = |c: &ContainerSummary| leads(c, &networks).any(|to| to != Leads::Elsewhere);
@@ -31,7 +31,7 @@ impl Docker {
         Ok(ours.filter_map(|c| c.id).collect())
     }
 
-    /// Stopped containers that were on networks of ours which are gone.
+    /// Returns the stopped containers with a connection to a removed network of ours.
     pub(super) async fn stranded_containers(&self) -> Result<Vec<String>, EngineError> {
         let (containers, networks) = self.containers_and_networks().await?;
         let is_stranded = |c: &ContainerSummary| {
@@ -51,7 +51,7 @@ impl Docker {
         let client = self.client().await?;
         let found = client.list_containers(Some(options)).await;
         let containers = found.map_err(|e| self.error(e, None))?;
-        // After the containers: what is made in between exists for both.
+        // Listed after the containers, so that a new container's network is in the list.
         Ok((containers, self.all_networks().await?))
     }
 
@@ -77,7 +77,7 @@ impl Docker {
         let client = self.client().await?;
         match client.connect_network(&network, request()).await {
             Ok(()) => Ok(()),
-            // An engine that does not replace what leads nowhere.
+            // This engine does not replace a connection to a missing network.
             Err(Error::DockerResponseServerError { .. }) => {
                 self.disconnect_from(&network, container).await?;
                 let again = client.connect_network(&network, request()).await;
@@ -95,7 +95,7 @@ fn leads(container: &ContainerSummary, existing: &[Network]) -> impl Iterator<It
     ends.map(move |(name, end)| leads_to(name, end.network_id.as_deref(), existing))
 }
 
-/// By the id of the network; a container that never ran may have its name only.
+/// Resolves a connection by network id; a container that never ran may have only the name.
 fn leads_to(name: &str, id: Option<&str>, existing: &[Network]) -> Leads {
     let called = existing.iter().find(|n| n.name.as_deref() == Some(name));
     let id = id.filter(|id| !id.is_empty());
@@ -111,7 +111,7 @@ fn leads_to(name: &str, id: Option<&str>, existing: &[Network]) -> Leads {
     }
 }
 
-/// Without the short id, which Docker adds by itself.
+/// Returns the aliases without the short id, which Docker adds by itself.
 fn own_aliases(container: &str, aliases: &[String]) -> Vec<String> {
     let is_own = |alias: &&String| !container.starts_with(alias.as_str());
     aliases.iter().filter(is_own).cloned().collect()
@@ -137,7 +137,7 @@ mod tests {
         for (name, id, want) in [
             ("mesh-net", Some("1"), Leads::ToOurs),
             ("mesh", Some("2"), Leads::Elsewhere),
-            // Somebody has taken the name of the one that is gone.
+            // The name of the removed network is taken by another driver.
             ("mesh", Some("0"), Leads::Nowhere),
             ("shop", Some("0"), Leads::Nowhere),
             ("mesh-net-1", Some("0"), Leads::Nowhere),

@@ -1,4 +1,4 @@
-//! What podman tells: it has no daemon, but `podman events` reads on in the journal or the file that all its commands write to.
+//! Events of podman. It has no daemon; `podman events` follows the journal or file that all its commands write to.
 
 use std::process::{Command as StdCommand, Stdio};
 
@@ -11,13 +11,13 @@ use tokio::sync::mpsc;
 use super::{Podman, refused};
 use crate::engine::{EngineError, EngineEvent};
 
-/// Longest line of an event; image names and labels are in it. What is longer ends the stream, which is begun again.
+/// Longest line in bytes; it includes image names and labels. A longer one ends the stream, which is then restarted.
 const MAX_LINE: u64 = 256 * 1024;
-/// What a container goes through that matters here.
+/// Event types to subscribe to.
 const STATES: [&str; 6] = ["start", "restart", "died", "stop", "rename", "remove"];
 
 impl Podman {
-    /// Tells `events` what happens, until podman ends or nobody listens.
+    /// Sends events to `events`, until podman ends or the receiver is dropped.
     pub(super) async fn tell(&self, events: mpsc::Sender<EngineEvent>) -> Result<(), EngineError> {
         let mut command = StdCommand::new(&self.program);
         command
@@ -33,7 +33,7 @@ impl Podman {
             .map_err(|e| EngineError::Unavailable(format!("cannot run {}: {e}", self.program)))?;
         let stdout = child.stdout.take();
         let mut lines = BufReader::new(stdout.ok_or_else(|| refused("no output".into()))?);
-        // What happened before is to be looked at.
+        // Earlier changes must be looked up.
         let mut next = Some(EngineEvent::Connected);
         loop {
             if let Some(event) = next
@@ -56,7 +56,7 @@ async fn line(lines: &mut (impl AsyncBufRead + Unpin)) -> Result<Vec<u8>, Engine
     match line.ends_with(b"\n") {
         true => Ok(line),
         false => Err(EngineError::Unavailable(
-            "podman tells no events any more".into(),
+            "the event stream of podman ended".into(),
         )),
     }
 }
@@ -71,7 +71,7 @@ struct Told {
     status: String,
 }
 
-/// What a line says about a container, if it says anything.
+/// Converts one line; `None` if it is not about a container.
 fn event(line: &[u8]) -> Option<EngineEvent> {
     let told: Told = serde_json::from_slice(line).ok()?;
     if !STATES.contains(&told.status.as_str()) || told.id.is_empty() {
@@ -90,7 +90,7 @@ mod tests {
     use super::*;
     use crate::engine::Engine as _;
 
-    /// As podman 4.3.1 writes them.
+    /// Lines in the format of podman 4.3.1.
     #[test]
     fn events_are_read() {
         let read = |status: &str| {
@@ -138,7 +138,7 @@ mod tests {
         ];
         assert_eq!(events, expected);
         assert!(matches!(end, Err(EngineError::Unavailable(_))), "{end:?}");
-        // A line without an end is not kept.
+        // A line without an end is not buffered without limit.
         let (events, end) = all("while :; do printf 0123456789abcdef; done").await;
         assert_eq!(events, [EngineEvent::Connected]);
         assert!(end.is_err());

@@ -1,4 +1,4 @@
-//! podman through its command line: it has no daemon to ask.
+//! podman through its command line, since it has no daemon.
 
 mod events;
 
@@ -18,18 +18,18 @@ use super::{
     is_container_name,
 };
 
-/// Longest time one command may take before it is killed.
+/// Timeout of one command, after which it is killed.
 const TIMEOUT: Duration = Duration::from_secs(20);
-/// Longest output read of one command; the rest is thrown away.
+/// Most output kept of one command, in bytes; the rest is discarded.
 const MAX_OUTPUT: u64 = 8 * 1024 * 1024;
 
-/// podman, by the name or path of its program.
+/// podman, with the name or path of its program.
 pub struct Podman {
     program: String,
 }
 
 impl Podman {
-    /// `program` is looked up in `PATH`.
+    /// Returns the engine for `program`, which is looked up in `PATH`.
     pub fn new(program: impl Into<String>) -> Self {
         Self {
             program: program.into(),
@@ -99,7 +99,7 @@ impl Engine for Podman {
         Box::pin(self.tell(events))
     }
 
-    // podman's networks are not ours: its containers join namespaces that the router made.
+    // podman's networks are not ours: its containers join namespaces that the router created.
 
     fn on_mesh(&self) -> Answer<'_, BTreeSet<String>> {
         Box::pin(std::future::ready(Ok(BTreeSet::new())))
@@ -193,7 +193,7 @@ fn parse(text: &str) -> Result<Option<Container>, EngineError> {
         id: c.id,
         name: c.name,
         pid: c.state.pid,
-        // A paused one has its process, and its addresses.
+        // A paused container keeps its process and addresses.
         running: c.state.running || c.state.paused,
         network_mode: c.host_config.network_mode,
         restart_policy: c.host_config.restart_policy.name,
@@ -214,7 +214,7 @@ fn parse(text: &str) -> Result<Option<Container>, EngineError> {
 }
 
 fn parse_list(text: &str) -> Result<BTreeMap<String, bool>, EngineError> {
-    // A template would print the state in other words in some versions.
+    // JSON, since the words of a template differ between versions.
     let found: Vec<Listed> = serde_json::from_str(text)
         .map_err(|e| refused(format!("cannot read the output of `ps`: {e}")))?;
     let runs = |state: &str| matches!(state, "running" | "paused" | "stopping");
@@ -243,7 +243,7 @@ struct Output {
     stderr: String,
 }
 
-/// Runs a command to its end, at most [`TIMEOUT`].
+/// Runs a command to its end, for at most [`TIMEOUT`].
 fn output(mut command: Command) -> io::Result<Output> {
     let mut child = command
         .stdin(Stdio::null())
@@ -260,14 +260,14 @@ fn output(mut command: Command) -> io::Result<Output> {
     })
 }
 
-/// Reads to the end, so that the child never waits for us, but keeps a bounded part.
+/// Reads the pipe to its end, so that the child never blocks, and keeps a bounded part.
 fn reader(pipe: Option<impl Read + Send + 'static>) -> thread::JoinHandle<String> {
     thread::spawn(move || {
         let Some(mut pipe) = pipe else {
             return String::new();
         };
         let mut kept = Vec::new();
-        // A broken pipe ends the output like its end does.
+        // A broken pipe is treated as the end of the output.
         let _ = pipe.by_ref().take(MAX_OUTPUT).read_to_end(&mut kept);
         let _ = io::copy(&mut pipe, &mut io::sink());
         String::from_utf8_lossy(&kept).into_owned()
@@ -298,7 +298,7 @@ mod tests {
 
     use super::*;
 
-    /// A `podman` that answers with `script`.
+    /// Returns a fake `podman` that runs `script`.
     pub(super) fn fake(script: &str) -> (tempfile::TempDir, Podman) {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("podman");

@@ -1,4 +1,4 @@
-//! Routers that are members of the mesh and mean harm: their cryptography is in order, what they say is up to the input.
+//! Malicious members of the mesh: their cryptography is valid, their messages are determined by the input.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -23,7 +23,7 @@ use super::super::fixture;
 use super::super::input::Input;
 use mesh_proto::control::probe::Probe;
 
-/// One hostile member.
+/// One malicious member.
 pub(super) struct Member {
     pub(super) n: u8,
     pub(super) identity: Arc<Identity>,
@@ -32,7 +32,7 @@ pub(super) struct Member {
     sessions: Sessions,
 }
 
-/// The router under test, as members know it.
+/// Identity of the router under test, as members know it.
 pub(super) struct Victim {
     pub(super) id: PeerId,
     pub(super) dh_key: [u8; 32],
@@ -63,7 +63,7 @@ impl Member {
         }
     }
 
-    /// Its end of a TCP connection; what it says first.
+    /// Opens the member's end of a TCP connection. Returns its first bytes.
     pub(super) fn open(
         &mut self,
         conn: ConnId,
@@ -81,7 +81,7 @@ impl Member {
         self.links.remove(&conn);
     }
 
-    /// Takes bytes of the victim; its answer.
+    /// Handles bytes from the router under test. Returns the answer.
     pub(super) fn hear(
         &mut self,
         conn: ConnId,
@@ -105,7 +105,7 @@ impl Member {
         link.poll_transmit().unwrap_or_default()
     }
 
-    /// Seals a message, or bytes that are none.
+    /// Seals a message, or arbitrary bytes.
     pub(super) fn say(&mut self, conn: ConnId, message: &[u8]) -> Vec<u8> {
         let Some(link) = self.links.get_mut(&conn) else {
             return Vec::new();
@@ -114,7 +114,7 @@ impl Member {
         link.poll_transmit().unwrap_or_default()
     }
 
-    /// Begins a session with the victim; the datagrams it sends.
+    /// Starts a session with the router under test. Returns the datagrams to send.
     pub(super) fn begin_session(
         &mut self,
         victim: &Victim,
@@ -125,7 +125,7 @@ impl Member {
         self.launched()
     }
 
-    /// Takes a datagram of the victim; its answers.
+    /// Handles a datagram from the router under test. Returns the answers.
     pub(super) fn datagram(
         &mut self,
         bytes: &[u8],
@@ -138,7 +138,7 @@ impl Member {
         };
         if header.kind.is_handshake() {
             let via = Via::Direct(fixture::address(0));
-            // Refusals are the victim's to test.
+            // Errors are ignored: the member is not under test.
             let _ = self
                 .sessions
                 .handle_datagram(bytes, via, victim, now, entropy);
@@ -176,7 +176,7 @@ impl Member {
         answers
     }
 
-    /// A datagram of any kind and content, sealed with the session's keys.
+    /// Returns a datagram of any kind and content, sealed with the session's keys.
     pub(super) fn sealed(
         &self,
         victim: &Victim,
@@ -204,15 +204,15 @@ impl Member {
     }
 }
 
-/// Messages there are to choose from.
+/// Number of message kinds to choose from.
 const KINDS: usize = 14;
 
-/// Whether the message that comes next takes many signatures to make.
+/// True if the next message needs many signatures.
 pub(super) fn is_dear(input: &Input<'_>) -> bool {
     input.clone().below(KINDS) == 4
 }
 
-/// What a member may say: every message there is, with contents of its choice.
+/// Returns a message of any kind, with content from the input.
 pub(super) fn message(
     input: &mut Input<'_>,
     member: &Member,
@@ -235,7 +235,7 @@ pub(super) fn message(
         9 => LinkMessage::Bye {
             reason: String::from_utf8_lossy(input.chunk()).into_owned(),
         },
-        // A clone: it has the victim's own key.
+        // A duplicate identity: a record signed with the key of the router under test.
         10 => LinkMessage::Records(vec![record(input, victim, victim)]),
         11 => LinkMessage::Hashes(Hashes {
             node: Node::new(input.byte() % (MAX_DEPTH + 1), 0).unwrap_or(Node::ROOT),
@@ -301,7 +301,7 @@ fn links(input: &mut Input<'_>, victim: &Identity) -> Vec<u8> {
     encode_links(&links)
 }
 
-/// Routers that do not exist, all neighbours of the member.
+/// Returns records of routers that do not exist, all neighbours of the member.
 fn strangers(
     input: &mut Input<'_>,
     member: &Identity,

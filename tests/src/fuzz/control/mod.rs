@@ -1,4 +1,4 @@
-//! The whole control plane: any order of connections, members' messages, datagrams, timers and wishes of the host.
+//! The whole control plane: any order of connections, members' messages, datagrams, timers and commands of the host.
 
 mod members;
 mod world;
@@ -23,7 +23,8 @@ const STEPS: usize = 64;
 /// Connections that strangers open in one step.
 const CROWD: usize = MAX_LINKS + 44;
 
-/// No table exceeds its bound, no queue grows for ever, every timer moves on, and no text can harm a terminal.
+/// No table exceeds its bound, no queue grows without limit, every timer advances, and no text contains control
+/// characters.
 pub(super) fn target(data: &[u8]) {
     let mut input = Input::new(data);
     let setup = input.byte();
@@ -90,7 +91,7 @@ fn accept(world: &mut World, member: Option<usize>) {
     }
 }
 
-/// A connection, and the member at its other end.
+/// Picks a connection, and the member at its other end, if any.
 fn pick(world: &World, input: &mut Input<'_>) -> Option<(mesh_proto::ids::ConnId, Option<usize>)> {
     let n = usize::from(input.byte());
     let conn = world.conns.get(n.checked_rem(world.conns.len())?)?;
@@ -104,7 +105,7 @@ fn connect(world: &mut World, input: &mut Input<'_>) {
         1 => vec!["host".to_owned(), "10.0.0.1".to_owned()],
         n => vec![fixture::address(u8::try_from(n - 1).unwrap_or(1)).to_string()],
     };
-    // A target that is none is refused with a sentence.
+    // An invalid target is refused with an error.
     let _ = world.control.connect(&targets, replace, world.now);
 }
 
@@ -133,14 +134,14 @@ fn dial_fails(world: &mut World) {
     }
 }
 
-/// A member says something, perhaps many times.
+/// Sends a member's message, perhaps many times.
 fn members_speak(world: &mut World, input: &mut Input<'_>) {
     let times = usize::from(Some(input.byte()).filter(|n| *n < 32).unwrap_or(0));
     let Some((conn, Some(m))) = pick(world, input) else {
         return;
     };
     let choice = input.clone();
-    // Records of strangers cost a signature each.
+    // Each stranger's record costs a signature.
     let cheap = !members::is_dear(&choice);
     for _ in 0..=if cheap { 8 * times } else { times } {
         *input = choice.clone();
@@ -206,7 +207,7 @@ fn lane_event(world: &mut World, input: &mut Input<'_>) {
     world.control.handle_lane(event, world.now);
 }
 
-/// A member begins a session, or uses the one it has.
+/// Starts a session of a member, or sends datagrams in the existing one.
 fn session(world: &mut World, input: &mut Input<'_>) {
     let m = input.below(usize::from(MEMBERS));
     let from = fixture::address(world.members[m].n);
@@ -247,7 +248,7 @@ fn host(world: &mut World, input: &mut Input<'_>) {
     }
 }
 
-/// Strangers dial by the hundred, or the operator gives as many targets.
+/// Opens hundreds of strangers' connections, or adds as many targets.
 fn crowd(world: &mut World, input: &mut Input<'_>) {
     if input.flag() {
         for _ in 0..CROWD {
@@ -289,7 +290,7 @@ fn check_texts(value: &Value) {
     }
 }
 
-/// What `mesh report` prints of a router with a neighbour.
+/// Returns the report of a router with one neighbour.
 pub(super) fn sample_report() -> api::Report {
     let mut world = World::new(true, true);
     accept(&mut world, Some(0));
@@ -308,7 +309,7 @@ pub(super) fn sample_report() -> api::Report {
 
 pub(super) fn seeds() -> Vec<Vec<u8>> {
     const SECOND: [u8; 3] = [12, 3, 232];
-    // Open mesh with discovery; a link of member 0, its session and direct path.
+    // Setup of an open mesh with discovery; a link of member 0, its session and direct path.
     let linked = [&[1, 1, 0][..], &SECOND].concat();
     let after = |more: &[u8]| [&linked[..], more].concat();
     let say = |message: &[u8]| [&[6, 0, 0][..], message].concat();

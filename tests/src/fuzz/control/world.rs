@@ -1,4 +1,4 @@
-//! The router under test with its shell: connections, dials, lanes, and members at the other ends.
+//! The router under test with its shell (connections, dials, lanes), and members at the other ends.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -22,19 +22,19 @@ use mesh_proto::topology::record::Ed25519;
 use super::super::fixture::{self, START};
 use super::members::{Member, Victim};
 
-/// Members there are.
+/// Number of members.
 pub(super) const MEMBERS: u8 = 3;
-/// Bytes that may wait for a socket that takes none, per connection.
+/// Limit in bytes of unwritten data per connection, while the socket accepts none.
 const MAX_UNWRITTEN: usize = 2 * limits::MAX_LINK_SEND_QUEUE + limits::MAX_LINK_RECORD;
-/// Effects that one input may have, answers of members and what follows from those included.
+/// Limit of the effects of one input, including answers of members and their consequences.
 const MAX_EFFECTS: usize = 20_000;
 
-/// One TCP connection of the router under test.
+/// A TCP connection of the router under test.
 pub(super) struct Conn {
     pub(super) id: ConnId,
-    /// The member at the other end, unless that is a stranger.
+    /// Member at the other end; `None` for a stranger.
     pub(super) member: Option<usize>,
-    /// Whether the socket takes no bytes.
+    /// True if the socket accepts no bytes.
     pub(super) stalled: bool,
     pub(super) unwritten: usize,
 }
@@ -111,7 +111,7 @@ impl World {
         }
     }
 
-    /// A connection exists now; the other end is a member or a stranger.
+    /// Adds a connection to a member or a stranger.
     pub(super) fn opened(&mut self, id: ConnId, member: Option<usize>, role: LinkRole) {
         self.conns.push(Conn {
             id,
@@ -125,14 +125,14 @@ impl World {
         }
     }
 
-    /// Bytes of the other end arrive, if the connection is still there.
+    /// Delivers bytes from the other end, if the connection still exists.
     pub(super) fn arrive(&mut self, id: ConnId, bytes: &[u8]) {
         if !bytes.is_empty() && self.conns.iter().any(|conn| conn.id == id) {
             self.control.handle_bytes(id, bytes, self.now);
         }
     }
 
-    /// Carries out what the router wants done, and lets members answer.
+    /// Carries out the effects of the router, and lets members answer.
     pub(super) fn carry_out(&mut self) {
         for _ in 0..MAX_EFFECTS {
             let Some(output) = self.control.poll_output() else {
@@ -186,7 +186,7 @@ impl World {
         }
     }
 
-    /// The connection is gone.
+    /// Removes a connection.
     pub(super) fn close(&mut self, id: ConnId) {
         self.conns.retain(|conn| conn.id != id);
         for member in &mut self.members {
@@ -222,7 +222,7 @@ impl World {
         });
     }
 
-    /// Datagrams arrive at the router's UDP port.
+    /// Delivers datagrams to the router's UDP port.
     pub(super) fn lane_in(&mut self, from: SocketAddr, datagrams: &[Vec<u8>]) {
         for datagram in datagrams {
             let mut datagram = datagram.clone();
@@ -238,7 +238,7 @@ impl World {
         }
     }
 
-    /// A frame arrives at the router's local port.
+    /// Delivers a frame to the router's local port.
     pub(super) fn frame_in(&mut self, frame: &[u8]) {
         self.lane(|world, sink| {
             let World {
@@ -261,7 +261,7 @@ impl World {
         }
     }
 
-    /// Lets time pass, with everything that falls due in it.
+    /// Advances the clock, and runs the timers that fall due.
     pub(super) fn wait(&mut self, time: Duration) {
         const AT_ONE_MOMENT: usize = 8;
         let end = self.now + time;

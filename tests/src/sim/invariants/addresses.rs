@@ -1,5 +1,5 @@
-//! I1: no address is held by two containers. I2: each slice has one owner that gives addresses out of it. I13: what a
-//! container was told survives every crash. S6: no space leaks.
+//! I1: no address is held by two containers. I2: each slice has one owner that allocates from it. I13: an address
+//! confirmed to a container survives every crash. S6: no space leaks.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
@@ -14,10 +14,10 @@ const UNIQUE: &str = "I1 no address twice";
 const OWNER: &str = "I2 one owner of each slice";
 const AGREED: &str = "I3 one map of addresses";
 const LEAK: &str = "S6 no space leaks";
-/// What mending checks.
+/// Invariant that is checked after a restart.
 pub(crate) const TOLD: &str = "I13 what was told is kept";
 
-/// A container and its address.
+/// A container with its address.
 #[derive(Clone, Debug)]
 pub(crate) struct Holder<'a> {
     pub(crate) host: HostId,
@@ -25,7 +25,7 @@ pub(crate) struct Holder<'a> {
     pub(crate) addr: Ipv4Addr,
 }
 
-/// Addresses that two containers have, with both.
+/// Returns the addresses that two containers have, with both.
 pub(crate) fn doubles<'a>(
     holders: impl Iterator<Item = Holder<'a>>,
 ) -> Vec<(Holder<'a>, Holder<'a>)> {
@@ -55,7 +55,7 @@ pub(crate) fn unreported(holder: &Holder<'_>) -> Violation {
     Violation::new(UNIQUE, detail)
 }
 
-/// No slice is used by two routers.
+/// Checks that no slice is used by two routers.
 pub(crate) fn one_owner(
     usable: impl Iterator<Item = (HostId, impl Iterator<Item = u16>)>,
 ) -> Check {
@@ -71,7 +71,7 @@ pub(crate) fn one_owner(
     Ok(())
 }
 
-/// All say the same of who owns what.
+/// Checks that all routers have the same map of owners.
 pub(crate) fn one_map(ipams: &[(HostId, &Ipam)]) -> Check {
     let Some((first, rest)) = ipams.split_first() else {
         return Ok(());
@@ -85,7 +85,8 @@ pub(crate) fn one_map(ipams: &[(HostId, &Ipam)]) -> Check {
     }
 }
 
-/// Of every router's slices, what is taken is what somebody holds, and the rest can be given out.
+/// Checks that, of every router's slices, the allocated addresses are held by a container, and the others can be
+/// allocated.
 pub(crate) fn nothing_leaks(ipams: &[(HostId, &Ipam)], slicing: &Slicing) -> Check {
     let held: BTreeSet<Ipv4Addr> = ipams
         .iter()
@@ -107,7 +108,7 @@ pub(crate) fn nothing_leaks(ipams: &[(HostId, &Ipam)], slicing: &Slicing) -> Che
     Ok(())
 }
 
-/// Routers hold what their containers have, and nothing else.
+/// Checks that routers hold exactly the addresses of their containers.
 pub(crate) fn all_held<'a>(
     ipams: impl Iterator<Item = (HostId, &'a Ipam)>,
     real: &BTreeSet<(HostId, Ipv4Addr)>,
@@ -124,7 +125,7 @@ pub(crate) fn all_held<'a>(
     Ok(())
 }
 
-/// All space belongs to routers that live.
+/// Checks that all space belongs to reachable routers.
 pub(crate) fn all_owned(ipams: &[(HostId, &Ipam)]) -> Check {
     for (host, ipam) in ipams {
         let lost = ipam.owners().into_iter().find(|o| !o.reachable);

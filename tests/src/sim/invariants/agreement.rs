@@ -1,4 +1,5 @@
-//! I3: when it is quiet, all routers of a component hold the same records and reach exactly one another.
+//! I3: when quiet, all routers of a component hold the same records, and have routes to exactly the component's
+//! members.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +8,7 @@ use crate::sim::network::HostId;
 
 const NAME: &str = "I3 agreement";
 
-/// What one router believes.
+/// View of one router.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Belief {
     pub(crate) router: HostId,
@@ -15,7 +16,7 @@ pub(crate) struct Belief {
     pub(crate) reachable: BTreeSet<HostId>,
 }
 
-/// Compares the beliefs of a component's routers with one another and with the component.
+/// Compares the views of a component's routers with each other and with the component.
 pub(crate) fn check(component: &BTreeSet<HostId>, beliefs: &[Belief]) -> Check {
     for belief in beliefs {
         let Belief {

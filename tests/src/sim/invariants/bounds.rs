@@ -7,7 +7,7 @@ use super::{Check, Violation};
 
 const NAME: &str = "I10 bounds";
 
-/// A table's size beside its bound.
+/// Size of a table, and its bound.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Fill {
     pub(crate) table: &'static str,
@@ -15,7 +15,7 @@ pub(crate) struct Fill {
     pub(crate) bound: usize,
 }
 
-/// Records that one router has taken, of `origins` routers at most; nobody may make it take more.
+/// Returns the number of accepted records, and the bound that rate limits impose with at most `origins` routers.
 pub(crate) fn records(taken: u64, origins: usize, now: Instant) -> Fill {
     let each = RECORD_BURST + RECORD_RATE * (now.since(Instant::ZERO).as_secs() + 1);
     let all = origins as u64 * each;

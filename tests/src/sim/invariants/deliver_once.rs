@@ -1,4 +1,4 @@
-//! I5: no frame enters a router's bridge twice or changed, nor the bridge it came from.
+//! I5: no frame is injected into a bridge twice or modified, nor into the bridge it came from.
 
 use std::collections::HashMap;
 
@@ -8,14 +8,14 @@ use crate::sim::network::HostId;
 
 const NAME: &str = "I5 deliver once";
 
-/// Every delivery.
+/// All deliveries so far.
 #[derive(Debug, Default)]
 pub(crate) struct Deliveries {
     seen: HashMap<(FrameId, HostId), Vec<u64>>,
 }
 
 impl Deliveries {
-    /// A start of a router put `frame` on its bridge.
+    /// Records that a router's process injected `frame` into its bridge.
     pub(crate) fn injected(
         &mut self,
         at: HostId,
@@ -41,7 +41,7 @@ impl Deliveries {
         Ok(())
     }
 
-    /// Whether a frame reached a router.
+    /// True if the frame reached the router.
     pub(crate) fn reached(&self, id: FrameId, at: HostId) -> bool {
         self.seen.contains_key(&(id, at))
     }

@@ -1,5 +1,5 @@
-//! I6: when it is quiet, each router's unicast reaches each other router of its component, and a broadcast reaches every
-//! one; where operators say who links to whom, in at most as many hops as the component is wide.
+//! I6: when quiet, unicast from each router reaches each other router of its component, and a broadcast reaches all of
+//! them. Without discovery, the hops are at most the diameter of the component.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -14,18 +14,18 @@ use crate::sim::network::HostId;
 
 const NAME: &str = "I6 delivery";
 
-/// Who must get a frame.
+/// Expected receivers of a frame.
 #[derive(Clone, Debug)]
 pub(crate) struct Expectation {
     pub(crate) frame: FrameId,
     pub(crate) from: HostId,
-    /// Every one of these exactly once; deliver-once sees to the "once".
+    /// Each of these must get the frame; `deliver_once` checks for duplicates.
     pub(crate) to: BTreeSet<HostId>,
-    /// Nobody beside them.
+    /// True if no others may get it.
     pub(crate) only: bool,
 }
 
-/// Whether every expectation came true.
+/// Checks all expectations.
 pub(crate) fn check(expected: &[Expectation], got: &Deliveries, hosts: &BTreeSet<HostId>) -> Check {
     for e in expected {
         let Expectation { frame, from, .. } = e;
@@ -46,10 +46,10 @@ pub(crate) fn check(expected: &[Expectation], got: &Deliveries, hosts: &BTreeSet
     Ok(())
 }
 
-/// How often a datagram was sent before its frame arrived.
+/// Number of times that a datagram was sent before its frame arrived.
 #[derive(Debug, Default)]
 pub(crate) struct Hops {
-    /// Whether anybody asks.
+    /// True while hops are counted.
     pub(crate) counting: bool,
     sent: HashMap<RelayKey, usize>,
     arriving: Option<RelayKey>,
@@ -57,14 +57,14 @@ pub(crate) struct Hops {
 }
 
 impl Hops {
-    /// A router sent a datagram towards `to`.
+    /// Records that a router sent a datagram towards `to`.
     pub(crate) fn sent(&mut self, to: Option<PeerId>, datagram: &[u8]) {
         if let Some(key) = self.key(to, datagram) {
             *self.sent.entry(key).or_default() += 1;
         }
     }
 
-    /// A datagram arrives at `me`; what is injected until [`Hops::done`] was in it.
+    /// Records that a datagram arrives at `me`; frames injected until [`Hops::done`] were in it.
     pub(crate) fn arrived(&mut self, me: PeerId, datagram: &[u8]) {
         self.arriving = self.key(Some(me), datagram);
     }
@@ -79,7 +79,7 @@ impl Hops {
         }
     }
 
-    /// The hops each frame took.
+    /// Returns the number of hops of each frame.
     pub(crate) fn taken(&self) -> &BTreeMap<FrameId, usize> {
         &self.taken
     }
@@ -97,7 +97,7 @@ impl Hops {
     }
 }
 
-/// Whether every datagram that carried a frame of the test took at most `most` hops.
+/// Checks that every test frame took at most `most` hops.
 pub(crate) fn check_hops(hops: &BTreeMap<FrameId, usize>, most: usize) -> Check {
     match hops.iter().find(|(_, hops)| **hops > most) {
         None => Ok(()),

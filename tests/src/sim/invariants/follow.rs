@@ -1,5 +1,5 @@
-//! I7: once a router saw a frame from the new place of a MAC address that moved, it sends there what is for that
-//! address; and a second after that first frame every router does.
+//! I7: once a router has seen a frame from the new location of a MAC address that moved, it sends frames for that
+//! address there; a second after that first frame every router does.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
@@ -13,14 +13,14 @@ use crate::sim::network::HostId;
 
 const NAME: &str = "I7 follow the move";
 
-/// How long frames may still go to the old place.
+/// Time for which frames may still go to the old location.
 const STALE: Duration = Duration::from_secs(1);
 
-/// Where addresses that moved are, and who knows it.
+/// Locations of addresses that moved, and the routers that know them.
 #[derive(Debug, Default)]
 pub(crate) struct Places {
     moves: BTreeMap<Mac, Move>,
-    /// Frames for such an address from routers that must know: the one place they may come out at.
+    /// Frames for such an address from routers that must know: the only host at which they may be delivered.
     aimed: HashMap<FrameId, HostId>,
 }
 
@@ -28,13 +28,13 @@ pub(crate) struct Places {
 struct Move {
     to: HostId,
     at: Instant,
-    /// The first frame from the new place.
+    /// First frame from the new location.
     first: FrameId,
     seen_by: Vec<HostId>,
 }
 
 impl Places {
-    /// A MAC address is at another host now, where it says `first`.
+    /// Records that a MAC address moved to another host, with its first frame there.
     pub(crate) fn moved(&mut self, mac: Mac, to: HostId, first: FrameId, at: Instant) {
         let seen_by = vec![to];
         let new = Move {
@@ -46,7 +46,7 @@ impl Places {
         self.moves.insert(mac, new);
     }
 
-    /// A container said `frame` on the bridge of `from`.
+    /// Records that a container sent `frame` on the bridge of `from`.
     pub(crate) fn sent(&mut self, from: HostId, frame: &[u8], now: Instant) {
         let Some((to, id)) = destination(frame).zip(id_of(frame)) else {
             return;
@@ -58,7 +58,7 @@ impl Places {
         }
     }
 
-    /// A frame came out on the bridge of `at`.
+    /// Checks a frame that is delivered on the bridge of `at`.
     pub(crate) fn injected(&mut self, at: HostId, frame: &[u8], ledger: &Ledger) -> Check {
         let Some(id) = id_of(frame) else {
             return Ok(());

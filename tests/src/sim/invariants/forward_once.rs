@@ -1,4 +1,4 @@
-//! I4: no router forwards a relayed datagram, or a broadcast, twice.
+//! I4: no router forwards a relayed datagram or a broadcast twice.
 
 use std::collections::HashSet;
 
@@ -10,10 +10,10 @@ use crate::sim::network::HostId;
 
 const NAME: &str = "I4 forward once";
 
-/// What names a relayed datagram: destination, receiver index and counter of the inner datagram.
+/// Identity of a relayed datagram: destination, receiver index and counter of the inner datagram.
 pub(crate) type RelayKey = ([u8; 16], u32, u64);
 
-/// Everything that was forwarded.
+/// All forwarded datagrams and broadcasts.
 #[derive(Debug, Default)]
 pub(crate) struct Forwarded {
     relays: HashSet<(HostId, RelayKey)>,
@@ -21,7 +21,7 @@ pub(crate) struct Forwarded {
 }
 
 impl Forwarded {
-    /// A router sent `datagram`.
+    /// Checks a datagram that a router sends.
     pub(crate) fn sent(&mut self, from: HostId, datagram: &[u8]) -> Check {
         if let Some(key) = relay_key(datagram)
             && !self.relays.insert((from, key))
@@ -32,7 +32,7 @@ impl Forwarded {
         Ok(())
     }
 
-    /// A start of a router forwarded a broadcast that it received.
+    /// Checks a received broadcast that a router's process forwards.
     pub(crate) fn flooded(&mut self, by: HostId, incarnation: u64, frame: FrameId) -> Check {
         if self.broadcasts.insert((by, incarnation, frame)) {
             return Ok(());
@@ -42,7 +42,7 @@ impl Forwarded {
     }
 }
 
-/// The key of a relayed datagram that carries data; `None` for everything else.
+/// Returns the key of a relayed datagram with data; `None` for any other.
 pub(crate) fn relay_key(datagram: &[u8]) -> Option<RelayKey> {
     let header = Header::parse(datagram).ok()?;
     if header.kind != Kind::Relay {

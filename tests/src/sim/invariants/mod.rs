@@ -1,20 +1,20 @@
-//! What must hold in every run, one file each.
+//! Invariants that must hold in every run, one file each.
 //!
-//! | file | holds | checked |
+//! | file | invariant | checked |
 //! |---|---|---|
-//! | `addresses` | I1: no address twice; I2: one owner of each slice; I13: what was told is kept; S6: no space leaks | always; S6 when quiet |
-//! | `agreement` | I3: all routers of a component say the same | when quiet |
+//! | `addresses` | I1: no address twice; I2: one owner per slice; I13: confirmed addresses survive; S6: no space leaks | always; S6 when quiet |
+//! | `agreement` | I3: all routers of a component hold the same records | when quiet |
 //! | `forward_once` | I4: no router forwards a frame or datagram twice | always |
-//! | `deliver_once` | I5: no frame enters a bridge twice, or changed | always |
-//! | `delivery` | I6: everybody reaches everybody, in few hops | when quiet |
-//! | `ways` | I6: with each hop a frame comes nearer, where routers see the same mesh | always |
-//! | `follow` | I7: a MAC address that moved is followed at once | always |
-//! | `secrecy` | I8: no frame in clear on any wire | always |
+//! | `deliver_once` | I5: no frame enters a bridge twice or modified | always |
+//! | `delivery` | I6: all routers reach each other, in few hops | when quiet |
+//! | `ways` | I6: each hop brings a frame nearer, where routers have the same view | always |
+//! | `follow` | I7: traffic follows a moved MAC address at once | always |
+//! | `secrecy` | I8: no frame in clear text on any wire | always |
 //! | `nonce` | I9: no counter used twice under one key | always |
-//! | `names` | D1: names are true; D2: nothing is shown of routers out of reach | when quiet; always |
+//! | `names` | D1: names are correct; D2: names of unreachable routers are hidden | when quiet; always |
 //! | `bounds` | I10: no table beyond its bound | always |
 //!
-//! I12 (no input panics) needs no file: the runner catches a panic and names the seed.
+//! I12 (no input panics) needs no file: the runner catches a panic and reports the seed.
 
 pub(crate) mod addresses;
 pub(crate) mod agreement;
@@ -30,12 +30,12 @@ pub(crate) mod ways;
 
 use std::fmt;
 
-/// A promise that was broken.
+/// A violated invariant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {
-    /// The invariant's number and name.
+    /// Number and name of the invariant.
     pub invariant: &'static str,
-    /// What was seen.
+    /// Observation that violates it.
     pub detail: String,
 }
 
@@ -51,5 +51,5 @@ impl fmt::Display for Violation {
     }
 }
 
-/// A check's result.
+/// Result of a check.
 pub(crate) type Check = Result<(), Violation>;

@@ -1,5 +1,5 @@
-//! DNS: names lead to the containers that have them, on every router of a component (D1, when quiet); nothing is shown
-//! of a router that is out of reach (D2, always).
+//! DNS: on every router of a component, names resolve to the containers that have them (D1, when quiet), and names of
+//! unreachable routers are hidden (D2, always).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -13,7 +13,7 @@ use crate::sim::network::HostId;
 const TRUE: &str = "D1 names are true";
 const REACH: &str = "D2 names are of routers within reach";
 
-/// Everything that is shown is there, and everything that is there is shown.
+/// Checks that the answered names are exactly the existing ones.
 pub(crate) fn are_true(
     host: HostId,
     names: &Names,
@@ -45,7 +45,7 @@ pub(crate) fn are_true(
     }
 }
 
-/// Whoever states a name can be reached.
+/// Checks that the origin of every answered name is reachable.
 pub(crate) fn within_reach(host: HostId, names: &Names, reachable: &BTreeSet<PeerId>) -> Check {
     let mut shown = names.zone().iter();
     match shown.find(|held| !reachable.contains(&held.origin)) {

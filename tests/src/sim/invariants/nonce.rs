@@ -1,4 +1,4 @@
-//! I9: per sender and receiver index no counter is used for two different datagrams.
+//! I9: per sender and receiver index, no counter is used for two different datagrams.
 
 use std::collections::HashMap;
 
@@ -11,17 +11,17 @@ use crate::sim::trace::fingerprint;
 
 const NAME: &str = "I9 nonce";
 
-/// Every sealed datagram that was sent, by key and counter.
+/// All sealed datagrams, by key and counter.
 #[derive(Debug, Default)]
 pub(crate) struct Nonces {
-    /// Between a sender and the receiver it names: the hop's session, or an end-to-end one that goes direct.
+    /// Datagrams by sender and receiver index: of hop sessions, and of direct end-to-end sessions.
     seen: HashMap<(HostId, u32, u64), u64>,
-    /// End-to-end datagrams inside envelopes, by destination: the sender is not visible in them.
+    /// End-to-end datagrams in envelopes, by destination: the sender is not visible in them.
     inner: HashMap<([u8; 16], u32, u64), u64>,
 }
 
 impl Nonces {
-    /// A router sent `datagram`.
+    /// Checks a datagram that a router sends.
     pub(crate) fn sent(&mut self, from: HostId, datagram: &[u8]) -> Check {
         let Ok(header) = Header::parse(datagram) else {
             return Ok(());
@@ -34,7 +34,7 @@ impl Nonces {
         if *self.seen.entry(key).or_insert(print) != print {
             return Err(Violation::new(NAME, format!("router {from}: {header:?}")));
         }
-        // Further on, ciphertext may have been damaged on the way: relays leave that to the receiver.
+        // Only at the first hop: later, the ciphertext may have been damaged, which relays leave to the receiver.
         if header.kind == Kind::Relay && header.hop_limit == MAX_HOPS {
             return self.inner(datagram);
         }

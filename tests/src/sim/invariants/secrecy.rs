@@ -1,4 +1,4 @@
-//! I8: the bytes of a container's frame appear in no datagram and in no TCP byte.
+//! I8: the bytes of a container's frame appear in no datagram and in no TCP stream.
 
 use super::{Check, Violation};
 use crate::sim::frames::MARKER;
@@ -16,7 +16,7 @@ pub(crate) fn datagram(bytes: &[u8]) -> Check {
     Ok(())
 }
 
-/// Checks bytes written to a stream; `tail` keeps what a pattern may begin with.
+/// Checks bytes written to a stream; `tail` keeps the end, for matches across two writes.
 pub(crate) fn stream(tail: &mut Vec<u8>, bytes: &[u8]) -> Check {
     tail.extend_from_slice(bytes);
     if contains(tail) {

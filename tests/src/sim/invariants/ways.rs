@@ -1,8 +1,8 @@
-//! I6: with each hop a relayed frame comes nearer to where it goes, as far as routers see the same mesh.
+//! I6: with each hop a relayed frame gets nearer to its destination, as far as routers have the same view.
 //!
-//! Each router sends a frame by its own newest view. While links change these differ, and a frame may lawfully go a longer
-//! way than any router ever saw. But of two routers with the same view the second on the way has fewer hops to go: so where
-//! nothing changes, no frame takes more hops than its first router counted.
+//! Each router forwards by its own latest view. While links change, views differ, and a frame may legitimately take a
+//! longer path than any router ever computed. But of two routers with the same view, the later one has fewer hops to
+//! go: so in a stable mesh no frame takes more hops than its first router computed.
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
@@ -15,23 +15,23 @@ use crate::sim::network::HostId;
 
 const NAME: &str = "I6 ways";
 
-/// How a router sees the mesh when it sends a relayed datagram.
+/// View of a router when it sends a relayed datagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct View {
-    /// As [`graph`] gives it.
+    /// Hash from [`graph`].
     pub(crate) graph: u64,
-    /// Hops to go; none if the destination is out of reach.
+    /// Hops to go; `None` if the destination is unreachable.
     pub(crate) to_go: Option<u16>,
 }
 
-/// A hash of the routers within reach and of the links between them.
+/// Returns a hash of the reachable routers and the links between them.
 pub(crate) fn graph(routes: &Routes) -> u64 {
     let mut hasher = DefaultHasher::new();
     routes.links().for_each(|link| link.hash(&mut hasher));
     hasher.finish()
 }
 
-/// Who sent each relayed datagram last, and with which view.
+/// Last sender of each relayed datagram, with its view.
 #[derive(Debug, Default)]
 pub(crate) struct Ways {
     last: HashMap<RelayKey, (HostId, View)>,
@@ -39,7 +39,7 @@ pub(crate) struct Ways {
 }
 
 impl Ways {
-    /// A router sent a relayed datagram.
+    /// Checks a relayed datagram that a router sends.
     pub(crate) fn sent(&mut self, from: HostId, key: RelayKey, view: View) -> Check {
         let Some((before, seen)) = self.last.insert(key, (from, view)) else {
             return Ok(());
@@ -59,7 +59,7 @@ impl Ways {
         Err(Violation::new(NAME, detail))
     }
 
-    /// Hops that were compared with the one before.
+    /// Returns the number of hops that were compared with the previous one.
     pub(crate) fn compared(&self) -> u64 {
         self.compared
     }
@@ -75,7 +75,7 @@ mod tests {
         View { graph, to_go }
     }
 
-    /// Whether the last router of a way may send the frame on, and the hops that were compared.
+    /// Returns true if the last router of a path may forward the frame, and the number of compared hops.
     fn way(views: &[View]) -> (bool, u64) {
         let mut ways = Ways::default();
         let sent = views.iter().enumerate();

@@ -1,4 +1,4 @@
-//! What an exposed host keeps apart: subnets of the mesh, and containers on other bridges.
+//! Isolation on an exposed host: subnets of the mesh, and containers on other bridges.
 
 use anyhow::{Result, ensure};
 use mesh_tests::{Container, Host, Setup, wait_until, with_testbed};
@@ -6,7 +6,7 @@ use mesh_tests::{Container, Host, Setup, wait_until, with_testbed};
 use super::bridges::{bridge_with_machine, pings};
 use super::{SOON, answers, mesh};
 
-/// A bridge as engines make it, with one machine that has its way out by the host.
+/// Creates a bridge like an engine's, with one machine that has its default route through the host.
 fn engine(host: &Host, bridge: &str, net: &str, six: &str) -> Result<()> {
     bridge_with_machine(host, bridge, &format!("{net}.2/24"))?;
     let line = format!(
@@ -43,7 +43,7 @@ fn other_bridges_and_other_subnets_stay_apart_unless_asked_for() -> Result<()> {
         let far = two.run("10.2.1.2/24")?;
         let other = two.run_named("10.2.2.35/24", "other")?;
         let six = one.run_named("fd00:2:1::1/64", "six")?;
-        // Docker's rules let what comes from its bridge out by any other interface.
+        // Docker's rules let traffic from its bridge out on any other interface.
         one.shell("iptables -I FORWARD -i docker0 ! -o docker0 -j ACCEPT; sysctl -qw net.ipv6.conf.all.forwarding=1")?
             .ok()?;
         engine(one, "docker0", "172.17.0", "fd17")?;
@@ -62,7 +62,7 @@ fn other_bridges_and_other_subnets_stay_apart_unless_asked_for() -> Result<()> {
         ensure!(near.ping("172.17.0.2").is_err(), "docker0 is joined");
         near.reaches(&far)?;
 
-        // What is promised goes on.
+        // Permitted traffic still passes.
         outside
             .exec(&["ip", "route", "add", "10.2.1.0/24", "via", "192.168.77.1"])?
             .ok()?;
@@ -78,7 +78,7 @@ fn other_bridges_and_other_subnets_stay_apart_unless_asked_for() -> Result<()> {
         near.ping("10.2.1.254")?;
         one.shell("nft delete table ip published")?.ok()?;
 
-        // A bridge that comes later.
+        // A bridge that is created later.
         engine(one, "br-later", "172.18.0", "fd18")?;
         wait_until(SOON, "a new bridge is kept apart", || {
             is_closed(one, "br-later", "10.2.2.35")

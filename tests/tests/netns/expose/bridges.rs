@@ -1,4 +1,4 @@
-//! Other bridges of a host on the mesh.
+//! Other bridges of a host attached to the mesh.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use mesh_tests::{Host, Setup, Snapshot, wait_until, with_testbed};
 use super::{SOON, mesh};
 use crate::full_mesh;
 
-/// A bridge with one machine on it, a namespace of its own with this address.
+/// Creates a bridge with one machine: a network namespace with this address.
 pub(super) fn bridge_with_machine(host: &Host, bridge: &str, address: &str) -> Result<()> {
     let line = format!(
         "set -e
@@ -96,7 +96,7 @@ fn loops_and_what_is_no_bridge_are_refused() -> Result<()> {
             ip link set patch1 master br1 up
             ip link set patch2 master br2 up";
         one.shell(second)?.ok()?;
-        // A cable between the two hosts' bridges, which neither router can see.
+        // A direct cable between the two hosts' bridges, invisible to both routers.
         for (host, far) in [(one, two.address()), (two, one.address())] {
             let cable = format!(
                 "set -e

@@ -1,4 +1,4 @@
-//! Rules that somebody flushes, and hosts with one firewall program or the other.
+//! Flushed firewall rules, and hosts with only one of the firewall programs.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use mesh_tests::{Host, Setup, Snapshot, wait_until, with_testbed};
 
 use super::{answers, callers, mesh, remember_callers};
 
-/// A directory with these programs and no others, as all that a router finds.
+/// Creates a directory with exactly these programs, to be the router's PATH.
 fn only(host: &Host, programs: &[(&str, &str)]) -> Result<()> {
     let links: Vec<String> = programs
         .iter()
@@ -20,7 +20,7 @@ fn only(host: &Host, programs: &[(&str, &str)]) -> Result<()> {
         .map(drop)
 }
 
-/// Damage is mended within 5 s, and until then nothing but the rules is missing.
+/// Checks that damage is repaired within 5 s, and that only rules are missing until then.
 fn is_mended(
     host: &Host,
     damage: &str,
@@ -35,11 +35,11 @@ fn is_mended(
     })
 }
 
-/// An outsider pings a container through `host1`, whose router finds these programs only.
+/// Pings a container from outside through `host1`, whose router finds only these programs.
 fn through_a_host_with(programs: &[(&str, &str)], firewall: &str, damages: &[&str]) -> Result<()> {
     with_testbed(&Setup::hosts(2), |bed| {
         let (one, outside) = (bed.host(1), bed.host(2));
-        // The old iptables makes its lock file when it first runs, and keeps it.
+        // iptables-legacy creates its lock file at the first run, and keeps it.
         one.shell("touch /run/xtables.lock")?.ok()?;
         let before = Snapshot::take(one)?;
         only(one, programs)?;
@@ -47,7 +47,7 @@ fn through_a_host_with(programs: &[(&str, &str)], firewall: &str, damages: &[&st
         remember_callers(&container)?;
         let route = ["ip", "route", "add", "10.2.1.0/24", "via", "192.168.77.1"];
         outside.exec(&route)?.ok()?;
-        // As dockerd does.
+        // Like dockerd.
         let drop_all = format!("{firewall} -P FORWARD DROP");
         if !firewall.is_empty() {
             one.shell(&drop_all)?.ok()?;

@@ -1,4 +1,4 @@
-//! What is refused, in words, with nothing half-done.
+//! Refused requests: clear messages, and no partial changes.
 
 use anyhow::{Result, ensure};
 use mesh_tests::{Setup, Snapshot, wait_until, with_testbed};
@@ -51,7 +51,10 @@ fn what_cannot_be_is_refused_with_its_remedy() -> Result<()> {
         }
         ensure!(one.ipam()?.allocations.is_empty());
         let hidden = one.mesh(&["hide", "10.2.1.254/24"])?;
-        ensure!(hidden.stderr.contains("not exposed so"), "{hidden}");
+        ensure!(
+            hidden.stderr.contains("does not have this address"),
+            "{hidden}"
+        );
         ensure!(hidden.ok()?.is_empty());
 
         mesh(one, "expose 10.2.1.254/24")?;

@@ -1,4 +1,4 @@
-//! The host itself on the mesh, and through it the networks it is on.
+//! The host itself on the mesh, and its other networks through it.
 
 mod apart;
 mod bridges;
@@ -12,16 +12,16 @@ use mesh_tests::{Container, Host, Setup, Snapshot, wait_until, with_testbed};
 
 use crate::full_mesh;
 
-/// First frames open sessions.
+/// Time limit of first replies, since first frames open sessions.
 const SOON: Duration = Duration::from_secs(15);
 
-/// `mesh` on a host, with what it prints.
+/// Runs `mesh` on a host and returns its output.
 fn mesh(host: &Host, line: &str) -> Result<String> {
     let words: Vec<&str> = line.split_whitespace().collect();
     host.mesh(&words)?.ok()
 }
 
-/// Waits until an address answers the host.
+/// Waits until an address answers pings of the host.
 fn answers(host: &Host, address: &str) -> Result<()> {
     let what = format!("{address} answers {}", host.name());
     wait_until(SOON, &what, || {
@@ -31,7 +31,7 @@ fn answers(host: &Host, address: &str) -> Result<()> {
     })
 }
 
-/// Three echoes, none of which may come back.
+/// Sends three pings, none of which may be answered.
 fn is_silent(host: &Host, address: &str) -> Result<()> {
     let line = ["ping", "-n", "-c", "3", "-i", "0.2", "-W", "1", address];
     let outcome = host.exec(&line)?;
@@ -42,7 +42,7 @@ fn is_silent(host: &Host, address: &str) -> Result<()> {
     Ok(())
 }
 
-/// From now on the place remembers who sent it echoes.
+/// Makes the container record the sources of ICMP echoes from now on.
 fn remember_callers(place: &Container) -> Result<()> {
     let table = "table ip callers {
         set from { type ipv4_addr; size 64; flags dynamic; }
@@ -55,7 +55,7 @@ fn remember_callers(place: &Container) -> Result<()> {
     place.exec(&["sh", "-c", &script])?.ok().map(drop)
 }
 
-/// Who sent echoes since it was last asked.
+/// Returns the sources of ICMP echoes since the last call.
 fn callers(place: &Container) -> Result<String> {
     let list = "nft list set ip callers from; nft flush set ip callers from";
     let text = place.exec(&["sh", "-c", list])?.ok()?;
@@ -66,7 +66,7 @@ fn callers(place: &Container) -> Result<String> {
         .unwrap_or_default())
 }
 
-/// The host's line of `mesh ps`, as words.
+/// Returns the host's line of `mesh ps`, split into words.
 fn line_of_host(host: &Host) -> Result<Vec<String>> {
     let all = mesh(host, "ps")?;
     let line = all.lines().find(|line| line.starts_with("mesh:expose"));
@@ -107,7 +107,7 @@ fn hosts_and_containers_of_all_hosts_reach_one_another() -> Result<()> {
         mesh(one, "expose fd00::254/64")?;
         answers(one, "fd00::2")?;
         six.ping("fd00::254")?;
-        // The host answers for its address on the mesh, not for its others.
+        // The host answers on its mesh address, not on its others.
         let route = ["ip", "route", "add", "192.168.77.1", "dev", "mesh0"];
         near.exec(&route)?.ok()?;
         near.does_not_reach(&one.underlay()?)?;
@@ -139,7 +139,7 @@ fn an_address_is_allocated_kept_and_given_back() -> Result<()> {
         let of_host = held.iter().filter(|a| a.container == "mesh:expose");
         ensure!(of_host.count() == 2, "{held:?}");
         mesh(one, "hide net:10.32.5.0/24")?;
-        // Who owns the space of the address has to hear that it is free.
+        // The owner of the address's space must learn first that it is free.
         wait_until(SOON, "a container gets what the host gave back", || {
             two.run_free(&["10.32.5.1/24"], "heir").map(drop)
         })?;
@@ -169,12 +169,12 @@ fn machines_outside_and_containers_reach_one_another_through_the_host() -> Resul
         said.ok()?;
         answers(outside, "10.2.1.2")?;
         ensure!(callers(&container)? == "10.2.1.254");
-        // The way out wants a route, and nothing else.
+        // The way out needs only a route.
         let route = ["ip", "route", "add", "default", "via", "10.2.1.254"];
         container.exec(&route)?.ok()?;
         container.ping("192.168.77.3")?;
         ensure!(callers(&machine)? == "192.168.77.1");
-        // Within the mesh addresses stay as they are.
+        // Within the mesh, source addresses are kept.
         let near = one.run("10.2.1.1/24")?;
         near.reaches(&container)?;
         ensure!(callers(&container)? == "10.2.1.1");
@@ -211,7 +211,7 @@ fn an_exposed_host_is_exposed_after_a_restart_a_crash_and_a_boot() -> Result<()>
         ensure!(mesh(one, "expose")? == address);
         one.crash()?;
         one.boot(false)?;
-        // Dialling, it tells the other host the new address of its network card.
+        // Dialling, it announces the new address of its network card to the other host.
         one.launch(&["host2"])?;
         far.reaches(&one.underlay_as(&address)?)?;
         answers(one, far.address())?;

@@ -1,4 +1,4 @@
-//! Cables that are cut, routers that are killed, hosts that are gone or reset: no address twice, and none lost.
+//! Cut cables, killed routers, removed and reset hosts: no duplicate address, and no lost space.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -39,8 +39,7 @@ fn a_partition_yields_no_address_twice_and_both_sides_go_on() -> Result<()> {
     })
 }
 
-/// How often, and for how long at most, the router is killed: what fits in this time, or `MESH_KILLS` times however long it
-/// takes.
+/// Returns the number of kills and their time limit: as many as fit into it, or `MESH_KILLS` without a limit.
 fn kills_wanted() -> (usize, Duration) {
     let wanted = std::env::var("MESH_KILLS")
         .ok()
@@ -55,7 +54,7 @@ fn kills_wanted() -> (usize, Duration) {
 fn killed_again_and_again_under_allocation_it_forgets_nothing() -> Result<()> {
     with_testbed(&Setup::hosts(1), |bed| {
         let host = bed.host(1);
-        // Whoever holds an address goes on running through all of it.
+        // The container with the address keeps running throughout.
         host.launch(&["--no-restart"])?;
         let kept = host.run_free(&["net:10.32.5.0/24"], "kept")?;
         let (wanted, most) = kills_wanted();
@@ -84,7 +83,7 @@ fn killed_again_and_again_under_allocation_it_forgets_nothing() -> Result<()> {
             let is_kept = held.allocations.iter().any(|a| a.address == "10.32.5.1/24");
             ensure!(is_kept, "after {kills} kills: {:?}", held.allocations);
         }
-        // What is held and used by nobody is free in time; what is used is held.
+        // Addresses without a user are freed in time; those in use are held.
         let used: BTreeSet<String> = host
             .ps()?
             .iter()
@@ -136,7 +135,7 @@ fn a_router_that_is_gone_is_removed_and_one_that_lives_is_not() -> Result<()> {
             );
             Ok(())
         })?;
-        // In its first seconds a router removes nobody.
+        // During its first seconds a router removes no peers.
         wait_until(AGREE, "it is refused for want of silence", || {
             let message = one.mesh(&["rmpeer", "host3"])?.refused()?;
             ensure!(
@@ -147,7 +146,7 @@ fn a_router_that_is_gone_is_removed_and_one_that_lives_is_not() -> Result<()> {
         })?;
         let done = one.mesh(&["rmpeer", "--force", "host3"])?.ok()?;
         ensure!(done.contains("host3 is removed"), "{done}");
-        // The other one sees it within 5 s, and the space is used again.
+        // The other router learns of it within 5 s, and the space is used again.
         wait_until(Duration::from_secs(5), "host2 knows", || {
             let owners = two.ipam()?.owners;
             ensure!(owners.iter().all(|o| o.peer != "host3"), "{owners:?}");
@@ -164,7 +163,7 @@ fn who_is_reset_hands_its_space_over_and_what_it_held_is_free_at_once() -> Resul
     with_testbed(&Setup::hosts(2), |bed| {
         full_mesh(bed, &[])?;
         let (one, two) = (bed.host(1), bed.host(2));
-        // Whoever takes the range, both own a part of it.
+        // Whichever takes the range, both own a part of it.
         one.run_free(&["net:10.32.5.0/24"], "mine")?;
         one.run_free(&[], "more")?;
         two.run_free(&["net:10.32.5.0/24"], "theirs")?;
@@ -195,7 +194,7 @@ fn who_is_reset_hands_its_space_over_and_what_it_held_is_free_at_once() -> Resul
             "{}",
             one.address_of("next")?
         );
-        // As a new router it may have some again.
+        // As a new router it may own space again.
         two.launch(&["host1"])?;
         two.wait_connections(1)?;
         two.run_free(&["net:10.32.5.0/24"], "again")?;

@@ -1,4 +1,4 @@
-//! Addresses without asking for one: distinct on all hosts, whatever is cut, killed, joined late or leaves.
+//! Allocated addresses: distinct on all hosts, despite cuts, crashes, late joins and removals.
 
 mod faults;
 mod refusals;
@@ -11,10 +11,10 @@ use mesh_tests::{Host, Setup, Testbed, all_reach_all, here, wait_until, with_tes
 
 use crate::full_mesh;
 
-/// Within this time all routers know who owns what.
+/// Time limit for all routers to agree on owners.
 const AGREE: Duration = Duration::from_secs(10);
 
-/// All addresses that containers of these hosts hold, each of them once.
+/// Returns all addresses held on these hosts, after checking that each is held once.
 fn distinct(hosts: &[&Host]) -> Result<BTreeSet<String>> {
     let mut all = BTreeSet::new();
     for host in hosts {
@@ -26,7 +26,7 @@ fn distinct(hosts: &[&Host]) -> Result<BTreeSet<String>> {
     Ok(all)
 }
 
-/// Waits until these hosts name the same owners with as many addresses each.
+/// Waits until these hosts report the same owners, with equal numbers of addresses.
 fn agree(hosts: &[&Host]) -> Result<()> {
     let owners = |host: &Host| -> Result<BTreeSet<(String, u64)>> {
         let owners = host.ipam()?.owners.into_iter();
@@ -61,7 +61,7 @@ fn three_hosts_allocate_at_once_and_all_addresses_are_distinct() -> Result<()> {
         ensure!(distinct(&all(bed))?.len() == 9);
         all_reach_all(&containers)?;
         agree(&all(bed))?;
-        // The lowest free address of a subnet, also where another router owns it.
+        // Each gets the lowest free address of the subnet, even if another router owns it.
         for (n, host) in bed.hosts().iter().enumerate() {
             let name = format!("n{n}");
             host.run_free(&["net:10.32.5.0/24"], &name)?;
@@ -135,7 +135,7 @@ fn what_both_gave_out_before_they_met_is_told_with_the_command_that_ends_it() ->
             let command = "mesh detach 10.32.5.1/24 early";
             ensure!(advice.ends_with(command), "{advice}");
         }
-        // Only that address is in doubt.
+        // Only that address is in conflict.
         let more: Vec<_> = bed
             .hosts()
             .iter()

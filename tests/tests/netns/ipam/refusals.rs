@@ -1,4 +1,4 @@
-//! What is refused or has to wait says why, and what to do.
+//! Refused and waiting requests: the messages give the reason and the remedy.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -31,7 +31,7 @@ fn explicit_addresses_are_claimed_and_conflicts_name_the_holder() -> Result<()> 
             "{message}"
         );
         ensure!(message.contains("host1"), "{message}");
-        // Allocation goes round it, and a claim of a free one elsewhere works.
+        // Allocation skips it, and claiming a free address of another owner works.
         two.run_free(&["net:10.32.9.0/24"], "next")?;
         ensure!(two.address_of("next")? == "10.32.9.2/24");
         two.run_free(
@@ -60,7 +60,7 @@ fn a_wait_has_a_reason_a_line_and_an_end() -> Result<()> {
         for n in 0..14 {
             three.run_free(&[], &format!("c{n}"))?;
         }
-        // Before it asked anybody for a single address it was given space.
+        // From space that the router was given, before it had to request single addresses.
         let first = three.address_of("c0")?;
         let full = one
             .mesh(&["run", "--runtime", "process", "--", "true"])?

@@ -1,4 +1,4 @@
-//! A router without a service manager is started again after a crash.
+//! Restarts after a crash, without a service manager.
 
 use anyhow::{Result, ensure};
 use mesh_tests::{Host, Setup, stays, wait_until, with_testbed};
@@ -69,12 +69,12 @@ fn nothing_stands_in_the_way_whoever_of_the_two_is_killed() -> Result<()> {
         warns(host, "starts this router again after a crash is gone", true)?;
         host.mesh(&["stop"])?.ok()?;
 
-        // Both, as by a power cut; then the router while it is not there at all.
+        // Both are killed, as by a power failure; after the next launch a crash is handled as before.
         host.launch(&[])?;
         host.kill_router()?;
         host.launch(&[])?;
         crash(host)?;
-        // While the next one cannot start, the wait for it is ended by `stop`.
+        // `stop` ends the supervisor while the router cannot start.
         host.shell("mv /var/lib/mesh/identity /run/testbed/; mkdir /var/lib/mesh/identity")?
             .ok()?;
         let pid = host.router_pid()?;
@@ -90,7 +90,7 @@ fn nothing_stands_in_the_way_whoever_of_the_two_is_killed() -> Result<()> {
         host.shell("rmdir /var/lib/mesh/identity; mv /run/testbed/identity /var/lib/mesh/")?
             .ok()?;
 
-        // A start that is refused is not tried again.
+        // A refused start is not retried.
         host.mesh(&["launch", "--key-file", "/etc/mesh/missing"])?
             .refused()?;
         ensure!(supervisors(host)? == 0);
@@ -104,7 +104,7 @@ fn nothing_stands_in_the_way_whoever_of_the_two_is_killed() -> Result<()> {
             std::time::Duration::from_secs(2),
             "nobody starts it",
             || {
-                // It may take a moment to be gone.
+                // It may take a moment to end.
                 ensure!(host.router_pid().is_err() || host.router_pid()? == pid);
                 Ok(())
             },

@@ -1,4 +1,4 @@
-//! What a host lacks is told, and is no reason not to run.
+//! Deficiencies of a host: reported, but no reason not to run.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use super::{SOON, program, warns, with_programs};
 fn names_addresses_and_listeners_may_come_later() -> Result<()> {
     with_testbed(&Setup::hosts(2), |bed| {
         let (one, two) = (bed.host(1), bed.host(2));
-        // No default route, and no file of servers to ask.
+        // No default route, and no resolv.conf.
         let launched = one.mesh(&[
             "launch",
             "--host",
@@ -60,7 +60,7 @@ fn a_firewall_that_lacks_something_is_done_without() -> Result<()> {
             .ok()?;
         host.shell("iptables -S mesh-forward-mesh | grep -q -- '-i mesh -o mesh -j ACCEPT'")?
             .ok()?;
-        // Once more it is found as it should be, and in the end it goes.
+        // A second start finds everything in place, and in the end it is removed.
         host.shell(&with_programs("mesh stop && mesh launch"))?
             .ok()?;
         let jumps = host.shell("iptables -S FORWARD | grep -c mesh-forward-mesh")?;
@@ -89,7 +89,7 @@ fn a_firewall_that_lacks_something_is_done_without() -> Result<()> {
 fn a_route_in_the_range_and_a_full_disk_are_told_while_they_last() -> Result<()> {
     with_testbed(&Setup::hosts(1), |bed| {
         let host = bed.host(1);
-        // A small disk of its own for the state.
+        // A small file system for the state alone.
         host.shell("mount -t tmpfs -o size=512k tmpfs /var/lib/mesh")?
             .ok()?;
         host.exec(&["ip", "route", "add", "10.33.0.0/16", "dev", "lo"])?
@@ -104,7 +104,7 @@ fn a_route_in_the_range_and_a_full_disk_are_told_while_they_last() -> Result<()>
         host.exec(&["ip", "route", "del", "10.33.0.0/16"])?.ok()?;
         warns(host, "route to 10.33.0.0/16", false)?;
         host.run_free(&[], "a")?;
-        // It comes again, as the network of another program.
+        // The conflict returns, this time as another program's network.
         host.shell("ip link add other type bridge; ip addr add 10.40.0.1/24 dev other")?
             .ok()?;
         warns(host, "10.40.0", true)?;
@@ -124,7 +124,7 @@ fn a_route_in_the_range_and_a_full_disk_are_told_while_they_last() -> Result<()>
         host.shell("rm /var/lib/mesh/filler")?.ok()?;
         warns(host, "the disk is full", false)?;
         warns(host, "cannot store the targets", false)?;
-        // What could not be stored is by now.
+        // Changes that could not be stored before are stored now.
         host.mesh(&["stop"])?.ok()?;
         host.launch(&[])?;
         ensure!(host.report()?.router.targets == ["192.0.2.1"]);

@@ -1,4 +1,4 @@
-//! Starting, being started again, and ending: whatever state the host is in.
+//! Start, restart and stop in any state of the host.
 
 mod again;
 mod host;
@@ -11,15 +11,15 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use mesh_tests::{Host, wait_until};
 
-/// Generous: the machine may be busy.
+/// Generous, since the machine may be busy.
 const SOON: Duration = Duration::from_secs(30);
 
-/// The warnings of `mesh status`.
+/// Returns the warnings of `mesh status`.
 fn warnings(host: &Host) -> Result<String> {
     Ok(host.report()?.router.warnings.join("\n"))
 }
 
-/// Waits until `mesh status` warns of something in these words, or of nothing so.
+/// Waits until `mesh status` has a warning with these words, or none (`expected`).
 fn warns(host: &Host, words: &str, expected: bool) -> Result<()> {
     let what = match expected {
         true => format!("status warns: {words}"),
@@ -32,7 +32,7 @@ fn warns(host: &Host, words: &str, expected: bool) -> Result<()> {
     })
 }
 
-/// A program that comes first in the PATH of [`with_programs`].
+/// Creates a program that comes first in the PATH of [`with_programs`].
 fn program(host: &Host, name: &str, script: &str) -> Result<()> {
     let line = format!(
         "mkdir -p /run/testbed/bin; cat >/run/testbed/bin/{name} <<'END'\n#!/bin/sh\n{script}\nEND\nchmod 755 /run/testbed/bin/{name}"
@@ -40,7 +40,7 @@ fn program(host: &Host, name: &str, script: &str) -> Result<()> {
     host.shell(&line)?.ok().map(drop)
 }
 
-/// A line of shell with those programs.
+/// Returns a shell command line with these programs in its PATH.
 fn with_programs(line: &str) -> String {
     format!("PATH=/run/testbed/bin:$PATH; export PATH; {line}")
 }

@@ -1,4 +1,4 @@
-//! A secret that is set is used or stops the start, and goes to nobody else.
+//! A configured secret is used or stops the start, and is visible to no other process.
 
 use anyhow::{Result, ensure};
 use mesh_tests::{Setup, with_testbed};
@@ -85,7 +85,7 @@ fn the_password_is_in_no_other_process() -> Result<()> {
         let environments =
             host.shell("for p in $(pgrep '^mesh-'); do tr '\\0' '\\n' </proc/$p/environ; done")?;
         ensure!(!environments.stdout.contains("horse"), "{environments}");
-        // Started again it still has it.
+        // After a restart it still has the secret.
         let pid = host.router_pid()?;
         host.exec(&["kill", "-KILL", &pid])?.ok()?;
         mesh_tests::wait_until(super::SOON, "it is started again", || {

@@ -1,11 +1,11 @@
-//! A router that is a service of systemd, which is played by a script here.
+//! A router as a systemd service, with systemd replaced by a script.
 
 use anyhow::{Result, ensure};
 use mesh_tests::{Host, Setup, wait_until, with_testbed};
 
 use super::{SOON, program, with_programs};
 
-/// `show` says what is in files; `stop` ends the main process, as systemd does.
+/// Installs a fake `systemctl`: `show` prints the contents of files; `stop` ends the main process, like systemd.
 fn play_systemd(host: &Host) -> Result<()> {
     host.shell("mkdir -p /run/systemd/system; echo 0 >/run/testbed/main; echo inactive >/run/testbed/active")?
         .ok()?;
@@ -20,7 +20,7 @@ fn play_systemd(host: &Host) -> Result<()> {
     )
 }
 
-/// The unit's process, as `Type=notify` has it.
+/// Starts the unit's process, as with `Type=notify`.
 fn start_service(host: &Host) -> Result<mesh_tests::Background> {
     let line = "echo $$ >/run/testbed/main; echo active >/run/testbed/active; \
                 SYSTEMD_EXEC_PID=$$ exec mesh launch --foreground 2>/dev/null";
@@ -52,7 +52,7 @@ fn stop_and_reset_end_the_unit_and_launch_says_that_there_is_one() -> Result<()>
             );
             drop(service);
         }
-        // Between a crash and the next start systemd waits.
+        // systemd delays the restart after a crash.
         host.shell("echo activating >/run/testbed/active")?.ok()?;
         let message = host.shell(&with_programs("mesh launch"))?.refused()?;
         ensure!(
@@ -63,7 +63,7 @@ fn stop_and_reset_end_the_unit_and_launch_says_that_there_is_one() -> Result<()>
         ensure!(ended.code == Some(0) && ended.stderr.is_empty(), "{ended}");
         ensure!(asked()?.contains("stop mesh.service"));
 
-        // One that was started by hand is nobody's unit.
+        // A router started by hand belongs to no unit.
         let launched = host.shell(&with_programs("mesh launch"))?;
         launched.clone().ok()?;
         ensure!(

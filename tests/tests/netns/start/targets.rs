@@ -1,4 +1,4 @@
-//! What was connected and forgotten by hand stands.
+//! Targets changed by `connect` and `forget` persist.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ fn targets(host: &Host) -> Result<Vec<String>> {
 fn what_is_forgotten_is_not_dialled_by_discovery_either() -> Result<()> {
     with_testbed(&Setup::hosts(2), |bed| {
         let (one, two) = (bed.host(1), bed.host(2));
-        // It dials nobody by itself.
+        // It dials no peers by itself.
         one.launch(&["--no-discovery"])?;
         two.launch(&["host1"])?;
         two.wait_connections(1)?;
@@ -73,7 +73,7 @@ fn a_start_begins_with_what_was_typed_last() -> Result<()> {
         ensure!(restart(&[])? == ["192.0.2.6"]);
         host.mesh(&["stop"])?.ok()?;
 
-        // As a service does, with the same words each time.
+        // Like a service, with the same arguments at each start.
         let service = ["mesh", "launch", "--foreground", "192.0.2.7", "192.0.2.8"].join(" ");
         for expected in [&["192.0.2.7", "192.0.2.8"][..], &["192.0.2.8"]] {
             let line = format!("exec {service} 2>/dev/null");
