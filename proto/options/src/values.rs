@@ -3,35 +3,35 @@
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
-/// Way by which frames enter and leave the router.
+/// Device through which frames enter and leave the router.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Datapath {
     /// The fastest that works on this host
     Auto,
-    /// A TAP device on the bridge: 64 KiB at a time, containers keep their offloads
+    /// TAP device on the bridge: 64 KiB at a time, containers keep their offloads
     Tap,
-    /// libpcap on a veth into the bridge; works everywhere
+    /// libpcap on a veth pair into the bridge; works everywhere
     Pcap,
 }
 
-/// Times at which the kernel is asked for quick wake-ups: shorter round trips for more power.
+/// Times at which CPUs are kept out of deep idle states: shorter round trips, but more power.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LatencyMode {
-    /// While frames flow and are sparse
+    /// While frames flow at a low rate
     #[default]
     Auto,
-    /// As long as the router runs
+    /// Always
     On,
     /// Never
     Off,
 }
 
-/// Ciphers that the router takes for data.
+/// Ciphers that the router accepts for data sessions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 pub enum Cipher {
-    /// AES-256-GCM where both processors have instructions for it, else ChaCha20-Poly1305
+    /// AES-256-GCM if both CPUs have instructions for it, else ChaCha20-Poly1305
     #[serde(rename = "auto")]
     Auto,
     /// ChaCha20-Poly1305 and no other
