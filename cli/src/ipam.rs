@@ -12,8 +12,9 @@ use serde::de::DeserializeOwned;
 
 use crate::args::{PrimeArgs, RmpeerArgs};
 use crate::client::{Client, ClientError};
+use crate::engine::wait;
+use crate::output;
 use crate::output::Outcome;
-use crate::{engine_wait, output};
 
 /// Default timeout of an allocation or of `prime`, in seconds; the same as the router's.
 const TIMEOUT: f64 = 30.0;
@@ -60,7 +61,7 @@ pub(crate) fn post_waiting<T: DeserializeOwned>(
         let is_late = |e: &&EngineWaiting| e.since >= PATIENCE;
         if let Some(engine) = waiting.engines.iter().find(is_late) {
             let limit = Duration::try_from_secs_f64(engine.limit).unwrap_or_default();
-            engine_wait::say_once(&engine.engine, limit);
+            wait::say_once(&engine.engine, limit);
         }
         let Some(waiting) = waiting
             .addresses

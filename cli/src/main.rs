@@ -3,44 +3,21 @@
 
 #![forbid(unsafe_code)]
 
-mod addresses;
 mod args;
-mod arrived;
-mod attach;
 mod client;
 mod completions;
 mod connect;
-mod dns;
-mod docker;
+mod containers;
 mod engine;
-mod engine_args;
-mod engine_wait;
-mod expose;
 mod ipam;
 mod keygen;
-mod launch;
 mod lookup;
 mod output;
-mod peers;
-mod podman;
-mod process;
-mod ps;
-mod render;
-mod report;
-mod reset;
-mod resolv;
 mod router;
 mod run;
-mod run_words;
-mod status;
-mod stop;
+mod service;
 mod suggest;
-mod supervisor;
-mod template;
-mod template_text;
-mod topology;
-mod unit;
-mod version;
+mod view;
 
 use std::process::ExitCode;
 
@@ -48,10 +25,13 @@ use clap::Parser as _;
 
 use args::{Cli, Verb};
 use client::Client;
+use containers::{attach, dns, expose, ps};
 use output::Outcome;
+use service::{launch, reset, stop};
+use view::{report, status, topology, version};
 
 fn main() -> ExitCode {
-    let words = run_words::sorted(std::env::args_os().collect());
+    let words = run::words::sorted(std::env::args_os().collect());
     let cli = Cli::try_parse_from(words).unwrap_or_else(|error| suggest::revise(error).exit());
     match dispatch(cli) {
         Ok(status) => ExitCode::from(status),

@@ -51,7 +51,8 @@ fn hide_prints_what_went_and_what_was_not_there() {
     let said = lab.mesh("hide 10.2.1.254/24 10.2.1.9/24");
     assert_eq!((said.status, said.out.as_str()), (0, "10.2.1.254\n"));
     assert!(
-        said.err.contains("10.2.1.9: the host does not have this address"),
+        said.err
+            .contains("10.2.1.9: the host does not have this address"),
         "{said:?}"
     );
     let json = lab.mesh("hide --json").ok();

@@ -9,7 +9,7 @@ use mesh_proto::names::{Domain, MeshName};
 
 use crate::args::{DnsArgsArgs, DnsChangeArgs, DnsLookupArgs, RuntimeArg};
 use crate::client::Client;
-use crate::engine_args::EngineArgs;
+use crate::engine::args::EngineArgs;
 use crate::output;
 use crate::output::Outcome;
 

@@ -5,8 +5,9 @@ use serde_json::Value;
 
 use crate::args::ReportArgs;
 use crate::client::Client;
+use crate::output;
 use crate::output::Outcome;
-use crate::{output, template};
+use crate::view::template;
 
 /// Prints the report.
 pub(crate) fn report(client: &Client, args: &ReportArgs) -> Outcome {

@@ -1,13 +1,16 @@
 //! Container engines, driven through their command-line clients.
 
+pub(crate) mod args;
+pub(crate) mod wait;
+
 use std::process::Command;
 
 use anyhow::{Context as _, bail};
 use mesh_proto::api::Runtime;
 
-use crate::engine_wait::{self, Limits, Said};
+use self::wait::{Limits, Said};
+use crate::output;
 use crate::router::in_path;
-use crate::{output, ps};
 
 /// Engine with a client that has Docker's command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,6 +19,8 @@ pub(crate) enum Engine {
     Podman,
 }
 
+/// Characters of a container id that are shown.
+const SHORT_ID: usize = 12;
 /// Advice when no engine is usable.
 const NO_ENGINE: &str = "install docker or podman, or run a command without an engine: `mesh run --runtime process 10.2.1.3/24 -- COMMAND`";
 
@@ -60,7 +65,7 @@ impl Engine {
         match docker {
             Ok(()) => Ok((Self::Docker, None)),
             // A daemon that hangs may have the user's containers, so do not fall back to the other engine.
-            Err(error) if engine_wait::is_silent(&error) => Err(error),
+            Err(error) if wait::is_silent(&error) => Err(error),
             Err(error) if has_docker && has_podman => {
                 // Drop the advice: it is for users without any engine.
                 let told = error.to_string();
@@ -102,7 +107,7 @@ impl Engine {
     /// Runs the client with the user's standard error, and captures its standard output.
     pub(crate) fn run(self, args: &[String]) -> anyhow::Result<Finished> {
         let has_daemon = self == Self::Docker;
-        let result = engine_wait::have_done(self.command(args), self.whom(), has_daemon)
+        let result = wait::have_done(self.command(args), self.daemon(), has_daemon)
             .with_context(|| self.failed(args))?;
         let stdout = String::from_utf8_lossy(&result.stdout);
         let last_line = stdout.lines().next_back().unwrap_or_default().trim();
@@ -114,20 +119,20 @@ impl Engine {
 
     /// Runs the client and captures both of its outputs.
     pub(crate) fn quietly<S: AsRef<str>>(self, args: &[S]) -> anyhow::Result<Said> {
-        self.within(args, engine_wait::QUESTION)
+        self.within(args, wait::QUESTION)
     }
 
     /// Like [`quietly`](Self::quietly), with a timeout long enough for a container to stop.
     pub(crate) fn removing<S: AsRef<str>>(self, args: &[S]) -> anyhow::Result<Said> {
-        self.within(args, engine_wait::REMOVAL)
+        self.within(args, wait::REMOVAL)
     }
 
     fn within<S: AsRef<str>>(self, args: &[S], limits: Limits) -> anyhow::Result<Said> {
-        engine_wait::ask(self.command(args), self.whom(), limits).with_context(|| self.failed(args))
+        wait::ask(self.command(args), self.daemon(), limits).with_context(|| self.failed(args))
     }
 
     /// Returns the name of the daemon that the client waits for, for messages.
-    fn whom(self) -> &'static str {
+    fn daemon(self) -> &'static str {
         match self {
             Self::Docker => "the docker daemon",
             Self::Podman => "podman",
@@ -148,7 +153,7 @@ impl Engine {
                 // Docker puts a slash in front.
                 name.trim().trim_start_matches('/').to_owned()
             }
-            _ => ps::short_id(container).to_owned(),
+            _ => short_id(container).to_owned(),
         }
     }
 
@@ -205,4 +210,8 @@ pub(crate) fn status_of(status: std::process::ExitStatus) -> u8 {
         .or_else(|| status.signal().map(|s| 128 + s))
         .unwrap_or(1);
     u8::try_from(code).unwrap_or(1)
+}
+/// Returns the first 12 characters of a container id.
+pub(crate) fn short_id(id: &str) -> &str {
+    id.get(..SHORT_ID).unwrap_or(id)
 }

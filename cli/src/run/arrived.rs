@@ -2,7 +2,7 @@
 
 use mesh_proto::api::{ArrivedRequest, Done};
 
-use crate::run::Preparation;
+use super::preparation::Preparation;
 
 /// Fails if a running container lacks an address that was prepared for it.
 pub(crate) fn check(preparation: &Preparation<'_>, container: &str) -> anyhow::Result<()> {

@@ -5,9 +5,12 @@ use mesh_proto::api::{AttachRequest, Attached, ContainerAddresses, DetachRequest
 
 use crate::args::{AttachArgs, ContainerArgs, DetachArgs, RuntimeArg};
 use crate::client::Client;
+use crate::containers::addresses;
+use crate::containers::ps;
 use crate::engine::Engine;
+use crate::ipam;
+use crate::output;
 use crate::output::Outcome;
-use crate::{addresses, ipam, output, ps};
 
 /// Attaches a running container and prints its addresses.
 pub(crate) fn attach(client: &Client, args: &AttachArgs) -> Outcome {

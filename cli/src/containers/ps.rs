@@ -4,11 +4,9 @@ use mesh_proto::api::Attached;
 
 use crate::args::PsArgs;
 use crate::client::Client;
+use crate::engine::short_id;
 use crate::output;
 use crate::output::Outcome;
-
-/// Characters of a container id that are shown.
-const SHORT_ID: usize = 12;
 
 /// Prints `<id12> <mac> cidr…` for each container, or for those in `args`, which are shown by the name given.
 pub(crate) fn ps(client: &Client, args: &PsArgs) -> Outcome {
@@ -50,11 +48,6 @@ pub(crate) fn find<'a>(attached: &'a [Attached], name: &str) -> Option<&'a Attac
         (Some(container), None) if !name.is_empty() => Some(container),
         _ => None,
     }
-}
-
-/// Returns the first 12 characters of a container id.
-pub(crate) fn short_id(id: &str) -> &str {
-    id.get(..SHORT_ID).unwrap_or(id)
 }
 
 fn line(name: &str, container: &Attached) -> String {

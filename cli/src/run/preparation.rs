@@ -1,71 +1,13 @@
-//! `mesh run`: has the router prepare the interfaces, then has the engine start the container on them.
+//! The router's preparation for a container to come.
 
-use anyhow::bail;
 use mesh_proto::api::{
     AbandonRequest, ContainerAddresses, Done, PrepareRequest, Prepared, Runtime,
 };
 
-use crate::args::{RunArgs, RuntimeArg};
+use crate::args::RunArgs;
 use crate::client::Client;
-use crate::engine::Engine;
-use crate::engine_args::EngineArgs;
-use crate::output::Outcome;
-use crate::{addresses, dns, docker, ipam, output, podman, process};
-
-/// Runs a container, or a command without an engine.
-pub(crate) fn run(client: &Client, args: &RunArgs) -> Outcome {
-    let (addresses, rest) = addresses::split(&args.rest);
-    addresses::check(addresses)?;
-    if args.engine.runtime == Some(RuntimeArg::Process) {
-        let command = process::CommandLine::parse(rest)?;
-        addresses::check_image(command.program())?;
-        if args.json && !command.is_detached() {
-            bail!("--json wants -d here: without it standard output is the command's");
-        }
-        let name = command.name();
-        let prepared = Preparation::new(client, Runtime::Process, addresses, args, name)?;
-        dns::warn_of_names(&prepared.prepared().dns, [name].into_iter());
-        return process::run(prepared, &command);
-    }
-    let engine_args = EngineArgs::parse(rest)?;
-    addresses::check_image(engine_args.image())?;
-    let (engine, note) = choose(args.engine.runtime)?;
-    match engine {
-        Engine::Docker => docker::check(&engine_args)?,
-        Engine::Podman => {
-            podman::check(&engine_args)?;
-            // Fail first if no router runs: otherwise the old container would be removed for nothing.
-            client.pid()?;
-            podman::make_room(&engine_args)?;
-        }
-    }
-    if let Some(note) = note {
-        output::complain(&note);
-    }
-    let name = engine_args.container_name().unwrap_or_default();
-    let prepared = Preparation::new(client, engine.runtime(), addresses, args, name)?;
-    dns::warn_of_names(&prepared.prepared().dns, engine_args.names());
-    match engine {
-        Engine::Docker => {
-            let wishes = docker::Wishes {
-                without_dns: args.without_dns,
-                no_rewrite_hosts: args.no_rewrite_hosts,
-            };
-            docker::run(prepared, &engine_args, wishes)
-        }
-        Engine::Podman => podman::run(prepared, &engine_args),
-    }
-}
-
-fn choose(runtime: Option<RuntimeArg>) -> anyhow::Result<(Engine, Option<String>)> {
-    let engine = match runtime {
-        Some(RuntimeArg::Docker) => Engine::Docker,
-        Some(RuntimeArg::Podman) => Engine::Podman,
-        Some(RuntimeArg::Process) | None => return Engine::detect(),
-    };
-    engine.check()?;
-    Ok((engine, None))
-}
+use crate::ipam;
+use crate::output;
 
 /// Interfaces and addresses that the router prepared for a container to come; undone on drop unless
 /// [`keep`](Self::keep) was called.
@@ -77,7 +19,7 @@ pub(crate) struct Preparation<'a> {
 }
 
 impl<'a> Preparation<'a> {
-    fn new(
+    pub(super) fn new(
         client: &'a Client,
         runtime: Runtime,
         addresses: &[String],

@@ -12,11 +12,11 @@ use nix::sched::{CloneFlags, setns};
 use nix::sys::signal::{SigSet, Signal, kill};
 use nix::unistd::Pid;
 
+use super::preparation::Preparation;
+use super::resolv::ResolvConf;
 use crate::engine::status_of;
 use crate::output;
 use crate::output::Outcome;
-use crate::resolv::ResolvConf;
-use crate::run::Preparation;
 
 /// `[-d] [--name NAME] [--] command [argument…]`.
 #[derive(Debug, PartialEq, Eq)]

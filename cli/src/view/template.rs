@@ -10,7 +10,7 @@ use gtmpl::error::ExecError;
 use gtmpl::{Context, FuncError, Template, Value};
 use serde_json::Value as Json;
 
-use crate::template_text;
+use crate::view::template_text;
 
 /// Objects that are maps rather than structs: a missing key is not an error.
 const MAPS: [&str; 2] = ["Drops", "Counters"];

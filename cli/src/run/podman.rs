@@ -5,12 +5,13 @@ use std::path::PathBuf;
 use anyhow::{anyhow, bail};
 use mesh_proto::api::{AdoptRequest, Done};
 
-use crate::arrived;
+use super::arrived;
+use super::preparation::Preparation;
+use crate::containers::dns;
 use crate::engine::Engine;
-use crate::engine_args::EngineArgs;
+use crate::engine::args::EngineArgs;
+use crate::output;
 use crate::output::Outcome;
-use crate::run::Preparation;
-use crate::{dns, output};
 
 const PODMAN: Engine = Engine::Podman;
 

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use anyhow::bail;
 use mesh_proto::api::{ConnectionReport, PeerReport, RouterReport};
 
-use crate::render::{self, announced_state};
+use crate::view::render::{self, announced_state};
 
 /// Most routers that are shown with their links; with more, each gets one line unless `--links` is given.
 const WITH_LINKS: usize = 50;
@@ -183,5 +183,4 @@ fn count(n: usize, what: &str) -> String {
 }
 
 #[cfg(test)]
-#[path = "peers_tests.rs"]
 mod tests;

@@ -9,8 +9,8 @@ use mesh_proto::api::Done;
 use crate::client::{Client, ClientError};
 use crate::output;
 use crate::output::Outcome;
-use crate::supervisor;
-use crate::unit::Unit;
+use crate::service::supervisor;
+use crate::service::unit::Unit;
 
 /// Time within which the router must end.
 const STOP_DEADLINE: Duration = Duration::from_secs(20);

@@ -15,9 +15,9 @@ use crate::client::{Client, ClientError};
 use crate::output;
 use crate::output::Outcome;
 use crate::router::{self, Config};
-use crate::stop;
-use crate::supervisor;
-use crate::unit::Unit;
+use crate::service::stop;
+use crate::service::supervisor;
+use crate::service::unit::Unit;
 
 /// Where a router that allocated addresses keeps them.
 const JOURNAL: &str = "addresses";

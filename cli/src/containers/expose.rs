@@ -4,8 +4,10 @@ use mesh_proto::api::{BridgeRequest, Done, ExposeRequest, Exposed, Hidden, HideR
 
 use crate::args::{BridgeArgs, ExposeArgs, HideArgs};
 use crate::client::Client;
+use crate::containers::addresses;
+use crate::ipam;
+use crate::output;
 use crate::output::Outcome;
-use crate::{addresses, ipam, output};
 
 /// Gives the host addresses and prints them; other changes are reported on standard error.
 pub(crate) fn expose(client: &Client, args: &ExposeArgs) -> Outcome {

@@ -5,13 +5,13 @@ use std::str::FromStr;
 use anyhow::bail;
 use mesh_proto::api::{DnsQuestion, Done};
 
-use crate::arrived;
-use crate::dns;
+use super::arrived;
+use super::preparation::Preparation;
+use crate::containers::dns;
 use crate::engine::Engine;
-use crate::engine_args::EngineArgs;
+use crate::engine::args::EngineArgs;
 use crate::output;
 use crate::output::Outcome;
-use crate::run::Preparation;
 
 const DOCKER: Engine = Engine::Docker;
 /// Label that makes the router leave a container's `/etc/hosts` alone.

@@ -46,7 +46,7 @@ pub(crate) struct Said {
 ///
 /// # Errors
 /// The client cannot be started, or does not end in time.
-pub(crate) fn ask(mut command: Command, whom: &str, limits: Limits) -> io::Result<Said> {
+pub(crate) fn ask(mut command: Command, daemon: &str, limits: Limits) -> io::Result<Said> {
     let mut child = command.stderr(Stdio::piped()).spawn_piped()?;
     let (stdout, stderr) = (drain(child.stdout.take()), drain(child.stderr.take()));
     let began = Instant::now();
@@ -62,10 +62,10 @@ pub(crate) fn ask(mut command: Command, whom: &str, limits: Limits) -> io::Resul
         }
         let waited = began.elapsed();
         if waited >= limits.said_after {
-            say_once(whom, limits.given_up_after);
+            say_once(daemon, limits.given_up_after);
         }
         if waited >= limits.given_up_after {
-            return Err(give_up(&mut child, whom, limits.given_up_after));
+            return Err(give_up(&mut child, daemon, limits.given_up_after));
         }
         thread::sleep(POLL);
     }
@@ -76,7 +76,7 @@ pub(crate) fn ask(mut command: Command, whom: &str, limits: Limits) -> io::Resul
 ///
 /// # Errors
 /// The client cannot be started, or its daemon hangs.
-pub(crate) fn have_done(mut command: Command, whom: &str, has_daemon: bool) -> io::Result<Said> {
+pub(crate) fn have_done(mut command: Command, daemon: &str, has_daemon: bool) -> io::Result<Said> {
     let mut child = command.stderr(Stdio::inherit()).spawn_piped()?;
     let stdout = drain(child.stdout.take());
     let mut next_ping = Instant::now() + PING_EVERY / 2;
@@ -93,10 +93,10 @@ pub(crate) fn have_done(mut command: Command, whom: &str, has_daemon: bool) -> i
         if has_daemon && now >= next_ping {
             match answers_ping() {
                 false => {
-                    say_once(whom, QUESTION.given_up_after);
+                    say_once(daemon, QUESTION.given_up_after);
                     let since = *silent_since.get_or_insert(now);
                     if since.elapsed() >= QUESTION.given_up_after {
-                        return Err(give_up(&mut child, whom, QUESTION.given_up_after));
+                        return Err(give_up(&mut child, daemon, QUESTION.given_up_after));
                     }
                 }
                 true => silent_since = None,
@@ -141,17 +141,17 @@ pub(crate) fn is_silent(error: &anyhow::Error) -> bool {
 }
 
 /// Tells the user, once per process, what the command waits for.
-pub(crate) fn say_once(whom: &str, limit: Duration) {
+pub(crate) fn say_once(daemon: &str, limit: Duration) {
     static SAID: AtomicBool = AtomicBool::new(false);
     if !SAID.swap(true, Ordering::Relaxed) {
         let limit = limit.as_secs();
         output::complain(&format!(
-            "waiting for {whom}, which does not answer (for {limit} s at most)"
+            "waiting for {daemon}, which does not answer (for {limit} s at most)"
         ));
     }
 }
 
-fn give_up(child: &mut Child, whom: &str, limit: Duration) -> io::Error {
+fn give_up(child: &mut Child, daemon: &str, limit: Duration) -> io::Error {
     // The client may have ended just now.
     let _ = child.kill();
     let _ = child.wait();
@@ -159,7 +159,7 @@ fn give_up(child: &mut Child, whom: &str, limit: Duration) -> io::Error {
     io::Error::new(
         io::ErrorKind::TimedOut,
         format!(
-            "{whom} has not answered for {limit} s; see its log, or restart it. Its last request may still complete"
+            "{daemon} has not answered for {limit} s; see its log, or restart it. Its last request may still complete"
         ),
     )
 }

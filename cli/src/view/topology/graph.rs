@@ -143,7 +143,7 @@ pub(super) mod tests {
 
     /// Builds a graph of routers `a`, `b`, … from the path and the announced links of each; a capital letter is a link
     /// that is not established.
-    pub(in crate::topology) fn mesh(routers: &[(&str, &str)]) -> Graph {
+    pub(in crate::view::topology) fn mesh(routers: &[(&str, &str)]) -> Graph {
         let name = |n: usize| format!("7a:00:00:00:00:{n:02x}");
         let letter = |n: usize| char::from(b'a' + u8::try_from(n).unwrap()).to_string();
         let peer = |(n, (path, links)): (usize, &(&str, &str))| PeerReport {

@@ -23,8 +23,8 @@ use crate::lookup::Lookup;
 use crate::output;
 use crate::output::Outcome;
 use crate::router::{self, Config};
-use crate::supervisor;
-use crate::unit::Unit;
+use crate::service::supervisor;
+use crate::service::unit::Unit;
 
 /// Time within which the router must answer.
 const START_DEADLINE: Duration = Duration::from_secs(120);

@@ -11,7 +11,7 @@ use mesh_proto::api::DnsClient;
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 
-use crate::run::Preparation;
+use super::preparation::Preparation;
 
 const RESOLV_CONF: &str = "/etc/resolv.conf";
 const NONE: Option<&str> = None;

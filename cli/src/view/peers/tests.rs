@@ -5,7 +5,7 @@ use super::*;
 /// Returns the report of a mesh of `n` routers by the first of them: every second router is relayed by the one before
 /// it, every fiftieth is unreachable.
 fn mesh(n: usize) -> RouterReport {
-    let golden = include_str!("../tests/report.json");
+    let golden = include_str!("../../../tests/report.json");
     let report: Report = serde_json::from_str(golden).unwrap();
     let mut router = report.router;
     let name = |i: usize| format!("7a:10:00:00:{:02x}:{:02x}", i / 256, i % 256);

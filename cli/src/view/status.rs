@@ -5,9 +5,13 @@ use mesh_proto::api::ipam::IpamReport;
 
 use crate::args::StatusArgs;
 use crate::client::Client;
+use crate::containers::dns;
+use crate::ipam;
+use crate::output;
 use crate::output::Outcome;
-use crate::peers::Filter;
-use crate::{dns, ipam, output, peers, render};
+use crate::view::peers;
+use crate::view::peers::Filter;
+use crate::view::render;
 
 const USAGE: &str = "Usage: mesh status [--json] [--state STATE] [--links] [targets|connections|peers|dns|ipam] [PATTERN]...";
 
