@@ -18,7 +18,7 @@ fn direct() {
     net.knows(0, 1, 1);
     net.send(0, &[ping(0, 1)]);
     assert_eq!(net.taken(1), [ping(0, 1)]);
-    // The answer needs no broadcast: the first frame taught the way back.
+    // The first frame taught the return path, so the reply needs no broadcast.
     net.send(1, &[ping(1, 0)]);
     assert_eq!(net.taken(0), [ping(1, 0)]);
     assert_eq!(net.log.len(), 2);
@@ -78,7 +78,7 @@ fn frames_for_one_peer_share_datagrams_in_order() {
     net.send(0, &frames);
     assert_eq!(net.taken(1), [&frames[..10], &frames[11..]].concat());
     assert_eq!(net.taken(2), frames[10..11]);
-    // 4 frames of 314 and 2 bytes fit 1,392: 4 + 4 + 2, then one for the other peer, then one more.
+    // A body of 1,392 bytes holds 4 frames of 314 and 2 bytes: 4 + 4 + 2, then one for the other peer, then one more.
     assert_eq!(net.log.len(), 5);
     assert_eq!(net.count(0, Counter::DataSent), 5);
 }
