@@ -1,4 +1,4 @@
-//! Bodies that are read are those that were written, within their bounds and fit to print.
+//! Encoded bodies decode to the same value, within their bounds and without control characters.
 
 use super::*;
 use crate::limits::MAX_LINKS_RECORD;
