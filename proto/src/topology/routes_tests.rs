@@ -220,15 +220,15 @@ proptest! {
         lsdb.take_relinked();
         for (seq, (who, peers)) in steps.into_iter().enumerate() {
             say(&mut lsdb, who, &peers, 2 + u64::try_from(seq).unwrap());
-            let anew = Routes::compute(&lsdb, id(0));
+            let full = Routes::compute(&lsdb, id(0));
             let changed = lsdb.take_relinked();
             routes = routes.follow(&lsdb, &changed);
-            prop_assert!(routes.has_links_of(&anew));
-            prop_assert!(routes.known().eq(anew.known()));
+            prop_assert!(routes.has_links_of(&full));
+            prop_assert!(routes.known().eq(full.known()));
             for peer in (0..12).map(id) {
-                prop_assert_eq!(routes.next_hop(&peer), anew.next_hop(&peer));
-                prop_assert_eq!(routes.cost(&peer), anew.cost(&peer));
-                prop_assert!(routes.flood(&peer).eq(anew.flood(&peer)));
+                prop_assert_eq!(routes.next_hop(&peer), full.next_hop(&peer));
+                prop_assert_eq!(routes.cost(&peer), full.cost(&peer));
+                prop_assert!(routes.flood(&peer).eq(full.flood(&peer)));
             }
         }
     }
