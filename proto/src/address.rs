@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses_are_told_from_images_and_flags() {
+    fn addresses_are_distinguished_from_images_and_flags() {
         for yes in [
             "10.2.1.1/24",
             "10.2.1.1",

@@ -25,7 +25,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_empty_keeps_little_room_and_what_is_used_all_of_it() {
+    fn empty_queues_release_memory_and_used_ones_keep_it() {
         let (mut small, mut large) = (Vec::with_capacity(100), Vec::with_capacity(10_000));
         large.push(1);
         give_back_bytes(&mut large);

@@ -29,7 +29,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_counts_as_one_source() {
+    fn an_ipv6_network_is_one_source() {
         let source = |text: &str| Source::of(text.parse().unwrap());
         assert_eq!(source("192.0.2.1:1"), source("192.0.2.1:2"));
         assert_eq!(source("192.0.2.1:1"), source("[::ffff:192.0.2.1]:1"));

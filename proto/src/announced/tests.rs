@@ -158,7 +158,7 @@ fn a_repeated_request_puts_a_silent_owner_in_doubt() {
 }
 
 #[test]
-fn a_contradiction_that_goes_on_lasts() {
+fn a_repeated_contradiction_extends_the_doubt() {
     let table = Announcements::default();
     table.set(A, vec![claim(1, 0)], NOW);
     for n in 0..6 {

@@ -85,7 +85,7 @@ fn forgetting_an_owner_removes_only_its_addresses() {
 }
 
 #[test]
-fn a_flapping_address_is_held_then_let_go() {
+fn a_flapping_address_is_held_for_a_time() {
     let fdb = fdb(10, 10);
     fdb.learn(mac(1), P1, T0);
     let mut owners = [P2, P3, P1].into_iter().cycle();
@@ -108,7 +108,7 @@ fn a_flapping_address_is_held_then_let_go() {
 }
 
 #[test]
-fn an_address_that_moves_again_and_again_flaps_however_slowly() {
+fn repeated_slow_moves_count_as_flapping() {
     let fdb = fdb(10, 10);
     let step = FDB_LATE.max(FLAP_WINDOW / 30);
     fdb.learn(mac(1), P1, T0);
@@ -127,7 +127,7 @@ fn an_address_that_moves_again_and_again_flaps_however_slowly() {
 }
 
 #[test]
-fn frames_that_were_on_their_way_do_not_move_an_address_back() {
+fn late_frames_do_not_move_an_address_back() {
     let fdb = fdb(10, 10);
     fdb.learn(mac(1), P1, T0);
     assert_eq!(fdb.learn(mac(1), P2, T0 + ms(100)), Learn::Moved(P1));
@@ -291,7 +291,7 @@ proptest! {
 }
 
 #[test]
-fn a_change_can_be_noticed_and_a_refresh_is_none() {
+fn changes_are_counted_and_a_refresh_is_none() {
     let fdb = fdb(8, 8);
     let empty = fdb.changes();
     fdb.learn(mac(1), P1, T0);

@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn time_that_stands_or_goes_back_gives_nothing() {
+    fn time_that_stops_or_goes_back_gives_no_tokens() {
         let mut bucket = TokenBucket::new(1_000, 1);
         assert!(bucket.take(at(100)));
         assert!(!bucket.take(at(50)));
@@ -147,7 +147,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_fixed_bucket_gives_what_another_does(waits in prop::collection::vec(0u64..400, 1..300)) {
+        fn a_fixed_bucket_equals_a_token_bucket(waits in prop::collection::vec(0u64..400, 1..300)) {
             let mut fixed = FixedBucket::<8, 32>::default();
             let (mut other, mut now) = (TokenBucket::new(8, 32), at(0));
             for wait in waits {

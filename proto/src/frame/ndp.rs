@@ -55,9 +55,9 @@ pub struct Advertisement {
 /// Message of neighbour discovery about one address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NdpMessage {
-    /// Type 135.
+    /// Neighbour solicitation, type 135.
     Solicitation(Solicitation),
-    /// Type 136.
+    /// Neighbour advertisement, type 136.
     Advertisement(Advertisement),
 }
 

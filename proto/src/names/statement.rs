@@ -49,11 +49,11 @@ pub struct Port {
 /// Transport protocol of a service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Transport {
-    /// `_tcp`.
+    /// TCP, with the label `_tcp`.
     Tcp,
-    /// `_udp`.
+    /// UDP, with the label `_udp`.
     Udp,
-    /// `_sctp`.
+    /// SCTP, with the label `_sctp`.
     Sctp,
 }
 

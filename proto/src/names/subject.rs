@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_told_apart() {
+    fn the_subject_of_each_form_of_name() {
         assert_eq!(of("mesh.local"), Subject::Domain);
         assert_eq!(of("web.mesh.local"), Subject::Name("web"));
         assert_eq!(of("a.b.mesh.local"), Subject::Name("a.b"));

@@ -223,7 +223,7 @@ fn without_traffic_nothing_is_confirmed() {
 }
 
 #[test]
-fn the_interface_bounds_what_is_tried() {
+fn the_interface_limits_the_probed_sizes() {
     let mut path = Path::new(CEILING);
     path.pmtu = Pmtu::new(SocketAddr::from(([10, 0, 0, 1], 6783)), 1472, START);
     path.complete();
@@ -260,7 +260,7 @@ fn unsolicited_replies_are_ignored() {
 }
 
 #[test]
-fn the_mtu_inside_is_what_one_untagged_frame_takes() {
+fn the_inner_mtu_fits_one_untagged_frame() {
     assert_eq!(inner_mtu(1472), 1424);
     assert_eq!(inner_mtu(8972), 8924);
     assert_eq!(inner_mtu(1328), 1280);

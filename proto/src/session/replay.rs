@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn a_jump_clears_what_the_ring_reuses() {
+    fn a_jump_clears_reused_words() {
         for jump in [8_192, 8_193, 8_255, 8_256, 8_257, 1 << 20, 1 << 47] {
             let mut window = ReplayWindow::new();
             for c in 0..REPLAY_WINDOW {

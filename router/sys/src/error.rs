@@ -97,7 +97,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn says_what_was_done_to_what() {
+    fn messages_name_the_action_and_its_object() {
         let error = SysError::errno("create bridge mesh", Errno::EPERM);
         assert_eq!(
             error.to_string(),
@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn kinds_are_told_apart() {
+    fn kinds_of_errors_are_distinguished() {
         assert!(SysError::errno("x", Errno::ENODEV).is_not_found());
         assert!(SysError::errno("x", Errno::EEXIST).is_exists());
         let words = SysError::other("x", "no such luck");

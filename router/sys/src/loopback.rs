@@ -82,8 +82,8 @@ mod tests {
     }
 
     #[test]
-    fn a_port_that_is_taken_is_told_apart() {
-        if needs_root("a_port_that_is_taken_is_told_apart") {
+    fn a_port_in_use_is_distinguished() {
+        if needs_root("a_port_in_use_is_distinguished") {
             return;
         }
         let named = NamedNetns::new();

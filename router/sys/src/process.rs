@@ -404,7 +404,7 @@ mod tests {
     }
 
     #[test]
-    fn a_process_that_nobody_has_waited_for_yet_has_ended() {
+    fn a_zombie_has_ended() {
         let mut child = Command::new("true").spawn().unwrap();
         let pid = i32::try_from(child.id()).unwrap();
         if let Ok(watch) = ProcessWatch::open(pid) {

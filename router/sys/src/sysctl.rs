@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn an_absent_interface_is_told_from_other_failures() {
+    fn a_missing_interface_is_distinguished_from_other_failures() {
         let error = get(Table::Ipv4Conf, "mesh-none", "arp_ignore").unwrap_err();
         assert!(error.is_not_found());
         assert!(!set_if_present(Table::Ipv4Conf, "mesh-none", "arp_ignore", "1").unwrap());

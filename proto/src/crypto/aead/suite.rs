@@ -138,7 +138,7 @@ mod tests {
     const AES: Suites = Suites::only(Suite::Aes256Gcm);
 
     #[test]
-    fn the_responder_prefers_among_what_is_offered() {
+    fn the_responder_chooses_by_its_own_preference() {
         let choose = |own: Suites, offered: Suites| own.choose(&offered);
         let (aes, chacha) = (Some(Suite::Aes256Gcm), Some(Suite::ChaCha20Poly1305));
         assert_eq!(choose(Suites::AES_FIRST, Suites::AES_FIRST), aes);

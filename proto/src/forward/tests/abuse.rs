@@ -151,7 +151,7 @@ fn reflected_datagrams_are_rejected() {
 }
 
 #[test]
-fn unknown_sessions_are_told_but_not_often() {
+fn unknown_sessions_are_reported_at_a_limited_rate() {
     let mut net = Net::wire(2, &[(0, 1)]);
     let header = Header {
         kind: Kind::Data,
@@ -221,7 +221,7 @@ fn inner(kind: Kind, counter: u64, body: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn envelopes_hold_only_what_travels_end_to_end() {
+fn relays_carry_only_end_to_end_datagrams() {
     let mut net = Net::wire(3, &[(0, 1), (1, 2)]);
     let whole = [&id(2).0[..], &inner(Kind::Data, 0, b"sealed")].concat();
     for cut in [0, 1, PEER_ID_LEN, PEER_ID_LEN + HEADER_LEN - 1] {
@@ -279,7 +279,7 @@ fn a_relay_obeys_the_hop_limit() {
 }
 
 #[test]
-fn a_relay_without_a_way_on_counts_it() {
+fn a_relay_without_a_next_hop_is_counted() {
     let mut net = Net::wire(3, &[(0, 1), (1, 2)]);
     let to = |n: usize| [&id(n).0[..], &inner(Kind::Data, 5, b"sealed")].concat();
     let unknown = relay_from_0(&net, 16, &to(9));

@@ -152,7 +152,7 @@ fn trees_that_form_a_ring_pass_each_broadcast_once() {
 }
 
 #[test]
-fn the_hop_limit_ends_a_line_that_is_too_long() {
+fn a_broadcast_ends_at_the_hop_limit() {
     let n = usize::from(MAX_HOPS) + 3;
     let edges: Vec<_> = (1..n).map(|b| (b - 1, b)).collect();
     let mut net = Net::wire(n, &edges);
@@ -304,7 +304,7 @@ fn a_broadcast_is_not_sent_back_to_its_sender() {
 }
 
 #[test]
-fn a_broadcast_of_our_own_that_comes_back_is_not_believed() {
+fn an_own_broadcast_that_comes_back_is_dropped() {
     let mut net = Net::wire(2, &[(0, 1)]);
     net.send(1, &[hello(1)]);
     let mut body = Vec::new();

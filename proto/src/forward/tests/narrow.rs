@@ -118,7 +118,7 @@ fn ipv4_without_dont_fragment_is_fragmented() {
 }
 
 #[test]
-fn the_sender_of_a_packet_that_must_not_be_fragmented_is_told_at_a_bounded_rate() {
+fn senders_of_df_packets_get_icmp_errors_at_a_limited_rate() {
     let mut net = Net::wire(2, &[(0, 1)]);
     net.knows(0, 9, 1);
     net.narrow(0, 1, 1372, 1324);

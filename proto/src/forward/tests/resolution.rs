@@ -183,7 +183,7 @@ fn an_owner_is_asked_alone_as_long_as_it_answers() {
 }
 
 #[test]
-fn a_solicitation_that_is_not_answered_goes_to_everybody_and_an_advertisement_ends_that() {
+fn an_unanswered_solicitation_is_flooded_until_an_advertisement() {
     let mut net = Net::wire(3, &[(0, 1), (0, 2), (1, 2)]);
     announce(&net, 0, 2, 1);
     let question = solicitation(v6(1), v6(2));

@@ -270,7 +270,7 @@ fn services_have_a_port_and_an_address_of_their_own() {
 }
 
 #[test]
-fn the_host_itself_and_what_others_answer() {
+fn localhost_is_answered_and_outside_names_are_forwarded() {
     let names = mesh();
     assert_eq!(
         asked(&names, "localhost", Rtype::A).0,
@@ -291,7 +291,7 @@ fn the_host_itself_and_what_others_answer() {
 }
 
 #[test]
-fn case_does_not_matter_and_comes_back_as_it_was() {
+fn case_is_ignored_and_preserved() {
     let names = mesh();
     let asked = query("wEb.MESH.lOCal", Rtype::A);
     let out = ask(&names, &asked);

@@ -99,7 +99,7 @@ fn the_client_gets_the_answer_under_its_own_id() {
 }
 
 #[test]
-fn nothing_else_is_taken_for_an_answer() {
+fn only_matching_messages_are_answers() {
     let forwarded = forwarded(&client_query(None), Way::Udp);
     let query = forwarded.query(7);
     let reply = served(&query, 1, Rcode::NOERROR);

@@ -141,7 +141,7 @@ fn a_restarted_peer_recovers_by_its_own_handshake() {
 }
 
 #[test]
-fn keys_that_the_new_run_agreed_on_stay_when_its_record_comes() {
+fn keys_of_the_new_epoch_stay_when_its_record_arrives() {
     for (restarted, begins) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
         let mut net = established();
         let other = 1 - restarted;
@@ -185,7 +185,7 @@ fn silence_of_dropped_keys_is_ignored() {
 }
 
 #[test]
-fn a_raised_epoch_ends_what_was_agreed_before() {
+fn a_raised_epoch_drops_earlier_keys() {
     let mut net = established();
     net.nodes[0].sessions.raise_epoch(1);
     assert!(net.current(0).is_some(), "no higher than before");

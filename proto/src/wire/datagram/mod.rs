@@ -57,7 +57,7 @@ pub const NETWORK: u16 = 0;
 pub const RELAY_OVERHEAD: usize = HEADER_LEN + PEER_ID_LEN + TAG_LEN;
 /// Length of origin, epoch and sequence at the start of a Flood body, in bytes.
 pub const FLOOD_PREFIX_LEN: usize = PEER_ID_LEN + 16;
-/// Bytes of the length in front of each packed frame.
+/// Length of the prefix of each packed frame, in bytes.
 pub const FRAME_PREFIX_LEN: usize = 2;
 
 /// Length of a [`PeerId`], in bytes.

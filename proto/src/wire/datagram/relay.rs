@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn the_ends_of_a_relay_stand_for_what_its_inner_tag_covers() {
+    fn the_associated_data_of_a_relay_replaces_its_content() {
         let inner = Header {
             kind: Kind::Data,
             hop_limit: 16,

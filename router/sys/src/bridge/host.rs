@@ -184,8 +184,8 @@ mod tests {
     }
 
     #[test]
-    fn addresses_come_once_and_go() {
-        if needs_root("addresses_come_once_and_go") {
+    fn addresses_are_added_once_and_removed() {
+        if needs_root("addresses_are_added_once_and_removed") {
             return;
         }
         NamedNetns::new().run(|| {

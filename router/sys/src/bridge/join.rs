@@ -265,8 +265,8 @@ mod tests {
     }
 
     #[test]
-    fn a_bridge_is_joined_once_mended_and_left() {
-        if needs_root("a_bridge_is_joined_once_mended_and_left") {
+    fn a_bridge_is_joined_once_repaired_and_left() {
+        if needs_root("a_bridge_is_joined_once_repaired_and_left") {
             return;
         }
         NamedNetns::new().run(|| {

@@ -39,8 +39,8 @@ fn aliases_tell_bridges_apart() {
 }
 
 #[test]
-fn a_bridge_is_made_once_and_goes_whole() {
-    if needs_root("a_bridge_is_made_once_and_goes_whole") {
+fn a_bridge_is_created_once_and_removed_completely() {
+    if needs_root("a_bridge_is_created_once_and_removed_completely") {
         return;
     }
     NamedNetns::new().run(|| {

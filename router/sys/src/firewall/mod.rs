@@ -22,7 +22,7 @@ pub mod sources;
 pub enum Changed {
     /// The rule was inserted, or removed.
     Yes,
-    /// Nothing was to be done.
+    /// No change was needed.
     No,
     /// The program, or its part of the kernel, is missing; so there is no such firewall either.
     Absent,
@@ -235,14 +235,14 @@ mod tests {
     }
 
     #[test]
-    fn the_rule_is_first_and_goes() {
-        if needs_root("the_rule_is_first_and_goes") {
+    fn the_rule_is_inserted_first_and_removed() {
+        if needs_root("the_rule_is_inserted_first_and_removed") {
             return;
         }
         NamedNetns::new().run(|| {
             let done = ensure_forward_accept("mesh").unwrap();
             if done.ipv4 == Changed::Absent {
-                println!("the_rule_is_first_and_goes: skipped, no iptables here");
+                println!("the_rule_is_inserted_first_and_removed: skipped, no iptables here");
                 return;
             }
             assert_eq!(done.ipv4, Changed::Yes);

@@ -235,15 +235,15 @@ mod tests {
     }
 
     #[test]
-    fn the_rules_are_as_wanted_come_back_and_go() {
-        if needs_root("the_rules_are_as_wanted_come_back_and_go") {
+    fn the_rules_are_applied_repaired_and_removed() {
+        if needs_root("the_rules_are_applied_repaired_and_removed") {
             return;
         }
         NamedNetns::new().run(|| {
             let four = door("docker0", "172.17.0.1:53");
             let one = BTreeSet::from([four.clone(), door("docker0", "[fd00::1]:53")]);
             if ensure("mesh", &one).unwrap() == Changed::Absent {
-                println!("the_rules_are_as_wanted_come_back_and_go: skipped, no iptables here");
+                println!("the_rules_are_applied_repaired_and_removed: skipped, no iptables here");
                 return;
             }
             assert_eq!(ensure("mesh", &one).unwrap(), Changed::No);

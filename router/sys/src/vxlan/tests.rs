@@ -82,8 +82,8 @@ fn rows_of(mac: Mac) -> Vec<FdbRow> {
 }
 
 #[test]
-fn a_device_is_made_once_mended_and_removed() {
-    if needs_root("a_device_is_made_once_mended_and_removed") {
+fn a_device_is_created_once_repaired_and_removed() {
+    if needs_root("a_device_is_created_once_repaired_and_removed") {
         return;
     }
     NamedNetns::new().run(|| {

@@ -158,8 +158,8 @@ fn a_stream_passes_two_taps_as_super_frames() {
 }
 
 #[test]
-fn a_deleted_device_is_noticed_and_one_that_is_down_comes_back() {
-    if needs_root("a_deleted_device_is_noticed_and_one_that_is_down_comes_back") {
+fn a_deleted_device_is_detected_and_one_set_up_again_works() {
+    if needs_root("a_deleted_device_is_detected_and_one_set_up_again_works") {
         return;
     }
     NamedNetns::new().run(|| {
