@@ -26,7 +26,7 @@ pub enum SendError {
     #[error("not a datagram between two routers")]
     Malformed,
     /// More fragments are needed than a datagram may have.
-    #[error("too long to be cut for its path")]
+    #[error("too many fragments for its path")]
     TooLong,
 }
 

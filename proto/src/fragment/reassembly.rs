@@ -24,10 +24,10 @@ pub struct Whole {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
     /// The same fragment was received before.
-    #[error("piece came before")]
+    #[error("duplicate fragment")]
     Duplicate,
     /// Kind or number of fragments differ from those of the other fragments, or the datagram would be too long.
-    #[error("piece does not fit the others")]
+    #[error("fragment contradicts the others of its datagram")]
     Mismatch,
 }
 

@@ -66,7 +66,7 @@ pub enum AddError {
     TooManyPairs(usize),
     /// The statement of this host would exceed its bound.
     #[error(
-        "{0} finds no room among the names that this host tells others; remove some (`mesh dns-remove`)"
+        "there is no room for {0} among the names that this host announces; remove some (`mesh dns-remove`)"
     )]
     NoRoom(MeshName),
 }

@@ -161,7 +161,7 @@ pub enum Refused {
     #[error("handshake begun by both sides at once")]
     Yielded,
     /// No pending handshake has this index.
-    #[error("answer to no handshake of ours")]
+    #[error("answer to an unknown handshake")]
     UnknownIndex,
     /// The Cookie does not authenticate as an answer to the last Init.
     #[error("cookie does not authenticate")]

@@ -66,7 +66,7 @@ pub fn limit_segments(socket: &impl AsFd) -> Result<(), SysError> {
 pub fn limit_unsent(socket: &impl AsFd) -> Result<(), SysError> {
     SockRef::from(socket)
         .set_tcp_notsent_lowat(MAX_LINK_UNSENT)
-        .map_err(|e| SysError::new("limit what waits in a TCP socket", e))
+        .map_err(|e| SysError::new("limit the unsent bytes of a TCP socket", e))
 }
 
 /// Closes the sending direction, after the bytes written so far.
@@ -87,7 +87,7 @@ pub fn finish(socket: &impl AsFd) -> Result<(), SysError> {
 pub fn abort_on_close(socket: &impl AsFd) -> Result<(), SysError> {
     SockRef::from(socket)
         .set_linger(Some(Duration::ZERO))
-        .map_err(|e| SysError::new("have a TCP socket reset", e))
+        .map_err(|e| SysError::new("have a TCP socket abort on close", e))
 }
 
 #[cfg(test)]

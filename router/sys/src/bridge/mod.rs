@@ -375,7 +375,7 @@ pub(crate) fn delete_if_ours(
     if !is_ours(link, bridge) {
         return Err(SysError::other(
             format!("use the interface name {}", link.name),
-            "an interface that is not ours has it",
+            "an interface that is not the mesh's has it",
         ));
     }
     match netlink.delete_link(link.index) {

@@ -56,7 +56,7 @@ fn attach(
     if tap.kind.as_deref() != Some("tun") || !ours {
         return Err(SysError::other(
             format!("use {} as the port of {}", tap.name, config.name),
-            "there is an interface of that name which is not ours",
+            "there is an interface of that name which is not the mesh's",
         ));
     }
     if tap.alias.is_none() {

@@ -45,7 +45,7 @@ pub(crate) fn ensure(from: SocketAddr, to: SocketAddr) -> Result<(), SysError> {
     }
     if !nft::is_usable() {
         return Err(SysError::other(
-            "lead queries of a container here",
+            "redirect the DNS queries of a container",
             "neither iptables nor nft works there",
         ));
     }

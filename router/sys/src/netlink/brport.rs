@@ -82,7 +82,7 @@ impl Netlink {
             LinkInfo::PortData(InfoPortData::BridgePort(settings)),
         ]));
         // Sent as RTM_NEWLINK for an existing link, because RTM_SETLINK ignores the settings of the port.
-        let what = format!("set back the bridge port {index}");
+        let what = format!("reset bridge port {index}");
         self.execute(&what, Message::NewLink(link), 0)
     }
 }

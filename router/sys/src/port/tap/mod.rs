@@ -126,7 +126,7 @@ fn limit_storms(queue: &File, limits: &StormLimits) -> Option<Arc<StormControl>>
         Ok(control) => Some(Arc::new(control)),
         Err(error) => {
             tracing::info!(
-                "the kernel does not limit what containers send to groups, the router does: {error}"
+                "no storm control in the kernel, the router limits broadcasts and multicasts: {error}"
             );
             None
         }
