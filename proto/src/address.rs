@@ -20,7 +20,7 @@ pub enum AddressArg {
     Default,
 }
 
-/// Reason for which a text is no address argument. The message says how to correct it.
+/// Reason why a text is no address argument. The message says how to correct it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AddressError {
     /// Neither an address nor a subnet.

@@ -8,7 +8,7 @@ use crate::ids::Mac;
 use crate::limits::{ANSWER_WITHIN, ASKED_MEMORY, CONTRADICTED_FOR, UNANSWERED_FOR};
 use crate::time::Instant;
 
-/// Reason for which requests for an announced address are flooded.
+/// Reason why requests for an announced address are flooded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Doubt {
     /// Another MAC was seen for the address. Ends when its owner is heard.

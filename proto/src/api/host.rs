@@ -90,7 +90,7 @@ pub struct BridgeRequest {
 pub struct BridgeReport {
     /// Name of the bridge.
     pub bridge: String,
-    /// Reason for which it is not joined now; empty if it is.
+    /// Reason why it is not joined now; empty if it is.
     pub problem: String,
 }
 

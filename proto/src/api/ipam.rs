@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct IpamReport {
-    /// Reason for which this router allocates no addresses; empty if it does, and only then the other fields are
+    /// Reason why this router allocates no addresses; empty if it does, and only then the other fields are
     /// valid.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub off: String,

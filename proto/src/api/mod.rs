@@ -394,7 +394,7 @@ pub struct ConnectionReport {
     pub outbound: bool,
     /// State of the connection.
     pub state: ConnectionState,
-    /// Reason for which it is not established; empty if it is.
+    /// Reason why it is not established; empty if it is.
     pub error: String,
     /// Seconds until the next dial; absent if there is none.
     #[serde(default)]
@@ -407,7 +407,7 @@ pub struct ConnectionReport {
     pub cipher: String,
     /// Datapath, such as `tap` or `pcap`; `kernel` if unicast uses VXLAN.
     pub datapath: String,
-    /// Reason for which plain VXLAN is permitted but not in use; otherwise empty.
+    /// Reason why plain VXLAN is permitted but not in use; otherwise empty.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub fast_path_doubt: String,
     /// Longest IP packet that passes without fragmentation: by the probed path MTU, at least 1,280 and at most the

@@ -73,7 +73,7 @@ pub struct MeshSecret {
     key: Zeroizing<Vec<u8>>,
 }
 
-/// Reason for which a password or key is refused.
+/// Reason why a password or key is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SecretError {
     /// The password is short enough to be guessed.

@@ -175,7 +175,7 @@ impl FastPaths {
         })
     }
 
-    /// Returns the reason for which a peer with this direct path is not fast, for operators; empty if it is, or if
+    /// Returns the reason why a peer with this direct path is not fast, for operators; empty if it is, or if
     /// the operator does not consent.
     pub fn doubt(&self, id: &PeerId, direct: SocketAddr, now: Instant) -> String {
         let Some(local) = self.willing(direct.ip()) else {

@@ -26,7 +26,7 @@ macro_rules! counters {
 }
 
 counters! {
-    /// Reason for which a frame or a datagram was dropped.
+    /// Reason why a frame or a datagram was dropped.
     DropReason {
         /// Frames lost because the queue of the local port was full.
         PortQueue = "port_queue",

@@ -13,7 +13,7 @@ use crate::session::transport::SealError;
 use crate::time::Instant;
 use crate::wire::datagram::{HEADER_LEN, Header, Kind, PEER_ID_LEN, TAG_LEN, split_relay};
 
-/// Reason for which a datagram was not sent.
+/// Reason why a datagram was not sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SendError {
     /// No path to the peer.

@@ -98,7 +98,7 @@ pub(super) enum Exit<'a> {
     Through(Hop<'a>),
 }
 
-/// Reason for which nothing can be sent to a peer.
+/// Reason why nothing can be sent to a peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unreachable {
     /// The peer is not known.

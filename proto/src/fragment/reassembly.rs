@@ -20,7 +20,7 @@ pub struct Whole {
     pub content: Vec<u8>,
 }
 
-/// Reason for which a fragment was refused.
+/// Reason why a fragment was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
     /// The same fragment was received before.

@@ -8,7 +8,7 @@ use crate::ids::{PeerId, PeerName};
 use crate::limits::HANDSHAKE_TIMEOUT;
 use crate::topology::record::RecordError;
 
-/// Reason for which one side refuses a link, as sent in alerts and refusals.
+/// Reason why one side refuses a link, as sent in alerts and refusals.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AlertCode {
     /// 1: the two sides have different secrets.

@@ -44,7 +44,7 @@ pub struct Added {
     pub addresses: BTreeSet<IpAddr>,
 }
 
-/// Reason for which a name is not added; one line, ready to print.
+/// Reason why a name is not added; one line, ready to print.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AddError {
     /// Neither a container nor an address is given.

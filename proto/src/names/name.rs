@@ -18,7 +18,7 @@ pub struct MeshName(Box<str>);
 #[derive(Clone, PartialEq, Eq)]
 pub struct Domain(Box<str>);
 
-/// Reason for which a text is no name in the mesh.
+/// Reason why a text is no name in the mesh.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
     /// Malformed name.

@@ -57,7 +57,7 @@ pub enum Transport {
     Sctp,
 }
 
-/// Reason for which a statement is refused.
+/// Reason why a statement is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StatementError {
     /// Longer than [`MAX_NAMES_STATEMENT`].

@@ -34,7 +34,7 @@ pub enum Role {
     Responder,
 }
 
-/// Reason for which a handshake message could not be written or read.
+/// Reason why a handshake message could not be written or read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum NoiseError {
     /// The other side's turn, or the handshake is finished.

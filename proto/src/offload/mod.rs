@@ -22,7 +22,7 @@ pub use merge::{Emit, Merger};
 pub use segment::Segments;
 pub use virtio::{Segmentation, VirtioHeader};
 
-/// Reason for which a frame cannot be segmented, or its checksum not be completed; the frame is to be dropped and
+/// Reason why a frame cannot be segmented, or its checksum not be completed; the frame is to be dropped and
 /// counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OffloadError {

@@ -50,7 +50,7 @@ pub(super) struct Packet {
     pub(super) end: usize,
 }
 
-/// Reason for which a frame has no [`Packet`].
+/// Reason why a frame has no [`Packet`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum NotTransport {
     /// Fragment of an IP packet, whose ports may be in another fragment.

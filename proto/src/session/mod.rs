@@ -133,7 +133,7 @@ pub enum SessionOutput {
     Changed(PeerId),
 }
 
-/// Reason for which a handshake datagram was refused.
+/// Reason why a handshake datagram was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, thiserror::Error)]
 pub enum Refused {
     /// Not a handshake message, or of the wrong length.

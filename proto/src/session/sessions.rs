@@ -151,7 +151,7 @@ impl Sessions {
     /// Handles a datagram of kind Init, Response or Cookie.
     ///
     /// # Errors
-    /// The reason for which it was refused; also counted ([`Sessions::refusals`]).
+    /// The reason why it was refused; also counted ([`Sessions::refusals`]).
     pub fn handle_datagram(
         &mut self,
         bytes: &[u8],

@@ -62,8 +62,8 @@ pub struct Attached {
     /// Short name of the container, for display; empty if the record would exceed its bound.
     #[serde(deserialize_with = "bounded::text::<_, MAX_CONTAINER_NAME>")]
     pub container: String,
-    /// MAC mobility sequence number: moves to another router so far. If two routers announce the address, the higher
-    /// wins.
+    /// MAC mobility sequence number (RFC 7432 section 15): number of moves to another router. Of two announcements of
+    /// the address, the higher number wins.
     pub moves: u32,
 }
 

@@ -63,7 +63,7 @@ pub enum Merge {
     Refused(Refusal),
 }
 
-/// Reason for which a record cannot be stored.
+/// Reason why a record cannot be stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
     /// The database is full.

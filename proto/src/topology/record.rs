@@ -30,7 +30,7 @@ use crate::wire::codec::{self, CodecError};
 
 const LABEL: &[u8] = b"mesh record v1";
 
-/// Reason for which a record is refused, or cannot be made.
+/// Reason why a record is refused, or cannot be made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RecordError {
     /// Longer than [`Topic::max_record`].

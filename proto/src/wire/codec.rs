@@ -27,7 +27,7 @@ const CONFIG: Configuration<BigEndian, Varint, Limit<MAX_LINK_MESSAGE>> =
         .with_variable_int_encoding()
         .with_limit::<MAX_LINK_MESSAGE>();
 
-/// Reason for which bytes cannot be decoded, or a value cannot be encoded.
+/// Reason why bytes cannot be decoded, or a value cannot be encoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CodecError {
     /// No encoding of the type, or a bound of [`crate::limits`] is exceeded.

@@ -66,7 +66,7 @@ pub enum LinkMessage {
         /// Encoded message of at most [`MAX_RECORD`] bytes.
         bytes: Vec<u8>,
     },
-    /// Announcement of versions of records that the sender has received; neighbours request those they lack. At most
+    /// Announcement of records that the sender has, like IHave in Plumtree; neighbours request those they lack. At most
     /// [`MAX_WANT`].
     Have(Vec<(RecordKey, Version)>),
     /// The sender closes the link.

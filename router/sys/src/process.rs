@@ -189,7 +189,7 @@ pub fn set_stderr(file: &File) -> io::Result<()> {
 /// Least free space for state; with less, writing is likely to fail.
 const ROOM: u64 = 64 * 1024;
 
-/// Returns the reason for which no file can be written to a directory: gone, read-only or full, in words.
+/// Returns the reason why no file can be written to a directory: gone, read-only or full, in words.
 pub fn hindrance(dir: &Path) -> Option<String> {
     let stat = match nix::sys::statvfs::statvfs(dir) {
         Ok(stat) => stat,

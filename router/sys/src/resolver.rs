@@ -63,7 +63,7 @@ fn port_of(table: &str, state: Option<&str>) -> Option<u16> {
 /// others.
 ///
 /// # Errors
-/// No firewall tool can translate addresses here, or its error.
+/// No firewall tool can translate addresses here, or the tool reports an error.
 pub fn lead_to(netns: &Netns, to: SocketAddr) -> Result<(), SysError> {
     let from = SocketAddr::new(IpAddr::V4(DOCKER), DNS_PORT);
     netns.run_in(|| redirect::ensure(from, to))?

@@ -128,7 +128,7 @@ pub fn set_forwarding() -> Result<bool, SysError> {
 /// Checks that [`set_forwarding`] would succeed, without changing anything.
 ///
 /// # Errors
-/// The reason for which it would fail.
+/// The reason why it would fail.
 pub fn check_forwarding() -> Result<(), SysError> {
     if forwards(false)? {
         return Ok(());

@@ -23,7 +23,7 @@ use crate::limits;
 use crate::time::Instant;
 use crate::wire::datagram::{Associated, HEADER_LEN, Header, HeaderError, Kind, TAG_LEN};
 
-/// Reason for which a datagram could not be sealed.
+/// Reason why a datagram could not be sealed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SealError {
     /// The key is older than [`limits::REJECT_AFTER`].
@@ -37,7 +37,7 @@ pub enum SealError {
     Attacked,
 }
 
-/// Reason for which a datagram was not opened.
+/// Reason why a datagram was not opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OpenError {
     /// Too short for header, clear part and tag.
@@ -391,7 +391,7 @@ impl Transport {
     }
 }
 
-/// Reason for which keys may no longer be used.
+/// Reason why keys may no longer be used.
 enum Dead {
     Old,
     Attacked,

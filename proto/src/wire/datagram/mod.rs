@@ -120,7 +120,7 @@ pub struct Header {
     pub counter: u64,
 }
 
-/// Reason for which bytes are no datagram header.
+/// Reason why bytes are no datagram header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HeaderError {
     /// Fewer than [`HEADER_LEN`] bytes.

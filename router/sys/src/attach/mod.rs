@@ -20,7 +20,7 @@ use crate::netlink::{Link, Netlink};
 /// Interval at which to look for an interface that the engine is about to move.
 const POLL: Duration = Duration::from_millis(2);
 
-/// Reason for which a container could not be attached. Nothing is left of the attempt.
+/// Reason why a container could not be attached. Nothing is left of the attempt.
 #[derive(Debug, thiserror::Error)]
 pub enum AttachError {
     /// A system call failed.

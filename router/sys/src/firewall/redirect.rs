@@ -25,7 +25,7 @@ const TABLE: Table<'_> = Table {
 /// Redirects UDP and TCP over IPv4 from one address to the other.
 ///
 /// # Errors
-/// Neither program works here, or its error.
+/// Neither program works here, or one of them reports an error.
 pub(crate) fn ensure(from: SocketAddr, to: SocketAddr) -> Result<(), SysError> {
     let (ip, port) = (from.ip(), from.port());
     if CHAIN.is_usable()? {

@@ -251,7 +251,7 @@ mod tests {
             assert_eq!(six.matches("ACCEPT").count(), 2, "{six}");
             let two = BTreeSet::from([four.clone(), door("br-1", "172.17.0.1:53")]);
             assert_eq!(ensure("mesh", &two).unwrap(), Changed::Yes);
-            // Others flush the rules, and insert a drop before them.
+            // Another program flushes the rules, or inserts a drop before them.
             change("iptables", &["-F"]).unwrap();
             assert_eq!(ensure("mesh", &two).unwrap(), Changed::Yes);
             change("iptables", &["-I", "INPUT", "1", "-j", "DROP"]).unwrap();

@@ -236,7 +236,7 @@ mod tests {
             assert_eq!(allowed("mesh").unwrap(), one);
             assert_eq!(ensure(&GUARD, &two).unwrap(), Changed::Yes);
             assert_eq!(GUARD.current().unwrap().unwrap().len(), 3);
-            // Others accept everything, and flush the rules.
+            // Another program inserts an accept rule, or flushes the rules.
             change("iptables", &["-I", "INPUT", "1", "-j", "ACCEPT"]).unwrap();
             assert_eq!(ensure(&GUARD, &two).unwrap(), Changed::Yes);
             change("iptables", &["-F"]).unwrap();

@@ -58,7 +58,7 @@ impl Storm {
     }
 }
 
-/// Reason for which a port delivered or accepted no frame.
+/// Reason why a port delivered or accepted no frame.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PortError {
     /// The interface is down or gone; the port must be opened again when it is back.

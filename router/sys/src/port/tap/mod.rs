@@ -173,7 +173,7 @@ impl TapReader {
             let mut parts = [IoSliceMut::new(&mut header), IoSliceMut::new(spare)];
             match readv(&self.queue.file, &mut parts) {
                 Ok(length) => {
-                    // Neither fails with the enabled offloads; a frame for which it does is useless.
+                    // Does not fail with the offloads enabled here; otherwise the frame is useless.
                     if let Ok(header) = VirtioHeader::parse(&header) {
                         batch.commit(&header, length.saturating_sub(VIRTIO_HEADER_LEN));
                     }
