@@ -1,5 +1,5 @@
-//! The address grammar of the command line, the same everywhere: `10.2.1.1/24`, `ip:10.2.1.1/24`, `net:10.2.0.0/16`,
-//! `net:default`.
+//! Address arguments of the command line, with one grammar everywhere: `10.2.1.1/24`, `ip:10.2.1.1/24`,
+//! `net:10.2.0.0/16`, `net:default`.
 
 use core::fmt;
 use core::str::FromStr;
@@ -9,10 +9,10 @@ use ipnet::IpNet;
 
 use crate::ids::Mac;
 
-/// One address argument of `run`, `attach`, `detach`, `expose`, …
+/// Address argument of `run`, `attach`, `detach`, `expose`, …
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum AddressArg {
-    /// This very address, with the prefix length of its subnet.
+    /// This address, with the prefix length of its subnet.
     Ip(IpNet),
     /// Any free address of this subnet.
     Net(IpNet),
@@ -20,7 +20,7 @@ pub enum AddressArg {
     Default,
 }
 
-/// Why a text is not an address argument. The message says what to write instead.
+/// Reason why a text is no address argument. The message says how to correct it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AddressError {
     /// Neither an address nor a subnet.
@@ -29,10 +29,10 @@ pub enum AddressError {
     /// An address without `/length`.
     #[error("'{0}' has no prefix length; write {0}/24 if that is its subnet")]
     NoPrefix(String),
-    /// The network's own address where a host's is needed.
+    /// Network address, where a host address is needed.
     #[error("'{0}' is the address of the network itself; pick a host address in it")]
     NetworkAddress(String),
-    /// The last (broadcast) address of an IPv4 subnet.
+    /// Broadcast address (the last one) of an IPv4 subnet.
     #[error("'{0}' is the broadcast address of its subnet; pick another")]
     BroadcastAddress(String),
     /// Multicast, unspecified or loopback.
@@ -41,15 +41,15 @@ pub enum AddressError {
     /// `net:` with host bits set.
     #[error("'{0}' has host bits set; write net:{1}")]
     HostBits(String, IpNet),
-    /// An allocation request where only explicit addresses work.
+    /// Request for an allocation, where only explicit addresses are possible.
     #[error("'{0}' asks for any address of a subnet; here an address is needed, like 10.2.1.1/24")]
     Allocation(String),
 }
 
 impl AddressArg {
-    /// Whether `s` is meant as an address argument rather than as a flag, an image or a container.
+    /// Returns true if `s` is meant as an address argument, not as a flag, an image or a container.
     ///
-    /// `run` and `attach` eat leading arguments for which this holds.
+    /// `run` and `attach` consume leading arguments for which this holds.
     pub fn looks_like(s: &str) -> bool {
         if s.starts_with("ip:") || s.starts_with("net:") {
             return true;
@@ -61,7 +61,7 @@ impl AddressArg {
             && host
                 .bytes()
                 .all(|b| b.is_ascii_hexdigit() || b == b':' || b == b'.');
-        // 10.2.1/24 and 10.2.1.300/24 are meant as addresses too; an image never looks like that before its slash.
+        // 10.2.1/24 and 10.2.1.300/24 are meant as addresses, too; no image has such a form before its slash.
         let almost = s.contains('/')
             && !host.is_empty()
             && host.contains('.')
@@ -69,7 +69,7 @@ impl AddressArg {
         v4 || v6 || almost
     }
 
-    /// The explicit address, or the error that says allocation is not to be had.
+    /// Returns the explicit address.
     ///
     /// # Errors
     /// [`AddressError::Allocation`] for `net:…`.
@@ -140,8 +140,8 @@ fn check_host_address(ip: IpNet) -> Result<(), AddressError> {
     Ok(())
 }
 
-/// The MAC address of a container's interface: a function of its address, so that an address that moves to another
-/// host or container keeps its MAC and no neighbour's ARP cache goes stale.
+/// Returns the MAC address for a container's interface. It is a function of the IP address, so that an address keeps
+/// its MAC when it moves to another host or container, and no ARP cache becomes stale.
 ///
 /// IPv4: `02:6d` and the four bytes of the address. IPv6: `06:6d`, and the last four bytes folded with the others.
 pub fn mac_for(addr: IpAddr) -> Mac {
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses_are_told_from_images_and_flags() {
+    fn addresses_are_distinguished_from_images_and_flags() {
         for yes in [
             "10.2.1.1/24",
             "10.2.1.1",

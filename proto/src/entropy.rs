@@ -1,27 +1,27 @@
-//! Randomness as an argument, so that one seed reproduces a whole simulated run.
+//! Randomness as an argument, so that a seed reproduces a simulated run.
 
 use core::time::Duration;
 
-/// A source of random bytes; the shell's is the operating system, the simulator's is seeded.
+/// Source of random bytes: the operating system in the router, a seeded generator in the simulator.
 pub trait Entropy {
     /// Fills `out` with random bytes fit for keys.
     fn fill(&mut self, out: &mut [u8]);
 
-    /// Eight random bytes as a number.
+    /// Returns eight random bytes as a number.
     fn u64(&mut self) -> u64 {
         let mut b = [0; 8];
         self.fill(&mut b);
         u64::from_le_bytes(b)
     }
 
-    /// A fresh 32-byte secret.
+    /// Returns a new 32-byte secret.
     fn key(&mut self) -> [u8; 32] {
         let mut b = [0; 32];
         self.fill(&mut b);
         b
     }
 
-    /// `d` changed at random by up to `percent` per cent either way; every timer of the protocol uses it.
+    /// Returns `d` with a random change of up to `percent` per cent either way; all timers of the protocol use it.
     fn jitter(&mut self, d: Duration, percent: u32) -> Duration {
         let span = d * (2 * percent) / 100;
         let span_nanos = u64::try_from(span.as_nanos()).unwrap_or(u64::MAX).max(1);
@@ -29,12 +29,12 @@ pub trait Entropy {
     }
 }
 
-/// A small seeded generator (SplitMix64) for tests and the simulator; never for real keys.
+/// Small seeded generator (SplitMix64) for tests and the simulator; never for real keys.
 #[derive(Clone, Debug)]
 pub struct SeededEntropy(u64);
 
 impl SeededEntropy {
-    /// A generator whose whole output follows from `seed`.
+    /// Creates a generator whose output depends on `seed` only.
     pub fn new(seed: u64) -> Self {
         Self(seed)
     }

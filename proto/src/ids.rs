@@ -1,4 +1,4 @@
-//! The names things have in the protocol: peers, MAC addresses, connections, sessions, record versions.
+//! Identifiers of the protocol: peers, MAC addresses, connections, sessions, record versions.
 
 use core::cmp::Ordering;
 use core::fmt;
@@ -6,44 +6,46 @@ use core::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// Who a router is, to the protocol: the first 128 bits of a hash of its signing key (`docs/PROTOCOL.md`).
+/// Id of a router in the protocol: the first 128 bits of a hash of its signing key (`docs/PROTOCOL.md`).
 ///
-/// Printed as 26 lower-case characters of unpadded base32 (RFC 4648).
+/// Formatted as 26 lower-case characters of unpadded base32 (RFC 4648).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct PeerId(pub [u8; 16]);
 
-/// The first eight bytes of a [`PeerId`]: enough to tell the routers of one mesh apart, and half as long in a record.
+/// First eight bytes of a [`PeerId`]: enough to distinguish the routers of one mesh, and half as long in a record.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct PeerPrefix(pub [u8; 8]);
 
-/// Who a router is, to people: six bytes shaped like a MAC address, derived from the [`PeerId`] or given by `--name`.
+/// Name of a router for operators: six bytes in the form of a MAC address, derived from the [`PeerId`] or set by
+/// `--name`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct PeerName(pub [u8; 6]);
 
-/// An IEEE 802 MAC address, in transmission order.
+/// IEEE 802 MAC address, in transmission order.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Mac(pub [u8; 6]);
 
-/// The shell's handle of one TCP connection; never reused within one run of a router.
+/// Handle of a TCP connection; never reused within one run of a router.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConnId(pub u64);
 
-/// The receiver's handle of one pair of session keys, chosen at random by the receiver (0 is never used).
+/// Handle of a session, chosen at random by the receiver of its datagrams (0 is never used).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SessionIndex(pub u32);
 
-/// How new a record is: `epoch` counts starts of its origin, `seq` counts changes within one start.
+/// Version of a record: `epoch` counts starts of its origin, `seq` counts changes within one start.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]
 pub struct Version {
-    /// The origin's boot epoch; persisted and raised at each start.
+    /// Boot epoch of the origin, which is stored and incremented at each start.
     pub epoch: u64,
-    /// The number of the record within the epoch, from 1.
+    /// Sequence number within the epoch, from 1.
     pub seq: u64,
 }
 
-// As derived, but for numbers: tables are searched by identity all the time, and a comparison of bytes is a call.
+// The same order as derived, but as numbers: tables are searched by id all the time, and a comparison of bytes is a
+// call.
 impl Ord for PeerId {
     fn cmp(&self, other: &Self) -> Ordering {
         u128::from_be_bytes(self.0).cmp(&u128::from_be_bytes(other.0))
@@ -71,13 +73,13 @@ impl PartialOrd for PeerPrefix {
 const BASE32: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
 
 impl PeerId {
-    /// The name people see unless the operator gave another: locally administered, unicast.
+    /// Returns the name of the router unless the operator set another: locally administered, unicast.
     pub fn derived_name(&self) -> PeerName {
         let b = self.0;
         PeerName([(b[0] & 0xfc) | 0x02, b[1], b[2], b[3], b[4], b[5]])
     }
 
-    /// Its first eight bytes.
+    /// Returns the first eight bytes.
     pub fn prefix(&self) -> PeerPrefix {
         let [a, b, c, d, e, f, g, h, ..] = self.0;
         PeerPrefix([a, b, c, d, e, f, g, h])
@@ -109,7 +111,7 @@ impl fmt::Debug for PeerId {
 }
 
 impl PeerPrefix {
-    /// The lowest and the highest [`PeerId`] that begin with it.
+    /// Returns the range from the lowest to the highest [`PeerId`] with this prefix.
     pub fn range(&self) -> core::ops::RangeInclusive<PeerId> {
         let bound = |fill: u8| {
             let mut id = [fill; 16];
@@ -120,7 +122,7 @@ impl PeerPrefix {
     }
 }
 
-/// Shown for a peer whose identity is not known: 16 hexadecimal digits.
+/// Formats the prefix as 16 hexadecimal digits, for a peer whose identity is not known.
 impl fmt::Display for PeerPrefix {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|b| write!(f, "{b:02x}"))
@@ -133,7 +135,7 @@ impl fmt::Debug for PeerPrefix {
     }
 }
 
-/// Why a text is not the identifier it should be.
+/// Error: the text is no six-byte identifier.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("'{0}' is not of the form 00:11:22:33:44:55")]
 pub struct ParseError(String);
@@ -151,7 +153,7 @@ fn parse_six(s: &str) -> Option<[u8; 6]> {
     parts.next().is_none().then_some(out)
 }
 
-/// `::1` for `00:00:00:00:00:01`: one run of zero bytes may be left out, as in IPv6.
+/// Parses `::1` for `00:00:00:00:00:01`: one run of zero bytes may be left out, as in IPv6.
 fn parse_six_short(s: &str) -> Option<[u8; 6]> {
     let (head, tail) = s.split_once("::")?;
     let bytes = |t: &str| -> Option<Vec<u8>> {
@@ -209,10 +211,10 @@ impl FromStr for PeerName {
 }
 
 impl Mac {
-    /// `ff:ff:ff:ff:ff:ff`.
+    /// Broadcast address `ff:ff:ff:ff:ff:ff`.
     pub const BROADCAST: Mac = Mac([0xff; 6]);
 
-    /// Whether the group bit is set (multicast and broadcast, IEEE 802).
+    /// Returns true if the group bit is set (multicast and broadcast, IEEE 802).
     pub fn is_group(&self) -> bool {
         self.0[0] & 1 == 1
     }

@@ -1,70 +1,70 @@
-//! When a host asks its kernel for quick wake-ups: while frames flow and are sparse.
+//! Latency governor: requests quick wake-ups from the kernel while traffic is sparse.
 //!
-//! A processor that sleeps deeply takes longer to wake than a frame takes to be handled, and a round trip through two
-//! routers wakes some four threads. A *latency request* (PM QoS) keeps processors from sleeping deeply. It costs power,
-//! so it is held only while it helps: not for a lone frame, not when nothing flows, and not when so much flows that
-//! nobody sleeps anyway.
+//! A processor in deep sleep takes longer to wake up than to handle a frame, and a round trip through two routers
+//! wakes some four threads. A *latency request* (PM QoS) keeps processors out of deep sleep. It costs power, so it is
+//! held only while it helps: not for a single frame, not without traffic, and not with so much traffic that no
+//! processor sleeps.
 
 use core::time::Duration;
 
-/// Time between two looks at the counters while frames flow.
+/// Interval between two looks at the counters while there is traffic.
 pub const TICK: Duration = Duration::from_millis(10);
 /// Time without a frame after which a flow has ended.
 pub const QUIET: Duration = Duration::from_millis(50);
-/// Frames within [`QUIET`] of one another that are a flow; a ping and its answer are not one yet.
+/// Frames within [`QUIET`] of one another that make a flow; a ping and its answer do not yet.
 const FLOW: u64 = 3;
-/// Frames and datagrams in one tick from which lanes count as busy (40,000 a second).
+/// Frames and datagrams in one tick from which lanes are busy (40,000 per second).
 const BUSY: u64 = 400;
-/// Below this many in one tick they are sparse again.
+/// Frames and datagrams in one tick below which traffic is sparse again.
 const SPARSE: u64 = 200;
-/// Ticks of sparse traffic after which busy lanes count as sparse: TCP pauses for shorter than that.
+/// Sparse ticks after which busy lanes count as sparse; pauses of TCP are shorter.
 const SETTLED: u32 = 5;
 
-/// What a host does about its latency request.
+/// Demand for the latency request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Demand {
-    /// Nothing flows: nothing is held, and nothing needs to be looked at before the next frame.
+    /// No traffic: no request, and no tick needed before the next frame.
     Rest,
-    /// A few frames came, which may become a flow: nothing is held yet.
+    /// A few frames, which may become a flow: no request yet.
     Watch,
-    /// So much flows that nobody sleeps: nothing is held.
+    /// So much traffic that no processor sleeps: no request.
     Yield,
-    /// Frames flow and are sparse: the request is held.
+    /// Sparse traffic: the request is held.
     Hold,
 }
 
-/// Decides by the data plane's counters, once each [`TICK`] while frames flow.
+/// Decides by the counters of the data plane, once per [`TICK`] while there is traffic.
 #[derive(Debug, Default)]
 pub struct LatencyGovernor {
     state: State,
-    /// The counters of the last tick.
+    /// Counters at the last tick.
     last: Option<Traffic>,
-    /// Ticks in a row without a frame.
+    /// Consecutive ticks without a frame.
     silent: u32,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum State {
-    /// So many frames since the last rest.
+    /// Frames since the last rest.
     Few(u64),
     Sparse,
-    /// So many ticks in a row were sparse.
+    /// Consecutive sparse ticks.
     Busy(u32),
     #[default]
     Rest,
 }
 
-/// What the data plane has moved so far; only ever grows.
+/// Totals of the data plane, which only grow.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Traffic {
-    /// Frames from and to the local port, and datagrams passed on for others.
+    /// Frames from and to the local port, and datagrams relayed.
     pub frames: u64,
-    /// Datagrams sent and frames delivered: what costs a lane time.
+    /// Datagrams sent and frames delivered, as a measure of a lane's work.
     pub work: u64,
 }
 
 impl LatencyGovernor {
-    /// Returns what to do from now until the next tick. `traffic` holds the counters as of now.
+    /// Returns the demand until the next tick. `traffic` has the present totals.
     pub fn tick(&mut self, traffic: Traffic) -> Demand {
         let before = self.last.replace(traffic).unwrap_or(traffic);
         let frames = traffic.frames.saturating_sub(before.frames);
@@ -80,7 +80,7 @@ impl LatencyGovernor {
             State::Busy(_) if work >= SPARSE => State::Busy(0),
             State::Busy(ticks) if ticks + 1 < SETTLED => State::Busy(ticks + 1),
             State::Busy(_) | State::Sparse => State::Sparse,
-            // The frame that ended the rest came before the first tick that compares.
+            // The frame that ended the rest came before the first tick with a difference.
             State::Rest => Self::few(frames + 1),
             State::Few(seen) => Self::few(seen + frames),
         };
@@ -104,7 +104,7 @@ impl LatencyGovernor {
 mod tests {
     use super::*;
 
-    /// Ticks with so many frames each, each frame as much work; the demands.
+    /// Runs ticks with these numbers of frames, each frame as much work, and returns the demands.
     fn ticks(governor: &mut LatencyGovernor, total: &mut u64, frames: &[u64]) -> Vec<Demand> {
         let tick = |n: &u64| {
             *total += n;

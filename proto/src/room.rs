@@ -1,19 +1,19 @@
-//! Room that a burst took, given back once it is over: a router has many queues, and seldom needs more than one at once.
+//! Release of memory after a burst: a router has many queues, and rarely needs more than one of them at once.
 
 use std::collections::VecDeque;
 
-/// Entries, and bytes, for which what is empty keeps room: enough for a mesh at rest.
+/// Capacity that an empty queue or buffer keeps: enough for a mesh without changes.
 const KEPT_ENTRIES: usize = 32;
 const KEPT_BYTES: usize = 1024;
 
-/// An empty queue keeps room for [`KEPT_ENTRIES`] at most.
+/// Reduces the capacity of an empty queue to [`KEPT_ENTRIES`] at most.
 pub(crate) fn give_back_entries<T>(queue: &mut VecDeque<T>) {
     if queue.is_empty() && queue.capacity() > KEPT_ENTRIES {
         *queue = VecDeque::new();
     }
 }
 
-/// An empty buffer keeps room for [`KEPT_BYTES`] at most.
+/// Reduces the capacity of an empty buffer to [`KEPT_BYTES`] at most.
 pub(crate) fn give_back_bytes(buffer: &mut Vec<u8>) {
     if buffer.is_empty() && buffer.capacity() > KEPT_BYTES {
         *buffer = Vec::new();
@@ -25,7 +25,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_empty_keeps_little_room_and_what_is_used_all_of_it() {
+    fn empty_queues_release_memory_and_used_ones_keep_it() {
         let (mut small, mut large) = (Vec::with_capacity(100), Vec::with_capacity(10_000));
         large.push(1);
         give_back_bytes(&mut large);

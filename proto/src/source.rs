@@ -1,8 +1,8 @@
-//! Who is behind an address, as far as limits on strangers are concerned.
+//! Sources of traffic, for rate limits on unauthenticated peers.
 
 use std::net::{IpAddr, SocketAddr};
 
-/// Who shares one limit: an IPv4 address (mapped ones included) or an IPv6 /64, which one host has to itself.
+/// Unit of a rate limit: an IPv4 address (mapped ones included), or an IPv6 /64, which may belong to one host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Source {
     /// An IPv4 address.
@@ -12,7 +12,7 @@ pub enum Source {
 }
 
 impl Source {
-    /// The source of an address; the port does not matter.
+    /// Returns the source of an address; the port is ignored.
     pub fn of(address: SocketAddr) -> Self {
         match address.ip().to_canonical() {
             IpAddr::V4(ip) => Self::V4(ip.octets()),
@@ -29,7 +29,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_counts_as_one_source() {
+    fn an_ipv6_network_is_one_source() {
         let source = |text: &str| Source::of(text.parse().unwrap());
         assert_eq!(source("192.0.2.1:1"), source("192.0.2.1:2"));
         assert_eq!(source("192.0.2.1:1"), source("[::ffff:192.0.2.1]:1"));

@@ -1,31 +1,31 @@
-//! Monotonic time as the state machines see it: nanoseconds since a start that the caller chose.
+//! Monotonic time for the state machines, in nanoseconds since a start chosen by the caller.
 //!
-//! No protocol of ours uses wall-clock time; the simulator advances this clock by hand.
+//! The protocols do not use wall-clock time; the simulator advances this clock explicitly.
 
 use core::ops::{Add, AddAssign, Sub};
 use core::time::Duration;
 
-/// A moment of monotonic time.
+/// Point in monotonic time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Instant(u64);
 
 impl Instant {
-    /// The start of the caller's clock.
+    /// Start of the caller's clock.
     pub const ZERO: Instant = Instant(0);
-    /// A moment that never comes.
+    /// Time that is never reached.
     pub const FAR_FUTURE: Instant = Instant(u64::MAX);
 
-    /// The moment `nanos` nanoseconds after the start.
+    /// Returns the time `nanos` nanoseconds after the start.
     pub const fn from_nanos(nanos: u64) -> Self {
         Self(nanos)
     }
 
-    /// Nanoseconds since the start.
+    /// Returns the nanoseconds since the start.
     pub const fn as_nanos(self) -> u64 {
         self.0
     }
 
-    /// How long ago `earlier` was; zero when it lies ahead.
+    /// Returns the time elapsed since `earlier`; zero if it is in the future.
     pub fn since(self, earlier: Instant) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
     }

@@ -1,4 +1,4 @@
-//! What frames show of announced addresses: who was asked and did not answer, and what somebody else says.
+//! Evidence from frames about announced addresses: requests that the owner did not answer, and contradictions.
 
 use std::net::IpAddr;
 
@@ -8,21 +8,21 @@ use crate::ids::Mac;
 use crate::limits::{ANSWER_WITHIN, ASKED_MEMORY, CONTRADICTED_FOR, UNANSWERED_FOR};
 use crate::time::Instant;
 
-/// Why everybody is asked for an announced address.
+/// Reason why requests for an announced address are flooded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Doubt {
-    /// Somebody says that it lives elsewhere. Ends when its owner is heard.
+    /// Another MAC was seen for the address. Ends when its owner is heard.
     Contradicted,
-    /// Its owner was asked and did not answer. Ends when its owner is heard.
+    /// The owner did not answer a request. Ends when the owner is heard.
     Unanswered,
-    /// Its MAC moves too often. Ends by time alone.
+    /// The MAC flaps. Ends after a fixed time only.
     Flapping,
 }
 
 #[derive(Debug)]
 pub(super) struct Evidence {
     doubts: Recent<IpAddr, Doubt>,
-    /// Who asked the owner of which address, and has not been answered as far as was seen.
+    /// Requests sent to an owner without an answer seen so far, by address and asker.
     asked: Recent<(IpAddr, Mac), ()>,
 }
 
@@ -41,14 +41,14 @@ impl Evidence {
 
     pub(super) fn doubt(&mut self, ip: IpAddr, doubt: Doubt, now: Instant) {
         match self.doubts.get(&ip) {
-            // Saying it again at once changes little.
+            // Renewing it at once has no use.
             Some((since, same)) if *same == doubt && now.since(*since) < doubt.lasts() / 16 => {}
             Some((since, Doubt::Flapping)) if now.since(*since) < Doubt::Flapping.lasts() => {}
             _ => self.doubts.insert(ip, doubt, now),
         }
     }
 
-    /// The owner of `ip` was heard.
+    /// Handles an answer of the owner of `ip`.
     pub(super) fn heard(&mut self, ip: IpAddr) {
         let doubt = self.doubts.get(&ip).map(|(_, doubt)| *doubt);
         if doubt.is_some_and(|doubt| doubt != Doubt::Flapping) {
@@ -57,7 +57,8 @@ impl Evidence {
         self.asked.remove_range((ip, FIRST)..=(ip, LAST));
     }
 
-    /// Somebody asks for `ip`: whether its owner alone is to be asked. It is not where it did not answer the same asker.
+    /// Returns true if a request for `ip` is to be sent to its owner only; false if the owner did not answer the same
+    /// asker before.
     pub(super) fn ask(&mut self, ip: IpAddr, asker: Mac, now: Instant) -> bool {
         let waits = self
             .asked
@@ -76,7 +77,7 @@ impl Evidence {
         }
     }
 
-    /// `ip` is announced again: what was seen before is not about this.
+    /// Drops the evidence about `ip`, which concerns an older announcement.
     pub(super) fn forget(&mut self, ip: IpAddr) {
         self.doubts.remove(&ip);
         self.asked.remove_range((ip, FIRST)..=(ip, LAST));
@@ -103,6 +104,6 @@ impl Doubt {
     }
 }
 
-/// The lowest and the highest MAC there can be.
+/// Lowest and highest MAC.
 const FIRST: Mac = Mac([0; 6]);
 const LAST: Mac = Mac([0xff; 6]);

@@ -1,11 +1,12 @@
-//! What routers announce of their containers: which address lives at which MAC, behind which router.
+//! Proxy ARP/ND table: IP and MAC addresses of containers, as announced by their routers.
 //!
-//! The control plane fills it from records; lanes read it to send ARP requests and neighbour solicitations to the one
-//! container they are for ([`question`]), and to find a MAC that the MAC table does not know. Nothing is answered from
-//! it: a record is a statement, and only the answer of who has the address shows that it is still true.
+//! The control plane fills it from records. Lanes use it to send ARP requests and neighbour solicitations only to the
+//! container with the address ([`question`]), and to find a MAC that the MAC table does not have. This corresponds to
+//! unicast forwarding in the proxy ARP/ND of EVPN (RFC 9161). Nothing is answered from the table: a record may be
+//! outdated, and only an answer of the container itself shows that it is there.
 //!
-//! What frames show is believed before what records say. An owner that does not answer, and an address that somebody else
-//! says it has, are doubted: then everybody is asked, the owner included, until the owner is heard again.
+//! Learnt addresses take precedence over records. If an owner does not answer, or another MAC is seen for an address,
+//! requests for it are flooded, also to the owner, until the owner is heard again.
 
 mod evidence;
 pub mod question;
@@ -23,43 +24,44 @@ use crate::time::Instant;
 use evidence::{Doubt, Evidence};
 use table::Table;
 
-/// One address of a container, as its router announces it.
+/// Address of a container, as announced by its router.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Claim {
-    /// The address.
+    /// IP address.
     pub ip: IpAddr,
-    /// The MAC of the interface that has it.
+    /// MAC address of the interface.
     pub mac: Mac,
-    /// How often the MAC moved to another router; of two claims of one MAC the one with more moves is right.
+    /// MAC mobility sequence number: moves to another router so far. Of two claims of one MAC, the higher number
+    /// wins.
     pub moves: u32,
 }
 
-/// Where an address lives.
+/// Location of an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place {
-    /// Behind whom.
+    /// Router, or local port.
     pub owner: Owner,
-    /// At which MAC.
+    /// MAC address.
     pub mac: Mac,
 }
 
-/// An address that several routers announce.
+/// Address that several routers announce.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Contest {
-    /// The address.
+    /// IP address.
     pub ip: IpAddr,
-    /// What each of them says, in the order of owners.
+    /// Location announced by each router, in the order of owners.
     pub places: Vec<Place>,
 }
 
-/// The bounds of a table; the defaults are those of [`limits`], tests take smaller ones.
+/// Bounds of a table; [`limits`] by default, lower in tests.
 #[derive(Clone, Copy, Debug)]
 pub struct AnnouncedLimits {
-    /// Claims in all; of a router for whose claims there is no room none is taken.
+    /// Claims in total; if those of a router do not fit, none of them is stored.
     pub claims: usize,
-    /// Addresses that are doubted at once.
+    /// Addresses under doubt at once.
     pub doubted: usize,
-    /// Questions whose answers are waited for at once.
+    /// Requests waiting for an answer at once.
     pub asked: usize,
 }
 
@@ -73,7 +75,7 @@ impl Default for AnnouncedLimits {
     }
 }
 
-/// What all routers within reach announce.
+/// Announcements of all reachable routers.
 #[derive(Debug)]
 pub struct Announcements {
     table: RwLock<Table>,
@@ -87,7 +89,7 @@ impl Default for Announcements {
 }
 
 impl Announcements {
-    /// An empty table with other bounds.
+    /// Creates an empty table with other bounds.
     pub fn with_limits(limits: AnnouncedLimits) -> Self {
         Self {
             table: RwLock::new(Table::new(limits)),
@@ -95,7 +97,8 @@ impl Announcements {
         }
     }
 
-    /// Replaces what `owner` announces; nothing means that it is gone. False when there is no room: then nothing of it is known.
+    /// Replaces the claims of `owner`; an empty list removes it. Returns false if there is no room: then `owner` has
+    /// no claims.
     pub fn set(&self, owner: Owner, claims: Vec<Claim>, now: Instant) -> bool {
         let Some(news) = self.write().set(owner, claims, now) else {
             return false;
@@ -105,7 +108,7 @@ impl Announcements {
         true
     }
 
-    /// Sets the rightful owners of contested addresses; replaces what was said before.
+    /// Replaces the rightful owners of contested addresses.
     pub fn settle(&self, rightful: BTreeMap<IpAddr, Owner>) {
         let is_same = self.read().is_settled(&rightful);
         if !is_same {
@@ -113,40 +116,42 @@ impl Announcements {
         }
     }
 
-    /// Where `ip` lives; `None` when nobody announces it, when it is doubted, and when several routers announce it and it
-    /// is not clear who is right.
+    /// Returns the location of `ip`; `None` if it is not announced, under doubt, or announced by several routers
+    /// without a clear winner.
     pub fn place(&self, ip: IpAddr, now: Instant) -> Option<Place> {
         let place = self.read().place(ip, now)?;
         (!self.evidence().is_doubted(ip, now)).then_some(place)
     }
 
-    /// The router behind which `mac` lives; `None` when nobody announces it, and when it is not clear which of several routers is right.
+    /// Returns the owner of `mac`; `None` if it is not announced, or announced by several routers without a clear
+    /// winner.
     pub fn owner(&self, mac: Mac, now: Instant) -> Option<Owner> {
         self.read().owner(mac, now)
     }
 
-    /// The claim about `mac` that counts: whose it is, and how often the MAC moved. Of two that count equally the first owner's.
+    /// Returns the winning claim of `mac`: its owner and the sequence number. Between equal ones, the first owner
+    /// wins.
     pub fn claim_of(&self, mac: Mac) -> Option<(Owner, u32)> {
         self.read().claim_of(mac)
     }
 
-    /// The MACs that `owner` announces, with how often each moved.
+    /// Returns the MACs that `owner` announces, with their sequence numbers.
     pub fn said_by(&self, owner: Owner) -> impl Iterator<Item = (Mac, u32)> {
         self.read().said_by(owner).into_iter()
     }
 
-    /// The first `limit` addresses that several routers announce, for longer than a move takes.
+    /// Returns the first `limit` addresses that several routers announce for longer than a move takes.
     pub fn contests(&self, limit: usize, now: Instant) -> Vec<Contest> {
         self.read().contests(limit, now)
     }
 
-    /// Addresses that several routers announce.
+    /// Returns the addresses that several routers announce.
     pub fn contested(&self) -> Vec<IpAddr> {
         self.read().contested()
     }
 
-    /// Everybody is asked for the addresses at `mac` for [`limits::CONTRADICTED_FOR`], or until they are announced again
-    /// by somebody else: it moves too often.
+    /// Marks `mac` as flapping: requests for its addresses are flooded for [`limits::CONTRADICTED_FOR`], or until
+    /// another announcement of them.
     pub fn doubt(&self, mac: Mac, now: Instant) {
         let addresses = self.read().addresses_at(mac);
         let mut evidence = self.evidence();
@@ -155,13 +160,13 @@ impl Announcements {
         }
     }
 
-    /// Notes that a frame from behind `owner` says that `ip` lives at `mac`. True when that contradicts what is announced.
+    /// Learns from a frame of `owner` that `ip` is at `mac`. Returns true if this contradicts the announcement.
     pub fn saw(&self, ip: IpAddr, (owner, mac): (Owner, Mac), now: Instant) -> bool {
         let Some(place) = self.read().place(ip, now) else {
             return false;
         };
         let contradicts = place.mac != mac;
-        // Of what is behind the local port nobody is asked here.
+        // Requests for addresses behind the local port are not directed.
         if place.owner != Owner::Local {
             if contradicts {
                 self.evidence().doubt(ip, Doubt::Contradicted, now);
@@ -172,23 +177,23 @@ impl Announcements {
         contradicts
     }
 
-    /// Notes that `asker` asks for an address that has a [`Announcements::place`]. False when its owner did not answer the
-    /// same asker: then everybody is to be asked.
+    /// Records a request of `asker` for an address with a [`Announcements::place`]. Returns false if it is to be
+    /// flooded, because the owner did not answer the same asker before.
     pub fn ask(&self, ip: IpAddr, asker: Mac, now: Instant) -> bool {
         self.evidence().ask(ip, asker, now)
     }
 
-    /// Forgets what is old. To be called now and then.
+    /// Drops outdated evidence. To be called from time to time.
     pub fn sweep(&self, now: Instant) {
         self.evidence().sweep(now);
     }
 
-    /// Number of claims.
+    /// Returns the number of claims.
     pub fn len(&self) -> usize {
         self.read().len()
     }
 
-    /// Whether there are none.
+    /// Returns true if there are no claims.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }

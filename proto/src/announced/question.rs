@@ -1,4 +1,4 @@
-//! Which questions go to one container instead of to everybody, and what frames say of addresses.
+//! ARP requests and neighbour solicitations: unicast forwarding to the announced container, and learning from frames.
 
 use std::net::IpAddr;
 
@@ -10,18 +10,18 @@ use crate::frame::ndp::{self, NdpMessage};
 use crate::ids::{Mac, PeerId};
 use crate::time::Instant;
 
-/// The one router that a question goes to.
+/// Destination of a request that is not flooded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Direction {
-    /// The router that announces the address.
+    /// Router that announces the address.
     pub peer: PeerId,
-    /// The MAC that it announces, which becomes the destination of the frame.
+    /// Announced MAC, which becomes the destination of the frame.
     pub mac: Mac,
-    /// How the question is put.
+    /// Protocol of the request.
     pub protocol: Protocol,
 }
 
-/// How an address is asked for.
+/// Protocol of address resolution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protocol {
     /// ARP, for IPv4.
@@ -30,15 +30,15 @@ pub enum Protocol {
     Ndp,
 }
 
-/// What a frame says about addresses.
+/// Content of a frame about addresses.
 struct Said {
-    /// Where its sender says an address lives.
+    /// Location of an address according to the sender.
     told: Option<(IpAddr, Mac)>,
-    /// Which address it asks for, if one container alone can be asked.
+    /// Requested address, if the request may be sent to one container only.
     asked: Option<(IpAddr, Protocol)>,
 }
 
-/// Whether a frame may be about where addresses live: what costs a look, where all else costs a few comparisons.
+/// Returns true if the frame may be ARP or ND; takes a few comparisons.
 pub fn is_resolution(view: &EthernetView<'_>) -> bool {
     match view.ethertype() {
         ethernet::ARP => true,
@@ -47,19 +47,19 @@ pub fn is_resolution(view: &EthernetView<'_>) -> bool {
     }
 }
 
-/// Notes what a frame that came from `owner` says about where addresses live.
+/// Learns the locations of addresses from a frame of `owner`.
 pub fn observe(announced: &Announcements, owner: Owner, view: &EthernetView<'_>, now: Instant) {
     if let Some((ip, mac)) = said(view).told {
         announced.saw(ip, (owner, mac), now);
     }
 }
 
-/// The owner of the announced address that a frame of the local port asks everybody for; notes what the frame says.
+/// Returns the owner of the announced address that a frame of the local port requests; also learns from the frame.
 ///
-/// `None` when the frame is to go the way of all others: it is no such question; it has a VLAN tag, of which records say
-/// nothing; it asks whether an address is free (RFC 5227, RFC 4862) or tells where one is; its sender contradicts what
-/// is announced; the address is behind the local port, where it is answered by its owner, or not where the MAC table
-/// has it; or the owner did not answer the same asker a moment ago.
+/// `None` if the frame is to be forwarded like any other: it is no such request; it has a VLAN tag, which records do
+/// not cover; it is an address probe (RFC 5227, RFC 4862) or an announcement; its sender contradicts a record; the
+/// address is behind the local port, where its owner answers, or its MAC was learnt elsewhere; or the owner did not
+/// answer the same asker a moment ago.
 pub fn direct(
     announced: &Announcements,
     fdb: &Fdb,
@@ -119,7 +119,7 @@ fn said_by_arp(view: &EthernetView<'_>, packet: ArpPacket) -> Said {
 fn said_by_ndp(view: &EthernetView<'_>, message: NdpMessage) -> Said {
     match message {
         NdpMessage::Advertisement(told) => Said {
-            // The owner that answers a question to one MAC need not say it again (RFC 4861 section 4.4).
+            // An answer to a unicast solicitation may omit the option (RFC 4861 section 4.4).
             told: Some((told.target.into(), told.target_mac.unwrap_or(view.source()))),
             asked: None,
         },

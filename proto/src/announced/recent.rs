@@ -1,16 +1,16 @@
-//! A bounded set of things that happened a while ago at most; when full the oldest makes room.
+//! Bounded map of recent events; when full, the oldest is replaced.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::RangeBounds;
 
 use crate::time::Instant;
 
-/// Keys, each with a moment and what else is known; trees, not hashes, since senders of frames choose the keys.
+/// Keys with a time and a value. Trees instead of hash tables, because senders of frames choose the keys.
 #[derive(Debug)]
 pub(super) struct Recent<K, V> {
     limit: usize,
     entries: BTreeMap<K, (Instant, V)>,
-    /// In the order of their moments; those that were replaced or taken since are still in it, but no more than `limit`.
+    /// Keys by time. May have replaced and removed ones, but at most `limit` in total.
     order: VecDeque<(K, Instant)>,
 }
 
@@ -23,12 +23,12 @@ impl<K: Ord + Copy, V> Recent<K, V> {
         }
     }
 
-    /// When that happened, and what is known of it.
+    /// Returns time and value of the latest event with this key.
     pub(super) fn get(&self, key: &K) -> Option<&(Instant, V)> {
         self.entries.get(key)
     }
 
-    /// It happened now.
+    /// Records an event.
     pub(super) fn insert(&mut self, key: K, value: V, now: Instant) {
         self.entries.insert(key, (now, value));
         self.order.push_back((key, now));
@@ -48,7 +48,7 @@ impl<K: Ord + Copy, V> Recent<K, V> {
         }
     }
 
-    /// Forgets what happened before `then`.
+    /// Removes events before `then`.
     pub(super) fn forget_before(&mut self, then: Instant) {
         while self.order.front().is_some_and(|(_, at)| *at < then) {
             self.drop_first();
@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_makes_room_and_what_happened_again_is_young() {
+    fn the_oldest_event_is_replaced_and_a_repeated_one_is_new() {
         let mut recent = Recent::new(2);
         recent.insert(1, 'a', at(1));
         recent.insert(2, 'b', at(2));

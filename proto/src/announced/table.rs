@@ -1,4 +1,4 @@
-//! The claims themselves, without their lock. Trees, not hashes: announcers choose the keys.
+//! Table of claims without its lock. Trees instead of hash tables, because the announcing routers choose the keys.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -17,12 +17,12 @@ pub(super) struct Table {
     by_mac: BTreeMap<(Mac, Owner), Said>,
     /// Addresses that several owners claim.
     contested: BTreeSet<IpAddr>,
-    /// Whose some of these rightly are.
+    /// Rightful owners, as far as known, of contested addresses.
     rightful: BTreeMap<IpAddr, Owner>,
     claims: usize,
 }
 
-/// What one owner says of an address, or of a MAC.
+/// Claim of one owner about an address or a MAC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Said {
     mac: Mac,
@@ -43,7 +43,7 @@ impl Table {
         }
     }
 
-    /// Addresses of which something new is said; `None` when there is no room.
+    /// Replaces the claims of `owner`. Returns the addresses with changed claims; `None` if there is no room.
     pub(super) fn set(
         &mut self,
         owner: Owner,
@@ -85,7 +85,7 @@ impl Table {
         self.note_contest(claim.ip);
     }
 
-    /// Takes out what `owner` announces.
+    /// Removes the claims of `owner`, and returns them.
     fn take(&mut self, owner: Owner) -> BTreeMap<IpAddr, Said> {
         let old = self.by_owner.remove(&owner).unwrap_or_default();
         self.claims -= old.len();
@@ -116,10 +116,10 @@ impl Table {
         Some(Place { owner, mac })
     }
 
-    /// Which of several claims counts.
+    /// Returns the winner of several claims.
     ///
-    /// Of claims of one MAC the one with the most moves, for as long as it takes until the others are withdrawn. Else,
-    /// that of the rightful owner; `moves` says nothing about two different MACs.
+    /// Claims of one MAC: that with the highest sequence number, while the others may be about to be withdrawn.
+    /// Otherwise that of the rightful owner, because sequence numbers of different MACs cannot be compared.
     fn right_one(&self, ip: IpAddr, now: Instant) -> Option<(Owner, Said)> {
         let claims = || self.of_ip(ip);
         let (_, one) = claims().next()?;
@@ -195,7 +195,7 @@ impl Table {
         claims.map(|((_, owner), said)| (*owner, *said))
     }
 
-    /// Asserts that all indices tell the same story.
+    /// Asserts that all indices are consistent.
     #[cfg(test)]
     pub(super) fn check(&self) {
         let claims = || {
@@ -225,17 +225,17 @@ impl Said {
     }
 }
 
-/// The lowest and the highest owner there can be.
+/// Lowest and highest owner.
 const FIRST: Owner = Owner::Local;
 const LAST: Owner = Owner::Peer(crate::ids::PeerId([0xff; 16]));
 
-/// Whether the last of these claims was made a moment ago, so that others may be about to be withdrawn.
+/// Returns true if the latest of these claims is recent, so that others may be about to be withdrawn.
 fn is_fresh(claims: impl Iterator<Item = (Owner, Said)>, now: Instant) -> bool {
     let last = claims.map(|(_, said)| said.since).max();
     last.is_some_and(|last| now.since(last) < MOVE_SETTLES)
 }
 
-/// The claim with the most moves; `None` when there is none, or another with as many.
+/// Returns the claim with the highest sequence number; `None` if there is none or the highest is not unique.
 fn newest(claims: impl Iterator<Item = (Owner, Said)>) -> Option<(Owner, Said)> {
     let mut best: Option<(u32, Option<(Owner, Said)>)> = None;
     for claim in claims {

@@ -32,7 +32,7 @@ fn at(owner: Owner, n: u8) -> Option<Place> {
 const NOW: Instant = Instant::from_nanos(1_000_000_000);
 
 #[test]
-fn what_is_announced_is_there_until_it_is_not() {
+fn an_announced_address_is_there_until_it_is_withdrawn() {
     let table = Announcements::default();
     assert!(table.set(A, vec![claim(1, 0), claim(2, 0)], NOW));
     assert!(table.set(B, vec![claim(3, 0)], NOW));
@@ -54,7 +54,7 @@ fn what_is_announced_is_there_until_it_is_not() {
 }
 
 #[test]
-fn of_two_that_announce_one_mac_the_last_move_is_right_until_it_should_be_over() {
+fn the_higher_sequence_number_of_one_mac_wins_while_a_move_settles() {
     let table = Announcements::default();
     table.set(A, vec![claim(1, 4)], NOW);
     table.set(B, vec![claim(1, 5)], NOW);
@@ -71,7 +71,7 @@ fn of_two_that_announce_one_mac_the_last_move_is_right_until_it_should_be_over()
         places: [A, B].iter().filter_map(|owner| at(*owner, 1)).collect(),
     };
     assert_eq!(table.contests(9, late), [both]);
-    // Saying the same again is no new move.
+    // Repeating a claim is no new move.
     table.set(B, vec![claim(1, 5), claim(2, 0)], late);
     assert_eq!(table.place(ip(1), late), None);
     table.set(A, vec![claim(1, 5)], late);
@@ -86,7 +86,7 @@ fn of_two_that_announce_one_mac_the_last_move_is_right_until_it_should_be_over()
 }
 
 #[test]
-fn moves_say_nothing_about_two_macs_and_the_rightful_owner_does() {
+fn between_two_macs_the_rightful_owner_wins() {
     let table = Announcements::default();
     table.set(A, vec![claim(1, 0)], NOW);
     let taken = Claim {
@@ -105,14 +105,14 @@ fn moves_say_nothing_about_two_macs_and_the_rightful_owner_does() {
 }
 
 #[test]
-fn what_somebody_else_says_is_doubted_until_the_owner_is_heard_or_announces_it_anew() {
+fn a_contradiction_lasts_until_the_owner_is_heard_or_announces_again() {
     let table = Announcements::default();
     table.set(A, vec![claim(1, 0)], NOW);
     assert!(!table.saw(ip(1), (A, mac(1)), NOW), "it agrees");
     assert!(!table.saw(ip(9), (A, mac(9)), NOW), "nobody announces it");
     assert!(table.saw(ip(1), (B, mac(7)), NOW));
     assert_eq!(table.place(ip(1), NOW), None);
-    // The same announcement again is no news, nor is its MAC in the mouth of another.
+    // Neither the same announcement again nor the same MAC from another router changes anything.
     table.set(A, vec![claim(1, 0), claim(2, 0)], NOW);
     assert!(!table.saw(ip(1), (B, mac(1)), NOW));
     assert_eq!(table.place(ip(1), NOW), None);
@@ -132,7 +132,7 @@ fn what_somebody_else_says_is_doubted_until_the_owner_is_heard_or_announces_it_a
 }
 
 #[test]
-fn an_owner_that_does_not_answer_is_doubted_when_the_same_one_asks_again() {
+fn a_repeated_request_puts_a_silent_owner_in_doubt() {
     let table = Announcements::default();
     table.set(A, vec![claim(1, 0)], NOW);
     let (asker, other) = (mac(20), mac(21));
@@ -158,7 +158,7 @@ fn an_owner_that_does_not_answer_is_doubted_when_the_same_one_asks_again() {
 }
 
 #[test]
-fn a_contradiction_that_goes_on_lasts() {
+fn a_repeated_contradiction_extends_the_doubt() {
     let table = Announcements::default();
     table.set(A, vec![claim(1, 0)], NOW);
     for n in 0..6 {
@@ -169,7 +169,7 @@ fn a_contradiction_that_goes_on_lasts() {
 }
 
 #[test]
-fn a_mac_that_moves_too_often_is_doubted_whoever_is_heard() {
+fn a_flapping_mac_stays_in_doubt_even_if_its_owner_is_heard() {
     let table = Announcements::default();
     table.set(A, vec![claim(1, 0)], NOW);
     table.doubt(mac(1), NOW);
@@ -182,7 +182,7 @@ fn a_mac_that_moves_too_often_is_doubted_whoever_is_heard() {
 }
 
 #[test]
-fn a_router_for_which_there_is_no_room_is_unknown_and_the_others_stay() {
+fn claims_without_room_are_refused_and_others_stay() {
     let limits = AnnouncedLimits {
         claims: 3,
         doubted: 2,
@@ -212,7 +212,7 @@ fn a_router_for_which_there_is_no_room_is_unknown_and_the_others_stay() {
 
 type Model = BTreeMap<Owner, Vec<Claim>>;
 
-/// What the table is to say of an address, by looking at everything.
+/// Returns the expected location of an address, computed from all claims.
 fn expected(model: &Model, wanted: u8) -> Option<(Owner, u32)> {
     let claims = || {
         let all = model.iter();

@@ -1,83 +1,82 @@
-//! What `mesh expose`, `hide`, `attach-bridge`, `detach-bridge` and the router say to one another: the host's part in the
-//! mesh.
+//! The host in the API: `mesh expose`, `hide`, `attach-bridge`, `detach-bridge`.
 
 use serde::{Deserialize, Serialize};
 
-/// What stands for the host where containers are listed.
+/// Name of the host where containers are listed.
 pub const EXPOSE: &str = "mesh:expose";
 
-/// `mesh expose`.
+/// Body of `mesh expose`.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct ExposeRequest {
-    /// Address arguments as typed; none means one of the default subnet.
+    /// Address arguments as typed; empty: one of the default subnet.
     pub addresses: Vec<String>,
-    /// A name for these addresses in the mesh.
+    /// Name for these addresses in the mesh.
     #[serde(default)]
     pub name: Option<String>,
-    /// Whether addresses are translated between the mesh and what is behind the host.
+    /// True to translate addresses between the mesh and networks behind the host.
     pub masquerade: bool,
-    /// Whether the host forwards also between these subnets and other subnets of the mesh, and containers on other bridges
-    /// of the host.
+    /// True to forward also between these subnets and other subnets of the mesh, and containers on other bridges of
+    /// the host.
     #[serde(default)]
     pub forward: bool,
-    /// The process of the caller.
+    /// Process id of the caller.
     #[serde(default)]
     pub caller_pid: u32,
-    /// Seconds that the allocation of addresses may take; the router's default when absent.
+    /// Time limit for the allocation of addresses, in seconds; the router's default if absent.
     #[serde(default)]
     pub timeout: Option<f64>,
 }
 
-/// The answer to it.
+/// Answer to [`ExposeRequest`].
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Exposed {
-    /// What was asked for, in order, whether it is new or not.
+    /// Requested addresses, in order, new ones or not.
     pub addresses: Vec<ExposedAddress>,
-    /// What was changed on the host besides, and what may stand in the way; one line each.
+    /// Other changes on the host, and possible obstacles; one line each.
     #[serde(default)]
     pub notes: Vec<String>,
 }
 
-/// One address of the host on the mesh.
+/// Address of the host in the mesh.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct ExposedAddress {
-    /// With the prefix length of its subnet.
+    /// Address with the prefix length of its subnet.
     pub address: String,
-    /// MAC address; empty while the bridge is being mended.
+    /// MAC address; empty while the bridge is being repaired.
     pub mac: String,
-    /// Whether addresses are translated between its subnet and what is behind the host.
+    /// True if addresses are translated between its subnet and networks behind the host.
     pub masquerade: bool,
-    /// Whether the host forwards between its subnet and everything else, also other subnets of the mesh and containers on
-    /// other bridges of the host.
+    /// True if the host forwards between its subnet and all other networks, including other subnets of the mesh and
+    /// containers on other bridges of the host.
     #[serde(default)]
     pub forward: bool,
-    /// Its names in the mesh, without the domain.
+    /// Names in the mesh, without the domain.
     pub names: Vec<String>,
 }
 
-/// `mesh hide`.
+/// Body of `mesh hide`.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct HideRequest {
-    /// Address arguments as typed; none means all.
+    /// Address arguments as typed; empty: all.
     pub addresses: Vec<String>,
 }
 
-/// The answer to it.
+/// Answer to [`HideRequest`].
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Hidden {
-    /// Addresses that are not the host's any more, without prefix lengths.
+    /// Addresses removed from the host, without prefix lengths.
     pub addresses: Vec<String>,
-    /// Arguments that meant nothing that was exposed.
+    /// Arguments that match no exposed address.
     #[serde(default)]
     pub unknown: Vec<String>,
 }
 
-/// `mesh attach-bridge`, `mesh detach-bridge`.
+/// Body of `mesh attach-bridge` and `mesh detach-bridge`.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct BridgeRequest {
@@ -85,27 +84,27 @@ pub struct BridgeRequest {
     pub bridge: String,
 }
 
-/// Another bridge of the host, for the report.
+/// Another bridge of the host, in the report.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct BridgeReport {
-    /// Its name.
+    /// Name of the bridge.
     pub bridge: String,
-    /// Why it is not joined now; empty when it is.
+    /// Reason why it is not joined now; empty if it is.
     pub problem: String,
 }
 
-/// The host's part in the mesh, for the report.
+/// State of the host in the mesh, in the report.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct HostReport {
-    /// Its addresses.
+    /// Exposed addresses.
     pub exposed: Vec<ExposedAddress>,
-    /// What translates addresses: `nft` or `iptables`; empty when nothing does.
+    /// Tool that translates addresses: `nft` or `iptables`; empty if there is none.
     pub firewall: String,
-    /// How often rules or addresses that somebody removed were put back since the router's start.
+    /// Number of restorations of rules or addresses that others had removed, since the router's start.
     pub restored: u64,
-    /// Other bridges that `attach-bridge` joined.
+    /// Other bridges joined by `attach-bridge`.
     #[serde(default)]
     pub bridges: Vec<BridgeReport>,
 }

@@ -1,4 +1,4 @@
-//! Allocation of addresses, as the `mesh` command and the router speak of it.
+//! Allocation of addresses (IPAM) in the API.
 //!
 //! | request | body | answer |
 //! |---|---|---|
@@ -9,127 +9,128 @@
 
 use serde::{Deserialize, Serialize};
 
-/// `mesh status ipam`.
+/// Answer for `mesh status ipam`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct IpamReport {
-    /// Why this router allocates no addresses; empty when it does, and then the rest counts.
+    /// Reason why this router allocates no addresses; empty if it does, and only then the other fields are
+    /// valid.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub off: String,
-    /// The range that routers share.
+    /// Address range that the routers share.
     pub range: String,
-    /// The subnet of `net:default`.
+    /// Subnet of `net:default`.
     pub default_subnet: String,
-    /// Who owns how much of it; empty before the first allocation in the mesh.
+    /// Owners of the range; empty before the first allocation in the mesh.
     pub owners: Vec<IpamOwner>,
-    /// Addresses free in this router's own space.
+    /// Number of free addresses in this router's own space.
     pub free: u64,
-    /// Addresses that containers of this host hold.
+    /// Addresses of this host's containers.
     pub allocations: Vec<IpamAllocation>,
-    /// Addresses of this router's space that other routers' containers hold.
+    /// Addresses of this router's space that containers on other routers hold.
     pub loans: Vec<IpamLoan>,
-    /// Requests that wait.
+    /// Waiting requests.
     pub waiting: Vec<IpamWaiting>,
-    /// What an operator should do, one line each.
+    /// Advice for the operator, one line each.
     pub advice: Vec<String>,
 }
 
-/// What one router owns.
+/// Share of one router in the range.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct IpamOwner {
-    /// Its name, as `rmpeer` takes it.
+    /// Name of the router, as accepted by `rmpeer`.
     pub peer: String,
-    /// Its protocol identity.
+    /// Id of the router.
     pub id: String,
-    /// Whether it is this router.
+    /// True for this router.
     pub is_self: bool,
-    /// Addresses it owns.
+    /// Number of addresses it owns.
     pub addresses: u64,
-    /// Slices of the range it owns.
+    /// Number of slices it owns.
     pub slices: usize,
-    /// Of these, slices it may not use yet; known of this router only.
+    /// Number of these slices that it may not use yet; known only for this router.
     pub pending: usize,
-    /// Whether it can be reached.
+    /// True if it is reachable.
     pub reachable: bool,
 }
 
-/// An address of a container of this host.
+/// Address of a container of this host.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct IpamAllocation {
-    /// The address with the prefix length of its subnet.
+    /// Address with the prefix length of its subnet.
     pub address: String,
-    /// Whose it is, in words.
+    /// Description of the holder.
     pub container: String,
-    /// Whether it was asked for by the operator.
+    /// True if the operator requested this address.
     pub explicit: bool,
-    /// Who owns its space, if another router does.
+    /// Name of the router that owns its space; empty for this router.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub lent_by: String,
 }
 
-/// An address that another router's container holds.
+/// Address held by a container on another router.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct IpamLoan {
-    /// The address.
+    /// Address.
     pub address: String,
-    /// The router.
+    /// Router of the container.
     pub peer: String,
 }
 
-/// A request that waits.
+/// Waiting request.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct IpamWaiting {
-    /// The process that asked; 0 if it is not known.
+    /// Process id of the caller; 0 if unknown.
     pub caller_pid: u32,
-    /// For whom, in words.
+    /// Description of the holder.
     pub container: String,
-    /// For which subnet or address.
+    /// Requested subnet or address.
     pub want: String,
-    /// For what it waits.
+    /// Reason for the wait.
     pub why: String,
     /// Seconds until it is given up.
     pub left: f64,
 }
 
-/// `mesh prime`.
+/// Body of `mesh prime`.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct PrimeRequest {
-    /// Seconds it may take.
+    /// Time limit in seconds.
     pub timeout: f64,
 }
 
-/// `mesh rmpeer`.
+/// Body of `mesh rmpeer`.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct RemoveRequest {
-    /// Who is gone: names, nicknames or identities.
+    /// Routers to remove: names, nicknames or ids.
     pub peers: Vec<String>,
-    /// Whether to do without waiting and without a majority.
+    /// True to remove without waiting and without a majority.
     #[serde(default)]
     pub force: bool,
 }
 
-/// What `rmpeer` did.
+/// Result of `rmpeer`.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Removed {
-    /// One line for each router.
+    /// Result for each router, one line each.
     pub lines: Vec<String>,
 }
 
-/// What became of this router's space when it left.
+/// Result of giving up this router's space when it left.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Left {
-    /// Slices that nobody took.
+    /// Number of slices that no router took over.
     #[serde(default)]
     pub orphaned: usize,
-    /// Other routers that could be reached.
+    /// Number of other routers that were reachable.
     #[serde(default)]
     pub others: usize,
 }

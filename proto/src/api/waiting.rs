@@ -1,27 +1,27 @@
-//! What requests that are under way wait for.
+//! Requests in progress, with the reasons for their delay.
 
 use serde::{Deserialize, Serialize};
 
 use super::ipam::IpamWaiting;
 
-/// `GET /waiting`.
+/// Answer to `GET /waiting`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Waiting {
-    /// Requests for addresses.
+    /// Waiting requests for addresses.
     pub addresses: Vec<IpamWaiting>,
-    /// Engines that were asked something and have not answered yet.
+    /// Engines with an unanswered request.
     pub engines: Vec<EngineWaiting>,
 }
 
-/// An engine that was asked something and has not answered yet.
+/// Engine with an unanswered request.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct EngineWaiting {
-    /// `Docker`.
+    /// Name of the engine, such as `Docker`.
     pub engine: String,
-    /// Seconds since it was asked.
+    /// Seconds since the request.
     pub since: f64,
-    /// Seconds after which it is given up.
+    /// Seconds after which the request is given up.
     pub limit: f64,
 }

@@ -1,4 +1,4 @@
-//! Who a router is: an Ed25519 key that signs its records and an X25519 key that its sessions are made with.
+//! Identity of a router: an Ed25519 key that signs its records, and an X25519 key for its links and sessions.
 
 use core::fmt;
 
@@ -10,20 +10,20 @@ use crate::ids::PeerId;
 
 const PEER_ID_LABEL: &[u8] = b"mesh peer id v1";
 
-/// The keys of one router; secrets are erased when dropped and never printed.
+/// Keys of one router; secrets are erased when dropped and never printed.
 pub struct Identity {
     sign: SigningKey,
     dh: DhSecret,
     id: PeerId,
 }
 
-/// A signature is not one that the named key made over the message, or the key is not a sound one.
+/// Error: the signature does not verify with the given key, or the key is weak.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the signature does not verify")]
 pub struct BadSignature;
 
 impl Identity {
-    /// The identity made of an Ed25519 seed (RFC 8032) and an X25519 secret (RFC 7748), 32 random bytes each.
+    /// Creates the identity from an Ed25519 seed (RFC 8032) and an X25519 secret (RFC 7748), 32 random bytes each.
     pub fn from_seeds(sign: [u8; 32], dh: [u8; 32]) -> Self {
         let sign = SigningKey::from_bytes(&sign);
         let id = peer_id(sign.verifying_key().as_bytes());
@@ -34,27 +34,27 @@ impl Identity {
         }
     }
 
-    /// The name the protocol knows this router by.
+    /// Returns the id of this router.
     pub fn id(&self) -> PeerId {
         self.id
     }
 
-    /// The public Ed25519 key.
+    /// Returns the public Ed25519 key.
     pub fn sign_key(&self) -> [u8; 32] {
         self.sign.verifying_key().to_bytes()
     }
 
-    /// The public X25519 key.
+    /// Returns the public X25519 key.
     pub fn dh_key(&self) -> [u8; 32] {
         self.dh.public()
     }
 
-    /// The secret X25519 key.
+    /// Returns the secret X25519 key.
     pub fn dh_secret(&self) -> &DhSecret {
         &self.dh
     }
 
-    /// The Ed25519 signature over `message`; the caller puts a label in front that says what the message is.
+    /// Returns the Ed25519 signature over `message`; the caller prefixes a label for the purpose of the message.
     pub fn sign(&self, message: &[u8]) -> [u8; 64] {
         self.sign.sign(message).to_bytes()
     }
@@ -66,7 +66,7 @@ impl fmt::Debug for Identity {
     }
 }
 
-/// The id of the router that signs with `sign_key`: SHA-256("mesh peer id v1" ‖ key), the first 16 bytes.
+/// Returns the id of the router with this `sign_key`: the first 16 bytes of SHA-256("mesh peer id v1" ‖ key).
 pub fn peer_id(sign_key: &[u8; 32]) -> PeerId {
     let digest = Sha256::new()
         .chain_update(PEER_ID_LABEL)
@@ -77,7 +77,7 @@ pub fn peer_id(sign_key: &[u8; 32]) -> PeerId {
     PeerId(id)
 }
 
-/// Whether `signature` is the one `sign_key` makes over `message`; malleable signatures and small-order keys are
+/// Verifies that `signature` is one of `sign_key` over `message`. Malleable signatures and small-order keys are
 /// refused, so that all routers accept the same records.
 pub fn verify(
     sign_key: &[u8; 32],
@@ -130,7 +130,7 @@ mod tests {
 
     #[test]
     fn small_order_keys_sign_nothing() {
-        // With the neutral element as key, (R = neutral, s = 0) satisfies the equation over every message.
+        // With the neutral element as key, (R = neutral, s = 0) satisfies the equation for every message.
         let mut neutral = [0; 32];
         neutral[0] = 1;
         let mut signature = [0; 64];

@@ -1,4 +1,4 @@
-//! The cryptography of the mesh: identities, the operator's secret, and the primitives they stand on.
+//! Cryptography: identities, the mesh secret, and the primitives.
 
 pub mod aead;
 pub mod dh;

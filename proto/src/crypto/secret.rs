@@ -1,4 +1,4 @@
-//! The secret that all routers of a mesh share, and the pre-shared keys of links and sessions that follow from it.
+//! Mesh secret shared by all routers, and the pre-shared keys of links and sessions derived from it.
 
 use core::fmt;
 use std::collections::BTreeSet;
@@ -10,51 +10,52 @@ use zeroize::{Zeroize, Zeroizing};
 
 /// Fewest characters of a password.
 pub const MIN_PASSWORD: usize = 12;
-/// Fewest different characters of a password, white space left out.
+/// Fewest different characters of a password, not counting white space.
 pub const MIN_VARIETY: usize = 4;
-/// Fewest different bytes of a key. Of 32 random bytes fewer are the same less than once in 10^30 keys.
+/// Fewest different byte values of a key. 32 random bytes have fewer with a probability below 10^-30.
 pub const MIN_KEY_VARIETY: usize = 8;
 
 const ARGON2_KIB: u32 = 32 * 1024;
 const ARGON2_PASSES: u32 = 6;
 const ARGON2_LANES: u32 = 1;
-// Followed by the name of the mesh: a router must reach the same key from what the operator gives it.
+// Followed by the name of the mesh. It is constant, because all routers must derive the same key from the password.
 const ARGON2_SALT: &[u8] = b"mesh password v1";
-// No 32-byte key can collide with it: the lengths differ.
+// Cannot collide with a 32-byte key, because the lengths differ.
 const OPEN_KEY: &[u8] = b"mesh open v1";
 const LINK_LABEL: &[u8] = b"mesh link psk v1";
 const SESSION_LABEL: &[u8] = b"mesh session psk v1";
 
-/// How the operator protects the mesh.
+/// Kind of protection of the mesh.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum SecretKind {
     /// A random 256-bit key.
     KeyFile,
-    /// A password; whoever is dialled may test guesses at the price of one Argon2id each.
+    /// Password. A router that is dialled can test guesses, at the cost of one Argon2id each.
     Password,
-    /// No secret: traffic is encrypted, but anyone may join.
+    /// No secret: traffic is encrypted, but any router may join.
     Open,
 }
 
-/// Bytes of the name of a mesh, at most.
+/// Longest name of a mesh, in bytes.
 pub const MAX_MESH_NAME: usize = 63;
 
 const MESH_TAG: &[u8] = b"mesh name v1";
 
-/// The name of a mesh (`--mesh-name`), as the realm of a password: it is a part of the salt, so that the hashes of passwords which were prepared for another one are of no use for it.
-/// Letters, digits, `-`, `_` and `.`; empty where the operator gave none.
+/// Name of a mesh (`--mesh-name`), used as the realm of a password: it is part of the salt, so that password hashes
+/// precomputed for another mesh are useless. Consists of letters, digits, `-`, `_` and `.`; empty if the operator
+/// gave none.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Realm(String);
 
 impl Realm {
-    /// The name, if it is one.
+    /// Checks a name; `None` if it is too long or has other characters.
     pub fn new(name: &str) -> Option<Self> {
         let is_right = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
         let is_name = name.len() <= MAX_MESH_NAME && name.bytes().all(is_right);
         is_name.then(|| Self(name.to_owned()))
     }
 
-    /// What hellos carry of it: 8 bytes of a hash, or zeros for none.
+    /// Returns the tag in hellos: 8 bytes of a hash, or zeros without a name.
     fn tag(&self) -> [u8; 8] {
         if self.0.is_empty() {
             return [0; 8];
@@ -65,25 +66,25 @@ impl Realm {
     }
 }
 
-/// What the members of a mesh know and nobody else; erased when dropped, never printed.
+/// Secret that only the members of a mesh know; erased when dropped, and never printed.
 pub struct MeshSecret {
     mesh_tag: [u8; 8],
     kind: SecretKind,
     key: Zeroizing<Vec<u8>>,
 }
 
-/// Why a password is not accepted.
+/// Reason why a password or key is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SecretError {
-    /// Short passwords are guessed in no time.
+    /// The password is short enough to be guessed.
     #[error("the password has {0} characters; it must have at least {MIN_PASSWORD}")]
     TooShort(usize),
-    /// White space, one letter twelve times, …: the first guesses of an attacker.
+    /// The password has too few different characters, like white space or one letter twelve times.
     #[error(
         "the password consists of fewer than {MIN_VARIETY} different characters (spaces do not count)"
     )]
     TooPlain,
-    /// A file of zeros, a placeholder.
+    /// The key is not random, like zeros or a placeholder.
     #[error(
         "the key is not random: its 32 bytes are of fewer than {MIN_KEY_VARIETY} different values"
     )]
@@ -94,7 +95,7 @@ pub enum SecretError {
 }
 
 impl MeshSecret {
-    /// The secret in a key file: 32 random bytes.
+    /// Creates the secret from the 32 random bytes of a key file.
     pub fn from_key_bytes(key: [u8; 32]) -> Self {
         let key = Zeroizing::new(key);
         Self {
@@ -104,7 +105,7 @@ impl MeshSecret {
         }
     }
 
-    /// The same, for bytes of which it is not known where they come from.
+    /// Creates the secret from 32 bytes of unknown origin.
     ///
     /// # Errors
     /// [`SecretError::NotRandom`].
@@ -116,9 +117,8 @@ impl MeshSecret {
         Ok(Self::from_key_bytes(key))
     }
 
-    /// The secret that follows from a password: Argon2id (RFC 9106), 32 MiB, 6 passes, 1 lane, with the name of the mesh in
-    /// its salt. Takes some 0.1 s to 1 s
-    /// and that much memory, so call it once at start and not where others wait.
+    /// Derives the secret from a password: Argon2id (RFC 9106), 32 MiB, 6 passes, 1 lane, with the name of the mesh
+    /// in the salt. Takes 0.1 s to 1 s and that much memory, so it is to be called once at start, off the event loop.
     pub fn from_password(password: &str, mesh: &Realm) -> Result<Self, SecretError> {
         let characters = password.chars().count();
         if characters < MIN_PASSWORD {
@@ -138,19 +138,19 @@ impl MeshSecret {
         })
     }
 
-    /// The same secret in the mesh of this name.
+    /// Returns the same secret in the mesh with this name.
     #[must_use]
     pub fn of_mesh(mut self, mesh: &Realm) -> Self {
         self.mesh_tag = mesh.tag();
         self
     }
 
-    /// What hellos carry of the name of the mesh.
+    /// Returns the tag of the mesh's name in hellos: 8 bytes.
     pub fn mesh_tag(&self) -> [u8; 8] {
         self.mesh_tag
     }
 
-    /// No secret: fixed, public keys, so that the same handshakes run.
+    /// Returns the secret of an open mesh: public constant keys, so that the same handshakes run.
     pub fn open() -> Self {
         Self {
             mesh_tag: [0; 8],
@@ -159,17 +159,17 @@ impl MeshSecret {
         }
     }
 
-    /// How the operator protects the mesh.
+    /// Returns the kind of protection.
     pub fn kind(&self) -> SecretKind {
         self.kind
     }
 
-    /// The pre-shared key of links (HKDF-SHA256, label "mesh link psk v1").
+    /// Returns the pre-shared key of links (HKDF-SHA256, label "mesh link psk v1").
     pub fn link_psk(&self) -> [u8; 32] {
         self.derive(LINK_LABEL)
     }
 
-    /// The pre-shared key of sessions (HKDF-SHA256, label "mesh session psk v1").
+    /// Returns the pre-shared key of sessions (HKDF-SHA256, label "mesh session psk v1").
     pub fn session_psk(&self) -> [u8; 32] {
         self.derive(SESSION_LABEL)
     }
@@ -195,7 +195,7 @@ fn hash_password(password: &[u8], mesh: &Realm, kib: u32) -> Option<Zeroizing<Ve
     let mut key = Zeroizing::new(vec![0; 32]);
     let done = Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
         .hash_password_into_with_memory(password, &salt, &mut key, &mut memory);
-    // The last block is as good as the key.
+    // The memory reveals the key.
     memory.iter_mut().for_each(Zeroize::zeroize);
     done.ok().map(|()| key)
 }
@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_guessed_first_is_refused() {
+    fn easily_guessed_secrets_are_refused() {
         for plain in [
             " ".repeat(12),
             "a".repeat(40),

@@ -1,4 +1,4 @@
-//! Published test vectors of the primitives we build on: a dependency that changes its mind is noticed here.
+//! Published test vectors of the primitives, which detect a change in a dependency.
 
 use blake2::{Blake2s256, Digest};
 use hkdf::Hkdf;
@@ -117,7 +117,7 @@ fn hkdf_sha256_rfc5869_appendix_a() {
         out[..],
         hex("3cb25f25faacd57a90434f64d0362f2a2d2d0a90cf1a5a4c5db02d56ecc4c5bf34007208d5b887185865")
     );
-    // A.3: no salt, no info, as the operator's secret is derived.
+    // A.3: neither salt nor info, as in the derivation of the mesh secret.
     Hkdf::<Sha256>::new(None, &[0x0b; 22])
         .expand(b"", &mut out)
         .unwrap();

@@ -1,33 +1,33 @@
-//! The beat: a small Ethernet frame that a router sends to its peers through VXLAN, to test the very way that
-//! containers' frames would take.
+//! Beat: a small Ethernet frame that a router sends to its peers through VXLAN, to probe the exact path of
+//! containers' frames.
 //!
-//! It goes to the group address of the nearest bridge (IEEE 802.1Q table 8-1), which no bridge passes on: it reaches the
-//! router at the other end and no container. It is plain, as all is that goes this way; what counts is the nonce, which
-//! the sealed offers of both sides name.
+//! Its destination is the nearest-bridge group address (IEEE 802.1Q table 8-1), which no bridge forwards, so it
+//! reaches the router at the other end and no container. It is not encrypted, like all frames on this path; it is
+//! checked by its nonce, which is also in the sealed offers of both sides.
 
 use crate::ids::{Mac, PeerId};
 
-/// Where beats go.
+/// Destination address of beats.
 pub const BEAT_GROUP: Mac = Mac([0x01, 0x80, 0xc2, 0x00, 0x00, 0x0e]);
-/// Their EtherType: local experimental, IEEE 802 section 9.2.3.
+/// EtherType of beats: local experimental (IEEE 802 section 9.2.3).
 pub const BEAT_ETHERTYPE: u16 = 0x88b5;
 
 const MAGIC: [u8; 4] = *b"mesh";
-/// Bytes of the shortest Ethernet frame, without its checksum.
+/// Length of the shortest Ethernet frame without FCS, in bytes.
 const MIN_FRAME: usize = 60;
 
-/// A sign of life by VXLAN.
+/// Keepalive through VXLAN.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Beat {
-    /// Who sent it, or says so.
+    /// Claimed sender.
     pub peer: PeerId,
-    /// From its offers.
+    /// Nonce of the sender's offers.
     pub nonce: u64,
 }
 
 impl Beat {
-    /// The frame, with `source` as its source address: after the Ethernet header `"mesh" ‖ PeerId ‖ nonce u64`
-    /// (big-endian), filled up with zeros to 60 bytes.
+    /// Encodes the frame with the source address `source`: after the Ethernet header `"mesh" ‖ PeerId ‖ nonce u64`
+    /// (big-endian), padded with zeros to 60 bytes.
     pub fn to_frame(self, source: Mac) -> Vec<u8> {
         let mut frame = Vec::with_capacity(MIN_FRAME);
         frame.extend_from_slice(&BEAT_GROUP.0);
@@ -40,7 +40,7 @@ impl Beat {
         frame
     }
 
-    /// Reads a frame; `None` for any other. What follows the nonce does not matter.
+    /// Decodes a frame; `None` if it is no beat. Bytes after the nonce are ignored.
     pub fn from_frame(frame: &[u8]) -> Option<Self> {
         let rest = frame.strip_prefix(&BEAT_GROUP.0)?.get(6..)?;
         let rest = rest.strip_prefix(&BEAT_ETHERTYPE.to_be_bytes())?;
@@ -61,7 +61,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_sent_is_heard(peer: [u8; 16], nonce: u64, source: [u8; 6]) {
+        fn beats_decode(peer: [u8; 16], nonce: u64, source: [u8; 6]) {
             let beat = Beat { peer: PeerId(peer), nonce };
             let frame = beat.to_frame(Mac(source));
             prop_assert_eq!(frame.len(), MIN_FRAME);
@@ -69,7 +69,7 @@ mod tests {
         }
 
         #[test]
-        fn anything_may_come(frame in proptest::collection::vec(any::<u8>(), 0..80)) {
+        fn any_frame_is_decoded_without_panic(frame in proptest::collection::vec(any::<u8>(), 0..80)) {
             prop_assert_eq!(Beat::from_frame(&frame), None);
         }
     }

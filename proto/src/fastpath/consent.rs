@@ -1,11 +1,11 @@
-//! To whose underlay address plain traffic may go.
+//! Consent of the operator to plain traffic, by underlay address.
 
 use core::fmt;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-/// What the operator consents to; by default nothing.
+/// Underlay addresses with which plain traffic is permitted; none by default.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Consent {
     everywhere: bool,
@@ -13,8 +13,8 @@ pub struct Consent {
 }
 
 impl Consent {
-    /// Plain traffic with every peer that consents (`--no-encryption`), or with those in `subnets`
-    /// (`--trusted-subnets`).
+    /// Creates the consent to plain traffic with every peer that consents (`--no-encryption`), or with those in
+    /// `subnets` (`--trusted-subnets`).
     pub fn new(everywhere: bool, subnets: Vec<IpNet>) -> Self {
         Self {
             everywhere,
@@ -22,18 +22,18 @@ impl Consent {
         }
     }
 
-    /// Whether there is anybody at all it allows.
+    /// Returns true if no address is permitted.
     pub fn is_none(&self) -> bool {
         !self.everywhere && self.subnets.is_empty()
     }
 
-    /// Whether plain traffic with a peer at `address` is allowed.
+    /// Returns true if plain traffic with a peer at `address` is permitted.
     pub fn allows(&self, address: IpAddr) -> bool {
         self.everywhere || self.subnets.iter().any(|net| net.contains(&address))
     }
 }
 
-/// For `mesh status`: with whom.
+/// Formats the permitted peers for `mesh status`.
 impl fmt::Display for Consent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.everywhere {

@@ -1,12 +1,13 @@
-//! Which peers may be sent plain frames by the kernel, through VXLAN, instead of sealed ones by the router.
+//! Kernel fast path: plain frames to consenting peers through VXLAN (RFC 7348), instead of sealed ones by the router.
 //!
-//! Both sides must say so, all the time. A router that consents to plain traffic with the address of a peer's direct
-//! path offers it with every heartbeat ([`Offer`], sealed); two that offer it to one another are *candidates*: their
-//! hosts accept VXLAN from one another and send beats that way ([`Beat`]). An offer names the beats that are heard, so
-//! each side knows that the way works in both directions before the first frame of a container takes it.
+//! Both sides must consent continuously. A router that consents to plain traffic with the address of a peer's direct
+//! path offers it with every heartbeat ([`Offer`], sealed). Two routers that offer it to each other are *candidates*:
+//! their hosts accept VXLAN from each other and send beats that way ([`Beat`]). An offer names the beats that were
+//! received, so each side knows that the path works in both directions before it sends the first frame of a
+//! container.
 //!
-//! A peer is *fast* while its offers come, its direct path is up and is the address the offers come from, we hear its
-//! beats, and it says that it hears ours. Anything else, and it is not, at once.
+//! A peer is *fast* while its offers arrive, its direct path is up and is the address from which the offers come, its
+//! beats are received, and it confirms the beats of this router. Otherwise it ceases to be fast at once.
 
 mod beat;
 mod consent;
@@ -23,46 +24,46 @@ use crate::ids::PeerId;
 use crate::limits::{DEAD_AFTER, MAX_FAST_PEERS};
 use crate::time::Instant;
 
-/// What this router offers.
+/// Offer of this router.
 #[derive(Clone, Debug)]
 pub struct Local {
-    /// To whom.
+    /// Peers to which it is offered.
     pub consent: Consent,
-    /// UDP port its VXLAN devices receive at, not 0.
+    /// UDP port of the VXLAN devices, not 0.
     pub port: u16,
-    /// Their network identifier, below 2^24.
+    /// VXLAN network identifier, below 2^24.
     pub vni: u32,
-    /// What its beats carry: random, not 0, another one for each run.
+    /// Nonce of the beats: random, not 0, drawn at each start.
     pub nonce: u64,
 }
 
-/// A peer that plain VXLAN is exchanged with.
+/// Peer with which plain VXLAN is exchanged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FastPeer {
-    /// Its underlay address: VXLAN from there is accepted.
+    /// Underlay address of the peer, from which VXLAN is accepted.
     pub address: IpAddr,
-    /// Its VXLAN port.
+    /// UDP port of the peer's VXLAN devices.
     pub port: u16,
-    /// Its network identifier.
+    /// VXLAN network identifier of the peer.
     pub vni: u32,
-    /// Whether containers' frames may be sent to it this way; before, only beats are.
+    /// True if containers' frames may be sent this way; before, only beats are.
     pub fast: bool,
 }
 
-/// Every peer that plain VXLAN is exchanged with; at most [`MAX_FAST_PEERS`].
+/// Peers with which plain VXLAN is exchanged; at most [`MAX_FAST_PEERS`].
 pub type FastPeers = BTreeMap<PeerId, FastPeer>;
 
-/// What a peer offered last.
+/// Last offer of a peer.
 #[derive(Clone, Copy, Debug)]
 struct Offered {
     offer: Offer,
     from: IpAddr,
     at: Instant,
-    /// When its last beat was heard.
+    /// Time at which its last beat was received.
     beat: Option<Instant>,
 }
 
-/// The offers of all peers.
+/// Offers of all peers.
 #[derive(Debug, Default)]
 pub struct FastPaths {
     local: Option<Local>,
@@ -70,27 +71,27 @@ pub struct FastPaths {
 }
 
 impl FastPaths {
-    /// Says what is offered; nothing is while this was not called.
+    /// Sets this router's offer; without it nothing is offered.
     pub fn set_local(&mut self, local: Local) {
         self.local = Some(local);
     }
 
-    /// What is offered.
+    /// Returns this router's offer.
     pub fn local(&self) -> Option<&Local> {
         self.local.as_ref()
     }
 
-    /// How many peers' offers are remembered.
+    /// Returns the number of peers with a stored offer.
     pub fn len(&self) -> usize {
         self.peers.len()
     }
 
-    /// Whether no peer offers anything.
+    /// Returns true if no offer is stored.
     pub fn is_empty(&self) -> bool {
         self.peers.is_empty()
     }
 
-    /// The offer to send to a peer whose direct path is `direct`, if we consent.
+    /// Returns the offer to send to a peer with the direct path `direct`, if the operator consents.
     pub fn offer(&self, peer: &PeerId, direct: SocketAddr, now: Instant) -> Option<Offer> {
         let local = self.willing(direct.ip())?;
         let heard = self.peers.get(peer).filter(|p| p.is_heard(now));
@@ -102,8 +103,8 @@ impl FastPaths {
         })
     }
 
-    /// Takes an offer that came from `from`; `direct` is the direct path to its sender. Returns the refusal to send back
-    /// when we do not consent, so that the other side need not wait for our silence.
+    /// Handles an offer received from `from`; `direct` is the direct path to its sender. Returns the refusal to send
+    /// if the operator does not consent, so that the other side need not wait for a time-out.
     pub fn handle_offer(
         &mut self,
         peer: PeerId,
@@ -121,7 +122,7 @@ impl FastPaths {
             return Some(Offer::REFUSAL);
         }
         let is_known = self.peers.contains_key(&peer);
-        // From elsewhere than its path: it is about to move, or we are. Its next offers will tell.
+        // The offer did not come by the direct path: one side is about to move. The next offers will show.
         if direct != Some(from) || (!is_known && self.peers.len() >= MAX_FAST_PEERS) {
             self.peers.remove(&peer);
             return None;
@@ -138,7 +139,8 @@ impl FastPaths {
         None
     }
 
-    /// A beat came by VXLAN. Anybody on the underlay can make one; it counts if it names what the peer's offers do.
+    /// Handles a beat received through VXLAN. Any host on the underlay can forge beats; one counts only if it has the
+    /// nonce of the peer's offers.
     pub fn handle_beat(&mut self, beat: Beat, now: Instant) {
         if let Some(peer) = self.peers.get_mut(&beat.peer)
             && peer.offer.nonce == beat.nonce
@@ -147,12 +149,12 @@ impl FastPaths {
         }
     }
 
-    /// Forgets offers that were not renewed.
+    /// Removes offers that were not renewed.
     pub fn expire(&mut self, now: Instant) {
         self.peers.retain(|_, peer| peer.is_live(now));
     }
 
-    /// The peers to exchange plain VXLAN with, given the direct path to each.
+    /// Returns the peers with which to exchange plain VXLAN, given the direct path to each.
     pub fn peers(&self, direct: impl Fn(&PeerId) -> Option<SocketAddr>, now: Instant) -> FastPeers {
         let peers = self.peers.iter();
         peers
@@ -173,7 +175,8 @@ impl FastPaths {
         })
     }
 
-    /// Why a peer with this direct path is not fast, for people; empty when it is, or when we do not consent.
+    /// Returns the reason why a peer with this direct path is not fast, for operators; empty if it is, or if
+    /// the operator does not consent.
     pub fn doubt(&self, id: &PeerId, direct: SocketAddr, now: Instant) -> String {
         let Some(local) = self.willing(direct.ip()) else {
             return String::new();

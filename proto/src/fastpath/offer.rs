@@ -1,27 +1,28 @@
-//! The offer of plain VXLAN, a payload of kind Probe: sealed and fresh, so nobody but the peer can have made it.
+//! Offer of plain VXLAN, a payload of kind Probe: sealed and protected against replay, so only the peer can have made
+//! it.
 
 /// First byte of the payload; 0 and 1 are the request and the reply of [`crate::control::paths`].
 const OFFER: u8 = 2;
-/// Bytes of the payload.
+/// Length of the payload, in bytes.
 const LEN: usize = 24;
 /// Exclusive upper bound of a VXLAN network identifier (24 bits, RFC 7348 section 5).
 const VNI_END: u32 = 1 << 24;
 
-/// "I take plain VXLAN from you here", renewed with every heartbeat.
+/// Offer to accept plain VXLAN from the receiver, renewed with every heartbeat.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Offer {
-    /// UDP port the sender receives VXLAN at; 0 refuses what the other side offered.
+    /// UDP port of the sender's VXLAN devices; 0 refuses the other side's offer.
     pub port: u16,
-    /// Network identifier it receives with, below 2^24.
+    /// VXLAN network identifier of the sender, below 2^24.
     pub vni: u32,
-    /// What its beats carry; drawn at its start.
+    /// Nonce of the sender's beats, drawn at its start.
     pub nonce: u64,
-    /// The nonce of the beats it hears from the receiver of this offer; 0 while it hears none.
+    /// Nonce of the beats received from the receiver of this offer; 0 while there are none.
     pub echo: u64,
 }
 
 impl Offer {
-    /// The answer of a router that does not consent.
+    /// Answer of a router whose operator does not consent.
     pub const REFUSAL: Self = Self {
         port: 0,
         vni: 0,
@@ -29,12 +30,12 @@ impl Offer {
         echo: 0,
     };
 
-    /// Whether it refuses.
+    /// Returns true if it refuses the other side's offer.
     pub fn is_refusal(&self) -> bool {
         self.port == 0
     }
 
-    /// The bytes to seal: `2 ‖ 0 ‖ port u16 ‖ VNI u32 ‖ nonce u64 ‖ echo u64`, big-endian.
+    /// Encodes the payload: `2 ‖ 0 ‖ port u16 ‖ VNI u32 ‖ nonce u64 ‖ echo u64`, big-endian.
     pub fn encode(&self) -> [u8; LEN] {
         let mut out = [0; LEN];
         let (head, tail) = out.split_at_mut(8);
@@ -46,7 +47,7 @@ impl Offer {
         out
     }
 
-    /// Reads a payload; `None` for anything that [`Offer::encode`] does not make.
+    /// Decodes a payload; `None` for anything that [`Offer::encode`] does not produce.
     pub fn decode(body: &[u8]) -> Option<Self> {
         let [OFFER, 0, p0, p1, v0, v1, v2, v3, tail @ ..] = body else {
             return None;
@@ -78,7 +79,7 @@ mod tests {
         }
 
         #[test]
-        fn what_is_read_is_what_is_written(body in proptest::collection::vec(any::<u8>(), 0..40)) {
+        fn decoded_offers_encode_to_the_same_bytes(body in proptest::collection::vec(any::<u8>(), 0..40)) {
             if let Some(offer) = Offer::decode(&body) {
                 prop_assert_eq!(&offer.encode()[..], &body[..]);
             }

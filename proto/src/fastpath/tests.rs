@@ -47,7 +47,7 @@ impl Pair {
         [a.get(&B).map(|p| p.fast), b.get(&A).map(|p| p.fast)]
     }
 
-    /// One heartbeat: offers both ways, and beats from each candidate.
+    /// Runs one heartbeat: offers both ways, and beats from each candidate.
     fn heartbeat(&mut self, offers: [bool; 2], beats: [bool; 2]) {
         let from_a = self.a.offer(&B, at(2), self.now).filter(|_| offers[0]);
         let from_b = self.b.offer(&A, at(1), self.now).filter(|_| offers[1]);
@@ -83,7 +83,7 @@ impl Pair {
 }
 
 #[test]
-fn two_that_consent_and_hear_one_another_are_fast() {
+fn peers_that_consent_and_receive_beats_are_fast() {
     let mut pair = Pair::new(trusting(&["10.0.0.0/8"], 1), trusting(&["10.0.0.1/32"], 2));
     assert_eq!(pair.fast(), [None, None]);
     pair.heartbeat([true; 2], [true; 2]);
@@ -145,7 +145,7 @@ fn silence_of_any_kind_ends_it() {
 fn a_refusal_ends_it_at_once() {
     let mut pair = Pair::new(trusting(&["10.0.0.0/8"], 1), trusting(&["10.0.0.0/8"], 2));
     pair.beat_on(3);
-    // B comes back without consent: its answer to the next offer says so.
+    // B restarts without consent, and answers the next offer with a refusal.
     pair.b = FastPaths::default();
     pair.heartbeat([true; 2], [true; 2]);
     assert_eq!(pair.fast(), [None, None]);
@@ -157,7 +157,7 @@ fn a_path_that_moved_or_fell_silent_is_not_fast() {
     pair.beat_on(3);
     assert!(pair.a.peers(|_| None, pair.now).is_empty());
     assert!(pair.a.peers(|_| Some(at(9)), pair.now).is_empty());
-    // An offer from elsewhere than the path.
+    // An offer from another address than the direct path.
     let offer = pair.b.offer(&A, at(1), pair.now).unwrap();
     pair.a.handle_offer(B, at(9), Some(at(2)), offer, pair.now);
     assert_eq!(pair.fast()[0], None);
@@ -202,7 +202,7 @@ fn offers_are_bounded_and_expire() {
 }
 
 proptest! {
-    /// Whatever comes, in whatever order: fast only with the consent of both sides.
+    /// For any sequence of events, a peer is fast only with the consent of both sides.
     #[test]
     fn never_fast_without_the_consent_of_both(
         a_consents: bool,
@@ -217,7 +217,7 @@ proptest! {
         for ([o0, o1, b0, b1], millis, forged) in steps {
             pair.now += Duration::from_millis(millis);
             pair.heartbeat([o0, o1], [b0, b1]);
-            // Beats can be forged, and their nonces seen.
+            // Beats can be forged with observed nonces.
             pair.a.handle_beat(Beat { peer: B, nonce: forged % 4 }, pair.now);
             pair.b.handle_beat(Beat { peer: A, nonce: forged % 4 }, pair.now);
             if !(a_consents && b_consents) {

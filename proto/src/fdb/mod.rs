@@ -1,9 +1,9 @@
-//! The MAC table: behind which owner a MAC address lives.
+//! Forwarding database (MAC table): the owner, local port or peer, behind which each MAC address is.
 //!
-//! Shared between lanes and control behind one lock: refreshing a known address takes it for reading only. Whoever
-//! sends frames chooses their source addresses, so the hash is keyed and the table is bounded, per owner and in all:
-//! an owner that is full replaces its own oldest address, a table that is full replaces the oldest address of the
-//! owner that has the most. A flood of addresses therefore costs those who share an owner with it, nobody else.
+//! It is shared by the lanes and the control plane behind one lock; refreshing a known address takes the lock for
+//! reading only. Senders of frames choose the source addresses, so the hash is keyed and the table is bounded, per
+//! owner and in total: a full owner replaces its own oldest address, a full table the oldest address of the owner
+//! that has the most. So a flood of addresses affects only the addresses behind the same owner.
 
 mod table;
 
@@ -17,7 +17,7 @@ use crate::limits;
 use crate::time::Instant;
 use table::Table;
 
-/// Behind whom a MAC lives.
+/// Location of a MAC address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Owner {
     /// The local port.
@@ -26,29 +26,29 @@ pub enum Owner {
     Peer(PeerId),
 }
 
-/// What became of a source address.
+/// Result of learning a source address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Learn {
-    /// It is known from now on.
+    /// The address was added.
     New,
-    /// It was known there already.
+    /// The address was known behind this owner.
     Same,
-    /// It lived behind the owner named here until now.
+    /// The address moved; it was behind this owner before.
     Moved(Owner),
-    /// It moves too often and keeps its place for [`limits::FDB_HOLD`].
+    /// The address moves too often, and stays where it is for [`limits::FDB_HOLD`].
     Damped,
-    /// It was sent before the address moved away from there: the address stays where it is now.
+    /// The frame was sent before the address moved away from there; the address stays where it is now.
     Late,
-    /// It is known from now on, in the place of an older one: its owner or the table is full.
+    /// The address was added in place of an older one, because its owner or the table was full.
     Full,
-    /// It is a group address, which cannot be a source; nothing was learnt.
+    /// A group address, which is no valid source; nothing was learnt.
     Group,
 }
 
-/// The bounds of a table; the defaults are those of [`limits`], tests take smaller ones.
+/// Bounds of a table; [`limits`] by default, lower in tests.
 #[derive(Clone, Copy, Debug)]
 pub struct FdbLimits {
-    /// Addresses in all.
+    /// Addresses in total.
     pub total: usize,
     /// Addresses behind one owner.
     pub per_owner: usize,
@@ -63,32 +63,32 @@ impl Default for FdbLimits {
     }
 }
 
-/// One address, as the report shows it.
+/// Entry of the table, for reports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct FdbEntry {
-    /// The address.
+    /// MAC address.
     pub mac: Mac,
-    /// Behind whom it lives.
+    /// Owner of the address.
     pub owner: Owner,
-    /// How long ago it was seen, to a second or so.
+    /// Time since the address was last seen, accurate to about a second.
     pub idle: Duration,
 }
 
-/// The MAC table of a router.
+/// MAC table of a router.
 #[derive(Debug)]
 pub struct Fdb {
     table: RwLock<Table>,
-    /// Raised with every change of who owns what.
+    /// Incremented with every change of ownership.
     changes: AtomicU64,
 }
 
 impl Fdb {
-    /// An empty table; its hash key comes from `entropy`.
+    /// Creates an empty table; its hash key is drawn from `entropy`.
     pub fn new(entropy: &mut dyn Entropy) -> Self {
         Self::with_limits(entropy, FdbLimits::default())
     }
 
-    /// An empty table with other bounds; both are at least 1.
+    /// Creates an empty table with other bounds, each at least 1.
     pub fn with_limits(entropy: &mut dyn Entropy, limits: FdbLimits) -> Self {
         Self {
             table: RwLock::new(Table::new([entropy.u64(), entropy.u64()], limits)),
@@ -96,7 +96,7 @@ impl Fdb {
         }
     }
 
-    /// Notes that a frame from `mac` came from `owner`.
+    /// Learns from a frame that `mac` is behind `owner`.
     pub fn learn(&self, mac: Mac, owner: Owner, now: Instant) -> Learn {
         if mac.is_group() {
             return Learn::Group;
@@ -107,27 +107,28 @@ impl Fdb {
         self.write().learn(mac, owner, now)
     }
 
-    /// Whether `mac` moved more than [`limits::FLAP_MOVES`] times within [`limits::FLAP_WINDOW`] when it moved last.
+    /// Returns true if `mac` had moved more than [`limits::FLAP_MOVES`] times within [`limits::FLAP_WINDOW`] at its
+    /// last move.
     pub fn flaps(&self, mac: Mac) -> bool {
         self.read().flaps(mac)
     }
 
-    /// Behind whom `mac` lives; `None` when it is unknown or was not seen for [`limits::FDB_AGE`].
+    /// Returns the owner of `mac`; `None` if it is unknown or was not seen for [`limits::FDB_AGE`].
     pub fn lookup(&self, mac: Mac, now: Instant) -> Option<Owner> {
         self.read().lookup(mac, now)
     }
 
-    /// Forgets every address behind `owner`; returns how many those were.
+    /// Removes all addresses behind `owner`, and returns their number.
     pub fn forget_owner(&self, owner: Owner) -> usize {
         self.write().forget_owner(owner)
     }
 
-    /// Forgets one address, wherever it lives; true when it was known.
+    /// Removes one address. Returns true if it was known.
     pub fn forget(&self, mac: Mac) -> bool {
         self.write().remove(mac)
     }
 
-    /// Forgets addresses not seen for [`limits::FDB_AGE`]; returns how many those were. To be called now and then.
+    /// Removes addresses not seen for [`limits::FDB_AGE`], and returns their number. To be called from time to time.
     pub fn sweep(&self, now: Instant) -> usize {
         let expired = self.read().expired(now);
         if expired.is_empty() {
@@ -140,27 +141,27 @@ impl Fdb {
             .count()
     }
 
-    /// Notes that `mac` was seen, if it lives behind `owner`; true when it does.
+    /// Updates the age of `mac` if it is behind `owner`. Returns true if it is.
     pub fn refresh(&self, mac: Mac, owner: Owner, now: Instant) -> bool {
         self.read().refresh(mac, owner, now)
     }
 
-    /// A number that differs from an earlier one if the table may have changed since, other than in ages.
+    /// Returns a number that changes whenever the table may have changed, other than in ages.
     pub fn changes(&self) -> u64 {
         self.changes.load(Relaxed)
     }
 
-    /// Number of addresses in the table, aged ones included until they are swept.
+    /// Returns the number of addresses, expired ones included until they are swept.
     pub fn len(&self) -> usize {
         self.read().len()
     }
 
-    /// Whether there are none.
+    /// Returns true if the table is empty.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// All addresses, in ascending order.
+    /// Returns all entries, in ascending order of addresses.
     pub fn snapshot(&self, now: Instant) -> Vec<FdbEntry> {
         let mut entries = self.read().entries(now);
         entries.sort_unstable();
@@ -173,7 +174,8 @@ impl Fdb {
 
     fn write(&self) -> RwLockWriteGuard<'_, Table> {
         let table = self.table.write().unwrap_or_else(PoisonError::into_inner);
-        // Under the lock: whoever sees the number and reads the table then waits for the change.
+        // Incremented under the lock: a reader that sees the new number and then reads the table waits for the
+        // change.
         self.changes.fetch_add(1, Relaxed);
         table
     }

@@ -1,4 +1,4 @@
-//! The table itself, without its lock: a keyed hash map, and an index by owner and age to find what to replace.
+//! MAC table without its lock: a keyed hash map, and an index by owner and age for replacement.
 
 use core::hash::{BuildHasher, Hasher};
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -12,19 +12,19 @@ use crate::limits::{
 };
 use crate::time::Instant;
 
-/// A known address is refreshed at most this often, so that lanes do not fight over its cache line.
+/// Shortest time between two refreshes of an address, so that lanes do not contend for its cache line.
 const REFRESH: Duration = Duration::from_secs(1);
-/// Entries looked at for the oldest that was not refreshed; the bound keeps the write lock short.
+/// Entries examined for replacement (second-chance algorithm); the bound keeps the write lock short.
 const SECOND_CHANCES: usize = 32;
 
 #[derive(Debug)]
 pub(super) struct Table {
     limits: FdbLimits,
     entries: HashMap<Mac, Entry, KeyedHash>,
-    /// Every entry under its owner, in the order in which it was queued for replacement.
+    /// All entries by owner, in the order in which they were queued for replacement.
     queue: BTreeSet<(Owner, u64, Mac)>,
     counts: BTreeMap<Owner, usize>,
-    /// The same counts the other way round: the last is the owner with the most addresses.
+    /// The same counts, ordered; the last is the owner with the most addresses.
     by_count: BTreeSet<(usize, Owner)>,
     /// Number of the next place in the queue.
     ticket: u64,
@@ -34,17 +34,17 @@ pub(super) struct Table {
 struct Entry {
     owner: Owner,
     ticket: u64,
-    /// Nanoseconds of when the address was seen, to [`REFRESH`].
+    /// Time at which the address was seen, in nanoseconds, accurate to [`REFRESH`].
     seen: AtomicU64,
-    /// What `seen` was when the entry took its place in the queue.
+    /// Value of `seen` when the entry was queued.
     queued: u64,
     moves: u32,
     first_move: Instant,
     held_until: Instant,
-    /// Moves since `first_flap`, the slow ones too.
+    /// Moves since `first_flap`, slow ones included.
     flaps: u32,
     first_flap: Instant,
-    /// Where the address was before, and until when frames from there are late ones.
+    /// Previous owner, and the time until which its frames are considered late.
     left: Option<(Owner, Instant)>,
 }
 
@@ -57,8 +57,8 @@ impl Entry {
         now.since(Instant::from_nanos(self.seen.load(Relaxed)))
     }
 
-    /// Whether a frame that seems to come from `owner` was sent before the address moved away from there. What the local
-    /// port sends is never late.
+    /// Returns true if a frame of `owner` was sent before the address moved away from there. Frames of the local port
+    /// are never late.
     fn is_late(&self, owner: Owner, now: Instant) -> bool {
         owner != Owner::Local
             && self
@@ -66,7 +66,7 @@ impl Entry {
                 .is_some_and(|(left, until)| left == owner && now < until)
     }
 
-    /// Counts a move; false when there were too many and the address has to stay.
+    /// Counts a move. Returns false if there were too many and the address must stay.
     fn may_move(&mut self, now: Instant) -> bool {
         if now < self.held_until {
             return false;
@@ -107,7 +107,7 @@ impl Table {
         (!entry.is_expired(now)).then_some(entry.owner)
     }
 
-    /// Notes that `mac` was seen; false when it does not live behind `owner`.
+    /// Updates the age of `mac`. Returns false if it is not behind `owner`.
     pub(super) fn refresh(&self, mac: Mac, owner: Owner, now: Instant) -> bool {
         let Some(entry) = self.entries.get(&mac) else {
             return false;
@@ -187,7 +187,7 @@ impl Table {
         if full { Learn::Full } else { Learn::New }
     }
 
-    /// Removes the oldest entry of `owner`, passing over up to [`SECOND_CHANCES`] that were seen since they queued.
+    /// Removes the oldest entry of `owner`, except up to [`SECOND_CHANCES`] that were seen since they were queued.
     fn replace_oldest(&mut self, owner: Owner) {
         for chance in 0..SECOND_CHANCES {
             let first = self.queue.range((owner, 0, Mac([0; 6]))..).next().copied();
@@ -285,7 +285,7 @@ impl Table {
         }
     }
 
-    /// Asserts that all indices tell the same story.
+    /// Asserts that all indices are consistent.
     #[cfg(test)]
     pub(super) fn check(&self) {
         assert_eq!(self.queue.len(), self.entries.len());
@@ -303,7 +303,8 @@ impl Table {
     }
 }
 
-/// SipHash with a key from the caller: std's default draws its key from the operating system, which this crate must not.
+/// SipHash with a key from the caller; the default of std draws its key from the operating system, which this crate
+/// must not.
 #[derive(Clone, Copy)]
 struct KeyedHash([u64; 2]);
 

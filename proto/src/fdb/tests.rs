@@ -64,7 +64,7 @@ fn addresses_age_unless_seen() {
 }
 
 #[test]
-fn a_forgotten_owner_takes_only_its_own_along() {
+fn forgetting_an_owner_removes_only_its_addresses() {
     let fdb = fdb(100, 100);
     for n in 0..30 {
         fdb.learn(
@@ -85,7 +85,7 @@ fn a_forgotten_owner_takes_only_its_own_along() {
 }
 
 #[test]
-fn a_flapping_address_is_held_then_let_go() {
+fn a_flapping_address_is_held_for_a_time() {
     let fdb = fdb(10, 10);
     fdb.learn(mac(1), P1, T0);
     let mut owners = [P2, P3, P1].into_iter().cycle();
@@ -108,7 +108,7 @@ fn a_flapping_address_is_held_then_let_go() {
 }
 
 #[test]
-fn an_address_that_moves_again_and_again_flaps_however_slowly() {
+fn repeated_slow_moves_count_as_flapping() {
     let fdb = fdb(10, 10);
     let step = FDB_LATE.max(FLAP_WINDOW / 30);
     fdb.learn(mac(1), P1, T0);
@@ -127,7 +127,7 @@ fn an_address_that_moves_again_and_again_flaps_however_slowly() {
 }
 
 #[test]
-fn frames_that_were_on_their_way_do_not_move_an_address_back() {
+fn late_frames_do_not_move_an_address_back() {
     let fdb = fdb(10, 10);
     fdb.learn(mac(1), P1, T0);
     assert_eq!(fdb.learn(mac(1), P2, T0 + ms(100)), Learn::Moved(P1));
@@ -136,7 +136,7 @@ fn frames_that_were_on_their_way_do_not_move_an_address_back() {
     assert_eq!(fdb.learn(mac(1), P1, last), Learn::Late);
     assert_eq!(fdb.lookup(mac(1), last), Some(P2));
     assert_eq!(fdb.learn(mac(1), P1, last + ms(1)), Learn::Moved(P2));
-    // What is heard at home was not on its way.
+    // Frames of the local port are never late.
     assert_eq!(fdb.learn(mac(2), Owner::Local, T0), Learn::New);
     assert_eq!(fdb.learn(mac(2), P1, T0), Learn::Moved(Owner::Local));
     assert_eq!(fdb.learn(mac(2), Owner::Local, T0), Learn::Moved(P1));
@@ -171,7 +171,7 @@ fn a_full_owner_replaces_its_own_oldest() {
     for n in 0..4 {
         assert_eq!(fdb.learn(mac(n), P1, T0 + ms(n)), Learn::New);
     }
-    // The oldest was seen again, so the second oldest goes.
+    // The oldest was seen again, so the second oldest is replaced.
     fdb.learn(mac(0), P1, T0 + ms(5_000));
     assert_eq!(fdb.learn(mac(4), P1, T0 + ms(5_001)), Learn::Full);
     let known: Vec<bool> = (0..5).map(|n| fdb.lookup(mac(n), T0).is_some()).collect();
@@ -181,7 +181,7 @@ fn a_full_owner_replaces_its_own_oldest() {
 }
 
 #[test]
-fn a_full_table_takes_from_who_has_most() {
+fn a_full_table_replaces_an_address_of_the_largest_owner() {
     let fdb = fdb(10, 9);
     for n in 0..9 {
         fdb.learn(mac(n), P1, T0);
@@ -291,7 +291,7 @@ proptest! {
 }
 
 #[test]
-fn a_change_can_be_noticed_and_a_refresh_is_none() {
+fn changes_are_counted_and_a_refresh_is_none() {
     let fdb = fdb(8, 8);
     let empty = fdb.changes();
     fdb.learn(mac(1), P1, T0);

@@ -1,25 +1,25 @@
-//! An outbox in memory, for whoever has no sockets: tests, the simulator, the control plane's own datagrams.
+//! In-memory [`Outbox`] for callers without sockets: tests, the simulator, and datagrams of the control plane.
 
 use core::net::SocketAddr;
 
 use super::{LaneEvent, Outbox, Outgoing};
 use crate::wire::datagram::InnerFrame;
 
-/// What decisions of the data plane led to.
+/// Effects of data-plane calls, collected in memory.
 #[derive(Clone, Debug, Default)]
 pub struct Collected {
     /// Datagrams to send.
     pub outgoing: Outgoing,
     /// Frames for the local port.
     pub frames: Vec<Vec<u8>>,
-    /// How many of the frames are partial ([`InnerFrame::partial`]).
+    /// Number of `frames` whose checksum is unfinished ([`InnerFrame::partial`]).
     pub partial: usize,
-    /// What control is told.
+    /// Events for the control plane.
     pub events: Vec<LaneEvent>,
 }
 
 impl Collected {
-    /// The datagrams to send, one by one.
+    /// Returns the datagrams to send, one by one, with their destinations.
     pub fn datagrams(&self) -> Vec<(SocketAddr, Vec<u8>)> {
         let datagrams = self.outgoing.datagrams();
         datagrams.map(|(to, bytes)| (to, bytes.to_vec())).collect()

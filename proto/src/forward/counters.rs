@@ -1,8 +1,8 @@
-//! What the data plane counts. All counters are relaxed atomics and only ever grow.
+//! Counters of the data plane. All are relaxed atomics and only ever grow.
 
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-/// Declares an enum of counters together with the names the report gives them.
+/// Declares an enum of counters with the names that the status report uses.
 macro_rules! counters {
     ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $text:literal,)* }) => {
         $(#[$doc])*
@@ -12,10 +12,10 @@ macro_rules! counters {
         }
 
         impl $name {
-            /// All of them, in order.
+            /// All variants, in order of declaration.
             pub const ALL: &[$name] = &[$($name::$variant),*];
 
-            /// The name in the report.
+            /// Returns the name used in the status report.
             pub fn name(self) -> &'static str {
                 match self {
                     $($name::$variant => $text,)*
@@ -26,114 +26,115 @@ macro_rules! counters {
 }
 
 counters! {
-    /// Why a frame or a datagram went no further.
+    /// Reason why a frame or a datagram was dropped.
     DropReason {
-        /// A frame that the local port had no room for: more came than the router takes.
+        /// Frames lost because the queue of the local port was full.
         PortQueue = "port_queue",
         /// A frame shorter than an Ethernet header.
         Runt = "runt_frame",
-        /// A frame longer than the mesh carries.
+        /// A frame longer than the mesh's MTU allows.
         TooBig = "frame_too_big",
-        /// A frame of another router longer than the mesh carries here: that router has another MTU.
+        /// A frame from another router that exceeds the MTU here: the two routers have different MTUs.
         OverMtu = "frame_over_mtu",
-        /// A frame longer than its path takes, that must not be fragmented; its sender is told.
+        /// A frame that exceeds the path MTU and must not be fragmented; its sender gets an ICMP error.
         PathMtu = "path_mtu",
-        /// A frame whose offloads (segmentation, checksum) do not fit what it is.
+        /// A frame with invalid offload metadata (segmentation, checksum).
         Offload = "offload",
         /// A frame whose source is a group address.
         GroupSource = "group_source",
-        /// A frame to a group that bridges must not forward (STP, LLDP, pause).
+        /// A frame to a link-local group that bridges must not forward (STP, LLDP, pause; IEEE 802.1D).
         LinkLocal = "link_local_group",
-        /// A datagram or link between routers of this mesh that would have gone through the mesh itself.
+        /// Underlay traffic between routers of this mesh that would have been carried by the mesh itself.
         Underlay = "underlay",
-        /// A question for an address of a container elsewhere (ARP, neighbour solicitation) beyond what the port may send of those.
+        /// An ARP request or neighbour solicitation for a remote container, above the rate limit of the port.
         QuestionLimited = "question_limited",
-        /// A broadcast beyond what the port, or one interface behind it, may send of those.
+        /// A broadcast above the rate limit of the port or of one interface behind it.
         BroadcastLimited = "broadcast_limited",
-        /// A multicast beyond what the port, or one interface behind it, may send of those.
+        /// A multicast above the rate limit of the port or of one interface behind it.
         MulticastLimited = "multicast_limited",
-        /// A frame to an unknown MAC beyond what the port may send of those.
+        /// A frame to an unknown MAC, above the rate limit of the port.
         UnknownLimited = "unknown_limited",
-        /// A frame for a peer that has no session, and too many wait already.
+        /// A frame for a peer without a session, when the queue of waiting frames was full.
         PendingFull = "pending_full",
         /// A frame that waited too long for a session.
         PendingExpired = "pending_expired",
         /// No path to the destination.
         NoRoute = "no_route",
-        /// No session with the neighbour that a datagram is to go through.
+        /// No session with the neighbour that is the next hop.
         NoSession = "no_session",
-        /// A datagram or a body that is not laid out as it should be.
+        /// A malformed datagram or body.
         Malformed = "malformed",
-        /// A datagram for a session we do not have.
+        /// A datagram with an unknown session index.
         UnknownIndex = "unknown_index",
-        /// A datagram that failed to authenticate.
+        /// A datagram that failed authentication.
         Forged = "forged",
-        /// A datagram that was seen before, or is too old to tell.
+        /// A datagram that was received before, or that is older than the replay window.
         Replayed = "replayed",
-        /// A datagram under a key that may not be used any more.
+        /// A datagram of a session whose keys expired or reached their limits.
         DeadKey = "dead_key",
-        /// A datagram to relay, or a broadcast to pass on, that took too many hops.
+        /// A relayed datagram or a broadcast whose hop limit is used up.
         HopLimit = "hop_limit",
-        /// A datagram to relay whose way on leads back to where it came from.
+        /// A relayed datagram whose next hop is the router it came from.
         RelayBack = "relay_back",
-        /// A datagram to relay that was relayed before.
+        /// A datagram that was already relayed once.
         RelayDuplicate = "relay_duplicate",
-        /// A datagram of which pieces did not come in time.
+        /// A datagram whose fragments did not all arrive in time.
         FragmentLost = "fragment_lost",
-        /// A piece of a datagram that came before, or that does not fit the others.
+        /// A duplicate fragment, or one that contradicts the others of its datagram.
         FragmentRefused = "fragment_refused",
-        /// A broadcast that came before by another way; normal while the topology settles.
+        /// A duplicate broadcast; normal while the topology settles.
         FloodDuplicate = "flood_duplicate",
-        /// A broadcast of our own that came back.
+        /// A broadcast of this router that came back.
         FloodOwn = "flood_own",
     }
 }
 
 counters! {
-    /// What else is worth counting.
+    /// Events that are no drops.
     Counter {
         /// Frames taken from the local port.
         FramesIn = "frames_in",
         /// Frames handed to the local port.
         FramesOut = "frames_out",
-        /// Frames from the local port to an address behind the same port; the bridge delivers those itself.
+        /// Frames from the local port to an address behind the same port; the bridge delivers them.
         FramesLocal = "frames_local",
-        /// Frames for everybody that were sent.
+        /// Frames of the local port that were flooded to all routers.
         FramesFlooded = "frames_flooded",
-        /// ARP requests sent to the one container that is announced to have the address, instead of to everybody.
+        /// ARP requests sent only to the container that announces the address, instead of flooded.
         ArpDirected = "arp_directed",
-        /// Neighbour solicitations (IPv6) sent so.
+        /// IPv6 neighbour solicitations sent only to the container that announces the address.
         NdDirected = "nd_directed",
-        /// Frames to a MAC that was not known but announced, sent to its router instead of everybody.
+        /// Frames to a MAC that is announced but not in the MAC table, sent to the announcing router instead of
+        /// flooded.
         FramesLocated = "frames_located",
-        /// Frames that waited for a session and were sent.
+        /// Frames that waited for a session and were then sent.
         FramesPended = "frames_pended",
-        /// Datagrams with frames for one peer that were sent.
+        /// Data datagrams sent; each has frames for one peer.
         DataSent = "data_sent",
-        /// Frames that were fragmented for a narrow path (IPv4).
+        /// Frames fragmented for a narrow path (IPv4).
         FramesFragmented = "frames_fragmented",
-        /// Senders told that a packet is too big for its path (ICMP).
+        /// ICMP errors sent because a packet exceeded the path MTU.
         TooBigSent = "too_big_sent",
-        /// Datagrams sent in pieces, for a narrow path.
+        /// Datagrams sent in fragments over a narrow path.
         DatagramsCut = "datagrams_cut",
-        /// Datagrams put together from pieces.
+        /// Datagrams reassembled from fragments.
         DatagramsReassembled = "datagrams_reassembled",
-        /// Datagrams relayed for others.
+        /// Datagrams relayed for other routers.
         Relayed = "relayed",
-        /// Broadcast datagrams that were passed on, each copy counted.
+        /// Broadcast datagrams passed on, each copy counted.
         FloodPassed = "flood_passed",
-        /// Addresses learnt.
+        /// MAC addresses learnt.
         FdbLearnt = "fdb_learnt",
-        /// Addresses that moved to another owner.
+        /// MAC addresses that moved to another owner.
         FdbMoved = "fdb_moved",
-        /// Moves that were not followed because the address moves too often.
+        /// Moves that were ignored because the MAC address moves too often.
         FdbDamped = "fdb_damped",
-        /// Addresses learnt in the place of an older one because the table was full.
+        /// MAC addresses that replaced an older entry because the table was full.
         FdbReplaced = "fdb_replaced",
     }
 }
 
-/// The counters of a router's data plane.
+/// Counters of the data plane of one router.
 #[derive(Debug, Default)]
 pub struct Counters {
     drops: [AtomicU64; DropReason::ALL.len()],
@@ -157,23 +158,23 @@ impl Counters {
         self.counts[counter as usize].fetch_add(n, Relaxed);
     }
 
-    /// How often `reason` occurred.
+    /// Returns the number of drops for `reason`.
     pub fn dropped(&self, reason: DropReason) -> u64 {
         self.drops[reason as usize].load(Relaxed)
     }
 
-    /// The value of `counter`.
+    /// Returns the value of `counter`.
     pub fn get(&self, counter: Counter) -> u64 {
         self.counts[counter as usize].load(Relaxed)
     }
 
-    /// All reasons that occurred, by name, and how often.
+    /// Returns all reasons that occurred, by name, with the number of drops.
     pub fn drops(&self) -> impl Iterator<Item = (&'static str, u64)> {
         let all = DropReason::ALL.iter().map(|r| (r.name(), self.dropped(*r)));
         all.filter(|(_, n)| *n > 0)
     }
 
-    /// All counters, by name.
+    /// Returns all counters by name.
     pub fn counts(&self) -> impl Iterator<Item = (&'static str, u64)> {
         Counter::ALL.iter().map(|c| (c.name(), self.get(*c)))
     }
@@ -186,7 +187,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_counts_for_itself_under_its_own_name() {
+    fn each_counter_is_separate_and_has_its_own_name() {
         let counters = Counters::default();
         for (n, reason) in (1..).zip(DropReason::ALL) {
             counters.drop_many(*reason, n);

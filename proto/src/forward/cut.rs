@@ -1,4 +1,5 @@
-//! Datagrams too long for the first hop: sent in pieces (kind Fragment), and put together where they are opened.
+//! Fragmentation of datagrams that exceed the path MTU of the first hop (kind Fragment), and their reassembly at the
+//! router that opens them.
 
 use core::sync::atomic::Ordering::Relaxed;
 
@@ -14,10 +15,10 @@ use crate::session::transport::{SealError, Transport};
 use crate::time::Instant;
 use crate::wire::datagram::{HEADER_LEN, Kind, TAG_LEN};
 
-/// Bytes of header and tag around what is sealed.
+/// Bytes of header and tag around sealed content.
 pub(super) const SEALED: usize = HEADER_LEN + TAG_LEN;
 
-/// How a piece came: by which session, and with how many hops left.
+/// Origin of a fragment: the sending router, the session, and the hops left.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct PieceArrival {
     pub(super) sender: PeerId,
@@ -26,7 +27,8 @@ pub(super) struct PieceArrival {
 }
 
 impl Forwarder {
-    /// Sends the body of a Data datagram to `peer` in pieces of at most `longest` bytes, what wraps them not counted.
+    /// Sends the body of a Data datagram to `peer` in fragments of at most `longest` bytes, without the Relay
+    /// envelope.
     pub(super) fn send_data_cut(
         &self,
         snap: &Snapshot,
@@ -44,7 +46,7 @@ impl Forwarder {
         Ok(())
     }
 
-    /// Sends what a Relay or Flood datagram holds to a neighbour in pieces.
+    /// Sends the content of a Relay or Flood datagram to a neighbour in fragments.
     pub(super) fn send_hop_cut(
         &self,
         hop: Hop<'_>,
@@ -74,7 +76,7 @@ impl Forwarder {
         Ok(pieces)
     }
 
-    /// Takes a piece that was authenticated; with the last one missing, the whole.
+    /// Takes an authenticated fragment; once all fragments are there, processes the reassembled datagram.
     pub(super) fn piece_in(
         &self,
         snap: &Snapshot,
@@ -88,7 +90,7 @@ impl Forwarder {
             arrival: Arrival { via, index },
             hop_limit,
         } = came;
-        // What goes hop by hop is cut by the neighbour, and comes straight from it.
+        // Relay and Flood are hop by hop: the neighbour itself fragments them, so they never arrive relayed.
         let is_allowed =
             |piece: &Piece<'_>| piece.kind == Kind::Data || matches!(via, Via::Direct(_));
         let Some(piece) = Piece::decode(body).filter(is_allowed) else {

@@ -1,8 +1,9 @@
-//! Which broadcasts and relayed datagrams passed here before: one small window per stream of numbers.
+//! Duplicate suppression for broadcasts and relayed datagrams: one sliding window for each stream of sequence
+//! numbers.
 //!
-//! Streams are named by others, so their number is bounded ([`MAX_DUPLICATE_WINDOWS`]); the longest unused is
-//! forgotten first. A neighbour that makes numbers up could push a window far ahead, so a window that took nothing
-//! for [`DUPLICATE_MEMORY`] lets itself be set back: by then the hop limit has ended every loop.
+//! Streams are named by other routers, so their number is bounded ([`MAX_DUPLICATE_WINDOWS`]); the least recently
+//! used is forgotten first. A neighbour that invents sequence numbers could push a window far ahead. Therefore a
+//! window that accepted nothing for [`DUPLICATE_MEMORY`] may be set back: by then the hop limit has ended every loop.
 
 use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -11,13 +12,13 @@ use crate::limits::{DUPLICATE_MEMORY, MAX_DUPLICATE_WINDOWS, MAX_RELAYED_HANDSHA
 use crate::session::replay::SlidingWindow;
 use crate::time::Instant;
 
-/// 1,024 numbers: many round trips of broadcasts, and more reordering than parallel paths cause.
+/// 1,024 sequence numbers: several round trips of broadcasts, and more reordering than parallel paths cause.
 type Window = SlidingWindow<17>;
 
-/// A stream's place in the order of use is renewed at most this often.
+/// Shortest time between two updates of a stream's place in the order of use.
 const RENEW: Duration = Duration::from_secs(1);
 
-/// The windows of many streams, each named by a `K`.
+/// Sliding windows of many streams, each identified by a key `K`.
 #[derive(Clone, Debug)]
 pub(super) struct Duplicates<K> {
     capacity: usize,
@@ -29,9 +30,9 @@ pub(super) struct Duplicates<K> {
 struct Stream {
     epoch: u64,
     window: Window,
-    /// When a fresh number was last taken.
+    /// Time at which a fresh number was last accepted.
     taken: Instant,
-    /// The stream's key in the order of use.
+    /// Time under which the stream stands in the order of use.
     ordered: Instant,
 }
 
@@ -48,7 +49,8 @@ impl<K: Ord + Copy> Duplicates<K> {
         }
     }
 
-    /// Records number `sequence` of `epoch` of the stream; false when it was there before or is too old to tell.
+    /// Records number `sequence` of `epoch` of stream `key`. Returns false if it was seen before or is older than the
+    /// window.
     pub(super) fn is_fresh(&mut self, key: K, epoch: u64, sequence: u64, now: Instant) -> bool {
         if !self.streams.contains_key(&key) {
             self.insert(key, epoch, now);
@@ -91,7 +93,7 @@ impl<K: Ord + Copy> Duplicates<K> {
     }
 }
 
-/// Relayed handshake messages of late, by digest: they have no numbers of their own.
+/// Digests of recently relayed handshake messages, which have no sequence numbers.
 #[derive(Clone, Debug, Default)]
 pub(super) struct RecentMessages {
     known: BTreeSet<[u8; 32]>,
@@ -99,7 +101,7 @@ pub(super) struct RecentMessages {
 }
 
 impl RecentMessages {
-    /// Records a message; false when it was there before.
+    /// Records a message. Returns false if it was seen before.
     pub(super) fn is_fresh(&mut self, digest: [u8; 32]) -> bool {
         if !self.known.insert(digest) {
             return false;
@@ -139,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn a_higher_epoch_begins_anew_and_a_lower_one_is_past() {
+    fn a_higher_epoch_resets_the_window_and_a_lower_one_is_refused() {
         let mut duplicates = Duplicates::new();
         assert!(duplicates.is_fresh('a', 1, 900, T0));
         assert!(duplicates.is_fresh('a', 2, 0, T0));

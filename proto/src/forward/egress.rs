@@ -1,4 +1,4 @@
-//! Frames of the local port on their way out.
+//! Egress: frames from the local port to other routers.
 
 use super::relay::SendError;
 use super::snapshot::Snapshot;
@@ -14,7 +14,7 @@ use crate::time::Instant;
 use crate::wire::datagram::Kind;
 
 impl Forwarder {
-    /// Sends frames of the local port on their way, in order. A super-frame is cut in frames of the mesh's MTU.
+    /// Sends frames of the local port, in order. A super-frame is cut into frames of the mesh's MTU.
     pub fn egress(
         &self,
         snap: &Snapshot,
@@ -36,7 +36,7 @@ impl Forwarder {
         turn.close();
     }
 
-    /// Sends frames that waited for a session and have one now, and drops those that waited too long.
+    /// Sends waiting frames whose peer has a session now, and drops those that waited too long.
     ///
     /// To be called when a snapshot with a new session or path is published.
     pub fn flush_pending(
@@ -61,10 +61,10 @@ impl Forwarder {
         turn.close();
     }
 
-    /// Seals a payload of control for `peer` and sends it by the best path.
+    /// Seals a payload of the control plane for `peer` and sends it by the best path.
     ///
     /// # Errors
-    /// When there is no path or no session.
+    /// [`SendError`] if there is no path to `peer` or no session with it.
     pub fn send_probe(
         &self,
         snap: &Snapshot,
@@ -79,7 +79,7 @@ impl Forwarder {
         })
     }
 
-    /// What becomes of `frame`.
+    /// Decides where `frame` goes.
     fn classify(
         &self,
         snap: &Snapshot,
@@ -146,12 +146,12 @@ impl Forwarder {
     }
 }
 
-/// What becomes of a frame of the local port that is not dropped.
+/// Destination of a frame that is not dropped.
 enum Decision {
     Send(Target),
-    /// A question that one container alone is asked.
+    /// An ARP request or neighbour solicitation that goes only to the announced container.
     Ask(Direction),
-    /// Rightly nothing.
+    /// Nothing to send: delivered locally, or no neighbour to flood to.
     Done,
 }
 
@@ -167,7 +167,8 @@ fn to_everybody(
     Ok(Decision::Send(Target::Everybody))
 }
 
-/// The longest frame the port may hand over: of the mesh's MTU, unless it is to be cut.
+/// Returns the longest frame accepted from the port: one of the mesh's MTU, or a super-frame if it is to be
+/// segmented.
 fn longest(snap: &Snapshot, frame: &PortFrame<'_>) -> usize {
     if frame.is_super_frame() {
         MAX_SUPER_FRAME

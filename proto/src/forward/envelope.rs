@@ -1,4 +1,4 @@
-//! One datagram to one peer while it is being built: straight, or wrapped for the neighbour on the way.
+//! A datagram to one peer while it is built: sent directly, or encapsulated in a Relay datagram for the next hop.
 
 use core::net::SocketAddr;
 
@@ -10,11 +10,11 @@ use crate::session::transport::{Draft, SealError, Transport};
 use crate::time::Instant;
 use crate::wire::datagram::{HEADER_LEN, Kind, RELAY_OVERHEAD};
 
-/// What lies around the end-to-end datagram at the end of an [`Outgoing`].
+/// Encapsulation of the end-to-end datagram at the end of an [`Outgoing`].
 pub(super) struct Envelope<'s> {
     peer: PeerId,
     address: SocketAddr,
-    /// The longest end-to-end datagram that passes.
+    /// Longest end-to-end datagram that fits the path without fragmentation, in bytes.
     room: usize,
     start: usize,
     relay: Option<Relay<'s>>,
@@ -27,7 +27,7 @@ struct Relay<'s> {
 }
 
 impl<'s> Envelope<'s> {
-    /// Begins a datagram to `peer` by the path it has now; the caller appends the end-to-end datagram to the buffer.
+    /// Begins a datagram to `peer` on its current path; the caller appends the end-to-end datagram to the buffer.
     pub(super) fn begin(
         snap: &'s Snapshot,
         peer: PeerId,
@@ -62,15 +62,15 @@ impl<'s> Envelope<'s> {
         })
     }
 
-    /// The longest end-to-end datagram that passes whole.
+    /// Returns the longest end-to-end datagram that fits the path without fragmentation, in bytes.
     pub(super) fn room(&self) -> usize {
         self.room
     }
 
-    /// Closes and sends the datagram.
+    /// Completes and sends the datagram.
     ///
     /// # Errors
-    /// When the keys of the neighbour may not be used any more; the buffer is then as it was before.
+    /// [`SealError`] if the keys of the next hop are exhausted or expired; the buffer is then as before.
     pub(super) fn send(
         self,
         forwarder: &Forwarder,
@@ -80,7 +80,7 @@ impl<'s> Envelope<'s> {
         if let Some(relay) = self.relay {
             let buffer = out.buffer();
             let inner = buffer.get(relay.inner..).unwrap_or_default();
-            // Remembered as passed, so that a loop that leads back here ends here.
+            // Recorded as relayed, so that a routing loop that leads back here ends here.
             forwarder.is_first_passage(self.peer, inner, now);
             let clear_len = buffer.len() - self.start - HEADER_LEN;
             let sealed = relay.transport.finish(relay.draft, clear_len, now, buffer);
@@ -93,7 +93,7 @@ impl<'s> Envelope<'s> {
         Ok(())
     }
 
-    /// Takes the datagram back.
+    /// Removes the datagram from the buffer.
     pub(super) fn abandon(self, out: &mut Outgoing) {
         out.buffer().truncate(self.start);
     }

@@ -1,4 +1,5 @@
-//! Broadcasts: sealed anew for each neighbour, down the tree of their origin, each at most once per router.
+//! Broadcasts: forwarded along the tree of their origin, sealed separately for each neighbour, at most once per
+//! router.
 
 use core::sync::atomic::Ordering::Relaxed;
 
@@ -14,7 +15,7 @@ use crate::time::Instant;
 use crate::wire::datagram::{FloodPrefix, Kind};
 
 impl Forwarder {
-    /// Begins the body of a broadcast of our own.
+    /// Begins the body of a broadcast that originates here.
     pub(super) fn begin_flood(&self, snap: &Snapshot, body: &mut Vec<u8>) {
         let prefix = FloodPrefix {
             origin: snap.me,
@@ -24,7 +25,7 @@ impl Forwarder {
         prefix.encode(body);
     }
 
-    /// Sends a broadcast of our own to our children.
+    /// Sends a broadcast that originates here to the children in this router's tree.
     pub(super) fn originate_flood(
         &self,
         snap: &Snapshot,
@@ -37,7 +38,7 @@ impl Forwarder {
         }
     }
 
-    /// Takes a Flood datagram.
+    /// Processes a Flood datagram.
     pub(super) fn flood_in(
         &self,
         snap: &Snapshot,
@@ -53,7 +54,8 @@ impl Forwarder {
         self.flooded(snap, from, opened.body, now, out);
     }
 
-    /// Takes what a neighbour's Flood datagram holds: to the local port, and down the tree.
+    /// Processes the content of a neighbour's Flood datagram: delivers it to the local port and forwards it down the
+    /// tree.
     pub(super) fn flooded(
         &self,
         snap: &Snapshot,

@@ -1,4 +1,4 @@
-//! How much the local port may send to groups.
+//! Rate limits on broadcasts and multicasts of the local port.
 
 use std::sync::Mutex;
 
@@ -9,12 +9,13 @@ use crate::ids::Mac;
 use crate::limits::{BROADCAST_RATE_EACH, MULTICAST_RATE_EACH};
 use crate::time::Instant;
 
-/// Frames that one interface behind the local port may send to groups in a second; all together a third more. 0: no limit.
+/// Limits in frames per second for one interface behind the local port; all interfaces together may send a third
+/// more. 0: no limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GroupLimits {
-    /// Broadcasts.
+    /// Broadcast frames per second.
     pub broadcasts: u32,
-    /// Multicasts.
+    /// Multicast frames per second.
     pub multicasts: u32,
 }
 
@@ -27,20 +28,20 @@ impl Default for GroupLimits {
     }
 }
 
-/// Frames that the local port lost before they came here.
+/// Frames lost in the local port before the router read them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PortLosses {
-    /// Those it had no room for.
+    /// Frames lost because the queue was full.
     pub queue: u64,
-    /// Broadcasts beyond what one interface may send.
+    /// Broadcasts above the limit of one interface.
     pub broadcasts: u64,
-    /// Multicasts likewise.
+    /// Multicasts above the limit of one interface.
     pub multicasts: u64,
-    /// Questions for addresses likewise.
+    /// ARP requests and neighbour solicitations above the limit of one interface.
     pub questions: u64,
 }
 
-/// What is left of the limits.
+/// Token buckets of the group limits; `None`: no limit.
 #[derive(Debug)]
 pub(super) struct GroupBuckets {
     broadcasts: Option<Mutex<TokenBucket>>,
@@ -55,7 +56,8 @@ impl GroupBuckets {
         }
     }
 
-    /// Lets a frame to a group pass that becomes so many frames of the mesh.
+    /// Takes tokens for a frame to group `to` that becomes `frames` frames of the mesh, or returns the reason for the
+    /// drop.
     pub(super) fn take(&self, to: Mac, frames: u64, now: Instant) -> Result<(), DropReason> {
         let (bucket, reason) = if to == Mac::BROADCAST {
             (&self.broadcasts, DropReason::BroadcastLimited)

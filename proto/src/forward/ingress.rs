@@ -1,4 +1,4 @@
-//! Datagrams on their way in.
+//! Ingress: datagrams from other routers to the local port.
 
 use core::net::SocketAddr;
 
@@ -14,7 +14,7 @@ use crate::session::transport::{OpenError, Opened};
 use crate::time::Instant;
 use crate::wire::datagram::{Frames, Header, Kind, PROBE_COMPARE, PROBE_COMPARED};
 
-/// How a datagram came, and which session it names.
+/// Path by which a datagram arrived, and the session index in its header.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Arrival {
     pub(super) via: Via,
@@ -22,7 +22,7 @@ pub(super) struct Arrival {
 }
 
 impl Forwarder {
-    /// Takes one datagram that came from `from`; it is decrypted in place.
+    /// Processes one datagram received from address `from`; it is decrypted in place.
     pub fn ingress(
         &self,
         snap: &Snapshot,
@@ -48,7 +48,7 @@ impl Forwarder {
         }
     }
 
-    /// Takes a datagram that another router made for this one, and that came directly or was relayed.
+    /// Processes a datagram that is addressed to this router, received directly or relayed.
     pub(super) fn end_to_end_in(
         &self,
         snap: &Snapshot,
@@ -103,7 +103,7 @@ impl Forwarder {
         });
     }
 
-    /// Authenticates a datagram with the session it names; counts it and returns `None` when that fails.
+    /// Authenticates a datagram with the session it names. On failure, counts the drop and returns `None`.
     pub(super) fn open<'d>(
         &self,
         snap: &Snapshot,
@@ -156,7 +156,7 @@ impl Forwarder {
         }
     }
 
-    /// Hands packed frames to the local port and learns their sources.
+    /// Delivers packed frames to the local port and learns their sources.
     pub(super) fn deliver(
         &self,
         snap: &Snapshot,
@@ -168,7 +168,7 @@ impl Forwarder {
         let mut frames = Frames::new(body);
         for frame in frames.by_ref() {
             match check(frame.bytes) {
-                // The router that let it in did not know that address yet.
+                // The router by which the frame entered did not know that underlay address yet.
                 Ok(view) if self.underlay.carries(snap, &view) => {
                     self.counters.drop(DropReason::Underlay);
                 }
@@ -192,13 +192,13 @@ impl Forwarder {
     }
 }
 
-/// Whether the datagram tests an address beside the path: the peer has not moved there.
+/// Returns true for a probe of an alternative address, which does not mean that the peer has moved there.
 fn is_comparison(opened: &Opened<'_>) -> bool {
     opened.header.kind == Kind::Probe
         && matches!(opened.body.first(), Some(&(PROBE_COMPARE | PROBE_COMPARED)))
 }
 
-/// Whether a frame from another router may enter the local port.
+/// Checks that a frame from another router may enter the local port.
 fn check(frame: &[u8]) -> Result<EthernetView<'_>, DropReason> {
     let view = EthernetView::new_checked(frame).map_err(|_| DropReason::Runt)?;
     if frame.len() > MAX_FRAME {

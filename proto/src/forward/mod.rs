@@ -1,40 +1,45 @@
-//! What becomes of a frame and of a datagram: the decisions of the data plane, without its sockets.
+//! Forwarding decisions of the data plane, without its sockets.
 //!
 //! # Life of a frame
 //!
-//! *Egress* ([`Forwarder::egress`]) takes frames of the local port; a super-frame is cut first. What passes between routers of this mesh is
-//! dropped ([`Underlay`]). It learns the source as local, and looks the destination up in the MAC table once; from then on the frame is addressed to a peer:
+//! *Egress* ([`Forwarder::egress`]) takes frames of the local port. Underlay traffic between routers of this mesh is
+//! dropped ([`Underlay`]). The source is learnt as local, and the destination is looked up once in the MAC table;
+//! from then on the frame is addressed to a peer:
 //!
-//! * behind a peer: sealed end to end in a Data datagram, together with the frames before and after it for the same
-//!   peer as far as they fit; sent straight to the peer, or inside a Relay datagram to the neighbour on the way;
-//! * behind the local port: nothing, the bridge delivered it;
-//! * unknown, but announced by a router: addressed to that one;
-//! * asking where an announced address lives (ARP, neighbour solicitation): addressed to the container that is announced
-//!   to have it ([`crate::announced::question`]), as long as that answers;
-//! * else a group, or unknown: sealed in a Flood datagram for each neighbour down the tree of this router, as far as the
-//!   port may send such frames.
+//! * behind a peer: sealed end to end in a Data datagram, with the preceding and following frames for the same peer
+//!   as far as they fit; sent directly, or encapsulated in a Relay datagram to the next hop;
+//! * behind the local port: not sent, the bridge delivers it;
+//! * unknown, but announced by a router: sent to that router;
+//! * ARP request or neighbour solicitation for an announced address: sent to the announced container only
+//!   ([`crate::announced::question`]), as long as it answers;
+//! * otherwise a group or an unknown MAC: sealed in a Flood datagram for each neighbour in the tree of this router,
+//!   within the rate limits of the port.
 //!
-//! A frame that is too long for the path to its peer becomes IP fragments, or its sender is told ([`crate::frame::fit`]);
-//! segments of a super-frame are cut to fit. What still does not fit, as nothing may while a path is being probed, is
-//! sealed in pieces ([`crate::fragment`]).
+//! A super-frame takes one lookup and is segmented to the path MTU. A plain frame longer than the path MTU becomes IP
+//! fragments, or its sender gets an ICMP error ([`crate::frame::fit`]). A datagram that is still too long, as all
+//! long ones are while the path MTU is not yet known, is sealed in fragments ([`crate::fragment`]).
 //!
-//! A frame for a peer without a session waits ([`crate::limits::PENDING_AGE`]) while control makes one.
+//! A frame for a peer without a session waits up to [`crate::limits::PENDING_AGE`] while the control plane
+//! establishes one.
 //!
-//! *Ingress* ([`Forwarder::ingress`]) takes datagrams. Each is authenticated before anything else is believed:
+//! *Ingress* ([`Forwarder::ingress`]) takes datagrams. Each is authenticated before anything in it is used:
 //!
-//! * Data: its sources are learnt as behind the peer that sealed it, its frames go to the local port and nowhere else;
-//! * Relay for another router: passed to the next neighbour with one hop less, unless it passed here before, took too
-//!   many hops, or would go back to where it came from; for this router: the inner datagram is taken as if it came in;
-//! * Flood: unless it is our own or came before, its sources are learnt as behind its origin, its frames go to the
-//!   local port, and it is passed down the origin's tree with one hop less;
-//! * Fragment: with the last piece missing, the whole as if it had come in one datagram;
-//! * Probe and handshake messages are events for control.
+//! * Data: its sources are learnt as behind the peer that sealed it; its frames go to the local port and nowhere
+//!   else;
+//! * Relay for another router: forwarded to the next hop with the hop limit reduced by one, unless it was relayed
+//!   before, its hop limit is used up, or the next hop is its sender. Relay for this router: the inner datagram is
+//!   processed;
+//! * Flood: unless it is a duplicate or originated here, its sources are learnt as behind its origin, its frames go
+//!   to the local port, and it is forwarded down the origin's tree with the hop limit reduced by one;
+//! * Fragment: once all fragments are there, the reassembled datagram is processed like any other;
+//! * Probe and handshake messages become events for the control plane.
 //!
-//! # Why nothing goes round for ever
+//! # Loop prevention
 //!
-//! A relayed datagram is remembered by (destination, receiver index, counter), a relayed handshake message by its
-//! digest, a broadcast by (origin, epoch, sequence): a router passes each on at most once, whatever routes and trees
-//! say, and the hop limit ends what a forgotten window lets through. Frames from peers are never sent to peers.
+//! Duplicates are recognised by (destination, receiver index, counter) for relayed datagrams, by digest for relayed
+//! handshake messages, and by (origin, epoch, sequence) for broadcasts. So a router forwards each at most once,
+//! whatever the routes and trees are, and the hop limit ends loops that a forgotten window lets through. Frames from
+//! peers are never sent to peers.
 
 mod collected;
 mod counters;
@@ -82,81 +87,81 @@ use groups::GroupBuckets;
 use pending::Pending;
 use throttle::{Throttle, TokenBucket};
 
-/// By which way a datagram came in.
+/// Path by which a datagram arrived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Via {
-    /// From this address.
+    /// Directly from this underlay address.
     Direct(SocketAddr),
     /// Relayed by this neighbour.
     Relay(PeerId),
 }
 
-/// What the data plane tells control. Rare, and lost without harm when the queue between them is full.
+/// Event from the data plane to the control plane. Events are rare, and harmless to lose when their queue is full.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LaneEvent {
-    /// A handshake message, header included; nothing of it is authenticated.
+    /// A handshake message, header included; not authenticated.
     Handshake {
-        /// How it came.
+        /// Path by which it arrived.
         via: Via,
-        /// The datagram.
+        /// Complete datagram.
         bytes: Vec<u8>,
     },
     /// Frames or datagrams wait for a session with this peer.
     NeedSession(PeerId),
-    /// A datagram came for a session we do not have; nothing of it is authenticated.
+    /// A datagram with an unknown session index; not authenticated.
     UnknownIndex {
-        /// How it came.
+        /// Path by which it arrived.
         via: Via,
-        /// The session it named.
+        /// Session index in its header.
         index: SessionIndex,
     },
-    /// A payload of the peer's control plane, authenticated and fresh.
+    /// A payload of the peer's control plane, authenticated and not replayed.
     Probe {
-        /// Who sealed it.
+        /// Peer that sealed it.
         peer: PeerId,
-        /// How it came.
+        /// Path by which it arrived.
         via: Via,
-        /// The session it came by.
+        /// Receiver index of its session.
         index: SessionIndex,
-        /// The payload.
+        /// Decrypted payload.
         body: Vec<u8>,
     },
-    /// The newest datagram of a peer came from an address that is not its path.
+    /// The newest datagram of a peer came from an address that is not its current path.
     EndpointSeen {
-        /// Who sealed the datagram.
+        /// Peer that sealed the datagram.
         peer: PeerId,
-        /// Where it came from.
+        /// Underlay address from which it came.
         address: SocketAddr,
     },
-    /// The first datagram of a session was authenticated: the peer has its keys.
+    /// The first datagram of a session was authenticated, which proves that the peer has its keys.
     Confirmed {
-        /// Who sealed the datagram.
+        /// Peer that sealed the datagram.
         peer: PeerId,
-        /// The session.
+        /// Receiver index of the session.
         index: SessionIndex,
     },
 }
 
-/// What decisions lead to; the lanes write to sockets and ports, tests and the simulator to memory.
+/// Sink for the effects of the data plane: sockets and ports in the lanes, memory in tests and in the simulator.
 pub trait Outbox {
-    /// What is to be sent; datagrams are built at its end.
+    /// Returns the buffer of datagrams to send; new ones are built at its end.
     fn outgoing(&mut self) -> &mut Outgoing;
-    /// Hands a frame to the local port.
+    /// Delivers a frame to the local port.
     fn inject(&mut self, frame: InnerFrame<'_>);
-    /// Tells control something; may be dropped.
+    /// Passes an event to the control plane; it may be dropped.
     fn event(&mut self, event: LaneEvent);
 }
 
-/// The buffers of one lane, kept between calls so that a frame costs no allocation.
+/// Buffers of one lane, reused between calls so that a frame costs no allocation.
 #[derive(Debug, Default)]
 pub struct Scratch {
-    /// The body of a broadcast, which is sealed once for each neighbour.
+    /// Body of a broadcast, sealed separately for each neighbour.
     body: Vec<u8>,
-    /// A segment of a super-frame that is not sent at once.
+    /// Segment of a super-frame that is not sealed in place.
     segment: Vec<u8>,
 }
 
-/// The part of the data plane that all lanes and control share.
+/// Shared state of the data plane, used by all lanes and by the control plane.
 #[derive(Debug)]
 pub struct Forwarder {
     fdb: Fdb,
@@ -170,7 +175,7 @@ pub struct Forwarder {
     unknown_bucket: Mutex<TokenBucket>,
     relay_seen: Mutex<Duplicates<(PeerId, SessionIndex)>>,
     relayed_handshakes: Mutex<RecentMessages>,
-    /// Senders that are told of a narrow path.
+    /// Rate limit of ICMP errors about the path MTU.
     too_big_bucket: Mutex<TokenBucket>,
     fragment_id: AtomicU32,
     reassembly: Mutex<Reassembly>,
@@ -182,12 +187,12 @@ pub struct Forwarder {
 }
 
 impl Forwarder {
-    /// A data plane that knows nothing; `entropy` gives the key of the MAC table's hash.
+    /// Creates an empty data plane; `entropy` gives the hash key of the MAC table.
     pub fn new(entropy: &mut dyn Entropy) -> Self {
         Self::with_limits(GroupLimits::default(), entropy)
     }
 
-    /// The same, with limits of the operator.
+    /// Creates an empty data plane with the operator's rate limits.
     pub fn with_limits(limits: GroupLimits, entropy: &mut dyn Entropy) -> Self {
         Self {
             fdb: Fdb::new(entropy),
@@ -212,37 +217,37 @@ impl Forwarder {
         }
     }
 
-    /// The MAC table.
+    /// Returns the MAC table.
     pub fn fdb(&self) -> &Fdb {
         &self.fdb
     }
 
-    /// What routers announce of their containers.
+    /// Returns the table of addresses that routers announce for their containers.
     pub fn announced(&self) -> &Announcements {
         &self.announced
     }
 
-    /// The underlay addresses of routers.
+    /// Returns the underlay addresses of all routers.
     pub fn underlay(&self) -> &Underlay {
         &self.underlay
     }
 
-    /// What was counted so far.
+    /// Returns the counters.
     pub fn counters(&self) -> &Counters {
         &self.counters
     }
 
-    /// Counts frames that the local port lost before they came here.
+    /// Counts frames that the local port lost before the router read them.
     pub fn lost_at_port(&self, lost: PortLosses) {
         lost.count(&self.counters);
     }
 
-    /// Counts a datagram of another router that came by an interface of the mesh.
+    /// Counts a datagram of another router that was received on an interface of the mesh.
     pub fn came_through_mesh(&self) {
         self.counters.drop(DropReason::Underlay);
     }
 
-    /// Drops what is too old: MAC addresses, frames and pieces that waited in vain. To be called about once a second.
+    /// Removes expired MAC addresses, waiting frames and incomplete datagrams. To be called about once a second.
     pub fn sweep(&self, now: Instant) {
         self.fdb.sweep(now);
         self.announced.sweep(now);
@@ -254,7 +259,7 @@ impl Forwarder {
             .drop_many(DropReason::FragmentLost, reassembly.take_lost());
     }
 
-    /// Datagrams of which pieces are missing, and the bytes of those that came.
+    /// Returns the number of incomplete datagrams in reassembly, and the bytes of their fragments.
     pub fn partials(&self) -> (usize, usize) {
         let reassembly = lock(&self.reassembly);
         (reassembly.len(), reassembly.bytes())
@@ -280,7 +285,7 @@ impl Forwarder {
         }
     }
 
-    /// Keeps for control between whom an address flaps.
+    /// Records for the control plane that `mac` flaps between two owners.
     fn note_flapping(&self, mac: Mac, between: (Owner, Owner)) {
         let mut flapping = lock(&self.flapping);
         if flapping.len() < MAX_FLAPS || flapping.contains_key(&mac) {
@@ -288,7 +293,7 @@ impl Forwarder {
         }
     }
 
-    /// Addresses that moved too often since the last call, and between whom.
+    /// Takes the MAC addresses that flapped since the last call, each with its last two owners.
     pub fn take_flapping(&self) -> BTreeMap<Mac, (Owner, Owner)> {
         core::mem::take(&mut lock(&self.flapping))
     }
@@ -299,7 +304,7 @@ impl Forwarder {
         }
     }
 
-    /// Counts a frame or datagram that could not be sent, and asks for the session it lacked.
+    /// Counts a frame or datagram that could not be sent, and requests the missing session.
     fn undelivered(&self, error: SendError, now: Instant, out: &mut dyn Outbox) {
         self.counters.drop(match error {
             SendError::Unreachable(Unreachable::NoSession(_)) => DropReason::NoSession,
@@ -318,7 +323,7 @@ fn throttle<K: Ord>() -> Throttle<K> {
     Throttle::new(EVENT_INTERVAL, MAX_THROTTLED_EVENTS)
 }
 
-/// A lane that panicked leaves counters and windows that are still sound.
+/// Ignores poisoning: a lane that panicked leaves counters and windows consistent.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

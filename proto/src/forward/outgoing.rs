@@ -1,30 +1,30 @@
-//! Datagrams on their way to the socket: built one after another in one buffer, and grouped in runs that the kernel can
-//! take with one call (UDP GSO: equal datagrams to one address, the last may be shorter).
+//! Datagrams for the socket, built one after another in one buffer, and grouped in runs that the kernel takes with
+//! one call (UDP GSO: datagrams of equal length to one address; the last one may be shorter).
 
 use core::net::SocketAddr;
 use core::ops::Range;
 
 use crate::limits::{MAX_RUN_BYTES, MAX_RUN_DATAGRAMS};
 
-/// Datagrams to one address that lie one behind the other.
+/// Contiguous datagrams to one address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Run {
-    /// Where they go.
+    /// Destination address.
     pub to: SocketAddr,
-    /// Where they lie in [`Outgoing::bytes`].
+    /// Range of their bytes in [`Outgoing::bytes`].
     pub range: Range<usize>,
-    /// Bytes of each but the last, which may have fewer; 0: the range is one datagram.
+    /// Bytes of each datagram but the last, which may be shorter; 0: the range is one datagram.
     pub segment: usize,
 }
 
 impl Run {
-    /// A run of one datagram.
+    /// Creates a run of one datagram.
     pub fn one(to: SocketAddr, range: Range<usize>) -> Self {
         let segment = range.len();
         Self { to, range, segment }
     }
 
-    /// How many datagrams there are, at least one.
+    /// Returns the number of datagrams, at least 1.
     pub fn datagrams(&self) -> usize {
         match self.segment {
             0 => 1,
@@ -32,7 +32,7 @@ impl Run {
         }
     }
 
-    /// Whether a further datagram of `len` bytes can join.
+    /// Returns true if a further datagram of `len` bytes can be appended to the run.
     fn takes(&self, to: SocketAddr, start: usize, len: usize) -> bool {
         self.to == to
             && self.range.end == start
@@ -44,7 +44,7 @@ impl Run {
     }
 }
 
-/// What one turn of a lane sends. Its memory is kept from turn to turn.
+/// Datagrams of one batch of a lane. The memory is reused by the next batch.
 #[derive(Clone, Debug, Default)]
 pub struct Outgoing {
     bytes: Vec<u8>,
@@ -52,17 +52,17 @@ pub struct Outgoing {
 }
 
 impl Outgoing {
-    /// The buffer at whose end the next datagram is to be built; what is in it already must stay.
+    /// Returns the buffer to which the next datagram is appended; its present content must stay.
     pub(super) fn buffer(&mut self) -> &mut Vec<u8> {
         &mut self.bytes
     }
 
-    /// Where the next datagram begins.
+    /// Returns the offset at which the next datagram begins.
     pub(super) fn end(&self) -> usize {
         self.bytes.len()
     }
 
-    /// Sends what was built from byte `start` on.
+    /// Queues the bytes from `start` to the end as a datagram to `to`.
     pub(super) fn commit(&mut self, to: SocketAddr, start: usize) {
         let end = self.bytes.len();
         let len = end.saturating_sub(start);
@@ -72,24 +72,24 @@ impl Outgoing {
         }
     }
 
-    /// Adds a datagram that is complete.
+    /// Appends a complete datagram.
     pub fn push(&mut self, to: SocketAddr, datagram: &[u8]) {
         let start = self.end();
         self.bytes.extend_from_slice(datagram);
         self.commit(to, start);
     }
 
-    /// All bytes; the runs say where the datagrams lie.
+    /// Returns the bytes of all datagrams; the runs give their ranges.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
     }
 
-    /// The runs, in the order in which they are to be sent.
+    /// Returns the runs in the order in which they are to be sent.
     pub fn runs(&self) -> &[Run] {
         &self.runs
     }
 
-    /// The datagrams one by one, for whoever sends no runs.
+    /// Returns the datagrams one by one, for senders without GSO.
     pub fn datagrams(&self) -> impl Iterator<Item = (SocketAddr, &[u8])> {
         self.runs.iter().flat_map(|run| {
             let bytes = self.bytes.get(run.range.clone()).unwrap_or_default();
@@ -98,12 +98,12 @@ impl Outgoing {
         })
     }
 
-    /// Whether there is nothing to send.
+    /// Returns true if there is nothing to send.
     pub fn is_empty(&self) -> bool {
         self.runs.is_empty()
     }
 
-    /// Forgets the datagrams, keeps the memory.
+    /// Removes all datagrams, but keeps the memory.
     pub fn clear(&mut self) {
         self.bytes.clear();
         self.runs.clear();
@@ -157,7 +157,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_went_in_comes_out(sent in prop::collection::vec((1u8..4, 1usize..4), 0..200)) {
+        fn datagrams_come_out_as_they_went_in(sent in prop::collection::vec((1u8..4, 1usize..4), 0..200)) {
             let mut out = Outgoing::default();
             for (i, (n, len)) in sent.iter().enumerate() {
                 out.push(to(*n), &vec![u8::try_from(i).unwrap(); *len]);

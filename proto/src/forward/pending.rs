@@ -1,4 +1,4 @@
-//! Frames that wait for a session, so that the first ping of a conversation is not lost.
+//! Queue of frames that wait for a session, so that the first ping of a conversation is not lost.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -7,10 +7,10 @@ use crate::limits::{MAX_PENDING_BYTES, MAX_PENDING_FRAMES, PENDING_AGE};
 use crate::time::Instant;
 use crate::wire::datagram::InnerFrame;
 
-/// Frames for one peer, in the order in which they came.
+/// Waiting frames for one peer, in order of arrival.
 pub(super) type Waiting = VecDeque<Kept>;
 
-/// A frame that waits.
+/// A waiting frame.
 #[derive(Clone, Debug)]
 pub(super) struct Kept {
     since: Instant,
@@ -27,7 +27,7 @@ impl Kept {
     }
 }
 
-/// The frames that wait, by peer and in order. Bounded per peer and in bytes; a full queue refuses the newest.
+/// Waiting frames by peer, in order of arrival. Bounded per peer and in bytes; a full queue refuses the newest frame.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Pending {
     queues: BTreeMap<PeerId, Waiting>,
@@ -35,7 +35,7 @@ pub(super) struct Pending {
 }
 
 impl Pending {
-    /// Keeps a copy of `frame`; false when there is no room.
+    /// Appends a copy of `frame`. Returns false if the queue is full.
     pub(super) fn push(&mut self, peer: PeerId, frame: InnerFrame<'_>, now: Instant) -> bool {
         let waiting = self.queues.get(&peer).map_or(0, VecDeque::len);
         let total = self.bytes + frame.bytes.len();
@@ -52,7 +52,7 @@ impl Pending {
         true
     }
 
-    /// Drops what waited too long; returns how many frames those were.
+    /// Drops the frames that waited too long, and returns their number.
     pub(super) fn expire(&mut self, now: Instant) -> u64 {
         let mut expired = 0;
         for queue in self.queues.values_mut() {
@@ -76,12 +76,12 @@ impl Pending {
         frames
     }
 
-    /// Whether nothing waits.
+    /// Returns true if no frame waits.
     pub(super) fn is_empty(&self) -> bool {
         self.queues.is_empty()
     }
 
-    /// The peers for whom frames wait.
+    /// Returns the peers that have waiting frames.
     pub(super) fn peers(&self) -> Vec<PeerId> {
         self.queues.keys().copied().collect()
     }
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn a_peer_has_so_many_places() {
+    fn the_queue_of_a_peer_is_bounded() {
         let mut pending = Pending::default();
         for _ in 0..MAX_PENDING_FRAMES {
             assert!(pending.push(A, whole(b"x"), T0));
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn all_peers_share_so_many_bytes() {
+    fn the_bytes_of_all_queues_are_bounded() {
         let mut pending = Pending::default();
         let frame = vec![0; 9_000];
         let mut kept = 0;

@@ -1,4 +1,4 @@
-//! Datagrams that travel through other routers: wrapped at the start, passed on in between.
+//! Relaying: encapsulation at the first router, and forwarding by the routers on the way.
 
 use sha2::{Digest, Sha256};
 
@@ -13,28 +13,28 @@ use crate::session::transport::SealError;
 use crate::time::Instant;
 use crate::wire::datagram::{HEADER_LEN, Header, Kind, PEER_ID_LEN, TAG_LEN, split_relay};
 
-/// Why a datagram was not sent.
+/// Reason why a datagram was not sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SendError {
-    /// There is no way to the peer.
+    /// No path to the peer.
     #[error(transparent)]
     Unreachable(#[from] Unreachable),
-    /// The session's keys may not be used any more.
+    /// The session's keys expired or reached their limits.
     #[error(transparent)]
     Seal(#[from] SealError),
-    /// What was to be sent is not a datagram that can travel end to end.
+    /// The bytes are no end-to-end datagram.
     #[error("not a datagram between two routers")]
     Malformed,
-    /// It takes more pieces than there may be.
-    #[error("too long to be cut for its path")]
+    /// More fragments are needed than a datagram may have.
+    #[error("too many fragments for its path")]
     TooLong,
 }
 
 impl Forwarder {
-    /// Sends a complete datagram (a handshake message, say) to `peer`: directly, or through a neighbour.
+    /// Sends a complete datagram, such as a handshake message, to `peer`, directly or through the next hop.
     ///
     /// # Errors
-    /// When there is no path, or `datagram` is of a kind that goes hop by hop.
+    /// [`SendError`] if there is no path, or if `datagram` is of a kind that goes hop by hop.
     pub fn send_to_peer(
         &self,
         snap: &Snapshot,
@@ -52,7 +52,7 @@ impl Forwarder {
         })
     }
 
-    /// Sends the datagram that `fill` appends, as it is or wrapped.
+    /// Sends the datagram that `fill` appends, directly or encapsulated.
     pub(super) fn dispatch(
         &self,
         snap: &Snapshot,
@@ -71,7 +71,7 @@ impl Forwarder {
         Ok(())
     }
 
-    /// Takes a Relay datagram: opens what is inside if it is for us, passes it on otherwise.
+    /// Processes a Relay datagram: opens the inner datagram if it is for this router, and forwards it otherwise.
     pub(super) fn relay_in(
         &self,
         snap: &Snapshot,
@@ -93,7 +93,7 @@ impl Forwarder {
         }
     }
 
-    /// Takes what a neighbour's Relay datagram holds: destination and inner datagram.
+    /// Processes the content of a neighbour's Relay datagram: the destination and the inner datagram.
     pub(super) fn relayed(
         &self,
         snap: &Snapshot,
@@ -166,7 +166,7 @@ impl Forwarder {
         }
     }
 
-    /// Records that `inner` passes here on its way to `destination`; false when it did so before.
+    /// Records that `inner` is relayed to `destination`. Returns false if it was relayed before.
     pub(super) fn is_first_passage(&self, destination: PeerId, inner: &[u8], now: Instant) -> bool {
         let Ok(header) = Header::parse(inner) else {
             return false;
@@ -189,7 +189,7 @@ enum PassError {
     Unreachable(Unreachable),
 }
 
-/// Whether `datagram` is one that two routers exchange, wherever they are.
+/// Returns true if `datagram` is of a kind that two routers exchange end to end.
 fn is_end_to_end(datagram: &[u8]) -> bool {
     Header::parse(datagram).is_ok_and(|h| {
         h.kind.is_handshake() || matches!(h.kind, Kind::Data | Kind::Probe | Kind::Fragment)

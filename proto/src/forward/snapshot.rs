@@ -1,4 +1,5 @@
-//! What control tells the data plane: an immutable view of peers, sessions, paths and broadcast trees.
+//! Snapshot for the data plane: an immutable view of peers, sessions, paths and broadcast trees, made by the control
+//! plane.
 
 use core::net::{IpAddr, SocketAddr};
 use std::collections::{BTreeMap, BTreeSet};
@@ -9,32 +10,32 @@ use crate::session::transport::Transport;
 use crate::time::Instant;
 use crate::topology::routes::Routes;
 
-/// How datagrams for a peer leave this router.
+/// Path by which datagrams for a peer leave this router.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Path {
-    /// There is no way known.
+    /// No path is known.
     #[default]
     None,
-    /// Straight to this address.
+    /// Directly to this underlay address.
     Direct(SocketAddr),
-    /// Through this neighbour, which itself has a direct path.
+    /// Through this neighbour, which has a direct path.
     Via(PeerId),
 }
 
-/// What the data plane knows of one peer.
+/// State of one peer for the data plane.
 #[derive(Clone, Debug)]
 pub struct PeerPath {
-    /// The session to seal with; it must be one that the peer is known to have finished too.
+    /// Session to seal with; only one that the peer is known to have completed.
     pub transport: Option<Arc<Transport>>,
-    /// How to reach the peer.
+    /// Path to the peer.
     pub path: Path,
-    /// The longest datagram (UDP payload) that passes to where it leaves to: the peer, or the neighbour on the way. A
-    /// longer one is to be cut.
+    /// Longest datagram (UDP payload) that passes the first hop, which is the peer or the next hop to it. A longer
+    /// one is fragmented.
     pub datagram: u16,
-    /// The longest IP packet that is sent whole: a longer one is fragmented, or its sender told. What could not be told of
-    /// the path yet is no reason to do so: then this is the MTU of the mesh.
+    /// Path MTU for IP packets inside the mesh: a longer packet is fragmented, or its sender gets an ICMP error. It
+    /// is the mesh's MTU until the path MTU is known.
     pub mtu: u16,
-    /// The same for packets to routers behind this peer, if its path is direct.
+    /// Path MTU for packets to routers behind this peer, if its path is direct.
     pub mtu_behind: u16,
 }
 
@@ -43,7 +44,7 @@ impl Default for PeerPath {
         Self {
             transport: None,
             path: Path::None,
-            // Control always says what passes; a view made by hand has nothing cut.
+            // The control plane always sets these; a snapshot made by hand fragments nothing.
             datagram: u16::MAX,
             mtu: u16::MAX,
             mtu_behind: u16::MAX,
@@ -51,53 +52,53 @@ impl Default for PeerPath {
     }
 }
 
-/// The view of one moment; control replaces it as a whole. What it has of all routers is shared by those made between two
-/// changes of the topology, so that one costs what this router has sessions and links.
+/// View of the control plane's state at one moment, replaced as a whole. The routes to all routers are shared between
+/// snapshots of one topology, so that the cost of a snapshot depends only on this router's sessions and links.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
-    /// This router.
+    /// Identity of this router.
     pub me: PeerId,
-    /// The boot epoch of this router, which broadcasts carry.
+    /// Boot epoch of this router, carried by its broadcasts.
     pub epoch: u64,
-    /// When the view was made.
+    /// Time at which the snapshot was made.
     pub built: Instant,
-    /// The MTU of the mesh: the longest frame is this and 18 bytes (Ethernet header and one VLAN tag).
+    /// MTU of the mesh. The longest frame has 18 bytes more: an Ethernet header and one VLAN tag.
     pub mtu: u16,
-    /// Until then broadcasts go to all neighbours instead of along trees.
+    /// Time until which broadcasts go to all neighbours instead of along trees.
     pub settle_until: Instant,
-    /// The routers this one has a session, a link or a direct path with. Others are reached by `routes`.
+    /// Routers with which this one has a session, a link or a direct path. All others are reached by `routes`.
     pub peers: BTreeMap<PeerId, PeerPath>,
-    /// All sessions that may still open datagrams, by the index in those.
+    /// Sessions that may still open datagrams, by receiver index.
     pub by_index: BTreeMap<SessionIndex, Arc<Transport>>,
-    /// The handles that the receivers of our datagrams gave our sessions.
+    /// Receiver indices that peers assigned to the sessions of this router.
     pub sealing: BTreeSet<SessionIndex>,
-    /// From which address of this host datagrams leave, by where they go; where nothing stands the kernel chooses.
+    /// Source address of this host by destination; if there is none, the kernel chooses.
     pub sources: Arc<BTreeMap<SocketAddr, IpAddr>>,
-    /// The routers with an established link and a direct path, ascending.
+    /// Routers with an established link and a direct path, in ascending order.
     pub neighbours: Vec<PeerId>,
-    /// The ways to all routers, and to whom the broadcasts of each are passed on.
+    /// Next hops to all routers, and the children in the tree of each origin.
     pub routes: Arc<Routes>,
 }
 
-/// The next router on the way, with the session that seals for it.
+/// Next hop, with the session that seals for it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Hop<'a> {
     pub(super) peer: PeerId,
     pub(super) transport: &'a Transport,
     pub(super) address: SocketAddr,
-    /// The longest datagram that passes there.
+    /// Longest datagram (UDP payload) that passes to it.
     pub(super) datagram: usize,
 }
 
-/// How a datagram for a peer leaves.
+/// First hop of datagrams for a peer.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Exit<'a> {
-    /// To this address, in datagrams of at most so many bytes.
+    /// Underlay address of the peer, and the longest datagram (UDP payload) that passes to it.
     Direct(SocketAddr, usize),
     Through(Hop<'a>),
 }
 
-/// Why nothing can be sent to a peer.
+/// Reason why nothing can be sent to a peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unreachable {
     /// The peer is not known.
@@ -106,13 +107,13 @@ pub enum Unreachable {
     /// No path to the peer is known.
     #[error("no path to peer {0}")]
     NoRoute(PeerId),
-    /// There is no session with the peer, or with the neighbour on the way to it, named here.
+    /// No session with this router, which is the peer or the next hop to it.
     #[error("no session with peer {0}")]
     NoSession(PeerId),
 }
 
 impl Snapshot {
-    /// The view of a router that knows nobody.
+    /// Creates the snapshot of a router that knows no others.
     pub fn alone(me: PeerId, epoch: u64, mtu: u16, now: Instant) -> Self {
         Self {
             me,
@@ -129,12 +130,12 @@ impl Snapshot {
         }
     }
 
-    /// The longest frame the mesh carries.
+    /// Returns the longest frame that the mesh carries, in bytes.
     pub(super) fn max_frame(&self) -> usize {
         usize::from(self.mtu) + 18
     }
 
-    /// The MTU on the way to `peer`, at most that of the mesh.
+    /// Returns the path MTU to `peer`, at most the mesh's MTU.
     pub(super) fn mtu_to(&self, peer: PeerId) -> u16 {
         let mtu = match self.peers.get(&peer) {
             Some(known) => Some(known.mtu),
@@ -152,14 +153,14 @@ impl Snapshot {
             })
     }
 
-    /// How to reach a router this one has neither a session nor a link with: through the neighbour that leads there.
+    /// Returns the next hop to a router with which this one has neither a session nor a link.
     fn through(&self, peer: PeerId) -> Option<(PeerId, &PeerPath)> {
         let (next, _) = self.routes.next_hop(&peer)?;
         let hop = self.peers.get(&next).filter(|_| next != peer)?;
         matches!(hop.path, Path::Direct(_)).then_some((next, hop))
     }
 
-    /// The session that seals for `peer` end to end.
+    /// Returns the end-to-end session with `peer`.
     pub(super) fn transport(&self, peer: PeerId, now: Instant) -> Result<&Transport, Unreachable> {
         self.peer(peer)?
             .transport
@@ -168,7 +169,7 @@ impl Snapshot {
             .ok_or(Unreachable::NoSession(peer))
     }
 
-    /// How datagrams for `peer` leave.
+    /// Returns the path of datagrams for `peer`.
     pub fn path(&self, peer: PeerId) -> Path {
         match self.peers.get(&peer) {
             Some(known) => known.path,
@@ -178,7 +179,7 @@ impl Snapshot {
         }
     }
 
-    /// How datagrams for `peer` leave, and in what length.
+    /// Returns the first hop of datagrams for `peer`, with the longest datagram that passes.
     pub(super) fn exit(&self, peer: PeerId, now: Instant) -> Result<Exit<'_>, Unreachable> {
         let Some(known) = self.peers.get(&peer) else {
             return match self.through(peer) {
@@ -194,7 +195,7 @@ impl Snapshot {
         }
     }
 
-    /// The next router on the way to `peer`: itself, if its path is direct.
+    /// Returns the next hop to `peer`: `peer` itself if its path is direct.
     pub(super) fn next_hop(&self, peer: PeerId, now: Instant) -> Result<Hop<'_>, Unreachable> {
         match self.exit(peer, now)? {
             Exit::Direct(..) => self.neighbour(peer, now),
@@ -202,7 +203,7 @@ impl Snapshot {
         }
     }
 
-    /// A router with a direct path, as a next hop.
+    /// Returns `peer` as a next hop, if its path is direct.
     pub(super) fn neighbour(&self, peer: PeerId, now: Instant) -> Result<Hop<'_>, Unreachable> {
         let known = self.peer(peer)?;
         let Path::Direct(address) = known.path else {
@@ -216,10 +217,10 @@ impl Snapshot {
         })
     }
 
-    /// To whom a broadcast of `origin` goes from here, except `sender`.
+    /// Returns the neighbours to which a broadcast of `origin` is forwarded, except `sender`.
     ///
-    /// While the topology settles, and for an origin without a tree yet, that is every neighbour: duplicates are
-    /// suppressed, so too many copies cost little and a missing one costs a time-out.
+    /// While the topology settles, and for an origin without a tree, these are all neighbours: duplicates are
+    /// suppressed, so superfluous copies cost little, while a missing one costs a time-out.
     pub(super) fn flood_targets(
         &self,
         origin: PeerId,

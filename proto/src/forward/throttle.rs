@@ -1,16 +1,16 @@
-//! Limits on how often something happens: a token bucket, and a memory of recent events.
+//! Rate limits: token buckets, and a limiter of equal events.
 
 use core::time::Duration;
 use std::collections::BTreeMap;
 
 use crate::time::Instant;
 
-/// A token bucket: `rate` tokens a second, at most `burst` of them at once.
+/// Token bucket with a rate of `rate` tokens per second and a capacity of `burst`.
 #[derive(Clone, Debug)]
 pub(crate) struct TokenBucket {
     rate: u64,
     burst: u64,
-    /// Tokens times a billion, so that a nanosecond adds `rate` of them.
+    /// Tokens times 10⁹, so that each nanosecond adds `rate`.
     level: u128,
     filled: Instant,
 }
@@ -18,7 +18,7 @@ pub(crate) struct TokenBucket {
 const NANOS: u128 = 1_000_000_000;
 
 impl TokenBucket {
-    /// A full bucket.
+    /// Creates a full bucket.
     pub(crate) fn new(rate: u64, burst: u64) -> Self {
         Self {
             rate,
@@ -28,12 +28,12 @@ impl TokenBucket {
         }
     }
 
-    /// Takes one token; false when there is none.
+    /// Takes one token. Returns false if there is none.
     pub(crate) fn take(&mut self, now: Instant) -> bool {
         self.take_some(1, now)
     }
 
-    /// Takes so many tokens; false when there are fewer.
+    /// Takes `tokens` tokens. Returns false, and takes none, if there are fewer.
     pub(crate) fn take_some(&mut self, tokens: u64, now: Instant) -> bool {
         let gained = now.since(self.filled).as_nanos() * u128::from(self.rate);
         self.level = (self.level + gained).min(u128::from(self.burst) * NANOS);
@@ -48,8 +48,8 @@ impl TokenBucket {
     }
 }
 
-/// A token bucket of `RATE` tokens a second, at most `BURST` of them at once, for tables that have one for each entry: it
-/// is one moment, up to which the tokens that were taken are paid for (the generic cell rate algorithm, ITU-T I.371).
+/// Token bucket of `RATE` tokens per second and a capacity of `BURST`, for tables with one bucket per entry. Its
+/// state is one time, up to which the tokens taken are paid for (generic cell rate algorithm, ITU-T I.371).
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct FixedBucket<const RATE: u64, const BURST: u64> {
     paid_until: Instant,
@@ -58,7 +58,7 @@ pub(crate) struct FixedBucket<const RATE: u64, const BURST: u64> {
 impl<const RATE: u64, const BURST: u64> FixedBucket<RATE, BURST> {
     const EACH: Duration = Duration::from_nanos(1_000_000_000 / RATE);
 
-    /// Takes one token; false when there is none.
+    /// Takes one token. Returns false if there is none.
     pub(crate) fn take(&mut self, now: Instant) -> bool {
         let paid_until = self.paid_until.max(now) + Self::EACH;
         let has_one = paid_until.since(now) <= Duration::from_nanos(BURST * 1_000_000_000 / RATE);
@@ -69,18 +69,20 @@ impl<const RATE: u64, const BURST: u64> FixedBucket<RATE, BURST> {
     }
 }
 
-/// Lets equal events through at most once per interval.
+/// Limiter that lets equal events pass at most once per interval.
 #[derive(Clone, Debug)]
 pub(super) struct Throttle<K> {
     interval: Duration,
     capacity: usize,
     last: BTreeMap<K, Instant>,
-    /// When a full memory may be searched for old events again; a flood of new ones must not search each time.
+    /// Time at which a full table may be searched for expired events again, so that a flood of new ones does not
+    /// search it each time.
     next_search: Instant,
 }
 
 impl<K: Ord> Throttle<K> {
-    /// At most `capacity` events are remembered; when as many are recent, further new ones do not pass.
+    /// Creates a limiter that remembers at most `capacity` events; while all of those are recent, new events do not
+    /// pass.
     pub(super) fn new(interval: Duration, capacity: usize) -> Self {
         Self {
             interval,
@@ -90,7 +92,7 @@ impl<K: Ord> Throttle<K> {
         }
     }
 
-    /// Whether the event may pass.
+    /// Returns true if the event may pass now.
     pub(super) fn pass(&mut self, key: K, now: Instant) -> bool {
         if let Some(last) = self.last.get_mut(&key) {
             if now.since(*last) < self.interval {
@@ -135,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn time_that_stands_or_goes_back_gives_nothing() {
+    fn time_that_stops_or_goes_back_gives_no_tokens() {
         let mut bucket = TokenBucket::new(1_000, 1);
         assert!(bucket.take(at(100)));
         assert!(!bucket.take(at(50)));
@@ -145,7 +147,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_fixed_bucket_gives_what_another_does(waits in prop::collection::vec(0u64..400, 1..300)) {
+        fn a_fixed_bucket_equals_a_token_bucket(waits in prop::collection::vec(0u64..400, 1..300)) {
             let mut fixed = FixedBucket::<8, 32>::default();
             let (mut other, mut now) = (TokenBucket::new(8, 32), at(0));
             for wait in waits {

@@ -1,4 +1,4 @@
-//! One turn of a lane: frames become datagrams, each as well as the path of its target takes it.
+//! Egress batch: packs frames into datagrams, as the path of their destination allows.
 
 use super::cut::SEALED;
 use super::envelope::Envelope;
@@ -18,14 +18,14 @@ use crate::wire::datagram::{
     FLOOD_PREFIX_LEN, FRAME_PREFIX_LEN, InnerFrame, Kind, TAG_LEN, push_frame, push_frame_prefix,
 };
 
-/// Where a frame goes.
+/// Destination of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Target {
     Peer(PeerId),
     Everybody,
 }
 
-/// One call of the lane: frames for the same target share a datagram as long as they fit and follow one another.
+/// One call of a lane: consecutive frames for the same destination share a datagram as long as they fit.
 pub(super) struct Turn<'a> {
     forwarder: &'a Forwarder,
     snap: &'a Snapshot,
@@ -35,28 +35,28 @@ pub(super) struct Turn<'a> {
     open: Open<'a>,
 }
 
-/// What frames are being put in.
+/// Container that is being filled with frames.
 enum Open<'a> {
     Nothing,
-    /// A datagram at the end of the outgoing buffer, whose body began at byte `body`.
+    /// Data datagram at the end of the outgoing buffer; its body begins at offset `body`.
     Data {
         peer: PeerId,
         envelope: Envelope<'a>,
         transport: &'a Transport,
         draft: Draft,
         body: usize,
-        /// How long the body may become.
+        /// Longest body, in bytes.
         room: usize,
     },
-    /// The body of a broadcast, in the scratch.
+    /// Body of a broadcast, in the scratch buffer.
     Flood {
         frames: u64,
     },
-    /// The queue of frames that wait for a session.
+    /// Queue of frames that wait for a session.
     Pending {
         peer: PeerId,
     },
-    /// A peer that is not known: its frames are dropped.
+    /// Unknown peer, whose frames are dropped.
     Unknown {
         peer: PeerId,
     },
@@ -88,7 +88,7 @@ impl<'a> Turn<'a> {
         }
         let cut = |longest| Segments::new(frame.bytes, &frame.header, longest);
         let segments = match cut(longest) {
-            // Nobody can shorten it here; what can be done instead is found out for each frame.
+            // Cannot be segmented to the path MTU: segment to the mesh's MTU, and handle each frame separately.
             Err(OffloadError::TooLong) => cut(self.snap.max_frame()),
             segments => segments,
         };
@@ -106,8 +106,9 @@ impl<'a> Turn<'a> {
         }
     }
 
-    /// Sends a question for an address to the one MAC that is announced to have it. What is in the frame stays: ARP needs
-    /// no broadcast to be understood (RFC 1122 section 2.3.2.1), nor IPv6 a group as destination MAC (RFC 6085).
+    /// Sends an ARP request or neighbour solicitation to the MAC that is announced for the address. Only the
+    /// destination MAC changes: ARP needs no broadcast to be understood (RFC 1122 section 2.3.2.1), nor IPv6 a group
+    /// as destination MAC (RFC 6085).
     pub(super) fn ask(&mut self, to: Direction, frame: &[u8]) {
         self.forwarder.counters.count(match to.protocol {
             Protocol::Arp => Counter::ArpDirected,
@@ -123,12 +124,12 @@ impl<'a> Turn<'a> {
         self.scratch.segment = bytes;
     }
 
-    /// The longest frame that goes to `target` as it is, if it has the Ethernet header of `frame`.
+    /// Returns the longest frame that fits the path to `target`, for the Ethernet header of `frame`.
     fn longest_to(&self, target: Target, frame: &[u8]) -> usize {
         let Target::Peer(peer) = target else {
             return self.snap.max_frame();
         };
-        // Most small frames need no look at the path.
+        // Most small frames need no look at the path MTU.
         if frame.len() <= ethernet::HEADER_LEN + usize::from(MIN_INNER_MTU) {
             return self.snap.max_frame();
         }
@@ -140,7 +141,8 @@ impl<'a> Turn<'a> {
         frame.len() - payload + usize::from(mtu)
     }
 
-    /// Packs a frame with nothing left to do, or what becomes of it on a path that is too narrow.
+    /// Packs a frame that needs no offload. One that exceeds the path MTU is fragmented, or its sender gets an ICMP
+    /// error.
     fn put_plain(&mut self, target: Target, bytes: &[u8], longest: usize) {
         let counters = &self.forwarder.counters;
         match fit(bytes, longest) {
@@ -189,7 +191,7 @@ impl<'a> Turn<'a> {
         if len <= longest {
             self.make_room(target, len);
             if let Open::Data { .. } = self.open {
-                // The bulk of all bytes: straight to where they are sealed.
+                // Bulk traffic: written directly to where it is sealed.
                 let buffer = self.out.outgoing().buffer();
                 push_frame_prefix(buffer, len, partial);
                 segments.write(index, buffer);
@@ -210,7 +212,7 @@ impl<'a> Turn<'a> {
         self.scratch.segment = bytes;
     }
 
-    /// Sees to it that what is open is for `target` and has room for a frame of `len` bytes.
+    /// Makes sure that the open datagram is for `target` and has room for a frame of `len` bytes.
     fn make_room(&mut self, target: Target, len: usize) {
         if !self.takes(target, len) {
             self.close();
@@ -280,7 +282,7 @@ impl<'a> Turn<'a> {
         }
     }
 
-    /// Sends what is open.
+    /// Sends the open datagram.
     pub(super) fn close(&mut self) {
         match core::mem::replace(&mut self.open, Open::Nothing) {
             Open::Nothing | Open::Pending { .. } | Open::Unknown { .. } => {}
@@ -326,7 +328,7 @@ impl<'a> Turn<'a> {
         Ok(())
     }
 
-    /// Takes a datagram back that is longer than what passes, and sends its body in pieces.
+    /// Removes a datagram that exceeds the path MTU from the buffer, and sends its body in fragments.
     fn finish_cut(
         &mut self,
         peer: (PeerId, &Transport),
@@ -343,7 +345,7 @@ impl<'a> Turn<'a> {
             .send_data_cut(self.snap, peer, longest, content, self.now, self.out)
     }
 
-    /// Sends the frames that waited for `peer`.
+    /// Sends the frames that wait for `peer`.
     pub(super) fn send_waiting(&mut self, peer: PeerId) {
         let waiting: Waiting = lock(&self.forwarder.pending).take(peer);
         for kept in &waiting {
@@ -372,13 +374,13 @@ impl Forwarder {
     }
 }
 
-/// Bytes of a body with one full frame of the mesh without a VLAN tag: a datagram holds no more, unless a longer frame
-/// travels alone.
+/// Returns the length of a body with one full-size frame without a VLAN tag. A datagram holds no more, unless a
+/// longer frame travels alone.
 fn full_body(snap: &Snapshot) -> usize {
     FRAME_PREFIX_LEN + ethernet::HEADER_LEN + usize::from(snap.mtu)
 }
 
-/// Whether frames for `peer` can be sent now.
+/// Checks that frames for `peer` can be sent now.
 pub(super) fn ready(snap: &Snapshot, peer: PeerId, now: Instant) -> Result<(), Unreachable> {
     snap.transport(peer, now)?;
     snap.exit(peer, now)?;

@@ -1,17 +1,18 @@
-//! The mesh's own traffic, recognised when it comes in by the port.
+//! Recognition of the mesh's own underlay traffic in frames of the local port.
 //!
-//! Where an underlay address is reached through the mesh itself (`mesh attach-bridge`, an exposed host), each datagram of a
-//! router would enter the mesh again by that router's own port, be sealed, sent, and enter again: a storm. So what passes
-//! between routers of this mesh is dropped there ([`super::DropReason::Underlay`]), and never answers a probe.
+//! If an underlay address is reached through the mesh itself (`mesh attach-bridge`, an exposed host), each datagram
+//! of a router would enter the mesh again by that router's own port, be sealed, sent, and enter again: a storm.
+//! Therefore traffic between routers of this mesh is dropped at the port ([`super::DropReason::Underlay`]), and never
+//! answers a probe.
 //!
-//! | what | recognised by |
+//! | traffic | recognised by |
 //! |---|---|
-//! | datagrams (UDP) | a header of a mesh datagram, and: one end is an address of a router, or the session is one of ours |
-//! | links (TCP) | one end is an address and port of a router, the other an address of one |
+//! | datagrams (UDP) | header of a mesh datagram, and: one end is a router's address, or the session is this router's |
+//! | links (TCP) | one end is an address and port of a router, the other end an address of one |
 //! | plain VXLAN (UDP) | the same, at the port after that of datagrams |
 //!
-//! So what containers say to each other passes, also a mesh of their own. The control plane fills the table; lanes look at
-//! it only for what has such a header, or such a port.
+//! So traffic between containers passes, including that of another mesh inside them. The control plane fills the
+//! table; lanes look it up only for packets with such a header or such a port.
 
 use core::net::{IpAddr, SocketAddr};
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -25,7 +26,7 @@ use crate::ids::PeerId;
 use crate::limits::MAX_LOOPED;
 use crate::wire::datagram::Header;
 
-/// The underlay addresses of all routers, and those that led back into the mesh.
+/// Underlay addresses of all routers, and those whose traffic came back through the mesh.
 #[derive(Debug, Default)]
 pub struct Underlay {
     table: RwLock<Table>,
@@ -33,39 +34,39 @@ pub struct Underlay {
     looped: Mutex<BTreeMap<SocketAddr, u64>>,
 }
 
-/// Whose word an address is known by.
+/// Source from which an address is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum By {
-    /// The host's: its own addresses, whether announced or not.
+    /// Addresses of this host, announced or not.
     Host,
-    /// This router's: where it is linked to.
+    /// Remote addresses of this router's links.
     Links,
-    /// A router's records: where it, and those it dialled, can be reached.
+    /// Records of a router: the addresses at which it, and the routers it dialled, can be reached.
     Records(PeerId),
 }
 
 #[derive(Debug, Default)]
 struct Table {
     said: BTreeMap<By, Vec<SocketAddr>>,
-    /// How often each is said.
+    /// Number of sources that name each address.
     endpoints: BTreeMap<SocketAddr, u32>,
     ips: BTreeMap<IpAddr, u32>,
     ports: BTreeMap<u16, u32>,
 }
 
 impl Underlay {
-    /// The host has these addresses, and listens at this port.
+    /// Sets the addresses of the host, and the port at which this router listens.
     pub fn set_host(&self, ips: &[IpAddr], port: u16) {
         let all = ips.iter().map(|ip| SocketAddr::new(*ip, port));
         self.set(By::Host, all.collect());
     }
 
-    /// These are the other ends of this router's links.
+    /// Sets the remote addresses of this router's links.
     pub fn set_links(&self, addresses: Vec<SocketAddr>) {
         self.set(By::Links, addresses);
     }
 
-    /// The records of `router` name these addresses, its own and those it dialled; none: it is gone.
+    /// Sets the addresses in the records of `router`: its own, and those it dialled. An empty list removes it.
     pub fn set_router(&self, router: PeerId, addresses: Vec<SocketAddr>) {
         self.set(By::Records(router), addresses);
     }
@@ -91,7 +92,7 @@ impl Underlay {
         }
     }
 
-    /// Whether the frame is traffic between routers of this mesh.
+    /// Returns true if the frame is underlay traffic between routers of this mesh.
     pub(super) fn carries(&self, snap: &Snapshot, frame: &EthernetView<'_>) -> bool {
         let Some(packet) = TransportView::from_frame(frame) else {
             return false;
@@ -117,7 +118,7 @@ impl Underlay {
         is_ours
     }
 
-    /// Remembers which address led back here.
+    /// Records the remote address whose traffic came back through the mesh.
     fn note(&self, packet: &TransportView<'_>) {
         let table = self.read();
         let is_mine = |address: SocketAddr| table.is_mine(address.ip());
@@ -132,17 +133,17 @@ impl Underlay {
         }
     }
 
-    /// The addresses that led back into the mesh since the last call, with the number of packets.
+    /// Takes the addresses whose traffic came back through the mesh since the last call, with the number of packets.
     pub fn take_looped(&self) -> BTreeMap<SocketAddr, u64> {
         core::mem::take(&mut lock(&self.looped))
     }
 
-    /// How many addresses are known.
+    /// Returns the number of known addresses.
     pub fn len(&self) -> usize {
         self.read().endpoints.len()
     }
 
-    /// Whether none is known.
+    /// Returns true if no address is known.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -170,7 +171,7 @@ impl Table {
         known(&packet.destination) || known(&packet.source)
     }
 
-    /// Whether the destination, at this port, is a router's, and the source is at a router's address.
+    /// Returns true if the destination, at this port, is a router's, and the source has the address of a router.
     fn names_both(&self, packet: &TransportView<'_>, port: u16) -> bool {
         let to = SocketAddr::new(packet.destination.ip(), port);
         self.endpoints.contains_key(&to) && self.ips.contains_key(&packet.source.ip())
@@ -191,12 +192,12 @@ fn one_less<K: Ord>(counts: &mut BTreeMap<K, u32>, key: &K) {
     }
 }
 
-/// Packets carry neither zones nor IPv4 addresses in their mapped form.
+/// Normalises to the form found in packets: no IPv6 zone, no IPv4-mapped address.
 fn canonical(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(address.ip().to_canonical(), address.port())
 }
 
-/// A set of ports that is read without a lock.
+/// Set of ports that is read without a lock.
 #[derive(Debug)]
 struct Ports(Box<[AtomicU64; 1024]>);
 

@@ -1,18 +1,19 @@
-//! Datagrams that are too long for their path, cut into pieces by the router that seals them.
+//! Fragmentation of datagrams that exceed the path MTU, by the router that seals them.
 //!
-//! The outer IP layer is never asked to fragment: its fragments pass no NAT without ports, are lost together, and
-//! anybody may forge one. Instead the content of a Data, Flood or Relay datagram is cut *before* sealing, each piece is
-//! a datagram of kind Fragment of its own, and whoever opens them puts together what one router sealed, and nothing else.
+//! The outer IP layer never fragments: its fragments have no ports and do not pass NAT, are lost together, and can be
+//! forged by anybody. Instead the content of a Data, Flood or Relay datagram is fragmented *before* it is sealed.
+//! Each fragment is a datagram of kind Fragment, and the router that opens them reassembles only what one router
+//! sealed.
 //!
 //! ```text
-//! byte  0      kind of the whole: 4 Data, 5 Relay, 6 Flood
-//! byte  1      number of this piece, from 0
-//! byte  2      number of pieces, 2 to 32
-//! bytes 3–6    number of the whole, unique within a session for as long as pieces are kept
-//! then         the piece, at least one byte
+//! byte  0      kind of the original: 4 Data, 5 Relay, 6 Flood
+//! byte  1      index of this fragment, from 0
+//! byte  2      number of fragments, 2 to 32
+//! bytes 3–6    id of the original, unique within a session while fragments are kept
+//! then         bytes of the fragment, at least one
 //! ```
 //!
-//! Put together the pieces are the body of Data or Flood as it would have been sealed, or the clear part of Relay.
+//! The reassembled content is the body of Data or Flood before sealing, or the clear part of Relay.
 
 mod reassembly;
 
@@ -21,33 +22,33 @@ pub use reassembly::{Reassembly, Refused, Whole};
 use crate::limits::{MAX_DATAGRAM, MAX_FRAGMENTS};
 use crate::wire::datagram::Kind;
 
-/// Bytes in front of each piece.
+/// Length of the header of each fragment, in bytes.
 pub const FRAGMENT_PREFIX_LEN: usize = 7;
 
-/// One piece of a datagram's content.
+/// One fragment of a datagram's content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Piece<'a> {
-    /// What the whole is: Data, Relay or Flood.
+    /// Kind of the original datagram: Data, Relay or Flood.
     pub kind: Kind,
-    /// Which whole it belongs to.
+    /// Id of the original datagram.
     pub id: u32,
-    /// Its place, from 0; less than `count`.
+    /// Index of this fragment, from 0; less than `count`.
     pub index: u8,
-    /// How many pieces there are, 2 to [`MAX_FRAGMENTS`].
+    /// Number of fragments, 2 to [`MAX_FRAGMENTS`].
     pub count: u8,
-    /// Its bytes, at least one.
+    /// Bytes of this fragment, at least one.
     pub bytes: &'a [u8],
 }
 
 impl<'a> Piece<'a> {
-    /// Appends the body to seal to `out`.
+    /// Appends the encoded fragment to `out`, to be sealed.
     pub fn encode(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&[self.kind as u8, self.index, self.count]);
         out.extend_from_slice(&self.id.to_be_bytes());
         out.extend_from_slice(self.bytes);
     }
 
-    /// Reads a body; `None` when it is not laid out as above.
+    /// Decodes a fragment; `None` if it is malformed.
     pub fn decode(body: &'a [u8]) -> Option<Self> {
         let ([kind, index, count, id @ ..], bytes) =
             body.split_first_chunk::<FRAGMENT_PREFIX_LEN>()?;
@@ -63,11 +64,11 @@ impl<'a> Piece<'a> {
     }
 }
 
-/// Cuts the content of a datagram of `kind` into pieces of about the same length, whose bodies take at most `room`
-/// bytes each.
+/// Splits the content of a datagram of `kind` into fragments of about equal length, each of at most `room` bytes
+/// encoded.
 ///
-/// `None` when `kind` is not cut, or `content` is too short to cut, longer than [`MAX_DATAGRAM`], or more than
-/// [`MAX_FRAGMENTS`] pieces of that size.
+/// `None` if `kind` is not fragmented, or if `content` is too short to split, longer than [`MAX_DATAGRAM`], or needs
+/// more than [`MAX_FRAGMENTS`] fragments.
 pub fn split(
     kind: Kind,
     id: u32,
@@ -76,7 +77,7 @@ pub fn split(
 ) -> Option<impl Iterator<Item = Piece<'_>>> {
     let longest = room.checked_sub(FRAGMENT_PREFIX_LEN).filter(|n| *n > 0)?;
     let pieces = content.len().div_ceil(longest).max(2);
-    // As many bytes each as it takes; rounding up may leave fewer pieces.
+    // Equal lengths; rounding up may need fewer fragments.
     let each = content.len().div_ceil(pieces).max(1);
     let count = u8::try_from(content.len().div_ceil(each)).ok()?;
     let fits = (2..=MAX_FRAGMENTS).contains(&count) && content.len() <= MAX_DATAGRAM;
@@ -92,7 +93,7 @@ pub fn split(
     })
 }
 
-/// Handshake messages and probes are short, and a piece is not cut again.
+/// Handshake messages and probes are short, and a fragment is not fragmented again.
 fn may_be_cut(kind: Kind) -> bool {
     matches!(kind, Kind::Data | Kind::Relay | Kind::Flood)
 }

@@ -1,4 +1,4 @@
-//! Pieces that wait for the others of their datagram.
+//! Reassembly of fragments.
 
 use std::collections::BTreeMap;
 
@@ -11,33 +11,34 @@ use crate::limits::{
 use crate::time::Instant;
 use crate::wire::datagram::Kind;
 
-/// A datagram's content, put together.
+/// Reassembled content of a datagram.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Whole {
-    /// What it is: Data, Relay or Flood.
+    /// Kind of the datagram: Data, Relay or Flood.
     pub kind: Kind,
-    /// The body of Data or Flood, the clear part of Relay.
+    /// Body of Data or Flood, or clear part of Relay.
     pub content: Vec<u8>,
 }
 
-/// Why a piece was not taken.
+/// Reason why a fragment was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
-    /// That piece is there already.
-    #[error("piece came before")]
+    /// The same fragment was received before.
+    #[error("duplicate fragment")]
     Duplicate,
-    /// Kind or number of pieces differ from those of the other pieces, or the whole would be too long.
-    #[error("piece does not fit the others")]
+    /// Kind or number of fragments differ from those of the other fragments, or the datagram would be too long.
+    #[error("fragment contradicts the others of its datagram")]
     Mismatch,
 }
 
-/// Which session a piece came by, as the index in its header, and which whole it belongs to.
+/// Session by which a fragment was received, as the index in its header, and the id of the original datagram.
 type Key = (SessionIndex, u32);
 
-/// Pieces of all sessions; only what was authenticated may be pushed.
+/// Incomplete datagrams of all sessions. Only authenticated fragments may be pushed.
 ///
-/// When a session has [`MAX_PARTIALS_PER_SESSION`] wholes or [`MAX_PARTIAL_BYTES_PER_SESSION`], its oldest is given up
-/// for the new one; beyond [`MAX_PARTIALS`] or [`MAX_PARTIAL_BYTES`] the oldest of all is.
+/// If a session has [`MAX_PARTIALS_PER_SESSION`] incomplete datagrams or [`MAX_PARTIAL_BYTES_PER_SESSION`], its
+/// oldest one is dropped for the new one; beyond [`MAX_PARTIALS`] or [`MAX_PARTIAL_BYTES`], the oldest of all
+/// sessions.
 #[derive(Debug, Default)]
 pub struct Reassembly {
     partials: BTreeMap<Key, Partial>,
@@ -45,7 +46,7 @@ pub struct Reassembly {
     lost: u64,
 }
 
-/// A whole of which pieces are missing.
+/// Incomplete datagram.
 #[derive(Debug)]
 struct Partial {
     kind: Kind,
@@ -91,10 +92,10 @@ impl Partial {
 }
 
 impl Reassembly {
-    /// Takes a piece that came by `session`; the whole when it was the last one missing.
+    /// Takes a fragment received by `session`. Returns the reassembled datagram if it is now complete.
     ///
     /// # Errors
-    /// When the piece is not taken; what was there before stays.
+    /// [`Refused`] if the fragment is not accepted; earlier fragments stay.
     pub fn push(
         &mut self,
         session: SessionIndex,
@@ -124,7 +125,7 @@ impl Reassembly {
         Ok(None)
     }
 
-    /// Gives up what waited for [`PARTIAL_AGE`]; to be called about once a second.
+    /// Drops datagrams incomplete for [`PARTIAL_AGE`]; to be called about once a second.
     pub fn expire(&mut self, now: Instant) {
         let old = self.partials.iter().filter(|(_, p)| p.is_old(now));
         let old: Vec<Key> = old.map(|(key, _)| *key).collect();
@@ -133,27 +134,27 @@ impl Reassembly {
         }
     }
 
-    /// Wholes given up since the last call, each counted once.
+    /// Takes the number of datagrams dropped since the last call.
     pub fn take_lost(&mut self) -> u64 {
         core::mem::take(&mut self.lost)
     }
 
-    /// Wholes that wait for pieces.
+    /// Returns the number of incomplete datagrams.
     pub fn len(&self) -> usize {
         self.partials.len()
     }
 
-    /// Whether nothing waits.
+    /// Returns true if there is no incomplete datagram.
     pub fn is_empty(&self) -> bool {
         self.partials.is_empty()
     }
 
-    /// Bytes of the pieces that wait.
+    /// Returns the bytes of all fragments held.
     pub fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// Makes room for one whole more.
+    /// Makes room for one more datagram.
     fn make_room(&mut self, session: SessionIndex, now: Instant) {
         if self.of(session).count() >= MAX_PARTIALS_PER_SESSION {
             self.give_up_oldest(Some(session), None);
@@ -166,7 +167,7 @@ impl Reassembly {
         }
     }
 
-    /// Keeps to the bounds on bytes; the whole that just grew goes last.
+    /// Enforces the bounds on bytes; the datagram that just grew is dropped last.
     fn keep_bytes(&mut self, grown: Key) {
         let session = grown.0;
         while self.of(session).map(|(_, p)| p.bytes).sum::<usize>() > MAX_PARTIAL_BYTES_PER_SESSION
@@ -179,7 +180,7 @@ impl Reassembly {
         self.partials.range((session, 0)..=(session, u32::MAX))
     }
 
-    /// Gives up the oldest whole, of one session or of all, but not `spared`; false when there is none.
+    /// Drops the oldest datagram, of one session or of all, except `spared`. Returns false if there is none.
     fn give_up_oldest(&mut self, session: Option<SessionIndex>, spared: Option<Key>) -> bool {
         let (low, high) = match session {
             Some(session) => ((session, 0), (session, u32::MAX)),
@@ -213,5 +214,5 @@ impl Partial {
     }
 }
 
-// A whole that just grew is spared, so one alone must keep to the bound of its session.
+// A datagram that just grew is spared, so a single one must not exceed the bound of its session.
 const _: () = assert!(MAX_DATAGRAM <= MAX_PARTIAL_BYTES_PER_SESSION);

@@ -30,7 +30,7 @@ fn kinds() -> impl Strategy<Value = Kind> {
 
 proptest! {
     #[test]
-    fn pieces_make_the_whole_again_in_any_order(
+    fn fragments_reassemble_in_any_order(
         content in prop::collection::vec(any::<u8>(), 2..MAX_DATAGRAM),
         kind in kinds(),
         id: u32,
@@ -75,7 +75,7 @@ proptest! {
     }
 
     #[test]
-    fn bounds_hold_whatever_comes(
+    fn bounds_hold_for_any_fragments(
         pieces in prop::collection::vec((0u32..80, 0u32..40, 0u8..32, 2u8..=32, 1usize..3000, 0u64..100), 0..600),
     ) {
         let mut reassembly = Reassembly::default();
@@ -93,7 +93,7 @@ proptest! {
 }
 
 #[test]
-fn what_cannot_be_cut_is_refused() {
+fn content_that_cannot_be_fragmented_is_refused() {
     let count = |kind, len, room| {
         let content = vec![0; len];
         split(kind, 0, &content, room).map(Iterator::count)
@@ -144,7 +144,7 @@ fn malformed_bodies_are_refused() {
 }
 
 #[test]
-fn pieces_that_disagree_are_refused_and_harm_nothing() {
+fn contradictory_fragments_are_refused_without_effect() {
     let mut reassembly = Reassembly::default();
     reassembly.push(A, &piece(1, 0, 2, b"good "), NOW).unwrap();
     let other_kind = Piece {
@@ -161,7 +161,7 @@ fn pieces_that_disagree_are_refused_and_harm_nothing() {
 }
 
 #[test]
-fn what_waits_too_long_is_given_up_and_its_number_is_free_again() {
+fn incomplete_datagrams_expire_and_free_their_id() {
     let mut reassembly = Reassembly::default();
     reassembly.push(A, &piece(1, 0, 2, b"old"), NOW).unwrap();
     let later = NOW + PARTIAL_AGE;

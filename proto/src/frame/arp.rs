@@ -1,4 +1,4 @@
-//! ARP for IPv4 over Ethernet (RFC 826), and the announcement that says where an address lives now (RFC 5227).
+//! ARP for IPv4 over Ethernet (RFC 826), with address probes and announcements (RFC 5227).
 //!
 //! ```text
 //! bytes 0–1    hardware type, 1          bytes 8–13   sender MAC
@@ -13,37 +13,37 @@ use core::net::Ipv4Addr;
 use super::ethernet::{self, EthernetView};
 use crate::ids::Mac;
 
-/// Bytes of an ARP packet for IPv4 over Ethernet.
+/// Length of an ARP packet for IPv4 over Ethernet, in bytes.
 pub const PACKET_LEN: usize = 28;
 
 const FIXED: [u8; 6] = [0, 1, 0x08, 0x00, 6, 4];
 
-/// What an ARP packet does.
+/// Operation of an ARP packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Operation {
-    /// Asks who has the target address.
+    /// Request for the MAC of the target address.
     Request,
-    /// Answers a request.
+    /// Reply to a request.
     Reply,
 }
 
-/// An ARP packet, decoded.
+/// Decoded ARP packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ArpPacket {
-    /// What it does.
+    /// Operation.
     pub operation: Operation,
-    /// The MAC of who sends it.
+    /// MAC address of the sender.
     pub sender_mac: Mac,
-    /// The address of who sends it.
+    /// IP address of the sender; unspecified in an address probe.
     pub sender_ip: Ipv4Addr,
-    /// The MAC of who is asked; without meaning in a request.
+    /// MAC address of the target; meaningless in a request.
     pub target_mac: Mac,
-    /// The address of who is asked.
+    /// IP address of the target.
     pub target_ip: Ipv4Addr,
 }
 
 impl ArpPacket {
-    /// The ARP packet in `frame`, if it holds one for IPv4 over Ethernet.
+    /// Returns the ARP packet in `frame`; `None` if it has none for IPv4 over Ethernet.
     pub fn from_frame(frame: &EthernetView<'_>) -> Option<Self> {
         if frame.ethertype() != ethernet::ARP {
             return None;
@@ -74,7 +74,7 @@ impl ArpPacket {
         })
     }
 
-    /// The announcement that `ip` lives at `mac`: a request for `ip` from `ip` (RFC 5227 section 2.3).
+    /// Creates the ARP announcement of `ip` at `mac`: a request for `ip` from `ip` (RFC 5227 section 2.3).
     pub fn announcement(mac: Mac, ip: Ipv4Addr) -> Self {
         Self {
             operation: Operation::Request,
@@ -85,12 +85,12 @@ impl ArpPacket {
         }
     }
 
-    /// Whether it says where its sender lives rather than asking for another (gratuitous ARP, request or reply).
+    /// Returns true for gratuitous ARP, request or reply, which announces the sender's address.
     pub fn is_gratuitous(&self) -> bool {
         self.sender_ip == self.target_ip && !self.sender_ip.is_unspecified()
     }
 
-    /// The packet in a padded Ethernet frame from its sender to `destination`.
+    /// Encodes the packet as a padded Ethernet frame from its sender to `destination`.
     pub fn to_frame(&self, destination: Mac) -> [u8; ethernet::MIN_FRAME] {
         let operation: u16 = match self.operation {
             Operation::Request => 1,
@@ -115,7 +115,7 @@ impl ArpPacket {
     }
 }
 
-/// A broadcast frame that tells every neighbour that `ip` lives at `mac`.
+/// Returns a broadcast frame that announces `ip` at `mac`.
 pub fn gratuitous_arp(mac: Mac, ip: Ipv4Addr) -> [u8; ethernet::MIN_FRAME] {
     ArpPacket::announcement(mac, ip).to_frame(Mac::BROADCAST)
 }
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_ipv4_over_ethernet_is_refused() {
+    fn arp_for_other_protocols_is_refused() {
         let frame = gratuitous_arp(MAC, IP);
         let good = &frame[ethernet::HEADER_LEN..];
         assert!(ArpPacket::parse(good).is_some());

@@ -1,4 +1,4 @@
-//! Ethernet II frames without their check sequence, with up to two VLAN tags (IEEE 802.1Q, 802.1ad).
+//! Ethernet II frames without FCS, with up to two VLAN tags (IEEE 802.1Q, 802.1ad).
 //!
 //! ```text
 //! bytes 0–5    destination MAC
@@ -9,11 +9,11 @@
 
 use crate::ids::Mac;
 
-/// Bytes of an Ethernet header without tags.
+/// Length of an Ethernet header without tags, in bytes.
 pub const HEADER_LEN: usize = 14;
-/// Bytes of one VLAN tag.
+/// Length of a VLAN tag, in bytes.
 pub const VLAN_TAG_LEN: usize = 4;
-/// Shortest frame on a wire, check sequence not counted; shorter ones are padded with zeros.
+/// Shortest frame on a wire, without FCS, in bytes; shorter ones are padded with zeros.
 pub const MIN_FRAME: usize = 60;
 
 /// EtherType of IPv4 (RFC 894).
@@ -27,12 +27,12 @@ pub const VLAN: u16 = 0x8100;
 /// EtherType of a service VLAN tag (IEEE 802.1ad).
 pub const SERVICE_VLAN: u16 = 0x88a8;
 
-/// A frame too short for an Ethernet header.
+/// Error: the frame is too short for an Ethernet header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("frame is shorter than an Ethernet header")]
 pub struct Runt;
 
-/// A frame whose header is whole.
+/// Frame with a complete header.
 #[derive(Clone, Copy, Debug)]
 pub struct EthernetView<'a> {
     destination: Mac,
@@ -43,10 +43,10 @@ pub struct EthernetView<'a> {
 }
 
 impl<'a> EthernetView<'a> {
-    /// Looks at `frame`; more than two tags, or a tag cut short, are left in the payload.
+    /// Parses the header of `frame`; a third tag, or a truncated one, stays in the payload.
     ///
     /// # Errors
-    /// [`Runt`] when it is shorter than [`HEADER_LEN`].
+    /// [`Runt`] if it is shorter than [`HEADER_LEN`].
     pub fn new_checked(frame: &'a [u8]) -> Result<Self, Runt> {
         let (destination, rest) = frame.split_first_chunk().ok_or(Runt)?;
         let (source, rest) = rest.split_first_chunk().ok_or(Runt)?;
@@ -76,32 +76,32 @@ impl<'a> EthernetView<'a> {
         self.payload = payload;
     }
 
-    /// Where the frame goes.
+    /// Returns the destination MAC.
     pub fn destination(&self) -> Mac {
         self.destination
     }
 
-    /// Where the frame comes from.
+    /// Returns the source MAC.
     pub fn source(&self) -> Mac {
         self.source
     }
 
-    /// The EtherType behind the tags; a value up to 1,500 is the length of an IEEE 802.3 frame.
+    /// Returns the EtherType behind the tags; a value up to 1,500 is the length of an IEEE 802.3 frame.
     pub fn ethertype(&self) -> u16 {
         self.ethertype
     }
 
-    /// The VLAN of the outermost tag.
+    /// Returns the VLAN id of the outermost tag.
     pub fn vlan(&self) -> Option<u16> {
         self.vlan
     }
 
-    /// What follows the EtherType, padding included.
+    /// Returns the bytes after the EtherType, padding included.
     pub fn payload(&self) -> &'a [u8] {
         self.payload
     }
 
-    /// Whether the destination is one that bridges must not forward: STP, LLDP, pause frames and their like
+    /// Returns true if bridges must not forward the destination: STP, LLDP, pause frames and others
     /// (01:80:c2:00:00:00 to 0f, IEEE 802.1D table 7-10).
     pub fn is_link_local(&self) -> bool {
         let Mac([a, b, c, d, e, f]) = self.destination;

@@ -1,27 +1,28 @@
-//! What becomes of a frame on a path that may be too narrow for it.
+//! Handling of frames that exceed the MTU of a path.
 
 use super::ethernet::{self, EthernetView};
 use super::icmp;
 use super::ipv4::Ipv4View;
 use super::ipv4_fragment::Fragments;
 
-/// The fate of a frame.
+/// Handling of one frame.
 #[derive(Debug)]
 pub enum Fit<'a> {
-    /// It goes as it is.
+    /// The frame fits and is sent unchanged.
     Whole,
-    /// In its place go these, each short enough.
+    /// These fragments are sent instead, each short enough.
     Fragments(Fragments<'a>),
-    /// It does not go; its sender is to get this frame, by the port it came from. The caller limits the rate.
+    /// The frame is dropped, and its sender gets this frame with an ICMP error, through the port it came from. The
+    /// caller limits the rate.
     TooBig(Vec<u8>),
-    /// Neither: no IP, a group, an ICMP error, a fragment that must not be cut. Only the datagram around it can be cut.
+    /// Neither is possible: no IP, a group address, an ICMP error, or a later fragment with DF. Only the datagram
+    /// that carries the frame can be fragmented.
     Opaque,
 }
 
-/// Decides what becomes of `frame` where frames of at most `longest` bytes pass, Ethernet header and VLAN tags included.
+/// Decides how to send `frame` on a path for frames of at most `longest` bytes, with Ethernet header and VLAN tags.
 ///
-/// For a frame of a port without offloads, or one that was cut to what the wire would carry: a super-frame is no packet
-/// that its sender would make shorter.
+/// It is meant for ordinary frames. The sender of a super-frame could not shorten it: it is segmented first.
 pub fn fit(frame: &[u8], longest: usize) -> Fit<'_> {
     if frame.len() <= longest {
         return Fit::Whole;
@@ -45,7 +46,7 @@ fn too_long(frame: &[u8], longest: usize) -> Option<Fit<'_>> {
 mod tests {
     use super::*;
 
-    /// An IPv4 UDP packet of `len` bytes in an Ethernet frame.
+    /// Returns an IPv4 UDP packet of `len` bytes in an Ethernet frame.
     fn ipv4(len: u16, flags: u8) -> Vec<u8> {
         let mut frame = vec![2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 8, 0, 0x45, 0];
         frame.extend_from_slice(&len.to_be_bytes());
@@ -55,7 +56,7 @@ mod tests {
     }
 
     #[test]
-    fn what_fits_goes_as_it_is_whatever_it_is() {
+    fn frames_that_fit_are_sent_unchanged() {
         assert!(matches!(fit(&[], 0), Fit::Whole));
         assert!(matches!(fit(&[0xff; 1294], 1294), Fit::Whole));
         assert!(matches!(fit(&[0xff; 1295], 1294), Fit::Opaque));
@@ -63,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn ipv4_is_cut_where_it_may_be_and_reported_where_not() {
+    fn ipv4_is_fragmented_or_reported_by_its_df_flag() {
         let frame = ipv4(1281, 0);
         let Fit::Fragments(fragments) = fit(&frame, 1294) else {
             panic!("not cut")
@@ -79,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn the_room_of_tags_is_not_the_packets() {
+    fn tags_reduce_the_room_for_the_packet() {
         let plain = ipv4(1280, 0x40);
         let tagged = [&plain[..12], &[0x81, 0, 0, 5], &plain[12..]].concat();
         assert!(matches!(fit(&tagged, 1298), Fit::Whole));
@@ -91,13 +92,13 @@ mod tests {
     }
 
     #[test]
-    fn whom_nobody_may_tell_is_opaque() {
+    fn frames_without_a_permitted_icmp_error_are_opaque() {
         let arp = [&[2; 12][..], &[8, 6], &[0; 2000]].concat();
         assert!(matches!(fit(&arp, 1294), Fit::Opaque));
         let mut broadcast = ipv4(1281, 0x40);
         broadcast[..6].fill(0xff);
         assert!(matches!(fit(&broadcast, 1294), Fit::Opaque));
-        // A packet that fits, in a frame that does not, is nothing a sender could mend.
+        // The packet fits and only padding exceeds the path: the sender cannot change that.
         let mut padded = ipv4(300, 0x40);
         padded.resize(700, 0);
         assert!(matches!(fit(&padded, 500), Fit::Opaque));

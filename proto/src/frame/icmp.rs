@@ -1,7 +1,8 @@
-//! "Packet too big" towards a container: ICMP type 3 code 4 (RFC 792, RFC 1191), ICMPv6 type 2 (RFC 4443 section 3.2).
+//! "Packet too big" errors to containers: ICMP type 3 code 4 (RFC 792, RFC 1191), ICMPv6 type 2 (RFC 4443 section
+//! 3.2).
 //!
-//! A switch has no address of its own, so the message comes from the address the packet was for: its sender talks to
-//! that address anyway, and looks for the connection in the packet that is quoted, not at who reports it.
+//! A switch has no address of its own, so the error has the packet's destination as source. Its receiver identifies
+//! the connection by the quoted packet, not by the source of the error.
 
 use core::net::{Ipv4Addr, Ipv6Addr};
 
@@ -10,13 +11,13 @@ use super::ipv4::{self, Ipv4View};
 use super::ipv6::{self, Ipv6View};
 use crate::offload::checksum_of;
 
-/// Bytes of an ICMP or ICMPv6 message in front of the packet it quotes.
+/// Length of an ICMP or ICMPv6 message before the quoted packet, in bytes.
 const HEADER_LEN: usize = 8;
-/// Longest IPv4 packet with an ICMP error (RFC 1812 section 4.3.2.3).
+/// Longest IPv4 packet with an ICMP error, in bytes (RFC 1812 section 4.3.2.3).
 const MAX_IPV4: usize = 576;
-/// Time to live, and hop limit, of what is sent.
+/// Time to live, or hop limit, of the packets sent.
 const TTL: u8 = 64;
-/// Precedence "internetwork control" (RFC 1812 section 4.3.2.5).
+/// IP precedence "internetwork control" (RFC 1812 section 4.3.2.5).
 const TOS: u8 = 0xc0;
 const UNREACHABLE: u8 = 3;
 const FRAGMENTATION_NEEDED: u8 = 4;
@@ -27,12 +28,12 @@ const ERRORS: [u8; 5] = [3, 4, 5, 11, 12];
 const FIRST_INFORMATIONAL: u8 = 128;
 const REDIRECT: u8 = 137;
 
-/// The frame that tells the sender of `frame` that IP packets of at most `mtu` bytes pass; VLAN tags are kept. The
+/// Returns the frame that reports to the sender of `frame` the MTU `mtu` for IP packets; VLAN tags are kept. The
 /// caller limits the rate.
 ///
-/// `None` when the packet is not longer than that, or RFC 1122 section 3.2.2 or RFC 4443 section 2.4 forbid an answer:
-/// what is no IP packet, is itself an ICMP error, is a fragment other than the first, or comes from or goes to more than
-/// one. An IPv6 sender is never told less than 1,280.
+/// `None` if the packet does not exceed `mtu`, or if RFC 1122 section 3.2.2 or RFC 4443 section 2.4 forbid an answer:
+/// no IP packet, an ICMP error, a fragment other than the first, or source or destination is not a single host. The
+/// MTU reported for IPv6 is at least 1,280.
 pub fn too_big(frame: &[u8], mtu: u16) -> Option<Vec<u8>> {
     let view = EthernetView::new_checked(frame).ok()?;
     if view.source().is_group() || view.destination().is_group() {
@@ -91,7 +92,7 @@ fn ipv6_too_big(packet: &[u8], mtu: u16, out: &mut Vec<u8>) -> Option<()> {
     let (source, destination) = (view.source(), view.destination());
     let mtu = mtu.max(ipv6::MIN_MTU);
     let is_longer = view.total_len() > usize::from(mtu);
-    // RFC 4443 would answer a multicast too; we have no address to answer from then.
+    // RFC 4443 permits an answer to a multicast, too, but there is no address from which to send it.
     if !is_host_v6(source) || !is_host_v6(destination) || !is_longer {
         return None;
     }
@@ -111,7 +112,7 @@ fn ipv6_too_big(packet: &[u8], mtu: u16, out: &mut Vec<u8>) -> Option<()> {
     header[24..40].copy_from_slice(&source.octets());
     let mut icmp = [PACKET_TOO_BIG, 0, 0, 0, 0, 0, 0, 0];
     icmp[4..8].copy_from_slice(&u32::from(mtu).to_be_bytes());
-    // The pseudo-header of RFC 8200 section 8.1: addresses, length, next header.
+    // Pseudo-header of RFC 8200 section 8.1: addresses, length, next header.
     let (addresses, length) = (&header[8..40], &header[4..6]);
     let sum = checksum_of(&[addresses, length, &[0, ipv6::ICMP], &icmp, quoted]);
     icmp[2..4].copy_from_slice(&sum.to_be_bytes());
@@ -121,12 +122,13 @@ fn ipv6_too_big(packet: &[u8], mtu: u16, out: &mut Vec<u8>) -> Option<()> {
     Some(())
 }
 
-/// What a message tells of the packet of `total` bytes: the beginning of it, at most `room` bytes.
+/// Returns the part of the packet of `total` bytes to quote: its first `room` bytes at most.
 fn quote(packet: &[u8], total: usize, room: usize) -> &[u8] {
     packet.get(..total.min(room)).unwrap_or(packet)
 }
 
-/// Whether an address is that of one host; only such a one is told anything, and only from such a one.
+/// Returns true for the address of a single host; errors are sent only to such an address, about packets to such an
+/// address.
 fn is_host(ip: Ipv4Addr) -> bool {
     let reserved = ip.octets()[0] == 0 || ip.octets()[0] >= 240;
     !reserved && !ip.is_loopback() && !ip.is_multicast()
@@ -136,7 +138,7 @@ fn is_host_v6(ip: Ipv6Addr) -> bool {
     !ip.is_multicast() && !ip.is_unspecified() && !ip.is_loopback()
 }
 
-/// Whether an ICMP message is an error; `None` when it is too short to tell.
+/// Returns true if an ICMP message is an error; `None` if it is too short to tell.
 fn is_error(message: &[u8]) -> Option<bool> {
     message.first().map(|kind| ERRORS.contains(kind))
 }

@@ -138,7 +138,7 @@ fn only_the_first_fragment_is_answered() {
 }
 
 #[test]
-fn groups_and_nobody_are_not_answered() {
+fn groups_and_unspecified_addresses_are_not_answered() {
     let good = v4(17, &[], &[0; 1400]);
     assert!(answer_v4(&good).is_some());
     for at in [12, 16] {

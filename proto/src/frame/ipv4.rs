@@ -11,20 +11,20 @@
 
 use core::net::Ipv4Addr;
 
-/// Bytes of a header without options.
+/// Length of a header without options, in bytes.
 pub const MIN_HEADER: usize = 20;
-/// The flag that forbids fragmentation, in bytes 6–7.
+/// Flag that forbids fragmentation, in bytes 6–7.
 pub const DONT_FRAGMENT: u16 = 0x4000;
-/// The flag of every fragment but the last, in bytes 6–7.
+/// Flag of every fragment but the last, in bytes 6–7.
 pub const MORE_FRAGMENTS: u16 = 0x2000;
-/// The fragment offset in bytes 6–7, in units of [`FRAGMENT_UNIT`] bytes.
+/// Mask of the fragment offset in bytes 6–7, in units of [`FRAGMENT_UNIT`] bytes.
 pub const OFFSET: u16 = 0x1fff;
-/// Fragments begin at multiples of this many bytes.
+/// Unit of fragment offsets, in bytes.
 pub const FRAGMENT_UNIT: usize = 8;
 /// Protocol number of ICMP.
 pub const ICMP: u8 = 1;
 
-/// An IPv4 packet whose header is whole and whose length is right; its checksum is not looked at.
+/// IPv4 packet with a complete header and a valid length; its checksum is not verified.
 #[derive(Clone, Copy, Debug)]
 pub struct Ipv4View<'a> {
     fixed: &'a [u8; MIN_HEADER],
@@ -33,9 +33,9 @@ pub struct Ipv4View<'a> {
 }
 
 impl<'a> Ipv4View<'a> {
-    /// Looks at the packet that `bytes` begin with; what follows its total length is padding.
+    /// Parses the packet at the start of `bytes`; bytes after its total length are padding.
     ///
-    /// `None` when version, header length or total length are not those of a whole packet.
+    /// `None` if version, header length or total length are not those of a complete packet.
     pub fn new_checked(bytes: &'a [u8]) -> Option<Self> {
         let (fixed, _) = bytes.split_first_chunk::<MIN_HEADER>()?;
         let total = usize::from(u16::from_be_bytes([fixed[2], fixed[3]]));
@@ -50,53 +50,53 @@ impl<'a> Ipv4View<'a> {
         })
     }
 
-    /// The header without its options.
+    /// Returns the header without options.
     pub fn fixed(&self) -> &'a [u8; MIN_HEADER] {
         self.fixed
     }
 
-    /// The options, padding included: 0 to 40 bytes, a multiple of 4.
+    /// Returns the options, padding included: 0 to 40 bytes, a multiple of 4.
     pub fn options(&self) -> &'a [u8] {
         self.options
     }
 
-    /// What the packet carries.
+    /// Returns the payload.
     pub fn payload(&self) -> &'a [u8] {
         self.payload
     }
 
-    /// Bytes of the packet, header included.
+    /// Returns the length of the packet in bytes, header included.
     pub fn total_len(&self) -> usize {
         MIN_HEADER + self.options.len() + self.payload.len()
     }
 
-    /// Whether routers must not fragment it.
+    /// Returns true if routers must not fragment the packet.
     pub fn dont_fragment(&self) -> bool {
         self.flags() & DONT_FRAGMENT != 0
     }
 
-    /// Whether it is a fragment with others behind it.
+    /// Returns true if it is a fragment but not the last one.
     pub fn more_fragments(&self) -> bool {
         self.flags() & MORE_FRAGMENTS != 0
     }
 
-    /// Where its payload lies in that of the whole packet, in units of [`FRAGMENT_UNIT`] bytes.
+    /// Returns the offset of its payload in that of the original packet, in units of [`FRAGMENT_UNIT`] bytes.
     pub fn offset(&self) -> u16 {
         self.flags() & OFFSET
     }
 
-    /// The protocol of the payload.
+    /// Returns the protocol number of the payload.
     pub fn protocol(&self) -> u8 {
         self.fixed[9]
     }
 
-    /// Who sent it.
+    /// Returns the source address.
     pub fn source(&self) -> Ipv4Addr {
         let [.., a, b, c, d, _, _, _, _] = *self.fixed;
         Ipv4Addr::new(a, b, c, d)
     }
 
-    /// Whom it is for.
+    /// Returns the destination address.
     pub fn destination(&self) -> Ipv4Addr {
         let [.., a, b, c, d] = *self.fixed;
         Ipv4Addr::new(a, b, c, d)

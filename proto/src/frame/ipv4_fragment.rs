@@ -1,31 +1,31 @@
-//! Cutting IPv4 packets (RFC 791 section 3.2): what a router does with one that is too long and may be fragmented.
+//! Fragmentation of IPv4 packets (RFC 791 section 3.2), as in a router.
 
 use super::ethernet::EthernetView;
 use super::ipv4::{FRAGMENT_UNIT, Ipv4View, MIN_HEADER, MORE_FRAGMENTS};
 use crate::offload::checksum_of;
 
-/// The bit of an option's type that says: in every fragment.
+/// Bit of an option's type for options copied to all fragments.
 const COPIED: u8 = 0x80;
 const END_OF_OPTIONS: u8 = 0;
 const NO_OPERATION: u8 = 1;
-/// Most bytes of options in a header.
+/// Longest options of a header, in bytes.
 const MAX_OPTIONS: usize = 40;
 
-/// The fragments of one frame, each a whole frame with the Ethernet header and VLAN tags of the original.
+/// Fragments of one frame, each a complete frame with the Ethernet header and VLAN tags of the original.
 ///
-/// Checksums of what the packet carries must be complete: only whole packets have room for one.
+/// Checksums of the transport layer must be complete, because a fragment cannot be completed later.
 #[derive(Clone, Debug)]
 pub struct Fragments<'a> {
     link: &'a [u8],
     packet: Ipv4View<'a>,
     copied: Options,
-    /// Longest packet of a fragment.
+    /// Longest IP packet of a fragment, in bytes.
     mtu: usize,
-    /// Bytes of the payload that are cut off already.
+    /// Bytes of the payload already in fragments.
     done: usize,
 }
 
-/// Options that every fragment has, padded to words.
+/// Options of all fragments but the first, padded to words.
 #[derive(Clone, Copy, Debug)]
 struct Options {
     bytes: [u8; MAX_OPTIONS],
@@ -33,10 +33,10 @@ struct Options {
 }
 
 impl<'a> Fragments<'a> {
-    /// Cuts the IPv4 packet in `frame` into packets of at most `mtu` bytes; a fragment may be cut again.
+    /// Fragments the IPv4 packet in `frame` into packets of at most `mtu` bytes; a fragment may be fragmented again.
     ///
-    /// `None` when the frame holds no whole IPv4 packet, it must not be fragmented (DF), `mtu` leaves no room for eight
-    /// bytes behind its header, or it ends beyond what a packet may be long.
+    /// `None` if the frame has no complete IPv4 packet, DF is set, `mtu` has no room for eight bytes behind the
+    /// header, or the packet ends beyond the largest possible offset.
     pub fn new(frame: &'a [u8], mtu: u16) -> Option<Self> {
         let view = EthernetView::new_checked(frame).ok()?;
         let link = frame.get(..frame.len() - view.payload().len())?;
@@ -57,7 +57,7 @@ impl<'a> Fragments<'a> {
         })
     }
 
-    /// How much of the payload the next fragment takes behind `options`, and whether more follows.
+    /// Returns the payload of the next fragment behind `options`, and true if more follows.
     fn next_piece(&self, options: &[u8]) -> Option<(&'a [u8], bool)> {
         let rest = self.packet.payload().get(self.done..)?;
         let room = self.mtu.checked_sub(MIN_HEADER + options.len())?;
@@ -90,21 +90,21 @@ impl Iterator for Fragments<'_> {
         let mut header = *self.packet.fixed();
         header[0] = 0x40 | words;
         header[2..4].copy_from_slice(&total.to_be_bytes());
-        // Offset and MF go on from those of the packet, which may be a fragment itself; both were checked in `new`.
+        // Offset and MF continue those of the packet, which may be a fragment itself; both were checked in `new`.
         let more = if more { MORE_FRAGMENTS } else { 0 };
         let flags = u16::from_be_bytes([header[6], header[7]]).saturating_add(offset) | more;
         header[6..8].copy_from_slice(&flags.to_be_bytes());
         header[10..12].fill(0);
         let sum = checksum_of(&[&header, options]);
         header[10..12].copy_from_slice(&sum.to_be_bytes());
-        // An empty packet is one fragment.
+        // An empty packet gives one fragment.
         self.done += piece.len().max(1);
         Some([self.link, &header, options, piece].concat())
     }
 }
 
 impl Options {
-    /// The options among `all` whose copied bit is set; from a malformed one on nothing is copied.
+    /// Returns the options in `all` whose copied bit is set, up to the first malformed one.
     fn copied(all: &[u8]) -> Self {
         let mut copied = Self {
             bytes: [0; MAX_OPTIONS],

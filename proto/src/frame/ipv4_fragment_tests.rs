@@ -29,7 +29,8 @@ fn frame(tags: &[u8], options: &[u8], flags: u16, payload: &[u8]) -> Vec<u8> {
     [&macs[..], tags, &[8, 0], &fixed, &options, payload].concat()
 }
 
-/// Puts fragments together as the host they are for does (RFC 815 would find the same holes): the payload, if whole.
+/// Reassembles fragments like their destination (RFC 815 would find the same holes). Returns the payload, if
+/// complete.
 fn reassemble(packets: &[Vec<u8>]) -> Option<Vec<u8>> {
     let mut pieces = BTreeMap::new();
     let mut end = None;
@@ -145,13 +146,13 @@ fn a_malformed_option_ends_the_copying() {
 }
 
 #[test]
-fn what_must_not_or_cannot_be_cut_is_refused() {
+fn packets_that_cannot_be_fragmented_are_refused() {
     let payload = [0; 100];
     assert!(Fragments::new(&frame(&[], &[], 0, &payload), 28).is_some());
     assert!(Fragments::new(&frame(&[], &[], 0, &payload), 27).is_none());
     assert!(Fragments::new(&frame(&[], &[1; 40], 0, &payload), 67).is_none());
     assert!(Fragments::new(&frame(&[], &[], DONT_FRAGMENT, &payload), 68).is_none());
-    // 65,528 and 100 bytes are more than a packet may have.
+    // 65,528 and 100 bytes exceed the largest packet.
     assert!(Fragments::new(&frame(&[], &[], 0x1fff, &payload), 68).is_none());
     let mut arp = frame(&[], &[], 0, &payload);
     arp[13] = 6;

@@ -9,9 +9,9 @@
 
 use core::net::Ipv6Addr;
 
-/// Bytes of the header, extension headers not counted.
+/// Length of the header without extension headers, in bytes.
 pub const HEADER_LEN: usize = 40;
-/// The smallest MTU a link may have (RFC 8200 section 5).
+/// Smallest MTU of a link (RFC 8200 section 5).
 pub const MIN_MTU: u16 = 1280;
 /// Next-header number of ICMPv6.
 pub const ICMP: u8 = 58;
@@ -22,7 +22,7 @@ const FRAGMENT: u8 = 44;
 const AUTHENTICATION: u8 = 51;
 const DESTINATION: u8 = 60;
 
-/// An IPv6 packet whose header is whole and whose length is right.
+/// IPv6 packet with a complete header and a valid length.
 #[derive(Clone, Copy, Debug)]
 pub struct Ipv6View<'a> {
     header: &'a [u8; HEADER_LEN],
@@ -30,9 +30,9 @@ pub struct Ipv6View<'a> {
 }
 
 impl<'a> Ipv6View<'a> {
-    /// Looks at the packet that `bytes` begin with; what follows its payload length is padding.
+    /// Parses the packet at the start of `bytes`; bytes after its payload length are padding.
     ///
-    /// `None` when version or payload length are not those of a whole packet.
+    /// `None` if version or payload length are not those of a complete packet.
     pub fn new_checked(bytes: &'a [u8]) -> Option<Self> {
         let (header, rest) = bytes.split_first_chunk::<HEADER_LEN>()?;
         let length = usize::from(u16::from_be_bytes([header[4], header[5]]));
@@ -40,27 +40,27 @@ impl<'a> Ipv6View<'a> {
         (header[0] >> 4 == 6).then_some(Self { header, payload })
     }
 
-    /// The header.
+    /// Returns the header.
     pub fn header(&self) -> &'a [u8; HEADER_LEN] {
         self.header
     }
 
-    /// What follows the header, extension headers included.
+    /// Returns the bytes after the header, extension headers included.
     pub fn payload(&self) -> &'a [u8] {
         self.payload
     }
 
-    /// Bytes of the packet, header included.
+    /// Returns the length of the packet in bytes, header included.
     pub fn total_len(&self) -> usize {
         HEADER_LEN + self.payload.len()
     }
 
-    /// Who sent it.
+    /// Returns the source address.
     pub fn source(&self) -> Ipv6Addr {
         self.address(8)
     }
 
-    /// Whom it is for.
+    /// Returns the destination address.
     pub fn destination(&self) -> Ipv6Addr {
         self.address(24)
     }
@@ -70,9 +70,9 @@ impl<'a> Ipv6View<'a> {
         octets.map_or(Ipv6Addr::UNSPECIFIED, |octets| Ipv6Addr::from(*octets))
     }
 
-    /// The protocol behind the extension headers, and what it carries.
+    /// Returns the protocol behind the extension headers, and its payload.
     ///
-    /// `None` for a fragment other than the first, and when the chain is cut short.
+    /// `None` for a fragment other than the first, and if the chain is truncated.
     pub fn upper(&self) -> Option<(u8, &'a [u8])> {
         let (mut next, mut rest) = (self.header[6], self.payload);
         loop {
@@ -85,7 +85,7 @@ impl<'a> Ipv6View<'a> {
                 }
                 _ => return Some((next, rest)),
             };
-            // Each header takes at least 8 bytes off, so the chain ends.
+            // Each header takes at least 8 bytes, so the loop ends.
             next = *rest.first()?;
             rest = rest.get(units..)?;
         }

@@ -1,5 +1,5 @@
-//! Views of what travels inside: Ethernet frames, ARP, IP and neighbour discovery packets; and what becomes of a frame that a path is too
-//! narrow for. No byte string makes them panic.
+//! Parsers and builders for frames inside the mesh (Ethernet, ARP, IP, ICMP, neighbour discovery), and the handling
+//! of frames that exceed the path MTU. No input panics.
 
 pub mod arp;
 pub mod ethernet;

@@ -1,4 +1,4 @@
-//! Neighbour solicitations and advertisements of IPv6 (RFC 4861), without VLAN tags.
+//! IPv6 neighbour solicitations and advertisements (RFC 4861), without VLAN tags.
 //!
 //! ```text
 //! ICMPv6 byte  0      135 solicitation, 136 advertisement
@@ -14,54 +14,54 @@ use super::ipv6::{self, Ipv6View};
 use crate::ids::Mac;
 use crate::offload::checksum_of;
 
-/// What is asked and told before options.
+/// Length of a message before its options, in bytes.
 const MESSAGE_LEN: usize = 24;
 const OPTION_LEN: usize = 8;
 const SOLICITATION: u8 = 135;
 const ADVERTISEMENT: u8 = 136;
 const SOURCE_LINK_ADDRESS: u8 = 1;
 const TARGET_LINK_ADDRESS: u8 = 2;
-/// The advertisement answers a solicitation.
+/// Flag S: the advertisement answers a solicitation.
 const SOLICITED: u8 = 0x40;
-/// What did not come straight from a neighbour has less, and is dropped (RFC 4861 section 7.1).
+/// Hop limit of valid messages; packets that a router forwarded have less and are dropped (RFC 4861 section 7.1).
 const HOP_LIMIT: u8 = 255;
-/// Bytes of an advertisement with one option.
+/// Length of an advertisement with one option, in bytes.
 const ADVERTISEMENT_LEN: u16 = 32;
 const _: () = assert!(ADVERTISEMENT_LEN as usize == MESSAGE_LEN + OPTION_LEN);
-/// Bytes of an advertisement in its frame.
+/// Length of an advertisement with its frame, in bytes.
 pub const ADVERTISEMENT_FRAME: usize =
     ethernet::HEADER_LEN + ipv6::HEADER_LEN + MESSAGE_LEN + OPTION_LEN;
 
-/// "Who has this address?"
+/// Neighbour solicitation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Solicitation {
-    /// Who asks; `::` while it looks whether an address is free (RFC 4862 section 5.4).
+    /// Source address; `::` in duplicate address detection (RFC 4862 section 5.4).
     pub source: Ipv6Addr,
-    /// The asker's MAC address, if the message says it.
+    /// MAC address of the source, if the option is present.
     pub source_mac: Option<Mac>,
-    /// The address asked for.
+    /// Address to be resolved.
     pub target: Ipv6Addr,
 }
 
-/// "This address is mine."
+/// Neighbour advertisement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Advertisement {
-    /// The address told of.
+    /// Advertised address.
     pub target: Ipv6Addr,
-    /// Where it lives, if the message says it.
+    /// MAC address of the target, if the option is present.
     pub target_mac: Option<Mac>,
 }
 
-/// A message of neighbour discovery that is about one address.
+/// Message of neighbour discovery about one address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NdpMessage {
-    /// Type 135.
+    /// Neighbour solicitation, type 135.
     Solicitation(Solicitation),
-    /// Type 136.
+    /// Neighbour advertisement, type 136.
     Advertisement(Advertisement),
 }
 
-/// Whether an IPv6 packet looks like a message of neighbour discovery: what costs a few comparisons.
+/// Returns true if an IPv6 packet may be a solicitation or an advertisement; takes a few comparisons.
 pub fn is_likely(packet: &[u8]) -> bool {
     matches!(packet.get(6..8), Some([ipv6::ICMP, HOP_LIMIT]))
         && matches!(
@@ -71,8 +71,8 @@ pub fn is_likely(packet: &[u8]) -> bool {
 }
 
 impl NdpMessage {
-    /// The message in a frame; `None` when there is none, or one that RFC 4861 sections 7.1.1 and 7.1.2 have a receiver
-    /// drop: hop limit, checksum, code, length, a target that is a group, an option of length 0.
+    /// Returns the message in a frame; `None` if there is none, or if it is invalid by RFC 4861 sections 7.1.1 and
+    /// 7.1.2: hop limit, checksum, code, length, a multicast target, an option of length 0.
     pub fn from_frame(frame: &EthernetView<'_>) -> Option<Self> {
         if frame.ethertype() != ethernet::IPV6 {
             return None;
@@ -102,14 +102,15 @@ impl NdpMessage {
     }
 }
 
-/// Whether the checksum is right: the sum over pseudo-header (RFC 8200 section 8.1) and message, checksum included.
+/// Verifies the checksum: the sum over pseudo-header (RFC 8200 section 8.1) and message, checksum included.
 fn is_intact(packet: &Ipv6View<'_>) -> bool {
     let header = packet.header();
     let (addresses, length) = (&header[8..40], &header[4..6]);
     checksum_of(&[addresses, length, &[0, ipv6::ICMP], packet.payload()]) == 0
 }
 
-/// The link-layer address in the option of this type; `Some(None)` without such an option, `None` when options are broken.
+/// Returns the link-layer address in the option of type `wanted`; `Some(None)` without such an option, `None` if the
+/// options are malformed.
 #[allow(clippy::option_option)]
 fn link_address(mut options: &[u8], wanted: u8) -> Option<Option<Mac>> {
     let mut found = None;
@@ -124,9 +125,10 @@ fn link_address(mut options: &[u8], wanted: u8) -> Option<Option<Mac>> {
     options.is_empty().then_some(found.map(Mac))
 }
 
-/// The advertisement that answers a solicitation of `asker` (its IPv6 and MAC address): `target` lives at `mac`.
+/// Returns the frame of the advertisement that answers a solicitation of `asker` (IPv6 and MAC address): `target` is
+/// at `mac`.
 ///
-/// Sent for another it does not override what is known (RFC 4861 section 7.2.8).
+/// The override flag is not set, as in a proxy advertisement (RFC 4861 section 7.2.8).
 pub fn advertise(
     target: Ipv6Addr,
     mac: Mac,

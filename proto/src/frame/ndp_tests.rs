@@ -16,7 +16,7 @@ const TARGET: Ipv6Addr = Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0x12, 0x3456);
 const ASKER_MAC: Mac = Mac([2, 0, 0, 0, 0, 1]);
 const TARGET_MAC: Mac = Mac([2, 0, 0, 0, 0, 2]);
 
-/// An ICMPv6 message in a frame to the group of [`TARGET`], its checksum by pnet.
+/// Returns an ICMPv6 message in a frame to the solicited-node group of [`TARGET`], with a checksum by pnet.
 fn frame(source: Ipv6Addr, message: &[u8]) -> Vec<u8> {
     let group = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 1, 0xff12, 0x3456);
     let mut message = message.to_vec();
@@ -40,7 +40,7 @@ fn option(kind: u8, mac: Mac) -> Vec<u8> {
     [&[kind, 1][..], &mac.0].concat()
 }
 
-/// A solicitation for [`TARGET`], written by pnet.
+/// Returns a solicitation for [`TARGET`], encoded by pnet.
 fn solicitation(options: &[u8]) -> Vec<u8> {
     let mut message = vec![0; 24 + options.len()];
     let mut packet = MutableNeighborSolicitPacket::new(&mut message).unwrap();
@@ -97,13 +97,13 @@ fn an_advertisement_that_pnet_wrote_is_read() {
 }
 
 #[test]
-fn what_a_receiver_has_to_drop_is_not_read() {
+fn invalid_messages_are_refused() {
     let whole = frame(ASKER, &solicitation(&option(1, ASKER_MAC)));
     assert!(read(&whole).is_some());
     for len in ethernet::HEADER_LEN..whole.len() {
         assert_eq!(read(&whole[..len]), None, "{len}");
     }
-    // Each bit of what the checksum covers, and of the fields that are looked at.
+    // Each bit that the checksum covers, and each of the fields that are checked.
     for bit in (8 * 18)..(8 * whole.len()) {
         let mut changed = whole.clone();
         changed[bit / 8] ^= 1 << (bit % 8);

@@ -1,4 +1,4 @@
-//! TCP and UDP: the two ends of a packet, and what it carries.
+//! TCP and UDP packets: endpoints and payload.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -11,26 +11,26 @@ pub const TCP: u8 = 6;
 /// Protocol number of UDP (IANA).
 pub const UDP: u8 = 17;
 
-/// A TCP segment or UDP datagram whose ports are there; neither length nor checksum is looked at.
+/// TCP segment or UDP datagram with complete ports; neither length nor checksum is verified.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TransportView<'a> {
-    /// Whether it is UDP; else it is TCP.
+    /// True for UDP, false for TCP.
     pub udp: bool,
-    /// Who sent it.
+    /// Source address and port.
     pub source: SocketAddr,
-    /// Its destination.
+    /// Destination address and port.
     pub destination: SocketAddr,
-    /// What follows the UDP header; nothing for TCP.
+    /// Bytes after the UDP header; empty for TCP.
     pub payload: &'a [u8],
 }
 
-/// Bytes of a UDP header.
+/// Length of a UDP header, in bytes.
 const UDP_HEADER: usize = 8;
 
 impl<'a> TransportView<'a> {
-    /// Looks at the packet in `frame`, behind up to two VLAN tags.
+    /// Parses the packet in `frame`, behind up to two VLAN tags.
     ///
-    /// `None` for what is neither TCP nor UDP over IP, and for a fragment other than the first.
+    /// `None` if it is neither TCP nor UDP over IP, or a fragment other than the first.
     pub fn from_frame(frame: &EthernetView<'a>) -> Option<Self> {
         match frame.ethertype() {
             ethernet::IPV4 => {
@@ -49,7 +49,7 @@ impl<'a> TransportView<'a> {
         }
     }
 
-    /// The same packet as if it went the other way.
+    /// Returns the packet with source and destination exchanged.
     #[must_use]
     pub fn reversed(self) -> Self {
         Self {
@@ -81,7 +81,7 @@ pub(crate) mod tests {
 
     use super::*;
 
-    /// A frame with these EtherTypes' tags in front of an IPv4 or IPv6 packet with ports and this payload.
+    /// Returns a frame with these tags' EtherTypes before an IPv4 or IPv6 packet with ports and this payload.
     pub(crate) fn frame(
         tags: &[u16],
         protocol: u8,

@@ -1,4 +1,4 @@
-//! Records: what travels once both sides have keys.
+//! Encrypted records of a link, used once both sides have keys.
 
 use core::fmt;
 
@@ -10,7 +10,7 @@ use crate::noise::SplitKeys;
 
 pub(super) const TAG: usize = 16;
 
-/// First byte of a record's clear text.
+/// First plaintext byte of a record.
 pub(super) mod kind {
     pub(in crate::link) const PART: u8 = 0;
     pub(in crate::link) const LAST: u8 = 1;
@@ -21,7 +21,7 @@ pub(super) mod kind {
 /// Bytes of a message that fit one record.
 const CHUNK: usize = MAX_LINK_RECORD - TAG - 1;
 
-/// How long one key is used; the protocol's, or less in tests.
+/// Limits on the use of one key: those of the protocol, or lower ones in tests.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct RekeyAfter {
     pub(super) records: u64,
@@ -37,7 +37,7 @@ impl Default for RekeyAfter {
     }
 }
 
-/// Both directions of one link.
+/// Keys of both directions of one link.
 pub(super) struct Channel {
     send: Direction,
     recv: Direction,
@@ -51,7 +51,7 @@ impl Channel {
         }
     }
 
-    /// Appends a message, in as many records as it needs.
+    /// Appends a message, in as many records as needed.
     pub(super) fn seal_message(&mut self, message: &[u8], out: &mut Vec<u8>) {
         let mut rest = message;
         while rest.len() > CHUNK {
@@ -79,7 +79,7 @@ impl Channel {
         self.send.advance(out.len() - start);
     }
 
-    /// Opens a whole record, length included, in place: its kind and its body.
+    /// Opens a complete record, length included, in place. Returns its kind and its body.
     pub(super) fn open<'a>(&mut self, record: &'a mut [u8]) -> Result<(u8, &'a [u8]), Forged> {
         let (length, ciphertext) = record.split_first_chunk_mut::<2>().ok_or(Forged)?;
         let used = ciphertext.len();
@@ -97,7 +97,7 @@ impl fmt::Debug for Channel {
     }
 }
 
-/// One key and what was done with it.
+/// Key of one direction, and counters of its use.
 struct Direction {
     key: ChaChaKey,
     counter: u64,
@@ -117,7 +117,7 @@ impl Direction {
         }
     }
 
-    /// One record of `bytes` bytes of ciphertext was sealed or opened.
+    /// Counts one sealed or opened record with `bytes` bytes of ciphertext, and replaces the key if due.
     fn advance(&mut self, bytes: usize) {
         self.counter += 1;
         self.records += 1;
@@ -131,7 +131,8 @@ impl Direction {
         }
     }
 
-    /// `REKEY` of Noise (section 11.3): 32 zero bytes encrypted with the highest nonce, without the tag.
+    /// Replaces the key as `REKEY` of Noise (section 11.3): 32 zero bytes encrypted with the highest nonce, without
+    /// the tag.
     fn replace_key(&mut self) {
         let mut next = Zeroizing::new([0; 32]);
         self.key.seal(u64::MAX, &[], &mut *next);

@@ -1,4 +1,4 @@
-//! What a link knows of its own router.
+//! Configuration of a link: the identity of this router and the mesh secret.
 
 use std::sync::Arc;
 
@@ -6,29 +6,29 @@ use crate::crypto::identity::Identity;
 use crate::crypto::secret::MeshSecret;
 use crate::topology::record::{RecordError, SignedRecord};
 
-/// Who opened the TCP connection.
+/// Side of the TCP connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LinkRole {
-    /// We did.
+    /// Opened the connection.
     Dialler,
-    /// The other side did.
+    /// Accepted the connection.
     Acceptor,
 }
 
-/// What a link needs to know of its own router.
+/// Configuration of a link.
 #[derive(Clone, Debug)]
 pub struct LinkConfig {
-    /// Our keys.
+    /// Keys of this router.
     pub identity: Arc<Identity>,
-    /// What the operator gave all routers of the mesh.
+    /// Secret that all routers of the mesh share.
     pub secret: Arc<MeshSecret>,
-    /// Our introduction: what we say of ourselves about [`crate::topology::Topic::IDENTITY`].
+    /// Introduction of this router: its record about [`crate::topology::Topic::IDENTITY`].
     pub record: SignedRecord,
-    /// Optional parts of the protocol we speak.
+    /// Bit set of optional protocol features that this router supports.
     pub features: u64,
 }
 
-/// Whether what is configured introduces the router whose keys are configured.
+/// Checks that the configured record is the introduction of the configured identity.
 pub(super) fn own_introduction(config: &LinkConfig) -> Result<(), RecordError> {
     let body = config.record.as_identity().ok_or(RecordError::NoIdentity)?;
     let ours = &config.identity;

@@ -1,4 +1,4 @@
-//! Why a link ended, in words for whoever is woken by it.
+//! Reasons for the end of a link, in words for operators.
 
 use core::fmt;
 
@@ -8,7 +8,7 @@ use crate::ids::{PeerId, PeerName};
 use crate::limits::HANDSHAKE_TIMEOUT;
 use crate::topology::record::RecordError;
 
-/// Why one side refuses a link, as it travels in alerts and refusals.
+/// Reason why one side refuses a link, as sent in alerts and refusals.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AlertCode {
     /// 1: the two sides have different secrets.
@@ -17,26 +17,26 @@ pub enum AlertCode {
     NameConflict,
     /// 3: both ends are the same router.
     SelfConnection,
-    /// 4: no common protocol version.
+    /// 4: no protocol version in common.
     Version,
-    /// 5: different kinds of authentication.
+    /// 5: different methods of authentication.
     Authentication,
     /// 6: no room for another link.
     Full,
-    /// 7: there is another link between the two, and that one stays.
+    /// 7: there is another link between the two routers, which is kept.
     Duplicate,
-    /// 8: the handshake does not authenticate.
+    /// 8: the handshake fails to authenticate.
     Tampered,
-    /// 9: the record in the handshake is not acceptable.
+    /// 9: the record in the handshake is invalid.
     BadRecord,
-    /// 10: connections with a wrong secret came from the refused router's address: it is to wait.
+    /// 10: connections with a wrong secret came from the refused router's address, which must wait.
     Penalty,
-    /// Any other number: the reason of a later version.
+    /// Any other number: a reason of a later version.
     Other(u8),
 }
 
 impl AlertCode {
-    /// The code as a byte.
+    /// Returns the code as a byte.
     pub fn to_byte(self) -> u8 {
         match self {
             Self::WrongSecret => 1,
@@ -53,7 +53,7 @@ impl AlertCode {
         }
     }
 
-    /// The code of a byte; every byte is one.
+    /// Returns the code of a byte; every byte has one.
     pub fn from_byte(byte: u8) -> Self {
         match byte {
             1 => Self::WrongSecret,
@@ -70,7 +70,8 @@ impl AlertCode {
         }
     }
 
-    /// Whether a router decides this only about a peer that has authenticated, so that a plain alert with it is a lie.
+    /// Returns true if a router decides this only about an authenticated peer, so that a plain alert with it is
+    /// forged.
     fn needs_proof(self) -> bool {
         matches!(
             self,
@@ -79,7 +80,7 @@ impl AlertCode {
     }
 }
 
-/// What answered in place of a router.
+/// Protocol of an endpoint that is no mesh router.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stranger {
     /// An HTTP server.
@@ -88,7 +89,7 @@ pub enum Stranger {
     Ssh,
     /// A TLS server.
     Tls,
-    /// Something else.
+    /// Any other protocol.
     Other,
 }
 
@@ -103,26 +104,26 @@ impl fmt::Display for Stranger {
     }
 }
 
-/// Why a link ended. The text says what happened and, where there is something to do, what.
+/// Reason for the end of a link. The text says what happened and, if possible, how to remedy it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LinkError {
-    /// The other end is no router.
+    /// The other end is no mesh router.
     #[error("not a mesh router ({0})")]
     NotMesh(Stranger),
-    /// The other end speaks these versions, none of which is ours.
+    /// No protocol version in common.
     #[error("that router speaks mesh protocol {}, we speak {VERSION}; upgrade the older one", range(*.min, *.max))]
     Version {
-        /// Lowest it speaks.
+        /// Lowest version of the other end.
         min: u8,
-        /// Highest it speaks.
+        /// Highest version of the other end.
         max: u8,
     },
-    /// One side has a secret and the other has none, or another kind of authentication.
+    /// Only one side has a secret, or the methods of authentication differ.
     #[error("{}", authentication(*.ours, *.theirs))]
     Authentication {
-        /// What we have.
+        /// Kind of this router's secret.
         ours: SecretKind,
-        /// Byte 6 of its hello.
+        /// Byte 6 of the other end's hello.
         theirs: u8,
     },
     /// The other end's mesh has another name.
@@ -131,40 +132,40 @@ pub enum LinkError {
     /// The secrets differ.
     #[error("{WRONG_SECRET}")]
     WrongSecret,
-    /// The handshake does not authenticate before the secret matters.
+    /// The handshake fails to authenticate before the secret is used.
     #[error("the handshake was changed on its way; something between the two routers interferes")]
     Tampered,
-    /// The other end's record is not acceptable.
+    /// The other end's record is invalid.
     #[error("that router introduced itself wrongly: {0}")]
     BadRecord(RecordError),
-    /// The other end proved another key than the one in its record.
+    /// The other end proved another key than that in its record.
     #[error("that router introduced itself with a key that is not its own")]
     ForeignKey,
-    /// Our own record cannot be sent.
+    /// This router's own record cannot be sent.
     #[error("this router cannot introduce itself: {0}")]
     OwnRecord(RecordError),
-    /// We refused the other end; `name` is its name, once known.
+    /// This router refused the other end.
     #[error("{}", refusal(*.code, *.name))]
     Refused {
-        /// Why.
+        /// Reason of the refusal.
         code: AlertCode,
-        /// Whose name is meant in a name conflict.
+        /// Name of the other end, once known.
         name: Option<PeerName>,
     },
-    /// The other end refused us; `name` is ours.
+    /// The other end refused this router.
     #[error("{}", refusal(*.code, Some(*.name)))]
     RefusedByPeer {
-        /// Why.
+        /// Reason of the refusal.
         code: AlertCode,
-        /// Whose name is meant in a name conflict.
+        /// Name of this router.
         name: PeerName,
-        /// Who refused, having proved it; otherwise this is a hint that anybody may have forged.
+        /// The refusing router, if it is authenticated; otherwise the refusal is a hint that may be forged.
         by: Option<PeerId>,
     },
     /// The handshake, admission included, took longer than [`HANDSHAKE_TIMEOUT`].
     #[error("handshake timed out after {} s", HANDSHAKE_TIMEOUT.as_secs())]
     TimedOut,
-    /// Bytes that no router of this version sends, or that somebody changed.
+    /// Protocol violation: bytes that no router of this version sends, or that were altered.
     #[error(
         "received what no router sends ({0}); something between the two routers interferes, or one of them is faulty"
     )]
@@ -172,8 +173,8 @@ pub enum LinkError {
 }
 
 impl LinkError {
-    /// The reason as a code, for deciding when to dial again. `None` for errors without one, and for hints about
-    /// decisions that are only ever taken about an authenticated peer.
+    /// Returns the reason as a code, which decides when to dial again. `None` for errors without one, and for
+    /// unauthenticated hints of decisions that are only taken about an authenticated peer.
     pub fn alert(&self) -> Option<AlertCode> {
         match self {
             Self::WrongSecret => Some(AlertCode::WrongSecret),
@@ -193,7 +194,7 @@ impl LinkError {
         }
     }
 
-    /// The peer that refused us for this reason, having proved who it is.
+    /// Returns the authenticated peer that refused this router for `reason`.
     pub fn refused_by(&self, reason: AlertCode) -> Option<PeerId> {
         match self {
             Self::RefusedByPeer { code, by, .. } => by.filter(|_| *code == reason),

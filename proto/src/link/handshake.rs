@@ -1,4 +1,4 @@
-//! The states of a link: each is consumed by the bytes it waits for and gives the next, and owns only what it needs.
+//! States of a link. Each consumes the bytes it waits for, gives the next state, and owns only what it needs.
 
 use super::channel::{Channel, RekeyAfter, kind};
 use super::config::{LinkConfig, LinkRole};
@@ -9,30 +9,30 @@ use crate::limits::MAX_LINK_MESSAGE;
 use crate::noise::{Handshake, Pattern, Role};
 use crate::topology::record::SignedRecord;
 
-/// Where a link stands.
+/// State of a link.
 #[derive(Debug)]
 pub(super) enum State {
-    /// Both: the other side's hello is to come.
+    /// Both: waits for the other side's hello.
     Hello(WaitHello),
-    /// Acceptor: message 1 is to come.
+    /// Acceptor: waits for Noise message 1.
     First(Noising),
-    /// Dialler: message 2 is to come.
+    /// Dialler: waits for Noise message 2.
     Second(Noising),
-    /// Acceptor: message 3 is to come.
+    /// Acceptor: waits for Noise message 3.
     Third(Noising),
-    /// Dialler: the acceptor's confirm is to come.
+    /// Dialler: waits for the acceptor's confirm.
     Confirm(Secured),
-    /// Both: our control decides.
+    /// Both: waits for the own control plane's admission decision.
     Deciding(Secured),
-    /// Acceptor: the dialler's confirm is to come.
+    /// Acceptor: waits for the dialler's confirm.
     Admitted(Secured),
-    /// Both: messages flow.
+    /// Both: exchanges messages.
     Up(Up),
-    /// Nothing more happens.
+    /// Ended.
     Closed,
 }
 
-/// Our own side, before there are keys.
+/// State before the Noise handshake.
 #[derive(Debug)]
 pub(super) struct WaitHello {
     pub(super) role: LinkRole,
@@ -41,7 +41,7 @@ pub(super) struct WaitHello {
     pub(super) rekey: RekeyAfter,
 }
 
-/// In the middle of the Noise handshake.
+/// State during the Noise handshake.
 #[derive(Debug)]
 pub(super) struct Noising {
     noise: Handshake,
@@ -49,15 +49,15 @@ pub(super) struct Noising {
     rekey: RekeyAfter,
 }
 
-/// Keys are there; the link is not up yet.
+/// State with keys, before admission is complete.
 #[derive(Debug)]
 pub(super) struct Secured {
     pub(super) channel: Channel,
-    /// The other side's record, until control has it.
+    /// The other side's record, until the control plane takes it.
     pub(super) record: SignedRecord,
 }
 
-/// The link is up.
+/// State of a link that is up.
 #[derive(Debug)]
 pub(super) struct Up {
     pub(super) channel: Channel,
@@ -65,7 +65,7 @@ pub(super) struct Up {
 }
 
 impl WaitHello {
-    /// The other side's hello is here, its start already checked. Returns the common features too.
+    /// Processes the other side's hello, whose start was checked already. Returns the common features, too.
     pub(super) fn read(
         self,
         theirs: &[u8; HELLO],
@@ -106,7 +106,7 @@ impl WaitHello {
 }
 
 impl Noising {
-    /// Acceptor: answers message 1.
+    /// Acceptor: reads message 1 and writes message 2.
     pub(super) fn read_first(
         mut self,
         message: &[u8],
@@ -125,7 +125,7 @@ impl Noising {
         Ok(State::Third(self))
     }
 
-    /// Dialler: answers message 2. The acceptor has not proved yet that it has the secret.
+    /// Dialler: reads message 2 and writes message 3. The acceptor has not yet proved that it has the secret.
     pub(super) fn read_second(
         mut self,
         message: &[u8],
@@ -142,7 +142,7 @@ impl Noising {
         Ok(State::Confirm(self.secure(record)?))
     }
 
-    /// Acceptor: message 3, the first that depends on the secret. A message changed on its way fails here too.
+    /// Acceptor: reads message 3, the first that depends on the secret. An altered message fails here, too.
     pub(super) fn read_third(mut self, message: &[u8]) -> Result<Secured, LinkError> {
         let payload = self
             .noise
@@ -186,7 +186,7 @@ impl Noising {
     }
 }
 
-/// What a record means before the link is up.
+/// Meaning of a record before the link is up.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Answer {
     Confirm,
@@ -194,7 +194,7 @@ pub(super) enum Answer {
 }
 
 impl Secured {
-    /// Opens a record, which can only be an answer to admission.
+    /// Opens a record, which must be an answer about admission.
     pub(super) fn open(&mut self, record: &mut [u8]) -> Result<Answer, LinkError> {
         match self.channel.open(record).map_err(|_| FORGED)? {
             (kind::CONFIRM, []) => Ok(Answer::Confirm),
@@ -203,7 +203,7 @@ impl Secured {
         }
     }
 
-    /// Admission is complete on both sides.
+    /// Completes admission.
     pub(super) fn into_up(self) -> Up {
         Up {
             channel: self.channel,
@@ -212,7 +212,7 @@ impl Secured {
     }
 }
 
-/// What a record means on a link that is up.
+/// Meaning of a record on a link that is up.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Received {
     Part,
@@ -221,7 +221,7 @@ pub(super) enum Received {
 }
 
 impl Up {
-    /// Opens a record; a message comes out with its last part.
+    /// Opens a record; a message is returned with its last part.
     pub(super) fn open(&mut self, record: &mut [u8]) -> Result<Received, LinkError> {
         let (kind, body) = self.channel.open(record).map_err(|_| FORGED)?;
         match (kind, body) {

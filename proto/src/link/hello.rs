@@ -1,15 +1,15 @@
-//! The first 64 bytes in each direction.
+//! Hello: the first 64 bytes in each direction.
 
 use super::error::{LinkError, Stranger};
 use crate::crypto::secret::{MeshSecret, SecretKind};
 use crate::entropy::Entropy;
 
-/// The protocol version spoken, lowest and highest.
+/// Protocol version, the lowest and the highest supported.
 pub const VERSION: u8 = 1;
 
-/// Bytes of a hello.
+/// Length of a hello, in bytes.
 pub(super) const HELLO: usize = 64;
-/// Bytes of a hello that are the same in every version.
+/// Length of the start of a hello, which is the same in every version, in bytes.
 pub(super) const HELLO_START: usize = 6;
 
 const MAGIC: &[u8; 4] = b"mesh";
@@ -18,7 +18,7 @@ const FEATURES: core::ops::Range<usize> = 8..16;
 const NONCE: core::ops::Range<usize> = 16..32;
 const MESH: core::ops::Range<usize> = 32..40;
 
-/// Our hello for a new link.
+/// Returns the hello for a new link.
 pub(super) fn write(secret: &MeshSecret, features: u64, entropy: &mut dyn Entropy) -> [u8; HELLO] {
     let mut hello = [0; HELLO];
     hello[..4].copy_from_slice(MAGIC);
@@ -31,7 +31,7 @@ pub(super) fn write(secret: &MeshSecret, features: u64, entropy: &mut dyn Entrop
     hello
 }
 
-/// Looks at the bytes that every version has in common, of which there must be [`HELLO_START`].
+/// Checks the bytes that all versions have in common; `start` must have at least [`HELLO_START`].
 pub(super) fn check_start(start: &[u8]) -> Result<(), LinkError> {
     let &[m, e, s, h, min, max, ..] = start else {
         return Err(LinkError::Corrupt("short hello"));
@@ -45,7 +45,7 @@ pub(super) fn check_start(start: &[u8]) -> Result<(), LinkError> {
     Ok(())
 }
 
-/// Looks at the rest of a hello whose start is right; returns the features the other side speaks.
+/// Checks the rest of a hello whose start is valid. Returns the features of the other side.
 pub(super) fn check_rest(hello: &[u8; HELLO], secret: &MeshSecret) -> Result<u64, LinkError> {
     let (ours, theirs) = (secret.kind(), hello[AUTH]);
     if theirs != auth_kind(ours) {
@@ -70,7 +70,7 @@ fn stranger(start: &[u8]) -> Stranger {
     match start {
         [b'H', b'T', b'T', b'P', ..] => Stranger::Http,
         [b'S', b'S', b'H', b'-', ..] => Stranger::Ssh,
-        // A TLS alert or handshake record, version 3.x.
+        // TLS alert or handshake record, version 3.x.
         [0x15 | 0x16, 3, ..] => Stranger::Tls,
         _ => Stranger::Other,
     }

@@ -1,4 +1,4 @@
-//! The link as its owner sees it: bytes in, bytes and events out.
+//! Link: the state machine of one connection, with bytes in, and bytes and events out.
 
 use core::fmt;
 use std::collections::VecDeque;
@@ -16,35 +16,35 @@ use crate::time::Instant;
 use crate::topology::record::SignedRecord;
 use crate::wire::message::LinkMessage;
 
-/// What a link tells its owner.
+/// Event of a link for its owner.
 #[derive(Debug, PartialEq, Eq)]
 pub enum LinkEvent {
     /// The other side proved its identity and that it has the secret. Answer with [`Link::accept`] or
     /// [`Link::refuse`].
     Authenticated {
-        /// Its introduction, signature verified.
+        /// Introduction of the peer, signature verified.
         record: SignedRecord,
-        /// Who it is.
+        /// Identity of the peer.
         peer: PeerId,
     },
-    /// Both sides accepted: messages may be sent, and will arrive.
+    /// Both sides accepted: messages may be sent.
     Up,
-    /// A message from the peer.
+    /// Message from the peer.
     Message(LinkMessage),
-    /// The link is over: write what [`Link::poll_transmit`] still has, and close the connection. The last event.
+    /// Last event, at the end of the link: write what [`Link::poll_transmit`] still has, and close the connection.
     Closed(LinkError),
 }
 
 /// One TCP connection to another router, without I/O.
 ///
 /// After every call drain [`Link::poll_event`] and [`Link::poll_transmit`]; bytes to transmit stay valid after
-/// [`LinkEvent::Closed`]. Nothing is allocated on the word of an announced length; at most [`MAX_PREAUTH_BUFFER`] bytes
-/// are buffered before the link is up, and one record and one partial message afterwards.
+/// [`LinkEvent::Closed`]. Announced lengths cause no allocation: at most [`MAX_PREAUTH_BUFFER`] bytes are buffered
+/// before the link is up, and one record and one partial message afterwards.
 pub struct Link {
     role: LinkRole,
     name: PeerName,
     peer: Option<PeerName>,
-    /// Who is at the other end, once it has proved that.
+    /// Identity of the other end, once authenticated.
     origin: Option<PeerId>,
     pub(super) state: State,
     pub(super) buffer: Vec<u8>,
@@ -60,8 +60,8 @@ const ALERT: [u8; 2] = [0xff, 0xff];
 const ALERT_BYTES: usize = 4;
 
 impl Link {
-    /// A link on a connection that was just opened. Its hello is ready to be transmitted; it has
-    /// [`HANDSHAKE_TIMEOUT`] to come up.
+    /// Creates the link of a new connection, with its hello ready to send. The handshake must complete within
+    /// [`HANDSHAKE_TIMEOUT`].
     pub fn new(
         role: LinkRole,
         config: &LinkConfig,
@@ -71,7 +71,7 @@ impl Link {
         Self::with_rekey(role, config, RekeyAfter::default(), now, entropy)
     }
 
-    /// As [`Link::new`], with other limits for keys than the protocol's.
+    /// Creates a link like [`Link::new`], with other limits on the use of keys.
     pub(super) fn with_rekey(
         role: LinkRole,
         config: &LinkConfig,
@@ -113,8 +113,8 @@ impl Link {
         link
     }
 
-    /// Bytes arrived on the connection, in pieces of any size. Ignored once the link is closed; bytes that come after
-    /// the deadline do not save a handshake.
+    /// Handles bytes from the connection, in pieces of any size. They are ignored once the link is closed; bytes
+    /// after the deadline do not save a handshake.
     pub fn handle_bytes(&mut self, mut bytes: &[u8], now: Instant, entropy: &mut dyn Entropy) {
         self.handle_timeout(now);
         while !matches!(self.state, State::Closed) {
@@ -140,7 +140,7 @@ impl Link {
         }
     }
 
-    /// Lets the authenticated peer in. No effect unless [`LinkEvent::Authenticated`] waits for an answer.
+    /// Admits the authenticated peer. No effect unless [`LinkEvent::Authenticated`] waits for an answer.
     pub fn accept(&mut self) {
         let state = core::mem::replace(&mut self.state, State::Closed);
         let State::Deciding(mut secured) = state else {
@@ -176,8 +176,8 @@ impl Link {
         });
     }
 
-    /// Seals a message. Returns whether it was taken: not when the link is not up, when
-    /// [`Link::pending_bytes`] has reached [`MAX_LINK_SEND_QUEUE`], or when the message breaks a bound.
+    /// Seals a message. Returns false if the link is not up, if [`Link::pending_bytes`] has reached
+    /// [`MAX_LINK_SEND_QUEUE`], or if the message exceeds a bound.
     pub fn send(&mut self, message: &LinkMessage) -> bool {
         let State::Up(up) = &mut self.state else {
             return false;
@@ -192,8 +192,8 @@ impl Link {
         true
     }
 
-    /// As [`Link::send`], for bytes encoded elsewhere, well or badly: the simulator's hostile members say what no
-    /// encoder of ours makes.
+    /// Seals a message like [`Link::send`], from bytes encoded elsewhere: the simulator's hostile members send what
+    /// the encoder never produces.
     pub fn send_encoded(&mut self, message: &[u8]) -> bool {
         let State::Up(up) = &mut self.state else {
             return false;
@@ -205,51 +205,51 @@ impl Link {
         true
     }
 
-    /// The next event.
+    /// Takes the next event.
     pub fn poll_event(&mut self) -> Option<LinkEvent> {
         room::give_back_entries(&mut self.events);
         self.events.pop_front()
     }
 
-    /// The bytes to write to the connection now, all of them.
+    /// Takes all bytes to write to the connection.
     pub fn poll_transmit(&mut self) -> Option<Vec<u8>> {
         (!self.out.is_empty()).then(|| core::mem::take(&mut self.out))
     }
 
-    /// Bytes that [`Link::poll_transmit`] would return.
+    /// Returns the number of bytes that [`Link::poll_transmit`] would return.
     pub fn pending_bytes(&self) -> usize {
         self.out.len()
     }
 
-    /// When [`Link::handle_timeout`] is to be called: the end of the handshake's time; `None` once the link is up.
+    /// Returns the deadline for [`Link::handle_timeout`], that of the handshake; `None` once the link is up.
     pub fn next_deadline(&self) -> Option<Instant> {
         self.deadline
     }
 
-    /// Time has passed; ends a link whose handshake takes too long.
+    /// Ends the link if its handshake takes too long.
     pub fn handle_timeout(&mut self, now: Instant) {
         if self.deadline.is_some_and(|deadline| deadline <= now) {
             self.end(LinkError::TimedOut);
         }
     }
 
-    /// The optional parts of the protocol that both sides speak; 0 before the other side's hello.
+    /// Returns the features that both sides support; 0 before the other side's hello.
     pub fn features(&self) -> u64 {
         self.features
     }
 
-    /// Records that the peer sealed and that arrived whole since the link is up. Only these are signs of life: bytes
-    /// that never become a record are not.
+    /// Returns the number of complete authenticated records since the link is up. Only these prove that the peer is
+    /// alive: bytes that never become a record do not.
     pub fn records(&self) -> u64 {
         self.records
     }
 
-    /// Messages skipped because they were malformed or out of bounds; they do not end a link.
+    /// Returns the number of messages skipped as malformed or out of bounds, which do not end a link.
     pub fn malformed(&self) -> u64 {
         self.malformed
     }
 
-    /// How many bytes the buffer must hold for the next step: the length prefix, then all of it.
+    /// Returns the number of bytes needed for the next step: the length prefix first, then the whole unit.
     fn wanted(&self) -> Result<usize, LinkError> {
         if matches!(self.state, State::Hello(_)) {
             if self.buffer.len() < HELLO_START {
@@ -275,7 +275,7 @@ impl Link {
         }
     }
 
-    /// Plain alerts count until the other side has proved itself.
+    /// Returns true if a plain alert is valid now: until the other side is authenticated.
     fn expects_alert(&self) -> bool {
         matches!(
             self.state,
@@ -283,7 +283,7 @@ impl Link {
         )
     }
 
-    /// A whole hello, alert, handshake message or record is here, length included.
+    /// Handles a complete hello, alert, handshake message or record, length included.
     fn take_unit(&mut self, unit: &mut [u8], entropy: &mut dyn Entropy) -> Result<(), LinkError> {
         if unit.starts_with(&ALERT) && self.expects_alert() {
             self.end(LinkError::RefusedByPeer {
@@ -378,7 +378,7 @@ impl Link {
         });
     }
 
-    /// Tells the other side why the handshake failed, before failing.
+    /// Sends the reason of a failed handshake as an alert to the other side.
     fn or_alert<T>(&mut self, result: Result<T, LinkError>) -> Result<T, LinkError> {
         if let Err(error) = &result
             && let Some(code) = error.alert()

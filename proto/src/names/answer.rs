@@ -1,6 +1,6 @@
-//! From the bytes of a query to the bytes of its answer, or to the servers that know it.
+//! DNS queries: an answer, or the decision to forward the query to other servers.
 //!
-//! Callers answer to whom they serve, and nobody else: then an answer that is longer than its query does no harm.
+//! Callers answer only the clients they serve. So an answer longer than its query cannot be used for amplification.
 
 use core::net::IpAddr;
 
@@ -19,29 +19,29 @@ use crate::entropy::{Entropy, SeededEntropy};
 use crate::limits::MAX_DNS_RECORDS;
 use crate::time::Instant;
 
-/// What the operator says of answers.
+/// Settings of the DNS answers.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// The domain of the mesh.
+    /// Domain of the mesh.
     pub domain: Domain,
-    /// How long clients may keep what they are told, in seconds.
+    /// Time to live of records, in seconds.
     pub ttl: u32,
-    /// Addresses of the mesh: those without a name have none anywhere.
+    /// Address ranges of the mesh: reverse queries for an address in them are never forwarded.
     pub ranges: Vec<IpNet>,
 }
 
-/// What becomes of a query.
+/// Outcome of a query.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// The answer is in the buffer.
+    /// The buffer holds the answer.
     Answer,
-    /// Others know.
+    /// The query is for other servers.
     Forward(Forwarded),
-    /// No answer.
+    /// The message gets no answer.
     Drop,
 }
 
-/// Answers one message of at most [`crate::limits::MAX_DNS_QUERY`] bytes into `out`, whose earlier content is lost.
+/// Answers one message of at most [`crate::limits::MAX_DNS_QUERY`] bytes into `out`, whose content is replaced.
 pub fn answer(
     query: &[u8],
     way: Way,
@@ -79,7 +79,7 @@ pub fn answer(
     }
 }
 
-/// What is said about a question.
+/// Content of an answer.
 #[derive(Debug)]
 pub(super) struct Found {
     pub(super) code: Rcode,
@@ -87,11 +87,11 @@ pub(super) struct Found {
     /// Names of an address, without the domain, in order.
     pub(super) names: Vec<String>,
     pub(super) services: Vec<Service>,
-    /// Whether it is the domain itself that was asked for.
+    /// True if the question was about the domain itself.
     pub(super) is_domain: bool,
 }
 
-/// One SRV record.
+/// SRV record.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Service {
     pub(super) port: u16,
@@ -108,7 +108,7 @@ struct Known<'a> {
 }
 
 impl Known<'_> {
-    /// What is said; nothing if the question is for others.
+    /// Returns the answer to a question; `None` if it is for other servers.
     fn find(&self, subject: &Subject<'_>) -> Option<Found> {
         Some(match *subject {
             Subject::Domain => Found {
@@ -128,9 +128,11 @@ impl Known<'_> {
         })
     }
 
-    /// A single label that the mesh does not know may be a name of the site: its servers are asked. Not while the mesh may
-    /// not be known yet, and not for a name that was taken away by hand. Single labels are also the names of the top-level
-    /// domains: what is asked of those is not asked of containers.
+    /// Returns true if a single label is answered here. One that the mesh does not have may be a name of the site, so
+    /// the site's servers are asked; but not while the mesh may still be incomplete, nor for a name that was removed
+    /// Returns true if a single label is answered here and not forwarded: the mesh has it, it was removed manually,
+    /// or the view is not yet settled and containers can have records of this type. Any other single label may be a
+    /// name of the site, or a top-level domain.
     fn is_for_us(&self, name: &str) -> bool {
         let types = [Rtype::A, Rtype::AAAA, Rtype::SRV, Rtype::ANY];
         let is_of_containers = types.contains(&self.rtype);
@@ -206,7 +208,7 @@ impl Known<'_> {
     fn addresses(&self, mut addresses: Vec<IpAddr>) -> Found {
         addresses.sort_unstable();
         addresses.dedup();
-        // ANY gets one of the sets of records, as RFC 8482 section 4.1 has it.
+        // ANY gets one of the RRsets, as in RFC 8482 section 4.1.
         let wanted = match self.rtype {
             Rtype::ANY => addresses.first().map(IpAddr::is_ipv4),
             Rtype::A => Some(true),
@@ -243,7 +245,7 @@ impl Known<'_> {
         }
     }
 
-    /// A name without records of its own: it is there if something is below it (RFC 8020).
+    /// Answers for a name without records of its own: it exists if there are names below it (RFC 8020).
     fn absent(&self, name: &str) -> Found {
         match self.zone.has_below(name) {
             true => Found::default(),
@@ -263,7 +265,7 @@ impl Known<'_> {
     }
 }
 
-/// As many holders of a name as are looked at for one answer.
+/// Returns the holders of a name that are considered for one answer.
 fn sample(holders: &[Held]) -> impl Iterator<Item = &Held> {
     holders.iter().take(MAX_DNS_RECORDS)
 }
@@ -281,14 +283,14 @@ impl Default for Found {
 }
 
 impl Service {
-    /// The name that leads to this address only, without the domain.
+    /// Returns the name that leads only to this address, without the domain.
     pub(super) fn target(&self) -> String {
         format!("{}.{}", address_label(self.ip), self.name)
     }
 }
 
 impl Found {
-    /// Addresses and services in random order, and no more than one answer has.
+    /// Shuffles addresses and services, and truncates them to what one answer may have.
     fn mix(&mut self, entropy: &mut impl Entropy) {
         shuffle(&mut self.addresses, entropy);
         shuffle(&mut self.services, entropy);
@@ -302,7 +304,7 @@ fn shuffle<T>(list: &mut [T], entropy: &mut impl Entropy) {
     if list.len() < 2 {
         return;
     }
-    // One draw from the system for the whole order, which is no secret.
+    // One draw from the system for the whole order, which is not secret.
     let mut dice = SeededEntropy::new(entropy.u64());
     for last in (1..list.len()).rev() {
         let n = u64::try_from(last + 1).unwrap_or(1);

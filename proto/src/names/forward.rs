@@ -1,6 +1,6 @@
-//! A query that others answer: what they are asked, whether what comes is an answer, and what the client gets of it.
+//! Forwarding of a query to other servers: the query sent, the check of the response, and the answer to the client.
 //!
-//! Options of EDNS are for one hop only, so what the client sent is made anew, not passed on.
+//! EDNS options are hop by hop, so the OPT record is built from scratch, not passed on.
 
 use core::net::IpAddr;
 
@@ -12,38 +12,38 @@ use super::query::{Edns, HEADER, Query, Way, max_answer};
 use super::write::fail;
 use crate::limits::{MAX_DNS_RECORDS, MAX_DNS_UDP};
 
-/// Positions and bits in a header (RFC 1035 section 4.1.1, RFC 4035 section 3.2).
+/// Positions and bits of the header (RFC 1035 section 4.1.1, RFC 4035 section 3.2).
 const QR: u8 = 0x80;
 const OPCODE: u8 = 0x78;
 const TC: u8 = 0x02;
 const RD: u8 = 0x01;
 const AD_CD: u8 = 0x30;
 const RCODE: u8 = 0x0f;
-/// The type of EDNS's record.
+/// Type of the OPT record of EDNS.
 const OPT: u8 = 41;
 
-/// A query of a client for which others are asked.
+/// Query of a client that is forwarded to other servers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Forwarded {
     id: u16,
-    /// Name, type and class as the client wrote them.
+    /// Name, type and class as sent by the client.
     question: Vec<u8>,
-    /// Second and third flag byte of the client's header, as far as they are its wishes.
+    /// Second and third flag byte of the client's header, reduced to RD, AD and CD.
     wishes: [u8; 2],
     edns: Option<Edns>,
     way: Way,
 }
 
-/// What came from a server that was asked.
+/// Verdict on a message from a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Judgement {
-    /// The answer.
+    /// Valid answer.
     Answer,
-    /// The beginning of the answer: the whole is to be had by TCP.
+    /// Truncated answer; the whole answer is available by TCP.
     Truncated,
     /// The server cannot or will not answer; another one may.
     Failure,
-    /// Not an answer to what was asked.
+    /// No answer to this query.
     Other,
 }
 
@@ -60,23 +60,24 @@ impl Forwarded {
         }
     }
 
-    /// Whether a single label is asked for: a name that the mesh has not, and perhaps nobody.
+    /// Returns true if the question is for a single label, which the mesh does not have and the site may not have
+    /// either.
     pub fn is_single(&self) -> bool {
         let first = self.question.first().copied().map_or(0, usize::from);
         first != 0 && self.question.get(first + 1) == Some(&0)
     }
 
-    /// How the client asked.
+    /// Returns the transport of the client's query.
     pub fn way(&self) -> Way {
         self.way
     }
 
-    /// Name, type and class in the form of the protocol.
+    /// Returns name, type and class in wire format.
     pub fn question(&self) -> &[u8] {
         &self.question
     }
 
-    /// What a server is asked, under an id that nobody can guess.
+    /// Encodes the query to a server, under an unpredictable `id`.
     pub fn query(&self, id: u16) -> Vec<u8> {
         let mut out = Vec::with_capacity(HEADER + self.question.len() + 11);
         out.extend_from_slice(&id.to_be_bytes());
@@ -92,14 +93,15 @@ impl Forwarded {
         out
     }
 
-    /// What a message is that came from a server which was asked under `id`.
+    /// Judges a message from a server that was sent the query under `id`.
     pub fn judge(&self, id: u16, message: &[u8]) -> Judgement {
         let Some((head, rest)) = message.split_first_chunk::<HEADER>() else {
             return Judgement::Other;
         };
         let is_response = head[2] & QR != 0 && head[2] & OPCODE == 0;
         let is_ours = head[..2] == id.to_be_bytes() && head[4..6] == [0, 1] && is_response;
-        // Some servers change the case of what they were asked. Lengths of labels have no case.
+        // Some servers change the case of the question. Length bytes of labels are not letters, so the comparison is
+        // safe.
         let same = rest.get(..self.question.len());
         if !is_ours || !same.is_some_and(|q| q.eq_ignore_ascii_case(&self.question)) {
             return Judgement::Other;
@@ -112,8 +114,8 @@ impl Forwarded {
         }
     }
 
-    /// Writes into `out` what the client gets of an answer that [`Forwarded::judge`] took for one: with its id and its
-    /// question, cut if it is too long for it.
+    /// Writes the answer to the client into `out`, from an answer accepted by [`Forwarded::judge`]: with the client's
+    /// id and question, truncated if it is too long for the client.
     pub fn reply(&self, message: &[u8], out: &mut Vec<u8>) {
         out.clear();
         let question_end = HEADER + self.question.len();
@@ -136,8 +138,7 @@ impl Forwarded {
         }
     }
 
-    /// Whether an answer leads to an address, or an address's name is one, for which `is_known` holds. What cannot be read
-    /// leads nowhere.
+    /// Returns true if the answer has an A or AAAA record for which `is_known` holds; false if it is malformed.
     pub fn leads_to(message: &[u8], is_known: impl Fn(IpAddr) -> bool) -> bool {
         let Ok(message) = Message::from_slice(message) else {
             return false;
@@ -153,12 +154,13 @@ impl Forwarded {
         })
     }
 
-    /// Writes into `out` that there is no answer.
+    /// Writes the answer "server failure" into `out`.
     pub fn fail(&self, out: &mut Vec<u8>) {
         self.refuse(Rcode::SERVFAIL, out);
     }
 
-    /// The same when nobody knew one: then a single label, which the mesh has not, is no name.
+    /// Writes the answer after all servers failed: a single label does not exist then, for other names it is "server
+    /// failure".
     pub fn give_up(&self, out: &mut Vec<u8>) {
         self.refuse(
             match self.is_single() {

@@ -1,4 +1,4 @@
-//! The names of this host: those its containers have by themselves, those added by hand, those taken away by hand.
+//! Names of this host: those of its containers, those added manually, and those removed manually.
 
 use core::net::IpAddr;
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,46 +11,46 @@ use crate::limits::{
     MAX_HOST_NAME_PAIRS, MAX_KEPT_NAMES, MAX_NAME_ADDRESSES, MAX_NAME_CONTAINER, MAX_NAME_PORTS,
 };
 
-/// A container of this host.
+/// Container of this host.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Container {
-    /// Its full id.
+    /// Full container id.
     pub id: String,
-    /// Host name, name, aliases: reverse answers have them in this order.
+    /// Host name, name and aliases, in the order of reverse answers.
     pub names: Vec<MeshName>,
-    /// In the mesh.
+    /// Addresses in the mesh.
     pub addresses: Vec<IpAddr>,
-    /// What it exposes.
+    /// Exposed ports.
     pub ports: Vec<Port>,
 }
 
-/// What people changed by hand; kept over restarts of the router.
+/// Manual changes, which are kept over restarts of the router.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Kept {
-    /// Names added.
+    /// Added names.
     pub added: BTreeSet<Added>,
-    /// Names of containers that were taken away: container id and name.
+    /// Removed names of containers: container id and name.
     pub removed: BTreeSet<(String, MeshName)>,
 }
 
-/// A name added by hand.
+/// Manually added name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Added {
-    /// Full id of its container, while which is on the mesh the name is there; empty for one that is always.
+    /// Full id of the container, while which is on the mesh the name exists; empty for a permanent name.
     pub container: String,
-    /// The name.
+    /// Name without the domain.
     pub name: MeshName,
-    /// Where it leads; empty for the addresses the container has.
+    /// Addresses of the name; empty for those of the container.
     pub addresses: BTreeSet<IpAddr>,
 }
 
-/// Why a name is not added; one line, ready to print.
+/// Reason why a name is not added; one line, ready to print.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AddError {
-    /// Neither a container nor an address.
+    /// Neither a container nor an address is given.
     #[error("{0} would lead nowhere; give an address or a container")]
     Nowhere(MeshName),
-    /// An address that is none.
+    /// No address of a container.
     #[error("{0} cannot be the address of a name (multicast, loopback or unspecified)")]
     NotAnAddress(IpAddr),
     /// More addresses than one name may have.
@@ -59,19 +59,19 @@ pub enum AddError {
     /// The table is full.
     #[error("{MAX_KEPT_NAMES} names were changed by hand on this host already; remove some")]
     Full,
-    /// More addresses than all names added by hand may have.
+    /// More addresses than all manually added names may have.
     #[error(
         "the names added by hand on this host have {0} addresses then; at most {MAX_HOST_NAME_PAIRS} are possible"
     )]
     TooManyPairs(usize),
-    /// What this host states of its names would be too long for it.
+    /// The statement of this host would exceed its bound.
     #[error(
-        "{0} finds no room among the names that this host tells others; remove some (`mesh dns-remove`)"
+        "there is no room for {0} among the names that this host announces; remove some (`mesh dns-remove`)"
     )]
     NoRoom(MeshName),
 }
 
-/// The names of this host, and the statement of them.
+/// Names of this host, and its statement of them.
 #[derive(Debug, Default)]
 pub struct LocalNames {
     containers: Vec<Container>,
@@ -82,7 +82,7 @@ pub struct LocalNames {
 }
 
 impl LocalNames {
-    /// Names of which `kept` were changed by hand earlier.
+    /// Creates the names of a host with the manual changes `kept`.
     pub fn new(mut kept: Kept) -> Self {
         kept.bound();
         let mut local = Self {
@@ -93,15 +93,15 @@ impl LocalNames {
         local
     }
 
-    /// Replaces the containers, those without addresses left out. Returns whether the statement changed.
+    /// Replaces the containers; those without addresses are left out. Returns true if the statement changed.
     pub fn set_containers(&mut self, mut containers: Vec<Container>) -> bool {
         containers.sort();
         self.containers = containers;
         self.refresh()
     }
 
-    /// Adds a name; if it was taken away before, it is back. Adding it again with other addresses adds those. Returns
-    /// whether the statement changed.
+    /// Adds a name, and undoes its removal. Adding a name again with other addresses adds those. Returns true if the
+    /// statement changed.
     ///
     /// # Errors
     /// [`AddError`]; nothing is changed.
@@ -133,9 +133,9 @@ impl LocalNames {
         Ok(changed)
     }
 
-    /// Takes names away: of `container` (empty: of none), with this name or all, leading to one of these addresses or
-    /// anywhere. Names that the container has by itself stay away until they are added again or it is another one. Returns
-    /// how many names went; a name that only lost some of its addresses counts too.
+    /// Removes names: of `container` (empty: of none), with this name or any, leading to one of these addresses or
+    /// any. Names that the container has by itself stay removed until they are added again or the container is
+    /// replaced. Returns the number of names removed, including those that lost only some of their addresses.
     ///
     /// # Errors
     /// [`AddError::Full`]; nothing is changed.
@@ -164,7 +164,7 @@ impl LocalNames {
             }
         }
         kept.added = rest;
-        // By itself a container's name leads to all of its addresses: it goes only as a whole.
+        // A container's own name leads to all of its addresses, and can only be removed as a whole.
         if addresses.is_empty() && !container.is_empty() {
             let own = self.containers.iter().filter(|c| c.id == container);
             for own in own.flat_map(|c| &c.names).filter(|n| named(n)) {
@@ -180,7 +180,7 @@ impl LocalNames {
         Ok(changed)
     }
 
-    /// Forgets what was changed by hand for containers of which `exists` does not hold. Returns whether anything was.
+    /// Drops the manual changes for containers that do not exist any more. Returns true if there were any.
     pub fn retain(&mut self, exists: impl Fn(&str) -> bool) -> bool {
         let before = self.kept.len();
         self.kept
@@ -194,32 +194,33 @@ impl LocalNames {
         changed
     }
 
-    /// Replaces what was changed by hand, as when a change could not be stored.
+    /// Replaces the manual changes, as when a change could not be stored.
     pub fn set_kept(&mut self, kept: Kept) {
         self.kept = kept;
         self.kept.bound();
         self.refresh();
     }
 
-    /// Names that were taken away by hand from containers that are here: nothing else is to be found by them either.
+    /// Returns the removed names of present containers; queries for them are not forwarded either.
     pub fn denied(&self) -> BTreeSet<MeshName> {
         let is_here = |id: &str| self.containers.iter().any(|c| c.id == id);
         let removed = self.kept.removed.iter().filter(|(id, _)| is_here(id));
         removed.map(|(_, name)| name.clone()).collect()
     }
 
-    /// The addresses of this host's containers, with a name or without.
+    /// Returns the addresses of this host's containers, with a name or without.
     pub fn addresses(&self) -> BTreeSet<IpAddr> {
         let all = self.containers.iter().flat_map(|c| &c.addresses);
         all.copied().collect()
     }
 
-    /// What is to be kept over a restart.
+    /// Returns the manual changes, to be kept over a restart.
     pub fn kept(&self) -> &Kept {
         &self.kept
     }
 
-    /// What this router says of its names: at most [`crate::limits::MAX_NAMES_STATEMENT`] bytes; empty if it has none.
+    /// Returns the statement of this router's names, at most [`crate::limits::MAX_NAMES_STATEMENT`] bytes; empty if
+    /// it has none.
     pub fn statement(&self) -> &[u8] {
         match self.entries.is_empty() {
             true => &[],
@@ -227,19 +228,19 @@ impl LocalNames {
         }
     }
 
-    /// The same, read.
+    /// Returns the entries of the statement.
     pub fn entries(&self) -> &[Entry] {
         &self.entries
     }
 
-    /// Names that the statement has no room for.
+    /// Returns the number of names for which the statement has no room.
     pub fn left_out(&self) -> usize {
         self.left_out
     }
 
-    /// Makes the statement anew; says whether it changed.
+    /// Rebuilds the statement. Returns true if it changed.
     fn refresh(&mut self) -> bool {
-        // By entry: its place among the names of its container. What is added by hand comes last.
+        // Entries with their rank among the names of their container; manually added ones come last.
         let mut all: BTreeMap<Entry, usize> = BTreeMap::new();
         for container in &self.containers {
             let taken = |(_, name): &(usize, &MeshName)| {
@@ -266,7 +267,7 @@ impl LocalNames {
             }
         }
         let mut all: Vec<(Entry, usize)> = all.into_iter().collect();
-        // Names that containers are known by come first: they have room before others have.
+        // The primary names of containers come first, so that they have room before others.
         all.sort_by_key(|(_, place)| *place);
         let all: Vec<Entry> = all.into_iter().map(|(entry, _)| entry).collect();
         let (bytes, stated) = statement::encode(&all);
@@ -278,7 +279,7 @@ impl LocalNames {
     }
 }
 
-/// The entry of a name that leads to these addresses; none if there is no address.
+/// Returns the entry of a name with these addresses; `None` if there is no address.
 fn entry(name: &MeshName, container: Option<&Container>, addresses: &[IpAddr]) -> Option<Entry> {
     let mut addresses: Vec<IpAddr> = addresses
         .iter()
@@ -312,7 +313,7 @@ impl Kept {
         let same = |a: &&Added| a.container == added.container && a.name == added.name;
         let old: Vec<Added> = self.added.iter().filter(same).cloned().collect();
         for old in old {
-            // Once for all addresses of the container, once for one: both stay.
+            // An entry for all addresses of the container and one for certain addresses are kept side by side.
             if old.addresses.is_empty() == added.addresses.is_empty() {
                 added.addresses.extend(&old.addresses);
                 self.added.remove(&old);
@@ -333,7 +334,7 @@ impl Kept {
         Ok(())
     }
 
-    /// What a file of an earlier run says may be beyond the bound.
+    /// Enforces the bound on the content of a file.
     fn bound(&mut self) {
         while self.len() > MAX_KEPT_NAMES {
             if self.added.pop_last().is_none() {

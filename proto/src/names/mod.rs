@@ -1,15 +1,15 @@
-//! Names of containers, and the answers of DNS about them.
+//! Names of containers, and DNS answers about them.
 //!
-//! Each router states the names of its own host ([`LocalNames::statement`]); the statements are records of a topic of
-//! their own, signed, each replaced as a whole by a newer one ([`Names::handle_statement`]). So nothing has to be deleted,
-//! no clock has to agree with another, and a router that was cut off brings nothing back that ended meanwhile. Names of
-//! a router that cannot be reached are not shown, from the moment that is known ([`Names::set_reachable`]).
+//! Each router states the names of its own host ([`LocalNames::statement`]). The statements are signed records of a
+//! topic of their own, each replaced as a whole by a newer one ([`Names::handle_statement`]). So nothing has to be
+//! deleted, clocks need not agree, and a router that was partitioned does not revive names that have ended. Names of
+//! an unreachable router are hidden as soon as it is known to be unreachable ([`Names::set_reachable`]).
 //!
-//! Several containers, on any hosts, may have one name: it leads to all of their addresses. That is a feature, and it
-//! means that a member of the mesh can add itself to a name of another; [`Names::zone`] says who states what.
+//! Several containers, on any hosts, may share a name, which then leads to all of their addresses. This is intended,
+//! and means that a member of the mesh can add itself to the name of another; [`Names::zone`] shows the origin of
+//! each entry.
 //!
-//! [`answer`] turns a query into an answer; what is not ours to answer it hands to the caller, as a [`Forwarded`] query
-//! for other servers.
+//! [`answer`] answers queries; those for other servers are returned to the caller as [`Forwarded`].
 
 mod answer;
 mod forward;
@@ -38,24 +38,24 @@ use crate::ids::{PeerId, Version};
 use crate::limits::NAMES_SETTLE;
 use crate::time::Instant;
 
-/// All names of the mesh, as far as it can be reached, and whether there may be more.
+/// Names of all reachable routers of the mesh.
 #[derive(Debug)]
 pub struct Names {
     me: PeerId,
     zone: Zone,
-    /// Number of the own statement; it is in the view before it is carried anywhere.
+    /// Number of the own statement, which is in the view before it is sent.
     changes: u64,
-    /// Until when names that are not there may only be unknown yet.
+    /// Time until which missing names may be merely not yet known.
     settles: Instant,
     refused: u64,
-    /// Single labels of which nobody else is asked.
+    /// Single labels whose queries are not forwarded.
     denied: BTreeSet<MeshName>,
-    /// Addresses of containers of this host, with a name or without.
+    /// Addresses of this host's containers, with a name or without.
     here: BTreeSet<IpAddr>,
 }
 
 impl Names {
-    /// The names known to a router that starts now: none.
+    /// Creates the view of a router that starts now, without names.
     pub fn new(me: PeerId, now: Instant) -> Self {
         let mut names = Self {
             me,
@@ -70,31 +70,31 @@ impl Names {
         names
     }
 
-    /// Replaces what this router states itself ([`LocalNames::entries`]). Returns whether the view changed.
+    /// Replaces the entries of this router ([`LocalNames::entries`]). Returns true if the view changed.
     pub fn set_own(&mut self, entries: Vec<Entry>) -> bool {
         self.changes += 1;
         let version = Version {
             epoch: 0,
             seq: self.changes,
         };
-        // There is always room for the own ones.
+        // The own entries always have room.
         self.zone
             .replace(self.me, version, entries, true)
             .unwrap_or_default()
     }
 
-    /// Replaces the names that are not to be found elsewhere either ([`LocalNames::denied`]).
+    /// Replaces the names whose queries are not forwarded ([`LocalNames::denied`]).
     pub fn deny(&mut self, denied: BTreeSet<MeshName>) {
         self.denied = denied;
     }
 
-    /// Replaces the addresses that containers of this host have in the mesh, with a name or without: of their names nobody
-    /// else knows the truth.
+    /// Replaces the mesh addresses of this host's containers, with a name or without. This router alone is
+    /// authoritative for their names.
     pub fn set_here(&mut self, addresses: BTreeSet<IpAddr>) {
         self.here = addresses;
     }
 
-    /// Whether a container of this host has this address in the mesh.
+    /// Returns true if a container of this host has this address in the mesh.
     pub fn is_here(&self, ip: IpAddr) -> bool {
         self.here.contains(&ip)
     }
@@ -103,11 +103,11 @@ impl Names {
         &self.denied
     }
 
-    /// Takes what another router states; nothing at all, if it took that back. `version` is that of what carried it; one
-    /// that is not newer changes nothing. Returns whether the view changed.
+    /// Handles the statement of another router, empty if it was withdrawn. `version` is that of the record; if it is
+    /// not newer, nothing changes. Returns true if the view changed.
     ///
     /// # Errors
-    /// [`StatementError`]; the origin then has no names here, as what it said before is not true any more.
+    /// [`StatementError`]; the origin's earlier names are removed, because they are outdated.
     pub fn handle_statement(
         &mut self,
         origin: PeerId,
@@ -132,33 +132,33 @@ impl Names {
         }
     }
 
-    /// Says whether a router can be reached: its names are shown while it can. Returns whether the view changed.
+    /// Sets the reachability of a router, which decides if its names are shown. Returns true if the view changed.
     pub fn set_reachable(&mut self, origin: PeerId, is_reachable: bool) -> bool {
         origin != self.me && self.zone.set_reachable(origin, is_reachable)
     }
 
-    /// Forgets a router of which no record is kept any more. Returns whether the view changed.
+    /// Removes a router of which no record is stored any more. Returns true if the view changed.
     pub fn forget(&mut self, origin: &PeerId) -> bool {
         *origin != self.me && self.zone.forget(origin)
     }
 
-    /// Says that all names that can be known are: there is nobody to wait for, or all neighbours have told.
+    /// Ends the settling time: there is no neighbour, or all neighbours have sent their records.
     pub fn settle(&mut self) {
         self.settles = Instant::ZERO;
     }
 
-    /// Whether a name that is not there is none; else it may come within the first
-    /// [`NAMES_SETTLE`] after the start.
+    /// Returns true if missing names do not exist; within the first [`NAMES_SETTLE`] after the start they may be
+    /// unknown.
     pub fn is_settled(&self, now: Instant) -> bool {
         now >= self.settles
     }
 
-    /// The merged view.
+    /// Returns the merged view.
     pub fn zone(&self) -> &Zone {
         &self.zone
     }
 
-    /// Statements of others that were not taken.
+    /// Returns the number of refused statements of other routers.
     pub fn refused(&self) -> u64 {
         self.refused
     }

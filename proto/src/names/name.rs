@@ -7,38 +7,38 @@ use crate::limits::MAX_DNS_NAME;
 /// Longest label of DNS, in bytes (RFC 1035 section 2.3.4).
 const MAX_LABEL: usize = 63;
 
-/// A name in the domain of the mesh, without the domain: lower case, labels separated by dots, like `web`.
+/// Name in the domain of the mesh, without the domain: lower case, labels separated by dots, like `web`.
 ///
-/// Labels are 1 to 63 of `a-z`, `0-9`, `-` and `_` and begin with a letter or digit, as Docker's names do; at most
-/// [`MAX_DNS_NAME`] bytes in all. Names that begin with `_` are those of services (RFC 2782).
+/// Labels are 1 to 63 of `a-z`, `0-9`, `-` and `_`, and begin with a letter or digit, like Docker's names; at most
+/// [`MAX_DNS_NAME`] bytes in total. Names that begin with `_` are those of services (RFC 2782).
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MeshName(Box<str>);
 
-/// The domain of the mesh, like `mesh.local`: lower case, without a final dot.
+/// Domain of the mesh, like `mesh.local`: lower case, without a final dot.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Domain(Box<str>);
 
-/// Why a text is no name here.
+/// Reason why a text is no name in the mesh.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
-    /// Not of the form of a name.
+    /// Malformed name.
     #[error(
         "'{}' is not a name: letters, digits, '-' and '_', at most 63 in a row, {MAX_DNS_NAME} in all",
         .0.escape_debug()
     )]
     Malformed(String),
-    /// Of another domain.
+    /// Name of another domain.
     #[error("'{name}' is not in the domain {domain}; write {name}.{domain}", name = .name.trim_end_matches('.'))]
     Outside {
-        /// What was given.
+        /// Given text.
         name: String,
-        /// The domain of the mesh.
+        /// Domain of the mesh.
         domain: Domain,
     },
 }
 
 impl MeshName {
-    /// Reads a name without the domain, as containers have it; dots are kept.
+    /// Parses a name without the domain, as containers have it; dots are kept.
     ///
     /// # Errors
     /// [`NameError::Malformed`].
@@ -50,8 +50,7 @@ impl MeshName {
         }
     }
 
-    /// Reads a name that a container was given: one with the domain at its end is that name, any other one is relative to
-    /// the domain.
+    /// Parses the name of a container: with the domain at its end it is absolute, otherwise relative to the domain.
     ///
     /// # Errors
     /// [`NameError::Malformed`].
@@ -61,7 +60,7 @@ impl MeshName {
         Self::relative(relative).map_err(|_| NameError::Malformed(text.to_owned()))
     }
 
-    /// Reads a name as people write it: one label, or a name with the domain at its end. A final dot is taken.
+    /// Parses a name as typed by users: one label, or a name with the domain at its end. A final dot is accepted.
     ///
     /// # Errors
     /// [`NameError::Outside`] for several labels without the domain; [`NameError::Malformed`].
@@ -80,19 +79,19 @@ impl MeshName {
         Ok(name)
     }
 
-    /// The text.
+    /// Returns the name as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The name with the domain, without a final dot.
+    /// Returns the name with the domain, without a final dot.
     pub fn full(&self, domain: &Domain) -> String {
         format!("{self}.{domain}")
     }
 }
 
 impl Domain {
-    /// Reads a domain; a final dot is taken.
+    /// Parses a domain; a final dot is accepted.
     ///
     /// # Errors
     /// [`NameError::Malformed`].
@@ -103,12 +102,13 @@ impl Domain {
             .map_err(|_| NameError::Malformed(text.to_owned()))
     }
 
-    /// The text.
+    /// Returns the domain as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// What stands before the domain in a lower-case name without final dot; nothing for the domain itself.
+    /// Returns the part of a lower-case name without final dot that precedes the domain; `None` for the domain itself
+    /// and other domains.
     pub(super) fn strip<'a>(&self, name: &'a str) -> Option<&'a str> {
         name.strip_suffix(&*self.0)?.strip_suffix('.')
     }
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn names_of_other_domains_are_told_what_to_write() {
+    fn errors_about_other_domains_suggest_the_name() {
         for text in ["web.example.org", "a.b", "mesh.local", "webmesh.local"] {
             let error = MeshName::parse(text, &domain()).unwrap_err();
             assert!(matches!(error, NameError::Outside { .. }), "{text}");
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_name_is_refused() {
+    fn malformed_names_are_refused() {
         let long = "a".repeat(64);
         let longer = "a.".repeat(60) + "ab";
         for text in [
@@ -214,7 +214,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_a_name_is_read_again_from_its_full_form(text in "[a-zA-Z0-9][a-z0-9_-]{0,20}(\\.[a-z0-9]{1,9}){0,3}") {
+        fn names_round_trip_in_their_full_form(text in "[a-zA-Z0-9][a-z0-9_-]{0,20}(\\.[a-z0-9]{1,9}){0,3}") {
             let name = MeshName::relative(&text).unwrap();
             prop_assert_eq!(MeshName::parse(&name.full(&domain()), &domain()), Ok(name));
         }

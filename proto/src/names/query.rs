@@ -1,4 +1,4 @@
-//! A query as it came, taken apart as far as it can be answered.
+//! Parser of DNS queries.
 
 use domain::base::iana::{Class, Opcode, OptRcode, Rcode, Rtype};
 use domain::base::name::{ParsedName, ToLabelIter};
@@ -6,34 +6,34 @@ use domain::base::{Message, Question};
 
 use crate::limits::{MAX_DNS_QUERY, MAX_DNS_UDP};
 
-/// Bytes over UDP that every client takes (RFC 1035 section 4.2.1).
+/// Bytes that every client accepts over UDP (RFC 1035 section 4.2.1).
 const PLAIN_UDP: usize = 512;
-/// Longest message over TCP.
+/// Longest message over TCP, in bytes.
 const MAX_TCP: usize = 65_535;
-/// Bytes of a header.
+/// Length of the header, in bytes.
 pub(super) const HEADER: usize = 12;
 
-/// How a query came, and so how long its answer may be.
+/// Transport of a query, which limits the length of the answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Way {
-    /// One datagram.
+    /// UDP: one datagram.
     Udp,
-    /// With its length, on a connection.
+    /// TCP: with a length prefix, on a connection.
     Tcp,
 }
 
-/// What the client says of itself (RFC 6891).
+/// EDNS parameters of the client (RFC 6891).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Edns {
-    /// Bytes it takes over UDP.
+    /// Longest UDP message that the client accepts, in bytes.
     pub(super) size: u16,
     /// Version of EDNS.
     pub(super) version: u8,
-    /// Whether it wants signatures.
+    /// True if the client requests DNSSEC records (DO bit).
     pub(super) dnssec: bool,
 }
 
-/// A question with what belongs to it.
+/// Question with its context.
 #[derive(Clone, Debug)]
 pub(super) struct Query<'a> {
     pub(super) message: &'a Message<[u8]>,
@@ -42,24 +42,24 @@ pub(super) struct Query<'a> {
     pub(super) way: Way,
 }
 
-/// What becomes of a message that is not a question we look at.
+/// Reaction to a message that is no acceptable query.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Refusal {
-    /// Nothing: it is not even a query.
+    /// No answer: the message is no query.
     Drop,
-    /// An error in plain words of the protocol.
+    /// Answer with an error code.
     Code(OptRcode),
 }
 
 impl<'a> Query<'a> {
-    /// Reads a query.
+    /// Parses a query.
     ///
     /// # Errors
-    /// What to do with anything else.
+    /// [`Refusal`], with the reaction to anything else.
     pub(super) fn parse(bytes: &'a [u8], way: Way) -> Result<Self, Refusal> {
         let is_too_long = bytes.len() > MAX_DNS_QUERY;
         let message = Message::from_slice(bytes).map_err(|_| Refusal::Drop)?;
-        // A response is never answered: two servers could go on for ever.
+        // Responses are never answered: two servers could answer each other for ever.
         if is_too_long || message.header().qr() {
             return Err(Refusal::Drop);
         }
@@ -75,7 +75,7 @@ impl<'a> Query<'a> {
             return Err(Refusal::Code(OptRcode::BADVERS));
         }
         let is_class_ours = question.qclass() == Class::IN;
-        // A transfer is none of a client's business.
+        // Zone transfers are not for clients.
         let is_transfer = matches!(question.qtype(), Rtype::AXFR | Rtype::IXFR);
         if !is_class_ours || is_transfer {
             return Err(code(Rcode::REFUSED));
@@ -88,14 +88,14 @@ impl<'a> Query<'a> {
         })
     }
 
-    /// The question as it stands in the message.
+    /// Returns the question as encoded in the message.
     pub(super) fn question_bytes(&self) -> &'a [u8] {
         let len = usize::from(self.question.qname().compose_len()) + 4;
         let bytes = self.message.as_slice();
         bytes.get(HEADER..HEADER + len).unwrap_or_default()
     }
 
-    /// The name in lower case, without the final dot; bytes that occur in no name of ours are `?`.
+    /// Returns the name in lower case, without the final dot; bytes that no name of the mesh has become `?`.
     pub(super) fn name(&self) -> String {
         let mut name = String::with_capacity(64);
         for label in self.question.qname().iter().filter(|l| !l.is_root()) {
@@ -111,13 +111,13 @@ impl<'a> Query<'a> {
         name
     }
 
-    /// Longest answer, in bytes.
+    /// Returns the longest permitted answer, in bytes.
     pub(super) fn max_answer(&self) -> usize {
         max_answer(self.edns, self.way)
     }
 }
 
-/// Longest answer to a client, in bytes.
+/// Returns the longest permitted answer to a client, in bytes.
 pub(super) fn max_answer(edns: Option<Edns>, way: Way) -> usize {
     match way {
         Way::Tcp => MAX_TCP,
@@ -128,7 +128,7 @@ pub(super) fn max_answer(edns: Option<Edns>, way: Way) -> usize {
     }
 }
 
-/// What the client says of itself, as far as it is readable; for errors.
+/// Returns the EDNS parameters of a message, as far as it can be parsed; for error answers.
 pub(super) fn edns_of(bytes: &[u8]) -> Option<Edns> {
     edns(Message::from_slice(bytes).ok()?).ok().flatten()
 }

@@ -1,4 +1,4 @@
-//! The servers that the host asks: `resolv.conf`.
+//! DNS configuration of the host: `resolv.conf`.
 
 use core::net::{IpAddr, SocketAddr};
 
@@ -6,22 +6,21 @@ use crate::limits::MAX_UPSTREAMS;
 
 /// Port of DNS.
 const PORT: u16 = 53;
-/// Search domains that are taken; the C library takes six, newer ones any number.
+/// Number of search domains used; older C libraries use six, newer ones any number.
 const MAX_SEARCH: usize = 8;
-/// Options that are taken.
+/// Number of options used.
 const MAX_OPTIONS: usize = 16;
 
-/// Servers to ask, in order.
+/// Upstream servers, in order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Upstreams {
-    /// At most [`MAX_UPSTREAMS`], each once.
+    /// Server addresses, each once; at most [`MAX_UPSTREAMS`].
     pub servers: Vec<SocketAddr>,
-    /// Lines that name a server in a way that cannot be used here.
+    /// Number of lines with a server that cannot be used.
     pub unusable: usize,
 }
 
-/// Reads the servers from the text of a `resolv.conf`, without those for which `is_ours` holds: a server that asks itself
-/// gets no answer.
+/// Parses the servers in a `resolv.conf`, except those for which `is_ours` holds: a query to itself would loop.
 pub fn upstreams(text: &str, is_ours: impl Fn(SocketAddr) -> bool) -> Upstreams {
     let mut found = Upstreams::default();
     for line in text.lines() {
@@ -29,7 +28,7 @@ pub fn upstreams(text: &str, is_ours: impl Fn(SocketAddr) -> bool) -> Upstreams 
         if words.next() != Some("nameserver") {
             continue;
         }
-        // With an interface (fe80::1%eth0) it means something in the network of who wrote it only.
+        // With an interface (fe80::1%eth0) it is meaningful only in the network namespace of the file's author.
         let Some(Ok(ip)) = words.next().map(str::parse::<IpAddr>) else {
             found.unusable += 1;
             continue;
@@ -47,8 +46,8 @@ pub fn upstreams(text: &str, is_ours: impl Fn(SocketAddr) -> bool) -> Upstreams 
     found
 }
 
-/// The domains in which the host looks single labels up, in order, from the text of a `resolv.conf`: the last line that names
-/// them counts, as for the C library. What is no domain is left out.
+/// Parses the search domains in a `resolv.conf`, in order; as in the C library, the last line that has them counts.
+/// Invalid domains are left out.
 pub fn search_domains(text: &str) -> Vec<String> {
     let mut found = Vec::new();
     for line in text.lines() {
@@ -76,8 +75,9 @@ pub fn search_domains(text: &str) -> Vec<String> {
         .collect()
 }
 
-/// What the host asks and takes for an answer, from the lines `options` of a `resolv.conf`; words of letters, digits, `:` and
-/// `-`. Its time-outs are left out: that is about servers of its own.
+/// Parses the options in a `resolv.conf`; words of letters, digits, `:` and `-`. Time-outs and the number of attempts
+/// Parses the options in a `resolv.conf`; words of letters, digits, `:`, `-` and `_`. `timeout`, `attempts` and
+/// `rotate` are left out, because they are about the host's own servers.
 pub fn options(text: &str) -> Vec<String> {
     let lines = text.lines().filter_map(|line| {
         let mut words = line.split_whitespace();

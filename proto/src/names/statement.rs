@@ -1,7 +1,7 @@
-//! What one router says of the names of its containers: replaced as a whole, by whoever carries it, when a newer one comes.
+//! Statement of the names of one router's containers, replaced as a whole by a newer one.
 //!
-//! `01`, then the list of [`Entry`], as [`crate::wire::codec`] writes it. Of the names of one address that which comes first is
-//! the first in reverse answers. Bounds are those in [`crate::limits`]; a statement beyond them is refused.
+//! It is encoded as `01`, then the list of [`Entry`], by [`crate::wire::codec`]. The first name of an address is the
+//! first in reverse answers. Bounds are those in [`crate::limits`]; a statement that exceeds them is refused.
 
 use core::net::IpAddr;
 
@@ -15,70 +15,70 @@ use crate::limits::{
 use crate::wire::bounded;
 use crate::wire::codec;
 
-/// First byte; another one is a statement of a later version.
+/// First byte; others are formats of later versions.
 const FORMAT: u8 = 1;
 
-/// A name of a container.
+/// Name of a container.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Entry {
-    /// Without the domain.
+    /// Name without the domain.
     pub name: MeshName,
-    /// Short id of the container; empty for a name that belongs to none.
+    /// Short id of the container; empty for a name without a container.
     #[serde(deserialize_with = "bounded::text::<_, MAX_NAME_CONTAINER>")]
     pub container: String,
-    /// 1 to [`MAX_NAME_ADDRESSES`], each once.
+    /// Addresses, 1 to [`MAX_NAME_ADDRESSES`], each once.
     #[serde(deserialize_with = "bounded::list::<_, _, MAX_NAME_ADDRESSES>")]
     pub addresses: Vec<IpAddr>,
-    /// What listens there, for SRV; at most [`MAX_NAME_PORTS`].
+    /// Ports for SRV answers, at most [`MAX_NAME_PORTS`].
     #[serde(deserialize_with = "bounded::list::<_, _, MAX_NAME_PORTS>")]
     pub ports: Vec<Port>,
 }
 
-/// A port of a container that others may use.
+/// Exposed port of a container.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Port {
-    /// Its number, not 0.
+    /// Port number, not 0.
     pub number: u16,
-    /// Over what.
+    /// Transport protocol.
     pub transport: Transport,
-    /// Name of the service (`http`), if there is one: letters, digits and `-`.
+    /// Name of the service (`http`), or empty: letters, digits and `-`.
     #[serde(deserialize_with = "bounded::text::<_, MAX_SERVICE>")]
     pub service: String,
 }
 
-/// Over what a service is reached.
+/// Transport protocol of a service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Transport {
-    /// `_tcp`.
+    /// TCP, with the label `_tcp`.
     Tcp,
-    /// `_udp`.
+    /// UDP, with the label `_udp`.
     Udp,
-    /// `_sctp`.
+    /// SCTP, with the label `_sctp`.
     Sctp,
 }
 
-/// Why a statement is not taken.
+/// Reason why a statement is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StatementError {
     /// Longer than [`MAX_NAMES_STATEMENT`].
     #[error("{0} bytes of names")]
     TooLong(usize),
-    /// Not the encoding of one, or beyond a bound.
+    /// Malformed, or a bound is exceeded.
     #[error("malformed names")]
     Malformed,
-    /// An address that no container has: multicast, loopback or unspecified.
+    /// Address that no container has: multicast, broadcast, loopback, unspecified or IPv4-mapped.
     #[error("{0} is no container's address")]
     NotAnAddress(IpAddr),
-    /// There is no room for it beside those of others.
+    /// No room beside the statements of other routers.
     #[error("too many names in the mesh")]
     Full,
-    /// Of a router of which nothing is kept.
+    /// The table of routers is full.
     #[error("too many routers")]
     TooManyOrigins,
 }
 
-/// The encoding of as many of these entries as one statement holds, with those that it holds: one that does not fit is
-/// left out, and those behind it are tried.
+/// Encodes as many of the entries as fit one statement, and returns the encoding with those entries. An entry that
+/// does not fit is left out, and the following ones are tried.
 pub(super) fn encode(entries: &[Entry]) -> (Vec<u8>, Vec<Entry>) {
     let mut bodies = Vec::new();
     let (mut kept, mut pairs) = (Vec::new(), 0);
@@ -89,7 +89,7 @@ pub(super) fn encode(entries: &[Entry]) -> (Vec<u8>, Vec<Entry>) {
         let before = bodies.len();
         let with = pairs + entry.addresses.len();
         let written = codec::encode(entry, &mut bodies);
-        // The head takes at most ten bytes.
+        // Format and length take at most ten bytes.
         let fits = bodies.len() + 10 <= MAX_NAMES_STATEMENT && with <= MAX_HOST_NAME_PAIRS;
         if written.is_err() || !fits {
             bodies.truncate(before);
@@ -99,16 +99,16 @@ pub(super) fn encode(entries: &[Entry]) -> (Vec<u8>, Vec<Entry>) {
         kept.push(entry.clone());
     }
     let mut out = vec![FORMAT];
-    // A list is its length and its elements.
+    // A list is its length, then its elements.
     let _ = codec::encode(&kept.len(), &mut out);
     out.extend_from_slice(&bodies);
     (out, kept)
 }
 
-/// Reads a statement.
+/// Decodes a statement.
 ///
 /// # Errors
-/// [`StatementError`], for anything that a router of this version does not say.
+/// [`StatementError`] for anything that a router of this version does not encode.
 pub fn decode(bytes: &[u8]) -> Result<Vec<Entry>, StatementError> {
     if bytes.len() > MAX_NAMES_STATEMENT {
         return Err(StatementError::TooLong(bytes.len()));
@@ -141,7 +141,8 @@ fn check(entry: &Entry) -> Result<(), StatementError> {
     }
 }
 
-/// Whether a name may lead there: what leads to the asking host itself, or to many, is somebody's mistake or trick.
+/// Returns true if a name may lead to this address. Names that lead to the querying host itself, or to many hosts,
+/// are mistakes or attacks.
 pub(super) fn is_containers(ip: IpAddr) -> bool {
     let mapped = matches!(ip, IpAddr::V6(v6) if v6.to_ipv4_mapped().is_some());
     let broadcast = matches!(ip, IpAddr::V4(v4) if v4.is_broadcast());
@@ -149,7 +150,7 @@ pub(super) fn is_containers(ip: IpAddr) -> bool {
 }
 
 impl Port {
-    /// Whether number and service are of the form they should be.
+    /// Returns true if number and service are valid.
     pub fn is_sound(&self) -> bool {
         let fit = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
         self.number != 0 && self.service.len() <= MAX_SERVICE && self.service.bytes().all(fit)
@@ -157,7 +158,7 @@ impl Port {
 }
 
 impl Transport {
-    /// The label that stands for it in names of services.
+    /// Returns its label in names of services.
     pub fn label(self) -> &'static str {
         match self {
             Self::Tcp => "_tcp",
@@ -176,7 +177,7 @@ impl Serialize for MeshName {
 impl<'de> Deserialize<'de> for MeshName {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = bounded::text::<D, MAX_DNS_NAME>(deserializer)?;
-        // Written in lower case: what reads as one name must not travel as two.
+        // Encoded in lower case, so that there is one encoding of each name.
         let name = Self::relative(&text).map_err(serde::de::Error::custom)?;
         match name.as_str() == text {
             true => Ok(name),

@@ -1,34 +1,34 @@
-//! What a question is about, by its name alone.
+//! Subject of a question, as given by its name alone.
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::name::Domain;
 use super::statement::Transport;
 
-/// What a question is about.
+/// Subject of a question.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Subject<'a> {
     /// The domain of the mesh itself.
     Domain,
-    /// A name in the domain, without it.
+    /// Name in the domain, without the domain.
     Name(&'a str),
-    /// The same, of one label and written without the domain.
+    /// Single label, written without the domain.
     Single(&'a str),
-    /// `_service._transport.name` in the domain: a service's name or a port's number, and the name.
+    /// `_service._transport.name` in the domain: name of the service or port number, transport, and name.
     Service(&'a str, Transport, &'a str),
-    /// The name that says which address has it: `10-2-1-1.web`, and the address.
+    /// Name that leads to one address: `10-2-1-1.web`, as name and address.
     Address(&'a str, IpAddr),
     /// `localhost`, or below it (RFC 6761 section 6.3).
     Localhost,
-    /// Whose address this is.
+    /// Reverse name of this address.
     Reverse(IpAddr),
-    /// Anything else in the DNS.
+    /// Any other name.
     Outside,
 }
 
 impl<'a> Subject<'a> {
-    /// What `name` is about: lower case, without the final dot, empty for the root. Bytes that occur in no name of ours must
-    /// have been replaced by `?`.
+    /// Returns the subject of `name`: lower case, without the final dot, empty for the root. Bytes that no name of
+    /// the mesh has must have been replaced by `?`.
     pub(super) fn of(name: &'a str, domain: &Domain) -> Self {
         if name == domain.as_str() {
             return Self::Domain;
@@ -63,11 +63,11 @@ fn service(relative: &str) -> Option<Subject<'_>> {
     Some(Subject::Service(service, transport, name))
 }
 
-/// The label that stands for an address before a name.
+/// Returns the label of an address in front of a name.
 pub(super) fn address_label(ip: IpAddr) -> String {
     match ip {
         IpAddr::V4(v4) => v4.to_string().replace('.', "-"),
-        // Without `::`, which would make labels that begin or end with a hyphen.
+        // Without `::`, which would give labels that begin or end with a hyphen.
         IpAddr::V6(v6) => {
             let groups = v6.segments().map(|group| format!("{group:x}"));
             groups.join("-")
@@ -86,7 +86,7 @@ fn address(relative: &str) -> Option<Subject<'_>> {
     Some(Subject::Address(name, ip))
 }
 
-/// The address in a name below `in-addr.arpa` or `ip6.arpa`.
+/// Parses a name below `in-addr.arpa` or `ip6.arpa`.
 fn reverse(name: &str) -> Option<IpAddr> {
     if let Some(v4) = name.strip_suffix(".in-addr.arpa") {
         let mut octets = [0; 4];
@@ -110,7 +110,7 @@ fn reverse(name: &str) -> Option<IpAddr> {
     labels.next().is_none().then(|| Ipv6Addr::from(bits).into())
 }
 
-/// A number from 0 to 255 as it is written: no sign, no zeros before it.
+/// Parses a number from 0 to 255 without sign and leading zeros.
 fn decimal(label: &str) -> Option<u8> {
     let number: u8 = label.parse().ok()?;
     (number.to_string() == label).then_some(number)
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_told_apart() {
+    fn the_subject_of_each_form_of_name() {
         assert_eq!(of("mesh.local"), Subject::Domain);
         assert_eq!(of("web.mesh.local"), Subject::Name("web"));
         assert_eq!(of("a.b.mesh.local"), Subject::Name("a.b"));

@@ -1,4 +1,4 @@
-//! Answers and errors in the form of the protocol.
+//! Encoding of answers and errors.
 
 use core::net::IpAddr;
 
@@ -17,14 +17,14 @@ use super::answer::{Found, Settings};
 use super::query::{self, Edns, Query};
 use crate::limits::MAX_DNS_UDP;
 
-/// Where a message grows: the vector of the caller, with the names that occurred.
+/// Target of the encoder: the vector of the caller, with name compression.
 type Target<'a> = StaticCompressor<Buffer<'a>>;
-/// A whole name.
+/// Absolute name.
 type FullName = Name<Array<256>>;
-/// Bytes of the OPT record of an answer.
+/// Length of the OPT record of an answer, in bytes.
 const OPT: usize = 11;
 
-/// Writes an answer; nothing if the domain makes a name too long, which it cannot.
+/// Encodes an answer; `None` if the domain made a name too long, which the bounds exclude.
 pub(super) fn write(
     query: &Query<'_>,
     found: &Found,
@@ -34,7 +34,7 @@ pub(super) fn write(
     out.clear();
     let ttl = Ttl::from_secs(settings.ttl);
     let mut builder = MessageBuilder::from_target(StaticCompressor::new(Buffer(out))).ok()?;
-    // Its own record must fit behind whatever else does; the limit is the first length that is too long.
+    // The OPT record must always fit; the limit is the first length that is too long.
     let reserve = if query.edns.is_some() { OPT } else { 0 };
     builder.set_push_limit(query.max_answer() - reserve + 1);
     let mut builder = builder.start_answer(query.message, found.code).ok()?;
@@ -48,7 +48,7 @@ pub(super) fn write(
     let mut builder = builder.authority();
     if is_empty && found.code != Rcode::SERVFAIL {
         let apex = full_name(settings.domain.as_str())?;
-        // Without it a client may not keep that there is nothing; if it does not fit, it does not keep it.
+        // The SOA record lets the client cache the negative answer; if it does not fit, the answer is not cached.
         let _ = builder.push((&apex, ttl, start(&apex, ttl)?));
     }
     let mut builder = builder.additional();
@@ -59,7 +59,7 @@ pub(super) fn write(
     finish(builder, query.edns, found.code.into())
 }
 
-/// Writes what answers the question; false if not all of it fits.
+/// Encodes the answer section. Returns false if it is truncated.
 fn push_answers(
     builder: &mut AnswerBuilder<Target<'_>>,
     query: &Query<'_>,
@@ -78,7 +78,7 @@ fn push_answers(
             return false;
         }
     }
-    // A name that is too long with what stands before it is left out.
+    // Names that would be too long with their prefix are left out.
     for name in found.names.iter().flat_map(|name| full(name)) {
         if builder.push((owner, ttl, Ptr::new(name))).is_err() {
             return false;
@@ -100,7 +100,7 @@ fn push_answers(
     true
 }
 
-/// The addresses of services, as far as they fit.
+/// Encodes the addresses of services, as far as they fit.
 fn push_targets(
     builder: &mut AdditionalBuilder<Target<'_>>,
     found: &Found,
@@ -122,7 +122,8 @@ fn push_targets(
     }
 }
 
-/// The record that a zone begins with; here it says how long a client may keep that there is nothing (RFC 2308).
+/// Returns the SOA record of the domain, which limits the time for which a client caches a negative answer (RFC
+/// 2308).
 fn start(apex: &FullName, ttl: Ttl) -> Option<Soa<FullName>> {
     let contact = full_name(&format!("hostmaster.{apex}"))?;
     let day = Ttl::from_secs(86_400);
@@ -146,7 +147,7 @@ fn finish(
     Some(())
 }
 
-/// Writes an error: the header, the question if it can be read, EDNS if the client has it.
+/// Encodes an error: the header, the question if it can be parsed, and the OPT record if the client has sent one.
 pub(super) fn fail(query: &[u8], code: OptRcode, out: &mut Vec<u8>) -> Option<()> {
     out.clear();
     let message = Message::from_slice(query).ok()?;
@@ -174,7 +175,7 @@ fn full_name(text: &str) -> Option<FullName> {
     Name::from_chars(text.chars()).ok()
 }
 
-/// A vector as the library writes to it; its own support for vectors brings a hash table along.
+/// Adapter of a vector for the library, whose own support for vectors needs a hash table.
 struct Buffer<'a>(&'a mut Vec<u8>);
 
 impl OctetsBuilder for Buffer<'_> {

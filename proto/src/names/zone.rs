@@ -1,5 +1,5 @@
-//! All names of the mesh, as this router sees them: what each router states, merged. Those of routers that cannot be
-//! reached are kept and not shown, so that they are back the moment the routers are.
+//! Zone: the names of the mesh as seen by this router, merged from the statements of all routers. Those of
+//! unreachable routers are kept but hidden, so that they are back as soon as the routers are.
 
 use core::cmp::Reverse;
 use core::net::IpAddr;
@@ -12,46 +12,46 @@ use super::statement::{Entry, StatementError};
 use crate::ids::{PeerId, Version};
 use crate::limits::{MAX_DNS_RECORDS, MAX_NAME_PAIRS, MAX_PEERS};
 
-/// An entry, and who states it.
+/// Entry with its origin.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Held {
-    /// The router on whose host the container is.
+    /// Router on whose host the container is.
     pub origin: PeerId,
-    /// What it says.
+    /// Stated entry.
     pub entry: Arc<Entry>,
 }
 
-/// What one router states.
+/// Statement of one router.
 #[derive(Debug, Default)]
 struct Origin {
     version: Version,
     entries: Vec<Arc<Entry>>,
     pairs: usize,
     is_reachable: bool,
-    /// How many stated something before it.
+    /// Age rank: number of routers added before it.
     born: u64,
 }
 
-/// The merged view.
+/// Merged view.
 #[derive(Debug, Default)]
 pub struct Zone {
     origins: BTreeMap<PeerId, Origin>,
-    /// Pairs of name and address of all origins but the one that is never refused.
+    /// Pairs of name and address of all origins except this router, which is never refused.
     pairs: usize,
-    /// Origins that came so far.
+    /// Number of origins added so far.
     born: u64,
-    /// By name, its labels in reverse order: what lies below a name follows it.
+    /// Entries by name with its labels in reverse order, so that names below a name follow it.
     forward: BTreeMap<Box<str>, Vec<Held>>,
     reverse: BTreeMap<IpAddr, Vec<Held>>,
 }
 
 impl Zone {
-    /// Replaces what `origin` states, if `version` is newer than what is known. `own` is this router itself, for which
-    /// there is always room. Returns whether the view changed.
+    /// Replaces the statement of `origin`, if `version` is newer. `own` marks this router itself, which always has
+    /// room. Returns true if the view changed.
     ///
     /// # Errors
-    /// [`StatementError::Full`]: what the origin stated before stays. For a router within reach those out of reach go, and
-    /// then those that came after it; nobody else does. [`StatementError::TooManyOrigins`].
+    /// [`StatementError::Full`]: the earlier statement stays. For a reachable router, unreachable ones are evicted,
+    /// and then those added after it, but no others. [`StatementError::TooManyOrigins`].
     pub fn replace(
         &mut self,
         origin: PeerId,
@@ -94,7 +94,7 @@ impl Zone {
         Ok(changed || shown)
     }
 
-    /// Says whether a router can be reached; before, none can. Returns whether the view changed.
+    /// Sets the reachability of a router; initially it is unreachable. Returns true if the view changed.
     pub fn set_reachable(&mut self, origin: PeerId, is_reachable: bool) -> bool {
         let Some(known) = self.known(origin) else {
             return false;
@@ -111,20 +111,20 @@ impl Zone {
         !entries.is_empty()
     }
 
-    /// Forgets a router of which nothing is kept any more. Returns whether the view changed.
+    /// Removes a router of which no record is stored any more. Returns true if the view changed.
     pub fn forget(&mut self, origin: &PeerId) -> bool {
         let changed = self.clear(origin);
         self.origins.remove(origin);
         changed
     }
 
-    /// Who has this name; empty for one that is not there.
+    /// Returns the entries with this name; empty if there are none.
     pub fn holders(&self, name: &str) -> &[Held] {
         let found = self.forward.get(&*reversed(name));
         found.map(Vec::as_slice).unwrap_or_default()
     }
 
-    /// Whether there are names that end with `.name`.
+    /// Returns true if there are names that end with `.name`.
     pub fn has_below(&self, name: &str) -> bool {
         let start = format!("{}.", reversed(name));
         let from = (Bound::Included(&*start), Bound::Unbounded);
@@ -132,14 +132,14 @@ impl Zone {
         from.next().is_some_and(|(key, _)| key.starts_with(&start))
     }
 
-    /// Who has a name for this address.
+    /// Returns the entries with this address.
     pub fn named(&self, ip: IpAddr) -> &[Held] {
         let found = self.reverse.get(&ip);
         found.map(Vec::as_slice).unwrap_or_default()
     }
 
-    /// The names of an address, each once, in the same order on every host: of each router in the order in which it states
-    /// them, and of several routers by turns, those with the lesser name first.
+    /// Returns the names of an address, each once, in the same order on every host: those of each router in the order
+    /// of its statement, and those of several routers by rank, at equal rank the lesser name first.
     pub fn names_of(&self, ip: IpAddr) -> Vec<&MeshName> {
         let mut places: BTreeMap<PeerId, usize> = BTreeMap::new();
         let ranked = self.named(ip).iter().take(MAX_DNS_RECORDS).map(|held| {
@@ -154,28 +154,29 @@ impl Zone {
         names.filter(|name| seen.insert(*name)).collect()
     }
 
-    /// Everything shown, by name.
+    /// Returns all entries shown, by name.
     pub fn iter(&self) -> impl Iterator<Item = &Held> {
         self.forward.values().flatten()
     }
 
-    /// Names shown; a shared one counts once.
+    /// Returns the number of names shown; a shared one counts once.
     pub fn names(&self) -> usize {
         self.forward.len()
     }
 
-    /// Pairs of name and address that other routers stated, shown or not; at most [`MAX_NAME_PAIRS`].
+    /// Returns the number of pairs of name and address stated by other routers, shown or not; at most
+    /// [`MAX_NAME_PAIRS`].
     pub fn pairs(&self) -> usize {
         self.pairs
     }
 
-    /// Names that are not shown as their routers cannot be reached.
+    /// Returns the number of names hidden because their routers are unreachable.
     pub fn hidden(&self) -> usize {
         let hidden = self.origins.values().filter(|o| !o.is_reachable);
         hidden.map(|o| o.entries.len()).sum()
     }
 
-    /// Routers of which something is known, be it that they can be reached; at most [`MAX_PEERS`].
+    /// Returns the number of known routers, with or without a statement; at most [`MAX_PEERS`].
     pub fn origins(&self) -> usize {
         self.origins.len()
     }
@@ -194,8 +195,8 @@ impl Zone {
         }))
     }
 
-    /// Drops the names of origins out of reach, then of those that came after `born`, the last ones first, until there is
-    /// room for so many more pairs; nobody's if that would not do. Returns whether any was shown.
+    /// Removes the names of unreachable origins, then of those added after `born`, the most recent ones first, until
+    /// there is room for `pairs` more pairs; removes none if that would not suffice. Returns true if any was shown.
     fn make_room(&mut self, origin: PeerId, born: u64, pairs: usize) -> bool {
         let others = self.origins.iter().filter(|(peer, known)| {
             **peer != origin && known.pairs > 0 && (!known.is_reachable || known.born > born)
@@ -215,14 +216,14 @@ impl Zone {
             }
             changed |= self.clear(&victim);
             if let Some(known) = self.origins.get_mut(&victim) {
-                // What it states is taken again when there is room.
+                // Its statement is accepted again once there is room.
                 known.version = Version::default();
             }
         }
         changed
     }
 
-    /// Drops the names of an origin. Returns whether any was shown.
+    /// Removes the names of an origin. Returns true if any was shown.
     fn clear(&mut self, origin: &PeerId) -> bool {
         let Some(known) = self.origins.get_mut(origin) else {
             return false;
@@ -273,7 +274,7 @@ where
     }
 }
 
-/// The labels in reverse order.
+/// Returns the name with its labels in reverse order.
 fn reversed(name: &str) -> String {
     let mut out = String::with_capacity(name.len());
     for label in name.rsplit('.') {
@@ -286,7 +287,7 @@ fn reversed(name: &str) -> String {
 }
 
 impl Held {
-    /// The name.
+    /// Returns the name.
     pub fn name(&self) -> &MeshName {
         &self.entry.name
     }

@@ -1,4 +1,4 @@
-//! The handshake state (Noise section 5.3).
+//! Handshake state (Noise section 5.3).
 
 use core::fmt;
 
@@ -11,12 +11,12 @@ use crate::crypto::dh::{DhSecret, LowOrder};
 
 const KEY: usize = 32;
 
-/// One key for each direction; erased when dropped.
+/// Transport keys of the two directions; erased when dropped.
 #[derive(Zeroize, ZeroizeOnDrop)]
 pub struct SplitKeys {
-    /// Seals what this side sends.
+    /// Key that seals what this side sends.
     pub send: [u8; 32],
-    /// Opens what this side receives.
+    /// Key that opens what this side receives.
     pub recv: [u8; 32],
 }
 
@@ -26,7 +26,7 @@ impl fmt::Debug for SplitKeys {
     }
 }
 
-/// One side of one handshake. Secrets are erased when dropped and never printed.
+/// One side of a handshake. Secrets are erased when dropped and never printed.
 pub struct Handshake {
     pattern: Pattern,
     role: Role,
@@ -35,7 +35,8 @@ pub struct Handshake {
     progress: Progress,
 }
 
-/// What changes with each message; read on a copy that replaces this when all of the message proved right.
+/// State that changes with each message. A message is read on a copy, which replaces this state if the whole message
+/// is valid.
 struct Progress {
     symmetric: SymmetricState,
     local_ephemeral: Option<DhSecret>,
@@ -45,9 +46,8 @@ struct Progress {
 }
 
 impl Handshake {
-    /// A handshake at its start. `prologue` is what both sides must have seen alike; `remote_static` must be given to
-    /// the initiator of [`Pattern::IkPsk2`] (its absence is an error of the first `write_message`), and elsewhere
-    /// is ignored.
+    /// Creates a handshake. Both sides must use the same `prologue`. The initiator of [`Pattern::IkPsk2`] needs
+    /// `remote_static`, without which its first `write_message` fails; in all other cases it is ignored.
     pub fn new(
         pattern: Pattern,
         role: Role,
@@ -83,9 +83,9 @@ impl Handshake {
         }
     }
 
-    /// Appends the next message to `out`, with `payload` in it (encrypted once the pattern has a key: in every message
-    /// but the first of XX). `ephemeral` is 32 fresh random bytes, unused by the third message of XX. After an error
-    /// `out` is as it was.
+    /// Appends the next message with `payload` to `out`. The payload is encrypted once the pattern has a key, in
+    /// every message but the first of XX. `ephemeral` is 32 fresh random bytes, unused by the third message of XX.
+    /// After an error `out` is as before.
     pub fn write_message(
         &mut self,
         ephemeral: [u8; 32],
@@ -108,7 +108,8 @@ impl Handshake {
         written
     }
 
-    /// The payload of the other side's next message. After an error the handshake is as it was and may read another.
+    /// Returns the payload of the other side's next message. After an error the handshake is as before and may read
+    /// another message.
     pub fn read_message(&mut self, message: &[u8]) -> Result<Vec<u8>, NoiseError> {
         if message.len() > MAX_MESSAGE {
             return Err(NoiseError::TooLong);
@@ -120,22 +121,22 @@ impl Handshake {
         Ok(payload)
     }
 
-    /// Whether all messages were written and read.
+    /// Returns true if all messages were written and read.
     pub fn is_finished(&self) -> bool {
         self.progress.messages == self.pattern.messages().len()
     }
 
-    /// The other side's static key, as soon as it is known; authenticated when the handshake is finished.
+    /// Returns the other side's static key, once known; it is authenticated when the handshake is finished.
     pub fn remote_static(&self) -> Option<[u8; 32]> {
         self.progress.remote_static
     }
 
-    /// The transcript hash; the channel binding once the handshake is finished (Noise section 11.2).
+    /// Returns the transcript hash, which is the channel binding once the handshake is finished (Noise section 11.2).
     pub fn hash(&self) -> [u8; 32] {
         self.progress.symmetric.hash()
     }
 
-    /// The transport keys; an error unless the handshake is finished.
+    /// Returns the transport keys; an error unless the handshake is finished.
     pub fn split(self) -> Result<SplitKeys, NoiseError> {
         if !self.is_finished() {
             return Err(NoiseError::Unfinished);
@@ -264,7 +265,7 @@ impl Progress {
         }
     }
 
-    /// In a pattern with a pre-shared key an ephemeral key goes into the chaining key too (Noise section 9.2).
+    /// Mixes in an ephemeral key, in patterns with a pre-shared key also into the chaining key (Noise section 9.2).
     fn mix_ephemeral(&mut self, public: &[u8; 32]) {
         self.symmetric.mix_hash(public);
         self.symmetric.mix_key(public);

@@ -9,8 +9,8 @@
 //!                      <- e, ee, se, psk
 //! ```
 //!
-//! [`Handshake`] writes and reads the messages; what a failed read was given leaves it as it was, so a forged message
-//! cannot end a handshake. After the last message [`Handshake::split`] gives one key for each direction.
+//! [`Handshake`] writes and reads the messages. A failed read leaves it as it was, so a forged message cannot end a
+//! handshake. After the last message [`Handshake::split`] gives one key for each direction.
 
 mod handshake;
 mod pattern;
@@ -25,19 +25,19 @@ pub use pattern::Pattern;
 /// Longest Noise message, in bytes.
 pub const MAX_MESSAGE: usize = 65_535;
 
-/// Which side of a handshake a router is.
+/// Side of a handshake.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Role {
-    /// The side that sends the first message.
+    /// Side that sends the first message.
     Initiator,
-    /// The side that answers.
+    /// Side that answers.
     Responder,
 }
 
-/// Why a handshake message could not be written or read.
+/// Reason why a handshake message could not be written or read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum NoiseError {
-    /// It is the other side's turn, or the handshake is over.
+    /// The other side's turn, or the handshake is finished.
     #[error("message out of turn")]
     OutOfTurn,
     /// The message is shorter than its keys and tags.
@@ -46,16 +46,16 @@ pub enum NoiseError {
     /// The message is longer than 65,535 bytes.
     #[error("message too long")]
     TooLong,
-    /// A tag does not verify: wrong keys, wrong pre-shared key, wrong prologue, or a changed message.
+    /// Wrong tag: different keys, pre-shared key or prologue, or an altered message.
     #[error("message does not authenticate")]
     Unauthentic,
-    /// A public key is of low order.
+    /// Public key of low order.
     #[error("public key of low order")]
     LowOrder,
-    /// The pattern needs the other side's static key and it was not given.
+    /// The pattern needs the other side's static key, which was not given.
     #[error("the static key of the other side is not known")]
     NoRemoteStatic,
-    /// The handshake is not over yet.
+    /// The handshake is not finished.
     #[error("the handshake is not finished")]
     Unfinished,
 }

@@ -1,17 +1,17 @@
-//! The two handshake patterns, as data.
+//! Handshake patterns, as data.
 
 use Token::{E, Ee, Es, Psk, S, Se, Ss};
 
-/// A handshake pattern with its name, as Noise revision 34 writes it.
+/// Handshake pattern, with its name in Noise revision 34.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Pattern {
-    /// `Noise_XXpsk3_25519_ChaChaPoly_BLAKE2s`: both static keys travel encrypted; three messages.
+    /// `Noise_XXpsk3_25519_ChaChaPoly_BLAKE2s`: both static keys are sent encrypted; three messages.
     XxPsk3,
     /// `Noise_IKpsk2_25519_ChaChaPoly_BLAKE2s`: the initiator knows the responder's static key; two messages.
     IkPsk2,
 }
 
-/// One step of a message pattern (Noise section 7.1).
+/// Step of a message pattern (Noise section 7.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Token {
     /// Ephemeral public key.
@@ -20,13 +20,13 @@ pub(super) enum Token {
     S,
     /// Diffie-Hellman of both ephemeral keys.
     Ee,
-    /// Of the initiator's ephemeral and the responder's static key.
+    /// Diffie-Hellman of the initiator's ephemeral and the responder's static key.
     Es,
-    /// Of the initiator's static and the responder's ephemeral key.
+    /// Diffie-Hellman of the initiator's static and the responder's ephemeral key.
     Se,
-    /// Of both static keys.
+    /// Diffie-Hellman of both static keys.
     Ss,
-    /// The pre-shared key.
+    /// Pre-shared key.
     Psk,
 }
 
@@ -38,12 +38,12 @@ impl Pattern {
         }
     }
 
-    /// Whether the initiator knows the responder's static key beforehand (`<- s`).
+    /// Returns true if the initiator knows the responder's static key beforehand (pre-message `<- s`).
     pub(super) fn responder_known(self) -> bool {
         self == Pattern::IkPsk2
     }
 
-    /// The messages in order; the initiator writes the first, then they alternate.
+    /// Returns the messages in order; the initiator writes the first, then they alternate.
     pub(super) fn messages(self) -> &'static [&'static [Token]] {
         match self {
             Pattern::XxPsk3 => &[&[E], &[E, Ee, S, Es], &[S, Se, Psk]],

@@ -1,4 +1,4 @@
-//! The symmetric state of a handshake (Noise section 5.2): chaining key, transcript hash, cipher key and nonce.
+//! Symmetric state of a handshake (Noise section 5.2): chaining key, transcript hash, cipher key and nonce.
 
 use blake2::{Blake2s256, Digest};
 use hkdf::SimpleHkdf;
@@ -9,7 +9,7 @@ use crate::crypto::aead::ChaChaKey;
 
 pub(super) const TAG: usize = 16;
 
-/// Copied only to try a received message on; every copy is erased when dropped.
+/// Symmetric state. Cloned only to try a received message; each clone is erased when dropped.
 #[derive(Clone, Zeroize, ZeroizeOnDrop)]
 pub(super) struct SymmetricState {
     chaining_key: [u8; 32],
@@ -20,7 +20,7 @@ pub(super) struct SymmetricState {
 
 impl SymmetricState {
     pub(super) fn new(protocol_name: &[u8]) -> Self {
-        // Both our names are longer than HASHLEN (32), so they are hashed.
+        // Both protocol names are longer than HASHLEN (32), so they are hashed.
         let hash = Blake2s256::digest(protocol_name).into();
         Self {
             chaining_key: hash,
@@ -57,7 +57,7 @@ impl SymmetricState {
         self.set_key(&out[64..]);
     }
 
-    /// Appends `plaintext` to `out`, sealed once there is a key.
+    /// Appends `plaintext` to `out`, encrypted once there is a key.
     pub(super) fn encrypt_and_hash(&mut self, plaintext: &[u8], out: &mut Vec<u8>) {
         let start = out.len();
         out.extend_from_slice(plaintext);
@@ -69,7 +69,7 @@ impl SymmetricState {
         self.mix_hash(&out[start..]);
     }
 
-    /// The plaintext of `ciphertext`; an error leaves the state as it was.
+    /// Returns the plaintext of `ciphertext`; an error leaves the state as before.
     pub(super) fn decrypt_and_hash(&mut self, ciphertext: &[u8]) -> Result<Vec<u8>, NoiseError> {
         let plaintext = match &self.key {
             None => ciphertext.to_vec(),
@@ -89,12 +89,12 @@ impl SymmetricState {
         Ok(plaintext)
     }
 
-    /// Bytes that sealing adds now.
+    /// Returns the number of bytes that encryption adds in the present state.
     pub(super) fn overhead(&self) -> usize {
         if self.key.is_some() { TAG } else { 0 }
     }
 
-    /// The keys of the initiator's and of the responder's direction, as (send, recv) of the initiator.
+    /// Returns the transport keys of both directions, as (send, recv) of the initiator.
     pub(super) fn split(&self) -> SplitKeys {
         let mut out = Zeroizing::new([0; 64]);
         self.derive(&[], &mut out[..]);
@@ -112,7 +112,7 @@ impl SymmetricState {
         self.nonce = 0;
     }
 
-    /// Noise's HKDF (section 4.3) is that of RFC 5869 with the chaining key as salt and no info.
+    /// HKDF of Noise (section 4.3): that of RFC 5869 with the chaining key as salt and an empty info.
     fn derive(&self, input: &[u8], out: &mut [u8]) {
         let expanded =
             SimpleHkdf::<Blake2s256>::new(Some(&self.chaining_key), input).expand(&[], out);

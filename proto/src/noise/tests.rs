@@ -10,7 +10,7 @@ const PATTERNS: [(Pattern, &str, u8); 2] = [
     (Pattern::IkPsk2, "Noise_IKpsk2_25519_ChaChaPoly_BLAKE2s", 2),
 ];
 
-/// All that goes into one handshake; `[0]` is the initiator's, `[1]` the responder's.
+/// Inputs of a handshake; `[0]` is the initiator's, `[1]` the responder's.
 #[derive(Clone, Debug)]
 struct Setup {
     prologue: Vec<u8>,
@@ -80,7 +80,7 @@ fn write(side: &mut Handshake, ephemeral: [u8; 32], payload: &[u8]) -> Vec<u8> {
     out
 }
 
-/// The messages of one whole handshake and both sides at its end, the initiator first.
+/// Returns the messages of one handshake, and both sides at its end, the initiator first.
 fn run(setup: &Setup, pattern: Pattern, payload: &[u8]) -> (Vec<Vec<u8>>, [Handshake; 2]) {
     let [mut writer, mut reader] = setup.pair(pattern);
     let mut messages = Vec::new();
@@ -98,7 +98,7 @@ fn run(setup: &Setup, pattern: Pattern, payload: &[u8]) -> (Vec<Vec<u8>>, [Hands
     (messages, sides)
 }
 
-/// The receiving side right before message `index` of an undisturbed handshake.
+/// Returns the receiving side just before message `index`.
 fn reader_before(setup: &Setup, pattern: Pattern, index: usize) -> Handshake {
     let [mut writer, mut reader] = setup.pair(pattern);
     for i in 0..index {
@@ -115,7 +115,7 @@ fn transport(key: &[u8; 32], plaintext: &[u8]) -> Vec<u8> {
         .unwrap()
 }
 
-/// Runs the pattern against snow with our side in `role`; every message must have the bytes snow would write itself.
+/// Runs the pattern against snow, with the code under test in `role`; every message must be identical to snow's.
 fn against_snow(setup: &Setup, pattern: Pattern, role: Role, payloads: &[Vec<u8>; 3]) {
     let (_, name, psk_at) = PATTERNS[usize::from(pattern == Pattern::IkPsk2)];
     let me = usize::from(role == Role::Responder);
@@ -197,7 +197,7 @@ proptest! {
     }
 }
 
-/// The vectors of the Haskell implementation cacophony, which the implementations of Noise test one another with.
+/// Vectors of the Haskell implementation cacophony, which other Noise implementations use, too.
 #[test]
 fn cacophony_vectors() {
     let setup = Setup {
@@ -286,7 +286,7 @@ fn every_flipped_byte_is_refused_and_does_no_harm() {
             let mut reader = reader_before(&setup, pattern, i);
             for at in 0..message.len() {
                 let mut bad = message.clone();
-                // The top bit of an X25519 key means nothing to X25519, but the transcript covers it.
+                // X25519 ignores the top bit of a key, but the transcript covers it.
                 bad[at] ^= if at % 2 == 0 { 0x80 } else { 0x01 };
                 assert!(
                     reader.read_message(&bad).is_err(),

@@ -3,18 +3,18 @@
 use super::OffloadError;
 use super::packet::{Packet, Transport, get16, put};
 
-/// Bytes that are added at once; the compiler makes vector instructions of them.
+/// Bytes added at once; the compiler vectorises the loop.
 const STRIDE: usize = 64;
 
-/// The Internet checksum of `bytes`: the inverted ones' complement sum of its big-endian 16-bit words (RFC 1071). An odd
-/// last byte counts as if a zero followed.
+/// Returns the Internet checksum of `bytes`: the inverted ones' complement sum of the big-endian 16-bit words (RFC
+/// 1071), with a zero appended to an odd number of bytes.
 ///
-/// 0 when the checksum is among the bytes and right.
+/// 0 if the bytes include a valid checksum.
 pub fn checksum(bytes: &[u8]) -> u16 {
     !fold(sum(bytes))
 }
 
-/// The Internet checksum of `parts` one after another; each but the last has an even length.
+/// Returns the Internet checksum of the concatenated `parts`; all but the last have an even length.
 pub fn checksum_of(parts: &[&[u8]]) -> u16 {
     !fold64(parts.iter().map(|part| u64::from(sum(part))).sum())
 }
@@ -22,12 +22,12 @@ pub fn checksum_of(parts: &[&[u8]]) -> u16 {
 /// Completes the checksum of a partial TCP or UDP frame.
 ///
 /// # Errors
-/// [`OffloadError::NotTransport`] when it is no whole TCP or UDP packet; the frame is unchanged.
+/// [`OffloadError::NotTransport`] if it is no complete TCP or UDP packet; the frame is unchanged.
 pub fn finish_checksum(frame: &mut [u8]) -> Result<(), OffloadError> {
     let packet = Packet::parse(frame).map_err(|_| OffloadError::NotTransport)?;
     let covered = frame.get(packet.transport_at..packet.end);
     let finished = match checksum(covered.unwrap_or_default()) {
-        // No checksum at all, to UDP (RFC 768).
+        // In UDP, 0 means no checksum (RFC 768).
         0 if packet.transport == Transport::Udp => u16::MAX,
         finished => finished,
     };
@@ -35,32 +35,32 @@ pub fn finish_checksum(frame: &mut [u8]) -> Result<(), OffloadError> {
     Ok(())
 }
 
-/// Whether a frame is a whole TCP or UDP packet with a checksum, and that is right; UDP without one has none.
+/// Returns true if the frame is a complete TCP or UDP packet with a valid checksum; false for UDP without a checksum.
 pub fn has_valid_checksum(frame: &[u8]) -> bool {
     Packet::parse(frame).is_ok_and(|packet| is_valid(frame, &packet))
 }
 
-/// As [`has_valid_checksum`], for a frame that was parsed.
+/// Returns the same as [`has_valid_checksum`], for a parsed frame.
 pub(super) fn is_valid(frame: &[u8], packet: &Packet) -> bool {
     let covered = frame.get(packet.transport_at..packet.end);
     let none = packet.transport == Transport::Udp && get16(frame, packet.checksum_at()) == 0;
     !none && folded(&[sum(covered.unwrap_or_default()), pseudo(frame, packet)]) == u16::MAX
 }
 
-/// What the checksum field of `packet` holds when it is partial.
+/// Returns the content of the checksum field of `packet` when it is partial: the sum of the pseudo-header.
 pub(super) fn pseudo(frame: &[u8], packet: &Packet) -> u32 {
     let len = u32::try_from(packet.transport_len()).unwrap_or(u32::MAX);
     u32::from(folded(&[packet.pseudo_sum(frame), len]))
 }
 
-/// The ones' complement sum of 16-bit words, at most 0xffff; 0 only for zeros.
+/// Returns the ones' complement sum of the 16-bit words, at most 0xffff; 0 only for zeros.
 pub(super) fn sum(bytes: &[u8]) -> u32 {
     let mut lanes = [0u64; STRIDE / 8];
     let mut chunks = bytes.chunks_exact(STRIDE);
     for chunk in &mut chunks {
         for (lane, word) in lanes.iter_mut().zip(chunk.as_chunks::<8>().0) {
             let word = u64::from_ne_bytes(*word);
-            // No carry gets lost: a lane takes 2^31 of them.
+            // No carry is lost: a lane has room for 2^31 additions.
             *lane += (word & 0xffff_ffff) + (word >> 32);
         }
     }
@@ -77,16 +77,16 @@ pub(super) fn sum(bytes: &[u8]) -> u32 {
         *to = *from;
     }
     total += u64::from(u32::from_ne_bytes(last));
-    // The sum is the same in either byte order but for the order of its own bytes (RFC 1071 section 2 (B)).
+    // The sum is independent of the byte order, except for the order of its own bytes (RFC 1071 section 2 (B)).
     u32::from(u16::from_be(fold64(total)))
 }
 
-/// Adds the carries of a sum of 16-bit words; 0 only for 0.
+/// Folds a sum of 16-bit words into 16 bits; 0 only for 0.
 pub(super) fn fold(sum: u32) -> u16 {
     fold64(u64::from(sum))
 }
 
-/// The folded sum of sums.
+/// Returns the folded sum of several sums.
 pub(super) fn folded(sums: &[u32]) -> u16 {
     fold64(sums.iter().map(|sum| u64::from(*sum)).sum())
 }

@@ -1,4 +1,4 @@
-//! What tells flows apart, and which frames of a flow may become one super-frame at all.
+//! Flows, and the conditions under which frames of a flow may be merged.
 
 use super::packet::{
     IPV4_HEADER, IPV6_HEADER, Packet, TCP_HEADER, Transport, Version, get16, get32,
@@ -13,10 +13,10 @@ const ACK: u8 = 0x10;
 const URG: u8 = 0x20;
 pub(super) const CWR: u8 = 0x80;
 
-/// The IPv4 flag that forbids fragments, in the third 16-bit word.
+/// Flag of IPv4 that forbids fragmentation, in the fourth 16-bit word.
 const DONT_FRAGMENT: u16 = 0x4000;
 
-/// Protocol, addresses and ports: frames of one flow stay in order.
+/// Protocol, addresses and ports. Frames of one flow stay in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Flow {
     version: Version,
@@ -48,7 +48,7 @@ impl Flow {
     }
 }
 
-/// A frame that is TCP or UDP, and what is known of its checksum.
+/// TCP or UDP frame, and the state of its checksum.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Candidate<'a> {
     pub(super) frame: &'a [u8],
@@ -57,13 +57,14 @@ pub(super) struct Candidate<'a> {
 }
 
 impl Candidate<'_> {
-    /// Whether it may be part of a super-frame: payload, plain headers, and nothing that its receiver must see alone.
+    /// Returns true if it may be part of a super-frame: it has payload and plain headers, and no flag that its
+    /// receiver must see separately.
     pub(super) fn is_mergeable(&self) -> bool {
         let packet = &self.packet;
         packet.is_bare()
             && packet.payload_at < packet.end
             && self.frame.len() <= MAX_FRAME
-            // The reserved flag has no meaning that could be kept.
+            // The reserved flag would be lost.
             && (packet.version == Version::V6 || self.fragment_word() & !DONT_FRAGMENT == 0)
             && match packet.transport {
                 Transport::Tcp => self.tcp_flags() & (SYN | RST | ACK | URG) == ACK,
@@ -71,12 +72,12 @@ impl Candidate<'_> {
             }
     }
 
-    /// Whether others may be appended: no padding after it, and no flag that says it is the last.
+    /// Returns true if others may be appended: no padding after it, and no flag that marks the last segment.
     pub(super) fn can_begin(&self) -> bool {
         self.packet.end == self.frame.len() && !self.is_last()
     }
 
-    /// TCP that wants to be delivered at once.
+    /// Returns true for TCP that is to be delivered at once.
     pub(super) fn is_last(&self) -> bool {
         self.packet.transport == Transport::Tcp && self.tcp_flags() & (FIN | PSH) != 0
     }
@@ -95,7 +96,7 @@ impl Candidate<'_> {
         get32(self.frame, self.packet.transport_at + 4)
     }
 
-    /// The IPv4 identification.
+    /// Returns the IPv4 identification.
     pub(super) fn id(&self) -> u16 {
         get16(self.frame, self.packet.network_at + 4)
     }
@@ -108,8 +109,8 @@ impl Candidate<'_> {
         get16(self.frame, self.packet.network_at + 6)
     }
 
-    /// Whether `first` has the same headers, but for what differs within a super-frame: lengths, checksums,
-    /// identification, sequence number, and the flags of the first and the last segment.
+    /// Returns true if `first` has the same headers, except for fields that differ within a super-frame: lengths,
+    /// checksums, identification, sequence number, and the flags of the first and the last segment.
     pub(super) fn has_headers_of(&self, first: &[u8]) -> bool {
         let packet = &self.packet;
         let same = |at: usize, len: usize| {
@@ -118,7 +119,7 @@ impl Candidate<'_> {
         };
         let (network, transport) = (packet.network_at, packet.transport_at);
         let network_same = match packet.version {
-            // Version, TOS; fragment word, TTL, protocol; addresses are the flow's.
+            // Version, TOS; fragment word, TTL, protocol. The addresses are part of the flow.
             Version::V4 => same(network, 2) && same(network + 6, 4),
             // Version, traffic class, flow label; next header, hop limit.
             Version::V6 => same(network, 4) && same(network + 6, 2),

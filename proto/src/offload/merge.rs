@@ -1,4 +1,4 @@
-//! Merging ordinary frames into super-frames, as Linux' GRO does: one write into a port for a whole burst.
+//! Merging of ordinary frames into super-frames, like GRO in Linux: one write to the port for a whole burst.
 
 use super::flow::{Candidate, Flow};
 use super::packet::{NotTransport, Packet, Transport};
@@ -6,26 +6,27 @@ use super::slot::{Join, Slot};
 use super::virtio::VirtioHeader;
 use crate::limits::MAX_MERGE_FLOWS;
 
-/// Takes a frame for a port with offloads; the frame is only lent.
+/// Callback that takes a frame for a port with offloads; the frame is borrowed.
 pub type Emit<'a> = dyn FnMut(&VirtioHeader, &[u8]) + 'a;
 
-/// Makes super-frames of consecutive TCP segments and of equally long UDP datagrams.
+/// Builder of super-frames from consecutive TCP segments and from UDP datagrams of equal length.
 ///
-/// Frames of one flow (protocol, addresses, ports) are emitted in the order in which they were pushed; frames of
-/// different flows may pass each other. Every byte of a complete frame that is merged was checked against its checksum.
+/// Frames of one flow (protocol, addresses, ports) are emitted in the order in which they were pushed; those of
+/// different flows may overtake one another. A complete frame is merged only after its checksum was verified.
 ///
-/// At most [`MAX_MERGE_FLOWS`] super-frames grow at once; for another one the oldest is emitted. Each has a buffer of 64
-/// KiB, allocated at its first use.
+/// At most [`MAX_MERGE_FLOWS`] super-frames are open at once; for a further one the oldest is emitted. Each has a
+/// buffer of 64 KiB, allocated at its first use.
 #[derive(Debug)]
 pub struct Merger {
-    /// Those in use first, in the order in which they were begun.
+    /// Slots, those in use first, in the order in which they were begun.
     slots: Vec<Slot>,
     in_use: usize,
     merge_udp: bool,
 }
 
 impl Merger {
-    /// A merger that holds nothing; UDP needs a kernel that takes [`super::Segmentation::Udp`] (Linux 6.2 for TAP).
+    /// Creates an empty merger. Merging UDP needs a kernel that supports [`super::Segmentation::Udp`] (Linux 6.2 for
+    /// TAP).
     pub fn new(merge_udp: bool) -> Self {
         Self {
             slots: (0..MAX_MERGE_FLOWS).map(|_| Slot::default()).collect(),
@@ -34,14 +35,14 @@ impl Merger {
         }
     }
 
-    /// Takes one ordinary frame; emits what cannot grow any more, in the order of each flow.
+    /// Takes one ordinary frame, and emits super-frames that cannot grow any more.
     ///
-    /// `partial`: the checksum holds the sum of the pseudo-header only, and the payload was authenticated by others.
+    /// `partial`: the checksum holds the sum of the pseudo-header only, and the payload was authenticated already.
     pub fn push(&mut self, frame: &[u8], partial: bool, emit: &mut Emit<'_>) {
         let packet = match Packet::parse(frame) {
             Ok(packet) => packet,
             Err(NotTransport::Fragment) => {
-                // Its flow may be any of those that wait.
+                // It may belong to the flow of any open super-frame.
                 self.flush(emit);
                 return emit(&VirtioHeader::PLAIN, frame);
             }
@@ -67,7 +68,7 @@ impl Merger {
         }
     }
 
-    /// Emits all that waits, in the order in which it began.
+    /// Emits all open super-frames, in the order in which they were begun.
     pub fn flush(&mut self, emit: &mut Emit<'_>) {
         for slot in self.slots.iter_mut().take(self.in_use) {
             let (header, frame) = slot.finish();
@@ -76,12 +77,12 @@ impl Merger {
         self.in_use = 0;
     }
 
-    /// Whether nothing waits: [`Merger::flush`] would emit nothing.
+    /// Returns true if no super-frame is open: [`Merger::flush`] would emit nothing.
     pub fn is_empty(&self) -> bool {
         self.in_use == 0
     }
 
-    /// Whether the frame became part of the super-frame of its flow; if not, that is emitted.
+    /// Appends the frame to the super-frame of its flow and returns true; otherwise emits that super-frame.
     fn join(
         &mut self,
         flow: &Flow,
@@ -114,7 +115,7 @@ impl Merger {
         }
     }
 
-    /// Emits what slot `at` holds; those begun later keep their order.
+    /// Emits the super-frame in slot `at`; later ones keep their order.
     fn release(&mut self, at: usize, emit: &mut Emit<'_>) {
         let Some([slot, later @ ..]) = self.slots.get_mut(at..self.in_use) else {
             return;

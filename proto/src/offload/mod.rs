@@ -1,11 +1,11 @@
-//! Offloads: what a kernel leaves to the network card, done here instead.
+//! Offloads: the segmentation and checksums that a kernel leaves to the network card.
 //!
-//! A port with the virtio header hands over TCP and UDP *super-frames* of up to 64 KiB whose checksums are unfinished,
-//! and takes such frames. In between, on the wire of the mesh, travel ordinary frames of the mesh's MTU.
-//! [`Segments`] cuts what a port hands over, [`Merger`] makes super-frames of what a port is to take.
+//! A port with the virtio header delivers TCP and UDP *super-frames* of up to 64 KiB with unfinished checksums, and
+//! accepts such frames. Between the routers, ordinary frames of the mesh's MTU are sent. [`Segments`] segments frames
+//! from a port, [`Merger`] builds super-frames for a port.
 //!
-//! The checksum of a *partial* frame holds the sum of the pseudo-header only, not inverted (Linux: `CHECKSUM_PARTIAL`).
-//! A port without offloads needs [`finish_checksum`] first.
+//! The checksum of a *partial* frame holds the sum of the pseudo-header only, not inverted (Linux:
+//! `CHECKSUM_PARTIAL`). For a port without offloads it must be completed by [`finish_checksum`].
 
 mod checksum;
 mod flow;
@@ -22,37 +22,38 @@ pub use merge::{Emit, Merger};
 pub use segment::Segments;
 pub use virtio::{Segmentation, VirtioHeader};
 
-/// Why a frame cannot be cut, or its checksum not be finished; it is to be dropped and counted.
+/// Reason why a frame cannot be segmented, or its checksum not be completed; the frame is to be dropped and
+/// counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OffloadError {
-    /// Not a whole TCP segment or UDP datagram over IP, with headers that we know.
+    /// No complete TCP segment or UDP datagram over IP, or unknown headers.
     #[error("no whole TCP or UDP packet")]
     NotTransport,
-    /// The frame is of another protocol, or has its checksum elsewhere, than the virtio header says.
+    /// Protocol or place of the checksum differ from the virtio header.
     #[error("virtio header does not fit the frame")]
     Mismatch,
-    /// The checksum would lie outside the frame.
+    /// The checksum is outside the frame.
     #[error("checksum outside the frame")]
     ChecksumPlace,
-    /// A segment size of zero, or one that makes more than [`crate::limits::MAX_SEGMENTS`] of the frame.
+    /// Segment size of zero, or one that gives more than [`crate::limits::MAX_SEGMENTS`] segments.
     #[error("segment size is zero or makes too many segments")]
     SegmentSize,
-    /// Longer than the frames that may come out, and cannot be cut (smaller).
+    /// Longer than the longest permitted frame, and cannot be segmented to fit.
     #[error("does not fit the longest frame")]
     TooLong,
 }
 
-/// A frame as a port hands it over: with what its sender left to do.
+/// Frame of a port, with the offload work that remains to be done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PortFrame<'a> {
-    /// What is left to do.
+    /// Remaining work.
     pub header: VirtioHeader,
-    /// The Ethernet frame, without its checksum.
+    /// Ethernet frame without FCS.
     pub bytes: &'a [u8],
 }
 
 impl<'a> PortFrame<'a> {
-    /// A frame with nothing left to do.
+    /// Creates a frame without remaining work.
     pub fn plain(bytes: &'a [u8]) -> Self {
         Self {
             header: VirtioHeader::PLAIN,
@@ -60,7 +61,7 @@ impl<'a> PortFrame<'a> {
         }
     }
 
-    /// Whether the frame is to be cut.
+    /// Returns true if the frame is to be segmented.
     pub fn is_super_frame(&self) -> bool {
         self.header.segmentation != Segmentation::None
     }

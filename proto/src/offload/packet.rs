@@ -1,13 +1,13 @@
-//! Where the headers of a TCP or UDP packet lie in its frame.
+//! Offsets of the headers of a TCP or UDP packet in its frame.
 //!
-//! Over IPv4 (RFC 791) with options, but not a fragment, or IPv6 (RFC 8200) with hop-by-hop, routing and destination
-//! options, behind up to two VLAN tags.
+//! Supports IPv4 (RFC 791) with options, but no fragments, and IPv6 (RFC 8200) with hop-by-hop, routing and
+//! destination options, behind up to two VLAN tags.
 
 use super::checksum::{fold, sum};
 use super::virtio::{Segmentation, VirtioHeader};
 use crate::frame::ethernet::{self, EthernetView};
 
-/// Extension headers that are followed, as many as RFC 8200 section 4.1 foresees and some.
+/// Most extension headers that are parsed; RFC 8200 section 4.1 lists fewer.
 const MAX_EXTENSIONS: usize = 8;
 
 const TCP: u8 = 6;
@@ -17,13 +17,13 @@ const ROUTING: u8 = 43;
 const FRAGMENT: u8 = 44;
 const DESTINATION_OPTIONS: u8 = 60;
 
-/// Bytes of an IPv4 header without options.
+/// Length of an IPv4 header without options, in bytes.
 pub(super) const IPV4_HEADER: usize = 20;
-/// Bytes of an IPv6 header.
+/// Length of an IPv6 header, in bytes.
 pub(super) const IPV6_HEADER: usize = 40;
-/// Bytes of a TCP header without options.
+/// Length of a TCP header without options, in bytes.
 pub(super) const TCP_HEADER: usize = 20;
-/// Bytes of a UDP header.
+/// Length of a UDP header, in bytes.
 pub(super) const UDP_HEADER: usize = 8;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,16 +46,16 @@ pub(super) struct Packet {
     pub(super) network_at: usize,
     pub(super) transport_at: usize,
     pub(super) payload_at: usize,
-    /// Where the IP packet ends; padding follows.
+    /// End of the IP packet; padding may follow.
     pub(super) end: usize,
 }
 
-/// Why a frame has no [`Packet`].
+/// Reason why a frame has no [`Packet`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum NotTransport {
-    /// It is part of an IP packet, whose ports may be in another part.
+    /// Fragment of an IP packet, whose ports may be in another fragment.
     Fragment,
-    /// Another protocol, or damaged.
+    /// Another protocol, or malformed.
     Other,
 }
 
@@ -88,12 +88,12 @@ impl Packet {
         })
     }
 
-    /// Bytes of the transport header and what follows it.
+    /// Returns the length of transport header and payload, in bytes.
     pub(super) fn transport_len(&self) -> usize {
         self.end - self.transport_at
     }
 
-    /// Where the checksum lies in the transport header.
+    /// Returns the offset of the checksum in the transport header.
     pub(super) fn checksum_offset(&self) -> u16 {
         match self.transport {
             Transport::Tcp => 16,
@@ -101,12 +101,12 @@ impl Packet {
         }
     }
 
-    /// Where the checksum lies in the frame.
+    /// Returns the offset of the checksum in the frame.
     pub(super) fn checksum_at(&self) -> usize {
         self.transport_at + usize::from(self.checksum_offset())
     }
 
-    /// Neither IPv4 options nor IPv6 extension headers.
+    /// Returns true if there are neither IPv4 options nor IPv6 extension headers.
     pub(super) fn is_bare(&self) -> bool {
         let header = match self.version {
             Version::V4 => IPV4_HEADER,
@@ -115,7 +115,7 @@ impl Packet {
         self.transport_at - self.network_at == header
     }
 
-    /// The virtio header of this packet as a partial frame of its own.
+    /// Returns the virtio header of this packet as a single partial frame.
     pub(super) fn partial_header(&self) -> VirtioHeader {
         VirtioHeader {
             needs_checksum: true,
@@ -126,7 +126,7 @@ impl Packet {
         }
     }
 
-    /// The segmentation that cuts packets of this kind.
+    /// Returns the kind of segmentation for this packet.
     pub(super) fn segmentation(&self) -> Segmentation {
         match (self.transport, self.version) {
             (Transport::Tcp, Version::V4) => Segmentation::Tcp4,
@@ -135,7 +135,7 @@ impl Packet {
         }
     }
 
-    /// Folded sum of the pseudo-header without its length (RFC 9293 section 3.1, RFC 8200 section 8.1).
+    /// Returns the folded sum of the pseudo-header without its length (RFC 9293 section 3.1, RFC 8200 section 8.1).
     pub(super) fn pseudo_sum(&self, frame: &[u8]) -> u32 {
         let addresses = match self.version {
             Version::V4 => self.network_at + 12..self.network_at + 20,
@@ -150,7 +150,7 @@ impl Packet {
     }
 }
 
-/// Version, where the transport header begins, where the packet ends, and the protocol of the transport.
+/// IP version, offset of the transport header, end of the packet, and protocol of the transport.
 type Network = (Version, usize, usize, u8);
 
 fn ipv4(packet: &[u8]) -> Result<Network, NotTransport> {
@@ -163,7 +163,7 @@ fn ipv4(packet: &[u8]) -> Result<Network, NotTransport> {
     if version_and_words >> 4 != 4 || header_len < IPV4_HEADER || end < header_len {
         return Err(NotTransport::Other);
     }
-    // More fragments, or not the first.
+    // A fragment: MF is set, or the offset is not 0.
     if u16::from_be_bytes([f0, f1]) & 0x3fff != 0 {
         return Err(NotTransport::Fragment);
     }
@@ -208,7 +208,7 @@ fn udp_header(packet: &[u8]) -> Option<usize> {
     (len == packet.len()).then_some(UDP_HEADER)
 }
 
-/// The two bytes at `at`, most significant first; 0 outside.
+/// Returns the big-endian 16-bit field at `at`; 0 if it is outside.
 pub(super) fn get16(bytes: &[u8], at: usize) -> u16 {
     bytes
         .get(at..)
@@ -216,7 +216,7 @@ pub(super) fn get16(bytes: &[u8], at: usize) -> u16 {
         .map_or(0, |field| u16::from_be_bytes(*field))
 }
 
-/// The four bytes at `at`, most significant first; 0 outside.
+/// Returns the big-endian 32-bit field at `at`; 0 if it is outside.
 pub(super) fn get32(bytes: &[u8], at: usize) -> u32 {
     bytes
         .get(at..)
@@ -224,14 +224,14 @@ pub(super) fn get32(bytes: &[u8], at: usize) -> u32 {
         .map_or(0, |field| u32::from_be_bytes(*field))
 }
 
-/// Writes `field` at `at`; nothing outside.
+/// Writes `field` at `at`; does nothing if it is outside.
 pub(super) fn put<const N: usize>(bytes: &mut [u8], at: usize, field: [u8; N]) {
     if let Some(place) = bytes.get_mut(at..).and_then(<[u8]>::first_chunk_mut) {
         *place = field;
     }
 }
 
-/// A length that is known to fit, as a 16-bit field.
+/// Converts a length that is known to fit to a 16-bit field.
 pub(super) fn saturated(len: usize) -> u16 {
     u16::try_from(len).unwrap_or(u16::MAX)
 }

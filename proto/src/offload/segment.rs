@@ -1,4 +1,4 @@
-//! Cutting a super-frame into ordinary frames, as Linux' `tcp_gso_segment` and `__udp_gso_segment` do.
+//! Segmentation of super-frames into ordinary frames, like `tcp_gso_segment` and `__udp_gso_segment` in Linux.
 
 use core::ops::Range;
 
@@ -12,9 +12,9 @@ const FIN: u8 = 0x01;
 const PSH: u8 = 0x08;
 const CWR: u8 = 0x80;
 
-/// The ordinary frames that one frame of a port with offloads stands for.
+/// Ordinary frames made from one frame of a port with offloads.
 ///
-/// Nothing is copied before [`Segments::write`]. Frame and header may be anything.
+/// Nothing is copied before [`Segments::write`]. Frame and virtio header need not be valid.
 #[derive(Clone, Debug)]
 pub struct Segments<'a> {
     frame: &'a [u8],
@@ -23,11 +23,11 @@ pub struct Segments<'a> {
 
 #[derive(Clone, Debug)]
 enum Plan {
-    /// One frame as it is.
+    /// One frame, unchanged.
     Unchanged {
         partial: bool,
     },
-    /// One frame with this checksum at this place.
+    /// One frame with this checksum at this offset.
     Completed {
         at: usize,
         checksum: [u8; 2],
@@ -35,27 +35,27 @@ enum Plan {
     Cut(Cut),
 }
 
-/// What the segments have in common.
+/// Common values of all segments.
 #[derive(Clone, Debug)]
 struct Cut {
     packet: Packet,
     /// Payload bytes of each segment but the last.
     size: usize,
     count: usize,
-    /// The checksum field without the length of a segment.
+    /// Content of the checksum field without the length of a segment.
     pseudo: u32,
-    /// The sum of the IPv4 header without length, id and checksum.
+    /// Sum of the IPv4 header without length, identification and checksum.
     header_sum: u32,
 }
 
 impl<'a> Segments<'a> {
-    /// Plans how to cut `frame`, whose virtio header says that something is left to do.
+    /// Plans the segmentation of `frame`, or the completion of its checksum, as its virtio header requires.
     ///
-    /// No frame that comes out is longer than `max_frame` bytes, Ethernet header included. To that end TCP segments
-    /// become smaller than the header asks; UDP datagrams cannot.
+    /// No resulting frame is longer than `max_frame` bytes, Ethernet header included. For this, TCP segments become
+    /// smaller than the header requests; UDP datagrams cannot.
     ///
-    /// A frame that is not to be cut stays as it is when it is TCP or UDP and the checksum that is missing is its own;
-    /// any other checksum (tunnels, fragments, other protocols) is completed here as the header says.
+    /// A frame without segmentation stays unchanged if it is TCP or UDP and the missing checksum is its own; any
+    /// other checksum (tunnels, fragments, other protocols) is completed here as the header requests.
     ///
     /// # Errors
     /// Any [`OffloadError`].
@@ -72,7 +72,7 @@ impl<'a> Segments<'a> {
         Ok(Self { frame, plan })
     }
 
-    /// How many frames there are, at least 1.
+    /// Returns the number of frames, at least 1.
     #[expect(clippy::len_without_is_empty, reason = "there is always one")]
     pub fn len(&self) -> usize {
         match &self.plan {
@@ -81,7 +81,7 @@ impl<'a> Segments<'a> {
         }
     }
 
-    /// Whether the checksums of the frames hold the sum of the pseudo-header only.
+    /// Returns true if the checksums of the frames hold the sum of the pseudo-header only.
     pub fn is_partial(&self) -> bool {
         match self.plan {
             Plan::Unchanged { partial } => partial,
@@ -90,12 +90,12 @@ impl<'a> Segments<'a> {
         }
     }
 
-    /// The frame itself, when it is the only one and needs no change: to be sent without a copy.
+    /// Returns the original frame if it is the only one and needs no change, so that it can be sent without a copy.
     pub fn unchanged(&self) -> Option<&'a [u8]> {
         matches!(self.plan, Plan::Unchanged { .. }).then_some(self.frame)
     }
 
-    /// Bytes of frame `index`, Ethernet header included; 0 at `len()` and beyond.
+    /// Returns the length of frame `index` in bytes, Ethernet header included; 0 from `len()` on.
     pub fn frame_len(&self, index: usize) -> usize {
         match &self.plan {
             _ if index >= self.len() => 0,
@@ -104,7 +104,7 @@ impl<'a> Segments<'a> {
         }
     }
 
-    /// Appends frame `index` to `out`; nothing at `len()` and beyond.
+    /// Appends frame `index` to `out`; nothing from `len()` on.
     pub fn write(&self, index: usize, out: &mut Vec<u8>) {
         if index >= self.len() {
             return;
@@ -138,7 +138,7 @@ fn whole(frame: &[u8], header: &VirtioHeader, max_frame: usize) -> Result<Plan, 
         return Err(OffloadError::ChecksumPlace);
     }
     let checksum = match checksum(covered) {
-        // 0 means none to UDP, and the same as 0xffff to all others.
+        // In UDP, 0 means no checksum; for all other protocols, 0 and 0xffff are equivalent.
         0 => u16::MAX,
         checksum => checksum,
     };
@@ -203,7 +203,7 @@ impl Cut {
         put(head, packet.checksum_at(), checksum.to_be_bytes());
     }
 
-    /// Where the payload of segment `index` lies in the super-frame.
+    /// Returns the range of the payload of segment `index` in the super-frame.
     fn payload(&self, index: usize) -> Range<usize> {
         let end = self.packet.end;
         let from = (self.packet.payload_at + index * self.size).min(end);
@@ -236,7 +236,7 @@ impl Cut {
     }
 }
 
-/// Payload bytes of each segment but the last, at least 1.
+/// Returns the payload bytes of each segment but the last, at least 1.
 fn segment_size(
     packet: &Packet,
     header: &VirtioHeader,
@@ -258,7 +258,8 @@ fn segment_size(
     }
 }
 
-/// The field minus its length, which is right behind a routing header, too; without a field worth anything, anew.
+/// Returns the sum of the pseudo-header without its length. It is taken from the checksum field, which is right
+/// behind a routing header, too; if that field is unused, it is computed.
 fn pseudo_without_len(frame: &[u8], packet: &Packet, header: &VirtioHeader) -> u32 {
     if !header.needs_checksum {
         return packet.pseudo_sum(frame);

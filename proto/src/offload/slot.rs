@@ -1,4 +1,4 @@
-//! One super-frame that grows.
+//! Slot: one super-frame that grows.
 
 use super::checksum::{checksum, is_valid, pseudo};
 use super::flow::{CWR, Candidate, FIN, Flow, PSH};
@@ -6,10 +6,10 @@ use super::packet::{IPV6_HEADER, Packet, Transport, Version, get16, put, saturat
 use super::virtio::VirtioHeader;
 use crate::limits::{MAX_MERGED_DATAGRAMS, MAX_SUPER_FRAME};
 
-/// Longest IP packet.
+/// Longest IP packet, in bytes.
 const MAX_PACKET: usize = 65_535;
 
-/// A super-frame in its buffer, which is allocated at the first use and kept.
+/// Super-frame in its buffer, which is allocated at the first use and kept.
 ///
 /// Until [`Slot::finish`] its headers are those of the first segment.
 #[derive(Debug, Default)]
@@ -18,16 +18,16 @@ pub(super) struct Slot {
     head: Option<Head>,
 }
 
-/// What is known of the super-frame.
+/// State of the super-frame.
 #[derive(Debug)]
 struct Head {
     flow: Flow,
     packet: Packet,
-    /// Of the first segment.
+    /// True if the first segment is partial.
     partial: bool,
-    /// The first segment is known to be undamaged; looked at when there is a second.
+    /// True if the first segment was verified, which is done when there is a second one.
     intact: bool,
-    /// Payload bytes of the first segment, which no other exceeds.
+    /// Payload bytes of the first segment; no other has more.
     size: usize,
     segments: usize,
     next_sequence: u32,
@@ -37,14 +37,14 @@ struct Head {
     last_flags: u8,
 }
 
-/// What became of a frame that was offered.
+/// Result of an attempt to append a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Join {
-    /// It is in, and more may follow.
+    /// Appended; more may follow.
     Open,
-    /// It is in, and the last.
+    /// Appended as the last segment.
     Closed,
-    /// It is not in.
+    /// Not appended.
     Refused,
 }
 
@@ -96,7 +96,7 @@ impl Slot {
         Join::Open
     }
 
-    /// Makes the headers those of the super-frame: what a port is to be given.
+    /// Completes the headers of the super-frame, and returns it as the port accepts it.
     pub(super) fn finish(&mut self) -> (VirtioHeader, &[u8]) {
         let header = match self.head.take() {
             Some(head) if head.segments > 1 => head.merge_headers(&mut self.buffer),
@@ -108,12 +108,13 @@ impl Slot {
 }
 
 impl Head {
-    /// Longest super-frame.
+    /// Returns the longest possible super-frame, in bytes.
     fn room(&self) -> usize {
         (self.packet.network_at + MAX_PACKET).min(MAX_SUPER_FRAME)
     }
 
-    /// Whether `next` is what follows, as Linux' `tcp_gro_receive`, `udp_gro_receive` and `inet_gro_flush` see it.
+    /// Returns true if `next` is the next segment, by the rules of `tcp_gro_receive`, `udp_gro_receive` and
+    /// `inet_gro_flush` in Linux.
     fn continues(&self, buffer: &[u8], next: &Candidate<'_>) -> bool {
         let same_layout = Packet {
             end: self.packet.end,
@@ -128,7 +129,8 @@ impl Head {
             && self.continues_ids(next)
     }
 
-    /// IPv4 identifications rise by one, or all are the same where there are no fragments (RFC 6864).
+    /// Returns true if the IPv4 identifications rise by one, or are all equal where fragmentation is forbidden (RFC
+    /// 6864).
     fn continues_ids(&self, next: &Candidate<'_>) -> bool {
         let passed = next.id().wrapping_sub(self.id);
         let may_be_fixed = next.dont_fragment() && (self.segments == 1 || self.fixed_id);

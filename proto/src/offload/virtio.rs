@@ -1,62 +1,62 @@
-//! The header in front of each frame of a port with offloads: `struct virtio_net_hdr`, VIRTIO 1.2 §5.1.6.
+//! Virtio header: `struct virtio_net_hdr` in front of each frame of a port with offloads (VIRTIO 1.2 §5.1.6).
 //!
-//! The legacy layout of 10 bytes, in the byte order of the host, as Linux' TAP devices and packet sockets use it:
+//! The legacy layout of 10 bytes, in host byte order, as used by Linux for TAP devices and packet sockets:
 //!
 //! ```text
 //! byte  0     flags: 1 = the checksum is unfinished
-//! byte  1     segmentation: 0 none, 1 TCPv4, 4 TCPv6, 5 UDP (each datagram alone); 0x80 added: TCP with ECN
+//! byte  1     segmentation: 0 none, 1 TCPv4, 4 TCPv6, 5 UDP (separate datagrams); 0x80 added: TCP with ECN
 //! bytes 2–3   length of all headers
 //! bytes 4–5   payload bytes of each segment but the last
-//! bytes 6–7   where the checksummed part begins, from the start of the frame
-//! bytes 8–9   where in that part the checksum lies
+//! bytes 6–7   start of the checksummed part, from the start of the frame
+//! bytes 8–9   offset of the checksum in that part
 //! ```
 
-/// Bytes of the header.
+/// Length of the header, in bytes.
 pub const VIRTIO_HEADER_LEN: usize = 10;
 
 const NEEDS_CHECKSUM: u8 = 1;
 const ECN: u8 = 0x80;
 
-/// How a super-frame is to be cut.
+/// Kind of segmentation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Segmentation {
-    /// Not at all: an ordinary frame.
+    /// None: an ordinary frame.
     #[default]
     None,
-    /// In TCP segments over IPv4.
+    /// TCP segments over IPv4.
     Tcp4,
-    /// In TCP segments over IPv6.
+    /// TCP segments over IPv6.
     Tcp6,
-    /// In UDP datagrams, each with a header of its own (`UDP_SEGMENT`), over either.
+    /// UDP datagrams, each with a header of its own (`UDP_SEGMENT`), over IPv4 or IPv6.
     Udp,
 }
 
-/// The header, decoded.
+/// Decoded header.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct VirtioHeader {
-    /// The checksum field holds the sum of the pseudo-header only; the rest is to be added.
+    /// True if the checksum field holds the sum of the pseudo-header only.
     pub needs_checksum: bool,
-    /// How the frame is to be cut.
+    /// Kind of segmentation.
     pub segmentation: Segmentation,
-    /// The frame carries TCP with a CWR flag that only its first segment may have.
+    /// True for TCP with a CWR flag, which only the first segment may have.
     pub ecn: bool,
     /// Length of all headers, in bytes from the start of the frame; a hint.
     pub header_len: u16,
-    /// Payload bytes of each segment but the last; 0 when not to be cut.
+    /// Payload bytes of each segment but the last; 0 without segmentation.
     pub segment_size: u16,
-    /// Where the checksummed part begins, in bytes from the start of the frame.
+    /// Start of the checksummed part, in bytes from the start of the frame.
     pub checksum_start: u16,
-    /// Where in that part the checksum lies, in bytes.
+    /// Offset of the checksum in that part, in bytes.
     pub checksum_offset: u16,
 }
 
-/// The header asks for something this version does not know.
+/// Error: the header requests an unknown segmentation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("unknown virtio segmentation {0:#04x}")]
 pub struct UnknownSegmentation(pub u8);
 
 impl VirtioHeader {
-    /// The header of an ordinary frame with nothing left to do.
+    /// Header of an ordinary frame without remaining work.
     pub const PLAIN: Self = Self {
         needs_checksum: false,
         segmentation: Segmentation::None,
@@ -70,7 +70,7 @@ impl VirtioHeader {
     /// Decodes a header.
     ///
     /// # Errors
-    /// When it asks for a segmentation we do not know; flags we do not know are hints and ignored.
+    /// [`UnknownSegmentation`] if it requests an unknown segmentation. Unknown flags are hints and ignored.
     pub fn parse(bytes: &[u8; VIRTIO_HEADER_LEN]) -> Result<Self, UnknownSegmentation> {
         let [flags, segmentation, l0, l1, s0, s1, c0, c1, o0, o1] = *bytes;
         Ok(Self {
@@ -90,7 +90,7 @@ impl VirtioHeader {
         })
     }
 
-    /// The header as the kernel reads it.
+    /// Encodes the header for the kernel.
     pub fn encode(&self) -> [u8; VIRTIO_HEADER_LEN] {
         let segmentation = match self.segmentation {
             Segmentation::None => 0,
@@ -112,7 +112,7 @@ impl VirtioHeader {
         out
     }
 
-    /// Whether the frame is complete as it is.
+    /// Returns true if the frame needs no offload work.
     pub fn is_plain(&self) -> bool {
         !self.needs_checksum && self.segmentation == Segmentation::None
     }
@@ -123,7 +123,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_encoded_is_parsed() {
+    fn encoded_headers_parse() {
         for segmentation in [
             Segmentation::None,
             Segmentation::Tcp4,

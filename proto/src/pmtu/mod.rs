@@ -1,7 +1,7 @@
-//! Path MTU of one direct path: packetization layer path MTU discovery for datagram transports (RFC 8899).
+//! Path MTU discovery of one direct path: Datagram Packetization Layer PMTU Discovery (RFC 8899).
 //!
-//! All sizes are UDP payload bytes. Nothing of this trusts ICMP: only probes that were answered count, and a size is
-//! given up only while shorter probes *are* answered, so that a path that is merely down does not shrink.
+//! All sizes are in bytes of UDP payload. ICMP is not trusted: only answered probes count. A size is given up only
+//! while shorter probes *are* answered, so a path that is down does not shrink.
 //!
 //! ```text
 //!            base answered              nothing left to try
@@ -12,8 +12,8 @@
 //!    └── base lost: Error ─────┘   as Search, below base
 //! ```
 //!
-//! While traffic flows the confirmed size is confirmed again at each heartbeat: what a lost confirmation, its repetitions
-//! and a jump back to base take is what TCP inside sees of a path that shrinks.
+//! While there is traffic, the size is confirmed at each heartbeat. If a path shrinks, TCP inside the mesh is
+//! interrupted for a lost confirmation, its repetitions and the fall back to the base size.
 
 mod search;
 
@@ -28,13 +28,13 @@ use crate::limits::{
 use crate::time::Instant;
 use crate::wire::datagram::{FRAME_PREFIX_LEN, HEADER_LEN, TAG_LEN};
 
-/// Bytes of a Data datagram beyond the IP packet of its one untagged frame.
+/// Bytes that a Data datagram adds to the IP packet of a single untagged frame.
 const INNER_OVERHEAD: u16 = 48;
 const _: () = assert!(
     INNER_OVERHEAD as usize == HEADER_LEN + TAG_LEN + FRAME_PREFIX_LEN + ethernet::HEADER_LEN
 );
 
-/// Bytes of the outer IPv4 or IPv6 header and of UDP, without options.
+/// Returns the length of the outer IPv4 or IPv6 header and of UDP, without options, in bytes.
 pub fn outer_overhead(to: SocketAddr) -> u16 {
     match to {
         SocketAddr::V4(_) => 28,
@@ -42,50 +42,50 @@ pub fn outer_overhead(to: SocketAddr) -> u16 {
     }
 }
 
-/// The MTU inside the mesh where datagrams of `datagram` bytes pass: the longest IP packet that goes in one, but never
-/// less than [`MIN_INNER_MTU`], since shorter datagrams are cut by the routers.
+/// Returns the MTU inside the mesh on a path for datagrams of `datagram` bytes: the longest IP packet that fits one.
+/// It is at least [`MIN_INNER_MTU`], because the routers fragment longer datagrams.
 pub fn inner_mtu(datagram: u16) -> u16 {
     datagram.saturating_sub(INNER_OVERHEAD).max(MIN_INNER_MTU)
 }
 
-/// Where discovery stands (RFC 8899 section 5.2).
+/// Phase of the discovery (RFC 8899 section 5.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
-    /// Whether the path passes [`BASE_DATAGRAM`] is being found out.
+    /// Probing [`BASE_DATAGRAM`].
     Base,
-    /// Longer datagrams are being tried.
+    /// Probing longer datagrams.
     Search,
-    /// The longest datagram is known; it is looked for again after [`PMTU_RAISE`].
+    /// The longest datagram is known; the next search begins after [`PMTU_RAISE`].
     Complete,
-    /// The path does not pass [`BASE_DATAGRAM`]; what it passes is being looked for, or known.
+    /// The path does not pass [`BASE_DATAGRAM`]; smaller sizes are being searched or one was found.
     Error,
 }
 
-/// A probe to send.
+/// Probe to send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ask {
-    /// Bytes of the UDP payload.
+    /// Length of the UDP payload.
     pub size: u16,
-    /// A small probe is wanted beside it, to tell a narrow path from a dead one.
+    /// True if a small probe is to be sent with it, to distinguish a narrow path from a dead one.
     pub sign: bool,
 }
 
-/// Discovery on one path. Feed it [`Pmtu::poll`] at [`Pmtu::next_deadline`], replies, and heartbeats.
+/// Discovery on one path. Driven by [`Pmtu::poll`] at [`Pmtu::next_deadline`], by replies, and by heartbeats.
 #[derive(Clone, Debug)]
 pub struct Pmtu {
-    /// What is taken to pass.
+    /// PLPMTU: longest datagram that is assumed to pass.
     datagram: u16,
-    /// What the last search ended at, if it still passes.
+    /// Result of the last search, while it still passes.
     settled: Option<u16>,
-    /// What can be sent at all.
+    /// Longest datagram that can be sent at all.
     ceiling: u16,
-    /// The shortest size known not to pass; above the ceiling when there is none.
+    /// Shortest size that is known to fail; above the ceiling if there is none.
     fails: u16,
-    /// Bytes of IP and UDP around a datagram.
+    /// Length of IP and UDP headers around a datagram.
     overhead: u16,
     state: State,
     confirm: Option<Attempt>,
-    /// When the newest small probe that was answered had been sent.
+    /// Time at which the latest answered small probe was sent.
     sign: Option<Instant>,
 }
 
@@ -105,7 +105,7 @@ struct Attempt {
     due: Instant,
 }
 
-/// What becomes of an attempt at its deadline.
+/// State of an attempt at its deadline.
 enum Verdict {
     Wait,
     Ask(Ask),
@@ -142,9 +142,9 @@ impl Attempt {
 }
 
 impl Pmtu {
-    /// A path to `to` that nothing is known of but that it works; [`BASE_DATAGRAM`] is taken to pass.
+    /// Creates the discovery of a working path to `to`; [`BASE_DATAGRAM`] is assumed to pass.
     ///
-    /// `ceiling` is what can be sent at all, [`MAX_DATAGRAM`] when the MTU of the interface is not known.
+    /// `ceiling` is the longest datagram that can be sent; [`MAX_DATAGRAM`] if the MTU of the interface is not known.
     pub fn new(to: SocketAddr, ceiling: u16, now: Instant) -> Self {
         let ceiling = bounded(ceiling);
         let base = BASE_DATAGRAM.min(ceiling);
@@ -160,18 +160,18 @@ impl Pmtu {
         }
     }
 
-    /// The longest datagram that is taken to pass (the PLPMTU).
+    /// Returns the PLPMTU: the longest datagram that is assumed to pass.
     pub fn datagram(&self) -> u16 {
         self.datagram
     }
 
-    /// The same when it is no guess: what a search ended at and still passes. Senders remember for minutes what they are
-    /// told of a path, so before that they are told nothing.
+    /// Returns the PLPMTU if a search has confirmed it. Senders remember a reported MTU for minutes, so nothing is
+    /// reported before.
     pub fn settled(&self) -> Option<u16> {
         self.settled
     }
 
-    /// Where discovery stands.
+    /// Returns the phase of the discovery.
     pub fn phase(&self) -> Phase {
         match self.state {
             State::Base(_) => Phase::Base,
@@ -181,7 +181,7 @@ impl Pmtu {
         }
     }
 
-    /// When [`Pmtu::poll`] wants to be called.
+    /// Returns the time at which [`Pmtu::poll`] is to be called.
     pub fn next_deadline(&self) -> Instant {
         let search = match self.state {
             State::Base(attempt) | State::Search(attempt) => attempt.due,
@@ -191,7 +191,8 @@ impl Pmtu {
             .map_or(search, |confirm| search.min(confirm.due))
     }
 
-    /// The next probe that is due, on a path with this smoothed round-trip time; to be called until there is none.
+    /// Returns the next probe to send, for a path with the smoothed round-trip time `rtt`; to be called until it
+    /// returns `None`.
     pub fn poll(&mut self, rtt: Duration, now: Instant) -> Option<Ask> {
         let wait = (2 * rtt + Duration::from_millis(100)).clamp(PMTU_WAIT_MIN, PMTU_WAIT_MAX);
         if let Some(confirm) = &mut self.confirm {
@@ -212,7 +213,7 @@ impl Pmtu {
                 State::Complete { .. } => {
                     self.fails = self.ceiling.saturating_add(1);
                     self.search(now);
-                    // Nothing longer can be sent: look again later.
+                    // No longer datagram can be sent: search again later.
                     if matches!(self.state, State::Complete { .. }) {
                         return None;
                     }
@@ -235,7 +236,7 @@ impl Pmtu {
         }
     }
 
-    /// A probe of `size` was answered.
+    /// Handles the answer to a probe of `size`.
     pub fn acknowledged(&mut self, size: u16, now: Instant) {
         if self.confirm.is_some_and(|confirm| confirm.size <= size) {
             self.confirm = None;
@@ -251,12 +252,12 @@ impl Pmtu {
         }
     }
 
-    /// A small probe that was sent at `sent` was answered: the path works.
+    /// Handles the answer to a small probe sent at `sent`: the path works.
     pub fn small_answered(&mut self, sent: Instant) {
         self.sign = self.sign.max(Some(sent));
     }
 
-    /// Confirms that the path still passes what it is taken to; to be called at each heartbeat while traffic flows.
+    /// Starts a confirmation of the PLPMTU; to be called at each heartbeat while there is traffic.
     pub fn heartbeat(&mut self, now: Instant) {
         let settled = !matches!(self.state, State::Base(_));
         if settled && self.confirm.is_none() && self.datagram > MIN_DATAGRAM {
@@ -264,12 +265,12 @@ impl Pmtu {
         }
     }
 
-    /// What passed passes no more, and nobody said so: back to what every path should pass.
+    /// Handles a black hole: the PLPMTU no longer passes, so discovery restarts from the base size.
     fn black_hole(&mut self, now: Instant) {
         let lost = self.datagram;
         self.confirm = None;
         self.settled = None;
-        // The lost size itself is tried again: chance may have taken the probes.
+        // The lost size itself is probed again: the probes may have been lost by chance.
         self.fails = lost.saturating_add(1);
         if lost > BASE_DATAGRAM {
             self.datagram = BASE_DATAGRAM;
@@ -280,7 +281,7 @@ impl Pmtu {
         }
     }
 
-    /// Goes on with the next size between what passes and what does not.
+    /// Continues with the next size between the longest that passes and the shortest that fails.
     fn search(&mut self, now: Instant) {
         let next = search::next(self.datagram, self.fails, self.overhead);
         self.state = if let Some(size) = next {
@@ -294,7 +295,7 @@ impl Pmtu {
     }
 }
 
-/// A ceiling within what a datagram may be and what is probed at all.
+/// Limits the ceiling to the lengths that a datagram may have.
 fn bounded(ceiling: u16) -> u16 {
     let most = u16::try_from(MAX_DATAGRAM).unwrap_or(u16::MAX);
     ceiling.clamp(MIN_DATAGRAM, most)

@@ -1,17 +1,17 @@
-//! Which size to try next: the MTUs that are met in practice first, then halving what is left.
+//! Choice of the next size to probe: common MTUs first, then binary search.
 
 use crate::limits::PMTU_STEP;
 
-/// MTUs of most paths, tried first: Ethernet, and Ethernet with jumbo frames.
+/// MTUs of most paths, probed first: Ethernet without and with jumbo frames.
 const LIKELY: [u16; 2] = [1500, 9000];
-/// Other MTUs that are met, in order: IPv6's least, tunnels and clouds (Geneve, WireGuard, VXLAN, GRE, PPPoE), 802.11,
-/// FDDI, jumbo frames of some clouds and switches.
+/// Other common MTUs, in order: the minimum of IPv6, tunnels and clouds (Geneve, WireGuard, VXLAN, GRE, PPPoE),
+/// 802.11, FDDI, jumbo frames of some clouds and switches.
 const KNOWN: [u16; 12] = [
     576, 1280, 1400, 1420, 1450, 1476, 1492, 2304, 4352, 8500, 9001, 9216,
 ];
 
-/// The size to try when `passes` is known to pass and `fails` not to, sizes of UDP payloads within `overhead` bytes of
-/// IP and UDP; `None` when the two are close enough.
+/// Returns the next size to probe between `passes` and `fails`, which are UDP payloads inside `overhead` bytes of IP
+/// and UDP; `None` if they differ by [`PMTU_STEP`] at most.
 pub(super) fn next(passes: u16, fails: u16, overhead: u16) -> Option<u16> {
     let open = |size: &u16| passes < *size && *size < fails;
     let payload = |mtu: &u16| mtu.saturating_sub(overhead);
@@ -32,7 +32,7 @@ mod tests {
     use super::*;
     use crate::limits::{BASE_DATAGRAM, MAX_DATAGRAM};
 
-    /// The sizes that are tried on a path that passes `limit`, and what is found.
+    /// Returns the sizes probed on a path with the limit `limit`, and the size found.
     fn walk(mut passes: u16, mut fails: u16, limit: u16, overhead: u16) -> (Vec<u16>, u16) {
         let mut tried = Vec::new();
         while let Some(size) = next(passes, fails, overhead) {
@@ -72,7 +72,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_found_is_close_below_what_passes(limit in 548u16..9472, six: bool) {
+        fn the_size_found_is_just_below_the_limit(limit in 548u16..9472, six: bool) {
             let overhead = if six { 48 } else { 28 };
             let (_, found) = walk(548, ceiling(), limit, overhead);
             prop_assert!(found <= limit && limit - found < PMTU_STEP);

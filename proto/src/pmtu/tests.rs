@@ -7,18 +7,18 @@ use crate::limits::{HEARTBEAT, PMTU_STEP};
 const START: Instant = Instant::from_nanos(1_000_000_000);
 const CEILING: u16 = 9_472;
 
-/// A path on a virtual clock, with heartbeats and traffic.
+/// Path on a virtual clock, with heartbeats and traffic.
 struct Path {
     pmtu: Pmtu,
     now: Instant,
-    /// Longest datagram that passes; 0 when nothing does.
+    /// Longest datagram that passes; 0 if the path is down.
     limit: u16,
     rtt: Duration,
-    /// Per mille of probes whose reply never comes.
+    /// Per mille of probes without a reply.
     loss: u64,
     entropy: SeededEntropy,
     next_beat: Instant,
-    /// Replies under way: when they come, the size (0 for a small probe), when the probe was sent.
+    /// Replies in flight: time of arrival, size (0 for a small probe), time at which the probe was sent.
     replies: Vec<(Instant, u16, Instant)>,
     probes: usize,
 }
@@ -75,7 +75,7 @@ impl Path {
         assert!(self.pmtu.next_deadline() > self.now, "it spins");
     }
 
-    /// Runs until `done` holds; after how long.
+    /// Runs until `done` holds, and returns the time that took.
     fn until(&mut self, most: Duration, done: impl Fn(&Self) -> bool) -> Duration {
         let began = self.now;
         while !done(self) {
@@ -129,7 +129,7 @@ fn jumbo_frames_are_used() {
 }
 
 #[test]
-fn black_holes_of_any_width_are_survived() {
+fn discovery_survives_black_holes_of_any_size() {
     for mtu in [1400, 1280, 700] {
         let mut path = Path::new(mtu - 28);
         let took = path.complete();
@@ -169,7 +169,7 @@ fn a_shrink_in_the_middle_of_a_search_is_noticed_too() {
 }
 
 #[test]
-fn a_path_that_widens_is_noticed_at_the_next_look() {
+fn a_path_that_widens_is_detected_by_the_next_search() {
     let mut path = Path::new(672);
     path.complete();
     path.limit = 1472;
@@ -223,7 +223,7 @@ fn without_traffic_nothing_is_confirmed() {
 }
 
 #[test]
-fn the_interface_bounds_what_is_tried() {
+fn the_interface_limits_the_probed_sizes() {
     let mut path = Path::new(CEILING);
     path.pmtu = Pmtu::new(SocketAddr::from(([10, 0, 0, 1], 6783)), 1472, START);
     path.complete();
@@ -251,7 +251,7 @@ fn nothing_is_settled_while_it_is_a_guess() {
 }
 
 #[test]
-fn replies_that_nobody_asked_for_change_nothing() {
+fn unsolicited_replies_are_ignored() {
     let mut pmtu = Path::new(1472).pmtu;
     for size in [0, 548, 1200, 1472, 9000, u16::MAX] {
         pmtu.acknowledged(size, START);
@@ -260,7 +260,7 @@ fn replies_that_nobody_asked_for_change_nothing() {
 }
 
 #[test]
-fn the_mtu_inside_is_what_one_untagged_frame_takes() {
+fn the_inner_mtu_fits_one_untagged_frame() {
     assert_eq!(inner_mtu(1472), 1424);
     assert_eq!(inner_mtu(8972), 8924);
     assert_eq!(inner_mtu(1328), 1280);
@@ -270,7 +270,7 @@ fn the_mtu_inside_is_what_one_untagged_frame_takes() {
 
 proptest! {
     #[test]
-    fn whatever_happens_it_ends_at_what_passes(
+    fn discovery_always_converges_to_the_limit(
         first in 548u16..9472,
         second in 548u16..9472,
         rtt in 0u64..400,
@@ -285,11 +285,11 @@ proptest! {
         path.limit = second;
         path.run(Duration::from_secs(20));
         path.loss = 0;
-        // At the latest the next look but one finds what is there.
+        // The second search from now at the latest finds the limit.
         path.run(2 * PMTU_RAISE + Duration::from_secs(60));
         let found = path.pmtu.datagram();
         prop_assert!(found <= second && second - found < PMTU_STEP, "{found} of {second}");
-        // One confirmation a second, and the searches.
+        // One confirmation per second, and the searches.
         prop_assert!(path.probes < 1_600, "{}", path.probes);
     }
 }

@@ -1,4 +1,4 @@
-//! What the session manager does with each kind of handshake message.
+//! Handling of received handshake messages: Init, Response and Cookie.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use crate::noise::{Handshake, NoiseError, Pattern, Role, SplitKeys};
 use crate::time::Instant;
 use crate::wire::datagram::{Header, Kind};
 
-/// An Init that authenticates.
+/// Content of an authenticated Init.
 struct Offer {
     noise: Handshake,
     header: Header,
@@ -96,7 +96,8 @@ impl Sessions {
         let payload = noise.read_message(init.noise)?;
         let says = InitPayload::decode(&payload).ok_or(Refused::Malformed)?;
         let dh_key = noise.remote_static().ok_or(Refused::Unauthentic)?;
-        // The Noise message proves the key, the record whose it is: a record that names another's key proves nothing.
+        // The Noise message proves possession of the key, the record whose key it is; a record with another router's
+        // key proves nothing.
         if !directory.names(&says.peer, &dh_key) {
             return Err(Refused::UnknownPeer);
         }
@@ -108,7 +109,8 @@ impl Sessions {
         })
     }
 
-    /// Keeps what the newest Init of a router said; when full, that of one without a session makes room.
+    /// Stores the content of the newest Init of a router. If the table is full, an entry without a session makes
+    /// room.
     fn remember(&mut self, peer: PeerId, init: LastInit) {
         if self.latest.len() >= limits::MAX_PEERS && !self.latest.contains_key(&peer) {
             let idle = self.latest.keys().find(|id| !self.peers.contains_key(id));
@@ -119,15 +121,15 @@ impl Sessions {
         self.latest.insert(peer, init);
     }
 
-    /// Whether both began at once and our Init is the one that counts. After some attempts in vain it counts no more:
-    /// the other side may have a reason to refuse it.
+    /// Returns true if both sides began at once and this router's Init takes precedence. It loses precedence after
+    /// some unanswered attempts: the other side may have a reason to refuse it.
     fn has_precedence(&self, id: PeerId) -> bool {
         let pending = self.peers.get(&id).and_then(|p| p.pending.as_ref());
         pending.is_some_and(|p| p.attempts <= limits::PRECEDENCE_ATTEMPTS)
             && self.identity.id() < id
     }
 
-    /// The other side is there and waits for our Init: repeat it now, unless it is on its way.
+    /// Repeats this router's Init, for which the other side waits, unless the last one is still on its way.
     fn insist(&mut self, id: PeerId, now: Instant, entropy: &mut dyn Entropy) {
         let pending = self.peers.get(&id).and_then(|p| p.pending.as_ref());
         let last = pending.and_then(|p| p.tries.back());
@@ -182,14 +184,14 @@ impl Sessions {
             return Err(Refused::UnknownPeer);
         };
         if yielded {
-            // Should the other side not come back, ours is begun again.
+            // If the other side does not confirm the new keys, this router begins again.
             peer.begin_at = Some(now + limits::HANDSHAKE_YIELD);
         }
         if let Some(dropped) = peer.slots.install_next(transport) {
             self.indices.release(dropped.local());
         }
         self.counters.answered += 1;
-        // First the change, so that the lanes know the keys when the answer to our answer comes.
+        // The change first, so that the lanes have the keys when the peer's confirmation arrives.
         self.outputs.push_back(SessionOutput::Changed(id));
         self.outputs.push_back(SessionOutput::Send {
             peer: id,
@@ -237,7 +239,7 @@ impl Sessions {
         }
         self.counters.completed += 1;
         if let Some(last) = self.latest.get_mut(&id) {
-            // Whatever its last Init offered, it may have been started anew with other options.
+            // The suites of its last Init may be outdated: the peer may have restarted with another configuration.
             last.suites = Suites::only(suite);
         }
         self.outputs.push_back(SessionOutput::Changed(id));
@@ -257,13 +259,13 @@ impl Sessions {
         if attempt.challenged {
             return Err(Refused::BadCookie);
         }
-        // The next attempt, at its time, shows the cookie.
+        // The next attempt, at its regular time, carries the cookie.
         peer.cookie = Some((message.open(&peer.dh_key, &attempt.mac1)?, now));
         attempt.challenged = true;
         Ok(())
     }
 
-    /// The router that one of our pending Inits, with this index, went to.
+    /// Returns the peer to which one of the pending Inits, with this index, was sent.
     fn owner_of_attempt(&self, index: SessionIndex) -> Result<PeerId, Refused> {
         let id = self.indices.owner(index).ok_or(Refused::UnknownIndex)?;
         let pending = self.peers.get(&id).and_then(|p| p.pending.as_ref());
@@ -277,7 +279,7 @@ impl Sessions {
         self.peers.get_mut(&id)?.pending.as_mut()?.by_index(index)
     }
 
-    /// Ends the pending handshake with the attempt that was answered; the others are given up.
+    /// Takes the answered attempt out of the pending handshake, and abandons the other attempts.
     fn take_attempt(&mut self, id: PeerId, index: SessionIndex) -> Result<Attempt, Refused> {
         let pending = self.peers.get_mut(&id).and_then(|p| p.pending.take());
         let mut answered = None;

@@ -1,4 +1,4 @@
-//! How the session manager begins handshakes.
+//! Initiation of handshakes.
 
 use std::collections::VecDeque;
 
@@ -21,7 +21,7 @@ impl Sessions {
         if peer.pending.is_some() || peer.begin_at.is_some() || !peer.needs_handshake(now) {
             return;
         }
-        // Keys that the peer is about to confirm are as good as ours.
+        // Keys that the peer is about to confirm make an own handshake unnecessary.
         if let Some(next) = peer.slots.next() {
             let patience = next.established() + limits::HANDSHAKE_YIELD;
             if now < patience {
@@ -50,7 +50,7 @@ impl Sessions {
         self.send_init(id, now, entropy);
     }
 
-    /// Sends the next Init of the pending handshake: with a new ephemeral key, index and counter each time.
+    /// Sends the next Init of the pending handshake, each with a new ephemeral key, index and counter.
     pub(super) fn send_init(&mut self, id: PeerId, now: Instant, entropy: &mut dyn Entropy) {
         let Some(peer) = self.peers.get_mut(&id) else {
             return;

@@ -1,4 +1,4 @@
-//! What an Init must pass before we spend a key agreement on it: mac1, and under load a cookie and a rate.
+//! Protection of the key agreement against floods of Inits: mac1, and under load cookies and rate limits.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -15,7 +15,7 @@ use crate::time::Instant;
 
 const WINDOW: Duration = Duration::from_secs(1);
 
-/// Counts Inits in windows of one second, and makes and checks cookies.
+/// Counter of Inits in windows of one second; makes and checks cookies.
 pub(super) struct Guard {
     own_dh: [u8; 32],
     mac1_key: [u8; 32],
@@ -24,7 +24,7 @@ pub(super) struct Guard {
     secrets: Option<Secrets>,
 }
 
-/// What came within the current second.
+/// Messages in the current second.
 #[derive(Default)]
 struct Window {
     start: Instant,
@@ -39,11 +39,11 @@ struct Secrets {
     previous: Zeroizing<[u8; 32]>,
 }
 
-/// Whether a message is worth a key agreement.
+/// Verdict on an Init.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Admission {
     Accepted,
-    /// Not before its sender shows this Cookie message's content.
+    /// Refused until the sender proves its address with the cookie; contains the Cookie message to send.
     Challenge(Vec<u8>),
 }
 
@@ -58,13 +58,13 @@ impl Guard {
         }
     }
 
-    /// Whether a Response was made for us. It costs a key agreement only if it names a pending handshake, so it needs
-    /// no cookie.
+    /// Checks that a Response is addressed to this router. It causes a key agreement only if it names a pending
+    /// handshake, so it needs no cookie.
     pub(super) fn admit_response(&self, response: &Sealed<'_>) -> Result<(), Refused> {
         response.check_mac1(&self.mac1_key)
     }
 
-    /// Whether an Init was made for us and may cost a key agreement now.
+    /// Checks that an Init is addressed to this router, and decides if it may cause a key agreement now.
     pub(super) fn admit_init(
         &mut self,
         init: &Sealed<'_>,
@@ -95,7 +95,7 @@ impl Guard {
             .ok_or(Refused::RateLimited)
     }
 
-    /// Counts one message; whether we are under load.
+    /// Counts one message. Returns true if the router is under load.
     fn count(&mut self, now: Instant) -> bool {
         if now.since(self.window.start) >= WINDOW {
             self.window = Window {
@@ -105,13 +105,13 @@ impl Guard {
         }
         self.window.messages = self.window.messages.saturating_add(1);
         if self.window.messages > limits::HANDSHAKE_LOAD {
-            // For a while longer, or every second would begin with free key agreements.
+            // The load state lasts a window longer; otherwise each second would begin with unlimited key agreements.
             self.loaded_until = Some(now + WINDOW);
         }
         self.loaded_until.is_some_and(|until| now < until)
     }
 
-    /// The cookies of an address that hold now; the first is the one to give away.
+    /// Returns the current and the previous cookie of an address; the first one is to be sent.
     fn cookies(
         &mut self,
         address: SocketAddr,
@@ -186,7 +186,7 @@ mod tests {
             }
         }
 
-        /// An Init as far as the guard looks at it.
+        /// Returns an Init with the parts that the guard checks.
         fn init(&mut self, cookie: Option<&Cookie>) -> Vec<u8> {
             let header = message::header(Kind::Init, SessionIndex(77), &mut self.entropy);
             let mut bytes = header.encode().to_vec();
@@ -210,7 +210,7 @@ mod tests {
             }
         }
 
-        /// The cookie in the answer to an Init without one.
+        /// Returns the cookie from the answer to an Init without one.
         fn cookie(&mut self, via: Via, now: Instant) -> Cookie {
             let init = self.init(None);
             let Ok(Admission::Challenge(bytes)) = self.admit(&init, via, now) else {
@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn without_load_nobody_needs_a_cookie() {
+    fn without_load_no_cookie_is_needed() {
         let mut setup = Setup::new();
         for second in 0..3 {
             setup.load(START + seconds(second));
@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn an_init_for_another_router_does_not_even_count() {
+    fn an_init_for_another_router_does_not_count_as_load() {
         let mut setup = Setup::new();
         let mut bad = setup.init(None);
         bad[INIT_LEN - 32] ^= 1;

@@ -1,24 +1,24 @@
-//! Which router each of our session indices belongs to.
+//! Allocation of session indices, each owned by one peer.
 
 use std::collections::BTreeMap;
 
 use crate::entropy::Entropy;
 use crate::ids::{PeerId, SessionIndex};
 
-/// Indices in use: for each session the previous and the current keys, and [`crate::limits::KEPT_ATTEMPTS`] each of
-/// handshakes answered and begun.
+/// Indices in use: for each session those of its previous and current keys, and up to
+/// [`crate::limits::KEPT_ATTEMPTS`] each of answered and begun handshakes.
 #[derive(Default)]
 pub(super) struct Indices {
     owners: BTreeMap<SessionIndex, PeerId>,
 }
 
 impl Indices {
-    /// An index not in use and not 0, for `peer`.
+    /// Allocates an unused index other than 0 for `peer`.
     pub(super) fn allocate(&mut self, peer: PeerId, entropy: &mut dyn Entropy) -> SessionIndex {
         let mut raw = [0; 4];
         entropy.fill(&mut raw);
         let mut index = SessionIndex(u32::from_be_bytes(raw));
-        // Ends: there are far fewer indices in use than numbers.
+        // Terminates: far fewer indices are in use than there are numbers.
         while index.0 == 0 || self.owners.contains_key(&index) {
             index.0 = index.0.wrapping_add(1);
         }

@@ -1,4 +1,4 @@
-//! The bytes of Init, Response and Cookie; the table is in [`super`].
+//! Encoding of Init, Response and Cookie messages; see the layout in [`super`].
 
 use blake2::digest::consts::{U16, U32};
 use blake2::digest::{KeyInit, Mac};
@@ -15,13 +15,13 @@ use crate::ids::{PeerId, SessionIndex};
 use crate::limits;
 use crate::wire::datagram::{HEADER_LEN, Header, Kind};
 
-/// Bytes of an Init message.
+/// Length of an Init message, in bytes.
 pub const INIT_LEN: usize = HEADER_LEN + 128 + limits::MAX_OFFERED_SUITES + 2 * MAC;
-/// Bytes of a Response message.
+/// Length of a Response message, in bytes.
 pub const RESPONSE_LEN: usize = HEADER_LEN + 61 + MAC;
-/// Bytes of a Cookie message.
+/// Length of a Cookie message, in bytes.
 pub const COOKIE_LEN: usize = HEADER_LEN + NONCE + SEALED_COOKIE;
-// No answer is longer than what it answers.
+// No amplification: no answer is longer than the message that causes it.
 const _: () = assert!(RESPONSE_LEN <= INIT_LEN && COOKIE_LEN <= INIT_LEN);
 
 const MAC: usize = 16;
@@ -33,10 +33,10 @@ const MAC1_LABEL: &[u8] = b"mesh mac1 v1";
 const COOKIE_LABEL: &[u8] = b"mesh cookie v1";
 const HANDSHAKE_COUNTER: u64 = 1 << 63;
 
-/// A secret bound to a source address; key of mac2.
+/// Cookie: a secret bound to a source address, and the key of mac2.
 pub(super) type Cookie = Zeroizing<[u8; 32]>;
 
-/// A handshake datagram taken apart; nothing of it is authenticated yet.
+/// Parsed handshake datagram, not authenticated.
 #[derive(Debug)]
 pub(super) enum Message<'a> {
     Init(Sealed<'a>),
@@ -44,7 +44,7 @@ pub(super) enum Message<'a> {
     Cookie(CookieMessage<'a>),
 }
 
-/// An Init or a Response.
+/// Parsed Init or Response.
 #[derive(Debug)]
 pub(super) struct Sealed<'a> {
     pub(super) header: Header,
@@ -105,7 +105,7 @@ impl Sealed<'_> {
         *self.mac1
     }
 
-    /// Whether mac1 was made for the holder of `mac1_key`.
+    /// Verifies mac1 with the key of the receiver.
     pub(super) fn check_mac1(&self, mac1_key: &[u8; 32]) -> Result<(), Refused> {
         let covered = &self.datagram[..HEADER_LEN + self.noise.len()];
         let good = mac16(mac1_key, covered).ct_eq(self.mac1);
@@ -116,7 +116,7 @@ impl Sealed<'_> {
         }
     }
 
-    /// Whether an Init ends in the mac2 that this cookie makes.
+    /// Returns true if the Init ends with the mac2 that this cookie gives.
     pub(super) fn has_mac2_of(&self, cookie: &Cookie) -> bool {
         self.datagram
             .split_last_chunk::<MAC>()
@@ -125,7 +125,7 @@ impl Sealed<'_> {
 }
 
 impl CookieMessage<'_> {
-    /// The cookie, if `sender_dh` made it in answer to the message with this mac1.
+    /// Decrypts the cookie, if the router with key `sender_dh` made it in answer to the message with this mac1.
     pub(super) fn open(&self, sender_dh: &[u8; 32], mac1: &[u8; MAC]) -> Result<Cookie, Refused> {
         let opened = cookie_cipher(sender_dh)
             .decrypt(
@@ -141,7 +141,7 @@ impl CookieMessage<'_> {
     }
 }
 
-/// The Cookie message that answers the message named by `receiver` and `mac1`.
+/// Encodes the Cookie message that answers the message with this index and mac1.
 pub(super) fn cookie_message(
     receiver: SessionIndex,
     mac1: &[u8; MAC],
@@ -164,7 +164,7 @@ pub(super) fn cookie_message(
     Some(out)
 }
 
-/// A header whose counter no other datagram to that index has.
+/// Returns a header whose counter differs from those of all other datagrams with that index.
 pub(super) fn header(kind: Kind, receiver: SessionIndex, entropy: &mut dyn Entropy) -> Header {
     Header {
         kind,
@@ -174,7 +174,7 @@ pub(super) fn header(kind: Kind, receiver: SessionIndex, entropy: &mut dyn Entro
     }
 }
 
-/// What an Init says under its seal.
+/// Encrypted payload of an Init.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct InitPayload {
     pub(super) peer: PeerId,
@@ -207,14 +207,14 @@ impl InitPayload {
     }
 }
 
-/// What a Response says under its seal.
+/// Encrypted payload of a Response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct ResponsePayload {
-    /// The responder's index, not 0.
+    /// Session index of the responder, not 0.
     pub(super) index: SessionIndex,
-    /// Number of the suite it chose.
+    /// Number of the suite chosen by the responder.
     pub(super) suite: u8,
-    /// The responder's boot epoch: the initiator learns which run of that router has the keys.
+    /// Boot epoch of the responder; tells the initiator which run of that router has the keys.
     pub(super) epoch: u64,
 }
 
@@ -236,30 +236,30 @@ impl ResponsePayload {
     }
 }
 
-/// What both sides of a handshake must have seen alike.
+/// Returns the Noise prologue, on which both sides must agree.
 pub(super) fn prologue(init: &Header, responder: &PeerId) -> Vec<u8> {
     [PROLOGUE_LABEL, &init.encode(), &responder.0].concat()
 }
 
-/// Appends mac1 to a message for the holder of `receiver_dh`, and returns it.
+/// Appends mac1 for the receiver with key `receiver_dh`, and returns it.
 pub(super) fn append_mac1(datagram: &mut Vec<u8>, receiver_dh: &[u8; 32]) -> [u8; MAC] {
     let mac1 = mac16(&mac1_key(receiver_dh), datagram);
     datagram.extend_from_slice(&mac1);
     mac1
 }
 
-/// Appends mac2 to an Init.
+/// Appends mac2 to an Init; zeros without a cookie.
 pub(super) fn append_mac2(datagram: &mut Vec<u8>, cookie: Option<&Cookie>) {
     let mac2 = cookie.map_or([0; MAC], |cookie| mac16(cookie, datagram));
     datagram.extend_from_slice(&mac2);
 }
 
-/// The key of mac1 in messages to the holder of `receiver_dh`.
+/// Returns the key of mac1 in messages to the router with key `receiver_dh`.
 pub(super) fn mac1_key(receiver_dh: &[u8; 32]) -> [u8; 32] {
     labelled(MAC1_LABEL, receiver_dh)
 }
 
-/// The 32-byte BLAKE2s MAC of `data`: what cookies are made with.
+/// Returns the 32-byte BLAKE2s MAC of `data`, of which cookies are made.
 pub(super) fn mac32(key: &[u8; 32], data: &[u8]) -> [u8; 32] {
     let mac = <Blake2sMac<U32> as KeyInit>::new(key.into());
     mac.chain_update(data).finalize().into_bytes().into()

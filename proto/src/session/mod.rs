@@ -1,14 +1,17 @@
-//! Data sessions between two routers: pairs of keys for UDP, agreed by `Noise_IKpsk2_25519_ChaChaPoly_BLAKE2s`.
+//! Data sessions between two routers: keys for UDP, agreed by `Noise_IKpsk2_25519_ChaChaPoly_BLAKE2s`.
+//!
+//! Messages, cookies and timers follow WireGuard (Donenfeld, NDSS 2017), with an own encoding and a choice of
+//! ciphers.
 //!
 //! # Messages
 //!
-//! All integers are big-endian. Each message begins with the 16-byte datagram header ([`crate::wire::datagram`]): hop
-//! limit 16, and a counter whose highest bit is 1 and whose other bits are random, so that (destination, receiver
-//! index, counter) names no two datagrams alike; data counters stay below 2^48.
+//! All integers are big-endian. Each message begins with the 16-byte datagram header ([`crate::wire::datagram`]). Its
+//! hop limit is 16; its counter has the highest bit set and random other bits, so that (destination, receiver index,
+//! counter) is unique. Counters of data stay below 2^48.
 //!
 //! ```text
 //! Init, kind 1, 180 bytes
-//!   0   16  header; receiver index = the sender's index, by which the answer shall name this handshake
+//!   0   16  header; receiver index = index of the sender, which the answer names
 //!   16  32  Noise message 1: ephemeral key
 //!   48  48  Noise message 1: static key of the initiator ‖ tag
 //!   96  52  Noise message 1: payload ‖ tag; payload = PeerId of the initiator (16) ‖ boot epoch (8)
@@ -17,53 +20,56 @@
 //!   164 16  mac2
 //!
 //! Response, kind 2, 93 bytes
-//!   0   16  header; receiver index = the one of the Init
+//!   0   16  header; receiver index = that of the Init
 //!   16  32  Noise message 2: ephemeral key
-//!   48  29  Noise message 2: payload ‖ tag; payload = the responder's index (4) ‖ suite (1) ‖ boot epoch (8)
+//!   48  29  Noise message 2: payload ‖ tag; payload = index of the responder (4) ‖ suite (1) ‖ boot epoch (8)
 //!   77  16  mac1
 //!
 //! Cookie, kind 3, 88 bytes
-//!   0   16  header; receiver index = the one of the Init that it answers
+//!   0   16  header; receiver index = that of the Init it answers
 //!   16  24  nonce, random
 //!   40  48  XChaCha20-Poly1305( cookie (32) ) ‖ tag; associated data = mac1 of that Init
 //! ```
 //!
-//! * Noise prologue: "mesh session v1" ‖ the 16-byte header of the Init (network id and index included) ‖ the
-//!   PeerId of the responder. The pre-shared key is [`crate::crypto::secret::MeshSecret::session_psk`].
-//! * mac1 = the 16-byte BLAKE2s MAC, with key BLAKE2s-256("mesh mac1 v1" ‖ X25519 key of the receiver), of all bytes
-//!   before it. It shows that the sender knows whom it talks to; strangers get no answer.
-//! * mac2 = the 16-byte BLAKE2s MAC, with the cookie as key, of all bytes before it; zero without a cookie.
-//! * cookie = the 32-byte BLAKE2s MAC, with a secret that its maker replaces every 120 s (the one before still
-//!   counts), of the source address (4 or 16 bytes, IPv4-mapped as IPv4) ‖ source port (2).
-//! * The key of a Cookie message is BLAKE2s-256("mesh cookie v1" ‖ X25519 key of its sender).
+//! * Noise prologue: "mesh session v1" ‖ the 16-byte header of the Init (with network id and index) ‖ the PeerId of
+//!   the responder. The pre-shared key is [`crate::crypto::secret::MeshSecret::session_psk`].
+//! * mac1: the 16-byte BLAKE2s MAC of all preceding bytes, with key BLAKE2s-256("mesh mac1 v1" ‖ X25519 key of the
+//!   receiver). It proves that the sender knows the receiver's key; other senders get no answer.
+//! * mac2: the 16-byte BLAKE2s MAC of all preceding bytes, with the cookie as key; zeros without a cookie.
+//! * Cookie: the 32-byte BLAKE2s MAC of the source address (4 or 16 bytes, IPv4-mapped as IPv4) ‖ source port (2),
+//!   with a secret that the responder replaces every 120 s; the previous secret is still accepted.
+//! * Key of a Cookie message: BLAKE2s-256("mesh cookie v1" ‖ X25519 key of its sender).
 //!
 //! # Suites
 //!
-//! The handshake itself is always ChaCha20-Poly1305; what the keys it gives are used with is agreed in it. An Init names
-//! the suites its sender takes by their numbers ([`Suite`](crate::crypto::aead::Suite)), the preferred one first, zeros
-//! behind the last; numbers that the receiver does not know are passed over. The responder takes the first of its own
-//! that is among them, and names it in the Response. Both lists are authenticated, so nobody in between can move the two
-//! to another suite. Without a common one the Init gets no answer and is [`Refused::NoCommonSuite`]; a Response that
-//! names a suite not offered is too.
+//! The handshake itself always uses ChaCha20-Poly1305; it negotiates the cipher of the data keys. An Init lists the
+//! numbers of the suites that its sender supports ([`Suite`](crate::crypto::aead::Suite)), in order of preference,
+//! padded with zeros; the receiver ignores unknown numbers. The responder chooses the first of its own suites that is
+//! in the list, and names it in the Response. Both lists are authenticated, so no attacker can force another suite.
+//! If there is no common suite, the Init gets no answer and counts as [`Refused::NoCommonSuite`]; so does a Response
+//! that names a suite that was not offered.
 //!
 //! # Acceptance
 //!
-//! An Init is accepted if the record of the router that it names as its sender has its static key (so a router that
-//! announces the key of another gains nothing), and only if (boot epoch, handshake counter) exceeds
-//! the last one of that peer. No answer is longer than what it answers. Above [`crate::limits::HANDSHAKE_LOAD`]
-//! Inits a second, one that comes directly and without a good mac2 is answered by a Cookie and costs no key agreement.
-//! A Response costs one only if it names a handshake that waits, and [`crate::limits::RESPONSE_ATTEMPTS`] at most.
+//! An Init is accepted if its static key is the one in the record of the router that it names as its sender, and if
+//! (boot epoch, handshake counter) exceeds that of the last Init of this router. The first condition makes it useless
+//! to announce the key of another router. No answer is longer than the message that causes it. Above
+//! [`crate::limits::HANDSHAKE_LOAD`] Inits per second, a direct one without a valid mac2 is answered with a Cookie
+//! and costs no key agreement. A Response costs one only if it names a pending handshake,
+//! [`crate::limits::RESPONSE_ATTEMPTS`] times at most.
 //!
 //! # Keys
 //!
-//! The initiator uses new keys when the Response to any of its last four Inits arrives, and sends an empty Probe with
-//! them until it hears an answer. The responder keeps the keys of the last four Inits it answered as *next* and uses
-//! those with which it opened a first datagram; then it answers with an empty Probe. The keys before are kept as *previous*, for datagrams still on their way. When both sides begin at
-//! once the Init of the lower [`PeerId`] wins: its sender ignores the other Init and repeats its own, the other side
-//! answers and drops its own. After four attempts in vain the sender answers too.
+//! The initiator uses new keys as soon as the Response to any of its last four Inits arrives, and sends an empty
+//! Probe with them until it receives an answer. The responder keeps the keys of the last four Inits it answered as
+//! *next*; the first datagram that one of them opens makes that one *current*, and is answered with an empty Probe.
+//! The keys before are kept as *previous*, for datagrams that are still on their way. If both sides begin at once,
+//! the Init of the lower [`PeerId`] takes precedence: its sender ignores the other Init and repeats its own, and the
+//! other side answers and drops its own handshake. After four unanswered attempts the sender answers, too.
 //!
-//! After 120 s of use the initiator begins anew, after 165 s the responder; at 180 s keys are dead. Frames sent without
-//! an answer for 10 s begin a handshake too; a side that only receives sends an empty Probe every 5 s.
+//! Rekeying begins after 120 s on the side of the initiator, and after 165 s on that of the responder; keys expire
+//! after 180 s. If frames are sent and nothing is received for 10 s, a handshake begins, too; a side that only
+//! receives sends an empty Probe as a keepalive every 5 s.
 
 pub mod replay;
 pub mod transport;
@@ -89,90 +95,90 @@ use crate::ids::PeerId;
 pub use message::{COOKIE_LEN, INIT_LEN, RESPONSE_LEN};
 pub use sessions::{SessionCounters, SessionStatus, Sessions};
 
-/// How a datagram came.
+/// Path by which a handshake datagram arrived.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Via {
-    /// Straight from this address.
+    /// Directly from this address.
     Direct(SocketAddr),
-    /// Out of a Relay envelope that a neighbour authenticated.
+    /// In a Relay datagram, which a neighbour authenticated.
     Relayed,
 }
 
-/// What the mesh knows of X25519 keys.
+/// Lookup of the X25519 keys that routers announce.
 pub trait Directory {
-    /// Whether the record of `peer` names this X25519 key; if not, it gets no answer.
+    /// Returns true if the record of `peer` has this X25519 key; otherwise `peer` gets no answer.
     fn names(&self, peer: &PeerId, dh_key: &[u8; 32]) -> bool;
 }
 
-/// What the caller is to do.
+/// Action for the caller.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SessionOutput {
     /// Send a datagram to a router.
     Send {
-        /// The receiver.
+        /// Destination router.
         peer: PeerId,
-        /// `Some`: answer the way it came; `None`: by the best path there is.
+        /// `Some`: answer on the path of the request; `None`: on the best path.
         via: Option<Via>,
-        /// The complete datagram.
+        /// Complete datagram.
         bytes: Vec<u8>,
     },
-    /// Send a Cookie to an address whose owner is not known.
+    /// Send a Cookie to an address of an unauthenticated sender.
     Challenge {
-        /// The receiver.
+        /// Destination address.
         to: SocketAddr,
-        /// The complete datagram.
+        /// Complete datagram.
         bytes: Vec<u8>,
     },
-    /// The transports of a router changed: [`Sessions::current`] and [`Sessions::receiving`] say how.
+    /// The transports of a router changed; see [`Sessions::current`] and [`Sessions::receiving`].
     Changed(PeerId),
 }
 
-/// Why a handshake datagram had no effect.
+/// Reason why a handshake datagram was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, thiserror::Error)]
 pub enum Refused {
-    /// Not a handshake message, or not of its length.
+    /// Not a handshake message, or of the wrong length.
     #[error("malformed handshake message")]
     Malformed,
-    /// mac1 is wrong: made for another router, or changed on its way.
+    /// Wrong mac1: for another router, or altered on its way.
     #[error("handshake message for another router")]
     BadMac,
-    /// Under load, and without a cookie; one was sent.
+    /// No valid cookie while under load; a Cookie message was sent.
     #[error("handshake message without a cookie while under load")]
     CookieNeeded,
-    /// Under load, and its source or the relays used up their share.
+    /// Rate limit, under load, of the source or of relayed messages.
     #[error("too many handshake messages")]
     RateLimited,
-    /// The Noise message does not authenticate: another secret, or changed on its way.
+    /// The Noise message fails to authenticate: another mesh secret, or altered on its way.
     #[error("handshake message does not authenticate")]
     Unauthentic,
-    /// The record of the initiator does not name its static key, or there is none, or it is our own.
+    /// The initiator has no record, or one without this static key, or is this router itself.
     #[error("handshake of an unknown router")]
     UnknownPeer,
-    /// The epoch and counter of an Init do not exceed the last ones.
+    /// Epoch and counter of an Init do not exceed the last ones.
     #[error("replayed handshake message")]
     Replayed,
-    /// Our own Init to the same router has precedence.
+    /// This router's own Init to the same router takes precedence.
     #[error("handshake begun by both sides at once")]
     Yielded,
-    /// No handshake of ours has this index.
-    #[error("answer to no handshake of ours")]
+    /// No pending handshake has this index.
+    #[error("answer to an unknown handshake")]
     UnknownIndex,
-    /// A Cookie that does not belong to the last message we sent.
+    /// The Cookie does not authenticate as an answer to the last Init.
     #[error("cookie does not authenticate")]
     BadCookie,
     /// The X25519 key of a router is of low order.
     #[error("unusable key")]
     BadKey,
-    /// The peer takes none of the suites that we take.
+    /// No common cipher suite.
     #[error("no cipher in common")]
     NoCommonSuite,
-    /// Too many outputs wait to be collected.
+    /// The output queue is full.
     #[error("the output queue is full")]
     Busy,
 }
 
 impl Refused {
-    /// All reasons, in order.
+    /// All reasons, in order of declaration.
     pub const ALL: [Refused; 13] = [
         Refused::Malformed,
         Refused::BadMac,

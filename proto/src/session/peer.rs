@@ -1,4 +1,4 @@
-//! What the session manager keeps of one router: key slots, the pending handshake, timers.
+//! State of the session with one peer: key slots, the pending handshake, timers.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -10,28 +10,28 @@ use crate::limits;
 use crate::noise::Handshake;
 use crate::time::Instant;
 
-/// One router we have, want, or are offered a session with.
+/// State of one peer with which there is a session, or a handshake begun by either side.
 pub(super) struct Peer {
     pub(super) dh_key: [u8; 32],
     pub(super) slots: Slots,
     pub(super) pending: Option<Pending>,
-    /// When to look whether a handshake of ours is needed after all.
+    /// Time at which to check if a handshake is needed after all.
     pub(super) begin_at: Option<Instant>,
     pub(super) confirm: Option<Confirm>,
     pub(super) upkeep_at: Option<Instant>,
     pub(super) watch: Watch,
     pub(super) cookie: Option<(Cookie, Instant)>,
-    /// When this entry is due in the manager's timer queue.
+    /// Time under which this entry stands in the manager's timer queue.
     pub(super) queued: Option<Instant>,
     pub(super) created: Instant,
 }
 
-/// A handshake of ours that waits for its Response.
+/// Handshake that waits for its Response.
 pub(super) struct Pending {
     pub(super) started: Instant,
     pub(super) attempts: usize,
-    /// The last few attempts, at most [`limits::KEPT_ATTEMPTS`], the newest last: over a long way the answer to one
-    /// comes after the next was made.
+    /// Last attempts, at most [`limits::KEPT_ATTEMPTS`], in order. On a long path the answer to one arrives after the
+    /// next was sent.
     pub(super) tries: VecDeque<Attempt>,
     pub(super) retry_at: Instant,
 }
@@ -41,39 +41,39 @@ pub(super) struct Attempt {
     pub(super) index: SessionIndex,
     pub(super) sent: Instant,
     pub(super) mac1: [u8; 16],
-    /// Whether a Cookie was taken for it; one is all it gets.
+    /// True if a Cookie was accepted for it; only one is.
     pub(super) challenged: bool,
-    /// Responses that did not authenticate.
+    /// Number of Responses that failed to authenticate.
     pub(super) failures: u32,
 }
 
-/// Empty Probes that confirm the current keys until the peer is heard.
+/// Repetition of empty Probes that confirm the current keys, until the peer is heard.
 pub(super) struct Confirm {
     pub(super) attempts: usize,
     pub(super) at: Instant,
 }
 
-/// What the upkeep saw of the current transport the last time.
+/// State of the current transport at the last upkeep.
 #[derive(Default)]
 pub(super) struct Watch {
     pub(super) at: Instant,
     pub(super) sent: u64,
-    /// Since when frames are sent and nothing is heard.
+    /// Time since when frames have been sent and nothing received.
     pub(super) silent_since: Option<Instant>,
 }
 
-/// The keys of one session: what was used before, what is used, what the peer has yet to confirm.
+/// Keys of one session: previous, current, and those that the peer has yet to confirm.
 #[derive(Default)]
 pub(super) struct Slots {
     previous: Option<Arc<Transport>>,
     current: Option<Arc<Transport>>,
-    /// The answers to the last few Inits of the peer, at most [`limits::KEPT_ATTEMPTS`], the newest last: which of them
-    /// it takes is its choice.
+    /// Keys of the answers to the last Inits of the peer, at most [`limits::KEPT_ATTEMPTS`], in order; the peer
+    /// confirms one of them.
     next: VecDeque<Arc<Transport>>,
 }
 
 impl Pending {
-    /// The attempt that the peer names by this index.
+    /// Returns the attempt with this index.
     pub(super) fn by_index(&mut self, index: SessionIndex) -> Option<&mut Attempt> {
         self.tries.iter_mut().find(|a| a.index == index)
     }
@@ -95,7 +95,7 @@ impl Peer {
         }
     }
 
-    /// The earliest of its timers, with what it is for.
+    /// Returns the earliest of its timers, and the purpose of that timer.
     pub(super) fn deadline(&self) -> Option<(Instant, &'static str)> {
         let pending = self.pending.as_ref().map(|p| p.retry_at);
         let confirm = self.confirm.as_ref().map(|c| c.at);
@@ -110,18 +110,18 @@ impl Peer {
         .min()
     }
 
-    /// Whether there is nothing left to keep.
+    /// Returns true if there is nothing left to keep.
     pub(super) fn is_empty(&self) -> bool {
         self.pending.is_none() && self.begin_at.is_none() && self.slots.is_empty()
     }
 
-    /// Whether there are no keys worth sending with, or they are due to be replaced.
+    /// Returns true if there are no usable keys, or they are due to be replaced.
     pub(super) fn needs_handshake(&self, now: Instant) -> bool {
         let current = self.slots.current();
         current.is_none_or(|t| t.wants_rekey(now) || t.is_dead(now))
     }
 
-    /// The last time this session was of use.
+    /// Returns the time at which the session was last used.
     pub(super) fn last_used(&self) -> Instant {
         let used = self.slots.iter().flat_map(|t| {
             let stats = t.stats();
@@ -134,7 +134,7 @@ impl Peer {
         used.flatten().max().unwrap_or(self.created)
     }
 
-    /// All indices by which the peer may address us.
+    /// Returns all indices under which the peer may send datagrams to this router.
     pub(super) fn indices(&self) -> impl Iterator<Item = SessionIndex> + '_ {
         let tries = self.pending.iter().flat_map(|p| &p.tries);
         let transports = self.slots.iter().map(|t| t.local());
@@ -147,7 +147,7 @@ impl Slots {
         self.current.as_ref()
     }
 
-    /// The newest of the keys that the peer has yet to confirm.
+    /// Returns the newest keys that the peer has yet to confirm.
     pub(super) fn next(&self) -> Option<&Arc<Transport>> {
         self.next.back()
     }
@@ -156,13 +156,13 @@ impl Slots {
         self.iter().next().is_none()
     }
 
-    /// All transports, the oldest slot first.
+    /// Returns all transports, the oldest slot first.
     pub(super) fn iter(&self) -> impl Iterator<Item = &Arc<Transport>> {
         let used = [&self.previous, &self.current].into_iter().flatten();
         used.chain(&self.next)
     }
 
-    /// Takes the keys of a handshake we began: the peer has them already. Returns what must go.
+    /// Installs the keys of a handshake begun here, which the peer has already. Returns the keys to drop.
     pub(super) fn install_current(&mut self, transport: Arc<Transport>) -> Option<Arc<Transport>> {
         let before = self.current.replace(transport);
         match before {
@@ -171,18 +171,19 @@ impl Slots {
         }
     }
 
-    /// Takes the keys of a handshake we answered: the peer may never hear of them. Returns what must go.
+    /// Installs the keys of an answered handshake, which the peer may never get. Returns the keys to drop.
     pub(super) fn install_next(&mut self, transport: Arc<Transport>) -> Option<Arc<Transport>> {
         self.next.push_back(transport);
         let full = self.next.len() > limits::KEPT_ATTEMPTS;
         full.then(|| self.next.pop_front()).flatten()
     }
 
-    /// The peer used the keys with this index: if they are *next*, they become *current*, unless newer keys of a
-    /// handshake of ours took that place in the meantime. `None` when nothing changes, else what must go.
+    /// Handles the first use of the keys with this index by the peer: if they are *next*, they become *current*,
+    /// unless newer keys of a handshake begun here are current already. Returns `None` if nothing changes, otherwise
+    /// the keys to drop.
     pub(super) fn confirm(&mut self, index: SessionIndex) -> Option<Confirmed> {
         let at = self.next.iter().position(|t| t.local() == index)?;
-        // What came before it the peer does not want any more; what came after it belongs to a later handshake.
+        // Earlier answers are superseded; later ones belong to a later handshake.
         let mut dropped: Vec<_> = self.next.drain(..at).collect();
         let next = self.next.pop_front()?;
         let newer = self.current.as_ref();
@@ -200,12 +201,12 @@ impl Slots {
         })
     }
 
-    /// Drops the keys that died of age or use, and returns them.
+    /// Removes expired and exhausted keys, and returns them.
     pub(super) fn expire(&mut self, now: Instant) -> Vec<Arc<Transport>> {
         self.take(|transport| transport.is_dead(now))
     }
 
-    /// Drops the keys that earlier runs of the peer have, and returns them.
+    /// Removes the keys agreed with earlier epochs of the peer, and returns them.
     pub(super) fn take_before(&mut self, epoch: u64) -> Vec<Arc<Transport>> {
         self.take(|transport| transport.epoch() < epoch)
     }
@@ -225,29 +226,29 @@ impl Slots {
         taken
     }
 
-    /// When the first of the keys dies of age.
+    /// Returns the time at which the oldest keys expire.
     pub(super) fn first_expiry(&self) -> Option<Instant> {
         let oldest = self.iter().map(|t| t.established()).min();
         oldest.map(|established| established + limits::REJECT_AFTER)
     }
 }
 
-/// What [`Slots::confirm`] did.
+/// Result of [`Slots::confirm`].
 pub(super) struct Confirmed {
     pub(super) promoted: bool,
     pub(super) dropped: Vec<Arc<Transport>>,
 }
 
-/// What [`Watch::look`] saw.
+/// Result of [`Watch::look`].
 pub(super) struct Seen {
-    /// Frames were sent and nothing was heard for too long.
+    /// Frames were sent, and nothing was received for [`limits::SESSION_SILENCE`].
     pub(super) silence: bool,
-    /// Frames were received and nothing was sent since the last look.
+    /// Frames were received, and nothing was sent since the last upkeep.
     pub(super) unanswered: bool,
 }
 
 impl Watch {
-    /// Compares the statistics of the current transport with those at the last look.
+    /// Compares the statistics of the current transport with those at the last upkeep.
     pub(super) fn look(
         &mut self,
         stats: &TransportStats,

@@ -1,26 +1,26 @@
-//! Which counters were seen: a sliding window over the last [`SlidingWindow::WIDTH`] of them.
+//! Replay protection: a sliding window over the last [`SlidingWindow::WIDTH`] counters.
 //!
-//! A counter is *fresh* when it is higher than all before it, or lies less than the width below the highest and was
-//! not seen. Checking and recording are separate, because a datagram may only be recorded after it was
-//! authenticated: a forged one must not move the window. The algorithm is RFC 6479's, on a ring of 64-bit words.
+//! A counter is *fresh* if it is higher than all before it, or if it is less than the width below the highest and was
+//! not seen. Checking and recording are separate, because a datagram may be recorded only after it was authenticated:
+//! a forged one must not move the window. The algorithm is that of RFC 6479, on a ring of 64-bit words.
 
 use crate::limits::REPLAY_WINDOW;
 
-/// The window of one direction of one session.
+/// Replay window of one direction of a session.
 pub type ReplayWindow = SlidingWindow<129>;
 const _: () = assert!(ReplayWindow::WIDTH == REPLAY_WINDOW);
 
-/// A counter was seen before, or is too old to tell.
+/// Error: the counter was seen before, or is older than the window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("counter was seen before or is too old")]
 pub struct Replayed;
 
-/// A window of 64 × (`WORDS` − 1) counters.
+/// Window of 64 × (`WORDS` − 1) counters.
 ///
-/// One word more than the window needs, so that the word being filled never overlaps the oldest.
+/// It has one word more than the window, so that the word being filled never overlaps the oldest one.
 #[derive(Clone, Debug)]
 pub struct SlidingWindow<const WORDS: usize> {
-    /// One above the highest counter seen; 0 before the first.
+    /// Highest counter seen, plus 1; 0 before the first.
     next: u64,
     seen: [u64; WORDS],
 }
@@ -32,10 +32,10 @@ impl<const WORDS: usize> Default for SlidingWindow<WORDS> {
 }
 
 impl<const WORDS: usize> SlidingWindow<WORDS> {
-    /// How many counters, the highest included, the window tells apart.
+    /// Width of the window in counters, the highest included.
     pub const WIDTH: u64 = 64 * (WORDS as u64 - 1);
 
-    /// A window that has seen nothing.
+    /// Creates an empty window.
     pub fn new() -> Self {
         Self {
             next: 0,
@@ -43,10 +43,10 @@ impl<const WORDS: usize> SlidingWindow<WORDS> {
         }
     }
 
-    /// Whether `counter` is fresh; records nothing.
+    /// Checks that `counter` is fresh, without recording it.
     ///
     /// # Errors
-    /// [`Replayed`] when it is not.
+    /// [`Replayed`] if it is not.
     pub fn check(&self, counter: u64) -> Result<(), Replayed> {
         // The highest value has no successor; a session ends long before it.
         if counter == u64::MAX || self.is_too_old(counter) {
@@ -59,15 +59,15 @@ impl<const WORDS: usize> SlidingWindow<WORDS> {
         Ok(())
     }
 
-    /// Whether `counter` lies below the window, so that nothing is known of it.
+    /// Returns true if `counter` is older than the window.
     pub fn is_too_old(&self, counter: u64) -> bool {
         self.next.saturating_sub(counter) > Self::WIDTH
     }
 
-    /// Records `counter`, which must have been authenticated. True when it is the highest so far.
+    /// Records `counter`, which must have been authenticated. Returns true if it is the highest so far.
     ///
     /// # Errors
-    /// [`Replayed`] when it is not fresh, for instance because another lane was faster with a copy.
+    /// [`Replayed`] if it is not fresh, for instance because another lane recorded a copy first.
     pub fn commit(&mut self, counter: u64) -> Result<bool, Replayed> {
         self.check(counter)?;
         let newest = counter >= self.next;
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn a_jump_clears_what_the_ring_reuses() {
+    fn a_jump_clears_reused_words() {
         for jump in [8_192, 8_193, 8_255, 8_256, 8_257, 1 << 20, 1 << 47] {
             let mut window = ReplayWindow::new();
             for c in 0..REPLAY_WINDOW {
@@ -191,7 +191,7 @@ mod tests {
         assert_eq!(window.commit(0), Err(Replayed));
     }
 
-    /// Counters that crowd around the edges of words and of the window.
+    /// Counters close to the edges of words and of the window.
     fn counters() -> impl Strategy<Value = Vec<u64>> {
         let step = prop_oneof![
             4 => 0u64..4,

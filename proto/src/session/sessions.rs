@@ -1,4 +1,4 @@
-//! The manager of all sessions of one router: who wants keys, who has them, and when they are replaced.
+//! Session manager of one router: begins handshakes, keeps the keys, and replaces them in time.
 
 use core::fmt;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -19,18 +19,18 @@ use crate::limits;
 use crate::time::Instant;
 use crate::wire::datagram::Kind;
 
-/// What happened since the start.
+/// Counters of the session manager since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SessionCounters {
-    /// Handshakes of ours, each of one or more Inits.
+    /// Handshakes begun here, each of one or more Inits.
     pub begun: u64,
     /// Init messages sent.
     pub inits: u64,
-    /// Handshakes of ours that gave keys.
+    /// Handshakes begun here that gave keys.
     pub completed: u64,
-    /// Handshakes of others that we answered.
+    /// Handshakes of peers that were answered.
     pub answered: u64,
-    /// Handshakes of ours without an answer for [`limits::HANDSHAKE_GIVE_UP`].
+    /// Handshakes begun here that got no answer for [`limits::HANDSHAKE_GIVE_UP`].
     pub given_up: u64,
     /// Cookie messages sent.
     pub challenges: u64,
@@ -38,50 +38,50 @@ pub struct SessionCounters {
     pub evicted: u64,
 }
 
-/// One session, as it is now.
+/// Present state of one session.
 #[derive(Clone, Copy, Debug)]
 pub struct SessionStatus<'a> {
-    /// The router at the other end.
+    /// Peer at the other end.
     pub peer: PeerId,
-    /// Whether a handshake of ours waits for its answer.
+    /// True if a handshake begun here waits for its answer.
     pub handshaking: bool,
-    /// What to send with.
+    /// Transport to send with.
     pub current: Option<&'a Arc<Transport>>,
 }
 
-/// All sessions of one router, without I/O. Every method may add outputs; collect them with
-/// [`Sessions::poll_output`] until it returns `None`.
+/// All sessions of one router, without I/O. Every method may add outputs; collect them with [`Sessions::poll_output`]
+/// until it returns `None`.
 pub struct Sessions {
     pub(super) identity: Arc<Identity>,
     pub(super) psk: Zeroizing<[u8; 32]>,
-    /// What we take for data, in order of preference; never empty.
+    /// Supported data suites in order of preference; never empty.
     pub(super) suites: Suites,
-    /// Instead of those of the suite, in tests.
+    /// Limits for tests, instead of those of the suite.
     pub(super) limits: Option<TransportLimits>,
     pub(super) guard: Guard,
     pub(super) peers: BTreeMap<PeerId, Peer>,
     pub(super) indices: Indices,
-    /// The last Init of each router; outlives its session.
+    /// Last Init of each router; kept longer than its session.
     pub(super) latest: BTreeMap<PeerId, LastInit>,
     pub(super) outputs: VecDeque<SessionOutput>,
     pub(super) counters: SessionCounters,
     pub(super) epoch: u64,
-    /// Inits made since the start.
+    /// Number of Inits made since the start.
     pub(super) handshakes: u64,
     timers: BTreeSet<(Instant, PeerId)>,
     refused: BTreeMap<Refused, u64>,
 }
 
-/// What the newest Init of a router said of itself.
+/// Content of the newest Init of a router.
 pub(super) struct LastInit {
-    /// Boot epoch and handshake counter: what does not exceed them is a replay.
+    /// Boot epoch and handshake counter; an Init that does not exceed them is a replay.
     pub(super) freshness: (u64, u64),
     pub(super) suites: Suites,
 }
 
 impl Sessions {
-    /// A manager without sessions. `epoch` is this router's boot epoch, higher than in any run before; `psk` is
-    /// [`crate::crypto::secret::MeshSecret::session_psk`]; `suites` are what this router takes for data, at least one.
+    /// Creates a manager without sessions. `epoch` is this router's boot epoch, higher than in any earlier run; `psk`
+    /// is [`crate::crypto::secret::MeshSecret::session_psk`]; `suites` are the supported data suites, at least one.
     pub fn new(identity: Arc<Identity>, epoch: u64, psk: [u8; 32], suites: Suites) -> Self {
         Self {
             guard: Guard::new(identity.dh_key()),
@@ -101,15 +101,14 @@ impl Sessions {
         }
     }
 
-    /// With other limits on the use of keys than those of the suites.
+    /// Sets other limits on the use of keys than those of the suites.
     pub fn with_limits(mut self, limits: TransportLimits) -> Self {
         self.limits = Some(limits);
         self
     }
 
-    /// Goes on with a higher boot epoch than the one at the start: that one turned out to be of an earlier run, and
-    /// peers refuse its Inits as replays. Keys agreed so far are dropped, as the peers drop theirs. A lower `epoch`
-    /// changes nothing.
+    /// Continues with a higher boot epoch: the one at the start turned out to be of an earlier run, so peers refuse
+    /// its Inits as replays. All keys are dropped, as the peers drop theirs. A lower `epoch` is ignored.
     pub fn raise_epoch(&mut self, epoch: u64) {
         if epoch <= self.epoch {
             return;
@@ -119,8 +118,9 @@ impl Sessions {
         all.into_iter().for_each(|peer| self.forget(peer));
     }
 
-    /// Says that frames are to be sent to `peer`, whose X25519 key is `dh_key`: begins a handshake unless one is under
-    /// way or there are keys that need no replacement. Call it as often as you like; for neighbours with every heartbeat.
+    /// Requests a session with `peer`, whose X25519 key is `dh_key`: begins a handshake unless one is pending or the
+    /// keys need no replacement. To be called for each frame without a session, and for neighbours with every
+    /// heartbeat.
     pub fn want(
         &mut self,
         peer: PeerId,
@@ -134,7 +134,7 @@ impl Sessions {
         }
     }
 
-    /// Begins a handshake although the keys are fresh, unless one is under way: for a peer known to have restarted.
+    /// Begins a handshake although the keys are fresh, unless one is pending: for a peer known to have restarted.
     pub fn renew(
         &mut self,
         peer: PeerId,
@@ -148,10 +148,10 @@ impl Sessions {
         }
     }
 
-    /// Takes a datagram of kind Init, Response or Cookie.
+    /// Handles a datagram of kind Init, Response or Cookie.
     ///
     /// # Errors
-    /// Why it had no effect; counted too ([`Sessions::refusals`]).
+    /// The reason why it was refused; also counted ([`Sessions::refusals`]).
     pub fn handle_datagram(
         &mut self,
         bytes: &[u8],
@@ -167,8 +167,8 @@ impl Sessions {
         handled
     }
 
-    /// Says that the first datagram was opened with the keys of `index` (`Opened::first` of its transport): the peer
-    /// is known to have them, so they may be used.
+    /// Handles the first datagram opened with the keys of `index` (`Opened::first` of its transport): the peer has
+    /// the keys, so they may be used.
     pub fn confirmed(&mut self, index: SessionIndex, now: Instant) {
         let Some(id) = self.indices.owner(index) else {
             return;
@@ -198,7 +198,8 @@ impl Sessions {
         self.settle(id);
     }
 
-    /// Does what is due at `now`. Without room for outputs it does less; call again after collecting them.
+    /// Runs the timers that are due at `now`. If the output queue fills, it stops early; call it again after
+    /// collecting outputs.
     pub fn handle_timeout(&mut self, now: Instant, entropy: &mut dyn Entropy) {
         while self.has_room() {
             let Some((due, id)) = self.timers.first().copied() else {
@@ -213,48 +214,49 @@ impl Sessions {
         }
     }
 
-    /// When to call [`Sessions::handle_timeout`], and what for.
+    /// Returns the time at which to call [`Sessions::handle_timeout`], and its purpose.
     pub fn next_deadline(&self) -> Option<(Instant, &'static str)> {
         let (_, id) = self.timers.first()?;
         self.peers.get(id)?.deadline()
     }
 
-    /// The next thing to do for the caller.
+    /// Takes the next output.
     pub fn poll_output(&mut self) -> Option<SessionOutput> {
         self.outputs.pop_front()
     }
 
-    /// The transport to send to `peer` with. It may have died of age since the last upkeep: then sealing fails, and
-    /// [`Sessions::want`] helps.
+    /// Returns the transport to send to `peer` with. It may have expired since the last upkeep: sealing fails then,
+    /// and [`Sessions::want`] gets new keys.
     pub fn current(&self, peer: PeerId) -> Option<&Arc<Transport>> {
         self.peers.get(&peer)?.slots.current()
     }
 
-    /// What this router takes for data, in order of preference.
+    /// Returns the supported data suites in order of preference.
     pub fn suites(&self) -> Suites {
         self.suites
     }
 
-    /// What `peer` offered in its newest Init, if none of it is taken here: no session with it can come up.
+    /// Returns the suites that `peer` offered in its newest Init, if none of them is supported here: no session is
+    /// possible.
     pub fn mismatch(&self, peer: PeerId) -> Option<Suites> {
         let offered = self.latest.get(&peer)?.suites;
         self.suites.choose(&offered).is_none().then_some(offered)
     }
 
-    /// All transports that datagrams may come in for: previous, current and next ones.
+    /// Returns all transports that may open datagrams: previous, current and next ones.
     pub fn receiving(&self) -> impl Iterator<Item = (SessionIndex, &Arc<Transport>)> {
         self.peers
             .values()
             .flat_map(|p| p.slots.iter().map(|t| (t.local(), t)))
     }
 
-    /// Drops all keys and handshakes of `peer`. What it sent before stays a replay.
+    /// Drops all keys and handshakes of `peer`. Its earlier Inits are still refused as replays.
     pub fn forget(&mut self, peer: PeerId) {
         self.remove(peer);
     }
 
-    /// Drops the keys that runs of `peer` before the one with this boot epoch have: the peer is known to have restarted.
-    /// Keys that its new run agreed on before we heard of it stay.
+    /// Drops the keys agreed with `peer` in boot epochs before `epoch`: the peer has restarted. Keys of the new epoch
+    /// stay, which may have been agreed before its record arrived.
     pub fn forget_before(&mut self, peer: PeerId, epoch: u64) {
         let Some(known) = self.peers.get_mut(&peer) else {
             return;
@@ -269,7 +271,7 @@ impl Sessions {
         self.settle(peer);
     }
 
-    /// All sessions and handshakes, ordered by router.
+    /// Returns all sessions and handshakes, ordered by peer.
     pub fn statuses(&self) -> impl Iterator<Item = SessionStatus<'_>> {
         self.peers.iter().map(|(id, peer)| SessionStatus {
             peer: *id,
@@ -278,12 +280,12 @@ impl Sessions {
         })
     }
 
-    /// What happened since the start.
+    /// Returns the counters since the start.
     pub fn counters(&self) -> SessionCounters {
         self.counters
     }
 
-    /// How many handshake datagrams had no effect, by reason; reasons that never occurred are left out.
+    /// Returns the number of refused handshake datagrams by reason; reasons that never occurred are left out.
     pub fn refusals(&self) -> impl Iterator<Item = (Refused, u64)> {
         self.refused.iter().map(|(reason, n)| (*reason, *n))
     }
@@ -296,7 +298,7 @@ impl Sessions {
         *self.refused.entry(reason).or_default() += 1;
     }
 
-    /// Makes sure `id` has an entry with this key; false for ourselves.
+    /// Makes sure that `id` has an entry with this key. Returns false for this router itself.
     pub(super) fn enter(&mut self, id: PeerId, dh_key: [u8; 32], now: Instant) -> bool {
         if id == self.identity.id() {
             return false;
@@ -339,7 +341,7 @@ impl Sessions {
         }
     }
 
-    /// Puts the timer queue in order after a change of `id`, and drops an entry that holds nothing.
+    /// Updates the timer queue after a change of `id`, and removes an empty entry.
     pub(super) fn settle(&mut self, id: PeerId) {
         let Some(peer) = self.peers.get_mut(&id) else {
             return;
@@ -366,7 +368,7 @@ impl Sessions {
         };
         let mut bytes = Vec::new();
         let sealed = current.seal(Kind::Probe, limits::MAX_HOPS, &[], &[], now, &mut bytes);
-        // Keys that seal no more are found dead by the upkeep.
+        // Keys that can no longer seal are removed by the upkeep.
         if sealed.is_ok() {
             self.outputs.push_back(SessionOutput::Send {
                 peer: id,

@@ -1,4 +1,4 @@
-//! A small network of session managers for tests: a clock, a queue of datagrams, and stand-ins for the lanes.
+//! Test network of session managers: a clock, a queue of datagrams, and substitutes for the lanes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -17,7 +17,7 @@ use crate::wire::datagram::{Header, Kind};
 
 pub(super) const PSK: [u8; 32] = [7; 32];
 
-/// What the network does to datagrams; chances are per cent.
+/// Faults of the network; chances in per cent.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Weather {
     pub(super) loss: u64,
@@ -33,7 +33,7 @@ pub(super) const FAIR: Weather = Weather {
     jitter: Duration::ZERO,
 };
 
-/// The limits of the suite that nodes agree on.
+/// Limits of the suite that the nodes agree on.
 pub(super) fn usual() -> TransportLimits {
     TransportLimits::for_suite(Suite::Aes256Gcm)
 }
@@ -80,7 +80,7 @@ impl Node {
     }
 }
 
-/// A datagram on its way.
+/// Datagram in flight.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Flight {
     at: Instant,
@@ -97,7 +97,7 @@ pub(super) struct Net {
     pub(super) entropy: SeededEntropy,
     /// Every handshake datagram ever sent: (to, from, bytes).
     pub(super) tape: Vec<(usize, usize, Vec<u8>)>,
-    /// (keys, counter) of every sealed datagram ever sent, to find nonces used twice.
+    /// (keys, counter) of every sealed datagram ever sent, to find reused nonces.
     nonces: BTreeSet<(usize, SessionIndex, u64)>,
     flights: BTreeSet<Flight>,
     order: u64,
@@ -108,7 +108,7 @@ impl Net {
         Self::with_limits(seed, weather, usual())
     }
 
-    /// Two nodes; the first has the lower id.
+    /// Creates two nodes, the first with the lower id.
     pub(super) fn with_limits(seed: u64, weather: Weather, limits: TransportLimits) -> Self {
         let mut nodes = vec![Node::new(1, 1, limits), Node::new(2, 1, limits)];
         nodes.sort_by_key(Node::id);
@@ -159,7 +159,7 @@ impl Net {
             .cloned()
     }
 
-    /// Sends a frame from `node` to the other one with its current keys; false without keys.
+    /// Sends a frame from `node` to the other one with its current keys. Returns false without keys.
     pub(super) fn send(&mut self, node: usize, frame: &[u8]) -> bool {
         let Some(current) = self.current(node) else {
             return false;
@@ -172,7 +172,7 @@ impl Net {
         sealed.is_ok()
     }
 
-    /// Lets `d` pass, delivering and running timers in order of time.
+    /// Advances the time by `d`, delivering datagrams and running timers in order.
     pub(super) fn run(&mut self, d: Duration) {
         let end = self.now + d;
         loop {
@@ -208,7 +208,7 @@ impl Net {
         self.now = end;
     }
 
-    /// Hands a datagram to a node at once.
+    /// Delivers a datagram to a node at once.
     pub(super) fn deliver(
         &mut self,
         to: usize,
@@ -281,7 +281,7 @@ impl Net {
     }
 }
 
-/// What a lane and the control plane do with a datagram that is no handshake.
+/// Opens a datagram that is no handshake, as a lane and the control plane do.
 fn open(node: &mut Node, bytes: &mut [u8], now: Instant) {
     let header = Header::parse(bytes).unwrap();
     let Some(transport) = node.transport(header.receiver) else {

@@ -1,4 +1,4 @@
-//! What the session manager does as time passes.
+//! Timers of the session manager.
 
 use super::SessionOutput;
 use super::peer::{Confirm, Watch};
@@ -67,7 +67,8 @@ impl Sessions {
         self.probe(id, None, now);
     }
 
-    /// Drops dead keys, replaces old ones, notices silence, and answers frames so that the peer notices none.
+    /// Drops expired keys, replaces old ones, detects silence, and answers frames with a keepalive so that the peer
+    /// detects none.
     fn upkeep(&mut self, id: PeerId, now: Instant, entropy: &mut dyn Entropy) {
         let Some(peer) = self.peers.get_mut(&id) else {
             return;
@@ -77,7 +78,7 @@ impl Sessions {
         let (mut begin, mut answer) = (false, false);
         if let Some(current) = peer.slots.current() {
             let stats = current.stats();
-            // Whoever needs an idle one later begins anew.
+            // Idle keys are not replaced; the next frame begins a handshake.
             let used = stats
                 .last_frame_sent
                 .is_some_and(|at| now.since(at) < limits::PROBE_WHILE_USED);
@@ -86,10 +87,10 @@ impl Sessions {
             begin |= seen.silence;
             answer = seen.unanswered;
         } else {
-            // What was seen of keys that are gone must not be due for ever.
+            // The observations belong to keys that are gone, and would be due for ever.
             peer.watch = Watch::default();
         }
-        // Silence is noticed at its time, not at the next look after it.
+        // Silence is to be detected in time, not at the next regular upkeep.
         let silence = peer.watch.silent_since.map(|s| s + limits::SESSION_SILENCE);
         peer.upkeep_at = peer
             .slots
@@ -109,7 +110,7 @@ impl Sessions {
         }
     }
 
-    /// Starts upkeep and confirmation of keys that were just agreed.
+    /// Starts upkeep and confirmation of newly agreed keys.
     pub(super) fn tend(
         &mut self,
         id: PeerId,

@@ -1,4 +1,4 @@
-//! What the records say whose topics the control plane knows: who a router is, its links, its containers.
+//! Bodies of the records that the control plane itself interprets: identity, links, and attached containers.
 
 use core::fmt;
 use std::net::SocketAddr;
@@ -16,64 +16,67 @@ use crate::limits::{
 use crate::wire::bounded;
 use crate::wire::codec;
 
-/// Who a router is. Lists and texts beyond the bounds in [`crate::limits`] are refused.
+/// Identity of a router. Lists and texts that exceed the bounds in [`crate::limits`] are refused.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IdentityBody {
-    /// Ed25519 public key, of which the origin's [`crate::ids::PeerId`] is a hash.
+    /// Ed25519 public key; the origin's [`crate::ids::PeerId`] is its hash.
     pub sign_key: [u8; 32],
-    /// X25519 public key of links and sessions.
+    /// X25519 public key for links and sessions.
     pub dh_key: [u8; 32],
-    /// What people call the router.
+    /// Name of the router.
     pub name: PeerName,
-    /// Its host name, for people; without control characters.
+    /// Host name, for display; without control characters.
     #[serde(deserialize_with = "bounded::text::<_, MAX_NICKNAME>")]
     pub nickname: String,
-    /// Underlay addresses (TCP and UDP) where it may be reached, best first. IPv6 scopes are not carried.
+    /// Underlay addresses (TCP and UDP) at which it may be reached, in order of preference. IPv6 scopes are not
+    /// carried.
     #[serde(deserialize_with = "bounded::list::<_, _, MAX_ENDPOINTS>")]
     pub endpoints: Vec<SocketAddr>,
-    /// Optional parts of the protocol it speaks.
+    /// Bit set of optional protocol features that it supports.
     pub features: u64,
 }
 
-/// One link of a router, as that router sees it.
+/// One link of a router, as announced by that router.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Neighbour {
-    /// Who is at the other end.
+    /// First bytes of the identity of the router at the other end.
     pub peer: PeerPrefix,
-    /// Whether the record's origin dialled.
+    /// True if the record's origin dialled.
     pub outbound: bool,
-    /// Whether frames may go this way; a link carries frames when both ends say so.
+    /// True if the origin has established the link; a link carries frames once both ends say so.
     pub established: bool,
-    /// What the link costs: its round-trip time in milliseconds, from 1.
+    /// Cost of the link: its round-trip time in milliseconds, at least 1.
     pub cost: u16,
-    /// The other end's underlay address, as the record's origin sees it; none where the other end announces it itself.
+    /// Underlay address of the other end, as seen by the record's origin; `None` if the other end announces it
+    /// itself.
     pub address: Option<SocketAddr>,
 }
 
-/// One interface of a container.
+/// Network interface of a container.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attached {
-    /// Its MAC address.
+    /// MAC address.
     pub mac: Mac,
-    /// Its address and prefix length.
+    /// IP address and prefix length.
     pub addr: IpNet,
-    /// Short name of the container, for people; empty where the record would have become too long.
+    /// Short name of the container, for display; empty if the record would exceed its bound.
     #[serde(deserialize_with = "bounded::text::<_, MAX_CONTAINER_NAME>")]
     pub container: String,
-    /// How often it moved to another router; of two that announce it the one with more moves is right.
+    /// MAC mobility sequence number (RFC 7432 section 15): number of moves to another router. Of two announcements of
+    /// the address, the higher number wins.
     pub moves: u32,
 }
 
-/// What a record says, as far as this version understands it.
+/// Body of a record, as far as this version understands it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Content {
-    /// Who its origin is.
+    /// Identity of the origin.
     Identity(Box<IdentityBody>),
-    /// Its origin's links.
+    /// Links of the origin.
     Links(Box<[Neighbour]>),
-    /// Its origin's containers.
+    /// Containers of the origin.
     Attached(Box<[Attached]>),
-    /// Bytes that mean something to somebody else.
+    /// Bytes that the control plane does not interpret.
     Opaque,
 }
 
@@ -92,7 +95,7 @@ const OUTBOUND: u8 = 1;
 const ESTABLISHED: u8 = 2;
 
 impl IdentityBody {
-    /// What a router with these keys says of itself, without addresses.
+    /// Creates the identity body of a router with these keys, without addresses.
     pub fn new(identity: &Identity, name: PeerName, nickname: String) -> Self {
         Self {
             sign_key: identity.sign_key(),
@@ -104,15 +107,15 @@ impl IdentityBody {
         }
     }
 
-    /// The body of a record about [`super::Topic::IDENTITY`].
+    /// Encodes the body of a record about [`super::Topic::IDENTITY`].
     pub fn encode(&self) -> Vec<u8> {
         encoded(self)
     }
 
-    /// Reads such a body.
+    /// Decodes the body of a record about [`super::Topic::IDENTITY`].
     ///
     /// # Errors
-    /// [`RecordError`] when it is malformed, out of bounds or not fit to print.
+    /// [`RecordError`] if it is malformed, exceeds a bound or has control characters.
     pub fn decode(body: &[u8]) -> Result<Self, RecordError> {
         let identity: Self = codec::decode(body)?;
         fit_to_print(&identity.nickname)?;
@@ -120,14 +123,14 @@ impl IdentityBody {
     }
 }
 
-/// As people call the router: `7a:…(host2)`.
+/// Formats the router for display: `7a:…(host2)`.
 impl fmt::Display for IdentityBody {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}({})", self.name, self.nickname)
     }
 }
 
-/// The body of a record about [`super::Topic::LINKS`].
+/// Encodes the body of a record about [`super::Topic::LINKS`].
 pub fn encode_links(neighbours: &[Neighbour]) -> Vec<u8> {
     let link = |n: &Neighbour| {
         let flags = (u8::from(n.outbound) * OUTBOUND) | (u8::from(n.established) * ESTABLISHED);
@@ -136,10 +139,11 @@ pub fn encode_links(neighbours: &[Neighbour]) -> Vec<u8> {
     encoded(&LinkList(neighbours.iter().map(link).collect()))
 }
 
-/// Reads such a body; an empty one says that there are none. Flags that later versions add are passed over.
+/// Decodes the body of a record about [`super::Topic::LINKS`]; an empty body means no links. Unknown flags are
+/// ignored.
 ///
 /// # Errors
-/// [`RecordError::Malformed`] when it is malformed or out of bounds.
+/// [`RecordError::Malformed`] if it is malformed or exceeds a bound.
 pub fn decode_links(body: &[u8]) -> Result<Vec<Neighbour>, RecordError> {
     if body.is_empty() {
         return Ok(Vec::new());
@@ -155,8 +159,8 @@ pub fn decode_links(body: &[u8]) -> Result<Vec<Neighbour>, RecordError> {
     Ok(links.into_iter().map(neighbour).collect())
 }
 
-/// The body of a record about [`super::Topic::ATTACHED`]. Container names are cut to their bound and cleaned of control
-/// characters; if the record would be longer than [`MAX_RECORD`], they are left out altogether.
+/// Encodes the body of a record about [`super::Topic::ATTACHED`]. Container names are truncated to their bound, and
+/// control characters are removed. If the record would be longer than [`MAX_RECORD`], all names are left out.
 pub fn encode_attached(attached: &[Attached]) -> Vec<u8> {
     let mut attached = attached.to_vec();
     for one in &mut attached {
@@ -171,10 +175,10 @@ pub fn encode_attached(attached: &[Attached]) -> Vec<u8> {
     encoded(&list)
 }
 
-/// Reads such a body; an empty one says that there are none.
+/// Decodes the body of a record about [`super::Topic::ATTACHED`]; an empty body means no containers.
 ///
 /// # Errors
-/// [`RecordError`] when it is malformed, out of bounds or not fit to print.
+/// [`RecordError`] if it is malformed, exceeds a bound or has control characters.
 pub fn decode_attached(body: &[u8]) -> Result<Vec<Attached>, RecordError> {
     if body.is_empty() {
         return Ok(Vec::new());
@@ -188,7 +192,7 @@ pub fn decode_attached(body: &[u8]) -> Result<Vec<Attached>, RecordError> {
 
 fn encoded<T: Serialize>(value: &T) -> Vec<u8> {
     let mut out = Vec::new();
-    // Nothing here has a type that cannot be encoded; bounds are checked where the record is made.
+    // No type here fails to encode; bounds are checked when the record is made.
     if codec::encode(value, &mut out).is_err() {
         out.clear();
     }

@@ -1,4 +1,4 @@
-//! Bodies that are read are those that were written, within their bounds and fit to print.
+//! Encoded bodies decode to the same value, within their bounds and without control characters.
 
 use super::*;
 use crate::limits::MAX_LINKS_RECORD;
@@ -68,7 +68,7 @@ fn one_more_than_each_bound_is_refused() {
 }
 
 #[test]
-fn names_are_made_presentable_and_left_out_where_there_is_no_room() {
+fn container_names_are_cleaned_and_left_out_without_room() {
     let container = |body: &[u8]| decode_attached(body).unwrap()[0].container.clone();
     assert_eq!(
         container(&encode_attached(&[attached("we\nb\x1b[31m")])),
@@ -85,7 +85,7 @@ fn names_are_made_presentable_and_left_out_where_there_is_no_room() {
 }
 
 #[test]
-fn control_characters_are_refused_and_an_empty_body_says_nothing() {
+fn control_characters_are_refused_and_an_empty_body_means_none() {
     let mut body = body_of(&identity(1));
     body.nickname = "a\x1b[2J".into();
     assert_eq!(

@@ -1,9 +1,10 @@
-//! What there is room for in the database, in bytes, and what goes when there is none.
+//! Memory budget of the database in bytes, and eviction when it is full.
 //!
-//! Identities cost nothing, so no share may depend on how many there are. The first to come keeps its place: when all is
-//! full, those out of reach go first, the longest gone before others, then the last to come. A router that nobody has
-//! been seen to reach yet gets a place only out of a small share, and is soon forgotten when that is scarce; and no
-//! neighbour brings all there is room for. A neighbour itself always has room to say who it is.
+//! Identities cost an attacker nothing, so no share may depend on their number. Earlier routers keep their place:
+//! when the database is full, unreachable routers are evicted first, those unreachable for longest before others,
+//! then the most recently added ones. A router that was never reachable gets a place only out of a small share, and
+//! expires soon if that share is scarce. The routers that one neighbour made known have a share of their own. A
+//! neighbour itself always has room for its identity and its links.
 
 use super::lsdb::Lsdb;
 use super::record::SignedRecord;
@@ -15,37 +16,38 @@ use crate::limits::{
 };
 use crate::time::Instant;
 
-/// The giver of a record.
+/// Source of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Giver {
-    /// This router says it.
+    /// This router is the origin.
     Own,
-    /// Its origin, in the handshake of a link.
+    /// The origin itself, in the handshake of a link.
     Origin,
-    /// This neighbour.
+    /// A neighbour passed it on.
     Neighbour(PeerId),
 }
 
-/// Room that is made at once, so that not every record of a flood looks for it.
+/// Extra room made by an eviction, so that not every record of a burst causes another one.
 const SLACK: usize = MAX_DATABASE / 64;
 
-/// What a record counts, with what is kept beside its bytes.
+/// Returns the cost of a record in bytes, with the overhead of its entry.
 pub(super) fn cost(record: &SignedRecord) -> usize {
     record.bytes().len() + RECORD_COST
 }
 
-/// What may be evicted for a record.
+/// Request for room by one record.
 #[derive(Clone, Copy, Debug)]
 struct Claim {
     origin: PeerId,
-    /// Those that came later than this may go for it.
+    /// Age rank of the record's router: routers with a higher number, added later, may be evicted for it.
     born: u64,
     grow: usize,
     is_new: bool,
 }
 
 impl Lsdb {
-    /// Whether there is room for a record that is newer than what there is; others may have gone for it.
+    /// Makes room for a record that is newer than the stored one, by eviction if need be. Returns false if there is
+    /// no room.
     pub(super) fn make_room(&mut self, record: &SignedRecord, giver: Giver, now: Instant) -> bool {
         let origin = record.origin();
         let entry = self.entries.get(&origin);
@@ -98,7 +100,8 @@ impl Lsdb {
         made
     }
 
-    /// Whether a record is not worth verifying: it is of a router that is not known, for which there is no room.
+    /// Returns true if a record need not be verified because it would be refused anyway: its origin is unknown and
+    /// there is no room.
     pub fn is_hopeless(&self, record: &SignedRecord, giver: Giver) -> bool {
         let grow = cost(record);
         matches!(giver, Giver::Neighbour(_))
@@ -106,7 +109,7 @@ impl Lsdb {
             && (self.unreached + grow > MAX_UNREACHED || !self.fits(grow, true))
     }
 
-    /// A record was refused because there was no room.
+    /// Counts a record that was refused for lack of room.
     pub fn refuse_for_room(&mut self, now: Instant) {
         self.refused_full += 1;
         self.told_full_until = now + FULL_SHOWN;
@@ -116,12 +119,12 @@ impl Lsdb {
         self.bytes + grow <= MAX_DATABASE && !(is_new && self.entries.len() >= MAX_PEERS)
     }
 
-    /// Bytes of the records of those that this neighbour brought first.
+    /// Returns the bytes of the records of all routers that the neighbour `via` made known.
     fn brought(&self, via: &PeerId) -> usize {
         self.by_link.get(via).copied().unwrap_or_default()
     }
 
-    /// Those out of reach go, then the last to come.
+    /// Evicts unreachable routers, then the most recently added ones. Returns true if the claim fits then.
     fn evict(&mut self, claim: Claim) -> bool {
         let gone = self.gone.iter().filter(|(peer, _)| **peer != claim.origin);
         let mut gone: Vec<(Instant, PeerId)> = gone.map(|(peer, at)| (*at, *peer)).collect();
@@ -141,7 +144,7 @@ impl Lsdb {
         self.fits(claim.grow, claim.is_new)
     }
 
-    /// Drops what a router says; of one that has a link to this router only what is not about itself.
+    /// Removes a router's records; if it has a link to this router, its identity and links are kept.
     fn evict_one(&mut self, victim: PeerId) {
         let is_neighbour =
             |entry: &super::entry::Entry| entry.reachable && entry.via == Some(victim);
@@ -168,7 +171,7 @@ impl Lsdb {
         self.evicted.extend(keys);
     }
 
-    /// The records of a router count `now` instead of `before` bytes.
+    /// Updates the byte counts after the cost of a router's records changed from `before` to `now`.
     pub(super) fn count(&mut self, peer: &PeerId, before: usize, now: usize) {
         self.bytes = self.bytes + now - before;
         let Some(entry) = self.entries.get(peer) else {
@@ -186,22 +189,23 @@ impl Lsdb {
         }
     }
 
-    /// Bytes that all records count; at most [`MAX_DATABASE`], and what this router says itself.
+    /// Returns the cost of all records in bytes; at most [`MAX_DATABASE`], plus what exceeds it of this router's own
+    /// records.
     pub fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// Records that were refused because there was no room.
+    /// Returns the number of records refused for lack of room.
     pub fn refused_full(&self) -> u64 {
         self.refused_full
     }
 
-    /// Whether there was no room for a record a moment ago.
+    /// Returns true if a record was refused for lack of room within the last [`FULL_SHOWN`].
     pub fn is_full(&self, now: Instant) -> bool {
         now < self.told_full_until
     }
 
-    /// What went for others since this was asked last.
+    /// Takes the keys of the records evicted since the last call.
     pub fn take_evicted(&mut self) -> Vec<RecordKey> {
         core::mem::take(&mut self.evicted)
     }

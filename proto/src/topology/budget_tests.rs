@@ -1,4 +1,4 @@
-//! Made-up routers against the room of the database.
+//! Invented routers against the memory budget of the database.
 
 use core::time::Duration;
 
@@ -21,7 +21,7 @@ fn largest(who: &Identity, seq: u64) -> SignedRecord {
     said(who, Topic::NAMES, 150 * 1024, seq)
 }
 
-/// A database of this router (1), an honest neighbour (2) and another one (3) who brings others.
+/// Returns a database of this router (1), an honest neighbour (2) and a hostile one (3) that makes others known.
 fn three() -> Lsdb {
     let (me, honest, liar) = (identity(1), identity(2), identity(3));
     let mut lsdb = Lsdb::default();
@@ -48,7 +48,8 @@ fn reach(lsdb: &mut Lsdb) {
     lsdb.note_reach(&routes, NOW);
 }
 
-/// Takes in so many made-up routers of the liar, each with all it may say; how many were there before there was no room.
+/// Inserts `count` invented routers of the hostile neighbour, each with all records it may have. Returns how many
+/// fitted.
 fn made_up(lsdb: &mut Lsdb, first: u64, count: u64, reachable: bool) -> u64 {
     let (liar, giver) = (identity(3), Giver::Neighbour(identity(3).id()));
     let mut taken = 0;
@@ -89,13 +90,13 @@ fn made_up_routers_out_of_reach_get_a_small_share() {
     made_up(&mut lsdb, 100, 500, false);
     assert!(lsdb.bytes() - before <= MAX_UNREACHED, "{}", lsdb.bytes());
     assert!(lsdb.is_full(NOW) && lsdb.refused_full() > 0);
-    // Who is new and has a link itself is let in, with all it says.
+    // A newcomer with a link of its own is accepted, with all its records.
     let newcomer = identity(50);
     assert_eq!(
         lsdb.take(record(&newcomer, 1, 1, "new"), Giver::Origin, NOW),
         Merge::Newer
     );
-    // They are soon forgotten, and others have a chance.
+    // They expire soon, which makes room for others.
     let gone = lsdb.expire(NOW + UNREACHED_FOR);
     assert!(gone.len() > 20);
     assert_eq!(
@@ -107,7 +108,7 @@ fn made_up_routers_out_of_reach_get_a_small_share() {
 }
 
 #[test]
-fn whoever_was_there_keeps_its_place_and_may_grow() {
+fn earlier_routers_keep_their_place_and_may_grow() {
     let (honest, giver) = (identity(2), Giver::Neighbour(identity(2).id()));
     let mut lsdb = three();
     let names = largest(&honest, 1);
@@ -116,7 +117,7 @@ fn whoever_was_there_keeps_its_place_and_may_grow() {
     assert!(lsdb.bytes() <= MAX_DATABASE_PER_LINK + 1024 * 1024);
     assert!(taken < 200, "{taken}");
     assert_eq!(lsdb.get(names.key()), Some(&names));
-    // Others fill the rest.
+    // Others take the remaining room.
     for n in 1_000..1_060 {
         let who = identity(n);
         lsdb.take(record(&who, 1, 1, "another"), Giver::Origin, NOW);
@@ -132,13 +133,13 @@ fn whoever_was_there_keeps_its_place_and_may_grow() {
     assert_eq!(lsdb.get(more.key()), Some(&more));
     assert!(lsdb.bytes() <= MAX_DATABASE);
     assert!(!lsdb.take_evicted().is_empty());
-    // What is counted is what is there.
+    // The counts match the content.
     let bytes: usize = lsdb.iter().map(cost).sum();
     assert_eq!((lsdb.bytes(), lsdb.records()), (bytes, lsdb.iter().count()));
 }
 
 #[test]
-fn so_many_routers_and_no_more() {
+fn the_number_of_routers_is_bounded() {
     let mut lsdb = three();
     let giver = Giver::Neighbour(identity(3).id());
     let mut last = Merge::Newer;
@@ -150,7 +151,7 @@ fn so_many_routers_and_no_more() {
 }
 
 #[test]
-fn what_nobody_knows_is_short() {
+fn records_about_unknown_topics_have_a_smaller_bound() {
     let unknown = Topic::new(9).unwrap();
     assert_eq!(unknown.max_record(), MAX_UNKNOWN_RECORD);
     let text = "x".repeat(MAX_UNKNOWN_RECORD);

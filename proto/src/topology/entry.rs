@@ -1,4 +1,4 @@
-//! What one router says: its records, and how often they came.
+//! Database entry of one router: its records and their rate limit.
 
 use super::budget::cost;
 use super::record::SignedRecord;
@@ -7,25 +7,25 @@ use crate::forward::throttle::FixedBucket;
 use crate::ids::PeerId;
 use crate::limits::{RECORD_BURST, RECORD_RATE};
 
-/// What one router says.
+/// Records of one router.
 #[derive(Clone, Debug)]
 pub(super) struct Entry {
     pub(super) identity: SignedRecord,
     links: Option<SignedRecord>,
     attached: Option<SignedRecord>,
-    /// Few routers say more than that.
+    /// `None` for most routers, to save memory.
     others: Option<Box<Others>>,
     pub(super) rate: FixedBucket<RECORD_RATE, RECORD_BURST>,
     pub(super) reachable: bool,
-    /// Whether it ever was.
+    /// True if it was reachable at any time.
     pub(super) reached: bool,
-    /// How many came before it.
+    /// Serial number: routers added before it.
     pub(super) born: u64,
-    /// The neighbour that brought it first; itself if that has a link to this router.
+    /// Neighbour from which it was first learnt; the router itself if it has a link to this one.
     pub(super) via: Option<PeerId>,
 }
 
-/// Records about other topics, in order of these, at least one.
+/// Records about other topics, at least one, in order of topic.
 #[derive(Clone, Debug)]
 struct Others(Vec<SignedRecord>);
 
@@ -44,7 +44,7 @@ impl Entry {
         }
     }
 
-    /// Its records, in order of topics.
+    /// Returns the records in order of topic.
     pub(super) fn records(&self) -> impl Iterator<Item = &SignedRecord> {
         let own = self.links.iter().chain(&self.attached);
         core::iter::once(&self.identity)
@@ -65,7 +65,7 @@ impl Entry {
         }
     }
 
-    /// Puts a record in its place, and drops what it makes void.
+    /// Stores a record, and removes those that it makes void.
     pub(super) fn put(&mut self, record: SignedRecord) {
         match record.topic() {
             Topic::IDENTITY => {
@@ -90,7 +90,7 @@ impl Entry {
         }
     }
 
-    /// What was said in earlier runs than this is void.
+    /// Removes records of epochs before `epoch`, which are void.
     fn end_before(&mut self, epoch: u64) {
         let is_valid = |record: &SignedRecord| record.version().epoch >= epoch;
         self.links.take_if(|record| !is_valid(record));
@@ -101,7 +101,7 @@ impl Entry {
         }
     }
 
-    /// Drops all but what it says of itself and of its links; what that was about.
+    /// Removes all records except identity and links. Returns the topics of those removed.
     pub(super) fn strip(&mut self) -> Vec<Topic> {
         let dropped = self.attached.take();
         let others = self.others.take().map_or_else(Vec::new, |others| others.0);
@@ -112,12 +112,12 @@ impl Entry {
             .collect()
     }
 
-    /// Bytes that its records count.
+    /// Returns the cost of its records in bytes.
     pub(super) fn bytes(&self) -> usize {
         self.records().map(cost).sum()
     }
 
-    /// Number of its records.
+    /// Returns the number of its records.
     pub(super) fn len(&self) -> usize {
         self.records().count()
     }

@@ -1,4 +1,4 @@
-//! The graph of links on which both ends agree.
+//! Graph of the links that both ends announce as established.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -8,28 +8,28 @@ use super::lsdb::Lsdb;
 use crate::ids::{PeerId, PeerPrefix};
 use crate::limits::MAX_PEERS;
 
-/// The number of a router: its place in the ascending order of all identities.
+/// Number of a router: its index in the ascending order of all identities.
 pub(super) type Number = u16;
 
 const _: () = assert!(MAX_PEERS <= Number::MAX as usize);
 
-/// Routers by number, and their symmetric links.
+/// Symmetric links between routers, in compressed sparse rows.
 #[derive(Debug, Default)]
 pub(super) struct Graph {
-    /// The next graph mostly has the same ones, and shares them.
+    /// Identities by number. Shared with the next graph, whose routers are mostly the same.
     pub(super) peers: Arc<[PeerId]>,
-    /// Of router `i`: `edges[starts[i]..starts[i + 1]]`, ascending.
+    /// Row of router `i`: `edges[starts[i]..starts[i + 1]]`, ascending.
     starts: Vec<u32>,
     edges: Vec<Number>,
-    /// By edge, the same in both directions.
+    /// Cost of each edge, the same in both directions.
     costs: Vec<u16>,
 }
 
-/// The links of one router, ascending by the other end: that one's number, and the cost.
+/// Links of one router, ascending: the number of the other end, and the cost.
 type Row = Vec<(Number, u16)>;
 
 impl Graph {
-    /// The links of `lsdb` that both ends call established.
+    /// Returns the graph of the links in `lsdb` that both ends announce as established.
     pub(super) fn of(lsdb: &Lsdb) -> Self {
         let peers: Arc<[PeerId]> = lsdb.origins().collect();
         let claims = Claims::of(lsdb, &peers);
@@ -50,10 +50,11 @@ impl Graph {
         graph
     }
 
-    /// What [`Graph::of`] gives, from the graph before no other routers than `changed` said of their links something else.
+    /// Returns the same graph as [`Graph::of`], computed from this one; only the routers in `changed` may have
+    /// changed their links since.
     pub(super) fn follow(&self, lsdb: &Lsdb, changed: &BTreeSet<PeerId>) -> Self {
         let is_other = |peer: &PeerId| self.index(peer).is_some() != lsdb.knows(peer);
-        // New numbers for all, or work on much of it: then it is as well made anew.
+        // If numbers change, or many rows, a full computation costs no more.
         if 8 * changed.len() > self.peers.len() || changed.iter().any(is_other) {
             return Self::of(lsdb);
         }
@@ -70,7 +71,7 @@ impl Graph {
                 let other = rows
                     .entry(j.into())
                     .or_insert_with(|| self.known_row(j.into()));
-                // A link is the same from both ends.
+                // Links are symmetric: update the other end's row.
                 let cost = row.binary_search_by_key(&j, |(end, _)| *end);
                 set_end(other, *i, cost.ok().map(|at| row[at].1));
             }
@@ -78,7 +79,7 @@ impl Graph {
         self.with_rows(&rows)
     }
 
-    /// Routers that have no links.
+    /// Returns a graph of these routers without links.
     pub(super) fn without_links(peers: Vec<PeerId>) -> Self {
         let mut graph = Self::with_room_for(peers.into(), 0);
         (0..graph.peers.len()).for_each(|_| graph.end_row());
@@ -101,7 +102,7 @@ impl Graph {
         self.starts.push(end);
     }
 
-    /// This graph with some rows replaced.
+    /// Returns this graph with some rows replaced.
     fn with_rows(&self, rows: &BTreeMap<usize, Row>) -> Self {
         let most = self.edges.len() + rows.values().map(Vec::len).sum::<usize>();
         let mut graph = Self::with_room_for(self.peers.clone(), most);
@@ -118,13 +119,13 @@ impl Graph {
         graph
     }
 
-    /// The links of router `i` as they were.
+    /// Returns the row of router `i` in this graph.
     fn known_row(&self, i: usize) -> Row {
         let links = self.neighbours(i).iter().zip(self.costs(i));
         links.map(|(j, cost)| (*j, *cost)).collect()
     }
 
-    /// The links of router `i` as `lsdb` has them now.
+    /// Returns the row of router `i` by the present records in `lsdb`.
     fn row(&self, lsdb: &Lsdb, i: usize) -> Row {
         let number = |prefix| by_prefix(&self.peers, prefix);
         let mut row = claims(lsdb.links(&self.peers[i]), number);
@@ -142,17 +143,17 @@ impl Graph {
         row
     }
 
-    /// The number of a router.
+    /// Returns the number of a router.
     pub(super) fn index(&self, peer: &PeerId) -> Option<usize> {
         self.peers.binary_search(peer).ok()
     }
 
-    /// The neighbours of router `i`, in ascending order.
+    /// Returns the neighbours of router `i`, in ascending order.
     pub(super) fn neighbours(&self, i: usize) -> &[Number] {
         &self.edges[self.span(i)]
     }
 
-    /// What the links to these neighbours cost, in the same order: of what both ends say, the more.
+    /// Returns the costs of the links to these neighbours, in the same order: the higher of the two announced costs.
     pub(super) fn costs(&self, i: usize) -> &[u16] {
         &self.costs[self.span(i)]
     }
@@ -163,7 +164,7 @@ impl Graph {
     }
 }
 
-/// There is a link to router `i` at this cost, or none.
+/// Sets the link to router `i` to this cost, or removes it.
 fn set_end(row: &mut Row, i: usize, cost: Option<u16>) {
     let Ok(i) = Number::try_from(i) else { return };
     row.retain(|(end, _)| *end != i);
@@ -173,7 +174,7 @@ fn set_end(row: &mut Row, i: usize, cost: Option<u16>) {
     }
 }
 
-/// What all routers claim, in one piece: each router's claims in ascending order, each neighbour once.
+/// Links announced by all routers, in one array: each router's links in ascending order, each neighbour once.
 struct Claims {
     all: Row,
     starts: Vec<usize>,
@@ -190,14 +191,15 @@ impl Claims {
         Self { all, starts }
     }
 
-    /// The claims of router `i`.
+    /// Returns the links announced by router `i`.
     fn by(&self, i: usize) -> &[(Number, u16)] {
         &self.all[self.starts[i]..self.starts[i + 1]]
     }
 }
 
-/// Whom a router calls an established neighbour, and at what cost: of what it says twice, the least. `number` gives the
-/// number of the router that a neighbour names, none if two begin like this, so that nobody is taken for another.
+/// Returns the established neighbours that a router announces, with the lowest announced cost of each. `number` maps
+/// the prefix of an identity to a router; it returns `None` if the prefix is ambiguous, so that no router is taken
+/// for another.
 fn claims(links: &[Neighbour], number: impl Fn(PeerPrefix) -> Option<Number>) -> Row {
     let established = links.iter().filter(|n| n.established);
     let claim = |n: &Neighbour| Some((number(n.peer)?, n.cost.max(1)));
@@ -214,11 +216,11 @@ fn by_prefix(peers: &[PeerId], prefix: PeerPrefix) -> Option<Number> {
     Number::try_from(first).ok().filter(|_| is_one)
 }
 
-/// How all identities begin, for whoever looks for many: what a router says of its links is read in one place of memory.
+/// Index of identity prefixes, compact in memory for the many lookups of a full computation.
 struct Prefixes {
-    /// By number.
+    /// Prefixes by router number.
     all: Vec<PeerPrefix>,
-    /// Where those with each first byte begin, and the end.
+    /// First index for each first byte, and the end.
     starts: Vec<usize>,
 }
 
@@ -230,7 +232,7 @@ impl Prefixes {
         Self { all, starts }
     }
 
-    /// As [`by_prefix`].
+    /// Returns the router with this prefix, like [`by_prefix`].
     fn number(&self, prefix: PeerPrefix) -> Option<Number> {
         let byte = usize::from(prefix.0[0]);
         let (from, to) = (self.starts[byte], self.starts[byte + 1]);

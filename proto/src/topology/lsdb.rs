@@ -1,9 +1,10 @@
-//! The database: of each router and topic the newest record.
+//! Link-state database: the newest record of each router and topic.
 //!
-//! Merging is commutative, associative and idempotent, so that all routers end with the same records in whatever order
-//! these arrive: of one router and topic the higher version wins, of two different records of one version (a cloned key,
-//! or a lost state file) the one with the lower hash. A router's identity ends what its earlier runs said: records of a
-//! lower epoch than that of the identity are void. Nothing is kept of a router whose identity is not known.
+//! Merging is commutative, associative and idempotent, so all routers end with the same records in whatever order
+//! these arrive. Of two records with the same origin and topic, the higher version wins; of two different ones with
+//! the same version (a cloned key, or a lost state file), the one with the lower hash. A new identity ends the
+//! origin's earlier epochs: records of an epoch lower than that of the identity are void. No records are kept of a
+//! router whose identity is not known.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,52 +22,53 @@ use crate::limits::MAX_PEERS;
 use crate::limits::{FORGET_AFTER, MAX_UNREACHED, UNREACHED_FOR};
 use crate::time::Instant;
 
-/// The newest records of at most [`MAX_PEERS`] routers and [`crate::limits::MAX_DATABASE`] bytes; what goes when it is full
-/// is said in `budget`.
+/// Newest records of at most [`MAX_PEERS`] routers and [`crate::limits::MAX_DATABASE`] bytes. Eviction is described
+/// in `budget`.
 #[derive(Clone, Debug, Default)]
 pub struct Lsdb {
     pub(super) entries: Parts,
-    /// Routers out of reach, and since when.
+    /// Unreachable routers, with the time since when they are.
     pub(super) gone: BTreeMap<PeerId, Instant>,
-    /// Routers whose links may not be what they were; at most those that are or were there.
+    /// Routers whose links may have changed, among them removed ones.
     relinked: BTreeSet<PeerId>,
     pub(super) sums: Sums,
     pub(super) records: usize,
-    /// Bytes that all of them count; those of routers that were never within reach; those that each neighbour brought.
+    /// Cost in bytes of all records, of those of routers that were never reachable, and of those learnt from each
+    /// neighbour.
     pub(super) bytes: usize,
     pub(super) unreached: usize,
     pub(super) by_link: BTreeMap<PeerId, usize>,
-    /// What went for others.
+    /// Keys of evicted records.
     pub(super) evicted: Vec<RecordKey>,
-    /// Until then nobody looks for room, as there was none.
+    /// Time until which no eviction is tried, because the last one failed.
     pub(super) full_until: Instant,
     pub(super) told_full_until: Instant,
-    /// Routers that came so far.
+    /// Number of routers added so far.
     born: u64,
     conflicts: u64,
     refused: u64,
     pub(super) refused_full: u64,
 }
 
-/// What became of an inserted record.
+/// Result of an insertion.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Merge {
-    /// It is the newest now: pass it on.
+    /// The record is the newest and was stored: propagate it.
     Newer,
-    /// It was there already.
+    /// The same record was stored already.
     Same,
-    /// A newer one is there.
+    /// A newer record is stored.
     Older,
-    /// It cannot be kept.
+    /// The record cannot be stored.
     Refused(Refusal),
 }
 
-/// Why a record cannot be kept.
+/// Reason why a record cannot be stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// There is no room.
+    /// The database is full.
     Full,
-    /// Its origin's identity, with whose key it would be verified, is not known.
+    /// The identity of its origin, which has the key to verify it, is not known.
     Stranger,
 }
 
@@ -76,7 +78,7 @@ impl Lsdb {
         self.take(record, Giver::Own, now)
     }
 
-    /// Merges a record, whose signature the caller has verified. Others may go for it: [`Lsdb::take_evicted`].
+    /// Merges a record whose signature the caller has verified. May evict other records: see [`Lsdb::take_evicted`].
     pub fn take(&mut self, record: SignedRecord, giver: Giver, now: Instant) -> Merge {
         let peer = record.origin();
         let mut verdict = self.compare(&record);
@@ -121,12 +123,13 @@ impl Lsdb {
         verdict
     }
 
-    /// Whether [`Lsdb::insert`] would call this record newer; asked before its signature is verified.
+    /// Returns true if the record is newer than the stored one. Cheap, therefore asked before the signature is
+    /// verified.
     pub fn wants(&self, record: &SignedRecord) -> bool {
         self.compare(record) == Merge::Newer
     }
 
-    /// What [`Lsdb::insert`] would say.
+    /// Returns the result that [`Lsdb::insert`] would have, apart from lack of room.
     pub fn compare(&self, record: &SignedRecord) -> Merge {
         let Some(entry) = self.entries.get(&record.origin()) else {
             return match record.topic() {
@@ -140,7 +143,7 @@ impl Lsdb {
         let Some(held) = entry.get(record.topic()) else {
             return Merge::Newer;
         };
-        // The lower hash wins, hence held before new.
+        // The lower hash wins, hence the stored hash is compared with the new one.
         let new_against_held = record
             .version()
             .cmp(&held.version())
@@ -152,117 +155,118 @@ impl Lsdb {
         }
     }
 
-    /// Whether another record of this router may be taken now: [`crate::limits::RECORD_RATE`] are in a second, and
-    /// [`crate::limits::RECORD_BURST`] at once. Only records that were taken count, so that nobody uses up another's
-    /// share with forgeries.
+    /// Returns true if another record of this router may be accepted now: [`crate::limits::RECORD_RATE`] per second
+    /// and [`crate::limits::RECORD_BURST`] at once. Only accepted records count, so forgeries do not use up another
+    /// router's rate.
     pub fn is_within_rate(&self, peer: &PeerId, now: Instant) -> bool {
         let entry = self.entries.get(peer);
         entry.is_none_or(|e| e.rate.clone().take(now))
     }
 
-    /// The record of a router about a topic.
+    /// Returns the record with this key.
     pub fn get(&self, key: RecordKey) -> Option<&SignedRecord> {
         self.entries.get(&key.origin)?.get(key.topic)
     }
 
-    /// Who a router is.
+    /// Returns the identity of a router.
     pub fn identity(&self, peer: &PeerId) -> Option<&IdentityBody> {
         self.entries.get(peer)?.identity.as_identity()
     }
 
-    /// The links of a router.
+    /// Returns the links that a router announces.
     pub fn links(&self, peer: &PeerId) -> &[Neighbour] {
         let record = self.get(RecordKey::new(*peer, Topic::LINKS));
         record.map_or(&[], SignedRecord::links)
     }
 
-    /// The links of each router, in ascending order of these.
+    /// Returns the announced links of each router, in ascending order of routers.
     pub(super) fn links_of_all(&self) -> impl Iterator<Item = &[Neighbour]> {
         let records = self.entries.values().map(|entry| entry.get(Topic::LINKS));
         records.map(|record| record.map_or(&[][..], SignedRecord::links))
     }
 
-    /// Whether the identity of a router is known.
+    /// Returns true if the identity of a router is known.
     pub fn knows(&self, peer: &PeerId) -> bool {
         self.entries.contains_key(peer)
     }
 
-    /// The routers that came, went, or said something else of their links, since this was asked last.
+    /// Takes the routers that were added or removed, or whose links may have changed, since the last call.
     pub fn take_relinked(&mut self) -> BTreeSet<PeerId> {
         core::mem::take(&mut self.relinked)
     }
 
-    /// The containers of a router.
+    /// Returns the containers that a router announces.
     pub fn attached(&self, peer: &PeerId) -> &[Attached] {
         let record = self.get(RecordKey::new(*peer, Topic::ATTACHED));
         record.map_or(&[], SignedRecord::attached)
     }
 
-    /// What a router says something about.
+    /// Returns the topics about which a router has a record.
     pub fn topics(&self, peer: &PeerId) -> Vec<Topic> {
         let entry = self.entries.get(peer);
         entry.map_or_else(Vec::new, |e| e.records().map(SignedRecord::topic).collect())
     }
 
-    /// The router whose identity begins like this; none if there are two.
+    /// Returns the router whose identity begins with `prefix`; `None` if there is none or more than one.
     pub fn by_prefix(&self, prefix: PeerPrefix) -> Option<PeerId> {
         let mut all = self.entries.range(prefix.range()).map(|(peer, _)| *peer);
         let first = all.next();
         first.filter(|_| all.next().is_none())
     }
 
-    /// All routers, in ascending order.
+    /// Returns all routers, in ascending order.
     pub fn origins(&self) -> impl Iterator<Item = PeerId> + Clone + '_ {
         self.entries.keys().copied()
     }
 
-    /// All records, in ascending order of their keys.
+    /// Returns all records, in ascending order of their keys.
     pub fn iter(&self) -> impl Iterator<Item = &SignedRecord> {
         self.entries.values().flat_map(Entry::records)
     }
 
-    /// All records about a topic, in ascending order of their origins, each with whether that is within reach.
+    /// Returns all records about a topic in ascending order of their origins, each with true if the origin is
+    /// reachable.
     pub fn about(&self, topic: Topic) -> impl Iterator<Item = (&SignedRecord, bool)> {
         let entries = self.entries.values();
         entries.filter_map(move |entry| Some((entry.get(topic)?, entry.reachable)))
     }
 
-    /// Number of routers.
+    /// Returns the number of routers.
     pub fn len(&self) -> usize {
         self.entries.len()
     }
 
-    /// Number of records.
+    /// Returns the number of records.
     pub fn records(&self) -> usize {
         self.records
     }
 
-    /// Whether there is no record at all.
+    /// Returns true if there is no record.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 
-    /// Records met that differ from another one of the same version: somebody's key is in use twice.
+    /// Returns the number of records that conflicted with another one of the same version: a key is in use twice.
     pub fn conflicts(&self) -> u64 {
         self.conflicts
     }
 
-    /// Records refused because there was no room, or because nobody said whose they were.
+    /// Returns the number of records refused because there was no room or their origin was unknown.
     pub fn refused(&self) -> u64 {
         self.refused
     }
 
-    /// Whether a router was within reach at any time since it is known.
+    /// Returns true if a router was reachable at any time since it was added.
     pub fn was_reachable(&self, peer: &PeerId) -> bool {
         self.entries.get(peer).is_some_and(|entry| entry.reached)
     }
 
-    /// Whether a router was within reach when the routes were last noted.
+    /// Returns true if a router was reachable when [`Lsdb::note_reach`] was last called.
     pub fn is_reachable(&self, peer: &PeerId) -> bool {
         self.entries.get(peer).is_some_and(|entry| entry.reachable)
     }
 
-    /// Takes note of who is within reach: that decides what is compared with neighbours and what is forgotten.
+    /// Updates which routers are reachable, which decides what anti-entropy compares and what expires.
     pub fn note_reach(&mut self, routes: &Routes, now: Instant) {
         let was_or_is = |(peer, entry): (&PeerId, &Entry)| {
             let reachable = routes.is_reachable(peer);
@@ -288,13 +292,13 @@ impl Lsdb {
         }
     }
 
-    /// Drops the records of routers that have not been within reach for [`FORGET_AFTER`], and sooner of those that never
-    /// were where room for such ones is scarce; which those were.
+    /// Removes the records of routers that have been unreachable for [`FORGET_AFTER`]; if room for routers that were
+    /// never reachable is scarce, those already after [`UNREACHED_FOR`]. Returns the keys of the removed records.
     pub fn expire(&mut self, now: Instant) -> Vec<RecordKey> {
         let scarce = self.unreached > MAX_UNREACHED / 4;
         let old = |(peer, since): &(&PeerId, &Instant)| {
             let age = now.since(**since);
-            // A neighbour may have a link that carries no frames.
+            // A direct neighbour is spared: its link may not carry frames yet.
             let never = || {
                 let entry = self.entries.get(peer);
                 entry.is_some_and(|entry| !entry.reached && entry.via != Some(**peer))
@@ -310,7 +314,7 @@ impl Lsdb {
         gone.iter().flat_map(|peer| self.remove(peer)).collect()
     }
 
-    /// Drops all records of a router; which those were.
+    /// Removes all records of a router, and returns their keys.
     pub(super) fn remove(&mut self, peer: &PeerId) -> Vec<RecordKey> {
         let bytes = self.entries.get(peer).map_or(0, Entry::bytes);
         self.count(peer, bytes, 0);

@@ -1,4 +1,4 @@
-//! Merging, limits and forgetting.
+//! Merging, limits and expiry.
 
 use super::*;
 use crate::limits::{RECORD_BURST, RECORD_RATE};
@@ -6,7 +6,7 @@ use crate::topology::testing::{about, identity, insert_linked, linked, record};
 use proptest::prelude::*;
 use std::sync::LazyLock;
 
-/// Three routers, two epochs, two sequence numbers; of each version two identities, two bodies of names, and links.
+/// Three routers, two epochs, two sequence numbers; for each version two identities, two bodies of names, and links.
 static RECORDS: LazyLock<Vec<SignedRecord>> = LazyLock::new(|| {
     let mut all = Vec::new();
     for n in 1..=3 {
@@ -25,7 +25,7 @@ static RECORDS: LazyLock<Vec<SignedRecord>> = LazyLock::new(|| {
 });
 const COUNT: usize = 60;
 
-/// What is left of these records; those that came before the identity of their origin come again, as they do in life.
+/// Merges these records; those that precede the identity of their origin are repeated, as they are in operation.
 fn merged(order: &[usize]) -> Lsdb {
     let mut lsdb = Lsdb::default();
     for &i in order.iter().chain(order) {
@@ -62,7 +62,7 @@ proptest! {
         a in prop::collection::vec(0usize..COUNT, 0..30),
         b in prop::collection::vec(0usize..COUNT, 0..30),
     ) {
-        // Nothing is left of what came without an identity, so both groups have those.
+        // Records without an identity are dropped, so both groups get the identities.
         let identities: Vec<usize> = (0..COUNT).filter(|i| RECORDS[*i].topic() == Topic::IDENTITY).collect();
         let with = |group: &[usize]| [&identities[..1], &identities[8..9], &identities[16..17], group].concat();
         let (a, b) = (with(&a), with(&b));
@@ -91,7 +91,7 @@ fn verdicts() {
 }
 
 #[test]
-fn a_new_run_makes_void_what_earlier_ones_said() {
+fn a_new_epoch_makes_records_of_earlier_ones_void() {
     let (me, now) = (identity(1), Instant::ZERO);
     let mut lsdb = Lsdb::default();
     let names = |epoch, seq| about(&me, Topic::NAMES, (epoch, seq), "x");
@@ -101,7 +101,7 @@ fn a_new_run_makes_void_what_earlier_ones_said() {
     );
     lsdb.insert(record(&me, 1, 1, "x"), now);
     assert_eq!(lsdb.insert(names(1, 1), now), Merge::Newer);
-    // What a new run says may come before who it is.
+    // A record of a new epoch may arrive before the identity of that epoch.
     assert_eq!(
         lsdb.insert(about(&me, Topic::LINKS, (2, 1), ""), now),
         Merge::Newer
@@ -133,7 +133,7 @@ fn of_two_records_of_one_version_the_lower_hash_wins_and_is_counted() {
 }
 
 #[test]
-fn two_that_begin_alike_are_nobody() {
+fn an_ambiguous_prefix_names_no_router() {
     let mut lsdb = Lsdb::default();
     let (a, b) = (identity(1), identity(2));
     insert_linked(&mut lsdb, &a, []);
@@ -156,7 +156,7 @@ fn the_unreachable_are_forgotten_and_the_reachable_are_kept() {
     lsdb.note_reach(&routes, Instant::ZERO);
     assert!(lsdb.is_reachable(&near.id()) && !lsdb.is_reachable(&far.id()));
     assert_eq!(lsdb.expire(Instant::ZERO + FORGET_AFTER / 2), []);
-    // A newer record of an unreachable router does not prolong its life.
+    // A newer record of an unreachable router does not extend its time.
     lsdb.insert(record(&far, 1, 2, "host"), Instant::ZERO + FORGET_AFTER / 2);
     let at_last = Instant::ZERO + FORGET_AFTER;
     let dropped = lsdb.expire(at_last);
@@ -167,7 +167,7 @@ fn the_unreachable_are_forgotten_and_the_reachable_are_kept() {
     assert_eq!((lsdb.len(), lsdb.records()), (2, 4));
     assert!(lsdb.identity(&far.id()).is_none());
     assert_eq!(lsdb.expire(at_last + FORGET_AFTER), []);
-    // Out of reach again: from then on it counts.
+    // Unreachable again: the time starts here.
     lsdb.insert(linked(&me, []), Instant::ZERO);
     lsdb.insert(about(&me, Topic::LINKS, (1, 2), ""), Instant::ZERO);
     let routes = Routes::compute(&lsdb, me.id());
@@ -177,7 +177,7 @@ fn the_unreachable_are_forgotten_and_the_reachable_are_kept() {
 }
 
 #[test]
-fn a_router_may_not_publish_without_end() {
+fn records_of_a_router_are_rate_limited() {
     let me = identity(1);
     let mut lsdb = Lsdb::default();
     let mut now = Instant::ZERO + FORGET_AFTER;
@@ -186,7 +186,7 @@ fn a_router_may_not_publish_without_end() {
         let mut taken = 0;
         while lsdb.is_within_rate(&me.id(), now) {
             seq += 1;
-            // All topics together.
+            // The rate limit covers all topics together.
             let news = match (seq % 2, lsdb.is_empty()) {
                 (0, false) => about(&me, Topic::NAMES, (1, seq), "x"),
                 _ => record(&me, 1, seq, "a"),
@@ -197,7 +197,7 @@ fn a_router_may_not_publish_without_end() {
         taken
     };
     assert_eq!(publish(&mut lsdb, now), RECORD_BURST);
-    // What is not taken counts nothing: old records and the same again.
+    // Records that are not accepted do not count: older ones and repetitions.
     assert_eq!(lsdb.insert(record(&me, 1, 1, "a"), now), Merge::Older);
     now += core::time::Duration::from_secs(1);
     assert_eq!(publish(&mut lsdb, now), RECORD_RATE);

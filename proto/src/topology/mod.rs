@@ -1,4 +1,5 @@
-//! Who is where: signed records of all routers, the database that merges them, and the routes that follow.
+//! Topology: signed records of all routers, the link-state database that merges them, and the routes computed from
+//! it.
 
 pub mod bodies;
 pub mod budget;

@@ -1,7 +1,7 @@
-//! The entries of the database in order of their routers, in 256 parts by the first byte of these.
+//! Sharded copy-on-write map of the database entries: 256 shards by the first byte of the identity.
 //!
-//! A copy shares all parts with what it was made from, until one of the two changes one: so a copy costs what becomes
-//! another, and the simulator's routers, which begin with the same records, keep those once.
+//! A clone shares all shards with the original until one of the two changes them. So a clone costs only what changes,
+//! and the routers of a simulation, which begin with the same records, store those once.
 
 use core::array;
 use core::ops::RangeInclusive;
@@ -10,10 +10,10 @@ use std::sync::Arc;
 use super::entry::Entry;
 use crate::ids::PeerId;
 
-/// Ascending by router.
+/// One shard, ascending by router.
 type Part = Vec<(PeerId, Entry)>;
 
-/// An ordered map from routers to what they say.
+/// Ordered map from routers to their entries.
 #[derive(Clone, Debug)]
 pub(super) struct Parts {
     parts: Box<[Arc<Part>; 256]>,
@@ -50,18 +50,18 @@ impl Parts {
     }
 
     pub(super) fn get_mut(&mut self, peer: &PeerId) -> Option<&mut Entry> {
-        // A look first: nothing is copied for a router that is not there.
+        // Looked up first, so that nothing is copied for an absent router.
         let at = place(self.part(peer), peer).ok()?;
         Some(&mut self.part_mut(peer)[at].1)
     }
 
-    /// Puts an entry in its place; the one that was there.
+    /// Stores an entry, and returns the previous one.
     pub(super) fn insert(&mut self, peer: PeerId, entry: Entry) -> Option<Entry> {
         let part = self.part_mut(&peer);
         match place(part, &peer) {
             Ok(at) => Some(core::mem::replace(&mut part[at].1, entry)),
             Err(at) => {
-                // Twice as much room each time would be a third more memory for all.
+                // Doubling the capacity would cost a third more memory in total.
                 if part.len() == part.capacity() {
                     part.reserve_exact(part.len() / 8 + 2);
                 }
@@ -83,7 +83,7 @@ impl Parts {
         Some(entry)
     }
 
-    /// All, in ascending order of their routers.
+    /// Returns all entries, in ascending order of routers.
     pub(super) fn iter(&self) -> impl Iterator<Item = (&PeerId, &Entry)> + Clone {
         let all = self.parts.iter().flat_map(|part| part.iter());
         all.map(|(peer, entry)| (peer, entry))
@@ -97,7 +97,7 @@ impl Parts {
         self.iter().map(|(_, entry)| entry)
     }
 
-    /// Those of these routers, in ascending order.
+    /// Returns the entries in a range of routers, in ascending order.
     pub(super) fn range(
         &self,
         range: RangeInclusive<PeerId>,
@@ -146,7 +146,7 @@ mod tests {
         )
     }
 
-    /// Few first bytes, so that parts hold several.
+    /// Few different first bytes, so that shards hold several entries.
     fn peer((first, last): (u8, u8)) -> PeerId {
         let mut id = [0; 16];
         (id[0], id[15]) = (first * 85, last);

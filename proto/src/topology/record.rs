@@ -1,16 +1,16 @@
-//! What one router says of itself about one topic, signed with its Ed25519 key.
+//! Records: statements of one router about one topic, signed with its Ed25519 key.
 //!
-//! A record travels, is hashed and is compared as the bytes its origin made:
+//! A record is transmitted, hashed and compared as the bytes that its origin made:
 //!
 //! | bytes | what |
 //! |---|---|
 //! | 64 | Ed25519 signature over `"mesh record v1"` ‖ the rest, verified strictly (RFC 8032, no malleable signatures) |
 //! | 1 | topic |
 //! | 16 | origin |
-//! | 2 to 18 | version: epoch and seq, as [`crate::wire::codec`] writes them |
-//! | rest | length and bytes of the body: what [`super::bodies`] says, or bytes that mean something to others |
+//! | 2 to 18 | version: epoch and sequence number, as [`crate::wire::codec`] encodes them |
+//! | rest | length and bytes of the body: one of [`super::bodies`], or bytes left to other parts of the router |
 //!
-//! The key that verifies it is in the origin's record about [`Topic::IDENTITY`], of which the origin is a hash.
+//! The key that verifies it is in the origin's record about [`Topic::IDENTITY`]; the origin is a hash of that key.
 
 use core::fmt;
 use std::sync::Arc;
@@ -30,7 +30,7 @@ use crate::wire::codec::{self, CodecError};
 
 const LABEL: &[u8] = b"mesh record v1";
 
-/// Why a record is refused, or cannot be made.
+/// Reason why a record is refused, or cannot be made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RecordError {
     /// Longer than [`Topic::max_record`].
@@ -39,24 +39,24 @@ pub enum RecordError {
     /// Not a record, or a bound is exceeded.
     #[error("the record is {0}")]
     Malformed(#[from] CodecError),
-    /// A name with control characters, which could write anything on an operator's terminal.
+    /// A text with control characters, which could manipulate an operator's terminal.
     #[error("a name in the record has control characters")]
     ControlCharacters,
     /// The signature is not that of the origin's key.
     #[error("the record's signature is wrong")]
     BadSignature,
-    /// About other keys than those of its origin, or of whoever is to sign it.
+    /// An identity with other keys than those of its origin or its signer.
     #[error("the record is about other keys than those of its origin")]
     OtherKeys,
-    /// A record about who somebody is was wanted.
+    /// Not an identity, where one was expected.
     #[error("the record does not say who its origin is")]
     NoIdentity,
-    /// The control plane makes the records of this topic itself.
+    /// Records of this topic are made only by the control plane.
     #[error("records about {0} are made by the router itself")]
     BuiltIn(Topic),
 }
 
-/// A record with the bytes that were signed. Cheap to clone.
+/// Record with the bytes that were signed. Cheap to clone.
 #[derive(Clone)]
 pub struct SignedRecord(Arc<Inner>);
 
@@ -64,7 +64,7 @@ struct Inner {
     bytes: Box<[u8]>,
     key: RecordKey,
     version: Version,
-    /// Length of the body, which ends the bytes.
+    /// Length of the body, which is at the end of the bytes.
     body: usize,
     content: Content,
     hash: [u8; 16],
@@ -79,27 +79,27 @@ struct Envelope<'a> {
     body: Blob<'a, MAX_RECORD>,
 }
 
-/// Reads records and checks signatures. The simulator, which shows one record to a thousand routers, brings one that
-/// remembers both.
+/// Parser of records and verifier of signatures. The simulator shows each record to a thousand routers and therefore
+/// uses one with a cache.
 pub trait Verifier {
-    /// Reads a record; see [`SignedRecord::parse`].
+    /// Parses a record; see [`SignedRecord::parse`].
     ///
     /// # Errors
-    /// [`RecordError`] when it is too long, malformed or not fit to print.
+    /// [`RecordError`] if it is too long, malformed or has control characters.
     fn parse(&self, bytes: &[u8]) -> Result<SignedRecord, RecordError> {
         SignedRecord::parse(bytes)
     }
 
-    /// Whether the record's signature is that of `sign_key`, and that the key of its origin.
+    /// Verifies that the record is signed with `sign_key`, and that this is the key of its origin.
     ///
     /// # Errors
-    /// [`BadSignature`] when it is not.
+    /// [`BadSignature`] if it is not.
     fn verify(&self, record: &SignedRecord, sign_key: &[u8; 32]) -> Result<(), BadSignature>;
 
-    /// Whether the signature of a message to one router is that of `sign_key`, and that the key of its origin.
+    /// Verifies that the unicast message is signed with `sign_key`, and that this is the key of its origin.
     ///
     /// # Errors
-    /// [`BadSignature`] when it is not.
+    /// [`BadSignature`] if it is not.
     fn verify_unicast(
         &self,
         message: &SignedUnicast,
@@ -109,7 +109,7 @@ pub trait Verifier {
     }
 }
 
-/// The verifier that computes (about 40 µs for a record).
+/// Verifier that computes each signature (about 40 µs per record).
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Ed25519;
 
@@ -120,11 +120,11 @@ impl Verifier for Ed25519 {
 }
 
 impl SignedRecord {
-    /// Signs what `identity` says about `topic`.
+    /// Signs a record of `identity` about `topic`.
     ///
     /// # Errors
-    /// [`RecordError`] when a bound is exceeded, a body of a known topic malformed, or about other keys than those of
-    /// `identity`.
+    /// [`RecordError`] if a bound is exceeded, or the body of a known topic is malformed or has other keys than those
+    /// of `identity`.
     pub fn sign(
         topic: Topic,
         version: Version,
@@ -148,10 +148,11 @@ impl SignedRecord {
         Ok(record)
     }
 
-    /// Reads a record. Structure and bounds are checked, the signature is not: see [`SignedRecord::verify`].
+    /// Parses a record. Structure and bounds are checked, the signature is not: see [`SignedRecord::verify`].
     ///
     /// # Errors
-    /// [`RecordError`] when it is too long, malformed or not fit to print, or an identity that is not its origin's.
+    /// [`RecordError`] if it is too long, malformed, has control characters, or is an identity that does not match
+    /// its origin.
     pub fn parse(bytes: &[u8]) -> Result<Self, RecordError> {
         if bytes.len() > MAX_RECORD {
             return Err(RecordError::TooLong(bytes.len()));
@@ -185,15 +186,16 @@ impl SignedRecord {
         })))
     }
 
-    /// Whether the signature is that of `sign_key`, and `sign_key` that of the origin.
+    /// Verifies that the record is signed with `sign_key`, and that this is the key of its origin.
     ///
     /// # Errors
-    /// [`BadSignature`] when it is not.
+    /// [`BadSignature`] if it is not.
     pub fn verify(&self, sign_key: &[u8; 32]) -> Result<(), BadSignature> {
         signed::verify(LABEL, &self.0.bytes, sign_key, self.origin())
     }
 
-    /// What an introduction says: a record about [`Topic::IDENTITY`] that is signed with the key in it.
+    /// Verifies a self-signed introduction: a record about [`Topic::IDENTITY`], signed with the key in it. Returns
+    /// its body.
     ///
     /// # Errors
     /// [`RecordError::NoIdentity`] or [`RecordError::BadSignature`].
@@ -204,27 +206,27 @@ impl SignedRecord {
         Ok(body)
     }
 
-    /// Who says it.
+    /// Returns the router that made the record.
     pub fn origin(&self) -> PeerId {
         self.0.key.origin
     }
 
-    /// What it is about.
+    /// Returns the topic.
     pub fn topic(&self) -> Topic {
         self.0.key.topic
     }
 
-    /// Under what it is kept.
+    /// Returns the key under which the record is stored.
     pub fn key(&self) -> RecordKey {
         self.0.key
     }
 
-    /// How new it is.
+    /// Returns the version.
     pub fn version(&self) -> Version {
         self.0.version
     }
 
-    /// What is said, as bytes.
+    /// Returns the encoded body.
     pub fn body(&self) -> &[u8] {
         self.0
             .bytes
@@ -232,7 +234,7 @@ impl SignedRecord {
             .unwrap_or_default()
     }
 
-    /// Who the origin is, in a record about that.
+    /// Returns the identity body; `None` if the topic is another one.
     pub fn as_identity(&self) -> Option<&IdentityBody> {
         match &self.0.content {
             Content::Identity(body) => Some(body),
@@ -240,7 +242,7 @@ impl SignedRecord {
         }
     }
 
-    /// The origin's links; none in a record about something else.
+    /// Returns the origin's links; empty if the topic is another one.
     pub fn links(&self) -> &[Neighbour] {
         match &self.0.content {
             Content::Links(links) => links,
@@ -248,7 +250,7 @@ impl SignedRecord {
         }
     }
 
-    /// The origin's containers; none in a record about something else.
+    /// Returns the origin's containers; empty if the topic is another one.
     pub fn attached(&self) -> &[Attached] {
         match &self.0.content {
             Content::Attached(attached) => attached,
@@ -256,12 +258,12 @@ impl SignedRecord {
         }
     }
 
-    /// The record as it travels.
+    /// Returns the record as transmitted.
     pub fn bytes(&self) -> &[u8] {
         &self.0.bytes
     }
 
-    /// The first 16 bytes of the SHA-256 of [`SignedRecord::bytes`].
+    /// Returns the first 16 bytes of the SHA-256 of [`SignedRecord::bytes`].
     pub fn hash(&self) -> [u8; 16] {
         self.0.hash
     }

@@ -1,4 +1,4 @@
-//! What is signed is read and verifies; nothing else is.
+//! Signed records parse and verify; altered ones do not.
 
 use super::*;
 use crate::limits::{MAX_IDENTITY_RECORD, MAX_TOPICS, RECORD_OVERHEAD};
@@ -12,7 +12,7 @@ const VERSION: Version = Version {
 };
 
 #[test]
-fn what_is_signed_is_parsed_and_verifies() {
+fn signed_records_parse_and_verify() {
     let (me, other) = (identity(1), identity(2));
     let records = [
         record(&me, 3, 300, "x"),

@@ -1,10 +1,10 @@
-//! Routes and broadcast trees: a pure function of the link-state database, the same on every router that holds the
-//! same records.
+//! Routes and broadcast trees: a pure function of the link-state database, equal on all routers with the same
+//! records.
 //!
-//! Unicast takes, of the paths with the fewest hops, one that costs least; of several such, that with the lowest
-//! identities going back from the destination. The next router on it has one hop and a cost less to go, whichever of its
-//! own equals it takes, so nothing goes round. Broadcast from an origin follows one tree: a router's parent
-//! is, of its neighbours one hop nearer to the origin, the one with the lowest identity.
+//! A unicast route is one with the fewest hops, of these one with the lowest cost, and of these the one with the
+//! lowest identities, compared from the destination backwards. The next hop has one hop less to go and a lower cost,
+//! whichever of its own equal-cost routes it takes, so there are no loops. Broadcasts of an origin follow one tree:
+//! the parent of a router is, of its neighbours one hop nearer to the origin, the one with the lowest identity.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,48 +15,48 @@ use super::lsdb::Lsdb;
 use super::trees::Trees;
 use crate::ids::PeerId;
 
-/// Farther than anything: not connected.
+/// Hop count of an unreachable router.
 pub(super) const UNREACHABLE: u16 = u16::MAX;
 
-/// What one router needs to know of the topology.
+/// Routes and broadcast trees as seen by one router.
 #[derive(Debug)]
 pub struct Routes {
     graph: Arc<Graph>,
     me: PeerId,
     neighbours: Vec<PeerId>,
-    /// By router number.
+    /// Routes by router number.
     ways: Vec<Way>,
     trees: Trees,
 }
 
-/// The way to a router.
+/// Route to one router.
 #[derive(Clone, Copy, Debug)]
 struct Way {
-    /// The neighbour it begins with; ourselves, for ourselves.
+    /// Next hop; this router itself, for the route to itself.
     first: Number,
-    /// [`UNREACHABLE`] where there is none.
+    /// Number of hops; [`UNREACHABLE`] if there is no route.
     hops: u16,
     cost: u32,
 }
 
 impl Routes {
-    /// The routes of router `me`, whose own record must be in `lsdb` for anything to be reachable.
+    /// Computes the routes of router `me`. Nothing is reachable unless `lsdb` has the identity of `me`.
     pub fn compute(lsdb: &Lsdb, me: PeerId) -> Self {
         Self::in_graph(Graph::of(lsdb).into(), me)
     }
 
-    /// What [`Routes::compute`] gives, when no other routers than `changed` came, went, or said of their links something
-    /// else since these routes were computed.
+    /// Returns the same routes as [`Routes::compute`], from the previous ones; only the routers in `changed` may have
+    /// been added, removed, or have changed their links since.
     pub fn follow(&self, lsdb: &Lsdb, changed: &BTreeSet<PeerId>) -> Self {
         Self::in_graph(self.graph.follow(lsdb, changed).into(), self.me)
     }
 
-    /// The routes of a router that knows nobody, not even itself.
+    /// Returns the routes of a router that knows no router, not even itself.
     pub fn none(me: PeerId) -> Self {
         Self::in_graph(Arc::default(), me)
     }
 
-    /// The routes of another router that holds the same records: what both see of the mesh they share.
+    /// Returns the routes of another router with the same records; the graph is shared.
     pub fn seen_by(&self, other: PeerId) -> Self {
         Self::in_graph(self.graph.clone(), other)
     }
@@ -74,8 +74,8 @@ impl Routes {
         }
     }
 
-    /// Trees alone, made by hand: origins, each with our children in its tree. They are within reach, but nothing leads
-    /// there. For tests of the data plane.
+    /// Creates trees only, for tests of the data plane: for each origin the children of `me`. The origins count as
+    /// reachable, but have no next hop.
     pub fn by_hand(me: PeerId, trees: &BTreeMap<PeerId, Vec<PeerId>>) -> Self {
         let children = trees.values().flatten();
         let peers: BTreeSet<PeerId> = trees.keys().chain(children).copied().collect();
@@ -96,14 +96,15 @@ impl Routes {
         }
     }
 
-    /// The neighbour to which datagrams for `peer` go, and the number of hops in all; `None` for ourselves and for
-    /// those out of reach. May exceed [`crate::limits::MAX_HOPS`], beyond which datagrams are dropped.
+    /// Returns the next hop to `peer` and the number of hops; `None` if it is unreachable or this router itself. The
+    /// number may exceed [`crate::limits::MAX_HOPS`], beyond which datagrams are dropped.
     pub fn next_hop(&self, peer: &PeerId) -> Option<(PeerId, u16)> {
         let way = self.way(peer)?;
         Some((self.peer(way.first), way.hops))
     }
 
-    /// What the way to `peer` costs: the round-trip times of its links in milliseconds, added up. `None` as above.
+    /// Returns the cost of the route to `peer`: the sum of its links' round-trip times in milliseconds. `None` if it
+    /// is unreachable or this router itself.
     pub fn cost(&self, peer: &PeerId) -> Option<u32> {
         Some(self.way(peer)?.cost)
     }
@@ -117,26 +118,27 @@ impl Routes {
         self.graph.peers[usize::from(number)]
     }
 
-    /// Our children in the broadcast tree of `origin`, ascending; none when it is out of reach, or not known.
+    /// Returns this router's children in the broadcast tree of `origin`, ascending; none if `origin` is unreachable
+    /// or not known.
     pub fn flood<'a>(&'a self, origin: &PeerId) -> impl Iterator<Item = PeerId> + Clone + use<'a> {
         let children = self.graph.index(origin).map(|i| self.trees.children(i));
         let children = children.unwrap_or_default().iter();
         children.map(|child| self.peer(*child))
     }
 
-    /// The routers with which we have a link that both ends call established, ascending.
+    /// Returns the routers with which this one has a link that both ends announce as established, ascending.
     pub fn neighbours(&self) -> &[PeerId] {
         &self.neighbours
     }
 
-    /// All routers within reach, ourselves included, ascending.
+    /// Returns all reachable routers, including this one, ascending.
     pub fn reachable(&self) -> impl Iterator<Item = PeerId> + Clone + '_ {
         let all = self.graph.peers.iter().zip(&self.ways);
         all.filter(|(_, way)| way.hops != UNREACHABLE)
             .map(|(peer, _)| *peer)
     }
 
-    /// The same, in one piece.
+    /// Returns all reachable routers, including this one, as an ascending slice.
     pub fn all_reachable(&self) -> Cow<'_, [PeerId]> {
         if self.are_near().all(|near| near) {
             Cow::Borrowed(&self.graph.peers)
@@ -145,26 +147,26 @@ impl Routes {
         }
     }
 
-    /// All routers of which there is a record but no way to them, ascending.
+    /// Returns all routers that are known but unreachable, ascending.
     pub fn unreachable(&self) -> impl Iterator<Item = PeerId> + '_ {
         let all = self.graph.peers.iter().zip(&self.ways);
         all.filter(|(_, way)| way.hops == UNREACHABLE)
             .map(|(peer, _)| *peer)
     }
 
-    /// Whether `peer` is within reach.
+    /// Returns true if `peer` is reachable.
     pub fn is_reachable(&self, peer: &PeerId) -> bool {
         let way = self.graph.index(peer).and_then(|i| self.ways.get(i));
         way.is_some_and(|way| way.hops != UNREACHABLE)
     }
 
-    /// All routers of which there is a record, ascending.
+    /// Returns all known routers, ascending.
     pub fn known(&self) -> impl Iterator<Item = PeerId> + Clone + '_ {
         self.graph.peers.iter().copied()
     }
 
-    /// Whether the same routers are within reach of both, with the same links between them, whatever these cost: then no
-    /// tree differs.
+    /// Returns true if the same routers are reachable with the same links between them, whatever their costs. All
+    /// trees are equal then.
     pub fn has_links_of(&self, other: &Self) -> bool {
         if self.graph.peers != other.graph.peers {
             return self.links().eq(other.links());
@@ -176,7 +178,7 @@ impl Routes {
         })
     }
 
-    /// Whether the same routers are within reach of both.
+    /// Returns true if the same routers are reachable.
     pub fn has_reach_of(&self, other: &Self) -> bool {
         if self.graph.peers == other.graph.peers {
             return self.are_near().eq(other.are_near());
@@ -184,12 +186,12 @@ impl Routes {
         self.reachable().eq(other.reachable())
     }
 
-    /// Of each known router, whether it is within reach.
+    /// Returns for each known router true if it is reachable.
     fn are_near(&self) -> impl Iterator<Item = bool> + '_ {
         self.ways.iter().map(|way| way.hops != UNREACHABLE)
     }
 
-    /// Each router within reach, alone and then with each of its neighbours.
+    /// Returns each reachable router, once alone and once with each of its neighbours.
     pub fn links(&self) -> impl Iterator<Item = (PeerId, Option<PeerId>)> + '_ {
         let all = (0..self.ways.len()).filter(|i| self.ways[*i].hops != UNREACHABLE);
         all.flat_map(move |i| {
@@ -208,13 +210,14 @@ impl Way {
     };
 }
 
-/// The ways to all routers; `order` has those within reach, in the order of their distance, and how far it is.
+/// Computes the routes to all routers; `order` has the reachable ones by distance, with the number of hops.
 fn ways(graph: &Graph, order: &[(Number, u16)]) -> Vec<Way> {
     let mut ways = vec![Way::NONE; graph.peers.len()];
     for &(number, hops) in order {
         let i = usize::from(number);
         let links = graph.neighbours(i).iter().zip(graph.costs(i));
-        // Those one hop nearer were looked at before; the first of the least costs is the one with the lowest identity.
+        // Routers one hop nearer are already done; at equal cost, `min_by_key` takes the first, which has the lowest
+        // identity.
         let by = links
             .map(|(j, cost)| (ways[usize::from(*j)], u32::from(*cost)))
             .filter(|(parent, _)| parent.hops != UNREACHABLE && parent.hops + 1 == hops)

@@ -1,4 +1,4 @@
-//! Routes and trees against a plain reference that computes every tree in full.
+//! Routes and trees, compared with a plain reference that computes every tree in full.
 
 use super::*;
 use crate::crypto::identity::Identity;
@@ -19,7 +19,7 @@ fn id(n: usize) -> PeerId {
     IDENTITIES[n].id()
 }
 
-/// A database in which each pair is a link that both ends call established.
+/// Returns a database in which each pair is a link that both ends announce as established.
 fn database(n: usize, links: &BTreeSet<(usize, usize)>) -> Lsdb {
     let mut lsdb = Lsdb::default();
     for i in 0..n {
@@ -47,7 +47,7 @@ fn adjacent(links: &BTreeSet<(usize, usize)>, of: PeerId) -> BTreeSet<PeerId> {
     both.filter(|(a, _)| *a == of).map(|(_, b)| b).collect()
 }
 
-/// Distances by a search that shares no code with the real one.
+/// Distances, by a search that shares no code with the one under test.
 fn reference(links: &BTreeSet<(usize, usize)>, from: PeerId) -> BTreeMap<PeerId, u16> {
     let mut distances = BTreeMap::from([(from, 0)]);
     let mut queue = VecDeque::from([from]);
@@ -63,14 +63,14 @@ fn reference(links: &BTreeSet<(usize, usize)>, from: PeerId) -> BTreeMap<PeerId,
     distances
 }
 
-/// Links, each with what its two ends say that it costs.
+/// Links with the costs that their two ends announce.
 type Priced = BTreeMap<(usize, usize), (u16, u16)>;
 
 fn priced(n: usize) -> impl Strategy<Value = Priced> {
     let costs = (0u16..6, 0u16..6);
     prop::collection::btree_map((0..n, 0..n), costs, 0..2 * n).prop_map(|links| {
         let links = links.into_iter().filter(|((a, b), _)| a != b);
-        // One entry for a pair.
+        // One entry per pair.
         let links = links.map(|((a, b), costs)| ((a.min(b), a.max(b)), costs));
         links.collect()
     })
@@ -94,7 +94,7 @@ fn priced_database(n: usize, links: &Priced) -> Lsdb {
     lsdb
 }
 
-/// Hops and cost of the best way from each router to each, by trying all ways through ever more routers.
+/// Returns hops and cost of the best route between all pairs, by trying all routes through ever more routers.
 fn cheapest(n: usize, links: &Priced) -> BTreeMap<(usize, usize), (u16, u32)> {
     let mut best = BTreeMap::new();
     for (&(a, b), &(of_a, of_b)) in links {
@@ -116,8 +116,8 @@ fn cheapest(n: usize, links: &Priced) -> BTreeMap<(usize, usize), (u16, u32)> {
     best
 }
 
-/// Who says something new of its links, and what: the other ends, with costs. Of routers 9 to 11 nothing is known at first,
-/// and whoever names nobody starts again.
+/// Changes of links: the router and its new neighbours with costs. Routers 9 to 11 are unknown at first; one without
+/// neighbours restarts.
 fn steps() -> impl Strategy<Value = Vec<(usize, BTreeMap<usize, u16>)>> {
     let peers = prop::collection::btree_map(0usize..12, 0u16..6, 0..6);
     prop::collection::vec((0usize..12, peers), 1..30)
@@ -142,7 +142,7 @@ fn say(lsdb: &mut Lsdb, who: usize, peers: &BTreeMap<usize, u16>, seq: u64) {
 
 proptest! {
     #[test]
-    fn of_the_shortest_ways_the_cheapest_is_taken_and_gets_cheaper(links in priced(9)) {
+    fn the_cheapest_of_the_shortest_routes_is_taken_at_each_hop(links in priced(9)) {
         let lsdb = priced_database(9, &links);
         let routes: Vec<Routes> = (0..9).map(|i| Routes::compute(&lsdb, id(i))).collect();
         let best = cheapest(9, &links);
@@ -159,7 +159,7 @@ proptest! {
     }
 
     #[test]
-    fn what_links_cost_changes_no_tree(links in priced(9)) {
+    fn costs_do_not_change_trees(links in priced(9)) {
         let free = links.keys().map(|pair| (*pair, (1, 1))).collect();
         for me in (0..9).map(id) {
             let with = Routes::compute(&priced_database(9, &links), me);
@@ -214,27 +214,27 @@ proptest! {
     }
 
     #[test]
-    fn routes_that_follow_changes_are_those_made_anew(steps in steps()) {
+    fn incremental_routes_equal_a_full_computation(steps in steps()) {
         let mut lsdb = database(9, &BTreeSet::from([(0, 1), (1, 2), (2, 3), (3, 0)]));
         let mut routes = Routes::compute(&lsdb, id(0));
         lsdb.take_relinked();
         for (seq, (who, peers)) in steps.into_iter().enumerate() {
             say(&mut lsdb, who, &peers, 2 + u64::try_from(seq).unwrap());
-            let anew = Routes::compute(&lsdb, id(0));
+            let full = Routes::compute(&lsdb, id(0));
             let changed = lsdb.take_relinked();
             routes = routes.follow(&lsdb, &changed);
-            prop_assert!(routes.has_links_of(&anew));
-            prop_assert!(routes.known().eq(anew.known()));
+            prop_assert!(routes.has_links_of(&full));
+            prop_assert!(routes.known().eq(full.known()));
             for peer in (0..12).map(id) {
-                prop_assert_eq!(routes.next_hop(&peer), anew.next_hop(&peer));
-                prop_assert_eq!(routes.cost(&peer), anew.cost(&peer));
-                prop_assert!(routes.flood(&peer).eq(anew.flood(&peer)));
+                prop_assert_eq!(routes.next_hop(&peer), full.next_hop(&peer));
+                prop_assert_eq!(routes.cost(&peer), full.cost(&peer));
+                prop_assert!(routes.flood(&peer).eq(full.flood(&peer)));
             }
         }
     }
 
     #[test]
-    fn links_differ_when_those_within_reach_do(links in links(7)) {
+    fn links_differ_if_those_of_reachable_routers_do(links in links(7)) {
         let before = Routes::compute(&database(7, &links), id(0));
         let mut changed = links.clone();
         let Some(gone) = links.iter().next().copied() else { return Ok(()) };
@@ -268,7 +268,7 @@ fn a_link_counts_when_both_ends_call_it_established() {
 }
 
 #[test]
-fn without_a_record_of_ours_nothing_is_reachable() {
+fn without_an_own_record_nothing_is_reachable() {
     let lsdb = database(3, &BTreeSet::from([(0, 1), (1, 2)]));
     let routes = Routes::compute(&lsdb, id(5));
     assert_eq!(routes.reachable().count(), 0);
@@ -279,7 +279,7 @@ fn without_a_record_of_ours_nothing_is_reachable() {
     assert!(routes.flood(&id(7)).next().is_none());
 }
 
-/// In a release build the bound is the one we promise; a debug build only notices a change of order.
+/// A release build asserts the promised bound; a debug build only notices a change of the order of magnitude.
 #[test]
 fn routes_take_milliseconds() {
     for (routers, bound) in [(1_000, 50), (10_000, 500)] {
@@ -305,7 +305,7 @@ fn routes_take_milliseconds() {
     }
 }
 
-/// A mesh of `n` routers that chose four links each, two of them on a ring.
+/// Returns a mesh of `n` routers that chose four links each, two of them on a ring.
 fn mesh_of(n: usize) -> (Lsdb, Vec<PeerId>) {
     let seeds = 1_000..1_000 + u64::try_from(n).unwrap();
     let identities: Vec<Identity> = seeds.map(identity).collect();

@@ -1,28 +1,28 @@
-//! Breadth-first search from many routers at once, a bit for each: one pass over the links serves all of them.
+//! Breadth-first search from up to 64 routers at once, one bit for each: one pass over the links serves all of them.
 //!
 //! As in Then et al., "The More the Merrier: Efficient Multi-Source Graph Traversal", VLDB 2014.
 
 use super::graph::{Graph, Number};
 
-/// Searches at once.
+/// Number of sources per search.
 pub(super) const AT_ONCE: usize = 64;
 
-/// Room for a search, used again by the next.
+/// Working memory of a search, reused by the next one.
 #[derive(Debug, Default)]
 pub(super) struct Search(Vec<Place>);
 
-/// By whom a router was reached: what is looked at together lies together.
+/// Bit sets of sources for one router, kept together for locality.
 #[derive(Clone, Copy, Debug, Default)]
 struct Place {
     seen: u64,
-    /// In this step, and in the next.
+    /// Sources that reached it in this step, and those that will in the next.
     new: u64,
     next: u64,
 }
 
 impl Search {
-    /// Searches from the first [`AT_ONCE`] of `sources`. `visit` is told, step by step, how many hops that is, which
-    /// router is as far as that from some of them, and from which: bit `n` stands for the n-th.
+    /// Searches from the first [`AT_ONCE`] of `sources`. `visit` is called in order of distance with the number of
+    /// hops, a router, and the set of sources that are that far from it: bit `n` is the n-th source.
     pub(super) fn run(
         &mut self,
         graph: &Graph,

@@ -1,25 +1,25 @@
-//! Settings that all routers of a mesh must share, as each says what it has: the body of a record about
+//! Settings that must be equal on all routers of a mesh, as announced by each: the body of a record about
 //! [`super::topic::Topic::SETTINGS`].
 //!
-//! Lines of UTF-8 text, `name=value`, the name as on the command line. What a later version adds is passed over.
+//! Lines of UTF-8 text, `name=value`, with the names of the command line. Unknown names are ignored.
 
 use std::collections::BTreeMap;
 
 use crate::limits::{MAX_SETTING, MAX_SETTINGS};
 
-/// The MTU inside the mesh, in decimal.
+/// MTU inside the mesh, in decimal.
 pub const MTU: &str = "mtu";
-/// The domain of names.
+/// DNS domain of the mesh.
 pub const DNS_DOMAIN: &str = "dns-domain";
-/// The subnet of containers that ask for none.
+/// Subnet of containers that request no other.
 pub const DEFAULT_SUBNET: &str = "ipalloc-default-subnet";
 
-/// What one router has.
+/// Settings of one router.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Settings(BTreeMap<String, String>);
 
 impl Settings {
-    /// This router has it so; a value longer than [`MAX_SETTING`], or with control characters, is left out.
+    /// Adds a setting. A value longer than [`MAX_SETTING`], or with control characters, is left out.
     #[must_use]
     pub fn with(mut self, name: &str, value: &str) -> Self {
         self.add(name, value);
@@ -33,13 +33,13 @@ impl Settings {
         }
     }
 
-    /// The body of the record.
+    /// Encodes the body of the record.
     pub fn encode(&self) -> Vec<u8> {
         let line = |(name, value): (&String, &String)| format!("{name}={value}\n");
         self.0.iter().map(line).collect::<String>().into_bytes()
     }
 
-    /// Reads such a body. What is not a line of this form is passed over, and so are lines beyond [`MAX_SETTINGS`].
+    /// Decodes the body of a record. Lines of another form, and lines beyond [`MAX_SETTINGS`], are ignored.
     pub fn decode(body: &[u8]) -> Self {
         let most = MAX_SETTINGS * (2 * MAX_SETTING + 2);
         let body = body.get(..most).unwrap_or(body);
@@ -53,7 +53,7 @@ impl Settings {
         settings
     }
 
-    /// The settings that both name and that differ: name, ours, theirs.
+    /// Returns the settings that both have with different values, as (name, ours, theirs).
     pub fn differences<'a>(
         &'a self,
         other: &'a Self,
@@ -71,7 +71,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn only_what_both_say_can_differ() {
+    fn only_settings_of_both_sides_can_differ() {
         let ours = Settings::default().with(MTU, "8876").with("new", "1");
         let theirs = Settings::default().with(MTU, "1376").with("other", "2");
         let theirs = Settings::decode(&theirs.encode());
@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_taken_that_cannot_be_shown() {
+    fn settings_that_are_not_printable_are_left_out() {
         let bad = Settings::decode(b"mtu=13\x1b[2J76\nmtu\n=\xff\ndns-domain=a\rb\n");
         assert_eq!(bad, Settings::default());
         let long = "x".repeat(MAX_SETTING + 1);
@@ -90,7 +90,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_body_is_read_and_what_was_read_survives(body in proptest::collection::vec(prop_oneof![Just(b'='), Just(b'\n'), any::<u8>()], 0..300)) {
+        fn any_body_decodes_and_round_trips(body in proptest::collection::vec(prop_oneof![Just(b'='), Just(b'\n'), any::<u8>()], 0..300)) {
             let settings = Settings::decode(&body);
             prop_assert!(settings.0.len() <= MAX_SETTINGS);
             prop_assert_eq!(Settings::decode(&settings.encode()), settings);

@@ -1,4 +1,4 @@
-//! What a signature of Ed25519 covers, in all that routers sign: a label of its own for each kind, then the bytes.
+//! Ed25519 signatures of records and unicast messages: they cover a label for the kind, then the bytes.
 
 use serde::Serialize;
 
@@ -6,10 +6,10 @@ use crate::crypto::identity::{self, BadSignature, Identity};
 use crate::ids::PeerId;
 use crate::wire::codec::{self, CodecError};
 
-/// Bytes of the signature, which comes first.
+/// Length of the signature, which comes first, in bytes.
 pub(super) const SIGNATURE: usize = 64;
 
-/// The signature of `identity` over `label` and the encoded `envelope`, and that envelope.
+/// Encodes `envelope` and signs it with `label`; returns the signature followed by the encoded envelope.
 pub(super) fn sign(
     label: &[u8],
     envelope: &impl Serialize,
@@ -22,7 +22,7 @@ pub(super) fn sign(
     Ok(bytes)
 }
 
-/// Whether the signature in `bytes` is that of `sign_key`, and `sign_key` that of `origin`.
+/// Verifies that `bytes` are signed with `sign_key`, and that this is the key of `origin`.
 pub(super) fn verify(
     label: &[u8],
     bytes: &[u8],

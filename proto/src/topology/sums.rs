@@ -1,27 +1,27 @@
-//! Hashes over sets of records that cost what changes: the sum of the records' hashes, kept for each 256th of the
-//! identities.
+//! Digest tree of anti-entropy: incremental hashes of sets of records. A digest is the sum of the records' hashes,
+//! stored for each first byte of the identities.
 //!
-//! Addition is commutative, so that equal sets have equal sums however they came about. A member can make records of
-//! its own whose sums collide; it hides nothing but a difference between those.
+//! Addition is commutative, so equal sets have equal sums however they came about. A member can make records of its
+//! own whose sums collide, but that hides only differences between those.
 
 use crate::ids::PeerId;
 
 /// Children of a [`Node`].
 pub const CHILDREN: usize = 16;
-/// A [`Node`] of this depth covers all identities that share so many half-bytes; its children are the deepest there are.
+/// Depth of the deepest [`Node`] that has children, in half-bytes of the identity that its routers share.
 pub const MAX_DEPTH: u8 = 3;
 
-/// The part of all identities that begin with the same few half-bytes.
+/// Node of the digest tree: all identities with the same first half-bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Node {
     depth: u8,
     prefix: u16,
 }
 
-/// Sums over the records of the routers within reach.
+/// Sums over the records of all reachable routers.
 #[derive(Clone, Debug)]
 pub struct Sums {
-    /// By the first byte of the origin.
+    /// Sums by the first byte of the origin.
     buckets: Box<[u128; 256]>,
     total: u128,
 }
@@ -36,12 +36,12 @@ impl Default for Sums {
 }
 
 impl Sums {
-    /// Adds what `origin` says.
+    /// Adds the hashes of the records of `origin`.
     pub fn add(&mut self, origin: &PeerId, sum: u128) {
         self.change(origin, |old| old.wrapping_add(sum));
     }
 
-    /// Takes what `origin` said away again.
+    /// Subtracts the hashes of the records of `origin`.
     pub fn subtract(&mut self, origin: &PeerId, sum: u128) {
         self.change(origin, |old| old.wrapping_sub(sum));
     }
@@ -52,12 +52,12 @@ impl Sums {
         *bucket = change(*bucket);
     }
 
-    /// The sum over everything.
+    /// Returns the sum over all records.
     pub fn total(&self) -> u128 {
         self.total
     }
 
-    /// The sum over the part that `node` is; `None` for one that is smaller than what sums are kept for.
+    /// Returns the sum over the records in `node`; `None` below the level for which sums are stored.
     pub fn of(&self, node: Node) -> Option<u128> {
         let (first, last) = node.bytes()?;
         let part = self.buckets.get(usize::from(first)..=usize::from(last))?;
@@ -66,29 +66,30 @@ impl Sums {
 }
 
 impl Node {
-    /// Everything.
+    /// Root of the tree: all identities.
     pub const ROOT: Self = Self {
         depth: 0,
         prefix: 0,
     };
 
-    /// The part whose identities begin with the last `depth` half-bytes of `prefix`; none for one that cannot be divided.
+    /// Returns the node whose identities begin with the last `depth` half-bytes of `prefix`; `None` if it can have no
+    /// children.
     pub fn new(depth: u8, prefix: u16) -> Option<Self> {
         let fits = u32::from(prefix) < 1 << (4 * u32::from(depth.min(MAX_DEPTH)));
         (depth <= MAX_DEPTH && fits).then_some(Self { depth, prefix })
     }
 
-    /// How many half-bytes its identities share.
+    /// Returns the number of half-bytes that its identities share.
     pub fn depth(self) -> u8 {
         self.depth
     }
 
-    /// Those half-bytes.
+    /// Returns the shared half-bytes, in the low-order bits.
     pub fn prefix(self) -> u16 {
         self.prefix
     }
 
-    /// Its 16 parts, in order.
+    /// Returns its 16 children, in order.
     pub fn children(self) -> impl Iterator<Item = Self> {
         (0..16).map(move |n| Self {
             depth: self.depth + 1,
@@ -96,12 +97,12 @@ impl Node {
         })
     }
 
-    /// Whether it has parts that can be told to others.
+    /// Returns true if it has children that can be sent to other routers.
     pub fn is_divisible(self) -> bool {
         self.depth <= MAX_DEPTH
     }
 
-    /// The lowest and the highest identity in it.
+    /// Returns the lowest and the highest identity in it.
     pub fn range(self) -> (PeerId, PeerId) {
         let shift = 128 - 4 * u32::from(self.depth);
         let first = u128::from(self.prefix).checked_shl(shift).unwrap_or(0);
@@ -114,7 +115,7 @@ impl Node {
         )
     }
 
-    /// First and last first byte, if it is a union of parts with the same first byte.
+    /// Returns the lowest and the highest first byte, if it consists of whole buckets.
     fn bytes(self) -> Option<(u8, u8)> {
         let (first, last) = self.range();
         (self.depth <= 2).then_some((first.0[0], last.0[0]))

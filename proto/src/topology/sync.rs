@@ -1,7 +1,8 @@
-//! How two neighbours find what one has and the other lacks: hashes of ever smaller parts, then lists, then records.
+//! Anti-entropy between two neighbours: hashes of ever smaller parts of the digest tree, then lists of what each
+//! holds, then records.
 //!
-//! Only what is said by routers within reach is compared, lest two routers keep reviving what each of them wants to
-//! forget. A list names the others too, so that nothing is sent that is there, but nobody asks for those.
+//! Only records of reachable routers are compared; otherwise two routers would keep reviving what both want to
+//! expire. A list also has the unreachable ones, so that they are not sent needlessly, but they are not requested.
 
 use std::collections::BTreeMap;
 
@@ -14,35 +15,35 @@ use crate::ids::{PeerId, Version};
 use crate::limits::{MAX_SUMMARY, SUMMARY_LEAF};
 use crate::wire::message::{Hashes, Held, Summary};
 
-/// What two routers lack of one another's records.
+/// Differences between a neighbour's list and the own records.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Missing {
-    /// They lack our records of these.
+    /// Records that the neighbour lacks or has in an older version.
     pub lacked: Vec<RecordKey>,
-    /// They have others of the same version: one of the two is to win, and no version tells which.
+    /// Records that the neighbour has with the same version and other content; one of the two must win.
     pub forked: Vec<RecordKey>,
-    /// Ask for theirs of these, which have these versions.
+    /// Records to request from the neighbour, with their versions there.
     pub ask: Vec<(RecordKey, Version)>,
 }
 
-/// What follows from a neighbour's hashes: one step nearer to the records that differ.
+/// Result of one descent in the digest tree.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Closer {
-    /// They lack our records of these: the neighbour has nothing there.
+    /// Records that the neighbour lacks: its part of the tree is empty.
     pub lacked: Vec<RecordKey>,
-    /// Parts that still differ in too much to be listed.
+    /// Parts that differ and are still too large to list.
     pub hashes: Vec<Hashes>,
-    /// Parts small enough to be listed.
+    /// Parts small enough to list.
     pub lists: Vec<Summary>,
 }
 
 impl Lsdb {
-    /// A hash over the records of all routers within reach, the same wherever the same is within reach.
+    /// Returns the digest of the records of all reachable routers.
     pub fn digest(&self) -> [u8; 16] {
         self.sums.total().to_be_bytes()
     }
 
-    /// Hashes of the parts of `node`.
+    /// Returns the hashes of the children of `node`.
     pub fn hashes(&self, node: Node) -> Hashes {
         let mut sums = [[0; 8]; 16];
         for (sum, child) in sums.iter_mut().zip(node.children()) {
@@ -65,7 +66,7 @@ impl Lsdb {
         self.entries.range(first..=last)
     }
 
-    /// Compares a neighbour's hashes with ours.
+    /// Compares a neighbour's hashes with the own ones, and descends where they differ.
     pub fn closer(&self, theirs: &Hashes) -> Closer {
         let mut closer = Closer::default();
         for (their, child) in theirs.sums.iter().zip(theirs.node.children()) {
@@ -92,7 +93,7 @@ impl Lsdb {
             .map(SignedRecord::key)
     }
 
-    /// What we hold of the routers in `node`, as messages that together cover all of it.
+    /// Lists the records of the routers in `node`, as messages that together cover all of it.
     pub fn summaries(&self, node: Node) -> Vec<Summary> {
         let (first, last) = node.range();
         let mut summary = Summary {
@@ -118,7 +119,7 @@ impl Lsdb {
         summaries
     }
 
-    /// Compares a neighbour's list with what we hold: what it lacks of the routers within reach, and what we lack.
+    /// Compares a neighbour's list with the own records.
     pub fn missing(&self, summary: &Summary) -> Missing {
         let mut missing = Missing::default();
         let mut theirs = BTreeMap::new();

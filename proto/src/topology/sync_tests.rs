@@ -1,4 +1,4 @@
-//! Two databases become equal by one conversation, and it costs what differs.
+//! One exchange makes two databases equal, at a cost that depends on their difference.
 
 use super::*;
 use crate::crypto::identity::Identity;
@@ -13,7 +13,7 @@ use std::sync::LazyLock;
 
 static IDENTITIES: LazyLock<Vec<Identity>> = LazyLock::new(|| (0..600).map(identity).collect());
 
-/// A star: everybody is within reach of the first.
+/// Star topology: all routers are reachable from the first.
 fn star(n: usize) -> Lsdb {
     let mut lsdb = Lsdb::default();
     let centre = &IDENTITIES[0];
@@ -29,7 +29,7 @@ fn reach(lsdb: &mut Lsdb) {
     lsdb.note_reach(&routes, Instant::ZERO);
 }
 
-/// The conversation that `right` begins with its digest; bytes of all messages but the records.
+/// Runs the exchange that begins with the digest of `right`. Returns the bytes of all messages except records.
 fn talk(left: &mut Lsdb, right: &mut Lsdb) -> usize {
     let mut bytes = 0;
     let mut queue = Vec::new();
@@ -107,7 +107,7 @@ proptest! {
             let lsdb = if at_left { &mut left } else { &mut right };
             lsdb.insert(change, Instant::ZERO);
         }
-        // Those that began anew have no links yet, and are to be compared all the same.
+        // Restarted routers have no links yet, and are compared all the same.
         for lsdb in [&mut left, &mut right] {
             let routes = Routes::compute(&star(300), IDENTITIES[0].id());
             lsdb.note_reach(&routes, Instant::ZERO);
@@ -119,7 +119,7 @@ proptest! {
 }
 
 #[test]
-fn a_newcomer_is_told_everything_and_asks_for_nothing_twice() {
+fn a_newcomer_gets_everything_and_requests_nothing_twice() {
     let mut all = star(600);
     reach(&mut all);
     let mut newcomer = Lsdb::default();
@@ -131,7 +131,7 @@ fn a_newcomer_is_told_everything_and_asks_for_nothing_twice() {
 }
 
 #[test]
-fn one_difference_costs_the_way_down_to_it() {
+fn one_difference_costs_one_descent() {
     let (mut left, mut right) = (star(600), star(600));
     left.insert(record(&IDENTITIES[77], 1, 2, "x"), Instant::ZERO);
     reach(&mut left);
@@ -143,7 +143,7 @@ fn one_difference_costs_the_way_down_to_it() {
 }
 
 #[test]
-fn a_digest_covers_who_is_within_reach_and_nobody_else() {
+fn a_digest_covers_exactly_the_reachable_routers() {
     let (mut one, mut two) = (star(5), star(5));
     insert_linked(&mut two, &IDENTITIES[9], []);
     reach(&mut one);
@@ -158,7 +158,7 @@ fn a_digest_covers_who_is_within_reach_and_nobody_else() {
 }
 
 #[test]
-fn who_is_out_of_reach_is_neither_volunteered_nor_asked_for() {
+fn unreachable_routers_are_neither_offered_nor_requested() {
     let mut one = star(3);
     insert_linked(&mut one, &IDENTITIES[9], []);
     reach(&mut one);
@@ -184,7 +184,7 @@ fn who_is_out_of_reach_is_neither_volunteered_nor_asked_for() {
 }
 
 #[test]
-fn what_a_new_run_made_void_is_not_asked_for() {
+fn void_records_are_not_requested() {
     let mut one = star(3);
     reach(&mut one);
     let listed = one.summaries(Node::ROOT).remove(0);

@@ -8,7 +8,7 @@ use crate::topology::lsdb::Lsdb;
 use crate::topology::record::SignedRecord;
 use crate::topology::topic::Topic;
 
-/// The identity number `n`.
+/// Returns identity number `n`.
 pub(crate) fn identity(n: u64) -> Identity {
     let mut seed = [0x5a; 32];
     seed[..8].copy_from_slice(&n.to_be_bytes());
@@ -17,19 +17,19 @@ pub(crate) fn identity(n: u64) -> Identity {
     Identity::from_seeds(seed, dh)
 }
 
-/// A body with keys and a name, and nothing else.
+/// Returns a body with keys and a name only.
 pub(crate) fn body_of(identity: &Identity) -> IdentityBody {
     IdentityBody::new(identity, identity.id().derived_name(), "host".into())
 }
 
-/// A record of `identity` about itself with this version; `nickname` tells records of one version apart.
+/// Returns an identity record with this version; `nickname` distinguishes records of one version.
 pub(crate) fn record(identity: &Identity, epoch: u64, seq: u64, nickname: &str) -> SignedRecord {
     let mut body = body_of(identity);
     body.nickname = nickname.into();
     introduction(&body, Version { epoch, seq }, identity)
 }
 
-/// A record that says this.
+/// Signs an identity record with this body.
 pub(crate) fn introduction(
     body: &IdentityBody,
     version: Version,
@@ -38,7 +38,7 @@ pub(crate) fn introduction(
     SignedRecord::sign(Topic::IDENTITY, version, &body.encode(), identity).unwrap()
 }
 
-/// A record of `identity` about `topic` with this version; `text` tells records of one version apart.
+/// Returns a record of `identity` about `topic` with this version; `text` distinguishes records of one version.
 pub(crate) fn about(
     identity: &Identity,
     topic: Topic,
@@ -53,19 +53,19 @@ pub(crate) fn about(
     SignedRecord::sign(topic, Version { epoch, seq }, &body, identity).unwrap()
 }
 
-/// A record of `identity` that claims an established link to each of `peers`.
+/// Returns a links record of `identity` with an established link to each of `peers`.
 pub(crate) fn linked(identity: &Identity, peers: impl IntoIterator<Item = PeerId>) -> SignedRecord {
     let links: Vec<Neighbour> = peers.into_iter().map(neighbour).collect();
     linked_by(identity, &links)
 }
 
-/// A record of `identity` with these links.
+/// Returns a links record of `identity` with these links.
 pub(crate) fn linked_by(identity: &Identity, links: &[Neighbour]) -> SignedRecord {
     let version = Version { epoch: 1, seq: 1 };
     SignedRecord::sign(Topic::LINKS, version, &encode_links(links), identity).unwrap()
 }
 
-/// Merges who `identity` is, and that it has these links.
+/// Merges the identity of `identity` and a record of these links.
 pub(crate) fn insert_linked(
     lsdb: &mut Lsdb,
     identity: &Identity,
@@ -75,7 +75,7 @@ pub(crate) fn insert_linked(
     lsdb.insert(linked(identity, peers), Instant::ZERO);
 }
 
-/// An established link to `peer`.
+/// Returns an established link to `peer`.
 pub(crate) fn neighbour(peer: PeerId) -> Neighbour {
     Neighbour {
         peer: peer.prefix(),

@@ -1,4 +1,4 @@
-//! What a record is about, and the key under which records are kept: whose it is, and what it is about.
+//! Topics of records, and the key under which records are stored: origin and topic.
 
 use core::fmt;
 use core::time::Duration;
@@ -11,41 +11,41 @@ use crate::limits::{
     NAMES_HOLD_DOWN,
 };
 
-/// What a record is about: 1 to [`MAX_TOPICS`]. A router keeps and passes on the topics it does not know, so that later
-/// versions may say new things through old routers.
+/// Subject of a record: 1 to [`MAX_TOPICS`]. A router stores and propagates records with unknown topics, so that
+/// later versions can add topics that older routers carry.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct Topic(u8);
 
 impl Topic {
-    /// Keys, names, addresses: [`super::bodies::IdentityBody`]. All other records of its origin are verified with the key in it.
+    /// Keys, name and addresses: [`super::bodies::IdentityBody`]. Its key verifies all other records of the origin.
     pub const IDENTITY: Self = Self(1);
-    /// The links of its origin: [`super::bodies::Neighbour`].
+    /// Links of the origin: [`super::bodies::Neighbour`].
     pub const LINKS: Self = Self(2);
-    /// Containers' interfaces: [`super::bodies::Attached`].
+    /// Interfaces of containers: [`super::bodies::Attached`].
     pub const ATTACHED: Self = Self(3);
     /// Names of containers, for DNS.
     pub const NAMES: Self = Self(4);
-    /// Ranges of addresses that their origin allocates from.
+    /// Address ranges from which the origin allocates.
     pub const ADDRESSES: Self = Self(5);
-    /// Settings that all routers must share: [`super::settings::Settings`].
+    /// Settings that must be equal on all routers: [`super::settings::Settings`].
     pub const SETTINGS: Self = Self(6);
 
-    /// The topic of this number, if there can be one.
+    /// Returns the topic with this number; `None` if it is out of range.
     pub fn new(number: u8) -> Option<Self> {
         (1..=MAX_TOPICS).contains(&number).then_some(Self(number))
     }
 
-    /// Its number.
+    /// Returns the number of the topic.
     pub fn number(self) -> u8 {
         self.0
     }
 
-    /// Whether the control plane itself makes the records of this topic, and checks what others say in them.
+    /// Returns true if the control plane itself makes records of this topic and checks those of others.
     pub fn is_built_in(self) -> bool {
         self <= Self::ATTACHED
     }
 
-    /// Least time between two records of one router about it.
+    /// Returns the hold-down: the shortest time between two records of one router about this topic.
     pub fn hold_down(self) -> Duration {
         match self {
             Self::NAMES => NAMES_HOLD_DOWN,
@@ -53,7 +53,7 @@ impl Topic {
         }
     }
 
-    /// Bytes that a record of this topic may have, signature included.
+    /// Returns the longest record of this topic in bytes, signature included.
     pub fn max_record(self) -> usize {
         match self {
             Self::IDENTITY => MAX_IDENTITY_RECORD,
@@ -91,17 +91,17 @@ impl<'de> Deserialize<'de> for Topic {
     }
 }
 
-/// Whose record, about what; in order of origins, the identity first.
+/// Key of a record. The order is by origin, with the identity first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct RecordKey {
-    /// Who says it.
+    /// Router that made the record.
     pub origin: PeerId,
-    /// What it is about.
+    /// Topic of the record.
     pub topic: Topic,
 }
 
 impl RecordKey {
-    /// The key of what `origin` says about `topic`.
+    /// Returns the key of the record of `origin` about `topic`.
     pub fn new(origin: PeerId, topic: Topic) -> Self {
         Self { origin, topic }
     }

@@ -1,8 +1,8 @@
-//! Our place in the broadcast trees of all origins, without computing any tree.
+//! This router's children in the broadcast trees of all origins, found without computing the trees.
 //!
-//! A neighbour is our child in the tree of an origin if it is one hop farther from it than we are, and has no better
-//! parent: no other neighbour that is as near to the origin as we are and has a lower identity. Links are symmetric, so
-//! searches from our neighbours and from those rivals tell how far each is from every origin.
+//! A neighbour is this router's child in the tree of an origin if it is one hop farther from the origin and has no
+//! better parent, that is, no other neighbour with a lower identity that is as near to the origin as this router.
+//! Links are symmetric, so searches from the neighbours and from those rivals give their distances from every origin.
 
 use std::collections::BTreeMap;
 
@@ -11,29 +11,29 @@ use super::routes::UNREACHABLE;
 use super::search::{AT_ONCE, Search};
 use crate::ids::PeerId;
 
-/// Our children in the tree of each router.
+/// Children of this router in the tree of each origin.
 #[derive(Debug, Default)]
 pub(super) struct Trees {
-    /// By router number: `children[starts[i]..starts[i + 1]]`.
+    /// Children by router number of the origin: `children[starts[i]..starts[i + 1]]`.
     starts: Vec<u32>,
     children: Vec<Number>,
 }
 
-/// Routers in the order of their distance, each with that.
+/// Routers by distance, each with the number of hops.
 type Order = Vec<(Number, u16)>;
 
-/// A neighbour is farther from the origin than we are; somebody else is a better parent.
+/// Flags of a neighbour for one origin: it is farther from the origin than this router; it has a better parent.
 const FARTHER: u8 = 1;
 const TAKEN: u8 = 2;
 
 impl Trees {
-    /// Our children, and the routers within reach of router `me`.
+    /// Computes the children of router `me`, and the routers reachable from it by distance.
     pub(super) fn of(graph: &Graph, me: usize) -> (Self, Order) {
         let neighbours = graph.neighbours(me);
         let mut places = vec![vec![0; graph.peers.len()]; neighbours.len()];
         let (mut search, mut round) = (Search::default(), Round::default());
         let sources = sources(graph, me);
-        // Ours is the last bit of each round.
+        // The last bit of each round is this router.
         let mut rounds = sources.chunks(AT_ONCE - 1).collect::<Vec<_>>();
         if rounds.is_empty() {
             rounds.push(&[]);
@@ -55,7 +55,7 @@ impl Trees {
         (trees, round.order)
     }
 
-    /// These trees, of routers that are numbered like this; see [`super::routes::Routes::by_hand`].
+    /// Creates the given trees for routers with these numbers; see [`super::routes::Routes::by_hand`].
     pub(super) fn by_hand(peers: &[PeerId], trees: &BTreeMap<PeerId, Vec<PeerId>>) -> Self {
         let number = |peer: &PeerId| Number::try_from(peers.binary_search(peer).ok()?).ok();
         let mut all = Self::default();
@@ -73,7 +73,7 @@ impl Trees {
         self.starts.push(end);
     }
 
-    /// Our children in the tree of an origin, ascending.
+    /// Returns the children in the tree of an origin, ascending.
     pub(super) fn children(&self, origin: usize) -> &[Number] {
         let place = |i: usize| Some(usize::try_from(*self.starts.get(i)?).unwrap_or(usize::MAX));
         let span = place(origin).zip(place(origin + 1));
@@ -82,7 +82,7 @@ impl Trees {
     }
 }
 
-/// Our neighbours, and those of theirs that have a lower identity than we: who is to be searched from.
+/// Returns the routers to search from: the neighbours, and their neighbours with a lower identity than this router.
 fn sources(graph: &Graph, me: usize) -> Vec<Number> {
     let neighbours = graph.neighbours(me);
     let all = neighbours
@@ -95,12 +95,12 @@ fn sources(graph: &Graph, me: usize) -> Vec<Number> {
     sources
 }
 
-/// What one search from us and others found out, by origin.
+/// Result of one search from this router and others, by origin.
 #[derive(Default)]
 struct Round {
     hops: Vec<u16>,
     order: Order,
-    /// Who is one hop farther from it than we are, and who is as near.
+    /// Sources one hop farther from the origin than this router, and sources as near as it.
     farther: Vec<u64>,
     equal: Vec<u64>,
 }
@@ -137,7 +137,7 @@ impl Round {
         });
     }
 
-    /// Of the tree of each origin: whether this neighbour may be our child there, as far as these sources tell.
+    /// Updates the flags of `neighbour` for each origin with the results of these sources.
     fn judge(
         &self,
         graph: &Graph,

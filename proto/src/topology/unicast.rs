@@ -1,4 +1,4 @@
-//! What one router says to one other about one topic, signed with its Ed25519 key, and passed on along the links.
+//! Unicast messages: from one router to another about one topic, signed with Ed25519, forwarded along the links.
 //!
 //! | bytes | what |
 //! |---|---|
@@ -6,9 +6,10 @@
 //! | 1 | topic |
 //! | 16 | origin |
 //! | 16 | destination |
-//! | rest | length and bytes of the body, which means something to whoever speaks about the topic |
+//! | rest | length and bytes of the body, in the format of the topic |
 //!
-//! Such a message may be lost, come late, and come twice: whoever speaks so has to do without order and without thanks.
+//! Messages may be lost, delayed, reordered and duplicated, and are not acknowledged; protocols on top must cope with
+//! that.
 
 use core::fmt;
 
@@ -25,14 +26,14 @@ use crate::wire::codec::{self, CodecError};
 
 const LABEL: &[u8] = b"mesh unicast v1";
 
-/// A message from one router to another, with the bytes that were signed.
+/// Message from one router to another, with the bytes that were signed.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SignedUnicast {
     bytes: Vec<u8>,
     topic: Topic,
     origin: PeerId,
     destination: PeerId,
-    /// Length of the body, which ends the bytes.
+    /// Length of the body, which is at the end of the bytes.
     body: usize,
 }
 
@@ -46,10 +47,10 @@ struct Envelope<'a> {
 }
 
 impl SignedUnicast {
-    /// Signs what `identity` says to `destination` about `topic`.
+    /// Signs a message of `identity` to `destination` about `topic`.
     ///
     /// # Errors
-    /// [`RecordError::TooLong`] when all of it exceeds [`MAX_RECORD`].
+    /// [`RecordError::TooLong`] if the message exceeds [`MAX_RECORD`].
     pub fn sign(
         topic: Topic,
         destination: PeerId,
@@ -66,10 +67,10 @@ impl SignedUnicast {
         Self::parse(bytes)
     }
 
-    /// Reads a message. Structure and bounds are checked, the signature is not: see [`SignedUnicast::verify`].
+    /// Parses a message. Structure and bounds are checked, the signature is not: see [`SignedUnicast::verify`].
     ///
     /// # Errors
-    /// [`RecordError`] when it is too long or malformed.
+    /// [`RecordError`] if it is too long or malformed.
     pub fn parse(bytes: Vec<u8>) -> Result<Self, RecordError> {
         if bytes.len() > MAX_RECORD {
             return Err(RecordError::TooLong(bytes.len()));
@@ -87,41 +88,41 @@ impl SignedUnicast {
         })
     }
 
-    /// Whether the signature is that of `sign_key`, and `sign_key` that of the origin.
+    /// Verifies that the message is signed with `sign_key`, and that this is the key of its origin.
     ///
     /// # Errors
-    /// [`BadSignature`] when it is not.
+    /// [`BadSignature`] if it is not.
     pub fn verify(&self, sign_key: &[u8; 32]) -> Result<(), BadSignature> {
         signed::verify(LABEL, &self.bytes, sign_key, self.origin)
     }
 
-    /// What it is about.
+    /// Returns the topic.
     pub fn topic(&self) -> Topic {
         self.topic
     }
 
-    /// Who says it.
+    /// Returns the sending router.
     pub fn origin(&self) -> PeerId {
         self.origin
     }
 
-    /// To whom.
+    /// Returns the receiving router.
     pub fn destination(&self) -> PeerId {
         self.destination
     }
 
-    /// What is said, as bytes.
+    /// Returns the encoded body.
     pub fn body(&self) -> &[u8] {
         let start = self.bytes.len() - self.body;
         self.bytes.get(start..).unwrap_or_default()
     }
 
-    /// The message as it travels.
+    /// Returns the message as transmitted.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
     }
 
-    /// The message as it travels.
+    /// Returns the message as transmitted.
     pub fn into_bytes(self) -> Vec<u8> {
         self.bytes
     }
@@ -149,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_signed_is_read_and_verified() {
+    fn signed_messages_parse_and_verify() {
         let message = signed(b"hello");
         let read = SignedUnicast::parse(message.bytes().to_vec()).unwrap();
         assert_eq!(read, message);

@@ -1,5 +1,5 @@
-//! Decoding of lists, texts and bytes from outside: an element too many is an error, and nothing is allocated for
-//! elements that are announced and not there.
+//! Bounded decoding of lists, texts and bytes from outside: one element too many is an error, and announced lengths
+//! cause no allocation.
 //!
 //! For use in `#[serde(deserialize_with = "…")]`.
 
@@ -8,13 +8,13 @@ use core::marker::PhantomData;
 
 use serde::de::{Deserialize, Deserializer, Error, SeqAccess, Visitor};
 
-/// Elements allocated on the word of a length; further ones are allocated when they are really there.
+/// Number of elements allocated for an announced length; further ones are allocated as they are decoded.
 const TRUSTED_CAPACITY: usize = 16;
 
-/// A list of at most `MAX` elements.
+/// Decodes a list of at most `MAX` elements.
 ///
 /// # Errors
-/// Those of the deserializer, and one element too many.
+/// Errors of the deserializer, and more than `MAX` elements.
 pub fn list<'de, D, T, const MAX: usize>(deserializer: D) -> Result<Vec<T>, D::Error>
 where
     D: Deserializer<'de>,
@@ -23,10 +23,10 @@ where
     deserializer.deserialize_seq(ListVisitor::<T, MAX>(PhantomData))
 }
 
-/// A UTF-8 text of at most `MAX` bytes.
+/// Decodes a UTF-8 text of at most `MAX` bytes.
 ///
 /// # Errors
-/// Those of the deserializer, and one byte too many.
+/// Errors of the deserializer, and more than `MAX` bytes.
 pub fn text<'de, D: Deserializer<'de>, const MAX: usize>(
     deserializer: D,
 ) -> Result<String, D::Error> {
@@ -37,7 +37,7 @@ pub fn text<'de, D: Deserializer<'de>, const MAX: usize>(
     Ok(text.to_owned())
 }
 
-/// The longest start of `text` that has at most `max` bytes and ends between two characters.
+/// Returns the longest prefix of `text` that has at most `max` bytes and ends between two characters.
 pub fn truncated(text: &str, max: usize) -> &str {
     let mut end = text.len().min(max);
     while !text.is_char_boundary(end) {
@@ -46,7 +46,7 @@ pub fn truncated(text: &str, max: usize) -> &str {
     &text[..end]
 }
 
-/// Opaque bytes of at most `MAX`, borrowed from the input.
+/// Opaque bytes, at most `MAX`, borrowed from the input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Blob<'a, const MAX: usize>(pub &'a [u8]);
 

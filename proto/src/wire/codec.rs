@@ -1,19 +1,20 @@
-//! The serializer, named in this file only, so that another one is one file and one protocol version away.
+//! Serialization of link messages and records. The serializer is named in this file only, so that it can be replaced
+//! by changing one file and the protocol version.
 //!
-//! The format, with which all link messages and records are written:
+//! The format:
 //!
 //! | value | bytes |
 //! |---|---|
 //! | `u8`, `bool` | one byte; a `bool` is 0 or 1 |
-//! | `u16`, `u32`, `u64`, lengths, enum tags | below 251 one byte; else `fb` and 2, `fc` and 4, or `fd` and 8 bytes, big-endian |
+//! | `u16`, `u32`, `u64`, length, enum tag | below 251 1 byte; else `fb` + 2, `fc` + 4 or `fd` + 8 bytes, big-endian |
 //! | `[T; n]`, tuple, struct | the members one after another |
 //! | list, text, bytes | number of elements (text, bytes: of bytes), then the elements |
 //! | `Option` | 0, or 1 and the value |
 //! | IP address | 0 and 4 bytes, or 1 and 16 bytes |
-//! | socket address | 0 (IPv4) or 1 (IPv6), the 4 or 16 bytes, the port as `u16`; scope and flow label are not carried |
+//! | socket address | 0 (IPv4) or 1 (IPv6), 4 or 16 bytes, the port as `u16`; no scope and no flow label |
 //! | address with prefix length | 0 and 4 bytes, or 1 and 16 bytes, then the prefix length as one byte |
 //!
-//! Nothing is signed or hashed after having been encoded again: signatures cover the bytes that travelled.
+//! Nothing is encoded again to be signed or hashed: signatures cover the bytes that were transmitted.
 
 use bincode::config::{BigEndian, Configuration, Limit, Varint};
 use serde::{Deserialize, Serialize};
@@ -26,16 +27,16 @@ const CONFIG: Configuration<BigEndian, Varint, Limit<MAX_LINK_MESSAGE>> =
         .with_variable_int_encoding()
         .with_limit::<MAX_LINK_MESSAGE>();
 
-/// Why bytes are not the value they should be.
+/// Reason why bytes cannot be decoded, or a value cannot be encoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CodecError {
-    /// Not an encoding of the type, or a bound of [`crate::limits`] is exceeded.
+    /// No encoding of the type, or a bound of [`crate::limits`] is exceeded.
     #[error("malformed or out of bounds")]
     Malformed,
-    /// The value is followed by bytes that belong to nothing.
+    /// This many bytes follow the value.
     #[error("{0} bytes after the end")]
     Trailing(usize),
-    /// A value that cannot be encoded.
+    /// The value cannot be encoded.
     #[error("cannot be encoded")]
     Unencodable,
 }
@@ -43,7 +44,7 @@ pub enum CodecError {
 /// Appends the encoding of `value` to `out`.
 ///
 /// # Errors
-/// [`CodecError::Unencodable`] for types whose `Serialize` fails; none of ours does.
+/// [`CodecError::Unencodable`] for types whose `Serialize` fails; no type of this crate does.
 pub fn encode<T: Serialize>(value: &T, out: &mut Vec<u8>) -> Result<(), CodecError> {
     let bytes =
         bincode::serde::encode_to_vec(value, CONFIG).map_err(|_| CodecError::Unencodable)?;
@@ -51,7 +52,7 @@ pub fn encode<T: Serialize>(value: &T, out: &mut Vec<u8>) -> Result<(), CodecErr
     Ok(())
 }
 
-/// Reads one value that fills `bytes` entirely. Reads no more than [`MAX_LINK_MESSAGE`] bytes.
+/// Decodes one value that fills `bytes` entirely, of which at most [`MAX_LINK_MESSAGE`] are read.
 ///
 /// Announced lengths are not trusted: bytes and texts are borrowed from the input, and lists go through
 /// [`super::bounded`].

@@ -1,6 +1,6 @@
-//! What two neighbours say to one another on an authenticated link.
+//! Messages between two neighbours on an authenticated link.
 //!
-//! One message is a tag (one byte) and its body, written as [`super::codec`] says:
+//! A message is a tag (one byte) and its body, encoded by [`super::codec`]:
 //!
 //! | tag | message | body |
 //! |---|---|---|
@@ -17,7 +17,7 @@
 //! | 11 | `Unicast` | hops `u8`, signed message (bytes) |
 //! | 12 | `Have` | list of (`PeerId`, topic, epoch `u64`, seq `u64`) |
 //!
-//! A message with another tag is skipped and counted by whoever receives it: that is how later versions add messages.
+//! The receiver skips and counts messages with other tags, so that later versions can add messages.
 
 use std::net::SocketAddr;
 
@@ -32,83 +32,84 @@ use crate::limits::{
 use crate::topology::sums::{CHILDREN, Node};
 use crate::topology::topic::RecordKey;
 
-/// A message between neighbours. A list that exceeds its bound in [`crate::limits`] is refused when decoded.
+/// Message between neighbours. A list that exceeds its bound in [`crate::limits`] is refused when decoded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LinkMessage {
-    /// "Are you there?"
+    /// Keepalive request.
     Ping {
-        /// Comes back in the [`LinkMessage::Pong`].
+        /// Returned in the [`LinkMessage::Pong`].
         nonce: u64,
     },
-    /// "I am."
+    /// Keepalive reply.
     Pong {
-        /// The nonce of the ping.
+        /// Nonce of the ping.
         nonce: u64,
     },
-    /// Signed records, verbatim; at most [`MAX_RECORDS_PER_MESSAGE`]. Not parsed and not verified here.
+    /// Signed records, verbatim; at most [`MAX_RECORDS_PER_MESSAGE`]. Neither parsed nor verified here.
     Records(Vec<Vec<u8>>),
-    /// Hash over the records of all routers that the sender can reach.
+    /// Digest over the records of all routers that the sender can reach; starts anti-entropy.
     Digest([u8; 16]),
-    /// Hashes over those of the parts of a range.
+    /// Hashes of the children of a node of the digest tree.
     Hashes(Hashes),
-    /// What the sender holds of a range of peers.
+    /// Records that the sender holds for a range of peers.
     Summary(Summary),
-    /// "Send me your records of these"; at most [`MAX_WANT`].
+    /// Request for records; at most [`MAX_WANT`].
     Want(Vec<RecordKey>),
-    /// "I see you at this address."
+    /// Underlay address at which the sender sees the receiver.
     Observed(SocketAddr),
-    /// Whether the sender wants this link to stay; it does as long as it has not said otherwise.
+    /// True if the sender wants to keep this link, which is the initial state; false if it may be closed.
     Wanted(bool),
-    /// A signed message from one router to one other, verbatim. Not parsed and not verified here.
+    /// Signed message from one router to another, verbatim. Neither parsed nor verified here.
     Unicast {
-        /// Hops it may still take, this one included.
+        /// Remaining hops, this one included.
         hops: u8,
-        /// At most [`MAX_RECORD`] of them.
+        /// Encoded message of at most [`MAX_RECORD`] bytes.
         bytes: Vec<u8>,
     },
-    /// Versions of records that were newly said and that the sender has: whoever lacks one asks for it. At most
+    /// Announcement of records that the sender has, like IHave in Plumtree; neighbours request those they lack. At most
     /// [`MAX_WANT`].
     Have(Vec<(RecordKey, Version)>),
     /// The sender closes the link.
     Bye {
-        /// Why, for people; at most [`MAX_BYE_REASON`] bytes, cut when encoded.
+        /// Reason, for operators; truncated to [`MAX_BYE_REASON`] bytes when encoded.
         reason: String,
     },
-    /// A message that a later version of the protocol added, by its tag: skip and count. Cannot be encoded.
+    /// Message of a later version, with its tag: skipped and counted. Cannot be encoded.
     Unknown(u8),
 }
 
-/// What a router holds of the peers from `first` to `last`, both included: who is not listed is not held.
+/// Records that a router holds for the peers from `first` to `last`, both included. Records that are not listed are
+/// not held.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Summary {
-    /// Start of the range.
+    /// First peer of the range.
     pub first: PeerId,
-    /// End of the range.
+    /// Last peer of the range.
     pub last: PeerId,
-    /// In ascending order of peers; at most [`MAX_SUMMARY`].
+    /// Held records in ascending order of peers; at most [`MAX_SUMMARY`].
     #[serde(deserialize_with = "bounded::list::<_, _, MAX_SUMMARY>")]
     pub held: Vec<Held>,
 }
 
-/// One held record, in short.
+/// Digest of one held record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Held {
-    /// Whose record, about what.
+    /// Key of the record.
     pub key: RecordKey,
-    /// Whether its origin is within reach of the sender; if not, it is listed only so that it is not sent.
+    /// True if the sender can reach the origin; otherwise it is listed only so that the record is not sent.
     pub reachable: bool,
-    /// How new.
+    /// Version of the record.
     pub version: Version,
-    /// First four bytes of the record's hash: tells two records of one version apart.
+    /// First four bytes of the record's hash, which distinguish two records of one version.
     pub fingerprint: [u8; 4],
 }
 
-/// Hashes over the records of the routers within reach, for each part of a range of identities; zeros for none.
+/// Hashes over the records of reachable routers, for each child of a node of the digest tree; zeros for no records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Hashes {
-    /// The range.
+    /// Node of the digest tree.
     pub node: Node,
-    /// The last eight bytes of the sum of the records' hashes, for each of its parts.
+    /// Last eight bytes of the sum of the records' hashes, for each child.
     pub sums: [[u8; 8]; CHILDREN],
 }
 
@@ -156,10 +157,10 @@ mod tag {
 }
 
 impl LinkMessage {
-    /// The message as bytes, not yet sealed.
+    /// Encodes the message, not yet sealed.
     ///
     /// # Errors
-    /// [`CodecError::Unencodable`] when it is longer than [`MAX_LINK_MESSAGE`] or has a list beyond its bound.
+    /// [`CodecError::Unencodable`] if it is longer than [`MAX_LINK_MESSAGE`] or has a list beyond its bound.
     pub fn encode(&self) -> Result<Vec<u8>, CodecError> {
         let mut out = Vec::new();
         match self {
@@ -203,10 +204,10 @@ impl LinkMessage {
         Ok(out)
     }
 
-    /// Reads one message that fills `bytes`.
+    /// Decodes one message that fills `bytes`.
     ///
     /// # Errors
-    /// A body that is malformed, too long or out of bounds; an unknown tag is not an error.
+    /// [`CodecError`] if the body is malformed, too long or exceeds a bound; an unknown tag is not an error.
     pub fn decode(bytes: &[u8]) -> Result<Self, CodecError> {
         let (&tag, body) = bytes.split_first().ok_or(CodecError::Malformed)?;
         Ok(match tag {
@@ -327,7 +328,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_encoded_is_decoded(message in message()) {
+        fn encoded_messages_decode(message in message()) {
             let bytes = message.encode().unwrap();
             prop_assert_eq!(LinkMessage::decode(&bytes), Ok(message));
         }

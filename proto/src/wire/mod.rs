@@ -1,5 +1,4 @@
-//! Bytes on the wire: what is laid out by hand (datagram headers) and what the serializer lays out (link messages,
-//! records).
+//! Wire format: datagram headers, laid out by hand, and link messages and records, laid out by the serializer.
 
 pub mod bounded;
 pub mod codec;

@@ -1,4 +1,4 @@
-//! The document, taken apart.
+//! Parser of `docs/PROTOCOL.md`.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -6,12 +6,12 @@ use std::fmt::Write as _;
 const DOCUMENT: &str = include_str!("../../../docs/PROTOCOL.md");
 const DIGITS_PER_LINE: usize = 64;
 
-/// Whether the text occurs.
+/// Returns true if the text occurs in the document.
 pub(crate) fn contains(text: &str) -> bool {
     DOCUMENT.contains(text)
 }
 
-/// Every `vector` of the document: name → hexadecimal digits.
+/// Returns all examples of the document: name → hexadecimal digits.
 pub(crate) fn vectors() -> BTreeMap<String, String> {
     let mut vectors = BTreeMap::new();
     let mut name = None;
@@ -29,7 +29,7 @@ pub(crate) fn vectors() -> BTreeMap<String, String> {
     vectors
 }
 
-/// The value column of the table of limits, by name.
+/// Returns the value column of the table of limits, by name.
 pub(crate) fn limits() -> BTreeMap<String, String> {
     let cells = |line: &'static str| -> Option<(String, String)> {
         let mut cells = line.strip_prefix("| `")?.split('`');
@@ -40,7 +40,7 @@ pub(crate) fn limits() -> BTreeMap<String, String> {
     DOCUMENT.lines().filter_map(cells).collect()
 }
 
-/// Lower-case hexadecimal digits.
+/// Formats bytes as lower-case hexadecimal digits.
 pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |mut text, byte| {
         let _ = write!(text, "{byte:02x}");
@@ -48,7 +48,7 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
     })
 }
 
-/// A vector as it is to be written.
+/// Formats an example as it is to be written in the document.
 pub(crate) fn block(name: &str, bytes: &[u8]) -> String {
     let digits = hex(bytes);
     let lines: Vec<&str> = (0..digits.len())

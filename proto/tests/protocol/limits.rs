@@ -1,4 +1,4 @@
-//! The table of limits against `limits.rs`.
+//! Comparison of the table of limits with `limits.rs`.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use crate::document;
 
 const SOURCE: &str = include_str!("../../src/limits.rs");
 
-/// Every limit as Rust prints it.
+/// Returns every limit as formatted by Rust.
 macro_rules! printed {
     ($($name:ident)*) => {
         BTreeMap::from([$((stringify!($name).to_owned(), format!("{:?}", l::$name)),)*])

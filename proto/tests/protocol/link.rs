@@ -1,4 +1,4 @@
-//! A TCP link from A to B, every byte of it.
+//! TCP link from A to B, byte by byte.
 
 use std::sync::Arc;
 
@@ -27,7 +27,7 @@ impl End {
         Self { link, entropy }
     }
 
-    /// Takes bytes, admits whoever is at the other end, and says what there is to say.
+    /// Handles bytes, admits the authenticated peer, and returns the bytes to send.
     fn turn(&mut self, bytes: &[u8]) -> Vec<u8> {
         self.link
             .handle_bytes(bytes, Instant::ZERO, &mut self.entropy);

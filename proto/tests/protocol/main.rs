@@ -1,7 +1,8 @@
-//! `docs/PROTOCOL.md` against the code: every example and every limit in it must be what the code makes.
+//! Comparison of `docs/PROTOCOL.md` with the code: every example and every limit in the document must be what the
+//! code produces.
 //!
-//! The examples are written as `vector <name>` and hexadecimal digits in a fenced block. When one is wrong the test
-//! prints the block as it should be.
+//! Examples are written as `vector <name>` and hexadecimal digits in a fenced block. If one is wrong, the test prints
+//! the correct block.
 
 #![allow(clippy::unwrap_used, reason = "all of it is a test")]
 

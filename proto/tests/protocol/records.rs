@@ -130,7 +130,7 @@ pub(crate) fn record() -> Vectors {
     ])
 }
 
-/// A decoder takes a number in more bytes than it needs; the document says so.
+/// The decoder accepts a number in more bytes than needed, as the document says.
 #[test]
 fn longer_forms_of_a_number_are_read() {
     let ping = |body: &[u8]| LinkMessage::decode(&[&[1], body].concat());
@@ -146,7 +146,7 @@ fn longer_forms_of_a_number_are_read() {
         ping(&[0xfe; 17]).is_err(),
         "16 bytes are too many for a u64"
     );
-    // Of a u16 (the port) at most the form with 2 bytes.
+    // A u16 (the port) has no longer form than that with 2 bytes.
     let observed = |port: &[u8]| LinkMessage::decode(&[&[7, 0, 192, 0, 2, 1], port].concat());
     assert!(observed(&[0xfb, 0, 7]).is_ok());
     assert!(observed(&[0xfc, 0, 0, 0, 7]).is_err());

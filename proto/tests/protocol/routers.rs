@@ -1,4 +1,4 @@
-//! The two routers of the examples: every secret and every "random" byte is a constant.
+//! The two routers of the examples; all secrets and "random" bytes are constants.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use mesh_proto::topology::bodies::{
 use mesh_proto::topology::record::SignedRecord;
 use mesh_proto::topology::topic::Topic;
 
-/// Random bytes that are all the same.
+/// Source of constant "random" bytes.
 pub(crate) struct Always(pub(crate) u8);
 
 impl Entropy for Always {
@@ -21,29 +21,29 @@ impl Entropy for Always {
     }
 }
 
-/// One router of the examples.
+/// Router of the examples.
 pub(crate) struct Router {
     pub(crate) identity: Arc<Identity>,
-    /// Its introduction.
+    /// Introduction of the router.
     pub(crate) record: SignedRecord,
     pub(crate) entropy: Always,
 }
 
-/// Seeds 01…, 02…; random bytes 11….
+/// Returns router A, with seeds 01…, 02…, and random bytes 11….
 pub(crate) fn a() -> Router {
     let identity = Identity::from_seeds([1; 32], [2; 32]);
     let version = Version { epoch: 3, seq: 300 };
     router(identity, version, ("host1", "192.0.2.1:6783"), 0x11)
 }
 
-/// Seeds 03…, 04…; random bytes 22….
+/// Returns router B, with seeds 03…, 04…, and random bytes 22….
 pub(crate) fn b() -> Router {
     let identity = Identity::from_seeds([3; 32], [4; 32]);
     let version = Version { epoch: 1, seq: 1 };
     router(identity, version, ("host2", "192.0.2.2:6783"), 0x22)
 }
 
-/// What A says of its link to B.
+/// Returns A's record about its link to B.
 pub(crate) fn links_of_a() -> SignedRecord {
     let link = Neighbour {
         peer: b().identity.id().prefix(),
@@ -55,7 +55,7 @@ pub(crate) fn links_of_a() -> SignedRecord {
     said_by_a(Topic::LINKS, 301, &encode_links(&[link]))
 }
 
-/// What A says of its container.
+/// Returns A's record about its container.
 pub(crate) fn attached_of_a() -> SignedRecord {
     let attached = Attached {
         mac: Mac([0x02, 0x6d, 10, 2, 1, 1]),
@@ -71,7 +71,7 @@ fn said_by_a(topic: Topic, seq: u64, body: &[u8]) -> SignedRecord {
     SignedRecord::sign(topic, version, body, &a().identity).unwrap()
 }
 
-/// The secret of the mesh of the examples: a key file of 32 bytes 05.
+/// Returns the mesh secret of the examples: a key file with 32 bytes 05.
 pub(crate) fn secret() -> MeshSecret {
     MeshSecret::from_key_bytes([5; 32])
 }

@@ -1,4 +1,4 @@
-//! A data session from A to B, and one datagram of each kind.
+//! Data session from A to B, and one datagram of each kind.
 
 use std::net::SocketAddr;
 
@@ -17,7 +17,7 @@ use crate::routers::{self, Router};
 
 const NOW: Instant = Instant::from_nanos(1);
 
-/// Knows one router.
+/// Directory with one router.
 struct Knows([u8; 32], PeerId);
 
 impl Directory for Knows {
@@ -51,7 +51,7 @@ impl End {
             .handle_datagram(bytes, via, &known, NOW, &mut self.router.entropy)
     }
 
-    /// The last datagram it wants to be sent.
+    /// Returns the last datagram that the session manager sends.
     fn sent(&mut self) -> Vec<u8> {
         let mut last = Vec::new();
         while let Some(output) = self.sessions.poll_output() {
@@ -94,7 +94,7 @@ pub(crate) fn handshake_and_datagrams() -> Vectors {
     ])
 }
 
-/// B is asked for more than it answers without proof of an address.
+/// Sends B more Inits than it answers without proof of an address.
 pub(crate) fn cookie() -> Vectors {
     let (mut a, mut b) = (End::new(routers::a(), 3), End::new(routers::b(), 1));
     let init = a.want(&b.router);
@@ -167,7 +167,7 @@ fn flood(origin: PeerId) -> Vec<u8> {
     sealed(&to_neighbour(), Kind::Flood, &[], &body)
 }
 
-/// A session whose keys are 06… (to the neighbour) and 07…; the neighbour's index is 0b0b0b0b.
+/// Returns a session with keys 06… (to the neighbour) and 07…; the neighbour's index is 0b0b0b0b.
 fn to_neighbour() -> Transport {
     let keys = TransportKeys {
         suite: Suite::ChaCha20Poly1305,
@@ -191,7 +191,8 @@ fn sealed(transport: &Transport, kind: Kind, clear: &[u8], body: &[u8]) -> Vec<u
     out
 }
 
-/// An Ethernet frame from 02:6d:0a:02:01:01 with type 88b5 (local experiments, IEEE 802) and the payload "mesh".
+/// Returns an Ethernet frame from 02:6d:0a:02:01:01 with type 88b5 (local experiments, IEEE 802) and the payload
+/// "mesh".
 fn frame(destination: [u8; 6]) -> Vec<u8> {
     let source = [0x02, 0x6d, 10, 2, 1, 1];
     [&destination[..], &source, &[0x88, 0xb5], b"mesh"].concat()

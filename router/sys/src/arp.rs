@@ -1,4 +1,4 @@
-//! Tells the neighbours at once where an address is now: gratuitous ARP (RFC 5227 section 3), unsolicited neighbour
+//! Announcement of an address to all neighbours: gratuitous ARP (RFC 5227 section 3), unsolicited neighbour
 //! advertisement (RFC 4861 section 7.2.6).
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -27,7 +27,7 @@ const ADVERTISEMENT: usize = 32;
 /// Announces `address` from an interface of the thread's namespace, which must be up.
 ///
 /// # Errors
-/// [`SysError::is_not_found`] without such an interface; EPERM without CAP_NET_RAW; ENETDOWN when it is down.
+/// [`SysError::is_not_found`] if there is no such interface; EPERM without CAP_NET_RAW; ENETDOWN if it is down.
 pub fn announce(interface: &str, mac: Mac, address: IpAddr) -> Result<(), SysError> {
     let link = Netlink::open()?.require_link(interface)?;
     let frame = match address {
@@ -68,7 +68,7 @@ fn unsolicited_advertisement(mac: Mac, address: Ipv6Addr) -> Option<Vec<u8>> {
     ip.set_version(6);
     ip.set_payload_length(u16::try_from(ADVERTISEMENT).ok()?);
     ip.set_next_header(IpNextHeaderProtocols::Icmpv6);
-    // Receivers drop neighbour discovery that may have passed a router (RFC 4861 section 7.1.2).
+    // Receivers drop neighbour discovery that may have been forwarded by a router (RFC 4861 section 7.1.2).
     ip.set_hop_limit(255);
     ip.set_source(address);
     ip.set_destination(all_nodes);

@@ -1,17 +1,18 @@
-//! File descriptors of this process: how many there may be.
+//! Limit of open file descriptors of this process.
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::SysError;
 
-/// More than a router ever has open: links, sockets of the DNS server in each container's namespace, what waits.
+/// More than a router ever opens: links, sockets of the DNS server in each container's namespace, waiting
+/// connections.
 const ENOUGH: u64 = 65_536;
 
-/// Raises the limit of open files as far as the operator allows (the hard limit), which for a program that a shell starts
-/// is mostly far more than what it is given; returns what it is then. `setrlimit(2)`, `RLIMIT_NOFILE`.
+/// Raises the soft limit of open files towards the hard limit, which is mostly far higher for programs started by a
+/// shell; returns the new soft limit. `setrlimit(2)`, `RLIMIT_NOFILE`.
 ///
 /// # Errors
-/// The kernel's.
+/// The errno of the failed system call.
 pub fn raise_limit() -> Result<u64, SysError> {
     let failed = |errno: nix::Error| SysError::new("raise the limit of open files", errno.into());
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).map_err(failed)?;

@@ -1,5 +1,5 @@
-//! What goes from one process to the next by its environment: secrets are taken out of ours, and programs that are run get
-//! the variables that they need and no others.
+//! Environment variables: secrets are removed from that of this process, and programs that it runs get only the
+//! variables they need.
 
 use std::ffi::{CString, OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
@@ -7,7 +7,7 @@ use std::process::Command;
 
 use nix::libc;
 
-/// Variables that a program is given if they are set: where things are, and what podman and iptables read.
+/// Variables passed on if they are set: paths, and settings of podman and iptables.
 const PASSED: [&str; 8] = [
     "PATH",
     "HOME",
@@ -18,12 +18,12 @@ const PASSED: [&str; 8] = [
     "STORAGE_DRIVER",
     "STORAGE_OPTS",
 ];
-/// Beginnings of names of further ones.
+/// Prefixes of the names of further variables.
 const PASSED_PREFIXES: [&str; 3] = ["XDG_", "CONTAINER", "XTABLES_"];
-/// Where programs are when nobody says so.
+/// Search path of programs if none is set.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// A program to be run in the language `C`, with the variables that it may need and none that may hold a secret.
+/// Returns a command in the locale `C`, with the variables it may need and none that may hold a secret.
 pub fn command(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(program);
     command.env_clear().env("PATH", DEFAULT_PATH);
@@ -39,13 +39,14 @@ fn is_passed(name: &OsStr) -> bool {
     PASSED.contains(&name) || PASSED_PREFIXES.iter().any(|p| name.starts_with(p))
 }
 
-/// Takes a variable out of this process's environment, and overwrites its value there, so that `/proc/PID/environ` and
-/// programs that are run later do not show it. To be called before there is a second thread.
+/// Removes a variable from this process's environment and returns it. Its value is overwritten there, so that
+/// `/proc/PID/environ` and programs started later do not show it. To be called before there is a second thread.
 pub fn take(name: &str) -> Option<OsString> {
     let value = std::env::var_os(name)?;
     let key = CString::new(name).ok()?;
-    // SAFETY: the caller has no second thread, so nobody else reads or changes the environment. `getenv` gives null or a
-    // terminated string in memory of this process that may be written; its length is that of the copy made above.
+    // SAFETY: the caller has no second thread, so nobody else reads or changes the environment. `getenv` gives null
+    // or a terminated string in memory of this process that may be written; its length is that of the copy made
+    // above.
     unsafe {
         let at = libc::getenv(key.as_ptr());
         if !at.is_null() {
@@ -64,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn programs_get_what_they_need_and_nothing_else() {
+    fn programs_get_the_variables_they_need_only() {
         for (name, passed) in [
             ("PATH", true),
             ("CONTAINERS_CONF", true),
@@ -84,16 +85,16 @@ mod tests {
         assert!(!said.contains("CARGO"), "{said}");
     }
 
-    /// In a process of its own: tests run in threads.
+    /// In a process of its own, because tests run in threads.
     #[test]
-    fn a_variable_that_was_taken_is_seen_no_more() {
+    fn a_removed_variable_is_invisible() {
         const MARK: &str = "MESH_TEST_OF_TAKE";
         if std::env::var_os(MARK).is_none() {
             let done = Command::new(std::env::current_exe().unwrap())
                 .args([
                     "--exact",
                     "--test-threads=1",
-                    "environment::tests::a_variable_that_was_taken_is_seen_no_more",
+                    "environment::tests::a_removed_variable_is_invisible",
                 ])
                 .env(MARK, "needle-in-the-hay")
                 .output()
@@ -106,6 +107,6 @@ mod tests {
         let environ = std::fs::read("/proc/self/environ").unwrap();
         let environ = String::from_utf8_lossy(&environ);
         assert!(!environ.contains("needle"), "{environ}");
-        // Reported as a failure by the exit status.
+        // A failure is reported by the exit status.
     }
 }

@@ -1,11 +1,11 @@
-//! What went wrong, on what: "cannot create bridge mesh: operation not permitted".
+//! Errors of system calls, with the action that failed: "cannot create bridge mesh: operation not permitted".
 
 use std::fmt;
 use std::io;
 
 use nix::errno::Errno;
 
-/// A system call, or a group of them, that failed.
+/// Failure of a system call, or of a group of them.
 #[derive(Debug)]
 pub struct SysError {
     what: String,
@@ -13,7 +13,8 @@ pub struct SysError {
 }
 
 impl SysError {
-    /// The failure of `what` (a verb and its object, as in "create bridge mesh") for the reason `source`.
+    /// Creates the error of the action `what` (a verb and its object, as in "create bridge mesh") with the reason
+    /// `source`.
     pub fn new(what: impl Into<String>, source: io::Error) -> Self {
         Self {
             what: what.into(),
@@ -21,27 +22,27 @@ impl SysError {
         }
     }
 
-    /// As [`SysError::new`], from an error number.
+    /// Creates an error like [`SysError::new`], from an error number.
     pub fn errno(what: impl Into<String>, errno: Errno) -> Self {
         Self::new(what, errno.into())
     }
 
-    /// As [`SysError::new`], with a reason in words.
+    /// Creates an error like [`SysError::new`], with a reason in words.
     pub fn other(what: impl Into<String>, reason: impl Into<String>) -> Self {
         Self::new(what, io::Error::other(reason.into()))
     }
 
-    /// What was tried.
+    /// Returns the action that failed.
     pub fn what(&self) -> &str {
         &self.what
     }
 
-    /// The reason alone, for callers that say what was tried in words of their own.
+    /// Returns the reason alone, for callers that describe the action themselves.
     pub fn into_reason(self) -> io::Error {
         self.source
     }
 
-    /// Whether the thing acted on does not exist (ENODEV, ENOENT, ENXIO, ESRCH).
+    /// Returns true if the object does not exist (ENODEV, ENOENT, ENXIO, ESRCH).
     pub fn is_not_found(&self) -> bool {
         matches!(
             self.raw(),
@@ -49,22 +50,22 @@ impl SysError {
         )
     }
 
-    /// Whether the thing to be made is there already (EEXIST).
+    /// Returns true if the object to be created exists already (EEXIST).
     pub fn is_exists(&self) -> bool {
         self.raw() == Some(Errno::EEXIST)
     }
 
-    /// Whether a capability is missing (EPERM, EACCES).
+    /// Returns true if a capability is missing (EPERM, EACCES).
     pub fn is_permission(&self) -> bool {
         matches!(self.raw(), Some(Errno::EPERM | Errno::EACCES))
     }
 
-    /// Whether somebody else has the address (EADDRINUSE).
+    /// Returns true if the address is in use (EADDRINUSE).
     pub fn is_in_use(&self) -> bool {
         self.raw() == Some(Errno::EADDRINUSE)
     }
 
-    /// The error number, if the kernel gave one.
+    /// Returns the error number, if the reason has one.
     pub fn raw(&self) -> Option<Errno> {
         self.source.raw_os_error().map(Errno::from_raw)
     }
@@ -86,7 +87,7 @@ impl fmt::Display for SysError {
 
 impl std::error::Error for SysError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        // The reason itself is in our own words already, and would be told twice.
+        // The reason is in the message already, and would be printed twice.
         self.source.source()
     }
 }
@@ -96,7 +97,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn says_what_was_done_to_what() {
+    fn messages_name_the_action_and_its_object() {
         let error = SysError::errno("create bridge mesh", Errno::EPERM);
         assert_eq!(
             error.to_string(),
@@ -106,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn kinds_are_told_apart() {
+    fn kinds_of_errors_are_distinguished() {
         assert!(SysError::errno("x", Errno::ENODEV).is_not_found());
         assert!(SysError::errno("x", Errno::EEXIST).is_exists());
         let words = SysError::other("x", "no such luck");

@@ -1,4 +1,4 @@
-//! Switches a driver's offloads off: a frame captured by pcap must be complete and no longer than the MTU.
+//! Disabling of driver offloads: frames captured by pcap must be complete and no longer than the MTU.
 
 use std::os::fd::AsRawFd;
 
@@ -8,7 +8,7 @@ use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
 
 use crate::{SysError, ifname};
 
-/// The commands that switch one offload each (linux/ethtool.h), in an order in which none depends on a later one.
+/// Commands for the offloads (linux/ethtool.h), in an order in which none depends on a later one.
 const OFFLOADS: [(&str, u32); 6] = [
     ("transmit checksums", 0x17),
     ("receive checksums", 0x15),
@@ -25,12 +25,12 @@ struct EthtoolValue {
     data: u32,
 }
 
-/// Switches checksum, segmentation and receive offloads off on an interface of the thread's namespace.
+/// Disables checksum, segmentation and receive offloads of an interface of the thread's namespace.
 ///
-/// What the driver does not know is left as it is.
+/// Offloads that the driver does not support are skipped.
 ///
 /// # Errors
-/// [`SysError::is_not_found`] without such an interface; EPERM without CAP_NET_ADMIN.
+/// [`SysError::is_not_found`] if there is no such interface; EPERM without CAP_NET_ADMIN.
 pub fn disable_offloads(interface: &str) -> Result<(), SysError> {
     ifname::check(interface)?;
     let what = |offload: &str| format!("switch {offload} offload of {interface} off");
@@ -104,7 +104,7 @@ mod tests {
                 mtu: 1376,
             };
             Netlink::open().unwrap().create_veth(&spec).unwrap();
-            // Transmit checksums, scatter-gather, TCP and generic segmentation, as ETHTOOL_G…
+            // Transmit checksums, scatter-gather, TCP and generic segmentation, as ETHTOOL_G….
             let commands = [0x16, 0x18, 0x1e, 0x23];
             assert!(commands.iter().all(|c| is_on("a", *c)));
             disable_offloads("a").unwrap();

@@ -1,13 +1,13 @@
-//! Names of interfaces: what the kernel takes, and the names derived from others.
+//! Names of interfaces: validity, and derived names.
 
 use std::io;
 
 use crate::SysError;
 
-/// Longest name of an interface, in bytes (IFNAMSIZ − 1).
+/// Longest name of an interface in bytes (IFNAMSIZ − 1).
 pub const MAX_IFNAME: usize = 15;
 
-/// Whether the kernel would take `name` for an interface (`dev_valid_name`), and it is safe as a part of a path.
+/// Returns true if the kernel accepts `name` for an interface (`dev_valid_name`), and it is safe as a part of a path.
 pub fn is_valid(name: &str) -> bool {
     !name.is_empty()
         && name.len() <= MAX_IFNAME
@@ -18,10 +18,10 @@ pub fn is_valid(name: &str) -> bool {
             .any(|b| b == b'/' || b == b':' || b == 0 || b.is_ascii_whitespace())
 }
 
-/// Refuses a name that is not [`is_valid`].
+/// Checks that a name is valid ([`is_valid`]).
 ///
 /// # Errors
-/// Invalid input, naming `name`.
+/// Invalid input, with `name`.
 pub fn check(name: &str) -> Result<(), SysError> {
     if is_valid(name) {
         return Ok(());
@@ -33,25 +33,26 @@ pub fn check(name: &str) -> Result<(), SysError> {
     ))
 }
 
-/// A name of 14 bytes, `mv` and 48 bits of a hash of `parts`: the same parts give the same name on every run.
+/// Returns a name of 14 bytes, `mv` and 48 bits of a hash of `parts`, which is stable between runs.
 pub fn hashed(parts: &[&str]) -> String {
     format!("mv{:012x}", fnv1a(parts) & 0xffff_ffff_ffff)
 }
 
-/// The two ends of the veth pair of the router's port: (in the bridge, the router's).
+/// Returns the names of the port's veth pair: (in the bridge, the router's end).
 ///
-/// Bridges whose names agree in the first 9 bytes and differ after them share a prefix, so longer names are hashed.
+/// Bridges whose names agree in the first 9 bytes and differ after them would share a prefix, so longer names are
+/// hashed.
 pub fn port_pair(bridge: &str) -> (String, String) {
     let stem = port_stem(bridge);
     (format!("{stem}-p"), format!("{stem}-r"))
 }
 
-/// The TAP that is the router's port in place of the pair; hashed as [`port_pair`].
+/// Returns the name of the TAP that is the port instead of the pair; hashed like [`port_pair`].
 pub fn tap_port(bridge: &str) -> String {
     format!("{}-t", port_stem(bridge))
 }
 
-/// The VXLAN devices of a bridge: (over IPv4, over IPv6); hashed as [`port_pair`].
+/// Returns the names of the VXLAN devices of a bridge: (over IPv4, over IPv6); hashed like [`port_pair`].
 pub fn vxlan_pair(bridge: &str) -> (String, String) {
     let stem = port_stem(bridge);
     (format!("{stem}-x4"), format!("{stem}-x6"))
@@ -65,7 +66,7 @@ fn port_stem(bridge: &str) -> String {
     }
 }
 
-/// FNV-1a, 64 bits, with a separator after each part; not a defence against chosen input, only a short name.
+/// Returns the 64-bit FNV-1a hash, with a separator after each part. It is no defence against chosen input.
 fn fnv1a(parts: &[&str]) -> u64 {
     let mut hash = 0xcbf2_9ce4_8422_2325_u64;
     for part in parts {

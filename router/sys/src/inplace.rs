@@ -1,4 +1,4 @@
-//! Small text files that are changed where they are: a bind mount shows the file it was made of, not one put in its place.
+//! In-place changes of small text files, because a bind mount shows the original file, not one that replaced it.
 
 use std::fs::OpenOptions;
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
@@ -9,11 +9,12 @@ use nix::fcntl::OFlag;
 
 use crate::SysError;
 
-/// Gives the content of a file to `change` and writes what that returns; nothing if it returns none, or the same. Returns
-/// whether the file was written. A reader sees during that time the old or the new text, if that is no longer than a page.
+/// Passes the content of a file to `change` and writes the result, unless it is `None` or unchanged. Returns true if
+/// the file was written. Concurrent readers see the old or the new text, if that is no longer than a page.
 ///
 /// # Errors
-/// It is a link, no plain file, longer than `most` bytes, or not UTF-8; the kernel's.
+/// The file is a symbolic link, no regular file, longer than `most` bytes, or not UTF-8; the errno of the failed
+/// system call.
 pub fn rewrite(
     path: &Path,
     most: u64,
@@ -46,7 +47,7 @@ fn try_rewrite(
     let Some(new) = change(&old).filter(|new| *new != old) else {
         return Ok(false);
     };
-    // In one piece, over all that was there: no reader sees the end of the old text behind the new one.
+    // Written at once over the whole old text, so that no reader sees the end of the old text behind the new one.
     let rest = old.len().saturating_sub(new.len());
     let text = [new.as_str(), &"\n".repeat(rest)].concat();
     file.seek(SeekFrom::Start(0))?;

@@ -1,6 +1,6 @@
-//! Every system call and every line of unsafe code of mesh.
+//! System calls and unsafe code of mesh; there is none elsewhere.
 //!
-//! The interface is synchronous. Whatever names an interface (netlink, ports, sysctls, ARP) acts in the network
+//! The interface is synchronous. Functions that name an interface (netlink, ports, sysctls, ARP) act in the network
 //! namespace of the calling thread; [`netns::Netns::run_in`] runs a closure in another one.
 #![deny(clippy::undocumented_unsafe_blocks)]
 

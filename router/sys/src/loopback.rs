@@ -1,4 +1,4 @@
-//! Sockets at a loopback address of another network namespace: who is in there reaches them, and nobody else.
+//! Sockets at a loopback address of another network namespace, which can be reached only from inside it.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
@@ -7,14 +7,14 @@ use crate::SysError;
 use crate::netlink::Netlink;
 use crate::netns::Netns;
 
-/// Index of the loopback interface in every namespace.
+/// Index of the loopback interface, in every namespace.
 const LOOPBACK: u32 = 1;
 
-/// A UDP socket and a TCP listener at one address of a namespace, whose loopback is brought up; neither blocks. They work
-/// from any thread, and the namespace lives as long as they do.
+/// Returns a non-blocking UDP socket and TCP listener at one address of a namespace, whose loopback is brought up.
+/// They work from any thread, and keep the namespace alive.
 ///
 /// # Errors
-/// [`SysError::is_in_use`] when somebody in there has the port, on this address or on all.
+/// [`SysError::is_in_use`] if the port is in use there, on this address or on all.
 pub fn listen_in(netns: &Netns, address: SocketAddr) -> Result<(UdpSocket, TcpListener), SysError> {
     netns.run_in(|| {
         Netlink::open()?.set_up(LOOPBACK)?;
@@ -48,13 +48,13 @@ mod tests {
     }
 
     #[test]
-    fn who_is_inside_is_heard_and_nobody_else() {
-        if needs_root("who_is_inside_is_heard_and_nobody_else") {
+    fn only_the_inside_of_the_namespace_reaches_the_sockets() {
+        if needs_root("only_the_inside_of_the_namespace_reaches_the_sockets") {
             return;
         }
         let (named, other) = (NamedNetns::new(), NamedNetns::new());
         let (udp, tcp) = listen_in(&named.netns, address()).unwrap();
-        // Each namespace has the address for itself.
+        // Each namespace has its own such address.
         let (_udp, _tcp) = listen_in(&other.netns, address()).unwrap();
         named
             .netns
@@ -82,8 +82,8 @@ mod tests {
     }
 
     #[test]
-    fn a_port_that_is_taken_is_told_apart() {
-        if needs_root("a_port_that_is_taken_is_told_apart") {
+    fn a_port_in_use_is_distinguished() {
+        if needs_root("a_port_in_use_is_distinguished") {
             return;
         }
         let named = NamedNetns::new();

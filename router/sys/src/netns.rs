@@ -1,4 +1,4 @@
-//! Network namespaces: making, opening, entering.
+//! Network namespaces: creation, opening, entering.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -12,17 +12,17 @@ use nix::sched::{CloneFlags, setns, unshare};
 
 use crate::SysError;
 
-/// Where `ip netns` keeps its namespaces.
+/// Directory in which `ip netns` keeps namespaces.
 const NETNS_DIR: &str = "/run/netns";
 
-/// An open network namespace; it lives at least as long as this handle.
+/// Open network namespace, which lives at least as long as this handle.
 #[derive(Debug)]
 pub struct Netns {
     file: File,
     path: PathBuf,
 }
 
-/// Which namespace it is: equal for two handles of the same one.
+/// Identity of a namespace: equal for two handles of the same one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NetnsId {
     device: u64,
@@ -33,7 +33,7 @@ impl Netns {
     /// Opens the namespace bound or linked at `path`.
     ///
     /// # Errors
-    /// [`SysError::is_not_found`] when nothing is there; invalid input when it is not a network namespace.
+    /// [`SysError::is_not_found`] if the path does not exist; invalid input if it is no network namespace.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, SysError> {
         let path = path.as_ref().to_owned();
         let what = || format!("open network namespace {}", path.display());
@@ -45,10 +45,10 @@ impl Netns {
         Ok(Self { file, path })
     }
 
-    /// Opens the namespace that has this name, as `ip netns` and [`Netns::create_named`] give them.
+    /// Opens a namespace by name, as given by `ip netns` and [`Netns::create_named`].
     ///
     /// # Errors
-    /// As [`Netns::open`].
+    /// Like [`Netns::open`].
     pub fn open_named(name: &str) -> Result<Self, SysError> {
         Self::open(named_path(name)?)
     }
@@ -56,7 +56,7 @@ impl Netns {
     /// Opens the namespace of a process.
     ///
     /// # Errors
-    /// [`SysError::is_not_found`] when there is no such process.
+    /// [`SysError::is_not_found`] if there is no such process.
     pub fn of_pid(pid: i32) -> Result<Self, SysError> {
         Self::open(format!("/proc/{pid}/ns/net"))
     }
@@ -64,15 +64,15 @@ impl Netns {
     /// Opens the calling thread's namespace.
     ///
     /// # Errors
-    /// The kernel's, as when /proc is not mounted.
+    /// The errno of the failed system call, for instance if /proc is not mounted.
     pub fn current() -> Result<Self, SysError> {
         Self::open("/proc/thread-self/ns/net")
     }
 
-    /// Makes a namespace under a name, as `ip netns add` does, with its loopback up.
+    /// Creates a namespace with a name, like `ip netns add`, and brings its loopback up.
     ///
     /// # Errors
-    /// [`SysError::is_exists`] when the name is taken; EPERM without CAP_SYS_ADMIN.
+    /// [`SysError::is_exists`] if the name is taken; EPERM without CAP_SYS_ADMIN.
     pub fn create_named(name: &str) -> Result<Self, SysError> {
         let path = named_path(name)?;
         let what = format!("create network namespace {name}");
@@ -84,17 +84,17 @@ impl Netns {
             .map_err(|e| SysError::new(&*what, e))?;
         let bound = on_fresh_thread(|| bind_new_namespace(&path));
         if let Err(e) = bound {
-            // The file is a mount point without a mount: of no use to anyone.
+            // The file is a mount point without a mount, which is useless.
             let _ = std::fs::remove_file(&path);
             return Err(SysError::errno(what, e));
         }
         Self::open(path)
     }
 
-    /// Removes the name of a namespace; whether there was one. The namespace itself ends with its last user.
+    /// Removes the name of a namespace. Returns true if it existed. The namespace itself ends with its last user.
     ///
     /// # Errors
-    /// The kernel's.
+    /// The errno of the failed system call.
     pub fn delete_named(name: &str) -> Result<bool, SysError> {
         let path = named_path(name)?;
         let what = format!("delete network namespace {name}");
@@ -109,7 +109,7 @@ impl Netns {
         }
     }
 
-    /// Runs `f` on a fresh thread inside the namespace and returns what it returns; a panic goes on in the caller.
+    /// Runs `f` on a new thread inside the namespace and returns its result; a panic is propagated to the caller.
     ///
     /// # Errors
     /// EPERM without CAP_SYS_ADMIN.
@@ -121,10 +121,10 @@ impl Netns {
         })
     }
 
-    /// Which namespace it is, to compare with another.
+    /// Returns the identity of the namespace, for comparison.
     ///
     /// # Errors
-    /// The kernel's.
+    /// The errno of the failed system call.
     pub fn id(&self) -> Result<NetnsId, SysError> {
         let meta = self
             .file
@@ -136,7 +136,7 @@ impl Netns {
         })
     }
 
-    /// Where it was opened.
+    /// Returns the path from which it was opened.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -148,7 +148,7 @@ impl AsFd for Netns {
     }
 }
 
-/// Runs `f` on a thread of its own, so that what it does to its namespaces ends with it.
+/// Runs `f` on a thread of its own, so that changes of the thread's namespaces end with it.
 fn on_fresh_thread<T: Send>(f: impl FnOnce() -> T + Send) -> T {
     std::thread::scope(|scope| match scope.spawn(f).join() {
         Ok(value) => value,
@@ -170,7 +170,7 @@ fn bind_new_namespace(path: &Path) -> Result<(), Errno> {
     const NONE: Option<&str> = None;
     unshare(CloneFlags::CLONE_NEWNET)?;
     if let Ok(mut netlink) = crate::netlink::Netlink::open() {
-        // Index 1 is the loopback in every new namespace; a command without it would be a surprise.
+        // The loopback has index 1 in every new namespace; programs expect it to be up.
         let _ = netlink.set_up(1);
     }
     mount(
@@ -182,7 +182,7 @@ fn bind_new_namespace(path: &Path) -> Result<(), Errno> {
     )
 }
 
-/// Makes /run/netns a shared mount, so that other mount namespaces see the names come and go.
+/// Makes /run/netns a shared mount, so that names appear and disappear in other mount namespaces, too.
 fn share_netns_dir() -> io::Result<()> {
     const NONE: Option<&str> = None;
     std::fs::create_dir_all(NETNS_DIR)?;

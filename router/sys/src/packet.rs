@@ -1,4 +1,4 @@
-//! A socket for whole Ethernet frames of one EtherType on one interface (packet(7)).
+//! Packet socket for Ethernet frames of one EtherType on one interface (packet(7)).
 
 use std::os::fd::{AsRawFd, OwnedFd};
 
@@ -8,7 +8,7 @@ use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, recv, send, 
 
 use crate::SysError;
 
-/// One packet socket; it never blocks.
+/// Packet socket that never blocks.
 #[derive(Debug)]
 pub struct PacketSocket {
     fd: OwnedFd,
@@ -16,14 +16,14 @@ pub struct PacketSocket {
 }
 
 impl PacketSocket {
-    /// Opens a socket on the interface `index` of the thread's namespace, which receives frames of one EtherType; with
-    /// EtherType 0 it receives nothing.
+    /// Opens a socket on the interface `index` of the thread's namespace, for frames of one EtherType; with EtherType
+    /// 0 it receives nothing.
     ///
     /// # Errors
-    /// [`SysError::is_not_found`] without such an interface; EPERM without CAP_NET_RAW.
+    /// [`SysError::is_not_found`] if there is no such interface; EPERM without CAP_NET_RAW.
     pub fn open(index: u32, ethertype: u16) -> Result<Self, SysError> {
         let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
-        // Made without a protocol, or it would receive from all interfaces until it is bound.
+        // Created without a protocol; otherwise it would receive from all interfaces until it is bound.
         socket(AddressFamily::Packet, SockType::Raw, flags, None)
             .and_then(|fd| bind(&fd, index, ethertype).map(|()| Self { fd, index }))
             .map_err(|e| SysError::errno(format!("open a packet socket on interface {index}"), e))
@@ -32,14 +32,14 @@ impl PacketSocket {
     /// Sends one frame, Ethernet header included.
     ///
     /// # Errors
-    /// ENETDOWN when the interface is down, ENXIO when it is gone, ENOBUFS when its queue is full.
+    /// ENETDOWN if the interface is down, ENXIO if it is gone, ENOBUFS if its queue is full.
     pub fn send(&self, frame: &[u8]) -> Result<(), SysError> {
         send(self.fd.as_raw_fd(), frame, MsgFlags::empty())
             .map(|_| ())
             .map_err(|e| self.failed("send on", e))
     }
 
-    /// The next frame that waits, cut to `buffer`; none when none does.
+    /// Receives the next frame, truncated to `buffer`; `None` if there is none.
     ///
     /// # Errors
     /// ENETDOWN once after the interface went down or was deleted.

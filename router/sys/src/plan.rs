@@ -1,10 +1,10 @@
-//! Plans of small steps with inverses: a failure half-way leaves nothing.
+//! Sequence of steps with inverses: a failure half-way leaves nothing behind.
 
 use crate::SysError;
 
 type Undo = Box<dyn FnOnce() + Send>;
 
-/// A plan under way. Dropped before [`Plan::commit`], it undoes what it did, in reverse order.
+/// Plan in execution. If it is dropped before [`Plan::commit`], its steps are undone in reverse order.
 #[derive(Default)]
 pub struct Plan {
     undo: Vec<Undo>,
@@ -15,15 +15,15 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// An empty plan.
+    /// Creates an empty plan.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Takes one step that an earlier step's inverse undoes along with its own.
+    /// Takes one step that the inverse of an earlier step also undoes.
     ///
     /// # Errors
-    /// Those of `act`.
+    /// Errors of `act`.
     pub fn step<T>(
         &mut self,
         name: &'static str,
@@ -36,7 +36,7 @@ impl Plan {
     /// Takes one step; `undo` runs if the plan fails later.
     ///
     /// # Errors
-    /// Those of `act`; then `undo` does not run.
+    /// Errors of `act`; `undo` does not run then.
     pub fn step_with_undo<T>(
         &mut self,
         name: &'static str,
@@ -49,7 +49,7 @@ impl Plan {
         Ok(value)
     }
 
-    /// Keeps what was done.
+    /// Keeps the result of all steps.
     pub fn commit(mut self) {
         self.undo.clear();
     }
@@ -71,7 +71,7 @@ impl Drop for Plan {
 
 #[cfg(test)]
 impl Plan {
-    /// A plan whose step number `fail_at` (from 0) fails before it acts.
+    /// Creates a plan whose step number `fail_at` (from 0) fails before it acts.
     pub(crate) fn failing_at(fail_at: usize) -> Self {
         let mut plan = Self::new();
         plan.fail_at = Some(fail_at);

@@ -1,4 +1,4 @@
-//! Processes: watching one end, rights, the lock file, memory.
+//! Processes: watching, capabilities, the lock file, memory.
 
 use std::ffi::CString;
 use std::fs::{File, OpenOptions};
@@ -18,15 +18,13 @@ use nix::unistd::Pid;
 
 use crate::SysError;
 
-/// Flag of open(2): a symbolic link is not followed, and is an error (ELOOP).
+/// Flag of open(2) that refuses symbolic links (ELOOP).
 pub const NO_FOLLOW: i32 = libc::O_NOFOLLOW;
 
-/// Has the calling thread, and no other, run before those of ordinary priority when both want the processor.
-///
-/// `nice` as of setpriority(2): −20 (first) to 19 (last).
+/// Sets the priority of the calling thread only, to `nice` as in setpriority(2): −20 (highest) to 19 (lowest).
 ///
 /// # Errors
-/// EACCES or EPERM without CAP_SYS_NICE, when that is higher than before.
+/// EACCES or EPERM without CAP_SYS_NICE, if the priority is raised.
 pub fn set_thread_priority(nice: i32) -> Result<(), SysError> {
     // SAFETY: setpriority takes three integers and touches no memory of ours; 0 is the calling thread on Linux.
     let result = unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, nice) };
@@ -34,18 +32,19 @@ pub fn set_thread_priority(nice: i32) -> Result<(), SysError> {
     Ok(())
 }
 
-/// Has the kernel kill the child that `command` will start when the thread that starts it ends, however that ends.
+/// Makes the kernel kill the child that `command` will start when the thread that starts it ends.
 pub fn end_with_parent(command: &mut Command) {
     let ask = || {
         // SAFETY: prctl with these arguments is a system call that touches no memory of ours.
         let result = unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
         Errno::result(result).map(drop).map_err(io::Error::from)
     };
-    // SAFETY: between fork and exec only that system call is made, which is async-signal-safe, and nothing is allocated.
+    // SAFETY: between fork and exec only that system call is made, which is async-signal-safe, and nothing is
+    // allocated.
     unsafe { command.pre_exec(ask) };
 }
 
-/// A handle of one process, which the reuse of its pid does not deceive; the descriptor becomes readable when it ends.
+/// Handle of one process, safe against reuse of its pid. The descriptor becomes readable when the process ends.
 #[derive(Debug)]
 pub struct ProcessWatch {
     fd: OwnedFd,
@@ -57,7 +56,7 @@ impl ProcessWatch {
     /// Opens a handle (pidfd) of the process.
     ///
     /// # Errors
-    /// [`SysError::is_not_found`] when there is no such process.
+    /// [`SysError::is_not_found`] if there is no such process.
     pub fn open(pid: i32) -> Result<Self, SysError> {
         let what = || format!("watch process {pid}");
         // SAFETY: pidfd_open takes two integers and touches no memory of ours.
@@ -71,29 +70,29 @@ impl ProcessWatch {
             pid,
             start_time: start_time(pid)?,
         };
-        // Between the two calls the process may have ended and its pid gone to another.
+        // Between the two calls the process may have ended, and its pid been reused.
         if watch.has_ended() {
             return Err(SysError::errno(what(), Errno::ESRCH));
         }
         Ok(watch)
     }
 
-    /// The pid in the router's pid namespace.
+    /// Returns the pid in the router's pid namespace.
     pub fn pid(&self) -> i32 {
         self.pid
     }
 
-    /// When it began, in clock ticks since boot: with the pid, a name that is not used twice.
+    /// Returns the start time in clock ticks since boot, which together with the pid is unique.
     pub fn start_time(&self) -> u64 {
         self.start_time
     }
 
-    /// Whether it has ended.
+    /// Returns true if the process has ended.
     pub fn has_ended(&self) -> bool {
         self.wait(Duration::ZERO)
     }
 
-    /// Waits for its end, at most `timeout`; whether it has ended.
+    /// Waits for the end of the process, at most `timeout`. Returns true if it has ended.
     pub fn wait(&self, timeout: Duration) -> bool {
         let timeout = PollTimeout::try_from(timeout).unwrap_or(PollTimeout::MAX);
         let mut fds = [PollFd::new(self.fd.as_fd(), PollFlags::POLLIN)];
@@ -113,10 +112,10 @@ impl AsRawFd for ProcessWatch {
     }
 }
 
-/// When a process began, in clock ticks since boot (`/proc/PID/stat`, field 22).
+/// Returns the start time of a process in clock ticks since boot (`/proc/PID/stat`, field 22).
 ///
 /// # Errors
-/// [`SysError::is_not_found`] when there is no such process, and when it has ended and its parent has not asked yet how.
+/// [`SysError::is_not_found`] if there is no such process, or if it is a zombie.
 pub fn start_time(pid: i32) -> Result<u64, SysError> {
     let what = || format!("read the start time of process {pid}");
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))
@@ -128,9 +127,9 @@ pub fn start_time(pid: i32) -> Result<u64, SysError> {
     }
 }
 
-/// State and start time.
+/// Returns state and start time.
 fn parse_start_time(stat: &str) -> Option<(u8, u64)> {
-    // The command in field 2 may itself hold spaces and brackets: count from the last one.
+    // The command in field 2 may contain spaces and brackets: count from the last bracket.
     let (_, rest) = stat.rsplit_once(')')?;
     let mut fields = rest.split_ascii_whitespace();
     let state = *fields.next()?.as_bytes().first()?;
@@ -140,14 +139,14 @@ fn parse_start_time(stat: &str) -> Option<(u8, u64)> {
 /// Makes this process the leader of a new session, so that closing the terminal does not end it.
 ///
 /// # Errors
-/// EPERM when it leads a process group already.
+/// EPERM if it is already the leader of a process group.
 pub fn setsid() -> Result<(), SysError> {
     nix::unistd::setsid()
         .map(|_| ())
         .map_err(|e| SysError::errno("begin a new session", e))
 }
 
-/// Names this process in listings like those of `ps` and `pgrep`; of more than 15 bytes the rest is cut off.
+/// Sets the name of this process in `ps` and `pgrep`, truncated to 15 bytes.
 ///
 /// # Errors
 /// `name` has a zero byte.
@@ -157,40 +156,40 @@ pub fn set_name(name: &str) -> Result<(), SysError> {
     nix::sys::prctl::set_name(&text).map_err(|e| SysError::errno(what(), e))
 }
 
-/// Asks a process to end (SIGTERM).
+/// Sends SIGTERM to a process.
 ///
 /// # Errors
-/// ESRCH when it has ended already.
+/// ESRCH if it has ended.
 pub fn terminate(pid: i32) -> Result<(), SysError> {
     nix::sys::signal::kill(Pid::from_raw(pid), nix::sys::signal::Signal::SIGTERM)
         .map_err(|e| SysError::errno(format!("end process {pid}"), e))
 }
 
-/// The process that started this one, or the one that took its place when that ended.
+/// Returns the parent process, or the process that adopted this one.
 pub fn parent() -> i32 {
     Pid::parent().as_raw()
 }
 
-/// A second handle of the file that standard error goes to.
+/// Returns a second handle of standard error.
 ///
 /// # Errors
-/// When descriptors run out.
+/// No descriptor is left.
 pub fn stderr_file() -> io::Result<File> {
     io::stderr().as_fd().try_clone_to_owned().map(File::from)
 }
 
-/// Turns standard error to `file`, for this whole process.
+/// Redirects standard error of this process to `file`.
 ///
 /// # Errors
-/// When the system refuses.
+/// The errno of the failed system call.
 pub fn set_stderr(file: &File) -> io::Result<()> {
     Ok(nix::unistd::dup2_stderr(file)?)
 }
 
-/// Least room for state: less is as good as none.
+/// Least free space for state; with less, writing is likely to fail.
 const ROOM: u64 = 64 * 1024;
 
-/// What hinders writing files into a directory, in words: it is gone, on a read-only file system, or there is no room.
+/// Returns the reason why no file can be written to a directory: gone, read-only or full, in words.
 pub fn hindrance(dir: &Path) -> Option<String> {
     let stat = match nix::sys::statvfs::statvfs(dir) {
         Ok(stat) => stat,
@@ -210,22 +209,22 @@ pub fn hindrance(dir: &Path) -> Option<String> {
     }
 }
 
-/// Whether a file of this user is as safe as one of our own: root's, and that of the user we are.
+/// Returns true if files of this user are trusted: root, and the user of this process.
 pub fn is_trusted(uid: u32) -> bool {
     uid == 0 || uid == nix::unistd::geteuid().as_raw()
 }
 
-/// The capabilities a router needs: number (linux/capability.h) and name.
+/// Capabilities that a router needs: number (linux/capability.h) and name.
 const NEEDED: [(u32, &str); 3] = [
     (12, "CAP_NET_ADMIN"),
     (13, "CAP_NET_RAW"),
     (21, "CAP_SYS_ADMIN"),
 ];
 
-/// Refuses to go on without the capabilities that a router needs.
+/// Checks that this process has the capabilities that a router needs.
 ///
 /// # Errors
-/// EPERM-like, naming those that are missing.
+/// An error with the names of the missing capabilities.
 pub fn check_capabilities() -> Result<(), SysError> {
     let what = "read the capabilities of this process";
     let status =
@@ -243,11 +242,11 @@ pub fn check_capabilities() -> Result<(), SysError> {
     ))
 }
 
-/// Gives up, for this thread and what it starts, all capabilities but those that acting on networks and entering network
-/// namespaces need; for good, also in programs that are executed.
+/// Drops all capabilities of this thread and its children but those needed to configure networks and to enter network
+/// namespaces; permanently, also for programs that are executed.
 ///
 /// # Errors
-/// EPERM without CAP_SETPCAP; then all is as it was.
+/// EPERM without CAP_SETPCAP; nothing is changed then.
 pub fn keep_network_capabilities() -> Result<(), SysError> {
     let what = "give up capabilities";
     let keep = NEEDED
@@ -258,7 +257,7 @@ pub fn keep_network_capabilities() -> Result<(), SysError> {
         let dropped = unsafe { libc::prctl(libc::PR_CAPBSET_DROP, libc::c_ulong::from(number)) };
         match Errno::result(dropped) {
             Ok(_) => {}
-            // The kernel knows no more of them.
+            // The kernel has no capability with this or a higher number.
             Err(Errno::EINVAL) => break,
             Err(e) => return Err(SysError::errno(what, e)),
         }
@@ -292,17 +291,17 @@ fn missing_capabilities(effective: u64) -> Vec<&'static str> {
     NEEDED.iter().filter(lacks).map(|(_, name)| *name).collect()
 }
 
-/// An exclusive lock on a file, released when dropped or when the process ends; the file stays.
+/// Exclusive lock on a file, released when dropped or when the process ends; the file stays.
 #[derive(Debug)]
 pub struct LockFile {
     lock: Flock<File>,
 }
 
 impl LockFile {
-    /// Takes the lock, making the file if need be; none when another process holds it.
+    /// Takes the lock, creating the file if necessary; `None` if another process holds it.
     ///
     /// # Errors
-    /// The kernel's, as when the directory does not exist.
+    /// The errno of the failed system call, for instance if the directory does not exist.
     pub fn try_lock(path: &Path) -> Result<Option<Self>, SysError> {
         let what = || format!("lock {}", path.display());
         loop {
@@ -321,7 +320,7 @@ impl LockFile {
             };
             let locked = lock.metadata().map_err(|e| SysError::new(what(), e))?;
             let there = std::fs::metadata(path).ok();
-            // The previous holder may have removed the file in between: a lock of that one would keep nobody out.
+            // The previous holder may have removed the file in between; then the lock would exclude nobody.
             if there.is_some_and(|t| (t.dev(), t.ino()) == (locked.dev(), locked.ino())) {
                 return Ok(Some(Self { lock }));
             }
@@ -331,21 +330,21 @@ impl LockFile {
     /// Replaces the content of the file.
     ///
     /// # Errors
-    /// The kernel's, as on a full disk.
+    /// The errno of the failed system call, for instance on a full disk.
     pub fn write(&self, text: &str) -> io::Result<()> {
         self.lock.set_len(0)?;
         (&*self.lock).write_all(text.as_bytes())
     }
 }
 
-/// Time since the machine was started, the same for all its processes, to 10 ms; none when `/proc` does not say.
+/// Returns the time since boot, the same for all processes, to 10 ms; `None` if `/proc` does not have it.
 pub fn uptime() -> Option<Duration> {
     let text = std::fs::read_to_string("/proc/uptime").ok()?;
     let seconds: f64 = text.split_ascii_whitespace().next()?.parse().ok()?;
     Duration::try_from_secs_f64(seconds).ok()
 }
 
-/// Resident memory of this process, in bytes (0 when `/proc` does not say).
+/// Returns the resident memory of this process in bytes; 0 if `/proc` does not have it.
 pub fn resident_bytes() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     parse_resident(&status).unwrap_or(0)
@@ -362,11 +361,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_networks_need_is_kept() {
-        if crate::testing::needs_root("only_what_networks_need_is_kept") {
+    fn only_network_capabilities_are_kept() {
+        if crate::testing::needs_root("only_network_capabilities_are_kept") {
             return;
         }
-        // Of a thread of its own, which ends with the test.
+        // On a thread of its own, which ends with the test.
         let kept = std::thread::spawn(|| {
             keep_network_capabilities().unwrap();
             std::fs::read_to_string("/proc/thread-self/status").unwrap()
@@ -380,7 +379,7 @@ mod tests {
     }
 
     #[test]
-    fn a_command_name_with_brackets_does_not_deceive() {
+    fn a_command_name_with_brackets_is_parsed() {
         let numbers: Vec<String> = (4..=40).map(|n: u32| n.to_string()).collect();
         let stat = format!("77 (a) S 1 (b) S {}", numbers.join(" "));
         assert_eq!(parse_start_time(&stat), Some((b'S', 22)));
@@ -405,7 +404,7 @@ mod tests {
     }
 
     #[test]
-    fn a_process_that_nobody_has_waited_for_yet_has_ended() {
+    fn a_zombie_has_ended() {
         let mut child = Command::new("true").spawn().unwrap();
         let pid = i32::try_from(child.id()).unwrap();
         if let Ok(watch) = ProcessWatch::open(pid) {

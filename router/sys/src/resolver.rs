@@ -1,8 +1,8 @@
-//! Docker's own resolver in the network namespace of a container, and queries to it led elsewhere.
+//! Docker's DNS resolver in the network namespace of a container, and redirection of queries to it.
 //!
-//! Docker answers at 127.0.0.11 in each container that is on a network other than its default one: its sockets have ports
-//! of the system's choice, and rules in the namespace lead port 53 there. A chain of our own before those rules leads it to
-//! another socket, so that no port is taken from the container.
+//! Docker's resolver is at 127.0.0.11 in each container on a network other than the default one. Its sockets have
+//! ephemeral ports, to which rules in the namespace redirect port 53. A chain of the router in front of those rules
+//! redirects it to another socket, so that no port of the container is occupied.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
@@ -12,23 +12,23 @@ use crate::SysError;
 use crate::firewall::redirect;
 use crate::netns::Netns;
 
-/// Where containers ask Docker.
+/// Address of Docker's resolver in containers.
 pub const DOCKER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 11);
-/// Port at which they ask.
+/// Port of the queries.
 const DNS_PORT: u16 = 53;
-/// The state of a TCP socket that listens, as `/proc/net/tcp` has it.
+/// State of a listening TCP socket in `/proc/net/tcp`.
 const LISTEN: &str = "0A";
 
-/// The sockets of Docker's resolver.
+/// Sockets of Docker's resolver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Resolver {
-    /// For datagrams.
+    /// UDP socket.
     pub udp: SocketAddr,
-    /// For connections.
+    /// TCP socket.
     pub tcp: SocketAddr,
 }
 
-/// Docker's resolver in a namespace; none if there is none.
+/// Returns Docker's resolver in a namespace; `None` if there is none.
 ///
 /// # Errors
 /// The namespace cannot be entered.
@@ -47,7 +47,7 @@ pub fn find(netns: &Netns) -> Result<Option<Resolver>, SysError> {
     })
 }
 
-/// The port of the first socket at Docker's address in a table of `/proc/net`.
+/// Returns the port of the first socket at Docker's address in a table of `/proc/net`.
 fn port_of(table: &str, state: Option<&str>) -> Option<u16> {
     let address = format!("{:08X}", u32::from_ne_bytes(DOCKER.octets()));
     table.lines().skip(1).find_map(|line| {
@@ -59,28 +59,28 @@ fn port_of(table: &str, state: Option<&str>) -> Option<u16> {
     })
 }
 
-/// Leads what containers ask Docker to another address of their namespace. Called again it changes nothing, or mends what
-/// somebody else changed.
+/// Redirects queries for Docker's resolver to another address of the namespace. Idempotent; repairs changes made by
+/// others.
 ///
 /// # Errors
-/// No firewall program translates addresses here; what it says.
+/// No firewall tool can translate addresses here, or the tool reports an error.
 pub fn lead_to(netns: &Netns, to: SocketAddr) -> Result<(), SysError> {
     let from = SocketAddr::new(IpAddr::V4(DOCKER), DNS_PORT);
     netns.run_in(|| redirect::ensure(from, to))?
 }
 
-/// Lets containers ask Docker again.
+/// Removes the redirection.
 ///
 /// # Errors
-/// What the program says.
+/// The error of the firewall tool.
 pub fn give_back(netns: &Netns) -> Result<(), SysError> {
     netns.run_in(redirect::remove)?
 }
 
-/// A socket of a namespace that takes messages of one server there only; it does not block.
+/// Opens a non-blocking UDP socket in a namespace, connected to one server there.
 ///
 /// # Errors
-/// The kernel's.
+/// The errno of the failed system call.
 pub fn udp_to(netns: &Netns, server: SocketAddr) -> io::Result<UdpSocket> {
     let made = netns.run_in(|| {
         let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
@@ -91,10 +91,10 @@ pub fn udp_to(netns: &Netns, server: SocketAddr) -> io::Result<UdpSocket> {
     made.map_err(io::Error::other)?
 }
 
-/// A connection to a server in a namespace; it does not block.
+/// Opens a TCP connection to a server in a namespace; the stream is non-blocking.
 ///
 /// # Errors
-/// The kernel's; the time is over.
+/// The errno of the failed system call, or a time-out.
 pub fn tcp_to(netns: &Netns, server: SocketAddr, within: Duration) -> io::Result<TcpStream> {
     let made = netns.run_in(|| {
         let stream = TcpStream::connect_timeout(&server, within)?;
@@ -113,8 +113,8 @@ mod tests {
     use crate::testing::{NamedNetns, needs_root};
 
     #[test]
-    fn what_is_asked_of_docker_comes_to_us_and_goes_back() {
-        if needs_root("what_is_asked_of_docker_comes_to_us_and_goes_back") {
+    fn queries_for_docker_are_redirected_and_given_back() {
+        if needs_root("queries_for_docker_are_redirected_and_given_back") {
             return;
         }
         let named = NamedNetns::new();
@@ -147,7 +147,7 @@ mod tests {
         let mut heard = [0; 16];
         let (len, from) = ours.recv_from(&mut heard).unwrap();
         assert_eq!(&heard[..len], b"asked");
-        // The answer comes from where the question went.
+        // The answer has the address to which the query was sent.
         ours.send_to(b"said", from).unwrap();
         let (len, from) = client.recv_from(&mut heard).unwrap();
         assert_eq!((&heard[..len], from), (&b"said"[..], (DOCKER, 53).into()));

@@ -1,7 +1,7 @@
-//! Kernel settings under `/proc/sys/net`.
+//! Kernel settings in `/proc/sys/net`.
 //!
 //! The kernel resolves these paths in the namespace of the thread that opens them, so inside
-//! [`crate::netns::Netns::run_in`] they are that namespace's.
+//! [`crate::netns::Netns::run_in`] they are those of that namespace.
 
 use std::io;
 use std::path::PathBuf;
@@ -9,7 +9,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::{SysError, ifname};
 
-/// A family of settings of one interface.
+/// Group of settings of an interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Table {
     /// `net/ipv4/conf/<interface>`.
@@ -34,11 +34,11 @@ impl Table {
     }
 }
 
-/// Sets one setting of an interface; a value that stands already is not written again, so that a read-only `/proc/sys`
-/// with the right values is no error.
+/// Sets one setting of an interface. A value that is set already is not written again, so that a read-only
+/// `/proc/sys` with the right values is no error.
 ///
 /// # Errors
-/// [`SysError::is_not_found`] when the interface or the protocol (IPv6 switched off at boot) is not there.
+/// [`SysError::is_not_found`] if the interface or the protocol (IPv6 disabled at boot) does not exist.
 pub fn set(table: Table, interface: &str, key: &str, value: &str) -> Result<(), SysError> {
     ifname::check(interface)?;
     let path = table.path(interface, key);
@@ -49,10 +49,10 @@ pub fn set(table: Table, interface: &str, key: &str, value: &str) -> Result<(), 
         .map_err(|e| SysError::new(format!("set {} to {value}", path.display()), e))
 }
 
-/// As [`set`]; a setting that is not there is no error. Whether it was there.
+/// Sets a setting like [`set`], but ignores a missing one. Returns true if it exists.
 ///
 /// # Errors
-/// The kernel's, other than that there is no such setting.
+/// The errno of the failed system call, unless there is no such setting.
 pub fn set_if_present(
     table: Table,
     interface: &str,
@@ -66,11 +66,11 @@ pub fn set_if_present(
     }
 }
 
-/// What could not be set of what a host is better off with, since it was last taken.
+/// Last recommended setting that could not be set, until it is taken.
 static NOT_SET: Mutex<Option<String>> = Mutex::new(None);
 
-/// As [`set_if_present`], for a setting without which everything works all the same, if not as well: where `/proc/sys` is
-/// read-only, as in some containers, that is noted for [`take_not_set`] and is no error.
+/// Sets a setting like [`set_if_present`] that is recommended, but not required. A failure is no error, but stored
+/// for [`take_not_set`]: in some containers `/proc/sys` is read-only.
 pub fn prefer(table: Table, interface: &str, key: &str, value: &str) {
     if let Err(error) = set_if_present(table, interface, key, value) {
         tracing::debug!("{error}");
@@ -78,12 +78,12 @@ pub fn prefer(table: Table, interface: &str, key: &str, value: &str) {
     }
 }
 
-/// What [`prefer`] could not set last, since this was asked last.
+/// Takes the last failure of [`prefer`] since the last call.
 pub fn take_not_set() -> Option<String> {
     not_set().take()
 }
 
-/// Nothing that panics happens under this lock.
+/// Ignores poisoning: no code under this lock panics.
 fn not_set() -> MutexGuard<'static, Option<String>> {
     NOT_SET.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -91,7 +91,7 @@ fn not_set() -> MutexGuard<'static, Option<String>> {
 /// Reads one setting of an interface, without the end of the line.
 ///
 /// # Errors
-/// [`SysError::is_not_found`] when the interface or the protocol is not there.
+/// [`SysError::is_not_found`] if the interface or the protocol does not exist.
 pub fn get(table: Table, interface: &str, key: &str) -> Result<String, SysError> {
     ifname::check(interface)?;
     let path = table.path(interface, key);
@@ -100,10 +100,10 @@ pub fn get(table: Table, interface: &str, key: &str) -> Result<String, SysError>
         .map_err(|e| SysError::new(format!("read {}", path.display()), e))
 }
 
-/// Whether the host forwards IPv4, or IPv6.
+/// Returns true if the host forwards IPv4, or IPv6.
 ///
 /// # Errors
-/// [`SysError::is_not_found`] when the protocol is not there.
+/// [`SysError::is_not_found`] if the protocol does not exist.
 pub fn forwards(ipv6: bool) -> Result<bool, SysError> {
     let path = forwarding(ipv6);
     let read = std::fs::read_to_string(path);
@@ -111,7 +111,7 @@ pub fn forwards(ipv6: bool) -> Result<bool, SysError> {
         .map_err(|e| SysError::new(format!("read {path}"), e))
 }
 
-/// Has the host forward IPv4; whether it did not before.
+/// Enables forwarding of IPv4. Returns true if it was disabled.
 ///
 /// # Errors
 /// `/proc/sys` is read-only, as in some containers.
@@ -125,10 +125,10 @@ pub fn set_forwarding() -> Result<bool, SysError> {
     Ok(true)
 }
 
-/// Whether [`set_forwarding`] would succeed. Nothing is changed.
+/// Checks that [`set_forwarding`] would succeed, without changing anything.
 ///
 /// # Errors
-/// Why it would not.
+/// The reason why it would fail.
 pub fn check_forwarding() -> Result<(), SysError> {
     if forwards(false)? {
         return Ok(());
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn an_absent_interface_is_told_from_other_failures() {
+    fn a_missing_interface_is_distinguished_from_other_failures() {
         let error = get(Table::Ipv4Conf, "mesh-none", "arp_ignore").unwrap_err();
         assert!(error.is_not_found());
         assert!(!set_if_present(Table::Ipv4Conf, "mesh-none", "arp_ignore", "1").unwrap());

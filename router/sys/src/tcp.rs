@@ -1,4 +1,4 @@
-//! TCP sockets: listening, and options.
+//! TCP sockets: listeners and options.
 
 use std::io;
 use std::net::{Shutdown, SocketAddr, TcpListener};
@@ -10,16 +10,17 @@ use socket2::{Domain, SockRef, Socket, Type};
 
 use crate::SysError;
 
-/// Connections that may wait to be taken.
+/// Connections waiting to be accepted, at most.
 const BACKLOG: i32 = 1_024;
 
-/// Payload bytes of a segment over IPv4 whose packet is no longer than that of [`MIN_DATAGRAM`], less 12 of timestamps.
+/// Payload of a segment over IPv4 whose packet is no longer than that of [`MIN_DATAGRAM`], minus 12 bytes of
+/// timestamps.
 const SEGMENT: u32 = MIN_DATAGRAM as u32 + 28 - 40 - 12;
 
-/// Listens, without blocking. On an address that is not this host's (yet) nobody is heard until it is; `::` takes IPv4, too.
+/// Opens a non-blocking listener. The address need not be configured yet (`IP_FREEBIND`); `::` accepts IPv4, too.
 ///
 /// # Errors
-/// The port is taken; there is no such family.
+/// The port is in use; the address family is not supported.
 pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
     if address.is_ipv6() {
@@ -32,10 +33,10 @@ pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     Ok(socket.into())
 }
 
-/// Binds, also to an address that this host is yet to get (`IP_FREEBIND`, ip(7)).
+/// Binds a socket to an address that may be configured later (`IP_FREEBIND`, ip(7)).
 pub(crate) fn bind_early(socket: &Socket, address: SocketAddr) -> io::Result<()> {
     if !address.ip().is_unspecified() {
-        // An old kernel without the option: then the address must be there.
+        // Old kernels lack the option; the address must exist then.
         let _ = match address {
             SocketAddr::V4(_) => socket.set_freebind_v4(true),
             SocketAddr::V6(_) => socket.set_freebind_v6(true),
@@ -44,49 +45,49 @@ pub(crate) fn bind_early(socket: &Socket, address: SocketAddr) -> io::Result<()>
     socket.bind(&address.into())
 }
 
-/// Keeps segments in both directions so short that the narrowest path passes them: the kernel notices late or never that
-/// a path shrank whose ICMP messages are filtered. To be called before the socket connects, or on the one that listens,
-/// whose connections take it over. `tcp(7)`, `TCP_MAXSEG`.
+/// Limits segments in both directions to the narrowest path: if ICMP is filtered, the kernel detects late or never
+/// that a path MTU shrank. To be called before the socket connects, or on a listener, whose connections inherit it.
+/// `tcp(7)`, `TCP_MAXSEG`.
 ///
 /// # Errors
-/// The kernel's.
+/// The errno of the failed system call.
 pub fn limit_segments(socket: &impl AsFd) -> Result<(), SysError> {
     SockRef::from(socket)
         .set_tcp_mss(SEGMENT)
         .map_err(|e| SysError::new("limit the segments of a TCP socket", e))
 }
 
-/// Has the kernel take no more bytes while [`MAX_LINK_UNSENT`] wait to be sent for the first time: on a slow path it would
-/// else hold megabytes, which arrive outdated and before any sign of life. Those that are on their way do not count.
-/// `TCP_NOTSENT_LOWAT`, Linux 3.12; the kernel's `ip-sysctl` on `tcp_notsent_lowat`.
+/// Limits the unsent bytes in the kernel to [`MAX_LINK_UNSENT`]; otherwise it would buffer megabytes on a slow path,
+/// which arrive outdated and delay keepalives. Bytes in flight do not count. `TCP_NOTSENT_LOWAT`, Linux 3.12; see
+/// `tcp_notsent_lowat` in the kernel's `ip-sysctl`.
 ///
 /// # Errors
-/// The kernel's.
+/// The errno of the failed system call.
 pub fn limit_unsent(socket: &impl AsFd) -> Result<(), SysError> {
     SockRef::from(socket)
         .set_tcp_notsent_lowat(MAX_LINK_UNSENT)
-        .map_err(|e| SysError::new("limit what waits in a TCP socket", e))
+        .map_err(|e| SysError::new("limit the unsent bytes of a TCP socket", e))
 }
 
-/// Tells the other end that nothing more comes, after what was written.
+/// Closes the sending direction, after the bytes written so far.
 ///
 /// # Errors
-/// The kernel's: the connection has ended.
+/// The errno of the failed system call: the connection has ended.
 pub fn finish(socket: &impl AsFd) -> Result<(), SysError> {
     SockRef::from(socket)
         .shutdown(Shutdown::Write)
         .map_err(|e| SysError::new("end a TCP connection", e))
 }
 
-/// Has the kernel forget the connection when the socket is closed: nothing that waits is sent, the other end is told by a
-/// reset, and no state stays behind. `SO_LINGER` with no time, RFC 9293 section 3.10.5 (ABORT).
+/// Makes the kernel abort the connection when the socket is closed: unsent bytes are dropped, the other end gets a
+/// reset, and no state remains. `SO_LINGER` with no time, RFC 9293 section 3.10.5 (ABORT).
 ///
 /// # Errors
-/// The kernel's.
+/// The errno of the failed system call.
 pub fn abort_on_close(socket: &impl AsFd) -> Result<(), SysError> {
     SockRef::from(socket)
         .set_linger(Some(Duration::ZERO))
-        .map_err(|e| SysError::new("have a TCP socket reset", e))
+        .map_err(|e| SysError::new("have a TCP socket abort on close", e))
 }
 
 #[cfg(test)]
@@ -122,7 +123,7 @@ mod tests {
                 ip(&["addr", "add", &with_length, "dev", "lo", "nodad"]
                     [..5 + usize::from(address.is_ipv6())]);
                 let began = std::time::Instant::now();
-                // Routes to a new IPv6 address come a moment later.
+                // Routes to a new IPv6 address take a moment to appear.
                 while let Err(error) = TcpStream::connect(address) {
                     assert!(began.elapsed().as_secs() < 20, "{error}");
                     std::thread::yield_now();
@@ -141,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn segments_are_short_on_both_sides_whichever_asks() {
+    fn segments_are_short_in_both_directions() {
         for (dialler_asks, listener_asks) in [(true, false), (false, true)] {
             let listener = TcpListener::bind("127.0.0.1:0").unwrap();
             let dialler = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
@@ -161,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_aborted_is_reset_and_nothing_arrives() {
+    fn an_aborted_connection_is_reset_and_nothing_arrives() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let mut dialler = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (accepted, _) = listener.accept().unwrap();
@@ -172,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn the_kernel_holds_little_for_who_does_not_read() {
+    fn the_kernel_buffers_little_for_a_slow_reader() {
         let taken = |limited: bool| {
             let listener = TcpListener::bind("127.0.0.1:0").unwrap();
             let mut writer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();

@@ -1,11 +1,11 @@
-//! What tests that need root share: namespaces of their own, gone when the test ends.
+//! Helpers for tests that need root: namespaces that are removed when the test ends.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::netns::Netns;
 
-/// Whether the test must be skipped because it has no root; says so.
+/// Returns true, and prints a message, if the test must be skipped because it does not run as root.
 pub(crate) fn needs_root(test: &str) -> bool {
     let root = nix::unistd::geteuid().is_root();
     if !root {
@@ -14,8 +14,8 @@ pub(crate) fn needs_root(test: &str) -> bool {
     !root
 }
 
-/// Whether it is so within five seconds. For what is free once its descriptors are closed: a process that another test
-/// is just starting holds all of them until it is executed.
+/// Returns true if the condition becomes true within five seconds. For resources that are released with their
+/// descriptors: a process that another test is starting holds all of them until it is executed.
 pub(crate) fn soon(mut is_so: impl FnMut() -> bool) -> bool {
     let deadline = Instant::now() + Duration::from_secs(5);
     loop {
@@ -29,7 +29,7 @@ pub(crate) fn soon(mut is_so: impl FnMut() -> bool) -> bool {
     }
 }
 
-/// A namespace under a name nobody else uses, deleted on drop.
+/// Namespace with a unique name, deleted on drop.
 pub(crate) struct NamedNetns {
     pub(crate) name: String,
     pub(crate) netns: Netns,

@@ -6,12 +6,12 @@ use std::path::Path;
 
 use nix::sys::stat::{Mode, umask};
 
-/// Listens on `path`, for the owner only from the first moment: the file is never there with other rights.
+/// Listens on `path`, accessible to the owner only from the first moment.
 ///
-/// The mode of files that other threads make at that time is narrowed, too.
+/// The mode of files created by other threads at the same time is restricted, too.
 ///
 /// # Errors
-/// There is something already, or the directory cannot be written.
+/// The path exists already, or the directory cannot be written.
 pub fn listen(path: &Path) -> io::Result<UnixListener> {
     let before = umask(Mode::from_bits_truncate(0o177));
     let bound = UnixListener::bind(path);

@@ -1,4 +1,4 @@
-//! The ciphers of sessions, by `ring`: assembly for each processor, chosen at run time.
+//! Ciphers of sessions, implemented by `ring` in assembly chosen at run time.
 
 use core::fmt;
 
@@ -10,13 +10,13 @@ use zeroize::Zeroizing;
 
 use super::{Forged, KEY_LEN, Suite};
 
-/// A key of one direction of one session. Cannot be copied, prints nothing.
+/// Key of one direction of a session. It cannot be copied and is never printed.
 ///
-/// It is *not* erased when dropped: `ring` keeps the expanded key to itself and leaves it in freed memory until that is
-/// used again. The 32 bytes it was made of are.
+/// It is *not* erased when dropped: `ring` does not give access to the expanded key, which stays in freed memory
+/// until that is reused. The 32 bytes from which it was made are erased.
 pub struct AeadKey {
     suite: Suite,
-    /// `None` if `ring` refused the key, which it does for a wrong length only; such a key seals and opens nothing.
+    /// `None` if `ring` refused the key, which happens for a wrong length only; such a key seals and opens nothing.
     key: Option<LessSafeKey>,
 }
 
@@ -27,7 +27,7 @@ impl fmt::Debug for AeadKey {
 }
 
 impl AeadKey {
-    /// A key of 32 secret bytes.
+    /// Creates a key from 32 secret bytes.
     pub fn new(suite: Suite, key: [u8; KEY_LEN]) -> Self {
         let key = Zeroizing::new(key);
         let unbound = UnboundKey::new(algorithm(suite), &key[..]);
@@ -37,14 +37,14 @@ impl AeadKey {
         }
     }
 
-    /// The cipher.
+    /// Returns the cipher suite.
     pub fn suite(&self) -> Suite {
         self.suite
     }
 
     /// Encrypts `body` in place and returns the tag over `aad` and `body`.
     ///
-    /// A body longer than the cipher allows (64 GiB) is wiped instead, so that it does not leave as clear text.
+    /// A body longer than the cipher allows (64 GiB) is zeroed, so that it is not sent as plaintext.
     pub fn seal(&self, counter: u64, aad: &[u8], body: &mut [u8]) -> [u8; 16] {
         let sealed = self.key.as_ref().ok_or(Unspecified).and_then(|key| {
             key.seal_in_place_separate_tag(self.nonce(counter), Aad::from(aad), body)
@@ -61,10 +61,10 @@ impl AeadKey {
         }
     }
 
-    /// Decrypts `body` in place if `tag` is right.
+    /// Decrypts `body` in place if `tag` is valid.
     ///
     /// # Errors
-    /// [`Forged`] when it is not; `body` then holds nothing of use.
+    /// [`Forged`] if it is not; the content of `body` is then unspecified.
     pub fn open(
         &self,
         counter: u64,

@@ -1,4 +1,4 @@
-//! ChaCha20-Poly1305 (RFC 8439) by RustCrypto, whose keys are erased.
+//! ChaCha20-Poly1305 (RFC 8439), implemented by RustCrypto, with keys that are erased.
 
 use core::fmt;
 
@@ -7,7 +7,8 @@ use chacha20poly1305::{AeadInOut, ChaCha20Poly1305, KeyInit, Nonce, Tag};
 
 use super::{Forged, KEY_LEN};
 
-/// A key of one direction of a link, or of one step of a handshake. Erased on drop, cannot be copied, prints nothing.
+/// Key of one direction of a link, or of one step of a handshake. It is erased when dropped, cannot be copied, and is
+/// never printed.
 pub struct ChaChaKey {
     cipher: ChaCha20Poly1305,
 }
@@ -21,7 +22,7 @@ impl fmt::Debug for ChaChaKey {
 impl zeroize::ZeroizeOnDrop for ChaChaKey {}
 
 impl ChaChaKey {
-    /// A key of 32 secret bytes.
+    /// Creates a key from 32 secret bytes.
     pub fn new(key: [u8; KEY_LEN]) -> Self {
         let key = zeroize::Zeroizing::new(key);
         Self {
@@ -31,7 +32,7 @@ impl ChaChaKey {
 
     /// Encrypts `body` in place and returns the tag over `aad` and `body`.
     ///
-    /// A body longer than the cipher allows (256 GiB) is wiped instead, so that it does not leave as clear text.
+    /// A body longer than the cipher allows (256 GiB) is zeroed, so that it is not sent as plaintext.
     pub fn seal(&self, counter: u64, aad: &[u8], body: &mut [u8]) -> [u8; 16] {
         let buffer = InOutBuf::from(&mut *body);
         let sealed = self
@@ -46,10 +47,10 @@ impl ChaChaKey {
         }
     }
 
-    /// Decrypts `body` in place if `tag` is right.
+    /// Decrypts `body` in place if `tag` is valid.
     ///
     /// # Errors
-    /// [`Forged`] when it is not; `body` then still is ciphertext.
+    /// [`Forged`] if it is not; `body` is then unchanged.
     pub fn open(
         &self,
         counter: u64,

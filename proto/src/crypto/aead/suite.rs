@@ -1,16 +1,16 @@
-//! Which ciphers a session may use, and how two routers agree on one.
+//! Cipher suites of sessions, and their negotiation.
 
 use core::fmt;
 
 use crate::limits::MAX_OFFERED_SUITES;
 
-/// A cipher of data sessions. The number is the one in handshakes; 0 stands for none.
+/// Cipher of a data session. The discriminant is its number in handshakes; 0 means none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
 pub enum Suite {
     /// ChaCha20-Poly1305 (RFC 8439): fast on every processor.
     ChaCha20Poly1305 = 1,
-    /// AES-256-GCM (NIST SP 800-38D): faster where the processor has instructions for AES and carry-less products.
+    /// AES-256-GCM (NIST SP 800-38D): faster on processors with instructions for AES and carry-less multiplication.
     Aes256Gcm = 2,
 }
 
@@ -18,17 +18,17 @@ impl Suite {
     /// All suites, in order of their numbers.
     pub const ALL: [Suite; 2] = [Suite::ChaCha20Poly1305, Suite::Aes256Gcm];
 
-    /// Its number in handshakes.
+    /// Returns the number in handshakes.
     pub fn number(self) -> u8 {
         self as u8
     }
 
-    /// The suite with this number; `None` for 0 and for suites this version does not know.
+    /// Returns the suite with this number; `None` for 0 and for unknown suites.
     pub fn from_number(number: u8) -> Option<Self> {
         Self::ALL.into_iter().find(|s| s.number() == number)
     }
 
-    /// `chacha20-poly1305` or `aes-256-gcm`: what operators write and see.
+    /// Returns `chacha20-poly1305` or `aes-256-gcm`, the name in configuration and reports.
     pub fn name(self) -> &'static str {
         match self {
             Suite::ChaCha20Poly1305 => "chacha20-poly1305",
@@ -43,48 +43,49 @@ impl fmt::Display for Suite {
     }
 }
 
-/// Suites in order of preference, each once. What a router takes is never empty; what a peer offers may be.
+/// Suites in order of preference, each once. A router's own list is never empty; that offered by a peer may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Suites {
     ordered: [Option<Suite>; Suite::ALL.len()],
 }
 
 impl Suites {
-    /// ChaCha20-Poly1305 alone: for processors without instructions for AES.
+    /// ChaCha20-Poly1305 only: for processors without AES instructions.
     pub const CHACHA: Suites = Suites::only(Suite::ChaCha20Poly1305);
-    /// AES-256-GCM, else ChaCha20-Poly1305: for processors with instructions for AES.
+    /// AES-256-GCM, then ChaCha20-Poly1305: for processors with AES instructions.
     pub const AES_FIRST: Suites = Suites {
         ordered: [Some(Suite::Aes256Gcm), Some(Suite::ChaCha20Poly1305)],
     };
 
-    /// One suite and no other.
+    /// Creates a list of one suite.
     pub const fn only(suite: Suite) -> Self {
         Self {
             ordered: [Some(suite), None],
         }
     }
 
-    /// The suites, the preferred one first.
+    /// Returns the suites in order of preference.
     pub fn iter(&self) -> impl Iterator<Item = Suite> {
         self.ordered.into_iter().flatten()
     }
 
-    /// Whether this suite is among them.
+    /// Returns true if the list has this suite.
     pub fn contains(&self, suite: Suite) -> bool {
         self.iter().any(|s| s == suite)
     }
 
-    /// Whether there is none.
+    /// Returns true if the list is empty.
     pub fn is_empty(&self) -> bool {
         self.iter().next().is_none()
     }
 
-    /// The answer to an offer: the first of ours that is in it, whatever the order of the offer.
+    /// Chooses the answer to an offer: the first suite of this list that was offered, whatever the order of the
+    /// offer.
     pub fn choose(&self, offered: &Suites) -> Option<Suite> {
         self.iter().find(|s| offered.contains(*s))
     }
 
-    /// The numbers as they stand in an Init, zeros behind the last.
+    /// Encodes the numbers for an Init, padded with zeros.
     pub fn encode(&self) -> [u8; MAX_OFFERED_SUITES] {
         let mut bytes = [0; MAX_OFFERED_SUITES];
         for (byte, suite) in bytes.iter_mut().zip(self.iter()) {
@@ -93,8 +94,8 @@ impl Suites {
         bytes
     }
 
-    /// The suites of an Init that this version knows. Other numbers and repetitions are passed over, so that a later
-    /// version may offer more.
+    /// Decodes the suites of an Init. Unknown numbers and repetitions are ignored, so that later versions can offer
+    /// more.
     pub fn decode(bytes: &[u8; MAX_OFFERED_SUITES]) -> Self {
         let mut suites = Self {
             ordered: [None; Suite::ALL.len()],
@@ -111,10 +112,10 @@ impl Suites {
     }
 }
 
-// Every suite of this version can be offered at once.
+// All suites of this version can be offered at once.
 const _: () = assert!(Suite::ALL.len() <= MAX_OFFERED_SUITES);
 
-/// Names with commas between them; `none` without any.
+/// Formats the names, separated by commas; `none` if empty.
 impl fmt::Display for Suites {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.is_empty() {
@@ -137,7 +138,7 @@ mod tests {
     const AES: Suites = Suites::only(Suite::Aes256Gcm);
 
     #[test]
-    fn the_responder_prefers_among_what_is_offered() {
+    fn the_responder_chooses_by_its_own_preference() {
         let choose = |own: Suites, offered: Suites| own.choose(&offered);
         let (aes, chacha) = (Some(Suite::Aes256Gcm), Some(Suite::ChaCha20Poly1305));
         assert_eq!(choose(Suites::AES_FIRST, Suites::AES_FIRST), aes);
@@ -146,7 +147,7 @@ mod tests {
         assert_eq!(choose(AES, Suites::AES_FIRST), aes);
         assert_eq!(choose(AES, Suites::CHACHA), None);
         assert_eq!(choose(Suites::CHACHA, AES), None);
-        // Its own order counts, not that of the offer.
+        // The order of the responder counts, not that of the offer.
         let chacha_first = Suites::decode(&[1, 2, 0, 0]);
         assert_eq!(choose(Suites::AES_FIRST, chacha_first), aes);
     }

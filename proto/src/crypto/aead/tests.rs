@@ -1,4 +1,4 @@
-//! Published vectors, RustCrypto against `ring`, and what forgeries achieve.
+//! Published vectors, `ring` compared with RustCrypto, and forgeries.
 
 use aes_gcm::Aes256Gcm;
 use chacha20poly1305::aead::{Aead, KeyInit, Payload};
@@ -15,7 +15,7 @@ fn hex<const N: usize>(text: &str) -> [u8; N] {
     bytes.try_into().unwrap()
 }
 
-/// Both implementations of one cipher, as one test sees them.
+/// Both implementations behind one interface.
 enum Key {
     ChaCha(ChaChaKey),
     Bulk(Box<AeadKey>),
@@ -45,7 +45,7 @@ fn all(key: [u8; 32]) -> [Key; 3] {
     ]
 }
 
-/// RFC 8439, appendix A.5: its nonce begins with four zero bytes, as ours do.
+/// RFC 8439, appendix A.5; its nonce begins with four zero bytes, as all nonces here do.
 #[test]
 fn rfc_8439_appendix_a5() {
     let key = hex("1c9240a5eb55d38af333888604f6b5f0 473917c1402b80099dca5cbc207075c0");
@@ -76,7 +76,8 @@ fn rfc_8439_appendix_a5() {
     }
 }
 
-/// The GCM specification (McGrew, Viega), appendix B, test cases 13 and 14: key and nonce are zero, as our first is.
+/// GCM specification (McGrew, Viega), appendix B, test cases 13 and 14; key and nonce are zero, as the first nonce
+/// here is.
 #[test]
 fn gcm_specification_test_cases_13_and_14() {
     let key = AeadKey::new(Suite::Aes256Gcm, [0; 32]);
@@ -141,7 +142,7 @@ fn a_refused_body_does_not_show_the_clear_text() {
     }
 }
 
-/// RustCrypto with this nonce as it stands: ciphertext ‖ tag.
+/// Encrypts with RustCrypto and this nonce; returns ciphertext ‖ tag.
 fn chacha(key: &[u8; 32], nonce: &[u8; 12], aad: &[u8], msg: &[u8]) -> Vec<u8> {
     let cipher = chacha20poly1305::ChaCha20Poly1305::new(key.into());
     cipher.encrypt(nonce.into(), Payload { msg, aad }).unwrap()
@@ -157,7 +158,7 @@ fn bytes(len: core::ops::Range<usize>) -> impl Strategy<Value = Vec<u8>> {
 }
 
 proptest! {
-    /// Lengths around blocks of 16 and 64 bytes, and up to more than assembly takes at once.
+    /// Lengths around blocks of 16 and 64 bytes, and longer than the assembly processes at once.
     #[test]
     fn ring_and_rustcrypto_make_the_same_bytes(
         key: [u8; 32],

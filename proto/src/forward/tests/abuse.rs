@@ -1,4 +1,4 @@
-//! Datagrams that lie: replayed, reflected, bent, cut, sent in circles.
+//! Hostile datagrams: replayed, reflected, altered, truncated, sent in circles.
 
 use proptest::prelude::*;
 
@@ -45,7 +45,7 @@ fn samples() -> Vec<(&'static str, Net, Vec<u8>)> {
         .collect()
 }
 
-/// What router 1 did: frames out, datagrams sent, events.
+/// Number of effects at router 1: frames delivered, datagrams sent, events.
 fn effects(net: &mut Net) -> usize {
     let n = net.taken(1).len() + net.flying.len() + net.events(1).len();
     net.flying.clear();
@@ -60,7 +60,8 @@ fn every_flipped_byte_is_rejected_and_the_whole_still_accepted() {
                 let mut bad = datagram.clone();
                 bad[at] ^= mask;
                 net.arrive(1, address(0), &bad);
-                // A changed kind or index may make a handshake or an unknown session of it, which only control sees.
+                // A changed kind or index may turn it into a handshake or an unknown session, which only the control
+                // plane sees.
                 assert_eq!(net.taken(1).len() + net.flying.len(), 0, "{name} {at}");
                 let believed = net.events(1).into_iter().any(|e| {
                     !matches!(
@@ -76,7 +77,7 @@ fn every_flipped_byte_is_rejected_and_the_whole_still_accepted() {
     }
 }
 
-/// Whether a byte of a sample is one that the hop does not look at: ciphertext of what it relays.
+/// Returns true if the byte is one that the relaying router does not check: ciphertext of the inner datagram.
 fn is_left_to_the_receiver(name: &str, at: usize, datagram: &[u8]) -> bool {
     const INNER: usize = 2 * HEADER_LEN + PEER_ID_LEN;
     name == "relay" && (INNER..datagram.len() - 2 * TAG_LEN).contains(&at)
@@ -134,7 +135,7 @@ fn replays_deliver_nothing_and_are_counted() {
 #[test]
 fn reflected_datagrams_are_rejected() {
     for (name, mut net, datagram) in samples() {
-        // The sender's own index in place of the receiver's: what an attacker would have to try.
+        // The sender's own index in place of the receiver's, as an attacker would have to try.
         let own = *net.nodes[0].snap.by_index.keys().next().unwrap();
         let mut reflected = datagram.clone();
         reflected[4..8].copy_from_slice(&own.0.to_be_bytes());
@@ -150,7 +151,7 @@ fn reflected_datagrams_are_rejected() {
 }
 
 #[test]
-fn unknown_sessions_are_told_but_not_often() {
+fn unknown_sessions_are_reported_at_a_limited_rate() {
     let mut net = Net::wire(2, &[(0, 1)]);
     let header = Header {
         kind: Kind::Data,
@@ -220,7 +221,7 @@ fn inner(kind: Kind, counter: u64, body: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn envelopes_hold_only_what_travels_end_to_end() {
+fn relays_carry_only_end_to_end_datagrams() {
     let mut net = Net::wire(3, &[(0, 1), (1, 2)]);
     let whole = [&id(2).0[..], &inner(Kind::Data, 0, b"sealed")].concat();
     for cut in [0, 1, PEER_ID_LEN, PEER_ID_LEN + HEADER_LEN - 1] {
@@ -278,7 +279,7 @@ fn a_relay_obeys_the_hop_limit() {
 }
 
 #[test]
-fn a_relay_without_a_way_on_counts_it() {
+fn a_relay_without_a_next_hop_is_counted() {
     let mut net = Net::wire(3, &[(0, 1), (1, 2)]);
     let to = |n: usize| [&id(n).0[..], &inner(Kind::Data, 5, b"sealed")].concat();
     let unknown = relay_from_0(&net, 16, &to(9));
@@ -298,7 +299,7 @@ fn a_relay_without_a_way_on_counts_it() {
 
 #[test]
 fn an_envelope_that_leads_back_to_its_start_ends_there() {
-    // 0 → 1 → 2 → 0: all three believe the next one knows the way to 3.
+    // 0 → 1 → 2 → 0: each of them has the next one as its next hop to 3.
     let mut net = Net::wire(4, &[(0, 1), (1, 2), (2, 0), (2, 3)]);
     for n in 0..3 {
         net.path(n, 3, Path::Via(id((n + 1) % 3)));
@@ -321,7 +322,7 @@ fn two_routers_that_point_at_each_other_drop_at_once() {
 }
 
 proptest! {
-    /// Whatever the routes say, no router passes a relayed datagram on twice, and none arrives twice (I4).
+    /// With any routes, no router relays a datagram twice, and none is delivered twice (I4).
     #[test]
     fn any_routes_relay_at_most_once(
         routes in prop::collection::vec(0usize..6, 6),

@@ -1,4 +1,4 @@
-//! Frames for everybody: exactly once each, on trees and while the topology settles.
+//! Broadcasts: exactly one copy for each router, on trees and while the topology settles.
 
 use proptest::prelude::*;
 
@@ -80,7 +80,7 @@ fn while_settling_in_a_full_mesh_copies_are_counted_exactly() {
     let mut net = Net::wire(4, &full_mesh(4));
     net.settle();
     net.send(0, &[hello(0)]);
-    // Each of the three passes it to the two others, who have it already.
+    // Each of the three forwards it to the two others, which have it already.
     assert_eq!(net.log.len(), 3 + 3 * 2);
     for n in 1..4 {
         assert_eq!(net.dropped(n), [("flood_duplicate", 2)]);
@@ -152,7 +152,7 @@ fn trees_that_form_a_ring_pass_each_broadcast_once() {
 }
 
 #[test]
-fn the_hop_limit_ends_a_line_that_is_too_long() {
+fn a_broadcast_ends_at_the_hop_limit() {
     let n = usize::from(MAX_HOPS) + 3;
     let edges: Vec<_> = (1..n).map(|b| (b - 1, b)).collect();
     let mut net = Net::wire(n, &edges);
@@ -168,13 +168,13 @@ fn the_hop_limit_ends_a_line_that_is_too_long() {
     assert_eq!(limits, (0..=MAX_HOPS).rev().collect::<Vec<_>>());
 }
 
-/// What all interfaces behind a port may send together.
+/// Number of frames per second that all interfaces behind a port may send together.
 fn together(each: u32) -> usize {
     usize::try_from(each + each / 3).unwrap()
 }
 
 #[test]
-fn a_port_may_flood_so_much_and_unicast_goes_on() {
+fn the_flood_limit_of_a_port_leaves_unicast_alone() {
     let mut net = Net::wire(2, &[(0, 1)]);
     net.knows(0, 1, 1);
     let storm = together(BROADCAST_RATE_EACH) + 500;
@@ -269,7 +269,7 @@ fn broadcasts_are_sealed_for_each_neighbour() {
 }
 
 proptest! {
-    /// Routers with any mixture of views: nothing goes round, nothing is delivered twice (I4, I5).
+    /// With any mixture of views of the topology, no frame loops and none is delivered twice (I4, I5).
     #[test]
     fn any_trees_deliver_at_most_once(
         edges in prop::collection::btree_set((0usize..6, 0usize..6), 5..15),
@@ -294,7 +294,7 @@ proptest! {
 }
 
 #[test]
-fn nobody_sends_a_broadcast_back_to_where_it_came_from() {
+fn a_broadcast_is_not_sent_back_to_its_sender() {
     let mut net = Net::wire(4, &[(0, 1), (1, 2), (2, 3)]);
     net.settle();
     net.send(0, &[hello(0)]);
@@ -304,7 +304,7 @@ fn nobody_sends_a_broadcast_back_to_where_it_came_from() {
 }
 
 #[test]
-fn a_broadcast_of_our_own_that_comes_back_is_not_believed() {
+fn an_own_broadcast_that_comes_back_is_dropped() {
     let mut net = Net::wire(2, &[(0, 1)]);
     net.send(1, &[hello(1)]);
     let mut body = Vec::new();

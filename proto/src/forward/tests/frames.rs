@@ -1,4 +1,4 @@
-//! Which frames may leave and enter, each refusal counted under its name.
+//! Frames that are refused at the local port, in and out, each counted under its reason.
 
 use super::net::*;
 use crate::fdb::Owner;
@@ -14,7 +14,7 @@ fn stp() -> Vec<u8> {
 }
 
 #[test]
-fn what_may_not_leave() {
+fn refused_at_egress() {
     let mut net = Net::wire(2, &[(0, 1)]);
     let max = usize::from(MTU) + 18;
     let long = |len: usize| {
@@ -45,7 +45,7 @@ fn what_may_not_leave() {
 }
 
 #[test]
-fn what_may_not_enter() {
+fn refused_at_ingress() {
     let mut net = Net::wire(2, &[(0, 1)]);
     let bodies: [&[u8]; 4] = [b"", b"\x00", b"\x00\x05abc", b"\x00\x03abc"];
     for body in bodies {
@@ -148,6 +148,6 @@ fn a_flapping_address_is_damped_and_counted() {
     }
     assert_eq!(net.taken(0).len(), 20);
     assert_eq!(net.count(0, Counter::FdbMoved), 8);
-    // Every third frame of the rest comes from the place that was held.
+    // Every third of the remaining frames comes from the owner to which the address is pinned.
     assert_eq!(net.count(0, Counter::FdbDamped), 8);
 }

@@ -1,4 +1,4 @@
-//! Paths that are too narrow for a full frame.
+//! Paths whose MTU is smaller than a full frame needs.
 
 use pnet::packet::Packet as _;
 use pnet::packet::ipv4::Ipv4Packet;
@@ -12,13 +12,13 @@ use crate::wire::datagram::{Header, Kind};
 const ETHERNET: usize = 14;
 
 impl Net {
-    /// Says of the path from `me` to `peer` that datagrams of `datagram` bytes pass, and packets of `mtu` bytes whole.
+    /// Sets the path from `me` to `peer`: longest datagram `datagram` bytes, path MTU `mtu` bytes.
     fn narrow(&mut self, me: usize, peer: usize, datagram: u16, mtu: u16) {
         let path = self.nodes[me].snap.peers.get_mut(&id(peer)).unwrap();
         (path.datagram, path.mtu) = (datagram, mtu);
     }
 
-    /// Every datagram from `me` to `peer` so far.
+    /// Returns every datagram sent from `me` to `peer` so far.
     fn flown(&self, me: usize, peer: usize) -> impl Iterator<Item = &[u8]> {
         let on_way = self.log.iter().filter(move |f| (f.0, f.1) == (me, peer));
         on_way.map(|f| &f.2[..])
@@ -28,7 +28,7 @@ impl Net {
         self.flown(me, peer).map(<[u8]>::len).max().unwrap()
     }
 
-    /// Whether `me` sent `peer` pieces.
+    /// Returns true if `me` sent fragments to `peer`.
     fn cuts(&self, me: usize, peer: usize) -> bool {
         let mut kinds = self.flown(me, peer).map(|d| Header::parse(d).unwrap().kind);
         kinds.any(|kind| kind == Kind::Fragment)
@@ -73,7 +73,7 @@ fn offload(segmentation: Segmentation, segment_size: usize) -> VirtioHeader {
 }
 
 #[test]
-fn tcp_is_cut_to_the_path_and_nobody_notices() {
+fn tcp_is_segmented_to_the_path_mtu_transparently() {
     let mut net = Net::wire(2, &[(0, 1)]);
     net.knows(0, 9, 1);
     net.narrow(0, 1, 1372, 1324);
@@ -98,7 +98,7 @@ fn tcp_is_cut_to_the_path_and_nobody_notices() {
 }
 
 #[test]
-fn ipv4_that_may_be_fragmented_is() {
+fn ipv4_without_dont_fragment_is_fragmented() {
     let mut net = Net::wire(2, &[(0, 1)]);
     net.knows(0, 9, 1);
     net.narrow(0, 1, 1328, 1280);
@@ -118,7 +118,7 @@ fn ipv4_that_may_be_fragmented_is() {
 }
 
 #[test]
-fn the_sender_of_a_packet_that_must_not_be_fragmented_is_told_at_a_bounded_rate() {
+fn senders_of_df_packets_get_icmp_errors_at_a_limited_rate() {
     let mut net = Net::wire(2, &[(0, 1)]);
     net.knows(0, 9, 1);
     net.narrow(0, 1, 1372, 1324);
@@ -146,7 +146,7 @@ fn datagrams_of_a_super_frame_that_do_not_fit_are_frames_like_others() {
     net.narrow(0, 1, 1372, 1324);
     let size = usize::from(MTU) - 28;
     let sent = packet(0, 9, 28 + 3 * u16::try_from(size).unwrap(), false);
-    // Its checksum field holds no sum of the pseudo-header: it is made anew.
+    // Its checksum field holds no sum of the pseudo-header: the checksum is recomputed.
     let header = VirtioHeader {
         needs_checksum: false,
         ..offload(Segmentation::Udp, size)
@@ -182,15 +182,15 @@ fn full_frames_cross_a_path_that_is_too_narrow_for_any() {
 }
 
 #[test]
-fn broadcasts_and_relayed_frames_cross_it_too_wherever_it_is() {
+fn broadcasts_and_relayed_frames_cross_a_narrow_hop_anywhere() {
     for (from, to) in [(0, 1), (1, 2)] {
         let mut net = Net::wire(3, &[(0, 1), (1, 2)]);
         net.narrow(from, to, 672, MTU);
         if (from, to) == (0, 1) {
-            // Router 2 is reached by the same first hop.
+            // Router 2 is behind the same first hop.
             net.narrow(0, 2, 672, MTU);
         }
-        // Nobody knows where container 9 lives: to all.
+        // Container 9 is unknown: flooded.
         let sent = [packet(0, 9, MTU, true)];
         net.send(0, &sent);
         assert_eq!(net.taken(1), sent);
@@ -209,7 +209,7 @@ fn broadcasts_and_relayed_frames_cross_it_too_wherever_it_is() {
 }
 
 #[test]
-fn frames_that_waited_cross_it_too() {
+fn waiting_frames_cross_a_narrow_path() {
     let mut net = Net::wire(2, &[(0, 1)]);
     net.knows(0, 9, 1);
     net.narrow(0, 1, 672, MTU);
@@ -224,7 +224,7 @@ fn frames_that_waited_cross_it_too() {
 }
 
 #[test]
-fn what_nobody_can_shorten_goes_in_pieces() {
+fn frames_that_are_not_ip_are_sent_in_fragments() {
     let mut net = Net::wire(2, &[(0, 1)]);
     net.knows(0, 9, 1);
     net.narrow(0, 1, 1328, 1280);
@@ -253,7 +253,7 @@ fn a_lost_piece_is_counted_with_its_datagram() {
 }
 
 #[test]
-fn what_goes_hop_by_hop_is_not_taken_from_afar() {
+fn hop_by_hop_fragments_are_refused_when_relayed() {
     use crate::fragment::Piece;
     let mut net = Net::wire(3, &[(0, 1), (1, 2)]);
     for kind in [Kind::Flood, Kind::Relay] {
@@ -266,7 +266,7 @@ fn what_goes_hop_by_hop_is_not_taken_from_afar() {
             bytes: &[1; 40],
         };
         piece.encode(&mut body);
-        // Router 2 sealed it for router 0, and router 1 relays it.
+        // Router 2 seals the fragment for router 0, and router 1 relays it.
         net.with(2, |node, now, out| {
             let transport = node.snap.peers[&id(0)].transport.clone().unwrap();
             let mut datagram = Vec::new();

@@ -1,4 +1,4 @@
-//! The network the tests run on: forwarders, their snapshots, and a queue of datagrams in flight.
+//! Test network: forwarders, their snapshots, and a queue of datagrams in flight.
 
 use core::net::SocketAddr;
 use core::time::Duration;
@@ -26,12 +26,12 @@ pub(super) struct Node {
     pub(super) injected: Vec<Vec<u8>>,
     pub(super) partial: usize,
     pub(super) events: Vec<LaneEvent>,
-    /// Its children in the tree of each origin, as its snapshot has them.
+    /// Children of this node in the tree of each origin, as in its snapshot.
     trees: BTreeMap<PeerId, Vec<PeerId>>,
 }
 
 impl Node {
-    /// Whom it passes the broadcasts of `origin` on to.
+    /// Sets the children to which it forwards broadcasts of `origin`.
     pub(super) fn set_tree(&mut self, origin: PeerId, children: Vec<PeerId>) {
         self.trees.insert(origin, children);
         self.plant();
@@ -51,7 +51,7 @@ pub(super) struct Net {
     pub(super) nodes: Vec<Node>,
     pub(super) now: Instant,
     pub(super) flying: VecDeque<Flight>,
-    /// Every datagram that ever flew.
+    /// All datagrams ever sent.
     pub(super) log: Vec<Flight>,
     next_index: u32,
 }
@@ -64,7 +64,7 @@ pub(super) fn address(n: usize) -> SocketAddr {
     SocketAddr::from(([10, 0, 0, u8::try_from(n + 1).unwrap()], 6783))
 }
 
-/// The address of container number `c`.
+/// Returns the MAC address of container number `c`.
 pub(super) fn mac(c: usize) -> Mac {
     Mac([0x02, 0, 0, 0, 0, u8::try_from(c).unwrap()])
 }
@@ -74,7 +74,7 @@ pub(super) fn frame(source: Mac, destination: Mac, payload: &[u8]) -> Vec<u8> {
 }
 
 impl Net {
-    /// `n` routers that do not know one another.
+    /// Creates `n` routers that do not know one another.
     pub(super) fn new(n: usize) -> Self {
         let now = Instant::from_nanos(1_000_000_000_000);
         let node = |n: usize| Node {
@@ -139,7 +139,7 @@ impl Net {
         self.nodes[me].snap.peers.entry(id(peer)).or_default().path = path;
     }
 
-    /// Links the pairs, gives all others sessions and paths along the shortest way, and computes all trees.
+    /// Links the pairs, gives all other pairs sessions and shortest paths, and computes all trees.
     pub(super) fn wire(n: usize, edges: &[(usize, usize)]) -> Self {
         let mut net = Self::new(n);
         for (a, b) in edges {
@@ -163,20 +163,20 @@ impl Net {
         net
     }
 
-    /// While the topology settles, everybody floods.
+    /// Starts the settling time on all routers, during which they flood.
     pub(super) fn settle(&mut self) {
         for node in &mut self.nodes {
             node.snap.settle_until = self.now + Duration::from_secs(2);
         }
     }
 
-    /// Sends frames from the port of router `n`, and lets everything arrive.
+    /// Sends frames from the port of router `n`, and delivers all datagrams.
     pub(super) fn send(&mut self, n: usize, frames: &[Vec<u8>]) {
         self.egress(n, frames);
         self.run();
     }
 
-    /// Sends frames from the port of router `n`; what leaves stays in flight.
+    /// Sends frames from the port of router `n`; the datagrams stay in flight.
     pub(super) fn egress(&mut self, n: usize, frames: &[Vec<u8>]) {
         self.with(n, |node, now, out| {
             let mut frames = frames.iter().map(|f| PortFrame::plain(f));
@@ -219,7 +219,7 @@ impl Net {
         result
     }
 
-    /// Lets all datagrams arrive; fails when they never end.
+    /// Delivers all datagrams in flight; panics if they never end.
     pub(super) fn run(&mut self) {
         for _ in 0..10_000 {
             let Some((from, to, bytes)) = self.flying.pop_front() else {
@@ -230,12 +230,12 @@ impl Net {
         panic!("datagrams without end");
     }
 
-    /// The frames handed to the port of router `n` since the last call.
+    /// Takes the frames delivered to the port of router `n` since the last call.
     pub(super) fn taken(&mut self, n: usize) -> Vec<Vec<u8>> {
         core::mem::take(&mut self.nodes[n].injected)
     }
 
-    /// How many frames with unfinished checksums were handed to the port of router `n`.
+    /// Returns the number of frames with unfinished checksums delivered to the port of router `n`.
     pub(super) fn partial(&self, n: usize) -> usize {
         self.nodes[n].partial
     }
@@ -252,7 +252,7 @@ impl Net {
         self.nodes[n].forwarder.counters().get(counter)
     }
 
-    /// Lets router `n` know that container `c` lives behind router `owner`.
+    /// Teaches router `n` that container `c` is behind router `owner`.
     pub(super) fn knows(&self, n: usize, c: usize, owner: usize) {
         let owner = Owner::Peer(id(owner));
         self.nodes[n].forwarder.fdb().learn(mac(c), owner, self.now);
@@ -263,7 +263,7 @@ impl Net {
     }
 }
 
-/// The breadth-first tree from `root`: each other node with its parent, nearest first.
+/// Returns the breadth-first tree from `root`: each other node with its parent, nearest first.
 fn tree(n: usize, edges: &[(usize, usize)], root: usize) -> Vec<(usize, usize)> {
     let mut seen = BTreeSet::from([root]);
     let mut queue = VecDeque::from([root]);

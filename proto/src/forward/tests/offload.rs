@@ -1,4 +1,4 @@
-//! Super-frames and unfinished checksums on their way through the mesh.
+//! Super-frames and unfinished checksums across the mesh.
 
 use super::net::*;
 use crate::forward::*;
@@ -72,7 +72,7 @@ fn a_super_frame_arrives_as_frames_of_the_mesh() {
 fn a_super_frame_is_relayed_flooded_and_kept_like_others() {
     let mut net = Net::wire(3, &[(0, 1), (1, 2)]);
     let bytes = super_frame(0, 9, 3 * SEGMENT);
-    // Nobody knows where it lives: to all.
+    // Destination unknown: flooded.
     send(&mut net, header(), &bytes);
     net.run();
     for router in [1, 2] {

@@ -1,4 +1,4 @@
-//! Questions for addresses: which go to one container, which to everybody as before; and frames to unknown MACs.
+//! ARP requests and neighbour solicitations, directed to one container or flooded; and frames to unknown MACs.
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -12,7 +12,7 @@ use crate::ids::Mac;
 use crate::limits::{QUESTION_BURST, UNKNOWN_BURST, UNKNOWN_RATE};
 use crate::offload::checksum_of;
 
-/// The addresses of container number `c`.
+/// Returns the addresses of container number `c`.
 fn v4(c: u8) -> Ipv4Addr {
     Ipv4Addr::new(10, 2, 1, c)
 }
@@ -21,7 +21,7 @@ fn v6(c: u8) -> Ipv6Addr {
     Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, c.into())
 }
 
-/// Router `n` is told that container `c` is behind `owner`.
+/// Announces to router `n` that container `c` is behind `owner`.
 fn announce(net: &Net, n: usize, c: u8, owner: usize) {
     let owner = if owner == n {
         Owner::Local
@@ -42,7 +42,7 @@ fn announce(net: &Net, n: usize, c: u8, owner: usize) {
     );
 }
 
-/// Two routers; container 1 is behind the first, 2 behind the second, and both know it.
+/// Two routers, with container 1 behind the first and container 2 behind the second; both know it.
 fn pair() -> Net {
     let net = Net::wire(2, &[(0, 1)]);
     for n in 0..2 {
@@ -66,7 +66,7 @@ fn broadcast(packet: ArpPacket) -> Vec<u8> {
     packet.to_frame(Mac::BROADCAST).to_vec()
 }
 
-/// A solicitation of container 1, or of nobody.
+/// Solicitation by container 1, or with the unspecified source address.
 fn solicitation(source: Ipv6Addr, target: Ipv6Addr) -> Vec<u8> {
     let [.., x, y, z] = target.octets();
     let group = Ipv6Addr::new(
@@ -106,7 +106,7 @@ fn directed(net: &Net, n: usize) -> (u64, u64) {
     (count(Counter::ArpDirected), count(Counter::NdDirected))
 }
 
-/// Sends a frame from the first router's port, and asserts that it went to the other as before.
+/// Sends a frame from the first router's port, and asserts that it arrives unchanged.
 fn assert_crosses(net: &mut Net, frame: &[u8]) {
     let before = directed(net, 0);
     net.send(0, &[frame.to_vec()]);
@@ -115,12 +115,12 @@ fn assert_crosses(net: &mut Net, frame: &[u8]) {
     assert_eq!(directed(net, 0), before);
 }
 
-/// What becomes of a question for the container at `mac(to)`.
+/// Returns `question` as it arrives when it is directed to the container at `mac(to)`.
 fn to_one(to: u8, question: &[u8]) -> Vec<u8> {
     [&mac(to.into()).0, &question[6..]].concat()
 }
 
-/// Container 1 asks for container 2, and `n` alone hears it, at the MAC that is announced.
+/// Asserts that a request of container 1 for container 2 goes to router `n` only, with the announced MAC.
 fn assert_directed(net: &mut Net, question: &[u8], n: usize) {
     let before = directed(net, 0);
     net.send(0, &[question.to_vec()]);
@@ -131,7 +131,7 @@ fn assert_directed(net: &mut Net, question: &[u8], n: usize) {
     assert_ne!(directed(net, 0), before);
 }
 
-/// Container 2 answers container 1, from behind router `n`.
+/// Sends a reply of container 2 to container 1, from behind router `n`.
 fn answer(net: &mut Net, n: usize) {
     let reply = ArpPacket {
         operation: Operation::Reply,
@@ -144,7 +144,7 @@ fn answer(net: &mut Net, n: usize) {
 }
 
 #[test]
-fn a_question_for_a_container_elsewhere_is_put_to_that_one_alone() {
+fn a_request_for_a_remote_container_goes_to_it_alone() {
     let mut net = Net::wire(3, &[(0, 1), (0, 2), (1, 2)]);
     announce(&net, 0, 2, 1);
     assert_directed(&mut net, &broadcast(request(1, 2)), 1);
@@ -156,7 +156,7 @@ fn a_question_for_a_container_elsewhere_is_put_to_that_one_alone() {
 }
 
 #[test]
-fn an_owner_that_answers_is_asked_alone_for_ever_and_one_that_does_not_once() {
+fn an_owner_is_asked_alone_as_long_as_it_answers() {
     let mut net = Net::wire(3, &[(0, 1), (0, 2), (1, 2)]);
     announce(&net, 0, 2, 1);
     let question = broadcast(request(1, 2));
@@ -165,25 +165,25 @@ fn an_owner_that_answers_is_asked_alone_for_ever_and_one_that_does_not_once() {
         answer(&mut net, 1);
         net.wait(1_000);
     }
-    // Its address is at another MAC behind the third router now, which nobody said.
+    // Its address has moved, unannounced, to another MAC behind the third router.
     assert_directed(&mut net, &question, 1);
     net.wait(1_000);
     net.send(0, std::slice::from_ref(&question));
     assert_eq!((net.taken(1).len(), net.taken(2).len()), (1, 1));
-    // Others need not find out again.
+    // Other containers' requests benefit from the failed try.
     let other = broadcast(request(7, 2));
     net.send(0, std::slice::from_ref(&other));
     assert_eq!(
         (net.taken(1), net.taken(2)),
         (vec![other.clone()], vec![other.clone()])
     );
-    // It comes back, and says so.
+    // It returns, and its reply shows so.
     answer(&mut net, 1);
     assert_directed(&mut net, &other, 1);
 }
 
 #[test]
-fn a_solicitation_that_is_not_answered_goes_to_everybody_and_an_advertisement_ends_that() {
+fn an_unanswered_solicitation_is_flooded_until_an_advertisement() {
     let mut net = Net::wire(3, &[(0, 1), (0, 2), (1, 2)]);
     announce(&net, 0, 2, 1);
     let question = solicitation(v6(1), v6(2));
@@ -198,7 +198,7 @@ fn a_solicitation_that_is_not_answered_goes_to_everybody_and_an_advertisement_en
 }
 
 #[test]
-fn who_looks_whether_an_address_is_free_asks_everybody() {
+fn address_probes_are_flooded() {
     let mut net = pair();
     let probe = ArpPacket {
         sender_ip: Ipv4Addr::UNSPECIFIED,
@@ -209,7 +209,7 @@ fn who_looks_whether_an_address_is_free_asks_everybody() {
 }
 
 #[test]
-fn announcements_and_what_is_no_question_cross() {
+fn gratuitous_arp_and_other_arp_is_flooded() {
     let mut net = pair();
     assert_crosses(&mut net, &broadcast(ArpPacket::announcement(mac(1), v4(1))));
     let reply = ArpPacket {
@@ -221,7 +221,7 @@ fn announcements_and_what_is_no_question_cross() {
 }
 
 #[test]
-fn what_nobody_announces_and_what_is_behind_the_same_port_is_asked_of_everybody() {
+fn requests_for_unannounced_and_local_addresses_are_flooded() {
     let mut net = pair();
     announce(&net, 0, 1, 0);
     assert_crosses(&mut net, &broadcast(request(1, 9)));
@@ -248,7 +248,7 @@ fn a_request_in_the_name_of_another_is_not_answered() {
 }
 
 #[test]
-fn a_unicast_request_goes_to_whom_it_is_for() {
+fn a_unicast_request_goes_to_its_destination() {
     let mut net = pair();
     let probe = request(1, 2).to_frame(mac(2)).to_vec();
     net.send(0, std::slice::from_ref(&probe));
@@ -258,7 +258,7 @@ fn a_unicast_request_goes_to_whom_it_is_for() {
 }
 
 #[test]
-fn of_a_router_that_is_gone_nobody_is_asked_and_after_a_move_the_new_one() {
+fn requests_follow_a_move_and_are_not_directed_to_a_router_that_is_gone() {
     let mut net = Net::wire(3, &[(0, 1), (0, 2)]);
     announce(&net, 0, 2, 1);
     let question = broadcast(request(1, 2));
@@ -274,7 +274,7 @@ fn of_a_router_that_is_gone_nobody_is_asked_and_after_a_move_the_new_one() {
 }
 
 #[test]
-fn what_frames_show_is_believed_before_what_records_say() {
+fn learnt_addresses_take_precedence_over_announced_ones() {
     let mut net = Net::wire(3, &[(0, 1), (0, 2)]);
     announce(&net, 0, 2, 1);
     net.knows(0, 2, 2);
@@ -283,7 +283,7 @@ fn what_frames_show_is_believed_before_what_records_say() {
 }
 
 #[test]
-fn an_address_that_another_says_it_has_is_asked_of_everybody_until_its_owner_is_heard() {
+fn requests_for_a_contested_address_are_flooded_until_its_owner_is_heard() {
     let mut net = Net::wire(3, &[(0, 1), (0, 2), (1, 2)]);
     announce(&net, 0, 2, 1);
     let question = broadcast(request(1, 2));
@@ -293,7 +293,7 @@ fn an_address_that_another_says_it_has_is_asked_of_everybody_until_its_owner_is_
     let _ = net.taken(1);
     net.send(0, std::slice::from_ref(&question));
     assert_eq!((net.taken(1).len(), net.taken(2).len()), (1, 1));
-    // An answer to somebody is as good as an announcement.
+    // A reply to any container serves like a gratuitous ARP.
     answer(&mut net, 1);
     assert_directed(&mut net, &question, 1);
     answer(&mut net, 1);
@@ -309,9 +309,10 @@ fn an_address_that_another_says_it_has_is_asked_of_everybody_until_its_owner_is_
 }
 
 #[test]
-fn for_a_container_that_changed_its_mac_everybody_is_asked() {
+fn requests_for_a_container_with_a_changed_mac_are_flooded() {
     let mut net = pair();
-    // Container 2 asks from another MAC than its record says: its question crosses, and everybody knows.
+    // Container 2 sends a request with another MAC than its record has: it is flooded, so all routers learn of the
+    // conflict.
     let odd = ArpPacket {
         sender_mac: mac(77),
         ..request(2, 1)
@@ -322,7 +323,7 @@ fn for_a_container_that_changed_its_mac_everybody_is_asked() {
 }
 
 #[test]
-fn so_many_questions_are_put() {
+fn directed_requests_are_rate_limited() {
     let mut net = pair();
     for _ in 0..QUESTION_BURST + 5 {
         net.egress(0, &[broadcast(request(1, 2))]);
@@ -341,7 +342,7 @@ fn unknown_destinations_have_a_limit_of_their_own() {
     let passed = usize::try_from(UNKNOWN_BURST).unwrap();
     assert_eq!(net.taken(1).len(), passed);
     assert_eq!(net.dropped(0), [("unknown_limited", 3)]);
-    // Neither groups nor known destinations suffer.
+    // Neither groups nor known destinations are affected.
     net.knows(0, 3, 1);
     net.send(
         0,

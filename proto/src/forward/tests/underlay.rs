@@ -1,4 +1,4 @@
-//! The mesh's own traffic, when it comes in by the port; and what only looks like it.
+//! The mesh's own underlay traffic at the local port, and traffic that only resembles it.
 
 use core::net::{IpAddr, SocketAddr};
 
@@ -16,7 +16,7 @@ fn at(text: &str) -> SocketAddr {
     text.parse().unwrap()
 }
 
-/// What a datagram of a mesh begins with.
+/// First bytes of a mesh datagram.
 fn datagram(receiver: u32) -> Vec<u8> {
     let header = Header {
         kind: Kind::Data,
@@ -29,7 +29,7 @@ fn datagram(receiver: u32) -> Vec<u8> {
     bytes
 }
 
-/// Three routers in a row. The first is at 192.0.2.1 and 2001:db8::1, and hears of one at .2 and one at .3.
+/// Three routers in a row. The first has the addresses 192.0.2.1 and 2001:db8::1, and knows of routers at .2 and .3.
 fn routers() -> Net {
     let net = Net::wire(3, &[(0, 1), (1, 2)]);
     let underlay = net.nodes[0].forwarder.underlay();
@@ -46,7 +46,7 @@ fn routers() -> Net {
     net
 }
 
-/// Whether router 0 drops what comes in by its port.
+/// Returns true if router 0 drops the frame at its port.
 fn drops(net: &mut Net, frame: &[u8]) -> bool {
     let before = net.nodes[0]
         .forwarder
@@ -61,16 +61,16 @@ fn drops(net: &mut Net, frame: &[u8]) -> bool {
 }
 
 #[test]
-fn datagrams_and_links_between_routers_are_dropped_whoever_forwarded_them() {
+fn datagrams_and_links_between_routers_are_dropped() {
     let mut net = routers();
     let data = datagram(99);
     for tags in [&[][..], &[VLAN], &[SERVICE_VLAN, VLAN]] {
         for [from, to] in [
             ["192.0.2.1:6783", "192.0.2.2:6783"],
             ["[2001:db8::1]:6783", "[2001:db8::2]:6783"],
-            // Of two others, by way of this host.
+            // Between two other routers, forwarded by this host.
             ["192.0.2.2:6783", "192.0.2.3:6783"],
-            // One end has another port, as behind NAT, or for a link.
+            // One end has another port: NAT, or a link.
             ["192.0.2.1:40001", "192.0.2.2:6783"],
             ["192.0.2.2:6783", "192.0.2.1:40001"],
         ] {
@@ -110,18 +110,18 @@ fn plain_vxlan_between_routers_is_dropped() {
 }
 
 #[test]
-fn what_containers_say_passes_a_mesh_of_their_own_included() {
+fn container_traffic_passes_even_of_another_mesh() {
     let mut net = routers();
     let data = datagram(99);
     for (protocol, from, to) in [
-        // Another mesh in containers.
+        // Another mesh, run by containers.
         (UDP, "10.2.1.1:6783", "10.2.1.2:6783"),
         (TCP, "10.2.1.1:40000", "10.2.1.2:6783"),
         (TCP, "10.2.1.2:6783", "10.2.1.1:40000"),
-        // The hosts' other traffic, where their network goes through the mesh.
+        // Other traffic of the hosts, where their network is reached through the mesh.
         (TCP, "192.0.2.1:40000", "192.0.2.2:22"),
         (UDP, "192.0.2.1:40000", "192.0.2.2:53"),
-        // A container speaks to a host.
+        // From a container to a host.
         (TCP, "10.2.1.1:40000", "192.0.2.2:6783"),
     ] {
         assert!(
@@ -129,7 +129,7 @@ fn what_containers_say_passes_a_mesh_of_their_own_included() {
             "{protocol} {from} {to}"
         );
     }
-    // At a router's address, but no datagram of a mesh.
+    // To a router's address and port, but no mesh datagram.
     for other in [&b"hello"[..], &[0x21; 100], &[]] {
         let frame = packet(&[], UDP, at("192.0.2.1:6783"), at("192.0.2.2:6783"), other);
         assert!(!drops(&mut net, &frame), "{other:?}");
@@ -138,7 +138,7 @@ fn what_containers_say_passes_a_mesh_of_their_own_included() {
 }
 
 #[test]
-fn addresses_come_and_go_each_with_whoever_says_it() {
+fn an_address_is_known_as_long_as_one_source_names_it() {
     let mut net = routers();
     let to_three = packet(&[], TCP, at("192.0.2.1:1"), at("192.0.2.3:6783"), &[]);
     let underlay = |net: &Net, n: usize, all: &[&str]| {
@@ -170,7 +170,7 @@ fn addresses_come_and_go_each_with_whoever_says_it() {
 }
 
 #[test]
-fn what_comes_out_of_the_mesh_is_looked_at_too() {
+fn underlay_traffic_is_dropped_at_ingress_too() {
     let mut net = routers();
     let frame = packet(
         &[],

@@ -18,7 +18,7 @@ fn direct() {
     net.knows(0, 1, 1);
     net.send(0, &[ping(0, 1)]);
     assert_eq!(net.taken(1), [ping(0, 1)]);
-    // The answer needs no broadcast: the first frame taught the way back.
+    // The first frame taught the return path, so the reply needs no broadcast.
     net.send(1, &[ping(1, 0)]);
     assert_eq!(net.taken(0), [ping(1, 0)]);
     assert_eq!(net.log.len(), 2);
@@ -78,7 +78,7 @@ fn frames_for_one_peer_share_datagrams_in_order() {
     net.send(0, &frames);
     assert_eq!(net.taken(1), [&frames[..10], &frames[11..]].concat());
     assert_eq!(net.taken(2), frames[10..11]);
-    // 4 frames of 314 and 2 bytes fit 1,392: 4 + 4 + 2, then one for the other peer, then one more.
+    // A body of 1,392 bytes holds 4 frames of 314 and 2 bytes: 4 + 4 + 2, then one for the other peer, then one more.
     assert_eq!(net.log.len(), 5);
     assert_eq!(net.count(0, Counter::DataSent), 5);
 }
@@ -166,7 +166,7 @@ fn frames_do_not_wait_for_ever() {
 }
 
 #[test]
-fn a_missing_session_is_asked_for_at_most_ten_times_a_second() {
+fn a_missing_session_is_requested_at_most_ten_times_a_second() {
     let mut net = Net::new(2);
     net.path(0, 1, Path::Direct(address(1)));
     net.knows(0, 1, 1);
@@ -178,7 +178,7 @@ fn a_missing_session_is_asked_for_at_most_ten_times_a_second() {
 }
 
 #[test]
-fn a_missing_session_with_the_neighbour_on_the_way_is_asked_for_too() {
+fn a_missing_session_with_the_next_hop_is_requested() {
     let mut net = Net::wire(3, &[(0, 1), (1, 2)]);
     net.knows(0, 9, 2);
     net.nodes[0].snap.peers.get_mut(&id(1)).unwrap().transport = None;
@@ -191,7 +191,7 @@ fn a_missing_session_with_the_neighbour_on_the_way_is_asked_for_too() {
 }
 
 #[test]
-fn a_peer_that_is_gone_costs_its_frames_and_is_counted() {
+fn frames_for_a_vanished_peer_are_dropped_and_counted() {
     let mut net = Net::wire(2, &[(0, 1)]);
     net.knows(0, 9, 7);
     net.send(0, &[ping(0, 9), ping(0, 9)]);
@@ -293,7 +293,7 @@ fn control_sends_by_the_best_path() {
 }
 
 #[test]
-fn a_new_address_is_told_once_and_only_for_the_newest() {
+fn a_new_endpoint_is_reported_once_and_for_the_newest_datagram_only() {
     let mut net = Net::wire(2, &[(0, 1)]);
     net.knows(0, 1, 1);
     for _ in 0..3 {

@@ -60,7 +60,7 @@ proptest! {
 }
 
 #[test]
-fn each_side_learns_who_the_other_is_before_the_link_is_up() {
+fn each_side_learns_the_others_identity_before_the_link_is_up() {
     let (one, two) = (config(1, &key(1)), config(2, &key(1)));
     let mut pair = Pair::new(&one, &two);
     assert!(!pair.dialler.send(&LinkMessage::Ping { nonce: 1 }));
@@ -150,7 +150,7 @@ fn no_changed_byte_of_the_handshake_lets_both_come_up() {
 }
 
 #[test]
-fn wrong_secrets_are_called_so_on_both_sides() {
+fn wrong_secrets_are_reported_on_both_sides() {
     let password =
         |text: &str| Arc::new(MeshSecret::from_password(text, &Realm::default()).unwrap());
     let (right, wrong) = (
@@ -172,7 +172,7 @@ fn wrong_secrets_are_called_so_on_both_sides() {
 }
 
 #[test]
-fn a_secret_on_one_side_only_is_called_so_on_both() {
+fn a_secret_on_one_side_only_is_reported_on_both() {
     let mut pair = Pair::new(
         &config(1, &Arc::new(MeshSecret::open())),
         &config(2, &key(1)),
@@ -239,7 +239,7 @@ fn a_refusal_by_either_side_is_explained_on_both() {
 }
 
 #[test]
-fn a_router_that_dials_itself_is_told() {
+fn a_router_that_dials_itself_gets_the_reason() {
     let one = config(1, &key(1));
     let mut pair = Pair::new(&one, &one);
     pair.refuse.1 = Some(AlertCode::SelfConnection);
@@ -259,7 +259,7 @@ fn a_router_that_dials_itself_is_told() {
 }
 
 #[test]
-fn refusing_before_anybody_is_known_sends_a_plain_alert() {
+fn refusing_before_authentication_sends_a_plain_alert() {
     let mut pair = Pair::new(&config(1, &key(1)), &config(2, &key(1)));
     pair.acceptor.refuse(AlertCode::Full);
     pair.answer();
@@ -335,7 +335,7 @@ fn a_silent_peer_times_out_and_late_bytes_do_not_help() {
     assert_eq!(link.next_deadline(), None);
 }
 
-/// A member with the right secret that puts `record` into message 3 in place of its own.
+/// Returns the error when a member with the right secret sends `record` in message 3 instead of its own.
 fn present(record: &SignedRecord) -> LinkError {
     let mut entropy = SeededEntropy::new(5);
     let mut acceptor = Link::new(LinkRole::Acceptor, &config(2, &key(1)), NOW, &mut entropy);
@@ -396,7 +396,7 @@ fn nobody_can_introduce_himself_with_a_record_that_is_not_his() {
 }
 
 #[test]
-fn a_configuration_with_somebody_elses_record_ends_the_link_at_once() {
+fn a_configuration_with_another_routers_record_ends_the_link_at_once() {
     let mut wrong = config(1, &key(1));
     wrong.record = config(2, &key(1)).record;
     let mut link = Link::new(LinkRole::Dialler, &wrong, NOW, &mut SeededEntropy::new(1));

@@ -53,7 +53,7 @@ fn replayed_and_reordered_records_end_the_link() {
 }
 
 #[test]
-fn only_whole_records_are_signs_of_life() {
+fn only_whole_records_prove_that_the_peer_is_alive() {
     let mut pair = Pair::up();
     pair.dialler.send(&LinkMessage::Ping { nonce: 1 });
     let record = pair.dialler.poll_transmit().unwrap();
@@ -63,7 +63,7 @@ fn only_whole_records_are_signs_of_life() {
     assert_eq!(pair.acceptor.records(), before);
     pair.acceptor.handle_bytes(last, NOW, &mut pair.entropy);
     assert_eq!(pair.acceptor.records(), before + 1);
-    // A stranger's length in front of all that follows: bytes arrive, records do not.
+    // A forged length prefix in front of all that follows: bytes arrive, records do not.
     pair.acceptor
         .handle_bytes(&[0x3f, 0xff], NOW, &mut pair.entropy);
     for nonce in 0..20 {
@@ -121,7 +121,7 @@ fn little_is_buffered_before_the_peer_is_known() {
 fn messages_before_admission_are_refused() {
     let mut pair = Pair::new(&config(1, &key(1)), &config(2, &key(1)));
     let mut entropy = SeededEntropy::new(3);
-    // Up to the point where the acceptor's control is to decide.
+    // Up to the point at which the acceptor's control plane decides.
     for _ in 0..3 {
         let bytes = pair.dialler.poll_transmit().unwrap_or_default();
         pair.acceptor.handle_bytes(&bytes, NOW, &mut entropy);

@@ -1,4 +1,4 @@
-//! Two links joined by an in-memory stream that may cut, change and hold back bytes.
+//! Two links joined by an in-memory stream that can fragment, alter and truncate the bytes.
 
 mod handshake;
 mod messages;
@@ -29,14 +29,14 @@ fn config(n: u64, secret: &Arc<MeshSecret>) -> LinkConfig {
     }
 }
 
-/// A dialler and an acceptor, and what they said.
+/// A dialler and an acceptor, with their events.
 struct Pair {
     dialler: Link,
     acceptor: Link,
     entropy: SeededEntropy,
     dialler_events: Vec<LinkEvent>,
     acceptor_events: Vec<LinkEvent>,
-    /// Answers of control, dialler's and acceptor's; without one it accepts.
+    /// Decisions of the control planes of dialler and acceptor; `None` accepts.
     refuse: (Option<AlertCode>, Option<AlertCode>),
 }
 
@@ -65,7 +65,7 @@ impl Pair {
         pair
     }
 
-    /// Moves bytes until nobody has any more to say.
+    /// Transfers bytes until neither side has more to send.
     fn run(&mut self, wire: &mut Wire) {
         loop {
             let to_acceptor = wire.carry(true, self.dialler.poll_transmit().unwrap_or_default());
@@ -130,14 +130,14 @@ fn error(events: &[LinkEvent]) -> LinkError {
     }
 }
 
-/// What happens to bytes on their way.
+/// Faults of the stream.
 #[derive(Default)]
 struct Wire {
-    /// Change this byte of the stream towards the acceptor (true) or the dialler.
+    /// Alters this byte of the stream towards the acceptor (true) or the dialler.
     flip: Option<(bool, usize, u8)>,
-    /// Lose everything from this byte on.
+    /// Drops everything from this byte on.
     cut: Option<(bool, usize)>,
-    /// Sizes of the pieces, in turn; empty for no cutting.
+    /// Sizes of the pieces, in turn; empty: not fragmented.
     pieces: Vec<usize>,
     next_piece: usize,
     carried: [usize; 2],

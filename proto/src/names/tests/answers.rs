@@ -1,4 +1,4 @@
-//! Answers, read by the library's parser, and for the form of the protocol byte by byte.
+//! Answers, parsed by the library, and byte by byte where the encoding matters.
 
 use std::collections::BTreeSet;
 
@@ -11,7 +11,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::limits::{MAX_DNS_QUERY, MAX_DNS_UDP};
 
-/// A query as a client writes it.
+/// Returns a query as encoded by a client.
 fn query(qname: &str, rtype: Rtype) -> Vec<u8> {
     let mut out = vec![0xab, 0xcd, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
     for label in qname.split('.').filter(|l| !l.is_empty()) {
@@ -55,7 +55,7 @@ fn texts(section: RecordSection<'_, [u8]>) -> Vec<String> {
         .collect()
 }
 
-/// Answer section and code.
+/// Returns the answer section and the code.
 fn asked(names: &Names, qname: &str, rtype: Rtype) -> (Vec<String>, Rcode) {
     let out = ask(names, &query(qname, rtype));
     let message = Message::from_slice(&out).unwrap();
@@ -94,14 +94,14 @@ fn addresses_of_a_name() {
     assert_eq!(answers, ["web.mesh.local AAAA fd00::1"]);
     assert_eq!(asked(&names, "web", Rtype::AAAA).0, ["web AAAA fd00::1"]);
     assert_eq!(asked(&names, "x.deep.mesh.local", Rtype::A).0.len(), 1);
-    // One of the sets of records.
+    // ANY gets one of the RRsets.
     let (answers, _) = asked(&names, "web.mesh.local", Rtype::ANY);
     assert!(answers.len() == 2 && answers.iter().all(|a| a.contains(" A ")));
     assert_eq!(asked(&names, "six.mesh.local", Rtype::ANY).0.len(), 1);
 }
 
 #[test]
-fn names_that_are_there_differ_from_those_that_are_not() {
+fn empty_answers_differ_from_missing_names() {
     let names = mesh();
     for (qname, rtype) in [
         ("six.mesh.local", Rtype::A),
@@ -133,7 +133,7 @@ fn names_that_are_there_differ_from_those_that_are_not() {
 }
 
 #[test]
-fn before_the_view_is_settled_nothing_is_denied() {
+fn before_the_view_is_settled_no_name_is_denied() {
     let mut names = mesh();
     let code = |names: &Names, qname: &str, now| {
         let (_, out) = ask_at(names, &query(qname, Rtype::A), Way::Udp, now);
@@ -150,7 +150,7 @@ fn before_the_view_is_settled_nothing_is_denied() {
 }
 
 #[test]
-fn addresses_lead_back_to_names() {
+fn reverse_queries_return_names() {
     let names = mesh();
     let (answers, _) = asked(&names, "1.0.32.10.in-addr.arpa", Rtype::PTR);
     assert_eq!(
@@ -165,7 +165,7 @@ fn addresses_lead_back_to_names() {
     assert_eq!(asked(&names, &v6, Rtype::PTR).0.len(), 2);
 }
 
-/// The names that an answer has, in its order.
+/// Returns the names in an answer, in order.
 fn order(names: &Names, qname: &str) -> Vec<String> {
     let out = ask(names, &query(qname, Rtype::PTR));
     let message = Message::from_slice(&out).unwrap();
@@ -200,7 +200,7 @@ fn the_names_of_an_address_come_in_one_order_on_every_host() {
 }
 
 #[test]
-fn a_single_label_that_the_mesh_has_not_is_asked_of_the_site() {
+fn unknown_single_labels_are_forwarded() {
     let mut names = mesh();
     let verdict = |names: &Names, now| ask_at(names, &query("printer", Rtype::A), Way::Udp, now).0;
     let Verdict::Forward(forwarded) = verdict(&names, LATER) else {
@@ -211,7 +211,7 @@ fn a_single_label_that_the_mesh_has_not_is_asked_of_the_site() {
     forwarded.give_up(&mut out);
     let message = Message::from_slice(&out).unwrap();
     assert_eq!(message.header().rcode(), Rcode::NXDOMAIN);
-    // Nobody else is asked for what may only be unknown yet, nor for what was taken away.
+    // Names that may be merely unknown, and removed names, are not forwarded.
     let young = super::names();
     assert_eq!(verdict(&young, START), Verdict::Answer);
     names.deny([name("printer")].into());
@@ -270,7 +270,7 @@ fn services_have_a_port_and_an_address_of_their_own() {
 }
 
 #[test]
-fn the_host_itself_and_what_others_answer() {
+fn localhost_is_answered_and_outside_names_are_forwarded() {
     let names = mesh();
     assert_eq!(
         asked(&names, "localhost", Rtype::A).0,
@@ -291,7 +291,7 @@ fn the_host_itself_and_what_others_answer() {
 }
 
 #[test]
-fn case_does_not_matter_and_comes_back_as_it_was() {
+fn case_is_ignored_and_preserved() {
     let names = mesh();
     let asked = query("wEb.MESH.lOCal", Rtype::A);
     let out = ask(&names, &asked);
@@ -335,7 +335,7 @@ fn crowd(count: u8) -> Names {
 }
 
 #[test]
-fn what_is_too_long_for_the_client_is_cut_and_says_so() {
+fn answers_too_long_for_the_client_are_truncated_with_tc() {
     let names = crowd(200);
     let plain = query("web.mesh.local", Rtype::A);
     for (asked, max) in [
@@ -359,14 +359,14 @@ fn what_is_too_long_for_the_client_is_cut_and_says_so() {
     let message = Message::from_slice(&whole).unwrap();
     assert!(!message.header().tc());
     assert_eq!(message.header_counts().ancount(), 200);
-    // What just fits is not cut.
+    // An answer that just fits is not truncated.
     let out = ask(&crowd(30), &plain);
     assert_eq!(out.len(), 512);
     assert!(!Message::from_slice(&out).unwrap().header().tc());
 }
 
 #[test]
-fn edns_of_a_later_version_is_told_ours() {
+fn edns_of_a_later_version_is_answered_with_badvers() {
     let out = ask(
         &mesh(),
         &with_edns(query("web.mesh.local", Rtype::A), 1_232, 1),
@@ -384,7 +384,7 @@ fn edns_of_a_later_version_is_told_ours() {
 }
 
 #[test]
-fn what_is_no_question_is_told_so_or_dropped() {
+fn malformed_queries_get_an_error_or_are_dropped() {
     let good = query("web.mesh.local", Rtype::A);
     let change = |change: &dyn Fn(&mut Vec<u8>)| {
         let mut bytes = good.clone();

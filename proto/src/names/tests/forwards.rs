@@ -1,4 +1,4 @@
-//! What others are asked, and what clients get of it.
+//! Forwarded queries, and the answers that clients get.
 
 use domain::base::iana::Rcode;
 use domain::base::{Message, MessageBuilder, Name, Rtype, Ttl};
@@ -47,7 +47,7 @@ fn forwarded(query: &[u8], way: Way) -> Forwarded {
     }
 }
 
-/// What a server makes of a query.
+/// Returns the answer of a server to a query.
 fn served(query: &[u8], records: u8, rcode: Rcode) -> Vec<u8> {
     let message = Message::from_slice(query).unwrap();
     let builder = MessageBuilder::from_target(Octets::default()).unwrap();
@@ -65,7 +65,7 @@ fn served(query: &[u8], records: u8, rcode: Rcode) -> Vec<u8> {
 }
 
 #[test]
-fn servers_are_asked_what_the_client_asked() {
+fn servers_get_the_clients_question() {
     for edns in [None, Some(4_000)] {
         let query = client_query(edns);
         let asked = forwarded(&query, Way::Udp).query(0xbeef);
@@ -99,7 +99,7 @@ fn the_client_gets_the_answer_under_its_own_id() {
 }
 
 #[test]
-fn nothing_else_is_taken_for_an_answer() {
+fn only_matching_messages_are_answers() {
     let forwarded = forwarded(&client_query(None), Way::Udp);
     let query = forwarded.query(7);
     let reply = served(&query, 1, Rcode::NOERROR);
@@ -122,7 +122,7 @@ fn nothing_else_is_taken_for_an_answer() {
 }
 
 #[test]
-fn what_is_too_long_for_the_client_is_cut() {
+fn forwarded_answers_too_long_for_the_client_are_truncated() {
     for (edns, way, whole) in [
         (None, Way::Udp, false),
         (Some(4_000), Way::Udp, true),
@@ -143,7 +143,7 @@ fn what_is_too_long_for_the_client_is_cut() {
 }
 
 #[test]
-fn without_an_answer_the_client_is_told() {
+fn without_an_answer_the_client_gets_an_error() {
     let forwarded = forwarded(&client_query(Some(1_000)), Way::Udp);
     let mut out = Vec::new();
     forwarded.fail(&mut out);

@@ -1,4 +1,4 @@
-//! The names of one host.
+//! Names of one host.
 
 use std::collections::BTreeSet;
 
@@ -6,7 +6,7 @@ use super::super::local::LocalNames;
 use super::*;
 use crate::limits::{MAX_HOST_NAME_PAIRS, MAX_HOST_NAMES, MAX_KEPT_NAMES, MAX_NAME_ADDRESSES};
 
-/// In order of the alphabet.
+/// Returns the entries as text, in alphabetical order.
 fn listed(local: &LocalNames) -> Vec<String> {
     let text = |e: &Entry| {
         let addresses: Vec<String> = e.addresses.iter().map(ToString::to_string).collect();
@@ -94,7 +94,7 @@ fn names_are_added_and_removed_by_hand() {
 }
 
 #[test]
-fn what_was_changed_by_hand_outlives_a_restart_and_ends_with_the_container() {
+fn manual_changes_outlive_a_restart_and_end_with_the_container() {
     let mut local = web();
     local.add(added(ID, "extra", &[])).unwrap();
     local.add(added("", "far", &["192.0.2.1"])).unwrap();
@@ -151,7 +151,7 @@ fn mistakes_are_refused_and_change_nothing() {
     assert_eq!(local.entries().len(), MAX_KEPT_NAMES);
 }
 
-/// Addresses 10.32.`block`.0 and on, as many as one name may have.
+/// Returns the addresses from 10.32.`block`.0, as many as one name may have.
 fn block(block: usize) -> BTreeSet<IpAddr> {
     let first = 0x0a20_0000 + 256 * u32::try_from(block).unwrap();
     let all = (first..).take(MAX_NAME_ADDRESSES);

@@ -1,4 +1,4 @@
-//! Names as routers state them, as they are merged, and as DNS asks for them.
+//! Names as stated by routers, merged, and answered by DNS.
 
 mod answers;
 mod forwards;
@@ -16,7 +16,7 @@ const ME: PeerId = PeerId([1; 16]);
 const B: PeerId = PeerId([2; 16]);
 const C: PeerId = PeerId([3; 16]);
 const START: Instant = Instant::from_nanos(1_000_000_000_000);
-/// Long after the start.
+/// Long after the settling time.
 const LATER: Instant = Instant::from_nanos(2_000_000_000_000);
 
 fn name(text: &str) -> MeshName {
@@ -58,12 +58,12 @@ fn host(containers: Vec<Container>) -> LocalNames {
     host
 }
 
-/// What a router with these containers states.
+/// Returns the statement of a router with these containers.
 fn stated(containers: &[Container]) -> Vec<u8> {
     host(containers.to_vec()).statement().to_vec()
 }
 
-/// These are the containers of this host.
+/// Sets the containers of this host.
 fn own(names: &mut Names, containers: Vec<Container>) {
     names.set_own(host(containers).entries().to_vec());
 }

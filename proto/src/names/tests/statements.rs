@@ -1,4 +1,4 @@
-//! The codec.
+//! Encoding of statements.
 
 use proptest::collection::{btree_set, vec};
 use proptest::prelude::*;
@@ -34,7 +34,7 @@ fn entry() -> impl Strategy<Value = Entry> {
 
 proptest! {
     #[test]
-    fn what_is_stated_is_read(entries in vec(entry(), 0..30)) {
+    fn encoded_statements_decode(entries in vec(entry(), 0..30)) {
         let (bytes, stated) = encode(&entries);
         prop_assert_eq!(&stated, &entries);
         prop_assert_eq!(decode(&bytes), Ok(entries));
@@ -91,7 +91,7 @@ fn addresses_that_no_container_has_are_refused() {
 }
 
 #[test]
-fn what_a_name_may_not_be_is_refused() {
+fn invalid_names_are_refused() {
     let (bytes, _) = encode(&[one("web", &["10.32.0.1"])]);
     for other in ["Web", "_eb", "w b", "w\0b", "-eb"] {
         let mut bytes = bytes.clone();
@@ -107,7 +107,7 @@ fn what_a_name_may_not_be_is_refused() {
 }
 
 #[test]
-fn each_bound_is_kept_by_who_states_and_by_who_reads() {
+fn each_bound_holds_for_encoder_and_decoder() {
     let many: Vec<Entry> = (0..=MAX_HOST_NAMES)
         .map(|n| one(&format!("n{n}"), &["10.32.0.1"]))
         .collect();

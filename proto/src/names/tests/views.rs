@@ -1,4 +1,4 @@
-//! The merged view.
+//! Merged view of all statements.
 
 use proptest::prelude::*;
 
@@ -62,7 +62,7 @@ fn a_router_that_was_cut_off_brings_nothing_back() {
 }
 
 #[test]
-fn shared_names_merge_and_say_whose_they_are() {
+fn shared_names_merge_and_keep_their_origins() {
     let mut names = names();
     own(&mut names, vec![container("a", &["web"], &["10.32.0.1"])]);
     for (peer, address) in [(B, "10.32.0.2"), (C, "10.32.0.3")] {
@@ -85,7 +85,7 @@ fn shared_names_merge_and_say_whose_they_are() {
 }
 
 #[test]
-fn nobody_speaks_for_this_router() {
+fn other_routers_cannot_replace_the_own_statement() {
     let mut names = names();
     own(&mut names, vec![container("a", &["web"], &["10.32.0.1"])]);
     let high = Version {
@@ -138,7 +138,7 @@ fn the_mesh_has_a_bound_and_this_host_has_its_place() {
 }
 
 #[test]
-fn what_was_stated_before_stays_when_others_fill_the_table() {
+fn earlier_statements_stay_when_others_fill_the_table() {
     let mut names = names();
     let web = |address: &str| stated(&[container("a", &["web"], &[address])]);
     names.set_reachable(B, true);
@@ -147,7 +147,7 @@ fn what_was_stated_before_stays_when_others_fill_the_table() {
         .unwrap();
     let many = (0..MAX_HOST_NAMES).map(|n| container("c", &[&format!("n{n}")], &["10.32.9.9"]));
     let full = stated(&many.collect::<Vec<_>>());
-    // Made-up routers, out of reach first, then within.
+    // Invented routers, first unreachable, then reachable.
     for (first, reachable) in [(100, false), (150, true)] {
         for n in first..first + 40 {
             let peer = PeerId([n; 16]);
@@ -156,8 +156,8 @@ fn what_was_stated_before_stays_when_others_fill_the_table() {
         }
     }
     assert!(names.zone().pairs() > MAX_NAME_PAIRS - MAX_HOST_NAMES);
-    assert_eq!(leads(&names, "web").len(), 1, "whoever was there is known");
-    // It may say more, for which whoever came last goes.
+    assert_eq!(leads(&names, "web").len(), 1, "earlier routers keep their names");
+    // It may state more, for which the most recently added routers are evicted.
     let two = stated(&[
         container("a", &["web"], &["10.32.0.1", "10.32.0.2"]),
         container("b", &["db"], &["10.32.0.3"]),
@@ -169,7 +169,7 @@ fn what_was_stated_before_stays_when_others_fill_the_table() {
     }
     assert_eq!(names.handle_statement(B, seq(2), &two), Ok(true));
     assert_eq!(leads(&names, "db").len(), 1);
-    // Who came last and finds no room keeps what it said before.
+    // A router added last, without room for its new statement, keeps the old one.
     let late = PeerId([250; 16]);
     names.set_reachable(late, true);
     assert_eq!(
@@ -180,7 +180,7 @@ fn what_was_stated_before_stays_when_others_fill_the_table() {
 }
 
 #[test]
-fn what_lies_below_a_name_is_found() {
+fn names_below_a_name_are_found() {
     let mut names = names();
     own(
         &mut names,
@@ -191,7 +191,7 @@ fn what_lies_below_a_name_is_found() {
     assert!(!zone.has_below("a.b.c") && !zone.has_below("a") && !zone.has_below("x.c"));
 }
 
-/// One thing that happens to a view.
+/// Event in the life of a view.
 #[derive(Clone, Debug)]
 enum Event {
     State(u8, u64, Vec<(u8, u8)>),
@@ -209,7 +209,7 @@ fn event() -> impl Strategy<Value = Event> {
 }
 
 proptest! {
-    /// The index always shows just what the newest statements of routers within reach say.
+    /// The index always has exactly the newest statements of the reachable routers.
     #[test]
     fn the_view_is_the_sum_of_the_newest_statements(events in proptest::collection::vec(event(), 0..40)) {
         let mut names = names();

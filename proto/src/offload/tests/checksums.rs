@@ -13,8 +13,8 @@ fn the_example_of_rfc_1071() {
 }
 
 #[test]
-fn udp_never_says_that_it_has_none() {
-    // A payload that makes the checksum come out as 0.
+fn udp_never_gets_a_zero_checksum() {
+    // A payload whose checksum is 0.
     let shape = Shape::udp4();
     let rest = shape.expected_checksum(&shape.frame(&[0, 0]));
     let mut frame = shape.partial(&rest.to_be_bytes());
@@ -27,7 +27,7 @@ fn udp_never_says_that_it_has_none() {
 }
 
 #[test]
-fn what_has_no_checksum_of_its_own_is_refused() {
+fn frames_without_a_transport_checksum_are_refused() {
     let mut arp = vec![0; 60];
     arp[12..14].copy_from_slice(&[8, 6]);
     let before = arp.clone();

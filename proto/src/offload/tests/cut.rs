@@ -16,7 +16,7 @@ fn all(segments: &Segments<'_>) -> Vec<Vec<u8>> {
     frames.collect()
 }
 
-/// What segment `n` of `count` is to be, field by field.
+/// Returns the expected segments, field by field.
 fn expected(shape: &Shape, payload: &[u8], size: usize) -> Vec<(Shape, Vec<u8>)> {
     let chunks: Vec<&[u8]> = match payload {
         [] => vec![payload],
@@ -84,7 +84,7 @@ proptest! {
     ) {
         let mut frame = shape.partial(&payload(size));
         for (at, byte) in changes {
-            // Most of what decides is in the headers.
+            // Most deciding fields are in the headers.
             let at = at.index(shape.payload_at());
             frame[at] = byte;
         }
@@ -130,7 +130,7 @@ fn padding_is_not_payload() {
 
 #[test]
 fn a_checksum_elsewhere_is_completed_here() {
-    // UDP in UDP: the inner checksum is unfinished, the outer one is not ours to touch.
+    // UDP in UDP: the inner checksum is unfinished, the outer one must stay.
     let inner = Shape::udp4();
     let outer = Shape::udp4();
     let payload = payload(101);
@@ -157,14 +157,14 @@ fn the_checksum_of_a_first_fragment_is_completed_here() {
     let completed = all(&segments).concat();
     let covered = &completed[shape.transport_at()..];
     assert!(!segments.is_partial());
-    // With the pseudo-header, of which the partial checksum was the sum, everything adds up to zero.
+    // With the pseudo-header, whose sum the partial checksum was, the sum is zero.
     let at = shape.checksum_at();
     let pseudo = u16::from_be_bytes([frame[at], frame[at + 1]]);
     assert_eq!(checksum(&[covered, &pseudo.to_be_bytes()].concat()), 0);
 }
 
 #[test]
-fn what_does_not_fit_is_refused() {
+fn frames_that_cannot_be_segmented_to_fit_are_refused() {
     let tcp = Shape::tcp4();
     let frame = tcp.partial(&payload(3_000));
     let new = |header: &VirtioHeader, max| Segments::new(&frame, header, max).map(|s| s.len());

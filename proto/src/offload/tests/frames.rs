@@ -1,4 +1,4 @@
-//! Frames of every kind, made field by field, with checksums by pnet: what the code under test is compared with.
+//! Frames of every kind, built field by field, with checksums by pnet, for comparison with the code under test.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -22,7 +22,7 @@ pub(super) const CWR: u8 = 0x80;
 /// Longest frame of the mesh at its default MTU.
 pub(super) const MAX: usize = 1_390;
 
-/// Everything about a frame but its payload.
+/// All properties of a frame except its payload.
 #[derive(Clone, Debug)]
 pub(super) struct Shape {
     pub(super) tcp: bool,
@@ -82,7 +82,7 @@ impl Shape {
         }
     }
 
-    /// The `n`-th segment of this one, `offset` bytes after it.
+    /// Returns the shape of the `n`-th segment, `offset` bytes further on.
     pub(super) fn later(&self, n: usize, offset: usize) -> Self {
         Self {
             id: self.id.wrapping_add(short(n)),
@@ -91,12 +91,12 @@ impl Shape {
         }
     }
 
-    /// With IPv4 options or IPv6 extension headers.
+    /// Adds IPv4 options or IPv6 extension headers.
     pub(super) fn extended(mut self) -> Self {
         if self.v6 {
             let next = if self.tcp { 6 } else { 17 };
             self.first_extra = 0;
-            // Hop-by-hop (PadN), routing (nothing left), 16 bytes of destination options.
+            // Hop-by-hop (PadN), routing (no segments left), 16 bytes of destination options.
             self.extra = [[43, 0, 1, 4, 0, 0, 0, 0], [60, 0, 4, 0, 0, 0, 0, 0]].concat();
             self.extra.extend([next, 1, 1, 12]);
             self.extra.extend([0; 12]);
@@ -190,7 +190,7 @@ impl Shape {
         header
     }
 
-    /// The frame without a transport checksum.
+    /// Returns the frame without a transport checksum.
     fn bare(&self, payload: &[u8]) -> Vec<u8> {
         let mut frame = vec![2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2];
         for vlan in &self.vlans {
@@ -205,7 +205,7 @@ impl Shape {
         frame
     }
 
-    /// The complete frame.
+    /// Returns the complete frame.
     pub(super) fn frame(&self, payload: &[u8]) -> Vec<u8> {
         let mut frame = self.bare(payload);
         let sum = self.expected_checksum(&frame);
@@ -214,11 +214,11 @@ impl Shape {
         frame
     }
 
-    /// The frame whose checksum is the sum of the pseudo-header.
+    /// Returns the frame with the sum of the pseudo-header as checksum.
     pub(super) fn partial(&self, payload: &[u8]) -> Vec<u8> {
         let mut frame = self.bare(payload);
         let len = frame.len() - self.transport_at();
-        // The checksum of nothing is that of the pseudo-header with length 0.
+        // The checksum of an empty payload is that of the pseudo-header with length 0.
         let none = if self.v6 {
             let (from, to) = Self::v6_addresses();
             ipv6_checksum(&[], 0, &[], &from, &to, pnet_protocol(self.protocol()))
@@ -233,7 +233,7 @@ impl Shape {
         frame
     }
 
-    /// What pnet says the transport checksum of this frame is.
+    /// Returns the transport checksum of this frame, computed by pnet.
     pub(super) fn expected_checksum(&self, frame: &[u8]) -> u16 {
         let packet = &frame[self.transport_at()..];
         let (from4, to4) = Self::v4_addresses();
@@ -255,7 +255,7 @@ impl Shape {
         if sum == 0 { 0xffff } else { sum }
     }
 
-    /// The virtio header of its super-frame.
+    /// Returns the virtio header of its super-frame.
     pub(super) fn header(&self, segment_size: usize) -> VirtioHeader {
         VirtioHeader {
             needs_checksum: true,
@@ -272,7 +272,7 @@ impl Shape {
         }
     }
 
-    /// The virtio header of a partial frame.
+    /// Returns the virtio header of a partial frame.
     pub(super) fn partial_header(&self) -> VirtioHeader {
         VirtioHeader {
             segmentation: Segmentation::None,
@@ -286,7 +286,7 @@ fn pnet_protocol(number: u8) -> pnet::packet::ip::IpNextHeaderProtocol {
     pnet::packet::ip::IpNextHeaderProtocol(number)
 }
 
-/// A number that fits, as a 16-bit field.
+/// Converts a number that fits to a 16-bit field.
 pub(super) fn short(n: usize) -> u16 {
     u16::try_from(n).unwrap()
 }
@@ -295,14 +295,14 @@ fn byte(n: usize) -> u8 {
     u8::try_from(n).unwrap()
 }
 
-/// Bytes that differ everywhere.
+/// Returns bytes without a repeating pattern.
 pub(super) fn payload(len: usize) -> Vec<u8> {
     (0..u32::try_from(len).unwrap())
         .map(|n| n.wrapping_mul(2_654_435_761).to_be_bytes()[1])
         .collect()
 }
 
-/// Any shape; `bare`: without IPv4 options and extension headers.
+/// Generates any shape; `bare`: without IPv4 options and extension headers.
 pub(super) fn shapes(bare: bool) -> impl Strategy<Value = Shape> {
     let network = (any::<bool>(), any::<bool>(), 0..3usize, any::<bool>());
     let fields = (any::<u8>(), any::<u8>(), any::<bool>(), any::<u16>());

@@ -7,7 +7,7 @@ use crate::offload::{Merger, Segments, VirtioHeader};
 type Change = fn(&mut Shape);
 pub(super) type Emitted = Vec<(VirtioHeader, Vec<u8>)>;
 
-/// What comes out for these frames, and whether each is partial.
+/// Returns the frames emitted for these frames, each with its partial flag.
 pub(super) fn merged(frames: &[(Vec<u8>, bool)]) -> Emitted {
     let mut merger = Merger::new(true);
     let mut emitted = Vec::new();
@@ -26,13 +26,13 @@ fn complete(frames: &[Vec<u8>]) -> Emitted {
     merged(&frames)
 }
 
-/// `count` consecutive segments of `size` bytes.
+/// Returns `count` consecutive segments of `size` bytes.
 fn train(shape: &Shape, size: usize, count: usize) -> Vec<Vec<u8>> {
     let segment = |n| shape.later(n, n * size).frame(&payload(size));
     (0..count).map(segment).collect()
 }
 
-/// Whether these two frames become one.
+/// Returns true if these two frames are merged.
 fn merges(first: &[u8], second: &[u8]) -> bool {
     let emitted = complete(&[first.to_vec(), second.to_vec()]);
     if emitted.len() == 2 {
@@ -231,7 +231,7 @@ fn an_acknowledgement_does_not_overtake_its_flow() {
 }
 
 #[test]
-fn a_fragment_lets_all_others_go_first() {
+fn a_fragment_flushes_all_open_super_frames() {
     let shape = Shape::udp4();
     let mut frames = train(&shape, 100, 2);
     let mut fragment = shape.frame(&payload(100));

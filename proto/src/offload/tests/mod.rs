@@ -1,4 +1,4 @@
-//! Cutting and merging against frames that pnet helped to make.
+//! Segmentation and merging, compared with frames built with pnet.
 
 mod checksums;
 mod cut;

@@ -1,4 +1,4 @@
-//! Several flows at once, with everything that happens to them: what went in comes out, flow by flow.
+//! Several flows at once, with all events that may occur: every flow comes out unchanged.
 
 use std::collections::BTreeMap;
 
@@ -8,15 +8,15 @@ use super::frames::{ACK, CWR, ECE, FIN, MAX, PSH, RST, SYN, Shape, payload};
 use super::merge::{Emitted, merged};
 use crate::offload::{Segments, VirtioHeader, finish_checksum};
 
-/// What a flow does next.
+/// Next event of a flow.
 #[derive(Clone, Copy, Debug)]
 enum Event {
-    /// A segment with so many bytes and these flags besides ACK.
+    /// A segment with this number of bytes, and these flags besides ACK.
     Data(usize, u8),
     Acknowledgement,
-    /// The sequence number is another.
+    /// A different sequence number.
     Jump,
-    /// TTL, TOS, window, VLAN, options change.
+    /// A change of TTL, TOS, window, VLAN or options.
     Change(u8),
     Damaged,
     Padded,
@@ -63,7 +63,7 @@ fn flows() -> Vec<Shape> {
     [all, vec![tagged, fixed_id, extended.extended()]].concat()
 }
 
-/// The next frame of a flow, and whether it is partial.
+/// Returns the next frame of a flow, and true if it is partial.
 fn next(shape: &mut Shape, event: Event, partial: bool) -> (Vec<u8>, bool) {
     let (len, flags) = match event {
         Event::Data(len, flags) => (len, flags),
@@ -87,7 +87,7 @@ fn next(shape: &mut Shape, event: Event, partial: bool) -> (Vec<u8>, bool) {
     }
     shape.flags = ACK | flags;
     let data = payload(len);
-    // Damage would be lost in a frame whose checksum is yet to come.
+    // Damage would go unnoticed in a frame whose checksum is computed later.
     let partial = partial && !matches!(event, Event::Damaged | Event::Fragment);
     let mut frame = match partial {
         true => shape.partial(&data),
@@ -104,7 +104,7 @@ fn next(shape: &mut Shape, event: Event, partial: bool) -> (Vec<u8>, bool) {
     (frame, partial)
 }
 
-/// Ordinary complete frames, as a receiver sees them, by flow.
+/// Returns ordinary complete frames, as a receiver gets them, by flow.
 fn by_flow(emitted: &Emitted) -> BTreeMap<Vec<u8>, Vec<Vec<u8>>> {
     let mut flows: BTreeMap<_, Vec<_>> = BTreeMap::new();
     for (header, frame) in emitted {
@@ -147,7 +147,7 @@ fn ordinary(header: &VirtioHeader, frame: &[u8]) -> Vec<Vec<u8>> {
     (0..segments.len()).map(one).collect()
 }
 
-/// Without padding, and without an identification that has no meaning (RFC 6864).
+/// Returns the frame without padding, and without an identification that has no meaning (RFC 6864).
 fn normal(mut frame: Vec<u8>, ip: usize, v6: bool) -> Vec<u8> {
     let field = |at: usize| usize::from(u16::from_be_bytes([frame[at], frame[at + 1]]));
     let end = ip
@@ -166,7 +166,7 @@ fn normal(mut frame: Vec<u8>, ip: usize, v6: bool) -> Vec<u8> {
 
 proptest! {
     #[test]
-    fn every_flow_comes_out_as_it_went_in(
+    fn every_flow_comes_out_unchanged(
         script in prop::collection::vec((0usize..8, events(), prop::bool::weighted(0.3)), 1..300),
         all_flows: bool,
     ) {

@@ -1,4 +1,4 @@
-//! How sessions begin: who sends what, and when.
+//! Beginning of sessions: messages, order and timing.
 
 use core::time::Duration;
 
@@ -92,7 +92,7 @@ fn an_unanswered_handshake_is_repeated_and_given_up() {
     let mut net = Net::new(1, deaf);
     net.want(0);
     net.run(Duration::from_millis(9_200));
-    // At 0, 0.25, 0.75, 1.75, 3.75, 8.75 s, give or take.
+    // At 0, 0.25, 0.75, 1.75, 3.75 and 8.75 s, with jitter.
     assert_eq!(net.tape.len(), 6);
     net.run(90 * SECOND);
     let sessions = &net.nodes[0].sessions;
@@ -107,7 +107,7 @@ fn an_unanswered_handshake_is_repeated_and_given_up() {
 }
 
 #[test]
-fn a_long_way_costs_no_more_than_its_round_trip() {
+fn a_long_path_delays_a_handshake_by_its_round_trip_only() {
     for (delay, begins_both) in [(400, false), (700, false), (900, false), (700, true)] {
         let delay = Duration::from_millis(delay);
         let mut net = Net::new(1, Weather { delay, ..FAIR });
@@ -119,7 +119,7 @@ fn a_long_way_costs_no_more_than_its_round_trip() {
         assert!(net.current(0).is_some(), "{delay:?}");
         net.run(delay);
         assert!(net.current(1).is_some(), "{delay:?}");
-        // The later attempts and their answers are forgotten, or change nothing any more.
+        // The later attempts and their answers are dropped or have no effect.
         net.run(10 * SECOND);
         assert_eq!(net.nodes[0].sessions.statuses().count(), 1);
         assert_talk(&mut net);
@@ -127,7 +127,7 @@ fn a_long_way_costs_no_more_than_its_round_trip() {
 }
 
 #[test]
-fn attempts_and_answers_that_are_kept_are_few() {
+fn kept_attempts_and_answers_are_bounded() {
     let mut net = Net::new(1, Weather { loss: 100, ..FAIR });
     net.want(0);
     net.run(60 * SECOND);
@@ -162,7 +162,7 @@ fn lost_confirmations_are_repeated() {
     let mut net = Net::new(1, FAIR);
     net.want(0);
     net.run(Duration::from_millis(15));
-    net.weather.loss = 100; // the Response is on its way, all Probes get lost
+    net.weather.loss = 100; // the Response is on its way, all Probes are lost
     net.run(SECOND);
     assert!(net.current(0).is_some() && net.current(1).is_none());
     net.weather.loss = 0;
@@ -173,7 +173,7 @@ fn lost_confirmations_are_repeated() {
 }
 
 #[test]
-fn the_deadline_says_why() {
+fn the_deadline_has_a_purpose() {
     let mut net = Net::new(1, FAIR);
     net.want(0);
     let why = |net: &Net, node: usize| net.nodes[node].sessions.next_deadline().unwrap().1;

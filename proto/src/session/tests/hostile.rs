@@ -1,4 +1,4 @@
-//! What attackers, strangers and broken datagrams achieve: nothing.
+//! Attackers, strangers and damaged datagrams have no effect.
 
 use core::time::Duration;
 
@@ -21,7 +21,7 @@ fn replays_of_every_message_have_no_effect() {
                 matches!(refused, Refused::Replayed | Refused::UnknownIndex),
                 "{refused}"
             );
-            // Reflected to where it came from it is made for another router.
+            // Reflected to its sender, it is addressed to another router.
             assert_eq!(net.deliver(*from, *to, bytes.clone()), Err(Refused::BadMac));
         }
     }
@@ -51,7 +51,7 @@ fn an_init_from_before_we_forgot_the_peer_stays_a_replay() {
 fn every_truncation_and_flipped_bit_is_refused() {
     let tape = established().tape;
     for (at, (node, _, message)) in tape.iter().enumerate() {
-        // The same seed gives the same messages: this one is on its way, and what it is made to has not come yet.
+        // The same seed gives the same messages: this one is on its way, and its answer has not been made yet.
         let mut net = Net::new(1, FAIR);
         net.want(0);
         net.run(Duration::from_millis(if at == 0 { 5 } else { 15 }));
@@ -62,8 +62,8 @@ fn every_truncation_and_flipped_bit_is_refused() {
     }
 }
 
-/// Hands `node` all truncations of `message`, and all messages that differ from it in one bit. The mac2 of an Init is
-/// left out: without load nobody looks at it.
+/// Delivers to `node` all truncations of `message`, and all messages that differ from it in one bit. The mac2 of an
+/// Init is left out: it is not checked without load.
 fn mangle(net: &mut Net, node: usize, message: &[u8]) {
     let covered = if message.len() == INIT_LEN {
         INIT_LEN - 16
@@ -78,7 +78,7 @@ fn mangle(net: &mut Net, node: usize, message: &[u8]) {
         let mut bad = message.to_vec();
         bad[bit / 8] ^= 1 << (bit % 8);
         refused(net, node, &bad);
-        // With a good mac1 it is the Noise message that notices.
+        // With a valid mac1, the Noise message fails to authenticate.
         let head = covered - 16;
         bad.truncate(head);
         let key = net.nodes[node].identity.dh_key();
@@ -94,7 +94,7 @@ fn mangle(net: &mut Net, node: usize, message: &[u8]) {
 fn refused(net: &mut Net, node: usize, bytes: &[u8]) {
     let book = net.book();
     let via = Via::Relayed;
-    net.now += Duration::from_millis(20); // slowly, so that load hides nothing
+    net.now += Duration::from_millis(20); // slowly, so that no load limit interferes
     let (now, sessions) = (net.now, &mut net.nodes[node].sessions);
     let result = sessions.handle_datagram(bytes, via, &book, now, &mut net.entropy);
     assert!(result.is_err(), "{bytes:?}");
@@ -119,7 +119,7 @@ fn forged_responses_cost_few_key_agreements() {
         };
         assert_eq!(net.deliver(0, 1, forged.clone()), Err(expected));
     }
-    // The next attempt starts with a clean slate.
+    // The next attempt has a new count of failures.
     net.run(SECOND);
     assert_talk(&mut net);
 }
@@ -135,7 +135,7 @@ fn strangers_and_other_secrets_get_silence() {
     outsider.want(peer, key, net.now, &mut net.entropy);
     for (sessions, reason) in [
         (&mut stranger.sessions, Refused::UnknownPeer),
-        // The pre-shared key comes in with the Response, so it is the initiator who notices.
+        // The pre-shared key is mixed in with the Response, so it is the initiator that detects the mismatch.
         (&mut outsider, Refused::Unauthentic),
     ] {
         let Some(SessionOutput::Send { bytes, .. }) = sessions.poll_output() else {
@@ -163,7 +163,7 @@ fn strangers_and_other_secrets_get_silence() {
 }
 
 #[test]
-fn a_peer_with_an_unusable_key_is_no_harm() {
+fn a_peer_with_an_unusable_key_is_harmless() {
     let mut net = Net::new(1, FAIR);
     let sessions = &mut net.nodes[0].sessions;
     sessions.want(PeerId([9; 16]), [0; 32], net.now, &mut net.entropy);
@@ -179,11 +179,11 @@ fn a_peer_with_an_unusable_key_is_no_harm() {
 }
 
 #[test]
-fn whoever_announces_the_key_of_another_gains_nothing() {
+fn announcing_the_key_of_another_router_is_useless() {
     let mut net = Net::new(1, FAIR);
     let thief = Node::new(9, 1, testing::usual()).id();
     let (victim, key) = (net.nodes[0].id(), net.nodes[0].identity.dh_key());
-    // The thief's record names the victim's key; the victim's handshakes stay the victim's.
+    // The thief's record has the victim's key; the victim's handshakes are still attributed to the victim.
     net.want(0);
     let (_, _, init) = net.tape[0].clone();
     let mut book = net.book();
@@ -194,7 +194,7 @@ fn whoever_announces_the_key_of_another_gains_nothing() {
     assert_eq!(taken, Ok(()));
     let sessions: Vec<PeerId> = us.receiving().map(|(_, t)| t.peer()).collect();
     assert_eq!(sessions, [victim]);
-    // Whoever wants the thief and is led to the victim by its key gets no answer from there.
+    // A handshake with the thief that reaches the victim, because of its key, gets no answer.
     us.want(thief, key, net.now, &mut net.entropy);
     let to_thief = |us: &mut Sessions| loop {
         match us.poll_output() {
@@ -216,7 +216,7 @@ fn an_old_epoch_is_refused_whatever_its_counter() {
     net.run(SECOND);
     assert!(net.nodes[1].refused(Refused::Replayed) >= 1);
     assert!(net.current(0).is_none());
-    // Whoever lost count can still be reached, even while it insists.
+    // A router with an outdated epoch can still be reached, even while it repeats its Inits.
     net.run(8 * SECOND);
     net.renew(1);
     net.run(SECOND);
@@ -236,7 +236,7 @@ fn the_table_is_bounded_and_the_idle_make_room() {
     let count = u32::try_from(limits::MAX_SESSIONS).unwrap() + 10;
     for n in 0..count {
         let now = Instant::from_nanos(u64::from(n));
-        // The entry alone is under test here, not 4,096 key agreements.
+        // This tests the table only, without 4,096 key agreements.
         assert!(node.sessions.enter(id(n), key, now));
     }
     assert_eq!(node.sessions.statuses().count(), limits::MAX_SESSIONS);
@@ -260,7 +260,7 @@ fn under_load_a_handshake_succeeds_with_a_cookie() {
     let init = net.tape[0].2.clone();
     let load = |net: &mut Net| {
         let mut bad = init.clone();
-        bad[INIT_LEN - 6] ^= 1; // mac1 still holds: it counts, and costs no answer beyond a Cookie
+        bad[INIT_LEN - 6] ^= 1; // mac1 is still valid: it counts, but is answered by a Cookie at most
         for _ in 0..=limits::HANDSHAKE_LOAD {
             let book = net.book();
             let via = Via::Relayed;
@@ -269,7 +269,7 @@ fn under_load_a_handshake_succeeds_with_a_cookie() {
             while sessions.poll_output().is_some() {}
         }
     };
-    // The load itself brought the Init through a relay; forget that, but not its freshness.
+    // The load delivered the Init through a relay; forget the session, but not the counter.
     load(&mut net);
     let peer = net.nodes[0].id();
     net.nodes[1].sessions.forget(peer);
@@ -318,7 +318,7 @@ fn a_cookie_is_taken_once_and_only_for_an_init_that_waits() {
     for bit in 0..8 * good.len() {
         let mut bad = good.clone();
         bad[bit / 8] ^= 1 << (bit % 8);
-        // Hop limit and counter of the header mean nothing in a Cookie.
+        // Hop limit and counter of the header are not used in a Cookie.
         if !(8..16).contains(&(bit / 8)) && bit / 8 != 1 {
             refused(&mut net, 0, &bad);
         }

@@ -1,4 +1,4 @@
-//! What happens to sessions as time passes: new keys, restarts, bad weather.
+//! Sessions over time: rekeying, restarts, packet loss.
 
 use core::time::Duration;
 
@@ -9,7 +9,7 @@ use super::*;
 #[test]
 fn rekeying_under_traffic_loses_nothing() {
     for talker in 0..2 {
-        // Slow enough for frames to be on their way whenever keys change, in any order.
+        // Slow enough that frames are in flight whenever keys change, in any order.
         let weather = Weather {
             delay: Duration::from_millis(250),
             jitter: Duration::from_millis(200),
@@ -33,13 +33,13 @@ fn rekeying_under_traffic_loses_nothing() {
         assert_ne!(net.current(talker).unwrap().local(), first);
         let counters = net.nodes.iter().map(|n| n.sessions.counters());
         let completed: u64 = counters.map(|c| c.completed).sum();
-        // 400 s: one at the start, then every 120 s or 165 s, or sooner when the keys change hands.
+        // In 400 s: one at the start, then every 120 s or 165 s, or sooner if the roles change.
         assert!((3..=5).contains(&completed), "{completed} by {talker}");
     }
 }
 
 #[test]
-fn keys_are_replaced_after_so_many_messages() {
+fn keys_are_replaced_after_a_number_of_messages() {
     let small = TransportLimits {
         rekey_after_messages: 20,
         reject_after_messages: 1_000,
@@ -141,7 +141,7 @@ fn a_restarted_peer_recovers_by_its_own_handshake() {
 }
 
 #[test]
-fn keys_that_the_new_run_agreed_on_stay_when_its_record_comes() {
+fn keys_of_the_new_epoch_stay_when_its_record_arrives() {
     for (restarted, begins) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
         let mut net = established();
         let other = 1 - restarted;
@@ -152,7 +152,7 @@ fn keys_that_the_new_run_agreed_on_stay_when_its_record_comes() {
         net.nodes[restarted].sessions = Sessions::new(id, 2, testing::PSK, Suites::AES_FIRST);
         net.renew(begins);
         net.run(SECOND);
-        // The newer keys, and those of the run before; both count as long as nothing says that it is over.
+        // The newer keys, and those of the previous run; both are kept until the peer is known to have restarted.
         assert_eq!(net.nodes[other].sessions.receiving().count(), 2);
         net.nodes[other].sessions.forget_before(peer, 2);
         assert_eq!(net.nodes[other].sessions.receiving().count(), 1);
@@ -165,7 +165,7 @@ fn keys_that_the_new_run_agreed_on_stay_when_its_record_comes() {
 }
 
 #[test]
-fn silence_of_keys_that_are_gone_is_nobodys_business() {
+fn silence_of_dropped_keys_is_ignored() {
     let mut net = established();
     let id = net.nodes[0].identity.clone();
     net.nodes[0].sessions = Sessions::new(id, 2, testing::PSK, Suites::AES_FIRST);
@@ -173,7 +173,7 @@ fn silence_of_keys_that_are_gone_is_nobodys_business() {
         net.send(1, b"hello?");
         net.run(SECOND);
     }
-    // The Response is on its way when the record comes.
+    // The Response is in flight when the record arrives.
     net.renew(0);
     net.run(Duration::from_millis(15));
     let peer = net.nodes[0].id();
@@ -185,7 +185,7 @@ fn silence_of_keys_that_are_gone_is_nobodys_business() {
 }
 
 #[test]
-fn a_raised_epoch_ends_what_was_agreed_before() {
+fn a_raised_epoch_drops_earlier_keys() {
     let mut net = established();
     net.nodes[0].sessions.raise_epoch(1);
     assert!(net.current(0).is_some(), "no higher than before");
@@ -210,7 +210,7 @@ fn one_way_traffic_is_no_silence() {
 }
 
 #[test]
-fn the_idle_cost_is_nothing() {
+fn an_idle_session_sends_nothing() {
     let mut net = established();
     let sent = |net: &Net| net.current(0).unwrap().stats().sent_datagrams;
     net.run(10 * SECOND);
@@ -238,7 +238,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(40))]
 
     #[test]
-    fn whatever_the_weather_both_agree(
+    fn both_sides_agree_under_any_faults(
         seed: u64,
         loss in 0u64..40,
         duplicates in 0u64..40,
@@ -267,7 +267,7 @@ proptest! {
             }
             net.run(Duration::from_millis(wait));
         }
-        // The storm is over; within the time silence takes to be noticed, both talk again.
+        // The network is good again: both talk once the silence is detected.
         net.weather = FAIR;
         for _ in 0..25 {
             for node in 0..2 {

@@ -16,7 +16,7 @@ use crate::time::Instant;
 
 pub(super) const SECOND: Duration = Duration::from_secs(1);
 
-/// Both have keys, and each opens what the other seals.
+/// Asserts that both nodes have keys, and that each opens what the other seals.
 pub(super) fn assert_talk(net: &mut Net) {
     for node in 0..2 {
         let before = net.nodes[1 - node].received.len();

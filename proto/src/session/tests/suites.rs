@@ -1,4 +1,4 @@
-//! Which cipher two routers agree on, and what changes it: nothing from outside.
+//! Negotiation of the cipher suite, which attackers cannot influence.
 
 use super::*;
 use crate::noise::{Handshake, Pattern, Role};
@@ -6,7 +6,7 @@ use crate::wire::datagram::Kind;
 
 const AES: Suites = Suites::only(Suite::Aes256Gcm);
 
-/// Two nodes that take these.
+/// Creates two nodes with these suites.
 fn net(suites: [Suites; 2]) -> Net {
     let mut net = Net::new(1, FAIR);
     for (node, suites) in net.nodes.iter_mut().zip(suites) {
@@ -60,7 +60,7 @@ fn without_a_common_suite_there_is_no_session_and_both_know_why() {
         net.tape.iter().all(|(_, _, bytes)| bytes.len() == INIT_LEN),
         "no answers"
     );
-    // Started anew with the other cipher it is let in at once, whoever begins.
+    // After a restart with the other cipher it is accepted at once, whichever side begins.
     let identity = net.nodes[1].identity.clone();
     net.nodes[1].sessions = Sessions::new(identity, 2, testing::PSK, AES);
     net.want(0);
@@ -70,7 +70,7 @@ fn without_a_common_suite_there_is_no_session_and_both_know_why() {
     assert_talk(&mut net);
 }
 
-/// An Init of node 0 to node 1 that offers these numbers, and its handshake.
+/// Makes an Init of node 0 to node 1 that offers these numbers; returns it with its handshake state.
 fn init(net: &mut Net, numbers: [u8; 4]) -> (Handshake, Vec<u8>) {
     let (peer, key) = net.other(0);
     let us = &net.nodes[0].identity;
@@ -96,7 +96,7 @@ fn init(net: &mut Net, numbers: [u8; 4]) -> (Handshake, Vec<u8>) {
     (noise, bytes)
 }
 
-/// The payload of the Response of node 1 to an Init that offers these numbers.
+/// Returns the payload of the Response of node 1 to an Init that offers these numbers.
 fn answer(numbers: [u8; 4]) -> Result<Vec<u8>, Refused> {
     let mut net = net([Suites::AES_FIRST, Suites::AES_FIRST]);
     let (mut noise, bytes) = init(&mut net, numbers);
@@ -120,7 +120,7 @@ fn suites_of_later_versions_are_passed_over() {
 
 #[test]
 fn a_response_that_names_what_was_not_offered_is_refused() {
-    // Node 1 itself answers; only the number it names is another.
+    // Node 1 itself answers; only the number in the payload is altered.
     for (number, taken) in [
         (1, Ok(())),
         (2, Err(Refused::NoCommonSuite)),

@@ -1,4 +1,4 @@
-//! What a handshake gives a transport, and how much the keys may be used.
+//! Keys of a transport, and the limits on their use.
 
 use core::fmt;
 
@@ -7,15 +7,15 @@ use zeroize::{Zeroize, ZeroizeOnDrop};
 use crate::crypto::aead::{KEY_LEN, Suite};
 use crate::limits;
 
-/// The keys of both directions, as a handshake splits them, and the cipher they are for.
+/// Keys of both directions, as split by the handshake, and their cipher suite.
 #[derive(Zeroize, ZeroizeOnDrop)]
 pub struct TransportKeys {
-    /// The cipher both sides agreed on.
+    /// Cipher suite on which both sides agreed.
     #[zeroize(skip)]
     pub suite: Suite,
-    /// Seals what we send.
+    /// Key that seals outgoing datagrams.
     pub send: [u8; KEY_LEN],
-    /// Opens what we receive.
+    /// Key that opens incoming datagrams.
     pub recv: [u8; KEY_LEN],
 }
 
@@ -25,22 +25,22 @@ impl fmt::Debug for TransportKeys {
     }
 }
 
-/// How much a key may be used; those of a suite come from [`limits`], tests take smaller ones.
+/// Limits on the use of a key; those of each suite are in [`limits`], tests use lower ones.
 #[derive(Clone, Copy, Debug)]
 pub struct TransportLimits {
-    /// Datagrams sealed before a new handshake is due.
+    /// Number of sealed datagrams after which a new handshake is due.
     pub rekey_after_messages: u64,
-    /// Datagrams after which nothing is sealed any more, and counter from which nothing is opened.
+    /// Number of sealed datagrams after which no more are sealed, and first counter that is not opened.
     pub reject_after_messages: u64,
-    /// Failed authentications after which the session is dead.
+    /// Number of failed authentications after which the session is dead.
     pub max_forgeries: u64,
 }
 
-// The limits of AES-GCM hold for up to 2^14 bytes under one nonce (RFC 8446 section 5.5).
+// The limits of AES-GCM hold for up to 2^14 bytes per nonce (RFC 8446 section 5.5).
 const _: () = assert!(limits::MAX_DATAGRAM <= 1 << 14);
 
 impl TransportLimits {
-    /// Those of one cipher.
+    /// Returns the limits of a suite.
     pub fn for_suite(suite: Suite) -> Self {
         match suite {
             Suite::ChaCha20Poly1305 => Self {

@@ -1,11 +1,11 @@
-//! The live keys of one session: seals and opens its datagrams, guards its counters, counts what passes.
+//! Transport: the keys of one session in use, with its counters, replay window and statistics.
 //!
-//! Shared between the control plane and all lanes as `Arc<Transport>`: the send counter is atomic, the replay window
-//! is behind a lock that is taken once per datagram for a few instructions, and what is counted costs one more atomic
-//! at most ([`stats`]).
+//! Shared between the control plane and all lanes as `Arc<Transport>`. The send counter is atomic, the replay window
+//! is behind a lock held for a few instructions per datagram, and statistics cost one more atomic at most
+//! ([`stats`]).
 //!
-//! A datagram is laid out as `header ‖ clear part ‖ sealed body ‖ tag`; header and clear part are associated
-//! data, or what stands for them in a Relay ([`Associated`]).
+//! The layout of a datagram is `header ‖ clear part ‖ sealed body ‖ tag`. Header and clear part are the associated
+//! data, or in a Relay a substitute for them ([`Associated`]).
 
 mod keys;
 mod stats;
@@ -23,65 +23,65 @@ use crate::limits;
 use crate::time::Instant;
 use crate::wire::datagram::{Associated, HEADER_LEN, Header, HeaderError, Kind, TAG_LEN};
 
-/// Why a datagram could not be sealed.
+/// Reason why a datagram could not be sealed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SealError {
     /// The key is older than [`limits::REJECT_AFTER`].
     #[error("session key is too old")]
     Expired,
-    /// The key has sealed as many datagrams as it may ([`TransportLimits`]).
+    /// The key has sealed as many datagrams as allowed ([`TransportLimits`]).
     #[error("session key was used too often")]
     Exhausted,
-    /// More datagrams failed to authenticate than a key may stand ([`TransportLimits`]).
+    /// More datagrams failed to authenticate than allowed for a key ([`TransportLimits`]).
     #[error("session key saw too many forgeries")]
     Attacked,
 }
 
-/// Why a datagram was not opened.
+/// Reason why a datagram was not opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OpenError {
-    /// It is too short for its header, clear part and tag.
+    /// Too short for header, clear part and tag.
     #[error("datagram is too short")]
     Truncated,
-    /// Its header is not ours.
+    /// Invalid header.
     #[error(transparent)]
     Header(#[from] HeaderError),
-    /// It is meant for another session.
+    /// Receiver index of another session.
     #[error("datagram belongs to another session")]
     WrongIndex,
-    /// The tag is wrong.
+    /// Wrong tag.
     #[error("authentication failed")]
     Forged,
-    /// Its counter was seen before or is too old.
+    /// The counter was seen before, or is older than the replay window.
     #[error("datagram was seen before or is too old")]
     Replayed,
     /// The key is older than [`limits::REJECT_AFTER`].
     #[error("session key is too old")]
     Expired,
-    /// The counter lies beyond what one key may seal.
+    /// The counter exceeds the number of datagrams that one key may seal.
     #[error("session key was used too often")]
     Exhausted,
-    /// More datagrams failed to authenticate than a key may stand ([`TransportLimits`]).
+    /// More datagrams failed to authenticate than allowed for a key ([`TransportLimits`]).
     #[error("session key saw too many forgeries")]
     Attacked,
 }
 
-/// A datagram that was authentic and fresh.
+/// Datagram that is authentic and fresh.
 #[derive(Debug)]
 pub struct Opened<'a> {
-    /// Its header.
+    /// Parsed header.
     pub header: Header,
-    /// The part that was authenticated but not encrypted.
+    /// Part that was authenticated but not encrypted.
     pub clear: &'a [u8],
-    /// The decrypted body.
+    /// Decrypted body.
     pub body: &'a mut [u8],
-    /// Its counter is the highest so far: only then may it move the peer's endpoint.
+    /// True if the counter is the highest so far; only such a datagram may move the peer's endpoint.
     pub newest: bool,
-    /// It is the first one this session opened: now the peer is known to have the keys.
+    /// True for the first datagram that this session opened, which proves that the peer has the keys.
     pub first: bool,
 }
 
-/// A datagram being built at the end of a buffer; made by [`Transport::begin`], used up by [`Transport::finish`].
+/// Datagram that is built at the end of a buffer, between [`Transport::begin`] and [`Transport::finish`].
 #[derive(Debug)]
 #[must_use = "a draft that is not finished leaves an unsealed datagram in the buffer"]
 pub struct Draft {
@@ -90,31 +90,31 @@ pub struct Draft {
 }
 
 impl Draft {
-    /// Bytes of the datagram in `out` so far, tag not included.
+    /// Returns the bytes of the datagram in `out` so far, without the tag.
     pub fn len(&self, out: &[u8]) -> usize {
         out.len().saturating_sub(self.start)
     }
 }
 
-/// Between whom a session is, and by which index each finds it.
+/// The two ends of a session, and their indices.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ends {
-    /// The router at the other end.
+    /// Peer at the other end.
     pub peer: PeerId,
-    /// The boot epoch of its run that has the keys.
+    /// Boot epoch of the peer's run that has the keys.
     pub epoch: u64,
-    /// The index the peer puts in what it sends us.
+    /// Receiver index in datagrams from the peer.
     pub local: SessionIndex,
-    /// The one we put in what we send.
+    /// Receiver index in datagrams to the peer.
     pub remote: SessionIndex,
 }
 
-/// One pair of session keys in use.
+/// Session keys in use.
 pub struct Transport {
     ends: Ends,
     initiator: bool,
     established: Instant,
-    /// When it is too old.
+    /// Time at which the keys expire.
     expires: Instant,
     limits: TransportLimits,
     seal: AeadKey,
@@ -135,13 +135,13 @@ impl fmt::Debug for Transport {
 }
 
 impl Transport {
-    /// A session whose handshake was finished at `now`.
+    /// Creates the transport of a handshake that was completed at `now`.
     pub fn new(ends: Ends, keys: TransportKeys, initiator: bool, now: Instant) -> Self {
         let limits = TransportLimits::for_suite(keys.suite);
         Self::with_limits(ends, keys, initiator, now, limits)
     }
 
-    /// [`Transport::new`] with other limits on the use of the keys.
+    /// Creates a transport like [`Transport::new`], with other limits on the use of the keys.
     pub fn with_limits(
         ends: Ends,
         keys: TransportKeys,
@@ -169,47 +169,47 @@ impl Transport {
         }
     }
 
-    /// The router at the other end.
+    /// Returns the peer at the other end.
     pub fn peer(&self) -> PeerId {
         self.ends.peer
     }
 
-    /// The boot epoch of that router's run that has the keys.
+    /// Returns the boot epoch of the peer's run that has the keys.
     pub fn epoch(&self) -> u64 {
         self.ends.epoch
     }
 
-    /// The index in the datagrams we receive.
+    /// Returns the receiver index in datagrams from the peer.
     pub fn local(&self) -> SessionIndex {
         self.ends.local
     }
 
-    /// The index in the datagrams we send.
+    /// Returns the receiver index in datagrams to the peer.
     pub fn remote(&self) -> SessionIndex {
         self.ends.remote
     }
 
-    /// The cipher.
+    /// Returns the cipher suite.
     pub fn suite(&self) -> Suite {
         self.seal.suite()
     }
 
-    /// Whether we began the handshake.
+    /// Returns true if this router began the handshake.
     pub fn is_initiator(&self) -> bool {
         self.initiator
     }
 
-    /// When the handshake was finished.
+    /// Returns the time at which the handshake was completed.
     pub fn established(&self) -> Instant {
         self.established
     }
 
-    /// Whether a datagram of the peer was opened: it is known to have the keys.
+    /// Returns true if a datagram of the peer was opened, which proves that it has the keys.
     pub fn is_confirmed(&self) -> bool {
         self.confirmed.load(Relaxed)
     }
 
-    /// Whether a new handshake is due: by use, or by age on the side that is to begin it.
+    /// Returns true if a new handshake is due: by use, or by age with different limits for initiator and responder.
     pub fn wants_rekey(&self, now: Instant) -> bool {
         let age = if self.initiator {
             limits::REKEY_AFTER
@@ -220,22 +220,22 @@ impl Transport {
         self.sent.datagrams(limit) >= limit || now.since(self.established) >= age
     }
 
-    /// Whether the keys can neither seal nor open any more.
+    /// Returns true if the keys can neither seal nor open any more.
     pub fn is_dead(&self, now: Instant) -> bool {
         let limit = self.limits.reject_after_messages;
         self.usable(now).is_err() || self.sent.datagrams(limit) >= limit
     }
 
-    /// A copy of the statistics.
+    /// Returns a copy of the statistics.
     pub fn stats(&self) -> TransportStats {
         let limit = self.limits.reject_after_messages;
         TransportStats::gather(&self.sent, limit, &self.received, &self.failures)
     }
 
-    /// Appends one complete datagram to `out`: header, `clear`, `body` sealed, tag.
+    /// Appends one complete datagram to `out`: header, `clear`, sealed `body`, tag.
     ///
     /// # Errors
-    /// When the keys may not be used any more; `out` is then as it was.
+    /// [`SealError`] if the keys may no longer be used; `out` is then as before.
     pub fn seal(
         &self,
         kind: Kind,
@@ -265,10 +265,10 @@ impl Transport {
         Draft { start, kind }
     }
 
-    /// Seals the datagram begun with `draft`, whose first `clear_len` bytes after the header stay clear.
+    /// Seals the datagram begun with `draft`; the first `clear_len` bytes after the header are not encrypted.
     ///
     /// # Errors
-    /// When the keys may not be used any more; `out` is then as it was before [`Transport::begin`].
+    /// [`SealError`] if the keys may no longer be used; `out` is then as before [`Transport::begin`].
     #[expect(clippy::needless_pass_by_value, reason = "a draft is finished once")]
     pub fn finish(
         &self,
@@ -317,8 +317,8 @@ impl Transport {
     /// Authenticates and decrypts `datagram` in place; the `clear_len` bytes after its header are not encrypted.
     ///
     /// # Errors
-    /// When it is malformed, forged or a replay, or the keys may not be used any more. The replay window moves for
-    /// authentic datagrams only.
+    /// [`OpenError`] if it is malformed, forged or a replay, or if the keys may no longer be used. Only authentic
+    /// datagrams move the replay window.
     pub fn open<'a>(
         &self,
         datagram: &'a mut [u8],
@@ -391,7 +391,7 @@ impl Transport {
     }
 }
 
-/// Why keys that were good once are not any more.
+/// Reason why keys may no longer be used.
 enum Dead {
     Old,
     Attacked,

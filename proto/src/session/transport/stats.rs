@@ -1,7 +1,7 @@
-//! What a transport counts.
+//! Statistics of a transport.
 //!
-//! Both directions of a session are worked by different lanes, so what each of them writes has cache lines of its own.
-//! What is sent is counted by atomics; what is received under the lock of the replay window, which is taken anyway.
+//! The two directions of a session are handled by different lanes, so the fields written by each have separate cache
+//! lines. Sending counts with atomics; receiving counts under the lock of the replay window, which is taken anyway.
 
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -10,50 +10,52 @@ use crate::session::replay::{ReplayWindow, Replayed};
 use crate::time::Instant;
 use crate::wire::datagram::Kind;
 
-/// What passed through a session so far.
+/// Statistics of a session since its handshake.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TransportStats {
     /// Datagrams sealed.
     pub sent_datagrams: u64,
-    /// Bytes of them, header and tag included.
+    /// Bytes of the sealed datagrams, header and tag included.
     pub sent_bytes: u64,
     /// Datagrams opened.
     pub received_datagrams: u64,
-    /// Bytes of them, header and tag included.
+    /// Bytes of the opened datagrams, header and tag included.
     pub received_bytes: u64,
     /// Datagrams that failed to authenticate.
     pub forged: u64,
-    /// Datagrams whose counter was seen before or too old.
+    /// Datagrams whose counter was seen before or older than the window.
     pub replayed: u64,
-    /// When the last datagram was opened; `None` before the first.
+    /// Time at which the last datagram was opened; `None` before the first.
     pub last_received: Option<Instant>,
-    /// When the last datagram with frames (Data, Relay, Flood, Fragment) was sealed; `None` before the first.
+    /// Time at which the last datagram with frames (Data, Relay, Flood, Fragment) was sealed; `None` before the
+    /// first.
     pub last_frame_sent: Option<Instant>,
-    /// When the last datagram with frames (Data, Relay, Flood, Fragment) was opened; `None` before the first.
+    /// Time at which the last datagram with frames (Data, Relay, Flood, Fragment) was opened; `None` before the
+    /// first.
     pub last_frame_received: Option<Instant>,
 }
 
-/// The sending half: the counter, which says how many were sealed too, and what they were.
+/// Sending direction: the send counter, which is also the number of sealed datagrams, and statistics.
 #[derive(Default)]
 #[repr(align(128))]
 pub(super) struct Sent {
     next_counter: AtomicU64,
     bytes: AtomicU64,
-    /// Nanoseconds plus one, so that zero says "never".
+    /// Nanoseconds plus one; 0: never.
     last_frame: AtomicU64,
 }
 
 impl Sent {
-    /// Datagrams sealed so far, of `limit` at most.
+    /// Returns the number of datagrams sealed so far, at most `limit`.
     pub(super) fn datagrams(&self, limit: u64) -> u64 {
-        // Lanes that came too late may have counted past it.
+        // Lanes that were too late may have counted past the limit.
         self.next_counter.load(Relaxed).min(limit)
     }
 
-    /// A counter that nobody had before; `None` once `limit` were taken.
+    /// Takes the next send counter; `None` once `limit` were taken.
     pub(super) fn take_counter(&self, limit: u64) -> Option<u64> {
-        // Looked at first, so that a used-up key does not count on: a wrapped counter would reuse a nonce. Each lane
-        // passes the limit once at most.
+        // Checked first, so that exhausted keys do not count further: a counter that wraps would reuse a nonce. Each
+        // lane passes the limit once at most.
         if self.next_counter.load(Relaxed) >= limit {
             return None;
         }
@@ -61,12 +63,12 @@ impl Sent {
         (counter < limit).then_some(counter)
     }
 
-    /// One datagram was sealed.
+    /// Counts one sealed datagram.
     pub(super) fn count(&self, kind: Kind, bytes: usize, now: Instant) {
         self.bytes.fetch_add(as_u64(bytes), Relaxed);
         if carries_frames(kind) {
             let stamp = now.as_nanos().saturating_add(1);
-            // A batch of datagrams has one time: written once.
+            // All datagrams of a batch have the same time, which is written once.
             if self.last_frame.load(Relaxed) < stamp {
                 self.last_frame.fetch_max(stamp, Relaxed);
             }
@@ -74,11 +76,12 @@ impl Sent {
     }
 }
 
-/// The receiving half.
+/// Receiving direction.
 #[derive(Default)]
 #[repr(align(128))]
 pub(super) struct Received {
-    /// A counter from here on is higher than all that were opened. May lag behind the window, never ahead of it.
+    /// Counters from this one on are higher than all opened ones. May lag behind the window, but is never ahead of
+    /// it.
     above: AtomicU64,
     inner: Mutex<Inner>,
 }
@@ -92,25 +95,25 @@ struct Inner {
     last_frame: Option<Instant>,
 }
 
-/// What was recorded of a datagram that was opened.
+/// Result of recording an opened datagram.
 pub(super) struct Recorded {
-    /// Its counter is the highest so far.
+    /// True if its counter is the highest so far.
     pub(super) newest: bool,
-    /// It is the first one.
+    /// True for the first datagram opened.
     pub(super) first: bool,
 }
 
 impl Received {
-    /// Whether a datagram with this counter is worth opening; records nothing.
+    /// Checks that a datagram with this counter may be fresh, without recording it.
     pub(super) fn check(&self, counter: u64) -> Result<(), Replayed> {
-        // In order, as nearly all come, it is higher than all before: no need for the lock.
+        // Nearly all datagrams arrive in order, with a counter above all others; these need no lock.
         if counter >= self.above.load(Relaxed) && counter != u64::MAX {
             return Ok(());
         }
         self.lock().window.check(counter)
     }
 
-    /// Records a datagram that authenticated, unless another lane was faster with a copy.
+    /// Records an authenticated datagram, unless another lane recorded a copy first.
     pub(super) fn record(
         &self,
         counter: u64,
@@ -138,7 +141,7 @@ impl Received {
     }
 }
 
-/// What was refused: rarely written, and read by both directions.
+/// Counters of refused datagrams: rarely written, and read by both directions.
 #[derive(Default)]
 pub(super) struct Failures {
     pub(super) forged: AtomicU64,

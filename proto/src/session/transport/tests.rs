@@ -44,7 +44,7 @@ fn sealed(from: &Transport, body: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn what_one_seals_the_other_opens() {
+fn sealed_datagrams_are_opened_by_the_other_side() {
     for suite in Suite::ALL {
         let (alice, bob) = pair_of(suite, TransportLimits::for_suite(suite));
         assert_eq!((alice.suite(), bob.suite()), (suite, suite));
@@ -73,7 +73,7 @@ fn seals_and_opens(alice: &Transport, bob: &Transport) {
 }
 
 #[test]
-fn building_in_place_gives_the_same_bytes_behind_what_is_there() {
+fn building_in_place_appends_the_same_bytes() {
     let (alice, _) = pair();
     let (again, _) = pair();
     let mut out = b"before".to_vec();
@@ -108,10 +108,10 @@ fn aes_gcm_keys_are_used_less_often() {
     let (aes, chacha) = (TransportLimits::for_suite(Suite::Aes256Gcm), usual());
     assert!(aes.reject_after_messages < chacha.reject_after_messages);
     for limits in [aes, chacha] {
-        // What is sealed while a handshake is under way must fit between the two.
+        // Datagrams sealed while a handshake is pending must fit between the two limits.
         assert!(limits.rekey_after_messages * 4 <= limits.reject_after_messages);
     }
-    // 2^24.5 of them (RFC 8446 section 5.5), squared to stay with integers.
+    // Fewer than 2^24.5 (RFC 8446 section 5.5); squared, to stay with integers.
     assert!(u128::from(aes.reject_after_messages).pow(2) < 1 << 49);
 }
 
@@ -229,7 +229,7 @@ fn a_counter_beyond_the_limit_is_not_opened() {
 }
 
 #[test]
-fn a_key_dies_of_age() {
+fn a_key_expires() {
     let (alice, bob) = pair();
     let datagram = sealed(&alice, b"x");
     let last = START + limits::REJECT_AFTER - Duration::from_nanos(1);
@@ -290,7 +290,7 @@ fn a_key_dies_of_forgeries() {
 }
 
 #[test]
-fn statistics_say_what_passed() {
+fn statistics_count_sealed_and_opened_datagrams() {
     let (alice, bob) = pair();
     assert_eq!(alice.stats(), TransportStats::default());
     let later = START + Duration::from_secs(1);

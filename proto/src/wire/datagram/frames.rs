@@ -1,18 +1,18 @@
-//! Frames, packed one after another in the body of a datagram.
+//! Ethernet frames packed one after another in the body of a datagram.
 
 use super::FRAME_PREFIX_LEN;
 
-/// A frame on its way through the mesh.
+/// Ethernet frame inside the mesh.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InnerFrame<'a> {
-    /// The Ethernet frame, without its checksum.
+    /// Ethernet frame without its FCS.
     pub bytes: &'a [u8],
-    /// The TCP or UDP checksum holds the sum of the pseudo-header only.
+    /// True if the checksum field of TCP or UDP holds the sum of the pseudo-header only.
     pub partial: bool,
 }
 
 impl<'a> InnerFrame<'a> {
-    /// A frame with nothing left to do.
+    /// Creates a frame with a complete checksum.
     pub fn complete(bytes: &'a [u8]) -> Self {
         Self {
             bytes,
@@ -21,11 +21,11 @@ impl<'a> InnerFrame<'a> {
     }
 }
 
-/// Longest frame that can be packed.
+/// Longest frame that can be packed, in bytes.
 pub const MAX_PACKED: usize = 0x7fff;
 const PARTIAL: u16 = 0x8000;
 
-/// Appends one packed frame to `out`; false, and nothing appended, when it is longer than [`MAX_PACKED`].
+/// Appends one packed frame to `out`. Returns false, and appends nothing, if it is longer than [`MAX_PACKED`].
 pub fn push_frame(out: &mut Vec<u8>, frame: InnerFrame<'_>) -> bool {
     if !push_frame_prefix(out, frame.bytes.len(), frame.partial) {
         return false;
@@ -34,7 +34,8 @@ pub fn push_frame(out: &mut Vec<u8>, frame: InnerFrame<'_>) -> bool {
     true
 }
 
-/// Appends what comes before a packed frame of `len` bytes, which the caller appends; false as [`push_frame`].
+/// Appends the prefix of a packed frame of `len` bytes, which the caller appends. Returns false, and appends nothing,
+/// if it is longer than [`MAX_PACKED`].
 pub fn push_frame_prefix(out: &mut Vec<u8>, len: usize, partial: bool) -> bool {
     let Some(len) = u16::try_from(len).ok().filter(|n| n & PARTIAL == 0) else {
         return false;
@@ -44,19 +45,19 @@ pub fn push_frame_prefix(out: &mut Vec<u8>, len: usize, partial: bool) -> bool {
     true
 }
 
-/// The packed frames of a body, in order. After the last whole frame comes `None`; see [`Frames::is_clean`].
+/// Iterator over the packed frames of a body. Ends after the last complete frame; see [`Frames::is_clean`].
 #[derive(Clone, Debug)]
 pub struct Frames<'a> {
     rest: &'a [u8],
 }
 
 impl<'a> Frames<'a> {
-    /// The frames packed in `body`.
+    /// Creates an iterator over the frames packed in `body`.
     pub fn new(body: &'a [u8]) -> Self {
         Self { rest: body }
     }
 
-    /// Whether nothing is left over; false after the last frame means that the sender cut one short.
+    /// Returns true if nothing is left over. False after the last frame means that the body is truncated.
     pub fn is_clean(&self) -> bool {
         self.rest.is_empty()
     }

@@ -1,6 +1,6 @@
-//! The header of every UDP datagram, and the layout of what follows it.
+//! Header of the UDP datagrams, and the layout of their bodies.
 //!
-//! All integers are big-endian. The header is 16 bytes and is associated data of the AEAD, all of it:
+//! All integers are big-endian. The header has 16 bytes, all of which are associated data of the AEAD:
 //!
 //! ```text
 //! byte  0      version (1) in the high four bits, kind in the low four
@@ -10,7 +10,7 @@
 //! bytes 8–15   counter: the AEAD nonce of this datagram, never used twice under one key
 //! ```
 //!
-//! What follows, by kind:
+//! The rest by kind:
 //!
 //! | kind | name | after the header |
 //! |---|---|---|
@@ -19,16 +19,17 @@
 //! | 5 | Relay | destination peer id (16) ‖ inner datagram, complete ‖ tag; hop by hop |
 //! | 6 | Flood | AEAD( origin peer id (16) ‖ origin epoch (8) ‖ sequence (8) ‖ frames ) ‖ tag; hop by hop |
 //! | 7 | Probe | AEAD( payload of the control plane ) ‖ tag; end to end |
-//! | 8 | Fragment | AEAD( a piece, see [`crate::fragment`] ) ‖ tag; as what it is a piece of |
+//! | 8 | Fragment | AEAD( a fragment, see [`crate::fragment`] ) ‖ tag; like the datagram that was fragmented |
 //!
-//! *Frames* is one or more times: length (15 bits) below a flag in the highest bit of two bytes ‖ Ethernet frame of that
-//! length, without padding between or after them. The flag says that the frame is *partial*: the checksum field of its
-//! TCP or UDP header holds the sum of the pseudo-header only, folded and not inverted, as a sender with checksum offload
-//! leaves it. The tag guards the frame on its way; whoever hands it to something without such an offload finishes it.
+//! *Frames* is one or more times: two bytes with a flag in the highest bit and a length of 15 bits ‖ Ethernet frame
+//! of that length, without padding. The flag marks a *partial* frame: the checksum field of its TCP or UDP header
+//! holds the sum of the pseudo-header only, folded and not inverted, as left by a sender with checksum offload. The
+//! tag protects the frame inside the mesh; the router that delivers it to a port without checksum offload completes
+//! the checksum.
 //!
-//! AEAD and tag (16 bytes) are those of the session's suite ([`crate::crypto::aead`], which says how the counter makes
-//! the nonce). The tag of a Relay datagram is that of an empty message with [`Associated`] data: a hop can check where
-//! the datagram comes from and goes to, and cannot read what is inside.
+//! AEAD and tag (16 bytes) are those of the session's suite ([`crate::crypto::aead`], which defines the nonce). The
+//! tag of a Relay datagram is that of an empty message with [`Associated`] data: a hop can verify source and
+//! destination of the datagram, and cannot read the inner datagram.
 
 mod frames;
 mod relay;
@@ -39,30 +40,30 @@ pub use self::frames::{Frames, InnerFrame, MAX_PACKED, push_frame, push_frame_pr
 pub use self::relay::{Associated, split_relay};
 use crate::ids::{PeerId, SessionIndex};
 
-/// First byte of the payload of a Probe that only compares addresses: it says nothing of where its sender is.
+/// First payload byte of a Probe that only compares paths: it does not update the sender's endpoint.
 pub const PROBE_COMPARE: u8 = 5;
-/// The same of the answer.
+/// First payload byte of the answer to a [`PROBE_COMPARE`].
 pub const PROBE_COMPARED: u8 = 6;
 
-/// Bytes of the header.
+/// Length of the header, in bytes.
 pub const HEADER_LEN: usize = 16;
-/// Bytes of an authentication tag.
+/// Length of an authentication tag, in bytes.
 pub const TAG_LEN: usize = 16;
-/// The version of the datagram format.
+/// Version of the datagram format.
 pub const VERSION: u8 = 1;
-/// The only network id there is.
+/// Network id; there is no other.
 pub const NETWORK: u16 = 0;
-/// Bytes a Relay datagram has beyond its inner datagram: header, destination, tag.
+/// Bytes that a Relay datagram adds to its inner datagram: header, destination, tag.
 pub const RELAY_OVERHEAD: usize = HEADER_LEN + PEER_ID_LEN + TAG_LEN;
-/// Bytes of the origin, epoch and sequence that begin the body of a Flood datagram.
+/// Length of origin, epoch and sequence at the start of a Flood body, in bytes.
 pub const FLOOD_PREFIX_LEN: usize = PEER_ID_LEN + 16;
-/// Bytes of the length in front of each packed frame.
+/// Length of the prefix of each packed frame, in bytes.
 pub const FRAME_PREFIX_LEN: usize = 2;
 
-/// Bytes of a [`PeerId`].
+/// Length of a [`PeerId`], in bytes.
 pub const PEER_ID_LEN: usize = 16;
 
-/// What a datagram is.
+/// Kind of a datagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
 pub enum Kind {
@@ -70,22 +71,22 @@ pub enum Kind {
     Init = 1,
     /// Second message of a session handshake.
     Response = 2,
-    /// Answer of a router under load: prove your address, then try again.
+    /// Answer of a router under load: the sender must prove its address and try again.
     Cookie = 3,
-    /// Frames, sealed between two routers.
+    /// Frames, sealed end to end.
     Data = 4,
-    /// Another datagram on its way through a third router.
+    /// Encapsulated datagram on its way through another router.
     Relay = 5,
-    /// Frames for every router, sealed between two neighbours.
+    /// Frames for every router, sealed for one neighbour.
     Flood = 6,
-    /// A payload of the control plane, sealed between two routers.
+    /// Payload of the control plane, sealed end to end.
     Probe = 7,
-    /// A piece of a datagram that is too long for the path.
+    /// Fragment of a datagram that exceeds the path MTU.
     Fragment = 8,
 }
 
 impl Kind {
-    /// The kind with number `n`, if there is one.
+    /// Returns the kind with number `n`; `None` if there is none.
     pub fn from_number(n: u8) -> Option<Kind> {
         Some(match n {
             1 => Kind::Init,
@@ -100,33 +101,33 @@ impl Kind {
         })
     }
 
-    /// Whether the datagram is a message of a session handshake.
+    /// Returns true if the datagram is a message of a session handshake.
     pub fn is_handshake(self) -> bool {
         matches!(self, Kind::Init | Kind::Response | Kind::Cookie)
     }
 }
 
-/// The header of a datagram, decoded.
+/// Decoded header of a datagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header {
-    /// What the datagram is.
+    /// Kind of the datagram.
     pub kind: Kind,
-    /// How many more routers may forward it.
+    /// Number of further routers that may forward it.
     pub hop_limit: u8,
     /// The receiver's handle of the session.
     pub receiver: SessionIndex,
-    /// The nonce under the session's key.
+    /// Counter, which gives the nonce under the session's key.
     pub counter: u64,
 }
 
-/// Why bytes are not the header of a datagram.
+/// Reason why bytes are no datagram header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HeaderError {
     /// Fewer than [`HEADER_LEN`] bytes.
     Truncated,
     /// A version other than [`VERSION`].
     Version(u8),
-    /// A kind we do not know.
+    /// Unknown kind.
     Kind(u8),
     /// A network id other than [`NETWORK`].
     Network(u16),
@@ -149,7 +150,7 @@ impl Header {
     /// Decodes the first [`HEADER_LEN`] bytes of `datagram`.
     ///
     /// # Errors
-    /// When they are too few, or name a version, kind or network that is not ours.
+    /// [`HeaderError`] if they are too few, or if version, kind or network id are unknown.
     pub fn parse(datagram: &[u8]) -> Result<Header, HeaderError> {
         let (bytes, _) = datagram
             .split_first_chunk::<HEADER_LEN>()
@@ -171,7 +172,7 @@ impl Header {
         })
     }
 
-    /// The header as it goes on the wire.
+    /// Returns the encoded header.
     pub fn encode(&self) -> [u8; HEADER_LEN] {
         let mut out = [0; HEADER_LEN];
         out[0] = VERSION << 4 | self.kind as u8;
@@ -183,19 +184,19 @@ impl Header {
     }
 }
 
-/// What begins the body of a Flood datagram: which broadcast of which router it is.
+/// Start of the body of a Flood datagram, which identifies the broadcast.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FloodPrefix {
-    /// The router whose port the frames came in by.
+    /// Router at whose port the frames entered.
     pub origin: PeerId,
-    /// The boot epoch of the origin.
+    /// Boot epoch of the origin.
     pub epoch: u64,
-    /// The number of the datagram within the epoch.
+    /// Sequence number of the broadcast within the epoch.
     pub sequence: u64,
 }
 
 impl FloodPrefix {
-    /// Splits the opened body of a Flood datagram in its prefix and the frames; `None` when it is too short.
+    /// Splits the opened body of a Flood datagram into its prefix and the frames; `None` if it is too short.
     pub fn split(body: &[u8]) -> Option<(FloodPrefix, &[u8])> {
         let (origin, rest) = body.split_first_chunk::<PEER_ID_LEN>()?;
         let (epoch, rest) = rest.split_first_chunk::<8>()?;

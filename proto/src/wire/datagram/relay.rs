@@ -1,42 +1,42 @@
-//! Relay datagrams: what a hop reads of one, and what a tag covers.
+//! Relay datagrams: their clear part, and their associated data.
 
 use super::{HEADER_LEN, Header, Kind, PEER_ID_LEN, TAG_LEN};
 use crate::ids::PeerId;
 
-/// Splits the clear part of a Relay datagram in its destination and its inner datagram.
+/// Splits the clear part of a Relay datagram into the destination and the inner datagram.
 ///
-/// `None` when it is too short to hold a destination and a datagram header.
+/// `None` if it is too short for a destination and a datagram header.
 pub fn split_relay(clear: &[u8]) -> Option<(PeerId, &[u8])> {
     let (id, inner) = clear.split_first_chunk::<PEER_ID_LEN>()?;
     (inner.len() >= HEADER_LEN).then_some((PeerId(*id), inner))
 }
 
-/// What the tag of a datagram covers besides its body.
+/// Associated data of a datagram, which its tag covers besides the body.
 ///
-/// That is header and clear part; but where the clear part holds a datagram that has a tag itself (a Relay of Data, Probe
-/// or Fragment), that tag stands for what it covers: header ‖ destination ‖ inner header ‖ length of the clear part `u16` ‖
-/// inner tag. So a hop need not look at the content, and whoever changes that on the way changes what its receiver
-/// refuses. What the inner tag does not vouch for, the hop limit and the destination, is covered here.
+/// It is header and clear part. If the clear part holds a datagram with its own tag (a Relay of Data, Probe or
+/// Fragment), that tag represents the inner content: header ‖ destination ‖ inner header ‖ length of the clear part
+/// `u16` ‖ inner tag. So a hop need not process the content, and content altered on the way is refused by its
+/// receiver. Hop limit and destination, which the inner tag does not cover, are covered here.
 #[derive(Debug)]
 pub enum Associated<'a> {
-    /// All of header and clear part.
+    /// Header and clear part.
     Whole(&'a [u8]),
-    /// What stands for a Relay's content.
+    /// Substitute for the content of a Relay.
     Ends([u8; RELAY_ASSOCIATED]),
 }
 
-/// Bytes of [`Associated::Ends`].
+/// Length of [`Associated::Ends`], in bytes.
 const RELAY_ASSOCIATED: usize = RELAY_HEAD + 2 + TAG_LEN;
-/// Header, destination and inner header.
+/// Length of header, destination and inner header.
 const RELAY_HEAD: usize = 2 * HEADER_LEN + PEER_ID_LEN;
 
 impl<'a> Associated<'a> {
-    /// For a datagram of `kind` that begins with `head`, its header and clear part.
+    /// Returns the associated data of a datagram of `kind` that begins with `head`, its header and clear part.
     pub fn new(kind: Kind, head: &'a [u8]) -> Self {
         Self::ends(kind, head).map_or(Self::Whole(head), Self::Ends)
     }
 
-    /// The bytes.
+    /// Returns the associated data as bytes.
     pub fn bytes(&self) -> &[u8] {
         match self {
             Self::Whole(bytes) => bytes,
@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn the_ends_of_a_relay_stand_for_what_its_inner_tag_covers() {
+    fn the_associated_data_of_a_relay_replaces_its_content() {
         let inner = Header {
             kind: Kind::Data,
             hop_limit: 16,
@@ -113,7 +113,7 @@ mod tests {
             short,
             "the length counts"
         );
-        // What has no tag of its own, or no room for one, is covered as it is.
+        // Inner datagrams without a tag, or too short for one, are covered as they are.
         for whole in [
             head(Kind::Init, &[1; 100]),
             head(Kind::Data, &[1; 15]),

@@ -1,5 +1,5 @@
-//! Endpoints of Docker's networks: libnetwork itself moves the interface into the container, names it and gives it its
-//! address; the rest is ours, before and after.
+//! Endpoints of Docker's networks: libnetwork moves the interface into the container, names it and gives it its
+//! address; this module creates it before and completes it after that.
 
 use std::path::Path;
 use std::time::Instant;
@@ -16,27 +16,28 @@ use crate::netns::Netns;
 use crate::plan::Plan;
 use crate::sysctl::{self, Table};
 
-/// An endpoint to be made.
+/// Endpoint to be created.
 #[derive(Clone, Copy, Debug)]
 pub struct Endpoint<'a> {
-    /// The bridge, in the thread's namespace.
+    /// Name of the bridge, in the thread's namespace.
     pub bridge: &'a str,
-    /// What the caller finds it by, in [`super::list`] and [`super::unplug`]; at most 200 bytes.
+    /// Caller's name for it in [`super::list`] and [`super::unplug`]; at most 200 bytes.
     pub alias: &'a str,
-    /// MAC of the container's end.
+    /// MAC address of the container's end.
     pub mac: Mac,
     /// MTU of the mesh, in bytes.
     pub mtu: u16,
-    /// Whether checksum and segmentation offloads are switched off, as a pcap port needs.
+    /// True to disable checksum and segmentation offloads, as a pcap port needs.
     pub offloads_off: bool,
 }
 
-/// Makes the pair on the host and connects the host's end; returns the name of the other end, for libnetwork to move.
+/// Creates the veth pair on the host and connects the host's end. Returns the name of the other end, for libnetwork
+/// to move.
 ///
 /// A pair left over from an earlier attempt with the same alias is replaced, unless it is in a container by now.
 ///
 /// # Errors
-/// See [`AttachError`]; nothing is left of the attempt.
+/// [`AttachError`]; nothing is left of the attempt.
 pub fn make_endpoint(endpoint: &Endpoint<'_>) -> Result<String, AttachError> {
     let mut plan = Plan::new();
     let peer_ifname = make(endpoint, &mut plan)?;
@@ -44,12 +45,12 @@ pub fn make_endpoint(endpoint: &Endpoint<'_>) -> Result<String, AttachError> {
     Ok(peer_ifname)
 }
 
-/// Waits until libnetwork has the interface with that MAC in the namespace at `netns` and up, then finishes it: kernel
-/// settings, announcement of its addresses. Returns its name there. Routes are libnetwork's: it is about to set those it
-/// was told, and one that is there already it takes for a failure of the container's start.
+/// Waits until libnetwork has moved the interface with that MAC to the namespace at `netns` and brought it up, then
+/// applies the kernel settings and announces its addresses. Returns its name there. Routes are left to libnetwork,
+/// which sets them later, and fails the container's start if one exists already.
 ///
 /// # Errors
-/// [`AttachError::Timeout`] at the deadline; otherwise the kernel's.
+/// [`AttachError::Timeout`] at the deadline; otherwise the errno of the failed system call.
 pub fn finish_endpoint(netns: &Path, mac: Mac, deadline: Instant) -> Result<String, AttachError> {
     let (netns, link) = wait_for_link(netns, mac, deadline)?;
     netns.run_in(|| configure(&link))?;
@@ -107,10 +108,11 @@ pub(super) fn make(endpoint: &Endpoint<'_>, plan: &mut Plan) -> Result<String, A
     Ok(peer_ifname)
 }
 
-/// The namespace, and the interface with that MAC in it, once it is up (libnetwork gives it its addresses before).
+/// Returns the namespace and the interface with that MAC in it, once it is up; libnetwork sets its addresses before
+/// that.
 fn wait_for_link(path: &Path, mac: Mac, deadline: Instant) -> Result<(Netns, Link), AttachError> {
     loop {
-        // The namespace itself may not be there yet.
+        // The namespace may not exist yet.
         match Netns::open(path) {
             Ok(netns) => {
                 let link = netns.run_in(|| poll_for_link(mac, deadline))??;
@@ -123,7 +125,7 @@ fn wait_for_link(path: &Path, mac: Mac, deadline: Instant) -> Result<(Netns, Lin
     }
 }
 
-/// Inside the namespace: none when the deadline passes first.
+/// Waits for the interface, inside the namespace; `None` at the deadline.
 fn poll_for_link(mac: Mac, deadline: Instant) -> Result<Option<Link>, SysError> {
     let mut netlink = Netlink::open()?;
     loop {
@@ -138,13 +140,13 @@ fn poll_for_link(mac: Mac, deadline: Instant) -> Result<Option<Link>, SysError> 
     }
 }
 
-/// Inside the namespace.
+/// Applies kernel settings, inside the namespace.
 fn configure(link: &Link) {
     sysctl::prefer(Table::Ipv6Conf, &link.name, "accept_ra", "0");
     inside::age_neighbours_fast(&link.name);
 }
 
-/// Inside the namespace.
+/// Announces all addresses of the interface, inside the namespace.
 fn announce_all(link: &Link, mac: Mac) -> Result<(), SysError> {
     let addresses = Netlink::open()?.addresses()?;
     for entry in addresses.iter().filter(|entry| entry.link == link.index) {

@@ -1,4 +1,4 @@
-//! What is done inside the container's namespace, on a thread that has entered it.
+//! Configuration inside the container's namespace, on a thread that has entered it.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -13,10 +13,10 @@ use crate::netlink::{Link, Netlink};
 use crate::plan::Plan;
 use crate::sysctl::{self, Table};
 
-/// Interfaces `mesh0`, `mesh1`, … that one container may have.
+/// Interfaces `mesh0`, `mesh1`, … of one container, at most.
 const MAX_INTERFACES: u32 = 1_024;
 
-/// The interface that has the address of the request.
+/// Returns the interface that has the requested address.
 pub(super) fn find(request: &Plug<'_>) -> Result<Option<Link>, SysError> {
     let mut netlink = Netlink::open()?;
     let wanted = request.address.addr();
@@ -31,7 +31,7 @@ pub(super) fn find(request: &Plug<'_>) -> Result<Option<Link>, SysError> {
     Ok(links.into_iter().find(|link| link.index == entry.link))
 }
 
-/// Makes the container's end what the request says; returns its name.
+/// Configures the container's end as requested. Returns its name.
 pub(super) fn set_up(
     request: &Plug<'_>,
     temporary: &str,
@@ -80,7 +80,7 @@ fn rename(
     Ok(renamed)
 }
 
-/// Tries the names in turn, since another attachment of the same container may be under way.
+/// Tries the names in turn, because another attachment of the same container may be in progress.
 fn rename_to_free(netlink: &mut Netlink, index: u32) -> Result<String, SysError> {
     for number in 0..MAX_INTERFACES {
         let name = format!("mesh{number}");
@@ -96,13 +96,13 @@ fn rename_to_free(netlink: &mut Netlink, index: u32) -> Result<String, SysError>
     ))
 }
 
-/// Addresses come from us alone, and a neighbour that moved is noticed within seconds.
+/// Disables automatic addresses, and makes the neighbour cache detect moves within seconds.
 fn configure(ifname: &str, ipv6: bool) -> Result<(), SysError> {
     sysctl::prefer(Table::Ipv6Conf, ifname, "accept_ra", "0");
     if ipv6 {
         sysctl::set(Table::Ipv6Conf, ifname, "disable_ipv6", "0")?;
         sysctl::prefer(Table::Ipv6Conf, ifname, "autoconf", "0");
-        // Duplicate address detection would keep the address unusable for a second.
+        // Duplicate address detection would delay the use of the address by a second.
         sysctl::prefer(Table::Ipv6Conf, ifname, "accept_dad", "0");
     } else {
         sysctl::prefer(Table::Ipv6Conf, ifname, "disable_ipv6", "1");
@@ -123,13 +123,13 @@ pub(super) fn age_neighbours_fast(ifname: &str) {
     }
 }
 
-/// A container with several interfaces keeps the route to the first.
+/// Adds the multicast route. In a container with several interfaces, that of the first one is kept.
 fn add_multicast_route(netlink: &mut Netlink, index: u32) -> Result<bool, SysError> {
     let multicast = Ipv4Net::new_assert(Ipv4Addr::new(224, 0, 0, 0), 4);
     netlink.add_link_route(index, IpNet::V4(multicast))
 }
 
-/// An announcement that does not go out costs a neighbour's ARP time-out, not the attachment.
+/// Announces an address. A failure is not fatal: it only delays neighbours until their ARP entries expire.
 pub(super) fn announce(ifname: &str, mac: Mac, address: IpAddr) {
     if let Err(e) = crate::arp::announce(ifname, mac, address) {
         tracing::warn!(error = %e, "address not announced");

@@ -1,4 +1,4 @@
-//! Containers' interfaces: veth pairs between the bridge and a container's network namespace.
+//! Interfaces of containers: veth pairs between the bridge and a container's network namespace.
 
 mod endpoint;
 mod inside;
@@ -17,27 +17,27 @@ use crate::SysError;
 use crate::bridge::{Role, alias, is_ours};
 use crate::netlink::{Link, Netlink};
 
-/// Time between two looks for an interface that the engine is about to move.
+/// Interval at which to look for an interface that the engine is about to move.
 const POLL: Duration = Duration::from_millis(2);
 
-/// Why a container could not be attached. Nothing is left of the attempt.
+/// Reason why a container could not be attached. Nothing is left of the attempt.
 #[derive(Debug, thiserror::Error)]
 pub enum AttachError {
     /// A system call failed.
     #[error(transparent)]
     Sys(#[from] SysError),
-    /// The bridge is not there.
+    /// The bridge does not exist.
     #[error("there is no bridge {0}; is the router running?")]
     NoBridge(String),
-    /// The container has the address on another interface.
+    /// Another interface of the container has the address.
     #[error("the container has the address {address} already, on its interface {ifname}")]
     AddressInUse {
-        /// The address.
+        /// Requested address.
         address: IpNet,
-        /// The interface that has it.
+        /// Interface that has it.
         ifname: String,
     },
-    /// The container has an interface of the name asked for.
+    /// The container has an interface with the requested name.
     #[error("the container has an interface {0} already")]
     NameTaken(String),
     /// The container has no network namespace of its own.
@@ -46,28 +46,28 @@ pub enum AttachError {
     /// The engine did not move the interface in time.
     #[error("no interface with the MAC {0} came up in the container in time")]
     Timeout(Mac),
-    /// Such an endpoint was made before, and is in a container now.
+    /// The endpoint was created before, and is in a container now.
     #[error("the endpoint {0} is in a container already")]
     InContainer(String),
 }
 
-/// The host's end of a container's pair.
+/// Host's end of a container's veth pair.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Attachment {
-    /// The interface on the host.
+    /// Name of the interface on the host.
     pub host_ifname: String,
-    /// What the caller of [`plug`] or [`make_endpoint`] gave as alias.
+    /// Alias given to [`plug`] or [`make_endpoint`] by the caller.
     pub alias: String,
-    /// Whether it is in the bridge and up, as it should be.
+    /// True if it is in the bridge and up, as it should be.
     pub connected: bool,
-    /// Whether the other end is in another network namespace: in a container.
+    /// True if the other end is in another network namespace, that is, in a container.
     pub arrived: bool,
 }
 
-/// All attachments of a bridge, by the aliases of the interfaces in the thread's namespace.
+/// Lists all attachments of a bridge, by the aliases of the interfaces in the thread's namespace.
 ///
 /// # Errors
-/// The kernel's.
+/// The errno of the failed system call.
 pub fn list(bridge: &str) -> Result<Vec<Attachment>, SysError> {
     let mut netlink = Netlink::open()?;
     let master = netlink.link_by_name(bridge)?.map(|link| link.index);
@@ -85,7 +85,7 @@ pub fn list(bridge: &str) -> Result<Vec<Attachment>, SysError> {
         .collect())
 }
 
-/// Takes out every attachment that has this alias or this interface on the host; how many there were.
+/// Removes every attachment with this alias or this interface on the host. Returns their number.
 ///
 /// # Errors
 /// The first failure, after all others were tried.
@@ -107,11 +107,11 @@ pub fn unplug(bridge: &str, alias_or_host_ifname: &str) -> Result<usize, SysErro
     result
 }
 
-/// Puts every attachment that someone took out of the bridge, or set down, back; how many there were. Those whose aliases
-/// are in `resting` are to be down.
+/// Reconnects every attachment that was removed from the bridge or set down by others. Returns their number. Those
+/// whose aliases are in `resting` are kept down.
 ///
 /// # Errors
-/// The kernel's.
+/// The errno of the failed system call.
 pub fn reconnect_all(bridge: &str, resting: &BTreeSet<String>) -> Result<usize, SysError> {
     let mut netlink = Netlink::open()?;
     let Some(master) = netlink.link_by_name(bridge)? else {
@@ -132,11 +132,11 @@ pub fn reconnect_all(bridge: &str, resting: &BTreeSet<String>) -> Result<usize, 
     Ok(mended)
 }
 
-/// Takes the carrier from an attachment, which keeps its address and routes in the container, or gives it back; whether there
-/// is such an attachment.
+/// Sets the carrier of an attachment down, which keeps its address and routes in the container, or up again. Returns
+/// true if there is such an attachment.
 ///
 /// # Errors
-/// The kernel's.
+/// The errno of the failed system call.
 pub fn rest(bridge: &str, alias: &str, resting: bool) -> Result<bool, SysError> {
     let mut netlink = Netlink::open()?;
     let mut links = netlink.links()?;
@@ -151,7 +151,7 @@ pub fn rest(bridge: &str, alias: &str, resting: bool) -> Result<bool, SysError> 
     Ok(!links.is_empty())
 }
 
-/// Puts one host end into the bridge and up; whether that was needed.
+/// Adds one host end to the bridge and sets it up. Returns true if that was needed.
 fn reconnect(netlink: &mut Netlink, link: &Link, master: u32) -> Result<bool, SysError> {
     let needed = link.master != Some(master) || !link.up;
     if link.master != Some(master) {
@@ -163,7 +163,7 @@ fn reconnect(netlink: &mut Netlink, link: &Link, master: u32) -> Result<bool, Sy
     Ok(needed)
 }
 
-/// The caller's part of the alias of a host end.
+/// Returns the caller's part of the alias of a host end.
 fn caller_alias<'a>(link: &'a Link, bridge: &str) -> Option<&'a str> {
     if !is_ours(link, bridge) {
         return None;

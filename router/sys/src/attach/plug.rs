@@ -1,4 +1,4 @@
-//! Plugs a running container: its own namespace is given, the pair is made straight into it.
+//! Attachment of a running container: the veth pair is created directly into its namespace.
 
 use ipnet::IpNet;
 use mesh_proto::ids::Mac;
@@ -14,44 +14,44 @@ use crate::netns::Netns;
 use crate::plan::Plan;
 use crate::sysctl::{self, Table};
 
-/// One address of one container, to be plugged.
+/// Request to attach one address of one container.
 #[derive(Clone, Copy, Debug)]
 pub struct Plug<'a> {
-    /// The bridge, in the thread's namespace.
+    /// Name of the bridge, in the thread's namespace.
     pub bridge: &'a str,
-    /// The container's namespace.
+    /// Network namespace of the container.
     pub netns: &'a Netns,
-    /// Name of the interface in the container; none: the first free of `mesh0`, `mesh1`, …
+    /// Name of the interface in the container; `None`: the first free one of `mesh0`, `mesh1`, …
     pub ifname: Option<&'a str>,
-    /// Its MAC.
+    /// MAC address of the interface.
     pub mac: Mac,
-    /// Its MTU, in bytes.
+    /// MTU of the interface, in bytes.
     pub mtu: u16,
-    /// Its address, and the prefix length of its subnet.
+    /// IP address, with the prefix length of its subnet.
     pub address: IpNet,
-    /// Whether IPv4 multicast (224.0.0.0/4) goes to this interface.
+    /// True to route IPv4 multicast (224.0.0.0/4) to this interface.
     pub multicast_route: bool,
-    /// What the caller finds it by, in [`super::list`] and [`super::unplug`]; at most 200 bytes.
+    /// Caller's name for it in [`super::list`] and [`super::unplug`]; at most 200 bytes.
     pub alias: &'a str,
-    /// Whether checksum and segmentation offloads are switched off, as a pcap port needs.
+    /// True to disable checksum and segmentation offloads, as a pcap port needs.
     pub offloads_off: bool,
 }
 
-/// Where a container is plugged.
+/// Attached interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plugged {
-    /// The interface on the host.
+    /// Name of the interface on the host.
     pub host_ifname: String,
-    /// The interface in the container.
+    /// Name of the interface in the container.
     pub ifname: String,
-    /// [`Outcome::Existing`]: the container had the address on an interface of this bridge already.
+    /// [`Outcome::Existing`] if the container had the address already, on an interface of this bridge.
     pub outcome: Outcome,
 }
 
-/// Plugs a container; on return the interface is up, has its address, and the neighbours know.
+/// Attaches a container. On return the interface is up, has its address, and is announced.
 ///
 /// # Errors
-/// See [`AttachError`]; nothing is left of the attempt.
+/// [`AttachError`]; nothing is left of the attempt.
 pub fn plug(request: &Plug<'_>) -> Result<Plugged, AttachError> {
     let mut plan = Plan::new();
     let plugged = run(request, &mut plan)?;
@@ -95,13 +95,13 @@ pub(super) fn run(request: &Plug<'_>, plan: &mut Plan) -> Result<Plugged, Attach
     })
 }
 
-/// A short name of its own for each attachment, the same on every run.
+/// Returns a short unique name for the attachment, which is stable between runs.
 fn host_ifname(request: &Plug<'_>) -> String {
     let address = request.address.addr().to_string();
     ifname::hashed(&[request.bridge, request.alias, &address])
 }
 
-/// The container has the address already: sees to it that the host's end is connected too.
+/// Handles a container that has the address already: makes sure that the host's end is connected.
 fn rejoin(
     netlink: &mut Netlink,
     request: &Plug<'_>,
@@ -147,7 +147,7 @@ fn create_pair(
         peer_mac: Some(request.mac),
         mtu: request.mtu,
     };
-    // Deleting one end deletes the other with its address, routes and settings: the inverse of all that follows.
+    // Deleting one end deletes the other one with its address, routes and settings; it undoes all later steps.
     let undo = delete_later(host_ifname.to_owned());
     plan.step_with_undo("create pair", || netlink.create_veth(&spec), undo)?;
     Ok(())

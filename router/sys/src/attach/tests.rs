@@ -12,7 +12,7 @@ use crate::port::{FrameBatch, FramePort, FrameReader, PcapPort};
 use crate::sysctl::{Table, get};
 use crate::testing::{NamedNetns, needs_root};
 
-/// A host with a bridge, and a container's namespace.
+/// Host with a bridge, and the namespace of a container.
 struct Fixture {
     host: NamedNetns,
     container: NamedNetns,
@@ -60,7 +60,7 @@ impl Fixture {
     }
 }
 
-/// Links, addresses and routes of the namespace, in words.
+/// Returns links, addresses and routes of the namespace as text.
 fn state() -> BTreeSet<String> {
     let mut netlink = Netlink::open().unwrap();
     let mut all = BTreeSet::new();
@@ -156,14 +156,14 @@ fn plugging_again_changes_nothing() {
     assert_eq!(f.state(), before);
     assert_eq!(f.plug("10.2.1.2/24").unwrap().ifname, "mesh1");
 
-    // Someone takes it out of the bridge.
+    // Another program removes it from the bridge.
     f.host.run(|| {
         let mut netlink = Netlink::open().unwrap();
         let host = netlink.require_link(&first.host_ifname).unwrap();
         netlink.set_nomaster(host.index).unwrap();
         assert_eq!(reconnect_all("mesh", &BTreeSet::new()).unwrap(), 1);
         assert_eq!(reconnect_all("mesh", &BTreeSet::new()).unwrap(), 0);
-        // At rest it stays down, and is back when it is no more.
+        // While resting it stays down; it is reconnected afterwards.
         let are_down = || list("mesh").unwrap().iter().all(|a| !a.connected);
         assert!(rest("mesh", "c1", true).unwrap() && are_down());
         let resting = BTreeSet::from(["c1".to_owned()]);
@@ -182,8 +182,8 @@ fn plugging_again_changes_nothing() {
 }
 
 #[test]
-fn a_pair_that_was_made_and_not_marked_is_made_anew() {
-    if needs_root("a_pair_that_was_made_and_not_marked_is_made_anew") {
+fn an_unmarked_pair_is_created_again() {
+    if needs_root("an_unmarked_pair_is_created_again") {
         return;
     }
     let f = Fixture::new();
@@ -192,7 +192,7 @@ fn a_pair_that_was_made_and_not_marked_is_made_anew() {
         let mut netlink = Netlink::open().unwrap();
         let left = netlink.require_link(&plugged.host_ifname).unwrap();
         netlink.delete_link(left.index).unwrap();
-        // As a router leaves it that is killed at this point.
+        // The state left by a router killed at this point.
         let spec = VethSpec {
             name: &plugged.host_ifname,
             peer_name: "left",
@@ -207,7 +207,7 @@ fn a_pair_that_was_made_and_not_marked_is_made_anew() {
         (again.ifname.as_str(), again.outcome),
         ("mesh0", Outcome::Created)
     );
-    // One that somebody uses is left alone.
+    // A pair in use is left alone.
     f.host.run(|| {
         let mut netlink = Netlink::open().unwrap();
         let link = netlink.require_link(&again.host_ifname).unwrap();
@@ -372,7 +372,7 @@ fn an_endpoint_that_the_engine_moves_is_finished() {
     };
     let peer = f.host.run(|| make_endpoint(&endpoint).unwrap());
     let peer = f.host.run(|| {
-        assert_eq!(make_endpoint(&endpoint).unwrap(), peer, "made anew");
+        assert_eq!(make_endpoint(&endpoint).unwrap(), peer, "created again");
         peer
     });
     let path = f.container.netns.path().to_owned();
@@ -380,7 +380,7 @@ fn an_endpoint_that_the_engine_moves_is_finished() {
     let error = finish_endpoint(&path, mac, soon).unwrap_err();
     assert!(matches!(error, AttachError::Timeout(m) if m == mac));
 
-    // As libnetwork does, a little later than we begin to wait.
+    // Like libnetwork, a little later than the wait begins.
     std::thread::scope(|scope| {
         scope.spawn(|| {
             std::thread::sleep(Duration::from_millis(30));
@@ -407,7 +407,7 @@ fn an_endpoint_that_the_engine_moves_is_finished() {
     f.container.run(|| {
         let mut netlink = Netlink::open().unwrap();
         let link = netlink.require_link("eth0").unwrap();
-        // libnetwork sets its routes last, and gives up when one is there.
+        // libnetwork sets its routes last, and fails if one exists already.
         let route = "224.0.0.0/4".parse().unwrap();
         assert!(netlink.add_link_route(link.index, route).unwrap());
         let reachable = get(Table::Ipv4Neigh, "eth0", "base_reachable_time_ms").unwrap();

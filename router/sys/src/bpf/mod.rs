@@ -1,6 +1,6 @@
-//! eBPF, as far as a filter of a port needs it: programs, maps, and bpf(2).
+//! eBPF for the filter of a port: programs, maps, and bpf(2).
 //!
-//! Linux 4.16 to 5.10 counts maps towards RLIMIT_MEMLOCK, which may be too little for them; later kernels do not.
+//! Linux 4.16 to 5.10 charges maps to RLIMIT_MEMLOCK, which may be too low for them; later kernels do not.
 
 mod program;
 
@@ -20,31 +20,31 @@ const MAP_CREATE: libc::c_int = 0;
 const MAP_LOOKUP_ELEM: libc::c_int = 1;
 const PROG_LOAD: libc::c_int = 5;
 const PROG_TYPE_SOCKET_FILTER: u32 = 1;
-/// Nothing that only programs under the GPL may call is called; the verifier wants a text all the same.
+/// No function reserved for GPL programs is called; the verifier requires a licence anyway.
 const LICENCE: &std::ffi::CStr = c"Apache-2.0";
 
-/// Bytes of all our keys and values.
+/// Sizes of all keys and values, in bytes.
 const KEY_SIZE: u32 = u32::BITS / 8;
 const VALUE_SIZE: u32 = u64::BITS / 8;
 
-/// What kind of table a map is.
+/// Kind of a map.
 #[derive(Clone, Copy, Debug)]
 #[repr(u32)]
 pub(crate) enum MapKind {
-    /// Keys are the numbers below the map's length (32 bits); all values are there from the beginning, and zero.
+    /// Keys are the numbers below the map's length (32 bits); all values exist from the start, as zero.
     Array = 2,
-    /// A hash table that forgets what was long unused when it is full.
+    /// Hash table that evicts the least recently used entry when it is full.
     LruHash = 9,
 }
 
-/// A table with keys of 32 bits and values of 64, which programs and we read and write.
+/// Map with 32-bit keys and 64-bit values, shared by the router and its eBPF programs.
 #[derive(Debug)]
 pub(crate) struct Map {
     fd: OwnedFd,
 }
 
 impl Map {
-    /// Makes a map of at most `length` entries.
+    /// Creates a map of at most `length` entries.
     ///
     /// # Errors
     /// EPERM without CAP_BPF (before Linux 5.8: CAP_SYS_ADMIN); ENOSYS on a kernel without eBPF.
@@ -70,10 +70,10 @@ impl Map {
         Ok(Self { fd: owned(fd)? })
     }
 
-    /// The value at `key`, if there is one.
+    /// Returns the value at `key`; `None` if there is none.
     ///
     /// # Errors
-    /// Whatever the kernel says, except that there is none.
+    /// The errno of the failed system call.
     pub(crate) fn get(&self, key: u32) -> Result<Option<u64>, SysError> {
         #[repr(C)]
         struct Attributes {
@@ -91,7 +91,8 @@ impl Map {
             value: (&raw mut value).expose_provenance() as u64,
             flags: 0,
         };
-        // SAFETY: the kernel reads a key of 32 bits and writes a value of 64, as the map was made with; both outlive the call.
+        // SAFETY: the kernel reads a key of 32 bits and writes a value of 64, as the map was made with; both outlive
+        // the call.
         match unsafe { bpf(MAP_LOOKUP_ELEM, &attributes) } {
             Ok(_) => Ok(Some(value)),
             Err(Errno::ENOENT) => Ok(None),
@@ -104,10 +105,10 @@ impl Map {
     }
 }
 
-/// Gives the kernel a program of the type that filters what comes to a socket or a TAP device.
+/// Loads a program of the type that filters packets for a socket or a TAP device.
 ///
 /// # Errors
-/// EPERM as [`Map::create`]; EACCES or EINVAL with the verifier's words when it does not accept the program.
+/// EPERM like [`Map::create`]; EACCES or EINVAL with the verifier's message if it rejects the program.
 pub(crate) fn load_socket_filter(program: &Program) -> Result<OwnedFd, SysError> {
     #[repr(C)]
     struct Attributes {
@@ -131,8 +132,8 @@ pub(crate) fn load_socket_filter(program: &Program) -> Result<OwnedFd, SysError>
         log_size: LOG,
         log: log.as_mut_ptr().expose_provenance() as u64,
     };
-    // SAFETY: the kernel reads `instructions` words of code and a terminated text, and writes at most `log_size` bytes; all
-    // three outlive the call.
+    // SAFETY: the kernel reads `instructions` words of code and a terminated text, and writes at most `log_size`
+    // bytes; all three outlive the call.
     match unsafe { bpf(PROG_LOAD, &attributes) } {
         Ok(fd) => owned(fd),
         Err(e @ (Errno::EACCES | Errno::EINVAL)) => {

@@ -1,10 +1,10 @@
-//! Writing an eBPF program: instructions in order, jumps to labels.
+//! Assembler for eBPF programs: instructions in order, jumps to labels.
 //!
-//! The instruction set is that of RFC 9669; only what our programs use is here.
+//! The instruction set is that of RFC 9669, restricted to what the programs here use.
 
 use super::Map;
 
-// Classes, sizes and modes of operations (RFC 9669 §3).
+// Classes, sizes and modes of instructions (RFC 9669 §3).
 const LD: u8 = 0x00;
 const LDX: u8 = 0x01;
 const ST: u8 = 0x02;
@@ -17,14 +17,14 @@ const MEM: u8 = 0x60;
 const ATOMIC: u8 = 0xc0;
 const DOUBLE_WORD: u8 = 0x18;
 const REGISTER: u8 = 0x08;
-/// The source of a 64-bit immediate that is a map's descriptor.
+/// Source of a 64-bit immediate that is the descriptor of a map.
 const PSEUDO_MAP_FD: u8 = 1;
 
-/// A register: results in 0, arguments in 1 to 5 (lost by a call), 6 to 9 kept, 10 the end of the stack.
+/// Register: results in 0, arguments in 1 to 5 (lost in a call), 6 to 9 preserved, 10 is the frame pointer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Reg(pub(crate) u8);
 
-/// Bytes of a load or store.
+/// Width of a load or store.
 #[derive(Clone, Copy, Debug)]
 #[repr(u8)]
 pub(crate) enum Width {
@@ -38,7 +38,7 @@ pub(crate) enum Width {
     Double = 0x18,
 }
 
-/// A place in a program; jumps go forward to it.
+/// Label in a program; jumps go forward only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Label(pub(crate) &'static str);
 
@@ -52,7 +52,7 @@ struct Instruction {
     jump: Option<Label>,
 }
 
-/// A program that is written.
+/// Program under construction.
 #[derive(Debug, Default)]
 pub(crate) struct Program {
     instructions: Vec<Instruction>,
@@ -60,7 +60,7 @@ pub(crate) struct Program {
 }
 
 impl Program {
-    /// Where jumps to `label` go: what is written next.
+    /// Places `label` before the next instruction.
     pub(crate) fn label(&mut self, label: Label) {
         self.labels.push((label, self.instructions.len()));
     }
@@ -70,7 +70,7 @@ impl Program {
         self.add(ALU64 | REGISTER | 0xb0, to, from, 0, 0);
     }
 
-    /// `to = number`, with its sign.
+    /// `to = number`, sign-extended.
     pub(crate) fn set(&mut self, to: Reg, number: i32) {
         self.add(ALU64 | 0xb0, to, Reg(0), 0, number);
     }
@@ -90,25 +90,25 @@ impl Program {
         self.add(ALU64 | REGISTER | 0x10, to, from, 0, 0);
     }
 
-    /// `to &= number`, with its sign.
+    /// `to &= number`, sign-extended.
     pub(crate) fn and(&mut self, to: Reg, number: i32) {
         self.add(ALU64 | 0x50, to, Reg(0), 0, number);
     }
 
-    /// `to |= number`, with its sign.
+    /// `to |= number`, sign-extended.
     pub(crate) fn or(&mut self, to: Reg, number: i32) {
         self.add(ALU64 | 0x40, to, Reg(0), 0, number);
     }
 
-    /// `to =` the map, for a call.
+    /// `to =` address of the map, for a call.
     pub(crate) fn map(&mut self, to: Reg, map: &Map) {
         let fd = map.number().cast_signed();
         self.add(LD | IMM | DOUBLE_WORD, to, Reg(PSEUDO_MAP_FD), 0, fd);
         self.add(0, Reg(0), Reg(0), 0, 0);
     }
 
-    /// Register 0 `=` what the frame holds at this place, in the host's byte order; the program ends with 0 where the frame
-    /// is shorter. Register 6 must hold the context; registers 1 to 5 are lost.
+    /// Loads a field of the frame at offset `place` into register 0, in host byte order; the program ends with 0 if
+    /// the frame is shorter. Register 6 must hold the context; registers 1 to 5 are lost.
     pub(crate) fn packet(&mut self, width: Width, place: i32) {
         self.add(LD | ABS | width as u8, Reg(0), Reg(0), 0, place);
     }
@@ -128,37 +128,37 @@ impl Program {
         self.add(ST | MEM | width as u8, to, Reg(0), offset, number);
     }
 
-    /// `*(to + offset) += from`, 64 bits, at once for all processors.
+    /// `*(to + offset) += from`, 64 bits, atomically.
     pub(crate) fn atomic_add(&mut self, to: Reg, offset: i16, from: Reg) {
         self.add(STX | ATOMIC | DOUBLE_WORD, to, from, offset, 0);
     }
 
-    /// Register 0 `=` what the kernel's function of this number (`enum bpf_func_id`) returns.
+    /// Calls the kernel's function with this number (`enum bpf_func_id`); the result is in register 0.
     pub(crate) fn call(&mut self, function: i32) {
         self.add(JMP | 0x80, Reg(0), Reg(0), 0, function);
     }
 
-    /// Goes to `label`.
+    /// Jumps to `label`.
     pub(crate) fn jump(&mut self, label: Label) {
         self.add_jump(JMP, Reg(0), Reg(0), 0, label);
     }
 
-    /// Goes to `label` if `a == number`.
+    /// Jumps to `label` if `a == number`.
     pub(crate) fn jump_if_equal(&mut self, a: Reg, number: i32, label: Label) {
         self.add_jump(JMP | 0x10, a, Reg(0), number, label);
     }
 
-    /// Goes to `label` if `a != number`.
+    /// Jumps to `label` if `a != number`.
     pub(crate) fn jump_if_not_equal(&mut self, a: Reg, number: i32, label: Label) {
         self.add_jump(JMP | 0x50, a, Reg(0), number, label);
     }
 
-    /// Goes to `label` if `a >= b`, both with their signs.
+    /// Jumps to `label` if `a >= b`, as signed numbers.
     pub(crate) fn jump_if_at_least(&mut self, a: Reg, b: Reg, label: Label) {
         self.add_jump(JMP | REGISTER | 0x70, a, b, 0, label);
     }
 
-    /// Ends with what register 0 holds.
+    /// Exits with the value of register 0.
     pub(crate) fn exit(&mut self) {
         self.add(JMP | 0x90, Reg(0), Reg(0), 0, 0);
     }
@@ -181,7 +181,7 @@ impl Program {
         }
     }
 
-    /// The program as the kernel reads it. A jump to a label that is nowhere goes to itself, which the verifier refuses.
+    /// Returns the encoded program. A jump to an undefined label goes to itself, which the verifier rejects.
     pub(super) fn assemble(&self) -> Vec<u64> {
         let words = self.instructions.iter().enumerate().map(|(at, one)| {
             let offset = one

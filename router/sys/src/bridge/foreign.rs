@@ -1,14 +1,15 @@
-//! Bridges that belong to somebody else. One that an operator made for the mesh is used; one of an engine, or with
-//! addresses or ports of its own, is not: all hosts' bridges would be one Ethernet with the same addresses on each.
+//! Bridges of other owners. A bridge that an operator created for the mesh is used. One of a container engine, or one
+//! with addresses or ports of its own, is refused: it would join the bridges of all hosts to one Ethernet with the
+//! same addresses on each.
 
 use super::is_ours;
 use crate::SysError;
 use crate::netlink::{Link, Netlink};
 
-/// The alias of a bridge that is not ours and that the mesh uses, by us or by an operator who means it.
+/// Alias of a bridge of another owner that the mesh uses; set by the router, or by an operator who permits it.
 pub(super) const MARK: &str = "mesh";
 
-/// Bridges of engines, virtual machines and clusters: the beginning of the name, and whose it is.
+/// Bridges of engines, virtual machines and clusters: prefix of the name, and owner.
 const ENGINES: [(&str, &str); 14] = [
     ("docker", "Docker's"),
     ("br-", "a Docker network's"),
@@ -25,10 +26,10 @@ const ENGINES: [(&str, &str); 14] = [
     ("flannel", "flannel's"),
     ("cilium", "Cilium's"),
 ];
-/// Digits of the id in the name of the bridge of a Docker network.
+/// Digits of the id in the bridge name of a Docker network.
 const ID_DIGITS: usize = 12;
 
-/// Refuses a name that is an engine's, whether there is such a bridge now or not.
+/// Refuses the name of an engine's bridge, whether it exists or not.
 pub(super) fn check_name(name: &str) -> Result<(), SysError> {
     match engine_of(name) {
         Some(whose) => Err(refused(name, &format!("that bridge is {whose}"))),
@@ -36,7 +37,7 @@ pub(super) fn check_name(name: &str) -> Result<(), SysError> {
     }
 }
 
-/// Refuses a bridge that somebody uses, unless it was ours before or is marked.
+/// Refuses a bridge that is in use, unless the mesh used it before or it is marked.
 pub(super) fn check(netlink: &mut Netlink, link: &Link, name: &str) -> Result<(), SysError> {
     check_name(name)?;
     if link.alias.as_deref() == Some(MARK) {
@@ -67,14 +68,15 @@ pub(super) fn check(netlink: &mut Netlink, link: &Link, name: &str) -> Result<()
     }
 }
 
-/// Marks a bridge of somebody else as used, and fixes its MTU, which would follow our ports if it was never set.
+/// Marks a bridge of another owner as used, and fixes its MTU, which would follow that of the mesh's ports if it was
+/// never set.
 pub(super) fn borrow(netlink: &mut Netlink, link: &Link, name: &str) -> Result<(), SysError> {
     let links = netlink.links()?;
     let mut ports = links.iter().filter(|l| l.master == Some(link.index));
     if let Ok(mtu) = u16::try_from(link.mtu)
         && !ports.any(|port| is_ours(port, name))
     {
-        // The kernel does not take note of a value that is there already.
+        // The kernel ignores a value that is set already.
         netlink.set_mtu(link.index, mtu.saturating_sub(1))?;
         netlink.set_mtu(link.index, mtu)?;
     }

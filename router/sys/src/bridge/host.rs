@@ -1,4 +1,4 @@
-//! The host's own addresses on the bridge.
+//! Addresses of the host on the bridge.
 
 use ipnet::IpNet;
 use mesh_proto::ids::Mac;
@@ -9,19 +9,20 @@ use crate::arp;
 use crate::netlink::{Link, Netlink, RouteEntry};
 use crate::sysctl::{self, Table};
 
-/// What [`add_addresses`] found.
+/// Result of [`add_addresses`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Added {
-    /// The bridge's MAC address: the host's on the mesh.
+    /// MAC address of the bridge, which is that of the host in the mesh.
     pub mac: Mac,
-    /// Those that the bridge did not have.
+    /// Addresses that the bridge did not have before.
     pub new: Vec<IpNet>,
 }
 
-/// Gives the bridge those of `addresses` that it does not have, and tells the neighbours of these.
+/// Adds those of `addresses` that the bridge does not have, and announces them to neighbours.
 ///
 /// # Errors
-/// [`SysError::is_not_found`] without the bridge; the kernel's. Those added before the failure stay.
+/// [`SysError::is_not_found`] if there is no such bridge; the errno of the failed system call. Addresses added before
+/// the failure stay.
 pub fn add_addresses(bridge: &str, addresses: &[IpNet]) -> Result<Added, SysError> {
     let mut netlink = Netlink::open()?;
     let link = require_bridge(&mut netlink, bridge)?;
@@ -36,7 +37,7 @@ pub fn add_addresses(bridge: &str, addresses: &[IpNet]) -> Result<Added, SysErro
         }
     }
     for address in &new {
-        // Neighbours that do not hear it ask within seconds.
+        // Neighbours that miss the announcement ask within seconds.
         if let Err(error) = arp::announce(bridge, mac, address.addr()) {
             tracing::debug!(%error, %address, "not announced");
         }
@@ -44,16 +45,16 @@ pub fn add_addresses(bridge: &str, addresses: &[IpNet]) -> Result<Added, SysErro
     Ok(Added { mac, new })
 }
 
-/// The bridge's MAC address; none without the bridge.
+/// Returns the bridge's MAC address; `None` if there is no such bridge.
 ///
 /// # Errors
-/// The kernel's.
+/// The errno of the failed system call.
 pub fn mac(bridge: &str) -> Result<Option<Mac>, SysError> {
     let link = find_bridge(&mut Netlink::open()?, bridge)?;
     Ok(link.and_then(|link| link.mac))
 }
 
-/// Takes addresses from the bridge, as far as it has them.
+/// Removes addresses from the bridge, as far as it has them.
 ///
 /// # Errors
 /// The first failure, after all others were tried.
@@ -72,10 +73,11 @@ pub fn remove_addresses(bridge: &str, addresses: &[IpNet]) -> Result<(), SysErro
     result
 }
 
-/// Refuses an address that the host has elsewhere, and one whose subnet is in the way of another interface's.
+/// Refuses an address that the host has on another interface, and one whose subnet conflicts with a route of another
+/// interface.
 ///
 /// # Errors
-/// What is in the way, and what to do.
+/// The conflict, and how to resolve it.
 pub fn check_address(bridge: &str, address: IpNet) -> Result<(), SysError> {
     let mut netlink = Netlink::open()?;
     let links = netlink.links()?;
@@ -108,8 +110,8 @@ pub fn check_address(bridge: &str, address: IpNet) -> Result<(), SysError> {
     }
 }
 
-/// Whether an interface with this subnet would take something away from what a route leads to. Part of what lies behind a
-/// gateway may be taken: that is what the operator says.
+/// Returns true if an interface with this subnet would take over addresses of a route. A part of a network behind a
+/// gateway may be taken over: that is the operator's intention.
 fn is_in_the_way(route: &RouteEntry, subnet: IpNet) -> bool {
     let to = route.destination.trunc();
     if to.prefix_len() == 0 || to.addr().is_ipv4() != subnet.addr().is_ipv4() || is_link_local(to) {
@@ -118,12 +120,12 @@ fn is_in_the_way(route: &RouteEntry, subnet: IpNet) -> bool {
     subnet.contains(&to) || route.gateway.is_none() && to.contains(&subnet)
 }
 
-/// Every interface has a route to fe80::/64.
+/// Returns true for fe80::/64, to which every interface has a route.
 fn is_link_local(net: IpNet) -> bool {
     matches!(net, IpNet::V6(v6) if v6.addr().is_unicast_link_local())
 }
 
-/// The host answers for the addresses of this interface alone, and asks with one of them.
+/// Restricts ARP to the addresses of this interface, for answers and for the source of requests.
 fn configure(bridge: &str, addresses: &[IpNet]) -> Result<(), SysError> {
     for (key, value) in [
         ("arp_ignore", "1"),
@@ -155,7 +157,7 @@ mod tests {
         text.parse().unwrap()
     }
 
-    /// A bridge `mesh`, and `a` with 192.0.2.1/24.
+    /// Creates a bridge `mesh`, and an interface `a` with 192.0.2.1/24.
     fn host() -> Netlink {
         let mut netlink = Netlink::open().unwrap();
         let bridge = BridgeSpec {
@@ -182,8 +184,8 @@ mod tests {
     }
 
     #[test]
-    fn addresses_come_once_and_go() {
-        if needs_root("addresses_come_once_and_go") {
+    fn addresses_are_added_once_and_removed() {
+        if needs_root("addresses_are_added_once_and_removed") {
             return;
         }
         NamedNetns::new().run(|| {
@@ -202,8 +204,8 @@ mod tests {
     }
 
     #[test]
-    fn what_would_cut_the_host_off_is_refused() {
-        if needs_root("what_would_cut_the_host_off_is_refused") {
+    fn addresses_that_conflict_with_routes_are_refused() {
+        if needs_root("addresses_that_conflict_with_routes_are_refused") {
             return;
         }
         NamedNetns::new().run(|| {

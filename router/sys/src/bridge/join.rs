@@ -1,4 +1,4 @@
-//! Another bridge of the host, joined to ours by a veth pair: what is on it is then on the mesh.
+//! Joining of another bridge of the host to the mesh's bridge, by a veth pair.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -14,20 +14,20 @@ use crate::packet::PacketSocket;
 use crate::plan::Plan;
 use crate::{SysError, ifname};
 
-/// EtherType for local experiments (IEEE 802, 0x88b5): nobody takes such a frame for anything.
+/// EtherType for local experiments (IEEE 802, 0x88b5), which no receiver interprets.
 const PROBE: u16 = 0x88b5;
-/// How often a probe is sent.
+/// Number of probes sent.
 const PROBES: u32 = 3;
-/// Time between two, and after the last: enough to go through a mesh and back.
+/// Time between two probes, and after the last one: enough for a round trip through the mesh.
 const PROBE_WAIT: Duration = Duration::from_millis(150);
-/// Time between two looks for one.
+/// Interval at which to look for a received probe.
 const POLL: Duration = Duration::from_millis(2);
 
-/// Joins `other` to the bridge, or mends what is missing of that. `nonce` makes a probe different from all others.
+/// Joins `other` to the bridge, or repairs the joint. `nonce` distinguishes the probe from all others.
 ///
 /// # Errors
-/// `other` is not there, is no bridge, or leads to the mesh already: a loop, in which broadcasts go round for ever. Nothing
-/// is left of the attempt.
+/// `other` does not exist, is no bridge, or is connected to the mesh already, which would be a loop with a broadcast
+/// storm. Nothing is left of the attempt.
 pub fn join(
     config: &BridgeConfig,
     other: &str,
@@ -92,10 +92,10 @@ pub fn join(
     Ok(Outcome::Created)
 }
 
-/// Takes the pair to `other` away; whether there was one.
+/// Removes the veth pair to `other`. Returns true if there was one.
 ///
 /// # Errors
-/// The kernel's.
+/// The errno of the failed system call.
 pub fn leave(bridge: &str, other: &str) -> Result<bool, SysError> {
     let mut netlink = Netlink::open()?;
     match netlink.link_by_name(&Pair::of(bridge, other).here)? {
@@ -104,7 +104,7 @@ pub fn leave(bridge: &str, other: &str) -> Result<bool, SysError> {
     }
 }
 
-/// The names of the two ends: in our bridge, in the other one.
+/// Names of the two ends of the veth pair: in the mesh's bridge, and in the other one.
 struct Pair {
     here: String,
     there: String,
@@ -136,7 +136,7 @@ fn connect(
     };
     let undo = delete_later(pair.here.clone());
     plan.step_with_undo("create pair", || netlink.create_veth(&spec), undo)?;
-    // The other bridge may take its MTU from its smallest port: it keeps the one it has.
+    // The other bridge may take its MTU from its smallest port, so its port gets its present MTU.
     let other_mtu = u16::try_from(there.mtu).unwrap_or(u16::MAX);
     let ends = [
         (&pair.here, ours, config.mtu),
@@ -160,7 +160,7 @@ fn connect(
     })
 }
 
-/// The port of the bridge `from` by which veth pairs lead to the bridge `to`, over other bridges or not.
+/// Returns the port of the bridge `from` by which veth pairs lead to the bridge `to`, directly or over other bridges.
 fn way(links: &[Link], from: u32, to: u32) -> Option<String> {
     let by_index: BTreeMap<u32, &Link> = links.iter().map(|link| (link.index, link)).collect();
     let ports = links.iter().filter_map(|link| {
@@ -169,7 +169,7 @@ fn way(links: &[Link], from: u32, to: u32) -> Option<String> {
         is_here.then_some((link.master?, peer.master?, link.name.as_str()))
     });
     let ports: Vec<(u32, u32, &str)> = ports.collect();
-    // Each bridge that was reached, and by which port of the first.
+    // Bridges reached, with the port of the first bridge that leads there.
     let mut seen = BTreeSet::from([from]);
     let mut next: Vec<(u32, Option<&str>)> = vec![(from, None)];
     while let Some((bridge, first)) = next.pop() {
@@ -186,7 +186,7 @@ fn way(links: &[Link], from: u32, to: u32) -> Option<String> {
     None
 }
 
-/// Whether a broadcast that the mesh's bridge sends comes out at the other one.
+/// Returns true if a broadcast sent on the mesh's bridge arrives at the other one.
 fn comes_round(ours: &Link, there: &Link, nonce: [u8; 16]) -> Result<bool, SysError> {
     let frame = probe(ours.mac.unwrap_or(Mac([0x02, 0, 0, 0, 0, 1])), nonce);
     let receiver = PacketSocket::open(there.index, PROBE)?;
@@ -206,7 +206,7 @@ fn comes_round(ours: &Link, there: &Link, nonce: [u8; 16]) -> Result<bool, SysEr
     Ok(false)
 }
 
-/// A broadcast of the shortest length.
+/// Returns a broadcast frame of the shortest length.
 fn probe(source: Mac, nonce: [u8; 16]) -> [u8; 60] {
     let mut frame = [0; 60];
     let parts: [&[u8]; 4] = [&[0xff; 6], &source.0, &PROBE.to_be_bytes(), &nonce];
@@ -265,8 +265,8 @@ mod tests {
     }
 
     #[test]
-    fn a_bridge_is_joined_once_mended_and_left() {
-        if needs_root("a_bridge_is_joined_once_mended_and_left") {
+    fn a_bridge_is_joined_once_repaired_and_left() {
+        if needs_root("a_bridge_is_joined_once_repaired_and_left") {
             return;
         }
         NamedNetns::new().run(|| {
@@ -336,8 +336,8 @@ mod tests {
     }
 
     #[test]
-    fn a_loop_by_what_is_not_seen_from_here_is_found_by_a_frame() {
-        if needs_root("a_loop_by_what_is_not_seen_from_here_is_found_by_a_frame") {
+    fn a_loop_through_another_namespace_is_found_by_a_probe() {
+        if needs_root("a_loop_through_another_namespace_is_found_by_a_probe") {
             return;
         }
         let elsewhere = NamedNetns::new();
@@ -346,7 +346,7 @@ mod tests {
             let mut netlink = Netlink::open().unwrap();
             let ours = netlink.require_link("mesh").unwrap().index;
             let one = bridge(&mut netlink, "br1");
-            // Two cables into a switch in another namespace.
+            // Two cables to a switch in another namespace.
             for (name, far, master) in [("a", "x", ours), ("b", "y", one)] {
                 let spec = VethSpec {
                     name,

@@ -1,7 +1,7 @@
-//! The bridge of one mesh on this host, and the router's port on it: a veth pair or a TAP device.
+//! Bridge of one mesh on this host, and the router's port on it: a veth pair or a TAP device.
 //!
-//! Whatever we make carries an alias (IFLA_IFALIAS) that begins with `mesh:<bridge>:`; only such interfaces are ever
-//! deleted.
+//! All interfaces created here have an alias (IFLA_IFALIAS) that begins with `mesh:<bridge>:`; only such interfaces
+//! are ever deleted.
 
 use std::time::{Duration, Instant};
 
@@ -22,67 +22,67 @@ mod tap;
 
 pub use tap::ensure_tap_port;
 
-/// Time between two looks at whether the bridge forwards.
+/// Interval at which to check that the bridge forwards.
 const POLL: Duration = Duration::from_millis(2);
-/// Longest wait for the bridge to forward; the kernel puts off news of carrier by a second at most.
+/// Longest wait for the bridge to forward; the kernel delays the notice of carrier by a second at most.
 const FORWARDING_WAIT: Duration = Duration::from_millis(1_500);
 
-/// The bridge as it should be.
+/// Configuration of the bridge.
 #[derive(Clone, Debug)]
 pub struct BridgeConfig {
     /// Name, at most 15 bytes.
     pub name: String,
     /// MTU of the mesh, in bytes.
     pub mtu: u16,
-    /// MAC of a new bridge; it must differ from host to host. None: the kernel draws one, which then stays.
+    /// MAC of a new bridge, unique among the hosts. `None`: the kernel draws a random one, which is kept.
     pub mac: Option<Mac>,
-    /// What the router's port is.
+    /// Kind of the router's port.
     pub port: PortKind,
 }
 
-/// What joins the router to its bridge.
+/// Kind of the port that connects the router to its bridge.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum PortKind {
-    /// A veth pair without offloads, for [`crate::port::PcapPort`]; it stays when the router ends.
+    /// Veth pair without offloads, for [`crate::port::PcapPort`]; it stays when the router ends.
     #[default]
     Veth,
-    /// A TAP device with offloads, which [`crate::port::TapPort`] makes and which ends with the router.
+    /// TAP device with offloads, which is created by [`crate::port::TapPort`] and ends with the router.
     Tap,
 }
 
-/// Whether something had to be made.
+/// Result of an idempotent operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// It was not there, or not whole, and is now.
+    /// It was missing or incomplete, and was created.
     Created,
-    /// It was there.
+    /// It existed.
     Existing,
 }
 
-/// What [`ensure_bridge`] found.
+/// Result of [`ensure_bridge`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ensured {
-    /// The bridge.
+    /// State of the bridge.
     pub bridge: Outcome,
-    /// Its port pair; after [`Outcome::Created`] the port must be opened again. Of a TAP device, whether it had to be put
-    /// into the bridge; one that is not open yet is left to [`ensure_tap_port`].
+    /// State of the port's veth pair; after [`Outcome::Created`] the port must be opened again. For a TAP device:
+    /// created if it had to be added to the bridge; one that is not open yet is left to [`ensure_tap_port`].
     pub port: Outcome,
-    /// What the router opens: its end of the pair, or the TAP device.
+    /// Interface that the router opens: its end of the pair, or the TAP device.
     pub port_interface: String,
 }
 
-/// What the alias says an interface is.
+/// Role of an interface, as given by its alias.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Role {
     Bridge,
     Port,
-    /// A way to other hosts, of the kernel's own.
+    /// VXLAN device of the kernel fast path.
     Vxlan,
-    /// A way to another bridge of this host.
+    /// Veth pair to another bridge of this host.
     Joint,
-    /// The host's end of a container's pair.
+    /// Host's end of a container's veth pair.
     Host,
-    /// The container's end.
+    /// Container's end of its veth pair.
     Container,
 }
 
@@ -99,13 +99,13 @@ impl Role {
     }
 }
 
-/// Makes the bridge and its port, or mends what is missing of them. Safe to call again and again.
+/// Creates the bridge and its port, or repairs them. Idempotent.
 ///
-/// A bridge that somebody else made for us is used as it is, and is never deleted by us.
+/// A bridge that was created by others for the mesh is used as it is, and is never deleted.
 ///
 /// # Errors
-/// The name belongs to an interface that is no bridge, to a bridge of an engine or one that somebody uses, or is invalid; EPERM without CAP_NET_ADMIN. What was made before
-/// the failure is undone.
+/// The name is invalid, or belongs to an interface that is no bridge, to a bridge of an engine, or to a bridge in
+/// use; EPERM without CAP_NET_ADMIN. Everything created before the failure is undone.
 pub fn ensure_bridge(config: &BridgeConfig) -> Result<Ensured, SysError> {
     let mut plan = Plan::new();
     let ensured = ensure(config, &mut plan)?;
@@ -113,10 +113,10 @@ pub fn ensure_bridge(config: &BridgeConfig) -> Result<Ensured, SysError> {
     Ok(ensured)
 }
 
-/// Refuses what [`ensure_bridge`] would refuse because somebody else has it. Nothing is changed.
+/// Refuses a bridge of another owner like [`ensure_bridge`], without changing anything.
 ///
 /// # Errors
-/// As those of [`ensure_bridge`].
+/// Like [`ensure_bridge`].
 pub fn check_usable(name: &str) -> Result<(), SysError> {
     let mut netlink = Netlink::open()?;
     match find_bridge(&mut netlink, name)? {
@@ -126,8 +126,8 @@ pub fn check_usable(name: &str) -> Result<(), SysError> {
     }
 }
 
-/// Deletes every interface of the thread's namespace that is ours by its alias, and with them the other ends in
-/// containers. How many were found.
+/// Deletes every interface of the thread's namespace with an alias of this bridge, and with them the other ends in
+/// containers. Returns their number.
 ///
 /// # Errors
 /// The first failure, after all others were tried.
@@ -141,7 +141,7 @@ pub fn remove_all(bridge: &str) -> Result<usize, SysError> {
         netlink.set_alias(borrowed.index, "")?;
     }
     ours.retain(|link| is_ours(link, bridge));
-    // The bridge last: until then its ports have carrier and local containers talk.
+    // The bridge last: until then its ports have carrier and local containers can communicate.
     ours.sort_by_key(|link| link.kind.as_deref() == Some("bridge"));
     let mut result = Ok(ours.len());
     for link in &ours {
@@ -153,7 +153,7 @@ pub fn remove_all(bridge: &str) -> Result<usize, SysError> {
     result
 }
 
-/// The alias of an interface of ours; `detail` tells containers' interfaces apart.
+/// Returns the alias of an interface; `detail` distinguishes the interfaces of containers.
 pub(crate) fn alias(bridge: &str, role: Role, detail: &str) -> String {
     let word = role.word();
     if detail.is_empty() {
@@ -163,7 +163,7 @@ pub(crate) fn alias(bridge: &str, role: Role, detail: &str) -> String {
     }
 }
 
-/// Whether the alias says that the interface is ours, of this bridge.
+/// Returns true if the alias is one of this bridge.
 pub(crate) fn is_ours(link: &Link, bridge: &str) -> bool {
     let alias = link.alias.as_deref().unwrap_or_default();
     alias
@@ -172,7 +172,7 @@ pub(crate) fn is_ours(link: &Link, bridge: &str) -> bool {
         .is_some_and(|rest| rest.starts_with(':'))
 }
 
-/// The bridge of that name; an interface of another kind is an error.
+/// Returns the bridge with that name; an interface of another kind is an error.
 pub(crate) fn find_bridge(netlink: &mut Netlink, name: &str) -> Result<Option<Link>, SysError> {
     let found = netlink.link_by_name(name)?;
     match found.as_ref().and_then(|link| link.kind.as_deref()) {
@@ -236,7 +236,7 @@ fn create(netlink: &mut Netlink, config: &BridgeConfig, plan: &mut Plan) -> Resu
     let link = netlink.require_link(&config.name)?;
     let alias = alias(&config.name, Role::Bridge, "");
     plan.step("mark bridge", || netlink.set_alias(link.index, &alias))?;
-    // Set by hand, the address no longer follows the lowest one among the ports.
+    // Once set explicitly, the address no longer follows the lowest one among the ports.
     if let Some(mac) = link.mac {
         plan.step("fix MAC of bridge", || netlink.set_mac(link.index, mac))?;
     }
@@ -245,9 +245,9 @@ fn create(netlink: &mut Netlink, config: &BridgeConfig, plan: &mut Plan) -> Resu
 
 fn configure(netlink: &mut Netlink, link: &Link, config: &BridgeConfig) -> Result<(), SysError> {
     netlink.configure_bridge(link.index)?;
-    // Also when it is right already: an MTU that was never set follows the ports.
+    // Set even if it is right already: an MTU that was never set follows the ports.
     netlink.set_mtu(link.index, config.mtu)?;
-    // No link-local address either (mode 1): the host is not a member of the mesh unless it is exposed.
+    // No link-local address either (mode 1): the host is no member of the mesh unless it is exposed.
     for (key, value) in [
         ("accept_ra", "0"),
         ("autoconf", "0"),
@@ -255,7 +255,7 @@ fn configure(netlink: &mut Netlink, link: &Link, config: &BridgeConfig) -> Resul
     ] {
         sysctl::prefer(Table::Ipv6Conf, &config.name, key, value);
     }
-    // Or the host would answer containers that ask for addresses of its other interfaces.
+    // Otherwise the host would answer ARP of containers for addresses of its other interfaces.
     sysctl::prefer(Table::Ipv4Conf, &config.name, "arp_ignore", "1");
     Ok(())
 }
@@ -333,7 +333,7 @@ fn configure_port(
     Ok(())
 }
 
-/// Sets the MTU, and keeps the host's own IP stack quiet: what arrives on the router's port is for the router alone.
+/// Sets the MTU, and disables the host's IP stack on the port: frames that arrive there are for the router only.
 fn without_ip_stack(netlink: &mut Netlink, port: &Link, mtu: u16) -> Result<(), SysError> {
     if port.mtu != u32::from(mtu) {
         netlink.set_mtu(port.index, mtu)?;
@@ -346,8 +346,8 @@ fn is_pair(a: &Link, b: &Link) -> bool {
     a.peer_netns.is_none() && a.peer_index == Some(b.index) && b.peer_index == Some(a.index)
 }
 
-/// As [`delete_if_ours`], also for a pair under a name that only we give, which was made and not marked: whoever made it was
-/// killed in between.
+/// Deletes an interface like [`delete_if_ours`], and also a pair under a name derived here that has no alias yet: the
+/// router was killed between creating and marking it.
 pub(crate) fn delete_stale(
     netlink: &mut Netlink,
     link: &Link,
@@ -366,7 +366,7 @@ pub(crate) fn delete_stale(
     }
 }
 
-/// Deletes an interface that we made; any other is an error.
+/// Deletes an interface with an alias of this bridge; any other is an error.
 pub(crate) fn delete_if_ours(
     netlink: &mut Netlink,
     link: &Link,
@@ -375,7 +375,7 @@ pub(crate) fn delete_if_ours(
     if !is_ours(link, bridge) {
         return Err(SysError::other(
             format!("use the interface name {}", link.name),
-            "an interface that is not ours has it",
+            "an interface that is not the mesh's has it",
         ));
     }
     match netlink.delete_link(link.index) {
@@ -384,11 +384,11 @@ pub(crate) fn delete_if_ours(
     }
 }
 
-/// Waits until the bridge forwards frames through a port that is up: the kernel notices carrier a little later, and a
-/// frame sent earlier is lost.
+/// Waits until the bridge forwards frames through a port that is up: the kernel notices carrier with a delay, and
+/// frames sent earlier are lost.
 pub(crate) fn wait_forwarding(netlink: &mut Netlink, port: &str) -> Result<(), SysError> {
     let deadline = Instant::now() + FORWARDING_WAIT;
-    // Asking for the one interface also makes the kernel look at its carrier now.
+    // A query for a single interface also makes the kernel check its carrier at once.
     while !netlink.require_link(port)?.forwarding {
         if Instant::now() >= deadline {
             tracing::warn!(port, "the bridge does not forward yet");
@@ -399,7 +399,7 @@ pub(crate) fn wait_forwarding(netlink: &mut Netlink, port: &str) -> Result<(), S
     Ok(())
 }
 
-/// The inverse of making an interface.
+/// Returns the inverse of creating an interface.
 pub(crate) fn delete_later(name: String) -> impl FnOnce() + Send + 'static {
     move || {
         let deleted = Netlink::open().and_then(|mut netlink| netlink.delete_link_by_name(&name));

@@ -1,11 +1,12 @@
-//! Bridges of this host that are not ours.
+//! Other bridges of this host.
 
 use std::collections::BTreeSet;
 
 use crate::SysError;
 use crate::netlink::{Link, Netlink};
 
-/// Whether a link is a bridge without a way out of the host: only containers and virtual machines are on it.
+/// Returns true if a link is a bridge without a connection to other hosts, so that only containers and virtual
+/// machines are on it.
 pub fn is_of_containers(link: &Link, links: &[Link]) -> bool {
     let is_bridge = |l: &Link| l.kind.as_deref() == Some("bridge");
     let leads_out = |port: &Link| {
@@ -16,10 +17,10 @@ pub fn is_of_containers(link: &Link, links: &[Link]) -> bool {
     is_bridge(link) && !links.iter().any(leads_out)
 }
 
-/// The bridges of containers, without `ours`, in the namespace of the thread that calls.
+/// Returns the bridges of containers, except `ours`, in the calling thread's namespace.
 ///
 /// # Errors
-/// The kernel's list of interfaces cannot be read.
+/// The list of interfaces cannot be read.
 pub fn of_containers(ours: &str) -> Result<BTreeSet<String>, SysError> {
     let links = Netlink::open()?.links()?;
     let others = links.iter().filter(|link| link.name != ours);

@@ -1,15 +1,15 @@
-//! Our ports of the bridge, kept as the kernel makes them: a frame that goes back by the port it came from, or to some
-//! ports only, is no frame of an Ethernet switch.
+//! Settings of the mesh's ports on the bridge, kept at the kernel's defaults: hairpin mode or isolated ports would
+//! break the Ethernet switch.
 
 use super::{Role, alias, is_ours};
 use crate::SysError;
 use crate::netlink::{Changed, Link, Netlink};
 
-/// Sets back what somebody else changed at our ports of `bridge`, like the hairpin mode that a kubelet switches on; what that
-/// was, a line for each port.
+/// Resets the settings of the mesh's ports of `bridge` that other programs changed, like the hairpin mode that a
+/// kubelet sets. Returns a line for each such port.
 ///
 /// # Errors
-/// The kernel does not list interfaces; of a port that cannot be set back its line says so.
+/// The kernel does not list interfaces. If a port cannot be reset, its line says so.
 pub fn set_back(bridge: &str) -> Result<Vec<String>, SysError> {
     let mut netlink = Netlink::open()?;
     let Some(master) = netlink.link_by_name(bridge)? else {
@@ -17,7 +17,7 @@ pub fn set_back(bridge: &str) -> Result<Vec<String>, SysError> {
     };
     let mut ports = netlink.links()?;
     ports.retain(|link| link.master == Some(master.index) && is_ours(link, bridge));
-    // Beside a VXLAN device the fast path says what the router's port learns and floods.
+    // With a VXLAN device, the fast path controls learning and flooding of the router's port.
     let has_fast_path = ports.iter().any(is_vxlan);
     let router_port = alias(bridge, Role::Port, "");
     let mut found = Vec::new();

@@ -1,6 +1,6 @@
-//! The TAP device that is the router's port on the bridge, in place of the veth pair.
+//! TAP device as the router's port on the bridge, instead of a veth pair.
 //!
-//! The device is made and kept by [`crate::port::TapPort`]; here it is only put in its place.
+//! The device is created and owned by [`crate::port::TapPort`]; this module adds it to the bridge.
 
 use super::{BridgeConfig, Outcome, Role, alias, delete_if_ours, find_bridge, is_ours};
 use super::{wait_forwarding, without_ip_stack};
@@ -8,12 +8,12 @@ use crate::netlink::{Link, Netlink};
 use crate::plan::Plan;
 use crate::{SysError, ifname};
 
-/// Puts the TAP device of [`ifname::tap_port`], which is open, into its bridge and sets it up; safe to call again and
-/// again. Its offloads stay as they are. [`Outcome::Created`]: it was not in the bridge before.
+/// Adds the TAP device of [`ifname::tap_port`], which is open, to its bridge and sets it up. Idempotent. Its offloads
+/// are not changed. [`Outcome::Created`]: it was not in the bridge before.
 ///
 /// # Errors
-/// [`SysError::is_not_found`] when the bridge or the device is not there; the name belongs to something that is no TAP
-/// device of this bridge.
+/// [`SysError::is_not_found`] if the bridge or the device does not exist; the name belongs to an interface that is no
+/// TAP device of this bridge.
 pub fn ensure_tap_port(config: &BridgeConfig) -> Result<Outcome, SysError> {
     let mut netlink = Netlink::open()?;
     let bridge = match find_bridge(&mut netlink, &config.name)? {
@@ -27,7 +27,7 @@ pub fn ensure_tap_port(config: &BridgeConfig) -> Result<Outcome, SysError> {
     Ok(outcome)
 }
 
-/// As [`ensure_tap_port`] as far as the device is there, and takes away a veth pair of an earlier run.
+/// Adds the TAP device like [`ensure_tap_port`] if it exists, and removes a veth pair of an earlier run.
 pub(super) fn ensure_if_open(
     netlink: &mut Netlink,
     bridge: &Link,
@@ -56,7 +56,7 @@ fn attach(
     if tap.kind.as_deref() != Some("tun") || !ours {
         return Err(SysError::other(
             format!("use {} as the port of {}", tap.name, config.name),
-            "there is an interface of that name which is not ours",
+            "there is an interface of that name which is not the mesh's",
         ));
     }
     if tap.alias.is_none() {

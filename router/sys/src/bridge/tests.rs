@@ -39,8 +39,8 @@ fn aliases_tell_bridges_apart() {
 }
 
 #[test]
-fn a_bridge_is_made_once_and_goes_whole() {
-    if needs_root("a_bridge_is_made_once_and_goes_whole") {
+fn a_bridge_is_created_once_and_removed_completely() {
+    if needs_root("a_bridge_is_created_once_and_removed_completely") {
         return;
     }
     NamedNetns::new().run(|| {
@@ -76,8 +76,8 @@ fn a_bridge_is_made_once_and_goes_whole() {
 }
 
 #[test]
-fn what_someone_deletes_comes_back() {
-    if needs_root("what_someone_deletes_comes_back") {
+fn deleted_interfaces_are_created_again() {
+    if needs_root("deleted_interfaces_are_created_again") {
         return;
     }
     NamedNetns::new().run(|| {
@@ -113,8 +113,8 @@ fn what_someone_deletes_comes_back() {
 }
 
 #[test]
-fn what_is_not_ours_stays() {
-    if needs_root("what_is_not_ours_stays") {
+fn interfaces_of_others_stay() {
+    if needs_root("interfaces_of_others_stay") {
         return;
     }
     NamedNetns::new().run(|| {
@@ -133,7 +133,7 @@ fn what_is_not_ours_stays() {
             (theirs().alias.as_deref(), theirs().mtu),
             (Some("mesh"), 1500)
         );
-        // Known again, whatever somebody did with it.
+        // A marked bridge is accepted, whatever was done with it.
         netlink
             .add_address(theirs().index, "10.9.0.1/24".parse().unwrap())
             .unwrap();
@@ -169,8 +169,8 @@ fn a_failure_at_any_step_leaves_nothing() {
 }
 
 #[test]
-fn a_bridge_that_somebody_uses_is_refused_unless_it_is_meant() {
-    if needs_root("a_bridge_that_somebody_uses_is_refused_unless_it_is_meant") {
+fn a_bridge_in_use_is_refused_unless_marked() {
+    if needs_root("a_bridge_in_use_is_refused_unless_marked") {
         return;
     }
     NamedNetns::new().run(|| {
@@ -225,8 +225,8 @@ fn a_bridge_that_somebody_uses_is_refused_unless_it_is_meant() {
 }
 
 #[test]
-fn what_others_set_at_our_ports_is_set_back_and_told() {
-    if needs_root("what_others_set_at_our_ports_is_set_back_and_told") {
+fn changed_port_settings_are_reset_and_reported() {
+    if needs_root("changed_port_settings_are_reset_and_reported") {
         return;
     }
     NamedNetns::new().run(|| {

@@ -1,42 +1,43 @@
-//! A chain of our own, by `iptables` or `ip6tables`, and the jump to it from one of the built-in chains.
+//! A chain of the mesh in `iptables` or `ip6tables`, and the jump to it from a built-in chain.
 
 use std::io;
 
 use super::{change, feed, one_line, run};
 use crate::SysError;
 
-/// A chain in one table of one program.
+/// Chain in one table of one program.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Chain<'a> {
     /// `iptables` or `ip6tables`.
     pub(super) program: &'static str,
     /// `nat` or `filter`.
     pub(super) table: &'static str,
-    /// At most 28 bytes.
+    /// Name of the chain, at most 28 bytes.
     pub(super) name: &'a str,
-    /// The built-in chain from which it is jumped to.
+    /// Built-in chain with the jump.
     pub(super) from: &'static str,
     pub(super) place: Place,
 }
 
-/// Where the jump is.
+/// Position of the jump.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Place {
-    /// Before all others, when it is put in; and before whatever drops all.
+    /// Before all others when it is inserted; later only before a rule that drops everything.
     First,
-    /// Before all others, always.
+    /// Always before all others.
     Front,
-    /// Behind all others, so that these decide first; but before one that drops whatever comes.
+    /// Behind all others, so that these decide first; but before a rule that drops everything.
     Last,
 }
 
 impl Chain<'_> {
-    /// Whether the program and its table are there.
+    /// Returns true if the program and its table are available.
     pub(super) fn is_usable(&self) -> Result<bool, SysError> {
         Ok(self.list_from()?.is_some())
     }
 
-    /// Our rules and the jump as they are, as one text; none when one of the two is missing, or the jump is not reached.
+    /// Returns the present rules and the jump as text; `None` if one of the two is missing, or the jump is not
+    /// reached.
     pub(super) fn list(&self) -> Result<Option<String>, SysError> {
         let from = self.list_from()?.unwrap_or_default();
         if self.jumps(&from).len() != 1 || self.target(&from) != Target::InPlace {
@@ -45,11 +46,11 @@ impl Chain<'_> {
         self.rules()
     }
 
-    /// Makes the chain consist of these rules (without `-A` and the name), and the jump be in its place.
+    /// Sets the rules of the chain (without `-A` and the name), and puts the jump in its place.
     pub(super) fn put(&self, rules: &[String]) -> Result<(), SysError> {
         let name = self.name;
         let rules: Vec<String> = rules.iter().map(|r| format!("-A {name} {r}\n")).collect();
-        // One transaction: at no moment is the chain half there.
+        // One transaction: the chain is never incomplete.
         let text = format!(
             "*{}\n:{name} - [0:0]\n{}COMMIT\n",
             self.table,
@@ -60,7 +61,7 @@ impl Chain<'_> {
         self.jump()
     }
 
-    /// Takes chain and jumps away; whether anything was there.
+    /// Removes chain and jumps. Returns true if there were any.
     pub(super) fn remove(&self) -> Result<bool, SysError> {
         let Some(from) = self.list_from()? else {
             return Ok(false);
@@ -77,7 +78,7 @@ impl Chain<'_> {
         Ok(is_there || !jumps.is_empty())
     }
 
-    /// Makes the chain have no rules; false if there is no such chain, or no program.
+    /// Removes all rules of the chain. Returns false if there is no such chain, or no program.
     pub(super) fn flush(&self) -> Result<bool, SysError> {
         match run(self.program, &["-t", self.table, "-F", self.name]) {
             Ok(output) => Ok(output.status.success()),
@@ -105,7 +106,7 @@ impl Chain<'_> {
         Ok(())
     }
 
-    /// Where the jump is to be put, from a listing of the built-in chain.
+    /// Returns the position for the jump, given a listing of the built-in chain.
     fn target(&self, from: &str) -> Target {
         let first = self.jumps(from).first().copied();
         match self.place {
@@ -127,7 +128,7 @@ impl Chain<'_> {
         }
     }
 
-    /// Positions, from 1, of the jumps to our chain.
+    /// Returns the positions, from 1, of the jumps to the chain.
     fn jumps(&self, from: &str) -> Vec<usize> {
         let target = format!("-A {} -j {}", self.from, self.name);
         let ours = rules_of(from)
@@ -136,14 +137,14 @@ impl Chain<'_> {
         ours.map(|(index, _)| index + 1).collect()
     }
 
-    /// The rules of our chain as the program lists them; none without the chain.
+    /// Returns the rules of the chain as listed by the program; `None` without the chain.
     fn rules(&self) -> Result<Option<String>, SysError> {
         let output = self.run(&["-S", self.name])?;
         let listing = String::from_utf8_lossy(&output.stdout).into_owned();
         Ok(output.status.success().then_some(listing))
     }
 
-    /// The built-in chain; none when there is no such program or the kernel has no such table.
+    /// Lists the built-in chain; `None` if there is no such program or the kernel has no such table.
     fn list_from(&self) -> Result<Option<String>, SysError> {
         let output = match run(self.program, &["-t", self.table, "-S", self.from]) {
             Ok(output) => output,
@@ -172,7 +173,7 @@ impl Chain<'_> {
     }
 }
 
-/// Where a jump belongs.
+/// Position for the jump.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Target {
     InPlace,
@@ -184,7 +185,7 @@ fn rules_of(listing: &str) -> impl Iterator<Item = &str> {
     listing.lines().filter(|line| line.starts_with("-A "))
 }
 
-/// The position, from 1, of the first rule that drops or refuses whatever comes.
+/// Returns the position, from 1, of the first rule that drops or rejects everything.
 fn end_of_all(listing: &str) -> Option<usize> {
     let is_end = |line: &str| {
         let mut words = line.split(' ').skip(2);
@@ -211,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn the_jump_comes_behind_what_others_decide_and_before_what_drops_the_rest() {
+    fn the_jump_is_behind_other_rules_and_before_a_final_drop() {
         let ours = "-j mesh-expose-mesh";
         let docker = "-j DOCKER-USER";
         let some = "-i eth1 -j DROP";

@@ -1,7 +1,7 @@
-//! Rules of the host's firewall. [`sources`] keeps strangers from a UDP port, [`service`] lets containers reach a service of
-//! this host, [`exposure`] lets packets between the mesh and what is behind the host pass; the rest lets frames between the
-//! ports of our bridge pass where dockerd has set the FORWARD chain to DROP and br_netfilter sends bridged packets through
-//! it.
+//! Firewall rules of the host. [`sources`] restricts the sources of a UDP port, [`service`] admits containers to a
+//! service of this host, [`exposure`] admits packets between the mesh and networks behind the host. The rest of this
+//! module accepts frames between the ports of the mesh's bridge, for hosts on which dockerd has set the policy of
+//! FORWARD to DROP and br_netfilter sends bridged packets through it.
 
 use std::io::{self, Write as _};
 use std::process::{Output, Stdio};
@@ -17,18 +17,18 @@ pub(crate) mod redirect;
 pub mod service;
 pub mod sources;
 
-/// What was done for one of the two programs.
+/// Result for one of the two programs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Changed {
-    /// The rule was put in, or taken out.
+    /// The rule was inserted, or removed.
     Yes,
-    /// Nothing was to be done.
+    /// No change was needed.
     No,
-    /// The program, or its part of the kernel, is not there; so there is no such firewall either.
+    /// The program, or its part of the kernel, is missing; so there is no such firewall either.
     Absent,
 }
 
-/// What was done, for IPv4 and IPv6.
+/// Results for IPv4 and IPv6.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Report {
     /// `iptables`.
@@ -37,11 +37,11 @@ pub struct Report {
     pub ipv6: Changed,
 }
 
-/// Makes the rule that accepts what goes from a port of `bridge` to another the first of FORWARD, in the thread's
-/// namespace. Called again it changes nothing, or moves the rule back to the front.
+/// Makes the rule that accepts packets between ports of `bridge` the first of FORWARD, in the thread's namespace.
+/// Idempotent; moves the rule back to the front if necessary.
 ///
 /// # Errors
-/// What the program says.
+/// The error of the program.
 pub fn ensure_forward_accept(bridge: &str) -> Result<Report, SysError> {
     ifname::check(bridge)?;
     Ok(Report {
@@ -50,10 +50,10 @@ pub fn ensure_forward_accept(bridge: &str) -> Result<Report, SysError> {
     })
 }
 
-/// Takes the rule out, however often it is there.
+/// Removes all copies of the rule.
 ///
 /// # Errors
-/// What the program says.
+/// The error of the program.
 pub fn remove_forward_accept(bridge: &str) -> Result<Report, SysError> {
     ifname::check(bridge)?;
     Ok(Report {
@@ -78,13 +78,13 @@ fn ensure(program: &'static str, bridge: &str) -> Result<Changed, SysError> {
         return Ok(Changed::No);
     }
     let rule = rule(bridge);
-    // In first, then out with the rest: at no moment are frames dropped.
+    // Insert first, then delete old copies: no frame is dropped in between.
     let put = change(
         program,
         &[&["-I", "FORWARD", "1"], rule.as_slice()].concat(),
     );
     if let Err(why) = put {
-        // A kernel or a program without the match `comment`: then our rule is known by the chain that it is in.
+        // Kernel or program lack the match `comment`: use a chain of the mesh, whose name identifies the rule.
         let rule = format!("-i {bridge} -o {bridge} -j ACCEPT");
         uncommented(program, &uncommented_name(bridge))
             .put(&[rule])
@@ -113,12 +113,12 @@ fn remove(program: &'static str, bridge: &str) -> Result<Changed, SysError> {
     })
 }
 
-/// At most 28 bytes.
+/// Returns a name of at most 28 bytes.
 fn uncommented_name(bridge: &str) -> String {
     format!("mesh-forward-{bridge}")
 }
 
-/// The place of the rule where rules cannot have comments.
+/// Returns the chain for the rule where rules cannot have comments.
 fn uncommented<'a>(program: &'static str, name: &'a str) -> Chain<'a> {
     Chain {
         program,
@@ -135,10 +135,10 @@ fn rule(bridge: &str) -> Vec<&str> {
     rule
 }
 
-/// Names us in the listing; one word, so that no version of the program puts it in quotes.
+/// Identifies the rules of the mesh in a listing; one word, so that no version of the program quotes it.
 const COMMENT: &str = "mesh-forward";
 
-/// The positions, from 1, of our rules in a listing by `-S FORWARD`.
+/// Returns the positions, from 1, of the mesh's rules in a listing by `-S FORWARD`.
 fn positions(chain: &str, bridge: &str) -> Vec<usize> {
     let rules = chain.lines().filter(|line| line.starts_with("-A "));
     let is_ours = |line: &str| {
@@ -153,7 +153,7 @@ fn positions(chain: &str, bridge: &str) -> Vec<usize> {
         .collect()
 }
 
-/// One of the built-in chains; none when there is no such program or the kernel has no such table.
+/// Lists a built-in chain; `None` if there is no such program or the kernel has no such table.
 fn list(program: &str, chain: &str) -> Result<Option<String>, SysError> {
     let output = match run(program, &["-S", chain]) {
         Ok(output) => output,
@@ -164,7 +164,7 @@ fn list(program: &str, chain: &str) -> Result<Option<String>, SysError> {
         return Ok(Some(String::from_utf8_lossy(&output.stdout).into_owned()));
     }
     let said = String::from_utf8_lossy(&output.stderr);
-    // Exit code 3: the kernel does not know the table; without it nothing is dropped either.
+    // Exit code 3: the kernel does not know the table; then nothing is dropped either.
     if output.status.code() == Some(3) && !said.contains("Permission denied") {
         tracing::debug!(program, %said, "no firewall");
         return Ok(None);
@@ -183,12 +183,12 @@ fn change(program: &str, arguments: &[&str]) -> Result<(), SysError> {
     Err(SysError::other(what, said.trim()))
 }
 
-/// `-w`: wait for the lock that dockerd may hold, at most 5 seconds.
+/// Runs the program with `-w`, to wait at most 5 seconds for the lock that dockerd may hold.
 fn run(program: &str, arguments: &[&str]) -> io::Result<Output> {
     command(program).args(["-w", "5"]).args(arguments).output()
 }
 
-/// Hands `text` to a program that applies it as one transaction: all of it or nothing.
+/// Passes `text` to a program that applies it as one transaction.
 fn feed(program: &str, arguments: &[&str], text: &str) -> Result<(), SysError> {
     let failed = |e| SysError::new(format!("run {program}"), e);
     let mut child = command(program)
@@ -199,7 +199,7 @@ fn feed(program: &str, arguments: &[&str], text: &str) -> Result<(), SysError> {
         .spawn()
         .map_err(failed)?;
     if let Some(mut input) = child.stdin.take() {
-        // A program that ends early says why; that its input is closed says nothing.
+        // A program that ends early reports the reason; the broken pipe does not.
         let _ = input.write_all(text.as_bytes());
     }
     let output = child.wait_with_output().map_err(failed)?;
@@ -210,7 +210,7 @@ fn feed(program: &str, arguments: &[&str], text: &str) -> Result<(), SysError> {
     Err(SysError::other(format!("run {program}"), one_line(&said)))
 }
 
-/// What a program said, in one line.
+/// Joins the output of a program to one line.
 fn one_line(said: &str) -> String {
     let words: Vec<&str> = said.split_whitespace().collect();
     words.join(" ")
@@ -222,7 +222,7 @@ mod tests {
     use crate::testing::{NamedNetns, needs_root};
 
     #[test]
-    fn our_rules_are_found_in_a_listing() {
+    fn the_rules_of_the_mesh_are_found_in_a_listing() {
         let chain = "-P FORWARD DROP\n\
                      -A FORWARD -j DOCKER-USER\n\
                      -A FORWARD -i mesh -o mesh -m comment --comment mesh-forward -j ACCEPT\n\
@@ -235,19 +235,19 @@ mod tests {
     }
 
     #[test]
-    fn the_rule_is_first_and_goes() {
-        if needs_root("the_rule_is_first_and_goes") {
+    fn the_rule_is_inserted_first_and_removed() {
+        if needs_root("the_rule_is_inserted_first_and_removed") {
             return;
         }
         NamedNetns::new().run(|| {
             let done = ensure_forward_accept("mesh").unwrap();
             if done.ipv4 == Changed::Absent {
-                println!("the_rule_is_first_and_goes: skipped, no iptables here");
+                println!("the_rule_is_inserted_first_and_removed: skipped, no iptables here");
                 return;
             }
             assert_eq!(done.ipv4, Changed::Yes);
             assert_eq!(ensure_forward_accept("mesh").unwrap().ipv4, Changed::No);
-            // As dockerd does when it restarts: a rule goes in before ours.
+            // Like dockerd when it restarts: inserts a rule before that of the mesh.
             change("iptables", &["-I", "FORWARD", "1", "-j", "DROP"]).unwrap();
             assert_eq!(ensure_forward_accept("mesh").unwrap().ipv4, Changed::Yes);
             let chain = list("iptables", "FORWARD").unwrap().unwrap();

@@ -1,4 +1,4 @@
-//! A table of our own, by `nft`.
+//! A table of the mesh in `nft`.
 
 use std::collections::BTreeMap;
 use std::process::Output;
@@ -9,7 +9,7 @@ use crate::environment::command;
 
 const PROGRAM: &str = "nft";
 
-/// A table: its family and name.
+/// Table, by family and name.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Table<'a> {
     /// `ip` or `ip6`.
@@ -17,22 +17,22 @@ pub(super) struct Table<'a> {
     pub(super) name: &'a str,
 }
 
-/// Whether there is such a program, and a kernel that it can talk to.
+/// Returns true if the program and its support in the kernel are available.
 pub(super) fn is_usable() -> bool {
     run(&["list", "tables"]).is_ok_and(|output| output.status.success())
 }
 
-/// Where a base chain sits.
+/// Hook of a base chain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Hook {
-    /// What comes to this host.
+    /// Packets to this host.
     Input,
-    /// What this host forwards.
+    /// Packets that this host forwards.
     Forward,
 }
 
-/// The base chains that drop by their policy what comes by this hook and they do not accept, as `inet filter forward`; none
-/// without the program.
+/// Returns the base chains of this hook whose policy is to drop, like `inet filter forward`; none without the
+/// program.
 pub(super) fn dropping_chains(hook: Hook) -> Vec<String> {
     match run(&["list", "chains"]) {
         Ok(output) => base_chains(&String::from_utf8_lossy(&output.stdout), hook, true),
@@ -40,7 +40,7 @@ pub(super) fn dropping_chains(hook: Hook) -> Vec<String> {
     }
 }
 
-/// The same, and those that end with a rule that drops or refuses the rest.
+/// Returns the base chains of this hook that drop by policy, or end with a rule that drops or rejects everything.
 pub(super) fn guarding_chains(hook: Hook) -> Vec<String> {
     let Ok(output) = run(&["list", "chains"]) else {
         return Vec::new();
@@ -55,14 +55,14 @@ pub(super) fn guarding_chains(hook: Hook) -> Vec<String> {
     chains
 }
 
-/// A chain as the program lists it; none without it.
+/// Lists a chain; `None` if it does not exist.
 pub(super) fn list_chain(chain: &[&str]) -> Option<String> {
     let output = run(&[&["list", "chain"], chain].concat()).ok()?;
     let listing = String::from_utf8_lossy(&output.stdout).into_owned();
     output.status.success().then_some(listing)
 }
 
-/// The chains of a table with their rules; none without it.
+/// Returns the chains of a table with their rules; none if it does not exist.
 pub(super) fn chains_of(family: &str, table: &str) -> BTreeMap<String, Vec<String>> {
     let mut chains: BTreeMap<String, Vec<String>> = BTreeMap::new();
     let Ok(output) = run(&["list", "table", family, table]) else {
@@ -85,13 +85,13 @@ pub(super) fn chains_of(family: &str, table: &str) -> BTreeMap<String, Vec<Strin
     chains
 }
 
-/// Whether the last rule of a chain is one without a condition that drops or refuses.
+/// Returns true if the last rule of a chain drops or rejects unconditionally.
 fn ends_with_drop(listing: &str) -> bool {
     let mut rules = listing.lines().map(str::trim);
     let last = rules.rfind(|line| !line.is_empty() && !line.starts_with('}'));
     last.is_some_and(|rule| {
         let words: Vec<&str> = rule.split(' ').collect();
-        // Between `counter` and what follows are two numbers with their names.
+        // Between `counter` and the verdict are two numbers with their names.
         let words = match words.as_slice() {
             ["counter", "packets", _, "bytes", _, rest @ ..] => rest,
             all => all,
@@ -126,7 +126,7 @@ fn base_chains(listing: &str, hook: Hook, only_dropping: bool) -> Vec<String> {
 }
 
 impl Table<'_> {
-    /// The table as the program lists it, without what counters count; none without it.
+    /// Lists the table without the values of counters; `None` if it does not exist.
     pub(super) fn list(&self) -> Result<Option<String>, SysError> {
         let output = run(&["--stateless", "list", "table", self.family, self.name])
             .map_err(|e| SysError::new(format!("run {PROGRAM}"), e))?;
@@ -150,7 +150,7 @@ impl Table<'_> {
         feed(PROGRAM, &["-f", "-"], &text)
     }
 
-    /// Removes the table; whether it was there.
+    /// Removes the table. Returns true if it existed.
     pub(super) fn remove(&self) -> Result<bool, SysError> {
         if self.list()?.is_none() {
             return Ok(false);
@@ -170,7 +170,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn chains_that_drop_what_is_forwarded_are_found_in_a_listing() {
+    fn chains_that_drop_forwarded_packets_are_found_in_a_listing() {
         let listing = "table inet filter {\n\tchain input {\n\t\ttype filter hook input priority filter; policy drop;\n\t}\n\
             \tchain forward {\n\t\ttype filter hook forward priority filter; policy drop;\n\t}\n}\n\
             table ip filter {\n\tchain FORWARD {\n\t\ttype filter hook forward priority filter; policy drop;\n\t}\n}\n\
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn a_chain_that_refuses_the_rest_is_told_by_its_last_rule() {
+    fn a_chain_that_rejects_the_rest_is_recognised_by_its_last_rule() {
         let chain = |last: &str| {
             format!(
                 "table inet t {{\n\tchain c {{\n\t\ttype filter hook input priority 0; policy accept;\n\t\t\

@@ -1,4 +1,4 @@
-//! Leads what programs of this host send to one address and port to another, in the namespace of the calling thread.
+//! Redirection of traffic of local programs from one address and port to another, in the calling thread's namespace.
 
 use std::net::SocketAddr;
 
@@ -6,9 +6,9 @@ use super::chain::{Chain, Place};
 use super::nft::{self, Table};
 use crate::SysError;
 
-/// Names our chain and our table.
+/// Name of the chain and of the table.
 const NAME: &str = "mesh-dns";
-/// By `iptables`, as dockerd does it.
+/// Chain in `iptables`, as used by dockerd.
 const CHAIN: Chain<'_> = Chain {
     program: "iptables",
     table: "nat",
@@ -16,16 +16,16 @@ const CHAIN: Chain<'_> = Chain {
     from: "OUTPUT",
     place: Place::Front,
 };
-/// By `nft`, where there is no `iptables`.
+/// Table in `nft`, used if there is no `iptables`.
 const TABLE: Table<'_> = Table {
     family: "ip",
     name: NAME,
 };
 
-/// Leads UDP and TCP of IPv4 from one to the other.
+/// Redirects UDP and TCP over IPv4 from one address to the other.
 ///
 /// # Errors
-/// Neither program works here; what it says.
+/// Neither program works here, or one of them reports an error.
 pub(crate) fn ensure(from: SocketAddr, to: SocketAddr) -> Result<(), SysError> {
     let (ip, port) = (from.ip(), from.port());
     if CHAIN.is_usable()? {
@@ -45,11 +45,11 @@ pub(crate) fn ensure(from: SocketAddr, to: SocketAddr) -> Result<(), SysError> {
     }
     if !nft::is_usable() {
         return Err(SysError::other(
-            "lead queries of a container here",
+            "redirect the DNS queries of a container",
             "neither iptables nor nft works there",
         ));
     }
-    // Before what dockerd has at -100.
+    // Before the rules of dockerd at -100.
     let content = format!(
         "  chain output {{\n    type nat hook output priority -110; policy accept;\n    \
          ip daddr {ip} meta l4proto {{ tcp, udp }} th dport {port} dnat to {to}\n  }}\n"
@@ -57,10 +57,10 @@ pub(crate) fn ensure(from: SocketAddr, to: SocketAddr) -> Result<(), SysError> {
     TABLE.replace(&content)
 }
 
-/// Takes the rules away, in one call of a program, as there may be many namespaces; an empty chain stays.
+/// Removes the rules with one call of a program, as there may be many namespaces; an empty chain stays.
 ///
 /// # Errors
-/// What the program says.
+/// The error of the program.
 pub(crate) fn remove() -> Result<(), SysError> {
     if CHAIN.flush()? {
         return Ok(());

@@ -1,7 +1,8 @@
-//! Lets containers reach a service of this host: a chain of its own, jumped to in INPUT before what others decide.
+//! Admission of containers to a service of this host: a chain of the mesh, to which INPUT jumps before other rules
+//! decide.
 //!
-//! The rules name one address, one port and one interface each, so nothing else is opened. A base chain of nft that drops
-//! what it does not accept cannot be overruled from another table: [`obstacles`] tells of those.
+//! Each rule has one address, one port and one interface, so nothing else is opened. A base chain of nft that drops
+//! cannot be overruled from another table; [`obstacles`] lists such chains.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
@@ -12,31 +13,31 @@ use super::chain::{Chain, Place};
 use super::{Changed, nft};
 use crate::{SysError, ifname};
 
-/// The tables of the older `iptables` that are in use in the namespace of the calling thread.
+/// Tables of legacy `iptables` in use in the calling thread's namespace.
 const LEGACY_TABLES: [(&str, &str); 2] = [
     ("/proc/thread-self/net/ip_tables_names", "iptables-legacy"),
     ("/proc/thread-self/net/ip6_tables_names", "ip6tables-legacy"),
 ];
-/// Chains of nft that `iptables` and `ip6tables` show.
+/// Chains of nft that belong to `iptables` and `ip6tables`.
 const OF_IPTABLES: [&str; 2] = ["ip filter INPUT", "ip6 filter INPUT"];
 
-/// Who may reach what, by UDP and TCP.
+/// Access to a service over UDP and TCP.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Door {
-    /// The interface by which they come.
+    /// Interface of the clients.
     pub interface: String,
     /// Address and port of the service.
     pub service: SocketAddr,
 }
 
 impl Door {
-    /// Whether its interface can be named in a rule; to firewalls `+` and `*` stand for whatever follows.
+    /// Returns true if its interface can be named in a rule; firewalls treat `+` and `*` as wildcards.
     fn is_sound(&self) -> bool {
         let is_plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
         ifname::check(&self.interface).is_ok() && self.interface.bytes().all(is_plain)
     }
 
-    /// Its rules, as the programs list them.
+    /// Returns its rules as listed by the programs.
     fn rules(&self) -> [String; 2] {
         let length = if self.service.is_ipv6() { 128 } else { 32 };
         let (ip, port, interface) = (self.service.ip(), self.service.port(), &self.interface);
@@ -47,7 +48,7 @@ impl Door {
         })
     }
 
-    /// What the operator writes for it in a chain of nft, like `inet filter input`.
+    /// Returns the rule that the operator should add to a chain of nft, like `inet filter input`.
     pub fn nft_rule(&self, chain: &str) -> String {
         let family = match self.service.ip() {
             IpAddr::V4(_) => "ip",
@@ -60,11 +61,11 @@ impl Door {
     }
 }
 
-/// Makes the firewall let exactly these pass; none: without any rule. Called again it changes nothing, or mends what
-/// somebody else changed. On behalf of `bridge`, which names the chain.
+/// Admits exactly these; if there are none, all rules are removed. Idempotent; repairs changes made by others. The
+/// chain is named after `bridge`.
 ///
 /// # Errors
-/// What a program says, after the others were tried.
+/// The error of a program, after the others were tried.
 pub fn ensure(bridge: &str, doors: &BTreeSet<Door>) -> Result<Changed, SysError> {
     ifname::check(bridge)?;
     let name = chain_name(bridge);
@@ -84,15 +85,16 @@ pub fn ensure(bridge: &str, doors: &BTreeSet<Door>) -> Result<Changed, SysError>
     result.map(|()| changed)
 }
 
-/// Takes the rules away.
+/// Removes the rules.
 ///
 /// # Errors
-/// As [`ensure`].
+/// Like [`ensure`].
 pub fn remove(bridge: &str) -> Result<Changed, SysError> {
     ensure(bridge, &BTreeSet::new())
 }
 
-/// Base chains that may drop what comes to this host and that no rule of [`ensure`] overrules, as `inet filter input`.
+/// Returns base chains that may drop packets to this host and that no rule of [`ensure`] overrules, like `inet filter
+/// input`.
 pub fn obstacles() -> Vec<String> {
     let mut chains = nft::guarding_chains(nft::Hook::Input);
     let programs: Vec<&str> = programs().into_iter().map(|(program, _)| program).collect();
@@ -105,7 +107,8 @@ pub fn obstacles() -> Vec<String> {
     chains
 }
 
-/// Whether a base chain of nft, or one that it jumps to, accepts anything of this door by name: then it is taken for open.
+/// Returns true if a base chain of nft, or one to which it jumps, has a rule that accepts packets of this door; it is
+/// then considered open.
 pub fn mentions(chain: &str, door: &Door) -> bool {
     let words: Vec<&str> = chain.split(' ').collect();
     let [family, table, name] = words.as_slice() else {
@@ -139,7 +142,7 @@ pub fn mentions(chain: &str, door: &Door) -> bool {
     false
 }
 
-/// At most 24 bytes; 28 are allowed.
+/// Returns a name of at most 24 bytes; 28 are allowed.
 fn chain_name(bridge: &str) -> String {
     format!("mesh-dns-{bridge}")
 }
@@ -177,8 +180,8 @@ fn put(chain: &Chain<'_>, rules: &[String]) -> Result<Changed, SysError> {
     Ok(Changed::Yes)
 }
 
-/// The programs that rule here, and whether IPv6: the host's, and that of the other variant if it has rules, too, as a
-/// packet must pass both.
+/// Returns the programs to use, with true for IPv6: those of the host, and those of the other variant if it has
+/// rules, too, because a packet must pass both.
 fn programs() -> Vec<(&'static str, bool)> {
     let mut programs = vec![("iptables", false), ("ip6tables", true)];
     static IS_NFT: LazyLock<bool> =
@@ -221,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn an_operator_is_told_the_very_rule() {
+    fn the_rule_for_the_operator_is_exact() {
         assert_eq!(
             door("docker0", "172.17.0.1:53").nft_rule("inet filter input"),
             "nft insert rule inet filter input iifname docker0 ip daddr 172.17.0.1 meta l4proto { tcp, udp } th dport 53 accept"
@@ -232,15 +235,15 @@ mod tests {
     }
 
     #[test]
-    fn the_rules_are_as_wanted_come_back_and_go() {
-        if needs_root("the_rules_are_as_wanted_come_back_and_go") {
+    fn the_rules_are_applied_repaired_and_removed() {
+        if needs_root("the_rules_are_applied_repaired_and_removed") {
             return;
         }
         NamedNetns::new().run(|| {
             let four = door("docker0", "172.17.0.1:53");
             let one = BTreeSet::from([four.clone(), door("docker0", "[fd00::1]:53")]);
             if ensure("mesh", &one).unwrap() == Changed::Absent {
-                println!("the_rules_are_as_wanted_come_back_and_go: skipped, no iptables here");
+                println!("the_rules_are_applied_repaired_and_removed: skipped, no iptables here");
                 return;
             }
             assert_eq!(ensure("mesh", &one).unwrap(), Changed::No);
@@ -248,7 +251,7 @@ mod tests {
             assert_eq!(six.matches("ACCEPT").count(), 2, "{six}");
             let two = BTreeSet::from([four.clone(), door("br-1", "172.17.0.1:53")]);
             assert_eq!(ensure("mesh", &two).unwrap(), Changed::Yes);
-            // Somebody flushes; somebody drops all before our rules.
+            // Another program flushes the rules, or inserts a drop before them.
             change("iptables", &["-F"]).unwrap();
             assert_eq!(ensure("mesh", &two).unwrap(), Changed::Yes);
             change("iptables", &["-I", "INPUT", "1", "-j", "DROP"]).unwrap();
@@ -264,8 +267,8 @@ mod tests {
     }
 
     #[test]
-    fn both_variants_of_the_program_are_served_where_both_rule() {
-        if needs_root("both_variants_of_the_program_are_served_where_both_rule") {
+    fn both_variants_of_the_program_get_rules_if_both_are_in_use() {
+        if needs_root("both_variants_of_the_program_get_rules_if_both_are_in_use") {
             return;
         }
         NamedNetns::new().run(|| {
@@ -291,8 +294,8 @@ mod tests {
     }
 
     #[test]
-    fn a_table_of_nft_that_drops_is_told_of_unless_it_speaks_of_the_door() {
-        if needs_root("a_table_of_nft_that_drops_is_told_of_unless_it_speaks_of_the_door") {
+    fn a_dropping_nft_table_is_an_obstacle_unless_it_mentions_the_door() {
+        if needs_root("a_dropping_nft_table_is_an_obstacle_unless_it_mentions_the_door") {
             return;
         }
         NamedNetns::new().run(|| {

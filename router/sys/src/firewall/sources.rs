@@ -1,6 +1,6 @@
-//! Lets only some addresses send to a UDP port of this host: a chain of its own, jumped to first thing in INPUT.
+//! Restriction of the sources of a UDP port: a chain of the mesh, to which the first rule of INPUT jumps.
 //!
-//! An address on the list goes on to the host's other rules; anything else for that port is dropped.
+//! Packets of a listed address continue with the host's other rules; all others to that port are dropped.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -8,26 +8,26 @@ use std::net::IpAddr;
 use super::{Changed, change, feed, list, run};
 use crate::{SysError, ifname};
 
-/// The port that is guarded.
+/// Port to be guarded.
 #[derive(Clone, Copy, Debug)]
 pub struct Guard<'a> {
-    /// The bridge on whose behalf; it names the chain.
+    /// Bridge, after which the chain is named.
     pub bridge: &'a str,
-    /// The UDP port.
+    /// UDP port.
     pub port: u16,
-    /// IPv6 instead of IPv4.
+    /// True for IPv6, false for IPv4.
     pub ipv6: bool,
 }
 
-/// Makes the rules let exactly `allowed` pass, as far as it is of the guard's IP version; the list is replaced as a
-/// whole. Called again it changes nothing, or mends what somebody else changed.
+/// Admits exactly the addresses in `allowed` of the guard's IP version; the list is replaced as a whole. Idempotent;
+/// repairs changes made by others.
 ///
 /// # Errors
-/// What the program says; that there is none: then nobody would be kept out.
+/// The error of the program, or that there is none: then the port would be open to all.
 pub fn ensure(guard: &Guard<'_>, allowed: &BTreeSet<IpAddr>) -> Result<Changed, SysError> {
     ifname::check(guard.bridge)?;
     let program = guard.program();
-    let absent = || SysError::other("keep strangers from a port", format!("no {program} here"));
+    let absent = || SysError::other("restrict the sources of a port", format!("no {program} here"));
     let input = list(program, "INPUT")?.ok_or_else(absent)?;
     let wanted = guard.rules(allowed);
     let mut changed = Changed::No;
@@ -42,7 +42,7 @@ pub fn ensure(guard: &Guard<'_>, allowed: &BTreeSet<IpAddr>) -> Result<Changed, 
     Ok(changed)
 }
 
-/// The addresses that are let pass now, of both IP versions; none without the rules.
+/// Returns the addresses admitted now, of both IP versions; none without the rules.
 ///
 /// # Errors
 /// There is no such program.
@@ -62,16 +62,16 @@ pub fn allowed(bridge: &str) -> Result<BTreeSet<IpAddr>, SysError> {
     Ok(allowed)
 }
 
-/// The address in a rule with `-s ADDRESS/LENGTH`.
+/// Returns the address in a rule with `-s ADDRESS/LENGTH`.
 fn source(rule: &str) -> Option<IpAddr> {
     let (_, rest) = rule.split_once(" -s ")?;
     rest.split('/').next()?.parse().ok()
 }
 
-/// Takes the rules of both IP versions out, for whatever port they are.
+/// Removes the rules of both IP versions, for any port.
 ///
 /// # Errors
-/// What the program says, after both were tried.
+/// The error of the program, after both were tried.
 pub fn remove(bridge: &str) -> Result<Changed, SysError> {
     ifname::check(bridge)?;
     let guard = |ipv6| Guard {
@@ -92,12 +92,12 @@ impl Guard<'_> {
         if self.ipv6 { "ip6tables" } else { "iptables" }
     }
 
-    /// At most 26 bytes; 28 are allowed.
+    /// Returns a name of at most 26 bytes; 28 are allowed.
     fn chain(&self) -> String {
         format!("mesh-vxlan-{}", self.bridge)
     }
 
-    /// The chain's rules as the program lists them.
+    /// Returns the chain's rules as listed by the program.
     fn rules(&self, allowed: &BTreeSet<IpAddr>) -> Vec<String> {
         let chain = self.chain();
         let length = if self.ipv6 { 128 } else { 32 };
@@ -109,7 +109,7 @@ impl Guard<'_> {
         rules
     }
 
-    /// The chain's rules as they are; none without the chain.
+    /// Returns the present rules of the chain; `None` without the chain.
     fn current(&self) -> Result<Option<Vec<String>>, SysError> {
         let program = self.program();
         let output = run(program, &["-S", &self.chain()])
@@ -122,7 +122,7 @@ impl Guard<'_> {
         Ok(Some(rules.map(ToOwned::to_owned).collect()))
     }
 
-    /// Replaces the chain in one transaction: at no moment is it half there.
+    /// Replaces the chain in one transaction: it is never incomplete.
     fn restore(&self, rules: &[String]) -> Result<(), SysError> {
         let program = format!("{}-restore", self.program());
         let (chain, rules) = (self.chain(), rules.join("\n"));
@@ -130,7 +130,7 @@ impl Guard<'_> {
         feed(&program, &["-w", "5", "--noflush"], &text)
     }
 
-    /// Puts the jump first, then takes others of ours out: at no moment may strangers in.
+    /// Inserts the jump first, then deletes old ones: the port is never open in between.
     fn jump_first(&self, input: &str) -> Result<(), SysError> {
         let (port, chain) = (self.port.to_string(), self.chain());
         let jump = ["-p", "udp", "-m", "udp", "--dport", &port, "-j", &chain];
@@ -165,7 +165,7 @@ impl Guard<'_> {
         })
     }
 
-    /// Positions in INPUT, from 1, of the jumps to our chain, for whatever port.
+    /// Returns the positions in INPUT, from 1, of the jumps to the chain, for any port.
     fn jumps(&self, input: &str) -> Vec<usize> {
         let target = format!(" -j {}", self.chain());
         let rules = input.lines().filter(|line| line.starts_with("-A "));
@@ -175,7 +175,7 @@ impl Guard<'_> {
         ours.map(|(index, _)| index + 1).collect()
     }
 
-    /// Whether the first rule of INPUT is the jump for our port, and there is no other.
+    /// Returns true if the first rule of INPUT is the jump for the guarded port, and there is no other jump.
     fn is_first(&self, input: &str) -> bool {
         let port = format!(" --dport {} ", self.port);
         let first = input.lines().find(|line| line.starts_with("-A "));
@@ -195,7 +195,7 @@ mod tests {
     };
 
     #[test]
-    fn our_jumps_are_found_in_a_listing() {
+    fn the_jumps_of_the_mesh_are_found_in_a_listing() {
         let input = "-P INPUT DROP\n\
                      -A INPUT -p udp -m udp --dport 6784 -j mesh-vxlan-mesh\n\
                      -A INPUT -p udp -m udp --dport 6784 -j mesh-vxlan-mesh2\n\
@@ -212,8 +212,8 @@ mod tests {
     }
 
     #[test]
-    fn the_list_is_kept_as_it_should_be_and_goes() {
-        if needs_root("the_list_is_kept_as_it_should_be_and_goes") {
+    fn the_list_is_applied_repaired_and_removed() {
+        if needs_root("the_list_is_applied_repaired_and_removed") {
             return;
         }
         let set = |addresses: [&str; 2]| -> BTreeSet<IpAddr> {
@@ -236,7 +236,7 @@ mod tests {
             assert_eq!(allowed("mesh").unwrap(), one);
             assert_eq!(ensure(&GUARD, &two).unwrap(), Changed::Yes);
             assert_eq!(GUARD.current().unwrap().unwrap().len(), 3);
-            // Somebody lets everybody in, somebody flushes.
+            // Another program inserts an accept rule, or flushes the rules.
             change("iptables", &["-I", "INPUT", "1", "-j", "ACCEPT"]).unwrap();
             assert_eq!(ensure(&GUARD, &two).unwrap(), Changed::Yes);
             change("iptables", &["-F"]).unwrap();

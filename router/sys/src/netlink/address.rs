@@ -1,4 +1,4 @@
-//! Addresses and routes.
+//! IP addresses and routes.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -13,35 +13,35 @@ use netlink_packet_route::{AddressFamily, RouteNetlinkMessage as Message};
 use super::Netlink;
 use crate::SysError;
 
-/// An address of an interface.
+/// IP address of an interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AddressEntry {
     /// Index of the interface.
     pub link: u32,
-    /// The address and the prefix length of its subnet.
+    /// IP address and prefix length of its subnet.
     pub address: IpNet,
 }
 
-/// A unicast route of the main table.
+/// Unicast route of the main table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RouteEntry {
-    /// Where to; a prefix length of 0 is a default route.
+    /// Destination; a prefix length of 0 is a default route.
     pub destination: IpNet,
-    /// Index of the interface, if it is one.
+    /// Index of the outgoing interface, if there is one.
     pub link: Option<u32>,
-    /// The next hop; none when the destination is on the link.
+    /// Next hop; `None` if the destination is on the link.
     pub gateway: Option<IpAddr>,
-    /// The source address the route asks for.
+    /// Preferred source address of the route.
     pub source: Option<IpAddr>,
-    /// The lower the better.
+    /// Metric; lower is better.
     pub metric: u32,
 }
 
 impl Netlink {
-    /// Gives the interface an address; whether it is new. IPv6 addresses skip duplicate address detection.
+    /// Adds an address to the interface. Returns true if it is new. IPv6 addresses skip duplicate address detection.
     ///
     /// # Errors
-    /// The kernel's, other than that the interface has the address.
+    /// The errno of the failed system call, unless the interface has the address.
     pub fn add_address(&mut self, link: u32, address: IpNet) -> Result<bool, SysError> {
         let what = format!("add address {address} to interface {link}");
         let message = Message::NewAddress(address_message(link, address));
@@ -52,10 +52,10 @@ impl Netlink {
         }
     }
 
-    /// Takes an address from the interface; whether it had it.
+    /// Removes an address from the interface. Returns true if it had it.
     ///
     /// # Errors
-    /// The kernel's, other than that the interface has no such address.
+    /// The errno of the failed system call, unless the interface has no such address.
     pub fn del_address(&mut self, link: u32, address: IpNet) -> Result<bool, SysError> {
         let what = format!("remove address {address} from interface {link}");
         let message = Message::DelAddress(address_message(link, address));
@@ -66,20 +66,20 @@ impl Netlink {
         }
     }
 
-    /// All addresses of the namespace, IPv4 and IPv6.
+    /// Returns all addresses of the namespace, IPv4 and IPv6.
     ///
     /// # Errors
-    /// The kernel's.
+    /// The errno of the failed system call.
     pub fn addresses(&mut self) -> Result<Vec<AddressEntry>, SysError> {
         let request = Message::GetAddress(AddressMessage::default());
         let answers = self.dump("list addresses", &request)?;
         Ok(answers.into_iter().filter_map(parse_address).collect())
     }
 
-    /// Sends the destination straight to the interface; whether the route is new.
+    /// Adds a route to the destination on the link of the interface. Returns true if it is new.
     ///
     /// # Errors
-    /// The kernel's, other than that the route exists.
+    /// The errno of the failed system call, unless the route exists.
     pub fn add_link_route(&mut self, link: u32, destination: IpNet) -> Result<bool, SysError> {
         let mut route = RouteMessage::default();
         route.header.address_family = family(destination.addr());
@@ -100,10 +100,10 @@ impl Netlink {
         }
     }
 
-    /// The unicast routes of the main table, IPv4 and IPv6.
+    /// Returns the unicast routes of the main table, IPv4 and IPv6.
     ///
     /// # Errors
-    /// The kernel's.
+    /// The errno of the failed system call.
     pub fn routes(&mut self) -> Result<Vec<RouteEntry>, SysError> {
         let mut routes = Vec::new();
         for family in [AddressFamily::Inet, AddressFamily::Inet6] {
@@ -115,11 +115,11 @@ impl Netlink {
         Ok(routes)
     }
 
-    /// The addresses this host would be reached at through its default routes, best metric first: the source a route
-    /// names, else the global addresses of its interface.
+    /// Returns the addresses at which this host is reached through its default routes, best metric first: the
+    /// preferred source of a route, or else the global addresses of its interface.
     ///
     /// # Errors
-    /// The kernel's.
+    /// The errno of the failed system call.
     pub fn default_route_sources(&mut self) -> Result<Vec<IpAddr>, SysError> {
         let mut defaults = self.routes()?;
         defaults.retain(|r| r.destination.prefix_len() == 0);
@@ -187,7 +187,7 @@ fn parse_address(message: Message) -> Option<AddressEntry> {
             _ => {}
         }
     }
-    // On a point-to-point link ADDRESS is the other end, LOCAL is ours; IPv6 gives ADDRESS only.
+    // On a point-to-point link ADDRESS is the remote end and LOCAL the local one; IPv6 has ADDRESS only.
     let net = IpNet::new(local.or(address)?, message.header.prefix_len).ok()?;
     Some(AddressEntry {
         link: message.header.index,
@@ -249,7 +249,7 @@ mod tests {
         text.parse().unwrap()
     }
 
-    /// A veth pair, up; returns the indices of its ends.
+    /// Creates a veth pair and sets it up. Returns the indices of its ends.
     fn pair(netlink: &mut Netlink) -> (u32, u32) {
         let spec = VethSpec {
             name: "a",

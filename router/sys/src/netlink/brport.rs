@@ -1,4 +1,4 @@
-//! Settings of a bridge port that somebody changed: seen with its link, and set back.
+//! Settings of bridge ports that differ from the kernel's defaults, and their reset.
 
 use netlink_packet_route::RouteNetlinkMessage as Message;
 use netlink_packet_route::link::{
@@ -9,7 +9,7 @@ use super::Netlink;
 use super::link::of_index;
 use crate::SysError;
 
-/// A setting of a bridge port that is not as the kernel makes it, and what it was.
+/// Setting of a bridge port that differs from the kernel's default.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Changed {
     words: &'static str,
@@ -17,12 +17,12 @@ pub struct Changed {
 }
 
 impl Changed {
-    /// How it is now, like `hairpin on`.
+    /// Returns the present setting in words, like `hairpin on`.
     pub fn words(&self) -> &'static str {
         self.words
     }
 
-    /// Whether it is one of [`super::PortFlags`].
+    /// Returns true if it is one of [`super::PortFlags`].
     pub fn is_port_flag(&self) -> bool {
         matches!(
             self.right,
@@ -34,7 +34,7 @@ impl Changed {
         )
     }
 
-    /// What a new port does not have.
+    /// Returns the settings that differ from those of a new port.
     pub(super) fn of(port: &[InfoBridgePort]) -> Vec<Self> {
         port.iter().filter_map(changed).collect()
     }
@@ -61,7 +61,7 @@ fn changed(setting: &InfoBridgePort) -> Option<Changed> {
             P::NeighVlanSuppress(false),
         ),
         P::Isolated(true) => ("isolated", P::Isolated(false)),
-        // Before what it depends on: the kernel has MAC authentication with locked ports only.
+        // Reset before the setting it depends on: MAC authentication needs a locked port.
         P::Mab(true) => ("MAC authentication on", P::Mab(false)),
         P::Locked(true) => ("locked", P::Locked(false)),
         _ => return None,
@@ -70,10 +70,10 @@ fn changed(setting: &InfoBridgePort) -> Option<Changed> {
 }
 
 impl Netlink {
-    /// Sets settings of a bridge port back to what the kernel makes.
+    /// Resets settings of a bridge port to the kernel's defaults.
     ///
     /// # Errors
-    /// The kernel's, as when the interface is no port of a bridge any more.
+    /// The errno of the failed system call, for instance if the interface is no bridge port any more.
     pub fn set_back(&mut self, index: u32, changed: &[&Changed]) -> Result<(), SysError> {
         let mut link = of_index(index);
         let settings = changed.iter().map(|c| c.right.clone()).collect();
@@ -81,8 +81,8 @@ impl Netlink {
             LinkInfo::PortKind(InfoPortKind::Bridge),
             LinkInfo::PortData(InfoPortData::BridgePort(settings)),
         ]));
-        // As a new link that exists: RTM_SETLINK leaves the port's part out.
-        let what = format!("set back the bridge port {index}");
+        // Sent as RTM_NEWLINK for an existing link, because RTM_SETLINK ignores the settings of the port.
+        let what = format!("reset bridge port {index}");
         self.execute(&what, Message::NewLink(link), 0)
     }
 }

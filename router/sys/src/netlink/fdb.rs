@@ -1,4 +1,4 @@
-//! The kernel's forwarding tables: of a bridge, and of a VXLAN device.
+//! Forwarding tables of the kernel: those of a bridge, and of a VXLAN device.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
@@ -13,10 +13,10 @@ use netlink_packet_route::{AddressFamily, RouteNetlinkMessage as Message};
 use super::Netlink;
 use crate::SysError;
 
-/// Clock ticks a second in what the kernel tells (USER_HZ, the same on every architecture we run on).
+/// Clock ticks per second in values from the kernel (USER_HZ, the same on all supported architectures).
 const USER_HZ: u64 = 100;
 
-/// Where a VXLAN device sends frames.
+/// Destination of frames from a VXLAN device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Remote {
     /// Underlay address.
@@ -27,17 +27,18 @@ pub struct Remote {
     pub vni: u32,
 }
 
-/// Which table says what.
+/// Table of an entry, and its content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Known {
-    /// A bridge: the address is behind this port of it.
+    /// Table of a bridge: the address is behind this port.
     Bridge {
-        /// Whether a program put it there ([`Netlink::put_bridge_entry`]).
+        /// True if a program added it ([`Netlink::put_bridge_entry`]).
         external: bool,
-        /// Whether it is an address of the host itself.
+        /// True if it is an address of the host itself.
         local: bool,
     },
-    /// A VXLAN device: where frames for the address go. Port and identifier are there if they are not the device's.
+    /// Table of a VXLAN device: destination of frames for the address. Port and identifier are present if they differ
+    /// from those of the device.
     Vxlan {
         /// Underlay address.
         address: IpAddr,
@@ -48,25 +49,25 @@ pub enum Known {
     },
 }
 
-/// One row of a table.
+/// Entry of a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FdbRow {
-    /// The bridge's port, or the VXLAN device.
+    /// Index of the bridge's port, or of the VXLAN device.
     pub link: u32,
-    /// The address.
+    /// MAC address.
     pub mac: Mac,
-    /// The table, and what it says.
+    /// Table and content.
     pub known: Known,
-    /// How long ago a frame was last sent to it.
+    /// Time since a frame was last sent to the address.
     pub used: Duration,
 }
 
 impl Netlink {
-    /// Makes frames for `mac` leave the bridge by the port `link`, from now on. A frame from `mac` at another port that
-    /// learns moves it there.
+    /// Makes the bridge send frames for `mac` to its port `link`. A frame from `mac` at another port that learns
+    /// moves the entry there.
     ///
     /// # Errors
-    /// The kernel's.
+    /// The errno of the failed system call.
     pub fn put_bridge_entry(&mut self, link: u32, mac: Mac) -> Result<(), SysError> {
         let flags = NeighbourFlags::Controller | NeighbourFlags::ExtLearned;
         let row = row(link, mac, flags, NeighbourState::Reachable);
@@ -78,20 +79,20 @@ impl Netlink {
         )
     }
 
-    /// Forgets `mac` if the bridge has it behind the port `link`; whether it had.
+    /// Removes `mac` if the bridge has it behind the port `link`. Returns true if it had.
     ///
     /// # Errors
-    /// The kernel's, other than that there is no such entry.
+    /// The errno of the failed system call, unless there is no such entry.
     pub fn del_bridge_entry(&mut self, link: u32, mac: Mac) -> Result<bool, SysError> {
         let flags = NeighbourFlags::Controller;
         let row = row(link, mac, flags, NeighbourState::Reachable);
         self.delete_row(&format!("forget {mac} behind bridge port {link}"), row)
     }
 
-    /// Makes a VXLAN device send frames for `mac` to `remote` and nowhere else.
+    /// Makes a VXLAN device send frames for `mac` only to `remote`.
     ///
     /// # Errors
-    /// The kernel's.
+    /// The errno of the failed system call.
     pub fn put_remote(&mut self, link: u32, mac: Mac, remote: Remote) -> Result<(), SysError> {
         let row = remote_row(link, mac, Some(remote));
         let what = format!("send {mac} to {} by interface {link}", remote.address);
@@ -102,10 +103,10 @@ impl Netlink {
         )
     }
 
-    /// Makes a VXLAN device send frames for the group `mac` to `remote` too; success if it does already.
+    /// Makes a VXLAN device send frames for the group `mac` also to `remote`. Idempotent.
     ///
     /// # Errors
-    /// The kernel's.
+    /// The errno of the failed system call.
     pub fn add_group_remote(
         &mut self,
         link: u32,
@@ -124,10 +125,11 @@ impl Netlink {
         }
     }
 
-    /// Makes a VXLAN device send nothing for `mac` to `remote`, or without one to anybody; whether it did.
+    /// Removes the entry of a VXLAN device for `mac` and `remote`, or without `remote` all entries for `mac`. Returns
+    /// true if there was one.
     ///
     /// # Errors
-    /// The kernel's, other than that there is no such entry.
+    /// The errno of the failed system call, unless there is no such entry.
     pub fn del_remote(
         &mut self,
         link: u32,
@@ -138,10 +140,10 @@ impl Netlink {
         self.delete_row(&format!("send nothing to {mac} by interface {link}"), row)
     }
 
-    /// All rows of all bridges and VXLAN devices of the namespace.
+    /// Returns all entries of all bridges and VXLAN devices of the namespace.
     ///
     /// # Errors
-    /// The kernel's.
+    /// The errno of the failed system call.
     pub fn fdb(&mut self) -> Result<Vec<FdbRow>, SysError> {
         let mut request = NeighbourMessage::default();
         request.header.family = AddressFamily::Bridge;
@@ -169,7 +171,7 @@ fn row(link: u32, mac: Mac, flags: NeighbourFlags, state: NeighbourState) -> Nei
     row
 }
 
-/// Permanent: the device's own ageing would take it while it is in use.
+/// Permanent, because the device would otherwise expire the entry while it is in use.
 fn remote_row(link: u32, mac: Mac, remote: Option<Remote>) -> NeighbourMessage {
     let mut row = row(link, mac, NeighbourFlags::Own, NeighbourState::Permanent);
     if let Some(remote) = remote {
@@ -217,7 +219,7 @@ fn parse(message: Message) -> Option<FdbRow> {
     })
 }
 
-/// In tables of Ethernet addresses the family says nothing of the underlay's: the length does.
+/// In tables of MAC addresses the address family is not that of the underlay; the length tells it.
 fn ip_of(address: &NeighbourAddress) -> Option<IpAddr> {
     match address {
         NeighbourAddress::Inet(v4) => Some(IpAddr::V4(*v4)),

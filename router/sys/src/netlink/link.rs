@@ -1,4 +1,4 @@
-//! Links: bridges, veth pairs and what can be set on them.
+//! Links: bridges, veth pairs, and their settings.
 
 use std::os::fd::{AsFd, AsRawFd};
 
@@ -14,66 +14,66 @@ use super::{Changed, Netlink};
 use crate::netns::Netns;
 use crate::{SysError, ifname};
 
-/// What the kernel says of one interface.
+/// State of an interface.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Link {
-    /// Index within its namespace.
+    /// Index in its namespace.
     pub index: u32,
-    /// Name.
+    /// Name of the interface.
     pub name: String,
-    /// `bridge`, `veth`, …; none for hardware and loopback.
+    /// `bridge`, `veth`, …; `None` for hardware and loopback.
     pub kind: Option<String>,
-    /// Index of the bridge (or bond, …) it is a port of.
+    /// Index of the bridge (or bond, …) of which it is a port.
     pub master: Option<u32>,
-    /// Whether its bridge forwards frames through it: some time after it is up and has carrier.
+    /// True if its bridge forwards frames through it, which begins some time after it is up and has carrier.
     pub forwarding: bool,
-    /// Of a port of a bridge: settings that are not as the kernel makes them.
+    /// For a bridge port: settings that differ from the kernel's defaults.
     pub changed: Vec<Changed>,
     /// MAC address, for Ethernet interfaces.
     pub mac: Option<Mac>,
     /// MTU in bytes, without the Ethernet header.
     pub mtu: u32,
-    /// Whether it is set up (IFF_UP).
+    /// True if it is set up (IFF_UP).
     pub up: bool,
-    /// IFLA_IFALIAS.
+    /// Alias (IFLA_IFALIAS).
     pub alias: Option<String>,
     /// Index of the other end of a veth pair, in that end's namespace.
     pub peer_index: Option<u32>,
-    /// The kernel's id of the other end's namespace; none when it is this one.
+    /// Id of the other end's namespace; `None` if it is this one.
     pub peer_netns: Option<i32>,
 }
 
-/// A bridge to make.
+/// Bridge to be created.
 #[derive(Clone, Copy, Debug)]
 pub struct BridgeSpec<'a> {
     /// Name, at most 15 bytes.
     pub name: &'a str,
     /// MTU in bytes.
     pub mtu: u16,
-    /// Fixed MAC; none lets the kernel draw one.
+    /// Fixed MAC; `None`: the kernel draws one.
     pub mac: Option<Mac>,
 }
 
-/// A veth pair to make; both ends are down.
+/// Veth pair to be created; both ends are down.
 #[derive(Clone, Copy, Debug)]
 pub struct VethSpec<'a> {
     /// Name of the end in the socket's namespace.
     pub name: &'a str,
     /// Name of the other end.
     pub peer_name: &'a str,
-    /// Namespace of the other end; none for the socket's own.
+    /// Namespace of the other end; `None`: that of the socket.
     pub peer_netns: Option<&'a Netns>,
-    /// MAC of the other end; none lets the kernel draw one.
+    /// MAC of the other end; `None`: the kernel draws one.
     pub peer_mac: Option<Mac>,
     /// MTU of both ends, in bytes.
     pub mtu: u16,
 }
 
 impl Netlink {
-    /// The interface of that name, or none.
+    /// Returns the interface with that name; `None` if there is none.
     ///
     /// # Errors
-    /// The kernel's.
+    /// The errno of the failed system call.
     pub fn link_by_name(&mut self, name: &str) -> Result<Option<Link>, SysError> {
         ifname::check(name)?;
         let mut request = LinkMessage::default();
@@ -90,29 +90,29 @@ impl Netlink {
         }
     }
 
-    /// The interface of that name; none is an error (see [`SysError::is_not_found`]).
+    /// Returns the interface with that name; if there is none, that is an error (see [`SysError::is_not_found`]).
     ///
     /// # Errors
-    /// The kernel's, ENODEV when there is none.
+    /// The errno of the failed system call, ENODEV if there is no such interface.
     pub fn require_link(&mut self, name: &str) -> Result<Link, SysError> {
         self.link_by_name(name)?.ok_or_else(|| {
             SysError::errno(format!("find interface {name}"), nix::errno::Errno::ENODEV)
         })
     }
 
-    /// All interfaces of the namespace.
+    /// Returns all interfaces of the namespace.
     ///
     /// # Errors
-    /// The kernel's.
+    /// The errno of the failed system call.
     pub fn links(&mut self) -> Result<Vec<Link>, SysError> {
         let answers = self.dump("list interfaces", &Message::GetLink(LinkMessage::default()))?;
         Ok(answers.into_iter().filter_map(parse).collect())
     }
 
-    /// Makes a bridge, down: no spanning tree, no forward delay, no multicast snooping.
+    /// Creates a bridge, down: no spanning tree, no forward delay, no multicast snooping.
     ///
     /// # Errors
-    /// [`SysError::is_exists`] when the name is taken.
+    /// [`SysError::is_exists`] if the name is taken.
     pub fn create_bridge(&mut self, spec: &BridgeSpec<'_>) -> Result<(), SysError> {
         ifname::check(spec.name)?;
         let mut link = LinkMessage::default();
@@ -127,18 +127,18 @@ impl Netlink {
         self.execute(&what, Message::NewLink(link), NLM_F_CREATE | NLM_F_EXCL)
     }
 
-    /// Gives an existing bridge the settings of [`Netlink::create_bridge`].
+    /// Applies the settings of [`Netlink::create_bridge`] to an existing bridge.
     ///
     /// # Errors
-    /// The kernel's.
+    /// The errno of the failed system call.
     pub fn configure_bridge(&mut self, index: u32) -> Result<(), SysError> {
         self.change(index, "configure bridge", bridge_settings())
     }
 
-    /// Makes a veth pair, both ends down.
+    /// Creates a veth pair, both ends down.
     ///
     /// # Errors
-    /// [`SysError::is_exists`] when one of the names is taken.
+    /// [`SysError::is_exists`] if one of the names is taken.
     pub fn create_veth(&mut self, spec: &VethSpec<'_>) -> Result<(), SysError> {
         ifname::check(spec.name)?;
         ifname::check(spec.peer_name)?;
@@ -170,7 +170,7 @@ impl Netlink {
     /// Sets the interface up.
     ///
     /// # Errors
-    /// The kernel's.
+    /// The errno of the failed system call.
     pub fn set_up(&mut self, index: u32) -> Result<(), SysError> {
         self.set_flags(index, "set up", LinkFlags::Up, LinkFlags::Up)
     }
@@ -178,15 +178,15 @@ impl Netlink {
     /// Sets the interface down.
     ///
     /// # Errors
-    /// The kernel's.
+    /// The errno of the failed system call.
     pub fn set_down(&mut self, index: u32) -> Result<(), SysError> {
         self.set_flags(index, "set down", LinkFlags::empty(), LinkFlags::Up)
     }
 
-    /// Makes the host's own stack neither answer nor ask by ARP on the interface.
+    /// Disables ARP of the host's own stack on the interface.
     ///
     /// # Errors
-    /// The kernel's.
+    /// The errno of the failed system call.
     pub fn set_noarp(&mut self, index: u32) -> Result<(), SysError> {
         let noarp = LinkFlags::Noarp;
         self.set_flags(index, "switch ARP off on", noarp, noarp)
@@ -195,7 +195,7 @@ impl Netlink {
     /// Makes the interface a port of the bridge `master`.
     ///
     /// # Errors
-    /// The kernel's.
+    /// The errno of the failed system call.
     pub fn set_master(&mut self, index: u32, master: u32) -> Result<(), SysError> {
         self.change(
             index,
@@ -204,10 +204,10 @@ impl Netlink {
         )
     }
 
-    /// Takes the interface out of its bridge; nothing happens when it is in none.
+    /// Removes the interface from its bridge, if it is in one.
     ///
     /// # Errors
-    /// The kernel's.
+    /// The errno of the failed system call.
     pub fn set_nomaster(&mut self, index: u32) -> Result<(), SysError> {
         self.change(
             index,
@@ -219,7 +219,7 @@ impl Netlink {
     /// Sets the MTU, in bytes.
     ///
     /// # Errors
-    /// The kernel's.
+    /// The errno of the failed system call.
     pub fn set_mtu(&mut self, index: u32, mtu: u16) -> Result<(), SysError> {
         self.change(index, "set the MTU of", LinkAttribute::Mtu(u32::from(mtu)))
     }
@@ -227,7 +227,7 @@ impl Netlink {
     /// Sets the MAC address.
     ///
     /// # Errors
-    /// The kernel's.
+    /// The errno of the failed system call.
     pub fn set_mac(&mut self, index: u32, mac: Mac) -> Result<(), SysError> {
         self.change(
             index,
@@ -239,7 +239,7 @@ impl Netlink {
     /// Sets the alias, at most 255 bytes; an empty one removes it.
     ///
     /// # Errors
-    /// The kernel's, EINVAL when it is too long.
+    /// The errno of the failed system call, EINVAL if it is too long.
     pub fn set_alias(&mut self, index: u32, alias: &str) -> Result<(), SysError> {
         self.change(
             index,
@@ -251,16 +251,16 @@ impl Netlink {
     /// Renames the interface, which must be down.
     ///
     /// # Errors
-    /// [`SysError::is_exists`] when the name is taken, EBUSY when the interface is up.
+    /// [`SysError::is_exists`] if the name is taken, EBUSY if the interface is up.
     pub fn rename(&mut self, index: u32, name: &str) -> Result<(), SysError> {
         ifname::check(name)?;
         self.change(index, "rename", LinkAttribute::IfName(name.to_owned()))
     }
 
-    /// Moves the interface into another namespace, under the same name.
+    /// Moves the interface to another namespace, keeping its name.
     ///
     /// # Errors
-    /// [`SysError::is_exists`] when its name is taken there.
+    /// [`SysError::is_exists`] if its name is taken there.
     pub fn move_to_netns(&mut self, index: u32, netns: &Netns) -> Result<(), SysError> {
         let fd = netns.as_fd().as_raw_fd();
         self.change(
@@ -270,19 +270,19 @@ impl Netlink {
         )
     }
 
-    /// Deletes the interface (a veth pair goes as a whole).
+    /// Deletes the interface; of a veth pair, both ends.
     ///
     /// # Errors
-    /// [`SysError::is_not_found`] when it is gone.
+    /// [`SysError::is_not_found`] if it is gone.
     pub fn delete_link(&mut self, index: u32) -> Result<(), SysError> {
         let message = Message::DelLink(of_index(index));
         self.execute(&format!("delete interface {index}"), message, 0)
     }
 
-    /// Deletes the interface of that name; whether there was one.
+    /// Deletes the interface with that name. Returns true if there was one.
     ///
     /// # Errors
-    /// The kernel's, other than that it does not exist.
+    /// The errno of the failed system call, unless the interface does not exist.
     pub fn delete_link_by_name(&mut self, name: &str) -> Result<bool, SysError> {
         let Some(link) = self.link_by_name(name)? else {
             return Ok(false);

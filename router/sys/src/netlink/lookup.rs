@@ -1,4 +1,4 @@
-//! By which interface the kernel would send a packet (`ip route get`).
+//! Route lookups, like `ip route get`.
 
 use std::net::IpAddr;
 
@@ -10,22 +10,22 @@ use super::Netlink;
 use super::address::family;
 use crate::SysError;
 
-/// Where a packet would go.
+/// Result of a route lookup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lookup {
-    /// Out, by the interface of this index.
+    /// Sent by the interface with this index.
     Link(u32),
-    /// To this host itself.
+    /// Delivered to this host itself.
     Local,
-    /// Nowhere: there is no route, or one that forbids it.
+    /// Not sent: there is no route, or a prohibiting one.
     Nowhere,
 }
 
 impl Netlink {
-    /// Where a packet of this host for `to` would go, by all rules and tables.
+    /// Looks up the route of a packet of this host to `to`, by all rules and tables.
     ///
     /// # Errors
-    /// The kernel's, other than that there is no route.
+    /// The errno of the failed system call, unless there is no route.
     pub fn lookup(&mut self, to: IpAddr) -> Result<Lookup, SysError> {
         let mut request = RouteMessage::default();
         request.header.address_family = family(to);
@@ -75,8 +75,8 @@ mod tests {
     use crate::testing::{NamedNetns, needs_root};
 
     #[test]
-    fn the_kernel_says_where_packets_go() {
-        if needs_root("the_kernel_says_where_packets_go") {
+    fn routes_are_looked_up_by_the_kernel() {
+        if needs_root("routes_are_looked_up_by_the_kernel") {
             return;
         }
         NamedNetns::new().run(|| {

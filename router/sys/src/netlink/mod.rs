@@ -1,6 +1,7 @@
-//! A synchronous, typed facade over rtnetlink.
+//! Synchronous, typed interface to rtnetlink.
 //!
-//! A [`Netlink`] belongs to the network namespace of the thread that opened it and may be used from any other.
+//! A [`Netlink`] belongs to the network namespace of the thread that opened it, and may be used from any other
+//! thread.
 
 mod address;
 mod brport;

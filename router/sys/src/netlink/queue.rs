@@ -1,4 +1,4 @@
-//! The transmit queue of an interface: its length and what was lost at it.
+//! Transmit queue of an interface: length and losses.
 
 use netlink_packet_route::RouteNetlinkMessage as Message;
 use netlink_packet_route::link::{LinkAttribute, LinkMessage};
@@ -7,19 +7,21 @@ use super::Netlink;
 use crate::{SysError, ifname};
 
 impl Netlink {
-    /// Sets the length of the transmit queue, in frames; on a TAP that is how many wait for its reader, in each queue.
+    /// Sets the length of the transmit queue, in frames; for a TAP it is the number of frames that wait for its
+    /// reader, per queue.
     ///
     /// # Errors
-    /// The kernel's.
+    /// The errno of the failed system call.
     pub fn set_queue_len(&mut self, index: u32, frames: u32) -> Result<(), SysError> {
         let length = LinkAttribute::TxQueueLen(frames);
         self.change(index, "set the queue length of", length)
     }
 
-    /// Frames the interface was to transmit and dropped, since it was made; on a TAP those that nobody read in time.
+    /// Returns the number of frames dropped at the transmit queue since the interface was created; for a TAP those
+    /// that were not read in time.
     ///
     /// # Errors
-    /// [`SysError::is_not_found`] when there is no such interface.
+    /// [`SysError::is_not_found`] if there is no such interface.
     pub fn tx_dropped(&mut self, interface: &str) -> Result<u64, SysError> {
         ifname::check(interface)?;
         let mut request = LinkMessage::default();
@@ -45,8 +47,8 @@ mod tests {
     use crate::testing::{NamedNetns, needs_root};
 
     #[test]
-    fn the_queue_of_an_interface_that_is_and_of_one_that_is_not() {
-        if needs_root("the_queue_of_an_interface_that_is_and_of_one_that_is_not") {
+    fn the_queue_of_an_existing_and_of_a_missing_interface() {
+        if needs_root("the_queue_of_an_existing_and_of_a_missing_interface") {
             return;
         }
         NamedNetns::new().run(|| {

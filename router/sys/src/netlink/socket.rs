@@ -1,4 +1,4 @@
-//! One rtnetlink socket: a request, and its answers or its acknowledgement.
+//! Rtnetlink socket: a request, and its answers or its acknowledgement.
 
 use std::io;
 
@@ -11,12 +11,12 @@ use nix::errno::Errno;
 
 use crate::SysError;
 
-/// Set in an answer to a dump during which the table changed (linux/netlink.h).
+/// Flag in an answer to a dump during which the table changed (linux/netlink.h).
 const NLM_F_DUMP_INTR: u16 = 0x10;
-/// Dumps begun again because the table changed; afterwards the last answer is taken as it is.
+/// Attempts of a dump whose table keeps changing; the last answer is then accepted.
 const DUMP_ATTEMPTS: u32 = 5;
 
-/// One rtnetlink socket, in the namespace of the thread that opened it.
+/// Rtnetlink socket, in the namespace of the thread that opened it.
 #[derive(Debug)]
 pub struct Netlink {
     socket: Socket,
@@ -27,7 +27,7 @@ impl Netlink {
     /// Opens a socket in the calling thread's network namespace.
     ///
     /// # Errors
-    /// The kernel's, as when there are no file descriptors left.
+    /// The errno of the failed system call, for instance if no file descriptor is left.
     pub fn open() -> Result<Self, SysError> {
         let failed = |e| SysError::new("open a netlink socket", e);
         let mut socket = Socket::new(NETLINK_ROUTE).map_err(failed)?;
@@ -39,7 +39,7 @@ impl Netlink {
         })
     }
 
-    /// Sends `message` and waits for its acknowledgement; `flags` beside REQUEST and ACK.
+    /// Sends `message` and waits for its acknowledgement; `flags` are those besides REQUEST and ACK.
     pub(super) fn execute(
         &mut self,
         what: &str,
@@ -51,7 +51,7 @@ impl Netlink {
             .map_err(|e| SysError::new(what, e))
     }
 
-    /// Sends `message` and returns its one answer.
+    /// Sends `message` and returns its single answer.
     pub(super) fn get(
         &mut self,
         what: &str,
@@ -82,7 +82,7 @@ impl Netlink {
         Ok(answers)
     }
 
-    /// One request with all its answers; whether the table stood still meanwhile.
+    /// Sends one request and processes all answers. Returns true if the table did not change in the meantime.
     fn exchange(
         &mut self,
         message: RouteNetlinkMessage,
@@ -103,7 +103,7 @@ impl Netlink {
             let datagram = self.receive()?;
             for part in Parts(&datagram) {
                 let Ok(answer) = NetlinkMessage::<RouteNetlinkMessage>::deserialize(part) else {
-                    // A link of a kind this library does not know must not hide the others.
+                    // A link of a kind unknown to the library must not hide the others.
                     tracing::debug!(
                         bytes = part.len(),
                         "netlink message not understood, skipped"
@@ -144,7 +144,7 @@ impl Netlink {
     }
 }
 
-/// The netlink messages of one datagram, cut at the lengths in their headers.
+/// Iterator over the netlink messages in a datagram, by the lengths in their headers.
 struct Parts<'a>(&'a [u8]);
 
 impl<'a> Iterator for Parts<'a> {

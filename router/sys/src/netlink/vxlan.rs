@@ -1,4 +1,4 @@
-//! VXLAN devices, and what a bridge does at one of its ports.
+//! VXLAN devices, and settings of a bridge's ports.
 
 use std::net::IpAddr;
 
@@ -13,38 +13,37 @@ use super::Netlink;
 use super::link::of_index;
 use crate::{SysError, ifname};
 
-/// A VXLAN device to make, down: it learns nothing, and sends to nobody but whom its table names.
+/// VXLAN device to be created, down: it learns nothing, and sends only to destinations in its table.
 #[derive(Clone, Copy, Debug)]
 pub struct VxlanSpec<'a> {
-    /// Name.
+    /// Name of the device.
     pub name: &'a str,
     /// Network identifier, below 2^24.
     pub vni: u32,
-    /// UDP port it receives at and sends to.
+    /// UDP port for receiving and sending.
     pub port: u16,
-    /// The address it sends from, which also says whether it speaks IPv4 or IPv6; if unspecified, the host's routes
-    /// choose.
+    /// Source address, which also selects IPv4 or IPv6; if it is unspecified, the host's routes choose.
     pub local: IpAddr,
-    /// MTU in bytes, of the inner packet.
+    /// MTU of the inner packet, in bytes.
     pub mtu: u16,
 }
 
-/// What a bridge does at a port.
+/// Behaviour of a bridge at a port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PortFlags {
-    /// Learn where source addresses are.
+    /// True to learn source addresses.
     pub learning: bool,
-    /// Send frames for everybody, and for unknown destinations, out there.
+    /// True to send broadcasts and frames for unknown destinations there.
     pub flood: bool,
-    /// Pass nothing on between it and other isolated ports.
+    /// True to forward nothing between it and other isolated ports.
     pub isolated: bool,
 }
 
 impl Netlink {
-    /// Makes a VXLAN device.
+    /// Creates a VXLAN device.
     ///
     /// # Errors
-    /// [`SysError::is_exists`] when the name is taken, or the identifier at that port.
+    /// [`SysError::is_exists`] if the name is taken, or the identifier at that port.
     pub fn create_vxlan(&mut self, spec: &VxlanSpec<'_>) -> Result<(), SysError> {
         ifname::check(spec.name)?;
         let mut data = vec![
@@ -70,10 +69,10 @@ impl Netlink {
         self.execute(&what, Message::NewLink(link), NLM_F_CREATE | NLM_F_EXCL)
     }
 
-    /// Says what the bridge does at a port of it.
+    /// Sets the behaviour of a bridge at one of its ports.
     ///
     /// # Errors
-    /// The kernel's, as when the interface is no port of a bridge.
+    /// The errno of the failed system call, for instance if the interface is no bridge port.
     pub fn set_port_flags(&mut self, index: u32, flags: PortFlags) -> Result<(), SysError> {
         let mut link = of_index(index);
         link.attributes.push(LinkAttribute::LinkInfo(vec![
@@ -86,7 +85,7 @@ impl Netlink {
                 InfoBridgePort::Isolated(flags.isolated),
             ])),
         ]));
-        // As a new link that exists: RTM_SETLINK leaves the port's part out.
+        // Sent as RTM_NEWLINK for an existing link, because RTM_SETLINK ignores the settings of the port.
         let what = format!("configure bridge port {index}");
         self.execute(&what, Message::NewLink(link), 0)
     }

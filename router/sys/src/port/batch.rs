@@ -1,17 +1,17 @@
-//! Frames of one wake-up, in one buffer.
+//! Batch of frames from one wake-up, in one buffer.
 
 use mesh_proto::limits::MAX_SUPER_FRAME;
 use mesh_proto::offload::virtio::VirtioHeader;
 
-/// Most bytes of frames in one batch: several super-frames, and no more than a second-level cache holds. What does not fit
-/// waits in the port.
+/// Longest batch in bytes: several super-frames, but no more than a second-level cache holds. The rest waits in the
+/// port.
 pub const MAX_BATCH_BYTES: usize = 512 * 1024;
 
-/// Up to a fixed number of frames and [`MAX_BATCH_BYTES`] in all, each no longer than [`MAX_SUPER_FRAME`]; its memory is
-/// kept from batch to batch.
+/// Batch of up to a fixed number of frames and [`MAX_BATCH_BYTES`], each no longer than [`MAX_SUPER_FRAME`]; its
+/// memory is reused.
 #[derive(Debug)]
 pub struct FrameBatch {
-    /// Zeroed memory of the kernel's, not touched before a frame comes to lie there.
+    /// Zeroed memory, whose pages are not touched before a frame is stored there.
     bytes: Box<[u8]>,
     frames: Vec<Frame>,
     capacity: usize,
@@ -20,12 +20,12 @@ pub struct FrameBatch {
 #[derive(Clone, Copy, Debug)]
 struct Frame {
     header: VirtioHeader,
-    /// Where it ends in the bytes; it begins where the one before ends.
+    /// End of the frame in the bytes; it begins at the end of the previous one.
     end: usize,
 }
 
 impl FrameBatch {
-    /// An empty batch of at most `frames` frames.
+    /// Creates an empty batch of at most `frames` frames.
     pub fn with_capacity(frames: usize) -> Self {
         Self {
             bytes: vec![0; MAX_BATCH_BYTES].into(),
@@ -34,12 +34,12 @@ impl FrameBatch {
         }
     }
 
-    /// Forgets the frames, keeps the memory.
+    /// Removes all frames, but keeps the memory.
     pub fn clear(&mut self) {
         self.frames.clear();
     }
 
-    /// Adds a frame; false, and nothing is added, when there is no room for it or it is empty or too long.
+    /// Appends a frame. Returns false, and appends nothing, if there is no room, or the frame is empty or too long.
     pub fn push(&mut self, header: &VirtioHeader, frame: &[u8]) -> bool {
         let start = self.used();
         let Some(room) = self.bytes.get_mut(start..start + frame.len()) else {
@@ -49,8 +49,8 @@ impl FrameBatch {
         self.commit(header, frame.len())
     }
 
-    /// The room behind the last frame, longer than [`MAX_SUPER_FRAME`], to be filled and then added by
-    /// [`FrameBatch::commit`]; none when the batch is full.
+    /// Returns the free space behind the last frame, longer than [`MAX_SUPER_FRAME`], to be filled and then appended
+    /// by [`FrameBatch::commit`]; `None` if the batch is full.
     pub fn spare(&mut self) -> Option<&mut [u8]> {
         let start = self.used();
         (!self.is_full())
@@ -58,8 +58,8 @@ impl FrameBatch {
             .flatten()
     }
 
-    /// Adds the frame that is the first `length` bytes of [`FrameBatch::spare`]; false, and nothing is added, when that is
-    /// no length of a frame.
+    /// Appends the first `length` bytes of [`FrameBatch::spare`] as a frame. Returns false, and appends nothing, if
+    /// that is no valid length.
     pub fn commit(&mut self, header: &VirtioHeader, length: usize) -> bool {
         let end = self.used() + length;
         let good = (1..=MAX_SUPER_FRAME).contains(&length) && end <= self.bytes.len();
@@ -73,7 +73,7 @@ impl FrameBatch {
         false
     }
 
-    /// The frames with their headers, in the order of their arrival.
+    /// Returns the frames with their headers, in order of arrival.
     pub fn iter(&self) -> impl Iterator<Item = (VirtioHeader, &[u8])> {
         let mut start = 0;
         self.frames.iter().map(move |frame| {
@@ -83,7 +83,7 @@ impl FrameBatch {
         })
     }
 
-    /// The frames, to be changed in place.
+    /// Returns the frames for changes in place.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = (VirtioHeader, &mut [u8])> {
         let mut rest = &mut *self.bytes;
         let mut start = 0;
@@ -95,33 +95,33 @@ impl FrameBatch {
         })
     }
 
-    /// How many frames there are.
+    /// Returns the number of frames.
     pub fn len(&self) -> usize {
         self.frames.len()
     }
 
-    /// How many frames fit, if they are small.
+    /// Returns the largest number of small frames.
     pub fn capacity(&self) -> usize {
         self.capacity
     }
 
-    /// How many more frames of up to `length` bytes fit for certain.
+    /// Returns the number of further frames of up to `length` bytes that fit in any case.
     pub fn room_for_frames(&self, length: usize) -> usize {
         let by_bytes = (self.bytes.len() - self.used()) / length.max(1);
         by_bytes.min(self.capacity - self.frames.len())
     }
 
-    /// Bytes of all frames together.
+    /// Returns the length of all frames, in bytes.
     pub fn used(&self) -> usize {
         self.frames.last().map_or(0, |frame| frame.end)
     }
 
-    /// Whether there is none.
+    /// Returns true if there is no frame.
     pub fn is_empty(&self) -> bool {
         self.frames.is_empty()
     }
 
-    /// Whether a further frame of any length may not fit.
+    /// Returns true if a further frame of any length may not fit.
     pub fn is_full(&self) -> bool {
         self.frames.len() >= self.capacity || self.bytes.len() - self.used() <= MAX_SUPER_FRAME
     }
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_read_into_the_spare_room_follows_the_last() {
+    fn frames_read_into_the_spare_room_follow_the_last() {
         let mut batch = FrameBatch::with_capacity(3);
         assert!(batch.push(&PLAIN, b"one"));
         batch.spare().unwrap()[..3].copy_from_slice(b"two");

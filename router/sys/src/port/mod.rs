@@ -1,4 +1,4 @@
-//! Where frames enter and leave a router.
+//! Ports, through which frames enter and leave a router.
 
 mod batch;
 mod pcap;
@@ -12,112 +12,114 @@ use std::time::Duration;
 
 use mesh_proto::offload::virtio::VirtioHeader;
 
-/// What a port leaves to the other side of it, in both directions: each step includes the one before.
+/// Offloads of a port in both directions; each level includes the previous ones.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Offloads {
-    /// Nothing: every frame is complete and no longer than the MTU.
+    /// None: every frame is complete and no longer than the MTU.
     #[default]
     None,
-    /// Unfinished checksums, and TCP super-frames over IPv4 and IPv6 ([`Segmentation::Tcp4`], [`Segmentation::Tcp6`]).
+    /// Unfinished checksums, and TCP super-frames over IPv4 and IPv6 ([`Segmentation::Tcp4`],
+    /// [`Segmentation::Tcp6`]).
     ///
     /// [`Segmentation::Tcp4`]: mesh_proto::offload::virtio::Segmentation::Tcp4
     /// [`Segmentation::Tcp6`]: mesh_proto::offload::virtio::Segmentation::Tcp6
     Tcp,
-    /// Super-frames of UDP datagrams too ([`Segmentation::Udp`]); Linux 6.2.
+    /// Super-frames of UDP datagrams, too ([`Segmentation::Udp`]); Linux 6.2.
     ///
     /// [`Segmentation::Udp`]: mesh_proto::offload::virtio::Segmentation::Udp
     TcpUdp,
 }
 
-/// Frames for the reader of a port that it did not get.
+/// Frames lost before the reader of a port.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Losses {
-    /// All of them: those that nobody read in time, and those below.
+    /// All lost frames: those not read in time, and those in `storm`.
     pub dropped: u64,
-    /// Those to groups beyond what one interface may send ([`StormLimits`]). Counted a moment before or after they are in
+    /// Frames to groups above the limits of one interface ([`StormLimits`]). Counted slightly before or after
     /// `dropped`.
     pub storm: Storm,
 }
 
-/// Frames to groups that were dropped, by kind.
+/// Dropped frames to groups, by kind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Storm {
     /// Broadcasts.
     pub broadcasts: u64,
     /// Multicasts.
     pub multicasts: u64,
-    /// ARP, and what goes to the groups of neighbour solicitations.
+    /// ARP, and frames to the groups of neighbour solicitations.
     pub questions: u64,
 }
 
 impl Storm {
-    /// All of them.
+    /// Returns the sum of all kinds.
     pub fn total(&self) -> u64 {
         self.broadcasts + self.multicasts + self.questions
     }
 }
 
-/// Why a port gave or took no frame.
+/// Reason why a port delivered or accepted no frame.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PortError {
-    /// The interface is down or gone; open the port again when it is back.
+    /// The interface is down or gone; the port must be opened again when it is back.
     #[error("interface {0} is down or gone")]
     Down(String),
-    /// The interface is there but not set up; the frame is lost, the open port works again once it is up.
+    /// The interface exists, but is not up; the frame is lost, and the open port works again once it is up.
     #[error("interface {0} is not up")]
     Paused(String),
-    /// The frame is empty, longer than the interface takes, or asks for an offload it has not; the next may pass.
+    /// The frame is empty, longer than the interface permits, or needs an unsupported offload; later frames may pass.
     #[error("frame of {0} bytes refused")]
     Refused(usize),
-    /// The kernel has no room just now; the frame is lost, the next may pass.
+    /// The kernel's queue is full; the frame is lost, later ones may pass.
     #[error("no room in the kernel's queue")]
     Full,
-    /// Anything else.
+    /// Any other failure.
     #[error("port {interface}: {reason}")]
     Other {
-        /// The interface.
+        /// Name of the interface.
         interface: String,
-        /// What the library or the kernel says.
+        /// Message of the library or the kernel.
         reason: String,
     },
 }
 
-/// Frames out of a port, in batches.
+/// Source of frames from a port, in batches.
 pub trait FrameReader: Send {
-    /// Fills `batch`, which is emptied first, with what is waiting; waits at most `wait` for the first frame. No frame
-    /// within that time is no error: the batch is empty.
+    /// Clears `batch` and fills it with waiting frames; waits at most `wait` for the first one. If none arrives in
+    /// that time, the batch is empty, which is no error.
     ///
     /// # Errors
-    /// [`PortError::Down`] when the port must be opened again.
+    /// [`PortError::Down`] if the port must be opened again.
     fn recv(&mut self, batch: &mut FrameBatch, wait: Duration) -> Result<(), PortError>;
 
-    /// What was lost since the port was opened. May ask the kernel: not for every frame.
+    /// Returns the losses since the port was opened. May make a system call, so it is not to be called for each
+    /// frame.
     fn losses(&mut self) -> Losses;
 
-    /// What the frames it reads may leave undone.
+    /// Returns the offloads that its frames may need.
     fn offloads(&self) -> Offloads;
 }
 
-/// Frames into a port.
+/// Sink for frames into a port.
 pub trait FrameWriter: Send {
-    /// Sends one whole Ethernet frame, without its frame check sequence, or a super-frame that `header` describes.
+    /// Sends one complete Ethernet frame without FCS, or a super-frame described by `header`.
     ///
     /// # Errors
-    /// [`PortError::Down`] when the port must be opened again; after any other the next frame may pass.
-    /// [`PortError::Refused`] when the header asks for more than [`FrameWriter::offloads`].
+    /// [`PortError::Down`] if the port must be opened again; after any other error the next frame may pass.
+    /// [`PortError::Refused`] if the header needs more than [`FrameWriter::offloads`].
     fn send(&mut self, header: &VirtioHeader, frame: &[u8]) -> Result<(), PortError>;
 
-    /// What the frames sent may leave undone.
+    /// Returns the offloads that frames may need.
     fn offloads(&self) -> Offloads;
 }
 
-/// A port: a reader for the egress lane and a writer for the ingress lane, which work at the same time.
+/// Port: a reader for the egress lane and a writer for the ingress lane, used concurrently.
 pub trait FramePort {
-    /// The half that reads.
+    /// Reading half.
     type Reader: FrameReader;
-    /// The half that writes.
+    /// Writing half.
     type Writer: FrameWriter;
 
-    /// Takes the port apart.
+    /// Splits the port into its halves.
     fn split(self) -> (Self::Reader, Self::Writer);
 }

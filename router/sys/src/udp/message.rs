@@ -1,27 +1,27 @@
-//! The C structures of one message: its header, and the control messages with the length of its segments, its address on
-//! this host and its interface.
+//! C structures of one message: its header, and control messages with the segment length, the local address and the
+//! interface.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use nix::libc;
 
-/// A header that leads nowhere yet.
+/// Returns a header without pointers.
 pub(super) fn empty_header() -> libc::mmsghdr {
     // SAFETY: `mmsghdr` is a plain C struct of integers and pointers; all-zero (null) is a valid value of it.
     unsafe { std::mem::zeroed() }
 }
 
-/// A part of no bytes.
+/// Empty part.
 pub(super) const EMPTY_PART: libc::iovec = libc::iovec {
     iov_base: std::ptr::null_mut(),
     iov_len: 0,
 };
 
-/// Bytes of two control messages: one of an `int` (24 with its header and padding), one with an address and an interface
+/// Length of two control messages: an `int` (24 bytes with header and padding), and an address with an interface
 /// (40).
 const CONTROL_LEN: usize = 64;
 
-/// Room for the control messages of one message, aligned as their headers must be.
+/// Buffer for the control messages of one message, aligned for their headers.
 #[derive(Clone, Copy)]
 #[repr(C, align(8))]
 pub(super) struct Control([u8; CONTROL_LEN]);
@@ -29,7 +29,7 @@ pub(super) struct Control([u8; CONTROL_LEN]);
 impl Control {
     pub(super) const EMPTY: Self = Self([0; CONTROL_LEN]);
 
-    /// Asks the kernel to cut the message in segments of this length, if one is given, and to send it from this address.
+    /// Requests segmentation of the message by the kernel, if a segment length is given, and the source address.
     pub(super) fn ask(
         &mut self,
         header: &mut libc::msghdr,
@@ -55,7 +55,7 @@ impl Control {
         }
     }
 
-    /// Writes a control message behind the `used` bytes; how many are used then.
+    /// Appends a control message after the first `used` bytes. Returns the new number of used bytes.
     fn push<T: Copy>(
         &mut self,
         used: usize,
@@ -71,8 +71,8 @@ impl Control {
         if end > CONTROL_LEN {
             return used;
         }
-        // SAFETY: `used` is a sum of `CMSG_SPACE`s, so the place is aligned for a `cmsghdr` as the array is, and the header
-        // with its payload ends at or before `end`, which is within the array.
+        // SAFETY: `used` is a sum of `CMSG_SPACE`s, so the place is aligned for a `cmsghdr` as the array is, and the
+        // header with its payload ends at or before `end`, which is within the array.
         unsafe {
             let message = self.0.as_mut_ptr().add(used).cast::<libc::cmsghdr>();
             (*message).cmsg_level = level;
@@ -83,14 +83,14 @@ impl Control {
         end
     }
 
-    /// Points the header at this room, for the kernel to write into.
+    /// Points the header to this buffer, to be filled by the kernel.
     pub(super) fn attach(&mut self, header: &mut libc::msghdr) {
         header.msg_control = self.0.as_mut_ptr().cast();
         header.msg_controllen = CONTROL_LEN as _;
     }
 }
 
-/// The address a message is to leave from, as the socket's family writes it.
+/// Source address of a message, in the form of the socket's family.
 #[derive(Clone, Copy)]
 pub(super) enum Source {
     V4(libc::in_pktinfo),
@@ -118,21 +118,21 @@ impl Source {
     }
 }
 
-/// What the kernel says of a message beside its bytes.
+/// Metadata of a received message.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Said {
-    /// The length of the segments it merged (`UDP_GRO`), in bytes; none when the message is one datagram.
+    /// Length of the merged segments (`UDP_GRO`), in bytes; `None` if the message is one datagram.
     pub(super) segment: Option<usize>,
-    /// The address of this host it came to.
+    /// Local address to which it was sent.
     pub(super) local: Option<IpAddr>,
-    /// The interface it came by; 0 when that is not known.
+    /// Interface index; 0 if unknown.
     pub(super) link: u32,
 }
 
-/// Reads the control messages of a received message.
+/// Parses the control messages of a received message.
 ///
 /// # Safety
-/// The header's control pointer and length are as the kernel left them, and that memory is still there.
+/// The header's control pointer and length must be as set by the kernel, and that memory must still be valid.
 pub(super) unsafe fn said(header: &libc::msghdr) -> Said {
     let mut said = Said::default();
     // SAFETY: the caller vouches for the memory; the kernel wrote whole control messages into it, and the macros do not
@@ -168,10 +168,10 @@ pub(super) unsafe fn said(header: &libc::msghdr) -> Said {
     said
 }
 
-/// The payload of a control message as a `T`; none when it is shorter.
+/// Returns the payload of a control message as a `T`; `None` if it is shorter.
 ///
 /// # Safety
-/// The message is whole, and every pattern of bytes is a `T`.
+/// The message must be complete, and every byte pattern must be a valid `T`.
 unsafe fn payload<T: Copy>(message: &libc::cmsghdr) -> Option<T> {
     let length = libc::c_uint::try_from(size_of::<T>()).ok()?;
     // SAFETY: the caller vouches for the message, whose length is looked at before its payload is read.
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_asked_can_be_read_and_only_a_merged_message_has_a_segment() {
+    fn control_messages_are_parsed_and_only_a_merged_message_has_a_segment() {
         let (mut header, mut control) = (empty_header(), Control::EMPTY);
         // SAFETY: the header leads nowhere.
         assert_eq!(unsafe { said(&header.msg_hdr) }, Said::default());

@@ -1,10 +1,10 @@
-//! The router's UDP socket, read and written in batches.
+//! UDP socket of the router, read and written in batches.
 //!
-//! One socket serves both address families where the host has IPv6; IPv4 addresses go in and come out as IPv4, never in
-//! their v4-mapped form. The kernel may fragment: a mesh datagram must arrive over a path with a smaller MTU too.
+//! One socket serves both address families if the host has IPv6; IPv4 addresses are passed as IPv4, never in their
+//! v4-mapped form. The kernel may fragment: a mesh datagram must arrive over a path with a smaller MTU, too.
 //!
-//! Datagrams of equal length to one address pass the kernel as one packet, which it or the network card cuts
-//! (`UDP_SEGMENT`, Linux 4.18) and puts together again (`UDP_GRO`, Linux 5.0); older kernels get them one by one.
+//! Datagrams of equal length to one address pass the kernel as one packet, which it or the network card segments
+//! (`UDP_SEGMENT`, Linux 4.18) and merges (`UDP_GRO`, Linux 5.0); older kernels get them one by one.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -28,20 +28,20 @@ pub use mesh_proto::forward::Run;
 pub use receive::{Arrival, MAX_SLOTS, UdpReceiver};
 pub use send::{MAX_SEGMENTS, Sent, UdpSender};
 
-/// Bytes of buffer asked for in each direction; the kernel may allow less, and doubles it for its own needs. More would
-/// only be a queue: at 5 Gbit/s this is a millisecond.
+/// Requested buffer in each direction, in bytes; the kernel may grant less, and doubles it for its overhead. More
+/// would only be a queue: at 5 Gbit/s this is a millisecond.
 const SOCKET_BUFFER: usize = 512 * 1024;
-/// Longest a full send buffer holds up the sender before the datagram is dropped.
+/// Longest time for which a full send buffer blocks the sender, after which the datagram is dropped.
 const SEND_WAIT: Duration = Duration::from_millis(100);
 
-/// A bound UDP socket.
+/// Bound UDP socket.
 #[derive(Clone, Debug)]
 pub struct Udp {
     socket: Arc<Socket>,
     families: Families,
 }
 
-/// The addresses a socket can send to.
+/// Address families to which a socket can send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Families {
     V4,
@@ -50,10 +50,11 @@ enum Families {
 }
 
 impl Udp {
-    /// Binds to `ip` (none: every address of both families, or of IPv4 where IPv6 is switched off) and `port` (0: any).
+    /// Binds to `ip` (`None`: all addresses of both families, or of IPv4 if IPv6 is disabled) and `port` (0: any).
+    /// The address need not be configured yet.
     ///
     /// # Errors
-    /// EADDRINUSE when the port is taken. An address that this host does not have yet is none.
+    /// EADDRINUSE if the port is taken.
     pub fn bind(ip: Option<IpAddr>, port: u16) -> Result<Self, SysError> {
         let Some(ip) = ip else {
             let any = SocketAddr::from((Ipv6Addr::UNSPECIFIED, port));
@@ -66,12 +67,12 @@ impl Udp {
         Self::named(bind_to(address), address)
     }
 
-    /// Binds `count` sockets, at least one, to the same address and port. The kernel spreads what arrives over them by
-    /// addresses and ports, so that what one sender sends from one port is always for the same socket (SO_REUSEPORT,
+    /// Binds `count` sockets, at least one, to the same address and port. The kernel distributes datagrams by
+    /// addresses and ports, so that those of one sender and port always go to the same socket (SO_REUSEPORT,
     /// socket(7)).
     ///
     /// # Errors
-    /// As [`Udp::bind`].
+    /// Like [`Udp::bind`].
     pub fn bind_group(ip: Option<IpAddr>, port: u16, count: usize) -> Result<Vec<Self>, SysError> {
         if count <= 1 {
             return Ok(vec![Self::bind(ip, port)?]);
@@ -95,10 +96,10 @@ impl Udp {
         bound.map_err(|e| SysError::new(format!("bind UDP {address}"), e))
     }
 
-    /// The port it is bound to.
+    /// Returns the local port.
     ///
     /// # Errors
-    /// The kernel's.
+    /// The errno of the failed system call.
     pub fn local_port(&self) -> Result<u16, SysError> {
         let address = self
             .socket
@@ -107,18 +108,20 @@ impl Udp {
         Ok(address.as_socket().map_or(0, |a| a.port()))
     }
 
-    /// A reader that takes up to `slots` packets of up to 64 KiB in one system call, 1 to [`MAX_SLOTS`]; one per socket,
-    /// since the wait is a property of the socket. From now on the kernel may merge datagrams of one sender.
+    /// Creates a receiver of up to `slots` packets of up to 64 KiB per system call, 1 to [`MAX_SLOTS`]. At most one
+    /// per socket, because the time-out is a property of the socket. From now on the kernel may merge datagrams of
+    /// one sender.
     pub fn receiver(&self, slots: usize) -> UdpReceiver {
         UdpReceiver::new(self.clone(), slots)
     }
 
-    /// A sender of batches; one per thread.
+    /// Creates a sender of batches; one per thread.
     pub fn sender(&self) -> UdpSender {
         UdpSender::new(self.clone())
     }
 
-    /// Sends one datagram without waiting; false when the kernel would not take it, which UDP does not distinguish from a loss.
+    /// Sends one datagram without waiting. Returns false if the kernel did not accept it, which for UDP equals a
+    /// loss.
     pub fn send_to(&self, to: SocketAddr, datagram: &[u8]) -> bool {
         self.to_kernel(to).is_some_and(|to| {
             let flags = libc::MSG_DONTWAIT;
@@ -126,17 +129,16 @@ impl Udp {
         })
     }
 
-    /// Whether datagrams carry the Don't Fragment flag (IPv6: are not fragmented here), as a path MTU probe needs; at first
-    /// they do not. When on, what the kernel believes of the path does not matter, and only a datagram longer than the MTU
-    /// of the outgoing interface is refused. The kernel has no such choice for one message: it holds for every thread's
-    /// datagrams until it is changed again. Segments that the kernel cuts carry the flag too, and are refused as single
-    /// datagrams are; when off, the kernel does not cut a run whose datagrams do not fit the path MTU
-    /// ([`Sent::singly`]).
+    /// Sets the Don't Fragment flag of datagrams (IPv6: no fragmentation here), as a path MTU probe needs; initially
+    /// it is off. When on, the path MTU cached by the kernel is ignored, and only datagrams longer than the MTU of
+    /// the outgoing interface are refused. The kernel has no such option per message, so it holds for the datagrams
+    /// of all threads until it is changed. Segments have the flag, too, and are refused like single datagrams; when
+    /// off, the kernel does not segment a run whose datagrams exceed the path MTU ([`Sent::singly`]).
     ///
     /// # Errors
-    /// The kernel's.
+    /// The errno of the failed system call.
     pub fn set_dont_fragment(&self, on: bool) -> Result<(), SysError> {
-        // The values are the same in both families.
+        // The values are the same for both families.
         let value = if on {
             libc::IP_PMTUDISC_PROBE
         } else {
@@ -146,7 +148,7 @@ impl Udp {
             .map_err(|e| SysError::new("set the Don't Fragment flag of the UDP socket", e))
     }
 
-    /// The socket, for an event loop.
+    /// Returns the socket, for an event loop.
     pub fn as_fd(&self) -> BorrowedFd<'_> {
         std::os::fd::AsFd::as_fd(&*self.socket)
     }
@@ -155,8 +157,8 @@ impl Udp {
         self.socket.as_raw_fd()
     }
 
-    /// Has the kernel say of each datagram to which address it came, and by which interface; one that does not is asked in
-    /// vain, and answers leave from the address that its routes choose.
+    /// Enables metadata with local address and interface for each datagram. If the kernel does not support it,
+    /// answers leave from the address chosen by its routes.
     fn ask_for_arrivals(&self) {
         let _ = match self.families {
             Families::V4 => set_option(&self.socket, libc::IPPROTO_IP, libc::IP_PKTINFO, 1),
@@ -167,7 +169,8 @@ impl Udp {
         };
     }
 
-    /// The address to send from as this socket's family writes it; none when that is not one to send from to `to`.
+    /// Returns the source address in the form of the socket's family; `None` if it cannot be used for packets to
+    /// `to`.
     fn source(&self, local: IpAddr, to: SocketAddr) -> Option<Source> {
         match (local.to_canonical(), to.ip().to_canonical(), self.families) {
             (IpAddr::V4(ip), IpAddr::V4(_), Families::V4) => Some(Source::v4(ip)),
@@ -179,7 +182,7 @@ impl Udp {
         }
     }
 
-    /// The address as this socket's family writes it; none when it cannot reach that family.
+    /// Returns the address in the form of the socket's family; `None` if the socket cannot reach it.
     fn to_kernel(&self, to: SocketAddr) -> Option<SockAddr> {
         match (normalise(to), self.families) {
             (SocketAddr::V4(v4), Families::Both) => {
@@ -193,7 +196,7 @@ impl Udp {
     }
 }
 
-/// The address with an IPv4 address in its IPv4 form.
+/// Returns the address, converted to IPv4 if it is v4-mapped.
 pub fn normalise(address: SocketAddr) -> SocketAddr {
     match address {
         SocketAddr::V6(v6) => match v6.ip().to_ipv4_mapped() {
@@ -265,7 +268,7 @@ fn set_mtu_discovery(socket: &Socket, families: Families, value: libc::c_int) ->
 
 fn enlarge(socket: &Socket) {
     let size = libc::c_int::try_from(SOCKET_BUFFER).unwrap_or(libc::c_int::MAX);
-    // With CAP_NET_ADMIN beyond the system's limit; without, as far as that goes. Small buffers cost speed only.
+    // With CAP_NET_ADMIN beyond the system's limit, otherwise up to it. Small buffers only cost speed.
     if set_option(socket, libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, size).is_err() {
         let _ = socket.set_recv_buffer_size(SOCKET_BUFFER);
     }

@@ -1,4 +1,4 @@
-//! Datagrams out of the socket, many per system call and many per packet.
+//! Reception of datagrams, many per system call and many per packet.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -13,27 +13,27 @@ use super::message::{Control, EMPTY_PART, Said, empty_header, said};
 use super::{Udp, normalise, set_option};
 use crate::SysError;
 
-/// Most packets taken in one system call.
+/// Most packets received in one system call.
 pub const MAX_SLOTS: usize = 64;
-/// Bytes between the beginnings of two slots: the longest packet and an odd number of cache lines, so that the heads of all
-/// slots do not fight for the same few lines of a cache.
+/// Distance between the starts of two slots, in bytes: the longest packet, and an odd number of cache lines, so that
+/// the starts of the slots do not compete for the same cache sets.
 const SLOT: usize = 65_536 + 3 * 64;
-/// Longest packet, merged or not.
+/// Longest packet in bytes, merged or not.
 const MAX_PACKET: usize = 65_535;
 
-/// The read half of one thread, with the memory of one batch.
+/// Reading half of one thread, with the memory of one batch.
 pub struct UdpReceiver {
     udp: Udp,
-    /// Zeroed memory of the kernel's, not touched beyond what arrives in each slot.
+    /// Zeroed memory, whose pages are touched only by received packets.
     bytes: Vec<u8>,
-    /// What lies in the slots, from the first on.
+    /// Packets in the slots, from the first slot on.
     received: Vec<Received>,
     addresses: Vec<SockAddrStorage>,
     wait: Option<Duration>,
     oversized: u64,
 }
 
-/// One packet: datagrams of `segment` bytes, the last may be shorter. Of no bytes when it is of no use.
+/// One packet: datagrams of `segment` bytes, the last one may be shorter. Of length 0 if it is useless.
 #[derive(Clone, Copy)]
 struct Received {
     length: usize,
@@ -41,21 +41,21 @@ struct Received {
     arrival: Arrival,
 }
 
-/// How a datagram came.
+/// Origin of a received datagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Arrival {
-    /// Who sent it.
+    /// Sender.
     pub from: SocketAddr,
-    /// The address of this host it was sent to.
+    /// Local address to which it was sent.
     pub local: Option<IpAddr>,
-    /// The index of the interface it came by; 0 when that is not known.
+    /// Interface index; 0 if unknown.
     pub link: u32,
 }
 
 impl UdpReceiver {
     pub(super) fn new(udp: Udp, slots: usize) -> Self {
         let slots = slots.clamp(1, MAX_SLOTS);
-        // A kernel that does not know it hands over each datagram alone.
+        // Without support, the kernel delivers each datagram separately.
         let _ = set_option(&udp.socket, libc::SOL_UDP, libc::UDP_GRO, 1);
         udp.ask_for_arrivals();
         Self {
@@ -68,13 +68,13 @@ impl UdpReceiver {
         }
     }
 
-    /// Takes what is waiting; waits at most `wait` for the first datagram (zero: not at all). How many came.
+    /// Receives waiting datagrams; waits at most `wait` for the first one (zero: not at all). Returns their number.
     ///
-    /// Empty datagrams, and those longer than [`MAX_DATAGRAM`] ([`UdpReceiver::oversized`]), are dropped. What the network
-    /// says of datagrams we sent (unreachable, refused) is no error.
+    /// Empty datagrams, and those longer than [`MAX_DATAGRAM`] ([`UdpReceiver::oversized`]), are dropped. ICMP errors
+    /// about sent datagrams (unreachable, refused) are ignored.
     ///
     /// # Errors
-    /// Only when the socket is of no more use.
+    /// [`SysError`] if the socket is unusable.
     pub fn recv(&mut self, wait: Duration) -> Result<usize, SysError> {
         self.received.clear();
         self.set_wait(wait)
@@ -83,8 +83,8 @@ impl UdpReceiver {
         Ok(self.received.iter().map(Received::datagrams).sum())
     }
 
-    /// The datagrams of the last [`UdpReceiver::recv`] in the order of their arrival, to be opened in place, and how they
-    /// came.
+    /// Returns the datagrams of the last [`UdpReceiver::recv`] in order of arrival, to be opened in place, each with
+    /// its origin.
     pub fn datagrams(&mut self) -> impl Iterator<Item = (Arrival, &mut [u8])> {
         let slots = self.bytes.chunks_exact_mut(SLOT).zip(&self.received);
         slots.flat_map(|(slot, packet)| {
@@ -94,7 +94,7 @@ impl UdpReceiver {
         })
     }
 
-    /// Datagrams dropped so far because they were longer than [`MAX_DATAGRAM`].
+    /// Returns the number of datagrams dropped so far because they were longer than [`MAX_DATAGRAM`].
     pub fn oversized(&self) -> u64 {
         self.oversized
     }
@@ -103,7 +103,7 @@ impl UdpReceiver {
         if wait.is_zero() || self.wait == Some(wait) {
             return Ok(());
         }
-        // Below a microsecond the kernel would read "for ever".
+        // The kernel takes less than a microsecond as "no time-out".
         let at_least = wait.max(Duration::from_micros(1));
         self.udp.socket.set_read_timeout(Some(at_least))?;
         self.wait = Some(wait);
@@ -111,7 +111,7 @@ impl UdpReceiver {
     }
 
     fn receive(&mut self, at_once: bool) -> io::Result<()> {
-        // Made for each call, so that no raw pointer outlives it.
+        // Built for each call, so that no raw pointer outlives it.
         let mut parts = [EMPTY_PART; MAX_SLOTS];
         let mut controls = [Control::EMPTY; MAX_SLOTS];
         let mut headers = [empty_header(); MAX_SLOTS];
@@ -207,16 +207,16 @@ fn sender(storage: &SockAddrStorage) -> Option<SocketAddr> {
     }
 }
 
-/// Reads the head of the storage as a `T`.
+/// Reads the start of the storage as a `T`.
 ///
 /// # Safety
-/// `T` is a plain C struct of integers, no longer than and no more aligned than a `sockaddr_storage`.
+/// `T` must be a plain C struct of integers, no longer than and no more aligned than a `sockaddr_storage`.
 unsafe fn view<T: Copy>(storage: &SockAddrStorage) -> T {
     // SAFETY: the caller vouches for `T`; the storage is initialised and aligned for every socket address.
     unsafe { *std::ptr::from_ref(storage).cast::<T>() }
 }
 
-/// Nothing there yet, or news of a datagram sent earlier.
+/// Returns true if there is no datagram yet, or if the error is about a datagram sent earlier.
 fn is_transient(e: Errno) -> bool {
     matches!(
         e,

@@ -1,4 +1,4 @@
-//! Datagrams into the socket, many per system call and many per packet.
+//! Sending of datagrams, many per system call and many per packet.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -12,41 +12,41 @@ use socket2::SockAddr;
 use super::Udp;
 use super::message::{Control, EMPTY_PART, Source, empty_header};
 
-/// Most datagrams in one packet that the kernel cuts: `UDP_MAX_SEGMENTS` of kernels before 6.9, half of the later ones'.
+/// Most datagrams in one packet to be segmented: `UDP_MAX_SEGMENTS` of kernels before 6.9, half that of later ones.
 pub const MAX_SEGMENTS: usize = 64;
-/// Most bytes in such a packet: what fits an IPv4 packet beside the headers of IPv4 and UDP.
+/// Longest such packet in bytes: it must fit IPv4 with the headers of IPv4 and UDP.
 const MAX_PAYLOAD: usize = 65_535 - 20 - 8;
-/// Most packets handed over in one system call; longer batches take several.
+/// Most packets sent in one system call; longer batches need several.
 const PER_CALL: usize = 64;
 
-/// What became of a batch.
+/// Result of sending a batch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sent {
-    /// Datagrams the kernel took.
+    /// Datagrams accepted by the kernel.
     pub sent: usize,
-    /// Datagrams it refused (no route, no room, a family the socket has not, a range outside the buffer).
+    /// Datagrams refused (no route, no room, an unsupported family, a range outside the buffer).
     pub dropped: usize,
-    /// Datagrams among both that went one by one since the kernel did not cut their run: it cannot, the network card does
-    /// not compute checksums, or they do not fit the path MTU.
+    /// Datagrams of both kinds that were sent one by one, because the kernel did not segment their run: it has no
+    /// support, the network card does not compute checksums, or they exceed the path MTU.
     pub singly: usize,
 }
 
-/// The write half of one thread.
+/// Writing half of one thread.
 pub struct UdpSender {
     udp: Udp,
-    /// Whether the kernel cuts; it does not on a kernel or an interface that cannot.
+    /// True if the kernel segments; false once kernel or interface turned out not to.
     pub(super) cuts: bool,
     messages: Vec<Message>,
 }
 
-/// One packet as the kernel takes it.
+/// One packet for the kernel.
 #[derive(Clone)]
 struct Message {
     to: SockAddr,
-    /// None: the kernel chooses.
+    /// Source address; `None`: the kernel chooses.
     source: Option<Source>,
     range: Range<usize>,
-    /// None: one datagram.
+    /// Segment length; `None`: one datagram.
     segment: Option<u16>,
 }
 
@@ -66,14 +66,14 @@ impl UdpSender {
         }
     }
 
-    /// Sends the datagrams that lie in `buffer`, in order, of any number and length; those of one run are cut by the
-    /// kernel if it can. What the kernel refuses is counted and the rest go on.
+    /// Sends the datagrams in `buffer`, in order, of any number and length; the kernel segments runs if it can.
+    /// Refused datagrams are counted, and the rest is sent.
     pub fn send(&mut self, buffer: &[u8], runs: &[Run]) -> Sent {
         self.send_from(buffer, runs, &BTreeMap::new())
     }
 
-    /// As [`UdpSender::send`], from the address of this host that `sources` has for where a run goes. If that is none of
-    /// this host's any more, the kernel chooses one.
+    /// Sends datagrams like [`UdpSender::send`], from the local address that `sources` has for their destination. If
+    /// that address is not local any more, the kernel chooses one.
     pub fn send_from(
         &mut self,
         buffer: &[u8],
@@ -107,7 +107,7 @@ impl UdpSender {
         total
     }
 
-    /// Cuts a run in packets the kernel takes.
+    /// Splits a run into packets that the kernel accepts.
     fn plan(
         &mut self,
         run: &Run,
@@ -121,7 +121,7 @@ impl UdpSender {
             let (packet, segment) = match cut.filter(|_| self.cuts) {
                 Some(_) => (length * (MAX_PAYLOAD / length).clamp(1, MAX_SEGMENTS), cut),
                 None if length == 0 => (end - start, None),
-                // Also one too long for a datagram, as the kernel will say.
+                // A datagram that is too long is refused by the kernel.
                 None => (length, None),
             };
             let range = start..end.min(start + packet);
@@ -143,7 +143,7 @@ impl UdpSender {
         }
     }
 
-    /// Hands all messages to the kernel; those it does not cut go one by one, and each it refuses is skipped.
+    /// Sends all messages; those that the kernel does not segment are sent one by one, and refused ones are skipped.
     fn flush(&mut self, buffer: &[u8], messages: &[Message], total: &mut Sent) {
         let mut rest = messages;
         while let Some((first, others)) = rest.split_first() {
@@ -165,7 +165,8 @@ impl UdpSender {
                         self.cuts &= !is_for_good(e);
                         self.send_singly(buffer, first, total);
                     } else {
-                        // The trouble of the first of the rest, or of an earlier one; either way that packet is lost.
+                        // Error of the first remaining message, or of an earlier one; in both cases that packet is
+                        // lost.
                         total.dropped += first.datagrams();
                     }
                     rest = others;
@@ -188,9 +189,9 @@ impl UdpSender {
         self.flush(buffer, &singles, total);
     }
 
-    /// Hands over up to [`PER_CALL`] messages; how many of them the kernel took.
+    /// Sends up to [`PER_CALL`] messages. Returns the number that the kernel accepted.
     fn hand_over(&self, buffer: &[u8], messages: &[Message]) -> Result<usize, Errno> {
-        // Made for each call, so that no raw pointer outlives it.
+        // Built for each call, so that no raw pointer outlives it.
         let mut parts = [EMPTY_PART; PER_CALL];
         let mut controls = [Control::EMPTY; PER_CALL];
         let mut headers = [empty_header(); PER_CALL];
@@ -207,14 +208,14 @@ impl UdpSender {
             control.ask(header, message.segment, message.source);
         }
         let count = libc::c_uint::try_from(messages.len().min(PER_CALL)).unwrap_or(0);
-        // SAFETY: the first `count` headers are filled; each leads to one address, one part of the caller's buffer and at
-        // most two control messages, which live for longer than this call and which the kernel only reads.
+        // SAFETY: the first `count` headers are filled; each leads to one address, one part of the caller's buffer
+        // and at most two control messages, which live for longer than this call and which the kernel only reads.
         let result = unsafe { libc::sendmmsg(self.udp.raw(), headers.as_mut_ptr(), count, 0) };
         Errno::result(result).map(|taken| usize::try_from(taken).unwrap_or(0))
     }
 }
 
-/// Datagrams of `segment` bytes in `length` bytes; an empty range is one empty datagram.
+/// Returns the number of datagrams of `segment` bytes in `length` bytes; an empty range is one empty datagram.
 fn count(length: usize, segment: usize) -> usize {
     match segment {
         0 => 1,
@@ -222,12 +223,12 @@ fn count(length: usize, segment: usize) -> usize {
     }
 }
 
-/// Whether this refusal of a packet to be cut does not concern its datagrams one by one (`udp_send_skb` of the kernel).
+/// Returns true if the error concerns segmentation, so that single datagrams may pass (`udp_send_skb` of the kernel).
 fn is_about_cutting(e: Errno) -> bool {
     is_for_good(e) || matches!(e, Errno::EINVAL | Errno::EMSGSIZE)
 }
 
-/// Whether the kernel may have refused the address to send from: it is not this host's any more, or has no route.
+/// Returns true if the kernel may have refused the source address: it is not local any more, or has no route.
 fn is_about_source(e: Errno) -> bool {
     matches!(
         e,
@@ -239,12 +240,13 @@ fn is_about_source(e: Errno) -> bool {
     )
 }
 
-/// Whether it is the way out that cannot: no checksums in the network card, or a transformation such as IPsec.
+/// Returns true if the outgoing interface cannot segment: no checksums in the network card, or a transformation such
+/// as IPsec.
 fn is_for_good(e: Errno) -> bool {
     matches!(e, Errno::EIO | Errno::EOPNOTSUPP)
 }
 
-/// Whether the kernel knows `UDP_SEGMENT`; one that does not would send the whole packet as one datagram.
+/// Returns true if the kernel supports `UDP_SEGMENT`; otherwise it would send the whole packet as one datagram.
 fn knows_segments(udp: &Udp) -> bool {
     let mut value: libc::c_int = 0;
     let Ok(mut length) = libc::socklen_t::try_from(size_of_val(&value)) else {
@@ -267,7 +269,7 @@ fn knows_segments(udp: &Udp) -> bool {
 mod tests {
     use super::*;
 
-    /// The packets of one run, as (range, segment).
+    /// Returns the packets of one run, as (range, segment).
     fn packets(sender: &mut UdpSender, run: &Run) -> Vec<(Range<usize>, Option<u16>)> {
         let to = sender.udp.to_kernel(run.to).unwrap();
         let mut packets = Vec::new();

@@ -140,7 +140,7 @@ fn mapped_addresses_become_ipv4() {
     assert_eq!(normalise(v6), v6);
 }
 
-/// Two namespaces joined by a veth pair of an MTU of 1,500: 10.8.0.1 and fd08::1, 10.8.0.2 and fd08::2.
+/// Creates two namespaces joined by a veth pair with an MTU of 1,500: 10.8.0.1 and fd08::1, 10.8.0.2 and fd08::2.
 fn joined() -> (NamedNetns, NamedNetns) {
     let (left, right) = (NamedNetns::new(), NamedNetns::new());
     left.run(|| {
@@ -175,7 +175,7 @@ fn joined() -> (NamedNetns, NamedNetns) {
     (left, right)
 }
 
-/// Waits until the pair has carrier and the neighbour is known: what is sent earlier may be lost.
+/// Waits until the pair has carrier and the neighbour is known; datagrams sent earlier may be lost.
 fn wait_until_passing(left: &NamedNetns, right: &NamedNetns, to: IpAddr) {
     let a = left.run(|| Udp::bind(None, 0).unwrap());
     let b = right.run(|| Udp::bind(None, 0).unwrap());
@@ -192,7 +192,7 @@ fn pattern(length: usize) -> Vec<u8> {
     (0..length).map(byte).collect()
 }
 
-/// The datagrams of the runs, as they should arrive.
+/// Returns the datagrams of the runs, as they should arrive.
 fn cut(buffer: &[u8], runs: &[Run]) -> Vec<Vec<u8>> {
     let pieces = |run: &Run| match run.segment {
         0 => vec![buffer[run.range.clone()].to_vec()],
@@ -253,8 +253,8 @@ fn runs_are_cut_merged_and_arrive_in_order() {
 }
 
 #[test]
-fn what_the_kernel_does_not_cut_goes_one_by_one() {
-    if needs_root("what_the_kernel_does_not_cut_goes_one_by_one") {
+fn runs_not_segmented_by_the_kernel_are_sent_one_by_one() {
+    if needs_root("runs_not_segmented_by_the_kernel_are_sent_one_by_one") {
         return;
     }
     let (left, right) = joined();
@@ -317,7 +317,7 @@ fn only_datagrams_that_may_be_fragmented_outgrow_the_mtu() {
 }
 
 #[test]
-fn no_wait_is_no_wait() {
+fn a_zero_wait_returns_at_once() {
     let (a, b) = (Udp::bind(None, 0).unwrap(), Udp::bind(None, 0).unwrap());
     let mut receiver = b.receiver(4);
     assert_eq!(receiver.recv(Duration::ZERO).unwrap(), 0);
@@ -327,7 +327,7 @@ fn no_wait_is_no_wait() {
     assert_eq!(receiver.datagrams().count(), 0);
 }
 
-/// Two addresses of each family; each is asked, and must answer.
+/// Two addresses of each family; queries to each must be answered from it.
 #[test]
 fn answers_leave_from_the_address_that_was_asked() {
     if needs_root("answers_leave_from_the_address_that_was_asked") {
@@ -356,7 +356,7 @@ fn answers_from(server: &Udp, local: IpAddr, link: u32) {
     let mut receiver = server.receiver(4);
     let peer = Udp::bind(None, 0).unwrap();
     let to = SocketAddr::new(local, server.local_port().unwrap());
-    // A new IPv6 address works a moment after it was added.
+    // A new IPv6 address works with a delay.
     let asked = (0..20).any(|_| peer.send_to(to, b"asked") && receiver.recv(WAIT).unwrap() > 0);
     assert!(asked, "{local} at {server:?}");
     let (arrival, _) = receiver.datagrams().next().unwrap();
@@ -367,7 +367,7 @@ fn answers_from(server: &Udp, local: IpAddr, link: u32) {
     } else {
         "fd01::1"
     };
-    // A strange one is not this host's: the kernel chooses.
+    // An address of another host cannot be the source: the kernel chooses.
     for (source, expected) in [(local, Some(local)), (strange.parse().unwrap(), None)] {
         let sources = BTreeMap::from([(arrival.from, source)]);
         for segment in [100, 10] {

@@ -1,8 +1,9 @@
-//! The VXLAN devices of one mesh on this host: ports of its bridge by which the kernel sends frames to other hosts.
+//! VXLAN devices of one mesh on this host: ports of its bridge by which the kernel sends frames to other hosts (RFC
+//! 7348).
 //!
-//! Nothing is learnt at them and nothing is flooded to them: a frame leaves by one only if a table names its
-//! destination. They and the router's port are isolated from one another, so what comes in by VXLAN reaches containers
-//! and never the router, which would take it for a local container's.
+//! They neither learn nor flood: a frame leaves by one only if a table has its destination. They and the router's
+//! port are isolated from one another, so frames received by VXLAN reach containers and never the router, which would
+//! take them for frames of local containers.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -14,7 +15,7 @@ use crate::plan::Plan;
 use crate::sysctl::{self, Table};
 use crate::{SysError, ifname};
 
-/// The IP version of the underlay; a device speaks one.
+/// IP version of the underlay; a device supports one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Family {
     /// IPv4.
@@ -24,10 +25,10 @@ pub enum Family {
 }
 
 impl Family {
-    /// Both.
+    /// All IP versions.
     pub const ALL: [Self; 2] = [Self::V4, Self::V6];
 
-    /// The one of an address.
+    /// Returns the IP version of an address.
     pub fn of(address: IpAddr) -> Self {
         match address {
             IpAddr::V4(_) => Self::V4,
@@ -36,10 +37,10 @@ impl Family {
     }
 }
 
-/// The devices as they should be.
+/// Configuration of the devices.
 #[derive(Clone, Debug)]
 pub struct VxlanConfig {
-    /// The bridge they are ports of.
+    /// Bridge of which they are ports.
     pub bridge: String,
     /// MTU of the mesh, in bytes.
     pub mtu: u16,
@@ -47,46 +48,47 @@ pub struct VxlanConfig {
     pub port: u16,
     /// Network identifier, below 2^24.
     pub vni: u32,
-    /// The one underlay address the router uses, if it is bound to one.
+    /// Underlay address of the router, if it is bound to a single one.
     pub local: Option<IpAddr>,
 }
 
-/// A device that is there and up.
+/// Device that exists and is up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Device {
-    /// Its index.
+    /// Index of the device.
     pub index: u32,
-    /// Its MAC address.
+    /// MAC address of the device.
     pub mac: Mac,
-    /// Index of the router's port of the same bridge.
+    /// Index of the router's port on the same bridge.
     pub port: u32,
 }
 
-/// What a VXLAN port does: carry what the tables name, and nothing else.
+/// Settings of a VXLAN port: it carries only what the tables name.
 const VXLAN_PORT: PortFlags = PortFlags {
     learning: false,
     flood: false,
     isolated: true,
 };
-/// The router's port beside VXLAN ports. Were it to learn, each broadcast of a peer's container, which comes through the
-/// router, would take that container's unicast away from VXLAN; so the router says where peers' addresses are.
+/// Settings of the router's port beside VXLAN ports. If it learnt, each broadcast of a remote container, which
+/// arrives through the router, would divert that container's unicast from VXLAN; so the router adds the entries
+/// itself.
 const ROUTER_PORT_BESIDE: PortFlags = PortFlags {
     learning: false,
     flood: true,
     isolated: true,
 };
-/// The router's port on its own, as the kernel makes it.
+/// Settings of the router's port without VXLAN ports: the kernel's defaults.
 const ROUTER_PORT_ALONE: PortFlags = PortFlags {
     learning: true,
     flood: true,
     isolated: false,
 };
 
-/// Makes the device of one family, or mends it, and prepares the router's port for it. Safe to call again and again.
+/// Creates the device of one IP version, or repairs it, and prepares the router's port. Idempotent.
 ///
 /// # Errors
-/// The kernel has no VXLAN, the UDP port is taken, the name is somebody else's, there is no bridge; EPERM without
-/// CAP_NET_ADMIN. A device that was made is removed again.
+/// The kernel has no VXLAN, the UDP port is taken, the name belongs to another interface, there is no bridge; EPERM
+/// without CAP_NET_ADMIN. A device created before the failure is removed.
 pub fn ensure(config: &VxlanConfig, family: Family) -> Result<Device, SysError> {
     let mut plan = Plan::new();
     let mut netlink = Netlink::open()?;
@@ -103,7 +105,7 @@ pub fn ensure(config: &VxlanConfig, family: Family) -> Result<Device, SysError> 
     if link.master != Some(bridge.index) {
         netlink.set_master(link.index, bridge.index)?;
     }
-    // Before it is up: no frame may be flooded to it or learnt at it.
+    // Before it is up, so that no frame is flooded to it or learnt from it.
     netlink.set_port_flags(link.index, VXLAN_PORT)?;
     if link.mtu != u32::from(config.mtu) {
         netlink.set_mtu(link.index, config.mtu)?;
@@ -124,10 +126,10 @@ pub fn ensure(config: &VxlanConfig, family: Family) -> Result<Device, SysError> 
     })
 }
 
-/// Removes the device of one family; whether it was there.
+/// Removes the device of one IP version. Returns true if it existed.
 ///
 /// # Errors
-/// The kernel's.
+/// The errno of the failed system call.
 pub fn remove(bridge: &str, family: Family) -> Result<bool, SysError> {
     let mut netlink = Netlink::open()?;
     let Some(link) = netlink.link_by_name(&name(bridge, family))? else {
@@ -137,10 +139,10 @@ pub fn remove(bridge: &str, family: Family) -> Result<bool, SysError> {
     Ok(true)
 }
 
-/// Makes the router's port what it is without VXLAN ports; nothing happens when it is not there.
+/// Resets the router's port to its settings without VXLAN ports, if it exists.
 ///
 /// # Errors
-/// The kernel's.
+/// The errno of the failed system call.
 pub fn release_port(bridge: &str) -> Result<(), SysError> {
     let mut netlink = Netlink::open()?;
     match router_port(&mut netlink, bridge)? {
@@ -149,10 +151,10 @@ pub fn release_port(bridge: &str) -> Result<(), SysError> {
     }
 }
 
-/// Index of the router's port of a bridge, whichever kind it has; none when it is not in place.
+/// Returns the index of the router's port on a bridge, of either kind; `None` if it is not in place.
 ///
 /// # Errors
-/// The kernel's.
+/// The errno of the failed system call.
 pub fn router_port_index(bridge: &str) -> Result<Option<u32>, SysError> {
     let port = router_port(&mut Netlink::open()?, bridge)?;
     Ok(port.map(|port| port.index))
@@ -168,7 +170,7 @@ fn router_port(netlink: &mut Netlink, bridge: &str) -> Result<Option<Link>, SysE
     Ok(None)
 }
 
-/// The name of a device.
+/// Returns the name of a device.
 pub fn name(bridge: &str, family: Family) -> String {
     let (four, six) = ifname::vxlan_pair(bridge);
     match family {
@@ -177,7 +179,7 @@ pub fn name(bridge: &str, family: Family) -> String {
     }
 }
 
-/// The device, if it is there as it should be; one of ours that is not goes.
+/// Returns the device if it exists with the right configuration; an outdated device of the mesh is deleted.
 fn find(
     netlink: &mut Netlink,
     config: &VxlanConfig,
@@ -224,7 +226,7 @@ fn local(config: &VxlanConfig, family: Family) -> IpAddr {
     config.local.filter(fits).unwrap_or(any)
 }
 
-/// Says how the device was made, since that cannot be changed later.
+/// Returns the alias, which contains the configuration that cannot be changed later.
 fn alias(config: &VxlanConfig, family: Family) -> String {
     let detail = format!("{}:{}:{}", config.vni, config.port, local(config, family));
     bridge::alias(&config.bridge, Role::Vxlan, &detail)

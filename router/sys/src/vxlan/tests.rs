@@ -46,7 +46,8 @@ fn bridge() {
     ensure_bridge(&config).unwrap();
 }
 
-/// Two namespaces with a cable between them, 192.0.2.1 and 192.0.2.2, fd00::1 and fd00::2, and a bridge in each.
+/// Creates two namespaces with a cable between them, 192.0.2.1 and 192.0.2.2, fd00::1 and fd00::2, and a bridge in
+/// each.
 fn hosts() -> [NamedNetns; 2] {
     let (a, b) = (NamedNetns::new(), NamedNetns::new());
     a.run(|| {
@@ -81,8 +82,8 @@ fn rows_of(mac: Mac) -> Vec<FdbRow> {
 }
 
 #[test]
-fn a_device_is_made_once_mended_and_removed() {
-    if needs_root("a_device_is_made_once_mended_and_removed") {
+fn a_device_is_created_once_repaired_and_removed() {
+    if needs_root("a_device_is_created_once_repaired_and_removed") {
         return;
     }
     NamedNetns::new().run(|| {
@@ -99,7 +100,7 @@ fn a_device_is_made_once_mended_and_removed() {
             netlink.set_nomaster(link.index).unwrap();
             netlink.set_down(link.index).unwrap();
             assert_eq!(ensure(&config(), family).unwrap(), device);
-            // Another port: another device.
+            // Another UDP port needs another device.
             let other = VxlanConfig {
                 port: 7000,
                 ..config()
@@ -117,8 +118,8 @@ fn a_device_is_made_once_mended_and_removed() {
 }
 
 #[test]
-fn an_interface_of_somebody_else_is_left_alone() {
-    if needs_root("an_interface_of_somebody_else_is_left_alone") {
+fn an_interface_of_another_owner_is_left_alone() {
+    if needs_root("an_interface_of_another_owner_is_left_alone") {
         return;
     }
     NamedNetns::new().run(|| {
@@ -175,7 +176,7 @@ fn entries_come_go_and_roam_to_a_port_that_learns() {
             "not there"
         );
 
-        // A container with that address speaks.
+        // A container with that address sends a frame.
         let spec = VethSpec {
             name: "c",
             peer_name: "d",
@@ -225,8 +226,8 @@ fn heard(socket: &PacketSocket, within: Duration) -> Option<Beat> {
 }
 
 #[test]
-fn beats_reach_the_other_host_unless_its_firewall_does_not_know_the_sender() {
-    if needs_root("beats_reach_the_other_host_unless_its_firewall_does_not_know_the_sender") {
+fn beats_reach_only_hosts_whose_firewall_admits_the_sender() {
+    if needs_root("beats_reach_only_hosts_whose_firewall_admits_the_sender") {
         return;
     }
     let [a, b] = hosts();

@@ -1,10 +1,10 @@
-//! What the firewall has to do for the host's own addresses on the bridge: translate addresses, let packets pass that the
-//! host forwards, and keep apart what is not to meet through the host: subnets of the mesh, and the containers of other
-//! bridges.
+//! Firewall rules for the host's addresses in the mesh: translation of addresses, acceptance of forwarded packets,
+//! and separation of networks that must not communicate through the host, that is, subnets of the mesh and containers
+//! of other bridges.
 //!
-//! Addresses are translated, and others kept apart, by a table of our own (`nft`), or by chains of our own in the tables
-//! `nat` and `mangle` (`iptables`), whichever the host uses. Packets have to be let pass by `iptables` in any case, where it is there: what one base chain
-//! drops, no other can save.
+//! Translation and separation use a table of the mesh (`nft`), or chains of the mesh in the tables `nat` and `mangle`
+//! (`iptables`), whichever the host uses. Acceptance always needs `iptables`, where it is available: a packet that
+//! one base chain drops cannot be accepted by another.
 
 mod wanted;
 
@@ -19,7 +19,7 @@ use super::nft::{self, Table};
 use crate::environment::command;
 use crate::{SysError, ifname};
 
-/// Which program translates addresses.
+/// Program that translates addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Backend {
     /// `nft`.
@@ -28,7 +28,7 @@ pub enum Backend {
     Iptables,
 }
 
-/// The rules for one bridge, in the namespace of the threads that call.
+/// Rules for one bridge, in the namespace of the calling threads.
 #[derive(Debug)]
 pub struct Rules {
     bridge: String,
@@ -39,14 +39,14 @@ pub struct Rules {
 #[derive(Debug, Default)]
 struct Kept {
     backend: Option<Backend>,
-    /// By place: what was wanted when it was last put, and how the program lists that.
+    /// By place: the rules wanted when they were last applied, and their listing by the program.
     applied: BTreeMap<String, (String, Option<String>)>,
-    /// Places where nothing is wanted and nothing was found; nobody else puts anything there.
+    /// Places where no rules are wanted and none were found; no other program uses them.
     clear: BTreeSet<String>,
 }
 
 impl Backend {
-    /// Its name for operators.
+    /// Returns the name for operators.
     pub fn name(self) -> &'static str {
         match self {
             Self::Nft => "nft",
@@ -54,8 +54,8 @@ impl Backend {
         }
     }
 
-    /// What this host uses: `iptables` where that has tables of its own, as dockerd then has its rules there; else `nft`,
-    /// else `iptables`. `has_nat`: whether `iptables` has the table it would need.
+    /// Returns the backend of this host: `iptables` if it is the legacy variant, because dockerd has its rules there;
+    /// otherwise `nft` if usable, otherwise `iptables`. `has_nat`: `iptables` has the table it would need.
     fn find(has_nat: bool) -> Option<Self> {
         let iptables = iptables_version().filter(|_| has_nat);
         match (iptables, nft::is_usable()) {
@@ -68,7 +68,7 @@ impl Backend {
 }
 
 impl Rules {
-    /// Nothing is done yet.
+    /// Creates the rules of a bridge, without applying any.
     pub fn new(bridge: &str) -> Self {
         Self {
             bridge: bridge.to_owned(),
@@ -77,10 +77,10 @@ impl Rules {
         }
     }
 
-    /// Whether all that is wanted could be had.
+    /// Checks that all wanted rules are possible.
     ///
     /// # Errors
-    /// The bridge's name is a pattern to firewalls; or addresses are to be translated and no program is there that does.
+    /// The bridge's name is a pattern to firewalls; or addresses are to be translated and no program can do that.
     pub fn check(&self, masquerade: bool) -> Result<(), SysError> {
         check_name(&self.bridge)?;
         match masquerade {
@@ -89,18 +89,18 @@ impl Rules {
         }
     }
 
-    /// What translates addresses here, once that was asked for.
+    /// Returns the backend that translates addresses, once it was needed.
     pub fn used(&self) -> Option<Backend> {
         self.kept().backend
     }
 
-    /// Whether what is to stay apart is kept apart: not without a program that can.
+    /// Returns true if networks can be separated, which needs a backend.
     pub fn keeps_apart(&self) -> bool {
         self.backend().is_ok()
     }
 
-    /// Chains of others that may drop what the host forwards, which nothing but a rule there can mend; as `inet filter
-    /// forward`. Those of `iptables` are not among them: there our rule is.
+    /// Returns chains of other programs that may drop forwarded packets and can only be changed there, like `inet
+    /// filter forward`. Those of `iptables` are left out, because the mesh has its rule there.
     pub fn obstacles(&self) -> Vec<String> {
         let mut chains = nft::dropping_chains(nft::Hook::Forward);
         if iptables_version().is_some() {
@@ -109,11 +109,11 @@ impl Rules {
         chains
     }
 
-    /// Makes the rules what is wanted. Called again it changes nothing, or mends what somebody else changed;
-    /// [`Changed::Yes`] then, and when there were none of ours.
+    /// Applies the wanted rules. Idempotent; repairs changes made by others. Returns [`Changed::Yes`] for such a
+    /// repair, and if there were no rules before.
     ///
     /// # Errors
-    /// As [`Rules::check`]; what the program says.
+    /// Like [`Rules::check`], or the error of the program.
     pub fn ensure(&self, wanted: &Exposure) -> Result<Changed, SysError> {
         check_name(&self.bridge)?;
         let mut changed = Changed::No;
@@ -126,7 +126,7 @@ impl Rules {
         Ok(changed)
     }
 
-    /// Takes all rules away, whichever program made them; whether there were any.
+    /// Removes all rules, of both backends. Returns [`Changed::Yes`] if there were any.
     ///
     /// # Errors
     /// The first failure, after the rest was tried.
@@ -153,14 +153,14 @@ impl Rules {
         result.map(|()| if any { Changed::Yes } else { Changed::No })
     }
 
-    /// Translates addresses, and keeps apart what is to stay apart.
+    /// Applies translation and separation.
     fn guard(&self, family: Family, part: &Part) -> Result<bool, SysError> {
         if part.subnets.is_empty() {
             return self.forget_guard(family);
         }
         let backend = match self.backend() {
             Ok(backend) => backend,
-            // Without any firewall there is nothing to keep apart by; operators are told.
+            // Without any firewall no separation is possible; operators get a warning.
             Err(_) if part.masqueraded.is_empty() => return Ok(false),
             Err(error) => return Err(error),
         };
@@ -191,7 +191,7 @@ impl Rules {
         }
     }
 
-    /// Nothing is exposed: takes the rules of [`Rules::guard`] away.
+    /// Removes the rules of [`Rules::guard`] when nothing is exposed.
     fn forget_guard(&self, family: Family) -> Result<bool, SysError> {
         let (table, nat, mangle) = (
             self.table(family),
@@ -217,7 +217,7 @@ impl Rules {
         self.keep_chain(&chain, &part.filter(&self.bridge))
     }
 
-    /// Takes away what is in a place, once; whether there was anything.
+    /// Removes the rules of a place, once. Returns true if there were any.
     fn clear(
         &self,
         key: &str,
@@ -242,8 +242,8 @@ impl Rules {
         )
     }
 
-    /// Puts what is wanted unless it was put before and is listed as it was then. The programs write rules in their own
-    /// way, so what they list is compared with what they listed and not with what they were given.
+    /// Applies rules unless they were applied before and are listed as they were then. The programs normalise rules,
+    /// so listings are compared with earlier listings, not with the input.
     fn keep(
         &self,
         key: &str,
@@ -259,13 +259,13 @@ impl Rules {
         {
             return Ok(false);
         }
-        let is_wanted_anew = before.is_some_and(|(before, _)| before != wanted);
+        let has_wanted_changed = before.is_some_and(|(before, _)| before != wanted);
         put(&wanted)?;
         let listed = list()?;
         let mut kept = self.kept();
         kept.clear.remove(key);
         kept.applied.insert(key.to_owned(), (wanted, listed));
-        Ok(!is_wanted_anew)
+        Ok(!has_wanted_changed)
     }
 
     fn backend(&self) -> Result<Backend, SysError> {
@@ -279,7 +279,7 @@ impl Rules {
                 "neither nft nor iptables works here; install one of them, or expose --without-masquerade",
             ));
         };
-        // An earlier run may have used the other one.
+        // An earlier run may have used the other backend.
         for family in FAMILIES {
             match backend {
                 Backend::Nft => {
@@ -347,7 +347,7 @@ fn nft_key(table: &Table<'_>) -> String {
     format!("nft {}", table.family)
 }
 
-/// Firewalls take `+` and `*` in the name of an interface for "whatever follows", and quotes for their own.
+/// Refuses names with `+` and `*`, which firewalls treat as wildcards, and with quotes.
 fn check_name(bridge: &str) -> Result<(), SysError> {
     ifname::check(bridge)?;
     let is_plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
@@ -360,7 +360,7 @@ fn check_name(bridge: &str) -> Result<(), SysError> {
     ))
 }
 
-/// What `iptables -V` says; none when there is no such program.
+/// Returns the output of `iptables -V`; `None` if there is no such program.
 fn iptables_version() -> Option<String> {
     let output = command("iptables").arg("-V").output().ok()?;
     let said = String::from_utf8_lossy(&output.stdout).into_owned();

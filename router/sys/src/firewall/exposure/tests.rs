@@ -56,7 +56,7 @@ fn each_ip_version_gets_its_subnets_once() {
 }
 
 #[test]
-fn subnets_and_other_bridges_are_kept_apart_but_where_it_is_asked_for() {
+fn subnets_and_other_bridges_are_separated_unless_opened() {
     let four = wanted().of(Family::V4);
     assert_eq!(
         four.apart("mesh")[..8],
@@ -84,7 +84,7 @@ fn subnets_and_other_bridges_are_kept_apart_but_where_it_is_asked_for() {
 }
 
 #[test]
-fn names_that_firewalls_take_for_patterns_are_refused() {
+fn names_that_are_patterns_to_firewalls_are_refused() {
     for bad in ["mesh+", "mesh*", "me\"sh", "m{"] {
         let error = Rules::new(bad).check(false).unwrap_err().to_string();
         assert!(error.contains("--bridge"), "{error}");
@@ -93,8 +93,8 @@ fn names_that_firewalls_take_for_patterns_are_refused() {
 }
 
 #[test]
-fn rules_are_made_mended_and_taken_away_by_each_program() {
-    if needs_root("rules_are_made_mended_and_taken_away_by_each_program") {
+fn rules_are_applied_repaired_and_removed_by_each_backend() {
+    if needs_root("rules_are_applied_repaired_and_removed_by_each_backend") {
         return;
     }
     for (backend, flush) in [
@@ -120,8 +120,7 @@ fn rules_are_made_mended_and_taken_away_by_each_program() {
                 assert_eq!(rules.ensure(&wanted()).unwrap(), Changed::No, "{damage}");
             }
             shell("iptables -P FORWARD ACCEPT; iptables -D FORWARD -j REJECT");
-            // A router that starts anew knows nothing of what is there.
-            // Another bridge is nothing that somebody else did.
+            // A wanted change, here for a further bridge, is no change by others.
             let mut more = wanted();
             more.apart.insert("br-more".to_owned());
             assert_eq!(rules.ensure(&more).unwrap(), Changed::No);

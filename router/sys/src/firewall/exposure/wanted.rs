@@ -1,32 +1,33 @@
-//! What is wanted of the firewall while the host is exposed, and the rules that say so.
+//! Wanted state of the firewall while the host is exposed, and the rules for it.
 
 use std::collections::BTreeSet;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use mesh_proto::ids::Mac;
 
-/// What is wanted.
+/// Wanted state.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Exposure {
     /// Subnets in which the host has an address on the bridge.
     pub subnets: BTreeSet<IpNet>,
-    /// Of these, those whose addresses are translated on the way to and from elsewhere.
+    /// Those of `subnets` whose addresses are translated for traffic to and from networks outside the mesh.
     pub masqueraded: BTreeSet<IpNet>,
-    /// More subnets of the mesh: what comes from there into the mesh is not translated either.
+    /// Further subnets of the mesh, whose traffic into the mesh is not translated either.
     pub inside: BTreeSet<IpNet>,
-    /// Of the first, those between which and everything else the host forwards. Else it forwards neither to other subnets of
-    /// the mesh, nor from and to the bridges below.
+    /// Those of `subnets` that the host forwards from and to anywhere. For the others it forwards neither to other
+    /// subnets of the mesh nor to and from the bridges in `apart`.
     pub open: BTreeSet<IpNet>,
     /// Other bridges of the host, with containers on them.
     pub apart: BTreeSet<String>,
-    /// The MAC of the bridge: what goes to that and out by the bridge again is routed, not bridged.
+    /// MAC of the bridge: frames to it that leave by the bridge again are routed, not bridged.
     pub mac: Option<Mac>,
 }
 
-/// How the interfaces begin by which a host routes to single containers, without a bridge: Calico, Cilium, systemd-nspawn.
+/// Prefixes of the interfaces by which a host routes to single containers without a bridge: Calico, Cilium,
+/// systemd-nspawn.
 const ROUTED_TO_CONTAINERS: [&str; 3] = ["cali", "lxc", "ve-"];
 
-/// IPv4 or IPv6.
+/// IP version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Family {
     V4,
@@ -48,7 +49,7 @@ impl Family {
     }
 }
 
-/// What is wanted of one IP version; subnets that contain one another are one.
+/// Wanted state for one IP version; subnets contained in others are merged.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Part {
     pub(super) subnets: Vec<IpNet>,
@@ -78,12 +79,13 @@ impl Exposure {
     }
 }
 
-/// Firewalls take some characters in the name of an interface for patterns or quotes; nobody names a bridge so.
+/// Returns true if the name has no characters that firewalls take for patterns or quotes.
 fn is_plain(name: &str) -> bool {
     !name.starts_with(['-', '!']) && !name.contains(['"', '\'', '\\', '*', '+'])
 }
 
-/// Without those that lie in others. Neighbours stay apart, so that operators find what they gave.
+/// Returns the networks without those contained in others. Adjacent networks are not merged, so that operators find
+/// what they configured.
 fn merged(nets: &[IpNet]) -> Vec<IpNet> {
     let outer = |net: &IpNet| {
         !nets
@@ -102,7 +104,7 @@ fn contains(outer: &IpNet, inner: &IpNet) -> bool {
 }
 
 impl Part {
-    /// The content of our table.
+    /// Returns the content of the mesh's table.
     pub(super) fn nft(&self, family: Family, bridge: &str) -> String {
         let ip = match family {
             Family::V4 => "ip",
@@ -119,7 +121,8 @@ impl Part {
         chains.concat()
     }
 
-    /// What the host does not forward. Dropped here it is dropped, whatever other chains accept.
+    /// Returns the rules for packets that the host must not forward. A drop here is final, whatever other chains
+    /// accept.
     fn nft_forward(&self, ip: &str, bridge: &str) -> Vec<String> {
         let mut lines = vec![
             "type filter hook forward priority -150; policy accept;".to_owned(),
@@ -166,9 +169,10 @@ impl Part {
         lines
     }
 
-    /// What the host does not forward, for `iptables`: in `mangle`, before whatever others accept in `filter`.
+    /// Returns the rules for packets that the host must not forward, for `iptables`: in `mangle`, before others
+    /// accept in `filter`.
     ///
-    /// It cannot tell what is bridged from what is routed, so it goes by subnets.
+    /// `iptables` cannot distinguish bridged from routed packets here, so the rules match subnets.
     pub(super) fn apart(&self, bridge: &str) -> Vec<String> {
         let mut rules = vec![
             "-m conntrack --ctstate RELATED,ESTABLISHED -j RETURN".to_owned(),
@@ -191,7 +195,7 @@ impl Part {
         rules
     }
 
-    /// The same for `iptables`.
+    /// Returns the rules of address translation for `iptables`.
     pub(super) fn nat(&self, bridge: &str) -> Vec<String> {
         let inside = self.inside.iter();
         let mut rules: Vec<String> = inside
@@ -204,7 +208,7 @@ impl Part {
         rules
     }
 
-    /// What the host may forward.
+    /// Returns the rules for packets that the host may forward.
     pub(super) fn filter(&self, bridge: &str) -> Vec<String> {
         let both = self.subnets.iter().flat_map(|net| {
             [

@@ -1,7 +1,7 @@
-//! The port through libpcap: works on every kernel and every interface.
+//! Port through libpcap, which works with every kernel and interface.
 //!
-//! Two handles on the same interface, since one handle is of one thread only. The reader sees what the interface
-//! receives, never what the writer sends; the writer receives nothing.
+//! It has two handles on the same interface, since a handle belongs to one thread. The reader gets the frames that
+//! the interface receives, never those of the writer; the writer receives nothing.
 
 use std::os::fd::{AsFd, AsRawFd};
 use std::time::Duration;
@@ -17,36 +17,36 @@ use pcap::{Active, Capture, Direction, Linktype};
 use super::{FrameBatch, FramePort, FrameReader, FrameWriter, Losses, Offloads, PortError, Storm};
 use crate::ifname;
 
-/// Bytes of frames the kernel keeps for the reader; when full, new frames are dropped and counted.
+/// Kernel buffer of the reader, in bytes; when full, new frames are dropped and counted.
 const READ_BUFFER: i32 = 2 * 1024 * 1024;
-/// The writer's handle receives nothing; libpcap wants a buffer all the same.
+/// Buffer of the writer, in bytes: it receives nothing, but libpcap requires a buffer.
 const WRITE_BUFFER: i32 = 64 * 1024;
-/// linux/if_packet.h; not in the libc crate of every target.
+/// From linux/if_packet.h; missing in the libc crate for some targets.
 const PACKET_IGNORE_OUTGOING: libc::c_int = 23;
 
-/// A port on one interface of the namespace of the thread that opened it.
+/// Port on one interface, in the namespace of the thread that opened it.
 pub struct PcapPort {
     reader: PcapReader,
     writer: PcapWriter,
 }
 
-/// The half that reads.
+/// Reading half.
 pub struct PcapReader {
     capture: Capture<Active>,
     interface: String,
 }
 
-/// The half that writes.
+/// Writing half.
 pub struct PcapWriter {
     capture: Capture<Active>,
     interface: String,
 }
 
 impl PcapPort {
-    /// Opens both halves on `interface`, which must be up and speak Ethernet.
+    /// Opens both halves on `interface`, which must be an Ethernet interface and up.
     ///
     /// # Errors
-    /// [`PortError::Other`] without such an interface or without CAP_NET_RAW.
+    /// [`PortError::Other`] if there is no such interface, or CAP_NET_RAW is missing.
     pub fn open(interface: &str) -> Result<Self, PortError> {
         ifname::check(interface).map_err(|e| other(interface, &e.to_string()))?;
         Ok(Self {
@@ -68,7 +68,7 @@ impl FramePort for PcapPort {
 impl FrameReader for PcapReader {
     fn recv(&mut self, batch: &mut FrameBatch, wait: Duration) -> Result<(), PortError> {
         batch.clear();
-        // A busy port has frames in its ring: no system call at all.
+        // A busy port has frames in its ring, which need no system call.
         self.drain(batch)?;
         if batch.is_empty() && self.wait_readable(wait)? {
             self.drain(batch)?;
@@ -93,7 +93,7 @@ impl PcapReader {
         let room = batch.room_for_frames(MAX_FRAME);
         self.capture
             .dispatch(Some(room), |packet| {
-                // A frame cut at the snapshot length is of no use.
+                // A frame truncated at the snapshot length is useless.
                 if packet.header.len == packet.header.caplen && packet.data.len() <= MAX_FRAME {
                     batch.push(&VirtioHeader::PLAIN, packet.data);
                 }
@@ -123,8 +123,8 @@ impl FrameWriter for PcapWriter {
         if frame.is_empty() || frame.len() > MAX_FRAME || !header.is_plain() {
             return Err(PortError::Refused(frame.len()));
         }
-        // The one system call of pcap_inject; libpcap tells the reason of a failure in words only, and what it does to make
-        // these may overwrite the error number.
+        // The same system call as in pcap_inject: libpcap reports failures as text only, and may overwrite the error
+        // number.
         let sent = send(self.capture.as_raw_fd(), frame, MsgFlags::empty());
         let Err(errno) = sent else {
             return Ok(());
@@ -155,7 +155,7 @@ fn open_reader(interface: &str) -> Result<PcapReader, pcap::Error> {
         .setnonblock()?;
     require_ethernet(&capture)?;
     capture.direction(Direction::In)?;
-    // libpcap filters by direction after the copy; this spares the copy where the kernel knows the option.
+    // libpcap filters by direction after the copy; this avoids the copy where the kernel supports the option.
     let _ = set_option(&capture, libc::SOL_PACKET, PACKET_IGNORE_OUTGOING, &1i32);
     Ok(PcapReader {
         capture,
@@ -188,7 +188,7 @@ fn require_ethernet(capture: &Capture<Active>) -> Result<(), pcap::Error> {
     }
 }
 
-/// Makes the kernel drop everything before it copies it to this handle: a filter of one instruction, `ret #0`.
+/// Makes the kernel drop everything before it is copied to this handle, by a filter of one instruction, `ret #0`.
 fn receive_nothing(capture: &Capture<Active>) -> Result<(), Errno> {
     let mut program = [libc::sock_filter {
         code: 0x06,

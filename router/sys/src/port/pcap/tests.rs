@@ -6,7 +6,7 @@ use crate::testing::{NamedNetns, needs_root};
 const PLAIN: VirtioHeader = VirtioHeader::PLAIN;
 const WAIT: Duration = Duration::from_millis(500);
 
-/// A veth pair `a`, `b`, both up and silent, in a namespace of its own.
+/// Creates a veth pair `a`, `b`, both up without traffic, in a namespace of its own.
 fn silent_pair() -> NamedNetns {
     let named = NamedNetns::new();
     named.run(|| {
@@ -40,7 +40,7 @@ fn frame(number: u8, length: usize) -> Vec<u8> {
     frame
 }
 
-/// Frames until `count` are there or a wait passes without one.
+/// Reads frames until there are `count`, or none arrives within a wait.
 fn read(reader: &mut PcapReader, count: usize) -> Vec<Vec<u8>> {
     let mut batch = FrameBatch::with_capacity(64);
     let mut frames = Vec::new();

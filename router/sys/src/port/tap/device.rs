@@ -1,4 +1,4 @@
-//! `/dev/net/tun`: making the device and opening its queues.
+//! `/dev/net/tun`: creation of the device and its queues.
 
 use std::fs::{File, OpenOptions};
 use std::os::fd::AsRawFd;
@@ -20,7 +20,7 @@ const TCP: libc::c_uint =
 /// UDP super-frames; Linux 6.2.
 const UDP: libc::c_uint = libc::TUN_F_USO4 | libc::TUN_F_USO6;
 
-/// Makes the device and opens its queues, which do not block; what they offload.
+/// Creates the device and opens its non-blocking queues. Returns them with their offloads.
 pub(super) fn create(spec: &TapSpec<'_>) -> Result<(Vec<File>, Offloads), SysError> {
     ifname::check(spec.name)?;
     let count = spec.queues.clamp(1, MAX_QUEUES);
@@ -30,7 +30,7 @@ pub(super) fn create(spec: &TapSpec<'_>) -> Result<(Vec<File>, Offloads), SysErr
     let mut offloads = Offloads::TcpUdp;
     for number in 0..count {
         let file = open_clone_device()?;
-        // The first must not join a device that another process holds: it would take a share of that one's frames.
+        // The first queue must not join a device of another process, from which it would take a share of the frames.
         let exclusive = if number == 0 { libc::IFF_TUN_EXCL } else { 0 };
         attach(&file, spec.name, kind | exclusive)
             .map_err(|e| SysError::errno(format!("make TAP device {}", spec.name), e))?;
@@ -56,7 +56,7 @@ fn open_clone_device() -> Result<File, SysError> {
         })
 }
 
-/// `TUNSETIFF`: binds the file to a new queue of the device of that name.
+/// Attaches the file to a new queue of the device with that name (`TUNSETIFF`).
 fn attach(file: &File, name: &str, flags: libc::c_int) -> Result<(), Errno> {
     // SAFETY: `ifreq` is a plain C struct of integers and a union of such; all-zero is a valid value of it.
     let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
@@ -67,7 +67,7 @@ fn attach(file: &File, name: &str, flags: libc::c_int) -> Result<(), Errno> {
     {
         *to = from.cast_signed();
     }
-    // The flags fill 16 bits without a sign.
+    // The flags fill an unsigned 16-bit field.
     let flags = u16::try_from(flags).map_err(|_| Errno::EINVAL)?;
     request.ifr_ifru.ifru_flags = flags.cast_signed();
     // SAFETY: the request is a whole `ifreq` with a terminated name that outlives the call, as TUNSETIFF wants.
@@ -75,7 +75,7 @@ fn attach(file: &File, name: &str, flags: libc::c_int) -> Result<(), Errno> {
     Errno::result(result).map(|_| ())
 }
 
-/// Fixes the length of the header and asks for as many offloads as the kernel has.
+/// Sets the length of the virtio header, and enables as many offloads as the kernel supports.
 fn negotiate(file: &File) -> Result<Offloads, Errno> {
     let length = libc::c_int::try_from(VIRTIO_HEADER_LEN).map_err(|_| Errno::EINVAL)?;
     // SAFETY: TUNSETVNETHDRSZ reads one `int`, which outlives the call.

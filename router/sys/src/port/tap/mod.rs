@@ -1,7 +1,7 @@
-//! The port through a TAP device: frames keep the kernel's offloads, so one read or write moves up to 64 KiB of a stream.
+//! Port through a TAP device: frames keep the kernel's offloads, so one read or write moves up to 64 KiB of a stream.
 //!
-//! The device is ours while a half of the port is open, and gone with the last one, however the process ends.
-//! Linux, Documentation/networking/tuntap.rst; the header is that of VIRTIO 1.2 §5.1.6.
+//! The device exists while a half of the port is open, and ends with the last one, however the process ends. See
+//! Documentation/networking/tuntap.rst of Linux; the header is that of VIRTIO 1.2 §5.1.6.
 
 mod device;
 mod storm;
@@ -24,44 +24,43 @@ use super::{FrameBatch, FramePort, FrameReader, FrameWriter, Losses, Offloads, P
 use crate::SysError;
 use crate::netlink::Netlink;
 
-/// Shortest frame: an Ethernet header. The kernel refuses a shorter one too.
+/// Shortest frame in bytes: an Ethernet header. The kernel refuses shorter ones, too.
 const MIN_FRAME: usize = 14;
 
-/// A TAP device to make.
+/// TAP device to be created.
 #[derive(Clone, Copy, Debug)]
 pub struct TapSpec<'a> {
     /// Name, at most 15 bytes.
     pub name: &'a str,
-    /// Queues, one port each, 1 to 256; the kernel spreads flows over them.
+    /// Number of queues, one port each, 1 to 256; the kernel distributes flows among them.
     pub queues: usize,
-    /// Frames that may wait for the reader, in each queue; none leaves the kernel's choice (1,000 as of Linux 6).
+    /// Frames that may wait for the reader, per queue; `None`: the kernel's default (1,000 in Linux 6).
     pub queue_len: Option<u32>,
-    /// How much each interface of the bridge may send to groups; none leaves it to the reader.
+    /// Limits on broadcasts and multicasts of each interface of the bridge; `None`: left to the reader.
     pub storm: Option<StormLimits>,
 }
 
-/// Frames to groups that one interface of a bridge may send a port in a second: up to a billion; 0 for no limit.
+/// Frames to groups that one interface of a bridge may send to a port per second, at most a billion; 0: no limit.
 #[derive(Clone, Copy, Debug)]
 pub struct StormLimits {
-    /// Broadcasts, without those below.
+    /// Broadcasts, except `questions`.
     pub broadcasts: u32,
-    /// Multicasts, without those below.
+    /// Multicasts, except `questions`.
     pub multicasts: u32,
-    /// ARP, and what goes to the groups of neighbour solicitations.
+    /// ARP, and frames to the groups of neighbour solicitations.
     pub questions: u32,
-    /// Frames of each of the three kinds that it may send at once; what takes more than two seconds at its rate counts as
-    /// that.
+    /// Frames of each kind that it may send at once; at most as many as its rate permits in two seconds.
     pub burst: u32,
 }
 
-/// One queue of a TAP device in the namespace of the thread that opened it.
+/// Queue of a TAP device, in the namespace of the thread that opened it.
 #[derive(Debug)]
 pub struct TapPort {
     reader: TapReader,
     writer: TapWriter,
 }
 
-/// The half that reads what the bridge sends to the port.
+/// Reading half, for frames that the bridge sends to the port.
 #[derive(Debug)]
 pub struct TapReader {
     queue: Queue,
@@ -69,7 +68,7 @@ pub struct TapReader {
     storm: Option<Arc<StormControl>>,
 }
 
-/// The half that writes what the bridge is to receive from the port.
+/// Writing half, for frames that the bridge receives from the port.
 #[derive(Debug)]
 pub struct TapWriter {
     queue: Queue,
@@ -83,10 +82,10 @@ struct Queue {
 }
 
 impl TapPort {
-    /// Makes the device, down and in no bridge, and opens its queues; see [`crate::bridge::ensure_tap_port`].
+    /// Creates the device, down and in no bridge, and opens its queues; see [`crate::bridge::ensure_tap_port`].
     ///
     /// # Errors
-    /// No `/dev/net/tun`; EPERM without CAP_NET_ADMIN; EBUSY or EINVAL when an interface of that name is there.
+    /// No `/dev/net/tun`; EPERM without CAP_NET_ADMIN; EBUSY or EINVAL if there is an interface with that name.
     pub fn open(spec: &TapSpec<'_>) -> Result<Vec<Self>, SysError> {
         let (queues, offloads) = device::create(spec)?;
         if let Some(length) = spec.queue_len {
@@ -115,19 +114,19 @@ impl TapPort {
         queues.into_iter().map(port).collect()
     }
 
-    /// The device's name.
+    /// Returns the name of the device.
     pub fn interface(&self) -> &str {
         &self.writer.queue.interface
     }
 }
 
-/// Storm control, where the kernel has it; where not, the reader meets all that is sent.
+/// Enables storm control if the kernel supports it; otherwise the reader gets all frames.
 fn limit_storms(queue: &File, limits: &StormLimits) -> Option<Arc<StormControl>> {
     match StormControl::start(queue, limits) {
         Ok(control) => Some(Arc::new(control)),
         Err(error) => {
             tracing::info!(
-                "the kernel does not limit what containers send to groups, the router does: {error}"
+                "no storm control in the kernel, the router limits broadcasts and multicasts: {error}"
             );
             None
         }
@@ -153,7 +152,7 @@ impl FrameReader for TapReader {
         Ok(())
     }
 
-    /// Those of all queues of the device; 0 once it is gone.
+    /// Returns the losses of all queues of the device; 0 once it is gone.
     fn losses(&mut self) -> Losses {
         let storm = self.storm.as_ref().map(|s| s.dropped()).unwrap_or_default();
         match self.statistics.tx_dropped(&self.queue.interface) {
@@ -174,14 +173,14 @@ impl TapReader {
             let mut parts = [IoSliceMut::new(&mut header), IoSliceMut::new(spare)];
             match readv(&self.queue.file, &mut parts) {
                 Ok(length) => {
-                    // Neither happens with the offloads we asked for; such a frame is of no use.
+                    // Does not fail with the offloads enabled here; otherwise the frame is useless.
                     if let Ok(header) = VirtioHeader::parse(&header) {
                         batch.commit(&header, length.saturating_sub(VIRTIO_HEADER_LEN));
                     }
                 }
                 Err(Errno::EAGAIN) => break,
                 Err(Errno::EINTR) => {}
-                // What was read already comes first; the next call meets the same error.
+                // Frames already read are delivered first; the next call gets the same error.
                 Err(_) if !batch.is_empty() => break,
                 Err(e) => return Err(self.queue.failed(e, 0)),
             }
@@ -193,7 +192,7 @@ impl TapReader {
         let mut fds = [PollFd::new(self.queue.file.as_fd(), PollFlags::POLLIN)];
         match ppoll(&mut fds, Some(TimeSpec::from_duration(wait)), None) {
             Ok(0) | Err(Errno::EINTR) => Ok(false),
-            // An error of the device shows at the read.
+            // An error of the device appears at the read.
             Ok(_) => Ok(true),
             Err(e) => Err(self.queue.failed(e, 0)),
         }
@@ -222,7 +221,7 @@ impl FrameWriter for TapWriter {
 }
 
 impl Queue {
-    /// What an error number of a read or of a write of `length` bytes means (`drivers/net/tun.c`).
+    /// Returns the meaning of an error number of a read, or of a write of `length` bytes (`drivers/net/tun.c`).
     fn failed(&self, errno: Errno, length: usize) -> PortError {
         match errno {
             Errno::EBADFD | Errno::ENODEV | Errno::ENXIO => {
@@ -239,7 +238,7 @@ impl Queue {
     }
 }
 
-/// The offloads a frame of this header needs.
+/// Returns the offloads that a frame with this header needs.
 fn needs(header: &VirtioHeader) -> Offloads {
     match header.segmentation {
         Segmentation::None if !header.needs_checksum => Offloads::None,

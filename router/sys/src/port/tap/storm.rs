@@ -1,8 +1,8 @@
-//! Storm control: what one interface of the bridge sends to groups beyond its share is dropped by the kernel, before it takes
-//! a place in the queue where the frames of all interfaces wait for the router, and before it costs the router anything.
+//! Storm control: frames to groups above the limit of one interface of the bridge are dropped by the kernel, before
+//! they take a place in the common queue of all interfaces, and cost the router nothing.
 //!
-//! An eBPF program on the device keeps a moment for each interface, up to which its frames are paid for (the generic
-//! cell rate algorithm, ITU-T I.371).
+//! An eBPF program on the device keeps a time for each interface, up to which its frames are paid for (generic cell
+//! rate algorithm, ITU-T I.371).
 
 use std::fs::File;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -15,21 +15,21 @@ use crate::SysError;
 use crate::bpf::{Label, Map, MapKind, Program, Reg, Width, load_socket_filter};
 use crate::port::Storm;
 
-/// Interfaces, each for three kinds of frames, that are kept apart; beyond that the longest silent begins again.
+/// Interfaces times three kinds of frames with separate state; beyond that the longest silent one starts over.
 const INTERFACES: u32 = 6_144;
 const SECOND: u32 = 1_000_000_000;
 
-/// Storm control of one device, while the device is there.
+/// Storm control of one device, as long as that exists.
 #[derive(Debug)]
 pub(super) struct StormControl {
     dropped: Map,
 }
 
 impl StormControl {
-    /// Begins it on the device of this queue.
+    /// Starts it on the device of this queue.
     ///
     /// # Errors
-    /// EPERM without CAP_BPF and CAP_NET_ADMIN, ENOSYS or EINVAL where the kernel has no such thing (Linux 4.16).
+    /// EPERM without CAP_BPF and CAP_NET_ADMIN; ENOSYS or EINVAL if the kernel does not support it (Linux 4.16).
     pub(super) fn start(queue: &File, limits: &StormLimits) -> Result<Self, SysError> {
         let paid = Map::create(MapKind::LruHash, INTERFACES)?;
         let dropped = Map::create(MapKind::Array, KINDS)?;
@@ -38,7 +38,7 @@ impl StormControl {
         Ok(Self { dropped })
     }
 
-    /// Frames dropped since it began.
+    /// Returns the frames dropped since the start.
     pub(super) fn dropped(&self) -> Storm {
         let of = |kind: Kind| self.dropped.get(kind as u32).ok().flatten().unwrap_or(0);
         Storm {
@@ -49,7 +49,7 @@ impl StormControl {
     }
 }
 
-/// The device keeps the program until it is gone itself.
+/// Attaches the program, which the device keeps as long as it exists.
 fn set_filter(queue: &File, program: &OwnedFd) -> Result<(), Errno> {
     let fd: libc::c_int = program.as_raw_fd();
     // SAFETY: TUNSETFILTEREBPF reads one `int`, which outlives the call.
@@ -68,7 +68,7 @@ const END: Label = Label("end");
 
 const RESULT: Reg = Reg(0);
 const CONTEXT: Reg = Reg(6);
-/// First the interface, then the time.
+/// Holds the interface first, then the time.
 const WHO: Reg = Reg(7);
 const NOW: Reg = Reg(7);
 const EACH: Reg = Reg(8);
@@ -79,10 +79,10 @@ const A2: Reg = Reg(2);
 const A3: Reg = Reg(3);
 const A4: Reg = Reg(4);
 
-/// Where a key and a value of a map are on the stack.
+/// Stack offsets of a key and a value of a map.
 const KEY: i16 = -4;
 const VALUE: i16 = -16;
-/// Where the kind of the frame is.
+/// Stack offset of the kind of the frame.
 const KIND: i16 = -8;
 
 // Members of `struct __sk_buff`.
@@ -96,16 +96,16 @@ const KTIME_GET_NS: i32 = 5;
 
 const ETHERTYPE: i32 = 12;
 const ARP: i32 = 0x0806;
-/// First three bytes of the groups that neighbour solicitations go to (RFC 4291 §2.7.1, RFC 2464 §7).
+/// First three bytes of the groups of neighbour solicitations (RFC 4291 §2.7.1, RFC 2464 §7).
 const SOLICITED: i32 = 0x3333_ff00;
 const SOLICITED_MASK: i32 = 0xffff_ff00_u32.cast_signed();
-/// How a broadcast begins.
+/// First two bytes of a broadcast.
 const ALL_ONES: i32 = 0xffff;
-/// Tell the moments of one interface apart; no interface has so great a number.
+/// Distinguish the states of one interface; no interface has such a high index.
 const QUESTION_BIT: i32 = i32::MIN;
 const MULTICAST_BIT: i32 = 1 << 30;
 
-/// What is counted and limited by itself.
+/// Kind of frames with a limit and a counter of its own.
 #[derive(Clone, Copy)]
 #[repr(u32)]
 enum Kind {
@@ -116,7 +116,7 @@ enum Kind {
 
 const KINDS: u32 = 3;
 
-/// Returns the frame's length for what may pass, else 0.
+/// Builds the program, which returns the length of the frame to let it pass, and 0 to drop it.
 fn program(limits: &StormLimits, paid: &Map, dropped: &Map) -> Program {
     let mut p = Program::default();
     classify(&mut p, limits);
@@ -133,7 +133,7 @@ fn program(limits: &StormLimits, paid: &Map, dropped: &Map) -> Program {
     p
 }
 
-/// Frames to one station pass. Of others: whose moment it is, and what a frame costs.
+/// Lets unicast pass. For other frames, sets the key of the state and the cost of the frame.
 fn classify(p: &mut Program, limits: &StormLimits) {
     p.copy(CONTEXT, A1);
     p.packet(Width::Byte, 0);
@@ -158,7 +158,7 @@ fn classify(p: &mut Program, limits: &StormLimits) {
     price(p, Kind::Broadcast, limits.broadcasts, limits.burst);
 }
 
-/// What one frame costs, and how much an interface may owe: nanoseconds. Without a limit it passes.
+/// Sets the cost of one frame and the burst of an interface, in nanoseconds. Without a limit the frame passes.
 fn price(p: &mut Program, kind: Kind, rate: u32, burst: u32) {
     if rate == 0 {
         p.jump(PASS);
@@ -171,7 +171,7 @@ fn price(p: &mut Program, kind: Kind, rate: u32, burst: u32) {
     p.set(BURST, i32::try_from(whole).unwrap_or(i32::MAX));
 }
 
-/// Goes to [`PASS`] with the frame paid for, or to [`DROP`].
+/// Pays for the frame and goes to [`PASS`], or goes to [`DROP`].
 fn take(p: &mut Program, paid: &Map) {
     p.store(Width::Word, STACK, KEY, WHO);
     p.call(KTIME_GET_NS);
@@ -190,7 +190,7 @@ fn take(p: &mut Program, paid: &Map) {
     p.set(A4, 0);
     p.call(MAP_UPDATE_ELEM);
     p.jump(PASS);
-    // Two processors may take the same moment: then one frame more passes.
+    // Two processors may read the same state; then one frame more passes.
     p.label(KNOWN);
     p.load(Width::Double, A1, RESULT, 0);
     p.jump_if_at_least(A1, A2, PAID);

@@ -33,7 +33,7 @@ fn spec(queues: usize, queue_len: Option<u32>) -> TapSpec<'static> {
     }
 }
 
-/// One host: a bridge with a TAP port, and a container with offloads.
+/// Host with a bridge, a TAP port, and a container with offloads.
 struct Host {
     host: NamedNetns,
     container: NamedNetns,
@@ -77,7 +77,7 @@ fn first(ports: Vec<TapPort>) -> (TapReader, TapWriter) {
     ports.into_iter().next().unwrap().split()
 }
 
-/// What a [`copy`] saw.
+/// Observations of [`copy`].
 #[derive(Default)]
 struct Seen {
     stop: AtomicBool,
@@ -86,7 +86,7 @@ struct Seen {
     longest: AtomicU64,
 }
 
-/// Moves frames from one port to another with their headers, until told to stop.
+/// Copies frames from one port to another with their headers, until told to stop.
 fn copy(reader: &mut TapReader, writer: &mut TapWriter, seen: &Seen) {
     let mut batch = FrameBatch::with_capacity(64);
     while !seen.stop.load(Ordering::Relaxed) {
@@ -101,7 +101,7 @@ fn copy(reader: &mut TapReader, writer: &mut TapWriter, seen: &Seen) {
     }
 }
 
-/// Bytes that show when one of them is lost, doubled or swapped.
+/// Returns bytes in which any loss, duplication or exchange shows.
 fn pattern(length: usize) -> Vec<u8> {
     let mut state = 1_u32;
     let mut next = || {
@@ -158,8 +158,8 @@ fn a_stream_passes_two_taps_as_super_frames() {
 }
 
 #[test]
-fn a_deleted_device_is_noticed_and_one_that_is_down_comes_back() {
-    if needs_root("a_deleted_device_is_noticed_and_one_that_is_down_comes_back") {
+fn a_deleted_device_is_detected_and_one_set_up_again_works() {
+    if needs_root("a_deleted_device_is_detected_and_one_set_up_again_works") {
         return;
     }
     NamedNetns::new().run(|| {
@@ -178,8 +178,8 @@ fn a_deleted_device_is_noticed_and_one_that_is_down_comes_back() {
         let result = std::thread::scope(|threads| {
             let waiting = threads.spawn(|| {
                 loop {
-                    // The stack's own frames, such as router solicitations, may come before; and a device that is just
-                    // being deleted wakes its reader a moment before it says so.
+                    // The stack's own frames, such as router solicitations, may come first; and the deletion of a
+                    // device wakes its reader a moment before it is reported.
                     let result = reader.recv(&mut batch, DEADLINE);
                     if result.is_err() || begin.elapsed() > DEADLINE {
                         return result;
@@ -219,8 +219,8 @@ fn the_device_ends_with_its_last_half() {
 }
 
 #[test]
-fn what_nobody_reads_in_time_is_counted() {
-    if needs_root("what_nobody_reads_in_time_is_counted") {
+fn frames_not_read_in_time_are_counted() {
+    if needs_root("frames_not_read_in_time_are_counted") {
         return;
     }
     let (host, ports) = Host::new(1, &spec(1, Some(16)));
@@ -235,7 +235,7 @@ fn what_nobody_reads_in_time_is_counted() {
 }
 
 const BROADCAST: &str = "10.9.0.255:9";
-/// Bytes of a datagram of [`say`], and of the frame it travels in.
+/// Length of a datagram of [`say`], and of its frame, in bytes.
 const SAID: usize = 100;
 const SAID_FRAME: usize = 14 + 20 + 8 + SAID;
 
@@ -249,7 +249,7 @@ fn say<'a>(container: &NamedNetns, to: impl IntoIterator<Item = &'a str> + Send)
     });
 }
 
-/// What waits at the port: frames of [`say`], and ARP requests.
+/// Counts the frames waiting at the port: those of [`say`], and ARP requests.
 fn waiting(reader: &mut TapReader) -> (u64, u64) {
     let mut batch = FrameBatch::with_capacity(64);
     let (mut said, mut asked) = (0, 0);
@@ -280,7 +280,7 @@ fn a_storm_of_one_interface_is_limited_before_the_queue_and_others_pass() {
     let (host, ports) = Host::new(1, &limited);
     let (mut reader, _writer) = first(ports);
     let quiet = add_container(&host.host, 2);
-    /// Frames that the kernel sends for itself when interfaces come up.
+    /// Frames that the kernel itself sends when interfaces come up, at most.
     const OTHER: u64 = 20;
 
     let began = Instant::now();
@@ -316,7 +316,7 @@ fn a_storm_of_one_interface_is_limited_before_the_queue_and_others_pass() {
     assert_eq!(waiting(&mut reader).0, 20, "as has another interface");
 }
 
-/// A way to groups.
+/// Adds a route for groups.
 fn add_route(container: &NamedNetns) {
     container.run(|| {
         let status = std::process::Command::new("ip")
@@ -327,8 +327,8 @@ fn add_route(container: &NamedNetns) {
 }
 
 #[test]
-fn a_kind_without_a_limit_passes_however_much_it_is() {
-    if needs_root("a_kind_without_a_limit_passes_however_much_it_is") {
+fn a_kind_without_a_limit_passes_at_any_rate() {
+    if needs_root("a_kind_without_a_limit_passes_at_any_rate") {
         return;
     }
     let limited = TapSpec {
@@ -405,7 +405,7 @@ fn datagrams_of_one_send_come_as_one_super_frame() {
     host.container.run(|| {
         let udp = crate::udp::Udp::bind(Some(IpAddr::from([10, 9, 0, 1])), 0).unwrap();
         let run = crate::udp::Run {
-            // A group address needs no neighbour.
+            // A group address needs no neighbour entry.
             to: "224.0.0.251:9".parse().unwrap(),
             range: 0..3_500,
             segment: 1_000,
@@ -431,8 +431,8 @@ fn datagrams_of_one_send_come_as_one_super_frame() {
 }
 
 #[test]
-fn more_than_the_port_takes_is_refused() {
-    if needs_root("more_than_the_port_takes_is_refused") {
+fn invalid_frames_are_refused_by_the_port() {
+    if needs_root("invalid_frames_are_refused_by_the_port") {
         return;
     }
     NamedNetns::new().run(|| {
