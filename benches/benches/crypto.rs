@@ -10,8 +10,8 @@ use mesh_proto::noise::{Handshake, Pattern, Role};
 use mesh_proto::session::transport::{Ends, Transport, TransportKeys};
 use mesh_proto::time::Instant;
 use mesh_proto::topology::record::SignedRecord;
-use mesh_proto::topology::topic::Topic;
 use mesh_proto::wire::datagram::Kind;
+use mesh_proto::wire::topic::Topic;
 
 /// Payload sizes in bytes: small, full, and full on an underlay with jumbo frames.
 const SIZES: [usize; 3] = [64, 1_400, 8_900];

@@ -4,7 +4,8 @@ use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use mesh_benches::{segment, super_frame};
-use mesh_proto::offload::{Merger, Segments, VirtioHeader, checksum, finish_checksum};
+use mesh_proto::checksum::checksum;
+use mesh_proto::offload::{Merger, Segments, VirtioHeader, finish_checksum};
 
 /// Longest frame at the default MTU, and its TCP payload with timestamps, in bytes.
 const MAX_FRAME: usize = 1_390;

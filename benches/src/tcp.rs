@@ -1,6 +1,7 @@
 //! TCP over IPv4 with timestamps, as delivered by ports with offloads.
 
-use mesh_proto::offload::{Segmentation, Segments, VirtioHeader, checksum};
+use mesh_proto::checksum::checksum;
+use mesh_proto::offload::{Segmentation, Segments, VirtioHeader};
 
 const NETWORK: usize = 14;
 const TRANSPORT: usize = NETWORK + 20;

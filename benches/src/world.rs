@@ -6,7 +6,7 @@ use mesh_proto::time::Instant;
 use mesh_proto::topology::bodies::{IdentityBody, Neighbour, encode_links};
 use mesh_proto::topology::lsdb::Lsdb;
 use mesh_proto::topology::record::SignedRecord;
-use mesh_proto::topology::topic::Topic;
+use mesh_proto::wire::topic::Topic;
 
 /// Approximate number of links per router.
 const DEGREE: usize = 8;

@@ -8,6 +8,7 @@
 pub mod address;
 pub mod announced;
 pub mod api;
+pub mod checksum;
 pub mod control;
 pub mod crypto;
 pub mod entropy;
@@ -25,6 +26,7 @@ pub mod names;
 pub mod noise;
 pub mod offload;
 pub mod pmtu;
+mod rate;
 mod room;
 pub mod session;
 pub mod source;

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use mesh_proto::ids::PeerId;
 use mesh_proto::names::{
-    Container, Domain, LocalNames, MeshName, Names, Port, Settings, Transport,
+    AnswerSettings, Container, Domain, LocalNames, MeshName, Names, Port, Transport,
 };
 use mesh_router::clock::Clock;
 use mesh_router::dns::{Config, Dns, Upstreams};
@@ -48,7 +48,7 @@ fn main() -> anyhow::Result<()> {
     names.settle();
     let dns = Dns::start(Config {
         names,
-        settings: Settings {
+        settings: AnswerSettings {
             domain: Domain::parse("mesh.local")?,
             ttl: 1,
             ranges: vec!["10.32.0.0/12".parse()?],

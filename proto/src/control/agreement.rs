@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::ids::PeerId;
 use crate::topology::settings::{DEFAULT_SUBNET, DNS_DOMAIN, MTU, Settings};
-use crate::topology::topic::Topic;
+use crate::wire::topic::Topic;
 
 use super::Control;
 

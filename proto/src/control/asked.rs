@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use crate::ids::{ConnId, Version};
 use crate::limits::{ASK_AGAIN, ASK_EACH, ASK_TIMES, MAX_ASKED, MAX_ASKED_OF_ONE};
 use crate::time::Instant;
-use crate::topology::topic::RecordKey;
+use crate::wire::topic::RecordKey;
 
 /// The records that were asked for and are waited for, at most [`MAX_ASKED`], of which one neighbour named at most
 /// [`MAX_ASKED_OF_ONE`].
@@ -156,7 +156,7 @@ fn forget(named: &mut BTreeMap<ConnId, usize>, conn: ConnId) {
 mod tests {
     use super::*;
     use crate::ids::PeerId;
-    use crate::topology::topic::Topic;
+    use crate::wire::topic::Topic;
 
     fn key(n: u8) -> RecordKey {
         RecordKey::new(PeerId([n; 16]), Topic::LINKS)

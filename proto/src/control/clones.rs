@@ -8,7 +8,7 @@ use crate::limits::CLONE_QUIET;
 use crate::time::Instant;
 use crate::topology::record::SignedRecord;
 
-use crate::topology::topic::{RecordKey, Topic};
+use crate::wire::topic::{RecordKey, Topic};
 
 use super::links::Slot;
 use super::{Control, Note, Output};

@@ -10,12 +10,12 @@ use std::net::SocketAddr;
 use crate::ids::{ConnId, PeerId, Version};
 use crate::limits::{COALESCE, MAX_ASKED_WHEN_FULL};
 use crate::time::Instant;
-use crate::topology::budget::Giver;
+use crate::topology::lsdb::Giver;
 use crate::topology::lsdb::{Merge, Refusal};
 use crate::topology::record::SignedRecord;
-use crate::topology::sums::Node;
-use crate::topology::topic::{RecordKey, Topic};
+use crate::wire::digest_tree::DigestNode;
 use crate::wire::message::{Hashes, LinkMessage, Summary};
+use crate::wire::topic::{RecordKey, Topic};
 
 use super::Control;
 use super::targets::Retry;
@@ -54,7 +54,7 @@ impl Control {
             LinkMessage::Records(records) => self.take_records(conn, &records, now),
             LinkMessage::Digest(digest) => {
                 if digest != self.digest() {
-                    let hashes = self.lsdb.hashes(Node::ROOT);
+                    let hashes = self.lsdb.hashes(DigestNode::ROOT);
                     self.send_to(conn, [LinkMessage::Hashes(hashes)]);
                 }
             }

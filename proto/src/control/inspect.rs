@@ -3,7 +3,7 @@
 use crate::ids::PeerId;
 use crate::limits;
 use crate::topology::record::SignedRecord;
-use crate::topology::topic::RecordKey;
+use crate::wire::topic::RecordKey;
 
 use super::Control;
 

@@ -15,7 +15,7 @@ use crate::crypto::secret::MeshSecret;
 use crate::fastpath::FastPeers;
 use crate::forward::Snapshot;
 use crate::ids::{ConnId, PeerId, PeerName};
-use crate::topology::topic::{RecordKey, Topic};
+use crate::wire::topic::{RecordKey, Topic};
 
 /// What a router is told at its start.
 pub struct Config {

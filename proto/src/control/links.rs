@@ -7,7 +7,6 @@ use std::net::SocketAddr;
 use core::time::Duration;
 
 use crate::entropy::Entropy;
-use crate::forward::throttle::TokenBucket;
 use crate::ids::{ConnId, PeerId};
 use crate::limits::{
     ANTI_ENTROPY, DEAD_AFTER, FAILED_INBOUND_AGE, FORGERY_BURST, FORGERY_RATE, HEARTBEAT,
@@ -15,6 +14,7 @@ use crate::limits::{
     MAX_HALF_OPEN_PER_SOURCE, MAX_LINKS, ROUTES_INTERVAL, UNICAST_BURST, UNICAST_RATE,
 };
 use crate::link::Link;
+use crate::rate::TokenBucket;
 use crate::source::Source;
 use crate::time::Instant;
 use crate::wire::message::LinkMessage;

@@ -92,16 +92,17 @@ use core::time::Duration;
 
 use crate::entropy::Entropy;
 use crate::fastpath::{FastPaths, FastPeers};
-use crate::forward::throttle::TokenBucket;
 use crate::forward::{Forwarder, Snapshot};
 use crate::ids::{ConnId, PeerId};
 use crate::limits;
+use crate::rate::TokenBucket;
 use crate::room;
 use crate::session::Sessions;
 use crate::time::Instant;
+use crate::topology::RecordError;
 use crate::topology::bodies::{Attached, IdentityBody};
 use crate::topology::lsdb::Lsdb;
-use crate::topology::record::{RecordError, Verifier};
+use crate::topology::record::Verifier;
 use crate::topology::routes::Routes;
 use crate::wire::message::LinkMessage;
 
@@ -215,7 +216,7 @@ impl Control {
             config.suites,
         );
         let routes = Arc::new(Routes::compute(&lsdb, me));
-        lsdb.note_reach(&routes, now);
+        lsdb.note_reach(|peer| routes.is_reachable(peer), now);
         let snapshot = Arc::new(Snapshot::alone(me, config.epoch, config.mtu, now));
         let mut control = Self {
             verifier,

@@ -12,9 +12,10 @@ use crate::crypto::identity::Identity;
 use crate::ids::{PeerPrefix, Version};
 use crate::limits::{HOLD_DOWN, LINKS_BURST, LINKS_GAP};
 use crate::time::Instant;
+use crate::topology::RecordError;
 use crate::topology::bodies::{self, Attached, IdentityBody, Neighbour};
-use crate::topology::record::{RecordError, SignedRecord};
-use crate::topology::topic::Topic;
+use crate::topology::record::SignedRecord;
+use crate::wire::topic::Topic;
 
 use super::pace::{Burst, Pace};
 

@@ -16,7 +16,7 @@ use crate::time::Instant;
 use crate::topology::bodies::{Attached, Neighbour};
 use crate::topology::record::SignedRecord;
 use crate::topology::routes::Routes;
-use crate::topology::topic::{RecordKey, Topic};
+use crate::wire::topic::{RecordKey, Topic};
 
 use super::pace::Burst;
 use super::{Control, Holder, Note, Output};
@@ -145,7 +145,7 @@ impl Control {
 
     /// Others are within reach than before.
     fn note_reach(&mut self, routes: &Routes, now: Instant) {
-        self.lsdb.note_reach(routes, now);
+        self.lsdb.note_reach(|peer| routes.is_reachable(peer), now);
         self.outputs.push_back(Output::Reach);
         let is_new = |p: &PeerId| routes.is_reachable(p) && !self.routes.is_reachable(p);
         let spread = self.dial_spread();

@@ -17,7 +17,7 @@ use crate::limits::UDP_PATIENCE;
 use crate::time::Instant;
 use crate::topology::bodies::Neighbour;
 use crate::topology::record::SignedRecord;
-use crate::topology::topic::{RecordKey, Topic};
+use crate::wire::topic::{RecordKey, Topic};
 
 use super::links::Slot;
 use super::targets::{DialTo, Target, TargetKey, TargetState, parse_target};

@@ -7,7 +7,7 @@ use core::time::Duration;
 use crate::time::Instant;
 use crate::topology::lsdb::Lsdb;
 use crate::topology::routes::Routes;
-use crate::topology::topic::{RecordKey, Topic};
+use crate::wire::topic::{RecordKey, Topic};
 
 use super::Control;
 

@@ -19,7 +19,7 @@ use crate::ids::{ConnId, PeerId, Version};
 use crate::limits::{BUSY_LINK, MENTION_TO};
 use crate::time::Instant;
 use crate::topology::record::SignedRecord;
-use crate::topology::topic::{RecordKey, Topic};
+use crate::wire::topic::{RecordKey, Topic};
 
 use super::Control;
 use super::asked::Overdue;

@@ -7,13 +7,13 @@ use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
-use crate::forward::throttle::{FixedBucket, TokenBucket};
 use crate::ids::PeerId;
 use crate::limits::{
     ACCEPT_BURST, ACCEPT_BURST_PER_SOURCE, ACCEPT_RATE, ACCEPT_RATE_PER_SOURCE, FAMILIAR_AFTER,
     FORGET_AFTER, MAX_CALLERS, MAX_FAMILIAR, MAX_LINKS_PER_SOURCE, MAX_PENALTY, PENALTY_MEMORY,
     PENALTY_MIN, WRONG_SECRET_BURST, WRONG_SECRET_RATE, WRONG_SECRETS_FORGIVEN,
 };
+use crate::rate::{FixedBucket, TokenBucket};
 use crate::source::Source;
 use crate::time::Instant;
 

@@ -3,9 +3,10 @@
 
 use crate::ids::{PeerId, Version};
 use crate::time::Instant;
+use crate::topology::RecordError;
 use crate::topology::bodies::IdentityBody;
-use crate::topology::record::{RecordError, SignedRecord};
-use crate::topology::topic::{RecordKey, Topic};
+use crate::topology::record::SignedRecord;
+use crate::wire::topic::{RecordKey, Topic};
 
 use super::{Control, Output};
 

@@ -6,10 +6,10 @@
 use crate::ids::{ConnId, PeerId};
 use crate::limits::MAX_HOPS;
 use crate::time::Instant;
-use crate::topology::record::RecordError;
-use crate::topology::topic::Topic;
+use crate::topology::RecordError;
 use crate::topology::unicast::SignedUnicast;
 use crate::wire::message::LinkMessage;
+use crate::wire::topic::Topic;
 
 use super::{Control, Output};
 

@@ -9,8 +9,8 @@ use crate::ids::Version;
 use crate::limits::{MAX_GOSSIP_BATCH, MAX_RECORDS_PER_MESSAGE, MAX_WANT, MENTION_AFTER};
 use crate::time::Instant;
 use crate::topology::lsdb::Lsdb;
-use crate::topology::topic::RecordKey;
 use crate::wire::message::LinkMessage;
+use crate::wire::topic::RecordKey;
 
 use super::links::Slot;
 
@@ -211,7 +211,7 @@ mod tests {
     use super::*;
     use crate::ids::PeerId;
     use crate::topology::testing;
-    use crate::topology::topic::Topic;
+    use crate::wire::topic::Topic;
 
     fn key(n: u8) -> RecordKey {
         RecordKey::new(PeerId([n; 16]), Topic::LINKS)

@@ -3,8 +3,7 @@
 
 use core::sync::atomic::Ordering::Relaxed;
 
-use super::ingress::Arrival;
-use super::relay::SendError;
+use super::arrival::{Arrival, PieceArrival, SEALED, SendError};
 use super::snapshot::{Hop, Snapshot};
 use super::{Counter, DropReason, Forwarder, Outbox, Outgoing, Via, lock};
 use crate::fdb::Owner;
@@ -13,18 +12,7 @@ use crate::ids::PeerId;
 use crate::limits::MAX_HOPS;
 use crate::session::transport::{SealError, Transport};
 use crate::time::Instant;
-use crate::wire::datagram::{HEADER_LEN, Kind, TAG_LEN};
-
-/// Bytes of header and tag around sealed content.
-pub(super) const SEALED: usize = HEADER_LEN + TAG_LEN;
-
-/// Origin of a fragment: the sending router, the session, and the hops left.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct PieceArrival {
-    pub(super) sender: PeerId,
-    pub(super) arrival: Arrival,
-    pub(super) hop_limit: u8,
-}
+use crate::wire::datagram::Kind;
 
 impl Forwarder {
     /// Sends the body of a Data datagram to `peer` in fragments of at most `longest` bytes, without the Relay

@@ -1,6 +1,6 @@
 //! Egress: frames from the local port to other routers.
 
-use super::relay::SendError;
+use super::arrival::SendError;
 use super::snapshot::Snapshot;
 use super::turn::{Target, Turn, ready};
 use super::{Counter, DropReason, Forwarder, Outbox, Scratch, lock};

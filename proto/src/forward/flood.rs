@@ -3,9 +3,7 @@
 
 use core::sync::atomic::Ordering::Relaxed;
 
-use super::cut::SEALED;
-use super::ingress::Arrival;
-use super::relay::SendError;
+use super::arrival::{Arrival, SEALED, SendError};
 use super::snapshot::Snapshot;
 use super::{Counter, DropReason, Forwarder, Outbox, lock};
 use crate::fdb::Owner;

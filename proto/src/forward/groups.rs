@@ -3,10 +3,10 @@
 use std::sync::Mutex;
 
 use super::lock;
-use super::throttle::TokenBucket;
 use super::{Counters, DropReason};
 use crate::ids::Mac;
 use crate::limits::{BROADCAST_RATE_EACH, MULTICAST_RATE_EACH};
+use crate::rate::TokenBucket;
 use crate::time::Instant;
 
 /// Limits in frames per second for one interface behind the local port; all interfaces together may send a third

@@ -2,24 +2,17 @@
 
 use core::net::SocketAddr;
 
-use super::cut::PieceArrival;
+use super::arrival::{Arrival, PieceArrival};
 use super::snapshot::{Path, Snapshot};
 use super::{Counter, DropReason, Forwarder, LaneEvent, Outbox, Via, lock};
 use crate::announced::question::{is_resolution, observe};
 use crate::fdb::Owner;
 use crate::frame::ethernet::EthernetView;
-use crate::ids::{PeerId, SessionIndex};
+use crate::ids::PeerId;
 use crate::limits::{MAX_DATAGRAM, MAX_FRAME, MAX_HANDSHAKE};
 use crate::session::transport::{OpenError, Opened};
 use crate::time::Instant;
 use crate::wire::datagram::{Frames, Header, Kind, PROBE_COMPARE, PROBE_COMPARED};
-
-/// Path by which a datagram arrived, and the session index in its header.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Arrival {
-    pub(super) via: Via,
-    pub(super) index: SessionIndex,
-}
 
 impl Forwarder {
     /// Processes one datagram received from address `from`; it is decrypted in place.

@@ -41,6 +41,7 @@
 //! whatever the routes and trees are, and the hop limit ends loops that a forgotten window lets through. Frames from
 //! peers are never sent to peers.
 
+mod arrival;
 mod collected;
 mod counters;
 mod cut;
@@ -54,7 +55,6 @@ mod outgoing;
 mod pending;
 mod relay;
 mod snapshot;
-pub(crate) mod throttle;
 mod turn;
 mod underlay;
 
@@ -63,11 +63,11 @@ use core::sync::atomic::{AtomicU32, AtomicU64};
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+pub use arrival::SendError;
 pub use collected::Collected;
 pub use counters::{Counter, Counters, DropReason};
 pub use groups::{GroupLimits, PortLosses};
 pub use outgoing::{Outgoing, Run};
-pub use relay::SendError;
 pub use snapshot::{Path, PeerPath, Snapshot, Unreachable};
 pub use underlay::Underlay;
 
@@ -80,12 +80,12 @@ use crate::limits::{
     EVENT_INTERVAL, MAX_FLAPS, MAX_THROTTLED_EVENTS, QUESTION_BURST, QUESTION_RATE, TOO_BIG_BURST,
     TOO_BIG_RATE, UNKNOWN_BURST, UNKNOWN_RATE,
 };
+use crate::rate::{Throttle, TokenBucket};
 use crate::time::Instant;
 use crate::wire::datagram::InnerFrame;
 use duplicates::{Duplicates, RecentMessages};
 use groups::GroupBuckets;
 use pending::Pending;
-use throttle::{Throttle, TokenBucket};
 
 /// Path by which a datagram arrived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -2,9 +2,8 @@
 
 use sha2::{Digest, Sha256};
 
-use super::cut::SEALED;
+use super::arrival::{Arrival, SEALED, SendError};
 use super::envelope::Envelope;
-use super::ingress::Arrival;
 use super::snapshot::{Hop, Snapshot, Unreachable};
 use super::{Counter, DropReason, Forwarder, Outbox, Via, lock};
 use crate::ids::PeerId;
@@ -12,23 +11,6 @@ use crate::limits::MAX_HOPS;
 use crate::session::transport::SealError;
 use crate::time::Instant;
 use crate::wire::datagram::{HEADER_LEN, Header, Kind, PEER_ID_LEN, TAG_LEN, split_relay};
-
-/// Reason why a datagram was not sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum SendError {
-    /// No path to the peer.
-    #[error(transparent)]
-    Unreachable(#[from] Unreachable),
-    /// The session's keys expired or reached their limits.
-    #[error(transparent)]
-    Seal(#[from] SealError),
-    /// The bytes are no end-to-end datagram.
-    #[error("not a datagram between two routers")]
-    Malformed,
-    /// More fragments are needed than a datagram may have.
-    #[error("too many fragments for its path")]
-    TooLong,
-}
 
 impl Forwarder {
     /// Sends a complete datagram, such as a handshake message, to `peer`, directly or through the next hop.

@@ -1,9 +1,8 @@
 //! Egress batch: packs frames into datagrams, as the path of their destination allows.
 
-use super::cut::SEALED;
+use super::arrival::{SEALED, SendError};
 use super::envelope::Envelope;
 use super::pending::Waiting;
-use super::relay::SendError;
 use super::snapshot::{Snapshot, Unreachable};
 use super::{Counter, DropReason, Forwarder, Outbox, Scratch, lock};
 use crate::announced::question::{Direction, Protocol};

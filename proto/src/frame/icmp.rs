@@ -9,7 +9,7 @@ use core::net::{Ipv4Addr, Ipv6Addr};
 use super::ethernet::{self, EthernetView};
 use super::ipv4::{self, Ipv4View};
 use super::ipv6::{self, Ipv6View};
-use crate::offload::checksum_of;
+use crate::checksum::checksum_of;
 
 /// Length of an ICMP or ICMPv6 message before the quoted packet, in bytes.
 const HEADER_LEN: usize = 8;

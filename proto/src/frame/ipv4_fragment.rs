@@ -2,7 +2,7 @@
 
 use super::ethernet::EthernetView;
 use super::ipv4::{FRAGMENT_UNIT, Ipv4View, MIN_HEADER, MORE_FRAGMENTS};
-use crate::offload::checksum_of;
+use crate::checksum::checksum_of;
 
 /// Bit of an option's type for options copied to all fragments.
 const COPIED: u8 = 0x80;

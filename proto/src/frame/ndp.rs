@@ -11,8 +11,8 @@ use core::net::Ipv6Addr;
 
 use super::ethernet::{self, EthernetView};
 use super::ipv6::{self, Ipv6View};
+use crate::checksum::checksum_of;
 use crate::ids::Mac;
-use crate::offload::checksum_of;
 
 /// Length of a message before its options, in bytes.
 const MESSAGE_LEN: usize = 24;

@@ -4,7 +4,7 @@ use super::Ipam;
 use crate::control::{Control, Output};
 use crate::ids::PeerId;
 use crate::time::Instant;
-use crate::topology::topic::Topic;
+use crate::wire::topic::Topic;
 
 const TOPIC: Topic = Topic::ADDRESSES;
 

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use crate::crypto::identity::Identity;
 use crate::crypto::secret::MeshSecret;
-use crate::topology::record::{RecordError, SignedRecord};
+use crate::topology::RecordError;
+use crate::topology::record::SignedRecord;
 
 /// Side of the TCP connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,7 +23,7 @@ pub struct LinkConfig {
     pub identity: Arc<Identity>,
     /// Secret that all routers of the mesh share.
     pub secret: Arc<MeshSecret>,
-    /// Introduction of this router: its record about [`crate::topology::Topic::IDENTITY`].
+    /// Introduction of this router: its record about [`crate::wire::topic::Topic::IDENTITY`].
     pub record: SignedRecord,
     /// Bit set of optional protocol features that this router supports.
     pub features: u64,

@@ -2,11 +2,11 @@
 
 use core::fmt;
 
-use super::hello::VERSION;
+use super::VERSION;
 use crate::crypto::secret::SecretKind;
 use crate::ids::{PeerId, PeerName};
 use crate::limits::HANDSHAKE_TIMEOUT;
-use crate::topology::record::RecordError;
+use crate::topology::RecordError;
 
 /// Reason why one side refuses a link, as sent in alerts and refusals.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

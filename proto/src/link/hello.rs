@@ -1,11 +1,9 @@
 //! Hello: the first 64 bytes in each direction.
 
+use super::VERSION;
 use super::error::{LinkError, Stranger};
 use crate::crypto::secret::{MeshSecret, SecretKind};
 use crate::entropy::Entropy;
-
-/// Protocol version, the lowest and the highest supported.
-pub const VERSION: u8 = 1;
 
 /// Length of a hello, in bytes.
 pub(super) const HELLO: usize = 64;

@@ -60,5 +60,7 @@ mod tests;
 
 pub use config::{LinkConfig, LinkRole};
 pub use error::{AlertCode, LinkError, Stranger};
-pub use hello::VERSION;
 pub use machine::{Link, LinkEvent};
+
+/// Protocol version, the lowest and the highest supported.
+pub const VERSION: u8 = 1;

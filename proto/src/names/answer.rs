@@ -5,30 +5,18 @@
 use core::net::IpAddr;
 
 use domain::base::iana::{Rcode, Rtype};
-use ipnet::IpNet;
 
+use super::content::{AnswerContent, AnswerSettings, Service};
 use super::forward::Forwarded;
-use super::name::Domain;
 use super::query::{Query, Refusal, Way};
 use super::statement::Transport;
-use super::subject::{Subject, address_label};
+use super::subject::Subject;
 use super::write::{fail, write};
 use super::zone::Held;
 use super::{Names, Port, Zone};
-use crate::entropy::{Entropy, SeededEntropy};
+use crate::entropy::Entropy;
 use crate::limits::MAX_DNS_RECORDS;
 use crate::time::Instant;
-
-/// Settings of the DNS answers.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// Domain of the mesh.
-    pub domain: Domain,
-    /// Time to live of records, in seconds.
-    pub ttl: u32,
-    /// Address ranges of the mesh: reverse queries for an address in them are never forwarded.
-    pub ranges: Vec<IpNet>,
-}
 
 /// Outcome of a query.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,7 +34,7 @@ pub fn answer(
     query: &[u8],
     way: Way,
     names: &Names,
-    settings: &Settings,
+    settings: &AnswerSettings,
     now: Instant,
     entropy: &mut impl Entropy,
     out: &mut Vec<u8>,
@@ -79,41 +67,21 @@ pub fn answer(
     }
 }
 
-/// Content of an answer.
-#[derive(Debug)]
-pub(super) struct Found {
-    pub(super) code: Rcode,
-    pub(super) addresses: Vec<IpAddr>,
-    /// Names of an address, without the domain, in order.
-    pub(super) names: Vec<String>,
-    pub(super) services: Vec<Service>,
-    /// True if the question was about the domain itself.
-    pub(super) is_domain: bool,
-}
-
-/// SRV record.
-#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Service {
-    pub(super) port: u16,
-    pub(super) ip: IpAddr,
-    name: String,
-}
-
 struct Known<'a> {
     names: &'a Names,
     zone: &'a Zone,
     is_settled: bool,
-    settings: &'a Settings,
+    settings: &'a AnswerSettings,
     rtype: Rtype,
 }
 
 impl Known<'_> {
     /// Returns the answer to a question; `None` if it is for other servers.
-    fn find(&self, subject: &Subject<'_>) -> Option<Found> {
+    fn find(&self, subject: &Subject<'_>) -> Option<AnswerContent> {
         Some(match *subject {
-            Subject::Domain => Found {
+            Subject::Domain => AnswerContent {
                 is_domain: true,
-                ..Found::default()
+                ..AnswerContent::default()
             },
             Subject::Name(name) => self.name(name),
             Subject::Single(name) if self.is_for_us(name) => self.single(name),
@@ -145,14 +113,14 @@ impl Known<'_> {
         denied.iter().any(|denied| denied.as_str() == name)
     }
 
-    fn single(&self, name: &str) -> Found {
+    fn single(&self, name: &str) -> AnswerContent {
         match self.zone.holders(name).is_empty() {
             true => self.missing(),
             false => self.name(name),
         }
     }
 
-    fn name(&self, name: &str) -> Found {
+    fn name(&self, name: &str) -> AnswerContent {
         let holders = self.zone.holders(name);
         if holders.is_empty() {
             return self.absent(name);
@@ -164,7 +132,7 @@ impl Known<'_> {
         self.addresses(addresses.collect())
     }
 
-    fn service(&self, service: &str, transport: Transport, name: &str) -> Found {
+    fn service(&self, service: &str, transport: Transport, name: &str) -> AnswerContent {
         let number: Option<u16> = service.parse().ok();
         let is_asked = |port: &Port| {
             let is_named = !port.service.is_empty() && port.service == service;
@@ -176,11 +144,11 @@ impl Known<'_> {
         }
         match self.rtype {
             Rtype::SRV | Rtype::ANY => found,
-            _ => Found::default(),
+            _ => AnswerContent::default(),
         }
     }
 
-    fn address(&self, name: &str, ip: IpAddr) -> Found {
+    fn address(&self, name: &str, ip: IpAddr) -> AnswerContent {
         let holders = self.zone.holders(name);
         if !holders.iter().any(|h| h.entry.addresses.contains(&ip)) {
             return self.missing();
@@ -191,13 +159,13 @@ impl Known<'_> {
         self.addresses(vec![ip])
     }
 
-    fn reverse(&self, ip: IpAddr) -> Option<Found> {
+    fn reverse(&self, ip: IpAddr) -> Option<AnswerContent> {
         let holders = self.zone.named(ip);
         if holders.is_empty() {
             let is_of_range = self.settings.ranges.iter().any(|net| net.contains(&ip));
             return (is_of_range || self.names.is_here(ip)).then(|| self.missing());
         }
-        let mut found = Found::default();
+        let mut found = AnswerContent::default();
         if matches!(self.rtype, Rtype::PTR | Rtype::ANY) {
             let names = self.zone.names_of(ip).into_iter();
             found.names = names.map(|name| name.as_str().to_owned()).collect();
@@ -205,7 +173,7 @@ impl Known<'_> {
         Some(found)
     }
 
-    fn addresses(&self, mut addresses: Vec<IpAddr>) -> Found {
+    fn addresses(&self, mut addresses: Vec<IpAddr>) -> AnswerContent {
         addresses.sort_unstable();
         addresses.dedup();
         // ANY gets one of the RRsets, as in RFC 8482 section 4.1.
@@ -216,13 +184,13 @@ impl Known<'_> {
             _ => None,
         };
         addresses.retain(|ip| Some(ip.is_ipv4()) == wanted);
-        Found {
+        AnswerContent {
             addresses,
-            ..Found::default()
+            ..AnswerContent::default()
         }
     }
 
-    fn services(&self, holders: &[Held], wanted: impl Fn(IpAddr, &Port) -> bool) -> Found {
+    fn services(&self, holders: &[Held], wanted: impl Fn(IpAddr, &Port) -> bool) -> AnswerContent {
         let mut services = Vec::new();
         for held in sample(holders) {
             for port in &held.entry.ports {
@@ -239,28 +207,28 @@ impl Known<'_> {
         }
         services.sort_unstable();
         services.dedup();
-        Found {
+        AnswerContent {
             services,
-            ..Found::default()
+            ..AnswerContent::default()
         }
     }
 
     /// Answers for a name without records of its own: it exists if there are names below it (RFC 8020).
-    fn absent(&self, name: &str) -> Found {
+    fn absent(&self, name: &str) -> AnswerContent {
         match self.zone.has_below(name) {
-            true => Found::default(),
+            true => AnswerContent::default(),
             false => self.missing(),
         }
     }
 
-    fn missing(&self) -> Found {
+    fn missing(&self) -> AnswerContent {
         let code = match self.is_settled {
             true => Rcode::NXDOMAIN,
             false => Rcode::SERVFAIL,
         };
-        Found {
+        AnswerContent {
             code,
-            ..Found::default()
+            ..AnswerContent::default()
         }
     }
 }
@@ -268,46 +236,4 @@ impl Known<'_> {
 /// Returns the holders of a name that are considered for one answer.
 fn sample(holders: &[Held]) -> impl Iterator<Item = &Held> {
     holders.iter().take(MAX_DNS_RECORDS)
-}
-
-impl Default for Found {
-    fn default() -> Self {
-        Self {
-            code: Rcode::NOERROR,
-            addresses: Vec::new(),
-            names: Vec::new(),
-            services: Vec::new(),
-            is_domain: false,
-        }
-    }
-}
-
-impl Service {
-    /// Returns the name that leads only to this address, without the domain.
-    pub(super) fn target(&self) -> String {
-        format!("{}.{}", address_label(self.ip), self.name)
-    }
-}
-
-impl Found {
-    /// Shuffles addresses and services, and truncates them to what one answer may have.
-    fn mix(&mut self, entropy: &mut impl Entropy) {
-        shuffle(&mut self.addresses, entropy);
-        shuffle(&mut self.services, entropy);
-        self.addresses.truncate(MAX_DNS_RECORDS);
-        self.services.truncate(MAX_DNS_RECORDS);
-        self.names.truncate(MAX_DNS_RECORDS);
-    }
-}
-
-fn shuffle<T>(list: &mut [T], entropy: &mut impl Entropy) {
-    if list.len() < 2 {
-        return;
-    }
-    // One draw from the system for the whole order, which is not secret.
-    let mut dice = SeededEntropy::new(entropy.u64());
-    for last in (1..list.len()).rev() {
-        let n = u64::try_from(last + 1).unwrap_or(1);
-        list.swap(last, usize::try_from(dice.u64() % n).unwrap_or(0));
-    }
 }

@@ -12,6 +12,7 @@
 //! [`answer`] answers queries; those for other servers are returned to the caller as [`Forwarded`].
 
 mod answer;
+mod content;
 mod forward;
 mod local;
 mod name;
@@ -22,7 +23,8 @@ mod subject;
 mod write;
 mod zone;
 
-pub use answer::{Settings, Verdict, answer};
+pub use answer::{Verdict, answer};
+pub use content::AnswerSettings;
 pub use forward::{Forwarded, Judgement};
 pub use local::{AddError, Added, Container, Kept, LocalNames};
 pub use name::{Domain, MeshName, NameError};

@@ -13,7 +13,7 @@ use domain::dep::octseq::array::Array;
 use domain::dep::octseq::builder::{OctetsBuilder, Truncate};
 use domain::rdata::{A, Aaaa, Ptr, Soa, Srv};
 
-use super::answer::{Found, Settings};
+use super::content::{AnswerContent, AnswerSettings};
 use super::query::{self, Edns, Query};
 use crate::limits::MAX_DNS_UDP;
 
@@ -27,8 +27,8 @@ const OPT: usize = 11;
 /// Encodes an answer; `None` if the domain made a name too long, which the bounds exclude.
 pub(super) fn write(
     query: &Query<'_>,
-    found: &Found,
-    settings: &Settings,
+    found: &AnswerContent,
+    settings: &AnswerSettings,
     out: &mut Vec<u8>,
 ) -> Option<()> {
     out.clear();
@@ -63,8 +63,8 @@ pub(super) fn write(
 fn push_answers(
     builder: &mut AnswerBuilder<Target<'_>>,
     query: &Query<'_>,
-    found: &Found,
-    settings: &Settings,
+    found: &AnswerContent,
+    settings: &AnswerSettings,
     ttl: Ttl,
 ) -> bool {
     let owner = query.question.qname();
@@ -103,8 +103,8 @@ fn push_answers(
 /// Encodes the addresses of services, as far as they fit.
 fn push_targets(
     builder: &mut AdditionalBuilder<Target<'_>>,
-    found: &Found,
-    settings: &Settings,
+    found: &AnswerContent,
+    settings: &AnswerSettings,
     ttl: Ttl,
 ) {
     for service in &found.services {

@@ -2,29 +2,14 @@
 
 use core::fmt;
 
-use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
+use zeroize::Zeroizing;
 
 use super::pattern::Token;
-use super::symmetric::SymmetricState;
+use super::symmetric::{SplitKeys, SymmetricState};
 use super::{MAX_MESSAGE, NoiseError, Pattern, Role};
 use crate::crypto::dh::{DhSecret, LowOrder};
 
 const KEY: usize = 32;
-
-/// Transport keys of the two directions; erased when dropped.
-#[derive(Zeroize, ZeroizeOnDrop)]
-pub struct SplitKeys {
-    /// Key that seals what this side sends.
-    pub send: [u8; 32],
-    /// Key that opens what this side receives.
-    pub recv: [u8; 32],
-}
-
-impl fmt::Debug for SplitKeys {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("SplitKeys(..)")
-    }
-}
 
 /// One side of a handshake. Secrets are erased when dropped and never printed.
 pub struct Handshake {

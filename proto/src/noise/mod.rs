@@ -19,8 +19,9 @@ mod symmetric;
 #[cfg(test)]
 mod tests;
 
-pub use handshake::{Handshake, SplitKeys};
+pub use handshake::Handshake;
 pub use pattern::Pattern;
+pub use symmetric::SplitKeys;
 
 /// Longest Noise message, in bytes.
 pub const MAX_MESSAGE: usize = 65_535;

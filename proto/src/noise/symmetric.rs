@@ -1,13 +1,30 @@
 //! Symmetric state of a handshake (Noise section 5.2): chaining key, transcript hash, cipher key and nonce.
 
+use core::fmt;
+
 use blake2::{Blake2s256, Digest};
 use hkdf::SimpleHkdf;
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
-use super::{NoiseError, SplitKeys};
+use super::NoiseError;
 use crate::crypto::aead::ChaChaKey;
 
 pub(super) const TAG: usize = 16;
+
+/// Transport keys of the two directions; erased when dropped.
+#[derive(Zeroize, ZeroizeOnDrop)]
+pub struct SplitKeys {
+    /// Key that seals what this side sends.
+    pub send: [u8; 32],
+    /// Key that opens what this side receives.
+    pub recv: [u8; 32],
+}
+
+impl fmt::Debug for SplitKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SplitKeys(..)")
+    }
+}
 
 /// Symmetric state. Cloned only to try a received message; each clone is erased when dropped.
 #[derive(Clone, Zeroize, ZeroizeOnDrop)]

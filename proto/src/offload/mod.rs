@@ -17,7 +17,7 @@ mod slot;
 mod tests;
 pub mod virtio;
 
-pub use checksum::{checksum, checksum_of, finish_checksum, has_valid_checksum};
+pub use checksum::{finish_checksum, has_valid_checksum};
 pub use merge::{Emit, Merger};
 pub use segment::Segments;
 pub use virtio::{Segmentation, VirtioHeader};

@@ -3,8 +3,8 @@
 //! Supports IPv4 (RFC 791) with options, but no fragments, and IPv6 (RFC 8200) with hop-by-hop, routing and
 //! destination options, behind up to two VLAN tags.
 
-use super::checksum::{fold, sum};
 use super::virtio::{Segmentation, VirtioHeader};
+use crate::checksum::{fold, sum};
 use crate::frame::ethernet::{self, EthernetView};
 
 /// Most extension headers that are parsed; RFC 8200 section 4.1 lists fewer.

@@ -3,9 +3,9 @@
 use core::ops::Range;
 
 use super::OffloadError;
-use super::checksum::{checksum, fold, folded, sum};
 use super::packet::{IPV6_HEADER, Packet, Transport, Version, get16, get32, put, saturated};
 use super::virtio::{Segmentation, VirtioHeader};
+use crate::checksum::{checksum, fold, folded, sum};
 use crate::limits::MAX_SEGMENTS;
 
 const FIN: u8 = 0x01;

@@ -1,9 +1,10 @@
 //! Slot: one super-frame that grows.
 
-use super::checksum::{checksum, is_valid, pseudo};
+use super::checksum::{is_valid, pseudo};
 use super::flow::{CWR, Candidate, FIN, Flow, PSH};
 use super::packet::{IPV6_HEADER, Packet, Transport, Version, get16, put, saturated};
 use super::virtio::VirtioHeader;
+use crate::checksum::checksum;
 use crate::limits::{MAX_MERGED_DATAGRAMS, MAX_SUPER_FRAME};
 
 /// Longest IP packet, in bytes.

@@ -2,28 +2,19 @@
 //! it.
 
 pub mod bodies;
-pub mod budget;
-mod entry;
-mod graph;
+mod error;
 pub mod lsdb;
-mod parts;
 pub mod record;
 pub mod routes;
-mod search;
 pub mod settings;
 mod signed;
-pub mod sums;
-pub mod sync;
 #[cfg(test)]
 pub(crate) mod testing;
-pub mod topic;
-mod trees;
 pub mod unicast;
 
 pub use bodies::{Attached, IdentityBody, Neighbour};
-pub use lsdb::{Lsdb, Merge, Refusal};
-pub use record::{Ed25519, RecordError, SignedRecord, Verifier};
+pub use error::RecordError;
+pub use lsdb::{Lsdb, Merge, Missing, Refusal};
+pub use record::{Ed25519, SignedRecord, Verifier};
 pub use routes::Routes;
-pub use sync::Missing;
-pub use topic::{RecordKey, Topic};
 pub use unicast::SignedUnicast;

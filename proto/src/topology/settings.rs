@@ -1,5 +1,5 @@
 //! Settings that must be equal on all routers of a mesh, as announced by each: the body of a record about
-//! [`super::topic::Topic::SETTINGS`].
+//! [`crate::wire::topic::Topic::SETTINGS`].
 //!
 //! Lines of UTF-8 text, `name=value`, with the names of the command line. Unknown names are ignored.
 

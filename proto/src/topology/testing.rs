@@ -6,7 +6,7 @@ use crate::time::Instant;
 use crate::topology::bodies::{IdentityBody, Neighbour, encode_links};
 use crate::topology::lsdb::Lsdb;
 use crate::topology::record::SignedRecord;
-use crate::topology::topic::Topic;
+use crate::wire::topic::Topic;
 
 /// Returns identity number `n`.
 pub(crate) fn identity(n: u64) -> Identity {

@@ -15,14 +15,14 @@ use core::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::record::RecordError;
+use super::error::RecordError;
 use super::signed::{self, SIGNATURE};
-use super::topic::Topic;
 use crate::crypto::identity::{BadSignature, Identity};
 use crate::ids::PeerId;
 use crate::limits::MAX_RECORD;
 use crate::wire::bounded::Blob;
 use crate::wire::codec::{self, CodecError};
+use crate::wire::topic::Topic;
 
 const LABEL: &[u8] = b"mesh unicast v1";
 

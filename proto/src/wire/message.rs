@@ -29,8 +29,8 @@ use crate::ids::{PeerId, Version};
 use crate::limits::{
     MAX_BYE_REASON, MAX_LINK_MESSAGE, MAX_RECORD, MAX_RECORDS_PER_MESSAGE, MAX_SUMMARY, MAX_WANT,
 };
-use crate::topology::sums::{CHILDREN, Node};
-use crate::topology::topic::RecordKey;
+use crate::wire::digest_tree::{CHILDREN, DigestNode};
+use crate::wire::topic::RecordKey;
 
 /// Message between neighbours. A list that exceeds its bound in [`crate::limits`] is refused when decoded.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -107,8 +107,8 @@ pub struct Held {
 /// Hashes over the records of reachable routers, for each child of a node of the digest tree; zeros for no records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Hashes {
-    /// Node of the digest tree.
-    pub node: Node,
+    /// DigestNode of the digest tree.
+    pub node: DigestNode,
     /// Last eight bytes of the sum of the records' hashes, for each child.
     pub sums: [[u8; 8]; CHILDREN],
 }
@@ -232,7 +232,7 @@ impl LinkMessage {
             },
             tag::HASHES => {
                 let HashList(depth, prefix, sums) = codec::decode(body)?;
-                let node = Node::new(depth, prefix).ok_or(CodecError::Malformed)?;
+                let node = DigestNode::new(depth, prefix).ok_or(CodecError::Malformed)?;
                 Self::Hashes(Hashes { node, sums })
             }
             tag::UNICAST => {
@@ -261,8 +261,8 @@ fn within(len: usize, max: usize) -> Result<(), CodecError> {
 mod tests {
     use super::*;
     use crate::limits::MAX_TOPICS;
-    use crate::topology::sums::MAX_DEPTH;
-    use crate::topology::topic::Topic;
+    use crate::wire::digest_tree::MAX_DEPTH;
+    use crate::wire::topic::Topic;
     use proptest::collection::vec;
     use proptest::prelude::*;
 
@@ -294,7 +294,7 @@ mod tests {
                 let prefix = u32::from(prefix) & ((1 << (4 * u32::from(depth))) - 1);
                 let prefix = u16::try_from(prefix).unwrap_or(0);
                 Hashes {
-                    node: Node::new(depth, prefix).unwrap(),
+                    node: DigestNode::new(depth, prefix).unwrap(),
                     sums,
                 }
             },

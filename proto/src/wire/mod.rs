@@ -3,4 +3,6 @@
 pub mod bounded;
 pub mod codec;
 pub mod datagram;
+pub mod digest_tree;
 pub mod message;
+pub mod topic;

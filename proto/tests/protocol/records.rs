@@ -3,9 +3,9 @@
 use mesh_proto::crypto::secret::{MeshSecret, Realm};
 use mesh_proto::ids::{PeerId, Version};
 use mesh_proto::topology::record::SignedRecord;
-use mesh_proto::topology::sums::{CHILDREN, Node};
-use mesh_proto::topology::topic::{RecordKey, Topic};
+use mesh_proto::wire::digest_tree::{CHILDREN, DigestNode};
 use mesh_proto::wire::message::{Hashes, Held, LinkMessage, Summary};
+use mesh_proto::wire::topic::{RecordKey, Topic};
 
 use crate::Vectors;
 use crate::routers;
@@ -58,7 +58,7 @@ pub(crate) fn messages() -> Vectors {
         held: vec![held],
     };
     let mut hashes = Hashes {
-        node: Node::new(1, 0xa).unwrap(),
+        node: DigestNode::new(1, 0xa).unwrap(),
         sums: [[0; 8]; CHILDREN],
     };
     hashes.sums[0xa] = [0xee; 8];

@@ -10,7 +10,7 @@ use mesh_proto::topology::bodies::{
     Attached, IdentityBody, Neighbour, encode_attached, encode_links,
 };
 use mesh_proto::topology::record::SignedRecord;
-use mesh_proto::topology::topic::Topic;
+use mesh_proto::wire::topic::Topic;
 
 /// Source of constant "random" bytes.
 pub(crate) struct Always(pub(crate) u8);

@@ -4,7 +4,7 @@
 //! well; the first answer wins.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use mesh_proto::entropy::Entropy;
@@ -17,9 +17,8 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::Shared;
 use super::counters::count;
+use super::framing::{read_message, write_message};
 use super::spots::{Spot, Within};
-use super::tcp::{read_message, write_message};
-use super::udp::any_address;
 use crate::clock::OsEntropy;
 
 /// Longest reply accepted, in bytes. Queries advertise [`mesh_proto::limits::MAX_DNS_UDP`] only.
@@ -163,4 +162,12 @@ fn random_id() -> u16 {
     let mut id = [0; 2];
     OsEntropy.fill(&mut id);
     u16::from_be_bytes(id)
+}
+
+/// Returns the unspecified address of the same family, for binding.
+fn any_address(like: IpAddr) -> SocketAddr {
+    match like {
+        IpAddr::V4(_) => SocketAddr::from(([0; 4], 0)),
+        IpAddr::V6(_) => SocketAddr::from(([0u16; 8], 0)),
+    }
 }

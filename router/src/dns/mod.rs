@@ -5,6 +5,7 @@
 
 mod counters;
 mod forward;
+mod framing;
 mod places;
 mod spots;
 mod tcp;
@@ -22,7 +23,7 @@ use mesh_proto::limits::{
     MAX_DNS_CONNECTIONS, MAX_DNS_CONNECTIONS_PER_SOURCE, MAX_DNS_FORWARDS,
     MAX_DNS_FORWARDS_PER_SOURCE, MAX_DNS_TOLD,
 };
-use mesh_proto::names::{Forwarded, Names, Settings, Verdict, Way, answer};
+use mesh_proto::names::{AnswerSettings, Forwarded, Names, Verdict, Way, answer};
 use mesh_sys::netns::NetnsId;
 use tokio::sync::mpsc;
 
@@ -41,7 +42,7 @@ pub struct Config {
     /// Names known at the start.
     pub names: Names,
     /// Domain and TTL.
-    pub settings: Settings,
+    pub settings: AnswerSettings,
     /// Decides which source addresses are answered: containers of this host, and the host.
     pub clients: Clients,
     /// Servers for other names.
@@ -93,7 +94,7 @@ pub struct Dns {
 struct Shared {
     /// Locked only by tasks of the server's thread, of which one runs at a time.
     names: RwLock<Names>,
-    settings: Settings,
+    settings: AnswerSettings,
     clients: Clients,
     upstreams: Upstreams,
     clock: Clock,

@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use mesh_proto::limits::{DNS_IDLE, MAX_DNS_QUERY};
 use mesh_proto::names::{Verdict, Way};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::counters::count;
+use super::framing::{read_message, write_message};
 use super::spots::{Client, Spot};
 use super::{Shared, forward};
 
@@ -81,21 +81,4 @@ async fn converse(
             Err(_) => return Ok(()),
         }
     }
-}
-
-/// Reads one message into the start of `into`; an error if it does not fit.
-pub(super) async fn read_message(stream: &mut TcpStream, into: &mut [u8]) -> io::Result<usize> {
-    let len = usize::from(stream.read_u16().await?);
-    let Some(into) = into.get_mut(..len) else {
-        return Err(io::ErrorKind::InvalidData.into());
-    };
-    stream.read_exact(into).await
-}
-
-/// Writes a message with its length prefix in one call.
-pub(super) async fn write_message(stream: &mut TcpStream, message: &[u8]) -> io::Result<()> {
-    let len = u16::try_from(message.len()).map_err(|_| io::ErrorKind::InvalidData)?;
-    stream
-        .write_all(&[&len.to_be_bytes(), message].concat())
-        .await
 }

@@ -1,7 +1,7 @@
 //! Queries over UDP.
 
 use std::io::ErrorKind;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use mesh_proto::limits::MAX_DNS_QUERY;
@@ -102,13 +102,5 @@ async fn ask(
 fn send(socket: &UdpSocket, shared: &Shared, out: &[u8], to: SocketAddr) {
     if socket.try_send_to(out, to).is_err() {
         count(&shared.counters.unsent);
-    }
-}
-
-/// Returns the unspecified address of the same family, for binding.
-pub(super) fn any_address(like: IpAddr) -> SocketAddr {
-    match like {
-        IpAddr::V4(_) => SocketAddr::from(([0; 4], 0)),
-        IpAddr::V6(_) => SocketAddr::from(([0u16; 8], 0)),
     }
 }

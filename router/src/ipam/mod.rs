@@ -22,7 +22,7 @@ use std::time::Duration;
 use mesh_proto::control::{Control, Output as ControlOutput};
 use mesh_proto::ipam::{Ipam, Output, RequestId};
 use mesh_proto::time::Instant;
-use mesh_proto::topology::topic::Topic;
+use mesh_proto::wire::topic::Topic;
 use tokio::sync::{mpsc, watch};
 
 pub(crate) use called::Called;

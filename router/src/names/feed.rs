@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use mesh_proto::control::Control;
 use mesh_proto::ids::{PeerId, Version};
-use mesh_proto::topology::topic::{RecordKey, Topic};
+use mesh_proto::wire::topic::{RecordKey, Topic};
 use tokio::sync::mpsc;
 
 use crate::dns::Told;

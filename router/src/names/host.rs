@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use mesh_proto::api::{Attached, DnsChange, EXPOSE, Runtime};
 use mesh_proto::names::{Added, Container, Domain, LocalNames, MeshName};
-use mesh_proto::topology::topic::Topic;
+use mesh_proto::wire::topic::Topic;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::AbortHandle;
 

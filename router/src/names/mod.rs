@@ -30,7 +30,9 @@ use std::time::Duration;
 use ipnet::IpNet;
 use mesh_proto::api::{DnsChange, DnsClient, Runtime};
 use mesh_proto::ids::PeerId;
-use mesh_proto::names::{AddError, MeshName, NameError, Names, Settings, options, search_domains};
+use mesh_proto::names::{
+    AddError, AnswerSettings, MeshName, NameError, Names, options, search_domains,
+};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::attach::Attachments;
@@ -168,7 +170,7 @@ impl Prepared {
         let who = clients.clone();
         let dns = Arc::new(Dns::start(Config {
             names,
-            settings: Settings {
+            settings: AnswerSettings {
                 domain: settings.domain.clone(),
                 ttl: settings.ttl,
                 ranges,

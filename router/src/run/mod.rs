@@ -20,7 +20,7 @@ use mesh_proto::crypto::secret::MeshSecret;
 use mesh_proto::forward::{Forwarder, Snapshot};
 use mesh_proto::topology::record::Ed25519;
 use mesh_proto::topology::settings as shared;
-use mesh_proto::topology::topic::Topic;
+use mesh_proto::wire::topic::Topic;
 use mesh_sys::bridge::{BridgeConfig, PortKind};
 use tokio::sync::mpsc;
 

@@ -18,7 +18,7 @@ use mesh_proto::forward::Snapshot;
 use mesh_proto::ids::PeerName;
 use mesh_proto::time::Instant;
 use mesh_proto::topology::bodies::Attached;
-use mesh_proto::topology::topic::Topic;
+use mesh_proto::wire::topic::Topic;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot, watch};
 

@@ -1,10 +1,10 @@
 //! Frames that are longer than the path MTU.
 
+use mesh_proto::checksum::checksum_of;
 use mesh_proto::frame::ethernet::EthernetView;
 use mesh_proto::frame::fit::{Fit, fit};
 use mesh_proto::frame::ipv4::{FRAGMENT_UNIT, Ipv4View};
 use mesh_proto::ids::Mac;
-use mesh_proto::offload::checksum_of;
 
 use super::fixture;
 use super::input::Input;

@@ -18,7 +18,7 @@ use mesh_proto::time::Instant;
 use mesh_proto::topology::bodies::{IdentityBody, Neighbour};
 use mesh_proto::topology::record::SignedRecord;
 use mesh_proto::topology::routes::Routes;
-use mesh_proto::topology::topic::Topic;
+use mesh_proto::wire::topic::Topic;
 
 /// Start time of every run.
 pub(crate) const START: Instant = Instant::from_nanos(1_000_000_000_000);

@@ -4,9 +4,9 @@ use mesh_proto::ids::{PeerId, Version};
 use mesh_proto::limits::{
     MAX_BYE_REASON, MAX_RECORD, MAX_RECORDS_PER_MESSAGE, MAX_SUMMARY, MAX_WANT,
 };
-use mesh_proto::topology::sums::{CHILDREN, Node};
-use mesh_proto::topology::topic::{RecordKey, Topic};
+use mesh_proto::wire::digest_tree::{CHILDREN, DigestNode};
 use mesh_proto::wire::message::{Hashes, Held, LinkMessage, Summary};
+use mesh_proto::wire::topic::{RecordKey, Topic};
 
 use super::{record, unicast};
 
@@ -66,7 +66,7 @@ pub(super) fn samples() -> Vec<LinkMessage> {
         LinkMessage::Wanted(false),
         LinkMessage::Have(vec![(key(9), held(7).version); 3]),
         LinkMessage::Hashes(Hashes {
-            node: Node::ROOT,
+            node: DigestNode::ROOT,
             sums: [[7; 8]; CHILDREN],
         }),
         LinkMessage::Unicast {

@@ -7,7 +7,7 @@ use mesh_proto::entropy::SeededEntropy;
 use mesh_proto::ids::{PeerId, Version};
 use mesh_proto::limits::{MAX_DNS_UDP, MAX_UPSTREAMS};
 use mesh_proto::names::{
-    Container, Domain, Forwarded, Judgement, LocalNames, MeshName, Names, Port, Settings,
+    AnswerSettings, Container, Domain, Forwarded, Judgement, LocalNames, MeshName, Names, Port,
     Transport, Verdict, Way, answer, decode, options, search_domains, upstreams,
 };
 
@@ -16,7 +16,7 @@ use super::fixture::{START, id};
 /// Transaction id of queries in this target.
 const ID: u16 = 0x1234;
 
-static SETTINGS: LazyLock<Settings> = LazyLock::new(|| Settings {
+static SETTINGS: LazyLock<AnswerSettings> = LazyLock::new(|| AnswerSettings {
     domain: Domain::parse("mesh.local").expect("a domain"),
     ttl: 1,
     ranges: vec!["10.32.0.0/12".parse().expect("a range")],

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use mesh_proto::checksum::checksum;
 use mesh_proto::frame::ethernet::{self, EthernetView};
 use mesh_proto::limits::{MAX_SEGMENTS, MAX_SUPER_FRAME};
 use mesh_proto::offload::virtio::VIRTIO_HEADER_LEN;
 use mesh_proto::offload::{
-    Merger, Segmentation, Segments, VirtioHeader, checksum, finish_checksum, has_valid_checksum,
+    Merger, Segmentation, Segments, VirtioHeader, finish_checksum, has_valid_checksum,
 };
 
 use super::fixture;

@@ -7,7 +7,7 @@ use mesh_proto::limits::{
 use mesh_proto::topology::bodies::{self, Attached, IdentityBody};
 use mesh_proto::topology::record::SignedRecord;
 use mesh_proto::topology::settings::Settings;
-use mesh_proto::topology::topic::Topic;
+use mesh_proto::wire::topic::Topic;
 
 use super::fixture;
 

@@ -152,7 +152,7 @@ fn solicitation(source: Ipv6Addr, target: Ipv6Addr) -> Vec<u8> {
     group[11..].copy_from_slice(&[1, 0xff, x, y, z]);
     let addresses = [source.octets(), group].concat();
     let pseudo = [&addresses[..], &length.to_be_bytes(), &[0, 58], &message].concat();
-    let sum = mesh_proto::offload::checksum(&pseudo);
+    let sum = mesh_proto::checksum::checksum(&pseudo);
     message[2..4].copy_from_slice(&sum.to_be_bytes());
     [
         &[0x33, 0x33, 0xff, x, y, z][..],

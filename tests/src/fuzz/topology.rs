@@ -6,12 +6,12 @@ use mesh_proto::crypto::identity::Identity;
 use mesh_proto::ids::{PeerId, Version};
 use mesh_proto::limits::MAX_PEERS;
 use mesh_proto::topology::bodies::encode_links;
+use mesh_proto::topology::lsdb::{Closer, Missing};
 use mesh_proto::topology::lsdb::{Lsdb, Merge};
 use mesh_proto::topology::record::SignedRecord;
 use mesh_proto::topology::routes::Routes;
-use mesh_proto::topology::sums::Node;
-use mesh_proto::topology::sync::{Closer, Missing};
-use mesh_proto::topology::topic::Topic;
+use mesh_proto::wire::digest_tree::DigestNode;
+use mesh_proto::wire::topic::Topic;
 
 use super::fixture::{self, START};
 use super::input::Input;
@@ -40,7 +40,7 @@ pub(super) fn target(data: &[u8]) {
         .map(|me| (me, Routes::compute(&forwards, me)))
         .collect();
     for (me, own) in &routes {
-        backwards.note_reach(own, START);
+        backwards.note_reach(|peer| own.is_reachable(peer), START);
         check_routes(*me, own, &backwards);
         check_sums(own, &forwards, &backwards);
         check_tree(*me, own, &routes);
@@ -103,19 +103,22 @@ fn check_routes(me: PeerId, routes: &Routes, lsdb: &Lsdb) {
             None => assert!(peer == me || !routes.is_reachable(&peer)),
         }
     }
-    let summaries = lsdb.summaries(Node::ROOT);
+    let summaries = lsdb.summaries(DigestNode::ROOT);
     for summary in &summaries {
         assert_eq!(lsdb.missing(summary), Missing::default());
     }
     let covered: usize = summaries.iter().map(|summary| summary.held.len()).sum();
     assert_eq!(covered, lsdb.records());
-    assert_eq!(lsdb.closer(&lsdb.hashes(Node::ROOT)), Closer::default());
+    assert_eq!(
+        lsdb.closer(&lsdb.hashes(DigestNode::ROOT)),
+        Closer::default()
+    );
 }
 
 /// Checks that incrementally updated digests equal those of a fresh database.
 fn check_sums(own: &Routes, fresh: &Lsdb, kept: &Lsdb) {
     let mut fresh = fresh.clone();
-    fresh.note_reach(own, START);
+    fresh.note_reach(|peer| own.is_reachable(peer), START);
     assert_eq!(fresh.digest(), kept.digest());
     let reachable: BTreeSet<PeerId> = own.reachable().collect();
     let listed = kept.origins().filter(|peer| kept.is_reachable(peer));

@@ -5,8 +5,8 @@ use std::sync::LazyLock;
 use mesh_proto::crypto::identity::Identity;
 use mesh_proto::ids::PeerId;
 use mesh_proto::limits::MAX_RECORD;
-use mesh_proto::topology::topic::Topic;
 use mesh_proto::topology::unicast::SignedUnicast;
+use mesh_proto::wire::topic::Topic;
 
 static AUTHOR: LazyLock<Identity> = LazyLock::new(|| Identity::from_seeds([1; 32], [2; 32]));
 static GENUINE: LazyLock<Vec<Vec<u8>>> = LazyLock::new(seeds);

@@ -15,7 +15,7 @@ use mesh_proto::topology::bodies::{self, Neighbour};
 use mesh_proto::topology::lsdb::Lsdb;
 use mesh_proto::topology::record::SignedRecord;
 use mesh_proto::topology::routes::Routes;
-use mesh_proto::topology::topic::{RecordKey, Topic};
+use mesh_proto::wire::topic::{RecordKey, Topic};
 
 use super::underlay::{Underlay, address, host_at};
 use super::world::World;
@@ -52,7 +52,7 @@ impl World {
         }
         let Some(first) = peers.first() else { return };
         let routes = Routes::compute(&lsdb, *first);
-        lsdb.note_reach(&routes, Instant::ZERO);
+        lsdb.note_reach(|peer| routes.is_reachable(peer), Instant::ZERO);
         lsdb.take_relinked();
         let known = Arc::new(Known { lsdb, routes });
         for (host, chosen) in chosen.iter().enumerate() {

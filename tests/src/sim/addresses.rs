@@ -7,7 +7,7 @@ use ipnet::Ipv4Net;
 use mesh_proto::control::{Control, Output as ControlOutput};
 use mesh_proto::ipam::{Config, Ipam, Output, RequestId, Statement, Want};
 use mesh_proto::time::Instant;
-use mesh_proto::topology::topic::Topic;
+use mesh_proto::wire::topic::Topic;
 
 use super::disk::Write;
 use super::planted::Planted;

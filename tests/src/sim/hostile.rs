@@ -14,9 +14,9 @@ use mesh_proto::link::{Link, LinkConfig, LinkEvent, LinkRole};
 use mesh_proto::time::Instant;
 use mesh_proto::topology::bodies::{IdentityBody, Neighbour, encode_links};
 use mesh_proto::topology::record::SignedRecord;
-use mesh_proto::topology::sums::{CHILDREN, Node};
-use mesh_proto::topology::topic::{RecordKey, Topic};
+use mesh_proto::wire::digest_tree::{CHILDREN, DigestNode};
 use mesh_proto::wire::message::{Hashes, Held, LinkMessage, Summary};
+use mesh_proto::wire::topic::{RecordKey, Topic};
 
 use super::dice::Dice;
 use super::process::{Effect, Process};
@@ -258,7 +258,7 @@ impl Hostile {
     fn hashes(&mut self) -> Hashes {
         let depth = u8::try_from(self.dice.below(4)).unwrap_or(0);
         Hashes {
-            node: Node::new(depth, 0).unwrap_or(Node::ROOT),
+            node: DigestNode::new(depth, 0).unwrap_or(DigestNode::ROOT),
             sums: [self.dice.number().to_be_bytes(); CHILDREN],
         }
     }

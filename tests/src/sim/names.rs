@@ -6,7 +6,7 @@ use mesh_proto::control::{Control, Output};
 use mesh_proto::ids::{PeerId, Version};
 use mesh_proto::names::{Container, LocalNames, Names};
 use mesh_proto::time::Instant;
-use mesh_proto::topology::topic::Topic;
+use mesh_proto::wire::topic::Topic;
 
 use super::planted::Planted;
 

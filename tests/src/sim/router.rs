@@ -16,12 +16,13 @@ use mesh_proto::limits;
 use mesh_proto::names::Container;
 use mesh_proto::offload::{PortFrame, VirtioHeader};
 use mesh_proto::time::Instant;
+use mesh_proto::topology::RecordError;
 use mesh_proto::topology::bodies::Attached;
 use mesh_proto::topology::lsdb::Lsdb;
-use mesh_proto::topology::record::{RecordError, SignedRecord, Verifier};
+use mesh_proto::topology::record::{SignedRecord, Verifier};
 use mesh_proto::topology::routes::Routes;
-use mesh_proto::topology::topic::{RecordKey, Topic};
 use mesh_proto::wire::datagram::{Header, Kind};
+use mesh_proto::wire::topic::{RecordKey, Topic};
 
 use super::addresses::Addresses;
 use super::dice::Dice;

@@ -7,7 +7,7 @@ use mesh_proto::ids::{PeerId, Version};
 use mesh_proto::limits::{MAX_TOPICS, MAX_UNKNOWN_RECORD, RECORD_OVERHEAD};
 use mesh_proto::topology::bodies::{IdentityBody, Neighbour, encode_links};
 use mesh_proto::topology::record::SignedRecord;
-use mesh_proto::topology::topic::Topic;
+use mesh_proto::wire::topic::Topic;
 
 use super::dice::Dice;
 

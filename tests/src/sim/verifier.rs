@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use mesh_proto::crypto::identity::BadSignature;
-use mesh_proto::topology::record::{Ed25519, RecordError, SignedRecord, Verifier};
+use mesh_proto::topology::RecordError;
+use mesh_proto::topology::record::{Ed25519, SignedRecord, Verifier};
 
 /// Largest number of cached records; then the cache is cleared.
 const MOST: usize = 100_000;

@@ -18,7 +18,7 @@ use crate::forward::{Collected, Scratch};
 use crate::ids::{PeerName, Version};
 use crate::offload::PortFrame;
 use crate::topology::record::{Ed25519, SignedRecord};
-use crate::topology::topic::{RecordKey, Topic};
+use crate::wire::topic::{RecordKey, Topic};
 
 mod admission;
 mod agreement;

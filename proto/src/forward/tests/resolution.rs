@@ -4,13 +4,13 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::net::*;
 use crate::announced::Claim;
+use crate::checksum::checksum_of;
 use crate::fdb::Owner;
 use crate::forward::*;
 use crate::frame::arp::{ArpPacket, Operation};
 use crate::frame::ndp;
 use crate::ids::Mac;
 use crate::limits::{QUESTION_BURST, UNKNOWN_BURST, UNKNOWN_RATE};
-use crate::offload::checksum_of;
 
 /// Returns the addresses of container number `c`.
 fn v4(c: u8) -> Ipv4Addr {

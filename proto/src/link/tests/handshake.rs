@@ -10,7 +10,8 @@ use crate::crypto::secret::{Realm, SecretKind};
 use crate::limits::HANDSHAKE_TIMEOUT;
 use crate::link::hello::{self, HELLO};
 use crate::noise::{Handshake, Pattern, Role};
-use crate::topology::record::{RecordError, SignedRecord};
+use crate::topology::RecordError;
+use crate::topology::record::SignedRecord;
 use crate::topology::testing::{identity, linked, record};
 use crate::wire::message::LinkMessage;
 

@@ -68,8 +68,8 @@ fn own(names: &mut Names, containers: Vec<Container>) {
     names.set_own(host(containers).entries().to_vec());
 }
 
-fn settings() -> Settings {
-    Settings {
+fn settings() -> AnswerSettings {
+    AnswerSettings {
         domain: Domain::parse("mesh.local").unwrap(),
         ttl: 1,
         ranges: vec!["10.32.0.0/12".parse().unwrap()],

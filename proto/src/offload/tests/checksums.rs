@@ -2,7 +2,8 @@ use pnet::util;
 use proptest::prelude::*;
 
 use super::frames::{Shape, payload, shapes};
-use crate::offload::{OffloadError, checksum, checksum_of, finish_checksum, has_valid_checksum};
+use crate::checksum::{checksum, checksum_of};
+use crate::offload::{OffloadError, finish_checksum, has_valid_checksum};
 
 #[test]
 fn the_example_of_rfc_1071() {

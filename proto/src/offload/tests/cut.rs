@@ -1,10 +1,9 @@
 use proptest::prelude::*;
 
 use super::frames::{ACK, CWR, FIN, MAX, PSH, Shape, payload, shapes, short};
+use crate::checksum::checksum;
 use crate::limits::MAX_SEGMENTS;
-use crate::offload::{
-    OffloadError, Segmentation, Segments, VirtioHeader, checksum, finish_checksum,
-};
+use crate::offload::{OffloadError, Segmentation, Segments, VirtioHeader, finish_checksum};
 
 fn all(segments: &Segments<'_>) -> Vec<Vec<u8>> {
     let frames = (0..segments.len()).map(|n| {

@@ -1,5 +1,7 @@
 //! Attachment of a running container: the veth pair is created directly into its namespace.
 
+use std::os::fd::AsFd as _;
+
 use ipnet::IpNet;
 use mesh_proto::ids::Mac;
 
@@ -143,7 +145,7 @@ fn create_pair(
     let spec = VethSpec {
         name: host_ifname,
         peer_name: temporary,
-        peer_netns: Some(request.netns),
+        peer_netns: Some(request.netns.as_fd()),
         peer_mac: Some(request.mac),
         mtu: request.mtu,
     };

@@ -1,4 +1,5 @@
 use std::collections::BTreeSet;
+use std::os::fd::AsFd as _;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -196,7 +197,7 @@ fn an_unmarked_pair_is_created_again() {
         let spec = VethSpec {
             name: &plugged.host_ifname,
             peer_name: "left",
-            peer_netns: Some(&f.container.netns),
+            peer_netns: Some(f.container.netns.as_fd()),
             peer_mac: None,
             mtu: 1376,
         };

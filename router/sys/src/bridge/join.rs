@@ -220,6 +220,8 @@ fn probe(source: Mac, nonce: [u8; 16]) -> [u8; 60] {
 
 #[cfg(test)]
 mod tests {
+    use std::os::fd::AsFd as _;
+
     use super::super::{PortKind, ensure_bridge};
     use super::*;
     use crate::netlink::BridgeSpec;
@@ -351,7 +353,7 @@ mod tests {
                 let spec = VethSpec {
                     name,
                     peer_name: far,
-                    peer_netns: Some(&elsewhere.netns),
+                    peer_netns: Some(elsewhere.netns.as_fd()),
                     peer_mac: None,
                     mtu: 1_500,
                 };

@@ -5,8 +5,7 @@ use netlink_packet_route::link::{
     InfoBridgePort, InfoPortData, InfoPortKind, LinkAttribute, LinkInfo,
 };
 
-use super::Netlink;
-use super::link::of_index;
+use super::{Netlink, of_index};
 use crate::SysError;
 
 /// Setting of a bridge port that differs from the kernel's default.

@@ -1,6 +1,6 @@
 //! Links: bridges, veth pairs, and their settings.
 
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use mesh_proto::ids::Mac;
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
@@ -10,8 +10,7 @@ use netlink_packet_route::link::{
     InfoVeth, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
 };
 
-use super::{Changed, Netlink};
-use crate::netns::Netns;
+use super::{Changed, Netlink, of_index};
 use crate::{SysError, ifname};
 
 /// State of an interface.
@@ -62,7 +61,7 @@ pub struct VethSpec<'a> {
     /// Name of the other end.
     pub peer_name: &'a str,
     /// Namespace of the other end; `None`: that of the socket.
-    pub peer_netns: Option<&'a Netns>,
+    pub peer_netns: Option<BorrowedFd<'a>>,
     /// MAC of the other end; `None`: the kernel draws one.
     pub peer_mac: Option<Mac>,
     /// MTU of both ends, in bytes.
@@ -261,7 +260,7 @@ impl Netlink {
     ///
     /// # Errors
     /// [`SysError::is_exists`] if its name is taken there.
-    pub fn move_to_netns(&mut self, index: u32, netns: &Netns) -> Result<(), SysError> {
+    pub fn move_to_netns(&mut self, index: u32, netns: impl AsFd) -> Result<(), SysError> {
         let fd = netns.as_fd().as_raw_fd();
         self.change(
             index,
@@ -325,12 +324,6 @@ impl Netlink {
             0,
         )
     }
-}
-
-pub(super) fn of_index(index: u32) -> LinkMessage {
-    let mut link = LinkMessage::default();
-    link.header.index = index;
-    link
 }
 
 fn bridge_settings() -> LinkAttribute {

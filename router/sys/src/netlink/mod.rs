@@ -19,3 +19,12 @@ pub use link::{BridgeSpec, Link, VethSpec};
 pub use lookup::Lookup;
 pub use socket::Netlink;
 pub use vxlan::{PortFlags, VxlanSpec};
+
+use netlink_packet_route::link::LinkMessage;
+
+/// Returns an empty message about the interface with this index.
+fn of_index(index: u32) -> LinkMessage {
+    let mut link = LinkMessage::default();
+    link.header.index = index;
+    link
+}

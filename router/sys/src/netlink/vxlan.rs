@@ -10,7 +10,7 @@ use netlink_packet_route::link::{
 };
 
 use super::Netlink;
-use super::link::of_index;
+use super::of_index;
 use crate::{SysError, ifname};
 
 /// VXLAN device to be created, down: it learns nothing, and sends only to destinations in its table.

@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::os::fd::AsFd as _;
 use std::str::FromStr as _;
 
 use super::*;
@@ -148,7 +149,7 @@ fn joined() -> (NamedNetns, NamedNetns) {
         let spec = crate::netlink::VethSpec {
             name: "a",
             peer_name: "a",
-            peer_netns: Some(&right.netns),
+            peer_netns: Some(right.netns.as_fd()),
             peer_mac: None,
             mtu: 1500,
         };

@@ -1,4 +1,5 @@
 use std::collections::BTreeSet;
+use std::os::fd::AsFd as _;
 use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
@@ -54,7 +55,7 @@ fn hosts() -> [NamedNetns; 2] {
         let spec = VethSpec {
             name: "eth0",
             peer_name: "eth0",
-            peer_netns: Some(&b.netns),
+            peer_netns: Some(b.netns.as_fd()),
             peer_mac: None,
             mtu: 1500,
         };

@@ -14,10 +14,10 @@ use mesh_proto::session::{Directory, SessionOutput, Sessions, Via};
 use mesh_proto::time::Instant;
 use mesh_proto::topology::bodies::encode_links;
 use mesh_proto::topology::record::SignedRecord;
-use mesh_proto::topology::sums::{CHILDREN, MAX_DEPTH, Node};
-use mesh_proto::topology::topic::{RecordKey, Topic};
 use mesh_proto::wire::datagram::{Header, Kind};
+use mesh_proto::wire::digest_tree::{CHILDREN, DigestNode, MAX_DEPTH};
 use mesh_proto::wire::message::{Hashes, Held, LinkMessage, Summary};
+use mesh_proto::wire::topic::{RecordKey, Topic};
 
 use super::super::fixture;
 use super::super::input::Input;
@@ -238,7 +238,7 @@ pub(super) fn message(
         // A duplicate identity: a record signed with the key of the router under test.
         10 => LinkMessage::Records(vec![record(input, victim, victim)]),
         11 => LinkMessage::Hashes(Hashes {
-            node: Node::new(input.byte() % (MAX_DEPTH + 1), 0).unwrap_or(Node::ROOT),
+            node: DigestNode::new(input.byte() % (MAX_DEPTH + 1), 0).unwrap_or(DigestNode::ROOT),
             sums: [input.u64().to_be_bytes(); CHILDREN],
         }),
         12 => LinkMessage::Wanted(input.flag()),

@@ -1,11 +1,10 @@
 //! Database entry of one router: its records and their rate limit.
 
-use super::budget::cost;
-use super::record::SignedRecord;
-use super::topic::Topic;
-use crate::forward::throttle::FixedBucket;
 use crate::ids::PeerId;
-use crate::limits::{RECORD_BURST, RECORD_RATE};
+use crate::limits::{RECORD_BURST, RECORD_COST, RECORD_RATE};
+use crate::rate::FixedBucket;
+use crate::topology::record::SignedRecord;
+use crate::wire::topic::Topic;
 
 /// Records of one router.
 #[derive(Clone, Debug)]
@@ -126,4 +125,9 @@ impl Entry {
         let hashes = self.records().map(|r| u128::from_be_bytes(r.hash()));
         hashes.fold(0, u128::wrapping_add)
     }
+}
+
+/// Returns the cost of a record in bytes, with the overhead of its entry.
+pub(super) fn cost(record: &SignedRecord) -> usize {
+    record.bytes().len() + RECORD_COST
 }

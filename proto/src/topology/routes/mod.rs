@@ -6,17 +6,23 @@
 //! whichever of its own equal-cost routes it takes, so there are no loops. Broadcasts of an origin follow one tree:
 //! the parent of a router is, of its neighbours one hop nearer to the origin, the one with the lowest identity.
 
+mod graph;
+mod search;
+#[cfg(test)]
+mod tests;
+mod trees;
+
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::graph::{Graph, Number};
-use super::lsdb::Lsdb;
-use super::trees::Trees;
+use self::graph::{Graph, Number};
+use self::trees::Trees;
 use crate::ids::PeerId;
+use crate::topology::lsdb::Lsdb;
 
 /// Hop count of an unreachable router.
-pub(super) const UNREACHABLE: u16 = u16::MAX;
+const UNREACHABLE: u16 = u16::MAX;
 
 /// Routes and broadcast trees as seen by one router.
 #[derive(Debug)]
@@ -234,7 +240,3 @@ fn ways(graph: &Graph, order: &[(Number, u16)]) -> Vec<Way> {
     }
     ways
 }
-
-#[cfg(test)]
-#[path = "routes_tests.rs"]
-mod tests;

@@ -11,26 +11,26 @@ use super::entry::Entry;
 use crate::ids::PeerId;
 
 /// One shard, ascending by router.
-type Part = Vec<(PeerId, Entry)>;
+type Shard = Vec<(PeerId, Entry)>;
 
 /// Ordered map from routers to their entries.
 #[derive(Clone, Debug)]
-pub(super) struct Parts {
-    parts: Box<[Arc<Part>; 256]>,
+pub(super) struct ShardedMap {
+    shards: Box<[Arc<Shard>; 256]>,
     len: usize,
 }
 
-impl Default for Parts {
+impl Default for ShardedMap {
     fn default() -> Self {
         let empty = Arc::default();
         Self {
-            parts: Box::new(array::from_fn(|_| Arc::clone(&empty))),
+            shards: Box::new(array::from_fn(|_| Arc::clone(&empty))),
             len: 0,
         }
     }
 }
 
-impl Parts {
+impl ShardedMap {
     pub(super) fn len(&self) -> usize {
         self.len
     }
@@ -44,28 +44,28 @@ impl Parts {
     }
 
     pub(super) fn get(&self, peer: &PeerId) -> Option<&Entry> {
-        let part = self.part(peer);
-        let at = place(part, peer).ok()?;
-        Some(&part[at].1)
+        let shard = self.shard(peer);
+        let at = place(shard, peer).ok()?;
+        Some(&shard[at].1)
     }
 
     pub(super) fn get_mut(&mut self, peer: &PeerId) -> Option<&mut Entry> {
         // Looked up first, so that nothing is copied for an absent router.
-        let at = place(self.part(peer), peer).ok()?;
+        let at = place(self.shard(peer), peer).ok()?;
         Some(&mut self.part_mut(peer)[at].1)
     }
 
     /// Stores an entry, and returns the previous one.
     pub(super) fn insert(&mut self, peer: PeerId, entry: Entry) -> Option<Entry> {
-        let part = self.part_mut(&peer);
-        match place(part, &peer) {
-            Ok(at) => Some(core::mem::replace(&mut part[at].1, entry)),
+        let shard = self.part_mut(&peer);
+        match place(shard, &peer) {
+            Ok(at) => Some(core::mem::replace(&mut shard[at].1, entry)),
             Err(at) => {
                 // Doubling the capacity would cost a third more memory in total.
-                if part.len() == part.capacity() {
-                    part.reserve_exact(part.len() / 8 + 2);
+                if shard.len() == shard.capacity() {
+                    shard.reserve_exact(shard.len() / 8 + 2);
                 }
-                part.insert(at, (peer, entry));
+                shard.insert(at, (peer, entry));
                 self.len += 1;
                 None
             }
@@ -73,11 +73,11 @@ impl Parts {
     }
 
     pub(super) fn remove(&mut self, peer: &PeerId) -> Option<Entry> {
-        let at = place(self.part(peer), peer).ok()?;
-        let part = self.part_mut(peer);
-        let (_, entry) = part.remove(at);
-        if part.len() < part.capacity() / 4 {
-            part.shrink_to_fit();
+        let at = place(self.shard(peer), peer).ok()?;
+        let shard = self.part_mut(peer);
+        let (_, entry) = shard.remove(at);
+        if shard.len() < shard.capacity() / 4 {
+            shard.shrink_to_fit();
         }
         self.len -= 1;
         Some(entry)
@@ -85,7 +85,7 @@ impl Parts {
 
     /// Returns all entries, in ascending order of routers.
     pub(super) fn iter(&self) -> impl Iterator<Item = (&PeerId, &Entry)> + Clone {
-        let all = self.parts.iter().flat_map(|part| part.iter());
+        let all = self.shards.iter().flat_map(|shard| shard.iter());
         all.map(|(peer, entry)| (peer, entry))
     }
 
@@ -103,22 +103,22 @@ impl Parts {
         range: RangeInclusive<PeerId>,
     ) -> impl Iterator<Item = (&PeerId, &Entry)> {
         let (first, last) = range.into_inner();
-        let parts = self.parts.get(number(&first)..=number(&last));
-        let all = parts.unwrap_or_default().iter();
-        let within = all.flat_map(move |part| {
-            let from = part.partition_point(|(peer, _)| *peer < first);
-            let rest = part[from..].iter();
+        let shards = self.shards.get(number(&first)..=number(&last));
+        let all = shards.unwrap_or_default().iter();
+        let within = all.flat_map(move |shard| {
+            let from = shard.partition_point(|(peer, _)| *peer < first);
+            let rest = shard[from..].iter();
             rest.take_while(move |(peer, _)| *peer <= last)
         });
         within.map(|(peer, entry)| (peer, entry))
     }
 
-    fn part(&self, peer: &PeerId) -> &Part {
-        &self.parts[number(peer)]
+    fn shard(&self, peer: &PeerId) -> &Shard {
+        &self.shards[number(peer)]
     }
 
-    fn part_mut(&mut self, peer: &PeerId) -> &mut Part {
-        Arc::make_mut(&mut self.parts[number(peer)])
+    fn part_mut(&mut self, peer: &PeerId) -> &mut Shard {
+        Arc::make_mut(&mut self.shards[number(peer)])
     }
 }
 
@@ -126,8 +126,8 @@ fn number(peer: &PeerId) -> usize {
     usize::from(peer.0[0])
 }
 
-fn place(part: &Part, peer: &PeerId) -> Result<usize, usize> {
-    part.binary_search_by(|(other, _)| other.cmp(peer))
+fn place(shard: &Shard, peer: &PeerId) -> Result<usize, usize> {
+    shard.binary_search_by(|(other, _)| other.cmp(peer))
 }
 
 #[cfg(test)]
@@ -159,24 +159,24 @@ mod tests {
             changes in prop::collection::vec((0..4u8, 0..8u8, any::<bool>()), 0..60),
             (from, to) in ((0..4u8, 0..8u8), (0..4u8, 0..8u8)),
         ) {
-            let (mut parts, mut model) = (Parts::default(), BTreeMap::new());
+            let (mut shards, mut model) = (ShardedMap::default(), BTreeMap::new());
             for (first, last, there) in changes {
                 let peer = peer((first, last));
                 if there {
-                    let before = parts.insert(peer, entry()).is_some();
+                    let before = shards.insert(peer, entry()).is_some();
                     prop_assert_eq!(before, model.insert(peer, ()).is_some());
                 } else {
-                    let before = parts.remove(&peer).is_some();
+                    let before = shards.remove(&peer).is_some();
                     prop_assert_eq!(before, model.remove(&peer).is_some());
                 }
-                prop_assert_eq!(parts.get_mut(&peer).is_some(), there);
-                prop_assert_eq!(parts.contains_key(&peer), there);
+                prop_assert_eq!(shards.get_mut(&peer).is_some(), there);
+                prop_assert_eq!(shards.contains_key(&peer), there);
             }
-            prop_assert_eq!(parts.len(), model.len());
-            prop_assert_eq!(parts.is_empty(), model.is_empty());
-            prop_assert!(parts.keys().eq(model.keys()));
+            prop_assert_eq!(shards.len(), model.len());
+            prop_assert_eq!(shards.is_empty(), model.is_empty());
+            prop_assert!(shards.keys().eq(model.keys()));
             let (from, to) = (peer(from), peer(to));
-            let within = parts.range(from..=to).map(|(peer, _)| *peer);
+            let within = shards.range(from..=to).map(|(peer, _)| *peer);
             let expected = model.keys().copied().filter(|p| (from..=to).contains(p));
             prop_assert!(within.eq(expected));
         }
@@ -184,18 +184,19 @@ mod tests {
 
     #[test]
     fn a_copy_shares_what_neither_changes() {
-        let mut parts = Parts::default();
+        let mut shards = ShardedMap::default();
         let (near, far) = (peer((0, 1)), peer((3, 1)));
-        parts.insert(near, entry());
-        parts.insert(far, entry());
-        let mut copy = parts.clone();
-        let is_shared =
-            |copy: &Parts, peer| Arc::ptr_eq(&copy.parts[number(peer)], &parts.parts[number(peer)]);
+        shards.insert(near, entry());
+        shards.insert(far, entry());
+        let mut copy = shards.clone();
+        let is_shared = |copy: &ShardedMap, peer| {
+            Arc::ptr_eq(&copy.shards[number(peer)], &shards.shards[number(peer)])
+        };
         assert!(copy.get_mut(&peer((0, 9))).is_none());
         assert!(copy.remove(&peer((0, 9))).is_none());
         assert!(is_shared(&copy, &near) && is_shared(&copy, &far));
         copy.get_mut(&near).unwrap().reachable = true;
         assert!(!is_shared(&copy, &near) && is_shared(&copy, &far));
-        assert!(!parts.get(&near).unwrap().reachable);
+        assert!(!shards.get(&near).unwrap().reachable);
     }
 }

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use super::record::RecordError;
+use super::error::RecordError;
 use crate::crypto::identity::Identity;
 use crate::ids::{Mac, PeerName, PeerPrefix};
 use crate::limits::{
@@ -212,5 +212,4 @@ fn presentable(name: &str) -> String {
 }
 
 #[cfg(test)]
-#[path = "bodies_tests.rs"]
 mod tests;

@@ -2,12 +2,12 @@
 
 use core::time::Duration;
 
-use super::super::lsdb::{Merge, Refusal};
-use super::super::routes::Routes;
-use super::super::testing::{about, identity, linked, record};
+use super::super::{Merge, Refusal};
 use super::*;
 use crate::crypto::identity::Identity;
 use crate::limits::{MAX_UNKNOWN_RECORD, RECORD_OVERHEAD, UNREACHED_FOR};
+use crate::topology::routes::Routes;
+use crate::topology::testing::{about, identity, linked, record};
 
 const NOW: Instant = Instant::from_nanos(1_000_000_000);
 const FULL: Merge = Merge::Refused(Refusal::Full);
@@ -45,7 +45,7 @@ fn three() -> Lsdb {
 
 fn reach(lsdb: &mut Lsdb) {
     let routes = Routes::compute(lsdb, identity(1).id());
-    lsdb.note_reach(&routes, NOW);
+    lsdb.note_reach(|peer| routes.is_reachable(peer), NOW);
 }
 
 /// Inserts `count` invented routers of the hostile neighbour, each with all records it may have. Returns how many

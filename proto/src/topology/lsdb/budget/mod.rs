@@ -6,15 +6,15 @@
 //! expires soon if that share is scarce. The routers that one neighbour made known have a share of their own. A
 //! neighbour itself always has room for its identity and its links.
 
-use super::lsdb::Lsdb;
-use super::record::SignedRecord;
-use super::topic::{RecordKey, Topic};
+use super::Lsdb;
+use super::entry::cost;
 use crate::ids::PeerId;
 use crate::limits::{
     FULL_FOR, FULL_SHOWN, MAX_DATABASE, MAX_DATABASE_PER_LINK, MAX_PEERS, MAX_UNREACHED,
-    RECORD_COST,
 };
 use crate::time::Instant;
+use crate::topology::record::SignedRecord;
+use crate::wire::topic::{RecordKey, Topic};
 
 /// Source of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,11 +29,6 @@ pub enum Giver {
 
 /// Extra room made by an eviction, so that not every record of a burst causes another one.
 const SLACK: usize = MAX_DATABASE / 64;
-
-/// Returns the cost of a record in bytes, with the overhead of its entry.
-pub(super) fn cost(record: &SignedRecord) -> usize {
-    record.bytes().len() + RECORD_COST
-}
 
 /// Request for room by one record.
 #[derive(Clone, Copy, Debug)]
@@ -212,5 +207,4 @@ impl Lsdb {
 }
 
 #[cfg(test)]
-#[path = "budget_tests.rs"]
 mod tests;

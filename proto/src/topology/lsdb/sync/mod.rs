@@ -6,14 +6,14 @@
 
 use std::collections::BTreeMap;
 
+use super::Lsdb;
 use super::entry::Entry;
-use super::lsdb::Lsdb;
-use super::record::SignedRecord;
-use super::sums::Node;
-use super::topic::RecordKey;
 use crate::ids::{PeerId, Version};
 use crate::limits::{MAX_SUMMARY, SUMMARY_LEAF};
+use crate::topology::record::SignedRecord;
+use crate::wire::digest_tree::DigestNode;
 use crate::wire::message::{Hashes, Held, Summary};
+use crate::wire::topic::RecordKey;
 
 /// Differences between a neighbour's list and the own records.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -44,7 +44,7 @@ impl Lsdb {
     }
 
     /// Returns the hashes of the children of `node`.
-    pub fn hashes(&self, node: Node) -> Hashes {
+    pub fn hashes(&self, node: DigestNode) -> Hashes {
         let mut sums = [[0; 8]; 16];
         for (sum, child) in sums.iter_mut().zip(node.children()) {
             *sum = self.hash_of(child);
@@ -52,7 +52,7 @@ impl Lsdb {
         Hashes { node, sums }
     }
 
-    fn hash_of(&self, node: Node) -> [u8; 8] {
+    fn hash_of(&self, node: DigestNode) -> [u8; 8] {
         let sum = self.sums.of(node).unwrap_or_else(|| {
             let within = self.within(node).filter(|(_, entry)| entry.reachable);
             within.fold(0, |sum, (_, entry)| sum.wrapping_add(entry.sum()))
@@ -61,7 +61,7 @@ impl Lsdb {
         [a, b, c, d, e, f, g, h]
     }
 
-    fn within(&self, node: Node) -> impl Iterator<Item = (&PeerId, &Entry)> {
+    fn within(&self, node: DigestNode) -> impl Iterator<Item = (&PeerId, &Entry)> {
         let (first, last) = node.range();
         self.entries.range(first..=last)
     }
@@ -94,7 +94,7 @@ impl Lsdb {
     }
 
     /// Lists the records of the routers in `node`, as messages that together cover all of it.
-    pub fn summaries(&self, node: Node) -> Vec<Summary> {
+    pub fn summaries(&self, node: DigestNode) -> Vec<Summary> {
         let (first, last) = node.range();
         let mut summary = Summary {
             first,
@@ -143,7 +143,7 @@ impl Lsdb {
             let void = self
                 .get(RecordKey::new(
                     their.key.origin,
-                    super::topic::Topic::IDENTITY,
+                    crate::wire::topic::Topic::IDENTITY,
                 ))
                 .is_some_and(|identity| identity.version().epoch > their.version.epoch);
             if their.reachable && !void {
@@ -180,5 +180,4 @@ fn predecessor(peer: PeerId) -> PeerId {
 }
 
 #[cfg(test)]
-#[path = "sync_tests.rs"]
 mod tests;

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::limits::{RECORD_BURST, RECORD_RATE};
+use crate::topology::routes::Routes;
 use crate::topology::testing::{about, identity, insert_linked, linked, record};
 use proptest::prelude::*;
 use std::sync::LazyLock;
@@ -153,7 +154,7 @@ fn the_unreachable_are_forgotten_and_the_reachable_are_kept() {
     insert_linked(&mut lsdb, &near, [me.id()]);
     insert_linked(&mut lsdb, &far, []);
     let routes = Routes::compute(&lsdb, me.id());
-    lsdb.note_reach(&routes, Instant::ZERO);
+    lsdb.note_reach(|peer| routes.is_reachable(peer), Instant::ZERO);
     assert!(lsdb.is_reachable(&near.id()) && !lsdb.is_reachable(&far.id()));
     assert_eq!(lsdb.expire(Instant::ZERO + FORGET_AFTER / 2), []);
     // A newer record of an unreachable router does not extend its time.
@@ -171,7 +172,7 @@ fn the_unreachable_are_forgotten_and_the_reachable_are_kept() {
     lsdb.insert(linked(&me, []), Instant::ZERO);
     lsdb.insert(about(&me, Topic::LINKS, (1, 2), ""), Instant::ZERO);
     let routes = Routes::compute(&lsdb, me.id());
-    lsdb.note_reach(&routes, at_last);
+    lsdb.note_reach(|peer| routes.is_reachable(peer), at_last);
     let dropped = lsdb.expire(at_last + FORGET_AFTER);
     assert_eq!(dropped[0], RecordKey::new(near.id(), Topic::IDENTITY));
 }

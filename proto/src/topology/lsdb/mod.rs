@@ -6,48 +6,57 @@
 //! origin's earlier epochs: records of an epoch lower than that of the identity are void. No records are kept of a
 //! router whose identity is not known.
 
+mod budget;
+mod entry;
+mod shards;
+mod sums;
+mod sync;
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, BTreeSet};
 
+pub use self::budget::Giver;
+pub use self::sync::{Closer, Missing};
+
+use self::entry::Entry;
+use self::shards::ShardedMap;
+use self::sums::Sums;
 use super::bodies::{Attached, IdentityBody, Neighbour};
-use super::budget::Giver;
-use super::entry::Entry;
-use super::parts::Parts;
 use super::record::SignedRecord;
-use super::routes::Routes;
-use super::sums::Sums;
-use super::topic::{RecordKey, Topic};
 use crate::ids::{PeerId, PeerPrefix};
 #[cfg(doc)]
 use crate::limits::MAX_PEERS;
 use crate::limits::{FORGET_AFTER, MAX_UNREACHED, UNREACHED_FOR};
 use crate::time::Instant;
+use crate::wire::topic::{RecordKey, Topic};
 
 /// Newest records of at most [`MAX_PEERS`] routers and [`crate::limits::MAX_DATABASE`] bytes. Eviction is described
 /// in `budget`.
 #[derive(Clone, Debug, Default)]
 pub struct Lsdb {
-    pub(super) entries: Parts,
+    entries: ShardedMap,
     /// Unreachable routers, with the time since when they are.
-    pub(super) gone: BTreeMap<PeerId, Instant>,
+    gone: BTreeMap<PeerId, Instant>,
     /// Routers whose links may have changed, among them removed ones.
     relinked: BTreeSet<PeerId>,
-    pub(super) sums: Sums,
-    pub(super) records: usize,
+    sums: Sums,
+    records: usize,
     /// Cost in bytes of all records, of those of routers that were never reachable, and of those learnt from each
     /// neighbour.
-    pub(super) bytes: usize,
-    pub(super) unreached: usize,
-    pub(super) by_link: BTreeMap<PeerId, usize>,
+    bytes: usize,
+    unreached: usize,
+    by_link: BTreeMap<PeerId, usize>,
     /// Keys of evicted records.
-    pub(super) evicted: Vec<RecordKey>,
+    evicted: Vec<RecordKey>,
     /// Time until which no eviction is tried, because the last one failed.
-    pub(super) full_until: Instant,
-    pub(super) told_full_until: Instant,
+    full_until: Instant,
+    told_full_until: Instant,
     /// Number of routers added so far.
     born: u64,
     conflicts: u64,
     refused: u64,
-    pub(super) refused_full: u64,
+    refused_full: u64,
 }
 
 /// Result of an insertion.
@@ -267,9 +276,9 @@ impl Lsdb {
     }
 
     /// Updates which routers are reachable, which decides what anti-entropy compares and what expires.
-    pub fn note_reach(&mut self, routes: &Routes, now: Instant) {
+    pub fn note_reach(&mut self, is_reachable: impl Fn(&PeerId) -> bool, now: Instant) {
         let was_or_is = |(peer, entry): (&PeerId, &Entry)| {
-            let reachable = routes.is_reachable(peer);
+            let reachable = is_reachable(peer);
             (entry.reachable != reachable).then_some((*peer, reachable))
         };
         let changed: Vec<_> = self.entries.iter().filter_map(was_or_is).collect();
@@ -315,7 +324,7 @@ impl Lsdb {
     }
 
     /// Removes all records of a router, and returns their keys.
-    pub(super) fn remove(&mut self, peer: &PeerId) -> Vec<RecordKey> {
+    fn remove(&mut self, peer: &PeerId) -> Vec<RecordKey> {
         let bytes = self.entries.get(peer).map_or(0, Entry::bytes);
         self.count(peer, bytes, 0);
         self.gone.remove(peer);
@@ -335,7 +344,3 @@ impl Lsdb {
             .is_some_and(|held| held.version() == record.version() && held.hash() != record.hash())
     }
 }
-
-#[cfg(test)]
-#[path = "lsdb_tests.rs"]
-mod tests;

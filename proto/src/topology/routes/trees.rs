@@ -6,8 +6,8 @@
 
 use std::collections::BTreeMap;
 
+use super::UNREACHABLE;
 use super::graph::{Graph, Number};
-use super::routes::UNREACHABLE;
 use super::search::{AT_ONCE, Search};
 use crate::ids::PeerId;
 

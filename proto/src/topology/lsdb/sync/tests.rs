@@ -6,8 +6,8 @@ use crate::limits::MAX_PEERS;
 use crate::time::Instant;
 use crate::topology::routes::Routes;
 use crate::topology::testing::{about, identity, insert_linked, record};
-use crate::topology::topic::Topic;
 use crate::wire::message::LinkMessage;
+use crate::wire::topic::Topic;
 use proptest::prelude::*;
 use std::sync::LazyLock;
 
@@ -26,7 +26,7 @@ fn star(n: usize) -> Lsdb {
 
 fn reach(lsdb: &mut Lsdb) {
     let routes = Routes::compute(lsdb, IDENTITIES[0].id());
-    lsdb.note_reach(&routes, Instant::ZERO);
+    lsdb.note_reach(|peer| routes.is_reachable(peer), Instant::ZERO);
 }
 
 /// Runs the exchange that begins with the digest of `right`. Returns the bytes of all messages except records.
@@ -34,7 +34,7 @@ fn talk(left: &mut Lsdb, right: &mut Lsdb) -> usize {
     let mut bytes = 0;
     let mut queue = Vec::new();
     if left.digest() != right.digest() {
-        queue.push((false, LinkMessage::Hashes(left.hashes(Node::ROOT))));
+        queue.push((false, LinkMessage::Hashes(left.hashes(DigestNode::ROOT))));
     }
     while let Some((to_left, message)) = queue.pop() {
         bytes += message.encode().unwrap().len();
@@ -110,7 +110,7 @@ proptest! {
         // Restarted routers have no links yet, and are compared all the same.
         for lsdb in [&mut left, &mut right] {
             let routes = Routes::compute(&star(300), IDENTITIES[0].id());
-            lsdb.note_reach(&routes, Instant::ZERO);
+            lsdb.note_reach(|peer| routes.is_reachable(peer), Instant::ZERO);
         }
         talk(&mut left, &mut right);
         prop_assert_eq!(contents(&left), contents(&right));
@@ -170,7 +170,7 @@ fn unreachable_routers_are_neither_offered_nor_requested() {
     let sent = one.missing(&nothing).lacked;
     assert_eq!(sent.len(), 6);
     assert!(sent.iter().all(|key| key.origin != IDENTITIES[9].id()));
-    let listed = one.summaries(Node::ROOT).remove(0);
+    let listed = one.summaries(DigestNode::ROOT).remove(0);
     assert_eq!(listed.held.len(), 8);
     assert_eq!(one.missing(&listed), Missing::default());
     let asked = Lsdb::default().missing(&listed).ask;
@@ -187,7 +187,7 @@ fn unreachable_routers_are_neither_offered_nor_requested() {
 fn void_records_are_not_requested() {
     let mut one = star(3);
     reach(&mut one);
-    let listed = one.summaries(Node::ROOT).remove(0);
+    let listed = one.summaries(DigestNode::ROOT).remove(0);
     let who = &IDENTITIES[1];
     one.insert(record(who, 2, 1, "again"), Instant::ZERO);
     let missing = one.missing(&listed);
@@ -205,7 +205,7 @@ fn long_lists_are_cut_and_cover_everybody_once() {
             lsdb.insert(about(who, topic, (1, 1), ""), Instant::ZERO);
         }
     }
-    let lists = lsdb.summaries(Node::ROOT);
+    let lists = lsdb.summaries(DigestNode::ROOT);
     assert_eq!(lists.len(), 2);
     assert_eq!(lists.iter().map(|l| l.held.len()).sum::<usize>(), 280 * 16);
     assert_eq!(
@@ -218,6 +218,6 @@ fn long_lists_are_cut_and_cover_everybody_once() {
         assert!(LinkMessage::Summary(list.clone()).encode().is_ok());
     }
     const { assert!(MAX_PEERS > 280) };
-    let none = Lsdb::default().summaries(Node::ROOT);
+    let none = Lsdb::default().summaries(DigestNode::ROOT);
     assert_eq!((none.len(), none[0].held.len()), (1, 0));
 }

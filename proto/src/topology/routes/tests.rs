@@ -7,7 +7,7 @@ use crate::time::Instant;
 use crate::topology::bodies::{self, Neighbour};
 use crate::topology::record::SignedRecord;
 use crate::topology::testing::{identity, insert_linked, linked, linked_by, neighbour, record};
-use crate::topology::topic::Topic;
+use crate::wire::topic::Topic;
 use proptest::prelude::*;
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeSet, VecDeque};

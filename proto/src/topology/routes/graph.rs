@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::bodies::Neighbour;
-use super::lsdb::Lsdb;
 use crate::ids::{PeerId, PeerPrefix};
 use crate::limits::MAX_PEERS;
+use crate::topology::bodies::Neighbour;
+use crate::topology::lsdb::Lsdb;
 
 /// Number of a router: its index in the ascending order of all identities.
 pub(super) type Number = u16;
