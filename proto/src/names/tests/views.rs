@@ -156,7 +156,7 @@ fn earlier_statements_stay_when_others_fill_the_table() {
         }
     }
     assert!(names.zone().pairs() > MAX_NAME_PAIRS - MAX_HOST_NAMES);
-    assert_eq!(leads(&names, "web").len(), 1, "earlier routers keep their names");
+    assert_eq!(leads(&names, "web").len(), 1, "earlier names are kept");
     // It may state more, for which the most recently added routers are evicted.
     let two = stated(&[
         container("a", &["web"], &["10.32.0.1", "10.32.0.2"]),

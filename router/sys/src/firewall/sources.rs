@@ -27,7 +27,7 @@ pub struct Guard<'a> {
 pub fn ensure(guard: &Guard<'_>, allowed: &BTreeSet<IpAddr>) -> Result<Changed, SysError> {
     ifname::check(guard.bridge)?;
     let program = guard.program();
-    let absent = || SysError::other("restrict the sources of a port", format!("no {program} here"));
+    let absent = || SysError::other("restrict access to a port", format!("no {program} here"));
     let input = list(program, "INPUT")?.ok_or_else(absent)?;
     let wanted = guard.rules(allowed);
     let mut changed = Changed::No;
