@@ -100,9 +100,9 @@ counters! {
         FramesLocal = "frames_local",
         /// Frames of the local port that were flooded to all routers.
         FramesFlooded = "frames_flooded",
-        /// ARP requests sent only to the container that announces the address, instead of flooded.
+        /// ARP requests sent only to the container announced for the address, instead of flooded.
         ArpDirected = "arp_directed",
-        /// IPv6 neighbour solicitations sent only to the container that announces the address.
+        /// IPv6 neighbour solicitations sent only to the container announced for the address.
         NdDirected = "nd_directed",
         /// Frames to a MAC that is announced but not in the MAC table, sent to the announcing router instead of
         /// flooded.

@@ -15,8 +15,8 @@ use crate::time::Instant;
 use crate::wire::datagram::Kind;
 
 impl Forwarder {
-    /// Sends the body of a Data datagram to `peer` in fragments of at most `longest` bytes, without the Relay
-    /// envelope.
+    /// Sends the body of a Data datagram to `peer` in fragments of at most `longest` bytes, not counting a Relay
+    /// around them.
     pub(super) fn send_data_cut(
         &self,
         snap: &Snapshot,

@@ -96,8 +96,6 @@ impl Known<'_> {
         })
     }
 
-    /// Returns true if a single label is answered here. One that the mesh does not have may be a name of the site, so
-    /// the site's servers are asked; but not while the mesh may still be incomplete, nor for a name that was removed
     /// Returns true if a single label is answered here and not forwarded: the mesh has it, it was removed manually,
     /// or the view is not yet settled and containers can have records of this type. Any other single label may be a
     /// name of the site, or a top-level domain.

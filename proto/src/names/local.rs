@@ -36,7 +36,7 @@ pub struct Kept {
 /// Manually added name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Added {
-    /// Full id of the container, while which is on the mesh the name exists; empty for a permanent name.
+    /// Full id of the container; the name exists while that is on the mesh. Empty for a permanent name.
     pub container: String,
     /// Name without the domain.
     pub name: MeshName,

@@ -9,7 +9,7 @@
 //! and means that a member of the mesh can add itself to the name of another; [`Names::zone`] shows the origin of
 //! each entry.
 //!
-//! [`answer`] answers queries; those for other servers are returned to the caller as [`Forwarded`].
+//! [`answer()`] answers queries; those for other servers are returned to the caller as [`Forwarded`].
 
 mod answer;
 mod content;

@@ -75,7 +75,6 @@ pub fn search_domains(text: &str) -> Vec<String> {
         .collect()
 }
 
-/// Parses the options in a `resolv.conf`; words of letters, digits, `:` and `-`. Time-outs and the number of attempts
 /// Parses the options in a `resolv.conf`; words of letters, digits, `:`, `-` and `_`. `timeout`, `attempts` and
 /// `rotate` are left out, because they are about the host's own servers.
 pub fn options(text: &str) -> Vec<String> {

@@ -119,8 +119,7 @@ impl Sessions {
     }
 
     /// Requests a session with `peer`, whose X25519 key is `dh_key`: begins a handshake unless one is pending or the
-    /// keys need no replacement. To be called for each frame without a session, and for neighbours with every
-    /// heartbeat.
+    /// keys need no replacement. May be called at any rate; for neighbours it is to be called with every heartbeat.
     pub fn want(
         &mut self,
         peer: PeerId,

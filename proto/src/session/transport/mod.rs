@@ -1,8 +1,7 @@
 //! Transport: the keys of one session in use, with its counters, replay window and statistics.
 //!
 //! Shared between the control plane and all lanes as `Arc<Transport>`. The send counter is atomic, the replay window
-//! is behind a lock held for a few instructions per datagram, and statistics cost one more atomic at most
-//! ([`stats`]).
+//! is behind a lock held for a few instructions per datagram, and statistics cost one more atomic at most.
 //!
 //! The layout of a datagram is `header ‖ clear part ‖ sealed body ‖ tag`. Header and clear part are the associated
 //! data, or in a Relay a substitute for them ([`Associated`]).

@@ -56,7 +56,7 @@ pub enum AttachError {
 pub struct Attachment {
     /// Name of the interface on the host.
     pub host_ifname: String,
-    /// Alias given to [`plug`] or [`make_endpoint`] by the caller.
+    /// Alias given to [`plug()`] or [`make_endpoint`] by the caller.
     pub alias: String,
     /// True if it is in the bridge and up, as it should be.
     pub connected: bool,
