@@ -15,7 +15,7 @@ use mesh_sys::netlink::{AddressEntry, Link};
 use crate::clock::Clock;
 use crate::fastpath::Status;
 use crate::latency::Latency;
-use crate::run::Restart;
+use crate::start::Restart;
 use crate::warnings::Warnings;
 use crate::ways::Inside;
 

@@ -9,10 +9,10 @@ use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
+use mesh_sys::process;
 use tracing_subscriber::fmt::writer::BoxMakeWriter;
 
 use crate::state::{LOG, OLD_LOG};
-use crate::supervise::LogByName;
 
 /// Size in bytes at which the log is rotated; together with the old one twice as much is kept.
 const MAX_LOG: u64 = 10 << 20;
@@ -47,6 +47,46 @@ fn start(level: &str, writer: BoxMakeWriter) {
         .init();
 }
 
+/// Writes each line to the log by its path, since the router rotates the log.
+pub(crate) struct LogByName {
+    path: PathBuf,
+}
+
+impl LogByName {
+    /// Returns the log in this directory.
+    pub(crate) fn new(state_dir: &Path) -> Self {
+        Self {
+            path: state_dir.join(LOG),
+        }
+    }
+
+    /// True if standard error was that log when this process started.
+    pub(crate) fn is_stderr(&self) -> bool {
+        let ours = process::stderr_file().and_then(|f| f.metadata());
+        let there = fs::metadata(&self.path);
+        ours.ok()
+            .zip(there.ok())
+            .is_some_and(|(a, b)| (a.dev(), a.ino()) == (b.dev(), b.ino()))
+    }
+}
+
+impl Write for LogByName {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        open_log(&self.path)?.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Opens the log by its path; creates it if missing.
+pub(crate) fn open_log(path: &Path) -> io::Result<File> {
+    let mut open = OpenOptions::new();
+    let open = open.create(true).append(true).mode(0o600);
+    open.custom_flags(process::NO_FOLLOW).open(path)
+}
+
 /// A log file with rotation.
 struct Rotating {
     path: PathBuf,
@@ -60,7 +100,7 @@ struct Rotating {
 impl Rotating {
     /// Returns the log in `state_dir`, if standard error goes there.
     fn of_stderr(state_dir: &Path) -> Option<Self> {
-        let file = mesh_sys::process::stderr_file().ok()?;
+        let file = process::stderr_file().ok()?;
         let path = state_dir.join(LOG);
         let (ours, there) = (file.metadata().ok()?, fs::metadata(&path).ok()?);
         let same = (ours.dev(), ours.ino()) == (there.dev(), there.ino());
@@ -69,7 +109,7 @@ impl Rotating {
             path,
             file,
             max: MAX_LOG,
-            turn: mesh_sys::process::set_stderr,
+            turn: process::set_stderr,
         })
     }
 

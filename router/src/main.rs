@@ -4,8 +4,8 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use mesh_router::config::{Args, Command, Settings};
-use mesh_router::run::Manner;
 use mesh_router::secret::Password;
+use mesh_router::start::Manner;
 use mesh_router::supervise;
 
 fn main() -> ExitCode {

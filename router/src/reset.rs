@@ -10,7 +10,7 @@ use mesh_sys::bridge::{BridgeConfig, PortKind};
 
 use crate::attach::HostKernel;
 use crate::cleanup::{self, Leftovers};
-use crate::driver;
+use crate::config::DEFAULT_PLUGIN_SOCKET;
 use crate::engine::Engines;
 use mesh_options::DEFAULT_BRIDGE;
 
@@ -34,7 +34,7 @@ pub fn run(state_dir: &Path, api_socket: &Path, bridge: Option<&str>) -> anyhow:
         bridge: bridge.to_owned(),
         state_dir: state_dir.to_owned(),
         api_socket: api_socket.to_owned(),
-        plugin_socket: driver::DEFAULT_SOCKET.into(),
+        plugin_socket: DEFAULT_PLUGIN_SOCKET.into(),
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

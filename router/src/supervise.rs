@@ -5,10 +5,10 @@
 //! kill it. A refused start is not retried, and a router that ends by itself was told to.
 
 use std::ffi::OsString;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::fs;
+use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, ExitStatus, Stdio};
@@ -19,7 +19,7 @@ use mesh_sys::process::{self, LockFile};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::config::Settings;
-use crate::log;
+use crate::log::{self, open_log};
 use crate::secret::{PASSWORD_VARIABLE, Password};
 use crate::state::LOG;
 
@@ -195,13 +195,6 @@ fn identity(path: &Path) -> Option<(u64, u64, i64, i64)> {
     Some((meta.dev(), meta.ino(), meta.ctime(), meta.ctime_nsec()))
 }
 
-/// Opens the log by its path; creates it if missing.
-fn open_log(path: &Path) -> io::Result<File> {
-    let mut open = OpenOptions::new();
-    let open = open.create(true).append(true).mode(0o600);
-    open.custom_flags(process::NO_FOLLOW).open(path)
-}
-
 /// Signals to this process.
 struct Orders {
     terminate: Signal,
@@ -279,39 +272,6 @@ fn judge(status: io::Result<ExitStatus>, again: bool, ordered: bool) -> Ended {
         (Some(code), _) => Ended::Crashed(format!("ended with status {code}")),
         (None, Some(signal)) => Ended::Crashed(format!("was ended by signal {signal}")),
         (None, None) => Ended::Crashed("ended".to_owned()),
-    }
-}
-
-/// Writes each line to the log by its path, since the router rotates the log.
-pub(crate) struct LogByName {
-    path: PathBuf,
-}
-
-impl LogByName {
-    /// Returns the log in this directory.
-    pub(crate) fn new(state_dir: &Path) -> Self {
-        Self {
-            path: state_dir.join(LOG),
-        }
-    }
-
-    /// True if standard error was that log when this process started.
-    pub(crate) fn is_stderr(&self) -> bool {
-        let ours = process::stderr_file().and_then(|f| f.metadata());
-        let there = fs::metadata(&self.path);
-        ours.ok()
-            .zip(there.ok())
-            .is_some_and(|(a, b)| (a.dev(), a.ino()) == (b.dev(), b.ino()))
-    }
-}
-
-impl Write for LogByName {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        open_log(&self.path)?.write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
     }
 }
 

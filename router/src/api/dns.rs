@@ -15,9 +15,9 @@ use mesh_proto::api::{
 use mesh_proto::names::Held;
 
 use super::{Answer, Api, Failure, ask};
+use crate::command::ControlCommand;
 use crate::dns::Counts;
 use crate::names::NamesError;
-use crate::shell::Command;
 
 pub(super) fn routes() -> Router<Api> {
     Router::new()
@@ -57,7 +57,7 @@ pub(super) fn summary(api: &Api) -> DnsSummary {
 async fn report(State(api): State<Api>) -> Answer<DnsReport> {
     let naming = &api.naming;
     let view = naming.view().await?;
-    let router = ask(&api, Command::Report).await?;
+    let router = ask(&api, ControlCommand::Report).await?;
     let summary = summary(&api);
     let mut report = DnsReport {
         enabled: summary.enabled,

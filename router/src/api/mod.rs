@@ -23,18 +23,18 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::attach::{AttachError, Attachments};
+use crate::command::ControlCommand;
 use crate::driver::{self, Backend};
 use crate::host::HostView;
 use crate::ipam::Allocator;
 use crate::names::Naming;
 use crate::plugin;
-use crate::shell::Command;
 
 /// State of the handlers.
 #[derive(Clone)]
 pub struct Api {
     /// Commands to the control plane.
-    pub commands: mpsc::Sender<Command>,
+    pub commands: mpsc::Sender<ControlCommand>,
     /// Attachments of this host.
     pub attachments: Arc<Attachments>,
     /// Allocator of addresses.
@@ -157,7 +157,7 @@ impl Drop for SocketFile {
 
 async fn ask<T>(
     api: &Api,
-    command: impl FnOnce(oneshot::Sender<T>) -> Command,
+    command: impl FnOnce(oneshot::Sender<T>) -> ControlCommand,
 ) -> Result<T, Failure> {
     let (answer, receiver) = oneshot::channel();
     api.commands
@@ -168,7 +168,7 @@ async fn ask<T>(
 }
 
 async fn report(State(api): State<Api>) -> Answer<Report> {
-    let mut router = ask(&api, Command::Report).await?;
+    let mut router = ask(&api, ControlCommand::Report).await?;
     api.host.complete(&mut router);
     router.warnings.extend(api.naming.errors());
     let attachments = api.attachments.ps();
@@ -191,7 +191,7 @@ async fn report(State(api): State<Api>) -> Answer<Report> {
 
 async fn connect(State(api): State<Api>, Json(request): Json<ConnectRequest>) -> Answer<Done> {
     crate::resolve::check(&request.peers, api.host.port).map_err(refused)?;
-    let stored = ask(&api, |done| Command::Connect {
+    let stored = ask(&api, |done| ControlCommand::Connect {
         targets: request.peers,
         replace: request.replace,
         done,
@@ -215,7 +215,7 @@ fn unstored(error: &str) -> Failure {
 
 async fn forget(State(api): State<Api>, Json(request): Json<ForgetRequest>) -> Answer<Forgotten> {
     let targets = request.peers.clone();
-    let (became, stored) = ask(&api, |done| Command::Forget { targets, done }).await?;
+    let (became, stored) = ask(&api, |done| ControlCommand::Forget { targets, done }).await?;
     stored
         .await
         .map_err(|_| stopping())?

@@ -2,6 +2,8 @@
 //!
 //! A flag wins over the file, the file over the default. Unknown keys in the file are errors.
 
+mod dns;
+mod plugin;
 mod settings;
 
 use std::path::{Path, PathBuf};
@@ -10,8 +12,10 @@ use anyhow::Context;
 use clap::Parser;
 use mesh_options::{DEFAULT_SOCKET, DEFAULT_STATE_DIR, Options};
 
+pub(crate) use self::dns::DNS_PORT;
+pub use self::dns::DnsSettings;
+pub use self::plugin::{DEFAULT_PLUGIN_SOCKET, PluginSettings};
 pub use self::settings::Settings;
-use crate::plugin::PluginSettings;
 
 /// The mesh router: one per host. Usually started by `mesh launch`.
 #[derive(Debug, Parser)]

@@ -18,9 +18,9 @@ use mesh_proto::limits::{
 };
 use mesh_proto::wire::bounded::truncated;
 
+use super::dns::{DnsOptions, DnsSettings};
 use super::read_file;
 use crate::ipam::Ipalloc;
-use crate::names::{DnsSettings, Typed};
 
 /// Most lanes in each direction.
 const MAX_LANES: usize = 16;
@@ -122,7 +122,7 @@ impl Settings {
                 merged.ipalloc_default_subnet,
                 merged.auto_reclaim.as_deref(),
             )?,
-            dns: DnsSettings::settle(&Typed {
+            dns: DnsSettings::settle(&DnsOptions {
                 off: merged.no_dns,
                 domain: merged.dns_domain.as_deref(),
                 ttl: merged.dns_ttl,

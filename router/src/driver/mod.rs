@@ -34,7 +34,6 @@ use messages::{
     InterfaceName, JoinResponse, StaticRoute,
 };
 
-pub use socket::DEFAULT_SOCKET;
 pub(crate) use socket::PluginSocket;
 
 /// Interfaces in containers are named by this and a number.

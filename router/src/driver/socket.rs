@@ -10,9 +10,6 @@ use std::path::{Path, PathBuf};
 use axum::Router;
 use tokio::net::UnixListener;
 
-/// Where dockerd looks for the driver `mesh`.
-pub const DEFAULT_SOCKET: &str = "/run/docker/plugins/mesh.sock";
-
 /// The bound socket; its file is removed when this is dropped, unless another has taken its place.
 #[derive(Debug)]
 pub(crate) struct PluginSocket {

@@ -30,8 +30,8 @@ use mesh_sys::vxlan::VxlanConfig;
 use tokio::sync::mpsc;
 
 use crate::clock::{Clock, OsEntropy};
+use crate::command::ControlCommand;
 use crate::config::Settings;
-use crate::shell::Command;
 use kernel::Kernel;
 
 /// VXLAN network identifier of every mesh: meshes on one host differ by UDP port.
@@ -95,7 +95,7 @@ pub struct Wiring {
     /// Clock of the router.
     pub clock: Clock,
     /// Receiver of incoming keepalives.
-    pub commands: mpsc::Sender<Command>,
+    pub commands: mpsc::Sender<ControlCommand>,
 }
 
 /// Starts to offer plain VXLAN if the operator consents to it with any peer. Otherwise removes the fast path of an
@@ -222,7 +222,7 @@ impl Worker {
         }
         for beat in self.kernel.hear() {
             // If control is busy, the next keepalive will do.
-            let _ = self.wiring.commands.try_send(Command::Beat(beat));
+            let _ = self.wiring.commands.try_send(ControlCommand::Beat(beat));
         }
         if now >= self.next_beat {
             self.next_beat = now + HEARTBEAT;

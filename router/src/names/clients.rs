@@ -11,7 +11,7 @@ use mesh_sys::bridge::others;
 use mesh_sys::error::SysError;
 use mesh_sys::netlink::Netlink;
 
-use super::settings::DNS_PORT;
+use crate::config::DNS_PORT;
 
 /// Docker's default bridge.
 pub(super) const DOCKER_BRIDGE: &str = "docker0";

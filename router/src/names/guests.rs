@@ -19,7 +19,7 @@ use mesh_sys::resolver;
 use tokio::sync::watch;
 
 use super::hosts_file::Lines;
-use super::settings::DNS_PORT;
+use crate::config::DNS_PORT;
 use crate::dns::{Dns, Within};
 
 /// Listening address in each namespace; the system chooses the port.

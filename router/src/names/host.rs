@@ -21,9 +21,9 @@ use super::expected::Expected;
 use super::guests::Guest;
 use super::hosts_file::{Lines, path_of};
 use crate::attach::{Announced, Attachments, ExposedName, HostsWish};
+use crate::command::ControlCommand;
 use crate::dns::{Own, Told};
 use crate::engine::{EngineError, EngineEvent, is_part_of_id};
-use crate::shell::Command;
 use crate::state::{StateError, Store};
 
 /// Capacity of the channel of engine answers and events.
@@ -41,7 +41,7 @@ pub(super) enum Request {
 pub(super) struct Host {
     attachments: Arc<Attachments>,
     store: Arc<Store>,
-    commands: mpsc::Sender<Command>,
+    commands: mpsc::Sender<ControlCommand>,
     told: Option<mpsc::Sender<Told>>,
     domain: Domain,
     local: LocalNames,
@@ -72,7 +72,7 @@ impl Host {
     pub(super) fn new(
         attachments: Arc<Attachments>,
         store: Arc<Store>,
-        commands: mpsc::Sender<Command>,
+        commands: mpsc::Sender<ControlCommand>,
         told: Option<mpsc::Sender<Told>>,
         domain: Domain,
         (guests, expected): (watch::Sender<Vec<Guest>>, Arc<Expected>),
@@ -318,7 +318,10 @@ impl Host {
         }
         let body = self.local.statement().to_vec();
         // Fails if the control plane has ended.
-        let _ = self.commands.send(Command::Say(Topic::NAMES, body)).await;
+        let _ = self
+            .commands
+            .send(ControlCommand::Say(Topic::NAMES, body))
+            .await;
     }
 
     /// Starts a query to the engine about a container.

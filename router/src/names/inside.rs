@@ -16,8 +16,8 @@ use mesh_sys::netns::{Netns, NetnsId};
 use mesh_sys::process::start_time;
 use tokio::sync::watch;
 
-use super::settings::DNS_PORT;
 use crate::attach::{Inside as Wanted, Place};
+use crate::config::DNS_PORT;
 use crate::dns::Dns;
 
 /// Listening address in each namespace: neither Docker's (.11) nor systemd-resolved's (.53, .54), which may run in a

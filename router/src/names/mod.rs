@@ -20,7 +20,6 @@ mod host;
 mod hosts_file;
 mod inside;
 mod listening;
-mod settings;
 
 use std::net::IpAddr;
 use std::path::Path;
@@ -37,9 +36,10 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::attach::Attachments;
 use crate::clock::Clock;
+use crate::command::ControlCommand;
+use crate::config::{DNS_PORT, DnsSettings};
 use crate::dns::{Config, Dns, Shown, Told, Upstreams, read_resolv_conf};
 use crate::engine::{EngineError, Engines};
-use crate::shell::Command;
 use crate::state::{StateError, Store};
 use clients::Clients;
 use expected::Expected;
@@ -49,8 +49,6 @@ use inside::Inside;
 use listening::Listening;
 
 pub use feed::NamesFeed;
-pub(crate) use settings::Typed;
-pub use settings::{DEFAULT_DOMAIN, DEFAULT_TTL, DnsSettings};
 
 /// Capacity of the channel of operator requests.
 const REQUESTS: usize = 64;
@@ -202,7 +200,7 @@ impl Prepared {
         self,
         attachments: Arc<Attachments>,
         store: Arc<Store>,
-        commands: mpsc::Sender<Command>,
+        commands: mpsc::Sender<ControlCommand>,
     ) -> Result<Naming, StateError> {
         let (requests, receiver) = mpsc::channel(REQUESTS);
         let told = self.server.as_ref().map(|s| s.told.clone());
@@ -317,7 +315,7 @@ impl Naming {
         };
         // Loopback addresses and ports other than 53 are useless to containers.
         let listening = dns.listening().into_iter();
-        let usable = listening.filter(|a| a.port() == settings::DNS_PORT && !a.ip().is_loopback());
+        let usable = listening.filter(|a| a.port() == DNS_PORT && !a.ip().is_loopback());
         let search = self.settings.domain.to_string();
         // Names that the host resolves must resolve in containers, too.
         let text = read_resolv_conf(Path::new(RESOLV_CONF)).unwrap_or_default();

@@ -12,7 +12,7 @@ pub(crate) mod keeper;
 #[cfg(test)]
 mod tests;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,7 +22,6 @@ use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::http::Uri;
 use axum::response::Response;
-use clap::Args;
 use mesh_sys::bridge::{BridgeConfig, PortKind};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -30,6 +29,7 @@ use tokio::sync::Notify;
 
 use crate::attach::HostKernel;
 use crate::attach::kernel::Kernel;
+use crate::config::PluginSettings;
 use crate::driver::{self, Backend, MAX_REQUEST, PluginSocket};
 use crate::log;
 
@@ -49,26 +49,6 @@ const END: &str = "Mesh.End";
 const LAST_CALLERS: Duration = Duration::from_millis(100);
 /// Time limit of pending calls at the end.
 const LAST_ANSWERS: Duration = Duration::from_secs(12);
-
-/// Router and bridge that the process serves.
-#[derive(Clone, Debug, PartialEq, Eq, Args, Serialize, Deserialize)]
-pub struct PluginSettings {
-    /// Socket that Docker calls the plugin on.
-    #[arg(long, default_value = driver::DEFAULT_SOCKET)]
-    pub plugin_socket: PathBuf,
-    /// The router's socket.
-    #[arg(long, env = "MESH_SOCKET", default_value = mesh_options::DEFAULT_SOCKET)]
-    pub socket: PathBuf,
-    /// The bridge.
-    #[arg(long, default_value = mesh_options::DEFAULT_BRIDGE)]
-    pub bridge: String,
-    /// MTU of the mesh in bytes.
-    #[arg(long, default_value_t = mesh_proto::limits::DEFAULT_MTU)]
-    pub mtu: u16,
-    /// Turn off checksum and segmentation offloads of containers' interfaces, as a router with pcap needs.
-    #[arg(long)]
-    pub offloads_off: bool,
-}
 
 /// Description of a plugin process.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -2,7 +2,6 @@
 //!
 //! All refusals come before the first kernel object is created, so that a failed start leaves nothing behind.
 
-mod manner;
 mod opened;
 mod serve;
 mod targets;
@@ -24,10 +23,8 @@ use mesh_proto::wire::topic::Topic;
 use mesh_sys::bridge::{BridgeConfig, PortKind};
 use tokio::sync::mpsc;
 
-pub use self::manner::{Manner, Restart};
 use self::opened::Opened;
 use self::serve::{keep_plugin, serve_api};
-pub use self::targets::Given;
 use crate::attach::Attachments;
 use crate::attach::HostKernel;
 use crate::attach::kernel::Kernel;
@@ -43,6 +40,7 @@ use crate::latency::Latency;
 use crate::names;
 use crate::secret::Password;
 use crate::shell::{Accepts, Shell};
+use crate::start::{Manner, Restart};
 use crate::state::{Change, Store, Writer};
 use crate::warnings::Warnings;
 use crate::ways::HostWays;

@@ -7,20 +7,19 @@ use tokio::sync::mpsc;
 
 use crate::api::{self, Api};
 use crate::attach::Attachments;
-use crate::config::Settings;
-use crate::driver;
+use crate::command::ControlCommand;
+use crate::config::{DEFAULT_PLUGIN_SOCKET, PluginSettings, Settings};
 use crate::host::HostView;
 use crate::ipam::Allocator;
 use crate::names::Naming;
-use crate::plugin::{PluginSettings, keeper};
-use crate::shell::Command;
+use crate::plugin::keeper;
 
 /// Serves the API, and stops the router on request or on a signal.
 pub(super) fn serve_api(
     listener: UnixListener,
     host: HostView,
     (attachments, allocator, naming): (Arc<Attachments>, Allocator, Naming),
-    command_sender: mpsc::Sender<Command>,
+    command_sender: mpsc::Sender<ControlCommand>,
 ) {
     let (stop_sender, stop) = mpsc::channel(1);
     let api = Api {
@@ -40,7 +39,7 @@ pub(super) fn serve_api(
 }
 
 /// Waits for a signal or a stop request, and ends the router.
-async fn until_stopped(mut stop: mpsc::Receiver<()>, commands: mpsc::Sender<Command>) {
+async fn until_stopped(mut stop: mpsc::Receiver<()>, commands: mpsc::Sender<ControlCommand>) {
     use tokio::signal::unix::{SignalKind, signal};
     let (Ok(mut terminate), Ok(mut interrupt)) = (
         signal(SignalKind::terminate()),
@@ -54,13 +53,13 @@ async fn until_stopped(mut stop: mpsc::Receiver<()>, commands: mpsc::Sender<Comm
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }
-    drop(commands.send(Command::Stop).await);
+    drop(commands.send(ControlCommand::Stop).await);
 }
 
 /// Supervises the plugin process for Docker. Failures are not fatal: Docker may be using another router of this host.
 pub(super) async fn keep_plugin(settings: &Settings, offloads_off: bool) {
     let keeping = keeper::keep(PluginSettings {
-        plugin_socket: driver::DEFAULT_SOCKET.into(),
+        plugin_socket: DEFAULT_PLUGIN_SOCKET.into(),
         socket: settings.socket.clone(),
         bridge: settings.bridge.clone(),
         mtu: settings.mtu,

@@ -1,24 +1,13 @@
 //! Peers that a starting router dials: stored targets, and targets given now.
 
-use serde::{Deserialize, Serialize};
-
-use super::Manner;
 use crate::config::Settings;
-
-/// Peers given to a start, stored for the next one.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Given {
-    /// Peers on the command line.
-    pub command: Vec<String>,
-    /// Peers in the configuration file.
-    pub file: Vec<String>,
-}
+use crate::start::Manner;
+use crate::state::GivenPeers;
 
 /// Targets of this start, and the given peers to store.
 pub(super) struct Settled {
     pub(super) targets: Vec<String>,
-    pub(super) given: Given,
+    pub(super) given: GivenPeers,
 }
 
 /// Merges given peers with the stored targets. Peers on the command line replace the stored ones. A service has the
@@ -28,7 +17,7 @@ pub(super) fn settle(
     settings: &Settings,
     manner: Manner,
     stored: Vec<String>,
-    last: Given,
+    last: GivenPeers,
 ) -> Settled {
     if manner.resume || manner.again {
         return Settled {
@@ -41,7 +30,7 @@ pub(super) fn settle(
         let is_same = !manner.daemon && *command == last.command;
         return Settled {
             targets: distinct(if is_same { stored } else { command.clone() }),
-            given: Given {
+            given: GivenPeers {
                 command: command.clone(),
                 // The file was not used: next time all its peers count.
                 file: Vec::new(),
@@ -53,7 +42,7 @@ pub(super) fn settle(
     targets.extend(file.iter().filter(|t| !last.file.contains(t)).cloned());
     Settled {
         targets: distinct(targets),
-        given: Given {
+        given: GivenPeers {
             command: Vec::new(),
             file: file.clone(),
         },
@@ -79,7 +68,7 @@ mod tests {
     #[derive(Default)]
     struct Host {
         stored: Vec<String>,
-        given: Given,
+        given: GivenPeers,
     }
 
     fn words(text: &str) -> Vec<String> {

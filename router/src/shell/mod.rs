@@ -11,19 +11,17 @@ use std::os::fd::AsRawFd as _;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
-use mesh_proto::api::RouterReport;
-use mesh_proto::control::{Control, Forgot, HeldAddresses, Note, Output};
-use mesh_proto::fastpath::Beat;
+use mesh_proto::control::{Control, HeldAddresses, Note, Output};
 use mesh_proto::forward::Snapshot;
 use mesh_proto::ids::PeerName;
 use mesh_proto::time::Instant;
 use mesh_proto::topology::bodies::Attached;
-use mesh_proto::wire::topic::Topic;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::attach::Announced;
 use crate::clock::Clock;
+use crate::command::{ControlCommand, Stored};
 use crate::fastpath::FastPath;
 use crate::ipam::{Addresses, Stir};
 use crate::lanes::{ControlSender, Reported};
@@ -35,35 +33,6 @@ use self::accept::Accepted;
 pub use self::accept::Accepts;
 use self::conns::{ConnEvent, Conns, reset};
 use self::turn::Turn;
-
-/// Command of the API or the host side to the control plane.
-#[derive(Debug)]
-pub enum Command {
-    /// Requests the control plane's part of the report.
-    Report(oneshot::Sender<RouterReport>),
-    /// Adds targets (`mesh connect`).
-    Connect {
-        /// Targets as typed.
-        targets: Vec<String>,
-        /// True if the list of targets is replaced.
-        replace: bool,
-        /// Receives the result, and then whether it is stored; or the error.
-        done: oneshot::Sender<Result<Stored, String>>,
-    },
-    /// Removes targets (`mesh forget`).
-    Forget {
-        /// Targets or names.
-        targets: Vec<String>,
-        /// Receives the result for each, and whether it is stored.
-        done: oneshot::Sender<(Vec<Forgot>, Stored)>,
-    },
-    /// Announces a record for a topic, in place of the previous one.
-    Say(Topic, Vec<u8>),
-    /// Handles a keepalive that arrived by VXLAN.
-    Beat(Beat),
-    /// Stops the control plane in good order.
-    Stop,
-}
 
 /// The shell and its connections to other parts.
 pub struct Shell {
@@ -83,7 +52,7 @@ pub struct Shell {
     /// Events of the lanes.
     pub lane_events: mpsc::Receiver<Reported>,
     /// Commands of the API.
-    pub commands: mpsc::Receiver<Command>,
+    pub commands: mpsc::Receiver<ControlCommand>,
     /// Addresses attached on this host.
     pub attached: watch::Receiver<Vec<Announced>>,
     /// Underlay endpoints of the host.
@@ -106,11 +75,8 @@ pub struct Shell {
     pub unstored: Vec<oneshot::Sender<Result<(), String>>>,
 }
 
-/// Receives the result of storing a change, once it was attempted.
-pub type Stored = oneshot::Receiver<Result<(), String>>;
-
 impl Shell {
-    /// Runs until [`Command::Stop`].
+    /// Runs until [`ControlCommand::Stop`].
     pub async fn run(mut self) {
         let (mut conns, mut conn_events) = Conns::new();
         loop {
@@ -126,7 +92,7 @@ impl Shell {
             // Polled in random order, so that no source starves another; due timers do not depend on it.
             tokio::select! {
                 command = self.commands.recv() => match command {
-                    None | Some(Command::Stop) => break,
+                    None | Some(ControlCommand::Stop) => break,
                     Some(command) => self.handle_command(command),
                 },
                 Some(event) = self.lane_events.recv() => self.handle_lanes(event),
@@ -248,14 +214,14 @@ impl Shell {
         self.state.put(Change::Pins(pins));
     }
 
-    fn handle_command(&mut self, command: Command) {
+    fn handle_command(&mut self, command: ControlCommand) {
         let now = self.clock.now();
         // A failed send means that the caller is gone.
         match command {
-            Command::Report(answer) => {
+            ControlCommand::Report(answer) => {
                 let _ = answer.send(self.control.report(now));
             }
-            Command::Connect {
+            ControlCommand::Connect {
                 targets,
                 replace,
                 done,
@@ -263,17 +229,17 @@ impl Shell {
                 let connected = self.control.connect(&targets, replace, now);
                 let _ = done.send(connected.map(|()| self.stored()));
             }
-            Command::Forget { targets, done } => {
+            ControlCommand::Forget { targets, done } => {
                 let became = self.control.forget(&targets);
                 let _ = done.send((became, self.stored()));
             }
-            Command::Say(topic, body) => {
+            ControlCommand::Say(topic, body) => {
                 if let Err(error) = self.control.say(topic, body, now) {
                     tracing::error!("{topic} cannot be announced: {error}");
                 }
             }
-            Command::Beat(beat) => self.control.handle_beat(beat, now),
-            Command::Stop => {}
+            ControlCommand::Beat(beat) => self.control.handle_beat(beat, now),
+            ControlCommand::Stop => {}
         }
     }
 

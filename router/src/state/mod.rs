@@ -7,6 +7,7 @@
 mod erase;
 mod error;
 pub(crate) mod file;
+mod given;
 mod identity;
 #[cfg(test)]
 mod tests;
@@ -23,12 +24,11 @@ use mesh_sys::process::{LockFile, is_trusted};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::run::Given;
-
 pub use self::erase::erase;
 pub use self::error::StateError;
 pub use self::identity::IdentitySeeds;
 pub use self::writer::{Change, Writer};
+pub use given::GivenPeers;
 
 const IDENTITY: &str = "identity";
 const TARGETS: &str = "targets";
@@ -111,7 +111,7 @@ impl Store {
     ///
     /// # Errors
     /// [`StateError::Corrupt`], [`StateError::Io`].
-    pub fn given(&self) -> Result<Given, StateError> {
+    pub fn given(&self) -> Result<GivenPeers, StateError> {
         self.load(
             GIVEN,
             "remove it; peers of the configuration that were forgotten come back",
@@ -122,7 +122,7 @@ impl Store {
     ///
     /// # Errors
     /// [`StateError::Io`]; the old ones stay.
-    pub fn set_given(&self, given: &Given) -> Result<(), StateError> {
+    pub fn set_given(&self, given: &GivenPeers) -> Result<(), StateError> {
         self.save(GIVEN, given)
     }
 

@@ -6,13 +6,13 @@ use anyhow::{Context, bail};
 use mesh_proto::names::Domain;
 
 /// Default of `--dns-domain`.
-pub const DEFAULT_DOMAIN: &str = "mesh.local";
+const DEFAULT_DOMAIN: &str = "mesh.local";
 /// Default of `--dns-ttl`, in seconds. A client may use the address of a removed container for so long.
-pub const DEFAULT_TTL: u32 = 1;
+const DEFAULT_TTL: u32 = 1;
 /// Largest TTL in seconds: a day.
 const MAX_TTL: u32 = 86_400;
 /// Port of DNS.
-pub(super) const DNS_PORT: u16 = 53;
+pub(crate) const DNS_PORT: u16 = 53;
 
 /// Settings of name resolution on this host.
 #[derive(Clone, Debug)]
@@ -30,11 +30,11 @@ pub struct DnsSettings {
 }
 
 /// Settings as typed.
-pub(crate) struct Typed<'a> {
-    pub(crate) off: bool,
-    pub(crate) domain: Option<&'a str>,
-    pub(crate) ttl: Option<u32>,
-    pub(crate) listen: &'a [String],
+pub(super) struct DnsOptions<'a> {
+    pub(super) off: bool,
+    pub(super) domain: Option<&'a str>,
+    pub(super) ttl: Option<u32>,
+    pub(super) listen: &'a [String],
 }
 
 impl DnsSettings {
@@ -42,7 +42,7 @@ impl DnsSettings {
     ///
     /// # Errors
     /// One line that names the option and the problem.
-    pub(crate) fn settle(typed: &Typed<'_>) -> anyhow::Result<Self> {
+    pub(super) fn settle(typed: &DnsOptions<'_>) -> anyhow::Result<Self> {
         let domain = typed.domain.unwrap_or(DEFAULT_DOMAIN);
         let domain = Domain::parse(domain).with_context(|| "--dns-domain".to_owned())?;
         let ttl = typed.ttl.unwrap_or(DEFAULT_TTL);
@@ -85,7 +85,7 @@ mod tests {
 
     fn settle(off: bool, domain: Option<&str>, ttl: Option<u32>, listen: &[&str]) -> String {
         let listen: Vec<String> = listen.iter().map(ToString::to_string).collect();
-        let typed = Typed {
+        let typed = DnsOptions {
             off,
             domain,
             ttl,
