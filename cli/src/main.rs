@@ -1,5 +1,15 @@
 //! The `mesh` command: thin. It parses the command line, calls the router over its Unix socket and the container
 //! engine, and prints. All decisions are the router's.
+//!
+//! | folder | verbs |
+//! |---|---|
+//! | `service` | `launch`, `stop`, `reset`: the router's process |
+//! | `run` | `run`: containers of Docker and podman, and commands without an engine |
+//! | `containers` | `attach`, `detach`, `start`, `restart`, `expose`, `ps`, `dns-…`: what exists already |
+//! | `view` | `status`, `report`, `topology`, `version` |
+//! | (here) | `connect`, `forget`, `keygen`, `ipam`, `completions` |
+//!
+//! [`args`] declares them all, [`client`] speaks to the router, [`engine`] to docker and podman, [`output`] to the user.
 
 #![forbid(unsafe_code)]
 

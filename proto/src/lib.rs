@@ -3,6 +3,22 @@
 //! Nothing in this crate opens a socket, reads a clock, starts a thread or draws a random number: `now` is an
 //! argument ([`time::Instant`]), randomness is an argument ([`entropy::Entropy`]), and effects are returned as data.
 //! The simulator therefore runs the very code that ships.
+//!
+//! ```text
+//!              control plane                                data plane
+//!  ┌───────────────────────────────────────┐   ┌───────────────────────────────────────┐
+//!  │ control   links, gossip, paths, routes│──>│ forward    egress, ingress, relaying  │
+//!  │ ipam      allocation of addresses     │   │ announced  proxy ARP and ND           │
+//!  │ names     names, and DNS answers      │   │ fdb        MAC table                  │
+//!  └───────────────────────────────────────┘   └───────────────────────────────────────┘
+//!    topology  records, database, routes         session   keys between two routers
+//!    link      one TCP connection                fragment, pmtu, offload, frame
+//!  ─────────────────────────────────────────────────────────────────────────────────────
+//!    wire  noise  crypto  ids  limits  rate  checksum  time  entropy  address  api
+//! ```
+//!
+//! Arrows and floors point one way: a module uses those below it. `docs/ARCHITECTURE.md` follows a frame, a record
+//! and a request through them, `docs/PROTOCOL.md` has the bytes, and [`limits`] every bound.
 #![forbid(unsafe_code)]
 
 pub mod address;

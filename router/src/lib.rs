@@ -1,8 +1,18 @@
 //! The mesh router: one per host, moves frames between the local bridge and its peers.
 //!
-//! Two planes. The control plane is one single-threaded tokio runtime: `shell` moves bytes for `mesh_proto::control`,
-//! `api` answers the `mesh` command, `driver` answers Docker. The data plane consists of plain threads (`lanes`). They
-//! share the snapshot, the MAC table and the sessions' counters, nothing else.
+//! ```text
+//!   mesh (CLI) ── unix socket ──> api ──┐                     ┌─> state   files
+//!   dockerd ── plugin ──> driver ──> attach ──> ipam, names ──┤
+//!   links (TCP) ──> shell (Control) <── commands ─────────────┘─> dns     server
+//!                      │ snapshot                ^ events
+//!                      v                         │
+//!   port (TAP, pcap) ──> lanes: egress ──> UDP ──> lanes: ingress ──> port
+//! ```
+//!
+//! Two planes. The control plane is one single-threaded tokio runtime: [`shell`] moves bytes for
+//! `mesh_proto::control`, [`api`] answers the `mesh` command, [`driver`] answers Docker. The data plane consists of
+//! plain threads ([`lanes`]). They share the snapshot, the MAC table and the sessions' counters, nothing else. [`run`]
+//! puts the parts together; all system calls are in `mesh_sys`.
 
 #![forbid(unsafe_code)]
 

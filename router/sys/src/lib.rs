@@ -1,5 +1,14 @@
 //! System calls and unsafe code of mesh; there is none elsewhere.
 //!
+//! | part | what it does |
+//! |---|---|
+//! | [`port`], [`udp`] | frames from and to the bridge (TAP, pcap); datagrams in batches, segmented by the kernel |
+//! | [`bridge`], [`attach`], [`vxlan`] | the bridge and its ports; interfaces of containers; the fast path |
+//! | [`firewall`], [`sysctl`], [`arp`] | rules for exposed addresses and the router's port; settings; announcements |
+//! | [`netlink`], [`netns`], [`ethtool`] | the kernel's interfaces that the parts above use |
+//! | [`process`], [`descriptors`], [`environment`], [`latency`] | the router's own process |
+//! | [`tcp`], [`unix`], [`loopback`], [`resolver`], [`packet`] | sockets with the options that std does not have |
+//!
 //! The interface is synchronous. Functions that name an interface (netlink, ports, sysctls, ARP) act in the network
 //! namespace of the calling thread; [`netns::Netns::run_in`] runs a closure in another one.
 #![deny(clippy::undocumented_unsafe_blocks)]
