@@ -103,7 +103,8 @@ impl Control {
             Verdict::Accept => {
                 slot.link.accept();
                 self.pin(&record);
-                self.take_record(record, None, now);
+                self.gossip.take(record, None, now);
+                self.drain_gossip(now);
             }
             Verdict::Refuse(code) => {
                 slot.link.refuse(code);
@@ -162,6 +163,7 @@ impl Control {
         now: Instant,
     ) -> Verdict {
         let restarted = self
+            .gossip
             .epoch_of(&peer)
             .is_some_and(|epoch| record.version().epoch > epoch);
         if self.stays(conn, peer, restarted, now) {

@@ -50,7 +50,7 @@ impl Control {
         LinkConfig {
             identity: self.config.identity.clone(),
             secret: self.config.secret.clone(),
-            record: self.own.introduction().clone(),
+            record: self.gossip.introduction().clone(),
             features: 0,
         }
     }
@@ -159,6 +159,38 @@ impl Control {
         any
     }
 
+    /// A message arrived on a link that is up. Nothing in it, however wrong, ends the link.
+    pub(super) fn handle_message(&mut self, conn: ConnId, message: LinkMessage, now: Instant) {
+        match message {
+            LinkMessage::Ping { nonce } => self.links.send(conn, &LinkMessage::Pong { nonce }),
+            LinkMessage::Pong { nonce } => {
+                if let Some(slot) = self.links.get_mut(conn) {
+                    slot.ponged(nonce, now);
+                }
+            }
+            LinkMessage::Wanted(wanted) => self.take_wanted(conn, wanted, now),
+            LinkMessage::Observed(address) => self.take_observed(conn, address, now),
+            LinkMessage::Bye { reason } => {
+                self.drop_link(conn, &printable(&reason), Retry::Later, now);
+            }
+            message => {
+                self.gossip.message(conn, message, now, &mut *self.entropy);
+                self.drain_gossip(now);
+            }
+        }
+    }
+
+    fn take_observed(&mut self, conn: ConnId, address: SocketAddr, now: Instant) {
+        let Some(peer) = self.links.get(conn).and_then(|slot| slot.peer) else {
+            return;
+        };
+        // TCP sees our ephemeral port; what others may dial is the address with our own port.
+        let address = SocketAddr::new(address.ip(), self.config.port);
+        if self.observed.saw(peer, address, false, now) {
+            self.refresh_endpoints();
+        }
+    }
+
     fn link_up(&mut self, conn: ConnId, now: Instant) {
         let Some(slot) = self.links.get(conn) else {
             return;
@@ -179,7 +211,9 @@ impl Control {
         self.remember_peer(conn, peer);
         self.targets.satisfied(conn, peer, now);
         self.begin_paths(peer, address, outbound, now);
-        self.greet(conn);
+        self.links.send(conn, &LinkMessage::Observed(address));
+        self.gossip.link_up(conn, peer, outbound);
+        self.drain_gossip(now);
         let who = self.display(&peer);
         self.note(Note::Info(format!("link to {who} at {address} is up")));
         self.topology_dirty = true;
@@ -206,7 +240,12 @@ impl Control {
             _ => Retry::Later,
         };
         if let Some(peer) = error.refused_by(AlertCode::Duplicate) {
-            self.meet_duplicate(conn, now);
+            let address = self.links.get(conn).map(|slot| slot.address);
+            let other = |(c, slot): (ConnId, &Slot)| c != conn && (slot.up || slot.peer.is_some());
+            if let Some(address) = address.filter(|_| !self.links.iter().any(other)) {
+                self.gossip.refused_as_duplicate(address, now);
+                self.drain_gossip(now);
+            }
             // The link that there is already is as good as the one that was dialled.
             if self.links.of_peer(&peer).is_some() {
                 self.answered(conn, peer, now);
@@ -241,7 +280,7 @@ impl Control {
 
     fn is_at_own_address(&self, conn: ConnId) -> bool {
         let address = self.links.get(conn).map(|slot| slot.address.ip());
-        let own = &self.own.body().endpoints;
+        let own = self.gossip.own_endpoints();
         address.is_some_and(|ip| ip.is_loopback() || own.iter().any(|e| e.ip() == ip))
     }
 
@@ -251,6 +290,7 @@ impl Control {
         let Some((slot, lost)) = self.links.remove(conn) else {
             return;
         };
+        self.gossip.link_down(conn);
         self.tell_linked();
         let ending = match slot.peer {
             None if !slot.outbound && !told => Ending::Abort,
@@ -311,7 +351,15 @@ impl Control {
                     slot.send(&LinkMessage::Ping { nonce: *nonce });
                 }
             }
-            Due::Digest => self.send_digest(conn),
+            Due::Digest => {
+                self.gossip.compare(conn);
+                self.drain_gossip(now);
+            }
         }
     }
+}
+
+/// The text without control characters, which could write anything on an operator's terminal.
+fn printable(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).collect()
 }

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use crate::forward::Via as LaneVia;
 use crate::forward::{Collected, LaneEvent};
 use crate::ids::PeerId;
-use crate::limits::{MAX_CANDIDATES, MAX_SESSIONS, SESSION_IDLE};
+use crate::limits::{MAX_SESSIONS, SESSION_IDLE};
 use crate::session::{Directory, SessionOutput, SessionStatus, Via};
 use crate::time::Instant;
 use crate::topology::lsdb::Lsdb;
@@ -51,7 +51,7 @@ impl Control {
             LaneVia::Direct(from) => Via::Direct(from),
             LaneVia::Relay(_) => Via::Relayed,
         };
-        let directory = KnownKeys(&self.lsdb);
+        let directory = KnownKeys(self.gossip.lsdb());
         // Refusals are counted where they are found.
         let _ = self
             .sessions
@@ -99,24 +99,8 @@ impl Control {
 
     /// The underlay addresses a peer announces, and those its neighbours dialled it at.
     pub(super) fn addresses_of(&self, peer: &PeerId) -> Vec<SocketAddr> {
-        let mut addresses = self
-            .body_of(peer)
-            .map(|body| body.endpoints.clone())
-            .unwrap_or_default();
-        for neighbour in self.lsdb.links(peer) {
-            let Some(other) = self.lsdb.by_prefix(neighbour.peer) else {
-                continue;
-            };
-            let back = self.lsdb.links(&other).iter();
-            let dialled = back.filter(|n| n.peer == peer.prefix() && n.outbound);
-            for address in dialled.filter_map(|n| n.address) {
-                if addresses.len() < 2 * MAX_CANDIDATES && !addresses.contains(&address) {
-                    addresses.push(address);
-                }
-            }
-        }
-        let ours = &self.own.body().endpoints;
-        addresses.retain(|a| !ours.contains(a) && !is_link_local(a.ip()) && self.leads_out(*a));
+        let mut addresses = self.gossip.addresses_of(peer);
+        addresses.retain(|a| !is_link_local(a.ip()) && self.leads_out(*a));
         addresses
     }
 

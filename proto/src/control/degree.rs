@@ -115,7 +115,7 @@ impl Control {
         }
         // A router that is only said to be there counts for nothing: anybody may say so of any number.
         let known = self.routes.known();
-        let known = known.filter(|peer| *peer != self.me && self.lsdb.was_reachable(peer));
+        let known = known.filter(|peer| *peer != self.me && self.gossip.lsdb().was_reachable(peer));
         let reachable = self.routes.all_reachable();
         // What the operator typed is as random as anything.
         let typed = self.targets.explicit_peers();
@@ -140,7 +140,7 @@ impl Control {
             self.degree.chosen.iter().copied().chain(gone).collect()
         } else {
             let only_said = self.routes.unreachable();
-            let only_said = only_said.filter(|peer| !self.lsdb.was_reachable(peer));
+            let only_said = only_said.filter(|peer| !self.gossip.lsdb().was_reachable(peer));
             let only_said: Vec<PeerId> = only_said.collect();
             let few = lottery(self.me, only_said.iter(), UNREACHABLE_DIALS);
             let all: BTreeSet<PeerId> = known.chain(recalled).chain(few).collect();
@@ -199,7 +199,7 @@ impl Control {
     /// Whether `peer` can do without a link to this router, as far as it says itself.
     fn has_others(&self, peer: &PeerId) -> bool {
         let us = self.me.prefix();
-        let links = self.lsdb.links(peer).iter();
+        let links = self.gossip.lsdb().links(peer).iter();
         let others = links.filter(|n| n.established && n.peer != us).count();
         others >= ENOUGH && self.routes.is_reachable(peer) && !self.is_on_ring(peer)
     }

@@ -83,7 +83,7 @@ impl Control {
 
     /// Looks again at targets whose answer came from where the answering peer should not be.
     pub(super) fn doubt_targets(&mut self, now: Instant) {
-        let (links, lsdb) = (&self.links, &self.lsdb);
+        let (links, lsdb) = (&self.links, self.gossip.lsdb());
         let is_own = |peer: PeerId, address: SocketAddr| {
             let conn = links.of_peer(&peer).and_then(|conn| links.get(conn));
             let linked = conn.is_some_and(|slot| slot.address.ip() == address.ip());

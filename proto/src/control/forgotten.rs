@@ -132,7 +132,7 @@ impl Control {
         let name: Option<PeerName> = text.parse().ok();
         let address = address_of(text, self.config.port);
         let is_meant = |peer: &PeerId| {
-            let Some(body) = self.lsdb.identity(peer) else {
+            let Some(body) = self.gossip.identity(peer) else {
                 return false;
             };
             let slot = self.links.of_peer(peer).and_then(|c| self.links.get(c));

@@ -151,7 +151,8 @@ impl Control {
         }
         self.keep_spare(now);
         self.refresh_fast(now);
-        self.forget_the_gone(now);
+        self.gossip.expire(now);
+        self.drain_gossip(now);
         self.tick_sources(now);
     }
 

@@ -2,10 +2,12 @@
 
 use crate::ids::PeerId;
 use crate::limits;
-use crate::topology::record::SignedRecord;
-use crate::topology::topic::RecordKey;
+use crate::time::Instant;
+use crate::topology::bodies::IdentityBody;
+use crate::topology::record::{RecordError, SignedRecord};
+use crate::topology::topic::{RecordKey, Topic};
 
-use super::Control;
+use super::{Control, Said};
 
 impl Control {
     /// The routers this one has a route to, itself included, in order.
@@ -13,34 +15,79 @@ impl Control {
         self.routes.reachable().collect()
     }
 
+    /// Says `body` about `topic` from now on, to all routers; an empty one takes back what was said. Told at once after
+    /// a quiet time, else with the next record ([`Topic::hold_down`]); told again after a restart only if
+    /// said again.
+    ///
+    /// # Errors
+    /// When the topic is one of the control plane's own.
+    pub fn say(&mut self, topic: Topic, body: Vec<u8>, now: Instant) -> Result<(), RecordError> {
+        self.gossip.announce(topic, body)?;
+        self.flush(now);
+        Ok(())
+    }
+
+    /// What all routers say about a topic, this one included, in order of their identities.
+    /// [`super::Output::Said`] tells when it changed, [`super::Output::Reach`] when others are within reach than before.
+    pub fn said(&self, topic: Topic) -> impl Iterator<Item = Said<'_>> {
+        self.gossip.said(topic)
+    }
+
+    /// What one router says about a topic.
+    pub fn said_by(&self, origin: PeerId, topic: Topic) -> Option<Said<'_>> {
+        self.gossip.said_by(origin, topic)
+    }
+
+    /// Every router of which a record is held, within reach or not, this one included.
+    pub fn identities(&self) -> impl Iterator<Item = (PeerId, &IdentityBody)> {
+        let records = self.gossip.lsdb().about(Topic::IDENTITY);
+        records.filter_map(|(record, _)| Some((record.origin(), record.as_identity()?)))
+    }
+
+    /// Says `body` about `topic` to one router. It may be lost.
+    ///
+    /// # Errors
+    /// When the topic is one of the control plane's own, or the body too long.
+    pub fn tell(
+        &mut self,
+        to: PeerId,
+        topic: Topic,
+        body: &[u8],
+        now: Instant,
+    ) -> Result<(), RecordError> {
+        self.gossip.tell(to, topic, body)?;
+        self.drain_gossip(now);
+        self.flush(now);
+        Ok(())
+    }
+
+    /// The digest of what all members of this part of the mesh agree on once it is quiet.
+    pub fn digest(&self) -> [u8; 16] {
+        self.gossip.digest()
+    }
+
     /// A record, as it is held.
     pub fn record(&self, key: RecordKey) -> Option<&SignedRecord> {
-        self.lsdb.get(key)
+        self.gossip.lsdb().get(key)
     }
 
     /// Records taken from others so far.
     pub fn records_taken(&self) -> u64 {
-        self.gossip_counters.accepted
+        self.gossip.counters().accepted
     }
 
     /// The tables that grow with what others say: name, entries, and the bound from [`crate::limits`].
     pub fn tables(&self) -> Vec<(&'static str, usize, usize)> {
-        let widest = self
-            .links
-            .iter()
-            .map(|(_, slot)| slot.untold.len())
-            .max()
-            .unwrap_or(0);
         vec![
-            ("known routers", self.lsdb.len(), limits::MAX_PEERS),
+            ("known routers", self.gossip.lsdb().len(), limits::MAX_PEERS),
             (
                 "records",
-                self.lsdb.records(),
+                self.gossip.lsdb().records(),
                 limits::MAX_PEERS * usize::from(limits::MAX_TOPICS),
             ),
             (
                 "bytes of records",
-                self.lsdb.bytes(),
+                self.gossip.lsdb().bytes(),
                 limits::MAX_DATABASE + limits::MAX_RECORD * usize::from(limits::MAX_TOPICS),
             ),
             (
@@ -66,10 +113,14 @@ impl Control {
             ),
             (
                 "records that wait for one neighbour",
-                widest,
+                self.gossip.longest_queue(),
                 3 * limits::MAX_PEERS * usize::from(limits::MAX_TOPICS) + limits::MAX_ASKED,
             ),
-            ("records asked for", self.asked.len(), limits::MAX_ASKED),
+            (
+                "records asked for",
+                self.gossip.requests(),
+                limits::MAX_ASKED,
+            ),
             (
                 "sessions",
                 self.sessions.statuses().count(),

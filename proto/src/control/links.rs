@@ -7,19 +7,16 @@ use std::net::SocketAddr;
 use core::time::Duration;
 
 use crate::entropy::Entropy;
-use crate::forward::throttle::TokenBucket;
 use crate::ids::{ConnId, PeerId};
 use crate::limits::{
-    ANTI_ENTROPY, DEAD_AFTER, FAILED_INBOUND_AGE, FORGERY_BURST, FORGERY_RATE, HEARTBEAT,
-    LINK_BEAT, LINK_DEAD_AFTER, MAX_FAILED_INBOUND, MAX_GOSSIP_QUEUE, MAX_HALF_OPEN,
-    MAX_HALF_OPEN_PER_SOURCE, MAX_LINKS, ROUTES_INTERVAL, UNICAST_BURST, UNICAST_RATE,
+    ANTI_ENTROPY, DEAD_AFTER, FAILED_INBOUND_AGE, HEARTBEAT, LINK_BEAT, LINK_DEAD_AFTER,
+    MAX_FAILED_INBOUND, MAX_GOSSIP_QUEUE, MAX_HALF_OPEN, MAX_HALF_OPEN_PER_SOURCE, MAX_LINKS,
+    ROUTES_INTERVAL,
 };
 use crate::link::Link;
 use crate::source::Source;
 use crate::time::Instant;
 use crate::wire::message::LinkMessage;
-
-use super::untold::Untold;
 
 /// One TCP connection and what hangs on it.
 #[derive(Debug)]
@@ -36,8 +33,6 @@ pub struct Slot {
     pub up: bool,
     /// Smoothed round-trip time of the TCP link.
     pub rtt: Option<Duration>,
-    /// What this neighbour is yet to be told.
-    pub untold: Untold,
     /// What the other end was told last of whether the link is wanted here.
     pub told_wanted: bool,
     /// Since when it is not wanted here.
@@ -55,8 +50,6 @@ pub struct Slot {
     /// A comparison out of turn.
     compare_at: Option<Instant>,
     unwritten: usize,
-    forgeries: TokenBucket,
-    unicasts: TokenBucket,
 }
 
 /// An inbound connection that failed, kept for a while so that `status connections` on this side can say why.
@@ -99,7 +92,6 @@ impl Slot {
             peer: None,
             up: false,
             rtt: None,
-            untold: Untold::default(),
             told_wanted: true,
             unwanted_since: None,
             peer_unwanted_since: None,
@@ -112,8 +104,6 @@ impl Slot {
             next_digest: now,
             compare_at: None,
             unwritten: 0,
-            forgeries: TokenBucket::new(FORGERY_RATE, FORGERY_BURST),
-            unicasts: TokenBucket::new(UNICAST_RATE, UNICAST_BURST),
         }
     }
 
@@ -150,21 +140,6 @@ impl Slot {
     /// Bytes that may still be queued for this neighbour, of what can wait.
     pub fn room(&self) -> usize {
         MAX_GOSSIP_QUEUE.saturating_sub(self.unwritten + self.link.pending_bytes())
-    }
-
-    /// Whether records of this neighbour are worth verifying: it did not bring too many forged ones lately.
-    pub fn is_credible(&self, now: Instant) -> bool {
-        self.forgeries.clone().take(now)
-    }
-
-    /// A record that this neighbour brought was forged.
-    pub fn forged(&mut self, now: Instant) {
-        self.forgeries.take(now);
-    }
-
-    /// Takes a token for a message to one router; false when this link brought too many.
-    pub fn takes_unicast(&mut self, now: Instant) -> bool {
-        self.unicasts.take(now)
     }
 
     /// A pong arrived.
@@ -236,12 +211,6 @@ impl Slot {
         self.compare_at.get_or_insert(now + ROUTES_INTERVAL);
     }
 
-    /// When what waits is to be sent, if there is room for it.
-    pub fn next_gossip(&self) -> Option<Instant> {
-        let due = self.untold.due()?;
-        (self.up && self.room() > 0).then_some(due)
-    }
-
     /// Whether so little was heard lately that another link to the same router is to be preferred.
     pub fn seems_silent(&self, now: Instant) -> bool {
         let usual = if self.direct.0 {
@@ -272,7 +241,7 @@ impl Slot {
     }
 
     /// Seals a message into the link; without [`Slot::room`] it is lost: the neighbour asks and does not read. All
-    /// messages but records are repeated in time, and records wait in `untold`.
+    /// messages but records are repeated in time, and records wait in the queue of gossip.
     pub fn send(&mut self, message: &LinkMessage) {
         if self.room() > 0 {
             self.link.send(message);
@@ -332,6 +301,18 @@ impl Links {
     /// The slot of a connection.
     pub fn get(&self, conn: ConnId) -> Option<&Slot> {
         self.slots.get(&conn)
+    }
+
+    /// Sends a message on a link; without room it is lost, as with [`Slot::send`].
+    pub fn send(&mut self, conn: ConnId, message: &LinkMessage) {
+        if let Some(slot) = self.slots.get_mut(&conn) {
+            slot.send(message);
+        }
+    }
+
+    /// Returns true if there is room on a link for what can wait.
+    pub fn has_room_on(&self, conn: ConnId) -> bool {
+        self.slots.get(&conn).is_some_and(|slot| slot.room() > 0)
     }
 
     /// All connections, in the order they were opened.

@@ -42,8 +42,6 @@
 
 pub mod admission;
 mod agreement;
-mod asked;
-mod clones;
 mod compare;
 mod connections;
 mod contests;
@@ -58,14 +56,13 @@ mod forgotten;
 mod gossip;
 mod heartbeat;
 mod held;
+mod hold_down;
 mod inspect;
 mod io;
 mod kept;
 pub mod links;
 mod moves;
 mod observed;
-pub mod own;
-mod pace;
 pub mod paths;
 pub mod probe;
 mod publish;
@@ -75,14 +72,10 @@ mod resume;
 mod sizes;
 mod snapshot;
 mod sources;
-mod spread;
 mod strangers;
 mod target_text;
 pub mod targets;
-mod topics;
 mod underlay;
-mod unicast;
-mod untold;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
@@ -100,13 +93,11 @@ use crate::room;
 use crate::session::Sessions;
 use crate::time::Instant;
 use crate::topology::bodies::{Attached, IdentityBody};
-use crate::topology::lsdb::Lsdb;
 use crate::topology::record::{RecordError, Verifier};
 use crate::topology::routes::Routes;
+use crate::topology::topic::{RecordKey, Topic};
 use crate::wire::message::LinkMessage;
 
-use self::asked::Asked;
-use self::clones::Clones;
 use self::contests::Contests;
 use self::costs::Costs;
 use self::degree::Degree;
@@ -114,14 +105,15 @@ use self::flows::Flows;
 pub use self::flows::SparePort;
 use self::forgotten::Forgets;
 pub use self::forgotten::{Forgot, Forgotten};
+pub use self::gossip::Said;
+use self::gossip::{Gossip, GossipEffect};
 pub use self::held::{HeldAddresses, Holder};
+use self::hold_down::HoldDown;
 pub use self::io::{Config, Ending, Note, Output};
 use self::kept::Kept;
 use self::links::Links;
 use self::moves::Moves;
 use self::observed::Observed;
-use self::own::OwnRecords;
-use self::pace::Pace;
 use self::paths::Paths;
 use self::remembered::Memory;
 pub use self::remembered::Remembered;
@@ -129,19 +121,16 @@ use self::sizes::Sizes;
 use self::sources::Sources;
 use self::strangers::{Familiar, Strangers};
 use self::targets::{Retry, Targets};
-pub use self::topics::Said;
 use self::underlay::{AllOut, Looped};
 pub use self::underlay::{Way, Ways};
 
 /// The control plane of one router.
 pub struct Control {
     config: Config,
-    verifier: Arc<dyn Verifier + Send + Sync>,
     entropy: Box<dyn Entropy + Send>,
     forwarder: Arc<Forwarder>,
     me: PeerId,
-    own: OwnRecords,
-    lsdb: Lsdb,
+    gossip: Gossip,
     routes: Arc<Routes>,
     links: Links,
     kept: Kept,
@@ -175,16 +164,12 @@ pub struct Control {
     moves: Moves,
     /// No snapshot is made before, and no routes are computed before.
     not_before: Instant,
-    routes_pace: Pace,
+    routes_hold_down: HoldDown,
     settle_until: Instant,
-    gossip_counters: gossip::Counters,
-    unicasts: unicast::Counters,
-    asked: Asked,
     observed: Observed,
     ways: Box<dyn Ways + Send>,
     looped: Looped,
     sources: Sources,
-    clones: Clones,
     /// Whether it was said that no further names are bound to keys.
     pins_full: bool,
     penalty_alerts: TokenBucket,
@@ -205,25 +190,23 @@ impl Control {
         now: Instant,
     ) -> Result<Self, RecordError> {
         let me = config.identity.id();
-        let own = OwnRecords::new(config.identity.clone(), config.epoch, who(&config))?;
-        let mut lsdb = Lsdb::default();
-        lsdb.insert(own.introduction().clone(), now);
+        let identity = config.identity.clone();
+        let mut gossip = Gossip::new(identity, config.epoch, who(&config), verifier, now)?;
         let sessions = Sessions::new(
             config.identity.clone(),
             config.epoch,
             config.secret.session_psk(),
             config.suites,
         );
-        let routes = Arc::new(Routes::compute(&lsdb, me));
-        lsdb.note_reach(&routes, now);
+        let routes = Arc::new(Routes::compute(gossip.lsdb(), me));
+        gossip.note_reach(&routes, now);
+        gossip.routes_changed(routes.clone());
         let snapshot = Arc::new(Snapshot::alone(me, config.epoch, config.mtu, now));
         let mut control = Self {
-            verifier,
             entropy,
             forwarder,
             me,
-            own,
-            lsdb,
+            gossip,
             routes,
             links: Links::default(),
             kept: Kept::default(),
@@ -251,16 +234,12 @@ impl Control {
             contests: Contests::default(),
             moves: Moves::default(),
             not_before: now,
-            routes_pace: Pace::default(),
+            routes_hold_down: HoldDown::default(),
             settle_until: now,
-            gossip_counters: gossip::Counters::default(),
-            unicasts: unicast::Counters::default(),
-            asked: Asked::default(),
             observed: Observed::default(),
             ways: Box::new(AllOut),
             looped: Looped::default(),
             sources: Sources::default(),
-            clones: Clones::default(),
             pins_full: false,
             penalty_alerts: TokenBucket::new(limits::PENALTY_ALERTS, limits::PENALTY_ALERTS),
             strangers: Strangers::default(),
@@ -299,22 +278,23 @@ impl Control {
         offer(self.paths.next_expiry(), "silent path");
         offer(self.paths.next_ask(), "path heartbeat");
         offer(self.kept.next_deadline(), "route without a link");
-        offer(self.own.next_deadline(), "publish record");
+        offer(self.gossip.next_publish(), "publish record");
         let links = self.neighbours_dirty.then_some(self.links_said_until);
         offer(links, "links to say");
         offer(self.targets.next_deadline(), "dial");
         offer(self.memory.next_deadline(), "choice of links");
         offer(self.sessions.next_deadline().map(|(at, _)| at), "session");
-        let routes = self.routes_pace.not_before(true).max(self.not_before);
+        let routes = self.routes_hold_down.not_before(true).max(self.not_before);
         offer(self.topology_dirty.then_some(routes), "routes");
-        offer(self.asked.next_deadline(), "ask again");
+        offer(self.gossip.next_request(), "ask again");
         let dirty = self.snapshot_dirty || !self.announced_dirty.is_empty();
         offer(dirty.then_some(self.not_before), "snapshot");
         for (_, slot) in self.links.iter() {
             offer(slot.next_due(), "link");
-            offer(slot.next_gossip(), "gossip");
             offer(slot.link.next_deadline(), "handshake");
         }
+        let push = self.gossip.next_push(|conn| self.links.has_room_on(conn));
+        offer(push, "gossip");
         next
     }
 
@@ -324,11 +304,13 @@ impl Control {
         self.tick_paths(now);
         self.tick_kept(now);
         self.tick_sizes(now);
-        self.tick_clones(now);
+        self.gossip.tick_duplicate(now);
+        self.drain_gossip(now);
         self.tick_flaps(now);
         self.tick_contests(now);
         self.tick_looped(now);
-        self.tick_asked(now);
+        self.gossip.tick_requests(now);
+        self.drain_gossip(now);
         self.tick_memory(now);
         self.sessions.handle_timeout(now, &mut *self.entropy);
         self.dial_due(now);
@@ -340,7 +322,7 @@ impl Control {
     /// The containers attached on this host changed.
     pub fn set_attached(&mut self, attached: &[Attached], now: Instant) {
         let attached = self.with_moves(attached);
-        self.own.set_attached(&attached);
+        self.gossip.set_attached(&attached);
         self.flush(now);
     }
 
@@ -363,7 +345,7 @@ impl Control {
                 .filter(|a| !self.config.endpoints.contains(a) && self.leads_out(*a)),
         );
         all.truncate(limits::MAX_ENDPOINTS);
-        self.own.set_endpoints(all);
+        self.gossip.set_endpoints(all);
     }
 
     /// Ends all links in good order; the router is about to stop.
@@ -387,11 +369,9 @@ impl Control {
         if self.neighbours_dirty && now >= self.links_said_until {
             self.refresh_neighbours(now);
         }
-        match self.own.publish(now) {
-            Ok(records) => self.publish_own(records, now),
-            Err(error) => self.note(Note::Warn(format!("cannot announce a change: {error}"))),
-        }
-        let routes_due = self.topology_dirty && now >= self.routes_pace.not_before(true);
+        self.gossip.publish(now);
+        self.drain_gossip(now);
+        let routes_due = self.topology_dirty && now >= self.routes_hold_down.not_before(true);
         if (routes_due || self.snapshot_dirty) && now >= self.not_before {
             self.rebuild(now);
             self.not_before = now + limits::DEBOUNCE;
@@ -402,12 +382,88 @@ impl Control {
         self.send_gossip(now);
     }
 
+    /// Carries out what gossip asks for.
+    pub(super) fn drain_gossip(&mut self, now: Instant) {
+        while let Some(effect) = self.gossip.poll_effect() {
+            match effect {
+                GossipEffect::Send(conn, message) => self.links.send(conn, &message),
+                GossipEffect::Unicast {
+                    conn,
+                    message,
+                    forwarded,
+                } => {
+                    let has_room = self.links.has_room_on(conn);
+                    if has_room {
+                        self.links.send(conn, &message);
+                        self.drain_link(conn);
+                    }
+                    self.gossip.unicast_sent(forwarded, has_room);
+                }
+                GossipEffect::CompareAt(conn, at) => {
+                    if let Some(slot) = self.links.get_mut(conn) {
+                        slot.compare_at(at);
+                    }
+                }
+                GossipEffect::CompareSoon(conn) => {
+                    if let Some(slot) = self.links.get_mut(conn) {
+                        slot.compare_soon(now);
+                    }
+                }
+                GossipEffect::Changed(key) => self.changed(key),
+                // The keys of its earlier run are gone; frames would go into a session that it does not have.
+                GossipEffect::Restarted(peer, epoch) => self.sessions.forget_before(peer, epoch),
+                GossipEffect::EpochRaised(epoch) => {
+                    // Others take only handshakes and broadcasts of an epoch that is not older than the last they saw.
+                    self.config.epoch = epoch;
+                    self.sessions.raise_epoch(epoch);
+                    self.snapshot_dirty = true;
+                    self.outputs.push_back(Output::Epoch(epoch));
+                }
+                GossipEffect::Received { from, topic, body } => {
+                    self.outputs.push_back(Output::Told { from, topic, body });
+                }
+                GossipEffect::Note(note) => self.note(note),
+            }
+        }
+    }
+
+    /// Draws the consequences of a changed record, by topic.
+    fn changed(&mut self, key: RecordKey) {
+        match key.topic {
+            Topic::IDENTITY | Topic::LINKS => {
+                self.topology_dirty = true;
+                self.tell_underlay(key.origin);
+                // An address that a neighbour announces itself is not announced for it.
+                self.neighbours_dirty |=
+                    key.topic == Topic::IDENTITY && self.links.of_peer(&key.origin).is_some();
+            }
+            Topic::ATTACHED => {
+                self.announced_dirty.insert(key.origin);
+            }
+            _ if key.topic.is_built_in() => {}
+            _ => self.outputs.push_back(Output::Said(key)),
+        }
+    }
+
+    /// Sends what gossip has to send, link by link, as far as each has room.
+    fn send_gossip(&mut self, now: Instant) {
+        let links = &self.links;
+        for conn in self.gossip.due(|conn| links.has_room_on(conn), now) {
+            while self.links.has_room_on(conn)
+                && let Some(message) = self.gossip.next_message(conn, now)
+            {
+                self.links.send(conn, &message);
+            }
+            self.drain_link(conn);
+        }
+    }
+
     pub(super) fn note(&mut self, note: Note) {
         self.outputs.push_back(Output::Note(note));
     }
 
     pub(super) fn body_of(&self, peer: &PeerId) -> Option<&IdentityBody> {
-        self.lsdb.identity(peer)
+        self.gossip.identity(peer)
     }
 
     /// `name(nickname)`, or the bare identity of a peer whose record is not known.

@@ -112,7 +112,7 @@ impl Moves {
 impl Control {
     /// What is said of these containers, each with how often it moved.
     pub(super) fn with_moves(&self, attached: &[Attached]) -> Vec<Attached> {
-        let said = self.lsdb.attached(&self.me);
+        let said = self.gossip.lsdb().attached(&self.me);
         let moves = |mac: Mac| {
             if let Some(same) = said.iter().find(|a| a.mac == mac) {
                 return same.moves;

@@ -18,13 +18,13 @@ use crate::topology::record::SignedRecord;
 use crate::topology::routes::Routes;
 use crate::topology::topic::{RecordKey, Topic};
 
-use super::pace::Burst;
+use super::hold_down::Burst;
 use super::{Control, Holder, Note, Output};
 
 /// How soon routes are computed again: the least time between two computations in the long run, and for a few of them. A
 /// link that comes up changes the topology twice within milliseconds, and both ends wait for the second. In a very large
 /// mesh it is what they cost that bounds how often they are computed.
-fn routes_pace(routers: usize) -> (Duration, Burst) {
+fn routes_hold_down(routers: usize) -> (Duration, Burst) {
     let routers = u32::try_from(routers).unwrap_or(u32::MAX);
     let burst = Burst {
         count: ROUTES_BURST,
@@ -64,7 +64,7 @@ impl Control {
             })
         };
         let neighbours: Vec<Neighbour> = beside.into_iter().filter_map(neighbour).collect();
-        self.own.set_neighbours(&neighbours, now);
+        self.gossip.set_neighbours(&neighbours, now);
     }
 
     /// What the links that carry frames cost. That there are others is this router's own business.
@@ -87,9 +87,9 @@ impl Control {
             return;
         }
         let costs = self.link_costs(now);
-        let said = self.lsdb.links(&self.me).iter();
+        let said = self.gossip.lsdb().links(&self.me).iter();
         let is_other = |said: &Neighbour| {
-            let peer = self.lsdb.by_prefix(said.peer);
+            let peer = self.gossip.lsdb().by_prefix(said.peer);
             let cost = peer.and_then(|peer| costs.get(&peer));
             cost.is_some_and(|cost| *cost != said.cost)
         };
@@ -100,11 +100,11 @@ impl Control {
 
     /// Computes routes if the topology changed and they were not computed just now; hands the lanes a new snapshot.
     pub(super) fn rebuild(&mut self, now: Instant) {
-        if self.topology_dirty && now >= self.routes_pace.not_before(true) {
+        if self.topology_dirty && now >= self.routes_hold_down.not_before(true) {
             self.recompute_routes(now);
             self.topology_dirty = false;
-            let (interval, burst) = routes_pace(self.lsdb.len());
-            self.routes_pace.done(interval, burst, now);
+            let (interval, burst) = routes_hold_down(self.gossip.lsdb().len());
+            self.routes_hold_down.done(interval, burst, now);
         }
         self.tell_announced(now);
         self.refresh_fast(now);
@@ -116,8 +116,8 @@ impl Control {
     }
 
     fn recompute_routes(&mut self, now: Instant) {
-        let relinked = self.lsdb.take_relinked();
-        let routes = self.routes.follow(&self.lsdb, &relinked);
+        let relinked = self.gossip.take_relinked();
+        let routes = self.routes.follow(self.gossip.lsdb(), &relinked);
         self.take_routes(routes, now);
     }
 
@@ -137,6 +137,7 @@ impl Control {
             }
         }
         self.routes = Arc::new(routes);
+        self.gossip.routes_changed(self.routes.clone());
         let routes = &self.routes;
         self.targets
             .reconsider(|peer| routes.is_reachable(peer), now);
@@ -145,7 +146,7 @@ impl Control {
 
     /// Others are within reach than before.
     fn note_reach(&mut self, routes: &Routes, now: Instant) {
-        self.lsdb.note_reach(routes, now);
+        self.gossip.note_reach(routes, now);
         self.outputs.push_back(Output::Reach);
         let is_new = |p: &PeerId| routes.is_reachable(p) && !self.routes.is_reachable(p);
         let spread = self.dial_spread();
@@ -157,8 +158,9 @@ impl Control {
         }
         let came: Vec<PeerId> = routes.reachable().filter(is_new).collect();
         if !came.is_empty() {
-            let (interval, _) = routes_pace(self.lsdb.len());
-            self.compare_when_quiet(interval, now);
+            let (interval, _) = routes_hold_down(self.gossip.lsdb().len());
+            self.gossip.compare_when_quiet(interval, now);
+            self.drain_gossip(now);
         }
         self.announced_dirty.extend(came);
     }
@@ -167,7 +169,7 @@ impl Control {
     pub(super) fn tell_announced(&mut self, now: Instant) {
         for peer in core::mem::take(&mut self.announced_dirty) {
             let is_there = peer == self.me || self.routes.is_reachable(&peer);
-            let said = |topic| self.lsdb.get(RecordKey::new(peer, topic)).cloned();
+            let said = |topic| self.gossip.lsdb().get(RecordKey::new(peer, topic)).cloned();
             let containers = said(Topic::ATTACHED).filter(|_| is_there);
             let router = said(Topic::IDENTITY);
             let attached = containers.as_ref().map_or(&[][..], SignedRecord::attached);

@@ -264,7 +264,8 @@ impl Control {
     fn peer_report(&self, peer: &PeerId) -> Option<PeerReport> {
         let body = self.body_of(peer)?;
         let version = self
-            .lsdb
+            .gossip
+            .lsdb()
             .get(RecordKey::new(*peer, Topic::LINKS))
             .map(SignedRecord::version);
         let path = if *peer == self.me {
@@ -285,20 +286,20 @@ impl Control {
             name: body.name.to_string(),
             nick_name: body.nickname.clone(),
             id: peer.to_string(),
-            epoch: self.epoch_of(peer).unwrap_or_default(),
+            epoch: self.gossip.epoch_of(peer).unwrap_or_default(),
             version: version.map(|v| v.seq).unwrap_or_default(),
             is_self: *peer == self.me,
             path,
-            attached: self.lsdb.attached(peer).len(),
+            attached: self.gossip.lsdb().attached(peer).len(),
             connections,
         })
     }
 
     /// The links of a router in its own words; an address that the other end announces is not among them.
     fn peer_connections(&self, peer: &PeerId) -> Vec<PeerConnectionReport> {
-        let links = self.lsdb.links(peer).iter();
+        let links = self.gossip.lsdb().links(peer).iter();
         let connection = |link: &Neighbour| {
-            let other = self.lsdb.by_prefix(link.peer);
+            let other = self.gossip.lsdb().by_prefix(link.peer);
             let announced = || self.body_of(&other?)?.endpoints.first().copied();
             let dialled = || announced().filter(|_| link.outbound);
             PeerConnectionReport {
@@ -360,14 +361,14 @@ impl Control {
     }
 
     fn gossip_report(&self) -> impl Iterator<Item = (String, u64)> {
-        let c = &self.gossip_counters;
+        let c = self.gossip.counters();
         [
             ("gossip records accepted", c.accepted),
             ("gossip records known", c.known),
             ("gossip records refused", c.refused),
             (
                 "gossip records refused for want of room",
-                self.lsdb.refused_full(),
+                self.gossip.lsdb().refused_full(),
             ),
             ("connections refused: too many", self.strangers.refused().0),
             (
@@ -379,7 +380,7 @@ impl Control {
             ("gossip messages unknown", c.unknown),
         ]
         .into_iter()
-        .chain(self.unicast_report())
+        .chain(self.gossip.unicast_report())
         .map(|(name, n)| (name.to_owned(), n))
     }
 
@@ -394,15 +395,15 @@ impl Control {
         }
         warnings.extend(self.duplicate_names());
         warnings.extend(self.setting_warnings());
-        warnings.extend(self.clones.warning());
+        warnings.extend(self.gossip.duplicate_warning());
         warnings.extend(self.flap_warnings(now));
         warnings.extend(self.contest_warnings(now));
-        if self.lsdb.is_full(now) {
+        if self.gossip.lsdb().is_full(now) {
             warnings.push(format!(
                 "there is no room for all that is said in the mesh ({} KiB of records of {} routers): newcomers may not be \
                  known here; look for a member that makes up routers (mesh report, \"peers\")",
-                self.lsdb.bytes() / 1024,
-                self.lsdb.len()
+                self.gossip.lsdb().bytes() / 1024,
+                self.gossip.lsdb().len()
             ));
         }
         warnings.extend(self.looped_warnings(now));

@@ -21,15 +21,13 @@ impl Control {
     /// To be called once, before anything else happens; a record of another run than [`super::Config::epoch`] is
     /// overtaken as ever.
     pub fn resume(&mut self, lsdb: &Lsdb, routes: &Routes, now: Instant) {
-        self.lsdb = lsdb.clone();
-        self.lsdb.insert(self.own.introduction().clone(), now);
+        self.gossip.resume(lsdb, now);
         if let Some(links) = lsdb.get(RecordKey::new(self.me, Topic::LINKS)) {
             for link in links.links() {
                 if let Some(peer) = lsdb.by_prefix(link.peer) {
                     self.costs.said(peer, link.cost, now);
                 }
             }
-            self.own.resume(links.clone());
             self.links_said_until = now + LINKING;
         }
         self.take_routes(routes.seen_by(self.me), now);

@@ -73,7 +73,12 @@ impl Control {
     /// Hands the lanes the addresses that the records of a router name.
     pub(super) fn tell_underlay(&self, router: PeerId) {
         let own = self.body_of(&router).map_or(&[][..], |b| &b.endpoints);
-        let dialled = self.lsdb.links(&router).iter().filter_map(|n| n.address);
+        let dialled = self
+            .gossip
+            .lsdb()
+            .links(&router)
+            .iter()
+            .filter_map(|n| n.address);
         let all = own.iter().copied().chain(dialled).collect();
         self.forwarder.underlay().set_router(router, all);
     }

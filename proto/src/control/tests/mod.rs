@@ -409,7 +409,7 @@ const SECOND: Duration = Duration::from_secs(1);
 /// What a run of node `n` that this one knows nothing of said of itself.
 fn record_of_another_run(net: &Net, n: usize, version: Version) -> SignedRecord {
     let control = &net.nodes[n].control;
-    let body = control.own.introduction().body();
+    let body = control.gossip.introduction().body();
     SignedRecord::sign(Topic::IDENTITY, version, body, &control.config.identity).unwrap()
 }
 

@@ -45,7 +45,7 @@ fn what_a_neighbour_sees_is_announced_while_it_is_one() {
     let now = net.now + limits::OBSERVED_HOLD;
     let peer = net.nodes[1].control.me();
     let control = &mut net.nodes[0].control;
-    let announced = |control: &Control| control.own.body().endpoints.contains(&seen);
+    let announced = |control: &Control| control.gossip.own_endpoints().contains(&seen);
     assert!(control.observed.saw(peer, seen, true, now));
     control.refresh_endpoints();
     assert!(announced(control));
@@ -168,7 +168,7 @@ fn an_address_behind_the_mesh_is_neither_probed_nor_dialled_nor_announced() {
             .saw(peer, seen, true, now + limits::OBSERVED_HOLD)
     );
     control.refresh_endpoints();
-    assert!(!control.own.body().endpoints.contains(&seen));
+    assert!(!control.gossip.own_endpoints().contains(&seen));
     let (state, why) = net.states(0).remove(0);
     assert_eq!(state, ConnectionState::Pending);
     assert!(why.contains("through the mesh itself"), "{why}");
@@ -195,7 +195,7 @@ fn an_address_without_a_route_is_not_retried_where_its_router_is_linked() {
             .collect::<Vec<_>>()
     };
     assert_eq!(failed(&net), ["this host has no route to fd00::9"]);
-    let mut all = net.nodes[1].control.own.body().endpoints.clone();
+    let mut all = net.nodes[1].control.gossip.own_endpoints().to_vec();
     all.push(nowhere);
     let now = net.now;
     net.nodes[1].control.set_endpoints(all, now);

@@ -3,13 +3,13 @@
 use super::*;
 use crate::ids::PeerName;
 
-fn own() -> OwnRecords {
+fn own() -> LocalRecords {
     let identity = Arc::new(Identity::from_seeds([1; 32], [2; 32]));
     let body = IdentityBody::new(&identity, PeerName([2; 6]), "a".into());
-    OwnRecords::new(identity, 2, body).unwrap()
+    LocalRecords::new(identity, 2, body).unwrap()
 }
 
-fn publish(own: &mut OwnRecords, now: Instant) -> Vec<(Topic, Version)> {
+fn publish(own: &mut LocalRecords, now: Instant) -> Vec<(Topic, Version)> {
     let published = own.publish(now).unwrap();
     published.iter().map(|r| (r.topic(), r.version())).collect()
 }

@@ -1,33 +1,33 @@
-//! How soon a router may do something again: say something anew, compute routes.
+//! Hold-down: when a router may repeat an action, such as publishing a record or computing routes.
 //!
-//! In general a hold-down after the last time. What others wait for may come sooner a few times in a row, at the cost of
-//! later ones: in the long run it is done no more than once in each hold-down.
+//! In general an action waits for the hold-down time after the last one. An urgent action may come sooner a few times in a
+//! row, at the cost of later ones: in the long run there is no more than one in each hold-down time.
 
 use core::time::Duration;
 
 use crate::time::Instant;
 
-/// How often something urgent may be done in a row.
+/// Allowance for urgent actions in a row.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Burst {
+pub(crate) struct Burst {
     /// Times, at least 1.
     pub count: u32,
     /// Least time between two of them.
     pub gap: Duration,
 }
 
-/// The pace of one thing.
+/// The hold-down of one kind of action.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Pace {
+pub(crate) struct HoldDown {
     not_before: Instant,
     urgent_not_before: Instant,
-    /// What was done is paid for until then, at one in each hold-down.
+    /// End of the hold-down times of all actions so far, laid end to end.
     paid_until: Instant,
 }
 
-impl Pace {
-    /// When it may be done next.
-    pub(super) fn not_before(&self, urgent: bool) -> Instant {
+impl HoldDown {
+    /// Returns the earliest time of the next action.
+    pub(crate) fn not_before(&self, urgent: bool) -> Instant {
         if urgent {
             self.urgent_not_before
         } else {
@@ -35,8 +35,8 @@ impl Pace {
         }
     }
 
-    /// It was done.
-    pub(super) fn done(&mut self, hold_down: Duration, burst: Burst, now: Instant) {
+    /// Records an action.
+    pub(crate) fn done(&mut self, hold_down: Duration, burst: Burst, now: Instant) {
         let owed = self.paid_until.since(now) + hold_down;
         self.paid_until = now + owed;
         self.not_before = now + hold_down;
@@ -44,8 +44,8 @@ impl Pace {
         self.urgent_not_before = now + wait.max(burst.gap);
     }
 
-    /// All is to be said anew, at once.
-    pub(super) fn begin(&mut self) {
+    /// Forgets all earlier actions.
+    pub(crate) fn reset(&mut self) {
         *self = Self::default();
     }
 }
@@ -67,11 +67,11 @@ mod tests {
 
     /// When it is said, if there is something to say each millisecond.
     fn times(urgent: bool, end: u64) -> Vec<u64> {
-        let mut pace = Pace::default();
+        let mut hold_down = HoldDown::default();
         let mut said = Vec::new();
         for millis in 0..end {
-            if pace.not_before(urgent) <= at(millis) {
-                pace.done(HOLD_DOWN, BURST, at(millis));
+            if hold_down.not_before(urgent) <= at(millis) {
+                hold_down.done(HOLD_DOWN, BURST, at(millis));
                 said.push(millis);
             }
         }
@@ -88,12 +88,12 @@ mod tests {
     proptest! {
         #[test]
         fn in_the_long_run_it_is_one_in_a_hold_down(urgent in proptest::collection::vec(any::<bool>(), 1..300)) {
-            let mut pace = Pace::default();
+            let mut hold_down = HoldDown::default();
             let mut said = 0;
             for (n, urgent) in (0..).zip(&urgent) {
                 let now = at(n * 50);
-                if pace.not_before(*urgent) <= now {
-                    pace.done(HOLD_DOWN, BURST, now);
+                if hold_down.not_before(*urgent) <= now {
+                    hold_down.done(HOLD_DOWN, BURST, now);
                     said += 1;
                 }
             }

@@ -1,4 +1,4 @@
-//! The router's own records: what it says of itself about each topic, and when it says it again.
+//! Origination: the records of this router, one for each topic, and when a change of one is published.
 //!
 //! The first change after a quiet time is published at once, further ones at most every [`Topic::hold_down`], each topic by
 //! itself, so that a flapping cable costs the mesh one record a second and not one per flap. Neighbours that come or go do
@@ -9,47 +9,48 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::crypto::identity::Identity;
-use crate::ids::{PeerPrefix, Version};
+use crate::ids::{PeerId, PeerPrefix, Version};
 use crate::limits::{HOLD_DOWN, LINKS_BURST, LINKS_GAP};
 use crate::time::Instant;
 use crate::topology::bodies::{self, Attached, IdentityBody, Neighbour};
 use crate::topology::record::{RecordError, SignedRecord};
 use crate::topology::topic::Topic;
+use crate::topology::unicast::SignedUnicast;
 
-use super::pace::{Burst, Pace};
+use super::super::hold_down::{Burst, HoldDown};
 
-/// For links that come and go.
+/// Allowance for links that come and go.
 const LINKS: Burst = Burst {
     count: LINKS_BURST,
     gap: LINKS_GAP,
 };
 
-/// The own records, published and wanted.
+/// The records of this router, published and pending.
 #[derive(Debug)]
-pub struct OwnRecords {
+pub(crate) struct LocalRecords {
     identity: Arc<Identity>,
     body: IdentityBody,
     introduction: SignedRecord,
     epoch: u64,
     topics: BTreeMap<Topic, Statement>,
     raised: bool,
-    /// Neighbours that went, and when: whoever is back within [`HOLD_DOWN`] may go again.
+    /// Neighbours that went, and when: one that is back within [`HOLD_DOWN`] may go again.
     gone: BTreeMap<PeerPrefix, Instant>,
 }
 
-/// What is said about one topic.
+/// The record of one topic.
 #[derive(Debug, Default)]
 struct Statement {
-    /// What is wanted.
+    /// Body to publish.
     body: Vec<u8>,
-    /// What was published in this run.
+    /// Record published in this run.
     signed: Option<SignedRecord>,
     seq: u64,
     dirty: bool,
-    pace: Pace,
-    /// Others wait for it: it need not wait as long as the rest.
+    hold_down: HoldDown,
+    /// True if other routers wait for it: the hold-down is shorter then.
     urgent: bool,
-    /// Until then a change may wait for others: nobody's frames depend on it.
+    /// Time until which a change waits for further ones: no frames depend on it.
     lazy_until: Instant,
 }
 
@@ -62,17 +63,17 @@ impl Statement {
     }
 
     fn due(&self) -> Option<Instant> {
-        let not_before = self.pace.not_before(self.urgent);
+        let not_before = self.hold_down.not_before(self.urgent);
         self.dirty.then_some(not_before.max(self.lazy_until))
     }
 }
 
-impl OwnRecords {
-    /// Signs the first record of this start: who the router is.
+impl LocalRecords {
+    /// Signs the first record of this run, the identity of the router.
     ///
     /// # Errors
     /// When the body breaks a bound (a nickname too long, …).
-    pub fn new(
+    pub(crate) fn new(
         identity: Arc<Identity>,
         epoch: u64,
         body: IdentityBody,
@@ -97,8 +98,8 @@ impl OwnRecords {
         })
     }
 
-    /// This was said in this run already.
-    pub(super) fn resume(&mut self, said: SignedRecord) {
+    /// Takes over a record that was published in this run already.
+    pub(crate) fn resume(&mut self, said: SignedRecord) {
         let statement = self.topics.entry(said.topic()).or_default();
         *statement = Statement {
             body: said.body().to_vec(),
@@ -108,44 +109,58 @@ impl OwnRecords {
         };
     }
 
-    /// Who the router is, wanted changes included.
-    pub fn body(&self) -> &IdentityBody {
+    /// Returns the identity of the router, pending changes included.
+    pub(crate) fn body(&self) -> &IdentityBody {
         &self.body
     }
 
-    /// Who the router is, as last published.
-    pub fn introduction(&self) -> &SignedRecord {
+    /// Returns the identity record as last published.
+    pub(crate) fn introduction(&self) -> &SignedRecord {
         &self.introduction
     }
 
-    /// The epoch of its records.
-    pub fn epoch(&self) -> u64 {
+    /// Returns the epoch of the records.
+    pub(crate) fn epoch(&self) -> u64 {
         self.epoch
     }
 
-    /// What was last published about a topic in this run.
-    pub fn signed(&self, topic: Topic) -> Option<&SignedRecord> {
+    /// Signs a message to one router.
+    ///
+    /// # Errors
+    /// When the body is too long.
+    pub(crate) fn sign_unicast(
+        &self,
+        topic: Topic,
+        to: PeerId,
+        body: &[u8],
+    ) -> Result<SignedUnicast, RecordError> {
+        SignedUnicast::sign(topic, to, body, &self.identity)
+    }
+
+    /// Returns the record last published about a topic in this run.
+    pub(crate) fn signed(&self, topic: Topic) -> Option<&SignedRecord> {
         self.topics.get(&topic)?.signed.as_ref()
     }
 
-    /// The topics something was published about.
-    pub fn published(&self) -> impl Iterator<Item = Topic> + '_ {
+    /// Returns the topics with a published record.
+    #[cfg(test)]
+    pub(crate) fn published(&self) -> impl Iterator<Item = Topic> + '_ {
         let topics = self.topics.iter();
         topics
             .filter(|(_, s)| s.signed.is_some())
             .map(|(topic, _)| *topic)
     }
 
-    /// What to say about a topic changed; an empty body says nothing more about it.
-    pub fn set(&mut self, topic: Topic, body: Vec<u8>) {
+    /// Sets the body to publish about a topic; an empty one withdraws the last.
+    pub(crate) fn set(&mut self, topic: Topic, body: Vec<u8>) {
         if !body.is_empty() || self.topics.contains_key(&topic) {
             self.topics.entry(topic).or_default().set(body);
         }
     }
 
-    /// The neighbours changed. Where frames may go is told at once; the rest (a link that does not carry data yet, what
-    /// one costs) within [`HOLD_DOWN`], when most of it will have changed again.
-    pub fn set_neighbours(&mut self, neighbours: &[Neighbour], now: Instant) {
+    /// Sets the neighbours to announce. Which links carry frames is published at once; the rest (a new cost) within
+    /// [`HOLD_DOWN`], when most of it will have changed again.
+    pub(crate) fn set_neighbours(&mut self, neighbours: &[Neighbour], now: Instant) {
         let said = self
             .signed(Topic::LINKS)
             .map_or(&[][..], SignedRecord::links);
@@ -176,7 +191,7 @@ impl OwnRecords {
         }
     }
 
-    /// Whether there are neighbours that were not there a moment ago, or are no more.
+    /// Returns true if there are neighbours that were not there a moment ago, or if some are gone.
     fn came_or_went(&mut self, said: &[PeerPrefix], wanted: &[PeerPrefix], now: Instant) -> bool {
         self.gone.retain(|_, at| now.since(*at) < HOLD_DOWN);
         let went: Vec<&PeerPrefix> = said.iter().filter(|p| !wanted.contains(p)).collect();
@@ -185,8 +200,8 @@ impl OwnRecords {
         !went.is_empty() || wanted.iter().any(is_new)
     }
 
-    /// The attached containers changed.
-    pub fn set_attached(&mut self, attached: &[Attached]) {
+    /// Sets the attached containers to announce.
+    pub(crate) fn set_attached(&mut self, attached: &[Attached]) {
         let body = if attached.is_empty() {
             Vec::new()
         } else {
@@ -195,20 +210,21 @@ impl OwnRecords {
         self.set(Topic::ATTACHED, body);
     }
 
-    /// The addresses others may dial changed.
-    pub fn set_endpoints(&mut self, endpoints: Vec<SocketAddr>) {
+    /// Sets the addresses to announce for dialling.
+    pub(crate) fn set_endpoints(&mut self, endpoints: Vec<SocketAddr>) {
         if self.body.endpoints != endpoints {
             self.body.endpoints = endpoints;
             self.set(Topic::IDENTITY, self.body.encode());
         }
     }
 
-    /// A record of ours is about that we did not make in this run: overtake it.
+    /// Overtakes a record of this router that it did not make in this run.
     ///
-    /// The first time the epoch is raised above it, and the new one returned: the stored epoch was an old one, and
-    /// others must notice that a new run began. After that it is a clone, and only the number is raised: a new epoch
-    /// costs everybody's sessions with us. An epoch concerns all topics: what was said in a lower one is void.
-    pub fn overtake(&mut self, topic: Topic, seen: Version) -> Option<u64> {
+    /// The first time the epoch is raised above that of the record, and the new epoch returned: the stored epoch was an old
+    /// one, and others must notice that a new run began. Later ones are those of a duplicate of this router, and only the
+    /// sequence number is raised: a new epoch costs all sessions with this router. An epoch concerns all topics: records of
+    /// lower epochs are void.
+    pub(crate) fn overtake(&mut self, topic: Topic, seen: Version) -> Option<u64> {
         if !self.raised && seen.epoch < u64::MAX {
             self.raised = true;
             self.begin_epoch(self.epoch.max(seen.epoch + 1), 0);
@@ -225,27 +241,27 @@ impl OwnRecords {
         None
     }
 
-    /// Everything is said anew, and at once, for half of it would be void.
+    /// Publishes all records again, at once: those of lower epochs are void.
     fn begin_epoch(&mut self, epoch: u64, seq: u64) {
         self.epoch = epoch;
         for statement in self.topics.values_mut() {
             statement.seq = seq;
             statement.dirty = true;
-            statement.pace.begin();
+            statement.hold_down.reset();
             statement.lazy_until = Instant::ZERO;
         }
     }
 
-    /// When [`OwnRecords::publish`] would have something new.
-    pub fn next_deadline(&self) -> Option<Instant> {
+    /// Returns the time at which [`LocalRecords::publish`] has a record to publish.
+    pub(crate) fn next_deadline(&self) -> Option<Instant> {
         self.topics.values().filter_map(Statement::due).min()
     }
 
-    /// Signs anew what changed and is not held down; in order of topics, so that the identity comes first.
+    /// Signs the records that changed and are not held down, in order of topics, so that the identity comes first.
     ///
     /// # Errors
     /// The first change that broke a bound; the record published before then stays as it is.
-    pub fn publish(&mut self, now: Instant) -> Result<Vec<SignedRecord>, RecordError> {
+    pub(crate) fn publish(&mut self, now: Instant) -> Result<Vec<SignedRecord>, RecordError> {
         let mut published = Vec::new();
         let mut failed = Ok(());
         for (topic, statement) in &mut self.topics {
@@ -254,7 +270,7 @@ impl OwnRecords {
             }
             statement.dirty = false;
             statement.urgent = false;
-            statement.pace.done(topic.hold_down(), LINKS, now);
+            statement.hold_down.done(topic.hold_down(), LINKS, now);
             statement.seq = statement.seq.saturating_add(1);
             let version = Version {
                 epoch: self.epoch,
@@ -279,5 +295,5 @@ impl OwnRecords {
 }
 
 #[cfg(test)]
-#[path = "own_tests.rs"]
+#[path = "origination_tests.rs"]
 mod tests;
