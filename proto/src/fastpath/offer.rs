@@ -1,6 +1,6 @@
 //! The offer of plain VXLAN, a payload of kind Probe: sealed and fresh, so nobody but the peer can have made it.
 
-/// First byte of the payload; 0 and 1 are the request and the reply of [`crate::control::paths`].
+/// First byte of the payload; 0 and 1 are the request and the reply of [`crate::control::probe`].
 const OFFER: u8 = 2;
 /// Bytes of the payload.
 const LEN: usize = 24;

@@ -5,7 +5,7 @@ use crate::time::Instant;
 use crate::topology::topic::{RecordKey, Topic};
 use crate::wire::message::LinkMessage;
 
-use super::super::Note;
+use crate::control::note::Note;
 
 /// An effect of gossip on the other parts of the control plane.
 #[derive(Debug)]

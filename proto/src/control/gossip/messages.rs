@@ -19,7 +19,7 @@ use crate::wire::message::{Hashes, LinkMessage, Summary};
 
 use super::duplicate_identity::describe;
 use super::{Gossip, GossipEffect};
-use crate::control::Note;
+use crate::control::note::Note;
 
 impl Gossip {
     /// Takes a message of gossip from a link that is up. Nothing in it, however wrong, ends the link.

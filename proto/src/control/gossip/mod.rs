@@ -44,7 +44,7 @@ use crate::topology::topic::{RecordKey, Topic};
 use crate::topology::unicast::SignedUnicast;
 use crate::wire::message::LinkMessage;
 
-use super::Note;
+use super::note::Note;
 pub use announcement::Said;
 use duplicate_identity::DuplicateIdentity;
 pub(crate) use effect::{GossipCounters, GossipEffect};

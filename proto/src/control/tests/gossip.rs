@@ -53,7 +53,8 @@ fn a_neighbour_that_asks_and_does_not_read_costs_bounded_memory() {
             LinkMessage::Want(vec![RecordKey::new(PeerId(id), Topic::LINKS)]),
             now,
         );
-        control.drain_link(conn);
+        control.links.drain(conn);
+        control.drain_links(now);
         while let Some(output) = control.poll_output() {
             if let Output::Send { bytes, .. } = output {
                 queued += bytes.len();

@@ -14,11 +14,12 @@ use crate::crypto::aead::Suites;
 use crate::crypto::identity::Identity;
 use crate::crypto::secret::MeshSecret;
 use crate::entropy::SeededEntropy;
-use crate::forward::{Collected, Scratch};
-use crate::ids::{PeerName, Version};
+use crate::forward::{Collected, Scratch, Snapshot};
+use crate::ids::{ConnId, PeerName, Version};
 use crate::offload::PortFrame;
 use crate::topology::record::{Ed25519, SignedRecord};
 use crate::topology::topic::{RecordKey, Topic};
+use crate::wire::message::LinkMessage;
 
 mod admission;
 mod agreement;

@@ -82,7 +82,7 @@ fn what_passed_a_neighbour_by_while_its_router_was_out_of_reach_is_found_soon() 
     let news = b"late".to_vec();
     net.nodes[2].control.say(NEWS, news.clone(), now).unwrap();
     fn slot(net: &mut Net, conn: ConnId) -> &mut Slot {
-        net.nodes[1].control.links.get_mut(conn).unwrap()
+        net.nodes[1].control.links.slot_mut(conn).unwrap()
     }
     // All that node 1 has to tell node 0 waits, and this gets lost.
     slot(&mut net, to_0).queued(limits::MAX_GOSSIP_QUEUE);
@@ -92,7 +92,7 @@ fn what_passed_a_neighbour_by_while_its_router_was_out_of_reach_is_found_soon() 
     let gossip = &mut net.nodes[1].control.gossip;
     gossip.unqueue(to_0, &RecordKey::new(late, NEWS));
     slot(&mut net, to_0).written(limits::MAX_GOSSIP_QUEUE);
-    while !net.nodes[0].control.routes.is_reachable(&late) {
+    while !net.nodes[0].control.routing.routes().is_reachable(&late) {
         net.run(Duration::from_millis(1));
     }
     assert_eq!(said(&net, 0, late), None);
