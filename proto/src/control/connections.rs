@@ -2,71 +2,100 @@
 
 use std::net::SocketAddr;
 
-use super::dial::NO_ROOM;
-use super::links::{Due, Slot};
-use super::strangers::Entry;
-use super::targets::{Retry, TargetKey};
-use super::{Control, Ending, Note, Output};
-use crate::ids::ConnId;
+use super::links::admission::Verdict;
+use super::links::{Due, Opening, Retry, Slot};
+use super::neighbours::{NO_ROOM, Spare};
+use super::{Change, Control, Ending, Note, Output};
+use crate::ids::{ConnId, PeerId};
 use crate::limits;
-use crate::link::{AlertCode, Link, LinkConfig, LinkError, LinkEvent, LinkRole};
-use crate::source::Source;
+use crate::link::{AlertCode, LinkConfig, LinkError, LinkEvent, LinkRole};
 use crate::time::Instant;
+use crate::topology::record::SignedRecord;
 use crate::wire::message::LinkMessage;
 
 impl Control {
-    /// Somebody dialled us. The shell gets a handle, or `None` when nothing is to be had here: reset it at once.
+    // What the shell reports
+
+    /// Takes a connection that was dialled from this address. Returns its handle, or `None` to reset it at once.
     pub fn handle_accepted(&mut self, from: SocketAddr, now: Instant) -> Option<ConnId> {
-        match self.knock(from, now) {
-            Entry::Open => {
-                let conn = self.new_conn();
+        let neighbours = &self.neighbours;
+        let known = || neighbours.known_addresses();
+        match self.links.knock(from, known, now) {
+            Opening::Open => {
+                let conn = self.links.new_conn();
                 self.open_link(conn, from, LinkRole::Acceptor, now);
                 Some(conn)
             }
-            Entry::Penalised if self.penalty_alerts.take(now) => Some(self.tell_penalty(now)),
-            Entry::Penalised | Entry::Refused => None,
+            Opening::Penalise => {
+                let (conn, config) = (self.links.new_conn(), self.link_config());
+                self.links.penalise(conn, &config, now, &mut *self.entropy);
+                self.drain_links(now);
+                Some(conn)
+            }
+            Opening::Reset => None,
         }
     }
 
-    /// Somebody dialled us by a way that is none; only said to the operator.
+    /// Takes note of a connection that came by a way that is none; only said to the operator.
     pub fn handle_refused(&mut self, from: SocketAddr, why: &str, now: Instant) {
-        self.links.remember_failed(from, why.to_owned(), now);
+        self.links.refused_inbound(from, why, now);
     }
 
-    /// Tells the dialler that it is to wait; nothing is kept of the connection.
-    fn tell_penalty(&mut self, now: Instant) -> ConnId {
-        let (conn, config) = (self.new_conn(), self.link_config());
-        let mut link = Link::new(LinkRole::Acceptor, &config, now, &mut *self.entropy);
-        link.refuse(AlertCode::Penalty);
-        while let Some(bytes) = link.poll_transmit() {
-            self.outputs.push_back(Output::Send { conn, bytes });
-        }
-        let ending = Ending::Told;
-        self.outputs.push_back(Output::Close { conn, ending });
-        conn
-    }
-
-    fn link_config(&self) -> LinkConfig {
-        LinkConfig {
-            identity: self.config.identity.clone(),
-            secret: self.config.secret.clone(),
-            record: self.own.introduction().clone(),
-            features: 0,
-        }
-    }
-
-    /// A dial succeeded. Many may be under way at once: one that finds no room is closed.
+    /// Takes a dial that succeeded. Many may be under way at once: one that finds no room is closed.
     pub fn handle_connected(&mut self, conn: ConnId, to: SocketAddr, now: Instant) {
-        self.targets.reached(conn, to);
-        let explicit = matches!(self.targets.key_of(conn), Some(TargetKey::Explicit(_)));
-        if self.links.has_room() || explicit && self.make_room(now) {
+        let is_explicit = self.neighbours.reached(conn, to);
+        if self.links.has_room() || is_explicit && self.make_room(now) {
             self.open_link(conn, to, LinkRole::Dialler, now);
             return;
         }
         let ending = Ending::Abort;
         self.outputs.push_back(Output::Close { conn, ending });
-        self.dial_failed(conn, NO_ROOM, Retry::Slowly, now);
+        self.neighbours
+            .failed(conn, NO_ROOM, Retry::Slowly, now, &mut *self.entropy);
         self.flush(now);
+    }
+
+    /// Takes bytes that arrived on a connection.
+    pub fn handle_bytes(&mut self, conn: ConnId, bytes: &[u8], now: Instant) {
+        if self.links.receive(conn, bytes, now, &mut *self.entropy) {
+            self.pump_link(conn, now);
+        }
+        self.flush(now);
+    }
+
+    /// Takes note that the shell wrote `bytes` bytes of a connection to its socket.
+    pub fn handle_written(&mut self, conn: ConnId, bytes: usize, now: Instant) {
+        self.links.written(conn, bytes);
+        self.flush(now);
+    }
+
+    /// Takes note that a connection ended, or a dial failed.
+    pub fn handle_closed(&mut self, conn: ConnId, error: &str, now: Instant) {
+        if self.links.get(conn).is_some() {
+            self.keep_route(conn, now);
+            self.drop_link(conn, error, Retry::Later, now);
+        } else {
+            self.neighbours
+                .failed(conn, error, Retry::Later, now, &mut *self.entropy);
+        }
+        self.flush(now);
+    }
+
+    /// Ends all links in good order; the router is about to stop.
+    pub fn shut_down(&mut self, now: Instant) {
+        self.links.shut_down(now);
+        self.drain_links(now);
+    }
+
+    // A link
+
+    fn link_config(&self) -> LinkConfig {
+        LinkConfig {
+            identity: self.config.identity.clone(),
+            secret: self.config.secret.clone(),
+            record: self.gossip.introduction().clone(),
+            features: 0,
+        }
     }
 
     pub(super) fn open_link(
@@ -77,64 +106,16 @@ impl Control {
         now: Instant,
     ) {
         let config = self.link_config();
-        let outbound = matches!(role, LinkRole::Dialler);
-        let link = Link::new(role, &config, now, &mut *self.entropy);
-        let evicted = self
-            .links
-            .insert(conn, Slot::new(link, address, outbound, now));
-        if let Some(evicted) = evicted {
-            self.drop_link(
-                evicted,
-                "made room for newer connections",
-                Retry::Later,
-                now,
-            );
-        }
-        self.tell_linked();
+        self.links
+            .open((conn, address), role, &config, now, &mut *self.entropy);
+        self.drain_links(now);
         self.pump_link(conn, now);
         self.flush(now);
     }
 
-    /// Bytes arrived on a connection.
-    pub fn handle_bytes(&mut self, conn: ConnId, bytes: &[u8], now: Instant) {
-        if let Some(slot) = self.links.get_mut(conn) {
-            let before = slot.link.records();
-            slot.link.handle_bytes(bytes, now, &mut *self.entropy);
-            // A damaged length makes the link wait for bytes that mean nothing: those are no sign of life.
-            if slot.link.records() != before {
-                slot.heard(now);
-            }
-            self.pump_link(conn, now);
-        }
-        self.flush(now);
-    }
-
-    /// The shell wrote `bytes` bytes of a connection to its socket.
-    pub fn handle_written(&mut self, conn: ConnId, bytes: usize, now: Instant) {
-        if let Some(slot) = self.links.get_mut(conn) {
-            slot.written(bytes);
-        }
-        self.flush(now);
-    }
-
-    /// A connection ended, or a dial failed.
-    pub fn handle_closed(&mut self, conn: ConnId, error: &str, now: Instant) {
-        if self.links.get(conn).is_some() {
-            self.keep_route(conn, now);
-            self.drop_link(conn, error, Retry::Later, now);
-        } else {
-            self.dial_failed(conn, error, Retry::Later, now);
-        }
-        self.flush(now);
-    }
-
     /// Moves what a link has to say to where it belongs.
-    pub(super) fn pump_link(&mut self, conn: ConnId, now: Instant) {
-        while let Some(event) = self
-            .links
-            .get_mut(conn)
-            .and_then(|slot| slot.link.poll_event())
-        {
+    fn pump_link(&mut self, conn: ConnId, now: Instant) {
+        while let Some(event) = self.links.poll_event(conn) {
             match event {
                 LinkEvent::Authenticated { record, peer } => self.admit(conn, peer, record, now),
                 LinkEvent::Up => self.link_up(conn, now),
@@ -142,60 +123,144 @@ impl Control {
                 LinkEvent::Closed(error) => self.link_failed(conn, &error, now),
             }
         }
-        self.drain_link(conn);
+        self.links.drain(conn);
+        self.drain_links(now);
     }
 
-    /// Hands over what a link has to say; whether there was something.
-    pub(super) fn drain_link(&mut self, conn: ConnId) -> bool {
-        let Some(slot) = self.links.get_mut(conn) else {
-            return false;
-        };
-        let mut any = false;
-        while let Some(bytes) = slot.link.poll_transmit() {
-            slot.queued(bytes.len());
-            self.outputs.push_back(Output::Send { conn, bytes });
-            any = true;
+    /// Takes a message from a link that is up. Nothing in it, however wrong, ends the link.
+    pub(super) fn handle_message(&mut self, conn: ConnId, message: LinkMessage, now: Instant) {
+        match message {
+            LinkMessage::Ping { nonce } => self.links.send(conn, &LinkMessage::Pong { nonce }),
+            LinkMessage::Pong { nonce } => self.links.ponged(conn, nonce, now),
+            LinkMessage::Wanted(wanted) => self.links.set_peer_wants(conn, wanted, now),
+            LinkMessage::Observed(address) => {
+                if let Some(peer) = self.links.peer_of(conn) {
+                    // TCP sees our ephemeral port; others may dial the address with our own port.
+                    let address = SocketAddr::new(address.ip(), self.config.port);
+                    self.paths.observed(peer, address, false, now);
+                    self.drain_paths(now);
+                }
+            }
+            LinkMessage::Bye { reason } => {
+                self.drop_link(conn, &printable(&reason), Retry::Later, now);
+            }
+            message => {
+                self.gossip.message(conn, message, now, &mut *self.entropy);
+                self.drain_gossip(now);
+            }
         }
-        any
+    }
+
+    /// Lets a peer in that has proved who it is, or refuses it.
+    fn admit(&mut self, conn: ConnId, peer: PeerId, record: SignedRecord, now: Instant) {
+        // Asked before it counts itself.
+        let has_place = self.has_place(conn, peer, now);
+        self.links.authenticated(conn, peer);
+        self.answered(conn, peer, now);
+        let lsdb = self.gossip.lsdb();
+        let verdict = match self.links.judge(conn, peer, &record, lsdb, now) {
+            Verdict::Accept if !has_place || self.is_one_too_many(conn, &peer) => {
+                Verdict::Refuse(AlertCode::Full)
+            }
+            verdict => verdict,
+        };
+        if self.links.get(conn).is_none() {
+            return;
+        }
+        match verdict {
+            Verdict::Accept => {
+                self.links.accept(conn, &record);
+                self.drain_links(now);
+                self.gossip.take(record, None, now);
+                self.drain_gossip(now);
+            }
+            Verdict::Refuse(code) => {
+                self.links.refuse(conn, code);
+                if code == AlertCode::Duplicate {
+                    self.neighbours.satisfied(conn, peer, now);
+                }
+            }
+        }
+    }
+
+    /// Returns true if there is a place for a peer that dialled us. One that is known gets that of another.
+    pub(super) fn has_place(&mut self, conn: ConnId, peer: PeerId, now: Instant) -> bool {
+        let neighbours = &self.neighbours;
+        let is_known = |peer: &PeerId| neighbours.knows(peer);
+        let has_place = self.links.has_place(conn, peer, is_known, now);
+        self.drain_links(now);
+        has_place
+    }
+
+    /// Returns true for a peer that dialled us and finds us through others just as well.
+    fn is_one_too_many(&self, conn: ConnId, peer: &PeerId) -> bool {
+        let inbound = self.links.get(conn).is_some_and(|slot| !slot.is_outbound());
+        let is_linked = self.links.of_peer(peer).is_some();
+        inbound && !is_linked && self.neighbours.has_enough_without(peer, self.view())
+    }
+
+    /// Takes note that `peer` has proved that it is the one at the address that `conn` dialled.
+    fn answered(&mut self, conn: ConnId, peer: PeerId, now: Instant) {
+        let (neighbours, view, entropy) = self.with_neighbours();
+        neighbours.answered(conn, peer, view, now, entropy);
     }
 
     fn link_up(&mut self, conn: ConnId, now: Instant) {
         let Some(slot) = self.links.get(conn) else {
             return;
         };
-        let Some(peer) = slot.peer else { return };
-        let (address, outbound) = (slot.address, slot.outbound);
+        let Some(peer) = slot.peer() else { return };
+        let (address, outbound) = (slot.address(), slot.is_outbound());
         if !self.settle_duplicate(conn, peer, now) {
             return;
         }
-        self.links.set_up(conn, peer, now);
-        self.tell_linked();
-        self.keep_no_longer(&peer);
-        let direct = self.paths.direct(&peer).is_some();
-        if let Some(slot) = self.links.get_mut(conn) {
-            slot.set_direct(direct, now);
+        let is_direct = self.paths.direct(&peer).is_some();
+        if self.links.set_up(conn, peer, is_direct, now) {
+            self.follow(Change::RouteReleased);
         }
-        self.links.forget_failed(address);
-        self.remember_peer(conn, peer);
-        self.targets.satisfied(conn, peer, now);
-        self.begin_paths(peer, address, outbound, now);
-        self.greet(conn);
-        let who = self.display(&peer);
+        self.tell_linked();
+        self.neighbours.linked(conn, peer, now);
+        self.drain_neighbours();
+        self.begin_paths(peer, (address, outbound), now);
+        self.gossip.link_up(conn, peer, outbound);
+        self.drain_gossip(now);
+        let who = self.gossip.display(&peer);
         self.note(Note::Info(format!("link to {who} at {address} is up")));
-        self.topology_dirty = true;
-        self.neighbours_dirty = true;
+        self.follow(Change::LinkUp);
+    }
+
+    /// Closes one of two links to one peer, the same on both ends. Returns true if `conn` is the one that stays.
+    fn settle_duplicate(&mut self, conn: ConnId, peer: PeerId, now: Instant) -> bool {
+        let Some((old, stays)) = self.links.rival(conn, peer, now) else {
+            return true;
+        };
+        if !stays {
+            self.neighbours.satisfied(conn, peer, now);
+        }
+        let goes = if stays { old } else { conn };
+        let why = "another link to the same router is kept";
+        self.drop_link(goes, why, Retry::Later, now);
+        stays
+    }
+
+    /// Begins a session and the search for a direct path to a peer whose link came up.
+    fn begin_paths(&mut self, peer: PeerId, link: (SocketAddr, bool), now: Instant) {
+        self.suggest_addresses(peer);
+        let udp = self.view().udp_address(&peer, link, self.config.port);
+        self.paths.begin(peer, udp);
+        if let Some(dh_key) = self.dh_key(&peer) {
+            self.sessions.want(peer, dh_key, now, &mut *self.entropy);
+        }
+        self.probe(&peer, now);
     }
 
     fn link_failed(&mut self, conn: ConnId, error: &LinkError, now: Instant) {
         if *error == LinkError::WrongSecret {
-            let source = self.links.get(conn).map(|slot| Source::of(slot.address));
-            if let Some(source) = source {
-                self.strangers.failed(source, now);
-            }
+            self.links.wrong_secret(conn, now);
         }
         let retry = match error.alert() {
             Some(AlertCode::SelfConnection) if self.is_at_own_address(conn) => Retry::Never,
-            // Elsewhere than at our own addresses it is a clone of this router, and will be somebody else again.
+            // Elsewhere than at our own addresses it is a duplicate of this router, and will be another router again.
             Some(
                 AlertCode::SelfConnection
                 | AlertCode::NameConflict
@@ -206,17 +271,18 @@ impl Control {
             _ => Retry::Later,
         };
         if let Some(peer) = error.refused_by(AlertCode::Duplicate) {
-            self.meet_duplicate(conn, now);
+            self.refused_as_duplicate(conn, now);
             // The link that there is already is as good as the one that was dialled.
             if self.links.of_peer(&peer).is_some() {
                 self.answered(conn, peer, now);
-                self.targets.satisfied(conn, peer, now);
+                self.neighbours.satisfied(conn, peer, now);
             }
         }
         let declined = error.refused_by(AlertCode::Full);
         if let Some(peer) = declined {
             self.answered(conn, peer, now);
-            self.was_declined(conn, peer, now);
+            let (neighbours, view, _) = self.with_neighbours();
+            neighbours.declined(conn, peer, view, now);
         }
         self.drop_link(conn, &error.to_string(), retry, now);
         if declined.is_some() {
@@ -224,68 +290,54 @@ impl Control {
         }
     }
 
-    /// Ends the link that is needed least, for a router that is known; whether there was one.
-    pub(super) fn make_room(&mut self, now: Instant) -> bool {
-        let Some(conn) = self.least_needed(now) else {
-            return false;
-        };
-        let reason = "made room for a router that was linked before".to_owned();
-        if let Some(slot) = self.links.get_mut(conn) {
-            slot.send(&LinkMessage::Bye {
-                reason: reason.clone(),
-            });
+    /// Takes note that a peer refuses a link because it has one to us already. If we have none at all, a duplicate identity
+    /// has it.
+    fn refused_as_duplicate(&mut self, conn: ConnId, now: Instant) {
+        let address = self.links.get(conn).map(Slot::address);
+        let is_other =
+            |(c, slot): (ConnId, &Slot)| c != conn && (slot.is_up() || slot.peer().is_some());
+        if let Some(address) = address
+            && !self.links.iter().any(is_other)
+        {
+            self.gossip.refused_as_duplicate(address, now);
+            self.drain_gossip(now);
         }
-        self.drop_link(conn, &reason, Retry::Later, now);
-        true
     }
 
     fn is_at_own_address(&self, conn: ConnId) -> bool {
-        let address = self.links.get(conn).map(|slot| slot.address.ip());
-        let own = &self.own.body().endpoints;
+        let address = self.links.get(conn).map(|slot| slot.address().ip());
+        let own = self.gossip.own_endpoints();
         address.is_some_and(|ip| ip.is_loopback() || own.iter().any(|e| e.ip() == ip))
     }
 
-    /// Ends a link: tells the shell, its target, and whoever routed through it.
+    // The end of a link
+
+    /// Ends the link that is needed least, for a router that is known. Returns true if there was one.
+    fn make_room(&mut self, now: Instant) -> bool {
+        let neighbours = &self.neighbours;
+        let is_known = |peer: &PeerId| neighbours.knows(peer);
+        let made = self.links.make_room(is_known, now);
+        self.drain_links(now);
+        made
+    }
+
     pub(super) fn drop_link(&mut self, conn: ConnId, error: &str, retry: Retry, now: Instant) {
-        let told = self.drain_link(conn);
-        let Some((slot, lost)) = self.links.remove(conn) else {
-            return;
-        };
-        self.tell_linked();
-        let ending = match slot.peer {
-            None if !slot.outbound && !told => Ending::Abort,
-            None => Ending::Told,
-            Some(_) => Ending::Orderly,
-        };
-        self.outputs.push_back(Output::Close { conn, ending });
-        self.dial_failed(conn, error, retry, now);
-        if !slot.outbound && !slot.up {
-            self.links
-                .remember_failed(slot.address, error.to_owned(), now);
-        }
-        if let Some(peer) = lost {
-            self.familiar.parted(peer, &slot, now);
-            let who = self.display(&peer);
-            self.note(Note::Info(format!(
-                "link to {who} at {} ended: {error}",
-                slot.address
-            )));
-            self.targets.lost(peer, error, now, &mut *self.entropy);
-            if self.observed.forget(&peer) {
-                self.refresh_endpoints();
-            }
-            self.topology_dirty = true;
-            self.neighbours_dirty = true;
+        self.links.close(conn, error, retry, now);
+        self.drain_links(now);
+    }
+
+    /// Keeps the route to the peer of a link that is about to be dropped if datagrams go directly to it.
+    fn keep_route(&mut self, conn: ConnId, now: Instant) {
+        let paths = &self.paths;
+        let rtt = |peer: &PeerId| Some(paths.direct(peer)?.rtt);
+        if let Some(peer) = self.links.keep(conn, rtt, now) {
+            self.paths.prove(&peer, now, &mut *self.entropy);
+            self.drain_paths(now);
         }
     }
 
     pub(super) fn tick_links(&mut self, now: Instant) {
-        let mut work = Vec::new();
-        for (conn, slot) in self.links.iter_mut() {
-            slot.link.handle_timeout(now);
-            work.push((conn, slot.due(now, &mut *self.entropy)));
-        }
-        for (conn, due) in work {
+        for (conn, due) in self.links.tick(now, &mut *self.entropy) {
             for item in due {
                 self.link_due(conn, &item, now);
             }
@@ -299,19 +351,53 @@ impl Control {
                 let silence = self.links.get(conn).map(|slot| slot.silence(now));
                 let silence = silence.unwrap_or(limits::DEAD_AFTER).as_secs_f32();
                 self.keep_route(conn, now);
-                self.drop_link(
-                    conn,
-                    &format!("nothing heard for {silence:.1} s"),
-                    Retry::Later,
-                    now,
-                );
+                let why = format!("nothing heard for {silence:.1} s");
+                self.drop_link(conn, &why, Retry::Later, now);
             }
-            Due::Ping(nonce) => {
-                if let Some(slot) = self.links.get_mut(conn) {
-                    slot.send(&LinkMessage::Ping { nonce: *nonce });
-                }
+            Due::Ping(nonce) => self.links.send(conn, &LinkMessage::Ping { nonce: *nonce }),
+            Due::Digest => {
+                self.gossip.compare(conn);
+                self.drain_gossip(now);
             }
-            Due::Digest => self.send_digest(conn),
         }
     }
+
+    /// Tells the other ends which links are wanted here, and ends those that no end wants or that are too many.
+    pub(super) fn prune_links(&mut self, now: Instant) {
+        if !self.neighbours.selects() {
+            return;
+        }
+        let peers: Vec<PeerId> = self.links.neighbours().map(|(peer, _)| *peer).collect();
+        let (mut spare, mut kept) = (Vec::new(), 0);
+        for peer in peers {
+            let Some(conn) = self.links.of_peer(&peer) else {
+                continue;
+            };
+            let wanted = self.neighbours.wants_link(&peer);
+            kept += usize::from(wanted && self.paths.direct(&peer).is_some());
+            if let Some(unwanted_there) = self.links.set_wanted(conn, wanted, now) {
+                spare.push(Spare {
+                    peer,
+                    conn,
+                    unwanted_there,
+                });
+            }
+        }
+        self.drain_links(now);
+        let (unwanted, too_many) = self.neighbours.superfluous(spare, kept, self.view());
+        for conn in unwanted {
+            self.links.say_bye(conn, "both ends have links enough", now);
+        }
+        if let Some(conn) = too_many {
+            self.links.refuse(conn, AlertCode::Full);
+            let why = "this router has links enough";
+            self.links.close(conn, why, Retry::Slowly, now);
+        }
+        self.drain_links(now);
+    }
+}
+
+/// Returns the text without control characters, which could write anything on an operator's terminal.
+fn printable(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).collect()
 }

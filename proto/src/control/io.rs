@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use super::flows::SparePort;
-use super::forgotten::Forgotten;
-use super::held::Holder;
-use super::remembered::Remembered;
-use super::targets::DialTo;
+use super::links::Ending;
+use super::neighbours::target_text::DialTo;
+use super::neighbours::{Forgotten, Remembered};
+use super::note::Note;
+use super::paths::SparePort;
+use super::routing::Holder;
 use crate::crypto::aead::Suites;
 use crate::crypto::identity::Identity;
 use crate::crypto::secret::MeshSecret;
@@ -125,24 +126,4 @@ pub enum Output {
     },
     /// Something an operator may want to read; at most one line.
     Note(Note),
-}
-
-/// How a connection is closed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ending {
-    /// What was written before still arrives.
-    Orderly,
-    /// It ends a link with somebody who is not known, who was told why: that still arrives where there is room for it.
-    Told,
-    /// Nothing need arrive: the connection is reset, and costs nothing from then on (RFC 9293 section 3.10.5, ABORT).
-    Abort,
-}
-
-/// A line for the log.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Note {
-    /// Normal life: a link came up, a peer left.
-    Info(String),
-    /// Something is wrong and somebody should look.
-    Warn(String),
 }

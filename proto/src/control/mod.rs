@@ -1,200 +1,152 @@
-//! The control plane of one router: links, targets, gossip, sessions and paths, put together.
+//! The control plane of one router: links, neighbours, gossip, paths and routing, put together.
 //!
-//! [`Control`] only routes inputs to its parts and effects to the shell. Inputs are `handle_*` calls with `now`;
-//! effects come out of [`Control::poll_output`]; [`Control::next_deadline`] says when [`Control::handle_timeout`] wants
-//! to be called. The simulator and the router drive the same code.
+//! [`Control`] only routes: inputs of the shell to its parts, and effects of each part to the others and to the shell. Inputs
+//! are `handle_*` calls with `now`; effects come out of [`Control::poll_output`]; [`Control::next_deadline`] says when
+//! [`Control::handle_timeout`] wants to be called. The simulator and the router drive the same code.
 //!
-//! | file | what it decides |
+//! | part | what it owns |
 //! |---|---|
-//! | `agreement` | which settings others have otherwise |
-//! | `targets`, `dial`, `elsewhere` | whom to dial, when again, and whom not because of who is within reach |
-//! | `kept` | whose routes stay while their link is dialled again |
-//! | `costs` | what the links to neighbours are said to cost |
-//! | `remembered` | whom to dial first, at the next start |
-//! | `degree` | with whom to be linked, in a small mesh and in a large one |
-//! | `links`, `connections` | the table of TCP links; their life from opening to end |
-//! | `strangers` | how many that are not known may dial, and how long they wait after a wrong secret |
-//! | `admission` | whether an authenticated peer is let in |
-//! | `gossip` | which records are taken, and how gaps are found |
-//! | `spread`, `untold`, `asked` | which news go to which neighbour, what it is yet to be told, and what is missed |
-//! | `clones` | whether somebody else uses this router's key |
-//! | `own`, `pace` | what this router says of itself, and how soon anew |
-//! | `topics` | what others than the control plane say through it, to all |
-//! | `unicast` | what they say to one router |
-//! | `contests` | who is right about an address that several routers announce, and what operators are told |
-//! | `moves` | how often a container moved to another router, and which MACs flap |
-//! | `observed` | which of our addresses, as neighbours see them, to announce |
-//! | `paths` | which address reaches a peer directly |
-//! | `underlay` | which ways lead through the mesh itself, and are none |
-//! | `sources` | from which address of this host datagrams leave |
-//! | `compare` | whether another address of a peer is better than the one in use |
-//! | `flows` | which datagrams leave from a second port |
-//! | `probe` | the bodies of probes |
-//! | `sizes` | how long datagrams may be on each direct path |
-//! | `data` | what the lanes report, and the sessions they need |
-//! | `heartbeat` | which probes are due, and what follows from those that come or fail to |
-//! | `held` | which other router announces which address |
-//! | `fast` | with which peers plain VXLAN is exchanged |
-//! | `publish` | routes, and what the host is told of others |
-//! | `snapshot` | the snapshot the lanes read |
-//! | `resume` | how a router begins that is as if it had run before |
+//! | `links` | TCP connections, who is let in, and neighbours whose link is dialled again |
+//! | `neighbours` | targets and their dials, the selection of neighbours |
+//! | `gossip` | the database, the records of this router, what waits for each neighbour |
+//! | `paths` | direct paths, path MTUs, ports and addresses of this host |
+//! | `routing` | routes, announced adjacencies and containers, the snapshot that the lanes read |
 //! | `report` | what `mesh status` and `mesh report` show |
+//!
+//! | file | subject |
+//! |---|---|
+//! | `connections` | connections, from what the shell reports to the parts |
+//! | `follow` | what follows from the effects of each part |
+//! | `view` | what the parts know together |
+//! | `hold_down` | when an action may be repeated |
+//! | `io` | configuration and effects |
+//! | `note` | lines for the log |
 
-pub mod admission;
-mod agreement;
-mod asked;
-mod clones;
-mod compare;
 mod connections;
-mod contests;
-mod costs;
-mod data;
-mod degree;
-mod dial;
-mod elsewhere;
-mod fast;
-mod flows;
-mod forgotten;
+mod follow;
 mod gossip;
-mod heartbeat;
-mod held;
-mod inspect;
+mod hold_down;
 mod io;
-mod kept;
-pub mod links;
-mod moves;
-mod observed;
-pub mod own;
-mod pace;
-pub mod paths;
-pub mod probe;
-mod publish;
-mod remembered;
+mod links;
+mod neighbours;
+mod note;
+mod paths;
 mod report;
-mod resume;
-mod sizes;
-mod snapshot;
-mod sources;
-mod spread;
-mod strangers;
-mod target_text;
-pub mod targets;
-mod topics;
-mod underlay;
-mod unicast;
-mod untold;
-
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::net::SocketAddr;
-use std::sync::Arc;
+mod routing;
+mod view;
 
 use core::time::Duration;
+use std::collections::VecDeque;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 
+use crate::api::RouterReport;
+use crate::crypto::secret::SecretKind;
 use crate::entropy::Entropy;
-use crate::fastpath::{FastPaths, FastPeers};
-use crate::forward::{Forwarder, Snapshot};
-use crate::ids::{ConnId, PeerId};
+use crate::fastpath::{Beat, Local};
+use crate::forward::Via as LaneVia;
+use crate::forward::{Forwarder, LaneEvent};
+use crate::ids::{PeerId, PeerName};
 use crate::limits;
-use crate::rate::TokenBucket;
 use crate::room;
-use crate::session::Sessions;
+use crate::session::{Directory, Sessions, Via};
 use crate::time::Instant;
 use crate::topology::RecordError;
 use crate::topology::bodies::{Attached, IdentityBody};
 use crate::topology::lsdb::Lsdb;
-use crate::topology::record::Verifier;
+use crate::topology::record::{SignedRecord, Verifier};
 use crate::topology::routes::Routes;
-use crate::wire::message::LinkMessage;
+use crate::wire::topic::{RecordKey, Topic};
 
-use self::asked::Asked;
-use self::clones::Clones;
-use self::contests::Contests;
-use self::costs::Costs;
-use self::degree::Degree;
-use self::flows::Flows;
-pub use self::flows::SparePort;
-use self::forgotten::Forgets;
-pub use self::forgotten::{Forgot, Forgotten};
-pub use self::held::{HeldAddresses, Holder};
-pub use self::io::{Config, Ending, Note, Output};
-use self::kept::Kept;
+use self::follow::Change;
+use self::gossip::Gossip;
+pub use self::gossip::Said;
+pub use self::io::{Config, Output};
+pub use self::links::Ending;
 use self::links::Links;
-use self::moves::Moves;
-use self::observed::Observed;
-use self::own::OwnRecords;
-use self::pace::Pace;
-use self::paths::Paths;
-use self::remembered::Memory;
-pub use self::remembered::Remembered;
-use self::sizes::Sizes;
-use self::sources::Sources;
-use self::strangers::{Familiar, Strangers};
-use self::targets::{Retry, Targets};
-pub use self::topics::Said;
-use self::underlay::{AllOut, Looped};
-pub use self::underlay::{Way, Ways};
+pub use self::neighbours::target_text as targets;
+pub use self::neighbours::{Forgot, Forgotten, Remembered};
+use self::neighbours::{NeighbourSetup, Neighbours};
+pub use self::note::Note;
+use self::paths::{Direct, Paths};
+pub use self::paths::{SparePort, Way, Ways, probe};
+use self::routing::Routing;
+pub use self::routing::{HeldAddresses, Holder};
+
+/// Time that the links of a router that resumes have to become what is announced of them.
+const LINKING: Duration = Duration::from_secs(5);
 
 /// The control plane of one router.
 pub struct Control {
     config: Config,
-    verifier: Arc<dyn Verifier + Send + Sync>,
     entropy: Box<dyn Entropy + Send>,
-    forwarder: Arc<Forwarder>,
-    me: PeerId,
-    own: OwnRecords,
-    lsdb: Lsdb,
-    routes: Arc<Routes>,
-    links: Links,
-    kept: Kept,
-    targets: Targets,
-    degree: Degree,
-    forgotten: Forgets,
-    memory: Memory,
     sessions: Sessions,
+    links: Links,
+    neighbours: Neighbours,
+    gossip: Gossip,
     paths: Paths,
-    sizes: Sizes,
-    flows: Flows,
-    costs: Costs,
-    fast: FastPaths,
-    /// What the host was told last.
-    fast_peers: Arc<FastPeers>,
-    snapshot: Arc<Snapshot>,
+    routing: Routing,
     outputs: VecDeque<Output>,
-    next_conn: u64,
-    /// Peers we hold a session with for frames (neighbours are held anyway), and when a frame last went there.
-    wanted: BTreeMap<PeerId, Instant>,
-    next_probe: Instant,
-    topology_dirty: bool,
-    /// The links are others than before, or what is said of them.
-    neighbours_dirty: bool,
-    /// What is said of the links stays as it is until then.
-    links_said_until: Instant,
-    snapshot_dirty: bool,
-    /// Routers whose announcements the lanes are to be told anew.
-    announced_dirty: BTreeSet<PeerId>,
-    contests: Contests,
-    moves: Moves,
-    /// No snapshot is made before, and no routes are computed before.
-    not_before: Instant,
-    routes_pace: Pace,
-    settle_until: Instant,
-    gossip_counters: gossip::Counters,
-    unicasts: unicast::Counters,
-    asked: Asked,
-    observed: Observed,
-    ways: Box<dyn Ways + Send>,
-    looped: Looped,
-    sources: Sources,
-    clones: Clones,
-    /// Whether it was said that no further names are bound to keys.
-    pins_full: bool,
-    penalty_alerts: TokenBucket,
-    strangers: Strangers,
-    familiar: Familiar,
+    /// Time of the next housekeeping, once a second.
+    next_heartbeat: Instant,
+}
+
+/// What a deadline is of.
+#[derive(Clone, Copy, Debug)]
+enum Timer {
+    Heartbeat,
+    PathMtu,
+    SilentPath,
+    PathProbe,
+    KeptRoute,
+    Publish,
+    Adjacencies,
+    Dial,
+    WarmStart,
+    Session,
+    Routes,
+    Request,
+    Snapshot,
+    Link,
+    Push,
+    Handshake,
+}
+
+impl Timer {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Heartbeat => "probe",
+            Self::PathMtu => "path MTU",
+            Self::SilentPath => "silent path",
+            Self::PathProbe => "path heartbeat",
+            Self::KeptRoute => "route without a link",
+            Self::Publish => "publish record",
+            Self::Adjacencies => "links to say",
+            Self::Dial => "dial",
+            Self::WarmStart => "choice of links",
+            Self::Session => "session",
+            Self::Routes => "routes",
+            Self::Request => "ask again",
+            Self::Snapshot => "snapshot",
+            Self::Link => "link",
+            Self::Push => "gossip",
+            Self::Handshake => "handshake",
+        }
+    }
+}
+
+/// The X25519 keys in the database.
+struct KnownKeys<'a>(&'a Lsdb);
+
+impl Directory for KnownKeys<'_> {
+    fn names(&self, peer: &PeerId, dh_key: &[u8; 32]) -> bool {
+        let body = self.0.identity(peer);
+        body.is_some_and(|body| body.dh_key == *dh_key)
+    }
 }
 
 impl Control {
-    /// A router that has just started.
+    /// Creates the control plane of a router that has just started.
     ///
     /// # Errors
     /// When the configuration cannot be put into a record (nickname too long, too many endpoints).
@@ -205,230 +157,460 @@ impl Control {
         entropy: Box<dyn Entropy + Send>,
         now: Instant,
     ) -> Result<Self, RecordError> {
-        let me = config.identity.id();
-        let own = OwnRecords::new(config.identity.clone(), config.epoch, who(&config))?;
-        let mut lsdb = Lsdb::default();
-        lsdb.insert(own.introduction().clone(), now);
-        let sessions = Sessions::new(
-            config.identity.clone(),
+        let (identity, me) = (config.identity.clone(), config.identity.id());
+        let mut gossip = Gossip::new(
+            identity.clone(),
             config.epoch,
-            config.secret.session_psk(),
-            config.suites,
-        );
-        let routes = Arc::new(Routes::compute(&lsdb, me));
-        lsdb.note_reach(|peer| routes.is_reachable(peer), now);
-        let snapshot = Arc::new(Snapshot::alone(me, config.epoch, config.mtu, now));
-        let mut control = Self {
+            introduction(&config),
             verifier,
-            entropy,
-            forwarder,
+            now,
+        )?;
+        let routes = Arc::new(Routes::compute(gossip.lsdb(), me));
+        gossip.note_reach(&routes, now);
+        gossip.routes_changed(routes.clone());
+        let psk = config.secret.session_psk();
+        let setup = NeighbourSetup {
             me,
-            own,
-            lsdb,
-            routes,
-            links: Links::default(),
-            kept: Kept::default(),
-            targets: Targets::default(),
-            degree: Degree::default(),
-            forgotten: Forgets::new(core::mem::take(&mut config.forgotten)),
-            memory: Memory::new(core::mem::take(&mut config.remembered), now),
-            sessions,
-            paths: Paths::default(),
-            sizes: Sizes::default(),
-            flows: Flows::default(),
-            costs: Costs::default(),
-            fast: FastPaths::default(),
-            fast_peers: Arc::default(),
-            snapshot,
+            port: config.port,
+            discovery: config.discovery,
+            remembered: core::mem::take(&mut config.remembered),
+            forgotten: core::mem::take(&mut config.forgotten),
+        };
+        let strict = config.secret.kind() == SecretKind::Open;
+        let pins = core::mem::take(&mut config.pins);
+        let lanes = (config.epoch, config.mtu);
+        let mut control = Self {
+            entropy,
+            sessions: Sessions::new(identity, config.epoch, psk, config.suites),
+            links: Links::new((config.name, me), pins, strict),
+            neighbours: Neighbours::new(setup, now),
+            gossip,
+            paths: Paths::new(me, config.discovery),
+            routing: Routing::new(me, forwarder, routes, lanes, now),
             outputs: VecDeque::new(),
-            next_conn: 1,
-            wanted: BTreeMap::new(),
-            next_probe: now,
-            topology_dirty: true,
-            neighbours_dirty: true,
-            links_said_until: now,
-            snapshot_dirty: true,
-            announced_dirty: BTreeSet::new(),
-            contests: Contests::default(),
-            moves: Moves::default(),
-            not_before: now,
-            routes_pace: Pace::default(),
-            settle_until: now,
-            gossip_counters: gossip::Counters::default(),
-            unicasts: unicast::Counters::default(),
-            asked: Asked::default(),
-            observed: Observed::default(),
-            ways: Box::new(AllOut),
-            looped: Looped::default(),
-            sources: Sources::default(),
-            clones: Clones::default(),
-            pins_full: false,
-            penalty_alerts: TokenBucket::new(limits::PENALTY_ALERTS, limits::PENALTY_ALERTS),
-            strangers: Strangers::default(),
-            familiar: Familiar::default(),
+            next_heartbeat: now,
             config,
         };
         control.flush(now);
         Ok(control)
     }
 
-    /// Who this router is.
-    pub fn me(&self) -> PeerId {
-        self.me
+    /// Takes over what another router of the mesh holds and sees, which has records of this one in this run: the links in
+    /// those stay announced for a few seconds, until they are there.
+    ///
+    /// For simulations of meshes in which a beginning from nothing would cost more than all that follows. To be called once,
+    /// before anything else happens; a record of another run than [`Config::epoch`] is overtaken as ever.
+    pub fn resume(&mut self, lsdb: &Lsdb, routes: &Routes, now: Instant) {
+        self.gossip.resume(lsdb, now);
+        self.routing.resume(lsdb, LINKING, now);
+        self.take_routes(routes.seen_by(self.me()), now);
+        self.routing.snapshot_changed();
+        self.flush(now);
     }
 
-    /// Whether the operator named routers to dial.
-    pub fn has_targets(&self) -> bool {
-        self.targets.explicit().next().is_some()
-    }
-
-    /// The next effect to carry out, in order.
+    /// Returns the next effect to carry out, in order.
     pub fn poll_output(&mut self) -> Option<Output> {
         room::give_back_entries(&mut self.outputs);
         self.outputs.pop_front()
     }
 
-    /// When [`Control::handle_timeout`] wants to be called, and what for.
+    // Time
+
+    /// Returns the time at which [`Control::handle_timeout`] wants to be called, and the name of what is due then.
     pub fn next_deadline(&self) -> (Instant, &'static str) {
-        let mut next = (self.next_probe, "probe");
-        let mut offer = |at: Option<Instant>, what| {
+        let mut next = (self.next_heartbeat, Timer::Heartbeat);
+        for (timer, at) in self.deadlines() {
             if let Some(at) = at.filter(|at| *at < next.0) {
-                next = (at, what);
+                next = (at, timer);
             }
-        };
-        offer(Some(self.sizes.next_deadline()), "path MTU");
-        offer(self.paths.next_expiry(), "silent path");
-        offer(self.paths.next_ask(), "path heartbeat");
-        offer(self.kept.next_deadline(), "route without a link");
-        offer(self.own.next_deadline(), "publish record");
-        let links = self.neighbours_dirty.then_some(self.links_said_until);
-        offer(links, "links to say");
-        offer(self.targets.next_deadline(), "dial");
-        offer(self.memory.next_deadline(), "choice of links");
-        offer(self.sessions.next_deadline().map(|(at, _)| at), "session");
-        let routes = self.routes_pace.not_before(true).max(self.not_before);
-        offer(self.topology_dirty.then_some(routes), "routes");
-        offer(self.asked.next_deadline(), "ask again");
-        let dirty = self.snapshot_dirty || !self.announced_dirty.is_empty();
-        offer(dirty.then_some(self.not_before), "snapshot");
-        for (_, slot) in self.links.iter() {
-            offer(slot.next_due(), "link");
-            offer(slot.next_gossip(), "gossip");
-            offer(slot.link.next_deadline(), "handshake");
         }
-        next
+        (next.0, next.1.name())
+    }
+
+    fn deadlines(&self) -> [(Timer, Option<Instant>); 15] {
+        let session = self.sessions.next_deadline().map(|(at, _)| at);
+        let push = self.gossip.next_push(|conn| self.links.has_room_on(conn));
+        [
+            (Timer::PathMtu, Some(self.paths.next_size())),
+            (Timer::SilentPath, self.paths.next_expiry()),
+            (Timer::PathProbe, self.paths.next_probe()),
+            (Timer::KeptRoute, self.links.next_kept()),
+            (Timer::Publish, self.gossip.next_publish()),
+            (Timer::Adjacencies, self.routing.next_adjacencies()),
+            (Timer::Dial, self.neighbours.next_dial()),
+            (Timer::WarmStart, self.neighbours.next_warm_start()),
+            (Timer::Session, session),
+            (Timer::Routes, self.routing.next_routes()),
+            (Timer::Request, self.gossip.next_request()),
+            (Timer::Snapshot, self.routing.next_snapshot()),
+            (Timer::Link, self.links.next_due()),
+            (Timer::Push, push),
+            (Timer::Handshake, self.links.next_handshake()),
+        ]
     }
 
     /// Does what is due.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.tick_links(now);
         self.tick_paths(now);
+        if now >= self.next_heartbeat {
+            self.next_heartbeat = now + self.entropy.jitter(limits::HEARTBEAT, 10);
+            self.heartbeat(now);
+        }
         self.tick_kept(now);
-        self.tick_sizes(now);
-        self.tick_clones(now);
-        self.tick_flaps(now);
-        self.tick_contests(now);
+        self.paths.tick_sizes(now, &mut *self.entropy);
+        self.drain_paths(now);
+        self.gossip.tick_duplicate(now);
+        self.drain_gossip(now);
+        self.routing.tick_flaps(&self.gossip, now);
+        self.routing.tick_contests(&self.gossip, now);
+        self.drain_routing();
         self.tick_looped(now);
-        self.tick_asked(now);
-        self.tick_memory(now);
+        self.gossip.tick_requests(now);
+        self.drain_gossip(now);
+        if self.neighbours.warm_start_ends(now) {
+            self.discover(now);
+        }
         self.sessions.handle_timeout(now, &mut *self.entropy);
         self.dial_due(now);
         self.flush(now);
     }
 
-    // What the host tells
+    /// Does the housekeeping of each second.
+    fn heartbeat(&mut self, now: Instant) {
+        let (neighbours, view, _) = self.with_neighbours();
+        neighbours.doubt_targets(view, now);
+        self.prune_links(now);
+        let (neighbours, view, _) = self.with_neighbours();
+        neighbours.remember_links(view, now);
+        self.drain_neighbours();
+        let (links, paths) = (&self.links, &self.paths);
+        if self.routing.costs_changed(links, paths, &self.gossip, now) {
+            self.announce_adjacencies(now);
+        }
+        self.paths.note_use(&self.sessions, now);
+        self.keep_sessions(now);
+        let (paths, around, entropy) = self.with_paths();
+        paths.heartbeat(around, now, entropy);
+        paths.refresh_sources(now);
+        self.drain_paths(now);
+        self.gossip.expire(now);
+        self.drain_gossip(now);
+    }
 
-    /// The containers attached on this host changed.
-    pub fn set_attached(&mut self, attached: &[Attached], now: Instant) {
-        let attached = self.with_moves(attached);
-        self.own.set_attached(&attached);
+    fn tick_paths(&mut self, now: Instant) {
+        for peer in self.paths.expire(now) {
+            self.path_died(peer, now);
+        }
+        let (paths, around, entropy) = self.with_paths();
+        paths.probe_due(around, now, entropy);
+        self.drain_paths(now);
+    }
+
+    /// Takes note that a peer does not answer where it did: another address, a relay or a new handshake may reach it.
+    fn path_died(&mut self, peer: PeerId, now: Instant) {
+        self.paths.died(peer, now, &mut *self.entropy);
+        if self.links.release(&peer) {
+            self.follow(Change::RouteReleased);
+        }
+        self.follow(Change::PathDied);
+        self.suggest_addresses(peer);
+        self.links.set_direct(&peer, false, now);
+        // A path that nobody uses fell silent because nobody asked; the next frame asks again.
+        if self.paths.needs_path(&peer, &self.links, now)
+            && let Some(dh_key) = self.dh_key(&peer)
+        {
+            self.sessions.renew(peer, dh_key, now, &mut *self.entropy);
+        }
+    }
+
+    /// Releases kept routes to peers that no longer answer, and to those without a link in time.
+    fn tick_kept(&mut self, now: Instant) {
+        let paths = &self.paths;
+        let asked = |peer: &PeerId| paths.direct(peer).map(Direct::asked);
+        for peer in self.links.expired_routes(asked, now) {
+            if self.links.release(&peer) {
+                self.follow(Change::RouteReleased);
+            }
+        }
+    }
+
+    /// Looks at the packets that the lanes saw come back through the mesh.
+    fn tick_looped(&mut self, now: Instant) {
+        let looped = self.routing.forwarder().underlay().take_looped();
+        for address in looped.into_keys() {
+            if let Some(warning) = self.paths.looped(address.ip(), &self.links, now) {
+                self.note(Note::Warn(warning));
+            }
+        }
+    }
+
+    /// Keeps the sessions with neighbours, and forgets those that no frame needs.
+    fn keep_sessions(&mut self, now: Instant) {
+        let neighbours: Vec<PeerId> = self.links.neighbours().map(|(peer, _)| *peer).collect();
+        for peer in neighbours {
+            // Begins a handshake only where one is due: no keys, or keys that grow old.
+            if let Some(dh_key) = self.dh_key(&peer) {
+                self.sessions.want(peer, dh_key, now, &mut *self.entropy);
+            }
+        }
+        let (paths, around, _) = self.with_paths();
+        for peer in paths.idle(around, now) {
+            self.sessions.forget(peer);
+            self.paths.forget(peer, now, &mut *self.entropy);
+            self.follow(Change::SessionForgotten);
+        }
+    }
+
+    // What the lanes report
+
+    /// Takes what a lane met and cannot decide alone.
+    pub fn handle_lane(&mut self, event: LaneEvent, now: Instant) {
+        match event {
+            LaneEvent::NeedSession(peer) => self.want_session(peer, now),
+            LaneEvent::Handshake { via, bytes } => self.take_handshake(via, &bytes, now),
+            LaneEvent::Confirmed { index, .. } => self.sessions.confirmed(index, now),
+            LaneEvent::EndpointSeen { peer, address } => {
+                let (paths, around, entropy) = self.with_paths();
+                paths.endpoint_seen(peer, address, around, now, entropy);
+                self.drain_paths(now);
+            }
+            LaneEvent::Probe {
+                peer,
+                via: LaneVia::Direct(from),
+                body,
+                ..
+            } => {
+                let (paths, around, entropy) = self.with_paths();
+                paths.take_probe(peer, (from, &body), around, now, entropy);
+                self.drain_paths(now);
+            }
+            // A probe tests an underlay path; one that was relayed tests nothing.
+            LaneEvent::Probe { .. } => {}
+            // The sender will notice the silence, or has begun a handshake already.
+            LaneEvent::UnknownIndex { .. } => {}
+        }
         self.flush(now);
     }
 
-    /// The host's own underlay addresses changed.
+    /// Takes what a lane met and cannot decide alone, in a datagram that came to the address `local` of this host.
+    pub fn handle_lane_at(&mut self, event: LaneEvent, local: Option<IpAddr>, now: Instant) {
+        self.paths.answer_from(&event, local, now);
+        self.drain_paths(now);
+        self.handle_lane(event, now);
+        self.paths.answered();
+    }
+
+    fn take_handshake(&mut self, via: LaneVia, bytes: &[u8], now: Instant) {
+        let via = match via {
+            LaneVia::Direct(from) => Via::Direct(from),
+            LaneVia::Relay(_) => Via::Relayed,
+        };
+        let directory = KnownKeys(self.gossip.lsdb());
+        // Refusals are counted where they are found.
+        let _ = self
+            .sessions
+            .handle_datagram(bytes, via, &directory, now, &mut *self.entropy);
+    }
+
+    fn want_session(&mut self, peer: PeerId, now: Instant) {
+        let Some(dh_key) = self.dh_key(&peer) else {
+            return;
+        };
+        if self.paths.want(peer, now) {
+            self.suggest_addresses(peer);
+            self.sessions.want(peer, dh_key, now, &mut *self.entropy);
+        }
+    }
+
+    /// Takes a beat that came by VXLAN; nothing of it is authenticated.
+    pub fn handle_beat(&mut self, beat: Beat, now: Instant) {
+        self.paths.beat(beat, now);
+        self.drain_paths(now);
+        self.flush(now);
+    }
+
+    // What the host tells
+
+    /// Announces these containers, which are attached on this host.
+    pub fn set_attached(&mut self, attached: &[Attached], now: Instant) {
+        let attached = self.routing.with_moves(attached, self.gossip.lsdb());
+        self.gossip.set_attached(&attached);
+        self.flush(now);
+    }
+
+    /// Announces these underlay addresses of the host.
     pub fn set_endpoints(&mut self, endpoints: Vec<SocketAddr>, now: Instant) {
         self.config.endpoints = endpoints;
         self.refresh_endpoints();
-        // What there was no route to may be reached now.
-        self.targets.try_again(now);
+        // Targets to which there was no route may be reached now.
+        self.neighbours.try_again(now);
         self.flush(now);
     }
 
-    pub(super) fn refresh_endpoints(&mut self) {
-        let mut all = self.config.endpoints.clone();
-        all.extend(
-            self.observed
-                .addresses()
-                .into_iter()
-                // A neighbour may see us at an address that leads through the mesh.
-                .filter(|a| !self.config.endpoints.contains(a) && self.leads_out(*a)),
-        );
-        all.truncate(limits::MAX_ENDPOINTS);
-        self.own.set_endpoints(all);
+    /// Asks the host for ways from now on.
+    pub fn set_ways(&mut self, ways: Box<dyn Ways + Send>) {
+        self.paths.set_ways(ways);
     }
 
-    /// Ends all links in good order; the router is about to stop.
-    pub fn shut_down(&mut self, now: Instant) {
-        let conns: Vec<ConnId> = self.links.iter().map(|(conn, _)| conn).collect();
-        for conn in conns {
-            if let Some(slot) = self.links.get_mut(conn).filter(|slot| slot.up) {
-                slot.send(&LinkMessage::Bye {
-                    reason: "that router was stopped".to_owned(),
-                });
-            }
-            self.drop_link(conn, "this router is stopping", Retry::Later, now);
-        }
+    /// Offers plain VXLAN to the peers that the operator consents to. To be called once, at the start.
+    pub fn set_fastpath(&mut self, local: Local) {
+        self.paths.set_fastpath(local);
     }
 
-    // After every input
-
-    /// Publishes what changed: the own record, the routes, the snapshot; sends what gossip has to send.
-    pub(super) fn flush(&mut self, now: Instant) {
-        self.drain_sessions(now);
-        if self.neighbours_dirty && now >= self.links_said_until {
-            self.refresh_neighbours(now);
-        }
-        match self.own.publish(now) {
-            Ok(records) => self.publish_own(records, now),
-            Err(error) => self.note(Note::Warn(format!("cannot announce a change: {error}"))),
-        }
-        let routes_due = self.topology_dirty && now >= self.routes_pace.not_before(true);
-        if (routes_due || self.snapshot_dirty) && now >= self.not_before {
-            self.rebuild(now);
-            self.not_before = now + limits::DEBOUNCE;
-        } else if !self.announced_dirty.is_empty() && now >= self.not_before {
-            self.tell_announced(now);
-            self.not_before = now + limits::DEBOUNCE;
-        }
-        self.send_gossip(now);
+    /// Believes the rightful owners of addresses that several routers announce; asks `rightful` for them once a
+    /// second; to be called whenever that may have changed.
+    pub fn settle_contests(&mut self, rightful: impl Fn(Ipv4Addr) -> Option<PeerId>, now: Instant) {
+        self.routing.settle_contests(rightful, now);
     }
 
-    pub(super) fn note(&mut self, note: Note) {
-        self.outputs.push_back(Output::Note(note));
+    // What the operator tells
+
+    /// `mesh connect`: adds targets, or replaces the whole list.
+    ///
+    /// # Errors
+    /// A sentence naming the first target that is malformed or does not fit; nothing is changed then.
+    pub fn connect(
+        &mut self,
+        targets: &[String],
+        replace: bool,
+        now: Instant,
+    ) -> Result<(), String> {
+        let (neighbours, view, _) = self.with_neighbours();
+        neighbours.connect(targets, replace, view, now)?;
+        self.drain_neighbours();
+        self.dial_due(now);
+        self.flush(now);
+        Ok(())
     }
 
-    pub(super) fn body_of(&self, peer: &PeerId) -> Option<&IdentityBody> {
-        self.lsdb.identity(peer)
-    }
-
-    /// `name(nickname)`, or the bare identity of a peer whose record is not known.
-    pub(super) fn display(&self, peer: &PeerId) -> String {
-        match self.body_of(peer) {
-            Some(body) => body.to_string(),
-            None => peer.to_string(),
+    /// `mesh forget`: no longer dials these, neither as targets nor by discovery; live links stay. A name that is bound to a
+    /// key is freed. Returns the outcome of each, in their order.
+    pub fn forget(&mut self, targets: &[String]) -> Vec<Forgot> {
+        let mut done = Vec::with_capacity(targets.len());
+        for text in targets {
+            let name = text.parse::<PeerName>().ok();
+            let unpinned = name.filter(|name| self.links.unpin(*name));
+            self.outputs.extend(unpinned.map(Output::Unpin));
+            let (neighbours, view, _) = self.with_neighbours();
+            done.push(neighbours.forget(text, unpinned.is_some(), view));
         }
+        self.neighbours.save_targets();
+        self.neighbours.save_forgotten();
+        self.drain_neighbours();
+        done
+    }
+
+    /// Returns the explicit targets, as typed.
+    pub fn explicit_targets(&self) -> Vec<String> {
+        self.neighbours.explicit().map(str::to_owned).collect()
+    }
+
+    /// Returns true if the operator named routers to dial.
+    pub fn has_targets(&self) -> bool {
+        self.neighbours.explicit().next().is_some()
+    }
+
+    fn dial_due(&mut self, now: Instant) {
+        for (key, row) in self.neighbours.due(now) {
+            let conn = self.links.new_conn();
+            let (neighbours, view, entropy) = self.with_neighbours();
+            neighbours.dial(conn, (&key, row), view, now, entropy);
+        }
+        self.drain_neighbours();
+    }
+
+    // What other parts of the router announce and tell
+
+    /// Announces `body` about `topic` from now on, to all routers; an empty one withdraws the last. Published at once after
+    /// a quiet time, else with the next record ([`Topic::hold_down`]); to be announced again after a restart.
+    ///
+    /// # Errors
+    /// When the topic is one of the control plane's own.
+    pub fn say(&mut self, topic: Topic, body: Vec<u8>, now: Instant) -> Result<(), RecordError> {
+        self.gossip.announce(topic, body)?;
+        self.flush(now);
+        Ok(())
+    }
+
+    /// Returns the announcements of all routers about a topic, this one included, in order of their identities.
+    /// [`Output::Said`] tells when one changed, [`Output::Reach`] when others are within reach than before.
+    pub fn said(&self, topic: Topic) -> impl Iterator<Item = Said<'_>> {
+        self.gossip.said(topic)
+    }
+
+    /// Returns the announcement of one router about a topic.
+    pub fn said_by(&self, origin: PeerId, topic: Topic) -> Option<Said<'_>> {
+        self.gossip.said_by(origin, topic)
+    }
+
+    /// Sends `body` about `topic` to one router. It may be lost.
+    ///
+    /// # Errors
+    /// When the topic is one of the control plane's own, or the body too long.
+    pub fn tell(
+        &mut self,
+        to: PeerId,
+        topic: Topic,
+        body: &[u8],
+        now: Instant,
+    ) -> Result<(), RecordError> {
+        self.gossip.tell(to, topic, body)?;
+        self.drain_gossip(now);
+        self.flush(now);
+        Ok(())
+    }
+
+    // What is known
+
+    /// Returns the identity of this router.
+    pub fn me(&self) -> PeerId {
+        self.config.identity.id()
+    }
+
+    /// Returns every router of which a record is held, within reach or not, this one included.
+    pub fn identities(&self) -> impl Iterator<Item = (PeerId, &IdentityBody)> {
+        let records = self.gossip.lsdb().about(Topic::IDENTITY);
+        records.filter_map(|(record, _)| Some((record.origin(), record.as_identity()?)))
+    }
+
+    /// Returns the routers to which there is a route, this one included, in order.
+    pub fn reachable(&self) -> Vec<PeerId> {
+        self.routing.routes().reachable().collect()
+    }
+
+    /// Returns the digest on which all members of this part of the mesh agree once it is quiet.
+    pub fn digest(&self) -> [u8; 16] {
+        self.gossip.digest()
+    }
+
+    /// Returns a record, as it is held.
+    pub fn record(&self, key: RecordKey) -> Option<&SignedRecord> {
+        self.gossip.lsdb().get(key)
+    }
+
+    /// Returns the number of records taken from others so far.
+    pub fn records_taken(&self) -> u64 {
+        self.gossip.counters().accepted
+    }
+
+    /// Returns the control plane's part of the report; the shell fills in what the host adds (bridge, datapath, MACs, drops).
+    pub fn report(&self, now: Instant) -> RouterReport {
+        self.status(now).report()
+    }
+
+    /// Returns the tables that grow with what others say: name, entries, and the bound from [`limits`].
+    pub fn tables(&self) -> Vec<(&'static str, usize, usize)> {
+        self.status(Instant::ZERO).tables()
     }
 }
 
-fn who(config: &Config) -> IdentityBody {
+fn introduction(config: &Config) -> IdentityBody {
     IdentityBody {
         endpoints: config.endpoints.clone(),
         ..IdentityBody::new(&config.identity, config.name, config.nickname.clone())
     }
 }
-
-/// How long a discovered peer is left to dial us first, when its identity is the lower one.
-const POLITE: Duration = Duration::from_millis(600);
 
 #[cfg(test)]
 mod tests;

@@ -1,7 +1,7 @@
 //! Offer of plain VXLAN, a payload of kind Probe: sealed and protected against replay, so only the peer can have made
 //! it.
 
-/// First byte of the payload; 0 and 1 are the request and the reply of [`crate::control::paths`].
+/// First byte of the payload; 0 and 1 are the request and the reply of [`crate::control::probe`].
 const OFFER: u8 = 2;
 /// Length of the payload, in bytes.
 const LEN: usize = 24;

@@ -12,7 +12,7 @@ fn say(net: &mut Net, n: usize, settings: &Settings) {
 }
 
 fn warnings(net: &Net, n: usize) -> Vec<String> {
-    net.nodes[n].control.setting_warnings()
+    net.nodes[n].control.status(net.now).setting_warnings()
 }
 
 #[test]
@@ -29,7 +29,12 @@ fn each_router_names_those_that_differ_from_it_and_what() {
     net.connect(0, 1);
     net.connect(2, 1);
     net.run(5 * SECOND);
-    let name = |n: usize| net.nodes[0].control.display(&net.nodes[n].control.me());
+    let name = |n: usize| {
+        net.nodes[0]
+            .control
+            .gossip
+            .display(&net.nodes[n].control.me())
+    };
     let at_first = warnings(&net, 0);
     assert_eq!(at_first.len(), 1, "{at_first:?}");
     assert!(at_first[0].starts_with("--mtu is 8876 here and 1376 on "));

@@ -1,6 +1,6 @@
 //! A router meets records with its own key that it did not make.
 
-use super::super::targets::{TargetKey, TargetState};
+use super::super::neighbours::{TargetKey, TargetState};
 use super::*;
 
 #[test]
@@ -85,13 +85,17 @@ fn our_own_key_at_another_address_is_asked_again_and_at_our_own_is_not() {
     net.connect(0, 0);
     net.connect(0, 1);
     net.run(5 * SECOND);
-    let asked_again = net.nodes[0].control.targets.iter().map(|(key, target)| {
-        let at = match key {
-            TargetKey::Explicit(text) => text.clone(),
-            TargetKey::Discovered(peer) => peer.to_string(),
-        };
-        (at, matches!(target.state, TargetState::Waiting(_)))
-    });
+    let asked_again = net.nodes[0]
+        .control
+        .neighbours
+        .targets()
+        .map(|(key, target)| {
+            let at = match key {
+                TargetKey::Explicit(text) => text.clone(),
+                TargetKey::Discovered(peer) => peer.to_string(),
+            };
+            (at, matches!(target.state, TargetState::Waiting(_)))
+        });
     let own = (address(0).to_string(), false);
     let other = (address(1).to_string(), true);
     assert_eq!(asked_again.collect::<Vec<_>>(), [own, other]);

@@ -29,7 +29,10 @@ fn a_link_that_fell_silent_takes_no_route_with_it_while_datagrams_go() {
     assert_eq!((net.established(0), net.established(1)), (1, 1));
     assert!(passes(&mut net));
     let control = &net.nodes[0].control;
-    assert_eq!(control.kept.iter().count(), 0);
+    assert_eq!(
+        control.links.beside().count() - control.links.neighbours().count(),
+        0
+    );
 }
 
 #[test]
@@ -40,7 +43,7 @@ fn without_a_link_for_long_the_route_goes() {
     net.no_tcp = true;
     net.run(limits::LINK_DEAD_AFTER + limits::KEEP_ROUTE + 2 * SECOND);
     let control = &net.nodes[0].control;
-    assert!(!control.kept.has(&peer) && !control.routes.is_reachable(&peer));
+    assert!(!control.links.is_beside(&peer) && !control.routing.routes().is_reachable(&peer));
 }
 
 #[test]
@@ -51,7 +54,7 @@ fn who_is_gone_altogether_is_let_go_at_once() {
     net.no_tcp = true;
     net.nodes[0].control.handle_closed(conn, "reset", now);
     net.run(SECOND);
-    assert!(!net.nodes[0].control.routes.is_reachable(&peer));
+    assert!(!net.nodes[0].control.routing.routes().is_reachable(&peer));
 }
 
 #[test]
@@ -62,7 +65,7 @@ fn who_says_goodbye_is_let_go_at_once() {
     let reason = "that router was stopped".to_owned();
     let control = &mut net.nodes[0].control;
     control.handle_message(conn, LinkMessage::Bye { reason }, now);
-    assert!(!control.kept.has(&peer));
+    assert!(!control.links.is_beside(&peer));
 }
 
 #[test]

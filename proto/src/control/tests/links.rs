@@ -1,6 +1,7 @@
 //! Targets and the table of links.
 
-use super::super::targets::{TargetKey, TargetState};
+use super::super::links::Retry;
+use super::super::neighbours::{TargetKey, TargetState};
 use super::*;
 
 #[test]
@@ -56,7 +57,7 @@ fn a_full_router_says_so() {
     let now = net.now;
     let control = &mut net.nodes[1].control;
     for n in 0..limits::MAX_LINKS {
-        let conn = control.new_conn();
+        let conn = control.links.new_conn();
         let [_, _, a, b] = u32::try_from(n).unwrap().to_be_bytes();
         control.handle_connected(conn, SocketAddr::from(([172, 16, a, b], 1)), now);
     }
@@ -92,22 +93,26 @@ fn one_host_takes_few_links_and_a_known_router_finds_room() {
     net.connect(1, 0);
     net.run(limits::FAMILIAR_AFTER + SECOND);
     let (now, known) = (net.now, net.nodes[1].control.me());
+    let is_familiar = |control: &Control, peer: &PeerId| {
+        let is_known = |peer: &PeerId| control.neighbours.knows(peer);
+        control.links.is_familiar(peer, is_known, now)
+    };
     let control = &mut net.nodes[0].control;
-    assert!(!control.is_familiar(&known, now), "a stranger dialled");
+    assert!(!is_familiar(control, &known), "a stranger dialled");
     // Made-up routers from few hosts: a known router takes the place of one of them.
     let conn = control.links.of_peer(&known).unwrap();
     control.drop_link(conn, "a restart", Retry::Later, now);
-    assert!(control.is_familiar(&known, now));
+    assert!(is_familiar(control, &known));
     let mut refused = 0;
     for n in 0..u32::try_from(2 * limits::MAX_LINKS).unwrap() {
         let [_, _, a, b] = n.to_be_bytes();
         let source = u8::try_from(n % 20).unwrap();
         let from = SocketAddr::from(([172, 16, 0, source], 1));
-        let conn = control.new_conn();
+        let conn = control.links.new_conn();
         control.open_link(conn, from, crate::link::LinkRole::Acceptor, now);
         let peer = PeerId([a, b, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1]);
         if control.has_place(conn, peer, now) {
-            control.links.get_mut(conn).unwrap().peer = Some(peer);
+            control.links.authenticated(conn, peer);
         } else {
             refused += 1;
             control.drop_link(conn, "no place", Retry::Later, now);
@@ -118,7 +123,7 @@ fn one_host_takes_few_links_and_a_known_router_finds_room() {
         );
     }
     assert!(refused >= limits::MAX_LINKS && !control.links.has_room());
-    let conn = control.new_conn();
+    let conn = control.links.new_conn();
     control.open_link(conn, address(1), crate::link::LinkRole::Acceptor, now);
     assert!(control.has_place(conn, known, now), "the known one");
     assert!(control.links.has_room(), "somebody went for it");
@@ -132,7 +137,7 @@ fn targets_that_dial_each_other_at_once_are_both_reached() {
     net.run(Duration::from_millis(100));
     for n in 0..2 {
         let peer = net.nodes[1 - n].control.me();
-        let targets = net.nodes[n].control.targets.iter();
+        let targets = net.nodes[n].control.neighbours.targets();
         let explicit = targets.filter(|(key, _)| matches!(key, TargetKey::Explicit(_)));
         let states: Vec<_> = explicit.map(|(_, target)| target.state.clone()).collect();
         assert_eq!(states, [TargetState::Satisfied(peer)], "{n}");
@@ -183,13 +188,15 @@ fn who_is_told_of_links_enough_does_not_dial_again() {
     let other = net.nodes[1..].iter().position(|node| !linked(node));
     let (other, now) = (other.unwrap() + 1, net.now);
     let dials_hub = |net: &Net| {
-        let mut targets = net.nodes[other].control.targets.iter();
+        let mut targets = net.nodes[other].control.neighbours.targets();
         targets.any(|(key, _)| *key == TargetKey::Discovered(hub))
     };
     let Control {
-        targets, entropy, ..
+        neighbours,
+        entropy,
+        ..
     } = &mut net.nodes[other].control;
-    targets.set_discovered(&[hub], Duration::ZERO, now, &mut **entropy);
+    neighbours.set_discovered(&[hub], now, &mut **entropy);
     assert!(dials_hub(&net));
     net.run(SECOND);
     assert!(!dials_hub(&net));

@@ -14,10 +14,11 @@ use crate::crypto::aead::Suites;
 use crate::crypto::identity::Identity;
 use crate::crypto::secret::MeshSecret;
 use crate::entropy::SeededEntropy;
-use crate::forward::{Collected, Scratch};
-use crate::ids::{PeerName, Version};
+use crate::forward::{Collected, Scratch, Snapshot};
+use crate::ids::{ConnId, PeerName, Version};
 use crate::offload::PortFrame;
 use crate::topology::record::{Ed25519, SignedRecord};
+use crate::wire::message::LinkMessage;
 use crate::wire::topic::{RecordKey, Topic};
 
 mod admission;
@@ -409,7 +410,7 @@ const SECOND: Duration = Duration::from_secs(1);
 /// What a run of node `n` that this one knows nothing of said of itself.
 fn record_of_another_run(net: &Net, n: usize, version: Version) -> SignedRecord {
     let control = &net.nodes[n].control;
-    let body = control.own.introduction().body();
+    let body = control.gossip.introduction().body();
     SignedRecord::sign(Topic::IDENTITY, version, body, &control.config.identity).unwrap()
 }
 

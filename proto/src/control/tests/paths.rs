@@ -24,7 +24,10 @@ fn a_pair_without_udp_stays_pending_and_talks_through_the_third() {
     };
     assert_eq!(pending(&net), "probing the UDP path");
     net.run(10 * SECOND);
-    let middle = net.nodes[0].control.display(&net.nodes[1].control.me());
+    let middle = net.nodes[0]
+        .control
+        .gossip
+        .display(&net.nodes[1].control.me());
     assert_eq!(
         pending(&net),
         format!("{BLOCKED}; until then frames go via {middle}")
@@ -45,8 +48,8 @@ fn what_a_neighbour_sees_is_announced_while_it_is_one() {
     let now = net.now + limits::OBSERVED_HOLD;
     let peer = net.nodes[1].control.me();
     let control = &mut net.nodes[0].control;
-    let announced = |control: &Control| control.own.body().endpoints.contains(&seen);
-    assert!(control.observed.saw(peer, seen, true, now));
+    let announced = |control: &Control| control.gossip.own_endpoints().contains(&seen);
+    assert!(control.paths.observed(peer, seen, true, now));
     control.refresh_endpoints();
     assert!(announced(control));
     let conn = control.links.of_peer(&peer).unwrap();
@@ -159,16 +162,16 @@ fn an_address_behind_the_mesh_is_neither_probed_nor_dialled_nor_announced() {
     let peer = net.nodes[1].control.me();
     let control = &mut net.nodes[0].control;
     assert_eq!(control.paths.direct(&peer), None);
-    assert!(control.addresses_of(&peer).is_empty());
+    assert!(control.view().addresses_of(&peer).is_empty());
     let now = net.now;
     let seen = SocketAddr::new(address(1).ip(), 9);
     assert!(
         control
-            .observed
-            .saw(peer, seen, true, now + limits::OBSERVED_HOLD)
+            .paths
+            .observed(peer, seen, true, now + limits::OBSERVED_HOLD)
     );
     control.refresh_endpoints();
-    assert!(!control.own.body().endpoints.contains(&seen));
+    assert!(!control.gossip.own_endpoints().contains(&seen));
     let (state, why) = net.states(0).remove(0);
     assert_eq!(state, ConnectionState::Pending);
     assert!(why.contains("through the mesh itself"), "{why}");
@@ -195,7 +198,7 @@ fn an_address_without_a_route_is_not_retried_where_its_router_is_linked() {
             .collect::<Vec<_>>()
     };
     assert_eq!(failed(&net), ["this host has no route to fd00::9"]);
-    let mut all = net.nodes[1].control.own.body().endpoints.clone();
+    let mut all = net.nodes[1].control.gossip.own_endpoints().to_vec();
     all.push(nowhere);
     let now = net.now;
     net.nodes[1].control.set_endpoints(all, now);
@@ -231,7 +234,12 @@ fn answers_leave_from_where_the_question_came_to() {
     assert_eq!(sources, [(address(1), Some(asked))]);
     net.run(limits::DEBOUNCE);
     assert_eq!(
-        net.nodes[0].control.snapshot.sources.get(&address(1)),
+        net.nodes[0]
+            .control
+            .routing
+            .snapshot()
+            .sources
+            .get(&address(1)),
         Some(&asked)
     );
 }

@@ -17,7 +17,8 @@ fn resumed() -> Net {
     let mut net = three();
     let now = net.now;
     for node in &mut net.nodes {
-        node.control.resume(&known.lsdb, &known.routes, now);
+        node.control
+            .resume(known.gossip.lsdb(), known.routing.routes(), now);
     }
     net
 }

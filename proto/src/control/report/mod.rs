@@ -1,0 +1,310 @@
+//! What `mesh status` and `mesh report` show of the control plane.
+
+mod connections;
+mod warnings;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::api::{BroadcastReport, PeerConnectionReport, PeerReport, RouteReport, RouterReport};
+use crate::crypto::secret::SecretKind;
+use crate::forward::Path;
+use crate::ids::PeerId;
+use crate::limits;
+use crate::session::Sessions;
+use crate::time::Instant;
+use crate::topology::bodies::Neighbour;
+use crate::topology::record::SignedRecord;
+use crate::wire::topic::{RecordKey, Topic};
+
+use super::Config;
+use super::links::Slot;
+use super::neighbours::Neighbours;
+use super::routing::Routing;
+use super::view::ControlView;
+
+/// The parts of the control plane, to report on.
+#[derive(Clone, Copy)]
+pub(crate) struct ControlStatus<'a> {
+    /// What was configured.
+    pub(crate) config: &'a Config,
+    /// What is known.
+    pub(crate) view: ControlView<'a>,
+    /// The neighbours.
+    pub(crate) neighbours: &'a Neighbours,
+    /// The routing.
+    pub(crate) routing: &'a Routing,
+    /// The sessions.
+    pub(crate) sessions: &'a Sessions,
+    /// The present time.
+    pub(crate) now: Instant,
+}
+
+impl ControlStatus<'_> {
+    /// The control plane's part of the report; the shell fills in what the host adds (bridge, datapath, MACs, drops).
+    pub(crate) fn report(&self) -> RouterReport {
+        RouterReport {
+            protocol: "mesh".to_owned(),
+            protocol_min_version: crate::link::VERSION,
+            protocol_max_version: crate::link::VERSION,
+            name: self.config.name.to_string(),
+            nick_name: self.config.nickname.clone(),
+            id: self.me().to_string(),
+            epoch: self.config.epoch,
+            secret: secret_in_words(self.config.secret.kind()).to_owned(),
+            encryption: self.view.paths.fast().local().is_none(),
+            plain: self
+                .view
+                .paths
+                .fast()
+                .local()
+                .map(|l| l.consent.to_string())
+                .unwrap_or_default(),
+            fast_path: String::new(),
+            peer_discovery: self.config.discovery,
+            port: self.config.port,
+            host: String::new(),
+            bridge: String::new(),
+            datapath: String::new(),
+            datapath_reason: String::new(),
+            latency: String::new(),
+            mtu: self.config.mtu,
+            targets: self.neighbours.explicit().map(str::to_owned).collect(),
+            forgotten: self.neighbours.forgotten_words(),
+            restart: String::new(),
+            connections: self.connections(),
+            peers: self.peer_reports(),
+            unicast_routes: self.unicast_routes(),
+            broadcast_routes: self.broadcast_routes(),
+            macs: Vec::new(),
+            drops: BTreeMap::new(),
+            counters: self.counters(),
+            warnings: self.warnings(),
+        }
+    }
+
+    fn me(&self) -> PeerId {
+        self.config.identity.id()
+    }
+
+    /// The routers that can be reached, and those with a link that carries no data yet.
+    fn peer_reports(&self) -> Vec<PeerReport> {
+        let linked = self.view.links.neighbours().map(|(peer, _)| *peer);
+        let shown: BTreeSet<PeerId> = self.view.routes.reachable().chain(linked).collect();
+        shown
+            .iter()
+            .filter_map(|peer| self.peer_report(peer))
+            .collect()
+    }
+
+    fn peer_report(&self, peer: &PeerId) -> Option<PeerReport> {
+        let body = self.view.gossip.identity(peer)?;
+        let version = self
+            .view
+            .gossip
+            .lsdb()
+            .get(RecordKey::new(*peer, Topic::LINKS))
+            .map(SignedRecord::version);
+        let path = if *peer == self.me() {
+            "self".to_owned()
+        } else {
+            match self.view.path_to(peer) {
+                Path::Direct(address) => format!("direct {address}"),
+                Path::Via(next) => format!("via {}", self.view.gossip.display(&next)),
+                Path::None => "none".to_owned(),
+            }
+        };
+        let connections = if *peer == self.me() {
+            self.own_connections()
+        } else {
+            self.peer_connections(peer)
+        };
+        Some(PeerReport {
+            name: body.name.to_string(),
+            nick_name: body.nickname.clone(),
+            id: peer.to_string(),
+            epoch: self.view.gossip.epoch_of(peer).unwrap_or_default(),
+            version: version.map(|v| v.seq).unwrap_or_default(),
+            is_self: *peer == self.me(),
+            path,
+            attached: self.view.gossip.lsdb().attached(peer).len(),
+            connections,
+        })
+    }
+
+    /// The links of a router in its own words; an address that the other end announces is not among them.
+    fn peer_connections(&self, peer: &PeerId) -> Vec<PeerConnectionReport> {
+        let links = self.view.gossip.lsdb().links(peer).iter();
+        let connection = |link: &Neighbour| {
+            let other = self.view.gossip.lsdb().by_prefix(link.peer);
+            let announced = || {
+                self.view
+                    .gossip
+                    .identity(&other?)?
+                    .endpoints
+                    .first()
+                    .copied()
+            };
+            let dialled = || announced().filter(|_| link.outbound);
+            PeerConnectionReport {
+                peer: other.map_or_else(
+                    || link.peer.to_string(),
+                    |other| self.view.gossip.display(&other),
+                ),
+                outbound: link.outbound,
+                address: link.address.or_else(dialled),
+                established: link.established,
+            }
+        };
+        links.map(connection).collect()
+    }
+
+    /// Our own links, those included that carry no data yet.
+    fn own_connections(&self) -> Vec<PeerConnectionReport> {
+        let links = self.view.links.neighbours();
+        let connection = |(peer, slot): (&PeerId, &Slot)| PeerConnectionReport {
+            peer: self.view.gossip.display(peer),
+            outbound: slot.is_outbound(),
+            address: Some(slot.address()),
+            established: self.view.paths.direct(peer).is_some(),
+        };
+        links.map(connection).collect()
+    }
+
+    fn unicast_routes(&self) -> Vec<RouteReport> {
+        let route = |peer: PeerId| {
+            let (next, hops) = self.view.routes.next_hop(&peer)?;
+            Some(RouteReport {
+                destination: self.view.gossip.display(&peer),
+                via: self.view.gossip.display(&next),
+                hops: u32::from(hops),
+            })
+        };
+        self.view
+            .routes
+            .reachable()
+            .filter(|peer| *peer != self.me())
+            .filter_map(route)
+            .collect()
+    }
+
+    fn broadcast_routes(&self) -> Vec<BroadcastReport> {
+        let route = |origin: PeerId| BroadcastReport {
+            origin: self.view.gossip.display(&origin),
+            via: self
+                .view
+                .routes
+                .flood(&origin)
+                .map(|p| self.view.gossip.display(&p))
+                .collect(),
+        };
+        self.view.routes.reachable().map(route).collect()
+    }
+
+    fn counters(&self) -> BTreeMap<String, u64> {
+        let refused = self
+            .sessions
+            .refusals()
+            .map(|(reason, n)| (format!("session handshakes refused: {reason}"), n));
+        self.gossip_report().chain(refused).collect()
+    }
+
+    fn gossip_report(&self) -> impl Iterator<Item = (String, u64)> {
+        let c = self.view.gossip.counters();
+        [
+            ("gossip records accepted", c.accepted),
+            ("gossip records known", c.known),
+            ("gossip records refused", c.refused),
+            (
+                "gossip records refused for want of room",
+                self.view.gossip.lsdb().refused_full(),
+            ),
+            ("connections refused: too many", self.view.links.refused().0),
+            (
+                "connections refused: wrong secrets before",
+                self.view.links.refused().1,
+            ),
+            ("gossip records not verified", c.unverified),
+            ("gossip records put off", c.put_off),
+            ("gossip messages unknown", c.unknown),
+        ]
+        .into_iter()
+        .chain(self.view.gossip.unicast_report())
+        .map(|(name, n)| (name.to_owned(), n))
+    }
+
+    /// Returns the tables that grow with what others say: name, entries, and the bound from [`limits`].
+    pub(crate) fn tables(&self) -> Vec<(&'static str, usize, usize)> {
+        let (sources, familiar, pins) = self.view.links.tables();
+        let (wanted, probed, waiting) = self.view.paths.tables();
+        vec![
+            (
+                "known routers",
+                self.view.gossip.lsdb().len(),
+                limits::MAX_PEERS,
+            ),
+            (
+                "records",
+                self.view.gossip.lsdb().records(),
+                limits::MAX_PEERS * usize::from(limits::MAX_TOPICS),
+            ),
+            (
+                "bytes of records",
+                self.view.gossip.lsdb().bytes(),
+                limits::MAX_DATABASE + limits::MAX_RECORD * usize::from(limits::MAX_TOPICS),
+            ),
+            (
+                "links",
+                self.view.links.iter().count(),
+                limits::MAX_LINKS + limits::MAX_HALF_OPEN,
+            ),
+            ("sources", sources, limits::MAX_CALLERS),
+            ("routers that were linked", familiar, limits::MAX_FAMILIAR),
+            (
+                "explicit targets",
+                self.neighbours.explicit().count(),
+                limits::MAX_TARGETS,
+            ),
+            (
+                "all targets",
+                self.neighbours.targets().count(),
+                limits::MAX_TARGETS + limits::MAX_PEERS,
+            ),
+            (
+                "records that wait for one neighbour",
+                self.view.gossip.longest_queue(),
+                3 * limits::MAX_PEERS * usize::from(limits::MAX_TOPICS) + limits::MAX_ASKED,
+            ),
+            (
+                "records asked for",
+                self.view.gossip.requests(),
+                limits::MAX_ASKED,
+            ),
+            (
+                "sessions",
+                self.sessions.statuses().count(),
+                limits::MAX_SESSIONS,
+            ),
+            ("wanted sessions", wanted, limits::MAX_SESSIONS),
+            ("probed peers", probed, limits::MAX_SESSIONS),
+            (
+                "probes of one peer",
+                waiting,
+                limits::MAX_OUTSTANDING_PROBES,
+            ),
+            ("pinned names", pins, limits::MAX_PINS),
+            (
+                "MAC addresses",
+                self.routing.forwarder().fdb().len(),
+                limits::MAX_FDB,
+            ),
+        ]
+    }
+}
+
+fn secret_in_words(kind: SecretKind) -> &'static str {
+    match kind {
+        SecretKind::KeyFile => "key file",
+        SecretKind::Password => "password",
+        SecretKind::Open => "none (anyone who can reach this router may join)",
+    }
+}
