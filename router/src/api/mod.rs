@@ -22,8 +22,8 @@ use mesh_proto::control::Forgot;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::attach::{AttachError, Attachments};
-use crate::driver::{self, Backend};
+use crate::attach::{AttachmentError, Attachments};
+use crate::driver::{self, DriverBackend};
 use crate::host::HostView;
 use crate::ipam::Allocator;
 use crate::names::Naming;
@@ -64,8 +64,8 @@ fn refused(error: impl std::fmt::Display) -> Failure {
 }
 
 /// What attachments refuse: the caller's to mend, or the host's.
-impl From<AttachError> for Failure {
-    fn from(error: AttachError) -> Self {
+impl From<AttachmentError> for Failure {
+    fn from(error: AttachmentError) -> Self {
         let status = if error.is_callers() {
             StatusCode::BAD_REQUEST
         } else {
@@ -130,7 +130,7 @@ pub async fn serve(listener: UnixListener, api: Api) -> std::io::Result<()> {
         .merge(addresses::routes())
         .nest_service(
             plugin::ROUTER_PATH,
-            driver::routes(Backend::Router(api.attachments.clone())),
+            driver::routes(DriverBackend::Router(api.attachments.clone())),
         )
         .fallback(|| async {
             Failure(
@@ -177,7 +177,7 @@ async fn report(State(api): State<Api>) -> Answer<Report> {
     let problem = api.attachments.host_problem();
     let problem = problem.map(|p| format!("this host is not exposed as it should be: {p}"));
     router.warnings.extend(problem);
-    router.warnings.extend(api.attachments.meddling());
+    router.warnings.extend(api.attachments.interference());
     Ok(Json(Report {
         ready: true,
         version: env!("CARGO_PKG_VERSION").to_owned(),

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use axum::Router;
 use tokio::net::UnixListener;
 
-/// Where dockerd looks for the driver `mesh`.
+/// Path at which dockerd looks for the driver `mesh`.
 pub const DEFAULT_SOCKET: &str = "/run/docker/plugins/mesh.sock";
 
 /// The bound socket; its file is removed when this is dropped, unless another has taken its place.

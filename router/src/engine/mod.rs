@@ -17,6 +17,7 @@ use mesh_proto::api::{EngineWaiting, Runtime};
 use tokio::sync::mpsc;
 
 pub use docker::Docker;
+pub(crate) use mesh_host::endpoint::SHORT_ID;
 pub use podman::Podman;
 
 /// The answer of an engine, still to come.
@@ -24,9 +25,6 @@ pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, EngineError>> + S
 
 /// Name of the Docker network driver, and of the first network that uses it.
 pub const DRIVER: &str = "mesh";
-
-/// Digits of an id that stand for a name where there is none, as engines show them.
-pub(crate) const SHORT_ID: usize = 12;
 
 /// Whether what is shown as a name is the beginning of the container's id. A short name may begin it by chance: `db`, `a`.
 pub(crate) fn is_part_of_id(name: &str, id: &str) -> bool {

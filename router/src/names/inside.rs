@@ -9,6 +9,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use mesh_host::member::{NetnsPlace, ProcessIdentity, ResolverSite};
 use mesh_proto::limits::MAX_DNS_NAMESPACES;
 use mesh_sys::error::SysError;
 use mesh_sys::loopback::listen_in;
@@ -17,7 +18,6 @@ use mesh_sys::process::start_time;
 use tokio::sync::watch;
 
 use super::settings::DNS_PORT;
-use crate::attach::{Inside as Wanted, Place};
 use crate::dns::Dns;
 
 /// Where the server is found in each of them: neither where Docker has its own (.11) nor systemd-resolved (.53, .54), which
@@ -29,7 +29,7 @@ const PERIOD: Duration = Duration::from_secs(3);
 /// Keeps the server in the namespaces where it should be.
 pub(super) struct Inside {
     dns: Arc<Dns>,
-    wanted: watch::Receiver<Vec<Wanted>>,
+    wanted: watch::Receiver<Vec<ResolverSite>>,
     /// Where it answers now; held during a look.
     serving: Mutex<BTreeSet<NetnsId>>,
     told: Mutex<Told>,
@@ -47,7 +47,7 @@ struct Told {
 }
 
 impl Inside {
-    pub(super) fn new(dns: Arc<Dns>, wanted: watch::Receiver<Vec<Wanted>>) -> Self {
+    pub(super) fn new(dns: Arc<Dns>, wanted: watch::Receiver<Vec<ResolverSite>>) -> Self {
         Self {
             dns,
             wanted,
@@ -130,7 +130,7 @@ impl Inside {
     }
 
     /// Begins to answer in a namespace; not if that has gone meanwhile.
-    fn enter(&self, id: NetnsId, place: &Place) -> Result<bool, SysError> {
+    fn enter(&self, id: NetnsId, place: &NetnsPlace) -> Result<bool, SysError> {
         let Some((_, netns)) = open(place)?.filter(|(now, _)| *now == id) else {
             return Ok(false);
         };
@@ -155,13 +155,13 @@ impl Inside {
 
 /// A namespace, and who is in it: the containers of a pod share one. None is kept open, for there may be thousands.
 struct Container {
-    place: Place,
+    place: NetnsPlace,
     name: String,
     keys: Vec<String>,
 }
 
 /// The namespaces there are, each once; the router's own is none of a container.
-fn find(wanted: &[Wanted], told: &mut Told) -> BTreeMap<NetnsId, Container> {
+fn find(wanted: &[ResolverSite], told: &mut Told) -> BTreeMap<NetnsId, Container> {
     let own = Netns::current().and_then(|netns| netns.id()).ok();
     let mut found: BTreeMap<NetnsId, Container> = BTreeMap::new();
     for container in wanted {
@@ -187,11 +187,11 @@ fn find(wanted: &[Wanted], told: &mut Told) -> BTreeMap<NetnsId, Container> {
 }
 
 /// Opens a namespace; none if it is not there yet, or not any more.
-fn open(place: &Place) -> Result<Option<(NetnsId, Netns)>, SysError> {
+fn open(place: &NetnsPlace) -> Result<Option<(NetnsId, Netns)>, SysError> {
     let opened = || {
         let netns = match place {
-            Place::Named(name) => Netns::open_named(name)?,
-            Place::Process { pid, started } => {
+            NetnsPlace::Named(name) => Netns::open_named(name)?,
+            NetnsPlace::Process(ProcessIdentity { pid, started }) => {
                 let pid = i32::try_from(*pid)
                     .map_err(|_| SysError::other(format!("open process {pid}"), "no pid"))?;
                 let netns = Netns::of_pid(pid)?;
@@ -292,18 +292,18 @@ mod tests {
 
     #[test]
     fn a_namespace_that_is_not_there_is_no_error() {
-        let gone = Place::Named("mesh-ns-surely-not".to_owned());
+        let gone = NetnsPlace::Named("mesh-ns-surely-not".to_owned());
         assert!(open(&gone).unwrap().is_none());
         let me = std::process::id();
-        let another = Place::Process {
+        let another = NetnsPlace::Process(ProcessIdentity {
             pid: me,
             started: 1,
-        };
+        });
         assert!(open(&another).unwrap().is_none(), "the pid was given anew");
-        let ended = Place::Process {
+        let ended = NetnsPlace::Process(ProcessIdentity {
             pid: u32::MAX >> 1,
             started: 1,
-        };
+        });
         assert!(open(&ended).unwrap().is_none());
     }
 
@@ -311,9 +311,9 @@ mod tests {
     fn the_namespace_of_the_router_is_none_of_a_container() {
         let pid = std::process::id();
         let started = start_time(i32::try_from(pid).unwrap()).unwrap();
-        let netns = Place::Process { pid, started };
+        let netns = NetnsPlace::Process(ProcessIdentity { pid, started });
         assert!(open(&netns).unwrap().is_some());
-        let wanted = Wanted {
+        let wanted = ResolverSite {
             key: "k".to_owned(),
             name: "n".to_owned(),
             netns,

@@ -17,12 +17,8 @@ use serde_json::Value;
 use tokio::net::UnixStream;
 
 use super::ROUTER_PATH;
-use crate::driver::MAX_REQUEST;
+use crate::driver::{MAX_REQUEST, SENT};
 
-/// When a call was sent, in milliseconds since the machine started.
-pub(crate) const SENT: &str = "mesh-sent";
-/// The router begins no call that was sent longer ago; shorter than any time after which it is given up.
-pub(crate) const FRESH_FOR: Duration = Duration::from_millis(450);
 /// How long a router may take for a call before it is asked whether it lives.
 const PATIENCE: Duration = Duration::from_millis(500);
 /// How long it may take to say so.

@@ -30,7 +30,7 @@ use self::serve::{keep_plugin, serve_api};
 pub use self::targets::Given;
 use crate::attach::Attachments;
 use crate::attach::HostKernel;
-use crate::attach::kernel::Kernel;
+use crate::attach::kernel::KernelApi;
 use crate::cipher;
 use crate::clock::{Clock, OsEntropy};
 use crate::config::Settings;

@@ -11,6 +11,7 @@ use std::os::fd::AsRawFd as _;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
+use mesh_host::table::Announced;
 use mesh_proto::api::RouterReport;
 use mesh_proto::control::{Control, Forgot, HeldAddresses, Note, Output};
 use mesh_proto::fastpath::Beat;
@@ -22,7 +23,6 @@ use mesh_proto::topology::topic::Topic;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::attach::Announced;
 use crate::clock::Clock;
 use crate::fastpath::FastPath;
 use crate::ipam::{Addresses, Stir};
