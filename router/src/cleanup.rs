@@ -11,9 +11,9 @@ use std::sync::Arc;
 use mesh_proto::api::Runtime;
 use tokio::sync::oneshot;
 
-use crate::attach::kernel::Kernel;
+use crate::attach::kernel::KernelApi;
 use crate::attach::{netns_prefix, stored_exposure};
-use crate::driver::{self, Backend, PluginSocket};
+use crate::driver::{self, DriverBackend, PluginSocket};
 use crate::engine::{Engine, EngineError, Engines, OwnNetwork};
 use crate::plugin;
 use crate::state::{StateError, Store, erase};
@@ -21,9 +21,9 @@ use crate::supervise::lock_path;
 
 /// Everything that identifies the router to be removed.
 pub struct Leftovers {
-    /// Kernel objects of the router.
-    pub kernel: Arc<dyn Kernel>,
-    /// Container engines of this host.
+    /// Its kernel objects.
+    pub kernel: Arc<dyn KernelApi>,
+    /// The engines of this host.
     pub engines: Engines,
     /// Name of the bridge.
     pub bridge: String,
@@ -160,7 +160,7 @@ async fn remove_network(docker: &dyn Engine, network: &OwnNetwork) -> Result<(),
 fn stand_in(path: &Path) -> io::Result<impl Future<Output = ()> + use<>> {
     let socket = PluginSocket::bind(path)?;
     let (stop, stopped) = oneshot::channel::<()>();
-    let serving = tokio::spawn(socket.serve(driver::routes(Backend::Reset), async {
+    let serving = tokio::spawn(socket.serve(driver::routes(DriverBackend::Reset), async {
         let _ = stopped.await;
     }));
     Ok(async move {

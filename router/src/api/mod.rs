@@ -22,9 +22,9 @@ use mesh_proto::control::Forgot;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::attach::{AttachError, Attachments};
+use crate::attach::{AttachmentError, Attachments};
 use crate::command::ControlCommand;
-use crate::driver::{self, Backend};
+use crate::driver::{self, DriverBackend};
 use crate::host::HostView;
 use crate::ipam::Allocator;
 use crate::names::Naming;
@@ -63,9 +63,9 @@ fn refused(error: impl std::fmt::Display) -> Failure {
     Failure(StatusCode::BAD_REQUEST, format!("{error:#}"))
 }
 
-/// Maps an attachment error to a 4xx status if the caller can fix it, else to 5xx.
-impl From<AttachError> for Failure {
-    fn from(error: AttachError) -> Self {
+/// What attachments refuse: the caller's to mend, or the host's.
+impl From<AttachmentError> for Failure {
+    fn from(error: AttachmentError) -> Self {
         let status = if error.is_callers() {
             StatusCode::BAD_REQUEST
         } else {
@@ -130,7 +130,7 @@ pub async fn serve(listener: UnixListener, api: Api) -> std::io::Result<()> {
         .merge(addresses::routes())
         .nest_service(
             plugin::ROUTER_PATH,
-            driver::routes(Backend::Router(api.attachments.clone())),
+            driver::routes(DriverBackend::Router(api.attachments.clone())),
         )
         .fallback(|| async {
             Failure(
@@ -177,7 +177,7 @@ async fn report(State(api): State<Api>) -> Answer<Report> {
     let problem = api.attachments.host_problem();
     let problem = problem.map(|p| format!("this host is not exposed as it should be: {p}"));
     router.warnings.extend(problem);
-    router.warnings.extend(api.attachments.meddling());
+    router.warnings.extend(api.attachments.interference());
     Ok(Json(Report {
         ready: true,
         version: env!("CARGO_PKG_VERSION").to_owned(),

@@ -1,19 +1,15 @@
 //! Why something was not put on the mesh, or taken off it.
 
-use std::net::IpAddr;
+use mesh_host::table::AddressRefusal;
+use mesh_proto::address::AddressError;
 
-use ipnet::IpNet;
-use mesh_proto::address::{AddressArg, AddressError};
-use mesh_proto::limits::MAX_ATTACHED;
-
-use super::MAX_ADDRESSES;
 use super::kernel::KernelError;
 use crate::engine::EngineError;
 use crate::state::StateError;
 
 /// Why it was not done; one line, ready to print. Nothing is left of the attempt.
 #[derive(Debug, thiserror::Error)]
-pub enum AttachError {
+pub enum AttachmentError {
     /// An address argument that cannot be used.
     #[error(transparent)]
     Address(#[from] AddressError),
@@ -21,32 +17,21 @@ pub enum AttachError {
     #[error("{0}")]
     Allocation(String),
     /// More addresses than one container may have.
-    #[error("{0} addresses for one container; at most {MAX_ADDRESSES} are possible")]
-    TooManyAddresses(usize),
-    /// The table is full.
-    #[error("this host has {MAX_ATTACHED} addresses on the mesh already; detach some")]
-    Full,
-    /// Someone has the address.
-    #[error("{ip} is already used by {holder}")]
-    InUse {
-        /// The address.
-        ip: IpAddr,
-        /// Who has it, in words.
-        holder: String,
+    #[error("{given} addresses for one container; at most {most} are possible")]
+    TooManyAddresses {
+        /// The number of addresses.
+        given: usize,
+        /// The number that is possible.
+        most: usize,
     },
-    /// The container has the address in another subnet.
-    #[error("container {name} has {has} already; detach it first")]
-    OtherPrefix {
-        /// The container.
-        name: String,
-        /// Its address.
-        has: IpNet,
-    },
+    /// An address that someone else has, or one more than fits.
+    #[error(transparent)]
+    Refused(#[from] AddressRefusal),
     /// An address to be detached is not there.
-    #[error("{} is not attached to container {name}", wanted(*what))]
+    #[error("{what} is not attached to container {name}")]
     NotAttached {
         /// The address, or the subnet.
-        what: AddressArg,
+        what: String,
         /// The container.
         name: String,
     },
@@ -56,12 +41,6 @@ pub enum AttachError {
     /// A process that is not there.
     #[error("there is no process {0}")]
     NoProcess(u32),
-    /// The host has the address in another subnet.
-    #[error("this host is exposed as {0} already; `mesh hide {0}` first")]
-    ExposedOtherwise(IpNet),
-    /// More addresses or names than the host may have.
-    #[error("this host has {0} on the mesh already; hide some")]
-    TooMuchExposed(String),
     /// Something else that the caller did wrong.
     #[error("{0}")]
     Invalid(String),
@@ -76,8 +55,8 @@ pub enum AttachError {
     State(#[from] StateError),
 }
 
-impl AttachError {
-    /// Whether the caller can mend it (HTTP 4xx) rather than the operator of the host (5xx).
+impl AttachmentError {
+    /// Returns whether the caller can mend it (HTTP 4xx) rather than the operator of the host (5xx).
     pub fn is_callers(&self) -> bool {
         !matches!(
             self,
@@ -89,13 +68,5 @@ impl AttachError {
                         | EngineError::Refused { .. }
                 )
         )
-    }
-}
-
-/// An argument as operators speak of it: an address without its subnet.
-pub(super) fn wanted(arg: AddressArg) -> String {
-    match arg {
-        AddressArg::Ip(ip) => ip.addr().to_string(),
-        other => other.to_string(),
     }
 }

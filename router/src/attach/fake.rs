@@ -10,16 +10,18 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::sync::watch;
 
 use ipnet::IpNet;
+use mesh_host::interface::ContainerInterface;
 use mesh_proto::ids::Mac;
 
 use super::kernel::{
-    Add, HostExposed, HostSide, Interface, Kernel, KernelError, KernelResult, Mended, Target,
+    AddressSetting, BridgeRepairs, ExposureOutcome, ExposurePlan, KernelApi, KernelError,
+    KernelResult, NetnsRef,
 };
 
 #[derive(Default)]
 pub(crate) struct World {
     /// Interfaces by tag, with where they are; none while Docker has not moved them.
-    pub(crate) interfaces: BTreeMap<String, (Option<Target>, Interface)>,
+    pub(crate) interfaces: BTreeMap<String, (Option<NetnsRef>, ContainerInterface)>,
     pub(crate) namespaces: BTreeSet<PathBuf>,
     /// Processes and when they began.
     pub(crate) processes: BTreeMap<u32, u64>,
@@ -28,13 +30,13 @@ pub(crate) struct World {
     pub(crate) resting: BTreeSet<String>,
     /// Settings of ports that somebody changed.
     pub(crate) changed: Vec<String>,
-    /// What the host has on the bridge.
+    /// The host's addresses on the bridge.
     pub(crate) host: BTreeSet<IpNet>,
     /// Other bridges, and whether they are joined.
     pub(crate) bridges: BTreeMap<String, bool>,
     /// For what the firewall has rules.
-    pub(crate) rules: HostSide,
-    /// How often the next operation of that name succeeds before it fails once.
+    pub(crate) rules: ExposurePlan,
+    /// The number of successes of the operation of that name before it fails once.
     failures: BTreeMap<&'static str, u32>,
 }
 
@@ -66,7 +68,7 @@ impl FakeKernel {
         world.processes.remove(&pid);
         world
             .interfaces
-            .retain(|_, (place, _)| *place != Some(Target::Pid(pid)));
+            .retain(|_, (place, _)| *place != Some(NetnsRef::Pid(pid)));
         drop(world);
         self.ends.send_modify(|n| *n += 1);
     }
@@ -79,7 +81,7 @@ impl FakeKernel {
     pub(crate) fn remove_sandbox(&self, path: &str) {
         let mut world = self.world();
         world.namespaces.remove(Path::new(path));
-        let place = Some(Target::Path(path.into()));
+        let place = Some(NetnsRef::Path(path.into()));
         world.interfaces.retain(|_, (p, _)| *p != place);
     }
 
@@ -116,12 +118,12 @@ impl FakeKernel {
     }
 }
 
-impl Kernel for FakeKernel {
-    fn ensure_bridge(&self, resting: &BTreeSet<String>) -> KernelResult<Mended> {
+impl KernelApi for FakeKernel {
+    fn ensure_bridge(&self, resting: &BTreeSet<String>) -> KernelResult<BridgeRepairs> {
         let mut world = self.enter("ensure_bridge")?;
         let was = std::mem::replace(&mut world.bridge, true);
         world.resting.clone_from(resting);
-        Ok(Mended {
+        Ok(BridgeRepairs {
             anything: !was,
             port: !was,
             changed: std::mem::take(&mut world.changed),
@@ -137,11 +139,11 @@ impl Kernel for FakeKernel {
         Ok(world.interfaces.contains_key(tag))
     }
 
-    fn plug(&self, target: &Target, interface: &Interface) -> KernelResult<String> {
+    fn plug(&self, target: &NetnsRef, interface: &ContainerInterface) -> KernelResult<String> {
         let mut world = self.enter("plug")?;
         let is_there = match target {
-            Target::Pid(pid) => world.processes.contains_key(pid),
-            Target::Path(path) => world.namespaces.contains(path),
+            NetnsRef::Pid(pid) => world.processes.contains_key(pid),
+            NetnsRef::Path(path) => world.namespaces.contains(path),
         };
         if !is_there {
             return Err(KernelError(format!("no namespace {target:?}")));
@@ -175,14 +177,14 @@ impl Kernel for FakeKernel {
         Ok(arrived.map(|(tag, _)| tag.clone()).collect())
     }
 
-    fn addresses_in(&self, target: &Target) -> KernelResult<BTreeSet<IpAddr>> {
+    fn addresses_in(&self, target: &NetnsRef) -> KernelResult<BTreeSet<IpAddr>> {
         let world = self.enter("addresses_in")?;
         let here = world.interfaces.values();
         let here = here.filter(|(place, _)| place.as_ref() == Some(target));
         Ok(here.map(|(_, i)| i.address.addr()).collect())
     }
 
-    fn make_endpoint(&self, interface: &Interface) -> KernelResult<String> {
+    fn make_endpoint(&self, interface: &ContainerInterface) -> KernelResult<String> {
         let mut world = self.enter("make_endpoint")?;
         world
             .interfaces
@@ -193,11 +195,11 @@ impl Kernel for FakeKernel {
     fn finish_endpoint(
         &self,
         sandbox: &Path,
-        interface: &Interface,
-        _: Add,
+        interface: &ContainerInterface,
+        _: AddressSetting,
     ) -> KernelResult<Option<String>> {
         let mut world = self.enter("finish_endpoint")?;
-        let place = Target::Path(sandbox.to_owned());
+        let place = NetnsRef::Path(sandbox.to_owned());
         let entry = world.interfaces.get_mut(&interface.tag);
         let entry = entry.ok_or_else(|| KernelError("no such interface".into()))?;
         entry.0 = Some(place);
@@ -233,7 +235,7 @@ impl Kernel for FakeKernel {
         self.enter("check_exposure").map(drop)
     }
 
-    fn expose(&self, side: &HostSide) -> KernelResult<HostExposed> {
+    fn expose(&self, side: &ExposurePlan) -> KernelResult<ExposureOutcome> {
         let mut world = self.enter("expose")?;
         let rules = world.rules != *side;
         world.rules.clone_from(side);
@@ -243,7 +245,7 @@ impl Kernel for FakeKernel {
         // As a kernel may fail when half of it is done.
         drop(world);
         drop(self.enter("expose at its end")?);
-        Ok(HostExposed {
+        Ok(ExposureOutcome {
             mac: (!side.addresses.is_empty()).then_some(Mac([2, 0, 0, 0, 0, 1])),
             new,
             rules,

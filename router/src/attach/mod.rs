@@ -1,4 +1,4 @@
-//! What is on the mesh on this host: containers of Docker and podman, and processes in namespaces of ours.
+//! Attachments: all that is on the mesh on this host, which is containers of Docker and podman, and processes in namespaces of ours.
 //!
 //! | way in | who makes the namespace | who plugs | it goes when |
 //! |---|---|---|---|
@@ -10,122 +10,85 @@
 //!
 //! One table holds all of it, stored before it is acted upon. A change is: reserve the addresses in the table, act on
 //! the kernel, undo the reservation if that failed. [`Attachments::reconcile`] makes the kernel agree with the table.
+//!
+//! | part | subject |
+//! |---|---|
+//! | `stored_table`, `published` | the table, stored and published; its types and decisions are in [`mesh_host`] |
+//! | `foundation` | the parts that all others stand on |
+//! | `operations`, `wakeups` | turns of those that change something, and reasons to look early |
+//! | `leases` | addresses acquired and released |
+//! | `containers` | `run`, `attach`, `detach` |
+//! | `docker` | endpoints and networks of Docker |
+//! | `host` | `expose`, `attach-bridge` |
+//! | `reconcile` | the kernel, Docker and the table made to agree |
+//! | [`kernel`] | the seam to the kernel |
 
-mod acquire;
-mod arrived;
-mod bridges;
-mod called;
+mod arguments;
 mod containers;
-mod endpoints;
+mod docker;
 mod error;
-mod expose;
 #[cfg(test)]
 pub(crate) mod fake;
-mod holds;
+mod foundation;
 mod host;
-mod inside;
 pub mod kernel;
-mod meddling;
-mod namespaces;
-mod networks;
-mod ps;
+mod leases;
+mod operations;
+mod published;
 mod reconcile;
-mod recover;
-mod rest;
-mod revive;
-mod table;
+mod stored_table;
 #[cfg(test)]
 mod tests;
+mod wakeups;
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
-use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::{Duration, Instant};
+use std::path::PathBuf;
+use std::sync::Arc;
 
 use ipnet::IpNet;
-use mesh_proto::address::{AddressArg, mac_for};
-use mesh_proto::api::EXPOSE;
+use mesh_host::endpoint::EndpointOptions;
+use mesh_host::exposure::ExposedName;
+use mesh_host::hosts::HostsWish;
+use mesh_host::member::ResolverSite;
+use mesh_host::table::{Announced, AttachmentTable};
+use mesh_proto::api::{
+    AbandonRequest, AdoptRequest, ArrivedRequest, AttachRequest, Attached, ContainerAddresses,
+    DetachRequest, ExposeRequest, Exposed, Hidden, HideRequest, HostReport, PrepareRequest,
+    Prepared, Runtime,
+};
 use mesh_proto::ids::Mac;
-use mesh_proto::limits::MAX_ATTACHED;
-use tokio::sync::{Notify, watch};
+use mesh_proto::names::MeshName;
+use tokio::sync::watch;
 
 use crate::engine::Engines;
 use crate::ipam::Allocator;
 use crate::state::{StateError, Store};
-use holds::Holds;
-use kernel::{Kernel, KernelError};
-use table::{Endpoint, Home, Member, Table};
+use containers::{ContainerCommands, Members, Preparations, Tenants};
+use docker::{DockerEndpoints, DockerNetworks, Revival};
+use foundation::Foundation;
+use host::{HostExposer, Uplinks};
+use kernel::KernelApi;
+use reconcile::{
+    BridgeRepair, DockerRepairs, EndpointRepair, MemberRepair, Orphans, Reconciler, Repairs,
+};
 
-pub use endpoints::{EndpointOptions, Late};
-pub use error::AttachError;
-pub use expose::ExposedName;
-pub use host::HostKernel;
-pub use inside::{Inside, Place};
-pub use table::HostsWish;
-pub(crate) use table::{parse_tag, tag};
+pub(crate) use docker::JoinedEndpoint;
+pub use error::AttachmentError;
+pub use kernel::HostKernel;
+pub use leases::AddressBook;
 
-/// Addresses that one command may give to a container.
-const MAX_ADDRESSES: usize = 32;
-/// Time that an address which is held elsewhere has to be given up.
-const RELEASE_WAIT: Duration = Duration::from_millis(1_500);
-const RELEASE_POLLS: u32 = 15;
-
-/// Who has an address elsewhere in the mesh, in words that complete "… is already used by …", as
-/// `container web on 7a:…(host2)`; none when nobody has it. This router's own announcements are left out.
-pub type AddressBook = Arc<dyn Fn(IpAddr) -> Option<String> + Send + Sync>;
-
-/// Told of the addresses of a container of Docker, each with the name under which it is held.
-type BeforeStart = dyn Fn(&[(String, IpNet)]) + Send + Sync;
-
-/// One address that this router announces to the mesh.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Announced {
-    /// Address with the prefix length of its subnet.
-    pub address: IpNet,
-    /// MAC address of the interface.
-    pub mac: Mac,
-    /// Container or command name.
-    pub container: String,
-}
-
-/// The owner of what is on the mesh on this host. Shared between the API, the Docker driver and the reconciler.
+/// The parts, and their owner. Shared between the API, the Docker driver and the reconciler.
 pub struct Attachments {
-    store: Arc<Store>,
-    kernel: Arc<dyn Kernel>,
-    engines: Engines,
-    book: AddressBook,
-    allocator: Allocator,
-    /// What is held for nobody in sight.
-    holds: Mutex<Holds>,
     /// Name of the bridge.
     bridge: String,
-    /// Namespaces of ours begin with it.
-    netns_prefix: String,
-    /// Never held over an `await`: the driver must answer while another operation waits for dockerd.
-    table: Mutex<Table>,
-    /// One operation of a user at a time, and none while the reconciler acts. The driver does not take it.
-    operations: tokio::sync::Mutex<()>,
-    announced: watch::Sender<Vec<Announced>>,
-    inside: watch::Sender<Vec<Inside>>,
-    port_generation: watch::Sender<u64>,
-    /// Since when an endpoint was seen without a container.
-    half_made: Mutex<BTreeMap<String, Instant>>,
-    /// Something was done without us: Docker is to be asked by the next look.
-    again: AtomicBool,
-    /// The host's own part in the mesh.
-    host_part: expose::HostPart,
-    /// Told of a container of Docker before its first process runs.
-    before_start: OnceLock<Arc<BeforeStart>>,
-    /// Why bridges that should be joined are not.
-    apart: bridges::Apart,
-    /// Wakes the reconciler.
-    wake: Notify,
-    /// Whether podman is to be asked by the next look at everything.
-    ask_podman: AtomicBool,
-    /// What others changed at ports of the bridge.
-    meddling: meddling::Meddling,
-    started: Instant,
+    base: Foundation,
+    preparations: Preparations,
+    containers: ContainerCommands,
+    endpoints: Arc<DockerEndpoints>,
+    networks: Arc<DockerNetworks>,
+    exposer: Arc<HostExposer>,
+    uplinks: Arc<Uplinks>,
+    reconciler: Reconciler,
 }
 
 impl Attachments {
@@ -136,223 +99,334 @@ impl Attachments {
     /// The stored table cannot be read.
     pub fn open(
         store: Arc<Store>,
-        kernel: Arc<dyn Kernel>,
+        kernel: Arc<dyn KernelApi>,
         engines: Engines,
         book: AddressBook,
         allocator: Allocator,
         bridge: &str,
     ) -> Result<Arc<Self>, StateError> {
-        let mut table: Table = store.attachments()?;
-        // The router was stopped before these were made.
-        table
-            .endpoints
-            .retain(|_, end| !end.peer.is_empty() || end.sandbox.is_some());
-        let attachments = Arc::new(Self {
-            store,
-            kernel,
-            engines,
-            book,
-            allocator,
-            holds: Mutex::default(),
+        let base = Foundation::open(store, kernel, engines, book, allocator)?;
+        let members = Arc::new(Members::new(&base));
+        let tenants = Arc::new(Tenants::new(&base, &members));
+        let endpoints = Arc::new(DockerEndpoints::new(&base));
+        let networks = Arc::new(DockerNetworks::new(&base));
+        let exposer = Arc::new(HostExposer::new(&base));
+        let uplinks = Arc::new(Uplinks::new(&base));
+        let prefix = netns_prefix(bridge);
+        let docker = DockerRepairs {
+            endpoints: endpoints.clone(),
+            networks: networks.clone(),
+            revival: Revival::new(&base),
+        };
+        let preparations = Preparations::new(&base, &members, &tenants, prefix.clone());
+        let containers = ContainerCommands::new(&base, &members, &tenants, &endpoints);
+        let repairs = Repairs {
+            bridge: BridgeRepair::new(&base, exposer.clone(), uplinks.clone()),
+            members: MemberRepair::new(&base, members, tenants),
+            endpoints: EndpointRepair::new(&base, endpoints.clone()),
+            orphans: Orphans::new(&base, endpoints.clone(), prefix),
+        };
+        Ok(Arc::new(Self {
             bridge: bridge.to_owned(),
-            netns_prefix: netns_prefix(bridge),
-            table: Mutex::new(table),
-            operations: tokio::sync::Mutex::default(),
-            announced: watch::Sender::default(),
-            inside: watch::Sender::default(),
-            port_generation: watch::Sender::default(),
-            half_made: Mutex::default(),
-            again: AtomicBool::new(false),
-            host_part: expose::HostPart::default(),
-            before_start: OnceLock::new(),
-            apart: bridges::Apart::default(),
-            wake: Notify::new(),
-            ask_podman: AtomicBool::new(false),
-            meddling: meddling::Meddling::default(),
-            started: Instant::now(),
-        });
-        attachments.publish();
-        Ok(attachments)
+            preparations,
+            containers,
+            endpoints,
+            networks,
+            exposer,
+            uplinks,
+            reconciler: Reconciler::new(&base, repairs, docker),
+            base,
+        }))
     }
 
-    /// What this router announces to the mesh, sorted; changes within milliseconds of what happens on the host.
-    pub fn announced(&self) -> watch::Receiver<Vec<Announced>> {
-        self.announced.subscribe()
+    /// Reconciles at once, then every 3 s and whenever a container's process ends. Runs until it is dropped.
+    pub async fn run(self: Arc<Self>) {
+        self.reconciler.run().await;
     }
 
-    /// Raised whenever the router's port had to be made again and must be opened again.
-    pub fn port_generation(&self) -> watch::Receiver<u64> {
-        self.port_generation.subscribe()
+    /// Makes the kernel agree with the table once; podman is slow to ask. Failures are logged and tried again by the next
+    /// look.
+    pub async fn reconcile(&self, ask_podman: bool) {
+        self.reconciler.reconcile(ask_podman).await;
     }
 
-    /// The engines of this host.
-    pub fn engines(&self) -> &Engines {
-        &self.engines
+    /// Keeps what the host is exposed as, at once and every 2 s. Runs until it is dropped.
+    pub async fn keep_exposed(self: Arc<Self>) {
+        self.exposer.run().await;
     }
 
-    fn table(&self) -> MutexGuard<'_, Table> {
-        self.table.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Changes the table if that can be stored; else it stays as it is.
-    fn change<T>(
-        &self,
-        change: impl FnOnce(&mut Table) -> Result<T, AttachError>,
-    ) -> Result<T, AttachError> {
-        let mut table = self.table();
-        let mut next = table.clone();
-        let result = change(&mut next)?;
-        if next != *table {
-            self.store.set_attachments(&next)?;
-            *table = next;
-            drop(table);
-            self.publish();
-        }
-        Ok(result)
-    }
-
-    /// Changes the table because the world has changed already; a failure to store it is only logged, and mended by the
-    /// next change.
-    fn record<T>(&self, change: impl FnOnce(&mut Table) -> T) -> T {
-        let mut table = self.table();
-        let before = table.clone();
-        let result = change(&mut table);
-        if before != *table {
-            if let Err(error) = self.store.set_attachments(&*table) {
-                tracing::error!(%error, "the list of attachments is not stored");
-            }
-            drop(table);
-            self.publish();
-        }
-        result
-    }
-
-    fn publish(&self) {
-        let table = self.table();
-        // The host is announced once the MAC address of its bridge is known.
-        let host_mac = self.host_part.mac();
-        let announced = table.held().filter_map(|held| {
-            let mac = match held.is_host() {
-                true => host_mac?,
-                false => mac_for(held.address.addr()),
-            };
-            Some(Announced {
-                address: held.address,
-                mac,
-                container: held.name,
-            })
-        });
-        let mut list: Vec<Announced> = announced.collect();
-        list.sort();
-        self.host_part.publish(&table);
-        self.publish_inside(&table);
-        self.publish_called(&table);
-        drop(table);
-        self.announced.send_if_modified(|old| {
-            let changed = *old != list;
-            *old = list;
-            changed
-        });
-    }
-
-    /// Runs something on the kernel off this thread.
-    async fn on_kernel<T: Send + 'static>(
-        &self,
-        f: impl FnOnce(&dyn Kernel) -> Result<T, KernelError> + Send + 'static,
-    ) -> Result<T, KernelError> {
-        let kernel = self.kernel.clone();
-        let done = tokio::task::spawn_blocking(move || f(&*kernel)).await;
-        done.unwrap_or_else(|e| Err(KernelError(format!("the operation was cut short: {e}"))))
-    }
-
-    /// Waits a moment for addresses that somebody elsewhere in the mesh holds: what was just given up there is news here
-    /// only after the gossip's hold-down. Whoever still holds one then is told by the check that follows.
-    async fn await_release(&self, addresses: &[IpNet]) {
-        for _ in 0..RELEASE_POLLS {
-            if addresses.iter().all(|a| (self.book)(a.addr()).is_none()) {
-                return;
-            }
-            tokio::time::sleep(RELEASE_WAIT / RELEASE_POLLS).await;
-        }
-    }
-
-    /// Refuses an address that someone else has, here or elsewhere. True when `owner` has it already.
-    fn check_address(
-        &self,
-        table: &Table,
-        address: IpNet,
-        owner: &str,
-    ) -> Result<bool, AttachError> {
-        let ip = address.addr();
-        if let Some(held) = table.holder(ip) {
-            if held.owner != owner {
-                let holder = held.words();
-                return Err(AttachError::InUse { ip, holder });
-            }
-            if held.address != address && owner == EXPOSE {
-                return Err(AttachError::ExposedOtherwise(held.address));
-            }
-            if held.address != address {
-                return Err(AttachError::OtherPrefix {
-                    name: held.name,
-                    has: held.address,
-                });
-            }
-            return Ok(true);
-        }
-        if let Some(holder) = (self.book)(ip) {
-            return Err(AttachError::InUse { ip, holder });
-        }
-        if table.len() >= MAX_ATTACHED {
-            return Err(AttachError::Full);
-        }
-        Ok(false)
-    }
-
-    /// Wakes the reconciler when the process ends.
-    fn watch(self: &Arc<Self>, pid: u32) {
-        let end = self.kernel.process_end(pid);
-        let this = Arc::downgrade(self);
-        tokio::spawn(async move {
-            end.await;
-            if let Some(this) = this.upgrade() {
-                this.wake.notify_one();
-            }
-        });
+    /// Takes everything off the mesh for good: the space is about to be handed over.
+    ///
+    /// # Errors
+    /// An interface could not be removed; it can be tried again.
+    pub async fn retire(&self) -> Result<(), AttachmentError> {
+        self.base.operations.retire();
+        self.exposer.hide_all().await?;
+        let _guard = self.base.operations.begin().await;
+        self.uplinks.leave_all().await?;
+        self.reconciler.clear().await
     }
 }
 
-/// The addresses of the host that a router which is not running had given it.
+/// Requests of users.
+impl Attachments {
+    /// Makes ready what `mesh run` gives to the engine: networks of Docker, or a namespace with its interfaces up.
+    ///
+    /// # Errors
+    /// An address that cannot be used, an engine that is away, the kernel's. Nothing is left of the attempt.
+    pub async fn prepare(&self, request: &PrepareRequest) -> Result<Prepared, AttachmentError> {
+        self.preparations.prepare(request).await
+    }
+
+    /// Has a prepared namespace live as long as the container or the process.
+    ///
+    /// # Errors
+    /// [`AttachmentError::NotPrepared`] after the caller's end or `abandon`; [`AttachmentError::NoProcess`].
+    pub async fn adopt(&self, request: &AdoptRequest) -> Result<(), AttachmentError> {
+        self.preparations.adopt(request).await
+    }
+
+    /// Undoes [`Attachments::prepare`]; success if that was done already.
+    ///
+    /// # Errors
+    /// The namespace cannot be removed.
+    pub async fn abandon(&self, request: &AbandonRequest) -> Result<(), AttachmentError> {
+        self.preparations.abandon(request).await
+    }
+
+    /// Waits until a container has its addresses. One that has ended already cannot be looked at, and is success.
+    ///
+    /// # Errors
+    /// The addresses that are missing.
+    pub async fn arrived(&self, request: &ArrivedRequest) -> Result<(), AttachmentError> {
+        containers::await_addresses(request, &self.base.engines, &self.base.kernel).await
+    }
+
+    /// Plugs a running container; an address it has already is success.
+    ///
+    /// # Errors
+    /// An address that is used elsewhere, a container that is not there, not running, or on the host's network; the
+    /// kernel's. Nothing is left of the attempt.
+    pub async fn attach(
+        &self,
+        request: &AttachRequest,
+    ) -> Result<ContainerAddresses, AttachmentError> {
+        self.containers.attach(request).await
+    }
+
+    /// Unplugs a container, running or not, from some or all of its addresses.
+    ///
+    /// # Errors
+    /// A container that is not there, an address it does not have; then nothing is done.
+    pub async fn detach(
+        &self,
+        request: &DetachRequest,
+    ) -> Result<ContainerAddresses, AttachmentError> {
+        self.containers.detach(request).await
+    }
+
+    /// Gives the host addresses on the mesh; one it has already is success.
+    ///
+    /// # Errors
+    /// An address that is used, or in the way of another interface's; no firewall program; the kernel's. Nothing is left of
+    /// the attempt.
+    pub async fn expose(
+        &self,
+        request: &ExposeRequest,
+        name: Option<MeshName>,
+    ) -> Result<Exposed, AttachmentError> {
+        self.exposer.expose(request, name).await
+    }
+
+    /// Takes addresses from the host, or all; one it does not have is success.
+    ///
+    /// # Errors
+    /// The kernel's; then the rest of what was exposed, and what could not be taken away, is as before.
+    pub async fn hide(&self, request: &HideRequest) -> Result<Hidden, AttachmentError> {
+        self.exposer.hide(request).await
+    }
+
+    /// Joins another bridge of the host to the mesh; one that is joined already is success.
+    ///
+    /// # Errors
+    /// There is no such bridge, or it leads to the mesh already; the kernel's. Nothing is left of the attempt.
+    pub async fn attach_bridge(&self, name: &str) -> Result<(), AttachmentError> {
+        self.uplinks.attach(name).await
+    }
+
+    /// Takes a bridge off the mesh.
+    ///
+    /// # Errors
+    /// It was not attached; the kernel's.
+    pub async fn detach_bridge(&self, name: &str) -> Result<(), AttachmentError> {
+        self.uplinks.detach(name).await
+    }
+
+    /// Makes Docker networks again that stopped containers want, and connects these with the addresses they had; returns
+    /// the number of containers.
+    ///
+    /// # Errors
+    /// Docker cannot be asked, or refuses for one of them; the others are mended.
+    pub(crate) async fn mend_networks(&self) -> Result<usize, AttachmentError> {
+        Ok(self.networks.mend().await?)
+    }
+}
+
+/// Requests of the Docker driver. None of them waits for dockerd, which holds locks while it asks.
+impl Attachments {
+    /// Reserves the address and makes the pair; returns the MAC of the container's interface.
+    ///
+    /// # Errors
+    /// The address is used; the kernel's. Nothing is left of the attempt.
+    pub(crate) async fn create_endpoint(
+        &self,
+        id: &str,
+        network: &str,
+        wanted: Option<EndpointOptions>,
+    ) -> Result<(EndpointOptions, Mac), AttachmentError> {
+        self.endpoints.create(id, network, wanted).await
+    }
+
+    /// Notes that Docker is about to move the interface into the namespace at `sandbox`.
+    ///
+    /// # Errors
+    /// The endpoint is not known.
+    pub(crate) fn join(
+        &self,
+        id: &str,
+        sandbox: PathBuf,
+    ) -> Result<JoinedEndpoint, AttachmentError> {
+        self.endpoints.join(id, sandbox)
+    }
+
+    /// Waits until all is done that can be done for an endpoint's container now, for a second at most.
+    pub(crate) async fn settled(&self, id: &str) {
+        self.endpoints.settled(id).await;
+    }
+
+    /// Notes that the container stops, or leaves the network.
+    pub(crate) fn leave(&self, id: &str) {
+        self.endpoints.leave(id);
+    }
+
+    /// Forgets an endpoint; one that is not known is none too.
+    pub(crate) async fn delete_endpoint(&self, id: &str) {
+        self.endpoints.delete(id).await;
+    }
+
+    /// Puts another network in the place of one that Docker is deleting, if a stopped container wants it.
+    pub(crate) async fn network_deleted(&self) {
+        self.networks.deleted().await;
+    }
+
+    /// Looks at everything now: something was answered to Docker without the router.
+    pub(crate) fn look_again(&self) {
+        self.base.wakeups.wake_for_docker();
+    }
+}
+
+/// Views for others, and events of the engines.
+impl Attachments {
+    /// Returns what this router announces to the mesh, sorted; changes within milliseconds of what happens on the host.
+    pub fn announced(&self) -> watch::Receiver<Vec<Announced>> {
+        self.base.table.published().announced()
+    }
+
+    /// Returns the containers that are answered within their namespaces, sorted; changes as they come and go.
+    pub(crate) fn resolver_sites(&self) -> watch::Receiver<Vec<ResolverSite>> {
+        self.base.table.published().resolver_sites()
+    }
+
+    /// Returns the names of the host.
+    pub(crate) fn exposed_names(&self) -> watch::Receiver<Vec<ExposedName>> {
+        self.base.table.published().exposed_names()
+    }
+
+    /// Returns a number that is raised whenever the router's port had to be made again and must be opened again.
+    pub fn port_generation(&self) -> watch::Receiver<u64> {
+        self.reconciler.port_generation()
+    }
+
+    /// Returns the engines of this host.
+    pub fn engines(&self) -> &Engines {
+        &self.base.engines
+    }
+
+    /// Returns what is on the mesh on this host, by container.
+    pub fn ps(&self) -> Vec<Attached> {
+        let mac = self.base.table.host_mac();
+        self.base.table.read(|table| table.ps(&self.bridge, mac))
+    }
+
+    /// Returns whether this container, by its full id, is Docker's.
+    pub(crate) fn is_of_docker(&self, container: &str) -> bool {
+        let rows = self.ps();
+        let mut rows = rows.iter().filter(|row| row.container == container);
+        rows.any(|row| row.runtime == Runtime::Docker)
+    }
+
+    /// Returns whether a container of podman is on the mesh, running or stopped.
+    pub(crate) fn has_podman(&self) -> bool {
+        self.base
+            .table
+            .read(|table| table.members.has_runtime(Runtime::Podman))
+    }
+
+    /// Returns the users' wishes about the `/etc/hosts` of containers that were attached.
+    pub(crate) fn hosts_wishes(&self) -> BTreeMap<String, HostsWish> {
+        self.base.table.read(|table| table.members.hosts_wishes())
+    }
+
+    /// Returns the host's part in the mesh, for the report.
+    pub fn host_report(&self) -> HostReport {
+        HostReport {
+            bridges: self.uplinks.report(),
+            ..self.exposer.report()
+        }
+    }
+
+    /// Returns what keeps the host from what it is exposed as; one line.
+    pub fn host_problem(&self) -> Option<String> {
+        self.exposer.problem()
+    }
+
+    /// Returns the changes of late at ports of the bridge by somebody else, as a warning.
+    pub fn interference(&self) -> Option<String> {
+        self.reconciler.interference(&self.bridge)
+    }
+
+    /// Calls `told` for each container of Docker before its first process runs, with its addresses and the owners of
+    /// their leases.
+    pub(crate) fn before_start(&self, told: impl Fn(&[(String, IpNet)]) + Send + Sync + 'static) {
+        self.endpoints.before_start(told);
+    }
+
+    /// Asks Docker for the containers of endpoints that have no owner yet.
+    pub(crate) async fn resolve_owners(&self) {
+        self.endpoints.resolve_owners().await;
+    }
+
+    /// Notes another name of a container.
+    pub(crate) fn rename(&self, container: &str, name: &str) {
+        self.base.table.rename(container, name);
+    }
+
+    /// Asks podman soon: something about a container of it is not as it was.
+    pub(crate) fn look_at_podman(&self) {
+        self.base.wakeups.wake_for_podman();
+    }
+}
+
+/// Returns the addresses of the host that a router which is not running had given it.
 ///
 /// # Errors
 /// The stored table cannot be read.
 pub(crate) fn stored_exposure(store: &Store) -> Result<Vec<IpNet>, StateError> {
-    let table: Table = store.attachments()?;
-    Ok(table.exposed.into_keys().collect())
+    let table: AttachmentTable = store.attachments()?;
+    Ok(table.exposed.addresses().collect())
 }
 
-/// Namespaces of the mesh on this bridge begin with it.
+/// Returns the beginning of the names of the mesh's namespaces on this bridge.
 pub(crate) fn netns_prefix(bridge: &str) -> String {
     format!("{bridge}-ns-")
-}
-
-/// Address arguments, each once, in order; none means any address of the default subnet.
-fn parse_addresses(args: &[String]) -> Result<Vec<AddressArg>, AttachError> {
-    let mut addresses: Vec<AddressArg> = Vec::new();
-    for arg in args {
-        let address = arg.parse()?;
-        if !addresses.contains(&address) {
-            addresses.push(address);
-        }
-    }
-    match addresses.len() {
-        0 => Ok(vec![AddressArg::Default]),
-        n if n > MAX_ADDRESSES => Err(AttachError::TooManyAddresses(n)),
-        _ => Ok(addresses),
-    }
-}
-
-/// Addresses as `attach` and `detach` print them.
-fn texts(addresses: &[IpNet]) -> Vec<String> {
-    addresses.iter().map(|a| a.addr().to_string()).collect()
 }

@@ -2,8 +2,16 @@
 
 use std::collections::BTreeMap;
 
+use ipnet::IpNet;
+use mesh_host::driver_options::{self, OptionValue};
+use mesh_host::endpoint::{DeferredAddress, EndpointOptions};
+use mesh_proto::ids::Mac;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+
+/// Longest id accepted; Docker's have 64 characters.
+const MAX_ID: usize = 128;
 
 #[derive(Debug, Deserialize)]
 pub(super) struct CreateEndpointRequest {
@@ -68,4 +76,78 @@ pub(super) struct StaticRoute {
     pub(super) destination: String,
     /// 1: straight to the interface.
     pub(super) route_type: u8,
+}
+
+/// Returns the endpoint that CreateEndpoint asks for, and its options; none when an address is to be chosen.
+pub(super) fn wanted(body: &[u8]) -> Result<(String, Option<EndpointOptions>), String> {
+    let request: CreateEndpointRequest = parse(body)?;
+    check_id(&request.endpoint)?;
+    check_id(&request.network)?;
+    let given = request.interface.unwrap_or_default();
+    if !given.mac_address.is_empty() {
+        return Err("the MAC address follows from the address; leave --mac-address out".into());
+    }
+    let options = request.options.unwrap_or_default();
+    let wanted = driver_options::parse(&|name| options.get(name).map(option_value))?;
+    Ok((request.endpoint, wanted))
+}
+
+fn option_value(value: &Value) -> OptionValue<'_> {
+    match value {
+        Value::String(text) => OptionValue::Text(text),
+        _ => OptionValue::Other,
+    }
+}
+
+/// Returns the router's choice for an endpoint without an address, by its answer to CreateEndpoint.
+pub(super) fn chosen(answer: &Value) -> Option<EndpointOptions> {
+    let interface = answer.get("Interface")?;
+    let mut texts = ["Address", "AddressIPv6"].iter();
+    let address = texts.find_map(|name| interface.get(name)?.as_str()?.parse().ok())?;
+    Some(EndpointOptions {
+        address,
+        multicast: false,
+        deferred: DeferredAddress::No,
+        lease_owner: String::new(),
+    })
+}
+
+/// Returns the endpoint that a call is about.
+pub(crate) fn endpoint_of(body: &[u8]) -> Result<String, String> {
+    let request: EndpointRequest = parse(body)?;
+    Ok(request.endpoint)
+}
+
+/// Returns the fields that the request left empty.
+pub(super) fn filled_in(
+    given: &EndpointInterface,
+    address: Option<IpNet>,
+    mac: Mac,
+) -> EndpointInterface {
+    let mut interface = EndpointInterface {
+        mac_address: mac.to_string(),
+        ..EndpointInterface::default()
+    };
+    match address {
+        Some(IpNet::V4(v4)) if given.address.is_empty() => interface.address = v4.to_string(),
+        Some(IpNet::V6(v6)) if given.address_ipv6.is_empty() => {
+            interface.address_ipv6 = v6.to_string();
+        }
+        _ => {}
+    }
+    interface
+}
+
+/// Reads a request.
+pub(super) fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, String> {
+    serde_json::from_slice(body).map_err(|e| format!("cannot read the request: {e}"))
+}
+
+/// Refuses ids that cannot become part of interface aliases and of the stored table.
+fn check_id(id: &str) -> Result<(), String> {
+    let sound =
+        !id.is_empty() && id.len() <= MAX_ID && id.bytes().all(|b| b.is_ascii_alphanumeric());
+    sound
+        .then_some(())
+        .ok_or_else(|| format!("'{id}' is not an id"))
 }

@@ -3,10 +3,12 @@ use std::path::Path;
 use std::time::Duration;
 
 use mesh_proto::api::Runtime;
+use mesh_proto::ids::Mac;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::sync::oneshot;
 
+use super::messages::EndpointInterface;
 use super::*;
 use crate::attach::fake::FakeKernel;
 use crate::engine::Engines;
@@ -48,11 +50,12 @@ fn setup() -> Setup {
     .unwrap();
     let bound = PluginSocket::bind(&socket).unwrap();
     let (stop, stopped) = oneshot::channel();
-    let serving = tokio::spawn(
-        bound.serve(routes(Backend::Router(attachments.clone())), async {
+    let serving = tokio::spawn(bound.serve(
+        routes(DriverBackend::Router(attachments.clone())),
+        async {
             let _ = stopped.await;
-        }),
-    );
+        },
+    ));
     Setup {
         _dir: dir,
         socket,

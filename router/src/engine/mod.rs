@@ -17,6 +17,7 @@ use mesh_proto::api::{EngineWaiting, Runtime};
 use tokio::sync::mpsc;
 
 pub use docker::Docker;
+pub(crate) use mesh_host::endpoint::SHORT_ID;
 pub use podman::Podman;
 
 /// Pending answer of an engine.
@@ -25,10 +26,7 @@ pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, EngineError>> + S
 /// Name of the Docker network driver, and of the first network with it.
 pub const DRIVER: &str = "mesh";
 
-/// Length of a short container id, which engines show in place of a missing name.
-pub(crate) const SHORT_ID: usize = 12;
-
-/// True if the displayed name is a prefix of the container's id. Shorter names may be a prefix by chance: `db`, `a`.
+/// Whether what is shown as a name is the beginning of the container's id. A short name may begin it by chance: `db`, `a`.
 pub(crate) fn is_part_of_id(name: &str, id: &str) -> bool {
     name.len() >= SHORT_ID && id.starts_with(name)
 }

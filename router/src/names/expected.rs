@@ -9,9 +9,9 @@ use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use ipnet::IpNet;
+use mesh_host::driver_options::promise;
 
 use super::hosts_file::{Lines, path_of};
-use crate::driver::options::promise;
 use crate::engine::Container;
 
 /// Most connections that are recorded. Other containers get their file changed right after the start.

@@ -8,6 +8,9 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use mesh_host::exposure::ExposedName;
+use mesh_host::hosts::HostsWish;
+use mesh_host::table::Announced;
 use mesh_proto::api::{Attached, DnsChange, EXPOSE, Runtime};
 use mesh_proto::names::{Added, Container, Domain, LocalNames, MeshName};
 use mesh_proto::wire::topic::Topic;
@@ -20,7 +23,7 @@ use super::engines::{AGAIN, PODMAN_AGAIN, Word, ask, follow};
 use super::expected::Expected;
 use super::guests::Guest;
 use super::hosts_file::{Lines, path_of};
-use crate::attach::{Announced, Attachments, ExposedName, HostsWish};
+use crate::attach::Attachments;
 use crate::command::ControlCommand;
 use crate::dns::{Own, Told};
 use crate::engine::{EngineError, EngineEvent, is_part_of_id};
@@ -229,7 +232,7 @@ impl Host {
         let guests = docker.filter_map(|row| {
             let details = self.details.get(&row.container)?;
             let wish = wishes.get(&row.container).cloned().unwrap_or_default();
-            Some(self.guest(row, details, wish))
+            Some(self.guest(row, details, &wish))
         });
         let guests: Vec<Guest> = guests.collect();
         self.guests.send_if_modified(|old| {
@@ -239,13 +242,17 @@ impl Host {
         });
     }
 
-    fn guest(&self, row: &Attached, details: &Details, wish: HostsWish) -> Guest {
+    fn guest(&self, row: &Attached, details: &Details, wish: &HostsWish) -> Guest {
         let engine = &details.container;
         let is_ours = |domain: &String| domain.eq_ignore_ascii_case(self.domain.as_str());
         let is_told = engine.dns_search.iter().any(is_ours);
         let path = path_of(&row.container, &engine.hosts_file);
-        let path = path.filter(|_| !engine.leave_hosts && !wish.leave);
-        let lines = Lines::new(&engine.hostname, addresses(row).collect(), wish.added);
+        let path = path.filter(|_| !engine.leave_hosts && !wish.leave());
+        let lines = Lines::new(
+            &engine.hostname,
+            addresses(row).collect(),
+            wish.added().to_vec(),
+        );
         Guest {
             id: row.container.clone(),
             name: row.name.clone(),

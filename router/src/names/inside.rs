@@ -9,6 +9,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use mesh_host::member::{NetnsPlace, ProcessIdentity, ResolverSite};
 use mesh_proto::limits::MAX_DNS_NAMESPACES;
 use mesh_sys::error::SysError;
 use mesh_sys::loopback::listen_in;
@@ -16,7 +17,6 @@ use mesh_sys::netns::{Netns, NetnsId};
 use mesh_sys::process::start_time;
 use tokio::sync::watch;
 
-use crate::attach::{Inside as Wanted, Place};
 use crate::config::DNS_PORT;
 use crate::dns::Dns;
 
@@ -29,8 +29,8 @@ const PERIOD: Duration = Duration::from_secs(3);
 /// Maintains the server in the namespaces of containers.
 pub(super) struct Inside {
     dns: Arc<Dns>,
-    wanted: watch::Receiver<Vec<Wanted>>,
-    /// Namespaces in which it answers now; locked during a check.
+    wanted: watch::Receiver<Vec<ResolverSite>>,
+    /// Where it answers now; held during a look.
     serving: Mutex<BTreeSet<NetnsId>>,
     told: Mutex<Told>,
 }
@@ -47,7 +47,7 @@ struct Told {
 }
 
 impl Inside {
-    pub(super) fn new(dns: Arc<Dns>, wanted: watch::Receiver<Vec<Wanted>>) -> Self {
+    pub(super) fn new(dns: Arc<Dns>, wanted: watch::Receiver<Vec<ResolverSite>>) -> Self {
         Self {
             dns,
             wanted,
@@ -129,8 +129,8 @@ impl Inside {
         self.tell(told);
     }
 
-    /// Starts to answer in a namespace. Returns false if it is gone by now.
-    fn enter(&self, id: NetnsId, place: &Place) -> Result<bool, SysError> {
+    /// Begins to answer in a namespace; not if that has gone meanwhile.
+    fn enter(&self, id: NetnsId, place: &NetnsPlace) -> Result<bool, SysError> {
         let Some((_, netns)) = open(place)?.filter(|(now, _)| *now == id) else {
             return Ok(false);
         };
@@ -155,13 +155,13 @@ impl Inside {
 
 /// A namespace and the containers in it: those of a pod share one. None is kept open, since there may be thousands.
 struct Container {
-    place: Place,
+    place: NetnsPlace,
     name: String,
     keys: Vec<String>,
 }
 
-/// Returns the existing namespaces, each once and without the router's own.
-fn find(wanted: &[Wanted], told: &mut Told) -> BTreeMap<NetnsId, Container> {
+/// The namespaces there are, each once; the router's own is none of a container.
+fn find(wanted: &[ResolverSite], told: &mut Told) -> BTreeMap<NetnsId, Container> {
     let own = Netns::current().and_then(|netns| netns.id()).ok();
     let mut found: BTreeMap<NetnsId, Container> = BTreeMap::new();
     for container in wanted {
@@ -186,12 +186,12 @@ fn find(wanted: &[Wanted], told: &mut Told) -> BTreeMap<NetnsId, Container> {
     found
 }
 
-/// Opens a namespace; `None` if it does not exist yet, or any more.
-fn open(place: &Place) -> Result<Option<(NetnsId, Netns)>, SysError> {
+/// Opens a namespace; none if it is not there yet, or not any more.
+fn open(place: &NetnsPlace) -> Result<Option<(NetnsId, Netns)>, SysError> {
     let opened = || {
         let netns = match place {
-            Place::Named(name) => Netns::open_named(name)?,
-            Place::Process { pid, started } => {
+            NetnsPlace::Named(name) => Netns::open_named(name)?,
+            NetnsPlace::Process(ProcessIdentity { pid, started }) => {
                 let pid = i32::try_from(*pid)
                     .map_err(|_| SysError::other(format!("open process {pid}"), "no pid"))?;
                 let netns = Netns::of_pid(pid)?;
@@ -292,18 +292,18 @@ mod tests {
 
     #[test]
     fn a_namespace_that_is_not_there_is_no_error() {
-        let gone = Place::Named("mesh-ns-surely-not".to_owned());
+        let gone = NetnsPlace::Named("mesh-ns-surely-not".to_owned());
         assert!(open(&gone).unwrap().is_none());
         let me = std::process::id();
-        let another = Place::Process {
+        let another = NetnsPlace::Process(ProcessIdentity {
             pid: me,
             started: 1,
-        };
-        assert!(open(&another).unwrap().is_none(), "the pid was reused");
-        let ended = Place::Process {
+        });
+        assert!(open(&another).unwrap().is_none(), "the pid was given anew");
+        let ended = NetnsPlace::Process(ProcessIdentity {
             pid: u32::MAX >> 1,
             started: 1,
-        };
+        });
         assert!(open(&ended).unwrap().is_none());
     }
 
@@ -311,9 +311,9 @@ mod tests {
     fn the_namespace_of_the_router_is_none_of_a_container() {
         let pid = std::process::id();
         let started = start_time(i32::try_from(pid).unwrap()).unwrap();
-        let netns = Place::Process { pid, started };
+        let netns = NetnsPlace::Process(ProcessIdentity { pid, started });
         assert!(open(&netns).unwrap().is_some());
-        let wanted = Wanted {
+        let wanted = ResolverSite {
             key: "k".to_owned(),
             name: "n".to_owned(),
             netns,

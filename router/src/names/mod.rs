@@ -206,7 +206,10 @@ impl Prepared {
         let told = self.server.as_ref().map(|s| s.told.clone());
         let domain = self.settings.domain.clone();
         let inside = self.server.as_ref().map(|server| {
-            let inside = Arc::new(Inside::new(server.dns.clone(), attachments.inside()));
+            let inside = Arc::new(Inside::new(
+                server.dns.clone(),
+                attachments.resolver_sites(),
+            ));
             tokio::spawn(inside.clone().run());
             tokio::spawn(server.listening.clone().run());
             inside

@@ -17,13 +17,9 @@ use serde_json::Value;
 use tokio::net::UnixStream;
 
 use super::ROUTER_PATH;
-use crate::driver::MAX_REQUEST;
+use crate::driver::{MAX_REQUEST, SENT};
 
-/// Header with the time of sending, in milliseconds since boot.
-pub(crate) const SENT: &str = "mesh-sent";
-/// Age beyond which the router ignores a call; shorter than any timeout of the sender.
-pub(crate) const FRESH_FOR: Duration = Duration::from_millis(450);
-/// Wait for the router's answer before it is asked for a sign of life.
+/// How long a router may take for a call before it is asked whether it lives.
 const PATIENCE: Duration = Duration::from_millis(500);
 /// Timeout of the sign of life.
 const SIGN_OF_LIFE: Duration = Duration::from_millis(400);

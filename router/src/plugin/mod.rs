@@ -1,12 +1,11 @@
 //! The plugin process: owns the socket through which dockerd calls the driver `mesh`, and outlives the router.
 //!
-//! dockerd calls the driver for each container that starts, stops or is removed, and retries for half a minute without
-//! an answer. So that no container waits for a router that is being upgraded, has ended or hangs, the socket belongs to
-//! this small process. It forwards each call to the router ([`forward`]), and handles it itself ([`alone`]) if the
-//! router does not answer in time; the router later finds the results in the kernel and in Docker. The router starts
-//! the process, and replaces it by its own version without a gap ([`keeper`]); `mesh reset` ends it.
+//! dockerd asks for each container that starts, stops or is removed, and asks again for half a minute when nobody
+//! answers. So that no container waits for a router that is being upgraded, has ended or hangs, the socket belongs to
+//! this small process. It hands each call to the router ([`forward`]) and answers by itself ([`Alone`]) when that does
+//! not answer at once; the router finds what was done without it in the kernel and in Docker. The router starts it, and
+//! replaces it by its own version without a gap ([`keeper`]); `mesh reset` ends it.
 
-mod alone;
 mod forward;
 pub(crate) mod keeper;
 #[cfg(test)]
@@ -28,14 +27,12 @@ use serde_json::{Value, json};
 use tokio::sync::Notify;
 
 use crate::attach::HostKernel;
-use crate::attach::kernel::Kernel;
+use crate::attach::kernel::KernelApi;
 use crate::config::PluginSettings;
-use crate::driver::{self, Backend, MAX_REQUEST, PluginSocket};
+use crate::driver::{self, Alone, DriverBackend, MAX_REQUEST, PluginSocket};
 use crate::log;
 
-pub(crate) use alone::Alone;
 use forward::Forward;
-pub(crate) use forward::{FRESH_FOR, SENT};
 
 /// Path of forwarded calls on the router's API socket.
 pub(crate) const ROUTER_PATH: &str = "/driver";
@@ -122,14 +119,14 @@ struct Plugin {
     described: Described,
     forward: Forward,
     alone: Arc<Alone>,
-    backend: Backend,
+    backend: DriverBackend,
     end: Arc<Notify>,
     /// Notified with `end`, to start the time limit of pending calls.
     ending: Arc<Notify>,
 }
 
 impl Plugin {
-    fn new(settings: PluginSettings, kernel: Arc<dyn Kernel>) -> Arc<Self> {
+    fn new(settings: PluginSettings, kernel: Arc<dyn KernelApi>) -> Arc<Self> {
         let alone = Arc::new(Alone::new(kernel));
         Arc::new(Self {
             forward: Forward::new(settings.socket.clone()),
@@ -137,7 +134,7 @@ impl Plugin {
                 settings,
                 program: program(),
             },
-            backend: Backend::Alone(alone.clone()),
+            backend: DriverBackend::Alone(alone.clone()),
             alone,
             end: Arc::new(Notify::new()),
             ending: Arc::new(Notify::new()),

@@ -99,7 +99,7 @@ impl Setup {
         let listener = UnixListener::bind(&self.router).unwrap();
         let routes = Router::new().nest_service(
             ROUTER_PATH,
-            driver::routes(Backend::Router(attachments.clone())),
+            driver::routes(DriverBackend::Router(attachments.clone())),
         );
         let (stop, stopped) = oneshot::channel();
         let path = self.router.clone();

@@ -27,7 +27,7 @@ use self::opened::Opened;
 use self::serve::{keep_plugin, serve_api};
 use crate::attach::Attachments;
 use crate::attach::HostKernel;
-use crate::attach::kernel::Kernel;
+use crate::attach::kernel::KernelApi;
 use crate::cipher;
 use crate::clock::{Clock, OsEntropy};
 use crate::config::Settings;

@@ -11,6 +11,7 @@ use std::os::fd::AsRawFd as _;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
+use mesh_host::table::Announced;
 use mesh_proto::control::{Control, HeldAddresses, Note, Output};
 use mesh_proto::forward::Snapshot;
 use mesh_proto::ids::PeerName;
@@ -19,7 +20,6 @@ use mesh_proto::topology::bodies::Attached;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::attach::Announced;
 use crate::clock::Clock;
 use crate::command::{ControlCommand, Stored};
 use crate::fastpath::FastPath;

@@ -1,4 +1,4 @@
-//! What Docker plugs, and the networks it is asked for.
+//! Endpoints that Docker plugs, and the networks it is asked for.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -110,14 +110,14 @@ async fn containers_that_missed_the_driver_are_started() {
     s.docker.add("stopped", 0);
     s.docker
         .update("stopped", |c| c.restart_policy = "always".into());
-    s.attachments.revive().await;
+    s.attachments.reconciler.revive().await;
     assert_eq!(s.docker.world().log, ["start id-lost"]);
 }
 
 #[tokio::test]
 async fn the_driver_answers_while_a_user_waits_for_docker() {
     let s = setup();
-    let _turn = s.attachments.operations.lock().await;
+    let _guard = s.attachments.base.operations.begin().await;
     let done = Arc::new(AtomicBool::new(false));
     let wanted = options("10.2.1.1/24");
     let create = async {

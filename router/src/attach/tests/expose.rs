@@ -3,7 +3,7 @@
 use mesh_proto::api::{EXPOSE, ExposeRequest, HideRequest};
 use mesh_proto::names::MeshName;
 
-use super::holds::{held, pool};
+use super::leases::{held, pool};
 use super::*;
 
 impl Setup {
@@ -180,7 +180,7 @@ async fn a_router_that_starts_again_exposes_what_it_had() {
     assert_eq!(s.attachments.host_report().restored, 0);
     // Somebody takes it away.
     s.kernel.world().host.clear();
-    s.attachments.wake_exposed();
+    s.attachments.exposer.wake();
     let deadline = Instant::now() + Duration::from_secs(5);
     while s.attachments.host_report().restored == 0 {
         assert!(Instant::now() < deadline);

@@ -1,26 +1,24 @@
 //! Attachments over a fake kernel and fake engines.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use mesh_proto::api::{
-    AbandonRequest, AdoptRequest, AttachRequest, ContainerAddresses, DetachRequest, PrepareRequest,
-    Runtime,
-};
+use mesh_host::endpoint::DeferredAddress;
 
 use super::fake::FakeKernel;
 use super::*;
 use crate::engine::NetworkEndpoint;
 use crate::engine::fake::FakeEngine;
 
-mod bridges;
 mod docker;
 mod expose;
-mod holds;
-mod inside;
+mod leases;
+mod parts;
 mod prepared;
 mod reconcile;
 mod requests;
-mod rest;
+mod resolver_sites;
+mod stopped_pods;
+mod uplinks;
 
 struct Setup {
     dir: tempfile::TempDir,
@@ -142,11 +140,7 @@ impl Setup {
         done.map_err(|e| e.to_string())
     }
 
-    async fn prepare(
-        &self,
-        runtime: Runtime,
-        addresses: &[&str],
-    ) -> Result<mesh_proto::api::Prepared, String> {
+    async fn prepare(&self, runtime: Runtime, addresses: &[&str]) -> Result<Prepared, String> {
         let request = PrepareRequest {
             runtime,
             addresses: strings(addresses),
@@ -214,7 +208,7 @@ impl Setup {
 
     async fn reconcile(&self) {
         self.attachments.reconcile(true).await;
-        self.attachments.settle_holds().await;
+        self.attachments.base.leases.collect().await;
     }
 }
 
@@ -227,7 +221,7 @@ fn options(address: &str) -> EndpointOptions {
     EndpointOptions {
         address: address.parse().unwrap(),
         multicast: false,
-        late: Late::No,
-        holder: String::new(),
+        deferred: DeferredAddress::No,
+        lease_owner: String::new(),
     }
 }

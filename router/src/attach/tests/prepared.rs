@@ -43,7 +43,7 @@ async fn a_prepared_namespace_goes_with_its_caller() {
         name: String::new(),
     };
     let error = s.attachments.adopt(&request).await.unwrap_err();
-    assert!(matches!(error, AttachError::NotPrepared(_)) && error.is_callers());
+    assert!(matches!(error, AttachmentError::NotPrepared(_)) && error.is_callers());
     s.attachments
         .abandon(&AbandonRequest { id: prepared.id })
         .await

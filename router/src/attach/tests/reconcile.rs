@@ -64,11 +64,16 @@ async fn a_restarted_container_is_plugged_again() {
         .unwrap()
         .0
         .clone();
-    assert_eq!(place, Some(kernel::Target::Pid(21)));
+    assert_eq!(place, Some(kernel::NetnsRef::Pid(21)));
     s.kernel.end_process(21);
     s.docker.remove("web");
     s.reconcile().await;
-    assert!(s.attachments.table().members.is_empty());
+    assert!(
+        s.attachments
+            .base
+            .table
+            .read(|t| t.members.iter().next().is_none())
+    );
 }
 
 #[tokio::test]
@@ -90,7 +95,12 @@ async fn an_address_taken_meanwhile_is_not_taken_back() {
     s.docker.update("web", |c| (c.running, c.pid) = (false, 0));
     s.reconcile().await;
     assert_eq!(s.detach("web", &[]).await.unwrap(), ["10.2.1.2"]);
-    assert!(!s.attachments.table().members.contains_key("id-web"));
+    assert!(
+        s.attachments
+            .base
+            .table
+            .read(|t| t.members.get("id-web").is_none())
+    );
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! What users ask for: attach and detach, and what is refused.
+//! Requests of users: attach and detach, and what is refused.
 
 use super::*;
 

@@ -1,0 +1,175 @@
+//! Driver options of an endpoint: what `mesh run` says to the driver through Docker. Docker keeps them with the
+//! container, so they are the same after a restart.
+
+use std::collections::BTreeMap;
+
+use ipnet::IpNet;
+use mesh_proto::address::AddressArg;
+
+use crate::endpoint::{DeferredAddress, EndpointOptions};
+
+const ADDRESS: &str = "mesh.address";
+const MULTICAST: &str = "mesh.multicast";
+const DEFERRED: &str = "mesh.late";
+const LEASE_OWNER: &str = "mesh.holder";
+/// Longest name of the owner of a lease.
+const MAX_LEASE_OWNER: usize = mesh_proto::limits::MAX_CONTAINER_ID;
+/// The values of [`DEFERRED`]; absent is [`DeferredAddress::No`].
+const DEFERRED_VALUES: [(&str, DeferredAddress); 3] = [
+    ("false", DeferredAddress::No),
+    ("true", DeferredAddress::Whole),
+    ("subnet", DeferredAddress::Subnet),
+];
+
+/// The value of one option, as Docker hands it over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OptionValue<'a> {
+    /// A text, as all of ours are.
+    Text(&'a str),
+    /// Anything else.
+    Other,
+}
+
+/// Returns the value of the option with this name; none when it is absent.
+type OptionLookup<'a> = &'a dyn Fn(&str) -> Option<OptionValue<'a>>;
+
+/// Returns the options of one endpoint, in the order they are shown; the lease owner is left out when it is empty.
+pub fn format(options: &EndpointOptions) -> Vec<(String, String)> {
+    let deferred = options.deferred;
+    let mut out = vec![
+        (ADDRESS.to_owned(), options.address.to_string()),
+        (MULTICAST.to_owned(), options.multicast.to_string()),
+    ];
+    let value = DEFERRED_VALUES.iter().find(|(_, value)| *value == deferred);
+    if let Some((text, _)) = value.filter(|_| deferred != DeferredAddress::No) {
+        out.push((DEFERRED.to_owned(), (*text).to_owned()));
+    }
+    if !options.lease_owner.is_empty() {
+        out.push((LEASE_OWNER.to_owned(), options.lease_owner.clone()));
+    }
+    out
+}
+
+/// Returns the address that driver options of a connection promise to a container, and the owner of its lease.
+pub fn promise(options: &BTreeMap<String, String>) -> Option<(IpNet, String)> {
+    let address = options.get(ADDRESS)?.parse().ok()?;
+    let lease_owner = options.get(LEASE_OWNER).cloned().unwrap_or_default();
+    Some((address, lease_owner))
+}
+
+/// Returns what an endpoint was to be, by the options that Docker keeps of its connection.
+pub fn kept(options: &BTreeMap<String, String>) -> Option<EndpointOptions> {
+    let lookup = |name: &str| options.get(name).map(|text| OptionValue::Text(text));
+    parse(&lookup).ok().flatten()
+}
+
+/// Reads the `Options` of CreateEndpoint, where driver options stand beside Docker's own; none without an address.
+///
+/// # Errors
+/// One line for the user, about the first option that cannot be used.
+pub fn parse(options: OptionLookup<'_>) -> Result<Option<EndpointOptions>, String> {
+    let Some(address) = text(options, ADDRESS)? else {
+        return Ok(None);
+    };
+    let address = address.parse::<AddressArg>().and_then(AddressArg::explicit);
+    Ok(Some(EndpointOptions {
+        address: address.map_err(|e| e.to_string())?,
+        multicast: flag(options, MULTICAST)?,
+        deferred: deferred(options)?,
+        lease_owner: lease_owner(options)?,
+    }))
+}
+
+fn lease_owner(options: OptionLookup<'_>) -> Result<String, String> {
+    let owner = text(options, LEASE_OWNER)?.unwrap_or_default();
+    let is_sound = owner.len() <= MAX_LEASE_OWNER && !owner.chars().any(char::is_control);
+    match is_sound {
+        true => Ok(owner.to_owned()),
+        false => Err(format!(
+            "{LEASE_OWNER} is too long, or has control characters; leave it out"
+        )),
+    }
+}
+
+fn deferred(options: OptionLookup<'_>) -> Result<DeferredAddress, String> {
+    let given = text(options, DEFERRED)?.unwrap_or("false");
+    let found = DEFERRED_VALUES.iter().find(|(text, _)| *text == given);
+    found
+        .map(|(_, deferred)| *deferred)
+        .ok_or_else(|| format!("{DEFERRED} is '{given}'; it must be true, false or subnet"))
+}
+
+fn flag(options: OptionLookup<'_>, name: &str) -> Result<bool, String> {
+    match text(options, name)? {
+        None | Some("false") => Ok(false),
+        Some("true") => Ok(true),
+        Some(other) => Err(format!("{name} is '{other}'; it must be true or false")),
+    }
+}
+
+fn text<'a>(options: OptionLookup<'a>, name: &str) -> Result<Option<&'a str>, String> {
+    match options(name) {
+        None => Ok(None),
+        Some(OptionValue::Text(text)) => Ok(Some(text)),
+        Some(OptionValue::Other) => Err(format!("{name} is not a text")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(pairs: &[(&str, &str)]) -> Result<Option<EndpointOptions>, String> {
+        let find = |name: &str| {
+            let found = pairs.iter().find(|(key, _)| *key == name);
+            found.map(|(_, value)| OptionValue::Text(value))
+        };
+        parse(&find)
+    }
+
+    #[test]
+    fn what_is_formatted_is_parsed() {
+        for address in ["10.2.1.1/24", "fd00::5/64"] {
+            for (multicast, deferred) in [
+                (true, DeferredAddress::No),
+                (false, DeferredAddress::Whole),
+                (false, DeferredAddress::Subnet),
+            ] {
+                let options = EndpointOptions {
+                    address: address.parse().unwrap(),
+                    multicast,
+                    deferred,
+                    lease_owner: "docker:web:0123".to_owned(),
+                };
+                let formatted: BTreeMap<String, String> = format(&options).into_iter().collect();
+                assert_eq!(kept(&formatted), Some(options.clone()));
+                let promised = promise(&formatted);
+                assert_eq!(promised, Some((options.address, options.lease_owner)));
+            }
+        }
+    }
+
+    #[test]
+    fn mistakes_are_explained() {
+        assert_eq!(read(&[]), Ok(None));
+        for (name, value) in [
+            (ADDRESS, "10.2.1.0/24"),
+            (ADDRESS, "net:default"),
+            (ADDRESS, "x"),
+        ] {
+            assert!(read(&[(name, value)]).unwrap_err().contains(value));
+        }
+        let error = read(&[(ADDRESS, "10.2.1.1/24"), (MULTICAST, "yes")]).unwrap_err();
+        assert_eq!(error, "mesh.multicast is 'yes'; it must be true or false");
+        let error = read(&[(ADDRESS, "10.2.1.1/24"), (DEFERRED, "never")]).unwrap_err();
+        assert_eq!(
+            error,
+            "mesh.late is 'never'; it must be true, false or subnet"
+        );
+        let long = "x".repeat(MAX_LEASE_OWNER + 1);
+        let error = read(&[(ADDRESS, "10.2.1.1/24"), (LEASE_OWNER, &long)]).unwrap_err();
+        assert!(error.contains("too long"), "{error}");
+        let error = parse(&|_| Some(OptionValue::Other)).unwrap_err();
+        assert_eq!(error, "mesh.address is not a text");
+    }
+}

@@ -1,0 +1,390 @@
+//! Endpoints of Docker networks: interfaces that Docker plugs through the network driver.
+
+use core::time::Duration;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use ipnet::IpNet;
+use mesh_proto::time::Instant;
+use serde::{Deserialize, Serialize};
+
+use crate::interface::ContainerInterface;
+
+/// Docker is asked about an endpoint that has been in no container for this long.
+const HALF_MADE_FOR: Duration = Duration::from_secs(10);
+/// Digits of an id that stand for a name where there is none, as engines show them.
+pub const SHORT_ID: usize = 12;
+
+/// The options of an endpoint's network connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EndpointOptions {
+    /// Its address with the prefix length of its subnet.
+    pub address: IpNet,
+    /// True if 224.0.0.0/4 goes to it.
+    pub multicast: bool,
+    /// The part of its address that Docker is not told.
+    pub deferred: DeferredAddress,
+    /// The owner of the lease of its address; empty when it was not prepared by `mesh run`.
+    pub lease_owner: String,
+}
+
+/// The part of an address that the router gives to the interface itself, once Docker has plugged it: Docker refuses an
+/// address when the container has a route that covers it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeferredAddress {
+    /// Nothing: Docker does all of it.
+    No,
+    /// The subnet: Docker gives the address alone, as 10.2.1.1/32, which has no route, and must do so before it plugs
+    /// what routes the subnet.
+    Subnet,
+    /// All of it.
+    Whole,
+}
+
+/// A Docker container.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ContainerRef {
+    /// Its full id.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+}
+
+/// One endpoint of a Docker network.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DockerEndpoint {
+    /// Network id.
+    pub network: String,
+    /// Address with the prefix length of its subnet.
+    pub address: IpNet,
+    /// True if 224.0.0.0/4 goes to it.
+    pub multicast: bool,
+    /// True if the router adds the address after Docker has moved the interface.
+    #[serde(rename = "late")]
+    pub deferred: bool,
+    /// The end that Docker moves, by its name on the host; empty until it is made.
+    pub peer: String,
+    /// The container's namespace, between Join and Leave.
+    pub sandbox: Option<PathBuf>,
+    /// Its container; Docker tells only after Join.
+    pub owner: Option<ContainerRef>,
+    /// Name in the container; empty until Docker has moved it.
+    pub ifname: String,
+    /// The owner of the lease of its address; empty in what earlier versions stored.
+    #[serde(default, rename = "holder")]
+    pub lease_owner: String,
+}
+
+impl DockerEndpoint {
+    /// Returns one that is not made yet, on the Docker network with this id.
+    pub fn new(network: &str, wanted: &EndpointOptions, lease_owner: String) -> Self {
+        Self {
+            network: network.to_owned(),
+            address: wanted.address,
+            multicast: wanted.multicast,
+            deferred: wanted.deferred != DeferredAddress::No,
+            peer: String::new(),
+            sandbox: None,
+            owner: None,
+            ifname: String::new(),
+            lease_owner,
+        }
+    }
+
+    /// Returns what the kernel is asked to make.
+    pub fn interface(&self, id: &str) -> ContainerInterface {
+        ContainerInterface::new(id, &self.ifname, self.address, self.multicast)
+    }
+
+    /// Returns whether it is known to belong to this container.
+    pub fn is_of(&self, container: &str) -> bool {
+        self.owner.as_ref().is_some_and(|o| o.id == container)
+    }
+
+    /// Returns the container's id, or the endpoint's own until Docker tells.
+    pub fn owner_id<'a>(&'a self, id: &'a str) -> &'a str {
+        self.owner.as_ref().map_or(id, |owner| &owner.id)
+    }
+
+    /// Returns the container's name, or the beginning of the endpoint id until Docker tells the name.
+    pub fn display_name(&self, id: &str) -> String {
+        match &self.owner {
+            Some(owner) => owner.name.clone(),
+            None => id.chars().take(SHORT_ID).collect(),
+        }
+    }
+}
+
+/// All endpoints, by their ids.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct EndpointTable(BTreeMap<String, DockerEndpoint>);
+
+impl EndpointTable {
+    /// Returns an endpoint.
+    pub fn get(&self, id: &str) -> Option<&DockerEndpoint> {
+        self.0.get(id)
+    }
+
+    /// Returns all endpoints, in order of their ids.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &DockerEndpoint)> {
+        self.0.iter().map(|(id, end)| (id.as_str(), end))
+    }
+
+    /// Returns the number of endpoints.
+    pub fn count(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Returns the namespace that an endpoint is joined to.
+    pub fn sandbox(&self, id: &str) -> Option<PathBuf> {
+        self.get(id)?.sandbox.clone()
+    }
+
+    /// Returns an endpoint, while it is joined to this namespace.
+    pub fn joined_to(&self, id: &str, sandbox: &Path) -> Option<DockerEndpoint> {
+        let end = self.get(id)?;
+        (end.sandbox.as_deref() == Some(sandbox)).then(|| end.clone())
+    }
+
+    /// Returns the addresses of the container that an endpoint is joined to, each with the owner of its lease.
+    pub fn addresses_beside(&self, id: &str) -> Vec<(String, IpNet)> {
+        let Some(sandbox) = self.sandbox(id) else {
+            return Vec::new();
+        };
+        let ends = self.in_sandbox(&sandbox);
+        ends.map(|end| (end.lease_owner.clone(), end.address))
+            .collect()
+    }
+
+    /// Returns whether an endpoint in this namespace waits for the router. One with a deferred address waits for another
+    /// with its subnet first.
+    pub fn is_unfinished(&self, sandbox: &Path) -> bool {
+        let is_covered = |deferred: &DockerEndpoint| {
+            self.in_sandbox(sandbox)
+                .any(|end| !end.deferred && end.address.contains(&deferred.address.addr()))
+        };
+        self.in_sandbox(sandbox)
+            .any(|end| end.ifname.is_empty() && (!end.deferred || is_covered(end)))
+    }
+
+    fn in_sandbox<'a>(&'a self, sandbox: &'a Path) -> impl Iterator<Item = &'a DockerEndpoint> {
+        let ends = self.0.values();
+        ends.filter(move |end| end.sandbox.as_deref() == Some(sandbox))
+    }
+
+    /// Returns whether a container sends multicast to one of its endpoints.
+    pub fn has_multicast(&self, owner: &str) -> bool {
+        let mut ends = self.0.values();
+        ends.any(|end| end.multicast && end.is_of(owner))
+    }
+
+    /// Returns the tags of all interfaces.
+    pub fn tags(&self) -> impl Iterator<Item = String> + '_ {
+        self.iter().map(|(id, end)| end.interface(id).tag)
+    }
+
+    /// Returns the networks of joined endpoints whose containers Docker has not told yet, sorted.
+    pub fn networks_without_owners(&self) -> BTreeSet<String> {
+        let ends = self.0.values();
+        let ends = ends.filter(|end| end.owner.is_none() && end.sandbox.is_some());
+        ends.map(|end| end.network.clone()).collect()
+    }
+
+    /// Adds an endpoint, or replaces it.
+    pub fn insert(&mut self, id: &str, end: DockerEndpoint) {
+        self.0.insert(id.to_owned(), end);
+    }
+
+    /// Adds an endpoint unless there is one with this id.
+    pub fn insert_if_absent(&mut self, id: &str, end: DockerEndpoint) {
+        self.0.entry(id.to_owned()).or_insert(end);
+    }
+
+    /// Removes an endpoint.
+    pub fn remove(&mut self, id: &str) -> Option<DockerEndpoint> {
+        self.0.remove(id)
+    }
+
+    /// Removes an endpoint if it was made and its interface is none of those that exist.
+    pub fn remove_stale(&mut self, id: &str, plugged: &BTreeSet<String>) {
+        let is_stale = |end: &DockerEndpoint| {
+            !end.peer.is_empty() && !plugged.contains(&end.interface(id).tag)
+        };
+        if self.get(id).is_some_and(is_stale) {
+            self.0.remove(id);
+        }
+    }
+
+    /// Removes all endpoints.
+    pub fn clear(&mut self) {
+        self.0.clear();
+    }
+
+    /// Removes what was about to be made when the router was stopped.
+    pub fn remove_unmade(&mut self) {
+        self.0
+            .retain(|_, end| !end.peer.is_empty() || end.sandbox.is_some());
+    }
+
+    /// Notes the name of the end that Docker moves.
+    pub fn set_peer(&mut self, id: &str, peer: String) {
+        if let Some(end) = self.0.get_mut(id) {
+            end.peer = peer;
+        }
+    }
+
+    /// Notes the name of the interface in the container.
+    pub fn set_ifname(&mut self, id: &str, ifname: String) {
+        if let Some(end) = self.0.get_mut(id) {
+            end.ifname = ifname;
+        }
+    }
+
+    /// Notes that Docker is about to move an endpoint's interface into a namespace; none for an unknown endpoint.
+    pub fn join(&mut self, id: &str, sandbox: &Path) -> Option<&DockerEndpoint> {
+        let end = self.0.get_mut(id)?;
+        end.sandbox = Some(sandbox.to_owned());
+        Some(end)
+    }
+
+    /// Notes that a container stops, or leaves the network.
+    pub fn leave(&mut self, id: &str) {
+        if let Some(end) = self.0.get_mut(id) {
+            end.sandbox = None;
+        }
+    }
+
+    /// Notes the container of an endpoint.
+    pub fn set_owner(&mut self, id: &str, owner: ContainerRef) {
+        if let Some(end) = self.0.get_mut(id) {
+            end.owner = Some(owner);
+        }
+    }
+
+    /// Notes that an endpoint was joined without the router.
+    pub fn set_joined(&mut self, id: &str, sandbox: PathBuf, owner: ContainerRef) {
+        if let Some(end) = self.0.get_mut(id) {
+            end.sandbox = Some(sandbox);
+            end.owner = Some(owner);
+        }
+    }
+
+    /// Notes another name of a container.
+    pub fn rename(&mut self, container: &str, name: &str) {
+        for end in self.0.values_mut() {
+            if let Some(owner) = end.owner.as_mut().filter(|o| o.id == container) {
+                name.clone_into(&mut owner.name);
+            }
+        }
+    }
+}
+
+/// Endpoints that were seen in no container, and since when.
+///
+/// Docker joins within milliseconds what it creates, and deletes what has left; an endpoint that waits longer was given
+/// up, or joined, while the router was away.
+#[derive(Debug, Default)]
+pub struct HalfMade(BTreeMap<String, Instant>);
+
+impl HalfMade {
+    /// Notes that an endpoint is in no container, and returns whether it has been so for long.
+    pub fn is_overdue(&mut self, id: &str, table: &EndpointTable, now: Instant) -> bool {
+        self.0.retain(|id, _| {
+            let end = table.get(id);
+            end.is_some_and(|end| end.ifname.is_empty())
+        });
+        let since = *self.0.entry(id.to_owned()).or_insert(now);
+        now.since(since) > HALF_MADE_FOR
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn end(address: &str, deferred: DeferredAddress) -> DockerEndpoint {
+        let wanted = EndpointOptions {
+            address: address.parse().unwrap(),
+            multicast: false,
+            deferred,
+            lease_owner: String::new(),
+        };
+        DockerEndpoint::new("net", &wanted, "docker:web:1".into())
+    }
+
+    fn table(ends: &[(&str, DockerEndpoint)]) -> EndpointTable {
+        let mut table = EndpointTable::default();
+        for (id, end) in ends {
+            table.insert(id, end.clone());
+        }
+        table
+    }
+
+    #[test]
+    fn a_container_waits_for_what_can_be_finished() {
+        let sandbox = Path::new("/sandbox");
+        let mut table = table(&[
+            ("e1", end("10.2.1.1/24", DeferredAddress::Whole)),
+            ("e2", end("10.2.1.2/24", DeferredAddress::No)),
+        ]);
+        assert!(!table.is_unfinished(sandbox), "nobody is in it");
+        table.join("e1", sandbox).unwrap();
+        assert!(!table.is_unfinished(sandbox), "its subnet is not there yet");
+        table.join("e2", sandbox).unwrap();
+        assert!(table.is_unfinished(sandbox));
+        table.set_ifname("e2", "mesh1".into());
+        assert!(table.is_unfinished(sandbox), "its subnet is there");
+        table.set_ifname("e1", "mesh0".into());
+        assert!(!table.is_unfinished(sandbox));
+        assert_eq!(table.addresses_beside("e1").len(), 2);
+        table.leave("e1");
+        assert!(table.addresses_beside("e1").is_empty());
+        assert!(table.join("e3", sandbox).is_none());
+    }
+
+    #[test]
+    fn only_what_was_made_and_is_gone_is_stale() {
+        let mut table = table(&[("e1", end("10.2.1.1/24", DeferredAddress::No))]);
+        table.remove_stale("e1", &BTreeSet::new());
+        assert!(table.get("e1").is_some(), "it is being made");
+        table.set_peer("e1", "peer0".into());
+        table.remove_stale("e1", &BTreeSet::from(["e1/10.2.1.1/24".into()]));
+        assert!(table.get("e1").is_some());
+        table.remove_stale("e1", &BTreeSet::new());
+        assert!(table.get("e1").is_none());
+    }
+
+    #[test]
+    fn owners_are_asked_of_joined_endpoints_and_renamed() {
+        let mut table = table(&[("e1", end("10.2.1.1/24", DeferredAddress::No))]);
+        assert!(table.networks_without_owners().is_empty());
+        table.join("e1", Path::new("/sandbox")).unwrap();
+        assert!(table.networks_without_owners().contains("net"));
+        let owner = ContainerRef {
+            id: "c".into(),
+            name: "web".into(),
+        };
+        table.set_owner("e1", owner);
+        assert!(table.networks_without_owners().is_empty());
+        table.rename("other", "x");
+        table.rename("c", "api");
+        assert_eq!(table.get("e1").unwrap().display_name("e1"), "api");
+    }
+
+    #[test]
+    fn an_endpoint_is_overdue_after_ten_seconds_of_being_half_made() {
+        let mut table = table(&[("e1", end("10.2.1.1/24", DeferredAddress::No))]);
+        let mut half_made = HalfMade::default();
+        let at = |secs| Instant::ZERO + Duration::from_secs(secs);
+        assert!(!half_made.is_overdue("e1", &table, at(0)));
+        assert!(!half_made.is_overdue("e1", &table, at(10)));
+        assert!(half_made.is_overdue("e1", &table, at(11)));
+        // It is finished, and half made again later.
+        table.set_ifname("e1", "mesh0".into());
+        assert!(!half_made.is_overdue("e2", &table, at(12)));
+        table.set_ifname("e1", String::new());
+        assert!(!half_made.is_overdue("e1", &table, at(20)));
+    }
+}

@@ -1,0 +1,123 @@
+//! Addresses of the host itself on the mesh.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use mesh_proto::api::ExposedAddress;
+use mesh_proto::ids::Mac;
+use mesh_proto::names::MeshName;
+use serde::{Deserialize, Serialize};
+
+/// A name of the host, and the addresses it leads to.
+pub type ExposedName = (MeshName, Vec<IpAddr>);
+
+/// The way in which the host is exposed with one address.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HostExposure {
+    /// True if addresses are translated on the way out of its subnet and into it.
+    pub masquerade: bool,
+    /// True if the host forwards between its subnet and everything else, not only what is outside.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub forward: bool,
+    /// Its names in the mesh.
+    pub names: BTreeSet<MeshName>,
+}
+
+/// All addresses of the host.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ExposureTable(BTreeMap<IpNet, HostExposure>);
+
+impl ExposureTable {
+    /// Returns the addresses, in order.
+    pub fn addresses(&self) -> impl Iterator<Item = IpNet> + Clone + '_ {
+        self.0.keys().copied()
+    }
+
+    /// Returns the addresses with how they are exposed.
+    pub fn iter(&self) -> impl Iterator<Item = (IpNet, &HostExposure)> + Clone {
+        self.0
+            .iter()
+            .map(|(address, exposure)| (*address, exposure))
+    }
+
+    /// Returns the number of addresses.
+    pub fn count(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Returns whether the host is not exposed.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Returns whether the host has this address in this subnet.
+    pub fn contains(&self, address: &IpNet) -> bool {
+        self.0.contains_key(address)
+    }
+
+    /// Returns the names of the host, each with the addresses it leads to.
+    pub fn names(&self) -> Vec<ExposedName> {
+        let mut names: BTreeMap<&MeshName, Vec<IpAddr>> = BTreeMap::new();
+        for (address, exposure) in &self.0 {
+            for name in &exposure.names {
+                names.entry(name).or_default().push(address.addr());
+            }
+        }
+        let names = names.into_iter().map(|(name, to)| (name.clone(), to));
+        names.collect()
+    }
+
+    /// Returns those of `addresses` that the host has, as users are shown them.
+    pub fn shown(&self, addresses: &[IpNet], mac: Option<Mac>) -> Vec<ExposedAddress> {
+        let mac = mac.map(|mac| mac.to_string()).unwrap_or_default();
+        let shown = addresses.iter().filter_map(|address| {
+            let exposure = self.0.get(address)?;
+            let names = exposure.names.iter();
+            Some(ExposedAddress {
+                address: address.to_string(),
+                mac: mac.clone(),
+                masquerade: exposure.masquerade,
+                forward: exposure.forward,
+                names: names.map(ToString::to_string).collect(),
+            })
+        });
+        shown.collect()
+    }
+
+    /// Removes addresses.
+    pub fn remove(&mut self, addresses: &[IpNet]) {
+        self.0.retain(|address, _| !addresses.contains(address));
+    }
+
+    pub(crate) fn entry(&mut self, address: IpNet) -> &mut HostExposure {
+        self.0.entry(address).or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_leads_to_all_addresses_it_was_given_with() {
+        let mut table = ExposureTable::default();
+        let gateway = MeshName::relative("gw").unwrap();
+        let addresses = ["10.2.1.254/24", "10.3.1.254/24"].map(|a| a.parse().unwrap());
+        for address in addresses {
+            table.entry(address).names.insert(gateway.clone());
+        }
+        let to = addresses.map(|a: IpNet| a.addr()).to_vec();
+        assert_eq!(table.names(), [(gateway.clone(), to.clone())]);
+        let shown = table.shown(&addresses[1..], Some(Mac([2, 0, 0, 0, 0, 1])));
+        assert_eq!(shown.len(), 1);
+        assert_eq!(
+            (shown[0].address.as_str(), shown[0].mac.as_str()),
+            ("10.3.1.254/24", "02:00:00:00:00:01")
+        );
+        table.remove(&addresses[..1]);
+        assert_eq!(table.names(), [(gateway, to[1..].to_vec())]);
+    }
+}

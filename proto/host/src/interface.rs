@@ -1,0 +1,66 @@
+//! One interface of a container, and the tag by which the kernel knows it.
+
+use ipnet::IpNet;
+use mesh_proto::address::mac_for;
+use mesh_proto::ids::Mac;
+
+/// One interface of a container.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ContainerInterface {
+    /// Its [`tag`], unique on this host; at most 200 bytes.
+    pub tag: String,
+    /// The name it had in the container; empty if it has had none.
+    pub name: String,
+    /// Its address with the prefix length of its subnet.
+    pub address: IpNet,
+    /// Its MAC address.
+    pub mac: Mac,
+    /// True if 224.0.0.0/4 goes to it.
+    pub multicast: bool,
+}
+
+impl ContainerInterface {
+    /// Returns the interface with `address` of the member or endpoint `key`.
+    pub fn new(key: &str, name: &str, address: IpNet, multicast: bool) -> Self {
+        Self {
+            tag: tag(key, address),
+            name: name.to_owned(),
+            address,
+            mac: mac_for(address.addr()),
+            multicast,
+        }
+    }
+}
+
+/// Returns the name under which the kernel knows one address of one member or endpoint.
+pub fn tag(key: &str, address: IpNet) -> String {
+    format!("{key}/{address}")
+}
+
+/// Returns key and address of a tag; none for a name that is no tag.
+pub fn parse_tag(tag: &str) -> Option<(&str, IpNet)> {
+    let (key, address) = tag.split_once('/')?;
+    Some((key, address.parse().ok()?))
+}
+
+/// Returns whether the k-th of a container's addresses is the first IPv4 one. That one gets the multicast route, as a
+/// namespace has one such route only.
+pub fn is_first_ipv4(addresses: &[IpNet], k: usize) -> bool {
+    addresses.iter().position(|a| matches!(a, IpNet::V4(_))) == Some(k)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tag_tells_whose_it_is() {
+        for address in ["10.2.1.1/24", "fd00::5/64"] {
+            let address: IpNet = address.parse().unwrap();
+            assert_eq!(parse_tag(&tag("abc", address)), Some(("abc", address)));
+        }
+        for bad in ["", "abc", "abc/", "abc/10.2.1.1", "abc/x/24"] {
+            assert_eq!(parse_tag(bad), None, "{bad}");
+        }
+    }
+}

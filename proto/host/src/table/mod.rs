@@ -1,0 +1,427 @@
+//! All that is on the mesh on this host, as it is stored, and which address may be given to which owner.
+
+mod views;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use mesh_proto::api::{EXPOSE, Runtime};
+use mesh_proto::limits::{MAX_ATTACHED, MAX_EXPOSED, MAX_EXPOSED_NAMES};
+use mesh_proto::names::MeshName;
+use serde::{Deserialize, Serialize};
+
+use crate::endpoint::{DockerEndpoint, EndpointTable};
+use crate::exposure::ExposureTable;
+use crate::hosts::HostsWish;
+use crate::member::{Home, MemberPort, MemberTable, PluggedMember, ProcessIdentity};
+
+pub use views::{Announced, LeaseSubject};
+
+/// Ids of networks that are remembered as ours.
+const MAX_NETWORKS: usize = 256;
+
+/// Returns who has an address elsewhere in the mesh, in words that complete "… is already used by …".
+pub type Elsewhere<'a> = &'a dyn Fn(IpAddr) -> Option<String>;
+
+/// Why an address is not entered into the table; one line, ready to print.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AddressRefusal {
+    /// Someone has the address.
+    #[error("{ip} is already used by {holder}")]
+    InUse {
+        /// The address.
+        ip: IpAddr,
+        /// Its holder, in words.
+        holder: String,
+    },
+    /// The container has the address in another subnet.
+    #[error("container {name} has {has} already; detach it first")]
+    OtherPrefix {
+        /// The container.
+        name: String,
+        /// Its address.
+        has: IpNet,
+    },
+    /// The host has the address in another subnet.
+    #[error("this host is exposed as {0} already; `mesh hide {0}` first")]
+    ExposedOtherwise(IpNet),
+    /// More addresses or names than the host may have.
+    #[error("this host has {0} on the mesh already; hide some")]
+    TooMuchExposed(String),
+    /// The table is full.
+    #[error("this host has {MAX_ATTACHED} addresses on the mesh already; detach some")]
+    Full,
+}
+
+/// Everything on the mesh on this host.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AttachmentTable {
+    /// Containers and processes that the router plugs itself.
+    pub members: MemberTable,
+    /// Endpoints that Docker plugs through the network driver.
+    pub endpoints: EndpointTable,
+    /// Addresses of the host itself.
+    #[serde(default, skip_serializing_if = "ExposureTable::is_empty")]
+    pub exposed: ExposureTable,
+    /// Addresses acquired for containers that are not there yet, by preparation.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    prepared: BTreeMap<String, Reservation>,
+    /// Ids of Docker networks that are or were ours: stopped containers may still want them.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    networks: BTreeSet<String>,
+    /// Other bridges of the host that are joined to ours.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub bridges: BTreeSet<String>,
+}
+
+/// The addresses of a container that is not there yet, kept for the command that prepares it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Reservation {
+    /// The owner of their leases.
+    #[serde(rename = "holder")]
+    pub lease_owner: String,
+    /// The command; the reservation lasts as long as it.
+    pub caller: ProcessIdentity,
+}
+
+/// An address in use on this host, and its owner.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AddressBinding {
+    /// Container id, or the id of the preparation; the endpoint id while the container is not known.
+    pub owner: String,
+    /// Container or command name.
+    pub name: String,
+    /// The address with the prefix length of its subnet.
+    pub address: IpNet,
+    /// The endpoint, if it is one.
+    pub endpoint: Option<String>,
+}
+
+/// A request to attach addresses to one container.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AttachTo<'a> {
+    /// Key of its member.
+    pub key: &'a str,
+    /// Container id, as in [`AddressBinding::owner`].
+    pub owner: &'a str,
+    /// Its name.
+    pub name: &'a str,
+    /// The engine and first process of a container of an engine; none for a process in a namespace of ours.
+    pub container: Option<(Runtime, ProcessIdentity)>,
+    /// The addresses.
+    pub addresses: &'a [IpNet],
+    /// True if 224.0.0.0/4 goes to one of them, unless it has such a route already.
+    pub multicast_route: bool,
+    /// True if no DNS queries are to be answered within its namespace.
+    pub without_dns: bool,
+    /// The user's wish about its `/etc/hosts`.
+    pub hosts: HostsWish,
+}
+
+/// The changes by an [`AttachTo`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AttachedTo {
+    /// Addresses that the container did not have.
+    pub new: Vec<IpNet>,
+    /// Addresses that it lost to others while it was stopped; none at all if it runs on.
+    pub lost: Option<Vec<IpNet>>,
+}
+
+impl AttachmentTable {
+    /// Refuses an address that someone else has, here or elsewhere; returns whether `owner` has it already.
+    ///
+    /// # Errors
+    /// The reason.
+    pub fn check(
+        &self,
+        address: IpNet,
+        owner: &str,
+        elsewhere: Elsewhere<'_>,
+    ) -> Result<bool, AddressRefusal> {
+        let ip = address.addr();
+        if let Some(binding) = self.binding_of(ip) {
+            if binding.owner != owner {
+                let holder = binding.words();
+                return Err(AddressRefusal::InUse { ip, holder });
+            }
+            if binding.address != address && owner == EXPOSE {
+                return Err(AddressRefusal::ExposedOtherwise(binding.address));
+            }
+            if binding.address != address {
+                return Err(AddressRefusal::OtherPrefix {
+                    name: binding.name,
+                    has: binding.address,
+                });
+            }
+            return Ok(true);
+        }
+        if let Some(holder) = elsewhere(ip) {
+            return Err(AddressRefusal::InUse { ip, holder });
+        }
+        if self.address_count() >= MAX_ATTACHED {
+            return Err(AddressRefusal::Full);
+        }
+        Ok(false)
+    }
+
+    /// Adds a member with all its addresses.
+    ///
+    /// # Errors
+    /// An address is refused; the table is partly changed then.
+    pub fn insert_member(
+        &mut self,
+        key: &str,
+        member: PluggedMember,
+        elsewhere: Elsewhere<'_>,
+    ) -> Result<(), AddressRefusal> {
+        for address in member.addresses() {
+            self.check(address, key, elsewhere)?;
+        }
+        self.members.insert(key, member);
+        Ok(())
+    }
+
+    /// Adds an endpoint.
+    ///
+    /// # Errors
+    /// Its address is refused.
+    pub fn insert_endpoint(
+        &mut self,
+        id: &str,
+        end: DockerEndpoint,
+        elsewhere: Elsewhere<'_>,
+    ) -> Result<(), AddressRefusal> {
+        self.check(end.address, id, elsewhere)?;
+        self.endpoints.insert(id, end);
+        Ok(())
+    }
+
+    /// Adds addresses to a container that runs; one that was restarted unnoticed is noted to run again.
+    ///
+    /// # Errors
+    /// An address is refused; the table is partly changed then.
+    pub fn attach(
+        &mut self,
+        to: AttachTo<'_>,
+        elsewhere: Elsewhere<'_>,
+    ) -> Result<AttachedTo, AddressRefusal> {
+        let mut done = AttachedTo::default();
+        if let Some((_, process)) = to.container {
+            done.lost = self.resume(to.key, process, elsewhere);
+        }
+        for address in to.addresses {
+            if !self.check(*address, to.owner, elsewhere)? {
+                done.new.push(*address);
+            }
+        }
+        let multicast = to.multicast_route && !self.has_multicast(to.owner);
+        if let Some((runtime, process)) = to.container
+            && !done.new.is_empty()
+        {
+            let home = Home::Container(Some(process));
+            self.members.entry(to.key, || {
+                PluggedMember::new(to.name, runtime, home, Vec::new())
+            });
+        }
+        if let Some(member) = self.members.get_mut(to.key) {
+            let ports = MemberPort::for_addresses(&done.new, multicast);
+            member.ports.extend(ports);
+            member.without_dns |= to.without_dns;
+            member.hosts.merge(to.hosts);
+        }
+        Ok(done)
+    }
+
+    /// Notes that a container of an engine runs as `process` with the addresses that are still free, and returns those
+    /// that others took; none at all if it ran so before.
+    pub fn resume(
+        &mut self,
+        key: &str,
+        process: ProcessIdentity,
+        elsewhere: Elsewhere<'_>,
+    ) -> Option<Vec<IpNet>> {
+        let member = self.members.get(key)?;
+        if !matches!(member.home, Home::Container(home) if home != Some(process)) {
+            return None;
+        }
+        let was_live = member.is_live();
+        let is_kept =
+            |port: &MemberPort| was_live || self.check(port.address, key, elsewhere).is_ok();
+        let (kept, lost): (Vec<MemberPort>, Vec<MemberPort>) =
+            member.ports.iter().cloned().partition(is_kept);
+        self.members.set_running(key, process, kept);
+        Some(lost.into_iter().map(|port| port.address).collect())
+    }
+
+    /// Notes that a container in a namespace of ours runs again, and returns the ports whose addresses others took.
+    pub fn reattach(&mut self, key: &str, elsewhere: Elsewhere<'_>) -> Vec<MemberPort> {
+        let Some(member) = self.members.get(key) else {
+            return Vec::new();
+        };
+        let owner = member.owner(key);
+        let is_lost = |port: &&MemberPort| self.check(port.address, owner, elsewhere).is_err();
+        let lost: Vec<MemberPort> = member.ports.iter().filter(is_lost).cloned().collect();
+        self.members.set_attached(key, &lost);
+        lost
+    }
+
+    /// Exposes the host with an address, or changes how.
+    ///
+    /// # Errors
+    /// The address is refused, or there are too many addresses or names; the table is partly changed then.
+    pub fn expose(
+        &mut self,
+        address: IpNet,
+        (masquerade, forward): (bool, bool),
+        name: Option<&MeshName>,
+        elsewhere: Elsewhere<'_>,
+    ) -> Result<(), AddressRefusal> {
+        let is_there = self.check(address, EXPOSE, elsewhere)?;
+        if !is_there && self.exposed.count() >= MAX_EXPOSED {
+            let what = format!("{MAX_EXPOSED} addresses");
+            return Err(AddressRefusal::TooMuchExposed(what));
+        }
+        let exposure = self.exposed.entry(address);
+        exposure.masquerade = masquerade;
+        exposure.forward = forward;
+        exposure.names.extend(name.cloned());
+        if exposure.names.len() > MAX_EXPOSED_NAMES {
+            let what = format!("{MAX_EXPOSED_NAMES} names for {address}");
+            return Err(AddressRefusal::TooMuchExposed(what));
+        }
+        Ok(())
+    }
+
+    /// Returns the number of addresses in all.
+    fn address_count(&self) -> usize {
+        let ports: usize = self.members.iter().map(|(_, m)| m.ports.len()).sum();
+        ports + self.endpoints.count() + self.exposed.count()
+    }
+
+    /// Returns every address in use, with its owner. Those of stopped containers are free.
+    pub fn bindings(&self) -> impl Iterator<Item = AddressBinding> + '_ {
+        let members = self.members.iter().filter(|(_, m)| m.is_live());
+        let ports = members.flat_map(|(key, member)| member_bindings(key, member));
+        let endpoints = self.endpoints.iter().map(|(id, end)| AddressBinding {
+            owner: end.owner_id(id).to_owned(),
+            name: end.display_name(id),
+            address: end.address,
+            endpoint: Some(id.to_owned()),
+        });
+        let exposed = self.exposed.addresses().map(|address| AddressBinding {
+            owner: EXPOSE.to_owned(),
+            name: EXPOSE.to_owned(),
+            address,
+            endpoint: None,
+        });
+        ports.chain(endpoints).chain(exposed)
+    }
+
+    /// Returns the owner of `ip`.
+    pub fn binding_of(&self, ip: IpAddr) -> Option<AddressBinding> {
+        self.bindings().find(|binding| binding.address.addr() == ip)
+    }
+
+    /// Returns the addresses of a container, running or not.
+    pub fn bindings_of(&self, owner: &str) -> Vec<AddressBinding> {
+        let mut has: Vec<AddressBinding> = self.bindings().filter(|b| b.owner == owner).collect();
+        let stopped = self.members.of_owner(owner).filter(|(_, m)| !m.is_live());
+        has.extend(stopped.flat_map(|(key, member)| member_bindings(key, member)));
+        has
+    }
+
+    /// Returns whether a container sends multicast to an interface on the mesh already.
+    fn has_multicast(&self, owner: &str) -> bool {
+        self.members.has_multicast(owner) || self.endpoints.has_multicast(owner)
+    }
+
+    /// Returns id and name of a container as `ps` lists it, by either: one of Docker's may be gone from its engine.
+    pub fn find_container(&self, name: &str) -> Option<(String, String)> {
+        self.members.find_container(name).or_else(|| {
+            let mut listed = self.bindings();
+            let is_meant =
+                |b: &AddressBinding| b.endpoint.is_some() && (b.owner == name || b.name == name);
+            let found = listed.find(is_meant)?;
+            Some((found.owner, found.name))
+        })
+    }
+
+    /// Notes another name of a container.
+    pub fn rename(&mut self, container: &str, name: &str) {
+        self.endpoints.rename(container, name);
+        self.members.rename(container, name);
+    }
+
+    /// Keeps the addresses of a preparation for its caller.
+    pub fn prepare(&mut self, id: &str, reservation: Reservation) {
+        self.prepared.insert(id.to_owned(), reservation);
+    }
+
+    /// Ends a reservation.
+    pub fn unprepare(&mut self, id: &str) -> Option<Reservation> {
+        self.prepared.remove(id)
+    }
+
+    /// Ends the reservations of callers that do not live, and returns the lease owners of the others.
+    pub fn live_reservations(
+        &mut self,
+        lives: impl Fn(ProcessIdentity) -> bool,
+    ) -> BTreeSet<String> {
+        self.prepared.retain(|_, kept| lives(kept.caller));
+        let kept = self.prepared.values();
+        kept.map(|kept| kept.lease_owner.clone()).collect()
+    }
+
+    /// Returns the ids of Docker networks that are or were ours.
+    pub fn networks(&self) -> &BTreeSet<String> {
+        &self.networks
+    }
+
+    /// Remembers Docker networks as ours. When there are too many, those of before are forgotten.
+    pub fn learn_networks(&mut self, now: BTreeSet<String>) {
+        if self.networks.len() + now.len() > MAX_NETWORKS {
+            self.networks.clear();
+        }
+        self.networks.extend(now);
+    }
+}
+
+fn member_bindings<'a>(
+    key: &'a str,
+    member: &'a PluggedMember,
+) -> impl Iterator<Item = AddressBinding> + 'a {
+    member.addresses().map(move |address| AddressBinding {
+        owner: member.owner(key).to_owned(),
+        name: member.name.clone(),
+        address,
+        endpoint: None,
+    })
+}
+
+impl AddressBinding {
+    /// Returns whether it is the host itself.
+    pub fn is_host(&self) -> bool {
+        self.owner == EXPOSE
+    }
+
+    /// Returns the owner in words that complete "… is already used by …".
+    fn words(&self) -> String {
+        if self.is_host() {
+            return "this host itself (mesh expose)".to_owned();
+        }
+        // Its id is one of Docker's endpoints until Docker says whose that is.
+        if self.endpoint.as_deref() == Some(self.owner.as_str()) {
+            return "a container on this host that Docker is starting or stopping".to_owned();
+        }
+        if self.name == self.owner {
+            return "a container on this host that is being started".to_owned();
+        }
+        format!("container {} on this host", self.name)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,237 @@
+//! `mesh run`: what is made ready before the container exists.
+
+use std::sync::Arc;
+
+use ipnet::IpNet;
+use mesh_host::driver_options;
+use mesh_host::endpoint::EndpointOptions;
+use mesh_host::interface::is_first_ipv4;
+use mesh_host::member::{Home, MemberPort, PluggedMember, Tenant};
+use mesh_host::network_plan;
+use mesh_proto::api::{AbandonRequest, AdoptRequest, PrepareRequest, Prepared, Runtime};
+
+use super::{Members, Tenants};
+use crate::attach::AttachmentError;
+use crate::attach::arguments::{parse_addresses, patience, texts};
+use crate::attach::foundation::Foundation;
+use crate::attach::leases::{AddressSource, LeaseCollector, LeaseRequest};
+use crate::attach::operations::Operations;
+use crate::attach::stored_table::StoredTable;
+use crate::attach::wakeups::Wakeups;
+use crate::engine::{EngineError, Engines};
+use crate::ipam::holder::holder;
+
+/// Networks of Docker, or namespaces of ours, for containers that are not there yet.
+pub(crate) struct Preparations {
+    table: Arc<StoredTable>,
+    source: Arc<AddressSource>,
+    leases: Arc<LeaseCollector>,
+    operations: Arc<Operations>,
+    members: Arc<Members>,
+    tenants: Arc<Tenants>,
+    wakeups: Arc<Wakeups>,
+    engines: Engines,
+    /// Names of our namespaces begin with it.
+    netns_prefix: String,
+}
+
+impl Preparations {
+    pub(crate) fn new(
+        base: &Foundation,
+        members: &Arc<Members>,
+        tenants: &Arc<Tenants>,
+        netns_prefix: String,
+    ) -> Self {
+        Self {
+            table: base.table.clone(),
+            source: base.source.clone(),
+            leases: base.leases.clone(),
+            operations: base.operations.clone(),
+            members: members.clone(),
+            tenants: tenants.clone(),
+            wakeups: base.wakeups.clone(),
+            engines: base.engines.clone(),
+            netns_prefix,
+        }
+    }
+
+    /// Makes ready what `mesh run` gives to the engine: networks of Docker, or a namespace with its interfaces up.
+    ///
+    /// # Errors
+    /// An address that cannot be used, an engine that is away, the kernel's. Nothing is left of the attempt.
+    pub(crate) async fn prepare(
+        &self,
+        request: &PrepareRequest,
+    ) -> Result<Prepared, AttachmentError> {
+        let args = parse_addresses(&request.addresses)?;
+        let id = fresh_id()?;
+        let lease = LeaseRequest {
+            owner: holder(request.runtime, &request.name, &id),
+            patience: patience(request.timeout)?,
+            caller: request.caller_pid,
+        };
+        self.tenants.refresh(&args).await?;
+        self.leases.reserve(&id, &lease);
+        let acquired = self.source.acquire(&lease, &args).await?;
+        let addresses = &acquired.addresses;
+        self.source.await_release(addresses).await;
+        let _guard = self.operations.begin().await;
+        let prepared = match request.runtime {
+            Runtime::Docker => {
+                self.prepare_networks(request, id, &lease.owner, addresses)
+                    .await
+            }
+            Runtime::Podman | Runtime::Process => {
+                self.prepare_namespace(request, id, addresses).await
+            }
+            Runtime::Host => Err(AttachmentError::Invalid(
+                "the host runs no containers by itself; `mesh expose` gives it an address".into(),
+            )),
+        };
+        if prepared.is_err() {
+            self.source.give_back(&lease.owner, &acquired.fresh).await;
+        }
+        prepared
+    }
+
+    /// Has the namespace live as long as the container or the process.
+    ///
+    /// # Errors
+    /// [`AttachmentError::NotPrepared`] after the caller's end or `abandon`; [`AttachmentError::NoProcess`].
+    pub(crate) async fn adopt(&self, request: &AdoptRequest) -> Result<(), AttachmentError> {
+        let _guard = self.operations.begin().await;
+        let tenant = match (&request.container, request.pid) {
+            (Some(id), None) => Tenant::Container(id.clone()),
+            (None, Some(pid)) => Tenant::Process(self.members.process(pid)?),
+            _ => {
+                return Err(AttachmentError::Invalid(
+                    "adopt needs either a container or a pid".into(),
+                ));
+            }
+        };
+        self.table.change(|table| {
+            match table.members.adopt(&request.id, tenant, &request.name) {
+                true => Ok(()),
+                false => Err(AttachmentError::NotPrepared(request.id.clone())),
+            }
+        })?;
+        match request.pid {
+            Some(pid) => self.members.watch(pid),
+            // It may have ended already.
+            None => self.wakeups.wake_for_podman(),
+        }
+        Ok(())
+    }
+
+    /// Undoes [`Preparations::prepare`]; success if that was done already.
+    ///
+    /// # Errors
+    /// The namespace cannot be removed.
+    pub(crate) async fn abandon(&self, request: &AbandonRequest) -> Result<(), AttachmentError> {
+        let _guard = self.operations.begin().await;
+        let is_ours = self.table.read(|table| {
+            let member = table.members.get(&request.id);
+            member.is_some_and(|member| member.netns().is_some())
+        });
+        if is_ours {
+            self.members.remove(&request.id).await?;
+        }
+        self.leases.abandon(&request.id).await;
+        Ok(())
+    }
+
+    async fn prepare_networks(
+        &self,
+        request: &PrepareRequest,
+        id: String,
+        lease_owner: &str,
+        addresses: &[IpNet],
+    ) -> Result<Prepared, AttachmentError> {
+        let missing = || EngineError::Unavailable("this router does not use Docker".into());
+        let docker = self.engines.of(Runtime::Docker).ok_or_else(missing)?;
+        let elsewhere = |ip| self.source.elsewhere(ip);
+        self.table.read(|table| {
+            let mut addresses = addresses.iter();
+            // No container has the empty id: the address of any container is someone else's.
+            addresses.try_for_each(|address| table.check(*address, "", &elsewhere).map(drop))
+        })?;
+        let by_name = docker.plugs_by_name().await?;
+        let mut networks = Vec::new();
+        let base = docker.network_base().await?;
+        for planned in network_plan::plan(addresses, by_name, base) {
+            docker.ensure_network(&planned.name).await?;
+            let address = addresses[planned.address];
+            let is_leased = self.source.covers(address.addr());
+            let wanted = EndpointOptions {
+                address,
+                multicast: request.multicast_route && is_first_ipv4(addresses, planned.address),
+                deferred: planned.deferred,
+                lease_owner: if is_leased { lease_owner } else { "" }.to_owned(),
+            };
+            let options = driver_options::format(&wanted).into_iter();
+            let options = options.map(|(key, value)| format!(",driver-opt={key}={value}"));
+            networks.push(format!(
+                "name={}{}",
+                planned.name,
+                options.collect::<String>()
+            ));
+        }
+        Ok(Prepared {
+            id,
+            networks,
+            netns: None,
+            addresses: texts(addresses),
+            ..Prepared::default()
+        })
+    }
+
+    async fn prepare_namespace(
+        &self,
+        request: &PrepareRequest,
+        id: String,
+        addresses: &[IpNet],
+    ) -> Result<Prepared, AttachmentError> {
+        let caller = self.members.process(request.caller_pid)?;
+        let netns = format!("{}{id}", self.netns_prefix);
+        let name = match request.name.is_empty() {
+            true => &id,
+            false => &request.name,
+        };
+        let home = Home::Namespace {
+            netns: netns.clone(),
+            tenant: Tenant::Caller(caller),
+        };
+        let ports = MemberPort::for_addresses(addresses, request.multicast_route);
+        let member = PluggedMember {
+            without_dns: request.without_dns,
+            ..PluggedMember::new(name, request.runtime, home, ports)
+        };
+        self.members.reserve(&id, member)?;
+        match self.members.fill_namespace(&id, &netns).await {
+            Ok(path) => {
+                self.members.watch(caller.pid);
+                Ok(Prepared {
+                    id,
+                    networks: Vec::new(),
+                    netns: Some(path.to_string_lossy().into_owned()),
+                    addresses: texts(addresses),
+                    ..Prepared::default()
+                })
+            }
+            Err(error) => {
+                if let Err(left) = self.members.remove(&id).await {
+                    tracing::warn!(%left, %netns, "not all of a preparation could be undone; trying again");
+                }
+                Err(error)
+            }
+        }
+    }
+}
+
+/// Returns 64 random bits in hexadecimal.
+fn fresh_id() -> Result<String, AttachmentError> {
+    let mut bytes = [0; 8];
+    getrandom::fill(&mut bytes)
+        .map_err(|e| AttachmentError::Invalid(format!("no random numbers from the kernel: {e}")))?;
+    Ok(format!("{:016x}", u64::from_be_bytes(bytes)))
+}

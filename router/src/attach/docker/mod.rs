@@ -1,0 +1,11 @@
+//! Docker's part: endpoints that it plugs through the network driver, networks that its containers need, containers that
+//! it gave up on.
+
+mod endpoints;
+mod networks;
+mod revival;
+
+pub(super) use endpoints::DockerEndpoints;
+pub(crate) use endpoints::JoinedEndpoint;
+pub(super) use networks::DockerNetworks;
+pub(super) use revival::Revival;

@@ -1,0 +1,449 @@
+//! The kernel of this host.
+
+use std::collections::BTreeSet;
+use std::future::Future;
+use std::io;
+use std::net::IpAddr;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ipnet::IpNet;
+use mesh_host::interface::ContainerInterface;
+use mesh_proto::ids::Mac;
+use mesh_sys::attach::{self, AttachError, Endpoint, Plug};
+use mesh_sys::bridge::{self, BridgeConfig, Outcome};
+use mesh_sys::firewall::exposure::{Backend, Exposure, Rules};
+use mesh_sys::firewall::{self, Changed};
+use mesh_sys::netlink::{AddressEntry, Netlink};
+use mesh_sys::netns::Netns;
+use mesh_sys::process::{self, ProcessWatch};
+use mesh_sys::sysctl::{self, Table};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
+use crate::warnings::Warnings;
+
+use super::{
+    AddressSetting, BridgeRepairs, ExposureOutcome, ExposurePlan, KernelApi, KernelError,
+    KernelResult, NetnsRef,
+};
+
+/// Subjects of warnings.
+const FIREWALL: &str = "firewall";
+const SETTINGS: &str = "settings";
+/// Directory of named namespaces.
+const NETNS_DIR: &str = "/run/netns";
+/// Longest time that one call waits for Docker to move an interface: short, since a thread waits.
+const FINISH_STEP: Duration = Duration::from_millis(250);
+/// Time between two looks for an interface that Docker is about to move.
+const POLL: Duration = Duration::from_millis(2);
+
+/// Acts on the network namespace of the process.
+#[derive(Clone, Debug)]
+pub struct HostKernel {
+    /// The bridge.
+    pub bridge: BridgeConfig,
+    /// True if offloads are switched off on what is plugged, as a pcap port needs.
+    pub offloads_off: bool,
+    /// Warnings about what this host does without.
+    pub warnings: Warnings,
+    /// The firewall's part of exposing the host.
+    rules: Arc<Rules>,
+}
+
+impl HostKernel {
+    /// The kernel, with a bridge that is or will be there.
+    pub fn new(bridge: BridgeConfig, offloads_off: bool) -> Self {
+        Self {
+            rules: Arc::new(Rules::new(&bridge.name)),
+            bridge,
+            offloads_off,
+            warnings: Warnings::default(),
+        }
+    }
+}
+
+impl HostKernel {
+    /// Has the firewall let frames between containers of this host pass; returns whether that was to be done. Most
+    /// firewalls do so by themselves, so one that cannot be told is no reason not to run.
+    fn let_pass(&self) -> bool {
+        let rules = firewall::ensure_forward_accept(&self.bridge.name);
+        self.warnings.note(FIREWALL, &rules, |e| {
+            format!(
+                "{e}; where a firewall drops what bridges forward (as with Docker), containers of this host do not reach \
+                 one another"
+            )
+        });
+        rules.is_ok_and(|done| [done.ipv4, done.ipv6].contains(&Changed::Yes))
+    }
+
+    fn tell_not_set(&self) {
+        match sysctl::take_not_set() {
+            Some(why) => self.warnings.set(
+                SETTINGS,
+                format!("{why}; this host and its containers run with the kernel's own settings"),
+            ),
+            None => self.warnings.clear(SETTINGS),
+        }
+    }
+}
+
+impl KernelApi for HostKernel {
+    fn ensure_bridge(&self, resting: &BTreeSet<String>) -> KernelResult<BridgeRepairs> {
+        let name = &self.bridge.name;
+        let ensured = bridge::ensure_bridge(&self.bridge).map_err(error)?;
+        let reconnected = attach::reconnect_all(name, resting).map_err(error)?;
+        let changed = bridge::ports::set_back(name).map_err(error)?;
+        let rule = self.let_pass();
+        self.tell_not_set();
+        Ok(BridgeRepairs {
+            anything: ensured.bridge == Outcome::Created
+                || ensured.port == Outcome::Created
+                || reconnected > 0
+                || rule,
+            port: ensured.port == Outcome::Created,
+            changed,
+        })
+    }
+
+    fn rest(&self, tag: &str, resting: bool) -> KernelResult<bool> {
+        attach::rest(&self.bridge.name, tag, resting).map_err(error)
+    }
+
+    fn plug(&self, target: &NetnsRef, interface: &ContainerInterface) -> KernelResult<String> {
+        let netns = netns_of(target)?;
+        let mut plug = Plug {
+            bridge: &self.bridge.name,
+            netns: &netns,
+            ifname: Some(interface.name.as_str()).filter(|name| !name.is_empty()),
+            mac: interface.mac,
+            mtu: self.bridge.mtu,
+            address: interface.address,
+            multicast_route: interface.multicast,
+            alias: &interface.tag,
+            offloads_off: self.offloads_off,
+        };
+        let mut done = attach::plug(&plug);
+        if matches!(done, Err(AttachError::NameTaken(_))) {
+            plug.ifname = None;
+            done = attach::plug(&plug);
+        }
+        done.map(|done| done.ifname).map_err(error)
+    }
+
+    fn unplug(&self, tag: &str) -> KernelResult<bool> {
+        let removed = attach::unplug(&self.bridge.name, tag).map_err(error)?;
+        Ok(removed > 0)
+    }
+
+    fn plugged(&self) -> KernelResult<BTreeSet<String>> {
+        let found = attach::list(&self.bridge.name).map_err(error)?;
+        Ok(found.into_iter().map(|a| a.alias).collect())
+    }
+
+    fn arrived(&self) -> KernelResult<BTreeSet<String>> {
+        let found = attach::list(&self.bridge.name).map_err(error)?;
+        let arrived = found.into_iter().filter(|a| a.arrived);
+        Ok(arrived.map(|a| a.alias).collect())
+    }
+
+    fn addresses_in(&self, target: &NetnsRef) -> KernelResult<BTreeSet<IpAddr>> {
+        let addresses = netns_of(target)?
+            .run_in(|| Netlink::open()?.addresses())
+            .map_err(error)?
+            .map_err(error)?;
+        Ok(addresses.iter().map(|entry| entry.address.addr()).collect())
+    }
+
+    fn make_endpoint(&self, interface: &ContainerInterface) -> KernelResult<String> {
+        let endpoint = Endpoint {
+            bridge: &self.bridge.name,
+            alias: &interface.tag,
+            mac: interface.mac,
+            mtu: self.bridge.mtu,
+            offloads_off: self.offloads_off,
+        };
+        attach::make_endpoint(&endpoint).map_err(error)
+    }
+
+    fn finish_endpoint(
+        &self,
+        sandbox: &Path,
+        interface: &ContainerInterface,
+        setting: AddressSetting,
+    ) -> KernelResult<Option<String>> {
+        let deadline = Instant::now() + FINISH_STEP;
+        // Docker makes an empty file there before it mounts the namespace on it.
+        while !self.is_netns(sandbox) {
+            if Instant::now() >= deadline {
+                return Ok(None);
+            }
+            std::thread::sleep(POLL);
+        }
+        if setting != AddressSetting::Never {
+            let needs_cover = setting == AddressSetting::OnceCovered;
+            while !give_address(sandbox, interface, needs_cover)? {
+                if Instant::now() >= deadline {
+                    return Ok(None);
+                }
+                std::thread::sleep(POLL);
+            }
+        }
+        match attach::finish_endpoint(sandbox, interface.mac, deadline) {
+            Ok(ifname) => Ok(Some(ifname)),
+            Err(AttachError::Timeout(_)) => Ok(None),
+            Err(e) => Err(error(e)),
+        }
+    }
+
+    fn create_netns(&self, name: &str) -> KernelResult<PathBuf> {
+        let path = Path::new(NETNS_DIR).join(name);
+        if Netns::open(&path).is_ok() {
+            return Ok(path);
+        }
+        // A name without a namespace behind it is what a power cut in the middle leaves.
+        Netns::delete_named(name).map_err(error)?;
+        Netns::create_named(name).map_err(error)?;
+        Ok(path)
+    }
+
+    fn delete_netns(&self, name: &str) -> KernelResult<bool> {
+        Netns::delete_named(name).map_err(error)
+    }
+
+    fn is_netns(&self, path: &Path) -> bool {
+        // A mounted namespace is on the kernel's own file system, not on that of its directory.
+        let device = |path: &Path| std::fs::metadata(path).map(|meta| meta.dev()).ok();
+        let (own, around) = (device(path), path.parent().and_then(device));
+        own.is_some() && own != around
+    }
+
+    fn netns_names(&self, prefix: &str) -> KernelResult<Vec<String>> {
+        let entries = match std::fs::read_dir(NETNS_DIR) {
+            Ok(entries) => entries,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(e) => return Err(KernelError(format!("cannot read {NETNS_DIR}: {e}"))),
+        };
+        let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+        Ok(names.filter(|name| name.starts_with(prefix)).collect())
+    }
+
+    fn check_exposure(&self, addresses: &[IpNet], masquerade: bool) -> KernelResult<()> {
+        self.rules.check(masquerade).map_err(error)?;
+        sysctl::check_forwarding().map_err(|e| {
+            KernelError(format!(
+                "{e}; have the host set net.ipv4.ip_forward to 1, which exposing needs"
+            ))
+        })?;
+        let mut addresses = addresses.iter();
+        addresses
+            .try_for_each(|address| bridge::host::check_address(&self.bridge.name, *address))
+            .map_err(error)
+    }
+
+    fn expose(&self, plan: &ExposurePlan) -> KernelResult<ExposureOutcome> {
+        // Rules first: nothing leaves with an address that nobody outside knows.
+        let wanted = self.exposure(plan)?;
+        let rules = self.rules.ensure(&wanted).map_err(error)?;
+        let addresses: Vec<IpNet> = plan.addresses.keys().copied().collect();
+        let rules = rules == Changed::Yes;
+        if addresses.is_empty() {
+            // Also without the bridge: then there is nothing to be hidden.
+            return Ok(ExposureOutcome {
+                rules,
+                ..ExposureOutcome::default()
+            });
+        }
+        let added = bridge::host::add_addresses(&self.bridge.name, &addresses).map_err(error)?;
+        let mut notes = forward(&addresses)?;
+        if !added.new.is_empty() {
+            if !self.rules.keeps_apart() {
+                notes.push(
+                    "neither nft nor iptables works here, so containers on other bridges of this host (docker0, …) get into \
+                     the mesh through it; install one of them"
+                        .to_owned(),
+                );
+            }
+            let bridge = &self.bridge.name;
+            let obstacles = self.rules.obstacles().into_iter();
+            notes.extend(obstacles.map(|chain| {
+                format!(
+                    "the nft chain {chain} drops what this host forwards and it does not accept; unless it does: nft insert \
+                     rule {chain} iifname {bridge} accept, and the same with oifname"
+                )
+            }));
+        }
+        Ok(ExposureOutcome {
+            mac: Some(added.mac),
+            new: added.new,
+            rules,
+            notes,
+        })
+    }
+
+    fn hide(&self, addresses: &[IpNet]) -> KernelResult<()> {
+        bridge::host::remove_addresses(&self.bridge.name, addresses).map_err(error)
+    }
+
+    fn join_bridge(&self, other: &str, nonce: [u8; 16]) -> KernelResult<bool> {
+        bridge::join::join(&self.bridge, other, self.offloads_off, nonce)
+            .map(|outcome| outcome == Outcome::Created)
+            .map_err(error)
+    }
+
+    fn leave_bridge(&self, other: &str) -> KernelResult<bool> {
+        bridge::join::leave(&self.bridge.name, other).map_err(error)
+    }
+
+    fn firewall(&self) -> Option<&'static str> {
+        self.rules.used().map(Backend::name)
+    }
+
+    fn process_start(&self, pid: u32) -> Option<u64> {
+        process::start_time(i32::try_from(pid).ok()?).ok()
+    }
+
+    fn process_end(&self, pid: u32) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        let watch = signed(pid)
+            .ok()
+            .and_then(|pid| ProcessWatch::open(pid).ok());
+        Box::pin(async move {
+            let Some(watch) = watch else { return };
+            // Without a reactor slot the end is noticed by the next look at all processes instead.
+            match readable(watch) {
+                Ok(fd) => drop(fd.readable().await),
+                Err(_) => std::future::pending().await,
+            }
+        })
+    }
+
+    fn remove_all(&self) -> KernelResult<Vec<String>> {
+        let name = &self.bridge.name;
+        let rules = firewall::remove_forward_accept(name).map_err(error);
+        let links = bridge::remove_all(name).map_err(error);
+        // After the devices that it guards.
+        let guard = firewall::sources::remove(name).map_err(error);
+        let exposed = self.rules.remove().map_err(error);
+        let queries = firewall::service::remove(name).map_err(error);
+        let mut removed = Vec::new();
+        let (rules, links, guard) = (rules?, links?, guard?);
+        if [rules.ipv4, rules.ipv6, guard, exposed?, queries?].contains(&Changed::Yes) {
+            removed.push(format!("firewall rules for {name}"));
+        }
+        if links > 0 {
+            removed.push(format!("{links} network interfaces of {name}"));
+        }
+        Ok(removed)
+    }
+}
+
+impl HostKernel {
+    /// Returns the rules that the firewall needs for the host's addresses.
+    fn exposure(&self, plan: &ExposurePlan) -> KernelResult<Exposure> {
+        if plan.addresses.is_empty() {
+            return Ok(Exposure::default());
+        }
+        let all = plan.addresses.iter();
+        Ok(Exposure {
+            subnets: all.clone().map(|(address, _)| address.trunc()).collect(),
+            masqueraded: all
+                .filter(|(_, masquerade)| **masquerade)
+                .map(|(address, _)| address.trunc())
+                .collect(),
+            inside: plan.range.into_iter().collect(),
+            open: plan.open.iter().map(IpNet::trunc).collect(),
+            apart: bridge::others::of_containers(&self.bridge.name).map_err(error)?,
+            mac: bridge::host::mac(&self.bridge.name).map_err(error)?,
+        })
+    }
+}
+
+/// Has the host forward what these addresses are exposed for; returns what is to be said of it.
+fn forward(addresses: &[IpNet]) -> KernelResult<Vec<String>> {
+    let mut notes = Vec::new();
+    let is_v4 = |address: &IpNet| address.addr().is_ipv4();
+    if addresses.iter().any(is_v4) && sysctl::set_forwarding().map_err(error)? {
+        notes.push(
+            "this host did not forward IPv4 and does now (net.ipv4.ip_forward = 1), between all of its interfaces"
+                .to_owned(),
+        );
+    }
+    // Not switched on here: the host would stop heeding router advertisements, and may lose its own way out.
+    if !addresses.iter().all(is_v4) && sysctl::forwards(true).is_ok_and(|on| !on) {
+        notes.push(
+            "this host does not forward IPv6: it reaches the mesh itself, others do not through it; set \
+             net.ipv6.conf.all.forwarding to 1 for that"
+                .to_owned(),
+        );
+    }
+    Ok(notes)
+}
+
+#[expect(
+    deprecated,
+    reason = "its successor is unsafe; a ProcessWatch owns its descriptor and never replaces it"
+)]
+fn readable(watch: ProcessWatch) -> io::Result<AsyncFd<ProcessWatch>> {
+    AsyncFd::with_interest(watch, Interest::READABLE)
+}
+
+/// For the second address of a subnet in one container, which Docker refuses to set with its subnet: sets it so once the
+/// first is there. Before that it would be the reason why Docker refuses the first. Returns whether it was time to.
+fn give_address(
+    sandbox: &Path,
+    interface: &ContainerInterface,
+    needs_cover: bool,
+) -> KernelResult<bool> {
+    let Ok(netns) = Netns::open(sandbox) else {
+        return Ok(false);
+    };
+    netns
+        .run_in(|| add_if_up(interface.mac, interface.address, needs_cover))
+        .map_err(error)?
+}
+
+/// Sets the address, inside the container's namespace; returns whether it was time to.
+fn add_if_up(mac: Mac, address: IpNet, needs_cover: bool) -> KernelResult<bool> {
+    let mut netlink = Netlink::open().map_err(error)?;
+    let links = netlink.links().map_err(error)?;
+    let Some(link) = links.iter().find(|l| l.up && l.mac == Some(mac)) else {
+        return Ok(false);
+    };
+    let is_cover = |other: &AddressEntry| {
+        let is_up = links.iter().any(|l| l.index == other.link && l.up);
+        is_up && other.link != link.index && other.address.contains(&address.addr())
+    };
+    if needs_cover && !netlink.addresses().map_err(error)?.iter().any(is_cover) {
+        return Ok(false);
+    }
+    if address.addr().is_ipv6() {
+        // Docker disables IPv6 on an interface that it gives no such address.
+        sysctl::set_if_present(Table::Ipv6Conf, &link.name, "disable_ipv6", "0").map_err(error)?;
+    }
+    netlink.add_address(link.index, address).map_err(error)?;
+    let alone = IpNet::from(address.addr());
+    if alone != address {
+        // Docker may have set it without its subnet; now it has both.
+        netlink.del_address(link.index, alone).map_err(error)?;
+    }
+    Ok(true)
+}
+
+fn netns_of(target: &NetnsRef) -> KernelResult<Netns> {
+    let netns = match target {
+        NetnsRef::Pid(pid) => Netns::of_pid(signed(*pid)?),
+        NetnsRef::Path(path) => Netns::open(path),
+    };
+    netns.map_err(error)
+}
+
+fn signed(pid: u32) -> KernelResult<i32> {
+    i32::try_from(pid).map_err(|_| KernelError(format!("{pid} is not a process id")))
+}
+
+fn error(e: impl std::fmt::Display) -> KernelError {
+    KernelError(e.to_string())
+}

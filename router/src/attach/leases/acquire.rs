@@ -1,0 +1,235 @@
+//! Addresses for arguments: any of a subnet, or this very one; acquired before anything is made with them.
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use ipnet::{IpNet, Ipv4Net};
+use mesh_host::table::AddressRefusal;
+use mesh_proto::address::AddressArg;
+use mesh_proto::ipam::Want;
+
+use crate::attach::AttachmentError;
+use crate::attach::operations::Operations;
+use crate::ipam::{Allocator, Held, Pool};
+
+/// Time that an address which is held elsewhere has to be given up.
+const RELEASE_WAIT: Duration = Duration::from_millis(1_500);
+const RELEASE_POLLS: u32 = 15;
+
+/// Returns the holder of an address elsewhere in the mesh, in words that complete "… is already used by …", as
+/// `container web on 7a:…(host2)`; none when nobody has it. This router's own announcements are left out.
+pub type AddressBook = Arc<dyn Fn(IpAddr) -> Option<String> + Send + Sync>;
+
+/// A request for addresses of one container.
+pub(crate) struct LeaseRequest {
+    /// The owner of the leases.
+    pub(crate) owner: String,
+    /// Longest time until it is answered.
+    pub(crate) patience: Duration,
+    /// The pid of the command that asks; 0 if it is not known.
+    pub(crate) caller: u32,
+}
+
+/// Addresses for arguments.
+pub(crate) struct AcquiredAddresses {
+    /// All of them, in order.
+    pub(crate) addresses: Vec<IpNet>,
+    /// Those that the owner did not have before.
+    pub(crate) fresh: Vec<IpNet>,
+}
+
+/// The place where addresses come from: the allocator for the range that routers share, the operator for all others.
+pub(crate) struct AddressSource {
+    allocator: Allocator,
+    book: AddressBook,
+    operations: Arc<Operations>,
+}
+
+impl AddressSource {
+    pub(crate) fn new(
+        allocator: Allocator,
+        book: AddressBook,
+        operations: Arc<Operations>,
+    ) -> Self {
+        Self {
+            allocator,
+            book,
+            operations,
+        }
+    }
+
+    /// Returns the subnet of `net:default`.
+    ///
+    /// # Errors
+    /// Nothing is allocated here.
+    pub(crate) fn default_subnet(&self) -> Result<Ipv4Net, AttachmentError> {
+        Ok(self.pool()?.default_subnet)
+    }
+
+    /// Returns the range that routers share; none when nothing is allocated here.
+    pub(crate) fn range(&self) -> Option<Ipv4Net> {
+        self.allocator.pool().ok().map(|pool| pool.range)
+    }
+
+    /// Returns whether an address is allocated; any other is the operator's business.
+    pub(crate) fn covers(&self, address: IpAddr) -> bool {
+        self.allocator.covers(address)
+    }
+
+    /// Returns the holder of an address elsewhere in the mesh, in words.
+    pub(crate) fn elsewhere(&self, ip: IpAddr) -> Option<String> {
+        (self.book)(ip)
+    }
+
+    /// Returns the leases of this host.
+    pub(crate) async fn held(&self) -> Vec<Held> {
+        self.allocator.held().await
+    }
+
+    /// Releases a lease, if this owner has it.
+    pub(crate) async fn release(&self, address: Ipv4Addr, owner: &str) {
+        self.allocator.release(address, owner).await;
+    }
+
+    fn pool(&self) -> Result<Pool, AttachmentError> {
+        self.allocator.pool().map_err(|why| {
+            AttachmentError::Allocation(format!("{why}; give an address like 10.2.1.1/24"))
+        })
+    }
+
+    /// Acquires an address for each argument; of a failure nothing is left.
+    ///
+    /// # Errors
+    /// An address that is not free; nothing is allocated here; this host leaves the mesh.
+    pub(crate) async fn acquire(
+        &self,
+        request: &LeaseRequest,
+        args: &[AddressArg],
+    ) -> Result<AcquiredAddresses, AttachmentError> {
+        self.operations.refuse_if_retired()?;
+        // Mistakes in any argument are told before anybody is asked for anything.
+        let wants: Vec<(Want, u8)> = args
+            .iter()
+            .map(|arg| self.want(*arg))
+            .collect::<Result<_, _>>()?;
+        let held = self.allocator.held().await;
+        let had: BTreeSet<Ipv4Addr> = held.iter().map(|held| held.addr).collect();
+        let mut acquired = AcquiredAddresses {
+            addresses: Vec::new(),
+            fresh: Vec::new(),
+        };
+        for (arg, want) in args.iter().zip(wants) {
+            match self.acquire_one(request, *arg, want).await {
+                Ok(address) => {
+                    let is_known = matches!(address, IpNet::V4(v4) if had.contains(&v4.addr()));
+                    if !is_known && self.covers(address.addr()) {
+                        acquired.fresh.push(address);
+                    }
+                    if !acquired.addresses.contains(&address) {
+                        acquired.addresses.push(address);
+                    }
+                }
+                Err(error) => {
+                    self.give_back(&request.owner, &acquired.fresh).await;
+                    return Err(error);
+                }
+            }
+        }
+        Ok(acquired)
+    }
+
+    async fn acquire_one(
+        &self,
+        request: &LeaseRequest,
+        arg: AddressArg,
+        (want, prefix): (Want, u8),
+    ) -> Result<IpNet, AttachmentError> {
+        if let AddressArg::Ip(ip) = arg {
+            self.claim(ip, request).await?;
+            return Ok(ip);
+        }
+        let (patience, caller) = (request.patience, request.caller);
+        let acquired = self
+            .allocator
+            .acquire(&request.owner, want, prefix, patience, caller);
+        acquired
+            .await
+            .map_err(|why| AttachmentError::Allocation(why.text))
+    }
+
+    /// Returns what an argument asks of the allocator.
+    fn want(&self, arg: AddressArg) -> Result<(Want, u8), AttachmentError> {
+        let subnet = match arg {
+            AddressArg::Ip(IpNet::V4(v4)) => {
+                return Ok((Want::Address(v4.addr()), v4.prefix_len()));
+            }
+            // Not of the range, so nobody is asked.
+            AddressArg::Ip(IpNet::V6(_)) => return Ok((Want::Address(Ipv4Addr::UNSPECIFIED), 0)),
+            AddressArg::Net(IpNet::V4(v4)) => v4,
+            AddressArg::Net(net @ IpNet::V6(_)) => {
+                return Err(AttachmentError::Allocation(format!(
+                    "net:{net}: only IPv4 addresses are allocated; give an address like fd00::5/64"
+                )));
+            }
+            AddressArg::Default => self.default_subnet()?,
+        };
+        self.pool()?;
+        Ok((Want::Subnet(subnet), subnet.prefix_len()))
+    }
+
+    /// Claims an address of the range; any other is the operator's business.
+    ///
+    /// # Errors
+    /// Somebody holds it; this host leaves the mesh.
+    pub(crate) async fn claim(
+        &self,
+        address: IpNet,
+        request: &LeaseRequest,
+    ) -> Result<(), AttachmentError> {
+        let IpNet::V4(v4) = address else {
+            return Ok(());
+        };
+        let ip = address.addr();
+        if !self.covers(ip) {
+            return Ok(());
+        }
+        self.operations.refuse_if_retired()?;
+        let (want, prefix) = (Want::Address(v4.addr()), v4.prefix_len());
+        // A container that announces it has a name; the owner of its space may know an id only.
+        let holder_there = self.elsewhere(ip);
+        let (patience, caller) = (request.patience, request.caller);
+        let claimed = self
+            .allocator
+            .acquire(&request.owner, want, prefix, patience, caller)
+            .await;
+        match (claimed, holder_there) {
+            (Ok(_), _) => Ok(()),
+            (Err(why), Some(holder)) if why.is_held => {
+                Err(AddressRefusal::InUse { ip, holder }.into())
+            }
+            (Err(why), _) => Err(AttachmentError::Allocation(why.text)),
+        }
+    }
+
+    /// Frees addresses that were acquired for nothing.
+    pub(crate) async fn give_back(&self, owner: &str, addresses: &[IpNet]) {
+        for address in addresses {
+            if let IpNet::V4(v4) = address {
+                self.allocator.release(v4.addr(), owner).await;
+            }
+        }
+    }
+
+    /// Waits a moment for addresses that somebody elsewhere in the mesh holds: what was just given up there is news here
+    /// only after the gossip's hold-down. An address that is still held then is refused by the check that follows.
+    pub(crate) async fn await_release(&self, addresses: &[IpNet]) {
+        for _ in 0..RELEASE_POLLS {
+            if addresses.iter().all(|a| self.elsewhere(a.addr()).is_none()) {
+                return;
+            }
+            tokio::time::sleep(RELEASE_WAIT / RELEASE_POLLS).await;
+        }
+    }
+}

@@ -1,0 +1,251 @@
+//! The garbage collector of leases at work: gathers what is known of them, releases and claims. [`LeaseGc`] decides.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use ipnet::{IpNet, Ipv4Net};
+use mesh_host::driver_options;
+use mesh_host::endpoint::ContainerRef;
+use mesh_host::lease_gc::{DockerPromises, HeldLease, LeaseFacts, LeaseGc, LeaseKind, LeaseOwners};
+use mesh_host::table::{LeaseSubject, Reservation};
+use mesh_proto::api::Runtime;
+
+use super::{AddressSource, LeaseRequest};
+use crate::attach::kernel::KernelHandle;
+use crate::attach::operations::Operations;
+use crate::attach::stored_table::StoredTable;
+use crate::clock::Clock;
+use crate::engine::{Container, Engines};
+use crate::ipam::holder::{HOST, holder, id, is_dockers};
+
+/// Longest time for the claim of an address in use; tried again by the next look.
+const MEND_WAIT: Duration = Duration::from_secs(2);
+
+/// Keeps the leases of this host to those that somebody can use.
+pub(crate) struct LeaseCollector {
+    table: Arc<StoredTable>,
+    source: Arc<AddressSource>,
+    kernel: KernelHandle,
+    engines: Engines,
+    operations: Arc<Operations>,
+    gc: Mutex<LeaseGc>,
+    promises: Mutex<DockerPromises>,
+    clock: Clock,
+}
+
+impl LeaseCollector {
+    pub(crate) fn new(
+        table: Arc<StoredTable>,
+        source: Arc<AddressSource>,
+        kernel: KernelHandle,
+        engines: Engines,
+        operations: Arc<Operations>,
+    ) -> Self {
+        Self {
+            table,
+            source,
+            kernel,
+            engines,
+            operations,
+            gc: Mutex::default(),
+            promises: Mutex::default(),
+            clock: Clock::start(),
+        }
+    }
+
+    /// Keeps the leases of a preparation as long as its caller lives.
+    pub(crate) fn reserve(&self, id: &str, request: &LeaseRequest) {
+        // Of one that cannot be seen from here the container has to be seen in time.
+        let Some(caller) = self.kernel.process(request.caller) else {
+            return;
+        };
+        let lease_owner = request.owner.clone();
+        self.table.record(|table| {
+            table.live_reservations(|process| self.kernel.is_alive(process));
+            table.prepare(
+                id,
+                Reservation {
+                    lease_owner,
+                    caller,
+                },
+            );
+        });
+    }
+
+    /// Releases what the container of a preparation, which did not start, does not use.
+    pub(crate) async fn abandon(&self, id: &str) {
+        let kept = self.table.record(|table| table.unprepare(id));
+        let Some(Reservation { lease_owner, .. }) = kept else {
+            return;
+        };
+        let used = self.used();
+        for held in self.source.held().await {
+            if held.holder == lease_owner && !used.contains_key(&held.addr) {
+                self.source.release(held.addr, &lease_owner).await;
+            }
+        }
+    }
+
+    /// Notes that addresses were in use until now: they are free as soon as nobody else can use them.
+    pub(crate) fn note_used(&self, addresses: impl IntoIterator<Item = IpNet>) {
+        let mut gc = self.gc();
+        for address in addresses {
+            if let IpNet::V4(v4) = address
+                && self.source.covers(address.addr())
+            {
+                gc.note_used(v4.addr());
+            }
+        }
+    }
+
+    /// Remembers the leases of before this run: no request of this one waits for them.
+    pub(crate) async fn note_inherited(&self) {
+        let held = self.source.held().await.into_iter();
+        self.gc().set_inherited(held.map(|held| held.addr));
+    }
+
+    /// Releases the leases that nobody can use any more, and claims those of addresses that are used.
+    pub(crate) async fn collect(&self) {
+        if self.source.range().is_none() || self.operations.is_retired() {
+            return;
+        }
+        let held = self.held().await;
+        let prepared = self
+            .table
+            .record(|table| table.live_reservations(|process| self.kernel.is_alive(process)));
+        let promised = self.promised(&held).await;
+        // Before the table is looked at: an address that is exposed by then is in it.
+        let is_exposing = self.operations.is_exposing();
+        let used = self.used();
+        let facts = LeaseFacts {
+            held: &held,
+            prepared: &prepared,
+            promised: promised.as_ref(),
+            is_exposing,
+            used: &used,
+        };
+        let free = self.gc().sweep(facts, self.clock.now());
+        for (address, owner) in free {
+            tracing::info!("{address} is free: its container is gone");
+            self.source.release(address, &owner).await;
+        }
+        let missing = self.gc().missing(facts);
+        let claiming = async {
+            for (net, owner) in missing {
+                self.claim(net, owner).await;
+            }
+        };
+        // What takes longer is for the next look.
+        let _ = tokio::time::timeout(2 * MEND_WAIT, claiming).await;
+    }
+
+    async fn held(&self) -> BTreeMap<Ipv4Addr, HeldLease> {
+        let held = self.source.held().await.into_iter();
+        held.map(|held| {
+            let kind = match &held.holder {
+                owner if is_dockers(owner) => LeaseKind::Docker,
+                owner if owner == HOST => LeaseKind::Host,
+                _ => LeaseKind::Other,
+            };
+            let owner = held.holder;
+            (held.addr, HeldLease { owner, kind })
+        })
+        .collect()
+    }
+
+    async fn claim(&self, net: Ipv4Net, owner: String) {
+        let request = LeaseRequest {
+            owner,
+            patience: MEND_WAIT,
+            caller: 0,
+        };
+        let claimed = self.source.claim(net.into(), &request).await;
+        let address = net.addr();
+        match claimed {
+            Ok(()) => self.gc().claimed(address),
+            Err(error) => {
+                if self.gc().not_claimed(address) {
+                    tracing::warn!("{address} is used here and cannot be claimed: {error}");
+                }
+            }
+        }
+    }
+
+    /// Returns what the table uses of the range, with the owners of the leases.
+    fn used(&self) -> LeaseOwners {
+        self.table.read(|table| {
+            let leases = table.leases().filter_map(|(address, subject)| {
+                let IpNet::V4(v4) = address else { return None };
+                let is_covered = self.source.covers(address.addr());
+                is_covered.then(|| (v4.addr(), (v4, owner_of(&subject))))
+            });
+            leases.collect()
+        })
+    }
+
+    /// Returns what Docker keeps for its containers; none when it cannot be asked. It is asked again only when there are
+    /// other containers, or other addresses that nobody in the table uses, than before.
+    async fn promised(&self, held: &BTreeMap<Ipv4Addr, HeldLease>) -> Option<LeaseOwners> {
+        let docker = self.engines.of(Runtime::Docker)?;
+        let open = DockerPromises::open(held, &self.used());
+        if self.promises().is_moot(&open) {
+            return Some(LeaseOwners::new());
+        }
+        let containers = docker.on_mesh().await.ok()?;
+        if let Some(known) = self.promises().known(&containers, &open) {
+            return Some(known.clone());
+        }
+        let mut found = Vec::new();
+        for container in &containers {
+            // One that is gone, or Docker is: the next look will tell.
+            found.push(docker.inspect(container).await.ok()?);
+        }
+        let (promised, keepers) = self.promises_of(&found);
+        self.table.set_keepers(keepers);
+        self.promises().learn(containers, open, promised.clone());
+        Some(promised)
+    }
+
+    /// Returns what these containers are promised, and whose promises they are by the ids in the owners of the leases.
+    fn promises_of(
+        &self,
+        containers: &[Container],
+    ) -> (LeaseOwners, BTreeMap<String, ContainerRef>) {
+        let mut promised = LeaseOwners::new();
+        let mut keepers = BTreeMap::new();
+        for container in containers {
+            for options in &container.connections {
+                if let Some((IpNet::V4(v4), owner)) = driver_options::promise(options)
+                    && self.source.covers(IpAddr::V4(v4.addr()))
+                {
+                    let keeper = ContainerRef {
+                        id: container.id.clone(),
+                        name: container.name.clone(),
+                    };
+                    keepers.extend(id(&owner).map(|id| (id.to_owned(), keeper)));
+                    promised.insert(v4.addr(), (v4, owner));
+                }
+            }
+        }
+        (promised, keepers)
+    }
+
+    fn gc(&self) -> MutexGuard<'_, LeaseGc> {
+        self.gc.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn promises(&self) -> MutexGuard<'_, DockerPromises> {
+        self.promises.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Returns the owner of a lease, as the allocator knows it.
+fn owner_of(subject: &LeaseSubject<'_>) -> String {
+    match subject {
+        LeaseSubject::Container(runtime, id) => holder(*runtime, "", id),
+        LeaseSubject::Stored(owner) => (*owner).to_owned(),
+        LeaseSubject::Host => HOST.to_owned(),
+    }
+}

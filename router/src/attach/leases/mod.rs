@@ -1,0 +1,8 @@
+//! Leases of addresses: acquired before anything is made with them, released when nobody can use them any more.
+
+mod acquire;
+mod collector;
+
+pub use acquire::AddressBook;
+pub(super) use acquire::{AddressSource, LeaseRequest};
+pub(super) use collector::LeaseCollector;
