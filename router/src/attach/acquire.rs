@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ipnet::{IpNet, Ipv4Net};
 use mesh_proto::address::AddressArg;
-use mesh_proto::ipam::Want;
+use mesh_proto::ipam::AddressRequest as Want;
 
 use super::{AttachError, Attachments};
 use crate::ipam::Pool;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ipnet::{IpNet, Ipv4Net};
 use mesh_proto::api::ipam::{IpamReport, IpamWaiting, Left};
-use mesh_proto::ipam::Want;
+use mesh_proto::ipam::AddressRequest;
 use tokio::sync::{mpsc, oneshot};
 
 use super::Called;
@@ -22,7 +22,7 @@ pub(crate) enum Request {
         /// Whose it will be.
         holder: String,
         /// Which.
-        want: Want,
+        want: AddressRequest,
         /// Prefix length of its subnet.
         prefix: u8,
         /// How long it may take.
@@ -171,12 +171,12 @@ impl Allocator {
     pub(crate) async fn acquire(
         &self,
         holder: &str,
-        want: Want,
+        want: AddressRequest,
         prefix: u8,
         patience: Duration,
         caller: u32,
     ) -> Result<IpNet, NotGiven> {
-        if matches!(want, Want::Subnet(_)) {
+        if matches!(want, AddressRequest::Subnet(_)) {
             self.pool()?;
         }
         let holder = holder.to_owned();

@@ -20,7 +20,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use mesh_proto::control::{Control, Output as ControlOutput};
-use mesh_proto::ipam::{Ipam, Output, RequestId};
+use mesh_proto::feed;
+use mesh_proto::ipam::{Ipam, IpamOutput, RequestId};
 use mesh_proto::time::Instant;
 use mesh_proto::topology::topic::Topic;
 use tokio::sync::{mpsc, watch};
@@ -127,7 +128,7 @@ impl Addresses {
         if has_names {
             self.names.learn(control);
         }
-        self.ipam.hear(output, control, now);
+        feed::addresses(&mut self.ipam, output, control, now);
     }
 
     /// When [`Addresses::handle_timeout`] is due.
@@ -162,24 +163,26 @@ impl Addresses {
         while let Some(output) = self.ipam.poll_output() {
             any = true;
             match output {
-                Output::Persist { position, entry } => overflow |= !self.disk.push(position, entry),
-                Output::Statement(bytes) => {
+                IpamOutput::Persist { position, entry } => {
+                    overflow |= !self.disk.push(position, entry)
+                }
+                IpamOutput::Statement(bytes) => {
                     if let Err(error) = control.say(TOPIC, bytes, now) {
                         tracing::error!(%error, "what this router says of addresses is not told");
                     }
                 }
-                Output::Send { to, bytes } => {
+                IpamOutput::Send { to, bytes } => {
                     if let Err(error) = control.tell(to, TOPIC, &bytes, now) {
                         tracing::error!(%error, "a message about addresses is not sent");
                     }
                 }
-                Output::Allocated {
+                IpamOutput::Allocated {
                     request,
                     addr,
                     prefix,
                 } => self.allocated(request, addr, prefix, now),
-                Output::Failed { request, why } => self.failed(request, &why),
-                Output::Left { orphaned } => {
+                IpamOutput::Failed { request, why } => self.failed(request, &why),
+                IpamOutput::Left { orphaned } => {
                     if let Some(leaving) = &mut self.leaving {
                         leaving.orphaned = Some(orphaned);
                     }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::{Context, bail};
 use mesh_proto::control::Control;
-use mesh_proto::ipam::{Config, Ipam, JournalError, Slicing};
+use mesh_proto::ipam::{Ipam, IpamConfig, JournalError, Slicing};
 use mesh_proto::time::Instant;
 use tokio::sync::mpsc;
 
@@ -31,7 +31,7 @@ pub fn open(
     now: Instant,
 ) -> anyhow::Result<(Addresses, Allocator)> {
     let slicing = Slicing::new(plan.pool.range)?;
-    let config = Config {
+    let config = IpamConfig {
         me: control.me(),
         epoch,
         slicing,
@@ -64,7 +64,7 @@ pub fn open(
     Ok((addresses, allocator))
 }
 
-fn load(config: &Config, dir: &Path, now: Instant) -> anyhow::Result<(Ipam, Option<String>)> {
+fn load(config: &IpamConfig, dir: &Path, now: Instant) -> anyhow::Result<(Ipam, Option<String>)> {
     let path = dir.join(journal::FILE);
     let read = journal::load(dir).with_context(|| format!("cannot read {}", path.display()))?;
     let refused = match read {

@@ -2,7 +2,7 @@
 
 use mesh_proto::api::ipam::{IpamAllocation, IpamLoan, IpamOwner, IpamReport, IpamWaiting};
 use mesh_proto::ids::PeerId;
-use mesh_proto::ipam::Want;
+use mesh_proto::ipam::AddressRequest;
 use mesh_proto::time::Instant;
 
 use super::Addresses;
@@ -23,9 +23,9 @@ impl Addresses {
             address: format!("{}/{}", a.addr, a.prefix),
             container: self.called.words(a.container),
             explicit: a.explicit,
-            lent_by: a.lent_by.as_ref().map(name).unwrap_or_default(),
+            lent_by: a.leased_from.as_ref().map(name).unwrap_or_default(),
         });
-        let loans = self.ipam.loans().map(|(addr, peer)| IpamLoan {
+        let loans = self.ipam.remote_leases().map(|(addr, peer)| IpamLoan {
             address: addr.to_string(),
             peer: name(&peer),
         });
@@ -54,16 +54,13 @@ impl Addresses {
     pub(super) fn waiting(&self, now: Instant) -> Vec<IpamWaiting> {
         let name = |id: &PeerId| self.names.of(id);
         let waiting = self.ipam.waiting().map(|w| IpamWaiting {
-            caller_pid: self
-                .asking
-                .get(&w.request)
-                .map_or(0, |asking| asking.caller),
+            caller_pid: self.asking.get(&w.id).map_or(0, |asking| asking.caller),
             container: self.called.words(w.container),
-            want: match w.want {
-                Want::Subnet(subnet) => format!("an address of {subnet}"),
-                Want::Address(addr) => addr.to_string(),
+            want: match w.request {
+                AddressRequest::Subnet(subnet) => format!("an address of {subnet}"),
+                AddressRequest::Address(addr) => addr.to_string(),
             },
-            why: w.why.words(&name),
+            why: w.why.text(&name),
             left: w.deadline.since(now).as_secs_f64(),
         });
         let mut waiting: Vec<IpamWaiting> = waiting.collect();

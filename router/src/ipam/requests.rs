@@ -6,7 +6,7 @@ use ipnet::Ipv4Net;
 use mesh_proto::api::ipam::Left;
 use mesh_proto::control::Control;
 use mesh_proto::ids::PeerId;
-use mesh_proto::ipam::{Refusal, RequestId, Want};
+use mesh_proto::ipam::{AddressRefusal, AddressRequest, RequestId};
 use mesh_proto::limits::IPAM_LEAVE_WAIT;
 use mesh_proto::time::Instant;
 use tokio::sync::oneshot;
@@ -85,14 +85,23 @@ impl Addresses {
         }
     }
 
-    fn acquire(&mut self, asking: Asking, want: Want, prefix: u8, until: Instant, now: Instant) {
+    fn acquire(
+        &mut self,
+        asking: Asking,
+        want: AddressRequest,
+        prefix: u8,
+        until: Instant,
+        now: Instant,
+    ) {
         let id = RequestId(self.next_request);
         self.next_request += 1;
         let opened = match want {
-            Want::Subnet(subnet) => self.ipam.allocate(id, &asking.holder, subnet, until, now),
-            Want::Address(addr) => match Ipv4Net::new(addr, prefix) {
+            AddressRequest::Subnet(subnet) => {
+                self.ipam.allocate(id, &asking.holder, subnet, until, now)
+            }
+            AddressRequest::Address(addr) => match Ipv4Net::new(addr, prefix) {
                 Ok(net) => self.ipam.claim(id, &asking.holder, net, until, now),
-                Err(_) => Err(Refusal::NotAHost(addr)),
+                Err(_) => Err(AddressRefusal::NotAHost(addr)),
             },
         };
         match opened {
@@ -122,30 +131,32 @@ impl Addresses {
         }
     }
 
-    pub(super) fn failed(&mut self, request: RequestId, why: &Refusal) {
+    pub(super) fn failed(&mut self, request: RequestId, why: &AddressRefusal) {
         if let Some(asking) = self.asking.remove(&request) {
             let _ = asking.answer.send(Err(self.not_given(why)));
         }
     }
 
-    fn not_given(&self, why: &Refusal) -> NotGiven {
+    fn not_given(&self, why: &AddressRefusal) -> NotGiven {
         NotGiven {
-            is_held: why.is_held(),
+            is_held: why.is_in_use(),
             text: self.words(why),
         }
     }
 
-    fn words(&self, why: &Refusal) -> String {
+    fn words(&self, why: &AddressRefusal) -> String {
         let names = |id: &PeerId| self.names.of(id);
         let why = match why {
-            Refusal::Held(addr, container) => Refusal::Held(*addr, self.called.words(container)),
-            Refusal::HeldThere(addr, container, peer) => {
-                Refusal::HeldThere(*addr, self.called.words(container), *peer)
+            AddressRefusal::InUse(addr, container) => {
+                AddressRefusal::InUse(*addr, self.called.words(container))
+            }
+            AddressRefusal::InUseOn(addr, container, peer) => {
+                AddressRefusal::InUseOn(*addr, self.called.words(container), *peer)
             }
             other => other.clone(),
         };
-        let mut words = why.words(&names);
-        if let (Refusal::Timeout(_), Some(error)) = (&why, &self.progress.borrow().error) {
+        let mut words = why.text(&names);
+        if let (AddressRefusal::Timeout(_), Some(error)) = (&why, &self.progress.borrow().error) {
             words =
                 format!("no address in time: the journal of addresses cannot be written: {error}");
         }
@@ -168,7 +179,7 @@ impl Addresses {
             match wait {
                 None => drop(priming.answer.send(Ok(()))),
                 Some(why) if now >= priming.until => {
-                    let why = why.words(&|id| self.names.of(id));
+                    let why = why.text(&|id| self.names.of(id));
                     let _ = priming.answer.send(Err(format!(
                         "the range of addresses has no owner yet: {why}; try again, or with a longer --timeout"
                     )));
@@ -186,9 +197,9 @@ impl Addresses {
             Ok(done) => Ok(format!(
                 "{typed} is removed; {} slices of its space go to {}",
                 done.slices,
-                names(&done.beneficiary)
+                names(&done.successor)
             )),
-            Err(why) => Err(why.words(&names)),
+            Err(why) => Err(why.text(&names)),
         }
     }
 

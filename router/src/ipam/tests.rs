@@ -11,7 +11,7 @@ use mesh_proto::crypto::identity::Identity;
 use mesh_proto::crypto::secret::MeshSecret;
 use mesh_proto::forward::Forwarder;
 use mesh_proto::ids::PeerName;
-use mesh_proto::ipam::Want;
+use mesh_proto::ipam::AddressRequest;
 use mesh_proto::topology::record::Ed25519;
 
 use super::*;
@@ -74,9 +74,9 @@ impl Router {
         let (want, prefix) = match want.strip_prefix("net:") {
             Some(net) => {
                 let net: Ipv4Net = net.parse().unwrap();
-                (Want::Subnet(net), net.prefix_len())
+                (AddressRequest::Subnet(net), net.prefix_len())
             }
-            None => (Want::Address(want.parse().unwrap()), 24),
+            None => (AddressRequest::Address(want.parse().unwrap()), 24),
         };
         let patience = Duration::from_secs(10);
         let acquired = self.allocator.acquire(holder, want, prefix, patience, 1);

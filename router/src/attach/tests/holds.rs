@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 use std::sync::Mutex;
 
 use ipnet::Ipv4Net;
-use mesh_proto::ipam::Want;
+use mesh_proto::ipam::AddressRequest as Want;
 use tokio::sync::mpsc;
 
 use super::*;
