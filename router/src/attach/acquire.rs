@@ -9,7 +9,7 @@ use mesh_proto::address::AddressArg;
 use mesh_proto::ipam::AddressRequest as Want;
 
 use super::{AttachError, Attachments};
-use crate::ipam::Pool;
+use crate::ipam::{Acquire, Pool};
 
 /// How long an allocation may take unless the caller says otherwise.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -71,7 +71,7 @@ impl Attachments {
             .iter()
             .map(|arg| self.want(*arg))
             .collect::<Result<_, _>>()?;
-        let held = self.allocator.held().await;
+        let held = self.allocator.leases().await;
         let had: BTreeSet<Ipv4Addr> = held.iter().map(|held| held.addr).collect();
         let mut acquired = Acquired {
             addresses: Vec::new(),
@@ -109,13 +109,15 @@ impl Attachments {
                 .await?;
             return Ok(ip);
         }
-        let (patience, caller) = (ask.patience, ask.caller);
-        let acquired = self
-            .allocator
-            .acquire(&ask.holder, want, prefix, patience, caller);
-        acquired
-            .await
-            .map_err(|why| AttachError::Allocation(why.text))
+        let acquire = Acquire {
+            owner: ask.holder.clone(),
+            request: want,
+            prefix,
+            patience: ask.patience,
+            caller: ask.caller,
+        };
+        let acquired = self.allocator.acquire(acquire).await;
+        acquired.map_err(|why| AttachError::Allocation(why.text))
     }
 
     /// What an argument asks of the allocator.
@@ -155,16 +157,19 @@ impl Attachments {
         if self.is_retired() {
             return Err(AttachError::Invalid("mesh is being reset".into()));
         }
-        let (want, prefix) = (Want::Address(v4.addr()), v4.prefix_len());
+        let acquire = Acquire {
+            owner: holder.to_owned(),
+            request: Want::Address(v4.addr()),
+            prefix: v4.prefix_len(),
+            patience,
+            caller,
+        };
         // Whoever announces it has a name; the owner of its space may know an id only.
         let holder_there = (self.book)(address.addr());
-        let claimed = self
-            .allocator
-            .acquire(holder, want, prefix, patience, caller)
-            .await;
+        let claimed = self.allocator.acquire(acquire).await;
         match (claimed, holder_there) {
             (Ok(_), _) => Ok(()),
-            (Err(why), Some(there)) if why.is_held => {
+            (Err(why), Some(there)) if why.is_in_use => {
                 let ip = address.addr();
                 Err(AttachError::InUse { ip, holder: there })
             }

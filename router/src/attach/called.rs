@@ -30,7 +30,7 @@ impl Attachments {
                 names.insert(id.to_owned(), owner.name.clone());
             }
         }
-        self.allocator.called().set(names);
+        self.allocator.container_names().set(names);
     }
 
     /// Containers that Docker keeps for these holders, running or not.

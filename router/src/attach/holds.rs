@@ -16,7 +16,7 @@ use super::acquire::Ask;
 use super::table::{Member, Owner, Process, Promise};
 use super::{AttachError, Attachments};
 use crate::driver::options;
-use crate::ipam::Held;
+use crate::ipam::ContainerLease;
 use crate::ipam::holder::{HOST, holder, id, is_dockers};
 
 /// What was never seen in use since the start is free after this long: whatever uses it may not be up yet, and not be
@@ -72,8 +72,8 @@ impl Attachments {
             return;
         };
         let used = self.used();
-        for held in self.allocator.held().await {
-            if held.holder == holder && !used.contains_key(&held.addr) {
+        for held in self.allocator.leases().await {
+            if held.owner == holder && !used.contains_key(&held.addr) {
                 self.allocator.release(held.addr, &holder).await;
             }
         }
@@ -97,8 +97,9 @@ impl Attachments {
             return;
         }
         let held: BTreeMap<Ipv4Addr, String> = {
-            let held = self.allocator.held().await.into_iter();
-            held.map(|Held { addr, holder }| (addr, holder)).collect()
+            let held = self.allocator.leases().await.into_iter();
+            held.map(|ContainerLease { addr, owner }| (addr, owner))
+                .collect()
         };
         // In this order: a preparation whose caller has ended is a container by then, or nothing.
         let prepared = self.prepared();
@@ -146,7 +147,7 @@ impl Attachments {
 
     /// Remembers what was held before this run: no request of this one waits for it.
     pub(super) async fn note_inherited(&self) {
-        let held = self.allocator.held().await.into_iter();
+        let held = self.allocator.leases().await.into_iter();
         self.holds().inherited = held.map(|held| held.addr).collect();
     }
 

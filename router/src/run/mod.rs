@@ -37,13 +37,13 @@ use crate::config::Settings;
 use crate::engine::Engines;
 use crate::fastpath::{self, FastPath};
 use crate::host::{DatapathView, HostView};
-use crate::ipam::{Addresses, Allocator, Ipalloc, Plan};
+use crate::ipam::{Allocator, Ipalloc, IpallocPlan, IpamShell};
 use crate::lanes::{ControlSender, LANE_EVENTS, Lanes, Reported, Shared, Spare};
 use crate::latency::Latency;
 use crate::names;
 use crate::secret::Password;
 use crate::shell::{Accepts, Shell};
-use crate::state::{Change, Store, Writer};
+use crate::state::{Change, StateWriter, Store};
 use crate::warnings::Warnings;
 use crate::ways::HostWays;
 use crate::{ipam, log, port, secret};
@@ -279,11 +279,11 @@ fn said_settings(settings: &Settings) -> shared::Settings {
 
 /// The journal of addresses, before anybody is spoken to; without a plan nothing is allocated.
 fn open_addresses(
-    plan: Result<Plan, String>,
+    plan: Result<IpallocPlan, String>,
     opened: &Opened,
     control: &Control,
     clock: Clock,
-) -> anyhow::Result<(Option<Addresses>, Allocator)> {
+) -> anyhow::Result<(Option<IpamShell>, Allocator)> {
     let plan = match plan {
         Ok(plan) => plan,
         Err(why) => {
@@ -410,8 +410,8 @@ fn view(
 }
 
 /// Starts the thread that writes state files.
-fn write_state(store: &Arc<Store>, warnings: &Warnings) -> anyhow::Result<Writer> {
+fn write_state(store: &Arc<Store>, warnings: &Warnings) -> anyhow::Result<StateWriter> {
     let disk = store.clone();
-    Writer::start(warnings.clone(), move |change: &Change| change.store(&disk))
+    StateWriter::start(warnings.clone(), move |change: &Change| change.store(&disk))
         .context("cannot start a thread")
 }

@@ -28,7 +28,7 @@ use crate::run::Given;
 pub use self::erase::erase;
 pub use self::error::StateError;
 pub use self::identity::IdentitySeeds;
-pub use self::writer::{Change, Writer};
+pub use self::writer::{Change, StateWriter};
 
 const IDENTITY: &str = "identity";
 const TARGETS: &str = "targets";
