@@ -30,6 +30,7 @@ pub mod crypto;
 pub mod entropy;
 pub mod fastpath;
 pub mod fdb;
+pub mod feed;
 pub mod forward;
 pub mod fragment;
 pub mod frame;

@@ -18,6 +18,7 @@
 
 pub mod api;
 pub mod attach;
+mod background;
 pub mod cipher;
 pub mod cleanup;
 pub mod clock;

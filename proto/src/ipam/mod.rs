@@ -1,78 +1,91 @@
-//! Who may give which address to a container.
+//! Allocation of addresses to containers, by routers that share one range.
 //!
 //! The range is cut in slices ([`Slicing`]). A slice has one owner, which alone gives out its addresses: to its own
-//! containers, or one by one to other routers (*loans*). A claim of a slice has a version, and all claims of one slice are
-//! ordered: the higher version, then the smaller owner. Every router keeps the highest claim it heard of (*the map*), so
-//! maps only grow, and routers that heard the same have the same.
+//! containers, or one by one to other routers (*remote leases*). A claim of a slice has a version, and all claims of one
+//! slice are ordered: the higher version, then the smaller owner. Every router keeps the highest claim it heard of (*the
+//! map*), so maps only grow, and routers that heard the same have the same.
 //!
 //! Why no address is given out twice:
 //!
 //! 1. *Durable first.* Every change is an entry of a journal. Nothing leaves this machine (statement, message, answer)
-//!    before all entries made until then are synced. What a crash takes back nobody was told of.
-//! 2. *A claim grows in four ways.* The owner uses the slice for the first time, or gives it away (it is then no owner
-//!    any more, before anybody is told). A router takes the whole range while it knows of no claim and of no other router
-//!    with a smaller identity. Or a dead router's slices are assigned to a survivor by a removal.
-//! 3. *Who is given a slice owns it at once*, and is told who holds addresses in it. *Whoever finds itself owner in
-//!    another way asks every router it can reach*, and owns the slice when all agreed: each of them has then recorded the
-//!    claim (so it gives nothing out of it), or has named a higher one, and has said what it holds there. Two that ask at
-//!    once ask one another, and the order of claims decides.
+//!    before all entries made until then are synced. What a crash takes back nobody was told of. Parts make effects, and
+//!    only the gate makes an output of one.
+//! 2. *A claim grows in four ways.* The owner uses the slice for the first time, or grants it to another router (it is then
+//!    no owner any more, before anybody is told). A router takes the whole range while it knows of no claim and of no other
+//!    router with a smaller identity (*bootstrap*). Or a dead router's slices are assigned to a survivor by a removal.
+//! 3. *A router that is granted a slice owns it at once*, and is told of the leases in it. *A router that finds itself owner
+//!    in another way asks every router it can reach* (*a claim round*), and owns the slice when all agreed: each of them has
+//!    then recorded the claim (so it gives nothing out of it), or has named a higher one, and has named its leases there.
+//!    Two that ask at once ask one another, and the order of claims decides.
 //! 4. *Across a partition* no claim grows except by a removal, so both sides go on with what they own.
 //! 5. *Meshes that met when both had allocated*: for each slice the order of claims names one owner, and a slice that was
 //!    ever used outranks one that never was. The owner gives nothing out of it (*contested*) until the other has
-//!    conceded, with the addresses that it holds there, which are then pins: excluded as if lent.
+//!    conceded, with its leases there, which are then pins: excluded as if leased by this owner.
 //! 6. *A removal of a router that lives* (cut off, forced) is the one way to a duplicate. When it is back it finds the
 //!    higher claims, concedes, names its addresses, and both sides report those that were given out twice.
 //!
-//! A loan ends when its holder's statement says that the request is settled and does not list the address. The numbers of
-//! requests make that safe against old statements, the epoch against crashes.
+//! A remote lease ends when the statement of its router says that the request is settled and does not list the address. The
+//! numbers of requests make that safe against old statements, the epoch against crashes.
+//!
+//! | part | subject |
+//! |---|---|
+//! | `durable` | claims, leases and removals; the journal; the gate that keeps effects back |
+//! | `registry` | the durable state and the statements of the others, which flow into it |
+//! | `requester` | requests of this router's containers |
+//! | `grants` | requests of other routers |
+//! | `claim_round` | the agreement of all others to what this router takes over |
+//! | `removal`, `departure` | routers that are gone; the handover before this one goes |
+//! | `publisher` | this router's own statement |
+//! | `report` | all that operators see |
 
-mod allocate;
-mod ask;
-mod fault;
-mod hear;
-mod journal;
-mod lend;
-mod merge;
-mod peers;
-mod publish;
+mod claim_round;
+mod departure;
+mod durable;
+mod effect;
+mod grants;
+mod output;
+mod publisher;
 mod refusal;
+mod registry;
+mod removal;
 mod report;
-mod request;
+mod requester;
 mod slices;
-mod state;
-mod takeover;
 mod wire;
 
-use std::collections::{BTreeMap, VecDeque};
-use std::net::Ipv4Addr;
-
 use core::time::Duration;
+use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
 
-pub use journal::JournalError;
-pub use refusal::{Namer, Refusal, Wait};
-pub use report::{Allocation, Owner, Space, Waiting};
-pub use request::RequestId;
-pub use slices::{RangeError, Run, Slicing};
-pub use takeover::{Removal, RemoveError};
-pub use wire::{Conflict, Denial, Foreign, Message, Pin, Statement, Want, WireError};
+pub use durable::JournalError;
+pub use effect::RequestId;
+pub use output::IpamOutput;
+pub use refusal::{AddressRefusal, Namer, Wait};
+pub use removal::{Removal, RemoveError};
+pub use report::{Allocation, Space, SpaceOwner};
+pub use requester::WaitingRequest;
+pub use slices::{RangeError, SliceRun, Slicing};
+pub use wire::{
+    AddressRequest, Conflict, Denial, ForeignClaim, IpamMessage, IpamStatement, Pin, WireError,
+};
 
 use crate::ids::PeerId;
-use crate::limits::{IPAM_LEAVE_WAIT, IPAM_RECLAIM_TICK, IPAM_TICK, MAX_IPAM_OUTPUTS};
+use crate::limits::IPAM_TICK;
 use crate::time::Instant;
-use fault::Fault;
-use journal::Entry;
-use peers::Peer;
-use publish::Published;
-use request::Request;
-use state::State;
-use takeover::Round;
+use claim_round::ClaimVote;
+use departure::Departure;
+use durable::{DurableState, RemoteLease};
+use grants::Grants;
+use publisher::Publisher;
+use registry::Registry;
+use removal::Removals;
+use requester::{NewRequest, Requester};
 
-/// How a router allocates.
+/// The settings of a router that allocates.
 #[derive(Clone, Debug)]
-pub struct Config {
-    /// Who it is.
+pub struct IpamConfig {
+    /// Its identity.
     pub me: PeerId,
     /// Its boot epoch, higher at each start.
     pub epoch: u64,
@@ -82,130 +95,55 @@ pub struct Config {
     pub auto_reclaim: Option<Duration>,
 }
 
-/// What the shell has to carry out.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Output {
-    /// Append to the journal and sync; then call [`Ipam::persisted`]. Entries come in order; several may share a sync.
-    Persist {
-        /// The entry's number, one more than the last.
-        position: u64,
-        /// Its bytes, to which the shell adds length and checksum.
-        entry: Vec<u8>,
-    },
-    /// What to tell everybody, in place of what was told before.
-    Statement(Vec<u8>),
-    /// Send to a router; may be lost.
-    Send {
-        /// To whom.
-        to: PeerId,
-        /// A [`Message`], of at most [`crate::limits::MAX_IPAM_BYTES`].
-        bytes: Vec<u8>,
-    },
-    /// The request has an address.
-    Allocated {
-        /// Which request.
-        request: RequestId,
-        /// The address.
-        addr: Ipv4Addr,
-        /// Prefix length of its subnet.
-        prefix: u8,
-    },
-    /// The request is over without one.
-    Failed {
-        /// Which request.
-        request: RequestId,
-        /// Why, and what to do.
-        why: Refusal,
-    },
-    /// The router's space is handed over, as far as it could be, and its state may be deleted.
-    Left {
-        /// Slices that nobody took: they are free after a removal of this router.
-        orphaned: usize,
-    },
-}
-
-/// The state machine. One input, then drain the outputs.
+/// The state machine: it hands each input to the part that it concerns. One input, then drain the outputs.
 #[derive(Debug)]
 pub struct Ipam {
-    config: Config,
-    state: State,
-    peers: BTreeMap<PeerId, Peer>,
-    requests: BTreeMap<u64, Request>,
-    next_number: u64,
-    /// Others exist, as the operator said, and none was met yet.
-    expecting: bool,
-    published: Published,
-    round: Option<Round>,
-    rounds: u64,
-    resent: Instant,
-    leaving: Option<Instant>,
+    registry: Registry,
+    requester: Requester,
+    grants: Grants,
+    vote: ClaimVote,
+    removals: Removals,
+    departure: Departure,
+    publisher: Publisher,
     ticked: Instant,
-    reclaimed: Instant,
-    started: Instant,
-    position: u64,
-    durable: u64,
-    entries: VecDeque<(u64, Vec<u8>)>,
-    effects: VecDeque<(u64, Output)>,
+    /// Statements and messages that were refused.
     refused: u64,
-    #[cfg(test)]
-    fault: Option<Fault>,
 }
 
 impl Ipam {
-    /// A router that has the journal `entries` (none: a new one).
+    /// Makes a router that has the journal `entries` (none: a new one).
     ///
     /// # Errors
     /// [`JournalError`], when the journal is of another router, range or version, or damaged.
     pub fn new<'a>(
-        config: Config,
+        config: IpamConfig,
         entries: impl IntoIterator<Item = &'a [u8]>,
         now: Instant,
     ) -> Result<Self, JournalError> {
-        let mut entries = entries.into_iter().peekable();
-        let is_new = entries.peek().is_none();
-        let state = journal::replay(config.me, config.slicing, entries)?;
-        // Answers to questions of an earlier start must not count for this one's.
-        let rounds = config.epoch << 32;
+        let durable = DurableState::open(config.me, config.slicing, entries)?;
         let mut ipam = Self {
-            config,
-            state,
-            peers: BTreeMap::new(),
-            requests: BTreeMap::new(),
-            next_number: 1,
-            expecting: false,
-            published: Published::default(),
-            round: None,
-            rounds,
-            resent: now,
-            leaving: None,
+            registry: Registry::new(durable, config.epoch),
+            requester: Requester::default(),
+            grants: Grants::new(now),
+            vote: ClaimVote::new(config.epoch),
+            removals: Removals::new(config.auto_reclaim, now),
+            departure: Departure::Staying,
+            publisher: Publisher::new(),
             ticked: now,
-            reclaimed: now,
-            started: now,
-            position: 0,
-            durable: 0,
-            entries: VecDeque::new(),
-            effects: VecDeque::new(),
             refused: 0,
-            #[cfg(test)]
-            fault: None,
         };
-        if is_new {
-            let header = journal::header(&ipam.state);
-            ipam.append(header);
-        }
         ipam.flush(now);
         Ok(ipam)
     }
 
-    /// Whether the operator named other routers of which none was met yet: a router without a map then waits for them, up
-    /// to [`crate::limits::IPAM_FOUND_WAIT`] for each request.
+    /// Takes note whether the operator named other routers of which none was met yet: a router without a map then waits for
+    /// them, up to [`crate::limits::IPAM_FOUND_WAIT`] for each request.
     pub fn set_expecting(&mut self, expecting: bool, now: Instant) {
-        self.expecting = expecting;
-        self.pump(now);
-        self.flush(now);
+        self.registry.set_expecting(expecting);
+        self.advance(now);
     }
 
-    /// What a router says of addresses; `reachable` is whether there is a path to it now.
+    /// Takes a router's statement; `reachable` is whether there is a path to it now.
     ///
     /// # Errors
     /// [`WireError`]: nothing was changed, and it was counted.
@@ -216,36 +154,40 @@ impl Ipam {
         reachable: bool,
         now: Instant,
     ) -> Result<(), WireError> {
-        let statement = Statement::decode(bytes).inspect_err(|_| self.refused += 1)?;
-        if origin != self.config.me {
-            self.merge(origin, &statement, reachable, now);
-            self.pump(now);
-            self.flush(now);
+        let statement = IpamStatement::decode(bytes).inspect_err(|_| self.refused += 1)?;
+        if origin == self.registry.me() {
+            return Ok(());
         }
+        let is_waiting = self.requester.is_waiting();
+        let registry = &mut self.registry;
+        let removed = registry.merge(origin, &statement, reachable, is_waiting, now);
+        if let Some(version) = removed {
+            // So that all others see that this router lives.
+            self.publisher.outdo(version);
+        }
+        self.advance(now);
         Ok(())
     }
 
-    /// This router was started from old state, and others know a later start of it: what it says from now on is newer
-    /// than what that one said. A lower epoch changes nothing.
+    /// Goes over to a later epoch: this router was started from old state, and others know a later start of it. Its
+    /// statements from now on are newer than those of that start. A lower epoch changes nothing.
     pub fn raise_epoch(&mut self, epoch: u64, now: Instant) {
-        if epoch > self.config.epoch {
-            self.config.epoch = epoch;
-            self.rounds = self.rounds.max(epoch << 32);
-            self.published.changed = true;
+        if self.registry.raise_epoch(epoch) {
+            self.vote.raise_epoch(epoch);
             self.flush(now);
         }
     }
 
-    /// Whether there is a path to a router.
+    /// Takes note whether there is a path to a router.
     pub fn set_reachable(&mut self, peer: PeerId, reachable: bool, now: Instant) {
-        if self.note_reachable(peer, reachable, now) {
-            self.meet(peer);
-            self.pump(now);
-            self.flush(now);
+        let is_waiting = self.requester.is_waiting();
+        let registry = &mut self.registry;
+        if registry.set_reachable(peer, reachable, is_waiting, now) {
+            self.advance(now);
         }
     }
 
-    /// A message of another router.
+    /// Takes a message of another router.
     ///
     /// # Errors
     /// [`WireError`]: nothing was changed, and it was counted.
@@ -255,142 +197,260 @@ impl Ipam {
         bytes: &[u8],
         now: Instant,
     ) -> Result<(), WireError> {
-        let message = Message::decode(bytes).inspect_err(|_| self.refused += 1)?;
+        let message = IpamMessage::decode(bytes).inspect_err(|_| self.refused += 1)?;
+        self.route(from, message, now);
+        self.advance(now);
+        Ok(())
+    }
+
+    fn route(&mut self, from: PeerId, message: IpamMessage, now: Instant) {
+        let registry = &mut self.registry;
+        let is_current = |epoch: u64, registry: &Registry| epoch == registry.epoch();
         match message {
-            Message::Ask {
+            IpamMessage::Request {
                 epoch,
                 number,
-                want,
+                request,
                 slices,
-            } => self.answer(from, (epoch, number), want, slices, now),
-            Message::Lent {
+            } => {
+                if !self.departure.has_begun() {
+                    let to = from;
+                    let asker = RemoteLease { to, epoch, number };
+                    let grants = &self.grants;
+                    grants.handle_request(registry, asker, request, slices, now);
+                }
+            }
+            IpamMessage::Leased {
                 epoch,
                 number,
                 addr,
-            } => self.take_loan(from, epoch, number, addr, now),
-            Message::Denied { epoch, number, why } => {
-                if epoch == self.config.epoch {
-                    self.take_denial(from, number, why, now);
+            } => {
+                if is_current(epoch, registry) {
+                    self.requester.handle_lease(registry, from, number, addr);
                 }
             }
-            Message::Grant { runs, pins } => self.take_grant(from, &runs, &pins),
-            Message::Agree { number, runs } => self.agree(from, number, &runs),
-            Message::Agreed { number, over, pins } => {
-                self.take_agreement(from, number, &over, &pins, now);
+            IpamMessage::Denied { epoch, number, why } => {
+                if is_current(epoch, registry) {
+                    let requester = &mut self.requester;
+                    requester.handle_denial(registry, from, number, why, now);
+                }
+            }
+            IpamMessage::Grant { runs, pins } => {
+                registry.take_grant(from, &runs, &pins, self.requester.is_waiting());
+            }
+            IpamMessage::Agree { number, runs } => {
+                ClaimVote::answer(registry, from, number, &runs);
+            }
+            IpamMessage::Agreed { number, over, pins } => {
+                if self
+                    .vote
+                    .handle_answer(registry, from, number, &over, &pins)
+                {
+                    let is_waiting = self.requester.is_waiting();
+                    self.vote.advance(registry, is_waiting, now);
+                }
             }
         }
-        self.pump(now);
+    }
+
+    /// Requests any free address of `subnet` for a container: the lowest of those this router owns, and the same again for
+    /// the same container. The end is [`IpamOutput::Allocated`] or, at `deadline` at the latest, [`IpamOutput::Failed`].
+    ///
+    /// # Errors
+    /// [`AddressRefusal`] for what cannot succeed.
+    pub fn allocate(
+        &mut self,
+        id: RequestId,
+        container: &str,
+        subnet: Ipv4Net,
+        deadline: Instant,
+        now: Instant,
+    ) -> Result<(), AddressRefusal> {
+        let (request, prefix) = requester::any_of(self.registry.range(), subnet)?;
+        let new = NewRequest {
+            id,
+            container,
+            request,
+            prefix,
+            deadline,
+        };
+        self.open(&new, now)
+    }
+
+    /// Requests this very address for a container; the prefix length is that of its subnet. Ends as [`Ipam::allocate`].
+    ///
+    /// # Errors
+    /// [`AddressRefusal`] for what cannot succeed; [`AddressRefusal::OutsideRange`] is for the shell to ignore: such addresses are not
+    /// kept here.
+    pub fn claim(
+        &mut self,
+        id: RequestId,
+        container: &str,
+        addr: Ipv4Net,
+        deadline: Instant,
+        now: Instant,
+    ) -> Result<(), AddressRefusal> {
+        let (request, prefix) = requester::exactly(self.registry.range(), addr)?;
+        let new = NewRequest {
+            id,
+            container,
+            request,
+            prefix,
+            deadline,
+        };
+        self.open(&new, now)
+    }
+
+    fn open(&mut self, new: &NewRequest<'_>, now: Instant) -> Result<(), AddressRefusal> {
+        self.requester.open(&mut self.registry, new, now)?;
         self.flush(now);
         Ok(())
     }
 
-    /// All entries up to `position` are synced.
-    pub fn persisted(&mut self, position: u64, now: Instant) {
-        self.durable = self.durable.max(position.min(self.position));
-        self.flush(now);
+    /// Frees all addresses of a container that is gone for good, and ends its requests.
+    pub fn release(&mut self, container: &str, now: Instant) {
+        self.requester.release(&mut self.registry, container);
+        self.advance(now);
     }
 
-    /// A short journal that says the same as all entries so far, to be put in place of the old one. When it is synced,
-    /// [`Ipam::persisted`] may be called with [`Ipam::position`] of this moment.
-    pub fn snapshot(&self) -> Vec<Vec<u8>> {
-        journal::snapshot(&self.state)
-    }
-
-    /// The number of the newest entry.
-    pub fn position(&self) -> u64 {
-        self.position
-    }
-
-    /// The next thing to carry out.
-    pub fn poll_output(&mut self) -> Option<Output> {
-        if let Some((position, entry)) = self.entries.pop_front() {
-            return Some(Output::Persist { position, entry });
+    /// Frees one address of a container.
+    pub fn release_address(&mut self, container: &str, addr: Ipv4Addr, now: Instant) {
+        if self
+            .requester
+            .release_address(&mut self.registry, container, addr)
+        {
+            self.advance(now);
         }
-        let (needs, _) = self.effects.front()?;
-        if *needs > self.durable && !self.has_fault(Fault::NoSync) {
-            return None;
-        }
-        self.effects.pop_front().map(|(_, output)| output)
     }
 
-    /// When [`Ipam::handle_timeout`] is due.
-    pub fn next_deadline(&self) -> Instant {
-        let mut deadline = self.published.due(self);
-        let busy = !self.requests.is_empty()
-            || self.round.is_some()
-            || !self.state.gives.is_empty()
-            || self.leaving.is_some();
-        if busy {
-            deadline = deadline.min(self.ticked + IPAM_TICK);
-        }
-        if self.config.auto_reclaim.is_some() {
-            deadline = deadline.min(self.reclaimed + IPAM_RECLAIM_TICK);
-        }
-        let requests = self.requests.values().map(|request| request.deadline);
-        requests.min().map_or(deadline, |d| d.min(deadline))
-    }
-
-    /// Time went by.
-    pub fn handle_timeout(&mut self, now: Instant) {
-        self.ticked = now;
-        self.pump(now);
-        self.resend(now);
-        if now.since(self.reclaimed) >= IPAM_RECLAIM_TICK {
-            self.reclaimed = now;
-            self.reclaim(now);
-        }
-        self.flush(now);
-    }
-
-    /// Hands all space to another router; ends with [`Output::Left`], after [`IPAM_LEAVE_WAIT`] at the latest. Nothing
-    /// is allocated any more. Containers should be gone before: what they hold stays excluded.
-    pub fn leave(&mut self, now: Instant) {
-        if self.leaving.is_none() {
-            self.leaving = Some(now + IPAM_LEAVE_WAIT);
-            self.hand_over();
-            self.resent = Instant::ZERO;
-            self.pump(now);
-            self.resend(now);
+    /// Ends a request that is not needed any more. An address that it got in between stays with the container.
+    pub fn cancel(&mut self, id: RequestId, now: Instant) {
+        if self.requester.cancel(&mut self.registry, id) {
             self.flush(now);
         }
     }
 
-    /// Statements and messages that were refused as malformed.
+    /// Sees to it that the range has an owner (`prime`): takes it, or asks the router that should. Returns what it waits
+    /// for; `None` once there is an owner. To be called again every second; `since` is when it was first called.
+    pub fn prime(&mut self, since: Instant, now: Instant) -> Option<Wait> {
+        if !self.registry.state().claims().is_blank() {
+            return None;
+        }
+        let wait = self.requester.prime(&mut self.registry, since, now);
+        self.flush(now);
+        wait
+    }
+
+    /// Removes a router that is gone for good: its space goes to a survivor, and its leases end. Removing it again, here or
+    /// elsewhere, changes nothing.
+    ///
+    /// # Errors
+    /// [`RemoveError`]; `force` overrides the last two.
+    pub fn remove(
+        &mut self,
+        dead: PeerId,
+        force: bool,
+        now: Instant,
+    ) -> Result<Removal, RemoveError> {
+        let before = self.registry.durable().position();
+        let removal = self.removals.remove(&mut self.registry, dead, force, now)?;
+        if self.registry.durable().position() > before {
+            self.advance(now);
+        }
+        Ok(removal)
+    }
+
+    /// Hands all space to another router; ends with [`IpamOutput::Left`], after [`crate::limits::IPAM_LEAVE_WAIT`] at the
+    /// latest. Nothing is allocated any more. Containers should be gone before: their leases stay excluded.
+    pub fn leave(&mut self, now: Instant) {
+        if self.departure.has_begun() {
+            return;
+        }
+        let registry = &mut self.registry;
+        if let Some(handover) = self.departure.begin(registry, now) {
+            self.grants.grant(registry, handover.to, &handover.slices);
+        }
+        self.requester.close(registry);
+        self.grants.resend_now(registry, now);
+        self.flush(now);
+    }
+
+    /// Returns when [`Ipam::handle_timeout`] is due.
+    pub fn next_deadline(&self) -> Instant {
+        let is_busy = self.requester.is_waiting()
+            || self.vote.is_open()
+            || !self.registry.state().claims().grants().is_empty()
+            || self.departure.has_begun();
+        let tick = is_busy.then_some(self.ticked + IPAM_TICK);
+        let deadlines = [tick, self.removals.next_look(), self.requester.deadline()];
+        let statement = self.publisher.due(self.revision());
+        deadlines.into_iter().flatten().fold(statement, Ord::min)
+    }
+
+    /// Does what time demands.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.ticked = now;
+        self.requester.advance(&mut self.registry, now);
+        self.grants.resend(&mut self.registry, now);
+        for dead in self.removals.overdue(&self.registry, now) {
+            // Refused without a majority; tried again at the next look.
+            let _ = self.remove(dead, false, now);
+        }
+        self.flush(now);
+    }
+
+    /// Takes note that all entries up to `position` are synced.
+    pub fn persisted(&mut self, position: u64, now: Instant) {
+        self.registry.durable_mut().note_synced(position);
+        self.flush(now);
+    }
+
+    /// Returns a short journal that says the same as all entries so far, to be put in place of the old one. When it is
+    /// synced, [`Ipam::persisted`] may be called with [`Ipam::position`] of this moment.
+    pub fn snapshot(&self) -> Vec<Vec<u8>> {
+        self.registry.durable().snapshot()
+    }
+
+    /// Returns the number of the newest entry.
+    pub fn position(&self) -> u64 {
+        self.registry.durable().position()
+    }
+
+    /// Returns the next thing to carry out.
+    pub fn poll_output(&mut self) -> Option<IpamOutput> {
+        let released = self.registry.durable_mut().poll()?;
+        Some(released.into())
+    }
+
+    /// Returns the newest statement, as bytes; `None` before the first.
+    pub fn statement(&self) -> Option<Vec<u8>> {
+        self.publisher.statement()
+    }
+
+    /// Returns how many statements and messages were refused as malformed.
     pub fn refused(&self) -> u64 {
         self.refused
     }
 
-    fn record(&mut self, entry: &Entry) {
-        self.state.apply(entry);
-        self.append(entry.encode());
+    /// Goes on with requests after something changed.
+    fn advance(&mut self, now: Instant) {
+        self.requester.advance(&mut self.registry, now);
+        self.flush(now);
     }
 
-    fn append(&mut self, bytes: Vec<u8>) {
-        self.position += 1;
-        self.entries.push_back((self.position, bytes));
-        self.published.changed = true;
-    }
-
-    /// An effect, which waits for all that was recorded before it.
-    fn emit(&mut self, output: Output) {
-        self.effects.push_back((self.position, output));
-    }
-
-    fn send(&mut self, to: PeerId, message: &Message) {
-        let bytes = message.encode();
-        if self.effects.len() < MAX_IPAM_OUTPUTS {
-            self.emit(Output::Send { to, bytes });
-        }
-    }
-
+    /// Does what follows from the state, whatever changed it.
     fn flush(&mut self, now: Instant) {
-        self.ask_agreement(now);
-        self.publish(now);
-        self.finish_leaving(now);
+        let is_waiting = self.requester.is_waiting();
+        self.vote.advance(&mut self.registry, is_waiting, now);
+        let (settled, revision) = (self.requester.settled(&self.registry), self.revision());
+        self.publisher
+            .publish(&mut self.registry, settled, revision, now);
+        self.departure.advance(&mut self.registry, now);
     }
 
-    fn range(&self) -> Ipv4Net {
-        self.state.slicing.range()
+    /// Returns a number that grows with each change that concerns this router's own statement.
+    fn revision(&self) -> u64 {
+        self.registry.revision() + self.requester.revision()
     }
 }
 

@@ -1,4 +1,4 @@
-//! Why there is no address, or not yet; in words for operators.
+//! Reasons for which there is no address, or not yet; in words for operators.
 
 use core::fmt;
 use std::net::Ipv4Addr;
@@ -11,67 +11,67 @@ use crate::time::Instant;
 /// Makes a router's name for people, one that commands take.
 pub type Namer<'a> = &'a dyn Fn(&PeerId) -> String;
 
-/// Why there is no address. The text says what to do.
+/// The reason there is no address. The text says what to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Refusal {
-    /// Not in the range.
+pub enum AddressRefusal {
+    /// The subnet or address is not in the range.
     OutsideRange(Ipv4Net, Ipv4Net),
-    /// Fewer than two addresses for hosts.
+    /// The subnet has fewer than two addresses for hosts.
     TooSmall(Ipv4Net),
-    /// Not an address for a host.
+    /// It is no address for a host.
     NotAHost(Ipv4Addr),
-    /// More than [`crate::limits::MAX_CONTAINER_ID`] bytes.
+    /// The id of the container has more than [`crate::limits::MAX_CONTAINER_ID`] bytes.
     LongId,
-    /// More than [`crate::limits::MAX_HELD`] addresses or [`crate::limits::MAX_IPAM_REQUESTS`] requests.
+    /// There are more than [`crate::limits::MAX_HELD`] addresses or [`crate::limits::MAX_IPAM_REQUESTS`] requests.
     Limit,
     /// This router is leaving.
     Leaving,
     /// A container of this router has it.
-    Held(Ipv4Addr, String),
+    InUse(Ipv4Addr, String),
     /// A container of another router has it.
-    HeldThere(Ipv4Addr, String, PeerId),
-    /// A router has it, which knows its container.
-    HeldBy(Ipv4Addr, PeerId),
+    InUseOn(Ipv4Addr, String, PeerId),
+    /// A container of another router has it; only that router knows which.
+    InUseBy(Ipv4Addr, PeerId),
     /// Every address of the subnet is taken.
     Exhausted(Ipv4Net),
-    /// Its owner cannot be reached.
+    /// The owner of its slice cannot be reached.
     OwnerUnreachable(Ipv4Addr, PeerId),
-    /// The slice is claimed by two routers.
+    /// Its slice is claimed by two routers.
     Contested(Ipv4Addr, PeerId),
     /// The time given is over.
     Timeout(Wait),
-    /// Cancelled, or its container was released.
+    /// The request was cancelled, or its container was released.
     Cancelled,
 }
 
-/// What a request waits for.
+/// The thing that a request waits for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Wait {
-    /// The smallest router of a mesh without a map, to take the range.
-    Founder(PeerId),
+    /// The smallest router of a mesh without a map is to take the range.
+    Bootstrap(PeerId),
     /// The routers that the operator named; after this moment the request goes on alone.
     Others(Instant),
     /// The answer of an owner.
     Owner(PeerId),
     /// The agreement of all reachable routers to what this one takes over.
     Agreement,
-    /// Another router's concession.
+    /// The concession of another router that claims the slice too.
     Contest(PeerId),
     /// Nobody reachable has space; so many owners cannot be reached, of which this is one.
     Space(usize, Option<PeerId>),
 }
 
-impl Refusal {
-    /// Whether a container has the address that was asked for.
-    pub fn is_held(&self) -> bool {
+impl AddressRefusal {
+    /// Returns whether a container has the address that was requested.
+    pub fn is_in_use(&self) -> bool {
         matches!(
             self,
-            Self::Held(..) | Self::HeldThere(..) | Self::HeldBy(..)
+            Self::InUse(..) | Self::InUseOn(..) | Self::InUseBy(..)
         )
     }
 
-    /// One line, with what to do; routers as `name` calls them.
-    pub fn words(&self, name: Namer<'_>) -> String {
+    /// Returns one line, with what to do; routers as `name` calls them.
+    pub fn text(&self, name: Namer<'_>) -> String {
         match self {
             Self::OutsideRange(net, range) => format!(
                 "{net} is not in the range of addresses, {range}; take a subnet of it, or launch with another --ipalloc-range"
@@ -90,14 +90,14 @@ impl Refusal {
             Self::Leaving => {
                 "this router is handing its space over; it allocates nothing any more".to_owned()
             }
-            Self::Held(addr, container) => {
+            Self::InUse(addr, container) => {
                 format!("{addr} is already used by container {container} on this host")
             }
-            Self::HeldThere(addr, container, peer) => format!(
+            Self::InUseOn(addr, container, peer) => format!(
                 "{addr} is already used by container {container} on {}",
                 name(peer)
             ),
-            Self::HeldBy(addr, peer) => {
+            Self::InUseBy(addr, peer) => {
                 format!("{addr} is already used by a container on {}", name(peer))
             }
             Self::Exhausted(net) => format!(
@@ -115,17 +115,17 @@ impl Refusal {
                     "{addr} is in space that {peer} claims too; wait until both are connected, or if that one is gone for good: mesh rmpeer {peer}"
                 )
             }
-            Self::Timeout(why) => format!("no address in time: {}", why.words(name)),
+            Self::Timeout(why) => format!("no address in time: {}", why.text(name)),
             Self::Cancelled => "the request was cancelled".to_owned(),
         }
     }
 }
 
 impl Wait {
-    /// What is waited for, in words that stand alone; routers as `name` calls them.
-    pub fn words(&self, name: Namer<'_>) -> String {
+    /// Returns the thing that is waited for, in words that stand alone; routers as `name` calls them.
+    pub fn text(&self, name: Namer<'_>) -> String {
         match self {
-            Self::Founder(peer) => {
+            Self::Bootstrap(peer) => {
                 format!("{} is to take the range of addresses", name(peer))
             }
             Self::Others(_) => "none of the routers named at launch answers yet".to_owned(),
@@ -146,16 +146,16 @@ impl Wait {
     }
 }
 
-impl fmt::Display for Refusal {
+impl fmt::Display for AddressRefusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.words(&PeerId::to_string))
+        f.write_str(&self.text(&PeerId::to_string))
     }
 }
 
-impl core::error::Error for Refusal {}
+impl core::error::Error for AddressRefusal {}
 
 impl fmt::Display for Wait {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.words(&PeerId::to_string))
+        f.write_str(&self.text(&PeerId::to_string))
     }
 }

@@ -1,4 +1,4 @@
-//! What operators see: who owns how much, what is held, what waits, what is in doubt and which command ends that.
+//! All that operators see: owners of space, leases, requests that wait, and doubts with the command that ends each.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
@@ -7,12 +7,10 @@ use ipnet::Ipv4Net;
 use sha2::{Digest, Sha256};
 
 use super::Ipam;
-use super::peers::Peer;
-use super::refusal::{Namer, Wait};
-use super::request::RequestId;
-use super::wire::{Conflict, Want};
+use super::refusal::Namer;
+use super::requester::WaitingRequest;
+use super::wire::Conflict;
 use crate::ids::PeerId;
-use crate::time::Instant;
 
 /// An address of a container of this router.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,30 +19,30 @@ pub struct Allocation<'a> {
     pub addr: Ipv4Addr,
     /// Prefix length of its subnet.
     pub prefix: u8,
-    /// Whose it is.
+    /// The container.
     pub container: &'a str,
-    /// Whether it was claimed rather than allocated.
+    /// This very address was requested.
     pub explicit: bool,
     /// The owner of its slice, if that is another router.
-    pub lent_by: Option<PeerId>,
+    pub leased_from: Option<PeerId>,
 }
 
-/// What a router owns.
+/// The space of one router.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Owner {
-    /// Who.
+pub struct SpaceOwner {
+    /// The router.
     pub peer: PeerId,
-    /// How many slices.
+    /// The number of slices.
     pub slices: usize,
-    /// How many addresses that is.
+    /// The number of addresses in them.
     pub addresses: u64,
-    /// Whether it can be reached; the router itself can.
+    /// It can be reached; the router itself always can.
     pub reachable: bool,
-    /// Slices that are not usable yet: given, or taken over, and not confirmed. Known of this router only.
+    /// Slices that are not usable yet: granted, or taken over, and not confirmed. Known of this router only.
     pub pending: usize,
 }
 
-/// What is free.
+/// Free space.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Space {
     /// Addresses free in this router's own slices, network and broadcast addresses of subnets included.
@@ -55,139 +53,116 @@ pub struct Space {
     pub unreachable: usize,
 }
 
-/// A request that waits.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Waiting<'a> {
-    /// Which.
-    pub request: RequestId,
-    /// For whom.
-    pub container: &'a str,
-    /// For what.
-    pub want: Want,
-    /// Since when.
-    pub since: Instant,
-    /// Until when at most.
-    pub deadline: Instant,
-    /// Why.
-    pub why: &'a Wait,
-}
-
 impl Ipam {
-    /// All addresses of this router's containers, ascending.
+    /// Returns all addresses of this router's containers, ascending.
     pub fn allocations(&self) -> impl Iterator<Item = Allocation<'_>> {
-        self.state.held.iter().map(|(addr, held)| {
-            let slice = self.state.slicing.slice_of(*addr);
-            let owner = slice.and_then(|s| self.state.owner(s));
+        let (state, me) = (self.registry.state(), self.registry.me());
+        let leases = state.leases().all_local().iter();
+        leases.map(move |(addr, lease)| {
+            let slice = state.slicing().slice_of(*addr);
+            let owner = slice.and_then(|s| state.claims().owner(s));
             Allocation {
                 addr: *addr,
-                prefix: held.prefix,
-                container: &held.container,
-                explicit: held.explicit,
-                lent_by: owner.filter(|owner| *owner != self.config.me),
+                prefix: lease.prefix,
+                container: &lease.container,
+                explicit: lease.explicit,
+                leased_from: owner.filter(|owner| *owner != me),
             }
         })
     }
 
-    /// The router that may hold an address of the range, as far as is known here: whom it is lent to, if it is of a slice of
-    /// this router; else the owner of its slice, who may have lent it to another.
+    /// Returns the router that may have an address of the range, as far as is known here: the one that leases it, if it is
+    /// of a slice of this router; else the owner of its slice, which may have leased it to another.
     pub fn rightful(&self, addr: Ipv4Addr) -> Option<PeerId> {
-        let lent = self.state.loans.get(&addr).map(|loan| loan.to);
-        lent.or_else(|| self.state.owner(self.state.slicing.slice_of(addr)?))
+        let state = self.registry.state();
+        let lease = state.leases().remote(&addr).map(|lease| lease.to);
+        lease.or_else(|| state.claims().owner(state.slicing().slice_of(addr)?))
     }
 
-    /// Addresses of this router's slices that other routers hold, and which.
-    pub fn loans(&self) -> impl Iterator<Item = (Ipv4Addr, PeerId)> {
-        self.state.loans.iter().map(|(addr, loan)| (*addr, loan.to))
+    /// Returns addresses of this router's slices that other routers lease, and which routers.
+    pub fn remote_leases(&self) -> impl Iterator<Item = (Ipv4Addr, PeerId)> {
+        let leases = self.registry.state().leases().all_remote().iter();
+        leases.map(|(addr, lease)| (*addr, lease.to))
     }
 
-    /// Who owns how much.
-    pub fn owners(&self) -> Vec<Owner> {
+    /// Returns the space of each router that has any.
+    pub fn owners(&self) -> Vec<SpaceOwner> {
+        let (claims, me) = (self.registry.state().claims(), self.registry.me());
         let mut owners: BTreeMap<PeerId, (usize, usize)> = BTreeMap::new();
-        for slice in self.state.slices() {
-            if let Some(owner) = self.state.owner(slice) {
+        for slice in claims.slices() {
+            if let Some(owner) = claims.owner(slice) {
                 let (slices, pending) = owners.entry(owner).or_default();
                 *slices += 1;
-                let is_pending = owner == self.config.me && !self.state.owns(slice);
-                *pending += usize::from(is_pending);
+                *pending += usize::from(owner == me && !claims.owns(slice));
             }
         }
-        let size = u64::from(self.state.slicing.size());
+        let size = u64::from(self.registry.slicing().size());
         let owners = owners.into_iter();
         owners
-            .map(|(peer, (slices, pending))| Owner {
+            .map(|(peer, (slices, pending))| SpaceOwner {
                 peer,
                 slices,
                 addresses: size * u64::try_from(slices).unwrap_or(u64::MAX),
-                reachable: peer == self.config.me || self.is_member(&peer),
+                reachable: peer == me || self.registry.peers().is_member(&peer),
                 pending,
             })
             .collect()
     }
 
-    /// Slices that the map calls this router's, whether it may use them yet or not.
+    /// Returns slices that the map calls this router's, usable or not yet.
     pub fn own(&self) -> impl Iterator<Item = u16> {
-        let me = self.config.me;
-        let slices = self.state.slices();
-        slices.filter(move |s| self.state.owner(*s) == Some(me))
+        let claims = self.registry.state().claims();
+        claims.slices().filter(|s| claims.is_mine(*s))
     }
 
-    /// Slices out of which this router gives addresses now: its own, which nobody else claims.
+    /// Returns slices out of which this router gives addresses now: its own, which nobody else claims.
     pub fn usable(&self) -> impl Iterator<Item = u16> {
-        self.state.slices().filter(|s| self.state.usable(*s))
+        let claims = self.registry.state().claims();
+        claims.slices().filter(|s| claims.is_usable(*s))
     }
 
-    /// What is free here and elsewhere, for a warning when it is little.
+    /// Returns the free space here and elsewhere, for a warning when it is little.
     pub fn space(&self) -> Space {
-        let usable = self.state.slices().filter(|s| self.state.usable(*s));
-        let free = usable.map(|s| u64::from(self.left_in(s)));
+        let durable = self.registry.durable();
+        let free = self.usable().map(|s| u64::from(durable.free_in(s)));
+        let members = self.registry.peers().members();
         let owners = self.owners();
         Space {
             free: free.sum(),
-            reachable: self.members().filter(|(_, s)| s.free > 0).count(),
+            reachable: members.filter(|(_, s)| s.free > 0).count(),
             unreachable: owners.iter().filter(|owner| !owner.reachable).count(),
         }
     }
 
-    /// Requests that wait, oldest first.
-    pub fn waiting(&self) -> impl Iterator<Item = Waiting<'_>> {
-        self.requests.values().map(|request| Waiting {
-            request: request.id,
-            container: &request.container,
-            want: request.want,
-            since: request.since,
-            deadline: request.deadline,
-            why: &request.why,
-        })
+    /// Returns requests that wait, oldest first.
+    pub fn waiting(&self) -> impl Iterator<Item = WaitingRequest<'_>> {
+        self.requester.waiting()
     }
 
-    /// Addresses that two routers hold, as their owners say: those of this router, and those that others report.
+    /// Returns addresses that two routers lease, as their owners say: those of this router, and those that others report.
     pub fn conflicts(&self) -> BTreeSet<Conflict> {
-        let theirs = self
-            .members()
-            .flat_map(|(_, s)| s.conflicts.iter().copied());
-        theirs.chain(self.own_conflicts()).collect()
+        let members = self.registry.peers().members();
+        let theirs = members.flat_map(|(_, s)| s.conflicts.iter().copied());
+        theirs.chain(self.registry.own_conflicts()).collect()
     }
 
-    /// Slices of this router out of which nothing is allocated because another claims them too.
+    /// Returns slices of this router out of which nothing is allocated because another claims them too.
     pub fn contested(&self) -> impl Iterator<Item = (Ipv4Net, PeerId)> {
-        self.state.contests.iter().flat_map(|(slice, rivals)| {
-            let net = self.state.slicing.net(*slice);
-            rivals.iter().map(move |rival| (net, *rival))
-        })
+        let state = self.registry.state();
+        let contests = state.claims().contests();
+        contests.map(|(slice, rival)| (state.slicing().net(slice), rival))
     }
 
-    /// Routers that allocate from another range, with which addresses are not shared.
+    /// Returns routers that allocate from another range, with which addresses are not shared.
     pub fn other_ranges(&self) -> impl Iterator<Item = (PeerId, Ipv4Net)> {
-        let range = self.range();
-        let of = |(id, peer): (&PeerId, &Peer)| Some((*id, peer.statement.as_ref()?.range));
-        self.peers
-            .iter()
-            .filter_map(of)
-            .filter(move |(_, theirs)| *theirs != range)
+        let range = self.registry.range();
+        let statements = self.registry.peers().statements();
+        let ranges = statements.map(|(id, statement)| (*id, statement.range));
+        ranges.filter(move |(_, theirs)| *theirs != range)
     }
 
-    /// One line for each thing an operator has to decide, with the command; `name` makes a router's name for people,
-    /// `release` the command that takes an address from whoever holds it.
+    /// Returns one line for each thing an operator has to decide, with the command; `name` makes a router's name for
+    /// people, `release` the command that takes an address from its container.
     pub fn advice(
         &self,
         name: Namer<'_>,
@@ -197,12 +172,12 @@ impl Ipam {
         for conflict in self.conflicts() {
             let (first, second) = (name(&conflict.first), name(&conflict.second));
             let addr = conflict.addr;
-            lines.push(match self.state.held.get(&addr) {
-                Some(held) => format!(
+            lines.push(match self.registry.state().leases().local(&addr) {
+                Some(lease) => format!(
                     "{addr} is held on {first} and on {second}; to end that here: {}",
                     release(
-                        &held.container,
-                        Ipv4Net::new(addr, held.prefix).unwrap_or_else(|_| addr.into())
+                        &lease.container,
+                        Ipv4Net::new(addr, lease.prefix).unwrap_or_else(|_| addr.into())
                     )
                 ),
                 None => format!(
@@ -216,7 +191,7 @@ impl Ipam {
         }
         for (rival, slices) in rivals {
             let who = name(&rival);
-            lines.push(match self.is_member(&rival) {
+            lines.push(match self.registry.peers().is_member(&rival) {
                 true => format!(
                     "{slices} slices are claimed by {who} too; nothing to do, it is told to give way"
                 ),
@@ -226,7 +201,7 @@ impl Ipam {
             });
         }
         for (peer, theirs) in self.other_ranges() {
-            let (who, ours) = (name(&peer), self.range());
+            let (who, ours) = (name(&peer), self.registry.range());
             lines.push(format!(
                 "{who} allocates from {theirs}, not {ours}; to share addresses, there: mesh reset, and mesh launch --ipalloc-range {ours}"
             ));
@@ -234,10 +209,10 @@ impl Ipam {
         lines
     }
 
-    /// A hash of who owns what; equal on all routers that can reach one another, when nothing changes.
+    /// Returns a hash of all claims; equal on all routers that can reach one another, when nothing changes.
     pub fn digest(&self) -> [u8; 32] {
         let mut hash = Sha256::new();
-        for claim in &self.state.map {
+        for claim in self.registry.state().claims().all() {
             match claim {
                 Some(claim) => {
                     hash.update([1]);

@@ -1,4 +1,4 @@
-//! How the range is cut: slices of equal size, numbered from 0 along the line of addresses, without wrap-around.
+//! The range, cut in slices of equal size, which are numbered from 0 along the line of addresses, without wrap-around.
 
 use core::ops::Range;
 use std::net::Ipv4Addr;
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::limits::MAX_SLICES;
 
-/// Why a range cannot be used.
+/// The reason a range cannot be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RangeError {
     /// The prefix is not between 8 and 28 bits long.
@@ -37,10 +37,10 @@ pub struct Slicing {
 
 /// Slices that follow one another, with equal versions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Run {
+pub struct SliceRun {
     /// The first one.
     pub first: u16,
-    /// How many.
+    /// The number of them.
     pub count: u16,
     /// The version of each.
     pub ver: u32,
@@ -67,12 +67,12 @@ impl Slicing {
         })
     }
 
-    /// The whole range.
+    /// Returns the whole range.
     pub fn range(&self) -> Ipv4Net {
         self.range
     }
 
-    /// How many slices there are: 4 to [`MAX_SLICES`].
+    /// Returns the number of slices: 4 to [`MAX_SLICES`].
     pub fn count(&self) -> u16 {
         let bits = 32 - self.range.prefix_len() - self.slice_bits;
         1u16.checked_shl(u32::from(bits))
@@ -80,12 +80,12 @@ impl Slicing {
             .min(MAX_SLICES)
     }
 
-    /// How many addresses a slice has: 4 to 4,096.
+    /// Returns the number of addresses in a slice: 4 to 4,096.
     pub fn size(&self) -> u32 {
         1 << self.slice_bits
     }
 
-    /// The slice of an address of the range.
+    /// Returns the slice of an address of the range.
     pub fn slice_of(&self, addr: Ipv4Addr) -> Option<u16> {
         if !self.range.contains(&addr) {
             return None;
@@ -94,20 +94,20 @@ impl Slicing {
         u16::try_from(offset >> self.slice_bits).ok()
     }
 
-    /// The addresses of a slice, as numbers; the end is exclusive and may be 2^32.
+    /// Returns the addresses of a slice, as numbers; the end is exclusive and may be 2^32.
     pub fn addresses(&self, slice: u16) -> Range<u64> {
         let first = u64::from(u32::from(self.range.network()))
             + (u64::from(slice) << u32::from(self.slice_bits));
         first..first + u64::from(self.size())
     }
 
-    /// The slice as a subnet.
+    /// Returns the slice as a subnet.
     pub fn net(&self, slice: u16) -> Ipv4Net {
         let first = u32::try_from(self.addresses(slice).start).unwrap_or(u32::MAX);
         Ipv4Net::new(Ipv4Addr::from(first), 32 - self.slice_bits).unwrap_or(self.range)
     }
 
-    /// The slices that share an address with `net`; empty when it is not in the range.
+    /// Returns the slices that share an address with `net`; empty when it is not in the range.
     pub fn slices_of(&self, net: Ipv4Net) -> Range<u16> {
         if !self.range.contains(&net) {
             return 0..0;
@@ -117,9 +117,9 @@ impl Slicing {
         first..last + 1
     }
 
-    /// All slices as one run.
-    pub fn all(&self, ver: u32) -> Run {
-        Run {
+    /// Returns all slices as one run.
+    pub fn all(&self, ver: u32) -> SliceRun {
+        SliceRun {
             first: 0,
             count: self.count(),
             ver,
@@ -127,19 +127,19 @@ impl Slicing {
     }
 }
 
-impl Run {
-    /// The numbers of its slices; empty past [`MAX_SLICES`].
+impl SliceRun {
+    /// Returns the numbers of its slices; empty past [`MAX_SLICES`].
     pub fn slices(&self) -> Range<u16> {
         self.first.min(MAX_SLICES)..self.first.saturating_add(self.count).min(MAX_SLICES)
     }
 
     /// Puts slices, ascending and with their versions, together as runs.
-    pub fn collect(slices: impl IntoIterator<Item = (u16, u32)>) -> Vec<Run> {
-        let mut runs: Vec<Run> = Vec::new();
+    pub fn collect(slices: impl IntoIterator<Item = (u16, u32)>) -> Vec<SliceRun> {
+        let mut runs: Vec<SliceRun> = Vec::new();
         for (slice, ver) in slices {
             match runs.last_mut() {
                 Some(run) if run.ver == ver && run.first + run.count == slice => run.count += 1,
-                _ => runs.push(Run {
+                _ => runs.push(SliceRun {
                     first: slice,
                     count: 1,
                     ver,

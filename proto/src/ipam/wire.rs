@@ -1,11 +1,11 @@
-//! What routers say of addresses: statements to everybody, messages to one another. Bytes in `docs/PROTOCOL.md`.
+//! Statements to everybody and messages between two routers about addresses. Bytes in `docs/PROTOCOL.md`.
 
 use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 
-use super::slices::Run;
+use super::slices::SliceRun;
 use crate::ids::{PeerId, Version};
 use crate::limits::{
     MAX_ADDRESS_CONFLICTS, MAX_CONTAINER_ID, MAX_FENCES, MAX_IPAM_BYTES, MAX_IPAM_PINS,
@@ -16,79 +16,79 @@ use crate::wire::{bounded, codec};
 /// Format of statements and messages of this version.
 const FORMAT: u8 = 1;
 
-/// What one router says to all.
+/// The space and the leases of one router, as it tells all others.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Statement {
-    /// How new it is.
+pub struct IpamStatement {
+    /// Its age: a later one replaces it.
     pub version: Version,
     /// The range it allocates from.
     pub range: Ipv4Net,
-    /// Its requests with lower numbers are over: what they got is in `pins`, or not wanted.
+    /// Its requests with lower numbers are over: each lease of theirs is in `pins`, or has ended.
     pub settled: u64,
-    /// Whether it holds or lends any address.
+    /// Any address is leased by it, or by another router from it.
     pub live: bool,
     /// Hint: 0 for no empty slice, else 1 + log2 of how many.
     pub free: u8,
     /// Slices that are its own.
     #[serde(deserialize_with = "bounded::list::<_, _, MAX_IPAM_RUNS>")]
-    pub own: Vec<Run>,
-    /// Slices of others, which those cannot say, or do not say yet.
+    pub own: Vec<SliceRun>,
+    /// Slices of others that cannot state them, or do not yet.
     #[serde(deserialize_with = "bounded::list::<_, _, MAX_IPAM_RUNS>")]
-    pub others: Vec<Foreign>,
-    /// Addresses held in slices that are not the origin's.
+    pub others: Vec<ForeignClaim>,
+    /// Addresses leased in slices that are not the origin's.
     #[serde(deserialize_with = "bounded::list::<_, _, MAX_IPAM_PINS>")]
     pub pins: Vec<Pin>,
     /// Routers that were removed.
     #[serde(deserialize_with = "bounded::list::<_, _, MAX_FENCES>")]
     pub fences: Vec<(PeerId, Version)>,
-    /// Addresses of its slices that two routers hold.
+    /// Addresses of its slices that two routers lease.
     #[serde(deserialize_with = "bounded::list::<_, _, MAX_ADDRESS_CONFLICTS>")]
     pub conflicts: Vec<Conflict>,
 }
 
-/// Slices of a router that somebody else speaks of.
+/// Slices of one router as another one states them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Foreign {
-    /// Their owner.
+pub struct ForeignClaim {
+    /// The owner.
     pub owner: PeerId,
-    /// Which.
-    pub run: Run,
+    /// The slices.
+    pub run: SliceRun,
 }
 
-/// An address held by a router that does not own its slice.
+/// An address leased by a router that does not own its slice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pin {
     /// The address.
     pub addr: Ipv4Addr,
-    /// Who holds it; nobody named is the sender.
-    pub holder: Option<PeerId>,
-    /// The holder's epoch and the number of its request, as far as the sender knows.
+    /// The router that leases it; `None` for the sender.
+    pub router: Option<PeerId>,
+    /// That router's epoch and the number of its request, as far as the sender knows.
     pub epoch: u64,
     /// See `epoch`.
     pub number: u64,
 }
 
-/// An address that two routers hold.
+/// An address that two routers lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Conflict {
     /// The address.
     pub addr: Ipv4Addr,
-    /// Who is taken to hold it rightly.
+    /// The router whose lease is taken to be right.
     pub first: PeerId,
-    /// Who holds it too.
+    /// The other router.
     pub second: PeerId,
 }
 
-/// What is asked for.
+/// An address that is requested.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Want {
-    /// Space in this subnet: some slices, or one address.
+pub enum AddressRequest {
+    /// Any address of this subnet: the answer is some slices, or one address.
     Subnet(Ipv4Net),
     /// This very address.
     Address(Ipv4Addr),
 }
 
-/// Why an owner does not give what it is asked for.
+/// The reason an owner does not give what it is asked for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Denial {
     /// Nothing is free there.
@@ -97,28 +97,28 @@ pub enum Denial {
     NotMine,
     /// Others claim the slice too.
     Contested,
-    /// The address is held by this container of the asked router.
-    Held(#[serde(deserialize_with = "bounded::text::<_, MAX_CONTAINER_ID>")] String),
-    /// The address is held by this router.
-    HeldBy(PeerId),
+    /// This container of the asked router has the address.
+    InUse(#[serde(deserialize_with = "bounded::text::<_, MAX_CONTAINER_ID>")] String),
+    /// A container of this router has the address.
+    InUseBy(PeerId),
 }
 
-/// What one router says to another. Every message may be lost, late, and twice.
+/// A message of one router to another. Each may be lost, late, and come twice.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Message {
-    /// A request; the answer is `Lent`, `Denied`, or a grant.
-    Ask {
+pub enum IpamMessage {
+    /// A request; the answer is `Leased`, `Denied`, or a grant.
+    Request {
         /// The sender's epoch.
         epoch: u64,
         /// The request's number within the epoch.
         number: u64,
-        /// What is wanted.
-        want: Want,
-        /// How many slices are welcome.
+        /// The address, or the subnet of it.
+        request: AddressRequest,
+        /// The number of slices that are welcome.
         slices: u16,
     },
-    /// This address is the receiver's.
-    Lent {
+    /// The receiver leases this address.
+    Leased {
         /// The receiver's epoch when it asked.
         epoch: u64,
         /// The number of its request.
@@ -126,21 +126,21 @@ pub enum Message {
         /// The address.
         addr: Ipv4Addr,
     },
-    /// No.
+    /// The receiver gets nothing.
     Denied {
         /// The receiver's epoch when it asked.
         epoch: u64,
         /// The number of the request.
         number: u64,
-        /// Why.
+        /// The reason.
         why: Denial,
     },
     /// These slices, which were the sender's, are the receiver's. Repeated until the receiver states so.
     Grant {
-        /// Which.
+        /// The slices.
         #[serde(deserialize_with = "bounded::list::<_, _, MAX_IPAM_RUNS>")]
-        runs: Vec<Run>,
-        /// Who holds addresses there.
+        runs: Vec<SliceRun>,
+        /// Leases there.
         #[serde(deserialize_with = "bounded::list::<_, _, MAX_IPAM_PINS>")]
         pins: Vec<Pin>,
     },
@@ -148,36 +148,36 @@ pub enum Message {
     Agree {
         /// Number of the question.
         number: u64,
-        /// Which.
+        /// The slices.
         #[serde(deserialize_with = "bounded::list::<_, _, MAX_IPAM_RUNS>")]
-        runs: Vec<Run>,
+        runs: Vec<SliceRun>,
     },
-    /// The answer.
+    /// The answer to `Agree`.
     Agreed {
         /// Number of the question.
         number: u64,
         /// Higher claims of the same slices.
         #[serde(deserialize_with = "bounded::list::<_, _, MAX_IPAM_RUNS>")]
-        over: Vec<Foreign>,
-        /// Who holds addresses there.
+        over: Vec<ForeignClaim>,
+        /// Leases there.
         #[serde(deserialize_with = "bounded::list::<_, _, MAX_IPAM_PINS>")]
         pins: Vec<Pin>,
     },
 }
 
-/// Why a statement or message is not read. It is counted, and changes nothing.
+/// The reason a statement or message is not read. It is counted, and changes nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum WireError {
-    /// Of another version.
+    /// It is of another version.
     #[error("addresses: format {0} is not known")]
     Format(u8),
-    /// Not what it should be.
+    /// It is not what it should be.
     #[error("addresses: malformed or out of bounds")]
     Malformed,
 }
 
-impl Statement {
-    /// The bytes that travel.
+impl IpamStatement {
+    /// Returns the bytes that travel.
     pub fn encode(&self) -> Vec<u8> {
         encode(self)
     }
@@ -185,14 +185,14 @@ impl Statement {
     /// Reads bytes from outside.
     ///
     /// # Errors
-    /// [`WireError`], for whatever [`Statement::encode`] does not make.
+    /// [`WireError`], for anything that [`IpamStatement::encode`] does not make.
     pub fn decode(bytes: &[u8]) -> Result<Self, WireError> {
         decode(bytes)
     }
 }
 
-impl Message {
-    /// The bytes that travel.
+impl IpamMessage {
+    /// Returns the bytes that travel.
     pub fn encode(&self) -> Vec<u8> {
         encode(self)
     }
@@ -200,7 +200,7 @@ impl Message {
     /// Reads bytes from outside.
     ///
     /// # Errors
-    /// [`WireError`], for whatever [`Message::encode`] does not make.
+    /// [`WireError`], for anything that [`IpamMessage::encode`] does not make.
     pub fn decode(bytes: &[u8]) -> Result<Self, WireError> {
         decode(bytes)
     }

@@ -35,7 +35,10 @@ impl Foundation {
         allocator: Allocator,
     ) -> Result<Self, StateError> {
         let kernel = KernelHandle::new(kernel);
-        let table = Arc::new(StoredTable::open(store, allocator.called().clone())?);
+        let table = Arc::new(StoredTable::open(
+            store,
+            allocator.container_names().clone(),
+        )?);
         let operations = Arc::new(Operations::default());
         let source = Arc::new(AddressSource::new(allocator, book, operations.clone()));
         let leases = Arc::new(LeaseCollector::new(

@@ -10,7 +10,7 @@ use mesh_host::table::{Announced, AttachmentTable};
 use mesh_proto::ids::Mac;
 use tokio::sync::watch;
 
-use crate::ipam::Called;
+use crate::ipam::ContainerNames;
 use crate::ipam::holder::id;
 
 /// The parts of the table that others read, told when they change.
@@ -19,7 +19,7 @@ pub(super) struct PublishedTable {
     resolver_sites: watch::Sender<Vec<ResolverSite>>,
     exposed_names: watch::Sender<Vec<ExposedName>>,
     /// Names of the containers that have leases.
-    called: Called,
+    called: ContainerNames,
     beside: Mutex<BesideTable>,
 }
 
@@ -34,7 +34,7 @@ struct BesideTable {
 
 impl PublishedTable {
     /// Publishes nothing yet; names of containers go to `called`.
-    pub(super) fn new(called: Called) -> Self {
+    pub(super) fn new(called: ContainerNames) -> Self {
         Self {
             announced: watch::Sender::default(),
             resolver_sites: watch::Sender::default(),

@@ -9,7 +9,7 @@ use mesh_proto::ids::Mac;
 
 use super::AttachmentError;
 use super::published::PublishedTable;
-use crate::ipam::Called;
+use crate::ipam::ContainerNames;
 use crate::state::{StateError, Store};
 
 /// The owner of the table. It is read and changed in closures, so that its lock is never held over an `await`: the driver
@@ -25,7 +25,7 @@ impl StoredTable {
     ///
     /// # Errors
     /// The stored table cannot be read.
-    pub(super) fn open(store: Arc<Store>, called: Called) -> Result<Self, StateError> {
+    pub(super) fn open(store: Arc<Store>, called: ContainerNames) -> Result<Self, StateError> {
         let mut table: AttachmentTable = store.attachments()?;
         // The router was stopped before these were made.
         table.endpoints.remove_unmade();
@@ -120,7 +120,7 @@ mod tests {
 
     fn open(dir: &std::path::Path) -> StoredTable {
         let store = Arc::new(Store::open(dir).unwrap());
-        StoredTable::open(store, Called::default()).unwrap()
+        StoredTable::open(store, ContainerNames::default()).unwrap()
     }
 
     fn expose(table: &mut AttachmentTable, address: &str) -> Result<(), AttachmentError> {

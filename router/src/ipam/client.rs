@@ -1,4 +1,4 @@
-//! How the rest of the router asks for addresses.
+//! The way in for the rest of the router: a handle that asks for addresses.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -6,77 +6,84 @@ use std::time::Duration;
 
 use ipnet::{IpNet, Ipv4Net};
 use mesh_proto::api::ipam::{IpamReport, IpamWaiting, Left};
-use mesh_proto::ipam::Want;
+use mesh_proto::ipam::AddressRequest;
 use tokio::sync::{mpsc, oneshot};
 
-use super::Called;
+use super::ContainerNames;
 
 /// Requests that may wait for the control thread.
 pub(crate) const REQUESTS: usize = 1_024;
 
-/// What is asked of [`super::Addresses`]. Errors are one line, ready to print.
+/// An address for a container: any of a subnet, or this very one.
+#[derive(Clone, Debug)]
+pub(crate) struct Acquire {
+    /// The lease owner that it is for.
+    pub(crate) owner: String,
+    /// The subnet or the address.
+    pub(crate) request: AddressRequest,
+    /// Prefix length of the subnet.
+    pub(crate) prefix: u8,
+    /// The time it may take.
+    pub(crate) patience: Duration,
+    /// The process that asked; 0 if it is not known.
+    pub(crate) caller: u32,
+}
+
+/// A request to [`super::IpamShell`]. Errors are one line, ready to print.
 #[derive(Debug)]
-pub(crate) enum Request {
-    /// An address for a container: any of a subnet, or this very one.
+pub(crate) enum AllocatorRequest {
+    /// Leases an address to a container.
     Acquire {
-        /// Whose it will be.
-        holder: String,
-        /// Which.
-        want: Want,
-        /// Prefix length of its subnet.
-        prefix: u8,
-        /// How long it may take.
-        patience: Duration,
-        /// The process that asked; 0 if it is not known.
-        caller: u32,
-        /// The address.
+        /// The address, and the container.
+        acquire: Acquire,
+        /// The address with its prefix length.
         answer: oneshot::Sender<Result<Ipv4Net, NotGiven>>,
     },
-    /// The address is free, if this holder has it.
+    /// Frees an address, if this lease owner has it.
     Release {
-        /// Which.
+        /// The address.
         addr: Ipv4Addr,
-        /// Whose it was.
-        holder: String,
+        /// The lease owner.
+        owner: String,
     },
-    /// What containers of this host hold.
-    Held(oneshot::Sender<Vec<Held>>),
-    /// For `status ipam`.
+    /// Returns the leases of this host's containers.
+    Leases(oneshot::Sender<Vec<ContainerLease>>),
+    /// Returns the report for `status ipam`.
     Report(oneshot::Sender<IpamReport>),
-    /// For whoever waits.
+    /// Returns the requests that wait.
     Waiting(oneshot::Sender<Vec<IpamWaiting>>),
     /// `prime`.
     Prime {
-        /// How long it may take.
+        /// The time it may take.
         patience: Duration,
-        /// Whether the range has an owner.
+        /// Sent when the range has an owner, or the time is over.
         answer: oneshot::Sender<Result<(), String>>,
     },
     /// `rmpeer`.
     Remove {
-        /// As typed.
+        /// The router, as typed.
         peer: String,
-        /// Whatever the rules say.
+        /// The rules are not to be minded.
         force: bool,
-        /// What was done.
+        /// The outcome, in words.
         answer: oneshot::Sender<Result<String, String>>,
     },
-    /// Frees all that containers of this host hold, and hands the space over.
+    /// Frees all that containers of this host lease, and hands the space over.
     Leave(oneshot::Sender<Left>),
 }
 
-/// An address of this host, with its holder.
+/// An address of this host, with its lease owner.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Held {
+pub(crate) struct ContainerLease {
     pub(crate) addr: Ipv4Addr,
-    pub(crate) holder: String,
+    pub(crate) owner: String,
 }
 
-/// Why no address is given.
+/// The reason no address is given.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct NotGiven {
-    /// Whether a container has the address that was asked for.
-    pub(crate) is_held: bool,
+    /// A container has the address that was requested.
+    pub(crate) is_in_use: bool,
     /// One line that says why, and what to do.
     pub(crate) text: String,
 }
@@ -84,7 +91,7 @@ pub(crate) struct NotGiven {
 impl From<String> for NotGiven {
     fn from(text: String) -> Self {
         Self {
-            is_held: false,
+            is_in_use: false,
             text,
         }
     }
@@ -93,7 +100,7 @@ impl From<String> for NotGiven {
 /// The range and the default subnet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pool {
-    /// What routers share.
+    /// The range that routers share.
     pub range: Ipv4Net,
     /// The subnet of `net:default`.
     pub default_subnet: Ipv4Net,
@@ -103,26 +110,30 @@ pub struct Pool {
 #[derive(Clone, Debug)]
 pub struct Allocator {
     pool: Result<Pool, String>,
-    /// Why no address is to be chosen at this moment.
+    /// The reason no address is to be chosen at this moment.
     hindrance: Arc<Mutex<Option<String>>>,
-    requests: mpsc::Sender<Request>,
-    called: Called,
+    requests: mpsc::Sender<AllocatorRequest>,
+    names: ContainerNames,
 }
 
 const STOPPING: &str = "the router is stopping";
 
 impl Allocator {
-    /// One that asks by `requests`.
-    pub(crate) fn new(pool: Pool, requests: mpsc::Sender<Request>, called: Called) -> Self {
+    /// Makes a handle that asks by `requests`.
+    pub(crate) fn new(
+        pool: Pool,
+        requests: mpsc::Sender<AllocatorRequest>,
+        names: ContainerNames,
+    ) -> Self {
         Self {
             pool: Ok(pool),
             hindrance: Arc::default(),
             requests,
-            called,
+            names,
         }
     }
 
-    /// One that allocates nothing, and says why.
+    /// Makes a handle that allocates nothing, and says why.
     pub(crate) fn off(why: impl Into<String>) -> Self {
         let pool = Err(why.into());
         let (requests, _) = mpsc::channel(1);
@@ -130,11 +141,11 @@ impl Allocator {
             pool,
             hindrance: Arc::default(),
             requests,
-            called: Called::default(),
+            names: ContainerNames::default(),
         }
     }
 
-    /// Has no address chosen while there is a reason; addresses that are named or given back are kept all the same.
+    /// Has no address chosen while there is a reason; addresses that are named or released are kept all the same.
     pub(crate) fn hinder(&self, why: Option<String>) {
         *self.lock() = why;
     }
@@ -145,18 +156,21 @@ impl Allocator {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The range, or why there is none.
+    /// Returns the range.
+    ///
+    /// # Errors
+    /// The reason no address is to be chosen.
     pub(crate) fn pool(&self) -> Result<Pool, String> {
         let hindrance = self.lock().clone();
         hindrance.map_or_else(|| self.pool.clone(), Err)
     }
 
-    /// What containers are called, where holders are shown.
-    pub(crate) fn called(&self) -> &Called {
-        &self.called
+    /// Returns the names of containers, where lease owners are shown.
+    pub(crate) fn container_names(&self) -> &ContainerNames {
+        &self.names
     }
 
-    /// Whether the address is kept here; any other is the operator's business.
+    /// Returns whether the address is kept here; any other is the operator's business.
     pub(crate) fn covers(&self, ip: IpAddr) -> bool {
         match (ip, &self.pool) {
             (IpAddr::V4(v4), Ok(pool)) => pool.range.contains(&v4),
@@ -164,53 +178,39 @@ impl Allocator {
         }
     }
 
-    /// An address for a container. One outside the range is granted without asking anybody.
+    /// Leases an address to a container.
     ///
     /// # Errors
     /// It is not free, or none is; nothing is allocated; the router is stopping.
-    pub(crate) async fn acquire(
-        &self,
-        holder: &str,
-        want: Want,
-        prefix: u8,
-        patience: Duration,
-        caller: u32,
-    ) -> Result<IpNet, NotGiven> {
-        if matches!(want, Want::Subnet(_)) {
+    pub(crate) async fn acquire(&self, acquire: Acquire) -> Result<IpNet, NotGiven> {
+        if matches!(acquire.request, AddressRequest::Subnet(_)) {
             self.pool()?;
         }
-        let holder = holder.to_owned();
-        let answered = self.ask(|answer| Request::Acquire {
-            holder,
-            want,
-            prefix,
-            patience,
-            caller,
-            answer,
-        });
+        let answered = self.ask(|answer| AllocatorRequest::Acquire { acquire, answer });
         answered.await?.map(IpNet::V4)
     }
 
-    /// The address is free, if this holder has it.
-    pub(crate) async fn release(&self, addr: Ipv4Addr, holder: &str) {
-        let holder = holder.to_owned();
-        // Who stops lets go of nothing: that is for the next start.
-        let _ = self.requests.send(Request::Release { addr, holder }).await;
+    /// Frees an address, if this lease owner has it.
+    pub(crate) async fn release(&self, addr: Ipv4Addr, owner: &str) {
+        let owner = owner.to_owned();
+        let request = AllocatorRequest::Release { addr, owner };
+        // A router that stops frees nothing: that is for the next start.
+        let _ = self.requests.send(request).await;
     }
 
-    /// What containers of this host hold; nothing when nothing is allocated.
-    pub(crate) async fn held(&self) -> Vec<Held> {
-        self.ask(Request::Held).await.unwrap_or_default()
+    /// Returns the leases of this host's containers; none when nothing is allocated.
+    pub(crate) async fn leases(&self) -> Vec<ContainerLease> {
+        self.ask(AllocatorRequest::Leases).await.unwrap_or_default()
     }
 
-    /// For `status ipam`.
+    /// Returns the report for `status ipam`.
     pub(crate) async fn report(&self) -> IpamReport {
         match &self.pool {
             Ok(_) => {
-                let report = self.ask(Request::Report).await.unwrap_or_default();
+                let report = self.ask(AllocatorRequest::Report).await;
                 IpamReport {
                     off: self.lock().clone().unwrap_or_default(),
-                    ..report
+                    ..report.unwrap_or_default()
                 }
             }
             Err(why) => IpamReport {
@@ -220,27 +220,29 @@ impl Allocator {
         }
     }
 
-    /// What waits.
+    /// Returns the requests that wait.
     pub(crate) async fn waiting(&self) -> Vec<IpamWaiting> {
-        self.ask(Request::Waiting).await.unwrap_or_default()
+        self.ask(AllocatorRequest::Waiting)
+            .await
+            .unwrap_or_default()
     }
 
-    /// `prime`.
+    /// Sees to it that the range has an owner.
     ///
     /// # Errors
     /// One line.
     pub(crate) async fn prime(&self, patience: Duration) -> Result<(), String> {
-        self.ask(|answer| Request::Prime { patience, answer })
+        self.ask(|answer| AllocatorRequest::Prime { patience, answer })
             .await?
     }
 
-    /// `rmpeer`.
+    /// Removes a router that is gone for good. Returns the outcome in words.
     ///
     /// # Errors
     /// One line.
     pub(crate) async fn remove(&self, peer: &str, force: bool) -> Result<String, String> {
         let peer = peer.to_owned();
-        self.ask(|answer| Request::Remove {
+        self.ask(|answer| AllocatorRequest::Remove {
             peer,
             force,
             answer,
@@ -250,12 +252,12 @@ impl Allocator {
 
     /// Hands the space over.
     pub(crate) async fn leave(&self) -> Left {
-        self.ask(Request::Leave).await.unwrap_or_default()
+        self.ask(AllocatorRequest::Leave).await.unwrap_or_default()
     }
 
     async fn ask<T>(
         &self,
-        request: impl FnOnce(oneshot::Sender<T>) -> Request,
+        request: impl FnOnce(oneshot::Sender<T>) -> AllocatorRequest,
     ) -> Result<T, String> {
         self.pool.clone()?;
         let (answer, receiver) = oneshot::channel();

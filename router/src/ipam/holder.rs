@@ -1,4 +1,4 @@
-//! Under which name an address is held, so that the same container gets the same one, and operators see whose it is.
+//! Names of lease owners: the same container gets the same address, and operators see whose it is.
 
 use ipnet::Ipv4Net;
 use mesh_proto::api::{EXPOSE, Runtime};
@@ -9,7 +9,8 @@ use crate::engine::SHORT_ID;
 /// Characters of the id of an engine's container.
 const FULL_ID: usize = 64;
 
-/// The holder that stands for a container: `docker:web:<id>`. The id is that of the container, or of its preparation.
+/// Returns the lease owner that stands for a container: `docker:web:<id>`. The id is that of the container, or of its
+/// preparation.
 pub(crate) fn holder(runtime: Runtime, name: &str, id: &str) -> String {
     let runtime = match runtime {
         Runtime::Docker => "docker",
@@ -23,16 +24,16 @@ pub(crate) fn holder(runtime: Runtime, name: &str, id: &str) -> String {
     format!("{runtime}:{name}:{id}")
 }
 
-/// The holder that stands for the host itself.
+/// The lease owner that stands for the host itself.
 pub(crate) const HOST: &str = "host::expose";
 
-/// Whether Docker keeps it: it may be stopped, and be plugged by Docker again.
+/// Returns whether Docker keeps the container: it may be stopped, and be plugged by Docker again.
 pub(crate) fn is_dockers(holder: &str) -> bool {
     holder.starts_with("docker:")
 }
 
-/// What operators call it: the name that it was given, or the beginning of its engine's id. See [`super::Called`] for the
-/// name that it has now.
+/// Returns the name that operators know: the one that it was given, or the beginning of its engine's id. See
+/// [`super::ContainerNames`] for the name that it has now.
 pub(crate) fn words(holder: &str) -> String {
     if holder == HOST {
         return EXPOSE.to_owned();
@@ -47,7 +48,7 @@ pub(crate) fn words(holder: &str) -> String {
     }
 }
 
-/// The id in it, of a container or of its preparation.
+/// Returns the id in it, of a container or of its preparation.
 pub(crate) fn id(holder: &str) -> Option<&str> {
     holder.splitn(3, ':').nth(2)
 }
@@ -60,7 +61,7 @@ fn engine(holder: &str) -> &'static str {
     }
 }
 
-/// The command that takes an address from it.
+/// Returns the command that takes an address from it.
 pub(crate) fn release(holder: &str, address: Ipv4Net) -> String {
     match holder == HOST {
         true => format!("mesh hide {address}"),
@@ -68,7 +69,8 @@ pub(crate) fn release(holder: &str, address: Ipv4Net) -> String {
     }
 }
 
-/// What `mesh detach` takes for it: its name, or its id. The id of a preparation is that of a process, and of nothing else.
+/// Returns the argument that `mesh detach` takes for it: its name, or its id. The id of a preparation is that of a process,
+/// and of nothing else.
 fn argument(holder: &str) -> String {
     let mut parts = holder.splitn(3, ':');
     let (runtime, name, id) = (parts.next(), parts.next(), parts.next());

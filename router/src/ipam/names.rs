@@ -1,4 +1,4 @@
-//! What operators call routers: those that are known now, and those that were and may own addresses still.
+//! Names of routers for operators: of those that are known now, and of those that were and may own addresses still.
 
 use std::collections::BTreeMap;
 
@@ -6,11 +6,11 @@ use mesh_proto::control::Control;
 use mesh_proto::ids::{PeerId, PeerName};
 use mesh_proto::limits::MAX_PEERS;
 
-/// Names of routers.
+/// Names of routers by identity.
 #[derive(Debug, Default)]
-pub(crate) struct Names(BTreeMap<PeerId, (PeerName, String)>);
+pub(crate) struct RouterNames(BTreeMap<PeerId, (PeerName, String)>);
 
-impl Names {
+impl RouterNames {
     /// Learns the names of all routers that are known now. Beyond twice [`MAX_PEERS`] those that are gone are forgotten.
     pub(crate) fn learn(&mut self, control: &Control) {
         if self.0.len() > 2 * MAX_PEERS {
@@ -24,12 +24,12 @@ impl Names {
         }
     }
 
-    /// Whether this router has a name.
+    /// Returns whether a router has a name.
     pub(crate) fn know(&self, id: &PeerId) -> bool {
         self.0.contains_key(id)
     }
 
-    /// The nickname if no other router has it, else the name, else the identity: one that [`Names::find`] finds.
+    /// Returns the nickname if no other router has it, else the name, else the identity: one that [`RouterNames::find`] finds.
     pub(crate) fn of(&self, id: &PeerId) -> String {
         let Some((name, nickname)) = self.0.get(id) else {
             return id.to_string();
@@ -41,10 +41,10 @@ impl Names {
         }
     }
 
-    /// The router that somebody typed; `more` are identities that may be known by nothing else.
+    /// Returns the router that an operator typed; `more` are identities that may be known by nothing else.
     ///
     /// # Errors
-    /// One line: nobody is called so, or several are.
+    /// One line: no router has that name, or several have.
     pub(crate) fn find(
         &self,
         typed: &str,
@@ -83,7 +83,7 @@ mod tests {
     fn a_name_finds_the_router_that_it_was_made_for() {
         let id = |n| PeerId([n; 16]);
         let known = |n, nick: &str| (id(n), (PeerName([n; 6]), nick.to_owned()));
-        let names = Names(BTreeMap::from([
+        let names = RouterNames(BTreeMap::from([
             known(2, "host1"),
             known(4, "host2"),
             known(6, "host2"),

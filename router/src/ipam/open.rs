@@ -1,21 +1,19 @@
 //! The start: the journal of the last run, or a new one.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context, bail};
 use mesh_proto::control::Control;
-use mesh_proto::ipam::{Config, Ipam, JournalError, Slicing};
+use mesh_proto::ipam::{Ipam, IpamConfig, JournalError, Slicing};
 use mesh_proto::time::Instant;
 use tokio::sync::mpsc;
 
-use super::Called;
 use super::client::{Allocator, REQUESTS};
-use super::disk::Disk;
-use super::journal::{self, Journal};
-use super::names::Names;
-use super::settings::Plan;
-use super::{Addresses, TICK};
+use super::journal::{self, Journal, JournalKeeper};
+use super::names::RouterNames;
+use super::pending::PendingCalls;
+use super::settings::IpallocPlan;
+use super::{ContainerNames, IpamShell, TICK};
 
 /// Opens the addresses of this router with the journal in `dir`. A journal that cannot be used is set aside, and
 /// operators are told.
@@ -23,15 +21,15 @@ use super::{Addresses, TICK};
 /// # Errors
 /// The journal is for another range, or of a later version: it is left alone. The system's.
 pub fn open(
-    plan: &Plan,
+    plan: &IpallocPlan,
     dir: &Path,
     epoch: u64,
     control: &Control,
     expecting: bool,
     now: Instant,
-) -> anyhow::Result<(Addresses, Allocator)> {
+) -> anyhow::Result<(IpamShell, Allocator)> {
     let slicing = Slicing::new(plan.pool.range)?;
-    let config = Config {
+    let config = IpamConfig {
         me: control.me(),
         epoch,
         slicing,
@@ -39,32 +37,25 @@ pub fn open(
     };
     let (mut ipam, notice) = load(&config, dir, now)?;
     ipam.set_expecting(expecting, now);
-    let (disk, progress) = Disk::start(dir).context("cannot start a thread")?;
+    let journal = JournalKeeper::start(dir).context("cannot start a thread")?;
     let (sender, requests) = mpsc::channel(REQUESTS);
-    let mut addresses = Addresses {
+    let mut shell = IpamShell {
         ipam,
         pool: plan.pool,
-        disk,
-        progress,
+        journal,
         requests,
-        asking: BTreeMap::new(),
-        next_request: 1,
-        priming: Vec::new(),
-        leaving: None,
-        names: Names::default(),
-        called: Called::default(),
-        made_with: None,
-        // Also cuts off what a crash left at the end.
-        is_long: true,
+        pending: PendingCalls::default(),
+        routers: RouterNames::default(),
+        containers: ContainerNames::default(),
         notice,
         next_tick: now + TICK,
     };
-    addresses.names.learn(control);
-    let allocator = Allocator::new(plan.pool, sender, addresses.called.clone());
-    Ok((addresses, allocator))
+    shell.routers.learn(control);
+    let allocator = Allocator::new(plan.pool, sender, shell.containers.clone());
+    Ok((shell, allocator))
 }
 
-fn load(config: &Config, dir: &Path, now: Instant) -> anyhow::Result<(Ipam, Option<String>)> {
+fn load(config: &IpamConfig, dir: &Path, now: Instant) -> anyhow::Result<(Ipam, Option<String>)> {
     let path = dir.join(journal::FILE);
     let read = journal::load(dir).with_context(|| format!("cannot read {}", path.display()))?;
     let refused = match read {

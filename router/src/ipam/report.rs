@@ -1,15 +1,16 @@
-//! What operators see of addresses.
+//! The reports about addresses that operators see.
 
 use mesh_proto::api::ipam::{IpamAllocation, IpamLoan, IpamOwner, IpamReport, IpamWaiting};
 use mesh_proto::ids::PeerId;
-use mesh_proto::ipam::Want;
+use mesh_proto::ipam::AddressRequest;
 use mesh_proto::time::Instant;
 
-use super::Addresses;
+use super::IpamShell;
 
-impl Addresses {
+impl IpamShell {
+    /// Returns the report for `status ipam`.
     pub(super) fn report(&self, me: PeerId, now: Instant) -> IpamReport {
-        let name = |id: &PeerId| self.names.of(id);
+        let name = |id: &PeerId| self.routers.of(id);
         let owners = self.ipam.owners().into_iter().map(|owner| IpamOwner {
             peer: name(&owner.peer),
             id: owner.peer.to_string(),
@@ -21,15 +22,15 @@ impl Addresses {
         });
         let allocations = self.ipam.allocations().map(|a| IpamAllocation {
             address: format!("{}/{}", a.addr, a.prefix),
-            container: self.called.words(a.container),
+            container: self.containers.words(a.container),
             explicit: a.explicit,
-            lent_by: a.lent_by.as_ref().map(name).unwrap_or_default(),
+            lent_by: a.leased_from.as_ref().map(name).unwrap_or_default(),
         });
-        let loans = self.ipam.loans().map(|(addr, peer)| IpamLoan {
+        let leases = self.ipam.remote_leases().map(|(addr, peer)| IpamLoan {
             address: addr.to_string(),
             peer: name(&peer),
         });
-        let error = self.progress.borrow().error.clone();
+        let error = self.journal.error();
         let error = error.map(|error| {
             format!("the journal of addresses cannot be written, so nothing is allocated: {error}")
         });
@@ -41,39 +42,38 @@ impl Addresses {
             owners: owners.collect(),
             free: self.ipam.space().free,
             allocations: allocations.collect(),
-            loans: loans.collect(),
+            loans: leases.collect(),
             waiting: self.waiting(now),
             advice: advice
-                .chain(self.ipam.advice(&name, &|holder, address| {
-                    self.called.release(holder, address)
+                .chain(self.ipam.advice(&name, &|owner, address| {
+                    self.containers.release(owner, address)
                 }))
                 .collect(),
         }
     }
 
+    /// Returns the requests that wait.
     pub(super) fn waiting(&self, now: Instant) -> Vec<IpamWaiting> {
-        let name = |id: &PeerId| self.names.of(id);
+        let name = |id: &PeerId| self.routers.of(id);
+        let callers = self.pending.acquires();
         let waiting = self.ipam.waiting().map(|w| IpamWaiting {
-            caller_pid: self
-                .asking
-                .get(&w.request)
-                .map_or(0, |asking| asking.caller),
-            container: self.called.words(w.container),
-            want: match w.want {
-                Want::Subnet(subnet) => format!("an address of {subnet}"),
-                Want::Address(addr) => addr.to_string(),
+            caller_pid: callers.get(&w.id).map_or(0, |acquire| acquire.caller),
+            container: self.containers.words(w.container),
+            want: match w.request {
+                AddressRequest::Subnet(subnet) => format!("an address of {subnet}"),
+                AddressRequest::Address(addr) => addr.to_string(),
             },
-            why: w.why.words(&name),
+            why: w.why.text(&name),
             left: w.deadline.since(now).as_secs_f64(),
         });
         let mut waiting: Vec<IpamWaiting> = waiting.collect();
         // Granted, and not on disk yet: the state machine does not wait, its caller does.
-        if let Some(error) = &self.progress.borrow().error {
-            for asking in self.asking.values() {
-                waiting.retain(|w| w.caller_pid != asking.caller);
+        if let Some(error) = self.journal.error() {
+            for acquire in callers.values() {
+                waiting.retain(|w| w.caller_pid != acquire.caller);
                 waiting.push(IpamWaiting {
-                    caller_pid: asking.caller,
-                    container: self.called.words(&asking.holder),
+                    caller_pid: acquire.caller,
+                    container: self.containers.words(&acquire.owner),
                     want: "an address".to_owned(),
                     why: format!("the journal of addresses cannot be written: {error}"),
                     left: 0.0,

@@ -1,4 +1,4 @@
-//! What attachments and the API ask, and their answers.
+//! Requests of attachments and of the API, and their answers.
 
 use std::net::Ipv4Addr;
 
@@ -6,105 +6,86 @@ use ipnet::Ipv4Net;
 use mesh_proto::api::ipam::Left;
 use mesh_proto::control::Control;
 use mesh_proto::ids::PeerId;
-use mesh_proto::ipam::{Refusal, RequestId, Want};
+use mesh_proto::ipam::{AddressRefusal, AddressRequest, RequestId};
 use mesh_proto::limits::IPAM_LEAVE_WAIT;
 use mesh_proto::time::Instant;
 use tokio::sync::oneshot;
 
-use super::{Addresses, Held, NotGiven, Request, TICK, TOPIC};
+use super::pending::{PendingAcquire, PendingLeave, PendingPrime};
+use super::{Acquire, AllocatorRequest, ContainerLease, IpamShell, NotGiven, TICK, TOPIC};
 
-/// Somebody who waits for an address.
-#[derive(Debug)]
-pub(super) struct Asking {
-    pub(super) caller: u32,
-    pub(super) holder: String,
-    pub(super) answer: oneshot::Sender<Result<Ipv4Net, NotGiven>>,
-}
-
-/// Somebody who waits for the range to have an owner.
-#[derive(Debug)]
-pub(super) struct Priming {
-    since: Instant,
-    until: Instant,
-    answer: oneshot::Sender<Result<(), String>>,
-}
-
-/// Somebody who waits for the space to be handed over.
-#[derive(Debug)]
-pub(super) struct Leaving {
-    answer: oneshot::Sender<Left>,
-    others: usize,
-    /// Slices that nobody took, once that is known.
-    pub(super) orphaned: Option<usize>,
-    until: Instant,
-}
-
-impl Addresses {
-    pub(super) fn handle_request(&mut self, request: Request, control: &Control, now: Instant) {
-        // A caller that hung up does not want its answer.
+impl IpamShell {
+    /// Does what a caller wants, or begins to.
+    pub(super) fn handle_request(
+        &mut self,
+        request: AllocatorRequest,
+        control: &Control,
+        now: Instant,
+    ) {
+        // A caller that hung up does not need its answer.
         match request {
-            Request::Acquire {
-                holder,
-                want,
-                prefix,
-                patience,
-                caller,
-                answer,
-            } => {
-                let asking = Asking {
-                    caller,
-                    holder,
-                    answer,
-                };
-                self.acquire(asking, want, prefix, now + patience, now);
+            AllocatorRequest::Acquire { acquire, answer } => self.acquire(acquire, answer, now),
+            AllocatorRequest::Release { addr, owner } => {
+                self.ipam.release_address(&owner, addr, now);
             }
-            Request::Release { addr, holder } => self.ipam.release_address(&holder, addr, now),
-            Request::Held(answer) => {
-                let held = self.ipam.allocations().map(|a| Held {
+            AllocatorRequest::Leases(answer) => {
+                let leases = self.ipam.allocations().map(|a| ContainerLease {
                     addr: a.addr,
-                    holder: a.container.to_owned(),
+                    owner: a.container.to_owned(),
                 });
-                let _ = answer.send(held.collect());
+                let _ = answer.send(leases.collect());
             }
-            Request::Report(answer) => drop(answer.send(self.report(control.me(), now))),
-            Request::Waiting(answer) => drop(answer.send(self.waiting(now))),
-            Request::Prime { patience, answer } => {
-                self.priming.push(Priming {
+            AllocatorRequest::Report(answer) => {
+                let _ = answer.send(self.report(control.me(), now));
+            }
+            AllocatorRequest::Waiting(answer) => drop(answer.send(self.waiting(now))),
+            AllocatorRequest::Prime { patience, answer } => {
+                self.pending.add_prime(PendingPrime {
                     since: now,
                     until: now + patience,
                     answer,
                 });
                 self.next_tick = now;
             }
-            Request::Remove {
+            AllocatorRequest::Remove {
                 peer,
                 force,
                 answer,
             } => drop(answer.send(self.remove(&peer, force, now))),
-            Request::Leave(answer) => self.leave(answer, now),
+            AllocatorRequest::Leave(answer) => self.leave(answer, now),
         }
     }
 
-    fn acquire(&mut self, asking: Asking, want: Want, prefix: u8, until: Instant, now: Instant) {
-        let id = RequestId(self.next_request);
-        self.next_request += 1;
-        let opened = match want {
-            Want::Subnet(subnet) => self.ipam.allocate(id, &asking.holder, subnet, until, now),
-            Want::Address(addr) => match Ipv4Net::new(addr, prefix) {
-                Ok(net) => self.ipam.claim(id, &asking.holder, net, until, now),
-                Err(_) => Err(Refusal::NotAHost(addr)),
+    fn acquire(
+        &mut self,
+        acquire: Acquire,
+        answer: oneshot::Sender<Result<Ipv4Net, NotGiven>>,
+        now: Instant,
+    ) {
+        let id = self.pending.next_request();
+        let until = now + acquire.patience;
+        let (owner, ipam) = (&acquire.owner, &mut self.ipam);
+        let opened = match acquire.request {
+            AddressRequest::Subnet(subnet) => ipam.allocate(id, owner, subnet, until, now),
+            AddressRequest::Address(addr) => match Ipv4Net::new(addr, acquire.prefix) {
+                Ok(net) => ipam.claim(id, owner, net, until, now),
+                Err(_) => Err(AddressRefusal::NotAHost(addr)),
             },
         };
         match opened {
-            Ok(()) => {
-                self.asking.insert(id, asking);
-            }
-            Err(why) => {
-                let _ = asking.answer.send(Err(self.not_given(&why)));
-            }
+            Ok(()) => self.pending.add(
+                id,
+                PendingAcquire {
+                    caller: acquire.caller,
+                    owner: acquire.owner,
+                    answer,
+                },
+            ),
+            Err(why) => drop(answer.send(Err(self.not_given(&why)))),
         }
     }
 
+    /// Answers the caller of a request that has an address.
     pub(super) fn allocated(
         &mut self,
         request: RequestId,
@@ -112,97 +93,93 @@ impl Addresses {
         prefix: u8,
         now: Instant,
     ) {
-        let Some(asking) = self.asking.remove(&request) else {
+        let Some(acquire) = self.pending.take(request) else {
             return;
         };
         let net = Ipv4Net::new(addr, prefix).map_err(|e| e.to_string().into());
-        if asking.answer.send(net).is_err() {
+        if acquire.answer.send(net).is_err() {
             // Nobody waits for it any more.
-            self.ipam.release_address(&asking.holder, addr, now);
+            self.ipam.release_address(&acquire.owner, addr, now);
         }
     }
 
-    pub(super) fn failed(&mut self, request: RequestId, why: &Refusal) {
-        if let Some(asking) = self.asking.remove(&request) {
-            let _ = asking.answer.send(Err(self.not_given(why)));
+    /// Answers the caller of a request that is over without an address.
+    pub(super) fn failed(&mut self, request: RequestId, why: &AddressRefusal) {
+        if let Some(acquire) = self.pending.take(request) {
+            let _ = acquire.answer.send(Err(self.not_given(why)));
         }
     }
 
-    fn not_given(&self, why: &Refusal) -> NotGiven {
+    fn not_given(&self, why: &AddressRefusal) -> NotGiven {
         NotGiven {
-            is_held: why.is_held(),
-            text: self.words(why),
+            is_in_use: why.is_in_use(),
+            text: self.text(why),
         }
     }
 
-    fn words(&self, why: &Refusal) -> String {
-        let names = |id: &PeerId| self.names.of(id);
+    fn text(&self, why: &AddressRefusal) -> String {
+        if let (AddressRefusal::Timeout(_), Some(error)) = (why, self.journal.error()) {
+            return format!(
+                "no address in time: the journal of addresses cannot be written: {error}"
+            );
+        }
+        let name = |owner: &str| self.containers.words(owner);
         let why = match why {
-            Refusal::Held(addr, container) => Refusal::Held(*addr, self.called.words(container)),
-            Refusal::HeldThere(addr, container, peer) => {
-                Refusal::HeldThere(*addr, self.called.words(container), *peer)
+            AddressRefusal::InUse(addr, owner) => AddressRefusal::InUse(*addr, name(owner)),
+            AddressRefusal::InUseOn(addr, owner, peer) => {
+                AddressRefusal::InUseOn(*addr, name(owner), *peer)
             }
             other => other.clone(),
         };
-        let mut words = why.words(&names);
-        if let (Refusal::Timeout(_), Some(error)) = (&why, &self.progress.borrow().error) {
-            words =
-                format!("no address in time: the journal of addresses cannot be written: {error}");
-        }
-        words
+        why.text(&|id: &PeerId| self.routers.of(id))
     }
 
-    /// Requests whose callers hung up are over.
-    pub(super) fn drop_the_unwanted(&mut self, now: Instant) {
-        let asking = self.asking.iter();
-        let unwanted = asking.filter(|(_, asking)| asking.answer.is_closed());
-        let unwanted: Vec<RequestId> = unwanted.map(|(id, _)| *id).collect();
-        for id in unwanted {
+    /// Ends requests whose callers hung up.
+    pub(super) fn cancel_abandoned(&mut self, now: Instant) {
+        for id in self.pending.abandoned() {
             self.ipam.cancel(id, now);
         }
     }
 
-    pub(super) fn prime_on(&mut self, now: Instant) {
-        for priming in std::mem::take(&mut self.priming) {
-            let wait = self.ipam.prime(priming.since, now);
-            match wait {
-                None => drop(priming.answer.send(Ok(()))),
-                Some(why) if now >= priming.until => {
-                    let why = why.words(&|id| self.names.of(id));
-                    let _ = priming.answer.send(Err(format!(
+    /// Looks whether the range has an owner, for the callers that wait for it.
+    pub(super) fn continue_primes(&mut self, now: Instant) {
+        for prime in self.pending.take_primes() {
+            match self.ipam.prime(prime.since, now) {
+                None => drop(prime.answer.send(Ok(()))),
+                Some(why) if now >= prime.until => {
+                    let why = why.text(&|id| self.routers.of(id));
+                    let _ = prime.answer.send(Err(format!(
                         "the range of addresses has no owner yet: {why}; try again, or with a longer --timeout"
                     )));
                 }
-                Some(_) => self.priming.push(priming),
+                Some(_) => self.pending.add_prime(prime),
             }
         }
     }
 
     fn remove(&mut self, typed: &str, force: bool, now: Instant) -> Result<String, String> {
         let owners = self.ipam.owners().into_iter().map(|owner| owner.peer);
-        let peer = self.names.find(typed, owners)?;
-        let names = |id: &PeerId| self.names.of(id);
+        let peer = self.routers.find(typed, owners)?;
+        let names = |id: &PeerId| self.routers.of(id);
         match self.ipam.remove(peer, force, now) {
             Ok(done) => Ok(format!(
                 "{typed} is removed; {} slices of its space go to {}",
                 done.slices,
-                names(&done.beneficiary)
+                names(&done.successor)
             )),
-            Err(why) => Err(why.words(&names)),
+            Err(why) => Err(why.text(&names)),
         }
     }
 
     fn leave(&mut self, answer: oneshot::Sender<Left>, now: Instant) {
-        let held: Vec<String> = self
-            .ipam
-            .allocations()
-            .map(|a| a.container.to_owned())
-            .collect();
-        held.iter()
-            .for_each(|holder| self.ipam.release(holder, now));
+        let allocations = self.ipam.allocations();
+        let leased: Vec<String> = allocations.map(|a| a.container.to_owned()).collect();
+        for owner in leased {
+            self.ipam.release(&owner, now);
+        }
         let owners = self.ipam.owners();
         let others = owners.iter().filter(|owner| owner.reachable).count();
-        self.leaving = Some(Leaving {
+        self.pending.set_leave(PendingLeave {
             answer,
             others: others.saturating_sub(1).max(self.ipam.space().reachable),
             orphaned: None,
@@ -211,22 +188,16 @@ impl Addresses {
         self.ipam.leave(now);
     }
 
-    /// Handed over, and the last statement is out: it says that nothing is held any more.
-    pub(super) fn finish_leaving(&mut self, control: &Control, now: Instant) {
-        let me = control.said_by(control.me(), TOPIC);
-        let last = self.ipam.statement();
-        let is_told = me.is_some_and(|said| Some(said.body) == last.as_deref());
-        let is_over = |leaving: &Leaving| {
-            leaving.orphaned.is_some() && is_told && self.ipam.next_deadline() > now
-                || now >= leaving.until
-        };
-        if self.leaving.as_ref().is_some_and(is_over)
-            && let Some(leaving) = self.leaving.take()
-        {
-            let _ = leaving.answer.send(Left {
-                orphaned: leaving.orphaned.unwrap_or_default(),
-                others: leaving.others,
-            });
+    /// Answers the caller that waits for the space to be handed over, once the last statement is out: it says that nothing is
+    /// leased any more.
+    pub(super) fn finish_leave(&mut self, control: &Control, now: Instant) {
+        if !self.pending.is_leaving() {
+            return;
         }
+        let told = control.said_by(control.me(), TOPIC);
+        let last = self.ipam.statement();
+        let is_told = told.is_some_and(|told| Some(told.body) == last.as_deref());
+        let is_quiet = self.ipam.next_deadline() > now;
+        self.pending.finish_leave(is_told && is_quiet, now);
     }
 }

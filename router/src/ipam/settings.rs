@@ -1,4 +1,4 @@
-//! What the operator says of the range: options, their defaults, and whether the host's routes allow it.
+//! Options about the range: their defaults, their mistakes, and collisions with the routes of the host.
 
 use std::time::Duration;
 
@@ -17,27 +17,27 @@ const RANGE: &str = "--ipalloc-range";
 const SUBNET: &str = "--ipalloc-default-subnet";
 const RECLAIM: &str = "--auto-reclaim";
 
-/// Whether and how addresses are allocated.
+/// The options about allocation, checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ipalloc {
-    /// So, and whether the operator named the range.
-    On(Plan, Named),
-    /// Not at all, as the operator said.
+    /// Addresses are allocated.
+    On(IpallocPlan, RangeSource),
+    /// None are, as the operator said.
     Off,
 }
 
-/// Whether the operator named the range.
+/// The origin of the range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Named {
-    /// It did, so the range is used or the router does not start.
-    Yes,
+pub enum RangeSource {
+    /// The operator named it, so it is used or the router does not start.
+    Operator,
     /// It is the default, without which a router is of use, too.
-    No,
+    Default,
 }
 
-/// How addresses are allocated.
+/// The range and the rules of its allocation.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Plan {
+pub struct IpallocPlan {
     /// The range and the default subnet.
     pub pool: Pool,
     /// Time after which a router that cannot be reached is removed by itself.
@@ -45,7 +45,7 @@ pub struct Plan {
 }
 
 impl Ipalloc {
-    /// From the options as given.
+    /// Checks the options as given.
     ///
     /// # Errors
     /// One line that names the option, and what to give instead.
@@ -54,10 +54,10 @@ impl Ipalloc {
         default_subnet: Option<Ipv4Net>,
         auto_reclaim: Option<&str>,
     ) -> anyhow::Result<Self> {
-        let named = if range.is_some() {
-            Named::Yes
+        let source = if range.is_some() {
+            RangeSource::Operator
         } else {
-            Named::No
+            RangeSource::Default
         };
         let auto_reclaim = auto_reclaim.map(parse_time).transpose()?;
         let text = range.unwrap_or(DEFAULT_RANGE);
@@ -74,18 +74,22 @@ impl Ipalloc {
             );
         };
         Ok(Self::On(
-            Plan::new(range, default_subnet, auto_reclaim)?,
-            named,
+            IpallocPlan::new(range, default_subnet, auto_reclaim)?,
+            source,
         ))
     }
 
-    /// The plan; or why there is none, as the operator said.
+    /// Returns the plan; or the reason there is none, as the operator said.
     ///
     /// # Errors
     /// The operator who starts this router by hand named a range that collides with a route of this host, other than to `bridge`.
-    pub fn settle(&self, bridge: &str, by_hand: bool) -> anyhow::Result<Result<Plan, String>> {
-        let (plan, named) = match self {
-            Self::On(plan, named) => (plan, *named),
+    pub fn settle(
+        &self,
+        bridge: &str,
+        by_hand: bool,
+    ) -> anyhow::Result<Result<IpallocPlan, String>> {
+        let (plan, source) = match self {
+            Self::On(plan, source) => (plan, *source),
             Self::Off => {
                 return Ok(Err(format!(
                     "this router allocates no addresses ({RANGE} is \"\")"
@@ -93,7 +97,7 @@ impl Ipalloc {
             }
         };
         let range = plan.pool.range;
-        if named == Named::Yes
+        if source == RangeSource::Operator
             && by_hand
             && let Some(other) = colliding(range, bridge)?
         {
@@ -105,19 +109,19 @@ impl Ipalloc {
         Ok(Ok(plan.clone()))
     }
 
-    /// Why no addresses can be allocated at this moment, if so: a route or an address of this host may come and go while
-    /// the router runs.
+    /// Returns the reason no addresses can be allocated at this moment, if so: a route or an address of this host may come
+    /// and go while the router runs.
     ///
     /// # Errors
     /// The kernel does not tell its routes.
     pub fn collision(&self, bridge: &str) -> anyhow::Result<Option<String>> {
-        let Self::On(plan, named) = self else {
+        let Self::On(plan, source) = self else {
             return Ok(None);
         };
         let range = plan.pool.range;
-        let which = match named {
-            Named::Yes => "its range",
-            Named::No => "its default range",
+        let which = match source {
+            RangeSource::Operator => "its range",
+            RangeSource::Default => "its default range",
         };
         Ok(colliding(range, bridge)?.map(|other| {
             format!(
@@ -128,7 +132,7 @@ impl Ipalloc {
     }
 }
 
-/// A route or an address of this host into or around the range, in words; default routes and what is on our bridge do no
+/// Returns a route or an address of this host into or around the range, in words; default routes and what is on our bridge do no
 /// harm.
 fn colliding(range: Ipv4Net, bridge: &str) -> anyhow::Result<Option<String>> {
     let mut netlink = Netlink::open()?;
@@ -181,7 +185,7 @@ fn parse_time(text: &str) -> anyhow::Result<Duration> {
     Ok(time)
 }
 
-impl Plan {
+impl IpallocPlan {
     /// Checks a range and a default subnet (none: the whole range).
     fn new(
         range: Ipv4Net,
@@ -261,24 +265,24 @@ mod tests {
 
     #[test]
     fn defaults_and_what_was_said() {
-        let Ok(Ipalloc::On(plan, named)) = Ipalloc::new(None, None, None) else {
+        let Ok(Ipalloc::On(plan, source)) = Ipalloc::new(None, None, None) else {
             panic!("on by default");
         };
         assert_eq!(plan.pool.range.to_string(), DEFAULT_RANGE);
         assert_eq!(
-            (plan.pool.default_subnet, named),
-            (plan.pool.range, Named::No)
+            (plan.pool.default_subnet, source),
+            (plan.pool.range, RangeSource::Default)
         );
         assert_eq!(Ipalloc::new(Some(""), None, None).unwrap(), Ipalloc::Off);
         let subnet = "10.40.1.0/24".parse().ok();
-        let Ok(Ipalloc::On(plan, named)) = Ipalloc::new(Some("10.40.0.0/16"), subnet, Some("2h"))
+        let Ok(Ipalloc::On(plan, source)) = Ipalloc::new(Some("10.40.0.0/16"), subnet, Some("2h"))
         else {
             panic!("as said");
         };
         assert_eq!(plan.auto_reclaim, Some(Duration::from_secs(7_200)));
         assert_eq!(
-            (Some(plan.pool.default_subnet), named),
-            (subnet, Named::Yes)
+            (Some(plan.pool.default_subnet), source),
+            (subnet, RangeSource::Operator)
         );
     }
 

@@ -1,5 +1,6 @@
 //! One router's addresses over a real journal: what is granted survives, whatever happens to the file.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
@@ -11,7 +12,7 @@ use mesh_proto::crypto::identity::Identity;
 use mesh_proto::crypto::secret::MeshSecret;
 use mesh_proto::forward::Forwarder;
 use mesh_proto::ids::PeerName;
-use mesh_proto::ipam::Want;
+use mesh_proto::ipam::AddressRequest;
 use mesh_proto::topology::record::Ed25519;
 
 use super::*;
@@ -38,7 +39,7 @@ fn control(clock: Clock) -> Control {
     Control::new(config, forwarder, verifier, entropy, clock.now()).unwrap()
 }
 
-fn plan(range: &str) -> Plan {
+fn plan(range: &str) -> IpallocPlan {
     match Ipalloc::new(Some(range), None, None).unwrap() {
         Ipalloc::On(plan, _) => plan,
         Ipalloc::Off => panic!("no range"),
@@ -62,7 +63,7 @@ impl Router {
                 while addresses.carry_out(&mut control, clock.now()) {}
                 let deadline = clock.to_tokio(addresses.next_deadline());
                 tokio::select! {
-                    stir = addresses.stirred() => addresses.handle(stir, &control, clock.now()),
+                    event = addresses.event() => addresses.handle(event, &control, clock.now()),
                     () = tokio::time::sleep_until(deadline) => addresses.handle_timeout(clock.now()),
                 }
             }
@@ -70,17 +71,26 @@ impl Router {
         Ok(Self { allocator, serving })
     }
 
-    async fn acquire(&self, holder: &str, want: &str) -> Result<String, String> {
-        let (want, prefix) = match want.strip_prefix("net:") {
+    async fn acquire(&self, owner: &str, typed: &str) -> Result<String, String> {
+        let (request, prefix) = match typed.strip_prefix("net:") {
             Some(net) => {
                 let net: Ipv4Net = net.parse().unwrap();
-                (Want::Subnet(net), net.prefix_len())
+                (AddressRequest::Subnet(net), net.prefix_len())
             }
-            None => (Want::Address(want.parse().unwrap()), 24),
+            None => (AddressRequest::Address(typed.parse().unwrap()), 24),
         };
-        let patience = Duration::from_secs(10);
-        let acquired = self.allocator.acquire(holder, want, prefix, patience, 1);
-        let acquired = acquired.await.map_err(|why| why.text)?;
+        let acquire = Acquire {
+            owner: owner.to_owned(),
+            request,
+            prefix,
+            patience: Duration::from_secs(10),
+            caller: 1,
+        };
+        let acquired = self
+            .allocator
+            .acquire(acquire)
+            .await
+            .map_err(|why| why.text)?;
         Ok(acquired.addr().to_string())
     }
 
@@ -120,7 +130,11 @@ async fn what_was_granted_is_held_after_a_restart_and_claims_are_told_whose_it_i
         .allocator
         .release([10, 32, 5, 2].into(), "docker:c:3")
         .await;
-    assert_eq!(router.allocator.held().await.len(), 2, "it was not its own");
+    assert_eq!(
+        router.allocator.leases().await.len(),
+        2,
+        "it was not its own"
+    );
     router
         .allocator
         .release([10, 32, 5, 2].into(), "docker:db:2")
@@ -158,19 +172,19 @@ async fn a_caller_that_hung_up_leaves_nothing_held() {
         let holder = format!("docker::{n}");
         let acquired = router.acquire(&holder, NET);
         let _ = tokio::time::timeout(Duration::from_micros(n * 20), acquired).await;
-        // Granted or not in that time: whoever got it gives it back.
+        // Granted or not in that time: an address that was given is released.
         router
             .allocator
             .release([10, 32, 5, 1].into(), &holder)
             .await;
     }
-    let mut held = router.allocator.held().await;
+    let mut held = router.allocator.leases().await;
     for _ in 0..500 {
         if held.is_empty() {
             return;
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
-        held = router.allocator.held().await;
+        held = router.allocator.leases().await;
     }
     panic!("{held:?}");
 }
@@ -215,7 +229,7 @@ async fn a_damaged_journal_is_set_aside_and_a_foreign_range_left_alone() {
 }
 
 #[tokio::test]
-async fn a_journal_that_grows_is_made_anew_and_loses_nothing() {
+async fn a_journal_that_grows_is_compacted_and_loses_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let router = Router::start(dir.path(), 1).unwrap();
     let long = "x".repeat(100);
@@ -224,7 +238,7 @@ async fn a_journal_that_grows_is_made_anew_and_loses_nothing() {
         .await
         .unwrap();
     let path = dir.path().join(FILE);
-    let (mut longest, mut made_anew) = (0, false);
+    let (mut longest, mut compacted) = (0, false);
     for n in 0..20_000 {
         let holder = format!("docker:{n}:{long}");
         router.acquire(&holder, NET).await.unwrap();
@@ -233,18 +247,18 @@ async fn a_journal_that_grows_is_made_anew_and_loses_nothing() {
             .release([10, 32, 5, 2].into(), &holder)
             .await;
         let length = fs::metadata(&path).unwrap().len();
-        made_anew |= length < longest;
+        compacted |= length < longest;
         longest = longest.max(length);
-        if made_anew {
+        if compacted {
             break;
         }
     }
-    assert!(made_anew, "{longest} bytes");
+    assert!(compacted, "{longest} bytes");
     // In order with what was released before.
-    router.allocator.held().await;
+    router.allocator.leases().await;
     router.stop().await;
     let router = Router::start(dir.path(), 2).unwrap();
-    let held = router.allocator.held().await;
+    let held = router.allocator.leases().await;
     assert_eq!(
         (held.len(), held[0].addr.to_string().as_str()),
         (1, "10.32.5.1")
@@ -290,7 +304,7 @@ async fn granted_in_a_second() {
         std::io::stderr(),
         "{per_second:.0} addresses granted in a second to {CLIENTS} at once, 99 % within {p99:.1?}, each synced"
     );
-    assert_eq!(router.allocator.held().await.len(), CLIENTS * EACH + 1);
+    assert_eq!(router.allocator.leases().await.len(), CLIENTS * EACH + 1);
     // Far below what a disk without a battery does; that it is synced at all is what other tests show.
     assert!(per_second > 50.0);
 }

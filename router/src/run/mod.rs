@@ -34,14 +34,14 @@ use crate::config::Settings;
 use crate::engine::Engines;
 use crate::fastpath::{self, FastPath};
 use crate::host::{DatapathView, HostView};
-use crate::ipam::{Addresses, Allocator, Ipalloc, Plan};
+use crate::ipam::{Allocator, Ipalloc, IpallocPlan, IpamShell};
 use crate::lanes::{ControlSender, LANE_EVENTS, Lanes, Reported, Shared, Spare};
 use crate::latency::Latency;
 use crate::names;
 use crate::secret::Password;
 use crate::shell::{Accepts, Shell};
 use crate::start::{Manner, Restart};
-use crate::state::{Change, Store, Writer};
+use crate::state::{Change, StateWriter, Store};
 use crate::warnings::Warnings;
 use crate::ways::HostWays;
 use crate::{ipam, log, port, secret};
@@ -277,11 +277,11 @@ fn said_settings(settings: &Settings) -> shared::Settings {
 
 /// Opens the journal of addresses, before any communication; without a plan nothing is allocated.
 fn open_addresses(
-    plan: Result<Plan, String>,
+    plan: Result<IpallocPlan, String>,
     opened: &Opened,
     control: &Control,
     clock: Clock,
-) -> anyhow::Result<(Option<Addresses>, Allocator)> {
+) -> anyhow::Result<(Option<IpamShell>, Allocator)> {
     let plan = match plan {
         Ok(plan) => plan,
         Err(why) => {
@@ -408,8 +408,8 @@ fn view(
 }
 
 /// Starts the thread that writes state files.
-fn write_state(store: &Arc<Store>, warnings: &Warnings) -> anyhow::Result<Writer> {
+fn write_state(store: &Arc<Store>, warnings: &Warnings) -> anyhow::Result<StateWriter> {
     let disk = store.clone();
-    Writer::start(warnings.clone(), move |change: &Change| change.store(&disk))
+    StateWriter::start(warnings.clone(), move |change: &Change| change.store(&disk))
         .context("cannot start a thread")
 }

@@ -23,10 +23,10 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::clock::Clock;
 use crate::command::{ControlCommand, Stored};
 use crate::fastpath::FastPath;
-use crate::ipam::{Addresses, Stir};
+use crate::ipam::{IpamEvent, IpamShell};
 use crate::lanes::{ControlSender, Reported};
 use crate::names::NamesFeed;
-use crate::state::{Change, Writer};
+use crate::state::{Change, StateWriter};
 use crate::ways::HostWays;
 
 use self::accept::Accepted;
@@ -67,11 +67,11 @@ pub struct Shell {
     pub fast: Option<FastPath>,
     /// Receiver of other routers' announcements of names.
     pub names: NamesFeed,
-    /// Writer of the state files for epoch, targets and pins.
-    pub state: Writer,
-    /// Address allocation, if enabled.
-    pub addresses: Option<Addresses>,
-    /// Callers that wait until a change is stored.
+    /// Where the epoch, targets and pins are kept.
+    pub state: StateWriter,
+    /// Addresses that routers allocate, where that is wanted.
+    pub addresses: Option<IpamShell>,
+    /// Who waits until what was changed is stored.
     pub unstored: Vec<oneshot::Sender<Result<(), String>>>,
 }
 
@@ -107,9 +107,9 @@ impl Shell {
                     let endpoints = self.endpoints.borrow_and_update().clone();
                     self.control.set_endpoints(endpoints, self.clock.now());
                 }
-                stir = stirred(&mut self.addresses) => {
+                event = ipam_event(&mut self.addresses) => {
                     if let Some(addresses) = &mut self.addresses {
-                        addresses.handle(stir, &self.control, self.clock.now());
+                        addresses.handle(event, &self.control, self.clock.now());
                     }
                 }
                 () = self.names.room(), if self.names.waits() => {}
@@ -133,7 +133,7 @@ impl Shell {
 
     fn next_deadline(&self) -> Instant {
         let (deadline, _why) = self.control.next_deadline();
-        let addresses = self.addresses.as_ref().map(Addresses::next_deadline);
+        let addresses = self.addresses.as_ref().map(IpamShell::next_deadline);
         addresses.map_or(deadline, |at| at.min(deadline))
     }
 
@@ -152,7 +152,7 @@ impl Shell {
     fn carry_out_control(&mut self, conns: &mut Conns) {
         while let Some(output) = self.control.poll_output() {
             if let Some(addresses) = &mut self.addresses {
-                addresses.hear(&output, &self.control, self.clock.now());
+                addresses.on_control_output(&output, &self.control, self.clock.now());
             }
             match output {
                 Output::Dial { conn, to, others } => {
@@ -319,10 +319,10 @@ impl Shell {
     }
 }
 
-/// Waits forever if no addresses are allocated.
-async fn stirred(addresses: &mut Option<Addresses>) -> Stir {
+/// Waits for ever where no addresses are allocated.
+async fn ipam_event(addresses: &mut Option<IpamShell>) -> IpamEvent {
     match addresses {
-        Some(addresses) => addresses.stirred().await,
+        Some(addresses) => addresses.event().await,
         None => std::future::pending().await,
     }
 }

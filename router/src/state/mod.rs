@@ -26,9 +26,9 @@ use serde::de::DeserializeOwned;
 
 pub use self::erase::erase;
 pub use self::error::StateError;
+pub use self::given::GivenPeers;
 pub use self::identity::IdentitySeeds;
-pub use self::writer::{Change, Writer};
-pub use given::GivenPeers;
+pub use self::writer::{Change, StateWriter};
 
 const IDENTITY: &str = "identity";
 const TARGETS: &str = "targets";

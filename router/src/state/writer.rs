@@ -7,14 +7,13 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::mem::discriminant;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use mesh_proto::control::{Forgotten, Remembered};
 use tokio::sync::oneshot;
 
 use super::{StateError, Store};
+use crate::background::{BackgroundThread, Backlog};
 use crate::warnings::Warnings;
 
 /// Delay before a failed write is retried.
@@ -63,34 +62,35 @@ impl Change {
     }
 }
 
-/// Handle of the thread. On drop, pending changes are still written.
+/// The thread that writes. When this is dropped, what waits is still written.
 #[derive(Debug)]
-pub struct Writer {
-    shared: Arc<Shared>,
-    thread: Option<JoinHandle<()>>,
-}
+pub struct StateWriter(BackgroundThread<StateBacklog>);
 
-#[derive(Debug, Default)]
-struct Shared {
-    queue: Mutex<Queue>,
-    changed: Condvar,
-}
-
-/// Pending changes; at most one of each kind.
-#[derive(Debug, Default)]
-struct Queue {
+/// At most one change of each kind.
+#[derive(Debug)]
+struct StateBacklog {
     changes: VecDeque<Change>,
     /// Changes that could not be written.
     failed: Vec<Change>,
-    /// Last error.
+    /// The reason for the last of them.
     error: Option<String>,
-    /// Callers that wait until every change was attempted.
+    /// Callers that wait until everything was tried.
     waiting: Vec<oneshot::Sender<Result<(), String>>>,
-    closed: bool,
+    warnings: Warnings,
 }
 
-impl Queue {
-    /// Adds a change, in place of an older one of the same kind.
+impl StateBacklog {
+    fn new(warnings: Warnings) -> Self {
+        Self {
+            changes: VecDeque::new(),
+            failed: Vec::new(),
+            error: None,
+            waiting: Vec::new(),
+            warnings,
+        }
+    }
+
+    /// Takes a newer value in place of one of the same kind.
     fn put(&mut self, change: Change) {
         let same = |c: &Change| discriminant(c) == discriminant(&change);
         self.failed.retain(|c| !same(c));
@@ -100,30 +100,54 @@ impl Queue {
         }
     }
 
-    /// Records a failed change, unless a newer value is pending.
-    fn fail(&mut self, change: Change, error: String) {
-        let same = |c: &Change| discriminant(c) == discriminant(&change);
-        if !self.changes.iter().any(same) {
-            self.failed.push(change);
-        }
-        self.error = Some(error);
-    }
-
-    /// Reports the result to waiting callers, after every change was attempted.
+    /// Everything was tried once: tells those who wait.
     fn tell(&mut self) {
         if self.failed.is_empty() {
             self.error = None;
         }
         let result = self.error.clone().map_or(Ok(()), Err);
         for waiting in self.waiting.drain(..) {
-            // A failed send means that the caller is gone.
+            // A caller that hung up does not need it.
             let _ = waiting.send(result.clone());
         }
     }
 }
 
-impl Writer {
-    /// Starts the thread. `write` stores one change ([`Change::store`]).
+impl Backlog for StateBacklog {
+    type Work = Change;
+    type Outcome = Result<(), String>;
+
+    fn take(&mut self) -> Result<Change, Option<Duration>> {
+        if let Some(change) = self.changes.pop_front() {
+            return Ok(change);
+        }
+        self.tell();
+        if self.failed.is_empty() {
+            self.warnings.clear(STATE);
+            return Err(None);
+        }
+        Err(Some(RETRY))
+    }
+
+    /// Keeps a change that could not be written, unless there is a newer value.
+    fn finish(&mut self, change: Change, outcome: Result<(), String>) {
+        if let Err(error) = outcome {
+            let same = |c: &Change| discriminant(c) == discriminant(&change);
+            if !self.changes.iter().any(same) {
+                self.failed.push(change);
+            }
+            self.error = Some(error);
+        }
+    }
+
+    fn retry(&mut self) {
+        let failed = std::mem::take(&mut self.failed);
+        self.changes.extend(failed);
+    }
+}
+
+impl StateWriter {
+    /// Starts the thread; `write` stores one change ([`Change::store`]).
     ///
     /// # Errors
     /// The thread cannot be started.
@@ -131,96 +155,38 @@ impl Writer {
         warnings: Warnings,
         mut write: impl FnMut(&Change) -> Result<(), StateError> + Send + 'static,
     ) -> io::Result<Self> {
-        let shared = Arc::<Shared>::default();
-        let queue = shared.clone();
-        let thread = std::thread::Builder::new()
-            .name("state".into())
-            .spawn(move || {
-                while let Some(change) = queue.next(&warnings) {
-                    if let Err(error) = write(&change) {
-                        let what = change.what();
-                        warnings.set(
-                            STATE,
-                            format!("cannot store {what}: {error}; it is tried again, and forgotten at the next start until then"),
-                        );
-                        queue.lock().fail(change, error.to_string());
-                    }
-                }
-            })?;
-        Ok(Self {
-            shared,
-            thread: Some(thread),
-        })
+        let backlog = StateBacklog::new(warnings.clone());
+        let thread = BackgroundThread::start("state", backlog, move |change| {
+            write(change).map_err(|error| {
+                let what = change.what();
+                warnings.set(
+                    STATE,
+                    format!("cannot store {what}: {error}; it is tried again, and forgotten at the next start until then"),
+                );
+                error.to_string()
+            })
+        })?;
+        Ok(Self(thread))
     }
 
     /// Queues a change, in place of a pending one of the same kind. Returns at once.
     pub fn put(&self, change: Change) {
-        self.shared.lock().put(change);
-        self.shared.changed.notify_one();
+        self.0.change(|backlog| backlog.put(change));
     }
 
     /// Sends the result to `waiting` once every change queued so far was attempted. Returns at once.
     pub fn confirm(&self, waiting: oneshot::Sender<Result<(), String>>) {
-        let mut queue = self.shared.lock();
-        // Changes that failed before are retried as well.
-        let failed = std::mem::take(&mut queue.failed);
-        queue.changes.extend(failed);
-        queue.waiting.push(waiting);
-        self.shared.changed.notify_one();
-    }
-}
-
-impl Drop for Writer {
-    fn drop(&mut self) {
-        self.shared.lock().closed = true;
-        self.shared.changed.notify_one();
-        if self.thread.take().is_some_and(|t| t.join().is_err()) {
-            tracing::error!("the thread that writes state files had crashed");
-        }
-    }
-}
-
-impl Shared {
-    /// Waits for a change; `None` once everything was attempted and no more will come.
-    fn next(&self, warnings: &Warnings) -> Option<Change> {
-        let mut queue = self.lock();
-        loop {
-            if let Some(change) = queue.changes.pop_front() {
-                return Some(change);
-            }
-            queue.tell();
-            if queue.failed.is_empty() {
-                warnings.clear(STATE);
-            }
-            if queue.closed {
-                return None;
-            }
-            if queue.failed.is_empty() {
-                queue = self
-                    .changed
-                    .wait(queue)
-                    .unwrap_or_else(PoisonError::into_inner);
-                continue;
-            }
-            let waited = self.changed.wait_timeout(queue, RETRY);
-            let (woken, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
-            queue = woken;
-            if timeout.timed_out() {
-                let failed = std::mem::take(&mut queue.failed);
-                queue.changes.extend(failed);
-            }
-        }
-    }
-
-    /// Ignores poisoning: no code panics under this lock.
-    fn lock(&self) -> MutexGuard<'_, Queue> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.change(|backlog| {
+            // What failed before is tried for them, too.
+            backlog.retry();
+            backlog.waiting.push(waiting);
+        });
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::mpsc;
+    use std::sync::{Arc, Mutex, mpsc};
 
     use super::*;
 
@@ -234,7 +200,7 @@ mod tests {
         let (release, released) = mpsc::channel::<()>();
         let written = Arc::new(Mutex::new(Vec::new()));
         let disk = written.clone();
-        let writer = Writer::start(Warnings::default(), move |change| {
+        let writer = StateWriter::start(Warnings::default(), move |change| {
             began.send(()).unwrap();
             released.recv().unwrap();
             disk.lock().unwrap().push(change.clone());
@@ -268,7 +234,7 @@ mod tests {
         store.boot(|| ([1; 32], [2; 32])).unwrap();
         let disk = store.clone();
         let mut first = true;
-        let writer = Writer::start(Warnings::default(), move |change| {
+        let writer = StateWriter::start(Warnings::default(), move |change| {
             if std::mem::take(&mut first) {
                 let full = io::Error::from(io::ErrorKind::StorageFull);
                 return Err(StateError::io("cannot write", disk.dir(), full));
@@ -277,8 +243,8 @@ mod tests {
         })
         .unwrap();
         writer.put(targets(1));
-        // The first may be written before the second arrives, or be replaced by it.
-        while !writer.shared.lock().changes.is_empty() {
+        // The first may be taken before the second comes, or give way to it.
+        while !writer.0.change(|backlog| backlog.changes.is_empty()) {
             std::thread::yield_now();
         }
         writer.put(targets(2));
@@ -293,7 +259,7 @@ mod tests {
         let full = Arc::new(Mutex::new(true));
         let disk = full.clone();
         let warnings = Warnings::default();
-        let writer = Writer::start(warnings.clone(), move |_| match *disk.lock().unwrap() {
+        let writer = StateWriter::start(warnings.clone(), move |_| match *disk.lock().unwrap() {
             true => {
                 let full = io::Error::from(io::ErrorKind::StorageFull);
                 Err(StateError::io("cannot write", "targets".as_ref(), full))

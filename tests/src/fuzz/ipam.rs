@@ -4,7 +4,8 @@ use core::time::Duration;
 
 use mesh_proto::ids::{PeerId, Version};
 use mesh_proto::ipam::{
-    Config, Denial, Foreign, Ipam, Message, Output, Pin, RequestId, Run, Slicing, Statement, Want,
+    AddressRequest, Denial, ForeignClaim, Ipam, IpamConfig, IpamMessage, IpamOutput, IpamStatement,
+    Pin, RequestId, SliceRun, Slicing,
 };
 use mesh_proto::time::Instant;
 
@@ -15,7 +16,7 @@ const OTHER: PeerId = PeerId([2; 16]);
 
 fn start<'a>(journal: impl IntoIterator<Item = &'a [u8]>) -> Option<Ipam> {
     let range = "10.32.0.0/24".parse().expect("a range");
-    let config = Config {
+    let config = IpamConfig {
         me: ME,
         epoch: 1,
         slicing: Slicing::new(range).expect("a range"),
@@ -26,11 +27,11 @@ fn start<'a>(journal: impl IntoIterator<Item = &'a [u8]>) -> Option<Ipam> {
 
 /// Anything parsed is encoded so that it parses the same; nothing panics; the journal restores the same map.
 pub(super) fn target(data: &[u8]) {
-    if let Ok(statement) = Statement::decode(data) {
-        assert_eq!(Statement::decode(&statement.encode()), Ok(statement));
+    if let Ok(statement) = IpamStatement::decode(data) {
+        assert_eq!(IpamStatement::decode(&statement.encode()), Ok(statement));
     }
-    if let Ok(message) = Message::decode(data) {
-        assert_eq!(Message::decode(&message.encode()), Ok(message));
+    if let Ok(message) = IpamMessage::decode(data) {
+        assert_eq!(IpamMessage::decode(&message.encode()), Ok(message));
     }
     let mut ipam = start([]).expect("a new journal");
     let mut journal = Vec::new();
@@ -60,7 +61,7 @@ pub(super) fn target(data: &[u8]) {
         }
         ipam.handle_timeout(now);
         while let Some(output) = ipam.poll_output() {
-            if let Output::Persist { position, entry } = output {
+            if let IpamOutput::Persist { position, entry } = output {
                 journal.push(entry);
                 ipam.persisted(position, now);
             }
@@ -71,25 +72,25 @@ pub(super) fn target(data: &[u8]) {
 }
 
 pub(super) fn seeds() -> Vec<Vec<u8>> {
-    let run = Run {
+    let run = SliceRun {
         first: 3,
         count: 4,
         ver: 2,
     };
     let pin = Pin {
         addr: [10, 32, 0, 50].into(),
-        holder: None,
+        router: None,
         epoch: 1,
         number: 0,
     };
-    let statement = Statement {
+    let statement = IpamStatement {
         version: Version { epoch: 1, seq: 1 },
         range: "10.32.0.0/24".parse().expect("a range"),
         settled: 1,
         live: true,
         free: 2,
         own: vec![run],
-        others: vec![Foreign { owner: ME, run }],
+        others: vec![ForeignClaim { owner: ME, run }],
         pins: vec![pin],
         fences: vec![(OTHER, Version { epoch: 1, seq: 1 })],
         conflicts: Vec::new(),
@@ -99,39 +100,38 @@ pub(super) fn seeds() -> Vec<Vec<u8>> {
     let subnet = "10.32.0.0/24".parse().expect("a subnet");
     let addr = [10, 32, 0, 50].into();
     let messages = [
-        Message::Ask {
+        IpamMessage::Request {
             epoch,
             number,
-            want: Want::Subnet(subnet),
+            request: AddressRequest::Subnet(subnet),
             slices: 1,
         },
-        Message::Lent {
+        IpamMessage::Leased {
             epoch,
             number,
             addr,
         },
-        Message::Denied {
+        IpamMessage::Denied {
             epoch,
             number,
-            why: Denial::Held("web".to_owned()),
+            why: Denial::InUse("web".to_owned()),
         },
-        Message::Grant {
+        IpamMessage::Grant {
             runs: vec![run],
             pins: vec![pin],
         },
-        Message::Agree {
+        IpamMessage::Agree {
             number,
             runs: vec![run],
         },
-        Message::Agreed {
+        IpamMessage::Agreed {
             number,
             over: Vec::new(),
             pins: vec![pin],
         },
     ];
-    let messages: Vec<Vec<u8>> = messages.iter().map(Message::encode).collect();
-    // A neighbour announces its space, a container requests an address, and the neighbour sends one message of each
-    // kind.
+    let messages: Vec<Vec<u8>> = messages.iter().map(IpamMessage::encode).collect();
+    // A neighbour states its space, a container asks for an address, and the neighbour says each thing in turn.
     let step = |what: u8, bytes: &[u8]| {
         let length = u16::try_from(bytes.len()).expect("a short message");
         [&[200, 2, what], &length.to_be_bytes()[..], bytes].concat()

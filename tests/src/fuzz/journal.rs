@@ -1,13 +1,13 @@
 //! The journal file of allocated addresses.
 
 use mesh_proto::ids::PeerId;
-use mesh_proto::ipam::{Config, Ipam, Output, RequestId, Slicing};
+use mesh_proto::ipam::{Ipam, IpamConfig, IpamOutput, RequestId, Slicing};
 use mesh_proto::time::Instant;
 use mesh_router::ipam::{entries, file};
 
-fn config() -> Config {
+fn config() -> IpamConfig {
     let range = "10.32.0.0/24".parse().expect("a range");
-    Config {
+    IpamConfig {
         me: PeerId([1; 16]),
         epoch: 1,
         slicing: Slicing::new(range).expect("a range"),
@@ -41,7 +41,7 @@ pub(super) fn seeds() -> Vec<Vec<u8>> {
     }
     let mut all = Vec::new();
     while let Some(output) = ipam.poll_output() {
-        if let Output::Persist { position, entry } = output {
+        if let IpamOutput::Persist { position, entry } = output {
             all.push(entry);
             ipam.persisted(position, now);
         }

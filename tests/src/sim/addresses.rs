@@ -5,7 +5,8 @@ use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
 use mesh_proto::control::{Control, Output as ControlOutput};
-use mesh_proto::ipam::{Config, Ipam, Output, RequestId, Statement, Want};
+use mesh_proto::feed;
+use mesh_proto::ipam::{AddressRequest, Ipam, IpamConfig, IpamOutput, IpamStatement, RequestId};
 use mesh_proto::time::Instant;
 use mesh_proto::wire::topic::Topic;
 
@@ -28,7 +29,7 @@ pub(crate) struct Addresses {
 
 impl Addresses {
     pub(crate) fn start(
-        config: Config,
+        config: IpamConfig,
         entries: &[Vec<u8>],
         fault: Option<Planted>,
         now: Instant,
@@ -56,7 +57,7 @@ impl Addresses {
         let is_claim = matches!(output, ControlOutput::Said(key) if key.topic == TOPIC);
         let is_deaf = self.fault == Some(Planted::DeafToClaims) && !self.ipam.owners().is_empty();
         if !(is_claim && is_deaf) {
-            self.ipam.hear(output, control, now);
+            feed::addresses(&mut self.ipam, output, control, now);
         }
     }
 
@@ -65,14 +66,14 @@ impl Addresses {
         &mut self,
         id: u64,
         container: &str,
-        want: Want,
+        want: AddressRequest,
         times: [Instant; 2],
     ) -> bool {
         let [deadline, now] = times;
         let id = RequestId(id);
         let opened = match want {
-            Want::Subnet(net) => self.ipam.allocate(id, container, net, deadline, now),
-            Want::Address(addr) => {
+            AddressRequest::Subnet(net) => self.ipam.allocate(id, container, net, deadline, now),
+            AddressRequest::Address(addr) => {
                 let net = Ipv4Net::new(addr, 24).unwrap_or_default();
                 self.ipam.claim(id, container, net, deadline, now)
             }
@@ -107,7 +108,7 @@ impl Addresses {
 
     /// Injected fault `ForgottenPins`: the announcement omits the held addresses in other owners' space.
     fn perhaps_without_pins(&self, bytes: Vec<u8>) -> Vec<u8> {
-        match Statement::decode(&bytes) {
+        match IpamStatement::decode(&bytes) {
             Ok(mut statement) if self.fault == Some(Planted::ForgottenPins) => {
                 statement.pins.clear();
                 statement.encode()
@@ -134,30 +135,30 @@ impl Addresses {
         while let Some(output) = self.ipam.poll_output() {
             any = true;
             match output {
-                Output::Persist { position, entry } => {
+                IpamOutput::Persist { position, entry } => {
                     effects.push(Effect::Write(Write::Entry { position, entry }));
                     if self.fault == Some(Planted::GrantBeforeSync) {
                         self.ipam.persisted(position, now);
                     }
                 }
-                Output::Statement(bytes) => {
+                IpamOutput::Statement(bytes) => {
                     let bytes = self.perhaps_without_pins(bytes);
                     if let Err(error) = control.say(TOPIC, bytes, now) {
                         effects.push(Effect::Note(error.to_string()));
                     }
                 }
-                Output::Send { to, bytes } => {
+                IpamOutput::Send { to, bytes } => {
                     if let Err(error) = control.tell(to, TOPIC, &bytes, now) {
                         effects.push(Effect::Note(error.to_string()));
                     }
                 }
-                Output::Allocated { request, addr, .. } => {
+                IpamOutput::Allocated { request, addr, .. } => {
                     effects.push(Effect::Answer(request.0, Ok(addr)));
                 }
-                Output::Failed { request, why } => {
+                IpamOutput::Failed { request, why } => {
                     effects.push(Effect::Answer(request.0, Err(why.to_string())));
                 }
-                Output::Left { .. } => {}
+                IpamOutput::Left { .. } => {}
             }
         }
         if self.is_long {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ipnet::Ipv4Net;
 use mesh_proto::ids::PeerId;
-use mesh_proto::ipam::{Ipam, Slicing, Want};
+use mesh_proto::ipam::{AddressRequest, Ipam, Slicing};
 use mesh_proto::names::{Container, MeshName};
 
 use super::invariants::addresses::{self, Holder, TOLD};
@@ -113,7 +113,7 @@ impl World {
         }
     }
 
-    fn some_want(&mut self) -> Want {
+    fn some_want(&mut self) -> AddressRequest {
         let range = self.guests.slicing.range();
         let subnet = |bits: u8| Ipv4Net::new(range.network(), bits).unwrap_or(range);
         match self.dice.below(6) {
@@ -121,15 +121,15 @@ impl World {
                 let size = 1usize << (32 - range.prefix_len());
                 let at = 1 + self.dice.below(size.min(POPULAR) - 2);
                 let at = u32::from(range.network()) + u32::try_from(at).unwrap_or(1);
-                Want::Address(Ipv4Addr::from(at))
+                AddressRequest::Address(Ipv4Addr::from(at))
             }
-            1 => Want::Subnet(subnet((range.prefix_len() + 1).min(30))),
-            2 => Want::Subnet(subnet(28.max(range.prefix_len()))),
-            _ => Want::Subnet(range),
+            1 => AddressRequest::Subnet(subnet((range.prefix_len() + 1).min(30))),
+            2 => AddressRequest::Subnet(subnet(28.max(range.prefix_len()))),
+            _ => AddressRequest::Subnet(range),
         }
     }
 
-    fn guest_comes(&mut self, host: HostId, want: Want, patience: Duration) {
+    fn guest_comes(&mut self, host: HostId, want: AddressRequest, patience: Duration) {
         self.guests.serial += 1;
         let number = self.guests.serial;
         let name = format!("g{number}");
@@ -212,7 +212,7 @@ impl World {
             let has_map = |h: &HostId| self.ipam(*h).is_some_and(|i| !i.owners().is_empty());
             if !hosts.iter().any(has_map) {
                 let host = hosts[self.dice.below(hosts.len())];
-                self.guest_comes(host, Want::Subnet(range), FOUNDERS_PATIENCE);
+                self.guest_comes(host, AddressRequest::Subnet(range), FOUNDERS_PATIENCE);
             }
         }
     }

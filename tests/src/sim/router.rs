@@ -11,7 +11,7 @@ use mesh_proto::crypto::identity::Identity;
 use mesh_proto::crypto::secret::MeshSecret;
 use mesh_proto::forward::{Collected, Forwarder, Path, Scratch, Snapshot};
 use mesh_proto::ids::{ConnId, PeerId, PeerName};
-use mesh_proto::ipam::{self, Ipam, Slicing};
+use mesh_proto::ipam::{Ipam, IpamConfig, Slicing};
 use mesh_proto::limits;
 use mesh_proto::names::Container;
 use mesh_proto::offload::{PortFrame, VirtioHeader};
@@ -127,7 +127,7 @@ impl Router {
             .map_err(|e| e.to_string())?;
         let addresses = match &setup.range {
             Some((slicing, journal)) => {
-                let config = ipam::Config {
+                let config = IpamConfig {
                     me,
                     epoch: state.epoch,
                     slicing: *slicing,

@@ -3,8 +3,9 @@
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use super::super::journal::Entry;
-use super::super::state::{Claim, State, next};
+use super::super::durable::{
+    AddressState, JournalEntry, SliceClaim, header, next, replay, snapshot,
+};
 use super::super::wire::*;
 use super::super::*;
 use crate::ids::Version;
@@ -21,28 +22,28 @@ fn version() -> impl Strategy<Value = Version> {
     (0u64..4, 0u64..300).prop_map(|(epoch, seq)| Version { epoch, seq })
 }
 
-fn run() -> impl Strategy<Value = Run> {
+fn run() -> impl Strategy<Value = SliceRun> {
     (
         0u16..20,
         1u16..9,
         prop_oneof![0u32..5, Just(u32::MAX), any::<u32>()],
     )
-        .prop_map(|(first, count, ver)| Run { first, count, ver })
+        .prop_map(|(first, count, ver)| SliceRun { first, count, ver })
 }
 
 fn pin() -> impl Strategy<Value = Pin> {
     (addr(), proptest::option::of(peer()), 0u64..3, 0u64..9).prop_map(
-        |(addr, holder, epoch, number)| Pin {
+        |(addr, router, epoch, number)| Pin {
             addr,
-            holder,
+            router,
             epoch,
             number,
         },
     )
 }
 
-fn foreign() -> impl Strategy<Value = Foreign> {
-    (peer(), run()).prop_map(|(owner, run)| Foreign { owner, run })
+fn foreign() -> impl Strategy<Value = ForeignClaim> {
+    (peer(), run()).prop_map(|(owner, run)| ForeignClaim { owner, run })
 }
 
 prop_compose! {
@@ -54,75 +55,78 @@ prop_compose! {
         pins in vec(pin(), 0..6),
         fences in vec((peer(), version()), 0..3),
         conflicts in vec((addr(), peer(), peer()), 0..3),
-    ) -> Statement {
+    ) -> IpamStatement {
         let conflicts = conflicts.into_iter();
         let conflicts = conflicts.map(|(addr, first, second)| Conflict { addr, first, second });
-        Statement {
+        IpamStatement {
             version, range: range(), settled, live, free, own, others, pins, fences,
             conflicts: conflicts.collect(),
         }
     }
 }
 
-fn want() -> impl Strategy<Value = Want> {
+fn want() -> impl Strategy<Value = AddressRequest> {
     prop_oneof![
-        addr().prop_map(Want::Address),
-        (8u8..=32).prop_map(|n| Want::Subnet(Ipv4Net::new([10, 32, 0, 0].into(), n).unwrap()))
+        addr().prop_map(AddressRequest::Address),
+        (8u8..=32)
+            .prop_map(|n| AddressRequest::Subnet(Ipv4Net::new([10, 32, 0, 0].into(), n).unwrap()))
     ]
 }
 
-fn message() -> impl Strategy<Value = Message> {
+fn message() -> impl Strategy<Value = IpamMessage> {
     prop_oneof![
-        (0u64..3, 0u64..9, want(), any::<u16>()).prop_map(|(epoch, number, want, slices)| {
-            Message::Ask {
+        (0u64..3, 0u64..9, want(), any::<u16>()).prop_map(|(epoch, number, request, slices)| {
+            IpamMessage::Request {
                 epoch,
                 number,
-                want,
+                request,
                 slices,
             }
         }),
-        (0u64..3, 0u64..9, addr()).prop_map(|(epoch, number, addr)| Message::Lent {
+        (0u64..3, 0u64..9, addr()).prop_map(|(epoch, number, addr)| IpamMessage::Leased {
             epoch,
             number,
             addr
         }),
         (0u64..9, "[a-z]{0,9}").prop_map(|(number, who)| {
-            let (epoch, why) = (1, Denial::Held(who));
-            Message::Denied { epoch, number, why }
+            let (epoch, why) = (1, Denial::InUse(who));
+            IpamMessage::Denied { epoch, number, why }
         }),
-        (vec(run(), 0..4), vec(pin(), 0..4)).prop_map(|(runs, pins)| Message::Grant { runs, pins }),
-        (0u64..3, vec(run(), 0..4)).prop_map(|(number, runs)| Message::Agree { number, runs }),
+        (vec(run(), 0..4), vec(pin(), 0..4))
+            .prop_map(|(runs, pins)| IpamMessage::Grant { runs, pins }),
+        (0u64..3, vec(run(), 0..4)).prop_map(|(number, runs)| IpamMessage::Agree { number, runs }),
         (0u64..3, vec(foreign(), 0..4), vec(pin(), 0..4))
-            .prop_map(|(number, over, pins)| Message::Agreed { number, over, pins }),
+            .prop_map(|(number, over, pins)| IpamMessage::Agreed { number, over, pins }),
     ]
 }
 
-fn entry() -> impl Strategy<Value = Entry> {
+fn entry() -> impl Strategy<Value = JournalEntry> {
     let lend = (addr(), peer(), 0u64..3, 0u64..9);
     prop_oneof![
-        (peer(), run()).prop_map(|(owner, run)| Entry::Claim { owner, run }),
-        (proptest::option::of(peer()), run()).prop_map(|(from, run)| Entry::Own { from, run }),
-        (peer(), run()).prop_map(|(to, run)| Entry::Give { to, run }),
-        (0u16..20).prop_map(|slice| Entry::Taken { slice }),
+        (peer(), run()).prop_map(|(owner, run)| JournalEntry::Claim { owner, run }),
+        (proptest::option::of(peer()), run())
+            .prop_map(|(from, run)| JournalEntry::Own { from, run }),
+        (peer(), run()).prop_map(|(to, run)| JournalEntry::Grant { to, run }),
+        (0u16..20).prop_map(|slice| JournalEntry::Granted { slice }),
         (addr(), 8u8..30, any::<bool>(), "[a-c]").prop_map(
-            |(addr, prefix, explicit, container)| Entry::Hold {
+            |(addr, prefix, explicit, container)| JournalEntry::Lease {
                 addr,
                 prefix,
                 explicit,
                 container
             }
         ),
-        addr().prop_map(|addr| Entry::Release { addr }),
-        lend.prop_map(|(addr, to, epoch, number)| Entry::Lend {
+        addr().prop_map(|addr| JournalEntry::Release { addr }),
+        lend.prop_map(|(addr, to, epoch, number)| JournalEntry::RemoteLease {
             addr,
             to,
             epoch,
             number
         }),
-        addr().prop_map(|addr| Entry::Unlend { addr }),
-        (0u16..20, peer()).prop_map(|(slice, rival)| Entry::Contest { slice, rival }),
-        (0u16..20, peer()).prop_map(|(slice, rival)| Entry::Conceded { slice, rival }),
-        (peer(), version()).prop_map(|(peer, version)| Entry::Fence { peer, version }),
+        addr().prop_map(|addr| JournalEntry::RemoteRelease { addr }),
+        (0u16..20, peer()).prop_map(|(slice, rival)| JournalEntry::Contest { slice, rival }),
+        (0u16..20, peer()).prop_map(|(slice, rival)| JournalEntry::Conceded { slice, rival }),
+        (peer(), version()).prop_map(|(peer, version)| JournalEntry::Fence { peer, version }),
     ]
 }
 
@@ -135,7 +139,7 @@ fn me() -> PeerId {
 }
 
 fn ipam() -> Ipam {
-    let config = Config {
+    let config = IpamConfig {
         me: me(),
         epoch: 1,
         slicing: Slicing::new(range()).unwrap(),
@@ -147,8 +151,8 @@ fn ipam() -> Ipam {
 proptest! {
     #[test]
     fn statements_and_messages_read_back(statement in statement(), message in message()) {
-        prop_assert_eq!(Statement::decode(&statement.encode()), Ok(statement));
-        prop_assert_eq!(Message::decode(&message.encode()), Ok(message));
+        prop_assert_eq!(IpamStatement::decode(&statement.encode()), Ok(statement));
+        prop_assert_eq!(IpamMessage::decode(&message.encode()), Ok(message));
     }
 
     #[test]
@@ -156,49 +160,53 @@ proptest! {
         let mut with_format = vec![1];
         with_format.extend(&bytes);
         for bytes in [&bytes, &with_format] {
-            let _ = Statement::decode(bytes);
-            let _ = Message::decode(bytes);
+            let _ = IpamStatement::decode(bytes);
+            let _ = IpamMessage::decode(bytes);
             let slicing = Slicing::new(range()).unwrap();
-            let header = journal::header(&State::new(me(), slicing));
-            let _ = journal::replay(me(), slicing, [header.as_slice(), bytes.as_slice()]);
+            let header = header(&AddressState::new(me(), slicing));
+            let _ = replay(me(), slicing, [header.as_slice(), bytes.as_slice()]);
         }
     }
 
     #[test]
     fn a_cut_statement_is_refused(statement in statement(), cut: prop::sample::Index) {
         let bytes = statement.encode();
-        prop_assert!(Statement::decode(&bytes[..cut.index(bytes.len())]).is_err());
+        prop_assert!(IpamStatement::decode(&bytes[..cut.index(bytes.len())]).is_err());
     }
 
     /// Journal and snapshot lead to one state, whatever the entries; each beginning is a state.
     #[test]
     fn a_snapshot_says_what_the_journal_said(entries in vec(entry(), 0..40)) {
         let slicing = Slicing::new(range()).unwrap();
-        let mut state = State::new(me(), slicing);
-        let mut journal = vec![journal::header(&state)];
+        let mut state = AddressState::new(me(), slicing);
+        let mut journal = vec![header(&state)];
         for entry in &entries {
             state.apply(entry);
             journal.push(entry.encode());
         }
-        let replayed = journal::replay(me(), slicing, journal.iter().map(Vec::as_slice));
+        let replayed = replay(me(), slicing, journal.iter().map(Vec::as_slice));
         prop_assert_eq!(replayed.as_ref(), Ok(&state));
-        let short = journal::snapshot(&state);
-        let again = journal::replay(me(), slicing, short.iter().map(Vec::as_slice)).unwrap();
-        prop_assert_eq!(again.map, state.map);
-        prop_assert_eq!(again.held, state.held);
-        prop_assert_eq!(again.owned, state.owned);
+        let short = snapshot(&state);
+        let again = replay(me(), slicing, short.iter().map(Vec::as_slice)).unwrap();
+        prop_assert_eq!(again.claims().all(), state.claims().all());
+        prop_assert_eq!(again.leases().all_local(), state.leases().all_local());
+        let owned = |state: &AddressState| -> Vec<_> {
+            let claims = state.claims();
+            claims.slices().map(|slice| claims.granter(slice)).collect()
+        };
+        prop_assert_eq!(owned(&again), owned(&state));
     }
 
     /// Merging is in any order, any number of times, the same.
     #[test]
     fn maps_merge_in_any_order(claims in vec(foreign(), 1..20), order in any::<u64>()) {
         let slicing = Slicing::new(range()).unwrap();
-        let apply = |claims: &[Foreign]| {
-            let mut state = State::new(me(), slicing);
-            for Foreign { owner, run } in claims {
-                state.apply(&Entry::Claim { owner: *owner, run: *run });
+        let apply = |claims: &[ForeignClaim]| {
+            let mut state = AddressState::new(me(), slicing);
+            for ForeignClaim { owner, run } in claims {
+                state.apply(&JournalEntry::Claim { owner: *owner, run: *run });
             }
-            state.map
+            state.claims().all().to_vec()
         };
         let mut other = claims.clone();
         let n = other.len();
@@ -210,8 +218,8 @@ proptest! {
 
     #[test]
     fn claims_have_one_order(a in (peer(), any::<u32>()), b in (peer(), any::<u32>())) {
-        let a = Claim { owner: a.0, ver: a.1 };
-        let b = Claim { owner: b.0, ver: b.1 };
+        let a = SliceClaim { owner: a.0, ver: a.1 };
+        let b = SliceClaim { owner: b.0, ver: b.1 };
         prop_assert_eq!(a.outranks(&b) || b.outranks(&a), a != b);
         prop_assert!(!(a.outranks(&b) && b.outranks(&a)));
         prop_assert!(next(a.ver) >= a.ver);
@@ -238,27 +246,27 @@ proptest! {
             }
             ipam.handle_timeout(now);
             while let Some(output) = ipam.poll_output() {
-                if let Output::Persist { position, entry } = output {
+                if let IpamOutput::Persist { position, entry } = output {
                     journal.push(entry);
                     ipam.persisted(position, now);
                 }
             }
         }
         let journal = journal.iter().map(Vec::as_slice);
-        let state = journal::replay(me(), ipam.state.slicing, journal).unwrap();
-        prop_assert_eq!(&state, &ipam.state);
+        let state = replay(me(), *ipam.registry.slicing(), journal).unwrap();
+        prop_assert_eq!(&state, ipam.registry.state());
     }
 }
 
 #[test]
 fn a_statement_of_one_slice_is_small() {
-    let statement = Statement {
+    let statement = IpamStatement {
         version: Version { epoch: 9, seq: 300 },
         range: range(),
         settled: 4_000,
         live: true,
         free: 0,
-        own: vec![Run {
+        own: vec![SliceRun {
             first: 4_000,
             count: 1,
             ver: 1 << 31 | 7,
@@ -274,9 +282,9 @@ fn a_statement_of_one_slice_is_small() {
 #[test]
 fn journals_of_others_are_refused_with_the_remedy() {
     let slicing = Slicing::new(range()).unwrap();
-    let header = journal::header(&State::new(me(), slicing));
+    let header = header(&AddressState::new(me(), slicing));
     let wide = Slicing::new("10.0.0.0/8".parse().unwrap()).unwrap();
-    let replay = |me, slicing, header: &[u8]| journal::replay(me, slicing, [header]).err();
+    let replay = |me, slicing, header: &[u8]| replay(me, slicing, [header]).err();
     let other = replay(me(), wide, &header).unwrap();
     assert!(
         other.to_string().contains("--ipalloc-range 10.32.0.0/24"),

@@ -1,4 +1,5 @@
 mod codecs;
+pub(crate) mod parts;
 mod single;
 mod story;
 mod world;

@@ -28,7 +28,7 @@ impl One {
     }
 
     fn start_as(me: PeerId, range: &str, epoch: u64, journal: Vec<Vec<u8>>) -> Self {
-        let config = Config {
+        let config = IpamConfig {
             me,
             epoch,
             slicing: Slicing::new(net(range)).unwrap(),
@@ -42,11 +42,11 @@ impl One {
         }
     }
 
-    fn drain(&mut self) -> Vec<Output> {
+    fn drain(&mut self) -> Vec<IpamOutput> {
         let mut outputs = Vec::new();
         while let Some(output) = self.ipam.poll_output() {
             match output {
-                Output::Persist { position, entry } => {
+                IpamOutput::Persist { position, entry } => {
                     self.journal.push(entry);
                     self.ipam.persisted(position, NOW);
                 }
@@ -56,25 +56,25 @@ impl One {
         outputs
     }
 
-    fn ask(&mut self, container: &str, subnet: &str) -> Result<Ipv4Addr, Refusal> {
+    fn ask(&mut self, container: &str, subnet: &str) -> Result<Ipv4Addr, AddressRefusal> {
         self.serial += 1;
         let id = RequestId(self.serial);
         self.ipam.allocate(id, container, net(subnet), LATER, NOW)?;
         self.answer()
     }
 
-    fn claim(&mut self, container: &str, addr: &str) -> Result<Ipv4Addr, Refusal> {
+    fn claim(&mut self, container: &str, addr: &str) -> Result<Ipv4Addr, AddressRefusal> {
         self.serial += 1;
         let id = RequestId(self.serial);
         self.ipam.claim(id, container, net(addr), LATER, NOW)?;
         self.answer()
     }
 
-    fn answer(&mut self) -> Result<Ipv4Addr, Refusal> {
+    fn answer(&mut self) -> Result<Ipv4Addr, AddressRefusal> {
         let outputs = self.drain().into_iter();
         let mut answers = outputs.filter_map(|output| match output {
-            Output::Allocated { addr, .. } => Some(Ok(addr)),
-            Output::Failed { why, .. } => Some(Err(why)),
+            IpamOutput::Allocated { addr, .. } => Some(Ok(addr)),
+            IpamOutput::Failed { why, .. } => Some(Err(why)),
             _ => None,
         });
         answers.next().unwrap()
@@ -121,7 +121,7 @@ fn in_a_large_subnet_each_router_begins_elsewhere_and_takes_the_lowest_there() {
     let all = (0..14).map(|n| one.ask(&n.to_string(), "10.32.0.0/28").unwrap());
     assert_eq!(all.collect::<std::collections::BTreeSet<_>>().len(), 14);
     let full = one.ask("one more", "10.32.0.0/28");
-    assert_eq!(full, Err(Refusal::Exhausted(net("10.32.0.0/28"))));
+    assert_eq!(full, Err(AddressRefusal::Exhausted(net("10.32.0.0/28"))));
 }
 
 #[test]
@@ -130,14 +130,17 @@ fn never_the_first_or_last_of_a_subnet_and_exhaustion_is_said() {
     let small = "10.32.7.4/30";
     assert_eq!(one.ask("a", small), Ok([10, 32, 7, 5].into()));
     assert_eq!(one.ask("b", small), Ok([10, 32, 7, 6].into()));
-    assert_eq!(one.ask("c", small), Err(Refusal::Exhausted(net(small))));
+    assert_eq!(
+        one.ask("c", small),
+        Err(AddressRefusal::Exhausted(net(small)))
+    );
     assert!(matches!(
         one.ask("c", "10.32.7.4/31"),
-        Err(Refusal::TooSmall(_))
+        Err(AddressRefusal::TooSmall(_))
     ));
     assert!(matches!(
         one.ask("c", "10.2.0.0/24"),
-        Err(Refusal::OutsideRange(..))
+        Err(AddressRefusal::OutsideRange(..))
     ));
 }
 
@@ -165,7 +168,7 @@ fn what_looks_like_a_network_or_a_broadcast_address_is_not_given_out() {
             assert_eq!(given.iter().find(odd), None, "{subnet} of {range}");
             assert_eq!(
                 one.ask("more", subnet),
-                Err(Refusal::Exhausted(net(subnet)))
+                Err(AddressRefusal::Exhausted(net(subnet)))
             );
             if range == subnet {
                 assert_eq!(one.ipam.space().free, 0, "{range}");
@@ -183,11 +186,11 @@ fn claims_are_kept_and_refused_with_the_holder() {
     let refused = one.claim("b", "10.32.0.1/24").unwrap_err();
     assert_eq!(
         refused,
-        Refusal::Held([10, 32, 0, 1].into(), "a".to_owned())
+        AddressRefusal::InUse([10, 32, 0, 1].into(), "a".to_owned())
     );
     assert!(matches!(
         one.claim("b", "10.32.0.255/24"),
-        Err(Refusal::NotAHost(_))
+        Err(AddressRefusal::NotAHost(_))
     ));
     assert_eq!(one.ask("b", "10.32.0.0/24"), Ok([10, 32, 0, 2].into()));
 }
@@ -202,7 +205,7 @@ fn a_restart_keeps_what_was_answered_and_nothing_is_answered_before_it_is_synced
         .unwrap();
     let mut unsynced = 0;
     while let Some(output) = one.ipam.poll_output() {
-        assert!(matches!(output, Output::Persist { .. }), "{output:?}");
+        assert!(matches!(output, IpamOutput::Persist { .. }), "{output:?}");
         unsynced += 1;
     }
     assert!(unsynced > 0);
@@ -243,7 +246,7 @@ fn who_waits_for_named_routers_is_told_until_when() {
     one.ipam
         .allocate(id, "a", net("10.32.0.0/24"), LATER, NOW)
         .unwrap();
-    let waiting: Vec<Waiting<'_>> = one.ipam.waiting().collect();
+    let waiting: Vec<WaitingRequest<'_>> = one.ipam.waiting().collect();
     let until = NOW + Duration::from_secs(5);
     assert_eq!(waiting[0].why, &Wait::Others(until));
     one.ipam.handle_timeout(until);
@@ -258,16 +261,16 @@ fn leaving_alone_ends_at_its_deadline() {
     let left = one.drain();
     assert!(
         left.iter()
-            .any(|o| matches!(o, Output::Left { orphaned: 4_096 }))
+            .any(|o| matches!(o, IpamOutput::Left { orphaned: 4_096 }))
     );
-    assert_eq!(one.ask("b", "10.32.0.0/24"), Err(Refusal::Leaving));
+    assert_eq!(one.ask("b", "10.32.0.0/24"), Err(AddressRefusal::Leaving));
 }
 
 #[test]
 fn a_loan_is_taken_though_its_owner_has_not_stated_the_slice_yet() {
     let mut one = One::new();
     let founder = PeerId([0; 16]);
-    let statement = Statement {
+    let statement = IpamStatement {
         version: crate::ids::Version { epoch: 1, seq: 1 },
         range: net("10.32.0.0/12"),
         settled: 1,
@@ -286,11 +289,11 @@ fn a_loan_is_taken_though_its_owner_has_not_stated_the_slice_yet() {
     one.ipam
         .allocate(RequestId(1), "a", net("10.32.5.0/24"), LATER, NOW)
         .unwrap();
-    let is_asked = |o: &Output| matches!(o, Output::Send { to, .. } if *to == founder);
+    let is_asked = |o: &IpamOutput| matches!(o, IpamOutput::Send { to, .. } if *to == founder);
     assert!(one.drain().iter().any(is_asked));
     let addr = [10, 32, 5, 1].into();
     let lent = |number| {
-        Message::Lent {
+        IpamMessage::Leased {
             epoch: 1,
             number,
             addr,
@@ -304,8 +307,8 @@ fn a_loan_is_taken_though_its_owner_has_not_stated_the_slice_yet() {
     assert_eq!(one.answer(), Ok(addr));
     // It is told to all as held in what is not this router's.
     one.ipam.handle_timeout(LATER);
-    let pins = |o: Output| match o {
-        Output::Statement(bytes) => Statement::decode(&bytes).unwrap().pins,
+    let pins = |o: IpamOutput| match o {
+        IpamOutput::Statement(bytes) => IpamStatement::decode(&bytes).unwrap().pins,
         _ => Vec::new(),
     };
     let last = one.drain().into_iter().map(pins).next_back();
@@ -318,7 +321,7 @@ fn a_raised_epoch_is_in_what_is_said_next() {
     one.ask("web", "10.32.0.0/24").unwrap();
     let epoch = |one: &One| {
         let said = one.ipam.statement().unwrap();
-        Statement::decode(&said).unwrap().version.epoch
+        IpamStatement::decode(&said).unwrap().version.epoch
     };
     assert_eq!(epoch(&one), 1);
     one.ipam.raise_epoch(7, LATER);

@@ -3,6 +3,7 @@
 use core::time::Duration;
 use std::net::Ipv4Addr;
 
+use super::super::durable::Fault;
 use super::super::*;
 use super::world::World;
 
@@ -26,17 +27,17 @@ fn world(seed: u64, fault: Option<Fault>) -> World {
     World::new(seed, range, fault)
 }
 
-fn want(w: &mut World) -> Want {
+fn want(w: &mut World) -> AddressRequest {
     let bits = w.range.prefix_len();
     match w.below(6) {
         0 => {
             let size = 1u64 << (32 - bits);
             let addr = u64::from(u32::from(w.range.network())) + w.below(size.min(64));
-            Want::Address(Ipv4Addr::from(u32::try_from(addr).unwrap()))
+            AddressRequest::Address(Ipv4Addr::from(u32::try_from(addr).unwrap()))
         }
-        1 => Want::Subnet(Ipv4Net::new(w.range.network(), (bits + 1).min(30)).unwrap()),
-        2 => Want::Subnet(Ipv4Net::new(w.range.network(), 28).unwrap()),
-        _ => Want::Subnet(w.range),
+        1 => AddressRequest::Subnet(Ipv4Net::new(w.range.network(), (bits + 1).min(30)).unwrap()),
+        2 => AddressRequest::Subnet(Ipv4Net::new(w.range.network(), 28).unwrap()),
+        _ => AddressRequest::Subnet(w.range),
     }
 }
 
@@ -50,7 +51,14 @@ fn life(w: &mut World) -> Result<(), String> {
         return w.release(id, &names[usize::try_from(n).unwrap()]);
     }
     // Who never heard of a map would make one, which is another story.
-    let has_map = !w.hosts[&id].router.as_ref().unwrap().state.has_no_map();
+    let has_map = !w.hosts[&id]
+        .router
+        .as_ref()
+        .unwrap()
+        .registry
+        .state()
+        .claims()
+        .is_blank();
     if has_map {
         let want = want(w);
         w.request(id, want)?;
@@ -77,7 +85,7 @@ fn begin(w: &mut World, n: u64) -> Result<(), String> {
     // All at once: one of them takes the range for all.
     for id in w.ids() {
         let range = w.range;
-        w.request(id, Want::Subnet(range))?;
+        w.request(id, AddressRequest::Subnet(range))?;
     }
     w.run(secs(2))
 }
@@ -141,7 +149,7 @@ fn one_mesh(seed: u64, fault: Option<Fault>) -> Result<(), String> {
                         if w.below(2) == 0 {
                             w.act(id, |ipam, now| {
                                 // Force is for not waiting here; who sees few others may be cut off.
-                                let (reachable, all) = ipam.majority();
+                                let (reachable, all) = ipam.registry.majority();
                                 if reachable * 2 > all {
                                     let _ = ipam.remove(gone, true, now);
                                 }
@@ -194,7 +202,7 @@ fn joined(seed: u64, fault: Option<Fault>) -> Result<(), String> {
     for id in w.ids() {
         let range = w.range;
         if w.below(4) > 0 {
-            w.request(id, Want::Subnet(range))?;
+            w.request(id, AddressRequest::Subnet(range))?;
         }
     }
     for _ in 0..25 {
@@ -349,9 +357,9 @@ fn planted_faults_are_found() {
         NoAgreement,
         NoPins,
         NoContest,
-        KeepGiven,
-        HastyUnlend,
-        EverybodyFounds,
+        KeepGranted,
+        HastyRelease,
+        EverybodyBootstraps,
         NoConcession,
     ];
     let found = std::thread::scope(|scope| {
@@ -377,7 +385,7 @@ fn who_leaves_hands_over_and_others_use_it_at_once() {
     for id in w.running() {
         for _ in 0..20 {
             let range = w.range;
-            w.request(id, Want::Subnet(range)).unwrap();
+            w.request(id, AddressRequest::Subnet(range)).unwrap();
             w.run(ms(200)).unwrap();
         }
     }
@@ -396,7 +404,7 @@ fn space_that_is_about_to_change_hands_is_waited_for() {
         let mut w = World::new(seed, "10.32.0.0/28", None);
         w.loss = 0;
         let ids: Vec<PeerId> = (0..3).map(|_| w.add(0)).collect();
-        let any = Want::Subnet(w.range);
+        let any = AddressRequest::Subnet(w.range);
         w.run(secs(8)).unwrap();
         for _ in 0..14 {
             w.request(ids[0], any).unwrap();
@@ -407,7 +415,7 @@ fn space_that_is_about_to_change_hands_is_waited_for() {
         w.run(secs(2)).unwrap();
         w.act(ids[1], |ipam, now| {
             let removal = ipam.remove(ids[0], true, now).unwrap();
-            asked_others += usize::from(removal.beneficiary != ids[1]);
+            asked_others += usize::from(removal.successor != ids[1]);
         })
         .unwrap();
         w.request(ids[1], any).unwrap();
@@ -451,7 +459,7 @@ fn removal_has_rules_and_happens_by_itself() {
         "{minority:?}"
     );
     // An address of the dead router's space is refused with the remedy.
-    w.request(here, Want::Address([10, 32, 0, 3].into()))
+    w.request(here, AddressRequest::Address([10, 32, 0, 3].into()))
         .unwrap();
     let refused = w.hosts[&here].failures.last().unwrap().to_string();
     assert!(
@@ -480,12 +488,12 @@ fn an_allocation_costs_one_small_entry() {
     let id = w.add(0);
     w.run(secs(1)).unwrap();
     let range = w.range;
-    w.request(id, Want::Subnet(range)).unwrap();
+    w.request(id, AddressRequest::Subnet(range)).unwrap();
     w.run(secs(1)).unwrap();
     let router = w.hosts[&id].router.as_ref().unwrap();
     let before = router.position();
     for _ in 0..100 {
-        w.request(id, Want::Subnet(range)).unwrap();
+        w.request(id, AddressRequest::Subnet(range)).unwrap();
     }
     w.run(secs(1)).unwrap();
     let router = w.hosts[&id].router.as_ref().unwrap();

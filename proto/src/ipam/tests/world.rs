@@ -6,6 +6,7 @@ use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
 
+use super::super::durable::{Fault, replay};
 use super::super::*;
 use crate::entropy::{Entropy, SeededEntropy};
 use crate::limits::IPAM_TICK;
@@ -25,7 +26,7 @@ pub(super) struct Host {
     pub(super) group: u8,
     pub(super) containers: BTreeMap<String, Ipv4Addr>,
     requests: BTreeMap<u64, (String, Instant)>,
-    pub(super) failures: Vec<Refusal>,
+    pub(super) failures: Vec<AddressRefusal>,
     pub(super) left: bool,
 }
 
@@ -108,14 +109,14 @@ impl World {
         let (now, fault, range) = (self.now, self.fault, self.range);
         let host = self.hosts.get_mut(&id).unwrap();
         host.epoch += 1;
-        let config = Config {
+        let config = IpamConfig {
             me: id,
             epoch: host.epoch,
             slicing: Slicing::new(range).unwrap(),
             auto_reclaim: self.reclaim,
         };
         let mut ipam = Ipam::new(config, host.disk.iter().map(Vec::as_slice), now).unwrap();
-        ipam.fault = fault;
+        ipam.registry.durable_mut().plant(fault);
         // A start rewrites the journal, as the shell would.
         if !host.disk.is_empty() {
             host.disk = ipam.snapshot();
@@ -188,7 +189,7 @@ impl World {
             .hosts
             .values()
             .filter_map(|h| h.router.as_ref())
-            .flat_map(|r| r.peers.keys().copied())
+            .flat_map(|r| r.registry.peers().ids())
             .chain(ids.iter().copied())
             .collect();
         for a in &ids {
@@ -231,16 +232,16 @@ impl World {
         }
     }
 
-    fn carry_out(&mut self, id: PeerId, output: Output) -> Result<(), String> {
+    fn carry_out(&mut self, id: PeerId, output: IpamOutput) -> Result<(), String> {
         match output {
-            Output::Persist { position, entry } => {
+            IpamOutput::Persist { position, entry } => {
                 let delay = self.delay(40);
                 let host = self.hosts.get_mut(&id).unwrap();
                 host.unsynced.push_back((position, entry));
                 let epoch = host.epoch;
                 self.schedule(delay, Event::Synced(id, epoch, position));
             }
-            Output::Statement(bytes) => {
+            IpamOutput::Statement(bytes) => {
                 self.hosts
                     .get_mut(&id)
                     .unwrap()
@@ -250,16 +251,16 @@ impl World {
                     self.transmit(|_| Event::Statement(id, to, bytes.clone()));
                 }
             }
-            Output::Send { to, bytes } => {
+            IpamOutput::Send { to, bytes } => {
                 self.transmit(|_| Event::Message(id, to, bytes.clone()));
             }
-            Output::Allocated { request, addr, .. } => self.allocated(id, request, addr)?,
-            Output::Failed { request, why } => {
+            IpamOutput::Allocated { request, addr, .. } => self.allocated(id, request, addr)?,
+            IpamOutput::Failed { request, why } => {
                 let host = self.hosts.get_mut(&id).unwrap();
                 host.requests.remove(&request.0);
                 host.failures.push(why);
             }
-            Output::Left { .. } => self.hosts.get_mut(&id).unwrap().left = true,
+            IpamOutput::Left { .. } => self.hosts.get_mut(&id).unwrap().left = true,
         }
         Ok(())
     }
@@ -312,14 +313,15 @@ impl World {
         if met.is_none_or(|at| self.now.since(*at) < Duration::from_millis(60)) {
             return false;
         }
-        let slice = router.state.slicing.slice_of(addr).unwrap();
+        let peers = router.registry.peers();
+        let slice = router.registry.slicing().slice_of(addr).unwrap();
         // What was lent was chosen by the lender, perhaps long ago.
-        let decides = router.state.owner(slice) == Some(id);
+        let decides = router.registry.state().claims().is_mine(slice);
         decides
-            && router.is_member(&other)
-            && router.statement_of(&other).is_some_and(|s| {
+            && peers.is_member(&other)
+            && peers.statement(&other).is_some_and(|s| {
                 s.own.iter().any(|run| run.slices().contains(&slice))
-                    || s.pins.iter().any(|p| p.addr == addr && p.holder.is_none())
+                    || s.pins.iter().any(|p| p.addr == addr && p.router.is_none())
             })
     }
 
@@ -327,7 +329,8 @@ impl World {
         let router = self.hosts[&id].router.as_ref();
         // From when it owns anything.
         let counts = |r: &Ipam| {
-            r.is_member(&other) && r.statement_of(&other).is_some_and(|s| !s.own.is_empty())
+            let peers = r.registry.peers();
+            peers.is_member(&other) && peers.statement(&other).is_some_and(|s| !s.own.is_empty())
         };
         if router.is_some_and(counts) {
             self.met.entry((id, other)).or_insert(self.now);
@@ -336,7 +339,7 @@ impl World {
         }
     }
 
-    pub(super) fn request(&mut self, id: PeerId, want: Want) -> Result<(), String> {
+    pub(super) fn request(&mut self, id: PeerId, want: AddressRequest) -> Result<(), String> {
         let deadline = self.now + Duration::from_secs(8);
         self.serial += 1;
         let number = self.serial;
@@ -347,8 +350,8 @@ impl World {
         self.act(id, |ipam, now| {
             let id = RequestId(number);
             let result = match want {
-                Want::Subnet(net) => ipam.allocate(id, &name, net, deadline, now),
-                Want::Address(addr) => {
+                AddressRequest::Subnet(net) => ipam.allocate(id, &name, net, deadline, now),
+                AddressRequest::Address(addr) => {
                     let net = Ipv4Net::new(addr, 12).unwrap();
                     ipam.claim(id, &name, net, deadline, now)
                 }
@@ -431,7 +434,7 @@ impl World {
     }
 
     fn tell(&mut self, origin: PeerId, to: PeerId, bytes: &[u8]) -> Result<(), String> {
-        let version = |b: &[u8]| Statement::decode(b).unwrap().version;
+        let version = |b: &[u8]| IpamStatement::decode(b).unwrap().version;
         let reachable = self.connected(&origin, &to);
         let host = self.hosts.get_mut(&to).unwrap();
         let known = host.gossip.get(&origin);
@@ -441,7 +444,11 @@ impl World {
         host.gossip.insert(origin, bytes.to_vec());
         self.act(to, |ipam, now| {
             // Whether it can be reached is what the router noticed.
-            let noticed = ipam.peers.get(&origin).map_or(reachable, |p| p.reachable);
+            let peers = ipam.registry.peers();
+            let noticed = match peers.since(&origin) {
+                Some(_) => peers.is_reachable(&origin),
+                None => reachable,
+            };
             ipam.handle_statement(origin, bytes, noticed, now).unwrap();
         })?;
         self.note_met(to, origin);
@@ -477,11 +484,13 @@ impl World {
         let slices = Slicing::new(self.range).unwrap().count();
         if self.strict && self.excused.is_empty() {
             for slice in 0..slices {
-                let users = up().filter(|(_, r)| r.may_use(slice)).count();
+                let users = up()
+                    .filter(|(_, r)| r.registry.durable().may_use(slice))
+                    .count();
                 if users > 1 {
                     let who: Vec<_> = up()
-                        .filter(|(_, r)| r.may_use(slice))
-                        .map(|(h, r)| (h.id, h.group, r.state.claim_of(slice)))
+                        .filter(|(_, r)| r.registry.durable().may_use(slice))
+                        .map(|(h, r)| (h.id, h.group, r.registry.state().claims().get(slice)))
                         .collect();
                     return Err(format!("I2: slice {slice} is used by {who:?}"));
                 }
@@ -498,8 +507,9 @@ impl World {
                     return Err("a wait without reason or deadline".to_owned());
                 }
             }
-            let used: u32 = router.state.used.iter().sum();
-            let counted = router.state.held.len() + router.state.loans.len();
+            let leases = router.registry.state().leases();
+            let used: u32 = (0..slices).map(|s| leases.in_slice(s)).sum();
+            let counted = leases.all_local().len() + leases.all_remote().len();
             if usize::try_from(used).unwrap() != counted {
                 return Err(format!("{}: used addresses are miscounted", host.id));
             }
@@ -513,14 +523,14 @@ impl World {
             let Some(router) = &host.router else { continue };
             let unsynced = host.unsynced.iter().map(|(_, bytes)| bytes);
             let all = host.disk.iter().chain(unsynced).map(Vec::as_slice);
-            let state = journal::replay(host.id, router.state.slicing, all);
-            if state.as_ref() != Ok(&router.state) {
+            let state = replay(host.id, *router.registry.slicing(), all);
+            if state.as_ref() != Ok(router.registry.state()) {
                 return Err(format!("I13: {}: journal and state differ", host.id));
             }
             let short = router.snapshot();
             let short = short.iter().map(Vec::as_slice);
-            let state = journal::replay(host.id, router.state.slicing, short);
-            if state.as_ref() != Ok(&router.state) {
+            let state = replay(host.id, *router.registry.slicing(), short);
+            if state.as_ref() != Ok(router.registry.state()) {
                 return Err(format!("I13: {}: snapshot and state differ", host.id));
             }
         }
@@ -541,25 +551,31 @@ impl World {
         }
         let slicing = Slicing::new(self.range).unwrap();
         for slice in 0..slicing.count() {
-            let owner = routers.iter().find_map(|r| r.state.owner(slice));
+            let owner = routers
+                .iter()
+                .find_map(|r| r.registry.state().claims().owner(slice));
             let Some(router) = owner.and_then(|o| self.hosts.get(&o)?.router.as_ref()) else {
                 continue;
             };
-            if !router.state.usable(slice) {
-                let contests = router.state.contests.get(&slice);
-                let claim = router.state.claim_of(slice);
+            let state = router.registry.state();
+            let (claims, leases) = (state.claims(), state.leases());
+            if !claims.is_usable(slice) {
+                let contests = claims.rivals(slice);
+                let claim = claims.get(slice);
                 return Err(format!(
                     "slice {slice} cannot be used by its owner: {claim:?}, contests {contests:?}, round {:?}, up {:?}",
-                    router.round,
+                    router.vote,
                     self.running()
                 ));
             }
             let range = slicing.addresses(slice);
             let taken = |a: &Ipv4Addr| range.contains(&u64::from(u32::from(*a)));
-            let loans = router.state.loans.keys();
-            let held = router.state.held.keys();
-            let known: BTreeSet<Ipv4Addr> = held.chain(loans).copied().filter(taken).collect();
-            let real = routers.iter().flat_map(|r| r.state.held.keys());
+            let remote = leases.all_remote().keys();
+            let local = leases.all_local().keys();
+            let known: BTreeSet<Ipv4Addr> = local.chain(remote).copied().filter(taken).collect();
+            let real = routers
+                .iter()
+                .flat_map(|r| r.registry.state().leases().all_local().keys());
             let real: BTreeSet<Ipv4Addr> = real.copied().filter(taken).collect();
             if known != real {
                 return Err(format!("slice {slice}: {known:?} taken, {real:?} held"));
@@ -568,7 +584,7 @@ impl World {
         for host in self.hosts.values().filter(|h| h.router.is_some()) {
             let router = host.router.as_ref().unwrap();
             for addr in host.containers.values() {
-                if !router.state.held.contains_key(addr) {
+                if !router.registry.state().leases().local(addr).is_some() {
                     return Err(format!("{}: {addr} of a container was forgotten", host.id));
                 }
             }

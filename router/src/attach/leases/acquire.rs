@@ -8,11 +8,11 @@ use std::time::Duration;
 use ipnet::{IpNet, Ipv4Net};
 use mesh_host::table::AddressRefusal;
 use mesh_proto::address::AddressArg;
-use mesh_proto::ipam::Want;
+use mesh_proto::ipam::AddressRequest;
 
 use crate::attach::AttachmentError;
 use crate::attach::operations::Operations;
-use crate::ipam::{Allocator, Held, Pool};
+use crate::ipam::{Acquire, Allocator, ContainerLease, Pool};
 
 /// Time that an address which is held elsewhere has to be given up.
 const RELEASE_WAIT: Duration = Duration::from_millis(1_500);
@@ -30,6 +30,18 @@ pub(crate) struct LeaseRequest {
     pub(crate) patience: Duration,
     /// The pid of the command that asks; 0 if it is not known.
     pub(crate) caller: u32,
+}
+
+impl LeaseRequest {
+    fn for_address(&self, request: AddressRequest, prefix: u8) -> Acquire {
+        Acquire {
+            owner: self.owner.clone(),
+            request,
+            prefix,
+            patience: self.patience,
+            caller: self.caller,
+        }
+    }
 }
 
 /// Addresses for arguments.
@@ -84,8 +96,8 @@ impl AddressSource {
     }
 
     /// Returns the leases of this host.
-    pub(crate) async fn held(&self) -> Vec<Held> {
-        self.allocator.held().await
+    pub(crate) async fn leases(&self) -> Vec<ContainerLease> {
+        self.allocator.leases().await
     }
 
     /// Releases a lease, if this owner has it.
@@ -110,11 +122,11 @@ impl AddressSource {
     ) -> Result<AcquiredAddresses, AttachmentError> {
         self.operations.refuse_if_retired()?;
         // Mistakes in any argument are told before anybody is asked for anything.
-        let wants: Vec<(Want, u8)> = args
+        let wants: Vec<(AddressRequest, u8)> = args
             .iter()
             .map(|arg| self.want(*arg))
             .collect::<Result<_, _>>()?;
-        let held = self.allocator.held().await;
+        let held = self.allocator.leases().await;
         let had: BTreeSet<Ipv4Addr> = held.iter().map(|held| held.addr).collect();
         let mut acquired = AcquiredAddresses {
             addresses: Vec::new(),
@@ -144,29 +156,28 @@ impl AddressSource {
         &self,
         request: &LeaseRequest,
         arg: AddressArg,
-        (want, prefix): (Want, u8),
+        (want, prefix): (AddressRequest, u8),
     ) -> Result<IpNet, AttachmentError> {
         if let AddressArg::Ip(ip) = arg {
             self.claim(ip, request).await?;
             return Ok(ip);
         }
-        let (patience, caller) = (request.patience, request.caller);
-        let acquired = self
-            .allocator
-            .acquire(&request.owner, want, prefix, patience, caller);
+        let acquired = self.allocator.acquire(request.for_address(want, prefix));
         acquired
             .await
             .map_err(|why| AttachmentError::Allocation(why.text))
     }
 
     /// Returns what an argument asks of the allocator.
-    fn want(&self, arg: AddressArg) -> Result<(Want, u8), AttachmentError> {
+    fn want(&self, arg: AddressArg) -> Result<(AddressRequest, u8), AttachmentError> {
         let subnet = match arg {
             AddressArg::Ip(IpNet::V4(v4)) => {
-                return Ok((Want::Address(v4.addr()), v4.prefix_len()));
+                return Ok((AddressRequest::Address(v4.addr()), v4.prefix_len()));
             }
             // Not of the range, so nobody is asked.
-            AddressArg::Ip(IpNet::V6(_)) => return Ok((Want::Address(Ipv4Addr::UNSPECIFIED), 0)),
+            AddressArg::Ip(IpNet::V6(_)) => {
+                return Ok((AddressRequest::Address(Ipv4Addr::UNSPECIFIED), 0));
+            }
             AddressArg::Net(IpNet::V4(v4)) => v4,
             AddressArg::Net(net @ IpNet::V6(_)) => {
                 return Err(AttachmentError::Allocation(format!(
@@ -176,7 +187,7 @@ impl AddressSource {
             AddressArg::Default => self.default_subnet()?,
         };
         self.pool()?;
-        Ok((Want::Subnet(subnet), subnet.prefix_len()))
+        Ok((AddressRequest::Subnet(subnet), subnet.prefix_len()))
     }
 
     /// Claims an address of the range; any other is the operator's business.
@@ -196,17 +207,13 @@ impl AddressSource {
             return Ok(());
         }
         self.operations.refuse_if_retired()?;
-        let (want, prefix) = (Want::Address(v4.addr()), v4.prefix_len());
+        let acquire = request.for_address(AddressRequest::Address(v4.addr()), v4.prefix_len());
         // A container that announces it has a name; the owner of its space may know an id only.
         let holder_there = self.elsewhere(ip);
-        let (patience, caller) = (request.patience, request.caller);
-        let claimed = self
-            .allocator
-            .acquire(&request.owner, want, prefix, patience, caller)
-            .await;
+        let claimed = self.allocator.acquire(acquire).await;
         match (claimed, holder_there) {
             (Ok(_), _) => Ok(()),
-            (Err(why), Some(holder)) if why.is_held => {
+            (Err(why), Some(holder)) if why.is_in_use => {
                 Err(AddressRefusal::InUse { ip, holder }.into())
             }
             (Err(why), _) => Err(AttachmentError::Allocation(why.text)),

@@ -81,8 +81,8 @@ impl LeaseCollector {
             return;
         };
         let used = self.used();
-        for held in self.source.held().await {
-            if held.holder == lease_owner && !used.contains_key(&held.addr) {
+        for held in self.source.leases().await {
+            if held.owner == lease_owner && !used.contains_key(&held.addr) {
                 self.source.release(held.addr, &lease_owner).await;
             }
         }
@@ -102,7 +102,7 @@ impl LeaseCollector {
 
     /// Remembers the leases of before this run: no request of this one waits for them.
     pub(crate) async fn note_inherited(&self) {
-        let held = self.source.held().await.into_iter();
+        let held = self.source.leases().await.into_iter();
         self.gc().set_inherited(held.map(|held| held.addr));
     }
 
@@ -142,14 +142,14 @@ impl LeaseCollector {
     }
 
     async fn held(&self) -> BTreeMap<Ipv4Addr, HeldLease> {
-        let held = self.source.held().await.into_iter();
+        let held = self.source.leases().await.into_iter();
         held.map(|held| {
-            let kind = match &held.holder {
+            let kind = match &held.owner {
                 owner if is_dockers(owner) => LeaseKind::Docker,
                 owner if owner == HOST => LeaseKind::Host,
                 _ => LeaseKind::Other,
             };
-            let owner = held.holder;
+            let owner = held.owner;
             (held.addr, HeldLease { owner, kind })
         })
         .collect()

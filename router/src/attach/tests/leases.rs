@@ -5,11 +5,11 @@ use std::sync::Mutex;
 
 use ipnet::Ipv4Net;
 use mesh_host::driver_options;
-use mesh_proto::ipam::Want;
+use mesh_proto::ipam::AddressRequest;
 use tokio::sync::mpsc;
 
 use super::*;
-use crate::ipam::{Held, NotGiven, Pool, Request};
+use crate::ipam::{AllocatorRequest, ContainerLease, ContainerNames, NotGiven, Pool};
 
 /// Addresses and their holders, as the allocator has them; 10.32.7.7 is held elsewhere.
 pub(super) type Book = Arc<Mutex<BTreeMap<Ipv4Addr, String>>>;
@@ -29,32 +29,30 @@ pub(super) fn pool() -> (Allocator, Book) {
         }
     });
     (
-        Allocator::new(pool, sender, crate::ipam::Called::default()),
+        Allocator::new(pool, sender, ContainerNames::default()),
         book,
     )
 }
 
-fn answer(book: &mut BTreeMap<Ipv4Addr, String>, request: Request) {
+fn answer(book: &mut BTreeMap<Ipv4Addr, String>, request: AllocatorRequest) {
     match request {
-        Request::Acquire {
-            holder,
-            want,
-            prefix,
+        AllocatorRequest::Acquire {
+            acquire: asked,
             answer,
             ..
         } => {
-            let got = acquire(book, &holder, want);
-            let _ = answer.send(got.map(|addr| Ipv4Net::new(addr, prefix).unwrap()));
+            let got = acquire(book, &asked.owner, asked.request);
+            let _ = answer.send(got.map(|addr| Ipv4Net::new(addr, asked.prefix).unwrap()));
         }
-        Request::Release { addr, holder } => {
-            if book.get(&addr) == Some(&holder) {
+        AllocatorRequest::Release { addr, owner } => {
+            if book.get(&addr) == Some(&owner) {
                 book.remove(&addr);
             }
         }
-        Request::Held(answer) => {
-            let held = book.iter().map(|(addr, holder)| Held {
+        AllocatorRequest::Leases(answer) => {
+            let held = book.iter().map(|(addr, owner)| ContainerLease {
                 addr: *addr,
-                holder: holder.clone(),
+                owner: owner.clone(),
             });
             let _ = answer.send(held.collect());
         }
@@ -65,19 +63,19 @@ fn answer(book: &mut BTreeMap<Ipv4Addr, String>, request: Request) {
 fn acquire(
     book: &mut BTreeMap<Ipv4Addr, String>,
     holder: &str,
-    want: Want,
+    want: AddressRequest,
 ) -> Result<Ipv4Addr, NotGiven> {
-    let is_held = |text| NotGiven {
-        is_held: true,
+    let in_use = |text| NotGiven {
+        is_in_use: true,
         text,
     };
     let addr = match want {
-        Want::Address(addr) if addr == Ipv4Addr::new(10, 32, 7, 7) => {
+        AddressRequest::Address(addr) if addr == Ipv4Addr::new(10, 32, 7, 7) => {
             let text = format!("{addr} is already used by a container on host9");
-            return Err(is_held(text));
+            return Err(in_use(text));
         }
-        Want::Address(addr) => addr,
-        Want::Subnet(subnet) => {
+        AddressRequest::Address(addr) => addr,
+        AddressRequest::Subnet(subnet) => {
             let mut hosts = subnet.hosts();
             let free = hosts.find(|addr| !book.contains_key(addr));
             free.ok_or("full".to_owned())?
@@ -86,7 +84,7 @@ fn acquire(
     let holds = book.entry(addr).or_insert_with(|| holder.to_owned());
     match holds == holder {
         true => Ok(addr),
-        false => Err(is_held(format!(
+        false => Err(in_use(format!(
             "{addr} is already used by container {holds}"
         ))),
     }
@@ -94,7 +92,7 @@ fn acquire(
 
 /// In order with what was asked of the allocator before.
 pub(super) async fn held(s: &Setup) -> Vec<String> {
-    let held = s.allocator.held().await.into_iter();
+    let held = s.allocator.leases().await.into_iter();
     held.map(|held| held.addr.to_string()).collect()
 }
 

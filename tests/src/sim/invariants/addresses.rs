@@ -98,9 +98,9 @@ pub(crate) fn nothing_leaks(ipams: &[(HostId, &Ipam)], slicing: &Slicing) -> Che
             let detail = format!("slice {mine} of router {host} cannot be used");
             return Err(Violation::new(LEAK, detail));
         }
-        let lent = ipam.loans().map(|(addr, _)| addr);
+        let leased = ipam.remote_leases().map(|(addr, _)| addr);
         let inside = |addr: &Ipv4Addr| slicing.slice_of(*addr).is_some_and(|s| usable.contains(&s));
-        if let Some(addr) = lent.filter(inside).find(|addr| !held.contains(addr)) {
+        if let Some(addr) = leased.filter(inside).find(|addr| !held.contains(addr)) {
             let detail = format!("router {host} keeps {addr} for a container that is not there");
             return Err(Violation::new(LEAK, detail));
         }

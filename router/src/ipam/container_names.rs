@@ -1,5 +1,5 @@
-//! What the containers behind holders are called now. A holder keeps the id, and the name, that was known when its address
-//! was asked for: mostly the id of a preparation, which no engine knows.
+//! Names that containers have now. A lease owner keeps the id, and the name, that was known when its address was requested:
+//! mostly the id of a preparation, which no engine knows.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,17 +8,17 @@ use ipnet::Ipv4Net;
 
 use super::holder;
 
-/// Names by the ids in holders. Cheap to clone; attachments keep it, all that shows a holder reads it.
+/// Names by the ids in lease owners. Cheap to clone; attachments keep it, all that shows a lease owner reads it.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Called(Arc<Mutex<BTreeMap<String, String>>>);
+pub(crate) struct ContainerNames(Arc<Mutex<BTreeMap<String, String>>>);
 
-impl Called {
-    /// From now on these are the names.
+impl ContainerNames {
+    /// Replaces all names.
     pub(crate) fn set(&self, names: BTreeMap<String, String>) {
         *self.lock() = names;
     }
 
-    /// What operators call it.
+    /// Returns the name that operators know.
     pub(crate) fn words(&self, holder: &str) -> String {
         match self.name_of(holder) {
             Some(name) => name,
@@ -26,7 +26,7 @@ impl Called {
         }
     }
 
-    /// The command that takes an address from it.
+    /// Returns the command that takes an address from it.
     pub(crate) fn release(&self, holder: &str, address: Ipv4Net) -> String {
         match self.name_of(holder) {
             Some(name) => format!("mesh detach {address} {name}"),
@@ -53,22 +53,22 @@ mod tests {
 
     #[test]
     fn the_name_of_now_counts() {
-        let called = Called::default();
+        let names = ContainerNames::default();
         let (named, nameless) = (
             holder::holder(Runtime::Docker, "old", "0a1b"),
             holder::holder(Runtime::Docker, "", "0a1b"),
         );
         let address = "10.32.0.1/12".parse().unwrap();
-        assert_eq!(called.words(&named), "old");
-        assert_eq!(called.words(&nameless), "a container of Docker's");
-        called.set(BTreeMap::from([("0a1b".into(), "new".into())]));
+        assert_eq!(names.words(&named), "old");
+        assert_eq!(names.words(&nameless), "a container of Docker's");
+        names.set(BTreeMap::from([("0a1b".into(), "new".into())]));
         for holder in [&named, &nameless] {
-            assert_eq!(called.words(holder), "new");
+            assert_eq!(names.words(holder), "new");
             assert_eq!(
-                called.release(holder, address),
+                names.release(holder, address),
                 "mesh detach 10.32.0.1/12 new"
             );
         }
-        assert_eq!(called.words(holder::HOST), "mesh:expose");
+        assert_eq!(names.words(holder::HOST), "mesh:expose");
     }
 }

@@ -1,4 +1,4 @@
-//! The file that says what this router gave out: an append-only journal of synced batches.
+//! The journal file: an append-only list of synced batches.
 //!
 //! `mesh-addresses 1\n`, then frames:
 //!
@@ -13,6 +13,9 @@
 //! one behind it was whole once, and the file is refused; a damaged end is a write that a crash cut short, of which
 //! nobody was told, and is cut off. The first frame comes with the file itself and is never cut short.
 
+mod keeper;
+mod writer;
+
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
@@ -20,11 +23,13 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
+pub(crate) use keeper::JournalKeeper;
+
 use crate::state::file as state_file;
 
 /// Name of the file in the state directory.
 pub(crate) const FILE: &str = "addresses";
-/// What a file that could not be used is called from then on, with the boot epoch behind it.
+/// Name of a file that could not be used, from then on, with the boot epoch behind it.
 pub(crate) const SET_ASIDE: &str = "addresses.bad-";
 /// Longest file read; compacting keeps ours far below.
 const MAX_FILE: u64 = 64 * 1024 * 1024;
@@ -33,24 +38,24 @@ const HEADER: &[u8] = b"mesh-addresses 1\n";
 const MAGIC: [u8; 4] = [0xa5, b'm', b'j', b'\n'];
 const FRAME: usize = 16;
 
-/// Why a journal cannot be used. It was not changed.
+/// The reason a journal cannot be used. It was not changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Damage {
-    /// Does not begin as one.
+pub enum JournalDamage {
+    /// It does not begin as one.
     #[error("it is not a journal of addresses, or its beginning is cut off")]
     NotOurs,
-    /// Written by another version.
+    /// It was written by another version.
     #[error("it was written by another version of mesh")]
     Version,
-    /// Something that was once whole is not any more.
+    /// A part that was once whole is not any more.
     #[error("it is damaged at byte {0}")]
     At(usize),
-    /// Longer than we write them.
+    /// It is longer than routers write them.
     #[error("it is longer than {MAX_FILE} bytes")]
     TooLong,
 }
 
-/// What a journal says.
+/// The content of a journal.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Journal {
     /// All entries, oldest first.
@@ -62,13 +67,13 @@ pub(crate) struct Journal {
 /// Reads a whole file.
 ///
 /// # Errors
-/// [`Damage`], for anything but a sound file or one whose last frame was cut short.
-pub(crate) fn read(bytes: &[u8]) -> Result<Journal, Damage> {
+/// [`JournalDamage`], for anything but a sound file or one whose last frame was cut short.
+pub(crate) fn read(bytes: &[u8]) -> Result<Journal, JournalDamage> {
     if !bytes.starts_with(HEADER) {
         return Err(
             match bytes.starts_with(b"mesh-addresses ") && bytes.len() > HEADER.len() {
-                true => Damage::Version,
-                false => Damage::NotOurs,
+                true => JournalDamage::Version,
+                false => JournalDamage::NotOurs,
             },
         );
     }
@@ -81,21 +86,21 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Journal, Damage> {
             let is_first = journal.entries.is_empty();
             let later = (journal.length + 1..bytes.len()).any(|at| frame_at(bytes, at).is_some());
             return match is_first || later {
-                true => Err(Damage::At(journal.length)),
+                true => Err(JournalDamage::At(journal.length)),
                 false => Ok(journal),
             };
         };
-        let entries = entries_of(payload).ok_or(Damage::At(journal.length))?;
+        let entries = entries_of(payload).ok_or(JournalDamage::At(journal.length))?;
         journal.entries.extend(entries);
         journal.length += FRAME + payload.len();
     }
     match journal.entries.is_empty() {
-        true => Err(Damage::NotOurs),
+        true => Err(JournalDamage::NotOurs),
         false => Ok(journal),
     }
 }
 
-/// The payload of the sound frame that begins here.
+/// Returns the payload of the sound frame that begins here.
 fn frame_at(bytes: &[u8], offset: usize) -> Option<&[u8]> {
     let rest = bytes.get(offset..)?.strip_prefix(&MAGIC)?;
     let (length, rest) = rest.split_first_chunk::<4>()?;
@@ -115,7 +120,7 @@ fn entries_of(mut payload: &[u8]) -> Option<Vec<Vec<u8>>> {
     payload.is_empty().then_some(entries)
 }
 
-/// One frame that begins at `offset` of the file.
+/// Returns one frame that begins at `offset` of the file.
 pub(super) fn frame(offset: usize, entries: &[Vec<u8>]) -> Vec<u8> {
     let mut payload = Vec::new();
     for entry in entries {
@@ -129,14 +134,14 @@ pub(super) fn frame(offset: usize, entries: &[Vec<u8>]) -> Vec<u8> {
     frame
 }
 
-/// A whole file with one frame.
+/// Returns a whole file with one frame.
 pub(super) fn file(entries: &[Vec<u8>]) -> Vec<u8> {
     let mut bytes = HEADER.to_vec();
     bytes.extend(frame(HEADER.len(), entries));
     bytes
 }
 
-/// Entries have some hundred bytes, and frames are bounded by the backlog.
+/// Returns a length as it is written. Entries have some hundred bytes, and frames are bounded by the backlog.
 fn length(bytes: &[u8]) -> [u8; 4] {
     u32::try_from(bytes.len()).unwrap_or(u32::MAX).to_be_bytes()
 }
@@ -175,7 +180,7 @@ impl JournalFile {
     /// Appends a frame and syncs it.
     ///
     /// # Errors
-    /// The system's: how much of the frame is there is not known, and the file must be made anew.
+    /// The system's: how much of the frame is there is not known, and the file must be replaced.
     pub(crate) fn append(&mut self, entries: &[Vec<u8>]) -> io::Result<()> {
         let frame = frame(self.length, entries);
         let offset = u64::try_from(self.length).unwrap_or(u64::MAX);
@@ -185,17 +190,17 @@ impl JournalFile {
         Ok(())
     }
 
-    /// Its bytes.
+    /// Returns its length in bytes.
     pub(crate) fn length(&self) -> usize {
         self.length
     }
 }
 
-/// The journal of a state directory; none when there is no file.
+/// Reads the journal of a state directory; none when there is no file.
 ///
 /// # Errors
-/// The system's, and [`Damage`].
-pub(crate) fn load(dir: &Path) -> io::Result<Result<Option<Journal>, Damage>> {
+/// The system's, and [`JournalDamage`].
+pub(crate) fn load(dir: &Path) -> io::Result<Result<Option<Journal>, JournalDamage>> {
     let file = match File::open(dir.join(FILE)) {
         Ok(file) => file,
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Ok(None)),
@@ -204,12 +209,12 @@ pub(crate) fn load(dir: &Path) -> io::Result<Result<Option<Journal>, Damage>> {
     let mut bytes = Vec::new();
     file.take(MAX_FILE + 1).read_to_end(&mut bytes)?;
     if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > MAX_FILE {
-        return Ok(Err(Damage::TooLong));
+        return Ok(Err(JournalDamage::TooLong));
     }
     Ok(read(&bytes).map(Some))
 }
 
-/// Renames a journal that cannot be used, so that a new one can be begun; its new name.
+/// Renames a journal that cannot be used, so that a new one can be begun. Returns the new name.
 ///
 /// # Errors
 /// The system's.
@@ -303,15 +308,18 @@ mod tests {
 
     #[test]
     fn foreign_files_are_refused_each_with_its_reason() {
-        assert_eq!(read(b""), Err(Damage::NotOurs));
-        assert_eq!(read(b"mesh-addresses 1\n"), Err(Damage::NotOurs));
-        assert_eq!(read(b"mesh-addresses 2\nwhatever"), Err(Damage::Version));
-        assert_eq!(read(&[0; 4096]), Err(Damage::NotOurs));
+        assert_eq!(read(b""), Err(JournalDamage::NotOurs));
+        assert_eq!(read(b"mesh-addresses 1\n"), Err(JournalDamage::NotOurs));
+        assert_eq!(
+            read(b"mesh-addresses 2\nwhatever"),
+            Err(JournalDamage::Version)
+        );
+        assert_eq!(read(&[0; 4096]), Err(JournalDamage::NotOurs));
         let dir = tempfile::tempdir().unwrap();
         assert_eq!(load(dir.path()).unwrap(), Ok(None));
         let long = File::create(dir.path().join(FILE)).unwrap();
         long.set_len(MAX_FILE + 1).unwrap();
-        assert_eq!(load(dir.path()).unwrap(), Err(Damage::TooLong));
+        assert_eq!(load(dir.path()).unwrap(), Err(JournalDamage::TooLong));
         let aside = set_aside(dir.path(), 7).unwrap();
         assert!(aside.ends_with("addresses.bad-7") && aside.exists());
         assert_eq!(load(dir.path()).unwrap(), Ok(None));

@@ -1,0 +1,41 @@
+//! Effects of the control plane, as they concern the state machine of addresses: the way in that the router and the
+//! simulator share. This module is above both, so that neither knows the other.
+
+use crate::control::{Control, Output};
+use crate::ids::PeerId;
+use crate::ipam::Ipam;
+use crate::time::Instant;
+use crate::wire::topic::Topic;
+
+const TOPIC: Topic = Topic::ADDRESSES;
+
+/// Hands an effect of the control plane to `ipam`. Malformed statements and messages are counted, and change nothing.
+pub fn addresses(ipam: &mut Ipam, output: &Output, control: &Control, now: Instant) {
+    match output {
+        Output::Said(key) if key.topic == TOPIC => {
+            statement(ipam, key.origin, control, now);
+        }
+        Output::Reach => {
+            for said in control.said(TOPIC) {
+                ipam.set_reachable(said.origin, said.reachable, now);
+            }
+        }
+        Output::Told { from, topic, body } if *topic == TOPIC => {
+            let _ = ipam.handle_message(*from, body, now);
+        }
+        Output::Targets(targets) => ipam.set_expecting(!targets.is_empty(), now),
+        Output::Epoch(epoch) => ipam.raise_epoch(*epoch, now),
+        _ => {}
+    }
+}
+
+fn statement(ipam: &mut Ipam, origin: PeerId, control: &Control, now: Instant) {
+    let said = control.said_by(origin, TOPIC);
+    match said.filter(|said| !said.body.is_empty()) {
+        Some(said) => {
+            let _ = ipam.handle_statement(origin, said.body, said.reachable, now);
+        }
+        // It has started again and has stated nothing yet, or takes no part any more.
+        None => ipam.set_reachable(origin, false, now),
+    }
+}

@@ -1,0 +1,95 @@
+//! The journal as the control thread sees it: entries go to the disk, and it is compacted when it is long.
+
+use std::io;
+use std::path::Path;
+
+use tokio::sync::watch;
+
+use super::writer::{JournalWriter, SyncProgress};
+
+/// A journal shorter than this is not compacted.
+const COMPACT_FROM: usize = 1024 * 1024;
+/// A journal this many times as long as it was after the last compaction is compacted.
+const COMPACT_AT: usize = 4;
+
+/// The journal that is being written.
+#[derive(Debug)]
+pub(crate) struct JournalKeeper {
+    writer: JournalWriter,
+    progress: watch::Receiver<SyncProgress>,
+    /// Bytes of the journal after it was last compacted; none while that is under way.
+    compact: Option<usize>,
+    is_due: bool,
+}
+
+impl JournalKeeper {
+    /// Starts to write the journal in `dir`.
+    ///
+    /// # Errors
+    /// The thread cannot be started.
+    pub(crate) fn start(dir: &Path) -> io::Result<Self> {
+        let (writer, progress) = JournalWriter::start(dir)?;
+        Ok(Self {
+            writer,
+            progress,
+            compact: None,
+            // Also cuts off what a crash left at the end.
+            is_due: true,
+        })
+    }
+
+    /// Has an entry written.
+    pub(crate) fn push(&mut self, position: u64, entry: Vec<u8>) {
+        self.is_due |= !self.writer.push(position, entry);
+    }
+
+    /// Waits until the disk went on.
+    ///
+    /// # Errors
+    /// The thread has ended.
+    pub(crate) async fn changed(&mut self) -> Result<(), watch::error::RecvError> {
+        self.progress.changed().await
+    }
+
+    /// Returns the number of the last entry on disk.
+    ///
+    /// # Errors
+    /// The reason nothing is written any more.
+    pub(crate) fn durable(&mut self) -> Result<u64, String> {
+        let progress = self.progress.borrow_and_update().clone();
+        if let Some(error) = progress.error {
+            return Err(error);
+        }
+        let compact = *self.compact.get_or_insert(progress.length);
+        self.is_due |= progress.length > COMPACT_FROM.max(COMPACT_AT * compact);
+        Ok(progress.durable)
+    }
+
+    /// Returns the reason nothing is written any more, if so.
+    pub(crate) fn error(&self) -> Option<String> {
+        self.progress.borrow().error.clone()
+    }
+
+    /// Returns whether nothing is written any more.
+    pub(crate) fn is_broken(&self) -> bool {
+        self.progress.borrow().error.is_some()
+    }
+
+    /// Tries again if nothing is written any more.
+    pub(crate) fn retry(&mut self) {
+        self.is_due |= self.is_broken();
+    }
+
+    /// Returns whether the journal is to be compacted now.
+    pub(crate) fn is_due(&self) -> bool {
+        self.is_due
+    }
+
+    /// Has the journal written from a snapshot, which says all that entries up to `position` said. All of these must have
+    /// been pushed.
+    pub(crate) fn compact(&mut self, position: u64, snapshot: Vec<Vec<u8>>) {
+        self.is_due = false;
+        self.compact = None;
+        self.writer.replace(position, snapshot);
+    }
+}
