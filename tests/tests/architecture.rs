@@ -462,7 +462,7 @@ fn every_limit_is_used() {
         .filter_map(|rest| rest.split(':').next())
         .collect();
     assert!(names.len() > 50, "{}", names.len());
-    let code: Vec<Source> = ["proto/src", "router", "cli/src"]
+    let code: Vec<Source> = ["proto/src", "proto/host/src", "router", "cli/src"]
         .into_iter()
         .flat_map(sources)
         .filter(|source| !source.path.ends_with("/limits.rs") && !source.is_test())

@@ -31,7 +31,7 @@ pub enum OptionValue<'a> {
 }
 
 /// Returns the value of the option with this name; none when it is absent.
-type Lookup<'a> = &'a dyn Fn(&str) -> Option<OptionValue<'a>>;
+type OptionLookup<'a> = &'a dyn Fn(&str) -> Option<OptionValue<'a>>;
 
 /// Returns the options of one endpoint, in the order they are shown; the lease owner is left out when it is empty.
 pub fn format(options: &EndpointOptions) -> Vec<(String, String)> {
@@ -67,7 +67,7 @@ pub fn kept(options: &BTreeMap<String, String>) -> Option<EndpointOptions> {
 ///
 /// # Errors
 /// One line for the user, about the first option that cannot be used.
-pub fn parse(options: Lookup<'_>) -> Result<Option<EndpointOptions>, String> {
+pub fn parse(options: OptionLookup<'_>) -> Result<Option<EndpointOptions>, String> {
     let Some(address) = text(options, ADDRESS)? else {
         return Ok(None);
     };
@@ -80,7 +80,7 @@ pub fn parse(options: Lookup<'_>) -> Result<Option<EndpointOptions>, String> {
     }))
 }
 
-fn lease_owner(options: Lookup<'_>) -> Result<String, String> {
+fn lease_owner(options: OptionLookup<'_>) -> Result<String, String> {
     let owner = text(options, LEASE_OWNER)?.unwrap_or_default();
     let is_sound = owner.len() <= MAX_LEASE_OWNER && !owner.chars().any(char::is_control);
     match is_sound {
@@ -91,7 +91,7 @@ fn lease_owner(options: Lookup<'_>) -> Result<String, String> {
     }
 }
 
-fn deferred(options: Lookup<'_>) -> Result<DeferredAddress, String> {
+fn deferred(options: OptionLookup<'_>) -> Result<DeferredAddress, String> {
     let given = text(options, DEFERRED)?.unwrap_or("false");
     let found = DEFERRED_VALUES.iter().find(|(text, _)| *text == given);
     found
@@ -99,7 +99,7 @@ fn deferred(options: Lookup<'_>) -> Result<DeferredAddress, String> {
         .ok_or_else(|| format!("{DEFERRED} is '{given}'; it must be true, false or subnet"))
 }
 
-fn flag(options: Lookup<'_>, name: &str) -> Result<bool, String> {
+fn flag(options: OptionLookup<'_>, name: &str) -> Result<bool, String> {
     match text(options, name)? {
         None | Some("false") => Ok(false),
         Some("true") => Ok(true),
@@ -107,7 +107,7 @@ fn flag(options: Lookup<'_>, name: &str) -> Result<bool, String> {
     }
 }
 
-fn text<'a>(options: Lookup<'a>, name: &str) -> Result<Option<&'a str>, String> {
+fn text<'a>(options: OptionLookup<'a>, name: &str) -> Result<Option<&'a str>, String> {
     match options(name) {
         None => Ok(None),
         Some(OptionValue::Text(text)) => Ok(Some(text)),

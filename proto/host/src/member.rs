@@ -46,7 +46,7 @@ pub enum Home {
     },
 }
 
-/// One interface of a [`Member`].
+/// One interface of a [`PluggedMember`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MemberPort {
@@ -80,7 +80,7 @@ impl MemberPort {
 /// A container or a process that the router plugs itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Member {
+pub struct PluggedMember {
     /// Container or command name.
     pub name: String,
     /// The engine, or none of them.
@@ -101,7 +101,7 @@ pub struct Member {
     pub detached: bool,
 }
 
-impl Member {
+impl PluggedMember {
     /// Returns a member that answers queries and leaves nothing aside, as most do.
     pub fn new(name: &str, runtime: Runtime, home: Home, ports: Vec<MemberPort>) -> Self {
         Self {
@@ -184,7 +184,7 @@ pub enum NetnsPlace {
 impl ResolverSite {
     /// Returns the site of a member: podman containers and processes may have no other way to the router. Docker's
     /// containers reach its bridge, and Docker has a server of its own in each.
-    fn of(key: &str, member: &Member) -> Option<Self> {
+    fn of(key: &str, member: &PluggedMember) -> Option<Self> {
         let is_served = matches!(member.runtime, Runtime::Podman | Runtime::Process);
         if !is_served || member.without_dns || member.ports.is_empty() {
             return None;
@@ -205,21 +205,24 @@ impl ResolverSite {
 /// All members, by container id (running containers) or by the id of the preparation.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct MemberTable(BTreeMap<String, Member>);
+pub struct MemberTable(BTreeMap<String, PluggedMember>);
 
 impl MemberTable {
     /// Returns a member.
-    pub fn get(&self, key: &str) -> Option<&Member> {
+    pub fn get(&self, key: &str) -> Option<&PluggedMember> {
         self.0.get(key)
     }
 
     /// Returns all members, in order of their keys.
-    pub fn iter(&self) -> impl Iterator<Item = (&str, &Member)> {
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &PluggedMember)> {
         self.0.iter().map(|(key, member)| (key.as_str(), member))
     }
 
     /// Returns the members of a container, by its id or that of a preparation.
-    pub fn of_owner<'a>(&'a self, owner: &'a str) -> impl Iterator<Item = (&'a str, &'a Member)> {
+    pub fn of_owner<'a>(
+        &'a self,
+        owner: &'a str,
+    ) -> impl Iterator<Item = (&'a str, &'a PluggedMember)> {
         self.iter()
             .filter(move |(key, member)| member.owner(key) == owner)
     }
@@ -231,8 +234,8 @@ impl MemberTable {
     }
 
     /// Returns a process in a namespace of ours, by the id that `run` printed, or also by its name.
-    pub fn find_process(&self, name: &str, also_by_name: bool) -> Option<(&str, &Member)> {
-        let is_meant = |(key, member): &(&str, &Member)| {
+    pub fn find_process(&self, name: &str, also_by_name: bool) -> Option<(&str, &PluggedMember)> {
+        let is_meant = |(key, member): &(&str, &PluggedMember)| {
             member.runtime == Runtime::Process
                 && (*key == name || also_by_name && member.name == name)
         };
@@ -242,8 +245,9 @@ impl MemberTable {
 
     /// Returns the id and name of a container that may be gone from its engine, by either.
     pub fn find_container(&self, name: &str) -> Option<(String, String)> {
-        let is_meant =
-            |(key, member): &(&str, &Member)| member.name == name || member.owner(key) == name;
+        let is_meant = |(key, member): &(&str, &PluggedMember)| {
+            member.name == name || member.owner(key) == name
+        };
         let (key, member) = self.iter().find(is_meant)?;
         let shown = match member.name.is_empty() {
             true => name,
@@ -253,8 +257,8 @@ impl MemberTable {
     }
 
     /// Returns the members in namespaces of podman containers that have one of these addresses, with the container ids.
-    pub fn podman_with(&self, addresses: &[IpAddr]) -> Vec<(String, String, Member)> {
-        let has = |member: &Member| {
+    pub fn podman_with(&self, addresses: &[IpAddr]) -> Vec<(String, String, PluggedMember)> {
+        let has = |member: &PluggedMember| {
             let mut has = member.addresses();
             has.any(|address| addresses.contains(&address.addr()))
         };
@@ -299,7 +303,7 @@ impl MemberTable {
 
     /// Returns the pids of the processes whose end is the end of a namespace.
     pub fn pids(&self) -> Vec<u32> {
-        let processes = self.0.values().filter_map(Member::process);
+        let processes = self.0.values().filter_map(PluggedMember::process);
         processes.map(|process| process.pid).collect()
     }
 
@@ -318,21 +322,21 @@ impl MemberTable {
     }
 
     /// Adds a member, or replaces it.
-    pub fn insert(&mut self, key: &str, member: Member) {
+    pub fn insert(&mut self, key: &str, member: PluggedMember) {
         self.0.insert(key.to_owned(), member);
     }
 
-    pub(crate) fn get_mut(&mut self, key: &str) -> Option<&mut Member> {
+    pub(crate) fn get_mut(&mut self, key: &str) -> Option<&mut PluggedMember> {
         self.0.get_mut(key)
     }
 
     /// Returns a member, which is `made` if there is none.
-    pub fn entry(&mut self, key: &str, made: impl FnOnce() -> Member) -> &mut Member {
+    pub fn entry(&mut self, key: &str, made: impl FnOnce() -> PluggedMember) -> &mut PluggedMember {
         self.0.entry(key.to_owned()).or_insert_with(made)
     }
 
     /// Removes a member.
-    pub fn remove(&mut self, key: &str) -> Option<Member> {
+    pub fn remove(&mut self, key: &str) -> Option<PluggedMember> {
         self.0.remove(key)
     }
 
@@ -435,19 +439,19 @@ mod tests {
         started: 70,
     };
 
-    fn member(runtime: Runtime, home: Home, addresses: &[&str]) -> Member {
+    fn member(runtime: Runtime, home: Home, addresses: &[&str]) -> PluggedMember {
         let addresses: Vec<IpNet> = addresses.iter().map(|a| a.parse().unwrap()).collect();
         let ports = MemberPort::for_addresses(&addresses, true);
-        Member::new("web", runtime, home, ports)
+        PluggedMember::new("web", runtime, home, ports)
     }
 
-    fn pod(tenant: Tenant) -> Member {
+    fn pod(tenant: Tenant) -> PluggedMember {
         let netns = "mesh-ns-1".to_owned();
         let home = Home::Namespace { netns, tenant };
         member(Runtime::Podman, home, &["10.2.1.1/24"])
     }
 
-    fn table(members: &[(&str, Member)]) -> MemberTable {
+    fn table(members: &[(&str, PluggedMember)]) -> MemberTable {
         let mut table = MemberTable::default();
         for (key, member) in members {
             table.insert(key, member.clone());
@@ -517,7 +521,7 @@ mod tests {
             member(Runtime::Docker, process.clone(), &["10.2.1.1/24"]),
             member(Runtime::Podman, Home::Container(None), &["10.2.1.1/24"]),
             member(Runtime::Podman, process, &[]),
-            Member {
+            PluggedMember {
                 without_dns: true,
                 ..pod_of_process
             },

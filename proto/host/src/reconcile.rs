@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use mesh_proto::api::Runtime;
 
 use crate::endpoint::DockerEndpoint;
-use crate::member::{Home, Member, MemberPort, MemberTable, ProcessIdentity, Tenant};
+use crate::member::{Home, MemberPort, MemberTable, PluggedMember, ProcessIdentity, Tenant};
 
 /// All containers of an engine by full id, with whether they run. None: it was not asked, or could not answer.
 pub type EngineListing = Option<BTreeMap<String, bool>>;
@@ -57,7 +57,7 @@ pub enum TenantState {
 
 impl TenantState {
     /// Returns the state that was seen last: an engine that cannot be asked changes nothing.
-    pub fn as_seen_last(member: &Member) -> Self {
+    pub fn as_seen_last(member: &PluggedMember) -> Self {
         match member.detached {
             true => Self::Stopped,
             false => Self::Running,
@@ -68,7 +68,7 @@ impl TenantState {
 /// Returns the state of the podman container `id` by the list of its engine. None: the list may be older than the
 /// member, and the engine is to be asked about this one container.
 pub fn listed_state(
-    member: &Member,
+    member: &PluggedMember,
     id: &str,
     listing: Option<&BTreeMap<String, bool>>,
 ) -> Option<TenantState> {
@@ -84,7 +84,7 @@ pub fn listed_state(
 
 /// Returns whether an interface of a member is missing in the kernel: one without a name was found there, or its plugging
 /// was cut short.
-pub fn is_missing(key: &str, member: &Member, plugged: &BTreeSet<String>) -> bool {
+pub fn is_missing(key: &str, member: &PluggedMember, plugged: &BTreeSet<String>) -> bool {
     let is_missing =
         |port: &MemberPort| port.ifname.is_empty() || !plugged.contains(&port.interface(key).tag);
     member.ports.iter().any(is_missing)
@@ -113,7 +113,7 @@ pub enum MemberAction {
 
 /// Returns the steps for a member in a namespace of ours, in order; `is_missing` as [`is_missing`] says.
 pub fn namespace_actions(
-    member: &Member,
+    member: &PluggedMember,
     tenant: TenantState,
     is_missing: bool,
 ) -> Vec<MemberAction> {
@@ -216,15 +216,15 @@ mod tests {
         started: 70,
     };
 
-    fn pod(detached: bool) -> Member {
+    fn pod(detached: bool) -> PluggedMember {
         let home = Home::Namespace {
             netns: "mesh-ns-1".into(),
             tenant: Tenant::Container("c".into()),
         };
         let ports = MemberPort::for_addresses(&["10.2.1.1/24".parse().unwrap()], false);
-        Member {
+        PluggedMember {
             detached,
-            ..Member::new("pod", Runtime::Podman, home, ports)
+            ..PluggedMember::new("pod", Runtime::Podman, home, ports)
         }
     }
 

@@ -9,7 +9,7 @@ use mesh_proto::address::{AddressArg, AddressError};
 use super::AttachmentError;
 
 /// Addresses that one command may give to a container.
-pub(super) const MAX_ADDRESSES: usize = 32;
+const MAX_ADDRESSES: usize = 32;
 /// Longest time of an allocation unless the caller says otherwise.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Longest time that a caller may ask for.
@@ -25,7 +25,10 @@ pub(super) fn parse_addresses(args: &[String]) -> Result<Vec<AddressArg>, Attach
     }
     match addresses.len() {
         0 => Ok(vec![AddressArg::Default]),
-        n if n > MAX_ADDRESSES => Err(AttachmentError::TooManyAddresses(n)),
+        given if given > MAX_ADDRESSES => Err(AttachmentError::TooManyAddresses {
+            given,
+            most: MAX_ADDRESSES,
+        }),
         _ => Ok(addresses),
     }
 }

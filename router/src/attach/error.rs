@@ -1,9 +1,8 @@
 //! Why something was not put on the mesh, or taken off it.
 
 use mesh_host::table::AddressRefusal;
-use mesh_proto::address::{AddressArg, AddressError};
+use mesh_proto::address::AddressError;
 
-use super::arguments::{MAX_ADDRESSES, wanted};
 use super::kernel::KernelError;
 use crate::engine::EngineError;
 use crate::state::StateError;
@@ -18,16 +17,21 @@ pub enum AttachmentError {
     #[error("{0}")]
     Allocation(String),
     /// More addresses than one container may have.
-    #[error("{0} addresses for one container; at most {MAX_ADDRESSES} are possible")]
-    TooManyAddresses(usize),
+    #[error("{given} addresses for one container; at most {most} are possible")]
+    TooManyAddresses {
+        /// The number of addresses.
+        given: usize,
+        /// The number that is possible.
+        most: usize,
+    },
     /// An address that someone else has, or one more than fits.
     #[error(transparent)]
     Refused(#[from] AddressRefusal),
     /// An address to be detached is not there.
-    #[error("{} is not attached to container {name}", wanted(*what))]
+    #[error("{what} is not attached to container {name}")]
     NotAttached {
         /// The address, or the subnet.
-        what: AddressArg,
+        what: String,
         /// The container.
         name: String,
     },

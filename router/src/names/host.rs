@@ -232,7 +232,7 @@ impl Host {
         let guests = docker.filter_map(|row| {
             let details = self.details.get(&row.container)?;
             let wish = wishes.get(&row.container).cloned().unwrap_or_default();
-            Some(self.guest(row, details, wish))
+            Some(self.guest(row, details, &wish))
         });
         let guests: Vec<Guest> = guests.collect();
         self.guests.send_if_modified(|old| {
@@ -242,7 +242,7 @@ impl Host {
         });
     }
 
-    fn guest(&self, row: &Attached, details: &Details, wish: HostsWish) -> Guest {
+    fn guest(&self, row: &Attached, details: &Details, wish: &HostsWish) -> Guest {
         let engine = &details.container;
         let is_ours = |domain: &String| domain.eq_ignore_ascii_case(self.domain.as_str());
         let is_told = engine.dns_search.iter().any(is_ours);

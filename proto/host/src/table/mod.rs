@@ -1,12 +1,12 @@
 //! All that is on the mesh on this host, as it is stored, and which address may be given to which owner.
 
+mod views;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use ipnet::IpNet;
-use mesh_proto::address::mac_for;
-use mesh_proto::api::{Attached, AttachedInterface, EXPOSE, Runtime};
-use mesh_proto::ids::Mac;
+use mesh_proto::api::{EXPOSE, Runtime};
 use mesh_proto::limits::{MAX_ATTACHED, MAX_EXPOSED, MAX_EXPOSED_NAMES};
 use mesh_proto::names::MeshName;
 use serde::{Deserialize, Serialize};
@@ -14,7 +14,9 @@ use serde::{Deserialize, Serialize};
 use crate::endpoint::{DockerEndpoint, EndpointTable};
 use crate::exposure::ExposureTable;
 use crate::hosts::HostsWish;
-use crate::member::{Home, Member, MemberPort, MemberTable, ProcessIdentity};
+use crate::member::{Home, MemberPort, MemberTable, PluggedMember, ProcessIdentity};
+
+pub use views::{Announced, LeaseSubject};
 
 /// Ids of networks that are remembered as ours.
 const MAX_NETWORKS: usize = 256;
@@ -98,28 +100,6 @@ pub struct AddressBinding {
     pub endpoint: Option<String>,
 }
 
-/// One address that this router announces to the mesh.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Announced {
-    /// Address with the prefix length of its subnet.
-    pub address: IpNet,
-    /// MAC address of the interface.
-    pub mac: Mac,
-    /// Container or command name.
-    pub container: String,
-}
-
-/// The owner of the lease of an address in use.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum LeaseSubject<'a> {
-    /// A container or process, by its id.
-    Container(Runtime, &'a str),
-    /// The owner as it was stored.
-    Stored(&'a str),
-    /// The host itself.
-    Host,
-}
-
 /// A request to attach addresses to one container.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AttachTo<'a> {
@@ -194,7 +174,7 @@ impl AttachmentTable {
     pub fn insert_member(
         &mut self,
         key: &str,
-        member: Member,
+        member: PluggedMember,
         elsewhere: Elsewhere<'_>,
     ) -> Result<(), AddressRefusal> {
         for address in member.addresses() {
@@ -242,8 +222,9 @@ impl AttachmentTable {
             && !done.new.is_empty()
         {
             let home = Home::Container(Some(process));
-            self.members
-                .entry(to.key, || Member::new(to.name, runtime, home, Vec::new()));
+            self.members.entry(to.key, || {
+                PluggedMember::new(to.name, runtime, home, Vec::new())
+            });
         }
         if let Some(member) = self.members.get_mut(to.key) {
             let ports = MemberPort::for_addresses(&done.new, multicast);
@@ -368,113 +349,6 @@ impl AttachmentTable {
         })
     }
 
-    /// Returns the tags of all interfaces.
-    pub fn tags(&self) -> BTreeSet<String> {
-        self.members.tags().chain(self.endpoints.tags()).collect()
-    }
-
-    /// Returns every address, those of stopped containers included, with the owner of its lease.
-    pub fn leases(&self) -> impl Iterator<Item = (IpNet, LeaseSubject<'_>)> {
-        let members = self.members.iter().flat_map(|(key, member)| {
-            let id = match member.runtime {
-                Runtime::Process => key,
-                _ => member.owner(key),
-            };
-            let subject = LeaseSubject::Container(member.runtime, id);
-            member.addresses().map(move |a| (a, subject.clone()))
-        });
-        let endpoints = self.endpoints.iter().map(|(_, end)| {
-            let subject = match end.lease_owner.is_empty() {
-                true => LeaseSubject::Container(Runtime::Docker, &end.network),
-                false => LeaseSubject::Stored(&end.lease_owner),
-            };
-            (end.address, subject)
-        });
-        let exposed = self.exposed.addresses();
-        let exposed = exposed.map(|address| (address, LeaseSubject::Host));
-        members.chain(endpoints).chain(exposed)
-    }
-
-    /// Returns the addresses that are announced to the mesh, sorted; those of the host once the MAC address of its bridge
-    /// is known.
-    pub fn announced(&self, host_mac: Option<Mac>) -> Vec<Announced> {
-        let announced = self.bindings().filter_map(|binding| {
-            let mac = match binding.is_host() {
-                true => host_mac?,
-                false => mac_for(binding.address.addr()),
-            };
-            Some(Announced {
-                address: binding.address,
-                mac,
-                container: binding.name,
-            })
-        });
-        let mut list: Vec<Announced> = announced.collect();
-        list.sort();
-        list
-    }
-
-    /// Returns the names of containers by each id that the owner of a lease may have; `lease_id` returns the id in a
-    /// stored owner.
-    pub fn container_names(
-        &self,
-        lease_id: impl Fn(&str) -> Option<&str>,
-    ) -> BTreeMap<String, String> {
-        let mut names = BTreeMap::new();
-        let is_named = |(key, member): &(&str, &Member)| {
-            // Until it is adopted, what has no name is called by the id of its preparation.
-            member.runtime == Runtime::Process || member.name != *key
-        };
-        for (key, member) in self.members.iter().filter(is_named) {
-            names.insert(key.to_owned(), member.name.clone());
-            names.insert(member.owner(key).to_owned(), member.name.clone());
-        }
-        for (_, end) in self.endpoints.iter() {
-            let Some(owner) = &end.owner else { continue };
-            names.insert(owner.id.clone(), owner.name.clone());
-            if let Some(id) = lease_id(&end.lease_owner) {
-                names.insert(id.to_owned(), owner.name.clone());
-            }
-        }
-        names
-    }
-
-    /// Returns what is on the mesh, by container, as `ps` lists it; the host by the name and MAC address of its bridge.
-    pub fn ps(&self, bridge: &str, host_mac: Option<Mac>) -> Vec<Attached> {
-        let mut found: BTreeMap<&str, Attached> = BTreeMap::new();
-        for (key, member) in self.members.iter().filter(|(_, m)| m.is_live()) {
-            let owner = member.owner(key);
-            let row = found
-                .entry(owner)
-                .or_insert_with(|| row(owner, &member.name, member.runtime));
-            let ports = member.ports.iter();
-            row.interfaces
-                .extend(ports.map(|port| shown(&port.ifname, port.address)));
-        }
-        for (id, end) in self.endpoints.iter() {
-            let owner = end.owner_id(id);
-            let row = found
-                .entry(owner)
-                .or_insert_with(|| row(owner, &end.display_name(id), Runtime::Docker));
-            row.interfaces.push(shown(&end.ifname, end.address));
-        }
-        let mut host = row(EXPOSE, EXPOSE, Runtime::Host);
-        let mac = host_mac.map(|mac| mac.to_string()).unwrap_or_default();
-        let exposed = self.exposed.addresses().map(|address| AttachedInterface {
-            name: bridge.to_owned(),
-            mac: mac.clone(),
-            address: address.to_string(),
-        });
-        host.interfaces.extend(exposed);
-        let mut rows: Vec<Attached> = std::iter::once(host).chain(found.into_values()).collect();
-        for row in &mut rows {
-            row.interfaces
-                .sort_by(|a, b| (&a.name, &a.address).cmp(&(&b.name, &b.address)));
-        }
-        rows.retain(|row| !row.interfaces.is_empty());
-        rows
-    }
-
     /// Notes another name of a container.
     pub fn rename(&mut self, container: &str, name: &str) {
         self.endpoints.rename(container, name);
@@ -517,7 +391,7 @@ impl AttachmentTable {
 
 fn member_bindings<'a>(
     key: &'a str,
-    member: &'a Member,
+    member: &'a PluggedMember,
 ) -> impl Iterator<Item = AddressBinding> + 'a {
     member.addresses().map(move |address| AddressBinding {
         owner: member.owner(key).to_owned(),
@@ -525,23 +399,6 @@ fn member_bindings<'a>(
         address,
         endpoint: None,
     })
-}
-
-fn row(container: &str, name: &str, runtime: Runtime) -> Attached {
-    Attached {
-        container: container.to_owned(),
-        name: name.to_owned(),
-        runtime,
-        interfaces: Vec::new(),
-    }
-}
-
-fn shown(ifname: &str, address: IpNet) -> AttachedInterface {
-    AttachedInterface {
-        name: ifname.to_owned(),
-        mac: mac_for(address.addr()).to_string(),
-        address: address.to_string(),
-    }
 }
 
 impl AddressBinding {

@@ -1,5 +1,7 @@
 use std::path::Path;
 
+use mesh_proto::ids::Mac;
+
 use super::*;
 use crate::endpoint::{ContainerRef, DeferredAddress, EndpointOptions};
 use crate::exposure::HostExposure;
@@ -46,13 +48,13 @@ fn attach(
     Ok(done)
 }
 
-fn pod(address: &str) -> Member {
+fn pod(address: &str) -> PluggedMember {
     let home = Home::Namespace {
         netns: "mesh-ns-1".into(),
         tenant: Tenant::Container("c".into()),
     };
     let ports = MemberPort::for_addresses(&addresses(&[address]), false);
-    Member::new("pod", Runtime::Podman, home, ports)
+    PluggedMember::new("pod", Runtime::Podman, home, ports)
 }
 
 fn end(address: &str) -> DockerEndpoint {

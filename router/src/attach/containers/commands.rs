@@ -12,7 +12,9 @@ use super::find::{AttachSubject, Finder};
 use super::members::warn_of_loss;
 use super::{Members, Tenants};
 use crate::attach::AttachmentError;
-use crate::attach::arguments::{ArgumentMeaning, parse_addresses, parse_each, patience, texts};
+use crate::attach::arguments::{
+    ArgumentMeaning, parse_addresses, parse_each, patience, texts, wanted,
+};
 use crate::attach::docker::DockerEndpoints;
 use crate::attach::foundation::Foundation;
 use crate::attach::leases::{AddressSource, LeaseRequest};
@@ -161,7 +163,7 @@ impl ContainerCommands {
         &self,
         request: &DetachRequest,
     ) -> Result<ContainerAddresses, AttachmentError> {
-        let wanted = parse_each(&request.addresses)?;
+        let args = parse_each(&request.addresses)?;
         let _guard = self.operations.begin().await;
         let (owner, name) = self
             .finder
@@ -170,12 +172,13 @@ impl ContainerCommands {
         self.endpoints.resolve_owners().await;
         let mut has = self.table.read(|table| table.bindings_of(&owner));
         has.extend(self.finder.promised_to(request.runtime, &owner).await);
-        if !wanted.is_empty() {
+        if !args.is_empty() {
             let all = std::mem::take(&mut has);
-            for arg in wanted {
+            for arg in args {
                 let found = self.matching(&all, arg)?;
                 if found.is_empty() {
-                    return Err(AttachmentError::NotAttached { what: arg, name });
+                    let what = wanted(arg);
+                    return Err(AttachmentError::NotAttached { what, name });
                 }
                 has.extend(found);
             }

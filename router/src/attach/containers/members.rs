@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 use mesh_host::interface::tag;
-use mesh_host::member::{Member, MemberTable, ProcessIdentity};
+use mesh_host::member::{MemberTable, PluggedMember, ProcessIdentity};
 
 use crate::attach::AttachmentError;
 use crate::attach::foundation::Foundation;
@@ -57,7 +57,7 @@ impl Members {
     ///
     /// # Errors
     /// An address is refused; the table cannot be stored.
-    pub(super) fn reserve(&self, key: &str, member: Member) -> Result<(), AttachmentError> {
+    pub(super) fn reserve(&self, key: &str, member: PluggedMember) -> Result<(), AttachmentError> {
         let elsewhere = |ip| self.source.elsewhere(ip);
         self.table
             .change(|table| Ok(table.insert_member(key, member, &elsewhere)?))
@@ -129,7 +129,7 @@ impl Members {
             .await?;
         let gone = self.table.record(|table| table.members.remove(key));
         self.leases
-            .note_used(gone.iter().flat_map(Member::addresses));
+            .note_used(gone.iter().flat_map(PluggedMember::addresses));
         self.wakeups.wake();
         Ok(())
     }
@@ -215,7 +215,11 @@ impl Members {
     ///
     /// # Errors
     /// The kernel's.
-    pub(crate) async fn stop(&self, key: &str, member: &Member) -> Result<(), AttachmentError> {
+    pub(crate) async fn stop(
+        &self,
+        key: &str,
+        member: &PluggedMember,
+    ) -> Result<(), AttachmentError> {
         self.table.record(|table| table.members.set_stopped(key));
         // Usually they went with the namespace, but another process may hold that.
         self.kernel.unplug_all(member.tags(key).collect()).await?;

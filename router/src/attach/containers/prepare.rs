@@ -6,7 +6,7 @@ use ipnet::IpNet;
 use mesh_host::driver_options;
 use mesh_host::endpoint::EndpointOptions;
 use mesh_host::interface::is_first_ipv4;
-use mesh_host::member::{Home, Member, MemberPort, Tenant};
+use mesh_host::member::{Home, MemberPort, PluggedMember, Tenant};
 use mesh_host::network_plan;
 use mesh_proto::api::{AbandonRequest, AdoptRequest, PrepareRequest, Prepared, Runtime};
 
@@ -202,9 +202,9 @@ impl Preparations {
             tenant: Tenant::Caller(caller),
         };
         let ports = MemberPort::for_addresses(addresses, request.multicast_route);
-        let member = Member {
+        let member = PluggedMember {
             without_dns: request.without_dns,
-            ..Member::new(name, request.runtime, home, ports)
+            ..PluggedMember::new(name, request.runtime, home, ports)
         };
         self.members.reserve(&id, member)?;
         match self.members.fill_namespace(&id, &netns).await {

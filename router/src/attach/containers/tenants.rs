@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use mesh_host::member::{Member, Tenant};
+use mesh_host::member::{PluggedMember, Tenant};
 use mesh_host::reconcile::{EngineListings, TenantState, listed_state};
 use mesh_proto::address::AddressArg;
 
@@ -42,7 +42,7 @@ impl Tenants {
     /// Returns the state of the tenant of a member's namespace. While its engine cannot be asked, it is as it was.
     pub(crate) async fn state_of(
         &self,
-        member: &Member,
+        member: &PluggedMember,
         tenant: &Tenant,
         listings: &EngineListings,
     ) -> TenantState {
@@ -64,7 +64,7 @@ impl Tenants {
     }
 
     /// Asks the engine of a container for its state now; a list calls it stopped if `is_listed`, or else gone.
-    async fn ask(&self, member: &Member, id: &str, is_listed: bool) -> TenantState {
+    async fn ask(&self, member: &PluggedMember, id: &str, is_listed: bool) -> TenantState {
         let Some(engine) = self.engines.of(member.runtime) else {
             return match is_listed {
                 true => TenantState::Stopped,

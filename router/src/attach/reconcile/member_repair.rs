@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use mesh_host::member::{Home, Member};
+use mesh_host::member::{Home, PluggedMember};
 use mesh_host::reconcile::{
     EngineListings, MemberAction, container_actions, is_missing, namespace_actions,
 };
@@ -39,7 +39,7 @@ impl MemberRepair {
     pub(super) async fn mend(
         &self,
         key: &str,
-        member: &Member,
+        member: &PluggedMember,
         listings: &EngineListings,
         plugged: &BTreeSet<String>,
     ) -> Result<(), AttachmentError> {
@@ -64,7 +64,7 @@ impl MemberRepair {
     async fn act(
         &self,
         key: &str,
-        member: &Member,
+        member: &PluggedMember,
         action: MemberAction,
     ) -> Result<(), AttachmentError> {
         match action {

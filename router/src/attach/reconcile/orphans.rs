@@ -6,8 +6,9 @@ use std::sync::Arc;
 use ipnet::IpNet;
 use mesh_host::driver_options;
 use mesh_host::endpoint::{DeferredAddress, EndpointOptions};
-use mesh_host::member::{Home, Member, MemberPort};
+use mesh_host::member::{Home, MemberPort, PluggedMember};
 use mesh_host::orphan::{self, OrphanVerdict};
+use mesh_host::table::AttachmentTable;
 use mesh_proto::api::Runtime;
 
 use crate::attach::AttachmentError;
@@ -45,7 +46,7 @@ impl Orphans {
 
     /// Settles all orphans, of the interfaces that exist with the tags `plugged`.
     pub(super) async fn settle(&self, plugged: &BTreeSet<String>) {
-        let known = self.table.read(|table| table.tags());
+        let known = self.table.read(AttachmentTable::tags);
         for tag in plugged.difference(&known) {
             if !self.is_nobodys(tag).await {
                 continue;
@@ -106,7 +107,7 @@ impl Orphans {
         let ports = MemberPort::for_addresses(&[address], false);
         self.table.record(|table| {
             let home = Home::Container(Some(process));
-            let made = || Member::new(&container.name, engine.runtime(), home, Vec::new());
+            let made = || PluggedMember::new(&container.name, engine.runtime(), home, Vec::new());
             table.members.entry(id, made).ports.extend(ports);
         });
         Ok(true)

@@ -1,19 +1,19 @@
 //! Parts without the whole.
 
-use mesh_host::member::{Home, Member, MemberPort, Tenant};
+use mesh_host::member::{Home, MemberPort, PluggedMember, Tenant};
 
 use super::super::containers::Members;
 use super::super::host::Uplinks;
 use super::*;
 
-struct Alone {
+struct Parts {
     _dir: tempfile::TempDir,
     kernel: Arc<FakeKernel>,
     docker: Arc<FakeEngine>,
     base: Foundation,
 }
 
-fn alone() -> Alone {
+fn parts() -> Parts {
     let dir = tempfile::tempdir().unwrap();
     let kernel = FakeKernel::new();
     let docker = FakeEngine::new(Runtime::Docker);
@@ -22,7 +22,7 @@ fn alone() -> Alone {
     let allocator = Allocator::off("no addresses are allocated here");
     let book: AddressBook = Arc::new(|_| None);
     let base = Foundation::open(store, kernel.clone(), engines, book, allocator).unwrap();
-    Alone {
+    Parts {
         _dir: dir,
         kernel,
         docker,
@@ -32,14 +32,14 @@ fn alone() -> Alone {
 
 #[tokio::test]
 async fn a_member_is_plugged_rests_and_is_taken_out() {
-    let s = alone();
+    let s = parts();
     let members = Members::new(&s.base);
     let home = Home::Namespace {
         netns: "mesh-ns-p".into(),
         tenant: Tenant::Container("c".into()),
     };
     let ports = MemberPort::for_addresses(&["10.2.1.1/24".parse().unwrap()], true);
-    let pod = Member::new("pod", Runtime::Podman, home, ports);
+    let pod = PluggedMember::new("pod", Runtime::Podman, home, ports);
     s.base.table.record(|table| table.members.insert("p", pod));
     members.fill_namespace("p", "mesh-ns-p").await.unwrap();
     assert_eq!(s.kernel.plugged_addresses(), ["10.2.1.1/24"]);
@@ -63,7 +63,7 @@ async fn a_member_is_plugged_rests_and_is_taken_out() {
 
 #[tokio::test]
 async fn an_endpoint_is_made_joined_and_deleted() {
-    let s = alone();
+    let s = parts();
     let endpoints = Arc::new(DockerEndpoints::new(&s.base));
     let wanted = Some(options("10.2.1.1/24"));
     s.kernel.fail("make_endpoint", 0);
@@ -96,7 +96,7 @@ async fn an_endpoint_is_made_joined_and_deleted() {
 
 #[tokio::test]
 async fn an_uplink_that_cannot_be_joined_says_why() {
-    let s = alone();
+    let s = parts();
     let uplinks = Uplinks::new(&s.base);
     s.base
         .table
@@ -114,7 +114,7 @@ async fn an_uplink_that_cannot_be_joined_says_why() {
 
 #[tokio::test]
 async fn the_end_of_a_process_wakes() {
-    let s = alone();
+    let s = parts();
     s.kernel.start_process(7);
     s.base.wakeups.wake_at_end(&s.base.kernel, 7);
     let period = Duration::from_secs(60);
