@@ -1,6 +1,6 @@
 //! Commands to the control plane, which the shell carries out.
 
-use mesh_proto::api::RouterReport;
+use mesh_proto::api::ControlReport;
 use mesh_proto::control::Forgot;
 use mesh_proto::fastpath::Beat;
 use mesh_proto::wire::topic::Topic;
@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 #[derive(Debug)]
 pub enum ControlCommand {
     /// Requests the control plane's part of the report.
-    Report(oneshot::Sender<RouterReport>),
+    Report(oneshot::Sender<ControlReport>),
     /// Adds targets (`mesh connect`).
     Connect {
         /// Targets as typed.

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use mesh_proto::api::{MacReport, RouterReport};
+use mesh_proto::api::{DatapathReport, MacReport, PeerReport};
 use mesh_proto::fdb::Owner;
 use mesh_proto::forward::Forwarder;
 use mesh_proto::ids::PeerId;
@@ -59,39 +59,31 @@ pub struct DatapathView {
 const MAX_MACS: usize = 1_000;
 
 impl HostView {
-    /// Fills in the parts of the report that the control plane does not know.
-    pub fn complete(&self, report: &mut RouterReport) {
-        report.host.clone_from(&self.listen);
-        report.bridge.clone_from(&self.bridge);
-        report.restart = self.restart.words();
-        report.warnings.extend(self.notices());
-        report.datapath = self.datapath.name.to_owned();
-        report.datapath_reason.clone_from(&self.datapath.reason);
-        report.latency = self.latency.words();
-        report.fast_path = match &self.fast_path {
-            Some(status) => status.words(),
-            None => "off".to_owned(),
-        };
-        for connection in report.connections.iter_mut().filter(|c| c.encrypted) {
-            connection.datapath = self.datapath.name.to_owned();
-        }
-        let names: BTreeMap<String, String> = report
-            .peers
-            .iter()
-            .map(|p| (p.id.clone(), format!("{}({})", p.name, p.nick_name)))
-            .collect();
-        report.macs = self.macs(&names);
+    /// Returns what the control plane does not know; `peers` are the routers that it does.
+    pub fn report(&self, peers: &[PeerReport]) -> DatapathReport {
+        let name = |p: &PeerReport| (p.id.clone(), format!("{}({})", p.name, p.nick_name));
+        let names: BTreeMap<String, String> = peers.iter().map(name).collect();
         let owned = |(name, n): (&'static str, u64)| (name.to_owned(), n);
-        report
-            .drops
-            .extend(self.forwarder.counters().drops().map(owned));
-        report
-            .counters
-            .extend(self.forwarder.counters().counts().map(owned));
-        report.counters.insert(
-            "lane events lost".to_owned(),
-            self.events_lost.load(Ordering::Relaxed),
-        );
+        let counts = self.forwarder.counters().counts().map(owned);
+        let lost = self.events_lost.load(Ordering::Relaxed);
+        DatapathReport {
+            fast_path: match &self.fast_path {
+                Some(status) => status.words(),
+                None => "off".to_owned(),
+            },
+            host: self.listen.clone(),
+            bridge: self.bridge.clone(),
+            datapath: self.datapath.name.to_owned(),
+            datapath_reason: self.datapath.reason.clone(),
+            latency: self.latency.words(),
+            restart: self.restart.words(),
+            macs: self.macs(&names),
+            drops: self.forwarder.counters().drops().map(owned).collect(),
+            counters: counts
+                .chain([("lane events lost".to_owned(), lost)])
+                .collect(),
+            warnings: self.notices(),
+        }
     }
 
     /// Returns the notices about this host, one line each.

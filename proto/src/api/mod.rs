@@ -33,6 +33,7 @@
 mod dns;
 mod host;
 pub mod ipam;
+mod router;
 mod waiting;
 
 use std::net::SocketAddr;
@@ -42,6 +43,7 @@ pub use host::{
     BridgeReport, BridgeRequest, EXPOSE, ExposeRequest, Exposed, ExposedAddress, Hidden,
     HideRequest, HostReport,
 };
+pub use router::{ControlReport, DatapathReport};
 pub use waiting::{EngineWaiting, Waiting};
 
 use serde::{Deserialize, Serialize};

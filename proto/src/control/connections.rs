@@ -2,10 +2,10 @@
 
 use std::net::SocketAddr;
 
-use super::links::admission::Verdict;
-use super::links::{Due, Opening, Retry, Slot};
-use super::neighbours::{NO_ROOM, Spare};
-use super::{Change, Control, Ending, Note, Output};
+use super::links::admission::LinkVerdict;
+use super::links::{Due, LinkSlot, Opening, Retry};
+use super::neighbours::{NO_ROOM, SpareLink};
+use super::{Control, ControlChange, Ending, Note, Output};
 use crate::ids::{ConnId, PeerId};
 use crate::limits;
 use crate::link::{AlertCode, LinkConfig, LinkError, LinkEvent, LinkRole};
@@ -159,8 +159,8 @@ impl Control {
         self.answered(conn, peer, now);
         let lsdb = self.gossip.lsdb();
         let verdict = match self.links.judge(conn, peer, &record, lsdb, now) {
-            Verdict::Accept if !has_place || self.is_one_too_many(conn, &peer) => {
-                Verdict::Refuse(AlertCode::Full)
+            LinkVerdict::Accept if !has_place || self.is_one_too_many(conn, &peer) => {
+                LinkVerdict::Refuse(AlertCode::Full)
             }
             verdict => verdict,
         };
@@ -168,13 +168,13 @@ impl Control {
             return;
         }
         match verdict {
-            Verdict::Accept => {
+            LinkVerdict::Accept => {
                 self.links.accept(conn, &record);
                 self.drain_links(now);
                 self.gossip.take(record, None, now);
                 self.drain_gossip(now);
             }
-            Verdict::Refuse(code) => {
+            LinkVerdict::Refuse(code) => {
                 self.links.refuse(conn, code);
                 if code == AlertCode::Duplicate {
                     self.neighbours.satisfied(conn, peer, now);
@@ -216,7 +216,7 @@ impl Control {
         }
         let is_direct = self.paths.direct(&peer).is_some();
         if self.links.set_up(conn, peer, is_direct, now) {
-            self.follow(Change::RouteReleased);
+            self.follow(ControlChange::RouteReleased);
         }
         self.tell_linked();
         self.neighbours.linked(conn, peer, now);
@@ -226,7 +226,7 @@ impl Control {
         self.drain_gossip(now);
         let who = self.gossip.display(&peer);
         self.note(Note::Info(format!("link to {who} at {address} is up")));
-        self.follow(Change::LinkUp);
+        self.follow(ControlChange::LinkUp);
     }
 
     /// Closes one of two links to one peer, the same on both ends. Returns true if `conn` is the one that stays.
@@ -293,9 +293,9 @@ impl Control {
     /// Takes note that a peer refuses a link because it has one to us already. If we have none at all, a duplicate identity
     /// has it.
     fn refused_as_duplicate(&mut self, conn: ConnId, now: Instant) {
-        let address = self.links.get(conn).map(Slot::address);
+        let address = self.links.get(conn).map(LinkSlot::address);
         let is_other =
-            |(c, slot): (ConnId, &Slot)| c != conn && (slot.is_up() || slot.peer().is_some());
+            |(c, slot): (ConnId, &LinkSlot)| c != conn && (slot.is_up() || slot.peer().is_some());
         if let Some(address) = address
             && !self.links.iter().any(is_other)
         {
@@ -376,7 +376,7 @@ impl Control {
             let wanted = self.neighbours.wants_link(&peer);
             kept += usize::from(wanted && self.paths.direct(&peer).is_some());
             if let Some(unwanted_there) = self.links.set_wanted(conn, wanted, now) {
-                spare.push(Spare {
+                spare.push(SpareLink {
                     peer,
                     conn,
                     unwanted_there,

@@ -3,24 +3,25 @@
 use std::net::SocketAddr;
 
 use super::gossip::GossipEffect;
-use super::links::{Ended, LinkEffect};
+use super::links::{LinkEffect, LinkEnd};
 use super::neighbours::{NeighbourEffect, Neighbours};
-use super::paths::{Around, PathEffect, Paths};
+use super::paths::{PathContext, PathEffect, Paths};
 use super::report::ControlStatus;
 use super::routing::{RoutingEffect, routes_hold_down};
 use super::view::ControlView;
 use super::{Control, Note, Output};
 use crate::entropy::Entropy;
 use crate::ids::PeerId;
-use crate::session::{SessionOutput, Via};
+use crate::session::SessionOutput;
 use crate::time::Instant;
 use crate::topology::routes::Routes;
 use crate::wire::datagram::Kind;
 use crate::wire::topic::{RecordKey, Topic};
+use crate::wire::via::Via;
 
 /// A change in one part that concerns routing.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Change {
+pub(super) enum ControlChange {
     /// The link to a neighbour came up.
     LinkUp,
     /// The link to a neighbour ended.
@@ -65,8 +66,8 @@ impl Control {
         (&mut self.neighbours, view, &mut *self.entropy)
     }
 
-    pub(super) fn with_paths(&mut self) -> (&mut Paths, Around<'_>, &mut dyn Entropy) {
-        let around = Around {
+    pub(super) fn with_paths(&mut self) -> (&mut Paths, PathContext<'_>, &mut dyn Entropy) {
+        let around = PathContext {
             links: &self.links,
             sessions: &self.sessions,
         };
@@ -106,24 +107,26 @@ impl Control {
     }
 
     /// Draws the consequences of a change for routing.
-    pub(super) fn follow(&mut self, change: Change) {
+    pub(super) fn follow(&mut self, change: ControlChange) {
         match change {
-            Change::LinkUp | Change::LinkDown => {
+            ControlChange::LinkUp | ControlChange::LinkDown => {
                 self.routing.topology_changed();
                 self.routing.adjacencies_changed();
             }
-            Change::RouteReleased | Change::PathMoved | Change::PathDied => {
+            ControlChange::RouteReleased | ControlChange::PathMoved | ControlChange::PathDied => {
                 self.routing.topology_changed();
                 self.routing.adjacencies_changed();
                 self.routing.snapshot_changed();
             }
-            Change::PathsChanged | Change::SessionForgotten | Change::EpochRaised => {
+            ControlChange::PathsChanged
+            | ControlChange::SessionForgotten
+            | ControlChange::EpochRaised => {
                 self.routing.snapshot_changed();
             }
-            Change::Record(key) if key.topic == Topic::ATTACHED => {
+            ControlChange::Record(key) if key.topic == Topic::ATTACHED => {
                 self.routing.announced_changed(key.origin);
             }
-            Change::Record(key) => {
+            ControlChange::Record(key) => {
                 self.routing.topology_changed();
                 self.tell_underlay(key.origin);
                 // An address that a neighbour announces itself is not announced for it.
@@ -161,7 +164,7 @@ impl Control {
         }
     }
 
-    fn link_ended(&mut self, ended: &Ended, now: Instant) {
+    fn link_ended(&mut self, ended: &LinkEnd, now: Instant) {
         let (conn, error) = (ended.conn, &ended.error);
         self.gossip.link_down(conn);
         self.tell_linked();
@@ -175,7 +178,7 @@ impl Control {
             self.neighbours.lost(peer, error, now, &mut *self.entropy);
             self.paths.parted(&peer);
             self.drain_paths(now);
-            self.follow(Change::LinkDown);
+            self.follow(ControlChange::LinkDown);
         }
     }
 
@@ -226,7 +229,7 @@ impl Control {
                 GossipEffect::CompareAt(conn, at) => self.links.compare_at(conn, at),
                 GossipEffect::CompareSoon(conn) => self.links.compare_soon(conn, now),
                 GossipEffect::Changed(key) if key.topic.is_built_in() => {
-                    self.follow(Change::Record(key));
+                    self.follow(ControlChange::Record(key));
                 }
                 GossipEffect::Changed(key) => self.outputs.push_back(Output::Said(key)),
                 // The keys of its earlier run are gone; frames would go into a session that it does not have.
@@ -235,7 +238,7 @@ impl Control {
                     // Others take only handshakes and broadcasts of an epoch that is not older than the last they saw.
                     self.config.epoch = epoch;
                     self.sessions.raise_epoch(epoch);
-                    self.follow(Change::EpochRaised);
+                    self.follow(ControlChange::EpochRaised);
                     self.outputs.push_back(Output::Epoch(epoch));
                 }
                 GossipEffect::Received { from, topic, body } => {
@@ -292,10 +295,10 @@ impl Control {
                     self.outputs.push_back(Output::SpareDatagram { to, bytes });
                 }
                 PathEffect::Moved(peer) => {
-                    self.follow(Change::PathMoved);
+                    self.follow(ControlChange::PathMoved);
                     self.links.set_direct(&peer, true, now);
                 }
-                PathEffect::Changed => self.follow(Change::PathsChanged),
+                PathEffect::Changed => self.follow(ControlChange::PathsChanged),
                 PathEffect::Endpoints => self.refresh_endpoints(),
                 PathEffect::SparePort(spare) => self.outputs.push_back(Output::SparePort(spare)),
                 PathEffect::Fast(peers) => self.outputs.push_back(Output::Fast(peers)),

@@ -18,11 +18,11 @@ use crate::forward::Snapshot;
 use crate::ids::{ConnId, PeerId, PeerName};
 use crate::wire::topic::{RecordKey, Topic};
 
-/// What a router is told at its start.
+/// Configuration of a router at its start.
 pub struct Config {
     /// Its keys.
     pub identity: Arc<Identity>,
-    /// What guards the mesh.
+    /// The secret that guards the mesh.
     pub secret: Arc<MeshSecret>,
     /// Boot epoch, raised and persisted before.
     pub epoch: u64,
@@ -34,7 +34,7 @@ pub struct Config {
     pub port: u16,
     /// Addresses others may dial.
     pub endpoints: Vec<SocketAddr>,
-    /// Whether peers learnt by gossip are dialled.
+    /// True if peers learnt by gossip are dialled.
     pub discovery: bool,
     /// MTU inside the mesh.
     pub mtu: u16,
@@ -55,40 +55,40 @@ pub enum Output {
     Dial {
         /// Its handle.
         conn: ConnId,
-        /// Where to; names are resolved now.
+        /// The address; names are resolved now.
         to: DialTo,
-        /// Where to as well if that does not answer at once, in this order, each [`crate::limits::DIAL_AGAIN`] after
-        /// the one before; who answers first is taken, and the others are given up.
+        /// Further addresses, if that does not answer at once, in this order, each [`crate::limits::DIAL_AGAIN`] after
+        /// the one before; the first that answers is taken, and the others are given up.
         others: Vec<SocketAddr>,
     },
     /// Write to a connection; answer with `handle_written`.
     Send {
-        /// Which connection.
+        /// The connection.
         conn: ConnId,
-        /// What.
+        /// The bytes.
         bytes: Vec<u8>,
     },
     /// Close a connection; no answer is wanted.
     Close {
-        /// Which connection.
+        /// The connection.
         conn: ConnId,
-        /// What becomes of what was written to it.
+        /// The fate of the bytes that were written to it.
         ending: Ending,
     },
     /// Send a UDP datagram.
     Datagram {
-        /// Where to.
+        /// The address.
         to: SocketAddr,
         /// From which address of this host; none: the kernel chooses.
         source: Option<IpAddr>,
-        /// What.
+        /// The bytes.
         bytes: Vec<u8>,
     },
     /// Send a UDP datagram from the spare port; without one it is lost.
     SpareDatagram {
-        /// Where to.
+        /// The address.
         to: SocketAddr,
-        /// What.
+        /// The bytes.
         bytes: Vec<u8>,
     },
     /// The spare port is to be like this: opened, replaced or closed, and used for datagrams to these addresses.
@@ -103,25 +103,25 @@ pub enum Output {
     Unpin(PeerName),
     /// The explicit targets changed: keep them.
     Targets(Vec<String>),
-    /// What is not to be dialled changed: keep it.
+    /// The routers that are not to be dialled changed: keep them.
     Forgotten(Vec<Forgotten>),
-    /// Those this router is linked to changed for good: keep them, for its next start.
+    /// The selected neighbours changed for good: keep them, for the next start.
     Neighbours(Vec<Remembered>),
     /// A router announces other containers than before, or came within reach or went.
     Held(Holder),
-    /// Other peers than before are to be exchanged plain VXLAN with, or sent frames by it.
+    /// The set of fast-path peers changed.
     Fast(Arc<FastPeers>),
-    /// A router says something else than before about a topic that is not the control plane's own, or nothing more.
+    /// An announcement about a topic that is not the control plane's own was updated or withdrawn.
     Said(RecordKey),
-    /// Other routers than before are within reach.
+    /// The set of routers within reach changed.
     Reach,
-    /// A router says something to this one alone, about a topic that is not the control plane's own.
+    /// A message of a router to this one arrived, about a topic that is not the control plane's own.
     Told {
-        /// Who.
+        /// The sender.
         from: PeerId,
-        /// About what.
+        /// The topic.
         topic: Topic,
-        /// What.
+        /// The body.
         body: Vec<u8>,
     },
     /// Something an operator may want to read; at most one line.

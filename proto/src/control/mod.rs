@@ -17,6 +17,7 @@
 //! |---|---|
 //! | `connections` | connections, from what the shell reports to the parts |
 //! | `follow` | what follows from the effects of each part |
+//! | `timer` | deadlines |
 //! | `view` | what the parts know together |
 //! | `hold_down` | when an action may be repeated |
 //! | `io` | configuration and effects |
@@ -33,6 +34,7 @@ mod note;
 mod paths;
 mod report;
 mod routing;
+mod timer;
 mod view;
 
 use core::time::Duration;
@@ -40,16 +42,15 @@ use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
-use crate::api::RouterReport;
+use crate::api::ControlReport;
 use crate::crypto::secret::SecretKind;
 use crate::entropy::Entropy;
 use crate::fastpath::{Beat, Local};
-use crate::forward::Via as LaneVia;
 use crate::forward::{Forwarder, LaneEvent};
 use crate::ids::{PeerId, PeerName};
 use crate::limits;
 use crate::room;
-use crate::session::{Directory, Sessions, Via};
+use crate::session::{Directory, Sessions};
 use crate::time::Instant;
 use crate::topology::RecordError;
 use crate::topology::bodies::{Attached, IdentityBody};
@@ -57,8 +58,9 @@ use crate::topology::lsdb::Lsdb;
 use crate::topology::record::{SignedRecord, Verifier};
 use crate::topology::routes::Routes;
 use crate::wire::topic::{RecordKey, Topic};
+use crate::wire::via::Via;
 
-use self::follow::Change;
+use self::follow::ControlChange;
 use self::gossip::Gossip;
 pub use self::gossip::Said;
 pub use self::io::{Config, Output};
@@ -72,6 +74,7 @@ use self::paths::{Direct, Paths};
 pub use self::paths::{SparePort, Way, Ways, probe};
 use self::routing::Routing;
 pub use self::routing::{HeldAddresses, Holder};
+use self::timer::Timer;
 
 /// Time that the links of a router that resumes have to become what is announced of them.
 const LINKING: Duration = Duration::from_secs(5);
@@ -89,50 +92,6 @@ pub struct Control {
     outputs: VecDeque<Output>,
     /// Time of the next housekeeping, once a second.
     next_heartbeat: Instant,
-}
-
-/// What a deadline is of.
-#[derive(Clone, Copy, Debug)]
-enum Timer {
-    Heartbeat,
-    PathMtu,
-    SilentPath,
-    PathProbe,
-    KeptRoute,
-    Publish,
-    Adjacencies,
-    Dial,
-    WarmStart,
-    Session,
-    Routes,
-    Request,
-    Snapshot,
-    Link,
-    Push,
-    Handshake,
-}
-
-impl Timer {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Heartbeat => "probe",
-            Self::PathMtu => "path MTU",
-            Self::SilentPath => "silent path",
-            Self::PathProbe => "path heartbeat",
-            Self::KeptRoute => "route without a link",
-            Self::Publish => "publish record",
-            Self::Adjacencies => "links to say",
-            Self::Dial => "dial",
-            Self::WarmStart => "choice of links",
-            Self::Session => "session",
-            Self::Routes => "routes",
-            Self::Request => "ask again",
-            Self::Snapshot => "snapshot",
-            Self::Link => "link",
-            Self::Push => "gossip",
-            Self::Handshake => "handshake",
-        }
-    }
 }
 
 /// The X25519 keys in the database.
@@ -311,9 +270,9 @@ impl Control {
     fn path_died(&mut self, peer: PeerId, now: Instant) {
         self.paths.died(peer, now, &mut *self.entropy);
         if self.links.release(&peer) {
-            self.follow(Change::RouteReleased);
+            self.follow(ControlChange::RouteReleased);
         }
-        self.follow(Change::PathDied);
+        self.follow(ControlChange::PathDied);
         self.suggest_addresses(peer);
         self.links.set_direct(&peer, false, now);
         // A path that nobody uses fell silent because nobody asked; the next frame asks again.
@@ -330,7 +289,7 @@ impl Control {
         let asked = |peer: &PeerId| paths.direct(peer).map(Direct::asked);
         for peer in self.links.expired_routes(asked, now) {
             if self.links.release(&peer) {
-                self.follow(Change::RouteReleased);
+                self.follow(ControlChange::RouteReleased);
             }
         }
     }
@@ -358,7 +317,7 @@ impl Control {
         for peer in paths.idle(around, now) {
             self.sessions.forget(peer);
             self.paths.forget(peer, now, &mut *self.entropy);
-            self.follow(Change::SessionForgotten);
+            self.follow(ControlChange::SessionForgotten);
         }
     }
 
@@ -377,7 +336,7 @@ impl Control {
             }
             LaneEvent::Probe {
                 peer,
-                via: LaneVia::Direct(from),
+                via: Via::Direct(from),
                 body,
                 ..
             } => {
@@ -401,11 +360,7 @@ impl Control {
         self.paths.answered();
     }
 
-    fn take_handshake(&mut self, via: LaneVia, bytes: &[u8], now: Instant) {
-        let via = match via {
-            LaneVia::Direct(from) => Via::Direct(from),
-            LaneVia::Relay(_) => Via::Relayed,
-        };
+    fn take_handshake(&mut self, via: Via, bytes: &[u8], now: Instant) {
         let directory = KnownKeys(self.gossip.lsdb());
         // Refusals are counted where they are found.
         let _ = self
@@ -594,8 +549,8 @@ impl Control {
         self.gossip.counters().accepted
     }
 
-    /// Returns the control plane's part of the report; the shell fills in what the host adds (bridge, datapath, MACs, drops).
-    pub fn report(&self, now: Instant) -> RouterReport {
+    /// Returns the control plane's part of the report.
+    pub fn report(&self, now: Instant) -> ControlReport {
         self.status(now).report()
     }
 

@@ -83,18 +83,10 @@ use crate::limits::{
 use crate::rate::{Throttle, TokenBucket};
 use crate::time::Instant;
 use crate::wire::datagram::InnerFrame;
+pub use crate::wire::via::Via;
 use duplicates::{Duplicates, RecentMessages};
 use groups::GroupBuckets;
 use pending::Pending;
-
-/// Path by which a datagram arrived.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Via {
-    /// Directly from this underlay address.
-    Direct(SocketAddr),
-    /// Relayed by this neighbour.
-    Relay(PeerId),
-}
 
 /// Event from the data plane to the control plane. Events are rare, and harmless to lose when their queue is full.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -163,7 +163,7 @@ mod tests {
     use super::*;
     use crate::crypto::dh::DhSecret;
     use crate::entropy::SeededEntropy;
-    use crate::ids::SessionIndex;
+    use crate::ids::{PeerId, SessionIndex};
     use crate::session::INIT_LEN;
     use crate::session::message::Message;
     use crate::wire::datagram::Kind;
@@ -343,15 +343,12 @@ mod tests {
     fn relayed_messages_have_a_budget_of_their_own() {
         let mut setup = Setup::new();
         setup.load(START);
-        let init = setup.init(None);
+        let (init, relayed) = (setup.init(None), Via::Relay(PeerId([9; 16])));
         for _ in 0..limits::RELAYED_HANDSHAKES {
-            assert_eq!(
-                setup.admit(&init, Via::Relayed, START),
-                Ok(Admission::Accepted)
-            );
+            assert_eq!(setup.admit(&init, relayed, START), Ok(Admission::Accepted));
         }
         assert_eq!(
-            setup.admit(&init, Via::Relayed, START),
+            setup.admit(&init, relayed, START),
             Err(Refused::RateLimited)
         );
     }

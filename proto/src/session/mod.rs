@@ -95,14 +95,7 @@ use crate::ids::PeerId;
 pub use message::{COOKIE_LEN, INIT_LEN, RESPONSE_LEN};
 pub use sessions::{SessionCounters, SessionStatus, Sessions};
 
-/// Path by which a handshake datagram arrived.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Via {
-    /// Directly from this address.
-    Direct(SocketAddr),
-    /// In a Relay datagram, which a neighbour authenticated.
-    Relayed,
-}
+pub use crate::wire::via::Via;
 
 /// Lookup of the X25519 keys that routers announce.
 pub trait Directory {

@@ -6,3 +6,4 @@ pub mod datagram;
 pub mod digest_tree;
 pub mod message;
 pub mod topic;
+pub mod via;

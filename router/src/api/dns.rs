@@ -9,8 +9,8 @@ use axum::http::StatusCode;
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use mesh_proto::api::{
-    Addresses, DnsChange, DnsClient, DnsEntry, DnsQuestion, DnsReport, DnsSummary, Done,
-    RouterReport,
+    Addresses, ControlReport, DnsChange, DnsClient, DnsEntry, DnsQuestion, DnsReport, DnsSummary,
+    Done,
 };
 use mesh_proto::names::Held;
 
@@ -87,7 +87,7 @@ async fn report(State(api): State<Api>) -> Answer<DnsReport> {
 }
 
 /// Returns one row per name, container and address, in order.
-fn entries(held: &[Held], router: &RouterReport) -> Vec<DnsEntry> {
+fn entries(held: &[Held], router: &ControlReport) -> Vec<DnsEntry> {
     let peers: BTreeMap<&str, Arc<str>> = router
         .peers
         .iter()

@@ -16,7 +16,7 @@ use axum::{Json, Router};
 use mesh_proto::api::{
     AbandonRequest, AdoptRequest, ArrivedRequest, AttachRequest, Attached, ConnectRequest,
     ContainerAddresses, DetachRequest, Done, ErrorBody, ForgetRequest, Forgotten, PrepareRequest,
-    Prepared, Report,
+    Prepared, Report, RouterReport,
 };
 use mesh_proto::control::Forgot;
 use tokio::net::{UnixListener, UnixStream};
@@ -168,8 +168,9 @@ async fn ask<T>(
 }
 
 async fn report(State(api): State<Api>) -> Answer<Report> {
-    let mut router = ask(&api, ControlCommand::Report).await?;
-    api.host.complete(&mut router);
+    let control = ask(&api, ControlCommand::Report).await?;
+    let host = api.host.report(&control.peers);
+    let mut router = RouterReport::new(control, host);
     router.warnings.extend(api.naming.errors());
     let attachments = api.attachments.ps();
     let ipam = api.allocator.report().await;

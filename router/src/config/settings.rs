@@ -343,7 +343,7 @@ mod tests {
         assert!(error("", &["--lanes", "0"]).contains("between 1 and 16"));
         assert!(error("", &["--name", "7b::1"]).contains("must be even"));
         assert!(!error("name = \"a\\u001bb\"", &[]).contains('\u{1b}'));
-        assert!(error("", &["--name", "x"]).contains("write it like"));
+        assert!(error("name = 'x'", &[]).contains("write it like"));
         assert!(error("", &["--bridge", "a b"]).contains("--bridge"));
         assert!(error("", &["--port", "0"]).contains("--port 0"));
         assert!(error("", &["--log-level", "loud"]).contains("loud"));

@@ -7,13 +7,13 @@ use crate::topology::record::SignedRecord;
 /// Announcement of one router about a topic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Said<'a> {
-    /// Who says it.
+    /// The router that announces it.
     pub origin: PeerId,
-    /// What; empty where it was taken back.
+    /// The body; empty where it was withdrawn.
     pub body: &'a [u8],
-    /// How new it is.
+    /// The version.
     pub version: Version,
-    /// Whether its origin is within reach now.
+    /// True if its origin is within reach now.
     pub reachable: bool,
 }
 

@@ -33,7 +33,7 @@ pub(crate) struct LocalRecords {
     body: IdentityBody,
     introduction: SignedRecord,
     epoch: u64,
-    topics: BTreeMap<Topic, Statement>,
+    topics: BTreeMap<Topic, LocalRecord>,
     raised: bool,
     /// Neighbours that went, and when: one that is back within [`HOLD_DOWN`] may go again.
     gone: BTreeMap<PeerPrefix, Instant>,
@@ -41,7 +41,7 @@ pub(crate) struct LocalRecords {
 
 /// The record of one topic.
 #[derive(Debug, Default)]
-struct Statement {
+struct LocalRecord {
     /// Body to publish.
     body: Vec<u8>,
     /// Record published in this run.
@@ -55,7 +55,7 @@ struct Statement {
     lazy_until: Instant,
 }
 
-impl Statement {
+impl LocalRecord {
     fn set(&mut self, body: Vec<u8>) {
         if self.body != body {
             self.body = body;
@@ -82,11 +82,11 @@ impl LocalRecords {
         let encoded = body.encode();
         let version = Version { epoch, seq: 1 };
         let introduction = SignedRecord::sign(Topic::IDENTITY, version, &encoded, &identity)?;
-        let statement = Statement {
+        let statement = LocalRecord {
             body: encoded,
             signed: Some(introduction.clone()),
             seq: 1,
-            ..Statement::default()
+            ..LocalRecord::default()
         };
         Ok(Self {
             identity,
@@ -102,11 +102,11 @@ impl LocalRecords {
     /// Takes over a record that was published in this run already.
     pub(crate) fn resume(&mut self, said: SignedRecord) {
         let statement = self.topics.entry(said.topic()).or_default();
-        *statement = Statement {
+        *statement = LocalRecord {
             body: said.body().to_vec(),
             seq: said.version().seq,
             signed: Some(said),
-            ..Statement::default()
+            ..LocalRecord::default()
         };
     }
 
@@ -255,7 +255,7 @@ impl LocalRecords {
 
     /// Returns the time at which [`LocalRecords::publish`] has a record to publish.
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
-        self.topics.values().filter_map(Statement::due).min()
+        self.topics.values().filter_map(LocalRecord::due).min()
     }
 
     /// Signs the records that changed and are not held down, in order of topics, so that the identity comes first.

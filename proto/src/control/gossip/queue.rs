@@ -12,7 +12,7 @@ use crate::topology::lsdb::Lsdb;
 use crate::wire::message::LinkMessage;
 use crate::wire::topic::RecordKey;
 
-/// How an update is propagated to one neighbour (eager and lazy push as in Plumtree).
+/// Propagation of an update to one neighbour (eager and lazy push as in Plumtree).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Push {
     /// Send the record.

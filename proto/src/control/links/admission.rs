@@ -12,7 +12,7 @@ use crate::link::AlertCode;
 
 /// Verdict on a link whose peer has proved its identity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Verdict {
+pub(crate) enum LinkVerdict {
     /// Let it in.
     Accept,
     /// Refuse it, for this reason.
@@ -33,13 +33,17 @@ pub(crate) struct NameClaims<'a> {
 }
 
 /// Returns the verdict on a peer that bears `name`.
-pub(crate) fn judge_name(name: PeerName, sign_key: &[u8; 32], claims: &NameClaims<'_>) -> Verdict {
+pub(crate) fn judge_name(
+    name: PeerName,
+    sign_key: &[u8; 32],
+    claims: &NameClaims<'_>,
+) -> LinkVerdict {
     let peer = peer_id(sign_key);
     if peer == claims.me.1 {
-        return Verdict::Refuse(AlertCode::SelfConnection);
+        return LinkVerdict::Refuse(AlertCode::SelfConnection);
     }
     if !claims.strict {
-        return Verdict::Accept;
+        return LinkVerdict::Accept;
     }
     let belongs_to_it = match claims.pins.get(&name) {
         _ if name == claims.me.0 => false,
@@ -47,9 +51,9 @@ pub(crate) fn judge_name(name: PeerName, sign_key: &[u8; 32], claims: &NameClaim
         None => claims.holder.is_none_or(|holder| holder == peer),
     };
     if belongs_to_it {
-        Verdict::Accept
+        LinkVerdict::Accept
     } else {
-        Verdict::Refuse(AlertCode::NameConflict)
+        LinkVerdict::Refuse(AlertCode::NameConflict)
     }
 }
 
@@ -91,14 +95,14 @@ mod tests {
     fn names_are_bound_to_keys() {
         let mut pins = BTreeMap::new();
         let (name, key) = (PeerName([4; 6]), [1; 32]);
-        let conflict = Verdict::Refuse(AlertCode::NameConflict);
+        let conflict = LinkVerdict::Refuse(AlertCode::NameConflict);
         assert_eq!(
             judge_name(name, &key, &claims(&pins, None, true)),
-            Verdict::Accept
+            LinkVerdict::Accept
         );
         assert_eq!(
             judge_name(name, &[9; 32], &claims(&pins, None, true)),
-            Verdict::Refuse(AlertCode::SelfConnection)
+            LinkVerdict::Refuse(AlertCode::SelfConnection)
         );
         assert_eq!(
             judge_name(PeerName([2; 6]), &key, &claims(&pins, None, true)),
@@ -110,24 +114,24 @@ mod tests {
         );
         assert_eq!(
             judge_name(name, &key, &claims(&pins, Some(peer_id(&[7; 32])), false)),
-            Verdict::Accept,
+            LinkVerdict::Accept,
             "the secret decides"
         );
         assert_eq!(
             judge_name(name, &key, &claims(&pins, Some(peer_id(&key)), true)),
-            Verdict::Accept
+            LinkVerdict::Accept
         );
         let pinned = BTreeMap::from([(name, key)]);
         assert_eq!(
             judge_name(name, &key, &claims(&pinned, Some(peer_id(&[7; 32])), true)),
-            Verdict::Accept,
+            LinkVerdict::Accept,
             "it was there first"
         );
         pins.insert(name, [8; 32]);
         assert_eq!(judge_name(name, &key, &claims(&pins, None, true)), conflict);
         assert_eq!(
             judge_name(name, &key, &claims(&pins, None, false)),
-            Verdict::Accept
+            LinkVerdict::Accept
         );
     }
 

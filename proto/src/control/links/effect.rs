@@ -17,12 +17,12 @@ pub(crate) enum Retry {
     Never,
 }
 
-/// How a connection is closed.
+/// Way of closing a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
-    /// What was written before still arrives.
+    /// The bytes that were written before still arrive.
     Orderly,
-    /// It ends a link with somebody who is not known, who was told why: that still arrives where there is room for it.
+    /// It ends a link with a stranger that was told why: that still arrives where there is room for it.
     Told,
     /// Nothing need arrive: the connection is reset, and costs nothing from then on (RFC 9293 section 3.10.5, ABORT).
     Abort,
@@ -42,12 +42,12 @@ pub(crate) enum LinkEffect {
     /// A connection was opened.
     Opened,
     /// A connection ended.
-    Ended(Ended),
+    Ended(LinkEnd),
 }
 
 /// The end of a connection.
 #[derive(Debug)]
-pub(crate) struct Ended {
+pub(crate) struct LinkEnd {
     /// The connection.
     pub(crate) conn: ConnId,
     /// The peer to which it was the link, if it was up.

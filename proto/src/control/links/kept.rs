@@ -12,7 +12,7 @@ use crate::ids::PeerId;
 use crate::limits::{KEEP_PROOF, KEEP_ROUTE};
 use crate::time::Instant;
 
-use super::slot::Slot;
+use super::slot::LinkSlot;
 
 /// A link that ended, as routes use it.
 #[derive(Clone, Copy, Debug)]
@@ -26,9 +26,9 @@ pub(crate) struct KeptLink {
 
 /// The peers whose routes are kept without a link.
 #[derive(Debug, Default)]
-pub(super) struct Kept(BTreeMap<PeerId, KeptLink>);
+pub(super) struct KeptRoutes(BTreeMap<PeerId, KeptLink>);
 
-impl Kept {
+impl KeptRoutes {
     /// Returns true if the route to `peer` is kept.
     pub(super) fn has(&self, peer: &PeerId) -> bool {
         self.0.contains_key(peer)
@@ -39,14 +39,14 @@ impl Kept {
         self.0.iter()
     }
 
-    /// Returns the time of the next call of [`Kept::expired`].
+    /// Returns the time of the next call of [`KeptRoutes::expired`].
     pub(super) fn next_deadline(&self) -> Option<Instant> {
         let due = |kept: &KeptLink| kept.proof.min(kept.ended + KEEP_ROUTE);
         self.0.values().map(due).min()
     }
 
     /// Keeps the route to `peer`, whose link ends: `rtt` is the round-trip time of its direct path.
-    pub(super) fn keep(&mut self, peer: PeerId, slot: &Slot, rtt: Duration, now: Instant) {
+    pub(super) fn keep(&mut self, peer: PeerId, slot: &LinkSlot, rtt: Duration, now: Instant) {
         let kept = KeptLink {
             address: slot.address(),
             outbound: slot.is_outbound(),

@@ -30,17 +30,17 @@ use std::net::{IpAddr, SocketAddr};
 use crate::entropy::Entropy;
 use crate::ids::{ConnId, PeerId, PeerName};
 use crate::limits::PENALTY_ALERTS;
-use crate::link::LinkEvent;
+use crate::link::{Link, LinkEvent};
 use crate::rate::TokenBucket;
 use crate::time::Instant;
 use crate::wire::message::LinkMessage;
 
 pub use effect::Ending;
-pub(crate) use effect::{Ended, LinkEffect, Retry};
-use kept::Kept;
+pub(crate) use effect::{LinkEffect, LinkEnd, Retry};
+use kept::KeptRoutes;
 pub(crate) use opening::Opening;
 use pins::Pins;
-pub(crate) use slot::{Due, Slot};
+pub(crate) use slot::{Due, LinkSlot};
 use strangers::{Familiar, Strangers};
 use table::{FailedInbound, LinkTable};
 
@@ -49,7 +49,7 @@ pub(crate) struct Links {
     /// Our own name and identity.
     me: (PeerName, PeerId),
     table: LinkTable,
-    kept: Kept,
+    kept: KeptRoutes,
     strangers: Strangers,
     familiar: Familiar,
     penalty_alerts: TokenBucket,
@@ -68,7 +68,7 @@ impl Links {
         Self {
             me,
             table: LinkTable::default(),
-            kept: Kept::default(),
+            kept: KeptRoutes::default(),
             strangers: Strangers::default(),
             familiar: Familiar::default(),
             penalty_alerts: TokenBucket::new(PENALTY_ALERTS, PENALTY_ALERTS),
@@ -92,7 +92,7 @@ impl Links {
     // One link
 
     /// Returns a connection.
-    pub(crate) fn get(&self, conn: ConnId) -> Option<&Slot> {
+    pub(crate) fn get(&self, conn: ConnId) -> Option<&LinkSlot> {
         self.table.get(conn)
     }
 
@@ -147,7 +147,7 @@ impl Links {
         any
     }
 
-    /// Sends a message on a link; without room it is lost, as with [`Slot::send`].
+    /// Sends a message on a link; without room it is lost, as with [`LinkSlot::send`].
     pub(crate) fn send(&mut self, conn: ConnId, message: &LinkMessage) {
         if let Some(slot) = self.table.get_mut(conn) {
             slot.send(message);
@@ -194,7 +194,7 @@ impl Links {
         }
     }
 
-    fn peer_mut(&mut self, peer: &PeerId) -> Option<&mut Slot> {
+    fn peer_mut(&mut self, peer: &PeerId) -> Option<&mut LinkSlot> {
         let conn = self.table.of_peer(peer)?;
         self.table.get_mut(conn)
     }
@@ -233,7 +233,7 @@ impl Links {
     // All links
 
     /// Returns all connections, in the order they were opened.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (ConnId, &Slot)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (ConnId, &LinkSlot)> {
         self.table.iter()
     }
 
@@ -243,12 +243,12 @@ impl Links {
     }
 
     /// Returns the link to `peer`.
-    pub(crate) fn to(&self, peer: &PeerId) -> Option<&Slot> {
+    pub(crate) fn to(&self, peer: &PeerId) -> Option<&LinkSlot> {
         self.get(self.of_peer(peer)?)
     }
 
     /// Returns the peers with a link that is up.
-    pub(crate) fn neighbours(&self) -> impl Iterator<Item = (&PeerId, &Slot)> {
+    pub(crate) fn neighbours(&self) -> impl Iterator<Item = (&PeerId, &LinkSlot)> {
         self.table.neighbours()
     }
 
@@ -266,7 +266,7 @@ impl Links {
     pub(crate) fn ends(&self) -> impl Iterator<Item = SocketAddr> {
         let slots = self.iter().map(|(_, slot)| slot);
         let linked = slots.filter(|slot| slot.is_outbound() || slot.is_up());
-        linked.map(Slot::address)
+        linked.map(LinkSlot::address)
     }
 
     /// Returns true if something was heard by a link to this address within this time.
@@ -339,7 +339,7 @@ impl Links {
     /// Returns the time at which the next handshake is too late.
     pub(crate) fn next_handshake(&self) -> Option<Instant> {
         let links = self.iter().map(|(_, slot)| &slot.link);
-        links.filter_map(|link| link.next_deadline()).min()
+        links.filter_map(Link::next_deadline).min()
     }
 
     /// Returns the time of the next [`Links::expired_routes`].

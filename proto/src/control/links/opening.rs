@@ -14,12 +14,12 @@ use crate::topology::record::SignedRecord;
 use crate::wire::message::LinkMessage;
 use crate::wire::topic::{RecordKey, Topic};
 
-use super::admission::{Existing, NameClaims, Verdict, judge_name, newer_stays};
-use super::effect::{Ended, Ending, LinkEffect, Retry};
-use super::strangers::Entry;
-use super::{Links, Slot};
+use super::admission::{Existing, LinkVerdict, NameClaims, judge_name, newer_stays};
+use super::effect::{Ending, LinkEffect, LinkEnd, Retry};
+use super::strangers::Knock;
+use super::{LinkSlot, Links};
 
-/// What becomes of a connection that somebody dialled.
+/// Verdict on a connection that was dialled to us.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Opening {
     /// It may go on to a handshake.
@@ -45,9 +45,9 @@ impl Links {
         // Gathered only where it matters: most connections need no more than their share.
         let is_known = || familiar.knows_source(source, others, now);
         match self.strangers.knock(source, is_known, now) {
-            Entry::Open => Opening::Open,
-            Entry::Penalised if self.penalty_alerts.take(now) => Opening::Penalise,
-            Entry::Penalised | Entry::Refused => Opening::Reset,
+            Knock::Open => Opening::Open,
+            Knock::Penalised if self.penalty_alerts.take(now) => Opening::Penalise,
+            Knock::Penalised | Knock::Refused => Opening::Reset,
         }
     }
 
@@ -84,7 +84,7 @@ impl Links {
     ) {
         let outbound = matches!(role, LinkRole::Dialler);
         let link = Link::new(role, config, now, entropy);
-        let slot = Slot::new(link, address, outbound, now);
+        let slot = LinkSlot::new(link, address, outbound, now);
         if let Some(evicted) = self.table.insert(conn, slot) {
             let why = "made room for newer connections";
             self.close(evicted, why, Retry::Later, now);
@@ -141,9 +141,9 @@ impl Links {
         record: &SignedRecord,
         lsdb: &Lsdb,
         now: Instant,
-    ) -> Verdict {
+    ) -> LinkVerdict {
         let Some(body) = record.as_identity() else {
-            return Verdict::Refuse(AlertCode::BadRecord);
+            return LinkVerdict::Refuse(AlertCode::BadRecord);
         };
         let mut neighbours = self.neighbours().map(|(peer, _)| *peer);
         let holder = neighbours.find(|peer| {
@@ -157,8 +157,8 @@ impl Links {
             strict: self.pins.is_strict(),
         };
         match judge_name(body.name, &body.sign_key, &claims) {
-            Verdict::Accept if !self.stays(conn, peer, has_restarted(record, lsdb), now) => {
-                Verdict::Refuse(AlertCode::Duplicate)
+            LinkVerdict::Accept if !self.stays(conn, peer, has_restarted(record, lsdb), now) => {
+                LinkVerdict::Refuse(AlertCode::Duplicate)
             }
             verdict => verdict,
         }
@@ -210,7 +210,7 @@ impl Links {
             return true;
         };
         let me = self.me.1;
-        let dialler = |slot: &Slot| if slot.is_outbound() { me } else { peer };
+        let dialler = |slot: &LinkSlot| if slot.is_outbound() { me } else { peer };
         let since = existing.up_since();
         let existing = Existing {
             dialler: dialler(existing),
@@ -259,7 +259,7 @@ impl Links {
         if let Some(peer) = lost {
             self.familiar.parted(peer, &slot, now);
         }
-        self.effects.push_back(LinkEffect::Ended(Ended {
+        self.effects.push_back(LinkEffect::Ended(LinkEnd {
             conn,
             lost,
             address: slot.address(),

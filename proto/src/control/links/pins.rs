@@ -14,9 +14,9 @@ use crate::control::note::Note;
 #[derive(Debug)]
 pub(super) struct Pins {
     keys: BTreeMap<PeerName, [u8; 32]>,
-    /// Whether names are bound at all.
+    /// True if names are bound at all.
     strict: bool,
-    /// Whether it was said that no further names are bound.
+    /// True if it was said that no further names are bound.
     told_full: bool,
 }
 

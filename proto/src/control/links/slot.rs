@@ -16,7 +16,7 @@ use crate::wire::message::LinkMessage;
 
 /// One TCP connection with its state.
 #[derive(Debug)]
-pub(crate) struct Slot {
+pub(crate) struct LinkSlot {
     /// The protocol machine of the connection.
     pub(super) link: Link,
     /// The other end's TCP address.
@@ -29,7 +29,7 @@ pub(crate) struct Slot {
     pub(super) up: bool,
     /// Smoothed round-trip time of the TCP link.
     pub(super) rtt: Option<Duration>,
-    /// What the other end was told last: true if the link is wanted here.
+    /// True if the other end was last told that the link is wanted here.
     told_wanted: bool,
     /// Time since which it is not wanted here.
     unwanted_since: Option<Instant>,
@@ -59,7 +59,7 @@ pub(crate) enum Due {
     Silent,
 }
 
-impl Slot {
+impl LinkSlot {
     /// Creates the slot of a connection that was just opened.
     pub(crate) fn new(link: Link, address: SocketAddr, outbound: bool, now: Instant) -> Self {
         Self {
@@ -202,7 +202,7 @@ impl Slot {
         due
     }
 
-    /// Returns the time of the next action of [`Slot::due`].
+    /// Returns the time of the next action of [`LinkSlot::due`].
     pub(crate) fn next_due(&self) -> Option<Instant> {
         let next = self.next_ping.min(self.dies_at());
         self.up
@@ -255,7 +255,7 @@ impl Slot {
         }
     }
 
-    /// Seals a message into the link; without [`Slot::room`] it is lost: the neighbour asks and does not read. All
+    /// Seals a message into the link; without [`LinkSlot::room`] it is lost: the neighbour asks and does not read. All
     /// messages but records are repeated in time, and records wait in the queue of gossip.
     pub(crate) fn send(&mut self, message: &LinkMessage) {
         if self.room() > 0 {

@@ -16,11 +16,11 @@ use crate::rate::{FixedBucket, TokenBucket};
 use crate::source::Source;
 use crate::time::Instant;
 
-use super::slot::Slot;
+use super::slot::LinkSlot;
 
 /// Verdict on a connection from a source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Entry {
+pub(super) enum Knock {
     /// It may go on to a handshake.
     Open,
     /// There are too many of its kind: it is reset.
@@ -33,7 +33,7 @@ pub(super) enum Entry {
 /// longest.
 #[derive(Debug)]
 pub(super) struct Strangers {
-    sources: BTreeMap<Source, Seen>,
+    sources: BTreeMap<Source, Caller>,
     accepts: TokenBucket,
     wrong_secrets: TokenBucket,
     /// Connections that were reset without a handshake.
@@ -43,7 +43,7 @@ pub(super) struct Strangers {
 }
 
 #[derive(Clone, Copy, Debug, Default)]
-struct Seen {
+struct Caller {
     accepts: FixedBucket<ACCEPT_RATE_PER_SOURCE, ACCEPT_BURST_PER_SOURCE>,
     wrong_secrets: u32,
     /// The last wrong secret.
@@ -52,7 +52,7 @@ struct Seen {
     last: Instant,
 }
 
-impl Seen {
+impl Caller {
     fn penalty(wrong_secrets: u32) -> Duration {
         let doublings = wrong_secrets.saturating_sub(1).min(16);
         (PENALTY_MIN * 2_u32.pow(doublings)).min(MAX_PENALTY)
@@ -78,20 +78,20 @@ impl Strangers {
         source: Source,
         is_known: impl FnOnce() -> bool,
         now: Instant,
-    ) -> Entry {
+    ) -> Knock {
         let seen = self.seen(source, now);
         let (waits, failed) = (now < seen.waits_until, seen.wrong_secrets);
         let own_share = !waits && seen.accepts.take(now);
         let shared = own_share && self.wrong_secrets.clone().take(now) && self.accepts.take(now);
         if shared || (!waits || failed <= WRONG_SECRETS_FORGIVEN) && is_known() {
-            return Entry::Open;
+            return Knock::Open;
         }
         if waits {
             self.penalised += 1;
-            return Entry::Penalised;
+            return Knock::Penalised;
         }
         self.refused += 1;
-        Entry::Refused
+        Knock::Refused
     }
 
     /// Takes note of a handshake with a wrong secret.
@@ -103,7 +103,7 @@ impl Strangers {
         }
         seen.wrong_secrets = seen.wrong_secrets.saturating_add(1);
         seen.failed = now;
-        seen.waits_until = now + Seen::penalty(seen.wrong_secrets);
+        seen.waits_until = now + Caller::penalty(seen.wrong_secrets);
     }
 
     /// Returns the numbers of connections that were refused without a handshake: too many, and after wrong secrets.
@@ -116,9 +116,9 @@ impl Strangers {
         self.sources.len()
     }
 
-    fn seen(&mut self, source: Source, now: Instant) -> &mut Seen {
+    fn seen(&mut self, source: Source, now: Instant) -> &mut Caller {
         if self.sources.len() >= MAX_CALLERS && !self.sources.contains_key(&source) {
-            let rested = |seen: &Seen| seen.waits_until.max(seen.last);
+            let rested = |seen: &Caller| seen.waits_until.max(seen.last);
             let longest = self.sources.iter().min_by_key(|(_, seen)| rested(seen));
             if let Some(longest) = longest.map(|(source, _)| *source) {
                 self.sources.remove(&longest);
@@ -142,7 +142,7 @@ pub(super) struct Familiar {
 
 impl Familiar {
     /// Remembers the peer of a link that ended.
-    pub(super) fn parted(&mut self, peer: PeerId, slot: &Slot, now: Instant) {
+    pub(super) fn parted(&mut self, peer: PeerId, slot: &LinkSlot, now: Instant) {
         if !slot.is_old(now) {
             return;
         }

@@ -11,7 +11,7 @@ use crate::limits::{
 use crate::source::Source;
 use crate::time::Instant;
 
-use super::slot::Slot;
+use super::slot::LinkSlot;
 
 /// An inbound connection that failed, kept for a while so that `status connections` on this side can say why.
 #[derive(Clone, Debug)]
@@ -27,7 +27,7 @@ pub(crate) struct FailedInbound {
 /// All links of a router, half-open ones included.
 #[derive(Debug, Default)]
 pub(crate) struct LinkTable {
-    slots: BTreeMap<ConnId, Slot>,
+    slots: BTreeMap<ConnId, LinkSlot>,
     by_peer: BTreeMap<PeerId, ConnId>,
     failed_inbound: VecDeque<FailedInbound>,
 }
@@ -51,7 +51,7 @@ impl LinkTable {
 
     /// Adds a connection; returns one that must be closed for it: the oldest half-open one of a source that has more
     /// than [`MAX_HALF_OPEN_PER_SOURCE`], or, beyond [`MAX_HALF_OPEN`] in all, of the source that has most.
-    pub(crate) fn insert(&mut self, conn: ConnId, slot: Slot) -> Option<ConnId> {
+    pub(crate) fn insert(&mut self, conn: ConnId, slot: LinkSlot) -> Option<ConnId> {
         self.slots.insert(conn, slot);
         let mut half_open = BTreeMap::<Source, Vec<(Instant, ConnId)>>::new();
         for (conn, slot) in &self.slots {
@@ -77,12 +77,12 @@ impl LinkTable {
     }
 
     /// Returns the slot of a connection.
-    pub(crate) fn get_mut(&mut self, conn: ConnId) -> Option<&mut Slot> {
+    pub(crate) fn get_mut(&mut self, conn: ConnId) -> Option<&mut LinkSlot> {
         self.slots.get_mut(&conn)
     }
 
     /// Returns the slot of a connection.
-    pub(crate) fn get(&self, conn: ConnId) -> Option<&Slot> {
+    pub(crate) fn get(&self, conn: ConnId) -> Option<&LinkSlot> {
         self.slots.get(&conn)
     }
 
@@ -94,12 +94,12 @@ impl LinkTable {
     }
 
     /// Returns all connections, in the order they were opened.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (ConnId, &Slot)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (ConnId, &LinkSlot)> {
         self.slots.iter().map(|(conn, slot)| (*conn, slot))
     }
 
     /// Returns all connections, to change.
-    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (ConnId, &mut Slot)> {
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (ConnId, &mut LinkSlot)> {
         self.slots.iter_mut().map(|(conn, slot)| (*conn, slot))
     }
 
@@ -109,7 +109,7 @@ impl LinkTable {
     }
 
     /// Returns the peers with a link that is up.
-    pub(crate) fn neighbours(&self) -> impl Iterator<Item = (&PeerId, &Slot)> {
+    pub(crate) fn neighbours(&self) -> impl Iterator<Item = (&PeerId, &LinkSlot)> {
         self.by_peer
             .iter()
             .filter_map(|(peer, conn)| Some((peer, self.slots.get(conn)?)))
@@ -124,7 +124,7 @@ impl LinkTable {
     }
 
     /// Removes a connection; the peer too if this was the link to it.
-    pub(crate) fn remove(&mut self, conn: ConnId) -> Option<(Slot, Option<PeerId>)> {
+    pub(crate) fn remove(&mut self, conn: ConnId) -> Option<(LinkSlot, Option<PeerId>)> {
         let slot = self.slots.remove(&conn)?;
         let lost = slot
             .peer

@@ -11,11 +11,11 @@ use crate::entropy::SeededEntropy;
 use crate::limits::DEAD_AFTER;
 use crate::link::{Link, LinkConfig, LinkRole};
 
-fn slot() -> Slot {
+fn slot() -> LinkSlot {
     slot_from(([10, 0, 0, 1], 1).into(), true, Instant::ZERO)
 }
 
-fn slot_from(address: SocketAddr, outbound: bool, now: Instant) -> Slot {
+fn slot_from(address: SocketAddr, outbound: bool, now: Instant) -> LinkSlot {
     let identity = Arc::new(Identity::from_seeds([1; 32], [2; 32]));
     let record = crate::topology::testing::record(&identity, 1, 1, "host");
     let secret = Arc::new(MeshSecret::open());
@@ -27,7 +27,7 @@ fn slot_from(address: SocketAddr, outbound: bool, now: Instant) -> Slot {
     };
     let entropy = &mut SeededEntropy::new(1);
     let link = Link::new(LinkRole::Dialler, &config, Instant::ZERO, entropy);
-    Slot::new(link, address, outbound, now)
+    LinkSlot::new(link, address, outbound, now)
 }
 
 /// Opens inbound links from these addresses, one a second; which ones had to go for them.

@@ -12,7 +12,7 @@ use crate::source::Source;
 
 impl Links {
     /// Returns a connection, to change.
-    pub(crate) fn slot_mut(&mut self, conn: ConnId) -> Option<&mut Slot> {
+    pub(crate) fn slot_mut(&mut self, conn: ConnId) -> Option<&mut LinkSlot> {
         self.table.get_mut(conn)
     }
 

@@ -10,7 +10,7 @@ use crate::time::Instant;
 use super::forgotten::address_of;
 use super::target_text::{DialTo, parse_target};
 use super::{Forgot, Forgotten, NeighbourEffect, Neighbours, TargetKey};
-use crate::control::links::Retry;
+use crate::control::links::{LinkSlot, Retry};
 use crate::control::view::ControlView;
 
 /// Error of a target that is not linked although it answers.
@@ -108,7 +108,7 @@ impl Neighbours {
             let Some(body) = view.gossip.identity(peer) else {
                 return false;
             };
-            let linked = view.links.to(peer).map(|slot| slot.address());
+            let linked = view.links.to(peer).map(LinkSlot::address);
             body.nickname == text
                 || Some(body.name) == name
                 || address.is_some_and(|a| body.endpoints.contains(&a) || linked == Some(a))

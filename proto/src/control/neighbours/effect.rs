@@ -15,9 +15,9 @@ pub(crate) enum NeighbourEffect {
     Dial {
         /// Its handle.
         conn: ConnId,
-        /// Where to.
+        /// The address.
         to: DialTo,
-        /// Where to as well if that does not answer at once.
+        /// Further addresses, if that does not answer at once.
         others: Vec<SocketAddr>,
     },
     /// Keep the explicit targets.

@@ -33,6 +33,7 @@ use crate::limits::{
 };
 use crate::time::Instant;
 
+use super::links::LinkSlot;
 use super::view::ControlView;
 pub(crate) use dial::NO_ROOM;
 pub(crate) use effect::NeighbourEffect;
@@ -40,7 +41,7 @@ use forgotten::Forgets;
 pub use forgotten::{Forgot, Forgotten};
 use selection::{Selection, lottery, ring_after};
 use targets::Targets;
-pub(crate) use targets::{Target, TargetKey, TargetState};
+pub(crate) use targets::{DialTarget, TargetKey, TargetState};
 pub use warm_start::Remembered;
 use warm_start::WarmStart;
 
@@ -53,14 +54,14 @@ const SPREAD: Duration = Duration::from_millis(50);
 /// Time that a discovered peer has to dial us first, when its identity is the lower one.
 const POLITE: Duration = Duration::from_millis(600);
 
-/// What a router is told of its neighbours at its start.
+/// Configuration of neighbours.
 #[derive(Debug)]
 pub(crate) struct NeighbourSetup {
     /// Our own identity.
     pub(crate) me: PeerId,
     /// The default port of targets.
     pub(crate) port: u16,
-    /// Whether peers learnt by gossip are dialled.
+    /// True if peers learnt by gossip are dialled.
     pub(crate) discovery: bool,
     /// Neighbours from before the start.
     pub(crate) remembered: Vec<Remembered>,
@@ -70,7 +71,7 @@ pub(crate) struct NeighbourSetup {
 
 /// A link that is not wanted here.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Spare {
+pub(crate) struct SpareLink {
     /// The peer.
     pub(crate) peer: PeerId,
     /// The connection.
@@ -228,7 +229,7 @@ impl Neighbours {
     /// of links that are wanted here and carry data.
     pub(crate) fn superfluous(
         &self,
-        mut spare: Vec<Spare>,
+        mut spare: Vec<SpareLink>,
         kept: usize,
         view: ControlView<'_>,
     ) -> (Vec<ConnId>, Option<ConnId>) {
@@ -236,12 +237,12 @@ impl Neighbours {
             return (Vec::new(), None);
         }
         spare.retain(|spare| self.has_others(&spare.peer, view));
-        let (unwanted, rest): (Vec<Spare>, Vec<Spare>) =
+        let (unwanted, rest): (Vec<SpareLink>, Vec<SpareLink>) =
             spare.into_iter().partition(|spare| spare.unwanted_there);
         let unwanted: Vec<ConnId> = unwanted.iter().map(|spare| spare.conn).collect();
         let left = view.links.neighbours().count() - unwanted.len();
         // One at a time: the next look is at what is left.
-        let slowest = |spare: &&Spare| view.paths.direct(&spare.peer).map(|direct| direct.rtt);
+        let slowest = |spare: &&SpareLink| view.paths.direct(&spare.peer).map(|direct| direct.rtt);
         let one = rest.iter().max_by_key(slowest).map(|spare| spare.conn);
         (unwanted, one.filter(|_| left > MAX_DEGREE))
     }
@@ -295,7 +296,7 @@ impl Neighbours {
     }
 
     /// Returns all targets.
-    pub(crate) fn targets(&self) -> impl Iterator<Item = (&TargetKey, &Target)> {
+    pub(crate) fn targets(&self) -> impl Iterator<Item = (&TargetKey, &DialTarget)> {
         self.targets.iter()
     }
 
@@ -341,7 +342,7 @@ fn remembered(peer: &PeerId, view: ControlView<'_>) -> Remembered {
     let slot = view.links.to(peer);
     let dialled = slot
         .filter(|slot| slot.is_outbound())
-        .map(|slot| slot.address());
+        .map(LinkSlot::address);
     let others = view.addresses_of(peer).into_iter();
     let others = others.filter(|address| Some(*address) != dialled);
     Remembered {

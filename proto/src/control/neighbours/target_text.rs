@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
-/// Where to dial: the shell resolves names, again at each try.
+/// Address to dial: the shell resolves names, again at each try.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DialTo {
     /// A host name or address with a port.
@@ -96,7 +96,7 @@ fn needs_zone(text: &str, ip: Ipv6Addr) -> String {
     )
 }
 
-/// Whether an interface may be named so: 1 to 15 bytes, neither '/' nor ':' nor white space (dev_valid_name of the kernel).
+/// Returns true if an interface may be named so: 1 to 15 bytes, neither '/' nor ':' nor white space (dev_valid_name of the kernel).
 fn is_interface(zone: &str) -> bool {
     let valid = |b: u8| b.is_ascii_graphic() && !matches!(b, b'/' | b':' | b'%' | b'[' | b']');
     (1..=15).contains(&zone.len()) && zone.bytes().all(valid)

@@ -45,7 +45,7 @@ pub(crate) enum TargetState {
 
 /// One target.
 #[derive(Clone, Debug)]
-pub(crate) struct Target {
+pub(crate) struct DialTarget {
     /// Its state.
     pub(crate) state: TargetState,
     /// Reason why the last try failed; empty before the first.
@@ -68,7 +68,7 @@ pub(crate) struct Target {
 /// All targets of a router.
 #[derive(Debug, Default)]
 pub(crate) struct Targets {
-    pub(super) targets: BTreeMap<TargetKey, Target>,
+    pub(super) targets: BTreeMap<TargetKey, DialTarget>,
 }
 
 impl TargetKey {
@@ -96,7 +96,10 @@ impl Targets {
                 refused += 1;
                 continue;
             }
-            let target = self.targets.entry(key).or_insert_with(|| Target::due(now));
+            let target = self
+                .targets
+                .entry(key)
+                .or_insert_with(|| DialTarget::due(now));
             if matches!(
                 target.state,
                 TargetState::Waiting(_) | TargetState::GivenUp | TargetState::Suppressed(_)
@@ -126,7 +129,7 @@ impl Targets {
     /// The same for a peer learnt by gossip; a dial that is under way goes on.
     pub(crate) fn forget_discovered(&mut self, peer: PeerId) {
         let key = TargetKey::Discovered(peer);
-        let dials = |t: &Target| matches!(t.state, TargetState::Dialling(_));
+        let dials = |t: &DialTarget| matches!(t.state, TargetState::Dialling(_));
         if self.targets.get(&key).is_some_and(|t| !dials(t)) {
             self.targets.remove(&key);
         }
@@ -147,7 +150,7 @@ impl Targets {
     }
 
     /// All targets, for the report.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (&TargetKey, &Target)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&TargetKey, &DialTarget)> {
         self.targets.iter()
     }
 
@@ -170,7 +173,7 @@ impl Targets {
                 .entry(TargetKey::Discovered(*peer))
                 .or_insert_with(|| {
                     let wait = entropy.jitter(delay, 100);
-                    Target::due(now + wait)
+                    DialTarget::due(now + wait)
                 });
         }
     }
@@ -360,14 +363,14 @@ impl Targets {
             .map(|(key, _)| key)
     }
 
-    fn by_conn(&mut self, conn: ConnId) -> Option<&mut Target> {
+    fn by_conn(&mut self, conn: ConnId) -> Option<&mut DialTarget> {
         self.targets
             .values_mut()
             .find(|t| t.state == TargetState::Dialling(conn))
     }
 }
 
-impl Target {
+impl DialTarget {
     fn due(at: Instant) -> Self {
         Self {
             state: TargetState::Waiting(at),

@@ -17,18 +17,18 @@ use crate::limits::{
 };
 use crate::time::Instant;
 
-/// What is known of the addresses of one peer beside that of its direct path; no more than there are candidates.
+/// Addresses of one peer beside that of its direct path; no more than there are candidates.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Others(BTreeMap<SocketAddr, Other>);
+pub(crate) struct Alternatives(BTreeMap<SocketAddr, Alternative>);
 
 #[derive(Clone, Copy, Debug)]
-struct Other {
+struct Alternative {
     rtt: Option<Duration>,
     next: Instant,
     wait: Duration,
     /// Answers in a row that were clearly better than the direct path.
     better: u8,
-    /// What it came to under load, and until when that counts.
+    /// Its round-trip time under load, and the time until which that counts.
     strained: Option<(Duration, Instant)>,
     moves: u32,
     falls: u32,
@@ -38,7 +38,7 @@ struct Other {
     hold: Instant,
 }
 
-impl Other {
+impl Alternative {
     fn new(now: Instant) -> Self {
         Self {
             rtt: None,
@@ -53,7 +53,7 @@ impl Other {
         }
     }
 
-    /// What to reckon with if data went there.
+    /// Returns the round-trip time to expect if data went there.
     fn expected(&self, now: Instant) -> Option<Duration> {
         let strained = self.strained.filter(|(_, until)| now < *until);
         Some(
@@ -68,7 +68,7 @@ fn doubled(time: Duration, times: u32) -> Duration {
     time * (1 << times.min(6))
 }
 
-impl Others {
+impl Alternatives {
     /// The address to ask now, if any: at most one at a time.
     pub(crate) fn due(
         &mut self,
@@ -81,7 +81,7 @@ impl Others {
             .retain(|address, other| candidates.contains(address) || now < other.hold);
         for address in candidates.iter().filter(|address| **address != current) {
             self.0.entry(*address).or_insert_with(|| {
-                let mut other = Other::new(now);
+                let mut other = Alternative::new(now);
                 other.next = now + entropy.jitter(COMPARE_EVERY / 2, 90);
                 other
             });
@@ -135,7 +135,7 @@ impl Others {
     /// The direct path left `from`, where it had come to `strained`, for a better one.
     pub(crate) fn left(&mut self, from: SocketAddr, strained: Duration, now: Instant) {
         self.0.values_mut().for_each(|other| other.better = 0);
-        let other = self.0.entry(from).or_insert_with(|| Other::new(now));
+        let other = self.0.entry(from).or_insert_with(|| Alternative::new(now));
         other.strained = Some((strained, now + doubled(COMPARE_MEMORY, other.moves)));
         other.moves += 1;
         other.is_known = true;
@@ -145,7 +145,10 @@ impl Others {
 
     /// The direct path at `address` fell silent.
     pub(crate) fn fell(&mut self, address: SocketAddr, now: Instant) {
-        let other = self.0.entry(address).or_insert_with(|| Other::new(now));
+        let other = self
+            .0
+            .entry(address)
+            .or_insert_with(|| Alternative::new(now));
         other.hold = now + doubled(COMPARE_HOLD, other.falls);
         other.falls += 1;
         other.is_known = true;

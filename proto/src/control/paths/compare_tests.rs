@@ -15,7 +15,7 @@ fn ms(n: u64) -> Duration {
 /// when the path moved, how often the other was asked, and where the path is.
 fn run(seconds: u64, loaded: [u64; 2], idle: [u64; 2]) -> (Vec<u64>, usize, usize) {
     let mut entropy = SeededEntropy::new(5);
-    let (mut others, mut current) = (Others::default(), 0usize);
+    let (mut others, mut current) = (Alternatives::default(), 0usize);
     let (mut moved, mut asked) = (Vec::new(), 0);
     let all = [at(1), at(2)];
     for second in 0..seconds {
@@ -59,7 +59,7 @@ fn two_that_are_good_only_while_idle_do_not_take_turns() {
 #[test]
 fn one_that_fell_silent_is_not_trusted_at_once_and_less_each_time() {
     let mut entropy = SeededEntropy::new(5);
-    let mut others = Others::default();
+    let mut others = Alternatives::default();
     let mut now = Instant::ZERO;
     let mut waits = Vec::new();
     for _ in 0..4 {
@@ -84,7 +84,7 @@ fn one_that_fell_silent_is_not_trusted_at_once_and_less_each_time() {
 #[test]
 fn what_is_remembered_is_bounded() {
     let mut entropy = SeededEntropy::new(5);
-    let mut others = Others::default();
+    let mut others = Alternatives::default();
     for n in 0..200u8 {
         let now = Instant::ZERO + HEARTBEAT * u32::from(n);
         others.due(&[at(n), at(n.wrapping_add(1))], at(0), now, &mut entropy);

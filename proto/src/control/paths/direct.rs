@@ -19,13 +19,13 @@ use crate::limits::{
 };
 use crate::time::Instant;
 
-use super::compare::Others;
+use super::compare::Alternatives;
 use super::probe::{Answer, Probe};
 
 /// A working direct path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Direct {
-    /// Where the peer answers.
+    /// Address at which the peer answers.
     pub(crate) address: SocketAddr,
     /// Smoothed round-trip time (RFC 6298 weights).
     pub(crate) rtt: Duration,
@@ -51,14 +51,14 @@ impl Direct {
 struct Probing {
     direct: Option<Direct>,
     candidates: Vec<SocketAddr>,
-    outstanding: VecDeque<Sent>,
+    outstanding: VecDeque<SentProbe>,
     /// Time of the last probe of an address at which the peer was newly seen.
     roamed: Option<Instant>,
     /// Time at which the last direct path fell silent.
     lost: Option<Instant>,
     /// Time since which addresses are probed and none answers.
     searched: Option<Instant>,
-    others: Others,
+    others: Alternatives,
     /// The address that was left for a better one, and when: the peer still sends from there for a moment.
     left: Option<(SocketAddr, Instant)>,
     /// Question in the last reply, and the time at which it came.
@@ -67,7 +67,7 @@ struct Probing {
 
 /// A probe that waits for its reply.
 #[derive(Clone, Copy, Debug)]
-struct Sent {
+struct SentProbe {
     nonce: u64,
     to: SocketAddr,
     at: Instant,
@@ -93,7 +93,7 @@ impl Probing {
             self.outstanding.pop_front();
         }
         let nonce = entropy.u64();
-        self.outstanding.push_back(Sent {
+        self.outstanding.push_back(SentProbe {
             nonce,
             to,
             at: now,
@@ -108,7 +108,7 @@ impl Probing {
 
     /// Questions without an answer are given up; lost on the direct path they count as slow ones.
     fn forget_lost(&mut self, now: Instant) {
-        let lost = |sent: &Sent| now.since(sent.at) >= DEAD_AFTER;
+        let lost = |sent: &SentProbe| now.since(sent.at) >= DEAD_AFTER;
         if let Some(direct) = &mut self.direct {
             let beats = self.outstanding.iter().filter(|s| lost(s) && s.how.beat);
             for _ in beats.filter(|s| s.to == direct.address) {
@@ -155,7 +155,7 @@ impl DirectPaths {
         self.peers.get(peer)?.direct.as_ref()
     }
 
-    /// All direct paths that work: to whom, and where it answers.
+    /// Returns all direct paths that work: the peers, and where they answer.
     pub(crate) fn directs(&self) -> impl Iterator<Item = (&PeerId, SocketAddr)> {
         let all = self.peers.iter();
         all.filter_map(|(peer, path)| Some((peer, path.direct?.address)))
@@ -254,7 +254,7 @@ impl DirectPaths {
         let Some(path) = self.peers.get_mut(&peer) else {
             return false;
         };
-        let is_it = |s: &Sent| s.nonce == nonce && s.how.compare && s.to == from;
+        let is_it = |s: &SentProbe| s.nonce == nonce && s.how.compare && s.to == from;
         let at = path.outstanding.iter().position(is_it);
         let Some(sent) = at.and_then(|at| path.outstanding.remove(at)) else {
             return false;
@@ -341,7 +341,7 @@ impl DirectPaths {
         due
     }
 
-    /// The direct path of `peer` is not asked before it appears anew.
+    /// The direct path of `peer` is not asked before it appears again.
     pub(crate) fn rest(&mut self, peer: &PeerId, now: Instant) {
         if let Some(direct) = self.peers.get_mut(peer).and_then(|p| p.direct.as_mut()) {
             direct.next = now + DEAD_AFTER;
@@ -420,7 +420,7 @@ impl DirectPaths {
         let Some(path) = self.peers.get_mut(&peer) else {
             return false;
         };
-        let is_it = |s: &Sent| s.nonce == nonce && !s.how.compare;
+        let is_it = |s: &SentProbe| s.nonce == nonce && !s.how.compare;
         let at = path.outstanding.iter().position(is_it);
         let Some(sent) = at.and_then(|at| path.outstanding.remove(at)) else {
             return false;

@@ -12,7 +12,7 @@ use crate::control::links::Links;
 
 /// The other parts, as paths see them.
 #[derive(Clone, Copy)]
-pub(crate) struct Around<'a> {
+pub(crate) struct PathContext<'a> {
     /// The links.
     pub(crate) links: &'a Links,
     /// The sessions.
@@ -26,7 +26,7 @@ pub(crate) enum PathEffect {
     Probe {
         /// The peer whose session seals it.
         peer: PeerId,
-        /// Where to.
+        /// The address.
         to: SocketAddr,
         /// The payload.
         payload: Vec<u8>,
@@ -39,7 +39,7 @@ pub(crate) enum PathEffect {
     SpareDatagram(SocketAddr, Vec<u8>),
     /// The direct path to a peer appeared or moved.
     Moved(PeerId),
-    /// What is published of paths changed otherwise.
+    /// Sizes or sources of paths changed.
     Changed,
     /// The addresses at which neighbours see this router changed.
     Endpoints,

@@ -16,6 +16,15 @@ pub(crate) struct FastOffers {
     told: Arc<FastPeers>,
 }
 
+/// A change of the peers with plain VXLAN.
+#[derive(Debug)]
+pub(crate) struct FastChange {
+    /// The peers, as the host is to have them.
+    pub(crate) peers: Arc<FastPeers>,
+    /// Those that became fast (true) or ceased to be.
+    pub(crate) changed: Vec<(PeerId, bool)>,
+}
+
 impl FastOffers {
     /// Offers plain VXLAN to the peers that the operator consents to.
     pub(crate) fn set_local(&mut self, local: Local) {
@@ -51,12 +60,12 @@ impl FastOffers {
         Some(refusal.encode().to_vec())
     }
 
-    /// Returns the peers if they, or which of them are fast, have changed, with those that became fast (true) or ceased to be.
+    /// Returns what changed if the peers, or which of them are fast, are others than before.
     pub(crate) fn refresh(
         &mut self,
         direct: impl Fn(&PeerId) -> Option<SocketAddr>,
         now: Instant,
-    ) -> Option<(Arc<FastPeers>, Vec<(PeerId, bool)>)> {
+    ) -> Option<FastChange> {
         self.paths.local()?;
         self.paths.expire(now);
         let peers = self.paths.peers(direct, now);
@@ -71,7 +80,10 @@ impl FastOffers {
         });
         let changed = changed.collect();
         self.told = Arc::new(peers);
-        Some((self.told.clone(), changed))
+        Some(FastChange {
+            peers: self.told.clone(),
+            changed,
+        })
     }
 
     /// Returns true if the host was told to exchange frames with this peer by plain VXLAN.

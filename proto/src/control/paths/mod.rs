@@ -44,7 +44,7 @@ use crate::time::Instant;
 use super::links::Links;
 pub(crate) use direct::Direct;
 use direct::DirectPaths;
-pub(crate) use effect::{Around, PathEffect, PathNews};
+pub(crate) use effect::{PathContext, PathEffect, PathNews};
 use fast::FastOffers;
 use flows::Flows;
 pub use flows::SparePort;
@@ -57,7 +57,7 @@ pub use underlay::{Way, Ways};
 /// The paths of one router.
 pub(crate) struct Paths {
     me: PeerId,
-    /// Whether peers without a link are reached directly, too.
+    /// True if peers without a link are reached directly, too.
     discovery: bool,
     direct: DirectPaths,
     sizes: Sizes,
@@ -193,7 +193,7 @@ impl Paths {
     }
 
     /// Returns the peers whose session no frame needs any more.
-    pub(crate) fn idle(&self, around: Around<'_>, now: Instant) -> Vec<PeerId> {
+    pub(crate) fn idle(&self, around: PathContext<'_>, now: Instant) -> Vec<PeerId> {
         let idle = around.sessions.statuses().filter(|s| is_idle(s, now));
         idle.map(|status| status.peer)
             .filter(|peer| !around.links.is_beside(peer) && !self.wanted.contains_key(peer))
@@ -324,10 +324,10 @@ impl Paths {
     pub(crate) fn refresh_fast(&mut self, now: Instant) {
         let paths = &self.direct;
         let direct = |peer: &PeerId| paths.direct(peer).map(|d| d.address);
-        if let Some((peers, changed)) = self.fast.refresh(direct, now) {
+        if let Some(change) = self.fast.refresh(direct, now) {
             let news = |(peer, fast)| PathEffect::News(peer, PathNews::Fast(fast));
-            self.effects.extend(changed.into_iter().map(news));
-            self.effects.push_back(PathEffect::Fast(peers));
+            self.effects.extend(change.changed.into_iter().map(news));
+            self.effects.push_back(PathEffect::Fast(change.peers));
         }
     }
 

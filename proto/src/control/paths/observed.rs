@@ -1,7 +1,7 @@
 //! Addresses of our own, as neighbours see them: behind NAT they are the only way to learn them.
 //!
 //! A neighbour may lie, and whatever we announce others probe. So each neighbour has one say, which ends with its link
-//! and changes seldom; and where several neighbours agree, an address that only one has seen is not announced.
+//! and rarely changes; and where several neighbours agree, an address that only one has seen is not announced.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -10,19 +10,19 @@ use crate::ids::PeerId;
 use crate::limits::{MAX_LINKS, MAX_OBSERVED, OBSERVED_HOLD};
 use crate::time::Instant;
 
-/// What one neighbour sees.
+/// View of one neighbour.
 #[derive(Clone, Copy, Debug)]
-struct View {
+struct ObservedView {
     address: SocketAddr,
     /// Seen by UDP, port included; TCP shows the host alone.
     by_udp: bool,
     since: Instant,
 }
 
-/// What all neighbours see, at most one address each.
+/// Views of all neighbours, at most one address each.
 #[derive(Debug, Default)]
 pub(crate) struct Observed {
-    views: BTreeMap<PeerId, View>,
+    views: BTreeMap<PeerId, ObservedView>,
 }
 
 impl Observed {
@@ -38,7 +38,7 @@ impl Observed {
         if !is_plausible(address) {
             return false;
         }
-        let view = View {
+        let view = ObservedView {
             address,
             by_udp,
             since: now,
@@ -67,7 +67,7 @@ impl Observed {
         self.views.remove(neighbour).is_some()
     }
 
-    /// What to announce: of each address family what most neighbours see, [`MAX_OBSERVED`] in all.
+    /// Returns the addresses to announce: of each address family what most neighbours see, [`MAX_OBSERVED`] in all.
     pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
         let mut votes = BTreeMap::<SocketAddr, usize>::new();
         for view in self.views.values() {
@@ -91,7 +91,7 @@ impl Observed {
     }
 }
 
-/// Whether somebody on another host could reach this address.
+/// Returns true if another host could reach this address.
 fn is_plausible(address: SocketAddr) -> bool {
     let ip = address.ip();
     let local = match ip {

@@ -61,7 +61,7 @@ pub enum Probe {
     },
 }
 
-/// What a request says to the reply before it.
+/// Answer of a request to the reply before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Answer {
     /// From the reply.

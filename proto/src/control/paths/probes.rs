@@ -11,7 +11,7 @@ use crate::time::Instant;
 
 use super::direct::Direct;
 use super::probe::{Answer, Probe};
-use super::{Around, PathEffect, PathNews, Paths};
+use super::{PathContext, PathEffect, PathNews, Paths};
 
 impl Paths {
     /// Takes a probe that came straight from an address.
@@ -19,7 +19,7 @@ impl Paths {
         &mut self,
         peer: PeerId,
         (from, body): (SocketAddr, &[u8]),
-        around: Around<'_>,
+        around: PathContext<'_>,
         now: Instant,
         entropy: &mut dyn Entropy,
     ) {
@@ -55,9 +55,8 @@ impl Paths {
             Some(Probe::Compare { nonce }) => self.send(&peer, from, Probe::Compared { nonce }),
             Some(Probe::Compared { nonce }) => {
                 if self.direct.compared(peer, nonce, from, now) {
-                    self.effects
-                        .push_back(PathEffect::News(peer, PathNews::Better(from)));
-                    self.effects.push_back(PathEffect::Moved(peer));
+                    let news = PathEffect::News(peer, PathNews::Better(from));
+                    self.effects.extend([news, PathEffect::Moved(peer)]);
                     self.follow(peer, now, entropy);
                     // The peer follows to where this comes from.
                     self.probe(&peer, around, now, entropy);
@@ -112,7 +111,7 @@ impl Paths {
         &mut self,
         peer: PeerId,
         address: SocketAddr,
-        around: Around<'_>,
+        around: PathContext<'_>,
         now: Instant,
         entropy: &mut dyn Entropy,
     ) {
@@ -134,7 +133,7 @@ impl Paths {
     pub(crate) fn probe(
         &mut self,
         peer: &PeerId,
-        around: Around<'_>,
+        around: PathContext<'_>,
         now: Instant,
         entropy: &mut dyn Entropy,
     ) {
@@ -163,7 +162,7 @@ impl Paths {
     /// Probes the direct paths that are due.
     pub(crate) fn probe_due(
         &mut self,
-        around: Around<'_>,
+        around: PathContext<'_>,
         now: Instant,
         entropy: &mut dyn Entropy,
     ) {
@@ -179,7 +178,7 @@ impl Paths {
     /// Searches for paths where there are none, compares addresses, and renews offers; each second.
     pub(crate) fn heartbeat(
         &mut self,
-        around: Around<'_>,
+        around: PathContext<'_>,
         now: Instant,
         entropy: &mut dyn Entropy,
     ) {
@@ -247,7 +246,7 @@ impl Paths {
     }
 
     /// Confirms the size of a path while frames go by it.
-    fn confirm_size(&mut self, peer: &PeerId, around: Around<'_>, now: Instant) {
+    fn confirm_size(&mut self, peer: &PeerId, around: PathContext<'_>, now: Instant) {
         let stats = around.sessions.current(*peer).map(|t| t.stats());
         let last_frame = stats.and_then(|stats| stats.last_frame_sent);
         if last_frame.is_some_and(|at| now.since(at) < 2 * HEARTBEAT) {

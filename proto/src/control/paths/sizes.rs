@@ -15,13 +15,13 @@ use crate::time::Instant;
 /// The discoveries; as many as there are direct paths.
 #[derive(Debug)]
 pub(crate) struct Sizes {
-    paths: BTreeMap<PeerId, Path>,
+    paths: BTreeMap<PeerId, SizedPath>,
     /// Time before which no discovery is due.
     due: Instant,
 }
 
 #[derive(Debug)]
-struct Path {
+struct SizedPath {
     address: SocketAddr,
     /// In all its probes: a reply to one of another path is none to these.
     nonce: u64,
@@ -74,7 +74,7 @@ impl Sizes {
             let ceiling = u16::try_from(MAX_DATAGRAM).unwrap_or(u16::MAX);
             let pmtu = Pmtu::new(address, ceiling, now);
             let nonce = entropy.u64();
-            let path = Path {
+            let path = SizedPath {
                 address,
                 nonce,
                 pmtu,
@@ -136,7 +136,7 @@ impl Sizes {
         if now < self.due {
             return Vec::new();
         }
-        let deadline = |path: &Path| path.pmtu.next_deadline();
+        let deadline = |path: &SizedPath| path.pmtu.next_deadline();
         let due = self.paths.iter().filter(|(_, path)| deadline(path) <= now);
         let due = due.map(|(peer, _)| *peer).collect();
         let later = self.paths.values().map(deadline).filter(|at| *at > now);

@@ -32,7 +32,7 @@ impl Alone {
     }
 
     fn probe(&mut self, from: SocketAddr, probe: Probe) -> Vec<PathEffect> {
-        let around = Around {
+        let around = PathContext {
             links: &self.links,
             sessions: &self.sessions,
         };

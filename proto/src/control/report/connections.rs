@@ -11,9 +11,9 @@ use crate::ids::PeerId;
 use crate::limits::UDP_PATIENCE;
 
 use super::ControlStatus;
-use crate::control::links::Slot;
+use crate::control::links::LinkSlot;
 use crate::control::neighbours::target_text::{DialTo, parse_target};
-use crate::control::neighbours::{Target, TargetKey, TargetState};
+use crate::control::neighbours::{DialTarget, TargetKey, TargetState};
 use crate::control::routing::mtu_by;
 
 /// In the place of the cipher where unicast frames are not encrypted.
@@ -46,7 +46,7 @@ impl ControlStatus<'_> {
         rows
     }
 
-    fn link_row(&self, slot: &Slot) -> ConnectionReport {
+    fn link_row(&self, slot: &LinkSlot) -> ConnectionReport {
         let row = empty_row(
             slot.address().to_string(),
             slot.is_outbound(),
@@ -78,8 +78,8 @@ impl ControlStatus<'_> {
         }
     }
 
-    /// What is known of a neighbour that UDP does not reach directly.
-    fn why_pending(&self, peer: PeerId, slot: &Slot) -> String {
+    /// Returns what is known of a neighbour that UDP does not reach directly.
+    fn why_pending(&self, peer: PeerId, slot: &LinkSlot) -> String {
         if let Some(offered) = self.mismatch(&peer) {
             return format!(
                 "no cipher in common: this router takes {}, that one {offered}; start both with --cipher auto",
@@ -120,13 +120,13 @@ impl ControlStatus<'_> {
         }
     }
 
-    /// The ciphers of a peer that takes none of ours, as long as there is no session.
+    /// Returns the ciphers of a peer that takes none of ours, as long as there is no session.
     fn mismatch(&self, peer: &PeerId) -> Option<Suites> {
         let talking = self.sessions.current(*peer).is_some();
         self.sessions.mismatch(*peer).filter(|_| !talking)
     }
 
-    fn target_row(&self, key: &TargetKey, target: &Target) -> Option<ConnectionReport> {
+    fn target_row(&self, key: &TargetKey, target: &DialTarget) -> Option<ConnectionReport> {
         if self.is_linked_otherwise(key) || self.needs_no_link(key) {
             return None;
         }
@@ -170,7 +170,7 @@ impl ControlStatus<'_> {
         })
     }
 
-    /// Whether the address that was typed is one of a router that is linked already, by whatever address.
+    /// Returns true if the address that was typed is one of a router that is linked already, by any address.
     fn is_linked_otherwise(&self, key: &TargetKey) -> bool {
         let typed = self.typed_address(key);
         let mut linked = self.view.links.neighbours().map(|(peer, _)| peer);
@@ -184,7 +184,7 @@ impl ControlStatus<'_> {
         })
     }
 
-    /// Whether a discovered router is reached through others, and this host has no route to any of its addresses.
+    /// Returns true if a discovered router is reached through others, and this host has no route to any of its addresses.
     fn needs_no_link(&self, key: &TargetKey) -> bool {
         let TargetKey::Discovered(peer) = key else {
             return false;
@@ -204,7 +204,7 @@ impl ControlStatus<'_> {
         }
     }
 
-    /// The error, and how frames get to a discovered router all the same.
+    /// Returns the error, and how frames get to a discovered router all the same.
     fn and_meanwhile(&self, key: &TargetKey, error: String) -> String {
         let TargetKey::Discovered(peer) = key else {
             return error;

@@ -5,11 +5,14 @@ mod warnings;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::api::{BroadcastReport, PeerConnectionReport, PeerReport, RouteReport, RouterReport};
+use crate::api::{BroadcastReport, ControlReport, PeerConnectionReport, PeerReport, RouteReport};
 use crate::crypto::secret::SecretKind;
 use crate::forward::Path;
 use crate::ids::PeerId;
-use crate::limits;
+use crate::limits::{
+    MAX_ASKED, MAX_CALLERS, MAX_DATABASE, MAX_FAMILIAR, MAX_FDB, MAX_HALF_OPEN, MAX_LINKS,
+    MAX_OUTSTANDING_PROBES, MAX_PEERS, MAX_PINS, MAX_RECORD, MAX_SESSIONS, MAX_TARGETS, MAX_TOPICS,
+};
 use crate::session::Sessions;
 use crate::time::Instant;
 use crate::topology::bodies::Neighbour;
@@ -17,7 +20,7 @@ use crate::topology::record::SignedRecord;
 use crate::wire::topic::{RecordKey, Topic};
 
 use super::Config;
-use super::links::Slot;
+use super::links::LinkSlot;
 use super::neighbours::Neighbours;
 use super::routing::Routing;
 use super::view::ControlView;
@@ -25,9 +28,9 @@ use super::view::ControlView;
 /// The parts of the control plane, to report on.
 #[derive(Clone, Copy)]
 pub(crate) struct ControlStatus<'a> {
-    /// What was configured.
+    /// The configuration.
     pub(crate) config: &'a Config,
-    /// What is known.
+    /// The parts that say what is known.
     pub(crate) view: ControlView<'a>,
     /// The neighbours.
     pub(crate) neighbours: &'a Neighbours,
@@ -40,9 +43,9 @@ pub(crate) struct ControlStatus<'a> {
 }
 
 impl ControlStatus<'_> {
-    /// The control plane's part of the report; the shell fills in what the host adds (bridge, datapath, MACs, drops).
-    pub(crate) fn report(&self) -> RouterReport {
-        RouterReport {
+    /// Returns the control plane's part of the report.
+    pub(crate) fn report(&self) -> ControlReport {
+        ControlReport {
             protocol: "mesh".to_owned(),
             protocol_min_version: crate::link::VERSION,
             protocol_max_version: crate::link::VERSION,
@@ -59,24 +62,15 @@ impl ControlStatus<'_> {
                 .local()
                 .map(|l| l.consent.to_string())
                 .unwrap_or_default(),
-            fast_path: String::new(),
             peer_discovery: self.config.discovery,
             port: self.config.port,
-            host: String::new(),
-            bridge: String::new(),
-            datapath: String::new(),
-            datapath_reason: String::new(),
-            latency: String::new(),
             mtu: self.config.mtu,
             targets: self.neighbours.explicit().map(str::to_owned).collect(),
             forgotten: self.neighbours.forgotten_words(),
-            restart: String::new(),
             connections: self.connections(),
             peers: self.peer_reports(),
             unicast_routes: self.unicast_routes(),
             broadcast_routes: self.broadcast_routes(),
-            macs: Vec::new(),
-            drops: BTreeMap::new(),
             counters: self.counters(),
             warnings: self.warnings(),
         }
@@ -86,7 +80,7 @@ impl ControlStatus<'_> {
         self.config.identity.id()
     }
 
-    /// The routers that can be reached, and those with a link that carries no data yet.
+    /// Returns the routers that can be reached, and those with a link that carries no data yet.
     fn peer_reports(&self) -> Vec<PeerReport> {
         let linked = self.view.links.neighbours().map(|(peer, _)| *peer);
         let shown: BTreeSet<PeerId> = self.view.routes.reachable().chain(linked).collect();
@@ -131,7 +125,7 @@ impl ControlStatus<'_> {
         })
     }
 
-    /// The links of a router in its own words; an address that the other end announces is not among them.
+    /// Returns the links of a router in its own words; an address that the other end announces is not among them.
     fn peer_connections(&self, peer: &PeerId) -> Vec<PeerConnectionReport> {
         let links = self.view.gossip.lsdb().links(peer).iter();
         let connection = |link: &Neighbour| {
@@ -158,10 +152,10 @@ impl ControlStatus<'_> {
         links.map(connection).collect()
     }
 
-    /// Our own links, those included that carry no data yet.
+    /// Returns our own links, those included that carry no data yet.
     fn own_connections(&self) -> Vec<PeerConnectionReport> {
         let links = self.view.links.neighbours();
-        let connection = |(peer, slot): (&PeerId, &Slot)| PeerConnectionReport {
+        let connection = |(peer, slot): (&PeerId, &LinkSlot)| PeerConnectionReport {
             peer: self.view.gossip.display(peer),
             outbound: slot.is_outbound(),
             address: Some(slot.address()),
@@ -232,71 +226,44 @@ impl ControlStatus<'_> {
         .map(|(name, n)| (name.to_owned(), n))
     }
 
-    /// Returns the tables that grow with what others say: name, entries, and the bound from [`limits`].
+    /// Returns the tables that grow with what others say: name, entries, and the bound from [`crate::limits`].
     pub(crate) fn tables(&self) -> Vec<(&'static str, usize, usize)> {
         let (sources, familiar, pins) = self.view.links.tables();
         let (wanted, probed, waiting) = self.view.paths.tables();
+        let lsdb = self.view.gossip.lsdb();
+        let (explicit, targets) = (self.neighbours.explicit(), self.neighbours.targets());
+        let links = self.view.links.iter().count();
+        let (queued, requests) = (
+            self.view.gossip.longest_queue(),
+            self.view.gossip.requests(),
+        );
+        let sessions = self.sessions.statuses().count();
+        let macs = self.routing.forwarder().fdb().len();
+        // Of each router one record about each topic.
+        let topics = usize::from(MAX_TOPICS);
+        let records = MAX_PEERS * topics;
+        let bytes = MAX_DATABASE + MAX_RECORD * topics;
         vec![
-            (
-                "known routers",
-                self.view.gossip.lsdb().len(),
-                limits::MAX_PEERS,
-            ),
-            (
-                "records",
-                self.view.gossip.lsdb().records(),
-                limits::MAX_PEERS * usize::from(limits::MAX_TOPICS),
-            ),
-            (
-                "bytes of records",
-                self.view.gossip.lsdb().bytes(),
-                limits::MAX_DATABASE + limits::MAX_RECORD * usize::from(limits::MAX_TOPICS),
-            ),
-            (
-                "links",
-                self.view.links.iter().count(),
-                limits::MAX_LINKS + limits::MAX_HALF_OPEN,
-            ),
-            ("sources", sources, limits::MAX_CALLERS),
-            ("routers that were linked", familiar, limits::MAX_FAMILIAR),
-            (
-                "explicit targets",
-                self.neighbours.explicit().count(),
-                limits::MAX_TARGETS,
-            ),
-            (
-                "all targets",
-                self.neighbours.targets().count(),
-                limits::MAX_TARGETS + limits::MAX_PEERS,
-            ),
+            ("known routers", lsdb.len(), MAX_PEERS),
+            ("records", lsdb.records(), records),
+            ("bytes of records", lsdb.bytes(), bytes),
+            ("links", links, MAX_LINKS + MAX_HALF_OPEN),
+            ("sources", sources, MAX_CALLERS),
+            ("routers that were linked", familiar, MAX_FAMILIAR),
+            ("explicit targets", explicit.count(), MAX_TARGETS),
+            ("all targets", targets.count(), MAX_TARGETS + MAX_PEERS),
             (
                 "records that wait for one neighbour",
-                self.view.gossip.longest_queue(),
-                3 * limits::MAX_PEERS * usize::from(limits::MAX_TOPICS) + limits::MAX_ASKED,
+                queued,
+                3 * records + MAX_ASKED,
             ),
-            (
-                "records asked for",
-                self.view.gossip.requests(),
-                limits::MAX_ASKED,
-            ),
-            (
-                "sessions",
-                self.sessions.statuses().count(),
-                limits::MAX_SESSIONS,
-            ),
-            ("wanted sessions", wanted, limits::MAX_SESSIONS),
-            ("probed peers", probed, limits::MAX_SESSIONS),
-            (
-                "probes of one peer",
-                waiting,
-                limits::MAX_OUTSTANDING_PROBES,
-            ),
-            ("pinned names", pins, limits::MAX_PINS),
-            (
-                "MAC addresses",
-                self.routing.forwarder().fdb().len(),
-                limits::MAX_FDB,
-            ),
+            ("records asked for", requests, MAX_ASKED),
+            ("sessions", sessions, MAX_SESSIONS),
+            ("wanted sessions", wanted, MAX_SESSIONS),
+            ("probed peers", probed, MAX_SESSIONS),
+            ("probes of one peer", waiting, MAX_OUTSTANDING_PROBES),
+            ("pinned names", pins, MAX_PINS),
+            ("MAC addresses", macs, MAX_FDB),
         ]
     }
 }

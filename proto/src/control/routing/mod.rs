@@ -74,7 +74,7 @@ pub(crate) struct Routing {
     effects: VecDeque<RoutingEffect>,
 }
 
-/// What is to be made again because of what changed.
+/// Results that are to be made again because of changes.
 #[derive(Debug)]
 struct Stale {
     /// The routes.
@@ -87,10 +87,10 @@ struct Stale {
     announced: BTreeSet<PeerId>,
 }
 
-/// How new routes differ from those before.
+/// Difference of new routes to those before.
 #[derive(Debug)]
 pub(crate) struct RoutesChange {
-    /// Whether other routers are within reach.
+    /// True if other routers are within reach.
     pub(crate) reach: bool,
     /// Routers that came within reach.
     pub(crate) came: BTreeSet<PeerId>,
@@ -265,7 +265,7 @@ impl Routing {
         }
         let was_joined = |peer: &PeerId| before.neighbours().binary_search(peer).is_ok();
         let neighbours = routes.neighbours().iter();
-        change.joined = neighbours.filter(|p| !was_joined(*p)).copied().collect();
+        change.joined = neighbours.filter(|p| !was_joined(p)).copied().collect();
         change
     }
 

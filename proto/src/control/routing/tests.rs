@@ -49,7 +49,9 @@ fn routes_are_held_down_and_a_snapshot_is_due_with_them() {
 #[test]
 fn who_comes_within_reach_and_who_goes_is_told() {
     let (lsdb, me, peer) = linked(1, 2);
-    let mut routing = routing(me, &Lsdb::default());
+    let mut alone = Lsdb::default();
+    alone.insert(testing::record(&testing::identity(1), 1, 1, "host"), NOW);
+    let mut routing = routing(me, &alone);
     let change = routing.adopt(Routes::compute(&lsdb, me), NOW);
     assert!(change.reach);
     assert_eq!(change.came, BTreeSet::from([peer]));

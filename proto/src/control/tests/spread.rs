@@ -1,6 +1,6 @@
 //! News take a tree, and a mention beside it is enough for whoever is left out.
 
-use super::super::links::Slot;
+use super::super::links::LinkSlot;
 use super::*;
 
 const NEWS: Topic = Topic::NAMES;
@@ -81,7 +81,7 @@ fn what_passed_a_neighbour_by_while_its_router_was_out_of_reach_is_found_soon() 
     let (now, late, to_0) = (net.now, net.nodes[2].control.me(), net.conn(1, 0));
     let news = b"late".to_vec();
     net.nodes[2].control.say(NEWS, news.clone(), now).unwrap();
-    fn slot(net: &mut Net, conn: ConnId) -> &mut Slot {
+    fn slot(net: &mut Net, conn: ConnId) -> &mut LinkSlot {
         net.nodes[1].control.links.slot_mut(conn).unwrap()
     }
     // All that node 1 has to tell node 0 waits, and this gets lost.

@@ -93,7 +93,7 @@ fn mangle(net: &mut Net, node: usize, message: &[u8]) {
 
 fn refused(net: &mut Net, node: usize, bytes: &[u8]) {
     let book = net.book();
-    let via = Via::Relayed;
+    let via = Via::Relay(PeerId([9; 16]));
     net.now += Duration::from_millis(20); // slowly, so that no load limit interferes
     let (now, sessions) = (net.now, &mut net.nodes[node].sessions);
     let result = sessions.handle_datagram(bytes, via, &book, now, &mut net.entropy);
@@ -263,7 +263,7 @@ fn under_load_a_handshake_succeeds_with_a_cookie() {
         bad[INIT_LEN - 6] ^= 1; // mac1 is still valid: it counts, but is answered by a Cookie at most
         for _ in 0..=limits::HANDSHAKE_LOAD {
             let book = net.book();
-            let via = Via::Relayed;
+            let via = Via::Relay(PeerId([9; 16]));
             let sessions = &mut net.nodes[1].sessions;
             let _ = sessions.handle_datagram(&bad, via, &book, net.now, &mut net.entropy);
             while sessions.poll_output().is_some() {}

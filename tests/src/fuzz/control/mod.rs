@@ -276,7 +276,8 @@ fn check_tables(world: &World) {
 }
 
 fn check_report(world: &World) {
-    let report = world.control.report(world.now);
+    let control = world.control.report(world.now);
+    let report = api::RouterReport::new(control, api::DatapathReport::default());
     let value = serde_json::to_value(&report).expect("a report can be written");
     check_texts(&value);
 }
@@ -299,7 +300,10 @@ pub(super) fn sample_report() -> api::Report {
     api::Report {
         ready: true,
         version: "0.1.0".to_owned(),
-        router: world.control.report(world.now),
+        router: api::RouterReport::new(
+            world.control.report(world.now),
+            api::DatapathReport::default(),
+        ),
         attachments: Vec::new(),
         ipam: Some(api::ipam::IpamReport::default()),
         dns: Some(api::DnsSummary::default()),
