@@ -77,7 +77,7 @@ async fn a_restarted_container_is_plugged_again() {
 }
 
 #[tokio::test]
-async fn an_address_taken_meanwhile_is_not_taken_back() {
+async fn an_address_that_another_took_is_not_taken_back() {
     let s = setup();
     s.attach("web", &["10.2.1.1/24", "10.2.1.2/24"])
         .await
