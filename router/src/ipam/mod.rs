@@ -29,7 +29,6 @@ pub(crate) use client::{Acquire, AllocatorRequest, ContainerLease, NotGiven};
 pub use client::{Allocator, Pool};
 pub(crate) use container_names::ContainerNames;
 pub use journal::JournalDamage;
-pub(crate) use journal::{FILE, SET_ASIDE};
 pub use open::open;
 pub use settings::{Ipalloc, IpallocPlan};
 

@@ -14,6 +14,7 @@ use super::names::RouterNames;
 use super::pending::PendingCalls;
 use super::settings::IpallocPlan;
 use super::{ContainerNames, IpamShell, TICK};
+use crate::state::ADDRESSES;
 
 /// Opens the addresses of this router with the journal in `dir`. A journal that cannot be used is set aside, and
 /// operators are told.
@@ -56,7 +57,7 @@ pub fn open(
 }
 
 fn load(config: &IpamConfig, dir: &Path, now: Instant) -> anyhow::Result<(Ipam, Option<String>)> {
-    let path = dir.join(journal::FILE);
+    let path = dir.join(ADDRESSES);
     let read = journal::load(dir).with_context(|| format!("cannot read {}", path.display()))?;
     let refused = match read {
         Ok(journal) => {

@@ -17,6 +17,7 @@ use mesh_proto::topology::record::Ed25519;
 
 use super::*;
 use crate::clock::{Clock, OsEntropy};
+use crate::state::{ADDRESSES, ADDRESSES_SET_ASIDE};
 
 fn control(clock: Clock) -> Control {
     let config = ControlConfig {
@@ -195,7 +196,7 @@ async fn a_damaged_journal_is_set_aside_and_a_foreign_range_left_alone() {
     let router = Router::start(dir.path(), 1).unwrap();
     router.acquire("docker:web:1", NET).await.unwrap();
     router.stop().await;
-    let path = dir.path().join(FILE);
+    let path = dir.path().join(ADDRESSES);
     let good = fs::read(&path).unwrap();
     // Each byte and each length through the whole start; the codec's own tests say what each must lead to.
     for n in (0..good.len()).step_by(5) {
@@ -209,7 +210,7 @@ async fn a_damaged_journal_is_set_aside_and_a_foreign_range_left_alone() {
             let opened = open(&plan, dir.path(), 2, &control, false, clock.now());
             let (addresses, _) = opened.unwrap();
             let held = addresses.ipam.allocations().count();
-            let aside = dir.path().join(format!("{SET_ASIDE}2"));
+            let aside = dir.path().join(format!("{ADDRESSES_SET_ASIDE}2"));
             assert!(held <= 1);
             assert_eq!(addresses.notice.is_some(), aside.exists(), "byte {n}");
             drop(addresses);
@@ -237,7 +238,7 @@ async fn a_journal_that_grows_is_compacted_and_loses_nothing() {
         .acquire(&format!("docker:keep:{long}"), NET)
         .await
         .unwrap();
-    let path = dir.path().join(FILE);
+    let path = dir.path().join(ADDRESSES);
     let (mut longest, mut compacted) = (0, false);
     for n in 0..20_000 {
         let holder = format!("docker:{n}:{long}");

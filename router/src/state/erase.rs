@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 use mesh_sys::process::is_trusted;
 
 use super::{
-    ATTACHMENTS, FORGOTTEN, GIVEN, IDENTITY, LOCK, LOG, NAMES, NEIGHBOURS, OLD_LOG, PINS, TARGETS,
+    ADDRESSES, ADDRESSES_SET_ASIDE, ATTACHMENTS, FORGOTTEN, GIVEN, IDENTITY, LOCK, LOG, NAMES,
+    NEIGHBOURS, OLD_LOG, PINS, TARGETS,
 };
-use crate::ipam;
 
 /// State files, except the journal of addresses.
 const FILES: [&str; 11] = [
@@ -86,8 +86,9 @@ fn addresses(dir: &Path) -> io::Result<Vec<PathBuf>> {
     for entry in entries {
         let name = entry?.file_name();
         let name = name.to_string_lossy();
-        let temporary = format!(".{}.tmp", ipam::FILE);
-        if name == ipam::FILE || name == temporary.as_str() || name.starts_with(ipam::SET_ASIDE) {
+        let temporary = format!(".{ADDRESSES}.tmp");
+        if name == ADDRESSES || name == temporary.as_str() || name.starts_with(ADDRESSES_SET_ASIDE)
+        {
             found.push(dir.join(&*name));
         }
     }

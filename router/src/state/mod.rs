@@ -38,6 +38,10 @@ const GIVEN: &str = "given";
 const FORGOTTEN: &str = "forgotten";
 const NEIGHBOURS: &str = "neighbours";
 const PINS: &str = "pins";
+/// Journal of addresses.
+pub(crate) const ADDRESSES: &str = "addresses";
+/// Journal that could not be used, from then on; the boot epoch follows.
+pub(crate) const ADDRESSES_SET_ASIDE: &str = "addresses.bad-";
 const ATTACHMENTS: &str = "attachments";
 const NAMES: &str = "names";
 const LOCK: &str = "lock";

@@ -26,11 +26,8 @@ use sha2::{Digest, Sha256};
 pub(crate) use keeper::JournalKeeper;
 
 use crate::state::file as state_file;
+use crate::state::{ADDRESSES, ADDRESSES_SET_ASIDE};
 
-/// Name of the file in the state directory.
-pub(crate) const FILE: &str = "addresses";
-/// Name of a file that could not be used, from then on, with the boot epoch behind it.
-pub(crate) const SET_ASIDE: &str = "addresses.bad-";
 /// Longest file read; compacting keeps ours far below.
 const MAX_FILE: u64 = 64 * 1024 * 1024;
 
@@ -201,7 +198,7 @@ impl JournalFile {
 /// # Errors
 /// The system's, and [`JournalDamage`].
 pub(crate) fn load(dir: &Path) -> io::Result<Result<Option<Journal>, JournalDamage>> {
-    let file = match File::open(dir.join(FILE)) {
+    let file = match File::open(dir.join(ADDRESSES)) {
         Ok(file) => file,
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Ok(None)),
         Err(e) => return Err(e),
@@ -219,8 +216,8 @@ pub(crate) fn load(dir: &Path) -> io::Result<Result<Option<Journal>, JournalDama
 /// # Errors
 /// The system's.
 pub(crate) fn set_aside(dir: &Path, epoch: u64) -> io::Result<PathBuf> {
-    let aside = dir.join(format!("{SET_ASIDE}{epoch}"));
-    fs::rename(dir.join(FILE), &aside)?;
+    let aside = dir.join(format!("{ADDRESSES_SET_ASIDE}{epoch}"));
+    fs::rename(dir.join(ADDRESSES), &aside)?;
     Ok(aside)
 }
 
@@ -235,7 +232,7 @@ mod tests {
     /// A file of three frames, and what its beginnings say.
     fn sample() -> (Vec<u8>, [Vec<Vec<u8>>; 3], [usize; 3]) {
         let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join(FILE);
+        let path = dir.path().join(ADDRESSES);
         let mut file = JournalFile::create(&path, &entries(3)).unwrap();
         let mut says = [entries(3), Vec::new(), Vec::new()];
         let mut ends = [file.length(), 0, 0];
@@ -317,7 +314,7 @@ mod tests {
         assert_eq!(read(&[0; 4096]), Err(JournalDamage::NotOurs));
         let dir = tempfile::tempdir().unwrap();
         assert_eq!(load(dir.path()).unwrap(), Ok(None));
-        let long = File::create(dir.path().join(FILE)).unwrap();
+        let long = File::create(dir.path().join(ADDRESSES)).unwrap();
         long.set_len(MAX_FILE + 1).unwrap();
         assert_eq!(load(dir.path()).unwrap(), Err(JournalDamage::TooLong));
         let aside = set_aside(dir.path(), 7).unwrap();

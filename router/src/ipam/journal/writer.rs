@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::{FILE, JournalFile};
+use super::JournalFile;
 use crate::background::{BackgroundThread, Backlog};
+use crate::state::ADDRESSES;
 
 /// Entries that may wait for the disk; with more of them the caller has to send a snapshot instead.
 pub(crate) const MAX_BACKLOG: usize = 16_384;
@@ -74,7 +75,7 @@ impl JournalWriter {
     pub(crate) fn start(dir: &Path) -> io::Result<(Self, watch::Receiver<SyncProgress>)> {
         let (sender, progress) = watch::channel(SyncProgress::default());
         let mut tail = JournalTail {
-            path: dir.join(FILE),
+            path: dir.join(ADDRESSES),
             file: None,
         };
         let backlog = JournalBacklog::default();
@@ -210,7 +211,9 @@ mod tests {
         let mended = until(&mut progress, |p| p.error.is_none()).await;
         assert_eq!(mended.durable, 4);
         assert_eq!(stored(&inside), [entry(4)]);
-        let mode = std::fs::metadata(inside.join(FILE)).unwrap().permissions();
+        let mode = std::fs::metadata(inside.join(ADDRESSES))
+            .unwrap()
+            .permissions();
         assert_eq!(mode.mode() & 0o777, 0o600);
     }
 

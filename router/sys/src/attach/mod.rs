@@ -5,7 +5,7 @@ mod inside;
 mod plug;
 
 pub use endpoint::{Endpoint, finish_endpoint, make_endpoint};
-pub use plug::{Plug, Plugged, plug};
+pub use plug::{Plugged, plug};
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -16,9 +16,33 @@ use mesh_proto::ids::Mac;
 use crate::SysError;
 use crate::bridge::{Role, alias, is_ours};
 use crate::netlink::{Link, Netlink};
+use crate::netns::Netns;
 
 /// Interval at which to look for an interface that the engine is about to move.
 const POLL: Duration = Duration::from_millis(2);
+
+/// Request to attach one address of one container.
+#[derive(Clone, Copy, Debug)]
+pub struct Plug<'a> {
+    /// Name of the bridge, in the thread's namespace.
+    pub bridge: &'a str,
+    /// Network namespace of the container.
+    pub netns: &'a Netns,
+    /// Name of the interface in the container; `None`: the first free one of `mesh0`, `mesh1`, …
+    pub ifname: Option<&'a str>,
+    /// MAC address of the interface.
+    pub mac: Mac,
+    /// MTU of the interface, in bytes.
+    pub mtu: u16,
+    /// IP address, with the prefix length of its subnet.
+    pub address: IpNet,
+    /// True to route IPv4 multicast (224.0.0.0/4) to this interface.
+    pub multicast_route: bool,
+    /// Caller's name for it in [`super::list`] and [`super::unplug`]; at most 200 bytes.
+    pub alias: &'a str,
+    /// True to disable checksum and segmentation offloads, as a pcap port needs.
+    pub offloads_off: bool,
+}
 
 /// Reason why a container could not be attached. Nothing is left of the attempt.
 #[derive(Debug, thiserror::Error)]

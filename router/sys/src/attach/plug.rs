@@ -2,10 +2,7 @@
 
 use std::os::fd::AsFd as _;
 
-use ipnet::IpNet;
-use mesh_proto::ids::Mac;
-
-use super::{AttachError, inside, reconnect};
+use super::{AttachError, Plug, inside, reconnect};
 use crate::bridge::{
     Outcome, Role, alias, delete_later, delete_stale, find_bridge, wait_forwarding,
 };
@@ -15,29 +12,6 @@ use crate::netlink::{Link, Netlink, VethSpec};
 use crate::netns::Netns;
 use crate::plan::Plan;
 use crate::sysctl::{self, Table};
-
-/// Request to attach one address of one container.
-#[derive(Clone, Copy, Debug)]
-pub struct Plug<'a> {
-    /// Name of the bridge, in the thread's namespace.
-    pub bridge: &'a str,
-    /// Network namespace of the container.
-    pub netns: &'a Netns,
-    /// Name of the interface in the container; `None`: the first free one of `mesh0`, `mesh1`, …
-    pub ifname: Option<&'a str>,
-    /// MAC address of the interface.
-    pub mac: Mac,
-    /// MTU of the interface, in bytes.
-    pub mtu: u16,
-    /// IP address, with the prefix length of its subnet.
-    pub address: IpNet,
-    /// True to route IPv4 multicast (224.0.0.0/4) to this interface.
-    pub multicast_route: bool,
-    /// Caller's name for it in [`super::list`] and [`super::unplug`]; at most 200 bytes.
-    pub alias: &'a str,
-    /// True to disable checksum and segmentation offloads, as a pcap port needs.
-    pub offloads_off: bool,
-}
 
 /// Attached interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
