@@ -1,18 +1,19 @@
 //! What follows from the effects of each part for the others and for the shell.
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 
-use super::gossip::GossipEffect;
-use super::links::{LinkEffect, LinkEnd};
+use super::gossip::{Gossip, GossipEffect};
+use super::links::{LinkEffect, LinkEnd, Links};
 use super::neighbours::{NeighbourEffect, Neighbours};
 use super::paths::{PathContext, PathEffect, Paths};
 use super::report::ControlStatus;
-use super::routing::{RoutingEffect, routes_hold_down};
+use super::routing::{Routing, RoutingEffect, routes_hold_down};
 use super::view::ControlView;
-use super::{Control, Note, Output};
+use super::{Config, Note, Output};
 use crate::entropy::Entropy;
 use crate::ids::PeerId;
-use crate::session::SessionOutput;
+use crate::session::{SessionOutput, Sessions};
 use crate::time::Instant;
 use crate::topology::routes::Routes;
 use crate::wire::datagram::Kind;
@@ -42,7 +43,20 @@ pub(super) enum ControlChange {
     Record(RecordKey),
 }
 
-impl Control {
+/// The parts of a control plane, and what is not part of any.
+pub(super) struct ControlParts {
+    pub(super) config: Config,
+    pub(super) entropy: Box<dyn Entropy + Send>,
+    pub(super) sessions: Sessions,
+    pub(super) links: Links,
+    pub(super) neighbours: Neighbours,
+    pub(super) gossip: Gossip,
+    pub(super) paths: Paths,
+    pub(super) routing: Routing,
+    pub(super) outputs: VecDeque<Output>,
+}
+
+impl ControlParts {
     // The parts, each with what it sees of the others
 
     pub(super) fn view(&self) -> ControlView<'_> {

@@ -1,6 +1,7 @@
 //! The control plane of one router: links, neighbours, gossip, paths and routing, put together.
 //!
-//! [`Control`] only routes: inputs of the shell to its parts, and effects of each part to the others and to the shell. Inputs
+//! [`Control`] only routes inputs of the shell to its parts; [`follow::ControlParts`] routes the effects of each part to the
+//! others and to the shell. Inputs
 //! are `handle_*` calls with `now`; effects come out of [`Control::poll_output`]; [`Control::next_deadline`] says when
 //! [`Control::handle_timeout`] wants to be called. The simulator and the router drive the same code.
 //!
@@ -16,8 +17,9 @@
 //! | file | subject |
 //! |---|---|
 //! | `connections` | connections, from what the shell reports to the parts |
-//! | `follow` | what follows from the effects of each part |
+//! | `follow` | the parts together, and what follows from the effects of each |
 //! | `timer` | deadlines |
+//! | `upkeep` | what ends because of time or of others |
 //! | `view` | what the parts know together |
 //! | `hold_down` | when an action may be repeated |
 //! | `io` | configuration and effects |
@@ -35,6 +37,7 @@ mod paths;
 mod report;
 mod routing;
 mod timer;
+mod upkeep;
 mod view;
 
 use core::time::Duration;
@@ -60,7 +63,7 @@ use crate::topology::routes::Routes;
 use crate::wire::topic::{RecordKey, Topic};
 use crate::wire::via::Via;
 
-use self::follow::ControlChange;
+use self::follow::{ControlChange, ControlParts};
 use self::gossip::Gossip;
 pub use self::gossip::Said;
 pub use self::io::{Config, Output};
@@ -70,7 +73,7 @@ pub use self::neighbours::target_text as targets;
 pub use self::neighbours::{Forgot, Forgotten, Remembered};
 use self::neighbours::{NeighbourSetup, Neighbours};
 pub use self::note::Note;
-use self::paths::{Direct, Paths};
+use self::paths::Paths;
 pub use self::paths::{SparePort, Way, Ways, probe};
 use self::routing::Routing;
 pub use self::routing::{HeldAddresses, Holder};
@@ -81,15 +84,7 @@ const LINKING: Duration = Duration::from_secs(5);
 
 /// The control plane of one router.
 pub struct Control {
-    config: Config,
-    entropy: Box<dyn Entropy + Send>,
-    sessions: Sessions,
-    links: Links,
-    neighbours: Neighbours,
-    gossip: Gossip,
-    paths: Paths,
-    routing: Routing,
-    outputs: VecDeque<Output>,
+    parts: ControlParts,
     /// Time of the next housekeeping, once a second.
     next_heartbeat: Instant,
 }
@@ -138,7 +133,7 @@ impl Control {
         let strict = config.secret.kind() == SecretKind::Open;
         let pins = core::mem::take(&mut config.pins);
         let lanes = (config.epoch, config.mtu);
-        let mut control = Self {
+        let parts = ControlParts {
             entropy,
             sessions: Sessions::new(identity, config.epoch, psk, config.suites),
             links: Links::new((config.name, me), pins, strict),
@@ -147,10 +142,13 @@ impl Control {
             paths: Paths::new(me, config.discovery),
             routing: Routing::new(me, forwarder, routes, lanes, now),
             outputs: VecDeque::new(),
-            next_heartbeat: now,
             config,
         };
-        control.flush(now);
+        let mut control = Self {
+            parts,
+            next_heartbeat: now,
+        };
+        control.parts.flush(now);
         Ok(control)
     }
 
@@ -160,17 +158,17 @@ impl Control {
     /// For simulations of meshes in which a beginning from nothing would cost more than all that follows. To be called once,
     /// before anything else happens; a record of another run than [`Config::epoch`] is overtaken as ever.
     pub fn resume(&mut self, lsdb: &Lsdb, routes: &Routes, now: Instant) {
-        self.gossip.resume(lsdb, now);
-        self.routing.resume(lsdb, LINKING, now);
-        self.take_routes(routes.seen_by(self.me()), now);
-        self.routing.snapshot_changed();
-        self.flush(now);
+        self.parts.gossip.resume(lsdb, now);
+        self.parts.routing.resume(lsdb, LINKING, now);
+        self.parts.take_routes(routes.seen_by(self.me()), now);
+        self.parts.routing.snapshot_changed();
+        self.parts.flush(now);
     }
 
     /// Returns the next effect to carry out, in order.
     pub fn poll_output(&mut self) -> Option<Output> {
-        room::give_back_entries(&mut self.outputs);
-        self.outputs.pop_front()
+        room::give_back_entries(&mut self.parts.outputs);
+        self.parts.outputs.pop_front()
     }
 
     // Time
@@ -187,24 +185,27 @@ impl Control {
     }
 
     fn deadlines(&self) -> [(Timer, Option<Instant>); 15] {
-        let session = self.sessions.next_deadline().map(|(at, _)| at);
-        let push = self.gossip.next_push(|conn| self.links.has_room_on(conn));
+        let session = self.parts.sessions.next_deadline().map(|(at, _)| at);
+        let push = self
+            .parts
+            .gossip
+            .next_push(|conn| self.parts.links.has_room_on(conn));
         [
-            (Timer::PathMtu, Some(self.paths.next_size())),
-            (Timer::SilentPath, self.paths.next_expiry()),
-            (Timer::PathProbe, self.paths.next_probe()),
-            (Timer::KeptRoute, self.links.next_kept()),
-            (Timer::Publish, self.gossip.next_publish()),
-            (Timer::Adjacencies, self.routing.next_adjacencies()),
-            (Timer::Dial, self.neighbours.next_dial()),
-            (Timer::WarmStart, self.neighbours.next_warm_start()),
+            (Timer::PathMtu, Some(self.parts.paths.next_size())),
+            (Timer::SilentPath, self.parts.paths.next_expiry()),
+            (Timer::PathProbe, self.parts.paths.next_probe()),
+            (Timer::KeptRoute, self.parts.links.next_kept()),
+            (Timer::Publish, self.parts.gossip.next_publish()),
+            (Timer::Adjacencies, self.parts.routing.next_adjacencies()),
+            (Timer::Dial, self.parts.neighbours.next_dial()),
+            (Timer::WarmStart, self.parts.neighbours.next_warm_start()),
             (Timer::Session, session),
-            (Timer::Routes, self.routing.next_routes()),
-            (Timer::Request, self.gossip.next_request()),
-            (Timer::Snapshot, self.routing.next_snapshot()),
-            (Timer::Link, self.links.next_due()),
+            (Timer::Routes, self.parts.routing.next_routes()),
+            (Timer::Request, self.parts.gossip.next_request()),
+            (Timer::Snapshot, self.parts.routing.next_snapshot()),
+            (Timer::Link, self.parts.links.next_due()),
             (Timer::Push, push),
-            (Timer::Handshake, self.links.next_handshake()),
+            (Timer::Handshake, self.parts.links.next_handshake()),
         ]
     }
 
@@ -213,112 +214,63 @@ impl Control {
         self.tick_links(now);
         self.tick_paths(now);
         if now >= self.next_heartbeat {
-            self.next_heartbeat = now + self.entropy.jitter(limits::HEARTBEAT, 10);
+            self.next_heartbeat = now + self.parts.entropy.jitter(limits::HEARTBEAT, 10);
             self.heartbeat(now);
         }
-        self.tick_kept(now);
-        self.paths.tick_sizes(now, &mut *self.entropy);
-        self.drain_paths(now);
-        self.gossip.tick_duplicate(now);
-        self.drain_gossip(now);
-        self.routing.tick_flaps(&self.gossip, now);
-        self.routing.tick_contests(&self.gossip, now);
-        self.drain_routing();
-        self.tick_looped(now);
-        self.gossip.tick_requests(now);
-        self.drain_gossip(now);
-        if self.neighbours.warm_start_ends(now) {
-            self.discover(now);
+        self.parts.tick_kept(now);
+        self.parts.paths.tick_sizes(now, &mut *self.parts.entropy);
+        self.parts.drain_paths(now);
+        self.parts.gossip.tick_duplicate(now);
+        self.parts.drain_gossip(now);
+        self.parts.routing.tick_flaps(&self.parts.gossip, now);
+        self.parts.routing.tick_contests(&self.parts.gossip, now);
+        self.parts.drain_routing();
+        self.parts.tick_looped(now);
+        self.parts.gossip.tick_requests(now);
+        self.parts.drain_gossip(now);
+        if self.parts.neighbours.warm_start_ends(now) {
+            self.parts.discover(now);
         }
-        self.sessions.handle_timeout(now, &mut *self.entropy);
+        self.parts
+            .sessions
+            .handle_timeout(now, &mut *self.parts.entropy);
         self.dial_due(now);
-        self.flush(now);
+        self.parts.flush(now);
     }
 
     /// Does the housekeeping of each second.
     fn heartbeat(&mut self, now: Instant) {
-        let (neighbours, view, _) = self.with_neighbours();
+        let (neighbours, view, _) = self.parts.with_neighbours();
         neighbours.doubt_targets(view, now);
-        self.prune_links(now);
-        let (neighbours, view, _) = self.with_neighbours();
+        self.parts.prune_links(now);
+        let (neighbours, view, _) = self.parts.with_neighbours();
         neighbours.remember_links(view, now);
-        self.drain_neighbours();
-        let (links, paths) = (&self.links, &self.paths);
-        if self.routing.costs_changed(links, paths, &self.gossip, now) {
-            self.announce_adjacencies(now);
+        self.parts.drain_neighbours();
+        let (links, paths) = (&self.parts.links, &self.parts.paths);
+        if self
+            .parts
+            .routing
+            .costs_changed(links, paths, &self.parts.gossip, now)
+        {
+            self.parts.announce_adjacencies(now);
         }
-        self.paths.note_use(&self.sessions, now);
-        self.keep_sessions(now);
-        let (paths, around, entropy) = self.with_paths();
+        self.parts.paths.note_use(&self.parts.sessions, now);
+        self.parts.keep_sessions(now);
+        let (paths, around, entropy) = self.parts.with_paths();
         paths.heartbeat(around, now, entropy);
         paths.refresh_sources(now);
-        self.drain_paths(now);
-        self.gossip.expire(now);
-        self.drain_gossip(now);
+        self.parts.drain_paths(now);
+        self.parts.gossip.expire(now);
+        self.parts.drain_gossip(now);
     }
 
     fn tick_paths(&mut self, now: Instant) {
-        for peer in self.paths.expire(now) {
-            self.path_died(peer, now);
+        for peer in self.parts.paths.expire(now) {
+            self.parts.path_died(peer, now);
         }
-        let (paths, around, entropy) = self.with_paths();
+        let (paths, around, entropy) = self.parts.with_paths();
         paths.probe_due(around, now, entropy);
-        self.drain_paths(now);
-    }
-
-    /// Takes note that a peer does not answer where it did: another address, a relay or a new handshake may reach it.
-    fn path_died(&mut self, peer: PeerId, now: Instant) {
-        self.paths.died(peer, now, &mut *self.entropy);
-        if self.links.release(&peer) {
-            self.follow(ControlChange::RouteReleased);
-        }
-        self.follow(ControlChange::PathDied);
-        self.suggest_addresses(peer);
-        self.links.set_direct(&peer, false, now);
-        // A path that nobody uses fell silent because nobody asked; the next frame asks again.
-        if self.paths.needs_path(&peer, &self.links, now)
-            && let Some(dh_key) = self.dh_key(&peer)
-        {
-            self.sessions.renew(peer, dh_key, now, &mut *self.entropy);
-        }
-    }
-
-    /// Releases kept routes to peers that no longer answer, and to those without a link in time.
-    fn tick_kept(&mut self, now: Instant) {
-        let paths = &self.paths;
-        let asked = |peer: &PeerId| paths.direct(peer).map(Direct::asked);
-        for peer in self.links.expired_routes(asked, now) {
-            if self.links.release(&peer) {
-                self.follow(ControlChange::RouteReleased);
-            }
-        }
-    }
-
-    /// Looks at the packets that the lanes saw come back through the mesh.
-    fn tick_looped(&mut self, now: Instant) {
-        let looped = self.routing.forwarder().underlay().take_looped();
-        for address in looped.into_keys() {
-            if let Some(warning) = self.paths.looped(address.ip(), &self.links, now) {
-                self.note(Note::Warn(warning));
-            }
-        }
-    }
-
-    /// Keeps the sessions with neighbours, and forgets those that no frame needs.
-    fn keep_sessions(&mut self, now: Instant) {
-        let neighbours: Vec<PeerId> = self.links.neighbours().map(|(peer, _)| *peer).collect();
-        for peer in neighbours {
-            // Begins a handshake only where one is due: no keys, or keys that grow old.
-            if let Some(dh_key) = self.dh_key(&peer) {
-                self.sessions.want(peer, dh_key, now, &mut *self.entropy);
-            }
-        }
-        let (paths, around, _) = self.with_paths();
-        for peer in paths.idle(around, now) {
-            self.sessions.forget(peer);
-            self.paths.forget(peer, now, &mut *self.entropy);
-            self.follow(ControlChange::SessionForgotten);
-        }
+        self.parts.drain_paths(now);
     }
 
     // What the lanes report
@@ -328,11 +280,11 @@ impl Control {
         match event {
             LaneEvent::NeedSession(peer) => self.want_session(peer, now),
             LaneEvent::Handshake { via, bytes } => self.take_handshake(via, &bytes, now),
-            LaneEvent::Confirmed { index, .. } => self.sessions.confirmed(index, now),
+            LaneEvent::Confirmed { index, .. } => self.parts.sessions.confirmed(index, now),
             LaneEvent::EndpointSeen { peer, address } => {
-                let (paths, around, entropy) = self.with_paths();
+                let (paths, around, entropy) = self.parts.with_paths();
                 paths.endpoint_seen(peer, address, around, now, entropy);
-                self.drain_paths(now);
+                self.parts.drain_paths(now);
             }
             LaneEvent::Probe {
                 peer,
@@ -340,83 +292,92 @@ impl Control {
                 body,
                 ..
             } => {
-                let (paths, around, entropy) = self.with_paths();
+                let (paths, around, entropy) = self.parts.with_paths();
                 paths.take_probe(peer, (from, &body), around, now, entropy);
-                self.drain_paths(now);
+                self.parts.drain_paths(now);
             }
             // A probe tests an underlay path; one that was relayed tests nothing.
             LaneEvent::Probe { .. } => {}
             // The sender will notice the silence, or has begun a handshake already.
             LaneEvent::UnknownIndex { .. } => {}
         }
-        self.flush(now);
+        self.parts.flush(now);
     }
 
     /// Takes what a lane met and cannot decide alone, in a datagram that came to the address `local` of this host.
     pub fn handle_lane_at(&mut self, event: LaneEvent, local: Option<IpAddr>, now: Instant) {
-        self.paths.answer_from(&event, local, now);
-        self.drain_paths(now);
+        self.parts.paths.answer_from(&event, local, now);
+        self.parts.drain_paths(now);
         self.handle_lane(event, now);
-        self.paths.answered();
+        self.parts.paths.answered();
     }
 
     fn take_handshake(&mut self, via: Via, bytes: &[u8], now: Instant) {
-        let directory = KnownKeys(self.gossip.lsdb());
+        let directory = KnownKeys(self.parts.gossip.lsdb());
         // Refusals are counted where they are found.
-        let _ = self
-            .sessions
-            .handle_datagram(bytes, via, &directory, now, &mut *self.entropy);
+        let _ = self.parts.sessions.handle_datagram(
+            bytes,
+            via,
+            &directory,
+            now,
+            &mut *self.parts.entropy,
+        );
     }
 
     fn want_session(&mut self, peer: PeerId, now: Instant) {
-        let Some(dh_key) = self.dh_key(&peer) else {
+        let Some(dh_key) = self.parts.dh_key(&peer) else {
             return;
         };
-        if self.paths.want(peer, now) {
-            self.suggest_addresses(peer);
-            self.sessions.want(peer, dh_key, now, &mut *self.entropy);
+        if self.parts.paths.want(peer, now) {
+            self.parts.suggest_addresses(peer);
+            self.parts
+                .sessions
+                .want(peer, dh_key, now, &mut *self.parts.entropy);
         }
     }
 
     /// Takes a beat that came by VXLAN; nothing of it is authenticated.
     pub fn handle_beat(&mut self, beat: Beat, now: Instant) {
-        self.paths.beat(beat, now);
-        self.drain_paths(now);
-        self.flush(now);
+        self.parts.paths.beat(beat, now);
+        self.parts.drain_paths(now);
+        self.parts.flush(now);
     }
 
     // What the host tells
 
     /// Announces these containers, which are attached on this host.
     pub fn set_attached(&mut self, attached: &[Attached], now: Instant) {
-        let attached = self.routing.with_moves(attached, self.gossip.lsdb());
-        self.gossip.set_attached(&attached);
-        self.flush(now);
+        let attached = self
+            .parts
+            .routing
+            .with_moves(attached, self.parts.gossip.lsdb());
+        self.parts.gossip.set_attached(&attached);
+        self.parts.flush(now);
     }
 
     /// Announces these underlay addresses of the host.
     pub fn set_endpoints(&mut self, endpoints: Vec<SocketAddr>, now: Instant) {
-        self.config.endpoints = endpoints;
-        self.refresh_endpoints();
+        self.parts.config.endpoints = endpoints;
+        self.parts.refresh_endpoints();
         // Targets to which there was no route may be reached now.
-        self.neighbours.try_again(now);
-        self.flush(now);
+        self.parts.neighbours.try_again(now);
+        self.parts.flush(now);
     }
 
     /// Asks the host for ways from now on.
     pub fn set_ways(&mut self, ways: Box<dyn Ways + Send>) {
-        self.paths.set_ways(ways);
+        self.parts.paths.set_ways(ways);
     }
 
     /// Offers plain VXLAN to the peers that the operator consents to. To be called once, at the start.
     pub fn set_fastpath(&mut self, local: Local) {
-        self.paths.set_fastpath(local);
+        self.parts.paths.set_fastpath(local);
     }
 
     /// Believes the rightful owners of addresses that several routers announce; asks `rightful` for them once a
     /// second; to be called whenever that may have changed.
     pub fn settle_contests(&mut self, rightful: impl Fn(Ipv4Addr) -> Option<PeerId>, now: Instant) {
-        self.routing.settle_contests(rightful, now);
+        self.parts.routing.settle_contests(rightful, now);
     }
 
     // What the operator tells
@@ -431,11 +392,11 @@ impl Control {
         replace: bool,
         now: Instant,
     ) -> Result<(), String> {
-        let (neighbours, view, _) = self.with_neighbours();
+        let (neighbours, view, _) = self.parts.with_neighbours();
         neighbours.connect(targets, replace, view, now)?;
-        self.drain_neighbours();
+        self.parts.drain_neighbours();
         self.dial_due(now);
-        self.flush(now);
+        self.parts.flush(now);
         Ok(())
     }
 
@@ -445,34 +406,38 @@ impl Control {
         let mut done = Vec::with_capacity(targets.len());
         for text in targets {
             let name = text.parse::<PeerName>().ok();
-            let unpinned = name.filter(|name| self.links.unpin(*name));
-            self.outputs.extend(unpinned.map(Output::Unpin));
-            let (neighbours, view, _) = self.with_neighbours();
+            let unpinned = name.filter(|name| self.parts.links.unpin(*name));
+            self.parts.outputs.extend(unpinned.map(Output::Unpin));
+            let (neighbours, view, _) = self.parts.with_neighbours();
             done.push(neighbours.forget(text, unpinned.is_some(), view));
         }
-        self.neighbours.save_targets();
-        self.neighbours.save_forgotten();
-        self.drain_neighbours();
+        self.parts.neighbours.save_targets();
+        self.parts.neighbours.save_forgotten();
+        self.parts.drain_neighbours();
         done
     }
 
     /// Returns the explicit targets, as typed.
     pub fn explicit_targets(&self) -> Vec<String> {
-        self.neighbours.explicit().map(str::to_owned).collect()
+        self.parts
+            .neighbours
+            .explicit()
+            .map(str::to_owned)
+            .collect()
     }
 
     /// Returns true if the operator named routers to dial.
     pub fn has_targets(&self) -> bool {
-        self.neighbours.explicit().next().is_some()
+        self.parts.neighbours.explicit().next().is_some()
     }
 
     fn dial_due(&mut self, now: Instant) {
-        for (key, row) in self.neighbours.due(now) {
-            let conn = self.links.new_conn();
-            let (neighbours, view, entropy) = self.with_neighbours();
+        for (key, row) in self.parts.neighbours.due(now) {
+            let conn = self.parts.links.new_conn();
+            let (neighbours, view, entropy) = self.parts.with_neighbours();
             neighbours.dial(conn, (&key, row), view, now, entropy);
         }
-        self.drain_neighbours();
+        self.parts.drain_neighbours();
     }
 
     // What other parts of the router announce and tell
@@ -483,20 +448,20 @@ impl Control {
     /// # Errors
     /// When the topic is one of the control plane's own.
     pub fn say(&mut self, topic: Topic, body: Vec<u8>, now: Instant) -> Result<(), RecordError> {
-        self.gossip.announce(topic, body)?;
-        self.flush(now);
+        self.parts.gossip.announce(topic, body)?;
+        self.parts.flush(now);
         Ok(())
     }
 
     /// Returns the announcements of all routers about a topic, this one included, in order of their identities.
     /// [`Output::Said`] tells when one changed, [`Output::Reach`] when others are within reach than before.
     pub fn said(&self, topic: Topic) -> impl Iterator<Item = Said<'_>> {
-        self.gossip.said(topic)
+        self.parts.gossip.said(topic)
     }
 
     /// Returns the announcement of one router about a topic.
     pub fn said_by(&self, origin: PeerId, topic: Topic) -> Option<Said<'_>> {
-        self.gossip.said_by(origin, topic)
+        self.parts.gossip.said_by(origin, topic)
     }
 
     /// Sends `body` about `topic` to one router. It may be lost.
@@ -510,9 +475,9 @@ impl Control {
         body: &[u8],
         now: Instant,
     ) -> Result<(), RecordError> {
-        self.gossip.tell(to, topic, body)?;
-        self.drain_gossip(now);
-        self.flush(now);
+        self.parts.gossip.tell(to, topic, body)?;
+        self.parts.drain_gossip(now);
+        self.parts.flush(now);
         Ok(())
     }
 
@@ -520,43 +485,43 @@ impl Control {
 
     /// Returns the identity of this router.
     pub fn me(&self) -> PeerId {
-        self.config.identity.id()
+        self.parts.config.identity.id()
     }
 
     /// Returns every router of which a record is held, within reach or not, this one included.
     pub fn identities(&self) -> impl Iterator<Item = (PeerId, &IdentityBody)> {
-        let records = self.gossip.lsdb().about(Topic::IDENTITY);
+        let records = self.parts.gossip.lsdb().about(Topic::IDENTITY);
         records.filter_map(|(record, _)| Some((record.origin(), record.as_identity()?)))
     }
 
     /// Returns the routers to which there is a route, this one included, in order.
     pub fn reachable(&self) -> Vec<PeerId> {
-        self.routing.routes().reachable().collect()
+        self.parts.routing.routes().reachable().collect()
     }
 
     /// Returns the digest on which all members of this part of the mesh agree once it is quiet.
     pub fn digest(&self) -> [u8; 16] {
-        self.gossip.digest()
+        self.parts.gossip.digest()
     }
 
     /// Returns a record, as it is held.
     pub fn record(&self, key: RecordKey) -> Option<&SignedRecord> {
-        self.gossip.lsdb().get(key)
+        self.parts.gossip.lsdb().get(key)
     }
 
     /// Returns the number of records taken from others so far.
     pub fn records_taken(&self) -> u64 {
-        self.gossip.counters().accepted
+        self.parts.gossip.counters().accepted
     }
 
     /// Returns the control plane's part of the report.
     pub fn report(&self, now: Instant) -> ControlReport {
-        self.status(now).report()
+        self.parts.status(now).report()
     }
 
     /// Returns the tables that grow with what others say: name, entries, and the bound from [`limits`].
     pub fn tables(&self) -> Vec<(&'static str, usize, usize)> {
-        self.status(Instant::ZERO).tables()
+        self.parts.status(Instant::ZERO).tables()
     }
 }
 

@@ -74,11 +74,11 @@ fn strangers_cannot_pin_names_without_end() {
             (PeerName([4, 0, 0, 0, a, b]), [9; 32])
         })
         .collect();
-    net.nodes[0].control.links.set_pins(full.clone());
+    net.nodes[0].control.parts.links.set_pins(full.clone());
     net.connect(0, 1);
     net.run(3 * SECOND);
     assert_eq!(net.established(0), 1, "a name that stays unbound is let in");
-    assert!(*net.nodes[0].control.links.pins() == full);
+    assert!(*net.nodes[0].control.parts.links.pins() == full);
 }
 
 #[test]
@@ -104,7 +104,7 @@ fn strangers_fill_the_table_of_names_and_no_more() {
         let [a, b, c, d] = n.to_be_bytes();
         (PeerName([6, 6, a, b, c, d]), [1; 32])
     });
-    net.nodes[0].control.links.set_pins(full.collect());
+    net.nodes[0].control.parts.links.set_pins(full.collect());
     net.connect(0, 1);
     net.connect(0, 2);
     net.run(3 * SECOND);

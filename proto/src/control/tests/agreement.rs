@@ -12,7 +12,11 @@ fn say(net: &mut Net, n: usize, settings: &Settings) {
 }
 
 fn warnings(net: &Net, n: usize) -> Vec<String> {
-    net.nodes[n].control.status(net.now).setting_warnings()
+    net.nodes[n]
+        .control
+        .parts
+        .status(net.now)
+        .setting_warnings()
 }
 
 #[test]
@@ -32,6 +36,7 @@ fn each_router_names_those_that_differ_from_it_and_what() {
     let name = |n: usize| {
         net.nodes[0]
             .control
+            .parts
             .gossip
             .display(&net.nodes[n].control.me())
     };

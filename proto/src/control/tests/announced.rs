@@ -58,7 +58,7 @@ fn a_router_out_of_reach_announces_nothing_until_it_is_back() {
 
 fn moves(net: &Net, n: usize) -> Option<u32> {
     let me = net.nodes[n].control.me();
-    let attached = net.nodes[1 - n].control.gossip.lsdb().attached(&me);
+    let attached = net.nodes[1 - n].control.parts.gossip.lsdb().attached(&me);
     attached.first().map(|a| a.moves)
 }
 

@@ -87,6 +87,7 @@ fn our_own_key_at_another_address_is_asked_again_and_at_our_own_is_not() {
     net.run(5 * SECOND);
     let asked_again = net.nodes[0]
         .control
+        .parts
         .neighbours
         .targets()
         .map(|(key, target)| {

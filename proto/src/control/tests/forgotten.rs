@@ -45,11 +45,19 @@ fn discovery_does_not_bring_back_what_was_forgotten() {
         cut(&mut net);
         net.nodes[0]
             .control
+            .parts
             .neighbours
             .forget_target(&address(1).to_string());
         net.run(60 * SECOND);
         assert_eq!(net.established(0), 1, "dialled by discovery again");
-        assert!(net.nodes[0].control.neighbours.forgotten_words().is_empty());
+        assert!(
+            net.nodes[0]
+                .control
+                .parts
+                .neighbours
+                .forgotten_words()
+                .is_empty()
+        );
     }
 }
 
@@ -58,6 +66,7 @@ fn without_forget_discovery_dials_it_again() {
     let mut net = pair();
     net.nodes[0]
         .control
+        .parts
         .neighbours
         .forget_target(&address(1).to_string());
     cut(&mut net);
@@ -74,12 +83,15 @@ fn what_became_of_each_word_is_told() {
     let words = ["a", "b", "192.0.2.1", "host1"].map(str::to_owned);
     let expected = [Forgot::Done, Forgot::Unknown, Forgot::Done, Forgot::Unknown];
     assert_eq!(control.forget(&words), expected);
-    assert_eq!(control.neighbours.forgotten_words(), ["192.0.2.1", "a"]);
+    assert_eq!(
+        control.parts.neighbours.forgotten_words(),
+        ["192.0.2.1", "a"]
+    );
     assert_eq!(control.forget(&words[..2]), [Forgot::Done, Forgot::Unknown]);
     control
         .connect(&["192.0.2.1".into(), "a".into()], false, now)
         .unwrap();
-    assert!(control.neighbours.forgotten_words().is_empty());
+    assert!(control.parts.neighbours.forgotten_words().is_empty());
 }
 
 #[test]
@@ -90,7 +102,7 @@ fn the_oldest_go_when_there_are_too_many() {
         .map(|n| SocketAddr::from(([192, 0, 2, 1], u16::try_from(n + 1).unwrap())).to_string())
         .collect();
     control.forget(&words);
-    let kept = control.neighbours.forgotten_words();
+    let kept = control.parts.neighbours.forgotten_words();
     assert_eq!(kept.len(), limits::MAX_FORGOTTEN);
     assert!(!kept.contains(&words[2]) && kept.contains(&words[3]));
 }

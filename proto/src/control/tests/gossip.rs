@@ -12,6 +12,7 @@ fn garbage_from_a_member_is_counted_and_changes_nothing() {
     let peer = net.nodes[1].control.me();
     let control = &mut net.nodes[0].control;
     let mut forged = control
+        .parts
         .gossip
         .lsdb()
         .get(RecordKey::new(peer, Topic::IDENTITY))
@@ -31,8 +32,8 @@ fn garbage_from_a_member_is_counted_and_changes_nothing() {
         now,
     );
     control.handle_message(conn, LinkMessage::Digest([0; 16]), now);
-    assert!(control.gossip.counters().refused >= 2);
-    assert_eq!(control.gossip.counters().unknown, 1);
+    assert!(control.parts.gossip.counters().refused >= 2);
+    assert_eq!(control.parts.gossip.counters().unknown, 1);
     net.run(5 * SECOND);
     assert_eq!((net.established(0), net.established(1)), (1, 1));
 }
@@ -53,8 +54,8 @@ fn a_neighbour_that_asks_and_does_not_read_costs_bounded_memory() {
             LinkMessage::Want(vec![RecordKey::new(PeerId(id), Topic::LINKS)]),
             now,
         );
-        control.links.drain(conn);
-        control.drain_links(now);
+        control.parts.links.drain(conn);
+        control.parts.drain_links(now);
         while let Some(output) = control.poll_output() {
             if let Output::Send { bytes, .. } = output {
                 queued += bytes.len();
@@ -62,7 +63,7 @@ fn a_neighbour_that_asks_and_does_not_read_costs_bounded_memory() {
         }
     }
     assert!(queued <= 2 * limits::MAX_GOSSIP_QUEUE, "{queued}");
-    assert!(control.gossip.longest_queue() <= 4);
+    assert!(control.parts.gossip.longest_queue() <= 4);
 }
 
 #[test]
@@ -85,7 +86,7 @@ fn a_flood_of_valid_records_is_put_off_and_the_last_one_wins() {
     net.connect(1, 2);
     net.run(6 * SECOND);
     // Node 1 tells of node 2 faster than anybody may publish; the forgeries among it use up nothing.
-    let epoch = net.nodes[2].control.gossip.own_epoch();
+    let epoch = net.nodes[2].control.parts.gossip.own_epoch();
     let mut forged = record_of_another_run(&net, 2, Version { epoch, seq: 9_000 })
         .bytes()
         .to_vec();
@@ -105,13 +106,13 @@ fn a_flood_of_valid_records_is_put_off_and_the_last_one_wins() {
         .map(|record| record.bytes().to_vec())
         .collect();
     let control = &mut net.nodes[0].control;
-    let before = *control.gossip.counters();
+    let before = *control.parts.gossip.counters();
     control.handle_message(conn, LinkMessage::Records(vec![forged; 50]), now);
-    assert_eq!(control.gossip.counters().refused, before.refused + 50);
+    assert_eq!(control.parts.gossip.counters().refused, before.refused + 50);
     control.handle_message(conn, LinkMessage::Records(flood), now);
-    let taken = control.gossip.counters().accepted - before.accepted;
+    let taken = control.parts.gossip.counters().accepted - before.accepted;
     assert!((2..=limits::RECORD_BURST).contains(&taken), "{taken}");
-    assert_eq!(control.gossip.counters().put_off, 200 - taken);
+    assert_eq!(control.parts.gossip.counters().put_off, 200 - taken);
     // Node 2 overtakes what was said of it, and that arrives.
     net.run(12 * SECOND);
     let digests: Vec<_> = net.nodes.iter().map(|n| n.control.digest()).collect();
@@ -155,21 +156,27 @@ fn forgeries_cost_their_link_our_attention_and_nobody_else() {
     let (now, liar, honest) = (net.now, net.conn(0, 1), net.conn(0, 2));
     let counting = Arc::new(Counting::default());
     let control = &mut net.nodes[0].control;
-    control.gossip.set_verifier(counting.clone());
-    let before = *control.gossip.counters();
+    control.parts.gossip.set_verifier(counting.clone());
+    let before = *control.parts.gossip.counters();
     control.handle_message(liar, LinkMessage::Records(flood), now);
     assert_eq!(counting.0.load(Ordering::Relaxed), limits::FORGERY_BURST);
-    let counters = *control.gossip.counters();
+    let counters = *control.parts.gossip.counters();
     assert_eq!(counters.refused - before.refused, limits::FORGERY_BURST);
     assert_eq!(counters.unverified, 255 - limits::FORGERY_BURST);
     // Even the truth is not looked at when it comes from there; from elsewhere it is.
     control.handle_message(liar, LinkMessage::Records(first.clone()), now);
-    assert_eq!(control.gossip.counters().accepted, before.accepted);
+    assert_eq!(control.parts.gossip.counters().accepted, before.accepted);
     control.handle_message(honest, LinkMessage::Records(first), now);
-    assert_eq!(control.gossip.counters().accepted, before.accepted + 1);
+    assert_eq!(
+        control.parts.gossip.counters().accepted,
+        before.accepted + 1
+    );
     let later = now + SECOND;
     control.handle_message(liar, LinkMessage::Records(second), later);
-    assert_eq!(control.gossip.counters().accepted, before.accepted + 2);
+    assert_eq!(
+        control.parts.gossip.counters().accepted,
+        before.accepted + 2
+    );
     assert_eq!((net.established(0), net.established(1)), (2, 2));
 }
 
@@ -186,15 +193,20 @@ fn of_two_records_of_one_version_all_end_with_the_same() {
         let now = net.now;
         for (n, news) in [(0, &forks[first]), (1, &forks[second])] {
             for record in [&identity, news] {
-                net.nodes[n].control.gossip.take(record.clone(), None, now);
+                net.nodes[n]
+                    .control
+                    .parts
+                    .gossip
+                    .take(record.clone(), None, now);
             }
         }
         // One of them says nothing before it is told.
-        net.nodes[0].control.gossip.clear_queues();
+        net.nodes[0].control.parts.gossip.clear_queues();
         net.run(SECOND);
         let held = |n: usize| {
             net.nodes[n]
                 .control
+                .parts
                 .gossip
                 .lsdb()
                 .get(forks[0].key())

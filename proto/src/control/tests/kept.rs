@@ -18,7 +18,7 @@ fn a_link_that_fell_silent_takes_no_route_with_it_while_datagrams_go() {
     // Every byte is lost from now on, and no connection can be made.
     net.streams.clear();
     net.no_tcp = true;
-    let linked = |net: &Net| net.nodes[0].control.links.neighbours().count();
+    let linked = |net: &Net| net.nodes[0].control.parts.links.neighbours().count();
     for _ in 0..20 {
         net.run(SECOND);
         assert!(passes(&mut net), "{:?}", net.nodes[0].notes);
@@ -30,7 +30,7 @@ fn a_link_that_fell_silent_takes_no_route_with_it_while_datagrams_go() {
     assert!(passes(&mut net));
     let control = &net.nodes[0].control;
     assert_eq!(
-        control.links.beside().count() - control.links.neighbours().count(),
+        control.parts.links.beside().count() - control.parts.links.neighbours().count(),
         0
     );
 }
@@ -43,7 +43,10 @@ fn without_a_link_for_long_the_route_goes() {
     net.no_tcp = true;
     net.run(limits::LINK_DEAD_AFTER + limits::KEEP_ROUTE + 2 * SECOND);
     let control = &net.nodes[0].control;
-    assert!(!control.links.is_beside(&peer) && !control.routing.routes().is_reachable(&peer));
+    assert!(
+        !control.parts.links.is_beside(&peer)
+            && !control.parts.routing.routes().is_reachable(&peer)
+    );
 }
 
 #[test]
@@ -54,7 +57,14 @@ fn who_is_gone_altogether_is_let_go_at_once() {
     net.no_tcp = true;
     net.nodes[0].control.handle_closed(conn, "reset", now);
     net.run(SECOND);
-    assert!(!net.nodes[0].control.routing.routes().is_reachable(&peer));
+    assert!(
+        !net.nodes[0]
+            .control
+            .parts
+            .routing
+            .routes()
+            .is_reachable(&peer)
+    );
 }
 
 #[test]
@@ -65,7 +75,7 @@ fn who_says_goodbye_is_let_go_at_once() {
     let reason = "that router was stopped".to_owned();
     let control = &mut net.nodes[0].control;
     control.handle_message(conn, LinkMessage::Bye { reason }, now);
-    assert!(!control.links.is_beside(&peer));
+    assert!(!control.parts.links.is_beside(&peer));
 }
 
 #[test]

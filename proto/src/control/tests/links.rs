@@ -23,7 +23,7 @@ fn dials_that_all_succeed_do_not_exceed_the_links() {
     for conn in dials {
         control.handle_connected(conn, address(1), now);
     }
-    assert_eq!(control.links.iter().count(), limits::MAX_LINKS);
+    assert_eq!(control.parts.links.iter().count(), limits::MAX_LINKS);
     let outputs: Vec<Output> = core::iter::from_fn(|| control.poll_output()).collect();
     let closed = outputs.iter().filter(|o| matches!(o, Output::Close { .. }));
     assert_eq!(closed.count(), 10);
@@ -57,7 +57,7 @@ fn a_full_router_says_so() {
     let now = net.now;
     let control = &mut net.nodes[1].control;
     for n in 0..limits::MAX_LINKS {
-        let conn = control.links.new_conn();
+        let conn = control.parts.links.new_conn();
         let [_, _, a, b] = u32::try_from(n).unwrap().to_be_bytes();
         control.handle_connected(conn, SocketAddr::from(([172, 16, a, b], 1)), now);
     }
@@ -84,7 +84,7 @@ fn a_full_router_says_so() {
             - limits::MAX_HALF_OPEN_PER_SOURCE
     );
     let rest = limits::MAX_LINKS + limits::MAX_HALF_OPEN_PER_SOURCE;
-    assert!(control.links.iter().count() <= rest);
+    assert!(control.parts.links.iter().count() <= rest);
 }
 
 #[test]
@@ -94,13 +94,13 @@ fn one_host_takes_few_links_and_a_known_router_finds_room() {
     net.run(limits::FAMILIAR_AFTER + SECOND);
     let (now, known) = (net.now, net.nodes[1].control.me());
     let is_familiar = |control: &Control, peer: &PeerId| {
-        let is_known = |peer: &PeerId| control.neighbours.knows(peer);
-        control.links.is_familiar(peer, is_known, now)
+        let is_known = |peer: &PeerId| control.parts.neighbours.knows(peer);
+        control.parts.links.is_familiar(peer, is_known, now)
     };
     let control = &mut net.nodes[0].control;
     assert!(!is_familiar(control, &known), "a stranger dialled");
     // Made-up routers from few hosts: a known router takes the place of one of them.
-    let conn = control.links.of_peer(&known).unwrap();
+    let conn = control.parts.links.of_peer(&known).unwrap();
     control.drop_link(conn, "a restart", Retry::Later, now);
     assert!(is_familiar(control, &known));
     let mut refused = 0;
@@ -108,25 +108,28 @@ fn one_host_takes_few_links_and_a_known_router_finds_room() {
         let [_, _, a, b] = n.to_be_bytes();
         let source = u8::try_from(n % 20).unwrap();
         let from = SocketAddr::from(([172, 16, 0, source], 1));
-        let conn = control.links.new_conn();
+        let conn = control.parts.links.new_conn();
         control.open_link(conn, from, crate::link::LinkRole::Acceptor, now);
         let peer = PeerId([a, b, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1]);
         if control.has_place(conn, peer, now) {
-            control.links.authenticated(conn, peer);
+            control.parts.links.authenticated(conn, peer);
         } else {
             refused += 1;
             control.drop_link(conn, "no place", Retry::Later, now);
         }
         assert!(
-            control.links.of_source(crate::source::Source::of(from))
+            control
+                .parts
+                .links
+                .of_source(crate::source::Source::of(from))
                 <= limits::MAX_LINKS_PER_SOURCE
         );
     }
-    assert!(refused >= limits::MAX_LINKS && !control.links.has_room());
-    let conn = control.links.new_conn();
+    assert!(refused >= limits::MAX_LINKS && !control.parts.links.has_room());
+    let conn = control.parts.links.new_conn();
     control.open_link(conn, address(1), crate::link::LinkRole::Acceptor, now);
     assert!(control.has_place(conn, known, now), "the known one");
-    assert!(control.links.has_room(), "somebody went for it");
+    assert!(control.parts.links.has_room(), "somebody went for it");
 }
 
 #[test]
@@ -137,7 +140,7 @@ fn targets_that_dial_each_other_at_once_are_both_reached() {
     net.run(Duration::from_millis(100));
     for n in 0..2 {
         let peer = net.nodes[1 - n].control.me();
-        let targets = net.nodes[n].control.neighbours.targets();
+        let targets = net.nodes[n].control.parts.neighbours.targets();
         let explicit = targets.filter(|(key, _)| matches!(key, TargetKey::Explicit(_)));
         let states: Vec<_> = explicit.map(|(_, target)| target.state.clone()).collect();
         assert_eq!(states, [TargetState::Satisfied(peer)], "{n}");
@@ -184,18 +187,18 @@ fn who_is_told_of_links_enough_does_not_dial_again() {
     }
     net.run(60 * SECOND);
     let hub = net.nodes[0].control.me();
-    let linked = |node: &Node| node.control.links.of_peer(&hub).is_some();
+    let linked = |node: &Node| node.control.parts.links.of_peer(&hub).is_some();
     let other = net.nodes[1..].iter().position(|node| !linked(node));
     let (other, now) = (other.unwrap() + 1, net.now);
     let dials_hub = |net: &Net| {
-        let mut targets = net.nodes[other].control.neighbours.targets();
+        let mut targets = net.nodes[other].control.parts.neighbours.targets();
         targets.any(|(key, _)| *key == TargetKey::Discovered(hub))
     };
-    let Control {
+    let ControlParts {
         neighbours,
         entropy,
         ..
-    } = &mut net.nodes[other].control;
+    } = &mut net.nodes[other].control.parts;
     neighbours.set_discovered(&[hub], now, &mut **entropy);
     assert!(dials_hub(&net));
     net.run(SECOND);
@@ -227,7 +230,7 @@ fn who_was_set_up_anew_is_not_dialled_for_ever_as_who_it_was() {
 fn a_link_that_one_end_has_not_wanted_for_long_stays_for_a_while_when_the_other_ceases_to() {
     let mut net = large_mesh();
     let hub = net.nodes[0].control.me();
-    let linked = |node: &Node| node.control.links.of_peer(&hub).is_some();
+    let linked = |node: &Node| node.control.parts.links.of_peer(&hub).is_some();
     // Somebody to whom neither of the two wants a link of its own accord.
     let other = net.nodes[1..].iter().position(|node| !linked(node));
     let other = other.unwrap() + 1;

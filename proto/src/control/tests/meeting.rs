@@ -72,7 +72,12 @@ fn who_has_a_link_is_within_reach_at_once() {
     let ends = |net: &Net| net.established(0) + net.established(1);
     let reached = |net: &Net, n: usize| {
         let other = net.nodes[1 - n].control.me();
-        net.nodes[n].control.routing.routes().is_reachable(&other)
+        net.nodes[n]
+            .control
+            .parts
+            .routing
+            .routes()
+            .is_reachable(&other)
     };
     let step = Duration::from_millis(1);
     for _ in 0..5_000 {

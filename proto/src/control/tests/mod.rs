@@ -329,7 +329,7 @@ impl Net {
     /// The connection that carries the link of `n` to `far`.
     fn conn(&self, n: usize, far: usize) -> ConnId {
         let peer = self.nodes[far].control.me();
-        self.nodes[n].control.links.of_peer(&peer).unwrap()
+        self.nodes[n].control.parts.links.of_peer(&peer).unwrap()
     }
 
     fn established(&self, n: usize) -> usize {
@@ -410,8 +410,14 @@ const SECOND: Duration = Duration::from_secs(1);
 /// What a run of node `n` that this one knows nothing of said of itself.
 fn record_of_another_run(net: &Net, n: usize, version: Version) -> SignedRecord {
     let control = &net.nodes[n].control;
-    let body = control.gossip.introduction().body();
-    SignedRecord::sign(Topic::IDENTITY, version, body, &control.config.identity).unwrap()
+    let body = control.parts.gossip.introduction().body();
+    SignedRecord::sign(
+        Topic::IDENTITY,
+        version,
+        body,
+        &control.parts.config.identity,
+    )
+    .unwrap()
 }
 
 /// Node 1 tells node 0 this record.
@@ -420,5 +426,5 @@ fn tell(net: &mut Net, record: &SignedRecord) {
     let control = &mut net.nodes[0].control;
     let message = LinkMessage::Records(vec![record.bytes().to_vec()]);
     control.handle_message(conn, message, now);
-    control.flush(now);
+    control.parts.flush(now);
 }

@@ -26,6 +26,7 @@ fn a_pair_without_udp_stays_pending_and_talks_through_the_third() {
     net.run(10 * SECOND);
     let middle = net.nodes[0]
         .control
+        .parts
         .gossip
         .display(&net.nodes[1].control.me());
     assert_eq!(
@@ -48,11 +49,11 @@ fn what_a_neighbour_sees_is_announced_while_it_is_one() {
     let now = net.now + limits::OBSERVED_HOLD;
     let peer = net.nodes[1].control.me();
     let control = &mut net.nodes[0].control;
-    let announced = |control: &Control| control.gossip.own_endpoints().contains(&seen);
-    assert!(control.paths.observed(peer, seen, true, now));
-    control.refresh_endpoints();
+    let announced = |control: &Control| control.parts.gossip.own_endpoints().contains(&seen);
+    assert!(control.parts.paths.observed(peer, seen, true, now));
+    control.parts.refresh_endpoints();
     assert!(announced(control));
-    let conn = control.links.of_peer(&peer).unwrap();
+    let conn = control.parts.links.of_peer(&peer).unwrap();
     control.handle_closed(conn, "gone", now);
     assert!(!announced(control));
     // Without a link nobody has a say.
@@ -64,7 +65,15 @@ fn what_a_neighbour_sees_is_announced_while_it_is_one() {
 fn a_peer_that_moved_is_followed_within_two_heartbeats() {
     let mut net = linked_pair();
     let peer = net.nodes[1].control.me();
-    let path = |net: &Net| net.nodes[0].control.paths.direct(&peer).unwrap().address;
+    let path = |net: &Net| {
+        net.nodes[0]
+            .control
+            .parts
+            .paths
+            .direct(&peer)
+            .unwrap()
+            .address
+    };
     assert_eq!(path(&net), address(1));
     net.nodes[1].address = address(7);
     net.run(limits::PATH_DOUBT + limits::PATH_RETRY);
@@ -95,18 +104,24 @@ fn a_pair_alone_without_udp_is_told_that_nothing_passes() {
 fn a_silent_path_is_left_at_once_when_its_time_is_over() {
     let mut net = linked_pair();
     let peer = net.nodes[1].control.me();
-    let is_direct = |net: &Net| net.nodes[0].control.paths.direct(&peer).is_some();
+    let is_direct = |net: &Net| net.nodes[0].control.parts.paths.direct(&peer).is_some();
     let moment = Duration::from_millis(1);
     for _ in 0..5 {
         assert!(is_direct(&net));
         // The network is without delay: the last answer came when the last question left.
-        let asked = net.nodes[0].control.paths.direct(&peer).unwrap().asked();
+        let asked = net.nodes[0]
+            .control
+            .parts
+            .paths
+            .direct(&peer)
+            .unwrap()
+            .asked();
         net.no_udp.push((0, 1));
         net.run((asked + limits::DEAD_AFTER - moment).since(net.now));
         assert!(is_direct(&net));
         net.run(limits::PATH_BEAT * 11 / 10);
         assert!(!is_direct(&net));
-        let lost = net.nodes[0].control.paths.lost(&peer).unwrap();
+        let lost = net.nodes[0].control.parts.paths.lost(&peer).unwrap();
         let late = limits::PATH_BEAT * 11 / 10 + moment;
         assert!(lost.since(asked + limits::DEAD_AFTER) < late, "{lost:?}");
         net.no_udp.clear();
@@ -125,6 +140,7 @@ fn a_silent_link_is_left_at_once_when_its_time_is_over() {
     net.streams.clear();
     let heard = net.nodes[0]
         .control
+        .parts
         .links
         .get(conn)
         .unwrap()
@@ -132,9 +148,9 @@ fn a_silent_link_is_left_at_once_when_its_time_is_over() {
     let moment = Duration::from_millis(1);
     let left = limits::LINK_DEAD_AFTER.saturating_sub(heard);
     net.run(left.saturating_sub(moment));
-    assert!(net.nodes[0].control.links.get(conn).is_some());
+    assert!(net.nodes[0].control.parts.links.get(conn).is_some());
     net.run(2 * moment);
-    assert!(net.nodes[0].control.links.get(conn).is_none());
+    assert!(net.nodes[0].control.parts.links.get(conn).is_none());
     let notes = &net.nodes[0].notes;
     assert!(notes.iter().any(|n| n.contains("nothing heard for 10.0 s")));
 }
@@ -161,17 +177,18 @@ fn an_address_behind_the_mesh_is_neither_probed_nor_dialled_nor_announced() {
     net.run(5 * SECOND);
     let peer = net.nodes[1].control.me();
     let control = &mut net.nodes[0].control;
-    assert_eq!(control.paths.direct(&peer), None);
-    assert!(control.view().addresses_of(&peer).is_empty());
+    assert_eq!(control.parts.paths.direct(&peer), None);
+    assert!(control.parts.view().addresses_of(&peer).is_empty());
     let now = net.now;
     let seen = SocketAddr::new(address(1).ip(), 9);
     assert!(
         control
+            .parts
             .paths
             .observed(peer, seen, true, now + limits::OBSERVED_HOLD)
     );
-    control.refresh_endpoints();
-    assert!(!control.gossip.own_endpoints().contains(&seen));
+    control.parts.refresh_endpoints();
+    assert!(!control.parts.gossip.own_endpoints().contains(&seen));
     let (state, why) = net.states(0).remove(0);
     assert_eq!(state, ConnectionState::Pending);
     assert!(why.contains("through the mesh itself"), "{why}");
@@ -198,7 +215,7 @@ fn an_address_without_a_route_is_not_retried_where_its_router_is_linked() {
             .collect::<Vec<_>>()
     };
     assert_eq!(failed(&net), ["this host has no route to fd00::9"]);
-    let mut all = net.nodes[1].control.gossip.own_endpoints().to_vec();
+    let mut all = net.nodes[1].control.parts.gossip.own_endpoints().to_vec();
     all.push(nowhere);
     let now = net.now;
     net.nodes[1].control.set_endpoints(all, now);
@@ -236,6 +253,7 @@ fn answers_leave_from_where_the_question_came_to() {
     assert_eq!(
         net.nodes[0]
             .control
+            .parts
             .routing
             .snapshot()
             .sources

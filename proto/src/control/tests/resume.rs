@@ -18,7 +18,7 @@ fn resumed() -> Net {
     let now = net.now;
     for node in &mut net.nodes {
         node.control
-            .resume(known.gossip.lsdb(), known.routing.routes(), now);
+            .resume(known.parts.gossip.lsdb(), known.parts.routing.routes(), now);
     }
     net
 }
@@ -41,7 +41,7 @@ fn who_resumes_knows_all_at_once_and_says_nothing_that_was_said() {
     assert!(before.iter().all(|(_, links)| *links == 2));
     assert!(net.nodes.iter().all(|n| n.control.reachable().len() == 3));
     net.run(SECOND * 20);
-    let linked = |n: &Node| n.control.links.neighbours().count() == 2;
+    let linked = |n: &Node| n.control.parts.links.neighbours().count() == 2;
     assert!(net.nodes.iter().all(linked), "the links are there");
     assert_eq!(links(&net), before, "and nobody has said anything of them");
 }

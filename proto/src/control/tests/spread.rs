@@ -18,7 +18,10 @@ fn triangle() -> Net {
 }
 
 fn known(net: &Net) -> u64 {
-    let counters = net.nodes.iter().map(|n| n.control.gossip.counters().known);
+    let counters = net
+        .nodes
+        .iter()
+        .map(|n| n.control.parts.gossip.counters().known);
     counters.sum()
 }
 
@@ -54,7 +57,7 @@ fn what_a_neighbour_mentions_is_asked_for_by_whoever_lacks_it() {
     let records = [&identity, &news].map(|r| r.bytes().to_vec()).to_vec();
     let knower = &mut net.nodes[1].control;
     knower.handle_message(from_2, LinkMessage::Records(records), now);
-    knower.gossip.clear_queues();
+    knower.parts.gossip.clear_queues();
     let mention = |net: &mut Net, key, seq| {
         let (now, version) = (net.now, Version { epoch: 1, seq });
         let mention = LinkMessage::Have(vec![(key, version)]);
@@ -65,12 +68,12 @@ fn what_a_neighbour_mentions_is_asked_for_by_whoever_lacks_it() {
     mention(&mut net, news.key(), 1);
     assert_eq!(said(&net, 0, stranger.id()), Some(b"news".to_vec()));
     // What it has, what is older, and what only it itself can say is not asked for.
-    let asked = net.nodes[0].control.gossip.requests();
+    let asked = net.nodes[0].control.parts.gossip.requests();
     mention(&mut net, news.key(), 1);
     mention(&mut net, news.key(), 0);
     let own = RecordKey::new(net.nodes[0].control.me(), NEWS);
     mention(&mut net, own, 9);
-    assert_eq!(net.nodes[0].control.gossip.requests(), asked);
+    assert_eq!(net.nodes[0].control.parts.gossip.requests(), asked);
 }
 
 #[test]
@@ -82,17 +85,23 @@ fn what_passed_a_neighbour_by_while_its_router_was_out_of_reach_is_found_soon() 
     let news = b"late".to_vec();
     net.nodes[2].control.say(NEWS, news.clone(), now).unwrap();
     fn slot(net: &mut Net, conn: ConnId) -> &mut LinkSlot {
-        net.nodes[1].control.links.slot_mut(conn).unwrap()
+        net.nodes[1].control.parts.links.slot_mut(conn).unwrap()
     }
     // All that node 1 has to tell node 0 waits, and this gets lost.
     slot(&mut net, to_0).queued(limits::MAX_GOSSIP_QUEUE);
     net.connect(2, 1);
     net.run(SECOND);
     assert_eq!(said(&net, 1, late), Some(news.clone()));
-    let gossip = &mut net.nodes[1].control.gossip;
+    let gossip = &mut net.nodes[1].control.parts.gossip;
     gossip.unqueue(to_0, &RecordKey::new(late, NEWS));
     slot(&mut net, to_0).written(limits::MAX_GOSSIP_QUEUE);
-    while !net.nodes[0].control.routing.routes().is_reachable(&late) {
+    while !net.nodes[0]
+        .control
+        .parts
+        .routing
+        .routes()
+        .is_reachable(&late)
+    {
         net.run(Duration::from_millis(1));
     }
     assert_eq!(said(&net, 0, late), None);

@@ -77,7 +77,7 @@ fn what_is_said_before_its_origin_is_known_is_asked_for_again() {
     net.nodes[1]
         .control
         .handle_message(conn, LinkMessage::Records(records), now);
-    net.nodes[1].control.gossip.clear_queues();
+    net.nodes[1].control.parts.gossip.clear_queues();
     tell(&mut net, &news);
     net.run(SECOND);
     let said = net.nodes[0].control.said_by(stranger.id(), NEWS).unwrap();

@@ -35,7 +35,7 @@ fn hand(net: &mut Net, hops: u8, bytes: Vec<u8>) {
 
 fn signed(net: &Net, by: usize, to: usize, topic: Topic) -> SignedUnicast {
     let to = net.nodes[to].control.me();
-    let identity = &net.nodes[by].control.config.identity;
+    let identity = &net.nodes[by].control.parts.config.identity;
     SignedUnicast::sign(topic, to, b"x", identity).unwrap()
 }
 
