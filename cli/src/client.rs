@@ -87,7 +87,7 @@ impl Client {
         path: &str,
         body: &impl Serialize,
         deadline: Duration,
-        meanwhile: &str,
+        progress_path: &str,
         tell: &mut impl FnMut(P),
     ) -> Result<T, ClientError> {
         let body = serde_json::to_vec(body).map_err(|e| self.broken(&e))?;
@@ -98,7 +98,7 @@ impl Client {
                 if let Ok(done) = tokio::time::timeout(PATIENCE, &mut answer).await {
                     return done;
                 }
-                let asked = self.exchange(Method::GET, meanwhile, Bytes::new());
+                let asked = self.exchange(Method::GET, progress_path, Bytes::new());
                 if let Ok(Ok(progress)) = tokio::time::timeout(PATIENCE, asked).await {
                     tell(progress);
                 }

@@ -302,9 +302,9 @@ pub const FLOW_PATIENCE: Duration = Duration::from_secs(5);
 /// Time after which that port is replaced by another one if there is no answer there either.
 pub const FLOW_RENEW: Duration = Duration::from_secs(20);
 /// Interval of probes to an alternative to the direct path; only one end compares, one address at a time.
-pub const COMPARE_EVERY: Duration = Duration::from_secs(10);
+pub const COMPARE_INTERVAL: Duration = Duration::from_secs(10);
 /// Longest such interval, for an address that never answered.
-pub const COMPARE_SELDOM: Duration = Duration::from_secs(120);
+pub const COMPARE_INTERVAL_MAX: Duration = Duration::from_secs(120);
 /// Consecutive answers by which an address must be better before data moves there.
 pub const COMPARE_TIMES: u8 = 4;
 /// Difference in round-trip time by which it must be better at least, besides a third.

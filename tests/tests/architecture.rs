@@ -26,7 +26,7 @@ const IMPURE: [&str; 14] = [
     "time",
     "tokio",
 ];
-/// Who may use whom, of our own crates.
+/// Dependencies that are allowed between our own crates.
 const ARROWS: [(&str, &[&str]); 9] = [
     ("mesh-proto", &[]),
     ("mesh-host", &["mesh-proto"]),

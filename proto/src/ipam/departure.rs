@@ -30,7 +30,7 @@ impl Departure {
         self != Self::Staying
     }
 
-    /// Begins to leave. Returns what to grant to whom, if anybody is there.
+    /// Begins to leave. Returns the grants to other routers, if any is there.
     pub(crate) fn begin(&mut self, registry: &Registry, now: Instant) -> Option<Handover> {
         *self = Self::Leaving(now + IPAM_LEAVE_WAIT);
         registry.peers().members().next()?;

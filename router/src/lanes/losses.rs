@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn each_loss_is_counted_once_also_when_the_port_was_opened_anew() {
+    fn each_loss_is_counted_once_also_when_the_port_was_opened_again() {
         let mut losses = Losses::default();
         assert_eq!(since(&mut losses, all(103, 100)), (3, 100));
         assert_eq!(since(&mut losses, all(103, 100)), (0, 0));

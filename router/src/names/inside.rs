@@ -129,7 +129,7 @@ impl Inside {
         self.tell(told);
     }
 
-    /// Begins to answer in a namespace; not if that has gone meanwhile.
+    /// Begins to answer in a namespace; not if it is gone by then.
     fn enter(&self, id: NetnsId, place: &NetnsPlace) -> Result<bool, SysError> {
         let Some((_, netns)) = open(place)?.filter(|(now, _)| *now == id) else {
             return Ok(false);
@@ -299,7 +299,7 @@ mod tests {
             pid: me,
             started: 1,
         });
-        assert!(open(&another).unwrap().is_none(), "the pid was given anew");
+        assert!(open(&another).unwrap().is_none(), "the pid was given again");
         let ended = NetnsPlace::Process(ProcessIdentity {
             pid: u32::MAX >> 1,
             started: 1,

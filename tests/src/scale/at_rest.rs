@@ -185,15 +185,15 @@ mod tests {
     }
 
     #[test]
-    fn hardly_anybody_says_anew_what_was_said() {
+    fn hardly_any_record_is_announced_again() {
         let mut world = begun(true);
         world.run(Duration::from_secs(10));
-        let said_anew = world.who.keys().filter(|peer| {
+        let announced_again = world.who.keys().filter(|peer| {
             let key = RecordKey::new(**peer, Topic::LINKS);
             let record = world.router(0).and_then(|router| router.record(key));
             record.is_none_or(|record| record.version() != FIRST)
         });
         // The first two hosts and those they selected; if two selected each other, either may have dialled.
-        assert!(said_anew.count() <= HOSTS / 4);
+        assert!(announced_again.count() <= HOSTS / 4);
     }
 }

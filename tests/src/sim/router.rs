@@ -476,9 +476,9 @@ impl Process for Router {
             return;
         }
         let forgetful = self.fault == Some(Planted::SkippedDedup) && kind == Ok(Kind::Flood);
-        let anew = forgetful.then(|| Forwarder::new(&mut Dice::new(local.as_nanos()).entropy()));
+        let fresh = forgetful.then(|| Forwarder::new(&mut Dice::new(local.as_nanos()).entropy()));
         let mut turn = Turn::new(self.port.as_mut());
-        anew.as_ref().unwrap_or(&self.forwarder).ingress(
+        fresh.as_ref().unwrap_or(&self.forwarder).ingress(
             &self.snapshot,
             from,
             &mut bytes,

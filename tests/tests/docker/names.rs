@@ -145,7 +145,7 @@ fn names_follow_what_engines_do() -> Result<()> {
 }
 
 #[test]
-fn whoever_is_told_or_tells_otherwise() -> Result<()> {
+fn containers_get_dns_settings_unless_told_otherwise() -> Result<()> {
     with_testbed(&Setup::hosts(1).engines(), |bed| {
         let host = bed.host(1);
         host.launch(&[])?;

@@ -61,7 +61,7 @@ fn each_wrong_secret_doubles_the_wait_up_to_a_minute() {
     assert_eq!(
         strangers.knock(source(1), stranger, at(later + 1_001)),
         Knock::Open,
-        "it begins anew"
+        "it begins again"
     );
 }
 

@@ -1,4 +1,4 @@
-//! Hooks for the tests of the whole, and links alone: what is dropped for whom.
+//! Hooks for the tests of the whole, and links alone: which neighbour a dropped link was for.
 
 use std::sync::Arc;
 

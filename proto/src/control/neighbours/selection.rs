@@ -225,7 +225,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whoever_comes_or_goes_changes_few_choices(n in 40usize..200, gone in any::<prop::sample::Index>()) {
+        fn a_router_that_comes_or_goes_changes_few_choices(n in 40usize..200, gone in any::<prop::sample::Index>()) {
             let all = peers(n);
             let gone = all[gone.index(n)];
             let left: Vec<PeerId> = all.iter().copied().filter(|p| *p != gone).collect();

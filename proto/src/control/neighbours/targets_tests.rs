@@ -1,4 +1,4 @@
-//! Whom to dial when, and how long to wait.
+//! Dials: which target when, and the backoff after a failure.
 
 use super::*;
 use crate::entropy::SeededEntropy;

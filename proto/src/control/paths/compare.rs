@@ -12,8 +12,8 @@ use core::time::Duration;
 
 use crate::entropy::Entropy;
 use crate::limits::{
-    COMPARE_EVERY, COMPARE_HOLD, COMPARE_MEMORY, COMPARE_SELDOM, COMPARE_SLACK, COMPARE_TIMES,
-    HEARTBEAT,
+    COMPARE_HOLD, COMPARE_INTERVAL, COMPARE_INTERVAL_MAX, COMPARE_MEMORY, COMPARE_SLACK,
+    COMPARE_TIMES, HEARTBEAT,
 };
 use crate::time::Instant;
 
@@ -43,7 +43,7 @@ impl Alternative {
         Self {
             rtt: None,
             next: now,
-            wait: COMPARE_EVERY,
+            wait: COMPARE_INTERVAL,
             better: 0,
             strained: None,
             moves: 0,
@@ -82,7 +82,7 @@ impl Alternatives {
         for address in candidates.iter().filter(|address| **address != current) {
             self.0.entry(*address).or_insert_with(|| {
                 let mut other = Alternative::new(now);
-                other.next = now + entropy.jitter(COMPARE_EVERY / 2, 90);
+                other.next = now + entropy.jitter(COMPARE_INTERVAL / 2, 90);
                 other
             });
         }
@@ -96,9 +96,9 @@ impl Alternatives {
             other.next = now + entropy.jitter(other.wait, 20);
             // Until it answers.
             let longest = if other.is_known {
-                COMPARE_EVERY
+                COMPARE_INTERVAL
             } else {
-                COMPARE_SELDOM
+                COMPARE_INTERVAL_MAX
             };
             other.wait = (other.wait * 2).min(longest);
         }
@@ -116,7 +116,7 @@ impl Alternatives {
         let Some(other) = self.0.get_mut(&from) else {
             return false;
         };
-        other.wait = COMPARE_EVERY;
+        other.wait = COMPARE_INTERVAL;
         other.is_known = true;
         other.rtt = Some(other.rtt.map_or(sample, |old| (old * 3 + sample) / 4));
         let is_better = now >= other.hold
@@ -140,7 +140,7 @@ impl Alternatives {
         other.moves += 1;
         other.is_known = true;
         other.rtt = None;
-        other.next = now + COMPARE_EVERY;
+        other.next = now + COMPARE_INTERVAL;
     }
 
     /// The direct path at `address` fell silent.
@@ -155,7 +155,7 @@ impl Alternatives {
         other.rtt = None;
         other.better = 0;
         other.next = now;
-        other.wait = COMPARE_EVERY / 4;
+        other.wait = COMPARE_INTERVAL / 4;
     }
 }
 

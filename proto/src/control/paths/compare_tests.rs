@@ -42,7 +42,7 @@ fn a_clearly_better_address_is_taken_within_half_a_minute() {
 }
 
 #[test]
-fn one_that_is_as_good_is_left_alone_and_seldom_asked() {
+fn one_that_is_as_good_is_left_alone_and_rarely_asked() {
     let (moved, asked, _) = run(3_600, [10, 10], [9, 9]);
     assert!(moved.is_empty());
     assert!(asked < 4 * 3_600 / 15, "{asked}");

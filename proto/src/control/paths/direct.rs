@@ -309,7 +309,7 @@ impl DirectPaths {
     }
 
     /// The search for an address of `peer` that answers begins again.
-    pub(crate) fn search_anew(&mut self, peer: &PeerId) {
+    pub(crate) fn restart_search(&mut self, peer: &PeerId) {
         if let Some(path) = self.peers.get_mut(peer) {
             path.searched = None;
         }

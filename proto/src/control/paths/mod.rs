@@ -171,7 +171,7 @@ impl Paths {
 
     /// Begins the search for a path to a peer whose link came up, first at this address.
     pub(crate) fn begin(&mut self, peer: PeerId, address: SocketAddr) {
-        self.direct.search_anew(&peer);
+        self.direct.restart_search(&peer);
         if self.direct(&peer).is_none() {
             self.direct.prefer(peer, address);
         }

@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn a_neighbour_that_keeps_changing_its_mind_is_heard_seldom() {
+    fn a_neighbour_that_keeps_changing_its_mind_is_heard_rarely() {
         let mut observed = Observed::default();
         let mut changes: u64 = 0;
         for second in 0..100 {

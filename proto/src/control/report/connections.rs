@@ -163,7 +163,7 @@ impl ControlStatus<'_> {
         let nowhere = nowhere.map(|at| format!("this host has no route to {}", at.ip()));
         let error = looped.or(nowhere).unwrap_or_else(|| target.error.clone());
         Some(ConnectionReport {
-            error: self.and_meanwhile(key, error),
+            error: self.with_detour(key, error),
             retry_in,
             peer,
             ..empty_row(address, true, state)
@@ -205,14 +205,14 @@ impl ControlStatus<'_> {
     }
 
     /// Returns the error, and how frames get to a discovered router all the same.
-    fn and_meanwhile(&self, key: &TargetKey, error: String) -> String {
+    fn with_detour(&self, key: &TargetKey, error: String) -> String {
         let TargetKey::Discovered(peer) = key else {
             return error;
         };
         match self.view.path_to(peer) {
             Path::Via(next) if !error.is_empty() => {
                 format!(
-                    "{error}; meanwhile frames go via {}",
+                    "{error}; until then frames go via {}",
                     self.view.gossip.display(&next)
                 )
             }

@@ -117,7 +117,7 @@ fn an_address_that_two_routers_announce_is_nobodys_and_both_are_named() {
 }
 
 #[test]
-fn whoever_rightly_has_a_contested_address_is_believed() {
+fn the_rightful_owner_of_a_contested_address_is_believed() {
     let mut net = linked_pair();
     attach(&mut net, 0, &[web()]);
     attach(&mut net, 1, &[rival()]);
@@ -134,7 +134,7 @@ fn whoever_rightly_has_a_contested_address_is_believed() {
 }
 
 #[test]
-fn a_mac_that_two_routers_go_on_announcing_is_nobodys_whoever_moved_last() {
+fn a_mac_that_two_routers_go_on_announcing_has_no_owner() {
     let mut net = linked_pair();
     attach(&mut net, 0, &[web()]);
     attach(&mut net, 1, &[web()]);

@@ -213,7 +213,7 @@ fn news_of_links(net: &mut Net) -> Vec<String> {
 }
 
 #[test]
-fn who_was_set_up_anew_is_not_dialled_for_ever_as_who_it_was() {
+fn a_router_that_was_set_up_again_is_not_dialled_for_ever_by_its_old_identity() {
     let mut net = large_mesh();
     news_of_links(&mut net);
     net.run(20 * SECOND);
@@ -231,7 +231,7 @@ fn a_link_that_one_end_has_not_wanted_for_long_stays_for_a_while_when_the_other_
     let mut net = large_mesh();
     let hub = net.nodes[0].control.me();
     let linked = |node: &Node| node.control.parts.links.of_peer(&hub).is_some();
-    // Somebody to whom neither of the two wants a link of its own accord.
+    // A router to which neither of the two wants a link of its own accord.
     let other = net.nodes[1..].iter().position(|node| !linked(node));
     let other = other.unwrap() + 1;
     net.connect(other, 0);

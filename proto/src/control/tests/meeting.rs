@@ -87,7 +87,7 @@ fn who_has_a_link_is_within_reach_at_once() {
         }
     }
     assert_eq!(ends(&net), 2);
-    // Whoever allocates an address now must ask the other one.
+    // A router that allocates an address now must ask the other one.
     net.run(Duration::from_millis(60));
     assert!(reached(&net, 0) && reached(&net, 1));
 }

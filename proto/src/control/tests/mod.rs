@@ -47,7 +47,7 @@ struct Node {
     address: SocketAddr,
     injected: Vec<Vec<u8>>,
     notes: Vec<String>,
-    /// Whom it wanted to be remembered.
+    /// Neighbours that it wanted to be remembered.
     neighbours: Vec<Remembered>,
     /// Epochs it wanted to be kept.
     epochs: Vec<u64>,
@@ -108,7 +108,7 @@ fn open_mesh(seed: u8) -> Setup {
     }
 }
 
-/// Linked to whom it is told to connect, and to nobody else.
+/// Linked to the routers that it is told to connect to, and to no others.
 fn without_discovery(seed: u8) -> Setup {
     Setup {
         discovery: false,
@@ -147,7 +147,7 @@ impl Net {
             .unwrap();
     }
 
-    /// The machine of a router is set up anew: another router starts at its address.
+    /// The machine of a router is set up again: another router starts at its address.
     fn replace(&mut self, n: usize, setup: &Setup) {
         let now = self.now;
         let ends = self.streams.iter().filter(|((near, _), _)| *near == n);

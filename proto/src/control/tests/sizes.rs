@@ -79,7 +79,7 @@ fn without_traffic_a_shrink_is_noticed_when_it_begins() {
 }
 
 #[test]
-fn a_path_that_moves_is_probed_anew() {
+fn a_path_that_moves_is_probed_again() {
     let mut net = Net::over(9000);
     net.run(12 * SECOND);
     assert_eq!(net.datagram_size(), 8972);

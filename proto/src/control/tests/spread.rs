@@ -1,4 +1,4 @@
-//! News take a tree, and a mention beside it is enough for whoever is left out.
+//! Records take a tree, and an advertisement beside it is enough for the neighbours that are left out.
 
 use super::super::links::LinkSlot;
 use super::*;
@@ -46,7 +46,7 @@ fn each_router_is_sent_news_once() {
 }
 
 #[test]
-fn what_a_neighbour_mentions_is_asked_for_by_whoever_lacks_it() {
+fn a_record_that_a_neighbour_advertises_is_requested_by_those_that_lack_it() {
     let mut net = triangle();
     let stranger = Identity::from_seeds([7; 32], [8; 32]);
     let version = Version { epoch: 1, seq: 1 };

@@ -136,7 +136,7 @@ fn one_mesh(seed: u64, fault: Option<Fault>) -> Result<(), String> {
             14 if ids.len() > 3 && w.hosts[&victim].router.is_some() => {
                 leave(&mut w, victim)?;
                 w.destroy(victim);
-                // Whoever could not be given everything has to be removed.
+                // A router that could not be given everything has to be removed.
                 dead.push(victim);
             }
             10 if ids.len() < 8 => {

@@ -182,7 +182,7 @@ impl World {
         Duration::from_millis(1 + self.below(most))
     }
 
-    /// Each router notices by itself, and later, whom it can reach.
+    /// Each router notices by itself, and later, which others it can reach.
     pub(super) fn reconnect(&mut self) {
         let ids: Vec<PeerId> = self.ids();
         let known: BTreeSet<PeerId> = self

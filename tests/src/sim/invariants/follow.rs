@@ -90,7 +90,7 @@ mod tests {
     const MOVED: Mac = Mac([2; 6]);
 
     #[test]
-    fn the_new_place_counts_for_whoever_saw_it_and_soon_for_all() {
+    fn the_new_place_counts_for_those_that_saw_it_and_soon_for_all() {
         let mut ledger = Ledger::default();
         let mut places = Places::default();
         let mut now = Instant::ZERO + STALE;

@@ -60,7 +60,7 @@ fn a_router_that_crashed_is_started_again_as_it_was() -> Result<()> {
 }
 
 #[test]
-fn nothing_stands_in_the_way_whoever_of_the_two_is_killed() -> Result<()> {
+fn nothing_stands_in_the_way_if_either_of_the_two_is_killed() -> Result<()> {
     with_testbed(&Setup::hosts(1), |bed| {
         let host = bed.host(1);
         host.launch(&[])?;
