@@ -19,7 +19,7 @@ use crate::service::stop;
 use crate::service::supervisor;
 use crate::service::unit::Unit;
 
-/// Where a router that allocated addresses keeps them.
+/// File in which a router that allocated addresses keeps them.
 const JOURNAL: &str = "addresses";
 /// Command for the other hosts when a router that owns addresses is gone.
 const REMOVE: &str = "mesh rmpeer, with the name of this one";

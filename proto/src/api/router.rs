@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{BroadcastReport, ConnectionReport, MacReport, PeerReport, RouteReport, RouterReport};
 
-/// What the control plane knows; the fields are those of [`RouterReport`].
+/// Part of the report that the control plane knows; the fields are those of [`RouterReport`].
 #[derive(Clone, Debug)]
 #[allow(
     missing_docs,
@@ -34,7 +34,7 @@ pub struct ControlReport {
     pub warnings: Vec<String>,
 }
 
-/// What the host adds: bridge, datapath, MAC table; the fields are those of [`RouterReport`].
+/// Part of the report that the host adds: bridge, datapath, MAC table; the fields are those of [`RouterReport`].
 #[derive(Clone, Debug, Default)]
 #[allow(
     missing_docs,

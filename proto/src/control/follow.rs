@@ -1,4 +1,4 @@
-//! What follows from the effects of each part for the others and for the shell.
+//! Consequences of the effects of each part for the others and for the shell.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;

@@ -1,4 +1,4 @@
-//! What goes into the control plane at its start, and the effects that come out of it.
+//! Configuration of the control plane at its start, and the effects that come out of it.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};

@@ -1,4 +1,4 @@
-//! What the parts know together: read by the part that acts, and by the report.
+//! Common view of the parts: read by the part that acts, and by the report.
 
 use std::net::{IpAddr, SocketAddr};
 

@@ -63,7 +63,7 @@ fn refused(error: impl std::fmt::Display) -> Failure {
     Failure(StatusCode::BAD_REQUEST, format!("{error:#}"))
 }
 
-/// What attachments refuse: the caller's to mend, or the host's.
+/// Maps an attachment error to a 4xx status if the caller can fix it, else to 5xx.
 impl From<AttachmentError> for Failure {
     fn from(error: AttachmentError) -> Self {
         let status = if error.is_callers() {

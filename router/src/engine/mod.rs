@@ -26,7 +26,7 @@ pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, EngineError>> + S
 /// Name of the Docker network driver, and of the first network with it.
 pub const DRIVER: &str = "mesh";
 
-/// Whether what is shown as a name is the beginning of the container's id. A short name may begin it by chance: `db`, `a`.
+/// True if the text shown as a name is the beginning of the container's id. A short name may begin it by chance: `db`, `a`.
 pub(crate) fn is_part_of_id(name: &str, id: &str) -> bool {
     name.len() >= SHORT_ID && id.starts_with(name)
 }

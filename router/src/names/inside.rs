@@ -30,7 +30,7 @@ const PERIOD: Duration = Duration::from_secs(3);
 pub(super) struct Inside {
     dns: Arc<Dns>,
     wanted: watch::Receiver<Vec<ResolverSite>>,
-    /// Where it answers now; held during a look.
+    /// Namespaces in which it answers now; locked during a look.
     serving: Mutex<BTreeSet<NetnsId>>,
     told: Mutex<Told>,
 }

@@ -19,7 +19,7 @@ use tokio::net::UnixStream;
 use super::ROUTER_PATH;
 use crate::driver::{MAX_REQUEST, SENT};
 
-/// How long a router may take for a call before it is asked whether it lives.
+/// Time that a router may take for a call before it is asked if it lives.
 const PATIENCE: Duration = Duration::from_millis(500);
 /// Timeout of the sign of life.
 const SIGN_OF_LIFE: Duration = Duration::from_millis(400);

@@ -67,11 +67,11 @@ pub struct Shell {
     pub fast: Option<FastPath>,
     /// Receiver of other routers' announcements of names.
     pub names: NamesFeed,
-    /// Where the epoch, targets and pins are kept.
+    /// Writer of the epoch, targets and pins.
     pub state: StateWriter,
     /// Addresses that routers allocate, where that is wanted.
     pub addresses: Option<IpamShell>,
-    /// Who waits until what was changed is stored.
+    /// Callers that wait until a change is stored.
     pub unstored: Vec<oneshot::Sender<Result<(), String>>>,
 }
 

@@ -1,4 +1,4 @@
-//! What `mesh status` and `mesh report` show of the control plane.
+//! Report of the control plane for `mesh status` and `mesh report`.
 
 mod connections;
 mod warnings;

@@ -13,7 +13,7 @@ pub(crate) struct LocalLease {
     pub(crate) container: String,
     /// Prefix length of the subnet.
     pub(crate) prefix: u8,
-    /// Whether this very address was requested.
+    /// True if this very address was requested.
     pub(crate) explicit: bool,
 }
 
