@@ -83,7 +83,7 @@ use removal::Removals;
 use requester::{NewRequest, Requester};
 
 /// The settings of a router that allocates.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct IpamConfig {
     /// Its identity.
     pub me: PeerId,

@@ -62,7 +62,7 @@ fn load(config: &IpamConfig, dir: &Path, now: Instant) -> anyhow::Result<(Ipam, 
     let refused = match read {
         Ok(journal) => {
             let Journal { entries, .. } = journal.unwrap_or_default();
-            match Ipam::new(config.clone(), entries.iter().map(Vec::as_slice), now) {
+            match Ipam::new(*config, entries.iter().map(Vec::as_slice), now) {
                 Ok(ipam) => return Ok((ipam, None)),
                 Err(why @ (JournalError::Range(..) | JournalError::Format(_))) => bail!("{why}"),
                 Err(why) => why.to_string(),
@@ -78,6 +78,6 @@ fn load(config: &IpamConfig, dir: &Path, now: Instant) -> anyhow::Result<(Ipam, 
         aside.display()
     );
     tracing::error!("{notice}");
-    let ipam = Ipam::new(config.clone(), std::iter::empty(), now)?;
+    let ipam = Ipam::new(*config, std::iter::empty(), now)?;
     Ok((ipam, Some(notice)))
 }

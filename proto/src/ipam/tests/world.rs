@@ -584,7 +584,7 @@ impl World {
         for host in self.hosts.values().filter(|h| h.router.is_some()) {
             let router = host.router.as_ref().unwrap();
             for addr in host.containers.values() {
-                if !router.registry.state().leases().local(addr).is_some() {
+                if router.registry.state().leases().local(addr).is_none() {
                     return Err(format!("{}: {addr} of a container was forgotten", host.id));
                 }
             }
