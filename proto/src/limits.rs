@@ -574,11 +574,11 @@ pub const DNS_IDLE: Duration = Duration::from_secs(5);
 /// Slices of the address range, at most.
 pub const MAX_SLICES: u16 = 4_096;
 /// Addresses held by one router's containers; further allocations and claims are refused.
-pub const MAX_HELD: usize = 4_096;
+pub const MAX_LOCAL_LEASES: usize = 4_096;
 /// Addresses lent by one router; further requests are denied.
-pub const MAX_LOANS: usize = 4_096;
+pub const MAX_REMOTE_LEASES: usize = 4_096;
 /// Addresses in one statement or message that are held outside their slice's owner.
-pub const MAX_IPAM_PINS: usize = MAX_HELD + MAX_LOANS;
+pub const MAX_IPAM_PINS: usize = MAX_LOCAL_LEASES + MAX_REMOTE_LEASES;
 /// Runs of slices in one statement or message; as many as there are slices.
 pub const MAX_IPAM_RUNS: usize = MAX_SLICES as usize;
 /// Removals of routers that one router remembers; the oldest is forgotten.
@@ -600,15 +600,15 @@ pub const IPAM_STATEMENT_INTERVAL: Duration = Duration::from_millis(100);
 /// Interval at which waiting requests, grants and agreements are checked.
 pub const IPAM_TICK: Duration = Duration::from_millis(250);
 /// Time for an owner to answer a request before the next one is asked.
-pub const IPAM_ASK_TIMEOUT: Duration = Duration::from_secs(1);
+pub const IPAM_REQUEST_TIMEOUT: Duration = Duration::from_secs(1);
 /// Time after which owners that denied a request are asked again.
-pub const IPAM_ASK_AGAIN: Duration = Duration::from_secs(2);
+pub const IPAM_REQUEST_RETRY: Duration = Duration::from_secs(2);
 /// Interval at which a grant, or a request for agreement, is repeated.
 pub const IPAM_RESEND: Duration = Duration::from_millis(500);
 /// Time for a grant to arrive before its receiver requests the agreement of all others instead.
 pub const IPAM_TAKE_DELAY: Duration = Duration::from_secs(1);
 /// Time for which a router with configured peers waits for them before it takes the whole range.
-pub const IPAM_FOUND_WAIT: Duration = Duration::from_secs(5);
+pub const IPAM_BOOTSTRAP_WAIT: Duration = Duration::from_secs(5);
 /// Time for which a router must have been unreachable to be removed without force.
 pub const IPAM_DEAD_AFTER: Duration = Duration::from_secs(600);
 /// Interval at which routers to be removed automatically are searched.

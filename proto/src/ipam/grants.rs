@@ -9,7 +9,7 @@ use super::durable::{Fault, JournalEntry, RemoteLease};
 use super::registry::Registry;
 use super::wire::{AddressRequest, Denial, IpamMessage};
 use crate::ids::PeerId;
-use crate::limits::{IPAM_RESEND, MAX_GRANT, MAX_LOANS};
+use crate::limits::{IPAM_RESEND, MAX_GRANT, MAX_REMOTE_LEASES};
 use crate::time::Instant;
 
 /// The decision about a request of another router.
@@ -163,7 +163,7 @@ fn decide_subnet(
         return GrantDecision::Deny(Denial::NotMine);
     }
     let is_contested = |s: u16| claims.owns(s) && !claims.is_usable(s);
-    let has_room = leases.all_remote().len() < MAX_LOANS;
+    let has_room = leases.all_remote().len() < MAX_REMOTE_LEASES;
     match registry.durable().find_free(subnet) {
         Some(addr) if has_room => GrantDecision::Lease(addr),
         None if slices.clone().any(is_contested) => GrantDecision::Deny(Denial::Contested),
@@ -196,7 +196,7 @@ fn may_lease(registry: &Registry, asker: RemoteLease, addr: Ipv4Addr) -> Result<
     if !claims.is_usable(slice) {
         return Err(Denial::Contested);
     }
-    if leases.all_remote().len() >= MAX_LOANS {
+    if leases.all_remote().len() >= MAX_REMOTE_LEASES {
         return Err(Denial::Full);
     }
     Ok(())

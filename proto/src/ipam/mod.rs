@@ -137,7 +137,7 @@ impl Ipam {
     }
 
     /// Takes note whether the operator named other routers of which none was met yet: a router without a map then waits for
-    /// them, up to [`crate::limits::IPAM_FOUND_WAIT`] for each request.
+    /// them, up to [`crate::limits::IPAM_BOOTSTRAP_WAIT`] for each request.
     pub fn set_expecting(&mut self, expecting: bool, now: Instant) {
         self.registry.set_expecting(expecting);
         self.advance(now);

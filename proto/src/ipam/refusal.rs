@@ -22,7 +22,7 @@ pub enum AddressRefusal {
     NotAHost(Ipv4Addr),
     /// The id of the container has more than [`crate::limits::MAX_CONTAINER_ID`] bytes.
     LongId,
-    /// There are more than [`crate::limits::MAX_HELD`] addresses or [`crate::limits::MAX_IPAM_REQUESTS`] requests.
+    /// There are more than [`crate::limits::MAX_LOCAL_LEASES`] addresses or [`crate::limits::MAX_IPAM_REQUESTS`] requests.
     Limit,
     /// This router is leaving.
     Leaving,

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use super::refusal::Namer;
 use super::registry::Registry;
 use crate::ids::PeerId;
-use crate::limits::{IPAM_DEAD_AFTER, IPAM_FOUND_WAIT, IPAM_RECLAIM_TICK};
+use crate::limits::{IPAM_BOOTSTRAP_WAIT, IPAM_DEAD_AFTER, IPAM_RECLAIM_TICK};
 use crate::time::Instant;
 
 /// The outcome of a removal.
@@ -109,7 +109,7 @@ impl Removals {
         if registry.peers().is_reachable(&dead) {
             return Err(RemoveError::Alive(dead));
         }
-        if now.since(self.started) < IPAM_FOUND_WAIT {
+        if now.since(self.started) < IPAM_BOOTSTRAP_WAIT {
             return Err(RemoveError::JustStarted);
         }
         let successor = registry.successor_of(dead);

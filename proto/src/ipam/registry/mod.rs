@@ -17,7 +17,7 @@ use super::refusal::Wait;
 use super::slices::Slicing;
 use super::wire::IpamMessage;
 use crate::ids::{PeerId, Version};
-use crate::limits::IPAM_FOUND_WAIT;
+use crate::limits::IPAM_BOOTSTRAP_WAIT;
 use crate::time::Instant;
 use peers::Peers;
 
@@ -146,8 +146,8 @@ impl Registry {
             Some(id) if id < self.me() && !self.durable.has_fault(Fault::EverybodyBootstraps) => {
                 return Some(Wait::Bootstrap(id));
             }
-            None if self.peers.is_expecting() && now < since + IPAM_FOUND_WAIT => {
-                return Some(Wait::Others(since + IPAM_FOUND_WAIT));
+            None if self.peers.is_expecting() && now < since + IPAM_BOOTSTRAP_WAIT => {
+                return Some(Wait::Others(since + IPAM_BOOTSTRAP_WAIT));
             }
             _ => {}
         }

@@ -16,7 +16,7 @@ use super::refusal::{AddressRefusal, Wait};
 use super::registry::Registry;
 use super::wire::{AddressRequest, Denial, IpamMessage};
 use crate::ids::PeerId;
-use crate::limits::{MAX_CONTAINER_ID, MAX_HELD, MAX_IPAM_REQUESTS};
+use crate::limits::{MAX_CONTAINER_ID, MAX_IPAM_REQUESTS, MAX_LOCAL_LEASES};
 use crate::time::Instant;
 use request::PendingRequest;
 
@@ -100,7 +100,7 @@ impl Requester {
             return Err(AddressRefusal::Leaving);
         }
         let leases = registry.state().leases().all_local().len();
-        if self.requests.len() >= MAX_IPAM_REQUESTS || leases >= MAX_HELD {
+        if self.requests.len() >= MAX_IPAM_REQUESTS || leases >= MAX_LOCAL_LEASES {
             return Err(AddressRefusal::Limit);
         }
         let number = registry.take_number();
@@ -284,7 +284,7 @@ mod tests {
         LARGER, NOW, SMALLER, effects, meet, messages, registry, run,
     };
     use super::*;
-    use crate::limits::IPAM_ASK_TIMEOUT;
+    use crate::limits::IPAM_REQUEST_TIMEOUT;
 
     const LATER: Instant = Instant::from_nanos(60_000_000_000);
 
@@ -378,7 +378,7 @@ mod tests {
         meet(&mut registry, SMALLER, 1, vec![run(0, 8)]);
         meet(&mut registry, LARGER, 1, vec![run(8, 8)]);
         open(&mut requester, &mut registry, subnet());
-        requester.advance(&mut registry, NOW + IPAM_ASK_TIMEOUT);
+        requester.advance(&mut registry, NOW + IPAM_REQUEST_TIMEOUT);
         assert_eq!(asked(&mut registry), [SMALLER, LARGER]);
     }
 

@@ -11,7 +11,7 @@ use super::super::refusal::{AddressRefusal, Wait};
 use super::super::registry::Registry;
 use super::super::wire::{AddressRequest, Denial};
 use crate::ids::PeerId;
-use crate::limits::{IPAM_ASK_TIMEOUT, MAX_HELD};
+use crate::limits::{IPAM_REQUEST_TIMEOUT, MAX_LOCAL_LEASES};
 use crate::time::Instant;
 
 /// An allocation or claim as the shell makes it.
@@ -110,7 +110,7 @@ impl PendingRequest {
         if let Some(addr) = self.earlier_lease(registry, subnet) {
             return RequestStep::Done(addr);
         }
-        if registry.state().leases().all_local().len() >= MAX_HELD {
+        if registry.state().leases().all_local().len() >= MAX_LOCAL_LEASES {
             return RequestStep::Failed(AddressRefusal::Limit);
         }
         if let Some(wait) = self.bootstrap(registry, now) {
@@ -239,7 +239,7 @@ impl PendingRequest {
                 return Some(AddressRefusal::InUseBy(addr, peer));
             }
             // The owner changes, or is about to: its statement will tell.
-            (AddressRequest::Address(_), _) => self.rest_until = now + IPAM_ASK_TIMEOUT,
+            (AddressRequest::Address(_), _) => self.rest_until = now + IPAM_REQUEST_TIMEOUT,
             (AddressRequest::Subnet(_), Denial::Full) => {
                 self.tried.insert(from);
             }

@@ -9,7 +9,7 @@ use super::super::registry::Registry;
 use super::super::wire::IpamMessage;
 use super::request::{PendingRequest, RequestStep};
 use crate::ids::PeerId;
-use crate::limits::{IPAM_ASK_AGAIN, IPAM_ASK_TIMEOUT, MAX_GRANT};
+use crate::limits::{IPAM_REQUEST_RETRY, IPAM_REQUEST_TIMEOUT, MAX_GRANT};
 use crate::time::Instant;
 
 impl PendingRequest {
@@ -34,7 +34,7 @@ impl PendingRequest {
     /// Returns the router whose answer may still come.
     fn asked_now(&self, now: Instant) -> Option<PeerId> {
         let asked = self.asked;
-        let asked = asked.filter(|(_, at)| now.since(*at) < IPAM_ASK_TIMEOUT);
+        let asked = asked.filter(|(_, at)| now.since(*at) < IPAM_REQUEST_TIMEOUT);
         asked.map(|(router, _)| router)
     }
 
@@ -106,7 +106,7 @@ impl PendingRequest {
         self.tried.clear();
         self.asked = None;
         self.all_full = true;
-        self.rest_until = now + IPAM_ASK_AGAIN;
+        self.rest_until = now + IPAM_REQUEST_RETRY;
         RequestStep::Wait(match contested.and_then(BTreeSet::first) {
             _ if is_pending => Wait::Agreement,
             Some(rival) => Wait::Contest(*rival),
