@@ -26,7 +26,7 @@ impl Options {
     ///
     /// # Errors
     /// [`OptionsError::Path`].
-    pub fn over(self, file: Self) -> Result<Self, OptionsError> {
+    pub fn over(&self, file: &Self) -> Result<Self, OptionsError> {
         let mut merged = self.given()?;
         let mut below = file.given()?;
         // A secret on the command line replaces the file's, of either kind.
@@ -169,7 +169,7 @@ mod tests {
         )
         .unwrap();
         let merged = parse(&["--port=7001", "--cipher=aes-256-gcm", "--config=/x"])
-            .over(file)
+            .over(&file)
             .unwrap();
         assert_eq!(
             (merged.port, merged.mtu, merged.no_dns),
@@ -189,12 +189,12 @@ mod tests {
     #[test]
     fn a_secret_replaces_the_other_kind_of_the_file() {
         let file = Options::from_toml("key-file = '/k'").unwrap();
-        let merged = parse(&["--password-file=/p"]).over(file.clone()).unwrap();
+        let merged = parse(&["--password-file=/p"]).over(&file).unwrap();
         assert_eq!(
             (merged.key_file, merged.password_file),
             (None, Some("/p".into()))
         );
-        assert_eq!(parse(&[]).over(file).unwrap().key_file, Some("/k".into()));
+        assert_eq!(parse(&[]).over(&file).unwrap().key_file, Some("/k".into()));
     }
 
     #[test]

@@ -93,7 +93,7 @@ impl Settings {
             Some(path) => {
                 let file = read_file(path)?;
                 let configured = file.peers.clone();
-                (options.over(file)?, configured)
+                (options.over(&file)?, configured)
             }
             None => (options, Vec::new()),
         };
