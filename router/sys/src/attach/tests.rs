@@ -225,7 +225,7 @@ fn an_unmarked_pair_is_created_again() {
         f.plug("10.2.1.1/24")
             .unwrap_err()
             .to_string()
-            .contains("not ours")
+            .contains("not the mesh's")
     );
 }
 
