@@ -66,7 +66,7 @@ const MAX_CODE: usize = 600;
 const MIN_PURE_PERCENT: usize = 57;
 /// Fields, lines and files of the largest types.
 const MAX_LARGEST: [(&str, usize, usize, usize); 3] = [
-    ("Control", 10, 1012, 3),
+    ("Control", 2, 655, 2),
     ("Attachments", 9, 194, 1),
     ("Ipam", 9, 409, 2),
 ];
@@ -75,7 +75,7 @@ const MAX_TYPE_LINES: usize = 1466;
 /// Files with impls of any type.
 const MAX_TYPE_FILES: usize = 8;
 /// Types of too many lines or files.
-const MAX_GIANTS: usize = 7;
+const MAX_GIANTS: usize = 6;
 /// Pairs of files that call each other within one type.
 const MAX_MUTUAL_CALLERS: usize = 19;
 /// Cycles between the top modules of a crate.
@@ -89,13 +89,13 @@ const MAX_FOLDER: usize = 18;
 /// Names that stand for more than one type.
 const MAX_REUSED_NAMES: usize = 111;
 /// Doc comments that begin with a question, in per cent.
-const MAX_QUESTION_PERCENT: usize = 1;
+const MAX_QUESTION_PERCENT: usize = 0;
 /// Places of words that plain English has others for.
-const MAX_PRIVATE_WORDS: usize = 48;
+const MAX_PRIVATE_WORDS: usize = 0;
 /// Functions of more than [`sizes::FUNCTION`] lines.
 const MAX_LONG_FUNCTIONS: usize = 8;
 /// Files of more than [`sizes::FILE`] lines.
-const MAX_LONG_FILES: usize = 4;
+const MAX_LONG_FILES: usize = 3;
 
 /// The sources, read once for all tests.
 static HOUSE: LazyLock<House> =
