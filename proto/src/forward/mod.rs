@@ -44,7 +44,7 @@
 mod arrival;
 mod collected;
 mod counters;
-mod cut;
+mod fragments;
 mod duplicates;
 mod egress;
 mod envelope;

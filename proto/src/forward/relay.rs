@@ -131,7 +131,7 @@ impl Forwarder {
     fn pass_on(&self, hop: Hop<'_>, hops: u8, clear: &[u8], now: Instant, out: &mut dyn Outbox) {
         let outgoing = out.outgoing();
         let sent = if SEALED + clear.len() > hop.datagram {
-            self.send_hop_cut(hop, (Kind::Relay, hops), clear, now, outgoing)
+            self.send_hop_fragmented(hop, (Kind::Relay, hops), clear, now, outgoing)
         } else {
             let start = outgoing.end();
             let buffer = outgoing.buffer();

@@ -300,7 +300,7 @@ impl<'a> Turn<'a> {
                 ..
             } => {
                 let sent = if draft.len(self.out.outgoing().buffer()) + TAG_LEN > envelope.room() {
-                    self.finish_cut((peer, transport), envelope, body)
+                    self.finish_fragmented((peer, transport), envelope, body)
                 } else {
                     self.finish(envelope, transport, draft)
                 };
@@ -328,7 +328,7 @@ impl<'a> Turn<'a> {
     }
 
     /// Removes a datagram that exceeds the path MTU from the buffer, and sends its body in fragments.
-    fn finish_cut(
+    fn finish_fragmented(
         &mut self,
         peer: (PeerId, &Transport),
         envelope: Envelope<'a>,
@@ -341,7 +341,7 @@ impl<'a> Turn<'a> {
         content.extend_from_slice(outgoing.buffer().get(body..).unwrap_or_default());
         envelope.abandon(outgoing);
         self.forwarder
-            .send_data_cut(self.snap, peer, longest, content, self.now, self.out)
+            .send_data_fragmented(self.snap, peer, longest, content, self.now, self.out)
     }
 
     /// Sends the frames that wait for `peer`.
