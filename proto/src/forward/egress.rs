@@ -1,8 +1,8 @@
 //! Egress: frames from the local port to other routers.
 
 use super::arrival::SendError;
+use super::batch::{EgressBatch, Target, ready};
 use super::snapshot::Snapshot;
-use super::turn::{Target, Turn, ready};
 use super::{Counter, DropReason, Forwarder, Outbox, Scratch, lock};
 use crate::announced::question::{Direction, direct, is_resolution, observe};
 use crate::fdb::Owner;
@@ -23,17 +23,17 @@ impl Forwarder {
         scratch: &mut Scratch,
         out: &mut dyn Outbox,
     ) {
-        let mut turn = Turn::new(self, snap, now, scratch, out);
+        let mut batch = EgressBatch::new(self, snap, now, scratch, out);
         for frame in frames {
             self.counters.count(Counter::FramesIn);
             match self.classify(snap, &frame, now) {
-                Ok(Decision::Send(target)) => turn.pack(target, &frame),
-                Ok(Decision::Ask(direction)) => turn.ask(direction, frame.bytes),
+                Ok(Decision::Send(target)) => batch.pack(target, &frame),
+                Ok(Decision::Ask(direction)) => batch.ask(direction, frame.bytes),
                 Ok(Decision::Done) => {}
                 Err(reason) => self.counters.drop(reason),
             }
         }
-        turn.close();
+        batch.close();
     }
 
     /// Sends waiting frames whose peer has a session now, and drops those that waited too long.
@@ -52,13 +52,13 @@ impl Forwarder {
             self.counters.drop_many(DropReason::PendingExpired, expired);
             pending.peers()
         };
-        let mut turn = Turn::new(self, snap, now, scratch, out);
+        let mut batch = EgressBatch::new(self, snap, now, scratch, out);
         for peer in waiting {
             if ready(snap, peer, now).is_ok() {
-                turn.send_waiting(peer);
+                batch.send_waiting(peer);
             }
         }
-        turn.close();
+        batch.close();
     }
 
     /// Seals a payload of the control plane for `peer` and sends it by the best path.

@@ -42,20 +42,20 @@
 //! peers are never sent to peers.
 
 mod arrival;
+mod batch;
 mod collected;
 mod counters;
-mod fragments;
 mod duplicates;
 mod egress;
 mod envelope;
 mod flood;
+mod fragments;
 mod groups;
 mod ingress;
 mod outgoing;
 mod pending;
 mod relay;
 mod snapshot;
-mod turn;
 mod underlay;
 
 use core::net::SocketAddr;

@@ -24,8 +24,8 @@ pub(super) enum Target {
     Everybody,
 }
 
-/// One call of a lane: consecutive frames for the same destination share a datagram as long as they fit.
-pub(super) struct Turn<'a> {
+/// Frames of one call of a lane: consecutive frames for the same destination share a datagram as long as they fit.
+pub(super) struct EgressBatch<'a> {
     forwarder: &'a Forwarder,
     snap: &'a Snapshot,
     now: Instant,
@@ -61,7 +61,7 @@ enum Open<'a> {
     },
 }
 
-impl<'a> Turn<'a> {
+impl<'a> EgressBatch<'a> {
     pub(super) fn new(
         forwarder: &'a Forwarder,
         snap: &'a Snapshot,
