@@ -1,7 +1,7 @@
 //! Egress batch: packs frames into datagrams, as the path of their destination allows.
 
 use super::arrival::{SEALED, SendError};
-use super::envelope::Envelope;
+use super::encap::Encap;
 use super::pending::Waiting;
 use super::snapshot::{Snapshot, Unreachable};
 use super::{Counter, DropReason, Forwarder, Outbox, Scratch, lock};
@@ -40,7 +40,7 @@ enum Open<'a> {
     /// Data datagram at the end of the outgoing buffer; its body begins at offset `body`.
     Data {
         peer: PeerId,
-        envelope: Envelope<'a>,
+        encap: Encap<'a>,
         transport: &'a Transport,
         draft: Draft,
         body: usize,
@@ -265,15 +265,15 @@ impl<'a> EgressBatch<'a> {
             return Open::Pending { peer };
         };
         let outgoing = self.out.outgoing();
-        let Ok(envelope) = Envelope::begin(self.snap, peer, self.now, outgoing) else {
+        let Ok(encap) = Encap::begin(self.snap, peer, self.now, outgoing) else {
             return Open::Pending { peer };
         };
         let buffer = outgoing.buffer();
         let draft = transport.begin(Kind::Data, MAX_HOPS, buffer);
-        let passes = envelope.room().saturating_sub(SEALED);
+        let passes = encap.room().saturating_sub(SEALED);
         Open::Data {
             peer,
-            envelope,
+            encap,
             transport,
             draft,
             body: buffer.len(),
@@ -293,16 +293,16 @@ impl<'a> EgressBatch<'a> {
             }
             Open::Data {
                 peer,
-                envelope,
+                encap,
                 transport,
                 draft,
                 body,
                 ..
             } => {
-                let sent = if draft.len(self.out.outgoing().buffer()) + TAG_LEN > envelope.room() {
-                    self.finish_fragmented((peer, transport), envelope, body)
+                let sent = if draft.len(self.out.outgoing().buffer()) + TAG_LEN > encap.room() {
+                    self.finish_fragmented((peer, transport), encap, body)
                 } else {
-                    self.finish(envelope, transport, draft)
+                    self.finish(encap, transport, draft)
                 };
                 match sent {
                     Ok(()) => self.forwarder.counters.count(Counter::DataSent),
@@ -314,16 +314,16 @@ impl<'a> EgressBatch<'a> {
 
     fn finish(
         &mut self,
-        envelope: Envelope<'a>,
+        encap: Encap<'a>,
         transport: &Transport,
         draft: Draft,
     ) -> Result<(), SendError> {
         let outgoing = self.out.outgoing();
         if let Err(error) = transport.finish(draft, 0, self.now, outgoing.buffer()) {
-            envelope.abandon(outgoing);
+            encap.abandon(outgoing);
             return Err(error.into());
         }
-        envelope.send(self.forwarder, self.now, outgoing)?;
+        encap.send(self.forwarder, self.now, outgoing)?;
         Ok(())
     }
 
@@ -331,15 +331,15 @@ impl<'a> EgressBatch<'a> {
     fn finish_fragmented(
         &mut self,
         peer: (PeerId, &Transport),
-        envelope: Envelope<'a>,
+        encap: Encap<'a>,
         body: usize,
     ) -> Result<(), SendError> {
-        let longest = envelope.room();
+        let longest = encap.room();
         let outgoing = self.out.outgoing();
         let content = &mut self.scratch.body;
         content.clear();
         content.extend_from_slice(outgoing.buffer().get(body..).unwrap_or_default());
-        envelope.abandon(outgoing);
+        encap.abandon(outgoing);
         self.forwarder
             .send_data_fragmented(self.snap, peer, longest, content, self.now, self.out)
     }

@@ -47,7 +47,7 @@ mod collected;
 mod counters;
 mod duplicates;
 mod egress;
-mod envelope;
+mod encap;
 mod flood;
 mod fragments;
 mod groups;

@@ -3,7 +3,7 @@
 use sha2::{Digest, Sha256};
 
 use super::arrival::{Arrival, SEALED, SendError};
-use super::envelope::Envelope;
+use super::encap::Encap;
 use super::snapshot::{Hop, Snapshot, Unreachable};
 use super::{Counter, DropReason, Forwarder, Outbox, Via, lock};
 use crate::ids::PeerId;
@@ -44,12 +44,12 @@ impl Forwarder {
         fill: impl FnOnce(&mut Vec<u8>) -> Result<(), SealError>,
     ) -> Result<(), SendError> {
         let outgoing = out.outgoing();
-        let envelope = Envelope::begin(snap, peer, now, outgoing)?;
+        let encap = Encap::begin(snap, peer, now, outgoing)?;
         if let Err(error) = fill(outgoing.buffer()) {
-            envelope.abandon(outgoing);
+            encap.abandon(outgoing);
             return Err(error.into());
         }
-        envelope.send(self, now, outgoing)?;
+        encap.send(self, now, outgoing)?;
         Ok(())
     }
 

@@ -11,7 +11,7 @@ use crate::time::Instant;
 use crate::wire::datagram::{HEADER_LEN, Kind, RELAY_OVERHEAD};
 
 /// Encapsulation of the end-to-end datagram at the end of an [`Outgoing`].
-pub(super) struct Envelope<'s> {
+pub(super) struct Encap<'s> {
     peer: PeerId,
     address: SocketAddr,
     /// Longest end-to-end datagram that fits the path without fragmentation, in bytes.
@@ -26,7 +26,7 @@ struct Relay<'s> {
     inner: usize,
 }
 
-impl<'s> Envelope<'s> {
+impl<'s> Encap<'s> {
     /// Begins a datagram to `peer` on its current path; the caller appends the end-to-end datagram to the buffer.
     pub(super) fn begin(
         snap: &'s Snapshot,
