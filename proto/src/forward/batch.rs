@@ -382,6 +382,6 @@ fn full_body(snap: &Snapshot) -> usize {
 /// Checks that frames for `peer` can be sent now.
 pub(super) fn ready(snap: &Snapshot, peer: PeerId, now: Instant) -> Result<(), Unreachable> {
     snap.transport(peer, now)?;
-    snap.exit(peer, now)?;
+    snap.first_hop(peer, now)?;
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use core::net::SocketAddr;
 
-use super::snapshot::{Exit, Snapshot, Unreachable};
+use super::snapshot::{FirstHop, Snapshot, Unreachable};
 use super::{Forwarder, Outgoing};
 use crate::ids::PeerId;
 use crate::limits::MAX_HOPS;
@@ -35,10 +35,10 @@ impl<'s> Encap<'s> {
         out: &mut Outgoing,
     ) -> Result<Self, Unreachable> {
         let start = out.end();
-        let exit = snap.exit(peer, now)?;
-        let (address, room, relay) = match exit {
-            Exit::Direct(address, datagram) => (address, datagram, None),
-            Exit::Through(hop) => {
+        let first_hop = snap.first_hop(peer, now)?;
+        let (address, room, relay) = match first_hop {
+            FirstHop::Direct(address, datagram) => (address, datagram, None),
+            FirstHop::Relay(hop) => {
                 let buffer = out.buffer();
                 let draft = hop.transport.begin(Kind::Relay, MAX_HOPS, buffer);
                 buffer.extend_from_slice(&peer.0);

@@ -4,7 +4,7 @@
 use core::sync::atomic::Ordering::Relaxed;
 
 use super::arrival::{Arrival, FragmentArrival, SEALED, SendError};
-use super::snapshot::{Hop, Snapshot};
+use super::snapshot::{NextHop, Snapshot};
 use super::{Counter, DropReason, Forwarder, Outbox, Outgoing, Via, lock};
 use crate::fdb::Owner;
 use crate::fragment::{Fragment, Reassembled, split};
@@ -37,7 +37,7 @@ impl Forwarder {
     /// Sends the content of a Relay or Flood datagram to a neighbour in fragments.
     pub(super) fn send_hop_fragmented(
         &self,
-        hop: Hop<'_>,
+        hop: NextHop<'_>,
         (kind, hops): (Kind, u8),
         content: &[u8],
         now: Instant,
