@@ -2,7 +2,6 @@
 
 use super::arrival::{SEALED, SendError};
 use super::encap::Encap;
-use super::pending::Waiting;
 use super::snapshot::{Snapshot, Unreachable};
 use super::{Counter, DropReason, Forwarder, Outbox, Scratch, lock};
 use crate::announced::question::{Direction, Protocol};
@@ -19,9 +18,9 @@ use crate::wire::datagram::{
 
 /// Destination of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Target {
+pub(super) enum Destination {
     Peer(PeerId),
-    Everybody,
+    Flood,
 }
 
 /// Frames of one call of a lane: consecutive frames for the same destination share a datagram as long as they fit.
@@ -79,10 +78,10 @@ impl<'a> EgressBatch<'a> {
         }
     }
 
-    pub(super) fn pack(&mut self, target: Target, frame: &PortFrame<'_>) {
-        let longest = self.longest_to(target, frame.bytes);
+    pub(super) fn pack(&mut self, to: Destination, frame: &PortFrame<'_>) {
+        let longest = self.longest_to(to, frame.bytes);
         if frame.header.is_plain() {
-            self.put_plain(target, frame.bytes, longest);
+            self.put_plain(to, frame.bytes, longest);
             return;
         }
         let cut = |longest| Segments::new(frame.bytes, &frame.header, longest);
@@ -97,11 +96,11 @@ impl<'a> EgressBatch<'a> {
         };
         if let Some(bytes) = segments.unchanged().filter(|b| b.len() <= longest) {
             let partial = segments.is_partial();
-            self.put(target, InnerFrame { bytes, partial });
+            self.put(to, InnerFrame { bytes, partial });
             return;
         }
         for index in 0..segments.len() {
-            self.put_segment(target, &segments, index, longest);
+            self.put_segment(to, &segments, index, longest);
         }
     }
 
@@ -117,15 +116,15 @@ impl<'a> EgressBatch<'a> {
         bytes.clear();
         bytes.extend_from_slice(&to.mac.0);
         bytes.extend_from_slice(frame.get(to.mac.0.len()..).unwrap_or_default());
-        let target = Target::Peer(to.peer);
-        let longest = self.longest_to(target, &bytes);
-        self.put_plain(target, &bytes, longest);
+        let to = Destination::Peer(to.peer);
+        let longest = self.longest_to(to, &bytes);
+        self.put_plain(to, &bytes, longest);
         self.scratch.segment = bytes;
     }
 
-    /// Returns the longest frame that fits the path to `target`, for the Ethernet header of `frame`.
-    fn longest_to(&self, target: Target, frame: &[u8]) -> usize {
-        let Target::Peer(peer) = target else {
+    /// Returns the longest frame that fits the path to `to`, for the Ethernet header of `frame`.
+    fn longest_to(&self, to: Destination, frame: &[u8]) -> usize {
+        let Destination::Peer(peer) = to else {
             return self.snap.max_frame();
         };
         // Most small frames need no look at the path MTU.
@@ -142,14 +141,14 @@ impl<'a> EgressBatch<'a> {
 
     /// Packs a frame that needs no offload. One that exceeds the path MTU is fragmented, or its sender gets an ICMP
     /// error.
-    fn put_plain(&mut self, target: Target, bytes: &[u8], longest: usize) {
+    fn put_plain(&mut self, to: Destination, bytes: &[u8], longest: usize) {
         let counters = &self.forwarder.counters;
         match fit(bytes, longest) {
-            Fit::Whole | Fit::Opaque => self.put(target, InnerFrame::complete(bytes)),
+            Fit::Whole | Fit::Opaque => self.put(to, InnerFrame::complete(bytes)),
             Fit::Fragments(fragments) => {
                 counters.count(Counter::FramesFragmented);
                 for fragment in fragments {
-                    self.put(target, InnerFrame::complete(&fragment));
+                    self.put(to, InnerFrame::complete(&fragment));
                 }
             }
             Fit::TooBig(answer) => {
@@ -162,8 +161,8 @@ impl<'a> EgressBatch<'a> {
         }
     }
 
-    fn put(&mut self, target: Target, frame: InnerFrame<'_>) {
-        self.make_room(target, frame.bytes.len());
+    fn put(&mut self, to: Destination, frame: InnerFrame<'_>) {
+        self.make_room(to, frame.bytes.len());
         let forwarder = self.forwarder;
         match &mut self.open {
             Open::Nothing => {}
@@ -181,14 +180,14 @@ impl<'a> EgressBatch<'a> {
 
     fn put_segment(
         &mut self,
-        target: Target,
+        to: Destination,
         segments: &Segments<'_>,
         index: usize,
         longest: usize,
     ) {
         let (len, partial) = (segments.frame_len(index), segments.is_partial());
         if len <= longest {
-            self.make_room(target, len);
+            self.make_room(to, len);
             if let Open::Data { .. } = self.open {
                 // Bulk traffic: written directly to where it is sealed.
                 let buffer = self.out.outgoing().buffer();
@@ -202,42 +201,42 @@ impl<'a> EgressBatch<'a> {
         segments.write(index, &mut bytes);
         if len <= longest {
             let bytes = &bytes;
-            self.put(target, InnerFrame { bytes, partial });
+            self.put(to, InnerFrame { bytes, partial });
         } else if partial && finish_checksum(&mut bytes).is_err() {
             self.forwarder.counters.drop(DropReason::Offload);
         } else {
-            self.put_plain(target, &bytes, longest);
+            self.put_plain(to, &bytes, longest);
         }
         self.scratch.segment = bytes;
     }
 
-    /// Makes sure that the open datagram is for `target` and has room for a frame of `len` bytes.
-    fn make_room(&mut self, target: Target, len: usize) {
-        if !self.takes(target, len) {
+    /// Makes sure that the open datagram is for `to` and has room for a frame of `len` bytes.
+    fn make_room(&mut self, to: Destination, len: usize) {
+        if !self.takes(to, len) {
             self.close();
-            self.begin(target);
+            self.begin(to);
         }
     }
 
-    fn takes(&mut self, target: Target, len: usize) -> bool {
-        match (&self.open, target) {
+    fn takes(&mut self, to: Destination, len: usize) -> bool {
+        match (&self.open, to) {
             (
                 Open::Data {
                     peer, body, room, ..
                 },
-                Target::Peer(to),
+                Destination::Peer(to),
             ) => *peer == to && self.out.outgoing().end() - body + FRAME_PREFIX_LEN + len <= *room,
-            (Open::Flood { frames }, Target::Everybody) => {
+            (Open::Flood { frames }, Destination::Flood) => {
                 let used = self.scratch.body.len() - FLOOD_PREFIX_LEN;
                 *frames == 0 || used + FRAME_PREFIX_LEN + len <= full_body(self.snap)
             }
-            (Open::Pending { peer } | Open::Unknown { peer }, Target::Peer(to)) => *peer == to,
+            (Open::Pending { peer } | Open::Unknown { peer }, Destination::Peer(to)) => *peer == to,
             _ => false,
         }
     }
 
-    fn begin(&mut self, target: Target) {
-        let Target::Peer(peer) = target else {
+    fn begin(&mut self, to: Destination) {
+        let Destination::Peer(peer) = to else {
             self.scratch.body.clear();
             self.forwarder
                 .begin_flood(self.snap, &mut self.scratch.body);
@@ -346,10 +345,10 @@ impl<'a> EgressBatch<'a> {
 
     /// Sends the frames that wait for `peer`.
     pub(super) fn send_waiting(&mut self, peer: PeerId) {
-        let waiting: Waiting = lock(&self.forwarder.pending).take(peer);
+        let waiting = lock(&self.forwarder.pending).take(peer);
         for kept in &waiting {
-            let target = Target::Peer(peer);
-            if !self.takes(target, kept.bytes.len()) {
+            let to = Destination::Peer(peer);
+            if !self.takes(to, kept.bytes.len()) {
                 self.close();
                 self.open = self.begin_data(peer);
             }
