@@ -7,9 +7,6 @@ use crate::limits::{MAX_PENDING_BYTES, MAX_PENDING_FRAMES, PENDING_AGE};
 use crate::time::Instant;
 use crate::wire::datagram::InnerFrame;
 
-/// VecDeque<PendingFrame> frames for one peer, in order of arrival.
-pub(super) type VecDeque<PendingFrame> = VecDeque<PendingFrame>;
-
 /// A waiting frame.
 #[derive(Clone, Debug)]
 pub(super) struct PendingFrame {
@@ -27,7 +24,7 @@ impl PendingFrame {
     }
 }
 
-/// VecDeque<PendingFrame> frames by peer, in order of arrival. Bounded per peer and in bytes; a full queue refuses the newest frame.
+/// Waiting frames by peer, in order of arrival. Bounded per peer and in bytes; a full queue refuses the newest frame.
 #[derive(Clone, Debug, Default)]
 pub(super) struct PendingFrames {
     queues: BTreeMap<PeerId, VecDeque<PendingFrame>>,
