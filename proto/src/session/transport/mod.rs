@@ -20,7 +20,7 @@ use crate::crypto::aead::{AeadKey, Suite};
 use crate::ids::{PeerId, SessionIndex};
 use crate::limits;
 use crate::time::Instant;
-use crate::wire::datagram::{Associated, HEADER_LEN, Header, HeaderError, Kind, TAG_LEN};
+use crate::wire::datagram::{Associated, Datagram, HEADER_LEN, Header, HeaderError, Kind, TAG_LEN};
 
 /// Reason why a datagram was not opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -290,19 +290,32 @@ impl Transport {
         Ok(self.seal.seal(counter, associated.bytes(), body))
     }
 
-    /// Authenticates and decrypts `datagram` in place; the `clear_len` bytes after its header are not encrypted.
+    /// Parses, authenticates and decrypts `datagram` in place, like [`Transport::open_parsed`].
     ///
     /// # Errors
-    /// [`OpenError`] if it is malformed, forged or a replay, or if the keys may no longer be used. Only authentic
-    /// datagrams move the replay window.
+    /// [`OpenError`] if it is malformed, forged or a replay, or if the keys may no longer be used.
     pub fn open<'a>(
         &self,
         datagram: &'a mut [u8],
         clear_len: usize,
         now: Instant,
     ) -> Result<Opened<'a>, OpenError> {
+        self.open_parsed(Datagram::parse(datagram)?, clear_len, now)
+    }
+
+    /// Authenticates and decrypts `datagram` in place; the `clear_len` bytes after its header are not encrypted.
+    ///
+    /// # Errors
+    /// [`OpenError`] if it is too short, forged or a replay, or if the keys may no longer be used. Only authentic
+    /// datagrams move the replay window.
+    pub fn open_parsed<'a>(
+        &self,
+        datagram: Datagram<'a>,
+        clear_len: usize,
+        now: Instant,
+    ) -> Result<Opened<'a>, OpenError> {
+        let (header, datagram) = datagram.into_parts();
         let total = datagram.len();
-        let header = Header::parse(datagram)?;
         if header.receiver != self.ends.local {
             return Err(OpenError::WrongIndex);
         }
