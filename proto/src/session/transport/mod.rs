@@ -51,7 +51,7 @@ pub struct Opened<'a> {
     /// Parsed header.
     pub header: Header,
     /// Part that was authenticated but not encrypted.
-    pub clear: &'a [u8],
+    pub clear: &'a mut [u8],
     /// Decrypted body.
     pub body: &'a mut [u8],
     /// True if the counter is the highest so far; only such a datagram may move the peer's endpoint.
@@ -351,7 +351,7 @@ impl Transport {
         if recorded.first {
             self.confirmed.store(true, Relaxed);
         }
-        let (_, clear) = head.split_at(HEADER_LEN);
+        let (_, clear) = head.split_at_mut(HEADER_LEN);
         Ok(Opened {
             header,
             clear,
