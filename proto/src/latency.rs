@@ -36,7 +36,7 @@ pub enum Demand {
 /// Decides by the counters of the data plane, once per [`TICK`] while there is traffic.
 #[derive(Debug, Default)]
 pub struct LatencyGovernor {
-    state: State,
+    state: LatencyState,
     /// Counters at the last tick.
     last: Option<Traffic>,
     /// Consecutive ticks without a frame.
@@ -44,7 +44,7 @@ pub struct LatencyGovernor {
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum State {
+enum LatencyState {
     /// Frames since the last rest.
     Few(u64),
     Sparse,
@@ -71,31 +71,31 @@ impl LatencyGovernor {
         let work = traffic.work.saturating_sub(before.work);
         self.silent = if frames == 0 { self.silent + 1 } else { 0 };
         if TICK * self.silent >= QUIET {
-            self.state = State::Rest;
+            self.state = LatencyState::Rest;
             self.silent = 0;
             return Demand::Rest;
         }
         self.state = match self.state {
-            _ if work >= BUSY => State::Busy(0),
-            State::Busy(_) if work >= SPARSE => State::Busy(0),
-            State::Busy(ticks) if ticks + 1 < SETTLED => State::Busy(ticks + 1),
-            State::Busy(_) | State::Sparse => State::Sparse,
+            _ if work >= BUSY => LatencyState::Busy(0),
+            LatencyState::Busy(_) if work >= SPARSE => LatencyState::Busy(0),
+            LatencyState::Busy(ticks) if ticks + 1 < SETTLED => LatencyState::Busy(ticks + 1),
+            LatencyState::Busy(_) | LatencyState::Sparse => LatencyState::Sparse,
             // The frame that ended the rest came before the first tick with a difference.
-            State::Rest => Self::few(frames + 1),
-            State::Few(seen) => Self::few(seen + frames),
+            LatencyState::Rest => Self::few(frames + 1),
+            LatencyState::Few(seen) => Self::few(seen + frames),
         };
         match self.state {
-            State::Sparse => Demand::Hold,
-            State::Busy(_) => Demand::Yield,
-            State::Few(_) | State::Rest => Demand::Watch,
+            LatencyState::Sparse => Demand::Hold,
+            LatencyState::Busy(_) => Demand::Yield,
+            LatencyState::Few(_) | LatencyState::Rest => Demand::Watch,
         }
     }
 
-    fn few(seen: u64) -> State {
+    fn few(seen: u64) -> LatencyState {
         if seen >= FLOW {
-            State::Sparse
+            LatencyState::Sparse
         } else {
-            State::Few(seen)
+            LatencyState::Few(seen)
         }
     }
 }

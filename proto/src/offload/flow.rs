@@ -1,7 +1,7 @@
 //! Flows, and the conditions under which frames of a flow may be merged.
 
 use super::packet::{
-    IPV4_HEADER, IPV6_HEADER, Packet, TCP_HEADER, Transport, Version, get16, get32,
+    IPV4_HEADER, IPV6_HEADER, IpVersion, L4Protocol, Packet, TCP_HEADER, get16, get32,
 };
 use crate::limits::MAX_FRAME;
 
@@ -19,8 +19,8 @@ const DONT_FRAGMENT: u16 = 0x4000;
 /// Protocol, addresses and ports. Frames of one flow stay in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Flow {
-    version: Version,
-    transport: Transport,
+    version: IpVersion,
+    transport: L4Protocol,
     ports: u32,
     addresses: [u8; 32],
 }
@@ -29,8 +29,8 @@ impl Flow {
     pub(super) fn of(frame: &[u8], packet: &Packet) -> Self {
         let at = packet.network_at;
         let from = match packet.version {
-            Version::V4 => at + 12..at + IPV4_HEADER,
-            Version::V6 => at + 8..at + IPV6_HEADER,
+            IpVersion::V4 => at + 12..at + IPV4_HEADER,
+            IpVersion::V6 => at + 8..at + IPV6_HEADER,
         };
         let mut addresses = [0; 32];
         for (to, from) in addresses
@@ -65,10 +65,10 @@ impl Candidate<'_> {
             && packet.payload_at < packet.end
             && self.frame.len() <= MAX_FRAME
             // The reserved flag would be lost.
-            && (packet.version == Version::V6 || self.fragment_word() & !DONT_FRAGMENT == 0)
+            && (packet.version == IpVersion::V6 || self.fragment_word() & !DONT_FRAGMENT == 0)
             && match packet.transport {
-                Transport::Tcp => self.tcp_flags() & (SYN | RST | ACK | URG) == ACK,
-                Transport::Udp => self.partial || get16(self.frame, packet.checksum_at()) != 0,
+                L4Protocol::Tcp => self.tcp_flags() & (SYN | RST | ACK | URG) == ACK,
+                L4Protocol::Udp => self.partial || get16(self.frame, packet.checksum_at()) != 0,
             }
     }
 
@@ -79,7 +79,7 @@ impl Candidate<'_> {
 
     /// Returns true for TCP that is to be delivered at once.
     pub(super) fn is_last(&self) -> bool {
-        self.packet.transport == Transport::Tcp && self.tcp_flags() & (FIN | PSH) != 0
+        self.packet.transport == L4Protocol::Tcp && self.tcp_flags() & (FIN | PSH) != 0
     }
 
     pub(super) fn payload(&self) -> &[u8] {
@@ -120,11 +120,11 @@ impl Candidate<'_> {
         let (network, transport) = (packet.network_at, packet.transport_at);
         let network_same = match packet.version {
             // Version, TOS; fragment word, TTL, protocol. The addresses are part of the flow.
-            Version::V4 => same(network, 2) && same(network + 6, 4),
+            IpVersion::V4 => same(network, 2) && same(network + 6, 4),
             // Version, traffic class, flow label; next header, hop limit.
-            Version::V6 => same(network, 4) && same(network + 6, 2),
+            IpVersion::V6 => same(network, 4) && same(network + 6, 2),
         };
-        let transport_same = packet.transport == Transport::Udp || {
+        let transport_same = packet.transport == L4Protocol::Udp || {
             let options = packet.payload_at - transport - TCP_HEADER;
             let flags = |frame| get16(frame, transport + 12) & !u16::from(FIN | PSH | CWR);
             // Acknowledgement, window, urgent pointer, options.

@@ -27,13 +27,13 @@ pub(super) const TCP_HEADER: usize = 20;
 pub(super) const UDP_HEADER: usize = 8;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Version {
+pub(super) enum IpVersion {
     V4,
     V6,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Transport {
+pub(super) enum L4Protocol {
     Tcp,
     Udp,
 }
@@ -41,8 +41,8 @@ pub(super) enum Transport {
 /// Offsets from the start of the frame: `network_at < transport_at < payload_at <= end <= frame.len()`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Packet {
-    pub(super) version: Version,
-    pub(super) transport: Transport,
+    pub(super) version: IpVersion,
+    pub(super) transport: L4Protocol,
     pub(super) network_at: usize,
     pub(super) transport_at: usize,
     pub(super) payload_at: usize,
@@ -73,8 +73,8 @@ impl Packet {
             .get(transport_at..end)
             .ok_or(NotTransport::Other)?;
         let (transport, header) = match protocol {
-            TCP => (Transport::Tcp, tcp_header(packet)),
-            UDP => (Transport::Udp, udp_header(packet)),
+            TCP => (L4Protocol::Tcp, tcp_header(packet)),
+            UDP => (L4Protocol::Udp, udp_header(packet)),
             _ => return Err(NotTransport::Other),
         };
         let header = header.ok_or(NotTransport::Other)?;
@@ -96,8 +96,8 @@ impl Packet {
     /// Returns the offset of the checksum in the transport header.
     pub(super) fn checksum_offset(&self) -> u16 {
         match self.transport {
-            Transport::Tcp => 16,
-            Transport::Udp => 6,
+            L4Protocol::Tcp => 16,
+            L4Protocol::Udp => 6,
         }
     }
 
@@ -109,8 +109,8 @@ impl Packet {
     /// Returns true if there are neither IPv4 options nor IPv6 extension headers.
     pub(super) fn is_bare(&self) -> bool {
         let header = match self.version {
-            Version::V4 => IPV4_HEADER,
-            Version::V6 => IPV6_HEADER,
+            IpVersion::V4 => IPV4_HEADER,
+            IpVersion::V6 => IPV6_HEADER,
         };
         self.transport_at - self.network_at == header
     }
@@ -129,21 +129,21 @@ impl Packet {
     /// Returns the kind of segmentation for this packet.
     pub(super) fn segmentation(&self) -> Segmentation {
         match (self.transport, self.version) {
-            (Transport::Tcp, Version::V4) => Segmentation::Tcp4,
-            (Transport::Tcp, Version::V6) => Segmentation::Tcp6,
-            (Transport::Udp, _) => Segmentation::Udp,
+            (L4Protocol::Tcp, IpVersion::V4) => Segmentation::Tcp4,
+            (L4Protocol::Tcp, IpVersion::V6) => Segmentation::Tcp6,
+            (L4Protocol::Udp, _) => Segmentation::Udp,
         }
     }
 
     /// Returns the folded sum of the pseudo-header without its length (RFC 9293 section 3.1, RFC 8200 section 8.1).
     pub(super) fn pseudo_sum(&self, frame: &[u8]) -> u32 {
         let addresses = match self.version {
-            Version::V4 => self.network_at + 12..self.network_at + 20,
-            Version::V6 => self.network_at + 8..self.network_at + 40,
+            IpVersion::V4 => self.network_at + 12..self.network_at + 20,
+            IpVersion::V6 => self.network_at + 8..self.network_at + 40,
         };
         let protocol = match self.transport {
-            Transport::Tcp => TCP,
-            Transport::Udp => UDP,
+            L4Protocol::Tcp => TCP,
+            L4Protocol::Udp => UDP,
         };
         let addresses = sum(frame.get(addresses).unwrap_or_default());
         u32::from(fold(addresses + u32::from(protocol)))
@@ -151,9 +151,9 @@ impl Packet {
 }
 
 /// IP version, offset of the transport header, end of the packet, and protocol of the transport.
-type Network = (Version, usize, usize, u8);
+type NetworkHeader = (IpVersion, usize, usize, u8);
 
-fn ipv4(packet: &[u8]) -> Result<Network, NotTransport> {
+fn ipv4(packet: &[u8]) -> Result<NetworkHeader, NotTransport> {
     let header = packet
         .first_chunk::<IPV4_HEADER>()
         .ok_or(NotTransport::Other)?;
@@ -167,10 +167,10 @@ fn ipv4(packet: &[u8]) -> Result<Network, NotTransport> {
     if u16::from_be_bytes([f0, f1]) & 0x3fff != 0 {
         return Err(NotTransport::Fragment);
     }
-    Ok((Version::V4, header_len, end, protocol))
+    Ok((IpVersion::V4, header_len, end, protocol))
 }
 
-fn ipv6(packet: &[u8]) -> Result<Network, NotTransport> {
+fn ipv6(packet: &[u8]) -> Result<NetworkHeader, NotTransport> {
     let header = packet
         .first_chunk::<IPV6_HEADER>()
         .ok_or(NotTransport::Other)?;
@@ -184,7 +184,7 @@ fn ipv6(packet: &[u8]) -> Result<Network, NotTransport> {
         match next {
             HOP_BY_HOP | ROUTING | DESTINATION_OPTIONS => {}
             FRAGMENT => return Err(NotTransport::Fragment),
-            protocol => return Ok((Version::V6, at, end, protocol)),
+            protocol => return Ok((IpVersion::V6, at, end, protocol)),
         }
         let extension = packet
             .get(at..)

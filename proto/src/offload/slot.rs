@@ -2,7 +2,7 @@
 
 use super::checksum::{is_valid, pseudo};
 use super::flow::{CWR, Candidate, FIN, Flow, PSH};
-use super::packet::{IPV6_HEADER, Packet, Transport, Version, get16, put, saturated};
+use super::packet::{IPV6_HEADER, IpVersion, L4Protocol, Packet, get16, put, saturated};
 use super::virtio::VirtioHeader;
 use crate::checksum::checksum;
 use crate::limits::{MAX_MERGED_DATAGRAMS, MAX_SUPER_FRAME};
@@ -87,7 +87,8 @@ impl Slot {
         head.fixed_id |= head.segments == 1 && next.id() == head.id;
         head.segments += 1;
         head.next_sequence = advance(head.next_sequence, payload.len());
-        let full = head.packet.transport == Transport::Udp && head.segments == MAX_MERGED_DATAGRAMS;
+        let full =
+            head.packet.transport == L4Protocol::Udp && head.segments == MAX_MERGED_DATAGRAMS;
         if next.is_last() {
             head.last_flags = next.tcp_flags() & (FIN | PSH);
         }
@@ -121,7 +122,7 @@ impl Head {
             end: self.packet.end,
             ..next.packet
         } == self.packet;
-        let in_sequence = next.packet.transport == Transport::Udp
+        let in_sequence = next.packet.transport == L4Protocol::Udp
             || (next.sequence() == self.next_sequence && next.tcp_flags() & CWR == 0);
         same_layout
             && in_sequence
@@ -135,7 +136,7 @@ impl Head {
     fn continues_ids(&self, next: &Candidate<'_>) -> bool {
         let passed = next.id().wrapping_sub(self.id);
         let may_be_fixed = next.dont_fragment() && (self.segments == 1 || self.fixed_id);
-        next.packet.version == Version::V6
+        next.packet.version == IpVersion::V6
             || (passed == 0 && may_be_fixed)
             || (passed == saturated(self.segments) && !self.fixed_id)
     }
@@ -154,7 +155,7 @@ impl Head {
         };
         let (network, transport) = (packet.network_at, packet.transport_at);
         match packet.version {
-            Version::V4 => {
+            IpVersion::V4 => {
                 let len = saturated(packet.end - network);
                 put(frame, network + 2, len.to_be_bytes());
                 put(frame, network + 10, [0, 0]);
@@ -162,15 +163,15 @@ impl Head {
                 let checksum = checksum(header);
                 put(frame, network + 10, checksum.to_be_bytes());
             }
-            Version::V6 => {
+            IpVersion::V6 => {
                 let len = saturated(packet.end - network - IPV6_HEADER);
                 put(frame, network + 4, len.to_be_bytes());
             }
         }
         let [_, flags] = get16(frame, transport + 12).to_be_bytes();
         match packet.transport {
-            Transport::Tcp => put(frame, transport + 13, [flags | self.last_flags]),
-            Transport::Udp => {
+            L4Protocol::Tcp => put(frame, transport + 13, [flags | self.last_flags]),
+            L4Protocol::Udp => {
                 let len = saturated(packet.transport_len());
                 put(frame, transport + 4, len.to_be_bytes());
             }
@@ -180,7 +181,7 @@ impl Head {
         VirtioHeader {
             segmentation: packet.segmentation(),
             segment_size: saturated(self.size),
-            ecn: packet.transport == Transport::Tcp && flags & CWR != 0,
+            ecn: packet.transport == L4Protocol::Tcp && flags & CWR != 0,
             ..packet.partial_header()
         }
     }
@@ -188,8 +189,8 @@ impl Head {
 
 fn is_intact(frame: &[u8], packet: &Packet, partial: bool) -> bool {
     let header = match packet.version {
-        Version::V4 => frame.get(packet.network_at..packet.transport_at),
-        Version::V6 => None,
+        IpVersion::V4 => frame.get(packet.network_at..packet.transport_at),
+        IpVersion::V6 => None,
     };
     header.is_none_or(|header| checksum(header) == 0) && (partial || is_valid(frame, packet))
 }
