@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 
 use super::{Counter, Counters, Underlay, lock};
-use crate::announced::Announcements;
+use crate::arp_proxy::ArpProxy;
 use crate::entropy::Entropy;
 use crate::fdb::{Fdb, Learn, Owner};
 use crate::ids::Mac;
@@ -15,7 +15,7 @@ use crate::time::Instant;
 #[derive(Debug)]
 pub(super) struct BridgeTables {
     fdb: Fdb,
-    announced: Announcements,
+    arp_proxy: ArpProxy,
     underlay: Underlay,
     flapping: Mutex<BTreeMap<Mac, (Owner, Owner)>>,
 }
@@ -25,7 +25,7 @@ impl BridgeTables {
     pub(super) fn new(entropy: &mut dyn Entropy) -> Self {
         Self {
             fdb: Fdb::new(entropy),
-            announced: Announcements::default(),
+            arp_proxy: ArpProxy::default(),
             underlay: Underlay::default(),
             flapping: Mutex::default(),
         }
@@ -35,8 +35,8 @@ impl BridgeTables {
         &self.fdb
     }
 
-    pub(super) fn announced(&self) -> &Announcements {
-        &self.announced
+    pub(super) fn arp_proxy(&self) -> &ArpProxy {
+        &self.arp_proxy
     }
 
     pub(super) fn underlay(&self) -> &Underlay {
@@ -46,7 +46,7 @@ impl BridgeTables {
     /// Removes expired entries.
     pub(super) fn sweep(&self, now: Instant) {
         self.fdb.sweep(now);
-        self.announced.sweep(now);
+        self.arp_proxy.sweep(now);
     }
 
     /// Learns that `mac` is behind `owner`.

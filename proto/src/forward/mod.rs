@@ -11,7 +11,7 @@
 //! * behind the local port: not sent, the bridge delivers it;
 //! * unknown, but announced by a router: sent to that router;
 //! * ARP request or neighbour solicitation for an announced address: sent to the announced container only
-//!   ([`crate::announced::question`]), as long as it answers;
+//!   ([`crate::arp_proxy::resolution`]), as long as it answers;
 //! * otherwise a group or an unknown MAC: sealed in a Flood datagram for each neighbour in the tree of this router,
 //!   within the rate limits of the port.
 //!
@@ -69,7 +69,7 @@ pub use snapshot::{Path, PeerPath, Snapshot, Unreachable};
 pub use transmit::SendError;
 pub use underlay::Underlay;
 
-use crate::announced::Announcements;
+use crate::arp_proxy::ArpProxy;
 use crate::entropy::Entropy;
 use crate::fdb::{Fdb, Owner};
 use crate::ids::{Mac, PeerId};
@@ -187,8 +187,8 @@ impl Forwarder {
     }
 
     /// Returns the table of addresses that routers announce for their containers.
-    pub fn announced(&self) -> &Announcements {
-        self.tables.announced()
+    pub fn arp_proxy(&self) -> &ArpProxy {
+        self.tables.arp_proxy()
     }
 
     /// Returns the underlay addresses of all routers.

@@ -5,7 +5,7 @@ use std::sync::Mutex;
 
 use super::classify::Destination;
 use super::pending::PendingFrames;
-use crate::announced::question::{Direction, Protocol};
+use crate::arp_proxy::resolution::{Protocol, UnicastTarget};
 use crate::forward::lane::{LaneView, Scratch};
 use crate::forward::snapshot::{PeerRoute, Snapshot, Unreachable};
 use crate::forward::transmit::{DatagramDraft, Transmitter};
@@ -137,7 +137,7 @@ impl<'a> EgressBatch<'a> {
     /// Sends an ARP request or neighbour solicitation to the MAC that is announced for the address. Only the
     /// destination MAC changes: ARP needs no broadcast to be understood (RFC 1122 section 2.3.2.1), nor IPv6 a group
     /// as destination MAC (RFC 6085).
-    pub(super) fn ask(&mut self, to: Direction, frame: &[u8]) {
+    pub(super) fn ask(&mut self, to: UnicastTarget, frame: &[u8]) {
         self.view.counters.count(match to.protocol {
             Protocol::Arp => Counter::ArpDirected,
             Protocol::Ndp => Counter::NdDirected,

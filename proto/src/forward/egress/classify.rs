@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 
 use super::group_limits::{GroupBuckets, GroupLimits};
-use crate::announced::question::{Direction, direct, is_resolution, observe};
+use crate::arp_proxy::resolution::{UnicastTarget, direct, is_resolution, observe};
 use crate::fdb::Owner;
 use crate::forward::bridge::BridgeTables;
 use crate::forward::lane::LaneView;
@@ -27,7 +27,7 @@ pub(super) enum Destination {
 pub(super) enum Decision {
     Send(Destination),
     /// ARP request or neighbour solicitation that goes only to the announced container.
-    Ask(Direction),
+    Ask(UnicastTarget),
     /// Nothing to send: delivered locally, or no neighbour to flood to.
     Done,
 }
@@ -64,14 +64,14 @@ impl Classifier {
         let ethernet = check(tables, snapshot, frame)?;
         tables.learn(ethernet.source(), Owner::Local, now, counters);
         let is_resolution = is_resolution(&ethernet) && frame.header.is_plain();
-        let announced = tables.announced();
+        let arp_proxy = tables.arp_proxy();
         if !ethernet.destination().is_group() {
             if is_resolution {
-                observe(announced, Owner::Local, &ethernet, now);
+                observe(arp_proxy, Owner::Local, &ethernet, now);
             }
             return self.classify_unicast(tables, view, ethernet.destination());
         }
-        if is_resolution && let Some(direction) = direct(announced, tables.fdb(), &ethernet, now) {
+        if is_resolution && let Some(direction) = direct(arp_proxy, tables.fdb(), &ethernet, now) {
             return if lock(&self.questions).take(now) {
                 Ok(Decision::Ask(direction))
             } else {
@@ -100,7 +100,7 @@ impl Classifier {
             }
             None => {}
         }
-        if let Some(Owner::Peer(peer)) = tables.announced().owner(destination, now) {
+        if let Some(Owner::Peer(peer)) = tables.arp_proxy().owner(destination, now) {
             counters.count(Counter::FramesLocated);
             return Ok(Decision::Send(Destination::Peer(peer)));
         }

@@ -1,6 +1,6 @@
 //! Delivery of frames from other routers to the local port.
 
-use crate::announced::question::{is_resolution, observe};
+use crate::arp_proxy::resolution::{is_resolution, observe};
 use crate::fdb::Owner;
 use crate::forward::bridge::BridgeTables;
 use crate::forward::transmit::Transmitter;
@@ -18,7 +18,7 @@ pub(super) fn deliver(tables: &BridgeTables, tx: &mut Transmitter<'_>, owner: Ow
             Ok(ethernet) => {
                 tables.learn(ethernet.source(), owner, view.now, view.counters);
                 if is_resolution(&ethernet) {
-                    observe(tables.announced(), owner, &ethernet, view.now);
+                    observe(tables.arp_proxy(), owner, &ethernet, view.now);
                 }
                 view.counters.count(Counter::FramesOut);
                 tx.out().inject(frame);
