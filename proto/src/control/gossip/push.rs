@@ -117,15 +117,15 @@ impl Gossip {
     pub(super) fn request(
         &mut self,
         conn: ConnId,
-        held: impl IntoIterator<Item = (RecordKey, Version)>,
+        records: impl IntoIterator<Item = (RecordKey, Version)>,
         now: Instant,
     ) {
         let Some(link) = self.links.get_mut(&conn) else {
             return;
         };
-        let held = held.into_iter();
-        let wanted = held.filter(|record| self.requests.request(conn, *record, now));
-        link.queue.request(wanted.map(|(key, _)| key));
+        let records = records.into_iter();
+        let due = records.filter(|record| self.requests.request(conn, *record, now));
+        link.queue.request(due.map(|(key, _)| key));
     }
 
     /// Repeats overdue requests elsewhere: the link may have ended. A comparison, which need not wait for its turn, finds

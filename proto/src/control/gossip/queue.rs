@@ -131,27 +131,27 @@ impl PeerQueue {
         }
         if !self.requests.is_empty() {
             let requests = core::iter::from_fn(|| self.requests.pop_first());
-            return Some(LinkMessage::Want(requests.take(MAX_WANT).collect()));
+            return Some(LinkMessage::Request(requests.take(MAX_WANT).collect()));
         }
-        let held = self.take_advertised(lsdb, now);
-        (!held.is_empty()).then_some(LinkMessage::Have(held))
+        let records = self.take_advertised(lsdb, now);
+        (!records.is_empty()).then_some(LinkMessage::IHave(records))
     }
 
     /// Takes off what is to be advertised now, until a message is full.
     fn take_advertised(&mut self, lsdb: &Lsdb, now: Instant) -> Vec<(RecordKey, Version)> {
-        let mut held = Vec::new();
+        let mut records = Vec::new();
         if self.advertise_at.is_none_or(|at| now < at) {
-            return held;
+            return records;
         }
-        while held.len() < MAX_WANT
+        while records.len() < MAX_WANT
             && let Some(key) = self.lazy.pop_first()
         {
-            held.extend(lsdb.get(key).map(|record| (key, record.version())));
+            records.extend(lsdb.get(key).map(|record| (key, record.version())));
         }
         if self.lazy.is_empty() {
             self.advertise_at = None;
         }
-        held
+        records
     }
 
     /// Takes off records until a message is full.
