@@ -27,7 +27,8 @@ use super::bounded::{self, Blob};
 use super::codec::{self, CodecError};
 use crate::ids::{PeerId, Version};
 use crate::limits::{
-    MAX_BYE_REASON, MAX_LINK_MESSAGE, MAX_RECORD, MAX_RECORDS_PER_MESSAGE, MAX_SUMMARY, MAX_WANT,
+    MAX_BYE_REASON, MAX_LINK_MESSAGE, MAX_RECORD, MAX_RECORDS_PER_MESSAGE, MAX_RECORDS_PER_REQUEST,
+    MAX_SUMMARY,
 };
 use crate::wire::digest_tree::{CHILDREN, DigestNode};
 use crate::wire::topic::RecordKey;
@@ -53,7 +54,7 @@ pub enum LinkMessage {
     Hashes(Hashes),
     /// Records that the sender has for a range of peers.
     Summary(Summary),
-    /// Request for records, like Graft in Plumtree; at most [`MAX_WANT`].
+    /// Request for records, like Graft in Plumtree; at most [`MAX_RECORDS_PER_REQUEST`].
     Request(Vec<RecordKey>),
     /// Underlay address at which the sender sees the receiver.
     Observed(SocketAddr),
@@ -67,7 +68,7 @@ pub enum LinkMessage {
         bytes: Vec<u8>,
     },
     /// Advertisement of records that the sender has (lazy push of Plumtree); neighbours request those they lack. At most
-    /// [`MAX_WANT`].
+    /// [`MAX_RECORDS_PER_REQUEST`].
     IHave(Vec<(RecordKey, Version)>),
     /// The sender closes the link.
     Bye {
@@ -124,11 +125,14 @@ struct RecordList<'a>(
 );
 
 #[derive(Serialize, Deserialize)]
-struct RequestList(#[serde(deserialize_with = "bounded::list::<_, _, MAX_WANT>")] Vec<RecordKey>);
+struct RequestList(
+    #[serde(deserialize_with = "bounded::list::<_, _, MAX_RECORDS_PER_REQUEST>")] Vec<RecordKey>,
+);
 
 #[derive(Serialize, Deserialize)]
 struct IHaveList(
-    #[serde(deserialize_with = "bounded::list::<_, _, MAX_WANT>")] Vec<(RecordKey, Version)>,
+    #[serde(deserialize_with = "bounded::list::<_, _, MAX_RECORDS_PER_REQUEST>")]
+    Vec<(RecordKey, Version)>,
 );
 
 #[derive(Serialize, Deserialize)]
@@ -176,7 +180,7 @@ impl LinkMessage {
                 tagged(tag::SUMMARY, summary, &mut out)
             }
             Self::Request(keys) => {
-                within(keys.len(), MAX_WANT)?;
+                within(keys.len(), MAX_RECORDS_PER_REQUEST)?;
                 tagged(tag::REQUEST, keys, &mut out)
             }
             Self::Hashes(Hashes { node, sums }) => {
@@ -184,7 +188,7 @@ impl LinkMessage {
                 tagged(tag::HASHES, &list, &mut out)
             }
             Self::IHave(records) => {
-                within(records.len(), MAX_WANT)?;
+                within(records.len(), MAX_RECORDS_PER_REQUEST)?;
                 tagged(tag::I_HAVE, records, &mut out)
             }
             Self::KeepLink(keep) => tagged(tag::KEEP_LINK, keep, &mut out),
@@ -386,9 +390,9 @@ mod tests {
         assert!(summary(MAX_SUMMARY + 1).encode().is_err());
 
         let request = |n| LinkMessage::Request(vec![key; n]);
-        let bytes = request(MAX_WANT).encode().unwrap();
+        let bytes = request(MAX_RECORDS_PER_REQUEST).encode().unwrap();
         assert!(LinkMessage::decode(&bytes).is_ok());
-        assert!(request(MAX_WANT + 1).encode().is_err());
+        assert!(request(MAX_RECORDS_PER_REQUEST + 1).encode().is_err());
 
         let largest = vec![0; MAX_RECORD];
         assert!(LinkMessage::Records(vec![largest]).encode().is_ok());

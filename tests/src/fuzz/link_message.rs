@@ -2,7 +2,7 @@
 
 use mesh_proto::ids::{PeerId, Version};
 use mesh_proto::limits::{
-    MAX_BYE_REASON, MAX_RECORD, MAX_RECORDS_PER_MESSAGE, MAX_SUMMARY, MAX_WANT,
+    MAX_BYE_REASON, MAX_RECORD, MAX_RECORDS_PER_MESSAGE, MAX_RECORDS_PER_REQUEST, MAX_SUMMARY,
 };
 use mesh_proto::wire::digest_tree::{CHILDREN, DigestNode};
 use mesh_proto::wire::message::{DigestEntry, Hashes, LinkMessage, Summary};
@@ -35,8 +35,8 @@ fn check_bounds(message: &LinkMessage) {
         }
         LinkMessage::Unicast { bytes, .. } => assert!(bytes.len() <= MAX_RECORD),
         LinkMessage::Summary(summary) => assert!(summary.entries.len() <= MAX_SUMMARY),
-        LinkMessage::Request(keys) => assert!(keys.len() <= MAX_WANT),
-        LinkMessage::IHave(records) => assert!(records.len() <= MAX_WANT),
+        LinkMessage::Request(keys) => assert!(keys.len() <= MAX_RECORDS_PER_REQUEST),
+        LinkMessage::IHave(records) => assert!(records.len() <= MAX_RECORDS_PER_REQUEST),
         LinkMessage::Bye { reason } => assert!(reason.len() <= MAX_BYE_REASON),
         _ => {}
     }

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use crate::entropy::Entropy;
 use crate::ids::{ConnId, Version};
-use crate::limits::{COALESCE, MAX_ASKED_WHEN_FULL};
+use crate::limits::{COALESCE, MAX_REQUESTS_WHEN_FULL};
 use crate::time::Instant;
 use crate::topology::lsdb::Giver;
 use crate::topology::lsdb::{Merge, Refusal};
@@ -85,11 +85,11 @@ impl Gossip {
                 .ask
                 .into_iter()
                 .partition(|(key, _)| self.lsdb.get(*key).is_some());
-            let spare = unknown.len().saturating_sub(MAX_ASKED_WHEN_FULL);
+            let spare = unknown.len().saturating_sub(MAX_REQUESTS_WHEN_FULL);
             if spare > 0 {
                 let first = usize::try_from(entropy.u64() % spare as u64).unwrap_or_default();
                 unknown.rotate_left(first);
-                unknown.truncate(MAX_ASKED_WHEN_FULL);
+                unknown.truncate(MAX_REQUESTS_WHEN_FULL);
             }
             missing.ask = known.into_iter().chain(unknown).collect();
         }
