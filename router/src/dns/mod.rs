@@ -288,7 +288,7 @@ impl Shared {
         let names = self.names.read().unwrap_or_else(PoisonError::into_inner);
         answer(
             query,
-            way,
+            transport,
             &names,
             &self.settings,
             self.clock.now(),
