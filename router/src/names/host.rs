@@ -11,7 +11,7 @@ use std::sync::Arc;
 use mesh_host::exposure::ExposedName;
 use mesh_host::hosts::HostsWish;
 use mesh_host::table::Announced;
-use mesh_proto::api::{Attached, DnsChange, EXPOSE, Runtime};
+use mesh_proto::api::{AttachedContainer, DnsChange, EXPOSE, Runtime};
 use mesh_proto::names::{Container, Domain, LocalNames, ManualName, MeshName};
 use mesh_proto::wire::topic::Topic;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -226,7 +226,7 @@ impl Host {
     }
 
     /// Publishes the Docker containers on the mesh.
-    fn publish_guests(&self, rows: &[Attached]) {
+    fn publish_guests(&self, rows: &[AttachedContainer]) {
         let wishes = self.attachments.hosts_wishes();
         let docker = rows.iter().filter(|row| row.runtime == Runtime::Docker);
         let guests = docker.filter_map(|row| {
@@ -242,7 +242,7 @@ impl Host {
         });
     }
 
-    fn guest(&self, row: &Attached, details: &Details, wish: &HostsWish) -> Guest {
+    fn guest(&self, row: &AttachedContainer, details: &Details, wish: &HostsWish) -> Guest {
         let engine = &details.container;
         let is_ours = |domain: &String| domain.eq_ignore_ascii_case(self.domain.as_str());
         let is_told = engine.dns_search.iter().any(is_ours);
@@ -264,7 +264,7 @@ impl Host {
         }
     }
 
-    fn container(&self, row: &Attached) -> Container {
+    fn container(&self, row: &AttachedContainer) -> Container {
         let details = self.details.get(&row.container);
         // Until the engine answers, only the container name is known; processes have no other.
         let mut names = details.map(|d| d.names.clone()).unwrap_or_default();
@@ -283,7 +283,7 @@ impl Host {
     }
 
     /// Returns the names of a container that are not valid in the mesh, one line each.
-    fn unusable(&self, row: &Attached) -> Vec<String> {
+    fn unusable(&self, row: &AttachedContainer) -> Vec<String> {
         let mut errors = match self.details.get(&row.container) {
             Some(details) => details.unusable.clone(),
             None => Vec::new(),
@@ -465,7 +465,7 @@ impl Host {
             return Ok(None);
         };
         let rows = self.attachments.ps();
-        let named = |row: &&Attached| row.name == wanted || row.container == wanted;
+        let named = |row: &&AttachedContainer| row.name == wanted || row.container == wanted;
         if let Some(row) = rows.into_iter().find(|row| named(&row)) {
             return Ok(Some(Subject {
                 id: row.container,
@@ -504,7 +504,7 @@ fn host_name((name, addresses): ExposedName) -> Container {
 }
 
 /// Returns its mesh addresses, in the order of its interfaces.
-fn addresses(row: &Attached) -> impl Iterator<Item = IpAddr> + '_ {
+fn addresses(row: &AttachedContainer) -> impl Iterator<Item = IpAddr> + '_ {
     row.interfaces.iter().filter_map(|i| {
         let text = i.address.split('/').next().unwrap_or_default();
         text.parse().ok()
@@ -512,7 +512,7 @@ fn addresses(row: &Attached) -> impl Iterator<Item = IpAddr> + '_ {
 }
 
 /// True if the displayed name is a real one: while the owner is unknown, it is a prefix of the id.
-fn is_named(row: &Attached) -> bool {
+fn is_named(row: &AttachedContainer) -> bool {
     !is_part_of_id(&row.name, &row.container)
 }
 
@@ -527,7 +527,7 @@ mod tests {
 
     #[test]
     fn a_name_that_begins_an_id_by_chance_is_a_name() {
-        let row = |name: &str| Attached {
+        let row = |name: &str| AttachedContainer {
             container: "c7a90b1122334455".to_owned(),
             name: name.to_owned(),
             runtime: Runtime::Process,
