@@ -1,4 +1,4 @@
-//! One container of any runtime: a process with its network on the mesh.
+//! One container of any runtime: a process with its network on the mesh, and its start on a host.
 
 use std::time::Duration;
 
@@ -173,6 +173,99 @@ impl Container {
             .exec(&["kill", "-KILL", &self.pid])?
             .ok()
             .map(drop)
+    }
+}
+
+impl Host {
+    /// Runs an endless command in a network namespace on the mesh.
+    ///
+    /// # Errors
+    /// `mesh run` fails.
+    pub fn run(&self, address: &str) -> Result<Container> {
+        self.run_named(address, &format!("c{}", address.replace(['.', '/'], "-")))
+    }
+
+    /// Like [`Host::run`], with this name for the container.
+    ///
+    /// # Errors
+    /// `mesh run` fails.
+    pub fn run_named(&self, address: &str, name: &str) -> Result<Container> {
+        let file = format!("/run/testbed/{name}.pid");
+        let line = format!("echo $$ >{file}.new; mv {file}.new {file}; exec sleep infinity");
+        self.mesh(&[
+            "run",
+            "--runtime",
+            "process",
+            address,
+            "-d",
+            "--name",
+            name,
+            "--",
+            "sh",
+            "-c",
+            &line,
+        ])?
+        .ok()?;
+        let pid = wait_until(
+            Duration::from_secs(5),
+            "the command of `mesh run` starts",
+            || self.exec(&["cat", &file])?.ok(),
+        )?;
+        Ok(Container::new(self.clone(), pid, address))
+    }
+
+    /// Like [`Host::run_named`], with an address that the router allocates; `args` are the address arguments.
+    ///
+    /// # Errors
+    /// `mesh run` fails.
+    pub fn run_free(&self, args: &[&str], name: &str) -> Result<Container> {
+        let file = format!("/run/testbed/{name}.pid");
+        let line = format!("echo $$ >{file}.new; mv {file}.new {file}; exec sleep infinity");
+        let before = ["run", "--runtime", "process"];
+        let after = ["-d", "--name", name, "--", "sh", "-c", &line];
+        self.mesh(&[&before[..], args, &after].concat())?.ok()?;
+        let pid = wait_until(
+            Duration::from_secs(5),
+            "the command of `mesh run` starts",
+            || self.exec(&["cat", &file])?.ok(),
+        )?;
+        let address = self.address_of(name)?;
+        Ok(Container::new(self.clone(), pid, &address))
+    }
+
+    /// Returns the host's own network in the form of a container, to measure the underlay and to test the harness.
+    ///
+    /// # Errors
+    /// The host is down.
+    pub fn underlay(&self) -> Result<Container> {
+        // Process 1 is in the host's network namespace.
+        self.exec(&["true"])?.ok()?;
+        Ok(Container::new(
+            self.clone(),
+            "1".to_owned(),
+            &self.address(),
+        ))
+    }
+
+    /// Like [`Host::underlay`], with another address of the host.
+    ///
+    /// # Errors
+    /// The host is down.
+    pub fn underlay_as(&self, address: &str) -> Result<Container> {
+        self.exec(&["true"])?.ok()?;
+        Ok(Container::new(self.clone(), "1".to_owned(), address))
+    }
+
+    /// Returns a running Docker container on this host, by name or id, with its address on the mesh.
+    ///
+    /// # Errors
+    /// The container does not run.
+    pub fn container(&self, name: &str, address: &str) -> Result<Container> {
+        let pid = self
+            .docker(&["inspect", "-f", "{{.State.Pid}}", name])?
+            .ok()?;
+        ensure!(pid != "0", "container {name} on {} does not run", self.name);
+        Ok(Container::new(self.clone(), pid, address))
     }
 }
 

@@ -1,12 +1,13 @@
 //! A testbed: hosts made by `tests/testbed/testbed.sh`, removed on drop.
 
-use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use anyhow::{Context as _, Result, anyhow, ensure};
+use anyhow::{Context as _, Result};
 
-use crate::command::{Background, Outcome, run_with_env, spawn_with_env};
+use crate::command::Background;
 use crate::host::Host;
+use crate::programs::Programs;
+use crate::script::TestbedScript;
 
 /// Layout of a testbed.
 #[derive(Clone, Debug)]
@@ -86,7 +87,7 @@ pub fn with_testbed(setup: &Setup, test: impl FnOnce(&Testbed) -> Result<()>) ->
 /// Several hosts on one underlay switch.
 #[derive(Debug)]
 pub struct Testbed {
-    script: Script,
+    script: TestbedScript,
     hosts: Vec<Host>,
 }
 
@@ -99,9 +100,7 @@ impl Testbed {
     pub fn start(setup: &Setup) -> Result<Self> {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let serial = NEXT.fetch_add(1, Ordering::Relaxed);
-        let script = Script {
-            testbed: format!("{}-{serial}", std::process::id()),
-        };
+        let script = TestbedScript::new(format!("{}-{serial}", std::process::id()));
         let programs = Programs::find()?;
         let arguments = setup.arguments();
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
@@ -119,7 +118,7 @@ impl Testbed {
 
     /// Returns its unique name, which is part of the names of its network namespaces.
     pub fn name(&self) -> &str {
-        &self.script.testbed
+        self.script.testbed()
     }
 
     /// Returns host `number`, counted from 1 as in its name `host1`.
@@ -192,66 +191,5 @@ impl Drop for Testbed {
     fn drop(&mut self) {
         // An error is ignored; the next start of a testbed tries again.
         let _ = self.script.run(&["stop"]);
-    }
-}
-
-/// The testbed script, bound to one testbed.
-#[derive(Clone, Debug)]
-pub(crate) struct Script {
-    testbed: String,
-}
-
-impl Script {
-    fn path() -> String {
-        concat!(env!("CARGO_MANIFEST_DIR"), "/testbed/testbed.sh").to_owned()
-    }
-
-    pub(crate) fn run(&self, args: &[&str]) -> Result<Outcome> {
-        run_with_env(&Self::path(), args, &[("TESTBED", &self.testbed)])
-    }
-
-    pub(crate) fn spawn(&self, args: &[&str]) -> Result<Background> {
-        spawn_with_env(&Self::path(), args, &[("TESTBED", &self.testbed)])
-    }
-}
-
-/// Paths of the programs under test and of their helper.
-#[derive(Clone, Debug)]
-pub(crate) struct Programs {
-    pub(crate) dir: String,
-    pub(crate) mesh: String,
-    pub(crate) router: String,
-    pub(crate) probe: String,
-}
-
-impl Programs {
-    /// Locates the programs: Cargo builds those of the workspace into one directory, and tests into a subdirectory of
-    /// it.
-    fn find() -> Result<Self> {
-        let this = std::env::current_exe()?;
-        let mut dirs = this.ancestors().skip(1).take(2);
-        let dir = dirs
-            .find(|dir| !dir.ends_with("deps"))
-            .and_then(Path::to_str);
-        let dir =
-            dir.ok_or_else(|| anyhow!("no directory of programs above {}", this.display()))?;
-        let program = |name: &str| format!("{dir}/{name}");
-        Ok(Self {
-            dir: dir.to_owned(),
-            mesh: program("mesh"),
-            router: program("mesh-router"),
-            probe: program("meshprobe"),
-        })
-    }
-
-    /// Fails if programs are missing: Cargo does not build those of other crates for a test.
-    pub(crate) fn check(&self) -> Result<()> {
-        for program in [&self.mesh, &self.router] {
-            ensure!(
-                Path::new(program).exists(),
-                "{program} is missing: run `cargo build --workspace --bins` first"
-            );
-        }
-        Ok(())
     }
 }
