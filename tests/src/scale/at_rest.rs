@@ -93,7 +93,7 @@ impl World {
         };
         let mut state = node.state.clone();
         (state.epoch, state.targets) = (FIRST.epoch, Vec::new());
-        let router = Router::start(&state, &node.setup, &mut node.dice.clone(), self.now);
+        let router = Router::start(&state, &node.setup, &mut node.rng.clone(), self.now);
         let Ok(router) = router else {
             return Vec::new();
         };

@@ -187,7 +187,7 @@ fn names(m: &mut Measured) {
     let mut times: Vec<Duration> = Vec::new();
     let mut unknown = 0;
     for number in 0..m.rounds(NAMED) {
-        let from = m.world.dice.below(n);
+        let from = m.world.rng.below(n);
         let Some(peer) = m.world.peer(from) else {
             continue;
         };
@@ -235,7 +235,7 @@ fn broadcasts(m: &mut Measured) {
     let loss = std::mem::take(&mut m.world.underlay.loss);
     let rounds = m.rounds(BROADCASTS);
     for _ in 0..rounds {
-        let from = m.world.dice.below(n);
+        let from = m.world.rng.below(n);
         let source = attached(from).mac;
         let (frame, bytes) = m.world.ledger.frame(from, source, Mac::BROADCAST, 100);
         m.world.speak(from, &[bytes]);
@@ -270,10 +270,10 @@ fn changes(m: &mut Measured) {
     let idle = m.idle_rate() * WATCHED.as_secs_f64();
     let rounds = m.rounds(CHANGES);
     for _ in 0..rounds {
-        let a = m.world.dice.below(n);
+        let a = m.world.rng.below(n);
         let neighbours = m.world.neighbours(a);
         let Some(b) = neighbours
-            .get(m.world.dice.below(neighbours.len()))
+            .get(m.world.rng.below(neighbours.len()))
             .copied()
         else {
             continue;

@@ -12,7 +12,7 @@ use super::at_rest::Known;
 use super::bytes::Bytes;
 use super::tcp::{End, Segment, Stream};
 use super::underlay::{LONGEST, Underlay, address, host_at};
-use crate::sim::dice::Dice;
+use crate::sim::rng::Rng;
 use crate::sim::hostile::Hostile;
 use crate::sim::network::HostId;
 use crate::sim::process::{Effect, Process};
@@ -75,7 +75,7 @@ pub(crate) struct Node {
     pub(crate) id: HostId,
     pub(crate) state: State,
     pub(crate) setup: Setup,
-    pub(crate) dice: Dice,
+    pub(crate) rng: Rng,
     /// Knowledge of its router at its first start.
     pub(crate) known: Option<Arc<Known>>,
     pub(crate) router: Option<Router>,
@@ -102,12 +102,12 @@ pub(crate) struct Node {
 }
 
 impl Node {
-    pub(crate) fn new(id: HostId, state: State, setup: Setup, dice: Dice) -> Self {
+    pub(crate) fn new(id: HostId, state: State, setup: Setup, rng: Rng) -> Self {
         Self {
             id,
             state,
             setup,
-            dice,
+            rng,
             known: None,
             router: None,
             hostile: None,
@@ -180,7 +180,7 @@ impl Node {
         self.incarnation += 1;
         self.powered = true;
         self.armed = None;
-        match Router::start(&self.state, &self.setup, &mut self.dice, around.now) {
+        match Router::start(&self.state, &self.setup, &mut self.rng, around.now) {
             Ok(mut router) => {
                 if let Some(known) = self.known.take() {
                     router.resume(&known.lsdb, &known.routes, around.now);
@@ -354,8 +354,8 @@ impl Node {
         let Some(to) = host_at(to, around.hosts) else {
             return;
         };
-        if around.underlay.carries(self.id, to) && !self.dice.chance(around.underlay.loss) {
-            let delay = around.underlay.delay(self.id, to, &mut self.dice);
+        if around.underlay.carries(self.id, to) && !self.rng.chance(around.underlay.loss) {
+            let delay = around.underlay.delay(self.id, to, &mut self.rng);
             self.send_at(around.now + delay, to, What::Datagram(bytes), around);
         }
     }

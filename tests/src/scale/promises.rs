@@ -87,7 +87,7 @@ impl World {
     fn broadcasts(&mut self, hosts: &[HostId]) -> Vec<Expectation> {
         let mut out = Vec::new();
         for _ in 0..BROADCASTS {
-            let from = hosts[self.dice.below(hosts.len())];
+            let from = hosts[self.rng.below(hosts.len())];
             let source = attached(from).mac;
             let (frame, bytes) = self.ledger.frame(from, source, Mac::BROADCAST, 100);
             self.speak(from, &[bytes]);
@@ -101,8 +101,8 @@ impl World {
     fn unicast(&mut self, hosts: &[HostId]) -> Vec<Expectation> {
         let mut out = Vec::new();
         for _ in 0..PAIRS {
-            let from = hosts[self.dice.below(hosts.len())];
-            let to = hosts[self.dice.below(hosts.len())];
+            let from = hosts[self.rng.below(hosts.len())];
+            let to = hosts[self.rng.below(hosts.len())];
             if from == to {
                 continue;
             }

@@ -130,7 +130,7 @@ fn trouble(scenario: Scenario, world: &mut World) {
         Scenario::SwizzleClog => swizzle_clog(world),
         Scenario::Flapping => flapping(world),
         Scenario::Partition => {
-            let sides = (0..world.len()).map(|_| world.dice.chance(500)).collect();
+            let sides = (0..world.len()).map(|_| world.rng.chance(500)).collect();
             world.underlay.sides = Some(sides);
             world.run(Duration::from_secs(60));
             world.underlay.sides = None;
@@ -158,7 +158,7 @@ fn rolling_restart(world: &mut World) {
     let pace = each(Duration::from_secs(200), world.len());
     for host in 0..world.len() {
         world.kill(host);
-        let down = world.dice.millis(50, 1_500);
+        let down = world.rng.millis(50, 1_500);
         world.start(host, down);
         world.run(pace);
     }
@@ -168,9 +168,9 @@ fn rolling_restart(world: &mut World) {
 fn restart_storm(world: &mut World) {
     for _ in 0..3 {
         for host in 0..world.len() {
-            if world.dice.chance(600) {
+            if world.rng.chance(600) {
                 world.kill(host);
-                let down = world.dice.millis(10, 2_500);
+                let down = world.rng.millis(10, 2_500);
                 world.start(host, down);
             }
         }
@@ -183,8 +183,8 @@ fn churn(world: &mut World) {
     let replaced = 60 * world.len() / 10;
     let pace = each(hour, replaced);
     for _ in 0..replaced {
-        let host = world.dice.below(world.len());
-        if world.dice.chance(500) {
+        let host = world.rng.below(world.len());
+        if world.rng.chance(500) {
             world.kill(host);
         } else {
             world.power_off(host);
@@ -198,9 +198,9 @@ fn churn(world: &mut World) {
 fn swizzle_clog(world: &mut World) {
     let mut pairs = Vec::new();
     while pairs.len() < 12 + world.len() / 10 {
-        let a = world.dice.below(world.len());
+        let a = world.rng.below(world.len());
         let others = world.neighbours(a);
-        if let Some(b) = others.get(world.dice.below(others.len())) {
+        if let Some(b) = others.get(world.rng.below(others.len())) {
             pairs.push((a.min(*b), a.max(*b)));
         }
     }
@@ -209,7 +209,7 @@ fn swizzle_clog(world: &mut World) {
         world.run(Duration::from_millis(300));
     }
     world.run(Duration::from_secs(10));
-    world.dice.shuffle(&mut pairs);
+    world.rng.shuffle(&mut pairs);
     for pair in &pairs {
         world.underlay.cut.remove(pair);
         world.run(Duration::from_millis(300));
@@ -217,17 +217,17 @@ fn swizzle_clog(world: &mut World) {
 }
 
 fn flapping(world: &mut World) {
-    let a = world.dice.below(world.len());
+    let a = world.rng.below(world.len());
     let others = world.neighbours(a);
-    let Some(b) = others.get(world.dice.below(others.len())).copied() else {
+    let Some(b) = others.get(world.rng.below(others.len())).copied() else {
         return;
     };
     for _ in 0..20 {
         world.underlay.cut.insert((a.min(b), a.max(b)));
-        let down = world.dice.millis(100, 4_500);
+        let down = world.rng.millis(100, 4_500);
         world.run(down);
         world.underlay.cut.clear();
-        let up = world.dice.millis(100, 1_500);
+        let up = world.rng.millis(100, 1_500);
         world.run(up);
     }
 }

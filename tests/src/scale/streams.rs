@@ -59,7 +59,7 @@ impl Node {
             return self.fail(conn, "connection timed out", Duration::ZERO, around);
         }
         self.sent.first_segment();
-        if around.underlay.carries(self.id, other) && !self.dice.chance(around.underlay.loss) {
+        if around.underlay.carries(self.id, other) && !self.rng.chance(around.underlay.loss) {
             self.push(key, Segment::Syn, around);
         }
         let wait = SYN_AGAIN.get(tries).copied().unwrap_or(PATIENCE);
@@ -155,7 +155,7 @@ impl Node {
         let Some(other) = other else { return };
         self.sent.last_segment();
         if around.underlay.carries(self.id, other) {
-            let delay = around.underlay.delay(self.id, other, &mut self.dice);
+            let delay = around.underlay.delay(self.id, other, &mut self.rng);
             let what = What::Segment {
                 stream,
                 to_dialler: true,
@@ -223,7 +223,7 @@ impl Node {
         };
         let pieces = segments(len).max(1);
         let path = (self.id, other);
-        let (delay, lost) = around.underlay.stream_delay(path, pieces, &mut self.dice);
+        let (delay, lost) = around.underlay.stream_delay(path, pieces, &mut self.rng);
         match &segment {
             Segment::Data(_) => self.sent.written(len, lost),
             Segment::Fin => self.sent.last_segment(),

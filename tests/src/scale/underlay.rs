@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use mesh_proto::limits::DEFAULT_PORT;
 
-use crate::sim::dice::Dice;
+use crate::sim::rng::Rng;
 use crate::sim::network::HostId;
 
 /// Least latency of two hosts: hosts cannot affect each other within this time.
@@ -49,12 +49,12 @@ impl Underlay {
     /// Returns the latency of a pair: 10 to 50 ms, constant.
     pub(crate) fn latency(&self, a: HostId, b: HostId) -> Duration {
         let pair = (a.min(b) as u64) << 32 | a.max(b) as u64;
-        NEAREST + Duration::from_nanos(Dice::new(pair ^ self.seed).number() % SPREAD)
+        NEAREST + Duration::from_nanos(Rng::new(pair ^ self.seed).number() % SPREAD)
     }
 
     /// Returns the delay of the next segment or datagram.
-    pub(crate) fn delay(&self, a: HostId, b: HostId, dice: &mut Dice) -> Duration {
-        self.latency(a, b) + dice.millis(0, JITTER)
+    pub(crate) fn delay(&self, a: HostId, b: HostId, rng: &mut Rng) -> Duration {
+        self.latency(a, b) + rng.millis(0, JITTER)
     }
 
     /// Returns the delay of `segments` segments of a connection, and the number of lost ones: loss costs time, no
@@ -63,12 +63,12 @@ impl Underlay {
         &self,
         (a, b): (HostId, HostId),
         segments: usize,
-        dice: &mut Dice,
+        rng: &mut Rng,
     ) -> (Duration, usize) {
-        let lost = (0..segments).filter(|_| dice.chance(self.loss)).count();
-        let mut delay = self.delay(a, b, dice);
+        let lost = (0..segments).filter(|_| rng.chance(self.loss)).count();
+        let mut delay = self.delay(a, b, rng);
         if lost > 0 {
-            delay += dice.millis(SENT_AGAIN.0, SENT_AGAIN.1);
+            delay += rng.millis(SENT_AGAIN.0, SENT_AGAIN.1);
         }
         (delay, lost)
     }
@@ -98,14 +98,14 @@ mod tests {
     #[test]
     fn pairs_are_ten_to_fifty_milliseconds_apart() {
         let underlay = Underlay::new(7, 10);
-        let mut dice = Dice::new(1);
+        let mut rng = Rng::new(1);
         for (a, b) in (0..200).map(|n| (n, 3 * n + 1)) {
             assert_eq!(underlay.latency(a, b), underlay.latency(b, a));
-            let delay = underlay.delay(a, b, &mut dice);
+            let delay = underlay.delay(a, b, &mut rng);
             assert!(delay >= NEAREST && delay <= Duration::from_millis(55));
         }
         let lost: usize = (0..10_000)
-            .map(|_| underlay.stream_delay((0, 1), 1, &mut dice).1)
+            .map(|_| underlay.stream_delay((0, 1), 1, &mut rng).1)
             .sum();
         assert!((50..200).contains(&lost), "{lost}");
     }

@@ -17,7 +17,7 @@ use super::memory::shortage;
 use super::node::{Around, Event, Node, What};
 use super::plan::{Plan, attached, container, targets};
 use super::underlay::{Underlay, address};
-use crate::sim::dice::Dice;
+use crate::sim::rng::Rng;
 use crate::sim::frames::Ledger;
 use crate::sim::hostile::{Harm, Hostile};
 use crate::sim::invariants::Violation;
@@ -31,7 +31,7 @@ const CLOCKS: Duration = Duration::from_secs(3_600);
 /// State of the world.
 pub(crate) struct World {
     pub(crate) now: Instant,
-    pub(crate) dice: Dice,
+    pub(crate) rng: Rng,
     pub(crate) underlay: Underlay,
     pub(crate) ledger: Ledger,
     pub(crate) deliveries: Deliveries,
@@ -43,14 +43,14 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn new(plan: Plan) -> Self {
-        let mut dice = Dice::new(plan.seed);
+        let mut rng = Rng::new(plan.seed);
         let verifier = Arc::new(Cache::default());
-        let secret = Arc::new(MeshSecret::from_key_bytes(dice.key()));
-        let targets = targets(plan.hosts, &mut dice);
+        let secret = Arc::new(MeshSecret::from_key_bytes(rng.key()));
+        let targets = targets(plan.hosts, &mut rng);
         let mut shards: Vec<Vec<Node>> = (0..SHARDS).map(|_| Vec::new()).collect();
         let mut who = BTreeMap::new();
         for (id, targets) in targets.into_iter().enumerate() {
-            let identity = Arc::new(Identity::from_seeds(dice.key(), dice.key()));
+            let identity = Arc::new(Identity::from_seeds(rng.key(), rng.key()));
             who.insert(identity.id(), id);
             let state = State {
                 identity,
@@ -80,15 +80,15 @@ impl World {
                     .into_iter()
                     .collect(),
                 suites: Suites::CHACHA,
-                clock: ahead + dice.between(Duration::ZERO, CLOCKS),
+                clock: ahead + rng.between(Duration::ZERO, CLOCKS),
                 fault: None,
             };
-            shards[id % SHARDS].push(Node::new(id, state, setup, dice.fork()));
+            shards[id % SHARDS].push(Node::new(id, state, setup, rng.fork()));
         }
         let mut world = Self {
             now: Instant::ZERO,
-            underlay: Underlay::new(dice.number(), plan.loss),
-            dice,
+            underlay: Underlay::new(rng.number(), plan.loss),
+            rng,
             ledger: Ledger::default(),
             deliveries: Deliveries::default(),
             broken: None,
@@ -249,7 +249,7 @@ impl World {
     /// Starts all routers of `hosts` within `spread`.
     pub(crate) fn start_all(&mut self, hosts: &[HostId], spread: Duration) {
         for host in hosts {
-            let after = self.dice.between(Duration::ZERO, spread);
+            let after = self.rng.between(Duration::ZERO, spread);
             self.start(*host, after);
         }
     }
@@ -264,7 +264,7 @@ impl World {
 
     /// Replaces a router by one with new keys.
     pub(crate) fn replace(&mut self, host: HostId, after: Duration) {
-        let identity = Arc::new(Identity::from_seeds(self.dice.key(), self.dice.key()));
+        let identity = Arc::new(Identity::from_seeds(self.rng.key(), self.rng.key()));
         self.who.retain(|_, h| *h != host);
         self.who.insert(identity.id(), host);
         if let Some(node) = self.node_mut(host) {
@@ -277,11 +277,11 @@ impl World {
 
     /// Turns a member of the mesh into a malicious one.
     pub(crate) fn turn(&mut self, host: HostId, harm: Harm) {
-        let dice = self.dice.fork();
+        let rng = self.rng.fork();
         self.act(host, |node, around| {
             let (state, secret) = (&node.state, node.setup.secret.clone());
             let identity = state.identity.clone();
-            let hostile = Hostile::new(identity, secret, &state.targets, dice);
+            let hostile = Hostile::new(identity, secret, &state.targets, rng);
             node.turn(hostile.only(harm), around);
         });
     }

@@ -95,7 +95,7 @@ impl World {
     }
 
     fn crash_disk(&mut self, host: HostId, how: Crash) {
-        self.hosts[host].disk.crash(how, &mut self.dice);
+        self.hosts[host].disk.crash(how, &mut self.rng);
         if self.plant(host, Planted::LyingDisk) {
             self.hosts[host].disk.lose_end(LOST_BYTES);
         }
@@ -110,7 +110,7 @@ impl World {
 
     /// Reinstalls the machine: identity, journal and containers with allocated addresses are gone.
     fn lose_state(&mut self, host: HostId) {
-        let identity = Identity::from_seeds(self.dice.key(), self.dice.key());
+        let identity = Identity::from_seeds(self.rng.key(), self.rng.key());
         self.who.insert(identity.id(), host);
         let old = self.hosts[host].state.identity.id();
         let mut others = (0..self.hosts.len()).filter(|h| *h != host);
@@ -163,7 +163,7 @@ impl World {
         if running.is_empty() {
             return;
         }
-        let from = running[self.dice.below(running.len())];
+        let from = running[self.rng.below(running.len())];
         let mut sources = self.hosts[from].containers.iter().map(|c| c.mac);
         let Some(source) = sources.find(|source| *source != mac) else {
             return;
@@ -195,19 +195,19 @@ impl World {
     fn garbage(&mut self, host: HostId) {
         let to = self.hosts[host].address;
         for _ in 0..40 {
-            let mut bytes = if self.recent.is_empty() || self.dice.chance(300) {
-                self.dice.bytes(0, 200)
+            let mut bytes = if self.recent.is_empty() || self.rng.chance(300) {
+                self.rng.bytes(0, 200)
             } else {
-                let at = self.dice.below(self.recent.len());
+                let at = self.rng.below(self.recent.len());
                 self.recent[at].clone()
             };
             // One in four is an unmodified replay.
-            if !self.dice.chance(250) {
-                self.dice.mutate(&mut bytes);
+            if !self.rng.chance(250) {
+                self.rng.mutate(&mut bytes);
             }
-            let neighbour = self.dice.below(self.hosts.len());
+            let neighbour = self.rng.below(self.hosts.len());
             let from = self.hosts[neighbour].address;
-            let delay = self.dice.millis(0, 500);
+            let delay = self.rng.millis(0, 500);
             let event = Event::Datagram { from, to, bytes };
             self.queue.push(self.now + delay, event);
         }
@@ -217,7 +217,7 @@ impl World {
         let from = address(host, 200);
         let now = self.now;
         for _ in 0..5 {
-            let bytes = self.dice.bytes(1, 6_000);
+            let bytes = self.rng.bytes(1, 6_000);
             let Some(process) = &mut self.hosts[host].process else {
                 return;
             };
@@ -236,11 +236,11 @@ impl World {
         if streams.is_empty() {
             return;
         }
-        let (id, side) = streams[self.dice.below(streams.len())];
+        let (id, side) = streams[self.rng.below(streams.len())];
         let Some(to) = self.streams.get_mut(id).map(|s| s.ends[side].clone()) else {
             return;
         };
-        let bytes = self.dice.bytes(1, 300);
+        let bytes = self.rng.bytes(1, 300);
         let item = Item::Bytes {
             bytes,
             reported: true,
@@ -254,7 +254,7 @@ impl World {
         let mut frames = Vec::new();
         for _ in 0..FLOODED_MACS {
             let mut mac = [0; 6];
-            mac.copy_from_slice(&self.dice.number().to_be_bytes()[..6]);
+            mac.copy_from_slice(&self.rng.number().to_be_bytes()[..6]);
             mac[0] = (mac[0] | 2) & !1;
             let to = Mac([0x02, 0, 0, 0, 0, 1]);
             frames.push(self.ledger.frame(host, Mac(mac), to, 60).1);
@@ -272,7 +272,7 @@ impl World {
             at.state.identity.clone(),
             self.secret.clone(),
             &at.state.targets,
-            self.dice.fork(),
+            self.rng.fork(),
         );
         self.hosts[host].process = Some(Box::new(hostile));
         self.settle(host);

@@ -95,12 +95,12 @@ impl World {
             return;
         }
         let running = self.running();
-        let Some(host) = running.get(self.dice.below(running.len())).copied() else {
+        let Some(host) = running.get(self.rng.below(running.len())).copied() else {
             return;
         };
         let names: Vec<String> = self.hosts[host].guests.keys().cloned().collect();
-        if !names.is_empty() && self.dice.chance(GO) {
-            let name = &names[self.dice.below(names.len())];
+        if !names.is_empty() && self.rng.chance(GO) {
+            let name = &names[self.rng.below(names.len())];
             return self.guest_goes(host, name);
         }
         // A router that never heard of the range's owner takes the range after a while: two meshes, a scenario of its
@@ -116,10 +116,10 @@ impl World {
     fn some_want(&mut self) -> AddressRequest {
         let range = self.guests.slicing.range();
         let subnet = |bits: u8| Ipv4Net::new(range.network(), bits).unwrap_or(range);
-        match self.dice.below(6) {
+        match self.rng.below(6) {
             0 => {
                 let size = 1usize << (32 - range.prefix_len());
-                let at = 1 + self.dice.below(size.min(POPULAR) - 2);
+                let at = 1 + self.rng.below(size.min(POPULAR) - 2);
                 let at = u32::from(range.network()) + u32::try_from(at).unwrap_or(1);
                 AddressRequest::Address(Ipv4Addr::from(at))
             }
@@ -211,7 +211,7 @@ impl World {
             let hosts: Vec<HostId> = component.into_iter().collect();
             let has_map = |h: &HostId| self.ipam(*h).is_some_and(|i| !i.owners().is_empty());
             if !hosts.iter().any(has_map) {
-                let host = hosts[self.dice.below(hosts.len())];
+                let host = hosts[self.rng.below(hosts.len())];
                 self.guest_comes(host, AddressRequest::Subnet(range), FOUNDERS_PATIENCE);
             }
         }

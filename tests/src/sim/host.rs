@@ -13,7 +13,7 @@ use mesh_proto::limits::DEFAULT_PORT;
 use mesh_proto::time::Instant;
 use mesh_proto::topology::bodies::Attached;
 
-use super::dice::Dice;
+use super::rng::Rng;
 use super::disk::Disk;
 use super::guests::Guest;
 use super::layout::Joined;
@@ -83,8 +83,8 @@ impl Host {
     }
 }
 
-pub(crate) fn host(id: HostId, plan: &Plan, dice: &mut Dice) -> Host {
-    let containers = (0..=dice.below(3)).map(|c| container(id, c)).collect();
+pub(crate) fn host(id: HostId, plan: &Plan, rng: &mut Rng) -> Host {
+    let containers = (0..=rng.below(3)).map(|c| container(id, c)).collect();
     let target = |to: &HostId| {
         if plan.names {
             format!("h{to}")
@@ -100,7 +100,7 @@ pub(crate) fn host(id: HostId, plan: &Plan, dice: &mut Dice) -> Host {
         process: None,
         incarnation: 0,
         state: State {
-            identity: Arc::new(Identity::from_seeds(dice.key(), dice.key())),
+            identity: Arc::new(Identity::from_seeds(rng.key(), rng.key())),
             epoch: 0,
             targets: typed.clone(),
             neighbours: Vec::new(),
@@ -110,7 +110,7 @@ pub(crate) fn host(id: HostId, plan: &Plan, dice: &mut Dice) -> Host {
         guests: BTreeMap::new(),
         typed,
         containers,
-        clock: dice.between(Duration::ZERO, plan.clocks),
+        clock: rng.between(Duration::ZERO, plan.clocks),
         armed: None,
         fired: (Instant::ZERO, 0),
     }

@@ -24,7 +24,7 @@ mod addresses;
 mod checks;
 mod choice;
 mod deeds;
-pub(crate) mod dice;
+pub(crate) mod rng;
 pub(crate) mod disk;
 pub(crate) mod frames;
 mod guests;

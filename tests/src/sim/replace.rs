@@ -7,7 +7,7 @@ use std::time::Duration;
 use mesh_proto::time::Instant;
 
 use super::action::Action;
-use super::dice::Dice;
+use super::rng::Rng;
 use super::host::Plan;
 use super::invariants::Violation;
 use super::layout::{Joined, Layout};
@@ -31,8 +31,8 @@ const PEACE: Duration = Duration::from_secs(12);
 /// # Errors
 /// The violated invariant.
 pub fn replace(seed: u64, rounds: usize) -> Result<usize, Violation> {
-    let mut dice = Dice::new(seed);
-    let pairs = Layout::Discovery.targets(ROUTERS, &mut dice);
+    let mut rng = Rng::new(seed);
+    let pairs = Layout::Discovery.targets(ROUTERS, &mut rng);
     let plan = Plan {
         hosts: ROUTERS,
         // The first host needs targets as well, for when it is the one replaced.
@@ -47,9 +47,9 @@ pub fn replace(seed: u64, rounds: usize) -> Result<usize, Violation> {
         open: false,
         clocks: Duration::from_secs(3_600),
         planted: None,
-        slicing: slicing(&mut dice),
+        slicing: slicing(&mut rng),
     };
-    let mut world = World::new(&plan, dice, Arc::new(Cache::default()), None);
+    let mut world = World::new(&plan, rng, Arc::new(Cache::default()), None);
     world.queue.push(Instant::ZERO, Event::Guests);
     for host in 0..ROUTERS {
         world.act(&Action::Start(host));
@@ -73,7 +73,7 @@ impl World {
         let begun = self.now;
         self.guests.set_busy(true);
         self.step_to(begun + Duration::from_secs(1));
-        let host = self.dice.below(ROUTERS);
+        let host = self.rng.below(ROUTERS);
         self.act(&Action::Kill(host));
         self.act(&Action::LoseState(host));
         self.step_to(self.now + BACK);

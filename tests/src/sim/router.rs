@@ -25,7 +25,7 @@ use mesh_proto::wire::datagram::{Header, Kind};
 use mesh_proto::wire::topic::{RecordKey, Topic};
 
 use super::addresses::Addresses;
-use super::dice::Dice;
+use super::rng::Rng;
 use super::frames::id_of;
 use super::invariants::bounds::Fill;
 use super::invariants::forward_once::relay_key;
@@ -97,7 +97,7 @@ impl Router {
     pub(crate) fn start(
         state: &State,
         setup: &Setup,
-        dice: &mut Dice,
+        rng: &mut Rng,
         now: Instant,
     ) -> Result<Self, String> {
         let local = now + setup.clock;
@@ -117,8 +117,8 @@ impl Router {
             forgotten: Vec::new(),
             pins: state.pins.clone(),
         };
-        let forwarder = Arc::new(Forwarder::new(&mut dice.entropy()));
-        let entropy = Box::new(dice.entropy());
+        let forwarder = Arc::new(Forwarder::new(&mut rng.entropy()));
+        let entropy = Box::new(rng.entropy());
         let verifier = match setup.fault {
             Some(Planted::SkippedSignature) => Arc::new(Credulous),
             _ => setup.verifier.clone(),
@@ -150,7 +150,7 @@ impl Router {
             deaf_to_snapshots: false,
             fault: setup.fault,
             announced: setup.attached.clone(),
-            port: dice.chance(500).then(OffloadPort::new),
+            port: rng.chance(500).then(OffloadPort::new),
             held: HeldAddresses::default(),
         };
         router.control.set_attached(&setup.attached, local);
@@ -476,7 +476,7 @@ impl Process for Router {
             return;
         }
         let forgetful = self.fault == Some(Planted::SkippedDedup) && kind == Ok(Kind::Flood);
-        let fresh = forgetful.then(|| Forwarder::new(&mut Dice::new(local.as_nanos()).entropy()));
+        let fresh = forgetful.then(|| Forwarder::new(&mut Rng::new(local.as_nanos()).entropy()));
         let mut turn = Turn::new(self.port.as_mut());
         fresh.as_ref().unwrap_or(&self.forwarder).ingress(
             &self.snapshot,

@@ -15,7 +15,7 @@ use mesh_proto::time::Instant;
 
 use super::action::Action;
 use super::choice::Choice;
-use super::dice::Dice;
+use super::rng::Rng;
 use super::host::{Host, Plan};
 use super::invariants::agreement::{self, Belief};
 use super::invariants::delivery::{self, Expectation};
@@ -150,8 +150,8 @@ pub fn run(seed: u64, options: Options, sink: Option<Sink>) -> Report {
 }
 
 /// Returns an address range: mostly with plenty of space, sometimes scarce.
-pub(crate) fn slicing(dice: &mut Dice) -> Slicing {
-    let bits = [20, 24, 24, 26][dice.below(4)];
+pub(crate) fn slicing(rng: &mut Rng) -> Slicing {
+    let bits = [20, 24, 24, 26][rng.below(4)];
     let range = Ipv4Net::new_assert(Ipv4Addr::new(10, 32, 0, 0), bits);
     match Slicing::new(range) {
         Ok(slicing) => slicing,
@@ -165,14 +165,14 @@ struct Done {
 }
 
 fn play(choice: &Choice, seed: u64, options: Options, sink: Option<Sink>) -> Done {
-    let mut dice = choice.dice.clone();
+    let mut rng = choice.rng.clone();
     let n = choice.routers;
-    let pairs = choice.layout.targets(n, &mut dice);
+    let pairs = choice.layout.targets(n, &mut rng);
     let mut targets = vec![Vec::new(); n + 1];
     for (from, to) in &pairs {
         targets[*from].push(*to);
     }
-    targets[n].push(dice.below(n));
+    targets[n].push(rng.below(n));
     let plan = Plan {
         hosts: n + 1,
         targets,
@@ -180,14 +180,14 @@ fn play(choice: &Choice, seed: u64, options: Options, sink: Option<Sink>) -> Don
             pairs,
             discovery: choice.layout.discovers(),
         },
-        names: choice.scenario.needs_names() || dice.chance(300),
-        open: dice.chance(250),
+        names: choice.scenario.needs_names() || rng.chance(300),
+        open: rng.chance(250),
         clocks: choice.scenario.clocks(),
         planted: options.planted,
-        slicing: slicing(&mut dice),
+        slicing: slicing(&mut rng),
     };
-    let script = choice.scenario.script(n, choice.layout, &mut dice);
-    let mut world = World::new(&plan, dice, Arc::new(Cache::default()), sink);
+    let script = choice.scenario.script(n, choice.layout, &mut rng);
+    let mut world = World::new(&plan, rng, Arc::new(Cache::default()), sink);
     world.trace.line(
         Instant::ZERO,
         format_args!(
@@ -396,7 +396,7 @@ impl World {
             .flat_map(|a| component.iter().map(|b| (*a, *b)))
             .filter(|(a, b)| a != b)
             .collect();
-        self.dice.shuffle(&mut pairs);
+        self.rng.shuffle(&mut pairs);
         pairs.truncate(MAX_PAIRS);
         for (from, to) in pairs {
             let mac = |h: HostId| self.hosts[h].containers.first().map(|c| c.mac);
@@ -406,7 +406,7 @@ impl World {
             let (frame, bytes) = self.test_frame(from, source, target);
             self.speak(from, &[bytes]);
             expected.push(expectation(frame, from, [to].into_iter()));
-            let pause = self.now + self.dice.millis(0, 20);
+            let pause = self.now + self.rng.millis(0, 20);
             self.run_until(pause);
         }
     }

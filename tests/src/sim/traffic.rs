@@ -31,15 +31,15 @@ impl World {
         if running.is_empty() {
             return;
         }
-        let from = running[self.dice.below(running.len())];
+        let from = running[self.rng.below(running.len())];
         let mut frames = Vec::new();
-        for _ in 0..=self.dice.below(3) {
+        for _ in 0..=self.rng.below(3) {
             if let Some((_, frame)) = self.any_frame(from) {
                 frames.push(frame);
             }
         }
         self.speak(from, &frames);
-        if self.dice.chance(250) {
+        if self.rng.chance(250) {
             self.burst(from);
         }
         if self.steady {
@@ -50,8 +50,8 @@ impl World {
     /// Sends a frame from one container to another host, which must arrive.
     fn say_steadily(&mut self) {
         let running = self.running();
-        let from = running[self.dice.below(running.len())];
-        let to = running[self.dice.below(running.len())];
+        let from = running[self.rng.below(running.len())];
+        let to = running[self.rng.below(running.len())];
         let mac = |h: HostId| self.hosts[h].containers.first().map(|c| c.mac);
         let (true, Some(source), Some(target)) = (from != to, mac(from), mac(to)) else {
             return;
@@ -67,7 +67,7 @@ impl World {
     /// Sends a super-frame from a container to another one.
     fn burst(&mut self, from: HostId) {
         let here = self.hosts[from].containers.len();
-        let at = self.dice.below(here);
+        let at = self.rng.below(here);
         let source = self.hosts[from].containers.get(at).cloned();
         let (Some(source), Some(target)) = (source, self.any_container()) else {
             return;
@@ -76,8 +76,8 @@ impl World {
             source: (source.mac, source.ip),
             target: (target.mac, target.ip),
         };
-        let count = u16::try_from(2 + self.dice.below(SEGMENTS - 2)).unwrap_or(2);
-        let size = 60 + self.dice.below(SEGMENT - 60);
+        let count = u16::try_from(2 + self.rng.below(SEGMENTS - 2)).unwrap_or(2);
+        let size = 60 + self.rng.below(SEGMENT - 60);
         let (payloads, frames) = self.ledger.burst(from, &pair, count, size);
         for frame in &frames {
             self.places.sent(from, frame, self.now);
@@ -90,9 +90,9 @@ impl World {
         let here = self.hosts[from].containers.len();
         let source = self.hosts[from]
             .containers
-            .get(self.dice.below(here))?
+            .get(self.rng.below(here))?
             .clone();
-        let kind = self.dice.below(10);
+        let kind = self.rng.below(10);
         if kind < 2 {
             return Some(self.announcement(from, &source));
         }
@@ -100,14 +100,14 @@ impl World {
             2..5 => Mac::BROADCAST,
             _ => self.any_container()?.mac,
         };
-        let size = 60 + self.dice.below(LONGEST - 60);
+        let size = 60 + self.rng.below(LONGEST - 60);
         Some(self.ledger.frame(from, source.mac, to, size))
     }
 
     fn any_container(&mut self) -> Option<Container> {
-        let host = self.dice.below(self.hosts.len());
+        let host = self.rng.below(self.hosts.len());
         let there = &self.hosts[host].containers;
-        there.get(self.dice.below(there.len())).cloned()
+        there.get(self.rng.below(there.len())).cloned()
     }
 
     /// Returns a gratuitous ARP announcement of a container.

@@ -35,14 +35,14 @@ impl World {
             other[HEADER_LEN] ^= 1;
             self.watch_datagram(from, to, &other);
         }
-        if self.plant(from, Planted::RelayTwice) && self.dice.chance(500) {
+        if self.plant(from, Planted::RelayTwice) && self.rng.chance(500) {
             let check = self.forwarded.sent(from, bytes);
             self.check(check);
         }
         if self.recent.len() < RECENT {
             self.recent.push(bytes.to_vec());
-        } else if self.dice.chance(50) {
-            let at = self.dice.below(RECENT);
+        } else if self.rng.chance(50) {
+            let at = self.rng.below(RECENT);
             self.recent[at] = bytes.to_vec();
         }
         let Some(receiver) = self.host_at(to) else {
@@ -130,7 +130,7 @@ impl World {
             to,
             tries: 0,
         };
-        let delay = self.dice.millis(10, 55);
+        let delay = self.rng.millis(10, 55);
         self.queue.push(self.now + delay, event);
     }
 
@@ -277,7 +277,7 @@ impl World {
         };
         let (from, to) = (stream.ends[side].clone(), stream.ends[1 - side].clone());
         if !self.network.carries_tcp(from.host, to.host) || !self.hosts[to.host].powered {
-            let again = self.now + self.dice.millis(200, 600);
+            let again = self.now + self.rng.millis(200, 600);
             return self.queue.push(again, Event::Stream(id, side));
         }
         let receiver = &self.hosts[to.host];
@@ -293,8 +293,8 @@ impl World {
             return;
         };
         let direction = &mut stream.directions[side];
-        let most = if self.dice.chance(300) {
-            1 + self.dice.below(200)
+        let most = if self.rng.chance(300) {
+            1 + self.rng.below(200)
         } else {
             usize::MAX
         };

@@ -11,7 +11,7 @@ use mesh_proto::ids::{ConnId, PeerId};
 use mesh_proto::time::Instant;
 
 use super::action::Action;
-use super::dice::Dice;
+use super::rng::Rng;
 use super::disk::Crash;
 use super::frames::Ledger;
 use super::guests::Guests;
@@ -87,7 +87,7 @@ pub(crate) enum Event {
 pub(crate) struct World {
     pub(crate) now: Instant,
     pub(crate) queue: Queue<Event>,
-    pub(crate) dice: Dice,
+    pub(crate) rng: Rng,
     pub(crate) network: Network,
     pub(crate) streams: Streams,
     pub(crate) hosts: Vec<Host>,
@@ -121,23 +121,23 @@ pub(crate) struct World {
 impl World {
     pub(crate) fn new(
         plan: &Plan,
-        mut dice: Dice,
+        mut rng: Rng,
         verifier: Arc<Cache>,
         sink: Option<Sink>,
     ) -> Self {
         let secret = if plan.open {
             MeshSecret::open()
         } else {
-            MeshSecret::from_key_bytes(dice.key())
+            MeshSecret::from_key_bytes(rng.key())
         };
         let hosts: Vec<Host> = (0..plan.hosts)
-            .map(|id| host(id, plan, &mut dice))
+            .map(|id| host(id, plan, &mut rng))
             .collect();
         let who = hosts.iter().map(|h| h.state.identity.id()).zip(0..);
         Self {
             now: Instant::ZERO,
             queue: Queue::new(),
-            network: Network::new(dice.fork()),
+            network: Network::new(rng.fork()),
             streams: Streams::default(),
             who: who.collect(),
             hosts,
@@ -161,7 +161,7 @@ impl World {
             joined: plan.joined.clone(),
             copied: None,
             verifier,
-            dice,
+            rng,
         }
     }
 
@@ -355,7 +355,7 @@ impl World {
     /// Starts the disk's next write, at which the host may crash.
     fn write(&mut self, host: HostId) {
         let at = &mut self.hosts[host];
-        let Some((time, crash)) = at.disk.begin(&mut self.dice) else {
+        let Some((time, crash)) = at.disk.begin(&mut self.rng) else {
             return;
         };
         let incarnation = at.incarnation;
@@ -366,9 +366,9 @@ impl World {
                 Crash::Kill => Action::Kill(host),
                 Crash::Power => Action::PowerOff(host),
             };
-            let end = self.now + self.dice.between(Duration::ZERO, time);
+            let end = self.now + self.rng.between(Duration::ZERO, time);
             self.queue.push(end, Event::Action(action));
-            let back = end + self.dice.millis(100, 1_500);
+            let back = end + self.rng.millis(100, 1_500);
             self.queue.push(back, Event::Action(Action::Revive(host)));
         }
     }
@@ -436,7 +436,7 @@ impl World {
         at.incarnation += 1;
         at.powered = true;
         at.armed = None;
-        match Router::start(&at.state, &setup, &mut self.dice, self.now) {
+        match Router::start(&at.state, &setup, &mut self.rng, self.now) {
             Ok(mut router) => {
                 router.deaf_to_snapshots = false;
                 at.process = Some(Box::new(router));
