@@ -2,7 +2,7 @@
 
 use std::env;
 
-use mesh_tests::sim::{Options, Planted, hunt, replace, run, run_many};
+use mesh_tests::sim::{Options, InjectedFault, hunt, replace, run, run_many};
 
 /// Faster with many small allocations, see `mesh-sim`.
 #[global_allocator]
@@ -51,11 +51,11 @@ fn one_seed_is_one_run() {
 
 #[test]
 fn every_planted_fault_is_found() {
-    for (planted, _) in Planted::ALL {
-        let found = hunt(planted, BITE);
+    for (fault, _) in InjectedFault::ALL {
+        let found = hunt(fault, BITE);
         let Some((seeds, report)) = found else {
-            panic!("{planted:?} went unnoticed in {BITE} seeds");
+            panic!("{fault:?} went unnoticed in {BITE} seeds");
         };
-        println!("{planted:?}, after {seeds} seeds: {report}");
+        println!("{fault:?}, after {seeds} seeds: {report}");
     }
 }

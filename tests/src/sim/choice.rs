@@ -32,7 +32,7 @@ impl Choice {
     pub(crate) fn of(seed: u64, options: Options) -> Self {
         let mut rng = Rng::new(seed);
         let large = seed.is_multiple_of(LARGE_EVERY)
-            && options.planted.is_none()
+            && options.fault.is_none()
             && !options.small
             && options.scenario.is_none();
         let drawn = if large {

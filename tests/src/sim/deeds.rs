@@ -11,7 +11,7 @@ use super::disk::{Crash, Trap};
 use super::host::{Container, address};
 use super::hostile::Hostile;
 use super::network::HostId;
-use super::planted::Planted;
+use super::fault::InjectedFault;
 use super::process::Keep;
 use super::router::State;
 use super::stream::Item;
@@ -96,7 +96,7 @@ impl World {
 
     fn crash_disk(&mut self, host: HostId, how: Crash) {
         self.hosts[host].disk.crash(how, &mut self.rng);
-        if self.plant(host, Planted::LyingDisk) {
+        if self.plant(host, InjectedFault::LyingDisk) {
             self.hosts[host].disk.lose_end(LOST_BYTES);
         }
         self.requests_end(host);

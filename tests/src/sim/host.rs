@@ -18,7 +18,7 @@ use super::disk::Disk;
 use super::guests::Guest;
 use super::layout::Joined;
 use super::network::HostId;
-use super::planted::Planted;
+use super::fault::InjectedFault;
 use super::process::Process;
 use super::router::State;
 
@@ -60,7 +60,7 @@ pub(crate) struct Plan {
     pub(crate) open: bool,
     /// Largest offset between the hosts' clocks.
     pub(crate) clocks: Duration,
-    pub(crate) planted: Option<Planted>,
+    pub(crate) fault: Option<InjectedFault>,
     /// Address range of containers.
     pub(crate) slicing: Slicing,
 }

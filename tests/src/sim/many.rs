@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use super::planted::Planted;
+use super::fault::InjectedFault;
 use super::run::{Options, Report, run};
 use super::scenario::Scenario;
 
@@ -51,19 +51,19 @@ pub fn run_many(seeds: Range<u64>, options: Options, stop_early: bool) -> Summar
 
 /// Runs seeds until one finds an injected fault. Returns the number of runs, and the report of the first seed that
 /// violates one of the fault's invariants but passes without the fault.
-pub fn hunt(planted: Planted, most: u64) -> Option<(usize, Report)> {
+pub fn hunt(fault: InjectedFault, most: u64) -> Option<(usize, Report)> {
     const AT_ONCE: usize = 16;
-    let (_, invariants) = Planted::ALL
+    let (_, invariants) = InjectedFault::ALL
         .into_iter()
-        .find(|(fault, _)| *fault == planted)?;
+        .find(|(fault, _)| *fault == fault)?;
     let options = Options {
-        planted: Some(planted),
-        scenario: planted.scenario(),
+        fault: Some(fault),
+        scenario: fault.scenario(),
         ..Options::default()
     };
     // The same run without the fault.
     let without = Options {
-        planted: None,
+        fault: None,
         small: true,
         ..options
     };

@@ -2,7 +2,7 @@
 //!
 //! One seed determines everything, and reproduces a run exactly:
 //! `cargo run -p mesh-tests --bin mesh-sim -- --seed 7 --verbose`. Promises are in `invariants`, disruptions in
-//! [`Scenario`]; fault injection with [`Planted`] proves that the checks can fail.
+//! [`Scenario`]; fault injection with [`InjectedFault`] proves that the checks can fail.
 //!
 //! | file | subject |
 //! |---|---|
@@ -36,7 +36,7 @@ mod many;
 mod names;
 pub(crate) mod network;
 mod offloads;
-mod planted;
+mod fault;
 pub(crate) mod process;
 mod queue;
 mod replace;
@@ -54,7 +54,7 @@ mod world;
 pub use invariants::Violation;
 pub use layout::Layout;
 pub use many::{Summary, hunt, run_many};
-pub use planted::Planted;
+pub use fault::InjectedFault;
 pub use replace::replace;
 pub use run::{Options, Report, run};
 pub use scenario::Scenario;

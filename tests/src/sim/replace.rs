@@ -46,7 +46,7 @@ pub fn replace(seed: u64, rounds: usize) -> Result<usize, Violation> {
         names: false,
         open: false,
         clocks: Duration::from_secs(3_600),
-        planted: None,
+        fault: None,
         slicing: slicing(&mut rng),
     };
     let mut world = World::new(&plan, rng, Arc::new(Cache::default()), None);

@@ -32,7 +32,7 @@ use super::invariants::forward_once::relay_key;
 use super::invariants::ways::{View, graph};
 use super::names::NamesView;
 use super::offloads::{OffloadPort, Turn};
-use super::planted::{Planted, detours};
+use super::fault::{InjectedFault, detours};
 use super::process::{Effect, Keep, Process};
 use super::verifier::Credulous;
 
@@ -64,7 +64,7 @@ pub(crate) struct Setup {
     /// Offset of the host's clock from that of the world.
     pub(crate) clock: Duration,
     /// Injected fault.
-    pub(crate) fault: Option<Planted>,
+    pub(crate) fault: Option<InjectedFault>,
 }
 
 /// A running router.
@@ -83,7 +83,7 @@ pub(crate) struct Router {
     /// Injected fault: snapshots are ignored.
     pub(crate) deaf_to_snapshots: bool,
     /// Injected fault of the router itself.
-    fault: Option<Planted>,
+    fault: Option<InjectedFault>,
     /// Last announced attachments.
     announced: Vec<Attached>,
     /// Port with offloads; `None` for one without.
@@ -120,7 +120,7 @@ impl Router {
         let forwarder = Arc::new(Forwarder::new(&mut rng.entropy()));
         let entropy = Box::new(rng.entropy());
         let verifier = match setup.fault {
-            Some(Planted::SkippedSignature) => Arc::new(Credulous),
+            Some(InjectedFault::SkippedSignature) => Arc::new(Credulous),
             _ => setup.verifier.clone(),
         };
         let control = Control::new(config, forwarder.clone(), verifier, entropy, local)
@@ -196,7 +196,7 @@ impl Router {
 
     /// Sets the containers of the host.
     pub(crate) fn set_attached(&mut self, mut attached: Vec<Attached>, now: Instant) {
-        if self.fault == Some(Planted::ForgottenTombstone) {
+        if self.fault == Some(InjectedFault::ForgottenTombstone) {
             let old = self.announced.drain(..).filter(|a| !attached.contains(a));
             let old: Vec<Attached> = old.collect();
             attached.extend(old);
@@ -428,7 +428,7 @@ impl Router {
             self.graph = None;
         }
         self.snapshot = match self.fault {
-            Some(Planted::Detour) => Arc::new(detours(&snapshot)),
+            Some(InjectedFault::Detour) => Arc::new(detours(&snapshot)),
             _ => snapshot,
         };
         let mut out = Collected::default();
@@ -452,7 +452,7 @@ impl Process for Router {
     }
 
     fn bytes(&mut self, conn: ConnId, bytes: &[u8], now: Instant) {
-        let lost = usize::from(self.fault == Some(Planted::ShortRead) && bytes.len() > LONG_READ);
+        let lost = usize::from(self.fault == Some(InjectedFault::ShortRead) && bytes.len() > LONG_READ);
         let bytes = &bytes[..bytes.len() - lost];
         self.control.handle_bytes(conn, bytes, self.local(now));
         self.settle(now);
@@ -472,10 +472,10 @@ impl Process for Router {
         let local = self.local(now);
         let kind = Header::parse(&bytes).map(|h| h.kind);
         let handshake = matches!(kind, Ok(Kind::Init | Kind::Response));
-        if self.fault == Some(Planted::DeafToHandshakes) && handshake {
+        if self.fault == Some(InjectedFault::DeafToHandshakes) && handshake {
             return;
         }
-        let forgetful = self.fault == Some(Planted::SkippedDedup) && kind == Ok(Kind::Flood);
+        let forgetful = self.fault == Some(InjectedFault::SkippedDedup) && kind == Ok(Kind::Flood);
         let fresh = forgetful.then(|| Forwarder::new(&mut Rng::new(local.as_nanos()).entropy()));
         let mut turn = Turn::new(self.port.as_mut());
         fresh.as_ref().unwrap_or(&self.forwarder).ingress(
@@ -502,7 +502,7 @@ impl Process for Router {
     }
 
     fn next_deadline(&self) -> Instant {
-        if self.fault == Some(Planted::DeafTimer) {
+        if self.fault == Some(InjectedFault::DeafTimer) {
             return Instant::FAR_FUTURE;
         }
         let addresses = self.ipam().map(Ipam::next_deadline);

@@ -22,7 +22,7 @@ use super::invariants::delivery::{self, Expectation};
 use super::invariants::{Check, Violation};
 use super::layout::{Joined, Layout, components, diameter};
 use super::network::HostId;
-use super::planted::{Planted, VICTIM};
+use super::fault::{InjectedFault, VICTIM};
 use super::scenario::Scenario;
 use super::trace::Sink;
 use super::verifier::Cache;
@@ -45,7 +45,7 @@ const HELD: &str = "S5 held addresses";
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Options {
     /// Injects this fault.
-    pub planted: Option<Planted>,
+    pub fault: Option<InjectedFault>,
     /// Leaves large meshes out, as with an injected fault.
     pub small: bool,
     /// Runs this scenario rather than the seed's own.
@@ -183,7 +183,7 @@ fn play(choice: &Choice, seed: u64, options: Options, sink: Option<Sink>) -> Don
         names: choice.scenario.needs_names() || rng.chance(300),
         open: rng.chance(250),
         clocks: choice.scenario.clocks(),
-        planted: options.planted,
+        fault: options.fault,
         slicing: slicing(&mut rng),
     };
     let script = choice.scenario.script(n, choice.layout, &mut rng);
@@ -212,7 +212,7 @@ impl World {
     fn play(&mut self, last_fault: Instant) -> Option<Duration> {
         self.step_to(last_fault);
         self.guests.set_busy(false);
-        if self.planted == Some(Planted::StaleSnapshot) {
+        if self.fault == Some(InjectedFault::StaleSnapshot) {
             self.go_deaf();
         }
         let agreed = self.wait_for_agreement(last_fault)?;
@@ -339,7 +339,7 @@ impl World {
     }
 
     fn belief(&mut self, host: HostId) -> Option<Belief> {
-        let frozen = self.plant(host, Planted::FrozenDigest);
+        let frozen = self.plant(host, InjectedFault::FrozenDigest);
         let router = self.router(host)?;
         let mut digest = router.digest();
         if frozen {

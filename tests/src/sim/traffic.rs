@@ -8,7 +8,7 @@ use super::frames::FrameId;
 use super::host::Container;
 use super::network::HostId;
 use super::offloads::{Pair, super_frame};
-use super::planted::Planted;
+use super::fault::InjectedFault;
 use super::run::expectation;
 use super::world::{Event, World};
 
@@ -118,7 +118,7 @@ impl World {
 
     /// Delivers frames from the bridge to a router.
     pub(crate) fn speak(&mut self, from: HostId, frames: &[Vec<u8>]) {
-        if self.plant(from, Planted::CleartextCopy)
+        if self.plant(from, InjectedFault::CleartextCopy)
             && let Some(frame) = frames.first()
         {
             self.leak(from, frame);

@@ -10,7 +10,7 @@ use mesh_proto::wire::datagram::{HEADER_LEN, Header, Kind};
 use super::frames::{MARKER, id_of};
 use super::invariants::secrecy;
 use super::network::HostId;
-use super::planted::Planted;
+use super::fault::InjectedFault;
 use super::stream::{End, Item, StreamId};
 use super::trace::fingerprint;
 use super::world::{Event, World};
@@ -24,18 +24,18 @@ impl World {
     // Datagrams
 
     pub(crate) fn send_datagram(&mut self, from: HostId, to: SocketAddr, bytes: &[u8]) {
-        if self.plant(from, Planted::BlackHole)
+        if self.plant(from, InjectedFault::BlackHole)
             && Header::parse(bytes).is_ok_and(|h| matches!(h.kind, Kind::Relay | Kind::Flood))
         {
             return;
         }
         self.watch_datagram(from, to, bytes);
-        if self.plant(from, Planted::CounterReuse) && bytes.len() > HEADER_LEN {
+        if self.plant(from, InjectedFault::CounterReuse) && bytes.len() > HEADER_LEN {
             let mut other = bytes.to_vec();
             other[HEADER_LEN] ^= 1;
             self.watch_datagram(from, to, &other);
         }
-        if self.plant(from, Planted::RelayTwice) && self.rng.chance(500) {
+        if self.plant(from, InjectedFault::RelayTwice) && self.rng.chance(500) {
             let check = self.forwarded.sent(from, bytes);
             self.check(check);
         }
@@ -76,8 +76,8 @@ impl World {
         }
         let parts = [2, host as u64, fingerprint(&bytes)];
         self.trace.event(self.now, &parts);
-        if self.plant(host, Planted::PanicOnRunt) {
-            assert!(bytes.len() >= HEADER_LEN, "planted");
+        if self.plant(host, InjectedFault::PanicOnRunt) {
+            assert!(bytes.len() >= HEADER_LEN, "fault");
         }
         let me = self.hosts[host].state.identity.id();
         self.hops.arrived(me, &bytes);
@@ -88,12 +88,12 @@ impl World {
 
     /// Delivers a frame to the bridge of a host.
     pub(crate) fn inject(&mut self, host: HostId, mut frame: Vec<u8>) {
-        if self.plant(host, Planted::ChangedFrame)
+        if self.plant(host, InjectedFault::ChangedFrame)
             && let Some(last) = frame.last_mut()
         {
             *last ^= 1;
         }
-        let twice = 1 + usize::from(self.plant(host, Planted::DoubleDelivery));
+        let twice = 1 + usize::from(self.plant(host, InjectedFault::DoubleDelivery));
         for _ in 0..twice {
             let incarnation = self.hosts[host].incarnation;
             let check = self

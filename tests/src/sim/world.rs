@@ -26,7 +26,7 @@ use super::invariants::ways::Ways;
 use super::invariants::{Check, Violation};
 use super::layout::Joined;
 use super::network::{HostId, Network};
-use super::planted::{Planted, VICTIM};
+use super::fault::{InjectedFault, VICTIM};
 use super::process::{Effect, Process};
 use super::queue::Queue;
 use super::router::{Router, Setup};
@@ -100,7 +100,7 @@ pub(crate) struct World {
     pub(crate) ways: Ways,
     pub(crate) places: Places,
     pub(crate) trace: Trace,
-    pub(crate) planted: Option<Planted>,
+    pub(crate) fault: Option<InjectedFault>,
     pub(crate) broken: Option<Violation>,
     /// Recent datagrams, for replay and damage.
     pub(crate) recent: Vec<Vec<u8>>,
@@ -149,7 +149,7 @@ impl World {
             ways: Ways::default(),
             places: Places::default(),
             trace: Trace::new(sink),
-            planted: plan.planted,
+            fault: plan.fault,
             broken: None,
             recent: Vec::new(),
             dialled: 0,
@@ -335,7 +335,7 @@ impl World {
             let mut tables = router.tables();
             let taken = router.records_taken();
             tables.push(bounds::records(taken, self.who.len() + SYBILS, self.now));
-            if self.plant(host, Planted::OverfullTable)
+            if self.plant(host, InjectedFault::OverfullTable)
                 && let Some(table) = tables.first_mut()
             {
                 table.used = table.bound + 1;
@@ -391,8 +391,8 @@ impl World {
     }
 
     /// True if this router has this injected fault.
-    pub(crate) fn plant(&self, host: HostId, fault: Planted) -> bool {
-        host == VICTIM && self.planted == Some(fault)
+    pub(crate) fn plant(&self, host: HostId, fault: InjectedFault) -> bool {
+        host == VICTIM && self.fault == Some(fault)
     }
 
     pub(crate) fn host_at(&self, address: SocketAddr) -> Option<HostId> {
@@ -429,7 +429,7 @@ impl World {
                 Suites::AES_FIRST
             },
             clock: self.hosts[host].clock,
-            fault: self.planted.filter(|_| host == VICTIM),
+            fault: self.fault.filter(|_| host == VICTIM),
         };
         let at = &mut self.hosts[host];
         at.state.epoch += 1;
