@@ -85,7 +85,7 @@ pub(crate) enum Action {
     /// In each component without an owner of the range, a container requests an address, so that a router takes it.
     Found,
     /// Starts or stops the churn of containers that request addresses.
-    Guests(bool),
+    Workload(bool),
     /// From now on, addresses may be held twice, within the documented limits, but not without being reported.
     Overlap,
     /// Checks that both holders of every duplicate address report it; from now on there must be no new ones.

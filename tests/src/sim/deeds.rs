@@ -63,8 +63,8 @@ impl World {
             Action::DisarmDisks => self.hosts.iter_mut().for_each(|h| h.disk.trap = None),
             Action::Remove { at, host, force } => self.remove(at, host, force),
             Action::Found => self.found(),
-            Action::Guests(busy) => self.guests.set_busy(busy),
-            Action::Overlap => self.guests.allow_overlaps(),
+            Action::Workload(busy) => self.workload.set_busy(busy),
+            Action::Overlap => self.workload.allow_overlaps(),
             Action::Reported => self.check_reported(),
         }
     }
@@ -115,10 +115,10 @@ impl World {
         let old = self.hosts[host].state.identity.id();
         let mut others = (0..self.hosts.len()).filter(|h| *h != host);
         if !others.any(|h| self.hosts[h].state.identity.id() == old) {
-            self.guests.dead.push(old);
+            self.workload.dead.push(old);
         }
         let at = &mut self.hosts[host];
-        at.guests.clear();
+        at.workload.clear();
         at.disk.lose();
         at.state = State {
             identity: Arc::new(identity),
@@ -189,7 +189,7 @@ impl World {
         self.hosts[to].disk = self.hosts[of].disk.copy();
         self.copied = Some(of);
         // Both allocate the same addresses until one notices.
-        self.guests.excuse([of, to]);
+        self.workload.excuse([of, to]);
     }
 
     fn garbage(&mut self, host: HostId) {

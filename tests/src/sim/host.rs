@@ -15,7 +15,7 @@ use mesh_proto::topology::bodies::Attached;
 
 use super::rng::Rng;
 use super::disk::Disk;
-use super::guests::Guest;
+use super::workload::LeaseHolder;
 use super::layout::Joined;
 use super::network::HostId;
 use super::fault::InjectedFault;
@@ -39,7 +39,7 @@ pub(crate) struct Host {
     pub(crate) state: State,
     pub(crate) disk: Disk,
     /// Containers of the workload, by name.
-    pub(crate) guests: BTreeMap<String, Guest>,
+    pub(crate) workload: BTreeMap<String, LeaseHolder>,
     /// Targets typed by the operator, which are used again after the state is lost.
     pub(crate) typed: Vec<String>,
     pub(crate) containers: Vec<Container>,
@@ -107,7 +107,7 @@ pub(crate) fn host(id: HostId, plan: &Plan, rng: &mut Rng) -> Host {
             pins: BTreeMap::new(),
         },
         disk: Disk::default(),
-        guests: BTreeMap::new(),
+        workload: BTreeMap::new(),
         typed,
         containers,
         clock: rng.between(Duration::ZERO, plan.clocks),

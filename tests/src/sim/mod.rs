@@ -14,7 +14,7 @@
 //! | `world`, `host`, `queue`, `trace` | world, hosts, event queue, trace |
 //! | `network`, `stream`, `transfer` | underlay, TCP, data in flight |
 //! | `process`, `router`, `hostile`, `sybils` | processes on hosts: routers, a malicious member and its sybils |
-//! | `addresses`, `disk`, `guests` | address allocation, its journal, the workload of containers |
+//! | `addresses`, `disk`, `workload` | address allocation, its journal, the workload of containers |
 //! | `names` | announced and known names |
 //! | `frames`, `traffic`, `offloads` | traffic of containers, as frames and super-frames |
 //! | `layout` | pairs that dial each other |
@@ -27,7 +27,7 @@ mod deeds;
 pub(crate) mod rng;
 pub(crate) mod disk;
 pub(crate) mod frames;
-mod guests;
+mod workload;
 mod host;
 pub(crate) mod hostile;
 pub(crate) mod invariants;

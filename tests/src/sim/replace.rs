@@ -50,7 +50,7 @@ pub fn replace(seed: u64, rounds: usize) -> Result<usize, Violation> {
         slicing: slicing(&mut rng),
     };
     let mut world = World::new(&plan, rng, Arc::new(Cache::default()), None);
-    world.queue.push(Instant::ZERO, Event::Guests);
+    world.queue.push(Instant::ZERO, Event::Workload);
     for host in 0..ROUTERS {
         world.act(&Action::Start(host));
     }
@@ -64,14 +64,14 @@ pub fn replace(seed: u64, rounds: usize) -> Result<usize, Violation> {
     }
     match world.broken {
         Some(broken) => Err(broken),
-        None => Ok(world.guests.given),
+        None => Ok(world.workload.given),
     }
 }
 
 impl World {
     fn replace_one(&mut self) {
         let begun = self.now;
-        self.guests.set_busy(true);
+        self.workload.set_busy(true);
         self.step_to(begun + Duration::from_secs(1));
         let host = self.rng.below(ROUTERS);
         self.act(&Action::Kill(host));
@@ -87,7 +87,7 @@ impl World {
     }
 
     fn count(&mut self) {
-        self.guests.set_busy(false);
+        self.workload.set_busy(false);
         self.step_to(self.now + PEACE);
         let check = self.addresses_in_peace();
         self.check(check);

@@ -199,7 +199,7 @@ fn play(choice: &Choice, seed: u64, options: Options, sink: Option<Sink>) -> Don
         world.queue.push(Instant::ZERO + at, Event::Action(action));
     }
     world.queue.push(Instant::ZERO, Event::Traffic);
-    world.queue.push(Instant::ZERO, Event::Guests);
+    world.queue.push(Instant::ZERO, Event::Workload);
     let last_fault = Instant::ZERO + script.last_fault;
     let agreed_after = world.play(last_fault);
     Done {
@@ -211,7 +211,7 @@ fn play(choice: &Choice, seed: u64, options: Options, sink: Option<Sink>) -> Don
 impl World {
     fn play(&mut self, last_fault: Instant) -> Option<Duration> {
         self.step_to(last_fault);
-        self.guests.set_busy(false);
+        self.workload.set_busy(false);
         if self.fault == Some(InjectedFault::StaleSnapshot) {
             self.go_deaf();
         }

@@ -175,7 +175,7 @@ impl Scenario {
             _ => {
                 script.add(start - FOUND, Action::Found);
                 script.add(start, Action::Found);
-                script.add(start + 1_000, Action::Guests(true));
+                script.add(start + 1_000, Action::Workload(true));
                 self.trouble(&mut script, start, n, layout, rng);
             }
         }

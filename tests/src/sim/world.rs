@@ -14,7 +14,7 @@ use super::action::Action;
 use super::rng::Rng;
 use super::disk::Crash;
 use super::frames::Ledger;
-use super::guests::Guests;
+use super::workload::Workload;
 use super::host::{Host, Plan, host};
 use super::invariants::bounds;
 use super::invariants::deliver_once::Deliveries;
@@ -73,7 +73,7 @@ pub(crate) enum Event {
     Action(Action),
     Traffic,
     /// A container of the workload starts or stops.
-    Guests,
+    Workload,
     /// A router announces the names of its containers.
     Named(HostId),
     /// A write to the disk is synced.
@@ -110,7 +110,7 @@ pub(crate) struct World {
     /// True while steady traffic flows, of which no frame may be lost.
     pub(crate) steady: bool,
     pub(crate) promised: Vec<Expectation>,
-    pub(crate) guests: Guests,
+    pub(crate) workload: Workload,
     pub(crate) secret: Arc<MeshSecret>,
     pub(crate) joined: Joined,
     /// Router that was cloned.
@@ -156,7 +156,7 @@ impl World {
             talking: true,
             steady: false,
             promised: Vec::new(),
-            guests: Guests::new(plan.slicing),
+            workload: Workload::new(plan.slicing),
             secret: Arc::new(secret),
             joined: plan.joined.clone(),
             copied: None,
@@ -206,7 +206,7 @@ impl World {
             } => self.tell(host, incarnation, |p, now| p.written(conn, bytes, now)),
             Event::Action(action) => self.act(&action),
             Event::Traffic => self.traffic(),
-            Event::Guests => self.guests_live(),
+            Event::Workload => self.guests_live(),
             Event::Named(host) => self.tell_names(host),
             Event::Synced { host, incarnation } => self.synced(host, incarnation),
         }
@@ -421,7 +421,7 @@ impl World {
             secret: self.secret.clone(),
             verifier: self.verifier.clone(),
             attached: self.hosts[host].attached(),
-            range: Some((self.guests.slicing, journal)),
+            range: Some((self.workload.slicing, journal)),
             // Every third host has no AES instructions.
             suites: if host % 3 == 2 {
                 Suites::CHACHA
