@@ -9,7 +9,7 @@
 //! | `choice`, `run` | parameters by seed; one seed from start to end |
 //! | `replace` | a mesh in which a thousand routers are replaced |
 //! | `many` | many seeds on all cores, and their results |
-//! | `scenario`, `action`, `deeds` | disruptions: schedule, kinds, execution |
+//! | `scenario`, `action`, `apply` | disruptions: schedule, kinds, execution |
 //! | `checks` | checks in the middle of some scenarios |
 //! | `world`, `host`, `queue`, `trace` | world, hosts, event queue, trace |
 //! | `network`, `stream`, `transfer` | underlay, TCP, data in flight |
@@ -23,7 +23,7 @@ mod action;
 mod addresses;
 mod checks;
 mod choice;
-mod deeds;
+mod apply;
 pub(crate) mod rng;
 pub(crate) mod disk;
 pub(crate) mod frames;
