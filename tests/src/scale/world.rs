@@ -24,7 +24,7 @@ use crate::sim::invariants::Violation;
 use crate::sim::invariants::deliver_once::Deliveries;
 use crate::sim::network::HostId;
 use crate::sim::router::{Router, Setup, State};
-use crate::sim::verifier::Cache;
+use crate::sim::verifier::VerifierCache;
 
 /// Largest offset between the hosts' monotonic clocks.
 const CLOCKS: Duration = Duration::from_secs(3_600);
@@ -44,7 +44,7 @@ pub(crate) struct World {
 impl World {
     pub(crate) fn new(plan: Plan) -> Self {
         let mut rng = Rng::new(plan.seed);
-        let verifier = Arc::new(Cache::default());
+        let verifier = Arc::new(VerifierCache::default());
         let secret = Arc::new(MeshSecret::from_key_bytes(rng.key()));
         let targets = targets(plan.hosts, &mut rng);
         let mut shards: Vec<Vec<Node>> = (0..SHARDS).map(|_| Vec::new()).collect();

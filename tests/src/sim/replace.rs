@@ -13,7 +13,7 @@ use super::invariants::Violation;
 use super::layout::{Joined, Layout};
 use super::network::HostId;
 use super::run::slicing;
-use super::verifier::Cache;
+use super::verifier::VerifierCache;
 use super::world::{Event, World};
 
 const ROUTERS: usize = 3;
@@ -49,7 +49,7 @@ pub fn replace(seed: u64, rounds: usize) -> Result<usize, Violation> {
         fault: None,
         slicing: slicing(&mut rng),
     };
-    let mut world = World::new(&plan, rng, Arc::new(Cache::default()), None);
+    let mut world = World::new(&plan, rng, Arc::new(VerifierCache::default()), None);
     world.queue.push(Instant::ZERO, Event::Workload);
     for host in 0..ROUTERS {
         world.act(&Action::Start(host));

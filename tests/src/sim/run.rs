@@ -25,7 +25,7 @@ use super::network::HostId;
 use super::fault::{InjectedFault, VICTIM};
 use super::scenario::Scenario;
 use super::trace::Sink;
-use super::verifier::Cache;
+use super::verifier::VerifierCache;
 use super::world::{Event, World};
 
 /// Virtual time after the last disruption within which every component must agree: the slowest redial of an explicit
@@ -187,7 +187,7 @@ fn play(choice: &Choice, seed: u64, options: Options, sink: Option<Sink>) -> Don
         slicing: slicing(&mut rng),
     };
     let script = choice.scenario.script(n, choice.layout, &mut rng);
-    let mut world = World::new(&plan, rng, Arc::new(Cache::default()), sink);
+    let mut world = World::new(&plan, rng, Arc::new(VerifierCache::default()), sink);
     world.trace.line(
         Instant::ZERO,
         format_args!(

@@ -33,7 +33,7 @@ use super::router::{Router, Setup};
 use super::stream::{StreamId, Streams};
 use super::sybils::SYBILS;
 use super::trace::{Sink, Trace};
-use super::verifier::Cache;
+use super::verifier::VerifierCache;
 
 /// Most timer events of one router at one time; more mean a busy loop.
 const MAX_SPINS: u32 = 64;
@@ -115,14 +115,14 @@ pub(crate) struct World {
     pub(crate) joined: Joined,
     /// Router that was cloned.
     pub(crate) copied: Option<HostId>,
-    verifier: Arc<Cache>,
+    verifier: Arc<VerifierCache>,
 }
 
 impl World {
     pub(crate) fn new(
         plan: &Plan,
         mut rng: Rng,
-        verifier: Arc<Cache>,
+        verifier: Arc<VerifierCache>,
         sink: Option<Sink>,
     ) -> Self {
         let secret = if plan.open {
