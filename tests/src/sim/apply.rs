@@ -8,7 +8,7 @@ use mesh_proto::ids::Mac;
 
 use super::action::Action;
 use super::disk::{Crash, Trap};
-use super::host::{Container, address};
+use super::host::{Station, address};
 use super::hostile::Hostile;
 use super::network::HostId;
 use super::fault::InjectedFault;
@@ -145,7 +145,7 @@ impl World {
         self.queue.push(self.now + STOPPED, arrive);
     }
 
-    fn arrive(&mut self, at: HostId, container: &Container) {
+    fn arrive(&mut self, at: HostId, container: &Station) {
         self.hosts[at].containers.push(container.clone());
         let attached = self.hosts[at].attached();
         self.tell_router(at, |router, now| router.set_attached(attached, now));

@@ -24,7 +24,7 @@ use super::router::State;
 
 /// A container: its address, and the MAC address derived from it.
 #[derive(Clone, Debug)]
-pub(crate) struct Container {
+pub(crate) struct Station {
     pub(crate) ip: Ipv4Addr,
     pub(crate) mac: Mac,
 }
@@ -42,7 +42,7 @@ pub(crate) struct Host {
     pub(crate) workload: BTreeMap<String, LeaseHolder>,
     /// Targets typed by the operator, which are used again after the state is lost.
     pub(crate) typed: Vec<String>,
-    pub(crate) containers: Vec<Container>,
+    pub(crate) containers: Vec<Station>,
     pub(crate) clock: Duration,
     /// Time that its timer is set to.
     pub(crate) armed: Option<Instant>,
@@ -73,7 +73,7 @@ impl Host {
 
     /// Returns the containers as their router announces them.
     pub(crate) fn attached(&self) -> Vec<Attached> {
-        let announce = |c: &Container| Attached {
+        let announce = |c: &Station| Attached {
             mac: c.mac,
             addr: ipnet::Ipv4Net::new_assert(c.ip, 16).into(),
             container: format!("c{}", c.ip),
@@ -126,9 +126,9 @@ pub(crate) fn address(host: HostId, moves: usize) -> SocketAddr {
     SocketAddr::new(ip.into(), DEFAULT_PORT)
 }
 
-fn container(host: HostId, number: usize) -> Container {
+fn container(host: HostId, number: usize) -> Station {
     let ip = Ipv4Addr::new(10, 2, byte(host), byte(number + 1));
-    Container {
+    Station {
         ip,
         mac: mac_for(ip.into()),
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use mesh_proto::ids::Mac;
 
 use super::frames::FrameId;
-use super::host::Container;
+use super::host::Station;
 use super::network::HostId;
 use super::offloads::{Pair, super_frame};
 use super::fault::InjectedFault;
@@ -104,14 +104,14 @@ impl World {
         Some(self.ledger.frame(from, source.mac, to, size))
     }
 
-    fn any_container(&mut self) -> Option<Container> {
+    fn any_container(&mut self) -> Option<Station> {
         let host = self.rng.below(self.hosts.len());
         let there = &self.hosts[host].containers;
         there.get(self.rng.below(there.len())).cloned()
     }
 
     /// Returns a gratuitous ARP announcement of a container.
-    pub(crate) fn announcement(&mut self, from: HostId, source: &Container) -> (FrameId, Vec<u8>) {
+    pub(crate) fn announcement(&mut self, from: HostId, source: &Station) -> (FrameId, Vec<u8>) {
         let ip = source.ip.octets();
         self.ledger.announcement(from, source.mac, ip)
     }
