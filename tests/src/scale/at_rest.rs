@@ -20,7 +20,7 @@ use mesh_proto::wire::topic::{RecordKey, Topic};
 use super::underlay::{Underlay, address, host_at};
 use super::world::World;
 use crate::sim::network::HostId;
-use crate::sim::router::Router;
+use crate::sim::router::SimRouter;
 
 /// Average round-trip time beyond the latency of the two directions.
 const JITTER: Duration = Duration::from_millis(5);
@@ -93,7 +93,7 @@ impl World {
         };
         let mut state = node.state.clone();
         (state.epoch, state.targets) = (FIRST.epoch, Vec::new());
-        let router = Router::start(&state, &node.setup, &mut node.rng.clone(), self.now);
+        let router = SimRouter::start(&state, &node.setup, &mut node.rng.clone(), self.now);
         let Ok(router) = router else {
             return Vec::new();
         };

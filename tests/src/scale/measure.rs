@@ -14,7 +14,7 @@ use super::observe::percentile;
 use super::plan::{MANY, Plan, attached};
 use super::world::World;
 use crate::sim::network::HostId;
-use crate::sim::router::Router;
+use crate::sim::router::SimRouter;
 
 /// Time span in which all routers start.
 pub(crate) const TOGETHER: Duration = Duration::from_millis(500);
@@ -285,7 +285,7 @@ fn changes(m: &mut Measured) {
         while m.world.now.since(begun) < WATCHED {
             m.world.run(TICK);
             for (host, seen) in digests.iter_mut().enumerate() {
-                seen.extend(m.world.router(host).map(Router::digest));
+                seen.extend(m.world.router(host).map(SimRouter::digest));
             }
         }
         let sent = m.world.sent().since(&before);

@@ -16,7 +16,7 @@ use crate::sim::rng::Rng;
 use crate::sim::hostile::Hostile;
 use crate::sim::network::HostId;
 use crate::sim::process::{Effect, Process};
-use crate::sim::router::{Router, Setup, State};
+use crate::sim::router::{SimRouter, RouterSetup, RouterState};
 
 /// Most timer events of one router at one time; more mean a busy loop.
 const MAX_SPINS: u32 = 64;
@@ -70,15 +70,15 @@ pub(crate) struct Around<'a> {
     pub(crate) out: &'a mut Vec<Event>,
 }
 
-/// State of a host.
+/// RouterState of a host.
 pub(crate) struct Node {
     pub(crate) id: HostId,
-    pub(crate) state: State,
-    pub(crate) setup: Setup,
+    pub(crate) state: RouterState,
+    pub(crate) setup: RouterSetup,
     pub(crate) rng: Rng,
     /// Knowledge of its router at its first start.
     pub(crate) known: Option<Arc<Known>>,
-    pub(crate) router: Option<Router>,
+    pub(crate) router: Option<SimRouter>,
     /// Malicious member that runs in place of the router.
     pub(crate) hostile: Option<Box<Hostile>>,
     pub(crate) powered: bool,
@@ -102,7 +102,7 @@ pub(crate) struct Node {
 }
 
 impl Node {
-    pub(crate) fn new(id: HostId, state: State, setup: Setup, rng: Rng) -> Self {
+    pub(crate) fn new(id: HostId, state: RouterState, setup: RouterSetup, rng: Rng) -> Self {
         Self {
             id,
             state,
@@ -180,7 +180,7 @@ impl Node {
         self.incarnation += 1;
         self.powered = true;
         self.armed = None;
-        match Router::start(&self.state, &self.setup, &mut self.rng, around.now) {
+        match SimRouter::start(&self.state, &self.setup, &mut self.rng, around.now) {
             Ok(mut router) => {
                 if let Some(known) = self.known.take() {
                     router.resume(&known.lsdb, &known.routes, around.now);

@@ -6,7 +6,7 @@ use mesh_proto::ids::PeerId;
 
 use super::world::World;
 use crate::sim::network::HostId;
-use crate::sim::router::Router;
+use crate::sim::router::SimRouter;
 
 /// Resolution of the time to agreement.
 const STEP: Duration = Duration::from_millis(50);
@@ -32,7 +32,7 @@ impl World {
     }
 
     pub(crate) fn links(&self, host: HostId) -> usize {
-        let tables = self.router(host).map(Router::tables).unwrap_or_default();
+        let tables = self.router(host).map(SimRouter::tables).unwrap_or_default();
         let links = tables.iter().find(|t| t.table == "links");
         links.map_or(0, |t| t.used)
     }

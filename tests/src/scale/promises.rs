@@ -13,7 +13,7 @@ use crate::sim::invariants::bounds;
 use crate::sim::invariants::delivery::{self, Expectation};
 use crate::sim::invariants::{Check, Violation};
 use crate::sim::network::HostId;
-use crate::sim::router::Router;
+use crate::sim::router::SimRouter;
 
 /// Time after the last disruption within which all must agree, as in the small simulator: redials, handshakes,
 /// dead-peer detection.
@@ -78,7 +78,7 @@ impl World {
 
     fn bounds(&self, hosts: &[HostId]) -> Check {
         for host in hosts {
-            let tables = self.router(*host).map(Router::tables);
+            let tables = self.router(*host).map(SimRouter::tables);
             bounds::check(*host, &tables.unwrap_or_default())?;
         }
         Ok(())

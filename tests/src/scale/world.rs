@@ -23,12 +23,12 @@ use crate::sim::hostile::{Harm, Hostile};
 use crate::sim::invariants::Violation;
 use crate::sim::invariants::deliver_once::Deliveries;
 use crate::sim::network::HostId;
-use crate::sim::router::{Router, Setup, State};
+use crate::sim::router::{SimRouter, RouterSetup, RouterState};
 use crate::sim::verifier::VerifierCache;
 
 /// Largest offset between the hosts' monotonic clocks.
 const CLOCKS: Duration = Duration::from_secs(3_600);
-/// State of the world.
+/// RouterState of the world.
 pub(crate) struct World {
     pub(crate) now: Instant,
     pub(crate) rng: Rng,
@@ -52,7 +52,7 @@ impl World {
         for (id, targets) in targets.into_iter().enumerate() {
             let identity = Arc::new(Identity::from_seeds(rng.key(), rng.key()));
             who.insert(identity.id(), id);
-            let state = State {
+            let state = RouterState {
                 identity,
                 epoch: 0,
                 targets: targets
@@ -67,7 +67,7 @@ impl World {
             } else {
                 Duration::ZERO
             };
-            let setup = Setup {
+            let setup = RouterSetup {
                 range: None,
                 nickname: format!("h{id}"),
                 address: address(id),
@@ -175,7 +175,7 @@ impl World {
         self.shards[host % SHARDS].nodes.get_mut(host / SHARDS)
     }
 
-    pub(crate) fn router(&self, host: HostId) -> Option<&Router> {
+    pub(crate) fn router(&self, host: HostId) -> Option<&SimRouter> {
         self.node(host)?.router.as_ref()
     }
 

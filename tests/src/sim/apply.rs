@@ -13,7 +13,7 @@ use super::hostile::Hostile;
 use super::network::HostId;
 use super::fault::InjectedFault;
 use super::process::Keep;
-use super::router::State;
+use super::router::RouterState;
 use super::stream::Item;
 use super::world::{Event, World};
 
@@ -120,7 +120,7 @@ impl World {
         let at = &mut self.hosts[host];
         at.workload.clear();
         at.disk.lose();
-        at.state = State {
+        at.state = RouterState {
             identity: Arc::new(identity),
             epoch: 0,
             targets: at.typed.clone(),
@@ -185,7 +185,7 @@ impl World {
         targets.sort();
         targets.dedup();
         targets.retain(|t| !at.contains(t) && !names.contains(t));
-        self.hosts[to].state = State { targets, ..copied };
+        self.hosts[to].state = RouterState { targets, ..copied };
         self.hosts[to].disk = self.hosts[of].disk.copy();
         self.copied = Some(of);
         // Both allocate the same addresses until one notices.
@@ -279,7 +279,7 @@ impl World {
     }
 }
 
-impl State {
+impl RouterState {
     pub(crate) fn keep(&mut self, keep: Keep) {
         match keep {
             Keep::Pin(name, key) => drop(self.pins.insert(name, key)),

@@ -114,7 +114,7 @@ impl FromStr for InjectedFault {
     }
 }
 
-/// Router with the fault.
+/// SimRouter with the fault.
 pub(crate) const VICTIM: HostId = 1;
 
 /// Returns the snapshot with wrong next hops for relayed destinations.

@@ -20,7 +20,7 @@ use super::layout::Joined;
 use super::network::HostId;
 use super::fault::InjectedFault;
 use super::process::Process;
-use super::router::State;
+use super::router::RouterState;
 
 /// A container: its address, and the MAC address derived from it.
 #[derive(Clone, Debug)]
@@ -30,13 +30,13 @@ pub(crate) struct Station {
 }
 
 /// A host with its persistent state.
-pub(crate) struct Host {
+pub(crate) struct SimHost {
     pub(crate) address: SocketAddr,
     pub(crate) powered: bool,
     pub(crate) process: Option<Box<dyn Process>>,
     /// Number of the process's start.
     pub(crate) incarnation: u64,
-    pub(crate) state: State,
+    pub(crate) state: RouterState,
     pub(crate) disk: Disk,
     /// Containers of the workload, by name.
     pub(crate) workload: BTreeMap<String, LeaseHolder>,
@@ -51,7 +51,7 @@ pub(crate) struct Host {
 }
 
 /// Initial parameters of a world.
-pub(crate) struct Plan {
+pub(crate) struct WorldPlan {
     pub(crate) hosts: usize,
     pub(crate) targets: Vec<Vec<HostId>>,
     pub(crate) joined: Joined,
@@ -65,7 +65,7 @@ pub(crate) struct Plan {
     pub(crate) slicing: Slicing,
 }
 
-impl Host {
+impl SimHost {
     /// False if the process is a hostile member without a link.
     pub(crate) fn still_linked(&self) -> bool {
         self.process.as_ref().is_none_or(|p| p.still_linked())
@@ -83,7 +83,7 @@ impl Host {
     }
 }
 
-pub(crate) fn host(id: HostId, plan: &Plan, rng: &mut Rng) -> Host {
+pub(crate) fn host(id: HostId, plan: &WorldPlan, rng: &mut Rng) -> SimHost {
     let containers = (0..=rng.below(3)).map(|c| container(id, c)).collect();
     let target = |to: &HostId| {
         if plan.names {
@@ -94,12 +94,12 @@ pub(crate) fn host(id: HostId, plan: &Plan, rng: &mut Rng) -> Host {
     };
     let targets = plan.targets.get(id).map(Vec::as_slice).unwrap_or_default();
     let typed: Vec<String> = targets.iter().map(target).collect();
-    Host {
+    SimHost {
         address: address(id, 0),
         powered: true,
         process: None,
         incarnation: 0,
-        state: State {
+        state: RouterState {
             identity: Arc::new(Identity::from_seeds(rng.key(), rng.key())),
             epoch: 0,
             targets: typed.clone(),

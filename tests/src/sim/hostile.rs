@@ -20,7 +20,7 @@ use mesh_proto::wire::topic::{RecordKey, Topic};
 
 use super::rng::Rng;
 use super::process::{Effect, Process};
-use super::router::Router;
+use super::router::SimRouter;
 use super::sybils::Sybils;
 
 /// Interval of messages.
@@ -344,7 +344,7 @@ impl Process for Hostile {
         std::mem::take(&mut self.effects)
     }
 
-    fn router(&mut self) -> Option<&mut Router> {
+    fn router(&mut self) -> Option<&mut SimRouter> {
         None
     }
 

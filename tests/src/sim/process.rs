@@ -11,7 +11,7 @@ use super::disk::Write;
 use super::frames::FrameId;
 use super::invariants::forward_once::RelayKey;
 use super::invariants::ways::View;
-use super::router::Router;
+use super::router::SimRouter;
 
 /// Effect of a process on the world.
 #[derive(Debug)]
@@ -68,9 +68,9 @@ pub(crate) trait Process {
     fn next_deadline(&self) -> Instant;
     fn drain(&mut self) -> Vec<Effect>;
     /// Returns the router, if the process is one.
-    fn router(&mut self) -> Option<&mut Router>;
+    fn router(&mut self) -> Option<&mut SimRouter>;
     /// Returns a shared reference to the router, if the process is one.
-    fn as_router(&self) -> Option<&Router> {
+    fn as_router(&self) -> Option<&SimRouter> {
         None
     }
     /// False if the process is a hostile member without a link.

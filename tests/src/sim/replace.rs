@@ -8,7 +8,7 @@ use mesh_proto::time::Instant;
 
 use super::action::Action;
 use super::rng::Rng;
-use super::host::Plan;
+use super::host::WorldPlan;
 use super::invariants::Violation;
 use super::layout::{Joined, Layout};
 use super::network::HostId;
@@ -33,7 +33,7 @@ const PEACE: Duration = Duration::from_secs(12);
 pub fn replace(seed: u64, rounds: usize) -> Result<usize, Violation> {
     let mut rng = Rng::new(seed);
     let pairs = Layout::Discovery.targets(ROUTERS, &mut rng);
-    let plan = Plan {
+    let plan = WorldPlan {
         hosts: ROUTERS,
         // The first host needs targets as well, for when it is the one replaced.
         targets: (0..ROUTERS)

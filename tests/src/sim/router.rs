@@ -39,9 +39,9 @@ use super::verifier::AcceptAll;
 /// The fault `ShortRead` takes a byte from reads longer than this.
 const LONG_READ: usize = 900;
 
-/// State that a router keeps on disk.
+/// RouterState that a router keeps on disk.
 #[derive(Clone)]
-pub(crate) struct State {
+pub(crate) struct RouterState {
     pub(crate) identity: Arc<Identity>,
     pub(crate) epoch: u64,
     pub(crate) targets: Vec<String>,
@@ -50,7 +50,7 @@ pub(crate) struct State {
 }
 
 /// Parameters of a start besides the state.
-pub(crate) struct Setup {
+pub(crate) struct RouterSetup {
     pub(crate) nickname: String,
     pub(crate) address: SocketAddr,
     pub(crate) discovery: bool,
@@ -68,7 +68,7 @@ pub(crate) struct Setup {
 }
 
 /// A running router.
-pub(crate) struct Router {
+pub(crate) struct SimRouter {
     control: Control,
     /// `None` if allocation is off.
     addresses: Option<Addresses>,
@@ -92,11 +92,11 @@ pub(crate) struct Router {
     held: HeldAddresses,
 }
 
-impl Router {
+impl SimRouter {
     /// Starts a router with the state of its last run.
     pub(crate) fn start(
-        state: &State,
-        setup: &Setup,
+        state: &RouterState,
+        setup: &RouterSetup,
         rng: &mut Rng,
         now: Instant,
     ) -> Result<Self, String> {
@@ -439,7 +439,7 @@ impl Router {
     }
 }
 
-impl Process for Router {
+impl Process for SimRouter {
     fn accepted(&mut self, from: SocketAddr, now: Instant) -> Option<ConnId> {
         let conn = self.control.handle_accepted(from, self.local(now));
         self.settle(now);
@@ -514,11 +514,11 @@ impl Process for Router {
         std::mem::take(&mut self.effects)
     }
 
-    fn router(&mut self) -> Option<&mut Router> {
+    fn router(&mut self) -> Option<&mut SimRouter> {
         Some(self)
     }
 
-    fn as_router(&self) -> Option<&Router> {
+    fn as_router(&self) -> Option<&SimRouter> {
         Some(self)
     }
 }

@@ -16,7 +16,7 @@ use mesh_proto::time::Instant;
 use super::action::Action;
 use super::choice::Choice;
 use super::rng::Rng;
-use super::host::{Host, Plan};
+use super::host::{SimHost, WorldPlan};
 use super::invariants::agreement::{self, Belief};
 use super::invariants::delivery::{self, Expectation};
 use super::invariants::{Check, Violation};
@@ -173,7 +173,7 @@ fn play(choice: &Choice, seed: u64, options: Options, sink: Option<Sink>) -> Don
         targets[*from].push(*to);
     }
     targets[n].push(rng.below(n));
-    let plan = Plan {
+    let plan = WorldPlan {
         hosts: n + 1,
         targets,
         joined: Joined {
@@ -230,7 +230,7 @@ impl World {
         self.outlive_copies();
         self.hops.counting = true;
         self.test_delivery();
-        if self.broken.is_none() && !self.hosts.iter().all(Host::still_linked) {
+        if self.broken.is_none() && !self.hosts.iter().all(SimHost::still_linked) {
             let detail = "a hostile member lost its link for what it said".to_owned();
             self.check(Err(Violation::new("S3 control never cuts", detail)));
         }

@@ -12,7 +12,7 @@ use mesh_proto::names::{Container, MeshName};
 use super::invariants::addresses::{self, Holder, TOLD};
 use super::invariants::{Check, Violation, names};
 use super::network::HostId;
-use super::router::Router;
+use super::router::SimRouter;
 use super::world::{Event, World};
 
 /// Interval between starts or stops of containers.
@@ -198,7 +198,7 @@ impl World {
         Ok(())
     }
 
-    fn routers(&self) -> impl Iterator<Item = (HostId, &Router)> {
+    fn routers(&self) -> impl Iterator<Item = (HostId, &SimRouter)> {
         let hosts = self.hosts.iter().enumerate();
         hosts.filter_map(|(host, at)| Some((host, at.process.as_ref()?.as_router()?)))
     }

@@ -15,7 +15,7 @@ use super::rng::Rng;
 use super::disk::Crash;
 use super::frames::Ledger;
 use super::workload::Workload;
-use super::host::{Host, Plan, host};
+use super::host::{SimHost, WorldPlan, host};
 use super::invariants::bounds;
 use super::invariants::deliver_once::Deliveries;
 use super::invariants::delivery::{Expectation, Hops};
@@ -29,7 +29,7 @@ use super::network::{HostId, Network};
 use super::fault::{InjectedFault, VICTIM};
 use super::process::{Effect, Process};
 use super::queue::Queue;
-use super::router::{Router, Setup};
+use super::router::{SimRouter, RouterSetup};
 use super::stream::{StreamId, Streams};
 use super::sybils::SYBILS;
 use super::trace::{Sink, Trace};
@@ -83,14 +83,14 @@ pub(crate) enum Event {
     },
 }
 
-/// State of the world.
+/// RouterState of the world.
 pub(crate) struct World {
     pub(crate) now: Instant,
     pub(crate) queue: Queue<Event>,
     pub(crate) rng: Rng,
     pub(crate) network: Network,
     pub(crate) streams: Streams,
-    pub(crate) hosts: Vec<Host>,
+    pub(crate) hosts: Vec<SimHost>,
     pub(crate) who: BTreeMap<PeerId, HostId>,
     pub(crate) ledger: Ledger,
     pub(crate) deliveries: Deliveries,
@@ -113,14 +113,14 @@ pub(crate) struct World {
     pub(crate) workload: Workload,
     pub(crate) secret: Arc<MeshSecret>,
     pub(crate) joined: Joined,
-    /// Router that was cloned.
+    /// SimRouter that was cloned.
     pub(crate) copied: Option<HostId>,
     verifier: Arc<VerifierCache>,
 }
 
 impl World {
     pub(crate) fn new(
-        plan: &Plan,
+        plan: &WorldPlan,
         mut rng: Rng,
         verifier: Arc<VerifierCache>,
         sink: Option<Sink>,
@@ -130,7 +130,7 @@ impl World {
         } else {
             MeshSecret::from_key_bytes(rng.key())
         };
-        let hosts: Vec<Host> = (0..plan.hosts)
+        let hosts: Vec<SimHost> = (0..plan.hosts)
             .map(|id| host(id, plan, &mut rng))
             .collect();
         let who = hosts.iter().map(|h| h.state.identity.id()).zip(0..);
@@ -231,7 +231,7 @@ impl World {
     }
 
     /// Gives an input to the router on a host, if one runs.
-    pub(crate) fn tell_router(&mut self, host: HostId, input: impl FnOnce(&mut Router, Instant)) {
+    pub(crate) fn tell_router(&mut self, host: HostId, input: impl FnOnce(&mut SimRouter, Instant)) {
         let incarnation = self.hosts[host].incarnation;
         self.tell(host, incarnation, |process, now| {
             if let Some(router) = process.router() {
@@ -386,7 +386,7 @@ impl World {
         }
     }
 
-    pub(crate) fn router(&mut self, host: HostId) -> Option<&mut Router> {
+    pub(crate) fn router(&mut self, host: HostId) -> Option<&mut SimRouter> {
         self.hosts[host].process.as_mut()?.router()
     }
 
@@ -414,7 +414,7 @@ impl World {
             Ok(journal) => journal,
             Err(violation) => return self.check(Err(violation)),
         };
-        let setup = Setup {
+        let setup = RouterSetup {
             nickname: format!("h{host}"),
             address: self.hosts[host].address,
             discovery: self.joined.discovery,
@@ -436,7 +436,7 @@ impl World {
         at.incarnation += 1;
         at.powered = true;
         at.armed = None;
-        match Router::start(&at.state, &setup, &mut self.rng, self.now) {
+        match SimRouter::start(&at.state, &setup, &mut self.rng, self.now) {
             Ok(mut router) => {
                 router.deaf_to_snapshots = false;
                 at.process = Some(Box::new(router));
