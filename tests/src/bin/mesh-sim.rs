@@ -9,7 +9,7 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, bail};
-use mesh_tests::sim::{Options, InjectedFault, Scenario, hunt, replace, run, run_many};
+use mesh_tests::sim::{RunOptions, InjectedFault, Scenario, hunt, replace, run, run_many};
 
 /// A simulated mesh has hundreds of millions of small allocations; glibc's allocator would spend half of the run time
 /// on them.
@@ -29,7 +29,7 @@ struct Arguments {
     to: u64,
     verbose: bool,
     planted: Vec<InjectedFault>,
-    options: Options,
+    options: RunOptions,
 }
 
 fn main() -> ExitCode {

@@ -2,7 +2,7 @@
 
 use super::rng::Rng;
 use super::layout::Layout;
-use super::run::Options;
+use super::run::RunOptions;
 use super::scenario::Scenario;
 
 /// Interval of seeds that run a mesh of the largest size, with the scenario `Everything`.
@@ -29,7 +29,7 @@ pub(crate) struct Choice {
 }
 
 impl Choice {
-    pub(crate) fn of(seed: u64, options: Options) -> Self {
+    pub(crate) fn of(seed: u64, options: RunOptions) -> Self {
         let mut rng = Rng::new(seed);
         let large = seed.is_multiple_of(LARGE_EVERY)
             && options.fault.is_none()

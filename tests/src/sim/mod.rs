@@ -53,8 +53,8 @@ mod world;
 
 pub use invariants::Violation;
 pub use layout::Layout;
-pub use many::{Summary, hunt, run_many};
+pub use many::{SeedSummary, hunt, run_many};
 pub use fault::InjectedFault;
 pub use replace::replace;
-pub use run::{Options, Report, run};
+pub use run::{RunOptions, RunReport, run};
 pub use scenario::Scenario;

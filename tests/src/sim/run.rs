@@ -41,9 +41,9 @@ const MAX_PAIRS: usize = 150;
 const PATH_MTU: &str = "S4 path MTU";
 const HELD: &str = "S5 held addresses";
 
-/// Options of a run.
+/// RunOptions of a run.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Options {
+pub struct RunOptions {
     /// Injects this fault.
     pub fault: Option<InjectedFault>,
     /// Leaves large meshes out, as with an injected fault.
@@ -54,7 +54,7 @@ pub struct Options {
 
 /// Result of a run.
 #[derive(Clone, Debug)]
-pub struct Report {
+pub struct RunReport {
     /// Its seed.
     pub seed: u64,
     /// Scenario of the run.
@@ -79,9 +79,9 @@ pub struct Report {
     pub broken: Option<Violation>,
 }
 
-impl fmt::Display for Report {
+impl fmt::Display for RunReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Report {
+        let RunReport {
             seed,
             scenario,
             layout,
@@ -104,7 +104,7 @@ impl fmt::Display for Report {
     }
 }
 
-impl Report {
+impl RunReport {
     fn new(seed: u64, choice: &Choice) -> Self {
         Self {
             seed,
@@ -123,9 +123,9 @@ impl Report {
 }
 
 /// Runs one seed. A panic of the code under test is a violation, too.
-pub fn run(seed: u64, options: Options, sink: Option<Sink>) -> Report {
+pub fn run(seed: u64, options: RunOptions, sink: Option<Sink>) -> RunReport {
     let choice = Choice::of(seed, options);
-    let mut report = Report::new(seed, &choice);
+    let mut report = RunReport::new(seed, &choice);
     let played = catch_unwind(AssertUnwindSafe(|| play(&choice, seed, options, sink)));
     match played {
         Ok(done) => {
@@ -159,12 +159,12 @@ pub(crate) fn slicing(rng: &mut Rng) -> Slicing {
     }
 }
 
-struct Done {
+struct Finished {
     world: World,
     agreed_after: Option<Duration>,
 }
 
-fn play(choice: &Choice, seed: u64, options: Options, sink: Option<Sink>) -> Done {
+fn play(choice: &Choice, seed: u64, options: RunOptions, sink: Option<Sink>) -> Finished {
     let mut rng = choice.rng.clone();
     let n = choice.routers;
     let pairs = choice.layout.targets(n, &mut rng);
@@ -186,7 +186,7 @@ fn play(choice: &Choice, seed: u64, options: Options, sink: Option<Sink>) -> Don
         fault: options.fault,
         slicing: slicing(&mut rng),
     };
-    let script = choice.scenario.script(n, choice.layout, &mut rng);
+    let schedule = choice.scenario.schedule(n, choice.layout, &mut rng);
     let mut world = World::new(&plan, rng, Arc::new(VerifierCache::default()), sink);
     world.trace.line(
         Instant::ZERO,
@@ -195,14 +195,14 @@ fn play(choice: &Choice, seed: u64, options: Options, sink: Option<Sink>) -> Don
             choice.scenario, choice.layout
         ),
     );
-    for (at, action) in script.actions {
+    for (at, action) in schedule.actions {
         world.queue.push(Instant::ZERO + at, Event::Action(action));
     }
     world.queue.push(Instant::ZERO, Event::Traffic);
     world.queue.push(Instant::ZERO, Event::Workload);
-    let last_fault = Instant::ZERO + script.last_fault;
+    let last_fault = Instant::ZERO + schedule.last_fault;
     let agreed_after = world.play(last_fault);
-    Done {
+    Finished {
         world,
         agreed_after,
     }
