@@ -20,14 +20,14 @@ const COMPACT_FROM: usize = 1024;
 const COMPACT_AT: usize = 4;
 
 /// The state machine and its inputs.
-pub(crate) struct Addresses {
+pub(crate) struct RouterAddresses {
     ipam: Ipam,
     made_with: Option<usize>,
     is_long: bool,
     fault: Option<InjectedFault>,
 }
 
-impl Addresses {
+impl RouterAddresses {
     pub(crate) fn start(
         config: IpamConfig,
         entries: &[Vec<u8>],

@@ -15,7 +15,7 @@ use super::fault::InjectedFault;
 use super::process::Keep;
 use super::router::RouterState;
 use super::stream::Item;
-use super::world::{Event, World};
+use super::world::{SimEvent, World};
 
 /// Downtime of a moving container.
 const STOPPED: Duration = Duration::from_millis(500);
@@ -141,7 +141,7 @@ impl World {
         };
         let attached = self.hosts[from].attached();
         self.tell_router(from, |router, now| router.set_attached(attached, now));
-        let arrive = Event::Action(Action::Arrive { at: to, container });
+        let arrive = SimEvent::Action(Action::Arrive { at: to, container });
         self.queue.push(self.now + STOPPED, arrive);
     }
 
@@ -153,7 +153,7 @@ impl World {
         self.places.moved(container.mac, at, frame, self.now);
         self.speak(at, &[bytes]);
         for n in 1..=SAID {
-            let event = Event::Action(Action::SayTo(container.mac));
+            let event = SimEvent::Action(Action::SayTo(container.mac));
             self.queue.push(self.now + SAY_PACE * n, event);
         }
     }
@@ -208,7 +208,7 @@ impl World {
             let neighbour = self.rng.below(self.hosts.len());
             let from = self.hosts[neighbour].address;
             let delay = self.rng.millis(0, 500);
-            let event = Event::Datagram { from, to, bytes };
+            let event = SimEvent::Datagram { from, to, bytes };
             self.queue.push(self.now + delay, event);
         }
     }

@@ -13,7 +13,7 @@ use super::fault::InjectedFault;
 const TOPIC: Topic = Topic::NAMES;
 
 /// The state machines, with their last inputs.
-pub(crate) struct NamesView {
+pub(crate) struct AnnouncedNames {
     local: LocalNames,
     names: Names,
     known: BTreeMap<PeerId, (Version, bool)>,
@@ -22,7 +22,7 @@ pub(crate) struct NamesView {
     first: BTreeMap<PeerId, (Vec<u8>, u64)>,
 }
 
-impl NamesView {
+impl AnnouncedNames {
     pub(crate) fn new(me: PeerId, fault: Option<InjectedFault>, now: Instant) -> Self {
         Self {
             local: LocalNames::default(),

@@ -39,7 +39,7 @@ impl Conditions {
 
 /// State of the underlay. Cuts are directed pairs (from, to).
 #[derive(Debug)]
-pub(crate) struct Network {
+pub(crate) struct VirtualNetwork {
     rng: Rng,
     conditions: Conditions,
     latency: BTreeMap<(HostId, HostId), Duration>,
@@ -49,7 +49,7 @@ pub(crate) struct Network {
     narrow: BTreeMap<(HostId, HostId), u16>,
 }
 
-impl Network {
+impl VirtualNetwork {
     pub(crate) fn new(rng: Rng) -> Self {
         Self {
             rng,
@@ -163,7 +163,7 @@ mod tests {
 
     #[test]
     fn clean_underlay_delivers_each_datagram_once_and_intact() {
-        let mut net = Network::new(Rng::new(1));
+        let mut net = VirtualNetwork::new(Rng::new(1));
         for _ in 0..100 {
             let copies = net.datagram(0, 1, b"abc");
             assert_eq!(copies.len(), 1);
@@ -175,7 +175,7 @@ mod tests {
 
     #[test]
     fn bad_underlay_loses_repeats_and_damages() {
-        let mut net = Network::new(Rng::new(1));
+        let mut net = VirtualNetwork::new(Rng::new(1));
         net.set_conditions(Conditions::BAD);
         let all: Vec<_> = (0..2000).map(|_| net.datagram(0, 1, &[0; 64])).collect();
         assert!(all.iter().any(Vec::is_empty));
@@ -185,7 +185,7 @@ mod tests {
 
     #[test]
     fn what_is_longer_than_the_path_vanishes() {
-        let mut net = Network::new(Rng::new(1));
+        let mut net = VirtualNetwork::new(Rng::new(1));
         assert_eq!(net.datagram(0, 1, &[0; 1472]).len(), 1);
         assert!(net.datagram(0, 1, &[0; 1473]).is_empty());
         net.narrow(1, 0, 700);
@@ -196,7 +196,7 @@ mod tests {
 
     #[test]
     fn cuts_have_a_direction() {
-        let mut net = Network::new(Rng::new(1));
+        let mut net = VirtualNetwork::new(Rng::new(1));
         net.cut(0, 1);
         assert!(net.datagram(0, 1, b"x").is_empty());
         assert_eq!(net.datagram(1, 0, b"x").len(), 1);

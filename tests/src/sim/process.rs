@@ -10,7 +10,7 @@ use mesh_proto::time::Instant;
 use super::disk::Write;
 use super::frames::FrameId;
 use super::invariants::forward_once::RelayKey;
-use super::invariants::ways::View;
+use super::invariants::ways::RouteView;
 use super::router::SimRouter;
 
 /// Effect of a process on the world.
@@ -32,7 +32,7 @@ pub(crate) enum Effect {
         bytes: Vec<u8>,
     },
     /// A lane relays a datagram, with the router's view of the mesh.
-    Relayed(RelayKey, View),
+    Relayed(RelayKey, RouteView),
     /// A frame is injected into the host's bridge.
     Inject(Vec<u8>),
     /// A received broadcast is forwarded.

@@ -14,7 +14,7 @@ use super::layout::{Joined, Layout};
 use super::network::HostId;
 use super::run::slicing;
 use super::verifier::VerifierCache;
-use super::world::{Event, World};
+use super::world::{SimEvent, World};
 
 const ROUTERS: usize = 3;
 const WARM_UP: Duration = Duration::from_secs(8);
@@ -50,7 +50,7 @@ pub fn replace(seed: u64, rounds: usize) -> Result<usize, Violation> {
         slicing: slicing(&mut rng),
     };
     let mut world = World::new(&plan, rng, Arc::new(VerifierCache::default()), None);
-    world.queue.push(Instant::ZERO, Event::Workload);
+    world.queue.push(Instant::ZERO, SimEvent::Workload);
     for host in 0..ROUTERS {
         world.act(&Action::Start(host));
     }

@@ -24,14 +24,14 @@ use mesh_proto::topology::routes::Routes;
 use mesh_proto::wire::datagram::{Header, Kind};
 use mesh_proto::wire::topic::{RecordKey, Topic};
 
-use super::addresses::Addresses;
+use super::addresses::RouterAddresses;
 use super::rng::Rng;
 use super::frames::id_of;
 use super::invariants::bounds::Fill;
 use super::invariants::forward_once::relay_key;
-use super::invariants::ways::{View, graph};
-use super::names::NamesView;
-use super::offloads::{OffloadPort, Turn};
+use super::invariants::ways::{RouteView, graph};
+use super::names::AnnouncedNames;
+use super::offloads::{OffloadPort, PortBatch};
 use super::fault::{InjectedFault, detours};
 use super::process::{Effect, Keep, Process};
 use super::verifier::AcceptAll;
@@ -71,8 +71,8 @@ pub(crate) struct RouterSetup {
 pub(crate) struct SimRouter {
     control: Control,
     /// `None` if allocation is off.
-    addresses: Option<Addresses>,
-    names: NamesView,
+    addresses: Option<RouterAddresses>,
+    names: AnnouncedNames,
     forwarder: Arc<Forwarder>,
     snapshot: Arc<Snapshot>,
     /// Hash of the snapshot's graph, computed on demand.
@@ -133,14 +133,14 @@ impl SimRouter {
                     slicing: *slicing,
                     auto_reclaim: None,
                 };
-                Some(Addresses::start(config, journal, setup.fault, local)?)
+                Some(RouterAddresses::start(config, journal, setup.fault, local)?)
             }
             None => None,
         };
         let mut router = Self {
             control,
             addresses,
-            names: NamesView::new(me, setup.fault, local),
+            names: AnnouncedNames::new(me, setup.fault, local),
             forwarder,
             snapshot: Arc::new(Snapshot::alone(me, state.epoch, limits::DEFAULT_MTU, local)),
             graph: None,
@@ -186,7 +186,7 @@ impl SimRouter {
 
     fn egress(&mut self, batch: &mut dyn Iterator<Item = PortFrame<'_>>, now: Instant) {
         let local = self.local(now);
-        let mut turn = Turn::new(self.port.as_mut());
+        let mut turn = PortBatch::new(self.port.as_mut());
         self.forwarder
             .egress(&self.snapshot, batch, local, &mut self.scratch, &mut turn);
         let out = turn.end();
@@ -214,14 +214,14 @@ impl SimRouter {
 
     /// Returns its allocation state, as operators see it.
     pub(crate) fn ipam(&self) -> Option<&Ipam> {
-        self.addresses.as_ref().map(Addresses::state)
+        self.addresses.as_ref().map(RouterAddresses::state)
     }
 
     /// Runs `deed` on its allocation at its local time; does nothing if allocation is off.
     pub(crate) fn with_addresses<T: Default>(
         &mut self,
         now: Instant,
-        deed: impl FnOnce(&mut Addresses, Instant) -> T,
+        deed: impl FnOnce(&mut RouterAddresses, Instant) -> T,
     ) -> T {
         let local = self.local(now);
         let addresses = self.addresses.as_mut();
@@ -231,7 +231,7 @@ impl SimRouter {
     }
 
     /// Returns its view of names.
-    pub(crate) fn names(&self) -> &NamesView {
+    pub(crate) fn names(&self) -> &AnnouncedNames {
         &self.names
     }
 
@@ -360,7 +360,7 @@ impl SimRouter {
         let key = relay_key(datagram)?;
         let routes = &self.snapshot.routes;
         let hops = routes.next_hop(&PeerId(key.0));
-        let view = View {
+        let view = RouteView {
             graph: *self.graph.get_or_insert_with(|| graph(routes)),
             to_go: hops.map(|(_, hops)| hops),
         };
@@ -477,7 +477,7 @@ impl Process for SimRouter {
         }
         let forgetful = self.fault == Some(InjectedFault::SkippedDedup) && kind == Ok(Kind::Flood);
         let fresh = forgetful.then(|| Forwarder::new(&mut Rng::new(local.as_nanos()).entropy()));
-        let mut turn = Turn::new(self.port.as_mut());
+        let mut turn = PortBatch::new(self.port.as_mut());
         fresh.as_ref().unwrap_or(&self.forwarder).ingress(
             &self.snapshot,
             from,

@@ -24,9 +24,9 @@ use super::layout::{Joined, Layout, components, diameter};
 use super::network::HostId;
 use super::fault::{InjectedFault, VICTIM};
 use super::scenario::Scenario;
-use super::trace::Sink;
+use super::trace::LineSink;
 use super::verifier::VerifierCache;
-use super::world::{Event, World};
+use super::world::{SimEvent, World};
 
 /// Virtual time after the last disruption within which every component must agree: the slowest redial of an explicit
 /// target (8.25 s), a handshake, and the detection of dead links after 3.5 s.
@@ -123,7 +123,7 @@ impl RunReport {
 }
 
 /// Runs one seed. A panic of the code under test is a violation, too.
-pub fn run(seed: u64, options: RunOptions, sink: Option<Sink>) -> RunReport {
+pub fn run(seed: u64, options: RunOptions, sink: Option<LineSink>) -> RunReport {
     let choice = Choice::of(seed, options);
     let mut report = RunReport::new(seed, &choice);
     let played = catch_unwind(AssertUnwindSafe(|| play(&choice, seed, options, sink)));
@@ -164,7 +164,7 @@ struct Finished {
     agreed_after: Option<Duration>,
 }
 
-fn play(choice: &Choice, seed: u64, options: RunOptions, sink: Option<Sink>) -> Finished {
+fn play(choice: &Choice, seed: u64, options: RunOptions, sink: Option<LineSink>) -> Finished {
     let mut rng = choice.rng.clone();
     let n = choice.routers;
     let pairs = choice.layout.targets(n, &mut rng);
@@ -196,10 +196,10 @@ fn play(choice: &Choice, seed: u64, options: RunOptions, sink: Option<Sink>) -> 
         ),
     );
     for (at, action) in schedule.actions {
-        world.queue.push(Instant::ZERO + at, Event::Action(action));
+        world.queue.push(Instant::ZERO + at, SimEvent::Action(action));
     }
-    world.queue.push(Instant::ZERO, Event::Traffic);
-    world.queue.push(Instant::ZERO, Event::Workload);
+    world.queue.push(Instant::ZERO, SimEvent::Traffic);
+    world.queue.push(Instant::ZERO, SimEvent::Workload);
     let last_fault = Instant::ZERO + schedule.last_fault;
     let agreed_after = world.play(last_fault);
     Finished {
@@ -243,9 +243,9 @@ impl World {
             router.deaf_to_snapshots = true;
         }
         for host in self.running().into_iter().filter(|h| *h != VICTIM) {
-            let kill = Event::Action(Action::Kill(host));
+            let kill = SimEvent::Action(Action::Kill(host));
             self.queue.push(self.now, kill);
-            let start = Event::Action(Action::Start(host));
+            let start = SimEvent::Action(Action::Start(host));
             self.queue.push(self.now + STEP, start);
         }
         self.step_to(self.now + STEP);

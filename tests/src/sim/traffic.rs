@@ -7,10 +7,10 @@ use mesh_proto::ids::Mac;
 use super::frames::FrameId;
 use super::host::Station;
 use super::network::HostId;
-use super::offloads::{Pair, super_frame};
+use super::offloads::{SegmentFlow, super_frame};
 use super::fault::InjectedFault;
 use super::run::expectation;
-use super::world::{Event, World};
+use super::world::{SimEvent, World};
 
 /// Interval of frames.
 const PACE: Duration = Duration::from_millis(60);
@@ -23,7 +23,7 @@ const LONGEST: usize = 1_300;
 impl World {
     /// Sends a frame from some container, and schedules the next one.
     pub(crate) fn traffic(&mut self) {
-        self.queue.push(self.now + PACE, Event::Traffic);
+        self.queue.push(self.now + PACE, SimEvent::Traffic);
         if !self.talking {
             return;
         }
@@ -72,7 +72,7 @@ impl World {
         let (Some(source), Some(target)) = (source, self.any_container()) else {
             return;
         };
-        let pair = Pair {
+        let pair = SegmentFlow {
             source: (source.mac, source.ip),
             target: (target.mac, target.ip),
         };

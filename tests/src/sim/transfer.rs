@@ -11,9 +11,9 @@ use super::frames::{MARKER, id_of};
 use super::invariants::secrecy;
 use super::network::HostId;
 use super::fault::InjectedFault;
-use super::stream::{End, Item, StreamId};
+use super::stream::{StreamEnd, Item, StreamId};
 use super::trace::fingerprint;
-use super::world::{Event, World};
+use super::world::{SimEvent, World};
 
 /// Datagrams kept for replay.
 const RECENT: usize = 64;
@@ -50,7 +50,7 @@ impl World {
         };
         let source = self.hosts[from].address;
         for (delay, bytes) in self.network.datagram(from, receiver, bytes) {
-            let event = Event::Datagram {
+            let event = SimEvent::Datagram {
                 from: source,
                 to,
                 bytes,
@@ -123,7 +123,7 @@ impl World {
             let error = "no such host";
             return self.fail((host, incarnation, conn), error, Duration::ZERO);
         };
-        let event = Event::Dial {
+        let event = SimEvent::Dial {
             host,
             incarnation,
             conn,
@@ -141,7 +141,7 @@ impl World {
 
     fn fail(&mut self, end: (HostId, u64, ConnId), error: &'static str, delay: Duration) {
         let (host, incarnation, conn) = end;
-        let event = Event::Closed {
+        let event = SimEvent::Closed {
             host,
             incarnation,
             conn,
@@ -167,7 +167,7 @@ impl World {
             let Some(wait) = wait.map(Duration::from_millis) else {
                 return self.fail(end, "connection timed out", Duration::ZERO);
             };
-            let event = Event::Dial {
+            let event = SimEvent::Dial {
                 host,
                 incarnation,
                 conn,
@@ -194,7 +194,7 @@ impl World {
         let now = self.now;
         let process = self.hosts[at].process.as_mut()?;
         let accepted = process.accepted(from, now)?;
-        let end = |host, incarnation, conn, address| End {
+        let end = |host, incarnation, conn, address| StreamEnd {
             host,
             incarnation,
             conn,
@@ -235,7 +235,7 @@ impl World {
     }
 
     fn report_written(&mut self, host: HostId, incarnation: u64, conn: ConnId, bytes: usize) {
-        let event = Event::Written {
+        let event = SimEvent::Written {
             host,
             incarnation,
             conn,
@@ -265,7 +265,7 @@ impl World {
         let taken = direction.push(due, item);
         if !direction.busy {
             direction.busy = true;
-            self.queue.push(due, Event::Stream(id, side));
+            self.queue.push(due, SimEvent::Stream(id, side));
         }
         taken
     }
@@ -278,7 +278,7 @@ impl World {
         let (from, to) = (stream.ends[side].clone(), stream.ends[1 - side].clone());
         if !self.network.carries_tcp(from.host, to.host) || !self.hosts[to.host].powered {
             let again = self.now + self.rng.millis(200, 600);
-            return self.queue.push(again, Event::Stream(id, side));
+            return self.queue.push(again, SimEvent::Stream(id, side));
         }
         let receiver = &self.hosts[to.host];
         let gone = receiver.incarnation != to.incarnation || receiver.process.is_none();
@@ -303,13 +303,13 @@ impl World {
             return;
         };
         match direction.due() {
-            Some(due) => self.queue.push(due.max(self.now), Event::Stream(id, side)),
+            Some(due) => self.queue.push(due.max(self.now), SimEvent::Stream(id, side)),
             None => direction.busy = false,
         }
         self.deliver(id, side, &from, &to, item);
     }
 
-    fn deliver(&mut self, id: StreamId, side: usize, from: &End, to: &End, item: Item) {
+    fn deliver(&mut self, id: StreamId, side: usize, from: &StreamEnd, to: &StreamEnd, item: Item) {
         let parts = [6, id, side as u64];
         self.trace.event(self.now, &parts);
         let address = from.address;

@@ -9,11 +9,11 @@ use mesh_proto::ids::PeerId;
 use mesh_proto::ipam::{AddressRequest, Ipam, Slicing};
 use mesh_proto::names::{Container, MeshName};
 
-use super::invariants::addresses::{self, Holder, TOLD};
+use super::invariants::addresses::{self, AddressHolder, TOLD};
 use super::invariants::{Check, Violation, names};
 use super::network::HostId;
 use super::router::SimRouter;
-use super::world::{Event, World};
+use super::world::{SimEvent, World};
 
 /// Interval between starts or stops of containers.
 const PACE: Duration = Duration::from_millis(150);
@@ -90,7 +90,7 @@ impl Workload {
 impl World {
     /// Starts or stops a container somewhere, and schedules the next step.
     pub(crate) fn guests_live(&mut self) {
-        self.queue.push(self.now + PACE, Event::Workload);
+        self.queue.push(self.now + PACE, SimEvent::Workload);
         if !self.workload.busy {
             return;
         }
@@ -243,7 +243,7 @@ impl World {
                 workload.insert(name, LeaseHolder { addr, request });
                 self.workload.given += 1;
                 // Scheduled rather than called: effects of the router come first.
-                self.queue.push(self.now, Event::Named(host));
+                self.queue.push(self.now, SimEvent::Named(host));
                 let check = self.check_addresses();
                 self.check(check);
             }
@@ -311,12 +311,12 @@ impl World {
         }
     }
 
-    fn holders(&self) -> impl Iterator<Item = Holder<'_>> {
+    fn holders(&self) -> impl Iterator<Item = AddressHolder<'_>> {
         self.hosts.iter().enumerate().flat_map(|(host, at)| {
             let workload = at.workload.iter();
             workload.filter_map(move |(name, guest)| {
                 let addr = guest.addr?;
-                Some(Holder { host, name, addr })
+                Some(AddressHolder { host, name, addr })
             })
         })
     }
@@ -325,7 +325,7 @@ impl World {
     pub(crate) fn check_addresses(&self) -> Check {
         let doubles = addresses::doubles(self.holders());
         for (first, second) in &doubles {
-            let excused = |h: &Holder<'_>| self.workload.excused.contains(&h.host);
+            let excused = |h: &AddressHolder<'_>| self.workload.excused.contains(&h.host);
             let known = self.workload.overlaps || self.workload.known.contains(&first.addr);
             if !known && !excused(first) && !excused(second) {
                 return Err(addresses::twice(first, second));

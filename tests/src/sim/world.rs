@@ -19,20 +19,20 @@ use super::host::{SimHost, WorldPlan, host};
 use super::invariants::bounds;
 use super::invariants::deliver_once::Deliveries;
 use super::invariants::delivery::{Expectation, Hops};
-use super::invariants::follow::Places;
-use super::invariants::forward_once::Forwarded;
+use super::invariants::follow::MacMoves;
+use super::invariants::forward_once::ForwardOnce;
 use super::invariants::nonce::Nonces;
-use super::invariants::ways::Ways;
+use super::invariants::ways::HopProgress;
 use super::invariants::{Check, Violation};
 use super::layout::Joined;
-use super::network::{HostId, Network};
+use super::network::{HostId, VirtualNetwork};
 use super::fault::{InjectedFault, VICTIM};
 use super::process::{Effect, Process};
-use super::queue::Queue;
+use super::queue::EventQueue;
 use super::router::{SimRouter, RouterSetup};
 use super::stream::{StreamId, Streams};
 use super::sybils::SYBILS;
-use super::trace::{Sink, Trace};
+use super::trace::{LineSink, Trace};
 use super::verifier::VerifierCache;
 
 /// Most timer events of one router at one time; more mean a busy loop.
@@ -41,7 +41,7 @@ const SPIN: &str = "S1 no spinning";
 
 /// Kind of event.
 #[derive(Debug)]
-pub(crate) enum Event {
+pub(crate) enum SimEvent {
     Timer(HostId),
     Datagram {
         from: SocketAddr,
@@ -86,19 +86,19 @@ pub(crate) enum Event {
 /// RouterState of the world.
 pub(crate) struct World {
     pub(crate) now: Instant,
-    pub(crate) queue: Queue<Event>,
+    pub(crate) queue: EventQueue<SimEvent>,
     pub(crate) rng: Rng,
-    pub(crate) network: Network,
+    pub(crate) network: VirtualNetwork,
     pub(crate) streams: Streams,
     pub(crate) hosts: Vec<SimHost>,
     pub(crate) who: BTreeMap<PeerId, HostId>,
     pub(crate) ledger: Ledger,
     pub(crate) deliveries: Deliveries,
-    pub(crate) forwarded: Forwarded,
+    pub(crate) forwarded: ForwardOnce,
     pub(crate) nonces: Nonces,
     pub(crate) hops: Hops,
-    pub(crate) ways: Ways,
-    pub(crate) places: Places,
+    pub(crate) ways: HopProgress,
+    pub(crate) places: MacMoves,
     pub(crate) trace: Trace,
     pub(crate) fault: Option<InjectedFault>,
     pub(crate) broken: Option<Violation>,
@@ -123,7 +123,7 @@ impl World {
         plan: &WorldPlan,
         mut rng: Rng,
         verifier: Arc<VerifierCache>,
-        sink: Option<Sink>,
+        sink: Option<LineSink>,
     ) -> Self {
         let secret = if plan.open {
             MeshSecret::open()
@@ -136,18 +136,18 @@ impl World {
         let who = hosts.iter().map(|h| h.state.identity.id()).zip(0..);
         Self {
             now: Instant::ZERO,
-            queue: Queue::new(),
-            network: Network::new(rng.fork()),
+            queue: EventQueue::new(),
+            network: VirtualNetwork::new(rng.fork()),
             streams: Streams::default(),
             who: who.collect(),
             hosts,
             ledger: Ledger::default(),
             deliveries: Deliveries::default(),
-            forwarded: Forwarded::default(),
+            forwarded: ForwardOnce::default(),
             nonces: Nonces::default(),
             hops: Hops::default(),
-            ways: Ways::default(),
-            places: Places::default(),
+            ways: HopProgress::default(),
+            places: MacMoves::default(),
             trace: Trace::new(sink),
             fault: plan.fault,
             broken: None,
@@ -177,19 +177,19 @@ impl World {
         }
     }
 
-    fn happen(&mut self, event: Event) {
+    fn happen(&mut self, event: SimEvent) {
         match event {
-            Event::Timer(host) => self.timer(host),
-            Event::Datagram { from, to, bytes } => self.datagram_arrives(from, to, bytes),
-            Event::Stream(id, side) => self.stream_arrives(id, side),
-            Event::Dial {
+            SimEvent::Timer(host) => self.timer(host),
+            SimEvent::Datagram { from, to, bytes } => self.datagram_arrives(from, to, bytes),
+            SimEvent::Stream(id, side) => self.stream_arrives(id, side),
+            SimEvent::Dial {
                 host,
                 incarnation,
                 conn,
                 to,
                 tries,
             } => self.dial((host, incarnation, conn), to, tries),
-            Event::Closed {
+            SimEvent::Closed {
                 host,
                 incarnation,
                 conn,
@@ -198,17 +198,17 @@ impl World {
                 self.trace.event(self.now, &[3, host as u64, conn.0]);
                 self.tell(host, incarnation, |p, now| p.closed(conn, error, now));
             }
-            Event::Written {
+            SimEvent::Written {
                 host,
                 incarnation,
                 conn,
                 bytes,
             } => self.tell(host, incarnation, |p, now| p.written(conn, bytes, now)),
-            Event::Action(action) => self.act(&action),
-            Event::Traffic => self.traffic(),
-            Event::Workload => self.guests_live(),
-            Event::Named(host) => self.tell_names(host),
-            Event::Synced { host, incarnation } => self.synced(host, incarnation),
+            SimEvent::Action(action) => self.act(&action),
+            SimEvent::Traffic => self.traffic(),
+            SimEvent::Workload => self.guests_live(),
+            SimEvent::Named(host) => self.tell_names(host),
+            SimEvent::Synced { host, incarnation } => self.synced(host, incarnation),
         }
     }
 
@@ -285,7 +285,7 @@ impl World {
         };
         if deadline < Instant::FAR_FUTURE && at.armed.is_none_or(|armed| deadline < armed) {
             at.armed = Some(deadline);
-            self.queue.push(deadline, Event::Timer(host));
+            self.queue.push(deadline, SimEvent::Timer(host));
         }
     }
 
@@ -360,16 +360,16 @@ impl World {
         };
         let incarnation = at.incarnation;
         self.queue
-            .push(self.now + time, Event::Synced { host, incarnation });
+            .push(self.now + time, SimEvent::Synced { host, incarnation });
         if let Some(crash) = crash {
             let action = match crash {
                 Crash::Kill => Action::Kill(host),
                 Crash::Power => Action::PowerOff(host),
             };
             let end = self.now + self.rng.between(Duration::ZERO, time);
-            self.queue.push(end, Event::Action(action));
+            self.queue.push(end, SimEvent::Action(action));
             let back = end + self.rng.millis(100, 1_500);
-            self.queue.push(back, Event::Action(Action::Revive(host)));
+            self.queue.push(back, SimEvent::Action(Action::Revive(host)));
         }
     }
 
