@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, bail};
 use mesh_proto::limits::FULL_MESH;
-use mesh_tests::scale::{Outcome, Played, Scenario, Table, measure_all, play};
+use mesh_tests::scale::{ScaleReport, ScenarioReport, ScaleScenario, FigureTable, measure_all, play};
 
 /// A simulated mesh has hundreds of millions of small allocations; glibc's allocator would spend half of the run time
 /// on them.
@@ -20,7 +20,7 @@ struct Arguments {
     routers: usize,
     seed: u64,
     /// Scenarios to run; empty for the table.
-    scenarios: Vec<Scenario>,
+    scenarios: Vec<ScaleScenario>,
     /// Measures of the table to run; empty for all.
     only: Vec<String>,
     at_rest: bool,
@@ -77,10 +77,10 @@ fn parse() -> Result<Arguments> {
     Ok(out)
 }
 
-fn scenarios(name: &str) -> Result<Vec<Scenario>> {
+fn scenarios(name: &str) -> Result<Vec<ScaleScenario>> {
     match name {
         "table" => Ok(Vec::new()),
-        "all" => Ok(Scenario::ALL.to_vec()),
+        "all" => Ok(ScaleScenario::ALL.to_vec()),
         _ => Ok(vec![name.parse().map_err(anyhow::Error::msg)?]),
     }
 }
@@ -124,8 +124,8 @@ fn play_all(arguments: &Arguments) -> Result<bool> {
     Ok(all.iter().all(|played| played.broken.is_none()))
 }
 
-fn in_words(played: &Played) -> String {
-    let Played {
+fn in_words(played: &ScenarioReport) -> String {
+    let ScenarioReport {
         scenario,
         routers,
         seed,
@@ -145,15 +145,15 @@ fn in_words(played: &Played) -> String {
     format!("{head}, {sent:.0} KB sent per router, at most {links} links; {end}")
 }
 
-fn show(outcome: &Outcome, verbose: bool) {
-    let Outcome {
+fn show(outcome: &ScaleReport, verbose: bool) {
+    let ScaleReport {
         routers,
         seed,
         events,
         ..
     } = outcome;
     say(&format!("N={routers} SEED={seed}, {events} events\n"));
-    say(&Table(&outcome.figures).to_string());
+    say(&FigureTable(&outcome.figures).to_string());
     if verbose {
         for (what, kinds) in &outcome.kinds {
             say(what);

@@ -11,8 +11,8 @@ use super::figures::{
 };
 use super::memory::resident;
 use super::observe::percentile;
-use super::plan::{MANY, Plan, attached};
-use super::world::World;
+use super::plan::{MANY, MeshPlan, attached};
+use super::world::LargeMesh;
 use crate::sim::network::HostId;
 use crate::sim::router::SimRouter;
 
@@ -40,30 +40,30 @@ const NAMES_WATCHED: Duration = Duration::from_secs(5);
 const HEAVY: [&str; 3] = ["restart of all", "crash of 10 %", "partition"];
 
 /// Name of a measure, and its function.
-type Step = (&'static str, fn(&mut Measured));
+type MeasureStep = (&'static str, fn(&mut Measured));
 
 /// Results, and the bytes sent for each by kind.
 pub(crate) struct Measured {
     pub(crate) figures: Vec<Figure>,
     /// Bytes of all routers by kind, with their purpose, and the number of routers, seconds or changes to divide by.
     pub(crate) kinds: Vec<(&'static str, Bytes, f64)>,
-    pub(crate) world: World,
+    pub(crate) world: LargeMesh,
     idle: Option<f64>,
 }
 
 /// Measures a mesh of `plan.hosts` routers; only the measures whose names start with one of `only`, unless that is
 /// empty. `say` receives the progress.
-pub(crate) fn table(plan: Plan, only: &[String], say: &mut dyn FnMut(&str)) -> Measured {
+pub(crate) fn table(plan: MeshPlan, only: &[String], say: &mut dyn FnMut(&str)) -> Measured {
     let before = resident();
     let mut measured = Measured {
         figures: Vec::new(),
         kinds: Vec::new(),
-        world: World::new(plan),
+        world: LargeMesh::new(plan),
         idle: None,
     };
     measured.begin(plan, say);
     measured.world.run(REST);
-    let steps: [Step; 8] = [
+    let steps: [MeasureStep; 8] = [
         ("idle", idle),
         ("names", names),
         ("broadcasts", broadcasts),
@@ -108,7 +108,7 @@ pub(crate) fn table(plan: Plan, only: &[String], say: &mut dyn FnMut(&str)) -> M
 
 impl Measured {
     /// Starts all routers, and waits until they agree.
-    fn begin(&mut self, plan: Plan, say: &mut dyn FnMut(&str)) {
+    fn begin(&mut self, plan: MeshPlan, say: &mut dyn FnMut(&str)) {
         let everybody: Vec<HostId> = (0..plan.hosts).collect();
         self.world.start_all(&everybody, TOGETHER);
         if plan.at_rest {
@@ -228,7 +228,7 @@ fn names(m: &mut Measured) {
 fn broadcasts(m: &mut Measured) {
     let n = m.world.len();
     let running = m.world.running();
-    let copies = |w: &World| w.nodes().map(|n| n.copies).sum::<u64>();
+    let copies = |w: &LargeMesh| w.nodes().map(|n| n.copies).sum::<u64>();
     let (before, mut misses) = (copies(&m.world), 0);
     let sent = m.world.sent();
     // Broadcasts are not retransmitted: with loss this would measure the underlay.

@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use mesh_proto::ids::PeerId;
 
-use super::world::World;
+use super::world::LargeMesh;
 use crate::sim::network::HostId;
 use crate::sim::router::SimRouter;
 
 /// Resolution of the time to agreement.
 const STEP: Duration = Duration::from_millis(50);
 
-impl World {
+impl LargeMesh {
     /// True if these routers reach exactly each other, and hold the same records.
     pub(crate) fn agree(&self, hosts: &[HostId]) -> bool {
         let Some(first) = hosts.first().and_then(|h| self.router(*h)) else {

@@ -22,7 +22,7 @@ const CROWD: usize = 20;
 
 /// Parameters of a world.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Plan {
+pub(crate) struct MeshPlan {
     pub(crate) hosts: usize,
     pub(crate) seed: u64,
     /// Lost segments and datagrams, per mille.
@@ -33,7 +33,7 @@ pub(crate) struct Plan {
     pub(crate) at_rest: bool,
 }
 
-impl Plan {
+impl MeshPlan {
     pub(crate) fn new(hosts: usize, seed: u64) -> Self {
         Self {
             hosts,

@@ -7,7 +7,7 @@ use std::time::Duration;
 use mesh_proto::ids::Mac;
 
 use super::plan::attached;
-use super::world::World;
+use super::world::LargeMesh;
 use crate::sim::invariants::agreement::{self, Belief};
 use crate::sim::invariants::bounds;
 use crate::sim::invariants::delivery::{self, Expectation};
@@ -24,7 +24,7 @@ const GRACE: Duration = Duration::from_secs(4);
 const BROADCASTS: usize = 10;
 const PAIRS: usize = 200;
 
-impl World {
+impl LargeMesh {
     /// Checks everything. Returns the time that the running routers took to agree.
     pub(crate) fn keeps_its_promises(&mut self) -> Result<Duration, Violation> {
         let hosts = self.running();

@@ -1,4 +1,4 @@
-//! Underlay of a large mesh: connectivity, latency, loss. Read by all routers, changed only between steps.
+//! ScaleUnderlay of a large mesh: connectivity, latency, loss. Read by all routers, changed only between steps.
 
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -22,7 +22,7 @@ const FIRST: u32 = 0x6440_0000;
 
 /// State of the underlay.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Underlay {
+pub(crate) struct ScaleUnderlay {
     seed: u64,
     /// Lost datagrams and segments, per mille.
     pub(crate) loss: u32,
@@ -32,7 +32,7 @@ pub(crate) struct Underlay {
     pub(crate) cut: BTreeSet<(HostId, HostId)>,
 }
 
-impl Underlay {
+impl ScaleUnderlay {
     pub(crate) fn new(seed: u64, loss: u32) -> Self {
         Self {
             seed,
@@ -97,7 +97,7 @@ mod tests {
 
     #[test]
     fn pairs_are_ten_to_fifty_milliseconds_apart() {
-        let underlay = Underlay::new(7, 10);
+        let underlay = ScaleUnderlay::new(7, 10);
         let mut rng = Rng::new(1);
         for (a, b) in (0..200).map(|n| (n, 3 * n + 1)) {
             assert_eq!(underlay.latency(a, b), underlay.latency(b, a));
@@ -112,7 +112,7 @@ mod tests {
 
     #[test]
     fn cuts_and_sides_separate() {
-        let mut underlay = Underlay::new(7, 0);
+        let mut underlay = ScaleUnderlay::new(7, 0);
         assert!(underlay.carries(0, 1));
         underlay.cut.insert((0, 1));
         assert!(!underlay.carries(1, 0) && underlay.carries(1, 2));

@@ -12,11 +12,11 @@ use mesh_proto::names::{Container, MeshName};
 use mesh_proto::time::Instant;
 
 use super::bytes::Bytes;
-use super::engine::{self, SHARDS, Shard};
+use super::engine::{self, SHARDS, HostShard};
 use super::memory::shortage;
-use super::node::{Around, Event, Node, What};
-use super::plan::{Plan, attached, container, targets};
-use super::underlay::{Underlay, address};
+use super::node::{Around, HostEvent, Node, HostEventKind};
+use super::plan::{MeshPlan, attached, container, targets};
+use super::underlay::{ScaleUnderlay, address};
 use crate::sim::rng::Rng;
 use crate::sim::frames::Ledger;
 use crate::sim::hostile::{Harm, Hostile};
@@ -29,20 +29,20 @@ use crate::sim::verifier::VerifierCache;
 /// Largest offset between the hosts' monotonic clocks.
 const CLOCKS: Duration = Duration::from_secs(3_600);
 /// RouterState of the world.
-pub(crate) struct World {
+pub(crate) struct LargeMesh {
     pub(crate) now: Instant,
     pub(crate) rng: Rng,
-    pub(crate) underlay: Underlay,
+    pub(crate) underlay: ScaleUnderlay,
     pub(crate) ledger: Ledger,
     pub(crate) deliveries: Deliveries,
     pub(crate) broken: Option<Violation>,
     pub(crate) who: BTreeMap<PeerId, HostId>,
-    shards: Vec<Shard>,
+    shards: Vec<HostShard>,
     numbered: u64,
 }
 
-impl World {
-    pub(crate) fn new(plan: Plan) -> Self {
+impl LargeMesh {
+    pub(crate) fn new(plan: MeshPlan) -> Self {
         let mut rng = Rng::new(plan.seed);
         let verifier = Arc::new(VerifierCache::default());
         let secret = Arc::new(MeshSecret::from_key_bytes(rng.key()));
@@ -87,13 +87,13 @@ impl World {
         }
         let mut world = Self {
             now: Instant::ZERO,
-            underlay: Underlay::new(rng.number(), plan.loss),
+            underlay: ScaleUnderlay::new(rng.number(), plan.loss),
             rng,
             ledger: Ledger::default(),
             deliveries: Deliveries::default(),
             broken: None,
             who,
-            shards: shards.into_iter().map(Shard::new).collect(),
+            shards: shards.into_iter().map(HostShard::new).collect(),
             numbered: 0,
         };
         if plan.at_rest {
@@ -230,19 +230,19 @@ impl World {
         }
     }
 
-    fn take(&mut self, event: Event) {
+    fn take(&mut self, event: HostEvent) {
         self.shards[event.to % SHARDS].take(event);
     }
 
     /// Starts the router of a host after a delay.
     pub(crate) fn start(&mut self, host: HostId, after: Duration) {
         self.numbered += 1;
-        self.take(Event {
+        self.take(HostEvent {
             at: self.now + after,
             from: HostId::MAX,
             number: self.numbered,
             to: host,
-            what: What::Start,
+            what: HostEventKind::Start,
         });
     }
 
