@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, anyhow, ensure};
 use mesh_proto::api::ipam::IpamReport;
 use mesh_proto::api::{Attached, ConnectionReport, ConnectionState, Report};
 
-use crate::command::{Background, Outcome};
+use crate::command::{Background, CommandOutput};
 use crate::programs::Programs;
 use crate::script::TestbedScript;
 use crate::wait::{require, wait_until};
@@ -16,14 +16,14 @@ const CONNECT: Duration = Duration::from_secs(20);
 
 /// A host: its own network, processes, host name and disks.
 #[derive(Clone, Debug)]
-pub struct Host {
+pub struct TestbedHost {
     script: TestbedScript,
     name: String,
     number: u8,
     programs: Programs,
 }
 
-impl Host {
+impl TestbedHost {
     pub(crate) fn new(script: TestbedScript, number: u8, programs: Programs) -> Self {
         Self {
             script,
@@ -52,7 +52,7 @@ impl Host {
     ///
     /// # Errors
     /// The command cannot be started. A failing command is not an error.
-    pub fn exec(&self, command: &[&str]) -> Result<Outcome> {
+    pub fn exec(&self, command: &[&str]) -> Result<CommandOutput> {
         self.script.run(&[&["exec", &self.name], command].concat())
     }
 
@@ -60,7 +60,7 @@ impl Host {
     ///
     /// # Errors
     /// The shell cannot be started. A failing command is not an error.
-    pub fn shell(&self, line: &str) -> Result<Outcome> {
+    pub fn shell(&self, line: &str) -> Result<CommandOutput> {
         let path = format!("PATH={}:{}", self.programs.dir, std::env::var("PATH")?);
         self.exec(&["env", &path, "sh", "-c", line])
     }
@@ -87,7 +87,7 @@ impl Host {
     ///
     /// # Errors
     /// `mesh` cannot be started. A failing command is not an error.
-    pub fn mesh(&self, args: &[&str]) -> Result<Outcome> {
+    pub fn mesh(&self, args: &[&str]) -> Result<CommandOutput> {
         self.programs.check()?;
         self.exec(&[&[self.programs.mesh.as_str()], args].concat())
     }
@@ -96,7 +96,7 @@ impl Host {
     ///
     /// # Errors
     /// The client cannot be started. A failing command is not an error.
-    pub fn docker(&self, args: &[&str]) -> Result<Outcome> {
+    pub fn docker(&self, args: &[&str]) -> Result<CommandOutput> {
         self.exec(&[&["docker"], args].concat())
     }
 
@@ -323,7 +323,7 @@ impl Host {
     ///
     /// # Errors
     /// There is no such connection.
-    pub fn connection_to(&self, peer: &Host) -> Result<ConnectionReport> {
+    pub fn connection_to(&self, peer: &TestbedHost) -> Result<ConnectionReport> {
         let wanted = [
             format!("{}:", peer.address()),
             format!("[{}]:", peer.address6()),

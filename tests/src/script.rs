@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use crate::command::{Background, Outcome, run_with_env, spawn_with_env};
+use crate::command::{Background, CommandOutput, run_with_env, spawn_with_env};
 
 /// The testbed script, bound to one testbed.
 #[derive(Clone, Debug)]
@@ -24,7 +24,7 @@ impl TestbedScript {
         concat!(env!("CARGO_MANIFEST_DIR"), "/testbed/testbed.sh").to_owned()
     }
 
-    pub(crate) fn run(&self, args: &[&str]) -> Result<Outcome> {
+    pub(crate) fn run(&self, args: &[&str]) -> Result<CommandOutput> {
         run_with_env(&Self::path(), args, &[("TESTBED", &self.testbed)])
     }
 

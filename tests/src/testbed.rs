@@ -5,20 +5,20 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use anyhow::{Context as _, Result};
 
 use crate::command::Background;
-use crate::host::Host;
+use crate::host::TestbedHost;
 use crate::programs::Programs;
 use crate::script::TestbedScript;
 
 /// Layout of a testbed.
 #[derive(Clone, Debug)]
-pub struct Setup {
+pub struct TestbedLayout {
     hosts: u8,
     engines: bool,
     only: Option<&'static str>,
     links: Option<String>,
 }
 
-impl Setup {
+impl TestbedLayout {
     /// Returns a layout of `count` hosts without engines, all connected to each other, with IPv4 and IPv6.
     pub fn hosts(count: u8) -> Self {
         Self {
@@ -75,7 +75,7 @@ impl Setup {
 ///
 /// # Errors
 /// The test fails, or the testbed cannot be created.
-pub fn with_testbed(setup: &Setup, test: impl FnOnce(&Testbed) -> Result<()>) -> Result<()> {
+pub fn with_testbed(setup: &TestbedLayout, test: impl FnOnce(&Testbed) -> Result<()>) -> Result<()> {
     let bed = Testbed::start(setup)?;
     let result = test(&bed);
     if result.is_err() {
@@ -88,7 +88,7 @@ pub fn with_testbed(setup: &Setup, test: impl FnOnce(&Testbed) -> Result<()>) ->
 #[derive(Debug)]
 pub struct Testbed {
     script: TestbedScript,
-    hosts: Vec<Host>,
+    hosts: Vec<TestbedHost>,
 }
 
 impl Testbed {
@@ -97,7 +97,7 @@ impl Testbed {
     ///
     /// # Errors
     /// Programs are missing, or the user is not root.
-    pub fn start(setup: &Setup) -> Result<Self> {
+    pub fn start(setup: &TestbedLayout) -> Result<Self> {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let serial = NEXT.fetch_add(1, Ordering::Relaxed);
         let script = TestbedScript::new(format!("{}-{serial}", std::process::id()));
@@ -106,7 +106,7 @@ impl Testbed {
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
         // Created before the start, so that a partial start is cleaned up as well.
         let hosts = (1..=setup.hosts)
-            .map(|n| Host::new(script.clone(), n, programs.clone()))
+            .map(|n| TestbedHost::new(script.clone(), n, programs.clone()))
             .collect();
         let bed = Self { script, hosts };
         bed.script
@@ -125,12 +125,12 @@ impl Testbed {
     ///
     /// # Panics
     /// If there is no such host, which is a bug in the test.
-    pub fn host(&self, number: usize) -> &Host {
+    pub fn host(&self, number: usize) -> &TestbedHost {
         &self.hosts[number - 1]
     }
 
     /// Returns all hosts, in order.
-    pub fn hosts(&self) -> &[Host] {
+    pub fn hosts(&self) -> &[TestbedHost] {
         &self.hosts
     }
 

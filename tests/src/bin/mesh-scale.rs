@@ -16,7 +16,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const USAGE: &str = "usage: mesh-scale [--routers N] [--seed N] [--scenario NAME] [--only MEASURE,…] [--at-rest] [--json] [--verbose]";
 
-struct Arguments {
+struct ScaleArguments {
     routers: usize,
     seed: u64,
     /// Scenarios to run; empty for the table.
@@ -39,8 +39,8 @@ fn main() -> ExitCode {
     }
 }
 
-fn parse() -> Result<Arguments> {
-    let mut out = Arguments {
+fn parse() -> Result<ScaleArguments> {
+    let mut out = ScaleArguments {
         routers: 100,
         seed: 1,
         scenarios: Vec::new(),
@@ -85,7 +85,7 @@ fn scenarios(name: &str) -> Result<Vec<ScaleScenario>> {
     }
 }
 
-fn run(arguments: &Arguments) -> Result<bool> {
+fn run(arguments: &ScaleArguments) -> Result<bool> {
     if !arguments.scenarios.is_empty() {
         return play_all(arguments);
     }
@@ -109,7 +109,7 @@ fn run(arguments: &Arguments) -> Result<bool> {
     Ok(outcome.is_good())
 }
 
-fn play_all(arguments: &Arguments) -> Result<bool> {
+fn play_all(arguments: &ScaleArguments) -> Result<bool> {
     let mut all = Vec::new();
     for scenario in &arguments.scenarios {
         let played = play(*scenario, arguments.routers, arguments.seed);

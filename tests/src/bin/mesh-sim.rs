@@ -22,7 +22,7 @@ const USAGE: &str = "usage: mesh-sim --seed N [--verbose] | --from N --to N | --
 const BITE: u64 = 1_000;
 
 #[derive(Default)]
-struct Arguments {
+struct SimArguments {
     seed: Option<u64>,
     replace: Option<usize>,
     from: u64,
@@ -43,8 +43,8 @@ fn main() -> ExitCode {
     }
 }
 
-fn parse() -> Result<Arguments> {
-    let mut out = Arguments::default();
+fn parse() -> Result<SimArguments> {
+    let mut out = SimArguments::default();
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
         let mut value = || words.next().context(USAGE);
@@ -104,7 +104,7 @@ fn find(faults: &[InjectedFault]) -> bool {
     all
 }
 
-fn play(arguments: &Arguments) -> Result<bool> {
+fn play(arguments: &SimArguments) -> Result<bool> {
     if !arguments.planted.is_empty() {
         return Ok(find(&arguments.planted));
     }
