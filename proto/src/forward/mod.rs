@@ -77,8 +77,8 @@ use crate::fdb::{Fdb, Learn, Owner};
 use crate::fragment::Reassembly;
 use crate::ids::{Mac, PeerId, SessionIndex};
 use crate::limits::{
-    EVENT_INTERVAL, MAX_FLAPS, MAX_THROTTLED_EVENTS, QUESTION_BURST, QUESTION_RATE, TOO_BIG_BURST,
-    TOO_BIG_RATE, UNKNOWN_BURST, UNKNOWN_RATE,
+    EVENT_INTERVAL, MAX_FLAPS, MAX_THROTTLED_EVENTS, RESOLUTION_BURST, RESOLUTION_RATE,
+    TOO_BIG_BURST, TOO_BIG_RATE, UNKNOWN_BURST, UNKNOWN_RATE,
 };
 use crate::rate::{Throttle, TokenBucket};
 use crate::time::Instant;
@@ -193,7 +193,7 @@ impl Forwarder {
             counters: Counters::default(),
             flood_sequence: AtomicU64::new(0),
             flood_seen: Mutex::new(Duplicates::new()),
-            question_bucket: Mutex::new(TokenBucket::new(QUESTION_RATE, QUESTION_BURST)),
+            question_bucket: Mutex::new(TokenBucket::new(RESOLUTION_RATE, RESOLUTION_BURST)),
             groups: GroupBuckets::new(limits),
             unknown_bucket: Mutex::new(TokenBucket::new(UNKNOWN_RATE, UNKNOWN_BURST)),
             relay_seen: Mutex::new(Duplicates::new()),

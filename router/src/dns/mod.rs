@@ -20,8 +20,8 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread::JoinHandle;
 
 use mesh_proto::limits::{
-    MAX_DNS_CONNECTIONS, MAX_DNS_CONNECTIONS_PER_SOURCE, MAX_DNS_FORWARDS,
-    MAX_DNS_FORWARDS_PER_SOURCE, MAX_DNS_TOLD,
+    MAX_DNS_COMMANDS, MAX_DNS_CONNECTIONS, MAX_DNS_CONNECTIONS_PER_SOURCE, MAX_DNS_FORWARDS,
+    MAX_DNS_FORWARDS_PER_SOURCE,
 };
 use mesh_proto::names::{AnswerSettings, Forwarded, Names, Verdict, Way, answer};
 use mesh_sys::netns::NetnsId;
@@ -125,7 +125,7 @@ impl Dns {
             .enable_all()
             .build()?;
         let (sockets, opened) = mpsc::unbounded_channel();
-        let (told, news) = mpsc::channel(MAX_DNS_TOLD);
+        let (told, news) = mpsc::channel(MAX_DNS_COMMANDS);
         let server = shared.clone();
         let thread = std::thread::Builder::new()
             .name("dns".to_owned())

@@ -107,7 +107,7 @@ fn check_routes(me: PeerId, routes: &Routes, lsdb: &Lsdb) {
     for summary in &summaries {
         assert_eq!(lsdb.missing(summary), Missing::default());
     }
-    let covered: usize = summaries.iter().map(|summary| summary.held.len()).sum();
+    let covered: usize = summaries.iter().map(|summary| summary.entries.len()).sum();
     assert_eq!(covered, lsdb.records());
     assert_eq!(
         lsdb.closer(&lsdb.hashes(DigestNode::ROOT)),

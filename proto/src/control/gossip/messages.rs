@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use crate::entropy::Entropy;
 use crate::ids::{ConnId, Version};
-use crate::limits::{COALESCE, MAX_ASKED_WHEN_FULL};
+use crate::limits::{COALESCE, MAX_REQUESTS_WHEN_FULL};
 use crate::time::Instant;
 use crate::topology::lsdb::Giver;
 use crate::topology::lsdb::{Merge, Refusal};
@@ -40,21 +40,20 @@ impl Gossip {
             }
             LinkMessage::Hashes(hashes) => self.take_hashes(conn, &hashes, now),
             LinkMessage::Summary(summary) => self.take_summary(conn, &summary, now, entropy),
-            LinkMessage::Want(wanted) => {
+            LinkMessage::Request(keys) => {
                 if let Some(link) = self.links.get_mut(&conn) {
-                    let held = wanted
-                        .into_iter()
-                        .filter(|key| self.lsdb.get(*key).is_some());
-                    link.queue.send(held, now);
+                    let keys = keys.into_iter();
+                    let present = keys.filter(|key| self.lsdb.get(*key).is_some());
+                    link.queue.send(present, now);
                 }
             }
-            LinkMessage::Have(held) => self.take_advertised(conn, &held, now),
+            LinkMessage::IHave(records) => self.take_advertised(conn, &records, now),
             LinkMessage::Unicast { hops, bytes } => self.take_unicast(conn, (hops, bytes), now),
             LinkMessage::Unknown(_) => self.counters.unknown += 1,
             // Not gossip.
             LinkMessage::Ping { .. }
             | LinkMessage::Pong { .. }
-            | LinkMessage::Wanted(_)
+            | LinkMessage::KeepLink(_)
             | LinkMessage::Observed(_)
             | LinkMessage::Bye { .. } => {}
         }
@@ -86,11 +85,11 @@ impl Gossip {
                 .ask
                 .into_iter()
                 .partition(|(key, _)| self.lsdb.get(*key).is_some());
-            let spare = unknown.len().saturating_sub(MAX_ASKED_WHEN_FULL);
+            let spare = unknown.len().saturating_sub(MAX_REQUESTS_WHEN_FULL);
             if spare > 0 {
                 let first = usize::try_from(entropy.u64() % spare as u64).unwrap_or_default();
                 unknown.rotate_left(first);
-                unknown.truncate(MAX_ASKED_WHEN_FULL);
+                unknown.truncate(MAX_REQUESTS_WHEN_FULL);
             }
             missing.ask = known.into_iter().chain(unknown).collect();
         }
@@ -250,9 +249,9 @@ impl Gossip {
     }
 
     /// Requests the records that a neighbour advertises and that are missing here.
-    fn take_advertised(&mut self, conn: ConnId, held: &[(RecordKey, Version)], now: Instant) {
+    fn take_advertised(&mut self, conn: ConnId, records: &[(RecordKey, Version)], now: Instant) {
         let mut missing = BTreeMap::new();
-        for (key, version) in held {
+        for (key, version) in records {
             if key.origin == self.me {
                 continue;
             }

@@ -160,7 +160,7 @@ impl RouterUnderTest {
                 | Output::Reach => {}
                 Output::Targets(targets) => assert!(targets.len() <= limits::MAX_TARGETS),
                 Output::Forgotten(all) => assert!(all.len() <= limits::MAX_FORGOTTEN),
-                Output::Neighbours(all) => assert!(all.len() <= limits::MAX_REMEMBERED),
+                Output::Neighbours(all) => assert!(all.len() <= limits::MAX_WARM_START),
                 Output::Note(Note::Info(text) | Note::Warn(text)) => {
                     assert!(!text.chars().any(char::is_control), "{text:?}");
                 }

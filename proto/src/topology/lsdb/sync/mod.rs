@@ -1,5 +1,5 @@
-//! Anti-entropy between two neighbours: hashes of ever smaller parts of the digest tree, then lists of what each
-//! holds, then records.
+//! Anti-entropy between two neighbours: hashes of ever smaller parts of the digest tree, then summaries of each,
+//! then records.
 //!
 //! Only records of reachable routers are compared; otherwise two routers would keep reviving what both want to
 //! expire. A list also has the unreachable ones, so that they are not sent needlessly, but they are not requested.
@@ -12,7 +12,7 @@ use crate::ids::{PeerId, Version};
 use crate::limits::{MAX_SUMMARY, SUMMARY_LEAF};
 use crate::topology::record::SignedRecord;
 use crate::wire::digest_tree::DigestNode;
-use crate::wire::message::{Hashes, Held, Summary};
+use crate::wire::message::{DigestEntry, Hashes, Summary};
 use crate::wire::topic::RecordKey;
 
 /// Differences between a neighbour's list and the own records.
@@ -99,21 +99,22 @@ impl Lsdb {
         let mut summary = Summary {
             first,
             last,
-            held: Vec::new(),
+            entries: Vec::new(),
         };
         let mut summaries = Vec::new();
         for (peer, entry) in self.within(node) {
-            let held: Vec<Held> = entry.records().map(|r| held(r, entry.reachable)).collect();
-            if summary.held.len() + held.len() > MAX_SUMMARY {
+            let records = entry.records();
+            let entries: Vec<_> = records.map(|r| digest(r, entry.reachable)).collect();
+            if summary.entries.len() + entries.len() > MAX_SUMMARY {
                 let next = Summary {
                     first: *peer,
                     last,
-                    held: Vec::new(),
+                    entries: Vec::new(),
                 };
                 summary.last = predecessor(*peer);
                 summaries.push(core::mem::replace(&mut summary, next));
             }
-            summary.held.extend(held);
+            summary.entries.extend(entries);
         }
         summaries.push(summary);
         summaries
@@ -123,8 +124,8 @@ impl Lsdb {
     pub fn missing(&self, summary: &Summary) -> Missing {
         let mut missing = Missing::default();
         let mut theirs = BTreeMap::new();
-        for held in &summary.held {
-            theirs.insert(held.key, *held);
+        for entry in &summary.entries {
+            theirs.insert(entry.key, *entry);
         }
         for their in theirs.values() {
             self.missing_of(their, &mut missing);
@@ -138,8 +139,8 @@ impl Lsdb {
         missing
     }
 
-    fn missing_of(&self, their: &Held, missing: &mut Missing) {
-        let Some(ours) = self.get(their.key).map(|r| held(r, true)) else {
+    fn missing_of(&self, their: &DigestEntry, missing: &mut Missing) {
+        let Some(ours) = self.get(their.key).map(|r| digest(r, true)) else {
             let void = self
                 .get(RecordKey::new(
                     their.key.origin,
@@ -165,9 +166,9 @@ impl Lsdb {
     }
 }
 
-fn held(record: &SignedRecord, reachable: bool) -> Held {
+fn digest(record: &SignedRecord, reachable: bool) -> DigestEntry {
     let [a, b, c, d, ..] = record.hash();
-    Held {
+    DigestEntry {
         key: record.key(),
         version: record.version(),
         fingerprint: [a, b, c, d],

@@ -165,20 +165,20 @@ fn unreachable_routers_are_neither_offered_nor_requested() {
     let nothing = Summary {
         first: PeerId([0; 16]),
         last: PeerId([0xff; 16]),
-        held: vec![],
+        entries: vec![],
     };
     let sent = one.missing(&nothing).lacked;
     assert_eq!(sent.len(), 6);
     assert!(sent.iter().all(|key| key.origin != IDENTITIES[9].id()));
     let listed = one.summaries(DigestNode::ROOT).remove(0);
-    assert_eq!(listed.held.len(), 8);
+    assert_eq!(listed.entries.len(), 8);
     assert_eq!(one.missing(&listed), Missing::default());
     let asked = Lsdb::default().missing(&listed).ask;
     assert_eq!(keys(asked), sent);
     let backwards = Summary {
         first: PeerId([9; 16]),
         last: PeerId([1; 16]),
-        held: vec![],
+        entries: vec![],
     };
     assert_eq!(one.missing(&backwards), Missing::default());
 }
@@ -207,7 +207,10 @@ fn long_lists_are_cut_and_cover_everybody_once() {
     }
     let lists = lsdb.summaries(DigestNode::ROOT);
     assert_eq!(lists.len(), 2);
-    assert_eq!(lists.iter().map(|l| l.held.len()).sum::<usize>(), 280 * 16);
+    assert_eq!(
+        lists.iter().map(|l| l.entries.len()).sum::<usize>(),
+        280 * 16
+    );
     assert_eq!(
         (lists[0].first, lists[1].last),
         (PeerId([0; 16]), PeerId([0xff; 16]))
@@ -219,5 +222,5 @@ fn long_lists_are_cut_and_cover_everybody_once() {
     }
     const { assert!(MAX_PEERS > 280) };
     let none = Lsdb::default().summaries(DigestNode::ROOT);
-    assert_eq!((none.len(), none[0].held.len()), (1, 0));
+    assert_eq!((none.len(), none[0].entries.len()), (1, 0));
 }
