@@ -534,7 +534,7 @@ pub const MAX_NAME_CONTAINER: usize = 12;
 /// Pairs of a name and an address stated by other routers; a statement without room is refused.
 pub const MAX_NAME_PAIRS: usize = 131_072;
 /// Names added manually on one host, and names of containers removed manually; further ones are refused.
-pub const MAX_KEPT_NAMES: usize = 1_024;
+pub const MAX_MANUAL_NAMES: usize = 1_024;
 /// Time after the start before which a missing name is not denied, unless all names are known earlier.
 pub const NAMES_SETTLE: Duration = Duration::from_secs(2);
 /// Records in one DNS answer; if there are more, a random choice.

@@ -12,7 +12,7 @@ use mesh_host::exposure::ExposedName;
 use mesh_host::hosts::HostsWish;
 use mesh_host::table::Announced;
 use mesh_proto::api::{Attached, DnsChange, EXPOSE, Runtime};
-use mesh_proto::names::{Added, Container, Domain, LocalNames, MeshName};
+use mesh_proto::names::{Container, Domain, LocalNames, ManualName, MeshName};
 use mesh_proto::wire::topic::Topic;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::AbortHandle;
@@ -371,7 +371,7 @@ impl Host {
     /// Forgets the operator's changes for containers that are gone.
     fn forget(&mut self, exists: impl Fn(&str) -> bool) {
         if self.local.retain(exists)
-            && let Err(error) = self.store.set_names(self.local.kept())
+            && let Err(error) = self.store.set_names(self.local.manual())
         {
             tracing::error!(%error, "names changed by hand are not stored");
         }
@@ -399,12 +399,12 @@ impl Host {
         let Some(name) = self.name(&change, subject.as_ref())? else {
             return Err(NamesError::Nothing);
         };
-        let added = Added {
+        let added = ManualName {
             container: subject.map(|s| s.id).unwrap_or_default(),
             name,
             addresses: change.addresses.into_iter().collect(),
         };
-        let before = self.local.kept().clone();
+        let before = self.local.manual().clone();
         self.local.add(added)?;
         self.keep(before)
     }
@@ -421,7 +421,7 @@ impl Host {
             Some(subject) => (subject.id.as_str(), subject.name.clone()),
             None => ("", "this host".to_owned()),
         };
-        let before = self.local.kept().clone();
+        let before = self.local.manual().clone();
         match self.local.remove(id, name.as_ref(), &addresses)? {
             0 => Err(NamesError::NotThere(whose)),
             _ => self.keep(before),
@@ -429,9 +429,9 @@ impl Host {
     }
 
     /// Persists the operator's changes; rolls back to `before` on failure.
-    fn keep(&mut self, before: mesh_proto::names::Kept) -> Result<(), NamesError> {
-        if let Err(error) = self.store.set_names(self.local.kept()) {
-            self.local.set_kept(before);
+    fn keep(&mut self, before: mesh_proto::names::ManualNames) -> Result<(), NamesError> {
+        if let Err(error) = self.store.set_names(self.local.manual()) {
+            self.local.set_manual(before);
             return Err(error.into());
         }
         Ok(())
