@@ -42,20 +42,20 @@
 //! peers are never sent to peers.
 
 mod arrival;
+mod batch;
 mod collected;
 mod counters;
-mod cut;
 mod duplicates;
 mod egress;
-mod envelope;
+mod encap;
 mod flood;
+mod fragments;
 mod groups;
 mod ingress;
 mod outgoing;
 mod pending;
 mod relay;
 mod snapshot;
-mod turn;
 mod underlay;
 
 use core::net::SocketAddr;
@@ -86,7 +86,7 @@ use crate::wire::datagram::InnerFrame;
 pub use crate::wire::via::Via;
 use duplicates::{Duplicates, RecentMessages};
 use groups::GroupBuckets;
-use pending::Pending;
+use pending::PendingFrames;
 
 /// Event from the data plane to the control plane. Events are rare, and harmless to lose when their queue is full.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -171,7 +171,7 @@ pub struct Forwarder {
     too_big_bucket: Mutex<TokenBucket>,
     fragment_id: AtomicU32,
     reassembly: Mutex<Reassembly>,
-    pending: Mutex<Pending>,
+    pending: Mutex<PendingFrames>,
     flapping: Mutex<BTreeMap<Mac, (Owner, Owner)>>,
     needed_sessions: Mutex<Throttle<PeerId>>,
     unknown_indices: Mutex<Throttle<Via>>,
@@ -201,7 +201,7 @@ impl Forwarder {
             too_big_bucket: Mutex::new(TokenBucket::new(TOO_BIG_RATE, TOO_BIG_BURST)),
             fragment_id: AtomicU32::new(0),
             reassembly: Mutex::new(Reassembly::default()),
-            pending: Mutex::new(Pending::default()),
+            pending: Mutex::new(PendingFrames::default()),
             flapping: Mutex::default(),
             needed_sessions: Mutex::new(throttle()),
             unknown_indices: Mutex::new(throttle()),
