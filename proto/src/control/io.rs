@@ -9,7 +9,7 @@ use super::neighbours::target_text::DialTo;
 use super::neighbours::{Forgotten, Remembered};
 use super::note::Note;
 use super::paths::SparePort;
-use super::routing::Holder;
+use super::routing::RemoteAttached;
 use crate::crypto::aead::Suites;
 use crate::crypto::identity::Identity;
 use crate::crypto::secret::MeshSecret;
@@ -108,15 +108,15 @@ pub enum Output {
     /// The selected neighbours changed for good: keep them, for the next start.
     Neighbours(Vec<Remembered>),
     /// A router announces other containers than before, or came within reach or went.
-    Held(Holder),
+    RemoteAttached(RemoteAttached),
     /// The set of fast-path peers changed.
     Fast(Arc<FastPeers>),
     /// An announcement about a topic that is not the control plane's own was updated or withdrawn.
-    Said(RecordKey),
+    Announcement(RecordKey),
     /// The set of routers within reach changed.
     Reach,
     /// A message of a router to this one arrived, about a topic that is not the control plane's own.
-    Told {
+    Unicast {
         /// The sender.
         from: PeerId,
         /// The topic.

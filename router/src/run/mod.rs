@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use arc_swap::ArcSwap;
-use mesh_proto::control::{Config, Control, HeldAddresses};
+use mesh_proto::control::{Config, Control, RemoteAddresses};
 use mesh_proto::crypto::secret::MeshSecret;
 use mesh_proto::forward::{Forwarder, Snapshot};
 use mesh_proto::topology::record::Ed25519;
@@ -134,7 +134,7 @@ async fn start(
         commands: command_sender.clone(),
     };
     let fast = fastpath::begin(&settings, &mut control, wiring)?;
-    let held = Arc::new(Mutex::new(HeldAddresses::default()));
+    let held = Arc::new(Mutex::new(RemoteAddresses::default()));
     let offloads_off = kernel.offloads_off;
     let attachments = open_attachments(
         &settings,
@@ -246,7 +246,7 @@ fn build_control(
         Box::new(OsEntropy),
         clock.now(),
     )?;
-    control.say(
+    control.announce(
         Topic::SETTINGS,
         said_settings(settings).encode(),
         clock.now(),
@@ -365,7 +365,7 @@ fn open_attachments(
     settings: &Settings,
     store: &Arc<Store>,
     kernel: HostKernel,
-    held: Arc<Mutex<HeldAddresses>>,
+    held: Arc<Mutex<RemoteAddresses>>,
     allocator: Allocator,
 ) -> anyhow::Result<Arc<Attachments>> {
     Ok(Attachments::open(

@@ -237,12 +237,12 @@ impl Net {
             Output::Neighbours(all) => self.nodes[n].neighbours = all,
             Output::Epoch(epoch) => self.nodes[n].epochs.push(epoch),
             Output::Pin(name, _) => self.nodes[n].pinned.push(name),
-            Output::Said(key) => self.nodes[n].said.push(key),
-            Output::Told { from, topic, body } => self.nodes[n].told.push((from, topic, body)),
+            Output::Announcement(key) => self.nodes[n].said.push(key),
+            Output::Unicast { from, topic, body } => self.nodes[n].told.push((from, topic, body)),
             Output::Unpin(_)
             | Output::Targets(_)
             | Output::Forgotten(_)
-            | Output::Held(_)
+            | Output::RemoteAttached(_)
             | Output::Fast(_)
             | Output::Reach => {}
         }
