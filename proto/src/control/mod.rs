@@ -74,7 +74,7 @@ pub use self::neighbours::{Forgot, Forgotten, Remembered};
 use self::neighbours::{NeighbourSetup, Neighbours};
 pub use self::note::Note;
 use self::paths::Paths;
-pub use self::paths::{SparePort, Way, Ways, probe};
+pub use self::paths::{RouteLookup, SparePort, UnderlayRoute, probe};
 use self::routing::Routing;
 pub use self::routing::{RemoteAddresses, RemoteAttached};
 use self::timer::Timer;
@@ -364,9 +364,9 @@ impl Control {
         self.parts.flush(now);
     }
 
-    /// Asks the host for ways from now on.
-    pub fn set_ways(&mut self, ways: Box<dyn Ways + Send>) {
-        self.parts.paths.set_ways(ways);
+    /// Sets the route lookup of the host.
+    pub fn set_route_lookup(&mut self, lookup: Box<dyn RouteLookup + Send>) {
+        self.parts.paths.set_route_lookup(lookup);
     }
 
     /// Offers plain VXLAN to the peers that the operator consents to. To be called once, at the start.

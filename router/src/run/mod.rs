@@ -122,7 +122,7 @@ async fn start(
     let (kernel, datapath) = build_host(&settings, &warnings)?;
     let (shared, lane_events) = share(&settings, &mut opened, &control, forwarder, clock)?;
     let ways = HostWays::open(shared.inside.clone())?;
-    control.set_ways(Box::new(ways.clone()));
+    control.set_route_lookup(Box::new(ways.clone()));
     // If the port has fewer lanes, close the other sockets: datagrams to a socket that nobody reads are lost.
     opened.udp.truncate(datapath.halves.len());
     let lanes =

@@ -51,8 +51,8 @@ pub use flows::SparePort;
 use observed::Observed;
 use sizes::Sizes;
 use sources::Sources;
-use underlay::WaysOut;
-pub use underlay::{Way, Ways};
+use underlay::UnderlayRoutes;
+pub use underlay::{RouteLookup, UnderlayRoute};
 
 /// The paths of one router.
 pub(crate) struct Paths {
@@ -66,7 +66,7 @@ pub(crate) struct Paths {
     /// Peers that frames are sent to (beside neighbours), and the time of the last frame.
     wanted: BTreeMap<PeerId, Instant>,
     observed: Observed,
-    underlay: WaysOut,
+    underlay: UnderlayRoutes,
     sources: Sources,
     effects: VecDeque<PathEffect>,
 }
@@ -83,7 +83,7 @@ impl Paths {
             fast: FastOffers::default(),
             wanted: BTreeMap::new(),
             observed: Observed::default(),
-            underlay: WaysOut::default(),
+            underlay: UnderlayRoutes::default(),
             sources: Sources::default(),
             effects: VecDeque::new(),
         }
@@ -127,7 +127,7 @@ impl Paths {
     }
 
     /// Returns the ways out of this host.
-    pub(crate) fn underlay(&self) -> &WaysOut {
+    pub(crate) fn underlay(&self) -> &UnderlayRoutes {
         &self.underlay
     }
 
@@ -281,11 +281,11 @@ impl Paths {
         self.sources.shared()
     }
 
-    // Ways through the mesh
+    // Routes through the mesh
 
-    /// Sets the source of ways.
-    pub(crate) fn set_ways(&mut self, ways: Box<dyn Ways + Send>) {
-        self.underlay.set_ways(ways);
+    /// Sets the route lookup of the host.
+    pub(crate) fn set_route_lookup(&mut self, lookup: Box<dyn RouteLookup + Send>) {
+        self.underlay.set_route_lookup(lookup);
     }
 
     /// Takes note of an address whose packets came back through the mesh. Returns a warning if that is news.
