@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::links::Ending;
 use super::neighbours::target_text::DialTo;
-use super::neighbours::{Forgotten, Remembered};
+use super::neighbours::{Forgotten, StoredNeighbour};
 use super::note::Note;
 use super::paths::SparePort;
 use super::routing::RemoteAttached;
@@ -41,7 +41,7 @@ pub struct Config {
     /// Ciphers this router takes for data, in order of preference; at least one.
     pub suites: Suites,
     /// The last [`Output::Neighbours`] of the run before; at most [`crate::limits::MAX_WARM_START`] of them count.
-    pub remembered: Vec<Remembered>,
+    pub stored_neighbours: Vec<StoredNeighbour>,
     /// The last [`Output::Forgotten`] of the run before; at most [`crate::limits::MAX_FORGOTTEN`] of them count.
     pub forgotten: Vec<Forgotten>,
     /// Names and the signing keys they were first seen with; at most [`crate::limits::MAX_PEERS`] of them count.
@@ -106,7 +106,7 @@ pub enum Output {
     /// The routers that are not to be dialled changed: keep them.
     Forgotten(Vec<Forgotten>),
     /// The selected neighbours changed for good: keep them, for the next start.
-    Neighbours(Vec<Remembered>),
+    Neighbours(Vec<StoredNeighbour>),
     /// A router announces other containers than before, or came within reach or went.
     RemoteAttached(RemoteAttached),
     /// The set of fast-path peers changed.

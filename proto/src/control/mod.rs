@@ -70,7 +70,7 @@ pub use self::io::{Config, Output};
 pub use self::links::Ending;
 use self::links::Links;
 pub use self::neighbours::target_text as targets;
-pub use self::neighbours::{Forgot, Forgotten, Remembered};
+pub use self::neighbours::{Forgot, Forgotten, StoredNeighbour};
 use self::neighbours::{NeighbourSetup, Neighbours};
 pub use self::note::Note;
 use self::paths::Paths;
@@ -127,7 +127,7 @@ impl Control {
             me,
             port: config.port,
             discovery: config.discovery,
-            remembered: core::mem::take(&mut config.remembered),
+            stored_neighbours: core::mem::take(&mut config.stored_neighbours),
             forgotten: core::mem::take(&mut config.forgotten),
         };
         let strict = config.secret.kind() == SecretKind::Open;

@@ -232,7 +232,7 @@ fn build_control(
         mtu: settings.mtu,
         suites: cipher::suites(settings.cipher),
         // Losing them costs a moment at most.
-        remembered: opened.store.neighbours().unwrap_or_else(|error| {
+        stored_neighbours: opened.store.neighbours().unwrap_or_else(|error| {
             tracing::warn!("{error}");
             Vec::new()
         }),

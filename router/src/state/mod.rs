@@ -18,7 +18,7 @@ use std::fs;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use mesh_proto::control::{Forgotten, Remembered};
+use mesh_proto::control::{Forgotten, StoredNeighbour};
 use mesh_proto::names::ManualNames;
 use mesh_sys::process::{LockFile, is_trusted};
 use serde::Serialize;
@@ -155,7 +155,7 @@ impl Store {
     ///
     /// # Errors
     /// [`StateError::Corrupt`], [`StateError::Io`].
-    pub fn neighbours(&self) -> Result<Vec<Remembered>, StateError> {
+    pub fn neighbours(&self) -> Result<Vec<StoredNeighbour>, StateError> {
         self.load(
             NEIGHBOURS,
             "remove it; the router finds others by its targets",
@@ -166,7 +166,7 @@ impl Store {
     ///
     /// # Errors
     /// [`StateError::Io`]; the old ones stay.
-    pub fn set_neighbours(&self, neighbours: &[Remembered]) -> Result<(), StateError> {
+    pub fn set_neighbours(&self, neighbours: &[StoredNeighbour]) -> Result<(), StateError> {
         self.save(NEIGHBOURS, &neighbours)
     }
 

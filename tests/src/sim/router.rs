@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use mesh_proto::control::{Config, Control, Note, Output, Remembered, RemoteAddresses};
+use mesh_proto::control::{Config, Control, Note, Output, RemoteAddresses, StoredNeighbour};
 use mesh_proto::crypto::aead::Suites;
 use mesh_proto::crypto::identity::Identity;
 use mesh_proto::crypto::secret::MeshSecret;
@@ -45,7 +45,7 @@ pub(crate) struct RouterState {
     pub(crate) identity: Arc<Identity>,
     pub(crate) epoch: u64,
     pub(crate) targets: Vec<String>,
-    pub(crate) neighbours: Vec<Remembered>,
+    pub(crate) neighbours: Vec<StoredNeighbour>,
     pub(crate) pins: BTreeMap<PeerName, [u8; 32]>,
 }
 
@@ -113,7 +113,7 @@ impl SimRouter {
             discovery: setup.discovery,
             mtu: limits::DEFAULT_MTU,
             suites: setup.suites,
-            remembered: state.neighbours.clone(),
+            stored_neighbours: state.neighbours.clone(),
             forgotten: Vec::new(),
             pins: state.pins.clone(),
         };

@@ -73,7 +73,7 @@ impl RouterUnderTest {
             discovery,
             mtu: limits::DEFAULT_MTU,
             suites: Suites::AES_FIRST,
-            remembered: Vec::new(),
+            stored_neighbours: Vec::new(),
             forgotten: Vec::new(),
             pins: BTreeMap::new(),
         };
