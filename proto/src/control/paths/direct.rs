@@ -1,6 +1,6 @@
 //! Direct paths: the underlay address, if any, that reaches each peer directly. Probes, their replies, and silence.
 //!
-//! Probes are small ([`super::probe`]). A path is direct while replies come: both directions of it then work. How long
+//! Probes are small ([`super::probe`]). A path is direct while replies come: both directions of it then work. ProbePurpose long
 //! its datagrams may be is found out by probes of a size ([`crate::pmtu`]).
 //!
 //! Of two that keep a path alive one *leads*, the lower identity: its requests answer what the replies ask, so that two
@@ -20,7 +20,7 @@ use crate::limits::{
 use crate::time::Instant;
 
 use super::compare::Alternatives;
-use super::probe::{Answer, Probe};
+use super::probe::{ChallengeAnswer, Probe};
 
 /// A working direct path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,7 +62,7 @@ struct Probing {
     /// The address that was left for a better one, and when: the peer still sends from there for a moment.
     left: Option<(SocketAddr, Instant)>,
     /// Question in the last reply, and the time at which it came.
-    owed: Option<(u64, Instant)>,
+    challenge: Option<(u64, Instant)>,
 }
 
 /// A probe that waits for its reply.
@@ -71,12 +71,12 @@ struct SentProbe {
     nonce: u64,
     to: SocketAddr,
     at: Instant,
-    how: How,
+    purpose: ProbePurpose,
 }
 
 /// Purpose and port of a probe.
 #[derive(Clone, Copy, Debug, Default)]
-struct How {
+struct ProbePurpose {
     /// The peer sends from there: if it answers there too, that is its path now.
     roam: bool,
     /// From the spare port.
@@ -88,7 +88,13 @@ struct How {
 }
 
 impl Probing {
-    fn ask(&mut self, to: SocketAddr, how: How, now: Instant, entropy: &mut dyn Entropy) -> Probe {
+    fn request(
+        &mut self,
+        to: SocketAddr,
+        purpose: ProbePurpose,
+        now: Instant,
+        entropy: &mut dyn Entropy,
+    ) -> Probe {
         if self.outstanding.len() >= MAX_OUTSTANDING_PROBES {
             self.outstanding.pop_front();
         }
@@ -97,11 +103,11 @@ impl Probing {
             nonce,
             to,
             at: now,
-            how,
+            purpose,
         });
-        let answer = self.owed.map(|(ask, came)| Answer {
-            ask,
-            held: u16::try_from(now.since(came).as_millis()).unwrap_or(u16::MAX),
+        let answer = self.challenge.map(|(challenge, came)| ChallengeAnswer {
+            challenge,
+            delay: u16::try_from(now.since(came).as_millis()).unwrap_or(u16::MAX),
         });
         Probe::Request { nonce, answer }
     }
@@ -110,7 +116,10 @@ impl Probing {
     fn forget_lost(&mut self, now: Instant) {
         let lost = |sent: &SentProbe| now.since(sent.at) >= DEAD_AFTER;
         if let Some(direct) = &mut self.direct {
-            let beats = self.outstanding.iter().filter(|s| lost(s) && s.how.beat);
+            let beats = self
+                .outstanding
+                .iter()
+                .filter(|s| lost(s) && s.purpose.beat);
             for _ in beats.filter(|s| s.to == direct.address) {
                 direct.strain = (direct.strain * 3 + LOST_AS) / 4;
             }
@@ -119,11 +128,11 @@ impl Probing {
     }
 
     /// Returns the port for a probe to `to`.
-    fn how(&self, to: SocketAddr) -> How {
+    fn purpose(&self, to: SocketAddr) -> ProbePurpose {
         let spare = self.direct.is_some_and(|d| d.address == to && d.spare);
-        How {
+        ProbePurpose {
             spare,
-            ..How::default()
+            ..ProbePurpose::default()
         }
     }
 }
@@ -135,7 +144,7 @@ pub(crate) struct DirectPaths {
     /// Time before which no direct path falls silent: replies only put it off, so that a look at all peers is rare.
     next_expiry: Option<Instant>,
     /// Time before which no direct path is to be probed.
-    next_ask: Option<Instant>,
+    next_probe: Option<Instant>,
 }
 
 impl DirectPaths {
@@ -206,7 +215,7 @@ impl DirectPaths {
                 let doubt = direct.last_reply + PATH_DOUBT;
                 let beat = now + entropy.jitter(PATH_BEAT, 10);
                 direct.next = beat.min(doubt).max(now + PATH_RETRY);
-                earliest(&mut self.next_ask, direct.next);
+                earliest(&mut self.next_probe, direct.next);
                 vec![direct.address]
             }
             None => path.candidates.clone(),
@@ -214,11 +223,11 @@ impl DirectPaths {
         let beat = path.direct.is_some();
         to.into_iter()
             .map(|to| {
-                let how = How {
+                let purpose = ProbePurpose {
                     beat,
-                    ..path.how(to)
+                    ..path.purpose(to)
                 };
-                (to, path.ask(to, how, now, entropy))
+                (to, path.request(to, purpose, now, entropy))
             })
             .collect()
     }
@@ -233,11 +242,11 @@ impl DirectPaths {
         let path = self.peers.get_mut(peer)?;
         let current = path.direct?.address;
         let to = path.others.due(&path.candidates, current, now, entropy)?;
-        let how = How {
+        let purpose = ProbePurpose {
             compare: true,
-            ..How::default()
+            ..ProbePurpose::default()
         };
-        match path.ask(to, how, now, entropy) {
+        match path.request(to, purpose, now, entropy) {
             Probe::Request { nonce, .. } => Some((to, Probe::Compare { nonce })),
             _ => None,
         }
@@ -254,7 +263,7 @@ impl DirectPaths {
         let Some(path) = self.peers.get_mut(&peer) else {
             return false;
         };
-        let is_it = |s: &SentProbe| s.nonce == nonce && s.how.compare && s.to == from;
+        let is_it = |s: &SentProbe| s.nonce == nonce && s.purpose.compare && s.to == from;
         let at = path.outstanding.iter().position(is_it);
         let Some(sent) = at.and_then(|at| path.outstanding.remove(at)) else {
             return false;
@@ -277,7 +286,7 @@ impl DirectPaths {
             asked: sent.at,
             next: now,
         });
-        self.next_ask = Some(now);
+        self.next_probe = Some(now);
         self.prefer(peer, from);
         true
     }
@@ -292,12 +301,13 @@ impl DirectPaths {
         let Some(path) = self.peers.get_mut(peer) else {
             return Vec::new();
         };
-        let how = How {
+        let purpose = ProbePurpose {
             spare: true,
-            ..How::default()
+            ..ProbePurpose::default()
         };
         let to = path.candidates.clone().into_iter();
-        to.map(|to| (to, path.ask(to, how, now, entropy))).collect()
+        to.map(|to| (to, path.request(to, purpose, now, entropy)))
+            .collect()
     }
 
     /// Returns the time for which the addresses of `peer` have been probed, now included, without an answer.
@@ -322,13 +332,13 @@ impl DirectPaths {
     }
 
     /// Returns the time of the next call of [`DirectPaths::due`].
-    pub(crate) fn next_ask(&self) -> Option<Instant> {
-        self.next_ask
+    pub(crate) fn next_probe(&self) -> Option<Instant> {
+        self.next_probe
     }
 
     /// The peers whose direct path is to be asked now.
     pub(crate) fn due(&mut self, now: Instant) -> Vec<PeerId> {
-        if self.next_ask.is_none_or(|at| now < at) {
+        if self.next_probe.is_none_or(|at| now < at) {
             return Vec::new();
         }
         let directs = self
@@ -337,7 +347,7 @@ impl DirectPaths {
             .filter_map(|(p, path)| Some((p, path.direct?)));
         let due = directs.clone().filter(|(_, d)| d.next <= now);
         let due = due.map(|(peer, _)| *peer).collect();
-        self.next_ask = directs.map(|(_, d)| d.next).filter(|at| *at > now).min();
+        self.next_probe = directs.map(|(_, d)| d.next).filter(|at| *at > now).min();
         due
     }
 
@@ -349,7 +359,7 @@ impl DirectPaths {
     }
 
     /// Returns the question in a reply to `peer`, which asked from `to`.
-    pub(crate) fn ask_back(
+    pub(crate) fn challenge(
         &mut self,
         peer: &PeerId,
         to: SocketAddr,
@@ -359,21 +369,21 @@ impl DirectPaths {
         let Some(path) = self.peers.get_mut(peer) else {
             return 0;
         };
-        match path.ask(to, path.how(to), now, entropy) {
+        match path.request(to, path.purpose(to), now, entropy) {
             Probe::Request { nonce, .. } => nonce,
             _ => 0,
         }
     }
 
     /// A reply asked this in turn: the next request answers it.
-    pub(crate) fn asked(&mut self, peer: &PeerId, ask: u64, now: Instant) {
+    pub(crate) fn challenged(&mut self, peer: &PeerId, challenge: u64, now: Instant) {
         if let Some(path) = self.peers.get_mut(peer) {
-            path.owed = Some((ask, now)).filter(|_| ask != 0);
+            path.challenge = Some((challenge, now)).filter(|_| challenge != 0);
         }
     }
 
     /// One probe more to the direct path of `peer`, beside its heartbeats.
-    pub(crate) fn ask_direct(
+    pub(crate) fn probe_direct(
         &mut self,
         peer: &PeerId,
         now: Instant,
@@ -381,7 +391,7 @@ impl DirectPaths {
     ) -> Option<(SocketAddr, Probe)> {
         let path = self.peers.get_mut(peer)?;
         let to = path.direct?.address;
-        Some((to, path.ask(to, path.how(to), now, entropy)))
+        Some((to, path.request(to, path.purpose(to), now, entropy)))
     }
 
     /// The peer was seen at `address`: the probe to send there at once, unless it is the direct path already or
@@ -401,36 +411,36 @@ impl DirectPaths {
             return None;
         }
         path.roamed = Some(now);
-        let how = How {
+        let purpose = ProbePurpose {
             roam: true,
-            ..How::default()
+            ..ProbePurpose::default()
         };
-        Some(path.ask(address, how, now, entropy))
+        Some(path.request(address, purpose, now, entropy))
     }
 
-    /// A reply from `peer`, or the answer in its request, came directly from `from`, `held` after it could have come.
+    /// A reply from `peer`, or the answer in its request, came directly from `from`, `delay` after it could have come.
     /// Returns true if the direct path appeared or moved.
     pub(crate) fn replied(
         &mut self,
         peer: PeerId,
-        (nonce, held): (u64, Duration),
+        (nonce, delay): (u64, Duration),
         from: SocketAddr,
         now: Instant,
     ) -> bool {
         let Some(path) = self.peers.get_mut(&peer) else {
             return false;
         };
-        let is_it = |s: &SentProbe| s.nonce == nonce && !s.how.compare;
+        let is_it = |s: &SentProbe| s.nonce == nonce && !s.purpose.compare;
         let at = path.outstanding.iter().position(is_it);
         let Some(sent) = at.and_then(|at| path.outstanding.remove(at)) else {
             return false;
         };
-        let sample = now.since(sent.at).saturating_sub(held);
-        let moved = sent.how.roam && sent.to == from;
-        let spare = sent.how.spare;
+        let sample = now.since(sent.at).saturating_sub(delay);
+        let moved = sent.purpose.roam && sent.to == from;
+        let spare = sent.purpose.spare;
         path.searched = None;
         // The leader has asked a moment ago; the other need not as long as answers come.
-        let next = if held.is_zero() {
+        let next = if delay.is_zero() {
             (sent.at + PATH_BEAT).max(now)
         } else {
             now + PATH_DOUBT
@@ -442,7 +452,7 @@ impl DirectPaths {
                 direct.last_reply = now;
                 direct.asked = direct.asked.max(sent.at);
                 direct.next = next;
-                earliest(&mut self.next_ask, next);
+                earliest(&mut self.next_probe, next);
                 false
             }
             // Two addresses answer: stay with the one that works, or every probe would move the path.
@@ -457,7 +467,7 @@ impl DirectPaths {
                     asked: sent.at,
                     next,
                 });
-                earliest(&mut self.next_ask, next);
+                earliest(&mut self.next_probe, next);
                 earliest(&mut self.next_expiry, now + DEAD_AFTER);
                 self.prefer(peer, from);
                 true
