@@ -1,7 +1,9 @@
 //! Direct paths: who asks when, what keeps one, what ends one.
 
+use super::super::probe::ChallengeAnswer;
 use super::*;
 use crate::entropy::SeededEntropy;
+use crate::limits::{FOLLOW_WITHIN, MAX_CANDIDATES, MAX_OUTSTANDING_PROBES, ROAM_INTERVAL};
 
 const PEER: PeerId = PeerId([7; 16]);
 
@@ -163,7 +165,7 @@ fn probes_without_replies_are_bounded() {
     for _ in 0..50 {
         paths.probes(&PEER, Instant::ZERO, &mut entropy);
     }
-    assert_eq!(paths.peers[&PEER].outstanding.len(), MAX_OUTSTANDING_PROBES);
+    assert_eq!(paths.peers[&PEER].outstanding(), MAX_OUTSTANDING_PROBES);
 }
 
 #[test]
