@@ -5,18 +5,16 @@
 //! | file | subject |
 //! |---|---|
 //! | `probes` | probes that are due, those that come, and what follows |
-//! | `direct` | the direct path of each peer |
-//! | `compare` | whether another address of a peer is better than the one in use |
+//! | `direct` | the direct path of each peer, and its comparison with other addresses |
 //! | `probe` | bodies of probes |
 //! | `sizes` | the longest datagram on each direct path |
 //! | `observed` | our addresses, as neighbours see them |
-//! | `underlay` | ways that lead through the mesh itself |
+//! | `underlay` | routes that lead through the mesh itself |
 //! | `sources` | the address of this host from which datagrams leave |
 //! | `flows` | the second port |
 //! | `fast` | plain VXLAN with peers that consent |
 //! | `effect` | effects |
 
-mod compare;
 mod direct;
 mod effect;
 mod fast;
