@@ -14,8 +14,8 @@ use mesh_sys::netlink::{AddressEntry, Link};
 
 use crate::clock::Clock;
 use crate::fastpath::Status;
-use crate::latency::Latency;
-use crate::start::Restart;
+use crate::lanes::latency::Latency;
+use crate::process::start::Restart;
 use crate::warnings::Warnings;
 use crate::ways::Inside;
 

@@ -9,7 +9,7 @@ use mesh_proto::ids::Mac;
 use mesh_sys::SysError;
 use mesh_sys::firewall::sources::{self, Guard};
 use mesh_sys::netlink::{Known, Netlink, Remote};
-use mesh_sys::packet::PacketSocket;
+use mesh_sys::socket::packet::PacketSocket;
 use mesh_sys::vxlan::{self, Device, Family, VxlanConfig};
 
 use super::table::{Exit, Found, Links, Step, Table, found, remote, steps};

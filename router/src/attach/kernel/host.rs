@@ -17,10 +17,10 @@ use mesh_sys::attach::{self, AttachError, Endpoint, Plug};
 use mesh_sys::bridge::{self, BridgeConfig, Outcome};
 use mesh_sys::firewall::exposure::{Backend, Exposure, Rules};
 use mesh_sys::firewall::{self, Changed};
+use mesh_sys::interface::sysctl::{self, Table};
 use mesh_sys::netlink::{AddressEntry, Netlink};
 use mesh_sys::netns::Netns;
 use mesh_sys::process::{self, ProcessWatch};
-use mesh_sys::sysctl::{self, Table};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 

@@ -9,12 +9,12 @@ use mesh_proto::ids::Mac;
 use super::{AttachError, POLL, caller_alias, inside, reconnect};
 use crate::SysError;
 use crate::bridge::{Role, alias, delete_later, delete_stale, find_bridge, wait_forwarding};
-use crate::ethtool::disable_offloads;
 use crate::ifname;
+use crate::interface::ethtool::disable_offloads;
+use crate::interface::sysctl::{self, Table};
 use crate::netlink::{Link, Netlink, VethSpec};
 use crate::netns::Netns;
 use crate::plan::Plan;
-use crate::sysctl::{self, Table};
 
 /// Endpoint to be created.
 #[derive(Clone, Copy, Debug)]

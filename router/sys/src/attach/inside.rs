@@ -8,10 +8,10 @@ use mesh_proto::ids::Mac;
 use super::{AttachError, Plug};
 use crate::SysError;
 use crate::bridge::{Role, alias};
-use crate::ethtool::disable_offloads;
+use crate::interface::ethtool::disable_offloads;
+use crate::interface::sysctl::{self, Table};
 use crate::netlink::{Link, Netlink};
 use crate::plan::Plan;
-use crate::sysctl::{self, Table};
 
 /// Interfaces `mesh0`, `mesh1`, … of one container, at most.
 const MAX_INTERFACES: u32 = 1_024;
@@ -131,7 +131,7 @@ fn add_multicast_route(netlink: &mut Netlink, index: u32) -> Result<bool, SysErr
 
 /// Announces an address. A failure is not fatal: it only delays neighbours until their ARP entries expire.
 pub(super) fn announce(ifname: &str, mac: Mac, address: IpAddr) {
-    if let Err(e) = crate::arp::announce(ifname, mac, address) {
+    if let Err(e) = crate::interface::arp::announce(ifname, mac, address) {
         tracing::warn!(error = %e, "address not announced");
     }
 }

@@ -6,12 +6,12 @@ use super::{AttachError, Plug, inside, reconnect};
 use crate::bridge::{
     Outcome, Role, alias, delete_later, delete_stale, find_bridge, wait_forwarding,
 };
-use crate::ethtool::disable_offloads;
 use crate::ifname;
+use crate::interface::ethtool::disable_offloads;
+use crate::interface::sysctl::{self, Table};
 use crate::netlink::{Link, Netlink, VethSpec};
 use crate::netns::Netns;
 use crate::plan::Plan;
-use crate::sysctl::{self, Table};
 
 /// Attached interface.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -7,10 +7,10 @@ use mesh_proto::address::mac_for;
 
 use super::*;
 use crate::bridge::{BridgeConfig, Outcome, PortKind, ensure_bridge, remove_all};
+use crate::interface::sysctl::{Table, get};
 use crate::netlink::VethSpec;
 use crate::plan::Plan;
 use crate::port::{FrameBatch, FramePort, FrameReader, PcapPort};
-use crate::sysctl::{Table, get};
 use crate::testing::{NamedNetns, needs_root};
 
 /// Host with a bridge, and the namespace of a container.

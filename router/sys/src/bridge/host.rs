@@ -5,9 +5,9 @@ use mesh_proto::ids::Mac;
 
 use super::find_bridge;
 use crate::SysError;
-use crate::arp;
+use crate::interface::arp;
+use crate::interface::sysctl::{self, Table};
 use crate::netlink::{Link, Netlink, RouteEntry};
-use crate::sysctl::{self, Table};
 
 /// Result of [`add_addresses`].
 #[derive(Clone, Debug, PartialEq, Eq)]

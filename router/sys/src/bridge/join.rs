@@ -8,11 +8,12 @@ use mesh_proto::ids::Mac;
 use super::{BridgeConfig, Outcome, Role};
 use super::{alias, delete_if_ours, delete_later, delete_stale, is_ours, is_pair};
 use super::{wait_forwarding, without_ip_stack};
-use crate::ethtool::disable_offloads;
+use crate::SysError;
+use crate::ifname;
+use crate::interface::ethtool::disable_offloads;
 use crate::netlink::{Link, Netlink, VethSpec};
-use crate::packet::PacketSocket;
 use crate::plan::Plan;
-use crate::{SysError, ifname};
+use crate::socket::packet::PacketSocket;
 
 /// EtherType for local experiments (IEEE 802, 0x88b5), which no receiver interprets.
 const PROBE: u16 = 0x88b5;

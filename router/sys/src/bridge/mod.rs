@@ -7,11 +7,12 @@ use std::time::{Duration, Instant};
 
 use mesh_proto::ids::Mac;
 
-use crate::ethtool::disable_offloads;
+use crate::SysError;
+use crate::ifname;
+use crate::interface::ethtool::disable_offloads;
+use crate::interface::sysctl::{self, Table};
 use crate::netlink::{BridgeSpec, Link, Netlink, VethSpec};
 use crate::plan::Plan;
-use crate::sysctl::{self, Table};
-use crate::{SysError, ifname};
 
 mod foreign;
 pub mod host;

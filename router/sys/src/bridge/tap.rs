@@ -4,9 +4,10 @@
 
 use super::{BridgeConfig, Outcome, Role, alias, delete_if_ours, find_bridge, is_ours};
 use super::{wait_forwarding, without_ip_stack};
+use crate::SysError;
+use crate::ifname;
 use crate::netlink::{Link, Netlink};
 use crate::plan::Plan;
-use crate::{SysError, ifname};
 
 /// Adds the TAP device of [`ifname::tap_port`], which is open, to its bridge and sets it up. Idempotent. Its offloads
 /// are not changed. [`Outcome::Created`]: it was not in the bridge before.

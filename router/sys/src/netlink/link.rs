@@ -11,7 +11,8 @@ use netlink_packet_route::link::{
 };
 
 use super::{Changed, Netlink, of_index};
-use crate::{SysError, ifname};
+use crate::SysError;
+use crate::ifname;
 
 /// State of an interface.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -4,7 +4,8 @@ use netlink_packet_route::RouteNetlinkMessage as Message;
 use netlink_packet_route::link::{LinkAttribute, LinkMessage};
 
 use super::Netlink;
-use crate::{SysError, ifname};
+use crate::SysError;
+use crate::ifname;
 
 impl Netlink {
     /// Sets the length of the transmit queue, in frames; for a TAP it is the number of frames that wait for its

@@ -11,7 +11,8 @@ use netlink_packet_route::link::{
 
 use super::Netlink;
 use super::of_index;
-use crate::{SysError, ifname};
+use crate::SysError;
+use crate::ifname;
 
 /// VXLAN device to be created, down: it learns nothing, and sends only to destinations in its table.
 #[derive(Clone, Copy, Debug)]

@@ -121,8 +121,8 @@ fn works_where_ipv6_is_switched_off() {
         return;
     }
     NamedNetns::new().run(|| {
-        let _ = crate::sysctl::set_if_present(
-            crate::sysctl::Table::Ipv6Conf,
+        let _ = crate::interface::sysctl::set_if_present(
+            crate::interface::sysctl::Table::Ipv6Conf,
             "all",
             "disable_ipv6",
             "1",

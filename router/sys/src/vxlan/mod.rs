@@ -9,11 +9,12 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use mesh_proto::ids::Mac;
 
+use crate::SysError;
 use crate::bridge::{self, Role};
+use crate::ifname;
+use crate::interface::sysctl::{self, Table};
 use crate::netlink::{Link, Netlink, PortFlags, VxlanSpec};
 use crate::plan::Plan;
-use crate::sysctl::{self, Table};
-use crate::{SysError, ifname};
 
 /// IP version of the underlay; a device supports one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

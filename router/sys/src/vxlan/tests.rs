@@ -10,7 +10,7 @@ use super::*;
 use crate::bridge::{BridgeConfig, PortKind, ensure_bridge, remove_all};
 use crate::firewall::sources::{self, Guard};
 use crate::netlink::{FdbRow, Known, Remote, VethSpec};
-use crate::packet::PacketSocket;
+use crate::socket::packet::PacketSocket;
 use crate::testing::{NamedNetns, needs_root};
 
 const MAC: Mac = Mac([0x02, 0x6d, 10, 2, 1, 2]);

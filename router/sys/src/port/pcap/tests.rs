@@ -1,5 +1,5 @@
 use super::*;
-use crate::ethtool::disable_offloads;
+use crate::interface::ethtool::disable_offloads;
 use crate::netlink::{Netlink, VethSpec};
 use crate::testing::{NamedNetns, needs_root};
 
@@ -20,8 +20,8 @@ fn silent_pair() -> NamedNetns {
         };
         netlink.create_veth(&spec).unwrap();
         for name in ["a", "b"] {
-            let _ = crate::sysctl::set_if_present(
-                crate::sysctl::Table::Ipv6Conf,
+            let _ = crate::interface::sysctl::set_if_present(
+                crate::interface::sysctl::Table::Ipv6Conf,
                 name,
                 "disable_ipv6",
                 "1",

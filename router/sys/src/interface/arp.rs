@@ -17,7 +17,7 @@ use pnet::util::MacAddr;
 
 use crate::SysError;
 use crate::netlink::Netlink;
-use crate::packet::PacketSocket;
+use crate::socket::packet::PacketSocket;
 
 const ETHERNET: usize = 14;
 const ARP: usize = 28;

@@ -6,7 +6,8 @@ use nix::errno::Errno;
 use nix::libc;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
 
-use crate::{SysError, ifname};
+use crate::SysError;
+use crate::ifname;
 
 /// Commands for the offloads (linux/ethtool.h), in an order in which none depends on a later one.
 const OFFLOADS: [(&str, u32); 6] = [
