@@ -137,7 +137,7 @@ impl HostWays {
     }
 
     fn ask(&self, asked: &mut Asked, to: IpAddr) -> Way {
-        match asked.netlink.lookup(to) {
+        match asked.netlink.route().lookup(to) {
             Ok(Lookup::Link(link)) if self.inside.load().has(link) => Way::Mesh,
             Ok(Lookup::Link(_)) => Way::Out,
             Ok(Lookup::Local) if self.inside.load().has_address(to) => Way::Mesh,

@@ -104,7 +104,7 @@ mod tests {
                 peer_mac: None,
                 mtu: 1376,
             };
-            Netlink::open().unwrap().create_veth(&spec).unwrap();
+            Netlink::open().unwrap().link().create_veth(&spec).unwrap();
             // Transmit checksums, scatter-gather, TCP and generic segmentation, as ETHTOOL_G….
             let commands = [0x16, 0x18, 0x1e, 0x23];
             assert!(commands.iter().all(|c| is_on("a", *c)));
