@@ -137,7 +137,7 @@ impl HostWays {
     }
 
     fn ask(&self, asked: &mut Asked, to: IpAddr) -> UnderlayRoute {
-        match asked.netlink.lookup(to) {
+        match asked.netlink.route().lookup(to) {
             Ok(Lookup::Link(link)) if self.inside.load().has(link) => UnderlayRoute::Mesh,
             Ok(Lookup::Link(_)) => UnderlayRoute::Out,
             Ok(Lookup::Local) if self.inside.load().has_address(to) => UnderlayRoute::Mesh,

@@ -3,6 +3,7 @@
 mod addresses;
 mod dns;
 mod host;
+pub mod targets;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -102,7 +103,7 @@ pub async fn bind(path: &Path) -> anyhow::Result<UnixListener> {
         }
         _ => {}
     }
-    let listener = mesh_sys::unix::listen(path).and_then(UnixListener::from_std);
+    let listener = mesh_sys::socket::unix::listen(path).and_then(UnixListener::from_std);
     listener.with_context(|| format!("cannot listen on {}", path.display()))
 }
 
@@ -191,7 +192,7 @@ async fn report(State(api): State<Api>) -> Answer<Report> {
 }
 
 async fn connect(State(api): State<Api>, Json(request): Json<ConnectRequest>) -> Answer<Done> {
-    crate::resolve::check(&request.peers, api.host.port).map_err(refused)?;
+    targets::check(&request.peers, api.host.port).map_err(refused)?;
     let stored = ask(&api, |done| ControlCommand::Connect {
         targets: request.peers,
         replace: request.replace,

@@ -28,23 +28,26 @@ use self::serve::{keep_plugin, serve_api};
 use crate::attach::Attachments;
 use crate::attach::HostKernel;
 use crate::attach::kernel::KernelApi;
-use crate::cipher;
 use crate::clock::{Clock, OsEntropy};
 use crate::config::Settings;
+use crate::crypto::cipher;
+use crate::crypto::secret;
+use crate::crypto::secret::Password;
 use crate::engine::Engines;
 use crate::fastpath::{self, FastPath};
 use crate::host::{DatapathView, HostView};
+use crate::ipam;
 use crate::ipam::{Allocator, Ipalloc, IpallocPlan, IpamShell};
+use crate::lanes::latency::Latency;
+use crate::lanes::port;
 use crate::lanes::{ControlSender, LANE_EVENTS, Lanes, Reported, Shared, Spare};
-use crate::latency::Latency;
 use crate::names;
-use crate::secret::Password;
+use crate::process::log;
+use crate::process::start::{Manner, Restart};
 use crate::shell::{Accepts, Shell};
-use crate::start::{Manner, Restart};
 use crate::state::{Change, StateWriter, Store};
 use crate::warnings::Warnings;
 use crate::ways::HostWays;
-use crate::{ipam, log, port, secret};
 
 /// Time limit for pending kernel operations at the end.
 const LAST_STEPS: Duration = Duration::from_secs(1);
@@ -83,7 +86,7 @@ pub fn run(
 /// Raises the limit of file descriptors. Returns the number that incoming links may use; the others are for the API,
 /// the kernel and name resolution.
 fn for_links() -> u64 {
-    match mesh_sys::descriptors::raise_limit() {
+    match mesh_sys::process::descriptors::raise_limit() {
         Ok(limit) => limit - (limit / 4).min(KEPT_DESCRIPTORS),
         Err(error) => {
             tracing::warn!("{error}");

@@ -10,7 +10,7 @@ use mesh_proto::control::Ending;
 use mesh_proto::control::targets::DialTo;
 use mesh_proto::ids::ConnId;
 use mesh_proto::limits::{MAX_HALF_OPEN, MAX_LINKS};
-use mesh_sys::tcp::{abort_on_close, finish, limit_unsent};
+use mesh_sys::socket::tcp::{abort_on_close, finish, limit_unsent};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;

@@ -4,6 +4,7 @@
 //! first line. A damaged or foreign file is an error that names the file and the remedy; it is never ignored and never
 //! overwritten. A lock keeps two routers from sharing a directory.
 
+pub(crate) mod background;
 mod erase;
 mod error;
 pub(crate) mod file;

@@ -13,7 +13,7 @@ use mesh_proto::control::{Forgotten, StoredNeighbour};
 use tokio::sync::oneshot;
 
 use super::{StateError, Store};
-use crate::background::{BackgroundThread, Backlog};
+use crate::state::background::{BackgroundThread, Backlog};
 use crate::warnings::Warnings;
 
 /// Delay before a failed write is retried.
