@@ -36,7 +36,7 @@ pub enum Demand {
 /// Decides by the counters of the data plane, once per [`TICK`] while there is traffic.
 #[derive(Debug, Default)]
 pub struct LatencyGovernor {
-    state: LatencyState,
+    state: GovernorState,
     /// Counters at the last tick.
     last: Option<Traffic>,
     /// Consecutive ticks without a frame.
@@ -44,7 +44,7 @@ pub struct LatencyGovernor {
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum LatencyState {
+enum GovernorState {
     /// Frames since the last rest.
     Few(u64),
     Sparse,
@@ -71,31 +71,31 @@ impl LatencyGovernor {
         let work = traffic.work.saturating_sub(before.work);
         self.silent = if frames == 0 { self.silent + 1 } else { 0 };
         if TICK * self.silent >= QUIET {
-            self.state = LatencyState::Rest;
+            self.state = GovernorState::Rest;
             self.silent = 0;
             return Demand::Rest;
         }
         self.state = match self.state {
-            _ if work >= BUSY => LatencyState::Busy(0),
-            LatencyState::Busy(_) if work >= SPARSE => LatencyState::Busy(0),
-            LatencyState::Busy(ticks) if ticks + 1 < SETTLED => LatencyState::Busy(ticks + 1),
-            LatencyState::Busy(_) | LatencyState::Sparse => LatencyState::Sparse,
+            _ if work >= BUSY => GovernorState::Busy(0),
+            GovernorState::Busy(_) if work >= SPARSE => GovernorState::Busy(0),
+            GovernorState::Busy(ticks) if ticks + 1 < SETTLED => GovernorState::Busy(ticks + 1),
+            GovernorState::Busy(_) | GovernorState::Sparse => GovernorState::Sparse,
             // The frame that ended the rest came before the first tick with a difference.
-            LatencyState::Rest => Self::few(frames + 1),
-            LatencyState::Few(seen) => Self::few(seen + frames),
+            GovernorState::Rest => Self::few(frames + 1),
+            GovernorState::Few(seen) => Self::few(seen + frames),
         };
         match self.state {
-            LatencyState::Sparse => Demand::Hold,
-            LatencyState::Busy(_) => Demand::Yield,
-            LatencyState::Few(_) | LatencyState::Rest => Demand::Watch,
+            GovernorState::Sparse => Demand::Hold,
+            GovernorState::Busy(_) => Demand::Yield,
+            GovernorState::Few(_) | GovernorState::Rest => Demand::Watch,
         }
     }
 
-    fn few(seen: u64) -> LatencyState {
+    fn few(seen: u64) -> GovernorState {
         if seen >= FLOW {
-            LatencyState::Sparse
+            GovernorState::Sparse
         } else {
-            LatencyState::Few(seen)
+            GovernorState::Few(seen)
         }
     }
 }

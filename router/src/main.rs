@@ -4,9 +4,9 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use mesh_router::config::{Args, Command, Settings};
-use mesh_router::secret::Password;
-use mesh_router::start::Manner;
-use mesh_router::supervise;
+use mesh_router::crypto::secret::Password;
+use mesh_router::process::start::Manner;
+use mesh_router::process::supervise;
 
 fn main() -> ExitCode {
     let args = Args::parse();

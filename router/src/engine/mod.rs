@@ -1,7 +1,6 @@
 //! Container engines: the interface of the router to Docker and podman.
 
 mod docker;
-mod events;
 #[cfg(test)]
 pub(crate) mod fake;
 mod patience;

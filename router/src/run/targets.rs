@@ -1,7 +1,7 @@
 //! Peers that a starting router dials: stored targets, and targets given now.
 
 use crate::config::Settings;
-use crate::start::Manner;
+use crate::process::start::Manner;
 use crate::state::GivenPeers;
 
 /// Targets of this start, and the given peers to store.

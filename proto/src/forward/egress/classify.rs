@@ -11,7 +11,7 @@ use crate::forward::{Counter, DropReason, Snapshot, lock};
 use crate::frame::ethernet::EthernetView;
 use crate::ids::{Mac, PeerId};
 use crate::limits::{
-    MAX_FRAME, MAX_SUPER_FRAME, QUESTION_BURST, QUESTION_RATE, UNKNOWN_BURST, UNKNOWN_RATE,
+    MAX_FRAME, MAX_SUPER_FRAME, RESOLUTION_BURST, RESOLUTION_RATE, UNKNOWN_BURST, UNKNOWN_RATE,
 };
 use crate::offload::PortFrame;
 use crate::rate::TokenBucket;
@@ -44,7 +44,7 @@ impl Classifier {
     pub(super) fn new(limits: GroupLimits) -> Self {
         Self {
             groups: GroupBuckets::new(limits),
-            questions: Mutex::new(TokenBucket::new(QUESTION_RATE, QUESTION_BURST)),
+            questions: Mutex::new(TokenBucket::new(RESOLUTION_RATE, RESOLUTION_BURST)),
             unknown: Mutex::new(TokenBucket::new(UNKNOWN_RATE, UNKNOWN_BURST)),
         }
     }

@@ -2,14 +2,15 @@
 
 use std::future::poll_fn;
 use std::pin::pin;
+use std::sync::Arc;
 
 use bollard::models::EventMessage;
 use bollard::query_parameters::EventsOptions;
 use futures_core::Stream;
 use tokio::sync::mpsc;
 
-use super::docker::Docker;
-use super::{EngineError, EngineEvent};
+use super::client::DockerClient;
+use crate::engine::{EngineError, EngineEvent};
 
 /// Actions of containers and networks to subscribe to.
 const ACTIONS: [&str; 7] = [
@@ -22,7 +23,16 @@ const ACTIONS: [&str; 7] = [
     "disconnect",
 ];
 
-impl Docker {
+/// Source of the events of one dockerd.
+pub(super) struct EventStream {
+    client: Arc<DockerClient>,
+}
+
+impl EventStream {
+    pub(super) fn new(client: Arc<DockerClient>) -> Self {
+        Self { client }
+    }
+
     /// Sends events to `events`, until dockerd goes away or the receiver is dropped.
     pub(super) async fn tell(&self, events: mpsc::Sender<EngineEvent>) -> Result<(), EngineError> {
         let filters = [
@@ -37,7 +47,7 @@ impl Docker {
             filters: Some(filters.into_iter().map(owned).collect()),
             ..EventsOptions::default()
         };
-        let client = self.client().await?;
+        let client = self.client.get().await?;
         let mut stream = pin!(client.events(Some(options)));
         // From here on no event is missed; earlier changes must be looked up.
         let mut next = Some(EngineEvent::Connected);
@@ -49,7 +59,7 @@ impl Docker {
             }
             next = match poll_fn(|cx| stream.as_mut().poll_next(cx)).await {
                 Some(Ok(message)) => event(message),
-                Some(Err(error)) => return Err(self.error(error, None)),
+                Some(Err(error)) => return Err(self.client.error(error, None)),
                 None => return Err(EngineError::Unavailable("Docker went away".into())),
             };
         }

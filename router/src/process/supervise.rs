@@ -19,8 +19,8 @@ use mesh_sys::process::{self, LockFile};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::config::Settings;
-use crate::log::{self, open_log};
-use crate::secret::{PASSWORD_VARIABLE, Password};
+use crate::crypto::secret::{PASSWORD_VARIABLE, Password};
+use crate::process::log::{self, open_log};
 use crate::state::LOG;
 
 /// Process name, at most 15 bytes.
