@@ -40,10 +40,10 @@ impl IngressPipeline {
     }
 
     /// Processes one datagram received from address `from`; it is decrypted in place.
-    pub(super) fn receive(
-        &self,
-        tables: &BridgeTables,
-        tx: Transmitter<'_>,
+    pub(super) fn receive<'a>(
+        &'a self,
+        tables: &'a BridgeTables,
+        tx: Transmitter<'a>,
         from: SocketAddr,
         bytes: &mut [u8],
     ) {
