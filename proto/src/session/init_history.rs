@@ -59,3 +59,53 @@ impl InitHistory {
         Some(self.latest.get(&peer)?.suites)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const A: PeerId = PeerId([1; 16]);
+
+    #[test]
+    fn only_a_newer_init_is_accepted() {
+        let mut inits = InitHistory::default();
+        let mut record = |freshness| inits.record(A, freshness, Suites::AES_FIRST, |_| false);
+        assert_eq!(record((1, 5)), Ok(()));
+        for old in [(1, 5), (1, 4), (0, 9)] {
+            assert_eq!(record(old), Err(Refused::Replayed), "{old:?}");
+        }
+        assert_eq!(record((1, 6)), Ok(()));
+        assert_eq!(record((2, 0)), Ok(()));
+    }
+
+    #[test]
+    fn a_full_table_forgets_a_router_without_a_session() {
+        let mut inits = InitHistory::default();
+        let id = |n: usize| {
+            let mut id = [0; 16];
+            id[..8].copy_from_slice(&n.to_be_bytes());
+            PeerId(id)
+        };
+        let has_session = |peer: &PeerId| *peer == id(0);
+        for n in 0..=limits::MAX_PEERS {
+            let recorded = inits.record(id(n), (1, 1), Suites::AES_FIRST, has_session);
+            assert_eq!(recorded, Ok(()));
+        }
+        assert!(inits.suites(id(0)).is_some());
+        assert!(inits.suites(id(1)).is_none());
+        assert!(inits.suites(id(limits::MAX_PEERS)).is_some());
+    }
+
+    #[test]
+    fn a_response_narrows_the_suites_of_the_last_init() {
+        let mut inits = InitHistory::default();
+        inits.chose(A, Suite::ChaCha20Poly1305);
+        assert!(inits.suites(A).is_none());
+        inits
+            .record(A, (1, 1), Suites::AES_FIRST, |_| false)
+            .unwrap();
+        inits.chose(A, Suite::ChaCha20Poly1305);
+        let only = Suites::only(Suite::ChaCha20Poly1305);
+        assert_eq!(inits.suites(A), Some(only));
+    }
+}

@@ -72,3 +72,43 @@ pub(super) fn forward(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::forward::{Counters, Snapshot};
+    use crate::time::Instant;
+
+    const ME: PeerId = PeerId([1; 16]);
+    const ORIGIN: PeerId = PeerId([2; 16]);
+
+    fn body(origin: PeerId, sequence: u64) -> Vec<u8> {
+        let prefix = FloodPrefix {
+            origin,
+            epoch: 1,
+            sequence,
+        };
+        let mut body = Vec::new();
+        prefix.encode(&mut body);
+        body.extend_from_slice(b"frames");
+        body
+    }
+
+    #[test]
+    fn a_broadcast_of_another_router_is_admitted_once() {
+        let now = Instant::from_nanos(0);
+        let (snapshot, counters) = (Snapshot::alone(ME, 1, 1376, now), Counters::default());
+        let view = LaneView {
+            snapshot: &snapshot,
+            counters: &counters,
+            now,
+        };
+        let history = FloodHistory::new();
+        let (one, two, own) = (body(ORIGIN, 1), body(ORIGIN, 2), body(ME, 1));
+        assert_eq!(history.admit(view, &one), Ok((ORIGIN, &b"frames"[..])));
+        assert_eq!(history.admit(view, &one), Err(DropReason::FloodDuplicate));
+        assert!(history.admit(view, &two).is_ok());
+        assert_eq!(history.admit(view, &own), Err(DropReason::FloodOwn));
+        assert_eq!(history.admit(view, &one[..9]), Err(DropReason::Malformed));
+    }
+}

@@ -46,3 +46,42 @@ impl RelayHistory {
         lock(&self.datagrams).is_fresh(stream, 0, header.counter, now)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::datagram::Kind;
+
+    const A: PeerId = PeerId([1; 16]);
+    const B: PeerId = PeerId([2; 16]);
+    const T0: Instant = Instant::from_nanos(0);
+
+    fn header(kind: Kind, counter: u64) -> Header {
+        Header {
+            kind,
+            hop_limit: 16,
+            receiver: SessionIndex(7),
+            counter,
+        }
+    }
+
+    #[test]
+    fn a_datagram_is_relayed_once_to_each_destination() {
+        let history = RelayHistory::new();
+        let data = header(Kind::Data, 5);
+        assert!(history.is_fresh(A, &data, b"any", T0));
+        assert!(!history.is_fresh(A, &data, b"any", T0));
+        assert!(history.is_fresh(B, &data, b"any", T0));
+        assert!(history.is_fresh(A, &header(Kind::Data, 6), b"any", T0));
+    }
+
+    #[test]
+    fn handshake_messages_are_known_by_their_bytes() {
+        let history = RelayHistory::new();
+        let init = header(Kind::Init, 5);
+        assert!(history.is_fresh(A, &init, b"one", T0));
+        assert!(history.is_fresh(A, &init, b"other", T0));
+        assert!(!history.is_fresh(A, &init, b"one", T0));
+        assert!(history.is_fresh(B, &init, b"one", T0));
+    }
+}
