@@ -1,6 +1,6 @@
 //! The control plane of one router: links, neighbours, gossip, paths and routing, put together.
 //!
-//! [`Control`] only routes inputs of the shell to its parts; [`follow::ControlParts`] routes the effects of each part to
+//! [`Control`] only routes inputs of the shell to its parts; `ControlParts` routes the effects of each part to
 //! the others and to the shell. Inputs are `handle_*` calls with `now`; effects come out of [`Control::poll_output`];
 //! [`Control::next_deadline`] says when [`Control::handle_timeout`] must be called. The simulator and the router drive the
 //! same code.

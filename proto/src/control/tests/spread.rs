@@ -61,7 +61,9 @@ fn a_record_that_a_neighbour_advertises_is_requested_by_those_that_lack_it() {
     let advertise = |net: &mut Net, key, seq| {
         let (now, version) = (net.now, Version { epoch: 1, seq });
         let advertisement = LinkMessage::IHave(vec![(key, version)]);
-        net.nodes[0].control.handle_message(to_0, advertisement, now);
+        net.nodes[0]
+            .control
+            .handle_message(to_0, advertisement, now);
         net.run(SECOND / 2);
     };
     assert_eq!(said(&net, 0, stranger.id()), None);
