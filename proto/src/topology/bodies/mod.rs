@@ -141,8 +141,8 @@ pub fn encode_links(neighbours: &[Neighbour]) -> Vec<u8> {
     encoded(&LinkList(neighbours.iter().map(link).collect()))
 }
 
-/// Decodes the body of a record about [`crate::wire::topic::Topic::LINKS`]; an empty body means no links. Unknown flags are
-/// ignored.
+/// Decodes the body of a record about [`crate::wire::topic::Topic::LINKS`]; an empty body means no links. Unknown flags
+/// are ignored.
 ///
 /// # Errors
 /// [`RecordError::Malformed`] if it is malformed or exceeds a bound.
@@ -161,8 +161,8 @@ pub fn decode_links(body: &[u8]) -> Result<Vec<Neighbour>, RecordError> {
     Ok(links.into_iter().map(neighbour).collect())
 }
 
-/// Encodes the body of a record about [`crate::wire::topic::Topic::ATTACHED`]. Container names are truncated to their bound, and
-/// control characters are removed. If the record would be longer than [`MAX_RECORD`], all names are left out.
+/// Encodes the body of a record about [`crate::wire::topic::Topic::ATTACHED`]. Container names are truncated to their
+/// bound, and control characters are removed. If the record would be longer than [`MAX_RECORD`], all names are left out.
 pub fn encode_attached(attached: &[Attached]) -> Vec<u8> {
     let mut attached = attached.to_vec();
     for one in &mut attached {
