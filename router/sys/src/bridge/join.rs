@@ -36,50 +36,16 @@ pub fn join(
     nonce: [u8; 16],
 ) -> Result<Outcome, SysError> {
     let mut netlink = Netlink::open()?;
-    let refused = |why: String| SysError::other(format!("attach the bridge {other}"), why);
     if other == config.name {
-        return Err(refused("that is the mesh's own bridge".into()));
+        return Err(refused(other, "that is the mesh's own bridge"));
     }
     let ours = netlink.link().require(&config.name)?;
-    let there = match netlink.link().by_name(other)? {
-        Some(link) if link.kind.as_deref() == Some("bridge") => link,
-        Some(_) => {
-            return Err(refused(
-                "that interface is no bridge of the Linux kernel".into(),
-            ));
-        }
-        None => return Err(refused("there is no such interface on this host".into())),
-    };
-    let pair = Pair::of(&config.name, other);
-    let ends = (
-        netlink.link().by_name(&pair.here)?,
-        netlink.link().by_name(&pair.there)?,
-    );
-    if let (Some(a), Some(b)) = &ends
-        && is_pair(a, b)
-        && is_ours(a, &config.name)
-        && a.master == Some(ours.index)
-        && b.master == Some(there.index)
-    {
-        for end in [a, b].into_iter().filter(|end| !end.up) {
-            netlink.link().set_up(end.index)?;
-        }
+    let there = require_bridge(&mut netlink, other)?;
+    let pair = JoinPair::of(&config.name, other);
+    if is_joined(&mut netlink, config, &pair, (&ours, &there))? {
         return Ok(Outcome::Existing);
     }
-    for end in [ends.0, ends.1].into_iter().flatten() {
-        delete_stale(&mut netlink, &end, &config.name)?;
-    }
-    let links = netlink.link().list()?;
-    if let Some(port) = way(&links, there.index, ours.index) {
-        return Err(refused(format!(
-            "it leads to the mesh already, by its port {port}; that would be a loop"
-        )));
-    }
-    if there.up && ours.up && comes_round(&ours, &there, nonce)? {
-        return Err(refused(
-            "what the mesh sends comes out there already, by another host or interface; that would be a loop".into(),
-        ));
-    }
+    refuse_loop(&mut netlink, (&ours, &there), nonce)?;
     let mut plan = Plan::new();
     connect(
         &mut netlink,
@@ -93,25 +59,90 @@ pub fn join(
     Ok(Outcome::Created)
 }
 
+fn refused(other: &str, why: impl Into<String>) -> SysError {
+    SysError::other(format!("attach the bridge {other}"), why.into())
+}
+
+fn require_bridge(netlink: &mut Netlink, other: &str) -> Result<Link, SysError> {
+    match netlink.link().by_name(other)? {
+        Some(link) if link.kind.as_deref() == Some("bridge") => Ok(link),
+        Some(_) => Err(refused(
+            other,
+            "that interface is no bridge of the Linux kernel",
+        )),
+        None => Err(refused(other, "there is no such interface on this host")),
+    }
+}
+
+/// True if the pair joins the two bridges; its ends are then set up. Otherwise deletes what there is of it.
+fn is_joined(
+    netlink: &mut Netlink,
+    config: &BridgeConfig,
+    pair: &JoinPair,
+    (ours, there): (&Link, &Link),
+) -> Result<bool, SysError> {
+    let ends = (
+        netlink.link().by_name(&pair.here)?,
+        netlink.link().by_name(&pair.there)?,
+    );
+    if let (Some(a), Some(b)) = &ends
+        && is_pair(a, b)
+        && is_ours(a, &config.name)
+        && a.master == Some(ours.index)
+        && b.master == Some(there.index)
+    {
+        for end in [a, b].into_iter().filter(|end| !end.up) {
+            netlink.link().set_up(end.index)?;
+        }
+        return Ok(true);
+    }
+    for end in [ends.0, ends.1].into_iter().flatten() {
+        delete_stale(netlink, &end, &config.name)?;
+    }
+    Ok(false)
+}
+
+/// Fails if the bridges are connected already, over this host or outside of it.
+fn refuse_loop(
+    netlink: &mut Netlink,
+    (ours, there): (&Link, &Link),
+    nonce: [u8; 16],
+) -> Result<(), SysError> {
+    let links = netlink.link().list()?;
+    if let Some(port) = way(&links, there.index, ours.index) {
+        return Err(refused(
+            &there.name,
+            format!("it leads to the mesh already, by its port {port}; that would be a loop"),
+        ));
+    }
+    if there.up && ours.up && comes_round(ours, there, nonce)? {
+        return Err(refused(
+            &there.name,
+            "what the mesh sends comes out there already, by another host or interface; that would be a loop",
+        ));
+    }
+    Ok(())
+}
+
 /// Removes the veth pair to `other`. Returns true if there was one.
 ///
 /// # Errors
 /// The errno of the failed system call.
 pub fn leave(bridge: &str, other: &str) -> Result<bool, SysError> {
     let mut netlink = Netlink::open()?;
-    match netlink.link().by_name(&Pair::of(bridge, other).here)? {
+    match netlink.link().by_name(&JoinPair::of(bridge, other).here)? {
         Some(end) => delete_if_ours(&mut netlink, &end, bridge).map(|()| true),
         None => Ok(false),
     }
 }
 
 /// Names of the two ends of the veth pair: in the mesh's bridge, and in the other one.
-struct Pair {
+struct JoinPair {
     here: String,
     there: String,
 }
 
-impl Pair {
+impl JoinPair {
     fn of(bridge: &str, other: &str) -> Self {
         Self {
             here: ifname::hashed(&[bridge, "bridge", other]),
@@ -123,7 +154,7 @@ impl Pair {
 fn connect(
     netlink: &mut Netlink,
     config: &BridgeConfig,
-    pair: &Pair,
+    pair: &JoinPair,
     (ours, there): (&Link, &Link),
     offloads_off: bool,
     plan: &mut Plan,
@@ -187,7 +218,7 @@ fn way(links: &[Link], from: u32, to: u32) -> Option<String> {
     None
 }
 
-/// Returns true if a broadcast sent on the mesh's bridge arrives at the other one.
+/// True if a broadcast sent on the mesh's bridge arrives at the other one.
 fn comes_round(ours: &Link, there: &Link, nonce: [u8; 16]) -> Result<bool, SysError> {
     let frame = probe(ours.mac.unwrap_or(Mac([0x02, 0, 0, 0, 0, 1])), nonce);
     let receiver = PacketSocket::open(there.index, PROBE)?;
@@ -285,7 +316,7 @@ mod tests {
                 Outcome::Existing
             );
             assert_eq!(netlink.link().require("br1").unwrap().mtu, 1_500);
-            let pair = Pair::of("mesh", "br1");
+            let pair = JoinPair::of("mesh", "br1");
             netlink.link().delete_by_name(&pair.there).unwrap();
             assert_eq!(
                 join(&config, "br1", true, [3; 16]).unwrap(),
