@@ -24,7 +24,7 @@ use mesh_sys::udp::Udp;
 use tokio::sync::mpsc;
 
 use crate::clock::Clock;
-use crate::ways::Inside;
+use crate::host_routes::MeshInterfaces;
 
 use self::inject::Injector;
 use self::latency::Latency;
@@ -55,7 +55,7 @@ pub struct Shared {
     /// UDP socket. Each lane has its own; the control plane uses that of the first lane.
     pub udp: Udp,
     /// Interfaces that lead into the mesh.
-    pub inside: Arc<ArcSwap<Inside>>,
+    pub inside: Arc<ArcSwap<MeshInterfaces>>,
     /// Second UDP port, if needed.
     pub spare: Arc<Spare>,
     /// Queue of rare events to the control plane.

@@ -9,19 +9,19 @@ use mesh_proto::topology::record::Ed25519;
 use mesh_proto::topology::settings as shared;
 use mesh_proto::wire::topic::Topic;
 
-use super::opened::Opened;
+use super::opened::StartResources;
 use super::{targets, watch};
 use crate::clock::{Clock, OsEntropy};
 use crate::config::Settings;
 use crate::crypto::cipher;
 use crate::ipam::{self, Allocator, Ipalloc, IpallocPlan, IpamShell};
 use crate::names;
-use crate::process::start::Manner;
+use crate::process::start::StartMode;
 use crate::warnings::Warnings;
 
 /// Parts of the control plane, not yet running.
 pub(super) struct ControlSide {
-    pub(super) opened: Opened,
+    pub(super) opened: StartResources,
     pub(super) clock: Clock,
     pub(super) forwarder: Arc<Forwarder>,
     pub(super) control: Control,
@@ -36,11 +36,11 @@ impl ControlSide {
     /// Opens sockets and state, and makes the parts.
     pub(super) async fn open(
         settings: &Settings,
-        manner: Manner,
+        manner: StartMode,
         secret: MeshSecret,
         warnings: &Warnings,
     ) -> anyhow::Result<Self> {
-        let opened = Opened::open(settings, warnings).await?;
+        let opened = StartResources::open(settings, warnings).await?;
         mesh_sys::bridge::check_usable(&settings.bridge)?;
         let clock = Clock::start();
         let forwarder = Arc::new(Forwarder::with_limits(settings.groups, &mut OsEntropy));
@@ -75,9 +75,9 @@ impl ControlSide {
 
 fn build_control(
     settings: &Settings,
-    manner: Manner,
+    manner: StartMode,
     secret: MeshSecret,
-    opened: &Opened,
+    opened: &StartResources,
     forwarder: &Arc<Forwarder>,
     clock: Clock,
 ) -> anyhow::Result<Control> {
@@ -139,7 +139,7 @@ fn said_settings(settings: &Settings) -> shared::Settings {
 /// Opens the journal of addresses, before any communication; without a plan nothing is allocated.
 fn open_addresses(
     plan: Result<IpallocPlan, String>,
-    opened: &Opened,
+    opened: &StartResources,
     control: &Control,
     clock: Clock,
 ) -> anyhow::Result<(Option<IpamShell>, Allocator)> {

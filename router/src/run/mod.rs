@@ -23,7 +23,7 @@ use mesh_sys::bridge::{BridgeConfig, PortKind};
 use tokio::sync::mpsc;
 
 use self::control_side::ControlSide;
-use self::opened::Opened;
+use self::opened::StartResources;
 use self::serve::{keep_plugin, serve_api};
 use crate::attach::Attachments;
 use crate::attach::HostKernel;
@@ -36,15 +36,15 @@ use crate::crypto::secret::Password;
 use crate::engine::Engines;
 use crate::fastpath::{self, FastPath};
 use crate::host::{DatapathView, HostView};
+use crate::host_routes::HostRoutes;
 use crate::lanes::latency::Latency;
 use crate::lanes::port;
 use crate::lanes::{ControlSender, LANE_EVENTS, Lanes, Reported, Shared, Spare};
 use crate::process::log;
-use crate::process::start::Manner;
+use crate::process::start::StartMode;
 use crate::shell::{Accepts, Shell};
 use crate::state::{Change, StateWriter, Store};
 use crate::warnings::Warnings;
-use crate::ways::HostWays;
 
 /// Time limit for pending kernel operations at the end.
 const LAST_STEPS: Duration = Duration::from_secs(1);
@@ -59,7 +59,7 @@ const KEPT_DESCRIPTORS: u64 = 1_024;
 /// One line with the cause and the remedy.
 pub fn run(
     mut settings: Settings,
-    manner: Manner,
+    manner: StartMode,
     password: Option<Password>,
 ) -> anyhow::Result<()> {
     settings.dns.by_hand = manner.is_by_hand();
@@ -94,14 +94,14 @@ fn for_links() -> u64 {
 
 async fn start(
     settings: Settings,
-    manner: Manner,
+    manner: StartMode,
     secret: MeshSecret,
     warnings: Warnings,
 ) -> anyhow::Result<()> {
     let mut side = ControlSide::open(&settings, manner, secret, &warnings).await?;
     let (kernel, datapath) = build_host(&settings, &warnings)?;
     let (shared, lane_events) = share(&settings, &mut side)?;
-    let ways = HostWays::open(shared.inside.clone())?;
+    let ways = HostRoutes::open(shared.inside.clone())?;
     side.control.set_ways(Box::new(ways.clone()));
     // If the port has fewer lanes, close the other sockets: datagrams to a socket that nobody reads are lost.
     side.opened.udp.truncate(datapath.halves.len());
@@ -171,7 +171,10 @@ struct OpenedPort {
 }
 
 /// Creates the bridge and the router's port on it: the first kernel objects.
-fn build_host(settings: &Settings, warnings: &Warnings) -> anyhow::Result<(HostKernel, OpenedPort)> {
+fn build_host(
+    settings: &Settings,
+    warnings: &Warnings,
+) -> anyhow::Result<(HostKernel, OpenedPort)> {
     let chosen = port::choose(
         settings.datapath,
         &settings.bridge,
@@ -269,7 +272,7 @@ fn open_attachments(
 fn watch_host(
     settings: &Settings,
     warnings: &Warnings,
-    opened: &Opened,
+    opened: &StartResources,
     shared: &Shared,
 ) -> tokio::sync::watch::Receiver<Vec<SocketAddr>> {
     let (sender, endpoints) = tokio::sync::watch::channel(opened.underlay.endpoints.clone());
@@ -288,7 +291,7 @@ fn watch_host(
 /// Returns the host side of reports.
 fn view(
     settings: &Settings,
-    manner: Manner,
+    manner: StartMode,
     warnings: &Warnings,
     shared: &Shared,
     datapath: DatapathView,

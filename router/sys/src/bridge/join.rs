@@ -5,14 +5,14 @@ use std::time::{Duration, Instant};
 
 use mesh_proto::ids::Mac;
 
-use super::{BridgeConfig, Outcome, Role};
+use super::{AliasRole, BridgeConfig, Outcome};
 use super::{alias, delete_if_ours, delete_later, delete_stale, is_ours, is_pair};
 use super::{wait_forwarding, without_ip_stack};
 use crate::SysError;
 use crate::ifname;
 use crate::interface::ethtool::disable_offloads;
-use crate::netlink::{Link, Netlink, VethSpec};
-use crate::plan::Plan;
+use crate::netlink::{LinkEntry, Netlink, VethSpec};
+use crate::plan::StepPlan;
 use crate::socket::packet::PacketSocket;
 
 /// EtherType for local experiments (IEEE 802, 0x88b5), which no receiver interprets.
@@ -46,7 +46,7 @@ pub fn join(
         return Ok(Outcome::Existing);
     }
     refuse_loop(&mut netlink, (&ours, &there), nonce)?;
-    let mut plan = Plan::new();
+    let mut plan = StepPlan::new();
     connect(
         &mut netlink,
         config,
@@ -63,7 +63,7 @@ fn refused(other: &str, why: impl Into<String>) -> SysError {
     SysError::other(format!("attach the bridge {other}"), why.into())
 }
 
-fn require_bridge(netlink: &mut Netlink, other: &str) -> Result<Link, SysError> {
+fn require_bridge(netlink: &mut Netlink, other: &str) -> Result<LinkEntry, SysError> {
     match netlink.link().by_name(other)? {
         Some(link) if link.kind.as_deref() == Some("bridge") => Ok(link),
         Some(_) => Err(refused(
@@ -79,7 +79,7 @@ fn is_joined(
     netlink: &mut Netlink,
     config: &BridgeConfig,
     pair: &JoinPair,
-    (ours, there): (&Link, &Link),
+    (ours, there): (&LinkEntry, &LinkEntry),
 ) -> Result<bool, SysError> {
     let ends = (
         netlink.link().by_name(&pair.here)?,
@@ -105,7 +105,7 @@ fn is_joined(
 /// Fails if the bridges are connected already, over this host or outside of it.
 fn refuse_loop(
     netlink: &mut Netlink,
-    (ours, there): (&Link, &Link),
+    (ours, there): (&LinkEntry, &LinkEntry),
     nonce: [u8; 16],
 ) -> Result<(), SysError> {
     let links = netlink.link().list()?;
@@ -155,9 +155,9 @@ fn connect(
     netlink: &mut Netlink,
     config: &BridgeConfig,
     pair: &JoinPair,
-    (ours, there): (&Link, &Link),
+    (ours, there): (&LinkEntry, &LinkEntry),
     offloads_off: bool,
-    plan: &mut Plan,
+    plan: &mut StepPlan,
 ) -> Result<(), SysError> {
     let spec = VethSpec {
         name: &pair.here,
@@ -176,7 +176,7 @@ fn connect(
     ];
     for (name, master, mtu) in ends {
         let end = netlink.link().require(name)?;
-        let alias = alias(&config.name, Role::Joint, &there.name);
+        let alias = alias(&config.name, AliasRole::Uplink, &there.name);
         plan.step("mark pair", || netlink.link().set_alias(end.index, &alias))?;
         plan.step("configure pair", || without_ip_stack(netlink, &end, mtu))?;
         if offloads_off {
@@ -193,8 +193,8 @@ fn connect(
 }
 
 /// Returns the port of the bridge `from` by which veth pairs lead to the bridge `to`, directly or over other bridges.
-fn way(links: &[Link], from: u32, to: u32) -> Option<String> {
-    let by_index: BTreeMap<u32, &Link> = links.iter().map(|link| (link.index, link)).collect();
+fn way(links: &[LinkEntry], from: u32, to: u32) -> Option<String> {
+    let by_index: BTreeMap<u32, &LinkEntry> = links.iter().map(|link| (link.index, link)).collect();
     let ports = links.iter().filter_map(|link| {
         let peer = by_index.get(&link.peer_index?)?;
         let is_here = link.peer_netns.is_none() && link.kind.as_deref() == Some("veth");
@@ -219,7 +219,7 @@ fn way(links: &[Link], from: u32, to: u32) -> Option<String> {
 }
 
 /// True if a broadcast sent on the mesh's bridge arrives at the other one.
-fn comes_round(ours: &Link, there: &Link, nonce: [u8; 16]) -> Result<bool, SysError> {
+fn comes_round(ours: &LinkEntry, there: &LinkEntry, nonce: [u8; 16]) -> Result<bool, SysError> {
     let frame = probe(ours.mac.unwrap_or(Mac([0x02, 0, 0, 0, 0, 1])), nonce);
     let receiver = PacketSocket::open(there.index, PROBE)?;
     let sender = PacketSocket::open(ours.index, 0)?;
