@@ -60,7 +60,7 @@ pub enum EngineError {
 
 /// A container, as its engine describes it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Container {
+pub struct EngineContainer {
     /// Full id (64 hexadecimal digits).
     pub id: String,
     /// Name without a leading slash.
@@ -128,7 +128,7 @@ pub enum EngineEvent {
     Removed(String),
 }
 
-impl Container {
+impl EngineContainer {
     /// Returns the pid whose network namespace the container may be attached through.
     ///
     /// # Errors
@@ -173,7 +173,7 @@ pub trait Engine: Send + Sync {
     fn runtime(&self) -> Runtime;
 
     /// Returns the container with this name, short id or full id.
-    fn inspect<'a>(&'a self, container: &'a str) -> EngineAnswer<'a, Container>;
+    fn inspect<'a>(&'a self, container: &'a str) -> EngineAnswer<'a, EngineContainer>;
 
     /// Starts an existing container; success if it already runs.
     fn start<'a>(&'a self, container: &'a str) -> EngineAnswer<'a, ()>;
@@ -277,7 +277,7 @@ impl Engines {
         &self,
         runtime: Option<Runtime>,
         name: &str,
-    ) -> Result<(Arc<dyn Engine>, Container), EngineError> {
+    ) -> Result<(Arc<dyn Engine>, EngineContainer), EngineError> {
         let mut unavailable = None;
         let mut silent = None;
         let mut asked = false;
@@ -361,9 +361,9 @@ mod tests {
 
     #[test]
     fn what_cannot_be_attached_says_why() {
-        let mut container = Container {
+        let mut container = EngineContainer {
             name: "web".into(),
-            ..Container::default()
+            ..EngineContainer::default()
         };
         let message = container.attachable().unwrap_err().to_string();
         assert_eq!(message, "container web is not running; start it first");

@@ -17,7 +17,7 @@ use crate::attach::kernel::KernelHandle;
 use crate::attach::operations::Operations;
 use crate::attach::stored_table::StoredTable;
 use crate::clock::Clock;
-use crate::engine::{Container, Engines};
+use crate::engine::{EngineContainer, Engines};
 use crate::ipam::holder::{HOST, holder, id, is_dockers};
 
 /// Longest time for the claim of an address in use; tried again by the next look.
@@ -211,7 +211,7 @@ impl LeaseCollector {
     /// Returns what these containers are promised, and whose promises they are by the ids in the owners of the leases.
     fn promises_of(
         &self,
-        containers: &[Container],
+        containers: &[EngineContainer],
     ) -> (LeaseOwners, BTreeMap<String, ContainerRef>) {
         let mut promised = LeaseOwners::new();
         let mut keepers = BTreeMap::new();

@@ -23,7 +23,7 @@ use self::networks::DriverNetworks;
 use self::stranded::StrandedContainers;
 use super::patience::Patience;
 use super::{
-    Connection, Container, Engine, EngineAnswer, EngineError, EngineEvent, NetworkEndpoint,
+    Connection, Engine, EngineAnswer, EngineContainer, EngineError, EngineEvent, NetworkEndpoint,
     OwnNetwork, is_container_name,
 };
 
@@ -59,7 +59,7 @@ impl Docker {
         }
     }
 
-    async fn inspect_named(&self, name: &str) -> Result<Container, EngineError> {
+    async fn inspect_named(&self, name: &str) -> Result<EngineContainer, EngineError> {
         check_name(name)?;
         let client = self.client.get().await?;
         let answer = client.inspect_container(name, None).await;
@@ -81,7 +81,7 @@ impl Engine for Docker {
         Runtime::Docker
     }
 
-    fn inspect<'a>(&'a self, name: &'a str) -> EngineAnswer<'a, Container> {
+    fn inspect<'a>(&'a self, name: &'a str) -> EngineAnswer<'a, EngineContainer> {
         Box::pin(self.patience.within(self.inspect_named(name)))
     }
 

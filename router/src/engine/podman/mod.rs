@@ -14,7 +14,7 @@ use serde::Deserialize;
 use tokio::sync::mpsc;
 
 use super::{
-    Container, Engine, EngineAnswer, EngineError, EngineEvent, NetworkEndpoint, OwnNetwork,
+    Engine, EngineAnswer, EngineContainer, EngineError, EngineEvent, NetworkEndpoint, OwnNetwork,
     is_container_name,
 };
 
@@ -54,7 +54,7 @@ impl Podman {
         }
     }
 
-    async fn inspect_named(&self, name: &str) -> Result<Container, EngineError> {
+    async fn inspect_named(&self, name: &str) -> Result<EngineContainer, EngineError> {
         let missing = || EngineError::NoContainer(name.to_owned());
         if !is_container_name(name) {
             return Err(missing());
@@ -75,7 +75,7 @@ impl Engine for Podman {
         Runtime::Podman
     }
 
-    fn inspect<'a>(&'a self, name: &'a str) -> EngineAnswer<'a, Container> {
+    fn inspect<'a>(&'a self, name: &'a str) -> EngineAnswer<'a, EngineContainer> {
         Box::pin(self.inspect_named(name))
     }
 
@@ -186,10 +186,10 @@ struct InspectedPolicy {
     name: String,
 }
 
-fn parse(text: &str) -> Result<Option<Container>, EngineError> {
+fn parse(text: &str) -> Result<Option<EngineContainer>, EngineError> {
     let found: Vec<Inspected> = serde_json::from_str(text)
         .map_err(|e| refused(format!("cannot read the output of `inspect`: {e}")))?;
-    Ok(found.into_iter().next().map(|c| Container {
+    Ok(found.into_iter().next().map(|c| EngineContainer {
         id: c.id,
         name: c.name,
         pid: c.state.pid,
@@ -209,7 +209,7 @@ fn parse(text: &str) -> Result<Option<Container>, EngineError> {
             .unwrap_or_default()
             .into_keys()
             .collect(),
-        ..Container::default()
+        ..EngineContainer::default()
     }))
 }
 
