@@ -12,7 +12,7 @@ use mesh_proto::api::{
     Addresses, ControlReport, DnsChange, DnsClient, DnsEntry, DnsQuestion, DnsReport, DnsSummary,
     Done,
 };
-use mesh_proto::names::Held;
+use mesh_proto::names::ZoneEntry;
 
 use super::{Api, ApiResult, Failure, ask};
 use crate::command::ControlCommand;
@@ -87,7 +87,7 @@ async fn report(State(api): State<Api>) -> ApiResult<DnsReport> {
 }
 
 /// Returns one row per name, container and address, in order.
-fn entries(held: &[Held], router: &ControlReport) -> Vec<DnsEntry> {
+fn entries(held: &[ZoneEntry], router: &ControlReport) -> Vec<DnsEntry> {
     let peers: BTreeMap<&str, Arc<str>> = router
         .peers
         .iter()

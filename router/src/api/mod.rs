@@ -15,8 +15,8 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use mesh_proto::api::{
-    AbandonRequest, AdoptRequest, ArrivedRequest, AttachRequest, Attached, ConnectRequest,
-    ContainerAddresses, DetachRequest, Done, ErrorBody, ForgetRequest, Forgotten, PrepareRequest,
+    AbandonRequest, AdoptRequest, ArrivedRequest, AttachRequest, AttachedContainer, ConnectRequest,
+    ContainerAddresses, DetachRequest, Done, ErrorBody, ForgetReply, ForgetRequest, PrepareRequest,
     Prepared, Report, RouterReport,
 };
 use mesh_proto::control::Forgot;
@@ -218,7 +218,7 @@ fn unstored(error: &str) -> Failure {
 async fn forget(
     State(api): State<Api>,
     Json(request): Json<ForgetRequest>,
-) -> ApiResult<Forgotten> {
+) -> ApiResult<ForgetReply> {
     let targets = request.peers.clone();
     let (became, stored) = ask(&api, |done| ControlCommand::Forget { targets, done }).await?;
     stored
@@ -232,7 +232,7 @@ async fn forget(
             .map(|(word, _)| word.clone())
             .collect()
     };
-    Ok(Json(Forgotten {
+    Ok(Json(ForgetReply {
         linked: of(Forgot::Linked),
         unknown: of(Forgot::Unknown),
     }))
@@ -305,7 +305,7 @@ async fn detach(
         .map_err(Failure::from)
 }
 
-async fn ps(State(api): State<Api>) -> Json<Vec<Attached>> {
+async fn ps(State(api): State<Api>) -> Json<Vec<AttachedContainer>> {
     Json(api.attachments.ps())
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
-use mesh_proto::names::{Domain, MeshName, NameError, Port, Transport};
+use mesh_proto::names::{Domain, MeshName, NameError, Port, ServiceProtocol};
 
 use crate::engine::{EngineContainer, is_part_of_id};
 
@@ -69,9 +69,9 @@ fn port(text: &str) -> Option<Port> {
     Some(Port {
         number: number.parse().ok()?,
         transport: match transport {
-            "tcp" => Transport::Tcp,
-            "udp" => Transport::Udp,
-            "sctp" => Transport::Sctp,
+            "tcp" => ServiceProtocol::Tcp,
+            "udp" => ServiceProtocol::Udp,
+            "sctp" => ServiceProtocol::Sctp,
             _ => return None,
         },
         service: KNOWN.get(text).cloned().unwrap_or_default(),

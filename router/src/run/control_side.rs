@@ -93,7 +93,7 @@ fn build_control(
         mtu: settings.mtu,
         suites: cipher::suites(settings.cipher),
         // Losing them costs a moment at most.
-        remembered: opened.store.neighbours().unwrap_or_else(|error| {
+        stored_neighbours: opened.store.neighbours().unwrap_or_else(|error| {
             tracing::warn!("{error}");
             Vec::new()
         }),
@@ -107,7 +107,7 @@ fn build_control(
         Box::new(OsEntropy),
         clock.now(),
     )?;
-    control.say(
+    control.announce(
         Topic::SETTINGS,
         said_settings(settings).encode(),
         clock.now(),

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use arc_swap::ArcSwap;
-use mesh_proto::control::{Control, HeldAddresses};
+use mesh_proto::control::{Control, RemoteAddresses};
 use mesh_proto::crypto::secret::MeshSecret;
 use mesh_proto::forward::Snapshot;
 use mesh_proto::ids::PeerName;
@@ -102,14 +102,14 @@ async fn start(
     let (kernel, datapath) = build_host(&settings, &warnings)?;
     let (shared, lane_events) = share(&settings, &mut side)?;
     let ways = HostRoutes::open(shared.inside.clone())?;
-    side.control.set_ways(Box::new(ways.clone()));
+    side.control.set_route_lookup(Box::new(ways.clone()));
     // If the port has fewer lanes, close the other sockets: datagrams to a socket that nobody reads are lost.
     side.opened.udp.truncate(datapath.halves.len());
     let lanes = Lanes::start(&shared, datapath.halves, &side.opened.udp)
         .context("cannot start a thread")?;
     let (command_sender, commands) = mpsc::channel(COMMANDS);
     let fast = begin_fast_path(&settings, &mut side.control, &shared, &command_sender)?;
-    let held = Arc::new(Mutex::new(HeldAddresses::default()));
+    let held = Arc::new(Mutex::new(RemoteAddresses::default()));
     let offloads_off = kernel.offloads_off;
     let attachments = open_attachments(&settings, &side, kernel, held.clone())?;
     let endpoints = watch_host(&settings, &warnings, &side.opened, &shared);
@@ -250,7 +250,7 @@ fn open_attachments(
     settings: &Settings,
     side: &ControlSide,
     kernel: HostKernel,
-    held: Arc<Mutex<HeldAddresses>>,
+    held: Arc<Mutex<RemoteAddresses>>,
 ) -> anyhow::Result<Arc<Attachments>> {
     let attachments = Attachments::open(
         side.opened.store.clone(),
