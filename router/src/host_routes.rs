@@ -95,7 +95,7 @@ impl<'a> InterfaceGraph<'a> {
     }
 }
 
-/// Implements [`Ways`] by the host's routes.
+/// Implements [`RouteLookup`] by the host's routes.
 #[derive(Debug, Clone)]
 pub struct HostRoutes {
     inside: Arc<ArcSwap<MeshInterfaces>>,

@@ -47,7 +47,7 @@ const SLOTS: usize = 8;
 
 /// State shared by the lanes.
 #[derive(Clone)]
-pub struct Shared {
+pub struct LaneContext {
     /// MAC table, duplicate windows and counters.
     pub forwarder: Arc<Forwarder>,
     /// Snapshot that the control plane publishes.
@@ -70,7 +70,7 @@ pub struct Shared {
     pub stop: Arc<AtomicBool>,
 }
 
-impl Shared {
+impl LaneContext {
     fn frames_moved(&self) {
         self.latency.moved(self.forwarder.counters());
     }
@@ -101,7 +101,7 @@ impl Lanes {
     ///
     /// # Errors
     /// A thread cannot be started.
-    pub fn start(shared: &Shared, halves: Halves, sockets: &[Udp]) -> std::io::Result<Self> {
+    pub fn start(shared: &LaneContext, halves: Halves, sockets: &[Udp]) -> std::io::Result<Self> {
         let mut threads = Vec::with_capacity(2 * halves.len());
         for (lane, (reader, writer)) in halves.into_iter().enumerate() {
             let mut shared = shared.clone();
@@ -164,7 +164,7 @@ fn lock(port: &Mutex<Injector>) -> MutexGuard<'_, Injector> {
 }
 
 struct Egress {
-    shared: Shared,
+    shared: LaneContext,
     reader: ReopeningReader,
     /// Rarely used: for replies to the sender of a frame.
     port: Arc<Mutex<Injector>>,
@@ -209,7 +209,7 @@ impl Egress {
 }
 
 struct Ingress {
-    shared: Shared,
+    shared: LaneContext,
     /// Socket that the lane reads.
     from: Udp,
     port: Arc<Mutex<Injector>>,

@@ -39,7 +39,7 @@ use crate::host::{DatapathView, HostView};
 use crate::host_routes::HostRoutes;
 use crate::lanes::latency::Latency;
 use crate::lanes::port;
-use crate::lanes::{ControlSender, LANE_EVENTS, Lanes, Reported, Shared, Spare};
+use crate::lanes::{ControlSender, LANE_EVENTS, LaneContext, Lanes, Reported, Spare};
 use crate::process::log;
 use crate::process::start::StartMode;
 use crate::shell::{Accepts, Shell};
@@ -202,13 +202,13 @@ fn build_host(
 fn share(
     settings: &Settings,
     side: &mut ControlSide,
-) -> anyhow::Result<(Shared, mpsc::Receiver<Reported>)> {
+) -> anyhow::Result<(LaneContext, mpsc::Receiver<Reported>)> {
     let (events, lane_events) = mpsc::channel(LANE_EVENTS);
     let opened = &mut side.opened;
     side.forwarder
         .underlay()
         .set_host(&opened.underlay.addresses, settings.port);
-    let shared = Shared {
+    let shared = LaneContext {
         latency: Latency::start(settings.latency, &side.forwarder),
         forwarder: side.forwarder.clone(),
         inside: Arc::new(ArcSwap::from_pointee(std::mem::take(
@@ -234,7 +234,7 @@ fn share(
 fn begin_fast_path(
     settings: &Settings,
     control: &mut Control,
-    shared: &Shared,
+    shared: &LaneContext,
     commands: &mpsc::Sender<ControlCommand>,
 ) -> anyhow::Result<Option<FastPath>> {
     let wiring = fastpath::Wiring {
@@ -273,10 +273,10 @@ fn watch_host(
     settings: &Settings,
     warnings: &Warnings,
     opened: &StartResources,
-    shared: &Shared,
+    shared: &LaneContext,
 ) -> tokio::sync::watch::Receiver<Vec<SocketAddr>> {
     let (sender, endpoints) = tokio::sync::watch::channel(opened.underlay.endpoints.clone());
-    let host = watch::Host {
+    let host = watch::HostWatch {
         settings: settings.clone(),
         warnings: warnings.clone(),
         store: opened.store.clone(),
@@ -293,7 +293,7 @@ fn view(
     settings: &Settings,
     manner: StartMode,
     warnings: &Warnings,
-    shared: &Shared,
+    shared: &LaneContext,
     datapath: DatapathView,
     fast: &Option<FastPath>,
 ) -> HostView {

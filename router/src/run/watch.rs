@@ -32,7 +32,7 @@ const RANGE: &str = "range";
 const SPARE: u32 = 100;
 
 /// Checks of the host, and the receivers of their results.
-pub(super) struct Host {
+pub(super) struct HostWatch {
     pub(super) settings: Settings,
     pub(super) warnings: Warnings,
     pub(super) store: Arc<Store>,
@@ -40,7 +40,7 @@ pub(super) struct Host {
     pub(super) inside: Arc<ArcSwap<MeshInterfaces>>,
 }
 
-impl Host {
+impl HostWatch {
     /// Checks forever.
     pub(super) async fn run(self, endpoints: watch::Sender<Vec<SocketAddr>>) {
         loop {

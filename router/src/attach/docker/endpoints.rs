@@ -14,7 +14,7 @@ use mesh_proto::ids::Mac;
 use crate::attach::AttachmentError;
 use crate::attach::foundation::Foundation;
 use crate::attach::kernel::{AddressSetting, KernelApi, KernelError, KernelHandle, NetnsRef};
-use crate::attach::leases::{AddressSource, LeaseCollector, LeaseRequest};
+use crate::attach::leases::{LeaseCollector, LeaseRequest, LeaseSource};
 use crate::attach::stored_table::StoredTable;
 use crate::attach::wakeups::Wakeups;
 use crate::engine::{EngineContainer, EngineError, Engines};
@@ -55,7 +55,7 @@ pub(crate) struct DockerEndpoints {
     table: Arc<StoredTable>,
     kernel: KernelHandle,
     engines: Engines,
-    source: Arc<AddressSource>,
+    source: Arc<LeaseSource>,
     leases: Arc<LeaseCollector>,
     wakeups: Arc<Wakeups>,
     before_start: OnceLock<Arc<BeforeStart>>,

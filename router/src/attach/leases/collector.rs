@@ -12,7 +12,7 @@ use mesh_host::lease_gc::{DockerPromises, HeldLease, LeaseFacts, LeaseGc, LeaseK
 use mesh_host::table::{LeaseSubject, Reservation};
 use mesh_proto::api::Runtime;
 
-use super::{AddressSource, LeaseRequest};
+use super::{LeaseRequest, LeaseSource};
 use crate::attach::kernel::KernelHandle;
 use crate::attach::operations::Operations;
 use crate::attach::stored_table::StoredTable;
@@ -26,7 +26,7 @@ const MEND_WAIT: Duration = Duration::from_secs(2);
 /// Keeps the leases of this host to those that somebody can use.
 pub(crate) struct LeaseCollector {
     table: Arc<StoredTable>,
-    source: Arc<AddressSource>,
+    source: Arc<LeaseSource>,
     kernel: KernelHandle,
     engines: Engines,
     operations: Arc<Operations>,
@@ -38,7 +38,7 @@ pub(crate) struct LeaseCollector {
 impl LeaseCollector {
     pub(crate) fn new(
         table: Arc<StoredTable>,
-        source: Arc<AddressSource>,
+        source: Arc<LeaseSource>,
         kernel: KernelHandle,
         engines: Engines,
         operations: Arc<Operations>,

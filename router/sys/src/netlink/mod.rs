@@ -15,7 +15,7 @@ mod vxlan;
 
 pub use address::{AddressEntry, AddressHandle};
 pub use brport::{BridgePortHandle, PortFlags, PortSetting};
-pub use fdb::{FdbHandle, FdbRow, Known, Remote};
+pub use fdb::{FdbContent, FdbHandle, FdbRow, Remote};
 pub use link::{BridgeSpec, LinkEntry, LinkHandle, VethSpec};
 pub use lookup::Lookup;
 pub use route::{RouteEntry, RouteHandle};

@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 pub use self::wanted::Exposure;
-use self::wanted::{IP_VERSIONS, IpVersion, Part};
+use self::wanted::{FirewallFamily, IP_VERSIONS, Part};
 use super::Changed;
 use super::chain::{Chain, JumpPosition};
 use super::nft::{self, NftTable};
@@ -155,7 +155,7 @@ impl Rules {
     }
 
     /// Applies translation and separation.
-    fn guard(&self, family: IpVersion, part: &Part) -> Result<bool, SysError> {
+    fn guard(&self, family: FirewallFamily, part: &Part) -> Result<bool, SysError> {
         if part.subnets.is_empty() {
             return self.forget_guard(family);
         }
@@ -193,7 +193,7 @@ impl Rules {
     }
 
     /// Removes the rules of [`Rules::guard`] when nothing is exposed.
-    fn forget_guard(&self, family: IpVersion) -> Result<bool, SysError> {
+    fn forget_guard(&self, family: FirewallFamily) -> Result<bool, SysError> {
         let (table, nat, mangle) = (
             self.table(family),
             self.nat_chain(family),
@@ -207,7 +207,7 @@ impl Rules {
         Ok(self.clear(&key_of(&mangle), || mangle.remove())? | translation)
     }
 
-    fn let_pass(&self, family: IpVersion, part: &Part) -> Result<bool, SysError> {
+    fn let_pass(&self, family: FirewallFamily, part: &Part) -> Result<bool, SysError> {
         let chain = self.filter_chain(family);
         if part.subnets.is_empty() {
             return self.clear(&key_of(&chain), || chain.remove());
@@ -273,7 +273,10 @@ impl Rules {
         if let Some(backend) = self.used() {
             return Ok(backend);
         }
-        let has_nat = self.nat_chain(IpVersion::V4).is_usable().unwrap_or(false);
+        let has_nat = self
+            .nat_chain(FirewallFamily::V4)
+            .is_usable()
+            .unwrap_or(false);
         let Some(backend) = Backend::find(has_nat) else {
             return Err(SysError::other(
                 "translate addresses",
@@ -295,17 +298,17 @@ impl Rules {
         Ok(backend)
     }
 
-    fn table(&self, family: IpVersion) -> NftTable<'_> {
+    fn table(&self, family: FirewallFamily) -> NftTable<'_> {
         NftTable {
             family: match family {
-                IpVersion::V4 => "ip",
-                IpVersion::V6 => "ip6",
+                FirewallFamily::V4 => "ip",
+                FirewallFamily::V6 => "ip6",
             },
             name: &self.name,
         }
     }
 
-    fn nat_chain(&self, family: IpVersion) -> Chain<'_> {
+    fn nat_chain(&self, family: FirewallFamily) -> Chain<'_> {
         Chain {
             program: family.program(),
             table: "nat",
@@ -315,7 +318,7 @@ impl Rules {
         }
     }
 
-    fn mangle_chain(&self, family: IpVersion) -> Chain<'_> {
+    fn mangle_chain(&self, family: FirewallFamily) -> Chain<'_> {
         Chain {
             program: family.program(),
             table: "mangle",
@@ -325,7 +328,7 @@ impl Rules {
         }
     }
 
-    fn filter_chain(&self, family: IpVersion) -> Chain<'_> {
+    fn filter_chain(&self, family: FirewallFamily) -> Chain<'_> {
         Chain {
             program: family.program(),
             table: "filter",

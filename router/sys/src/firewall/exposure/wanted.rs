@@ -29,14 +29,14 @@ const ROUTED_TO_CONTAINERS: [&str; 3] = ["cali", "lxc", "ve-"];
 
 /// IP version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum IpVersion {
+pub(super) enum FirewallFamily {
     V4,
     V6,
 }
 
-pub(super) const IP_VERSIONS: [IpVersion; 2] = [IpVersion::V4, IpVersion::V6];
+pub(super) const IP_VERSIONS: [FirewallFamily; 2] = [FirewallFamily::V4, FirewallFamily::V6];
 
-impl IpVersion {
+impl FirewallFamily {
     pub(super) fn program(self) -> &'static str {
         match self {
             Self::V4 => "iptables",
@@ -61,7 +61,7 @@ pub(super) struct Part {
 }
 
 impl Exposure {
-    pub(super) fn of(&self, family: IpVersion) -> Part {
+    pub(super) fn of(&self, family: FirewallFamily) -> Part {
         let some = |nets: &BTreeSet<IpNet>| -> Vec<IpNet> {
             let nets = nets.iter().filter(|net| family.has(net)).map(IpNet::trunc);
             merged(&nets.collect::<Vec<_>>())
@@ -105,10 +105,10 @@ fn contains(outer: &IpNet, inner: &IpNet) -> bool {
 
 impl Part {
     /// Returns the content of the mesh's table.
-    pub(super) fn nft(&self, family: IpVersion, bridge: &str) -> String {
+    pub(super) fn nft(&self, family: FirewallFamily, bridge: &str) -> String {
         let ip = match family {
-            IpVersion::V4 => "ip",
-            IpVersion::V6 => "ip6",
+            FirewallFamily::V4 => "ip",
+            FirewallFamily::V6 => "ip6",
         };
         let chain = |name: &str, lines: Vec<String>| {
             let lines: Vec<String> = lines.iter().map(|line| format!("    {line}\n")).collect();
