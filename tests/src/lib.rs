@@ -36,7 +36,7 @@ pub use command::{Background, CommandOutput, run, spawn};
 pub use container::{TestContainer, all_reach_all};
 pub use host::Host;
 pub use snapshot::HostObjects;
-pub use testbed::{TestbedLayout, Testbed, with_testbed};
+pub use testbed::{Testbed, TestbedLayout, with_testbed};
 pub use times::Times;
 pub use traffic::{Heard, Transfer, cast, transfer};
 pub use wait::{here, stays, tell, wait_until};

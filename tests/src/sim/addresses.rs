@@ -11,8 +11,8 @@ use mesh_proto::time::Instant;
 use mesh_proto::wire::topic::Topic;
 
 use super::disk::Write;
+use super::effect::Effect;
 use super::fault::InjectedFault;
-use super::process::Effect;
 
 const TOPIC: Topic = Topic::ADDRESSES;
 /// Journal length in bytes below which it is not compacted; the router's own limit is a thousand times as large.
@@ -55,7 +55,8 @@ impl RouterAddresses {
     /// Passes an output of the control plane to the state machine.
     pub(crate) fn hear(&mut self, output: &ControlOutput, control: &Control, now: Instant) {
         let is_claim = matches!(output, ControlOutput::Said(key) if key.topic == TOPIC);
-        let is_deaf = self.fault == Some(InjectedFault::DeafToClaims) && !self.ipam.owners().is_empty();
+        let is_deaf =
+            self.fault == Some(InjectedFault::DeafToClaims) && !self.ipam.owners().is_empty();
         if !(is_claim && is_deaf) {
             feed::addresses(&mut self.ipam, output, control, now);
         }
