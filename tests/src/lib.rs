@@ -34,7 +34,7 @@ mod wait;
 pub use capture::Capture;
 pub use command::{Background, CommandOutput, run, spawn};
 pub use container::{TestContainer, all_reach_all};
-pub use host::Host;
+pub use host::TestbedHost;
 pub use snapshot::HostObjects;
 pub use testbed::{Testbed, TestbedLayout, with_testbed};
 pub use times::Times;
