@@ -228,6 +228,12 @@ impl Forwarder {
         self.tables.take_flapping()
     }
 
+    /// Learns a MAC address as from a frame.
+    #[cfg(test)]
+    pub(crate) fn learn(&self, mac: Mac, owner: Owner, now: Instant) {
+        self.tables.learn(mac, owner, now, &self.counters);
+    }
+
     fn transmitter<'a>(
         &'a self,
         snapshot: &'a Snapshot,

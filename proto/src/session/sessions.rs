@@ -247,6 +247,11 @@ impl Sessions {
     }
 
     #[cfg(test)]
+    pub(super) fn enter(&mut self, id: PeerId, dh_key: [u8; 32], now: Instant) -> bool {
+        self.table.enter(id, dh_key, now)
+    }
+
+    #[cfg(test)]
     pub(super) fn index_count(&self) -> usize {
         self.table.peers().index_count()
     }
