@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use mesh_proto::control::Remembered;
+use mesh_proto::control::StoredNeighbour;
 use mesh_proto::ids::{PeerId, Version};
 use mesh_proto::limits::RING_LINKS;
 use mesh_proto::time::Instant;
@@ -51,7 +51,7 @@ pub(super) fn come_to_rest(nodes: &mut [Node], underlay: &ScaleUnderlay) {
     lsdb.take_relinked();
     let known = Arc::new(SettledState { lsdb, routes });
     for (node, chosen) in nodes.iter_mut().zip(&chosen) {
-        let neighbours = chosen.iter().map(|other| Remembered {
+        let neighbours = chosen.iter().map(|other| StoredNeighbour {
             peer: peers[*other],
             addresses: vec![address(*other)],
         });

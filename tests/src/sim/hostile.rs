@@ -15,7 +15,7 @@ use mesh_proto::time::Instant;
 use mesh_proto::topology::bodies::{IdentityBody, Neighbour, encode_links};
 use mesh_proto::topology::record::SignedRecord;
 use mesh_proto::wire::digest_tree::{CHILDREN, DigestNode};
-use mesh_proto::wire::message::{Hashes, Held, LinkMessage, Summary};
+use mesh_proto::wire::message::{DigestEntry, Hashes, LinkMessage, Summary};
 use mesh_proto::wire::topic::{RecordKey, Topic};
 
 use super::effect::Effect;
@@ -171,16 +171,16 @@ impl Hostile {
             1 => LinkMessage::Records(self.forged()),
             2 => LinkMessage::Records(self.lies().into_iter().collect()),
             3 => LinkMessage::Digest(self.peer().0),
-            4 => LinkMessage::Want(vec![RecordKey::new(self.peer(), Topic::LINKS); 20]),
+            4 => LinkMessage::Request(vec![RecordKey::new(self.peer(), Topic::LINKS); 20]),
             5 => LinkMessage::Summary(self.summary()),
             6 => LinkMessage::Pong {
                 nonce: self.rng.number(),
             },
             7 => LinkMessage::Observed(SocketAddr::from(([203, 0, 113, 7], 1))),
-            8 => LinkMessage::Want(vec![RecordKey::new(anybody, Topic::IDENTITY); 100]),
+            8 => LinkMessage::Request(vec![RecordKey::new(anybody, Topic::IDENTITY); 100]),
             9 => LinkMessage::Records(self.flood()),
             10 => LinkMessage::Hashes(self.hashes()),
-            12 => LinkMessage::Wanted(self.rng.chance(500)),
+            12 => LinkMessage::KeepLink(self.rng.chance(500)),
             11 => LinkMessage::Records(self.prattle().into_iter().collect()),
             13 => LinkMessage::Records(self.sybils.records(self.identity.id(), &mut self.rng)),
             14 => LinkMessage::Records(self.reach_of_sybils().into_iter().collect()),
@@ -269,7 +269,7 @@ impl Hostile {
     }
 
     fn summary(&mut self) -> Summary {
-        let held = (0..8).map(|_| Held {
+        let entries = (0..8).map(|_| DigestEntry {
             key: RecordKey::new(self.peer(), Topic::IDENTITY),
             reachable: true,
             version: Version {
@@ -278,12 +278,12 @@ impl Hostile {
             },
             fingerprint: [0; 4],
         });
-        let mut held: Vec<Held> = held.collect();
-        held.sort_by_key(|h| h.key);
+        let mut entries: Vec<DigestEntry> = entries.collect();
+        entries.sort_by_key(|e| e.key);
         Summary {
             first: PeerId([0; 16]),
             last: PeerId([0xff; 16]),
-            held,
+            entries,
         }
     }
 }

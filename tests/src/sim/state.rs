@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use mesh_proto::control::Remembered;
+use mesh_proto::control::StoredNeighbour;
 use mesh_proto::crypto::identity::Identity;
 use mesh_proto::ids::PeerName;
 
@@ -13,7 +13,7 @@ pub(crate) struct RouterState {
     pub(crate) identity: Arc<Identity>,
     pub(crate) epoch: u64,
     pub(crate) targets: Vec<String>,
-    pub(crate) neighbours: Vec<Remembered>,
+    pub(crate) neighbours: Vec<StoredNeighbour>,
     pub(crate) pins: BTreeMap<PeerName, [u8; 32]>,
 }
 
@@ -23,7 +23,7 @@ pub(crate) enum StateChange {
     Pin(PeerName, [u8; 32]),
     Unpin(PeerName),
     Targets(Vec<String>),
-    Neighbours(Vec<Remembered>),
+    Neighbours(Vec<StoredNeighbour>),
     Epoch(u64),
 }
 

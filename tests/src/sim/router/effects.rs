@@ -95,14 +95,14 @@ impl SimRouter {
                 Output::Neighbours(all) => Effect::Keep(StateChange::Neighbours(all)),
                 // The simulator keeps all names.
                 Output::Forgotten(_) => continue,
-                Output::Held(holder) => {
+                Output::RemoteAttached(holder) => {
                     self.held.set(holder);
                     continue;
                 }
                 Output::Fast(_)
                 | Output::SparePort(_)
-                | Output::Said(_)
-                | Output::Told { .. }
+                | Output::Announcement(_)
+                | Output::Unicast { .. }
                 | Output::Reach => continue,
                 Output::Note(Note::Info(text) | Note::Warn(text)) => Effect::Note(text),
             };

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mesh_proto::control::{Config, Control, HeldAddresses};
+use mesh_proto::control::{Config, Control, RemoteAddresses};
 use mesh_proto::crypto::aead::Suites;
 use mesh_proto::crypto::secret::MeshSecret;
 use mesh_proto::forward::{Forwarder, Scratch, Snapshot};
@@ -95,7 +95,7 @@ pub(crate) struct SimRouter {
     /// Port with offloads; `None` for one without.
     port: Option<OffloadPort>,
     /// Known addresses elsewhere.
-    held: HeldAddresses,
+    held: RemoteAddresses,
 }
 
 impl SimRouter {
@@ -146,7 +146,7 @@ impl SimRouter {
             fault: setup.fault,
             announced: setup.attached.clone(),
             port: rng.chance(500).then(OffloadPort::new),
-            held: HeldAddresses::default(),
+            held: RemoteAddresses::default(),
         };
         router.control.set_attached(&setup.attached, local);
         router.control.connect(&state.targets, true, local)?;
@@ -225,7 +225,7 @@ impl SimRouter {
     pub(crate) fn set_named(&mut self, containers: Vec<Container>, now: Instant) {
         let local = self.clock.local(now);
         if let Some(statement) = self.names.set_containers(containers) {
-            let said = self.control.say(Topic::NAMES, statement, local);
+            let said = self.control.announce(Topic::NAMES, statement, local);
             let note = |error: RecordError| Effect::Note(error.to_string());
             self.effects.extend(said.err().map(note));
         }
@@ -246,7 +246,7 @@ fn config(state: &RouterState, setup: &RouterSetup) -> Config {
         discovery: setup.discovery,
         mtu: limits::DEFAULT_MTU,
         suites: setup.suites,
-        remembered: state.neighbours.clone(),
+        stored_neighbours: state.neighbours.clone(),
         forgotten: Vec::new(),
         pins: state.pins.clone(),
     }
