@@ -12,7 +12,7 @@ use ipnet::IpNet;
 use mesh_host::driver_options::promise;
 
 use super::hosts_file::{Lines, path_of};
-use crate::engine::Container;
+use crate::engine::EngineContainer;
 
 /// Most connections that are recorded. Other containers get their file changed right after the start.
 const MAX_EXPECTED: usize = 4_096;
