@@ -110,7 +110,7 @@ impl Sessions {
         handled
     }
 
-    /// Handles the first datagram opened with the keys of `index` (`Opened::first` of its transport): the peer has
+    /// Handles the first datagram opened with the keys of `index` (`OpenedDatagram::first` of its transport): the peer has
     /// the keys, so they may be used.
     pub fn confirmed(&mut self, index: SessionIndex, now: Instant) {
         self.table.confirmed(index, now);

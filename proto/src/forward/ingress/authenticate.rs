@@ -8,7 +8,7 @@ use crate::forward::transmit::Transmitter;
 use crate::forward::{DropReason, LaneEvent, Outbox, Via, lock, throttle};
 use crate::ids::PeerId;
 use crate::rate::Throttle;
-use crate::session::transport::{OpenError, Opened};
+use crate::session::transport::{OpenError, OpenedDatagram};
 use crate::time::Instant;
 use crate::wire::datagram::{Datagram, Kind, PROBE_COMPARE, PROBE_COMPARED};
 
@@ -35,7 +35,7 @@ impl Authenticator {
         via: Via,
         datagram: Datagram<'d>,
         clear_len: usize,
-    ) -> Option<(PeerId, Opened<'d>)> {
+    ) -> Option<(PeerId, OpenedDatagram<'d>)> {
         let view = tx.view();
         let index = datagram.header().receiver;
         let Some(transport) = view.snapshot.by_index.get(&index) else {
@@ -83,7 +83,7 @@ impl Authenticator {
 }
 
 /// Returns true for a probe of an alternative address, which does not mean that the peer has moved there.
-fn is_comparison(opened: &Opened<'_>) -> bool {
+fn is_comparison(opened: &OpenedDatagram<'_>) -> bool {
     opened.header.kind == Kind::Probe
         && matches!(opened.body.first(), Some(&(PROBE_COMPARE | PROBE_COMPARED)))
 }

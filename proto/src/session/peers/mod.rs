@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use self::indices::Indices;
-pub(super) use self::peer::{Attempt, Confirm, Peer, PendingHandshake, Watch};
+pub(super) use self::peer::{Attempt, Confirm, PendingHandshake, SessionPeer, Watch};
 use super::transport::Transport;
 use crate::entropy::Entropy;
 use crate::ids::{PeerId, SessionIndex};
@@ -17,7 +17,7 @@ use crate::time::Instant;
 /// Peers by id. Keeps the indices in use and the queue of timers in step with them.
 #[derive(Default)]
 pub(super) struct PeerTable {
-    peers: BTreeMap<PeerId, Peer>,
+    peers: BTreeMap<PeerId, SessionPeer>,
     indices: Indices,
     timers: BTreeSet<(Instant, PeerId)>,
 }
@@ -38,17 +38,17 @@ impl PeerTable {
         self.peers.contains_key(id)
     }
 
-    pub(super) fn get(&self, id: &PeerId) -> Option<&Peer> {
+    pub(super) fn get(&self, id: &PeerId) -> Option<&SessionPeer> {
         self.peers.get(id)
     }
 
     /// Returns the state of a peer. [`PeerTable::settle`] is to be called after a change of its timers.
-    pub(super) fn get_mut(&mut self, id: &PeerId) -> Option<&mut Peer> {
+    pub(super) fn get_mut(&mut self, id: &PeerId) -> Option<&mut SessionPeer> {
         self.peers.get_mut(id)
     }
 
     /// Returns all peers, ordered by id.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (PeerId, &Peer)> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = (PeerId, &SessionPeer)> {
         self.peers.iter().map(|(id, peer)| (*id, peer))
     }
 
@@ -68,7 +68,7 @@ impl PeerTable {
         let peer = self
             .peers
             .entry(id)
-            .or_insert_with(|| Peer::new(dh_key, now));
+            .or_insert_with(|| SessionPeer::new(dh_key, now));
         if peer.dh_key != dh_key {
             peer.dh_key = dh_key;
             peer.cookie = None;

@@ -11,7 +11,7 @@ use crate::session::transport::{Transport, TransportStats};
 use crate::time::Instant;
 
 /// State of one peer with which there is a session, or a handshake begun by either side.
-pub(in crate::session) struct Peer {
+pub(in crate::session) struct SessionPeer {
     pub(in crate::session) dh_key: [u8; 32],
     pub(in crate::session) slots: Slots,
     pub(in crate::session) pending: Option<PendingHandshake>,
@@ -79,7 +79,7 @@ impl PendingHandshake {
     }
 }
 
-impl Peer {
+impl SessionPeer {
     pub(in crate::session) fn new(dh_key: [u8; 32], now: Instant) -> Self {
         Self {
             dh_key,

@@ -47,7 +47,7 @@ pub enum OpenError {
 
 /// Datagram that is authentic and fresh.
 #[derive(Debug)]
-pub struct Opened<'a> {
+pub struct OpenedDatagram<'a> {
     /// Parsed header.
     pub header: Header,
     /// Part that was authenticated but not encrypted.
@@ -299,7 +299,7 @@ impl Transport {
         datagram: &'a mut [u8],
         clear_len: usize,
         now: Instant,
-    ) -> Result<Opened<'a>, OpenError> {
+    ) -> Result<OpenedDatagram<'a>, OpenError> {
         self.open_parsed(Datagram::parse(datagram)?, clear_len, now)
     }
 
@@ -313,7 +313,7 @@ impl Transport {
         datagram: Datagram<'a>,
         clear_len: usize,
         now: Instant,
-    ) -> Result<Opened<'a>, OpenError> {
+    ) -> Result<OpenedDatagram<'a>, OpenError> {
         let (header, datagram) = datagram.into_parts();
         let total = datagram.len();
         if header.receiver != self.ends.local {
@@ -352,7 +352,7 @@ impl Transport {
             self.confirmed.store(true, Relaxed);
         }
         let (_, clear) = head.split_at_mut(HEADER_LEN);
-        Ok(Opened {
+        Ok(OpenedDatagram {
             header,
             clear,
             body,
