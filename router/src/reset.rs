@@ -10,7 +10,7 @@ use mesh_sys::bridge::{BridgeConfig, PortKind};
 
 use crate::attach::HostKernel;
 use crate::cleanup::{self, Leftovers};
-use crate::config::DEFAULT_PLUGIN_SOCKET;
+use mesh_options::DEFAULT_PLUGIN_SOCKET;
 use crate::engine::Engines;
 use mesh_options::DEFAULT_BRIDGE;
 

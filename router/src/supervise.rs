@@ -15,10 +15,10 @@ use std::process::{Child, Command, ExitCode, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
+use mesh_options::RouterSettings;
 use mesh_sys::process::{self, LockFile};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::config::Settings;
 use crate::log::{self, open_log};
 use crate::secret::{PASSWORD_VARIABLE, Password};
 use crate::state::LOG;
@@ -47,7 +47,7 @@ pub fn lock_path(socket: &Path) -> PathBuf {
 ///
 /// # Errors
 /// Another supervisor runs already, or the router cannot be started at all.
-pub fn run(settings: &Settings, password: Option<Password>) -> anyhow::Result<ExitCode> {
+pub fn run(settings: &RouterSettings, password: Option<Password>) -> anyhow::Result<ExitCode> {
     process::setsid()?;
     process::set_name(NAME)?;
     let lock = Lock::take(&lock_path(&settings.socket))?;

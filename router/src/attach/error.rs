@@ -1,10 +1,10 @@
 //! Why something was not put on the mesh, or taken off it.
 
+use mesh_engine::error::EngineError;
 use mesh_host::table::AddressRefusal;
 use mesh_proto::address::AddressError;
 
 use super::kernel::KernelError;
-use crate::engine::EngineError;
 use crate::state::StateError;
 
 /// Why it was not done; one line, ready to print. Nothing is left of the attempt.

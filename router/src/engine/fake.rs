@@ -3,13 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use mesh_engine::container::EngineContainer;
+use mesh_engine::error::EngineError;
+use mesh_engine::network::{NetworkEndpoint, OwnNetwork};
 use mesh_proto::api::Runtime;
 
-use super::{Answer, Container, Engine, EngineError, NetworkEndpoint, OwnNetwork};
+use super::{Answer, Engine};
 
 #[derive(Default)]
 pub(crate) struct World {
-    pub(crate) containers: BTreeMap<String, Container>,
+    pub(crate) containers: BTreeMap<String, EngineContainer>,
     pub(crate) networks: BTreeSet<String>,
     /// Prefix of network names, if not `mesh`.
     pub(crate) base: Option<&'static str>,
@@ -40,20 +43,20 @@ impl FakeEngine {
 
     /// Adds a container with the id `id-<name>`; it runs if `pid` is not 0.
     pub(crate) fn add(&self, name: &str, pid: u32) {
-        let container = Container {
+        let container = EngineContainer {
             id: format!("id-{name}"),
             name: name.to_owned(),
             pid,
             running: pid != 0,
             network_mode: "default".into(),
-            ..Container::default()
+            ..EngineContainer::default()
         };
         self.world()
             .containers
             .insert(container.id.clone(), container);
     }
 
-    pub(crate) fn update(&self, name: &str, change: impl FnOnce(&mut Container)) {
+    pub(crate) fn update(&self, name: &str, change: impl FnOnce(&mut EngineContainer)) {
         change(
             self.world()
                 .containers
@@ -86,7 +89,7 @@ impl FakeEngine {
     }
 }
 
-fn find<'w>(world: &'w mut World, name: &str) -> Result<&'w mut Container, EngineError> {
+fn find<'w>(world: &'w mut World, name: &str) -> Result<&'w mut EngineContainer, EngineError> {
     world
         .containers
         .values_mut()
@@ -99,7 +102,7 @@ impl Engine for FakeEngine {
         self.runtime
     }
 
-    fn inspect<'a>(&'a self, name: &'a str) -> Answer<'a, Container> {
+    fn inspect<'a>(&'a self, name: &'a str) -> Answer<'a, EngineContainer> {
         self.answer(|w| find(w, name).cloned())
     }
 

@@ -6,16 +6,18 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::body::Bytes;
+use mesh_engine::container::EngineContainer;
+use mesh_engine::network::NetworkEndpoint;
 use serde_json::{Value, json};
 use tokio::net::UnixListener;
 use tokio::sync::oneshot;
 
-use super::forward::Peer;
+use super::forward::PluginConnection;
 use super::*;
 use crate::attach::Attachments;
 use crate::attach::fake::FakeKernel;
 use crate::engine::fake::FakeEngine;
-use crate::engine::{Container, Engines, NetworkEndpoint};
+use crate::engine::Engines;
 use crate::ipam::Allocator;
 use crate::state::Store;
 use mesh_proto::api::Runtime;
@@ -67,7 +69,7 @@ impl Setup {
     }
 
     async fn call(&self, call: &str, body: &Value) -> Value {
-        let peer = Peer::connect(&self.path).await.unwrap();
+        let peer = PluginConnection::connect(&self.path).await.unwrap();
         let body = Bytes::from(body.to_string());
         peer.ask(call, body).await.unwrap()
     }
@@ -221,7 +223,7 @@ async fn what_was_made_without_the_router_is_in_its_table_later() {
     s.create("10.2.1.1/24").await;
     s.kernel.add_sandbox(SANDBOX);
     s.join().await;
-    let container = Container {
+    let container = EngineContainer {
         id: "c0".into(),
         name: "web".into(),
         running: true,
@@ -230,7 +232,7 @@ async fn what_was_made_without_the_router_is_in_its_table_later() {
             "mesh.address".to_owned(),
             "10.2.1.1/24".to_owned(),
         )])],
-        ..Container::default()
+        ..EngineContainer::default()
     };
     {
         let mut world = docker.world();
@@ -268,13 +270,13 @@ async fn what_was_made_without_the_router_is_in_its_table_later() {
 #[tokio::test]
 async fn another_takes_its_place_without_a_gap() {
     let s = setup();
-    let before = Peer::connect(&s.path).await.unwrap();
+    let before = PluginConnection::connect(&s.path).await.unwrap();
     let endless = s.path.clone();
     let (stop, mut stopped) = oneshot::channel::<()>();
     let asking = tokio::spawn(async move {
         let mut answers = 0;
         while stopped.try_recv().is_err() {
-            let peer = Peer::connect(&endless).await.expect("somebody listens");
+            let peer = PluginConnection::connect(&endless).await.expect("somebody listens");
             let answer = peer.ask("NetworkDriver.Leave", Bytes::from(endpoint().to_string()));
             assert_eq!(answer.await.expect("an answer"), json!({}));
             answers += 1;

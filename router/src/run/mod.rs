@@ -14,6 +14,8 @@ use std::time::Duration;
 
 use anyhow::Context;
 use arc_swap::ArcSwap;
+use mesh_options::RouterSettings;
+use mesh_options::ipalloc::{Ipalloc, IpallocPlan};
 use mesh_proto::control::{Config, Control, HeldAddresses};
 use mesh_proto::crypto::secret::MeshSecret;
 use mesh_proto::forward::{Forwarder, Snapshot};
@@ -30,11 +32,10 @@ use crate::attach::HostKernel;
 use crate::attach::kernel::KernelApi;
 use crate::cipher;
 use crate::clock::{Clock, OsEntropy};
-use crate::config::Settings;
 use crate::engine::Engines;
 use crate::fastpath::{self, FastPath};
 use crate::host::{DatapathView, HostView};
-use crate::ipam::{Allocator, Ipalloc, IpallocPlan, IpamShell};
+use crate::ipam::{Allocator, IpamShell};
 use crate::lanes::{ControlSender, LANE_EVENTS, Lanes, Reported, Shared, Spare};
 use crate::latency::Latency;
 use crate::names;
@@ -58,7 +59,7 @@ const KEPT_DESCRIPTORS: u64 = 1_024;
 /// # Errors
 /// One line with the cause and the remedy.
 pub fn run(
-    mut settings: Settings,
+    mut settings: RouterSettings,
     manner: Manner,
     password: Option<Password>,
 ) -> anyhow::Result<()> {
@@ -93,7 +94,7 @@ fn for_links() -> u64 {
 }
 
 async fn start(
-    settings: Settings,
+    settings: RouterSettings,
     manner: Manner,
     secret: MeshSecret,
     warnings: Warnings,
@@ -104,14 +105,16 @@ async fn start(
     let forwarder = Arc::new(Forwarder::with_limits(settings.groups, &mut OsEntropy));
     let plan = settings
         .ipalloc
-        .settle(&settings.bridge, manner.is_by_hand())?;
+        .settle(manner.is_by_hand(), |range| {
+            ipam::colliding(range, &settings.bridge)
+        })?;
     let mut control = build_control(&settings, manner, secret, &opened, &forwarder, clock)?;
     let pool = plan.as_ref().ok().map(|plan| plan.pool.range.into());
     let (addresses, allocator) = open_addresses(plan, &opened, &control, clock)?;
     let range = watch::Range::new(&settings, allocator.clone(), warnings.clone());
     range.look();
     let is_alone = !control.has_targets();
-    let names = names::Prepared::start(
+    let names = names::PreparedNames::start(
         &settings.dns,
         &settings.bridge,
         control.me(),
@@ -213,7 +216,7 @@ fn ready() {
 }
 
 fn build_control(
-    settings: &Settings,
+    settings: &RouterSettings,
     manner: Manner,
     secret: MeshSecret,
     opened: &Opened,
@@ -263,7 +266,7 @@ fn build_control(
 }
 
 /// Returns the settings that must be the same on all routers.
-fn said_settings(settings: &Settings) -> shared::Settings {
+fn said_settings(settings: &RouterSettings) -> shared::Settings {
     let mut said = shared::Settings::default().with(shared::MTU, &settings.mtu.to_string());
     if settings.dns.enabled {
         said = said.with(shared::DNS_DOMAIN, &settings.dns.domain.to_string());
@@ -303,7 +306,7 @@ struct Datapath {
 }
 
 /// Creates the bridge and the router's port on it: the first kernel objects.
-fn build_host(settings: &Settings, warnings: &Warnings) -> anyhow::Result<(HostKernel, Datapath)> {
+fn build_host(settings: &RouterSettings, warnings: &Warnings) -> anyhow::Result<(HostKernel, Datapath)> {
     let chosen = port::choose(
         settings.datapath,
         &settings.bridge,
@@ -329,7 +332,7 @@ fn build_host(settings: &Settings, warnings: &Warnings) -> anyhow::Result<(HostK
 
 /// Returns the state that the lanes share with the control plane.
 fn share(
-    settings: &Settings,
+    settings: &RouterSettings,
     opened: &mut Opened,
     control: &Control,
     forwarder: Arc<Forwarder>,
@@ -362,7 +365,7 @@ fn share(
 }
 
 fn open_attachments(
-    settings: &Settings,
+    settings: &RouterSettings,
     store: &Arc<Store>,
     kernel: HostKernel,
     held: Arc<Mutex<HeldAddresses>>,
@@ -383,7 +386,7 @@ fn open_attachments(
 
 /// Returns the host side of reports.
 fn view(
-    settings: &Settings,
+    settings: &RouterSettings,
     shared: &Shared,
     datapath: DatapathView,
     fast: Option<&FastPath>,

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use ipnet::IpNet;
+use mesh_engine::error::EngineError;
 use mesh_host::hosts::HostsWish;
 use mesh_host::table::{AddressBinding, AttachTo, AttachedTo};
 use mesh_proto::address::AddressArg;
@@ -20,7 +21,7 @@ use crate::attach::foundation::Foundation;
 use crate::attach::leases::{AddressSource, LeaseRequest};
 use crate::attach::operations::Operations;
 use crate::attach::stored_table::StoredTable;
-use crate::engine::{EngineError, Engines};
+use crate::engine::Engines;
 
 /// The parts that commands about containers act through.
 pub(crate) struct ContainerCommands {

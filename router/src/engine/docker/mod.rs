@@ -1,25 +1,26 @@
 //! Docker Engine over its Unix socket.
 
-mod answers;
+mod events;
 mod networks;
-mod stranded;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bollard::errors::Error;
 use bollard::models::NetworkDisconnectRequest;
-use bollard::query_parameters::ListContainersOptions;
 use bollard::{ClientVersion, Docker as Client};
+use mesh_engine::container::{EngineContainer, NetworkConnection, is_container_name};
+use mesh_engine::docker::{
+    DockerAddress, container, hosts_file, is_disconnected, plugs_by_name, refused, response_error,
+};
+use mesh_engine::error::EngineError;
+use mesh_engine::event::EngineEvent;
+use mesh_engine::network::{NetworkEndpoint, OwnNetwork};
 use mesh_proto::api::{EngineWaiting, Runtime};
 use tokio::sync::mpsc;
 
-use self::answers::{container, has_process, plugs_by_name};
 use super::patience::Patience;
-use super::{
-    Answer, Connection, Container, Engine, EngineError, EngineEvent, NetworkEndpoint, OwnNetwork,
-    is_container_name,
-};
+use super::{Answer, Engine};
 
 const DEFAULT_SOCKET: &str = "/var/run/docker.sock";
 /// Timeout of dockerd's operations in seconds: they may wait for other operations on the container. Queries have
@@ -39,7 +40,7 @@ const VERSIONS: [ClientVersion; 2] = [
 
 /// Docker Engine. Connects on first use, and again after a failure.
 pub struct Docker {
-    address: String,
+    address: DockerAddress,
     client: Mutex<Option<Arc<Client>>>,
     root: Mutex<Option<String>>,
     patience: Patience,
@@ -55,7 +56,7 @@ impl Docker {
     /// Returns the engine at a socket path, with or without `unix://`.
     pub fn new(address: impl Into<String>) -> Self {
         Self {
-            address: address.into(),
+            address: DockerAddress::new(address),
             client: Mutex::new(None),
             root: Mutex::new(None),
             patience: Patience::default(),
@@ -66,8 +67,8 @@ impl Docker {
         if let Some(client) = self.lock().clone() {
             return Ok(client);
         }
-        let path = self.socket_path()?;
-        let mut last = EngineError::Unavailable(self.not_running());
+        let path = self.address.path()?;
+        let mut last = self.address.not_running();
         for version in &VERSIONS {
             let client = Client::connect_with_unix(path, TIMEOUT, version)
                 .map_err(|e| self.error(e, None))?;
@@ -87,40 +88,12 @@ impl Docker {
         self.client.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn socket_path(&self) -> Result<&str, EngineError> {
-        let path = self
-            .address
-            .strip_prefix("unix://")
-            .unwrap_or(&self.address);
-        if path.contains("://") {
-            return Err(EngineError::Unavailable(format!(
-                "DOCKER_HOST is {}, but only a Docker Engine of this host (unix://…) can be attached to",
-                self.address
-            )));
-        }
-        Ok(path)
-    }
-
-    fn not_running(&self) -> String {
-        let path = self
-            .address
-            .strip_prefix("unix://")
-            .unwrap_or(&self.address);
-        format!("Docker is not running (cannot connect to {path})")
-    }
-
     pub(super) fn error(&self, error: Error, container: Option<&str>) -> EngineError {
         match error {
             Error::DockerResponseServerError {
-                status_code: 404,
+                status_code,
                 message,
-            } => match container {
-                Some(name) if message.to_ascii_lowercase().contains("no such container") => {
-                    EngineError::NoContainer(name.to_owned())
-                }
-                _ => refused(message),
-            },
-            Error::DockerResponseServerError { message, .. } => refused(message),
+            } => response_error(status_code, message, container),
             Error::RequestTimeoutError => {
                 EngineError::Unavailable(format!("Docker did not answer within {TIMEOUT} s"))
             }
@@ -129,24 +102,23 @@ impl Docker {
             | Error::HyperResponseError { .. }
             | Error::IOError { .. } => {
                 *self.lock() = None;
-                EngineError::Unavailable(self.not_running())
+                self.address.not_running()
             }
             other => refused(other.to_string()),
         }
     }
 
-    async fn inspect_named(&self, name: &str) -> Result<Container, EngineError> {
+    async fn inspect_named(&self, name: &str) -> Result<EngineContainer, EngineError> {
         check_name(name)?;
         let client = self.client().await?;
         let answer = client.inspect_container(name, None).await;
         let mut found = answer
-            .map(container)
+            .map(container::container)
             .map_err(|e| self.error(e, Some(name)))?;
-        // Docker reports the path only once a container has run, but it is the same before.
         if found.hosts_file.is_empty()
             && let Some(root) = self.root(&client).await
         {
-            found.hosts_file = format!("{root}/containers/{}/hosts", found.id);
+            found.hosts_file = hosts_file(&root, &found.id);
         }
         Ok(found)
     }
@@ -166,16 +138,7 @@ impl Docker {
         let client = self.client().await?;
         let answer = client.inspect_network(network, None).await;
         let found = answer.map_err(|e| self.error(e, None))?;
-        let ends = found.containers.unwrap_or_default().into_iter();
-        Ok(ends
-            .filter_map(|(container, end)| {
-                Some(NetworkEndpoint {
-                    endpoint: end.endpoint_id?,
-                    container,
-                    name: end.name.unwrap_or_default(),
-                })
-            })
-            .collect())
+        Ok(container::endpoints(found))
     }
 
     pub(super) async fn disconnect_from(
@@ -193,7 +156,7 @@ impl Docker {
             Err(Error::DockerResponseServerError {
                 status_code,
                 message,
-            }) if status_code == 404 || message.contains("is not connected") => Ok(()),
+            }) if is_disconnected(status_code, &message) => Ok(()),
             Err(e) => Err(self.error(e, Some(container))),
         }
     }
@@ -204,7 +167,7 @@ impl Engine for Docker {
         Runtime::Docker
     }
 
-    fn inspect<'a>(&'a self, name: &'a str) -> Answer<'a, Container> {
+    fn inspect<'a>(&'a self, name: &'a str) -> Answer<'a, EngineContainer> {
         Box::pin(self.patience.within(self.inspect_named(name)))
     }
 
@@ -219,20 +182,7 @@ impl Engine for Docker {
 
     fn list(&self) -> Answer<'_, BTreeMap<String, bool>> {
         Box::pin(self.patience.within(async move {
-            let options = ListContainersOptions {
-                all: true,
-                ..ListContainersOptions::default()
-            };
-            let client = self.client().await?;
-            let found = client.list_containers(Some(options)).await;
-            let found = found.map_err(|e| self.error(e, None))?;
-            Ok(found
-                .into_iter()
-                .filter_map(|c| {
-                    let runs = has_process(&c);
-                    Some((c.id?, runs))
-                })
-                .collect())
+            Ok(container::listing(self.all_containers().await?))
         }))
     }
 
@@ -268,7 +218,7 @@ impl Engine for Docker {
         Box::pin(self.patience.within(self.stranded_containers()))
     }
 
-    fn reconnect<'a>(&'a self, container: &'a str, connection: &'a Connection) -> Answer<'a, ()> {
+    fn reconnect<'a>(&'a self, container: &'a str, connection: &'a NetworkConnection) -> Answer<'a, ()> {
         Box::pin(self.connect_again(container, connection))
     }
 
@@ -294,13 +244,6 @@ fn check_name(name: &str) -> Result<(), EngineError> {
         Ok(())
     } else {
         Err(EngineError::NoContainer(name.to_owned()))
-    }
-}
-
-fn refused(message: String) -> EngineError {
-    EngineError::Refused {
-        engine: "Docker",
-        message,
     }
 }
 

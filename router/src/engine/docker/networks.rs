@@ -1,39 +1,27 @@
-//! Docker networks of mesh. They are recognised by driver, label and id, since anyone may use their names.
+//! Docker networks of mesh, and containers on them.
 
-use std::collections::HashMap;
+use std::collections::BTreeSet;
 
 use bollard::errors::Error;
-use bollard::models::{Ipam, Network, NetworkCreateRequest};
+use bollard::models::{ContainerSummary, Network};
+use bollard::query_parameters::ListContainersOptions;
+use mesh_engine::container::NetworkConnection;
+use mesh_engine::docker::networks::{base_beside, creation, exists, own_networks};
+use mesh_engine::docker::stranded;
+use mesh_engine::error::EngineError;
+use mesh_engine::network::{OwnNetwork, renamed};
 
-use super::{Docker, refused};
-use crate::engine::{DRIVER, EngineError, OwnNetwork};
-
-/// Label of networks that the router created.
-const LABEL: &str = "mesh.network";
-/// Prefixes for names of our networks, in order of preference: the first one that no other driver's network uses.
-const BASES: [&str; 4] = [DRIVER, "mesh-net", "mesh-own", "mesh-docker"];
+use super::Docker;
 
 impl Docker {
     /// Returns the networks with our driver, sorted by name.
     pub(super) async fn our_networks(&self) -> Result<Vec<OwnNetwork>, EngineError> {
-        let all = self.all_networks().await?.into_iter();
-        let mut ours: Vec<OwnNetwork> = all.filter(has_our_driver).filter_map(own).collect();
-        ours.sort_by(|a, b| a.name.cmp(&b.name));
-        Ok(ours)
+        Ok(own_networks(self.all_networks().await?))
     }
 
     /// Returns the prefix for names of our networks.
     pub(super) async fn base(&self) -> Result<&'static str, EngineError> {
-        let all = self.all_networks().await?;
-        let others = all.iter().filter(|n| !has_our_driver(n));
-        let names: Vec<&str> = others.filter_map(|n| n.name.as_deref()).collect();
-        free_base(&names).ok_or_else(|| {
-            refused(format!(
-                "networks of other drivers have all names that mesh would give to its own ({}); rename one: docker \
-                 network rm, and create",
-                BASES.join(", ")
-            ))
-        })
+        base_beside(&self.all_networks().await?)
     }
 
     /// Creates a network of that name, unless it exists.
@@ -42,17 +30,7 @@ impl Docker {
             return Ok(());
         }
         let client = self.client().await?;
-        let request = NetworkCreateRequest {
-            name: name.to_owned(),
-            driver: Some(DRIVER.to_owned()),
-            ipam: Some(Ipam {
-                driver: Some("null".to_owned()),
-                ..Ipam::default()
-            }),
-            labels: Some(HashMap::from([(LABEL.to_owned(), "1".to_owned())])),
-            ..NetworkCreateRequest::default()
-        };
-        match client.create_network(request).await {
+        match client.create_network(creation(name)).await {
             // Older engines silently create a second network of the same name.
             Ok(made) => match self.is_there(name).await {
                 Err(taken) => {
@@ -81,114 +59,72 @@ impl Docker {
         }
     }
 
-    /// True if a network of that name exists and is ours; an error if it has another driver.
+    /// Returns true if a network of that name exists and is ours; an error if it has another driver.
     async fn is_there(&self, name: &str) -> Result<bool, EngineError> {
-        let all = self.all_networks().await?;
-        let mut called = all.iter().filter(|n| n.name.as_deref() == Some(name));
-        let other = called.clone().find(|n| !has_our_driver(n));
-        match other {
-            Some(other) => {
-                let driver = other.driver.as_deref().unwrap_or("another driver");
-                Err(refused(format!(
-                    "there is a network {name} of the driver {driver}, which is not mesh's; rename it: docker network rm, \
-                     and create"
-                )))
-            }
-            None => Ok(called.next().is_some()),
+        exists(name, &self.all_networks().await?)
+    }
+
+    /// Returns the containers on networks of ours, existing or removed.
+    pub(super) async fn containers_of_ours(&self) -> Result<BTreeSet<String>, EngineError> {
+        let (containers, networks) = self.containers_and_networks().await?;
+        Ok(stranded::containers_of_ours(containers, &networks))
+    }
+
+    /// Returns the stopped containers with a connection to a removed network of ours.
+    pub(super) async fn stranded_containers(&self) -> Result<Vec<String>, EngineError> {
+        let (containers, networks) = self.containers_and_networks().await?;
+        Ok(stranded::stranded_containers(containers, &networks))
+    }
+
+    /// Creates the network of a connection again, and connects a stopped container to it.
+    pub(super) async fn connect_again(
+        &self,
+        container: &str,
+        connection: &NetworkConnection,
+    ) -> Result<(), EngineError> {
+        let old = connection.network.as_str();
+        let network = renamed(old, self.patience.within(self.base()).await?);
+        self.patience.within(self.make_network(&network)).await?;
+        if network != old {
+            self.disconnect_from(old, container).await?;
         }
+        let request = || stranded::connection_request(container, connection);
+        let client = self.client().await?;
+        match client.connect_network(&network, request()).await {
+            Ok(()) => Ok(()),
+            // This engine does not replace a connection to a missing network.
+            Err(Error::DockerResponseServerError { .. }) => {
+                self.disconnect_from(&network, container).await?;
+                let again = client.connect_network(&network, request()).await;
+                again.map_err(|e| self.error(e, Some(container)))
+            }
+            Err(e) => Err(self.error(e, Some(container))),
+        }
+    }
+
+    async fn containers_and_networks(
+        &self,
+    ) -> Result<(Vec<ContainerSummary>, Vec<Network>), EngineError> {
+        let containers = self.all_containers().await?;
+        // Listed after the containers, so that a new container's network is in the list.
+        Ok((containers, self.all_networks().await?))
+    }
+
+    /// Returns all containers of this engine, running or not.
+    pub(super) async fn all_containers(&self) -> Result<Vec<ContainerSummary>, EngineError> {
+        let options = ListContainersOptions {
+            all: true,
+            ..ListContainersOptions::default()
+        };
+        let client = self.client().await?;
+        let found = client.list_containers(Some(options)).await;
+        found.map_err(|e| self.error(e, None))
     }
 
     /// Returns all networks of this engine, of any driver.
-    pub(super) async fn all_networks(&self) -> Result<Vec<Network>, EngineError> {
+    async fn all_networks(&self) -> Result<Vec<Network>, EngineError> {
         let client = self.client().await?;
         let all = client.list_networks(None).await;
         all.map_err(|e| self.error(e, None))
-    }
-}
-
-pub(super) fn has_our_driver(network: &Network) -> bool {
-    network.driver.as_deref() == Some(DRIVER)
-}
-
-fn own(network: Network) -> Option<OwnNetwork> {
-    let name = network.name?;
-    let has_label = network.labels.unwrap_or_default().contains_key(LABEL);
-    Some(OwnNetwork {
-        id: network.id?,
-        // Networks of earlier versions have no label.
-        made_by_us: has_label || may_be_ours(&name),
-        name,
-    })
-}
-
-/// True for `base` itself and for `base-<number>`: `mesh`, `mesh-1`, ….
-fn is_of(base: &str, name: &str) -> bool {
-    let is_number = |n: &str| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit());
-    name.strip_prefix(base)
-        .is_some_and(|rest| rest.is_empty() || rest.strip_prefix('-').is_some_and(is_number))
-}
-
-/// True if the router could have chosen this network name.
-pub(super) fn may_be_ours(name: &str) -> bool {
-    BASES.iter().any(|base| is_of(base, name))
-}
-
-/// Returns the name for a network that is created again, with the current prefix.
-pub(super) fn renamed(name: &str, base: &str) -> String {
-    let old = BASES.iter().find(|old| is_of(old, name));
-    let number = old.and_then(|old| name.strip_prefix(old));
-    number.map_or_else(|| name.to_owned(), |number| format!("{base}{number}"))
-}
-
-fn free_base(others: &[&str]) -> Option<&'static str> {
-    let is_free = |base: &&str| !others.iter().any(|name| is_of(base, name));
-    BASES.iter().copied().find(is_free)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_are_chosen_beside_other_peoples() {
-        for (others, base) in [
-            (
-                &["bridge", "meshed", "mesh-", "mesh-x", "my-mesh"][..],
-                Some("mesh"),
-            ),
-            (&["mesh"], Some("mesh-net")),
-            (&["mesh-1"], Some("mesh-net")),
-            (&["mesh-12", "mesh-net"], Some("mesh-own")),
-            (&["mesh", "mesh-net-3", "mesh-own", "mesh-docker"], None),
-        ] {
-            assert_eq!(free_base(others), base, "{others:?}");
-        }
-    }
-
-    #[test]
-    fn a_network_that_is_made_again_keeps_its_number() {
-        for (name, base, want) in [
-            ("mesh", "mesh", "mesh"),
-            ("mesh-1", "mesh", "mesh-1"),
-            ("mesh", "mesh-net", "mesh-net"),
-            ("mesh-12", "mesh-net", "mesh-net-12"),
-            ("mesh-net-3", "mesh", "mesh-3"),
-            ("shop", "mesh-net", "shop"),
-        ] {
-            assert_eq!(renamed(name, base), want, "{name} on {base}");
-        }
-    }
-
-    #[test]
-    fn ours_are_told_by_driver_and_label() {
-        let read = |json: &str| -> Network { serde_json::from_str(json).unwrap() };
-        let labelled =
-            read(r#"{"Id":"1","Name":"any","Driver":"mesh","Labels":{"mesh.network":"1"}}"#);
-        let old = read(r#"{"Id":"2","Name":"mesh-1","Driver":"mesh"}"#);
-        let by_hand = read(r#"{"Id":"3","Name":"shop","Driver":"mesh","Labels":{}}"#);
-        let other = read(r#"{"Id":"4","Name":"mesh","Driver":"bridge"}"#);
-        assert!(!has_our_driver(&other));
-        let made = [labelled, old, by_hand].map(|n| own(n).map(|n| n.made_by_us));
-        assert_eq!(made, [Some(true), Some(true), Some(false)]);
     }
 }
