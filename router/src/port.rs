@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use mesh_proto::forward::GroupLimits;
-use mesh_proto::limits::{GROUP_BURST_EACH, QUESTION_RATE_EACH};
+use mesh_proto::limits::{GROUP_BURST_EACH, RESOLUTION_RATE_EACH};
 use mesh_proto::offload::VirtioHeader;
 use mesh_sys::bridge::{self, BridgeConfig, PortKind};
 use mesh_sys::ifname;
@@ -93,7 +93,7 @@ fn open_tap(
         storm: Some(StormLimits {
             broadcasts: limits.broadcasts,
             multicasts: limits.multicasts,
-            questions: QUESTION_RATE_EACH,
+            questions: RESOLUTION_RATE_EACH,
             burst: GROUP_BURST_EACH,
         }),
     })

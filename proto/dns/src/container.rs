@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use mesh_engine::container::{EngineContainer, is_part_of_id};
-use mesh_proto::names::{Domain, MeshName, NameError, Port, Transport};
+use mesh_proto::names::{Domain, MeshName, NameError, Port, ServiceProtocol};
 
 
 /// Names of services, by port and transport like `80/tcp`.
@@ -88,9 +88,9 @@ impl Services {
         Some(Port {
             number: number.parse().ok()?,
             transport: match transport {
-                "tcp" => Transport::Tcp,
-                "udp" => Transport::Udp,
-                "sctp" => Transport::Sctp,
+                "tcp" => ServiceProtocol::Tcp,
+                "udp" => ServiceProtocol::Udp,
+                "sctp" => ServiceProtocol::Sctp,
                 _ => return None,
             },
             service: self.0.get(text).cloned().unwrap_or_default(),

@@ -12,7 +12,7 @@ use mesh_engine::event::EngineEvent;
 use mesh_host::exposure::ExposedName;
 use mesh_host::hosts::HostsWish;
 use mesh_proto::api::{Attached, DnsChange, EXPOSE, Runtime};
-use mesh_proto::names::{AddError, Added, Container, Domain, Kept, LocalNames, MeshName, NameError};
+use mesh_proto::names::{AddError, ManualName, Container, Domain, ManualNames, LocalNames, MeshName, NameError};
 
 use crate::container::ContainerNaming;
 use crate::docker::DockerContainer;
@@ -114,10 +114,10 @@ pub struct HostNames {
 
 impl HostNames {
     /// Returns the names of a host with these changes by the operator.
-    pub fn new(kept: Kept, domain: Domain) -> Self {
+    pub fn new(manual: ManualNames, domain: Domain) -> Self {
         Self {
             domain,
-            local: LocalNames::new(kept),
+            local: LocalNames::new(manual),
             details: BTreeMap::new(),
             asked: BTreeMap::new(),
             own: OwnNames::default(),
@@ -127,8 +127,8 @@ impl HostNames {
     }
 
     /// Returns the changes by the operator.
-    pub fn kept(&self) -> &Kept {
-        self.local.kept()
+    pub fn manual(&self) -> &ManualNames {
+        self.local.manual()
     }
 
     /// Returns the number of names that do not fit into the announcement.
@@ -263,16 +263,16 @@ impl HostNames {
         &mut self,
         change: DnsChange,
         target: Option<ChangeTarget>,
-    ) -> Result<Kept, NameChangeError> {
+    ) -> Result<ManualNames, NameChangeError> {
         let Some(name) = self.name(&change, target.as_ref())? else {
             return Err(NameChangeError::Nothing);
         };
-        let added = Added {
+        let added = ManualName {
             container: target.map(|target| target.id).unwrap_or_default(),
             name,
             addresses: change.addresses.into_iter().collect(),
         };
-        let before = self.local.kept().clone();
+        let before = self.local.manual().clone();
         self.local.add(added)?;
         Ok(before)
     }
@@ -285,7 +285,7 @@ impl HostNames {
         &mut self,
         change: &DnsChange,
         target: Option<ChangeTarget>,
-    ) -> Result<Kept, NameChangeError> {
+    ) -> Result<ManualNames, NameChangeError> {
         if target.is_none() && change.name.is_none() {
             return Err(NameChangeError::Nothing);
         }
@@ -296,7 +296,7 @@ impl HostNames {
             id: String::new(),
             name: "this host".to_owned(),
         });
-        let before = self.local.kept().clone();
+        let before = self.local.manual().clone();
         match self.local.remove(&target.id, name.as_ref(), &addresses)? {
             0 => Err(NameChangeError::NotThere(target.name)),
             _ => Ok(before),
@@ -304,8 +304,8 @@ impl HostNames {
     }
 
     /// Undoes a change that could not be stored.
-    pub fn roll_back(&mut self, before: Kept) {
-        self.local.set_kept(before);
+    pub fn roll_back(&mut self, before: ManualNames) {
+        self.local.set_manual(before);
     }
 
     fn docker_containers(
@@ -486,7 +486,7 @@ mod tests {
     }
 
     fn host_names() -> HostNames {
-        HostNames::new(Kept::default(), Domain::parse("mesh.local").unwrap())
+        HostNames::new(ManualNames::default(), Domain::parse("mesh.local").unwrap())
     }
 
     fn look(names: &mut HostNames, rows: &[Attached]) -> LookEffects {
@@ -558,10 +558,10 @@ mod tests {
         assert_eq!(names.add(change(None), None), Err(NameChangeError::Nothing));
         let target = attached_target(&rows, "web");
         let before = names.add(change(Some("shop")), target.clone()).unwrap();
-        let added = names.kept().clone();
+        let added = names.manual().clone();
         assert_ne!(added, before);
         names.roll_back(before.clone());
-        assert_eq!(*names.kept(), before);
+        assert_eq!(*names.manual(), before);
         names.add(change(Some("shop")), target.clone()).unwrap();
         assert!(shown(&names.take_announcement().unwrap()).contains(&"shop".to_owned()));
         let error = names.remove(&change(Some("nope")), None).unwrap_err();
@@ -570,6 +570,6 @@ mod tests {
         names.add(change(Some("shop")), target.clone()).unwrap();
         let removed = names.handle_event(EngineEvent::Removed(target.unwrap().id));
         assert!(removed.is_changed);
-        assert_eq!(*names.kept(), before);
+        assert_eq!(*names.manual(), before);
     }
 }

@@ -1,7 +1,7 @@
 //! A container's `/etc/hosts`: Docker maps the container's own name to a Docker address; the mesh address must come
 //! first.
 //!
-//! HostsLines of ours end with a mark, so that they can be found again. All other lines are kept, except those with the same
+//! Lines of ours end with a mark, so that they can be found again. All other lines are kept, except those with the same
 //! content.
 
 use std::collections::BTreeSet;

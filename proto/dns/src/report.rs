@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use mesh_proto::api::{ControlReport, DnsEntry};
-use mesh_proto::names::Held;
+use mesh_proto::names::ZoneEntry;
 
 use crate::counters::DnsCounts;
 use crate::update::KnownNames;
 
 /// Returns one row per name, container and address, in order.
-pub fn entries(held: &[Held], router: &ControlReport) -> Vec<DnsEntry> {
+pub fn entries(held: &[ZoneEntry], router: &ControlReport) -> Vec<DnsEntry> {
     let peers: BTreeMap<&str, Arc<str>> = router
         .peers
         .iter()

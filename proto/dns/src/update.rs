@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use mesh_proto::ids::{PeerId, Version};
-use mesh_proto::names::{Entry, Held, MeshName, Names, StatementError};
+use mesh_proto::names::{NameEntry, ZoneEntry, MeshName, Names, StatementError};
 
 /// An update of names.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,7 +32,7 @@ pub enum NameUpdate {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OwnNames {
     /// Entries that it announces.
-    pub entries: Vec<Entry>,
+    pub entries: Vec<NameEntry>,
     /// Names removed by the operator: they are not forwarded upstream either.
     pub denied: BTreeSet<MeshName>,
     /// Addresses of its containers, named or not.
@@ -43,7 +43,7 @@ pub struct OwnNames {
 #[derive(Debug)]
 pub struct KnownNames {
     /// All answered entries, by name.
-    pub held: Vec<Held>,
+    pub held: Vec<ZoneEntry>,
     /// Number of names hidden because their router is unreachable.
     pub hidden: usize,
     /// Number of rejected announcements.

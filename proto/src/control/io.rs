@@ -40,7 +40,7 @@ pub struct Config {
     pub mtu: u16,
     /// Ciphers this router takes for data, in order of preference; at least one.
     pub suites: Suites,
-    /// The last [`Output::Neighbours`] of the run before; at most [`crate::limits::MAX_REMEMBERED`] of them count.
+    /// The last [`Output::Neighbours`] of the run before; at most [`crate::limits::MAX_WARM_START`] of them count.
     pub remembered: Vec<Remembered>,
     /// The last [`Output::Forgotten`] of the run before; at most [`crate::limits::MAX_FORGOTTEN`] of them count.
     pub forgotten: Vec<Forgotten>,

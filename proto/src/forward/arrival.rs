@@ -11,7 +11,7 @@ pub(super) const SEALED: usize = HEADER_LEN + TAG_LEN;
 
 /// Origin of a fragment: the sending router, the session, and the hops left.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct PieceArrival {
+pub(super) struct FragmentArrival {
     pub(super) sender: PeerId,
     pub(super) arrival: Arrival,
     pub(super) hop_limit: u8,

@@ -22,9 +22,9 @@ use mesh_dns::forwarding::Attempts;
 use mesh_dns::permits::Permits;
 use mesh_proto::limits::{
     MAX_DNS_CONNECTIONS, MAX_DNS_CONNECTIONS_PER_SOURCE, MAX_DNS_FORWARDS,
-    MAX_DNS_FORWARDS_PER_SOURCE, MAX_DNS_TOLD,
+    MAX_DNS_FORWARDS_PER_SOURCE, MAX_DNS_COMMANDS,
 };
-use mesh_proto::names::{AnswerSettings, Forwarded, Names, Verdict, Way, answer};
+use mesh_proto::names::{AnswerSettings, Forwarded, Names, QueryOutcome, QueryTransport, answer};
 use mesh_sys::netns::NetnsId;
 use tokio::sync::mpsc;
 
@@ -124,7 +124,7 @@ impl Dns {
             .enable_all()
             .build()?;
         let (sockets, opened) = mpsc::unbounded_channel();
-        let (commands, received) = mpsc::channel(MAX_DNS_TOLD);
+        let (commands, received) = mpsc::channel(MAX_DNS_COMMANDS);
         let server = shared.clone();
         let thread = std::thread::Builder::new()
             .name("dns".to_owned())
@@ -283,11 +283,11 @@ fn serve(shared: &Arc<ServerState>, opened: ListenerSockets) -> io::Result<()> {
 
 impl ServerState {
     /// Writes the answer to a query into `out`, or returns how else to handle it.
-    fn answer(&self, query: &[u8], way: Way, out: &mut Vec<u8>) -> Verdict {
+    fn answer(&self, query: &[u8], transport: QueryTransport, out: &mut Vec<u8>) -> QueryOutcome {
         let names = self.names.read().unwrap_or_else(PoisonError::into_inner);
         answer(
             query,
-            way,
+            transport,
             &names,
             &self.settings,
             self.clock.now(),

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use mesh_dns::counters::count;
 use mesh_dns::permits::Permit;
 use mesh_proto::limits::MAX_DNS_QUERY;
-use mesh_proto::names::{Forwarded, Verdict, Way};
+use mesh_proto::names::{Forwarded, QueryOutcome, QueryTransport};
 use tokio::net::UdpSocket;
 use tokio::task::JoinSet;
 
@@ -64,13 +64,13 @@ impl UdpServer {
         let Some(client) = shared.client(self.key, from) else {
             return count(&counters.strangers);
         };
-        match shared.answer(query, Way::Udp, out) {
-            Verdict::Answer => {
+        match shared.answer(query, QueryTransport::Udp, out) {
+            QueryOutcome::Answer => {
                 count(&counters.answered);
                 send(socket, shared, out, from);
             }
-            Verdict::Drop => count(&counters.dropped),
-            Verdict::Forward(forwarded) => match shared.forwards.take(client) {
+            QueryOutcome::Drop => count(&counters.dropped),
+            QueryOutcome::Forward(forwarded) => match shared.forwards.take(client) {
                 Some(permit) => {
                     let to = (from, self.key);
                     let asking = ask(socket.clone(), shared.clone(), forwarded, to, permit);

@@ -10,7 +10,7 @@ use mesh_engine::event::EngineEvent;
 use mesh_host::exposure::ExposedName;
 use mesh_host::table::Announced;
 use mesh_proto::api::{DnsChange, Runtime};
-use mesh_proto::names::{Domain, Kept};
+use mesh_proto::names::{Domain, ManualNames};
 use mesh_proto::wire::topic::Topic;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::AbortHandle;
@@ -64,7 +64,7 @@ impl NamesTask {
         domain: Domain,
         (docker, starting): (watch::Sender<Vec<DockerContainer>>, Arc<StartingFiles>),
     ) -> Result<Self, StateError> {
-        let kept = store.names()?;
+        let manual = store.names()?;
         let (messages, heard) = mpsc::channel(EVENTS);
         Ok(Self {
             announced: attachments.announced(),
@@ -73,7 +73,7 @@ impl NamesTask {
             store,
             commands,
             server,
-            names: HostNames::new(kept, domain.clone()),
+            names: HostNames::new(manual, domain.clone()),
             domain,
             messages,
             heard,
@@ -235,7 +235,7 @@ impl NamesTask {
 
     /// Stores the operator's changes after some of containers that are gone were forgotten.
     fn store_if(&self, is_changed: bool) {
-        if is_changed && let Err(error) = self.store.set_names(self.names.kept()) {
+        if is_changed && let Err(error) = self.store.set_names(self.names.manual()) {
             tracing::error!(%error, "names changed by hand are not stored");
         }
     }
@@ -271,8 +271,8 @@ impl NamesTask {
     }
 
     /// Persists the operator's changes; rolls back to `before` on failure.
-    fn keep(&mut self, before: Kept) -> Result<(), NamesError> {
-        if let Err(error) = self.store.set_names(self.names.kept()) {
+    fn keep(&mut self, before: ManualNames) -> Result<(), NamesError> {
+        if let Err(error) = self.store.set_names(self.names.manual()) {
             self.names.roll_back(before);
             return Err(error.into());
         }

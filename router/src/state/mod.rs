@@ -19,7 +19,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use mesh_proto::control::{Forgotten, Remembered};
-use mesh_proto::names::Kept;
+use mesh_proto::names::ManualNames;
 use mesh_sys::process::{LockFile, is_trusted};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -223,7 +223,7 @@ impl Store {
     ///
     /// # Errors
     /// [`StateError::Corrupt`], [`StateError::Io`].
-    pub fn names(&self) -> Result<Kept, StateError> {
+    pub fn names(&self) -> Result<ManualNames, StateError> {
         self.load(
             NAMES,
             "remove it and run `mesh dns-add` and `dns-remove` again",
@@ -234,7 +234,7 @@ impl Store {
     ///
     /// # Errors
     /// [`StateError::Io`]; the old content stays.
-    pub fn set_names(&self, kept: &Kept) -> Result<(), StateError> {
+    pub fn set_names(&self, kept: &ManualNames) -> Result<(), StateError> {
         self.save(NAMES, kept)
     }
 

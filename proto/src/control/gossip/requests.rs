@@ -4,11 +4,13 @@ use core::time::Duration;
 use std::collections::BTreeMap;
 
 use crate::ids::{ConnId, Version};
-use crate::limits::{ASK_AGAIN, ASK_EACH, ASK_TIMES, MAX_ASKED, MAX_ASKED_OF_ONE};
+use crate::limits::{
+    MAX_REQUESTS, MAX_REQUESTS_PER_LINK, REQUEST_ATTEMPTS, REQUEST_TIMEOUT, REQUEST_TIMEOUT_EACH,
+};
 use crate::time::Instant;
 use crate::wire::topic::RecordKey;
 
-/// All requests in flight: at most [`MAX_ASKED`], of which at most [`MAX_ASKED_OF_ONE`] for records that one neighbour
+/// All requests in flight: at most [`MAX_REQUESTS`], of which at most [`MAX_REQUESTS_PER_LINK`] for records that one neighbour
 /// advertised first.
 #[derive(Debug, Default)]
 pub(crate) struct Requests {
@@ -66,7 +68,7 @@ impl Requests {
             return is_newer;
         }
         let named = self.named.get(&conn).copied().unwrap_or_default();
-        if self.records.len() >= MAX_ASKED || named >= MAX_ASKED_OF_ONE {
+        if self.records.len() >= MAX_REQUESTS || named >= MAX_REQUESTS_PER_LINK {
             return false;
         }
         self.named.insert(conn, named + 1);
@@ -96,7 +98,7 @@ impl Requests {
         self.next
     }
 
-    /// Returns the requests to repeat elsewhere; after [`ASK_TIMES`] a request is given up.
+    /// Returns the requests to repeat elsewhere; after [`REQUEST_ATTEMPTS`] a request is given up.
     pub(crate) fn overdue(&mut self, now: Instant) -> Vec<Overdue> {
         if self.next.is_none_or(|at| now < at) {
             return Vec::new();
@@ -112,7 +114,7 @@ impl Requests {
             if now.since(request.at) < wait {
                 return true;
             }
-            if request.times >= ASK_TIMES {
+            if request.times >= REQUEST_ATTEMPTS {
                 forget(named, request.named_by);
                 *exhausted = true;
                 return false;
@@ -128,7 +130,7 @@ impl Requests {
         });
         let oldest = self.records.values().map(|request| request.at).min();
         // In batches, when many were requested one after the other.
-        self.next = oldest.map(|at| (at + wait).max(now + ASK_AGAIN / 4));
+        self.next = oldest.map(|at| (at + wait).max(now + REQUEST_TIMEOUT / 4));
         overdue
     }
 
@@ -140,7 +142,8 @@ impl Requests {
 
     /// Returns the time that a record may take, which grows with the number of requests.
     fn wait(&self) -> Duration {
-        ASK_AGAIN + ASK_EACH * u32::try_from(self.records.len()).unwrap_or(u32::MAX)
+        REQUEST_TIMEOUT
+            + REQUEST_TIMEOUT_EACH * u32::try_from(self.records.len()).unwrap_or(u32::MAX)
     }
 }
 
@@ -232,7 +235,7 @@ mod tests {
         while let Some(next) = requests.next_deadline() {
             times.extend(requests.overdue(next).iter().map(|one| one.times));
         }
-        let mut expected: Vec<u32> = (2..ASK_TIMES).flat_map(|n| [n, n]).collect();
+        let mut expected: Vec<u32> = (2..REQUEST_ATTEMPTS).flat_map(|n| [n, n]).collect();
         expected.sort_unstable();
         assert_eq!(times, expected);
         assert_eq!(requests.len(), 0, "then it is given up");
@@ -252,7 +255,7 @@ mod tests {
     fn so_many_are_asked_for_and_no_more_and_have_longer_to_come() {
         let mut requests = Requests::default();
         let mut ask = |link: u64| {
-            let many = (0..=u32::try_from(MAX_ASKED).unwrap()).map(|n| {
+            let many = (0..=u32::try_from(MAX_REQUESTS).unwrap()).map(|n| {
                 let mut id = [u8::try_from(link).unwrap(); 16];
                 id[..4].copy_from_slice(&n.to_be_bytes());
                 RecordKey::new(PeerId(id), Topic::LINKS)
@@ -260,12 +263,12 @@ mod tests {
             many.filter(|key| requests.request(ConnId(link), (*key, version(1)), at(0)))
                 .count()
         };
-        let links = MAX_ASKED / MAX_ASKED_OF_ONE;
-        assert!((0..links as u64).all(|link| ask(link) == MAX_ASKED_OF_ONE));
+        let links = MAX_REQUESTS / MAX_REQUESTS_PER_LINK;
+        assert!((0..links as u64).all(|link| ask(link) == MAX_REQUESTS_PER_LINK));
         assert_eq!(ask(9), 0);
-        assert_eq!(requests.len(), MAX_ASKED);
+        assert_eq!(requests.len(), MAX_REQUESTS);
         assert_eq!(requests.overdue(at(1_000)), []);
-        assert_eq!(requests.overdue(at(2_000)).len(), MAX_ASKED);
+        assert_eq!(requests.overdue(at(2_000)).len(), MAX_REQUESTS);
         while let Some(next) = requests.next_deadline() {
             requests.overdue(next);
         }

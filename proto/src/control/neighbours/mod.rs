@@ -29,7 +29,8 @@ use std::net::SocketAddr;
 use crate::entropy::Entropy;
 use crate::ids::{ConnId, PeerId};
 use crate::limits::{
-    FULL_MESH_DELAY, MAX_CANDIDATES, MAX_DEGREE, MAX_REMEMBERED, RANDOM_LINKS, UNREACHABLE_DIALS,
+    DIAL_YIELD, FULL_MESH_DELAY, MAX_CANDIDATES, MAX_DEGREE, MAX_WARM_START, RANDOM_LINKS,
+    UNREACHABLE_DIALS,
 };
 use crate::time::Instant;
 
@@ -50,9 +51,6 @@ const ENOUGH: usize = 3;
 
 /// In a larger mesh, the mean time before a selected peer is dialled: the selection may change, and others dial too.
 const SPREAD: Duration = Duration::from_millis(50);
-
-/// Time that a discovered peer has to dial us first, when its identity is the lower one.
-const POLITE: Duration = Duration::from_millis(600);
 
 /// Configuration of neighbours.
 #[derive(Debug)]
@@ -144,7 +142,7 @@ impl Neighbours {
             self.targets
                 .hasten(|peer| selection.has(peer), SPREAD, now, entropy);
         } else {
-            self.targets.delay_new(&second, POLITE, now);
+            self.targets.delay_new(&second, DIAL_YIELD, now);
         }
     }
 
@@ -185,7 +183,7 @@ impl Neighbours {
     fn dial_spread(&self) -> Duration {
         match self.selection.sparse() {
             true => SPREAD,
-            false => POLITE / 2,
+            false => DIAL_YIELD / 2,
         }
     }
 
@@ -262,7 +260,7 @@ impl Neighbours {
         let neighbours = view.links.neighbours().map(|(peer, _)| *peer);
         // The other end remembers those that only it selected.
         let chosen = neighbours.filter(|peer| self.wants_link(peer));
-        let neighbours: Vec<PeerId> = chosen.take(MAX_REMEMBERED).collect();
+        let neighbours: Vec<PeerId> = chosen.take(MAX_WARM_START).collect();
         if self.warm_start.is_news(&neighbours, now) {
             let all = neighbours.iter().map(|peer| remembered(peer, view));
             let all = all.filter(|router| !router.addresses.is_empty()).collect();

@@ -58,7 +58,7 @@ fn both_of_two_clones_are_told_and_told_when_it_is_over() {
         })
         .collect();
     drop(gone);
-    net.run(limits::CLONE_QUIET + 5 * SECOND);
+    net.run(limits::DUPLICATE_IDENTITY_QUIET + 5 * SECOND);
     assert_eq!(warned(&net, 0), None);
     assert!(net.nodes[0].notes.iter().any(|n| n.contains("any more")));
 }

@@ -150,7 +150,7 @@ fn targets_that_dial_each_other_at_once_are_both_reached() {
 #[test]
 fn a_router_without_targets_finds_those_it_was_linked_to() {
     let mut net = linked_pair();
-    net.run(limits::REMEMBER_AFTER + 2 * SECOND);
+    net.run(limits::WARM_START_STABLE + 2 * SECOND);
     let remembered = net.nodes[1].neighbours.clone();
     let expected = Remembered {
         peer: net.nodes[0].control.me(),

@@ -58,9 +58,9 @@ fn a_record_that_a_neighbour_advertises_is_requested_by_those_that_lack_it() {
     let knower = &mut net.nodes[1].control;
     knower.handle_message(from_2, LinkMessage::Records(records), now);
     knower.parts.gossip.clear_queues();
-    let mention = |net: &mut Net, key, seq| {
+    let advertisement = |net: &mut Net, key, seq| {
         let (now, version) = (net.now, Version { epoch: 1, seq });
-        let mention = LinkMessage::Have(vec![(key, version)]);
+        let advertisement = LinkMessage::IHave(vec![(key, version)]);
         net.nodes[0].control.handle_message(to_0, mention, now);
         net.run(SECOND / 2);
     };

@@ -81,10 +81,12 @@ pub enum Content {
 }
 
 #[derive(Serialize, Deserialize)]
-struct Link(PeerPrefix, u8, u16, Option<SocketAddr>);
+struct EncodedLink(PeerPrefix, u8, u16, Option<SocketAddr>);
 
 #[derive(Serialize, Deserialize)]
-struct LinkList(#[serde(deserialize_with = "bounded::list::<_, _, MAX_NEIGHBOURS>")] Vec<Link>);
+struct LinkList(
+    #[serde(deserialize_with = "bounded::list::<_, _, MAX_NEIGHBOURS>")] Vec<EncodedLink>,
+);
 
 #[derive(Serialize, Deserialize)]
 struct AttachedList(
@@ -134,7 +136,7 @@ impl fmt::Display for IdentityBody {
 pub fn encode_links(neighbours: &[Neighbour]) -> Vec<u8> {
     let link = |n: &Neighbour| {
         let flags = (u8::from(n.outbound) * OUTBOUND) | (u8::from(n.established) * ESTABLISHED);
-        Link(n.peer, flags, n.cost, n.address)
+        EncodedLink(n.peer, flags, n.cost, n.address)
     };
     encoded(&LinkList(neighbours.iter().map(link).collect()))
 }
@@ -149,7 +151,7 @@ pub fn decode_links(body: &[u8]) -> Result<Vec<Neighbour>, RecordError> {
         return Ok(Vec::new());
     }
     let LinkList(links) = codec::decode(body)?;
-    let neighbour = |Link(peer, flags, cost, address)| Neighbour {
+    let neighbour = |EncodedLink(peer, flags, cost, address)| Neighbour {
         peer,
         outbound: flags & OUTBOUND != 0,
         established: flags & ESTABLISHED != 0,

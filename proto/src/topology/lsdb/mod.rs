@@ -7,21 +7,21 @@
 //! router whose identity is not known.
 
 mod budget;
+mod digest_tree;
 mod entry;
 mod shards;
-mod sums;
 mod sync;
 #[cfg(test)]
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-pub use self::budget::Giver;
-pub use self::sync::{Closer, Missing};
+pub use self::budget::RecordSource;
+pub use self::sync::{Descent, Difference};
 
-use self::entry::Entry;
+use self::digest_tree::DigestTree;
+use self::entry::OriginEntry;
 use self::shards::ShardedMap;
-use self::sums::Sums;
 use super::bodies::{Attached, IdentityBody, Neighbour};
 use super::record::SignedRecord;
 use crate::ids::{PeerId, PeerPrefix};
@@ -40,7 +40,7 @@ pub struct Lsdb {
     gone: BTreeMap<PeerId, Instant>,
     /// Routers whose links may have changed, among them removed ones.
     relinked: BTreeSet<PeerId>,
-    sums: Sums,
+    digest_tree: DigestTree,
     records: usize,
     /// Cost in bytes of all records, of those of routers that were never reachable, and of those learnt from each
     /// neighbour.
@@ -84,15 +84,15 @@ pub enum Refusal {
 impl Lsdb {
     /// Merges a record of this router itself.
     pub fn insert(&mut self, record: SignedRecord, now: Instant) -> Merge {
-        self.take(record, Giver::Own, now)
+        self.take(record, RecordSource::Own, now)
     }
 
     /// Merges a record whose signature the caller has verified. May evict other records: see [`Lsdb::take_evicted`].
-    pub fn take(&mut self, record: SignedRecord, giver: Giver, now: Instant) -> Merge {
+    pub fn take(&mut self, record: SignedRecord, source: RecordSource, now: Instant) -> Merge {
         let peer = record.origin();
         let mut verdict = self.compare(&record);
         self.conflicts += u64::from(self.conflicts_with(&record));
-        if verdict == Merge::Newer && !self.make_room(&record, giver, now) {
+        if verdict == Merge::Newer && !self.make_room(&record, source, now) {
             verdict = Merge::Refused(Refusal::Full);
             self.refuse_for_room(now);
         }
@@ -109,19 +109,19 @@ impl Lsdb {
             entry.put(record);
             self.records = self.records + entry.len() - len;
             if entry.reachable {
-                self.sums.subtract(&peer, sum);
-                self.sums.add(&peer, entry.sum());
+                self.digest_tree.subtract(&peer, sum);
+                self.digest_tree.add(&peer, entry.sum());
             }
             let bytes_now = entry.bytes();
             self.count(&peer, bytes, bytes_now);
             return verdict;
         }
-        let via = match giver {
-            Giver::Own => None,
-            Giver::Origin => Some(peer),
-            Giver::Neighbour(neighbour) => Some(neighbour),
+        let via = match source {
+            RecordSource::Own => None,
+            RecordSource::Origin => Some(peer),
+            RecordSource::Neighbour(neighbour) => Some(neighbour),
         };
-        let mut entry = Entry::new(record, self.born, via);
+        let mut entry = OriginEntry::new(record, self.born, via);
         self.born += 1;
         entry.rate.take(now);
         self.records += 1;
@@ -230,7 +230,7 @@ impl Lsdb {
 
     /// Returns all records, in ascending order of their keys.
     pub fn iter(&self) -> impl Iterator<Item = &SignedRecord> {
-        self.entries.values().flat_map(Entry::records)
+        self.entries.values().flat_map(OriginEntry::records)
     }
 
     /// Returns all records about a topic in ascending order of their origins, each with true if the origin is
@@ -277,7 +277,7 @@ impl Lsdb {
 
     /// Updates which routers are reachable, which decides what anti-entropy compares and what expires.
     pub fn note_reach(&mut self, is_reachable: impl Fn(&PeerId) -> bool, now: Instant) {
-        let was_or_is = |(peer, entry): (&PeerId, &Entry)| {
+        let was_or_is = |(peer, entry): (&PeerId, &OriginEntry)| {
             let reachable = is_reachable(peer);
             (entry.reachable != reachable).then_some((*peer, reachable))
         };
@@ -293,10 +293,10 @@ impl Lsdb {
             }
             if reachable {
                 self.gone.remove(&peer);
-                self.sums.add(&peer, entry.sum());
+                self.digest_tree.add(&peer, entry.sum());
             } else {
                 self.gone.insert(peer, now);
-                self.sums.subtract(&peer, entry.sum());
+                self.digest_tree.subtract(&peer, entry.sum());
             }
         }
     }
@@ -325,7 +325,7 @@ impl Lsdb {
 
     /// Removes all records of a router, and returns their keys.
     fn remove(&mut self, peer: &PeerId) -> Vec<RecordKey> {
-        let bytes = self.entries.get(peer).map_or(0, Entry::bytes);
+        let bytes = self.entries.get(peer).map_or(0, OriginEntry::bytes);
         self.count(peer, bytes, 0);
         self.gone.remove(peer);
         self.relinked.insert(*peer);
@@ -333,7 +333,7 @@ impl Lsdb {
             return Vec::new();
         };
         if entry.reachable {
-            self.sums.subtract(peer, entry.sum());
+            self.digest_tree.subtract(peer, entry.sum());
         }
         self.records -= entry.len();
         entry.records().map(SignedRecord::key).collect()

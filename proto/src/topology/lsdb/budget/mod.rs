@@ -18,7 +18,7 @@ use crate::wire::topic::{RecordKey, Topic};
 
 /// Source of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Giver {
+pub enum RecordSource {
     /// This router is the origin.
     Own,
     /// The origin itself, in the handshake of a link.
@@ -32,7 +32,7 @@ const SLACK: usize = MAX_DATABASE / 64;
 
 /// Request for room by one record.
 #[derive(Clone, Copy, Debug)]
-struct Claim {
+struct RoomRequest {
     origin: PeerId,
     /// Age rank of the record's router: routers with a higher number, added later, may be evicted for it.
     born: u64,
@@ -43,19 +43,24 @@ struct Claim {
 impl Lsdb {
     /// Makes room for a record that is newer than the stored one, by eviction if need be. Returns false if there is
     /// no room.
-    pub(super) fn make_room(&mut self, record: &SignedRecord, giver: Giver, now: Instant) -> bool {
+    pub(super) fn make_room(
+        &mut self,
+        record: &SignedRecord,
+        source: RecordSource,
+        now: Instant,
+    ) -> bool {
         let origin = record.origin();
         let entry = self.entries.get(&origin);
         let before = entry.and_then(|entry| entry.get(record.topic()));
         let grow = cost(record).saturating_sub(before.map_or(0, cost));
-        if grow == 0 || giver == Giver::Own {
+        if grow == 0 || source == RecordSource::Own {
             return true;
         }
         let is_new = entry.is_none();
         let is_old = entry.is_some_and(|entry| entry.reached);
-        let introduced = giver == Giver::Origin;
-        let via = entry.map_or(Some(giver), |entry| entry.via.map(Giver::Neighbour));
-        if let (false, Some(Giver::Neighbour(via))) = (introduced, via)
+        let introduced = source == RecordSource::Origin;
+        let via = entry.map_or(Some(source), |entry| entry.via.map(RecordSource::Neighbour));
+        if let (false, Some(RecordSource::Neighbour(via))) = (introduced, via)
             && via != origin
             && self.brought(&via) + grow > MAX_DATABASE_PER_LINK
         {
@@ -83,7 +88,7 @@ impl Lsdb {
             (true, _) => 0,
             (false, None) => return false,
         };
-        let made = self.evict(Claim {
+        let made = self.evict(RoomRequest {
             origin,
             born,
             grow,
@@ -97,9 +102,9 @@ impl Lsdb {
 
     /// Returns true if a record need not be verified because it would be refused anyway: its origin is unknown and
     /// there is no room.
-    pub fn is_hopeless(&self, record: &SignedRecord, giver: Giver) -> bool {
+    pub fn is_hopeless(&self, record: &SignedRecord, source: RecordSource) -> bool {
         let grow = cost(record);
-        matches!(giver, Giver::Neighbour(_))
+        matches!(source, RecordSource::Neighbour(_))
             && !self.knows(&record.origin())
             && (self.unreached + grow > MAX_UNREACHED || !self.fits(grow, true))
     }
@@ -119,30 +124,33 @@ impl Lsdb {
         self.by_link.get(via).copied().unwrap_or_default()
     }
 
-    /// Evicts unreachable routers, then the most recently added ones. Returns true if the claim fits then.
-    fn evict(&mut self, claim: Claim) -> bool {
-        let gone = self.gone.iter().filter(|(peer, _)| **peer != claim.origin);
+    /// Evicts unreachable routers, then the most recently added ones. Returns true if the request fits then.
+    fn evict(&mut self, request: RoomRequest) -> bool {
+        let gone = self
+            .gone
+            .iter()
+            .filter(|(peer, _)| **peer != request.origin);
         let mut gone: Vec<(Instant, PeerId)> = gone.map(|(peer, at)| (*at, *peer)).collect();
         gone.sort_unstable();
         let others = self.entries.iter().filter(|(peer, entry)| {
-            entry.reachable && entry.born > claim.born && **peer != claim.origin
+            entry.reachable && entry.born > request.born && **peer != request.origin
         });
         let mut others: Vec<(u64, PeerId)> = others.map(|(p, entry)| (entry.born, *p)).collect();
         others.sort_unstable_by(|a, b| b.cmp(a));
         let victims = gone.into_iter().map(|(_, peer)| peer);
         for victim in victims.chain(others.into_iter().map(|(_, peer)| peer)) {
-            if self.fits(claim.grow + SLACK, claim.is_new) {
+            if self.fits(request.grow + SLACK, request.is_new) {
                 break;
             }
             self.evict_one(victim);
         }
-        self.fits(claim.grow, claim.is_new)
+        self.fits(request.grow, request.is_new)
     }
 
     /// Removes a router's records; if it has a link to this router, its identity and links are kept.
     fn evict_one(&mut self, victim: PeerId) {
         let is_neighbour =
-            |entry: &super::entry::Entry| entry.reachable && entry.via == Some(victim);
+            |entry: &super::entry::OriginEntry| entry.reachable && entry.via == Some(victim);
         if self.entries.get(&victim).is_some_and(is_neighbour) {
             self.strip(victim);
             return;
@@ -159,8 +167,8 @@ impl Lsdb {
         let dropped = entry.strip();
         let (sum_now, bytes_now, len_now) = (entry.sum(), entry.bytes(), entry.len());
         self.records = self.records + len_now - len;
-        self.sums.subtract(&peer, sum);
-        self.sums.add(&peer, sum_now);
+        self.digest_tree.subtract(&peer, sum);
+        self.digest_tree.add(&peer, sum_now);
         self.count(&peer, bytes, bytes_now);
         let keys = dropped.into_iter().map(|topic| RecordKey::new(peer, topic));
         self.evicted.extend(keys);

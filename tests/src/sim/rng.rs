@@ -6,9 +6,9 @@ use mesh_proto::entropy::{Entropy, SeededEntropy};
 
 /// A seeded generator.
 #[derive(Clone, Debug)]
-pub(crate) struct Dice(SeededEntropy);
+pub(crate) struct Rng(SeededEntropy);
 
-impl Dice {
+impl Rng {
     pub(crate) fn new(seed: u64) -> Self {
         let mut entropy = SeededEntropy::new(seed);
         // SplitMix64 maps neighbouring seeds to neighbouring states: jump away from them.
@@ -17,8 +17,8 @@ impl Dice {
     }
 
     /// Returns an independent generator, whose use does not affect later choices of this one.
-    pub(crate) fn fork(&mut self) -> Dice {
-        Dice::new(self.0.u64())
+    pub(crate) fn fork(&mut self) -> Rng {
+        Rng::new(self.0.u64())
     }
 
     /// Returns a generator for a router's keys and timers.
@@ -96,8 +96,8 @@ mod tests {
     #[test]
     fn one_seed_gives_one_sequence() {
         let draw = |seed| {
-            let mut dice = Dice::new(seed);
-            (0..50).map(|_| dice.below(1000)).collect::<Vec<_>>()
+            let mut rng = Rng::new(seed);
+            (0..50).map(|_| rng.below(1000)).collect::<Vec<_>>()
         };
         assert_eq!(draw(1), draw(1));
         assert_ne!(draw(1), draw(2));
@@ -105,15 +105,15 @@ mod tests {
 
     #[test]
     fn choices_stay_in_range() {
-        let mut dice = Dice::new(7);
+        let mut rng = Rng::new(7);
         let mut hits = 0;
         for _ in 0..10_000 {
-            assert!(dice.below(3) < 3);
-            let d = dice.millis(10, 50);
+            assert!(rng.below(3) < 3);
+            let d = rng.millis(10, 50);
             assert!(d >= Duration::from_millis(10) && d <= Duration::from_millis(50));
-            hits += u32::from(dice.chance(100));
+            hits += u32::from(rng.chance(100));
         }
         assert!((800..1200).contains(&hits), "{hits}");
-        assert_eq!(dice.below(0), 0);
+        assert_eq!(rng.below(0), 0);
     }
 }

@@ -9,11 +9,11 @@ use mesh_proto::ids::PeerId;
 use mesh_proto::ipam::{AddressRequest, Ipam, Slicing};
 use mesh_proto::names::{Container, MeshName};
 
-use super::invariants::addresses::{self, Holder, TOLD};
+use super::invariants::addresses::{self, AddressHolder, TOLD};
 use super::invariants::{Check, Violation, names};
 use super::network::HostId;
-use super::router::Router;
-use super::world::{Event, World};
+use super::router::SimRouter;
+use super::world::{SimEvent, World};
 
 /// Interval between starts or stops of containers.
 const PACE: Duration = Duration::from_millis(150);
@@ -30,14 +30,14 @@ const POPULAR: usize = 64;
 
 /// A container that has an address or waits for one.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Guest {
+pub(crate) struct LeaseHolder {
     pub(crate) addr: Option<Ipv4Addr>,
     request: Option<u64>,
 }
 
 /// State of the workload.
 #[derive(Debug)]
-pub(crate) struct Guests {
+pub(crate) struct Workload {
     pub(crate) slicing: Slicing,
     busy: bool,
     serial: u64,
@@ -54,7 +54,7 @@ pub(crate) struct Guests {
     pub(crate) given: usize,
 }
 
-impl Guests {
+impl Workload {
     pub(crate) fn new(slicing: Slicing) -> Self {
         Self {
             slicing,
@@ -90,17 +90,17 @@ impl Guests {
 impl World {
     /// Starts or stops a container somewhere, and schedules the next step.
     pub(crate) fn guests_live(&mut self) {
-        self.queue.push(self.now + PACE, Event::Guests);
-        if !self.guests.busy {
+        self.queue.push(self.now + PACE, SimEvent::Workload);
+        if !self.workload.busy {
             return;
         }
         let running = self.running();
-        let Some(host) = running.get(self.dice.below(running.len())).copied() else {
+        let Some(host) = running.get(self.rng.below(running.len())).copied() else {
             return;
         };
-        let names: Vec<String> = self.hosts[host].guests.keys().cloned().collect();
-        if !names.is_empty() && self.dice.chance(GO) {
-            let name = &names[self.dice.below(names.len())];
+        let names: Vec<String> = self.hosts[host].workload.keys().cloned().collect();
+        if !names.is_empty() && self.rng.chance(GO) {
+            let name = &names[self.rng.below(names.len())];
             return self.guest_goes(host, name);
         }
         // A router that never heard of the range's owner takes the range after a while: two meshes, a scenario of its
@@ -114,12 +114,12 @@ impl World {
     }
 
     fn some_want(&mut self) -> AddressRequest {
-        let range = self.guests.slicing.range();
+        let range = self.workload.slicing.range();
         let subnet = |bits: u8| Ipv4Net::new(range.network(), bits).unwrap_or(range);
-        match self.dice.below(6) {
+        match self.rng.below(6) {
             0 => {
                 let size = 1usize << (32 - range.prefix_len());
-                let at = 1 + self.dice.below(size.min(POPULAR) - 2);
+                let at = 1 + self.rng.below(size.min(POPULAR) - 2);
                 let at = u32::from(range.network()) + u32::try_from(at).unwrap_or(1);
                 AddressRequest::Address(Ipv4Addr::from(at))
             }
@@ -130,14 +130,14 @@ impl World {
     }
 
     fn guest_comes(&mut self, host: HostId, want: AddressRequest, patience: Duration) {
-        self.guests.serial += 1;
-        let number = self.guests.serial;
+        self.workload.serial += 1;
+        let number = self.workload.serial;
         let name = format!("g{number}");
-        let guest = Guest {
+        let guest = LeaseHolder {
             addr: None,
             request: Some(number),
         };
-        self.hosts[host].guests.insert(name.clone(), guest);
+        self.hosts[host].workload.insert(name.clone(), guest);
         let mut opened = false;
         self.tell_router(host, |router, now| {
             opened = router.with_addresses(now, |addresses, local| {
@@ -145,12 +145,12 @@ impl World {
             });
         });
         if !opened {
-            self.hosts[host].guests.remove(&name);
+            self.hosts[host].workload.remove(&name);
         }
     }
 
     fn guest_goes(&mut self, host: HostId, name: &str) {
-        self.hosts[host].guests.remove(name);
+        self.hosts[host].workload.remove(name);
         self.tell_router(host, |router, now| {
             router.with_addresses(now, |a, local| a.release(name, local));
         });
@@ -159,8 +159,8 @@ impl World {
 
     /// Makes the router announce the names of its containers.
     pub(crate) fn tell_names(&mut self, host: HostId) {
-        let guests = self.hosts[host].guests.iter();
-        let named = guests.filter_map(|(name, guest)| {
+        let workload = self.hosts[host].workload.iter();
+        let named = workload.filter_map(|(name, guest)| {
             Some(Container {
                 id: name.clone(),
                 names: vec![MeshName::relative(name).ok()?],
@@ -182,7 +182,7 @@ impl World {
     }
 
     pub(crate) fn names_in_peace(&mut self) -> Check {
-        if !self.guests.excused.is_empty() {
+        if !self.workload.excused.is_empty() {
             return Ok(());
         }
         for component in self.components() {
@@ -198,7 +198,7 @@ impl World {
         Ok(())
     }
 
-    fn routers(&self) -> impl Iterator<Item = (HostId, &Router)> {
+    fn routers(&self) -> impl Iterator<Item = (HostId, &SimRouter)> {
         let hosts = self.hosts.iter().enumerate();
         hosts.filter_map(|(host, at)| Some((host, at.process.as_ref()?.as_router()?)))
     }
@@ -206,12 +206,12 @@ impl World {
     /// In each component without an owner of the range, one container requests an address, by which the range is taken.
     /// Only one: during start-up two routers may not know each other, and both take it, a scenario of its own.
     pub(crate) fn found(&mut self) {
-        let range = self.guests.slicing.range();
+        let range = self.workload.slicing.range();
         for component in self.components() {
             let hosts: Vec<HostId> = component.into_iter().collect();
             let has_map = |h: &HostId| self.ipam(*h).is_some_and(|i| !i.owners().is_empty());
             if !hosts.iter().any(has_map) {
-                let host = hosts[self.dice.below(hosts.len())];
+                let host = hosts[self.rng.below(hosts.len())];
                 self.guest_comes(host, AddressRequest::Subnet(range), FOUNDERS_PATIENCE);
             }
         }
@@ -228,9 +228,9 @@ impl World {
             self.now,
             format_args!("h{host}: address for g{request}: {result:?}"),
         );
-        let guests = &mut self.hosts[host].guests;
-        let waits = |guest: &Guest| guest.request == Some(request);
-        let Some(name) = guests
+        let workload = &mut self.hosts[host].workload;
+        let waits = |guest: &LeaseHolder| guest.request == Some(request);
+        let Some(name) = workload
             .iter()
             .find(|(_, g)| waits(g))
             .map(|(n, _)| n.clone())
@@ -240,20 +240,20 @@ impl World {
         match result {
             Ok(addr) => {
                 let (addr, request) = (Some(*addr), None);
-                guests.insert(name, Guest { addr, request });
-                self.guests.given += 1;
+                workload.insert(name, LeaseHolder { addr, request });
+                self.workload.given += 1;
                 // Scheduled rather than called: effects of the router come first.
-                self.queue.push(self.now, Event::Named(host));
+                self.queue.push(self.now, SimEvent::Named(host));
                 let check = self.check_addresses();
                 self.check(check);
             }
-            Err(_) => drop(guests.remove(&name)),
+            Err(_) => drop(workload.remove(&name)),
         }
     }
 
     /// The router ended: pending requests fail.
     pub(crate) fn requests_end(&mut self, host: HostId) {
-        self.hosts[host].guests.retain(|_, g| g.addr.is_some());
+        self.hosts[host].workload.retain(|_, g| g.addr.is_some());
     }
 
     /// Checks after a start that all confirmed addresses are on the disk (I13), and frees unused ones.
@@ -265,9 +265,9 @@ impl World {
             .allocations()
             .map(|a| (a.addr, a.container.to_owned()))
             .collect();
-        let guests = self.hosts[host].guests.clone();
-        if !self.guests.excused.contains(&host) {
-            let told = guests.iter().filter_map(|(name, g)| Some((g.addr?, name)));
+        let workload = self.hosts[host].workload.clone();
+        if !self.workload.excused.contains(&host) {
+            let told = workload.iter().filter_map(|(name, g)| Some((g.addr?, name)));
             for (addr, name) in told {
                 if !held.contains(&(addr, name.clone())) {
                     let detail = format!("router {host} told {name} of {addr} and forgot it");
@@ -276,7 +276,7 @@ impl World {
             }
         }
         let lives = |name: &str, addr: Ipv4Addr| {
-            guests
+            workload
                 .get(name)
                 .is_some_and(|guest| guest.addr == Some(addr))
         };
@@ -288,12 +288,12 @@ impl World {
 
     /// Runs `mesh rmpeer` as an operator.
     pub(crate) fn remove(&mut self, at: HostId, host: HostId, force: bool) {
-        let dead = self.guests.dead.iter().rev().take(REMEMBERED);
+        let dead = self.workload.dead.iter().rev().take(REMEMBERED);
         let mut dead: Vec<PeerId> = dead.copied().collect();
         if force {
             dead.push(self.hosts[host].state.identity.id());
         }
-        self.guests.removed = true;
+        self.workload.removed = true;
         let mut said = Vec::new();
         self.tell_router(at, |router, now| {
             for peer in dead {
@@ -311,12 +311,12 @@ impl World {
         }
     }
 
-    fn holders(&self) -> impl Iterator<Item = Holder<'_>> {
+    fn holders(&self) -> impl Iterator<Item = AddressHolder<'_>> {
         self.hosts.iter().enumerate().flat_map(|(host, at)| {
-            let guests = at.guests.iter();
-            guests.filter_map(move |(name, guest)| {
+            let workload = at.workload.iter();
+            workload.filter_map(move |(name, guest)| {
                 let addr = guest.addr?;
-                Some(Holder { host, name, addr })
+                Some(AddressHolder { host, name, addr })
             })
         })
     }
@@ -325,13 +325,13 @@ impl World {
     pub(crate) fn check_addresses(&self) -> Check {
         let doubles = addresses::doubles(self.holders());
         for (first, second) in &doubles {
-            let excused = |h: &Holder<'_>| self.guests.excused.contains(&h.host);
-            let known = self.guests.overlaps || self.guests.known.contains(&first.addr);
+            let excused = |h: &AddressHolder<'_>| self.workload.excused.contains(&h.host);
+            let known = self.workload.overlaps || self.workload.known.contains(&first.addr);
             if !known && !excused(first) && !excused(second) {
                 return Err(addresses::twice(first, second));
             }
         }
-        if self.guests.is_strict() && self.guests.known.is_empty() {
+        if self.workload.is_strict() && self.workload.known.is_empty() {
             let usable = self.ipams().map(|(host, ipam)| (host, ipam.usable()));
             addresses::one_owner(usable)?;
         }
@@ -361,15 +361,15 @@ impl World {
                 }
             }
         }
-        self.guests.known = doubles.iter().map(|(first, _)| first.addr).collect();
-        self.guests.overlaps = false;
+        self.workload.known = doubles.iter().map(|(first, _)| first.addr).collect();
+        self.workload.overlaps = false;
         self.check(check);
     }
 
     /// Checks, when quiet, that all routers of a component have one map, and that allocated space equals held space and
     /// is all usable.
     pub(crate) fn addresses_in_peace(&mut self) -> Check {
-        if !self.guests.is_strict() {
+        if !self.workload.is_strict() {
             return Ok(());
         }
         for component in self.components() {
@@ -378,8 +378,8 @@ impl World {
                 .filter(|(host, _)| component.contains(host))
                 .collect();
             addresses::one_map(&ipams)?;
-            addresses::nothing_leaks(&ipams, &self.guests.slicing)?;
-            if self.guests.removed {
+            addresses::nothing_leaks(&ipams, &self.workload.slicing)?;
+            if self.workload.removed {
                 addresses::all_owned(&ipams)?;
             }
         }

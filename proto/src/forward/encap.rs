@@ -2,7 +2,7 @@
 
 use core::net::SocketAddr;
 
-use super::snapshot::{Exit, Snapshot, Unreachable};
+use super::snapshot::{FirstHop, Snapshot, Unreachable};
 use super::{Forwarder, Outgoing};
 use crate::ids::PeerId;
 use crate::limits::MAX_HOPS;
@@ -11,7 +11,7 @@ use crate::time::Instant;
 use crate::wire::datagram::{HEADER_LEN, Kind, RELAY_OVERHEAD};
 
 /// Encapsulation of the end-to-end datagram at the end of an [`Outgoing`].
-pub(super) struct Envelope<'s> {
+pub(super) struct Encap<'s> {
     peer: PeerId,
     address: SocketAddr,
     /// Longest end-to-end datagram that fits the path without fragmentation, in bytes.
@@ -26,7 +26,7 @@ struct Relay<'s> {
     inner: usize,
 }
 
-impl<'s> Envelope<'s> {
+impl<'s> Encap<'s> {
     /// Begins a datagram to `peer` on its current path; the caller appends the end-to-end datagram to the buffer.
     pub(super) fn begin(
         snap: &'s Snapshot,
@@ -35,10 +35,10 @@ impl<'s> Envelope<'s> {
         out: &mut Outgoing,
     ) -> Result<Self, Unreachable> {
         let start = out.end();
-        let exit = snap.exit(peer, now)?;
-        let (address, room, relay) = match exit {
-            Exit::Direct(address, datagram) => (address, datagram, None),
-            Exit::Through(hop) => {
+        let first_hop = snap.first_hop(peer, now)?;
+        let (address, room, relay) = match first_hop {
+            FirstHop::Direct(address, datagram) => (address, datagram, None),
+            FirstHop::Relay(hop) => {
                 let buffer = out.buffer();
                 let draft = hop.transport.begin(Kind::Relay, MAX_HOPS, buffer);
                 buffer.extend_from_slice(&peer.0);

@@ -3,11 +3,11 @@
 
 use core::sync::atomic::Ordering::Relaxed;
 
-use super::arrival::{Arrival, PieceArrival, SEALED, SendError};
-use super::snapshot::{Hop, Snapshot};
+use super::arrival::{Arrival, FragmentArrival, SEALED, SendError};
+use super::snapshot::{NextHop, Snapshot};
 use super::{Counter, DropReason, Forwarder, Outbox, Outgoing, Via, lock};
 use crate::fdb::Owner;
-use crate::fragment::{Piece, Whole, split};
+use crate::fragment::{Fragment, Reassembled, split};
 use crate::ids::PeerId;
 use crate::limits::MAX_HOPS;
 use crate::session::transport::{SealError, Transport};
@@ -17,7 +17,7 @@ use crate::wire::datagram::Kind;
 impl Forwarder {
     /// Sends the body of a Data datagram to `peer` in fragments of at most `longest` bytes, not counting a Relay
     /// around them.
-    pub(super) fn send_data_cut(
+    pub(super) fn send_data_fragmented(
         &self,
         snap: &Snapshot,
         (peer, transport): (PeerId, &Transport),
@@ -26,69 +26,69 @@ impl Forwarder {
         now: Instant,
         out: &mut dyn Outbox,
     ) -> Result<(), SendError> {
-        for piece in self.pieces(Kind::Data, body, longest)? {
+        for fragment in self.fragments(Kind::Data, body, longest)? {
             self.dispatch(snap, peer, now, out, |buffer| {
-                seal_piece(transport, MAX_HOPS, &piece, now, buffer)
+                seal_fragment(transport, MAX_HOPS, &fragment, now, buffer)
             })?;
         }
         Ok(())
     }
 
     /// Sends the content of a Relay or Flood datagram to a neighbour in fragments.
-    pub(super) fn send_hop_cut(
+    pub(super) fn send_hop_fragmented(
         &self,
-        hop: Hop<'_>,
+        hop: NextHop<'_>,
         (kind, hops): (Kind, u8),
         content: &[u8],
         now: Instant,
         out: &mut Outgoing,
     ) -> Result<(), SendError> {
-        for piece in self.pieces(kind, content, hop.datagram)? {
+        for fragment in self.fragments(kind, content, hop.datagram)? {
             let start = out.end();
-            seal_piece(hop.transport, hops, &piece, now, out.buffer())?;
+            seal_fragment(hop.transport, hops, &fragment, now, out.buffer())?;
             out.commit(hop.address, start);
         }
         Ok(())
     }
 
-    fn pieces<'c>(
+    fn fragments<'c>(
         &self,
         kind: Kind,
         content: &'c [u8],
         longest: usize,
-    ) -> Result<impl Iterator<Item = Piece<'c>>, SendError> {
+    ) -> Result<impl Iterator<Item = Fragment<'c>>, SendError> {
         let id = self.fragment_id.fetch_add(1, Relaxed);
-        let pieces = split(kind, id, content, longest.saturating_sub(SEALED));
-        let pieces = pieces.ok_or(SendError::TooLong)?;
+        let fragments = split(kind, id, content, longest.saturating_sub(SEALED));
+        let fragments = fragments.ok_or(SendError::TooLong)?;
         self.counters.count(Counter::DatagramsCut);
-        Ok(pieces)
+        Ok(fragments)
     }
 
     /// Takes an authenticated fragment; once all fragments are there, processes the reassembled datagram.
-    pub(super) fn piece_in(
+    pub(super) fn fragment_in(
         &self,
         snap: &Snapshot,
-        came: PieceArrival,
+        came: FragmentArrival,
         body: &[u8],
         now: Instant,
         out: &mut dyn Outbox,
     ) {
-        let PieceArrival {
+        let FragmentArrival {
             sender,
             arrival: Arrival { via, index },
             hop_limit,
         } = came;
         // Relay and Flood are hop by hop: the neighbour itself fragments them, so they never arrive relayed.
         let is_allowed =
-            |piece: &Piece<'_>| piece.kind == Kind::Data || matches!(via, Via::Direct(_));
-        let Some(piece) = Piece::decode(body).filter(is_allowed) else {
+            |fragment: &Fragment<'_>| fragment.kind == Kind::Data || matches!(via, Via::Direct(_));
+        let Some(fragment) = Fragment::decode(body).filter(is_allowed) else {
             self.counters.drop(DropReason::Malformed);
             return;
         };
-        let pushed = lock(&self.reassembly).push(index, &piece, now);
+        let pushed = lock(&self.reassembly).push(index, &fragment, now);
         let (kind, mut content) = match pushed {
             Ok(None) => return,
-            Ok(Some(Whole { kind, content })) => (kind, content),
+            Ok(Some(Reassembled { kind, content })) => (kind, content),
             Err(_) => return self.counters.drop(DropReason::FragmentRefused),
         };
         self.counters.count(Counter::DatagramsReassembled);
@@ -100,14 +100,14 @@ impl Forwarder {
     }
 }
 
-fn seal_piece(
+fn seal_fragment(
     transport: &Transport,
     hops: u8,
-    piece: &Piece<'_>,
+    fragment: &Fragment<'_>,
     now: Instant,
     buffer: &mut Vec<u8>,
 ) -> Result<(), SealError> {
     let draft = transport.begin(Kind::Fragment, hops, buffer);
-    piece.encode(buffer);
+    fragment.encode(buffer);
     transport.finish(draft, 0, now, buffer)
 }

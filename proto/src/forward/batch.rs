@@ -1,8 +1,7 @@
 //! Egress batch: packs frames into datagrams, as the path of their destination allows.
 
 use super::arrival::{SEALED, SendError};
-use super::envelope::Envelope;
-use super::pending::Waiting;
+use super::encap::Encap;
 use super::snapshot::{Snapshot, Unreachable};
 use super::{Counter, DropReason, Forwarder, Outbox, Scratch, lock};
 use crate::announced::question::{Direction, Protocol};
@@ -19,13 +18,13 @@ use crate::wire::datagram::{
 
 /// Destination of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Target {
+pub(super) enum Destination {
     Peer(PeerId),
-    Everybody,
+    Flood,
 }
 
-/// One call of a lane: consecutive frames for the same destination share a datagram as long as they fit.
-pub(super) struct Turn<'a> {
+/// Frames of one call of a lane: consecutive frames for the same destination share a datagram as long as they fit.
+pub(super) struct EgressBatch<'a> {
     forwarder: &'a Forwarder,
     snap: &'a Snapshot,
     now: Instant,
@@ -40,7 +39,7 @@ enum Open<'a> {
     /// Data datagram at the end of the outgoing buffer; its body begins at offset `body`.
     Data {
         peer: PeerId,
-        envelope: Envelope<'a>,
+        encap: Encap<'a>,
         transport: &'a Transport,
         draft: Draft,
         body: usize,
@@ -61,7 +60,7 @@ enum Open<'a> {
     },
 }
 
-impl<'a> Turn<'a> {
+impl<'a> EgressBatch<'a> {
     pub(super) fn new(
         forwarder: &'a Forwarder,
         snap: &'a Snapshot,
@@ -79,10 +78,10 @@ impl<'a> Turn<'a> {
         }
     }
 
-    pub(super) fn pack(&mut self, target: Target, frame: &PortFrame<'_>) {
-        let longest = self.longest_to(target, frame.bytes);
+    pub(super) fn pack(&mut self, to: Destination, frame: &PortFrame<'_>) {
+        let longest = self.longest_to(to, frame.bytes);
         if frame.header.is_plain() {
-            self.put_plain(target, frame.bytes, longest);
+            self.put_plain(to, frame.bytes, longest);
             return;
         }
         let cut = |longest| Segments::new(frame.bytes, &frame.header, longest);
@@ -97,11 +96,11 @@ impl<'a> Turn<'a> {
         };
         if let Some(bytes) = segments.unchanged().filter(|b| b.len() <= longest) {
             let partial = segments.is_partial();
-            self.put(target, InnerFrame { bytes, partial });
+            self.put(to, InnerFrame { bytes, partial });
             return;
         }
         for index in 0..segments.len() {
-            self.put_segment(target, &segments, index, longest);
+            self.put_segment(to, &segments, index, longest);
         }
     }
 
@@ -117,15 +116,15 @@ impl<'a> Turn<'a> {
         bytes.clear();
         bytes.extend_from_slice(&to.mac.0);
         bytes.extend_from_slice(frame.get(to.mac.0.len()..).unwrap_or_default());
-        let target = Target::Peer(to.peer);
-        let longest = self.longest_to(target, &bytes);
-        self.put_plain(target, &bytes, longest);
+        let to = Destination::Peer(to.peer);
+        let longest = self.longest_to(to, &bytes);
+        self.put_plain(to, &bytes, longest);
         self.scratch.segment = bytes;
     }
 
-    /// Returns the longest frame that fits the path to `target`, for the Ethernet header of `frame`.
-    fn longest_to(&self, target: Target, frame: &[u8]) -> usize {
-        let Target::Peer(peer) = target else {
+    /// Returns the longest frame that fits the path to `to`, for the Ethernet header of `frame`.
+    fn longest_to(&self, to: Destination, frame: &[u8]) -> usize {
+        let Destination::Peer(peer) = to else {
             return self.snap.max_frame();
         };
         // Most small frames need no look at the path MTU.
@@ -142,14 +141,14 @@ impl<'a> Turn<'a> {
 
     /// Packs a frame that needs no offload. One that exceeds the path MTU is fragmented, or its sender gets an ICMP
     /// error.
-    fn put_plain(&mut self, target: Target, bytes: &[u8], longest: usize) {
+    fn put_plain(&mut self, to: Destination, bytes: &[u8], longest: usize) {
         let counters = &self.forwarder.counters;
         match fit(bytes, longest) {
-            Fit::Whole | Fit::Opaque => self.put(target, InnerFrame::complete(bytes)),
+            Fit::Whole | Fit::Opaque => self.put(to, InnerFrame::complete(bytes)),
             Fit::Fragments(fragments) => {
                 counters.count(Counter::FramesFragmented);
                 for fragment in fragments {
-                    self.put(target, InnerFrame::complete(&fragment));
+                    self.put(to, InnerFrame::complete(&fragment));
                 }
             }
             Fit::TooBig(answer) => {
@@ -162,8 +161,8 @@ impl<'a> Turn<'a> {
         }
     }
 
-    fn put(&mut self, target: Target, frame: InnerFrame<'_>) {
-        self.make_room(target, frame.bytes.len());
+    fn put(&mut self, to: Destination, frame: InnerFrame<'_>) {
+        self.make_room(to, frame.bytes.len());
         let forwarder = self.forwarder;
         match &mut self.open {
             Open::Nothing => {}
@@ -181,14 +180,14 @@ impl<'a> Turn<'a> {
 
     fn put_segment(
         &mut self,
-        target: Target,
+        to: Destination,
         segments: &Segments<'_>,
         index: usize,
         longest: usize,
     ) {
         let (len, partial) = (segments.frame_len(index), segments.is_partial());
         if len <= longest {
-            self.make_room(target, len);
+            self.make_room(to, len);
             if let Open::Data { .. } = self.open {
                 // Bulk traffic: written directly to where it is sealed.
                 let buffer = self.out.outgoing().buffer();
@@ -202,42 +201,42 @@ impl<'a> Turn<'a> {
         segments.write(index, &mut bytes);
         if len <= longest {
             let bytes = &bytes;
-            self.put(target, InnerFrame { bytes, partial });
+            self.put(to, InnerFrame { bytes, partial });
         } else if partial && finish_checksum(&mut bytes).is_err() {
             self.forwarder.counters.drop(DropReason::Offload);
         } else {
-            self.put_plain(target, &bytes, longest);
+            self.put_plain(to, &bytes, longest);
         }
         self.scratch.segment = bytes;
     }
 
-    /// Makes sure that the open datagram is for `target` and has room for a frame of `len` bytes.
-    fn make_room(&mut self, target: Target, len: usize) {
-        if !self.takes(target, len) {
+    /// Makes sure that the open datagram is for `to` and has room for a frame of `len` bytes.
+    fn make_room(&mut self, to: Destination, len: usize) {
+        if !self.takes(to, len) {
             self.close();
-            self.begin(target);
+            self.begin(to);
         }
     }
 
-    fn takes(&mut self, target: Target, len: usize) -> bool {
-        match (&self.open, target) {
+    fn takes(&mut self, to: Destination, len: usize) -> bool {
+        match (&self.open, to) {
             (
                 Open::Data {
                     peer, body, room, ..
                 },
-                Target::Peer(to),
+                Destination::Peer(to),
             ) => *peer == to && self.out.outgoing().end() - body + FRAME_PREFIX_LEN + len <= *room,
-            (Open::Flood { frames }, Target::Everybody) => {
+            (Open::Flood { frames }, Destination::Flood) => {
                 let used = self.scratch.body.len() - FLOOD_PREFIX_LEN;
                 *frames == 0 || used + FRAME_PREFIX_LEN + len <= full_body(self.snap)
             }
-            (Open::Pending { peer } | Open::Unknown { peer }, Target::Peer(to)) => *peer == to,
+            (Open::Pending { peer } | Open::Unknown { peer }, Destination::Peer(to)) => *peer == to,
             _ => false,
         }
     }
 
-    fn begin(&mut self, target: Target) {
-        let Target::Peer(peer) = target else {
+    fn begin(&mut self, to: Destination) {
+        let Destination::Peer(peer) = to else {
             self.scratch.body.clear();
             self.forwarder
                 .begin_flood(self.snap, &mut self.scratch.body);
@@ -265,15 +264,15 @@ impl<'a> Turn<'a> {
             return Open::Pending { peer };
         };
         let outgoing = self.out.outgoing();
-        let Ok(envelope) = Envelope::begin(self.snap, peer, self.now, outgoing) else {
+        let Ok(encap) = Encap::begin(self.snap, peer, self.now, outgoing) else {
             return Open::Pending { peer };
         };
         let buffer = outgoing.buffer();
         let draft = transport.begin(Kind::Data, MAX_HOPS, buffer);
-        let passes = envelope.room().saturating_sub(SEALED);
+        let passes = encap.room().saturating_sub(SEALED);
         Open::Data {
             peer,
-            envelope,
+            encap,
             transport,
             draft,
             body: buffer.len(),
@@ -293,16 +292,16 @@ impl<'a> Turn<'a> {
             }
             Open::Data {
                 peer,
-                envelope,
+                encap,
                 transport,
                 draft,
                 body,
                 ..
             } => {
-                let sent = if draft.len(self.out.outgoing().buffer()) + TAG_LEN > envelope.room() {
-                    self.finish_cut((peer, transport), envelope, body)
+                let sent = if draft.len(self.out.outgoing().buffer()) + TAG_LEN > encap.room() {
+                    self.finish_fragmented((peer, transport), encap, body)
                 } else {
-                    self.finish(envelope, transport, draft)
+                    self.finish(encap, transport, draft)
                 };
                 match sent {
                     Ok(()) => self.forwarder.counters.count(Counter::DataSent),
@@ -314,42 +313,42 @@ impl<'a> Turn<'a> {
 
     fn finish(
         &mut self,
-        envelope: Envelope<'a>,
+        encap: Encap<'a>,
         transport: &Transport,
         draft: Draft,
     ) -> Result<(), SendError> {
         let outgoing = self.out.outgoing();
         if let Err(error) = transport.finish(draft, 0, self.now, outgoing.buffer()) {
-            envelope.abandon(outgoing);
+            encap.abandon(outgoing);
             return Err(error.into());
         }
-        envelope.send(self.forwarder, self.now, outgoing)?;
+        encap.send(self.forwarder, self.now, outgoing)?;
         Ok(())
     }
 
     /// Removes a datagram that exceeds the path MTU from the buffer, and sends its body in fragments.
-    fn finish_cut(
+    fn finish_fragmented(
         &mut self,
         peer: (PeerId, &Transport),
-        envelope: Envelope<'a>,
+        encap: Encap<'a>,
         body: usize,
     ) -> Result<(), SendError> {
-        let longest = envelope.room();
+        let longest = encap.room();
         let outgoing = self.out.outgoing();
         let content = &mut self.scratch.body;
         content.clear();
         content.extend_from_slice(outgoing.buffer().get(body..).unwrap_or_default());
-        envelope.abandon(outgoing);
+        encap.abandon(outgoing);
         self.forwarder
-            .send_data_cut(self.snap, peer, longest, content, self.now, self.out)
+            .send_data_fragmented(self.snap, peer, longest, content, self.now, self.out)
     }
 
     /// Sends the frames that wait for `peer`.
     pub(super) fn send_waiting(&mut self, peer: PeerId) {
-        let waiting: Waiting = lock(&self.forwarder.pending).take(peer);
+        let waiting = lock(&self.forwarder.pending).take(peer);
         for kept in &waiting {
-            let target = Target::Peer(peer);
-            if !self.takes(target, kept.bytes.len()) {
+            let to = Destination::Peer(peer);
+            if !self.takes(to, kept.bytes.len()) {
                 self.close();
                 self.open = self.begin_data(peer);
             }
@@ -382,6 +381,6 @@ fn full_body(snap: &Snapshot) -> usize {
 /// Checks that frames for `peer` can be sent now.
 pub(super) fn ready(snap: &Snapshot, peer: PeerId, now: Instant) -> Result<(), Unreachable> {
     snap.transport(peer, now)?;
-    snap.exit(peer, now)?;
+    snap.first_hop(peer, now)?;
     Ok(())
 }

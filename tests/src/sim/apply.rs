@@ -8,14 +8,14 @@ use mesh_proto::ids::Mac;
 
 use super::action::Action;
 use super::disk::{Crash, Trap};
-use super::host::{Container, address};
+use super::host::{Station, address};
 use super::hostile::Hostile;
 use super::network::HostId;
-use super::planted::Planted;
+use super::fault::InjectedFault;
 use super::process::Keep;
-use super::router::State;
+use super::router::RouterState;
 use super::stream::Item;
-use super::world::{Event, World};
+use super::world::{SimEvent, World};
 
 /// Downtime of a moving container.
 const STOPPED: Duration = Duration::from_millis(500);
@@ -63,8 +63,8 @@ impl World {
             Action::DisarmDisks => self.hosts.iter_mut().for_each(|h| h.disk.trap = None),
             Action::Remove { at, host, force } => self.remove(at, host, force),
             Action::Found => self.found(),
-            Action::Guests(busy) => self.guests.set_busy(busy),
-            Action::Overlap => self.guests.allow_overlaps(),
+            Action::Workload(busy) => self.workload.set_busy(busy),
+            Action::Overlap => self.workload.allow_overlaps(),
             Action::Reported => self.check_reported(),
         }
     }
@@ -95,8 +95,8 @@ impl World {
     }
 
     fn crash_disk(&mut self, host: HostId, how: Crash) {
-        self.hosts[host].disk.crash(how, &mut self.dice);
-        if self.plant(host, Planted::LyingDisk) {
+        self.hosts[host].disk.crash(how, &mut self.rng);
+        if self.plant(host, InjectedFault::LyingDisk) {
             self.hosts[host].disk.lose_end(LOST_BYTES);
         }
         self.requests_end(host);
@@ -110,17 +110,17 @@ impl World {
 
     /// Reinstalls the machine: identity, journal and containers with allocated addresses are gone.
     fn lose_state(&mut self, host: HostId) {
-        let identity = Identity::from_seeds(self.dice.key(), self.dice.key());
+        let identity = Identity::from_seeds(self.rng.key(), self.rng.key());
         self.who.insert(identity.id(), host);
         let old = self.hosts[host].state.identity.id();
         let mut others = (0..self.hosts.len()).filter(|h| *h != host);
         if !others.any(|h| self.hosts[h].state.identity.id() == old) {
-            self.guests.dead.push(old);
+            self.workload.dead.push(old);
         }
         let at = &mut self.hosts[host];
-        at.guests.clear();
+        at.workload.clear();
         at.disk.lose();
-        at.state = State {
+        at.state = RouterState {
             identity: Arc::new(identity),
             epoch: 0,
             targets: at.typed.clone(),
@@ -141,11 +141,11 @@ impl World {
         };
         let attached = self.hosts[from].attached();
         self.tell_router(from, |router, now| router.set_attached(attached, now));
-        let arrive = Event::Action(Action::Arrive { at: to, container });
+        let arrive = SimEvent::Action(Action::Arrive { at: to, container });
         self.queue.push(self.now + STOPPED, arrive);
     }
 
-    fn arrive(&mut self, at: HostId, container: &Container) {
+    fn arrive(&mut self, at: HostId, container: &Station) {
         self.hosts[at].containers.push(container.clone());
         let attached = self.hosts[at].attached();
         self.tell_router(at, |router, now| router.set_attached(attached, now));
@@ -153,7 +153,7 @@ impl World {
         self.places.moved(container.mac, at, frame, self.now);
         self.speak(at, &[bytes]);
         for n in 1..=SAID {
-            let event = Event::Action(Action::SayTo(container.mac));
+            let event = SimEvent::Action(Action::SayTo(container.mac));
             self.queue.push(self.now + SAY_PACE * n, event);
         }
     }
@@ -163,7 +163,7 @@ impl World {
         if running.is_empty() {
             return;
         }
-        let from = running[self.dice.below(running.len())];
+        let from = running[self.rng.below(running.len())];
         let mut sources = self.hosts[from].containers.iter().map(|c| c.mac);
         let Some(source) = sources.find(|source| *source != mac) else {
             return;
@@ -185,30 +185,30 @@ impl World {
         targets.sort();
         targets.dedup();
         targets.retain(|t| !at.contains(t) && !names.contains(t));
-        self.hosts[to].state = State { targets, ..copied };
+        self.hosts[to].state = RouterState { targets, ..copied };
         self.hosts[to].disk = self.hosts[of].disk.copy();
         self.copied = Some(of);
         // Both allocate the same addresses until one notices.
-        self.guests.excuse([of, to]);
+        self.workload.excuse([of, to]);
     }
 
     fn garbage(&mut self, host: HostId) {
         let to = self.hosts[host].address;
         for _ in 0..40 {
-            let mut bytes = if self.recent.is_empty() || self.dice.chance(300) {
-                self.dice.bytes(0, 200)
+            let mut bytes = if self.recent.is_empty() || self.rng.chance(300) {
+                self.rng.bytes(0, 200)
             } else {
-                let at = self.dice.below(self.recent.len());
+                let at = self.rng.below(self.recent.len());
                 self.recent[at].clone()
             };
             // One in four is an unmodified replay.
-            if !self.dice.chance(250) {
-                self.dice.mutate(&mut bytes);
+            if !self.rng.chance(250) {
+                self.rng.mutate(&mut bytes);
             }
-            let neighbour = self.dice.below(self.hosts.len());
+            let neighbour = self.rng.below(self.hosts.len());
             let from = self.hosts[neighbour].address;
-            let delay = self.dice.millis(0, 500);
-            let event = Event::Datagram { from, to, bytes };
+            let delay = self.rng.millis(0, 500);
+            let event = SimEvent::Datagram { from, to, bytes };
             self.queue.push(self.now + delay, event);
         }
     }
@@ -217,7 +217,7 @@ impl World {
         let from = address(host, 200);
         let now = self.now;
         for _ in 0..5 {
-            let bytes = self.dice.bytes(1, 6_000);
+            let bytes = self.rng.bytes(1, 6_000);
             let Some(process) = &mut self.hosts[host].process else {
                 return;
             };
@@ -236,11 +236,11 @@ impl World {
         if streams.is_empty() {
             return;
         }
-        let (id, side) = streams[self.dice.below(streams.len())];
+        let (id, side) = streams[self.rng.below(streams.len())];
         let Some(to) = self.streams.get_mut(id).map(|s| s.ends[side].clone()) else {
             return;
         };
-        let bytes = self.dice.bytes(1, 300);
+        let bytes = self.rng.bytes(1, 300);
         let item = Item::Bytes {
             bytes,
             reported: true,
@@ -254,7 +254,7 @@ impl World {
         let mut frames = Vec::new();
         for _ in 0..FLOODED_MACS {
             let mut mac = [0; 6];
-            mac.copy_from_slice(&self.dice.number().to_be_bytes()[..6]);
+            mac.copy_from_slice(&self.rng.number().to_be_bytes()[..6]);
             mac[0] = (mac[0] | 2) & !1;
             let to = Mac([0x02, 0, 0, 0, 0, 1]);
             frames.push(self.ledger.frame(host, Mac(mac), to, 60).1);
@@ -272,14 +272,14 @@ impl World {
             at.state.identity.clone(),
             self.secret.clone(),
             &at.state.targets,
-            self.dice.fork(),
+            self.rng.fork(),
         );
         self.hosts[host].process = Some(Box::new(hostile));
         self.settle(host);
     }
 }
 
-impl State {
+impl RouterState {
     pub(crate) fn keep(&mut self, keep: Keep) {
         match keep {
             Keep::Pin(name, key) => drop(self.pins.insert(name, key)),

@@ -9,7 +9,7 @@ use super::scenario::Scenario;
 
 /// An injected fault of one router, or of the instruments that observe it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Planted {
+pub enum InjectedFault {
     /// A router also sends the frames of its containers in clear text (I8).
     CleartextCopy,
     /// A router reuses a counter for other bytes, like a cloned transport (I9).
@@ -62,59 +62,59 @@ pub enum Planted {
     OldNames,
 }
 
-impl Planted {
+impl InjectedFault {
     /// All faults, each with the invariants of which at least one must catch it.
-    pub const ALL: [(Planted, &'static [&'static str]); 25] = [
-        (Planted::CleartextCopy, &["I8"]),
-        (Planted::CounterReuse, &["I9"]),
-        (Planted::StaleSnapshot, &["I3", "I6"]),
-        (Planted::DoubleDelivery, &["I5"]),
-        (Planted::RelayTwice, &["I4"]),
-        (Planted::BlackHole, &["I6"]),
-        (Planted::Detour, &["I6"]),
-        (Planted::FrozenDigest, &["I3"]),
-        (Planted::PanicOnRunt, &["I12"]),
-        (Planted::OverfullTable, &["I10"]),
-        (Planted::ChangedFrame, &["I5"]),
-        (Planted::SkippedDedup, &["I4", "I5"]),
-        (Planted::SkippedSignature, &["I3"]),
-        (Planted::DeafTimer, &["I3", "I6"]),
-        (Planted::ShortRead, &["I3"]),
-        (Planted::ForgottenTombstone, &["S5"]),
-        (Planted::DeafToHandshakes, &["I3", "I6"]),
-        (Planted::GrantBeforeSync, &["I1", "I13"]),
-        (Planted::DeafToClaims, &["I1", "I2", "I3", "S6"]),
-        (Planted::ForgottenPins, &["I1"]),
-        (Planted::LyingDisk, &["I1", "I13"]),
-        (Planted::LeakedAddress, &["S6"]),
-        (Planted::ForgottenName, &["D1"]),
-        (Planted::ShownOutOfReach, &["D2"]),
-        (Planted::OldNames, &["D1"]),
+    pub const ALL: [(InjectedFault, &'static [&'static str]); 25] = [
+        (InjectedFault::CleartextCopy, &["I8"]),
+        (InjectedFault::CounterReuse, &["I9"]),
+        (InjectedFault::StaleSnapshot, &["I3", "I6"]),
+        (InjectedFault::DoubleDelivery, &["I5"]),
+        (InjectedFault::RelayTwice, &["I4"]),
+        (InjectedFault::BlackHole, &["I6"]),
+        (InjectedFault::Detour, &["I6"]),
+        (InjectedFault::FrozenDigest, &["I3"]),
+        (InjectedFault::PanicOnRunt, &["I12"]),
+        (InjectedFault::OverfullTable, &["I10"]),
+        (InjectedFault::ChangedFrame, &["I5"]),
+        (InjectedFault::SkippedDedup, &["I4", "I5"]),
+        (InjectedFault::SkippedSignature, &["I3"]),
+        (InjectedFault::DeafTimer, &["I3", "I6"]),
+        (InjectedFault::ShortRead, &["I3"]),
+        (InjectedFault::ForgottenTombstone, &["S5"]),
+        (InjectedFault::DeafToHandshakes, &["I3", "I6"]),
+        (InjectedFault::GrantBeforeSync, &["I1", "I13"]),
+        (InjectedFault::DeafToClaims, &["I1", "I2", "I3", "S6"]),
+        (InjectedFault::ForgottenPins, &["I1"]),
+        (InjectedFault::LyingDisk, &["I1", "I13"]),
+        (InjectedFault::LeakedAddress, &["S6"]),
+        (InjectedFault::ForgottenName, &["D1"]),
+        (InjectedFault::ShownOutOfReach, &["D2"]),
+        (InjectedFault::OldNames, &["D1"]),
     ];
 }
 
-impl Planted {
+impl InjectedFault {
     /// Returns the scenario that triggers the fault, if most seeds do not.
     pub(crate) fn scenario(self) -> Option<Scenario> {
         match self {
-            Planted::PanicOnRunt => Some(Scenario::Garbage),
-            Planted::SkippedSignature => Some(Scenario::Hostile),
+            InjectedFault::PanicOnRunt => Some(Scenario::Garbage),
+            InjectedFault::SkippedSignature => Some(Scenario::Hostile),
             _ => None,
         }
     }
 }
 
-impl FromStr for Planted {
+impl FromStr for InjectedFault {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
         let mut all = Self::ALL.into_iter().map(|(fault, _)| fault);
         let found = all.find(|fault| format!("{fault:?}").eq_ignore_ascii_case(text));
-        found.ok_or_else(|| format!("no planted fault '{text}'; there are {:?}", Self::ALL))
+        found.ok_or_else(|| format!("no fault fault '{text}'; there are {:?}", Self::ALL))
     }
 }
 
-/// Router with the fault.
+/// SimRouter with the fault.
 pub(crate) const VICTIM: HostId = 1;
 
 /// Returns the snapshot with wrong next hops for relayed destinations.

@@ -7,15 +7,15 @@
 use crate::ids::PeerId;
 use crate::wire::digest_tree::DigestNode;
 
-/// Sums over the records of all reachable routers.
+/// DigestTree over the records of all reachable routers.
 #[derive(Clone, Debug)]
-pub(super) struct Sums {
-    /// Sums by the first byte of the origin.
+pub(super) struct DigestTree {
+    /// DigestTree by the first byte of the origin.
     buckets: Box<[u128; 256]>,
     total: u128,
 }
 
-impl Default for Sums {
+impl Default for DigestTree {
     fn default() -> Self {
         Self {
             buckets: Box::new([0; 256]),
@@ -24,7 +24,7 @@ impl Default for Sums {
     }
 }
 
-impl Sums {
+impl DigestTree {
     /// Adds the hashes of the records of `origin`.
     pub(super) fn add(&mut self, origin: &PeerId, sum: u128) {
         self.change(origin, |old| old.wrapping_add(sum));
@@ -64,10 +64,10 @@ mod tests {
         fn sums_do_not_depend_on_the_order(
             mut items in prop::collection::vec((any::<[u8; 16]>(), any::<u128>()), 0..40),
         ) {
-            let mut forwards = Sums::default();
+            let mut forwards = DigestTree::default();
             items.iter().for_each(|(id, sum)| forwards.add(&PeerId(*id), *sum));
             items.reverse();
-            let mut backwards = Sums::default();
+            let mut backwards = DigestTree::default();
             items.iter().for_each(|(id, sum)| backwards.add(&PeerId(*id), *sum));
             prop_assert_eq!(forwards.total(), backwards.total());
             prop_assert_eq!(forwards.of(DigestNode::ROOT), Some(forwards.total()));
