@@ -276,7 +276,7 @@ impl AddressDesk {
     }
 
     /// Returns the next effect; `error` is the reason the journal cannot be written, if so.
-    pub fn poll_output(&mut self, error: Option<&str>, now: Instant) -> Option<DeskOutput> {
+    pub fn poll_output(&mut self, error: Option<&str>) -> Option<DeskOutput> {
         loop {
             if let Some(output) = self.outputs.pop_front() {
                 return Some(output);

@@ -47,7 +47,7 @@ pub struct ChangeTarget {
     pub name: String,
 }
 
-/// What is on the mesh on this host now.
+/// All that is on the mesh on this host now.
 #[derive(Debug)]
 pub struct AttachedNow<'a> {
     /// All containers, and the host itself.

@@ -9,6 +9,8 @@
 //! | [`hosts`] | wishes about the `/etc/hosts` of attached containers |
 //! | [`interface`] | one interface, and the tag by which the kernel knows it |
 //! | [`driver_options`] | options of an endpoint, as Docker keeps them with a container |
+//! | [`arguments`] | arguments of the commands |
+//! | [`interference`] | changes by others at ports of the bridge |
 //! | [`deferral`] | addresses that Docker is not told of |
 //! | [`network_plan`] | Docker networks for the addresses of one container |
 //! | [`reconcile`] | differences between the table and the kernel, as actions |
@@ -20,6 +22,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod arguments;
 pub mod container_names;
 pub mod deferral;
 pub mod driver_options;
@@ -27,6 +30,7 @@ pub mod endpoint;
 pub mod exposure;
 pub mod hosts;
 pub mod interface;
+pub mod interference;
 pub mod lease_gc;
 pub mod lease_owner;
 pub mod member;

@@ -23,7 +23,6 @@
 //! | `reconcile` | the kernel, Docker and the table made to agree |
 //! | [`kernel`] | the seam to the kernel |
 
-mod arguments;
 mod containers;
 mod docker;
 mod error;

@@ -105,7 +105,7 @@ impl IpamShell {
     fn drain(&mut self, control: &mut Control, now: Instant) -> bool {
         let mut any = false;
         let error = self.journal.error();
-        while let Some(output) = self.desk.poll_output(error.as_deref(), now) {
+        while let Some(output) = self.desk.poll_output(error.as_deref()) {
             any = true;
             self.carry_out_one(output, control, now);
         }

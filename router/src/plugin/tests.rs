@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use axum::body::Bytes;
 use mesh_engine::container::EngineContainer;
 use mesh_engine::network::NetworkEndpoint;
+use mesh_engine::plugin::DESCRIBE;
 use serde_json::{Value, json};
 use tokio::net::UnixListener;
 use tokio::sync::oneshot;

@@ -1,4 +1,4 @@
-//! The time at which the journal is written anew from a snapshot.
+//! The time at which the journal is replaced by a snapshot.
 
 /// A journal shorter than this is not compacted, in bytes.
 const COMPACT_FROM: usize = 1024 * 1024;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 use mesh_engine::error::EngineError;
+use mesh_host::arguments::{parse_addresses, patience, texts};
 use mesh_host::driver_options;
 use mesh_host::endpoint::EndpointOptions;
 use mesh_host::interface::is_first_ipv4;
@@ -14,7 +15,6 @@ use mesh_proto::api::{AbandonRequest, AdoptRequest, PrepareRequest, Prepared, Ru
 
 use super::{Members, Tenants};
 use crate::attach::AttachmentError;
-use crate::attach::arguments::{parse_addresses, patience, texts};
 use crate::attach::foundation::Foundation;
 use crate::attach::leases::{AddressSource, LeaseCollector, LeaseRequest};
 use crate::attach::operations::Operations;

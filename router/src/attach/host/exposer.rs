@@ -6,6 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use ipnet::IpNet;
+use mesh_host::arguments::{
+    ArgumentMeaning, parse_addresses, parse_each, patience, texts, wanted,
+};
 use mesh_host::exposure::ExposureTable;
 use mesh_host::lease_owner::HOST;
 use mesh_proto::address::AddressArg;
@@ -14,9 +17,6 @@ use mesh_proto::names::MeshName;
 use tokio::sync::Notify;
 
 use crate::attach::AttachmentError;
-use crate::attach::arguments::{
-    ArgumentMeaning, parse_addresses, parse_each, patience, texts, wanted,
-};
 use crate::attach::foundation::Foundation;
 use crate::attach::kernel::{ExposureOutcome, ExposurePlan, KernelHandle};
 use crate::attach::leases::{AddressSource, LeaseRequest};

@@ -3,7 +3,6 @@
 
 mod bridge_repair;
 mod endpoint_repair;
-mod interference;
 mod member_repair;
 mod orphans;
 
