@@ -52,7 +52,10 @@ mod tests {
         assert_eq!((s.port, s.configured), (7000, vec!["a".to_owned()]));
         std::fs::write(&path, "\nprot = 7000\n").unwrap();
         let error = format!("{:#}", with_file(&path).unwrap_err());
-        assert!(error.contains("mesh.toml, line 2: unknown field `prot`"), "{error}");
+        assert!(
+            error.contains("mesh.toml, line 2: unknown field `prot`"),
+            "{error}"
+        );
         let error = with_file(Path::new("/nonexistent")).unwrap_err();
         assert!(error.to_string().contains("/nonexistent"));
     }

@@ -10,9 +10,9 @@ use mesh_sys::bridge::{BridgeConfig, PortKind};
 
 use crate::attach::HostKernel;
 use crate::cleanup::{self, Leftovers};
-use mesh_options::DEFAULT_PLUGIN_SOCKET;
 use crate::engine::Engines;
 use mesh_options::DEFAULT_BRIDGE;
+use mesh_options::DEFAULT_PLUGIN_SOCKET;
 
 /// Removes everything a router created on this host, and prints one line per removed object.
 ///

@@ -16,12 +16,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use mesh_options::RouterSettings;
+use mesh_state::files::LOG;
 use mesh_sys::process::{self, LockFile};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::log::{self, open_log};
 use crate::secret::{PASSWORD_VARIABLE, Password};
-use crate::state::LOG;
 
 /// Process name, at most 15 bytes.
 const NAME: &str = "mesh-supervisor";

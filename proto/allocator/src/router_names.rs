@@ -45,11 +45,7 @@ impl RouterNames {
     ///
     /// # Errors
     /// One line: no router has that name, or several have.
-    pub fn find(
-        &self,
-        typed: &str,
-        more: impl Iterator<Item = PeerId>,
-    ) -> Result<PeerId, String> {
+    pub fn find(&self, typed: &str, more: impl Iterator<Item = PeerId>) -> Result<PeerId, String> {
         let mut all: Vec<PeerId> = self.0.keys().copied().chain(more).collect();
         all.sort_unstable();
         all.dedup();

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use mesh_engine::container::{EngineContainer, is_part_of_id};
 use mesh_proto::names::{Domain, MeshName, NameError, Port, ServiceProtocol};
 
-
 /// Names of services, by port and transport like `80/tcp`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Services(BTreeMap<String, String>);
@@ -56,7 +55,11 @@ impl ContainerNaming {
             names,
             has_hostname,
             unusable,
-            ports: container.exposed.iter().filter_map(|p| services.port(p)).collect(),
+            ports: container
+                .exposed
+                .iter()
+                .filter_map(|p| services.port(p))
+                .collect(),
             container: container.clone(),
             heard: 0,
         }

@@ -146,7 +146,11 @@ mod tests {
         ] {
             let container = container(asks, is_told);
             assert_eq!(container.asks_here(&listening), here, "{asks:?} {is_told}");
-            assert_eq!(container.astray(&listening).is_some(), astray, "{asks:?} {is_told}");
+            assert_eq!(
+                container.astray(&listening).is_some(),
+                astray,
+                "{asks:?} {is_told}"
+            );
         }
         assert_eq!(container(&["192.0.2.1"], true).astray(&[]), None);
     }

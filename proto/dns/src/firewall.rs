@@ -136,8 +136,14 @@ mod tests {
         let some = BTreeSet::from([("br".to_owned(), "172.17.0.1:53".parse().unwrap())]);
         assert!(check.is_due(&some) && check.is_other(&some));
         let problem = failed(some.first().unwrap(), &"denied");
-        assert!(problem.contains("iptables -I INPUT -i br -d 172.17.0.1"), "{problem}");
-        assert_eq!(check.set(some.clone(), vec![problem.clone()]), [problem.clone()]);
+        assert!(
+            problem.contains("iptables -I INPUT -i br -d 172.17.0.1"),
+            "{problem}"
+        );
+        assert_eq!(
+            check.set(some.clone(), vec![problem.clone()]),
+            [problem.clone()]
+        );
         assert!(check.set(some, vec![problem.clone()]).is_empty());
         assert_eq!(check.problems(), [problem]);
     }
@@ -151,7 +157,13 @@ mod tests {
         };
         assert_eq!(obstructed(&obstacle(&[])), None);
         let line = obstructed(&obstacle(&["br-1", "br-2"])).unwrap();
-        assert!(line.starts_with("containers on br-1 resolve no names"), "{line}");
-        assert!(line.ends_with("nft add rule x (and the same for 1 more bridges)"), "{line}");
+        assert!(
+            line.starts_with("containers on br-1 resolve no names"),
+            "{line}"
+        );
+        assert!(
+            line.ends_with("nft add rule x (and the same for 1 more bridges)"),
+            "{line}"
+        );
     }
 }

@@ -12,7 +12,9 @@ use mesh_engine::event::EngineEvent;
 use mesh_host::exposure::ExposedName;
 use mesh_host::hosts::HostsWish;
 use mesh_proto::api::{Attached, DnsChange, EXPOSE, Runtime};
-use mesh_proto::names::{AddError, ManualName, Container, Domain, ManualNames, LocalNames, MeshName, NameError};
+use mesh_proto::names::{
+    AddError, Container, Domain, LocalNames, ManualName, ManualNames, MeshName, NameError,
+};
 
 use crate::container::ContainerNaming;
 use crate::docker::DockerContainer;
@@ -512,7 +514,10 @@ mod tests {
         assert!(effects.docker.is_empty(), "nothing is known of it");
         assert_eq!(shown(&names.take_announcement().unwrap()), ["web"]);
         assert_eq!(names.take_announcement(), None);
-        assert!(look(&mut names, &rows).inspect.is_empty(), "it is being asked");
+        assert!(
+            look(&mut names, &rows).inspect.is_empty(),
+            "it is being asked"
+        );
         let details = ContainerNaming {
             name: "web".into(),
             names: vec![MeshName::given("www", &names.domain).unwrap()],
@@ -539,7 +544,10 @@ mod tests {
         assert!(names.inspected(&id, None), "it is asked again");
         assert!(!names.inspected(&id, None));
         let effects = names.handle_event(changed());
-        assert_eq!((effects.inspect, effects.resolve_owners), (vec![id.clone()], true));
+        assert_eq!(
+            (effects.inspect, effects.resolve_owners),
+            (vec![id.clone()], true)
+        );
         let other = names.handle_event(EngineEvent::Changed("other".into()));
         assert!(other.inspect.is_empty());
         let renamed = names.handle_event(EngineEvent::Renamed(id, "new".into()));

@@ -26,11 +26,7 @@ pub struct HostsLines {
 
 impl HostsLines {
     /// Returns the lines for a container with this host name.
-    pub fn new(
-        hostname: &str,
-        addresses: Vec<IpAddr>,
-        added: Vec<(String, IpAddr)>,
-    ) -> Self {
+    pub fn new(hostname: &str, addresses: Vec<IpAddr>, added: Vec<(String, IpAddr)>) -> Self {
         let fit = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
         let is_name = !hostname.is_empty() && hostname.bytes().all(fit);
         let mut own = Vec::new();

@@ -72,7 +72,11 @@ mod tests {
         };
         let shown = counters(counts, Some(&known));
         let shown: Vec<(&str, u64)> = shown.iter().map(|(k, v)| (k.as_str(), *v)).collect();
-        let want = [("answered", 3), ("answers lost, no room", 1), ("statements refused", 2)];
+        let want = [
+            ("answered", 3),
+            ("answers lost, no room", 1),
+            ("statements refused", 2),
+        ];
         assert_eq!(shown, want);
         assert!(counters(DnsCounts::default(), None).is_empty());
     }

@@ -108,10 +108,16 @@ mod tests {
         let start = Instant::ZERO + Duration::from_secs(9);
         assert_eq!(file.begin_look(start), Some(Look::First));
         assert_eq!(file.begin_look(start), None);
-        assert_eq!(file.begin_look(start + RESOLV_CONF_INTERVAL), Some(Look::Again));
+        assert_eq!(
+            file.begin_look(start + RESOLV_CONF_INTERVAL),
+            Some(Look::Again)
+        );
         assert!(file.is_other((1, 2, 3, 4)));
         assert_eq!(file.servers_text(), "nobody");
-        assert_eq!(file.set((1, 2, 3, 4), "nameserver 192.0.2.1\nnameserver x\n"), 1);
+        assert_eq!(
+            file.set((1, 2, 3, 4), "nameserver 192.0.2.1\nnameserver x\n"),
+            1
+        );
         assert!(!file.is_other((1, 2, 3, 4)) && file.is_other((1, 2, 3, 5)));
         assert_eq!(file.servers_text(), "192.0.2.1:53");
     }
@@ -123,8 +129,14 @@ mod tests {
         let domain = Domain::parse("mesh.local").unwrap();
         let text = "search mesh.local example.org\noptions ndots:2\n";
         let client = client_configuration(&listening, [127, 0, 0, 12].into(), &domain, text);
-        assert_eq!(client.servers, ["172.17.0.1".parse::<std::net::IpAddr>().unwrap()]);
-        assert_eq!((client.search.as_str(), &client.also[..]), ("mesh.local", &["example.org".to_owned()][..]));
+        assert_eq!(
+            client.servers,
+            ["172.17.0.1".parse::<std::net::IpAddr>().unwrap()]
+        );
+        assert_eq!(
+            (client.search.as_str(), &client.also[..]),
+            ("mesh.local", &["example.org".to_owned()][..])
+        );
         assert_eq!(client.options, ["ndots:2"]);
     }
 }

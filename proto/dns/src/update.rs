@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use mesh_proto::ids::{PeerId, Version};
-use mesh_proto::names::{NameEntry, ZoneEntry, MeshName, Names, StatementError};
+use mesh_proto::names::{MeshName, NameEntry, Names, StatementError, ZoneEntry};
 
 /// An update of names.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -92,7 +92,9 @@ pub fn known(names: &Names) -> KnownNames {
 /// Returns the addresses of a name, sorted, each once.
 pub fn addresses_of(names: &Names, name: &MeshName) -> Vec<IpAddr> {
     let held = names.zone().holders(name.as_str()).iter();
-    let found: BTreeSet<IpAddr> = held.flat_map(|h| h.entry.addresses.iter().copied()).collect();
+    let found: BTreeSet<IpAddr> = held
+        .flat_map(|h| h.entry.addresses.iter().copied())
+        .collect();
     found.into_iter().collect()
 }
 
@@ -135,20 +137,35 @@ mod tests {
         let news = [
             NameUpdate::Settled,
             NameUpdate::Own(own),
-            NameUpdate::Announced { origin, version, body },
+            NameUpdate::Announced {
+                origin,
+                version,
+                body,
+            },
             NameUpdate::Reachable(origin, true),
         ];
-        news.into_iter().try_for_each(|update| update.apply(&mut names)).unwrap();
+        news.into_iter()
+            .try_for_each(|update| update.apply(&mut names))
+            .unwrap();
         let held = known(&names).held;
         assert_eq!(held.len(), 2);
         let db = &held.iter().find(|h| h.origin == origin).unwrap().entry.name;
-        assert_eq!(addresses_of(&names, db), ["10.2.1.2".parse::<IpAddr>().unwrap()]);
+        assert_eq!(
+            addresses_of(&names, db),
+            ["10.2.1.2".parse::<IpAddr>().unwrap()]
+        );
         assert_eq!(names_of(&names, [10, 2, 1, 2].into()), [db.clone()]);
-        NameUpdate::Reachable(origin, false).apply(&mut names).unwrap();
+        NameUpdate::Reachable(origin, false)
+            .apply(&mut names)
+            .unwrap();
         assert_eq!(known(&names).hidden, 1);
         NameUpdate::Forgotten(origin).apply(&mut names).unwrap();
         assert_eq!((known(&names).held.len(), known(&names).hidden), (1, 0));
-        let rubbish = NameUpdate::Announced { origin, version, body: vec![7; 3] };
+        let rubbish = NameUpdate::Announced {
+            origin,
+            version,
+            body: vec![7; 3],
+        };
         assert!(rubbish.apply(&mut names).is_err());
     }
 }

@@ -3,8 +3,8 @@
 //! A dockerd that hangs accepts connections and never answers. Callers get an error after a bounded time. While the
 //! engine is known to be silent, the timeout is shorter, so that queued requests do not add up their waits.
 
-use std::collections::BTreeMap;
 use core::time::Duration;
+use std::collections::BTreeMap;
 
 use mesh_proto::api::EngineWaiting;
 use mesh_proto::time::Instant;
@@ -96,5 +96,4 @@ mod tests {
         assert_eq!(pending.begin(later).1, QUERY_TIMEOUT);
         assert!(timed_out(SILENT_TIMEOUT).to_string().contains("for 5 s"));
     }
-
 }

@@ -59,7 +59,10 @@ mod tests {
         let silent = EngineError::Silent("silent".into());
         assert_eq!(found(&[]), Ok(none.clone()));
         assert_eq!(found(&[away.clone(), none.clone()]), Ok(none.clone()));
-        assert_eq!(found(&[away.clone(), EngineError::Unavailable("b".into())]), Ok(away));
+        assert_eq!(
+            found(&[away.clone(), EngineError::Unavailable("b".into())]),
+            Ok(away)
+        );
         assert_eq!(found(&[silent.clone(), none]), Ok(silent));
         let refused = EngineError::NotRunning("web".into());
         assert_eq!(found(&[refused.clone()]), Err(refused));

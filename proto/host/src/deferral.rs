@@ -35,7 +35,8 @@ mod tests {
 
     #[test]
     fn a_deferred_address_is_set_by_and_by() {
-        let setting = |seconds, deferred| AddressSetting::after(Duration::from_secs(seconds), deferred);
+        let setting =
+            |seconds, deferred| AddressSetting::after(Duration::from_secs(seconds), deferred);
         assert_eq!(setting(0, false), AddressSetting::Never);
         assert_eq!(setting(9, true), AddressSetting::OnceCovered);
         assert_eq!(setting(10, true), AddressSetting::Now);

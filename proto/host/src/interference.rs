@@ -71,19 +71,31 @@ mod tests {
         let start = Instant::ZERO + Duration::from_secs(5);
         assert_eq!(interference.note(&[], start), None);
         assert_eq!(interference.warning("mesh", start), None);
-        let changed = ["hairpin on at mesh-t".to_owned(), "isolated at x".to_owned()];
+        let changed = [
+            "hairpin on at mesh-t".to_owned(),
+            "isolated at x".to_owned(),
+        ];
         let mut logged = 0;
         for seconds in [0, 3, 59, 60, 63] {
             let now = start + Duration::from_secs(seconds);
             logged += usize::from(interference.note(&changed, now).is_some());
         }
         assert_eq!(logged, 2, "once a minute");
-        let warning = interference.warning("mesh", start + Duration::from_secs(73)).unwrap();
+        let warning = interference
+            .warning("mesh", start + Duration::from_secs(73))
+            .unwrap();
         assert!(
             warning.contains("hairpin on at mesh-t; isolated at x was set back 10 s ago, 5 times"),
             "{warning}"
         );
-        assert!(interference.note(&changed[..1], start + Duration::from_secs(64)).is_some());
-        assert_eq!(interference.warning("mesh", start + Duration::from_secs(664)), None);
+        assert!(
+            interference
+                .note(&changed[..1], start + Duration::from_secs(64))
+                .is_some()
+        );
+        assert_eq!(
+            interference.warning("mesh", start + Duration::from_secs(664)),
+            None
+        );
     }
 }

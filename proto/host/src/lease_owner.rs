@@ -103,7 +103,10 @@ mod tests {
         assert_eq!(display_name("other\nversion"), "otherversion");
         assert_eq!(argument(&web), "web");
         assert_eq!(argument(&nameless), "0123456789ab");
-        assert_eq!(argument(&lease_owner(Runtime::Process, "sleep", "0a1b")), "0a1b");
+        assert_eq!(
+            argument(&lease_owner(Runtime::Process, "sleep", "0a1b")),
+            "0a1b"
+        );
         assert_eq!(
             argument(&lease_owner(Runtime::Docker, "", "0a1b")),
             "CONTAINER (see mesh ps)"

@@ -61,7 +61,9 @@ impl Ipalloc {
         let text = range.unwrap_or(DEFAULT_RANGE);
         if text.is_empty() {
             if let Some(subnet) = default_subnet {
-                refuse!("{SUBNET} {subnet}: there is no range that it could be of ({RANGE} is \"\")");
+                refuse!(
+                    "{SUBNET} {subnet}: there is no range that it could be of ({RANGE} is \"\")"
+                );
             }
             return Ok(Self::Off);
         }
@@ -304,11 +306,14 @@ mod tests {
     #[test]
     fn default_routes_and_other_families_do_no_harm() {
         let range: Ipv4Net = DEFAULT_RANGE.parse().unwrap();
-        let nets = |all: &[&str]| -> Vec<IpNet> { all.iter().map(|n| n.parse().unwrap()).collect() };
-        let found = |routes: &[&str], addresses: &[&str]| {
-            collision(range, nets(routes), nets(addresses))
-        };
-        assert_eq!(found(&["0.0.0.0/0", "::/0"], &["192.0.2.1/24", "fd00::1/64"]), None);
+        let nets =
+            |all: &[&str]| -> Vec<IpNet> { all.iter().map(|n| n.parse().unwrap()).collect() };
+        let found =
+            |routes: &[&str], addresses: &[&str]| collision(range, nets(routes), nets(addresses));
+        assert_eq!(
+            found(&["0.0.0.0/0", "::/0"], &["192.0.2.1/24", "fd00::1/64"]),
+            None
+        );
         let route = found(&["0.0.0.0/0", "10.32.7.0/24"], &["10.32.7.1/24"]);
         assert_eq!(route.as_deref(), Some("route to 10.32.7.0/24"));
         let address = found(&[], &["10.32.7.1/24"]);
@@ -320,7 +325,10 @@ mod tests {
         let collides = |_| Ok::<_, SettingsError>(Some("route to 10.0.0.0/8".to_owned()));
         let named = Ipalloc::new(Some("10.40.0.0/16"), None, None).unwrap();
         let error = named.settle(true, collides).unwrap_err().to_string();
-        assert!(error.starts_with("--ipalloc-range 10.40.0.0/16: this host has a route"), "{error}");
+        assert!(
+            error.starts_with("--ipalloc-range 10.40.0.0/16: this host has a route"),
+            "{error}"
+        );
         assert!(named.settle(false, collides).unwrap().is_ok());
         let default = Ipalloc::new(None, None, None).unwrap();
         assert!(default.settle(true, collides).unwrap().is_ok());
@@ -328,6 +336,9 @@ mod tests {
         assert!(off.settle(true, collides).unwrap().is_err());
         assert_eq!((off.range(), off.hindrance("x")), (None, None));
         let hindrance = default.hindrance("route to 10.0.0.0/8").unwrap();
-        assert!(hindrance.contains("its default range, 10.32.0.0/12, collides"), "{hindrance}");
+        assert!(
+            hindrance.contains("its default range, 10.32.0.0/12, collides"),
+            "{hindrance}"
+        );
     }
 }

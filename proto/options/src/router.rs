@@ -91,6 +91,9 @@ mod tests {
         let words = ["mesh-router", "--socket", "/s", "--port", "7000", "peer1"];
         let options = RouterArgs::try_parse_from(words).unwrap().options();
         assert_eq!(options.socket, Some(PathBuf::from("/s")));
-        assert_eq!((options.port, options.peers), (Some(7000), vec!["peer1".to_owned()]));
+        assert_eq!(
+            (options.port, options.peers),
+            (Some(7000), vec!["peer1".to_owned()])
+        );
     }
 }

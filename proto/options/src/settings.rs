@@ -369,6 +369,9 @@ mod tests {
         assert_eq!((s.nickname.as_str(), s.lanes), ("host", 1));
         assert_eq!(with(Ok("h"), 64).unwrap().lanes, MAX_DEFAULT_LANES);
         let error = with(Err("denied"), 1).unwrap_err().to_string();
-        assert_eq!(error, "cannot read the host's name; give --nickname: denied");
+        assert_eq!(
+            error,
+            "cannot read the host's name; give --nickname: denied"
+        );
     }
 }

@@ -7,9 +7,7 @@ use axum::http::StatusCode;
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use mesh_dns::report::{counters, entries};
-use mesh_proto::api::{
-    Addresses, DnsChange, DnsClient, DnsQuestion, DnsReport, DnsSummary, Done,
-};
+use mesh_proto::api::{Addresses, DnsChange, DnsClient, DnsQuestion, DnsReport, DnsSummary, Done};
 
 use super::{Answer, Api, Failure, ask};
 use crate::command::ControlCommand;

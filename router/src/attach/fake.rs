@@ -15,8 +15,7 @@ use mesh_host::interface::ContainerInterface;
 use mesh_proto::ids::Mac;
 
 use super::kernel::{
-    BridgeRepairs, ExposureOutcome, ExposurePlan, KernelApi, KernelError,
-    KernelResult, NetnsRef,
+    BridgeRepairs, ExposureOutcome, ExposurePlan, KernelApi, KernelError, KernelResult, NetnsRef,
 };
 
 #[derive(Default)]

@@ -80,7 +80,11 @@ async fn ask_all(
     }
 }
 
-async fn ask_one(shared: Arc<ServerState>, forwarded: Forwarded, server: UpstreamServer) -> io::Result<JudgedReply> {
+async fn ask_one(
+    shared: Arc<ServerState>,
+    forwarded: Forwarded,
+    server: UpstreamServer,
+) -> io::Result<JudgedReply> {
     match server {
         UpstreamServer::Host(server) => ask_host(&shared, &forwarded, server).await,
         UpstreamServer::Embedded(embedded) => {
@@ -112,7 +116,11 @@ async fn ask_embedded(
     ask_by_tcp(forwarded, stream).await
 }
 
-async fn ask_host(shared: &ServerState, forwarded: &Forwarded, server: SocketAddr) -> io::Result<JudgedReply> {
+async fn ask_host(
+    shared: &ServerState,
+    forwarded: &Forwarded,
+    server: SocketAddr,
+) -> io::Result<JudgedReply> {
     let socket = UdpSocket::bind(any_address(server.ip())).await?;
     // From now on the kernel accepts datagrams of this server only.
     socket.connect(server).await?;

@@ -10,13 +10,13 @@ use mesh_options::ipalloc::IpallocPlan;
 use mesh_proto::control::Control;
 use mesh_proto::ipam::{Ipam, IpamConfig, JournalError, Slicing};
 use mesh_proto::time::Instant;
+use mesh_state::files::ADDRESSES;
 use tokio::sync::mpsc;
 
 use super::IpamShell;
 use super::callers::Callers;
 use super::client::{Allocator, REQUESTS};
 use super::journal::{self, JournalKeeper};
-use crate::state::ADDRESSES;
 
 /// Opens the addresses of this router with the journal in `dir`. A journal that cannot be used is set aside, and
 /// operators are told.

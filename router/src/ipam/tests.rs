@@ -18,9 +18,9 @@ use mesh_proto::ids::PeerName;
 use mesh_proto::ipam::AddressRequest;
 use mesh_proto::topology::record::Ed25519;
 
+use mesh_state::files::{ADDRESSES, ADDRESSES_SET_ASIDE};
 use super::*;
 use crate::clock::{Clock, OsEntropy};
-use crate::state::{ADDRESSES, ADDRESSES_SET_ASIDE};
 
 fn control(clock: Clock) -> Control {
     let config = ControlConfig {
@@ -215,7 +215,11 @@ async fn a_damaged_journal_is_set_aside_and_a_foreign_range_left_alone() {
             let held = addresses.desk.leases().len();
             let aside = dir.path().join(format!("{ADDRESSES_SET_ASIDE}2"));
             assert!(held <= 1);
-            assert_eq!(addresses.desk.notice().is_some(), aside.exists(), "byte {n}");
+            assert_eq!(
+                addresses.desk.notice().is_some(),
+                aside.exists(),
+                "byte {n}"
+            );
             drop(addresses);
             let _ = fs::remove_file(aside);
         }

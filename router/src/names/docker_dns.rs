@@ -52,7 +52,10 @@ struct RedirectedNamespace {
 }
 
 impl DockerDns {
-    pub(super) fn new(dns: Option<Arc<Dns>>, wanted: watch::Receiver<Vec<DockerContainer>>) -> Self {
+    pub(super) fn new(
+        dns: Option<Arc<Dns>>,
+        wanted: watch::Receiver<Vec<DockerContainer>>,
+    ) -> Self {
         Self {
             dns,
             wanted,
@@ -136,7 +139,10 @@ fn look_at_queries(
     let mut found = BTreeSet::new();
     serving.retain(|id, _| dns.is_inside(*id));
     let listening = dns.listening();
-    for container in wanted.iter().filter(|container| container.asks_here(&listening)) {
+    for container in wanted
+        .iter()
+        .filter(|container| container.asks_here(&listening))
+    {
         // The container may have ended just now.
         let Ok(netns) = Netns::open(&container.sandbox) else {
             continue;
@@ -173,7 +179,10 @@ fn serve(
     id: NetnsId,
     serving: &mut BTreeMap<NetnsId, RedirectedNamespace>,
 ) -> Result<bool, SysError> {
-    if serving.get(&id).is_some_and(|now| now.heard == container.heard) {
+    if serving
+        .get(&id)
+        .is_some_and(|now| now.heard == container.heard)
+    {
         return Ok(true);
     }
     let Some(found) = resolver::find(&netns)? else {

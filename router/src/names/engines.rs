@@ -51,12 +51,20 @@ fn services() -> &'static Services {
 }
 
 /// Forwards the events of an engine, and reconnects when it was away. Ends with the receiving task.
-pub(super) async fn follow(engine: Arc<dyn Engine>, messages: mpsc::Sender<EngineMessage>, again: Duration) {
+pub(super) async fn follow(
+    engine: Arc<dyn Engine>,
+    messages: mpsc::Sender<EngineMessage>,
+    again: Duration,
+) {
     let runtime = engine.runtime();
     let (sender, mut events) = mpsc::channel(EVENTS);
     let pass = async {
         while let Some(event) = events.recv().await {
-            if messages.send(EngineMessage::Event(runtime, event)).await.is_err() {
+            if messages
+                .send(EngineMessage::Event(runtime, event))
+                .await
+                .is_err()
+            {
                 return;
             }
         }

@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use mesh_dns::namespaces::{NamespaceCheck, ServedNamespaces};
 use mesh_host::member::{NetnsPlace, ProcessIdentity, ResolverSite};
-use mesh_proto::limits::MAX_DNS_NAMESPACES;
 use mesh_options::DNS_PORT;
+use mesh_proto::limits::MAX_DNS_NAMESPACES;
 use mesh_sys::error::SysError;
 use mesh_sys::loopback::listen_in;
 use mesh_sys::netns::{Netns, NetnsId};

@@ -59,7 +59,8 @@ impl HostListeners {
         let this = self.clone();
         let looked = tokio::task::spawn_blocking(move || {
             let bridges = this.clients.look()?;
-            this.firewall.keep_if_changed(&bridges, &this.dns.listening());
+            this.firewall
+                .keep_if_changed(&bridges, &this.dns.listening());
             Ok::<(), mesh_sys::error::SysError>(())
         });
         if let Ok(Err(error)) = looked.await {

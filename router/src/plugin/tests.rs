@@ -17,8 +17,8 @@ use super::forward::PluginConnection;
 use super::*;
 use crate::attach::Attachments;
 use crate::attach::fake::FakeKernel;
-use crate::engine::fake::FakeEngine;
 use crate::engine::Engines;
+use crate::engine::fake::FakeEngine;
 use crate::ipam::Allocator;
 use crate::state::Store;
 use mesh_proto::api::Runtime;
@@ -277,7 +277,9 @@ async fn another_takes_its_place_without_a_gap() {
     let asking = tokio::spawn(async move {
         let mut answers = 0;
         while stopped.try_recv().is_err() {
-            let peer = PluginConnection::connect(&endless).await.expect("somebody listens");
+            let peer = PluginConnection::connect(&endless)
+                .await
+                .expect("somebody listens");
             let answer = peer.ask("NetworkDriver.Leave", Bytes::from(endpoint().to_string()));
             assert_eq!(answer.await.expect("an answer"), json!({}));
             answers += 1;

@@ -22,6 +22,7 @@ use mesh_proto::forward::{Forwarder, Snapshot};
 use mesh_proto::topology::record::Ed25519;
 use mesh_proto::topology::settings as shared;
 use mesh_proto::wire::topic::Topic;
+use mesh_state::changes::StateChange;
 use mesh_sys::bridge::{BridgeConfig, PortKind};
 use tokio::sync::mpsc;
 
@@ -42,7 +43,7 @@ use crate::names;
 use crate::secret::Password;
 use crate::shell::{Accepts, Shell};
 use crate::start::{Manner, Restart};
-use crate::state::{Change, StateWriter, Store};
+use crate::state::{StateWriter, Store};
 use crate::warnings::Warnings;
 use crate::ways::HostWays;
 use crate::{ipam, log, port, secret};
@@ -413,6 +414,6 @@ fn view(
 /// Starts the thread that writes state files.
 fn write_state(store: &Arc<Store>, warnings: &Warnings) -> anyhow::Result<StateWriter> {
     let disk = store.clone();
-    StateWriter::start(warnings.clone(), move |change: &Change| change.store(&disk))
+    StateWriter::start(warnings.clone(), move |change: &Change| disk.apply(change))
         .context("cannot start a thread")
 }

@@ -8,11 +8,11 @@ use tokio::sync::mpsc;
 use crate::api::{self, Api};
 use crate::attach::Attachments;
 use crate::command::ControlCommand;
-use mesh_options::{DEFAULT_PLUGIN_SOCKET, PluginSettings, RouterSettings};
 use crate::host::HostView;
 use crate::ipam::Allocator;
 use crate::names::Naming;
 use crate::plugin::keeper;
+use mesh_options::{DEFAULT_PLUGIN_SOCKET, PluginSettings, RouterSettings};
 
 /// Serves the API, and stops the router on request or on a signal.
 pub(super) fn serve_api(

@@ -1,8 +1,8 @@
 //! Peers that a starting router dials: stored targets, and targets given now.
 
-use mesh_options::RouterSettings;
+use mesh_state::content::GivenPeers;
 use crate::start::Manner;
-use crate::state::GivenPeers;
+use mesh_options::RouterSettings;
 
 /// Targets of this start, and the given peers to store.
 pub(super) struct Settled {

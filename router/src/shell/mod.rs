@@ -17,6 +17,7 @@ use mesh_proto::forward::Snapshot;
 use mesh_proto::ids::PeerName;
 use mesh_proto::time::Instant;
 use mesh_proto::topology::bodies::Attached;
+use mesh_state::changes::StateChange;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -26,7 +27,7 @@ use crate::fastpath::FastPath;
 use crate::ipam::{IpamEvent, IpamShell};
 use crate::lanes::{ControlSender, Reported};
 use crate::names::NamesFeed;
-use crate::state::{Change, StateWriter};
+use crate::state::StateWriter;
 use crate::ways::HostWays;
 
 use self::accept::Accepted;
@@ -167,7 +168,7 @@ impl Shell {
                     self.snapshot.store(snapshot.clone());
                     self.sender.flush_waiting(&snapshot, self.clock.now());
                 }
-                Output::Epoch(epoch) => self.state.put(Change::Epoch(epoch)),
+                Output::Epoch(epoch) => self.state.put(StateChange::Epoch(epoch)),
                 Output::Pin(name, key) => {
                     self.pins.insert(name, key);
                     self.save_pins();
@@ -176,9 +177,9 @@ impl Shell {
                     self.pins.remove(&name);
                     self.save_pins();
                 }
-                Output::Targets(targets) => self.state.put(Change::Targets(targets)),
-                Output::Forgotten(all) => self.state.put(Change::Forgotten(all)),
-                Output::Neighbours(all) => self.state.put(Change::Neighbours(all)),
+                Output::Targets(targets) => self.state.put(StateChange::Targets(targets)),
+                Output::Forgotten(all) => self.state.put(StateChange::Forgotten(all)),
+                Output::Neighbours(all) => self.state.put(StateChange::Neighbours(all)),
                 Output::Held(holder) => {
                     let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
                     held.set(holder);
@@ -211,7 +212,7 @@ impl Shell {
             .iter()
             .map(|(name, key)| (name.to_string(), *key))
             .collect();
-        self.state.put(Change::Pins(pins));
+        self.state.put(StateChange::Pins(pins));
     }
 
     fn handle_command(&mut self, command: ControlCommand) {

@@ -110,7 +110,10 @@ mod tests {
         assert_eq!((progress.durable, progress.length), (3, 40));
         progress.note(&work, Err("disk full".to_owned()));
         progress.note(&work, Ok(None));
-        assert_eq!((progress.durable, progress.error.as_deref()), (3, Some("disk full")));
+        assert_eq!(
+            (progress.durable, progress.error.as_deref()),
+            (3, Some("disk full"))
+        );
         progress.note(&work, Ok(Some(41)));
         assert_eq!(progress.error, None);
     }

@@ -110,10 +110,21 @@ mod tests {
             r#"[{"Id":"1","Name":"mesh","Driver":"bridge"},{"Id":"2","Name":"shop","Driver":"mesh"}]"#,
         )
         .unwrap();
-        assert!(exists("mesh", &all).unwrap_err().to_string().contains("of the driver bridge"));
-        assert_eq!((exists("shop", &all), exists("x", &all)), (Ok(true), Ok(false)));
+        assert!(
+            exists("mesh", &all)
+                .unwrap_err()
+                .to_string()
+                .contains("of the driver bridge")
+        );
+        assert_eq!(
+            (exists("shop", &all), exists("x", &all)),
+            (Ok(true), Ok(false))
+        );
         assert_eq!(base_beside(&all), Ok("mesh-net"));
         let ours = own_networks(all);
-        assert_eq!(ours.iter().map(|n| n.name.as_str()).collect::<Vec<_>>(), ["shop"]);
+        assert_eq!(
+            ours.iter().map(|n| n.name.as_str()).collect::<Vec<_>>(),
+            ["shop"]
+        );
     }
 }

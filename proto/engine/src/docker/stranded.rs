@@ -32,13 +32,9 @@ pub fn containers_of_ours(
 }
 
 /// Returns the stopped containers with a connection to a removed network of ours.
-pub fn stranded_containers(
-    containers: Vec<ContainerSummary>,
-    networks: &[Network],
-) -> Vec<String> {
-    let is_stranded = |c: &ContainerSummary| {
-        !has_process(c) && leads(c, networks).any(|to| to == Leads::Nowhere)
-    };
+pub fn stranded_containers(containers: Vec<ContainerSummary>, networks: &[Network]) -> Vec<String> {
+    let is_stranded =
+        |c: &ContainerSummary| !has_process(c) && leads(c, networks).any(|to| to == Leads::Nowhere);
     let stranded = containers.into_iter().filter(is_stranded);
     stranded.filter_map(|c| c.id).collect()
 }
@@ -152,7 +148,12 @@ mod tests {
             ..to("mesh-7", "")
         };
         let container = EngineContainer {
-            networks: vec![to("mesh", "1"), to("mesh-1", "2"), to("bridge", "3"), promised],
+            networks: vec![
+                to("mesh", "1"),
+                to("mesh-1", "2"),
+                to("bridge", "3"),
+                promised,
+            ],
             ..EngineContainer::default()
         };
         let existing = [OwnNetwork {

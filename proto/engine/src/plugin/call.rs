@@ -227,7 +227,13 @@ mod tests {
 
     #[test]
     fn what_cannot_be_read_is_an_error() {
-        for body in ["", "null", "[]", r#"{"EndpointID": 7}"#, r#"{"EndpointID": "../x", "NetworkID": "n"}"#] {
+        for body in [
+            "",
+            "null",
+            "[]",
+            r#"{"EndpointID": 7}"#,
+            r#"{"EndpointID": "../x", "NetworkID": "n"}"#,
+        ] {
             let parsed = DriverCall::parse(super::super::CREATE_ENDPOINT, body.as_bytes());
             assert!(parsed.is_err(), "{body}");
         }

@@ -79,9 +79,7 @@ pub(super) struct StaticRoute {
 }
 
 /// Returns the options of the endpoint that CreateEndpoint asks for; none when an address is to be chosen.
-pub(super) fn wanted(
-    request: &CreateEndpointRequest,
-) -> Result<Option<EndpointOptions>, String> {
+pub(super) fn wanted(request: &CreateEndpointRequest) -> Result<Option<EndpointOptions>, String> {
     check_id(&request.endpoint)?;
     check_id(&request.network)?;
     let given = request.interface.as_ref();

@@ -7,8 +7,8 @@ use serde_json::Value;
 use super::call::is_error;
 use super::endpoints::PluginEndpoints;
 use super::{
-    CREATE_ENDPOINT, DELETE_ENDPOINT, DELETE_NETWORK, DESCRIBE, DESCRIBE_ENDPOINT, END, JOIN, LEAVE,
-    endpoint_of,
+    CREATE_ENDPOINT, DELETE_ENDPOINT, DELETE_NETWORK, DESCRIBE, DESCRIBE_ENDPOINT, END, JOIN,
+    LEAVE, endpoint_of,
 };
 
 /// The header of a call that the plugin process hands on: when it was sent, in milliseconds since the machine started.
@@ -130,7 +130,9 @@ mod tests {
         let mut ends = PluginEndpoints::default();
         let body = br#"{"EndpointID": "e"}"#;
         let refused = error("unknown");
-        let mut take = |ends: &mut PluginEndpoints, path, answer| take_answer(ends, path, body, answer);
+        let take = |ends: &mut PluginEndpoints, path: &str, answer: &Value| {
+            take_answer(ends, path, body, answer)
+        };
         assert_eq!(take(&mut ends, JOIN, &refused), RouterAnswer::Use);
         let bare = PluginEndpoint {
             options: None,

@@ -4,9 +4,7 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 use mesh_engine::error::EngineError;
-use mesh_host::arguments::{
-    ArgumentMeaning, parse_addresses, parse_each, patience, texts, wanted,
-};
+use mesh_host::arguments::{ArgumentMeaning, parse_addresses, parse_each, patience, texts, wanted};
 use mesh_host::hosts::HostsWish;
 use mesh_host::table::{AddressBinding, AttachTo, AttachedTo};
 use mesh_proto::address::AddressArg;

@@ -6,9 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use ipnet::IpNet;
-use mesh_host::arguments::{
-    ArgumentMeaning, parse_addresses, parse_each, patience, texts, wanted,
-};
+use mesh_host::arguments::{ArgumentMeaning, parse_addresses, parse_each, patience, texts, wanted};
 use mesh_host::exposure::ExposureTable;
 use mesh_host::lease_owner::HOST;
 use mesh_proto::address::AddressArg;

@@ -28,8 +28,7 @@ use tokio::io::unix::AsyncFd;
 use crate::warnings::Warnings;
 
 use super::{
-    BridgeRepairs, ExposureOutcome, ExposurePlan, KernelApi, KernelError,
-    KernelResult, NetnsRef,
+    BridgeRepairs, ExposureOutcome, ExposurePlan, KernelApi, KernelError, KernelResult, NetnsRef,
 };
 
 /// Subjects of warnings.

@@ -4,9 +4,9 @@ use std::net::Ipv4Addr;
 use std::sync::Mutex;
 
 use ipnet::Ipv4Net;
-use mesh_host::driver_options;
 use mesh_allocator::call::{ContainerLease, NotGiven};
 use mesh_host::container_names::ContainerNames;
+use mesh_host::driver_options;
 use mesh_proto::ipam::{AddressPool, AddressRequest};
 use tokio::sync::mpsc;
 

@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use mesh_allocator::journal::backlog::{JournalBacklog, SyncProgress};
+use mesh_state::files::ADDRESSES;
 use tokio::sync::watch;
 
 use super::JournalFile;
 use crate::background::{BackgroundThread, Backlog};
-use crate::state::ADDRESSES;
 
 /// The thread that writes. When this is dropped, what waits is still written.
 #[derive(Debug)]
