@@ -17,3 +17,5 @@ pub mod journal;
 mod pending;
 mod report;
 pub mod router_names;
+#[cfg(test)]
+mod tests;
