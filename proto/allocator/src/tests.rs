@@ -24,8 +24,6 @@ struct DeskWorld {
     control: Control,
     now: Instant,
     calls: u64,
-    /// The reason the journal cannot be written, if so: then nothing is synced.
-    error: Option<&'static str>,
 }
 
 fn control(now: Instant) -> Control {
@@ -72,7 +70,6 @@ impl DeskWorld {
             control,
             now,
             calls: 0,
-            error: None,
         }
     }
 
@@ -97,10 +94,10 @@ impl DeskWorld {
     /// Lets time pass until the call is answered.
     fn answer(&mut self, call: CallId) -> CallAnswer {
         for _ in 0..1_000 {
-            while let Some(output) = self.desk.poll_output(self.error) {
+            while let Some(output) = self.desk.poll_output(None) {
                 match output {
                     DeskOutput::Answer(answered, answer) if answered == call => return answer,
-                    DeskOutput::Persist { position, .. } if self.error.is_none() => {
+                    DeskOutput::Persist { position, .. } => {
                         self.desk.persisted(position, self.now);
                     }
                     DeskOutput::Statement(bytes) => {
@@ -116,7 +113,7 @@ impl DeskWorld {
                 let told = told.map(|told| told.body.to_vec());
                 self.desk.finish_leave(told.as_deref(), self.now);
             }
-            let deadline = self.desk.next_deadline(self.error.is_some());
+            let deadline = self.desk.next_deadline(false);
             self.now = deadline.max(self.now + Duration::from_millis(10));
             self.desk.handle_timeout(self.now);
             if self.desk.begin_tick(self.now) {
@@ -166,17 +163,20 @@ fn an_address_is_leased_once_and_its_owner_is_named() {
 }
 
 #[test]
-fn a_disk_that_fails_is_the_reason_that_callers_are_told() {
+fn a_disk_that_fails_is_shown_with_those_who_wait_for_it() {
     let mut world = DeskWorld::new();
-    world.error = Some("disk full");
-    let late = world.acquired("docker:web:1", subnet()).unwrap_err();
-    assert_eq!(
-        late,
-        "no address in time: the journal of addresses cannot be written: disk full"
-    );
-    let report = world.desk.report(world.control.me(), Some("disk full"), world.now);
+    world.acquire("docker:web:1", subnet());
+    let error = Some("disk full");
+    let report = world.desk.report(world.control.me(), error, world.now);
     let advice = report.advice.concat();
-    assert!(advice.contains("cannot be written, so nothing is allocated: disk full"), "{advice}");
+    assert!(
+        advice.contains("cannot be written, so nothing is allocated: disk full"),
+        "{advice}"
+    );
+    let waiting = world.desk.waiting(error, world.now);
+    assert_eq!((waiting.len(), waiting[0].caller_pid), (1, 7));
+    assert_eq!(waiting[0].container, "web");
+    assert!(waiting[0].why.contains("disk full"), "{}", waiting[0].why);
 }
 
 #[test]
