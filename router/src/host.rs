@@ -14,8 +14,8 @@ use mesh_sys::netlink::{AddressEntry, Link};
 
 use crate::clock::Clock;
 use crate::fastpath::Status;
-use crate::latency::Latency;
-use crate::start::Restart;
+use crate::lanes::latency::Latency;
+use crate::process::start::Restart;
 use crate::warnings::Warnings;
 use crate::ways::Inside;
 
@@ -131,7 +131,7 @@ const NOT_UNDERLAY: [&str; 8] = [
 /// # Errors
 /// The kernel does not list its addresses.
 pub fn has_address(ip: IpAddr) -> Result<bool, mesh_sys::error::SysError> {
-    let addresses = mesh_sys::netlink::Netlink::open()?.addresses()?;
+    let addresses = mesh_sys::netlink::Netlink::open()?.address().list()?;
     // All of 127.0.0.0/8 belongs to this host.
     let is_loopback = matches!(ip, IpAddr::V4(v4) if v4.is_loopback());
     Ok(is_loopback || addresses.iter().any(|entry| entry.address.addr() == ip))
@@ -159,8 +159,8 @@ pub fn underlay(
     bridge: &str,
 ) -> Result<Underlay, mesh_sys::error::SysError> {
     let mut netlink = mesh_sys::netlink::Netlink::open()?;
-    let links = netlink.links()?;
-    let addresses = netlink.addresses()?;
+    let links = netlink.link().list()?;
+    let addresses = netlink.address().list()?;
     let inside = Inside::find(bridge, &links, &addresses);
     let endpoints = match host.filter(|h| !h.is_unspecified()) {
         Some(host) => vec![SocketAddr::new(host, port)],

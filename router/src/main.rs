@@ -5,9 +5,9 @@ use std::process::ExitCode;
 use clap::Parser;
 use mesh_options::{RouterArgs, RouterTask};
 use mesh_router::config;
-use mesh_router::secret::Password;
-use mesh_router::start::Manner;
-use mesh_router::supervise;
+use mesh_router::crypto::secret::Password;
+use mesh_router::process::start::Manner;
+use mesh_router::process::supervise;
 
 fn main() -> ExitCode {
     let args = RouterArgs::parse();

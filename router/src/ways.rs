@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use mesh_proto::control::{Way, Ways};
+use mesh_proto::control::{RouteLookup, UnderlayRoute};
 use mesh_sys::SysError;
 use mesh_sys::netlink::{AddressEntry, Link, Lookup, Netlink};
 
@@ -105,7 +105,7 @@ pub struct HostWays {
 #[derive(Debug)]
 struct Asked {
     netlink: Netlink,
-    answers: BTreeMap<IpAddr, (Way, Instant)>,
+    answers: BTreeMap<IpAddr, (UnderlayRoute, Instant)>,
 }
 
 impl HostWays {
@@ -128,7 +128,7 @@ impl HostWays {
     pub fn refuse(&self, local: Option<IpAddr>, remote: SocketAddr) -> Option<String> {
         let inside = self.inside.load();
         let by_address = local.is_some_and(|ip| inside.has_address(ip));
-        (by_address || self.way(remote) == Way::Mesh).then(|| {
+        (by_address || self.route(remote) == UnderlayRoute::Mesh).then(|| {
             let remote = remote.ip();
             format!(
                 "{remote} is reached through the mesh itself, which is no way between its routers"
@@ -136,30 +136,30 @@ impl HostWays {
         })
     }
 
-    fn ask(&self, asked: &mut Asked, to: IpAddr) -> Way {
-        match asked.netlink.lookup(to) {
-            Ok(Lookup::Link(link)) if self.inside.load().has(link) => Way::Mesh,
-            Ok(Lookup::Link(_)) => Way::Out,
-            Ok(Lookup::Local) if self.inside.load().has_address(to) => Way::Mesh,
-            Ok(Lookup::Local) => Way::Out,
-            Ok(Lookup::Nowhere) => Way::None,
+    fn ask(&self, asked: &mut Asked, to: IpAddr) -> UnderlayRoute {
+        match asked.netlink.route().lookup(to) {
+            Ok(Lookup::Link(link)) if self.inside.load().has(link) => UnderlayRoute::Mesh,
+            Ok(Lookup::Link(_)) => UnderlayRoute::Out,
+            Ok(Lookup::Local) if self.inside.load().has_address(to) => UnderlayRoute::Mesh,
+            Ok(Lookup::Local) => UnderlayRoute::Out,
+            Ok(Lookup::Nowhere) => UnderlayRoute::None,
             Err(error) => {
                 tracing::debug!("{error}");
-                Way::Out
+                UnderlayRoute::Out
             }
         }
     }
 }
 
-impl Ways for HostWays {
-    fn way(&self, to: SocketAddr) -> Way {
+impl RouteLookup for HostWays {
+    fn route(&self, to: SocketAddr) -> UnderlayRoute {
         // A link-local address contains its interface.
         if let SocketAddr::V6(v6) = to
             && v6.scope_id() != 0
         {
             return match self.inside.load().has(v6.scope_id()) {
-                true => Way::Mesh,
-                false => Way::Out,
+                true => UnderlayRoute::Mesh,
+                false => UnderlayRoute::Out,
             };
         }
         let to = to.ip().to_canonical();

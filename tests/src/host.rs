@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, ensure};
 use mesh_proto::api::ipam::IpamReport;
-use mesh_proto::api::{Attached, ConnectionReport, ConnectionState, Report};
+use mesh_proto::api::{AttachedContainer, ConnectionReport, ConnectionState, Report};
 
 use crate::command::{Background, CommandOutput};
 use crate::programs::Programs;
@@ -132,7 +132,7 @@ impl TestbedHost {
     ///
     /// # Errors
     /// The router does not run.
-    pub fn ps(&self) -> Result<Vec<Attached>> {
+    pub fn ps(&self) -> Result<Vec<AttachedContainer>> {
         let text = self.mesh(&["ps", "--json"])?.ok()?;
         serde_json::from_str(&text).with_context(|| format!("mesh ps --json on {}", self.name))
     }

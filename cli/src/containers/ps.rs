@@ -1,6 +1,6 @@
 //! `mesh ps`: one line per attached container.
 
-use mesh_proto::api::Attached;
+use mesh_proto::api::AttachedContainer;
 
 use crate::args::PsArgs;
 use crate::client::Client;
@@ -10,7 +10,7 @@ use crate::output::Outcome;
 
 /// Prints `<id12> <mac> cidr…` for each container, or for those in `args`, which are shown by the name given.
 pub(crate) fn ps(client: &Client, args: &PsArgs) -> Outcome {
-    let attached: Vec<Attached> = client.get("/ps")?;
+    let attached: Vec<AttachedContainer> = client.get("/ps")?;
     let mut status = 0;
     let mut shown = Vec::new();
     for name in &args.containers {
@@ -38,8 +38,11 @@ pub(crate) fn ps(client: &Client, args: &PsArgs) -> Outcome {
 }
 
 /// Returns the container with this name or id, or the only one whose id starts with `name`.
-pub(crate) fn find<'a>(attached: &'a [Attached], name: &str) -> Option<&'a Attached> {
-    let exact = |c: &&Attached| c.name == name || c.container == name;
+pub(crate) fn find<'a>(
+    attached: &'a [AttachedContainer],
+    name: &str,
+) -> Option<&'a AttachedContainer> {
+    let exact = |c: &&AttachedContainer| c.name == name || c.container == name;
     if let Some(container) = attached.iter().find(exact) {
         return Some(container);
     }
@@ -50,7 +53,7 @@ pub(crate) fn find<'a>(attached: &'a [Attached], name: &str) -> Option<&'a Attac
     }
 }
 
-fn line(name: &str, container: &Attached) -> String {
+fn line(name: &str, container: &AttachedContainer) -> String {
     let mut line = name.to_owned();
     let mac = container.interfaces.first().map(|i| i.mac.as_str());
     let addresses = container.interfaces.iter().map(|i| i.address.as_str());

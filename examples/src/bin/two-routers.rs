@@ -88,7 +88,7 @@ impl ExampleRouter {
             discovery: true,
             mtu: DEFAULT_MTU,
             suites: Suites::AES_FIRST,
-            remembered: Vec::new(),
+            stored_neighbours: Vec::new(),
             forgotten: Vec::new(),
             pins: BTreeMap::new(),
             identity,

@@ -38,7 +38,7 @@ fn control(now: Instant) -> Control {
         discovery: false,
         mtu: 1376,
         suites: Suites::AES_FIRST,
-        remembered: Vec::new(),
+        stored_neighbours: Vec::new(),
         forgotten: Vec::new(),
         pins: BTreeMap::new(),
     };
@@ -102,14 +102,14 @@ impl DeskWorld {
                     }
                     DeskOutput::Statement(bytes) => {
                         let topic = crate::desk::TOPIC;
-                        self.control.say(topic, bytes, self.now).unwrap();
+                        self.control.announce(topic, bytes, self.now).unwrap();
                     }
                     _ => {}
                 }
             }
             if self.desk.is_leaving() {
                 let me = self.control.me();
-                let told = self.control.said_by(me, crate::desk::TOPIC);
+                let told = self.control.announcement(me, crate::desk::TOPIC);
                 let told = told.map(|told| told.body.to_vec());
                 self.desk.finish_leave(told.as_deref(), self.now);
             }

@@ -36,7 +36,7 @@ impl UpdateFeed {
 
     /// Marks routers whose reachability changed.
     pub fn note_reach(&mut self, control: &Control) {
-        for said in control.said(Topic::NAMES) {
+        for said in control.announcements(Topic::NAMES) {
             let now = Some(&(said.version, said.reachable));
             if self.sent.get(&said.origin) != now {
                 self.waiting.insert(said.origin);
@@ -73,7 +73,7 @@ impl UpdateFeed {
     fn update_of(&self, origin: PeerId, control: &Control) -> Option<(SentState, NameUpdate)> {
         let sent = self.sent.get(&origin).copied();
         let step = |state| SentState { origin, state };
-        let Some(said) = control.said_by(origin, Topic::NAMES) else {
+        let Some(said) = control.announcement(origin, Topic::NAMES) else {
             sent?;
             return Some((step(None), NameUpdate::Forgotten(origin)));
         };

@@ -11,7 +11,7 @@ use mesh_engine::container::is_part_of_id;
 use mesh_engine::event::EngineEvent;
 use mesh_host::exposure::ExposedName;
 use mesh_host::hosts::HostsWish;
-use mesh_proto::api::{Attached, DnsChange, EXPOSE, Runtime};
+use mesh_proto::api::{AttachedContainer, DnsChange, EXPOSE, Runtime};
 use mesh_proto::names::{
     AddError, Container, Domain, LocalNames, ManualName, ManualNames, MeshName, NameError,
 };
@@ -53,7 +53,7 @@ pub struct ChangeTarget {
 #[derive(Debug)]
 pub struct AttachedNow<'a> {
     /// All containers, and the host itself.
-    pub rows: &'a [Attached],
+    pub rows: &'a [AttachedContainer],
     /// Names of the host itself.
     pub exposed: Vec<ExposedName>,
     /// Wishes of users about `/etc/hosts`, by container.
@@ -179,7 +179,7 @@ impl HostNames {
     }
 
     /// Returns true if an engine knows more about a container than this host does.
-    fn is_unknown(&self, row: &Attached) -> bool {
+    fn is_unknown(&self, row: &AttachedContainer) -> bool {
         let has_engine = matches!(row.runtime, Runtime::Docker | Runtime::Podman);
         has_engine
             && is_named(row)
@@ -312,7 +312,7 @@ impl HostNames {
 
     fn docker_containers(
         &self,
-        rows: &[Attached],
+        rows: &[AttachedContainer],
         wishes: &BTreeMap<String, HostsWish>,
     ) -> Vec<DockerContainer> {
         let docker = rows.iter().filter(|row| row.runtime == Runtime::Docker);
@@ -326,7 +326,7 @@ impl HostNames {
 
     fn docker_container(
         &self,
-        row: &Attached,
+        row: &AttachedContainer,
         details: &ContainerNaming,
         wish: &HostsWish,
     ) -> DockerContainer {
@@ -351,7 +351,7 @@ impl HostNames {
         }
     }
 
-    fn container(&self, row: &Attached) -> Container {
+    fn container(&self, row: &AttachedContainer) -> Container {
         let details = self.details.get(&row.container);
         // Until the engine answers, only the container name is known; processes have no other.
         let mut names = details.map(|d| d.names.clone()).unwrap_or_default();
@@ -370,7 +370,7 @@ impl HostNames {
     }
 
     /// Returns the names of a container that are not valid in the mesh, one line each.
-    fn unusable_of(&self, row: &Attached) -> Vec<String> {
+    fn unusable_of(&self, row: &AttachedContainer) -> Vec<String> {
         let mut errors = match self.details.get(&row.container) {
             Some(details) => details.unusable.clone(),
             None => Vec::new(),
@@ -416,8 +416,8 @@ impl HostNames {
 }
 
 /// Returns the attached container that a user calls `wanted`.
-pub fn attached_target(rows: &[Attached], wanted: &str) -> Option<ChangeTarget> {
-    let named = |row: &&Attached| row.name == wanted || row.container == wanted;
+pub fn attached_target(rows: &[AttachedContainer], wanted: &str) -> Option<ChangeTarget> {
+    let named = |row: &&AttachedContainer| row.name == wanted || row.container == wanted;
     rows.iter().find(named).map(|row| ChangeTarget {
         id: row.container.clone(),
         name: row.name.clone(),
@@ -435,7 +435,7 @@ fn host_name((name, addresses): ExposedName) -> Container {
 }
 
 /// Returns its mesh addresses, in the order of its interfaces.
-fn addresses(row: &Attached) -> impl Iterator<Item = IpAddr> + '_ {
+fn addresses(row: &AttachedContainer) -> impl Iterator<Item = IpAddr> + '_ {
     row.interfaces.iter().filter_map(|i| {
         let text = i.address.split('/').next().unwrap_or_default();
         text.parse().ok()
@@ -443,7 +443,7 @@ fn addresses(row: &Attached) -> impl Iterator<Item = IpAddr> + '_ {
 }
 
 /// Returns true if the displayed name is a real one: while the owner is unknown, it is a prefix of the id.
-fn is_named(row: &Attached) -> bool {
+fn is_named(row: &AttachedContainer) -> bool {
     !is_part_of_id(&row.name, &row.container)
 }
 
@@ -460,7 +460,7 @@ mod tests {
 
     #[test]
     fn a_name_that_begins_an_id_by_chance_is_a_name() {
-        let row = |name: &str| Attached {
+        let row = |name: &str| AttachedContainer {
             container: "c7a90b1122334455".to_owned(),
             name: name.to_owned(),
             runtime: Runtime::Process,
@@ -474,8 +474,8 @@ mod tests {
         }
     }
 
-    fn web() -> Attached {
-        Attached {
+    fn web() -> AttachedContainer {
+        AttachedContainer {
             container: "0123456789abcdef".repeat(4),
             name: "web".to_owned(),
             runtime: Runtime::Docker,
@@ -491,7 +491,7 @@ mod tests {
         HostNames::new(ManualNames::default(), Domain::parse("mesh.local").unwrap())
     }
 
-    fn look(names: &mut HostNames, rows: &[Attached]) -> LookEffects {
+    fn look(names: &mut HostNames, rows: &[AttachedContainer]) -> LookEffects {
         names.look(AttachedNow {
             rows,
             exposed: Vec::new(),

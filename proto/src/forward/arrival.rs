@@ -3,7 +3,7 @@
 use super::Via;
 use super::snapshot::Unreachable;
 use crate::ids::{PeerId, SessionIndex};
-use crate::session::transport::SealError;
+use crate::session::transport::DeadKey;
 use crate::wire::datagram::{HEADER_LEN, TAG_LEN};
 
 /// Bytes of header and tag around sealed content.
@@ -32,7 +32,7 @@ pub enum SendError {
     Unreachable(#[from] Unreachable),
     /// The session's keys expired or reached their limits.
     #[error(transparent)]
-    Seal(#[from] SealError),
+    Seal(#[from] DeadKey),
     /// The bytes are no end-to-end datagram.
     #[error("not a datagram between two routers")]
     Malformed,

@@ -6,7 +6,7 @@ use super::snapshot::{FirstHop, Snapshot, Unreachable};
 use super::{Forwarder, Outgoing};
 use crate::ids::PeerId;
 use crate::limits::MAX_HOPS;
-use crate::session::transport::{Draft, SealError, Transport};
+use crate::session::transport::{DeadKey, Draft, Transport};
 use crate::time::Instant;
 use crate::wire::datagram::{HEADER_LEN, Kind, RELAY_OVERHEAD};
 
@@ -70,13 +70,13 @@ impl<'s> Encap<'s> {
     /// Completes and sends the datagram.
     ///
     /// # Errors
-    /// [`SealError`] if the keys of the next hop are exhausted or expired; the buffer is then as before.
+    /// [`DeadKey`] if the keys of the next hop are exhausted or expired; the buffer is then as before.
     pub(super) fn send(
         self,
         forwarder: &Forwarder,
         now: Instant,
         out: &mut Outgoing,
-    ) -> Result<(), SealError> {
+    ) -> Result<(), DeadKey> {
         if let Some(relay) = self.relay {
             let buffer = out.buffer();
             let inner = buffer.get(relay.inner..).unwrap_or_default();

@@ -10,7 +10,7 @@ use crate::fdb::Owner;
 use crate::fragment::{Fragment, Reassembled, split};
 use crate::ids::PeerId;
 use crate::limits::MAX_HOPS;
-use crate::session::transport::{SealError, Transport};
+use crate::session::transport::{DeadKey, Transport};
 use crate::time::Instant;
 use crate::wire::datagram::Kind;
 
@@ -106,7 +106,7 @@ fn seal_fragment(
     fragment: &Fragment<'_>,
     now: Instant,
     buffer: &mut Vec<u8>,
-) -> Result<(), SealError> {
+) -> Result<(), DeadKey> {
     let draft = transport.begin(Kind::Fragment, hops, buffer);
     fragment.encode(buffer);
     transport.finish(draft, 0, now, buffer)

@@ -212,6 +212,6 @@ fn reason(error: OpenError) -> DropReason {
         OpenError::WrongIndex => DropReason::UnknownIndex,
         OpenError::Forged => DropReason::Forged,
         OpenError::Replayed => DropReason::Replayed,
-        OpenError::Expired | OpenError::Exhausted | OpenError::Attacked => DropReason::DeadKey,
+        OpenError::DeadKey(_) => DropReason::DeadKey,
     }
 }

@@ -8,7 +8,7 @@ use super::snapshot::{NextHop, Snapshot, Unreachable};
 use super::{Counter, DropReason, Forwarder, Outbox, Via, lock};
 use crate::ids::PeerId;
 use crate::limits::MAX_HOPS;
-use crate::session::transport::SealError;
+use crate::session::transport::DeadKey;
 use crate::time::Instant;
 use crate::wire::datagram::{HEADER_LEN, Header, Kind, PEER_ID_LEN, TAG_LEN, split_relay};
 
@@ -41,7 +41,7 @@ impl Forwarder {
         peer: PeerId,
         now: Instant,
         out: &mut dyn Outbox,
-        fill: impl FnOnce(&mut Vec<u8>) -> Result<(), SealError>,
+        fill: impl FnOnce(&mut Vec<u8>) -> Result<(), DeadKey>,
     ) -> Result<(), SendError> {
         let outgoing = out.outgoing();
         let encap = Encap::begin(snap, peer, now, outgoing)?;

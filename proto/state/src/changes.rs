@@ -3,7 +3,7 @@
 use core::mem::{discriminant, take};
 use std::collections::VecDeque;
 
-use mesh_proto::control::{Forgotten, Remembered};
+use mesh_proto::control::{Forgotten, StoredNeighbour};
 
 use crate::content::KeyPins;
 
@@ -17,7 +17,7 @@ pub enum StateChange {
     /// Targets that must not be dialled.
     Forgotten(Vec<Forgotten>),
     /// Neighbours to reconnect to.
-    Neighbours(Vec<Remembered>),
+    Neighbours(Vec<StoredNeighbour>),
     /// Signing key that each peer name is bound to.
     Pins(KeyPins),
 }

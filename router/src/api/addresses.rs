@@ -6,7 +6,7 @@ use axum::extract::State;
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use mesh_proto::api::ipam::{IpamReport, Left, PrimeRequest, RemoveRequest, Removed};
-use mesh_proto::api::{Done, Waiting};
+use mesh_proto::api::{Done, WaitingReport};
 
 use super::{Answer, Api, refused};
 
@@ -28,8 +28,8 @@ async fn report(State(api): State<Api>) -> Json<IpamReport> {
     Json(api.allocator.report().await)
 }
 
-async fn waiting(State(api): State<Api>) -> Json<Waiting> {
-    Json(Waiting {
+async fn waiting(State(api): State<Api>) -> Json<WaitingReport> {
+    Json(WaitingReport {
         addresses: api.allocator.waiting().await,
         engines: api.attachments.engines().waiting(),
     })

@@ -3,6 +3,7 @@
 mod addresses;
 mod dns;
 mod host;
+pub mod targets;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,8 +15,8 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use mesh_proto::api::{
-    AbandonRequest, AdoptRequest, ArrivedRequest, AttachRequest, Attached, ConnectRequest,
-    ContainerAddresses, DetachRequest, Done, ErrorBody, ForgetRequest, Forgotten, PrepareRequest,
+    AbandonRequest, AdoptRequest, ArrivedRequest, AttachRequest, AttachedContainer, ConnectRequest,
+    ContainerAddresses, DetachRequest, Done, ErrorBody, ForgetReply, ForgetRequest, PrepareRequest,
     Prepared, Report, RouterReport,
 };
 use mesh_proto::control::Forgot;
@@ -102,7 +103,7 @@ pub async fn bind(path: &Path) -> anyhow::Result<UnixListener> {
         }
         _ => {}
     }
-    let listener = mesh_sys::unix::listen(path).and_then(UnixListener::from_std);
+    let listener = mesh_sys::socket::unix::listen(path).and_then(UnixListener::from_std);
     listener.with_context(|| format!("cannot listen on {}", path.display()))
 }
 
@@ -191,7 +192,7 @@ async fn report(State(api): State<Api>) -> Answer<Report> {
 }
 
 async fn connect(State(api): State<Api>, Json(request): Json<ConnectRequest>) -> Answer<Done> {
-    crate::resolve::check(&request.peers, api.host.port).map_err(refused)?;
+    targets::check(&request.peers, api.host.port).map_err(refused)?;
     let stored = ask(&api, |done| ControlCommand::Connect {
         targets: request.peers,
         replace: request.replace,
@@ -214,7 +215,7 @@ fn unstored(error: &str) -> Failure {
     )
 }
 
-async fn forget(State(api): State<Api>, Json(request): Json<ForgetRequest>) -> Answer<Forgotten> {
+async fn forget(State(api): State<Api>, Json(request): Json<ForgetRequest>) -> Answer<ForgetReply> {
     let targets = request.peers.clone();
     let (became, stored) = ask(&api, |done| ControlCommand::Forget { targets, done }).await?;
     stored
@@ -228,7 +229,7 @@ async fn forget(State(api): State<Api>, Json(request): Json<ForgetRequest>) -> A
             .map(|(word, _)| word.clone())
             .collect()
     };
-    Ok(Json(Forgotten {
+    Ok(Json(ForgetReply {
         linked: of(Forgot::Linked),
         unknown: of(Forgot::Unknown),
     }))
@@ -301,7 +302,7 @@ async fn detach(
         .map_err(Failure::from)
 }
 
-async fn ps(State(api): State<Api>) -> Json<Vec<Attached>> {
+async fn ps(State(api): State<Api>) -> Json<Vec<AttachedContainer>> {
     Json(api.attachments.ps())
 }
 

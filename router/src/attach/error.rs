@@ -2,7 +2,7 @@
 
 use mesh_engine::error::EngineError;
 use mesh_host::arguments::ArgumentError;
-use mesh_host::table::AddressRefusal;
+use mesh_host::table::AttachRefusal;
 
 use super::kernel::KernelError;
 use crate::state::StateError;
@@ -18,7 +18,7 @@ pub enum AttachmentError {
     Allocation(String),
     /// An address that someone else has, or one more than fits.
     #[error(transparent)]
-    Refused(#[from] AddressRefusal),
+    Refused(#[from] AttachRefusal),
     /// An address to be detached is not there.
     #[error("{what} is not attached to container {name}")]
     NotAttached {

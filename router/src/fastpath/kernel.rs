@@ -9,7 +9,7 @@ use mesh_proto::ids::Mac;
 use mesh_sys::SysError;
 use mesh_sys::firewall::sources::{self, Guard};
 use mesh_sys::netlink::{Known, Netlink, Remote};
-use mesh_sys::packet::PacketSocket;
+use mesh_sys::socket::packet::PacketSocket;
 use mesh_sys::vxlan::{self, Device, Family, VxlanConfig};
 
 use super::table::{Exit, Found, Links, Step, Table, found, remote, steps};
@@ -103,10 +103,12 @@ impl Kernel {
         let group: BTreeSet<Remote> = all.map(remote).collect();
         let link = port.device.index;
         for gone in port.group.difference(&group) {
-            self.netlink.del_remote(link, BEAT_GROUP, Some(*gone))?;
+            self.netlink
+                .fdb()
+                .delete_remote(link, BEAT_GROUP, Some(*gone))?;
         }
         for to in &group {
-            self.netlink.add_group_remote(link, BEAT_GROUP, *to)?;
+            self.netlink.fdb().add_group_remote(link, BEAT_GROUP, *to)?;
         }
         port.group = group;
         self.ports.insert(family, port);
@@ -144,17 +146,17 @@ impl Kernel {
         let (mac, old) = (step.mac, step.from.and_then(|exit| self.link(exit)));
         let new = step.to.and_then(|exit| self.link(exit));
         if let (Some(Exit::Vxlan(remote)), Some(link)) = (step.to, new) {
-            self.netlink.put_remote(link, mac, remote)?;
+            self.netlink.fdb().put_remote(link, mac, remote)?;
         }
         match (old, new) {
-            (_, Some(link)) => self.netlink.put_bridge_entry(link, mac)?,
-            (Some(link), None) => drop(self.netlink.del_bridge_entry(link, mac)?),
+            (_, Some(link)) => self.netlink.fdb().put_bridge_entry(link, mac)?,
+            (Some(link), None) => drop(self.netlink.fdb().delete_bridge_entry(link, mac)?),
             (None, None) => {}
         }
         if let (Some(Exit::Vxlan(_)), Some(link)) = (step.from, old)
             && new != Some(link)
         {
-            self.netlink.del_remote(link, mac, None)?;
+            self.netlink.fdb().delete_remote(link, mac, None)?;
         }
         Ok(())
     }
@@ -179,9 +181,9 @@ impl Kernel {
             vxlan: self.ports.values().map(|p| p.device.index).collect(),
             own: (self.config.port, self.config.vni),
         };
-        let found = found(&self.netlink.fdb()?, &links, used_within);
+        let found = found(&self.netlink.fdb().list()?, &links, used_within);
         for (link, mac) in &found.orphans {
-            self.netlink.del_remote(*link, *mac, None)?;
+            self.netlink.fdb().delete_remote(*link, *mac, None)?;
         }
         self.installed.clone_from(&found.table);
         Ok(found)
@@ -242,11 +244,11 @@ fn forget_external(bridge: &str) -> Result<(), SysError> {
         return Ok(());
     };
     let is_ours = |known| matches!(known, Known::Bridge { external: true, .. });
-    let rows = netlink.fdb()?;
+    let rows = netlink.fdb().list()?;
     let ours = rows
         .iter()
         .filter(|row| row.link == port && is_ours(row.known));
     let macs: Vec<Mac> = ours.map(|row| row.mac).collect();
     macs.into_iter()
-        .try_for_each(|mac| netlink.del_bridge_entry(port, mac).map(drop))
+        .try_for_each(|mac| netlink.fdb().delete_bridge_entry(port, mac).map(drop))
 }

@@ -10,10 +10,10 @@ use mesh_sys::netlink::Netlink;
 /// The kernel does not tell its routes.
 pub fn colliding(range: Ipv4Net, bridge: &str) -> anyhow::Result<Option<String>> {
     let mut netlink = Netlink::open()?;
-    let bridge = netlink.link_by_name(bridge)?.map(|link| link.index);
-    let routes = netlink.routes()?.into_iter();
+    let bridge = netlink.link().by_name(bridge)?.map(|link| link.index);
+    let routes = netlink.route().list()?.into_iter();
     let routes = routes.filter(|route| route.link.is_none() || route.link != bridge);
-    let addresses = netlink.addresses()?.into_iter();
+    let addresses = netlink.address().list()?.into_iter();
     let addresses = addresses.filter(|entry| Some(entry.link) != bridge);
     Ok(collision(
         range,

@@ -95,7 +95,7 @@ impl IpamShell {
             self.journal.compact(position, snapshot);
         }
         if self.desk.is_leaving() {
-            let told = control.said_by(control.me(), TOPIC);
+            let told = control.announcement(control.me(), TOPIC);
             self.desk.finish_leave(told.map(|told| told.body), now);
             self.drain(control, now);
         }
@@ -116,12 +116,12 @@ impl IpamShell {
         match output {
             DeskOutput::Persist { position, entry } => self.journal.push(position, entry),
             DeskOutput::Statement(bytes) => {
-                if let Err(error) = control.say(TOPIC, bytes, now) {
+                if let Err(error) = control.announce(TOPIC, bytes, now) {
                     tracing::error!(%error, "the statement of this router about addresses is not told");
                 }
             }
             DeskOutput::Send { to, bytes } => {
-                if let Err(error) = control.tell(to, TOPIC, &bytes, now) {
+                if let Err(error) = control.send_unicast(to, TOPIC, &bytes, now) {
                     tracing::error!(%error, "a message about addresses is not sent");
                 }
             }

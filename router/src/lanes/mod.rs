@@ -4,8 +4,10 @@
 //! that a lane cannot handle go to the control plane through a bounded queue; overflow is counted.
 
 mod inject;
+pub mod latency;
 mod losses;
 mod out;
+pub mod port;
 mod spare;
 
 use std::net::IpAddr;
@@ -22,14 +24,14 @@ use mesh_sys::udp::Udp;
 use tokio::sync::mpsc;
 
 use crate::clock::Clock;
-use crate::latency::Latency;
-use crate::port::{Halves, ReopeningReader};
 use crate::ways::Inside;
 
 use self::inject::Injector;
+use self::latency::Latency;
 use self::losses::Losses;
 pub use self::out::ControlSender;
 use self::out::{LaneOut, PortSide, Sending};
+use self::port::{Halves, ReopeningReader};
 pub use self::spare::Spare;
 
 /// Capacity of the event queue to the control plane; overflow is dropped and counted.

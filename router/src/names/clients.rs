@@ -47,8 +47,8 @@ impl DnsClients {
     /// Reads the host's addresses. Returns the bridges that containers are on.
     pub(super) fn look(&self) -> Result<BTreeSet<String>, SysError> {
         let mut netlink = Netlink::open()?;
-        let links = netlink.links()?;
-        let entries = netlink.addresses()?;
+        let links = netlink.link().list()?;
+        let entries = netlink.address().list()?;
         let addresses = entries.iter().filter_map(|entry| {
             let link = links.iter().find(|l| l.index == entry.link)?;
             Some(HostAddress {
@@ -79,10 +79,10 @@ impl DnsClients {
 /// Returns the address of Docker's bridge, IPv4 if it has one; `None` while there is none.
 pub(super) fn docker_address() -> Result<Option<SocketAddr>, SysError> {
     let mut netlink = Netlink::open()?;
-    let Some(link) = netlink.link_by_name(DOCKER_BRIDGE)? else {
+    let Some(link) = netlink.link().by_name(DOCKER_BRIDGE)? else {
         return Ok(None);
     };
-    let entries = netlink.addresses()?.into_iter();
+    let entries = netlink.address().list()?.into_iter();
     let own = entries.filter(|entry| entry.link == link.index);
     let address = listening_address(own.map(|entry| entry.address.addr()));
     Ok(address.map(|ip| SocketAddr::new(ip, DNS_PORT)))

@@ -32,7 +32,7 @@ use tokio::sync::Notify;
 use crate::attach::HostKernel;
 use crate::attach::kernel::KernelApi;
 use crate::driver::{self, Alone, DriverBackend, MAX_REQUEST, PluginSocket};
-use crate::log;
+use crate::process::log;
 
 use forward::Forward;
 

@@ -16,7 +16,7 @@ use anyhow::Context;
 use arc_swap::ArcSwap;
 use mesh_options::RouterSettings;
 use mesh_options::ipalloc::{Ipalloc, IpallocPlan};
-use mesh_proto::control::{Config, Control, HeldAddresses};
+use mesh_proto::control::{Config, Control, RemoteAddresses};
 use mesh_proto::crypto::secret::MeshSecret;
 use mesh_proto::forward::{Forwarder, Snapshot};
 use mesh_proto::topology::record::Ed25519;
@@ -31,22 +31,25 @@ use self::serve::{keep_plugin, serve_api};
 use crate::attach::Attachments;
 use crate::attach::HostKernel;
 use crate::attach::kernel::KernelApi;
-use crate::cipher;
 use crate::clock::{Clock, OsEntropy};
+use crate::crypto::cipher;
+use crate::crypto::secret;
+use crate::crypto::secret::Password;
 use crate::engine::Engines;
 use crate::fastpath::{self, FastPath};
 use crate::host::{DatapathView, HostView};
+use crate::ipam;
 use crate::ipam::{Allocator, IpamShell};
+use crate::lanes::latency::Latency;
+use crate::lanes::port;
 use crate::lanes::{ControlSender, LANE_EVENTS, Lanes, Reported, Shared, Spare};
-use crate::latency::Latency;
 use crate::names;
-use crate::secret::Password;
+use crate::process::log;
+use crate::process::start::{Manner, Restart};
 use crate::shell::{Accepts, Shell};
-use crate::start::{Manner, Restart};
 use crate::state::{StateWriter, Store};
 use crate::warnings::Warnings;
 use crate::ways::HostWays;
-use crate::{ipam, log, port, secret};
 
 /// Time limit for pending kernel operations at the end.
 const LAST_STEPS: Duration = Duration::from_secs(1);
@@ -85,7 +88,7 @@ pub fn run(
 /// Raises the limit of file descriptors. Returns the number that incoming links may use; the others are for the API,
 /// the kernel and name resolution.
 fn for_links() -> u64 {
-    match mesh_sys::descriptors::raise_limit() {
+    match mesh_sys::process::descriptors::raise_limit() {
         Ok(limit) => limit - (limit / 4).min(KEPT_DESCRIPTORS),
         Err(error) => {
             tracing::warn!("{error}");
@@ -126,7 +129,7 @@ async fn start(
     let (kernel, datapath) = build_host(&settings, &warnings)?;
     let (shared, lane_events) = share(&settings, &mut opened, &control, forwarder, clock)?;
     let ways = HostWays::open(shared.inside.clone())?;
-    control.set_ways(Box::new(ways.clone()));
+    control.set_route_lookup(Box::new(ways.clone()));
     // If the port has fewer lanes, close the other sockets: datagrams to a socket that nobody reads are lost.
     opened.udp.truncate(datapath.halves.len());
     let lanes =
@@ -138,7 +141,7 @@ async fn start(
         commands: command_sender.clone(),
     };
     let fast = fastpath::begin(&settings, &mut control, wiring)?;
-    let held = Arc::new(Mutex::new(HeldAddresses::default()));
+    let held = Arc::new(Mutex::new(RemoteAddresses::default()));
     let offloads_off = kernel.offloads_off;
     let attachments = open_attachments(
         &settings,
@@ -236,7 +239,7 @@ fn build_control(
         mtu: settings.mtu,
         suites: cipher::suites(settings.cipher),
         // Losing them costs a moment at most.
-        remembered: opened.store.neighbours().unwrap_or_else(|error| {
+        stored_neighbours: opened.store.neighbours().unwrap_or_else(|error| {
             tracing::warn!("{error}");
             Vec::new()
         }),
@@ -250,7 +253,7 @@ fn build_control(
         Box::new(OsEntropy),
         clock.now(),
     )?;
-    control.say(
+    control.announce(
         Topic::SETTINGS,
         said_settings(settings).encode(),
         clock.now(),
@@ -369,7 +372,7 @@ fn open_attachments(
     settings: &RouterSettings,
     store: &Arc<Store>,
     kernel: HostKernel,
-    held: Arc<Mutex<HeldAddresses>>,
+    held: Arc<Mutex<RemoteAddresses>>,
     allocator: Allocator,
 ) -> anyhow::Result<Arc<Attachments>> {
     Ok(Attachments::open(

@@ -8,16 +8,16 @@ use mesh_options::RouterSettings;
 use mesh_proto::crypto::identity::Identity;
 use mesh_proto::entropy::Entropy;
 use mesh_proto::ids::PeerName;
-use mesh_sys::tcp::limit_segments;
+use mesh_sys::socket::tcp::limit_segments;
 use mesh_sys::udp::Udp;
 use tokio::net::{TcpListener, UnixListener};
 
-use crate::api::{self, SocketFile};
+use crate::api::{self, SocketFile, targets};
 use crate::clock::OsEntropy;
+use crate::host;
 use crate::run::watch;
 use crate::state::Store;
 use crate::warnings::Warnings;
-use crate::{host, resolve};
 
 /// Resources acquired before the first kernel object is created.
 pub(super) struct Opened {
@@ -41,7 +41,7 @@ impl Opened {
         warnings: &Warnings,
     ) -> anyhow::Result<Self> {
         let given = settings.peers.iter().chain(&settings.configured);
-        resolve::check(given, settings.port)?;
+        targets::check(given, settings.port)?;
         let api = api::bind(&settings.socket).await?;
         let socket = SocketFile(settings.socket.clone());
         let listener = listen(settings)?;
@@ -80,7 +80,7 @@ fn listen(settings: &RouterSettings) -> anyhow::Result<TcpListener> {
     let mut last = None;
     for ip in listen_addresses(settings.host) {
         let address = SocketAddr::new(ip, settings.port);
-        match mesh_sys::tcp::listen(address).and_then(TcpListener::from_std) {
+        match mesh_sys::socket::tcp::listen(address).and_then(TcpListener::from_std) {
             Ok(listener) => {
                 limit_segments(&listener)?;
                 return Ok(listener);

@@ -1,8 +1,9 @@
 //! Peers that a starting router dials: stored targets, and targets given now.
 
-use mesh_state::content::GivenPeers;
-use crate::start::Manner;
 use mesh_options::RouterSettings;
+use mesh_state::content::GivenPeers;
+
+use crate::process::start::Manner;
 
 /// Targets of this start, and the given peers to store.
 pub(super) struct Settled {

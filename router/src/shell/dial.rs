@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use mesh_proto::control::targets::DialTo;
 use mesh_proto::limits::{DIAL_AGAIN, MAX_CANDIDATES};
-use mesh_sys::tcp::limit_segments;
+use mesh_sys::socket::tcp::limit_segments;
 use tokio::net::{TcpSocket, TcpStream, lookup_host};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};

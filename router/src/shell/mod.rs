@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 use mesh_host::table::Announced;
-use mesh_proto::control::{Control, HeldAddresses, Note, Output};
+use mesh_proto::control::{Control, Note, Output, RemoteAddresses};
 use mesh_proto::forward::Snapshot;
 use mesh_proto::ids::PeerName;
 use mesh_proto::time::Instant;
@@ -61,7 +61,7 @@ pub struct Shell {
     /// Route lookups of the host.
     pub ways: HostWays,
     /// Addresses held elsewhere in the mesh, for the allocator.
-    pub held: Arc<Mutex<HeldAddresses>>,
+    pub held: Arc<Mutex<RemoteAddresses>>,
     /// Stored pins: names and the keys that they are bound to.
     pub pins: BTreeMap<PeerName, [u8; 32]>,
     /// Kernel part of the fast path, if enabled.
@@ -180,14 +180,14 @@ impl Shell {
                 Output::Targets(targets) => self.state.put(StateChange::Targets(targets)),
                 Output::Forgotten(all) => self.state.put(StateChange::Forgotten(all)),
                 Output::Neighbours(all) => self.state.put(StateChange::Neighbours(all)),
-                Output::Held(holder) => {
+                Output::RemoteAttached(holder) => {
                     let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
                     held.set(holder);
                 }
-                Output::Said(key) => self.names.said(key),
+                Output::Announcement(key) => self.names.said(key),
                 Output::Reach => self.names.reach(&self.control),
                 // The topic's own module has handled it.
-                Output::Told { .. } => {}
+                Output::Unicast { .. } => {}
                 Output::Fast(peers) => {
                     if let Some(fast) = &self.fast {
                         fast.set(peers);
@@ -235,7 +235,7 @@ impl Shell {
                 let _ = done.send((became, self.stored()));
             }
             ControlCommand::Say(topic, body) => {
-                if let Err(error) = self.control.say(topic, body, now) {
+                if let Err(error) = self.control.announce(topic, body, now) {
                     tracing::error!("{topic} cannot be announced: {error}");
                 }
             }

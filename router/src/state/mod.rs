@@ -4,6 +4,7 @@
 //! first line. A damaged or foreign file is an error that names the file and the remedy; it is never ignored and never
 //! overwritten. A lock keeps two routers from sharing a directory.
 
+pub(crate) mod background;
 mod erase;
 mod error;
 pub(crate) mod file;
@@ -17,7 +18,7 @@ use std::fs;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use mesh_proto::control::{Forgotten, Remembered};
+use mesh_proto::control::{Forgotten, StoredNeighbour};
 use mesh_proto::names::ManualNames;
 use mesh_state::content::{GivenPeers, parse_pins, pins_text, to_json};
 use mesh_state::files::{
@@ -138,7 +139,7 @@ impl Store {
     ///
     /// # Errors
     /// [`StateError::Corrupt`], [`StateError::Io`].
-    pub fn neighbours(&self) -> Result<Vec<Remembered>, StateError> {
+    pub fn neighbours(&self) -> Result<Vec<StoredNeighbour>, StateError> {
         self.load(
             NEIGHBOURS,
             "remove it; the router finds others by its targets",
@@ -149,7 +150,7 @@ impl Store {
     ///
     /// # Errors
     /// [`StateError::Io`]; the old ones stay.
-    pub fn set_neighbours(&self, neighbours: &[Remembered]) -> Result<(), StateError> {
+    pub fn set_neighbours(&self, neighbours: &[StoredNeighbour]) -> Result<(), StateError> {
         self.save(NEIGHBOURS, &neighbours)
     }
 

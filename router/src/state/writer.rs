@@ -11,7 +11,7 @@ use mesh_state::changes::{PendingChanges, StateChange};
 use tokio::sync::oneshot;
 
 use super::{StateError, Store};
-use crate::background::{BackgroundThread, Backlog};
+use crate::state::background::{BackgroundThread, Backlog};
 use crate::warnings::Warnings;
 
 /// Delay before a failed write is retried.

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use mesh_proto::control::Remembered;
+use mesh_proto::control::StoredNeighbour;
 use mesh_proto::ids::{PeerId, Version};
 use mesh_proto::limits::RING_LINKS;
 use mesh_proto::time::Instant;
@@ -56,7 +56,7 @@ impl LargeMesh {
         lsdb.take_relinked();
         let known = Arc::new(SettledState { lsdb, routes });
         for (host, chosen) in chosen.iter().enumerate() {
-            let neighbours = chosen.iter().map(|other| Remembered {
+            let neighbours = chosen.iter().map(|other| StoredNeighbour {
                 peer: peers[*other],
                 addresses: vec![address(*other)],
             });

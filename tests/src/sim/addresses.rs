@@ -54,8 +54,9 @@ impl RouterAddresses {
 
     /// Passes an output of the control plane to the state machine.
     pub(crate) fn hear(&mut self, output: &ControlOutput, control: &Control, now: Instant) {
-        let is_claim = matches!(output, ControlOutput::Said(key) if key.topic == TOPIC);
-        let is_deaf = self.fault == Some(InjectedFault::DeafToClaims) && !self.ipam.owners().is_empty();
+        let is_claim = matches!(output, ControlOutput::Announcement(key) if key.topic == TOPIC);
+        let is_deaf =
+            self.fault == Some(InjectedFault::DeafToClaims) && !self.ipam.owners().is_empty();
         if !(is_claim && is_deaf) {
             feed::addresses(&mut self.ipam, output, control, now);
         }
@@ -143,12 +144,12 @@ impl RouterAddresses {
                 }
                 IpamOutput::Statement(bytes) => {
                     let bytes = self.perhaps_without_pins(bytes);
-                    if let Err(error) = control.say(TOPIC, bytes, now) {
+                    if let Err(error) = control.announce(TOPIC, bytes, now) {
                         effects.push(Effect::Note(error.to_string()));
                     }
                 }
                 IpamOutput::Send { to, bytes } => {
-                    if let Err(error) = control.tell(to, TOPIC, &bytes, now) {
+                    if let Err(error) = control.send_unicast(to, TOPIC, &bytes, now) {
                         effects.push(Effect::Note(error.to_string()));
                     }
                 }

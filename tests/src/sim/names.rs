@@ -66,9 +66,12 @@ impl AnnouncedNames {
     /// Handles an output of the control plane.
     pub(crate) fn hear(&mut self, output: &Output, control: &Control) {
         match output {
-            Output::Said(key) if key.topic == TOPIC => self.look(key.origin, control),
+            Output::Announcement(key) if key.topic == TOPIC => self.look(key.origin, control),
             Output::Reach => {
-                let origins: Vec<PeerId> = control.said(TOPIC).map(|said| said.origin).collect();
+                let origins: Vec<PeerId> = control
+                    .announcements(TOPIC)
+                    .map(|said| said.origin)
+                    .collect();
                 origins.into_iter().for_each(|o| self.look(o, control));
             }
             _ => {}
@@ -79,7 +82,7 @@ impl AnnouncedNames {
         if origin == control.me() {
             return;
         }
-        let Some(said) = control.said_by(origin, TOPIC) else {
+        let Some(said) = control.announcement(origin, TOPIC) else {
             if self.known.remove(&origin).is_some() {
                 self.names.forget(&origin);
             }

@@ -2,7 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 
-use mesh_proto::control::Remembered;
+use mesh_proto::control::StoredNeighbour;
 use mesh_proto::control::targets::DialTo;
 use mesh_proto::ids::{ConnId, PeerName};
 use mesh_proto::time::Instant;
@@ -52,7 +52,7 @@ pub(crate) enum Keep {
     Pin(PeerName, [u8; 32]),
     Unpin(PeerName),
     Targets(Vec<String>),
-    Neighbours(Vec<Remembered>),
+    Neighbours(Vec<StoredNeighbour>),
     Epoch(u64),
 }
 

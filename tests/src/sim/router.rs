@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use mesh_proto::control::{Config, Control, HeldAddresses, Note, Output, Remembered};
+use mesh_proto::control::{Config, Control, Note, Output, RemoteAddresses, StoredNeighbour};
 use mesh_proto::crypto::aead::Suites;
 use mesh_proto::crypto::identity::Identity;
 use mesh_proto::crypto::secret::MeshSecret;
@@ -25,15 +25,15 @@ use mesh_proto::wire::datagram::{Header, Kind};
 use mesh_proto::wire::topic::{RecordKey, Topic};
 
 use super::addresses::RouterAddresses;
-use super::rng::Rng;
+use super::fault::{InjectedFault, detours};
 use super::frames::id_of;
 use super::invariants::bounds::Fill;
 use super::invariants::forward_once::relay_key;
 use super::invariants::ways::{RouteView, graph};
 use super::names::AnnouncedNames;
 use super::offloads::{OffloadPort, PortBatch};
-use super::fault::{InjectedFault, detours};
 use super::process::{Effect, Keep, Process};
+use super::rng::Rng;
 use super::verifier::AcceptAll;
 
 /// The fault `ShortRead` takes a byte from reads longer than this.
@@ -45,7 +45,7 @@ pub(crate) struct RouterState {
     pub(crate) identity: Arc<Identity>,
     pub(crate) epoch: u64,
     pub(crate) targets: Vec<String>,
-    pub(crate) neighbours: Vec<Remembered>,
+    pub(crate) neighbours: Vec<StoredNeighbour>,
     pub(crate) pins: BTreeMap<PeerName, [u8; 32]>,
 }
 
@@ -89,7 +89,7 @@ pub(crate) struct SimRouter {
     /// Port with offloads; `None` for one without.
     port: Option<OffloadPort>,
     /// Known addresses elsewhere.
-    held: HeldAddresses,
+    held: RemoteAddresses,
 }
 
 impl SimRouter {
@@ -113,7 +113,7 @@ impl SimRouter {
             discovery: setup.discovery,
             mtu: limits::DEFAULT_MTU,
             suites: setup.suites,
-            remembered: state.neighbours.clone(),
+            stored_neighbours: state.neighbours.clone(),
             forgotten: Vec::new(),
             pins: state.pins.clone(),
         };
@@ -151,7 +151,7 @@ impl SimRouter {
             fault: setup.fault,
             announced: setup.attached.clone(),
             port: rng.chance(500).then(OffloadPort::new),
-            held: HeldAddresses::default(),
+            held: RemoteAddresses::default(),
         };
         router.control.set_attached(&setup.attached, local);
         router.control.connect(&state.targets, true, local)?;
@@ -239,7 +239,7 @@ impl SimRouter {
     pub(crate) fn set_named(&mut self, containers: Vec<Container>, now: Instant) {
         let local = self.local(now);
         if let Some(statement) = self.names.set_containers(containers) {
-            let said = self.control.say(Topic::NAMES, statement, local);
+            let said = self.control.announce(Topic::NAMES, statement, local);
             let note = |error: RecordError| Effect::Note(error.to_string());
             self.effects.extend(said.err().map(note));
         }
@@ -405,14 +405,14 @@ impl SimRouter {
                 Output::Neighbours(all) => Effect::Keep(Keep::Neighbours(all)),
                 // The simulator keeps all names.
                 Output::Forgotten(_) => continue,
-                Output::Held(holder) => {
+                Output::RemoteAttached(holder) => {
                     self.held.set(holder);
                     continue;
                 }
                 Output::Fast(_)
                 | Output::SparePort(_)
-                | Output::Said(_)
-                | Output::Told { .. }
+                | Output::Announcement(_)
+                | Output::Unicast { .. }
                 | Output::Reach => continue,
                 Output::Note(Note::Info(text) | Note::Warn(text)) => Effect::Note(text),
             };
@@ -452,7 +452,8 @@ impl Process for SimRouter {
     }
 
     fn bytes(&mut self, conn: ConnId, bytes: &[u8], now: Instant) {
-        let lost = usize::from(self.fault == Some(InjectedFault::ShortRead) && bytes.len() > LONG_READ);
+        let lost =
+            usize::from(self.fault == Some(InjectedFault::ShortRead) && bytes.len() > LONG_READ);
         let bytes = &bytes[..bytes.len() - lost];
         self.control.handle_bytes(conn, bytes, self.local(now));
         self.settle(now);

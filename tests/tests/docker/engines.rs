@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use mesh_proto::api::Attached;
+use mesh_proto::api::AttachedContainer;
 use mesh_tests::{TestbedHost, TestbedLayout, wait_until, with_testbed};
 
 use crate::podman::installed;
@@ -15,7 +15,8 @@ const SOON: Duration = Duration::from_secs(25);
 fn who_has_it(host: &TestbedHost, names: &[&str], others: &[&str]) -> Result<()> {
     wait_until(SOON, &format!("10.2.1.1 is of {names:?}"), || {
         let rows = host.ps()?;
-        let has = |row: &&Attached| row.interfaces.iter().any(|i| i.address == "10.2.1.1/24");
+        let has =
+            |row: &&AttachedContainer| row.interfaces.iter().any(|i| i.address == "10.2.1.1/24");
         let listed: Vec<&str> = rows.iter().filter(has).map(|r| r.name.as_str()).collect();
         ensure!(listed == names, "{listed:?}");
         for name in names {

@@ -43,7 +43,7 @@ pub use forgotten::{Forgot, Forgotten};
 use selection::{Selection, lottery, ring_after};
 use targets::Targets;
 pub(crate) use targets::{DialTarget, TargetKey, TargetState};
-pub use warm_start::Remembered;
+pub use warm_start::StoredNeighbour;
 use warm_start::WarmStart;
 
 /// Links of others that a router must have before one to it is given up.
@@ -62,7 +62,7 @@ pub(crate) struct NeighbourSetup {
     /// True if peers learnt by gossip are dialled.
     pub(crate) discovery: bool,
     /// Neighbours from before the start.
-    pub(crate) remembered: Vec<Remembered>,
+    pub(crate) stored_neighbours: Vec<StoredNeighbour>,
     /// Routers that are not to be dialled.
     pub(crate) forgotten: Vec<Forgotten>,
 }
@@ -100,7 +100,7 @@ impl Neighbours {
             discovery: setup.discovery,
             targets: Targets::default(),
             selection: Selection::default(),
-            warm_start: WarmStart::new(setup.remembered, now),
+            warm_start: WarmStart::new(setup.stored_neighbours, now),
             forgotten: Forgets::new(setup.forgotten),
             effects: VecDeque::new(),
         }
@@ -262,7 +262,7 @@ impl Neighbours {
         let chosen = neighbours.filter(|peer| self.wants_link(peer));
         let neighbours: Vec<PeerId> = chosen.take(MAX_WARM_START).collect();
         if self.warm_start.is_news(&neighbours, now) {
-            let all = neighbours.iter().map(|peer| remembered(peer, view));
+            let all = neighbours.iter().map(|peer| stored(peer, view));
             let all = all.filter(|router| !router.addresses.is_empty()).collect();
             self.effects.push_back(NeighbourEffect::Neighbours(all));
         }
@@ -336,14 +336,14 @@ impl Neighbours {
 }
 
 /// Returns a neighbour with its addresses, as it is kept for the next start.
-fn remembered(peer: &PeerId, view: ControlView<'_>) -> Remembered {
+fn stored(peer: &PeerId, view: ControlView<'_>) -> StoredNeighbour {
     let slot = view.links.to(peer);
     let dialled = slot
         .filter(|slot| slot.is_outbound())
         .map(LinkSlot::address);
     let others = view.addresses_of(peer).into_iter();
     let others = others.filter(|address| Some(*address) != dialled);
-    Remembered {
+    StoredNeighbour {
         peer: *peer,
         addresses: dialled
             .into_iter()

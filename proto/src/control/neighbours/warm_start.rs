@@ -15,7 +15,7 @@ use crate::time::Instant;
 
 /// A router that this one was linked to of its own choice.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Remembered {
+pub struct StoredNeighbour {
     /// Its identity.
     pub peer: PeerId,
     /// Addresses for dialling, the likeliest first; at most [`crate::limits::MAX_CANDIDATES`].
@@ -35,7 +35,7 @@ pub(crate) struct WarmStart {
 }
 
 impl WarmStart {
-    pub(crate) fn new(before: Vec<Remembered>, now: Instant) -> Self {
+    pub(crate) fn new(before: Vec<StoredNeighbour>, now: Instant) -> Self {
         let before: BTreeMap<_, _> = before
             .into_iter()
             .take(MAX_WARM_START)
@@ -105,8 +105,8 @@ mod tests {
         PeerId([n; 16])
     }
 
-    fn before(n: u8) -> Remembered {
-        Remembered {
+    fn before(n: u8) -> StoredNeighbour {
+        StoredNeighbour {
             peer: id(n),
             addresses: vec![SocketAddr::from(([10, 0, 0, n], 6783))],
         }

@@ -26,7 +26,7 @@ fn known(net: &Net) -> u64 {
 }
 
 fn said(net: &Net, n: usize, by: PeerId) -> Option<Vec<u8>> {
-    let said = net.nodes[n].control.said_by(by, NEWS)?;
+    let said = net.nodes[n].control.announcement(by, NEWS)?;
     Some(said.body.to_vec())
 }
 
@@ -36,7 +36,7 @@ fn each_router_is_sent_news_once() {
     let (now, me, before) = (net.now, net.nodes[0].control.me(), known(&net));
     net.nodes[0]
         .control
-        .say(NEWS, b"once".to_vec(), now)
+        .announce(NEWS, b"once".to_vec(), now)
         .unwrap();
     net.run(SECOND);
     for n in 1..3 {
@@ -83,7 +83,10 @@ fn what_passed_a_neighbour_by_while_its_router_was_out_of_reach_is_found_soon() 
     net.run(8 * SECOND);
     let (now, late, to_0) = (net.now, net.nodes[2].control.me(), net.conn(1, 0));
     let news = b"late".to_vec();
-    net.nodes[2].control.say(NEWS, news.clone(), now).unwrap();
+    net.nodes[2]
+        .control
+        .announce(NEWS, news.clone(), now)
+        .unwrap();
     fn slot(net: &mut Net, conn: ConnId) -> &mut LinkSlot {
         net.nodes[1].control.parts.links.slot_mut(conn).unwrap()
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use ipnet::{IpNet, Ipv4Net};
 use mesh_allocator::call::{Acquire, ContainerLease};
-use mesh_host::table::AddressRefusal;
+use mesh_host::table::AttachRefusal;
 use mesh_proto::address::AddressArg;
 use mesh_proto::ipam::{AddressPool, AddressRequest};
 
@@ -215,7 +215,7 @@ impl AddressSource {
         match (claimed, holder_there) {
             (Ok(_), _) => Ok(()),
             (Err(why), Some(holder)) if why.is_in_use => {
-                Err(AddressRefusal::InUse { ip, holder }.into())
+                Err(AttachRefusal::InUse { ip, holder }.into())
             }
             (Err(why), _) => Err(AttachmentError::Allocation(why.text)),
         }

@@ -1,21 +1,29 @@
-//! Docker networks of mesh, and containers on them.
+//! Docker networks of mesh, and endpoints on them.
 
-use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use bollard::errors::Error;
-use bollard::models::{ContainerSummary, Network};
-use bollard::query_parameters::ListContainersOptions;
-use mesh_engine::container::NetworkConnection;
+use bollard::models::{Network, NetworkDisconnectRequest};
 use mesh_engine::docker::networks::{base_beside, creation, exists, own_networks};
-use mesh_engine::docker::stranded;
+use mesh_engine::docker::{container, is_disconnected};
 use mesh_engine::error::EngineError;
-use mesh_engine::network::{OwnNetwork, renamed};
+use mesh_engine::network::{NetworkEndpoint, OwnNetwork};
 
-use super::Docker;
+use super::client::DockerClient;
 
-impl Docker {
+/// Networks of one dockerd, and its endpoints on them.
+#[derive(Clone)]
+pub(super) struct DriverNetworks {
+    client: Arc<DockerClient>,
+}
+
+impl DriverNetworks {
+    pub(super) fn new(client: Arc<DockerClient>) -> Self {
+        Self { client }
+    }
+
     /// Returns the networks with our driver, sorted by name.
-    pub(super) async fn our_networks(&self) -> Result<Vec<OwnNetwork>, EngineError> {
+    pub(super) async fn ours(&self) -> Result<Vec<OwnNetwork>, EngineError> {
         Ok(own_networks(self.all_networks().await?))
     }
 
@@ -25,17 +33,17 @@ impl Docker {
     }
 
     /// Creates a network of that name, unless it exists.
-    pub(super) async fn make_network(&self, name: &str) -> Result<(), EngineError> {
+    pub(super) async fn ensure(&self, name: &str) -> Result<(), EngineError> {
         if self.is_there(name).await? {
             return Ok(());
         }
-        let client = self.client().await?;
+        let client = self.client.get().await?;
         match client.create_network(creation(name)).await {
             // Older engines silently create a second network of the same name.
             Ok(made) => match self.is_there(name).await {
                 Err(taken) => {
                     let removed = client.remove_network(&made.id).await;
-                    removed.map_err(|e| self.error(e, None))?;
+                    removed.map_err(|e| self.client.error(e, None))?;
                     Err(taken)
                 }
                 Ok(_) => Ok(()),
@@ -43,19 +51,51 @@ impl Docker {
             // It may have been created concurrently.
             Err(e) => match self.is_there(name).await? {
                 true => Ok(()),
-                false => Err(self.error(e, None)),
+                false => Err(self.client.error(e, None)),
             },
         }
     }
 
     /// Removes a network by its id; success if it does not exist.
     pub(super) async fn remove(&self, id: &str) -> Result<(), EngineError> {
-        let client = self.client().await?;
+        let client = self.client.get().await?;
         match client.remove_network(id).await {
             Err(Error::DockerResponseServerError {
                 status_code: 404, ..
             }) => Ok(()),
-            answer => answer.map_err(|e| self.error(e, None)),
+            answer => answer.map_err(|e| self.client.error(e, None)),
+        }
+    }
+
+    /// Returns the current endpoints on a network, given by its id or name.
+    pub(super) async fn endpoints(
+        &self,
+        network: &str,
+    ) -> Result<Vec<NetworkEndpoint>, EngineError> {
+        let client = self.client.get().await?;
+        let answer = client.inspect_network(network, None).await;
+        let found = answer.map_err(|e| self.client.error(e, None))?;
+        Ok(container::endpoints(found))
+    }
+
+    /// Disconnects a container by force; success if it was not connected.
+    pub(super) async fn disconnect(
+        &self,
+        network: &str,
+        container: &str,
+    ) -> Result<(), EngineError> {
+        let client = self.client.get().await?;
+        let request = NetworkDisconnectRequest {
+            container: container.to_owned(),
+            force: Some(true),
+        };
+        match client.disconnect_network(network, request).await {
+            Ok(()) => Ok(()),
+            Err(Error::DockerResponseServerError {
+                status_code,
+                message,
+            }) if is_disconnected(status_code, &message) => Ok(()),
+            Err(e) => Err(self.client.error(e, Some(container))),
         }
     }
 
@@ -64,67 +104,10 @@ impl Docker {
         exists(name, &self.all_networks().await?)
     }
 
-    /// Returns the containers on networks of ours, existing or removed.
-    pub(super) async fn containers_of_ours(&self) -> Result<BTreeSet<String>, EngineError> {
-        let (containers, networks) = self.containers_and_networks().await?;
-        Ok(stranded::containers_of_ours(containers, &networks))
-    }
-
-    /// Returns the stopped containers with a connection to a removed network of ours.
-    pub(super) async fn stranded_containers(&self) -> Result<Vec<String>, EngineError> {
-        let (containers, networks) = self.containers_and_networks().await?;
-        Ok(stranded::stranded_containers(containers, &networks))
-    }
-
-    /// Creates the network of a connection again, and connects a stopped container to it.
-    pub(super) async fn connect_again(
-        &self,
-        container: &str,
-        connection: &NetworkConnection,
-    ) -> Result<(), EngineError> {
-        let old = connection.network.as_str();
-        let network = renamed(old, self.patience.within(self.base()).await?);
-        self.patience.within(self.make_network(&network)).await?;
-        if network != old {
-            self.disconnect_from(old, container).await?;
-        }
-        let request = || stranded::connection_request(container, connection);
-        let client = self.client().await?;
-        match client.connect_network(&network, request()).await {
-            Ok(()) => Ok(()),
-            // This engine does not replace a connection to a missing network.
-            Err(Error::DockerResponseServerError { .. }) => {
-                self.disconnect_from(&network, container).await?;
-                let again = client.connect_network(&network, request()).await;
-                again.map_err(|e| self.error(e, Some(container)))
-            }
-            Err(e) => Err(self.error(e, Some(container))),
-        }
-    }
-
-    async fn containers_and_networks(
-        &self,
-    ) -> Result<(Vec<ContainerSummary>, Vec<Network>), EngineError> {
-        let containers = self.all_containers().await?;
-        // Listed after the containers, so that a new container's network is in the list.
-        Ok((containers, self.all_networks().await?))
-    }
-
-    /// Returns all containers of this engine, running or not.
-    pub(super) async fn all_containers(&self) -> Result<Vec<ContainerSummary>, EngineError> {
-        let options = ListContainersOptions {
-            all: true,
-            ..ListContainersOptions::default()
-        };
-        let client = self.client().await?;
-        let found = client.list_containers(Some(options)).await;
-        found.map_err(|e| self.error(e, None))
-    }
-
     /// Returns all networks of this engine, of any driver.
-    async fn all_networks(&self) -> Result<Vec<Network>, EngineError> {
-        let client = self.client().await?;
+    pub(super) async fn all_networks(&self) -> Result<Vec<Network>, EngineError> {
+        let client = self.client.get().await?;
         let all = client.list_networks(None).await;
-        all.map_err(|e| self.error(e, None))
+        all.map_err(|e| self.client.error(e, None))
     }
 }

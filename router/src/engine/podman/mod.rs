@@ -37,7 +37,7 @@ impl Podman {
     }
 
     async fn run(&self, args: &[&str]) -> Result<String, EngineError> {
-        let mut command = mesh_sys::environment::command(&self.program);
+        let mut command = mesh_sys::process::environment::command(&self.program);
         command.args(args);
         let result = tokio::task::spawn_blocking(move || output(command)).await;
         let done = result.map_err(|e| refused(e.to_string()))?;

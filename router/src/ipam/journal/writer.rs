@@ -9,7 +9,7 @@ use mesh_state::files::ADDRESSES;
 use tokio::sync::watch;
 
 use super::JournalFile;
-use crate::background::{BackgroundThread, Backlog};
+use crate::state::background::{BackgroundThread, Backlog};
 
 /// The thread that writes. When this is dropped, what waits is still written.
 #[derive(Debug)]

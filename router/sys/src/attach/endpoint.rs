@@ -9,12 +9,12 @@ use mesh_proto::ids::Mac;
 use super::{AttachError, POLL, caller_alias, inside, reconnect};
 use crate::SysError;
 use crate::bridge::{Role, alias, delete_later, delete_stale, find_bridge, wait_forwarding};
-use crate::ethtool::disable_offloads;
 use crate::ifname;
+use crate::interface::ethtool::disable_offloads;
+use crate::interface::sysctl::{self, Table};
 use crate::netlink::{Link, Netlink, VethSpec};
 use crate::netns::Netns;
 use crate::plan::Plan;
-use crate::sysctl::{self, Table};
 
 /// Endpoint to be created.
 #[derive(Clone, Copy, Debug)]
@@ -58,7 +58,7 @@ pub fn finish_endpoint(netns: &Path, mac: Mac, deadline: Instant) -> Result<Stri
     let is_host_end = |l: &Link| {
         l.peer_index == Some(link.index) && link.peer_index == Some(l.index) && l.master.is_some()
     };
-    if let Some(host) = netlink.links()?.into_iter().find(is_host_end) {
+    if let Some(host) = netlink.link().list()?.into_iter().find(is_host_end) {
         wait_forwarding(&mut netlink, &host.name)?;
     }
     netns.run_in(|| announce_all(&link, mac))??;
@@ -72,7 +72,7 @@ pub(super) fn make(endpoint: &Endpoint<'_>, plan: &mut Plan) -> Result<String, A
     let host_ifname = ifname::hashed(&[endpoint.bridge, endpoint.alias]);
     let peer_ifname = ifname::hashed(&[&host_ifname, "container"]);
     for name in [&host_ifname, &peer_ifname] {
-        if let Some(stale) = netlink.link_by_name(name)? {
+        if let Some(stale) = netlink.link().by_name(name)? {
             let is_same = caller_alias(&stale, endpoint.bridge) == Some(endpoint.alias);
             if is_same && stale.peer_netns.is_some() {
                 return Err(AttachError::InContainer(endpoint.alias.to_owned()));
@@ -88,11 +88,11 @@ pub(super) fn make(endpoint: &Endpoint<'_>, plan: &mut Plan) -> Result<String, A
         mtu: endpoint.mtu,
     };
     let undo = delete_later(host_ifname.clone());
-    plan.step_with_undo("create pair", || netlink.create_veth(&spec), undo)?;
+    plan.step_with_undo("create pair", || netlink.link().create_veth(&spec), undo)?;
     for (name, role) in [(&host_ifname, Role::Host), (&peer_ifname, Role::Container)] {
-        let link = netlink.require_link(name)?;
+        let link = netlink.link().require(name)?;
         let alias = alias(endpoint.bridge, role, endpoint.alias);
-        plan.step("mark end", || netlink.set_alias(link.index, &alias))?;
+        plan.step("mark end", || netlink.link().set_alias(link.index, &alias))?;
         if endpoint.offloads_off {
             plan.step("switch offloads off", || disable_offloads(name))?;
         }
@@ -101,7 +101,7 @@ pub(super) fn make(endpoint: &Endpoint<'_>, plan: &mut Plan) -> Result<String, A
         sysctl::prefer(Table::Ipv6Conf, &host_ifname, "disable_ipv6", "1");
         Ok(())
     })?;
-    let host = netlink.require_link(&host_ifname)?;
+    let host = netlink.link().require(&host_ifname)?;
     plan.step("connect host end", || {
         reconnect(&mut netlink, &host, bridge.index)
     })?;
@@ -130,7 +130,7 @@ fn poll_for_link(mac: Mac, deadline: Instant) -> Result<Option<Link>, SysError> 
     let mut netlink = Netlink::open()?;
     loop {
         let is_up = |l: &Link| l.up && l.mac == Some(mac) && l.kind.as_deref() == Some("veth");
-        if let Some(link) = netlink.links()?.into_iter().find(is_up) {
+        if let Some(link) = netlink.link().list()?.into_iter().find(is_up) {
             return Ok(Some(link));
         }
         if Instant::now() >= deadline {
@@ -148,7 +148,7 @@ fn configure(link: &Link) {
 
 /// Announces all addresses of the interface, inside the namespace.
 fn announce_all(link: &Link, mac: Mac) -> Result<(), SysError> {
-    let addresses = Netlink::open()?.addresses()?;
+    let addresses = Netlink::open()?.address().list()?;
     for entry in addresses.iter().filter(|entry| entry.link == link.index) {
         inside::announce(&link.name, mac, entry.address.addr());
     }

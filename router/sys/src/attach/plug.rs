@@ -6,12 +6,12 @@ use super::{AttachError, Plug, inside, reconnect};
 use crate::bridge::{
     Outcome, Role, alias, delete_later, delete_stale, find_bridge, wait_forwarding,
 };
-use crate::ethtool::disable_offloads;
 use crate::ifname;
+use crate::interface::ethtool::disable_offloads;
+use crate::interface::sysctl::{self, Table};
 use crate::netlink::{Link, Netlink, VethSpec};
 use crate::netns::Netns;
 use crate::plan::Plan;
-use crate::sysctl::{self, Table};
 
 /// Attached interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,7 +46,7 @@ pub(super) fn run(request: &Plug<'_>, plan: &mut Plan) -> Result<Plugged, Attach
         return rejoin(&mut netlink, request, &bridge, &existing);
     }
     let host_ifname = host_ifname(request);
-    if let Some(stale) = netlink.link_by_name(&host_ifname)? {
+    if let Some(stale) = netlink.link().by_name(&host_ifname)? {
         delete_stale(&mut netlink, &stale, request.bridge)?;
     }
     let temporary = ifname::hashed(&[&host_ifname, "container"]);
@@ -85,7 +85,8 @@ fn rejoin(
     existing: &Link,
 ) -> Result<Plugged, AttachError> {
     let host = netlink
-        .links()?
+        .link()
+        .list()?
         .into_iter()
         .find(|l| existing.peer_index == Some(l.index) && l.peer_index == Some(existing.index));
     let ours = alias(request.bridge, Role::Container, "");
@@ -125,7 +126,7 @@ fn create_pair(
     };
     // Deleting one end deletes the other one with its address, routes and settings; it undoes all later steps.
     let undo = delete_later(host_ifname.to_owned());
-    plan.step_with_undo("create pair", || netlink.create_veth(&spec), undo)?;
+    plan.step_with_undo("create pair", || netlink.link().create_veth(&spec), undo)?;
     Ok(())
 }
 
@@ -136,9 +137,11 @@ fn connect_host_end(
     bridge: &Link,
     plan: &mut Plan,
 ) -> Result<(), AttachError> {
-    let link = netlink.require_link(host_ifname)?;
+    let link = netlink.link().require(host_ifname)?;
     let alias = alias(request.bridge, Role::Host, request.alias);
-    plan.step("mark host end", || netlink.set_alias(link.index, &alias))?;
+    plan.step("mark host end", || {
+        netlink.link().set_alias(link.index, &alias)
+    })?;
     plan.step("silence host end", || {
         sysctl::prefer(Table::Ipv6Conf, host_ifname, "disable_ipv6", "1");
         Ok(())

@@ -8,11 +8,12 @@ use mesh_proto::ids::Mac;
 use super::{BridgeConfig, Outcome, Role};
 use super::{alias, delete_if_ours, delete_later, delete_stale, is_ours, is_pair};
 use super::{wait_forwarding, without_ip_stack};
-use crate::ethtool::disable_offloads;
+use crate::SysError;
+use crate::ifname;
+use crate::interface::ethtool::disable_offloads;
 use crate::netlink::{Link, Netlink, VethSpec};
-use crate::packet::PacketSocket;
 use crate::plan::Plan;
-use crate::{SysError, ifname};
+use crate::socket::packet::PacketSocket;
 
 /// EtherType for local experiments (IEEE 802, 0x88b5), which no receiver interprets.
 const PROBE: u16 = 0x88b5;
@@ -39,8 +40,8 @@ pub fn join(
     if other == config.name {
         return Err(refused("that is the mesh's own bridge".into()));
     }
-    let ours = netlink.require_link(&config.name)?;
-    let there = match netlink.link_by_name(other)? {
+    let ours = netlink.link().require(&config.name)?;
+    let there = match netlink.link().by_name(other)? {
         Some(link) if link.kind.as_deref() == Some("bridge") => link,
         Some(_) => {
             return Err(refused(
@@ -51,8 +52,8 @@ pub fn join(
     };
     let pair = Pair::of(&config.name, other);
     let ends = (
-        netlink.link_by_name(&pair.here)?,
-        netlink.link_by_name(&pair.there)?,
+        netlink.link().by_name(&pair.here)?,
+        netlink.link().by_name(&pair.there)?,
     );
     if let (Some(a), Some(b)) = &ends
         && is_pair(a, b)
@@ -61,14 +62,14 @@ pub fn join(
         && b.master == Some(there.index)
     {
         for end in [a, b].into_iter().filter(|end| !end.up) {
-            netlink.set_up(end.index)?;
+            netlink.link().set_up(end.index)?;
         }
         return Ok(Outcome::Existing);
     }
     for end in [ends.0, ends.1].into_iter().flatten() {
         delete_stale(&mut netlink, &end, &config.name)?;
     }
-    let links = netlink.links()?;
+    let links = netlink.link().list()?;
     if let Some(port) = way(&links, there.index, ours.index) {
         return Err(refused(format!(
             "it leads to the mesh already, by its port {port}; that would be a loop"
@@ -98,7 +99,7 @@ pub fn join(
 /// The errno of the failed system call.
 pub fn leave(bridge: &str, other: &str) -> Result<bool, SysError> {
     let mut netlink = Netlink::open()?;
-    match netlink.link_by_name(&Pair::of(bridge, other).here)? {
+    match netlink.link().by_name(&Pair::of(bridge, other).here)? {
         Some(end) => delete_if_ours(&mut netlink, &end, bridge).map(|()| true),
         None => Ok(false),
     }
@@ -135,7 +136,7 @@ fn connect(
         mtu: config.mtu,
     };
     let undo = delete_later(pair.here.clone());
-    plan.step_with_undo("create pair", || netlink.create_veth(&spec), undo)?;
+    plan.step_with_undo("create pair", || netlink.link().create_veth(&spec), undo)?;
     // The other bridge may take its MTU from its smallest port, so its port gets its present MTU.
     let other_mtu = u16::try_from(there.mtu).unwrap_or(u16::MAX);
     let ends = [
@@ -143,17 +144,17 @@ fn connect(
         (&pair.there, there, other_mtu),
     ];
     for (name, master, mtu) in ends {
-        let end = netlink.require_link(name)?;
+        let end = netlink.link().require(name)?;
         let alias = alias(&config.name, Role::Joint, &there.name);
-        plan.step("mark pair", || netlink.set_alias(end.index, &alias))?;
+        plan.step("mark pair", || netlink.link().set_alias(end.index, &alias))?;
         plan.step("configure pair", || without_ip_stack(netlink, &end, mtu))?;
         if offloads_off {
             plan.step("switch offloads off", || disable_offloads(name))?;
         }
         plan.step("put pair into bridges", || {
-            netlink.set_master(end.index, master.index)
+            netlink.link().set_master(end.index, master.index)
         })?;
-        plan.step("set pair up", || netlink.set_up(end.index))?;
+        plan.step("set pair up", || netlink.link().set_up(end.index))?;
     }
     plan.step("wait for the bridge", || {
         wait_forwarding(netlink, &pair.here)
@@ -233,9 +234,9 @@ mod tests {
             mtu: 1_500,
             mac: None,
         };
-        netlink.create_bridge(&spec).unwrap();
-        let index = netlink.require_link(name).unwrap().index;
-        netlink.set_up(index).unwrap();
+        netlink.link().create_bridge(&spec).unwrap();
+        let index = netlink.link().require(name).unwrap().index;
+        netlink.link().set_up(index).unwrap();
         index
     }
 
@@ -247,11 +248,11 @@ mod tests {
             peer_mac: None,
             mtu: 1_500,
         };
-        netlink.create_veth(&spec).unwrap();
+        netlink.link().create_veth(&spec).unwrap();
         for (name, master) in ends {
-            let index = netlink.require_link(name).unwrap().index;
-            netlink.set_master(index, master).unwrap();
-            netlink.set_up(index).unwrap();
+            let index = netlink.link().require(name).unwrap().index;
+            netlink.link().set_master(index, master).unwrap();
+            netlink.link().set_up(index).unwrap();
         }
     }
 
@@ -283,22 +284,22 @@ mod tests {
                 join(&config, "br1", false, [2; 16]).unwrap(),
                 Outcome::Existing
             );
-            assert_eq!(netlink.require_link("br1").unwrap().mtu, 1_500);
+            assert_eq!(netlink.link().require("br1").unwrap().mtu, 1_500);
             let pair = Pair::of("mesh", "br1");
-            netlink.delete_link_by_name(&pair.there).unwrap();
+            netlink.link().delete_by_name(&pair.there).unwrap();
             assert_eq!(
                 join(&config, "br1", true, [3; 16]).unwrap(),
                 Outcome::Created
             );
-            let end = netlink.require_link(&pair.there).unwrap().index;
-            netlink.set_nomaster(end).unwrap();
+            let end = netlink.link().require(&pair.there).unwrap().index;
+            netlink.link().set_nomaster(end).unwrap();
             assert_eq!(
                 join(&config, "br1", true, [4; 16]).unwrap(),
                 Outcome::Created
             );
             assert!(leave("mesh", "br1").unwrap());
             assert!(!leave("mesh", "br1").unwrap());
-            assert!(netlink.link_by_name(&pair.there).unwrap().is_none());
+            assert!(netlink.link().by_name(&pair.there).unwrap().is_none());
         });
     }
 
@@ -310,15 +311,18 @@ mod tests {
         NamedNetns::new().run(|| {
             let config = mesh();
             let mut netlink = Netlink::open().unwrap();
-            let ours = netlink.require_link("mesh").unwrap().index;
+            let ours = netlink.link().require("mesh").unwrap().index;
             let (one, two) = (bridge(&mut netlink, "br1"), bridge(&mut netlink, "br2"));
             veth(&mut netlink, [("a", one), ("b", two)]);
             let refused = |other: &str| {
-                let before = Netlink::open().unwrap().links().unwrap().len();
+                let before = Netlink::open().unwrap().link().list().unwrap().len();
                 let error = join(&config, other, false, [9; 16])
                     .unwrap_err()
                     .to_string();
-                assert_eq!(Netlink::open().unwrap().links().unwrap().len(), before);
+                assert_eq!(
+                    Netlink::open().unwrap().link().list().unwrap().len(),
+                    before
+                );
                 error
             };
             assert!(refused("mesh").contains("own bridge"));
@@ -346,7 +350,7 @@ mod tests {
         NamedNetns::new().run(|| {
             let config = mesh();
             let mut netlink = Netlink::open().unwrap();
-            let ours = netlink.require_link("mesh").unwrap().index;
+            let ours = netlink.link().require("mesh").unwrap().index;
             let one = bridge(&mut netlink, "br1");
             // Two cables to a switch in another namespace.
             for (name, far, master) in [("a", "x", ours), ("b", "y", one)] {
@@ -357,10 +361,10 @@ mod tests {
                     peer_mac: None,
                     mtu: 1_500,
                 };
-                netlink.create_veth(&spec).unwrap();
-                let index = netlink.require_link(name).unwrap().index;
-                netlink.set_master(index, master).unwrap();
-                netlink.set_up(index).unwrap();
+                netlink.link().create_veth(&spec).unwrap();
+                let index = netlink.link().require(name).unwrap().index;
+                netlink.link().set_master(index, master).unwrap();
+                netlink.link().set_up(index).unwrap();
             }
             join(&config, "br1", false, [6; 16]).unwrap();
             leave("mesh", "br1").unwrap();
@@ -368,9 +372,9 @@ mod tests {
                 let mut netlink = Netlink::open().unwrap();
                 let switch = bridge(&mut netlink, "sw");
                 for name in ["x", "y"] {
-                    let index = netlink.require_link(name).unwrap().index;
-                    netlink.set_master(index, switch).unwrap();
-                    netlink.set_up(index).unwrap();
+                    let index = netlink.link().require(name).unwrap().index;
+                    netlink.link().set_master(index, switch).unwrap();
+                    netlink.link().set_up(index).unwrap();
                     wait_forwarding(&mut netlink, name).unwrap();
                 }
             });

@@ -7,11 +7,12 @@ use std::time::{Duration, Instant};
 
 use mesh_proto::ids::Mac;
 
-use crate::ethtool::disable_offloads;
+use crate::SysError;
+use crate::ifname;
+use crate::interface::ethtool::disable_offloads;
+use crate::interface::sysctl::{self, Table};
 use crate::netlink::{BridgeSpec, Link, Netlink, VethSpec};
 use crate::plan::Plan;
-use crate::sysctl::{self, Table};
-use crate::{SysError, ifname};
 
 mod foreign;
 pub mod host;
@@ -133,19 +134,19 @@ pub fn check_usable(name: &str) -> Result<(), SysError> {
 /// The first failure, after all others were tried.
 pub fn remove_all(bridge: &str) -> Result<usize, SysError> {
     let mut netlink = Netlink::open()?;
-    let mut ours = netlink.links()?;
+    let mut ours = netlink.link().list()?;
     if let Some(borrowed) = ours
         .iter()
         .find(|l| l.name == bridge && l.alias.as_deref() == Some(foreign::MARK))
     {
-        netlink.set_alias(borrowed.index, "")?;
+        netlink.link().set_alias(borrowed.index, "")?;
     }
     ours.retain(|link| is_ours(link, bridge));
     // The bridge last: until then its ports have carrier and local containers can communicate.
     ours.sort_by_key(|link| link.kind.as_deref() == Some("bridge"));
     let mut result = Ok(ours.len());
     for link in &ours {
-        match netlink.delete_link(link.index) {
+        match netlink.link().delete(link.index) {
             Err(e) if !e.is_not_found() => result = result.and(Err(e)),
             _ => {}
         }
@@ -174,7 +175,7 @@ pub(crate) fn is_ours(link: &Link, bridge: &str) -> bool {
 
 /// Returns the bridge with that name; an interface of another kind is an error.
 pub(crate) fn find_bridge(netlink: &mut Netlink, name: &str) -> Result<Option<Link>, SysError> {
-    let found = netlink.link_by_name(name)?;
+    let found = netlink.link().by_name(name)?;
     match found.as_ref().and_then(|link| link.kind.as_deref()) {
         Some("bridge") => Ok(found),
         _ if found.is_none() => Ok(None),
@@ -206,7 +207,7 @@ fn ensure(config: &BridgeConfig, plan: &mut Plan) -> Result<Ensured, SysError> {
         })?;
     }
     if !link.up {
-        plan.step("set bridge up", || netlink.set_up(link.index))?;
+        plan.step("set bridge up", || netlink.link().set_up(link.index))?;
     }
     let (port, port_interface) = match config.port {
         PortKind::Veth => (
@@ -232,21 +233,29 @@ fn create(netlink: &mut Netlink, config: &BridgeConfig, plan: &mut Plan) -> Resu
         mac: config.mac,
     };
     let undo = delete_later(config.name.clone());
-    plan.step_with_undo("create bridge", || netlink.create_bridge(&spec), undo)?;
-    let link = netlink.require_link(&config.name)?;
+    plan.step_with_undo(
+        "create bridge",
+        || netlink.link().create_bridge(&spec),
+        undo,
+    )?;
+    let link = netlink.link().require(&config.name)?;
     let alias = alias(&config.name, Role::Bridge, "");
-    plan.step("mark bridge", || netlink.set_alias(link.index, &alias))?;
+    plan.step("mark bridge", || {
+        netlink.link().set_alias(link.index, &alias)
+    })?;
     // Once set explicitly, the address no longer follows the lowest one among the ports.
     if let Some(mac) = link.mac {
-        plan.step("fix MAC of bridge", || netlink.set_mac(link.index, mac))?;
+        plan.step("fix MAC of bridge", || {
+            netlink.link().set_mac(link.index, mac)
+        })?;
     }
     Ok(link)
 }
 
 fn configure(netlink: &mut Netlink, link: &Link, config: &BridgeConfig) -> Result<(), SysError> {
-    netlink.configure_bridge(link.index)?;
+    netlink.link().configure_bridge(link.index)?;
     // Set even if it is right already: an MTU that was never set follows the ports.
-    netlink.set_mtu(link.index, config.mtu)?;
+    netlink.link().set_mtu(link.index, config.mtu)?;
     // No link-local address either (mode 1): the host is no member of the mesh unless it is exposed.
     for (key, value) in [
         ("accept_ra", "0"),
@@ -267,7 +276,10 @@ fn ensure_port(
     plan: &mut Plan,
 ) -> Result<Outcome, SysError> {
     let (inner, outer) = ifname::port_pair(&config.name);
-    let ends = (netlink.link_by_name(&inner)?, netlink.link_by_name(&outer)?);
+    let ends = (
+        netlink.link().by_name(&inner)?,
+        netlink.link().by_name(&outer)?,
+    );
     let outcome = match &ends {
         (Some(a), Some(b)) if is_pair(a, b) && is_ours(a, &config.name) => Outcome::Existing,
         _ => {
@@ -278,17 +290,20 @@ fn ensure_port(
             Outcome::Created
         }
     };
-    let (inner, outer) = (netlink.require_link(&inner)?, netlink.require_link(&outer)?);
+    let (inner, outer) = (
+        netlink.link().require(&inner)?,
+        netlink.link().require(&outer)?,
+    );
     plan.step("configure port", || {
         configure_port(netlink, &inner, &outer, config)
     })?;
     if inner.master != Some(bridge.index) {
         plan.step("put port into bridge", || {
-            netlink.set_master(inner.index, bridge.index)
+            netlink.link().set_master(inner.index, bridge.index)
         })?;
     }
     for end in [&inner, &outer].into_iter().filter(|end| !end.up) {
-        plan.step("set port up", || netlink.set_up(end.index))?;
+        plan.step("set port up", || netlink.link().set_up(end.index))?;
     }
     wait_forwarding(netlink, &inner.name)?;
     Ok(outcome)
@@ -308,11 +323,11 @@ fn create_port(
         mtu: config.mtu,
     };
     let undo = delete_later(inner.clone());
-    plan.step_with_undo("create port", || netlink.create_veth(&spec), undo)?;
+    plan.step_with_undo("create port", || netlink.link().create_veth(&spec), undo)?;
     let alias = alias(&config.name, Role::Port, "");
     for name in [&inner, &outer] {
-        let end = netlink.require_link(name)?;
-        plan.step("mark port", || netlink.set_alias(end.index, &alias))?;
+        let end = netlink.link().require(name)?;
+        plan.step("mark port", || netlink.link().set_alias(end.index, &alias))?;
     }
     Ok(())
 }
@@ -327,7 +342,7 @@ fn configure_port(
         without_ip_stack(netlink, end, config.mtu)?;
         disable_offloads(&end.name)?;
     }
-    netlink.set_noarp(outer.index)?;
+    netlink.link().set_noarp(outer.index)?;
     // Strict reverse-path filtering on an interface without addresses drops every IPv4 packet.
     sysctl::prefer(Table::Ipv4Conf, &outer.name, "rp_filter", "1");
     Ok(())
@@ -336,7 +351,7 @@ fn configure_port(
 /// Sets the MTU, and disables the host's IP stack on the port: frames that arrive there are for the router only.
 fn without_ip_stack(netlink: &mut Netlink, port: &Link, mtu: u16) -> Result<(), SysError> {
     if port.mtu != u32::from(mtu) {
-        netlink.set_mtu(port.index, mtu)?;
+        netlink.link().set_mtu(port.index, mtu)?;
     }
     sysctl::prefer(Table::Ipv6Conf, &port.name, "disable_ipv6", "1");
     Ok(())
@@ -358,7 +373,7 @@ pub(crate) fn delete_stale(
         && link.master.is_none()
         && !link.up;
     match is_half_made {
-        true => match netlink.delete_link(link.index) {
+        true => match netlink.link().delete(link.index) {
             Err(e) if !e.is_not_found() => Err(e),
             _ => Ok(()),
         },
@@ -378,7 +393,7 @@ pub(crate) fn delete_if_ours(
             "an interface that is not the mesh's has it",
         ));
     }
-    match netlink.delete_link(link.index) {
+    match netlink.link().delete(link.index) {
         Err(e) if !e.is_not_found() => Err(e),
         _ => Ok(()),
     }
@@ -389,7 +404,7 @@ pub(crate) fn delete_if_ours(
 pub(crate) fn wait_forwarding(netlink: &mut Netlink, port: &str) -> Result<(), SysError> {
     let deadline = Instant::now() + FORWARDING_WAIT;
     // A query for a single interface also makes the kernel check its carrier at once.
-    while !netlink.require_link(port)?.forwarding {
+    while !netlink.link().require(port)?.forwarding {
         if Instant::now() >= deadline {
             tracing::warn!(port, "the bridge does not forward yet");
             break;
@@ -402,7 +417,7 @@ pub(crate) fn wait_forwarding(netlink: &mut Netlink, port: &str) -> Result<(), S
 /// Returns the inverse of creating an interface.
 pub(crate) fn delete_later(name: String) -> impl FnOnce() + Send + 'static {
     move || {
-        let deleted = Netlink::open().and_then(|mut netlink| netlink.delete_link_by_name(&name));
+        let deleted = Netlink::open().and_then(|mut netlink| netlink.link().delete_by_name(&name));
         if let Err(e) = deleted {
             tracing::warn!(interface = name, error = %e, "left behind after a failure");
         }

@@ -22,7 +22,7 @@ pub fn is_of_containers(link: &Link, links: &[Link]) -> bool {
 /// # Errors
 /// The list of interfaces cannot be read.
 pub fn of_containers(ours: &str) -> Result<BTreeSet<String>, SysError> {
-    let links = Netlink::open()?.links()?;
+    let links = Netlink::open()?.link().list()?;
     let others = links.iter().filter(|link| link.name != ours);
     let names = others.filter(|link| is_of_containers(link, &links));
     Ok(names.map(|link| link.name.clone()).collect())

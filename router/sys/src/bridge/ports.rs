@@ -12,10 +12,10 @@ use crate::netlink::{Changed, Link, Netlink};
 /// The kernel does not list interfaces. If a port cannot be reset, its line says so.
 pub fn set_back(bridge: &str) -> Result<Vec<String>, SysError> {
     let mut netlink = Netlink::open()?;
-    let Some(master) = netlink.link_by_name(bridge)? else {
+    let Some(master) = netlink.link().by_name(bridge)? else {
         return Ok(Vec::new());
     };
-    let mut ports = netlink.links()?;
+    let mut ports = netlink.link().list()?;
     ports.retain(|link| link.master == Some(master.index) && is_ours(link, bridge));
     // With a VXLAN device, the fast path controls learning and flooding of the router's port.
     let has_fast_path = ports.iter().any(is_vxlan);
@@ -34,7 +34,7 @@ pub fn set_back(bridge: &str) -> Result<Vec<String>, SysError> {
         }
         let words: Vec<&str> = changed.iter().map(|c| c.words()).collect();
         let mut line = format!("{} at {}", words.join(", "), port.name);
-        match netlink.set_back(port.index, &changed) {
+        match netlink.bridge_port().reset(port.index, &changed) {
             Err(e) if e.is_not_found() => continue,
             Err(e) => line = format!("{line} (which stays so: {e})"),
             Ok(()) => {}

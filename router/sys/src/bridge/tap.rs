@@ -4,9 +4,10 @@
 
 use super::{BridgeConfig, Outcome, Role, alias, delete_if_ours, find_bridge, is_ours};
 use super::{wait_forwarding, without_ip_stack};
+use crate::SysError;
+use crate::ifname;
 use crate::netlink::{Link, Netlink};
 use crate::plan::Plan;
-use crate::{SysError, ifname};
 
 /// Adds the TAP device of [`ifname::tap_port`], which is open, to its bridge and sets it up. Idempotent. Its offloads
 /// are not changed. [`Outcome::Created`]: it was not in the bridge before.
@@ -18,9 +19,9 @@ pub fn ensure_tap_port(config: &BridgeConfig) -> Result<Outcome, SysError> {
     let mut netlink = Netlink::open()?;
     let bridge = match find_bridge(&mut netlink, &config.name)? {
         Some(bridge) => bridge,
-        None => netlink.require_link(&config.name)?,
+        None => netlink.link().require(&config.name)?,
     };
-    let tap = netlink.require_link(&ifname::tap_port(&config.name))?;
+    let tap = netlink.link().require(&ifname::tap_port(&config.name))?;
     let mut plan = Plan::new();
     let outcome = attach(&mut netlink, &bridge, &tap, config, &mut plan)?;
     plan.commit();
@@ -34,12 +35,12 @@ pub(super) fn ensure_if_open(
     config: &BridgeConfig,
     plan: &mut Plan,
 ) -> Result<Outcome, SysError> {
-    if let Some(inner) = netlink.link_by_name(&ifname::port_pair(&config.name).0)?
+    if let Some(inner) = netlink.link().by_name(&ifname::port_pair(&config.name).0)?
         && is_ours(&inner, &config.name)
     {
         delete_if_ours(netlink, &inner, &config.name)?;
     }
-    match netlink.link_by_name(&ifname::tap_port(&config.name))? {
+    match netlink.link().by_name(&ifname::tap_port(&config.name))? {
         Some(tap) => attach(netlink, bridge, &tap, config, plan),
         None => Ok(Outcome::Existing),
     }
@@ -61,7 +62,7 @@ fn attach(
     }
     if tap.alias.is_none() {
         let alias = alias(&config.name, Role::Port, "");
-        plan.step("mark port", || netlink.set_alias(tap.index, &alias))?;
+        plan.step("mark port", || netlink.link().set_alias(tap.index, &alias))?;
     }
     plan.step("configure port", || {
         without_ip_stack(netlink, tap, config.mtu)
@@ -70,12 +71,12 @@ fn attach(
         Outcome::Existing
     } else {
         plan.step("put port into bridge", || {
-            netlink.set_master(tap.index, bridge.index)
+            netlink.link().set_master(tap.index, bridge.index)
         })?;
         Outcome::Created
     };
     if !tap.up {
-        plan.step("set port up", || netlink.set_up(tap.index))?;
+        plan.step("set port up", || netlink.link().set_up(tap.index))?;
     }
     wait_forwarding(netlink, &tap.name)?;
     Ok(outcome)

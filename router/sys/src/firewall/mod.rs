@@ -7,8 +7,9 @@ use std::io::{self, Write as _};
 use std::process::{Output, Stdio};
 
 use self::chain::{Chain, Place};
-use crate::environment::command;
-use crate::{SysError, ifname};
+use crate::SysError;
+use crate::ifname;
+use crate::process::environment::command;
 
 mod chain;
 pub mod exposure;

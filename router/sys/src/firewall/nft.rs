@@ -5,7 +5,7 @@ use std::process::Output;
 
 use super::{feed, one_line};
 use crate::SysError;
-use crate::environment::command;
+use crate::process::environment::command;
 
 const PROGRAM: &str = "nft";
 

@@ -11,7 +11,8 @@ use std::sync::LazyLock;
 
 use super::chain::{Chain, Place};
 use super::{Changed, nft};
-use crate::{SysError, ifname};
+use crate::SysError;
+use crate::ifname;
 
 /// Tables of legacy `iptables` in use in the calling thread's namespace.
 const LEGACY_TABLES: [(&str, &str); 2] = [

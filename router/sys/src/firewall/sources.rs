@@ -6,7 +6,8 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use super::{Changed, change, feed, list, run};
-use crate::{SysError, ifname};
+use crate::SysError;
+use crate::ifname;
 
 /// Port to be guarded.
 #[derive(Clone, Copy, Debug)]

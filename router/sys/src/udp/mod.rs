@@ -247,7 +247,7 @@ fn bind_as(address: SocketAddr, shared: bool) -> io::Result<Udp> {
     enlarge(&socket);
     socket.set_write_timeout(Some(SEND_WAIT))?;
     socket.set_reuse_port(shared)?;
-    crate::tcp::bind_early(&socket, address)?;
+    crate::socket::tcp::bind_early(&socket, address)?;
     Ok(Udp {
         socket: Arc::new(socket),
         families,

@@ -121,8 +121,8 @@ fn works_where_ipv6_is_switched_off() {
         return;
     }
     NamedNetns::new().run(|| {
-        let _ = crate::sysctl::set_if_present(
-            crate::sysctl::Table::Ipv6Conf,
+        let _ = crate::interface::sysctl::set_if_present(
+            crate::interface::sysctl::Table::Ipv6Conf,
             "all",
             "disable_ipv6",
             "1",
@@ -153,13 +153,13 @@ fn joined() -> (NamedNetns, NamedNetns) {
             peer_mac: None,
             mtu: 1500,
         };
-        netlink.create_veth(&spec).unwrap();
+        netlink.link().create_veth(&spec).unwrap();
     });
     for (number, side) in [(1, &left), (2, &right)] {
         side.run(|| {
             let mut netlink = crate::netlink::Netlink::open().unwrap();
-            let index = netlink.require_link("a").unwrap().index;
-            netlink.set_up(index).unwrap();
+            let index = netlink.link().require("a").unwrap().index;
+            netlink.link().set_up(index).unwrap();
             for address in [format!("10.8.0.{number}/24"), format!("fd08::{number}/64")] {
                 let mut command = std::process::Command::new("ip");
                 command.args(["address", "add", &address, "dev", "a"]);
@@ -336,12 +336,12 @@ fn answers_leave_from_the_address_that_was_asked() {
     }
     NamedNetns::new().run(|| {
         let mut netlink = crate::netlink::Netlink::open().unwrap();
-        let lo = netlink.require_link("lo").unwrap().index;
-        netlink.set_up(lo).unwrap();
+        let lo = netlink.link().require("lo").unwrap().index;
+        netlink.link().set_up(lo).unwrap();
         let locals = ["192.0.2.1", "192.0.2.2", "fd00::1", "fd00::2"];
         for local in locals {
             let local = IpAddr::from_str(local).unwrap();
-            netlink.add_address(lo, local.into()).unwrap();
+            netlink.address().add(lo, local.into()).unwrap();
         }
         for all_families in [true, false] {
             for local in locals.map(|local| IpAddr::from_str(local).unwrap()) {

@@ -164,7 +164,7 @@ impl Member {
             let observed = fixture::address(0);
             let reply = Probe::Reply {
                 nonce,
-                ask: nonce,
+                challenge: nonce,
                 observed,
             };
             answers.extend(self.sealed(victim, Kind::Probe, &reply.encode(), now));

@@ -73,7 +73,7 @@ impl RouterUnderTest {
             discovery,
             mtu: limits::DEFAULT_MTU,
             suites: Suites::AES_FIRST,
-            remembered: Vec::new(),
+            stored_neighbours: Vec::new(),
             forgotten: Vec::new(),
             pins: BTreeMap::new(),
         };
@@ -151,12 +151,12 @@ impl RouterUnderTest {
                     assert!(self.pins.len() <= limits::MAX_PINS);
                 }
                 Output::Unpin(name) => drop(self.pins.remove(&name)),
-                Output::Held(_)
+                Output::RemoteAttached(_)
                 | Output::Epoch(_)
                 | Output::Fast(_)
                 | Output::SparePort(_)
-                | Output::Said(_)
-                | Output::Told { .. }
+                | Output::Announcement(_)
+                | Output::Unicast { .. }
                 | Output::Reach => {}
                 Output::Targets(targets) => assert!(targets.len() <= limits::MAX_TARGETS),
                 Output::Forgotten(all) => assert!(all.len() <= limits::MAX_FORGOTTEN),

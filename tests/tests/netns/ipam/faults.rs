@@ -181,7 +181,7 @@ fn who_is_reset_hands_its_space_over_and_what_it_held_is_free_at_once() -> Resul
             || {
                 let report = one.ipam()?;
                 ensure!(
-                    report.owners.len() == 1 && report.loans.is_empty(),
+                    report.owners.len() == 1 && report.remote_leases.is_empty(),
                     "{report:?}"
                 );
                 Ok(())

@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use super::super::{Merge, Refusal};
+use super::super::{Lsdb, Merge, Refusal};
 use super::*;
 use crate::crypto::identity::Identity;
 use crate::limits::{MAX_UNKNOWN_RECORD, RECORD_OVERHEAD, UNREACHED_FOR};
@@ -104,10 +104,10 @@ fn made_up_routers_out_of_reach_get_a_small_share() {
     let gone = lsdb.expire(NOW + UNREACHED_FOR);
     assert!(gone.len() > 20);
     assert_eq!(
-        lsdb.unreached,
+        lsdb.budget.unreached,
         lsdb.entries
             .get(&newcomer.id())
-            .map_or(0, super::super::entry::OriginEntry::bytes)
+            .map_or(0, OriginEntry::bytes)
     );
 }
 
@@ -151,7 +151,7 @@ fn the_number_of_routers_is_bounded() {
         last = lsdb.take(record(&identity(100 + n), 1, 1, "x"), source, NOW);
     }
     assert_eq!(last, FULL);
-    assert!(lsdb.len() <= MAX_PEERS && lsdb.unreached <= MAX_UNREACHED);
+    assert!(lsdb.len() <= MAX_PEERS && lsdb.budget.unreached <= MAX_UNREACHED);
 }
 
 #[test]

@@ -16,8 +16,9 @@ use self::wanted::{FAMILIES, Family, Part};
 use super::Changed;
 use super::chain::{Chain, Place};
 use super::nft::{self, Table};
-use crate::environment::command;
-use crate::{SysError, ifname};
+use crate::SysError;
+use crate::ifname;
+use crate::process::environment::command;
 
 /// Program that translates addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -90,8 +90,8 @@ impl TapPort {
         let (queues, offloads) = device::create(spec)?;
         if let Some(length) = spec.queue_len {
             let mut netlink = Netlink::open()?;
-            let index = netlink.require_link(spec.name)?.index;
-            netlink.set_queue_len(index, length)?;
+            let index = netlink.link().require(spec.name)?.index;
+            netlink.link().set_queue_len(index, length)?;
         }
         let storm = spec
             .storm
@@ -155,7 +155,7 @@ impl FrameReader for TapReader {
     /// Returns the losses of all queues of the device; 0 once it is gone.
     fn losses(&mut self) -> Losses {
         let storm = self.storm.as_ref().map(|s| s.dropped()).unwrap_or_default();
-        match self.statistics.tx_dropped(&self.queue.interface) {
+        match self.statistics.link().tx_dropped(&self.queue.interface) {
             Ok(dropped) => Losses { dropped, storm },
             Err(_) => Losses::default(),
         }

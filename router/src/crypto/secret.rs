@@ -26,7 +26,7 @@ impl Password {
     /// Removes the password from the environment, so that neither `/proc` nor child processes show it. Must be called
     /// before a second thread exists.
     pub fn take() -> Option<Self> {
-        mesh_sys::environment::take(PASSWORD_VARIABLE).map(Self::from)
+        mesh_sys::process::environment::take(PASSWORD_VARIABLE).map(Self::from)
     }
 
     /// Returns the raw value.

@@ -7,30 +7,32 @@ use crate::ids::PeerId;
 use crate::topology::bodies::Attached;
 use crate::topology::record::SignedRecord;
 
-/// Containers of a router within reach.
+/// Containers that another router announces.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Holder {
+pub struct RemoteAttached {
     /// The router.
     pub peer: PeerId,
-    /// Its own records of its identity and of its containers; none when it is out of reach, or has no containers.
-    pub said: Option<(SignedRecord, SignedRecord)>,
+    /// Its identity record and its record of containers; `None` if it is out of reach, or has no containers.
+    pub records: Option<(SignedRecord, SignedRecord)>,
 }
 
-/// The addresses that other routers announce: what [`crate::control::Output::Held`] told, put together.
+/// Addresses that other routers announce, collected from [`crate::control::Output::RemoteAttached`].
 #[derive(Debug, Default)]
-pub struct HeldAddresses(BTreeMap<PeerId, (SignedRecord, SignedRecord)>);
+pub struct RemoteAddresses(BTreeMap<PeerId, (SignedRecord, SignedRecord)>);
 
-impl HeldAddresses {
-    /// Sets what a router announces now.
-    pub fn set(&mut self, holder: Holder) {
-        let said = holder.said.filter(|(_, said)| !said.attached().is_empty());
-        match said {
-            Some(said) => self.0.insert(holder.peer, said),
-            None => self.0.remove(&holder.peer),
+impl RemoteAddresses {
+    /// Replaces the addresses of one router.
+    pub fn set(&mut self, remote: RemoteAttached) {
+        let records = remote
+            .records
+            .filter(|(_, containers)| !containers.attached().is_empty());
+        match records {
+            Some(records) => self.0.insert(remote.peer, records),
+            None => self.0.remove(&remote.peer),
         };
     }
 
-    /// Returns all of them.
+    /// Returns all addresses.
     pub fn addresses(&self) -> impl Iterator<Item = IpAddr> + '_ {
         self.all().map(|(_, attached)| attached.addr.addr())
     }
@@ -47,6 +49,7 @@ impl HeldAddresses {
     /// Returns each container with the identity of its router.
     fn all(&self) -> impl Iterator<Item = (&SignedRecord, &Attached)> {
         let routers = self.0.values();
-        routers.flat_map(|(router, said)| said.attached().iter().map(move |a| (router, a)))
+        routers
+            .flat_map(|(router, containers)| containers.attached().iter().map(move |a| (router, a)))
     }
 }

@@ -1,4 +1,6 @@
-//! `mesh-router reset`: command-line wrapper of [`crate::cleanup`].
+//! `mesh-router reset`: command-line wrapper of [`cleanup`].
+
+pub mod cleanup;
 
 use std::io::Write;
 use std::path::Path;
@@ -9,10 +11,11 @@ use mesh_proto::limits::DEFAULT_MTU;
 use mesh_sys::bridge::{BridgeConfig, PortKind};
 
 use crate::attach::HostKernel;
-use crate::cleanup::{self, Leftovers};
 use crate::engine::Engines;
 use mesh_options::DEFAULT_BRIDGE;
 use mesh_options::DEFAULT_PLUGIN_SOCKET;
+
+use self::cleanup::Leftovers;
 
 /// Removes everything a router created on this host, and prints one line per removed object.
 ///

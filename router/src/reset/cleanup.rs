@@ -18,8 +18,8 @@ use crate::attach::{netns_prefix, stored_exposure};
 use crate::driver::{self, DriverBackend, PluginSocket};
 use crate::engine::{Engine, Engines};
 use crate::plugin;
+use crate::process::supervise::lock_path;
 use crate::state::{StateError, Store, erase};
-use crate::supervise::lock_path;
 
 /// Everything that identifies the router to be removed.
 pub struct Leftovers {

@@ -17,7 +17,7 @@ const LOOPBACK: u32 = 1;
 /// [`SysError::is_in_use`] if the port is in use there, on this address or on all.
 pub fn listen_in(netns: &Netns, address: SocketAddr) -> Result<(UdpSocket, TcpListener), SysError> {
     netns.run_in(|| {
-        Netlink::open()?.set_up(LOOPBACK)?;
+        Netlink::open()?.link().set_up(LOOPBACK)?;
         bind(address).map_err(|e| {
             let path = netns.path().display();
             SysError::new(format!("listen on {address} in {path}"), e)

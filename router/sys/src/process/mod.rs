@@ -1,5 +1,9 @@
 //! Processes: watching, capabilities, the lock file, memory.
 
+pub mod descriptors;
+pub mod environment;
+pub mod latency;
+
 use std::ffi::CString;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};

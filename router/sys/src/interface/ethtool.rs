@@ -6,7 +6,8 @@ use nix::errno::Errno;
 use nix::libc;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
 
-use crate::{SysError, ifname};
+use crate::SysError;
+use crate::ifname;
 
 /// Commands for the offloads (linux/ethtool.h), in an order in which none depends on a later one.
 const OFFLOADS: [(&str, u32); 6] = [
@@ -103,7 +104,7 @@ mod tests {
                 peer_mac: None,
                 mtu: 1376,
             };
-            Netlink::open().unwrap().create_veth(&spec).unwrap();
+            Netlink::open().unwrap().link().create_veth(&spec).unwrap();
             // Transmit checksums, scatter-gather, TCP and generic segmentation, as ETHTOOL_G….
             let commands = [0x16, 0x18, 0x1e, 0x23];
             assert!(commands.iter().all(|c| is_on("a", *c)));

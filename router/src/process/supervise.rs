@@ -20,8 +20,8 @@ use mesh_state::files::LOG;
 use mesh_sys::process::{self, LockFile};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::log::{self, open_log};
-use crate::secret::{PASSWORD_VARIABLE, Password};
+use crate::crypto::secret::{PASSWORD_VARIABLE, Password};
+use crate::process::log::{self, open_log};
 
 /// Process name, at most 15 bytes.
 const NAME: &str = "mesh-supervisor";

@@ -17,7 +17,7 @@ use pnet::util::MacAddr;
 
 use crate::SysError;
 use crate::netlink::Netlink;
-use crate::packet::PacketSocket;
+use crate::socket::packet::PacketSocket;
 
 const ETHERNET: usize = 14;
 const ARP: usize = 28;
@@ -29,7 +29,7 @@ const ADVERTISEMENT: usize = 32;
 /// # Errors
 /// [`SysError::is_not_found`] if there is no such interface; EPERM without CAP_NET_RAW; ENETDOWN if it is down.
 pub fn announce(interface: &str, mac: Mac, address: IpAddr) -> Result<(), SysError> {
-    let link = Netlink::open()?.require_link(interface)?;
+    let link = Netlink::open()?.link().require(interface)?;
     let frame = match address {
         IpAddr::V4(v4) => gratuitous_arp(mac, v4),
         IpAddr::V6(v6) => unsolicited_advertisement(mac, v6),

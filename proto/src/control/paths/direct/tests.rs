@@ -1,7 +1,9 @@
 //! Direct paths: who asks when, what keeps one, what ends one.
 
+use super::super::probe::ChallengeAnswer;
 use super::*;
 use crate::entropy::SeededEntropy;
+use crate::limits::{FOLLOW_WITHIN, MAX_CANDIDATES, MAX_OUTSTANDING_PROBES, ROAM_INTERVAL};
 
 const PEER: PeerId = PeerId([7; 16]);
 
@@ -84,24 +86,24 @@ fn one_leads_and_both_know() {
             panic!("not a request");
         };
         now += Duration::from_millis(30);
-        if let Some(Answer { ask, held }) = answer {
-            assert_eq!(held, 1_670);
+        if let Some(ChallengeAnswer { challenge, delay }) = answer {
+            assert_eq!(delay, 1_670);
             other.replied(
                 PEER,
-                (ask, Duration::from_millis(held.into())),
+                (challenge, Duration::from_millis(delay.into())),
                 addr(2),
                 now,
             );
             let rtt = other.direct(&PEER).unwrap().rtt;
             assert_eq!(rtt, Duration::from_millis(60));
         }
-        let ask = other.ask_back(&PEER, addr(2), now, &mut entropy);
+        let challenge = other.challenge(&PEER, addr(2), now, &mut entropy);
         now += Duration::from_millis(30);
         assert_eq!(
             leader.replied(PEER, at_once(nonce), addr(1), now),
             round == 0
         );
-        leader.asked(&PEER, ask, now);
+        leader.challenged(&PEER, challenge, now);
         now += BEAT.saturating_sub(Duration::from_millis(30));
         assert_eq!(leader.due(now), [PEER]);
         assert!(other.due(now).is_empty(), "the other need not ask");
@@ -116,7 +118,7 @@ fn one_leads_and_both_know() {
         now += Duration::from_millis(50);
     }
     assert!(asked >= 4, "{asked}");
-    assert_eq!(other.next_ask().filter(|at| *at <= now), None);
+    assert_eq!(other.next_probe().filter(|at| *at <= now), None);
 }
 
 fn nonce(probe: Probe) -> u64 {
@@ -163,7 +165,7 @@ fn probes_without_replies_are_bounded() {
     for _ in 0..50 {
         paths.probes(&PEER, Instant::ZERO, &mut entropy);
     }
-    assert_eq!(paths.peers[&PEER].outstanding.len(), MAX_OUTSTANDING_PROBES);
+    assert_eq!(paths.peers[&PEER].outstanding(), MAX_OUTSTANDING_PROBES);
 }
 
 #[test]

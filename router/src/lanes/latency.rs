@@ -10,7 +10,7 @@ use std::thread::Thread;
 use mesh_options::LatencyMode;
 use mesh_proto::forward::{Counter, Counters, Forwarder};
 use mesh_proto::latency::{Demand, LatencyGovernor, TICK, Traffic};
-use mesh_sys::latency::LatencyRequest;
+use mesh_sys::process::latency::LatencyRequest;
 
 /// The latency request, shared with lanes and reports.
 pub struct Latency {

@@ -7,7 +7,8 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::{SysError, ifname};
+use crate::SysError;
+use crate::ifname;
 
 /// Group of settings of an interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -94,7 +94,7 @@ mod tests {
                 .args([
                     "--exact",
                     "--test-threads=1",
-                    "environment::tests::a_removed_variable_is_invisible",
+                    "process::environment::tests::a_removed_variable_is_invisible",
                 ])
                 .env(MARK, "needle-in-the-hay")
                 .output()
