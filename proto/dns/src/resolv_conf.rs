@@ -15,7 +15,7 @@ pub type FileStamp = (u64, u64, i64, i64);
 
 /// Upstream servers, as of the last look at the file.
 #[derive(Debug, Default)]
-pub struct ResolvConf {
+pub struct ResolvConfCache {
     looked: Option<Instant>,
     stamp: Option<FileStamp>,
     servers: Vec<SocketAddr>,
@@ -30,7 +30,7 @@ pub enum Look {
     Again,
 }
 
-impl ResolvConf {
+impl ResolvConfCache {
     /// Returns true if the file is to be looked at now, and notes that it is.
     pub fn begin_look(&mut self, now: Instant) -> Option<Look> {
         let is_recent = |at: Instant| now.since(at) < RESOLV_CONF_INTERVAL;
@@ -104,7 +104,7 @@ mod tests {
 
     #[test]
     fn the_file_is_looked_at_now_and_then() {
-        let mut file = ResolvConf::default();
+        let mut file = ResolvConfCache::default();
         let start = Instant::ZERO + Duration::from_secs(9);
         assert_eq!(file.begin_look(start), Some(Look::First));
         assert_eq!(file.begin_look(start), None);

@@ -1,4 +1,4 @@
-//! Upstream servers: those that the host uses, from the current `resolv.conf`; [`ResolvConf`] decides when it is read.
+//! Upstream servers: those that the host uses, from the current `resolv.conf`; [`ResolvConfCache`] decides when it is read.
 
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -7,7 +7,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use mesh_dns::resolv_conf::{FileStamp, Look, ResolvConf};
+use mesh_dns::resolv_conf::{FileStamp, Look, ResolvConfCache};
 use mesh_proto::limits::MAX_RESOLV_CONF;
 use mesh_proto::time::Instant;
 
@@ -18,7 +18,7 @@ pub struct UpstreamSource(SourceKind);
 #[derive(Debug)]
 enum SourceKind {
     Fixed(Vec<SocketAddr>),
-    File(PathBuf, Mutex<ResolvConf>),
+    File(PathBuf, Mutex<ResolvConfCache>),
 }
 
 impl UpstreamSource {
@@ -45,7 +45,7 @@ impl UpstreamSource {
     }
 }
 
-fn look(known: &mut ResolvConf, path: &Path, now: Instant) {
+fn look(known: &mut ResolvConfCache, path: &Path, now: Instant) {
     let Some(look) = known.begin_look(now) else {
         return;
     };

@@ -8,7 +8,7 @@ use mesh_engine::error::EngineError;
 use mesh_engine::network::{NetworkEndpoint, OwnNetwork};
 use mesh_proto::api::Runtime;
 
-use super::{Answer, Engine};
+use super::{Engine, EngineAnswer};
 
 #[derive(Default)]
 pub(crate) struct World {
@@ -76,7 +76,7 @@ impl FakeEngine {
     fn answer<T: Send + 'static>(
         &self,
         f: impl FnOnce(&mut World) -> Result<T, EngineError>,
-    ) -> Answer<'static, T> {
+    ) -> EngineAnswer<'static, T> {
         let mut world = self.world();
         let result = if world.down {
             Err(EngineError::Unavailable(
@@ -102,11 +102,11 @@ impl Engine for FakeEngine {
         self.runtime
     }
 
-    fn inspect<'a>(&'a self, name: &'a str) -> Answer<'a, EngineContainer> {
+    fn inspect<'a>(&'a self, name: &'a str) -> EngineAnswer<'a, EngineContainer> {
         self.answer(|w| find(w, name).cloned())
     }
 
-    fn start<'a>(&'a self, name: &'a str) -> Answer<'a, ()> {
+    fn start<'a>(&'a self, name: &'a str) -> EngineAnswer<'a, ()> {
         self.answer(|w| {
             let container = find(w, name)?;
             container.running = true;
@@ -116,7 +116,7 @@ impl Engine for FakeEngine {
         })
     }
 
-    fn list(&self) -> Answer<'_, BTreeMap<String, bool>> {
+    fn list(&self) -> EngineAnswer<'_, BTreeMap<String, bool>> {
         self.answer(|w| {
             Ok(w.containers
                 .values()
@@ -125,7 +125,7 @@ impl Engine for FakeEngine {
         })
     }
 
-    fn on_mesh(&self) -> Answer<'_, BTreeSet<String>> {
+    fn on_mesh(&self) -> EngineAnswer<'_, BTreeSet<String>> {
         self.answer(|w| {
             let all = w.containers.values();
             let connected = all.filter(|c| !c.connections.is_empty());
@@ -133,11 +133,11 @@ impl Engine for FakeEngine {
         })
     }
 
-    fn plugs_by_name(&self) -> Answer<'_, bool> {
+    fn plugs_by_name(&self) -> EngineAnswer<'_, bool> {
         self.answer(|w| Ok(!w.modern))
     }
 
-    fn networks(&self) -> Answer<'_, Vec<OwnNetwork>> {
+    fn networks(&self) -> EngineAnswer<'_, Vec<OwnNetwork>> {
         let own = |name: &String| OwnNetwork {
             id: name.clone(),
             name: name.clone(),
@@ -146,22 +146,22 @@ impl Engine for FakeEngine {
         self.answer(move |w| Ok(w.networks.iter().map(own).collect()))
     }
 
-    fn network_base(&self) -> Answer<'_, &'static str> {
+    fn network_base(&self) -> EngineAnswer<'_, &'static str> {
         self.answer(|w| Ok(w.base.unwrap_or("mesh")))
     }
 
-    fn ensure_network<'a>(&'a self, network: &'a str) -> Answer<'a, ()> {
+    fn ensure_network<'a>(&'a self, network: &'a str) -> EngineAnswer<'a, ()> {
         self.answer(|w| {
             w.networks.insert(network.to_owned());
             Ok(())
         })
     }
 
-    fn endpoints<'a>(&'a self, network: &'a str) -> Answer<'a, Vec<NetworkEndpoint>> {
+    fn endpoints<'a>(&'a self, network: &'a str) -> EngineAnswer<'a, Vec<NetworkEndpoint>> {
         self.answer(|w| Ok(w.endpoints.get(network).cloned().unwrap_or_default()))
     }
 
-    fn disconnect<'a>(&'a self, network: &'a str, container: &'a str) -> Answer<'a, ()> {
+    fn disconnect<'a>(&'a self, network: &'a str, container: &'a str) -> EngineAnswer<'a, ()> {
         self.answer(|w| {
             if let Some(ends) = w.endpoints.get_mut(network) {
                 ends.retain(|e| e.container != container);
@@ -171,7 +171,7 @@ impl Engine for FakeEngine {
         })
     }
 
-    fn remove_network<'a>(&'a self, network: &'a str) -> Answer<'a, ()> {
+    fn remove_network<'a>(&'a self, network: &'a str) -> EngineAnswer<'a, ()> {
         self.answer(|w| {
             w.networks.remove(network);
             w.log.push(format!("remove {network}"));

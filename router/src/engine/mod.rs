@@ -23,7 +23,7 @@ pub use docker::Docker;
 pub use podman::Podman;
 
 /// Pending answer of an engine.
-pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, EngineError>> + Send + 'a>>;
+pub type EngineAnswer<'a, T> = Pin<Box<dyn Future<Output = Result<T, EngineError>> + Send + 'a>>;
 
 /// An engine on this host. Names are validated before they are sent; an impossible name is
 /// [`EngineError::NoContainer`].
@@ -32,20 +32,20 @@ pub trait Engine: Send + Sync {
     fn runtime(&self) -> Runtime;
 
     /// Returns the container with this name, short id or full id.
-    fn inspect<'a>(&'a self, container: &'a str) -> Answer<'a, EngineContainer>;
+    fn inspect<'a>(&'a self, container: &'a str) -> EngineAnswer<'a, EngineContainer>;
 
     /// Starts an existing container; success if it already runs.
-    fn start<'a>(&'a self, container: &'a str) -> Answer<'a, ()>;
+    fn start<'a>(&'a self, container: &'a str) -> EngineAnswer<'a, ()>;
 
     /// Returns all containers by full id, stopped ones included, with true for those that run.
-    fn list(&self) -> Answer<'_, BTreeMap<String, bool>>;
+    fn list(&self) -> EngineAnswer<'_, BTreeMap<String, bool>>;
 
     /// Returns the full ids of containers on Docker networks of ours, running or not. Removed networks count: their
     /// containers keep their addresses.
-    fn on_mesh(&self) -> Answer<'_, BTreeSet<String>>;
+    fn on_mesh(&self) -> EngineAnswer<'_, BTreeSet<String>>;
 
     /// Sends events, until the engine goes away or the receiver is dropped.
-    fn follow(&self, events: mpsc::Sender<EngineEvent>) -> Answer<'_, ()> {
+    fn follow(&self, events: mpsc::Sender<EngineEvent>) -> EngineAnswer<'_, ()> {
         Box::pin(async move {
             events.closed().await;
             Ok(())
@@ -60,41 +60,41 @@ pub trait Engine: Send + Sync {
     /// True if Docker connects the networks of a starting container in the order of their names, without a chance to
     /// act in between. Otherwise the order is arbitrary, and the driver is called for each endpoint after its
     /// connection.
-    fn plugs_by_name(&self) -> Answer<'_, bool>;
+    fn plugs_by_name(&self) -> EngineAnswer<'_, bool>;
 
     /// Returns the Docker networks with our driver, sorted by name.
-    fn networks(&self) -> Answer<'_, Vec<OwnNetwork>>;
+    fn networks(&self) -> EngineAnswer<'_, Vec<OwnNetwork>>;
 
     /// Returns the prefix for names of our Docker networks, which no network of another driver uses.
-    fn network_base(&self) -> Answer<'_, &'static str> {
+    fn network_base(&self) -> EngineAnswer<'_, &'static str> {
         Box::pin(std::future::ready(Ok(DRIVER)))
     }
 
     /// Creates a Docker network with our driver and without address management; success if it exists. A network of that
     /// name with another driver is an error.
-    fn ensure_network<'a>(&'a self, network: &'a str) -> Answer<'a, ()>;
+    fn ensure_network<'a>(&'a self, network: &'a str) -> EngineAnswer<'a, ()>;
 
     /// Returns the current endpoints on a Docker network, given by its id or name.
-    fn endpoints<'a>(&'a self, network: &'a str) -> Answer<'a, Vec<NetworkEndpoint>>;
+    fn endpoints<'a>(&'a self, network: &'a str) -> EngineAnswer<'a, Vec<NetworkEndpoint>>;
 
     /// Disconnects a container by force; success if it was not connected.
-    fn disconnect<'a>(&'a self, network: &'a str, container: &'a str) -> Answer<'a, ()>;
+    fn disconnect<'a>(&'a self, network: &'a str, container: &'a str) -> EngineAnswer<'a, ()>;
 
     /// Returns the stopped containers with a connection to a removed network of ours.
-    fn stranded(&self) -> Answer<'_, Vec<String>> {
+    fn stranded(&self) -> EngineAnswer<'_, Vec<String>> {
         Box::pin(std::future::ready(Ok(Vec::new())))
     }
 
     /// Creates the network of a connection again, and connects a stopped container to it with the same options. The
     /// network gets another name if its own is taken by now.
-    fn reconnect<'a>(&'a self, container: &'a str, _: &'a NetworkConnection) -> Answer<'a, ()> {
+    fn reconnect<'a>(&'a self, container: &'a str, _: &'a NetworkConnection) -> EngineAnswer<'a, ()> {
         Box::pin(std::future::ready(Err(EngineError::NoContainer(
             container.to_owned(),
         ))))
     }
 
     /// Removes a Docker network, given by its id or name; success if it does not exist.
-    fn remove_network<'a>(&'a self, network: &'a str) -> Answer<'a, ()>;
+    fn remove_network<'a>(&'a self, network: &'a str) -> EngineAnswer<'a, ()>;
 }
 
 /// Engines, in the order in which they are queried.

@@ -32,7 +32,7 @@ impl Patience {
         answer: impl Future<Output = Result<T, EngineError>>,
     ) -> Result<T, EngineError> {
         let (id, limit) = self.lock().begin(self.clock.now());
-        let query = Query { patience: self, id };
+        let query = PendingQuery { patience: self, id };
         let done = tokio::time::timeout(limit, answer).await;
         self.lock().set_silent(done.is_err());
         drop(query);
@@ -50,12 +50,12 @@ impl Patience {
 }
 
 /// A pending request. Dropping it ends it, even if the caller was cancelled.
-struct Query<'a> {
+struct PendingQuery<'a> {
     patience: &'a Patience,
     id: QueryId,
 }
 
-impl Drop for Query<'_> {
+impl Drop for PendingQuery<'_> {
     fn drop(&mut self) {
         self.patience.lock().end(self.id);
     }

@@ -12,13 +12,13 @@ use mesh_sys::netlink::{Known, Netlink, Remote};
 use mesh_sys::socket::packet::PacketSocket;
 use mesh_sys::vxlan::{self, Device, Family, VxlanConfig};
 
-use super::table::{Exit, Found, Links, Step, Table, found, remote, steps};
+use super::table::{Exit, Found, FastpathLinks, Step, ForwardingTable, found, remote, steps};
 
 /// Most keepalives read from one device per turn, so that a flood of forged ones does not stall the worker.
 const BEATS_PER_TURN: usize = 2_048;
 
 /// VXLAN device of one address family, in use.
-struct Port {
+struct VxlanPort {
     device: Device,
     socket: PacketSocket,
     /// Remotes that keepalives are sent to.
@@ -29,8 +29,8 @@ struct Port {
 pub(super) struct Kernel {
     config: VxlanConfig,
     netlink: Netlink,
-    ports: BTreeMap<Family, Port>,
-    installed: Table,
+    ports: BTreeMap<Family, VxlanPort>,
+    installed: ForwardingTable,
 }
 
 impl Kernel {
@@ -39,7 +39,7 @@ impl Kernel {
             config,
             netlink: Netlink::open()?,
             ports: BTreeMap::new(),
-            installed: Table::new(),
+            installed: ForwardingTable::new(),
         })
     }
 
@@ -90,10 +90,10 @@ impl Kernel {
         // Rules before the device, so that no other host can inject frames at any time.
         sources::ensure(&guard, accepted)?;
         let device = vxlan::ensure(&self.config, family)?;
-        let same = |port: &Port| port.device == device;
+        let same = |port: &VxlanPort| port.device == device;
         let mut port = match self.ports.remove(&family).filter(same) {
             Some(port) => port,
-            None => Port {
+            None => VxlanPort {
                 socket: PacketSocket::open(device.index, BEAT_ETHERTYPE)?,
                 device,
                 group: BTreeSet::new(),
@@ -116,13 +116,13 @@ impl Kernel {
     }
 
     /// Returns the entries that were installed.
-    pub(super) fn installed(&self) -> &Table {
+    pub(super) fn installed(&self) -> &ForwardingTable {
         &self.installed
     }
 
     /// Changes the tables to `wanted`. A failed step is logged, and retried after the next audit. Without a device
     /// nothing is done: the bridge then learns by itself.
-    pub(super) fn apply(&mut self, wanted: &Table) {
+    pub(super) fn apply(&mut self, wanted: &ForwardingTable) {
         if self.ports.is_empty() {
             return;
         }
@@ -176,7 +176,7 @@ impl Kernel {
         let Some(router) = self.link(Exit::Router) else {
             return Ok(Found::default());
         };
-        let links = Links {
+        let links = FastpathLinks {
             router,
             vxlan: self.ports.values().map(|p| p.device.index).collect(),
             own: (self.config.port, self.config.vni),

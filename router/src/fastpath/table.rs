@@ -19,7 +19,7 @@ pub(super) enum Exit {
 }
 
 /// Next hops of all addresses behind peers; bounded like the router's MAC table.
-pub(super) type Table = BTreeMap<Mac, Exit>;
+pub(super) type ForwardingTable = BTreeMap<Mac, Exit>;
 
 /// One change of the kernel's tables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,10 +35,10 @@ pub(super) struct Step {
 /// restart of this router or the peer the MAC table is incomplete.
 pub(super) fn wanted(
     entries: &[FdbEntry],
-    held: &Table,
+    held: &ForwardingTable,
     peers: &FastPeers,
     can: impl Fn(&Remote) -> bool,
-) -> Table {
+) -> ForwardingTable {
     let fast = peers.iter().filter(|(_, peer)| peer.fast);
     let remotes: BTreeMap<&PeerId, Remote> = fast
         .map(|(id, peer)| (id, remote(peer)))
@@ -49,7 +49,7 @@ pub(super) fn wanted(
         Owner::Peer(peer) => Some((entry.mac, exit(peer))),
         Owner::Local => None,
     });
-    let mut wanted: Table = of_peers.collect();
+    let mut wanted: ForwardingTable = of_peers.collect();
     let known: BTreeSet<Mac> = entries.iter().map(|entry| entry.mac).collect();
     let fast: BTreeSet<&Remote> = remotes.values().collect();
     let stays = |(mac, exit): &(&Mac, &Exit)| match exit {
@@ -72,7 +72,7 @@ pub(super) fn remote(peer: &FastPeer) -> Remote {
 
 /// Returns the steps from one table to another. Removals from VXLAN come first: a peer may no longer be allowed to see
 /// frames.
-pub(super) fn steps(from: &Table, to: &Table) -> Vec<Step> {
+pub(super) fn steps(from: &ForwardingTable, to: &ForwardingTable) -> Vec<Step> {
     let macs: BTreeSet<&Mac> = from.keys().chain(to.keys()).collect();
     let step = |mac: &Mac| Step {
         mac: *mac,
@@ -87,7 +87,7 @@ pub(super) fn steps(from: &Table, to: &Table) -> Vec<Step> {
 
 /// Relevant interfaces, by index.
 #[derive(Clone, Debug)]
-pub(super) struct Links {
+pub(super) struct FastpathLinks {
     /// Port of the router.
     pub(super) router: u32,
     /// VXLAN devices.
@@ -100,7 +100,7 @@ pub(super) struct Links {
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Found {
     /// Entries that a program installed.
-    pub(super) table: Table,
+    pub(super) table: ForwardingTable,
     /// VXLAN entries (device, address) that no bridge entry leads to.
     pub(super) orphans: Vec<(u32, Mac)>,
     /// Addresses that the bridge learnt on other ports: of local containers, and of the host itself.
@@ -110,7 +110,7 @@ pub(super) struct Found {
 }
 
 /// Classifies the rows of the kernel's tables; `within` is the time that counts as recent.
-pub(super) fn found(rows: &[FdbRow], links: &Links, within: Duration) -> Found {
+pub(super) fn found(rows: &[FdbRow], links: &FastpathLinks, within: Duration) -> Found {
     let mut found = Found::default();
     let mut remotes: BTreeMap<(u32, Mac), Remote> = BTreeMap::new();
     for row in rows.iter().filter(|row| !row.mac.is_group()) {
@@ -151,7 +151,7 @@ mod tests {
 
     const A: PeerId = PeerId([0xa; 16]);
     const B: PeerId = PeerId([0xb; 16]);
-    const LINKS: fn() -> Links = || Links {
+    const LINKS: fn() -> FastpathLinks = || FastpathLinks {
         router: 10,
         vxlan: vec![20, 21],
         own: (6784, 5),
@@ -191,17 +191,17 @@ mod tests {
 
     #[test]
     fn only_addresses_of_fast_peers_leave_by_vxlan() {
-        let table = wanted(&entries(), &Table::new(), &peers(false), |_| true);
+        let table = wanted(&entries(), &ForwardingTable::new(), &peers(false), |_| true);
         let expected = [(mac(1), Exit::Vxlan(to(1))), (mac(2), Exit::Router)];
         assert_eq!(table, expected.into());
-        let table = wanted(&entries(), &Table::new(), &peers(true), |r| *r == to(2));
+        let table = wanted(&entries(), &ForwardingTable::new(), &peers(true), |r| *r == to(2));
         let expected = [(mac(1), Exit::Router), (mac(2), Exit::Vxlan(to(2)))];
         assert_eq!(table, expected.into());
     }
 
     #[test]
     fn what_the_router_forgot_stays_by_vxlan_while_its_peer_is_fast() {
-        let held: Table = [
+        let held: ForwardingTable = [
             (mac(3), Exit::Vxlan(to(1))),
             (mac(4), Exit::Vxlan(to(1))),
             (mac(5), Exit::Vxlan(to(2))),

@@ -304,13 +304,13 @@ fn open_addresses(
 }
 
 /// The datapath: halves of the port, and its description for reports.
-struct Datapath {
+struct OpenedDatapath {
     halves: port::Halves,
     view: DatapathView,
 }
 
 /// Creates the bridge and the router's port on it: the first kernel objects.
-fn build_host(settings: &RouterSettings, warnings: &Warnings) -> anyhow::Result<(HostKernel, Datapath)> {
+fn build_host(settings: &RouterSettings, warnings: &Warnings) -> anyhow::Result<(HostKernel, OpenedDatapath)> {
     let chosen = port::choose(
         settings.datapath,
         &settings.bridge,
@@ -331,7 +331,7 @@ fn build_host(settings: &RouterSettings, warnings: &Warnings) -> anyhow::Result<
     };
     kernel.ensure_bridge(&Default::default())?;
     let halves = port::open(chosen, kernel.bridge.clone())?;
-    Ok((kernel, Datapath { halves, view }))
+    Ok((kernel, OpenedDatapath { halves, view }))
 }
 
 /// Returns the state that the lanes share with the control plane.

@@ -24,7 +24,7 @@ use self::events::EventStream;
 use self::networks::DriverNetworks;
 use self::stranded::StrandedContainers;
 use super::patience::Patience;
-use super::{Answer, Engine};
+use super::{Engine, EngineAnswer};
 
 const DEFAULT_SOCKET: &str = "/var/run/docker.sock";
 
@@ -79,11 +79,11 @@ impl Engine for Docker {
         Runtime::Docker
     }
 
-    fn inspect<'a>(&'a self, name: &'a str) -> Answer<'a, EngineContainer> {
+    fn inspect<'a>(&'a self, name: &'a str) -> EngineAnswer<'a, EngineContainer> {
         Box::pin(self.patience.within(self.inspect_named(name)))
     }
 
-    fn start<'a>(&'a self, name: &'a str) -> Answer<'a, ()> {
+    fn start<'a>(&'a self, name: &'a str) -> EngineAnswer<'a, ()> {
         Box::pin(async move {
             check_name(name)?;
             let client = self.client.get().await?;
@@ -92,17 +92,17 @@ impl Engine for Docker {
         })
     }
 
-    fn list(&self) -> Answer<'_, BTreeMap<String, bool>> {
+    fn list(&self) -> EngineAnswer<'_, BTreeMap<String, bool>> {
         Box::pin(self.patience.within(async move {
             Ok(container::listing(self.client.all_containers().await?))
         }))
     }
 
-    fn on_mesh(&self) -> Answer<'_, BTreeSet<String>> {
+    fn on_mesh(&self) -> EngineAnswer<'_, BTreeSet<String>> {
         Box::pin(self.patience.within(self.stranded.containers_of_ours()))
     }
 
-    fn follow(&self, events: mpsc::Sender<EngineEvent>) -> Answer<'_, ()> {
+    fn follow(&self, events: mpsc::Sender<EngineEvent>) -> EngineAnswer<'_, ()> {
         Box::pin(self.events.tell(events))
     }
 
@@ -110,7 +110,7 @@ impl Engine for Docker {
         self.patience.waiting()
     }
 
-    fn plugs_by_name(&self) -> Answer<'_, bool> {
+    fn plugs_by_name(&self) -> EngineAnswer<'_, bool> {
         Box::pin(self.patience.within(async move {
             let client = self.client.get().await?;
             let version = client
@@ -121,35 +121,35 @@ impl Engine for Docker {
         }))
     }
 
-    fn networks(&self) -> Answer<'_, Vec<OwnNetwork>> {
+    fn networks(&self) -> EngineAnswer<'_, Vec<OwnNetwork>> {
         Box::pin(self.patience.within(self.networks.ours()))
     }
 
-    fn network_base(&self) -> Answer<'_, &'static str> {
+    fn network_base(&self) -> EngineAnswer<'_, &'static str> {
         Box::pin(self.patience.within(self.networks.base()))
     }
 
-    fn stranded(&self) -> Answer<'_, Vec<String>> {
+    fn stranded(&self) -> EngineAnswer<'_, Vec<String>> {
         Box::pin(self.patience.within(self.stranded.list()))
     }
 
-    fn reconnect<'a>(&'a self, container: &'a str, connection: &'a NetworkConnection) -> Answer<'a, ()> {
+    fn reconnect<'a>(&'a self, container: &'a str, connection: &'a NetworkConnection) -> EngineAnswer<'a, ()> {
         Box::pin(self.stranded.connect_again(container, connection))
     }
 
-    fn ensure_network<'a>(&'a self, network: &'a str) -> Answer<'a, ()> {
+    fn ensure_network<'a>(&'a self, network: &'a str) -> EngineAnswer<'a, ()> {
         Box::pin(self.patience.within(self.networks.ensure(network)))
     }
 
-    fn endpoints<'a>(&'a self, network: &'a str) -> Answer<'a, Vec<NetworkEndpoint>> {
+    fn endpoints<'a>(&'a self, network: &'a str) -> EngineAnswer<'a, Vec<NetworkEndpoint>> {
         Box::pin(self.patience.within(self.networks.endpoints(network)))
     }
 
-    fn disconnect<'a>(&'a self, network: &'a str, container: &'a str) -> Answer<'a, ()> {
+    fn disconnect<'a>(&'a self, network: &'a str, container: &'a str) -> EngineAnswer<'a, ()> {
         Box::pin(self.networks.disconnect(network, container))
     }
 
-    fn remove_network<'a>(&'a self, network: &'a str) -> Answer<'a, ()> {
+    fn remove_network<'a>(&'a self, network: &'a str) -> EngineAnswer<'a, ()> {
         Box::pin(self.networks.remove(network))
     }
 }

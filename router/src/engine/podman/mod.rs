@@ -16,7 +16,7 @@ use mesh_engine::podman::{INSPECT, LIST, container, failure, is_missing, listing
 use mesh_proto::api::Runtime;
 use tokio::sync::mpsc;
 
-use super::{Answer, Engine};
+use super::{Engine, EngineAnswer};
 
 /// Timeout of one command, after which it is killed.
 const TIMEOUT: Duration = Duration::from_secs(20);
@@ -73,11 +73,11 @@ impl Engine for Podman {
         Runtime::Podman
     }
 
-    fn inspect<'a>(&'a self, name: &'a str) -> Answer<'a, EngineContainer> {
+    fn inspect<'a>(&'a self, name: &'a str) -> EngineAnswer<'a, EngineContainer> {
         Box::pin(self.inspect_named(name))
     }
 
-    fn start<'a>(&'a self, name: &'a str) -> Answer<'a, ()> {
+    fn start<'a>(&'a self, name: &'a str) -> EngineAnswer<'a, ()> {
         Box::pin(async move {
             if !is_container_name(name) {
                 return Err(EngineError::NoContainer(name.to_owned()));
@@ -86,53 +86,53 @@ impl Engine for Podman {
         })
     }
 
-    fn list(&self) -> Answer<'_, BTreeMap<String, bool>> {
+    fn list(&self) -> EngineAnswer<'_, BTreeMap<String, bool>> {
         Box::pin(async move { listing(&self.run(&LIST).await?) })
     }
 
-    fn follow(&self, events: mpsc::Sender<EngineEvent>) -> Answer<'_, ()> {
+    fn follow(&self, events: mpsc::Sender<EngineEvent>) -> EngineAnswer<'_, ()> {
         Box::pin(self.tell(events))
     }
 
     // podman's networks are not ours: its containers join namespaces that the router created.
 
-    fn on_mesh(&self) -> Answer<'_, BTreeSet<String>> {
+    fn on_mesh(&self) -> EngineAnswer<'_, BTreeSet<String>> {
         Box::pin(std::future::ready(Ok(BTreeSet::new())))
     }
 
-    fn plugs_by_name(&self) -> Answer<'_, bool> {
+    fn plugs_by_name(&self) -> EngineAnswer<'_, bool> {
         Box::pin(std::future::ready(Ok(false)))
     }
 
-    fn networks(&self) -> Answer<'_, Vec<OwnNetwork>> {
+    fn networks(&self) -> EngineAnswer<'_, Vec<OwnNetwork>> {
         Box::pin(async { Ok(Vec::new()) })
     }
 
-    fn ensure_network<'a>(&'a self, _: &'a str) -> Answer<'a, ()> {
+    fn ensure_network<'a>(&'a self, _: &'a str) -> EngineAnswer<'a, ()> {
         Box::pin(async { Err(refused("the mesh is no podman network".into())) })
     }
 
-    fn endpoints<'a>(&'a self, _: &'a str) -> Answer<'a, Vec<NetworkEndpoint>> {
+    fn endpoints<'a>(&'a self, _: &'a str) -> EngineAnswer<'a, Vec<NetworkEndpoint>> {
         Box::pin(async { Ok(Vec::new()) })
     }
 
-    fn disconnect<'a>(&'a self, _: &'a str, _: &'a str) -> Answer<'a, ()> {
+    fn disconnect<'a>(&'a self, _: &'a str, _: &'a str) -> EngineAnswer<'a, ()> {
         Box::pin(async { Ok(()) })
     }
 
-    fn remove_network<'a>(&'a self, _: &'a str) -> Answer<'a, ()> {
+    fn remove_network<'a>(&'a self, _: &'a str) -> EngineAnswer<'a, ()> {
         Box::pin(async { Ok(()) })
     }
 }
 
-struct Output {
+struct CommandOutput {
     status: ExitStatus,
     stdout: String,
     stderr: String,
 }
 
 /// Runs a command to its end, for at most [`TIMEOUT`].
-fn output(mut command: Command) -> io::Result<Output> {
+fn output(mut command: Command) -> io::Result<CommandOutput> {
     let mut child = command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -141,7 +141,7 @@ fn output(mut command: Command) -> io::Result<Output> {
     let stdout = reader(child.stdout.take());
     let stderr = reader(child.stderr.take());
     let status = wait(&mut child)?;
-    Ok(Output {
+    Ok(CommandOutput {
         status,
         stdout: stdout.join().unwrap_or_default(),
         stderr: stderr.join().unwrap_or_default(),
