@@ -1,4 +1,4 @@
-//! RouterSettings of the router, with the file and the host that they depend on. [`RouterSettings`] checks them.
+//! Settings of the router, with the file and the host that they depend on. [`RouterSettings`] checks them.
 //!
 //! A flag wins over the file, the file over the default. Unknown keys in the file are errors.
 

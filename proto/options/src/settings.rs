@@ -1,4 +1,4 @@
-//! RouterSettings of the router: options with defaults filled in and values checked.
+//! Settings of the router: options with defaults filled in and values checked.
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -98,8 +98,10 @@ impl HostFacts {
                 "cannot read the host's name; give --nickname: {error}"
             ))
         })?;
-        let name = truncated(name.trim(), MAX_NICKNAME);
-        Ok(if name.is_empty() { "host" } else { name }.to_owned())
+        Ok(match truncated(name.trim(), MAX_NICKNAME) {
+            "" => "host".to_owned(),
+            name => name.to_owned(),
+        })
     }
 
     /// Returns the default number of lanes: half the processors, so that containers have the rest.
