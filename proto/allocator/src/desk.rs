@@ -184,7 +184,9 @@ impl AddressDesk {
     /// Takes an effect of the control plane.
     pub fn on_control_output(&mut self, output: &ControlOutput, control: &Control, now: Instant) {
         let has_names = match output {
-            ControlOutput::Announcement(key) => key.topic == TOPIC && !self.routers.knows(&key.origin),
+            ControlOutput::Announcement(key) => {
+                key.topic == TOPIC && !self.routers.knows(&key.origin)
+            }
             ControlOutput::Reach => true,
             _ => false,
         };

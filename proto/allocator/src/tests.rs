@@ -152,12 +152,17 @@ fn an_address_is_leased_once_and_its_owner_is_named() {
     let text = "10.32.5.1 is already used by container web on this host";
     assert_eq!(refused, Err(text.to_owned()));
     let leases = world.desk.leases();
-    assert_eq!((leases.len(), leases[0].owner.as_str()), (1, "docker:web:1"));
+    assert_eq!(
+        (leases.len(), leases[0].owner.as_str()),
+        (1, "docker:web:1")
+    );
     let report = world.desk.report(world.control.me(), None, world.now);
     assert_eq!(report.owners[0].peer, "host1");
     assert_eq!(report.allocations[0].container, "web");
     let now = world.now;
-    world.desk.release("docker:web:1", [10, 32, 5, 1].into(), now);
+    world
+        .desk
+        .release("docker:web:1", [10, 32, 5, 1].into(), now);
     let db = world.acquired("docker:db:2", subnet());
     assert_eq!(db.as_deref(), Ok("10.32.5.1/24"));
 }

@@ -61,7 +61,10 @@ mod tests {
                 assert!(unseal(&bytes).is_err(), "byte {at} xor {mask:#x}");
             }
         }
-        assert_eq!(unseal(b"mesh-state 2 00\n[]"), Err("it was written by another version of mesh"));
+        assert_eq!(
+            unseal(b"mesh-state 2 00\n[]"),
+            Err("it was written by another version of mesh")
+        );
         assert_eq!(unseal(b"root:x:0\n"), Err("it is not a state file of mesh"));
     }
 }

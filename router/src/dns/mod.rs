@@ -21,8 +21,8 @@ use mesh_dns::counters::{DnsCounters, DnsCounts};
 use mesh_dns::forwarding::Attempts;
 use mesh_dns::permits::Permits;
 use mesh_proto::limits::{
-    MAX_DNS_CONNECTIONS, MAX_DNS_CONNECTIONS_PER_SOURCE, MAX_DNS_FORWARDS,
-    MAX_DNS_FORWARDS_PER_SOURCE, MAX_DNS_COMMANDS,
+    MAX_DNS_COMMANDS, MAX_DNS_CONNECTIONS, MAX_DNS_CONNECTIONS_PER_SOURCE, MAX_DNS_FORWARDS,
+    MAX_DNS_FORWARDS_PER_SOURCE,
 };
 use mesh_proto::names::{AnswerSettings, Forwarded, Names, QueryOutcome, QueryTransport, answer};
 use mesh_sys::netns::NetnsId;
@@ -323,10 +323,7 @@ impl ServerState {
 
     /// Returns the attempts at servers for names outside the mesh, for queries received at `key`.
     fn attempts(&self, key: ListenerKey) -> Attempts<UpstreamServer> {
-        let embedded = self
-            .listening()
-            .get(&key)
-            .and_then(|l| l.embedded.clone());
+        let embedded = self.listening().get(&key).and_then(|l| l.embedded.clone());
         let upstreams = self.upstreams().into_iter().map(UpstreamServer::Host);
         let upstreams: Vec<UpstreamServer> = upstreams.collect();
         Attempts::new(embedded.map(UpstreamServer::Embedded), &upstreams)
@@ -340,7 +337,8 @@ impl ServerState {
 
     /// Returns true if a query to `server` from `local` would come back here: a local address and a port we listen on.
     fn is_ours(&self, server: SocketAddr, local: IpAddr) -> bool {
-        let at = |l: &ListenerState| l.address.ip() == server.ip() || l.address.ip().is_unspecified();
+        let at =
+            |l: &ListenerState| l.address.ip() == server.ip() || l.address.ip().is_unspecified();
         let is_port = |l: &ListenerState| l.address.port() == server.port();
         let listening = self.listening();
         local == server.ip() && on_host(&listening).any(|l| at(l) && is_port(l))
@@ -349,6 +347,8 @@ impl ServerState {
 
 /// Returns the listeners on host addresses. Equal addresses in namespaces are different ones.
 fn on_host(all: &BTreeMap<ListenerKey, ListenerState>) -> impl Iterator<Item = &ListenerState> {
-    let here = all.iter().filter(|(key, _)| matches!(key, ListenerKey::Host(_)));
+    let here = all
+        .iter()
+        .filter(|(key, _)| matches!(key, ListenerKey::Host(_)));
     here.map(|(_, listening)| listening)
 }

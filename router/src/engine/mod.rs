@@ -87,7 +87,11 @@ pub trait Engine: Send + Sync {
 
     /// Creates the network of a connection again, and connects a stopped container to it with the same options. The
     /// network gets another name if its own is taken by now.
-    fn reconnect<'a>(&'a self, container: &'a str, _: &'a NetworkConnection) -> EngineAnswer<'a, ()> {
+    fn reconnect<'a>(
+        &'a self,
+        container: &'a str,
+        _: &'a NetworkConnection,
+    ) -> EngineAnswer<'a, ()> {
         Box::pin(std::future::ready(Err(EngineError::NoContainer(
             container.to_owned(),
         ))))

@@ -12,7 +12,7 @@ use mesh_sys::netlink::{Known, Netlink, Remote};
 use mesh_sys::socket::packet::PacketSocket;
 use mesh_sys::vxlan::{self, Device, Family, VxlanConfig};
 
-use super::table::{Exit, Found, FastpathLinks, Step, ForwardingTable, found, remote, steps};
+use super::table::{Exit, FastpathLinks, ForwardingTable, Found, Step, found, remote, steps};
 
 /// Most keepalives read from one device per turn, so that a flood of forged ones does not stall the worker.
 const BEATS_PER_TURN: usize = 2_048;

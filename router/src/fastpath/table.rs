@@ -194,7 +194,9 @@ mod tests {
         let table = wanted(&entries(), &ForwardingTable::new(), &peers(false), |_| true);
         let expected = [(mac(1), Exit::Vxlan(to(1))), (mac(2), Exit::Router)];
         assert_eq!(table, expected.into());
-        let table = wanted(&entries(), &ForwardingTable::new(), &peers(true), |r| *r == to(2));
+        let table = wanted(&entries(), &ForwardingTable::new(), &peers(true), |r| {
+            *r == to(2)
+        });
         let expected = [(mac(1), Exit::Router), (mac(2), Exit::Vxlan(to(2)))];
         assert_eq!(table, expected.into());
     }

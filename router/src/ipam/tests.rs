@@ -18,9 +18,9 @@ use mesh_proto::ids::PeerName;
 use mesh_proto::ipam::AddressRequest;
 use mesh_proto::topology::record::Ed25519;
 
-use mesh_state::files::{ADDRESSES, ADDRESSES_SET_ASIDE};
 use super::*;
 use crate::clock::{Clock, OsEntropy};
+use mesh_state::files::{ADDRESSES, ADDRESSES_SET_ASIDE};
 
 fn control(clock: Clock) -> Control {
     let config = ControlConfig {

@@ -13,7 +13,6 @@ use mesh_state::files::{LOG, OLD_LOG};
 use mesh_sys::process;
 use tracing_subscriber::fmt::writer::BoxMakeWriter;
 
-
 /// Size in bytes at which the log is rotated; together with the old one twice as much is kept.
 const MAX_LOG: u64 = 10 << 20;
 

@@ -107,11 +107,9 @@ async fn start(
     mesh_sys::bridge::check_usable(&settings.bridge)?;
     let clock = Clock::start();
     let forwarder = Arc::new(Forwarder::with_limits(settings.groups, &mut OsEntropy));
-    let plan = settings
-        .ipalloc
-        .settle(manner.is_by_hand(), |range| {
-            ipam::colliding(range, &settings.bridge)
-        })?;
+    let plan = settings.ipalloc.settle(manner.is_by_hand(), |range| {
+        ipam::colliding(range, &settings.bridge)
+    })?;
     let mut control = build_control(&settings, manner, secret, &opened, &forwarder, clock)?;
     let pool = plan.as_ref().ok().map(|plan| plan.pool.range.into());
     let (addresses, allocator) = open_addresses(plan, &opened, &control, clock)?;
@@ -310,7 +308,10 @@ struct OpenedDatapath {
 }
 
 /// Creates the bridge and the router's port on it: the first kernel objects.
-fn build_host(settings: &RouterSettings, warnings: &Warnings) -> anyhow::Result<(HostKernel, OpenedDatapath)> {
+fn build_host(
+    settings: &RouterSettings,
+    warnings: &Warnings,
+) -> anyhow::Result<(HostKernel, OpenedDatapath)> {
     let chosen = port::choose(
         settings.datapath,
         &settings.bridge,

@@ -21,9 +21,7 @@ use std::path::{Path, PathBuf};
 use mesh_proto::control::{Forgotten, StoredNeighbour};
 use mesh_proto::names::ManualNames;
 use mesh_state::content::{GivenPeers, parse_pins, pins_text, to_json};
-use mesh_state::files::{
-    ATTACHMENTS, FORGOTTEN, GIVEN, LOCK, NAMES, NEIGHBOURS, PINS, TARGETS,
-};
+use mesh_state::files::{ATTACHMENTS, FORGOTTEN, GIVEN, LOCK, NAMES, NEIGHBOURS, PINS, TARGETS};
 use mesh_sys::process::{LockFile, is_trusted};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -161,8 +159,7 @@ impl Store {
     pub fn pins(&self) -> Result<BTreeMap<String, [u8; 32]>, StateError> {
         const REMEDY: &str = "remove it; names are then bound to the first keys seen";
         let hexed: BTreeMap<String, String> = self.load(PINS, REMEDY)?;
-        parse_pins(hexed)
-            .map_err(|why| StateError::corrupt(&self.dir.join(PINS), why, REMEDY))
+        parse_pins(hexed).map_err(|why| StateError::corrupt(&self.dir.join(PINS), why, REMEDY))
     }
 
     /// Replaces the pins.

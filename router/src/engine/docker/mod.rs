@@ -93,9 +93,10 @@ impl Engine for Docker {
     }
 
     fn list(&self) -> EngineAnswer<'_, BTreeMap<String, bool>> {
-        Box::pin(self.patience.within(async move {
-            Ok(container::listing(self.client.all_containers().await?))
-        }))
+        Box::pin(
+            self.patience
+                .within(async move { Ok(container::listing(self.client.all_containers().await?)) }),
+        )
     }
 
     fn on_mesh(&self) -> EngineAnswer<'_, BTreeSet<String>> {
@@ -133,7 +134,11 @@ impl Engine for Docker {
         Box::pin(self.patience.within(self.stranded.list()))
     }
 
-    fn reconnect<'a>(&'a self, container: &'a str, connection: &'a NetworkConnection) -> EngineAnswer<'a, ()> {
+    fn reconnect<'a>(
+        &'a self,
+        container: &'a str,
+        connection: &'a NetworkConnection,
+    ) -> EngineAnswer<'a, ()> {
         Box::pin(self.stranded.connect_again(container, connection))
     }
 

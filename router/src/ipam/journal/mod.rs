@@ -12,8 +12,8 @@ use mesh_allocator::journal::file::{Journal, JournalDamage, MAX_FILE, file, fram
 
 pub(crate) use keeper::JournalKeeper;
 
-use mesh_state::files::{ADDRESSES, ADDRESSES_SET_ASIDE};
 use crate::state::file as state_file;
+use mesh_state::files::{ADDRESSES, ADDRESSES_SET_ASIDE};
 
 /// The file while it is written.
 #[derive(Debug)]
