@@ -56,7 +56,7 @@ pub(crate) fn post_waiting<T: DeserializeOwned>(
     timeout: Option<f64>,
 ) -> Result<T, ClientError> {
     let mut told = String::new();
-    let mut tell = |waiting: Waiting| {
+    let mut tell = |waiting: WaitingReport| {
         let ours = |w: &&IpamWaiting| w.caller_pid == std::process::id();
         let is_late = |e: &&EngineWaiting| e.since >= PATIENCE;
         if let Some(engine) = waiting.engines.iter().find(is_late) {

@@ -6,14 +6,14 @@ use clap::Parser;
 use mesh_options::{RouterArgs, RouterTask};
 use mesh_router::config;
 use mesh_router::crypto::secret::Password;
-use mesh_router::process::start::Manner;
+use mesh_router::process::start::StartMode;
 use mesh_router::process::supervise;
 
 fn main() -> ExitCode {
     let args = RouterArgs::parse();
     // Must run before a second thread exists.
     let password = Password::take();
-    let manner = Manner::of(&args);
+    let manner = StartMode::of(&args);
     let options = args.options();
     let result = match args.command {
         Some(RouterTask::Reset {

@@ -79,7 +79,11 @@ pub fn run(program: &str, args: &[&str]) -> Result<CommandOutput> {
     run_with_env(program, args, &[])
 }
 
-pub(crate) fn run_with_env(program: &str, args: &[&str], env: &[(&str, &str)]) -> Result<CommandOutput> {
+pub(crate) fn run_with_env(
+    program: &str,
+    args: &[&str],
+    env: &[(&str, &str)],
+) -> Result<CommandOutput> {
     // Files rather than pipes: a daemon that inherits the output must not block the test.
     let (mut stdout, mut stderr) = (tempfile::tempfile()?, tempfile::tempfile()?);
     let status = Command::new("timeout")

@@ -264,7 +264,11 @@ impl TestbedHost {
         let pid = self
             .docker(&["inspect", "-f", "{{.State.Pid}}", name])?
             .ok()?;
-        ensure!(pid != "0", "container {name} on {} does not run", self.name);
+        ensure!(
+            pid != "0",
+            "container {name} on {} does not run",
+            self.name()
+        );
         Ok(TestContainer::new(self.clone(), pid, address))
     }
 }

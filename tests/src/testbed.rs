@@ -75,7 +75,10 @@ impl TestbedLayout {
 ///
 /// # Errors
 /// The test fails, or the testbed cannot be created.
-pub fn with_testbed(setup: &TestbedLayout, test: impl FnOnce(&Testbed) -> Result<()>) -> Result<()> {
+pub fn with_testbed(
+    setup: &TestbedLayout,
+    test: impl FnOnce(&Testbed) -> Result<()>,
+) -> Result<()> {
     let bed = Testbed::start(setup)?;
     let result = test(&bed);
     if result.is_err() {

@@ -7,7 +7,7 @@ use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 
-use mesh_tests::fuzz::{Mutator, TARGETS, FuzzTarget, by_name};
+use mesh_tests::fuzz::{FuzzTarget, Mutator, TARGETS, by_name};
 
 /// Limits on the committed corpus.
 const MAX_FILES: usize = 40;

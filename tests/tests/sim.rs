@@ -2,7 +2,7 @@
 
 use std::env;
 
-use mesh_tests::sim::{RunOptions, InjectedFault, hunt, replace, run, run_many};
+use mesh_tests::sim::{InjectedFault, RunOptions, hunt, replace, run, run_many};
 
 /// Faster with many small allocations, see `mesh-sim`.
 #[global_allocator]

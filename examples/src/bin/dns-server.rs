@@ -13,7 +13,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use mesh_proto::ids::PeerId;
 use mesh_proto::names::{
-    AnswerSettings, Container, Domain, LocalNames, MeshName, Names, Port, Transport,
+    AnswerSettings, Container, Domain, LocalNames, MeshName, Names, Port, ServiceProtocol,
 };
 use mesh_router::clock::Clock;
 use mesh_router::dns::{Dns, DnsConfig, UpstreamSource};
@@ -79,7 +79,7 @@ fn container(number: usize, name: &str, address: IpAddr) -> anyhow::Result<Conta
         addresses: vec![address],
         ports: vec![Port {
             number: 80,
-            transport: Transport::Tcp,
+            transport: ServiceProtocol::Tcp,
             service: "http".to_owned(),
         }],
     })

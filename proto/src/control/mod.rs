@@ -1,6 +1,6 @@
 //! The control plane of one router: links, neighbours, gossip, paths and routing, put together.
 //!
-//! [`Control`] only routes inputs of the shell to its parts; [`follow::ControlParts`] routes the effects of each part to
+//! [`Control`] only routes inputs of the shell to its parts; `ControlParts` routes the effects of each part to
 //! the others and to the shell. Inputs are `handle_*` calls with `now`; effects come out of [`Control::poll_output`];
 //! [`Control::next_deadline`] says when [`Control::handle_timeout`] must be called. The simulator and the router drive the
 //! same code.
@@ -194,7 +194,10 @@ impl Control {
             (Timer::PathMtu, Some(self.parts.paths.next_size())),
             (Timer::SilentPath, self.parts.paths.next_expiry()),
             (Timer::PathProbe, self.parts.paths.next_probe()),
-            (Timer::KeptRoute, self.parts.links.next_kept()),
+            (
+                Timer::GracefulRestart,
+                self.parts.links.next_graceful_restart(),
+            ),
             (Timer::Publish, self.parts.gossip.next_publish()),
             (Timer::Adjacencies, self.parts.routing.next_adjacencies()),
             (Timer::Dial, self.parts.neighbours.next_dial()),
@@ -217,7 +220,7 @@ impl Control {
             self.next_heartbeat = now + self.parts.entropy.jitter(limits::HEARTBEAT, 10);
             self.heartbeat(now);
         }
-        self.parts.tick_kept(now);
+        self.parts.tick_graceful_restart(now);
         self.parts.paths.tick_sizes(now, &mut *self.parts.entropy);
         self.parts.drain_paths(now);
         self.parts.gossip.tick_duplicate(now);

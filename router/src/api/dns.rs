@@ -9,7 +9,7 @@ use axum::{Json, Router};
 use mesh_dns::report::{counters, entries};
 use mesh_proto::api::{Addresses, DnsChange, DnsClient, DnsQuestion, DnsReport, DnsSummary, Done};
 
-use super::{Answer, Api, Failure, ask};
+use super::{Api, ApiResult, Failure, ask};
 use crate::command::ControlCommand;
 use crate::names::NamesError;
 
@@ -48,7 +48,7 @@ pub(super) fn summary(api: &Api) -> DnsSummary {
     }
 }
 
-async fn report(State(api): State<Api>) -> Answer<DnsReport> {
+async fn report(State(api): State<Api>) -> ApiResult<DnsReport> {
     let naming = &api.naming;
     let view = naming.view().await?;
     let router = ask(&api, ControlCommand::Report).await?;
@@ -90,17 +90,17 @@ async fn settle(State(api): State<Api>, Json(question): Json<DnsQuestion>) -> Js
     Json(Done {})
 }
 
-async fn lookup(State(api): State<Api>, Json(question): Json<DnsQuestion>) -> Answer<Addresses> {
+async fn lookup(State(api): State<Api>, Json(question): Json<DnsQuestion>) -> ApiResult<Addresses> {
     let addresses = api.naming.lookup(&question.name).await?;
     Ok(Json(Addresses { addresses }))
 }
 
-async fn add(State(api): State<Api>, Json(change): Json<DnsChange>) -> Answer<Done> {
+async fn add(State(api): State<Api>, Json(change): Json<DnsChange>) -> ApiResult<Done> {
     api.naming.add(change).await?;
     Ok(Json(Done {}))
 }
 
-async fn remove(State(api): State<Api>, Json(change): Json<DnsChange>) -> Answer<Done> {
+async fn remove(State(api): State<Api>, Json(change): Json<DnsChange>) -> ApiResult<Done> {
     api.naming.remove(change).await?;
     Ok(Json(Done {}))
 }

@@ -51,7 +51,7 @@ pub struct Api {
 /// Error response: HTTP status and message.
 struct Failure(StatusCode, String);
 
-type Answer<T> = Result<Json<T>, Failure>;
+type ApiResult<T> = Result<Json<T>, Failure>;
 
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
@@ -168,7 +168,7 @@ async fn ask<T>(
     receiver.await.map_err(|_| stopping())
 }
 
-async fn report(State(api): State<Api>) -> Answer<Report> {
+async fn report(State(api): State<Api>) -> ApiResult<Report> {
     let control = ask(&api, ControlCommand::Report).await?;
     let host = api.host.report(&control.peers);
     let mut router = RouterReport::new(control, host);
@@ -191,7 +191,7 @@ async fn report(State(api): State<Api>) -> Answer<Report> {
     }))
 }
 
-async fn connect(State(api): State<Api>, Json(request): Json<ConnectRequest>) -> Answer<Done> {
+async fn connect(State(api): State<Api>, Json(request): Json<ConnectRequest>) -> ApiResult<Done> {
     targets::check(&request.peers, api.host.port).map_err(refused)?;
     let stored = ask(&api, |done| ControlCommand::Connect {
         targets: request.peers,
@@ -215,7 +215,10 @@ fn unstored(error: &str) -> Failure {
     )
 }
 
-async fn forget(State(api): State<Api>, Json(request): Json<ForgetRequest>) -> Answer<ForgetReply> {
+async fn forget(
+    State(api): State<Api>,
+    Json(request): Json<ForgetRequest>,
+) -> ApiResult<ForgetReply> {
     let targets = request.peers.clone();
     let (became, stored) = ask(&api, |done| ControlCommand::Forget { targets, done }).await?;
     stored
@@ -244,7 +247,7 @@ async fn notices(State(api): State<Api>) -> Json<Vec<String>> {
 async fn prepare(
     State(api): State<Api>,
     Json(mut request): Json<PrepareRequest>,
-) -> Answer<Prepared> {
+) -> ApiResult<Prepared> {
     request.multicast_route &= api.host.multicast_route;
     let mut prepared = api.attachments.prepare(&request).await?;
     prepared.dns = match prepared.netns {
@@ -257,23 +260,23 @@ async fn prepare(
     Ok(Json(prepared))
 }
 
-async fn abandon(State(api): State<Api>, Json(request): Json<AbandonRequest>) -> Answer<Done> {
+async fn abandon(State(api): State<Api>, Json(request): Json<AbandonRequest>) -> ApiResult<Done> {
     api.attachments.abandon(&request).await?;
     Ok(Json(Done {}))
 }
 
-async fn adopt(State(api): State<Api>, Json(request): Json<AdoptRequest>) -> Answer<Done> {
+async fn adopt(State(api): State<Api>, Json(request): Json<AdoptRequest>) -> ApiResult<Done> {
     api.attachments.adopt(&request).await?;
     Ok(Json(Done {}))
 }
 
-async fn arrived(State(api): State<Api>, Json(request): Json<ArrivedRequest>) -> Answer<Done> {
+async fn arrived(State(api): State<Api>, Json(request): Json<ArrivedRequest>) -> ApiResult<Done> {
     api.attachments.arrived(&request).await?;
     Ok(Json(Done {}))
 }
 
 /// Recreates the networks that Docker containers need before they can be started.
-async fn mend(State(api): State<Api>) -> Answer<Done> {
+async fn mend(State(api): State<Api>) -> ApiResult<Done> {
     api.attachments.mend_networks().await?;
     Ok(Json(Done {}))
 }
@@ -281,7 +284,7 @@ async fn mend(State(api): State<Api>) -> Answer<Done> {
 async fn attach(
     State(api): State<Api>,
     Json(mut request): Json<AttachRequest>,
-) -> Answer<ContainerAddresses> {
+) -> ApiResult<ContainerAddresses> {
     request.multicast_route &= api.host.multicast_route;
     let attached = api.attachments.attach(&request).await?;
     api.naming.look_inside().await;
@@ -294,7 +297,7 @@ async fn attach(
 async fn detach(
     State(api): State<Api>,
     Json(request): Json<DetachRequest>,
-) -> Answer<ContainerAddresses> {
+) -> ApiResult<ContainerAddresses> {
     api.attachments
         .detach(&request)
         .await
@@ -306,7 +309,7 @@ async fn ps(State(api): State<Api>) -> Json<Vec<AttachedContainer>> {
     Json(api.attachments.ps())
 }
 
-async fn stop(State(api): State<Api>) -> Answer<Done> {
+async fn stop(State(api): State<Api>) -> ApiResult<Done> {
     api.stop.send(()).await.map_err(|_| stopping())?;
     Ok(Json(Done {}))
 }

@@ -7,12 +7,14 @@ use std::time::Duration;
 use mesh_proto::fastpath::{BEAT_ETHERTYPE, BEAT_GROUP, Beat, FastPeers};
 use mesh_proto::ids::Mac;
 use mesh_sys::SysError;
-use mesh_sys::firewall::sources::{self, Guard};
-use mesh_sys::netlink::{Known, Netlink, Remote};
+use mesh_sys::firewall::sources::{self, PortGuard};
+use mesh_sys::netlink::{FdbContent, Netlink, Remote};
 use mesh_sys::socket::packet::PacketSocket;
 use mesh_sys::vxlan::{self, Device, Family, VxlanConfig};
 
-use super::table::{Exit, FastpathLinks, ForwardingTable, Found, Step, found, remote, steps};
+use super::table::{
+    FastPathInterfaces, Found, KernelNextHop, NextHops, Step, found, remote, steps,
+};
 
 /// Most keepalives read from one device per turn, so that a flood of forged ones does not stall the worker.
 const BEATS_PER_TURN: usize = 2_048;
@@ -30,7 +32,7 @@ pub(super) struct Kernel {
     config: VxlanConfig,
     netlink: Netlink,
     ports: BTreeMap<Family, VxlanPort>,
-    installed: ForwardingTable,
+    installed: NextHops,
 }
 
 impl Kernel {
@@ -39,7 +41,7 @@ impl Kernel {
             config,
             netlink: Netlink::open()?,
             ports: BTreeMap::new(),
-            installed: ForwardingTable::new(),
+            installed: NextHops::new(),
         })
     }
 
@@ -82,7 +84,7 @@ impl Kernel {
         accepted: &BTreeSet<IpAddr>,
         peers: &FastPeers,
     ) -> Result<(), SysError> {
-        let guard = Guard {
+        let guard = PortGuard {
             bridge: &self.config.bridge,
             port: self.config.port,
             ipv6: family == Family::V6,
@@ -116,13 +118,13 @@ impl Kernel {
     }
 
     /// Returns the entries that were installed.
-    pub(super) fn installed(&self) -> &ForwardingTable {
+    pub(super) fn installed(&self) -> &NextHops {
         &self.installed
     }
 
     /// Changes the tables to `wanted`. A failed step is logged, and retried after the next audit. Without a device
     /// nothing is done: the bridge then learns by itself.
-    pub(super) fn apply(&mut self, wanted: &ForwardingTable) {
+    pub(super) fn apply(&mut self, wanted: &NextHops) {
         if self.ports.is_empty() {
             return;
         }
@@ -145,7 +147,7 @@ impl Kernel {
     fn take(&mut self, step: Step) -> Result<(), SysError> {
         let (mac, old) = (step.mac, step.from.and_then(|exit| self.link(exit)));
         let new = step.to.and_then(|exit| self.link(exit));
-        if let (Some(Exit::Vxlan(remote)), Some(link)) = (step.to, new) {
+        if let (Some(KernelNextHop::Vxlan(remote)), Some(link)) = (step.to, new) {
             self.netlink.fdb().put_remote(link, mac, remote)?;
         }
         match (old, new) {
@@ -153,7 +155,7 @@ impl Kernel {
             (Some(link), None) => drop(self.netlink.fdb().delete_bridge_entry(link, mac)?),
             (None, None) => {}
         }
-        if let (Some(Exit::Vxlan(_)), Some(link)) = (step.from, old)
+        if let (Some(KernelNextHop::Vxlan(_)), Some(link)) = (step.from, old)
             && new != Some(link)
         {
             self.netlink.fdb().delete_remote(link, mac, None)?;
@@ -161,10 +163,10 @@ impl Kernel {
         Ok(())
     }
 
-    fn link(&self, exit: Exit) -> Option<u32> {
+    fn link(&self, exit: KernelNextHop) -> Option<u32> {
         match exit {
-            Exit::Router => self.ports.values().next().map(|p| p.device.port),
-            Exit::Vxlan(remote) => {
+            KernelNextHop::Router => self.ports.values().next().map(|p| p.device.port),
+            KernelNextHop::Vxlan(remote) => {
                 let port = self.ports.get(&Family::of(remote.address))?;
                 Some(port.device.index)
             }
@@ -173,10 +175,10 @@ impl Kernel {
 
     /// Reads the actual kernel tables, so that the next [`Kernel::apply`] repairs foreign changes.
     pub(super) fn audit(&mut self, used_within: Duration) -> Result<Found, SysError> {
-        let Some(router) = self.link(Exit::Router) else {
+        let Some(router) = self.link(KernelNextHop::Router) else {
             return Ok(Found::default());
         };
-        let links = FastpathLinks {
+        let links = FastPathInterfaces {
             router,
             vxlan: self.ports.values().map(|p| p.device.index).collect(),
             own: (self.config.port, self.config.vni),
@@ -243,7 +245,7 @@ fn forget_external(bridge: &str) -> Result<(), SysError> {
     let Some(port) = vxlan::router_port_index(bridge)? else {
         return Ok(());
     };
-    let is_ours = |known| matches!(known, Known::Bridge { external: true, .. });
+    let is_ours = |known| matches!(known, FdbContent::Bridge { external: true, .. });
     let rows = netlink.fdb().list()?;
     let ours = rows
         .iter()

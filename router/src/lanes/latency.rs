@@ -46,7 +46,7 @@ impl Latency {
         let latency = Arc::new(Self {
             mode,
             missing,
-            state: AtomicU8::new(State::Quiet as u8),
+            state: AtomicU8::new(RequestState::Quiet as u8),
             rests: AtomicBool::new(false),
             rested_at: AtomicU64::new(0),
             thread: OnceLock::new(),
@@ -83,16 +83,16 @@ impl Latency {
             match governor.tick(traffic(counters)) {
                 Demand::Hold => {
                     request = request.or_else(hold);
-                    self.set(State::Held);
+                    self.set(RequestState::Held);
                 }
-                Demand::Watch => self.set(State::Few),
+                Demand::Watch => self.set(RequestState::Few),
                 Demand::Yield => {
                     request = None;
-                    self.set(State::Busy);
+                    self.set(RequestState::Busy);
                 }
                 Demand::Rest => {
                     request = None;
-                    self.set(State::Quiet);
+                    self.set(RequestState::Quiet);
                     self.rest(counters);
                     continue;
                 }
@@ -125,7 +125,7 @@ impl Latency {
         }
     }
 
-    fn set(&self, state: State) {
+    fn set(&self, state: RequestState) {
         self.state.store(state as u8, Ordering::Relaxed);
     }
 
@@ -141,9 +141,13 @@ impl Latency {
         }
         let state = self.state.load(Ordering::Relaxed);
         let now = match self.mode {
-            LatencyMode::Auto if state == State::Held as u8 => "quick wake-ups held: frames flow",
-            LatencyMode::Auto if state == State::Busy as u8 => "nothing held: busy without a pause",
-            LatencyMode::Auto if state == State::Few as u8 => "nothing held: few frames",
+            LatencyMode::Auto if state == RequestState::Held as u8 => {
+                "quick wake-ups held: frames flow"
+            }
+            LatencyMode::Auto if state == RequestState::Busy as u8 => {
+                "nothing held: busy without a pause"
+            }
+            LatencyMode::Auto if state == RequestState::Few as u8 => "nothing held: few frames",
             LatencyMode::Auto => "nothing held: quiet",
             _ => "quick wake-ups held",
         };
@@ -152,7 +156,7 @@ impl Latency {
 }
 
 #[repr(u8)]
-enum State {
+enum RequestState {
     Quiet,
     Few,
     Held,

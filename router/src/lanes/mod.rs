@@ -24,7 +24,7 @@ use mesh_sys::udp::Udp;
 use tokio::sync::mpsc;
 
 use crate::clock::Clock;
-use crate::ways::Inside;
+use crate::host_routes::MeshInterfaces;
 
 use self::inject::Injector;
 use self::latency::Latency;
@@ -47,7 +47,7 @@ const SLOTS: usize = 8;
 
 /// State shared by the lanes.
 #[derive(Clone)]
-pub struct Shared {
+pub struct LaneContext {
     /// MAC table, duplicate windows and counters.
     pub forwarder: Arc<Forwarder>,
     /// Snapshot that the control plane publishes.
@@ -55,7 +55,7 @@ pub struct Shared {
     /// UDP socket. Each lane has its own; the control plane uses that of the first lane.
     pub udp: Udp,
     /// Interfaces that lead into the mesh.
-    pub inside: Arc<ArcSwap<Inside>>,
+    pub inside: Arc<ArcSwap<MeshInterfaces>>,
     /// Second UDP port, if needed.
     pub spare: Arc<Spare>,
     /// Queue of rare events to the control plane.
@@ -70,7 +70,7 @@ pub struct Shared {
     pub stop: Arc<AtomicBool>,
 }
 
-impl Shared {
+impl LaneContext {
     fn frames_moved(&self) {
         self.latency.moved(self.forwarder.counters());
     }
@@ -101,7 +101,7 @@ impl Lanes {
     ///
     /// # Errors
     /// A thread cannot be started.
-    pub fn start(shared: &Shared, halves: Halves, sockets: &[Udp]) -> std::io::Result<Self> {
+    pub fn start(shared: &LaneContext, halves: Halves, sockets: &[Udp]) -> std::io::Result<Self> {
         let mut threads = Vec::with_capacity(2 * halves.len());
         for (lane, (reader, writer)) in halves.into_iter().enumerate() {
             let mut shared = shared.clone();
@@ -164,7 +164,7 @@ fn lock(port: &Mutex<Injector>) -> MutexGuard<'_, Injector> {
 }
 
 struct Egress {
-    shared: Shared,
+    shared: LaneContext,
     reader: ReopeningReader,
     /// Rarely used: for replies to the sender of a frame.
     port: Arc<Mutex<Injector>>,
@@ -209,7 +209,7 @@ impl Egress {
 }
 
 struct Ingress {
-    shared: Shared,
+    shared: LaneContext,
     /// Socket that the lane reads.
     from: Udp,
     port: Arc<Mutex<Injector>>,

@@ -10,7 +10,7 @@ use mesh_proto::offload::VirtioHeader;
 use mesh_sys::bridge::{self, BridgeConfig, PortKind};
 use mesh_sys::ifname;
 use mesh_sys::port::{
-    FrameBatch, FramePort, FrameReader, FrameWriter, Losses, Offloads, PcapPort, PortError,
+    FrameBatch, FramePort, FrameReader, FrameWriter, LostFrames, Offloads, PcapPort, PortError,
     StormLimits, TapPort, TapSpec,
 };
 
@@ -110,7 +110,7 @@ pub fn open(chosen: Chosen, bridge: BridgeConfig) -> Result<Halves, PortError> {
     let limits = chosen.limits;
     let (port, pairs) = match chosen.kind {
         PortKind::Tap => {
-            let port = Port::new(
+            let port = OpenPort::new(
                 ifname::tap_port(&bridge.name),
                 bridge,
                 chosen.tap.len(),
@@ -120,7 +120,7 @@ pub fn open(chosen: Chosen, bridge: BridgeConfig) -> Result<Halves, PortError> {
             (port, pairs)
         }
         PortKind::Veth => {
-            let port = Port::new(ifname::port_pair(&bridge.name).1, bridge, 1, limits);
+            let port = OpenPort::new(ifname::port_pair(&bridge.name).1, bridge, 1, limits);
             let pair = split(PcapPort::open(&port.interface)?);
             (port, vec![pair])
         }
@@ -159,7 +159,7 @@ where
 
 /// State for reopening the port. The first half that finds it gone reopens all of it, and leaves the others' halves
 /// here.
-struct Port {
+struct OpenPort {
     interface: String,
     bridge: BridgeConfig,
     limits: GroupLimits,
@@ -172,7 +172,7 @@ struct Fresh {
     writer: Option<Box<dyn FrameWriter>>,
 }
 
-impl Port {
+impl OpenPort {
     fn new(interface: String, bridge: BridgeConfig, lanes: usize, limits: GroupLimits) -> Self {
         Self {
             interface,
@@ -216,7 +216,7 @@ impl Port {
 
 /// Reading half of one lane.
 pub struct ReopeningReader {
-    port: Arc<Port>,
+    port: Arc<OpenPort>,
     lane: usize,
     half: Option<Box<dyn FrameReader>>,
     offloads: Offloads,
@@ -238,9 +238,9 @@ impl FrameReader for ReopeningReader {
         result
     }
 
-    fn losses(&mut self) -> Losses {
+    fn losses(&mut self) -> LostFrames {
         let half = self.half.as_mut();
-        half.map_or_else(Losses::default, |half| half.losses())
+        half.map_or_else(LostFrames::default, |half| half.losses())
     }
 
     fn offloads(&self) -> Offloads {
@@ -250,7 +250,7 @@ impl FrameReader for ReopeningReader {
 
 /// Writing half of one lane.
 pub struct ReopeningWriter {
-    port: Arc<Port>,
+    port: Arc<OpenPort>,
     lane: usize,
     half: Option<Box<dyn FrameWriter>>,
     offloads: Offloads,

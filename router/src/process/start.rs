@@ -4,7 +4,7 @@ use mesh_options::RouterArgs;
 
 /// Way in which this router was started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Manner {
+pub struct StartMode {
     /// True if it runs in the background (`mesh launch`).
     pub daemon: bool,
     /// True if only the stored targets are used.
@@ -28,7 +28,7 @@ pub enum Restart {
     Nobody,
 }
 
-impl Manner {
+impl StartMode {
     /// Returns the way that the command line tells.
     pub fn of(args: &RouterArgs) -> Self {
         Self {
@@ -134,7 +134,7 @@ mod tests {
 
     #[test]
     fn who_starts_it_again_is_said() {
-        let manner = Manner {
+        let manner = StartMode {
             daemon: true,
             resume: false,
             supervisor: None,
@@ -142,7 +142,7 @@ mod tests {
         };
         assert_eq!(manner.restart().words(), "none (--no-restart)");
         let parent = mesh_sys::process::parent();
-        let supervised = Manner {
+        let supervised = StartMode {
             supervisor: Some(parent),
             ..manner
         };
@@ -151,7 +151,7 @@ mod tests {
         assert!(gone.words().contains("gone"));
         assert!(gone.warning().unwrap().contains("mesh launch"));
         assert!(manner.is_by_hand());
-        let again = Manner {
+        let again = StartMode {
             again: true,
             ..manner
         };

@@ -39,14 +39,14 @@ pub struct Leftovers {
 
 /// Results of a reset.
 #[derive(Debug, Default)]
-pub struct Report {
+pub struct ResetReport {
     /// One line per removed object.
     pub removed: Vec<String>,
     /// One line per failure; empty if nothing of the router is left.
     pub failed: Vec<String>,
 }
 
-impl Report {
+impl ResetReport {
     fn note<T, E: std::fmt::Display>(&mut self, what: &str, result: Result<T, E>) -> Option<T> {
         match result {
             Ok(value) => Some(value),
@@ -62,14 +62,14 @@ impl Report {
 ///
 /// # Errors
 /// [`StateError::InUse`] if a router runs on this state directory; nothing is touched then.
-pub async fn reset(leftovers: &Leftovers) -> Result<Report, StateError> {
+pub async fn reset(leftovers: &Leftovers) -> Result<ResetReport, StateError> {
     // Not opened when absent: that would create it, only to remove it.
     let lock = if leftovers.state_dir.exists() {
         Some(Store::open(&leftovers.state_dir)?)
     } else {
         None
     };
-    let mut report = Report::default();
+    let mut report = ResetReport::default();
     // Addresses on a bridge that is not ours go only by name. If the state is unreadable, the rest is removed anyway.
     let exposed = lock.as_ref().and_then(|store| stored_exposure(store).ok());
     remove_networks(leftovers, &mut report).await;
@@ -96,7 +96,7 @@ pub async fn reset(leftovers: &Leftovers) -> Result<Report, StateError> {
     Ok(report)
 }
 
-async fn remove_networks(leftovers: &Leftovers, report: &mut Report) {
+async fn remove_networks(leftovers: &Leftovers, report: &mut ResetReport) {
     let Some(docker) = leftovers.engines.of(Runtime::Docker) else {
         return;
     };
@@ -171,7 +171,7 @@ fn stand_in(path: &Path) -> io::Result<impl Future<Output = ()> + use<>> {
     })
 }
 
-fn remove_kernel_objects(leftovers: &Leftovers, report: &mut Report) {
+fn remove_kernel_objects(leftovers: &Leftovers, report: &mut ResetReport) {
     let kernel = &leftovers.kernel;
     if let Some(lines) = report.note("kernel", kernel.remove_all()) {
         report.removed.extend(lines);

@@ -20,7 +20,7 @@ use crate::state::Store;
 use crate::warnings::Warnings;
 
 /// Resources acquired before the first kernel object is created.
-pub(super) struct Opened {
+pub(super) struct StartResources {
     pub(super) api: UnixListener,
     /// Removes the API socket on drop.
     _socket: SocketFile,
@@ -31,15 +31,12 @@ pub(super) struct Opened {
     pub(super) identity: Arc<Identity>,
     pub(super) epoch: u64,
     pub(super) name: PeerName,
-    pub(super) underlay: host::Underlay,
+    pub(super) underlay: host::HostUnderlay,
     pub(super) pins: BTreeMap<PeerName, [u8; 32]>,
 }
 
-impl Opened {
-    pub(super) async fn open(
-        settings: &RouterSettings,
-        warnings: &Warnings,
-    ) -> anyhow::Result<Self> {
+impl StartResources {
+    pub(super) async fn open(settings: &RouterSettings, warnings: &Warnings) -> anyhow::Result<Self> {
         let given = settings.peers.iter().chain(&settings.configured);
         targets::check(given, settings.port)?;
         let api = api::bind(&settings.socket).await?;

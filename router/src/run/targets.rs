@@ -2,8 +2,7 @@
 
 use mesh_options::RouterSettings;
 use mesh_state::content::GivenPeers;
-
-use crate::process::start::Manner;
+use crate::process::start::StartMode;
 
 /// Targets of this start, and the given peers to store.
 pub(super) struct Settled {
@@ -16,7 +15,7 @@ pub(super) struct Settled {
 /// and `mesh forget` stay in effect.
 pub(super) fn settle(
     settings: &RouterSettings,
-    manner: Manner,
+    manner: StartMode,
     stored: Vec<String>,
     last: GivenPeers,
 ) -> Settled {
@@ -76,19 +75,19 @@ mod tests {
         text.split_whitespace().map(ToOwned::to_owned).collect()
     }
 
-    const SERVICE: Manner = Manner {
+    const SERVICE: StartMode = StartMode {
         daemon: false,
         resume: false,
         supervisor: None,
         again: false,
     };
-    const BY_HAND: Manner = Manner {
+    const BY_HAND: StartMode = StartMode {
         daemon: true,
         ..SERVICE
     };
 
     impl Host {
-        fn start(&mut self, manner: Manner, command: &str, file: &str) -> String {
+        fn start(&mut self, manner: StartMode, command: &str, file: &str) -> String {
             let settings = RouterSettings {
                 peers: words(command),
                 configured: words(file),
@@ -127,12 +126,12 @@ mod tests {
         host.start(BY_HAND, "a b", "");
         host.forget("a");
         host.connect("c");
-        let again = Manner {
+        let again = StartMode {
             again: true,
             ..BY_HAND
         };
         assert_eq!(host.start(again, "a b", ""), "b c");
-        let resume = Manner {
+        let resume = StartMode {
             resume: true,
             ..BY_HAND
         };

@@ -17,7 +17,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::dial::{dial, plain};
-use crate::ways::HostWays;
+use crate::host_routes::HostRoutes;
 
 /// Event of a connection.
 #[derive(Debug)]
@@ -84,7 +84,7 @@ impl Conns {
         conn: ConnId,
         to: DialTo,
         others: Vec<SocketAddr>,
-        ways: HostWays,
+        ways: HostRoutes,
     ) {
         let events = self.events.clone();
         tokio::spawn(async move {

@@ -1,9 +1,9 @@
 //! Shell around the control plane: moves bytes and sets one timer. All decisions are in `mesh_proto::control`.
 
 mod accept;
+mod budget;
 mod conns;
 mod dial;
-mod turn;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -12,28 +12,28 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 use mesh_host::table::Announced;
+use mesh_state::changes::StateChange;
 use mesh_proto::control::{Control, Note, Output, RemoteAddresses};
 use mesh_proto::forward::Snapshot;
 use mesh_proto::ids::PeerName;
 use mesh_proto::time::Instant;
 use mesh_proto::topology::bodies::Attached;
-use mesh_state::changes::StateChange;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::clock::Clock;
 use crate::command::{ControlCommand, Stored};
 use crate::fastpath::FastPath;
+use crate::host_routes::HostRoutes;
 use crate::ipam::{IpamEvent, IpamShell};
 use crate::lanes::{ControlSender, Reported};
 use crate::names::NamesFeed;
 use crate::state::StateWriter;
-use crate::ways::HostWays;
 
 use self::accept::Accepted;
 pub use self::accept::Accepts;
+use self::budget::TurnBudget;
 use self::conns::{ConnEvent, Conns, reset};
-use self::turn::Turn;
 
 /// The shell and its connections to other parts.
 pub struct Shell {
@@ -59,7 +59,7 @@ pub struct Shell {
     /// Underlay endpoints of the host.
     pub endpoints: watch::Receiver<Vec<SocketAddr>>,
     /// Route lookups of the host.
-    pub ways: HostWays,
+    pub ways: HostRoutes,
     /// Addresses held elsewhere in the mesh, for the allocator.
     pub held: Arc<Mutex<RemoteAddresses>>,
     /// Stored pins: names and the keys that they are bound to.
@@ -246,7 +246,7 @@ impl Shell {
 
     fn handle_lanes(&mut self, first: Reported) {
         let mut now = self.clock.now();
-        let mut turn = Turn::begin(now);
+        let mut turn = TurnBudget::begin(now);
         let mut next = Some(first);
         while let Some(Reported { event, local }) = next {
             turn.count_lane(&event);
@@ -264,7 +264,7 @@ impl Shell {
         more: &mut mpsc::Receiver<ConnEvent>,
         conns: &mut Conns,
     ) {
-        let mut turn = Turn::begin(self.clock.now());
+        let mut turn = TurnBudget::begin(self.clock.now());
         let mut next = Some(first);
         while let Some(event) = next {
             turn.count();
@@ -289,7 +289,7 @@ impl Shell {
     }
 
     fn handle_accepts(&mut self, first: Accepted, conns: &mut Conns) {
-        let mut turn = Turn::begin(self.clock.now());
+        let mut turn = TurnBudget::begin(self.clock.now());
         let mut next = Some(first);
         while let Some(accepted) = next {
             turn.count_accept();

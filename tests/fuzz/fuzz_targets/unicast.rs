@@ -3,8 +3,9 @@
 use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
-use mesh_tests::fuzz::{Target, by_name};
+use mesh_tests::fuzz::{FuzzTarget, by_name};
 
-static TARGET: LazyLock<&Target> = LazyLock::new(|| by_name("unicast").expect("a target of that name"));
+static TARGET: LazyLock<&FuzzTarget> =
+    LazyLock::new(|| by_name("unicast").expect("a target of that name"));
 
 fuzz_target!(|data: &[u8]| (TARGET.run)(data));

@@ -5,7 +5,7 @@
 use std::fs;
 
 use anyhow::{Context, Result};
-use mesh_tests::fuzz::{TARGETS, FuzzTarget};
+use mesh_tests::fuzz::{FuzzTarget, TARGETS};
 
 fn main() -> Result<()> {
     TARGETS.iter().try_for_each(write)

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use mesh_proto::limits::MAX_DEGREE;
-use mesh_tests::{TestbedHost, TestbedLayout, Testbed, tell, wait_until, with_testbed};
+use mesh_tests::{Testbed, TestbedHost, TestbedLayout, tell, wait_until, with_testbed};
 
 /// Timeout of each step; all routers share the CPUs of this machine, above all while they start.
 const PATIENCE: Duration = Duration::from_secs(120);

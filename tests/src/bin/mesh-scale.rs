@@ -7,7 +7,9 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, bail};
 use mesh_proto::limits::FULL_MESH;
-use mesh_tests::scale::{ScaleReport, ScenarioReport, ScaleScenario, FigureTable, measure_all, play};
+use mesh_tests::scale::{
+    FigureTable, ScaleReport, ScaleScenario, ScenarioReport, measure_all, play,
+};
 
 /// A simulated mesh has hundreds of millions of small allocations; glibc's allocator would spend half of the run time
 /// on them.

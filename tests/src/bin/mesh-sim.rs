@@ -9,7 +9,7 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, bail};
-use mesh_tests::sim::{RunOptions, InjectedFault, Scenario, hunt, replace, run, run_many};
+use mesh_tests::sim::{InjectedFault, RunOptions, Scenario, hunt, replace, run, run_many};
 
 /// A simulated mesh has hundreds of millions of small allocations; glibc's allocator would spend half of the run time
 /// on them.
@@ -79,7 +79,10 @@ fn scenario(name: &str) -> Result<Scenario> {
 
 fn planted(name: &str) -> Result<Vec<InjectedFault>> {
     match name {
-        "all" => Ok(InjectedFault::ALL.into_iter().map(|(fault, _)| fault).collect()),
+        "all" => Ok(InjectedFault::ALL
+            .into_iter()
+            .map(|(fault, _)| fault)
+            .collect()),
         _ => Ok(vec![name.parse().map_err(anyhow::Error::msg)?]),
     }
 }

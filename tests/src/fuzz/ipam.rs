@@ -83,7 +83,28 @@ pub(super) fn seeds() -> Vec<Vec<u8>> {
         epoch: 1,
         number: 0,
     };
-    let statement = IpamStatement {
+    let statement = statement(run, pin).encode();
+    let messages = messages(run, pin);
+    let messages: Vec<Vec<u8>> = messages.iter().map(IpamMessage::encode).collect();
+    // A neighbour states its space, a container asks for an address, and the neighbour says each thing in turn.
+    let step = |what: u8, bytes: &[u8]| {
+        let length = u16::try_from(bytes.len()).expect("a short message");
+        [&[200, 2, what], &length.to_be_bytes()[..], bytes].concat()
+    };
+    let mut story = step(0, &statement);
+    story.extend([200, 2, 6]);
+    for message in &messages {
+        story.extend(step(2, message));
+    }
+    story.extend([200, 2, 4, 0, 200, 2, 5, 1]);
+    let mut seeds = vec![statement, story];
+    seeds.extend(messages);
+    seeds.push(Vec::new());
+    seeds
+}
+
+fn statement(run: SliceRun, pin: Pin) -> IpamStatement {
+    IpamStatement {
         version: Version { epoch: 1, seq: 1 },
         range: "10.32.0.0/24".parse().expect("a range"),
         settled: 1,
@@ -95,11 +116,13 @@ pub(super) fn seeds() -> Vec<Vec<u8>> {
         fences: vec![(OTHER, Version { epoch: 1, seq: 1 })],
         conflicts: Vec::new(),
     }
-    .encode();
+}
+
+fn messages(run: SliceRun, pin: Pin) -> [IpamMessage; 6] {
     let (epoch, number) = (1, 1);
     let subnet = "10.32.0.0/24".parse().expect("a subnet");
     let addr = [10, 32, 0, 50].into();
-    let messages = [
+    [
         IpamMessage::Request {
             epoch,
             number,
@@ -129,21 +152,5 @@ pub(super) fn seeds() -> Vec<Vec<u8>> {
             over: Vec::new(),
             pins: vec![pin],
         },
-    ];
-    let messages: Vec<Vec<u8>> = messages.iter().map(IpamMessage::encode).collect();
-    // A neighbour states its space, a container asks for an address, and the neighbour says each thing in turn.
-    let step = |what: u8, bytes: &[u8]| {
-        let length = u16::try_from(bytes.len()).expect("a short message");
-        [&[200, 2, what], &length.to_be_bytes()[..], bytes].concat()
-    };
-    let mut story = step(0, &statement);
-    story.extend([200, 2, 6]);
-    for message in &messages {
-        story.extend(step(2, message));
-    }
-    story.extend([200, 2, 4, 0, 200, 2, 5, 1]);
-    let mut seeds = vec![statement, story];
-    seeds.extend(messages);
-    seeds.push(Vec::new());
-    seeds
+    ]
 }

@@ -17,8 +17,8 @@ use mesh_proto::topology::record::SignedRecord;
 use mesh_proto::topology::routes::Routes;
 use mesh_proto::wire::topic::{RecordKey, Topic};
 
+use super::node::{Node, SettledState};
 use super::underlay::{ScaleUnderlay, address, host_at};
-use super::world::LargeMesh;
 use crate::sim::network::HostId;
 use crate::sim::router::SimRouter;
 
@@ -27,105 +27,95 @@ const JITTER: Duration = Duration::from_millis(5);
 /// Version of the first record of a topic, in a router's first start.
 const FIRST: Version = Version { epoch: 1, seq: 1 };
 
-/// Knowledge of a router in a settled mesh.
-pub(crate) struct SettledState {
-    pub(crate) lsdb: Lsdb,
-    /// Routes of one router.
-    pub(crate) routes: Routes,
+/// Gives each router the knowledge of a settled mesh for its first start.
+pub(super) fn come_to_rest(nodes: &mut [Node], underlay: &ScaleUnderlay) {
+    let chosen = choices(nodes);
+    let peers: Vec<PeerId> = nodes.iter().map(|n| n.state.identity.id()).collect();
+    let links = symmetric(&chosen);
+    let mut lsdb = Lsdb::default();
+    for (host, node) in nodes.iter().enumerate() {
+        let said = first_records(node);
+        let mine = links.get(&host).into_iter().flatten();
+        let mine = mine.map(|other| Neighbour {
+            cost: cost(underlay, host, *other),
+            ..link((host, *other), &chosen, &peers)
+        });
+        let links = signed_links(node, mine.collect());
+        for record in said.into_iter().chain(links) {
+            lsdb.insert(record, Instant::ZERO);
+        }
+    }
+    let Some(first) = peers.first() else { return };
+    let routes = Routes::compute(&lsdb, *first);
+    lsdb.note_reach(|peer| routes.is_reachable(peer), Instant::ZERO);
+    lsdb.take_relinked();
+    let known = Arc::new(SettledState { lsdb, routes });
+    for (node, chosen) in nodes.iter_mut().zip(&chosen) {
+        let neighbours = chosen.iter().map(|other| StoredNeighbour {
+            peer: peers[*other],
+            addresses: vec![address(*other)],
+        });
+        node.state.neighbours = neighbours.collect();
+        node.known = Some(known.clone());
+    }
 }
 
-impl LargeMesh {
-    /// Gives each router this knowledge for its first start.
-    pub(super) fn come_to_rest(&mut self) {
-        let chosen = self.choices();
-        let peers: Vec<PeerId> = (0..self.len()).filter_map(|h| self.peer(h)).collect();
-        let links = symmetric(&chosen);
-        let mut lsdb = Lsdb::default();
-        for host in 0..self.len() {
-            let said = self.first_words(host);
-            let mine = links.get(&host).into_iter().flatten();
-            let mine = mine.map(|other| self.link(host, *other, &chosen, &peers));
-            let links = self.signed_links(host, mine.collect());
-            for record in said.into_iter().chain(links) {
-                lsdb.insert(record, Instant::ZERO);
-            }
-        }
-        let Some(first) = peers.first() else { return };
-        let routes = Routes::compute(&lsdb, *first);
-        lsdb.note_reach(|peer| routes.is_reachable(peer), Instant::ZERO);
-        lsdb.take_relinked();
-        let known = Arc::new(SettledState { lsdb, routes });
-        for (host, chosen) in chosen.iter().enumerate() {
-            let neighbours = chosen.iter().map(|other| StoredNeighbour {
-                peer: peers[*other],
-                addresses: vec![address(*other)],
-            });
-            let neighbours = neighbours.collect();
-            if let Some(node) = self.node_mut(host) {
-                node.state.neighbours = neighbours;
-                node.known = Some(known.clone());
-            }
-        }
+/// Returns the hosts that each host selects: the next ones on the ring, and those typed by its operator.
+fn choices(nodes: &[Node]) -> Vec<BTreeSet<HostId>> {
+    let by_peer: BTreeMap<PeerId, HostId> = nodes
+        .iter()
+        .map(|node| (node.state.identity.id(), node.id))
+        .collect();
+    let ring: Vec<HostId> = by_peer.into_values().collect();
+    let mut chosen = vec![BTreeSet::new(); nodes.len()];
+    for (at, host) in ring.iter().enumerate() {
+        let next = ring.iter().cycle().skip(at + 1).take(RING_LINKS);
+        chosen[*host].extend(next);
+        let typed = nodes[*host].state.targets.iter().filter_map(|t| {
+            let at = std::net::SocketAddr::new(t.parse().ok()?, address(0).port());
+            host_at(at, nodes.len())
+        });
+        chosen[*host].extend(typed);
+        chosen[*host].remove(host);
     }
+    chosen
+}
 
-    /// Returns the hosts that each host selects: the next ones on the ring, and those typed by its operator.
-    fn choices(&self) -> Vec<BTreeSet<HostId>> {
-        let ring: Vec<HostId> = self.who.values().copied().collect();
-        let mut chosen = vec![BTreeSet::new(); self.len()];
-        for (at, host) in ring.iter().enumerate() {
-            let next = ring.iter().cycle().skip(at + 1).take(RING_LINKS);
-            chosen[*host].extend(next);
-            let typed = self.node(*host).into_iter().flat_map(|n| &n.state.targets);
-            let typed = typed.filter_map(|t| {
-                let at = std::net::SocketAddr::new(t.parse().ok()?, address(0).port());
-                host_at(at, self.len())
-            });
-            chosen[*host].extend(typed);
-            chosen[*host].remove(host);
-        }
-        chosen
-    }
+/// Returns the first records of a router: its identity and its containers.
+fn first_records(node: &Node) -> Vec<SignedRecord> {
+    let mut state = node.state.clone();
+    (state.epoch, state.targets) = (FIRST.epoch, Vec::new());
+    let mut rng = node.kernel().rng().clone();
+    let router = SimRouter::start(&state, &node.setup, &mut rng, Instant::ZERO);
+    let Ok(router) = router else {
+        return Vec::new();
+    };
+    let key = |topic| RecordKey::new(state.identity.id(), topic);
+    let said = [Topic::IDENTITY, Topic::ATTACHED].map(|topic| router.record(key(topic)));
+    said.into_iter().flatten().cloned().collect()
+}
 
-    /// Returns the first records of a router: its identity and its containers.
-    fn first_words(&self, host: HostId) -> Vec<SignedRecord> {
-        let Some(node) = self.node(host) else {
-            return Vec::new();
-        };
-        let mut state = node.state.clone();
-        (state.epoch, state.targets) = (FIRST.epoch, Vec::new());
-        let router = SimRouter::start(&state, &node.setup, &mut node.rng.clone(), self.now);
-        let Ok(router) = router else {
-            return Vec::new();
-        };
-        let key = |topic| RecordKey::new(state.identity.id(), topic);
-        let said = [Topic::IDENTITY, Topic::ATTACHED].map(|topic| router.record(key(topic)));
-        said.into_iter().flatten().cloned().collect()
+/// Returns the announced link of a host to another, at no cost.
+fn link(
+    (host, other): (HostId, HostId),
+    chosen: &[BTreeSet<HostId>],
+    peers: &[PeerId],
+) -> Neighbour {
+    let chose = |a: HostId, b: HostId| chosen[a].contains(&b);
+    Neighbour {
+        peer: peers[other].prefix(),
+        // If both selected each other, the lower identity dials.
+        outbound: chose(host, other) && (!chose(other, host) || peers[host] < peers[other]),
+        established: true,
+        cost: 0,
+        address: None,
     }
+}
 
-    fn link(
-        &self,
-        host: HostId,
-        other: HostId,
-        chosen: &[BTreeSet<HostId>],
-        peers: &[PeerId],
-    ) -> Neighbour {
-        let chose = |a: HostId, b: HostId| chosen[a].contains(&b);
-        Neighbour {
-            peer: peers[other].prefix(),
-            // If both selected each other, the lower identity dials.
-            outbound: chose(host, other) && (!chose(other, host) || peers[host] < peers[other]),
-            established: true,
-            cost: cost(&self.underlay, host, other),
-            address: None,
-        }
-    }
-
-    fn signed_links(&self, host: HostId, mut links: Vec<Neighbour>) -> Option<SignedRecord> {
-        links.sort_unstable_by_key(|link| link.peer);
-        let body = bodies::encode_links(&links);
-        let identity = &self.node(host)?.state.identity;
-        SignedRecord::sign(Topic::LINKS, FIRST, &body, identity).ok()
-    }
+fn signed_links(node: &Node, mut links: Vec<Neighbour>) -> Option<SignedRecord> {
+    links.sort_unstable_by_key(|link| link.peer);
+    let body = bodies::encode_links(&links);
+    SignedRecord::sign(Topic::LINKS, FIRST, &body, &node.state.identity).ok()
 }
 
 /// Returns the links of each host: pairs of which either selected the other.
@@ -150,6 +140,7 @@ fn cost(underlay: &ScaleUnderlay, a: HostId, b: HostId) -> u16 {
 mod tests {
     use super::*;
     use crate::scale::plan::MeshPlan;
+    use crate::scale::world::LargeMesh;
 
     const HOSTS: usize = 48;
 

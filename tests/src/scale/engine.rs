@@ -13,7 +13,8 @@ use std::thread;
 
 use mesh_proto::time::Instant;
 
-use super::node::{Around, HostEvent, Node};
+use super::event::{Around, HostEvent};
+use super::node::Node;
 use super::underlay::{NEAREST, ScaleUnderlay};
 use crate::sim::network::HostId;
 
@@ -52,7 +53,7 @@ impl Ord for Queued {
 /// Every second host, with its future events.
 pub(crate) struct HostShard {
     pub(crate) nodes: Vec<Node>,
-    /// HostEvent queue of each host.
+    /// Event queue of each host.
     queues: Vec<BinaryHeap<Queued>>,
 }
 
@@ -81,7 +82,7 @@ impl HostShard {
                     out: &mut out,
                 };
                 let shard = event.to % SHARDS;
-                self.nodes[host].happen(event, &mut around);
+                self.nodes[host].handle(event, &mut around);
                 for event in out.drain(..) {
                     if event.to % SHARDS == shard {
                         self.take(event);

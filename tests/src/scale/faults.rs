@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::figures::{CRASH, DEAD, HEAL, RESTART, RESTART_BYTES};
-use super::measure::{Measured, PATIENCE, TOGETHER, count, seconds};
+use super::goals::{CRASH, DEAD, HEAL, RESTART, RESTART_BYTES};
+use super::measured::{Measured, PATIENCE, TOGETHER, count, seconds};
 use super::observe::percentile;
 use crate::sim::network::HostId;
 
@@ -67,7 +67,7 @@ pub(super) fn restart(m: &mut Measured) {
     let everybody: Vec<HostId> = (0..m.world.len()).collect();
     everybody.iter().for_each(|h| m.world.kill(*h));
     m.world.run(Duration::from_secs(1));
-    let before: Vec<u64> = m.world.nodes().map(|n| n.sent.total()).collect();
+    let before: Vec<u64> = m.world.nodes().map(|n| n.kernel().sent().total()).collect();
     let all = m.world.sent();
     m.world.start_all(&everybody, TOGETHER);
     m.world.run(TOGETHER);
@@ -81,7 +81,7 @@ pub(super) fn restart(m: &mut Measured) {
         .world
         .nodes()
         .zip(&before)
-        .map(|(n, b)| n.sent.total() - b);
+        .map(|(n, b)| n.kernel().sent().total() - b);
     let each: Vec<u64> = each.collect();
     let n = count(each.len());
     let mean = each.iter().sum::<u64>() as f64 / n / 1e6;

@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
+use super::goals::{self, ScaleGoal};
 use super::model;
 
 /// One measured figure.
@@ -27,60 +28,10 @@ pub struct Figure {
     pub detail: String,
 }
 
-/// Sizes with goals; other sizes use those of the next larger one.
-const SIZES: [usize; 3] = [100, 1_000, 10_000];
-
-/// Name, unit and goals by size.
-pub(crate) type Goal = (&'static str, &'static str, [f64; 3]);
-
-pub(crate) const KNOWN: Goal = (
-    "one link change known everywhere, p99",
-    "s",
-    [0.4, 0.5, 0.8],
-);
-pub(crate) const NAME: Goal = (
-    "name of a new container known everywhere, p99",
-    "s",
-    [1.0, 1.5, 2.0],
-);
-pub(crate) const CHANGE: Goal = ("bytes sent per router per change", "KB", [1.5, 2.0, 2.0]);
-pub(crate) const IDLE: Goal = ("idle control traffic per router", "KB/s", [1.0, 1.5, 2.0]);
-pub(crate) const DEAD: Goal = (
-    "neighbour dead → traffic rerouted, p99",
-    "s",
-    [5.0, 6.0, 7.0],
-);
-pub(crate) const RESTART: Goal = (
-    "all restart at once, converged after the last is up",
-    "s",
-    [2.0, 3.0, 15.0],
-);
-pub(crate) const RESTART_BYTES: Goal = (
-    "all restart at once, sent per router",
-    "MB",
-    [8.0, 8.0, 15.0],
-);
-pub(crate) const CRASH: Goal = ("10 % crash at once, survivors agree", "s", [6.0, 6.0, 8.0]);
-pub(crate) const HEAL: Goal = (
-    "50/50 partition of 10 minutes, agreed after heal",
-    "s",
-    [3.0, 5.0, 8.0],
-);
-pub(crate) const MEMORY: Goal = (
-    "memory of one router's control state",
-    "MiB",
-    [4.0, 20.0, 64.0],
-);
-pub(crate) const COPIES: Goal = ("broadcast: copies per router", "", [1.0, 1.0, 1.0]);
-pub(crate) const MISSES: Goal = ("broadcast: misses", "", [0.0, 0.0, 0.0]);
-pub(crate) const DUPLICATES: Goal = ("broadcast: duplicates delivered", "", [0.0, 0.0, 0.0]);
-pub(crate) const LINKS: Goal = ("links per router, most", "", [16.0, 16.0, 16.0]);
-
 /// Returns a figure for `n` routers with its goal.
-pub(crate) fn figure(goal: &Goal, n: usize, value: Option<f64>, detail: String) -> Figure {
-    let (measure, unit, goals) = *goal;
-    let size = SIZES.iter().position(|size| n <= *size).unwrap_or(2);
-    let most = goals.get(size).copied().unwrap_or(0.0);
+pub(crate) fn figure(goal: &ScaleGoal, n: usize, value: Option<f64>, detail: String) -> Figure {
+    let (measure, unit, _) = *goal;
+    let most = goals::limit(goal, n);
     Figure {
         measure,
         value,
@@ -155,6 +106,7 @@ impl fmt::Display for FigureTable<'_> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::goals::KNOWN;
     use super::*;
 
     #[test]
@@ -163,7 +115,11 @@ mod tests {
         assert!(known(100, Some(0.4)).met && !known(100, Some(0.41)).met);
         assert!(known(500, Some(0.5)).met && known(10_000, Some(0.8)).met);
         assert!(!known(100, None).met);
-        assert!(FigureTable(&[known(100, None)]).to_string().contains("MISSED"));
+        assert!(
+            FigureTable(&[known(100, None)])
+                .to_string()
+                .contains("MISSED")
+        );
     }
 
     #[test]

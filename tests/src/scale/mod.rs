@@ -5,23 +5,28 @@
 //!
 //! | file | subject |
 //! |---|---|
-//! | `underlay`, `tcp`, `bytes` | the network, one end of a connection, bytes on the wire |
-//! | `node`, `streams` | a host, and its kernel's connections |
+//! | `underlay`, `bytes` | the network, bytes on the wire |
+//! | `node`, `kernel`, `tcp`, `event` | a host: router, kernel, ends of connections, events |
 //! | `plan`, `engine`, `world` | initial state of a mesh; clock; all hosts together |
 //! | `at_rest` | a mesh that starts settled |
 //! | `observe` | agreement, and paths of frames |
-//! | `measure`, `faults` | measures of a settled mesh, and of disruptions |
-//! | `figures`, `model` | figures with goals; predictions for comparison |
-//! | `memory` | memory of a run, and the part of one router |
+//! | `measure`, `measured` | measures one after another, and their results |
+//! | `settled`, `faults` | measures of a settled mesh, and of disruptions |
+//! | `goals`, `figures`, `model` | goals, figures, predictions for comparison |
+//! | `memory` | memory of the process and of the machine |
 //! | `scenario`, `promises` | disruptions, and checks after them |
 //! | `run` | public interface of a run |
 
 mod at_rest;
 mod bytes;
 mod engine;
+mod event;
 mod faults;
 mod figures;
+mod goals;
+mod kernel;
 mod measure;
+mod measured;
 mod memory;
 mod model;
 mod node;
@@ -30,7 +35,7 @@ mod plan;
 mod promises;
 mod run;
 mod scenario;
-mod streams;
+mod settled;
 mod tcp;
 mod underlay;
 mod world;

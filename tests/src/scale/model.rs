@@ -1,6 +1,6 @@
 //! Predictions for comparison: the model of the design, and the requirements of Weave Net's algorithm.
 
-use super::figures::{CHANGE, CRASH, IDLE, KNOWN, MEMORY, RESTART, RESTART_BYTES};
+use super::goals::{CHANGE, CRASH, DEAD, IDLE, KNOWN, LINKS, MEMORY, RESTART, RESTART_BYTES};
 
 /// Results of an event-based model of the design: N, then by measure (ms, KB, s, MB, s).
 const MODELLED: [(usize, [f64; 5]); 2] = [
@@ -61,10 +61,10 @@ pub(crate) fn weave(measure: &str, n: usize) -> Option<f64> {
     if measure == IDLE.0 {
         return (state <= MESSAGE).then_some(fan_out * state / ROUND / 1e3);
     }
-    if measure == super::figures::DEAD.0 {
+    if measure == DEAD.0 {
         return Some(SILENCE);
     }
-    if measure == super::figures::LINKS.0 {
+    if measure == LINKS.0 {
         return Some(links);
     }
     (measure == MEMORY.0).then_some(state / f64::from(1 << 20))

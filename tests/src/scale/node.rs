@@ -1,104 +1,57 @@
-//! One host: its kernel's ends of connections, its state, and the real router on it.
+//! One host: its kernel, its state, and the real router on it.
 
-use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use mesh_proto::ids::ConnId;
 use mesh_proto::time::Instant;
+use mesh_proto::topology::lsdb::Lsdb;
+use mesh_proto::topology::routes::Routes;
 use mesh_proto::wire::datagram::{Header, Kind};
 
-use super::at_rest::SettledState;
-use super::bytes::Bytes;
-use super::tcp::{TcpEnd, Segment, ConnectionId};
-use super::underlay::{LONGEST, ScaleUnderlay, address, host_at};
-use crate::sim::rng::Rng;
+use super::event::{Around, EndKey, HostEvent, HostEventKind};
+use super::kernel::{ConnInput, NodeKernel};
+use super::tcp::Segment;
+use super::underlay::address;
+use crate::sim::effect::Effect;
 use crate::sim::hostile::Hostile;
 use crate::sim::network::HostId;
-use crate::sim::process::{Effect, Process};
-use crate::sim::router::{SimRouter, RouterSetup, RouterState};
+use crate::sim::occupant::Occupant;
+use crate::sim::process::Process;
+use crate::sim::rng::Rng;
+use crate::sim::router::{RouterSetup, SimRouter};
+use crate::sim::state::RouterState;
 
 /// Most timer events of one router at one time; more mean a busy loop.
 const MAX_SPINS: u32 = 64;
 
-/// An event of a host.
-#[derive(Debug)]
-pub(crate) struct HostEvent {
-    pub(crate) at: Instant,
-    /// Orders events of the same time together with `number`, independently of threads.
-    pub(crate) from: HostId,
-    pub(crate) number: u64,
-    pub(crate) to: HostId,
-    pub(crate) what: HostEventKind,
+/// Knowledge of a router in a settled mesh.
+pub(crate) struct SettledState {
+    pub(crate) lsdb: Lsdb,
+    /// Routes of one router.
+    pub(crate) routes: Routes,
 }
 
-/// Kind of event.
-#[derive(Debug)]
-pub(crate) enum HostEventKind {
-    Start,
-    Timer,
-    Datagram(Vec<u8>),
-    Segment {
-        stream: ConnectionId,
-        /// True if it goes to the end that dialled.
-        to_dialler: bool,
-        segment: Segment,
-    },
-    /// The SYN of this connection was not answered.
-    SynAgain(ConnectionId, usize),
-    Retry(EndKey),
-    Written {
-        incarnation: u64,
-        conn: ConnId,
-        bytes: usize,
-    },
-    Failed {
-        incarnation: u64,
-        conn: ConnId,
-        error: &'static str,
-    },
-}
-
-/// TcpEnd of a connection on this host: the connection, and true for the dialler's end.
-pub(crate) type EndKey = (ConnectionId, bool);
-
-/// Environment of a host while it handles an event.
-pub(crate) struct Around<'a> {
-    pub(crate) now: Instant,
-    pub(crate) hosts: usize,
-    pub(crate) underlay: &'a ScaleUnderlay,
-    pub(crate) out: &'a mut Vec<HostEvent>,
-}
-
-/// RouterState of a host.
+/// State of a host.
 pub(crate) struct Node {
     pub(crate) id: HostId,
     pub(crate) state: RouterState,
     pub(crate) setup: RouterSetup,
-    pub(crate) rng: Rng,
     /// Knowledge of its router at its first start.
     pub(crate) known: Option<Arc<SettledState>>,
-    pub(crate) router: Option<SimRouter>,
-    /// Malicious member that runs in place of the router.
-    pub(crate) hostile: Option<Box<Hostile>>,
-    pub(crate) powered: bool,
-    pub(crate) incarnation: u64,
     /// Fraction of every second in which the router gets no CPU, per mille.
     pub(crate) starved: u32,
-    pub(crate) sent: Bytes,
+    kernel: NodeKernel,
+    /// The router, or a malicious member in its place.
+    occupant: Option<Occupant>,
+    powered: bool,
     /// Frames injected into the bridge since they were last collected.
-    pub(crate) injected: Vec<Vec<u8>>,
-    /// Copies of broadcasts received.
-    pub(crate) copies: u64,
-    pub(crate) events: u64,
+    injected: Vec<Vec<u8>>,
+    copies: u64,
+    events: u64,
     /// Violation that ends the run.
-    pub(crate) broken: Option<String>,
-    pub(crate) ends: BTreeMap<EndKey, TcpEnd>,
-    pub(super) by_conn: BTreeMap<ConnId, EndKey>,
+    broken: Option<String>,
     armed: Option<Instant>,
     fired: (Instant, u32),
-    numbered: u64,
-    pub(super) dialled: u64,
 }
 
 impl Node {
@@ -107,25 +60,47 @@ impl Node {
             id,
             state,
             setup,
-            rng,
             known: None,
-            router: None,
-            hostile: None,
-            powered: true,
-            incarnation: 0,
             starved: 0,
-            sent: Bytes::default(),
+            kernel: NodeKernel::new(id, rng),
+            occupant: None,
+            powered: true,
             injected: Vec::new(),
             copies: 0,
             events: 0,
             broken: None,
-            ends: BTreeMap::new(),
-            by_conn: BTreeMap::new(),
             armed: None,
             fired: (Instant::ZERO, 0),
-            numbered: 0,
-            dialled: 0,
         }
+    }
+
+    pub(crate) fn kernel(&self) -> &NodeKernel {
+        &self.kernel
+    }
+
+    /// Returns the router, if one runs.
+    pub(crate) fn router(&self) -> Option<&SimRouter> {
+        self.occupant.as_ref()?.router()
+    }
+
+    /// Returns the number of received copies of broadcasts.
+    pub(crate) fn copies(&self) -> u64 {
+        self.copies
+    }
+
+    /// Returns the number of events so far.
+    pub(crate) fn events(&self) -> u64 {
+        self.events
+    }
+
+    /// Takes the frames injected into the bridge since the last call.
+    pub(crate) fn take_injected(&mut self) -> Vec<Vec<u8>> {
+        std::mem::take(&mut self.injected)
+    }
+
+    /// Takes the violation that ends the run.
+    pub(crate) fn take_broken(&mut self) -> Option<String> {
+        self.broken.take()
     }
 
     /// Returns the time at which a starved router gets the CPU again; `None` if it has it.
@@ -136,7 +111,8 @@ impl Node {
         (at.as_nanos() < until).then_some(Instant::from_nanos(until))
     }
 
-    pub(crate) fn happen(&mut self, event: HostEvent, around: &mut Around<'_>) {
+    /// Handles an event.
+    pub(crate) fn handle(&mut self, event: HostEvent, around: &mut Around<'_>) {
         self.events += 1;
         match event.what {
             HostEventKind::Start => self.start(around),
@@ -144,26 +120,26 @@ impl Node {
             HostEventKind::Datagram(_) | HostEventKind::Segment { .. } if !self.powered => {}
             HostEventKind::Datagram(bytes) => self.datagram(event.from, bytes, around),
             HostEventKind::Segment {
-                stream,
+                connection,
                 to_dialler,
                 segment,
-            } => self.segment((stream, to_dialler), segment, around),
-            HostEventKind::SynAgain(stream, tries) => self.syn(stream, tries, around),
-            HostEventKind::Retry(key) => self.retry(key, around),
+            } => self.segment((connection, to_dialler), segment, around),
+            HostEventKind::SynAgain(connection, tries) => {
+                self.kernel.syn(connection, tries, around);
+            }
+            HostEventKind::Retry(key) => self.kernel.retry(key, around),
             HostEventKind::Written {
                 incarnation,
                 conn,
                 bytes,
-            } => self.tell(incarnation, around, |r, now| r.written(conn, bytes, now)),
+            } => self.tell_start(incarnation, around, |r, now| r.written(conn, bytes, now)),
             HostEventKind::Failed {
                 incarnation,
                 conn,
                 error,
             } => {
-                if let Some(key) = self.by_conn.remove(&conn) {
-                    self.ends.remove(&key);
-                }
-                self.tell(incarnation, around, |r, now| r.closed(conn, error, now));
+                self.kernel.forget(conn);
+                self.tell_start(incarnation, around, |r, now| r.closed(conn, error, now));
             }
         }
     }
@@ -172,20 +148,21 @@ impl Node {
 
     /// Starts the router with a raised epoch, unless it runs.
     pub(crate) fn start(&mut self, around: &mut Around<'_>) {
-        if self.router.is_some() {
+        if self.router().is_some() {
             return;
         }
-        self.hostile = None;
+        self.occupant = None;
         self.state.epoch += 1;
-        self.incarnation += 1;
+        self.kernel.process_started();
         self.powered = true;
         self.armed = None;
-        match SimRouter::start(&self.state, &self.setup, &mut self.rng, around.now) {
+        let rng = self.kernel.rng_mut();
+        match SimRouter::start(&self.state, &self.setup, rng, around.now) {
             Ok(mut router) => {
                 if let Some(known) = self.known.take() {
                     router.resume(&known.lsdb, &known.routes, around.now);
                 }
-                self.router = Some(router);
+                self.occupant = Some(Occupant::Router(Box::new(router)));
             }
             Err(error) => self.broken = Some(error),
         }
@@ -196,40 +173,30 @@ impl Node {
     pub(crate) fn turn(&mut self, hostile: Hostile, around: &mut Around<'_>) {
         self.kill(around);
         self.armed = None;
-        self.hostile = Some(Box::new(hostile));
+        self.occupant = Some(Occupant::Hostile(Box::new(hostile)));
         self.settle(around);
-    }
-
-    pub(super) fn process(&mut self) -> Option<&mut dyn Process> {
-        match (&mut self.router, &mut self.hostile) {
-            (Some(router), _) => Some(router),
-            (None, Some(hostile)) => Some(&mut **hostile),
-            (None, None) => None,
-        }
     }
 
     /// Kills the router; its host's kernel closes the connections.
     pub(crate) fn kill(&mut self, around: &mut Around<'_>) {
-        self.router = None;
-        self.hostile = None;
-        for key in self.ends.keys().copied().collect::<Vec<_>>() {
-            self.push(key, Segment::Fin, around);
-        }
-        self.forget_connections();
+        self.occupant = None;
+        self.kernel.close_all(around);
     }
 
     /// Cuts the host's power: peers are not notified.
     pub(crate) fn power_off(&mut self) {
-        self.router = None;
-        self.hostile = None;
+        self.occupant = None;
         self.powered = false;
-        self.forget_connections();
+        self.kernel.forget_all();
     }
 
-    fn forget_connections(&mut self) {
-        self.incarnation += 1;
-        self.ends.clear();
-        self.by_conn.clear();
+    /// Resets the connections to another host at this end, like a middlebox.
+    pub(crate) fn cut_off(&mut self, other: HostId, around: &mut Around<'_>) {
+        for conn in self.kernel.connections_to(other) {
+            self.kernel.forget(conn);
+            let input = ConnInput::Closed("connection reset by peer");
+            self.tell_conn(conn, input, around);
+        }
     }
 
     // Time
@@ -239,8 +206,8 @@ impl Node {
         if self.armed.is_some_and(|armed| armed <= now) {
             self.armed = None;
         }
-        let due = self.process().is_some_and(|p| p.next_deadline() <= now);
-        if !due {
+        let occupant = self.occupant.as_ref();
+        if !occupant.is_some_and(|o| o.next_deadline() <= now) {
             return self.arm(around);
         }
         self.fired = match self.fired {
@@ -254,59 +221,95 @@ impl Node {
             ));
             return;
         }
-        let incarnation = self.incarnation;
-        self.tell(incarnation, around, |router, now| router.timeout(now));
+        self.tell(around, |router, now| router.timeout(now));
     }
 
     fn arm(&mut self, around: &mut Around<'_>) {
-        let Some(deadline) = self.process().map(|p| p.next_deadline()) else {
+        let Some(deadline) = self.occupant.as_ref().map(Occupant::next_deadline) else {
             return;
         };
         let deadline = deadline.max(around.now);
         if deadline < Instant::FAR_FUTURE && self.armed.is_none_or(|armed| deadline < armed) {
             self.armed = Some(deadline);
-            self.later(deadline, HostEventKind::Timer, around);
+            self.kernel.later(deadline, HostEventKind::Timer, around);
         }
     }
 
-    pub(super) fn later(&mut self, at: Instant, what: HostEventKind, around: &mut Around<'_>) {
-        self.send_at(at, self.id, what, around);
-    }
-
-    pub(super) fn send_at(&mut self, at: Instant, to: HostId, what: HostEventKind, around: &mut Around<'_>) {
-        self.numbered += 1;
-        around.out.push(HostEvent {
-            at,
-            from: self.id,
-            number: self.numbered,
-            to,
-            what,
-        });
-    }
-
-    // Inputs and effects of the router
+    // Inputs of the process
 
     /// Gives an input to the router, if that start of it still runs.
-    pub(crate) fn tell(
+    fn tell_start(
         &mut self,
         incarnation: u64,
         around: &mut Around<'_>,
         input: impl FnOnce(&mut dyn Process, Instant),
     ) {
-        if self.incarnation != incarnation {
-            return;
+        if self.kernel.incarnation() == incarnation {
+            self.tell(around, input);
         }
-        if let Some(process) = self.process() {
-            input(process, around.now);
+    }
+
+    fn tell(&mut self, around: &mut Around<'_>, input: impl FnOnce(&mut dyn Process, Instant)) {
+        if let Some(occupant) = &mut self.occupant {
+            input(occupant.process(), around.now);
             self.settle(around);
         }
     }
+
+    /// Gives an input to the router, if one runs.
+    pub(crate) fn tell_router(
+        &mut self,
+        around: &mut Around<'_>,
+        input: impl FnOnce(&mut SimRouter, Instant),
+    ) {
+        if let Some(router) = self.occupant.as_mut().and_then(Occupant::router_mut) {
+            input(router, around.now);
+            self.settle(around);
+        }
+    }
+
+    fn tell_conn(&mut self, conn: ConnId, input: ConnInput, around: &mut Around<'_>) {
+        self.tell(around, |process, now| match input {
+            ConnInput::Connected(address) => process.connected(conn, address, now),
+            ConnInput::Bytes(bytes) => process.bytes(conn, &bytes, now),
+            ConnInput::Closed(error) => process.closed(conn, error, now),
+        });
+    }
+
+    fn segment(&mut self, key: EndKey, segment: Segment, around: &mut Around<'_>) {
+        if let Segment::Syn = segment {
+            let connection = key.0;
+            let Some(from) = self.kernel.syn_arrives(connection, around) else {
+                return;
+            };
+            let process = self.occupant.as_mut().map(Occupant::process);
+            let conn = process.and_then(|p| p.accepted(from, around.now));
+            self.kernel.accepted(connection, conn, around);
+            if conn.is_some() {
+                // Carries out what the router wants to send at once.
+                self.tell(around, |_, _| {});
+            }
+        } else if let Some((conn, input)) = self.kernel.segment_arrives(key, segment, around) {
+            self.tell_conn(conn, input, around);
+        }
+    }
+
+    fn datagram(&mut self, from: HostId, bytes: Vec<u8>, around: &mut Around<'_>) {
+        if Header::parse(&bytes).is_ok_and(|h| h.kind == Kind::Flood) {
+            self.copies += 1;
+        }
+        let from = address(from);
+        self.tell(around, |r, now| r.datagram(from, bytes, now));
+    }
+
+    // Effects of the process
 
     /// Carries out the effects of the router, until none are left. Consecutive messages to a neighbour are one write,
     /// as in the shell's queue.
     fn settle(&mut self, around: &mut Around<'_>) {
         loop {
-            let effects = self.process().map(Process::drain).unwrap_or_default();
+            let process = self.occupant.as_mut().map(Occupant::process);
+            let effects = process.map(Process::drain).unwrap_or_default();
             if effects.is_empty() {
                 return self.arm(around);
             }
@@ -324,12 +327,14 @@ impl Node {
                             let (conn, bytes) = writes.swap_remove(at);
                             self.write(conn, bytes, around);
                         }
-                        self.close(conn, around);
+                        self.kernel.close(conn, around);
                     }
-                    Effect::Dial { conn, to } => self.dial(conn, &to, around),
-                    Effect::Datagram { to, bytes } => self.send_datagram(to, bytes, around),
+                    Effect::Dial { conn, to } => self.kernel.dial(conn, &to, around),
+                    Effect::Datagram { to, bytes } => {
+                        self.kernel.send_datagram(to, bytes, around);
+                    }
                     Effect::Inject(frame) => self.injected.push(frame),
-                    Effect::Keep(keep) => self.state.keep(keep),
+                    Effect::Keep(change) => self.state.apply(change),
                     Effect::Flooded(_)
                     | Effect::Relayed(..)
                     | Effect::Note(_)
@@ -343,28 +348,12 @@ impl Node {
         }
     }
 
-    // Datagrams
-
-    fn send_datagram(&mut self, to: SocketAddr, bytes: Vec<u8>, around: &mut Around<'_>) {
-        // The host's kernel rejects it, so no byte is sent.
-        if bytes.len() > LONGEST {
-            return;
+    fn write(&mut self, conn: ConnId, bytes: Vec<u8>, around: &mut Around<'_>) {
+        let len = bytes.len();
+        if self.kernel.write(conn, bytes, around)
+            && let Some(occupant) = &mut self.occupant
+        {
+            occupant.process().written(conn, len, around.now);
         }
-        self.sent.datagram(&bytes);
-        let Some(to) = host_at(to, around.hosts) else {
-            return;
-        };
-        if around.underlay.carries(self.id, to) && !self.rng.chance(around.underlay.loss) {
-            let delay = around.underlay.delay(self.id, to, &mut self.rng);
-            self.send_at(around.now + delay, to, HostEventKind::Datagram(bytes), around);
-        }
-    }
-
-    fn datagram(&mut self, from: HostId, bytes: Vec<u8>, around: &mut Around<'_>) {
-        if Header::parse(&bytes).is_ok_and(|h| h.kind == Kind::Flood) {
-            self.copies += 1;
-        }
-        let (from, incarnation) = (address(from), self.incarnation);
-        self.tell(incarnation, around, |r, now| r.datagram(from, bytes, now));
     }
 }

@@ -39,8 +39,8 @@ impl LargeMesh {
 
     /// Returns the hosts to which a host has a connection.
     pub(crate) fn neighbours(&self, host: HostId) -> Vec<HostId> {
-        let ends = self.node(host).into_iter().flat_map(|n| n.ends.values());
-        let mut others: Vec<HostId> = ends.filter(|e| e.open).map(|e| e.other).collect();
+        let node = self.node(host).into_iter();
+        let mut others: Vec<HostId> = node.flat_map(|n| n.kernel().connected_to()).collect();
         others.sort_unstable();
         others.dedup();
         others

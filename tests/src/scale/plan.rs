@@ -7,8 +7,8 @@ use std::time::Duration;
 use mesh_proto::address::mac_for;
 use mesh_proto::topology::bodies::Attached;
 
-use crate::sim::rng::Rng;
 use crate::sim::network::HostId;
+use crate::sim::rng::Rng;
 
 /// Targets that an operator types on each host, and most hosts that have the same target.
 const TARGETS: usize = 2;

@@ -91,7 +91,7 @@ impl LargeMesh {
             let source = attached(from).mac;
             let (frame, bytes) = self.ledger.frame(from, source, Mac::BROADCAST, 100);
             self.speak(from, &[bytes]);
-            out.push(expectation(frame, from, hosts));
+            out.push(Expectation::new(frame, from, hosts.iter().copied()));
             self.run(Duration::from_millis(100));
         }
         out
@@ -109,21 +109,10 @@ impl LargeMesh {
             let (source, target) = (attached(from).mac, attached(to).mac);
             let (frame, bytes) = self.ledger.frame(from, source, target, 200);
             self.speak(from, &[bytes]);
-            let mut expected = expectation(frame, from, &[to]);
             // An unknown destination is flooded.
-            expected.only = false;
-            out.push(expected);
+            out.push(Expectation::new(frame, from, [to]).or_more());
             self.run(Duration::from_millis(10));
         }
         out
-    }
-}
-
-fn expectation(frame: u64, from: HostId, to: &[HostId]) -> Expectation {
-    Expectation {
-        frame,
-        from,
-        to: to.iter().copied().filter(|h| *h != from).collect(),
-        only: true,
     }
 }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use super::measure::{REST, TOGETHER};
+use super::measured::{REST, TOGETHER};
 use super::plan::MeshPlan;
 use super::world::LargeMesh;
 use crate::sim::hostile::Harm;

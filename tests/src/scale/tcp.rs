@@ -36,7 +36,7 @@ pub(crate) enum Segment {
 /// State of one end.
 #[derive(Debug)]
 pub(crate) struct TcpEnd {
-    pub(crate) stream: ConnectionId,
+    pub(crate) connection: ConnectionId,
     pub(crate) other: HostId,
     pub(crate) conn: ConnId,
     /// True if data may be sent.
@@ -54,9 +54,9 @@ pub(crate) struct TcpEnd {
 }
 
 impl TcpEnd {
-    pub(crate) fn new(stream: ConnectionId, other: HostId, conn: ConnId) -> Self {
+    pub(crate) fn new(connection: ConnectionId, other: HostId, conn: ConnId) -> Self {
         Self {
-            stream,
+            connection,
             other,
             conn,
             open: false,
@@ -119,11 +119,11 @@ mod tests {
     use super::*;
 
     fn end() -> TcpEnd {
-        let stream = ConnectionId {
+        let connection = ConnectionId {
             dialler: 0,
             number: 1,
         };
-        TcpEnd::new(stream, 1, ConnId(1))
+        TcpEnd::new(connection, 1, ConnId(1))
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! ScaleUnderlay of a large mesh: connectivity, latency, loss. Read by all routers, changed only between steps.
+//! Underlay of a large mesh: connectivity, latency, loss. Read by all routers, changed only between steps.
 
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use mesh_proto::limits::DEFAULT_PORT;
 
-use crate::sim::rng::Rng;
 use crate::sim::network::HostId;
+use crate::sim::rng::Rng;
 
 /// Least latency of two hosts: hosts cannot affect each other within this time.
 pub(crate) const NEAREST: Duration = Duration::from_millis(10);

@@ -11,24 +11,28 @@ use mesh_proto::ids::PeerId;
 use mesh_proto::names::{Container, MeshName};
 use mesh_proto::time::Instant;
 
+use super::at_rest;
 use super::bytes::Bytes;
-use super::engine::{self, SHARDS, HostShard};
+use super::engine::{self, HostShard, SHARDS};
+use super::event::{Around, HostEvent, HostEventKind};
 use super::memory::shortage;
-use super::node::{Around, HostEvent, Node, HostEventKind};
+use super::node::Node;
 use super::plan::{MeshPlan, attached, container, targets};
 use super::underlay::{ScaleUnderlay, address};
-use crate::sim::rng::Rng;
 use crate::sim::frames::Ledger;
 use crate::sim::hostile::{Harm, Hostile};
 use crate::sim::invariants::Violation;
 use crate::sim::invariants::deliver_once::Deliveries;
 use crate::sim::network::HostId;
-use crate::sim::router::{SimRouter, RouterSetup, RouterState};
+use crate::sim::rng::Rng;
+use crate::sim::router::{RouterSetup, SimRouter};
+use crate::sim::state::RouterState;
 use crate::sim::verifier::VerifierCache;
 
 /// Largest offset between the hosts' monotonic clocks.
 const CLOCKS: Duration = Duration::from_secs(3_600);
-/// RouterState of the world.
+
+/// State of the world.
 pub(crate) struct LargeMesh {
     pub(crate) now: Instant,
     pub(crate) rng: Rng,
@@ -44,50 +48,20 @@ pub(crate) struct LargeMesh {
 impl LargeMesh {
     pub(crate) fn new(plan: MeshPlan) -> Self {
         let mut rng = Rng::new(plan.seed);
-        let verifier = Arc::new(VerifierCache::default());
-        let secret = Arc::new(MeshSecret::from_key_bytes(rng.key()));
-        let targets = targets(plan.hosts, &mut rng);
-        let mut shards: Vec<Vec<Node>> = (0..SHARDS).map(|_| Vec::new()).collect();
-        let mut who = BTreeMap::new();
-        for (id, targets) in targets.into_iter().enumerate() {
-            let identity = Arc::new(Identity::from_seeds(rng.key(), rng.key()));
-            who.insert(identity.id(), id);
-            let state = RouterState {
-                identity,
-                epoch: 0,
-                targets: targets
-                    .into_iter()
-                    .map(|t| address(t).ip().to_string())
-                    .collect(),
-                neighbours: Vec::new(),
-                pins: BTreeMap::new(),
-            };
-            let ahead = if id % 2 == 1 {
-                plan.ahead
-            } else {
-                Duration::ZERO
-            };
-            let setup = RouterSetup {
-                range: None,
-                nickname: format!("h{id}"),
-                address: address(id),
-                discovery: true,
-                secret: secret.clone(),
-                verifier: verifier.clone(),
-                attached: plan
-                    .has_container(id)
-                    .then(|| attached(id))
-                    .into_iter()
-                    .collect(),
-                suites: Suites::CHACHA,
-                clock: ahead + rng.between(Duration::ZERO, CLOCKS),
-                fault: None,
-            };
-            shards[id % SHARDS].push(Node::new(id, state, setup, rng.fork()));
+        let mut nodes = nodes(&plan, &mut rng);
+        let underlay = ScaleUnderlay::new(rng.number(), plan.loss);
+        if plan.at_rest {
+            at_rest::come_to_rest(&mut nodes, &underlay);
         }
-        let mut world = Self {
+        let who = nodes.iter().map(|node| (node.state.identity.id(), node.id));
+        let who = who.collect();
+        let mut shards: Vec<Vec<Node>> = (0..SHARDS).map(|_| Vec::new()).collect();
+        for node in nodes {
+            shards[node.id % SHARDS].push(node);
+        }
+        Self {
             now: Instant::ZERO,
-            underlay: ScaleUnderlay::new(rng.number(), plan.loss),
+            underlay,
             rng,
             ledger: Ledger::default(),
             deliveries: Deliveries::default(),
@@ -95,11 +69,7 @@ impl LargeMesh {
             who,
             shards: shards.into_iter().map(HostShard::new).collect(),
             numbered: 0,
-        };
-        if plan.at_rest {
-            world.come_to_rest();
         }
-        world
     }
 
     // Time
@@ -131,14 +101,13 @@ impl LargeMesh {
             ..
         } = self;
         for node in shards.iter_mut().flat_map(|s| &mut s.nodes) {
-            for frame in node.injected.drain(..) {
-                if let Err(violation) =
-                    deliveries.injected(node.id, node.incarnation, &frame, ledger)
-                {
+            let incarnation = node.kernel().incarnation();
+            for frame in node.take_injected() {
+                if let Err(violation) = deliveries.injected(node.id, incarnation, &frame, ledger) {
                     broken.get_or_insert(violation);
                 }
             }
-            if let Some(text) = node.broken.take() {
+            if let Some(text) = node.take_broken() {
                 broken.get_or_insert(Violation::new("S1 no spinning", text));
             }
         }
@@ -176,7 +145,7 @@ impl LargeMesh {
     }
 
     pub(crate) fn router(&self, host: HostId) -> Option<&SimRouter> {
-        self.node(host)?.router.as_ref()
+        self.node(host)?.router()
     }
 
     pub(crate) fn nodes(&self) -> impl Iterator<Item = &Node> {
@@ -185,7 +154,7 @@ impl LargeMesh {
 
     /// Returns the hosts with a running router.
     pub(crate) fn running(&self) -> Vec<HostId> {
-        let running = self.nodes().filter(|n| n.router.is_some());
+        let running = self.nodes().filter(|n| n.router().is_some());
         running.map(|n| n.id).collect()
     }
 
@@ -196,18 +165,18 @@ impl LargeMesh {
     /// Returns the bytes sent by all hosts so far.
     pub(crate) fn sent(&self) -> Bytes {
         let mut all = Bytes::default();
-        self.nodes().for_each(|n| all.merge(&n.sent));
+        self.nodes().for_each(|n| all.merge(n.kernel().sent()));
         all
     }
 
     pub(crate) fn events(&self) -> u64 {
-        self.nodes().map(|n| n.events).sum()
+        self.nodes().map(Node::events).sum()
     }
 
     // Actions from outside
 
-    /// Runs `deed` on a host between two steps.
-    pub(crate) fn act(&mut self, host: HostId, deed: impl FnOnce(&mut Node, &mut Around<'_>)) {
+    /// Runs `action` on a host between two steps.
+    pub(crate) fn act(&mut self, host: HostId, action: impl FnOnce(&mut Node, &mut Around<'_>)) {
         let mut out = Vec::new();
         let hosts = self.len();
         let Self {
@@ -223,7 +192,7 @@ impl LargeMesh {
             out: &mut out,
         };
         if let Some(node) = shards[host % SHARDS].nodes.get_mut(host / SHARDS) {
-            deed(node, &mut around);
+            action(node, &mut around);
         }
         for event in out {
             self.take(event);
@@ -289,12 +258,7 @@ impl LargeMesh {
     /// Sends frames from containers on a host.
     pub(crate) fn speak(&mut self, host: HostId, frames: &[Vec<u8>]) {
         self.act(host, |node, around| {
-            let incarnation = node.incarnation;
-            node.tell(incarnation, around, |process, now| {
-                if let Some(router) = process.router() {
-                    router.frames(frames, now);
-                }
-            });
+            node.tell_router(around, |router, now| router.frames(frames, now));
         });
         self.collect();
     }
@@ -308,12 +272,7 @@ impl LargeMesh {
             ports: Vec::new(),
         };
         self.act(host, |node, around| {
-            let incarnation = node.incarnation;
-            node.tell(incarnation, around, |process, now| {
-                if let Some(router) = process.router() {
-                    router.set_named(vec![named], now);
-                }
-            });
+            node.tell_router(around, |router, now| router.set_named(vec![named], now));
         });
         self.collect();
     }
@@ -323,4 +282,37 @@ impl LargeMesh {
         self.act(a, |node, around| node.cut_off(b, around));
         self.act(b, |node, around| node.cut_off(a, around));
     }
+}
+
+/// Returns all hosts before the first start of their routers.
+fn nodes(plan: &MeshPlan, rng: &mut Rng) -> Vec<Node> {
+    let verifier = Arc::new(VerifierCache::default());
+    let secret = Arc::new(MeshSecret::from_key_bytes(rng.key()));
+    let targets = targets(plan.hosts, rng);
+    let mut nodes = Vec::with_capacity(plan.hosts);
+    for (id, targets) in targets.into_iter().enumerate() {
+        let identity = Identity::from_seeds(rng.key(), rng.key());
+        let targets = targets.into_iter().map(|t| address(t).ip().to_string());
+        let state = RouterState::new(identity, targets.collect());
+        let ahead = if id % 2 == 1 {
+            plan.ahead
+        } else {
+            Duration::ZERO
+        };
+        let container = plan.has_container(id).then(|| attached(id));
+        let setup = RouterSetup {
+            range: None,
+            nickname: format!("h{id}"),
+            address: address(id),
+            discovery: true,
+            secret: secret.clone(),
+            verifier: verifier.clone(),
+            attached: container.into_iter().collect(),
+            suites: Suites::CHACHA,
+            clock: ahead + rng.between(Duration::ZERO, CLOCKS),
+            fault: None,
+        };
+        nodes.push(Node::new(id, state, setup, rng.fork()));
+    }
+    nodes
 }

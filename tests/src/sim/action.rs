@@ -3,7 +3,7 @@
 use mesh_proto::ids::Mac;
 
 use super::disk::Crash;
-use super::host::Station;
+use super::frames::Station;
 use super::network::{Conditions, HostId};
 
 /// One action, at one moment.
@@ -39,7 +39,7 @@ pub(crate) enum Action {
     /// Starts a moved container at its new host.
     Arrive {
         at: HostId,
-        container: Station,
+        station: Station,
     },
     /// Sends a frame to a container that moved.
     SayTo(Mac),

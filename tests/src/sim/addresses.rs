@@ -11,8 +11,8 @@ use mesh_proto::time::Instant;
 use mesh_proto::wire::topic::Topic;
 
 use super::disk::Write;
+use super::effect::Effect;
 use super::fault::InjectedFault;
-use super::process::Effect;
 
 const TOPIC: Topic = Topic::ADDRESSES;
 /// Journal length in bytes below which it is not compacted; the router's own limit is a thousand times as large.

@@ -1,8 +1,8 @@
-//! Choices by seed: scenario, layout, size.
+//! Options of a run, and its choices by seed: scenario, layout, size.
 
-use super::rng::Rng;
+use super::fault::InjectedFault;
 use super::layout::Layout;
-use super::run::RunOptions;
+use super::rng::Rng;
 use super::scenario::Scenario;
 
 /// Interval of seeds that run a mesh of the largest size, with the scenario `Everything`.
@@ -18,6 +18,17 @@ fn large_layout(seed: u64) -> Layout {
         1 | 3 | 5 | 7 | 9 => Layout::Graph,
         _ => Layout::Tree,
     }
+}
+
+/// Options of a run.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RunOptions {
+    /// Injects this fault.
+    pub fault: Option<InjectedFault>,
+    /// Leaves large meshes out, as with an injected fault.
+    pub small: bool,
+    /// Runs this scenario rather than the seed's own.
+    pub scenario: Option<Scenario>,
 }
 
 /// Parameters of a run.

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use mesh_allocator::journal::file::{entries, file, frame};
 
-use super::rng::Rng;
 use super::invariants::{Check, Violation};
+use super::rng::Rng;
 
 /// Unit in bytes that a power failure may lose separately.
 const SECTOR: usize = 512;

@@ -5,7 +5,6 @@ use std::str::FromStr;
 use mesh_proto::forward::{Path, Snapshot};
 
 use super::network::HostId;
-use super::scenario::Scenario;
 
 /// An injected fault of one router, or of the instruments that observe it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,28 +92,17 @@ impl InjectedFault {
     ];
 }
 
-impl InjectedFault {
-    /// Returns the scenario that triggers the fault, if most seeds do not.
-    pub(crate) fn scenario(self) -> Option<Scenario> {
-        match self {
-            InjectedFault::PanicOnRunt => Some(Scenario::Garbage),
-            InjectedFault::SkippedSignature => Some(Scenario::Hostile),
-            _ => None,
-        }
-    }
-}
-
 impl FromStr for InjectedFault {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
         let mut all = Self::ALL.into_iter().map(|(fault, _)| fault);
         let found = all.find(|fault| format!("{fault:?}").eq_ignore_ascii_case(text));
-        found.ok_or_else(|| format!("no fault fault '{text}'; there are {:?}", Self::ALL))
+        found.ok_or_else(|| format!("no injected fault '{text}'; there are {:?}", Self::ALL))
     }
 }
 
-/// SimRouter with the fault.
+/// Router with the fault.
 pub(crate) const VICTIM: HostId = 1;
 
 /// Returns the snapshot with wrong next hops for relayed destinations.

@@ -1,6 +1,7 @@
 //! Frames of containers: each has a unique number, and a marker that must never be visible outside.
 
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 
 use mesh_proto::ids::Mac;
 
@@ -19,6 +20,13 @@ const ARP: usize = 28;
 const ETHERTYPE: [u8; 2] = [0x88, 0xb5];
 const ETHERTYPE_ARP: [u8; 2] = [0x08, 0x06];
 const ETHERTYPE_IPV4: [u8; 2] = [0x08, 0x00];
+
+/// Source of frames: the interface of a container.
+#[derive(Clone, Debug)]
+pub(crate) struct Station {
+    pub(crate) ip: Ipv4Addr,
+    pub(crate) mac: Mac,
+}
 
 /// A frame that was sent.
 #[derive(Clone, Debug)]

@@ -1,118 +1,259 @@
-//! Hosts: their persistent state and their addresses.
+//! One host: its persistent state, its stations, and the process that runs on it.
 
-use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Arc;
 use std::time::Duration;
 
 use mesh_proto::address::mac_for;
 use mesh_proto::crypto::identity::Identity;
-use mesh_proto::ids::Mac;
-use mesh_proto::ipam::Slicing;
+use mesh_proto::ids::{Mac, PeerId};
 use mesh_proto::limits::DEFAULT_PORT;
 use mesh_proto::time::Instant;
 use mesh_proto::topology::bodies::Attached;
 
-use super::rng::Rng;
-use super::disk::Disk;
-use super::workload::LeaseHolder;
-use super::layout::Joined;
+use super::action::Action;
+use super::disk::{Crash, Disk, Trap};
+use super::effect::Effect;
+use super::event::SimEvent;
+use super::frames::Station;
+use super::invariants::Violation;
 use super::network::HostId;
-use super::fault::InjectedFault;
+use super::occupant::Occupant;
 use super::process::Process;
-use super::router::RouterState;
+use super::rng::Rng;
+use super::router::{RouterSetup, SimRouter};
+use super::runtime::SimRuntime;
+use super::state::RouterState;
+use super::tcp::ProcessId;
 
-/// A container: its address, and the MAC address derived from it.
-#[derive(Clone, Debug)]
-pub(crate) struct Station {
-    pub(crate) ip: Ipv4Addr,
-    pub(crate) mac: Mac,
-}
+/// Most timer events of one router at one time; more mean a busy loop.
+const MAX_SPINS: u32 = 64;
+const SPIN: &str = "S1 no spinning";
 
 /// A host with its persistent state.
 pub(crate) struct SimHost {
-    pub(crate) address: SocketAddr,
-    pub(crate) powered: bool,
-    pub(crate) process: Option<Box<dyn Process>>,
+    id: HostId,
+    address: SocketAddr,
+    powered: bool,
+    occupant: Option<Occupant>,
     /// Number of the process's start.
-    pub(crate) incarnation: u64,
+    incarnation: u64,
     pub(crate) state: RouterState,
     pub(crate) disk: Disk,
-    /// Containers of the workload, by name.
-    pub(crate) workload: BTreeMap<String, LeaseHolder>,
     /// Targets typed by the operator, which are used again after the state is lost.
-    pub(crate) typed: Vec<String>,
-    pub(crate) containers: Vec<Station>,
-    pub(crate) clock: Duration,
+    typed: Vec<String>,
+    pub(crate) stations: Vec<Station>,
+    clock: Duration,
     /// Time that its timer is set to.
-    pub(crate) armed: Option<Instant>,
+    armed: Option<Instant>,
     /// Time of the last timer event, and the number of events at that time.
-    pub(crate) fired: (Instant, u32),
-}
-
-/// Initial parameters of a world.
-pub(crate) struct WorldPlan {
-    pub(crate) hosts: usize,
-    pub(crate) targets: Vec<Vec<HostId>>,
-    pub(crate) joined: Joined,
-    /// True if targets are names rather than addresses.
-    pub(crate) names: bool,
-    pub(crate) open: bool,
-    /// Largest offset between the hosts' clocks.
-    pub(crate) clocks: Duration,
-    pub(crate) fault: Option<InjectedFault>,
-    /// Address range of containers.
-    pub(crate) slicing: Slicing,
+    fired: (Instant, u32),
 }
 
 impl SimHost {
-    /// False if the process is a hostile member without a link.
-    pub(crate) fn still_linked(&self) -> bool {
-        self.process.as_ref().is_none_or(|p| p.still_linked())
+    /// Returns a host without a process, whose operator typed these targets, and whose clock is ahead by up to
+    /// `clocks`.
+    pub(crate) fn new(id: HostId, typed: Vec<String>, clocks: Duration, rng: &mut Rng) -> Self {
+        let stations = (0..=rng.below(3)).map(|s| station(id, s)).collect();
+        let identity = Identity::from_seeds(rng.key(), rng.key());
+        Self {
+            id,
+            address: address(id, 0),
+            powered: true,
+            occupant: None,
+            incarnation: 0,
+            state: RouterState::new(identity, typed.clone()),
+            disk: Disk::default(),
+            typed,
+            stations,
+            clock: rng.between(Duration::ZERO, clocks),
+            armed: None,
+            fired: (Instant::ZERO, 0),
+        }
     }
 
-    /// Returns the containers as their router announces them.
+    pub(crate) fn id(&self) -> HostId {
+        self.id
+    }
+
+    pub(crate) fn peer(&self) -> PeerId {
+        self.state.identity.id()
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub(crate) fn clock(&self) -> Duration {
+        self.clock
+    }
+
+    pub(crate) fn typed(&self) -> &[String] {
+        &self.typed
+    }
+
+    pub(crate) fn is_powered(&self) -> bool {
+        self.powered
+    }
+
+    /// True if a process runs.
+    pub(crate) fn is_running(&self) -> bool {
+        self.occupant.is_some()
+    }
+
+    /// Returns the last start of the process.
+    pub(crate) fn last_start(&self) -> ProcessId {
+        ProcessId {
+            host: self.id,
+            incarnation: self.incarnation,
+        }
+    }
+
+    pub(crate) fn process(&mut self) -> Option<&mut dyn Process> {
+        self.occupant.as_mut().map(Occupant::process)
+    }
+
+    pub(crate) fn router(&self) -> Option<&SimRouter> {
+        self.occupant.as_ref()?.router()
+    }
+
+    pub(crate) fn router_mut(&mut self) -> Option<&mut SimRouter> {
+        self.occupant.as_mut()?.router_mut()
+    }
+
+    /// False if the process is a hostile member without a link.
+    pub(crate) fn is_linked(&self) -> bool {
+        self.occupant.as_ref().is_none_or(Occupant::is_linked)
+    }
+
+    /// Returns the MAC address of its first station.
+    pub(crate) fn first_mac(&self) -> Option<Mac> {
+        self.stations.first().map(|station| station.mac)
+    }
+
+    /// Returns the stations as their router announces them.
     pub(crate) fn attached(&self) -> Vec<Attached> {
-        let announce = |c: &Station| Attached {
-            mac: c.mac,
-            addr: ipnet::Ipv4Net::new_assert(c.ip, 16).into(),
-            container: format!("c{}", c.ip),
+        let announce = |station: &Station| Attached {
+            mac: station.mac,
+            addr: ipnet::Ipv4Net::new_assert(station.ip, 16).into(),
+            container: format!("c{}", station.ip),
             moves: 0,
         };
-        self.containers.iter().map(announce).collect()
+        self.stations.iter().map(announce).collect()
     }
-}
 
-pub(crate) fn host(id: HostId, plan: &WorldPlan, rng: &mut Rng) -> SimHost {
-    let containers = (0..=rng.below(3)).map(|c| container(id, c)).collect();
-    let target = |to: &HostId| {
-        if plan.names {
-            format!("h{to}")
-        } else {
-            address(*to, 0).ip().to_string()
+    // Start and stop
+
+    /// Starts the router with a raised epoch.
+    pub(crate) fn start(
+        &mut self,
+        setup: &RouterSetup,
+        runtime: &mut SimRuntime,
+    ) -> Result<(), String> {
+        self.state.epoch += 1;
+        self.incarnation += 1;
+        self.powered = true;
+        self.armed = None;
+        let now = runtime.now();
+        let router = SimRouter::start(&self.state, setup, runtime.rng(), now)?;
+        self.occupant = Some(Occupant::Router(Box::new(router)));
+        Ok(())
+    }
+
+    /// Replaces the process by another one.
+    pub(crate) fn replace(&mut self, occupant: Occupant) {
+        self.incarnation += 1;
+        self.stations.clear();
+        self.occupant = Some(occupant);
+    }
+
+    /// Ends the process. Returns false if none runs.
+    pub(crate) fn end(&mut self) -> bool {
+        self.occupant.take().is_some()
+    }
+
+    pub(crate) fn set_powered_off(&mut self) {
+        self.powered = false;
+    }
+
+    /// Gives the host another underlay address.
+    pub(crate) fn set_address(&mut self, address: SocketAddr) {
+        self.address = address;
+    }
+
+    /// Loses identity, journal and all other state.
+    pub(crate) fn lose_state(&mut self, identity: Identity) {
+        self.disk.lose();
+        self.state = RouterState::new(identity, self.typed.clone());
+    }
+
+    // Timer
+
+    /// Schedules the process's next timer event, unless an earlier one is.
+    pub(crate) fn arm(&mut self, runtime: &mut SimRuntime) {
+        let now = runtime.now();
+        let deadline = self.occupant.as_ref().map(|o| o.next_deadline().max(now));
+        let Some(deadline) = deadline else {
+            return;
+        };
+        if deadline < Instant::FAR_FUTURE && self.armed.is_none_or(|armed| deadline < armed) {
+            self.armed = Some(deadline);
+            runtime.at(deadline, SimEvent::Timer(self.id));
         }
-    };
-    let targets = plan.targets.get(id).map(Vec::as_slice).unwrap_or_default();
-    let typed: Vec<String> = targets.iter().map(target).collect();
-    SimHost {
-        address: address(id, 0),
-        powered: true,
-        process: None,
-        incarnation: 0,
-        state: RouterState {
-            identity: Arc::new(Identity::from_seeds(rng.key(), rng.key())),
-            epoch: 0,
-            targets: typed.clone(),
-            neighbours: Vec::new(),
-            pins: BTreeMap::new(),
-        },
-        disk: Disk::default(),
-        workload: BTreeMap::new(),
-        typed,
-        containers,
-        clock: rng.between(Duration::ZERO, plan.clocks),
-        armed: None,
-        fired: (Instant::ZERO, 0),
+    }
+
+    /// Handles a timer event. Returns true if the process's timer is due.
+    ///
+    /// # Errors
+    /// The process sets its timer to the same time again and again.
+    pub(crate) fn timer_fires(&mut self, runtime: &mut SimRuntime) -> Result<bool, Violation> {
+        let now = runtime.now();
+        if self.armed.is_some_and(|armed| armed <= now) {
+            self.armed = None;
+        }
+        let occupant = self.occupant.as_ref();
+        if !occupant.is_some_and(|o| o.next_deadline() <= now) {
+            self.arm(runtime);
+            return Ok(false);
+        }
+        self.fired = match self.fired {
+            (when, times) if when == now => (now, times + 1),
+            _ => (now, 1),
+        };
+        if self.fired.1 > MAX_SPINS {
+            let detail = format!("router {} asks for its timer again and again", self.id);
+            return Err(Violation::new(SPIN, detail));
+        }
+        Ok(true)
+    }
+
+    /// Returns the effects of its process.
+    pub(crate) fn drain(&mut self) -> Vec<Effect> {
+        self.process().map(Process::drain).unwrap_or_default()
+    }
+
+    // Disk
+
+    /// Arms a crash in the middle of a write, or disarms it.
+    pub(crate) fn set_trap(&mut self, trap: Option<Trap>) {
+        self.disk.trap = trap;
+    }
+
+    /// Starts the disk's next write, at which the host may crash.
+    pub(crate) fn begin_write(&mut self, runtime: &mut SimRuntime) {
+        let Some((time, crash)) = self.disk.begin(runtime.rng()) else {
+            return;
+        };
+        runtime.after(time, SimEvent::Synced(self.last_start()));
+        if let Some(crash) = crash {
+            let action = match crash {
+                Crash::Kill => Action::Kill(self.id),
+                Crash::Power => Action::PowerOff(self.id),
+            };
+            let end = runtime.rng().between(Duration::ZERO, time);
+            runtime.after(end, SimEvent::Action(action));
+            let back = end + runtime.rng().millis(100, 1_500);
+            runtime.after(back, SimEvent::Action(Action::Revive(self.id)));
+        }
     }
 }
 
@@ -126,7 +267,7 @@ pub(crate) fn address(host: HostId, moves: usize) -> SocketAddr {
     SocketAddr::new(ip.into(), DEFAULT_PORT)
 }
 
-fn container(host: HostId, number: usize) -> Station {
+fn station(host: HostId, number: usize) -> Station {
     let ip = Ipv4Addr::new(10, 2, byte(host), byte(number + 1));
     Station {
         ip,

@@ -18,9 +18,9 @@ use mesh_proto::wire::digest_tree::{CHILDREN, DigestNode};
 use mesh_proto::wire::message::{DigestEntry, Hashes, LinkMessage, Summary};
 use mesh_proto::wire::topic::{RecordKey, Topic};
 
+use super::effect::Effect;
+use super::process::Process;
 use super::rng::Rng;
-use super::process::{Effect, Process};
-use super::router::SimRouter;
 use super::sybils::Sybils;
 
 /// Interval of messages.
@@ -342,13 +342,5 @@ impl Process for Hostile {
 
     fn drain(&mut self) -> Vec<Effect> {
         std::mem::take(&mut self.effects)
-    }
-
-    fn router(&mut self) -> Option<&mut SimRouter> {
-        None
-    }
-
-    fn still_linked(&self) -> bool {
-        self.is_linked()
     }
 }

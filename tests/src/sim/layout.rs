@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::rng::Rng;
 use super::network::HostId;
+use super::rng::Rng;
 
 /// Shape of a mesh.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

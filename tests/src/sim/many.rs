@@ -8,8 +8,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use super::choice::RunOptions;
 use super::fault::InjectedFault;
-use super::run::{RunOptions, RunReport, run};
+use super::report::RunReport;
+use super::run::run;
 use super::scenario::Scenario;
 
 /// Results of many seeds.
@@ -55,10 +57,10 @@ pub fn hunt(fault: InjectedFault, most: u64) -> Option<(usize, RunReport)> {
     const AT_ONCE: usize = 16;
     let (_, invariants) = InjectedFault::ALL
         .into_iter()
-        .find(|(fault, _)| *fault == fault)?;
+        .find(|(known, _)| *known == fault)?;
     let options = RunOptions {
         fault: Some(fault),
-        scenario: fault.scenario(),
+        scenario: trigger(fault),
         ..RunOptions::default()
     };
     // The same run without the fault.
@@ -82,6 +84,15 @@ pub fn hunt(fault: InjectedFault, most: u64) -> Option<(usize, RunReport)> {
         }
     }
     None
+}
+
+/// Returns the scenario that triggers a fault, if most seeds do not.
+fn trigger(fault: InjectedFault) -> Option<Scenario> {
+    match fault {
+        InjectedFault::PanicOnRunt => Some(Scenario::Garbage),
+        InjectedFault::SkippedSignature => Some(Scenario::Hostile),
+        _ => None,
+    }
 }
 
 impl SeedSummary {

@@ -6,55 +6,72 @@
 //!
 //! | file | subject |
 //! |---|---|
-//! | `choice`, `run` | parameters by seed; one seed from start to end |
+//! | `choice`, `run`, `report` | parameters by seed; one seed from start to end; its result |
 //! | `replace` | a mesh in which a thousand routers are replaced |
 //! | `many` | many seeds on all cores, and their results |
-//! | `scenario`, `action`, `apply` | disruptions: schedule, kinds, execution |
-//! | `checks` | checks in the middle of some scenarios |
-//! | `world`, `host`, `queue`, `trace` | world, hosts, event queue, trace |
-//! | `network`, `stream`, `transfer` | underlay, TCP, data in flight |
-//! | `process`, `router`, `hostile`, `sybils` | processes on hosts: routers, a malicious member and its sybils |
-//! | `addresses`, `disk`, `workload` | address allocation, its journal, the workload of containers |
-//! | `names` | announced and known names |
-//! | `frames`, `traffic`, `offloads` | traffic of containers, as frames and super-frames |
+//! | `scenario`, `action` | disruptions: schedule, kinds |
+//! | `world`, `apply` | all parts together: effects of processes; execution of events and actions |
+//! | `plan` | parameters of a world, and of its routers |
+//! | `runtime`, `event`, `queue`, `rng`, `trace` | clock and event queue, random numbers, trace |
+//! | `hosts`, `host`, `state` | hosts: addresses, timers, state that survives crashes |
+//! | `network_stack`, `network`, `tcp` | datagrams and connections in flight, the underlay, TCP |
+//! | `occupant`, `process`, `effect` | the process on a host: its interface and its effects |
+//! | `router`, `hostile`, `sybils` | routers, a malicious member and its sybils |
+//! | `addresses`, `disk` | address allocation of a router, and its journal |
+//! | `names` | announced and known names of a router |
+//! | `workload` | containers that start, request an address and stop |
+//! | `frames`, `traffic`, `offloads` | traffic of stations, as frames and super-frames |
+//! | `monitor`, `checks`, `invariants` | instruments for frames and datagrams; checks of routers; promises |
+//! | `fault` | fault injection |
 //! | `layout` | pairs that dial each other |
 
 mod action;
 mod addresses;
+mod apply;
 mod checks;
 mod choice;
-mod apply;
-pub(crate) mod rng;
 pub(crate) mod disk;
+pub(crate) mod effect;
+mod event;
+mod fault;
 pub(crate) mod frames;
-mod workload;
 mod host;
 pub(crate) mod hostile;
+mod hosts;
 pub(crate) mod invariants;
 mod layout;
 mod many;
+mod monitor;
 mod names;
 pub(crate) mod network;
+mod network_stack;
+pub(crate) mod occupant;
 mod offloads;
-mod fault;
+mod plan;
 pub(crate) mod process;
 mod queue;
 mod replace;
+mod report;
+pub(crate) mod rng;
 pub(crate) mod router;
 mod run;
+mod runtime;
 mod scenario;
-mod stream;
+pub(crate) mod state;
 mod sybils;
+mod tcp;
 mod trace;
 mod traffic;
-mod transfer;
 pub(crate) mod verifier;
+mod workload;
 mod world;
 
+pub use choice::RunOptions;
+pub use fault::InjectedFault;
 pub use invariants::Violation;
 pub use layout::Layout;
 pub use many::{SeedSummary, hunt, run_many};
-pub use fault::InjectedFault;
 pub use replace::replace;
-pub use run::{RunOptions, RunReport, run};
+pub use report::RunReport;
+pub use run::run;
 pub use scenario::Scenario;

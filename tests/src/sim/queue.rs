@@ -1,4 +1,4 @@
-//! SimEvent queue, ordered by time, and by insertion among equal times.
+//! Event queue, ordered by time, and by insertion among equal times.
 
 use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;

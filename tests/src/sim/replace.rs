@@ -7,14 +7,15 @@ use std::time::Duration;
 use mesh_proto::time::Instant;
 
 use super::action::Action;
-use super::rng::Rng;
-use super::host::WorldPlan;
+use super::event::SimEvent;
 use super::invariants::Violation;
 use super::layout::{Joined, Layout};
 use super::network::HostId;
+use super::plan::WorldPlan;
+use super::rng::Rng;
 use super::run::slicing;
 use super::verifier::VerifierCache;
-use super::world::{SimEvent, World};
+use super::world::World;
 
 const ROUTERS: usize = 3;
 const WARM_UP: Duration = Duration::from_secs(8);
@@ -50,48 +51,66 @@ pub fn replace(seed: u64, rounds: usize) -> Result<usize, Violation> {
         slicing: slicing(&mut rng),
     };
     let mut world = World::new(&plan, rng, Arc::new(VerifierCache::default()), None);
-    world.queue.push(Instant::ZERO, SimEvent::Workload);
+    world.runtime.after(Duration::ZERO, SimEvent::Workload);
     for host in 0..ROUTERS {
-        world.act(&Action::Start(host));
+        world.apply(&Action::Start(host));
     }
     world.step_to(Instant::ZERO + WARM_UP);
-    world.act(&Action::Found);
+    world.apply(&Action::Found);
+    let mut replacement = Replacement { world };
     for round in 1..=rounds {
-        world.replace_one();
+        replacement.replace_one();
         if round % COUNTED == 0 || round == rounds {
-            world.count();
+            replacement.count();
         }
     }
-    match world.broken {
-        Some(broken) => Err(broken),
-        None => Ok(world.workload.given),
+    let world = replacement.world;
+    match world.runtime.broken() {
+        Some(broken) => Err(broken.clone()),
+        None => Ok(world.workload.allocated()),
     }
 }
 
-impl World {
+/// A world whose routers are replaced.
+struct Replacement {
+    world: World,
+}
+
+impl Replacement {
+    fn step(&mut self, time: Duration) {
+        self.world.step_to(self.world.runtime.now() + time);
+    }
+
     fn replace_one(&mut self) {
-        let begun = self.now;
-        self.workload.set_busy(true);
-        self.step_to(begun + Duration::from_secs(1));
-        let host = self.rng.below(ROUTERS);
-        self.act(&Action::Kill(host));
-        self.act(&Action::LoseState(host));
-        self.step_to(self.now + BACK);
-        self.act(&Action::Start(host));
-        self.step_to(self.now + REMOVED);
+        let begun = self.world.runtime.now();
+        self.world.workload.set_busy(true);
+        self.step(Duration::from_secs(1));
+        let host = self.world.runtime.rng().below(ROUTERS);
+        self.world.apply(&Action::Kill(host));
+        self.world.apply(&Action::LoseState(host));
+        self.step(BACK);
+        self.world.apply(&Action::Start(host));
+        self.step(REMOVED);
         for at in (0..ROUTERS).filter(|at: &HostId| *at != host) {
             let force = false;
-            self.act(&Action::Remove { at, host, force });
+            self.world.apply(&Action::Remove { at, host, force });
         }
-        self.step_to(begun + ROUND);
+        self.world.step_to(begun + ROUND);
     }
 
     fn count(&mut self) {
-        self.workload.set_busy(false);
-        self.step_to(self.now + PEACE);
-        let check = self.addresses_in_peace();
-        self.check(check);
-        let check = self.names_in_peace();
-        self.check(check);
+        self.world.workload.set_busy(false);
+        self.step(PEACE);
+        let World {
+            hosts, workload, ..
+        } = &self.world;
+        let components = self.world.inspect().components();
+        let checks = [
+            workload.check_addresses_when_quiet(&components, hosts),
+            workload.check_names_when_quiet(&components, hosts),
+        ];
+        for check in checks {
+            self.world.runtime.check(check);
+        }
     }
 }

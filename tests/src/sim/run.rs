@@ -1,141 +1,61 @@
 //! One seed from start to end: choose, start, disrupt, wait, check.
 
 use std::collections::BTreeSet;
-use std::fmt;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::Ipv4Addr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::Ipv4Net;
-use mesh_proto::ids::Mac;
 use mesh_proto::ipam::Slicing;
-use mesh_proto::limits::SETTLE;
+use mesh_proto::limits::{SESSION_SILENCE, SESSION_UPKEEP, SETTLE};
 use mesh_proto::time::Instant;
 
 use super::action::Action;
-use super::choice::Choice;
-use super::rng::Rng;
-use super::host::{SimHost, WorldPlan};
-use super::invariants::agreement::{self, Belief};
-use super::invariants::delivery::{self, Expectation};
-use super::invariants::{Check, Violation};
-use super::layout::{Joined, Layout, components, diameter};
-use super::network::HostId;
+use super::apply::STEP;
+use super::choice::{Choice, RunOptions};
+use super::event::SimEvent;
 use super::fault::{InjectedFault, VICTIM};
-use super::scenario::Scenario;
+use super::host::SimHost;
+use super::invariants::delivery::Expectation;
+use super::invariants::{Check, Violation};
+use super::layout::Joined;
+use super::network::HostId;
+use super::plan::WorldPlan;
+use super::report::RunReport;
+use super::rng::Rng;
 use super::trace::LineSink;
+use super::traffic;
 use super::verifier::VerifierCache;
-use super::world::{SimEvent, World};
+use super::world::World;
 
 /// Virtual time after the last disruption within which every component must agree: the slowest redial of an explicit
 /// target (8.25 s), a handshake, and the detection of dead links after 3.5 s.
 const QUIET: Duration = Duration::from_secs(15);
-/// Resolution of the time to agreement, and interval of checking table sizes.
-const STEP: Duration = Duration::from_millis(100);
 /// Time for test frames to arrive, including handshakes of new sessions.
 const GRACE: Duration = Duration::from_secs(4);
 /// Most ordered pairs that are tested in a large mesh.
 const MAX_PAIRS: usize = 150;
 
-const PATH_MTU: &str = "S4 path MTU";
-const HELD: &str = "S5 held addresses";
-
-/// RunOptions of a run.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct RunOptions {
-    /// Injects this fault.
-    pub fault: Option<InjectedFault>,
-    /// Leaves large meshes out, as with an injected fault.
-    pub small: bool,
-    /// Runs this scenario rather than the seed's own.
-    pub scenario: Option<Scenario>,
-}
-
-/// Result of a run.
-#[derive(Clone, Debug)]
-pub struct RunReport {
-    /// Its seed.
-    pub seed: u64,
-    /// Scenario of the run.
-    pub scenario: Scenario,
-    /// Layout of the mesh.
-    pub layout: Layout,
-    /// Number of routers.
-    pub routers: usize,
-    /// Hash of all events.
-    pub trace: u64,
-    /// Number of events.
-    pub events: u64,
-    /// Number of frames sent by containers.
-    pub frames: usize,
-    /// Number of their deliveries.
-    pub deliveries: usize,
-    /// Number of relay hops with the same view of the mesh as the previous hop.
-    pub hops_compared: u64,
-    /// Virtual time from the last fault to agreement.
-    pub agreed_after: Option<Duration>,
-    /// Violated invariant, if any.
-    pub broken: Option<Violation>,
-}
-
-impl fmt::Display for RunReport {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let RunReport {
-            seed,
-            scenario,
-            layout,
-            routers,
-            events,
-            ..
-        } = self;
-        write!(
-            f,
-            "seed {seed}: {scenario:?}, {layout:?} of {routers}, {events} events"
-        )?;
-        match (&self.broken, self.agreed_after) {
-            (Some(broken), _) => write!(
-                f,
-                "\n  BROKEN {broken}\n  replay: cargo run -p mesh-tests --bin mesh-sim -- --seed {seed} --verbose"
-            ),
-            (None, Some(after)) => write!(f, ", agreed after {:.1} s", after.as_secs_f64()),
-            (None, None) => Ok(()),
-        }
-    }
-}
-
-impl RunReport {
-    fn new(seed: u64, choice: &Choice) -> Self {
-        Self {
-            seed,
-            scenario: choice.scenario,
-            layout: choice.layout,
-            routers: choice.routers,
-            trace: 0,
-            events: 0,
-            frames: 0,
-            deliveries: 0,
-            hops_compared: 0,
-            agreed_after: None,
-            broken: None,
-        }
-    }
-}
-
 /// Runs one seed. A panic of the code under test is a violation, too.
 pub fn run(seed: u64, options: RunOptions, sink: Option<LineSink>) -> RunReport {
     let choice = Choice::of(seed, options);
     let mut report = RunReport::new(seed, &choice);
-    let played = catch_unwind(AssertUnwindSafe(|| play(&choice, seed, options, sink)));
+    let played = catch_unwind(AssertUnwindSafe(|| {
+        let (mut run, last_fault) = SimRun::new(&choice, seed, options, sink);
+        let agreed_after = run.play(last_fault);
+        (run.world, agreed_after)
+    }));
     match played {
-        Ok(done) => {
-            report.trace = done.world.trace.hash();
-            report.events = done.world.trace.events();
-            report.frames = done.world.ledger.len();
-            report.deliveries = done.world.deliveries.len();
-            report.hops_compared = done.world.ways.compared();
-            report.agreed_after = done.agreed_after;
-            report.broken = done.world.broken;
+        Ok((world, agreed_after)) => {
+            let trace = world.runtime.trace();
+            report.trace = trace.hash();
+            report.events = trace.events();
+            report.frames = world.monitor.frames();
+            report.deliveries = world.monitor.deliveries();
+            report.hops_compared = world.monitor.hops_compared();
+            report.agreed_after = agreed_after;
+            report.broken = world.runtime.broken().cloned();
         }
         Err(panic) => {
             let text = panic
@@ -159,21 +79,16 @@ pub(crate) fn slicing(rng: &mut Rng) -> Slicing {
     }
 }
 
-struct Finished {
-    world: World,
-    agreed_after: Option<Duration>,
-}
-
-fn play(choice: &Choice, seed: u64, options: RunOptions, sink: Option<LineSink>) -> Finished {
-    let mut rng = choice.rng.clone();
+/// Returns the parameters of a world with one host more than routers, for a hostile member.
+fn plan(choice: &Choice, options: RunOptions, rng: &mut Rng) -> WorldPlan {
     let n = choice.routers;
-    let pairs = choice.layout.targets(n, &mut rng);
+    let pairs = choice.layout.targets(n, rng);
     let mut targets = vec![Vec::new(); n + 1];
     for (from, to) in &pairs {
         targets[*from].push(*to);
     }
     targets[n].push(rng.below(n));
-    let plan = WorldPlan {
+    WorldPlan {
         hosts: n + 1,
         targets,
         joined: Joined {
@@ -184,208 +99,176 @@ fn play(choice: &Choice, seed: u64, options: RunOptions, sink: Option<LineSink>)
         open: rng.chance(250),
         clocks: choice.scenario.clocks(),
         fault: options.fault,
-        slicing: slicing(&mut rng),
-    };
-    let schedule = choice.scenario.schedule(n, choice.layout, &mut rng);
-    let mut world = World::new(&plan, rng, Arc::new(VerifierCache::default()), sink);
-    world.trace.line(
-        Instant::ZERO,
-        format_args!(
-            "seed {seed}: {:?}, {:?} of {n}",
-            choice.scenario, choice.layout
-        ),
-    );
-    for (at, action) in schedule.actions {
-        world.queue.push(Instant::ZERO + at, SimEvent::Action(action));
-    }
-    world.queue.push(Instant::ZERO, SimEvent::Traffic);
-    world.queue.push(Instant::ZERO, SimEvent::Workload);
-    let last_fault = Instant::ZERO + schedule.last_fault;
-    let agreed_after = world.play(last_fault);
-    Finished {
-        world,
-        agreed_after,
+        slicing: slicing(rng),
     }
 }
 
-impl World {
+/// Phases of a run: disruptions, agreement, checks when quiet.
+struct SimRun {
+    world: World,
+}
+
+impl SimRun {
+    /// Returns a run before its first event, and the time of its last disruption.
+    fn new(
+        choice: &Choice,
+        seed: u64,
+        options: RunOptions,
+        sink: Option<LineSink>,
+    ) -> (Self, Instant) {
+        let mut rng = choice.rng.clone();
+        let (n, layout, scenario) = (choice.routers, choice.layout, choice.scenario);
+        let plan = plan(choice, options, &mut rng);
+        let schedule = scenario.schedule(n, layout, &mut rng);
+        let mut world = World::new(&plan, rng, Arc::new(VerifierCache::default()), sink);
+        let runtime = &mut world.runtime;
+        runtime.line(format_args!("seed {seed}: {scenario:?}, {layout:?} of {n}"));
+        for (at, action) in schedule.actions {
+            runtime.after(at, SimEvent::Action(action));
+        }
+        runtime.after(Duration::ZERO, SimEvent::Traffic);
+        runtime.after(Duration::ZERO, SimEvent::Workload);
+        (Self { world }, Instant::ZERO + schedule.last_fault)
+    }
+
+    /// Plays all phases. Returns the time from the last disruption to agreement.
     fn play(&mut self, last_fault: Instant) -> Option<Duration> {
-        self.step_to(last_fault);
-        self.workload.set_busy(false);
-        if self.fault == Some(InjectedFault::StaleSnapshot) {
+        self.world.step_to(last_fault);
+        self.world.workload.set_busy(false);
+        if self.world.parameters.fault() == Some(InjectedFault::StaleSnapshot) {
             self.go_deaf();
         }
         let agreed = self.wait_for_agreement(last_fault)?;
-        let settled = self.now + SETTLE + STEP;
-        self.step_to(settled);
-        let check = self.path_mtus();
-        self.check(check);
-        let check = self.held_addresses();
-        self.check(check);
-        let check = self.addresses_in_peace();
-        self.check(check);
-        let check = self.names_in_peace();
-        self.check(check);
-        self.talking = false;
+        self.step(SETTLE + STEP);
+        self.check_state();
+        self.world.traffic.stop();
         self.outlive_copies();
-        self.hops.counting = true;
+        self.world.monitor.count_hops();
         self.test_delivery();
-        if self.broken.is_none() && !self.hosts.iter().all(SimHost::still_linked) {
+        let is_linked = self.world.hosts.iter().all(SimHost::is_linked);
+        if !self.is_broken() && !is_linked {
             let detail = "a hostile member lost its link for what it said".to_owned();
             self.check(Err(Violation::new("S3 control never cuts", detail)));
         }
         Some(agreed)
     }
 
-    /// Makes the faulty router ignore snapshots while all others restart: its routes and keys become stale.
-    fn go_deaf(&mut self) {
-        if let Some(router) = self.router(VICTIM) {
-            router.deaf_to_snapshots = true;
-        }
-        for host in self.running().into_iter().filter(|h| *h != VICTIM) {
-            let kill = SimEvent::Action(Action::Kill(host));
-            self.queue.push(self.now, kill);
-            let start = SimEvent::Action(Action::Start(host));
-            self.queue.push(self.now + STEP, start);
-        }
-        self.step_to(self.now + STEP);
+    fn step(&mut self, time: Duration) {
+        self.world.step_to(self.world.runtime.now() + time);
     }
 
-    pub(crate) fn step_to(&mut self, end: Instant) {
-        while self.now < end && self.broken.is_none() {
-            self.run_until((self.now + STEP).min(end));
-            self.check_bounds();
-            let check = self.check_addresses().and_then(|()| self.check_names());
-            self.check(check);
+    fn is_broken(&self) -> bool {
+        self.world.runtime.is_broken()
+    }
+
+    fn check(&mut self, check: Check) {
+        self.world.runtime.check(check);
+    }
+
+    /// Makes the faulty router ignore snapshots while all others restart: its routes and keys become stale.
+    fn go_deaf(&mut self) {
+        let World { hosts, runtime, .. } = &mut self.world;
+        if let Some(router) = hosts[VICTIM].router_mut() {
+            router.ignore_snapshots();
         }
+        for host in hosts.running().into_iter().filter(|h| *h != VICTIM) {
+            let kill = SimEvent::Action(Action::Kill(host));
+            runtime.after(Duration::ZERO, kill);
+            let start = SimEvent::Action(Action::Start(host));
+            runtime.after(STEP, start);
+        }
+        self.step(STEP);
     }
 
     /// Waits until every component agrees; the last failed check is a violation if that takes too long.
     fn wait_for_agreement(&mut self, since: Instant) -> Option<Duration> {
         let mut agreed: Option<Instant> = None;
-        while self.now < since + QUIET && self.broken.is_none() {
-            let next = self.now + STEP;
-            self.step_to(next);
-            match self.agreement() {
-                Ok(()) => agreed = agreed.or(Some(self.now)),
+        while self.world.runtime.now() < since + QUIET && !self.is_broken() {
+            self.step(STEP);
+            match self.world.inspect().agreement() {
+                Ok(()) => agreed = agreed.or(Some(self.world.runtime.now())),
                 Err(_) => agreed = None,
             }
         }
-        if agreed.is_none() && self.broken.is_none() {
-            let check = self.agreement();
+        if agreed.is_none() && !self.is_broken() {
+            let check = self.world.inspect().agreement();
             self.check(check);
         }
         agreed
-            .filter(|_| self.broken.is_none())
+            .filter(|_| !self.is_broken())
             .map(|at| at.since(since))
     }
 
-    pub(crate) fn components(&mut self) -> Vec<BTreeSet<HostId>> {
-        let running = self.running();
-        self.components_of(&running)
+    /// Checks what routers know when quiet: path MTUs, addresses, names.
+    fn check_state(&mut self) {
+        let World {
+            hosts, workload, ..
+        } = &self.world;
+        let inspector = self.world.inspect();
+        let components = inspector.components();
+        let checks = [
+            inspector.path_mtus(),
+            inspector.held_addresses(),
+            workload.check_addresses_when_quiet(&components, hosts),
+            workload.check_names_when_quiet(&components, hosts),
+        ];
+        checks.into_iter().for_each(|check| self.check(check));
     }
 
-    /// Returns the components of these routers without any others.
-    pub(crate) fn components_of(&self, hosts: &[HostId]) -> Vec<BTreeSet<HostId>> {
-        components(hosts, |a, b| self.holds(a, b))
-    }
-
-    /// True if two routers can have a link and direct data, by configuration and underlay.
-    fn holds(&self, a: HostId, b: HostId) -> bool {
-        self.joined.may(a, b) && self.network.joins(a, b)
-    }
-
-    fn agreement(&mut self) -> Check {
-        for component in self.components() {
-            let beliefs: Vec<Belief> = component.iter().filter_map(|h| self.belief(*h)).collect();
-            agreement::check(&component, &beliefs)?;
-        }
-        Ok(())
-    }
-
-    /// Checks that no router assumes a larger path MTU than the underlay has.
-    fn path_mtus(&mut self) -> Check {
-        let running = self.running();
-        for from in &running {
-            for to in running.iter().filter(|to| *to != from) {
-                let peer = self.hosts[*to].state.identity.id();
-                let longest = self.network.longest(*from, *to);
-                let taken = self.router(*from).and_then(|r| r.datagram_to(&peer));
-                if let Some(taken) = taken.filter(|taken| *taken > longest) {
-                    let detail = format!("{from} sends {taken} bytes to {to}, {longest} pass");
-                    return Err(Violation::new(PATH_MTU, detail));
-                }
+    /// Ends sessions with a clone, which outlive it unnoticed until frames get no reply: sends frames between all
+    /// routers and the remaining one, and waits for new sessions.
+    fn outlive_copies(&mut self) {
+        let Some(of) = self.world.copied else { return };
+        for other in self.world.hosts.running() {
+            for (from, to) in [(other, of), (of, other)] {
+                self.send_frame(from, to, 100);
             }
         }
-        Ok(())
+        self.step(SESSION_SILENCE + SESSION_UPKEEP * 2);
     }
 
-    /// Checks that every router knows exactly the addresses of the others' containers.
-    fn held_addresses(&mut self) -> Check {
-        for component in self.components() {
-            for me in &component {
-                let others = component.iter().filter(|h| *h != me);
-                let there = others.flat_map(|h| &self.hosts[*h].containers);
-                let truth: BTreeSet<IpAddr> = there.map(|c| c.ip.into()).collect();
-                let held = self.router(*me).map(|r| r.held()).unwrap_or_default();
-                if held != truth {
-                    let wrong: Vec<_> = held.symmetric_difference(&truth).collect();
-                    let detail = format!("router {me} is wrong about {wrong:?}");
-                    return Err(Violation::new(HELD, detail));
-                }
-            }
-        }
-        Ok(())
+    /// Sends a frame between two hosts. Returns its number.
+    fn send_frame(&mut self, from: HostId, to: HostId, size: usize) -> Option<u64> {
+        let ledger = self.world.monitor.ledger();
+        let (frame, bytes) = traffic::frame_between(from, to, size, &self.world.hosts, ledger)?;
+        self.world.speak(from, &[bytes]);
+        Some(frame)
     }
 
-    fn belief(&mut self, host: HostId) -> Option<Belief> {
-        let frozen = self.plant(host, InjectedFault::FrozenDigest);
-        let router = self.router(host)?;
-        let mut digest = router.digest();
-        if frozen {
-            digest = [0; 16];
-        }
-        let reachable = router.reachable();
-        let reachable = reachable.iter().map(|p| self.who.get(p).copied());
-        // An unknown peer gets a number that is in no component.
-        let reachable = reachable.map(|h| h.unwrap_or(HostId::MAX)).collect();
-        Some(Belief {
-            router: host,
-            digest,
-            reachable,
-        })
-    }
+    // Test of delivery
 
     /// Sends a frame from every router to every other, and a broadcast from each.
     fn test_delivery(&mut self) {
-        let components = self.components();
+        let components = self.world.inspect().components();
         let everyone: BTreeSet<HostId> = components.iter().flatten().copied().collect();
-        let mut expected = std::mem::take(&mut self.promised);
+        let mut expected = self.world.traffic.take_promised();
         for component in &components {
             self.test_broadcasts(component, &mut expected);
         }
-        self.step_to(self.now + GRACE);
+        self.step(GRACE);
         for component in &components {
             self.test_unicast(component, &mut expected);
         }
-        self.step_to(self.now + GRACE);
-        let check = delivery::check(&expected, &self.deliveries, &everyone);
+        self.step(GRACE);
+        let check = self.world.monitor.check_delivery(&expected, &everyone);
         self.check(check);
         // With discovery, routers choose links by themselves, so the number of hops varies.
-        if !self.joined.discovery {
-            let widest = components.iter().map(|c| self.widest(c)).max();
-            let check = delivery::check_hops(self.hops.taken(), widest.unwrap_or(0));
+        if !self.world.parameters.joined.discovery {
+            let widest = self.world.inspect().widest(&components);
+            let check = self.world.monitor.check_hops(widest);
             self.check(check);
         }
     }
 
-    /// Sends an announcement of every container.
+    /// Sends an announcement of every station.
     fn test_broadcasts(&mut self, component: &BTreeSet<HostId>, expected: &mut Vec<Expectation>) {
         for from in component {
-            for container in self.hosts[*from].containers.clone() {
-                let (frame, bytes) = self.announcement(*from, &container);
-                self.speak(*from, &[bytes]);
-                expected.push(expectation(frame, *from, component.iter().copied()));
+            for station in self.world.hosts[*from].stations.clone() {
+                let ledger = self.world.monitor.ledger();
+                let (frame, bytes) = traffic::announcement(*from, &station, ledger);
+                self.world.speak(*from, &[bytes]);
+                let receivers = component.iter().copied();
+                expected.push(Expectation::new(frame, *from, receivers));
             }
         }
     }
@@ -396,41 +279,16 @@ impl World {
             .flat_map(|a| component.iter().map(|b| (*a, *b)))
             .filter(|(a, b)| a != b)
             .collect();
-        self.rng.shuffle(&mut pairs);
+        self.world.runtime.rng().shuffle(&mut pairs);
         pairs.truncate(MAX_PAIRS);
         for (from, to) in pairs {
-            let mac = |h: HostId| self.hosts[h].containers.first().map(|c| c.mac);
-            let (Some(source), Some(target)) = (mac(from), mac(to)) else {
+            let Some(frame) = self.send_frame(from, to, 200) else {
                 continue;
             };
-            let (frame, bytes) = self.test_frame(from, source, target);
-            self.speak(from, &[bytes]);
-            expected.push(expectation(frame, from, [to].into_iter()));
-            let pause = self.now + self.rng.millis(0, 20);
-            self.run_until(pause);
+            expected.push(Expectation::new(frame, from, [to]));
+            let runtime = &mut self.world.runtime;
+            let pause = runtime.now() + runtime.rng().millis(0, 20);
+            self.world.run_until(pause);
         }
-    }
-
-    fn test_frame(&mut self, from: HostId, source: Mac, to: Mac) -> (u64, Vec<u8>) {
-        self.ledger.frame(from, source, to, 200)
-    }
-
-    /// Returns the largest permitted number of hops, if discovery is off.
-    fn widest(&self, component: &BTreeSet<HostId>) -> usize {
-        diameter(component, |a, b| self.holds(a, b))
-    }
-}
-
-/// Returns the expectation that exactly the hosts in `to` get the frame.
-pub(crate) fn expectation(
-    frame: u64,
-    from: HostId,
-    to: impl Iterator<Item = HostId>,
-) -> Expectation {
-    Expectation {
-        frame,
-        from,
-        to: to.filter(|h| *h != from).collect(),
-        only: true,
     }
 }

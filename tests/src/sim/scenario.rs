@@ -5,10 +5,10 @@ use std::time::Duration;
 use mesh_proto::limits::REJECT_AFTER;
 
 use super::action::Action;
-use super::rng::Rng;
 use super::disk::Crash;
 use super::layout::Layout;
 use super::network::{Conditions, HostId};
+use super::rng::Rng;
 
 /// Kind of disruption.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -509,7 +509,10 @@ mod tests {
                     schedule.actions.iter().any(|(_, a)| starts(a))
                 };
                 assert!((0..n).all(started), "{scenario:?}");
-                assert!(schedule.last_fault < Duration::from_secs(220), "{scenario:?}");
+                assert!(
+                    schedule.last_fault < Duration::from_secs(220),
+                    "{scenario:?}"
+                );
             }
         }
     }

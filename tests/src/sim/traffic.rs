@@ -1,131 +1,194 @@
-//! Traffic of containers during the disruptions.
+//! Traffic of stations during the disruptions: frames, super-frames, and steady traffic.
 
 use std::time::Duration;
 
 use mesh_proto::ids::Mac;
+use mesh_proto::offload::VirtioHeader;
 
-use super::frames::FrameId;
-use super::host::Station;
+use super::frames::{FrameId, Ledger, Station};
+use super::hosts::Hosts;
+use super::invariants::delivery::Expectation;
 use super::network::HostId;
 use super::offloads::{SegmentFlow, super_frame};
-use super::fault::InjectedFault;
-use super::run::expectation;
-use super::world::{SimEvent, World};
+use super::rng::Rng;
 
 /// Interval of frames.
-const PACE: Duration = Duration::from_millis(60);
+pub(crate) const PACE: Duration = Duration::from_millis(60);
 /// Segments of a super-frame, and bytes of payload of each: small enough for all paths, so that none is fragmented.
 const SEGMENTS: usize = 40;
 const SEGMENT: usize = 400;
 /// Longest frame in bytes, less than the mesh's MTU with the Ethernet header.
 const LONGEST: usize = 1_300;
+/// Source addresses of a MAC flood.
+const FLOODED_MACS: u64 = 3_000;
 
-impl World {
-    /// Sends a frame from some container, and schedules the next one.
-    pub(crate) fn traffic(&mut self) {
-        self.queue.push(self.now + PACE, SimEvent::Traffic);
-        if !self.talking {
-            return;
-        }
-        let running = self.running();
-        if running.is_empty() {
-            return;
-        }
-        let from = running[self.rng.below(running.len())];
-        let mut frames = Vec::new();
-        for _ in 0..=self.rng.below(3) {
-            if let Some((_, frame)) = self.any_frame(from) {
-                frames.push(frame);
-            }
-        }
-        self.speak(from, &frames);
-        if self.rng.chance(250) {
-            self.burst(from);
-        }
-        if self.steady {
-            self.say_steadily();
+/// A super-frame, and the frames that it is for its receiver.
+pub(crate) struct SuperFrame {
+    pub(crate) header: VirtioHeader,
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) frames: Vec<Vec<u8>>,
+}
+
+/// State of the traffic.
+#[derive(Debug)]
+pub(crate) struct StationTraffic {
+    /// True while stations send frames.
+    talking: bool,
+    /// True while steady traffic flows, of which no frame may be lost.
+    steady: bool,
+    promised: Vec<Expectation>,
+}
+
+impl StationTraffic {
+    pub(crate) fn new() -> Self {
+        Self {
+            talking: true,
+            steady: false,
+            promised: Vec::new(),
         }
     }
 
-    /// Sends a frame from one container to another host, which must arrive.
-    fn say_steadily(&mut self) {
-        let running = self.running();
-        let from = running[self.rng.below(running.len())];
-        let to = running[self.rng.below(running.len())];
-        let mac = |h: HostId| self.hosts[h].containers.first().map(|c| c.mac);
-        let (true, Some(source), Some(target)) = (from != to, mac(from), mac(to)) else {
-            return;
-        };
-        let (frame, bytes) = self.ledger.frame(from, source, target, 100);
-        self.speak(from, &[bytes]);
-        let mut promise = expectation(frame, from, [to].into_iter());
+    pub(crate) fn is_talking(&self) -> bool {
+        self.talking
+    }
+
+    pub(crate) fn stop(&mut self) {
+        self.talking = false;
+    }
+
+    pub(crate) fn begin_steady(&mut self) {
+        self.steady = true;
+    }
+
+    /// Takes the expectations of the steady traffic.
+    pub(crate) fn take_promised(&mut self) -> Vec<Expectation> {
+        std::mem::take(&mut self.promised)
+    }
+
+    /// Returns the next frame of the steady traffic and its sender; it must arrive.
+    pub(crate) fn steady_frame(
+        &mut self,
+        hosts: &Hosts,
+        ledger: &mut Ledger,
+        rng: &mut Rng,
+    ) -> Option<(HostId, Vec<u8>)> {
+        if !self.steady {
+            return None;
+        }
+        let running = hosts.running();
+        let from = running[rng.below(running.len())];
+        let to = running[rng.below(running.len())];
+        let (frame, bytes) = frame_between(from, to, 100, hosts, ledger)?;
         // Until the destination is learnt everywhere, the frame may be flooded to others.
-        promise.only = false;
+        let promise = Expectation::new(frame, from, [to]).or_more();
         self.promised.push(promise);
+        Some((from, bytes))
     }
+}
 
-    /// Sends a super-frame from a container to another one.
-    fn burst(&mut self, from: HostId) {
-        let here = self.hosts[from].containers.len();
-        let at = self.rng.below(here);
-        let source = self.hosts[from].containers.get(at).cloned();
-        let (Some(source), Some(target)) = (source, self.any_container()) else {
-            return;
-        };
-        let pair = SegmentFlow {
-            source: (source.mac, source.ip),
-            target: (target.mac, target.ip),
-        };
-        let count = u16::try_from(2 + self.rng.below(SEGMENTS - 2)).unwrap_or(2);
-        let size = 60 + self.rng.below(SEGMENT - 60);
-        let (payloads, frames) = self.ledger.burst(from, &pair, count, size);
-        for frame in &frames {
-            self.places.sent(from, frame, self.now);
-        }
-        let (header, bytes) = super_frame(&pair, &payloads);
-        self.tell_router(from, |router, now| router.super_frame(header, &bytes, now));
-    }
+/// Returns one to three frames of stations on a host.
+pub(crate) fn any_frames(
+    from: HostId,
+    hosts: &Hosts,
+    ledger: &mut Ledger,
+    rng: &mut Rng,
+) -> Vec<Vec<u8>> {
+    (0..=rng.below(3))
+        .filter_map(|_| any_frame(from, hosts, ledger, rng))
+        .collect()
+}
 
-    fn any_frame(&mut self, from: HostId) -> Option<(FrameId, Vec<u8>)> {
-        let here = self.hosts[from].containers.len();
-        let source = self.hosts[from]
-            .containers
-            .get(self.rng.below(here))?
-            .clone();
-        let kind = self.rng.below(10);
-        if kind < 2 {
-            return Some(self.announcement(from, &source));
-        }
-        let to = match kind {
-            2..5 => Mac::BROADCAST,
-            _ => self.any_container()?.mac,
-        };
-        let size = 60 + self.rng.below(LONGEST - 60);
-        Some(self.ledger.frame(from, source.mac, to, size))
+fn any_frame(from: HostId, hosts: &Hosts, ledger: &mut Ledger, rng: &mut Rng) -> Option<Vec<u8>> {
+    let stations = &hosts[from].stations;
+    let source = stations.get(rng.below(stations.len()))?;
+    let kind = rng.below(10);
+    if kind < 2 {
+        return Some(announcement(from, source, ledger).1);
     }
+    let to = match kind {
+        2..5 => Mac::BROADCAST,
+        _ => any_station(hosts, rng)?.mac,
+    };
+    let size = 60 + rng.below(LONGEST - 60);
+    Some(ledger.frame(from, source.mac, to, size).1)
+}
 
-    fn any_container(&mut self) -> Option<Station> {
-        let host = self.rng.below(self.hosts.len());
-        let there = &self.hosts[host].containers;
-        there.get(self.rng.below(there.len())).cloned()
-    }
+fn any_station<'a>(hosts: &'a Hosts, rng: &mut Rng) -> Option<&'a Station> {
+    let there = &hosts[rng.below(hosts.len())].stations;
+    there.get(rng.below(there.len()))
+}
 
-    /// Returns a gratuitous ARP announcement of a container.
-    pub(crate) fn announcement(&mut self, from: HostId, source: &Station) -> (FrameId, Vec<u8>) {
-        let ip = source.ip.octets();
-        self.ledger.announcement(from, source.mac, ip)
-    }
+/// Returns a super-frame from a station on a host to another station.
+pub(crate) fn any_super_frame(
+    from: HostId,
+    hosts: &Hosts,
+    ledger: &mut Ledger,
+    rng: &mut Rng,
+) -> Option<SuperFrame> {
+    let stations = &hosts[from].stations;
+    let source = stations.get(rng.below(stations.len()));
+    let (source, target) = source.zip(any_station(hosts, rng))?;
+    let flow = SegmentFlow {
+        source: (source.mac, source.ip),
+        target: (target.mac, target.ip),
+    };
+    let count = u16::try_from(2 + rng.below(SEGMENTS - 2)).unwrap_or(2);
+    let size = 60 + rng.below(SEGMENT - 60);
+    let (payloads, frames) = ledger.burst(from, &flow, count, size);
+    let (header, bytes) = super_frame(&flow, &payloads);
+    Some(SuperFrame {
+        header,
+        bytes,
+        frames,
+    })
+}
 
-    /// Delivers frames from the bridge to a router.
-    pub(crate) fn speak(&mut self, from: HostId, frames: &[Vec<u8>]) {
-        if self.plant(from, InjectedFault::CleartextCopy)
-            && let Some(frame) = frames.first()
-        {
-            self.leak(from, frame);
-        }
-        for frame in frames {
-            self.places.sent(from, frame, self.now);
-        }
-        self.tell_router(from, |router, now| router.frames(frames, now));
+/// Returns a frame of `size` bytes between the first stations of two hosts.
+pub(crate) fn frame_between(
+    from: HostId,
+    to: HostId,
+    size: usize,
+    hosts: &Hosts,
+    ledger: &mut Ledger,
+) -> Option<(FrameId, Vec<u8>)> {
+    let (source, target) = hosts[from].first_mac().zip(hosts[to].first_mac())?;
+    (from != to).then(|| ledger.frame(from, source, target, size))
+}
+
+/// Returns a frame to `mac` from another station, and its sender.
+pub(crate) fn frame_to(
+    mac: Mac,
+    hosts: &Hosts,
+    ledger: &mut Ledger,
+    rng: &mut Rng,
+) -> Option<(HostId, Vec<u8>)> {
+    let running = hosts.running();
+    if running.is_empty() {
+        return None;
     }
+    let from = running[rng.below(running.len())];
+    let mut sources = hosts[from].stations.iter().map(|station| station.mac);
+    let source = sources.find(|source| *source != mac)?;
+    Some((from, ledger.frame(from, source, mac, 100).1))
+}
+
+/// Returns a gratuitous ARP announcement of a station.
+pub(crate) fn announcement(
+    from: HostId,
+    source: &Station,
+    ledger: &mut Ledger,
+) -> (FrameId, Vec<u8>) {
+    ledger.announcement(from, source.mac, source.ip.octets())
+}
+
+/// Returns frames with a very large number of source addresses.
+pub(crate) fn mac_flood(from: HostId, ledger: &mut Ledger, rng: &mut Rng) -> Vec<Vec<u8>> {
+    let frame = |_| {
+        let mut mac = [0; 6];
+        mac.copy_from_slice(&rng.number().to_be_bytes()[..6]);
+        mac[0] = (mac[0] | 2) & !1;
+        let to = Mac([0x02, 0, 0, 0, 0, 1]);
+        ledger.frame(from, Mac(mac), to, 60).1
+    };
+    (0..FLOODED_MACS).map(frame).collect()
 }

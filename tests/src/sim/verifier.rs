@@ -1,4 +1,4 @@
-//! VerifierCache that parses records and verifies signatures once per record, instead of once per record and router.
+//! Cache that parses records and verifies signatures once per record, instead of once per record and router.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -10,7 +10,7 @@ use mesh_proto::topology::record::{Ed25519, SignedRecord, Verifier};
 /// Largest number of cached records; then the cache is cleared.
 const MOST: usize = 100_000;
 
-/// VerifierCache shared by all routers of a run.
+/// Cache shared by all routers of a run.
 #[derive(Default)]
 pub(crate) struct VerifierCache {
     /// Keyed by the record's bytes, so that all routers share one copy.

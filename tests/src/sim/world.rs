@@ -1,121 +1,50 @@
-//! The world of one run: hosts, underlay, clock, and the event loop.
+//! The world of one run: hosts, what is in flight between them, and the instruments. Routes the effects of processes to
+//! the part that they concern.
 
-use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
 
-use mesh_proto::crypto::aead::Suites;
-use mesh_proto::crypto::secret::MeshSecret;
-use mesh_proto::ids::{ConnId, PeerId};
 use mesh_proto::time::Instant;
+use mesh_proto::wire::datagram::{HEADER_LEN, Header, Kind};
 
-use super::action::Action;
-use super::rng::Rng;
+use super::checks::Inspector;
 use super::disk::Crash;
-use super::frames::Ledger;
-use super::workload::Workload;
-use super::host::{SimHost, WorldPlan, host};
-use super::invariants::bounds;
-use super::invariants::deliver_once::Deliveries;
-use super::invariants::delivery::{Expectation, Hops};
-use super::invariants::follow::MacMoves;
-use super::invariants::forward_once::ForwardOnce;
-use super::invariants::nonce::Nonces;
-use super::invariants::ways::HopProgress;
-use super::invariants::{Check, Violation};
-use super::layout::Joined;
-use super::network::{HostId, VirtualNetwork};
-use super::fault::{InjectedFault, VICTIM};
-use super::process::{Effect, Process};
-use super::queue::EventQueue;
-use super::router::{SimRouter, RouterSetup};
-use super::stream::{StreamId, Streams};
-use super::sybils::SYBILS;
-use super::trace::{LineSink, Trace};
+use super::effect::Effect;
+use super::event::SimEvent;
+use super::fault::InjectedFault;
+use super::frames::MARKER;
+use super::hosts::Hosts;
+use super::invariants::Violation;
+use super::monitor::Monitor;
+use super::network::HostId;
+use super::network_stack::{NetworkStack, Syn};
+use super::plan::{MeshParameters, WorldPlan};
+use super::process::Process;
+use super::rng::Rng;
+use super::router::SimRouter;
+use super::runtime::SimRuntime;
+use super::tcp::{ProcessId, SocketId, SocketInput};
+use super::trace::{LineSink, fingerprint};
+use super::traffic::StationTraffic;
 use super::verifier::VerifierCache;
+use super::workload::{Workload, WorkloadRequest};
 
-/// Most timer events of one router at one time; more mean a busy loop.
-const MAX_SPINS: u32 = 64;
-const SPIN: &str = "S1 no spinning";
+/// Bytes that a lying disk loses although they were synced.
+const LOST_BYTES: usize = 200;
+/// Destination of the frames that the fault `CleartextCopy` sends.
+const LEAK: ([u8; 4], u16) = ([192, 0, 2, 1], 9);
 
-/// Kind of event.
-#[derive(Debug)]
-pub(crate) enum SimEvent {
-    Timer(HostId),
-    Datagram {
-        from: SocketAddr,
-        to: SocketAddr,
-        bytes: Vec<u8>,
-    },
-    /// The next item from this side of a stream is due.
-    Stream(StreamId, usize),
-    Dial {
-        host: HostId,
-        incarnation: u64,
-        conn: ConnId,
-        to: SocketAddr,
-        tries: u32,
-    },
-    /// A dial failed, or a stream was reset.
-    Closed {
-        host: HostId,
-        incarnation: u64,
-        conn: ConnId,
-        error: &'static str,
-    },
-    Written {
-        host: HostId,
-        incarnation: u64,
-        conn: ConnId,
-        bytes: usize,
-    },
-    Action(Action),
-    Traffic,
-    /// A container of the workload starts or stops.
-    Workload,
-    /// A router announces the names of its containers.
-    Named(HostId),
-    /// A write to the disk is synced.
-    Synced {
-        host: HostId,
-        incarnation: u64,
-    },
-}
-
-/// RouterState of the world.
+/// Parts of the world.
 pub(crate) struct World {
-    pub(crate) now: Instant,
-    pub(crate) queue: EventQueue<SimEvent>,
-    pub(crate) rng: Rng,
-    pub(crate) network: VirtualNetwork,
-    pub(crate) streams: Streams,
-    pub(crate) hosts: Vec<SimHost>,
-    pub(crate) who: BTreeMap<PeerId, HostId>,
-    pub(crate) ledger: Ledger,
-    pub(crate) deliveries: Deliveries,
-    pub(crate) forwarded: ForwardOnce,
-    pub(crate) nonces: Nonces,
-    pub(crate) hops: Hops,
-    pub(crate) ways: HopProgress,
-    pub(crate) places: MacMoves,
-    pub(crate) trace: Trace,
-    pub(crate) fault: Option<InjectedFault>,
-    pub(crate) broken: Option<Violation>,
-    /// Recent datagrams, for replay and damage.
-    pub(crate) recent: Vec<Vec<u8>>,
-    pub(crate) dialled: u16,
-    /// True while containers send traffic.
-    pub(crate) talking: bool,
-    /// True while steady traffic flows, of which no frame may be lost.
-    pub(crate) steady: bool,
-    pub(crate) promised: Vec<Expectation>,
-    pub(crate) workload: Workload,
-    pub(crate) secret: Arc<MeshSecret>,
-    pub(crate) joined: Joined,
-    /// SimRouter that was cloned.
-    pub(crate) copied: Option<HostId>,
-    verifier: Arc<VerifierCache>,
+    pub(super) runtime: SimRuntime,
+    pub(super) hosts: Hosts,
+    pub(super) stack: NetworkStack,
+    pub(super) monitor: Monitor,
+    pub(super) traffic: StationTraffic,
+    pub(super) workload: Workload,
+    pub(super) parameters: MeshParameters,
+    /// Router that was cloned.
+    pub(super) copied: Option<HostId>,
 }
 
 impl World {
@@ -125,325 +54,318 @@ impl World {
         verifier: Arc<VerifierCache>,
         sink: Option<LineSink>,
     ) -> Self {
-        let secret = if plan.open {
-            MeshSecret::open()
-        } else {
-            MeshSecret::from_key_bytes(rng.key())
-        };
-        let hosts: Vec<SimHost> = (0..plan.hosts)
-            .map(|id| host(id, plan, &mut rng))
-            .collect();
-        let who = hosts.iter().map(|h| h.state.identity.id()).zip(0..);
+        let parameters = MeshParameters::new(plan, verifier, &mut rng);
+        let hosts = Hosts::new(plan, &mut rng);
+        let stack = NetworkStack::new(rng.fork());
         Self {
-            now: Instant::ZERO,
-            queue: EventQueue::new(),
-            network: VirtualNetwork::new(rng.fork()),
-            streams: Streams::default(),
-            who: who.collect(),
+            runtime: SimRuntime::new(rng, sink),
+            workload: Workload::new(plan.slicing, hosts.len()),
             hosts,
-            ledger: Ledger::default(),
-            deliveries: Deliveries::default(),
-            forwarded: ForwardOnce::default(),
-            nonces: Nonces::default(),
-            hops: Hops::default(),
-            ways: HopProgress::default(),
-            places: MacMoves::default(),
-            trace: Trace::new(sink),
-            fault: plan.fault,
-            broken: None,
-            recent: Vec::new(),
-            dialled: 0,
-            talking: true,
-            steady: false,
-            promised: Vec::new(),
-            workload: Workload::new(plan.slicing),
-            secret: Arc::new(secret),
-            joined: plan.joined.clone(),
+            stack,
+            monitor: Monitor::default(),
+            traffic: StationTraffic::new(),
+            parameters,
             copied: None,
-            verifier,
-            rng,
         }
     }
 
-    /// Handles all events due up to `end`, or until an invariant is violated.
-    pub(crate) fn run_until(&mut self, end: Instant) {
-        while self.broken.is_none() {
-            let Some((at, event)) = self.queue.pop_until(end) else {
-                self.now = end;
-                return;
-            };
-            self.now = at;
-            self.happen(event);
+    /// Returns a view for checks.
+    pub(crate) fn inspect(&self) -> Inspector<'_> {
+        Inspector {
+            hosts: &self.hosts,
+            underlay: self.stack.underlay(),
+            parameters: &self.parameters,
         }
     }
 
-    fn happen(&mut self, event: SimEvent) {
-        match event {
-            SimEvent::Timer(host) => self.timer(host),
-            SimEvent::Datagram { from, to, bytes } => self.datagram_arrives(from, to, bytes),
-            SimEvent::Stream(id, side) => self.stream_arrives(id, side),
-            SimEvent::Dial {
-                host,
-                incarnation,
-                conn,
-                to,
-                tries,
-            } => self.dial((host, incarnation, conn), to, tries),
-            SimEvent::Closed {
-                host,
-                incarnation,
-                conn,
-                error,
-            } => {
-                self.trace.event(self.now, &[3, host as u64, conn.0]);
-                self.tell(host, incarnation, |p, now| p.closed(conn, error, now));
-            }
-            SimEvent::Written {
-                host,
-                incarnation,
-                conn,
-                bytes,
-            } => self.tell(host, incarnation, |p, now| p.written(conn, bytes, now)),
-            SimEvent::Action(action) => self.act(&action),
-            SimEvent::Traffic => self.traffic(),
-            SimEvent::Workload => self.guests_live(),
-            SimEvent::Named(host) => self.tell_names(host),
-            SimEvent::Synced { host, incarnation } => self.synced(host, incarnation),
-        }
-    }
+    // Inputs of processes
 
     /// Gives an input to a process, if that start of it still runs.
-    pub(crate) fn tell(
-        &mut self,
-        host: HostId,
-        incarnation: u64,
-        input: impl FnOnce(&mut dyn Process, Instant),
-    ) {
-        let now = self.now;
-        let at = &mut self.hosts[host];
-        if at.incarnation != incarnation {
+    pub(super) fn tell(&mut self, to: ProcessId, input: impl FnOnce(&mut dyn Process, Instant)) {
+        if !self.hosts.is_current(to) {
             return;
         }
-        if let Some(process) = &mut at.process {
-            input(&mut **process, now);
+        if let Some(process) = self.hosts[to.host].process() {
+            input(process, self.runtime.now());
+            self.settle(to.host);
+        }
+    }
+
+    /// Gives an input to a process about one of its sockets.
+    pub(super) fn tell_socket(&mut self, to: SocketId, input: SocketInput) {
+        let conn = to.conn;
+        self.tell(to.process, |process, now| match input {
+            SocketInput::Connected(address) => process.connected(conn, address, now),
+            SocketInput::Bytes(bytes) => process.bytes(conn, &bytes, now),
+            SocketInput::Written(bytes) => process.written(conn, bytes, now),
+            SocketInput::Closed(error) => process.closed(conn, error, now),
+        });
+    }
+
+    /// Gives an input to the router on a host, if one runs.
+    pub(super) fn tell_router(
+        &mut self,
+        host: HostId,
+        input: impl FnOnce(&mut SimRouter, Instant),
+    ) {
+        if let Some(router) = self.hosts[host].router_mut() {
+            input(router, self.runtime.now());
             self.settle(host);
         }
     }
 
-    /// Gives an input to the router on a host, if one runs.
-    pub(crate) fn tell_router(&mut self, host: HostId, input: impl FnOnce(&mut SimRouter, Instant)) {
-        let incarnation = self.hosts[host].incarnation;
-        self.tell(host, incarnation, |process, now| {
-            if let Some(router) = process.router() {
-                input(router, now);
-            }
-        });
+    /// Offers a connection to the process of a host.
+    pub(super) fn accept(&mut self, syn: Syn) {
+        let now = self.runtime.now();
+        let at = &mut self.hosts[syn.at];
+        let process = at.last_start();
+        let accepted = at.process().and_then(|p| p.accepted(syn.from, now));
+        let Some(conn) = accepted else {
+            return self.stack.not_accepted(syn, &mut self.runtime);
+        };
+        let socket = SocketId { process, conn };
+        self.stack
+            .accepted(syn, socket, &self.hosts, &mut self.runtime);
+        self.settle(syn.at);
     }
 
-    /// Carries out the effects of a process and sets its timer.
-    pub(crate) fn settle(&mut self, host: HostId) {
-        let Some(process) = &mut self.hosts[host].process else {
+    /// Delivers a datagram to the process at its destination.
+    pub(super) fn datagram_arrives(&mut self, from: SocketAddr, to: SocketAddr, bytes: Vec<u8>) {
+        let host = self.hosts.at(to);
+        let Some(host) = host.filter(|host| self.hosts[*host].is_running()) else {
             return;
         };
-        for effect in process.drain() {
-            self.carry_out(host, effect);
+        self.runtime.record(&[2, host as u64, fingerprint(&bytes)]);
+        let fault = InjectedFault::PanicOnRunt;
+        if self.parameters.has_fault(host, fault) {
+            assert!(bytes.len() >= HEADER_LEN, "planted");
         }
-        self.arm(host);
+        self.monitor
+            .datagram_arrives(self.hosts[host].peer(), &bytes);
+        let process = self.hosts[host].last_start();
+        self.tell(process, |p, now| p.datagram(from, bytes, now));
+        self.monitor.datagram_handled();
     }
 
-    fn carry_out(&mut self, host: HostId, effect: Effect) {
-        match effect {
-            Effect::Dial { conn, to } => self.begin_dial(host, conn, &to),
-            Effect::Send { conn, bytes } => self.send(host, conn, bytes),
-            Effect::Close { conn } => self.close(host, conn),
-            Effect::Datagram { to, bytes } => self.send_datagram(host, to, &bytes),
-            Effect::Relayed(key, view) => {
-                let check = self.ways.sent(host, key, view);
-                self.check(check);
+    /// Handles a timer event of a host.
+    pub(super) fn timer(&mut self, host: HostId) {
+        match self.hosts[host].timer_fires(&mut self.runtime) {
+            Ok(true) => {
+                self.runtime.record(&[1, host as u64]);
+                let process = self.hosts[host].last_start();
+                self.tell(process, |process, now| process.timeout(now));
             }
-            Effect::Inject(frame) => self.inject(host, frame),
-            Effect::Flooded(frame) => {
-                let incarnation = self.hosts[host].incarnation;
-                let check = self.forwarded.flooded(host, incarnation, frame);
-                self.check(check);
-            }
-            Effect::Keep(keep) => self.hosts[host].state.keep(keep),
-            Effect::Write(write) => {
-                self.hosts[host].disk.push(write);
-                self.write(host);
-            }
-            Effect::Answer(request, result) => self.answered(host, request, &result),
-            Effect::Note(text) => self.trace.line(self.now, format_args!("h{host}: {text}")),
+            Ok(false) => {}
+            Err(spinning) => self.runtime.check(Err(spinning)),
         }
     }
 
-    fn arm(&mut self, host: HostId) {
-        let now = self.now;
-        let at = &mut self.hosts[host];
-        let Some(deadline) = at.process.as_ref().map(|p| p.next_deadline().max(now)) else {
-            return;
-        };
-        if deadline < Instant::FAR_FUTURE && at.armed.is_none_or(|armed| deadline < armed) {
-            at.armed = Some(deadline);
-            self.queue.push(deadline, SimEvent::Timer(host));
-        }
-    }
-
-    fn timer(&mut self, host: HostId) {
-        let now = self.now;
-        let at = &mut self.hosts[host];
-        if at.armed.is_some_and(|armed| armed <= now) {
-            at.armed = None;
-        }
-        let due = at
-            .process
-            .as_ref()
-            .is_some_and(|p| p.next_deadline() <= now);
-        if !due {
-            return self.arm(host);
-        }
-        at.fired = match at.fired {
-            (when, times) if when == now => (now, times + 1),
-            _ => (now, 1),
-        };
-        if at.fired.1 > MAX_SPINS {
-            let detail = format!("router {host} asks for its timer again and again");
-            return self.check(Err(Violation::new(SPIN, detail)));
-        }
-        let incarnation = at.incarnation;
-        self.trace.event(now, &[1, host as u64]);
-        self.tell(host, incarnation, |process, now| process.timeout(now));
-    }
-
-    /// Records the first violated invariant.
-    pub(crate) fn check(&mut self, check: Check) {
-        if let Err(violation) = check
-            && self.broken.is_none()
-        {
-            self.trace
-                .line(self.now, format_args!("BROKEN {violation}"));
-            self.broken = Some(violation);
-        }
-    }
-
-    /// Runs the checks that are too expensive for every event.
-    pub(crate) fn check_bounds(&mut self) {
-        for host in 0..self.hosts.len() {
-            let Some(router) = self.router(host) else {
-                continue;
-            };
-            let mut tables = router.tables();
-            let taken = router.records_taken();
-            tables.push(bounds::records(taken, self.who.len() + SYBILS, self.now));
-            if self.plant(host, InjectedFault::OverfullTable)
-                && let Some(table) = tables.first_mut()
-            {
-                table.used = table.bound + 1;
-            }
-            self.check(bounds::check(host, &tables));
-        }
-        let queue = bounds::Fill {
-            table: "bytes on one stream",
-            used: self.streams.fullest(),
-            bound: super::stream::SEND_BUFFER
-                + mesh_proto::limits::MAX_LINK_SEND_QUEUE
-                + mesh_proto::limits::MAX_LINK_MESSAGE,
-        };
-        self.check(bounds::check(usize::MAX, &[queue]));
-    }
-
-    /// Starts the disk's next write, at which the host may crash.
-    fn write(&mut self, host: HostId) {
-        let at = &mut self.hosts[host];
-        let Some((time, crash)) = at.disk.begin(&mut self.rng) else {
-            return;
-        };
-        let incarnation = at.incarnation;
-        self.queue
-            .push(self.now + time, SimEvent::Synced { host, incarnation });
-        if let Some(crash) = crash {
-            let action = match crash {
-                Crash::Kill => Action::Kill(host),
-                Crash::Power => Action::PowerOff(host),
-            };
-            let end = self.now + self.rng.between(Duration::ZERO, time);
-            self.queue.push(end, SimEvent::Action(action));
-            let back = end + self.rng.millis(100, 1_500);
-            self.queue.push(back, SimEvent::Action(Action::Revive(host)));
-        }
-    }
-
-    fn synced(&mut self, host: HostId, incarnation: u64) {
-        let at = &mut self.hosts[host];
-        if at.incarnation != incarnation || at.process.is_none() {
+    /// Tells a router that a write to its disk is synced.
+    pub(super) fn synced(&mut self, process: ProcessId) {
+        let host = process.host;
+        if !self.hosts.runs(process) {
             return;
         }
-        if let Some((position, length)) = at.disk.finish() {
-            self.write(host);
+        if let Some((position, length)) = self.hosts[host].disk.finish() {
+            self.hosts[host].begin_write(&mut self.runtime);
             self.tell_router(host, |router, now| {
                 router.with_addresses(now, |a, local| a.synced(position, length, local));
             });
         }
     }
 
-    pub(crate) fn router(&mut self, host: HostId) -> Option<&mut SimRouter> {
-        self.hosts[host].process.as_mut()?.router()
-    }
+    // Effects of processes
 
-    /// True if this router has this injected fault.
-    pub(crate) fn plant(&self, host: HostId, fault: InjectedFault) -> bool {
-        host == VICTIM && self.fault == Some(fault)
-    }
-
-    pub(crate) fn host_at(&self, address: SocketAddr) -> Option<HostId> {
-        self.hosts.iter().position(|h| h.address == address)
-    }
-
-    /// Returns the hosts with a running router.
-    pub(crate) fn running(&mut self) -> Vec<HostId> {
-        (0..self.hosts.len())
-            .filter(|h| self.router(*h).is_some())
-            .collect()
-    }
-
-    /// Starts the router of a host, with a raised epoch.
-    pub(crate) fn start(&mut self, host: HostId) {
-        // Two overlapping scripts may start a running router: that is a restart.
-        self.kill(host);
-        let journal = match self.hosts[host].disk.read() {
-            Ok(journal) => journal,
-            Err(violation) => return self.check(Err(violation)),
-        };
-        let setup = RouterSetup {
-            nickname: format!("h{host}"),
-            address: self.hosts[host].address,
-            discovery: self.joined.discovery,
-            secret: self.secret.clone(),
-            verifier: self.verifier.clone(),
-            attached: self.hosts[host].attached(),
-            range: Some((self.workload.slicing, journal)),
-            // Every third host has no AES instructions.
-            suites: if host % 3 == 2 {
-                Suites::CHACHA
-            } else {
-                Suites::AES_FIRST
-            },
-            clock: self.hosts[host].clock,
-            fault: self.fault.filter(|_| host == VICTIM),
-        };
-        let at = &mut self.hosts[host];
-        at.state.epoch += 1;
-        at.incarnation += 1;
-        at.powered = true;
-        at.armed = None;
-        match SimRouter::start(&at.state, &setup, &mut self.rng, self.now) {
-            Ok(mut router) => {
-                router.deaf_to_snapshots = false;
-                at.process = Some(Box::new(router));
-                self.settle(host);
-                self.mend(host);
-            }
-            Err(error) => self.check(Err(Violation::new("S2 start", error))),
+    /// Carries out the effects of a process and sets its timer.
+    pub(super) fn settle(&mut self, host: HostId) {
+        for effect in self.hosts[host].drain() {
+            self.carry_out(host, effect);
         }
+        self.hosts[host].arm(&mut self.runtime);
+    }
+
+    fn carry_out(&mut self, host: HostId, effect: Effect) {
+        let process = self.hosts[host].last_start();
+        let socket = |conn| SocketId { process, conn };
+        let runtime = &mut self.runtime;
+        match effect {
+            Effect::Dial { conn, to } => self.stack.dial(socket(conn), &to, &self.hosts, runtime),
+            Effect::Send { conn, bytes } => self.stack.send(socket(conn), bytes, runtime),
+            Effect::Close { conn } => self.stack.close(socket(conn), runtime),
+            Effect::Datagram { to, bytes } => self.send_datagram(host, to, &bytes),
+            Effect::Relayed(key, view) => runtime.check(self.monitor.relayed(host, key, view)),
+            Effect::Inject(frame) => self.inject(process, frame),
+            Effect::Flooded(frame) => runtime.check(self.monitor.flooded(process, frame)),
+            Effect::Keep(change) => self.hosts[host].state.apply(change),
+            Effect::Write(write) => {
+                self.hosts[host].disk.push(write);
+                self.hosts[host].begin_write(runtime);
+            }
+            Effect::Answer(request, result) => self.answered(host, request, &result),
+            Effect::Note(text) => runtime.line(format_args!("h{host}: {text}")),
+        }
+    }
+
+    fn send_datagram(&mut self, from: HostId, to: SocketAddr, bytes: &[u8]) {
+        let has = |fault| self.parameters.has_fault(from, fault);
+        let passes_on = |bytes: &[u8]| {
+            Header::parse(bytes).is_ok_and(|h| matches!(h.kind, Kind::Relay | Kind::Flood))
+        };
+        if has(InjectedFault::BlackHole) && passes_on(bytes) {
+            return;
+        }
+        let reuses_counter = has(InjectedFault::CounterReuse) && bytes.len() > HEADER_LEN;
+        let relays_twice = has(InjectedFault::RelayTwice);
+        self.watch_datagram(from, to, bytes);
+        if reuses_counter {
+            let mut other = bytes.to_vec();
+            other[HEADER_LEN] ^= 1;
+            self.watch_datagram(from, to, &other);
+        }
+        if relays_twice && self.runtime.rng().chance(500) {
+            let check = self.monitor.forwarded_again(from, bytes);
+            self.runtime.check(check);
+        }
+        self.stack
+            .send_datagram((from, to), bytes, &self.hosts, &mut self.runtime);
+    }
+
+    fn watch_datagram(&mut self, from: HostId, to: SocketAddr, bytes: &[u8]) {
+        let receiver = self.hosts.at(to).map(|host| self.hosts[host].peer());
+        self.monitor
+            .datagram_sent(from, receiver, bytes, &mut self.runtime);
+    }
+
+    /// Delivers a frame to the bridge of a host.
+    fn inject(&mut self, by: ProcessId, mut frame: Vec<u8>) {
+        let has = |fault| self.parameters.has_fault(by.host, fault);
+        if has(InjectedFault::ChangedFrame)
+            && let Some(last) = frame.last_mut()
+        {
+            *last ^= 1;
+        }
+        let times = 1 + usize::from(has(InjectedFault::DoubleDelivery));
+        self.monitor
+            .frame_injected(by, &frame, times, &mut self.runtime);
+    }
+
+    /// Passes the router's answer to a request to the container that waits for it.
+    fn answered(&mut self, host: HostId, request: u64, result: &Result<Ipv4Addr, String>) {
+        self.runtime
+            .line(format_args!("h{host}: address for g{request}: {result:?}"));
+        if self.workload.answered(host, request, result) {
+            // Scheduled rather than called: effects of the router come first.
+            let now = self.runtime.now();
+            self.runtime.at(now, SimEvent::Named(host));
+            let check = self.workload.check_addresses(&self.hosts);
+            self.runtime.check(check);
+        }
+    }
+
+    // Stations and containers
+
+    /// Delivers frames from the bridge to a router.
+    pub(super) fn speak(&mut self, from: HostId, frames: &[Vec<u8>]) {
+        let fault = InjectedFault::CleartextCopy;
+        if self.parameters.has_fault(from, fault)
+            && let Some(frame) = frames.first()
+        {
+            debug_assert!(frame.windows(MARKER.len()).any(|w| w == MARKER));
+            self.watch_datagram(from, LEAK.into(), frame);
+        }
+        self.monitor.frames_sent(from, frames, &self.runtime);
+        self.tell_router(from, |router, now| router.frames(frames, now));
+    }
+
+    /// Makes the router announce the names of its containers.
+    pub(super) fn tell_names(&mut self, host: HostId) {
+        let named = self.workload.named(host);
+        self.tell_router(host, |router, now| router.set_named(named, now));
+    }
+
+    /// Passes a container's request to its router.
+    pub(super) fn request(&mut self, request: WorkloadRequest) {
+        let WorkloadRequest {
+            host,
+            number,
+            container,
+            address,
+            patience,
+        } = request;
+        let mut opened = false;
+        self.tell_router(host, |router, now| {
+            opened = router.with_addresses(now, |addresses, local| {
+                addresses.ask(number, &container, address, [local + patience, local])
+            });
+        });
+        if !opened {
+            self.workload.withdraw(host, &container);
+        }
+    }
+
+    // Start and stop of processes
+
+    /// Starts the router of a host.
+    pub(super) fn start(&mut self, host: HostId) {
+        // Two overlapping schedules may start a running router: that is a restart.
+        self.kill(host);
+        let at = &mut self.hosts[host];
+        let journal = match at.disk.read() {
+            Ok(journal) => journal,
+            Err(violation) => return self.runtime.check(Err(violation)),
+        };
+        let setup = self.parameters.router_setup(at, journal);
+        if let Err(error) = at.start(&setup, &mut self.runtime) {
+            let violation = Violation::new("S2 start", error);
+            return self.runtime.check(Err(violation));
+        }
+        self.settle(host);
+        self.mend(host);
+    }
+
+    /// Checks after a start that all confirmed addresses are on the disk, and frees unused ones.
+    fn mend(&mut self, host: HostId) {
+        if self.hosts.ipam(host).is_none() {
+            return;
+        }
+        let check = self.workload.check_kept(host, &self.hosts);
+        if check.is_err() {
+            return self.runtime.check(check);
+        }
+        let containers = self.workload.containers(host).clone();
+        let lives = |name: &str, addr: Ipv4Addr| {
+            let holder = containers.get(name);
+            holder.is_some_and(|holder| holder.addr == Some(addr))
+        };
+        self.tell_router(host, |router, now| {
+            router.with_addresses(now, |addresses, local| addresses.mend(lives, local));
+        });
+        self.tell_names(host);
+    }
+
+    /// Kills the process of a host; its kernel closes the sockets.
+    pub(super) fn kill(&mut self, host: HostId) {
+        if self.hosts[host].end() {
+            self.crash_disk(host, Crash::Kill);
+            let process = self.hosts[host].last_start();
+            self.stack.close_all(process, &mut self.runtime);
+        }
+    }
+
+    /// Cuts the power of a host: its peers are not notified.
+    pub(super) fn power_off(&mut self, host: HostId) {
+        if self.hosts[host].end() {
+            self.crash_disk(host, Crash::Power);
+        }
+        self.hosts[host].set_powered_off();
+    }
+
+    fn crash_disk(&mut self, host: HostId, how: Crash) {
+        let disk = &mut self.hosts[host].disk;
+        disk.crash(how, self.runtime.rng());
+        if self.parameters.has_fault(host, InjectedFault::LyingDisk) {
+            disk.lose_end(LOST_BYTES);
+        }
+        self.workload.router_ended(host);
     }
 }

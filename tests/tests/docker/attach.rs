@@ -2,7 +2,7 @@
 
 use anyhow::{Result, ensure};
 use mesh_proto::api::ContainerAddresses;
-use mesh_tests::{TestbedLayout, HostObjects, with_testbed};
+use mesh_tests::{HostObjects, TestbedLayout, with_testbed};
 
 use crate::{full_mesh, is_id, run};
 

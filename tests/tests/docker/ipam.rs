@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use mesh_tests::{TestContainer, TestbedHost, TestbedLayout, all_reach_all, wait_until, with_testbed};
+use mesh_tests::{
+    TestContainer, TestbedHost, TestbedLayout, all_reach_all, wait_until, with_testbed,
+};
 
 use crate::{again, full_mesh, is_id};
 

@@ -15,7 +15,7 @@ mod truth;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use mesh_tests::{TestContainer, TestbedHost, Testbed, wait_until};
+use mesh_tests::{TestContainer, Testbed, TestbedHost, wait_until};
 
 /// Starts a router on each host, all with the first as target, and waits until they are connected.
 fn full_mesh(bed: &Testbed) -> Result<()> {
@@ -35,7 +35,12 @@ fn run(host: &TestbedHost, address: &str, name: &str) -> Result<TestContainer> {
 }
 
 /// Like [`run`], with further flags for the engine.
-fn run_with(host: &TestbedHost, address: &str, name: &str, flags: &[&str]) -> Result<TestContainer> {
+fn run_with(
+    host: &TestbedHost,
+    address: &str,
+    name: &str,
+    flags: &[&str],
+) -> Result<TestContainer> {
     let args = [
         &["run", address, "--name", name],
         flags,

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use mesh_tests::{TestbedHost, CommandOutput, TestbedLayout, Times, here, wait_until, with_testbed};
+use mesh_tests::{
+    CommandOutput, TestbedHost, TestbedLayout, Times, here, wait_until, with_testbed,
+};
 
 use crate::{full_mesh, run, run_with};
 

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use mesh_tests::{TestbedHost, TestbedLayout, HostObjects, all_reach_all, transfer, wait_until, with_testbed};
+use mesh_tests::{
+    HostObjects, TestbedHost, TestbedLayout, all_reach_all, transfer, wait_until, with_testbed,
+};
 
 use crate::{again, full_mesh, is_id, run, run_with};
 

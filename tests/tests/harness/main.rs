@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use mesh_tests::{
-    Capture, Heard, TestbedLayout, HostObjects, Testbed, Transfer, cast, run, transfer, wait_until,
+    Capture, Heard, HostObjects, Testbed, TestbedLayout, Transfer, cast, run, transfer, wait_until,
 };
 
 #[test]

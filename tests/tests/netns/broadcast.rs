@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use mesh_tests::{
-    TestContainer, Heard, TestbedLayout, Testbed, all_reach_all, cast, stays, wait_until, with_testbed,
+    Heard, TestContainer, Testbed, TestbedLayout, all_reach_all, cast, stays, wait_until,
+    with_testbed,
 };
 
 use crate::full_mesh;
@@ -85,7 +86,11 @@ fn everyone_hears_everything_once(containers: &[TestContainer]) -> Result<()> {
 
 /// Returns the expected datagrams: each of each other container, once. The sender's own kernel loops a broadcast back,
 /// but not a multicast.
-fn expected_at(at: &TestContainer, all: &[TestContainer], group: Option<&str>) -> BTreeMap<String, u32> {
+fn expected_at(
+    at: &TestContainer,
+    all: &[TestContainer],
+    group: Option<&str>,
+) -> BTreeMap<String, u32> {
     all.iter()
         .filter(|from| group.is_none() || from.address() != at.address())
         .flat_map(|from| (0..COUNT).map(|i| (format!("{}-{i}", from.address()), 1)))

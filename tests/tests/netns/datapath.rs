@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use mesh_tests::{
-    TestbedHost, TestbedLayout, Testbed, Transfer, all_reach_all, tell, transfer, wait_until, with_testbed,
+    Testbed, TestbedHost, TestbedLayout, Transfer, all_reach_all, tell, transfer, wait_until,
+    with_testbed,
 };
 
 const BYTES: u64 = 20_000_000;

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use mesh_tests::{
-    TestContainer, TestbedHost, CommandOutput, TestbedLayout, HostObjects, Testbed, Transfer, stays, tell, transfer,
-    wait_until, with_testbed,
+    CommandOutput, HostObjects, TestContainer, Testbed, TestbedHost, TestbedLayout, Transfer,
+    stays, tell, transfer, wait_until, with_testbed,
 };
 
 use crate::full_mesh;

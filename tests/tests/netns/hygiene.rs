@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use mesh_tests::{TestbedLayout, HostObjects, wait_until, with_testbed};
+use mesh_tests::{HostObjects, TestbedLayout, wait_until, with_testbed};
 
 use crate::full_mesh;
 

@@ -1,7 +1,7 @@
 //! User mistakes: each gets one line that names it, a non-zero exit status, and leaves nothing behind.
 
 use anyhow::{Context as _, Result, ensure};
-use mesh_tests::{TestbedHost, TestbedLayout, HostObjects, with_testbed};
+use mesh_tests::{HostObjects, TestbedHost, TestbedLayout, with_testbed};
 
 /// A command, and a text that its message must contain.
 type Mistake<'a> = (&'a [&'a str], &'a str);

@@ -3,7 +3,9 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use mesh_tests::{TestbedHost, TestbedLayout, all_reach_all, tell, transfer, wait_until, with_testbed};
+use mesh_tests::{
+    TestbedHost, TestbedLayout, all_reach_all, tell, transfer, wait_until, with_testbed,
+};
 
 /// Simulates a NAT box in front of `host`: only replies come in, and UDP source ports are rewritten.
 fn put_behind_nat(host: &TestbedHost) -> Result<()> {

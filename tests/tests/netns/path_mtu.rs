@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use mesh_tests::{
-    TestContainer, TestbedHost, TestbedLayout, Testbed, Transfer, tell, transfer, wait_until, with_testbed,
+    TestContainer, Testbed, TestbedHost, TestbedLayout, Transfer, tell, transfer, wait_until,
+    with_testbed,
 };
 
 /// Time limit of a path MTU search on a busy machine.
@@ -88,7 +89,12 @@ fn counter(bed: &Testbed, name: &str) -> Result<u64> {
 }
 
 /// Runs a mesh on an underlay that has this MTU from the start; the MTU found inside must be `inside`.
-fn black_hole(setup: &TestbedLayout, by: impl Fn(&TestbedHost) -> String, mtu: u16, inside: u16) -> Result<()> {
+fn black_hole(
+    setup: &TestbedLayout,
+    by: impl Fn(&TestbedHost) -> String,
+    mtu: u16,
+    inside: u16,
+) -> Result<()> {
     with_testbed(setup, |bed| {
         lose_longer_than(bed, mtu)?;
         let [a, b] = pair_by(bed, &by(bed.host(1)), &[])?;
@@ -119,7 +125,12 @@ fn a_path_of_700_bytes_loses_nothing() -> Result<()> {
 
 #[test]
 fn a_path_of_1400_bytes_over_ipv6_loses_nothing() -> Result<()> {
-    black_hole(&TestbedLayout::hosts(2).ipv6_only(), TestbedHost::address6, 1_400, 1_304)
+    black_hole(
+        &TestbedLayout::hosts(2).ipv6_only(),
+        TestbedHost::address6,
+        1_400,
+        1_304,
+    )
 }
 
 #[test]

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use mesh_tests::{
-    Background, TestContainer, Heard, TestbedHost, TestbedLayout, Testbed, cast, wait_until, with_testbed,
+    Background, Heard, TestContainer, Testbed, TestbedHost, TestbedLayout, cast, wait_until,
+    with_testbed,
 };
 
 use crate::full_mesh;

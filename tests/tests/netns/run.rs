@@ -1,7 +1,7 @@
 //! `mesh run --runtime process`, `ps`, and the interface as seen in a container.
 
 use anyhow::{Result, ensure};
-use mesh_tests::{TestbedLayout, HostObjects, wait_until, with_testbed};
+use mesh_tests::{HostObjects, TestbedLayout, wait_until, with_testbed};
 use std::time::Duration;
 
 use crate::full_mesh;

@@ -4,7 +4,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use mesh_tests::{TestbedHost, TestbedLayout, Testbed, tell, wait_until, with_testbed};
+use mesh_tests::{Testbed, TestbedHost, TestbedLayout, tell, wait_until, with_testbed};
 
 /// Adds a second card to each of the first two hosts, with a cable of 1 Mbit/s, which even a busy machine can fill.
 fn second_cards(bed: &Testbed) -> Result<()> {

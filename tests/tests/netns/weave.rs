@@ -1,7 +1,7 @@
 //! Scripts written for Weave Net, run through `examples/weave`.
 
 use anyhow::{Context as _, Result, ensure};
-use mesh_tests::{TestbedHost, CommandOutput, TestbedLayout, with_testbed};
+use mesh_tests::{CommandOutput, TestbedHost, TestbedLayout, with_testbed};
 
 /// Runs a line of such a script.
 fn weave(host: &TestbedHost, line: &str) -> Result<CommandOutput> {

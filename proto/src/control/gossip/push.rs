@@ -143,11 +143,19 @@ impl Gossip {
         if exhausted && let Some(conn) = others.first() {
             self.effects.push_back(GossipEffect::CompareSoon(*conn));
         }
-        for Overdue { key, holder, times } in overdue {
-            let holder = holder.filter(|conn| self.links.contains_key(conn));
+        for Overdue {
+            key,
+            alternative,
+            times,
+        } in overdue
+        {
+            let alternative = alternative.filter(|conn| self.links.contains_key(conn));
             let next = (times as usize).checked_rem(others.len());
             let next = next.and_then(|next| others.get(next)).copied();
-            if let Some(link) = holder.or(next).and_then(|conn| self.links.get_mut(&conn)) {
+            if let Some(link) = alternative
+                .or(next)
+                .and_then(|conn| self.links.get_mut(&conn))
+            {
                 link.queue.request([key]);
             }
         }

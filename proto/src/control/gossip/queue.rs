@@ -186,16 +186,16 @@ mod tests {
         RecordKey::new(PeerId([n; 16]), Topic::LINKS)
     }
 
-    fn news(keys: &[u8], at: Instant) -> PeerQueue {
+    fn updates(keys: &[u8], at: Instant) -> PeerQueue {
         let mut queue = PeerQueue::default();
         keys.iter().for_each(|n| queue.update(key(*n), at));
         queue
     }
 
     #[test]
-    fn news_are_sent_or_mentioned_later_or_left_to_others() {
+    fn updates_are_sent_or_advertised_later_or_left_to_others() {
         let now = Instant::ZERO;
-        let mut queue = news(&[1, 2, 3, 4], now);
+        let mut queue = updates(&[1, 2, 3, 4], now);
         let push = |k: &RecordKey| match *k {
             k if k == key(1) => Push::Eager,
             k if k == key(4) => Push::Skip,
@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_neighbour_has_is_not_mentioned() {
+    fn what_the_neighbour_has_is_not_advertised() {
         let (now, later) = (Instant::ZERO, Instant::ZERO + LAZY_PUSH_DELAY);
         let records = [1, 2, 3].map(|n| testing::record(&testing::identity(n), 1, 1, "host"));
         let (mut lsdb, mut queue) = (Lsdb::default(), PeerQueue::default());
@@ -221,28 +221,28 @@ mod tests {
         }
         queue.has(&records[1].key());
         assert_eq!(queue.take_advertised(&lsdb, now), [], "not yet");
-        let mentioned = queue.take_advertised(&lsdb, later);
+        let advertised = queue.take_advertised(&lsdb, later);
         let mut expected = [&records[0], &records[2]].map(|r| (r.key(), r.version()));
         expected.sort_unstable();
-        assert_eq!(mentioned, expected);
+        assert_eq!(advertised, expected);
         assert_eq!(queue.take_advertised(&lsdb, later), []);
         assert_eq!((queue.due(), queue.len()), (None, 0));
     }
 
     #[test]
-    fn news_that_are_sent_are_not_mentioned() {
+    fn updates_that_are_sent_are_not_advertised() {
         let now = Instant::ZERO;
-        let mut queue = news(&[1], now);
+        let mut queue = updates(&[1], now);
         queue.advertise(key(1), now);
         queue.sort(|_| Push::Eager, now);
         assert_eq!((queue.eager.len(), queue.lazy.len()), (1, 0));
     }
 
     #[test]
-    fn news_wait_for_their_time_and_what_is_gone_is_forgotten() {
+    fn updates_wait_for_their_time_and_what_is_gone_is_forgotten() {
         let now = Instant::ZERO;
         let later = now + LAZY_PUSH_DELAY;
-        let mut queue = news(&[1, 2], later);
+        let mut queue = updates(&[1, 2], later);
         queue.sort(|_| Push::Eager, now);
         assert!(queue.eager.is_empty());
         queue.forget(|k| *k == key(1));

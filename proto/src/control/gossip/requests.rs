@@ -16,7 +16,7 @@ use crate::wire::topic::RecordKey;
 pub(crate) struct Requests {
     records: BTreeMap<RecordKey, InFlight>,
     /// Number of requests by the link that advertised the record first.
-    named: BTreeMap<ConnId, usize>,
+    by_link: BTreeMap<ConnId, usize>,
     /// Time before which no request is overdue.
     next: Option<Instant>,
     exhausted: bool,
@@ -25,9 +25,9 @@ pub(crate) struct Requests {
 #[derive(Clone, Copy, Debug)]
 struct InFlight {
     version: Version,
-    named_by: ConnId,
+    advertised_by: ConnId,
     /// Another link that advertised it since it was requested.
-    holder: Option<ConnId>,
+    alternative: Option<ConnId>,
     at: Instant,
     times: u32,
 }
@@ -37,7 +37,7 @@ struct InFlight {
 pub(crate) struct Overdue {
     pub(crate) key: RecordKey,
     /// Another neighbour that advertised it, if any.
-    pub(crate) holder: Option<ConnId>,
+    pub(crate) alternative: Option<ConnId>,
     /// Number of earlier requests.
     pub(crate) times: u32,
 }
@@ -59,23 +59,23 @@ impl Requests {
         if let Some(request) = self.records.get_mut(&key) {
             let is_newer = request.version < version;
             if is_newer {
-                request.holder = None;
+                request.alternative = None;
             } else if request.version == version {
-                request.holder = Some(conn);
+                request.alternative = Some(conn);
             }
             // Its deadline stays: a neighbour that advertises ever higher versions must not keep others from being asked.
             request.version = request.version.max(version);
             return is_newer;
         }
-        let named = self.named.get(&conn).copied().unwrap_or_default();
-        if self.records.len() >= MAX_REQUESTS || named >= MAX_REQUESTS_PER_LINK {
+        let advertised = self.by_link.get(&conn).copied().unwrap_or_default();
+        if self.records.len() >= MAX_REQUESTS || advertised >= MAX_REQUESTS_PER_LINK {
             return false;
         }
-        self.named.insert(conn, named + 1);
+        self.by_link.insert(conn, advertised + 1);
         let request = InFlight {
             version,
-            named_by: conn,
-            holder: None,
+            advertised_by: conn,
+            alternative: None,
             at: now,
             times: 1,
         };
@@ -89,7 +89,7 @@ impl Requests {
         let request = self.records.get(key).copied();
         if let Some(request) = request.filter(|request| request.version <= version) {
             self.records.remove(key);
-            forget(&mut self.named, request.named_by);
+            forget(&mut self.by_link, request.advertised_by);
         }
     }
 
@@ -106,7 +106,7 @@ impl Requests {
         let (wait, mut overdue) = (self.wait(), Vec::new());
         let Self {
             records,
-            named,
+            by_link,
             exhausted,
             ..
         } = self;
@@ -115,13 +115,13 @@ impl Requests {
                 return true;
             }
             if request.times >= REQUEST_ATTEMPTS {
-                forget(named, request.named_by);
+                forget(by_link, request.advertised_by);
                 *exhausted = true;
                 return false;
             }
             overdue.push(Overdue {
                 key: *key,
-                holder: request.holder.take(),
+                alternative: request.alternative.take(),
                 times: request.times,
             });
             request.times += 1;
@@ -148,11 +148,11 @@ impl Requests {
 }
 
 /// Counts one request less for a record that this link advertised.
-fn forget(named: &mut BTreeMap<ConnId, usize>, conn: ConnId) {
-    if let Some(count) = named.get_mut(&conn) {
+fn forget(by_link: &mut BTreeMap<ConnId, usize>, conn: ConnId) {
+    if let Some(count) = by_link.get_mut(&conn) {
         *count -= 1;
         if *count == 0 {
-            named.remove(&conn);
+            by_link.remove(&conn);
         }
     }
 }
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn who_named_it_too_is_asked_next() {
+    fn who_advertised_it_too_is_asked_next() {
         let (second, third) = (ConnId(2), ConnId(3));
         let mut requests = Requests::default();
         requests.request(LINK, (key(1), version(5)), at(0));
@@ -193,12 +193,12 @@ mod tests {
             "older"
         );
         let first = requests.overdue(at(201));
-        assert_eq!(first[0].holder, Some(second));
+        assert_eq!(first[0].alternative, Some(second));
         assert!(
             requests.request(third, (key(1), version(6)), at(210)),
             "asked now"
         );
-        assert_eq!(requests.overdue(at(420))[0].holder, None);
+        assert_eq!(requests.overdue(at(420))[0].alternative, None);
         assert!(!requests.take_exhausted());
     }
 
@@ -277,6 +277,6 @@ mod tests {
             "room again"
         );
         requests.fulfilled(&key(1), version(1));
-        assert_eq!(requests.named, BTreeMap::new());
+        assert_eq!(requests.by_link, BTreeMap::new());
     }
 }

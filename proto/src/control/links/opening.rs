@@ -235,7 +235,7 @@ impl Links {
             slot.send(&LinkMessage::Observed(address));
             self.table.forget_failed(address);
         }
-        self.kept.release(&peer)
+        self.graceful_restart.release(&peer)
     }
 
     // End

@@ -16,7 +16,7 @@ use super::{Members, Tenants};
 use crate::attach::AttachmentError;
 use crate::attach::docker::DockerEndpoints;
 use crate::attach::foundation::Foundation;
-use crate::attach::leases::{AddressSource, LeaseRequest};
+use crate::attach::leases::{LeaseRequest, LeaseSource};
 use crate::attach::operations::Operations;
 use crate::attach::stored_table::StoredTable;
 use crate::engine::Engines;
@@ -24,7 +24,7 @@ use crate::engine::Engines;
 /// The parts that commands about containers act through.
 pub(crate) struct ContainerCommands {
     table: Arc<StoredTable>,
-    source: Arc<AddressSource>,
+    source: Arc<LeaseSource>,
     operations: Arc<Operations>,
     members: Arc<Members>,
     tenants: Arc<Tenants>,

@@ -16,7 +16,7 @@ use mesh_proto::api::{AbandonRequest, AdoptRequest, PrepareRequest, Prepared, Ru
 use super::{Members, Tenants};
 use crate::attach::AttachmentError;
 use crate::attach::foundation::Foundation;
-use crate::attach::leases::{AddressSource, LeaseCollector, LeaseRequest};
+use crate::attach::leases::{LeaseCollector, LeaseRequest, LeaseSource};
 use crate::attach::operations::Operations;
 use crate::attach::stored_table::StoredTable;
 use crate::attach::wakeups::Wakeups;
@@ -25,7 +25,7 @@ use crate::engine::Engines;
 /// Networks of Docker, or namespaces of ours, for containers that are not there yet.
 pub(crate) struct Preparations {
     table: Arc<StoredTable>,
-    source: Arc<AddressSource>,
+    source: Arc<LeaseSource>,
     leases: Arc<LeaseCollector>,
     operations: Arc<Operations>,
     members: Arc<Members>,

@@ -20,7 +20,7 @@ use mesh_proto::ids::Mac;
 use crate::attach::AttachmentError;
 use crate::attach::foundation::Foundation;
 use crate::attach::kernel::{KernelApi, KernelError, KernelHandle, NetnsRef};
-use crate::attach::leases::{AddressSource, LeaseCollector, LeaseRequest};
+use crate::attach::leases::{LeaseSource, LeaseCollector, LeaseRequest};
 use crate::attach::stored_table::StoredTable;
 use crate::attach::wakeups::Wakeups;
 use crate::engine::Engines;
@@ -47,7 +47,7 @@ pub(crate) struct DockerEndpoints {
     table: Arc<StoredTable>,
     kernel: KernelHandle,
     engines: Engines,
-    source: Arc<AddressSource>,
+    source: Arc<LeaseSource>,
     leases: Arc<LeaseCollector>,
     wakeups: Arc<Wakeups>,
     before_start: OnceLock<Arc<BeforeStart>>,

@@ -17,7 +17,7 @@ use tokio::sync::Notify;
 use crate::attach::AttachmentError;
 use crate::attach::foundation::Foundation;
 use crate::attach::kernel::{ExposureOutcome, ExposurePlan, KernelHandle};
-use crate::attach::leases::{AddressSource, LeaseRequest};
+use crate::attach::leases::{LeaseRequest, LeaseSource};
 use crate::attach::operations::Operations;
 use crate::attach::stored_table::StoredTable;
 
@@ -28,7 +28,7 @@ const PERIOD: Duration = Duration::from_secs(2);
 pub(crate) struct HostExposer {
     table: Arc<StoredTable>,
     kernel: KernelHandle,
-    source: Arc<AddressSource>,
+    source: Arc<LeaseSource>,
     operations: Arc<Operations>,
     /// Held while the kernel is made to agree with the table.
     agreeing: tokio::sync::Mutex<()>,

@@ -18,7 +18,7 @@ use mesh_sys::attach::{self, AttachError, Endpoint, Plug};
 use mesh_sys::bridge::{self, BridgeConfig, Outcome};
 use mesh_sys::firewall::exposure::{Backend, Exposure, Rules};
 use mesh_sys::firewall::{self, Changed};
-use mesh_sys::interface::sysctl::{self, Table};
+use mesh_sys::interface::sysctl::{self, SysctlGroup};
 use mesh_sys::netlink::{AddressEntry, Netlink};
 use mesh_sys::netns::Netns;
 use mesh_sys::process::{self, ProcessWatch};
@@ -428,7 +428,8 @@ fn add_if_up(mac: Mac, address: IpNet, needs_cover: bool) -> KernelResult<bool> 
     }
     if address.addr().is_ipv6() {
         // Docker disables IPv6 on an interface that it gives no such address.
-        sysctl::set_if_present(Table::Ipv6Conf, &link.name, "disable_ipv6", "0").map_err(error)?;
+        sysctl::set_if_present(SysctlGroup::Ipv6Conf, &link.name, "disable_ipv6", "0")
+            .map_err(error)?;
     }
     netlink.address().add(link.index, address).map_err(error)?;
     let alone = IpNet::from(address.addr());

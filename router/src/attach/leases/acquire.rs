@@ -54,13 +54,13 @@ pub(crate) struct AcquiredAddresses {
 }
 
 /// The place where addresses come from: the allocator for the range that routers share, the operator for all others.
-pub(crate) struct AddressSource {
+pub(crate) struct LeaseSource {
     allocator: Allocator,
     book: AddressBook,
     operations: Arc<Operations>,
 }
 
-impl AddressSource {
+impl LeaseSource {
     pub(crate) fn new(
         allocator: Allocator,
         book: AddressBook,

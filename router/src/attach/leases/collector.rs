@@ -14,7 +14,7 @@ use mesh_host::lease_owner::{HOST, id, is_of_docker, lease_owner};
 use mesh_host::table::{LeaseSubject, Reservation};
 use mesh_proto::api::Runtime;
 
-use super::{AddressSource, LeaseRequest};
+use super::{LeaseSource, LeaseRequest};
 use crate::attach::kernel::KernelHandle;
 use crate::attach::operations::Operations;
 use crate::attach::stored_table::StoredTable;
@@ -27,7 +27,7 @@ const MEND_WAIT: Duration = Duration::from_secs(2);
 /// Keeps the leases of this host to those that somebody can use.
 pub(crate) struct LeaseCollector {
     table: Arc<StoredTable>,
-    source: Arc<AddressSource>,
+    source: Arc<LeaseSource>,
     kernel: KernelHandle,
     engines: Engines,
     operations: Arc<Operations>,
@@ -39,7 +39,7 @@ pub(crate) struct LeaseCollector {
 impl LeaseCollector {
     pub(crate) fn new(
         table: Arc<StoredTable>,
-        source: Arc<AddressSource>,
+        source: Arc<LeaseSource>,
         kernel: KernelHandle,
         engines: Engines,
         operations: Arc<Operations>,

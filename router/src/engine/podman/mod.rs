@@ -125,14 +125,14 @@ impl Engine for Podman {
     }
 }
 
-struct CommandOutput {
+struct PodmanOutput {
     status: ExitStatus,
     stdout: String,
     stderr: String,
 }
 
 /// Runs a command to its end, for at most [`TIMEOUT`].
-fn output(mut command: Command) -> io::Result<CommandOutput> {
+fn output(mut command: Command) -> io::Result<PodmanOutput> {
     let mut child = command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -141,7 +141,7 @@ fn output(mut command: Command) -> io::Result<CommandOutput> {
     let stdout = reader(child.stdout.take());
     let stderr = reader(child.stderr.take());
     let status = wait(&mut child)?;
-    Ok(CommandOutput {
+    Ok(PodmanOutput {
         status,
         stdout: stdout.join().unwrap_or_default(),
         stderr: stderr.join().unwrap_or_default(),

@@ -7,17 +7,17 @@ use mesh_proto::ids::Mac;
 
 use super::{AttachError, Plug};
 use crate::SysError;
-use crate::bridge::{Role, alias};
+use crate::bridge::{AliasRole, alias};
 use crate::interface::ethtool::disable_offloads;
-use crate::interface::sysctl::{self, Table};
-use crate::netlink::{Link, Netlink};
-use crate::plan::Plan;
+use crate::interface::sysctl::{self, SysctlGroup};
+use crate::netlink::{LinkEntry, Netlink};
+use crate::plan::StepPlan;
 
 /// Interfaces `mesh0`, `mesh1`, … of one container, at most.
 const MAX_INTERFACES: u32 = 1_024;
 
 /// Returns the interface that has the requested address.
-pub(super) fn find(request: &Plug<'_>) -> Result<Option<Link>, SysError> {
+pub(super) fn find(request: &Plug<'_>) -> Result<Option<LinkEntry>, SysError> {
     let mut netlink = Netlink::open()?;
     let wanted = request.address.addr();
     let entry = netlink
@@ -36,11 +36,11 @@ pub(super) fn find(request: &Plug<'_>) -> Result<Option<Link>, SysError> {
 pub(super) fn set_up(
     request: &Plug<'_>,
     temporary: &str,
-    plan: &mut Plan,
+    plan: &mut StepPlan,
 ) -> Result<String, AttachError> {
     let mut netlink = Netlink::open()?;
     let index = netlink.link().require(temporary)?.index;
-    let alias = alias(request.bridge, Role::Container, request.alias);
+    let alias = alias(request.bridge, AliasRole::Container, request.alias);
     plan.step("mark container end", || {
         netlink.link().set_alias(index, &alias)
     })?;
@@ -69,7 +69,7 @@ fn rename(
     netlink: &mut Netlink,
     index: u32,
     wanted: Option<&str>,
-    plan: &mut Plan,
+    plan: &mut StepPlan,
 ) -> Result<String, AttachError> {
     if let Some(name) = wanted {
         let renamed = plan.step("rename", || netlink.link().rename(index, name));
@@ -101,21 +101,21 @@ fn rename_to_free(netlink: &mut Netlink, index: u32) -> Result<String, SysError>
 
 /// Disables automatic addresses, and makes the neighbour cache detect moves within seconds.
 fn configure(ifname: &str, ipv6: bool) -> Result<(), SysError> {
-    sysctl::prefer(Table::Ipv6Conf, ifname, "accept_ra", "0");
+    sysctl::prefer(SysctlGroup::Ipv6Conf, ifname, "accept_ra", "0");
     if ipv6 {
-        sysctl::set(Table::Ipv6Conf, ifname, "disable_ipv6", "0")?;
-        sysctl::prefer(Table::Ipv6Conf, ifname, "autoconf", "0");
+        sysctl::set(SysctlGroup::Ipv6Conf, ifname, "disable_ipv6", "0")?;
+        sysctl::prefer(SysctlGroup::Ipv6Conf, ifname, "autoconf", "0");
         // Duplicate address detection would delay the use of the address by a second.
-        sysctl::prefer(Table::Ipv6Conf, ifname, "accept_dad", "0");
+        sysctl::prefer(SysctlGroup::Ipv6Conf, ifname, "accept_dad", "0");
     } else {
-        sysctl::prefer(Table::Ipv6Conf, ifname, "disable_ipv6", "1");
+        sysctl::prefer(SysctlGroup::Ipv6Conf, ifname, "disable_ipv6", "1");
     }
     age_neighbours_fast(ifname);
     Ok(())
 }
 
 pub(super) fn age_neighbours_fast(ifname: &str) {
-    for table in [Table::Ipv4Neigh, Table::Ipv6Neigh] {
+    for table in [SysctlGroup::Ipv4Neigh, SysctlGroup::Ipv6Neigh] {
         for (key, value) in [
             ("base_reachable_time_ms", "5000"),
             ("delay_first_probe_time", "2"),

@@ -14,8 +14,8 @@ use ipnet::IpNet;
 use mesh_proto::ids::Mac;
 
 use crate::SysError;
-use crate::bridge::{Role, alias, is_ours};
-use crate::netlink::{Link, Netlink};
+use crate::bridge::{AliasRole, alias, is_ours};
+use crate::netlink::{LinkEntry, Netlink};
 use crate::netns::Netns;
 
 /// Interval at which to look for an interface that the engine is about to move.
@@ -176,7 +176,7 @@ pub fn rest(bridge: &str, alias: &str, resting: bool) -> Result<bool, SysError> 
 }
 
 /// Adds one host end to the bridge and sets it up. Returns true if that was needed.
-fn reconnect(netlink: &mut Netlink, link: &Link, master: u32) -> Result<bool, SysError> {
+fn reconnect(netlink: &mut Netlink, link: &LinkEntry, master: u32) -> Result<bool, SysError> {
     let needed = link.master != Some(master) || !link.up;
     if link.master != Some(master) {
         netlink.link().set_master(link.index, master)?;
@@ -188,11 +188,11 @@ fn reconnect(netlink: &mut Netlink, link: &Link, master: u32) -> Result<bool, Sy
 }
 
 /// Returns the caller's part of the alias of a host end.
-fn caller_alias<'a>(link: &'a Link, bridge: &str) -> Option<&'a str> {
+fn caller_alias<'a>(link: &'a LinkEntry, bridge: &str) -> Option<&'a str> {
     if !is_ours(link, bridge) {
         return None;
     }
-    let prefix = alias(bridge, Role::Host, "");
+    let prefix = alias(bridge, AliasRole::Host, "");
     let rest = link.alias.as_deref()?.strip_prefix(prefix.as_str())?;
     rest.strip_prefix(':')
 }

@@ -7,9 +7,9 @@ use mesh_proto::address::mac_for;
 
 use super::*;
 use crate::bridge::{BridgeConfig, Outcome, PortKind, ensure_bridge, remove_all};
-use crate::interface::sysctl::{Table, get};
+use crate::interface::sysctl::{SysctlGroup, get};
 use crate::netlink::VethSpec;
-use crate::plan::Plan;
+use crate::plan::StepPlan;
 use crate::port::{FrameBatch, FramePort, FrameReader, PcapPort};
 use crate::testing::{NamedNetns, needs_root};
 
@@ -134,10 +134,13 @@ fn a_container_is_plugged_and_unplugged() {
                     && r.destination == "224.0.0.0/4".parse().unwrap())
         );
         let read = |table, key| get(table, "mesh0", key).unwrap();
-        assert_eq!(read(Table::Ipv4Neigh, "base_reachable_time_ms"), "5000");
-        assert_eq!(read(Table::Ipv4Neigh, "delay_first_probe_time"), "2");
-        assert_eq!(read(Table::Ipv4Neigh, "ucast_solicit"), "1");
-        assert_eq!(read(Table::Ipv6Conf, "disable_ipv6"), "1");
+        assert_eq!(
+            read(SysctlGroup::Ipv4Neigh, "base_reachable_time_ms"),
+            "5000"
+        );
+        assert_eq!(read(SysctlGroup::Ipv4Neigh, "delay_first_probe_time"), "2");
+        assert_eq!(read(SysctlGroup::Ipv4Neigh, "ucast_solicit"), "1");
+        assert_eq!(read(SysctlGroup::Ipv6Conf, "disable_ipv6"), "1");
     });
     f.host.run(|| {
         let expected = Attachment {
@@ -299,7 +302,7 @@ fn a_failure_at_any_step_leaves_nothing() {
         let mut steps = 0;
         loop {
             let failed = f.host.run(|| {
-                let mut plan = Plan::failing_at(steps);
+                let mut plan = StepPlan::failing_at(steps);
                 let result = plug::run(&f.request(address), &mut plan);
                 if result.is_ok() {
                     plan.commit();
@@ -430,7 +433,7 @@ fn an_endpoint_that_the_engine_moves_is_finished() {
         // libnetwork sets its routes last, and fails if one exists already.
         let route = "224.0.0.0/4".parse().unwrap();
         assert!(netlink.route().add_on_link(link.index, route).unwrap());
-        let reachable = get(Table::Ipv4Neigh, "eth0", "base_reachable_time_ms").unwrap();
+        let reachable = get(SysctlGroup::Ipv4Neigh, "eth0", "base_reachable_time_ms").unwrap();
         assert_eq!(reachable, "5000");
     });
     assert_eq!(f.host.run(|| unplug("mesh", "endpoint-1").unwrap()), 1);
@@ -453,7 +456,7 @@ fn a_failed_endpoint_leaves_nothing() {
     let mut steps = 0;
     while f
         .host
-        .run(|| endpoint::make(&endpoint, &mut Plan::failing_at(steps)).is_err())
+        .run(|| endpoint::make(&endpoint, &mut StepPlan::failing_at(steps)).is_err())
     {
         assert_eq!(f.state(), before, "step {steps}");
         steps += 1;

@@ -4,7 +4,7 @@
 
 use super::is_ours;
 use crate::SysError;
-use crate::netlink::{Link, Netlink};
+use crate::netlink::{LinkEntry, Netlink};
 
 /// Alias of a bridge of another owner that the mesh uses; set by the router, or by an operator who permits it.
 pub(super) const MARK: &str = "mesh";
@@ -38,7 +38,7 @@ pub(super) fn check_name(name: &str) -> Result<(), SysError> {
 }
 
 /// Refuses a bridge that is in use, unless the mesh used it before or it is marked.
-pub(super) fn check(netlink: &mut Netlink, link: &Link, name: &str) -> Result<(), SysError> {
+pub(super) fn check(netlink: &mut Netlink, link: &LinkEntry, name: &str) -> Result<(), SysError> {
     check_name(name)?;
     if link.alias.as_deref() == Some(MARK) {
         return Ok(());
@@ -70,7 +70,7 @@ pub(super) fn check(netlink: &mut Netlink, link: &Link, name: &str) -> Result<()
 
 /// Marks a bridge of another owner as used, and fixes its MTU, which would follow that of the mesh's ports if it was
 /// never set.
-pub(super) fn borrow(netlink: &mut Netlink, link: &Link, name: &str) -> Result<(), SysError> {
+pub(super) fn borrow(netlink: &mut Netlink, link: &LinkEntry, name: &str) -> Result<(), SysError> {
     let links = netlink.link().list()?;
     let mut ports = links.iter().filter(|l| l.master == Some(link.index));
     if let Ok(mtu) = u16::try_from(link.mtu)

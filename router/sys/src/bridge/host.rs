@@ -6,12 +6,12 @@ use mesh_proto::ids::Mac;
 use super::find_bridge;
 use crate::SysError;
 use crate::interface::arp;
-use crate::interface::sysctl::{self, Table};
-use crate::netlink::{Link, Netlink, RouteEntry};
+use crate::interface::sysctl::{self, SysctlGroup};
+use crate::netlink::{LinkEntry, Netlink, RouteEntry};
 
 /// Result of [`add_addresses`].
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Added {
+pub struct AddedAddresses {
     /// MAC address of the bridge, which is that of the host in the mesh.
     pub mac: Mac,
     /// Addresses that the bridge did not have before.
@@ -23,7 +23,7 @@ pub struct Added {
 /// # Errors
 /// [`SysError::is_not_found`] if there is no such bridge; the errno of the failed system call. Addresses added before
 /// the failure stay.
-pub fn add_addresses(bridge: &str, addresses: &[IpNet]) -> Result<Added, SysError> {
+pub fn add_addresses(bridge: &str, addresses: &[IpNet]) -> Result<AddedAddresses, SysError> {
     let mut netlink = Netlink::open()?;
     let link = require_bridge(&mut netlink, bridge)?;
     let mac = link
@@ -42,7 +42,7 @@ pub fn add_addresses(bridge: &str, addresses: &[IpNet]) -> Result<Added, SysErro
             tracing::debug!(%error, %address, "not announced");
         }
     }
-    Ok(Added { mac, new })
+    Ok(AddedAddresses { mac, new })
 }
 
 /// Returns the bridge's MAC address; `None` if there is no such bridge.
@@ -132,15 +132,15 @@ fn configure(bridge: &str, addresses: &[IpNet]) -> Result<(), SysError> {
         ("arp_announce", "2"),
         ("forwarding", "1"),
     ] {
-        sysctl::set_if_present(Table::Ipv4Conf, bridge, key, value)?;
+        sysctl::set_if_present(SysctlGroup::Ipv4Conf, bridge, key, value)?;
     }
     if addresses.iter().any(|address| address.addr().is_ipv6()) {
-        sysctl::set_if_present(Table::Ipv6Conf, bridge, "disable_ipv6", "0")?;
+        sysctl::set_if_present(SysctlGroup::Ipv6Conf, bridge, "disable_ipv6", "0")?;
     }
     Ok(())
 }
 
-fn require_bridge(netlink: &mut Netlink, name: &str) -> Result<Link, SysError> {
+fn require_bridge(netlink: &mut Netlink, name: &str) -> Result<LinkEntry, SysError> {
     match find_bridge(netlink, name)? {
         Some(link) => Ok(link),
         None => netlink.link().require(name),

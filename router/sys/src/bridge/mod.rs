@@ -10,9 +10,9 @@ use mesh_proto::ids::Mac;
 use crate::SysError;
 use crate::ifname;
 use crate::interface::ethtool::disable_offloads;
-use crate::interface::sysctl::{self, Table};
-use crate::netlink::{BridgeSpec, Link, Netlink, VethSpec};
-use crate::plan::Plan;
+use crate::interface::sysctl::{self, SysctlGroup};
+use crate::netlink::{BridgeSpec, LinkEntry, Netlink, VethSpec};
+use crate::plan::StepPlan;
 
 mod foreign;
 pub mod host;
@@ -74,26 +74,26 @@ pub struct Ensured {
 
 /// Role of an interface, as given by its alias.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Role {
+pub(crate) enum AliasRole {
     Bridge,
     Port,
     /// VXLAN device of the kernel fast path.
     Vxlan,
     /// Veth pair to another bridge of this host.
-    Joint,
+    Uplink,
     /// Host's end of a container's veth pair.
     Host,
     /// Container's end of its veth pair.
     Container,
 }
 
-impl Role {
+impl AliasRole {
     fn word(self) -> &'static str {
         match self {
             Self::Bridge => "bridge",
             Self::Port => "port",
             Self::Vxlan => "vxlan",
-            Self::Joint => "joint",
+            Self::Uplink => "joint",
             Self::Host => "host",
             Self::Container => "container",
         }
@@ -108,7 +108,7 @@ impl Role {
 /// The name is invalid, or belongs to an interface that is no bridge, to a bridge of an engine, or to a bridge in
 /// use; EPERM without CAP_NET_ADMIN. Everything created before the failure is undone.
 pub fn ensure_bridge(config: &BridgeConfig) -> Result<Ensured, SysError> {
-    let mut plan = Plan::new();
+    let mut plan = StepPlan::new();
     let ensured = ensure(config, &mut plan)?;
     plan.commit();
     Ok(ensured)
@@ -155,7 +155,7 @@ pub fn remove_all(bridge: &str) -> Result<usize, SysError> {
 }
 
 /// Returns the alias of an interface; `detail` distinguishes the interfaces of containers.
-pub(crate) fn alias(bridge: &str, role: Role, detail: &str) -> String {
+pub(crate) fn alias(bridge: &str, role: AliasRole, detail: &str) -> String {
     let word = role.word();
     if detail.is_empty() {
         format!("mesh:{bridge}:{word}")
@@ -165,7 +165,7 @@ pub(crate) fn alias(bridge: &str, role: Role, detail: &str) -> String {
 }
 
 /// Returns true if the alias is one of this bridge.
-pub(crate) fn is_ours(link: &Link, bridge: &str) -> bool {
+pub(crate) fn is_ours(link: &LinkEntry, bridge: &str) -> bool {
     let alias = link.alias.as_deref().unwrap_or_default();
     alias
         .strip_prefix("mesh:")
@@ -174,7 +174,10 @@ pub(crate) fn is_ours(link: &Link, bridge: &str) -> bool {
 }
 
 /// Returns the bridge with that name; an interface of another kind is an error.
-pub(crate) fn find_bridge(netlink: &mut Netlink, name: &str) -> Result<Option<Link>, SysError> {
+pub(crate) fn find_bridge(
+    netlink: &mut Netlink,
+    name: &str,
+) -> Result<Option<LinkEntry>, SysError> {
     let found = netlink.link().by_name(name)?;
     match found.as_ref().and_then(|link| link.kind.as_deref()) {
         Some("bridge") => Ok(found),
@@ -186,7 +189,7 @@ pub(crate) fn find_bridge(netlink: &mut Netlink, name: &str) -> Result<Option<Li
     }
 }
 
-fn ensure(config: &BridgeConfig, plan: &mut Plan) -> Result<Ensured, SysError> {
+fn ensure(config: &BridgeConfig, plan: &mut StepPlan) -> Result<Ensured, SysError> {
     let mut netlink = Netlink::open()?;
     let (link, bridge) = match find_bridge(&mut netlink, &config.name)? {
         Some(link) => (link, Outcome::Existing),
@@ -226,7 +229,11 @@ fn ensure(config: &BridgeConfig, plan: &mut Plan) -> Result<Ensured, SysError> {
     })
 }
 
-fn create(netlink: &mut Netlink, config: &BridgeConfig, plan: &mut Plan) -> Result<Link, SysError> {
+fn create(
+    netlink: &mut Netlink,
+    config: &BridgeConfig,
+    plan: &mut StepPlan,
+) -> Result<LinkEntry, SysError> {
     let spec = BridgeSpec {
         name: &config.name,
         mtu: config.mtu,
@@ -239,7 +246,7 @@ fn create(netlink: &mut Netlink, config: &BridgeConfig, plan: &mut Plan) -> Resu
         undo,
     )?;
     let link = netlink.link().require(&config.name)?;
-    let alias = alias(&config.name, Role::Bridge, "");
+    let alias = alias(&config.name, AliasRole::Bridge, "");
     plan.step("mark bridge", || {
         netlink.link().set_alias(link.index, &alias)
     })?;
@@ -252,7 +259,11 @@ fn create(netlink: &mut Netlink, config: &BridgeConfig, plan: &mut Plan) -> Resu
     Ok(link)
 }
 
-fn configure(netlink: &mut Netlink, link: &Link, config: &BridgeConfig) -> Result<(), SysError> {
+fn configure(
+    netlink: &mut Netlink,
+    link: &LinkEntry,
+    config: &BridgeConfig,
+) -> Result<(), SysError> {
     netlink.link().configure_bridge(link.index)?;
     // Set even if it is right already: an MTU that was never set follows the ports.
     netlink.link().set_mtu(link.index, config.mtu)?;
@@ -262,18 +273,18 @@ fn configure(netlink: &mut Netlink, link: &Link, config: &BridgeConfig) -> Resul
         ("autoconf", "0"),
         ("addr_gen_mode", "1"),
     ] {
-        sysctl::prefer(Table::Ipv6Conf, &config.name, key, value);
+        sysctl::prefer(SysctlGroup::Ipv6Conf, &config.name, key, value);
     }
     // Otherwise the host would answer ARP of containers for addresses of its other interfaces.
-    sysctl::prefer(Table::Ipv4Conf, &config.name, "arp_ignore", "1");
+    sysctl::prefer(SysctlGroup::Ipv4Conf, &config.name, "arp_ignore", "1");
     Ok(())
 }
 
 fn ensure_port(
     netlink: &mut Netlink,
-    bridge: &Link,
+    bridge: &LinkEntry,
     config: &BridgeConfig,
-    plan: &mut Plan,
+    plan: &mut StepPlan,
 ) -> Result<Outcome, SysError> {
     let (inner, outer) = ifname::port_pair(&config.name);
     let ends = (
@@ -312,7 +323,7 @@ fn ensure_port(
 fn create_port(
     netlink: &mut Netlink,
     config: &BridgeConfig,
-    plan: &mut Plan,
+    plan: &mut StepPlan,
 ) -> Result<(), SysError> {
     let (inner, outer) = ifname::port_pair(&config.name);
     let spec = VethSpec {
@@ -324,7 +335,7 @@ fn create_port(
     };
     let undo = delete_later(inner.clone());
     plan.step_with_undo("create port", || netlink.link().create_veth(&spec), undo)?;
-    let alias = alias(&config.name, Role::Port, "");
+    let alias = alias(&config.name, AliasRole::Port, "");
     for name in [&inner, &outer] {
         let end = netlink.link().require(name)?;
         plan.step("mark port", || netlink.link().set_alias(end.index, &alias))?;
@@ -334,8 +345,8 @@ fn create_port(
 
 fn configure_port(
     netlink: &mut Netlink,
-    inner: &Link,
-    outer: &Link,
+    inner: &LinkEntry,
+    outer: &LinkEntry,
     config: &BridgeConfig,
 ) -> Result<(), SysError> {
     for end in [inner, outer] {
@@ -344,20 +355,20 @@ fn configure_port(
     }
     netlink.link().set_noarp(outer.index)?;
     // Strict reverse-path filtering on an interface without addresses drops every IPv4 packet.
-    sysctl::prefer(Table::Ipv4Conf, &outer.name, "rp_filter", "1");
+    sysctl::prefer(SysctlGroup::Ipv4Conf, &outer.name, "rp_filter", "1");
     Ok(())
 }
 
 /// Sets the MTU, and disables the host's IP stack on the port: frames that arrive there are for the router only.
-fn without_ip_stack(netlink: &mut Netlink, port: &Link, mtu: u16) -> Result<(), SysError> {
+fn without_ip_stack(netlink: &mut Netlink, port: &LinkEntry, mtu: u16) -> Result<(), SysError> {
     if port.mtu != u32::from(mtu) {
         netlink.link().set_mtu(port.index, mtu)?;
     }
-    sysctl::prefer(Table::Ipv6Conf, &port.name, "disable_ipv6", "1");
+    sysctl::prefer(SysctlGroup::Ipv6Conf, &port.name, "disable_ipv6", "1");
     Ok(())
 }
 
-fn is_pair(a: &Link, b: &Link) -> bool {
+fn is_pair(a: &LinkEntry, b: &LinkEntry) -> bool {
     a.peer_netns.is_none() && a.peer_index == Some(b.index) && b.peer_index == Some(a.index)
 }
 
@@ -365,7 +376,7 @@ fn is_pair(a: &Link, b: &Link) -> bool {
 /// router was killed between creating and marking it.
 pub(crate) fn delete_stale(
     netlink: &mut Netlink,
-    link: &Link,
+    link: &LinkEntry,
     bridge: &str,
 ) -> Result<(), SysError> {
     let is_half_made = link.kind.as_deref() == Some("veth")
@@ -384,7 +395,7 @@ pub(crate) fn delete_stale(
 /// Deletes an interface with an alias of this bridge; any other is an error.
 pub(crate) fn delete_if_ours(
     netlink: &mut Netlink,
-    link: &Link,
+    link: &LinkEntry,
     bridge: &str,
 ) -> Result<(), SysError> {
     if !is_ours(link, bridge) {

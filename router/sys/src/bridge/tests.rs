@@ -17,7 +17,7 @@ fn names() -> Vec<String> {
     names
 }
 
-fn link(name: &str) -> Link {
+fn link(name: &str) -> LinkEntry {
     Netlink::open().unwrap().link().require(name).unwrap()
 }
 
@@ -27,15 +27,18 @@ fn read(path: &str) -> String {
 
 #[test]
 fn aliases_tell_bridges_apart() {
-    let of = |alias: &str| Link {
+    let of = |alias: &str| LinkEntry {
         alias: Some(alias.to_owned()),
-        ..Link::default()
+        ..LinkEntry::default()
     };
-    assert!(is_ours(&of(&alias("mesh", Role::Host, "c1")), "mesh"));
-    assert!(!is_ours(&of(&alias("mesh2", Role::Host, "c1")), "mesh"));
+    assert!(is_ours(&of(&alias("mesh", AliasRole::Host, "c1")), "mesh"));
+    assert!(!is_ours(
+        &of(&alias("mesh2", AliasRole::Host, "c1")),
+        "mesh"
+    ));
     assert!(!is_ours(&of("mesh:mes"), "mesh"));
     assert!(!is_ours(&of("mesh:mesh"), "mesh"));
-    assert!(!is_ours(&Link::default(), "mesh"));
+    assert!(!is_ours(&LinkEntry::default(), "mesh"));
 }
 
 #[test]
@@ -156,7 +159,7 @@ fn a_failure_at_any_step_leaves_nothing() {
         let before = names();
         let mut steps = 0;
         loop {
-            let mut plan = Plan::failing_at(steps);
+            let mut plan = StepPlan::failing_at(steps);
             let result = ensure(&config("mesh"), &mut plan);
             if result.is_ok() {
                 break;

@@ -6,7 +6,7 @@
 use std::io::{self, Write as _};
 use std::process::{Output, Stdio};
 
-use self::chain::{Chain, Place};
+use self::chain::{Chain, JumpPosition};
 use crate::SysError;
 use crate::ifname;
 use crate::process::environment::command;
@@ -31,7 +31,7 @@ pub enum Changed {
 
 /// Results for IPv4 and IPv6.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Report {
+pub struct RuleChanges {
     /// `iptables`.
     pub ipv4: Changed,
     /// `ip6tables`.
@@ -43,9 +43,9 @@ pub struct Report {
 ///
 /// # Errors
 /// The error of the program.
-pub fn ensure_forward_accept(bridge: &str) -> Result<Report, SysError> {
+pub fn ensure_forward_accept(bridge: &str) -> Result<RuleChanges, SysError> {
     ifname::check(bridge)?;
-    Ok(Report {
+    Ok(RuleChanges {
         ipv4: ensure("iptables", bridge)?,
         ipv6: ensure("ip6tables", bridge)?,
     })
@@ -55,9 +55,9 @@ pub fn ensure_forward_accept(bridge: &str) -> Result<Report, SysError> {
 ///
 /// # Errors
 /// The error of the program.
-pub fn remove_forward_accept(bridge: &str) -> Result<Report, SysError> {
+pub fn remove_forward_accept(bridge: &str) -> Result<RuleChanges, SysError> {
     ifname::check(bridge)?;
-    Ok(Report {
+    Ok(RuleChanges {
         ipv4: remove("iptables", bridge)?,
         ipv6: remove("ip6tables", bridge)?,
     })
@@ -126,7 +126,7 @@ fn uncommented<'a>(program: &'static str, name: &'a str) -> Chain<'a> {
         table: "filter",
         name,
         from: "FORWARD",
-        place: Place::First,
+        place: JumpPosition::First,
     }
 }
 

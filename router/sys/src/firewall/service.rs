@@ -9,7 +9,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::process::Command;
 use std::sync::LazyLock;
 
-use super::chain::{Chain, Place};
+use super::chain::{Chain, JumpPosition};
 use super::{Changed, nft};
 use crate::SysError;
 use crate::ifname;
@@ -154,7 +154,7 @@ fn chain<'a>(program: &'static str, name: &'a str) -> Chain<'a> {
         table: "filter",
         name,
         from: "INPUT",
-        place: Place::First,
+        place: JumpPosition::First,
     }
 }
 

@@ -12,7 +12,7 @@ use crate::ifname;
 
 /// Group of settings of an interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Table {
+pub enum SysctlGroup {
     /// `net/ipv4/conf/<interface>`.
     Ipv4Conf,
     /// `net/ipv4/neigh/<interface>`.
@@ -23,7 +23,7 @@ pub enum Table {
     Ipv6Neigh,
 }
 
-impl Table {
+impl SysctlGroup {
     fn path(self, interface: &str, key: &str) -> PathBuf {
         let table = match self {
             Self::Ipv4Conf => "ipv4/conf",
@@ -40,7 +40,7 @@ impl Table {
 ///
 /// # Errors
 /// [`SysError::is_not_found`] if the interface or the protocol (IPv6 disabled at boot) does not exist.
-pub fn set(table: Table, interface: &str, key: &str, value: &str) -> Result<(), SysError> {
+pub fn set(table: SysctlGroup, interface: &str, key: &str, value: &str) -> Result<(), SysError> {
     ifname::check(interface)?;
     let path = table.path(interface, key);
     if std::fs::read_to_string(&path).is_ok_and(|now| now.trim_end() == value) {
@@ -55,7 +55,7 @@ pub fn set(table: Table, interface: &str, key: &str, value: &str) -> Result<(), 
 /// # Errors
 /// The errno of the failed system call, unless there is no such setting.
 pub fn set_if_present(
-    table: Table,
+    table: SysctlGroup,
     interface: &str,
     key: &str,
     value: &str,
@@ -72,7 +72,7 @@ static NOT_SET: Mutex<Option<String>> = Mutex::new(None);
 
 /// Sets a setting like [`set_if_present`] that is recommended, but not required. A failure is no error, but stored
 /// for [`take_not_set`]: in some containers `/proc/sys` is read-only.
-pub fn prefer(table: Table, interface: &str, key: &str, value: &str) {
+pub fn prefer(table: SysctlGroup, interface: &str, key: &str, value: &str) {
     if let Err(error) = set_if_present(table, interface, key, value) {
         tracing::debug!("{error}");
         *not_set() = Some(error.to_string());
@@ -93,7 +93,7 @@ fn not_set() -> MutexGuard<'static, Option<String>> {
 ///
 /// # Errors
 /// [`SysError::is_not_found`] if the interface or the protocol does not exist.
-pub fn get(table: Table, interface: &str, key: &str) -> Result<String, SysError> {
+pub fn get(table: SysctlGroup, interface: &str, key: &str) -> Result<String, SysError> {
     ifname::check(interface)?;
     let path = table.path(interface, key);
     let read: io::Result<String> = std::fs::read_to_string(&path);
@@ -159,8 +159,8 @@ mod tests {
             return;
         }
         let (a, b) = (NamedNetns::new(), NamedNetns::new());
-        a.run(|| set(Table::Ipv4Conf, "lo", "arp_ignore", "3").unwrap());
-        let read = || get(Table::Ipv4Conf, "lo", "arp_ignore").unwrap();
+        a.run(|| set(SysctlGroup::Ipv4Conf, "lo", "arp_ignore", "3").unwrap());
+        let read = || get(SysctlGroup::Ipv4Conf, "lo", "arp_ignore").unwrap();
         assert_eq!(a.run(read), "3");
         assert_ne!(b.run(read), "3");
         assert_ne!(read(), "3");
@@ -168,9 +168,9 @@ mod tests {
 
     #[test]
     fn a_missing_interface_is_distinguished_from_other_failures() {
-        let error = get(Table::Ipv4Conf, "mesh-none", "arp_ignore").unwrap_err();
+        let error = get(SysctlGroup::Ipv4Conf, "mesh-none", "arp_ignore").unwrap_err();
         assert!(error.is_not_found());
-        assert!(!set_if_present(Table::Ipv4Conf, "mesh-none", "arp_ignore", "1").unwrap());
-        assert!(set(Table::Ipv4Conf, "../lo", "arp_ignore", "1").is_err());
+        assert!(!set_if_present(SysctlGroup::Ipv4Conf, "mesh-none", "arp_ignore", "1").unwrap());
+        assert!(set(SysctlGroup::Ipv4Conf, "../lo", "arp_ignore", "1").is_err());
     }
 }

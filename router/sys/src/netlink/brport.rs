@@ -11,12 +11,12 @@ use crate::SysError;
 
 /// Setting of a bridge port that differs from the kernel's default.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Changed {
+pub struct PortSetting {
     words: &'static str,
     right: InfoBridgePort,
 }
 
-impl Changed {
+impl PortSetting {
     /// Returns the present setting in words, like `hairpin on`.
     pub fn words(&self) -> &'static str {
         self.words
@@ -40,7 +40,7 @@ impl Changed {
     }
 }
 
-fn changed(setting: &InfoBridgePort) -> Option<Changed> {
+fn changed(setting: &InfoBridgePort) -> Option<PortSetting> {
     use InfoBridgePort as P;
     let (words, right) = match setting {
         P::HairpinMode(true) => ("hairpin on", P::HairpinMode(false)),
@@ -66,7 +66,7 @@ fn changed(setting: &InfoBridgePort) -> Option<Changed> {
         P::Locked(true) => ("locked", P::Locked(false)),
         _ => return None,
     };
-    Some(Changed { words, right })
+    Some(PortSetting { words, right })
 }
 
 /// Behaviour of a bridge at a port.
@@ -110,7 +110,7 @@ impl<'a> BridgePortHandle<'a> {
     ///
     /// # Errors
     /// The errno of the failed system call, for instance if the interface is no bridge port any more.
-    pub fn reset(&mut self, index: u32, changed: &[&Changed]) -> Result<(), SysError> {
+    pub fn reset(&mut self, index: u32, changed: &[&PortSetting]) -> Result<(), SysError> {
         let settings = changed.iter().map(|c| c.right.clone()).collect();
         self.set(&format!("reset bridge port {index}"), index, settings)
     }

@@ -29,7 +29,7 @@ pub struct Remote {
 
 /// Table of an entry, and its content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Known {
+pub enum FdbContent {
     /// Table of a bridge: the address is behind this port.
     Bridge {
         /// True if a program added it ([`FdbHandle::put_bridge_entry`]).
@@ -57,7 +57,7 @@ pub struct FdbRow {
     /// MAC address.
     pub mac: Mac,
     /// Table and content.
-    pub known: Known,
+    pub known: FdbContent,
     /// Time since a frame was last sent to the address.
     pub used: Duration,
 }
@@ -216,9 +216,11 @@ fn parse(message: Message) -> Option<FdbRow> {
     }
     let flags = message.header.flags;
     let known = match address {
-        Some(address) if flags.contains(NeighbourFlags::Own) => Known::Vxlan { address, port, vni },
+        Some(address) if flags.contains(NeighbourFlags::Own) => {
+            FdbContent::Vxlan { address, port, vni }
+        }
         _ if flags.contains(NeighbourFlags::Own) => return None,
-        _ => Known::Bridge {
+        _ => FdbContent::Bridge {
             external: flags.contains(NeighbourFlags::ExtLearned),
             local: message.header.state == NeighbourState::Permanent,
         },

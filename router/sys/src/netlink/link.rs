@@ -11,13 +11,13 @@ use netlink_packet_route::link::{
 };
 
 use super::socket::RouteSocket;
-use super::{Changed, of_index};
+use super::{PortSetting, of_index};
 use crate::SysError;
 use crate::ifname;
 
 /// State of an interface.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Link {
+pub struct LinkEntry {
     /// Index in its namespace.
     pub index: u32,
     /// Name of the interface.
@@ -29,7 +29,7 @@ pub struct Link {
     /// True if its bridge forwards frames through it, which begins some time after it is up and has carrier.
     pub forwarding: bool,
     /// For a bridge port: settings that differ from the kernel's defaults.
-    pub changed: Vec<Changed>,
+    pub changed: Vec<PortSetting>,
     /// MAC address, for Ethernet interfaces.
     pub mac: Option<Mac>,
     /// MTU in bytes, without the Ethernet header.
@@ -85,7 +85,7 @@ impl<'a> LinkHandle<'a> {
     ///
     /// # Errors
     /// The errno of the failed system call.
-    pub fn by_name(&mut self, name: &str) -> Result<Option<Link>, SysError> {
+    pub fn by_name(&mut self, name: &str) -> Result<Option<LinkEntry>, SysError> {
         ifname::check(name)?;
         let mut request = LinkMessage::default();
         request
@@ -105,7 +105,7 @@ impl<'a> LinkHandle<'a> {
     ///
     /// # Errors
     /// The errno of the failed system call, ENODEV if there is no such interface.
-    pub fn require(&mut self, name: &str) -> Result<Link, SysError> {
+    pub fn require(&mut self, name: &str) -> Result<LinkEntry, SysError> {
         self.by_name(name)?.ok_or_else(|| {
             SysError::errno(format!("find interface {name}"), nix::errno::Errno::ENODEV)
         })
@@ -115,7 +115,7 @@ impl<'a> LinkHandle<'a> {
     ///
     /// # Errors
     /// The errno of the failed system call.
-    pub fn list(&mut self) -> Result<Vec<Link>, SysError> {
+    pub fn list(&mut self) -> Result<Vec<LinkEntry>, SysError> {
         let answers = self
             .socket
             .dump("list interfaces", &Message::GetLink(LinkMessage::default()))?;
@@ -354,14 +354,14 @@ fn bridge_settings() -> LinkAttribute {
     ])
 }
 
-fn parse(message: Message) -> Option<Link> {
+fn parse(message: Message) -> Option<LinkEntry> {
     let Message::NewLink(message) = message else {
         return None;
     };
-    let mut link = Link {
+    let mut link = LinkEntry {
         index: message.header.index,
         up: message.header.flags.contains(LinkFlags::Up),
-        ..Link::default()
+        ..LinkEntry::default()
     };
     for attribute in message.attributes {
         match attribute {
@@ -379,14 +379,14 @@ fn parse(message: Message) -> Option<Link> {
     Some(link)
 }
 
-fn parse_info(infos: Vec<LinkInfo>, link: &mut Link) {
+fn parse_info(infos: Vec<LinkInfo>, link: &mut LinkEntry) {
     let forwards = InfoBridgePort::State(BridgePortState::Forwarding);
     for info in infos {
         match info {
             LinkInfo::Kind(kind) => link.kind = Some(kind.to_string()),
             LinkInfo::PortData(InfoPortData::BridgePort(port)) => {
                 link.forwarding = port.contains(&forwards);
-                link.changed = Changed::of(&port);
+                link.changed = PortSetting::of(&port);
             }
             _ => {}
         }

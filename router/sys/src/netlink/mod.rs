@@ -14,9 +14,9 @@ mod socket;
 mod vxlan;
 
 pub use address::{AddressEntry, AddressHandle};
-pub use brport::{BridgePortHandle, Changed, PortFlags};
-pub use fdb::{FdbHandle, FdbRow, Known, Remote};
-pub use link::{BridgeSpec, Link, LinkHandle, VethSpec};
+pub use brport::{BridgePortHandle, PortFlags, PortSetting};
+pub use fdb::{FdbContent, FdbHandle, FdbRow, Remote};
+pub use link::{BridgeSpec, LinkEntry, LinkHandle, VethSpec};
 pub use lookup::Lookup;
 pub use route::{RouteEntry, RouteHandle};
 pub use vxlan::VxlanSpec;

@@ -267,12 +267,12 @@ pub fn keep_network_capabilities() -> Result<(), SysError> {
         }
     }
     #[repr(C)]
-    struct Header {
+    struct CapabilityHeader {
         version: u32,
         pid: i32,
     }
     // Version 3 of linux/capability.h: effective, permitted, inheritable; 32 bits each, twice.
-    let mut header = Header {
+    let mut header = CapabilityHeader {
         version: 0x2008_0522,
         pid: 0,
     };

@@ -28,9 +28,9 @@ fn a_batch_arrives_whole_and_in_order() {
     let batch: Vec<_> = (0..100).map(|i| Run::one(to, i..i + 100)).collect();
     assert_eq!(
         a.sender().send(&buffer, &batch),
-        Sent {
+        SendReport {
             sent: 100,
-            ..Sent::default()
+            ..SendReport::default()
         }
     );
     let got = collect(&mut b.receiver(32), 100);
@@ -71,7 +71,7 @@ fn a_refused_datagram_does_not_hold_up_the_rest() {
     let sent = v4.sender().send(&[5; 100], &batch);
     assert_eq!(
         sent,
-        Sent {
+        SendReport {
             sent: 2,
             dropped: 3,
             singly: 0
@@ -122,7 +122,7 @@ fn works_where_ipv6_is_switched_off() {
     }
     NamedNetns::new().run(|| {
         let _ = crate::interface::sysctl::set_if_present(
-            crate::interface::sysctl::Table::Ipv6Conf,
+            crate::interface::sysctl::SysctlGroup::Ipv6Conf,
             "all",
             "disable_ipv6",
             "1",
@@ -232,9 +232,9 @@ fn runs_are_cut_merged_and_arrive_in_order() {
         let mut receiver = b.receiver(16);
         let sent = a.sender().send(&buffer, &runs);
         let expected = cut(&buffer, &runs);
-        let all = Sent {
+        let all = SendReport {
             sent: expected.len(),
-            ..Sent::default()
+            ..SendReport::default()
         };
         assert_eq!(sent, all, "{to}");
         assert_eq!(runs.iter().map(Run::datagrams).sum::<usize>(), all.sent);
@@ -270,7 +270,7 @@ fn runs_not_segmented_by_the_kernel_are_sent_one_by_one() {
     ];
     let mut receiver = b.receiver(16);
     let mut sender = a.sender();
-    let sent = Sent {
+    let sent = SendReport {
         sent: 10,
         dropped: 0,
         singly: 4,
@@ -280,7 +280,7 @@ fn runs_not_segmented_by_the_kernel_are_sent_one_by_one() {
     assert!(sender.cuts, "only that run did not fit");
 
     sender.cuts = false;
-    let sent = Sent { singly: 10, ..sent };
+    let sent = SendReport { singly: 10, ..sent };
     assert_eq!(sender.send(&buffer, &runs), sent);
     assert!(collected(&mut receiver, 10) == cut(&buffer, &runs));
 }
@@ -304,7 +304,7 @@ fn only_datagrams_that_may_be_fragmented_outgrow_the_mtu() {
         a.set_dont_fragment(true).unwrap();
         assert!(!a.send_to(to, &[1; 2_000]) && a.send_to(to, &[1; 1_400]));
         let sent = a.sender().send(&[1; 4_000], &[run(to, 0..4_000, 2_000)]);
-        let none = Sent {
+        let none = SendReport {
             sent: 0,
             dropped: 2,
             singly: 2,

@@ -10,11 +10,11 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use mesh_proto::ids::Mac;
 
 use crate::SysError;
-use crate::bridge::{self, Role};
+use crate::bridge::{self, AliasRole};
 use crate::ifname;
-use crate::interface::sysctl::{self, Table};
-use crate::netlink::{Link, Netlink, PortFlags, VxlanSpec};
-use crate::plan::Plan;
+use crate::interface::sysctl::{self, SysctlGroup};
+use crate::netlink::{LinkEntry, Netlink, PortFlags, VxlanSpec};
+use crate::plan::StepPlan;
 
 /// IP version of the underlay; a device supports one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -91,7 +91,7 @@ const ROUTER_PORT_ALONE: PortFlags = PortFlags {
 /// The kernel has no VXLAN, the UDP port is taken, the name belongs to another interface, there is no bridge; EPERM
 /// without CAP_NET_ADMIN. A device created before the failure is removed.
 pub fn ensure(config: &VxlanConfig, family: Family) -> Result<Device, SysError> {
-    let mut plan = Plan::new();
+    let mut plan = StepPlan::new();
     let mut netlink = Netlink::open()?;
     let bridge = netlink.link().require(&config.bridge)?;
     let port = router_port(&mut netlink, &config.bridge)?.ok_or_else(|| {
@@ -114,7 +114,7 @@ pub fn ensure(config: &VxlanConfig, family: Family) -> Result<Device, SysError> 
         netlink.link().set_mtu(link.index, config.mtu)?;
     }
     if !link.up {
-        sysctl::prefer(Table::Ipv6Conf, &link.name, "disable_ipv6", "1");
+        sysctl::prefer(SysctlGroup::Ipv6Conf, &link.name, "disable_ipv6", "1");
         netlink.link().set_up(link.index)?;
         bridge::wait_forwarding(&mut netlink, &link.name)?;
     }
@@ -165,7 +165,7 @@ pub fn router_port_index(bridge: &str) -> Result<Option<u32>, SysError> {
     Ok(port.map(|port| port.index))
 }
 
-fn router_port(netlink: &mut Netlink, bridge: &str) -> Result<Option<Link>, SysError> {
+fn router_port(netlink: &mut Netlink, bridge: &str) -> Result<Option<LinkEntry>, SysError> {
     for name in [ifname::tap_port(bridge), ifname::port_pair(bridge).0] {
         let port = netlink.link().by_name(&name)?;
         if let Some(port) = port.filter(|port| port.master.is_some()) {
@@ -189,7 +189,7 @@ fn find(
     netlink: &mut Netlink,
     config: &VxlanConfig,
     family: Family,
-) -> Result<Option<Link>, SysError> {
+) -> Result<Option<LinkEntry>, SysError> {
     let name = name(&config.bridge, family);
     let Some(link) = netlink.link().by_name(&name)? else {
         return Ok(None);
@@ -205,8 +205,8 @@ fn create(
     netlink: &mut Netlink,
     config: &VxlanConfig,
     family: Family,
-    plan: &mut Plan,
-) -> Result<Link, SysError> {
+    plan: &mut StepPlan,
+) -> Result<LinkEntry, SysError> {
     let name = name(&config.bridge, family);
     let spec = VxlanSpec {
         name: &name,
@@ -240,7 +240,7 @@ fn local(config: &VxlanConfig, family: Family) -> IpAddr {
 /// Returns the alias, which contains the configuration that cannot be changed later.
 fn alias(config: &VxlanConfig, family: Family) -> String {
     let detail = format!("{}:{}:{}", config.vni, config.port, local(config, family));
-    bridge::alias(&config.bridge, Role::Vxlan, &detail)
+    bridge::alias(&config.bridge, AliasRole::Vxlan, &detail)
 }
 
 #[cfg(test)]

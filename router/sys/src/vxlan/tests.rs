@@ -8,8 +8,8 @@ use mesh_proto::ids::PeerId;
 
 use super::*;
 use crate::bridge::{BridgeConfig, PortKind, ensure_bridge, remove_all};
-use crate::firewall::sources::{self, Guard};
-use crate::netlink::{FdbRow, Known, Remote, VethSpec};
+use crate::firewall::sources::{self, PortGuard};
+use crate::netlink::{FdbContent, FdbRow, Remote, VethSpec};
 use crate::socket::packet::PacketSocket;
 use crate::testing::{NamedNetns, needs_root};
 
@@ -159,14 +159,14 @@ fn entries_come_go_and_roam_to_a_port_that_learns() {
         let behind: Vec<_> = rows.iter().map(|row| (row.link, row.known)).collect();
         assert!(behind.contains(&(
             device.index,
-            Known::Bridge {
+            FdbContent::Bridge {
                 external: true,
                 local: false
             }
         )));
         assert!(behind.contains(&(
             device.index,
-            Known::Vxlan {
+            FdbContent::Vxlan {
                 address: remote("192.0.2.3").address,
                 port: None,
                 vni: None
@@ -250,7 +250,7 @@ fn beats_reach_only_hosts_whose_firewall_admits_the_sender() {
         (Family::V4, "192.0.2.1", "192.0.2.2"),
         (Family::V6, "fd00::1", "fd00::2"),
     ] {
-        let guard = Guard {
+        let guard = PortGuard {
             bridge: "mesh",
             port: 6784,
             ipv6: family == Family::V6,

@@ -92,7 +92,10 @@ fn accept(world: &mut RouterUnderTest, member: Option<usize>) {
 }
 
 /// Picks a connection, and the member at its other end, if any.
-fn pick(world: &RouterUnderTest, input: &mut Input<'_>) -> Option<(mesh_proto::ids::ConnId, Option<usize>)> {
+fn pick(
+    world: &RouterUnderTest,
+    input: &mut Input<'_>,
+) -> Option<(mesh_proto::ids::ConnId, Option<usize>)> {
     let n = usize::from(input.byte());
     let conn = world.conns.get(n.checked_rem(world.conns.len())?)?;
     Some((conn.id, conn.member))

@@ -25,6 +25,26 @@ pub(crate) struct Expectation {
     pub(crate) only: bool,
 }
 
+impl Expectation {
+    /// Expects that exactly the hosts in `to` get the frame.
+    pub(crate) fn new(frame: FrameId, from: HostId, to: impl IntoIterator<Item = HostId>) -> Self {
+        Self {
+            frame,
+            from,
+            to: to.into_iter().filter(|h| *h != from).collect(),
+            only: true,
+        }
+    }
+
+    /// Expects that the hosts get the frame, and perhaps others: a frame to an unknown destination is flooded.
+    pub(crate) fn or_more(self) -> Self {
+        Self {
+            only: false,
+            ..self
+        }
+    }
+}
+
 /// Checks all expectations.
 pub(crate) fn check(expected: &[Expectation], got: &Deliveries, hosts: &BTreeSet<HostId>) -> Check {
     for e in expected {

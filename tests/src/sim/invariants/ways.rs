@@ -15,7 +15,7 @@ use crate::sim::network::HostId;
 
 const NAME: &str = "I6 ways";
 
-/// RouteView of a router when it sends a relayed datagram.
+/// View of a router when it sends a relayed datagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct RouteView {
     /// Hash from [`graph`].

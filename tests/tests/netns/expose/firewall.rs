@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use mesh_tests::{TestbedHost, TestbedLayout, HostObjects, wait_until, with_testbed};
+use mesh_tests::{HostObjects, TestbedHost, TestbedLayout, wait_until, with_testbed};
 
 use super::{answers, callers, mesh, remember_callers};
 

@@ -1,7 +1,7 @@
 //! Refused requests: clear messages, and no partial changes.
 
 use anyhow::{Result, ensure};
-use mesh_tests::{TestbedLayout, HostObjects, wait_until, with_testbed};
+use mesh_tests::{HostObjects, TestbedLayout, wait_until, with_testbed};
 
 use super::{SOON, mesh};
 use crate::full_mesh;

@@ -8,7 +8,9 @@ mod mistakes;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use mesh_tests::{TestContainer, TestbedHost, TestbedLayout, HostObjects, wait_until, with_testbed};
+use mesh_tests::{
+    HostObjects, TestContainer, TestbedHost, TestbedLayout, wait_until, with_testbed,
+};
 
 use crate::full_mesh;
 

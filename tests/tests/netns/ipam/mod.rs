@@ -7,7 +7,9 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
-use mesh_tests::{TestbedHost, TestbedLayout, Testbed, all_reach_all, here, wait_until, with_testbed};
+use mesh_tests::{
+    Testbed, TestbedHost, TestbedLayout, all_reach_all, here, wait_until, with_testbed,
+};
 
 use crate::full_mesh;
 

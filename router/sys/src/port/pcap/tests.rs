@@ -21,7 +21,7 @@ fn silent_pair() -> NamedNetns {
         netlink.link().create_veth(&spec).unwrap();
         for name in ["a", "b"] {
             let _ = crate::interface::sysctl::set_if_present(
-                crate::interface::sysctl::Table::Ipv6Conf,
+                crate::interface::sysctl::SysctlGroup::Ipv6Conf,
                 name,
                 "disable_ipv6",
                 "1",

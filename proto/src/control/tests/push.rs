@@ -58,21 +58,23 @@ fn a_record_that_a_neighbour_advertises_is_requested_by_those_that_lack_it() {
     let knower = &mut net.nodes[1].control;
     knower.handle_message(from_2, LinkMessage::Records(records), now);
     knower.parts.gossip.clear_queues();
-    let advertisement = |net: &mut Net, key, seq| {
+    let advertise = |net: &mut Net, key, seq| {
         let (now, version) = (net.now, Version { epoch: 1, seq });
         let advertisement = LinkMessage::IHave(vec![(key, version)]);
-        net.nodes[0].control.handle_message(to_0, mention, now);
+        net.nodes[0]
+            .control
+            .handle_message(to_0, advertisement, now);
         net.run(SECOND / 2);
     };
     assert_eq!(said(&net, 0, stranger.id()), None);
-    mention(&mut net, news.key(), 1);
+    advertise(&mut net, news.key(), 1);
     assert_eq!(said(&net, 0, stranger.id()), Some(b"news".to_vec()));
     // What it has, what is older, and what only it itself can say is not asked for.
     let asked = net.nodes[0].control.parts.gossip.requests();
-    mention(&mut net, news.key(), 1);
-    mention(&mut net, news.key(), 0);
+    advertise(&mut net, news.key(), 1);
+    advertise(&mut net, news.key(), 0);
     let own = RecordKey::new(net.nodes[0].control.me(), NEWS);
-    mention(&mut net, own, 9);
+    advertise(&mut net, own, 9);
     assert_eq!(net.nodes[0].control.parts.gossip.requests(), asked);
 }
 

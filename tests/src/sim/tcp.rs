@@ -14,13 +14,35 @@ pub(crate) type StreamId = u64;
 /// Bytes that the sending kernel buffers before the router must wait.
 pub(crate) const SEND_BUFFER: usize = 64 * 1024;
 
+/// One start of the process of a host; later starts do not know its connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct ProcessId {
+    pub(crate) host: HostId,
+    pub(crate) incarnation: u64,
+}
+
+/// Socket of a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct SocketId {
+    pub(crate) process: ProcessId,
+    pub(crate) conn: ConnId,
+}
+
+/// Input of a process from its kernel, about one of its sockets.
+#[derive(Debug)]
+pub(crate) enum SocketInput {
+    Connected(SocketAddr),
+    Bytes(Vec<u8>),
+    /// As many bytes are written.
+    Written(usize),
+    /// A dial failed, or the connection ended.
+    Closed(&'static str),
+}
+
 /// One end of a stream.
 #[derive(Clone, Debug)]
 pub(crate) struct StreamEnd {
-    pub(crate) host: HostId,
-    /// Start of the process that holds the end; later starts do not know the connection.
-    pub(crate) incarnation: u64,
-    pub(crate) conn: ConnId,
+    pub(crate) socket: SocketId,
     pub(crate) address: SocketAddr,
     /// True while the process holds its socket.
     pub(crate) open: bool,
@@ -103,7 +125,7 @@ pub(crate) struct TcpConnection {
 #[derive(Debug, Default)]
 pub(crate) struct Streams {
     streams: BTreeMap<StreamId, TcpConnection>,
-    by_end: BTreeMap<(HostId, u64, ConnId), (StreamId, usize)>,
+    by_end: BTreeMap<SocketId, (StreamId, usize)>,
     made: u64,
 }
 
@@ -112,8 +134,7 @@ impl Streams {
         let id = self.made;
         self.made += 1;
         for (side, end) in [&dialler, &acceptor].into_iter().enumerate() {
-            self.by_end
-                .insert((end.host, end.incarnation, end.conn), (id, side));
+            self.by_end.insert(end.socket, (id, side));
         }
         let stream = TcpConnection {
             ends: [dialler, acceptor],
@@ -127,28 +148,25 @@ impl Streams {
         self.streams.get_mut(&id)
     }
 
-    /// Returns the stream and side that a process knows as `conn`.
-    pub(crate) fn find(
-        &self,
-        host: HostId,
-        incarnation: u64,
-        conn: ConnId,
-    ) -> Option<(StreamId, usize)> {
-        self.by_end.get(&(host, incarnation, conn)).copied()
+    /// Returns the stream and side of a socket.
+    pub(crate) fn find(&self, socket: SocketId) -> Option<(StreamId, usize)> {
+        self.by_end.get(&socket).copied()
     }
 
-    /// Returns the streams that a process has an end of.
-    pub(crate) fn of_host(&self, host: HostId, incarnation: u64) -> Vec<(StreamId, usize)> {
-        self.by_end
-            .range((host, incarnation, ConnId(0))..=(host, incarnation, ConnId(u64::MAX)))
-            .map(|(_, place)| *place)
-            .collect()
+    /// Returns the sockets of a process.
+    pub(crate) fn sockets(&self, process: ProcessId) -> Vec<SocketId> {
+        let [first, last] = [0, u64::MAX].map(|conn| SocketId {
+            process,
+            conn: ConnId(conn),
+        });
+        let sockets = self.by_end.range(first..=last);
+        sockets.map(|(socket, _)| *socket).collect()
     }
 
     pub(crate) fn remove(&mut self, id: StreamId) {
         if let Some(stream) = self.streams.remove(&id) {
             for end in &stream.ends {
-                self.by_end.remove(&(end.host, end.incarnation, end.conn));
+                self.by_end.remove(&end.socket);
             }
         }
     }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use mesh_proto::control::{RouteLookup, UnderlayRoute};
 use mesh_sys::SysError;
-use mesh_sys::netlink::{AddressEntry, Link, Lookup, Netlink};
+use mesh_sys::netlink::{AddressEntry, LinkEntry, Lookup, Netlink};
 
 /// Lifetime of a cached route lookup.
 const BELIEVED: Duration = Duration::from_secs(1);
@@ -18,16 +18,16 @@ const MAX_ANSWERS: usize = 1_024;
 
 /// Interfaces that lead into the mesh and nowhere else, and the addresses on them.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Inside {
+pub struct MeshInterfaces {
     links: BTreeSet<u32>,
     addresses: BTreeSet<IpAddr>,
 }
 
-impl Inside {
+impl MeshInterfaces {
     /// Finds these interfaces: the bridge, interfaces stacked on it (VLAN, macvlan), a veth whose other end is a port
     /// of it, and another bridge whose ports all lead to it.
-    pub fn find(bridge: &str, links: &[Link], addresses: &[AddressEntry]) -> Self {
-        let graph = Graph::new(links);
+    pub fn find(bridge: &str, links: &[LinkEntry], addresses: &[AddressEntry]) -> Self {
+        let graph = InterfaceGraph::new(links);
         let mut found = BTreeSet::new();
         // Repeat: an interface that leads to a new one is found in the next pass.
         loop {
@@ -59,13 +59,13 @@ impl Inside {
 }
 
 /// Interfaces of the host, and the ports of each bridge.
-struct Graph<'a> {
-    by_index: BTreeMap<u32, &'a Link>,
+struct InterfaceGraph<'a> {
+    by_index: BTreeMap<u32, &'a LinkEntry>,
     ports: BTreeMap<u32, Vec<u32>>,
 }
 
-impl<'a> Graph<'a> {
-    fn new(links: &'a [Link]) -> Self {
+impl<'a> InterfaceGraph<'a> {
+    fn new(links: &'a [LinkEntry]) -> Self {
         let mut ports = BTreeMap::<u32, Vec<u32>>::new();
         for link in links {
             if let Some(master) = link.master {
@@ -77,7 +77,7 @@ impl<'a> Graph<'a> {
     }
 
     /// True if frames sent over `link` reach one of `found` and nothing else.
-    fn leads_to(&self, link: &Link, found: &BTreeSet<u32>) -> bool {
+    fn leads_to(&self, link: &LinkEntry, found: &BTreeSet<u32>) -> bool {
         let other = link.peer_index.filter(|_| link.peer_netns.is_none());
         match link.kind.as_deref() {
             Some("vlan" | "macvlan" | "macvtap" | "ipvlan") => {
@@ -95,26 +95,26 @@ impl<'a> Graph<'a> {
     }
 }
 
-/// Implements [`Ways`] by the host's routes.
+/// Implements [`RouteLookup`] by the host's routes.
 #[derive(Debug, Clone)]
-pub struct HostWays {
-    inside: Arc<ArcSwap<Inside>>,
-    asked: Arc<Mutex<Asked>>,
+pub struct HostRoutes {
+    inside: Arc<ArcSwap<MeshInterfaces>>,
+    asked: Arc<Mutex<RouteCache>>,
 }
 
 #[derive(Debug)]
-struct Asked {
+struct RouteCache {
     netlink: Netlink,
     answers: BTreeMap<IpAddr, (UnderlayRoute, Instant)>,
 }
 
-impl HostWays {
+impl HostRoutes {
     /// Opens a netlink socket.
     ///
     /// # Errors
     /// The kernel refuses.
-    pub fn open(inside: Arc<ArcSwap<Inside>>) -> Result<Self, SysError> {
-        let asked = Asked {
+    pub fn open(inside: Arc<ArcSwap<MeshInterfaces>>) -> Result<Self, SysError> {
+        let asked = RouteCache {
             netlink: Netlink::open()?,
             answers: BTreeMap::new(),
         };
@@ -136,7 +136,7 @@ impl HostWays {
         })
     }
 
-    fn ask(&self, asked: &mut Asked, to: IpAddr) -> UnderlayRoute {
+    fn ask(&self, asked: &mut RouteCache, to: IpAddr) -> UnderlayRoute {
         match asked.netlink.route().lookup(to) {
             Ok(Lookup::Link(link)) if self.inside.load().has(link) => UnderlayRoute::Mesh,
             Ok(Lookup::Link(_)) => UnderlayRoute::Out,
@@ -151,7 +151,7 @@ impl HostWays {
     }
 }
 
-impl RouteLookup for HostWays {
+impl RouteLookup for HostRoutes {
     fn route(&self, to: SocketAddr) -> UnderlayRoute {
         // A link-local address contains its interface.
         if let SocketAddr::V6(v6) = to
@@ -183,19 +183,22 @@ impl RouteLookup for HostWays {
 mod tests {
     use super::*;
 
-    fn link(index: u32, name: &str, kind: &str, master: u32, other: u32) -> Link {
-        Link {
+    fn link(index: u32, name: &str, kind: &str, master: u32, other: u32) -> LinkEntry {
+        LinkEntry {
             index,
             name: name.to_owned(),
             kind: (!kind.is_empty()).then(|| kind.to_owned()),
             master: (master != 0).then_some(master),
             peer_index: (other != 0).then_some(other),
-            ..Link::default()
+            ..LinkEntry::default()
         }
     }
 
-    fn inside(links: &[Link]) -> Vec<u32> {
-        Inside::find("mesh", links, &[]).links.into_iter().collect()
+    fn inside(links: &[LinkEntry]) -> Vec<u32> {
+        MeshInterfaces::find("mesh", links, &[])
+            .links
+            .into_iter()
+            .collect()
     }
 
     #[test]
@@ -220,7 +223,7 @@ mod tests {
         ];
         assert_eq!(inside(&links), [2, 4, 6, 7, 8, 9, 13, 16]);
         // A veth whose other end is in another network namespace leads out of the host.
-        links.push(Link {
+        links.push(LinkEntry {
             peer_netns: Some(0),
             ..link(17, "eth2", "veth", 6, 8)
         });

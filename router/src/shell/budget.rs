@@ -16,14 +16,14 @@ const TIME: Duration = Duration::from_millis(20);
 
 /// Budget of one source for one turn.
 #[derive(Debug)]
-pub(super) struct Turn {
+pub(super) struct TurnBudget {
     began: Instant,
     events: usize,
     handshakes: usize,
     accepts: usize,
 }
 
-impl Turn {
+impl TurnBudget {
     pub(super) fn begin(now: Instant) -> Self {
         Self {
             began: now,
@@ -70,7 +70,7 @@ mod tests {
 
     /// Returns the number of such events in one turn.
     fn taken(event: &LaneEvent) -> usize {
-        let mut turn = Turn::begin(NOW);
+        let mut turn = TurnBudget::begin(NOW);
         let mut taken = 0;
         while !turn.is_over(NOW) {
             turn.count_lane(event);
@@ -87,12 +87,12 @@ mod tests {
         };
         assert_eq!(taken(&handshake), HANDSHAKES);
         assert_eq!(taken(&LaneEvent::NeedSession(PeerId([1; 16]))), EVENTS);
-        let mut turn = Turn::begin(NOW);
+        let mut turn = TurnBudget::begin(NOW);
         (1..ACCEPTS).for_each(|_| turn.count_accept());
         assert!(!turn.is_over(NOW));
         turn.count_accept();
         assert!(turn.is_over(NOW));
-        let turn = Turn::begin(NOW);
+        let turn = TurnBudget::begin(NOW);
         assert!(!turn.is_over(NOW));
         assert!(turn.is_over(NOW + TIME));
     }

@@ -1,4 +1,4 @@
-//! Routes that stay while the link is dialled again: datagrams still go both ways, only the TCP connection ended.
+//! Graceful restart of links: routes stay while the link is dialled again. Datagrams still go both ways, only the TCP connection ended.
 //!
 //! A link that fell silent or was reset says little of the way that data takes. As long as the peer goes on answering
 //! probes, both ends go on to announce each other as neighbours; a peer that does not answer at once is let go at once.
@@ -16,7 +16,7 @@ use super::slot::LinkSlot;
 
 /// A link that ended, as routes use it.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct KeptLink {
+pub(crate) struct RestartingLink {
     pub(crate) address: SocketAddr,
     pub(crate) outbound: bool,
     ended: Instant,
@@ -26,28 +26,28 @@ pub(crate) struct KeptLink {
 
 /// The peers whose routes are kept without a link.
 #[derive(Debug, Default)]
-pub(super) struct KeptRoutes(BTreeMap<PeerId, KeptLink>);
+pub(super) struct GracefulRestart(BTreeMap<PeerId, RestartingLink>);
 
-impl KeptRoutes {
+impl GracefulRestart {
     /// Returns true if the route to `peer` is kept.
     pub(super) fn has(&self, peer: &PeerId) -> bool {
         self.0.contains_key(peer)
     }
 
     /// Returns all of them.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (&PeerId, &KeptLink)> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&PeerId, &RestartingLink)> {
         self.0.iter()
     }
 
-    /// Returns the time of the next call of [`KeptRoutes::expired`].
+    /// Returns the time of the next call of [`GracefulRestart::expired`].
     pub(super) fn next_deadline(&self) -> Option<Instant> {
-        let due = |kept: &KeptLink| kept.proof.min(kept.ended + KEEP_ROUTE);
+        let due = |kept: &RestartingLink| kept.proof.min(kept.ended + KEEP_ROUTE);
         self.0.values().map(due).min()
     }
 
     /// Keeps the route to `peer`, whose link ends: `rtt` is the round-trip time of its direct path.
     pub(super) fn keep(&mut self, peer: PeerId, slot: &LinkSlot, rtt: Duration, now: Instant) {
-        let kept = KeptLink {
+        let kept = RestartingLink {
             address: slot.address(),
             outbound: slot.is_outbound(),
             ended: now,

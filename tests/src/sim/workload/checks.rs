@@ -1,0 +1,138 @@
+//! Promises about the containers of the workload: their addresses (I1, I2, I13, S6) and their names (D1).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr};
+
+use super::Workload;
+use crate::sim::hosts::Hosts;
+use crate::sim::invariants::addresses::{self, AddressHolder, TOLD};
+use crate::sim::invariants::{Check, Violation, names};
+use crate::sim::network::HostId;
+
+impl Workload {
+    fn holders(&self) -> impl Iterator<Item = AddressHolder<'_>> {
+        self.hosts
+            .iter()
+            .enumerate()
+            .flat_map(|(host, containers)| {
+                containers.iter().filter_map(move |(name, holder)| {
+                    let addr = holder.addr?;
+                    Some(AddressHolder { host, name, addr })
+                })
+            })
+    }
+
+    /// True if each slice must have at most one owner that allocates from it.
+    fn is_strict(&self) -> bool {
+        !self.overlaps && self.excused.is_empty()
+    }
+
+    /// Checks I1, and I2 unless exempted.
+    pub(crate) fn check_addresses(&self, hosts: &Hosts) -> Check {
+        let doubles = addresses::doubles(self.holders());
+        for (first, second) in &doubles {
+            let excused = |h: &AddressHolder<'_>| self.excused.contains(&h.host);
+            let known = self.overlaps || self.known.contains(&first.addr);
+            if !known && !excused(first) && !excused(second) {
+                return Err(addresses::twice(first, second));
+            }
+        }
+        if self.is_strict() && self.known.is_empty() {
+            let usable = hosts.ipams().map(|(host, ipam)| (host, ipam.usable()));
+            addresses::one_owner(usable)?;
+        }
+        Ok(())
+    }
+
+    /// Checks after a start that all confirmed addresses are on the disk (I13).
+    pub(crate) fn check_kept(&self, host: HostId, hosts: &Hosts) -> Check {
+        let Some(ipam) = hosts.ipam(host) else {
+            return Ok(());
+        };
+        if self.excused.contains(&host) {
+            return Ok(());
+        }
+        let held: BTreeSet<(Ipv4Addr, &str)> = ipam
+            .allocations()
+            .map(|held| (held.addr, held.container))
+            .collect();
+        for (name, holder) in &self.hosts[host] {
+            if let Some(addr) = holder.addr
+                && !held.contains(&(addr, name.as_str()))
+            {
+                let detail = format!("router {host} told {name} of {addr} and forgot it");
+                return Err(Violation::new(TOLD, detail));
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks that both holders of every duplicate address report it; from now on new ones are violations.
+    pub(crate) fn check_reported(&mut self, hosts: &Hosts) -> Check {
+        let doubles = addresses::doubles(self.holders());
+        let reports = |host: HostId, addr: Ipv4Addr| {
+            let ipam = hosts.ipam(host);
+            ipam.is_none_or(|ipam| ipam.conflicts().iter().any(|c| c.addr == addr))
+        };
+        let mut check = Ok(());
+        for (first, second) in &doubles {
+            for holder in [first, second] {
+                if !reports(holder.host, holder.addr) {
+                    check = Err(addresses::unreported(holder));
+                }
+            }
+        }
+        let known = doubles.iter().map(|(first, _)| first.addr).collect();
+        self.known = known;
+        self.overlaps = false;
+        check
+    }
+
+    /// Checks, when quiet, that all routers of a component have one map, and that allocated space equals held space and
+    /// is all usable.
+    pub(crate) fn check_addresses_when_quiet(
+        &self,
+        components: &[BTreeSet<HostId>],
+        hosts: &Hosts,
+    ) -> Check {
+        if !self.is_strict() {
+            return Ok(());
+        }
+        for component in components {
+            let ipams: Vec<_> = hosts
+                .ipams()
+                .filter(|(host, _)| component.contains(host))
+                .collect();
+            addresses::one_map(&ipams)?;
+            addresses::nothing_leaks(&ipams, &self.slicing)?;
+            if self.removed {
+                addresses::all_owned(&ipams)?;
+            }
+        }
+        let known: BTreeSet<(HostId, Ipv4Addr)> =
+            self.holders().map(|h| (h.host, h.addr)).collect();
+        addresses::all_held(hosts.ipams(), &known)
+    }
+
+    /// Checks, when quiet, that names resolve to the containers that have them (D1).
+    pub(crate) fn check_names_when_quiet(
+        &self,
+        components: &[BTreeSet<HostId>],
+        hosts: &Hosts,
+    ) -> Check {
+        if !self.excused.is_empty() {
+            return Ok(());
+        }
+        for component in components {
+            let mut truth: BTreeMap<String, BTreeSet<IpAddr>> = BTreeMap::new();
+            for holder in self.holders().filter(|h| component.contains(&h.host)) {
+                let addresses = truth.entry(holder.name.to_owned()).or_default();
+                addresses.insert(holder.addr.into());
+            }
+            for (host, router) in hosts.routers().filter(|(h, _)| component.contains(h)) {
+                names::are_true(host, router.names().names(), &truth)?;
+            }
+        }
+        Ok(())
+    }
+}
