@@ -20,6 +20,7 @@ use mesh_proto::control::{Control, RemoteAddresses};
 use mesh_proto::crypto::secret::MeshSecret;
 use mesh_proto::forward::Snapshot;
 use mesh_proto::ids::PeerName;
+use mesh_state::changes::StateChange;
 use mesh_sys::bridge::{BridgeConfig, PortKind};
 use tokio::sync::mpsc;
 
@@ -319,6 +320,6 @@ fn view(
 /// Starts the thread that writes state files.
 fn write_state(store: &Arc<Store>, warnings: &Warnings) -> anyhow::Result<StateWriter> {
     let disk = store.clone();
-    StateWriter::start(warnings.clone(), move |change: &Change| disk.apply(change))
+    StateWriter::start(warnings.clone(), move |change: &StateChange| disk.apply(change))
         .context("cannot start a thread")
 }
