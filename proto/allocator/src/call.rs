@@ -29,7 +29,9 @@ pub struct Acquire {
 /// An address of this host, with its lease owner.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ContainerLease {
+    /// The address.
     pub addr: Ipv4Addr,
+    /// The lease owner.
     pub owner: String,
 }
 

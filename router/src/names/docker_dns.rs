@@ -14,7 +14,7 @@ use mesh_dns::docker::{ChangedFiles, DockerCheck, DockerContainer};
 use mesh_dns::hosts_file::HostsLines;
 use mesh_proto::limits::MAX_DNS_NAMESPACES;
 use mesh_sys::error::SysError;
-use mesh_sys::loopback::listen_in;
+use mesh_sys::socket::loopback::listen_in;
 use mesh_sys::netns::{Netns, NetnsId};
 use mesh_sys::resolver;
 use tokio::sync::watch;

@@ -10,7 +10,6 @@ use mesh_engine::docker::recovery::is_bare;
 use mesh_engine::error::EngineError;
 use mesh_engine::plugin::call::JoinedEndpoint;
 use mesh_host::deferral::{AddressSetting, FINISH_WAIT};
-use mesh_host::driver_options;
 use mesh_host::endpoint::{ContainerRef, DeferredAddress, DockerEndpoint, EndpointOptions};
 use mesh_host::lease_owner::lease_owner;
 use mesh_proto::address::AddressArg;
