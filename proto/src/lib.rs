@@ -8,7 +8,7 @@
 //!              control plane                                data plane
 //!  ┌───────────────────────────────────────┐   ┌───────────────────────────────────────┐
 //!  │ control   links, gossip, paths, routes│──>│ forward    egress, ingress, relaying  │
-//!  │ ipam      allocation of addresses     │   │ announced  proxy ARP and ND           │
+//!  │ ipam      allocation of addresses     │   │ arp_proxy  proxy ARP and ND           │
 //!  │ names     names, and DNS answers      │   │ fdb        MAC table                  │
 //!  └───────────────────────────────────────┘   └───────────────────────────────────────┘
 //!    topology  records, database, routes         session   keys between two routers
@@ -22,8 +22,8 @@
 #![forbid(unsafe_code)]
 
 pub mod address;
-pub mod announced;
 pub mod api;
+pub mod arp_proxy;
 pub mod checksum;
 pub mod control;
 pub mod crypto;

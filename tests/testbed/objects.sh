@@ -13,11 +13,12 @@ done
 nft list tables 2>/dev/null | grep mesh | sed 's/^/nft /'
 ls /run/netns 2>/dev/null | sed 's/^/namespace /'
 # Files of the engines are excluded: Docker takes a minute to remove the names of its namespaces. So is the file of
-# neighbours, which is written some seconds later; a test in router/src/state checks that a reset removes it.
+# neighbours, which is written some seconds later, and what is being written (.NAME.tmp); tests in router/src/state check that a
+# reset removes both.
 for path in docker containerd containers libpod crun runc lock testbed; do theirs="${theirs:-} -path /run/$path -o"; done
 # shellcheck disable=SC2086  # words
 find /run /var/lib/mesh /etc/mesh /etc/docker /etc/cni \( $theirs -name cni.lock \) -prune \
-    -o -path /var/lib/mesh/neighbours -prune \
+    -o -path /var/lib/mesh/neighbours -prune -o -path '/var/lib/mesh/.*.tmp' -prune \
     -o \( -type f -o -type s \) -print 2>/dev/null | sed 's/^/file /'
 ls /run/docker/plugins 2>/dev/null | sed 's/^/plugin /'
 docker network ls -q --no-trunc 2>/dev/null | sed 's/^/network /'

@@ -422,11 +422,8 @@ impl Control {
 
     /// Returns the explicit targets, as typed.
     pub fn explicit_targets(&self) -> Vec<String> {
-        self.parts
-            .neighbours
-            .explicit()
-            .map(str::to_owned)
-            .collect()
+        let targets = self.parts.neighbours.explicit();
+        targets.map(str::to_owned).collect()
     }
 
     /// Returns true if the operator named routers to dial.

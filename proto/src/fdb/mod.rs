@@ -15,7 +15,7 @@ use crate::entropy::Entropy;
 use crate::ids::{Mac, PeerId};
 use crate::limits;
 use crate::time::Instant;
-use table::Table;
+use table::MacTable;
 
 /// Location of a MAC address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -77,7 +77,7 @@ pub struct FdbEntry {
 /// MAC table of a router.
 #[derive(Debug)]
 pub struct Fdb {
-    table: RwLock<Table>,
+    table: RwLock<MacTable>,
     /// Incremented with every change of ownership.
     changes: AtomicU64,
 }
@@ -91,7 +91,7 @@ impl Fdb {
     /// Creates an empty table with other bounds, each at least 1.
     pub fn with_limits(entropy: &mut dyn Entropy, limits: FdbLimits) -> Self {
         Self {
-            table: RwLock::new(Table::new([entropy.u64(), entropy.u64()], limits)),
+            table: RwLock::new(MacTable::new([entropy.u64(), entropy.u64()], limits)),
             changes: AtomicU64::new(0),
         }
     }
@@ -168,11 +168,11 @@ impl Fdb {
         entries
     }
 
-    fn read(&self) -> RwLockReadGuard<'_, Table> {
+    fn read(&self) -> RwLockReadGuard<'_, MacTable> {
         self.table.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write(&self) -> RwLockWriteGuard<'_, Table> {
+    fn write(&self) -> RwLockWriteGuard<'_, MacTable> {
         let table = self.table.write().unwrap_or_else(PoisonError::into_inner);
         // Incremented under the lock: a reader that sees the new number and then reads the table waits for the
         // change.

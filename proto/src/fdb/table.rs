@@ -18,9 +18,9 @@ const REFRESH: Duration = Duration::from_secs(1);
 const SECOND_CHANCES: usize = 32;
 
 #[derive(Debug)]
-pub(super) struct Table {
+pub(super) struct MacTable {
     limits: FdbLimits,
-    entries: HashMap<Mac, Entry, KeyedHash>,
+    entries: HashMap<Mac, MacEntry, KeyedHash>,
     /// All entries by owner, in the order in which they were queued for replacement.
     queue: BTreeSet<(Owner, u64, Mac)>,
     counts: BTreeMap<Owner, usize>,
@@ -31,7 +31,7 @@ pub(super) struct Table {
 }
 
 #[derive(Debug)]
-struct Entry {
+struct MacEntry {
     owner: Owner,
     ticket: u64,
     /// Time at which the address was seen, in nanoseconds, accurate to [`REFRESH`].
@@ -48,7 +48,7 @@ struct Entry {
     left: Option<(Owner, Instant)>,
 }
 
-impl Entry {
+impl MacEntry {
     fn is_expired(&self, now: Instant) -> bool {
         self.idle(now) >= FDB_AGE
     }
@@ -86,7 +86,7 @@ impl Entry {
     }
 }
 
-impl Table {
+impl MacTable {
     pub(super) fn new(key: [u64; 2], limits: FdbLimits) -> Self {
         Self {
             limits,
@@ -170,7 +170,7 @@ impl Table {
         };
         self.entries.insert(
             mac,
-            Entry {
+            MacEntry {
                 owner,
                 ticket: 0,
                 seen: AtomicU64::new(0),

@@ -52,6 +52,16 @@ impl Default for PeerPath {
     }
 }
 
+impl PeerPath {
+    /// Returns the session with `peer`, of which this is the state, unless its keys may no longer be used.
+    fn session(&self, peer: PeerId, now: Instant) -> Result<&Transport, Unreachable> {
+        self.transport
+            .as_deref()
+            .filter(|transport| !transport.is_dead(now))
+            .ok_or(Unreachable::NoSession(peer))
+    }
+}
+
 /// View of the control plane's state at one moment, replaced as a whole. The routes to all routers are shared between
 /// snapshots of one topology, so that the cost of a snapshot depends only on this router's sessions and links.
 #[derive(Clone, Debug)]
@@ -78,6 +88,13 @@ pub struct Snapshot {
     pub neighbours: Vec<PeerId>,
     /// Next hops to all routers, and the children in the tree of each origin.
     pub routes: Arc<Routes>,
+}
+
+/// Session with a peer, and the first hop of datagrams for it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct PeerRoute<'a> {
+    pub(super) transport: &'a Transport,
+    pub(super) first_hop: FirstHop<'a>,
 }
 
 /// Next hop, with the session that seals for it.
@@ -160,13 +177,13 @@ impl Snapshot {
         matches!(hop.path, Path::Direct(_)).then_some((next, hop))
     }
 
-    /// Returns the end-to-end session with `peer`.
-    pub(super) fn transport(&self, peer: PeerId, now: Instant) -> Result<&Transport, Unreachable> {
-        self.peer(peer)?
-            .transport
-            .as_deref()
-            .filter(|t| !t.is_dead(now))
-            .ok_or(Unreachable::NoSession(peer))
+    /// Returns the end-to-end session with `peer`, and the first hop of datagrams for it.
+    pub(super) fn route(&self, peer: PeerId, now: Instant) -> Result<PeerRoute<'_>, Unreachable> {
+        let known = self.peer(peer)?;
+        Ok(PeerRoute {
+            transport: known.session(peer, now)?,
+            first_hop: self.first_hop_of(peer, known, now)?,
+        })
     }
 
     /// Returns the path of datagrams for `peer`.
@@ -192,6 +209,15 @@ impl Snapshot {
                 None => Err(Unreachable::UnknownPeer(peer)),
             };
         };
+        self.first_hop_of(peer, known, now)
+    }
+
+    fn first_hop_of(
+        &self,
+        peer: PeerId,
+        known: &PeerPath,
+        now: Instant,
+    ) -> Result<FirstHop<'_>, Unreachable> {
         match known.path {
             Path::None => Err(Unreachable::NoRoute(peer)),
             Path::Direct(address) => Ok(FirstHop::Direct(address, known.datagram.into())),
@@ -215,7 +241,7 @@ impl Snapshot {
         };
         Ok(NextHop {
             peer,
-            transport: self.transport(peer, now)?,
+            transport: known.session(peer, now)?,
             address,
             datagram: known.datagram.into(),
         })

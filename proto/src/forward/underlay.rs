@@ -29,14 +29,14 @@ use crate::wire::datagram::Header;
 /// Underlay addresses of all routers, and those whose traffic came back through the mesh.
 #[derive(Debug, Default)]
 pub struct Underlay {
-    table: RwLock<EndpointTable>,
+    table: RwLock<UnderlayTable>,
     ports: Ports,
     looped: Mutex<BTreeMap<SocketAddr, u64>>,
 }
 
 /// Source from which an address is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum AddressSource {
+enum UnderlaySource {
     /// Addresses of this host, announced or not.
     Host,
     /// Remote addresses of this router's links.
@@ -46,8 +46,8 @@ enum AddressSource {
 }
 
 #[derive(Debug, Default)]
-struct EndpointTable {
-    said: BTreeMap<AddressSource, Vec<SocketAddr>>,
+struct UnderlayTable {
+    said: BTreeMap<UnderlaySource, Vec<SocketAddr>>,
     /// Number of sources that name each address.
     endpoints: BTreeMap<SocketAddr, u32>,
     ips: BTreeMap<IpAddr, u32>,
@@ -58,20 +58,20 @@ impl Underlay {
     /// Sets the addresses of the host, and the port at which this router listens.
     pub fn set_host(&self, ips: &[IpAddr], port: u16) {
         let all = ips.iter().map(|ip| SocketAddr::new(*ip, port));
-        self.set(AddressSource::Host, all.collect());
+        self.set(UnderlaySource::Host, all.collect());
     }
 
     /// Sets the remote addresses of this router's links.
     pub fn set_links(&self, addresses: Vec<SocketAddr>) {
-        self.set(AddressSource::Links, addresses);
+        self.set(UnderlaySource::Links, addresses);
     }
 
     /// Sets the addresses in the records of `router`: its own, and those it dialled. An empty list removes it.
     pub fn set_router(&self, router: PeerId, addresses: Vec<SocketAddr>) {
-        self.set(AddressSource::Records(router), addresses);
+        self.set(UnderlaySource::Records(router), addresses);
     }
 
-    fn set(&self, by: AddressSource, addresses: Vec<SocketAddr>) {
+    fn set(&self, by: UnderlaySource, addresses: Vec<SocketAddr>) {
         let addresses: Vec<SocketAddr> = addresses.into_iter().map(canonical).collect();
         if self.read().said.get(&by).map_or(&[][..], Vec::as_slice) == addresses {
             return;
@@ -148,12 +148,12 @@ impl Underlay {
         self.len() == 0
     }
 
-    fn read(&self) -> RwLockReadGuard<'_, EndpointTable> {
+    fn read(&self) -> RwLockReadGuard<'_, UnderlayTable> {
         self.table.read().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl EndpointTable {
+impl UnderlayTable {
     fn add(&mut self, address: SocketAddr) {
         *self.endpoints.entry(address).or_default() += 1;
         *self.ips.entry(address.ip()).or_default() += 1;
@@ -178,7 +178,7 @@ impl EndpointTable {
     }
 
     fn is_mine(&self, ip: IpAddr) -> bool {
-        let mine = self.said.get(&AddressSource::Host);
+        let mine = self.said.get(&UnderlaySource::Host);
         mine.is_some_and(|mine| mine.iter().any(|address| address.ip() == ip))
     }
 }

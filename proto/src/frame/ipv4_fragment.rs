@@ -18,7 +18,7 @@ const MAX_OPTIONS: usize = 40;
 pub struct Fragments<'a> {
     link: &'a [u8],
     packet: Ipv4View<'a>,
-    copied: Options,
+    copied: Ipv4Options,
     /// Longest IP packet of a fragment, in bytes.
     mtu: usize,
     /// Bytes of the payload already in fragments.
@@ -27,7 +27,7 @@ pub struct Fragments<'a> {
 
 /// Options of all fragments but the first, padded to words.
 #[derive(Clone, Copy, Debug)]
-struct Options {
+struct Ipv4Options {
     bytes: [u8; MAX_OPTIONS],
     len: usize,
 }
@@ -51,7 +51,7 @@ impl<'a> Fragments<'a> {
         Some(Self {
             link,
             packet,
-            copied: Options::copied(packet.options()),
+            copied: Ipv4Options::copied(packet.options()),
             mtu,
             done: 0,
         })
@@ -103,7 +103,7 @@ impl Iterator for Fragments<'_> {
     }
 }
 
-impl Options {
+impl Ipv4Options {
     /// Returns the options in `all` whose copied bit is set, up to the first malformed one.
     fn copied(all: &[u8]) -> Self {
         let mut copied = Self {

@@ -136,11 +136,11 @@ fn a_malformed_option_ends_the_copying() {
         vec![0x82, 9, 9, 9],
         vec![1, 1, 1, 0x82],
     ] {
-        assert_eq!(Options::copied(&bad).len, 0, "{bad:?}");
+        assert_eq!(Ipv4Options::copied(&bad).len, 0, "{bad:?}");
     }
     let good = [&SECURITY[..], &[0x83]].concat();
     assert_eq!(
-        Options::copied(&good).as_slice(),
+        Ipv4Options::copied(&good).as_slice(),
         [&SECURITY[..], &[0]].concat()
     );
 }

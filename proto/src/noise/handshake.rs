@@ -17,12 +17,12 @@ pub struct Handshake {
     role: Role,
     local_static: DhSecret,
     psk: Zeroizing<[u8; 32]>,
-    progress: Progress,
+    progress: HandshakeProgress,
 }
 
 /// State that changes with each message. A message is read on a copy, which replaces this state if the whole message
 /// is valid.
-struct Progress {
+struct HandshakeProgress {
     symmetric: SymmetricState,
     local_ephemeral: Option<DhSecret>,
     remote_static: Option<[u8; 32]>,
@@ -58,7 +58,7 @@ impl Handshake {
             role,
             local_static: local_dh.duplicate(),
             psk: Zeroizing::new(*psk),
-            progress: Progress {
+            progress: HandshakeProgress {
                 symmetric,
                 local_ephemeral: None,
                 remote_static: known,
@@ -147,7 +147,7 @@ impl Handshake {
 
     fn write_tokens(
         &self,
-        next: &mut Progress,
+        next: &mut HandshakeProgress,
         tokens: &[Token],
         ephemeral: &[u8; 32],
         payload: &[u8],
@@ -176,7 +176,7 @@ impl Handshake {
 
     fn read_tokens(
         &self,
-        next: &mut Progress,
+        next: &mut HandshakeProgress,
         tokens: &[Token],
         message: &[u8],
     ) -> Result<Vec<u8>, NoiseError> {
@@ -203,7 +203,7 @@ impl Handshake {
     }
 
     /// Mixes in a Diffie-Hellman result or the pre-shared key.
-    fn mix(&self, next: &mut Progress, token: Token) -> Result<(), NoiseError> {
+    fn mix(&self, next: &mut HandshakeProgress, token: Token) -> Result<(), NoiseError> {
         let initiator = self.role == Role::Initiator;
         let (local_static, remote_static) = match token {
             Token::Psk => {
@@ -241,7 +241,7 @@ impl fmt::Debug for Handshake {
     }
 }
 
-impl Progress {
+impl HandshakeProgress {
     fn duplicate(&self) -> Self {
         Self {
             symmetric: self.symmetric.clone(),

@@ -1,7 +1,7 @@
 //! Checksums of TCP and UDP packets in frames: completed, and verified.
 
 use super::OffloadError;
-use super::packet::{Packet, Transport, get16, put};
+use super::packet::{L4Protocol, Packet, get16, put};
 use crate::checksum::{checksum, folded, sum};
 
 /// Completes the checksum of a partial TCP or UDP frame.
@@ -13,7 +13,7 @@ pub fn finish_checksum(frame: &mut [u8]) -> Result<(), OffloadError> {
     let covered = frame.get(packet.transport_at..packet.end);
     let finished = match checksum(covered.unwrap_or_default()) {
         // In UDP, 0 means no checksum (RFC 768).
-        0 if packet.transport == Transport::Udp => u16::MAX,
+        0 if packet.transport == L4Protocol::Udp => u16::MAX,
         finished => finished,
     };
     put(frame, packet.checksum_at(), finished.to_be_bytes());
@@ -28,7 +28,7 @@ pub fn has_valid_checksum(frame: &[u8]) -> bool {
 /// Returns the same as [`has_valid_checksum`], for a parsed frame.
 pub(super) fn is_valid(frame: &[u8], packet: &Packet) -> bool {
     let covered = frame.get(packet.transport_at..packet.end);
-    let none = packet.transport == Transport::Udp && get16(frame, packet.checksum_at()) == 0;
+    let none = packet.transport == L4Protocol::Udp && get16(frame, packet.checksum_at()) == 0;
     !none && folded(&[sum(covered.unwrap_or_default()), pseudo(frame, packet)]) == u16::MAX
 }
 

@@ -1,7 +1,7 @@
 //! Flows, and the conditions under which frames of a flow may be merged.
 
 use super::packet::{
-    IPV4_HEADER, IPV6_HEADER, IpVersion, Packet, TCP_HEADER, Transport, get16, get32,
+    IPV4_HEADER, IPV6_HEADER, IpVersion, L4Protocol, Packet, TCP_HEADER, get16, get32,
 };
 use crate::limits::MAX_FRAME;
 
@@ -20,7 +20,7 @@ const DONT_FRAGMENT: u16 = 0x4000;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Flow {
     version: IpVersion,
-    transport: Transport,
+    transport: L4Protocol,
     ports: u32,
     addresses: [u8; 32],
 }
@@ -67,8 +67,8 @@ impl Candidate<'_> {
             // The reserved flag would be lost.
             && (packet.version == IpVersion::V6 || self.fragment_word() & !DONT_FRAGMENT == 0)
             && match packet.transport {
-                Transport::Tcp => self.tcp_flags() & (SYN | RST | ACK | URG) == ACK,
-                Transport::Udp => self.partial || get16(self.frame, packet.checksum_at()) != 0,
+                L4Protocol::Tcp => self.tcp_flags() & (SYN | RST | ACK | URG) == ACK,
+                L4Protocol::Udp => self.partial || get16(self.frame, packet.checksum_at()) != 0,
             }
     }
 
@@ -79,7 +79,7 @@ impl Candidate<'_> {
 
     /// Returns true for TCP that is to be delivered at once.
     pub(super) fn is_last(&self) -> bool {
-        self.packet.transport == Transport::Tcp && self.tcp_flags() & (FIN | PSH) != 0
+        self.packet.transport == L4Protocol::Tcp && self.tcp_flags() & (FIN | PSH) != 0
     }
 
     pub(super) fn payload(&self) -> &[u8] {
@@ -124,7 +124,7 @@ impl Candidate<'_> {
             // Version, traffic class, flow label; next header, hop limit.
             IpVersion::V6 => same(network, 4) && same(network + 6, 2),
         };
-        let transport_same = packet.transport == Transport::Udp || {
+        let transport_same = packet.transport == L4Protocol::Udp || {
             let options = packet.payload_at - transport - TCP_HEADER;
             let flags = |frame| get16(frame, transport + 12) & !u16::from(FIN | PSH | CWR);
             // Acknowledgement, window, urgent pointer, options.

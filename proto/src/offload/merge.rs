@@ -1,7 +1,7 @@
 //! Merging of ordinary frames into super-frames, like GRO in Linux: one write to the port for a whole burst.
 
 use super::flow::{Candidate, Flow};
-use super::packet::{NotTransport, Packet, Transport};
+use super::packet::{L4Protocol, NotTransport, Packet};
 use super::slot::{Join, Slot};
 use super::virtio::VirtioHeader;
 use crate::limits::MAX_MERGE_FLOWS;
@@ -53,7 +53,7 @@ impl Merger {
             packet,
             partial,
         };
-        if packet.transport == Transport::Udp && !self.merge_udp {
+        if packet.transport == L4Protocol::Udp && !self.merge_udp {
             return emit_alone(&candidate, emit);
         }
         let flow = Flow::of(frame, &packet);

@@ -33,7 +33,7 @@ pub(super) enum IpVersion {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Transport {
+pub(super) enum L4Protocol {
     Tcp,
     Udp,
 }
@@ -42,7 +42,7 @@ pub(super) enum Transport {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Packet {
     pub(super) version: IpVersion,
-    pub(super) transport: Transport,
+    pub(super) transport: L4Protocol,
     pub(super) network_at: usize,
     pub(super) transport_at: usize,
     pub(super) payload_at: usize,
@@ -73,8 +73,8 @@ impl Packet {
             .get(transport_at..end)
             .ok_or(NotTransport::Other)?;
         let (transport, header) = match protocol {
-            TCP => (Transport::Tcp, tcp_header(packet)),
-            UDP => (Transport::Udp, udp_header(packet)),
+            TCP => (L4Protocol::Tcp, tcp_header(packet)),
+            UDP => (L4Protocol::Udp, udp_header(packet)),
             _ => return Err(NotTransport::Other),
         };
         let header = header.ok_or(NotTransport::Other)?;
@@ -96,8 +96,8 @@ impl Packet {
     /// Returns the offset of the checksum in the transport header.
     pub(super) fn checksum_offset(&self) -> u16 {
         match self.transport {
-            Transport::Tcp => 16,
-            Transport::Udp => 6,
+            L4Protocol::Tcp => 16,
+            L4Protocol::Udp => 6,
         }
     }
 
@@ -129,9 +129,9 @@ impl Packet {
     /// Returns the kind of segmentation for this packet.
     pub(super) fn segmentation(&self) -> Segmentation {
         match (self.transport, self.version) {
-            (Transport::Tcp, IpVersion::V4) => Segmentation::Tcp4,
-            (Transport::Tcp, IpVersion::V6) => Segmentation::Tcp6,
-            (Transport::Udp, _) => Segmentation::Udp,
+            (L4Protocol::Tcp, IpVersion::V4) => Segmentation::Tcp4,
+            (L4Protocol::Tcp, IpVersion::V6) => Segmentation::Tcp6,
+            (L4Protocol::Udp, _) => Segmentation::Udp,
         }
     }
 
@@ -142,8 +142,8 @@ impl Packet {
             IpVersion::V6 => self.network_at + 8..self.network_at + 40,
         };
         let protocol = match self.transport {
-            Transport::Tcp => TCP,
-            Transport::Udp => UDP,
+            L4Protocol::Tcp => TCP,
+            L4Protocol::Udp => UDP,
         };
         let addresses = sum(frame.get(addresses).unwrap_or_default());
         u32::from(fold(addresses + u32::from(protocol)))
@@ -151,9 +151,9 @@ impl Packet {
 }
 
 /// IP version, offset of the transport header, end of the packet, and protocol of the transport.
-type Network = (IpVersion, usize, usize, u8);
+type NetworkHeader = (IpVersion, usize, usize, u8);
 
-fn ipv4(packet: &[u8]) -> Result<Network, NotTransport> {
+fn ipv4(packet: &[u8]) -> Result<NetworkHeader, NotTransport> {
     let header = packet
         .first_chunk::<IPV4_HEADER>()
         .ok_or(NotTransport::Other)?;
@@ -170,7 +170,7 @@ fn ipv4(packet: &[u8]) -> Result<Network, NotTransport> {
     Ok((IpVersion::V4, header_len, end, protocol))
 }
 
-fn ipv6(packet: &[u8]) -> Result<Network, NotTransport> {
+fn ipv6(packet: &[u8]) -> Result<NetworkHeader, NotTransport> {
     let header = packet
         .first_chunk::<IPV6_HEADER>()
         .ok_or(NotTransport::Other)?;

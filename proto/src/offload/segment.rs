@@ -3,7 +3,7 @@
 use core::ops::Range;
 
 use super::OffloadError;
-use super::packet::{IPV6_HEADER, IpVersion, Packet, Transport, get16, get32, put, saturated};
+use super::packet::{IPV6_HEADER, IpVersion, L4Protocol, Packet, get16, get32, put, saturated};
 use super::virtio::{Segmentation, VirtioHeader};
 use crate::checksum::{checksum, fold, folded, sum};
 use crate::limits::MAX_SEGMENTS;
@@ -18,11 +18,11 @@ const CWR: u8 = 0x80;
 #[derive(Clone, Debug)]
 pub struct Segments<'a> {
     frame: &'a [u8],
-    plan: Plan,
+    plan: SegmentPlan,
 }
 
 #[derive(Clone, Debug)]
-enum Plan {
+enum SegmentPlan {
     /// One frame, unchanged.
     Unchanged {
         partial: bool,
@@ -67,7 +67,7 @@ impl<'a> Segments<'a> {
         let plan = if header.segmentation == Segmentation::None {
             whole(frame, header, max_frame)?
         } else {
-            Plan::Cut(Cut::new(frame, header, max_frame)?)
+            SegmentPlan::Cut(Cut::new(frame, header, max_frame)?)
         };
         Ok(Self { frame, plan })
     }
@@ -76,7 +76,7 @@ impl<'a> Segments<'a> {
     #[expect(clippy::len_without_is_empty, reason = "there is always one")]
     pub fn len(&self) -> usize {
         match &self.plan {
-            Plan::Cut(cut) => cut.count,
+            SegmentPlan::Cut(cut) => cut.count,
             _ => 1,
         }
     }
@@ -84,22 +84,22 @@ impl<'a> Segments<'a> {
     /// Returns true if the checksums of the frames hold the sum of the pseudo-header only.
     pub fn is_partial(&self) -> bool {
         match self.plan {
-            Plan::Unchanged { partial } => partial,
-            Plan::Completed { .. } => false,
-            Plan::Cut(_) => true,
+            SegmentPlan::Unchanged { partial } => partial,
+            SegmentPlan::Completed { .. } => false,
+            SegmentPlan::Cut(_) => true,
         }
     }
 
     /// Returns the original frame if it is the only one and needs no change, so that it can be sent without a copy.
     pub fn unchanged(&self) -> Option<&'a [u8]> {
-        matches!(self.plan, Plan::Unchanged { .. }).then_some(self.frame)
+        matches!(self.plan, SegmentPlan::Unchanged { .. }).then_some(self.frame)
     }
 
     /// Returns the length of frame `index` in bytes, Ethernet header included; 0 from `len()` on.
     pub fn frame_len(&self, index: usize) -> usize {
         match &self.plan {
             _ if index >= self.len() => 0,
-            Plan::Cut(cut) => cut.packet.payload_at + cut.payload(index).len(),
+            SegmentPlan::Cut(cut) => cut.packet.payload_at + cut.payload(index).len(),
             _ => self.frame.len(),
         }
     }
@@ -110,24 +110,28 @@ impl<'a> Segments<'a> {
             return;
         }
         match &self.plan {
-            Plan::Unchanged { .. } => out.extend_from_slice(self.frame),
-            Plan::Completed { at, checksum } => {
+            SegmentPlan::Unchanged { .. } => out.extend_from_slice(self.frame),
+            SegmentPlan::Completed { at, checksum } => {
                 let start = out.len();
                 out.extend_from_slice(self.frame);
                 put(out, start + at, *checksum);
             }
-            Plan::Cut(cut) => cut.write(self.frame, index, out),
+            SegmentPlan::Cut(cut) => cut.write(self.frame, index, out),
         }
     }
 }
 
-fn whole(frame: &[u8], header: &VirtioHeader, max_frame: usize) -> Result<Plan, OffloadError> {
+fn whole(
+    frame: &[u8],
+    header: &VirtioHeader,
+    max_frame: usize,
+) -> Result<SegmentPlan, OffloadError> {
     if frame.len() > max_frame {
         return Err(OffloadError::TooLong);
     }
     let own = Packet::parse(frame).is_ok_and(|packet| has_place(&packet, header));
     if own || !header.needs_checksum {
-        return Ok(Plan::Unchanged {
+        return Ok(SegmentPlan::Unchanged {
             partial: header.needs_checksum,
         });
     }
@@ -142,7 +146,7 @@ fn whole(frame: &[u8], header: &VirtioHeader, max_frame: usize) -> Result<Plan, 
         0 => u16::MAX,
         checksum => checksum,
     };
-    Ok(Plan::Completed {
+    Ok(SegmentPlan::Completed {
         at,
         checksum: checksum.to_be_bytes(),
     })
@@ -196,8 +200,8 @@ impl Cut {
         }
         let len = saturated(head.len() - packet.transport_at);
         match packet.transport {
-            Transport::Tcp => self.patch_tcp(head, index),
-            Transport::Udp => put(head, packet.transport_at + 4, len.to_be_bytes()),
+            L4Protocol::Tcp => self.patch_tcp(head, index),
+            L4Protocol::Udp => put(head, packet.transport_at + 4, len.to_be_bytes()),
         }
         let checksum = folded(&[self.pseudo, u32::from(len)]);
         put(head, packet.checksum_at(), checksum.to_be_bytes());
@@ -252,9 +256,9 @@ fn segment_size(
         Some(room) => room,
     };
     match packet.transport {
-        Transport::Tcp => Ok(asked.min(room)),
-        Transport::Udp if asked.min(payload) > room => Err(OffloadError::TooLong),
-        Transport::Udp => Ok(asked),
+        L4Protocol::Tcp => Ok(asked.min(room)),
+        L4Protocol::Udp if asked.min(payload) > room => Err(OffloadError::TooLong),
+        L4Protocol::Udp => Ok(asked),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::checksum::{is_valid, pseudo};
 use super::flow::{CWR, Candidate, FIN, Flow, PSH};
-use super::packet::{IPV6_HEADER, IpVersion, Packet, Transport, get16, put, saturated};
+use super::packet::{IPV6_HEADER, IpVersion, L4Protocol, Packet, get16, put, saturated};
 use super::virtio::VirtioHeader;
 use crate::checksum::checksum;
 use crate::limits::{MAX_MERGED_DATAGRAMS, MAX_SUPER_FRAME};
@@ -87,7 +87,8 @@ impl Slot {
         head.fixed_id |= head.segments == 1 && next.id() == head.id;
         head.segments += 1;
         head.next_sequence = advance(head.next_sequence, payload.len());
-        let full = head.packet.transport == Transport::Udp && head.segments == MAX_MERGED_DATAGRAMS;
+        let full =
+            head.packet.transport == L4Protocol::Udp && head.segments == MAX_MERGED_DATAGRAMS;
         if next.is_last() {
             head.last_flags = next.tcp_flags() & (FIN | PSH);
         }
@@ -121,7 +122,7 @@ impl Head {
             end: self.packet.end,
             ..next.packet
         } == self.packet;
-        let in_sequence = next.packet.transport == Transport::Udp
+        let in_sequence = next.packet.transport == L4Protocol::Udp
             || (next.sequence() == self.next_sequence && next.tcp_flags() & CWR == 0);
         same_layout
             && in_sequence
@@ -169,8 +170,8 @@ impl Head {
         }
         let [_, flags] = get16(frame, transport + 12).to_be_bytes();
         match packet.transport {
-            Transport::Tcp => put(frame, transport + 13, [flags | self.last_flags]),
-            Transport::Udp => {
+            L4Protocol::Tcp => put(frame, transport + 13, [flags | self.last_flags]),
+            L4Protocol::Udp => {
                 let len = saturated(packet.transport_len());
                 put(frame, transport + 4, len.to_be_bytes());
             }
@@ -180,7 +181,7 @@ impl Head {
         VirtioHeader {
             segmentation: packet.segmentation(),
             segment_size: saturated(self.size),
-            ecn: packet.transport == Transport::Tcp && flags & CWR != 0,
+            ecn: packet.transport == L4Protocol::Tcp && flags & CWR != 0,
             ..packet.partial_header()
         }
     }

@@ -83,22 +83,22 @@ pub struct Pmtu {
     fails: u16,
     /// Length of IP and UDP headers around a datagram.
     overhead: u16,
-    state: State,
-    confirm: Option<Attempt>,
+    state: PmtuState,
+    confirm: Option<SizeProbe>,
     /// Time at which the latest answered small probe was sent.
     sign: Option<Instant>,
 }
 
 #[derive(Clone, Copy, Debug)]
-enum State {
-    Base(Attempt),
-    Search(Attempt),
+enum PmtuState {
+    Base(SizeProbe),
+    Search(SizeProbe),
     Complete { raise: Instant },
 }
 
 /// Probes of one size.
 #[derive(Clone, Copy, Debug)]
-struct Attempt {
+struct SizeProbe {
     size: u16,
     first: Instant,
     sent: u8,
@@ -106,13 +106,13 @@ struct Attempt {
 }
 
 /// State of an attempt at its deadline.
-enum Verdict {
+enum ProbeVerdict {
     Wait,
     Ask(Ask),
     Lost,
 }
 
-impl Attempt {
+impl SizeProbe {
     fn new(size: u16, now: Instant) -> Self {
         Self {
             size,
@@ -122,19 +122,19 @@ impl Attempt {
         }
     }
 
-    fn poll(&mut self, sign: Option<Instant>, wait: Duration, now: Instant) -> Verdict {
+    fn poll(&mut self, sign: Option<Instant>, wait: Duration, now: Instant) -> ProbeVerdict {
         if now < self.due {
-            return Verdict::Wait;
+            return ProbeVerdict::Wait;
         }
         if self.sent >= PMTU_PROBES && sign.is_some_and(|at| at >= self.first) {
-            return Verdict::Lost;
+            return ProbeVerdict::Lost;
         }
         if self.sent == 0 {
             self.first = now;
         }
         self.sent = self.sent.saturating_add(1);
         self.due = now + wait;
-        Verdict::Ask(Ask {
+        ProbeVerdict::Ask(Ask {
             size: self.size,
             sign: self.sent >= PMTU_PROBES,
         })
@@ -154,7 +154,7 @@ impl Pmtu {
             ceiling,
             fails: ceiling.saturating_add(1),
             overhead: outer_overhead(to),
-            state: State::Base(Attempt::new(base, now)),
+            state: PmtuState::Base(SizeProbe::new(base, now)),
             confirm: None,
             sign: None,
         }
@@ -174,18 +174,18 @@ impl Pmtu {
     /// Returns the phase of the discovery.
     pub fn phase(&self) -> Phase {
         match self.state {
-            State::Base(_) => Phase::Base,
+            PmtuState::Base(_) => Phase::Base,
             _ if self.datagram < BASE_DATAGRAM.min(self.ceiling) => Phase::Error,
-            State::Search(_) => Phase::Search,
-            State::Complete { .. } => Phase::Complete,
+            PmtuState::Search(_) => Phase::Search,
+            PmtuState::Complete { .. } => Phase::Complete,
         }
     }
 
     /// Returns the time at which [`Pmtu::poll`] is to be called.
     pub fn next_deadline(&self) -> Instant {
         let search = match self.state {
-            State::Base(attempt) | State::Search(attempt) => attempt.due,
-            State::Complete { raise } => raise,
+            PmtuState::Base(attempt) | PmtuState::Search(attempt) => attempt.due,
+            PmtuState::Complete { raise } => raise,
         };
         self.confirm
             .map_or(search, |confirm| search.min(confirm.due))
@@ -197,9 +197,9 @@ impl Pmtu {
         let wait = (2 * rtt + Duration::from_millis(100)).clamp(PMTU_WAIT_MIN, PMTU_WAIT_MAX);
         if let Some(confirm) = &mut self.confirm {
             match confirm.poll(self.sign, wait, now) {
-                Verdict::Ask(ask) => return Some(ask),
-                Verdict::Lost => self.black_hole(now),
-                Verdict::Wait => {}
+                ProbeVerdict::Ask(ask) => return Some(ask),
+                ProbeVerdict::Lost => self.black_hole(now),
+                ProbeVerdict::Wait => {}
             }
         }
         self.poll_search(wait, now)
@@ -209,23 +209,23 @@ impl Pmtu {
         loop {
             let sign = self.sign;
             let (attempt, base) = match &mut self.state {
-                State::Complete { raise } if now < *raise => return None,
-                State::Complete { .. } => {
+                PmtuState::Complete { raise } if now < *raise => return None,
+                PmtuState::Complete { .. } => {
                     self.fails = self.ceiling.saturating_add(1);
                     self.search(now);
                     // No longer datagram can be sent: search again later.
-                    if matches!(self.state, State::Complete { .. }) {
+                    if matches!(self.state, PmtuState::Complete { .. }) {
                         return None;
                     }
                     continue;
                 }
-                State::Base(attempt) => (attempt, true),
-                State::Search(attempt) => (attempt, false),
+                PmtuState::Base(attempt) => (attempt, true),
+                PmtuState::Search(attempt) => (attempt, false),
             };
             match attempt.poll(sign, wait, now) {
-                Verdict::Wait => return None,
-                Verdict::Ask(ask) => return Some(ask),
-                Verdict::Lost => {
+                ProbeVerdict::Wait => return None,
+                ProbeVerdict::Ask(ask) => return Some(ask),
+                ProbeVerdict::Lost => {
                     self.fails = attempt.size;
                     if base {
                         self.datagram = MIN_DATAGRAM.min(self.ceiling);
@@ -242,7 +242,7 @@ impl Pmtu {
             self.confirm = None;
         }
         match self.state {
-            State::Base(attempt) | State::Search(attempt)
+            PmtuState::Base(attempt) | PmtuState::Search(attempt)
                 if attempt.size == size && attempt.sent > 0 =>
             {
                 self.datagram = size;
@@ -259,9 +259,9 @@ impl Pmtu {
 
     /// Starts a confirmation of the PLPMTU; to be called at each heartbeat while there is traffic.
     pub fn heartbeat(&mut self, now: Instant) {
-        let settled = !matches!(self.state, State::Base(_));
+        let settled = !matches!(self.state, PmtuState::Base(_));
         if settled && self.confirm.is_none() && self.datagram > MIN_DATAGRAM {
-            self.confirm = Some(Attempt::new(self.datagram, now));
+            self.confirm = Some(SizeProbe::new(self.datagram, now));
         }
     }
 
@@ -274,7 +274,7 @@ impl Pmtu {
         self.fails = lost.saturating_add(1);
         if lost > BASE_DATAGRAM {
             self.datagram = BASE_DATAGRAM;
-            self.state = State::Base(Attempt::new(BASE_DATAGRAM, now));
+            self.state = PmtuState::Base(SizeProbe::new(BASE_DATAGRAM, now));
         } else {
             self.datagram = MIN_DATAGRAM;
             self.search(now);
@@ -285,10 +285,10 @@ impl Pmtu {
     fn search(&mut self, now: Instant) {
         let next = search::next(self.datagram, self.fails, self.overhead);
         self.state = if let Some(size) = next {
-            State::Search(Attempt::new(size, now))
+            PmtuState::Search(SizeProbe::new(size, now))
         } else {
             self.settled = Some(self.datagram);
-            State::Complete {
+            PmtuState::Complete {
                 raise: now + PMTU_RAISE,
             }
         };

@@ -98,7 +98,7 @@ impl Path {
 
     fn complete(&mut self) -> Duration {
         self.until(Duration::from_secs(30), |p| {
-            matches!(p.pmtu.state, State::Complete { .. })
+            matches!(p.pmtu.state, PmtuState::Complete { .. })
         })
     }
 }

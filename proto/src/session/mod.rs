@@ -74,14 +74,13 @@
 pub mod replay;
 pub mod transport;
 
-mod answer;
-mod begin;
 mod guard;
-mod indices;
+mod handshaker;
+mod init_history;
 mod message;
-mod peer;
+mod peers;
 mod sessions;
-mod upkeep;
+mod table;
 
 #[cfg(test)]
 mod testing;
@@ -93,7 +92,8 @@ use std::net::SocketAddr;
 use crate::ids::PeerId;
 
 pub use message::{COOKIE_LEN, INIT_LEN, RESPONSE_LEN};
-pub use sessions::{SessionCounters, SessionStatus, Sessions};
+pub use sessions::{SessionStatus, Sessions};
+pub use table::SessionCounters;
 
 pub use crate::wire::via::Via;
 

@@ -92,7 +92,7 @@ fn check_query(query: &[u8], transport: QueryTransport) {
     match verdict {
         QueryOutcome::Answer => {
             assert!(out.len() >= 12 && out[..2] == query[..2] && out[2] & 0x80 != 0);
-            assert!(way == QueryTransport::Tcp || out.len() <= MAX_DNS_UDP);
+            assert!(transport == QueryTransport::Tcp || out.len() <= MAX_DNS_UDP);
             assert_eq!(
                 ask(&out, transport).0,
                 QueryOutcome::Drop,

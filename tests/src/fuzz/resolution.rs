@@ -3,8 +3,8 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
-use mesh_proto::announced::question::{self, Direction, Protocol};
-use mesh_proto::announced::{Announcements, Claim};
+use mesh_proto::arp_proxy::resolution::{self, Protocol, UnicastTarget};
+use mesh_proto::arp_proxy::{ArpProxy, Binding};
 use mesh_proto::entropy::SeededEntropy;
 use mesh_proto::fdb::{Fdb, Owner};
 use mesh_proto::frame::arp::{ArpPacket, Operation};
@@ -34,12 +34,12 @@ fn owner(n: u8) -> Owner {
     }
 }
 
-fn announced() -> Announcements {
-    let table = Announcements::default();
+fn announced() -> ArpProxy {
+    let table = ArpProxy::default();
     for first in (0..CONTAINERS).step_by(2) {
         let claims = [first, first + 1].into_iter().flat_map(|n| {
             let addresses: [IpAddr; 2] = [v4(n).into(), v6(n).into()];
-            addresses.map(|ip| Claim {
+            addresses.map(|ip| Binding {
                 ip,
                 mac: fixture::mac(n),
                 moves: 0,
@@ -64,19 +64,19 @@ pub(super) fn target(data: &[u8]) {
         let Ok(view) = EthernetView::new_checked(frame) else {
             continue;
         };
-        if !question::is_resolution(&view) {
+        if !resolution::is_resolution(&view) {
             continue;
         }
         if from_peer {
-            question::observe(&table, owner(2), &view, now);
-        } else if let Some(direction) = question::direct(&table, &fdb, &view, now) {
+            resolution::observe(&table, owner(2), &view, now);
+        } else if let Some(direction) = resolution::direct(&table, &fdb, &view, now) {
             check(&view, direction);
         }
     }
     assert_eq!(table.len(), 2 * usize::from(CONTAINERS));
 }
 
-fn check(question: &EthernetView<'_>, direction: Direction) {
+fn check(question: &EthernetView<'_>, direction: UnicastTarget) {
     assert!(question.destination().is_group() && question.vlan().is_none());
     let (ip, protocol): (IpAddr, Protocol) = match ArpPacket::from_frame(question) {
         Some(asked) => {

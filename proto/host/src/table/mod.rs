@@ -24,7 +24,7 @@ const MAX_NETWORKS: usize = 256;
 /// Returns who has an address elsewhere in the mesh, in words that complete "… is already used by …".
 pub type Elsewhere<'a> = &'a dyn Fn(IpAddr) -> Option<String>;
 
-/// Why an address is not entered into the table; one line, ready to print.
+/// Reason why an address is not entered into the table; one line, ready to print.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AttachRefusal {
     /// Someone has the address.

@@ -51,7 +51,7 @@ impl Alone {
             me,
             port: 6783,
             discovery: true,
-            stored_neighbours: remembered,
+            stored_neighbours,
             forgotten: Vec::new(),
         };
         Self {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
-use crate::announced::Claim;
+use crate::arp_proxy::Binding;
 use crate::fdb::Owner;
 use crate::ids::{Mac, PeerId};
 use crate::limits::MAX_CLAIMS;
@@ -51,11 +51,11 @@ impl Routing {
     ) -> bool {
         let owner = self.owner_of(peer);
         let claims = claims(attached);
-        let announced = self.forwarder.announced();
-        let old: BTreeMap<Mac, u32> = announced.said_by(owner).collect();
+        let announced = self.forwarder.arp_proxy();
+        let old: BTreeMap<Mac, u32> = announced.announced_by(owner).collect();
         let new: BTreeSet<Mac> = claims.iter().map(|claim| claim.mac).collect();
         let before = |mac: &Mac| {
-            let owner = announced.claim_of(*mac).map(|(owner, _)| owner);
+            let owner = announced.binding_of(*mac).map(|(owner, _)| owner);
             (*mac, owner.map(|owner| self.peer_of(owner)))
         };
         let came = new.iter().filter(|mac| !old.contains_key(mac));
@@ -66,7 +66,7 @@ impl Routing {
         }
         for (mac, before) in came {
             if let Some(from) = self.mobility.came(mac, peer, before, now) {
-                self.forwarder.announced().doubt(mac, now);
+                self.forwarder.arp_proxy().doubt(mac, now);
                 self.flapping(mac, (from, peer), gossip, now);
             }
         }
@@ -80,7 +80,7 @@ impl Routing {
             if let Some(same) = said.iter().find(|a| a.mac == mac) {
                 return same.moves;
             }
-            let live = self.forwarder.announced().claim_of(mac);
+            let live = self.forwarder.arp_proxy().binding_of(mac);
             let live = live.map(|(owner, moves)| (self.peer_of(owner), moves));
             self.mobility.next(mac, self.me, live)
         };
@@ -126,14 +126,14 @@ impl Routing {
         let me = self.me;
         let rightful = |ip| Some(owner_of(rightful(ip)?, me));
         self.contests
-            .settle(self.forwarder.announced(), rightful, now);
+            .settle(self.forwarder.arp_proxy(), rightful, now);
     }
 
     /// Warns of addresses that several routers have begun to announce.
     pub(crate) fn tick_contests(&mut self, gossip: &Gossip, now: Instant) {
-        for contest in self.contests.news(self.forwarder.announced(), now) {
+        for contest in self.contests.news(self.forwarder.arp_proxy(), now) {
             let name = |owner| gossip.display(&self.peer_of(owner));
-            let words = contests::words(&contest, self.forwarder.announced(), name, now);
+            let words = contests::words(&contest, self.forwarder.arp_proxy(), name, now);
             self.warn(words);
         }
     }
@@ -141,7 +141,7 @@ impl Routing {
     /// Returns the warnings of contests, for the report.
     pub(crate) fn contest_warnings(&self, gossip: &Gossip, now: Instant) -> Vec<String> {
         let name = |owner| gossip.display(&self.peer_of(owner));
-        contests::warnings(self.forwarder.announced(), name, now)
+        contests::warnings(self.forwarder.arp_proxy(), name, now)
     }
 
     fn warn(&mut self, text: String) {
@@ -169,8 +169,8 @@ fn owner_of(peer: PeerId, me: PeerId) -> Owner {
 }
 
 /// Returns the claims of a router's containers, as lanes look them up.
-fn claims(attached: &[Attached]) -> Vec<Claim> {
-    let claim = |a: &Attached| Claim {
+fn claims(attached: &[Attached]) -> Vec<Binding> {
+    let claim = |a: &Attached| Binding {
         ip: a.addr.addr(),
         mac: a.mac,
         moves: a.moves,

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 
-use crate::announced::{Announcements, Contest, Place};
+use crate::arp_proxy::{ArpProxy, Contest, Location};
 use crate::fdb::Owner;
 use crate::limits::{CONTEST_CHECK_INTERVAL, MAX_CONTESTS_SHOWN};
 use crate::time::Instant;
@@ -20,7 +20,7 @@ impl Contests {
     /// Settles contests by the rightful owners of addresses; looks once a second.
     pub(crate) fn settle(
         &mut self,
-        announced: &Announcements,
+        announced: &ArpProxy,
         rightful: impl Fn(Ipv4Addr) -> Option<Owner>,
         now: Instant,
     ) {
@@ -38,7 +38,7 @@ impl Contests {
     }
 
     /// Returns the contests that have begun since the last call.
-    pub(crate) fn news(&mut self, announced: &Announcements, now: Instant) -> Vec<Contest> {
+    pub(crate) fn news(&mut self, announced: &ArpProxy, now: Instant) -> Vec<Contest> {
         let mut contests = announced.contests(MAX_CONTESTS_SHOWN, now);
         let lasting: BTreeSet<IpAddr> = contests.iter().map(|contest| contest.ip).collect();
         self.told.retain(|ip| lasting.contains(ip));
@@ -49,7 +49,7 @@ impl Contests {
 
 /// Returns the warnings of all contests, for the report.
 pub(crate) fn warnings(
-    announced: &Announcements,
+    announced: &ArpProxy,
     name: impl Fn(Owner) -> String,
     now: Instant,
 ) -> Vec<String> {
@@ -65,17 +65,17 @@ pub(crate) fn warnings(
 /// Returns the warning of a contest.
 pub(crate) fn words(
     contest: &Contest,
-    announced: &Announcements,
+    announced: &ArpProxy,
     name: impl Fn(Owner) -> String,
     now: Instant,
 ) -> String {
-    let by = |place: &Place| format!("by {} (MAC {})", name(place.owner), place.mac);
-    let by: Vec<String> = contest.places.iter().map(by).collect();
+    let by = |location: &Location| format!("by {} (MAC {})", name(location.owner), location.mac);
+    let by: Vec<String> = contest.locations.iter().map(by).collect();
     let (ip, by) = (contest.ip, by.join(" and "));
-    match announced.place(ip, now) {
-        Some(place) => format!(
+    match announced.locate(ip, now) {
+        Some(location) => format!(
             "{ip} is announced {by}; believed is {}, which owns its slice of the range. On the other: mesh detach",
-            name(place.owner)
+            name(location.owner)
         ),
         None => format!(
             "{ip} is announced {by}; nobody is believed, and everybody is asked for it. To end that, on one of them: mesh detach"

@@ -1,7 +1,7 @@
 //! What a router's containers are reaches the lanes of all others, and goes when it or the router does.
 
 use super::*;
-use crate::announced::Place;
+use crate::arp_proxy::Location;
 use crate::fdb::Owner;
 use crate::ids::Mac;
 
@@ -22,14 +22,14 @@ fn attach(net: &mut Net, n: usize, attached: &[Attached]) {
     net.run(2 * SECOND);
 }
 
-fn place(net: &Net, n: usize) -> Option<Place> {
-    let announced = net.nodes[n].forwarder.announced();
-    announced.place("10.2.1.1".parse().unwrap(), net.now)
+fn place(net: &Net, n: usize) -> Option<Location> {
+    let announced = net.nodes[n].forwarder.arp_proxy();
+    announced.locate("10.2.1.1".parse().unwrap(), net.now)
 }
 
-fn behind(net: &Net, n: usize) -> Option<Place> {
+fn behind(net: &Net, n: usize) -> Option<Location> {
     let owner = Owner::Peer(net.nodes[n].control.me());
-    Some(Place { owner, mac: MAC })
+    Some(Location { owner, mac: MAC })
 }
 
 #[test]

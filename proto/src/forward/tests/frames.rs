@@ -5,7 +5,7 @@ use crate::fdb::Owner;
 use crate::forward::*;
 use crate::ids::Mac;
 use crate::limits::{MAX_FDB_PER_OWNER, MAX_FRAME};
-use crate::wire::datagram::push_frame;
+use crate::wire::datagram::{InnerFrame, push_frame};
 
 const GROUP: Mac = Mac([0x01, 0, 0x5e, 0, 0, 1]);
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use crate::crypto::aead::Suite;
 use crate::entropy::SeededEntropy;
+use crate::fdb::Owner;
 use crate::forward::*;
 use crate::ids::{Mac, PeerId, SessionIndex};
 use crate::offload::PortFrame;

@@ -3,7 +3,7 @@
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::net::*;
-use crate::announced::Claim;
+use crate::arp_proxy::Binding;
 use crate::checksum::checksum_of;
 use crate::fdb::Owner;
 use crate::forward::*;
@@ -28,7 +28,7 @@ fn announce(net: &Net, n: usize, c: u8, owner: usize) {
     } else {
         Owner::Peer(id(owner))
     };
-    let claim = |ip: IpAddr| Claim {
+    let claim = |ip: IpAddr| Binding {
         ip,
         mac: mac(c.into()),
         moves: 0,
@@ -37,7 +37,7 @@ fn announce(net: &Net, n: usize, c: u8, owner: usize) {
     assert!(
         net.nodes[n]
             .forwarder
-            .announced()
+            .arp_proxy()
             .set(owner, claims, net.now)
     );
 }
@@ -264,7 +264,7 @@ fn requests_follow_a_move_and_are_not_directed_to_a_router_that_is_gone() {
     let question = broadcast(request(1, 2));
     assert_directed(&mut net, &question, 1);
     let node = &net.nodes[0].forwarder;
-    node.announced()
+    node.arp_proxy()
         .set(Owner::Peer(id(1)), Vec::new(), net.now);
     node.fdb().forget_owner(Owner::Peer(id(1)));
     net.send(0, std::slice::from_ref(&question));

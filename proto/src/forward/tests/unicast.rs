@@ -2,7 +2,7 @@
 
 use super::net::*;
 use crate::forward::*;
-use crate::ids::Mac;
+use crate::ids::{Mac, SessionIndex};
 use crate::limits::{MAX_HOPS, MAX_PENDING_FRAMES};
 use crate::wire::datagram::{Header, Kind};
 

@@ -99,7 +99,7 @@ fn an_unanswered_handshake_is_repeated_and_given_up() {
     assert_eq!(sessions.counters().given_up, 1);
     assert_eq!(sessions.next_deadline(), None);
     assert_eq!(sessions.statuses().count(), 0);
-    assert_eq!(sessions.indices.len(), 0);
+    assert_eq!(sessions.index_count(), 0);
     net.weather = FAIR;
     net.want(0);
     net.run(SECOND);
@@ -133,7 +133,7 @@ fn kept_attempts_and_answers_are_bounded() {
     net.run(60 * SECOND);
     let inits = net.tape.clone();
     assert!(inits.len() > 2 * limits::KEPT_ATTEMPTS);
-    assert_eq!(net.nodes[0].sessions.indices.len(), limits::KEPT_ATTEMPTS);
+    assert_eq!(net.nodes[0].sessions.index_count(), limits::KEPT_ATTEMPTS);
     for (to, from, init) in inits {
         assert_eq!(net.deliver(to, from, init), Ok(()));
     }
@@ -141,7 +141,7 @@ fn kept_attempts_and_answers_are_bounded() {
         net.nodes[1].sessions.receiving().count(),
         limits::KEPT_ATTEMPTS
     );
-    assert_eq!(net.nodes[1].sessions.indices.len(), limits::KEPT_ATTEMPTS);
+    assert_eq!(net.nodes[1].sessions.index_count(), limits::KEPT_ATTEMPTS);
 }
 
 #[test]

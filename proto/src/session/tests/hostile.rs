@@ -42,7 +42,7 @@ fn an_init_from_before_we_forgot_the_peer_stays_a_replay() {
         Some(SessionOutput::Changed(peer))
     );
     assert_eq!(net.nodes[1].sessions.receiving().count(), 0);
-    assert_eq!(net.nodes[1].sessions.indices.len(), 0);
+    assert_eq!(net.nodes[1].sessions.index_count(), 0);
     let (to, from, init) = net.tape[0].clone();
     assert_eq!(net.deliver(to, from, init), Err(Refused::Replayed));
 }
@@ -173,7 +173,7 @@ fn a_peer_with_an_unusable_key_is_harmless() {
         [(Refused::BadKey, 1)]
     );
     assert_eq!(
-        (sessions.statuses().count(), sessions.indices.len()),
+        (sessions.statuses().count(), sessions.index_count()),
         (0, 0)
     );
 }

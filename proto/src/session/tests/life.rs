@@ -84,7 +84,7 @@ fn unused_keys_die_and_leave_nothing_behind() {
     for node in &net.nodes {
         assert_eq!(node.sessions.statuses().count(), 0);
         assert_eq!(node.sessions.receiving().count(), 0);
-        assert_eq!(node.sessions.indices.len(), 0);
+        assert_eq!(node.sessions.index_count(), 0);
         assert_eq!(node.sessions.next_deadline(), None);
     }
 }
@@ -160,7 +160,7 @@ fn keys_of_the_new_epoch_stay_when_its_record_arrives() {
         assert_talk(&mut net);
         net.nodes[other].sessions.forget_before(peer, 3);
         assert_eq!(net.nodes[other].sessions.receiving().count(), 0);
-        assert_eq!(net.nodes[other].sessions.indices.len(), 0);
+        assert_eq!(net.nodes[other].sessions.index_count(), 0);
     }
 }
 
@@ -228,7 +228,7 @@ fn a_changed_key_restarts_the_handshake() {
     sessions.want(peer, old, net.now, &mut net.entropy);
     sessions.want(peer, key, net.now, &mut net.entropy);
     assert_eq!(sessions.counters().inits, 2);
-    assert_eq!(sessions.indices.len(), 1);
+    assert_eq!(sessions.index_count(), 1);
     net.want(0);
     net.run(SECOND);
     assert_talk(&mut net);
@@ -278,7 +278,7 @@ proptest! {
         }
         assert_talk(&mut net);
         for node in &net.nodes {
-            prop_assert!(node.sessions.indices.len() <= 2 + 2 * limits::KEPT_ATTEMPTS);
+            prop_assert!(node.sessions.index_count() <= 2 + 2 * limits::KEPT_ATTEMPTS);
             prop_assert!(node.sessions.receiving().count() <= 2 + limits::KEPT_ATTEMPTS);
         }
     }

@@ -47,11 +47,11 @@ pub enum OpenError {
 
 /// Datagram that is authentic and fresh.
 #[derive(Debug)]
-pub struct Opened<'a> {
+pub struct OpenedDatagram<'a> {
     /// Parsed header.
     pub header: Header,
     /// Part that was authenticated but not encrypted.
-    pub clear: &'a [u8],
+    pub clear: &'a mut [u8],
     /// Decrypted body.
     pub body: &'a mut [u8],
     /// True if the counter is the highest so far; only such a datagram may move the peer's endpoint.
@@ -299,7 +299,7 @@ impl Transport {
         datagram: &'a mut [u8],
         clear_len: usize,
         now: Instant,
-    ) -> Result<Opened<'a>, OpenError> {
+    ) -> Result<OpenedDatagram<'a>, OpenError> {
         self.open_parsed(Datagram::parse(datagram)?, clear_len, now)
     }
 
@@ -313,7 +313,7 @@ impl Transport {
         datagram: Datagram<'a>,
         clear_len: usize,
         now: Instant,
-    ) -> Result<Opened<'a>, OpenError> {
+    ) -> Result<OpenedDatagram<'a>, OpenError> {
         let (header, datagram) = datagram.into_parts();
         let total = datagram.len();
         if header.receiver != self.ends.local {
@@ -351,8 +351,8 @@ impl Transport {
         if recorded.first {
             self.confirmed.store(true, Relaxed);
         }
-        let (_, clear) = head.split_at(HEADER_LEN);
-        Ok(Opened {
+        let (_, clear) = head.split_at_mut(HEADER_LEN);
+        Ok(OpenedDatagram {
             header,
             clear,
             body,

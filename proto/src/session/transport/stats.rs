@@ -83,11 +83,11 @@ pub(super) struct Received {
     /// Counters from this one on are higher than all opened ones. May lag behind the window, but is never ahead of
     /// it.
     above: AtomicU64,
-    inner: Mutex<Inner>,
+    inner: Mutex<ReceivedState>,
 }
 
 #[derive(Default)]
-struct Inner {
+struct ReceivedState {
     window: ReplayWindow,
     datagrams: u64,
     bytes: u64,
@@ -136,7 +136,7 @@ impl Received {
         Ok(Recorded { newest, first })
     }
 
-    fn lock(&self) -> MutexGuard<'_, Inner> {
+    fn lock(&self) -> MutexGuard<'_, ReceivedState> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -58,7 +58,7 @@ fn seals_and_opens(alice: &Transport, bob: &Transport) {
     assert!(!datagram.windows(7).any(|w| w == b"a frame"));
     let opened = bob.open(&mut datagram, 5, START).unwrap();
     assert_eq!(
-        (opened.clear, &*opened.body),
+        (&*opened.clear, &*opened.body),
         (&b"clear"[..], &b"a frame"[..])
     );
     assert_eq!(

@@ -355,7 +355,7 @@ impl HostKernel {
                 .collect(),
             inside: plan.range.into_iter().collect(),
             open: plan.open.iter().map(IpNet::trunc).collect(),
-            apart: bridge::others::of_containers(&self.bridge.name).map_err(error)?,
+            unjoined: bridge::others::of_containers(&self.bridge.name).map_err(error)?,
             mac: bridge::host::mac(&self.bridge.name).map_err(error)?,
         })
     }

@@ -185,9 +185,9 @@ impl Rules {
                     true => self.clear(&key_of(&nat), || nat.remove())?,
                     false => self.keep_chain(&nat, &part.nat(&self.bridge))?,
                 };
-                let apart =
-                    mangle.is_usable()? && self.keep_chain(&mangle, &part.apart(&self.bridge))?;
-                Ok(translated | apart)
+                let separated =
+                    mangle.is_usable()? && self.keep_chain(&mangle, &part.mangle(&self.bridge))?;
+                Ok(translated | separated)
             }
         }
     }

@@ -14,7 +14,7 @@ fn wanted() -> Exposure {
         masqueraded: nets(&["10.32.5.0/24", "10.2.1.0/24"]),
         inside: nets(&["10.32.0.0/12"]),
         open: nets(&["10.2.1.0/24"]),
-        apart: ["br\"x", "docker0", "-x"].map(str::to_owned).into(),
+        unjoined: ["br\"x", "docker0", "-x"].map(str::to_owned).into(),
         mac: Some(Mac([2, 0, 0, 0, 0, 1])),
     }
 }
@@ -59,7 +59,7 @@ fn each_ip_version_gets_its_subnets_once() {
 fn subnets_and_other_bridges_are_separated_unless_opened() {
     let four = wanted().of(FirewallFamily::V4);
     assert_eq!(
-        four.apart("mesh")[..8],
+        four.mangle("mesh")[..8],
         [
             "-m conntrack --ctstate RELATED,ESTABLISHED -j RETURN",
             "-m conntrack --ctstate DNAT -j RETURN",
@@ -122,7 +122,7 @@ fn rules_are_applied_repaired_and_removed_by_each_backend() {
             shell("iptables -P FORWARD ACCEPT; iptables -D FORWARD -j REJECT");
             // A wanted change, here for a further bridge, is no change by others.
             let mut more = wanted();
-            more.apart.insert("br-more".to_owned());
+            more.unjoined.insert("br-more".to_owned());
             assert_eq!(rules.ensure(&more).unwrap(), Changed::No);
             assert!(shell(all).contains("br-more"));
             assert_eq!(rules.ensure(&wanted()).unwrap(), Changed::No);

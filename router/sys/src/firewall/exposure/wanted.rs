@@ -15,10 +15,10 @@ pub struct Exposure {
     /// Further subnets of the mesh, whose traffic into the mesh is not translated either.
     pub inside: BTreeSet<IpNet>,
     /// Those of `subnets` that the host forwards from and to anywhere. For the others it forwards neither to other
-    /// subnets of the mesh nor to and from the bridges in `apart`.
+    /// subnets of the mesh nor to and from the bridges in `unjoined`.
     pub open: BTreeSet<IpNet>,
     /// Other bridges of the host, with containers on them.
-    pub apart: BTreeSet<String>,
+    pub unjoined: BTreeSet<String>,
     /// MAC of the bridge: frames to it that leave by the bridge again are routed, not bridged.
     pub mac: Option<Mac>,
 }
@@ -56,7 +56,7 @@ pub(super) struct Part {
     pub(super) masqueraded: Vec<IpNet>,
     inside: Vec<IpNet>,
     open: Vec<IpNet>,
-    apart: Vec<String>,
+    unjoined: Vec<String>,
     mac: Option<Mac>,
 }
 
@@ -72,7 +72,12 @@ impl Exposure {
             masqueraded: some(&self.masqueraded),
             inside: some(&all),
             open: some(&self.open),
-            apart: self.apart.iter().filter(|n| is_plain(n)).cloned().collect(),
+            unjoined: self
+                .unjoined
+                .iter()
+                .filter(|n| is_plain(n))
+                .cloned()
+                .collect(),
             mac: self.mac,
             subnets,
         }
@@ -144,7 +149,7 @@ impl Part {
             }
         }
         let names = self
-            .apart
+            .unjoined
             .iter()
             .map(|name| format!("\"{name}\""))
             .chain(ROUTED_TO_CONTAINERS.map(|name| format!("\"{name}*\"")));
@@ -173,7 +178,7 @@ impl Part {
     /// accept in `filter`.
     ///
     /// `iptables` cannot distinguish bridged from routed packets here, so the rules match subnets.
-    pub(super) fn apart(&self, bridge: &str) -> Vec<String> {
+    pub(super) fn mangle(&self, bridge: &str) -> Vec<String> {
         let mut rules = vec![
             "-m conntrack --ctstate RELATED,ESTABLISHED -j RETURN".to_owned(),
             "-m conntrack --ctstate DNAT -j RETURN".to_owned(),
@@ -187,7 +192,7 @@ impl Part {
                 "! -s {net} -d {net} -i {bridge} -o {bridge} -j DROP"
             ));
         }
-        let names = self.apart.iter().cloned();
+        let names = self.unjoined.iter().cloned();
         for name in names.chain(ROUTED_TO_CONTAINERS.map(|name| format!("{name}+"))) {
             rules.push(format!("-i {name} -o {bridge} -j DROP"));
             rules.push(format!("-i {bridge} -o {name} -j DROP"));

@@ -1,48 +1,81 @@
 //! Egress batch: packs frames into datagrams, as the path of their destination allows.
 
-use super::arrival::{SEALED, SendError};
-use super::encap::Encap;
-use super::snapshot::{Snapshot, Unreachable};
-use super::{Counter, DropReason, Forwarder, Outbox, Scratch, lock};
-use crate::announced::question::{Direction, Protocol};
+use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::Mutex;
+
+use super::classify::Destination;
+use super::pending::PendingFrames;
+use crate::arp_proxy::resolution::{Protocol, UnicastTarget};
+use crate::forward::lane::{LaneView, Scratch};
+use crate::forward::snapshot::{PeerRoute, Snapshot, Unreachable};
+use crate::forward::transmit::{DatagramDraft, Transmitter};
+use crate::forward::{Counter, Counters, DropReason, lock};
 use crate::frame::ethernet::{self, EthernetView};
 use crate::frame::fit::{Fit, fit};
 use crate::ids::PeerId;
-use crate::limits::{MAX_HOPS, MIN_INNER_MTU};
+use crate::limits::{MAX_HOPS, MIN_INNER_MTU, TOO_BIG_BURST, TOO_BIG_RATE};
 use crate::offload::{OffloadError, PortFrame, Segments, finish_checksum};
-use crate::session::transport::{Draft, Transport};
+use crate::rate::TokenBucket;
 use crate::time::Instant;
 use crate::wire::datagram::{
-    FLOOD_PREFIX_LEN, FRAME_PREFIX_LEN, InnerFrame, Kind, TAG_LEN, push_frame, push_frame_prefix,
+    FLOOD_PREFIX_LEN, FRAME_PREFIX_LEN, FloodPrefix, InnerFrame, push_frame, push_frame_prefix,
 };
 
-/// Destination of a frame.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Destination {
-    Peer(PeerId),
-    Flood,
+/// State of all batches, shared by all lanes.
+#[derive(Debug)]
+pub(super) struct BatchState {
+    pending: Mutex<PendingFrames>,
+    flood_sequence: AtomicU64,
+    /// Rate limit of ICMP errors about the path MTU.
+    too_big: Mutex<TokenBucket>,
+}
+
+impl BatchState {
+    pub(super) fn new() -> Self {
+        Self {
+            pending: Mutex::default(),
+            flood_sequence: AtomicU64::new(0),
+            too_big: Mutex::new(TokenBucket::new(TOO_BIG_RATE, TOO_BIG_BURST)),
+        }
+    }
+
+    /// Drops frames that waited too long for a session.
+    pub(super) fn sweep(&self, counters: &Counters, now: Instant) {
+        expire(&mut lock(&self.pending), counters, now);
+    }
+
+    /// Returns the peers for which frames wait, after dropping those that waited too long.
+    pub(super) fn waiting_peers(&self, view: LaneView<'_>) -> Vec<PeerId> {
+        let mut pending = lock(&self.pending);
+        expire(&mut pending, view.counters, view.now);
+        pending.peers()
+    }
+
+    fn keep(&self, peer: PeerId, frame: InnerFrame<'_>, view: LaneView<'_>) {
+        let mut pending = lock(&self.pending);
+        expire(&mut pending, view.counters, view.now);
+        if !pending.push(peer, frame, view.now) {
+            view.counters.drop(DropReason::PendingFull);
+        }
+    }
 }
 
 /// Frames of one call of a lane: consecutive frames for the same destination share a datagram as long as they fit.
 pub(super) struct EgressBatch<'a> {
-    forwarder: &'a Forwarder,
-    snap: &'a Snapshot,
-    now: Instant,
+    state: &'a BatchState,
+    view: LaneView<'a>,
+    tx: Transmitter<'a>,
     scratch: &'a mut Scratch,
-    out: &'a mut dyn Outbox,
     open: Open<'a>,
 }
 
 /// Container that is being filled with frames.
 enum Open<'a> {
     Nothing,
-    /// Data datagram at the end of the outgoing buffer; its body begins at offset `body`.
+    /// Data datagram at the end of the outgoing buffer.
     Data {
         peer: PeerId,
-        encap: Encap<'a>,
-        transport: &'a Transport,
-        draft: Draft,
-        body: usize,
+        draft: DatagramDraft<'a>,
         /// Longest body, in bytes.
         room: usize,
     },
@@ -62,18 +95,15 @@ enum Open<'a> {
 
 impl<'a> EgressBatch<'a> {
     pub(super) fn new(
-        forwarder: &'a Forwarder,
-        snap: &'a Snapshot,
-        now: Instant,
+        state: &'a BatchState,
+        tx: Transmitter<'a>,
         scratch: &'a mut Scratch,
-        out: &'a mut dyn Outbox,
     ) -> Self {
         Self {
-            forwarder,
-            snap,
-            now,
+            state,
+            view: tx.view(),
+            tx,
             scratch,
-            out,
             open: Open::Nothing,
         }
     }
@@ -87,11 +117,11 @@ impl<'a> EgressBatch<'a> {
         let cut = |longest| Segments::new(frame.bytes, &frame.header, longest);
         let segments = match cut(longest) {
             // Cannot be segmented to the path MTU: segment to the mesh's MTU, and handle each frame separately.
-            Err(OffloadError::TooLong) => cut(self.snap.max_frame()),
+            Err(OffloadError::TooLong) => cut(self.view.snapshot.max_frame()),
             segments => segments,
         };
         let Ok(segments) = segments else {
-            self.forwarder.counters.drop(DropReason::Offload);
+            self.view.counters.drop(DropReason::Offload);
             return;
         };
         if let Some(bytes) = segments.unchanged().filter(|b| b.len() <= longest) {
@@ -107,8 +137,8 @@ impl<'a> EgressBatch<'a> {
     /// Sends an ARP request or neighbour solicitation to the MAC that is announced for the address. Only the
     /// destination MAC changes: ARP needs no broadcast to be understood (RFC 1122 section 2.3.2.1), nor IPv6 a group
     /// as destination MAC (RFC 6085).
-    pub(super) fn ask(&mut self, to: Direction, frame: &[u8]) {
-        self.forwarder.counters.count(match to.protocol {
+    pub(super) fn ask(&mut self, to: UnicastTarget, frame: &[u8]) {
+        self.view.counters.count(match to.protocol {
             Protocol::Arp => Counter::ArpDirected,
             Protocol::Ndp => Counter::NdDirected,
         });
@@ -125,15 +155,15 @@ impl<'a> EgressBatch<'a> {
     /// Returns the longest frame that fits the path to `to`, for the Ethernet header of `frame`.
     fn longest_to(&self, to: Destination, frame: &[u8]) -> usize {
         let Destination::Peer(peer) = to else {
-            return self.snap.max_frame();
+            return self.view.snapshot.max_frame();
         };
         // Most small frames need no look at the path MTU.
         if frame.len() <= ethernet::HEADER_LEN + usize::from(MIN_INNER_MTU) {
-            return self.snap.max_frame();
+            return self.view.snapshot.max_frame();
         }
-        let mtu = self.snap.mtu_to(peer);
-        if mtu == self.snap.mtu {
-            return self.snap.max_frame();
+        let mtu = self.view.snapshot.mtu_to(peer);
+        if mtu == self.view.snapshot.mtu {
+            return self.view.snapshot.max_frame();
         }
         let payload = EthernetView::new_checked(frame).map_or(0, |view| view.payload().len());
         frame.len() - payload + usize::from(mtu)
@@ -142,7 +172,7 @@ impl<'a> EgressBatch<'a> {
     /// Packs a frame that needs no offload. One that exceeds the path MTU is fragmented, or its sender gets an ICMP
     /// error.
     fn put_plain(&mut self, to: Destination, bytes: &[u8], longest: usize) {
-        let counters = &self.forwarder.counters;
+        let counters = self.view.counters;
         match fit(bytes, longest) {
             Fit::Whole | Fit::Opaque => self.put(to, InnerFrame::complete(bytes)),
             Fit::Fragments(fragments) => {
@@ -153,9 +183,9 @@ impl<'a> EgressBatch<'a> {
             }
             Fit::TooBig(answer) => {
                 counters.drop(DropReason::PathMtu);
-                if lock(&self.forwarder.too_big_bucket).take(self.now) {
+                if lock(&self.state.too_big).take(self.view.now) {
                     counters.count(Counter::TooBigSent);
-                    self.out.inject(InnerFrame::complete(&answer));
+                    self.tx.out().inject(InnerFrame::complete(&answer));
                 }
             }
         }
@@ -163,18 +193,17 @@ impl<'a> EgressBatch<'a> {
 
     fn put(&mut self, to: Destination, frame: InnerFrame<'_>) {
         self.make_room(to, frame.bytes.len());
-        let forwarder = self.forwarder;
         match &mut self.open {
             Open::Nothing => {}
             Open::Data { .. } => {
-                push_frame(self.out.outgoing().buffer(), frame);
+                push_frame(self.tx.buffer(), frame);
             }
             Open::Flood { frames } => {
                 push_frame(&mut self.scratch.body, frame);
                 *frames += 1;
             }
-            Open::Pending { peer } => forwarder.keep(*peer, frame, self.now),
-            Open::Unknown { .. } => forwarder.counters.drop(DropReason::NoRoute),
+            Open::Pending { peer } => self.state.keep(*peer, frame, self.view),
+            Open::Unknown { .. } => self.view.counters.drop(DropReason::NoRoute),
         }
     }
 
@@ -190,7 +219,7 @@ impl<'a> EgressBatch<'a> {
             self.make_room(to, len);
             if let Open::Data { .. } = self.open {
                 // Bulk traffic: written directly to where it is sealed.
-                let buffer = self.out.outgoing().buffer();
+                let buffer = self.tx.buffer();
                 push_frame_prefix(buffer, len, partial);
                 segments.write(index, buffer);
                 return;
@@ -203,7 +232,7 @@ impl<'a> EgressBatch<'a> {
             let bytes = &bytes;
             self.put(to, InnerFrame { bytes, partial });
         } else if partial && finish_checksum(&mut bytes).is_err() {
-            self.forwarder.counters.drop(DropReason::Offload);
+            self.view.counters.drop(DropReason::Offload);
         } else {
             self.put_plain(to, &bytes, longest);
         }
@@ -220,15 +249,12 @@ impl<'a> EgressBatch<'a> {
 
     fn takes(&mut self, to: Destination, len: usize) -> bool {
         match (&self.open, to) {
-            (
-                Open::Data {
-                    peer, body, room, ..
-                },
-                Destination::Peer(to),
-            ) => *peer == to && self.out.outgoing().end() - body + FRAME_PREFIX_LEN + len <= *room,
+            (Open::Data { peer, draft, room }, Destination::Peer(to)) => {
+                *peer == to && self.tx.body_len(draft) + FRAME_PREFIX_LEN + len <= *room
+            }
             (Open::Flood { frames }, Destination::Flood) => {
                 let used = self.scratch.body.len() - FLOOD_PREFIX_LEN;
-                *frames == 0 || used + FRAME_PREFIX_LEN + len <= full_body(self.snap)
+                *frames == 0 || used + FRAME_PREFIX_LEN + len <= full_body(self.view.snapshot)
             }
             (Open::Pending { peer } | Open::Unknown { peer }, Destination::Peer(to)) => *peer == to,
             _ => false,
@@ -237,150 +263,92 @@ impl<'a> EgressBatch<'a> {
 
     fn begin(&mut self, to: Destination) {
         let Destination::Peer(peer) = to else {
-            self.scratch.body.clear();
-            self.forwarder
-                .begin_flood(self.snap, &mut self.scratch.body);
-            self.open = Open::Flood { frames: 0 };
+            self.begin_flood();
             return;
         };
-        self.open = match ready(self.snap, peer, self.now) {
-            Ok(()) => {
-                if !lock(&self.forwarder.pending).is_empty() {
-                    self.send_waiting(peer);
+        self.open = match self.view.snapshot.route(peer, self.view.now) {
+            Ok(route) => {
+                if !lock(&self.state.pending).is_empty() {
+                    self.send_waiting(peer, route);
                 }
-                self.begin_data(peer)
+                self.begin_data(peer, route)
             }
             Err(Unreachable::UnknownPeer(_)) => Open::Unknown { peer },
             Err(Unreachable::NoRoute(_)) => Open::Pending { peer },
             Err(Unreachable::NoSession(missing)) => {
-                self.forwarder.need_session(missing, self.now, self.out);
+                self.tx.need_session(missing);
                 Open::Pending { peer }
             }
         };
     }
 
-    fn begin_data(&mut self, peer: PeerId) -> Open<'a> {
-        let Ok(transport) = self.snap.transport(peer, self.now) else {
-            return Open::Pending { peer };
+    fn begin_data(&mut self, peer: PeerId, route: PeerRoute<'a>) -> Open<'a> {
+        let draft = self.tx.begin_data(peer, route);
+        let room = draft.room().min(full_body(self.view.snapshot));
+        Open::Data { peer, draft, room }
+    }
+
+    /// Begins the body of a broadcast that originates here.
+    fn begin_flood(&mut self) {
+        let snapshot = self.view.snapshot;
+        let prefix = FloodPrefix {
+            origin: snapshot.me,
+            epoch: snapshot.epoch,
+            sequence: self.state.flood_sequence.fetch_add(1, Relaxed),
         };
-        let outgoing = self.out.outgoing();
-        let Ok(encap) = Encap::begin(self.snap, peer, self.now, outgoing) else {
-            return Open::Pending { peer };
-        };
-        let buffer = outgoing.buffer();
-        let draft = transport.begin(Kind::Data, MAX_HOPS, buffer);
-        let passes = encap.room().saturating_sub(SEALED);
-        Open::Data {
-            peer,
-            encap,
-            transport,
-            draft,
-            body: buffer.len(),
-            room: passes.min(full_body(self.snap)),
-        }
+        self.scratch.body.clear();
+        prefix.encode(&mut self.scratch.body);
+        self.open = Open::Flood { frames: 0 };
     }
 
     /// Sends the open datagram.
     pub(super) fn close(&mut self) {
+        let counters = self.view.counters;
         match core::mem::replace(&mut self.open, Open::Nothing) {
             Open::Nothing | Open::Pending { .. } | Open::Unknown { .. } => {}
             Open::Flood { frames } => {
-                let counters = &self.forwarder.counters;
                 counters.count_many(Counter::FramesFlooded, frames);
-                self.forwarder
-                    .originate_flood(self.snap, self.now, &self.scratch.body, self.out);
+                self.flood();
             }
-            Open::Data {
-                peer,
-                encap,
-                transport,
-                draft,
-                body,
-                ..
-            } => {
-                let sent = if draft.len(self.out.outgoing().buffer()) + TAG_LEN > encap.room() {
-                    self.finish_fragmented((peer, transport), encap, body)
-                } else {
-                    self.finish(encap, transport, draft)
-                };
-                match sent {
-                    Ok(()) => self.forwarder.counters.count(Counter::DataSent),
-                    Err(error) => self.forwarder.undelivered(error, self.now, self.out),
-                }
-            }
+            Open::Data { draft, .. } => match self.tx.finish_data(draft, &mut self.scratch.body) {
+                Ok(()) => counters.count(Counter::DataSent),
+                Err(error) => self.tx.undelivered(error),
+            },
         }
     }
 
-    fn finish(
-        &mut self,
-        encap: Encap<'a>,
-        transport: &Transport,
-        draft: Draft,
-    ) -> Result<(), SendError> {
-        let outgoing = self.out.outgoing();
-        if let Err(error) = transport.finish(draft, 0, self.now, outgoing.buffer()) {
-            encap.abandon(outgoing);
-            return Err(error.into());
+    /// Sends a broadcast that originates here to the children in this router's tree.
+    fn flood(&mut self) {
+        let LaneView { snapshot, now, .. } = self.view;
+        for target in snapshot.flood_targets(snapshot.me, None, now) {
+            self.tx.flood(target, MAX_HOPS, &self.scratch.body);
         }
-        encap.send(self.forwarder, self.now, outgoing)?;
-        Ok(())
     }
 
-    /// Removes a datagram that exceeds the path MTU from the buffer, and sends its body in fragments.
-    fn finish_fragmented(
-        &mut self,
-        peer: (PeerId, &Transport),
-        encap: Encap<'a>,
-        body: usize,
-    ) -> Result<(), SendError> {
-        let longest = encap.room();
-        let outgoing = self.out.outgoing();
-        let content = &mut self.scratch.body;
-        content.clear();
-        content.extend_from_slice(outgoing.buffer().get(body..).unwrap_or_default());
-        encap.abandon(outgoing);
-        self.forwarder
-            .send_data_fragmented(self.snap, peer, longest, content, self.now, self.out)
-    }
-
-    /// Sends the frames that wait for `peer`.
-    pub(super) fn send_waiting(&mut self, peer: PeerId) {
-        let waiting = lock(&self.forwarder.pending).take(peer);
-        for kept in &waiting {
-            let to = Destination::Peer(peer);
-            if !self.takes(to, kept.bytes.len()) {
+    /// Sends the frames that wait for `peer`, whose route is known now.
+    pub(super) fn send_waiting(&mut self, peer: PeerId, route: PeerRoute<'a>) {
+        let waiting = lock(&self.state.pending).take(peer);
+        for pending in &waiting {
+            if !self.takes(Destination::Peer(peer), pending.bytes.len()) {
                 self.close();
-                self.open = self.begin_data(peer);
+                self.open = self.begin_data(peer, route);
             }
             if let Open::Data { .. } = self.open {
-                push_frame(self.out.outgoing().buffer(), kept.frame());
-                self.forwarder.counters.count(Counter::FramesPended);
+                push_frame(self.tx.buffer(), pending.frame());
+                self.view.counters.count(Counter::FramesPended);
             }
         }
         self.close();
     }
 }
 
-impl Forwarder {
-    fn keep(&self, peer: PeerId, frame: InnerFrame<'_>, now: Instant) {
-        let mut pending = lock(&self.pending);
-        let expired = pending.expire(now);
-        self.counters.drop_many(DropReason::PendingExpired, expired);
-        if !pending.push(peer, frame, now) {
-            self.counters.drop(DropReason::PendingFull);
-        }
-    }
+fn expire(pending: &mut PendingFrames, counters: &Counters, now: Instant) {
+    let expired = pending.expire(now);
+    counters.drop_many(DropReason::PendingExpired, expired);
 }
 
 /// Returns the length of a body with one full-size frame without a VLAN tag. A datagram holds no more, unless a
 /// longer frame travels alone.
-fn full_body(snap: &Snapshot) -> usize {
-    FRAME_PREFIX_LEN + ethernet::HEADER_LEN + usize::from(snap.mtu)
-}
-
-/// Checks that frames for `peer` can be sent now.
-pub(super) fn ready(snap: &Snapshot, peer: PeerId, now: Instant) -> Result<(), Unreachable> {
-    snap.transport(peer, now)?;
-    snap.first_hop(peer, now)?;
-    Ok(())
+fn full_body(snapshot: &Snapshot) -> usize {
+    FRAME_PREFIX_LEN + ethernet::HEADER_LEN + usize::from(snapshot.mtu)
 }

@@ -3,68 +3,68 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::message::Cookie;
-use super::transport::{Transport, TransportStats};
 use crate::ids::SessionIndex;
 use crate::limits;
 use crate::noise::Handshake;
+use crate::session::message::Cookie;
+use crate::session::transport::{Transport, TransportStats};
 use crate::time::Instant;
 
 /// State of one peer with which there is a session, or a handshake begun by either side.
-pub(super) struct Peer {
-    pub(super) dh_key: [u8; 32],
-    pub(super) slots: Slots,
-    pub(super) pending: Option<Pending>,
+pub(in crate::session) struct SessionPeer {
+    pub(in crate::session) dh_key: [u8; 32],
+    pub(in crate::session) slots: Slots,
+    pub(in crate::session) pending: Option<PendingHandshake>,
     /// Time at which to check if a handshake is needed after all.
-    pub(super) begin_at: Option<Instant>,
-    pub(super) confirm: Option<Confirm>,
-    pub(super) upkeep_at: Option<Instant>,
-    pub(super) watch: Watch,
-    pub(super) cookie: Option<(Cookie, Instant)>,
+    pub(in crate::session) begin_at: Option<Instant>,
+    pub(in crate::session) confirm: Option<Confirm>,
+    pub(in crate::session) upkeep_at: Option<Instant>,
+    pub(in crate::session) watch: Watch,
+    pub(in crate::session) cookie: Option<(Cookie, Instant)>,
     /// Time under which this entry stands in the manager's timer queue.
-    pub(super) queued: Option<Instant>,
-    pub(super) created: Instant,
+    pub(in crate::session) queued: Option<Instant>,
+    pub(in crate::session) created: Instant,
 }
 
 /// Handshake that waits for its Response.
-pub(super) struct Pending {
-    pub(super) started: Instant,
-    pub(super) attempts: usize,
+pub(in crate::session) struct PendingHandshake {
+    pub(in crate::session) started: Instant,
+    pub(in crate::session) attempts: usize,
     /// Last attempts, at most [`limits::KEPT_ATTEMPTS`], in order. On a long path the answer to one arrives after the
     /// next was sent.
-    pub(super) tries: VecDeque<Attempt>,
-    pub(super) retry_at: Instant,
+    pub(in crate::session) tries: VecDeque<Attempt>,
+    pub(in crate::session) retry_at: Instant,
 }
 
-pub(super) struct Attempt {
-    pub(super) noise: Handshake,
-    pub(super) index: SessionIndex,
-    pub(super) sent: Instant,
-    pub(super) mac1: [u8; 16],
+pub(in crate::session) struct Attempt {
+    pub(in crate::session) noise: Handshake,
+    pub(in crate::session) index: SessionIndex,
+    pub(in crate::session) sent: Instant,
+    pub(in crate::session) mac1: [u8; 16],
     /// True if a Cookie was accepted for it; only one is.
-    pub(super) challenged: bool,
+    pub(in crate::session) challenged: bool,
     /// Number of Responses that failed to authenticate.
-    pub(super) failures: u32,
+    pub(in crate::session) failures: u32,
 }
 
 /// Repetition of empty Probes that confirm the current keys, until the peer is heard.
-pub(super) struct Confirm {
-    pub(super) attempts: usize,
-    pub(super) at: Instant,
+pub(in crate::session) struct Confirm {
+    pub(in crate::session) attempts: usize,
+    pub(in crate::session) at: Instant,
 }
 
 /// State of the current transport at the last upkeep.
 #[derive(Default)]
-pub(super) struct Watch {
-    pub(super) at: Instant,
-    pub(super) sent: u64,
+pub(in crate::session) struct Watch {
+    pub(in crate::session) at: Instant,
+    pub(in crate::session) sent: u64,
     /// Time since when frames have been sent and nothing received.
-    pub(super) silent_since: Option<Instant>,
+    pub(in crate::session) silent_since: Option<Instant>,
 }
 
 /// Keys of one session: previous, current, and those that the peer has yet to confirm.
 #[derive(Default)]
-pub(super) struct Slots {
+pub(in crate::session) struct Slots {
     previous: Option<Arc<Transport>>,
     current: Option<Arc<Transport>>,
     /// Keys of the answers to the last Inits of the peer, at most [`limits::KEPT_ATTEMPTS`], in order; the peer
@@ -72,15 +72,15 @@ pub(super) struct Slots {
     next: VecDeque<Arc<Transport>>,
 }
 
-impl Pending {
+impl PendingHandshake {
     /// Returns the attempt with this index.
-    pub(super) fn by_index(&mut self, index: SessionIndex) -> Option<&mut Attempt> {
+    pub(in crate::session) fn by_index(&mut self, index: SessionIndex) -> Option<&mut Attempt> {
         self.tries.iter_mut().find(|a| a.index == index)
     }
 }
 
-impl Peer {
-    pub(super) fn new(dh_key: [u8; 32], now: Instant) -> Self {
+impl SessionPeer {
+    pub(in crate::session) fn new(dh_key: [u8; 32], now: Instant) -> Self {
         Self {
             dh_key,
             slots: Slots::default(),
@@ -95,8 +95,14 @@ impl Peer {
         }
     }
 
+    /// Drops the cookie of the peer if it is too old.
+    pub(in crate::session) fn expire_cookie(&mut self, now: Instant) {
+        self.cookie
+            .take_if(|(_, got)| now.since(*got) >= limits::COOKIE_AGE);
+    }
+
     /// Returns the earliest of its timers, and the purpose of that timer.
-    pub(super) fn deadline(&self) -> Option<(Instant, &'static str)> {
+    pub(in crate::session) fn deadline(&self) -> Option<(Instant, &'static str)> {
         let pending = self.pending.as_ref().map(|p| p.retry_at);
         let confirm = self.confirm.as_ref().map(|c| c.at);
         [
@@ -111,18 +117,18 @@ impl Peer {
     }
 
     /// Returns true if there is nothing left to keep.
-    pub(super) fn is_empty(&self) -> bool {
+    pub(in crate::session) fn is_empty(&self) -> bool {
         self.pending.is_none() && self.begin_at.is_none() && self.slots.is_empty()
     }
 
     /// Returns true if there are no usable keys, or they are due to be replaced.
-    pub(super) fn needs_handshake(&self, now: Instant) -> bool {
+    pub(in crate::session) fn needs_handshake(&self, now: Instant) -> bool {
         let current = self.slots.current();
         current.is_none_or(|t| t.wants_rekey(now) || t.is_dead(now))
     }
 
     /// Returns the time at which the session was last used.
-    pub(super) fn last_used(&self) -> Instant {
+    pub(in crate::session) fn last_used(&self) -> Instant {
         let used = self.slots.iter().flat_map(|t| {
             let stats = t.stats();
             [
@@ -135,7 +141,7 @@ impl Peer {
     }
 
     /// Returns all indices under which the peer may send datagrams to this router.
-    pub(super) fn indices(&self) -> impl Iterator<Item = SessionIndex> + '_ {
+    pub(in crate::session) fn indices(&self) -> impl Iterator<Item = SessionIndex> + '_ {
         let tries = self.pending.iter().flat_map(|p| &p.tries);
         let transports = self.slots.iter().map(|t| t.local());
         transports.chain(tries.map(|a| a.index))
@@ -143,27 +149,30 @@ impl Peer {
 }
 
 impl Slots {
-    pub(super) fn current(&self) -> Option<&Arc<Transport>> {
+    pub(in crate::session) fn current(&self) -> Option<&Arc<Transport>> {
         self.current.as_ref()
     }
 
     /// Returns the newest keys that the peer has yet to confirm.
-    pub(super) fn next(&self) -> Option<&Arc<Transport>> {
+    pub(in crate::session) fn next(&self) -> Option<&Arc<Transport>> {
         self.next.back()
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(in crate::session) fn is_empty(&self) -> bool {
         self.iter().next().is_none()
     }
 
     /// Returns all transports, the oldest slot first.
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Arc<Transport>> {
+    pub(in crate::session) fn iter(&self) -> impl Iterator<Item = &Arc<Transport>> {
         let used = [&self.previous, &self.current].into_iter().flatten();
         used.chain(&self.next)
     }
 
     /// Installs the keys of a handshake begun here, which the peer has already. Returns the keys to drop.
-    pub(super) fn install_current(&mut self, transport: Arc<Transport>) -> Option<Arc<Transport>> {
+    pub(in crate::session) fn install_current(
+        &mut self,
+        transport: Arc<Transport>,
+    ) -> Option<Arc<Transport>> {
         let before = self.current.replace(transport);
         match before {
             Some(before) => self.previous.replace(before),
@@ -172,7 +181,10 @@ impl Slots {
     }
 
     /// Installs the keys of an answered handshake, which the peer may never get. Returns the keys to drop.
-    pub(super) fn install_next(&mut self, transport: Arc<Transport>) -> Option<Arc<Transport>> {
+    pub(in crate::session) fn install_next(
+        &mut self,
+        transport: Arc<Transport>,
+    ) -> Option<Arc<Transport>> {
         self.next.push_back(transport);
         let full = self.next.len() > limits::KEPT_ATTEMPTS;
         full.then(|| self.next.pop_front()).flatten()
@@ -181,7 +193,7 @@ impl Slots {
     /// Handles the first use of the keys with this index by the peer: if they are *next*, they become *current*,
     /// unless newer keys of a handshake begun here are current already. Returns `None` if nothing changes, otherwise
     /// the keys to drop.
-    pub(super) fn confirm(&mut self, index: SessionIndex) -> Option<Confirmed> {
+    pub(in crate::session) fn confirm(&mut self, index: SessionIndex) -> Option<Confirmed> {
         let at = self.next.iter().position(|t| t.local() == index)?;
         // Earlier answers are superseded; later ones belong to a later handshake.
         let mut dropped: Vec<_> = self.next.drain(..at).collect();
@@ -202,12 +214,12 @@ impl Slots {
     }
 
     /// Removes expired and exhausted keys, and returns them.
-    pub(super) fn expire(&mut self, now: Instant) -> Vec<Arc<Transport>> {
+    pub(in crate::session) fn expire(&mut self, now: Instant) -> Vec<Arc<Transport>> {
         self.take(|transport| transport.is_dead(now))
     }
 
     /// Removes the keys agreed with earlier epochs of the peer, and returns them.
-    pub(super) fn take_before(&mut self, epoch: u64) -> Vec<Arc<Transport>> {
+    pub(in crate::session) fn take_before(&mut self, epoch: u64) -> Vec<Arc<Transport>> {
         self.take(|transport| transport.epoch() < epoch)
     }
 
@@ -227,29 +239,29 @@ impl Slots {
     }
 
     /// Returns the time at which the oldest keys expire.
-    pub(super) fn first_expiry(&self) -> Option<Instant> {
+    pub(in crate::session) fn first_expiry(&self) -> Option<Instant> {
         let oldest = self.iter().map(|t| t.established()).min();
         oldest.map(|established| established + limits::REJECT_AFTER)
     }
 }
 
 /// Result of [`Slots::confirm`].
-pub(super) struct Confirmed {
-    pub(super) promoted: bool,
-    pub(super) dropped: Vec<Arc<Transport>>,
+pub(in crate::session) struct Confirmed {
+    pub(in crate::session) promoted: bool,
+    pub(in crate::session) dropped: Vec<Arc<Transport>>,
 }
 
 /// Result of [`Watch::look`].
-pub(super) struct Seen {
+pub(in crate::session) struct Seen {
     /// Frames were sent, and nothing was received for [`limits::SESSION_SILENCE`].
-    pub(super) silence: bool,
+    pub(in crate::session) silence: bool,
     /// Frames were received, and nothing was sent since the last upkeep.
-    pub(super) unanswered: bool,
+    pub(in crate::session) unanswered: bool,
 }
 
 impl Watch {
     /// Compares the statistics of the current transport with those at the last upkeep.
-    pub(super) fn look(
+    pub(in crate::session) fn look(
         &mut self,
         stats: &TransportStats,
         established: Instant,

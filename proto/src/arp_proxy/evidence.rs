@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::AnnouncedLimits;
+use super::ArpProxyLimits;
 use super::recent::Recent;
 use crate::ids::Mac;
 use crate::limits::{ANSWER_WITHIN, CONTRADICTED_FOR, RESOLUTION_MEMORY, UNANSWERED_FOR};
@@ -27,7 +27,7 @@ pub(super) struct Evidence {
 }
 
 impl Evidence {
-    pub(super) fn new(limits: AnnouncedLimits) -> Self {
+    pub(super) fn new(limits: ArpProxyLimits) -> Self {
         Self {
             doubts: Recent::new(limits.doubted),
             asked: Recent::new(limits.asked),

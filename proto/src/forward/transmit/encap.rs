@@ -1,14 +1,15 @@
-//! A datagram to one peer while it is built: sent directly, or encapsulated in a Relay datagram for the next hop.
+//! Path of a datagram while it is built: sent directly, or encapsulated in a Relay datagram for the next hop.
 
 use core::net::SocketAddr;
 
-use super::snapshot::{FirstHop, Snapshot, Unreachable};
-use super::{Forwarder, Outgoing};
+use super::relayed::RelayHistory;
+use crate::forward::Outgoing;
+use crate::forward::snapshot::FirstHop;
 use crate::ids::PeerId;
 use crate::limits::MAX_HOPS;
 use crate::session::transport::{DeadKey, Draft, Transport};
 use crate::time::Instant;
-use crate::wire::datagram::{HEADER_LEN, Kind, RELAY_OVERHEAD};
+use crate::wire::datagram::{HEADER_LEN, Header, Kind, RELAY_OVERHEAD};
 
 /// Encapsulation of the end-to-end datagram at the end of an [`Outgoing`].
 pub(super) struct Encap<'s> {
@@ -28,14 +29,8 @@ struct Relay<'s> {
 
 impl<'s> Encap<'s> {
     /// Begins a datagram to `peer` on its current path; the caller appends the end-to-end datagram to the buffer.
-    pub(super) fn begin(
-        snap: &'s Snapshot,
-        peer: PeerId,
-        now: Instant,
-        out: &mut Outgoing,
-    ) -> Result<Self, Unreachable> {
+    pub(super) fn begin(peer: PeerId, first_hop: FirstHop<'s>, out: &mut Outgoing) -> Self {
         let start = out.end();
-        let first_hop = snap.first_hop(peer, now)?;
         let (address, room, relay) = match first_hop {
             FirstHop::Direct(address, datagram) => (address, datagram, None),
             FirstHop::Relay(hop) => {
@@ -53,13 +48,18 @@ impl<'s> Encap<'s> {
                 (hop.address, room, Some(relay))
             }
         };
-        Ok(Self {
+        Self {
             peer,
             address,
             room,
             start,
             relay,
-        })
+        }
+    }
+
+    /// Returns the destination of the end-to-end datagram.
+    pub(super) fn peer(&self) -> PeerId {
+        self.peer
     }
 
     /// Returns the longest end-to-end datagram that fits the path without fragmentation, in bytes.
@@ -73,15 +73,17 @@ impl<'s> Encap<'s> {
     /// [`DeadKey`] if the keys of the next hop are exhausted or expired; the buffer is then as before.
     pub(super) fn send(
         self,
-        forwarder: &Forwarder,
+        relayed: &RelayHistory,
         now: Instant,
         out: &mut Outgoing,
     ) -> Result<(), DeadKey> {
         if let Some(relay) = self.relay {
             let buffer = out.buffer();
             let inner = buffer.get(relay.inner..).unwrap_or_default();
-            // Recorded as relayed, so that a routing loop that leads back here ends here.
-            forwarder.is_first_passage(self.peer, inner, now);
+            if let Ok(header) = Header::parse(inner) {
+                // Recorded as relayed, so that a routing loop that leads back here ends here.
+                relayed.is_fresh(self.peer, &header, inner, now);
+            }
             let clear_len = buffer.len() - self.start - HEADER_LEN;
             let sealed = relay.transport.finish(relay.draft, clear_len, now, buffer);
             if sealed.is_err() {

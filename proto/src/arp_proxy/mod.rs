@@ -1,7 +1,7 @@
 //! Proxy ARP/ND table: IP and MAC addresses of containers, as announced by their routers.
 //!
 //! The control plane fills it from records. Lanes use it to send ARP requests and neighbour solicitations only to the
-//! container with the address ([`question`]), and to find a MAC that the MAC table does not have. This corresponds to
+//! container with the address ([`resolution`]), and to find a MAC that the MAC table does not have. This corresponds to
 //! unicast forwarding in the proxy ARP/ND of EVPN (RFC 9161). Nothing is answered from the table: a record may be
 //! outdated, and only an answer of the container itself shows that it is there.
 //!
@@ -9,8 +9,8 @@
 //! requests for it are flooded, also to the owner, until the owner is heard again.
 
 mod evidence;
-pub mod question;
 mod recent;
+pub mod resolution;
 mod table;
 
 use std::collections::BTreeMap;
@@ -22,23 +22,23 @@ use crate::ids::Mac;
 use crate::limits;
 use crate::time::Instant;
 use evidence::{Doubt, Evidence};
-use table::Table;
+use table::BindingTable;
 
 /// Address of a container, as announced by its router.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Claim {
+pub struct Binding {
     /// IP address.
     pub ip: IpAddr,
     /// MAC address of the interface.
     pub mac: Mac,
-    /// MAC mobility sequence number: moves to another router so far. Of two claims of one MAC, the higher number
+    /// MAC mobility sequence number: moves to another router so far. Of two bindings of one MAC, the higher number
     /// wins.
     pub moves: u32,
 }
 
 /// Location of an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct Location {
     /// Router, or local port.
     pub owner: Owner,
     /// MAC address.
@@ -51,56 +51,56 @@ pub struct Contest {
     /// IP address.
     pub ip: IpAddr,
     /// Location announced by each router, in the order of owners.
-    pub places: Vec<Place>,
+    pub locations: Vec<Location>,
 }
 
 /// Bounds of a table; [`limits`] by default, lower in tests.
 #[derive(Clone, Copy, Debug)]
-pub struct AnnouncedLimits {
-    /// Claims in total; if those of a router do not fit, none of them is stored.
-    pub claims: usize,
+pub struct ArpProxyLimits {
+    /// Bindings in total; if those of a router do not fit, none of them is stored.
+    pub bindings: usize,
     /// Addresses under doubt at once.
     pub doubted: usize,
     /// Requests waiting for an answer at once.
     pub asked: usize,
 }
 
-impl Default for AnnouncedLimits {
+impl Default for ArpProxyLimits {
     fn default() -> Self {
         Self {
-            claims: limits::MAX_CLAIMS,
+            bindings: limits::MAX_CLAIMS,
             doubted: limits::MAX_DOUBTED,
             asked: limits::MAX_UNANSWERED,
         }
     }
 }
 
-/// Announcements of all reachable routers.
+/// Bindings that all reachable routers announce, and doubts about them.
 #[derive(Debug)]
-pub struct Announcements {
-    table: RwLock<Table>,
+pub struct ArpProxy {
+    table: RwLock<BindingTable>,
     evidence: Mutex<Evidence>,
 }
 
-impl Default for Announcements {
+impl Default for ArpProxy {
     fn default() -> Self {
-        Self::with_limits(AnnouncedLimits::default())
+        Self::with_limits(ArpProxyLimits::default())
     }
 }
 
-impl Announcements {
+impl ArpProxy {
     /// Creates an empty table with other bounds.
-    pub fn with_limits(limits: AnnouncedLimits) -> Self {
+    pub fn with_limits(limits: ArpProxyLimits) -> Self {
         Self {
-            table: RwLock::new(Table::new(limits)),
+            table: RwLock::new(BindingTable::new(limits)),
             evidence: Mutex::new(Evidence::new(limits)),
         }
     }
 
-    /// Replaces the claims of `owner`; an empty list removes it. Returns false if there is no room: then `owner` has
-    /// no claims.
-    pub fn set(&self, owner: Owner, claims: Vec<Claim>, now: Instant) -> bool {
-        let Some(news) = self.write().set(owner, claims, now) else {
+    /// Replaces the bindings of `owner`; an empty list removes it. Returns false if there is no room: then `owner` has
+    /// no bindings.
+    pub fn set(&self, owner: Owner, bindings: Vec<Binding>, now: Instant) -> bool {
+        let Some(news) = self.write().set(owner, bindings, now) else {
             return false;
         };
         let mut evidence = self.evidence();
@@ -118,9 +118,9 @@ impl Announcements {
 
     /// Returns the location of `ip`; `None` if it is not announced, under doubt, or announced by several routers
     /// without a clear winner.
-    pub fn place(&self, ip: IpAddr, now: Instant) -> Option<Place> {
-        let place = self.read().place(ip, now)?;
-        (!self.evidence().is_doubted(ip, now)).then_some(place)
+    pub fn locate(&self, ip: IpAddr, now: Instant) -> Option<Location> {
+        let location = self.read().locate(ip, now)?;
+        (!self.evidence().is_doubted(ip, now)).then_some(location)
     }
 
     /// Returns the owner of `mac`; `None` if it is not announced, or announced by several routers without a clear
@@ -129,15 +129,15 @@ impl Announcements {
         self.read().owner(mac, now)
     }
 
-    /// Returns the winning claim of `mac`: its owner and the sequence number. Between equal ones, the first owner
+    /// Returns the winning binding of `mac`: its owner and the sequence number. Between equal ones, the first owner
     /// wins.
-    pub fn claim_of(&self, mac: Mac) -> Option<(Owner, u32)> {
-        self.read().claim_of(mac)
+    pub fn binding_of(&self, mac: Mac) -> Option<(Owner, u32)> {
+        self.read().binding_of(mac)
     }
 
     /// Returns the MACs that `owner` announces, with their sequence numbers.
-    pub fn said_by(&self, owner: Owner) -> impl Iterator<Item = (Mac, u32)> {
-        self.read().said_by(owner).into_iter()
+    pub fn announced_by(&self, owner: Owner) -> impl Iterator<Item = (Mac, u32)> {
+        self.read().announced_by(owner).into_iter()
     }
 
     /// Returns the first `limit` addresses that several routers announce for longer than a move takes.
@@ -162,22 +162,22 @@ impl Announcements {
 
     /// Learns from a frame of `owner` that `ip` is at `mac`. Returns true if this contradicts the announcement.
     pub fn saw(&self, ip: IpAddr, (owner, mac): (Owner, Mac), now: Instant) -> bool {
-        let Some(place) = self.read().place(ip, now) else {
+        let Some(location) = self.read().locate(ip, now) else {
             return false;
         };
-        let contradicts = place.mac != mac;
+        let contradicts = location.mac != mac;
         // Requests for addresses behind the local port are not directed.
-        if place.owner != Owner::Local {
+        if location.owner != Owner::Local {
             if contradicts {
                 self.evidence().doubt(ip, Doubt::Contradicted, now);
-            } else if place.owner == owner {
+            } else if location.owner == owner {
                 self.evidence().heard(ip);
             }
         }
         contradicts
     }
 
-    /// Records a request of `asker` for an address with a [`Announcements::place`]. Returns false if it is to be
+    /// Records a request of `asker` for an address with a [`ArpProxy::locate`]. Returns false if it is to be
     /// flooded, because the owner did not answer the same asker before.
     pub fn ask(&self, ip: IpAddr, asker: Mac, now: Instant) -> bool {
         self.evidence().ask(ip, asker, now)
@@ -188,21 +188,21 @@ impl Announcements {
         self.evidence().sweep(now);
     }
 
-    /// Returns the number of claims.
+    /// Returns the number of bindings.
     pub fn len(&self) -> usize {
         self.read().len()
     }
 
-    /// Returns true if there are no claims.
+    /// Returns true if there are no bindings.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    fn read(&self) -> RwLockReadGuard<'_, Table> {
+    fn read(&self) -> RwLockReadGuard<'_, BindingTable> {
         self.table.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write(&self) -> RwLockWriteGuard<'_, Table> {
+    fn write(&self) -> RwLockWriteGuard<'_, BindingTable> {
         self.table.write().unwrap_or_else(PoisonError::into_inner)
     }
 

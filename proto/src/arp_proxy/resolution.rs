@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::Announcements;
+use super::ArpProxy;
 use crate::fdb::{Fdb, Owner};
 use crate::frame::arp::{ArpPacket, Operation};
 use crate::frame::ethernet::{self, EthernetView};
@@ -12,7 +12,7 @@ use crate::time::Instant;
 
 /// Destination of a request that is not flooded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Direction {
+pub struct UnicastTarget {
     /// Router that announces the address.
     pub peer: PeerId,
     /// Announced MAC, which becomes the destination of the frame.
@@ -31,11 +31,11 @@ pub enum Protocol {
 }
 
 /// Content of a frame about addresses.
-struct Said {
+struct ResolutionContent {
     /// Location of an address according to the sender.
-    told: Option<(IpAddr, Mac)>,
+    sender: Option<(IpAddr, Mac)>,
     /// Requested address, if the request may be sent to one container only.
-    asked: Option<(IpAddr, Protocol)>,
+    target: Option<(IpAddr, Protocol)>,
 }
 
 /// Returns true if the frame may be ARP or ND; takes a few comparisons.
@@ -48,9 +48,9 @@ pub fn is_resolution(view: &EthernetView<'_>) -> bool {
 }
 
 /// Learns the locations of addresses from a frame of `owner`.
-pub fn observe(announced: &Announcements, owner: Owner, view: &EthernetView<'_>, now: Instant) {
-    if let Some((ip, mac)) = said(view).told {
-        announced.saw(ip, (owner, mac), now);
+pub fn observe(arp_proxy: &ArpProxy, owner: Owner, view: &EthernetView<'_>, now: Instant) {
+    if let Some((ip, mac)) = content(view).sender {
+        arp_proxy.saw(ip, (owner, mac), now);
     }
 }
 
@@ -61,75 +61,75 @@ pub fn observe(announced: &Announcements, owner: Owner, view: &EthernetView<'_>,
 /// address is behind the local port, where its owner answers, or its MAC was learnt elsewhere; or the owner did not
 /// answer the same asker a moment ago.
 pub fn direct(
-    announced: &Announcements,
+    arp_proxy: &ArpProxy,
     fdb: &Fdb,
     view: &EthernetView<'_>,
     now: Instant,
-) -> Option<Direction> {
-    let said = said(view);
-    if let Some((ip, mac)) = said.told
-        && announced.saw(ip, (Owner::Local, mac), now)
+) -> Option<UnicastTarget> {
+    let content = content(view);
+    if let Some((ip, mac)) = content.sender
+        && arp_proxy.saw(ip, (Owner::Local, mac), now)
     {
         return None;
     }
-    let (ip, protocol) = said.asked.filter(|_| view.destination().is_group())?;
-    let place = announced.place(ip, now)?;
-    let Owner::Peer(peer) = place.owner else {
+    let (ip, protocol) = content.target.filter(|_| view.destination().is_group())?;
+    let location = arp_proxy.locate(ip, now)?;
+    let Owner::Peer(peer) = location.owner else {
         return None;
     };
-    let is_elsewhere = |owner| owner != place.owner;
-    if fdb.lookup(place.mac, now).is_some_and(is_elsewhere) {
+    let is_elsewhere = |owner| owner != location.owner;
+    if fdb.lookup(location.mac, now).is_some_and(is_elsewhere) {
         return None;
     }
-    let mac = place.mac;
-    let direction = Direction {
+    let mac = location.mac;
+    let target = UnicastTarget {
         peer,
         mac,
         protocol,
     };
-    announced.ask(ip, view.source(), now).then_some(direction)
+    arp_proxy.ask(ip, view.source(), now).then_some(target)
 }
 
-fn said(view: &EthernetView<'_>) -> Said {
-    let nothing = Said {
-        told: None,
-        asked: None,
+fn content(view: &EthernetView<'_>) -> ResolutionContent {
+    let nothing = ResolutionContent {
+        sender: None,
+        target: None,
     };
     if view.vlan().is_some() {
         return nothing;
     }
     if view.ethertype() == ethernet::ARP {
-        return ArpPacket::from_frame(view).map_or(nothing, |packet| said_by_arp(view, packet));
+        return ArpPacket::from_frame(view).map_or(nothing, |packet| arp_content(view, packet));
     }
-    NdpMessage::from_frame(view).map_or(nothing, |message| said_by_ndp(view, message))
+    NdpMessage::from_frame(view).map_or(nothing, |message| ndp_content(view, message))
 }
 
-fn said_by_arp(view: &EthernetView<'_>, packet: ArpPacket) -> Said {
+fn arp_content(view: &EthernetView<'_>, packet: ArpPacket) -> ResolutionContent {
     let (ip, mac) = (packet.sender_ip, packet.sender_mac);
     let asks = packet.operation == Operation::Request
         && !ip.is_unspecified()
         && !packet.is_gratuitous()
         && mac == view.source();
-    Said {
-        told: (!ip.is_unspecified()).then_some((ip.into(), mac)),
-        asked: asks.then_some((packet.target_ip.into(), Protocol::Arp)),
+    ResolutionContent {
+        sender: (!ip.is_unspecified()).then_some((ip.into(), mac)),
+        target: asks.then_some((packet.target_ip.into(), Protocol::Arp)),
     }
 }
 
-fn said_by_ndp(view: &EthernetView<'_>, message: NdpMessage) -> Said {
+fn ndp_content(view: &EthernetView<'_>, message: NdpMessage) -> ResolutionContent {
     match message {
-        NdpMessage::Advertisement(told) => Said {
+        NdpMessage::Advertisement(told) => ResolutionContent {
             // An answer to a unicast solicitation may omit the option (RFC 4861 section 4.4).
-            told: Some((told.target.into(), told.target_mac.unwrap_or(view.source()))),
-            asked: None,
+            sender: Some((told.target.into(), told.target_mac.unwrap_or(view.source()))),
+            target: None,
         },
         NdpMessage::Solicitation(asked) => {
             let known = !asked.source.is_unspecified() && !asked.source.is_multicast();
             let mac = asked.source_mac.filter(|_| known);
             let asks = mac == Some(view.source());
-            Said {
-                told: mac.map(|mac| (asked.source.into(), mac)),
-                asked: asks.then_some((asked.target.into(), Protocol::Ndp)),
+            ResolutionContent {
+                sender: mac.map(|mac| (asked.source.into(), mac)),
+                target: asks.then_some((asked.target.into(), Protocol::Ndp)),
             }
         }
     }

@@ -1,15 +1,36 @@
-//! Timers of the session manager.
+//! Timers: retries, confirmation of new keys, and their upkeep.
 
-use super::SessionOutput;
-use super::peer::{Confirm, Watch};
-use super::sessions::Sessions;
+use super::SessionTable;
 use crate::entropy::Entropy;
-use crate::ids::PeerId;
+use crate::ids::{PeerId, SessionIndex};
 use crate::limits;
+use crate::session::SessionOutput;
+use crate::session::peers::{Confirm, Watch};
 use crate::time::Instant;
 
-impl Sessions {
-    pub(super) fn run_timers(&mut self, id: PeerId, now: Instant, entropy: &mut dyn Entropy) {
+impl SessionTable {
+    /// Runs the timers that are due at `now`. If the output queue fills, it stops early.
+    pub(in crate::session) fn handle_timeout(&mut self, now: Instant, entropy: &mut dyn Entropy) {
+        while self.has_room() {
+            let Some((due, id)) = self.peers.first_timer() else {
+                return;
+            };
+            if due > now {
+                return;
+            }
+            self.run_timers(id, now, entropy);
+            self.peers.settle(id);
+            debug_assert_ne!(self.peers.first_timer(), Some((due, id)), "due for ever");
+        }
+    }
+
+    /// Returns the time of the first timer, and its purpose.
+    pub(in crate::session) fn next_deadline(&self) -> Option<(Instant, &'static str)> {
+        let (_, id) = self.peers.first_timer()?;
+        self.peers.get(&id)?.deadline()
+    }
+
+    fn run_timers(&mut self, id: PeerId, now: Instant, entropy: &mut dyn Entropy) {
         let Some(peer) = self.peers.get_mut(&id) else {
             return;
         };
@@ -32,19 +53,6 @@ impl Sessions {
         }
         if begin {
             self.begin_if_needed(id, now, entropy);
-        }
-    }
-
-    fn retry(&mut self, id: PeerId, now: Instant, entropy: &mut dyn Entropy) {
-        let pending = self.peers.get(&id).and_then(|p| p.pending.as_ref());
-        let Some(pending) = pending else {
-            return;
-        };
-        if now.since(pending.started) >= limits::HANDSHAKE_GIVE_UP {
-            self.drop_pending(id);
-            self.counters.given_up += 1;
-        } else {
-            self.send_init(id, now, entropy);
         }
     }
 
@@ -96,9 +104,7 @@ impl Sessions {
             .slots
             .first_expiry()
             .map(|expiry| expiry.min(pause).min(silence.unwrap_or(pause)));
-        for transport in &dropped {
-            self.indices.release(transport.local());
-        }
+        self.peers.release_keys(&dropped);
         if !dropped.is_empty() {
             self.outputs.push_back(SessionOutput::Changed(id));
         }
@@ -108,6 +114,36 @@ impl Sessions {
         if begin {
             self.begin(id, now, entropy);
         }
+    }
+
+    /// Handles the first datagram that was opened with the keys of `index`: the peer has the keys, so they may be used.
+    pub(in crate::session) fn confirmed(&mut self, index: SessionIndex, now: Instant) {
+        let Some(id) = self.peers.owner(index) else {
+            return;
+        };
+        let Some(peer) = self.peers.get_mut(&id) else {
+            return;
+        };
+        if peer.slots.current().is_some_and(|t| t.local() == index) {
+            peer.confirm = None;
+        }
+        let Some(confirmed) = peer.slots.confirm(index) else {
+            self.peers.settle(id);
+            return;
+        };
+        if confirmed.promoted {
+            peer.confirm = None;
+            peer.watch = Watch {
+                at: now,
+                ..Watch::default()
+            };
+        }
+        self.peers.release_keys(&confirmed.dropped);
+        if confirmed.promoted {
+            self.probe(id, None, now);
+        }
+        self.outputs.push_back(SessionOutput::Changed(id));
+        self.peers.settle(id);
     }
 
     /// Starts upkeep and confirmation of newly agreed keys.

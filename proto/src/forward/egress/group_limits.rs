@@ -2,8 +2,7 @@
 
 use std::sync::Mutex;
 
-use super::lock;
-use super::{Counters, DropReason};
+use crate::forward::{Counters, DropReason, lock};
 use crate::ids::Mac;
 use crate::limits::{BROADCAST_RATE_EACH, MULTICAST_RATE_EACH};
 use crate::rate::TokenBucket;
@@ -77,7 +76,7 @@ fn bucket(each: u32) -> Option<Mutex<TokenBucket>> {
 }
 
 impl PortLosses {
-    pub(super) fn count(self, counters: &Counters) {
+    pub(in crate::forward) fn count(self, counters: &Counters) {
         counters.drop_many(DropReason::PortQueue, self.queue);
         counters.drop_many(DropReason::BroadcastLimited, self.broadcasts);
         counters.drop_many(DropReason::MulticastLimited, self.multicasts);
